@@ -1,0 +1,72 @@
+# Everything lives in .venv; stamps inside it make a second call instant and free of network.
+# Names are relative, so the checkout may lie in a path with spaces.
+
+VENV   := .venv
+PYTHON ?=
+BIN    := $(VENV)/bin
+PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet
+DEMO   := demo-out
+
+PACKAGES := core devices runtime calibration converters firmware_gen
+EXTRAS_torch := dev,torch
+METADATA := setup.cfg pyproject.toml $(wildcard setup.py)
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-torch check dev bench firmware-tools clean FORCE
+.DELETE_ON_ERROR:
+
+help:
+	@echo "make demo        set up on a fresh machine, run the whole job, write $(DEMO)/"
+	@echo "make test        all tests"
+	@echo "make test-torch  the tests that need PyTorch (installs it: some GB from the default index)"
+	@echo "make check       ruff, formatting, mypy --strict"
+	@echo "make bench       latency, memory and accuracy figures of this machine"
+	@echo "make firmware-tools  compilers and QEMU for the firmware tests (apt; without them these tests skip)"
+	@echo "make dev         environment for development: $(BIN)/multigraft runs this checkout"
+	@echo "make clean       remove what make made (the converter's environment stays in the user's cache folder)"
+
+demo: $(VENV)/.ready-convert
+	$(BIN)/multigraft setup-onnx2tf
+	$(BIN)/multigraft demo -o $(DEMO)
+
+test: $(VENV)/.ready-dev
+	$(BIN)/python -m pytest
+
+test-torch: $(VENV)/.ready-torch
+	CI=true MULTIGRAFT_WITH_TORCH=1 $(BIN)/python -m pytest
+
+check: $(VENV)/.ready-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy --strict
+
+bench: $(VENV)/.ready-dev
+	$(BIN)/python -m tests.benchmarks
+
+dev: $(VENV)/.ready-dev
+
+firmware-tools:
+	.ci/firmware-tools
+
+clean:
+	rm -rf $(VENV) $(DEMO) build dist multigraft.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find $(PACKAGES) tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(VENV)/.made: .ci/environment
+	.ci/environment $(VENV) $(PYTHON)
+	touch $@
+
+# Strict editable: mypy and import checks see exactly the files a wheel would hold, edits show at once. setuptools
+# stays installed and builds without isolation, so that linking new files needs no network.
+$(VENV)/.ready-%: $(VENV)/.made $(METADATA) $(VENV)/.sources
+	@echo "Installing multigraft[$(or $(EXTRAS_$*),$*)] into $(VENV) (the first time needs the network and some minutes)"
+	$(PIP) install 'setuptools>=77'
+	$(PIP) install --no-build-isolation --config-settings editable_mode=strict -e '.[$(or $(EXTRAS_$*),$*)]'
+	touch $@
+
+# The list of packaged files; its time changes only when a file comes or goes.
+$(VENV)/.sources: FORCE | $(VENV)/.made
+	@find $(PACKAGES) -type f -not -name '*.pyc' | LC_ALL=C sort > $@.new
+	@if cmp -s $@.new $@; then rm $@.new; else mv $@.new $@; fi
+
+FORCE:
