@@ -1,0 +1,172 @@
+"""``multigraft bench``: latency, memory and energy of a bundle, and against the models it was made from."""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from multigraft.cli.engine_options import add_engine_arguments, open_engine
+from multigraft.cli.table import print_table
+from multigraft.errors import UsageError
+
+if TYPE_CHECKING:
+    from multigraft.runtime import Engine
+    from multigraft.runtime.benchmark import Distribution, Timing
+
+MAX_FRAMES = 64
+"""Frames kept in memory; runs go round."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's arguments."""
+    from multigraft.devices.sources import HELP
+
+    add_engine_arguments(parser)
+    parser.add_argument("--source", metavar="FRAMES", help=f"{HELP} (default: a fake camera of the input's size)")
+    parser.add_argument("--runs", type=int, default=500, metavar="N", help="frames measured (default: 500)")
+    parser.add_argument("--warmup", type=int, default=50, metavar="N", help="frames before that (default: 50)")
+    parser.add_argument(
+        "--against",
+        action="append",
+        nargs="+",
+        default=[],
+        metavar=("separate|uncut", "MODEL.tflite"),
+        help="compare with the tasks' separate models or with the uncut model: those named, or those that build wrote "
+        "beside the bundle; may be given twice",
+    )
+    parser.add_argument("--no-memory", action="store_true", help="do not measure memory in fresh processes")
+    parser.add_argument("--no-energy", action="store_true", help="do not look for a power sensor")
+
+
+def execute(options: argparse.Namespace) -> int:
+    """Measure, then print tables, or with ``--json`` everything as one object."""
+    for kind, *models in options.against:
+        if kind not in ("separate", "uncut") or (kind == "uncut" and len(models) > 1):
+            raise UsageError(
+                f"--against {' '.join((kind, *models))} is not understood",
+                "write --against separate [MODEL.tflite ...], or --against uncut [MODEL.tflite]",
+            )
+    from multigraft.runtime import benchmark
+    from multigraft.runtime.machine import Machine
+
+    engine, tasks = open_engine(options)
+    frames = _frames(options.source, engine)
+    timing = benchmark.measure_latency(engine, frames, tasks, options.runs, options.warmup)
+    comparisons, separate = [], []
+    for kind, *models in options.against:
+        paths = [Path(model) for model in models]
+        if kind == "uncut":
+            uncut = paths[0] if paths else benchmark.uncut_model(engine)
+            compared = benchmark.compare_uncut(engine, uncut, frames, options.runs, options.warmup, options.threads)
+        else:
+            separate = paths or list(benchmark.separate_models(engine).values())
+            compared = benchmark.compare_separate(
+                engine, separate, frames, options.runs, options.warmup, options.threads
+            )
+        comparisons.append({"against": kind, **compared.to_json()})
+    report = {
+        "bundle": str(options.bundle),
+        "tasks": list(tasks or (task.name for task in engine.manifest.tasks)),
+        "machine": Machine.here(engine.model.backend).to_json(),
+        "threads": options.threads,
+        "frames": len(frames),
+        "self_test": None if engine.self_test is None else engine.self_test.to_json(),
+        "latency_us": asdict(timing),
+        "weights_bytes": benchmark.weights_bytes(engine),
+        "model_bytes": {
+            "bundle": len(engine.bundle.model),
+            "separate": sum(path.stat().st_size for path in separate) if separate else None,
+        },
+        "against": comparisons,
+        **_memory(options, engine, separate),
+        **_energy(options, engine, frames, tasks),
+    }
+    if options.json:
+        print(json.dumps(report, indent=1))
+    else:
+        _print(report, timing, str(Machine.here(engine.model.backend)))
+    return 0
+
+
+def _frames(source: str | None, engine: Engine) -> list[Any]:
+    from multigraft.devices.fake_camera import FakeCamera
+    from multigraft.devices.sources import open_source
+
+    first = engine.manifest.inputs[0].preprocessing
+    camera = open_source(source) if source else FakeCamera(first.height, first.width, first.color != "grey")
+    with camera:
+        return list(itertools.islice(camera, MAX_FRAMES))
+
+
+def _memory(options: argparse.Namespace, engine: Engine, separate: list[Path]) -> dict[str, Any]:
+    if options.no_memory:
+        return {"pss_kib": None}
+    from multigraft.runtime.memory import measure_bundle, measure_models
+
+    backend = engine.model.backend.name
+    found = {"bundle": measure_bundle(Path(options.bundle), backend, options.threads).to_json()}
+    if separate:
+        found["separate"] = measure_models(separate, backend, options.threads).to_json()
+    return {"pss_kib": found}
+
+
+def _energy(
+    options: argparse.Namespace, engine: Engine, frames: list[Any], tasks: tuple[str, ...] | None
+) -> dict[str, Any]:
+    if options.no_energy:
+        return {"energy": None, "energy_reason": "not asked for"}
+    from multigraft.devices.power import find_power_meter
+    from multigraft.runtime.benchmark import measure_energy
+
+    meter, reason = find_power_meter()
+    if meter is None:
+        return {"energy": None, "energy_reason": reason}
+    return {"energy": measure_energy(engine, frames, tasks, meter).to_json(), "energy_reason": ""}
+
+
+def _print(report: dict[str, Any], timing: Timing, machine: str) -> None:
+    print(f"{report['bundle']} on {machine}, {report['threads']} threads\n")
+    rows = [("preprocessing", timing.preprocessing), *timing.segments.items(), ("answering", timing.answering)]
+    rows += [("all but preprocessing", timing.compute), ("total", timing.total)]
+    print_table(
+        f"Latency in microseconds over {timing.total.samples} frames",
+        ("part", "median", "p90", "p99", "min", "max", "weights (bytes)"),
+        [_latency_row(name, held, report["weights_bytes"].get(name)) for name, held in rows],
+    )
+    if report["against"]:
+        print_table(
+            "Engine without preprocessing against, by interleaved pairs (microseconds, medians)",
+            ("against", "pairs", "engine", "other", "ratio", "difference"),
+            [
+                (
+                    c["other"], str(c["pairs"]), f"{c['engine_us']:.1f}", f"{c['other_us']:.1f}",
+                    f"{c['ratio']:.3f}", f"{c['difference_us']:.1f}",
+                )
+                for c in report["against"]
+            ],
+        )  # fmt: skip
+    sizes = report["model_bytes"]
+    print(f"Weights: {sum(report['weights_bytes'].values()):,} bytes; model.tflite {sizes['bundle']:,} bytes", end="")
+    print("." if sizes["separate"] is None else f", separate models {sizes['separate']:,} bytes.")
+    for name, held in (report["pss_kib"] or {}).items():
+        print(
+            f"Memory (PSS), {name}: {held['peak_kib']:,} KiB at the peak, "
+            f"{held['added_kib']:,} KiB of it for the models."
+        )
+    energy = report["energy"]
+    if energy is None:
+        print(f"Energy: not measured: {report['energy_reason']}.")
+    else:
+        print(
+            f"Energy: {energy['energy_j_per_frame']:.6f} J per frame, {energy['idle_energy_j_per_frame']:.6f} J of it "
+            f"would be drawn idle ({energy['meter']}, {energy['frames']} frames, {energy['window_s']:.1f} s)."
+        )
+
+
+def _latency_row(name: str, held: Distribution, weights: int | None) -> tuple[str, ...]:
+    figures = (f"{value:.1f}" for value in (held.p50, held.p90, held.p99, held.min, held.max))
+    return (name, *figures, "" if weights is None else f"{weights:,}")

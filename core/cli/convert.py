@@ -1,0 +1,197 @@
+"""``multigraft convert``: from a grafted ONNX model to a bundle."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from multigraft.cli.table import print_table
+from multigraft.errors import InputError, UsageError
+
+if TYPE_CHECKING:
+    from multigraft.converters.convert import Conversion
+    from multigraft.converters.frames import Frames
+    from multigraft.converters.ranges import Range
+
+MAX_FRAMES = 512
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's arguments."""
+    from multigraft.converters.quantise import PRECISIONS
+    from multigraft.devices.sources import HELP
+
+    parser.add_argument("model", help="the .onnx file that multigraft graft wrote")
+    parser.add_argument("-o", "--output", required=True, metavar="NAME.graft", help="the bundle to write")
+    parser.add_argument(
+        "--source",
+        action="append",
+        default=[],
+        metavar="[INPUT=]FRAMES",
+        help=f"unlabeled frames that set the ranges of activations: {HELP}; for one input if it is named, else for all",
+    )
+    parser.add_argument(
+        "--precision",
+        choices=PRECISIONS,
+        default="int8",
+        help="; ".join(f"{name}: {what}" for name, what in PRECISIONS.items()) + " (default: int8)",
+    )
+    parser.add_argument(
+        "--keep-float",
+        action="append",
+        default=[],
+        metavar="PATTERN",
+        help="leave layers in float32: a regular expression on names of ONNX nodes or tensors, or an operator kind",
+    )
+    parser.add_argument(
+        "--ranges",
+        metavar="FILE",
+        help="ranges of activations in place of measuring: statistics from a device (.mgstats), or JSON as "
+        '{"TENSOR": [smallest, largest], ...}; tensors that are not in it are measured on the frames',
+    )
+    parser.add_argument("--name", help="name of the bundle (default: that of the file)")
+    parser.add_argument(
+        "--frames", type=int, default=MAX_FRAMES, metavar="N", help=f"read at most N frames (default: {MAX_FRAMES})"
+    )
+    parser.add_argument("--uncut", metavar="FILE.tflite", help="also write the quantised model in one piece")
+    parser.add_argument("--float", dest="floating", metavar="FILE.tflite", help="also write the float32 model")
+    parser.add_argument("--work", metavar="FOLDER", help="keep intermediate files and logs in this folder")
+
+
+def execute(options: argparse.Namespace) -> int:
+    """Convert, write the bundle, print what was verified."""
+    from multigraft import files
+    from multigraft.converters.convert import convert
+    from multigraft.converters.multitask import MultiTaskModel
+    from multigraft.converters.progress import terminal_report
+
+    for path in filter(None, (options.output, options.uncut, options.floating)):
+        if not Path(path).parent.is_dir():
+            raise UsageError(f"the folder of {path} does not exist", "make it first")
+    multitask = MultiTaskModel.load(options.model)
+    frames = read_frames(options.source, tuple(multitask.inputs), options.frames)
+    ranges = read_ranges(options.ranges) if options.ranges else None
+    with terminal_report() as report, _work_folder(options.work) as folder:
+        conversion = convert(
+            multitask,
+            frames,
+            precision=options.precision,
+            keep_float=options.keep_float,
+            ranges=ranges,
+            name=options.name or Path(options.output).stem,
+            work_dir=folder,
+            report=report,
+        )
+    for path, content in ((options.uncut, conversion.uncut_model), (options.floating, conversion.float_model)):
+        if path:
+            files.write_bytes(path, content)
+    conversion.bundle.write(options.output)
+    if options.json:
+        print(json.dumps(summary(conversion, options.output), indent=1))
+    else:
+        _print(conversion, options.output)
+    return 0
+
+
+def read_frames(sources: Sequence[str], inputs: Sequence[str], limit: int) -> dict[str, Frames]:
+    """Frames by input; a source without ``INPUT=`` serves every input that has none of its own.
+
+    Raises:
+        InputError: A source is not there or holds no frame.
+        UsageError: Two sources for one input, or fewer than 1 frame is asked for.
+    """
+    import itertools
+
+    from multigraft.devices.sources import open_source
+
+    if limit < 1:
+        raise UsageError(f"--frames is {limit}", "give at least 1")
+    by_input: dict[str, Frames] = {}
+    shared: Frames | None = None
+    for text in sources:
+        name = next((n for n in inputs if text.startswith(f"{n}=")), None)
+        with open_source(text if name is None else text[len(name) + 1 :]) as camera:
+            frames = list(itertools.islice(camera, limit))
+        if not frames:
+            raise InputError(f"{text} holds no frame", "give at least one frame")
+        if (name in by_input) if name else shared is not None:
+            raise UsageError(f"two sources for {name or 'all inputs'}", "give one, or name the inputs: INPUT=FRAMES")
+        if name:
+            by_input[name] = frames
+        else:
+            shared = frames
+    return by_input if shared is None else dict.fromkeys(inputs, shared) | by_input
+
+
+def read_ranges(path: str) -> dict[str, Range]:
+    """Ranges by tensor from a Statistics or a JSON file.
+
+    Raises:
+        InputError: It is not there or not such a file.
+    """
+    if path.endswith(".mgstats"):
+        from multigraft.statistics import Statistics
+
+        return Statistics.open(path).ranges()
+    try:
+        data = json.loads(Path(path).read_text("utf-8"))
+        return {str(name): (float(low), float(high)) for name, (low, high) in data.items()}
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}", "check the path") from error
+    except (ValueError, TypeError, AttributeError):
+        raise InputError(f"{path} holds no ranges", 'write {"TENSOR": [smallest, largest], ...}') from None
+
+
+@contextlib.contextmanager
+def _work_folder(asked: str | None) -> Iterator[Path]:
+    """The folder that was asked for, or one that goes away."""
+    if asked:
+        Path(asked).mkdir(parents=True, exist_ok=True)
+        yield Path(asked)
+    else:
+        with tempfile.TemporaryDirectory(prefix="multigraft-") as folder:
+            yield Path(folder)
+
+
+def summary(conversion: Conversion, path: str) -> dict[str, Any]:
+    """What ``--json`` prints."""
+    manifest = conversion.bundle.manifest
+    return {
+        "bundle": path,
+        "model_bytes": len(conversion.bundle.model),
+        "uncut_bytes": len(conversion.uncut_model),
+        "segments": [
+            {"name": s.name, "precision": s.precision, "weights_bytes": s.weights_bytes, "macs": s.macs}
+            for s in manifest.segments
+        ],
+        "agreement": {task: found.to_json() for task, found in conversion.agreement.items()},
+        "verification": conversion.verification.to_json(),
+        "layer_error": conversion.layer_error.to_json(),
+    }
+
+
+def _print(conversion: Conversion, path: str) -> None:
+    manifest, checked, worst = conversion.bundle.manifest, conversion.verification, conversion.layer_error.worst
+    print_table(
+        f"{path}: {len(conversion.bundle.model):,} bytes of model",
+        ("segment", "precision", "weights (bytes)", "MACs"),
+        [(s.name, s.precision, f"{s.weights_bytes:,}", f"{s.macs:,}") for s in manifest.segments],
+    )
+    if conversion.agreement:
+        print_table(
+            "Agreement with the float model",
+            ("task", "agreement", "lower bound", "frames"),
+            [(t, f"{a.value:.4f}", f"{a.lower_bound:.4f}", str(a.frames)) for t, a in conversion.agreement.items()],
+        )
+    backends = ", ".join(f"{name} {version}" for name, version in checked.backends.items())
+    print(f"Segments equal the uncut model bit for bit on {checked.inputs} inputs ({backends}).")
+    for name, why in checked.refused.items():
+        print(f"{name} does not run this model: {why}.")
+    print(f"The float model differs from ONNX by at most {max(checked.float_error.values()):.1e} of an output's range.")
+    if worst:
+        print(f"Worst layer: {worst.tensor} ({worst.operator}), {worst.own_sqnr_db:.1f} dB SQNR on its own.")

@@ -1,0 +1,43 @@
+"""``multigraft demo``: the whole job on the three networks that ship with multigraft."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's arguments."""
+    parser.add_argument(
+        "-o", "--output", type=Path, default=Path("demo-out"), metavar="FOLDER", help="default: demo-out"
+    )
+
+
+def execute(options: argparse.Namespace) -> int:
+    """Build, measure, print one table, and write bundle, pictures, page and summary.json into the folder."""
+    import multigraft.converters.demo
+    from multigraft.cli.results import write_results
+    from multigraft.cli.settings_options import load_frames
+    from multigraft.converters.build import build
+    from multigraft.converters.progress import terminal_report
+    from multigraft.converters.report.terminal import print_summary
+    from multigraft.converters.settings import Settings
+    from multigraft.errors import UsageError
+
+    folder: Path = options.output
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"{folder} is a file", "name a folder with -o")
+    settings = Settings.load(Path(multigraft.converters.demo.__file__).with_name("multigraft.toml"))
+    with terminal_report() as report:
+        built = build(settings, load_frames, report, separate=True)
+        folder.mkdir(parents=True, exist_ok=True)
+        bundle = built.bundle.write(folder / "demo.graft")
+        summary = write_results(settings, built, bundle, folder, report)
+    if options.json:
+        print(json.dumps(summary.to_json(), indent=1))
+        return 0
+    print_summary(summary)
+    print(f"\n{bundle}: run it with: multigraft run {bundle} --source FRAMES")
+    print(f"{folder / 'report.html'}: open it in a browser")
+    return 0

@@ -1,0 +1,40 @@
+"""Options of the commands that run a bundle."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from multigraft.runtime import Engine
+
+
+def add_engine_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the bundle and how to run it."""
+    parser.add_argument("bundle", help="a .graft file or a deployed folder")
+    parser.add_argument("--tasks", metavar="A,B", help="answer these tasks only (default: all)")
+    parser.add_argument("--threads", type=int, default=1, metavar="N", help="threads for the kernels (default: 1)")
+    parser.add_argument(
+        "--backend",
+        choices=("auto", "litert", "tflite-runtime"),
+        default="auto",
+        help="interpreter (default: auto, ai-edge-litert where installed)",
+    )
+    parser.add_argument("--no-self-test", action="store_true", help="do not run the golden inputs first")
+
+
+def open_engine(options: argparse.Namespace) -> tuple[Engine, tuple[str, ...] | None]:
+    """The engine and the tasks asked for; None for all.
+
+    Raises:
+        BundleError: The bundle cannot be opened, fails its self-test, or has no such task.
+    """
+    from multigraft.runtime import Engine
+
+    engine = Engine(options.bundle, options.threads, options.backend, self_test=not options.no_self_test)
+    if options.tasks is None:
+        return engine, None
+    tasks = tuple(name.strip() for name in options.tasks.split(",") if name.strip())
+    for name in tasks or ("",):
+        engine.manifest.task(name)
+    return engine, tasks

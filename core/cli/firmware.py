@@ -1,0 +1,111 @@
+"""``multigraft firmware``: a bundle or an int8 .tflite as a C project, and what it costs."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from multigraft.cli import firmware_verify
+from multigraft.errors import InputError, UsageError
+
+if TYPE_CHECKING:
+    from multigraft.bundle import Bundle
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "what", metavar="MODEL|ops|report|verify", help="a .graft or int8 .tflite to generate from; or a word"
+    )
+    parser.add_argument("folder", nargs="?", type=Path, help="for `report` and `verify`: a folder that was generated")
+    parser.add_argument("--board", help="what to generate for; `multigraft devices boards` lists them")
+    parser.add_argument("-o", "--output", type=Path, help="the project's folder")
+    parser.add_argument("--ram", type=int, metavar="BYTES", help="fail if the model needs more RAM than this")
+    parser.add_argument("--flash", type=int, metavar="BYTES", help="fail if its constants need more flash than this")
+    parser.add_argument("--picture", type=Path, metavar="FILE", help="for `report`: draw the RAM map")
+    firmware_verify.add_arguments(parser)
+
+
+def execute(options: argparse.Namespace) -> int:
+    if options.what == "ops":
+        return _ops(options)
+    if options.what == "report":
+        return _report(options)
+    if options.what == "verify":
+        return firmware_verify.execute(options)
+    return _generate(options)
+
+
+def _ops(options: argparse.Namespace) -> int:
+    from multigraft.firmware_gen.operators import OPERATORS
+    from multigraft.firmware_gen.report import operator_table
+
+    if options.json:
+        print(json.dumps({n: {"takes": o.summary, "demands": o.constraints()} for n, o in sorted(OPERATORS.items())}))
+    else:
+        print(operator_table())
+    return 0
+
+
+def _report(options: argparse.Namespace) -> int:
+    from multigraft.firmware_gen.report import REPORT, draw_report, report_text
+
+    if options.folder is None:
+        raise UsageError("`firmware report` needs a folder", "name one that `multigraft firmware` wrote")
+    path = options.folder / REPORT
+    try:
+        report: dict[str, Any] = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} is no report", "name a folder that `multigraft firmware` wrote") from error
+    if options.picture is not None:
+        draw_report(report, options.picture)
+    print(json.dumps(report) if options.json else report_text(report))
+    return 0
+
+
+def _generate(options: argparse.Namespace) -> int:
+    from multigraft.files import sha256_of, write_bytes
+    from multigraft.firmware_gen import generate
+    from multigraft.firmware_gen.boards import board_named
+    from multigraft.firmware_gen.cores import CORES
+    from multigraft.firmware_gen.folder import write_folder
+    from multigraft.firmware_gen.program import load
+    from multigraft.firmware_gen.reference import golden_vectors
+    from multigraft.firmware_gen.report import REPORT, report_of, report_text
+
+    if options.board is None or options.output is None:
+        raise UsageError("a board and an output folder are needed", "give --board NAME and -o FOLDER")
+    board = board_named(options.board)
+    name = Path(options.what).stem
+    source, content = _open(Path(options.what))
+    project = generate(
+        source,
+        core=CORES[board.core],
+        name=name,
+        ram_bytes=board.capacity("ram") if options.ram is None else options.ram,
+        flash_bytes=board.capacity("flash") if options.flash is None else options.flash,
+    )
+    report = report_of(project, board.name)
+    write_folder(project, board, sha256_of(content), options.output, *golden_vectors(load(source, name)))
+    write_bytes(options.output / REPORT, json.dumps(report, indent=1).encode() + b"\n")
+    if options.json:
+        print(json.dumps(report))
+    else:
+        print(report_text(report))
+        print(f"\nwritten to {options.output}; build it with: make -C {options.output}")
+    return 0
+
+
+def _open(path: Path) -> tuple[bytes | Bundle, bytes]:
+    """The model or bundle, and the bytes its digest is taken of."""
+    from multigraft.bundle import Bundle
+
+    if path.suffix == ".tflite":
+        try:
+            content = path.read_bytes()
+        except OSError as error:
+            raise InputError(f"{path} cannot be read: {error.strerror}", "check the path") from error
+        return content, content
+    bundle = Bundle.open(path)
+    return bundle, bundle.model

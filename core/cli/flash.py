@@ -1,0 +1,83 @@
+"""``multigraft flash``: writes a project's image into its board, by the tool it needs or into its second slot."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from multigraft.errors import DeviceError, UsageError
+
+if TYPE_CHECKING:
+    from multigraft.firmware_gen.folder import ProjectFolder
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("project", type=Path, help="folder that multigraft firmware wrote and make built")
+    parser.add_argument("--port", help="serial port of the board, for tools that need one")
+    parser.add_argument("--image", type=Path, help="image to write instead of the project's own")
+    parser.add_argument("--dry-run", action="store_true", help="print the exact commands and run nothing")
+
+
+def execute(options: argparse.Namespace) -> int:
+    from multigraft.devices.flasher import FlashJob, flasher_for
+    from multigraft.firmware_gen.folder import ProjectFolder
+
+    folder = ProjectFolder.open(options.project)
+    board, flashing = folder.board, folder.board.flashing
+    if board.slots is not None and options.port is not None and not options.dry_run:
+        return _update(folder, options)
+    if flashing is None:
+        raise UsageError(f"{board.name} is emulated only", "use multigraft firmware verify --qemu")
+    flasher = flasher_for(flashing.method)
+    if options.image is None and board.uart is None:
+        raise UsageError(
+            f"for {board.name} the project is a library, not an image",
+            f"build your application with {board.framework} and name it with --image",
+        )
+    image = options.image or folder.image(flasher.suffix)
+    if image.suffix != flasher.suffix:
+        raise UsageError(f"{flasher.name} takes {flasher.suffix} files, not {image.name}", "name the right file")
+    job = FlashJob(image, flashing.target, options.port, flashing.chip_id, flashing.base, flashing.chip_register)
+    commands = flasher.commands(job)
+    if options.dry_run:
+        print(json.dumps(commands) if options.json else "\n".join(map(shlex.join, commands)))
+        return 0
+    flasher.flash(job, _progress)
+    if options.json:
+        print(json.dumps({"board": board.name, "image": str(image), "verified": True}))
+    else:
+        print(f"{board.name}: {image} written and verified")
+    return 0
+
+
+def _update(folder: ProjectFolder, options: argparse.Namespace) -> int:
+    """Into the slot that does not run, over the serial port; the device checks the image before it counts."""
+    from multigraft.devices.serial_link import SerialLink
+    from multigraft.devices.target import Target
+
+    image = options.image or folder.image(".bin")
+    with SerialLink(options.port) as link:
+        target = Target(link)
+        if target.info.board != folder.board.name:
+            raise DeviceError(
+                f"the device is a {target.info.board}, not a {folder.board.name}", "choose the right port or project"
+            )
+        slot = target.update(image.read_bytes(), lambda done, total: _progress(done / total, "writing"))
+        target.reset()
+    if options.json:
+        print(json.dumps({"board": folder.board.name, "image": str(image), "slot": slot, "verified": True}))
+    else:
+        print(f"{folder.board.name}: {image} written to slot {slot}, verified and started")
+    return 0
+
+
+def _progress(done: float, doing: str) -> None:
+    if sys.stderr.isatty():
+        width = 30
+        bar = "#" * round(done * width)
+        end = "\n" if done >= 1.0 else ""
+        print(f"\r[{bar:<{width}}] {done:4.0%} {doing:<24}", end=end, file=sys.stderr, flush=True)

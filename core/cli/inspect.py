@@ -1,0 +1,132 @@
+"""``multigraft inspect``: what a bundle holds."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from typing import Any
+
+from multigraft.bundle import Bundle
+from multigraft.cli.table import print_table
+from multigraft.manifest import Manifest, Task
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's arguments."""
+    parser.add_argument("bundle", help="a .graft file or a deployed folder")
+
+
+def execute(options: argparse.Namespace) -> int:
+    """Print the tables, or with ``--json`` the manifest and its totals."""
+    manifest = Bundle.open(options.bundle).manifest
+    if options.json:
+        print(json.dumps({**manifest.to_json(), "totals": totals(manifest)}, indent=1))
+        return 0
+    sums = totals(manifest)
+    print(
+        f"{manifest.name}: {sums['tasks']} tasks, {sums['segments']} segments, {sums['macs']:,} MACs, "
+        f"{sums['weights_bytes']:,} bytes of weights, {sums['file_bytes']:,} bytes of files\n"
+    )
+    print_table(
+        "Tasks",
+        ("task", "kind", "relation", "shares", "classes", "segments", "MACs", "outputs"),
+        [
+            (
+                task.name,
+                task.kind,
+                task.relation,
+                _shares(task),
+                str(len(task.labels) or "-"),
+                " > ".join(task.segments),
+                f"{sum(manifest.segment(name).macs for name in task.segments):,}",
+                ", ".join(task.outputs),
+            )
+            for task in manifest.tasks
+        ],
+    )
+    print_table(
+        "Segments",
+        ("segment", "precision", "weights (bytes)", "MACs", "operators", "reads", "writes"),
+        [
+            (
+                segment.name,
+                segment.precision,
+                f"{segment.weights_bytes:,}",
+                f"{segment.macs:,}",
+                ", ".join(f"{count} {name}" for name, count in segment.operators.items()),
+                ", ".join(segment.inputs.values()),
+                ", ".join(segment.outputs.values()),
+            )
+            for segment in manifest.segments
+        ],
+    )
+    print_table(
+        "Tensors between segments",
+        ("tensor", "shape", "type", "scale", "zero point"),
+        [
+            (
+                tensor.name,
+                "x".join(map(str, tensor.shape)),
+                tensor.dtype,
+                "-" if tensor.scale is None else f"{tensor.scale:.6g}",
+                "-" if tensor.scale is None else str(tensor.zero_point),
+            )
+            for tensor in manifest.tensors
+        ],
+    )
+    print_table(
+        "Inputs",
+        ("tensor", "height", "width", "color", "mean", "scale", "resize", "interpolation"),
+        [
+            (
+                held.tensor,
+                str(held.preprocessing.height),
+                str(held.preprocessing.width),
+                held.preprocessing.color,
+                " ".join(f"{value:.6g}" for value in held.preprocessing.mean),
+                " ".join(f"{value:.6g}" for value in held.preprocessing.scale),
+                held.preprocessing.resize,
+                held.preprocessing.interpolation,
+            )
+            for held in manifest.inputs
+        ],
+    )
+    print_table(
+        "Files",
+        ("file", "bytes", "SHA-256"),
+        [(name, f"{entry.size:,}", entry.sha256[:16]) for name, entry in manifest.files.items()],
+    )
+    fidelity = [(task.name, key, value) for task in manifest.tasks for key, value in _flat(task.fidelity)]
+    if fidelity:
+        print_table("Fidelity, as measured at build time", ("task", "figure", "value"), fidelity)
+    if manifest.provenance:
+        print_table("Provenance", ("of", "value"), _flat(manifest.provenance))
+    return 0
+
+
+def totals(manifest: Manifest) -> dict[str, int]:
+    """Sums over the bundle: tasks, segments, MACs (all segments once), bytes of weights and of files."""
+    return {
+        "tasks": len(manifest.tasks),
+        "segments": len(manifest.segments),
+        "macs": sum(segment.macs for segment in manifest.segments),
+        "weights_bytes": sum(segment.weights_bytes for segment in manifest.segments),
+        "file_bytes": sum(entry.size for entry in manifest.files.values()),
+    }
+
+
+def _shares(task: Task) -> str:
+    if task.donor is None:
+        return "-"
+    return f"{task.donor} up to {task.share_point}" if task.share_point else task.donor
+
+
+def _flat(data: Any, place: str = "") -> list[tuple[str, str]]:
+    """Nested plain data as (dotted place, value) lines."""
+    if isinstance(data, dict):
+        return [line for key, value in data.items() for line in _flat(value, f"{place}.{key}" if place else str(key))]
+    if isinstance(data, list) and data and any(isinstance(item, dict | list) for item in data):
+        return [line for number, item in enumerate(data) for line in _flat(item, f"{place}[{number}]")]
+    if isinstance(data, list):
+        return [(place, ", ".join(map(str, data)))]
+    return [(place, f"{data:.6g}" if isinstance(data, float) else str(data))]

@@ -1,0 +1,86 @@
+"""Entry point of the ``multigraft`` command."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+
+import multigraft
+from multigraft.errors import MissingDependencyError, MultigraftError
+
+COMMANDS = {
+    "build": "graft, convert and pack the networks of a settings file into a bundle",
+    "graft": "graft the networks and write the multi-task ONNX model",
+    "convert": "convert a grafted model to a .tflite bundle",
+    "inspect": "show what a bundle holds",
+    "run": "answer tasks on frames, as JSON lines",
+    "bench": "measure latency and memory of a bundle",
+    "calibrate": "collect statistics on a device, without labels and without keeping frames, and use them",
+    "study": "correlate similarity and agreement with accuracy over all share points",
+    "demo": "run the whole job on the networks that ship with multigraft",
+    "firmware": "generate C firmware for a microcontroller, and report what it costs",
+    "devices": "list serial ports with the boards on them, or the boards there are",
+    "flash": "write a firmware project's image into its board",
+    "monitor": "show live answers, cycles and memory of a device",
+    "setup-onnx2tf": "make the converter's own environment now, so that later work needs no network",
+}
+"""Command to one-line help; the module is ``multigraft.cli.<command>`` with dashes as underscores."""
+
+INTERRUPTED = 130
+
+
+def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="multigraft", description=multigraft.__doc__)
+    parser.add_argument("--version", action="version", version=f"multigraft {multigraft.__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    asked = next((a for a in argv if not a.startswith("-")), None)
+    for name, summary in COMMANDS.items():
+        command = commands.add_parser(name, help=summary, description=summary[0].upper() + summary[1:] + ".")
+        if name == asked:
+            module = importlib.import_module(f"multigraft.cli.{name.replace('-', '_')}")
+            module.add_arguments(command)
+            command.add_argument("--json", action="store_true", help="print the result as JSON")
+            command.set_defaults(execute=module.execute)
+    return parser
+
+
+def _execute(argv: Sequence[str]) -> int:
+    options = _parser(argv).parse_args(argv)
+    try:
+        code: int = options.execute(options)
+    except ModuleNotFoundError as error:
+        package = (error.name or "multigraft").split(".")[0]
+        if package == "multigraft":
+            raise
+        raise MissingDependencyError(
+            f"multigraft {options.command} needs {package}, which is not installed",
+            'run: pip install "multigraft[convert]"',
+        ) from error
+    return code
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Parse ``argv`` and run one command; returns the exit code (0, 2 usage, 78 configuration, 130 interrupted)."""
+    argv = sys.argv[1:] if argv is None else argv
+    try:
+        code = _execute(argv)
+        sys.stdout.flush()
+        return code
+    except MultigraftError as error:
+        if os.environ.get("MULTIGRAFT_DEBUG") == "1":
+            raise
+        print(f"multigraft: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("multigraft: interrupted; nothing was left half-written.", file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

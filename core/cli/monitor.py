@@ -1,0 +1,70 @@
+"""``multigraft monitor``: live answers of a device, cycles per step, memory, statistics."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from multigraft.devices.target import Target, TargetAnswer
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--port", required=True, help="serial port of the board")
+    parser.add_argument("--tasks", help="comma-separated; all if left out")
+    parser.add_argument("--count", type=int, default=10, help="answers to wait for (default: 10)")
+    parser.add_argument("--project", type=Path, help="its folder, to name the steps")
+
+
+def execute(options: argparse.Namespace) -> int:
+    from multigraft.devices.serial_link import SerialLink
+    from multigraft.devices.target import Target
+
+    tasks = options.tasks.split(",") if options.tasks else None
+    with SerialLink(options.port) as link:
+        target = Target(link)
+        if not options.json:
+            info = target.info
+            print(f"{info.board} runs {info.model} ({', '.join(info.tasks)})", flush=True)
+        for answer in target.stream(options.count, tasks):
+            _show(target, answer, options.json)
+        _summary(target, options)
+    return 0
+
+
+def _show(target: Target, answer: TargetAnswer, as_json: bool) -> None:
+    if as_json:
+        outputs = {name: values.ravel().tolist() for name, values in answer.outputs.items()}
+        line = json.dumps({"outputs": outputs, "cycles": answer.cycles, "latency_us": answer.latency_us})
+    else:
+        best = []
+        for name, values in answer.outputs.items():
+            tensor = next(t for t in target.info.outputs if t.name == name)
+            place = int(values.argmax())
+            real = (float(values.ravel()[place]) - tensor.zero_point) * (tensor.scale or 1.0)
+            best.append(f"{name}: {place} ({real:.3g})")
+        line = f"{'  '.join(best)}  {answer.cycles} cycles, {answer.latency_us} us"
+    print(line, flush=True)
+
+
+def _summary(target: Target, options: argparse.Namespace) -> None:
+    memory, reset = target.memory(), target.reset_reason()
+    steps = target.step_cycles() if target.info.measures_steps else []
+    if options.json:
+        statistics = {name: dataclasses.asdict(s) for name, s in target.statistics().items()}
+        held = {"memory": dataclasses.asdict(memory), "reset": reset.reason.name.lower(), "steps": steps}
+        print(json.dumps({**held, "statistics": statistics}))
+        return
+    names: tuple[str, ...] = ()
+    if options.project is not None:
+        from multigraft.firmware_gen.folder import ProjectFolder
+
+        names = ProjectFolder.open(options.project).steps
+    for number, cycles in enumerate(steps):
+        print(f"  step {number:>3} {cycles:>12} cycles  {names[number] if number < len(names) else ''}")
+    print(f"flash {memory.flash_used} of {memory.flash_there} bytes, RAM {memory.ram_used} of {memory.ram_there}")
+    print(f"of it arena {memory.arena}; peak of the stack {memory.stack_peak}")
+    print(f"started after: {reset.reason.name.lower().replace('_', ' ')}")
