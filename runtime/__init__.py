@@ -1,0 +1,5 @@
+"""Runs a bundle: engine, timing, memory and energy of every answer. Imports numpy and the interpreter only."""
+
+from multigraft.runtime.engine import Engine, Result
+
+__all__ = ["Engine", "Result"]

@@ -1,0 +1,203 @@
+"""From a network's output tensors to what a task means, by its kind."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from multigraft.errors import BundleError
+from multigraft.manifest import Task, TensorSpec
+from multigraft.quantisation import INTEGERS, dequantise
+
+Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Classification:
+    """The class with the largest output; the first one of equals.
+
+    ``score`` is its probability: the output itself where the outputs are probabilities already (they add up to 1; an
+    integer tensor in the quantisation that TFLite fixes for SOFTMAX, scale 1/256), otherwise their softmax; of a single
+    output its logistic function, with class 1 from one half on.
+    """
+
+    label: str | None
+    index: int
+    score: float
+
+    def to_json(self) -> dict[str, Any]:
+        return {"label": self.label, "index": self.index, "score": round(self.score, 6)}
+
+
+@dataclass(frozen=True, slots=True)
+class Values:
+    """Real numbers of a regression or of landmarks: float32, the output's shape without the batch axis."""
+
+    values: npt.NDArray[np.float32]
+
+    def to_json(self) -> dict[str, Any]:
+        return {"values": self.values.tolist()}
+
+
+@dataclass(frozen=True, slots=True)
+class ClassMap:
+    """The class of every pixel: ``classes`` is int32, height x width, at the network's own resolution.
+
+    A single output channel is two classes: 1 above one half where all outputs lie within 0..1, otherwise above 0.
+    """
+
+    classes: npt.NDArray[np.int32]
+    labels: tuple[str, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Shape and pixels per class; the map itself would be longer than the line is useful."""
+        numbers, counts = np.unique(self.classes, return_counts=True)
+        names = [self.labels[n] if n < len(self.labels) else str(n) for n in numbers]
+        return {"shape": list(self.classes.shape), "pixels": dict(zip(names, counts.tolist(), strict=True))}
+
+
+@dataclass(frozen=True, slots=True)
+class Raw:
+    """All outputs of a task as real numbers: float32, without the batch axis, in the order of the original network."""
+
+    outputs: tuple[npt.NDArray[np.float32], ...]
+
+    def to_json(self) -> dict[str, Any]:
+        return {"outputs": [output.tolist() for output in self.outputs]}
+
+
+Answer = Classification | Values | ClassMap | Raw
+
+MAX_LISTED_CLASSES = 64
+"""Up to so many classes a list beats numpy's fixed cost per call."""
+
+
+def make_decoder(task: Task, tensors: Sequence[TensorSpec], arrays: Sequence[Array]) -> Callable[[], Answer]:
+    """A function that reads the answer out of the output arrays as they are when it is called.
+
+    Args:
+        task: Its kind and labels decide.
+        tensors: What its outputs are.
+        arrays: Where its outputs lie, in the same order; held on to.
+
+    Raises:
+        BundleError: The number of labels does not fit the output.
+    """
+    if task.kind == "classification":
+        return _classification(task, tensors[0], arrays[0])
+    if task.kind in ("regression", "landmarks") and len(arrays) == 1:
+        spec, array = tensors[0], arrays[0]
+        return lambda: Values(dequantise(array[0], spec))
+    if task.kind == "segmentation":
+        return _class_map(task, tensors[0], arrays[0])
+    pairs = tuple(zip(arrays, tensors, strict=True))
+    return lambda: Raw(tuple(dequantise(array[0], spec) for array, spec in pairs))
+
+
+def _check_labels(task: Task, classes: int) -> None:
+    classes = max(classes, 2)
+    if task.labels and len(task.labels) != classes:
+        raise BundleError(
+            f"task {task.name} has {len(task.labels)} labels and its output has {classes} classes",
+            "give one label per class, or none",
+        )
+
+
+def _classification(task: Task, spec: TensorSpec, array: Array) -> Callable[[], Classification]:
+    flat = array.reshape(-1)
+    if not np.shares_memory(flat, array):
+        raise BundleError(f"output {spec.name} of task {task.name} is not contiguous", "build the bundle again")
+    _check_labels(task, flat.size)
+    labels: tuple[str | None, ...] = task.labels or (None,) * max(2, flat.size)
+    quantised = spec.dtype in INTEGERS and spec.scale is not None
+
+    def single() -> Classification:
+        value = float(dequantise(flat, spec)[0])
+        probability = value if _is_probability(spec) else _logistic(value)
+        index = int(probability >= 0.5)
+        return Classification(labels[index], index, probability if index else 1 - probability)
+
+    if flat.size == 1:
+        return single
+    if quantised and np.iinfo(spec.dtype).bits == 8:
+        return _quantised_classification(spec, flat, labels)
+
+    def general() -> Classification:
+        values = dequantise(flat, spec)
+        index = int(values.argmax())
+        top = float(values[index])
+        if values.min() >= 0 and abs(float(values.sum()) - 1) <= 1e-3:
+            return Classification(labels[index], index, top)
+        return Classification(labels[index], index, 1 / float(np.exp(values - top).sum()))
+
+    return general
+
+
+def _quantised_classification(
+    spec: TensorSpec, flat: Array, labels: tuple[str | None, ...]
+) -> Callable[[], Classification]:
+    scale = float(spec.scale or 0.0)
+    zero_point = spec.zero_point
+    if _is_probability(spec):
+
+        def probability() -> Classification:
+            index = int(flat.argmax())
+            return Classification(labels[index], index, (int(flat[index]) - zero_point) * scale)
+
+        return probability
+    # exp(scale * -distance) of each possible distance to the top.
+    table = np.exp(-scale * np.arange(256))
+    listed = table.tolist()
+    if flat.size <= MAX_LISTED_CLASSES:
+
+        def short() -> Classification:
+            values = flat.tolist()
+            top = max(values)
+            index = values.index(top)
+            return Classification(labels[index], index, 1 / sum([listed[top - value] for value in values]))
+
+        return short
+    # Subtraction of bytes wraps, so it gives the distance for int8 and uint8 alike.
+    stored = flat.view(np.uint8)
+
+    def long() -> Classification:
+        index = int(flat.argmax())
+        return Classification(labels[index], index, 1 / float(table.take(stored[index] - stored).sum()))
+
+    return long
+
+
+def _is_probability(spec: TensorSpec) -> bool:
+    """Whether the tensor has the quantisation that TFLite fixes for SOFTMAX and LOGISTIC outputs."""
+    if spec.dtype not in ("int8", "uint8") or spec.scale is None:
+        return False
+    return spec.zero_point == np.iinfo(spec.dtype).min and abs(spec.scale * 256 - 1) < 1e-6
+
+
+def _logistic(value: float) -> float:
+    return 1 / (1 + math.exp(-value)) if value > -700 else 0.0
+
+
+def _class_map(task: Task, spec: TensorSpec, array: Array) -> Callable[[], ClassMap]:
+    if array.ndim != 4:
+        raise BundleError(
+            f"task {task.name} is a segmentation and its output has shape {array.shape}",
+            "give an output of shape 1 x height x width x classes, or another kind",
+        )
+    _check_labels(task, array.shape[3])
+    labels = task.labels
+
+    def single() -> ClassMap:
+        values = dequantise(array[0, :, :, 0], spec)
+        within = values.min() >= 0 and values.max() <= 1
+        return ClassMap((values > (0.5 if within else 0.0)).astype(np.int32), labels)
+
+    def several() -> ClassMap:
+        return ClassMap(array[0].argmax(axis=-1).astype(np.int32), labels)
+
+    return single if array.shape[3] == 1 else several

@@ -1,0 +1,291 @@
+"""TFLite interpreters, behind one small class per file and per subgraph.
+
+ai-edge-litert is preferred; tflite-runtime (last release 2.14) is for systems that have nothing newer. Their public
+signature runner resizes, allocates and copies at every call, which costs more than a small network's own time. Here a
+subgraph is allocated once, and its inputs and outputs are arrays over the interpreter's own memory. Where the wrapper
+methods this needs are not there, :class:`Subgraph` has its own arrays and the public methods fill them.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import importlib.metadata
+import mmap
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from multigraft.errors import InputError, MissingDependencyError, UsageError
+from multigraft.runtime.tflite_check import check_tflite
+
+Array = npt.NDArray[Any]
+InterpreterName = Literal["litert", "tflite-runtime"]
+BackendName = Literal["auto"] | InterpreterName
+
+_MODULES: dict[InterpreterName, str] = {"litert": "ai_edge_litert", "tflite-runtime": "tflite_runtime"}
+_DISTRIBUTIONS: dict[InterpreterName, str] = {"litert": "ai-edge-litert", "tflite-runtime": "tflite-runtime"}
+
+
+@dataclass(frozen=True)
+class Backend:
+    """An installed interpreter.
+
+    Attributes:
+        name: ``litert`` or ``tflite-runtime``.
+        version: Of the installed distribution.
+        module: The Python module with ``Interpreter`` and ``OpResolverType``.
+    """
+
+    name: InterpreterName
+    version: str
+    module: Any
+
+    def __str__(self) -> str:
+        return f"{_DISTRIBUTIONS[self.name]} {self.version}"
+
+
+def load_backend(name: BackendName = "auto") -> Backend:
+    """Import an interpreter.
+
+    Args:
+        name: ``auto`` takes ai-edge-litert where it is installed, otherwise tflite-runtime.
+
+    Raises:
+        MissingDependencyError: It is not installed, or cannot work with the installed numpy.
+        UsageError: The name is unknown.
+    """
+    if name == "auto":
+        for candidate in _MODULES:
+            try:
+                return _load(candidate)
+            except MissingDependencyError as error:
+                reason = error
+        raise MissingDependencyError(
+            f"no TFLite interpreter can be used ({reason.problem})", "install one with: pip install ai-edge-litert"
+        )
+    if name not in _MODULES:
+        raise UsageError(f"there is no backend {name!r}", f"choose from: auto, {', '.join(_MODULES)}")
+    return _load(name)
+
+
+def _load(name: InterpreterName) -> Backend:
+    distribution = _DISTRIBUTIONS[name]
+    if name == "tflite-runtime" and int(np.__version__.partition(".")[0]) >= 2:
+        # It would import, and fail only when an Interpreter is made, with a message about _ARRAY_API.
+        raise MissingDependencyError(
+            f"tflite-runtime does not work with numpy {np.__version__}",
+            "use ai-edge-litert, or run: pip install 'numpy<2'",
+        )
+    try:
+        module = importlib.import_module(f"{_MODULES[name]}.interpreter")
+        version = importlib.metadata.version(distribution)
+    except ImportError as error:
+        raise MissingDependencyError(
+            f"{distribution} cannot be imported ({error})", f"install it with: pip install {distribution}"
+        ) from error
+    return Backend(name, version, module)
+
+
+@dataclass(frozen=True)
+class Subgraph:
+    """One subgraph, allocated and ready.
+
+    Attributes:
+        inputs: Argument name to the array to write before :attr:`invoke`: stored values, full shape.
+        outputs: Argument name to the array to read after it; the next invoke overwrites it.
+        invoke: Runs it once, with what lies in ``inputs``.
+        direct: The arrays are the interpreter's own memory.
+        scales: Argument name to (scale, zero point); scale 0.0 where the tensor is not quantised.
+    """
+
+    inputs: dict[str, Array]
+    outputs: dict[str, Array]
+    invoke: Callable[[], Any]
+    direct: bool
+    scales: dict[str, tuple[float, int]]
+
+
+class TfliteModel:
+    """One interpreter over one .tflite file. Not for use from several threads at once.
+
+    XNNPACK keeps a second, packed copy of the weights per interpreter: make one per file, and take all subgraphs of it.
+
+    Args:
+        model: The file's path or its bytes.
+        backend: Which interpreter.
+        threads: For the kernels.
+        reference: Use the reference kernels: slow; those of tflite-runtime equal TFLite Micro's bit for bit.
+        direct: False uses the public methods alone.
+
+    Raises:
+        InputError: It is not a .tflite file, or holds an operator that the interpreter does not know.
+        MissingDependencyError: The interpreter is not installed.
+        UsageError: ``threads`` is not positive.
+    """
+
+    def __init__(
+        self,
+        model: bytes | str | os.PathLike[str],
+        backend: BackendName = "auto",
+        threads: int = 1,
+        reference: bool = False,
+        direct: bool = True,
+    ) -> None:
+        if threads < 1:
+            raise UsageError(f"{threads} threads were asked for", "give at least 1")
+        self.backend = load_backend(backend)
+        self._where = "the model" if isinstance(model, bytes) else str(model)
+        self._direct = direct
+        resolver = self.backend.module.OpResolverType
+        options = {
+            "num_threads": threads,
+            "experimental_op_resolver_type": resolver.BUILTIN_REF if reference else resolver.AUTO,
+        }
+        if isinstance(model, bytes):
+            check_tflite(model, self._where)
+            options["model_content"] = model
+        else:
+            _check_file(Path(model))
+            options["model_path"] = os.fspath(model)
+        try:
+            self._interpreter = self.backend.module.Interpreter(**options)
+            # Delegates are applied to all subgraphs by this call, and not by the allocation of a single subgraph.
+            self._interpreter.allocate_tensors()
+        except (ValueError, RuntimeError) as error:
+            raise InputError(
+                f"{self._where} cannot be loaded by {self.backend} ({_first_line(error)})",
+                "give a whole .tflite file whose operators this interpreter knows",
+            ) from error
+        signatures = self._interpreter.get_signature_list()
+        self.signatures: tuple[str, ...] = tuple(signatures)
+
+    def subgraph(self, signature: str | None = None) -> Subgraph:
+        """Allocate one subgraph, run it once on zeros and return it.
+
+        Args:
+            signature: Its key; None for the first subgraph of the file, whose arguments are called like its tensors.
+
+        Raises:
+            InputError: There is no such signature, a shape is not fixed, or it cannot run.
+        """
+        if signature is not None and signature not in self.signatures:
+            have = ", ".join(self.signatures) or "none"
+            raise InputError(f"{self._where} has no signature {signature!r}", f"choose from: {have}")
+        try:
+            found = self._take_direct(signature) if self._direct else None
+            return found or self._take_public(signature)
+        except (ValueError, RuntimeError) as error:
+            if isinstance(error, InputError):
+                raise
+            raise InputError(
+                f"{self._where}: {signature or 'its graph'} does not run on {self.backend} ({_first_line(error)})",
+                "give a model whose operators this interpreter knows",
+            ) from error
+
+    def _details(self, signature: str | None) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Argument name to tensor details, inputs and outputs."""
+        if signature is None:
+            inputs, outputs = self._interpreter.get_input_details(), self._interpreter.get_output_details()
+            return {d["name"]: d for d in inputs}, {d["name"]: d for d in outputs}
+        runner = self._interpreter.get_signature_runner(signature)
+        return runner.get_input_details(), runner.get_output_details()
+
+    def _take_direct(self, signature: str | None) -> Subgraph | None:
+        interpreter = self._interpreter
+        wrapper: Any = getattr(interpreter, "_interpreter", None)
+        needed = ("tensor", "Invoke", "AllocateTensors", "GetSubgraphIndexFromSignature")
+        if not all(hasattr(wrapper, name) for name in needed):
+            return None
+        inputs, outputs = self._details(signature)
+        self._refuse_open_shapes(inputs)
+        index = 0 if signature is None else wrapper.GetSubgraphIndexFromSignature(signature)
+        if signature is not None:
+            wrapper.AllocateTensors(index)
+
+        def view(details: Any) -> Array:
+            # Each view keeps `interpreter`, and with it the memory, alive.
+            array: Array = wrapper.tensor(interpreter, details["index"], index)
+            return array
+
+        try:
+            views = {name: view(d) for name, d in inputs.items()}, {name: view(d) for name, d in outputs.items()}
+            invoke = functools.partial(wrapper.Invoke, index)
+            for array in views[0].values():
+                array.fill(0)
+            invoke()
+            # Tensors whose size is known only after running lie elsewhere after each run.
+            for given, details in zip(views, (inputs, outputs), strict=True):
+                for name, array in given.items():
+                    after = view(details[name])
+                    if after.shape != array.shape or after.ctypes.data != array.ctypes.data:
+                        return None
+        except (TypeError, ValueError):
+            return None
+        return Subgraph(*views, invoke, True, _scales(inputs) | _scales(outputs))
+
+    def _take_public(self, signature: str | None) -> Subgraph:
+        inputs, outputs = self._details(signature)
+        self._refuse_open_shapes(inputs)
+        written = {name: np.zeros(d["shape"], d["dtype"]) for name, d in inputs.items()}
+        interpreter = self._interpreter
+        if signature is None:
+            interpreter.allocate_tensors()
+
+            def run() -> dict[str, Array]:
+                for name, array in written.items():
+                    interpreter.set_tensor(inputs[name]["index"], array)
+                interpreter.invoke()
+                return {name: interpreter.get_tensor(d["index"]) for name, d in outputs.items()}
+        else:
+            runner = interpreter.get_signature_runner(signature)
+
+            def run() -> dict[str, Array]:
+                result: dict[str, Array] = runner(**written)
+                return result
+
+        read = {name: array.copy() for name, array in run().items()}
+
+        def invoke() -> None:
+            for name, array in run().items():
+                if array.shape != read[name].shape:
+                    raise InputError(
+                        f"{self._where}: output {name} changes its shape from run to run", "give it a fixed shape"
+                    )
+                np.copyto(read[name], array)
+
+        return Subgraph(written, read, invoke, False, _scales(inputs) | _scales(outputs))
+
+    def _refuse_open_shapes(self, inputs: dict[str, Any]) -> None:
+        for name, details in inputs.items():
+            if (np.asarray(details["shape_signature"]) < 0).any():
+                raise InputError(
+                    f"{self._where}: input {name} has the open shape {details['shape_signature'].tolist()}",
+                    "convert the model with a fixed batch of 1",
+                )
+
+
+def _check_file(path: Path) -> None:
+    try:
+        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            check_tflite(data, str(path))
+    except FileNotFoundError:
+        raise InputError(f"{path} does not exist", "check the path") from None
+    except InputError:
+        raise
+    except (OSError, ValueError) as error:
+        # An empty file cannot be mapped: ValueError.
+        raise InputError(f"{path} cannot be read as a .tflite file ({error})", "check the path") from error
+
+
+def _scales(details: dict[str, Any]) -> dict[str, tuple[float, int]]:
+    return {name: (float(d["quantization"][0]), int(d["quantization"][1])) for name, d in details.items()}
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0].rstrip(".")

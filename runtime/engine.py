@@ -1,0 +1,287 @@
+"""Runs a bundle: one interpreter, the shared segments once per frame, and only the segments that were asked for."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from multigraft.bundle import Bundle
+from multigraft.errors import BundleError, ConfigurationError, InputError, UsageError
+from multigraft.manifest import Manifest, Segment
+from multigraft.preprocessing import Frame, Preparer
+from multigraft.runtime.answers import Answer, make_decoder
+from multigraft.runtime.backends import Array, BackendName, Subgraph, TfliteModel
+from multigraft.runtime.self_test import SelfTest, run_self_test
+
+_copy = np.copyto
+_now = time.perf_counter_ns
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """All that a frame needs for one choice of tasks, bound once.
+
+    Attributes:
+        fills: (fill, array) per network input.
+        shares: (target, source) per further segment that reads the same network input.
+        steps: Per segment the copies (target, source) of boundary tensors, then the invoke.
+        decoders: Per task.
+        segments: Their names, in running order.
+    """
+
+    fills: tuple[tuple[Callable[[Frame, Array], None], Array], ...]
+    shares: tuple[tuple[Array, Array], ...]
+    steps: tuple[tuple[tuple[tuple[Array, Array], ...], Callable[[], Any]], ...]
+    decoders: tuple[tuple[str, Callable[[], Answer]], ...]
+    segments: tuple[str, ...]
+
+
+class Result:
+    """What one frame gave.
+
+    Attributes:
+        answers: Task name to answer; its type depends on the task's kind (:mod:`multigraft.runtime.answers`).
+    """
+
+    __slots__ = ("_end", "_segments", "_stamps", "_start", "answers")
+
+    def __init__(
+        self, answers: dict[str, Answer], segments: tuple[str, ...], start: int, stamps: list[int], end: int
+    ) -> None:
+        self.answers = answers
+        self._segments = segments
+        self._start = start
+        self._stamps = stamps
+        self._end = end
+
+    @property
+    def total_us(self) -> float:
+        """Everything :meth:`Engine.run` did, in microseconds."""
+        return (self._end - self._start) / 1000
+
+    @property
+    def preprocessing_us(self) -> float:
+        """From the frame to the network inputs, in microseconds."""
+        return (self._stamps[0] - self._start) / 1000
+
+    @property
+    def latency_us(self) -> dict[str, float]:
+        """Segment name to microseconds, in running order, each with the copies of its inputs."""
+        stamps = self._stamps
+        return {name: (stamps[i + 1] - stamps[i]) / 1000 for i, name in enumerate(self._segments)}
+
+    @property
+    def answering_us(self) -> float:
+        """From the last output tensor to the answers, in microseconds."""
+        return (self._end - self._stamps[-1]) / 1000
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data: answers by task, and latencies in microseconds."""
+        return {
+            "answers": {task: answer.to_json() for task, answer in self.answers.items()},
+            "latency_us": {
+                "total": round(self.total_us, 1),
+                "preprocessing": round(self.preprocessing_us, 1),
+                "segments": {name: round(value, 1) for name, value in self.latency_us.items()},
+                "answering": round(self.answering_us, 1),
+            },
+        }
+
+
+class Engine:
+    """Answers the tasks of a bundle on camera frames. Not for use from several threads at once.
+
+    Args:
+        bundle: A bundle, or the path of one.
+        threads: For the kernels.
+        backend: Which interpreter.
+        self_test: Run the golden inputs on load; see :attr:`self_test`.
+
+    Attributes:
+        bundle: The bundle.
+        model: The interpreter.
+        self_test: How the golden inputs came out; None where it was not run.
+
+    Raises:
+        BundleError: Manifest and model do not fit each other, or the golden outputs are missed.
+        InputError: The interpreter cannot load the model.
+        MissingDependencyError: The interpreter is not installed.
+    """
+
+    def __init__(
+        self,
+        bundle: Bundle | str | os.PathLike[str],
+        threads: int = 1,
+        backend: BackendName = "auto",
+        self_test: bool = True,
+    ) -> None:
+        self.bundle = bundle if isinstance(bundle, Bundle) else Bundle.open(bundle)
+        self.manifest: Manifest = self.bundle.manifest
+        self.model = TfliteModel(self.bundle.model, backend, threads)
+        self._tensors = {spec.name: spec for spec in self.manifest.tensors}
+        self._subgraphs = {segment.name: self._subgraph(segment) for segment in self.manifest.segments}
+        self._sources = {
+            tensor: self._subgraphs[segment.name].outputs[argument]
+            for segment in self.manifest.segments
+            for argument, tensor in segment.outputs.items()
+        }
+        self._preparers = {held.tensor: self._preparer(held.tensor) for held in self.manifest.inputs}
+        self._plans: dict[tuple[str, ...] | None, _Plan] = {}
+        self._plans[None] = self._make_plan(tuple(task.name for task in self.manifest.tasks))
+        self.self_test: SelfTest | None = run_self_test(self) if self_test else None
+
+    def run(self, frame: Frame, tasks: Iterable[str] | None = None) -> Result:
+        """Answer tasks on one frame.
+
+        Args:
+            frame: uint8, height x width (grey) or height x width x 3 (RGB), any size.
+            tasks: Their names; None for all.
+
+        Raises:
+            BundleError: The bundle has no such task; the message lists those there are.
+            InputError: The frame has another dtype or shape.
+        """
+        start = _now()
+        try:
+            plan = self._plans[tasks]  # type: ignore[index]
+        except (KeyError, TypeError):
+            plan = self._plan(tasks)
+        for fill, array in plan.fills:
+            fill(frame, array)
+        for target, source in plan.shares:
+            _copy(target, source)
+        stamps = [_now()]
+        stamp = stamps.append
+        for copies, invoke in plan.steps:
+            for target, source in copies:
+                _copy(target, source)
+            invoke()
+            stamp(_now())
+        answers = {name: decode() for name, decode in plan.decoders}
+        return Result(answers, plan.segments, start, stamps, _now())
+
+    def compute(self, inputs: Mapping[str, npt.NDArray[Any]], tasks: Iterable[str] | None = None) -> dict[str, Array]:
+        """Run segments on stored tensors, without preprocessing and answering.
+
+        Args:
+            inputs: Tensor name to stored values, of the tensor's shape and dtype, for all network inputs needed.
+            tasks: Whose segments to run; None for all.
+
+        Returns:
+            All tensors that these segments wrote, by name: stored values, copied.
+
+        Raises:
+            BundleError: The bundle has no such task.
+            InputError: An input is missing or does not fit its tensor.
+        """
+        plan = self._plans.get(None) if tasks is None else self._plan(tasks)
+        assert plan is not None
+        chosen = [self.manifest.segment(name) for name in plan.segments]
+        for segment in chosen:
+            for argument, tensor in segment.inputs.items():
+                if tensor in self._preparers:
+                    self._place(self._subgraphs[segment.name].inputs[argument], tensor, inputs)
+        for copies, invoke in plan.steps:
+            for target, source in copies:
+                _copy(target, source)
+            invoke()
+        return {t: self._sources[t].copy() for segment in chosen for t in segment.outputs.values()}
+
+    def _place(self, target: Array, tensor: str, inputs: Mapping[str, npt.NDArray[Any]]) -> None:
+        given = inputs.get(tensor)
+        if given is None:
+            raise InputError(f"input {tensor} is missing", "give every network input")
+        if given.shape != target.shape or given.dtype != target.dtype:
+            raise InputError(
+                f"input {tensor} is {given.dtype} of shape {given.shape}",
+                f"give {target.dtype} of shape {target.shape}",
+            )
+        _copy(target, given)
+
+    def _plan(self, tasks: Iterable[str] | None) -> _Plan:
+        names = (tasks,) if isinstance(tasks, str) else tuple(tasks or ())
+        if not names and tasks is not None:
+            raise UsageError("no task was asked for", "name at least one, or give None for all")
+        key = names or None
+        if key not in self._plans:
+            self._plans[key] = self._make_plan(names)
+        return self._plans[key]
+
+    def _make_plan(self, names: tuple[str, ...]) -> _Plan:
+        tasks = [self.manifest.task(name) for name in dict.fromkeys(names)]
+        wanted = {segment for task in tasks for segment in task.segments}
+        fills: dict[str, tuple[Callable[[Frame, Array], None], Array]] = {}
+        shares, steps = [], []
+        segments = [segment for segment in self.manifest.segments if segment.name in wanted]
+        for segment in segments:
+            subgraph = self._subgraphs[segment.name]
+            copies = []
+            for argument, tensor in segment.inputs.items():
+                array = subgraph.inputs[argument]
+                if tensor not in self._preparers:
+                    copies.append((array, self._sources[tensor]))
+                elif tensor in fills:
+                    shares.append((array, fills[tensor][1]))
+                else:
+                    fills[tensor] = (self._preparers[tensor].fill, array)
+            steps.append((tuple(copies), subgraph.invoke))
+        decoders = []
+        for task in tasks:
+            specs = [self._tensors[name] for name in task.outputs]
+            arrays = [self._output(name, task.name, wanted) for name in task.outputs]
+            decoders.append((task.name, make_decoder(task, specs, arrays)))
+        return _Plan(
+            tuple(fills.values()), tuple(shares), tuple(steps), tuple(decoders), tuple(s.name for s in segments)
+        )
+
+    def _output(self, tensor: str, task: str, segments: set[str]) -> Array:
+        for segment in self.manifest.segments:
+            if segment.name in segments and tensor in segment.outputs.values():
+                return self._sources[tensor]
+        raise BundleError(
+            f"task {task} answers with {tensor}, which none of its segments writes", "build the bundle again"
+        )
+
+    def _subgraph(self, segment: Segment) -> Subgraph:
+        if segment.signature not in self.model.signatures:
+            raise BundleError(
+                f"segment {segment.name} needs signature {segment.signature!r}, which model.tflite does not have",
+                "build the bundle again",
+            )
+        subgraph = self.model.subgraph(segment.signature)
+        for arrays, arguments in ((subgraph.inputs, segment.inputs), (subgraph.outputs, segment.outputs)):
+            if set(arrays) != set(arguments):
+                raise BundleError(
+                    f"segment {segment.name} is described with arguments {sorted(arguments)} and model.tflite has "
+                    f"{sorted(arrays)}",
+                    "build the bundle again",
+                )
+            for argument, name in arguments.items():
+                spec, array = self._tensors[name], arrays[argument]
+                if spec.shape != array.shape or spec.dtype != array.dtype:
+                    raise BundleError(
+                        f"tensor {name} is described as {spec.dtype} {spec.shape} and is {array.dtype} {array.shape}",
+                        "build the bundle again",
+                    )
+                if spec.scale is not None:
+                    scale, zero_point = subgraph.scales[argument]
+                    if np.float32(spec.scale) != np.float32(scale) or spec.zero_point != zero_point:
+                        raise BundleError(
+                            f"tensor {name} is described with scale {spec.scale} and zero point {spec.zero_point} and "
+                            f"has {scale} and {zero_point}",
+                            "build the bundle again",
+                        )
+        return subgraph
+
+    def _preparer(self, tensor: str) -> Preparer:
+        preprocessing = next(held.preprocessing for held in self.manifest.inputs if held.tensor == tensor)
+        try:
+            return Preparer(preprocessing, self._tensors[tensor])
+        except (ConfigurationError, InputError) as error:
+            raise BundleError(f"the manifest contradicts itself: {error.problem}", "build the bundle again") from error

@@ -1,0 +1,88 @@
+"""Memory a process needs: PSS (proportional set size) as Linux counts it.
+
+PSS counts a page that n processes share as 1/n page, so that the PSS of all processes adds up to the memory in use:
+Linux, Documentation/filesystems/proc.rst, ``smaps_rollup``. Figures of a model are taken in a process of its own,
+which imports the interpreter, then loads, then runs: the difference is what the model costs.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from multigraft.errors import DeviceError, InputError
+from multigraft.runtime.backends import BackendName
+
+_ROLLUP = Path("/proc/self/smaps_rollup")
+
+
+def pss_kib(rollup: Path = _ROLLUP) -> int:
+    """Proportional set size of this process now, in KiB.
+
+    Raises:
+        DeviceError: The system does not tell (not Linux 4.14 or newer).
+    """
+    try:
+        for line in rollup.read_text().splitlines():
+            if line.startswith("Pss:"):
+                return int(line.split()[1])
+    except OSError as error:
+        raise DeviceError(f"memory cannot be measured: {rollup} is not readable", "measure on Linux") from error
+    raise DeviceError(f"memory cannot be measured: {rollup} has no Pss line", "measure on Linux 4.14 or newer")
+
+
+@dataclass(frozen=True)
+class MemoryUse:
+    """PSS of one fresh process in KiB.
+
+    Attributes:
+        imported_kib: With Python, numpy and the interpreter loaded, and no model.
+        loaded_kib: With the models loaded and their tensors allocated.
+        peak_kib: The most after any load and any run.
+    """
+
+    imported_kib: int
+    loaded_kib: int
+    peak_kib: int
+
+    @property
+    def added_kib(self) -> int:
+        """What the models cost at the peak."""
+        return self.peak_kib - self.imported_kib
+
+    def to_json(self) -> dict[str, int]:
+        """Plain data."""
+        return {**asdict(self), "added_kib": self.added_kib}
+
+
+def measure_bundle(path: Path, backend: BackendName = "auto", threads: int = 1) -> MemoryUse:
+    """Memory of an engine that has answered all tasks of a bundle once.
+
+    Raises:
+        InputError: The fresh process could not do it; its message is passed on.
+    """
+    return _measure({"bundle": str(path), "backend": backend, "threads": threads})
+
+
+def measure_models(paths: Sequence[Path], backend: BackendName = "auto", threads: int = 1) -> MemoryUse:
+    """Memory of one interpreter per .tflite file, all in one process, each run once.
+
+    Raises:
+        InputError: The fresh process could not do it; its message is passed on.
+    """
+    return _measure({"models": [str(path) for path in paths], "backend": backend, "threads": threads})
+
+
+def _measure(job: dict[str, Any]) -> MemoryUse:
+    # -P: a file called like a module in the working folder must not be imported instead of it.
+    command = [sys.executable, "-P", "-m", "multigraft.runtime.memory_probe", json.dumps(job)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        last = done.stderr.strip().splitlines()[-1:] or [f"exit code {done.returncode}"]
+        raise InputError(f"memory could not be measured: {last[0].rstrip('.')}", "check that the files can be run")
+    return MemoryUse(**json.loads(done.stdout.strip().splitlines()[-1]))

@@ -1,0 +1,42 @@
+"""The fresh process in which :mod:`multigraft.runtime.memory` measures; prints one line of JSON."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Any
+
+import numpy as np
+
+from multigraft.runtime.backends import TfliteModel, load_backend
+from multigraft.runtime.engine import Engine
+from multigraft.runtime.memory import pss_kib
+
+
+def probe(job: dict[str, Any]) -> dict[str, int]:
+    """Load and run what ``job`` names (``bundle``, or ``models``; ``backend``, ``threads``); PSS in KiB on the way."""
+    load_backend(job["backend"])
+    imported = pss_kib()
+    marks = []
+    if "bundle" in job:
+        engine = Engine(job["bundle"], job["threads"], job["backend"], self_test=False)
+        marks.append(pss_kib())
+        first = engine.manifest.inputs[0].preprocessing
+        engine.run(np.zeros((first.height, first.width), np.uint8))
+        marks.append(pss_kib())
+        loaded = marks[0]
+    else:
+        graphs = []
+        for path in job["models"]:
+            model = TfliteModel(path, job["backend"], job["threads"])
+            graphs.append((model, model.subgraph()))
+            marks.append(pss_kib())
+        loaded = marks[-1]
+        for _, graph in graphs:
+            graph.invoke()
+            marks.append(pss_kib())
+    return {"imported_kib": imported, "loaded_kib": loaded, "peak_kib": max(marks)}
+
+
+if __name__ == "__main__":
+    print(json.dumps(probe(json.loads(sys.argv[1]))))

@@ -1,0 +1,192 @@
+"""Golden self-test: does this machine compute what the bundle was built to compute?
+
+Kernels differ: optimised int8 kernels of another processor or interpreter version round some sums the other way, which
+grows to a few steps (LSB) at the outputs. So the policy is:
+
+- Same interpreter, version and processor architecture as those that made the golden outputs (the manifest's
+  ``provenance["golden"]``: ``backend``, ``version``, ``machine``): every integer tensor has to be equal.
+- Otherwise, and for float32 tensors always: the outputs of the tasks may differ by :data:`MAX_LSB` steps (integer) or
+  :data:`MAX_FLOAT` of the tensor's largest magnitude (float32), and the top class of a classification has to be the
+  same, unless the golden outputs hold several that close to the top.
+
+What differs within the policy is reported, not hidden: :meth:`SelfTest.to_json`.
+"""
+
+from __future__ import annotations
+
+import io
+import platform
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from multigraft.bundle import GOLDEN_INPUTS, GOLDEN_OUTPUTS, Bundle
+from multigraft.errors import BundleError
+from multigraft.manifest import Task, TensorSpec
+from multigraft.quantisation import INTEGERS
+from multigraft.runtime.backends import Array, Backend
+
+if TYPE_CHECKING:
+    from multigraft.runtime.engine import Engine
+
+MAX_LSB = 8
+MAX_FLOAT = 1e-3
+
+
+@dataclass(frozen=True)
+class SelfTest:
+    """How the golden inputs came out.
+
+    Attributes:
+        cases: How many golden inputs were run.
+        exact: All integer tensors equal the golden ones.
+        same_kernels: The golden outputs were made by this interpreter, version and architecture.
+        max_lsb: Tensor name to the largest difference in steps, integer tensors that differ only.
+        max_relative: Tensor name to the largest difference over the tensor's largest magnitude, float32 tensors that
+            differ only.
+        made_by: Who made the golden outputs, in words.
+        run_by: Who ran them here, in words.
+    """
+
+    cases: int
+    exact: bool
+    same_kernels: bool
+    max_lsb: dict[str, int]
+    max_relative: dict[str, float]
+    made_by: str
+    run_by: str
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data."""
+        return asdict(self)
+
+    def __str__(self) -> str:
+        if not self.max_lsb and not self.max_relative:
+            return f"{self.cases} golden inputs: all tensors equal"
+        parts = []
+        if self.max_lsb:
+            parts.append(f"{len(self.max_lsb)} integer tensors differ by up to {max(self.max_lsb.values())} LSB")
+        if self.max_relative:
+            worst = max(self.max_relative.values())
+            parts.append(f"{len(self.max_relative)} float tensors differ by up to {worst:.1e} of their range")
+        return f"{self.cases} golden inputs: {' and '.join(parts)} from {self.made_by}; here runs {self.run_by}"
+
+
+def golden_origin(backend: Backend) -> dict[str, str]:
+    """What ``provenance["golden"]`` has to hold for outputs that ``backend`` made on this machine."""
+    return {"backend": backend.name, "version": backend.version, "machine": platform.machine()}
+
+
+def read_golden(bundle: Bundle) -> tuple[dict[str, Array], dict[str, Array]]:
+    """Golden inputs and outputs by tensor name, first axis = case.
+
+    Raises:
+        BundleError: They are missing, damaged, or of unequal length.
+    """
+    pair = []
+    for name in (GOLDEN_INPUTS, GOLDEN_OUTPUTS):
+        try:
+            with np.load(io.BytesIO(bundle.read(name)), allow_pickle=False) as held:
+                pair.append({key: held[key] for key in held.files})
+        except (OSError, ValueError, EOFError) as error:
+            if isinstance(error, BundleError):
+                raise
+            raise BundleError(f"{name} is not a NumPy file ({error})", "build the bundle again") from error
+    inputs, outputs = pair
+    if not inputs or len({len(array) for array in (*inputs.values(), *outputs.values())}) != 1:
+        raise BundleError("the golden inputs and outputs differ in length", "build the bundle again")
+    return inputs, outputs
+
+
+def run_self_test(engine: Engine) -> SelfTest:
+    """Run all golden inputs through all segments.
+
+    Raises:
+        BundleError: The outputs are missed by more than the policy allows, or the golden files are damaged.
+    """
+    inputs, outputs = read_golden(engine.bundle)
+    cases = len(next(iter(inputs.values())))
+    computed: dict[str, list[Array]] = {name: [] for name in outputs}
+    for case in range(cases):
+        result = engine.compute({name: _case(array, case) for name, array in inputs.items()})
+        for name in outputs:
+            if name not in result:
+                raise BundleError(f"golden output {name} is no output of a segment", "build the bundle again")
+            computed[name].append(result[name])
+    specs = {spec.name: spec for spec in engine.manifest.tensors}
+    lsb: dict[str, int] = {}
+    relative: dict[str, float] = {}
+    for name, golden in outputs.items():
+        here = np.stack(computed[name]).reshape(golden.shape)
+        if here.dtype != golden.dtype:
+            raise BundleError(f"golden output {name} is {golden.dtype}, not {here.dtype}", "build the bundle again")
+        difference = np.abs(here.astype(np.float64) - golden.astype(np.float64)).max(initial=0)
+        if specs[name].dtype in INTEGERS:
+            if difference:
+                lsb[name] = int(difference)
+        elif difference or np.isnan(difference):
+            relative[name] = float(difference / max(float(np.abs(golden).max(initial=0)), 1e-30))
+    origin = engine.manifest.provenance.get("golden")
+    origin = origin if isinstance(origin, dict) else {}
+    here_origin = golden_origin(engine.model.backend)
+    report = SelfTest(
+        cases=cases,
+        exact=not lsb,
+        same_kernels=all(origin.get(key) == value for key, value in here_origin.items()),
+        max_lsb=lsb,
+        max_relative=relative,
+        made_by=_in_words(origin),
+        run_by=_in_words(here_origin),
+    )
+    _judge(engine, report, outputs, {name: np.stack(arrays) for name, arrays in computed.items()})
+    return report
+
+
+def _case(array: Array, case: int) -> Array:
+    # Stored with or without the batch axis of 1, the number of elements is the same.
+    held: Array = array[case]
+    return held if held.shape[:1] == (1,) else held[None]
+
+
+def _in_words(origin: dict[str, Any]) -> str:
+    if not origin:
+        return "an unknown interpreter"
+    return f"{origin.get('backend')} {origin.get('version')} on {origin.get('machine')}"
+
+
+def _judge(engine: Engine, report: SelfTest, golden: dict[str, Array], here: dict[str, Array]) -> None:
+    remedy = "build the bundle again, or open it without the self-test if you can accept the difference"
+    if report.same_kernels and not report.exact:
+        name, steps = max(report.max_lsb.items(), key=lambda item: item[1])
+        raise BundleError(
+            f"self-test: tensor {name} differs by {steps} LSB from what the same interpreter gave at build time", remedy
+        )
+    specs = {spec.name: spec for spec in engine.manifest.tensors}
+    for task in engine.manifest.tasks:
+        for name in task.outputs:
+            if report.max_lsb.get(name, 0) > MAX_LSB:
+                raise BundleError(
+                    f"self-test: output {name} of task {task.name} differs by {report.max_lsb[name]} LSB from that of "
+                    f"{report.made_by}, and at most {MAX_LSB} are usual",
+                    remedy,
+                )
+            if not report.max_relative.get(name, 0.0) <= MAX_FLOAT:
+                raise BundleError(
+                    f"self-test: output {name} of task {task.name} differs by {report.max_relative[name]:.2g} of its "
+                    f"range, and at most {MAX_FLOAT} is usual",
+                    remedy,
+                )
+        if task.kind == "classification" and task.outputs[0] in golden:
+            name = task.outputs[0]
+            _check_top(task, specs[name], golden[name], here[name], remedy)
+
+
+def _check_top(task: Task, spec: TensorSpec, golden: Array, here: Array, remedy: str) -> None:
+    wanted = golden.reshape(len(golden), -1).astype(np.float64)
+    chosen = here.reshape(len(here), -1).astype(np.float64).argmax(axis=1)
+    slack = MAX_LSB if spec.dtype in INTEGERS else MAX_FLOAT * float(np.abs(wanted).max(initial=0))
+    behind = wanted.max(axis=1) - wanted[np.arange(len(wanted)), chosen]
+    if (behind > slack).any():
+        case = int((behind > slack).argmax())
+        raise BundleError(f"self-test: task {task.name} gives another class for golden input {case}", remedy)
