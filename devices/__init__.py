@@ -1,0 +1,1 @@
+"""Ports to hardware as Protocols, with adapters and shipped fakes."""

@@ -1,0 +1,29 @@
+"""Reading sensors' files below /sys."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from multigraft.errors import DeviceError
+
+
+def read_text(path: Path) -> str | None:
+    """The stripped text of a sysfs file; None where it is not there or may not be read."""
+    try:
+        return path.read_text().strip()
+    except OSError:
+        return None
+
+
+def read_number(path: Path) -> int:
+    """The whole number in a sysfs file.
+
+    Raises:
+        DeviceError: It cannot be read or holds no number.
+    """
+    try:
+        return int(path.read_text())
+    except PermissionError as error:
+        raise DeviceError(f"{path} may not be read", f"run: sudo chmod a+r {path}") from error
+    except (OSError, ValueError) as error:
+        raise DeviceError(f"{path} gives no reading ({error})", "check the sensor and its driver") from error
