@@ -1,0 +1,1 @@
+"""Workstation side: trained networks in, similarity, grafting, conversion, a bundle out."""

@@ -1,0 +1,226 @@
+"""The main job, in order: networks, frames, similarity, grafting, conversion, fidelity, bundle."""
+
+from __future__ import annotations
+
+import dataclasses
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from multigraft.agreement import agreement
+from multigraft.bundle import Bundle
+from multigraft.converters.convert import Conversion, convert
+from multigraft.converters.fidelity import BundleRunner, bundle_agreement, with_fidelity
+from multigraft.converters.frames import Frames
+from multigraft.converters.graft.assemble import assemble
+from multigraft.converters.graft.candidate import Evidence
+from multigraft.converters.graft.plan import BYTES_PER_WEIGHT, Limits, Outcome, Plan, explain, plan
+from multigraft.converters.graft.search import SMALL_MACS, SearchOptions
+from multigraft.converters.importer import load_task
+from multigraft.converters.multitask import MultiTaskModel
+from multigraft.converters.network import Network
+from multigraft.converters.progress import Report, silent
+from multigraft.converters.representations import SimilarityTable, measure_similarity, union_of
+from multigraft.converters.settings import Settings, TaskSettings
+from multigraft.errors import ConfigurationError, InputError
+
+SIMILARITY_FRAMES = 512
+LARGE_SIMILARITY_FRAMES = 192
+"""Frames on which representations are compared; more sharpen the third digit only."""
+
+MAX_ACCEPT_FRAMES = 4096
+CALIBRATION_FRAMES = 256
+"""Frames per task that set the int8 ranges."""
+
+LoadFrames = Callable[[Path], Frames]
+"""Reads a folder, video or array file; :func:`multigraft.devices.sources.open_source` behind it."""
+
+
+@dataclass(frozen=True)
+class Grafted:
+    """The first half of the job.
+
+    Attributes:
+        networks: As imported, in the order of the settings.
+        evidence: Task to its unlabeled frames.
+        similarity: CKA between all cut points.
+        outcome: Plans, the Pareto front and the chosen one.
+        multitask: The chosen plan as one graph.
+    """
+
+    networks: tuple[Network, ...]
+    evidence: Mapping[str, Evidence]
+    similarity: SimilarityTable
+    outcome: Outcome
+    multitask: MultiTaskModel
+
+
+@dataclass(frozen=True)
+class Built:
+    """The whole job.
+
+    Attributes:
+        grafted: The first half.
+        conversion: The bundle and what was verified on the way; ``conversion.bundle`` lacks the fidelity figures.
+        bundle: The bundle to write.
+        separate: The original networks converted the same way, side by side, for comparison; None unless asked for.
+    """
+
+    grafted: Grafted
+    conversion: Conversion
+    bundle: Bundle
+    separate: Conversion | None
+
+
+def graft(settings: Settings, load_frames: LoadFrames, report: Report = silent) -> Grafted:
+    """Import the networks, compare them, and graft them as the budget allows.
+
+    Raises:
+        MultigraftError: Anything in the settings, models or frames that is not as it has to be.
+    """
+    if settings.graft.refine == "distill":
+        from multigraft.converters.graft.torch_tail import import_torch
+
+        import_torch()
+    networks = tuple(_load(task, settings, report) for task in settings.tasks)
+    evidence = _evidence(settings, load_frames)
+    _check_frames(networks, evidence)
+
+    def progress(what: str, done: int, total: int) -> None:
+        report(f"{what} ({done + 1} of {total})")
+
+    is_small = max(n.macs for n in networks) <= SMALL_MACS
+    compared = SIMILARITY_FRAMES if is_small else LARGE_SIMILARITY_FRAMES
+    frames = union_of({name: e.fit for name, e in evidence.items()}, compared)
+    similarity = measure_similarity(networks, frames, seed=settings.graft.seed, progress=progress)
+    budget = settings.budget
+    limits = Limits(
+        budget.min_agreement, budget.max_weights_bytes, budget.max_macs, BYTES_PER_WEIGHT[settings.convert.precision]
+    )
+    options = SearchOptions(
+        budget.confidence,
+        {t.name: t.tolerance for t in settings.tasks},
+        settings.graft.seed,
+        settings.graft.share,
+        budget.min_agreement,
+    )
+    outcome = plan(networks, evidence, similarity, limits, options, progress)
+    chosen = outcome.chosen
+    if settings.graft.refine == "distill" and chosen.grafts:
+        from multigraft.converters.graft.distill import distill_plan
+
+        chosen = distill_plan(chosen, networks, evidence, options, report)
+        message = f"{explain(chosen, outcome.evaluated, limits)}; refined by distillation"
+        outcome = dataclasses.replace(outcome, chosen=chosen, front=(*outcome.front, chosen), message=message)
+    report(outcome.message)
+    provenance = {"plan": outcome.message, "frames": {n: len(e.fit) + len(e.accept) for n, e in evidence.items()}}
+    return Grafted(networks, evidence, similarity, outcome, assemble(networks, chosen, provenance))
+
+
+def build(settings: Settings, load_frames: LoadFrames, report: Report = silent, *, separate: bool = False) -> Built:
+    """Graft, convert and verify.
+
+    Args:
+        settings: As read from multigraft.toml.
+        load_frames: Opens a frame source.
+        report: Takes a line for each step.
+        separate: Also convert the networks apart, for comparison.
+
+    Raises:
+        MultigraftError: As :func:`graft`, or the conversion failed verification.
+    """
+    grafted = graft(settings, load_frames, report)
+    with tempfile.TemporaryDirectory(prefix="multigraft-") as folder:
+        conversion = _convert(grafted.multitask, grafted, settings, Path(folder) / "bundle", report)
+        apart = None
+        if separate:
+            nothing = assemble(grafted.networks, Plan({}, 0, 0))
+            apart = _convert(nothing, grafted, settings, Path(folder) / "separate", report)
+    report("compare the bundle with the original networks")
+    runner = BundleRunner(conversion.bundle)
+    figures = {}
+    for network, task in zip(grafted.networks, settings.tasks, strict=True):
+        evidence = grafted.evidence[network.name]
+        found = bundle_agreement(runner, network, evidence, settings.budget.confidence, task.tolerance)
+        figures[network.name] = {"bundle_agreement": found.to_json()}
+        if network.name not in grafted.outcome.chosen.grafts:
+            answers = evidence.answers(network)
+            itself = agreement(network.kind, answers, answers, confidence=settings.budget.confidence)
+            figures[network.name]["grafted_agreement"] = itself.to_json()
+    return Built(grafted, conversion, with_fidelity(conversion.bundle, figures), apart)
+
+
+def _load(task: TaskSettings, settings: Settings, report: Report) -> Network:
+    report(f"import {task.name}")
+    return load_task(task, settings.path.parent)
+
+
+def _convert(
+    multitask: MultiTaskModel, grafted: Grafted, settings: Settings, folder: Path, report: Report
+) -> Conversion:
+    folder.mkdir()
+    by_input: dict[str, Frames] = {}
+    for network in grafted.networks:
+        if network.input in multitask.inputs:
+            served = [t.name for t in multitask.tasks if network.name in (t.name, t.donor)]
+            by_input[network.input] = union_of({n: grafted.evidence[n].fit[:CALIBRATION_FRAMES] for n in served})
+    return convert(
+        multitask,
+        by_input,
+        precision=settings.convert.precision,
+        keep_float=settings.convert.keep_float,
+        name=settings.bundle.name,
+        work_dir=folder,
+        report=report,
+    )
+
+
+def _evidence(settings: Settings, load_frames: LoadFrames) -> dict[str, Evidence]:
+    loaded: dict[Path, Frames] = {}
+    found = {}
+    for task in settings.tasks:
+        path = settings.frames_of(task)
+        if path is None:
+            raise ConfigurationError(
+                f"{settings.path}: task {task.name!r} has no frames",
+                "name unlabeled frames; statistics do not replace them",
+            )
+        if path not in loaded:
+            loaded[path] = load_frames(path)
+        found[task.name] = split(loaded[path], settings, path)
+    return found
+
+
+def split(frames: Frames, settings: Settings, path: Path) -> Evidence:
+    """The first frames fit, the rest accept; they are kept apart in time, since neighbours in a video are alike.
+
+    Raises:
+        InputError: There are too few frames to show the agreement that the budget asks for.
+    """
+    needed = settings.frames_needed
+    fit = min(settings.graft.fit_frames, len(frames) - needed)
+    if fit < needed // 4 or fit < 16:
+        raise InputError(
+            f"{path} holds {len(frames)} frames, and showing an agreement of {settings.budget.min_agreement:g} at a "
+            f"confidence of {settings.budget.confidence:g} takes {needed} held-out frames besides those for fitting",
+            f"give at least {needed + max(16, needed // 4)} frames (512 more are better) or lower the budget",
+        )
+    return Evidence(frames[:fit], frames[fit : fit + MAX_ACCEPT_FRAMES])
+
+
+def _check_frames(networks: Sequence[Network], evidence: Mapping[str, Evidence]) -> None:
+    """Prepare one frame for each network, so that a wrong shape is named before any long work."""
+    for network in networks:
+        network.prepare([evidence[network.name].fit[0]])
+
+
+def plan_json(outcome: Outcome) -> dict[str, Any]:
+    """The Pareto front and all evaluated grafts as plain data."""
+    return {
+        "message": outcome.message,
+        "donors": list(outcome.donors),
+        "pareto": outcome.pareto_json(),
+        "evaluated": outcome.evaluated_json(),
+    }

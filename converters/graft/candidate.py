@@ -1,0 +1,267 @@
+"""One way to graft a target onto a donor: where, how, and what it gives on held-out frames."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+
+from multigraft.agreement import Agreement, agreement
+from multigraft.converters.frames import Frames
+from multigraft.converters.graft.adapter import Adapter, fit_adapter
+from multigraft.converters.graft.refit import LayerFit, clamp_bounds, refit
+from multigraft.converters.network import (
+    Array,
+    CutPoint,
+    Network,
+    model_of,
+    node_macs,
+    node_weights,
+    session_of,
+)
+from multigraft.manifest import Relation
+
+REFIT_BYTES = 3 * 2**28
+MIN_REFIT_FRAMES = 64
+MAX_REFIT_MACS = 100_000_000_000
+"""The refit uses fewer frames, but not fewer than these, where activations are so large that memory is short, and about
+as many as MAX_REFIT_MACS multiply-accumulates run, where networks are so large that time is."""
+
+Method = Literal["exact", "raw", "refit", "adapter1", "adapter3"]
+"""``exact``: equal weights, nothing changes; ``raw``: the target's layers as they are behind the donor's features;
+``refit``: re-solved; ``adapterK``: a KxK adapter, then re-solved."""
+
+METHOD_TEXT: dict[Method, str] = {
+    "exact": "shared outright, the weights are equal",
+    "raw": "donor features straight into the target's own layers",
+    "refit": "target layers re-solved in closed form",
+    "adapter1": "1x1 adapter, then target layers re-solved",
+    "adapter3": "3x3 adapter, then target layers re-solved",
+}
+
+
+@dataclass(frozen=True)
+class Join:
+    """Where and how a target would be grafted."""
+
+    donor: str
+    target: str
+    donor_point: CutPoint
+    target_point: CutPoint
+    method: Method
+    relation: Relation
+    cka: float | None = None
+    """Unbiased CKA of the two representations, where it was measured."""
+
+
+@dataclass(frozen=True)
+class Tail:
+    """What remains of the target behind the donor's tensor: adapter nodes, then its own layers.
+
+    Attributes:
+        source: The donor's tensor (in the donor's naming).
+        nodes: In order.
+        constants: Weights by name; those the refit made and those kept from the original.
+        outputs: The target's output tensors.
+        opset: Of the nodes.
+        batch: Frames it runs at once.
+    """
+
+    source: str
+    nodes: tuple[onnx.NodeProto, ...]
+    constants: dict[str, npt.NDArray[Any]]
+    outputs: tuple[str, ...]
+    opset: int
+    batch: int = 1
+
+    def run(self, features: Array) -> list[npt.NDArray[Any]]:
+        """The target's outputs from the donor's features (frames, *shape)."""
+        graph = onnx.helper.make_graph(
+            list(self.nodes),
+            "tail",
+            [onnx.helper.make_tensor_value_info(self.source, onnx.TensorProto.FLOAT, [None] * features.ndim)],
+            [onnx.ValueInfoProto(name=o) for o in self.outputs],
+            [onnx.numpy_helper.from_array(v, k) for k, v in self.constants.items()],
+        )
+        session = session_of(model_of(graph, self.opset), "graft")
+        parts = [
+            session.run(list(self.outputs), {self.source: features[i : i + self.batch]})
+            for i in range(0, len(features), self.batch)
+        ]
+        return [np.concatenate([p[k] for p in parts]) for k in range(len(self.outputs))]
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """An evaluated graft.
+
+    Attributes:
+        join: Where and how.
+        tail: The nodes of the target's own part.
+        agreement: With the original outputs on held-out frames.
+        own_weights: Parameters of the target's own part, adapter included.
+        own_macs: Multiply-accumulates of it per frame.
+        layers: How the refit of each layer went; empty without one.
+        adapter_error: Relative squared error of the adapter, or None.
+    """
+
+    join: Join
+    tail: Tail
+    agreement: Agreement
+    own_weights: int
+    own_macs: int
+    layers: tuple[LayerFit, ...] = ()
+    adapter_error: float | None = None
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """The unlabeled frames of one target: the refit uses ``fit``, acceptance uses ``accept``."""
+
+    fit: Frames
+    accept: Frames
+    _answers: dict[str, list[npt.NDArray[Any]]] = field(default_factory=dict, repr=False, compare=False)
+
+    def answers(self, target: Network) -> list[npt.NDArray[Any]]:
+        """The original outputs on the held-out frames, computed once."""
+        if target.name not in self._answers:
+            found = target.run(target.prepare(self.accept))
+            self._answers[target.name] = [found[o] for o in target.outputs]
+        return self._answers[target.name]
+
+
+def make_tail(
+    join: Join, donor: Network, target: Network, frames: Frames, seed: int = 0
+) -> tuple[Tail, tuple[LayerFit, ...], Adapter | None]:
+    """Graft on the given unlabeled frames; returns the target's own part, how its layers went, and its adapter."""
+    cut, source = join.target_point, join.donor_point.name
+    rest = target.nodes[cut.node_index + 1 :]
+    if join.method in ("exact", "raw"):
+        return _tail(_renamed_input(rest, cut.name, source), target.constants, source, target), (), None
+    frames = frames[: _frames_that_fit(target, cut)]
+    original = target.run(target.prepare(frames), [cut.name])[cut.name].astype(np.float32)
+    received = donor.run(donor.prepare(frames), [source])[source].astype(np.float32)
+    adapter = None
+    if join.method != "refit":
+        adapter = _adapter(join, target, received, original, seed)
+        made = _tail(adapter.nodes, adapter.constants, source, target, (cut.name,))
+        received = made.run(received)[0]
+    solved = refit(target, cut.name, original, received, seed=seed)
+    constants = target.constants | solved.constants
+    nodes: tuple[onnx.NodeProto, ...] = solved.nodes
+    if adapter is not None:
+        return _tail((*adapter.nodes, *nodes), constants | adapter.constants, source, target), solved.layers, adapter
+    return _tail(_renamed_input(nodes, cut.name, source), constants, source, target), solved.layers, None
+
+
+def _frames_that_fit(target: Network, cut: CutPoint) -> int:
+    """How many frames the refit can hold: the largest tensor behind the cut four times (before and after a layer, in
+    the original and in the grafted network)."""
+    behind = (o for n in target.nodes[cut.node_index :] for o in n.output if o)
+    largest = max(int(np.prod(target.shapes[o])) for o in behind)
+    return max(MIN_REFIT_FRAMES, min(REFIT_BYTES // (4 * 4 * largest), MAX_REFIT_MACS // max(target.macs, 1)))
+
+
+def evaluate(
+    join: Join,
+    donor: Network,
+    target: Network,
+    evidence: Evidence,
+    *,
+    confidence: float = 0.95,
+    tolerance: float | None = None,
+    seed: int = 0,
+) -> Candidate:
+    """Graft on the fit frames and measure agreement with the original network on the held-out ones."""
+    tail, layers, adapter = make_tail(join, donor, target, evidence.fit, seed)
+    return judge(join, tail, donor, target, evidence, confidence, tolerance, layers, adapter)
+
+
+def judge(
+    join: Join,
+    tail: Tail,
+    donor: Network,
+    target: Network,
+    evidence: Evidence,
+    confidence: float,
+    tolerance: float | None,
+    layers: tuple[LayerFit, ...] = (),
+    adapter: Adapter | None = None,
+) -> Candidate:
+    """Measure a tail on the held-out frames."""
+    frames = evidence.accept
+    source = join.donor_point.name
+    features = donor.run(donor.prepare(frames), [source])[source].astype(np.float32)
+    found = agreement(
+        target.kind,
+        evidence.answers(target),
+        tail.run(features),
+        confidence=confidence,
+        tolerance=tolerance,
+    )
+    shapes = dict(target.shapes)
+    shapes[source] = join.donor_point.shape
+    if adapter is not None:
+        for node in adapter.nodes:
+            shapes[node.output[0]] = join.target_point.shape
+    return Candidate(
+        join,
+        tail,
+        found,
+        sum(node_weights(n, tail.constants) for n in tail.nodes),
+        sum(node_macs(n, tail.constants, shapes) for n in tail.nodes),
+        layers,
+        adapter.relative_error if adapter else None,
+    )
+
+
+def _adapter(join: Join, target: Network, received: Array, original: Array, seed: int) -> Adapter:
+    cut = join.target_point
+    writer = target.nodes[cut.node_index]
+    bounds = clamp_bounds([writer], target.constants) if writer.output[0] == cut.name else None
+    return fit_adapter(
+        received,
+        original,
+        kernel=3 if join.method == "adapter3" else 1,
+        source=join.donor_point.name,
+        cut=cut.name,
+        prefix=f"{target.name}/adapter",
+        clamp=writer if bounds else None,
+        clamp_constants={n: target.constants[n] for n in writer.input if bounds and n in target.constants},
+        bounds=bounds,
+        seed=seed,
+    )
+
+
+def _tail(
+    nodes: tuple[onnx.NodeProto, ...] | list[onnx.NodeProto],
+    constants: dict[str, npt.NDArray[Any]],
+    source: str,
+    target: Network,
+    outputs: tuple[str, ...] | None = None,
+) -> Tail:
+    used = {i for n in nodes for i in n.input}
+    return Tail(
+        source,
+        tuple(nodes),
+        {k: v for k, v in constants.items() if k in used},
+        target.outputs if outputs is None else outputs,
+        target.opset,
+        target.batch,
+    )
+
+
+def _renamed_input(
+    nodes: tuple[onnx.NodeProto, ...] | list[onnx.NodeProto], old: str, new: str
+) -> tuple[onnx.NodeProto, ...]:
+    """Copies of ``nodes`` that read ``new`` where they read ``old``."""
+    renamed = []
+    for node in nodes:
+        copy = onnx.NodeProto()
+        copy.CopyFrom(node)
+        copy.input[:] = [new if i == old else i for i in node.input]
+        renamed.append(copy)
+    return tuple(renamed)

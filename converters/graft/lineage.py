@@ -1,0 +1,98 @@
+"""What two networks have in common by descent: equal weights, or weights that come from a common parent."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+import numpy as np
+import onnx
+
+from multigraft.converters.network import CutPoint, Network
+
+RELATED_COSINE = 0.5
+"""Mean cosine between the weights of corresponding layers from which on networks count as related; independently
+trained layers of any size worth sharing are far below (0 +- 1 / sqrt(size))."""
+
+
+@dataclass(frozen=True)
+class Lineage:
+    """How far two networks run in step.
+
+    Attributes:
+        equal: Pairs of cut points (donor, target) up to which all weights are the same.
+        related: Pairs up to which the structure is the same and the weights are close.
+        cosine: Mean cosine between the weights of corresponding layers, from the input as far as the structure agrees;
+            0 where it does not agree at all.
+    """
+
+    equal: tuple[tuple[CutPoint, CutPoint], ...]
+    related: tuple[tuple[CutPoint, CutPoint], ...]
+    cosine: float
+
+
+def lineage(donor: Network, target: Network) -> Lineage:
+    """Compare two networks node by node from the input; both must see the same input for sharing without a refit."""
+    if donor.preprocessing != target.preprocessing:
+        return Lineage((), (), 0.0)
+    names = {donor.input: target.input}
+    same = True
+    cosines: list[float] = []
+    steps = 0
+    equal_until = 0
+    for mine, theirs in zip(donor.nodes, target.nodes, strict=False):
+        if not _same_structure(donor, mine, target, theirs, names):
+            break
+        names.update(zip(mine.output, theirs.output, strict=True))
+        for a, b in zip(mine.input, theirs.input, strict=True):
+            if a in donor.constants:
+                left, right = donor.constants[a], target.constants[b]
+                same = same and left.tobytes() == right.tobytes()
+                if left.dtype.kind == "f" and left.ndim > 1:
+                    cosines.append(_cosine(left, right))
+        steps += 1
+        equal_until = steps if same else equal_until
+    pairs = [
+        (p, q)
+        for p, q in zip(donor.cut_points, target.cut_points, strict=False)
+        if p.node_index == q.node_index and p.node_index < steps
+    ]
+    cosine = float(np.mean(cosines)) if cosines else 0.0
+    equal = tuple(pair for pair in pairs if pair[0].node_index < equal_until)
+    related = tuple(pairs) if cosine >= RELATED_COSINE else ()
+    return Lineage(equal, related, cosine)
+
+
+def weights_digest(network: Network) -> str:
+    """SHA-256 over all constants in node order: equal for equal weights, whatever the tensors are called."""
+    digest = hashlib.sha256()
+    for node in network.nodes:
+        digest.update(node.op_type.encode())
+        for name in node.input:
+            if name in network.constants:
+                digest.update(network.constants[name].tobytes())
+    return digest.hexdigest()
+
+
+def _same_structure(
+    donor: Network, mine: onnx.NodeProto, target: Network, theirs: onnx.NodeProto, names: dict[str, str]
+) -> bool:
+    if mine.op_type != theirs.op_type or len(mine.input) != len(theirs.input) or len(mine.output) != len(theirs.output):
+        return False
+    attributes = [{a.name: a.SerializeToString() for a in n.attribute} for n in (mine, theirs)]
+    if attributes[0] != attributes[1]:
+        return False
+    for a, b in zip(mine.input, theirs.input, strict=True):
+        if (a in donor.constants) != (b in target.constants):
+            return False
+        if a in donor.constants:
+            if donor.constants[a].shape != target.constants[b].shape:
+                return False
+        elif a and names.get(a) != b:
+            return False
+    return True
+
+
+def _cosine(a: np.ndarray, b: np.ndarray) -> float:  # type: ignore[type-arg]
+    left, right = a.ravel().astype(np.float64), b.ravel().astype(np.float64)
+    return float(left @ right / (np.linalg.norm(left) * np.linalg.norm(right) + 1e-12))

@@ -1,0 +1,241 @@
+"""The closed-form refit: walk a network's remaining layers in order and re-solve each linear one by ridge regression.
+
+Two activations are carried through the walk for every live tensor: what the original network has there and what the
+grafted one has now. A linear layer is solved from what it now receives to what it originally gave; where its output
+goes into a residual sum whose other side is known already, to what that sum originally gave less that other side, so
+the error of the skip path is corrected too. Where only a ReLU or a clip follows, errors that it hides are not fitted.
+
+Source of the idea: similarity-guided layer sharing (arXiv 2410.11233) and model stitching; the layer-wise closed form
+is the one of design.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+
+from multigraft.converters.graft.linear import LinearLayer, linear_layer
+from multigraft.converters.graft.ridge import fit_rows
+from multigraft.converters.network import Array, Network, model_of, session_of
+
+CHUNK = 64
+HELD_OUT_EVERY = 5
+"""Every fifth frame chooses the ridge strength."""
+
+ROWS_PER_INPUT = 48
+MIN_ROWS = 20_000
+MIN_GROUP_ROWS = 4_000
+"""A layer with very many positions is solved from a random part of them: at least this many rows."""
+
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class LayerFit:
+    """How well one layer could be re-solved.
+
+    Attributes:
+        node: The layer's output tensor.
+        strength: The chosen ridge strength, relative to the input variance.
+        relative_error: Squared error over the variance of the original output, on all fitted rows.
+        rows: Rows used.
+    """
+
+    node: str
+    strength: float
+    relative_error: float
+    rows: int
+
+
+@dataclass(frozen=True)
+class Refit:
+    """New constants of the layers after the cut, by constant name, and how each layer went.
+
+    ``nodes`` are the target's nodes after the cut with the inputs that name those constants.
+    """
+
+    nodes: tuple[onnx.NodeProto, ...]
+    constants: dict[str, Array]
+    layers: tuple[LayerFit, ...]
+
+
+@dataclass
+class _Pair:
+    """One live tensor for all frames: in the original network and in the grafted one."""
+
+    original: npt.NDArray[Any]
+    now: npt.NDArray[Any]
+
+
+def refit(
+    network: Network,
+    cut: str,
+    original: Array,
+    received: Array,
+    *,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> Refit:
+    """Re-solve every linear layer of ``network`` after ``cut``.
+
+    Args:
+        network: The target network.
+        cut: Name of the cut tensor.
+        original: What the network itself has at the cut, (frames, *shape).
+        received: What it will receive there instead, same shape and same frames.
+        seed: Picks the rows where not all are used.
+        progress: Called with a text, done and total.
+    """
+    start = next(i for i, n in enumerate(network.nodes) if cut in n.output) + 1
+    nodes = network.nodes[start:]
+    uses: dict[str, int] = {}
+    for index, node in enumerate(nodes):
+        for name in node.input:
+            uses[name] = index
+    live = {cut: _Pair(original, received)}
+    constants: dict[str, Array] = {}
+    fits: list[LayerFit] = []
+    new_nodes: list[onnx.NodeProto] = []
+    rng = np.random.default_rng(seed)
+    for index, node in enumerate(nodes):
+        if progress:
+            progress(f"refit {network.name}", index, len(nodes))
+        layer = linear_layer(node, network.constants)
+        solved: onnx.NodeProto = node
+        if layer is not None and node.input[0] in live:
+            solved, added, layer_fit = _solve_layer(network, nodes, index, layer, live, rng)
+            constants |= added
+            fits.append(layer_fit)
+        new_nodes.append(solved)
+        held = network.constants | constants
+        read = [n for n in node.input if n in live]
+        original_out = run_node(node, {n: live[n].original for n in read}, network.constants, network.opset)
+        now_out = run_node(solved, {n: live[n].now for n in read}, held, network.opset)
+        for name in node.output:
+            if name:
+                live[name] = _Pair(original_out[name], now_out[name])
+        for name in [n for n in live if uses.get(n, -1) <= index and n not in network.outputs]:
+            del live[name]
+    return Refit(tuple(new_nodes), constants, tuple(fits))
+
+
+def run_node(
+    node: onnx.NodeProto,
+    inputs: Mapping[str, npt.NDArray[Any]],
+    constants: Mapping[str, npt.NDArray[Any]],
+    opset: int,
+) -> dict[str, npt.NDArray[Any]]:
+    """Run one node on all frames in chunks; the first axis of every input is the frame."""
+    held = [onnx.numpy_helper.from_array(constants[n], n) for n in dict.fromkeys(node.input) if n in constants]
+    outputs = [o for o in node.output if o]
+    graph = onnx.helper.make_graph(
+        [node],
+        "node",
+        [
+            onnx.helper.make_tensor_value_info(n, onnx.helper.np_dtype_to_tensor_dtype(v.dtype), [None] * v.ndim)
+            for n, v in inputs.items()
+        ],
+        [onnx.ValueInfoProto(name=o) for o in outputs],
+        held,
+    )
+    session = session_of(model_of(graph, opset), node.name)
+    if not inputs:
+        return dict(zip(outputs, session.run(outputs, {}), strict=True))
+    frames = len(next(iter(inputs.values())))
+    parts = [session.run(outputs, {n: v[i : i + CHUNK] for n, v in inputs.items()}) for i in range(0, frames, CHUNK)]
+    return {o: np.concatenate([p[k] for p in parts]) for k, o in enumerate(outputs)}
+
+
+def _solve_layer(
+    network: Network,
+    nodes: list[onnx.NodeProto],
+    index: int,
+    layer: LinearLayer,
+    live: dict[str, _Pair],
+    rng: np.random.Generator,
+) -> tuple[onnx.NodeProto, dict[str, Array], LayerFit]:
+    node = layer.node
+    pair = live[node.input[0]]
+    wanted = run_node(node, {node.input[0]: pair.original}, network.constants, network.opset)[node.output[0]]
+    consumers = [n for n in nodes[index + 1 :] if node.output[0] in n.input]
+    skip: npt.NDArray[Any] | None = None
+    after = consumers
+    if len(consumers) == 1 and consumers[0].op_type == "Add" and node.output[0] not in network.outputs:
+        other = next(n for n in consumers[0].input if n != node.output[0]) if len(set(consumers[0].input)) == 2 else ""
+        if other in live and live[other].now.shape == wanted.shape:
+            skip = live[other].now
+            wanted = wanted + live[other].original - skip
+            after = [n for n in nodes if consumers[0].output[0] in n.input]
+    bounds = None if node.output[0] in network.outputs else clamp_bounds(after, network.constants)
+    design, targets, offsets, per_frame = sampled_rows(layer, pair.now, wanted, skip if bounds else None, rng)
+    held_out = (np.arange(design.shape[1]) // per_frame) % HELD_OUT_EVERY == 0
+    solution = fit_rows(design, targets, held_out, layer.weight, bounds, offsets)
+    solved, added = _with_constants(node, layer.initializers(solution.weight, solution.intercept), network)
+    return solved, added, LayerFit(node.output[0], solution.strength, solution.relative_error, design.shape[1])
+
+
+def clamp_bounds(
+    consumers: list[onnx.NodeProto], constants: Mapping[str, npt.NDArray[Any]]
+) -> tuple[float, float] | None:
+    """Bounds of the ReLU or clip that alone follows a tensor, or None."""
+    if len(consumers) != 1:
+        return None
+    node = consumers[0]
+    if node.op_type == "Relu":
+        return 0.0, np.inf
+    if node.op_type == "Clip":
+        limits = [float(constants[n]) if n in constants else None for n in node.input[1:3]] + [None, None]
+        return (-np.inf if limits[0] is None else limits[0], np.inf if limits[1] is None else limits[1])
+    return None
+
+
+def sampled_rows(
+    layer: LinearLayer,
+    x: Array,
+    y: Array,
+    skip: npt.NDArray[Any] | None,
+    rng: np.random.Generator,
+    min_rows: int = MIN_ROWS,
+) -> tuple[Array, Array, Array | None, int]:
+    """Design, targets and skip values of the rows used, frame by frame in equal numbers, within a memory bound."""
+    frames = len(x)
+    positions = layer.rows(y[:1]).shape[1]
+    groups, inputs, _ = layer.weight.shape
+    wanted = max(min_rows if groups == 1 else min(min_rows, MIN_GROUP_ROWS), ROWS_PER_INPUT * inputs)
+    keep = min(positions, -(-wanted // frames))
+    designs, targets, offsets = [], [], []
+    for i in range(0, frames, CHUNK):
+        part = slice(i, i + CHUNK)
+        picked = None
+        if keep < positions:
+            picked = rng.integers(0, positions, (len(x[part]), keep))
+        designs.append(layer.design(x[part], picked))
+        targets.append(layer.rows(y[part], picked))
+        if skip is not None:
+            offsets.append(layer.rows(skip[part], picked))
+    added = np.concatenate(offsets, 1) if skip is not None else None
+    return np.concatenate(designs, 1), np.concatenate(targets, 1), added, keep
+
+
+def _with_constants(
+    node: onnx.NodeProto, solved: dict[int, Array], network: Network
+) -> tuple[onnx.NodeProto, dict[str, Array]]:
+    copy = onnx.NodeProto()
+    copy.CopyFrom(node)
+    names = list(copy.input)
+    added = {}
+    for position, value in sorted(solved.items()):
+        name = f"{network.name}/{node.output[0]}/{position}"
+        if position < len(names):
+            names[position] = name
+        else:
+            names.append(name)
+        added[name] = value
+    del copy.input[:]
+    copy.input.extend(names)
+    return copy, added

@@ -1,0 +1,156 @@
+"""Ridge regression from sums alone, pulled towards weights one already has.
+
+For a design X (rows, inputs) and targets Y (rows, outputs) the solved W minimises
+``|X W + b - Y|^2 + strength * |W - W0|^2``; the intercept b is free. Only X'X, X'Y, the column sums and the row count
+are kept, so the frames can be streamed and the sums of several devices added. The strength is chosen by the squared
+error on rows that were held out of the fit.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+
+Float64 = npt.NDArray[np.float64]
+
+STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
+"""Candidates, relative to the mean variance of the inputs times the row count."""
+
+CLAMP_ROUNDS = 3
+
+
+@dataclass
+class RidgeSums:
+    """Sufficient statistics of ``groups`` independent regressions; adding two gives the sums over both row sets."""
+
+    xx: Float64
+    xy: Float64
+    yy: Float64
+    x: Float64
+    y: Float64
+    rows: int = 0
+
+    @classmethod
+    def empty(cls, groups: int, inputs: int, outputs: int) -> Self:
+        return cls(
+            np.zeros((groups, inputs, inputs)),
+            np.zeros((groups, inputs, outputs)),
+            np.zeros((groups, outputs)),
+            np.zeros((groups, inputs)),
+            np.zeros((groups, outputs)),
+        )
+
+    def add(self, design: npt.NDArray[Any], targets: npt.NDArray[Any]) -> None:
+        """Add rows: ``design`` (groups, rows, inputs) and ``targets`` (groups, rows, outputs)."""
+        transposed = design.transpose(0, 2, 1)
+        self.xx += transposed @ design
+        self.xy += transposed @ targets
+        self.yy += np.einsum("gro,gro->go", targets, targets, dtype=np.float64)
+        self.x += design.sum(1, dtype=np.float64)
+        self.y += targets.sum(1, dtype=np.float64)
+        self.rows += design.shape[1]
+
+    def retarget(self, design: npt.NDArray[Any], targets: npt.NDArray[Any]) -> None:
+        """Put ``targets`` in the place of those added so far, for the same ``design`` rows."""
+        self.xy = (design.transpose(0, 2, 1) @ targets).astype(np.float64)
+        self.yy = np.einsum("gro,gro->go", targets, targets, dtype=np.float64)
+        self.y = targets.sum(1, dtype=np.float64)
+
+    def __add__(self, other: Self) -> Self:
+        mine, theirs = self.__dict__, other.__dict__
+        return type(self)(**{name: mine[name] + theirs[name] for name in mine})
+
+    def _centred(self) -> tuple[Float64, Float64]:
+        xx = self.xx - self.x[:, :, None] * self.x[:, None, :] / self.rows
+        xy = self.xy - self.x[:, :, None] * self.y[:, None, :] / self.rows
+        return xx, xy
+
+    def solve(self, prior: Float64, strength: float) -> tuple[Float64, Float64]:
+        """Weights (groups, inputs, outputs) and intercept (groups, outputs) for one relative strength."""
+        xx, xy = self._centred()
+        inputs = xx.shape[1]
+        pull = strength * np.trace(xx, axis1=1, axis2=2) / inputs + 1e-9 * self.rows
+        eye = np.eye(inputs)
+        delta = np.linalg.solve(xx + pull[:, None, None] * eye, xy - xx @ prior)
+        weight = prior + delta
+        intercept = (self.y - np.einsum("gi,gio->go", self.x, weight)) / self.rows
+        return weight, intercept
+
+    def error(self, weight: Float64, intercept: Float64) -> float:
+        """Sum of squared errors of the fit on these rows, from the sums alone."""
+        quadratic = np.sum(weight * (self.xx @ weight))
+        cross = np.sum(weight * self.xy)
+        with_bias = np.sum(intercept * (np.einsum("gi,gio->go", self.x, weight) - self.y))
+        return float(quadratic - 2 * cross + self.yy.sum() + 2 * with_bias + self.rows * np.sum(intercept**2))
+
+
+@dataclass(frozen=True)
+class Solution:
+    """A solved layer.
+
+    Attributes:
+        weight: (groups, inputs, outputs).
+        intercept: (groups, outputs).
+        strength: The chosen ridge strength, relative to the input variance.
+        relative_error: Squared error over the variance of the targets, on all rows.
+    """
+
+    weight: Float64
+    intercept: Float64
+    strength: float
+    relative_error: float
+
+    def predict(self, design: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Outputs (groups, rows, outputs) in the dtype of ``design``."""
+        result: npt.NDArray[Any] = design @ self.weight.astype(design.dtype)
+        result += self.intercept[:, None, :].astype(design.dtype)
+        return result
+
+
+def fit(train: RidgeSums, held_out: RidgeSums, prior: Float64) -> tuple[Float64, Float64, float]:
+    """Choose the strength on ``held_out``, then solve on all rows; returns weight, intercept and the strength."""
+    errors = {s: held_out.error(*train.solve(prior, s)) for s in STRENGTHS}
+    best = min(errors, key=errors.__getitem__)
+    weight, intercept = (train + held_out).solve(prior, best)
+    return weight, intercept, best
+
+
+def fit_rows(
+    design: npt.NDArray[Any],
+    targets: npt.NDArray[Any],
+    held_out: npt.NDArray[np.bool_],
+    prior: Float64,
+    bounds: tuple[float, float] | None = None,
+    offsets: npt.NDArray[Any] | None = None,
+) -> Solution:
+    """Solve one layer from its rows, leaving out errors that a following clamp hides.
+
+    Args:
+        design: (groups, rows, inputs).
+        targets: (groups, rows, outputs).
+        held_out: (rows,) mask of the rows that choose the ridge strength.
+        prior: Weights the ridge pulls to, (groups, inputs, outputs).
+        bounds: Of the clamp that follows (ReLU: 0, infinity), or None. Where target and prediction lie beyond the same
+            bound, the target is moved to the prediction, :data:`CLAMP_ROUNDS` times.
+        offsets: What is added before the clamp (the other side of a residual sum), like ``targets``.
+    """
+    shape = prior.shape
+    train, test = RidgeSums.empty(*shape), RidgeSums.empty(*shape)
+    train.add(design[:, ~held_out], targets[:, ~held_out])
+    test.add(design[:, held_out], targets[:, held_out])
+    weight, intercept, strength = fit(train, test, prior)
+    sums = train + test
+    variance = float(np.sum(sums.yy - sums.y**2 / sums.rows)) + 1e-12
+    for _ in range(CLAMP_ROUNDS if bounds else 0):
+        assert bounds is not None
+        goal = Solution(weight, intercept, strength, 0.0).predict(design)
+        offset = offsets if offsets is not None else np.zeros((), design.dtype)
+        low, high = (np.array(b, design.dtype) - offset for b in bounds)
+        seen = ~(((targets <= low) & (goal <= low)) | ((targets >= high) & (goal >= high)))
+        goal[seen] = targets[seen]
+        sums.retarget(design, goal)
+        weight, intercept = sums.solve(prior, strength)
+    return Solution(weight, intercept, strength, max(sums.error(weight, intercept), 0.0) / variance)

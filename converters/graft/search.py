@@ -1,0 +1,173 @@
+"""Which grafts are worth evaluating: the donor, the pairs of cut points and the methods, ranked by similarity."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from multigraft.converters.graft.adapter import is_joinable
+from multigraft.converters.graft.candidate import Candidate, Evidence, Join, Method, evaluate
+from multigraft.converters.graft.lineage import Lineage, lineage
+from multigraft.converters.network import CutPoint, Network
+from multigraft.errors import ConfigurationError
+from multigraft.manifest import Relation
+
+Similarity = Callable[[str, str], float]
+"""Unbiased CKA of two cut points by name."""
+
+Progress = Callable[[str, int, int], None]
+
+SMALL_MACS = 50_000_000
+"""Networks up to this size are searched at every cut point with every method; larger ones at :data:`LARGE_POINTS`."""
+
+LARGE_POINTS = 4
+TIE = 0.01
+HOPELESS = 0.5
+"""After two cut points in a row whose best agreement is below this, deeper ones are not tried."""
+
+
+@dataclass(frozen=True)
+class SearchOptions:
+    """How candidates are evaluated.
+
+    Attributes:
+        confidence: Of the agreement bound.
+        tolerances: Task to tolerance, where the kind has one.
+        seed: Of every random choice.
+        share: Task to the donor's layer it shares up to ("none" for no sharing), instead of the search.
+        enough: A relative whose raw sharing has at least this agreement bound is not refitted at that point.
+    """
+
+    confidence: float = 0.95
+    tolerances: Mapping[str, float | None] | None = None
+    seed: int = 0
+    share: Mapping[str, str] | None = None
+    enough: float = 1.0
+
+
+def choose_donor(networks: Sequence[Network], similarity: Similarity) -> Network:
+    """The network whose representations the others resemble most; the first in order among equals."""
+
+    def score(donor: Network) -> float:
+        return sum(_affinity(donor, target, similarity) for target in networks if target is not donor)
+
+    scores = [score(n) for n in networks]
+    best = max(scores)
+    return next(n for n, s in zip(networks, scores, strict=True) if s >= best - TIE * len(networks))
+
+
+def _affinity(donor: Network, target: Network, similarity: Similarity) -> float:
+    line = lineage(donor, target)
+    if line.equal or line.related:
+        return 1.0
+    best = [max((similarity(d.name, t.name) for d in donor.cut_points), default=0.0) for t in target.cut_points]
+    return sum(best) / max(len(best), 1)
+
+
+def candidates(
+    donor: Network,
+    target: Network,
+    evidence: Evidence,
+    similarity: Similarity,
+    options: SearchOptions,
+    progress: Progress | None = None,
+) -> Iterator[Candidate]:
+    """Evaluate the grafts of ``target`` onto ``donor`` from shallow to deep.
+
+    Raises:
+        ConfigurationError: A share override names a layer that is no cut point of the donor, or nothing joins there.
+    """
+    line = lineage(donor, target)
+    forced = (options.share or {}).get(target.name)
+    joins = list(_joins(donor, target, line, similarity, forced))
+    if forced is not None and not joins:
+        raise ConfigurationError(
+            f"task {target.name!r} cannot share up to layer {forced!r} of {donor.name!r}: no representation of it fits",
+            "choose another layer",
+        )
+    hopeless = 0
+    tolerance = (options.tolerances or {}).get(target.name)
+    for index, (_, group) in enumerate(itertools.groupby(joins, key=lambda j: j.target_point.name)):
+        best = bound = 0.0
+        for join in group:
+            if join.relation == "relative" and bound >= options.enough:
+                continue
+            if progress:
+                progress(f"graft {target.name} onto {donor.name}: {join.method}", index, len(joins))
+            found = evaluate(
+                join,
+                donor,
+                target,
+                evidence,
+                confidence=options.confidence,
+                tolerance=tolerance,
+                seed=options.seed,
+            )
+            best = max(best, found.agreement.value)
+            bound = max(bound, found.agreement.lower_bound)
+            yield found
+        hopeless = hopeless + 1 if best < HOPELESS else 0
+        if hopeless == 2:
+            return
+
+
+def _joins(
+    donor: Network, target: Network, line: Lineage, similarity: Similarity, forced: str | None
+) -> Iterator[Join]:
+    def join(d: CutPoint, t: CutPoint, method: Method, relation: Relation) -> Join:
+        return Join(donor.name, target.name, d, t, method, relation, similarity(d.name, t.name))
+
+    wanted = donor.cut_point(forced) if forced else None
+    equal = [p for p in line.equal if wanted is None or p[0] == wanted]
+    if equal:
+        yield join(*equal[-1], "exact", "relative")
+    related = [p for p in line.related if p not in line.equal and (wanted is None or p[0] == wanted)]
+    is_small = max(donor.macs, target.macs) <= SMALL_MACS
+    for d, t in related if is_small else _spread(related):
+        yield join(d, t, "raw", "relative")
+        yield join(d, t, "refit", "relative")
+    if line.related or (equal and wanted):
+        return
+    pairs = [
+        (d, t)
+        for t in target.cut_points
+        if (d := _partner(donor, t, similarity, wanted)) is not None
+        and not any(t == e[1] or t.node_index < e[1].node_index for e in equal)
+    ]
+    for d, t in pairs if is_small or wanted else _spread(pairs):
+        if wanted and t != _best_target(target, wanted, similarity):
+            continue
+        if d.shape == t.shape:
+            yield join(d, t, "refit", "independent")
+            if d.shape[1:] == () or not is_small:
+                continue
+            yield join(d, t, "adapter3", "independent")
+        else:
+            yield join(d, t, "adapter1", "independent")
+            if is_small and is_joinable(d.shape, t.shape, 3):
+                yield join(d, t, "adapter3", "independent")
+
+
+def _partner(donor: Network, target: CutPoint, similarity: Similarity, wanted: CutPoint | None) -> CutPoint | None:
+    """The donor's cut point that fits ``target`` best: of equal shape if there is one, then by CKA."""
+    fitting = [d for d in donor.cut_points if is_joinable(d.shape, target.shape, 1) and wanted in (None, d)]
+    equal = [d for d in fitting if d.shape == target.shape]
+    return max(equal or fitting, key=lambda d: similarity(d.name, target.name), default=None)
+
+
+def _best_target(target: Network, wanted: CutPoint, similarity: Similarity) -> CutPoint | None:
+    fitting = [t for t in target.cut_points if is_joinable(wanted.shape, t.shape, 1)]
+    equal = [t for t in fitting if t.shape == wanted.shape]
+    return max(equal or fitting, key=lambda t: similarity(wanted.name, t.name), default=None)
+
+
+def _spread(pairs: Sequence[Any]) -> list[Any]:
+    """At most :data:`LARGE_POINTS` of the pairs, evenly over the weights that sharing saves, the deepest included."""
+    if len(pairs) <= LARGE_POINTS:
+        return list(pairs)
+    total = pairs[-1][1].weights
+    marks = [total * (k + 1) / LARGE_POINTS for k in range(LARGE_POINTS)]
+    picked = {min(range(len(pairs)), key=lambda i, m=mark: abs(pairs[i][1].weights - m)) for mark in marks}  # type: ignore[misc]
+    return [pairs[i] for i in sorted(picked | {len(pairs) - 1})]

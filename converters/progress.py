@@ -1,0 +1,39 @@
+"""One line of progress at a time: a spinner on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Callable, Iterator
+from typing import TextIO
+
+Report = Callable[[str], None]
+"""Takes one short line that says what is being done now."""
+
+
+def silent(line: str) -> None:
+    """A report that nobody reads."""
+
+
+@contextlib.contextmanager
+def terminal_report(stream: TextIO | None = None) -> Iterator[Report]:
+    """Yield a report that shows on ``stream`` (default standard error).
+
+    On a terminal with rich installed the latest line is shown beside a spinner and disappears at the end; otherwise
+    each line is printed once.
+    """
+    stream = stream or sys.stderr
+    try:
+        from rich.console import Console
+    except ImportError:
+        Console = None  # type: ignore[assignment,misc]
+    if Console is not None and stream.isatty():
+        console = Console(file=stream)
+        with console.status("") as status:
+            yield lambda line: status.update(line.replace("[", r"\["))
+        return
+
+    def plain(line: str) -> None:
+        print(line, file=stream, flush=True)
+
+    yield plain

@@ -1,0 +1,239 @@
+"""``summary.json``: the result of a build or of the demo, as plain data with unit, sample count and validity.
+
+The dataclasses below are the format: ``docs/summary.md`` is made from them by
+``python -m multigraft.converters.report.summary_docs``, and :meth:`Summary.from_json` checks against them. Every field
+but those marked required may be left out; a figure that was not measured is null, never 0.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from multigraft import files
+from multigraft.converters.documented import documented
+from multigraft.errors import InputError
+from multigraft.manifest import Kind, Relation, decode
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How often the answer equals the original network's, on held-out unlabeled frames."""
+
+    value: float = documented("Share of frames that agree, 0..1.")
+    lower_bound: float = documented("Exact one-sided binomial (Clopper-Pearson) lower bound of it, 0..1.")
+    confidence: float = documented("Confidence of the bound, 0..1.")
+    frames: int = documented("Frames compared.")
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """Share of labelled frames answered right, 0..1; only where labels were given."""
+
+    original: float | None = documented("The network as it was given.", default=None)
+    grafted: float | None = documented("On the shared trunk, float32.", default=None)
+    int8: float | None = documented("As it stands in the bundle.", default=None)
+    raw: float | None = documented("Trunk swapped without refit, for comparison.", default=None)
+    frames: int | None = documented("Labelled frames.", default=None)
+
+
+@dataclass(frozen=True)
+class TaskResult:
+    """One task: what it shares, and what is left of it."""
+
+    name: str = documented("Name of the task.")
+    relation: Relation = documented("How its network relates to the trunk's.")
+    kind: Kind = documented("What its outputs mean.", default="classification")
+    donor: str | None = documented(
+        "Task whose network gave the trunk; null for the donor itself or unshared.", default=None
+    )
+    share_point: str | None = documented(
+        "Layer of the donor up to which it shares the trunk; null if unshared.", default=None
+    )
+    cka: float | None = documented("Unbiased linear CKA at the share point, -1..1.", default=None)
+    accuracy: Accuracy | None = documented("Labelled accuracy.", default=None)
+    agreement: Agreement | None = documented("Grafted against original, both float32.", default=None)
+    int8_agreement: Agreement | None = documented("Bundle against original.", default=None)
+    note: str = documented("Anything a reader has to know, for instance why it is unshared.", default="")
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One figure for the networks apart and for the bundle."""
+
+    separate: float | None = documented(
+        "All original networks, converted the same way, one after the other.", default=None
+    )
+    bundle: float | None = documented("The bundle, all tasks.", default=None)
+    samples: int | None = documented(
+        "Runs or readings behind each figure (median); null where it is exact.", default=None
+    )
+    valid: bool = documented("False if something disturbed the measurement; then issue says what.", default=True)
+    issue: str = documented("Why it is invalid or missing.", default="")
+
+
+@dataclass(frozen=True)
+class BitExactness:
+    """Segments run in turn against the uncut model."""
+
+    inputs: int = documented("Inputs compared.")
+    mismatches: int = documented("Inputs with any differing byte; 0 is required of every bundle.")
+    interpreters: tuple[str, ...] = documented("Interpreters on which it was checked.", default=())
+
+
+@dataclass(frozen=True)
+class SegmentResult:
+    """One segment of the bundle: a box of the report's graph."""
+
+    name: str = documented("Name of the segment.")
+    inputs: tuple[str, ...] = documented("Names of the segments it reads; empty if it reads the frame.", default=())
+    tasks: tuple[str, ...] = documented("Tasks that need it.", default=())
+    weights_bytes: int = documented("Weights it holds, bytes.", default=0)
+    macs: int = documented("Multiply-accumulates per frame.", default=0)
+    latency_us: float | None = documented("Median time per frame, microseconds.", default=None)
+    precision: str = documented("Precision of its arithmetic.", default="int8")
+
+
+@dataclass(frozen=True)
+class ParetoPoint:
+    """One plan that was tried: who shares how deep."""
+
+    plan: str = documented("The plan in words, for instance digit shares relu3.")
+    weights_bytes: int = documented("Sum of all segments' weights, bytes; estimated from parameter counts.")
+    macs: int = documented("Multiply-accumulates for all tasks on one frame.")
+    agreement: dict[str, float] = documented(
+        "Grafted task to agreement, 0..1; a task that keeps its own network is left out.", default_factory=dict
+    )
+    lower_bound: dict[str, float] = documented("Grafted task to its lower bound, 0..1.", default_factory=dict)
+    chosen: bool = documented("Whether the bundle holds this plan.", default=False)
+    meets_budget: bool = documented("Whether it keeps every budget.", default=True)
+
+
+@dataclass(frozen=True)
+class BudgetResult:
+    """The budgets that were asked for; null: none."""
+
+    min_agreement: float | None = documented(
+        "Lower bound of agreement that every task has to keep, 0..1.", default=None
+    )
+    confidence: float | None = documented("Confidence of that bound, 0..1.", default=None)
+    max_weights_bytes: int | None = documented("Bytes.", default=None)
+    max_macs: int | None = documented("Multiply-accumulates for all tasks on one frame.", default=None)
+    max_latency_us: float | None = documented("Microseconds for all tasks on one frame.", default=None)
+
+
+@dataclass(frozen=True)
+class SimilarityTable:
+    """CKA between all cut points of two networks."""
+
+    first: str = documented("Task of the rows.")
+    second: str = documented("Task of the columns.")
+    first_points: tuple[str, ...] = documented("Cut points of the rows.")
+    second_points: tuple[str, ...] = documented("Cut points of the columns.")
+    unbiased: tuple[tuple[float, ...], ...] = documented("Unbiased CKA, -1..1.")
+    biased: tuple[tuple[float, ...], ...] | None = documented("Biased CKA, 0..1, for comparison.", default=None)
+    frames: int | None = documented("Unlabeled frames.", default=None)
+    heatmap: str | None = documented("Path of its picture, relative to summary.json.", default=None)
+
+
+@dataclass(frozen=True)
+class LayerError:
+    """What quantisation costs at one layer."""
+
+    tensor: str = documented("What it writes, which is its name in the network.")
+    operator: str = documented("Operator.")
+    own_sqnr_db: float = documented("Signal over quantisation noise if this operator alone is quantised, dB.")
+    sqnr_db: float = documented("The same with everything before it quantised too, dB.")
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Where latency, memory and energy were measured."""
+
+    name: str = documented("Board or processor.")
+    architecture: str = documented("For instance x86_64 or aarch64.", default="")
+    cores: int | None = documented("Processor cores.", default=None)
+    system: str = documented("Operating system and kernel.", default="")
+    interpreter: str = documented("Interpreter and its version.", default="")
+    threads: int | None = documented("Threads the interpreter used.", default=None)
+
+
+@dataclass(frozen=True)
+class Summary:
+    """All of summary.json."""
+
+    tasks: tuple[TaskResult, ...] = documented("In the order of the settings.")
+    weights_bytes: Pair = documented("Weights, bytes.")
+    macs: Pair = documented("Multiply-accumulates for all tasks on one frame.")
+    segments: BitExactness = documented("Segments in turn against the uncut model.")
+    name: str = documented("Name of the bundle.", default="multigraft")
+    bundle_bytes: int | None = documented("Size of the .graft file, bytes.", default=None)
+    latency_us: Pair = documented("Time for all tasks on one frame, median, microseconds.", default_factory=Pair)
+    pss_kib: Pair = documented(
+        "Proportional set size (PSS) that the models add to a fresh process at the peak, KiB.", default_factory=Pair
+    )
+    energy: Pair | None = documented("Energy for all tasks on one frame, joules; null if not measured.", default=None)
+    energy_reason: str = documented("Why energy is null.", default="not measured")
+    machine: Machine | None = documented("Where it was measured.", default=None)
+    created: str = documented("When, ISO 8601, UTC.", default="")
+    version: str = documented("Version of multigraft.", default="")
+    budget: BudgetResult = documented("Budgets asked for.", default_factory=BudgetResult)
+    notes: tuple[str, ...] = documented(
+        "What a reader has to know first, for instance that no sharing met the budget.", default=()
+    )
+    graph: tuple[SegmentResult, ...] = documented("Segments of the bundle, in an order in which they run.", default=())
+    pareto: tuple[ParetoPoint, ...] = documented("Plans tried.", default=())
+    similarity: tuple[SimilarityTable, ...] = documented("One per pair of networks.", default=())
+    layer_error: tuple[LayerError, ...] = documented("Per layer, in running order.", default=())
+    provenance: dict[str, Any] = documented(
+        "Digests of the sources, tool versions; as in the manifest.", default_factory=dict
+    )
+    schema: int = documented("Version of this format.", default=SCHEMA)
+
+    @classmethod
+    def from_json(cls, data: Any, where: str = "summary.json") -> Self:
+        """Check parsed JSON.
+
+        Raises:
+            InputError: A required field is missing or a value is of the wrong type; the message names the place.
+        """
+        try:
+            summary: Self = decode(cls, data, "summary")
+        except (TypeError, KeyError, ValueError) as error:
+            raise InputError(f"{where} is not a summary: {error.args[0]}", "see docs/summary.md") from error
+        if not summary.tasks:
+            raise InputError(f"{where} is not a summary: summary.tasks is empty", "see docs/summary.md")
+        return summary
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain JSON data: lists, objects, numbers and texts."""
+        plain: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(self)))
+        for count in (plain["weights_bytes"], plain["macs"]):
+            count.update({key: round(count[key]) for key in ("separate", "bundle") if count[key] is not None})
+        return plain
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Self:
+        """Read summary.json.
+
+        Raises:
+            InputError: It is not there or not such a file.
+        """
+        try:
+            return cls.from_json(json.loads(Path(path).read_text("utf-8")), str(path))
+        except OSError as error:
+            raise InputError(f"{path} cannot be read: {error.strerror}", "check the path") from error
+        except UnicodeDecodeError:
+            raise InputError(f"{path} is not a summary: not UTF-8 text", "see docs/summary.md") from None
+        except json.JSONDecodeError as error:
+            raise InputError(f"{path} is not a summary: {error}", "see docs/summary.md") from error
+
+    def write(self, path: str | os.PathLike[str]) -> None:
+        """Write summary.json, whole or not at all."""
+        files.write_bytes(path, json.dumps(self.to_json(), indent=1, allow_nan=False).encode() + b"\n")

@@ -1,0 +1,153 @@
+"""The result as tables in a terminal: drawn by rich where there is one, plain columns elsewhere."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TextIO
+
+from multigraft.converters.report import units
+from multigraft.converters.report.summary import Agreement, Pair, Summary, TaskResult
+
+
+@dataclass(frozen=True)
+class Table:
+    """Titles and rows; the first column is text, the others are figures."""
+
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+def tables(summary: Summary) -> list[Table]:
+    """What is printed: tasks, then costs."""
+    tasks = Table(
+        f"{summary.name}: what the tasks keep",
+        ("task", "network", "CKA", "original", "grafted", "bundle", "agreement", "bound"),
+        tuple(_task(t) for t in summary.tasks),
+    )
+    energy = summary.energy or Pair()
+    costs = Table(
+        "What it costs" + (f" on {summary.machine.name}" if summary.machine else ""),
+        ("all tasks, one frame", "separate", "bundle", "change", "measured"),
+        (
+            _cost("weights", summary.weights_bytes, units.byte_count, "exact"),
+            _cost("multiply-accumulates", summary.macs, units.count, "exact"),
+            _cost("latency", summary.latency_us, units.latency, "median"),
+            _cost("memory (PSS)", summary.pss_kib, units.kibibytes, "median"),
+            _cost("energy", energy, units.energy, "median"),
+        ),
+    )
+    return [tasks, costs]
+
+
+def remarks(summary: Summary) -> list[str]:
+    """Sentences below the tables."""
+    shares = [
+        f"{task.name} shares the trunk of {task.donor or task.name} up to {task.share_point}."
+        for task in summary.tasks
+        if task.share_point
+    ]
+    shown = [a for t in summary.tasks if (a := _shown(t))]
+    frames = " or ".join(sorted({f"{a.frames:,}" for a in shown}))
+    confidences = " or ".join(sorted({units.percent(a.confidence, 0) for a in shown}))
+    labelled = " or ".join(
+        sorted({f"{t.accuracy.frames:,}" for t in summary.tasks if t.accuracy and t.accuracy.frames})
+    )
+    check = summary.segments
+    equal = "equal the uncut model bit for bit" if check.mismatches == 0 else f"differ on {check.mismatches:,} inputs"
+    return [
+        *summary.notes,
+        *(f"{task.name}: {task.note}." for task in summary.tasks if task.note),
+        *shares,
+        *([f"original, grafted, bundle: accuracy on {labelled} labelled frames."] if labelled else []),
+        *([f"agreement: with the original networks on {frames} held-out unlabeled frames;"] if shown else []),
+        *([f"bound: its exact binomial lower bound at {confidences} confidence."] if shown else []),
+        f"Segments in turn {equal} ({check.inputs:,} inputs).",
+        *([f"Energy was not measured: {summary.energy_reason}."] if summary.energy is None else []),
+    ]
+
+
+def print_summary(summary: Summary, stream: TextIO | None = None) -> None:
+    """Print the tables to ``stream`` (standard output by default)."""
+    stream = stream or sys.stdout
+    if stream.isatty() and _print_rich(summary, stream):
+        return
+    for table in tables(summary):
+        print(f"{plain(table)}\n", file=stream)
+    for remark in remarks(summary):
+        print(remark, file=stream)
+
+
+def plain(table: Table) -> str:
+    """A table as aligned text: words to the left, figures to the right."""
+    lines = [table.columns, *table.rows]
+    widths = [max(len(line[i]) for line in lines) for i in range(len(table.columns))]
+
+    def aligned(line: Sequence[str]) -> str:
+        cells = [
+            v.ljust(w) if _is_text(table, i) else v.rjust(w) for i, (v, w) in enumerate(zip(line, widths, strict=True))
+        ]
+        return "  ".join(cells).rstrip()
+
+    rule = "  ".join("-" * w for w in widths)
+    return "\n".join([table.title, aligned(table.columns), rule, *(aligned(row) for row in table.rows)])
+
+
+def _is_text(table: Table, column: int) -> bool:
+    return column == 0 or table.columns[column] in ("network", "measured")
+
+
+def _print_rich(summary: Summary, stream: TextIO) -> bool:
+    try:
+        from rich import box
+        from rich.console import Console
+        from rich.table import Table as RichTable
+    except ImportError:
+        return False
+    console = Console(file=stream, highlight=False)
+    for table in tables(summary):
+        drawn = RichTable(
+            title=table.title,
+            title_justify="left",
+            title_style="bold",
+            box=box.SIMPLE_HEAD,
+            pad_edge=False,
+            collapse_padding=True,
+        )
+        for i, column in enumerate(table.columns):
+            text = _is_text(table, i)
+            drawn.add_column(column, justify="left" if text else "right", overflow="fold", no_wrap=i > 0)
+        for row in table.rows:
+            drawn.add_row(*row)
+        console.print(drawn)
+    for remark in remarks(summary):
+        console.print(remark, markup=False)
+    return True
+
+
+def _shown(task: TaskResult) -> Agreement | None:
+    return task.int8_agreement or task.agreement
+
+
+def _task(task: TaskResult) -> tuple[str, ...]:
+    accuracy, agreement = task.accuracy, _shown(task)
+    return (
+        task.name,
+        task.relation,
+        f"{task.cka:.3f}" if task.cka is not None else units.MISSING,
+        units.percent(accuracy.original if accuracy else None),
+        units.percent(accuracy.grafted if accuracy else None),
+        units.percent(accuracy.int8 if accuracy else None),
+        units.percent(agreement.value if agreement else None),
+        units.percent(agreement.lower_bound if agreement else None),
+    )
+
+
+def _cost(name: str, pair: Pair, show: units.Show, how: str) -> tuple[str, ...]:
+    if pair.bundle is None:
+        return (name, show(pair.separate), "not measured", "", "")
+    measured = f"{how} of {pair.samples:,}" if pair.samples else "exact" if how == "exact" else how
+    issue = "" if pair.valid else f", not valid: {pair.issue or 'disturbed'}"
+    return (name, show(pair.separate), show(pair.bundle), units.saving(pair.separate, pair.bundle), measured + issue)

@@ -1,0 +1,82 @@
+"""The taps bundle: the original networks in float32, side by side, with their representations as outputs.
+
+It goes to the device for field calibration. A representation is tapped by making it an output; nothing else changes
+what the interpreter computes or can fuse.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import onnx
+
+from multigraft.bundle import Bundle
+from multigraft.converters.convert import convert
+from multigraft.converters.graft.assemble import assemble
+from multigraft.converters.graft.plan import Plan
+from multigraft.converters.multitask import MultiTaskModel, SegmentSpec
+from multigraft.converters.network import CutPoint, Network
+from multigraft.converters.progress import Report, silent
+
+VERIFIED_INPUTS = 32
+"""Random inputs on which the bundle is compared with the uncut model: one segment per network leaves little to cut."""
+
+
+def tapped_points(network: Network, is_every: bool = False) -> tuple[CutPoint, ...]:
+    """The cut points to tap: all but bulges, which have more features than one before and one behind them.
+
+    Sharing up to a bulge (the widened tensors of an inverted residual) hands over more than sharing up to the narrow
+    point before it, and shares fewer layers than the narrow point behind it; yet bulges hold most of the features, and
+    so of the time and memory, of a network like MobileNetV2.
+
+    Args:
+        network: Any.
+        is_every: Tap bulges too.
+    """
+    sizes = [math.prod(p.shape) for p in network.cut_points]
+    return tuple(
+        point
+        for i, point in enumerate(network.cut_points)
+        if is_every or sizes[i] <= min(sizes[: i + 1]) or sizes[i] <= min(sizes[i:])
+    )
+
+
+def tapped_model(networks: Sequence[Network], is_every: bool = False) -> MultiTaskModel:
+    """All networks in one graph, one segment each, whose outputs are its taps and the task's outputs."""
+    apart = assemble(networks, Plan({}, 0, 0))
+    segments = tuple(
+        SegmentSpec(
+            f"head_{n.name}",
+            (n.input,),
+            tuple(dict.fromkeys([*(p.name for p in tapped_points(n, is_every)), *n.outputs])),
+        )
+        for n in networks
+    )
+    provenance: dict[str, Any] = {"sources": apart.provenance["sources"], "plan": "taps for field calibration"}
+    model = onnx.ModelProto()
+    model.CopyFrom(apart.model)
+    return MultiTaskModel(model, apart.inputs, segments, apart.tasks, provenance)
+
+
+def make_taps(
+    networks: Sequence[Network], name: str, work_dir: Path, report: Report = silent, *, is_every: bool = False
+) -> Bundle:
+    """Convert the networks to a taps bundle.
+
+    Args:
+        networks: Originals, as imported.
+        name: Of the bundle.
+        work_dir: An existing folder for intermediate files.
+        report: Takes a line for each step.
+        is_every: Tap every cut point; see :func:`tapped_points`.
+
+    Raises:
+        ConversionError: The conversion failed, or its result is not equal to the networks.
+    """
+    model = tapped_model(networks, is_every)
+    return convert(
+        model, {}, precision="float32", name=name, work_dir=work_dir, report=report, verified_inputs=VERIFIED_INPUTS
+    ).bundle
