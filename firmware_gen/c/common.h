@@ -1,0 +1,76 @@
+/* What all kernels share. Plain C11; int8 tensors are NHWC; nothing here allocates or calls libm. */
+#ifndef MG_COMMON_H
+#define MG_COMMON_H
+
+#include <stdint.h>
+#include <string.h>
+
+#if defined(__ARM_FEATURE_DSP) && __ARM_FEATURE_DSP
+#include <arm_acle.h>
+#endif
+
+#define MG_INLINE static inline __attribute__((always_inline, unused))
+#define MG_KERNEL static __attribute__((noinline, unused))
+
+MG_INLINE int32_t mg_min(int32_t a, int32_t b) { return a < b ? a : b; }
+MG_INLINE int32_t mg_max(int32_t a, int32_t b) { return a > b ? a : b; }
+
+MG_INLINE int8_t mg_clamp(int32_t x, int32_t low, int32_t high)
+{
+    return (int8_t)(x < low ? low : x > high ? high : x);
+}
+
+MG_INLINE uint32_t mg_load(const void *from)
+{
+    uint32_t word;
+    memcpy(&word, from, sizeof word);
+    return word;
+}
+
+/* Right shifts of negative values are arithmetic in gcc and clang, which the reference relies on as well. */
+MG_INLINE int32_t mg_doubling_high(int32_t a, int32_t b)
+{
+    return (int32_t)(((int64_t)a * b + (1 << 30)) >> 31);
+}
+
+MG_INLINE int32_t mg_rounding_shift(int32_t x, int32_t exponent)
+{
+    const int64_t half = exponent > 0 ? ((int64_t)1 << (exponent - 1)) - (x < 0) : 0;
+    return (int32_t)((x + half) >> exponent);
+}
+
+/* The reference's rescaling, rounded twice. */
+MG_INLINE int32_t mg_rescale(int32_t x, int32_t multiplier, int32_t shift)
+{
+    const int32_t left = shift > 0 ? shift : 0;
+    const int32_t high = mg_doubling_high((int32_t)((uint32_t)x << left), multiplier);
+    return mg_rounding_shift(high, shift > 0 ? 0 : -shift);
+}
+
+/* One channel: (x * multiplier + offset) >> shift, found at generation time to equal the reference. */
+typedef struct {
+    int32_t multiplier;
+    uint32_t offset_low;
+    int32_t offset_high;
+} mg_affine;
+
+MG_INLINE int32_t mg_apply(int32_t x, const mg_affine *by, int32_t shift)
+{
+    const int64_t offset = (int64_t)(((uint64_t)(uint32_t)by->offset_high << 32) | by->offset_low);
+    return (int32_t)(((int64_t)x * by->multiplier + offset) >> shift);
+}
+
+/* One channel of the reference itself, where no such offset exists. */
+typedef struct {
+    int32_t bias;
+    int32_t multiplier;
+    int32_t shift;
+} mg_exact;
+
+typedef struct {
+    int32_t in_h, in_w, in_c, out_h, out_w, out_c, k_h, k_w, stride_h, stride_w, dilation_h, dilation_w, pad_h, pad_w;
+    int32_t ring; /* input rows held: row y lies at y modulo ring */
+    int32_t padding; /* value of padding: the input's zero point */
+} mg_window;
+
+#endif

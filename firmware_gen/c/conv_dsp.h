@@ -1,0 +1,134 @@
+/* Convolutions for cores with the Armv7E-M DSP instructions: gathering two pixels' inputs as 16-bit pairs. */
+#ifndef MG_CONV_DSP_H
+#define MG_CONV_DSP_H
+
+#include "mg_common.h"
+
+typedef void mg_block(const uint32_t *column, const void *stream, int32_t pairs, int8_t *out0, int8_t *out1,
+                      int32_t blocks);
+
+/* The arguments of a naked function are never named in C. */
+#define MG_BLOCK_ARGUMENTS                                                                                    \
+    const uint32_t *column __attribute__((unused)), const void *stream __attribute__((unused)),              \
+        int32_t pairs __attribute__((unused)), int8_t *out0 __attribute__((unused)),                         \
+        int8_t *out1 __attribute__((unused)), int32_t blocks __attribute__((unused))
+
+MG_INLINE uint32_t mg_widen_even(uint32_t word)
+{
+    uint32_t result;
+    __asm__("sxtb16 %0, %1" : "=r"(result) : "r"(word));
+    return result;
+}
+
+MG_INLINE uint32_t mg_widen_odd(uint32_t word)
+{
+    uint32_t result;
+    __asm__("sxtb16 %0, %1, ror #8" : "=r"(result) : "r"(word));
+    return result;
+}
+
+/* Widens n bytes (a multiple of 4) of one pixel; the two pixels' words alternate in the column. */
+MG_INLINE uint32_t *mg_widen(uint32_t *column, const int8_t *from, int32_t n)
+{
+    for (int32_t i = 0; i < n; i += 4, column += 4) {
+        const uint32_t word = mg_load(from + i);
+        column[0] = mg_widen_even(word);
+        column[2] = mg_widen_odd(word);
+    }
+    return column;
+}
+
+MG_INLINE uint32_t *mg_fill(uint32_t *column, uint32_t value, int32_t n)
+{
+    for (int32_t i = 0; i < n; i += 4, column += 4)
+        column[0] = column[2] = value;
+    return column;
+}
+
+/* One place of a column whose rest is not a multiple of four. */
+MG_INLINE void mg_single(uint32_t *tail, int32_t place, int32_t value)
+{
+    ((int16_t *)tail)[(place >> 1) * 4 + (place & 1)] = (int16_t)value;
+}
+
+/* Inputs of output pixel (y, x) in the order of tap_order(); column points to the pixel's first word. */
+MG_INLINE void mg_gather_dsp(const mg_window s, const int8_t *in, int32_t y, int32_t x, uint32_t *column)
+{
+    const int32_t left = x * s.stride_w - s.pad_w;
+    const int32_t run = s.dilation_w > 1 ? s.in_c : s.k_w * s.in_c;
+    const int32_t whole = run / 4 * 4, rest = run - whole;
+    const uint32_t padding = (uint32_t)(uint16_t)s.padding * 0x10001u;
+    uint32_t *const tail = column + s.k_h * (s.dilation_w > 1 ? s.k_w : 1) * whole;
+    int32_t place = 0;
+    for (int32_t ky = 0; ky < s.k_h; ky++) {
+        const int32_t row = y * s.stride_h - s.pad_h + ky * s.dilation_h;
+        const int8_t *const from = in + (s.ring < s.in_h ? row % s.ring : row) * s.in_w * s.in_c;
+        const int32_t inside = row >= 0 && row < s.in_h;
+        if (s.dilation_w == 1 && inside && left >= 0 && left + s.k_w <= s.in_w) {
+            column = mg_widen(column, from + left * s.in_c, whole);
+            for (int32_t i = 0; i < rest; i++)
+                mg_single(tail, place++, from[left * s.in_c + whole + i]);
+        } else if (s.dilation_w == 1 && !inside) {
+            column = mg_fill(column, padding, whole);
+            for (int32_t i = 0; i < rest; i++)
+                mg_single(tail, place++, s.padding);
+        } else if (s.in_c % 4 == 0) {
+            for (int32_t kx = 0; kx < s.k_w; kx++) {
+                const int32_t at = left + kx * s.dilation_w;
+                if (inside && at >= 0 && at < s.in_w)
+                    column = mg_widen(column, from + at * s.in_c, s.in_c);
+                else
+                    column = mg_fill(column, padding, s.in_c);
+            }
+        } else {
+            for (int32_t i = 0; i < s.k_w * s.in_c; i++) {
+                const int32_t at = left + i / s.in_c * s.dilation_w;
+                const int32_t valid = inside && at >= 0 && at < s.in_w;
+                const int32_t value = valid ? from[at * s.in_c + i % s.in_c] : s.padding;
+                const int32_t j = i % run;
+                if (j < whole)
+                    ((int16_t *)column)[(j & 1) * 4 + ((j >> 1) & 1)] = (int16_t)value;
+                else
+                    mg_single(tail, place++, value);
+                if (j < whole && (j & 3) == 3)
+                    column += 4;
+            }
+        }
+    }
+}
+
+/* Output pixels first to last - 1, two at a time; an odd last one is computed twice, the first copy overwritten. With
+   channels that are no multiple of four, whole blocks go through the scratch behind the column. */
+MG_INLINE void mg_conv_dsp(const mg_window s, const int8_t *in, int8_t *out, const void *stream, uint32_t *column,
+                           int32_t first, int32_t last, int32_t pairs, int32_t low, int32_t high, mg_block *block)
+{
+    const int32_t padded = (s.out_c + 3) / 4 * 4;
+    int8_t *const spare = (int8_t *)(column + 2 * pairs);
+    int32_t y = first / s.out_w, x = first % s.out_w;
+    if ((s.k_h * s.k_w * s.in_c) & 1)
+        column[2 * pairs - 2] = column[2 * pairs - 1] = 0;
+    for (int32_t pixel = first; pixel < last; pixel += 2) {
+        const int32_t count = pixel + 1 < last ? 2 : 1;
+        for (int32_t i = 0; i < count; i++) {
+            mg_gather_dsp(s, in, y, x, column + i);
+            if (++x == s.out_w) {
+                x = 0;
+                y++;
+            }
+        }
+        if (padded == s.out_c) {
+            block(column, stream, pairs, out, count == 2 ? out + s.out_c : out, padded / 4);
+        } else {
+            block(column, stream, pairs, spare, spare + padded, padded / 4);
+            memcpy(out, spare, (size_t)s.out_c);
+            if (count == 2)
+                memcpy(out + s.out_c, spare + padded, (size_t)s.out_c);
+        }
+        if (low > -128 || high < 127)
+            for (int32_t i = 0; i < count * s.out_c; i++)
+                out[i] = mg_clamp(out[i], low, high);
+        out += 2 * s.out_c;
+    }
+}
+
+#endif

@@ -1,0 +1,195 @@
+"""A bundle or an int8 .tflite as C: operators are checked, lowered for the core, placed in one arena, and printed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from multigraft.bundle import Bundle
+from multigraft.errors import InputError, UnsupportedOperatorError, UsageError
+from multigraft.firmware_gen.cores import CoreFeatures
+from multigraft.firmware_gen.emission import c_files
+from multigraft.firmware_gen.fold_padding import fold_padding
+from multigraft.firmware_gen.operators import OPERATORS
+from multigraft.firmware_gen.placed import Placed
+from multigraft.firmware_gen.planner import Buffer, Plan, Sharing, plan
+from multigraft.firmware_gen.program import Node, Program, Step, load
+from multigraft.firmware_gen.project import Port, Project, ProjectTask, StepReport
+from multigraft.firmware_gen.pruning import prune
+from multigraft.firmware_gen.streaming import stream
+from multigraft.graph import Graph, Tensor
+from multigraft.macs import op_macs
+
+
+def generate(
+    model: bytes | Bundle,
+    *,
+    core: CoreFeatures,
+    name: str = "model",
+    ram_bytes: int | None = None,
+    flash_bytes: int | None = None,
+) -> Project:
+    """Generate C for ``model``.
+
+    Args:
+        model: Content of an int8 .tflite file, with one or several signatures, or a bundle.
+        core: What the kernels are made for.
+        name: What to call a .tflite; a bundle has a name.
+        ram_bytes: Budget for the arena; None for none.
+        flash_bytes: Budget for constants, which are what a model certainly takes of the flash; None for none.
+
+    Raises:
+        InputError: The file is damaged, or not an int8 model.
+        UnsupportedOperatorError: An operator, or its use, is not supported; all of them are listed.
+        UsageError: A budget is exceeded; the message has the number of bytes missing.
+    """
+    program = load(model, name)
+    check(program)
+    program = prune(fold_padding(program))
+    steps = [_placed(step, core) for step in program.steps]
+    places = _resolve_views(steps)
+    steps = [
+        Placed(s.step, s.kernel, tuple(places.get(n, n) for n in s.reads), tuple(places.get(n, n) for n in s.writes))
+        for s in steps
+        if not s.kernel.view
+    ]
+    kept = {places.get(t.name, t.name) for t in program.outputs}
+    steps = stream(steps, kept, core, lambda some: _plan(program, some, places).size)
+    arena = _plan(program, steps, places)
+    project = _project(program, steps, places, arena, core)
+    _check_budgets(project, ram_bytes, flash_bytes)
+    return project
+
+
+def check(program: Program) -> None:
+    """Refuse what the generator cannot do, all of it in one message.
+
+    Raises:
+        InputError: Inputs or outputs are not int8.
+        UnsupportedOperatorError: An operator has no kernel or breaks a constraint of it.
+    """
+    for tensor in (*program.inputs, *program.outputs):
+        if tensor.dtype != "int8":
+            raise InputError(
+                f"the model's {tensor.name!r} is {tensor.dtype}, not int8",
+                "quantise the model to int8 with int8 inputs and outputs",
+            )
+    problems = []
+    for step in program.steps:
+        node = step.node
+        operator = OPERATORS.get(node.name)
+        broken = "it has no kernel here." if operator is None else operator.broken(node)
+        if broken:
+            problems.append(f"{node.place}: {broken.rstrip('.').lower()}")
+    if problems:
+        more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+        raise UnsupportedOperatorError(
+            f"{problems[0]}{more}", "see `multigraft firmware ops` for what is supported and convert the model again"
+        )
+
+
+def _placed(step: Step, core: CoreFeatures) -> Placed:
+    node = step.node
+    kernel = replace(OPERATORS[node.name].lower(node, core), macs=_macs(node))
+    reads = tuple(t.name if t is not None and t.data is None else "" for t in node.inputs)
+    return Placed(step, kernel, reads, tuple(t.name for t in node.outputs))
+
+
+def _resolve_views(steps: Sequence[Placed]) -> dict[str, str]:
+    """Tensor to the buffer it lies in, for those that lie in another's."""
+    places: dict[str, str] = {}
+    for s in steps:
+        if s.kernel.view:
+            places[s.writes[0]] = places.get(s.reads[0], s.reads[0])
+    return places
+
+
+def _plan(program: Program, steps: Sequence[Placed], places: dict[str, str]) -> Plan:
+    return plan(*_buffers(program, steps, places))
+
+
+def _buffers(program: Program, steps: Sequence[Placed], places: dict[str, str]) -> tuple[list[Buffer], list[Sharing]]:
+    """Buffers with their lifetimes, and which may share memory. Inputs live from step -1, outputs to the end."""
+    sizes: dict[str, int] = {}
+    first: dict[str, int] = {}
+    last: dict[str, int] = {}
+
+    def touch(tensor: Tensor, place: str, index: int) -> None:
+        sizes[place] = max(sizes.get(place, 0), tensor.stored_bytes)
+        first[place] = min(first.get(place, index), index)
+        last[place] = max(last.get(place, index), index)
+
+    for given in program.inputs:
+        touch(given, places.get(given.name, given.name), -1)
+    for index, s in enumerate(steps):
+        for tensor, place in zip(s.step.node.inputs, s.reads, strict=True):
+            if tensor is not None and place:
+                touch(tensor, place, index)
+        for result, place in zip(s.step.node.outputs, s.writes, strict=True):
+            touch(result, place, index)
+    for answer in program.outputs:
+        touch(answer, places.get(answer.name, answer.name), len(steps))
+    buffers = [Buffer(name, sizes[name], first[name], last[name]) for name in sizes]
+    buffers += [
+        Buffer(scratch_name(i), s.kernel.scratch_bytes, i, i) for i, s in enumerate(steps) if s.kernel.scratch_bytes
+    ]
+    sharings = []
+    for index, s in enumerate(steps):
+        for position, overlap in s.kernel.overlaps.items():
+            source = s.reads[position]
+            dies = last[source] == index and s.reads.count(source) == 1
+            if dies and source not in s.writes and first[s.writes[0]] == index:
+                sharings.append(Sharing(s.writes[0], source, overlap.distance))
+    return buffers, sharings
+
+
+def scratch_name(index: int) -> str:
+    """Name of the scratch buffer of step ``index``."""
+    return f"scratch of step {index}"
+
+
+def _project(
+    program: Program, steps: Sequence[Placed], places: dict[str, str], arena: Plan, core: CoreFeatures
+) -> Project:
+    def port(tensor: Tensor) -> Port:
+        assert tensor.quant is not None
+        offset = arena.offsets[places.get(tensor.name, tensor.name)]
+        return Port(
+            tensor.name, tensor.shape, tensor.quant.scales[0], tensor.quant.zero_points[0], offset, tensor.stored_bytes
+        )
+
+    outputs = tuple(port(t) for t in program.outputs)
+    names = [o.name for o in outputs]
+    tasks = tuple(ProjectTask(t.name, tuple(names.index(o) for o in t.outputs)) for t in program.tasks)
+    reports = tuple(
+        StepReport(
+            s.step.node.name, s.step.node.outputs[0].name, s.step.tasks, s.kernel.macs,
+            len(s.kernel.constant), s.kernel.scratch_bytes,
+        )
+        for s in steps
+    )  # fmt: skip
+    inputs = tuple(port(t) for t in program.inputs)
+    files, constant_bytes = c_files(program.name, steps, arena, inputs, outputs, tasks)
+    lifetimes = {b.name: (b.size, b.first, b.last) for b in _buffers(program, steps, places)[0]}
+    return Project(program.name, core, files, inputs, outputs, tasks, reports, arena, lifetimes, constant_bytes)
+
+
+def _macs(node: Node) -> int:
+    names = zip((*node.op.inputs, *node.op.outputs), (*node.inputs, *node.outputs), strict=True)
+    tensors = {name: tensor for name, tensor in names if tensor is not None}
+    return op_macs(Graph("", (), (), (node.op,), tensors), node.op)
+
+
+def _check_budgets(project: Project, ram_bytes: int | None, flash_bytes: int | None) -> None:
+    if ram_bytes is not None and project.arena_bytes > ram_bytes:
+        raise UsageError(
+            f"the model needs {project.arena_bytes} bytes of RAM, {project.arena_bytes - ram_bytes} more than there"
+            " are",
+            "choose a smaller network or a board with more RAM",
+        )
+    if flash_bytes is not None and project.constant_bytes > flash_bytes:
+        raise UsageError(
+            f"the weights need {project.constant_bytes} bytes of flash, {project.constant_bytes - flash_bytes} more"
+            " than there are",
+            "choose a smaller network or a board with more flash",
+        )

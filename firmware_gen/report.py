@@ -1,0 +1,107 @@
+"""What a generated project costs: memory map of the arena, constants and work per step, as JSON, text or a picture."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from multigraft.errors import InputError, MissingDependencyError
+from multigraft.firmware_gen.operators import OPERATORS
+from multigraft.firmware_gen.project import Project
+
+REPORT = "report.json"
+"""Name of the report in a project's folder."""
+
+
+def report_of(project: Project, board: str) -> dict[str, Any]:
+    """The report as plain data.
+
+    ``ram_bytes`` is the arena: inputs, outputs, everything between, and scratch. ``ram_bound_bytes`` is what no plan
+    can do without; the plan is optimal where both are equal. ``constant_bytes`` is the weights' and tables' share of
+    flash.
+    """
+    return {
+        "model": project.name,
+        "board": board,
+        "core": project.core.name,
+        "ram_bytes": project.arena_bytes,
+        "ram_bound_bytes": project.plan.bound,
+        "constant_bytes": project.constant_bytes,
+        "tasks": [t.name for t in project.tasks],
+        "buffers": [
+            {"name": name, "offset": project.plan.offsets[name], "bytes": size, "first_step": first, "last_step": last}
+            for name, (size, first, last) in sorted(project.lifetimes.items(), key=lambda item: item[1][1:])
+        ],
+        "steps": [
+            {
+                "operator": s.operator,
+                "output": s.output,
+                "tasks": [t.name for bit, t in enumerate(project.tasks) if s.tasks >> bit & 1],
+                "macs": s.macs,
+                "constant_bytes": s.constant_bytes,
+                "scratch_bytes": s.scratch_bytes,
+            }
+            for s in project.steps
+        ],
+    }
+
+
+def report_text(report: Mapping[str, Any]) -> str:
+    """The report for people: totals, steps, and where each buffer lies."""
+    gap = report["ram_bytes"] - report["ram_bound_bytes"]
+    proof = "proven optimal" if gap == 0 else f"at most {gap} bytes above the optimum"
+    lines = [
+        f"{report['model']} on {report['board']} ({report['core']}), tasks: {', '.join(report['tasks'])}",
+        f"RAM of the model   {report['ram_bytes']:>8} bytes, {proof}",
+        f"constants in flash {report['constant_bytes']:>8} bytes",
+        "",
+        f"{'step':>4}  {'operator':<20} {'MACs':>10} {'constants':>10} {'scratch':>8}  tasks",
+    ]
+    for number, s in enumerate(report["steps"]):
+        tasks = "all" if len(s["tasks"]) == len(report["tasks"]) else ", ".join(s["tasks"])
+        counts = f"{s['macs']:>10} {s['constant_bytes']:>10} {s['scratch_bytes']:>8}"
+        lines.append(f"{number:>4}  {s['operator']:<20} {counts}  {tasks}")
+    lines += ["", f"{'offset':>8} {'bytes':>8}  steps      buffer"]
+    for b in report["buffers"]:
+        span = f"{max(b['first_step'], 0)}-{min(b['last_step'], len(report['steps']) - 1)}"
+        lines.append(f"{b['offset']:>8} {b['bytes']:>8}  {span:<9}  {b['name']}")
+    return "\n".join(lines)
+
+
+def draw_report(report: Mapping[str, Any], target: Path) -> None:
+    """The RAM map as a picture: steps to the right, bytes upwards.
+
+    Raises:
+        MissingDependencyError: matplotlib is not installed.
+        InputError: The target's suffix is no picture format.
+    """
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise MissingDependencyError(
+            "drawing the RAM map needs matplotlib", "install multigraft[convert] with pip"
+        ) from error
+    count = len(report["steps"])
+    figure = Figure(figsize=(max(6.0, 0.5 * count), 5), layout="constrained")
+    axes = figure.add_subplot()
+    for number, b in enumerate(report["buffers"]):
+        left, right = max(b["first_step"], -1), min(b["last_step"], count)
+        axes.bar(
+            left - 0.5, b["bytes"], width=right - left + 1, bottom=b["offset"], align="edge", alpha=0.7,
+            color=f"C{number % 10}", edgecolor="black", linewidth=0.5,
+        )  # fmt: skip
+    axes.set(xlabel="step", ylabel="bytes", title=f"{report['model']}: {report['ram_bytes']} bytes of RAM")
+    try:
+        figure.savefig(target)
+    except ValueError as error:
+        raise InputError(f"{target} is no picture ({error})", "name a .png or .svg file") from error
+
+
+def operator_table() -> str:
+    """The operators as a Markdown table: what each takes and what it demands."""
+    lines = ["| operator | takes | demands |", "|---|---|---|"]
+    for name in sorted(OPERATORS):
+        held = OPERATORS[name]
+        lines.append(f"| {name} | {held.summary} | {' '.join(held.constraints())} |")
+    return "\n".join(lines)

@@ -1,0 +1,62 @@
+/* Between the model, the serial applications and main(). */
+#ifndef MG_APP_H
+#define MG_APP_H
+#include <stdint.h>
+
+/* app_config.h and app_model.c are written by the generator: which tensors there are. */
+#include "app_config.h"
+#include "model.h"
+
+typedef struct {
+    const char *name;
+    uint32_t bytes;
+    float scale; /* real = scale * (stored - zero_point); 0 if not quantised */
+    int32_t zero_point;
+    uint8_t dtype; /* MG_DTYPE_... */
+    uint8_t rank;
+    uint32_t shape[6];
+} app_tensor;
+
+typedef struct {
+    const char *name;
+    uint32_t outputs; /* Bit n: output n. */
+} app_task;
+
+extern const app_tensor app_inputs[APP_INPUTS];
+extern const app_tensor app_outputs[APP_OUTPUTS];
+extern const app_task app_tasks[APP_TASKS];
+extern const uint8_t app_model_digest[32];
+
+static inline void *app_input(uint32_t number) {
+    return model_inputs[number].data;
+}
+
+static inline const void *app_output(uint32_t number) {
+    return model_outputs[number].data;
+}
+
+#define APP_ALL_TASKS (0xffffffffu >> (32 - APP_TASKS))
+
+/* What the next inference reads, all inputs in order. The model may overwrite its own inputs while it runs. */
+extern uint8_t app_staged[APP_INPUT_BYTES];
+
+/* Runs the tasks of the mask on the staged inputs; 0 on success. Processor cycles of the model alone. */
+int app_infer(uint32_t tasks, uint64_t *cycles);
+
+#if defined(MODEL_PROFILE)
+extern uint32_t app_step_cycles[MODEL_STEP_COUNT]; /* Of the last inference; 0 for steps that were not needed. */
+#endif
+
+/* The model runs between these two; they do nothing and are there to be watched. */
+void app_marker_begin(void);
+void app_marker_end(void);
+
+/* A serial application. */
+void app_start(void);
+void app_receive(uint8_t byte);
+void app_idle(void);
+
+/* A sensor: overwrite this to fill app_staged before each streamed inference. */
+void app_sense(uint8_t *staged);
+
+#endif

@@ -1,0 +1,387 @@
+/* The framed protocol of core/serial_protocol.py on the model. */
+#include <string.h>
+
+#include "app.h"
+#include "frames.h"
+#include "port.h"
+#if defined(APP_UPDATE)
+#include "update.h"
+#endif
+
+typedef struct {
+    uint32_t inferences;
+    uint32_t elements;
+    int32_t smallest;
+    int32_t largest;
+    int64_t sum;
+    uint64_t squares;
+} statistics;
+
+static mg_decoder decoder;
+static statistics input_statistics[APP_INPUTS];
+static statistics output_statistics[APP_OUTPUTS];
+static uint32_t stream_tasks, stream_left;
+static uint16_t stream_sequence;
+
+/* The last reply, in case it gets lost on the wire and is asked for again. */
+static struct {
+    uint32_t valid;
+    uint32_t crc;
+    uint16_t sequence;
+    uint8_t kind;
+    uint32_t length;
+    uint8_t payload[MG_MAX_PAYLOAD];
+} last;
+
+static void clear(statistics *s) {
+    memset(s, 0, sizeof *s);
+    s->smallest = INT32_MAX;
+    s->largest = INT32_MIN;
+}
+
+static void gather(statistics *s, const app_tensor *tensor, const uint8_t *data) {
+    if (tensor->dtype > MG_DTYPE_UINT8) {
+        return;
+    }
+    int32_t smallest = s->smallest, largest = s->largest, sum = 0;
+    uint64_t squares = 0;
+    for (uint32_t i = 0; i < tensor->bytes; i++) {
+        const int32_t value = tensor->dtype == MG_DTYPE_INT8 ? (int8_t)data[i] : data[i];
+        smallest = value < smallest ? value : smallest;
+        largest = value > largest ? value : largest;
+        sum += value;
+        squares += (uint32_t)(value * value);
+    }
+    s->smallest = smallest;
+    s->largest = largest;
+    s->sum += sum;
+    s->squares += squares;
+    s->elements += tensor->bytes;
+    s->inferences++;
+}
+
+static uint32_t outputs_of(uint32_t tasks) {
+    uint32_t outputs = 0;
+    for (uint32_t i = 0; i < APP_TASKS; i++) {
+        if ((tasks >> i & 1u) != 0) {
+            outputs |= app_tasks[i].outputs;
+        }
+    }
+    return outputs;
+}
+
+static int run(uint32_t tasks, uint64_t *cycles) {
+    const uint8_t *staged = app_staged;
+    for (uint32_t i = 0; i < APP_INPUTS; i++) {
+        gather(&input_statistics[i], &app_inputs[i], staged);
+        staged += app_inputs[i].bytes;
+    }
+    if (app_infer(tasks, cycles) != 0) {
+        return -1;
+    }
+    const uint32_t outputs = outputs_of(tasks);
+    for (uint32_t i = 0; i < APP_OUTPUTS; i++) {
+        if ((outputs >> i & 1u) != 0) {
+            gather(&output_statistics[i], &app_outputs[i], app_output(i));
+        }
+    }
+    return 0;
+}
+
+static uint32_t microseconds(uint64_t cycles) {
+    return (uint32_t)(cycles / (CORE_CLOCK_HZ / 1000000u));
+}
+
+static uint8_t *put_text(uint8_t *p, const char *text, uint32_t room) {
+    uint32_t i = 0;
+    for (; i + 1 < room && text[i] != '\0'; i++) {
+        p[i] = (uint8_t)text[i];
+    }
+    memset(p + i, 0, room - i);
+    return p + room;
+}
+
+static uint8_t *put_tensor(uint8_t *p, const app_tensor *tensor) {
+    uint32_t scale;
+    memcpy(&scale, &tensor->scale, sizeof scale);
+    *p++ = tensor->dtype;
+    *p++ = tensor->rank;
+    p = mg_put32(p, tensor->bytes);
+    p = mg_put32(p, scale);
+    p = mg_put32(p, (uint32_t)tensor->zero_point);
+    for (uint32_t i = 0; i < 6; i++) {
+        p = mg_put32(p, tensor->shape[i]);
+    }
+    return put_text(p, tensor->name, 32);
+}
+
+/* Each request writes its answer to out and returns how many bytes, or minus an error code. */
+typedef int32_t answer;
+static answer refused(uint32_t code) {
+    return -(int32_t)code;
+}
+static answer written(const uint8_t *from, const uint8_t *to) {
+    return (answer)(to - from);
+}
+
+static answer do_info(uint8_t *out) {
+    uint8_t *p = out;
+    uint32_t flags = 0;
+#if defined(APP_UPDATE)
+    flags |= MG_FLAG_UPDATE;
+#endif
+#if defined(MODEL_PROFILE)
+    flags |= MG_FLAG_PROFILE;
+#endif
+    *p++ = MG_VERSION;
+    *p++ = (uint8_t)MG_MAX_PAYLOAD;
+    *p++ = (uint8_t)(MG_MAX_PAYLOAD >> 8);
+    *p++ = (uint8_t)flags;
+    *p++ = (uint8_t)(flags >> 8);
+    *p++ = APP_INPUTS;
+    *p++ = APP_OUTPUTS;
+    *p++ = APP_TASKS;
+    p = mg_put32(p, CORE_CLOCK_HZ);
+    memcpy(p, app_model_digest, sizeof app_model_digest);
+    p += sizeof app_model_digest;
+    p = put_text(p, BOARD_NAME, 32);
+    p = put_text(p, APP_MODEL_NAME, 24);
+    return written(out, p);
+}
+
+static answer do_describe(const uint8_t *in, uint8_t *out) {
+    const uint32_t number = in[1];
+    if (in[0] == MG_DESCRIBED_INPUT && number < APP_INPUTS) {
+        return written(out, put_tensor(out, &app_inputs[number]));
+    }
+    if (in[0] == MG_DESCRIBED_OUTPUT && number < APP_OUTPUTS) {
+        return written(out, put_tensor(out, &app_outputs[number]));
+    }
+    if (in[0] == MG_DESCRIBED_TASK && number < APP_TASKS) {
+        return written(out, put_text(mg_put32(out, app_tasks[number].outputs), app_tasks[number].name, 32));
+    }
+    return refused(MG_ERROR_OUT_OF_RANGE);
+}
+
+static answer do_write(const uint8_t *in, uint32_t length) {
+    const uint32_t number = in[0], offset = mg_get32(in + 1), count = length - MG_WRITE_REQUEST_BYTES;
+    if (number >= APP_INPUTS || count > app_inputs[number].bytes || offset > app_inputs[number].bytes - count) {
+        return refused(MG_ERROR_OUT_OF_RANGE);
+    }
+    uint8_t *to = app_staged + offset;
+    for (uint32_t i = 0; i < number; i++) {
+        to += app_inputs[i].bytes;
+    }
+    memcpy(to, in + MG_WRITE_REQUEST_BYTES, count);
+    return 0;
+}
+
+static answer do_infer(const uint8_t *in, uint8_t *out) {
+    const uint32_t tasks = mg_get32(in);
+    if (tasks == 0 || (tasks & ~APP_ALL_TASKS) != 0) {
+        return refused(MG_ERROR_NO_SUCH_TASK);
+    }
+    uint64_t cycles;
+    if (run(tasks, &cycles) != 0) {
+        return refused(MG_ERROR_MODEL_FAILED);
+    }
+    return written(out, mg_put32(mg_put64(mg_put32(out, tasks), cycles), microseconds(cycles)));
+}
+
+static answer do_read(const uint8_t *in, uint8_t *out) {
+    const uint32_t number = in[0], offset = mg_get32(in + 1), count = in[5];
+    if (number >= APP_OUTPUTS || count > MG_MAX_PAYLOAD || count > app_outputs[number].bytes ||
+        offset > app_outputs[number].bytes - count) {
+        return refused(MG_ERROR_OUT_OF_RANGE);
+    }
+    memcpy(out, (const uint8_t *)app_output(number) + offset, count);
+    return (answer)count;
+}
+
+static answer do_stream(const uint8_t *in) {
+    const uint32_t tasks = mg_get32(in), events = mg_get32(in + 4);
+    if (events > 0 && (tasks == 0 || (tasks & ~APP_ALL_TASKS) != 0)) {
+        return refused(MG_ERROR_NO_SUCH_TASK);
+    }
+    stream_tasks = tasks;
+    stream_left = events;
+    stream_sequence = 0;
+    return 0;
+}
+
+static answer do_statistics(const uint8_t *in, uint8_t *out) {
+    const uint32_t number = in[1];
+    statistics *s;
+    if (in[0] == MG_DESCRIBED_INPUT && number < APP_INPUTS) {
+        s = &input_statistics[number];
+    } else if (in[0] == MG_DESCRIBED_OUTPUT && number < APP_OUTPUTS) {
+        s = &output_statistics[number];
+    } else {
+        return refused(MG_ERROR_OUT_OF_RANGE);
+    }
+    uint8_t *p = mg_put32(mg_put32(out, s->inferences), s->elements);
+    p = mg_put32(mg_put32(p, (uint32_t)s->smallest), (uint32_t)s->largest);
+    p = mg_put64(mg_put64(p, (uint64_t)s->sum), s->squares);
+    if (in[2] != 0) {
+        clear(s);
+    }
+    return written(out, p);
+}
+
+static answer do_memory(uint8_t *out) {
+    uint8_t *p = mg_put32(mg_put32(out, port_flash_used()), FLASH_CAPACITY);
+    p = mg_put32(mg_put32(p, port_ram_used()), RAM_CAPACITY);
+    return written(out, mg_put32(mg_put32(p, APP_ARENA_BYTES), port_stack_peak()));
+}
+
+static answer do_reset_reason(uint8_t *out) {
+    out[0] = (uint8_t)port_reset_reason();
+    return written(out, mg_put32(mg_put32(out + 1, port_reset_record.program_counter), port_reset_record.status));
+}
+
+#if defined(MODEL_PROFILE)
+static answer do_profile(const uint8_t *in, uint8_t *out) {
+    uint8_t *p = out;
+    for (uint32_t step = in[0]; step < MODEL_STEP_COUNT && p + 4 <= out + MG_MAX_PAYLOAD; step++) {
+        p = mg_put32(p, app_step_cycles[step]);
+    }
+    return written(out, p);
+}
+#endif
+
+static answer execute(const mg_frame *frame, uint8_t *out) {
+    static const struct {
+        uint8_t kind;
+        uint8_t length;
+        uint8_t more; /* Data may follow. */
+    } requests[] = {
+        {MG_KIND_INFO, 0, 0},
+        {MG_KIND_DESCRIBE, 2, 0},
+        {MG_KIND_WRITE_INPUT, MG_WRITE_REQUEST_BYTES, 1},
+        {MG_KIND_INFER, MG_INFER_REQUEST_BYTES, 0},
+        {MG_KIND_READ_OUTPUT, MG_READ_REQUEST_BYTES, 0},
+        {MG_KIND_STREAM, MG_STREAM_REQUEST_BYTES, 0},
+        {MG_KIND_STATISTICS, MG_STATISTICS_REQUEST_BYTES, 0},
+        {MG_KIND_MEMORY, 0, 0},
+        {MG_KIND_RESET_REASON, 0, 0},
+        {MG_KIND_RESET, 0, 0},
+#if defined(MODEL_PROFILE)
+        {MG_KIND_PROFILE, 1, 0},
+#endif
+#if defined(APP_UPDATE)
+        {MG_KIND_UPDATE_BEGIN, MG_UPDATE_BEGIN_REQUEST_BYTES, 0},
+        {MG_KIND_UPDATE_WRITE, MG_UPDATE_WRITE_REQUEST_BYTES, 1},
+        {MG_KIND_UPDATE_COMMIT, 0, 0},
+#endif
+    };
+    if (frame->version != MG_VERSION) {
+        return refused(MG_ERROR_WRONG_VERSION);
+    }
+    uint32_t i = 0;
+    while (requests[i].kind != frame->kind) {
+        if (++i == sizeof requests / sizeof requests[0]) {
+            return refused(MG_ERROR_UNKNOWN_KIND);
+        }
+    }
+    if (frame->length < requests[i].length || (frame->length > requests[i].length && !requests[i].more)) {
+        return refused(MG_ERROR_WRONG_LENGTH);
+    }
+    const uint8_t *in = frame->payload;
+    switch (frame->kind) {
+    case MG_KIND_INFO:
+        return do_info(out);
+    case MG_KIND_DESCRIBE:
+        return do_describe(in, out);
+    case MG_KIND_WRITE_INPUT:
+        return do_write(in, frame->length);
+    case MG_KIND_INFER:
+        return do_infer(in, out);
+    case MG_KIND_READ_OUTPUT:
+        return do_read(in, out);
+    case MG_KIND_STREAM:
+        return do_stream(in);
+    case MG_KIND_STATISTICS:
+        return do_statistics(in, out);
+    case MG_KIND_MEMORY:
+        return do_memory(out);
+    case MG_KIND_RESET_REASON:
+        return do_reset_reason(out);
+#if defined(MODEL_PROFILE)
+    case MG_KIND_PROFILE:
+        return do_profile(in, out);
+#endif
+#if defined(APP_UPDATE)
+    case MG_KIND_UPDATE_BEGIN:
+        return update_begin(mg_get32(in), mg_get32(in + 4), out);
+    case MG_KIND_UPDATE_WRITE:
+        return update_write(mg_get32(in), in + 4, frame->length - 4u);
+    case MG_KIND_UPDATE_COMMIT:
+        return update_commit();
+#endif
+    default: /* MG_KIND_RESET is carried out once its reply is sent. */
+        return 0;
+    }
+}
+
+void app_start(void) {
+    for (uint32_t i = 0; i < APP_INPUTS; i++) {
+        clear(&input_statistics[i]);
+    }
+    for (uint32_t i = 0; i < APP_OUTPUTS; i++) {
+        clear(&output_statistics[i]);
+    }
+    uart_put(0); /* Ends whatever the other side took for the beginning of a frame. */
+}
+
+void app_receive(uint8_t byte) {
+    mg_frame frame;
+    if (mg_decode(&decoder, byte, &frame) == 0 || (frame.kind & MG_REPLY) != 0) {
+        return;
+    }
+    if (frame.kind == MG_KIND_INFO || !last.valid || last.sequence != frame.sequence || last.crc != frame.crc) {
+        const answer result = execute(&frame, last.payload);
+        last.valid = 1;
+        last.crc = frame.crc;
+        last.sequence = frame.sequence;
+        if (result < 0) {
+            last.kind = MG_KIND_ERROR | MG_REPLY;
+            last.payload[0] = (uint8_t)-result;
+            last.length = MG_ERROR_REPLY_BYTES;
+        } else {
+            last.kind = (uint8_t)(frame.kind | MG_REPLY);
+            last.length = (uint32_t)result;
+        }
+    }
+    mg_encode(last.kind, last.sequence, last.payload, last.length, uart_put);
+    if (last.kind == (MG_KIND_RESET | MG_REPLY)) {
+        port_reset();
+    }
+}
+
+void app_idle(void) {
+    if (stream_left == 0) {
+        return;
+    }
+    stream_left--;
+    app_sense(app_staged);
+    uint64_t cycles;
+    if (run(stream_tasks, &cycles) != 0) {
+        stream_left = 0;
+        return;
+    }
+    const uint32_t outputs = outputs_of(stream_tasks);
+    for (uint32_t i = 0; i < APP_OUTPUTS; i++) {
+        if ((outputs >> i & 1u) == 0) {
+            continue;
+        }
+        uint8_t event[MG_MAX_PAYLOAD];
+        uint8_t *p = mg_put32(mg_put64(mg_put32(event, stream_tasks), cycles), microseconds(cycles));
+        const uint32_t room = MG_MAX_PAYLOAD - MG_STREAM_EVENT_BYTES;
+        const uint32_t bytes = app_outputs[i].bytes < room ? app_outputs[i].bytes : room;
+        *p++ = (uint8_t)i;
+        *p++ = (uint8_t)bytes;
+        memcpy(p, app_output(i), bytes);
+        mg_encode(MG_KIND_STREAM_EVENT | MG_REPLY, stream_sequence, event, MG_STREAM_EVENT_BYTES + bytes, uart_put);
+    }
+    stream_sequence++;
+}

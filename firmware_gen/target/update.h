@@ -1,0 +1,11 @@
+/* Takes an image over the serial protocol into the slot that does not run. Each returns what an answer returns: a
+   number of bytes, or minus an error code. */
+#ifndef MG_UPDATE_H
+#define MG_UPDATE_H
+#include <stdint.h>
+
+int32_t update_begin(uint32_t length, uint32_t crc, uint8_t *out);
+int32_t update_write(uint32_t offset, const uint8_t *bytes, uint32_t count);
+int32_t update_commit(void);
+
+#endif
