@@ -1,0 +1,30 @@
+"""Prints the project's figures on this machine: ``make bench``, or ``python -m tests.benchmarks NAME`` for one of them.
+
+Every table names its unit and sample count. Nothing here asserts a time.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from tests.benchmarks import demo_bundle, large_pair, refit_depth
+
+SECTIONS: dict[str, Callable[[Path], None]] = {
+    "refit": refit_depth.show,
+    "demo": demo_bundle.show,
+    "large": large_pair.show,
+}
+
+
+def main() -> None:
+    names = sys.argv[1:] or list(SECTIONS)
+    for name in names:
+        with tempfile.TemporaryDirectory(prefix="multigraft-bench-") as folder:
+            SECTIONS[name](Path(folder))
+
+
+if __name__ == "__main__":
+    main()

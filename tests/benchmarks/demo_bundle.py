@@ -1,0 +1,30 @@
+"""The demo bundle: engine against bare invokes, preprocessing apart, memory."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from multigraft.cli.main import main
+from multigraft.cli.results import write_comparison_models
+from multigraft.cli.settings_options import load_frames
+from multigraft.converters.build import build
+from multigraft.converters.progress import terminal_report
+from multigraft.converters.settings import Settings
+from tests.benchmarks.demo_networks import SETTINGS
+
+RUNS = 2000
+
+
+def show(folder: Path) -> None:
+    """Build the demo and print what ``multigraft bench`` says of it."""
+    with terminal_report() as report:
+        built = build(Settings.load(SETTINGS), load_frames, report, separate=True)
+    bundle = built.bundle.write(folder / "demo.graft")
+    write_comparison_models(built, bundle)
+    compare(bundle, RUNS)
+
+
+def compare(bundle: Path, runs: int) -> None:
+    """Engine against the uncut model and the separate ones, one thread."""
+    uncut = str(bundle.with_suffix(".uncut.tflite"))
+    main(["bench", str(bundle), "--runs", str(runs), "--against", "uncut", uncut, "--against", "separate"])

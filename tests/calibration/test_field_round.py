@@ -1,0 +1,84 @@
+"""The whole field round on replayed sources, through the command line and the real converter."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+
+from multigraft.cli.main import main
+from multigraft.converters.field import field_ranges, field_similarity
+from multigraft.converters.importer import load_task
+from multigraft.converters.onnx2tf_environment import Environment
+from multigraft.converters.settings import Settings
+from multigraft.statistics import Statistics
+from tests.converters.graft.networks import frames, perturbed, residual_network
+
+SETTINGS = """
+frames = "frames.npy"
+[bundle]
+name = "pair"
+[budget]
+min_agreement = 0.9
+[graft]
+fit_frames = 200
+[convert]
+precision = "float32"
+"""
+TASK = """
+[[task]]
+name = "{name}"
+model = "{name}.onnx"
+kind = "classification"
+labels = ["no", "maybe", "yes"]
+preprocessing = {{ size = [8, 8], color = "grey" }}
+"""
+
+
+@pytest.fixture
+def project(onnx2tf_environment: Environment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Two related networks, frames for the build, and what two sites will see."""
+    first = residual_network("first", 1)
+    onnx.save(first.model, tmp_path / "first.onnx")
+    onnx.save(perturbed(first, "second", 0.002).model, tmp_path / "second.onnx")
+    images = np.stack(frames(1100))
+    np.save(tmp_path / "frames.npy", images[:400])
+    np.save(tmp_path / "site-7.npy", images[400:700])
+    np.save(tmp_path / "site-8.npy", images[700:1100])
+    (tmp_path / "multigraft.toml").write_text(SETTINGS + "".join(TASK.format(name=n) for n in ("first", "second")))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_prepare_collect_combine_report_build_validate(project, capsys):
+    def run(*argv: str) -> None:
+        assert main(list(argv)) == 0, capsys.readouterr().err
+
+    run("calibrate", "prepare", "multigraft.toml", "-o", "taps.graft")
+    for site in ("site-7", "site-8"):
+        run("calibrate", "collect", "taps.graft", "--source", f"{site}.npy", "--frames", "128", "-o", f"{site}.mgstats")
+        run("calibrate", "collect", "taps.graft", "--source", f"{site}.npy", "-o", f"{site}.mgstats")
+    run("calibrate", "combine", "site-7.mgstats", "site-8.mgstats", "-o", "fleet.mgstats")
+    fleet = Statistics.open("fleet.mgstats")
+    assert fleet.frames == 700 and fleet.sites == ("site-7", "site-8")
+    settings = Settings.load("multigraft.toml")
+    networks = [load_task(task, project) for task in settings.tasks]
+    table = field_similarity(fleet, networks)
+    # The second network is the first with a little noise: the same layer is alike in both.
+    assert len(table.points_of("first")) >= 3
+    for a, b in zip(table.points_of("first"), table.points_of("second"), strict=True):
+        assert table(a, b) > 0.95
+    ranges = field_ranges(fleet, networks)
+    assert {n.input for n in networks} | {o for n in networks for o in n.outputs} <= ranges.keys()
+    run("calibrate", "report", "fleet.mgstats", "-o", "report.html")
+    run("build", "multigraft.toml", "-o", "home.graft")
+    capsys.readouterr()
+    validate = ["calibrate", "validate", "home.graft", "--against", "taps.graft", "--source", "site-8.npy"]
+    run(*validate, "-o", "site-8.validation.json", "--min-agreement", "0.85")
+    found = json.loads(Path("site-8.validation.json").read_text())
+    assert found["frames"] == 400
+    assert {t["name"] for t in found["tasks"]} == {"first", "second"}
+    assert all(t["lower_bound"] >= 0.85 for t in found["tasks"])

@@ -1,0 +1,160 @@
+"""What is sampled is what the networks computed: similarity, moments, ranges, exits, picture."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from multigraft.calibration import picture, uncertainty
+from multigraft.calibration.records import from_bytes, to_bytes
+from multigraft.calibration.sampler import Sampler, plan_projection, projection_error
+from multigraft.calibration.tapped import TappedModel
+from multigraft.errors import BundleError, InputError, UsageError
+from multigraft.similarity import SimilaritySums
+from multigraft.statistics import Statistics, Tap
+from tests.bundle_builder import build
+from tests.calibration.networks import frames, taps_bundle
+
+BUNDLE = taps_bundle()
+
+
+@pytest.fixture(scope="module")
+def model() -> TappedModel:
+    return TappedModel(BUNDLE)
+
+
+def representations(model: TappedModel, images: np.ndarray) -> dict[str, np.ndarray]:
+    found: dict[str, list[np.ndarray]] = {}
+    for image in images:
+        model.run(image)
+        for name, array in model.arrays.items():
+            found.setdefault(name, []).append(array[0].copy())
+    return {name: np.stack(rows) for name, rows in found.items()}
+
+
+def collected(model: TappedModel, images: np.ndarray, minibatch: int = 16, **options: int) -> Statistics:
+    sampler = Sampler(model, minibatch, **options)
+    held = Statistics(sampler.subject, 8)
+    for image in images:
+        if (part := sampler.add(image)) is not None:
+            held.add(part, ("a", "2026-05-01"))
+    if (part := sampler.flush()) is not None:
+        held.add(part, ("a", "2026-05-01"))
+    return held
+
+
+def test_streamed_cka_is_that_of_the_representations(model):
+    images = frames(64)
+    values = representations(model, images)
+    expected = SimilaritySums([t.name for t in model.taps])
+    for start in range(0, 64, 16):
+        expected.add([values[t.name][start : start + 16].astype(np.float64) for t in model.taps])
+    found = collected(model, images).similarity()
+    np.testing.assert_allclose(found.unbiased_cka(), expected.unbiased_cka(), atol=1e-6)
+    np.testing.assert_allclose(found.biased_cka(), expected.biased_cka(), atol=1e-6)
+
+
+def test_streamed_cka_is_within_a_hundredth_of_the_full_batch(model):
+    images = frames(2048, seed=5)
+    values = representations(model, images)
+    full = SimilaritySums([t.name for t in model.taps])
+    full.add([values[t.name] for t in model.taps])
+    found = collected(model, images, 32).similarity()
+    np.testing.assert_allclose(found.unbiased_cka(), full.unbiased_cka(), atol=0.01)
+
+
+def test_ranges_and_moments_are_those_of_every_fourth_frame(model):
+    images = frames(32, seed=1)
+    held = collected(model, images)
+    values = {name: v[::4] for name, v in representations(model, images).items()}
+    for tap in held.subject.taps:
+        rows = values[tap.name].reshape(-1, tap.shape[-1]).astype(np.float64)
+        mean, variance = held.channel_moments(tap.name)
+        np.testing.assert_allclose(mean, rows.mean(0), rtol=1e-5, atol=1e-7)
+        np.testing.assert_allclose(variance, rows.var(0), rtol=1e-3, atol=1e-6)
+        assert held.ranges()[tap.name] == (rows.min(), rows.max())
+    inputs = values["garment/image"]
+    assert held.ranges()["garment/image"] == (inputs.min(), inputs.max())
+    # Outputs are small: their ranges are of every frame.
+    outputs = representations(model, images)["digit/logits"]
+    assert held.ranges()["digit/logits"] == (outputs.min(), outputs.max())
+
+
+def test_projected_taps_give_about_the_same_cka(model):
+    images = frames(512, seed=2)
+    whole = collected(model, images, 32)
+    projected = collected(model, images, 32, memory_bytes=40 * 4 * 1376)
+    sizes = [t.projected for t in projected.subject.taps if t.projected]
+    assert sizes and min(sizes) >= 256
+    difference = projected.similarity().unbiased_cka() - whole.similarity().unbiased_cka()
+    assert np.abs(difference).max() <= 2 * projection_error(min(sizes))
+    for tap in model.taps:
+        for a, b in zip(projected.channel_moments(tap.name), whole.channel_moments(tap.name), strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-7)
+    assert projected.ranges() == whole.ranges()
+    with pytest.raises(UsageError, match="different networks or settings"):
+        projected + whole
+
+
+def test_projection_limits_the_largest_taps_only():
+    taps = [Tap("a", "n", (8, 8, 64)), Tap("b", "n", (8, 8, 8)), Tap("c", "n", (16,))]
+    assert plan_projection(taps, 32, 1 << 30) == {}
+    assert plan_projection(taps, 32, 40 * 4 * 2528) == {"a": 2000}
+    with pytest.raises(UsageError, match="do not fit"):
+        plan_projection(taps, 32, 40 * 4 * 300)
+
+
+def test_a_minibatch_survives_its_encoding(model):
+    sampler = Sampler(model, 8)
+    for image in frames(7):
+        assert sampler.add(image) is None
+    part = sampler.add(frames(1, seed=9)[0])
+    again = from_bytes(to_bytes(part))
+    a, b = Statistics(sampler.subject, 2), Statistics(sampler.subject, 2)
+    a.add(part, ("s", "d"))
+    b.add(again, ("s", "d"))
+    assert a == b
+    with pytest.raises(InputError, match="damaged"):
+        from_bytes(to_bytes(part)[:-9])
+
+
+def test_fewer_than_four_frames_are_forgotten(model):
+    sampler = Sampler(model, 8)
+    for image in frames(3):
+        sampler.add(image)
+    assert sampler.flush() is None and sampler.pending == 0
+
+
+def test_frames_of_several_sizes_make_a_minibatch(model):
+    sampler = Sampler(model, 4)
+    sizes = (12, 20, 40, 200)
+    parts = [sampler.add(np.kron(frames(1, i)[0], np.ones((4, 4)))[:n, :n].astype(np.uint8).repeat(5, 0)[:n])
+             for i, n in enumerate(sizes)]  # fmt: skip
+    assert parts[-1].local.counts["sharpness"].sum() == 4
+
+
+def test_a_bundle_without_taps_is_refused():
+    with pytest.raises(BundleError, match="calibrate prepare"):
+        TappedModel(build(float32=True).bundle)
+
+
+def test_margin_and_entropy_of_logits_and_probabilities_agree():
+    logits = np.random.default_rng(0).normal(0, 3, (40, 6)).astype(np.float32)
+    raised = np.exp(logits.astype(np.float64))
+    softmax = (raised / raised.sum(1, keepdims=True)).astype(np.float32)
+    for a, b in zip(uncertainty.margin_and_entropy(logits), uncertainty.margin_and_entropy(softmax), strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-5)
+    certain, entropy = uncertainty.margin_and_entropy(np.array([[50.0, 0, 0], [1, 1, 1]], np.float32))
+    np.testing.assert_allclose(certain, [1, 0], atol=1e-9)
+    np.testing.assert_allclose(entropy, [0, 1], atol=1e-9)
+    single, _ = uncertainty.margin_and_entropy(np.array([[-30.0], [30.0]], np.float32))
+    np.testing.assert_allclose(single, [1, 1])
+
+
+def test_blur_lowers_sharpness_and_light_raises_brightness():
+    image = np.random.default_rng(0).integers(0, 256, (1, 64, 64)).astype(np.uint8)
+    blurred = image[:, :-1, :-1] // 4 + image[:, 1:, :-1] // 4 + image[:, :-1, 1:] // 4 + image[:, 1:, 1:] // 4
+    assert picture.sharpness(blurred)[0] < picture.sharpness(image)[0] / 3
+    grey = np.full((48, 48, 3), 100, np.uint8)
+    np.testing.assert_allclose(picture.signature(grey), 100, rtol=1e-5)
+    assert picture.difference(picture.signature(grey), picture.signature(grey + 5)) == pytest.approx(5, abs=1e-3)

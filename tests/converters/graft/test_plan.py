@@ -1,0 +1,132 @@
+"""Plans: the budget picks the point, overrides win, and the assembled graph answers as the grafts did."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import pytest
+
+from multigraft.converters.graft.assemble import assemble
+from multigraft.converters.graft.candidate import Evidence
+from multigraft.converters.graft.plan import Limits, Outcome, Plan, plan
+from multigraft.converters.graft.search import SearchOptions
+from multigraft.converters.multitask import MultiTaskModel
+from multigraft.converters.network import Network, session_of
+from multigraft.converters.representations import SimilarityTable, measure_similarity
+from multigraft.errors import ConfigurationError, InputError
+from tests.converters.graft.networks import frames, perturbed, residual_network
+
+PARENT = residual_network("first", 0)
+NETWORKS = (PARENT, perturbed(PARENT, "relative", 0.01), residual_network("stranger", 5))
+EVIDENCE = {n.name: Evidence(frames(160, seed=1), frames(300, seed=2)) for n in NETWORKS}
+
+
+@pytest.fixture(scope="module")
+def similarity() -> SimilarityTable:
+    return measure_similarity(NETWORKS, EVIDENCE["first"].fit)
+
+
+def planned(similarity: SimilarityTable, limits: Limits, share: Mapping[str, str] | None = None) -> Outcome:
+    return plan(NETWORKS, EVIDENCE, similarity, limits, SearchOptions(share=share or {}))
+
+
+@pytest.fixture(scope="module")
+def outcome(similarity: SimilarityTable) -> Outcome:
+    return planned(similarity, Limits(min_agreement=0.9))
+
+
+def test_the_smallest_plan_that_keeps_the_budget_is_chosen(outcome: Outcome) -> None:
+    assert outcome.chosen.lower_bound >= 0.9
+    better = [p for p in outcome.front if p.weights < outcome.chosen.weights]
+    assert all(p.lower_bound < 0.9 for p in better)
+    assert "relative" in outcome.chosen.grafts
+
+
+def test_the_front_holds_no_plan_that_another_covers(outcome: Outcome) -> None:
+    assert not any(a.covers(b) for a in outcome.front for b in outcome.front if a is not b)
+    assert any(not p.grafts for p in outcome.front)
+
+
+def test_no_sharing_when_no_graft_can_show_the_agreement(similarity: SimilarityTable) -> None:
+    found = planned(similarity, Limits(min_agreement=0.9999))
+    assert not found.chosen.grafts and "nothing shared" in found.message
+    apart = assemble(NETWORKS, found.chosen)
+    assert len(apart.segments) == len(NETWORKS) and len(apart.inputs) == len(NETWORKS)
+
+
+def test_budgets_that_contradict_each_other_are_refused(similarity: SimilarityTable) -> None:
+    with pytest.raises(ConfigurationError, match=r"contradicts budget\.min_agreement") as caught:
+        planned(similarity, Limits(min_agreement=0.9, max_weights_bytes=10))
+    assert caught.value.exit_code == 78
+
+
+def test_an_override_wins_over_the_budget_and_says_so(similarity: SimilarityTable) -> None:
+    found = planned(similarity, Limits(min_agreement=0.9999), {"stranger": "block"})
+    assert found.chosen.grafts["stranger"].join.donor_point.label == "block"
+    assert "misses the agreement budget" in found.message
+
+
+def test_none_keeps_a_task_apart(similarity: SimilarityTable) -> None:
+    found = planned(similarity, Limits(min_agreement=0.5), {"stranger": "none"})
+    assert "stranger" not in found.chosen.grafts
+
+
+def test_an_unknown_layer_is_named(similarity: SimilarityTable) -> None:
+    with pytest.raises(InputError, match="no cut point 'nowhere'"):
+        planned(similarity, Limits(), {"stranger": "nowhere"})
+
+
+def test_the_assembled_graph_answers_as_its_parts(similarity: SimilarityTable, tmp_path: object) -> None:
+    found = planned(similarity, Limits(min_agreement=0.5), {"stranger": "stem"})
+    joined = assemble(NETWORKS, found.chosen)
+    session = session_of(joined.model, "joined")
+    frame = frames(1, seed=3)
+    outputs = [o for t in joined.tasks for o in t.outputs]
+    given = dict(zip(outputs, session.run(outputs, {PARENT.input: PARENT.prepare(frame)}), strict=True))
+    donor_answer = PARENT.run(PARENT.prepare(frame))[PARENT.outputs[0]]
+    np.testing.assert_allclose(given[PARENT.outputs[0]], donor_answer, rtol=1e-4, atol=1e-4)
+    for name, graft in found.chosen.grafts.items():
+        features = PARENT.run(PARENT.prepare(frame), [graft.tail.source])[graft.tail.source].astype(np.float32)
+        wanted = graft.tail.run(features)[0]
+        got = given[next(t.outputs[0] for t in joined.tasks if t.name == name)]
+        np.testing.assert_allclose(got, wanted, rtol=1e-4, atol=1e-4)
+
+
+def test_segments_hold_every_node_once_in_running_order(outcome: Outcome) -> None:
+    joined = assemble(NETWORKS, outcome.chosen)
+    writers = {o: i for i, n in enumerate(joined.model.graph.node) for o in n.output}
+    ready = set(joined.inputs)
+    counted: list[int] = []
+    for segment in joined.segments:
+        assert set(segment.inputs) <= ready
+        ready |= set(segment.outputs)
+        counted += _nodes_between(joined, segment.inputs, segment.outputs, writers)
+    assert sorted(counted) == list(range(len(joined.model.graph.node)))
+
+
+def _nodes_between(
+    joined: MultiTaskModel, inputs: tuple[str, ...], outputs: tuple[str, ...], writers: Mapping[str, int]
+) -> list[int]:
+    found: set[int] = set()
+    wanted = [o for o in outputs if o not in inputs]
+    while wanted:
+        name = wanted.pop()
+        if name in writers and name not in inputs and writers[name] not in found:
+            found.add(writers[name])
+            wanted += joined.model.graph.node[writers[name]].input
+    return sorted(found)
+
+
+def test_it_survives_writing_and_reading(outcome: Outcome, tmp_path: object) -> None:
+    joined = assemble(NETWORKS, outcome.chosen)
+    path = f"{tmp_path}/joined.onnx"
+    joined.save(path)
+    again = MultiTaskModel.load(path)
+    assert (again.inputs, again.segments, again.tasks) == (joined.inputs, joined.segments, joined.tasks)
+
+
+def test_a_plan_adds_up() -> None:
+    nothing = Plan({}, sum(n.weights for n in NETWORKS), sum(n.macs for n in NETWORKS))
+    assert nothing.weights == 3 * PARENT.weights
+    assert isinstance(NETWORKS[0], Network)

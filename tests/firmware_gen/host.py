@@ -1,0 +1,98 @@
+"""Runs generated C on this machine, and the reference interpreter beside it."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from multigraft.firmware_gen.project import Project
+
+WARNINGS = ["-std=c11", "-Wall", "-Wextra", "-Werror", "-Wconversion", "-Wno-sign-conversion"]
+SANITIZERS = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-g"]
+
+MAIN = r"""
+#include <stdio.h>
+#include "model.h"
+int main(void)
+{
+    uint32_t mask;
+    while (fread(&mask, sizeof mask, 1, stdin) == 1) {
+        for (int i = 0; i < MODEL_INPUT_COUNT; i++)
+            if (fread(model_inputs[i].data, 1, model_inputs[i].bytes, stdin) != model_inputs[i].bytes)
+                return 2;
+        if (model_run(mask) != 0)
+            return 3;
+        for (int i = 0; i < MODEL_OUTPUT_COUNT; i++)
+            fwrite(model_outputs[i].data, 1, model_outputs[i].bytes, stdout);
+    }
+    return 0;
+}
+"""
+
+
+def compile_host(project: Project, folder: Path, *flags: str) -> Path:
+    """The project and a main that reads masks and inputs from stdin, compiled for this machine."""
+    if shutil.which("gcc") is None:
+        pytest.skip("hardware: no gcc on this machine")
+    for name, text in {**project.files, "main.c": MAIN}.items():
+        (folder / name).write_text(text)
+    program = folder / "program"
+    command = ["gcc", *WARNINGS, *(flags or ("-O1",)), "-o", str(program), "model.c", "main.c"]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[:4000]
+    return program
+
+
+def run_host(
+    program: Path, project: Project, inputs: list[np.ndarray], mask: int | None = None
+) -> dict[str, np.ndarray]:
+    """Outputs by name, cases first; ``inputs`` holds one array per model input, cases first."""
+    cases = len(inputs[0])
+    word = np.uint32((1 << len(project.tasks)) - 1 if mask is None else mask).tobytes()
+    data = b"".join(word + b"".join(i[case].tobytes() for i in inputs) for case in range(cases))
+    done = subprocess.run([str(program)], input=data, capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr.decode()[:4000]
+    rows = np.frombuffer(done.stdout, np.int8).reshape(cases, -1)
+    ends = np.cumsum([o.size for o in project.outputs])
+    parts = np.split(rows, ends[:-1], axis=1)
+    return {o.name: p.reshape(cases, *o.shape) for o, p in zip(project.outputs, parts, strict=True)}
+
+
+def interpreter(model: bytes):
+    """tflite-runtime 2.14 with its reference kernels, which the contract is bit-exact to."""
+    runtime = pytest.importorskip("tflite_runtime.interpreter", reason="hardware: no tflite-runtime for this Python")
+    made = runtime.Interpreter(
+        model_content=model, num_threads=1, experimental_op_resolver_type=runtime.OpResolverType.BUILTIN_REF
+    )
+    made.allocate_tensors()
+    return made
+
+
+def reference(model: bytes, inputs: list[np.ndarray]) -> list[np.ndarray]:
+    """Per output of a plain model the reference interpreter's answers, cases first."""
+    made = interpreter(model)
+    rows = []
+    for case in zip(*inputs, strict=True):
+        for detail, value in zip(made.get_input_details(), case, strict=True):
+            made.set_tensor(detail["index"], value.reshape(detail["shape"]))
+        made.invoke()
+        rows.append([made.get_tensor(d["index"]).copy() for d in made.get_output_details()])
+    return [np.stack(r) for r in zip(*rows, strict=True)]
+
+
+def stimuli(shape: tuple[int, ...], cases: int, seed: int = 0) -> np.ndarray:
+    """Random int8 inputs with all extremes among them: constants, checkerboards, narrow and bimodal ones."""
+    random = np.random.default_rng(seed)
+    values = random.integers(-128, 128, (cases, *shape)).astype(np.int8)
+    constants = (-128, 127, 0, -1, 1)
+    for case in range(min(cases, len(constants))):
+        values[case] = constants[case]
+    for case in range(len(constants), cases, 4):
+        values[case] = random.choice(np.array([-128, 127], np.int8), shape)
+    for case in range(len(constants) + 1, cases, 8):
+        values[case] = np.clip(random.normal(random.integers(-100, 100), 12, shape), -128, 127).astype(np.int8)
+    return values

@@ -1,0 +1,178 @@
+"""Small int8 models written in code: one operator each, or a network with two heads."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from multigraft import tflite_file
+from multigraft.graph import Graph, Model, Op, OptionValue, Quant, Signature, Tensor
+
+VERSIONS = {"RESHAPE": 1, "TRANSPOSE_CONV": 3}
+"""Operator versions that tflite-runtime 2.14 registers, where 2 is not one."""
+
+
+def f32(value: float) -> float:
+    return float(np.float32(value))
+
+
+def activation(name: str, shape: tuple[int, ...], scale: float = 0.05, zero_point: int = -128) -> Tensor:
+    return Tensor(name, shape, "int8", Quant((f32(scale),), (zero_point,)))
+
+
+def ints(name: str, values: list[int] | list[list[int]]) -> Tensor:
+    data = np.array(values, np.int32)
+    return Tensor(name, data.shape, "int32", None, data)
+
+
+def single(op: str, inputs: list[Tensor], output: Tensor, version: int = 1, **options: OptionValue) -> bytes:
+    """A model of one operator; the inputs without data are the model's."""
+    given = [t.name for t in inputs if t.data is None]
+    made = Op(op, tuple(t.name for t in inputs), (output.name,), options, version)
+    return tflite_file.write(Model((Graph.of("main", given, [output.name], [made], [*inputs, output]),)))
+
+
+def out_size(size: int, kernel: int, stride: int, dilation: int, padding: str) -> int:
+    span = (kernel - 1) * dilation + 1
+    return -(-size // stride) if padding == "SAME" else (size - span) // stride + 1
+
+
+class Builder:
+    """Appends operators to a graph; every method returns the name of its output."""
+
+    def __init__(self, seed: int = 0) -> None:
+        self.random = np.random.default_rng(seed)
+        self.tensors: dict[str, Tensor] = {}
+        self.ops: list[Op] = []
+
+    def add(self, tensor: Tensor) -> str:
+        self.tensors[tensor.name] = tensor
+        return tensor.name
+
+    def quantisation(self, name: str) -> Quant:
+        held = self.tensors[name].quant
+        assert held is not None
+        return held
+
+    def conv(
+        self, name: str, source: str, channels: int, kernel: tuple[int, int] = (3, 3), stride: int = 1,
+        padding: str = "SAME", dilation: int = 1, fused: str = "RELU", scale: float = 0.05, zero_point: int = -128,
+        depthwise: bool = False, bias: bool = True,
+    ) -> str:  # fmt: skip
+        _, height, width, depth = self.tensors[source].shape
+        shape = (1, *kernel, channels) if depthwise else (channels, *kernel, depth)
+        values = self.random.integers(-127, 128, shape).astype(np.int8)
+        taps = int(np.prod(kernel)) * (1 if depthwise else depth)
+        steps = (self.random.uniform(0.3, 2.0, channels) / (70 * np.sqrt(taps))).astype(np.float32)
+        axis = 3 if depthwise else 0
+        quant = Quant(tuple(map(float, steps)), (0,) * channels, axis)
+        inputs = [source, self.add(Tensor(f"{name}/w", shape, "int8", quant, values))]
+        if bias:
+            bias_steps = steps * np.float32(self.quantisation(source).scales[0])
+            data = np.rint(self.random.normal(0, 1.0, channels) / bias_steps).astype(np.int32)
+            held = Quant(tuple(map(float, bias_steps)), (0,) * channels)
+            inputs.append(self.add(Tensor(f"{name}/b", (channels,), "int32", held, data)))
+        rows, columns = (
+            out_size(n, k, stride, dilation, padding) for n, k in zip((height, width), kernel, strict=True)
+        )
+        out = self.add(activation(name, (1, rows, columns, channels), scale, zero_point))
+        options: dict[str, OptionValue] = {
+            "padding": padding, "stride_w": stride, "stride_h": stride, "dilation_w_factor": dilation,
+            "dilation_h_factor": dilation, "fused_activation_function": fused,
+        }  # fmt: skip
+        if depthwise:
+            options["depth_multiplier"] = channels // depth
+        self.ops.append(Op("DEPTHWISE_CONV_2D" if depthwise else "CONV_2D", tuple(inputs), (out,), options, 3))
+        return out
+
+    def dense(
+        self, name: str, source: str, units: int, scale: float = 0.1, zero_point: int = 3, per_channel: bool = False
+    ) -> str:
+        depth = self.tensors[source].shape[-1]
+        values = self.random.integers(-127, 128, (units, depth)).astype(np.int8)
+        count = units if per_channel else 1
+        steps = (self.random.uniform(0.5, 1.5, count) / (60 * np.sqrt(depth))).astype(np.float32)
+        bias_steps = steps * np.float32(self.quantisation(source).scales[0])
+        bias = np.rint(self.random.normal(0, 1, units) / bias_steps).astype(np.int32)
+        held = Quant(tuple(map(float, steps)), (0,) * count)
+        weights = self.add(Tensor(f"{name}/w", values.shape, "int8", held, values))
+        held = Quant(tuple(map(float, bias_steps)), (0,) * count)
+        offset = self.add(Tensor(f"{name}/b", bias.shape, "int32", held, bias))
+        rows = self.tensors[source].shape[0]
+        out = self.add(activation(name, (rows, units), scale, zero_point))
+        self.ops.append(Op("FULLY_CONNECTED", (source, weights, offset), (out,), {}, 4))
+        return out
+
+    def plain(self, op: str, name: str, sources: list[str], result: Tensor, **options: OptionValue) -> str:
+        out = self.add(replace(result, name=name))
+        self.ops.append(Op(op, tuple(sources), (out,), options, VERSIONS.get(op, 2)))
+        return out
+
+    def graph(self, name: str, inputs: list[str], outputs: list[str]) -> Graph:
+        return Graph.of(name, inputs, outputs, self.ops, self.tensors.values())
+
+    def model(self, inputs: list[str], outputs: list[str]) -> bytes:
+        return tflite_file.write(Model((self.graph("main", inputs, outputs),)))
+
+
+def residual(seed: int = 0, size: int = 12) -> bytes:
+    """A small residual network with depthwise and pointwise layers, pooling, a dense layer and softmax."""
+    b = Builder(seed)
+    b.add(activation("image", (1, size, size, 3), 1 / 128, 0))
+    a = b.conv("first", "image", 8)
+    x = b.conv("second", a, 8)
+    x = b.conv("third", x, 8, fused="NONE", scale=0.09, zero_point=4)
+    x = b.plain("ADD", "sum", [a, x], activation("", b.tensors[a].shape, 0.07), fused_activation_function="RELU")
+    x = b.conv("depthwise", x, 8, depthwise=True)
+    x = b.conv("pointwise", x, 12, kernel=(1, 1))
+    x = b.conv("strided", x, 10, stride=2, fused="RELU6", scale=6 / 255)
+    shape = b.tensors[x].shape
+    x = b.plain(
+        "AVERAGE_POOL_2D", "pool", [x], activation("", (1, 1, 1, 10), 6 / 255), padding="VALID", stride_w=1, stride_h=1,
+        filter_height=shape[1], filter_width=shape[2],
+    )  # fmt: skip
+    b.add(ints("shape", [1, 10]))
+    x = b.plain("RESHAPE", "flat", [x, "shape"], activation("", (1, 10), 6 / 255))
+    x = b.dense("logits", x, 7)
+    b.plain("SOFTMAX", "answer", [x], activation("", (1, 7), 1 / 256), beta=1.0)
+    return b.model(["image"], ["answer"])
+
+
+def two_heads() -> tuple[bytes, dict[str, bytes]]:
+    """A trunk and two heads as three signatures of one file, and each task's network on its own."""
+    trunk = Builder(1)
+    trunk.add(activation("image", (1, 8, 8, 1), 1 / 255))
+    trunk.conv("features", "image", 8, stride=2)
+    heads = {}
+    for number, name in enumerate(("garment", "digit")):
+        head = Builder(10 + number)
+        head.add(trunk.tensors["features"])
+        x = head.conv("conv", "features", 6)
+        head.add(ints("axes", [1, 2]))
+        x = head.plain("MEAN", "mean", [x, "axes"], activation("", (1, 6), 0.05), keep_dims=False)
+        head.dense(name, x, 5 + number)
+        heads[name] = head
+    graphs = [trunk.graph("trunk", ["image"], ["features"])]
+    signatures = [Signature("trunk", {"image": "image"}, {"features": "features"}, 0)]
+    alone = {}
+    for number, (name, head) in enumerate(heads.items(), 1):
+        graphs.append(head.graph(f"head_{name}", ["features"], [name]))
+        signatures.append(Signature(f"head_{name}", {"features": "features"}, {name: name}, number))
+        whole = Builder()
+        whole.ops = [*trunk.ops, *head.ops]
+        whole.tensors = {**trunk.tensors, **head.tensors}
+        alone[name] = whole.model(["image"], [name])
+    return tflite_file.write(Model(tuple(graphs), tuple(signatures))), alone
+
+
+def streamed() -> bytes:
+    """Convolutions whose rows in between need not be held: a residual pair, a strided pair, and one of odd width."""
+    b = Builder(8)
+    b.add(activation("in", (1, 17, 15, 4), 0.03, -7))
+    a = b.conv("a", "in", 8, kernel=(1, 1))
+    x = b.conv("c", b.conv("b", a, 8), 8, kernel=(5, 3), fused="NONE", scale=0.09, zero_point=4)
+    x = b.plain("ADD", "sum", [a, x], activation("", b.tensors[a].shape, 0.07), fused_activation_function="RELU")
+    x = b.conv("e", b.conv("d", x, 12, stride=2), 8, stride=2)
+    x = b.conv("g", b.conv("f", x, 16, padding="VALID"), 3, padding="VALID", kernel=(2, 2))
+    return b.model(["in"], [x])

@@ -1,0 +1,42 @@
+"""A device whose model runs into a fault starts again and says where it happened."""
+
+import subprocess
+
+import pytest
+
+from multigraft import serial_protocol as protocol
+from multigraft.devices.serial_link import SerialLink
+from multigraft.devices.target import Target
+from multigraft.errors import DeviceError
+from multigraft.firmware_gen.boards import BOARDS
+from multigraft.firmware_gen.cores import CORES
+from multigraft.firmware_gen.qemu import EmulatedBoard
+from multigraft.firmware_gen.toolchain import toolchain_of
+from tests.firmware_gen import tiny_model
+from tests.firmware_gen.test_boards import needs_tools
+
+
+@needs_tools
+@pytest.mark.parametrize("name", ["microbit", "mps2-an386", "qemu-virt-rv32"])
+def test_a_fault_is_reported_with_its_place(name, tmp_path):
+    pytest.importorskip("serial")
+    board = BOARDS[name]
+    tiny_model.write_project(board, tmp_path)
+    source = tmp_path / "src/model.c"
+    source.write_text(source.read_text().replace("    STEP(2);", "    if (task_mask == 3u) { __builtin_trap(); }"))
+    tiny_model.make(tmp_path)
+    image = tmp_path / "build/frames/firmware.elf"
+    with EmulatedBoard(board, image) as emulated, SerialLink(emulated.port) as link:
+        emulated.resume()
+        target = Target(link)
+        target.infer(tasks=["mean"])
+        assert target.reset_reason().reason == protocol.ResetReason.POWER_ON
+        with pytest.raises(DeviceError, match="stopped answering"):
+            target._request(protocol.Kind.INFER, protocol.INFER_REQUEST.pack(3), timeout_s=0.5)
+        reset = Target(link).reset_reason()
+        assert reset.reason == protocol.ResetReason.FAULT
+        tool = toolchain_of(CORES[board.core]).tool("addr2line")
+        command = [tool, "-f", "-e", str(image), hex(reset.program_counter)]
+        assert subprocess.run(command, capture_output=True, text=True, check=True).stdout.startswith("model_run\n")
+        target.reset()
+        assert target.reset_reason().reason == protocol.ResetReason.SOFTWARE

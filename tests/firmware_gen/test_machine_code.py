@@ -1,0 +1,86 @@
+"""Generated kernels as machine code on emulated cores: the same bits as tflite-runtime's reference kernels."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from multigraft.devices.golden import verify_target
+from multigraft.devices.serial_link import SerialLink
+from multigraft.devices.target import Target
+from multigraft.files import sha256_of
+from multigraft.firmware_gen import generate
+from multigraft.firmware_gen.boards import BOARDS
+from multigraft.firmware_gen.cores import CORES
+from multigraft.firmware_gen.folder import ProjectFolder, build_folder, write_folder
+from multigraft.firmware_gen.qemu import EmulatedBoard
+from multigraft.firmware_gen.toolchain import APT_PACKAGES
+from tests.firmware_gen.host import reference, stimuli
+from tests.firmware_gen.models import Builder, activation, residual, streamed
+
+CORE_BOARDS = ("mps2-an385", "mps2-an386", "mps2-an500", "mps2-an505", "mps3-an547", "qemu-virt-rv32")
+TOOLS = ("arm-none-eabi-gcc", "qemu-system-arm", "riscv64-unknown-elf-gcc", "qemu-system-riscv32")
+
+pytestmark = pytest.mark.skipif(
+    not all(shutil.which(tool) for tool in TOOLS), reason=f"firmware tools: install {' '.join(APT_PACKAGES)}"
+)
+
+
+def zoo() -> bytes:
+    """Linear layers of all shapes the fast kernels tell apart, each an output and so a task of its own."""
+    b = Builder(5)
+    b.add(activation("in", (1, 9, 7, 4), 0.03, -7))
+    odd = b.conv("odd", "in", 5, kernel=(2, 2))
+    outputs = [
+        odd,
+        b.conv("narrow", odd, 6, fused="NONE", scale=0.1, zero_point=9),
+        b.conv("strided", "in", 8, stride=2),
+        b.conv("valid", "in", 12, padding="VALID", fused="RELU6", scale=0.03),
+        b.conv("dilated", "in", 4, dilation=2),
+        b.conv("dilated_odd", odd, 4, dilation=2),
+        b.conv("pointwise", "in", 16, kernel=(1, 1), fused="NONE", zero_point=-20),
+        b.conv("pointwise_odd", odd, 3, kernel=(1, 1)),
+        b.conv("tall", "in", 8, kernel=(5, 2)),
+        b.conv("depthwise", "in", 4, depthwise=True),
+        b.conv("depthwise_odd", odd, 5, depthwise=True, fused="RELU6", scale=0.02),
+        b.conv("depthwise_strided", "in", 4, depthwise=True, stride=2),
+        b.conv("depthwise_valid", "in", 4, depthwise=True, padding="VALID"),
+        b.conv("depthwise_5x5", "in", 4, depthwise=True, kernel=(5, 5)),
+        b.conv("depthwise_open", "in", 4, depthwise=True, fused="NONE", zero_point=15),
+    ]
+    return b.model(["in"], outputs)
+
+
+def assert_bit_exact(model: bytes, board_name: str, folder: Path, cases: int) -> None:
+    board = BOARDS[board_name]
+    project = generate(model, core=CORES[board.core])
+    inputs = [stimuli(p.shape, cases, seed) for seed, p in enumerate(project.inputs)]
+    wanted = {p.name: value for p, value in zip(project.outputs, reference(model, inputs), strict=True)}
+    write_folder(project, board, sha256_of(model), folder)
+    build_folder(folder)
+    image = ProjectFolder.open(folder).image()
+    with EmulatedBoard(board, image) as emulated, SerialLink(emulated.port) as link:
+        emulated.resume()
+        given = {p.name: value for p, value in zip(project.inputs, inputs, strict=True)}
+        assert verify_target(Target(link), given, wanted, sha256_of(model)).wrong == ()
+
+
+@pytest.mark.parametrize(
+    "board", ["mps2-an385", "mps2-an386", "mps2-an500", "mps2-an505", "mps3-an547", "qemu-virt-rv32"]
+)
+def test_a_network_is_bit_exact_on_every_core(board: str, tmp_path: Path) -> None:
+    assert_bit_exact(residual(), board, tmp_path, cases=500 if board == "mps2-an386" else 40)
+
+
+def test_a_small_network_is_bit_exact_on_the_smallest_core(tmp_path: Path) -> None:
+    assert_bit_exact(residual(size=8), "microbit", tmp_path, cases=40)
+
+
+def test_every_shape_of_layer_is_bit_exact_in_dsp_instructions(tmp_path: Path) -> None:
+    assert_bit_exact(zoo(), "mps2-an386", tmp_path, cases=25)
+
+
+def test_streamed_convolutions_are_bit_exact_in_dsp_instructions(tmp_path: Path) -> None:
+    assert_bit_exact(streamed(), "mps2-an386", tmp_path, cases=25)

@@ -1,0 +1,19 @@
+"""Every engine test runs on every interpreter of this Python version: tflite-runtime has none after 3.11."""
+
+import sys
+
+import pytest
+
+from multigraft.errors import MissingDependencyError
+from multigraft.runtime.backends import load_backend
+
+BACKENDS = ("litert", "tflite-runtime") if sys.version_info < (3, 12) else ("litert",)
+
+
+@pytest.fixture(params=BACKENDS)
+def backend(request):
+    try:
+        load_backend(request.param)
+    except MissingDependencyError as error:
+        pytest.fail(str(error))
+    return request.param

@@ -1,0 +1,111 @@
+"""The self-test on load: exact where it has to be, tolerant where kernels differ, and never silent."""
+
+import numpy as np
+import pytest
+
+from multigraft.bundle import GOLDEN_INPUTS, GOLDEN_OUTPUTS, Bundle
+from multigraft.errors import BundleError
+from multigraft.runtime import Engine
+from multigraft.runtime.self_test import MAX_LSB, read_golden
+from tests.bundle_builder import build, npz
+
+ELSEWHERE = {"golden": {"backend": "litert", "version": "0.0", "machine": "riscv64"}}
+
+
+def edited(built, change, provenance=None):
+    """The bundle with golden outputs that ``change`` made different, and digests that fit them."""
+    import dataclasses
+
+    _, outputs = read_golden(built.bundle)
+    change(outputs)
+    manifest = built.bundle.manifest
+    if provenance is not None:
+        manifest = dataclasses.replace(manifest, provenance=provenance)
+    contents = {name: built.bundle.read(name) for name in manifest.files}
+    return Bundle.create(manifest, {**contents, GOLDEN_OUTPUTS: npz(outputs)})
+
+
+def shift(name, steps):
+    def change(outputs):
+        moved = outputs[name].astype(np.int16)
+        moved[0].flat[0] += steps if moved[0].flat[0] < 0 else -steps
+        outputs[name] = moved.astype(np.int8)
+
+    return change
+
+
+@pytest.fixture
+def built(backend):
+    return build(backend=backend)
+
+
+def test_the_same_interpreter_is_exact(built, backend):
+    report = Engine(built.bundle, backend=backend).self_test
+    assert report.cases == 4
+    assert report.exact and report.same_kernels and not report.max_lsb
+    assert report.to_json()["exact"] is True
+    assert "all tensors equal" in str(report)
+
+
+def test_one_step_off_on_the_same_interpreter_is_refused(built, backend):
+    bundle = edited(built, shift("trunk/conv2", 1))
+    with pytest.raises(BundleError, match="1 LSB"):
+        Engine(bundle, backend=backend)
+    assert Engine(bundle, backend=backend, self_test=False).self_test is None
+
+
+def test_a_few_steps_off_elsewhere_are_reported(built, backend):
+    report = Engine(edited(built, shift("digit/out", 2), ELSEWHERE), backend=backend).self_test
+    assert not report.exact and not report.same_kernels
+    assert report.max_lsb == {"digit/out": 2}
+    assert "2 LSB" in str(report) and "riscv64" in str(report)
+
+
+def test_many_steps_off_elsewhere_are_refused(built, backend):
+    with pytest.raises(BundleError, match=f"at most {MAX_LSB}"):
+        Engine(edited(built, shift("digit/out", MAX_LSB + 1), ELSEWHERE), backend=backend)
+
+
+def test_what_lies_between_segments_may_be_further_off_elsewhere(built, backend):
+    report = Engine(edited(built, shift("trunk/conv2", 30), ELSEWHERE), backend=backend).self_test
+    assert report.max_lsb == {"trunk/conv2": 30}
+
+
+def test_unknown_origin_is_treated_as_elsewhere(built, backend):
+    report = Engine(edited(built, shift("digit/out", 1), {}), backend=backend).self_test
+    assert not report.same_kernels and "unknown interpreter" in str(report)
+
+
+def test_float_outputs_have_a_tolerance(backend):
+    built = build(float32=True, backend=backend)
+
+    def nudge(factor):
+        def change(outputs):
+            outputs["digit/out"] = outputs["digit/out"] * np.float32(factor)
+
+        return change
+
+    report = Engine(edited(built, nudge(1 + 1e-5)), backend=backend).self_test
+    assert 0 < report.max_relative["digit/out"] < 1e-4
+    with pytest.raises(BundleError, match="of its range"):
+        Engine(edited(built, nudge(1.01)), backend=backend)
+    with pytest.raises(BundleError, match="of its range"):
+        Engine(edited(built, nudge(np.nan)), backend=backend)
+
+
+def test_damaged_golden_files_are_refused(built, backend):
+    contents = {name: built.bundle.read(name) for name in built.bundle.manifest.files}
+    for wrong in (
+        {GOLDEN_OUTPUTS: b"not numpy"},
+        {GOLDEN_INPUTS: npz({})},
+        {GOLDEN_OUTPUTS: npz({"digit/out": np.zeros((2, 1, 10), np.int8)})},
+        {GOLDEN_OUTPUTS: npz({"gone": np.zeros((4, 1, 10), np.int8)})},
+        {GOLDEN_OUTPUTS: npz({"digit/out": np.zeros((4, 1, 10), np.float32)})},
+        {GOLDEN_INPUTS: npz({"picture": np.zeros((4, 1, 28, 28, 1), np.int8)})},
+    ):
+        with pytest.raises((BundleError, ValueError)) as caught:
+            Engine(Bundle.create(built.bundle.manifest, {**contents, **wrong}), backend=backend)
+        assert caught.value.remedy
+    without = {name: data for name, data in contents.items() if name != GOLDEN_INPUTS}
+    with pytest.raises(BundleError, match="golden/inputs"):
+        Engine(Bundle.create(built.bundle.manifest, without), backend=backend)

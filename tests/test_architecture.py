@@ -1,0 +1,265 @@
+"""The design as a test: who may import whom, what a device has to install, what a wheel holds."""
+
+from __future__ import annotations
+
+import ast
+import configparser
+import importlib
+import importlib.metadata
+import json
+import re
+import shutil
+import subprocess
+import sys
+import tarfile
+import venv
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from multigraft.cli.main import COMMANDS
+from tests.bundle_builder import build as build_bundle
+
+ROOT = Path(__file__).parents[1]
+MAY_IMPORT = {
+    "core": {"core"},
+    "devices": {"core", "devices"},
+    "runtime": {"core", "devices", "runtime"},
+    "calibration": {"core", "devices", "runtime", "calibration"},
+    "converters": {"core", "converters"},
+    "firmware_gen": {"core", "firmware_gen"},
+}
+DEVICE_SIDE = ("core", "devices", "runtime", "calibration")
+DEVICE_PACKAGES = {"numpy", "ai_edge_litert", "tflite_runtime"}
+WORKSTATION_PACKAGES = {"numpy", "onnx", "onnxruntime", "flatbuffers", "scipy"}
+NEVER_IMPORTED = {"tensorflow", "onnx2tf", "pandas"}
+TORCH_SCRIPTS = {"converters/demo/train.py"}
+"""Scripts that nobody imports and that are of no use without PyTorch."""
+LONGEST_FILE = 600
+SOURCE_SUFFIXES = {".py", ".md", ".cfg", ".toml", ".in", ".txt", ".yml", ".sh", ""}
+
+
+def sources(folder: str) -> list[Path]:
+    return sorted((ROOT / folder).rglob("*.py"))
+
+
+SOURCES = [path for folder in MAY_IMPORT for path in sources(folder)]
+IDS = [str(path.relative_to(ROOT)) for path in SOURCES]
+
+
+def imports(path: Path) -> Iterator[tuple[str, bool]]:
+    """Every imported module and whether importing ``path`` loads it (not in a function, not for type checking only)."""
+
+    def walk(node: ast.AST, loads: bool) -> Iterator[tuple[str, bool]]:
+        for child in ast.iter_child_nodes(node):
+            if isinstance(child, ast.Import):
+                yield from ((alias.name, loads) for alias in child.names)
+            elif isinstance(child, ast.ImportFrom):
+                assert child.level == 0, f"{path}: relative import; write multigraft.…"
+                yield from ((f"{child.module}.{alias.name}", loads) for alias in child.names)
+            elif isinstance(child, ast.If) and "TYPE_CHECKING" in ast.unparse(child.test):
+                yield from walk(child, False)
+            else:
+                inner = isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
+                yield from walk(child, loads and not inner)
+
+    yield from walk(ast.parse(path.read_text("utf-8")), True)
+
+
+def package_of(module: str) -> str:
+    return next((part for part in module.split(".")[1:2] if part in MAY_IMPORT), "core")
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=IDS)
+def test_imports_follow_the_design(path: Path) -> None:
+    folder = path.relative_to(ROOT).parts[0]
+    is_command = path.parent == ROOT / "core" / "cli"
+    for module, loads in imports(path):
+        top = module.split(".")[0]
+        assert top not in NEVER_IMPORTED, f"{module} runs in an environment of its own or not at all"
+        if top == "multigraft":
+            package = package_of(module)
+            assert package in MAY_IMPORT[folder] or (is_command and not loads), f"{folder} may not import {module}"
+        elif loads and top not in sys.stdlib_module_names and top != "multigraft":
+            allowed = DEVICE_PACKAGES if folder in DEVICE_SIDE or folder == "firmware_gen" else WORKSTATION_PACKAGES
+            is_script = str(path.relative_to(ROOT)) in TORCH_SCRIPTS
+            assert top in allowed or is_script, f"import {top} inside the function that needs it"
+
+
+def test_importing_the_device_side_loads_no_workstation_package() -> None:
+    modules = [
+        ".".join(("multigraft", *path.relative_to(ROOT).with_suffix("").parts)).replace("multigraft.core", "multigraft")
+        for folder in DEVICE_SIDE
+        for path in sources(folder)
+    ]
+    program = (
+        f"import importlib, json, sys\n"
+        f"for name in {[m.removesuffix('.__init__') for m in modules]!r}: importlib.import_module(name)\n"
+        "print(json.dumps(sorted({name.split('.')[0] for name in sys.modules})))"
+    )
+    loaded = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True).stdout
+    heavy = {"onnx", "onnxruntime", "torch", "scipy", "matplotlib", "rich", "PIL", "cv2", "pandas", "litert_quantizer"}
+    assert not heavy & set(json.loads(loaded)) - NEVER_IMPORTED
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_its_module(command: str) -> None:
+    module = importlib.import_module(f"multigraft.cli.{command.replace('-', '_')}")
+    assert callable(module.add_arguments)
+    assert callable(module.execute)
+
+
+def test_setup_lists_every_package() -> None:
+    setup = configparser.ConfigParser()
+    setup.read(ROOT / "setup.cfg")
+    listed = setup["options"]["packages"].split()
+    found = {".".join(path.parent.relative_to(ROOT).parts) for path in SOURCES}
+    expected = {("multigraft." + name + ".").replace(".core.", ".").strip(".") for name in found}
+    assert sorted(listed) == sorted(expected)
+    assert all((path.parent / "__init__.py").exists() for path in SOURCES)
+
+
+def test_no_file_is_too_long() -> None:
+    lengths = {path: len(path.read_text("utf-8").splitlines()) for path in [*SOURCES, *sources("tests")]}
+    assert {str(path): length for path, length in lengths.items() if length > LONGEST_FILE} == {}
+
+
+def test_no_path_or_host_of_one_machine_is_written_down() -> None:
+    machine = re.compile(r"(?<![\w.~}/-])/(work|root|home|tmp|opt|mnt)/\w|pypi\.org|pythonhosted\.org|index-" + "url")
+    found = []
+    for path in tracked_files():
+        if path.suffix in SOURCE_SUFFIXES and path.name != "LICENSE":
+            lines = path.read_text("utf-8").splitlines()
+            found += [f"{path}:{i}: {line}" for i, line in enumerate(lines, 1) if machine.search(line)]
+    assert found == []
+
+
+def tracked_files() -> list[Path]:
+    """The files of the checkout, or of the unpacked source archive if there is no git."""
+    try:
+        listed = subprocess.run(
+            ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+            cwd=ROOT,
+            check=True,
+            capture_output=True,
+            text=True,
+        ).stdout.split("\0")
+    except (OSError, subprocess.CalledProcessError):
+        top = [*MAY_IMPORT, "tests", "docs"]
+        return [path for folder in top for path in (ROOT / folder).rglob("*") if path.is_file()]
+    return [ROOT / name for name in listed if name and (ROOT / name).exists()]
+
+
+@pytest.fixture(scope="session")
+def distributions(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A source archive and the wheel made from it, as a release would."""
+    copy = tmp_path_factory.mktemp("source") / "multigraft"
+    for path in tracked_files():
+        target = copy / path.relative_to(ROOT)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, target)
+    output = copy.parent / "dist"
+    command = [sys.executable, "-m", "build", "--no-isolation", "--outdir", str(output), str(copy)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return next(output.glob("*.tar.gz")), next(output.glob("*.whl"))
+
+
+def test_a_release_holds_what_it_needs(distributions: tuple[Path, Path]) -> None:
+    archive, wheel = distributions
+    with zipfile.ZipFile(wheel) as opened:
+        names = set(opened.namelist())
+        metadata = opened.read(next(n for n in names if n.endswith("METADATA"))).decode()
+    packaged = {name for name in names if name.startswith("multigraft/")}
+    expected = {("multigraft/" + name).replace("multigraft/core/", "multigraft/") for name in IDS}
+    assert expected <= packaged
+    assert "multigraft/py.typed" in packaged
+    assert {Path(n).name for n in names if ".dist-info/licenses/" in n} == {"LICENSE", "NOTICE"}
+    assert "License-Expression: Apache-2.0" in metadata
+    data = [p for p in (ROOT / "converters" / "demo").rglob("*") if p.suffix in (".npz", ".onnx", ".toml")]
+    data.append(ROOT / "converters" / "report" / "report.css")
+    assert {f"multigraft/{path.relative_to(ROOT)}" for path in data} <= packaged
+    with tarfile.open(archive) as opened_archive:
+        inside = {name.partition("/")[2] for name in opened_archive.getnames()}
+    assert {"Makefile", ".ci/run", "CHANGELOG.md", "tests/conftest.py", "docs/settings.md"} <= inside
+
+
+def requirements(name: str, found: dict[str, importlib.metadata.Distribution]) -> None:
+    """Collect a distribution and everything it needs to be imported, as pip would."""
+    from packaging.requirements import Requirement
+
+    if name not in found:
+        found[name] = importlib.metadata.distribution(name)
+        for text in found[name].requires or ():
+            needed = Requirement(text)
+            if needed.marker is None or needed.marker.evaluate({"extra": ""}):
+                requirements(needed.name, found)
+
+
+@pytest.fixture(scope="session")
+def bare(distributions: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A virtual environment that holds the wheel, numpy, ai-edge-litert and their own requirements, nothing else.
+
+    The requirements are links to those of the running environment, so that no network is needed.
+    """
+    folder = tmp_path_factory.mktemp("bare") / "environment"
+    venv.create(folder, with_pip=False, symlinks=True)
+    python = folder / "bin" / "python"
+    command = [sys.executable, "-m", "pip", "--python", str(python), "install", "--no-deps", "--no-index", "--quiet"]
+    done = subprocess.run([*command, str(distributions[1])], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    site = next((folder / "lib").glob("python*/site-packages"))
+    found: dict[str, importlib.metadata.Distribution] = {}
+    for name in ("numpy", "ai-edge-litert"):
+        requirements(name, found)
+    for distribution in found.values():
+        tops = {file.parts[0] for file in distribution.files or () if file.parts[0] not in ("..", "__pycache__")}
+        for top in tops:
+            if not (site / top).exists():
+                (site / top).symlink_to(Path(str(distribution.locate_file(top))))
+    return folder
+
+
+def run_bare(bare: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [str(bare / "bin" / "multigraft"), *arguments]
+    return subprocess.run(command, cwd=bare, capture_output=True, text=True, check=False)
+
+
+def test_the_wheel_runs_with_nothing_but_numpy_and_the_interpreter(bare: Path) -> None:
+    done = run_bare(bare, "--help")
+    assert done.returncode == 0, done.stderr
+    for command in COMMANDS:
+        assert command in done.stdout
+
+
+def test_a_device_inspects_and_runs_a_bundle(bare: Path) -> None:
+    build_bundle().bundle.write(bare / "home.graft")
+    np.save(bare / "frames.npy", np.zeros((3, 28, 28), np.uint8))
+    done = run_bare(bare, "inspect", "home.graft", "--json")
+    assert done.returncode == 0, done.stderr
+    assert [task["name"] for task in json.loads(done.stdout)["tasks"]] == ["garment", "digit"]
+    done = run_bare(bare, "run", "home.graft", "--source", "frames.npy", "--tasks", "digit")
+    assert done.returncode == 0, done.stderr
+    assert [set(json.loads(line)["answers"]) for line in done.stdout.splitlines()] == [{"digit"}] * 3
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    ["build settings.toml", "graft settings.toml", "convert a.onnx -o b.graft", "demo", "study settings.toml"],
+)
+def test_a_workstation_command_on_a_device_names_what_to_install(bare: Path, arguments: str) -> None:
+    (bare / "settings.toml").write_text(
+        'frames = "."\n[[task]]\nname = "a"\nmodel = "a.onnx"\nkind = "other"\nlabelled = "a.npz"\n'
+        "[task.preprocessing]\nsize = [8, 8]\n",
+        "utf-8",
+    )
+    for name in ("a.onnx", "a.npz"):
+        (bare / name).write_bytes(b"")
+    done = run_bare(bare, *arguments.split())
+    assert done.returncode == 2, done.stderr
+    assert "multigraft[convert]" in done.stderr.splitlines()[-1]
+    assert "Traceback" not in done.stderr
+    assert run_bare(bare, arguments.split()[0], "--help").returncode == 0
