@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from multigraft.converters.fidelity import BundleRunner, bundle_agreement, with_
 from multigraft.converters.frames import Frames
 from multigraft.converters.graft.assemble import assemble
 from multigraft.converters.graft.candidate import Evidence
+from multigraft.converters.graft.finished import FinishedGrafts
 from multigraft.converters.graft.plan import BYTES_PER_WEIGHT, Limits, Outcome, Plan, explain, plan
 from multigraft.converters.graft.search import SMALL_MACS, SearchOptions
 from multigraft.converters.importer import load_task
@@ -24,6 +26,7 @@ from multigraft.converters.network import Network
 from multigraft.converters.progress import Report, silent
 from multigraft.converters.representations import SimilarityTable, measure_similarity, union_of
 from multigraft.converters.settings import Settings, TaskSettings
+from multigraft.converters.steps import Steps
 from multigraft.errors import ConfigurationError, InputError
 
 SIMILARITY_FRAMES = 512
@@ -74,8 +77,12 @@ class Built:
     separate: Conversion | None
 
 
-def graft(settings: Settings, load_frames: LoadFrames, report: Report = silent) -> Grafted:
+def graft(
+    settings: Settings, load_frames: LoadFrames, report: Report = silent, *, steps: Steps | None = None
+) -> Grafted:
     """Import the networks, compare them, and graft them as the budget allows.
+
+    What ``steps`` holds of an interrupted run is not done again.
 
     Raises:
         MultigraftError: Anything in the settings, models or frames that is not as it has to be.
@@ -94,7 +101,10 @@ def graft(settings: Settings, load_frames: LoadFrames, report: Report = silent) 
     is_small = max(n.macs for n in networks) <= SMALL_MACS
     compared = SIMILARITY_FRAMES if is_small else LARGE_SIMILARITY_FRAMES
     frames = union_of({name: e.fit for name, e in evidence.items()}, compared)
-    similarity = measure_similarity(networks, frames, seed=settings.graft.seed, progress=progress)
+    seed = settings.graft.seed
+    measure = functools.partial(measure_similarity, networks, frames, seed=seed, progress=progress)
+    finished = FinishedGrafts(steps) if steps else None
+    similarity = finished.similarity(networks, frames, seed, measure) if finished else measure()
     budget = settings.budget
     limits = Limits(
         budget.min_agreement, budget.max_weights_bytes, budget.max_macs, BYTES_PER_WEIGHT[settings.convert.precision]
@@ -105,6 +115,7 @@ def graft(settings: Settings, load_frames: LoadFrames, report: Report = silent) 
         settings.graft.seed,
         settings.graft.share,
         budget.min_agreement,
+        finished,
     )
     outcome = plan(networks, evidence, similarity, limits, options, progress)
     chosen = outcome.chosen
@@ -119,7 +130,14 @@ def graft(settings: Settings, load_frames: LoadFrames, report: Report = silent) 
     return Grafted(networks, evidence, similarity, outcome, assemble(networks, chosen, provenance))
 
 
-def build(settings: Settings, load_frames: LoadFrames, report: Report = silent, *, separate: bool = False) -> Built:
+def build(
+    settings: Settings,
+    load_frames: LoadFrames,
+    report: Report = silent,
+    *,
+    separate: bool = False,
+    steps: Steps | None = None,
+) -> Built:
     """Graft, convert and verify.
 
     Args:
@@ -127,17 +145,18 @@ def build(settings: Settings, load_frames: LoadFrames, report: Report = silent, 
         load_frames: Opens a frame source.
         report: Takes a line for each step.
         separate: Also convert the networks apart, for comparison.
+        steps: Where finished steps are kept, so that an interrupted build can go on; None keeps none.
 
     Raises:
         MultigraftError: As :func:`graft`, or the conversion failed verification.
     """
-    grafted = graft(settings, load_frames, report)
+    grafted = graft(settings, load_frames, report, steps=steps)
     with tempfile.TemporaryDirectory(prefix="multigraft-") as folder:
-        conversion = _convert(grafted.multitask, grafted, settings, Path(folder) / "bundle", report)
+        conversion = _convert(grafted.multitask, grafted, settings, Path(folder) / "bundle", report, steps)
         apart = None
         if separate:
             nothing = assemble(grafted.networks, Plan({}, 0, 0))
-            apart = _convert(nothing, grafted, settings, Path(folder) / "separate", report)
+            apart = _convert(nothing, grafted, settings, Path(folder) / "separate", report, steps)
     report("compare the bundle with the original networks")
     runner = BundleRunner(conversion.bundle)
     figures = {}
@@ -158,7 +177,7 @@ def _load(task: TaskSettings, settings: Settings, report: Report) -> Network:
 
 
 def _convert(
-    multitask: MultiTaskModel, grafted: Grafted, settings: Settings, folder: Path, report: Report
+    multitask: MultiTaskModel, grafted: Grafted, settings: Settings, folder: Path, report: Report, steps: Steps | None
 ) -> Conversion:
     folder.mkdir()
     by_input: dict[str, Frames] = {}
@@ -174,6 +193,7 @@ def _convert(
         name=settings.bundle.name,
         work_dir=folder,
         report=report,
+        steps=steps,
     )
 
 

@@ -193,7 +193,7 @@ def _quantised_classification(
 
         return short
     largest = flat.argmax
-    stored = memoryview(flat.view(np.uint8)).tobytes
+    stored = flat.tobytes
 
     def long() -> Classification:
         index = int(largest())

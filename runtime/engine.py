@@ -293,4 +293,4 @@ def _bytes_of(array: Array) -> memoryview:
     After an invoke the caches hold weights and no code of ours: copying these costs half of what ``np.copyto`` does,
     which runs through more of it.
     """
-    return memoryview(array.reshape(-1).view(np.uint8))
+    return array.reshape(-1).view(np.uint8).data

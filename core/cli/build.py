@@ -58,14 +58,17 @@ def execute(options: argparse.Namespace) -> int:
     from multigraft.converters.build import build
     from multigraft.converters.progress import terminal_report
     from multigraft.converters.report.terminal import print_summary
+    from multigraft.converters.steps import Steps
 
+    steps = Steps(output.with_name(f"{output.name}.steps"))
     with terminal_report() as report:
-        built = build(settings, load_frames, report, separate=options.report_dir is not None)
+        built = build(settings, load_frames, report, separate=options.report_dir is not None, steps=steps)
         built.bundle.write(output)
         if options.report_dir is None:
             summary = _unmeasured(settings, built, output)
         else:
             summary = write_results(settings, built, output, options.report_dir, report)
+    steps.clear()
     if options.json:
         print(json.dumps({"output": str(output), **summary.to_json()}, indent=1))
     else:
