@@ -188,7 +188,7 @@ MLPERF_INPUT ?= int8
 
 CORE    := {_flags(board)}
 CFLAGS  := -std=c11 $(OPT) -g -ffunction-sections -fdata-sections -fno-common {WARNINGS} \\
-\t$(if $(PROFILE),-DMODEL_PROFILE)
+\t$(if $(PROFILE),-DMODEL_PROFILE,-DMODEL_STEP_LABELS)
 INCLUDE := {include}
 DEFINES := $(if $(filter mlperf-uint8,$(PROTOCOL)-$(MLPERF_INPUT)),-DAPP_MLPERF_XOR=128u)
 BUILD   := build$(if $(PROFILE),/profile)

@@ -62,6 +62,9 @@ def _run(steps: Sequence[Placed], arena: Plan, constants: dict[bytes, str], all_
     lines = [
         "#ifdef MODEL_PROFILE",
         "#define STEP(number) model_profile(number)",
+        "#elif defined(MODEL_STEP_LABELS)",
+        "/* A name in the symbol table, and no instruction. */",
+        '#define STEP(number) __asm volatile("mg_step_" #number "_%=:" ::: "memory")',
         "#else",
         "#define STEP(number) ((void)0)",
         "#endif",

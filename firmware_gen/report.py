@@ -19,7 +19,7 @@ def report_of(project: Project, board: str) -> dict[str, Any]:
 
     ``ram_bytes`` is the arena: inputs, outputs, everything between, and scratch. ``ram_bound_bytes`` is what no plan
     can do without; the plan is optimal where both are equal. ``constant_bytes`` is the weights' and tables' share of
-    flash.
+    flash. ``flash_bytes`` is the whole image, None before it is built; ``instructions`` are added by who counts them.
     """
     return {
         "model": project.name,
@@ -28,6 +28,7 @@ def report_of(project: Project, board: str) -> dict[str, Any]:
         "ram_bytes": project.arena_bytes,
         "ram_bound_bytes": project.plan.bound,
         "constant_bytes": project.constant_bytes,
+        "flash_bytes": None,
         "tasks": [t.name for t in project.tasks],
         "buffers": [
             {"name": name, "offset": project.plan.offsets[name], "bytes": size, "first_step": first, "last_step": last}
@@ -53,14 +54,22 @@ def report_text(report: Mapping[str, Any]) -> str:
     proof = "proven optimal" if gap == 0 else f"at most {gap} bytes above the optimum"
     lines = [
         f"{report['model']} on {report['board']} ({report['core']}), tasks: {', '.join(report['tasks'])}",
-        f"RAM of the model   {report['ram_bytes']:>8} bytes, {proof}",
-        f"constants in flash {report['constant_bytes']:>8} bytes",
-        "",
-        f"{'step':>4}  {'operator':<20} {'MACs':>10} {'constants':>10} {'scratch':>8}  tasks",
+        f"RAM of the model   {report['ram_bytes']:>10} bytes, {proof}",
+        f"constants in flash {report['constant_bytes']:>10} bytes",
     ]
+    if report.get("flash_bytes") is not None:
+        lines.append(f"image in flash     {report['flash_bytes']:>10} bytes: code, constants and initial data")
+    counted = "instructions" in report
+    if counted:
+        least, most = report["instructions_least"], report["instructions"]
+        cases = f"on {report['instruction_cases']} golden cases" + (f", {least} at least" if least < most else "")
+        lines.append(f"instructions       {most:>10} per inference of all tasks, counted {cases}")
+    head = f"{'step':>4}  {'operator':<20} {'MACs':>10} {'constants':>10} {'scratch':>8}"
+    lines += ["", head + (f" {'instructions':>12}" if counted else "") + "  tasks"]
     for number, s in enumerate(report["steps"]):
         tasks = "all" if len(s["tasks"]) == len(report["tasks"]) else ", ".join(s["tasks"])
         counts = f"{s['macs']:>10} {s['constant_bytes']:>10} {s['scratch_bytes']:>8}"
+        counts += f" {s['instructions']:>12}" if counted else ""
         lines.append(f"{number:>4}  {s['operator']:<20} {counts}  {tasks}")
     lines += ["", f"{'offset':>8} {'bytes':>8}  steps      buffer"]
     for b in report["buffers"]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from multigraft.cli import firmware_verify
+from multigraft.cli import firmware_report, firmware_verify
 from multigraft.errors import InputError, UsageError
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-o", "--output", type=Path, help="the project's folder")
     parser.add_argument("--ram", type=int, metavar="BYTES", help="fail if the model needs more RAM than this")
     parser.add_argument("--flash", type=int, metavar="BYTES", help="fail if its constants need more flash than this")
-    parser.add_argument("--picture", type=Path, metavar="FILE", help="for `report`: draw the RAM map")
+    firmware_report.add_arguments(parser)
     firmware_verify.add_arguments(parser)
 
 
@@ -31,7 +31,7 @@ def execute(options: argparse.Namespace) -> int:
     if options.what == "ops":
         return _ops(options)
     if options.what == "report":
-        return _report(options)
+        return firmware_report.execute(options)
     if options.what == "verify":
         return firmware_verify.execute(options)
     return _generate(options)
@@ -45,22 +45,6 @@ def _ops(options: argparse.Namespace) -> int:
         print(json.dumps({n: {"takes": o.summary, "demands": o.constraints()} for n, o in sorted(OPERATORS.items())}))
     else:
         print(operator_table())
-    return 0
-
-
-def _report(options: argparse.Namespace) -> int:
-    from multigraft.firmware_gen.report import REPORT, draw_report, report_text
-
-    if options.folder is None:
-        raise UsageError("`firmware report` needs a folder", "name one that `multigraft firmware` wrote")
-    path = options.folder / REPORT
-    try:
-        report: dict[str, Any] = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path} is no report", "name a folder that `multigraft firmware` wrote") from error
-    if options.picture is not None:
-        draw_report(report, options.picture)
-    print(json.dumps(report) if options.json else report_text(report))
     return 0
 
 
