@@ -64,7 +64,7 @@ class Placement:
         saved = np.array([savings.get(t, 0) for t in steps], np.int64)
         kept = _fullest(loads, saved)
         self.loads, self.saved = loads[kept], saved[kept]
-        self.granule = math.gcd(*map(int, self.sizes), *(int(d) for d in self.above.ravel() if d > 0), 0)
+        self.granule = max(math.gcd(*map(int, self.sizes), *(int(d) for d in self.above.ravel() if d > 0)), 1)
         self._near = [
             [(j, int(self.above[i, j]), int(self.above[j, i])) for j in range(self.count) if self._meet(i, j)]
             for i in range(self.count)
@@ -76,6 +76,10 @@ class Placement:
     def height(self, offsets: Sequence[int]) -> int:
         """Bytes that a plan takes."""
         return max((at + int(size) for at, size in zip(offsets, self.sizes, strict=True)), default=0)
+
+    def least(self) -> int:
+        """Bytes that any plan needs: the fullest step."""
+        return int((self.loads.sum(1) - self.saved).max(initial=0))
 
     def climb(self, goal: int) -> list[int]:
         """A good plan: put down in orders that are changed by swapping two; ends where ``goal`` is met."""
@@ -130,7 +134,7 @@ class Placement:
         Returns:
             The best plan, None if none within the limit was found; and the bound, above the limit if there is none.
         """
-        size = self.height(best) if best is not None else limit + self.granule
+        size = self.height(best) if best is not None else (limit // self.granule + 1) * self.granule
         share = _FIRST_NODES
         while bound < size and budget[0] > 0:
             gap = size - bound
@@ -201,7 +205,9 @@ class Placement:
             stack.append((state, self._next(state, goal, order, live)))
         return None
 
-    def _next(self, state: tuple[Array, Array, Array, Array, int], goal: int, order: list[int], live: Array) -> list[int]:
+    def _next(
+        self, state: tuple[Array, Array, Array, Array, int], goal: int, order: list[int], live: Array
+    ) -> list[int]:
         """Who may be put down next, the best last; none if what waits cannot be held."""
         low, waiting, ends, rest, floor = state
         if not waiting.any():

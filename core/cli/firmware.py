@@ -52,6 +52,7 @@ def _generate(options: argparse.Namespace) -> int:
     from multigraft.files import sha256_of, write_bytes
     from multigraft.firmware_gen import generate
     from multigraft.firmware_gen.boards import board_named
+    from multigraft.firmware_gen.build_files import spaces_of
     from multigraft.firmware_gen.cores import CORES
     from multigraft.firmware_gen.folder import write_folder
     from multigraft.firmware_gen.program import load
@@ -63,15 +64,17 @@ def _generate(options: argparse.Namespace) -> int:
     board = board_named(options.board)
     name = Path(options.what).stem
     source, content = _open(Path(options.what))
+    program = load(source, name)
     project = generate(
         source,
         core=CORES[board.core],
         name=name,
-        ram_bytes=board.capacity("ram") if options.ram is None else options.ram,
+        spaces=spaces_of(board, sum(tensor.stored_bytes for tensor in program.inputs)),
+        ram_bytes=options.ram,
         flash_bytes=board.capacity("flash") if options.flash is None else options.flash,
     )
     report = report_of(project, board.name)
-    write_folder(project, board, sha256_of(content), options.output, *golden_vectors(load(source, name)))
+    write_folder(project, board, sha256_of(content), options.output, *golden_vectors(program))
     write_bytes(options.output / REPORT, json.dumps(report, indent=1).encode() + b"\n")
     if options.json:
         print(json.dumps(report))
