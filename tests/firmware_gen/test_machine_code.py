@@ -21,6 +21,8 @@ from tests.firmware_gen.host import reference, stimuli
 from tests.firmware_gen.models import Builder, activation, residual, streamed
 
 CORE_BOARDS = ("mps2-an385", "mps2-an386", "mps2-an500", "mps2-an505", "mps3-an547", "qemu-virt-rv32")
+VECTOR_BOARDS = ("mps2-an386", "mps3-an547")
+"""Cortex-M4 with DSP instructions, Cortex-M55 with Helium."""
 TOOLS = ("arm-none-eabi-gcc", "qemu-system-arm", "riscv64-unknown-elf-gcc", "qemu-system-riscv32")
 
 pytestmark = pytest.mark.skipif(
@@ -33,6 +35,7 @@ def zoo() -> bytes:
     b = Builder(5)
     b.add(activation("in", (1, 9, 7, 4), 0.03, -7))
     odd = b.conv("odd", "in", 5, kernel=(2, 2))
+    wide = b.conv("wide", "in", 32, kernel=(1, 1))
     outputs = [
         odd,
         b.conv("narrow", odd, 6, fused="NONE", scale=0.1, zero_point=9),
@@ -49,6 +52,9 @@ def zoo() -> bytes:
         b.conv("depthwise_valid", "in", 4, depthwise=True, padding="VALID"),
         b.conv("depthwise_5x5", "in", 4, depthwise=True, kernel=(5, 5)),
         b.conv("depthwise_open", "in", 4, depthwise=True, fused="NONE", zero_point=15),
+        b.conv("depthwise_wide", wide, 32, depthwise=True, stride=2, fused="NONE", zero_point=-2),
+        b.conv("depthwise_wide_dilated", wide, 32, depthwise=True, dilation=2, kernel=(2, 3)),
+        b.conv("steep", "in", 4, kernel=(1, 1), fused="NONE", scale=0.0001),
     ]
     return b.model(["in"], outputs)
 
@@ -78,9 +84,11 @@ def test_a_small_network_is_bit_exact_on_the_smallest_core(tmp_path: Path) -> No
     assert_bit_exact(residual(size=8), "microbit", tmp_path, cases=40)
 
 
-def test_every_shape_of_layer_is_bit_exact_in_dsp_instructions(tmp_path: Path) -> None:
-    assert_bit_exact(zoo(), "mps2-an386", tmp_path, cases=25)
+@pytest.mark.parametrize("board", VECTOR_BOARDS)
+def test_every_shape_of_layer_is_bit_exact_in_vector_instructions(board: str, tmp_path: Path) -> None:
+    assert_bit_exact(zoo(), board, tmp_path, cases=25)
 
 
-def test_streamed_convolutions_are_bit_exact_in_dsp_instructions(tmp_path: Path) -> None:
-    assert_bit_exact(streamed(), "mps2-an386", tmp_path, cases=25)
+@pytest.mark.parametrize("board", VECTOR_BOARDS)
+def test_streamed_convolutions_are_bit_exact_in_vector_instructions(board: str, tmp_path: Path) -> None:
+    assert_bit_exact(streamed(), board, tmp_path, cases=25)
