@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from multigraft.devices.golden import verify_target
@@ -59,6 +61,29 @@ def zoo() -> bytes:
     return b.model(["in"], outputs)
 
 
+def small_operators() -> bytes:
+    """Additions of every form, products and pools, of channels that fill no vector."""
+    b = Builder(6)
+    b.add(activation("in", (1, 9, 7, 21), 0.03, -7))
+    other = b.conv("other", "in", 21, kernel=(1, 1), fused="NONE", scale=0.1, zero_point=9)
+    held = b.random.integers(-128, 128, 21).astype(np.int8)
+    channels = b.add(replace(activation("channels", (21,), 0.05, 3), data=held))
+    same, options = b.tensors["in"].shape, {"fused_activation_function": "NONE"}
+    pool = {"stride_w": 2, "stride_h": 2, "filter_height": 3, "filter_width": 2, "padding": "SAME"}
+    smaller = activation("", (1, 5, 4, 21), 0.03, -7)
+    outputs = [
+        b.plain("ADD", "narrow", ["in", other], activation("", same, 0.11, 4), **options),
+        b.plain("ADD", "saturating", ["in", other], activation("", same, 0.0123, 4), **options),
+        b.plain("SUB", "sub", [other, "in"], activation("", same, 0.2, -11), fused_activation_function="RELU"),
+        b.plain("ADD", "channelwise", [other, channels], activation("", same, 0.09, 0), **options),
+        b.plain("MUL", "mul", ["in", other], activation("", same, 0.02, 5), **options),
+        b.plain("MUL", "mul_channels", [channels, "in"], activation("", same, 0.013, -5), **options),
+        b.plain("AVERAGE_POOL_2D", "mean", ["in"], smaller, **options, **pool),
+        b.plain("MAX_POOL_2D", "most", ["in"], smaller, fused_activation_function="RELU", **pool),
+    ]
+    return b.model(["in"], outputs)
+
+
 def assert_bit_exact(model: bytes, board_name: str, folder: Path, cases: int) -> None:
     board = BOARDS[board_name]
     project = generate(model, core=CORES[board.core])
@@ -87,6 +112,10 @@ def test_a_small_network_is_bit_exact_on_the_smallest_core(tmp_path: Path) -> No
 @pytest.mark.parametrize("board", VECTOR_BOARDS)
 def test_every_shape_of_layer_is_bit_exact_in_vector_instructions(board: str, tmp_path: Path) -> None:
     assert_bit_exact(zoo(), board, tmp_path, cases=25)
+
+
+def test_small_operators_are_bit_exact_in_vector_instructions(tmp_path: Path) -> None:
+    assert_bit_exact(small_operators(), "mps3-an547", tmp_path, cases=25)
 
 
 @pytest.mark.parametrize("board", VECTOR_BOARDS)
