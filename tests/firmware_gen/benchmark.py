@@ -23,16 +23,12 @@ TFLM = {
 """Instructions, flash KiB and RAM KiB of TensorFlow Lite Micro with CMSIS-NN on mps2-an386, same compiler."""
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("models", nargs="+", type=Path)
-    parser.add_argument("--board", default="mps2-an386", choices=[b.name for b in BOARDS.values() if b.qemu])
-    parser.add_argument("--layers", action="store_true", help="instructions per function as well")
-    options = parser.parse_args()
-    board = BOARDS[options.board]
+def show(models: list[Path], board_name: str, layers: bool = False) -> None:
+    """Print the table of ``models`` on one board; with ``layers``, the instructions of each function as well."""
+    board = BOARDS[board_name]
     print(f"{board.name}: instructions per inference, flash (text, constants, data) and RAM (arena)")
     print(f"{'model':<26}{'ours':>10}{'flash':>9}{'RAM':>9}{'TFLM':>12}{'flash':>9}{'RAM':>9}")
-    for path in options.models:
+    for path in models:
         data = path.read_bytes()
         project = generate(data, core=CORES[board.core], name=path.stem[:20])
         with tempfile.TemporaryDirectory() as name:
@@ -46,9 +42,18 @@ def main() -> None:
             instructions, flash, ram = TFLM[path.stem]
             row += f"{instructions / 1e6:>10.2f} M{flash:>7.1f} K{ram:>7.1f} K"
         print(row)
-        if options.layers:
+        if layers:
             for function, count in sorted(counted.functions.items(), key=lambda item: -item[1]):
                 print(f"    {count:>10}  {function}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("models", nargs="+", type=Path)
+    parser.add_argument("--board", default="mps2-an386", choices=[b.name for b in BOARDS.values() if b.qemu])
+    parser.add_argument("--layers", action="store_true", help="instructions per function as well")
+    options = parser.parse_args()
+    show(options.models, options.board, options.layers)
 
 
 if __name__ == "__main__":

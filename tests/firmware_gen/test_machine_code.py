@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -9,22 +10,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from multigraft.devices.golden import verify_target
-from multigraft.devices.serial_link import SerialLink
-from multigraft.devices.target import Target
-from multigraft.files import sha256_of
-from multigraft.firmware_gen import generate
-from multigraft.firmware_gen.boards import BOARDS
-from multigraft.firmware_gen.cores import CORES
-from multigraft.firmware_gen.folder import ProjectFolder, build_folder, write_folder
-from multigraft.firmware_gen.qemu import EmulatedBoard
 from multigraft.firmware_gen.toolchain import APT_PACKAGES
-from tests.firmware_gen.host import reference, stimuli
+from tests.firmware_gen import batch
+from tests.firmware_gen.batch import BOARD_OF_CORE, wrong_cases
+from tests.firmware_gen.host import reference
 from tests.firmware_gen.models import Builder, activation, residual, streamed
 
-CORE_BOARDS = ("mps2-an385", "mps2-an386", "mps2-an500", "mps2-an505", "mps3-an547", "qemu-virt-rv32")
 VECTOR_BOARDS = ("mps2-an386", "mps3-an547")
 """Cortex-M4 with DSP instructions, Cortex-M55 with Helium."""
+MODELS = sorted(Path(os.environ["MULTIGRAFT_MODELS"]).glob("*.tflite")) if "MULTIGRAFT_MODELS" in os.environ else []
+"""Further int8 models that everything has to be bit-exact on; that takes minutes."""
 TOOLS = ("arm-none-eabi-gcc", "qemu-system-arm", "riscv64-unknown-elf-gcc", "qemu-system-riscv32")
 
 pytestmark = pytest.mark.skipif(
@@ -84,40 +79,42 @@ def small_operators() -> bytes:
     return b.model(["in"], outputs)
 
 
-def assert_bit_exact(model: bytes, board_name: str, folder: Path, cases: int) -> None:
-    board = BOARDS[board_name]
-    project = generate(model, core=CORES[board.core])
-    inputs = [stimuli(p.shape, cases, seed) for seed, p in enumerate(project.inputs)]
-    wanted = {p.name: value for p, value in zip(project.outputs, reference(model, inputs), strict=True)}
-    write_folder(project, board, sha256_of(model), folder)
-    build_folder(folder)
-    image = ProjectFolder.open(folder).image()
-    with EmulatedBoard(board, image) as emulated, SerialLink(emulated.port) as link:
-        emulated.resume()
-        given = {p.name: value for p, value in zip(project.inputs, inputs, strict=True)}
-        assert verify_target(Target(link), given, wanted, sha256_of(model)).wrong == ()
+@pytest.mark.parametrize("board", BOARD_OF_CORE.values())
+def test_a_network_is_bit_exact_on_500_inputs_on_every_core(board: str, tmp_path: Path) -> None:
+    assert wrong_cases(residual(), board, 500, tmp_path) == []
 
 
-@pytest.mark.parametrize(
-    "board", ["mps2-an385", "mps2-an386", "mps2-an500", "mps2-an505", "mps3-an547", "qemu-virt-rv32"]
-)
-def test_a_network_is_bit_exact_on_every_core(board: str, tmp_path: Path) -> None:
-    assert_bit_exact(residual(), board, tmp_path, cases=500 if board == "mps2-an386" else 40)
+def test_a_small_network_is_bit_exact_on_500_inputs_on_the_smallest_core(tmp_path: Path) -> None:
+    assert wrong_cases(residual(size=8), "microbit", 500, tmp_path) == []
 
 
-def test_a_small_network_is_bit_exact_on_the_smallest_core(tmp_path: Path) -> None:
-    assert_bit_exact(residual(size=8), "microbit", tmp_path, cases=40)
+def test_the_batch_finds_a_wrong_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def one_bit_off(model: bytes, inputs: list[np.ndarray]) -> list[np.ndarray]:
+        answers = reference(model, inputs)
+        answers[0][7].flat[-1] ^= 1
+        return answers
+
+    monkeypatch.setattr(batch, "reference", one_bit_off)
+    assert wrong_cases(residual(size=8), "mps2-an386", 10, tmp_path) == [7]
 
 
 @pytest.mark.parametrize("board", VECTOR_BOARDS)
 def test_every_shape_of_layer_is_bit_exact_in_vector_instructions(board: str, tmp_path: Path) -> None:
-    assert_bit_exact(zoo(), board, tmp_path, cases=25)
+    assert wrong_cases(zoo(), board, 40, tmp_path) == []
 
 
 def test_small_operators_are_bit_exact_in_vector_instructions(tmp_path: Path) -> None:
-    assert_bit_exact(small_operators(), "mps3-an547", tmp_path, cases=25)
+    assert wrong_cases(small_operators(), "mps3-an547", 40, tmp_path) == []
 
 
 @pytest.mark.parametrize("board", VECTOR_BOARDS)
 def test_streamed_convolutions_are_bit_exact_in_vector_instructions(board: str, tmp_path: Path) -> None:
-    assert_bit_exact(streamed(), board, tmp_path, cases=25)
+    assert wrong_cases(streamed(), board, 40, tmp_path) == []
+
+
+if MODELS:
+
+    @pytest.mark.parametrize("board", BOARD_OF_CORE.values())
+    @pytest.mark.parametrize("path", MODELS, ids=lambda path: path.stem)
+    def test_a_given_model_is_bit_exact_on_500_inputs_on_every_core(path: Path, board: str, tmp_path: Path) -> None:
+        assert wrong_cases(path.read_bytes(), board, 500, tmp_path) == []
