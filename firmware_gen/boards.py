@@ -22,12 +22,20 @@ MIB = 1024 * KIB
 
 @dataclass(frozen=True)
 class Region:
-    """Memory the linker may fill, ``size`` bytes from address ``start``."""
+    """Memory the linker may fill, ``size`` bytes from address ``start``.
+
+    Attributes:
+        dma: Peripherals reach it; inputs and outputs of a model lie in no other.
+        section: For boards without a start-up of ours: what the framework's linker script puts there. A further RAM
+            region without one is not used.
+    """
 
     name: str
     kind: Literal["flash", "ram"]
     start: int
     size: int
+    dma: bool = True
+    section: str = ""
 
 
 @dataclass(frozen=True)
@@ -126,6 +134,10 @@ class Board:
         """The first region of a kind."""
         return next(region for region in self.regions if region.kind == kind)
 
+    def more_ram(self) -> tuple[Region, ...]:
+        """The RAM regions behind the first one."""
+        return tuple(r for r in self.regions if r.kind == "ram")[1:]
+
     def capacity(self, kind: Literal["flash", "ram"]) -> int:
         """Bytes of all regions of a kind."""
         return sum(region.size for region in self.regions if region.kind == kind)
@@ -149,7 +161,13 @@ BOARDS: dict[str, Board] = {
             "pico",
             "Raspberry Pi Pico (RP2040)",
             "m0plus",
-            (_flash(0x1000_0000, 2 * MIB), _ram(0x2000_0000, 256 * KIB)),
+            (
+                _flash(0x1000_0000, 2 * MIB),
+                _ram(0x2000_0000, 256 * KIB),
+                # The SDK keeps the upper half of each scratch bank for the stack of one processor.
+                Region("SCRATCH_X", "ram", 0x2004_0000, 2 * KIB, section=".scratch_x.model"),
+                Region("SCRATCH_Y", "ram", 0x2004_1000, 2 * KIB, section=".scratch_y.model"),
+            ),
             125_000_000,
             flashing=Flashing("uf2", "RPI-RP2", 0xE48BFF56, 0x1000_0000, usb=((0x2E8A, 0x000A), (0x2E8A, 0x0003))),
             framework="pico-sdk",
@@ -178,7 +196,12 @@ BOARDS: dict[str, Board] = {
             "netduinoplus2",
             "Netduino Plus 2 (STM32F405)",
             "m4",
-            (_flash(0x0800_0000, 1 * MIB), _ram(0x2000_0000, 128 * KIB)),
+            (
+                _flash(0x0800_0000, 1 * MIB),
+                _ram(0x2000_0000, 128 * KIB),
+                # Data only, on the processor's own bus. QEMU has it from version 8 on.
+                Region("CCM", "ram", 0x1000_0000, 64 * KIB, dma=False),
+            ),
             168_000_000,
             Uart("stm32", 0x4001_1000, 84_000_000, "USART1 on PA9 and PA10"),
             Flashing("stm32loader", "F4", 0x413, 0x0800_0000),
@@ -193,7 +216,7 @@ BOARDS: dict[str, Board] = {
             (
                 _flash(0x0800_0000, 2 * MIB),
                 Region("RAM", "ram", 0x2400_0000, 512 * KIB),
-                Region("DTCM", "ram", 0x2000_0000, 128 * KIB),
+                Region("DTCM", "ram", 0x2000_0000, 128 * KIB, dma=False, section=".dtcm"),
             ),
             480_000_000,
             flashing=Flashing(

@@ -9,11 +9,15 @@ from multigraft import serial_protocol
 from multigraft.firmware_gen.app_files import AppModel, app_config, app_model
 from multigraft.firmware_gen.boards import Board, Region, Slots
 from multigraft.firmware_gen.cores import CORES
+from multigraft.firmware_gen.regions import Space
 from multigraft.firmware_gen.toolchain import toolchain_of
 
 WARNINGS = "-Wall -Wextra -Werror -Wconversion -Wno-sign-conversion"
 STACK_BYTES = 1536
 """Least stack; an image that leaves less is refused by the linker. Measured peak of our own code is below 1 KiB."""
+
+APP_BYTES = 1024
+"""Static RAM of our serial applications without the staged inputs; the largest takes 0.7 KiB."""
 
 SHARED_SOURCES = ("app.c", "frames.c", "memory.c", "start_common.c")
 HEADERS = ("app.h", "frames.h", "port.h", "start.h")
@@ -70,6 +74,25 @@ def _target(name: str) -> str:
     return (resources.files("multigraft.firmware_gen") / "target" / name).read_text("utf-8")
 
 
+def region_section(region: Region) -> str:
+    """The section that puts a variable into a further RAM region: named so that compilers keep it out of the image."""
+    return f".bss.region_{region.name}"
+
+
+def spaces_of(board: Board, input_bytes: int) -> tuple[Space, ...]:
+    """Where a model's arena may lie: what our own code leaves of the first RAM region, and the other regions.
+
+    Args:
+        input_bytes: Of all inputs of the model, which our applications hold once more.
+    """
+    ram = board.region("ram")
+    if board.uart is None:
+        further = tuple(Space(r.name, r.size, r.dma, r.section) for r in board.more_ram() if r.section)
+        return (Space(ram.name, ram.size), *further)
+    left = ram.size - STACK_BYTES - APP_BYTES - input_bytes
+    return (Space(ram.name, left), *(Space(r.name, r.size, r.dma, region_section(r)) for r in board.more_ram()))
+
+
 def board_config(board: Board) -> str:
     """board_config.h: the board's entry as constants."""
     assert board.uart is not None
@@ -83,6 +106,7 @@ def board_config(board: Board) -> str:
         "RAM_CAPACITY": f"{board.capacity('ram')}u",
         **({"PORT_SETUP": "1"} if board.setup else {}),
         **dict.fromkeys(board.define, "1"),
+        **({"MORE_RAM_REGIONS(X)": " ".join(f"X({r.name})" for r in board.more_ram())} if board.more_ram() else {}),
         **(_slot_values(board, board.slots) if board.slots else {}),
     }
     lines = [f"#define {name} {value}" for name, value in values.items()]
@@ -101,7 +125,7 @@ def _slot_values(board: Board, slots: Slots) -> dict[str, str]:
 def linker_script(board: Board) -> str:
     """The memory of the board: code and constants in flash; what survives a reset, data, zeros and stack in RAM.
 
-    Additional RAM regions take sections named ``.region_NAME``, which are neither loaded nor zeroed.
+    Additional RAM regions take sections named ``.bss.region_NAME``, which are neither loaded nor zeroed.
     """
     flash, ram = board.region("flash"), board.region("ram")
     memory = "\n".join(
@@ -109,9 +133,9 @@ def linker_script(board: Board) -> str:
         for r in board.regions
     )
     more = "\n".join(
-        f"    .region_{r.name} (NOLOAD) : ALIGN(16) {{ *(.region_{r.name}*) }} > {r.name}"
-        for r in board.regions
-        if r not in (flash, ram)
+        f"    .region_{r.name} (NOLOAD) : ALIGN(16)\n    {{\n        __region_{r.name}_start = .;\n"
+        f"        *({region_section(r)})\n        __region_{r.name}_end = .;\n    }} > {r.name}\n"
+        for r in board.more_ram()
     )
     entry = "reset_handler" if CORES[board.core].architecture == "arm" else "start"
     return f"""/* {board.title} */
@@ -148,14 +172,13 @@ SECTIONS
     }} > {ram.name} AT> {flash.name}
     __data_load = LOADADDR(.data);
     __flash_end = __data_load + SIZEOF(.data);
-    .bss (NOLOAD) : ALIGN(16)
+{more}    .bss (NOLOAD) : ALIGN(16)
     {{
         __bss_start = .;
         *(.bss .bss.* .sbss .sbss.* COMMON)
         . = ALIGN(8);
         __bss_end = .;
     }} > {ram.name}
-{more}
     __ram_end = __bss_end;
     __stack_limit = __bss_end;
     __stack_top = ORIGIN({ram.name}) + LENGTH({ram.name});
@@ -188,7 +211,7 @@ MLPERF_INPUT ?= int8
 
 CORE    := {_flags(board)}
 CFLAGS  := -std=c11 $(OPT) -g -ffunction-sections -fdata-sections -fno-common {WARNINGS} \\
-\t$(if $(PROFILE),-DMODEL_PROFILE)
+\t$(if $(PROFILE),-DMODEL_PROFILE,-DMODEL_STEP_LABELS)
 INCLUDE := {include}
 DEFINES := $(if $(filter mlperf-uint8,$(PROTOCOL)-$(MLPERF_INPUT)),-DAPP_MLPERF_XOR=128u)
 BUILD   := build$(if $(PROFILE),/profile)

@@ -24,6 +24,7 @@ from multigraft.firmware_gen.toolchain import toolchain_of
 DESCRIPTION = "project.json"
 GOLDEN = "golden.npz"
 IMAGE = "build/frames/firmware"
+LIBRARY = "build/libmodel.a"
 
 
 @dataclass(frozen=True)

@@ -14,11 +14,15 @@ from multigraft.firmware_gen.operators import OPERATORS
 from multigraft.firmware_gen.placed import Placed
 from multigraft.firmware_gen.planner import Buffer, Plan, Sharing, plan
 from multigraft.firmware_gen.program import Node, Program, Step, load
-from multigraft.firmware_gen.project import Port, Project, ProjectTask, StepReport
+from multigraft.firmware_gen.project import Port, Project, ProjectRegion, ProjectTask, StepReport
 from multigraft.firmware_gen.pruning import prune
+from multigraft.firmware_gen.regions import Space, spread
 from multigraft.firmware_gen.streaming import stream
 from multigraft.graph import Graph, Tensor
 from multigraft.macs import op_macs
+
+FINAL_NODES = 20_000
+"""Search nodes for the plan that is used; those that fusions are compared by get fewer."""
 
 
 def generate(
@@ -26,6 +30,7 @@ def generate(
     *,
     core: CoreFeatures,
     name: str = "model",
+    spaces: Sequence[Space] = (),
     ram_bytes: int | None = None,
     flash_bytes: int | None = None,
 ) -> Project:
@@ -35,13 +40,15 @@ def generate(
         model: Content of an int8 .tflite file, with one or several signatures, or a bundle.
         core: What the kernels are made for.
         name: What to call a .tflite; a bundle has a name.
-        ram_bytes: Budget for the arena; None for none.
+        spaces: Memories for the arena, the first being where data lies anyway; the others are used if it is too small.
+            None given means one of any size.
+        ram_bytes: Budget for the arena, over all memories; None for none.
         flash_bytes: Budget for constants, which are what a model certainly takes of the flash; None for none.
 
     Raises:
         InputError: The file is damaged, or not an int8 model.
         UnsupportedOperatorError: An operator, or its use, is not supported; all of them are listed.
-        UsageError: A budget is exceeded; the message has the number of bytes missing.
+        UsageError: A budget or the memories are exceeded; the message has the number of bytes missing.
     """
     program = load(model, name)
     check(program)
@@ -55,8 +62,8 @@ def generate(
     ]
     kept = {places.get(t.name, t.name) for t in program.outputs}
     steps = stream(steps, kept, core, lambda some: _plan(program, some, places).size)
-    arena = _plan(program, steps, places)
-    project = _project(program, steps, places, arena, core)
+    arena = _final_plan(program, steps, places, spaces)
+    project = _project(program, steps, places, arena, core, spaces)
     _check_budgets(project, ram_bytes, flash_bytes)
     return project
 
@@ -108,6 +115,27 @@ def _plan(program: Program, steps: Sequence[Placed], places: dict[str, str]) -> 
     return plan(*_buffers(program, steps, places))
 
 
+def _final_plan(program: Program, steps: Sequence[Placed], places: dict[str, str], spaces: Sequence[Space]) -> Plan:
+    buffers, sharings = _buffers(program, steps, places)
+    alone = plan(buffers, sharings, FINAL_NODES)
+    if not spaces or alone.size <= spaces[0].size:
+        return alone
+    if len(spaces) > 1:
+        ports = {places.get(t.name, t.name) for t in (*program.inputs, *program.outputs)}
+        # What peripherals may fill or send has to lie where they reach it.
+        buffers = [replace(b, dma=b.name in ports) for b in buffers]
+        found = spread(buffers, spaces, sharings)
+        if found is not None:
+            return found
+    there = " and ".join(f"{s.size} bytes in {s.name}" for s in spaces)
+    missing = alone.size - sum(s.size for s in spaces)
+    needs = f"the model needs {alone.size} bytes of RAM and there are {there}"
+    raise UsageError(
+        f"{needs}, {missing} too few" if missing > 0 else f"{needs}, over which it cannot be spread",
+        "choose a smaller network or a board with more RAM",
+    )
+
+
 def _buffers(program: Program, steps: Sequence[Placed], places: dict[str, str]) -> tuple[list[Buffer], list[Sharing]]:
     """Buffers with their lifetimes, and which may share memory. Inputs live from step -1, outputs to the end."""
     sizes: dict[str, int] = {}
@@ -149,14 +177,19 @@ def scratch_name(index: int) -> str:
 
 
 def _project(
-    program: Program, steps: Sequence[Placed], places: dict[str, str], arena: Plan, core: CoreFeatures
+    program: Program,
+    steps: Sequence[Placed],
+    places: dict[str, str],
+    arena: Plan,
+    core: CoreFeatures,
+    spaces: Sequence[Space],
 ) -> Project:
     def port(tensor: Tensor) -> Port:
         assert tensor.quant is not None
-        offset = arena.offsets[places.get(tensor.name, tensor.name)]
-        return Port(
-            tensor.name, tensor.shape, tensor.quant.scales[0], tensor.quant.zero_points[0], offset, tensor.stored_bytes
-        )
+        place = places.get(tensor.name, tensor.name)
+        scale, zero_point = tensor.quant.scales[0], tensor.quant.zero_points[0]
+        where = (arena.offsets[place], tensor.stored_bytes, arena.regions.get(place, 0))
+        return Port(tensor.name, tensor.shape, scale, zero_point, *where)
 
     outputs = tuple(port(t) for t in program.outputs)
     names = [o.name for o in outputs]
@@ -169,9 +202,15 @@ def _project(
         for s in steps
     )  # fmt: skip
     inputs = tuple(port(t) for t in program.inputs)
-    files, constant_bytes = c_files(program.name, steps, arena, inputs, outputs, tasks)
+    shares = (arena.size, *arena.elsewhere)
+    regions = tuple(
+        ProjectRegion(s.name, share, s.size, s.section) for s, share in zip(spaces, shares, strict=False) if share
+    ) or (ProjectRegion("RAM", arena.size, None, ""),)
+    files, constant_bytes = c_files(program.name, steps, arena, inputs, outputs, tasks, spaces)
     lifetimes = {b.name: (b.size, b.first, b.last) for b in _buffers(program, steps, places)[0]}
-    return Project(program.name, core, files, inputs, outputs, tasks, reports, arena, lifetimes, constant_bytes)
+    return Project(
+        program.name, core, files, inputs, outputs, tasks, reports, arena, lifetimes, constant_bytes, regions
+    )
 
 
 def _macs(node: Node) -> int:

@@ -30,6 +30,7 @@ class Port:
     zero_point: int
     offset: int
     size: int
+    region: int = 0
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,16 @@ class ProjectTask:
 
     name: str
     outputs: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class ProjectRegion:
+    """Memory the arena lies in: bytes taken, and bytes there are, None if that is not known."""
+
+    name: str
+    size: int
+    capacity: int | None
+    section: str
 
 
 @dataclass(frozen=True)
@@ -66,6 +77,7 @@ class Project:
         steps: In running order.
         plan: Where tensors and scratch lie in the arena.
         constant_bytes: Weights and tables in flash.
+        regions: Memories the arena lies in, only those that are used.
     """
 
     name: str
@@ -78,8 +90,9 @@ class Project:
     plan: Plan
     lifetimes: Mapping[str, tuple[int, int, int]] = field(default_factory=dict)
     constant_bytes: int = 0
+    regions: tuple[ProjectRegion, ...] = ()
 
     @property
     def arena_bytes(self) -> int:
-        """RAM the model needs: inputs, outputs, everything between, and scratch."""
-        return self.plan.size
+        """RAM the model needs, over all regions: inputs, outputs, everything between, and scratch."""
+        return self.plan.total

@@ -18,19 +18,33 @@ def report_of(project: Project, board: str) -> dict[str, Any]:
     """The report as plain data.
 
     ``ram_bytes`` is the arena: inputs, outputs, everything between, and scratch. ``ram_bound_bytes`` is what no plan
-    can do without; the plan is optimal where both are equal. ``constant_bytes`` is the weights' and tables' share of
-    flash.
+    can do without; the plan is optimal where both are equal. Over several regions both hold for the first of them,
+    the others taking what they can, plus what lies in the others. ``constant_bytes`` is the weights' and tables'
+    share of flash. ``flash_bytes`` is the whole image, None before it is built; ``instructions`` are added by who
+    counts them.
     """
+    shares = (project.plan.size, *project.plan.elsewhere)
+    taken = [k for k, share in enumerate(shares) if share]
+    used = {0: project.regions[0].name} | {k: r.name for k, r in zip(taken, project.regions, strict=False)}
     return {
         "model": project.name,
         "board": board,
         "core": project.core.name,
         "ram_bytes": project.arena_bytes,
-        "ram_bound_bytes": project.plan.bound,
+        "ram_bound_bytes": project.plan.bound + sum(project.plan.elsewhere),
+        "regions": [{"name": r.name, "bytes": r.size, "capacity_bytes": r.capacity} for r in project.regions],
         "constant_bytes": project.constant_bytes,
+        "flash_bytes": None,
         "tasks": [t.name for t in project.tasks],
         "buffers": [
-            {"name": name, "offset": project.plan.offsets[name], "bytes": size, "first_step": first, "last_step": last}
+            {
+                "name": name,
+                "region": used[project.plan.regions.get(name, 0)],
+                "offset": project.plan.offsets[name],
+                "bytes": size,
+                "first_step": first,
+                "last_step": last,
+            }
             for name, (size, first, last) in sorted(project.lifetimes.items(), key=lambda item: item[1][1:])
         ],
         "steps": [
@@ -51,21 +65,32 @@ def report_text(report: Mapping[str, Any]) -> str:
     """The report for people: totals, steps, and where each buffer lies."""
     gap = report["ram_bytes"] - report["ram_bound_bytes"]
     proof = "proven optimal" if gap == 0 else f"at most {gap} bytes above the optimum"
+    regions = report["regions"]
     lines = [
         f"{report['model']} on {report['board']} ({report['core']}), tasks: {', '.join(report['tasks'])}",
-        f"RAM of the model   {report['ram_bytes']:>8} bytes, {proof}",
-        f"constants in flash {report['constant_bytes']:>8} bytes",
-        "",
-        f"{'step':>4}  {'operator':<20} {'MACs':>10} {'constants':>10} {'scratch':>8}  tasks",
+        f"RAM of the model   {report['ram_bytes']:>10} bytes, {proof}",
+        *(f"  of it in {r['name']:<8} {r['bytes']:>10} of {r['capacity_bytes']}" for r in regions if len(regions) > 1),
+        f"constants in flash {report['constant_bytes']:>10} bytes",
     ]
+    if report.get("flash_bytes") is not None:
+        lines.append(f"image in flash     {report['flash_bytes']:>10} bytes: code, constants and initial data")
+    counted = "instructions" in report
+    if counted:
+        least, most = report["instructions_least"], report["instructions"]
+        cases = f"on {report['instruction_cases']} golden cases" + (f", {least} at least" if least < most else "")
+        lines.append(f"instructions       {most:>10} per inference of all tasks, counted {cases}")
+    head = f"{'step':>4}  {'operator':<20} {'MACs':>10} {'constants':>10} {'scratch':>8}"
+    lines += ["", head + (f" {'instructions':>12}" if counted else "") + "  tasks"]
     for number, s in enumerate(report["steps"]):
         tasks = "all" if len(s["tasks"]) == len(report["tasks"]) else ", ".join(s["tasks"])
         counts = f"{s['macs']:>10} {s['constant_bytes']:>10} {s['scratch_bytes']:>8}"
+        counts += f" {s['instructions']:>12}" if counted else ""
         lines.append(f"{number:>4}  {s['operator']:<20} {counts}  {tasks}")
     lines += ["", f"{'offset':>8} {'bytes':>8}  steps      buffer"]
     for b in report["buffers"]:
         span = f"{max(b['first_step'], 0)}-{min(b['last_step'], len(report['steps']) - 1)}"
-        lines.append(f"{b['offset']:>8} {b['bytes']:>8}  {span:<9}  {b['name']}")
+        where = f"{b['region']}: " if len(regions) > 1 else ""
+        lines.append(f"{b['offset']:>8} {b['bytes']:>8}  {span:<9}  {where}{b['name']}")
     return "\n".join(lines)
 
 
@@ -83,15 +108,18 @@ def draw_report(report: Mapping[str, Any], target: Path) -> None:
             "drawing the RAM map needs matplotlib", "install multigraft[convert] with pip"
         ) from error
     count = len(report["steps"])
-    figure = Figure(figsize=(max(6.0, 0.5 * count), 5), layout="constrained")
-    axes = figure.add_subplot()
+    regions = report["regions"]
+    figure = Figure(figsize=(max(6.0, 0.5 * count), 4 * len(regions) + 1), layout="constrained")
+    plots = figure.subplots(len(regions), squeeze=False)[:, 0]
+    plot_of = {region["name"]: axes for region, axes in zip(regions, plots, strict=True)}
     for number, b in enumerate(report["buffers"]):
         left, right = max(b["first_step"], -1), min(b["last_step"], count)
-        axes.bar(
+        plot_of[b["region"]].bar(
             left - 0.5, b["bytes"], width=right - left + 1, bottom=b["offset"], align="edge", alpha=0.7,
             color=f"C{number % 10}", edgecolor="black", linewidth=0.5,
         )  # fmt: skip
-    axes.set(xlabel="step", ylabel="bytes", title=f"{report['model']}: {report['ram_bytes']} bytes of RAM")
+    for region, axes in zip(regions, plots, strict=True):
+        axes.set(xlabel="step", ylabel="bytes", title=f"{report['model']}: {region['bytes']} bytes of {region['name']}")
     try:
         figure.savefig(target)
     except ValueError as error:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
+import subprocess
+import sys
 from collections.abc import Generator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -53,3 +56,21 @@ def onnx2tf_environment() -> Environment:
         return environments.ensure(print)
     except ConversionError as error:
         pytest.skip(f"the onnx2tf environment cannot be made: {error.problem}")
+
+
+def without_network() -> list[str]:
+    """A command prefix that leaves only loopback, where this user may do that."""
+    unshare = shutil.which("unshare")
+    if unshare and subprocess.run([unshare, "--net", "true"], capture_output=True, check=False).returncode == 0:
+        return [unshare, "--net"]
+    return []
+
+
+@pytest.fixture(scope="session")
+def demo(onnx2tf_environment: Environment, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """The folder that ``multigraft demo`` wrote and what it printed; made once, as it takes a minute or two."""
+    folder = tmp_path_factory.mktemp("demo") / "demo-out"
+    command = [*without_network(), sys.executable, "-m", "multigraft.cli.main", "demo", "-o", str(folder)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return folder, done.stdout

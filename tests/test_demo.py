@@ -3,39 +3,18 @@
 from __future__ import annotations
 
 import itertools
-import shutil
-import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
-import pytest
 
 from multigraft import Bundle
 from multigraft.cli.settings_options import load_frames
-from multigraft.converters.onnx2tf_environment import Environment
 from multigraft.converters.report.summary import Summary
 from multigraft.runtime import Engine
 from tests.benchmarks.demo_networks import SETTINGS
 
 LEAST_ACCURACY = {"garment": 0.93, "worn": 0.97, "digit": 0.97}
-
-
-def without_network() -> list[str]:
-    """A command prefix that leaves only loopback, where this user may do that."""
-    unshare = shutil.which("unshare")
-    if unshare and subprocess.run([unshare, "--net", "true"], capture_output=True, check=False).returncode == 0:
-        return [unshare, "--net"]
-    return []
-
-
-@pytest.fixture(scope="module")
-def demo(onnx2tf_environment: Environment, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
-    folder = tmp_path_factory.mktemp("demo") / "demo-out"
-    command = [*without_network(), sys.executable, "-m", "multigraft.cli.main", "demo", "-o", str(folder)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return folder, done.stdout
 
 
 def test_all_three_ways_of_sharing_show(demo: tuple[Path, str]) -> None:

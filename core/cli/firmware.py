@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from multigraft.cli import firmware_verify
+from multigraft.cli import firmware_report, firmware_verify
 from multigraft.errors import InputError, UsageError
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-o", "--output", type=Path, help="the project's folder")
     parser.add_argument("--ram", type=int, metavar="BYTES", help="fail if the model needs more RAM than this")
     parser.add_argument("--flash", type=int, metavar="BYTES", help="fail if its constants need more flash than this")
-    parser.add_argument("--picture", type=Path, metavar="FILE", help="for `report`: draw the RAM map")
+    firmware_report.add_arguments(parser)
     firmware_verify.add_arguments(parser)
 
 
@@ -31,7 +31,7 @@ def execute(options: argparse.Namespace) -> int:
     if options.what == "ops":
         return _ops(options)
     if options.what == "report":
-        return _report(options)
+        return firmware_report.execute(options)
     if options.what == "verify":
         return firmware_verify.execute(options)
     return _generate(options)
@@ -48,26 +48,11 @@ def _ops(options: argparse.Namespace) -> int:
     return 0
 
 
-def _report(options: argparse.Namespace) -> int:
-    from multigraft.firmware_gen.report import REPORT, draw_report, report_text
-
-    if options.folder is None:
-        raise UsageError("`firmware report` needs a folder", "name one that `multigraft firmware` wrote")
-    path = options.folder / REPORT
-    try:
-        report: dict[str, Any] = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path} is no report", "name a folder that `multigraft firmware` wrote") from error
-    if options.picture is not None:
-        draw_report(report, options.picture)
-    print(json.dumps(report) if options.json else report_text(report))
-    return 0
-
-
 def _generate(options: argparse.Namespace) -> int:
     from multigraft.files import sha256_of, write_bytes
     from multigraft.firmware_gen import generate
     from multigraft.firmware_gen.boards import board_named
+    from multigraft.firmware_gen.build_files import spaces_of
     from multigraft.firmware_gen.cores import CORES
     from multigraft.firmware_gen.folder import write_folder
     from multigraft.firmware_gen.program import load
@@ -79,15 +64,17 @@ def _generate(options: argparse.Namespace) -> int:
     board = board_named(options.board)
     name = Path(options.what).stem
     source, content = _open(Path(options.what))
+    program = load(source, name)
     project = generate(
         source,
         core=CORES[board.core],
         name=name,
-        ram_bytes=board.capacity("ram") if options.ram is None else options.ram,
+        spaces=spaces_of(board, sum(tensor.stored_bytes for tensor in program.inputs)),
+        ram_bytes=options.ram,
         flash_bytes=board.capacity("flash") if options.flash is None else options.flash,
     )
     report = report_of(project, board.name)
-    write_folder(project, board, sha256_of(content), options.output, *golden_vectors(load(source, name)))
+    write_folder(project, board, sha256_of(content), options.output, *golden_vectors(program))
     write_bytes(options.output / REPORT, json.dumps(report, indent=1).encode() + b"\n")
     if options.json:
         print(json.dumps(report))

@@ -15,7 +15,7 @@ FAILED = 1
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     where = parser.add_mutually_exclusive_group()
     where.add_argument("--port", help="for `verify`: serial port of the board")
-    where.add_argument("--qemu", action="store_true", help="for `verify`: boot the image in QEMU instead")
+    where.add_argument("--qemu", action="store_true", help="for `verify` and `report`: boot the image in QEMU")
 
 
 def execute(options: argparse.Namespace) -> int:

@@ -71,8 +71,16 @@ uint32_t port_flash_used(void) {
     return (uint32_t)(__flash_end - __flash_start);
 }
 
+#if defined(MORE_RAM_REGIONS)
+#define DECLARE(name) extern uint8_t __region_##name##_start[], __region_##name##_end[];
+#define USED(name) +(uint32_t)(__region_##name##_end - __region_##name##_start)
+MORE_RAM_REGIONS(DECLARE)
+#else
+#define MORE_RAM_REGIONS(X)
+#endif
+
 uint32_t port_ram_used(void) {
-    return (uint32_t)(__ram_end - __ram_start);
+    return (uint32_t)(__ram_end - __ram_start) MORE_RAM_REGIONS(USED);
 }
 
 uint64_t clock_us(void) {

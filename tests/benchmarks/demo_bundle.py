@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 
 from multigraft.cli.main import main
 from multigraft.cli.results import write_comparison_models
 from multigraft.cli.settings_options import load_frames
-from multigraft.converters.build import build
+from multigraft.converters.build import Built, build
 from multigraft.converters.progress import terminal_report
 from multigraft.converters.settings import Settings
 from tests.benchmarks.demo_networks import SETTINGS
@@ -15,12 +16,17 @@ from tests.benchmarks.demo_networks import SETTINGS
 RUNS = 2000
 
 
+@functools.cache
+def built() -> Built:
+    """The demo, built once per process."""
+    with terminal_report() as report:
+        return build(Settings.load(SETTINGS), load_frames, report, separate=True)
+
+
 def show(folder: Path) -> None:
     """Build the demo and print what ``multigraft bench`` says of it."""
-    with terminal_report() as report:
-        built = build(Settings.load(SETTINGS), load_frames, report, separate=True)
-    bundle = built.bundle.write(folder / "demo.graft")
-    write_comparison_models(built, bundle)
+    bundle = built().bundle.write(folder / "demo.graft")
+    write_comparison_models(built(), bundle)
     compare(bundle, RUNS)
 
 

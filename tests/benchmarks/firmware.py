@@ -1,24 +1,120 @@
-"""Firmware on emulated boards: instructions, flash and RAM, and bit-exactness on 500 inputs per core.
+"""Instructions, flash and RAM of models on emulated boards, beside those of TensorFlow Lite Micro.
 
-MULTIGRAFT_MODELS names a folder of further int8 .tflite files; those of MLPerf Tiny have figures to compare with.
+``python -m tests.benchmarks firmware`` measures the models in the folder that MULTIGRAFT_BENCH_MODELS names, or the
+demo bundle. Usage for single models: python -m tests.benchmarks.firmware [--board NAME] [--layers] MODEL...
 """
 
 from __future__ import annotations
 
+import argparse
+import os
+from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
-from tests.firmware_gen import batch, benchmark
-from tests.firmware_gen.models import residual
-from tests.firmware_gen.test_machine_code import MODELS
+from multigraft.bundle import Bundle
+from multigraft.cli.table import print_table
+from multigraft.files import sha256_of
+from multigraft.firmware_gen.boards import BOARDS, Board
+from multigraft.firmware_gen.cores import CORES
+from multigraft.firmware_gen.folder import build_folder, write_folder
+from multigraft.firmware_gen.generator import generate
+from multigraft.firmware_gen.instruction_count import Instructions, count_instructions, image_sizes
+from multigraft.firmware_gen.project import Project
+from tests.firmware_gen.batch import BOARD_OF_CORE, show_exactness
 
-INPUTS = 500
+BOARD = "mps2-an386"
+TFLM = {
+    "kws_ref_model": (7.70e6, 107.5, 22.8),
+    "pretrainedResnet_quant": (29.9e6, 149.8, 55.0),
+}
+"""Instructions, flash KiB and RAM KiB of TensorFlow Lite Micro with CMSIS-NN on mps2-an386 with gcc 12.2, as counted
+once on a machine with Debian 12 and QEMU 7.2; by the names the MLPerf Tiny repository gives the models."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One model on one board."""
+
+    name: str
+    project: Project
+    instructions: Instructions
+    flash_bytes: int
+
+
+def measure(source: bytes | Bundle, name: str, board: Board) -> Measured:
+    """Generate, build the least image, and count one inference of all tasks in QEMU."""
+    project = generate(source, core=CORES[board.core], name=name[:20])
+    digest = sha256_of(source if isinstance(source, bytes) else source.model)
+    with TemporaryDirectory() as folder:
+        write_folder(project, board, digest, Path(folder))
+        build_folder(Path(folder), "PROTOCOL=bench")
+        image = Path(folder) / "build/bench/firmware.elf"
+        return Measured(name, project, count_instructions(board, image), image_sizes(board, image).flash)
+
+
+def print_measured(measured: list[Measured], board: Board, layers: bool = False) -> None:
+    """The table, per task where there are several, and one per model with its layers if asked for."""
+    rows = []
+    for m in measured:
+        counts = [f"{m.instructions.total / 1e6:.2f}", f"{m.flash_bytes / 1024:.1f}"]
+        row = [m.name, *counts, f"{m.project.arena_bytes / 1024:.1f}"]
+        if board.name == BOARD and m.name in TFLM:
+            instructions, flash, ram = TFLM[m.name]
+            ratio = f"{instructions / m.instructions.total:.2f}"
+            rows.append([*row, f"{instructions / 1e6:.2f}", f"{flash:.1f}", f"{ram:.1f}", ratio])
+        else:
+            rows.append([*row, *["-"] * 4])
+        for bit, task in enumerate(m.project.tasks if len(m.project.tasks) > 1 else ()):
+            alone = sum(
+                count
+                for number, count in m.instructions.steps.items()
+                if not 0 <= number < len(m.project.steps) or m.project.steps[number].tasks >> bit & 1
+            )
+            rows.append([f"  {task.name} alone", f"{alone / 1e6:.2f}", *["-"] * 6])
+    tflm = ("TFLM, M", "flash, KiB", "RAM, KiB", "fewer by")
+    print_table(
+        f"{board.name} in QEMU: instructions per inference (exact, one input of zeros), flash (text, constants, data) "
+        "and RAM (arena); beside them TensorFlow Lite Micro with CMSIS-NN",
+        ("model", "instructions, M", "flash, KiB", "RAM, KiB", *tflm),
+        rows,
+    )
+    for m in measured if layers else ():
+        steps = enumerate(m.project.steps)
+        print_table(
+            f"{m.name}, per step",
+            ("step", "operator", "MACs", "instructions", "per MAC"),
+            [
+                [str(n), s.operator, str(s.macs), str(count), f"{count / s.macs:.2f}" if s.macs else "-"]
+                for n, s in steps
+                for count in [m.instructions.steps.get(n, 0)]
+            ],
+        )
 
 
 def show(folder: Path) -> None:
-    """Print the tables."""
-    built = folder / "residual.tflite"
-    built.write_bytes(residual())
-    models = [built, *MODELS]
-    for board in batch.BOARD_OF_CORE.values():
-        benchmark.show(models, board)
-    batch.show(models, list(batch.BOARD_OF_CORE.values()), INPUTS)
+    """The models of MULTIGRAFT_BENCH_MODELS, or the demo bundle."""
+    given = os.environ.get("MULTIGRAFT_BENCH_MODELS")
+    if given:
+        paths = sorted(Path(given).glob("*.tflite"))
+        for board in (BOARDS[BOARD], BOARDS[BOARD_OF_CORE["M55"]]):
+            print_measured([measure(p.read_bytes(), p.stem, board) for p in paths], board, layers=True)
+        show_exactness(paths, list(BOARD_OF_CORE.values()), 500)
+    else:
+        from tests.benchmarks.demo_bundle import built
+
+        print_measured([measure(built().bundle, "demo", BOARDS[BOARD])], BOARDS[BOARD], layers=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("models", nargs="+", type=Path)
+    parser.add_argument("--board", default=BOARD, choices=[b.name for b in BOARDS.values() if b.qemu])
+    parser.add_argument("--layers", action="store_true", help="instructions per step as well")
+    options = parser.parse_args()
+    board = BOARDS[options.board]
+    print_measured([measure(p.read_bytes(), p.stem, board) for p in options.models], board, options.layers)
+
+
+if __name__ == "__main__":
+    main()

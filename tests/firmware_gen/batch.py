@@ -87,7 +87,7 @@ def wrong_cases(model: bytes, board_name: str, cases: int, folder: Path) -> list
     return [int(case) for case in np.flatnonzero((got != wanted).any(axis=1))]
 
 
-def show(models: list[Path], boards: list[str], cases: int) -> None:
+def show_exactness(models: list[Path], boards: list[str], cases: int) -> None:
     """Print how many of ``cases`` inputs are answered wrong, per model and board."""
     print(f"{'model':<26}{'board':<18}{'inputs':>8}{'wrong':>8}{'seconds':>9}")
     for path in models:
@@ -105,7 +105,7 @@ def main() -> None:
     parser.add_argument("--inputs", type=int, default=500)
     parser.add_argument("--board", action="append", choices=[b.name for b in BOARDS.values() if b.qemu])
     options = parser.parse_args()
-    show(options.models, options.board or list(BOARD_OF_CORE.values()), options.inputs)
+    show_exactness(options.models, options.board or list(BOARD_OF_CORE.values()), options.inputs)
 
 
 if __name__ == "__main__":

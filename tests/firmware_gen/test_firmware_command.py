@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 
 from multigraft.cli.main import main
-from multigraft.firmware_gen.folder import ProjectFolder
+from multigraft.firmware_gen.folder import ProjectFolder, build_folder
 from multigraft.firmware_gen.operators import OPERATORS
 from tests.bundle_builder import build
 from tests.firmware_gen.host import reference
 from tests.firmware_gen.models import residual
+from tests.firmware_gen.test_boards import needs_tools
 
 
 @pytest.fixture
@@ -50,6 +51,31 @@ def test_the_report_is_read_back_and_drawn(model: Path, tmp_path: Path, capsys: 
     assert main(["firmware", "report", str(folder), "--json", "--picture", str(picture)]) == 0
     assert json.loads(capsys.readouterr().out) == written
     assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+@needs_tools
+def test_the_report_counts_the_instructions_of_every_step(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    bundle, folder = build().bundle.write(tmp_path / "home.graft"), tmp_path / "fw"
+    main(["firmware", str(bundle), "--board", "netduinoplus2", "-o", str(folder)])
+    assert main(["firmware", "report", str(folder), "--qemu"]) == 2
+    assert "does not exist; build it with: make -C" in capsys.readouterr().err
+    build_folder(folder)
+    assert main(["firmware", "report", str(folder), "--qemu", "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    convolutions = [s for s in report["steps"] if s["macs"] > 1000]
+    assert len(convolutions) == 3
+    # Below two instructions per MAC, but no fewer than two MACs each: SMLAD has no more.
+    assert all(0.5 * s["macs"] < s["instructions"] < 2 * s["macs"] for s in convolutions), report["steps"]
+    within = sum(s["instructions"] for s in report["steps"])
+    assert within <= report["instructions"] <= within + 40
+    assert report["constant_bytes"] < report["flash_bytes"] < 1 << 20
+    assert report["ram_bytes"] < report["static_ram_bytes"]
+    assert main(["firmware", "report", str(folder), "--qemu"]) == 0
+    assert f"instructions       {report['instructions']:>10} per inference" in capsys.readouterr().out
+    description = json.loads((folder / "project.json").read_text())
+    (folder / "project.json").write_text(json.dumps({**description, "digest": "0" * 64}))
+    assert main(["firmware", "report", str(folder), "--qemu"]) == 2
+    assert "holds another model; build it again" in capsys.readouterr().err
 
 
 def test_the_operator_table_lists_all(capsys: pytest.CaptureFixture[str]) -> None:

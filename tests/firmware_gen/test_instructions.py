@@ -74,8 +74,8 @@ def test_what_is_no_image_is_refused(tmp_path):
 
 
 LOOP = {
-    "arm": "mov r0, #100\n1: subs r0, #1\n bne 1b\n movs r0, #0\n bx lr",
-    "riscv": "li a0, 100\n1: addi a0, a0, -1\n bnez a0, 1b\n li a0, 0\n ret",
+    "arm": "mov r0, #100\nmg_step_0_7: 1: subs r0, #1\n bne 1b\nmg_step_1_8: movs r0, #0\n bx lr",
+    "riscv": "li a0, 100\nmg_step_0_7: 1: addi a0, a0, -1\n bnez a0, 1b\nmg_step_1_8: li a0, 0\n ret",
 }
 
 
@@ -99,6 +99,7 @@ def test_instructions_are_counted_to_the_last_one(name, tmp_path):
     counted = count_instructions(board, image)
     assert counted.functions == {"model_run": 1 + 2 * 100 + 2}
     assert counted.total == 203
+    assert counted.steps == {-1: 1, 0: 200, 1: 2}
     assert count_instructions(board, image) == counted
     sizes = image_sizes(board, image)
     assert 500 < sizes.flash < 4000

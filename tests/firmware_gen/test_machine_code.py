@@ -18,7 +18,11 @@ from tests.firmware_gen.models import Builder, activation, residual, streamed
 
 VECTOR_BOARDS = ("mps2-an386", "mps3-an547")
 """Cortex-M4 with DSP instructions, Cortex-M55 with Helium."""
-MODELS = sorted(Path(os.environ["MULTIGRAFT_MODELS"]).glob("*.tflite")) if "MULTIGRAFT_MODELS" in os.environ else []
+MODELS = (
+    sorted(Path(os.environ["MULTIGRAFT_BENCH_MODELS"]).glob("*.tflite"))
+    if "MULTIGRAFT_BENCH_MODELS" in os.environ
+    else []
+)
 """Further int8 models that everything has to be bit-exact on; that takes minutes."""
 TOOLS = ("arm-none-eabi-gcc", "qemu-system-arm", "riscv64-unknown-elf-gcc", "qemu-system-riscv32")
 

@@ -1,0 +1,84 @@
+"""``multigraft firmware report``: what a project costs; in QEMU also the instructions of every step."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from multigraft.errors import InputError, MissingDependencyError, UsageError
+
+if TYPE_CHECKING:
+    from multigraft.firmware_gen.folder import ProjectFolder
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--picture", type=Path, metavar="FILE", help="for `report`: draw the RAM map")
+
+
+def execute(options: argparse.Namespace) -> int:
+    from multigraft.firmware_gen.folder import ProjectFolder
+    from multigraft.firmware_gen.report import REPORT, draw_report, report_text
+
+    if options.folder is None:
+        raise UsageError("`firmware report` needs a folder", "name one that `multigraft firmware` wrote")
+    path = options.folder / REPORT
+    try:
+        report: dict[str, Any] = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} is no report", "name a folder that `multigraft firmware` wrote") from error
+    folder = ProjectFolder.open(options.folder)
+    report |= _sizes(folder)
+    if options.qemu:
+        _count(folder, report)
+    if options.picture is not None:
+        draw_report(report, options.picture)
+    print(json.dumps(report) if options.json else report_text(report))
+    return 0
+
+
+def _sizes(folder: ProjectFolder) -> dict[str, int]:
+    """What the built image or library takes; empty before it is built, or without the toolchain's tools."""
+    from multigraft.firmware_gen.folder import IMAGE, LIBRARY
+    from multigraft.firmware_gen.instruction_count import image_sizes
+
+    built = folder.path / (IMAGE + ".elf" if folder.board.uart is not None else LIBRARY)
+    if not built.is_file():
+        return {}
+    try:
+        sizes = image_sizes(folder.board, built)
+    except MissingDependencyError:
+        return {}
+    return {"flash_bytes": sizes.flash, "static_ram_bytes": sizes.data + sizes.bss}
+
+
+def _count(folder: ProjectFolder, report: dict[str, Any]) -> None:
+    """Add the instructions of the golden case that takes most of them."""
+    from multigraft.devices.serial_link import SerialLink
+    from multigraft.devices.target import Target
+    from multigraft.firmware_gen.instruction_count import InstructionCounter
+    from multigraft.firmware_gen.qemu import EmulatedBoard, qemu_of
+
+    qemu_of(folder.board)
+    inputs, _ = folder.golden()
+    image = folder.image()
+    cases = len(next(iter(inputs.values())))
+    with tempfile.TemporaryDirectory() as name:
+        counter = InstructionCounter(folder.board, image, Path(name))
+        emulated = EmulatedBoard(folder.board, image, counter.options)
+        with emulated, SerialLink(emulated.port) as link:
+            emulated.resume()
+            target = Target(link)
+            if target.info.digest != folder.digest:
+                raise UsageError(f"{image} holds another model", f"build it again with: make -C {folder.path}")
+            for case in range(cases):
+                target.infer({name: array[case] for name, array in inputs.items()})
+        runs = counter.runs()
+    most = max(runs, key=lambda run: run.total)
+    report["instructions"] = most.total
+    report["instructions_least"] = min(run.total for run in runs)
+    report["instruction_cases"] = cases
+    for number, step in enumerate(report["steps"]):
+        step["instructions"] = most.steps.get(number, 0)

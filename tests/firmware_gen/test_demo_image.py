@@ -1,0 +1,86 @@
+"""The demo bundle as one image on a board of 1 MiB of flash and 128 KiB of RAM, its three tasks on demand."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from multigraft import Bundle
+from multigraft.bundle import GOLDEN_INPUTS
+from multigraft.cli.main import main
+from multigraft.devices.serial_link import SerialLink
+from multigraft.devices.target import Target
+from multigraft.firmware_gen.boards import BOARDS
+from multigraft.firmware_gen.folder import ProjectFolder, build_folder
+from multigraft.firmware_gen.qemu import EmulatedBoard
+from tests.firmware_gen.host import interpreter, stimuli
+from tests.firmware_gen.test_boards import needs_tools
+
+BOARD = BOARDS["netduinoplus2"]
+SWITCHED = (
+    ("garment", "worn", "digit"), ("digit",), ("garment",), ("worn",), ("garment", "digit"), ("worn", "digit"),
+    ("garment", "worn"), ("digit",),
+)  # fmt: skip
+"""Tasks asked for in turn: each is switched on and off again, alone and beside each of the others."""
+
+
+@pytest.fixture(scope="module")
+def folder(demo: tuple[Path, str], tmp_path_factory: pytest.TempPathFactory) -> ProjectFolder:
+    path = tmp_path_factory.mktemp("demo") / "fw"
+    assert main(["firmware", str(demo[0] / "demo.graft"), "--board", BOARD.name, "-o", str(path)]) == 0
+    build_folder(path)
+    return ProjectFolder.open(path)
+
+
+def answers(bundle: Bundle, frame: np.ndarray) -> dict[str, np.ndarray]:
+    """Per task what tflite-runtime's reference kernels answer, the segments run one after the other."""
+    model = interpreter(bundle.model)
+    tensors = {i.tensor: frame for i in bundle.manifest.inputs}
+    for segment in bundle.manifest.segments:
+        run = model.get_signature_runner(segment.signature)
+        said = run(**{argument: tensors[tensor] for argument, tensor in segment.inputs.items()})
+        tensors |= {tensor: said[argument] for argument, tensor in segment.outputs.items()}
+    return {task.name: tensors[task.outputs[0]] for task in bundle.manifest.tasks}
+
+
+def frames_of(bundle: Bundle) -> np.ndarray:
+    """Golden inputs, which are real frames, and random and extreme ones."""
+    with np.load(io.BytesIO(bundle.read(GOLDEN_INPUTS))) as held:
+        real = next(iter(held.values()))[:8]
+    return np.concatenate([real, stimuli(real.shape[1:], 24)])
+
+
+@needs_tools
+def test_three_tasks_are_switched_on_and_off_in_one_image(demo: tuple[Path, str], folder: ProjectFolder) -> None:
+    bundle = Bundle.open(demo[0] / "demo.graft")
+    (given,) = bundle.manifest.inputs
+    outputs = {task.name: task.outputs[0] for task in bundle.manifest.tasks}
+    compared = dict.fromkeys(outputs, 0)
+    with EmulatedBoard(BOARD, folder.image()) as emulated, SerialLink(emulated.port) as link:
+        emulated.resume()
+        target = Target(link)
+        assert list(target.info.tasks) == list(outputs)
+        for case, frame in enumerate(frames_of(bundle)):
+            wanted = answers(bundle, frame)
+            tasks = SWITCHED[case % len(SWITCHED)]
+            answer = target.infer({given.tensor: frame}, tasks)
+            assert set(answer.outputs) == {outputs[task] for task in tasks}
+            for task in tasks:
+                np.testing.assert_array_equal(answer.outputs[outputs[task]].ravel(), wanted[task].ravel())
+                compared[task] += 1
+        # What was switched off did not run.
+        ran = target.statistics()
+        assert {task: ran[outputs[task]].inferences for task in outputs} == compared
+        memory = target.memory()
+    assert memory.flash_used <= 1 << 20
+    assert memory.ram_used + memory.stack_peak <= 128 << 10
+    assert min(compared.values()) >= 16
+
+
+@needs_tools
+def test_the_images_own_golden_vectors_verify(folder: ProjectFolder, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["firmware", "verify", str(folder.path), "--qemu"]) == 0
+    assert "golden cases equal bit for bit" in capsys.readouterr().out
