@@ -10,6 +10,7 @@ from multigraft.firmware_gen.dsp_convolution import dsp_convolution
 from multigraft.firmware_gen.geometry import Window
 from multigraft.firmware_gen.kernel import Kernel, Lowered, Overlap
 from multigraft.firmware_gen.linear import Layer, affine_bytes, exact_bytes
+from multigraft.firmware_gen.mve_convolution import mve_convolution
 from multigraft.firmware_gen.text import digest, window_literal
 
 
@@ -33,7 +34,7 @@ def convolution_kernel(layer: Layer, over: Window, core: CoreFeatures, ring: int
     if over.pointwise:
         # Rows do not matter to it, and one long row leaves no odd pixel per row.
         over = Window(1, over.pixels(), over.in_c, 1, over.pixels(), over.out_c, 1, 1)
-    fast = dsp_convolution(layer, over, ring) if core.dsp else None
+    fast = mve_convolution(layer, over, ring) if core.mve else dsp_convolution(layer, over, ring) if core.dsp else None
     low = fast or _portable(layer, over, ring)
     name = f"conv_{digest(low.body)}"
     text = (
@@ -45,7 +46,7 @@ def convolution_kernel(layer: Layer, over: Window, core: CoreFeatures, ring: int
         return f"{name}({ins[0]}, {outs[0]}, {constants}, {scratch}, 0, {over.pixels()});"
 
     return Kernel(
-        call, (low.include,), {**low.functions, name: text}, low.constant, low.scratch_bytes,
+        call, low.includes, {**low.functions, name: text}, low.constant, low.scratch_bytes,
         {0: Overlap(over.distance(low.together))}, pieces=PixelKernel(over, name, low.together),
     )  # fmt: skip
 
@@ -58,9 +59,9 @@ def _portable(layer: Layer, over: Window, ring: int | None) -> Lowered:
         body = (
             f"mg_conv({shape}, in, out, constants, scratch, first, last, {affine[0].shift}, {layer.low}, {layer.high});"
         )
-        return Lowered(body, affine_bytes(affine) + layer.weights.tobytes(), scratch_bytes, "conv.h")
+        return Lowered(body, affine_bytes(affine) + layer.weights.tobytes(), scratch_bytes, ("conv.h",))
     body = (
         f"mg_conv_exact({shape}, in, out, constants, scratch, first, last,"
         f" {layer.rescalings[0].zero_point}, {layer.low}, {layer.high});"
     )
-    return Lowered(body, exact_bytes(layer) + layer.weights.tobytes(), scratch_bytes, "conv.h")
+    return Lowered(body, exact_bytes(layer) + layer.weights.tobytes(), scratch_bytes, ("conv.h",))

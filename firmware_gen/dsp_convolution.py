@@ -50,7 +50,7 @@ def dsp_convolution(layer: Layer, over: Window, ring: int | None = None) -> Lowe
     )
     spare = 0 if padded == over.out_c else 2 * padded
     blocks = {f"mg_block_{variant}": block_function(variant)}
-    return Lowered(body, constant, 8 * pairs + spare, "conv_dsp.h", 2, blocks)
+    return Lowered(body, constant, 8 * pairs + spare, ("conv_dsp.h",), 2, blocks)
 
 
 def tap_order(over: Window) -> Array:

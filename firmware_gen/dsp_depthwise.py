@@ -28,4 +28,4 @@ def dsp_depthwise(layer: Layer, over: Window) -> Lowered | None:
         f" {words}, {affine[0].shift}, {layer.low}, {layer.high});"
     )
     constant = affine_bytes(affine) + layer.weights.tobytes()
-    return Lowered(body, constant, height * words * 4, "depthwise_dsp.h")
+    return Lowered(body, constant, height * words * 4, ("depthwise_dsp.h",))

@@ -1,8 +1,8 @@
 """Proves that an image holds no instruction its core lacks: emulators accept more than the silicon does.
 
 QEMU's Cortex-M3, for one, executes some DSP instructions. The image is disassembled and every mnemonic has to be in the
-list of those the core has (Armv6-M, Armv7-M, Armv8-M and RISC-V unprivileged architecture manuals); what is not listed
-is an offence, known or not.
+list of those the core has (Armv6-M, Armv7-M, Armv8-M, Helium and RISC-V unprivileged architecture manuals); what is
+not listed is an offence, known or not.
 """
 
 from __future__ import annotations
@@ -53,6 +53,19 @@ _FPV4 = _words(
 _FPV5 = _FPV4 | _words(
     """vcvta vcvtm vcvtn vcvtp vmaxnm vminnm vrinta vrintm vrintn vrintp vrintr vrintx vrintz vseleq vselge vselgt
     vselvs"""
+)
+_MVE = _FPV5 | _words(
+    """vabav vabd vadc vadci vaddlv vaddlva vaddv vaddva vand vbic vbrsr vcadd vcls vclz vcmla vcmul vctp vddup vdup
+    vdwdup veor vfmas vhadd vhcadd vhsub vidup viwdup vld20 vld21 vld40 vld41 vld42 vld43 vldrb vldrd vldrh vldrw vmax
+    vmaxa vmaxav vmaxnma vmaxnmav vmaxnmv vmaxv vmin vmina vminav vminnma vminnmav vminnmv vminv vmladav vmladava
+    vmladavax vmladavx vmlaldav vmlaldava vmlaldavax vmlaldavx vmlalv vmlalva vmlas vmlav vmlava vmlsdav vmlsdava
+    vmlsdavax vmlsdavx vmlsldav vmlsldava vmlsldavax vmlsldavx vmovlb vmovlt vmovnb vmovnt vmulh vmullb vmullt vmvn
+    vorn vorr vpnot vpsel vqabs vqadd vqdmladh vqdmladhx vqdmlah vqdmlash vqdmlsdh vqdmlsdhx vqdmulh vqdmullb vqdmullt
+    vqmovnb vqmovnt vqmovunb vqmovunt vqneg vqrdmladh vqrdmladhx vqrdmlah vqrdmlash vqrdmlsdh vqrdmlsdhx vqrdmulh
+    vqrshl vqrshrnb vqrshrnt vqrshrunb vqrshrunt vqshl vqshlu vqshrnb vqshrnt vqshrunb vqshrunt vqsub vrev16 vrev32
+    vrev64 vrhadd vrint vrmlaldavh vrmlaldavha vrmlaldavhax vrmlaldavhx vrmlalvh vrmlalvha vrmlsldavh vrmlsldavha
+    vrmlsldavhax vrmlsldavhx vrmulh vrshl vrshr vrshrnb vrshrnt vsbc vsbci vshl vshlc vshllb vshllt vshr vshrnb vshrnt
+    vsli vsri vst20 vst21 vst40 vst41 vst42 vst43 vstrb vstrd vstrh vstrw"""
 )
 _V8M = _words(
     """bxns blxns lda ldab ldah ldaex ldaexb ldaexh sg stl stlb stlh stlex stlexb stlexh tt tta ttat ttt vlldm vlstm"""
@@ -134,13 +147,19 @@ def _has(core: CoreFeatures, mnemonic: str, operands: str, length: int) -> bool:
         short = length == 2 and (base in _V6M or _condition_of(base, frozenset("b")))
         return short or (length == 4 and base in _V6M_LONG)
     if base.startswith("v") and base not in _V8M | _V81M:
-        return core.mve or (core.fpu and _has_float(core, base, kind, operands))
+        return _has_vector(base) if core.mve else core.fpu and _has_float(core, base, kind, operands)
     known = _V7M | (_DSP if core.dsp else frozenset())
     if core.name in ("Cortex-M33", "Cortex-M55"):
         known |= _V8M
     if core.mve:
         known |= _V81M
     return base in known or re.fullmatch("it[te]{0,3}", base) is not None or _condition_of(base, known)
+
+
+def _has_vector(base: str) -> bool:
+    """In a VPT block a mnemonic ends in T or E."""
+    blocks = re.fullmatch("v(pst|pt)[te]{0,3}", base) is not None
+    return blocks or base in _MVE or (base[-1] in "te" and base[:-1] in _MVE) or _condition_of(base, _MVE)
 
 
 def _has_float(core: CoreFeatures, base: str, kind: str, operands: str) -> bool:

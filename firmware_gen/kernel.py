@@ -63,7 +63,7 @@ class Lowered:
         body: One statement over ``in``, ``out``, ``constants``, ``scratch`` (and ``first``, ``last``).
         constant: As in :class:`Kernel`.
         scratch_bytes: As in :class:`Kernel`.
-        include: The C file with the kernel.
+        includes: The C files with the kernel.
         together: Pixels that are read before the first of them is written.
         functions: C functions the body calls.
     """
@@ -71,7 +71,7 @@ class Lowered:
     body: str
     constant: bytes
     scratch_bytes: int
-    include: str
+    includes: tuple[str, ...]
     together: int = 1
     functions: Mapping[str, str] = field(default_factory=dict)
 

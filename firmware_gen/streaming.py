@@ -65,13 +65,18 @@ def _fusions(steps: list[Placed], kept: set[str], core: CoreFeatures) -> Iterato
             continue
         chain = [first, second]
         last = only_reader(second)
-        if last is not None and steps[last].step.node.name in ("ADD", "SUB"):
+        if last is not None and _adds_rows(steps[last]):
             chain.append(last)
         if len({steps[i].step.tasks for i in chain}) > 1:
             continue
         fused = fuse(*(steps[i] for i in chain), core=core)
         if fused is not None:
             yield [fused if i == chain[-1] else p for i, p in enumerate(steps) if i not in chain[:-1]]
+
+
+def _adds_rows(s: Placed) -> bool:
+    """An addition of two computed tensors of one shape, which any run of elements can be asked of."""
+    return s.step.node.name in ("ADD", "SUB") and s.kernel.pieces is not None
 
 
 def fuse(first: Placed, second: Placed, add: Placed | None = None, *, core: CoreFeatures) -> Placed | None:
@@ -126,7 +131,7 @@ def fuse(first: Placed, second: Placed, add: Placed | None = None, *, core: Core
 
     parts = [p for p in (first, second, add) if p is not None]
     functions = {**first.kernel.functions, **kernel.functions, **(add.kernel.functions if add else {}), name: text}
-    includes = tuple(dict.fromkeys((*first.kernel.includes, *kernel.includes)))
+    includes = tuple(dict.fromkeys((*first.kernel.includes, *kernel.includes, *(add.kernel.includes if add else ()))))
     constant = first.kernel.constant + bytes(4 * words - len(first.kernel.constant)) + kernel.constant
     scratch_bytes = column_at + max(first.kernel.scratch_bytes, kernel.scratch_bytes)
     macs = sum(p.kernel.macs for p in parts)

@@ -8,6 +8,9 @@
 #if defined(__ARM_FEATURE_DSP) && __ARM_FEATURE_DSP
 #include <arm_acle.h>
 #endif
+#if defined(__ARM_FEATURE_MVE)
+#include <arm_mve.h>
+#endif
 
 #define MG_INLINE static inline __attribute__((always_inline, unused))
 #define MG_KERNEL static __attribute__((noinline, unused))
@@ -19,6 +22,30 @@ MG_INLINE int8_t mg_clamp(int32_t x, int32_t low, int32_t high)
 {
     return (int8_t)(x < low ? low : x > high ? high : x);
 }
+
+#if defined(__ARM_FEATURE_MVE)
+MG_INLINE void mg_copy(int8_t *to, const int8_t *from, int32_t n)
+{
+    for (; n >= 16; n -= 16, to += 16, from += 16)
+        vstrbq_s8(to, vldrbq_s8(from));
+    if (n > 0) {
+        const mve_pred16_t some = vctp8q((uint32_t)n);
+        vstrbq_p_s8(to, vldrbq_z_s8(from, some), some);
+    }
+}
+
+MG_INLINE void mg_fill(int8_t *to, int32_t value, int32_t n)
+{
+    const int8x16_t filled = vdupq_n_s8((int8_t)value);
+    for (; n >= 16; n -= 16, to += 16)
+        vstrbq_s8(to, filled);
+    if (n > 0)
+        vstrbq_p_s8(to, filled, vctp8q((uint32_t)n));
+}
+#else
+MG_INLINE void mg_copy(int8_t *to, const int8_t *from, int32_t n) { memcpy(to, from, (size_t)n); }
+MG_INLINE void mg_fill(int8_t *to, int32_t value, int32_t n) { memset(to, value, (size_t)n); }
+#endif
 
 MG_INLINE uint32_t mg_load(const void *from)
 {

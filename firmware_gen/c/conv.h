@@ -11,20 +11,20 @@ MG_INLINE void mg_gather(const mg_window s, const int8_t *in, int32_t y, int32_t
     for (int32_t ky = 0; ky < s.k_h; ky++, column += s.k_w * s.in_c) {
         const int32_t row = y * s.stride_h - s.pad_h + ky * s.dilation_h;
         if (row < 0 || row >= s.in_h) {
-            memset(column, s.padding, (size_t)(s.k_w * s.in_c));
+            mg_fill(column, s.padding, s.k_w * s.in_c);
             continue;
         }
         const int8_t *const from = in + (s.ring < s.in_h ? row % s.ring : row) * s.in_w * s.in_c;
         if (s.dilation_w == 1 && left >= 0 && left + s.k_w <= s.in_w) {
-            memcpy(column, from + left * s.in_c, (size_t)(s.k_w * s.in_c));
+            mg_copy(column, from + left * s.in_c, s.k_w * s.in_c);
             continue;
         }
         for (int32_t kx = 0; kx < s.k_w; kx++) {
             const int32_t at = left + kx * s.dilation_w;
             if (at < 0 || at >= s.in_w)
-                memset(column + kx * s.in_c, s.padding, (size_t)s.in_c);
+                mg_fill(column + kx * s.in_c, s.padding, s.in_c);
             else
-                memcpy(column + kx * s.in_c, from + at * s.in_c, (size_t)s.in_c);
+                mg_copy(column + kx * s.in_c, from + at * s.in_c, s.in_c);
         }
     }
 }

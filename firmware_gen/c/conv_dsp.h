@@ -38,7 +38,7 @@ MG_INLINE uint32_t *mg_widen(uint32_t *column, const int8_t *from, int32_t n)
     return column;
 }
 
-MG_INLINE uint32_t *mg_fill(uint32_t *column, uint32_t value, int32_t n)
+MG_INLINE uint32_t *mg_fill_dsp(uint32_t *column, uint32_t value, int32_t n)
 {
     for (int32_t i = 0; i < n; i += 4, column += 4)
         column[0] = column[2] = value;
@@ -69,7 +69,7 @@ MG_INLINE void mg_gather_dsp(const mg_window s, const int8_t *in, int32_t y, int
             for (int32_t i = 0; i < rest; i++)
                 mg_single(tail, place++, from[left * s.in_c + whole + i]);
         } else if (s.dilation_w == 1 && !inside) {
-            column = mg_fill(column, padding, whole);
+            column = mg_fill_dsp(column, padding, whole);
             for (int32_t i = 0; i < rest; i++)
                 mg_single(tail, place++, s.padding);
         } else if (s.in_c % 4 == 0) {
@@ -78,7 +78,7 @@ MG_INLINE void mg_gather_dsp(const mg_window s, const int8_t *in, int32_t y, int
                 if (inside && at >= 0 && at < s.in_w)
                     column = mg_widen(column, from + at * s.in_c, s.in_c);
                 else
-                    column = mg_fill(column, padding, s.in_c);
+                    column = mg_fill_dsp(column, padding, s.in_c);
             }
         } else {
             for (int32_t i = 0; i < s.k_w * s.in_c; i++) {

@@ -4,6 +4,12 @@
 
 #include "mg_common.h"
 
+/* The reference's rounding: halves away from zero. */
+MG_INLINE int32_t mg_quotient(int32_t sum, int32_t count)
+{
+    return sum > 0 ? (sum + count / 2) / count : (sum - count / 2) / count;
+}
+
 MG_INLINE void mg_pool(const mg_window s, const int8_t *in, int8_t *out, int32_t average, int32_t low, int32_t high)
 {
     for (int32_t y = 0; y < s.out_h; y++)
@@ -20,7 +26,7 @@ MG_INLINE void mg_pool(const mg_window s, const int8_t *in, int8_t *out, int32_t
                         value = average ? value + *from : mg_max(value, *from);
                 }
                 if (average)
-                    value = value > 0 ? (value + count / 2) / count : (value - count / 2) / count;
+                    value = mg_quotient(value, count);
                 *out++ = mg_clamp(value, low, high);
             }
         }

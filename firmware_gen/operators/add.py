@@ -7,15 +7,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from multigraft.firmware_gen.cores import CoreFeatures
-from multigraft.firmware_gen.fixed_point import quantize_multiplier, rescale
-from multigraft.firmware_gen.kernel import Array, Kernel, Overlap, activation_range
+from multigraft.firmware_gen.fixed_point import doubling_high_multiply, quantize_multiplier, rescale
+from multigraft.firmware_gen.kernel import Array, activation_range
 from multigraft.firmware_gen.linear import quant
-from multigraft.firmware_gen.operators.int8 import Int8, is_int8
+from multigraft.firmware_gen.operators.elementwise import Binary, Formula
 from multigraft.firmware_gen.program import Node
-from multigraft.firmware_gen.text import digest
 
 _LEFT_SHIFT = 20
+_RAISED = 23
 
 
 @dataclass(frozen=True)
@@ -43,6 +42,19 @@ class Sum:
         offset, multiplier, shift = self.result
         return f"mg_rescale({parts[0]} + {parts[1]}, {multiplier}, {shift}) + {offset}"
 
+    def vector_text(self) -> str:
+        """For Helium: int32x4_t sum from x and y; empty where a shift is to the left."""
+        if max(shift for _, _, shift in (*self.terms, self.result)) > 0:
+            return ""
+        parts = [
+            f"mg_rescale_mve(vshlq_n_s32(vaddq_n_s32({x}, {offset}), {_LEFT_SHIFT}), vdupq_n_s32({multiplier}),"
+            f" vdupq_n_s32({shift}))"
+            for x, (offset, multiplier, shift) in zip("xy", self.terms, strict=True)
+        ]
+        offset, multiplier, shift = self.result
+        total = f"mg_rescale_mve(vaddq_s32({parts[0]}, {parts[1]}), vdupq_n_s32({multiplier}), vdupq_n_s32({shift}))"
+        return f"int32x4_t sum = vaddq_n_s32({total}, {offset});"
+
 
 @dataclass(frozen=True)
 class Linear:
@@ -60,28 +72,81 @@ class Linear:
             return f"(int32_t)(({terms}) >> {self.shift})"
         return f"({a} * {self.p} + {b} * {self.q} + {self.offset}) >> {self.shift}"
 
+    def vector_text(self) -> str:
+        """For Helium: int32x4_t sum from x and y; empty where that takes 64 bits."""
+        if self.wide or not 0 < self.shift <= 32:
+            return ""
+        products = f"vmlaq_n_s32(vmlaq_n_s32(vdupq_n_s32({self.offset}), x, {self.p}), y, {self.q})"
+        return f"int32x4_t sum = vshrq_n_s32({products}, {self.shift});"
+
+
+@dataclass(frozen=True)
+class Rounded:
+    """``(high(a << 23, p) + high(b << 23, q) + offset) >> shift`` in lanes of 32 bits; ``high`` is VQRDMULH."""
+
+    p: int
+    q: int
+    offset: int
+    shift: int
+
+    def vector_text(self) -> str:
+        """For Helium: int32x4_t sum from x and y."""
+        x, y = (f"vqrdmulhq_n_s32(vshlq_n_s32({v}, {_RAISED}), {m})" for v, m in (("x", self.p), ("y", self.q)))
+        return f"int32x4_t sum = vshrq_n_s32(vaddq_n_s32(vaddq_s32({x}, {y}), {self.offset}), {self.shift});"
+
 
 def linear_form(wanted: Sum) -> Linear | None:
     """A linear form that equals ``wanted`` for all 65536 pairs, in int32 if there is one, or None."""
-    a, b = np.meshgrid(np.arange(-128, 128), np.arange(-128, 128), indexing="ij")
+    a, b = _pairs()
     table = wanted.apply(a, b)
-    to_result = wanted.result[1] * 2.0 ** (wanted.result[2] - 31 + _LEFT_SHIFT)
-    real_p, real_q = (m * 2.0 ** (s - 31) * to_result for _, m, s in wanted.terms)
-    largest = max(abs(real_p), abs(real_q))
-    span = 128 * (abs(real_p) + abs(real_q)) + 512
-    narrow, wide = 30 - int(np.ceil(np.log2(span))), 30 - int(np.ceil(np.log2(largest)))
+    real_p, real_q, narrow = _factors(wanted)
+    wide = 30 - int(np.ceil(np.log2(max(abs(real_p), abs(real_q)))))
     for shift, is_wide in ((narrow, False), (wide, True)):
         for p in _near(real_p * 2.0**shift):
             for q in _near(real_q * 2.0**shift):
                 products = a * p + b * q
-                # Offset bounds: at every pair the result has to be the wanted value, or beyond the clamp.
-                least = np.where(table > wanted.low, (table << shift) - products, np.iinfo(np.int64).min)
-                most = np.where(table < wanted.high, ((table + 1) << shift) - 1 - products, np.iinfo(np.int64).max)
-                low, high = int(least.max()), int(most.min())
-                offset = (low + high) // 2
-                if low <= high and (is_wide or np.abs(products).max() + abs(offset) < (1 << 31)):
+                offset = _offset(wanted, table, products, shift)
+                if offset is not None and (is_wide or np.abs(products).max() + abs(offset) < (1 << 31)):
                     return Linear(p, q, offset, shift, is_wide)
     return None
+
+
+def rounded_form(wanted: Sum) -> Rounded | None:
+    """A form in 32-bit lanes that equals ``wanted`` for all 65536 pairs where no narrow linear form does, or None."""
+    a, b = _pairs()
+    table = wanted.apply(a, b)
+    real_p, real_q, shift = _factors(wanted)
+    raise_by = 31 - _RAISED + shift
+    if not 0 < shift <= 32 or max(abs(real_p), abs(real_q)) * 2.0**raise_by > (1 << 31) - 8:
+        return None
+    for p in _near(real_p * 2.0**raise_by):
+        for q in _near(real_q * 2.0**raise_by):
+            products = doubling_high_multiply(a << _RAISED, p) + doubling_high_multiply(b << _RAISED, q)
+            offset = _offset(wanted, table, products, shift)
+            if offset is not None and np.abs(products).max() + abs(offset) < (1 << 31):
+                return Rounded(p, q, offset, shift)
+    return None
+
+
+def _pairs() -> tuple[Array, Array]:
+    codes = np.arange(-128, 128)
+    a, b = np.meshgrid(codes, codes, indexing="ij")
+    return a, b
+
+
+def _factors(wanted: Sum) -> tuple[float, float, int]:
+    """What the operands are multiplied by, and the largest shift at which their sum fits 32 bits."""
+    to_result = wanted.result[1] * 2.0 ** (wanted.result[2] - 31 + _LEFT_SHIFT)
+    real_p, real_q = (m * 2.0 ** (s - 31) * to_result for _, m, s in wanted.terms)
+    return real_p, real_q, 30 - int(np.ceil(np.log2(128 * (abs(real_p) + abs(real_q)) + 512)))
+
+
+def _offset(wanted: Sum, table: Array, products: Array, shift: int) -> int | None:
+    """What has to be added to ``products`` so that their shift gives ``table``, or lies beyond the clamp; or None."""
+    least = np.where(table > wanted.low, (table << shift) - products, np.iinfo(np.int64).min)
+    most = np.where(table < wanted.high, ((table + 1) << shift) - 1 - products, np.iinfo(np.int64).max)
+    low, high = int(least.max()), int(most.min())
+    return (low + high) // 2 if low <= high else None
 
 
 def _near(value: float) -> list[int]:
@@ -89,24 +154,10 @@ def _near(value: float) -> list[int]:
     return [centre, centre + 1, centre - 1, centre + 2, centre - 2]
 
 
-class AddSub(Int8):
-    """ADD and SUB of two tensors of one shape."""
+class AddSub(Binary):
+    """ADD and SUB."""
 
     names = ("ADD", "SUB")
-    summary = "int8, equal shapes, fused ReLU"
-
-    def constraint_second(self, node: Node) -> bool:
-        """Both inputs have to be computed int8 tensors of the output's shape (no broadcasting)."""
-        other = node.input(1)
-        return is_int8(other) and node.input(0).shape == other.shape == node.outputs[0].shape
-
-    def constraint_computed(self, node: Node) -> bool:
-        """Neither input may be a constant."""
-        return node.input(0).data is None and node.input(1).data is None
-
-    def constraint_activation(self, node: Node) -> bool:
-        """The fused activation has to be none, RELU, RELU6 or RELU_N1_TO_1."""
-        return node.op.options.get("fused_activation_function", "NONE") in ("NONE", "RELU", "RELU6", "RELU_N1_TO_1")
 
     def sum(self, node: Node) -> Sum:
         first, second, result = quant(node.input(0)), quant(node.input(1)), quant(node.outputs[0])
@@ -127,19 +178,11 @@ class AddSub(Int8):
         assert inputs[0] is not None and inputs[1] is not None
         return self.sum(node).apply(inputs[0], inputs[1]).astype(np.int8)
 
-    def lower(self, node: Node, core: CoreFeatures) -> Kernel:
+    def formula(self, node: Node) -> Formula:
         wanted = self.sum(node)
-        count = int(np.prod(node.outputs[0].shape))
         linear = linear_form(wanted)
-        value = (linear or wanted).text("a[i]", "b[i]")
-        body = f"out[i] = mg_clamp({value}, {wanted.low}, {wanted.high});"
-        name = f"add_{digest(body)}"
-        text = (
-            f"MG_KERNEL void {name}(const int8_t *a, const int8_t *b, int8_t *out, int32_t n)\n{{\n"
-            f"    for (int32_t i = 0; i < n; i++)\n        {body}\n}}\n"
-        )
-
-        def call(ins: Sequence[str], outs: Sequence[str], scratch: str, constants: str) -> str:
-            return f"{name}({ins[0]}, {ins[1]}, {outs[0]}, {count});"
-
-        return Kernel(call, (), {name: text}, overlaps={0: Overlap(0), 1: Overlap(0)}, pieces=name)
+        vector = linear.vector_text() if linear else ""
+        if not vector:
+            rounded = rounded_form(wanted)
+            vector = rounded.vector_text() if rounded else wanted.vector_text()
+        return Formula((linear or wanted).text("x", "y"), vector, wanted.low, wanted.high)

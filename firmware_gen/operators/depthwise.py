@@ -11,6 +11,7 @@ from multigraft.firmware_gen.dsp_depthwise import dsp_depthwise
 from multigraft.firmware_gen.geometry import Window, window
 from multigraft.firmware_gen.kernel import Array, Kernel, Lowered, Overlap
 from multigraft.firmware_gen.linear import Layer, affine_bytes, exact_bytes, linear_layer
+from multigraft.firmware_gen.mve_depthwise import mve_depthwise
 from multigraft.firmware_gen.operators.conv import Conv, columns
 from multigraft.firmware_gen.program import Node
 from multigraft.firmware_gen.text import digest, window_literal
@@ -44,8 +45,9 @@ class Depthwise(Conv):
 
     def lower(self, node: Node, core: CoreFeatures) -> Kernel:
         layer, over = self._parts(node)
+        pixelwise = mve_depthwise(layer, over) if core.mve else None
         fast = dsp_depthwise(layer, over) if core.dsp else None
-        low = fast or _portable(layer, over)
+        low = pixelwise or fast or _portable(layer, over)
         name = f"depthwise_{digest(low.body)}"
         text = (
             f"MG_KERNEL void {name}(const int8_t *in, int8_t *out, const void *constants, void *scratch)\n"
@@ -55,10 +57,14 @@ class Depthwise(Conv):
         def call(ins: Sequence[str], outs: Sequence[str], scratch: str, constants: str) -> str:
             return f"{name}({ins[0]}, {outs[0]}, {constants}, {scratch});"
 
-        # Each channel is read whole before its outputs are written, and no channel touches another's places.
-        in_place = over.in_c == over.out_c and over.pixels() <= over.in_h * over.in_w
-        overlaps = {0: Overlap()} if in_place else {}
-        return Kernel(call, (low.include,), {name: text}, low.constant, low.scratch_bytes, overlaps)
+        overlaps = {}
+        if pixelwise:
+            # No channel reads another's places, so that a pixel counts as read when its first channel is written.
+            overlaps = {0: Overlap(over.distance(1))}
+        elif over.in_c == over.out_c and over.pixels() <= over.in_h * over.in_w:
+            # Each channel is read whole before its outputs are written, and no channel touches another's places.
+            overlaps = {0: Overlap()}
+        return Kernel(call, low.includes, {name: text}, low.constant, low.scratch_bytes, overlaps)
 
 
 def _portable(layer: Layer, over: Window) -> Lowered:
@@ -72,9 +78,9 @@ def _portable(layer: Layer, over: Window) -> Lowered:
             f"mg_depthwise({shape}, in, out, constants, scratch, {height}, {width},"
             f" {affine[0].shift}, {layer.low}, {layer.high});"
         )
-        return Lowered(body, affine_bytes(affine) + weights, scratch_bytes, "depthwise.h")
+        return Lowered(body, affine_bytes(affine) + weights, scratch_bytes, ("depthwise.h",))
     body = (
         f"mg_depthwise_exact({shape}, in, out, constants, scratch, {height}, {width},"
         f" {layer.rescalings[0].zero_point}, {layer.low}, {layer.high});"
     )
-    return Lowered(body, exact_bytes(layer) + weights, scratch_bytes, "depthwise.h")
+    return Lowered(body, exact_bytes(layer) + weights, scratch_bytes, ("depthwise.h",))

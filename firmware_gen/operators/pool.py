@@ -54,7 +54,8 @@ class MaxPool(Int8Batch1):
 
     def lower(self, node: Node, core: CoreFeatures) -> Kernel:
         over, low, high = self._window(node)
-        body = f"mg_pool({window_literal(over, 0)}, in, out, {int(self.average)}, {low}, {high});"
+        kernel, includes = ("mg_pool_mve", ("pool.h", "pool_mve.h")) if core.mve else ("mg_pool", ("pool.h",))
+        body = f"{kernel}({window_literal(over, 0)}, in, out, {int(self.average)}, {low}, {high});"
         name = f"pool_{digest(body)}"
         text = f"MG_KERNEL void {name}(const int8_t *in, int8_t *out)\n{{\n    {body}\n}}\n"
 
@@ -62,7 +63,7 @@ class MaxPool(Int8Batch1):
             return f"{name}({ins[0]}, {outs[0]});"
 
         # Channel by channel: the pixel's other channels are still to be read when its first is written.
-        return Kernel(call, ("pool.h",), {name: text}, overlaps={0: Overlap(_distance(over))})
+        return Kernel(call, includes, {name: text}, overlaps={0: Overlap(_distance(over))})
 
 
 def _distance(over: Window) -> int:

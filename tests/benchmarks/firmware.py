@@ -21,6 +21,7 @@ from multigraft.firmware_gen.folder import build_folder, write_folder
 from multigraft.firmware_gen.generator import generate
 from multigraft.firmware_gen.instruction_count import Instructions, count_instructions, image_sizes
 from multigraft.firmware_gen.project import Project
+from tests.firmware_gen.batch import BOARD_OF_CORE, show_exactness
 
 BOARD = "mps2-an386"
 TFLM = {
@@ -95,8 +96,10 @@ def show(folder: Path) -> None:
     """The models of MULTIGRAFT_BENCH_MODELS, or the demo bundle."""
     given = os.environ.get("MULTIGRAFT_BENCH_MODELS")
     if given:
-        models = [(path.stem, path.read_bytes()) for path in sorted(Path(given).glob("*.tflite"))]
-        print_measured([measure(data, name, BOARDS[BOARD]) for name, data in models], BOARDS[BOARD], layers=True)
+        paths = sorted(Path(given).glob("*.tflite"))
+        for board in (BOARDS[BOARD], BOARDS[BOARD_OF_CORE["M55"]]):
+            print_measured([measure(p.read_bytes(), p.stem, board) for p in paths], board, layers=True)
+        show_exactness(paths, list(BOARD_OF_CORE.values()), 500)
     else:
         from tests.benchmarks.demo_bundle import built
 

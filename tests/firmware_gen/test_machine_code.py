@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from multigraft.devices.golden import verify_target
-from multigraft.devices.serial_link import SerialLink
-from multigraft.devices.target import Target
-from multigraft.files import sha256_of
-from multigraft.firmware_gen import generate
-from multigraft.firmware_gen.boards import BOARDS
-from multigraft.firmware_gen.cores import CORES
-from multigraft.firmware_gen.folder import ProjectFolder, build_folder, write_folder
-from multigraft.firmware_gen.qemu import EmulatedBoard
 from multigraft.firmware_gen.toolchain import APT_PACKAGES
-from tests.firmware_gen.host import reference, stimuli
+from tests.firmware_gen import batch
+from tests.firmware_gen.batch import BOARD_OF_CORE, wrong_cases
+from tests.firmware_gen.host import reference
 from tests.firmware_gen.models import Builder, activation, residual, streamed
 
-CORE_BOARDS = ("mps2-an385", "mps2-an386", "mps2-an500", "mps2-an505", "mps3-an547", "qemu-virt-rv32")
+VECTOR_BOARDS = ("mps2-an386", "mps3-an547")
+"""Cortex-M4 with DSP instructions, Cortex-M55 with Helium."""
+MODELS = (
+    sorted(Path(os.environ["MULTIGRAFT_BENCH_MODELS"]).glob("*.tflite"))
+    if "MULTIGRAFT_BENCH_MODELS" in os.environ
+    else []
+)
+"""Further int8 models that everything has to be bit-exact on; that takes minutes."""
 TOOLS = ("arm-none-eabi-gcc", "qemu-system-arm", "riscv64-unknown-elf-gcc", "qemu-system-riscv32")
 
 pytestmark = pytest.mark.skipif(
@@ -33,6 +36,7 @@ def zoo() -> bytes:
     b = Builder(5)
     b.add(activation("in", (1, 9, 7, 4), 0.03, -7))
     odd = b.conv("odd", "in", 5, kernel=(2, 2))
+    wide = b.conv("wide", "in", 32, kernel=(1, 1))
     outputs = [
         odd,
         b.conv("narrow", odd, 6, fused="NONE", scale=0.1, zero_point=9),
@@ -49,38 +53,72 @@ def zoo() -> bytes:
         b.conv("depthwise_valid", "in", 4, depthwise=True, padding="VALID"),
         b.conv("depthwise_5x5", "in", 4, depthwise=True, kernel=(5, 5)),
         b.conv("depthwise_open", "in", 4, depthwise=True, fused="NONE", zero_point=15),
+        b.conv("depthwise_wide", wide, 32, depthwise=True, stride=2, fused="NONE", zero_point=-2),
+        b.conv("depthwise_wide_dilated", wide, 32, depthwise=True, dilation=2, kernel=(2, 3)),
+        b.conv("steep", "in", 4, kernel=(1, 1), fused="NONE", scale=0.0001),
     ]
     return b.model(["in"], outputs)
 
 
-def assert_bit_exact(model: bytes, board_name: str, folder: Path, cases: int) -> None:
-    board = BOARDS[board_name]
-    project = generate(model, core=CORES[board.core])
-    inputs = [stimuli(p.shape, cases, seed) for seed, p in enumerate(project.inputs)]
-    wanted = {p.name: value for p, value in zip(project.outputs, reference(model, inputs), strict=True)}
-    write_folder(project, board, sha256_of(model), folder)
-    build_folder(folder)
-    image = ProjectFolder.open(folder).image()
-    with EmulatedBoard(board, image) as emulated, SerialLink(emulated.port) as link:
-        emulated.resume()
-        given = {p.name: value for p, value in zip(project.inputs, inputs, strict=True)}
-        assert verify_target(Target(link), given, wanted, sha256_of(model)).wrong == ()
+def small_operators() -> bytes:
+    """Additions of every form, products and pools, of channels that fill no vector."""
+    b = Builder(6)
+    b.add(activation("in", (1, 9, 7, 21), 0.03, -7))
+    other = b.conv("other", "in", 21, kernel=(1, 1), fused="NONE", scale=0.1, zero_point=9)
+    held = b.random.integers(-128, 128, 21).astype(np.int8)
+    channels = b.add(replace(activation("channels", (21,), 0.05, 3), data=held))
+    same, options = b.tensors["in"].shape, {"fused_activation_function": "NONE"}
+    pool = {"stride_w": 2, "stride_h": 2, "filter_height": 3, "filter_width": 2, "padding": "SAME"}
+    smaller = activation("", (1, 5, 4, 21), 0.03, -7)
+    outputs = [
+        b.plain("ADD", "narrow", ["in", other], activation("", same, 0.11, 4), **options),
+        b.plain("ADD", "saturating", ["in", other], activation("", same, 0.0123, 4), **options),
+        b.plain("SUB", "sub", [other, "in"], activation("", same, 0.2, -11), fused_activation_function="RELU"),
+        b.plain("ADD", "channelwise", [other, channels], activation("", same, 0.09, 0), **options),
+        b.plain("MUL", "mul", ["in", other], activation("", same, 0.02, 5), **options),
+        b.plain("MUL", "mul_channels", [channels, "in"], activation("", same, 0.013, -5), **options),
+        b.plain("AVERAGE_POOL_2D", "mean", ["in"], smaller, **options, **pool),
+        b.plain("MAX_POOL_2D", "most", ["in"], smaller, fused_activation_function="RELU", **pool),
+    ]
+    return b.model(["in"], outputs)
 
 
-@pytest.mark.parametrize(
-    "board", ["mps2-an385", "mps2-an386", "mps2-an500", "mps2-an505", "mps3-an547", "qemu-virt-rv32"]
-)
-def test_a_network_is_bit_exact_on_every_core(board: str, tmp_path: Path) -> None:
-    assert_bit_exact(residual(), board, tmp_path, cases=500 if board == "mps2-an386" else 40)
+@pytest.mark.parametrize("board", BOARD_OF_CORE.values())
+def test_a_network_is_bit_exact_on_500_inputs_on_every_core(board: str, tmp_path: Path) -> None:
+    assert wrong_cases(residual(), board, 500, tmp_path) == []
 
 
-def test_a_small_network_is_bit_exact_on_the_smallest_core(tmp_path: Path) -> None:
-    assert_bit_exact(residual(size=8), "microbit", tmp_path, cases=40)
+def test_a_small_network_is_bit_exact_on_500_inputs_on_the_smallest_core(tmp_path: Path) -> None:
+    assert wrong_cases(residual(size=8), "microbit", 500, tmp_path) == []
 
 
-def test_every_shape_of_layer_is_bit_exact_in_dsp_instructions(tmp_path: Path) -> None:
-    assert_bit_exact(zoo(), "mps2-an386", tmp_path, cases=25)
+def test_the_batch_finds_a_wrong_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def one_bit_off(model: bytes, inputs: list[np.ndarray]) -> list[np.ndarray]:
+        answers = reference(model, inputs)
+        answers[0][7].flat[-1] ^= 1
+        return answers
+
+    monkeypatch.setattr(batch, "reference", one_bit_off)
+    assert wrong_cases(residual(size=8), "mps2-an386", 10, tmp_path) == [7]
 
 
-def test_streamed_convolutions_are_bit_exact_in_dsp_instructions(tmp_path: Path) -> None:
-    assert_bit_exact(streamed(), "mps2-an386", tmp_path, cases=25)
+@pytest.mark.parametrize("board", VECTOR_BOARDS)
+def test_every_shape_of_layer_is_bit_exact_in_vector_instructions(board: str, tmp_path: Path) -> None:
+    assert wrong_cases(zoo(), board, 40, tmp_path) == []
+
+
+def test_small_operators_are_bit_exact_in_vector_instructions(tmp_path: Path) -> None:
+    assert wrong_cases(small_operators(), "mps3-an547", 40, tmp_path) == []
+
+
+@pytest.mark.parametrize("board", VECTOR_BOARDS)
+def test_streamed_convolutions_are_bit_exact_in_vector_instructions(board: str, tmp_path: Path) -> None:
+    assert wrong_cases(streamed(), board, 40, tmp_path) == []
+
+
+if MODELS:
+
+    @pytest.mark.parametrize("board", BOARD_OF_CORE.values())
+    @pytest.mark.parametrize("path", MODELS, ids=lambda path: path.stem)
+    def test_a_given_model_is_bit_exact_on_500_inputs_on_every_core(path: Path, board: str, tmp_path: Path) -> None:
+        assert wrong_cases(path.read_bytes(), board, 500, tmp_path) == []
