@@ -101,7 +101,7 @@ class Candidate:
     Attributes:
         join: Where and how.
         tail: The nodes of the target's own part.
-        agreement: With the original outputs on held-out frames.
+        agreement: With the original outputs on held-out frames; None where there were none to measure it on.
         own_weights: Parameters of the target's own part, adapter included.
         own_macs: Multiply-accumulates of it per frame.
         layers: How the refit of each layer went; empty without one.
@@ -110,11 +110,17 @@ class Candidate:
 
     join: Join
     tail: Tail
-    agreement: Agreement
+    agreement: Agreement | None
     own_weights: int
     own_macs: int
     layers: tuple[LayerFit, ...] = ()
     adapter_error: float | None = None
+
+    @property
+    def shown(self) -> Agreement:
+        """The agreement, of a graft that was measured."""
+        assert self.agreement is not None, "not measured"
+        return self.agreement
 
 
 @dataclass(frozen=True)
@@ -202,8 +208,20 @@ def judge(
         confidence=confidence,
         tolerance=tolerance,
     )
+    return costed(join, tail, target, found, layers, adapter)
+
+
+def costed(
+    join: Join,
+    tail: Tail,
+    target: Network,
+    found: Agreement | None = None,
+    layers: tuple[LayerFit, ...] = (),
+    adapter: Adapter | None = None,
+) -> Candidate:
+    """The candidate with what its tail costs."""
     shapes = dict(target.shapes)
-    shapes[source] = join.donor_point.shape
+    shapes[join.donor_point.name] = join.donor_point.shape
     if adapter is not None:
         for node in adapter.nodes:
             shapes[node.output[0]] = join.target_point.shape

@@ -105,8 +105,9 @@ def candidates(
                 tolerance=tolerance,
                 seed=options.seed,
             )
-            best = max(best, found.agreement.value)
-            bound = max(bound, found.agreement.lower_bound)
+            if found.agreement is not None:
+                best = max(best, found.agreement.value)
+                bound = max(bound, found.agreement.lower_bound)
             yield found
         hopeless = hopeless + 1 if best < HOPELESS else 0
         if hopeless == 2:
