@@ -13,10 +13,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 import onnx
 
-from multigraft.converters.graft.linear import Convolution, Dense, LinearLayer
+from multigraft.converters.graft.linear import convolution, dense
 from multigraft.converters.graft.refit import HELD_OUT_EVERY, MIN_ROWS, sampled_rows
-from multigraft.converters.graft.ridge import Solution, fit_rows
 from multigraft.converters.network import Array
+from multigraft.linear import LinearLayer
+from multigraft.ridge import Solution, fit_rows
 
 MAX_INPUTS = 2400
 """Largest kernel elements times channels that is worth solving; a 3x3 adapter on wide representations is not."""
@@ -89,7 +90,7 @@ def fit_adapter(
     layer: LinearLayer
     if len(target) == 1:
         node = onnx.helper.make_node("Gemm", [source, weight_name, bias_name], [linear_out], f"{prefix}/gemm")
-        layer = Dense(node, np.zeros((donor[0], target[0]), np.float32), None)
+        layer = dense(node, (donor[0], target[0]))
     else:
         strides = _strides(donor, target)
         inner = source
@@ -122,7 +123,7 @@ def fit_adapter(
             strides=list(strides),
             pads=pads,
         )
-        layer = Convolution(node, np.zeros((target[0], donor[0], kernel, kernel), np.float32), None)
+        layer = convolution(node, (target[0], donor[0], kernel, kernel))
     rng = np.random.default_rng(seed)
     design, targets, _, per_frame = sampled_rows(layer, received, original, None, rng, MIN_ROWS)
     held_out = (np.arange(design.shape[1]) // per_frame) % HELD_OUT_EVERY == 0

@@ -19,9 +19,10 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 
-from multigraft.converters.graft.linear import LinearLayer, linear_layer
-from multigraft.converters.graft.ridge import fit_rows
+from multigraft.converters.graft.linear import linear_layer
 from multigraft.converters.network import Array, Network, model_of, session_of
+from multigraft.linear import LinearLayer
+from multigraft.ridge import fit_rows
 
 CHUNK = 64
 HELD_OUT_EVERY = 5
@@ -159,7 +160,7 @@ def _solve_layer(
     live: dict[str, _Pair],
     rng: np.random.Generator,
 ) -> tuple[onnx.NodeProto, dict[str, Array], LayerFit]:
-    node = layer.node
+    node = nodes[index]
     pair = live[node.input[0]]
     wanted = run_node(node, {node.input[0]: pair.original}, network.constants, network.opset)[node.output[0]]
     consumers = [n for n in nodes[index + 1 :] if node.output[0] in n.input]
