@@ -19,6 +19,14 @@ import numpy.typing as npt
 Array = npt.NDArray[np.float32]
 Picked = npt.NDArray[np.int64]
 
+HELD_OUT_EVERY = 5
+"""Every fifth frame chooses the ridge strength."""
+
+ROWS_PER_INPUT = 48
+MIN_ROWS = 20_000
+MIN_GROUP_ROWS = 4_000
+"""A layer with very many positions is solved from a random part of them: at least this many rows."""
+
 LayerKind = Literal["convolution", "transposed", "dense", "scale"]
 
 
@@ -208,6 +216,13 @@ class ChannelScale(LinearLayer):
             3: np.zeros(channels, np.float32),
             4: np.full(channels, 1.0 - self.epsilon, np.float32),
         }
+
+
+def positions_used(layer: LinearLayer, positions: int, frames: int) -> int:
+    """How many of a frame's output positions to use, so that all frames give enough rows."""
+    groups, inputs, _ = layer.weight.shape
+    wanted = max(MIN_ROWS if groups == 1 else MIN_GROUP_ROWS, ROWS_PER_INPUT * inputs)
+    return min(positions, -(-wanted // frames))
 
 
 def layer_of(geometry: Geometry, weight: npt.NDArray[Any], bias: npt.NDArray[Any] | None) -> LinearLayer:

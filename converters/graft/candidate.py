@@ -11,7 +11,7 @@ import onnx
 
 from multigraft.agreement import Agreement, agreement
 from multigraft.converters.frames import Frames
-from multigraft.converters.graft.adapter import Adapter, fit_adapter
+from multigraft.converters.graft.adapter import Adapter, Draft, draft_adapter, fit_adapter
 from multigraft.converters.graft.refit import LayerFit, clamp_bounds, refit
 from multigraft.converters.network import (
     Array,
@@ -152,7 +152,7 @@ def make_tail(
     received = donor.run(donor.prepare(frames), [source])[source].astype(np.float32)
     adapter = None
     if join.method != "refit":
-        adapter = _adapter(join, target, received, original, seed)
+        adapter = fit_adapter(adapter_draft(join, target), received, original, source, seed)
         made = _tail(adapter.nodes, adapter.constants, source, target, (cut.name,))
         received = made.run(received)[0]
     solved = refit(target, cut.name, original, received, seed=seed)
@@ -236,13 +236,14 @@ def costed(
     )
 
 
-def _adapter(join: Join, target: Network, received: Array, original: Array, seed: int) -> Adapter:
+def adapter_draft(join: Join, target: Network) -> Draft:
+    """The nodes of the adapter that a join needs."""
     cut = join.target_point
     writer = target.nodes[cut.node_index]
     bounds = clamp_bounds([writer], target.constants) if writer.output[0] == cut.name else None
-    return fit_adapter(
-        received,
-        original,
+    return draft_adapter(
+        join.donor_point.shape,
+        cut.shape,
         kernel=3 if join.method == "adapter3" else 1,
         source=join.donor_point.name,
         cut=cut.name,
@@ -250,7 +251,6 @@ def _adapter(join: Join, target: Network, received: Array, original: Array, seed
         clamp=writer if bounds else None,
         clamp_constants={n: target.constants[n] for n in writer.input if bounds and n in target.constants},
         bounds=bounds,
-        seed=seed,
     )
 
 
