@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import datetime
 import math
 import shutil
-import signal
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import FrameType
 from typing import Any, Literal
 
 import numpy as np
@@ -20,6 +17,7 @@ from multigraft.bundle import Bundle
 from multigraft.calibration.kept_frames import KeptFrames
 from multigraft.calibration.sampler import MEMORY_BYTES, MINIBATCH, Sampler
 from multigraft.calibration.selection import FrameSelector, SelectionRule
+from multigraft.calibration.stop_signals import stop_signals
 from multigraft.calibration.store import Cursor, Store
 from multigraft.calibration.tapped import TappedModel
 from multigraft.devices.camera import Camera
@@ -172,7 +170,7 @@ def collect(
     model = TappedModel(bundle, options.threads, options.backend)
     sampler = Sampler(model, options.minibatch, options.memory_bytes)
     store_path = output.with_name(output.name + STORE_SUFFIX)
-    with Store(store_path, sampler.subject, options.minimum_frames) as store, _stop_signals() as stop, camera:
+    with Store(store_path, sampler.subject, options.minimum_frames) as store, stop_signals() as stop, camera:
         for left in output.parent.glob(f".{output.name}.*"):
             # A file that was being written when its process was killed.
             left.unlink()
@@ -301,26 +299,3 @@ class _Run:
                 kept=len(store.kept),
             )
         )
-
-
-@contextlib.contextmanager
-def _stop_signals() -> Iterator[list[int]]:
-    """Collect SIGINT and SIGTERM in a list instead of raising; a second SIGINT raises KeyboardInterrupt."""
-    received: list[int] = []
-
-    def note(number: int, frame: FrameType | None) -> None:
-        received.append(number)
-        if len(received) > 1:
-            raise KeyboardInterrupt
-
-    try:
-        before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
-    except ValueError:
-        # Handlers can be set in the main thread only.
-        yield received
-        return
-    try:
-        yield received
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from multigraft.calibration import picture, uncertainty
+from multigraft.calibration.inner_ranges import InnerRanges
 from multigraft.calibration.tapped import TappedModel
 from multigraft.errors import InputError, UsageError
 from multigraft.preprocessing import Frame
@@ -114,6 +115,7 @@ class Sampler:
         }
         self._inputs = {n.input: [math.inf, -math.inf] for n in model.networks}
         self._pictures: list[tuple[float, npt.NDArray[np.uint8]]] = []
+        self._inner = InnerRanges(model)
 
     def add(self, frame: Frame, signature: picture.Signature | None = None) -> Minibatch | None:
         """Run all networks on a frame; the minibatch it completes, or None.
@@ -135,6 +137,8 @@ class Sampler:
             for name, limits in self._inputs.items():
                 array = model.arrays[name]
                 limits[0], limits[1] = min(limits[0], float(array.min())), max(limits[1], float(array.max()))
+        if position == 0:
+            self._inner.look()
         light = float((picture.signature(frame) if signature is None else signature).mean())
         self._pictures.append((light, picture.centre(frame).copy()))
         self.pending += 1
@@ -154,6 +158,7 @@ class Sampler:
         """Forget the frames gathered so far."""
         self.pending = 0
         self._pictures.clear()
+        self._inner.discard()
         for limits in self._inputs.values():
             limits[:] = [math.inf, -math.inf]
 
@@ -171,6 +176,7 @@ class Sampler:
         for name, limits in self._inputs.items():
             _limit(overall, name, *limits)
         self._describe(frames, local)
+        self._inner.summarise(overall)
         overall.counts["detailed"] = np.array(-(-frames // DETAIL_EVERY), np.int64)
         grams = np.empty((len(self._taps), frames, frames))
         for tap, gram in zip(self._taps, grams, strict=True):

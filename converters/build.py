@@ -14,16 +14,19 @@ from multigraft.agreement import agreement
 from multigraft.bundle import Bundle
 from multigraft.converters.convert import Conversion, convert
 from multigraft.converters.fidelity import BundleRunner, bundle_agreement, with_fidelity
+from multigraft.converters.field import Field, field_ranges, field_similarity
 from multigraft.converters.frames import Frames
 from multigraft.converters.graft.assemble import assemble
 from multigraft.converters.graft.candidate import Evidence
 from multigraft.converters.graft.finished import FinishedGrafts
+from multigraft.converters.graft.frameless import plan_without_frames
 from multigraft.converters.graft.plan import BYTES_PER_WEIGHT, Limits, Outcome, Plan, explain, plan
 from multigraft.converters.graft.search import SMALL_MACS, SearchOptions
 from multigraft.converters.importer import load_task
 from multigraft.converters.multitask import MultiTaskModel
 from multigraft.converters.network import Network
 from multigraft.converters.progress import Report, silent
+from multigraft.converters.ranges import MissingRangesError, Range
 from multigraft.converters.representations import SimilarityTable, measure_similarity, union_of
 from multigraft.converters.settings import Settings, TaskSettings
 from multigraft.converters.steps import Steps
@@ -47,10 +50,11 @@ class Grafted:
 
     Attributes:
         networks: As imported, in the order of the settings.
-        evidence: Task to its unlabeled frames.
+        evidence: Task to its unlabeled frames; empty where there were statistics alone.
         similarity: CKA between all cut points.
         outcome: Plans, the Pareto front and the chosen one.
         multitask: The chosen plan as one graph.
+        field: Statistics collected on a device, or None.
     """
 
     networks: tuple[Network, ...]
@@ -58,6 +62,7 @@ class Grafted:
     similarity: SimilarityTable
     outcome: Outcome
     multitask: MultiTaskModel
+    field: Field | None = None
 
 
 @dataclass(frozen=True)
@@ -82,7 +87,8 @@ def graft(
 ) -> Grafted:
     """Import the networks, compare them, and graft them as the budget allows.
 
-    What ``steps`` holds of an interrupted run is not done again.
+    With statistics, similarity comes from them; without frames, only what needs no refit is shared. What ``steps`` holds
+    of an interrupted run is not done again.
 
     Raises:
         MultigraftError: Anything in the settings, models or frames that is not as it has to be.
@@ -90,21 +96,28 @@ def graft(
     if settings.graft.refine == "distill":
         from multigraft.converters.graft.torch_tail import import_torch
 
+        if not any(settings.frames_of(task) for task in settings.tasks):
+            raise ConfigurationError(f'{settings.path}: refine = "distill" needs frames', "name unlabeled frames")
         import_torch()
+    field = None if settings.statistics is None else Field.open(settings.statistics)
     networks = tuple(_load(task, settings, report) for task in settings.tasks)
     evidence = _evidence(settings, load_frames)
-    _check_frames(networks, evidence)
+    if evidence:
+        _check_frames(networks, evidence)
 
     def progress(what: str, done: int, total: int) -> None:
         report(f"{what} ({done + 1} of {total})")
 
-    is_small = max(n.macs for n in networks) <= SMALL_MACS
-    compared = SIMILARITY_FRAMES if is_small else LARGE_SIMILARITY_FRAMES
-    frames = union_of({name: e.fit for name, e in evidence.items()}, compared)
-    seed = settings.graft.seed
-    measure = functools.partial(measure_similarity, networks, frames, seed=seed, progress=progress)
     finished = FinishedGrafts(steps) if steps else None
-    similarity = finished.similarity(networks, frames, seed, measure) if finished else measure()
+    if field is not None:
+        similarity = field_similarity(field.statistics, networks)
+    else:
+        is_small = max(n.macs for n in networks) <= SMALL_MACS
+        compared = SIMILARITY_FRAMES if is_small else LARGE_SIMILARITY_FRAMES
+        frames = union_of({name: e.fit for name, e in evidence.items()}, compared)
+        seed = settings.graft.seed
+        measure = functools.partial(measure_similarity, networks, frames, seed=seed, progress=progress)
+        similarity = finished.similarity(networks, frames, seed, measure) if finished else measure()
     budget = settings.budget
     limits = Limits(
         budget.min_agreement, budget.max_weights_bytes, budget.max_macs, BYTES_PER_WEIGHT[settings.convert.precision]
@@ -117,7 +130,11 @@ def graft(
         budget.min_agreement,
         finished,
     )
-    outcome = plan(networks, evidence, similarity, limits, options, progress)
+    if evidence:
+        outcome = plan(networks, evidence, similarity, limits, options, progress)
+    else:
+        report(f"no frames: {settings.statistics} gives similarity and ranges; refit and acceptance need frames")
+        outcome = plan_without_frames(networks, similarity, limits, settings.graft.share)
     chosen = outcome.chosen
     if settings.graft.refine == "distill" and chosen.grafts:
         from multigraft.converters.graft.distill import distill_plan
@@ -126,8 +143,13 @@ def graft(
         message = f"{explain(chosen, outcome.evaluated, limits)}; refined by distillation"
         outcome = dataclasses.replace(outcome, chosen=chosen, front=(*outcome.front, chosen), message=message)
     report(outcome.message)
-    provenance = {"plan": outcome.message, "frames": {n: len(e.fit) + len(e.accept) for n, e in evidence.items()}}
-    return Grafted(networks, evidence, similarity, outcome, assemble(networks, chosen, provenance))
+    provenance: dict[str, Any] = {
+        "plan": outcome.message,
+        "frames": {n: len(e.fit) + len(e.accept) for n, e in evidence.items()},
+    }
+    if field is not None:
+        provenance["statistics"] = field.provenance()
+    return Grafted(networks, evidence, similarity, outcome, assemble(networks, chosen, provenance), field)
 
 
 def build(
@@ -157,6 +179,8 @@ def build(
         if separate:
             nothing = assemble(grafted.networks, Plan({}, 0, 0))
             apart = _convert(nothing, grafted, settings, Path(folder) / "separate", report, steps)
+    if not grafted.evidence:
+        return Built(grafted, conversion, conversion.bundle, apart)
     report("compare the bundle with the original networks")
     runner = BundleRunner(conversion.bundle)
     figures = {}
@@ -182,30 +206,45 @@ def _convert(
     folder.mkdir()
     by_input: dict[str, Frames] = {}
     for network in grafted.networks:
-        if network.input in multitask.inputs:
+        if network.input in multitask.inputs and grafted.evidence:
             served = [t.name for t in multitask.tasks if network.name in (t.name, t.donor)]
             by_input[network.input] = union_of({n: grafted.evidence[n].fit[:CALIBRATION_FRAMES] for n in served})
-    return convert(
-        multitask,
-        by_input,
-        precision=settings.convert.precision,
-        keep_float=settings.convert.keep_float,
-        name=settings.bundle.name,
-        work_dir=folder,
-        report=report,
-        steps=steps,
-    )
+    ranges: Mapping[str, Range] | None = None
+    if grafted.field is not None:
+        ranges = field_ranges(grafted.field.statistics, grafted.networks)
+    try:
+        return convert(
+            multitask,
+            by_input,
+            precision=settings.convert.precision,
+            keep_float=settings.convert.keep_float,
+            ranges=ranges,
+            name=settings.bundle.name,
+            work_dir=folder,
+            report=report,
+            steps=steps,
+        )
+    except MissingRangesError as error:
+        if grafted.field is None:
+            raise
+        held = grafted.field.statistics
+        raise MissingRangesError(
+            f"{grafted.field.name}: {error.problem} ({held.inner_frames} of {held.frames} frames gave ranges of all)",
+            f"collect until {held.minimum_frames} did, give frames, or choose --precision dynamic",
+        ) from error
 
 
 def _evidence(settings: Settings, load_frames: LoadFrames) -> dict[str, Evidence]:
+    if settings.statistics is not None and not any(settings.frames_of(task) for task in settings.tasks):
+        return {}
     loaded: dict[Path, Frames] = {}
     found = {}
     for task in settings.tasks:
         path = settings.frames_of(task)
         if path is None:
             raise ConfigurationError(
-                f"{settings.path}: task {task.name!r} has no frames",
-                "name unlabeled frames; statistics do not replace them",
+                f"{settings.path}: task {task.name!r} has no frames, and others have",
+                "name unlabeled frames for every task, or statistics and no frames at all",
             )
         if path not in loaded:
             loaded[path] = load_frames(path)

@@ -260,7 +260,7 @@ class Settings:
     )
     frames: Path | None = key("Unlabeled frames for all tasks.", _FRAMES, default=None)
     statistics: Path | None = key(
-        "Statistics collected on a device, instead of frames.",
+        "Statistics collected on a device: similarity and int8 ranges come from it; refit and acceptance need frames.",
         file("a .mgstats file that exists", (".mgstats",)),
         default=None,
     )

@@ -345,7 +345,7 @@ def _measure(
         original_accuracy=original[target.name],
         unbiased_cka=similarity(join.donor_point.name, join.target_point.name),
         biased_cka=similarity.biased_between(join.donor_point.name, join.target_point.name),
-        agreement=found.agreement.value,
+        agreement=found.shown.value,
         shared_bytes=BYTES_PER_WEIGHT * join.donor_point.weights,
         shared_macs=join.donor_point.macs,
         same_layer=_is_same_layer(join, donor, target),

@@ -101,8 +101,9 @@ def candidates(
             if progress:
                 progress(f"graft {target.name} onto {donor.name}: {join.method}", index, len(joins))
             found = _evaluate(join, donor, target, evidence, options, tolerance)
-            best = max(best, found.agreement.value)
-            bound = max(bound, found.agreement.lower_bound)
+            if found.agreement is not None:
+                best = max(best, found.agreement.value)
+                bound = max(bound, found.agreement.lower_bound)
             yield found
         hopeless = hopeless + 1 if best < HOPELESS else 0
         if hopeless == 2:
