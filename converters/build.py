@@ -87,8 +87,8 @@ def graft(
 ) -> Grafted:
     """Import the networks, compare them, and graft them as the budget allows.
 
-    With statistics, similarity comes from them; without frames, only what needs no refit is shared. What ``steps`` holds
-    of an interrupted run is not done again.
+    With statistics, similarity comes from them; without frames, only what needs no refit is shared.
+    What ``steps`` holds of an interrupted run is not done again.
 
     Raises:
         MultigraftError: Anything in the settings, models or frames that is not as it has to be.
