@@ -10,7 +10,7 @@ import contextlib
 import functools
 import hashlib
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from multigraft import files
@@ -56,8 +56,18 @@ class Steps:
             files.write_bytes(path, hashlib.sha256(made).digest() + made)
         return made
 
+    @contextlib.contextmanager
+    def cleared_after(self, *refusals: type[Exception]) -> Iterator[None]:
+        """Remove the folder once the block is done or has refused its input; an interruption keeps it."""
+        try:
+            yield
+        except refusals:
+            self.clear()
+            raise
+        self.clear()
+
     def clear(self) -> None:
-        """Remove the folder: the job is done."""
+        """Remove the folder."""
         shutil.rmtree(self.folder, ignore_errors=True)
 
 

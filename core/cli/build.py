@@ -15,6 +15,7 @@ from multigraft.cli.settings_options import (
     load_frames,
     read_settings,
 )
+from multigraft.errors import MultigraftError
 
 if TYPE_CHECKING:
     from multigraft.converters.build import Built
@@ -61,14 +62,13 @@ def execute(options: argparse.Namespace) -> int:
     from multigraft.converters.steps import Steps
 
     steps = Steps(output.with_name(f"{output.name}.steps"))
-    with terminal_report() as report:
+    with steps.cleared_after(MultigraftError), terminal_report() as report:
         built = build(settings, load_frames, report, separate=options.report_dir is not None, steps=steps)
         built.bundle.write(output)
         if options.report_dir is None:
             summary = _unmeasured(settings, built, output)
         else:
             summary = write_results(settings, built, output, options.report_dir, report)
-    steps.clear()
     if options.json:
         print(json.dumps({"output": str(output), **summary.to_json()}, indent=1))
     else:

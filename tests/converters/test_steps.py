@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 import pytest
 
 from multigraft.converters.steps import Steps
+from multigraft.errors import InputError, MultigraftError
 
 
 def test_a_step_is_done_once_for_the_same_inputs(tmp_path: Path) -> None:
@@ -53,3 +55,15 @@ def test_a_step_that_fails_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         steps.get("fit", [b"x"], fail)
     assert not steps.folder.exists()
+
+
+@pytest.mark.parametrize(
+    ("end", "is_kept"), [(None, False), (InputError("bad", "mend it"), False), (KeyboardInterrupt(), True)]
+)
+def test_only_an_interruption_keeps_the_steps(tmp_path: Path, end: BaseException | None, is_kept: bool) -> None:
+    steps = Steps(tmp_path / "steps")
+    with contextlib.suppress(InputError, KeyboardInterrupt), steps.cleared_after(MultigraftError):
+        steps.get("fit", [b"x"], lambda: b"right")
+        if end is not None:
+            raise end
+    assert steps.folder.exists() == is_kept
