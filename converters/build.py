@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from multigraft import files
 from multigraft.agreement import agreement
 from multigraft.bundle import Bundle
 from multigraft.converters.convert import Conversion, convert
@@ -17,10 +18,13 @@ from multigraft.converters.fidelity import BundleRunner, bundle_agreement, with_
 from multigraft.converters.field import Field, field_ranges, field_similarity
 from multigraft.converters.frames import Frames
 from multigraft.converters.graft.assemble import assemble
-from multigraft.converters.graft.candidate import Evidence
+from multigraft.converters.graft.candidate import Evidence, Join
+from multigraft.converters.graft.device_plan import make_refit_bundle
 from multigraft.converters.graft.finished import FinishedGrafts
 from multigraft.converters.graft.frameless import plan_without_frames
+from multigraft.converters.graft.from_device import grafts_of
 from multigraft.converters.graft.plan import BYTES_PER_WEIGHT, Limits, Outcome, Plan, explain, plan
+from multigraft.converters.graft.propose import MIN_CKA, propose
 from multigraft.converters.graft.search import SMALL_MACS, SearchOptions
 from multigraft.converters.importer import load_task
 from multigraft.converters.multitask import MultiTaskModel
@@ -30,7 +34,8 @@ from multigraft.converters.ranges import MissingRangesError, Range
 from multigraft.converters.representations import SimilarityTable, measure_similarity, union_of
 from multigraft.converters.settings import Settings, TaskSettings
 from multigraft.converters.steps import Steps
-from multigraft.errors import ConfigurationError, InputError
+from multigraft.errors import ConfigurationError, InputError, UsageError
+from multigraft.refit_plan import Refit
 
 SIMILARITY_FRAMES = 512
 LARGE_SIMILARITY_FRAMES = 192
@@ -130,11 +135,14 @@ def graft(
         budget.min_agreement,
         finished,
     )
+    given = {}
+    if settings.refit is not None:
+        given = grafts_of(Refit.open(settings.refit), networks, evidence, options)
     if evidence:
-        outcome = plan(networks, evidence, similarity, limits, options, progress)
+        outcome = plan(networks, evidence, similarity, limits, options, progress, given)
     else:
         report(f"no frames: {settings.statistics} gives similarity and ranges; refit and acceptance need frames")
-        outcome = plan_without_frames(networks, similarity, limits, settings.graft.share)
+        outcome = plan_without_frames(networks, similarity, limits, settings.graft.share, given)
     chosen = outcome.chosen
     if settings.graft.refine == "distill" and chosen.grafts:
         from multigraft.converters.graft.distill import distill_plan
@@ -149,7 +157,45 @@ def graft(
     }
     if field is not None:
         provenance["statistics"] = field.provenance()
+    if settings.refit is not None:
+        provenance["refit"] = {"sha256": files.sha256_of(settings.refit.read_bytes())}
     return Grafted(networks, evidence, similarity, outcome, assemble(networks, chosen, provenance), field)
+
+
+def plan_refit(
+    settings: Settings, load_frames: LoadFrames, work_dir: Path, report: Report = silent
+) -> tuple[Bundle, tuple[Join, ...]]:
+    """The refit bundle for a device, and where it shares.
+
+    With frames, share points are those that :func:`graft` chooses; with statistics alone, the deepest alike ones.
+
+    Args:
+        settings: As read from multigraft.toml.
+        load_frames: Opens a frame source.
+        work_dir: An existing folder for intermediate files.
+        report: Takes a line for each step.
+
+    Raises:
+        UsageError: Nothing is to be refitted.
+        MultigraftError: As :func:`graft`.
+    """
+    joins: tuple[Join, ...]
+    if any(settings.frames_of(task) for task in settings.tasks):
+        grafted = graft(settings, load_frames, report)
+        networks, message = grafted.networks, grafted.outcome.message
+        chosen = [c.join for c in grafted.outcome.chosen.grafts.values()]
+        joins = tuple(j for j in chosen if j.method not in ("exact", "raw"))
+    else:
+        assert settings.statistics is not None, "checked by the settings"
+        field = Field.open(settings.statistics)
+        networks = tuple(_load(task, settings, report) for task in settings.tasks)
+        joins = propose(networks, field_similarity(field.statistics, networks), settings.graft.share)
+        message = f"no cut points have a CKA of {MIN_CKA:g}"
+    if not joins:
+        raise UsageError(f"there is nothing to refit: {message}", "name a layer with --share TASK=LAYER")
+    tolerances = {t.name: t.tolerance for t in settings.tasks}
+    name = f"{settings.bundle.name}-refit"
+    return make_refit_bundle(networks, joins, name, work_dir, report, tolerances=tolerances), joins
 
 
 def build(

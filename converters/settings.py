@@ -264,6 +264,11 @@ class Settings:
         file("a .mgstats file that exists", (".mgstats",)),
         default=None,
     )
+    refit: Path | None = key(
+        "Layers refitted on a device (multigraft calibrate graft); their tasks take that graft or none.",
+        file("a .mgrefit file that exists", (".mgrefit",)),
+        default=None,
+    )
     bundle: BundleSettings = key("", table(BundleSettings), default_factory=BundleSettings)
     budget: Budget = key("", table(Budget), default_factory=Budget)
     graft: GraftSettings = key("", table(GraftSettings), default_factory=GraftSettings)

@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 
 from multigraft.converters.graft.candidate import Candidate, Join, Method, costed, make_tail
 from multigraft.converters.graft.lineage import Lineage, lineage
-from multigraft.converters.graft.plan import UNSHARED, Limits, Outcome, Plan
-from multigraft.converters.graft.search import Similarity, choose_donor
+from multigraft.converters.graft.plan import UNSHARED, Limits, Outcome, Plan, next_donor
+from multigraft.converters.graft.search import Similarity
 from multigraft.converters.network import CutPoint, Network
 from multigraft.errors import ConfigurationError
 
@@ -38,28 +38,29 @@ def plan_without_frames(
         ConfigurationError: A layer that was asked for cannot be shared without frames, or the plan exceeds a budget.
     """
     given = given or {}
+    below = {t: c for t, c in given.items() if t not in share and not _keeps(c, limits)}
+    given = {t: c for t, c in given.items() if t not in below}
     chosen = Plan({}, sum(n.weights for n in networks), sum(n.macs for n in networks))
-    front, evaluated, donors = [chosen], [], []
-    left = [n for n in networks if n.name not in given]
-    wanted_donors = list(dict.fromkeys(c.join.donor for c in given.values()))
-    while len(left) > 1 or wanted_donors:
-        free = [n for n in left if share.get(n.name, UNSHARED) == UNSHARED] or left
-        donor = choose_donor([n for n in free if n.name in wanted_donors] or free, similarity)
-        wanted_donors = [name for name in wanted_donors if name != donor.name]
+    nothing, evaluated, donors = chosen, list(below.values()), []
+    left = list(networks)
+    while len(left) > 1:
+        donor = next_donor(left, similarity, share, given)
         donors.append(donor.name)
-        for target in networks:
+        for target in left:
             graft = given.get(target.name)
-            if graft is None and target in left:
+            if graft is None and target.name not in below:
                 graft = _graft(donor, target, similarity, share.get(target.name))
-            if graft is None or graft.join.donor != donor.name or target.name in chosen.grafts:
-                continue
-            chosen = chosen.with_graft(target, graft)
-            evaluated.append(graft)
-            front.append(chosen)
+            if graft is not None and graft.join.donor == donor.name:
+                chosen = chosen.with_graft(target, graft)
+                evaluated.append(graft)
         left = [n for n in left if n is not donor and n.name not in chosen.grafts]
     limits.check(chosen)
-    front = sorted([p for p in front if p is chosen or not p.grafts], key=lambda p: (-p.weights, -p.macs))
-    return Outcome(chosen, tuple(front), tuple(evaluated), tuple(donors), _explain(chosen), limits)
+    front = (nothing, chosen) if chosen.grafts else (nothing,)
+    return Outcome(chosen, front, tuple(evaluated), tuple(donors), _explain(chosen, below, limits), limits)
+
+
+def _keeps(graft: Candidate, limits: Limits) -> bool:
+    return graft.agreement is not None and graft.agreement.lower_bound >= limits.min_agreement
 
 
 def _graft(donor: Network, target: Network, similarity: Similarity, wanted: str | None) -> Candidate | None:
@@ -92,9 +93,14 @@ def _asked(line: Lineage, point: CutPoint) -> tuple[CutPoint, CutPoint, Method] 
     return None
 
 
-def _explain(chosen: Plan) -> str:
+def _explain(chosen: Plan, below: Mapping[str, Candidate], limits: Limits) -> str:
     if not chosen.grafts:
-        return "nothing shared: without frames no layer can be refitted, and no weights are equal"
-    if chosen.is_measured:
-        return f"refitted and measured on a device: {chosen.describe()}"
-    return f"without frames, agreement not measured: {chosen.describe()}"
+        found = "nothing shared: without frames no layer can be refitted, and no weights are equal"
+    elif chosen.is_measured:
+        found = f"refitted and measured on a device: {chosen.describe()}"
+    else:
+        found = f"without frames, agreement not all measured: {chosen.describe()}"
+    for task, graft in below.items():
+        shown = "no agreement" if graft.agreement is None else f"a bound of {graft.agreement.lower_bound:.3f}"
+        found += f"; {task} is left unshared, its refit shows {shown} and {limits.min_agreement:g} is asked for"
+    return found

@@ -154,11 +154,12 @@ def plan(
     limits: Limits,
     options: SearchOptions,
     progress: Progress | None = None,
+    given: Mapping[str, Candidate] | None = None,
 ) -> Outcome:
     """Search donors and share points and pick by the budget.
 
     The donor is the network the others resemble most. Networks the budget leaves unshared may form a group of their own
-    with a donor of their own.
+    with a donor of their own. A task of ``given`` takes that graft or none.
 
     Raises:
         ConfigurationError: The budgets contradict each other on these networks and frames.
@@ -166,17 +167,20 @@ def plan(
     nothing = Plan({}, sum(n.weights for n in networks), sum(n.macs for n in networks))
     chosen, front, evaluated, donors = nothing, [nothing], [], []
     left = list(networks)
-    share = options.share or {}
+    share, given = options.share or {}, given or {}
     while len(left) > 1:
-        donor = choose_donor([n for n in left if share.get(n.name, UNSHARED) == UNSHARED] or left, similarity)
+        donor = next_donor(left, similarity, share, given)
         donors.append(donor.name)
         round_front = [chosen]
         for target in left:
             if target is donor or share.get(target.name) == UNSHARED:
                 continue
-            found = list(candidates(donor, target, evidence[target.name], similarity, options, progress))
+            if (ready := given.get(target.name)) is not None:
+                found = [ready] if ready.join.donor == donor.name else []
+            else:
+                found = list(candidates(donor, target, evidence[target.name], similarity, options, progress))
             evaluated += found
-            forced = target.name in share
+            forced = target.name in share and bool(found)
             if forced:
                 found = [max(found, key=lambda c: c.agreement.value if c.agreement else 0.0)]
             grown = [p.with_graft(target, c) for p in round_front for c in found]
@@ -189,6 +193,15 @@ def plan(
     limits.check(chosen)
     front.sort(key=lambda p: (-p.weights, -p.macs))
     return Outcome(chosen, tuple(front), tuple(evaluated), tuple(donors), explain(chosen, evaluated, limits), limits)
+
+
+def next_donor(
+    left: Sequence[Network], similarity: Similarity, share: Mapping[str, str], given: Mapping[str, Candidate]
+) -> Network:
+    """The next network that others are tried on: a donor of given grafts first."""
+    free = [n for n in left if share.get(n.name, UNSHARED) == UNSHARED and n.name not in given] or list(left)
+    wanted = {c.join.donor for name, c in given.items() if any(n.name == name for n in left)}
+    return choose_donor([n for n in free if n.name in wanted] or free, similarity)
 
 
 def _pareto(plans: Sequence[Plan]) -> list[Plan]:

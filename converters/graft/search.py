@@ -85,7 +85,7 @@ def candidates(
     """
     line = lineage(donor, target)
     forced = (options.share or {}).get(target.name)
-    joins = list(_joins(donor, target, line, similarity, forced))
+    joins = list(joins_of(donor, target, line, similarity, forced))
     if forced is not None and not joins:
         raise ConfigurationError(
             f"task {target.name!r} cannot share up to layer {forced!r} of {donor.name!r}: no representation of it fits",
@@ -129,9 +129,11 @@ def _evaluate(
     return options.finished.graft(join, (donor, target), (evidence.fit, evidence.accept), decisive, how)
 
 
-def _joins(
+def joins_of(
     donor: Network, target: Network, line: Lineage, similarity: Similarity, forced: str | None
 ) -> Iterator[Join]:
+    """Ways to graft ``target`` onto ``donor``, from shallow to deep; at the donor's layer ``forced`` alone if given."""
+
     def join(d: CutPoint, t: CutPoint, method: Method, relation: Relation) -> Join:
         return Join(donor.name, target.name, d, t, method, relation, similarity(d.name, t.name))
 

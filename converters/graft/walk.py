@@ -53,7 +53,10 @@ def walk(join: Join, target: Network) -> Walk:
         # Small and all different; they are replaced before anything reads what they give.
         start = np.random.default_rng(0).normal(size=shape) / math.sqrt(math.prod(shape[1:]) or 1)
         layer = NOW + draft.node.output[0] if draft.after else cut
-        constants |= {f"{layer}/1": start.astype(np.float32), f"{layer}/2": np.zeros(_outputs(draft.node, shape))}
+        constants |= {
+            f"{layer}/1": start.astype(np.float32),
+            f"{layer}/2": np.zeros(_outputs(draft.node, shape), np.float32),
+        }
         renamed = {draft.weight: f"{layer}/1", draft.bias: f"{layer}/2"}
         renamed |= {o: NOW + o for n in draft.nodes for o in n.output}
         nodes += [_renamed(n, renamed) for n in draft.nodes]

@@ -30,6 +30,7 @@ def add_settings_arguments(parser: argparse.ArgumentParser) -> None:
         help="statistics collected on a device (.mgstats): similarity and int8 ranges come from them; refit and "
         "acceptance need frames too",
     )
+    parser.add_argument("--refit", metavar="FILE", help="layers refitted on a device (.mgrefit)")
     parser.add_argument(
         "--share",
         action="append",
@@ -52,6 +53,8 @@ def read_settings(options: argparse.Namespace) -> Settings:
     settings = Settings.read(options.settings)
     if options.statistics is not None:
         settings = dataclasses.replace(settings, statistics=Path(options.statistics))
+    if options.refit is not None:
+        settings = dataclasses.replace(settings, refit=Path(options.refit))
     if options.frames is not None:
         tasks = tuple(dataclasses.replace(task, frames=None) for task in settings.tasks)
         settings = dataclasses.replace(settings, tasks=tasks, frames=Path(options.frames))

@@ -100,3 +100,32 @@ def test_prepare_collect_combine_report_build_validate(project, capsys):
     low, high = ranges["first/logits"]
     assert alone.tensor("first/logits").scale == pytest.approx((high - low) / 255, rel=1e-3)
     run("calibrate", "validate", "alone.graft", *validate[3:])
+
+
+def test_layers_refitted_on_the_device_are_built_at_home(project, capsys):
+    def run(*argv: str) -> None:
+        assert main(list(argv)) == 0, capsys.readouterr().err
+
+    run("calibrate", "prepare", "multigraft.toml", "-o", "taps.graft")
+    run("calibrate", "collect", "taps.graft", "--source", "site-7.npy", "-o", "fleet.mgstats")
+    run("calibrate", "plan", "no-frames.toml", "--share", "second=block", "-o", "refit.graft")
+    capsys.readouterr()
+    run("calibrate", "graft", "refit.graft", "--source", "site-8.npy", "--frames", "200", "-o", "a.mgrefit", "--json")
+    done = json.loads(capsys.readouterr().out.splitlines()[-1])
+    measured = done["grafts"][0]["agreement"]
+    assert done["grafts"][0]["frames"] == 200 and measured["frames"] == 200 and measured["value"] > 0.9
+    run("build", "no-frames.toml", "--refit", "a.mgrefit", "-o", "home.graft")
+    built = Bundle.open("home.graft").manifest
+    task = built.task("second")
+    # second is a relative of first: the refit stands in for sharing its layers raw, with the device's own figure.
+    assert (task.share_point, task.fidelity["method"]) == ("block", "refit")
+    assert task.fidelity["grafted_agreement"] == measured
+    assert built.provenance["refit"]["sha256"] == sha256_of(Path("a.mgrefit").read_bytes())
+    strict = Path("no-frames.toml").read_text().replace("min_agreement = 0.9", "min_agreement = 0.999")
+    Path("strict.toml").write_text(strict)
+    run("graft", "strict.toml", "--refit", "a.mgrefit", "-o", "strict.onnx")
+    assert "nothing shared" in (out := capsys.readouterr().out) and "second is left unshared, its refit shows" in out
+    run("graft", "multigraft.toml", "--refit", "a.mgrefit", "--json", "-o", "home.onnx")
+    found = json.loads(capsys.readouterr().out)["evaluated"]
+    # With frames the same weights are judged again at home, on the held-out ones.
+    assert [(e["task"], e["method"], e["agreement"]["frames"]) for e in found] == [("second", "refit", 200)]
