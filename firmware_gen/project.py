@@ -78,6 +78,7 @@ class Project:
         plan: Where tensors and scratch lie in the arena.
         constant_bytes: Weights and tables in flash.
         regions: Memories the arena lies in, only those that are used.
+        variable_bytes: RAM of what is kept between inferences, beside the arena.
     """
 
     name: str
@@ -91,6 +92,7 @@ class Project:
     lifetimes: Mapping[str, tuple[int, int, int]] = field(default_factory=dict)
     constant_bytes: int = 0
     regions: tuple[ProjectRegion, ...] = ()
+    variable_bytes: int = 0
 
     @property
     def arena_bytes(self) -> int:
