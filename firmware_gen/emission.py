@@ -212,7 +212,8 @@ def _interface(
 
 
 _DECLARATIONS = """
-/* int8, NHWC: real = scale * (stored - zero_point). The data lies in the arena: a run destroys the inputs. */
+/* int8, NHWC: real = scale * (stored - zero_point). Where scale is 0, data are float32 values, aligned to 4 bytes. The
+   data lies in the arena: a run destroys the inputs. */
 typedef struct {
     const char *name;
     int8_t *data;

@@ -54,6 +54,8 @@ def generate(
     program = load(model, name)
     check(program)
     program = prune(fold_padding(program))
+    variable_bytes = sum(v.nbytes for v in program.variables.values())
+    spaces = [replace(s, size=s.size - (0 if k else variable_bytes)) for k, s in enumerate(spaces)]
     steps = [_placed(step, core) for step in program.steps]
     steps = read_in_place(steps, {t.name for t in program.outputs})
     places = _resolve_views(steps)
@@ -74,11 +76,11 @@ def check(program: Program) -> None:
     """Refuse what the generator cannot do, all of it in one message.
 
     Raises:
-        InputError: Inputs or outputs are not int8.
+        InputError: Inputs or outputs are not int8, nor float32 that is quantised first or dequantised last.
         UnsupportedOperatorError: An operator has no kernel or breaks a constraint of it.
     """
     for tensor in (*program.inputs, *program.outputs):
-        if tensor.dtype != "int8":
+        if tensor.dtype != "int8" and not _converted(program, tensor):
             raise InputError(
                 f"the model's {tensor.name!r} is {tensor.dtype}, not int8",
                 "quantise the model to int8 with int8 inputs and outputs",
@@ -95,6 +97,13 @@ def check(program: Program) -> None:
         raise UnsupportedOperatorError(
             f"{problems[0]}{more}", "see `multigraft firmware ops` for what is supported and convert the model again"
         )
+
+
+def _converted(program: Program, tensor: Tensor) -> bool:
+    """A float32 input that only QUANTIZE reads, or a float32 output that DEQUANTIZE writes."""
+    readers = {s.node.name for s in program.steps if tensor.name in [t.name for t in s.node.inputs if t is not None]}
+    writers = {s.node.name for s in program.steps if tensor.name in [t.name for t in s.node.outputs]}
+    return tensor.dtype == "float32" and (readers or {"QUANTIZE"}) == {"QUANTIZE"} and writers <= {"DEQUANTIZE"}
 
 
 def _placed(step: Step, core: CoreFeatures) -> Placed:
@@ -189,11 +198,11 @@ def _project(
     spaces: Sequence[Space],
 ) -> Project:
     def port(tensor: Tensor) -> Port:
-        assert tensor.quant is not None
         place = places.get(tensor.name, tensor.name)
-        scale, zero_point = tensor.quant.scales[0], tensor.quant.zero_points[0]
+        held = tensor.quant if tensor.dtype == "int8" else None
+        scale, zero_point = (held.scales[0], held.zero_points[0]) if held else (0.0, 0)
         where = (arena.offsets[place], tensor.stored_bytes, arena.regions.get(place, 0))
-        return Port(tensor.name, tensor.shape, scale, zero_point, *where)
+        return Port(tensor.name, tensor.shape, scale, zero_point, *where, tensor.dtype)
 
     outputs = tuple(port(t) for t in program.outputs)
     names = [o.name for o in outputs]

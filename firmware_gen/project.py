@@ -22,7 +22,7 @@ from multigraft.firmware_gen.planner import Plan
 
 @dataclass(frozen=True)
 class Port:
-    """An input or output of the model: int8, NHWC, ``real = scale * (stored - zero_point)``."""
+    """An input or output of the model: int8, NHWC, ``real = scale * (stored - zero_point)``; or float32, scale 0."""
 
     name: str
     shape: tuple[int, ...]
@@ -31,6 +31,7 @@ class Port:
     offset: int
     size: int
     region: int = 0
+    dtype: str = "int8"
 
 
 @dataclass(frozen=True)

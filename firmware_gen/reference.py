@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from multigraft.firmware_gen.operators import OPERATORS
 from multigraft.firmware_gen.program import Program
+from multigraft.graph import Tensor
 
 Array = npt.NDArray[Any]
 
@@ -19,10 +20,10 @@ def evaluate(program: Program, inputs: Mapping[str, Array]) -> dict[str, Array]:
 
     Args:
         program: What :func:`multigraft.firmware_gen.program.load` gave and the generator accepted.
-        inputs: Stored int8 inputs by tensor name, of the tensors' shapes.
+        inputs: Stored inputs by tensor name, of the tensors' shapes and dtypes.
 
     Returns:
-        int8 outputs by tensor name.
+        Stored outputs by tensor name.
     """
     return evaluate_sequence(program, [inputs])[0]
 
@@ -44,12 +45,21 @@ def _evaluate(program: Program, inputs: Mapping[str, Array], variables: dict[str
 
 
 def golden_vectors(program: Program, cases: int = 8, seed: int = 0) -> tuple[dict[str, Array], dict[str, Array]]:
-    """Random inputs, extremes among them, and their outputs, by tensor name, first axis = case, in running order."""
+    """Random stored inputs, extremes among them, and their outputs, by tensor name; first axis = case, in order."""
     random = np.random.default_rng(seed)
-    inputs = {t.name: random.integers(-128, 128, (cases, *t.shape)).astype(np.int8) for t in program.inputs}
-    for case, value in zip(range(cases), (-128, 127), strict=False):
-        for array in inputs.values():
-            array[case] = value
+    inputs = {}
+    for tensor in program.inputs:
+        stored = random.integers(-128, 128, (cases, *tensor.shape))
+        for case, value in zip(range(cases), (-128, 127), strict=False):
+            stored[case] = value
+        inputs[tensor.name] = stored.astype(np.int8) if tensor.dtype == "int8" else _real(program, tensor, stored)
     frames = [{name: array[case] for name, array in inputs.items()} for case in range(cases)]
     rows = evaluate_sequence(program, frames)
     return inputs, {t.name: np.stack([row[t.name] for row in rows]) for t in program.outputs}
+
+
+def _real(program: Program, tensor: Tensor, stored: Array) -> Array:
+    """float32 inputs that QUANTIZE turns into about these values."""
+    quants = [s.node.outputs[0].quant for s in program.steps if tensor.name in [t.name for t in s.node.inputs if t]]
+    scale, zero_point = (q.scales[0], q.zero_points[0]) if quants and (q := quants[0]) else (1.0, 0)
+    return np.asarray((stored - zero_point) * 1.01 * scale, np.float32)

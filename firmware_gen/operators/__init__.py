@@ -9,11 +9,13 @@ from multigraft.firmware_gen.operators.call_once import CallOnce
 from multigraft.firmware_gen.operators.concatenation import Concatenation
 from multigraft.firmware_gen.operators.conv import Conv
 from multigraft.firmware_gen.operators.depthwise import Depthwise
+from multigraft.firmware_gen.operators.dequantize import Dequantize
 from multigraft.firmware_gen.operators.fully_connected import FullyConnected
 from multigraft.firmware_gen.operators.mean import Mean
 from multigraft.firmware_gen.operators.mul import Mul
 from multigraft.firmware_gen.operators.pad import Pad
 from multigraft.firmware_gen.operators.pool import AveragePool, MaxPool
+from multigraft.firmware_gen.operators.quantize import Quantize
 from multigraft.firmware_gen.operators.read_variable import ReadVariable
 from multigraft.firmware_gen.operators.reshape import Reshape
 from multigraft.firmware_gen.operators.resize_nearest import ResizeNearest
@@ -32,11 +34,13 @@ _ALL: tuple[Operator, ...] = (
     Concatenation(),
     Conv(),
     Depthwise(),
+    Dequantize(),
     FullyConnected(),
     MaxPool(),
     Mean(),
     Mul(),
     Pad(),
+    Quantize(),
     ReadVariable(),
     Reshape(),
     ResizeNearest(),

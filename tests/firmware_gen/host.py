@@ -57,10 +57,13 @@ def run_host(
     data = b"".join(words[case].tobytes() + b"".join(i[case].tobytes() for i in inputs) for case in range(cases))
     done = subprocess.run([str(program)], input=data, capture_output=True, check=False)
     assert done.returncode == 0, done.stderr.decode()[:4000]
-    rows = np.frombuffer(done.stdout, np.int8).reshape(cases, -1)
+    rows = np.frombuffer(done.stdout, np.uint8).reshape(cases, -1)
     ends = np.cumsum([o.size for o in project.outputs])
     parts = np.split(rows, ends[:-1], axis=1)
-    return {o.name: p.reshape(cases, *o.shape) for o, p in zip(project.outputs, parts, strict=True)}
+    return {
+        o.name: np.ascontiguousarray(p).view(o.dtype).reshape(cases, *o.shape)
+        for o, p in zip(project.outputs, parts, strict=True)
+    }
 
 
 def interpreter(model: bytes):

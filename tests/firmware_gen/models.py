@@ -9,7 +9,7 @@ import numpy as np
 from multigraft import tflite_file
 from multigraft.graph import Graph, Model, Op, OptionValue, Quant, Signature, Tensor
 
-VERSIONS = {"RESHAPE": 1, "TRANSPOSE_CONV": 3, "READ_VARIABLE": 1}
+VERSIONS = {"RESHAPE": 1, "TRANSPOSE_CONV": 3, "READ_VARIABLE": 1, "QUANTIZE": 1}
 """Operator versions that tflite-runtime 2.14 registers, where 2 is not one."""
 
 
@@ -137,6 +137,15 @@ def residual(seed: int = 0, size: int = 12) -> bytes:
     x = b.dense("logits", x, 7)
     b.plain("SOFTMAX", "answer", [x], activation("", (1, 7), 1 / 256), beta=1.0)
     return b.model(["image"], ["answer"])
+
+
+def real_valued() -> bytes:
+    """float32 in and out, quantised between."""
+    b = Builder(4)
+    b.add(Tensor("real", (1, 8, 8, 3)))
+    image = b.plain("QUANTIZE", "image", ["real"], activation("", (1, 8, 8, 3), 1 / 64, -5))
+    x = b.conv("features", image, 6, stride=2, fused="NONE", zero_point=3)
+    return b.model(["real"], [b.plain("DEQUANTIZE", "answer", [x], Tensor("", b.tensors[x].shape))])
 
 
 def two_heads() -> tuple[bytes, dict[str, bytes]]:
