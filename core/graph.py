@@ -59,6 +59,8 @@ class Tensor:
     def stored_bytes(self) -> int:
         """Bytes this tensor takes in memory or in the file."""
         elements = int(np.prod(self.shape, dtype=np.int64))
+        if self.dtype == "resource":
+            return 0  # the handle of a variable
         if self.dtype == "int4":
             return (elements + 1) // 2
         return elements * np.dtype(self.dtype).itemsize

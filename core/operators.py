@@ -191,6 +191,7 @@ TENSOR_TYPES: dict[str, int] = {
     "int8": 9,
     "float64": 10,
     "uint64": 12,
+    "resource": 13,
     "uint32": 15,
     "uint16": 16,
     "int4": 17,

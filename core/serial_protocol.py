@@ -44,6 +44,7 @@ class Kind(enum.IntEnum):
     RESET_REASON = 0x09
     RESET = 0x0A
     PROFILE = 0x0B
+    FORGET = 0x0C
     UPDATE_BEGIN = 0x10
     UPDATE_WRITE = 0x11
     UPDATE_COMMIT = 0x12
@@ -133,6 +134,8 @@ FLAG_UPDATE = 1
 """The device takes updates into its second slot."""
 FLAG_PROFILE = 2
 """The device measures every step of the model."""
+FLAG_VARIABLES = 4
+"""The model keeps variables between inferences, which FORGET sets to their initial values."""
 
 
 @dataclass(frozen=True)
@@ -234,6 +237,7 @@ def c_header() -> str:
         f"#define MG_REPLY {REPLY}u",
         f"#define MG_FLAG_UPDATE {FLAG_UPDATE}u",
         f"#define MG_FLAG_PROFILE {FLAG_PROFILE}u",
+        f"#define MG_FLAG_VARIABLES {FLAG_VARIABLES}u",
     ]
     tables: tuple[tuple[str, type[enum.IntEnum]], ...] = (
         ("KIND", Kind),

@@ -55,6 +55,7 @@ class TargetInfo:
     clock_hz: int
     takes_updates: bool
     measures_steps: bool
+    keeps_variables: bool
     inputs: tuple[TargetTensor, ...]
     outputs: tuple[TargetTensor, ...]
     tasks: dict[str, tuple[int, ...]]
@@ -218,6 +219,11 @@ class Target:
         self._request(Kind.RESET)
         self.info = self._describe()
 
+    def forget(self) -> None:
+        """Set what the model keeps between inferences to its initial values; without variables, nothing happens."""
+        if self.info.keeps_variables:
+            self._request(Kind.FORGET)
+
     def update(self, image: bytes, progress: Callable[[int, int], None] = lambda done, total: None) -> int:
         """Write ``image`` into the slot that is not running; the device runs it from its next start on.
 
@@ -251,6 +257,7 @@ class Target:
             clock_hz,
             bool(flags & protocol.FLAG_UPDATE),
             bool(flags & protocol.FLAG_PROFILE),
+            bool(flags & protocol.FLAG_VARIABLES),
             tuple(self._tensor(Described.INPUT, number) for number in range(inputs)),
             tuple(self._tensor(Described.OUTPUT, number) for number in range(outputs)),
             dict(self._task(number) for number in range(tasks)),

@@ -93,7 +93,7 @@ def app_model_of(project: Project, digest: str, name: str | None = None) -> AppM
     """What the applications have to know of a generated project."""
 
     def tensors(ports: Sequence[Port]) -> tuple[AppTensor, ...]:
-        return tuple(AppTensor(p.name, "int8", p.shape, p.scale, p.zero_point) for p in ports)
+        return tuple(AppTensor(p.name, p.dtype, p.shape, p.scale, p.zero_point) for p in ports)
 
     return AppModel(
         name or project.name,

@@ -18,6 +18,7 @@ from multigraft.firmware_gen.project import Port, Project, ProjectRegion, Projec
 from multigraft.firmware_gen.pruning import prune
 from multigraft.firmware_gen.regions import Space, spread
 from multigraft.firmware_gen.streaming import stream
+from multigraft.firmware_gen.variables import read_in_place
 from multigraft.graph import Graph, Tensor
 from multigraft.macs import op_macs
 
@@ -53,7 +54,10 @@ def generate(
     program = load(model, name)
     check(program)
     program = prune(fold_padding(program))
+    variable_bytes = sum(v.nbytes for v in program.variables.values())
+    spaces = [replace(s, size=s.size - (0 if k else variable_bytes)) for k, s in enumerate(spaces)]
     steps = [_placed(step, core) for step in program.steps]
+    steps = read_in_place(steps, {t.name for t in program.outputs})
     places = _resolve_views(steps)
     steps = [
         Placed(s.step, s.kernel, tuple(places.get(n, n) for n in s.reads), tuple(places.get(n, n) for n in s.writes))
@@ -72,11 +76,11 @@ def check(program: Program) -> None:
     """Refuse what the generator cannot do, all of it in one message.
 
     Raises:
-        InputError: Inputs or outputs are not int8.
+        InputError: Inputs or outputs are not int8, nor float32 that is quantised first or dequantised last.
         UnsupportedOperatorError: An operator has no kernel or breaks a constraint of it.
     """
     for tensor in (*program.inputs, *program.outputs):
-        if tensor.dtype != "int8":
+        if tensor.dtype != "int8" and not _converted(program, tensor):
             raise InputError(
                 f"the model's {tensor.name!r} is {tensor.dtype}, not int8",
                 "quantise the model to int8 with int8 inputs and outputs",
@@ -95,6 +99,13 @@ def check(program: Program) -> None:
         )
 
 
+def _converted(program: Program, tensor: Tensor) -> bool:
+    """A float32 input that only QUANTIZE reads, or a float32 output that DEQUANTIZE writes."""
+    readers = {s.node.name for s in program.steps if tensor.name in [t.name for t in s.node.inputs if t is not None]}
+    writers = {s.node.name for s in program.steps if tensor.name in [t.name for t in s.node.outputs]}
+    return tensor.dtype == "float32" and (readers or {"QUANTIZE"}) == {"QUANTIZE"} and writers <= {"DEQUANTIZE"}
+
+
 def _placed(step: Step, core: CoreFeatures) -> Placed:
     node = step.node
     kernel = replace(OPERATORS[node.name].lower(node, core), macs=_macs(node))
@@ -106,7 +117,7 @@ def _resolve_views(steps: Sequence[Placed]) -> dict[str, str]:
     """Tensor to the buffer it lies in, for those that lie in another's."""
     places: dict[str, str] = {}
     for s in steps:
-        if s.kernel.view:
+        if s.kernel.view and s.reads:
             places[s.writes[0]] = places.get(s.reads[0], s.reads[0])
     return places
 
@@ -143,6 +154,8 @@ def _buffers(program: Program, steps: Sequence[Placed], places: dict[str, str]) 
     last: dict[str, int] = {}
 
     def touch(tensor: Tensor, place: str, index: int) -> None:
+        if place in program.variables:
+            return
         sizes[place] = max(sizes.get(place, 0), tensor.stored_bytes)
         first[place] = min(first.get(place, index), index)
         last[place] = max(last.get(place, index), index)
@@ -165,7 +178,7 @@ def _buffers(program: Program, steps: Sequence[Placed], places: dict[str, str]) 
     for index, s in enumerate(steps):
         for position, overlap in s.kernel.overlaps.items():
             source = s.reads[position]
-            dies = last[source] == index and s.reads.count(source) == 1
+            dies = last.get(source) == index and s.reads.count(source) == 1
             if dies and source not in s.writes and first[s.writes[0]] == index:
                 sharings.append(Sharing(s.writes[0], source, overlap.distance))
     return buffers, sharings
@@ -185,11 +198,11 @@ def _project(
     spaces: Sequence[Space],
 ) -> Project:
     def port(tensor: Tensor) -> Port:
-        assert tensor.quant is not None
         place = places.get(tensor.name, tensor.name)
-        scale, zero_point = tensor.quant.scales[0], tensor.quant.zero_points[0]
+        held = tensor.quant if tensor.dtype == "int8" else None
+        scale, zero_point = (held.scales[0], held.zero_points[0]) if held else (0.0, 0)
         where = (arena.offsets[place], tensor.stored_bytes, arena.regions.get(place, 0))
-        return Port(tensor.name, tensor.shape, scale, zero_point, *where)
+        return Port(tensor.name, tensor.shape, scale, zero_point, *where, tensor.dtype)
 
     outputs = tuple(port(t) for t in program.outputs)
     names = [o.name for o in outputs]
@@ -206,10 +219,21 @@ def _project(
     regions = tuple(
         ProjectRegion(s.name, share, s.size, s.section) for s, share in zip(spaces, shares, strict=False) if share
     ) or (ProjectRegion("RAM", arena.size, None, ""),)
-    files, constant_bytes = c_files(program.name, steps, arena, inputs, outputs, tasks, spaces)
+    files, constant_bytes = c_files(program.name, steps, arena, inputs, outputs, tasks, spaces, program.variables)
     lifetimes = {b.name: (b.size, b.first, b.last) for b in _buffers(program, steps, places)[0]}
     return Project(
-        program.name, core, files, inputs, outputs, tasks, reports, arena, lifetimes, constant_bytes, regions
+        program.name,
+        core,
+        files,
+        inputs,
+        outputs,
+        tasks,
+        reports,
+        arena,
+        lifetimes,
+        constant_bytes,
+        regions,
+        sum(v.nbytes for v in program.variables.values()),
     )
 
 
@@ -220,10 +244,10 @@ def _macs(node: Node) -> int:
 
 
 def _check_budgets(project: Project, ram_bytes: int | None, flash_bytes: int | None) -> None:
-    if ram_bytes is not None and project.arena_bytes > ram_bytes:
+    needed = project.arena_bytes + project.variable_bytes
+    if ram_bytes is not None and needed > ram_bytes:
         raise UsageError(
-            f"the model needs {project.arena_bytes} bytes of RAM, {project.arena_bytes - ram_bytes} more than there"
-            " are",
+            f"the model needs {needed} bytes of RAM, {needed - ram_bytes} more than there are",
             "choose a smaller network or a board with more RAM",
         )
     if flash_bytes is not None and project.constant_bytes > flash_bytes:

@@ -8,13 +8,19 @@ its task is asked for.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy.typing as npt
 
 from multigraft import tflite_file
 from multigraft.bundle import Bundle
 from multigraft.errors import InputError
+from multigraft.firmware_gen.variables import initial_subgraphs, with_variables
 from multigraft.graph import Graph, Model, Op, Tensor
 from multigraft.manifest import Manifest
+
+Array = npt.NDArray[Any]
 
 MOST_TASKS = 32
 """Tasks are bits of a uint32_t."""
@@ -70,6 +76,8 @@ class Program:
     tasks: tuple[Task, ...]
     steps: tuple[Step, ...]
     tensors: dict[str, Tensor]
+    variables: dict[str, Array] = field(default_factory=dict)
+    """Tensors that outlive an inference, and what they hold at first."""
 
     @property
     def outputs(self) -> tuple[Tensor, ...]:
@@ -94,8 +102,8 @@ def _join(model: Model, manifest: Manifest | None, name: str) -> Program:
         wanted = [Task(t.name, t.outputs) for t in manifest.tasks]
         given = [i.tensor for i in manifest.inputs]
         return _assemble(model, parts, wanted, given, name)
-    if len(model.subgraphs) == 1:
-        graph = model.main
+    if initial_subgraphs(model) | {0} >= set(range(len(model.subgraphs))):
+        graph, variables = with_variables(model, model.main)
         tensors = dict(graph.tensors)
         # The signature's argument name is what users know an output by; converters invent tensor names.
         known = {t: a for s in model.signatures for a, t in s.outputs.items()}
@@ -103,7 +111,7 @@ def _join(model: Model, manifest: Manifest | None, name: str) -> Program:
         if len(tasks) == 1:
             tasks = [Task("main", tasks[0].outputs)]
         nodes = [_node(op, tensors) for op in graph.ops]
-        return _program(name, [tensors[n] for n in graph.inputs], _distinct(tasks), nodes, tensors)
+        return _program(name, [tensors[n] for n in graph.inputs], _distinct(tasks), nodes, tensors, variables)
     if not model.signatures:
         raise InputError("the model has several subgraphs and no signature", "give a bundle or a single network")
     arguments = [(s.name, {a: a for a in s.inputs}, {a: a for a in s.outputs}) for s in model.signatures]
@@ -124,18 +132,21 @@ def _assemble(
     signatures = {s.name: s for s in model.signatures}
     tensors: dict[str, Tensor] = {}
     nodes: list[Node] = []
+    variables: dict[str, Array] = {}
     for part, inputs, outputs in parts:
         if part not in signatures:
             raise InputError(f"the model has no signature {part!r}", "build the bundle again")
         signature = signatures[part]
-        graph = model.subgraphs[signature.subgraph]
+        graph, found = with_variables(model, model.subgraphs[signature.subgraph])
+        variables |= found
         crossing = {signature.inputs[a]: t for a, t in inputs.items()}
         crossing |= {signature.outputs[a]: t for a, t in outputs.items()}
+        crossing |= {n: n for op in graph.ops if op.name == "VAR_HANDLE" for n in op.outputs}
         nodes += _renamed(graph, part, crossing, tensors)
     missing = [n for n in given if n not in tensors]
     if missing:
         raise InputError(f"input {missing[0]!r} is read by no segment", "build the bundle again")
-    return _program(name, [tensors[n] for n in given], tasks, nodes, tensors)
+    return _program(name, [tensors[n] for n in given], tasks, nodes, tensors, variables)
 
 
 def _renamed(graph: Graph, part: str, crossing: dict[str, str], tensors: dict[str, Tensor]) -> list[Node]:
@@ -159,7 +170,12 @@ def _node(op: Op, tensors: dict[str, Tensor]) -> Node:
 
 
 def _program(
-    name: str, inputs: list[Tensor], tasks: list[Task], nodes: list[Node], tensors: dict[str, Tensor]
+    name: str,
+    inputs: list[Tensor],
+    tasks: list[Task],
+    nodes: list[Node],
+    tensors: dict[str, Tensor],
+    variables: dict[str, Array],
 ) -> Program:
     if len(tasks) > MOST_TASKS:
         raise InputError(f"the model has {len(tasks)} tasks and one image takes {MOST_TASKS}", "split the bundle")
@@ -169,6 +185,10 @@ def _program(
                 f"tensor {tensor.name!r} has shape {tensor.shape}, which is not static", "export with static shapes"
             )
     needed = {t.name: 0 for t in tensors.values()}
+    for node in nodes:
+        if node.name in ("CALL_ONCE", "VAR_HANDLE"):
+            # Whichever tasks are asked for, a variable goes on as if it were all of them.
+            needed |= {t.name: (1 << len(tasks)) - 1 for t in node.outputs}
     for bit, task in enumerate(tasks):
         for output in task.outputs:
             needed[output] |= 1 << bit
@@ -182,7 +202,7 @@ def _program(
                 needed[source.name] |= mask
         if mask:
             steps.append(Step(node, mask))
-    return Program(name, tuple(inputs), tuple(tasks), tuple(reversed(steps)), tensors)
+    return Program(name, tuple(inputs), tuple(tasks), tuple(reversed(steps)), tensors, variables)
 
 
 def _short(name: str) -> str:

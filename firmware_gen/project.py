@@ -22,7 +22,7 @@ from multigraft.firmware_gen.planner import Plan
 
 @dataclass(frozen=True)
 class Port:
-    """An input or output of the model: int8, NHWC, ``real = scale * (stored - zero_point)``."""
+    """An input or output of the model: int8, NHWC, ``real = scale * (stored - zero_point)``; or float32, scale 0."""
 
     name: str
     shape: tuple[int, ...]
@@ -31,6 +31,7 @@ class Port:
     offset: int
     size: int
     region: int = 0
+    dtype: str = "int8"
 
 
 @dataclass(frozen=True)
@@ -78,6 +79,7 @@ class Project:
         plan: Where tensors and scratch lie in the arena.
         constant_bytes: Weights and tables in flash.
         regions: Memories the arena lies in, only those that are used.
+        variable_bytes: RAM of what is kept between inferences, beside the arena.
     """
 
     name: str
@@ -91,6 +93,7 @@ class Project:
     lifetimes: Mapping[str, tuple[int, int, int]] = field(default_factory=dict)
     constant_bytes: int = 0
     regions: tuple[ProjectRegion, ...] = ()
+    variable_bytes: int = 0
 
     @property
     def arena_bytes(self) -> int:

@@ -50,7 +50,8 @@ def _droppable(program: Program, known: dict[str, tuple[Array, Array]]) -> dict[
             low, high = known[output.name]
             mask = low == high
             if output.name in fixed or step.node.name not in (*_LINEAR, "DEPTHWISE_CONV_2D", *KEEP_CHANNELS, "RESHAPE"):
-                mask = np.zeros_like(mask)
+                dropped[output.name] = np.zeros_like(mask)
+                continue
             for node in readers.get(output.name, []):
                 mask = mask & _may_lose(node, output, low, dropped)
             dropped[output.name] = mask

@@ -47,9 +47,9 @@ def _squashed(node: Node, tangent: bool) -> Array:
 
 
 class Unary(Int8):
-    """RELU, RELU6, LOGISTIC, TANH and int8 to int8 QUANTIZE."""
+    """RELU, RELU6, LOGISTIC and TANH."""
 
-    names = ("RELU", "RELU6", "RELU_N1_TO_1", "LOGISTIC", "TANH", "QUANTIZE")
+    names: tuple[str, ...] = ("RELU", "RELU6", "RELU_N1_TO_1", "LOGISTIC", "TANH")
     summary = "int8 to int8, a table of 256 bytes in flash"
 
     def constraint_squash(self, node: Node) -> bool:

@@ -133,6 +133,9 @@ static answer do_info(uint8_t *out) {
 #if defined(MODEL_PROFILE)
     flags |= MG_FLAG_PROFILE;
 #endif
+#if defined(MODEL_VARIABLE_BYTES)
+    flags |= MG_FLAG_VARIABLES;
+#endif
     *p++ = MG_VERSION;
     *p++ = (uint8_t)MG_MAX_PAYLOAD;
     *p++ = (uint8_t)(MG_MAX_PAYLOAD >> 8);
@@ -268,6 +271,9 @@ static answer execute(const mg_frame *frame, uint8_t *out) {
 #if defined(MODEL_PROFILE)
         {MG_KIND_PROFILE, 1, 0},
 #endif
+#if defined(MODEL_VARIABLE_BYTES)
+        {MG_KIND_FORGET, 0, 0},
+#endif
 #if defined(APP_UPDATE)
         {MG_KIND_UPDATE_BEGIN, MG_UPDATE_BEGIN_REQUEST_BYTES, 0},
         {MG_KIND_UPDATE_WRITE, MG_UPDATE_WRITE_REQUEST_BYTES, 1},
@@ -309,6 +315,11 @@ static answer execute(const mg_frame *frame, uint8_t *out) {
 #if defined(MODEL_PROFILE)
     case MG_KIND_PROFILE:
         return do_profile(in, out);
+#endif
+#if defined(MODEL_VARIABLE_BYTES)
+    case MG_KIND_FORGET:
+        model_reset();
+        return 0;
 #endif
 #if defined(APP_UPDATE)
     case MG_KIND_UPDATE_BEGIN:

@@ -72,7 +72,7 @@ def wrong_cases(model: bytes, board_name: str, cases: int, folder: Path) -> list
     build_folder(folder, "PROTOCOL=batch")
     inputs = made_inputs(project, cases)
     answers = reference(model, inputs)
-    wanted = np.concatenate([a.reshape(cases, -1).view(np.uint8) for a in answers], axis=1)
+    wanted = np.concatenate([np.ascontiguousarray(a.reshape(cases, -1)).view(np.uint8) for a in answers], axis=1)
     received = b""
     emulated = EmulatedBoard(board, folder / "build/batch/firmware.elf")
     with emulated, serial.Serial(emulated.port, 115200, timeout=_SILENCE_S) as port:

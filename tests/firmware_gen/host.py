@@ -48,18 +48,22 @@ def compile_host(project: Project, folder: Path, *flags: str) -> Path:
 
 
 def run_host(
-    program: Path, project: Project, inputs: list[np.ndarray], mask: int | None = None
+    program: Path, project: Project, inputs: list[np.ndarray], mask: int | list[int] | None = None
 ) -> dict[str, np.ndarray]:
-    """Outputs by name, cases first; ``inputs`` holds one array per model input, cases first."""
+    """Outputs by name, cases first; ``inputs`` holds one array per model input, cases first; ``mask`` may be a list."""
     cases = len(inputs[0])
-    word = np.uint32((1 << len(project.tasks)) - 1 if mask is None else mask).tobytes()
-    data = b"".join(word + b"".join(i[case].tobytes() for i in inputs) for case in range(cases))
+    masks = mask if isinstance(mask, list) else [(1 << len(project.tasks)) - 1 if mask is None else mask] * cases
+    words = np.array(masks, np.uint32)
+    data = b"".join(words[case].tobytes() + b"".join(i[case].tobytes() for i in inputs) for case in range(cases))
     done = subprocess.run([str(program)], input=data, capture_output=True, check=False)
     assert done.returncode == 0, done.stderr.decode()[:4000]
-    rows = np.frombuffer(done.stdout, np.int8).reshape(cases, -1)
+    rows = np.frombuffer(done.stdout, np.uint8).reshape(cases, -1)
     ends = np.cumsum([o.size for o in project.outputs])
     parts = np.split(rows, ends[:-1], axis=1)
-    return {o.name: p.reshape(cases, *o.shape) for o, p in zip(project.outputs, parts, strict=True)}
+    return {
+        o.name: np.ascontiguousarray(p).view(o.dtype).reshape(cases, *o.shape)
+        for o, p in zip(project.outputs, parts, strict=True)
+    }
 
 
 def interpreter(model: bytes):

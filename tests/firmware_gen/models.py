@@ -9,7 +9,7 @@ import numpy as np
 from multigraft import tflite_file
 from multigraft.graph import Graph, Model, Op, OptionValue, Quant, Signature, Tensor
 
-VERSIONS = {"RESHAPE": 1, "TRANSPOSE_CONV": 3}
+VERSIONS = {"RESHAPE": 1, "TRANSPOSE_CONV": 3, "READ_VARIABLE": 1, "QUANTIZE": 1}
 """Operator versions that tflite-runtime 2.14 registers, where 2 is not one."""
 
 
@@ -139,6 +139,15 @@ def residual(seed: int = 0, size: int = 12) -> bytes:
     return b.model(["image"], ["answer"])
 
 
+def real_valued() -> bytes:
+    """float32 in and out, quantised between."""
+    b = Builder(4)
+    b.add(Tensor("real", (1, 8, 8, 3)))
+    image = b.plain("QUANTIZE", "image", ["real"], activation("", (1, 8, 8, 3), 1 / 64, -5))
+    x = b.conv("features", image, 6, stride=2, fused="NONE", zero_point=3)
+    return b.model(["real"], [b.plain("DEQUANTIZE", "answer", [x], Tensor("", b.tensors[x].shape))])
+
+
 def two_heads() -> tuple[bytes, dict[str, bytes]]:
     """A trunk and two heads as three signatures of one file, and each task's network on its own."""
     trunk = Builder(1)
@@ -176,3 +185,34 @@ def streamed() -> bytes:
     x = b.conv("e", b.conv("d", x, 12, stride=2), 8, stride=2)
     x = b.conv("g", b.conv("f", x, 16, padding="VALID"), 3, padding="VALID", kernel=(2, 2))
     return b.model(["in"], [x])
+
+
+def remembering(initial: int | None = 7, seed: int = 3) -> bytes:
+    """A streaming network: a variable holds the last three frames, CALL_ONCE fills it; another holds a running sum."""
+    b = Builder(seed)
+    frame = b.add(activation("frame", (1, 1, 6, 4), 0.03, -7))
+    past = activation("past", (1, 3, 6, 4), 0.03, -7)
+    window = activation("window", (1, 4, 6, 4), 0.03, -7)
+    for variable in ("frames", "sum"):
+        b.add(Tensor(variable, (), "resource"))
+        b.ops.append(Op("VAR_HANDLE", (), (variable,), {"container": "", "shared_name": variable}))
+    b.plain("READ_VARIABLE", "past", ["frames"], past)
+    b.plain("CONCATENATION", "window", ["past", frame], window, axis=1, fused_activation_function="NONE")
+    bounds = [b.add(ints(n, v)) for n, v in (("begin", [0, 1, 0, 0]), ("end", [1, 4, 6, 4]), ("steps", [1, 1, 1, 1]))]
+    masks = {f"{m}_mask": 0 for m in ("begin", "end", "ellipsis", "new_axis", "shrink_axis")}
+    b.plain("STRIDED_SLICE", "kept", ["window", *bounds], past, **masks)
+    b.ops.append(Op("ASSIGN_VARIABLE", ("frames", "kept"), ()))
+    features = b.conv("features", "window", 8, padding="VALID", kernel=(4, 3))
+    shape = b.tensors[features].shape
+    b.plain("READ_VARIABLE", "before", ["sum"], activation("", shape, 0.06, 2))
+    b.plain("ADD", "after", ["before", features], activation("", shape, 0.06, 2), fused_activation_function="NONE")
+    b.ops.append(Op("ASSIGN_VARIABLE", ("sum", "after"), ()))
+    once = Builder()
+    for variable, tensor in (("frames", past), ("sum", b.tensors["before"])):
+        values = b.random.integers(-128, 128, tensor.shape) if initial is None else np.full(tensor.shape, initial)
+        once.add(Tensor(variable, (), "resource"))
+        once.add(replace(tensor, name=f"{variable}/initial", data=values.astype(np.int8)))
+        once.ops.append(Op("VAR_HANDLE", (), (variable,), {"container": "", "shared_name": variable}))
+        once.ops.append(Op("ASSIGN_VARIABLE", (variable, f"{variable}/initial"), ()))
+    b.ops.insert(0, Op("CALL_ONCE", (), (), {"init_subgraph_index": 1}))
+    return tflite_file.write(Model((b.graph("main", ["frame"], [features, "after"]), once.graph("once", [], []))))

@@ -4,17 +4,29 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from multigraft.devices.golden import verify_target
+from multigraft.devices.serial_link import SerialLink
+from multigraft.devices.target import Target
+from multigraft.files import sha256_of
+from multigraft.firmware_gen import generate
+from multigraft.firmware_gen.boards import BOARDS
+from multigraft.firmware_gen.cores import CORES
+from multigraft.firmware_gen.folder import build_folder, write_folder
+from multigraft.firmware_gen.program import load
+from multigraft.firmware_gen.qemu import EmulatedBoard
+from multigraft.firmware_gen.reference import golden_vectors
 from multigraft.firmware_gen.toolchain import APT_PACKAGES
 from tests.firmware_gen import batch
 from tests.firmware_gen.batch import BOARD_OF_CORE, wrong_cases
 from tests.firmware_gen.host import reference
-from tests.firmware_gen.models import Builder, activation, residual, streamed
+from tests.firmware_gen.models import Builder, activation, real_valued, residual, streamed
 
 VECTOR_BOARDS = ("mps2-an386", "mps3-an547")
 """Cortex-M4 with DSP instructions, Cortex-M55 with Helium."""
@@ -114,6 +126,20 @@ def test_small_operators_are_bit_exact_in_vector_instructions(tmp_path: Path) ->
 @pytest.mark.parametrize("board", VECTOR_BOARDS)
 def test_streamed_convolutions_are_bit_exact_in_vector_instructions(board: str, tmp_path: Path) -> None:
     assert wrong_cases(streamed(), board, 40, tmp_path) == []
+
+
+@pytest.mark.parametrize("board", ["mps2-an385", "mps2-an386"])
+def test_real_inputs_and_outputs_need_no_floating_point(board: str, tmp_path: Path) -> None:
+    model, core = real_valued(), CORES[BOARDS[board].core]
+    inputs, outputs = golden_vectors(load(model), 20)
+    np.testing.assert_array_equal(outputs["answer"], reference(model, [inputs["real"]])[0])
+    folder = write_folder(generate(model, core=core), BOARDS[board], sha256_of(model), tmp_path, inputs, outputs)
+    build_folder(tmp_path)
+    with EmulatedBoard(BOARDS[board], folder.image()) as emulated, SerialLink(emulated.port) as link:
+        emulated.resume()
+        assert verify_target(Target(link), inputs, outputs, sha256_of(model)).wrong == ()
+    symbols = subprocess.run(["arm-none-eabi-nm", str(folder.image())], capture_output=True, text=True, check=True)
+    assert "__aeabi_f" not in symbols.stdout
 
 
 if MODELS:

@@ -14,7 +14,7 @@ from multigraft.firmware_gen.operators import OPERATORS
 from multigraft.firmware_gen.program import load
 from multigraft.graph import Quant, Tensor
 from tests.firmware_gen.host import SANITIZERS, compile_host, reference, run_host, stimuli
-from tests.firmware_gen.models import Builder, activation, ints, single
+from tests.firmware_gen.models import Builder, activation, ints, remembering, single
 
 CASES = 60
 
@@ -111,6 +111,17 @@ def transposed(stride: int, padding: str, out: tuple[int, int], bias: bool) -> b
     return b.model(["in"], ["out"])
 
 
+def floats(shape: tuple[int, ...], seed: int) -> np.ndarray:
+    """float32 of all sizes below 2^31 scales, zeros, and halves of scales among them."""
+    random = np.random.default_rng(seed)
+    values = random.normal(0, 1, (CASES, *shape)) * 10.0 ** random.integers(-9, 4, (CASES, *shape))
+    values[0], values[1] = 0, -0.0
+    steps = (random.integers(-300, 300, shape) + 0.5).astype(np.float32)
+    values[2], values[3] = steps * np.float32(0.043), steps * np.float32(1e-5)
+    values[4], values[5] = (np.nextafter(values[n].astype(np.float32), np.float32(0)) for n in (2, 3))
+    return values.astype(np.float32)
+
+
 MODELS = {
     "conv 3x3": lambda: conv(8, 8),
     "conv 3x3 of 3 channels": lambda: conv(3, 6),
@@ -155,6 +166,15 @@ MODELS = {
     "logistic steep": lambda: unary("LOGISTIC", (0.3, -4), (1 / 256, -128), 2),
     "tanh": lambda: unary("TANH", (0.025, 9), (1 / 128, 0), 2),
     "quantize": lambda: unary("QUANTIZE", (0.05, -3), (0.043, 7), 2),
+    "quantize floats": lambda: single(
+        "QUANTIZE", [Tensor("in", (1, 16, 16))], activation("out", (1, 16, 16), 0.043, 7), 1
+    ),
+    "quantize small floats": lambda: single(
+        "QUANTIZE", [Tensor("in", (1, 16, 16))], activation("out", (1, 16, 16), 1e-5, -128), 1
+    ),
+    "dequantize": lambda: single(
+        "DEQUANTIZE", [activation("in", (1, 16, 16), 0.0437, -3)], Tensor("out", (1, 16, 16)), 2
+    ),
     "softmax": lambda: single(
         "SOFTMAX", [activation("in", (2, 13), 0.14, 14)], activation("out", (2, 13), 1 / 256), 2, beta=1.0
     ),
@@ -190,7 +210,10 @@ MODELS = {
 def test_operator_equals_the_reference_kernel(name: str, tmp_path: Path) -> None:
     model = MODELS[name]()
     program = load(model)
-    inputs = [stimuli(t.shape, CASES, seed) for seed, t in enumerate(program.inputs)]
+    inputs = [
+        floats(t.shape, seed) if t.dtype == "float32" else stimuli(t.shape, CASES, seed)
+        for seed, t in enumerate(program.inputs)
+    ]
     (wanted,) = reference(model, inputs)
 
     (step,) = program.steps
@@ -211,7 +234,8 @@ def test_operator_equals_the_reference_kernel(name: str, tmp_path: Path) -> None
 
 def test_every_operator_is_tested() -> None:
     tested = {load(make()).steps[0].node.name for make in MODELS.values()}
-    assert set(OPERATORS) - tested <= {"SQUEEZE", "EXPAND_DIMS", "RELU_N1_TO_1"}
+    elsewhere = {step.node.name for step in load(remembering()).steps}
+    assert set(OPERATORS) - tested - elsewhere <= {"SQUEEZE", "EXPAND_DIMS", "RELU_N1_TO_1"}
 
 
 def test_a_broken_constraint_is_named() -> None:
