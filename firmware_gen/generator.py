@@ -21,8 +21,8 @@ from multigraft.firmware_gen.streaming import stream
 from multigraft.graph import Graph, Tensor
 from multigraft.macs import op_macs
 
-FINAL_NODES = 20_000
-"""Search nodes for the plan that is used; those that fusions are compared by get fewer."""
+FINAL_NODES = 60_000
+"""Search nodes for the plan that is used, some seconds at most; those that fusions are compared by get fewer."""
 
 
 def generate(
