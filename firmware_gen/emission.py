@@ -176,6 +176,10 @@ def _interface(
 
 
 _DECLARATIONS = """
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 /* int8, NHWC: real = scale * (stored - zero_point). The data lies in the arena: a run destroys the inputs. */
 typedef struct {
     const char *name;
@@ -202,6 +206,10 @@ int model_run(uint32_t task_mask);
 #ifdef MODEL_PROFILE
 /* Yours: called before each step and, with MODEL_STEP_COUNT, after the last. */
 void model_profile(uint32_t step);
+#endif
+
+#ifdef __cplusplus
+}
 #endif
 
 #endif
