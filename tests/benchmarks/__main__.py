@@ -10,13 +10,14 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.benchmarks import demo_bundle, firmware, large_pair, refit_depth, relatives
+from tests.benchmarks import demo_bundle, firmware, large_pair, planner, refit_depth, relatives
 
 SECTIONS: dict[str, Callable[[Path], None]] = {
     "refit": refit_depth.show,
     "demo": demo_bundle.show,
     "large": large_pair.show,
     "firmware": firmware.show,
+    "planner": planner.show,
 }
 
 ON_REQUEST: dict[str, Callable[[Path], None]] = {"relatives": relatives.show}
