@@ -52,6 +52,14 @@ class ProjectRegion:
 
 
 @dataclass(frozen=True)
+class Pruned:
+    """What exact pruning took away from the model."""
+
+    macs: int = 0
+    weights_bytes: int = 0
+
+
+@dataclass(frozen=True)
 class StepReport:
     """One step as the memory report and the profiler name it."""
 
@@ -91,6 +99,7 @@ class Project:
     lifetimes: Mapping[str, tuple[int, int, int]] = field(default_factory=dict)
     constant_bytes: int = 0
     regions: tuple[ProjectRegion, ...] = ()
+    pruned: Pruned = Pruned()
 
     @property
     def arena_bytes(self) -> int:
