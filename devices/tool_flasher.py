@@ -74,7 +74,8 @@ def _esptool(job: FlashJob) -> tuple[Step, ...]:
 
 
 def _pyocd(job: FlashJob) -> tuple[Step, ...]:
-    chip = ("--target", job.target)
+    # Without --no-wait it waits for a probe for ever.
+    chip = ("--no-wait", "--target", job.target)
     check = Step(
         ("commander", *chip, "-c", f"read32 0x{job.chip_register:x}"), "asking the chip", f"(?i){job.chip_id:08x}"
     )
@@ -102,7 +103,8 @@ TOOLS = {
         "openocd", "apt-get install openocd", ".elf", False, _openocd, "wrong chip|UNEXPECTED", "open failed|no device"
     ),
     "esptool": Tool(
-        "esptool.py", "pip install 'multigraft[flash]'", ".bin", True, _esptool, "This chip is", "Failed to connect"
+        "esptool.py", "pip install 'multigraft[flash]'", ".bin", True, _esptool, "This chip is",
+        "Failed to connect|Could not open",
     ),
     "pyocd": Tool(
         "pyocd", "pip install 'multigraft[flash]'", ".bin", False, _pyocd, "(?i)invalid coresight|not match target",
@@ -110,7 +112,7 @@ TOOLS = {
     ),
     "stm32loader": Tool(
         "stm32loader", "pip install 'multigraft[flash]'", ".bin", True, _stm32loader, "(?i)unexpected (chip|device)",
-        "(?i)can't init|no response|timeout",
+        "(?i)can't init|no response|timeout|could not open",
     ),
 }  # fmt: skip
 
@@ -167,7 +169,8 @@ class ToolFlasher:
                 f"the chip that answers is no {job.target} (0x{job.chip_id:x})", "choose the right --board or port"
             )
         if re.search(self._tool.no_board, said):
-            raise DeviceError(f"{self.name} finds no board", "plug it in and hold its boot button if it has one")
+            where = f" at {job.port}" if job.port else ""
+            raise DeviceError(f"{self.name} finds no board{where}", "plug it in and hold its boot button if it has one")
         if code != 0 or (step.must_say and not re.search(step.must_say, said)):
             last = said.strip().splitlines()[-1] if said.strip() else "it said nothing"
             raise DeviceError(f"{self.name} failed while {step.doing} ({last[:200]})", "flash it again")

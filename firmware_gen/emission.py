@@ -48,7 +48,7 @@ def c_files(
     for s in steps:
         functions |= s.kernel.functions
     parts = [_HEADER, '#include "model.h"\n', *(f'#include "mg_{i}"\n' for i in includes), "\n"]
-    parts += [_arena(k, size, spaces) for k, size in enumerate((arena.size, *arena.elsewhere)) if size or not k]
+    parts += [_arena(k, size, spaces) for k, size in enumerate((arena.size, *arena.elsewhere)) if size]
     parts += [array(label, data) + "\n" for data, label in constants.items()]
     parts += [text + "\n" for text in functions.values()]
     parts.append(_tables(inputs, outputs, tasks))

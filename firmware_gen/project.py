@@ -53,6 +53,14 @@ class ProjectRegion:
 
 
 @dataclass(frozen=True)
+class Pruned:
+    """What exact pruning took away from the model."""
+
+    macs: int = 0
+    weights_bytes: int = 0
+
+
+@dataclass(frozen=True)
 class StepReport:
     """One step as the memory report and the profiler name it."""
 
@@ -94,6 +102,7 @@ class Project:
     constant_bytes: int = 0
     regions: tuple[ProjectRegion, ...] = ()
     variable_bytes: int = 0
+    pruned: Pruned = Pruned()
 
     @property
     def arena_bytes(self) -> int:

@@ -36,6 +36,8 @@ def report_of(project: Project, board: str) -> dict[str, Any]:
         "regions": [{"name": r.name, "bytes": r.size, "capacity_bytes": r.capacity} for r in project.regions],
         "constant_bytes": project.constant_bytes,
         "flash_bytes": None,
+        "pruned_macs": project.pruned.macs,
+        "pruned_weights_bytes": project.pruned.weights_bytes,
         "tasks": [t.name for t in project.tasks],
         "buffers": [
             {
@@ -91,6 +93,10 @@ def report_text(report: Mapping[str, Any]) -> str:
         *(f"  of it in {r['name']:<8} {r['bytes']:>10} of {r['capacity_bytes']}" for r in regions if len(regions) > 1),
         f"constants in flash {report['constant_bytes']:>10} bytes",
     ]
+    if report.get("pruned_macs"):
+        macs = sum(s["macs"] for s in report["steps"])
+        share = f"{report['pruned_macs']} of {macs + report['pruned_macs']} MACs"
+        lines.append(f"pruned, same bits  {report['pruned_weights_bytes']:>10} bytes of weights and {share}")
     if report.get("flash_bytes") is not None:
         lines.append(f"image in flash     {report['flash_bytes']:>10} bytes: code, constants and initial data")
     counted = "instructions" in report

@@ -1,7 +1,10 @@
 """Flashing: exact commands, the right chip and no other, verified writes; tools are played by scripts."""
 
 import json
+import re
+import shutil
 import struct
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -110,6 +113,16 @@ def test_a_verification_that_fails_is_no_success_whatever_the_tool_returns(tool,
     flasher, job = job_for(tool, image)
     with pytest.raises(DeviceError, match="failed while"):
         flasher.flash(job, lambda done, doing: None)
+
+
+@pytest.mark.parametrize("tool", ["openocd", "esptool.py", "stm32loader", "pyocd"])
+def test_the_real_tools_take_our_commands_and_say_that_there_is_no_board(tool, tmp_path, image, monkeypatch):
+    if shutil.which(tool) is None:
+        pytest.skip(f"hardware: no {tool} on this machine")
+    flasher, job = job_for(tool, image)
+    port = str(tmp_path / "ttyNONE") if flasher.needs_port else None
+    with pytest.raises(DeviceError, match=rf"{re.escape(tool)} finds no board.*; plug it in"):
+        flasher.flash(replace(job, port=port), lambda done, doing: None)
 
 
 def uf2_drive(folder, board_id):

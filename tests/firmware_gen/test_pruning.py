@@ -10,9 +10,12 @@ import numpy as np
 from multigraft.firmware_gen import generate
 from multigraft.firmware_gen.cores import M3
 from multigraft.firmware_gen.intervals import intervals
-from multigraft.firmware_gen.program import load
+from multigraft.firmware_gen.program import Program, load
 from multigraft.firmware_gen.pruning import prune
 from multigraft.firmware_gen.reference import evaluate
+from multigraft.firmware_gen.report import report_of, report_text
+from multigraft.graph import Graph
+from multigraft.macs import op_macs
 from tests.firmware_gen.host import compile_host, reference, run_host, stimuli
 from tests.firmware_gen.models import Builder, activation, ints
 
@@ -56,6 +59,19 @@ def test_constant_channels_go_and_answers_stay(tmp_path: Path) -> None:
     project = generate(model, core=M3)
     host = compile_host(project, tmp_path)
     np.testing.assert_array_equal(run_host(host, project, [inputs])["out"], wanted)
+    before = sum(model_macs(program))
+    assert project.pruned.macs == before - sum(s.macs for s in project.steps)
+    # Half of the channels of both sides of "second" and "third" went.
+    assert 0.5 * before < project.pruned.macs < 0.75 * before
+    text = report_text(report_of(project, "some"))
+    assert f"{project.pruned.weights_bytes} bytes of weights and {project.pruned.macs} of {before} MACs" in text
+
+
+def model_macs(program: Program) -> list[int]:
+    return [
+        op_macs(Graph("", (), (), (s.node.op,), {t.name: t for t in (*s.node.inputs, *s.node.outputs) if t}), s.node.op)
+        for s in program.steps
+    ]
 
 
 def test_intervals_hold_for_every_input() -> None:

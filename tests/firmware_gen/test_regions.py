@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 
@@ -172,3 +173,38 @@ def test_a_network_in_two_memories_is_bit_exact_in_qemu(tmp_path: Path) -> None:
     assert memory.ram_there == sum(r.size for r in regions[1:])
     assert project.arena_bytes < memory.ram_used <= memory.ram_there
     assert memory.ram_used + memory.stack_peak <= memory.ram_there
+
+
+@needs_tools
+def test_the_linker_puts_the_second_part_into_core_coupled_memory(tmp_path: Path) -> None:
+    """QEMU 7.2 has no such memory on this board, so where it lies is all that shows."""
+    board = BOARDS["netduinoplus2"]
+    model = residual(size=104)
+    project = generate(model, core=M4, spaces=spaces_of(board, 104 * 104 * 3))
+    assert [r.name for r in project.regions] == ["RAM", "CCM"]
+    write_folder(project, board, sha256_of(model), tmp_path)
+    build_folder(tmp_path)
+    said = subprocess.run(
+        ["arm-none-eabi-nm", str(tmp_path / (IMAGE + ".elf"))], capture_output=True, text=True, check=True
+    )
+    places = {line.split()[-1]: int(line.split()[0], 16) for line in said.stdout.splitlines()}
+    assert places["arena_1"] == 0x1000_0000
+    assert places["arena"] >= 0x2000_0000
+    assert (tmp_path / (IMAGE + ".bin")).stat().st_size < 40_000
+
+
+@needs_tools
+def test_a_frameworks_section_takes_the_second_part(tmp_path: Path) -> None:
+    board = BOARDS["pico"]
+    first, *banks = spaces_of(board, 0)
+    core = CORES[board.core]
+    model = residual()
+    alone = generate(model, core=core).arena_bytes
+    project = generate(model, core=core, spaces=(replace(first, size=alone - 200), *banks))
+    write_folder(project, board, sha256_of(model), tmp_path)
+    build_folder(tmp_path)
+    object_file = str(tmp_path / "build/model/src/model.o")
+    said = subprocess.run(["arm-none-eabi-objdump", "-h", object_file], capture_output=True, text=True, check=True)
+    used = {name for name in (".scratch_x.model", ".scratch_y.model") if name in said.stdout}
+    assert used
+    assert used == {f".{r.name.lower()}.model" for r in project.regions if r.name != "RAM"}
