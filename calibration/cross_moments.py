@@ -14,7 +14,7 @@ from multigraft.calibration.tapped import Real, TappedModel
 from multigraft.statistics import CROSSED, Subject
 from multigraft.tally import Terms
 
-EVERY = 8
+EVERY = 4
 
 
 class CrossMoments:

@@ -10,10 +10,11 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.benchmarks import demo_bundle, large_pair, refit_depth
+from tests.benchmarks import demo_bundle, field_grafting, large_pair, refit_depth
 
 SECTIONS: dict[str, Callable[[Path], None]] = {
     "refit": refit_depth.show,
+    "field": field_grafting.show,
     "demo": demo_bundle.show,
     "large": large_pair.show,
 }
