@@ -61,7 +61,7 @@ def show(folder: Path) -> None:
                 rows.append(_row("statistics alone", alone.chosen.grafts[name], donor, task))
             else:
                 rows.append((name, "statistics alone", "unshared", "", "", ""))
-            rows.append(_row("statistics alone, share asked for", forced.chosen.grafts[name], donor, task))
+                rows.append(_row("statistics alone, share asked for", forced.chosen.grafts[name], donor, task))
     held_out = " or ".join(sorted({f"{len(t.evidence.accept):,}" for t in tasks.values()}))
     print_table(
         f"The demo on the trunk of {with_frames.join.donor}: agreement on {held_out} held-out frames (lower bound at "

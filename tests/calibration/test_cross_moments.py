@@ -8,7 +8,7 @@ from multigraft.calibration.collector import CollectOptions, collect
 from multigraft.calibration.cross_moments import EVERY
 from multigraft.calibration.tapped import TappedModel
 from multigraft.devices.array_file import ArrayFile
-from multigraft.statistics import Statistics
+from multigraft.statistics import CROSSED, INNER, Statistics
 from tests.calibration.networks import frames, taps_bundle
 
 MINIBATCH, FRAMES = 8, 160
@@ -41,16 +41,14 @@ def test_they_are_the_products_of_the_minibatches_that_are_watched(tmp_path):
     np.testing.assert_allclose(twice.cross_moments("garment/relu2", "digit/relu2"), 2 * (x.T @ y), rtol=1e-5)
 
 
-def test_too_few_frames_leave_them_out(tmp_path):
-    np.save(tmp_path / "frames.npy", frames(64, 1))
-    options = CollectOptions(minibatch=4, minimum_frames=16, frames=60)
-    collect(taps_bundle(), ArrayFile(tmp_path / "frames.npy"), tmp_path / "a.mgstats", options)
-    found = Statistics.open(tmp_path / "a.mgstats")
-    assert found.crossed_frames == 16
-    options = CollectOptions(minibatch=4, minimum_frames=15, frames=60)
-    np.save(tmp_path / "short.npy", frames(60, 1)[:48])
-    collect(taps_bundle(), ArrayFile(tmp_path / "short.npy"), tmp_path / "b.mgstats", options)
-    found = Statistics.open(tmp_path / "b.mgstats")
-    assert found.frames == 48 and found.crossed_frames == 0
-    assert found.cross_moments("garment/relu2", "digit/relu2") is None
-    assert all(name.startswith(("channel/", "square/")) for name in found.overall.sums)
+def test_sums_of_too_few_frames_are_not_written(tmp_path):
+    np.save(tmp_path / "frames.npy", frames(FRAMES))
+    found = collect(taps_bundle(), ArrayFile(tmp_path / "frames.npy"), tmp_path / "a.mgstats", OPTIONS).statistics
+    found.overall.counts[CROSSED] = np.array(OPTIONS.minimum_frames - 1)
+    found.overall.counts[INNER] = np.array(OPTIONS.minimum_frames - 1)
+    found.overall.lows["garment/inner"] = found.overall.highs["garment/inner"] = np.array(1.0)
+    written = Statistics.open(found.write(tmp_path / "b.mgstats"))
+    assert written.crossed_frames == written.inner_frames == 0
+    assert written.cross_moments("garment/relu2", "digit/relu2") is None
+    assert all(name.startswith(("channel/", "square/")) for name in written.overall.sums)
+    assert "garment/inner" not in written.ranges() and "garment/relu2" in written.ranges()
