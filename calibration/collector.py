@@ -197,6 +197,7 @@ class _Run:
                 output.with_name(output.name + KEPT_SUFFIX), options.keep_frames, options.keep_bytes,
                 options.keep_days * 86400, store.kept.values(),
             )  # fmt: skip
+        sampler.number = store.statistics.overall.minibatches
         self._used = 0
         self._read = self._start
         self._precision = self._measured_precision()

@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from multigraft.calibration import picture, uncertainty
+from multigraft.calibration.cross_moments import CrossMoments
 from multigraft.calibration.inner_ranges import InnerRanges
 from multigraft.calibration.tapped import TappedModel
 from multigraft.errors import InputError, UsageError
@@ -90,6 +91,7 @@ class Sampler:
     Attributes:
         subject: What its minibatches are about.
         pending: Frames of the minibatch that is being gathered.
+        number: Minibatches before that one; to be set where a run is resumed.
     """
 
     def __init__(
@@ -99,6 +101,7 @@ class Sampler:
             raise UsageError(f"a minibatch of {minibatch} frames", f"give {MIN_BATCH} or more")
         self.minibatch = minibatch
         self.pending = 0
+        self.number = 0
         self._model = model
         projected = plan_projection(model.taps, minibatch, memory_bytes)
         self.subject: Subject = model.subject(projected, seed)
@@ -116,6 +119,7 @@ class Sampler:
         self._inputs = {n.input: [math.inf, -math.inf] for n in model.networks}
         self._pictures: list[tuple[float, npt.NDArray[np.uint8]]] = []
         self._inner = InnerRanges(model)
+        self._cross = CrossMoments(model, self.subject)
 
     def add(self, frame: Frame, signature: picture.Signature | None = None) -> Minibatch | None:
         """Run all networks on a frame; the minibatch it completes, or None.
@@ -139,6 +143,7 @@ class Sampler:
                 limits[0], limits[1] = min(limits[0], float(array.min())), max(limits[1], float(array.max()))
         if position == 0:
             self._inner.look()
+        self._cross.look(self.number)
         light = float((picture.signature(frame) if signature is None else signature).mean())
         self._pictures.append((light, picture.centre(frame).copy()))
         self.pending += 1
@@ -159,6 +164,7 @@ class Sampler:
         self.pending = 0
         self._pictures.clear()
         self._inner.discard()
+        self._cross.discard()
         for limits in self._inputs.values():
             limits[:] = [math.inf, -math.inf]
 
@@ -177,6 +183,7 @@ class Sampler:
             _limit(overall, name, *limits)
         self._describe(frames, local)
         self._inner.summarise(overall)
+        self._cross.summarise(overall)
         overall.counts["detailed"] = np.array(-(-frames // DETAIL_EVERY), np.int64)
         grams = np.empty((len(self._taps), frames, frames))
         for tap, gram in zip(self._taps, grams, strict=True):
@@ -184,6 +191,7 @@ class Sampler:
         similarity = SimilaritySums([t.name for t in self.subject.taps])
         similarity.add_grams(grams)
         self.discard()
+        self.number += 1
         return Minibatch(overall, local, similarity)
 
     def _describe(self, frames: int, local: Terms) -> None:

@@ -14,7 +14,7 @@ from multigraft.errors import BundleError
 from multigraft.preprocessing import Frame, Preparer, Preprocessing
 from multigraft.runtime.backends import BackendName
 from multigraft.runtime.engine import Engine
-from multigraft.statistics import Subject, Tap, TappedNetwork
+from multigraft.statistics import PAIRS, Subject, Tap, TappedNetwork
 
 Real = npt.NDArray[np.float32]
 
@@ -90,7 +90,8 @@ class TappedModel:
             seed: Of the projections.
         """
         taps = tuple(dataclasses.replace(t, projected=projected.get(t.name, 0)) for t in self.taps)
-        return Subject(self.engine.manifest.files["model.tflite"].sha256, self.networks, taps, seed)
+        pairs = tuple(tuple(map(str, pair)) for pair in self.engine.manifest.provenance.get(PAIRS, ()))
+        return Subject(self.engine.manifest.files["model.tflite"].sha256, self.networks, taps, seed, pairs)
 
     def run(self, frame: Frame) -> None:
         """Run all networks on one frame; the results lie in :attr:`arrays`.

@@ -142,7 +142,8 @@ def graft(
         outcome = plan(networks, evidence, similarity, limits, options, progress, given)
     else:
         report(f"no frames: {settings.statistics} gives similarity and ranges; refit and acceptance need frames")
-        outcome = plan_without_frames(networks, similarity, limits, settings.graft.share, given)
+        moments = None if field is None else field.statistics
+        outcome = plan_without_frames(networks, similarity, limits, settings.graft.share, given, moments)
     chosen = outcome.chosen
     if settings.graft.refine == "distill" and chosen.grafts:
         from multigraft.converters.graft.distill import distill_plan

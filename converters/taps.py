@@ -7,6 +7,7 @@ what the interpreter computes or can fuse.
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,11 +25,14 @@ from multigraft.converters.network import CutPoint, Network
 from multigraft.converters.progress import Report, silent
 from multigraft.converters.ranges import activations
 from multigraft.graph import Model, Signature
-from multigraft.statistics import RANGES_SIGNATURE
+from multigraft.statistics import PAIRS, RANGES_SIGNATURE
 
 VERIFIED_INPUTS = 32
 """Random inputs on which the bundle is compared with the uncut model: one segment per network leaves little to cut."""
 
+
+MAX_CROSS_SUMS = 1 << 17
+"""Of all second moments together: 1 MiB as float64."""
 
 _MOVES = frozenset({"PAD", "RESHAPE", "TRANSPOSE", "SQUEEZE", "EXPAND_DIMS"})
 """Operators whose results have the range of what they read."""
@@ -53,6 +57,35 @@ def tapped_points(network: Network, is_every: bool = False) -> tuple[CutPoint, .
     )
 
 
+def stitch_pairs(networks: Sequence[Network], is_every: bool = False) -> tuple[tuple[str, str], ...]:
+    """Taps between which second moments are worth keeping: for every tap and other network, the one that fits best.
+
+    That is, of as many positions: of equal channels if there is one, then at the most similar relative depth. Deep
+    pairs, which save most, come first, as long as all sums together have at most :data:`MAX_CROSS_SUMS` entries.
+    """
+    points = {n.name: tapped_points(n, is_every) for n in networks}
+    depth = {p.name: (i + 1) / len(held) for held in points.values() for i, p in enumerate(held)}
+    width = {p.name: p.shape[0] for held in points.values() for p in held}
+    found: dict[tuple[str, str], None] = {}
+    for a, b in itertools.permutations(networks, 2):
+        for t in points[b.name]:
+            fitting = [d for d in points[a.name] if d.shape[1:] == t.shape[1:] and len(t.shape) in (1, 3)]
+            best = min(fitting, key=lambda d: (d.shape != t.shape, abs(depth[d.name] - depth[t.name])), default=None)
+            if best is not None:
+                first, second = (best.name, t.name) if networks.index(a) < networks.index(b) else (t.name, best.name)
+                found[first, second] = None
+    kept: list[tuple[str, str]] = []
+    held: set[str] = set()
+    entries = 0
+    for pair in sorted(found, key=lambda pair: -max(depth[p] for p in pair)):
+        cost = width[pair[0]] * width[pair[1]] + sum(width[p] ** 2 for p in pair if p not in held)
+        if entries + cost <= MAX_CROSS_SUMS:
+            entries += cost
+            held |= set(pair)
+            kept.append(pair)
+    return tuple(kept)
+
+
 def tapped_model(networks: Sequence[Network], is_every: bool = False) -> MultiTaskModel:
     """All networks in one graph, one segment each, whose outputs are its taps and the task's outputs."""
     apart = assemble(networks, Plan({}, 0, 0))
@@ -64,7 +97,11 @@ def tapped_model(networks: Sequence[Network], is_every: bool = False) -> MultiTa
         )
         for n in networks
     )
-    provenance: dict[str, Any] = {"sources": apart.provenance["sources"], "plan": "taps for field calibration"}
+    provenance: dict[str, Any] = {
+        "sources": apart.provenance["sources"],
+        "plan": "taps for field calibration",
+        PAIRS: [list(pair) for pair in stitch_pairs(networks, is_every)],
+    }
     model = onnx.ModelProto()
     model.CopyFrom(apart.model)
     return MultiTaskModel(model, apart.inputs, segments, apart.tasks, provenance)

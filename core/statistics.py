@@ -46,6 +46,12 @@ MINIMUM_FRAMES = 32
 INNER = "inner"
 """Count of the frames that ranges of tensors between the taps are of; fewer than the others."""
 
+CROSSED = "crossed"
+"""Count of the frames that products of channels between taps are of."""
+
+PAIRS = "stitches"
+"""Of a taps bundle's provenance: the pairs of taps whose channels' products are summed."""
+
 RANGES_SIGNATURE = "ranges_"
 """With a network's name behind it: the signature of a taps bundle that computes those tensors."""
 
@@ -96,12 +102,14 @@ class Subject:
         networks: In order.
         taps: In the order of the similarity sums.
         seed: Of the random projections.
+        pairs: Taps of two networks with equal positions, between which second moments are kept.
     """
 
     model_sha256: str
     networks: tuple[TappedNetwork, ...]
     taps: tuple[Tap, ...]
     seed: int = 0
+    pairs: tuple[tuple[str, ...], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -276,7 +284,7 @@ class Statistics:
             UsageError: All frames of a site together are fewer than the minimum.
         """
         whole = Statistics(self.subject, self.minimum_frames)
-        whole.overall = self._without_thin_ranges()
+        whole.overall = self._without_thin_sums()
         for site in self.sites:
             days = sorted(day for of_site, day in self.places if of_site == site)
             held: list[tuple[str, Tally]] = []
@@ -306,9 +314,31 @@ class Statistics:
         """Frames that ranges of tensors between the taps are of."""
         return int(self.overall.counts.get(INNER, np.int64(0)))
 
-    def _without_thin_ranges(self) -> Tally:
-        """All sums, without the ranges between the taps while they are of fewer frames than the minimum."""
+    @property
+    def crossed_frames(self) -> int:
+        """Frames that products of channels between taps are of."""
+        return int(self.overall.counts.get(CROSSED, np.int64(0)))
+
+    def cross_moments(self, first: str, second: str) -> Matrix | None:
+        """Sum over :attr:`crossed_frames` and positions of the products of two taps' channels; None if not kept.
+
+        Equal names give the second moments within that tap.
+        """
+        if first == second:
+            held = self.overall.sums.get(f"second/{first}")
+            return None if held is None else held.values()
+        if (held := self.overall.sums.get(f"cross/{first}|{second}")) is not None:
+            return held.values()
+        held = self.overall.sums.get(f"cross/{second}|{first}")
+        return None if held is None else held.values().T
+
+    def _without_thin_sums(self) -> Tally:
+        """All sums, without those that are of some frames only while these are fewer than the minimum."""
         kept = self.overall.merge(Tally())
+        if 0 < self.crossed_frames < self.minimum_frames:
+            kinds = ("first", "second", "cross")
+            kept.sums = {name: value for name, value in kept.sums.items() if name.partition("/")[0] not in kinds}
+            del kept.counts[CROSSED]
         if 0 < self.inner_frames < self.minimum_frames:
             outer = {t.name for t in self.subject.taps}
             outer |= {name for n in self.subject.networks for name in (n.input, *n.outputs)}

@@ -116,8 +116,9 @@ def draft_adapter(
     size: tuple[int, ...] | None = None
     layer: LinearLayer
     if len(target) == 1:
-        node = onnx.helper.make_node("Gemm", [source, weight, bias], [linear_out], f"{prefix}/gemm")
-        layer = dense(node, (donor[0], target[0]))
+        # Of the other orientation onnx2tf makes a product and a sum, which is one more tensor to quantise.
+        node = onnx.helper.make_node("Gemm", [source, weight, bias], [linear_out], f"{prefix}/gemm", transB=1)
+        layer = dense(node, (target[0], donor[0]))
     else:
         strides = _strides(donor, target)
         inner, have = source, donor[1:]

@@ -30,13 +30,14 @@ MAX_REFIT_MACS = 100_000_000_000
 """The refit uses fewer frames, but not fewer than these, where activations are so large that memory is short, and about
 as many as MAX_REFIT_MACS multiply-accumulates run, where networks are so large that time is."""
 
-Method = Literal["exact", "raw", "refit", "adapter1", "adapter3"]
+Method = Literal["exact", "raw", "stitch", "refit", "adapter1", "adapter3"]
 """``exact``: equal weights, nothing changes; ``raw``: the target's layers as they are behind the donor's features;
-``refit``: re-solved; ``adapterK``: a KxK adapter, then re-solved."""
+``stitch``: the same behind a 1x1 adapter; ``refit``: re-solved; ``adapterK``: a KxK adapter, then re-solved."""
 
 METHOD_TEXT: dict[Method, str] = {
     "exact": "shared outright, the weights are equal",
     "raw": "donor features straight into the target's own layers",
+    "stitch": "1x1 adapter solved from moments, then the target's own layers",
     "refit": "target layers re-solved in closed form",
     "adapter1": "1x1 adapter, then target layers re-solved",
     "adapter3": "3x3 adapter, then target layers re-solved",
@@ -146,21 +147,21 @@ def make_tail(
     cut, source = join.target_point, join.donor_point.name
     rest = target.nodes[cut.node_index + 1 :]
     if join.method in ("exact", "raw"):
-        return _tail(_renamed_input(rest, cut.name, source), target.constants, source, target), (), None
+        return tail_of(_renamed_input(rest, cut.name, source), target.constants, source, target), (), None
     frames = frames[: _frames_that_fit(target, cut)]
     original = target.run(target.prepare(frames), [cut.name])[cut.name].astype(np.float32)
     received = donor.run(donor.prepare(frames), [source])[source].astype(np.float32)
     adapter = None
     if join.method != "refit":
         adapter = fit_adapter(adapter_draft(join, target), received, original, source, seed)
-        made = _tail(adapter.nodes, adapter.constants, source, target, (cut.name,))
+        made = tail_of(adapter.nodes, adapter.constants, source, target, (cut.name,))
         received = made.run(received)[0]
     solved = refit(target, cut.name, original, received, seed=seed)
     constants = target.constants | solved.constants
     nodes: tuple[onnx.NodeProto, ...] = solved.nodes
     if adapter is not None:
-        return _tail((*adapter.nodes, *nodes), constants | adapter.constants, source, target), solved.layers, adapter
-    return _tail(_renamed_input(nodes, cut.name, source), constants, source, target), solved.layers, None
+        return tail_of((*adapter.nodes, *nodes), constants | adapter.constants, source, target), solved.layers, adapter
+    return tail_of(_renamed_input(nodes, cut.name, source), constants, source, target), solved.layers, None
 
 
 def _frames_that_fit(target: Network, cut: CutPoint) -> int:
@@ -254,13 +255,14 @@ def adapter_draft(join: Join, target: Network) -> Draft:
     )
 
 
-def _tail(
+def tail_of(
     nodes: tuple[onnx.NodeProto, ...] | list[onnx.NodeProto],
     constants: dict[str, npt.NDArray[Any]],
     source: str,
     target: Network,
     outputs: tuple[str, ...] | None = None,
 ) -> Tail:
+    """The tail of these nodes, with those of the constants that it reads."""
     used = {i for n in nodes for i in n.input}
     return Tail(
         source,

@@ -1,7 +1,8 @@
 """Grafting without frames: what statistics from the field allow where nothing can be refitted or measured.
 
-Layers of equal weights are shared outright, since no answer changes; related weights are shared raw where the user asks
-for it. Agreement of such a plan is not known; it reads "not measured" until ``multigraft calibrate validate``.
+Layers of equal weights are shared outright, since no answer changes. Where the statistics hold second moments of two
+cut points, the error of one standing in for the other, through a 1x1 stitch or as it is, decides. Agreement of such a
+plan is not known; it reads "not measured" until ``multigraft calibrate validate``.
 """
 
 from __future__ import annotations
@@ -12,8 +13,10 @@ from multigraft.converters.graft.candidate import Candidate, Join, Method, coste
 from multigraft.converters.graft.lineage import Lineage, lineage
 from multigraft.converters.graft.plan import UNSHARED, Limits, Outcome, Plan, next_donor
 from multigraft.converters.graft.search import Similarity
+from multigraft.converters.graft.stitch import best_stitch
 from multigraft.converters.network import CutPoint, Network
 from multigraft.errors import ConfigurationError
+from multigraft.statistics import Statistics
 
 REMEDY = "give unlabeled frames, or refit on the device with multigraft calibrate plan and graft"
 
@@ -24,6 +27,7 @@ def plan_without_frames(
     limits: Limits,
     share: Mapping[str, str],
     given: Mapping[str, Candidate] | None = None,
+    statistics: Statistics | None = None,
 ) -> Outcome:
     """Share what needs no refit.
 
@@ -33,6 +37,7 @@ def plan_without_frames(
         limits: Of the budget; an agreement bound is only shown by grafts that were measured elsewhere.
         share: Task to the donor's layer it shares up to, or "none".
         given: Task to a graft that was refitted and measured on a device.
+        statistics: Whose second moments give stitches.
 
     Raises:
         ConfigurationError: A layer that was asked for cannot be shared without frames, or the plan exceeds a budget.
@@ -41,29 +46,34 @@ def plan_without_frames(
     below = {t: c for t, c in given.items() if t not in share and not _keeps(c, limits)}
     given = {t: c for t, c in given.items() if t not in below}
     chosen = Plan({}, sum(n.weights for n in networks), sum(n.macs for n in networks))
-    nothing, evaluated, donors = chosen, list(below.values()), []
+    nothing, evaluated, donors, errors = chosen, list(below.values()), [], dict[str, float]()
     left = list(networks)
     while len(left) > 1:
         donor = next_donor(left, similarity, share, given)
         donors.append(donor.name)
         for target in left:
-            graft = given.get(target.name)
+            graft, error = given.get(target.name), None
             if graft is None and target.name not in below:
-                graft = _graft(donor, target, similarity, share.get(target.name))
+                graft, error = _graft(donor, target, similarity, share.get(target.name), statistics) or (None, None)
             if graft is not None and graft.join.donor == donor.name:
+                if error is not None:
+                    errors[target.name] = error
                 chosen = chosen.with_graft(target, graft)
                 evaluated.append(graft)
         left = [n for n in left if n is not donor and n.name not in chosen.grafts]
     limits.check(chosen)
     front = (nothing, chosen) if chosen.grafts else (nothing,)
-    return Outcome(chosen, front, tuple(evaluated), tuple(donors), _explain(chosen, below, limits), limits)
+    return Outcome(chosen, front, tuple(evaluated), tuple(donors), _explain(chosen, below, errors, limits), limits)
 
 
 def _keeps(graft: Candidate, limits: Limits) -> bool:
     return graft.agreement is not None and graft.agreement.lower_bound >= limits.min_agreement
 
 
-def _graft(donor: Network, target: Network, similarity: Similarity, wanted: str | None) -> Candidate | None:
+def _graft(
+    donor: Network, target: Network, similarity: Similarity, wanted: str | None, statistics: Statistics | None
+) -> tuple[Candidate, float | None] | None:
+    """The best graft that needs no frame, with the error of the representation where it is not 0."""
     if target is donor or wanted == UNSHARED:
         return None
     line = lineage(donor, target)
@@ -72,17 +82,24 @@ def _graft(donor: Network, target: Network, similarity: Similarity, wanted: str 
         pair = (*line.equal[-1], "exact") if line.equal else None
     else:
         pair = _asked(line, donor.cut_point(wanted))
-        if pair is None:
-            raise ConfigurationError(
-                f"task {target.name!r} cannot share up to layer {wanted!r} of {donor.name!r} without frames: their "
-                "weights are not related, and a refit needs frames",
-                REMEDY,
-            )
+    stitched = None
+    if statistics is not None and (wanted is None or pair is None or pair[2] != "exact"):
+        stitched = best_stitch(donor, target, statistics, similarity, wanted)
+    if stitched is not None and (
+        wanted or pair is None or stitched[0].join.target_point.node_index > pair[1].node_index
+    ):
+        return stitched
     if pair is None:
-        return None
+        if wanted is None:
+            return None
+        raise ConfigurationError(
+            f"task {target.name!r} cannot share up to layer {wanted!r} of {donor.name!r} without frames: a refit needs "
+            "them, and the statistics hold no moments of this layer",
+            REMEDY,
+        )
     at, cut, method = pair
     join = Join(donor.name, target.name, at, cut, method, "relative", similarity(at.name, cut.name))
-    return costed(join, make_tail(join, donor, target, ())[0], target)
+    return costed(join, make_tail(join, donor, target, ())[0], target), None
 
 
 def _asked(line: Lineage, point: CutPoint) -> tuple[CutPoint, CutPoint, Method] | None:
@@ -93,13 +110,15 @@ def _asked(line: Lineage, point: CutPoint) -> tuple[CutPoint, CutPoint, Method] 
     return None
 
 
-def _explain(chosen: Plan, below: Mapping[str, Candidate], limits: Limits) -> str:
+def _explain(chosen: Plan, below: Mapping[str, Candidate], errors: Mapping[str, float], limits: Limits) -> str:
     if not chosen.grafts:
-        found = "nothing shared: without frames no layer can be refitted, and no weights are equal"
+        found = "nothing shared: no weights are equal, no moments show representations alike, and a refit needs frames"
     elif chosen.is_measured:
         found = f"refitted and measured on a device: {chosen.describe()}"
     else:
         found = f"without frames, agreement not all measured: {chosen.describe()}"
+    for task, error in errors.items():
+        found += f"; {100 * error:.1f} % of the variance of what {task} expects there is not reproduced"
     for task, graft in below.items():
         shown = "no agreement" if graft.agreement is None else f"a bound of {graft.agreement.lower_bound:.3f}"
         found += f"; {task} is left unshared, its refit shows {shown} and {limits.min_agreement:g} is asked for"

@@ -168,7 +168,7 @@ def _solve_layer(
     design, targets, offsets, per_frame = sampled_rows(layer, pair.now, wanted, skip if bounds else None, rng)
     held_out = (np.arange(design.shape[1]) // per_frame) % HELD_OUT_EVERY == 0
     solution = fit_rows(design, targets, held_out, layer.weight, bounds, offsets)
-    solved, added = _with_constants(node, layer.initializers(solution.weight, solution.intercept), network)
+    solved, added = with_constants(node, layer.initializers(solution.weight, solution.intercept), network)
     return solved, added, LayerFit(node.output[0], solution.strength, solution.relative_error, design.shape[1])
 
 
@@ -212,9 +212,10 @@ def sampled_rows(
     return np.concatenate(designs, 1), np.concatenate(targets, 1), added, keep
 
 
-def _with_constants(
+def with_constants(
     node: onnx.NodeProto, solved: dict[int, Array], network: Network
 ) -> tuple[onnx.NodeProto, dict[str, Array]]:
+    """A copy of ``node`` that reads solved constants, and these by name."""
     copy = onnx.NodeProto()
     copy.CopyFrom(node)
     names = list(copy.input)

@@ -55,7 +55,7 @@ def walk(join: Join, target: Network) -> Walk:
         layer = NOW + draft.node.output[0] if draft.after else cut
         constants |= {
             f"{layer}/1": start.astype(np.float32),
-            f"{layer}/2": np.zeros(_outputs(draft.node, shape), np.float32),
+            f"{layer}/2": np.zeros(shape[0], np.float32),
         }
         renamed = {draft.weight: f"{layer}/1", draft.bias: f"{layer}/2"}
         renamed |= {o: NOW + o for n in draft.nodes for o in n.output}
@@ -121,10 +121,6 @@ def _stage(
 
 def _finite(bounds: tuple[float, float] | None, side: int) -> float | None:
     return float(bounds[side]) if bounds is not None and math.isfinite(bounds[side]) else None
-
-
-def _outputs(node: onnx.NodeProto, shape: tuple[int, ...]) -> int:
-    return shape[0] if node.op_type == "Conv" else shape[1]
 
 
 def _with_inputs(node: onnx.NodeProto, more: Sequence[str]) -> onnx.NodeProto:

@@ -10,10 +10,11 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.benchmarks import demo_bundle, firmware, large_pair, planner, refit_depth, relatives
+from tests.benchmarks import demo_bundle, field_grafting, firmware, large_pair, planner, refit_depth, relatives
 
 SECTIONS: dict[str, Callable[[Path], None]] = {
     "refit": refit_depth.show,
+    "field": field_grafting.show,
     "demo": demo_bundle.show,
     "large": large_pair.show,
     "firmware": firmware.show,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 
 import numpy as np
 
@@ -11,6 +12,7 @@ from multigraft.manifest import Input, Manifest, Segment, Task, TensorSpec
 from multigraft.preprocessing import Preprocessing
 from multigraft.runtime.backends import TfliteModel
 from multigraft.runtime.self_test import golden_origin
+from multigraft.statistics import PAIRS
 from tests.bundle_builder import npz
 from tests.tflite_builder import Graph, serialise
 
@@ -52,7 +54,11 @@ def taps_bundle(names: tuple[str, ...] = ("garment", "digit"), width: int = 4) -
         subgraph.invoke()
         inputs[f"{name}/image"] = value[None]
         outputs |= {t: subgraph.outputs[t].copy()[None] for t in written[name]}
-    manifest = dataclasses.replace(manifest, provenance={"golden": golden_origin(interpreter.backend)})
+    provenance = {
+        "golden": golden_origin(interpreter.backend),
+        PAIRS: [[f"{a}/{tap}", f"{b}/{tap}"] for a, b in itertools.pairwise(names) for tap in ("relu1", "relu2")],
+    }
+    manifest = dataclasses.replace(manifest, provenance=provenance)
     contents = {
         MODEL: model, MODEL_CARD: b"# taps\n", GOLDEN_INPUTS: npz(inputs), GOLDEN_OUTPUTS: npz(outputs),
     }  # fmt: skip

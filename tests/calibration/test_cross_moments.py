@@ -1,0 +1,54 @@
+"""Second moments between taps: those of their frames, the same after a resumed run, none below the minimum."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from multigraft.calibration.collector import CollectOptions, collect
+from multigraft.calibration.cross_moments import EVERY
+from multigraft.calibration.tapped import TappedModel
+from multigraft.devices.array_file import ArrayFile
+from multigraft.statistics import CROSSED, INNER, Statistics
+from tests.calibration.networks import frames, taps_bundle
+
+MINIBATCH, FRAMES = 8, 160
+OPTIONS = CollectOptions(minibatch=MINIBATCH, minimum_frames=16)
+
+
+def test_they_are_the_products_of_the_minibatches_that_are_watched(tmp_path):
+    images = frames(FRAMES)
+    np.save(tmp_path / "frames.npy", images)
+    for limit in (72, FRAMES):
+        options = CollectOptions(frames=limit, minibatch=MINIBATCH, minimum_frames=16)
+        collect(taps_bundle(), ArrayFile(tmp_path / "frames.npy"), tmp_path / "a.mgstats", options)
+    found = Statistics.open(tmp_path / "a.mgstats")
+    seen = [i for i in range(FRAMES) if i // MINIBATCH % EVERY == 0]
+    assert found.crossed_frames == len(seen) == 40
+    model, rows = TappedModel(taps_bundle()), {}
+    for index in seen:
+        model.run(images[index])
+        for name in ("garment/relu2", "digit/relu2"):
+            rows.setdefault(name, []).append(model.arrays[name].reshape(-1, 8).copy())
+    x, y = (np.concatenate(rows[n]).astype(np.float64) for n in ("garment/relu2", "digit/relu2"))
+    np.testing.assert_allclose(found.cross_moments("garment/relu2", "digit/relu2"), x.T @ y, rtol=1e-5)
+    np.testing.assert_allclose(found.cross_moments("digit/relu2", "garment/relu2"), y.T @ x, rtol=1e-5)
+    np.testing.assert_allclose(found.cross_moments("garment/relu2", "garment/relu2"), x.T @ x, rtol=1e-5)
+    assert found.cross_moments("garment/relu1", "digit/relu2") is None
+    again = tmp_path / "b.mgstats"
+    collect(taps_bundle(), ArrayFile(tmp_path / "frames.npy"), again, OPTIONS)
+    twice = found + Statistics.open(again)
+    assert twice.crossed_frames == 80
+    np.testing.assert_allclose(twice.cross_moments("garment/relu2", "digit/relu2"), 2 * (x.T @ y), rtol=1e-5)
+
+
+def test_sums_of_too_few_frames_are_not_written(tmp_path):
+    np.save(tmp_path / "frames.npy", frames(FRAMES))
+    found = collect(taps_bundle(), ArrayFile(tmp_path / "frames.npy"), tmp_path / "a.mgstats", OPTIONS).statistics
+    found.overall.counts[CROSSED] = np.array(OPTIONS.minimum_frames - 1)
+    found.overall.counts[INNER] = np.array(OPTIONS.minimum_frames - 1)
+    found.overall.lows["garment/inner"] = found.overall.highs["garment/inner"] = np.array(1.0)
+    written = Statistics.open(found.write(tmp_path / "b.mgstats"))
+    assert written.crossed_frames == written.inner_frames == 0
+    assert written.cross_moments("garment/relu2", "digit/relu2") is None
+    assert all(name.startswith(("channel/", "square/")) for name in written.overall.sums)
+    assert "garment/inner" not in written.ranges() and "garment/relu2" in written.ranges()
