@@ -21,7 +21,7 @@ from multigraft.firmware_gen.reference import golden_vectors
 from tests.firmware_gen import test_operators
 from tests.firmware_gen.host import SANITIZERS, compile_host, reference, run_host, stimuli
 from tests.firmware_gen.models import real_valued, remembering, residual, streamed
-from tests.firmware_gen.test_machine_code import small_operators, zoo
+from tests.firmware_gen.test_machine_code import mobile, small_operators, zoo
 
 BORDER = 64
 CASES = 40
@@ -29,6 +29,7 @@ NETWORKS = {
     "residual": residual,
     "streamed": streamed,
     "every shape": zoo,
+    "in place": mobile,
     "small operators": small_operators,
     "variables": remembering,
     "real": real_valued,
