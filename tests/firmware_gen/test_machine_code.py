@@ -19,6 +19,7 @@ from multigraft.firmware_gen import generate
 from multigraft.firmware_gen.boards import BOARDS
 from multigraft.firmware_gen.cores import CORES
 from multigraft.firmware_gen.folder import build_folder, write_folder
+from multigraft.firmware_gen.instruction_check import check_instructions
 from multigraft.firmware_gen.program import load
 from multigraft.firmware_gen.qemu import EmulatedBoard
 from multigraft.firmware_gen.reference import golden_vectors
@@ -132,6 +133,12 @@ def test_the_batch_finds_a_wrong_answer(tmp_path: Path, monkeypatch: pytest.Monk
 @pytest.mark.parametrize("board", VECTOR_BOARDS)
 def test_every_shape_of_layer_is_bit_exact_in_vector_instructions(board: str, tmp_path: Path) -> None:
     assert wrong_cases(zoo(), board, 40, tmp_path) == []
+
+
+def test_helium_is_in_images_of_cores_that_have_it_only(tmp_path: Path) -> None:
+    assert wrong_cases(mobile(), "mps3-an547", 4, tmp_path) == []
+    foreign = {o.text.split()[0] for o in check_instructions(CORES["m33"], tmp_path / "build/batch/firmware.elf")}
+    assert {"vmlava.s8", "vmullb.s8", "vqrdmulh.s32", "vrshl.s32"} <= foreign
 
 
 def test_small_operators_are_bit_exact_in_vector_instructions(tmp_path: Path) -> None:
