@@ -6,14 +6,17 @@ what the interpreter computes or can fuse.
 
 from __future__ import annotations
 
+import io
 import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx
 
-from multigraft.bundle import Bundle
+from multigraft.bundle import GOLDEN_OUTPUTS, Bundle
+from multigraft.converters.bundling import npz
 from multigraft.converters.convert import convert
 from multigraft.converters.graft.assemble import assemble
 from multigraft.converters.graft.plan import Plan
@@ -55,7 +58,11 @@ def tapped_model(networks: Sequence[Network], is_every: bool = False) -> MultiTa
         )
         for n in networks
     )
-    provenance: dict[str, Any] = {"sources": apart.provenance["sources"], "plan": "taps for field calibration"}
+    provenance: dict[str, Any] = {
+        "sources": apart.provenance["sources"],
+        "plan": "taps for field calibration",
+        "taps": {n.name: [p.name for p in tapped_points(n, is_every)] for n in networks},
+    }
     model = onnx.ModelProto()
     model.CopyFrom(apart.model)
     return MultiTaskModel(model, apart.inputs, segments, apart.tasks, provenance)
@@ -77,6 +84,16 @@ def make_taps(
         ConversionError: The conversion failed, or its result is not equal to the networks.
     """
     model = tapped_model(networks, is_every)
-    return convert(
+    bundle = convert(
         model, {}, precision="float32", name=name, work_dir=work_dir, report=report, verified_inputs=VERIFIED_INPUTS
     ).bundle
+    return _without_golden_taps(bundle)
+
+
+def _without_golden_taps(bundle: Bundle) -> Bundle:
+    """The same with golden outputs of the tasks alone: those of taps would be most of what a small device loads."""
+    answers = {output for task in bundle.manifest.tasks for output in task.outputs}
+    with np.load(io.BytesIO(bundle.read(GOLDEN_OUTPUTS)), allow_pickle=False) as held:
+        golden = npz({name: held[name] for name in held.files if name in answers})
+    contents = {name: bundle.read(name) for name in bundle.manifest.files}
+    return Bundle.create(bundle.manifest, {**contents, GOLDEN_OUTPUTS: golden})

@@ -10,12 +10,13 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.benchmarks import demo_bundle, large_pair, refit_depth
+from tests.benchmarks import collect_cost, demo_bundle, large_pair, refit_depth
 
 SECTIONS: dict[str, Callable[[Path], None]] = {
     "refit": refit_depth.show,
     "demo": demo_bundle.show,
     "large": large_pair.show,
+    "collect": collect_cost.show,
 }
 
 
