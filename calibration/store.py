@@ -14,21 +14,22 @@ import json
 import os
 import sqlite3
 import zlib
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from multigraft import statistics_file
 from multigraft.calibration import records
-from multigraft.errors import DeviceError, InputError, UsageError
+from multigraft.calibration.database import Database
+from multigraft.errors import InputError, UsageError
 from multigraft.statistics import Minibatch, Place, Statistics, Subject
 
 SCHEMA = 1
 CHECKPOINT_EVERY = 64
 """Minibatches after which the log is folded: keeps the file and the time to resume small."""
+
+CHECKPOINT_LEVEL = 1
+"""Of zlib: a checkpoint is read by this device alone, and written while frames wait."""
 
 _TABLES = """
 CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value TEXT NOT NULL);
@@ -68,7 +69,7 @@ class Cursor:
     active_s: float = 0.0
 
 
-class Store:
+class Store(Database):
     """One run's minibatches, open and locked.
 
     Args:
@@ -88,8 +89,7 @@ class Store:
     """
 
     def __init__(self, path: str | os.PathLike[str], subject: Subject, minimum_frames: int) -> None:
-        self.path = Path(path)
-        self._connection = self._connect()
+        super().__init__(path, _TABLES)
         try:
             self._check(subject, minimum_frames)
             self._since = 0
@@ -100,59 +100,6 @@ class Store:
         except BaseException:
             self._connection.close()
             raise
-
-    def _connect(self) -> sqlite3.Connection:
-        connection = None
-        try:
-            connection = sqlite3.connect(self.path, timeout=0, isolation_level=None)
-            connection.execute("PRAGMA locking_mode=EXCLUSIVE")
-            connection.execute("PRAGMA journal_mode=WAL")
-            connection.execute("PRAGMA synchronous=FULL")
-            # Nothing is locked before the first write.
-            connection.execute("BEGIN EXCLUSIVE")
-            for statement in filter(str.strip, _TABLES.split(";")):
-                connection.execute(statement)
-            connection.execute("COMMIT")
-        except sqlite3.Error as error:
-            if connection is not None:
-                connection.close()
-            raise self._explained(error) from error
-        return connection
-
-    def _explained(self, error: sqlite3.Error) -> Exception:
-        text = str(error)
-        if "locked" in text:
-            return UsageError(f"{self.path} is in use by another collector", "stop it first, or give another file")
-        if "full" in text or "I/O" in text or "readonly" in text or "unable to open" in text:
-            return DeviceError(
-                f"{self.path} cannot be written ({text}); what was collected is intact",
-                "free some space and run the same command again",
-            )
-        return InputError(f"{self.path} is damaged or no store of a collector ({text})", "give another file")
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._connection.close()
-
-    @contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Connection]:
-        connection = self._connection
-        try:
-            connection.execute("BEGIN IMMEDIATE")
-            try:
-                yield connection
-                connection.execute("COMMIT")
-            except BaseException:
-                # A full disk may have rolled it back already.
-                if connection.in_transaction:
-                    connection.execute("ROLLBACK")
-                raise
-        except sqlite3.Error as error:
-            raise self._explained(error) from error
 
     def _fact(self, name: str) -> str | None:
         row = self._connection.execute("SELECT value FROM facts WHERE name = ?", (name,)).fetchone()
@@ -223,7 +170,7 @@ class Store:
 
     def checkpoint(self) -> None:
         """Fold the log: one transaction replaces its minibatches by their sums."""
-        content = statistics_file.to_bytes(self.statistics)
+        content = statistics_file.to_bytes(self.statistics, CHECKPOINT_LEVEL)
         upto = self.statistics.overall.minibatches
         with self._transaction() as connection:
             connection.execute("INSERT OR REPLACE INTO checkpoint VALUES (0, ?, ?)", (upto, content))

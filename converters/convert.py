@@ -28,6 +28,7 @@ from multigraft.converters.onnx2tf_environment import Environment
 from multigraft.converters.progress import Report, silent
 from multigraft.converters.quantise import STATIC, Precision, quantise
 from multigraft.converters.ranges import Range, measure
+from multigraft.converters.steps import Steps
 from multigraft.converters.tensor_names import name_as_in_onnx
 from multigraft.converters.verify import Verification, float_error, random_inputs, verify_segments
 from multigraft.errors import ConversionError, UsageError
@@ -74,6 +75,7 @@ def convert(
     name: str,
     work_dir: Path,
     report: Report = silent,
+    steps: Steps | None = None,
     verified_inputs: int = VERIFIED_RANDOM_INPUTS,
 ) -> Conversion:
     """Convert, quantise, cut, verify and pack.
@@ -88,6 +90,7 @@ def convert(
         name: Of the bundle.
         work_dir: An existing folder for intermediate files and logs.
         report: Takes a line for each step.
+        steps: Where the converted float model is kept, or None.
         verified_inputs: Random inputs on which segments and uncut model are compared.
 
     Raises:
@@ -100,7 +103,7 @@ def convert(
         raise UsageError(f"{precision} needs frames or ranges", "give unlabeled frames with --source")
     task_outputs = [o for task in multitask.tasks for o in task.outputs]
     environment = onnx2tf_environment.ensure(report)
-    floating = _to_float(multitask, task_outputs, environment, work_dir, report)
+    floating = _to_float(multitask, task_outputs, environment, work_dir, report, steps)
     report("comparing the float model with the ONNX model")
     errors = float_error(floating, multitask.model, task_outputs, [*feeds.random(2), *feeds.spaced(FLOAT_INPUTS)])
     report(f"quantising to {precision}" if precision != "float32" else "keeping float32")
@@ -183,11 +186,16 @@ class _Feeds:
 
 
 def _to_float(
-    multitask: MultiTaskModel, task_outputs: Sequence[str], environment: Environment, work_dir: Path, report: Report
+    multitask: MultiTaskModel,
+    task_outputs: Sequence[str],
+    environment: Environment,
+    work_dir: Path,
+    report: Report,
+    steps: Steps | None,
 ) -> FloatModel:
     cuts = [o for s in multitask.segments for o in s.outputs if o not in task_outputs]
     prepared = with_outputs(multitask.model, [*cuts, *task_outputs])
-    converted = to_tflite(prepared, environment, work_dir, report)
+    converted = to_tflite(prepared, environment, work_dir, report, steps)
     report("finding the cuts in the converted model and cleaning it up")
     probes = list(_Feeds(multitask.inputs, {}).random(2))
     located = locate(converted, prepared, cuts, task_outputs, probes)

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
 
 import numpy as np
 
+from multigraft import files
 from multigraft.converters.network import Network
 from multigraft.converters.ranges import Range
 from multigraft.converters.representations import SimilarityTable
@@ -17,6 +21,35 @@ CLIP_PERCENT = 99.99
 
 RANGE_MARGIN = 0.02
 """Added on each side of a percentile range: more than the histogram's own error of 1 part in 64."""
+
+
+@dataclass(frozen=True)
+class Field:
+    """A statistics file.
+
+    Attributes:
+        statistics: What it holds.
+        name: Of the file.
+        sha256: Of the file.
+    """
+
+    statistics: Statistics
+    name: str
+    sha256: str
+
+    @classmethod
+    def open(cls, path: Path) -> Self:
+        """Read and verify it.
+
+        Raises:
+            InputError: It is not there or no such file.
+        """
+        return cls(Statistics.open(path), path.name, files.sha256_of(path.read_bytes()))
+
+    def provenance(self) -> dict[str, Any]:
+        """What the manifest says about it."""
+        held = self.statistics
+        return {"sha256": self.sha256, "frames": held.frames, "sites": list(held.sites)}
 
 
 def check_subject(statistics: Statistics, networks: Sequence[Network]) -> None:
@@ -63,12 +96,13 @@ def field_similarity(statistics: Statistics, networks: Sequence[Network]) -> Sim
 def field_ranges(
     statistics: Statistics, networks: Sequence[Network], percent: float = CLIP_PERCENT
 ) -> dict[str, Range]:
-    """ONNX tensor to the range that int8 should cover: of inputs, taps and outputs.
+    """ONNX tensor to the range that int8 should cover: of inputs, taps and outputs, and, where enough frames were
+    collected, of what lies between the taps.
 
     Args:
         statistics: Of these networks.
         networks: As imported.
-        percent: Taps' ranges hold this part of the values seen; inputs and outputs, of which no histogram is kept, are
+        percent: Taps' ranges hold this part of the values seen; other tensors, of which no histogram is kept, are
             covered whole.
 
     Raises:
@@ -76,13 +110,9 @@ def field_ranges(
     """
     check_subject(statistics, networks)
     names = {n.name for n in networks}
-    owned = {t.name for t in statistics.subject.taps if t.network in names}
-    for network in statistics.subject.networks:
-        if network.name in names:
-            owned |= {network.input, *network.outputs}
     full, inner = statistics.ranges(), statistics.ranges(percent)
     found = {}
-    for name in sorted(owned & full.keys()):
+    for name in sorted(n for n in full if n.partition("/")[0] in names):
         (low, high), (least, greatest) = full[name], inner[name]
         margin = RANGE_MARGIN * (greatest - least)
         found[name] = max(low, least - margin), min(high, greatest + margin)

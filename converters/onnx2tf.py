@@ -12,6 +12,7 @@ import onnx
 from multigraft import files, tflite_file
 from multigraft.converters.onnx2tf_environment import Environment, cache_folder
 from multigraft.converters.progress import Report, silent
+from multigraft.converters.steps import Steps
 from multigraft.errors import ConversionError, UsageError
 from multigraft.graph import Model
 
@@ -25,17 +26,45 @@ _MISSING = re.compile(r"No module named 'onnx2tf\.ops\.(\w+)'")
 _LAST_WORDS = re.compile(r"^(\w*(?:Error|Exception)): *(.+)$", re.MULTILINE)
 
 
-def to_tflite(model: onnx.ModelProto, environment: Environment, folder: Path, report: Report = silent) -> Model:
+def to_tflite(
+    model: onnx.ModelProto,
+    environment: Environment,
+    folder: Path,
+    report: Report = silent,
+    steps: Steps | None = None,
+) -> Model:
     """Convert ``model`` (images NCHW) to float32 .tflite (images NHWC); the signature keeps input and output names.
 
     ``folder`` receives the ONNX file, the log and onnx2tf's files; after a failure the log is also in the cache folder.
+    What ``steps`` holds is not converted again.
 
     Raises:
         ConversionError: onnx2tf failed or left an operator that TFLite does not have; it names operator and node as far
             as onnx2tf tells, and the log.
     """
+    prepared = with_kernel_shapes(model)
+
+    def convert() -> bytes:
+        return _convert(prepared, environment, folder, report)
+
+    if steps is None:
+        content = convert()
+    else:
+        depends_on = prepared.SerializeToString(deterministic=True), environment.version, str(environment.python)
+        content = steps.get("float", depends_on, convert)
+    converted = tflite_file.read(content)
+    for op in converted.main.ops:
+        if op.name == "CUSTOM":
+            where = _nodes_of(model, op.custom_code)
+            raise ConversionError(
+                f"operator {op.custom_code}{where} has no TFLite counterpart", "replace that operator in the network"
+            )
+    return converted
+
+
+def _convert(model: onnx.ModelProto, environment: Environment, folder: Path, report: Report) -> bytes:
     source, output, log = folder / "model.onnx", folder / "onnx2tf", folder / "onnx2tf.log"
-    onnx.save(with_kernel_shapes(model), source)
+    onnx.save(model, source)
     if environment.version.startswith("1."):
         np.save(folder / _SAMPLE_FILE, np.zeros((20, 128, 128, 3), np.float32))
     report(f"converting with onnx2tf {environment.version}")
@@ -50,14 +79,7 @@ def to_tflite(model: onnx.ModelProto, environment: Environment, folder: Path, re
             f"onnx2tf {environment.version} failed{_reason(text, model)}",
             f"replace that operator in the network, or see {_keep(text, log)}",
         )
-    converted = tflite_file.read(result)
-    for op in converted.main.ops:
-        if op.name == "CUSTOM":
-            where = _nodes_of(model, op.custom_code)
-            raise ConversionError(
-                f"operator {op.custom_code}{where} has no TFLite counterpart", "replace that operator in the network"
-            )
-    return converted
+    return result.read_bytes()
 
 
 def with_kernel_shapes(model: onnx.ModelProto) -> onnx.ModelProto:

@@ -15,6 +15,11 @@ Range = tuple[float, float]
 
 Ranges = dict[str, Range]
 
+
+class MissingRangesError(ConversionError):
+    """Static int8 lacks the ranges of some tensors."""
+
+
 _PASSES_VALUES = frozenset(
     {
         "PAD",
@@ -91,7 +96,7 @@ def complete(graph: Graph, ranges: Mapping[str, Range]) -> Ranges:
                 full.setdefault(name, (min(source[0], 0.0), max(source[1], 0.0)))
     missing = [n for n in activations(graph) if n not in full]
     if missing:
-        raise ConversionError(
+        raise MissingRangesError(
             f"{len(missing)} tensors have no range, the first is {missing[0]!r}",
             "give frames, or ranges for all tensors",
         )

@@ -260,8 +260,13 @@ class Settings:
     )
     frames: Path | None = key("Unlabeled frames for all tasks.", _FRAMES, default=None)
     statistics: Path | None = key(
-        "Statistics collected on a device, instead of frames.",
+        "Statistics collected on a device: similarity and int8 ranges come from it; refit and acceptance need frames.",
         file("a .mgstats file that exists", (".mgstats",)),
+        default=None,
+    )
+    refit: Path | None = key(
+        "Layers refitted on a device (multigraft calibrate graft); their tasks take that graft or none.",
+        file("a .mgrefit file that exists", (".mgrefit",)),
         default=None,
     )
     bundle: BundleSettings = key("", table(BundleSettings), default_factory=BundleSettings)

@@ -64,6 +64,7 @@ class StudyPoint:
         donor_layer: The donor's cut point.
         target_layer: The target's cut point that it replaces.
         relation: ``relatives`` if the networks' weights are equal or close up to there, else ``independent``.
+        same_layer: Both cut points have the same place in networks of one structure.
         sharing: ``raw``: the target's own layers behind the donor's features; ``refitted``: re-solved.
         method: As :data:`multigraft.converters.graft.candidate.Method`.
         accuracy: Of the target on its labelled frames after grafting.
@@ -89,6 +90,7 @@ class StudyPoint:
     agreement: float
     shared_bytes: int
     shared_macs: int
+    same_layer: bool = False
 
     @property
     def kept(self) -> float:
@@ -105,7 +107,8 @@ class Correlation:
     """Pearson's r between labelled accuracy and one predictor.
 
     Attributes:
-        group: ``relatives``, ``independent``, ``all``, or one pair, ``TARGET on DONOR``.
+        group: ``relatives``, ``independent``, ``all``; relatives at the same layer of both, over all tasks or for one
+            (``TARGET, same layer``), which is what arXiv 2410.11233 looks at; or one pair, ``TARGET on DONOR``.
         sharing: Raw or refitted.
         outcome: ``accuracy`` on labelled frames, or what share of the original's is ``kept``; within a pair both have
             the same r, and only ``accuracy`` is given.
@@ -241,12 +244,19 @@ def study(
 
 
 def correlate(points: Sequence[StudyPoint]) -> Iterator[Correlation]:
-    """Pearson's r with every predictor: pooled over relatives, independent networks and all, and for every pair."""
+    """Pearson's r with every predictor: pooled over relatives, independent networks and all, for every task on its
+    relatives' same layers, and for every pair."""
     pooled = {
         "relatives": [p for p in points if p.relation == "relatives"],
         "independent": [p for p in points if p.relation == "independent"],
         "all": list(points),
     }
+    same = [p for p in pooled["relatives"] if p.same_layer]
+    if same:
+        pooled["relatives, same layer"] = same
+        pooled |= {
+            f"{t}, same layer": [p for p in same if p.target == t] for t in dict.fromkeys(p.target for p in same)
+        }
     pairs = {pair: [p for p in points if p.pair == pair] for pair in dict.fromkeys(p.pair for p in points)}
     kinds: tuple[Sharing, ...] = ("raw", "refitted")
     outcomes: tuple[Outcome, ...] = ("accuracy", "kept")
@@ -335,10 +345,17 @@ def _measure(
         original_accuracy=original[target.name],
         unbiased_cka=similarity(join.donor_point.name, join.target_point.name),
         biased_cka=similarity.biased_between(join.donor_point.name, join.target_point.name),
-        agreement=found.agreement.value,
+        agreement=found.shown.value,
         shared_bytes=BYTES_PER_WEIGHT * join.donor_point.weights,
         shared_macs=join.donor_point.macs,
+        same_layer=_is_same_layer(join, donor, target),
     )
+
+
+def _is_same_layer(join: Join, donor: Network, target: Network) -> bool:
+    shapes = [[point.shape for point in network.cut_points] for network in (donor, target)]
+    places = donor.cut_points.index(join.donor_point), target.cut_points.index(join.target_point)
+    return shapes[0] == shapes[1] and places[0] == places[1]
 
 
 def _accuracy(outputs: Mapping[str, Any], network: Network, labelled: Labelled) -> float:

@@ -33,6 +33,11 @@ from multigraft.converters.report.summary import (
 from multigraft.converters.settings import Settings
 from multigraft.manifest import Task
 
+NOT_MEASURED = (
+    "Agreement of the bundle was not measured: there were no frames. On the device, multigraft calibrate validate "
+    "measures it."
+)
+
 
 @dataclasses.dataclass(frozen=True)
 class Measured:
@@ -102,6 +107,8 @@ def notes(settings: Settings, built: Built, measured: Measured) -> tuple[str, ..
     """What a reader has to know first."""
     message = built.grafted.outcome.message
     found = [message[0].upper() + message[1:] + "."]
+    if not built.grafted.evidence:
+        found.append(NOT_MEASURED)
     asked = settings.budget.min_agreement
     for task in built.bundle.manifest.tasks:
         held = _agreement(task.fidelity.get("bundle_agreement"))
@@ -200,14 +207,17 @@ def _segments(built: Built, measured: Measured) -> tuple[SegmentResult, ...]:
 
 
 def _pareto(grafted: Grafted) -> list[ParetoPoint]:
+    """Plans whose agreement is known; none where that of the chosen one is not."""
     outcome = grafted.outcome
+    if not outcome.chosen.is_measured:
+        return []
     return [
         ParetoPoint(
             p.describe(),
             round(p.weights * outcome.limits.bytes_per_weight),
             p.macs,
-            {name: c.agreement.value for name, c in p.grafts.items()},
-            {name: c.agreement.lower_bound for name, c in p.grafts.items()},
+            {name: c.agreement.value for name, c in p.grafts.items() if c.agreement},
+            {name: c.agreement.lower_bound for name, c in p.grafts.items() if c.agreement},
             p == outcome.chosen,
             outcome.limits.keeps_agreement(p) and outcome.limits.fits(p),
         )

@@ -6,23 +6,35 @@ what the interpreter computes or can fuse.
 
 from __future__ import annotations
 
+import dataclasses
+import io
 import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx
 
-from multigraft.bundle import Bundle
+from multigraft import tflite_file
+from multigraft.bundle import GOLDEN_OUTPUTS, MODEL, Bundle
+from multigraft.converters.bundling import npz
 from multigraft.converters.convert import convert
 from multigraft.converters.graft.assemble import assemble
 from multigraft.converters.graft.plan import Plan
 from multigraft.converters.multitask import MultiTaskModel, SegmentSpec
 from multigraft.converters.network import CutPoint, Network
 from multigraft.converters.progress import Report, silent
+from multigraft.converters.ranges import activations
+from multigraft.graph import Model, Signature
+from multigraft.statistics import RANGES_SIGNATURE
 
 VERIFIED_INPUTS = 32
 """Random inputs on which the bundle is compared with the uncut model: one segment per network leaves little to cut."""
+
+
+_MOVES = frozenset({"PAD", "RESHAPE", "TRANSPOSE", "SQUEEZE", "EXPAND_DIMS"})
+"""Operators whose results have the range of what they read."""
 
 
 def tapped_points(network: Network, is_every: bool = False) -> tuple[CutPoint, ...]:
@@ -55,7 +67,11 @@ def tapped_model(networks: Sequence[Network], is_every: bool = False) -> MultiTa
         )
         for n in networks
     )
-    provenance: dict[str, Any] = {"sources": apart.provenance["sources"], "plan": "taps for field calibration"}
+    provenance: dict[str, Any] = {
+        "sources": apart.provenance["sources"],
+        "plan": "taps for field calibration",
+        "taps": {n.name: [p.name for p in tapped_points(n, is_every)] for n in networks},
+    }
     model = onnx.ModelProto()
     model.CopyFrom(apart.model)
     return MultiTaskModel(model, apart.inputs, segments, apart.tasks, provenance)
@@ -77,6 +93,42 @@ def make_taps(
         ConversionError: The conversion failed, or its result is not equal to the networks.
     """
     model = tapped_model(networks, is_every)
-    return convert(
+    made = convert(
         model, {}, precision="float32", name=name, work_dir=work_dir, report=report, verified_inputs=VERIFIED_INPUTS
-    ).bundle
+    )
+    return with_inner_outputs(_without_golden_taps(made.bundle), [n.name for n in networks])
+
+
+def with_inner_outputs(bundle: Bundle, networks: Sequence[str]) -> Bundle:
+    """The same bundle with a second subgraph per network that gives what lies between the taps, for its ranges.
+
+    It shares the weights. Its signature is :data:`RANGES_SIGNATURE` and the network's name, and stands in the model
+    alone: nothing but the collector runs it.
+
+    Args:
+        bundle: One segment per network, ``head_NETWORK``.
+        networks: Their names.
+    """
+    model = tflite_file.read(bundle.model)
+    subgraphs, signatures = list(model.subgraphs), list(model.signatures)
+    for name in networks:
+        signature = next(s for s in model.signatures if s.name == f"head_{name}")
+        graph = model.subgraphs[signature.subgraph]
+        known = {*graph.inputs, *graph.outputs, *(o for op in graph.ops if op.name in _MOVES for o in op.outputs)}
+        inner = tuple(t for t in activations(graph) if t not in known and t.startswith(f"{name}/"))
+        if inner:
+            key = f"{RANGES_SIGNATURE}{name}"
+            signatures.append(Signature(key, signature.inputs, {t: t for t in inner}, len(subgraphs)))
+            subgraphs.append(dataclasses.replace(graph, name=key, outputs=inner))
+    contents = {file: bundle.read(file) for file in bundle.manifest.files}
+    contents[MODEL] = tflite_file.write(Model(tuple(subgraphs), tuple(signatures), model.description))
+    return Bundle.create(bundle.manifest, contents)
+
+
+def _without_golden_taps(bundle: Bundle) -> Bundle:
+    """The same with golden outputs of the tasks alone: those of taps would be most of what a small device loads."""
+    answers = {output for task in bundle.manifest.tasks for output in task.outputs}
+    with np.load(io.BytesIO(bundle.read(GOLDEN_OUTPUTS)), allow_pickle=False) as held:
+        golden = npz({name: held[name] for name in held.files if name in answers})
+    contents = {name: bundle.read(name) for name in bundle.manifest.files}
+    return Bundle.create(bundle.manifest, {**contents, GOLDEN_OUTPUTS: golden})

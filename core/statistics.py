@@ -43,6 +43,12 @@ STUDENT_T = 2.365
 MINIMUM_FRAMES = 32
 """Default for the fewest frames that any number in a file sums over."""
 
+INNER = "inner"
+"""Count of the frames that ranges of tensors between the taps are of; fewer than the others."""
+
+RANGES_SIGNATURE = "ranges_"
+"""With a network's name behind it: the signature of a taps bundle that computes those tensors."""
+
 Matrix = npt.NDArray[np.float64]
 Place = tuple[str, str]
 """Site and day (UTC, YYYY-MM-DD)."""
@@ -56,13 +62,14 @@ class Tap:
         name: ``network/tensor``.
         network: Its network.
         shape: Without the batch axis, channels last.
-        projected: Features its similarity was computed from after a random projection; 0 where all were used.
+        sampled: Features in each of the two random samples per minibatch that its similarity was computed from; 0 where
+            all features were used.
     """
 
     name: str
     network: str
     shape: tuple[int, ...]
-    projected: int = 0
+    sampled: int = 0
 
     @property
     def features(self) -> int:
@@ -216,9 +223,8 @@ class Statistics:
         """
         if not all(group.minibatches for group in self.groups):
             return None
-        without = np.stack(
-            [functools.reduce(operator.add, self.groups[:i] + self.groups[i + 1 :]).unbiased_cka() for i in _INDICES]
-        )
+        whole = self.similarity()
+        without = np.stack([(whole - group).unbiased_cka() for group in self.groups])
         variance = (GROUPS - 1) / GROUPS * ((without - without.mean(axis=0)) ** 2).sum(axis=0)
         found: Matrix = STUDENT_T * np.sqrt(variance)
         return found
@@ -270,7 +276,7 @@ class Statistics:
             UsageError: All frames of a site together are fewer than the minimum.
         """
         whole = Statistics(self.subject, self.minimum_frames)
-        whole.overall = self.overall
+        whole.overall = self._without_thin_ranges()
         for site in self.sites:
             days = sorted(day for of_site, day in self.places if of_site == site)
             held: list[tuple[str, Tally]] = []
@@ -294,6 +300,22 @@ class Statistics:
             whole.slots[-1] = whole.slots[-1].merge(last_slot)
         whole.check_privacy()
         return whole
+
+    @property
+    def inner_frames(self) -> int:
+        """Frames that ranges of tensors between the taps are of."""
+        return int(self.overall.counts.get(INNER, np.int64(0)))
+
+    def _without_thin_ranges(self) -> Tally:
+        """All sums, without the ranges between the taps while they are of fewer frames than the minimum."""
+        kept = self.overall.merge(Tally())
+        if 0 < self.inner_frames < self.minimum_frames:
+            outer = {t.name for t in self.subject.taps}
+            outer |= {name for n in self.subject.networks for name in (n.input, *n.outputs)}
+            kept.lows = {name: value for name, value in kept.lows.items() if name in outer}
+            kept.highs = {name: value for name, value in kept.highs.items() if name in outer}
+            del kept.counts[INNER]
+        return kept
 
     def check_privacy(self) -> None:
         """Refuse if a number sums over fewer frames than the minimum.
@@ -330,9 +352,6 @@ class Statistics:
         from multigraft.statistics_file import read
 
         return read(Path(path))
-
-
-_INDICES = range(GROUPS)
 
 
 def combine(parts: Iterable[Statistics]) -> Statistics:

@@ -9,6 +9,7 @@ from multigraft import serial_protocol
 from multigraft.firmware_gen.app_files import AppModel, app_config, app_model
 from multigraft.firmware_gen.boards import Board, Region, Slots
 from multigraft.firmware_gen.cores import CORES
+from multigraft.firmware_gen.glue_files import glue_files
 from multigraft.firmware_gen.regions import Space
 from multigraft.firmware_gen.toolchain import toolchain_of
 
@@ -49,7 +50,7 @@ def project_files(board: Board, model: AppModel) -> dict[str, str]:
     A board that has no start-up of ours gets what builds ``libmodel.a``.
     """
     if board.uart is None:
-        files = {"Makefile": _library_makefile(board), "CMakeLists.txt": _library_cmake(board)}
+        files = {"Makefile": _library_makefile(board), **glue_files(board, model)}
         if CORES[board.core].architecture == "riscv":
             files["freestanding/string.h"] = _target("freestanding/string.h")
         return files
@@ -320,18 +321,4 @@ clean:
 \trm -rf build
 
 -include $(MODEL:.o=.d)
-"""
-
-
-def _library_cmake(board: Board) -> str:
-    return f"""# {board.title}: as an ESP-IDF component this folder goes into components; with the Pico SDK or another
-# CMake project, add_subdirectory() it and link the library "model".
-file(GLOB MODEL ${{CMAKE_CURRENT_LIST_DIR}}/src/*.c)
-if(ESP_PLATFORM)
-    idf_component_register(SRCS ${{MODEL}} INCLUDE_DIRS src)
-else()
-    add_library(model STATIC ${{MODEL}})
-    target_include_directories(model PUBLIC ${{CMAKE_CURRENT_LIST_DIR}}/src)
-    target_compile_options(model PRIVATE -std=gnu11 -O2)
-endif()
 """

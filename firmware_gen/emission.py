@@ -212,6 +212,10 @@ def _interface(
 
 
 _DECLARATIONS = """
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 /* int8, NHWC: real = scale * (stored - zero_point). Where scale is 0, data are float32 values, aligned to 4 bytes. The
    data lies in the arena: a run destroys the inputs. */
 typedef struct {
@@ -244,6 +248,10 @@ void model_reset(void);
 #ifdef MODEL_PROFILE
 /* Yours: called before each step and, with MODEL_STEP_COUNT, after the last. */
 void model_profile(uint32_t step);
+#endif
+
+#ifdef __cplusplus
+}
 #endif
 
 #endif

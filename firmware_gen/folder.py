@@ -18,6 +18,7 @@ from multigraft.firmware_gen.app_files import app_model_of
 from multigraft.firmware_gen.boards import Board, board_named
 from multigraft.firmware_gen.build_files import project_files
 from multigraft.firmware_gen.cores import CORES
+from multigraft.firmware_gen.glue_files import how_to
 from multigraft.firmware_gen.project import Project
 from multigraft.firmware_gen.toolchain import toolchain_of
 
@@ -157,10 +158,11 @@ def _readme(project: Project, board: Board) -> str:
     verify = "    multigraft firmware verify . --qemu\n" if board.qemu else ""
     tasks = "".join(f"- bit {bit}: {task.name}\n" for bit, task in enumerate(project.tasks))
     make = "make" if board.uart else "make library"
+    use = "" if board.uart else f"\n{how_to(board)}"
     return (
         f"# {project.name} for {board.title}\n\n"
         f"    {make}\n{flash}{verify}"
         + ("    multigraft monitor --port PORT\n" if board.uart else "")
-        + f"\n`src/model.h` is the model's interface, `model_run(task_mask)` its one function. Tasks:\n\n{tasks}\n"
+        + f"\n`src/model.h` is the model's interface, `model_run(task_mask)` its one function. Tasks:\n\n{tasks}{use}\n"
         f"The arena takes {project.arena_bytes} bytes of RAM, constants {project.constant_bytes} of flash.\n"
     )

@@ -22,8 +22,8 @@ from multigraft.firmware_gen.variables import read_in_place
 from multigraft.graph import Graph, Tensor
 from multigraft.macs import op_macs
 
-FINAL_NODES = 20_000
-"""Search nodes for the plan that is used; those that fusions are compared by get fewer."""
+FINAL_NODES = 60_000
+"""Search nodes for the plan that is used, some seconds at most; those that fusions are compared by get fewer."""
 
 
 def generate(

@@ -137,17 +137,15 @@ class Placement:
         size = self.height(best) if best is not None else (limit // self.granule + 1) * self.granule
         share = _FIRST_NODES
         while bound < size and budget[0] > 0:
-            gap = size - bound
-            for part in (0, gap // 8, gap // 4, gap // 2, gap - self.granule):
-                goal = bound + part // self.granule * self.granule
-                if bound <= goal < size:
-                    found, exhausted = self._within(goal, share, budget)
-                    if found is not None:
-                        best, size = found, self.height(found)
-                    elif exhausted:
-                        bound = goal + self.granule
+            for part in (1.0, 0.5, 0.25, 0.125, 0.0):
                 if bound >= size or budget[0] <= 0:
                     break
+                goal = bound + int((size - self.granule - bound) * part) // self.granule * self.granule
+                found, exhausted = self._within(goal, share, budget)
+                if found is not None:
+                    best, size = found, self.height(found)
+                elif exhausted:
+                    bound = goal + self.granule
             share *= 4
         return best, min(bound, size)
 
@@ -168,7 +166,7 @@ class Placement:
         width = live.sum(0)
         area = self.loads.sum(0)
         contention = np.where(live, self.loads.sum(1)[:, None], 0).max(0, initial=0)
-        keys = ((contention, width, area), (width, area, contention), (contention, area, width), (area, width))
+        keys = ((contention, area, width), (area, width), (contention, width, area), (width, area, contention))
         return [list(np.lexsort([-k for k in reversed(key)])) for key in keys]
 
     def _descend(self, goal: int, order: list[int], left: list[int]) -> list[int] | None:
@@ -223,7 +221,8 @@ class Placement:
         begin = np.where(rest > 0, np.maximum(ends, lowest), ends)
         if (begin + rest - self.saved > goal).any():
             return []
-        return [i for i in reversed(order) if may[i]]
+        # The lowest place first, as a skyline is filled.
+        return sorted((i for i in reversed(order) if may[i]), key=lambda i: -int(low[i]))
 
 
 def _at(group: Sequence[Member], step: int) -> int:

@@ -189,7 +189,8 @@ def _grouped(buffers: Sequence[Buffer], aliases: Sequence[Sharing]) -> list[list
         members.setdefault(root(b.name), []).append(Member(b.name, rounded(b.size), b.first, b.last))
     pairs = {frozenset((a.output, a.source)) for a in aliases}
     for group in members.values():
-        for a, b in itertools.combinations(group, 2):
-            if a.first <= b.last and b.first <= a.last and frozenset((a.name, b.name)) not in pairs:
+        for one, other in itertools.combinations(group, 2):
+            together = one.first <= other.last and other.first <= one.last
+            if together and frozenset((one.name, other.name)) not in pairs:
                 return None
     return list(members.values())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -59,6 +60,24 @@ def report_of(project: Project, board: str) -> dict[str, Any]:
             for s in project.steps
         ],
     }
+
+
+def read_report(folder: Path) -> dict[str, Any]:
+    """The report of a project's folder.
+
+    Raises:
+        InputError: The folder has none, or it is damaged or of another version.
+    """
+    path = folder / REPORT
+    try:
+        report: dict[str, Any] = json.loads(path.read_text("utf-8"))
+        if not {"model", "ram_bytes", "regions", "buffers", "steps"} <= set(report):
+            raise ValueError("fields are missing")
+    except OSError as error:
+        raise InputError(f"{path} does not exist", "name a folder that `multigraft firmware` wrote") from error
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{path} is no report of this version ({error})", "generate the project again") from error
+    return report
 
 
 def report_text(report: Mapping[str, Any]) -> str:

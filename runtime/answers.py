@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -17,21 +18,50 @@ from multigraft.quantisation import INTEGERS, dequantise
 Array = npt.NDArray[Any]
 
 
-@dataclass(frozen=True, slots=True)
 class Classification:
     """The class with the largest output; the first one of equals.
 
-    ``score`` is its probability: the output itself where the outputs are probabilities already (they add up to 1; an
-    integer tensor in the quantisation that TFLite fixes for SOFTMAX, scale 1/256), otherwise their softmax; of a single
-    output its logistic function, with class 1 from one half on.
+    Args:
+        label: Its name; None without labels.
+        index: Its number.
+        score: Its probability, or what computes it.
     """
 
-    label: str | None
-    index: int
-    score: float
+    __slots__ = ("_score", "index", "label")
+
+    def __init__(self, label: str | None, index: int, score: float | Callable[[], float]) -> None:
+        self.label = label
+        self.index = index
+        self._score = score
+
+    @property
+    def score(self) -> float:
+        """Probability of the class, computed when first read.
+
+        The output itself where the outputs are probabilities already (they add up to 1; an integer tensor in the
+        quantisation that TFLite fixes for SOFTMAX, scale 1/256), otherwise their softmax; of a single output its
+        logistic function, with class 1 from one half on.
+        """
+        if not isinstance(self._score, float):
+            self._score = self._score()
+        return self._score
 
     def to_json(self) -> dict[str, Any]:
         return {"label": self.label, "index": self.index, "score": round(self.score, 6)}
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Classification):
+            return NotImplemented
+        return (self.label, self.index, self.score) == (other.label, other.index, other.score)
+
+    def __hash__(self) -> int:
+        return hash((self.label, self.index, self.score))
+
+    def __repr__(self) -> str:
+        return f"Classification(label={self.label!r}, index={self.index}, score={self.score!r})"
+
+    def __reduce__(self) -> tuple[type, tuple[str | None, int, float]]:
+        return Classification, (self.label, self.index, self.score)
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,14 +192,21 @@ def _quantised_classification(
             return Classification(labels[index], index, 1 / sum([listed[top - value] for value in values]))
 
         return short
-    # Subtraction of bytes wraps, so it gives the distance for int8 and uint8 alike.
-    stored = flat.view(np.uint8)
+    largest = flat.argmax
+    stored = flat.tobytes
 
     def long() -> Classification:
-        index = int(flat.argmax())
-        return Classification(labels[index], index, 1 / float(table.take(stored[index] - stored).sum()))
+        index = int(largest())
+        return Classification(labels[index], index, functools.partial(_share_of, index, stored(), table))
 
     return long
+
+
+def _share_of(index: int, stored: bytes, table: npt.NDArray[np.float64]) -> float:
+    """Softmax of one of many 8-bit values: ``table`` holds the exponential of each distance to the top."""
+    values = np.frombuffer(stored, np.uint8)
+    # Subtraction of bytes wraps, so it gives the distance for int8 and uint8 alike.
+    return 1 / float(table.take(values[index] - values).sum())
 
 
 def _is_probability(spec: TensorSpec) -> bool:

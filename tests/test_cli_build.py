@@ -13,7 +13,11 @@ import pytest
 
 from multigraft import Bundle
 from multigraft.cli.main import main
+from multigraft.cli.settings_options import load_frames
+from multigraft.converters.build import build
 from multigraft.converters.report.summary import Summary
+from multigraft.converters.settings import Settings
+from multigraft.converters.steps import Steps
 from multigraft.runtime import Engine
 from tests.converters.graft.networks import frames, perturbed, residual_network
 
@@ -95,6 +99,38 @@ def test_the_report_holds_what_was_measured(built: tuple[Path, Path]) -> None:
     page = (folder / "report.html").read_text("utf-8")
     assert "head_second" in page and summary.machine.name in page
     assert (folder / "pareto.png").stat().st_size > 1000
+
+
+def test_an_interrupted_build_goes_on_where_it_was(
+    project: Path,
+    built: tuple[Path, Path],
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    said: list[str] = []
+
+    def interrupt(line: str) -> None:
+        said.append(line)
+        if line.startswith("quantising"):
+            raise KeyboardInterrupt
+
+    output = tmp_path / "pair.graft"
+    steps = Steps(tmp_path / "pair.graft.steps")
+    with pytest.raises(KeyboardInterrupt):
+        build(Settings.load(project / "multigraft.toml"), load_frames, interrupt, steps=steps)
+    assert {path.name.partition("-")[0] for path in steps.folder.iterdir()} == {"similarity", "graft", "float"}
+
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("a finished graft was done again")
+
+    monkeypatch.setattr("multigraft.converters.graft.search.evaluate", refuse)
+    assert main(["build", str(project / "multigraft.toml"), "-o", str(output)]) == 0
+    again = capfd.readouterr().err
+    for step in ("compare representations", "converting with onnx2tf"):
+        assert step not in again and any(step in line for line in said)
+    assert output.read_bytes() == built[0].read_bytes()
+    assert not steps.folder.exists()
 
 
 def test_graft_alone_writes_a_graph_that_any_tool_opens(inside: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -8,21 +8,19 @@ back to the original variance per channel, so that the layers behind it work whe
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import onnx
 
-from multigraft.converters.graft.linear import Convolution, Dense, LinearLayer
-from multigraft.converters.graft.refit import HELD_OUT_EVERY, MIN_ROWS, sampled_rows
-from multigraft.converters.graft.ridge import Solution, fit_rows
+from multigraft.converters.graft.linear import convolution, dense
+from multigraft.converters.graft.refit import sampled_rows
 from multigraft.converters.network import Array
+from multigraft.linear import HELD_OUT_EVERY, LinearLayer
+from multigraft.ridge import RidgeSums, fit_rows, variance_restored
 
 MAX_INPUTS = 2400
 """Largest kernel elements times channels that is worth solving; a 3x3 adapter on wide representations is not."""
-
-MAX_SCALE = 4.0
-"""Variance restoring never amplifies a channel more than this."""
 
 
 @dataclass(frozen=True)
@@ -54,9 +52,41 @@ def is_joinable(donor: tuple[int, ...], target: tuple[int, ...], kernel: int) ->
     return donor[0] * kernel * kernel <= MAX_INPUTS
 
 
-def fit_adapter(
-    received: Array,
-    original: Array,
+@dataclass(frozen=True)
+class Draft:
+    """An adapter whose weights are not solved yet.
+
+    Attributes:
+        before: A resize, or nothing.
+        node: The linear node.
+        after: The repeated clamp, or nothing.
+        constants: Of the nodes before and after.
+        layer: The linear view of ``node``, all weights 0.
+        weight: Name of its weights.
+        bias: Name of its intercepts.
+        size: Height and width that the resize gives, or None.
+        bounds: Of the clamp, or None.
+    """
+
+    before: tuple[onnx.NodeProto, ...]
+    node: onnx.NodeProto
+    after: tuple[onnx.NodeProto, ...]
+    constants: dict[str, Array]
+    layer: LinearLayer
+    weight: str
+    bias: str
+    size: tuple[int, ...] | None
+    bounds: tuple[float, float] | None
+
+    @property
+    def nodes(self) -> tuple[onnx.NodeProto, ...]:
+        """All, in order."""
+        return (*self.before, self.node, *self.after)
+
+
+def draft_adapter(
+    donor: tuple[int, ...],
+    target: tuple[int, ...],
     *,
     kernel: int,
     source: str,
@@ -65,13 +95,12 @@ def fit_adapter(
     clamp: onnx.NodeProto | None,
     clamp_constants: dict[str, Array],
     bounds: tuple[float, float] | None,
-    seed: int = 0,
-) -> Adapter:
-    """Solve an adapter from the donor's representation ``received`` to the target's ``original`` on the same frames.
+) -> Draft:
+    """The nodes of an adapter.
 
     Args:
-        received: (frames, *donor shape).
-        original: (frames, *target shape).
+        donor: Shape of the donor's tensor, without the batch.
+        target: Shape of the target's.
         kernel: 1 or 3.
         source: Name of the donor's tensor.
         cut: Name of the target's tensor.
@@ -79,78 +108,80 @@ def fit_adapter(
         clamp: The ReLU or clip node that writes the target's cut, to be repeated after the adapter, or None.
         clamp_constants: Constants of that node.
         bounds: Its bounds.
-        seed: Picks the rows where not all are used.
     """
-    nodes: list[onnx.NodeProto] = []
     constants = dict(clamp_constants)
-    donor, target = received.shape[1:], original.shape[1:]
-    weight_name, bias_name = f"{prefix}/weight", f"{prefix}/bias"
+    weight, bias = f"{prefix}/weight", f"{prefix}/bias"
     linear_out = cut if clamp is None else f"{prefix}/linear"
+    before: tuple[onnx.NodeProto, ...] = ()
+    size: tuple[int, ...] | None = None
     layer: LinearLayer
     if len(target) == 1:
-        node = onnx.helper.make_node("Gemm", [source, weight_name, bias_name], [linear_out], f"{prefix}/gemm")
-        layer = Dense(node, np.zeros((donor[0], target[0]), np.float32), None)
+        node = onnx.helper.make_node("Gemm", [source, weight, bias], [linear_out], f"{prefix}/gemm")
+        layer = dense(node, (donor[0], target[0]))
     else:
         strides = _strides(donor, target)
-        inner = source
+        inner, have = source, donor[1:]
         if strides is None:
-            inner, strides = f"{prefix}/resized", (1, 1)
+            inner, strides, size, have = f"{prefix}/resized", (1, 1), target[1:], target[1:]
             scales = f"{prefix}/scales"
             # Rounded up, so that the floor of size * scale is never one short.
             pairs = zip(target[1:], donor[1:], strict=True)
             ratios = [np.nextafter(np.float32(t / d), np.float32(8)) for t, d in pairs]
             constants[scales] = np.array([1, 1, *ratios], np.float32)
-            nodes.append(
-                onnx.helper.make_node(
-                    "Resize",
-                    [source, "", scales],
-                    [inner],
-                    f"{prefix}/resize",
-                    mode="linear",
-                    coordinate_transformation_mode="half_pixel",
-                )
+            resize = onnx.helper.make_node(
+                "Resize",
+                [source, "", scales],
+                [inner],
+                f"{prefix}/resize",
+                mode="linear",
+                coordinate_transformation_mode="half_pixel",
             )
-            received = _resize(received, target[1:])
+            before = (resize,)
         kernel = max(kernel, *strides) if max(strides) > 1 else kernel
-        pads = _pads(received.shape[2:], target[1:], kernel, strides)
         node = onnx.helper.make_node(
             "Conv",
-            [inner, weight_name, bias_name],
+            [inner, weight, bias],
             [linear_out],
             f"{prefix}/conv",
             kernel_shape=[kernel, kernel],
             strides=list(strides),
-            pads=pads,
+            pads=_pads(have, target[1:], kernel, strides),
         )
-        layer = Convolution(node, np.zeros((target[0], donor[0], kernel, kernel), np.float32), None)
-    rng = np.random.default_rng(seed)
-    design, targets, _, per_frame = sampled_rows(layer, received, original, None, rng, MIN_ROWS)
-    held_out = (np.arange(design.shape[1]) // per_frame) % HELD_OUT_EVERY == 0
-    solution = fit_rows(design, targets, held_out, layer.weight, bounds)
-    if clamp is None:
-        solution = _variance_restored(solution, design, targets)
-    solved = layer.initializers(solution.weight, solution.intercept)
-    constants |= {weight_name: solved[1], bias_name: solved[2]}
-    nodes.append(node)
+        layer = convolution(node, (target[0], donor[0], kernel, kernel))
+    after: tuple[onnx.NodeProto, ...] = ()
     if clamp is not None:
         repeated = onnx.NodeProto()
         repeated.CopyFrom(clamp)
         repeated.name = f"{prefix}/clamp"
         repeated.input[0], repeated.output[0] = linear_out, cut
-        nodes.append(repeated)
-    return Adapter(tuple(nodes), constants, source, solution.relative_error)
+        after = (repeated,)
+    return Draft(before, node, after, constants, layer, weight, bias, size, bounds)
 
 
-def _variance_restored(solution: Solution, design: Array, targets: Array) -> Solution:
-    predicted = solution.predict(design)
-    spread, wanted = predicted.std(1), targets.std(1)
-    factor = np.clip(wanted / np.maximum(spread, 1e-6), 1.0, MAX_SCALE).astype(np.float64)
-    mean = targets.mean(1, dtype=np.float64)
-    return replace(
-        solution,
-        weight=solution.weight * factor[:, None, :],
-        intercept=mean + (solution.intercept - mean) * factor,
-    )
+def fit_adapter(draft: Draft, received: Array, original: Array, source: str, seed: int = 0) -> Adapter:
+    """Solve an adapter from the donor's representation ``received`` to the target's ``original`` on the same frames.
+
+    Args:
+        draft: Its nodes.
+        received: (frames, *donor shape).
+        original: (frames, *target shape).
+        source: Name of the donor's tensor.
+        seed: Picks the rows where not all are used.
+    """
+    layer = draft.layer
+    if draft.size is not None:
+        received = _resize(received, draft.size)
+    rng = np.random.default_rng(seed)
+    design, targets, _, per_frame = sampled_rows(layer, received, original, None, rng)
+    held_out = (np.arange(design.shape[1]) // per_frame) % HELD_OUT_EVERY == 0
+    solution = fit_rows(design, targets, held_out, layer.weight, draft.bounds)
+    if not draft.after:
+        sums = RidgeSums.empty(*layer.weight.shape)
+        sums.add(design, targets)
+        solution = variance_restored(solution, sums)
+    solved = layer.initializers(solution.weight, solution.intercept)
+    constants = draft.constants | {draft.weight: solved[1], draft.bias: solved[2]}
+    return Adapter(draft.nodes, constants, source, solution.relative_error)
 
 
 def _strides(donor: tuple[int, ...], target: tuple[int, ...]) -> tuple[int, int] | None:

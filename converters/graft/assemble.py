@@ -110,7 +110,7 @@ def _grafted_task(target: Network, graft: Candidate, trunk: tuple[str, ...]) -> 
         {
             "method": join.method,
             "cka": join.cka,
-            "grafted_agreement": graft.agreement.to_json(),
+            **({"grafted_agreement": graft.agreement.to_json()} if graft.agreement else {}),
             "layers": [vars(layer) for layer in graft.layers],
         },
     )

@@ -11,7 +11,7 @@ import onnx
 
 from multigraft.agreement import Agreement, agreement
 from multigraft.converters.frames import Frames
-from multigraft.converters.graft.adapter import Adapter, fit_adapter
+from multigraft.converters.graft.adapter import Adapter, Draft, draft_adapter, fit_adapter
 from multigraft.converters.graft.refit import LayerFit, clamp_bounds, refit
 from multigraft.converters.network import (
     Array,
@@ -101,7 +101,7 @@ class Candidate:
     Attributes:
         join: Where and how.
         tail: The nodes of the target's own part.
-        agreement: With the original outputs on held-out frames.
+        agreement: With the original outputs on held-out frames; None where there were none to measure it on.
         own_weights: Parameters of the target's own part, adapter included.
         own_macs: Multiply-accumulates of it per frame.
         layers: How the refit of each layer went; empty without one.
@@ -110,11 +110,17 @@ class Candidate:
 
     join: Join
     tail: Tail
-    agreement: Agreement
+    agreement: Agreement | None
     own_weights: int
     own_macs: int
     layers: tuple[LayerFit, ...] = ()
     adapter_error: float | None = None
+
+    @property
+    def shown(self) -> Agreement:
+        """The agreement, of a graft that was measured."""
+        assert self.agreement is not None, "not measured"
+        return self.agreement
 
 
 @dataclass(frozen=True)
@@ -146,7 +152,7 @@ def make_tail(
     received = donor.run(donor.prepare(frames), [source])[source].astype(np.float32)
     adapter = None
     if join.method != "refit":
-        adapter = _adapter(join, target, received, original, seed)
+        adapter = fit_adapter(adapter_draft(join, target), received, original, source, seed)
         made = _tail(adapter.nodes, adapter.constants, source, target, (cut.name,))
         received = made.run(received)[0]
     solved = refit(target, cut.name, original, received, seed=seed)
@@ -202,8 +208,20 @@ def judge(
         confidence=confidence,
         tolerance=tolerance,
     )
+    return costed(join, tail, target, found, layers, adapter)
+
+
+def costed(
+    join: Join,
+    tail: Tail,
+    target: Network,
+    found: Agreement | None = None,
+    layers: tuple[LayerFit, ...] = (),
+    adapter: Adapter | None = None,
+) -> Candidate:
+    """The candidate with what its tail costs."""
     shapes = dict(target.shapes)
-    shapes[source] = join.donor_point.shape
+    shapes[join.donor_point.name] = join.donor_point.shape
     if adapter is not None:
         for node in adapter.nodes:
             shapes[node.output[0]] = join.target_point.shape
@@ -218,13 +236,14 @@ def judge(
     )
 
 
-def _adapter(join: Join, target: Network, received: Array, original: Array, seed: int) -> Adapter:
+def adapter_draft(join: Join, target: Network) -> Draft:
+    """The nodes of the adapter that a join needs."""
     cut = join.target_point
     writer = target.nodes[cut.node_index]
     bounds = clamp_bounds([writer], target.constants) if writer.output[0] == cut.name else None
-    return fit_adapter(
-        received,
-        original,
+    return draft_adapter(
+        join.donor_point.shape,
+        cut.shape,
         kernel=3 if join.method == "adapter3" else 1,
         source=join.donor_point.name,
         cut=cut.name,
@@ -232,7 +251,6 @@ def _adapter(join: Join, target: Network, received: Array, original: Array, seed
         clamp=writer if bounds else None,
         clamp_constants={n: target.constants[n] for n in writer.input if bounds and n in target.constants},
         bounds=bounds,
-        seed=seed,
     )
 
 

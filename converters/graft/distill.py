@@ -115,13 +115,13 @@ def distill_plan(
         except UnsupportedOperatorError as error:
             report(f"distill {task}: kept as it was, {error.problem}")
             continue
-        before, after = candidate.agreement, refined.agreement
+        before, after = candidate.shown, refined.shown
         if after.lower_bound > before.lower_bound:
             grafts[task] = refined
             report(f"distill {task}: agreement {before.value:.4f} -> {after.value:.4f}")
         else:
             report(f"distill {task}: kept as it was, agreement {before.value:.4f} would become {after.value:.4f}")
-    found = [c.agreement for c in grafts.values()]
+    found = [c.shown for c in grafts.values()]
     return dataclasses.replace(
         chosen,
         grafts=grafts,

@@ -23,8 +23,9 @@ class Plan:
         grafts: Target task to its graft; tasks that are not in it keep their own network.
         weights: Parameters of all segments together.
         macs: Multiply-accumulates for all tasks on one frame.
-        agreement: The lowest agreement of any task with its original (1 where nothing is grafted).
-        lower_bound: The lowest bound of any task.
+        agreement: The lowest agreement of any task with its original (1 where nothing is grafted, 0 where one was not
+            measured).
+        lower_bound: The lowest bound of any task; 0, which is all that is shown, where one was not measured.
     """
 
     grafts: Mapping[str, Candidate]
@@ -33,13 +34,19 @@ class Plan:
     agreement: float = 1.0
     lower_bound: float = 1.0
 
+    @property
+    def is_measured(self) -> bool:
+        """Whether the agreement of every grafted task is known."""
+        return all(c.agreement is not None for c in self.grafts.values())
+
     def with_graft(self, target: Network, graft: Candidate) -> Plan:
+        value, bound = (graft.agreement.value, graft.agreement.lower_bound) if graft.agreement else (0.0, 0.0)
         return Plan(
             {**self.grafts, target.name: graft},
             self.weights - target.weights + graft.own_weights,
             self.macs - target.macs + graft.own_macs,
-            min(self.agreement, graft.agreement.value),
-            min(self.lower_bound, graft.agreement.lower_bound),
+            min(self.agreement, value),
+            min(self.lower_bound, bound),
         )
 
     def covers(self, other: Plan) -> bool:
@@ -74,6 +81,15 @@ class Limits:
             self.max_macs is None or plan.macs <= self.max_macs
         )
 
+    def check(self, plan: Plan) -> None:
+        """Refuse a plan that costs more than the budget.
+
+        Raises:
+            ConfigurationError: It does.
+        """
+        if not self.fits(plan):
+            raise _contradiction(plan, self)
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -102,9 +118,9 @@ class Outcome:
                 "weights_bytes": round(plan.weights * self.limits.bytes_per_weight),
                 "weights_bytes_validity": "estimate from parameter counts",
                 "macs": plan.macs,
-                "agreement": {name: c.agreement.to_json() for name, c in plan.grafts.items()},
-                "lowest_agreement": plan.agreement,
-                "lower_bound": plan.lower_bound,
+                "agreement": {name: c.agreement.to_json() for name, c in plan.grafts.items() if c.agreement},
+                "lowest_agreement": plan.agreement if plan.is_measured else None,
+                "lower_bound": plan.lower_bound if plan.is_measured else None,
                 "meets_budget": self.limits.keeps_agreement(plan) and self.limits.fits(plan),
                 "chosen": plan == self.chosen,
             }
@@ -123,7 +139,7 @@ class Outcome:
                 "method_text": METHOD_TEXT[c.join.method],
                 "relation": c.join.relation,
                 "cka": c.join.cka,
-                "agreement": c.agreement.to_json(),
+                "agreement": c.agreement.to_json() if c.agreement else None,
                 "own_weights": c.own_weights,
                 "own_macs": c.own_macs,
             }
@@ -138,11 +154,12 @@ def plan(
     limits: Limits,
     options: SearchOptions,
     progress: Progress | None = None,
+    given: Mapping[str, Candidate] | None = None,
 ) -> Outcome:
     """Search donors and share points and pick by the budget.
 
     The donor is the network the others resemble most. Networks the budget leaves unshared may form a group of their own
-    with a donor of their own.
+    with a donor of their own. A task of ``given`` takes that graft or none.
 
     Raises:
         ConfigurationError: The budgets contradict each other on these networks and frames.
@@ -150,19 +167,22 @@ def plan(
     nothing = Plan({}, sum(n.weights for n in networks), sum(n.macs for n in networks))
     chosen, front, evaluated, donors = nothing, [nothing], [], []
     left = list(networks)
-    share = options.share or {}
+    share, given = options.share or {}, given or {}
     while len(left) > 1:
-        donor = choose_donor([n for n in left if share.get(n.name, UNSHARED) == UNSHARED] or left, similarity)
+        donor = next_donor(left, similarity, share, given)
         donors.append(donor.name)
         round_front = [chosen]
         for target in left:
             if target is donor or share.get(target.name) == UNSHARED:
                 continue
-            found = list(candidates(donor, target, evidence[target.name], similarity, options, progress))
+            if (ready := given.get(target.name)) is not None:
+                found = [ready] if ready.join.donor == donor.name else []
+            else:
+                found = list(candidates(donor, target, evidence[target.name], similarity, options, progress))
             evaluated += found
-            forced = target.name in share
+            forced = target.name in share and bool(found)
             if forced:
-                found = [max(found, key=lambda c: c.agreement.value)]
+                found = [max(found, key=lambda c: c.agreement.value if c.agreement else 0.0)]
             grown = [p.with_graft(target, c) for p in round_front for c in found]
             round_front = _pareto(grown if forced else [*round_front, *grown])
         front = _pareto([*front, *round_front])
@@ -170,10 +190,18 @@ def plan(
         left = [n for n in left if n is not donor and n.name not in chosen.grafts]
     if chosen not in front:
         front = [*front, chosen]
-    if not limits.fits(chosen):
-        raise _contradiction(chosen, limits)
+    limits.check(chosen)
     front.sort(key=lambda p: (-p.weights, -p.macs))
     return Outcome(chosen, tuple(front), tuple(evaluated), tuple(donors), explain(chosen, evaluated, limits), limits)
+
+
+def next_donor(
+    left: Sequence[Network], similarity: Similarity, share: Mapping[str, str], given: Mapping[str, Candidate]
+) -> Network:
+    """The next network that others are tried on: a donor of given grafts first."""
+    free = [n for n in left if share.get(n.name, UNSHARED) == UNSHARED and n.name not in given] or list(left)
+    wanted = {c.join.donor for name, c in given.items() if any(n.name == name for n in left)}
+    return choose_donor([n for n in free if n.name in wanted] or free, similarity)
 
 
 def _pareto(plans: Sequence[Plan]) -> list[Plan]:
@@ -200,7 +228,7 @@ def explain(chosen: Plan, evaluated: Sequence[Candidate], limits: Limits) -> str
         return f"smallest plan with an agreement bound of at least {limits.min_agreement:g}: {chosen.describe()}{kept}"
     if not evaluated:
         return "nothing shared: no two networks have representations that fit together"
-    best = max(c.agreement.lower_bound for c in evaluated)
+    best = max(c.agreement.lower_bound if c.agreement else 0.0 for c in evaluated)
     return (
         f"nothing shared: no graft keeps an agreement bound of {limits.min_agreement:g} "
         f"(the best reaches {best:.3f}); the bundle holds the networks side by side"

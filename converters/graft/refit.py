@@ -19,19 +19,12 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 
-from multigraft.converters.graft.linear import LinearLayer, linear_layer
-from multigraft.converters.graft.ridge import fit_rows
+from multigraft.converters.graft.linear import linear_layer
 from multigraft.converters.network import Array, Network, model_of, session_of
+from multigraft.linear import HELD_OUT_EVERY, LinearLayer, positions_used
+from multigraft.ridge import fit_rows
 
 CHUNK = 64
-HELD_OUT_EVERY = 5
-"""Every fifth frame chooses the ridge strength."""
-
-ROWS_PER_INPUT = 48
-MIN_ROWS = 20_000
-MIN_GROUP_ROWS = 4_000
-"""A layer with very many positions is solved from a random part of them: at least this many rows."""
-
 Progress = Callable[[str, int, int], None]
 
 
@@ -159,7 +152,7 @@ def _solve_layer(
     live: dict[str, _Pair],
     rng: np.random.Generator,
 ) -> tuple[onnx.NodeProto, dict[str, Array], LayerFit]:
-    node = layer.node
+    node = nodes[index]
     pair = live[node.input[0]]
     wanted = run_node(node, {node.input[0]: pair.original}, network.constants, network.opset)[node.output[0]]
     consumers = [n for n in nodes[index + 1 :] if node.output[0] in n.input]
@@ -200,14 +193,11 @@ def sampled_rows(
     y: Array,
     skip: npt.NDArray[Any] | None,
     rng: np.random.Generator,
-    min_rows: int = MIN_ROWS,
 ) -> tuple[Array, Array, Array | None, int]:
     """Design, targets and skip values of the rows used, frame by frame in equal numbers, within a memory bound."""
     frames = len(x)
     positions = layer.rows(y[:1]).shape[1]
-    groups, inputs, _ = layer.weight.shape
-    wanted = max(min_rows if groups == 1 else min(min_rows, MIN_GROUP_ROWS), ROWS_PER_INPUT * inputs)
-    keep = min(positions, -(-wanted // frames))
+    keep = positions_used(layer, positions, frames)
     designs, targets, offsets = [], [], []
     for i in range(0, frames, CHUNK):
         part = slice(i, i + CHUNK)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from typing import Any
 
 from multigraft.converters.graft.adapter import is_joinable
 from multigraft.converters.graft.candidate import Candidate, Evidence, Join, Method, evaluate
+from multigraft.converters.graft.finished import FinishedGrafts
 from multigraft.converters.graft.lineage import Lineage, lineage
 from multigraft.converters.network import CutPoint, Network
 from multigraft.errors import ConfigurationError
@@ -38,6 +40,7 @@ class SearchOptions:
         seed: Of every random choice.
         share: Task to the donor's layer it shares up to ("none" for no sharing), instead of the search.
         enough: A relative whose raw sharing has at least this agreement bound is not refitted at that point.
+        finished: Where evaluated grafts are kept while a build runs, or None.
     """
 
     confidence: float = 0.95
@@ -45,6 +48,7 @@ class SearchOptions:
     seed: int = 0
     share: Mapping[str, str] | None = None
     enough: float = 1.0
+    finished: FinishedGrafts | None = None
 
 
 def choose_donor(networks: Sequence[Network], similarity: Similarity) -> Network:
@@ -81,7 +85,7 @@ def candidates(
     """
     line = lineage(donor, target)
     forced = (options.share or {}).get(target.name)
-    joins = list(_joins(donor, target, line, similarity, forced))
+    joins = list(joins_of(donor, target, line, similarity, forced))
     if forced is not None and not joins:
         raise ConfigurationError(
             f"task {target.name!r} cannot share up to layer {forced!r} of {donor.name!r}: no representation of it fits",
@@ -96,26 +100,40 @@ def candidates(
                 continue
             if progress:
                 progress(f"graft {target.name} onto {donor.name}: {join.method}", index, len(joins))
-            found = evaluate(
-                join,
-                donor,
-                target,
-                evidence,
-                confidence=options.confidence,
-                tolerance=tolerance,
-                seed=options.seed,
-            )
-            best = max(best, found.agreement.value)
-            bound = max(bound, found.agreement.lower_bound)
+            found = _evaluate(join, donor, target, evidence, options, tolerance)
+            if found.agreement is not None:
+                best = max(best, found.agreement.value)
+                bound = max(bound, found.agreement.lower_bound)
             yield found
         hopeless = hopeless + 1 if best < HOPELESS else 0
         if hopeless == 2:
             return
 
 
-def _joins(
+def _evaluate(
+    join: Join, donor: Network, target: Network, evidence: Evidence, options: SearchOptions, tolerance: float | None
+) -> Candidate:
+    how = functools.partial(
+        evaluate,
+        join,
+        donor,
+        target,
+        evidence,
+        confidence=options.confidence,
+        tolerance=tolerance,
+        seed=options.seed,
+    )
+    if options.finished is None:
+        return how()
+    decisive = options.confidence, tolerance, options.seed
+    return options.finished.graft(join, (donor, target), (evidence.fit, evidence.accept), decisive, how)
+
+
+def joins_of(
     donor: Network, target: Network, line: Lineage, similarity: Similarity, forced: str | None
 ) -> Iterator[Join]:
+    """Ways to graft ``target`` onto ``donor``, from shallow to deep; at the donor's layer ``forced`` alone if given."""
+
     def join(d: CutPoint, t: CutPoint, method: Method, relation: Relation) -> Join:
         return Join(donor.name, target.name, d, t, method, relation, similarity(d.name, t.name))
 

@@ -178,7 +178,7 @@ def _task_row(task: TaskResult, floor: float, budget: float | None) -> str:
 
 def _agreement(agreement: Agreement | None, floor: float, budget: float | None) -> str:
     if agreement is None:
-        return units.MISSING
+        return "not measured"
 
     def x(share: float) -> float:
         return 120 * max(0.0, (share - floor) / (1 - floor))

@@ -140,7 +140,7 @@ def _task(task: TaskResult) -> tuple[str, ...]:
         units.percent(accuracy.original if accuracy else None),
         units.percent(accuracy.grafted if accuracy else None),
         units.percent(accuracy.int8 if accuracy else None),
-        units.percent(agreement.value if agreement else None),
+        units.percent(agreement.value) if agreement else "not measured",
         units.percent(agreement.lower_bound if agreement else None),
     )
 

@@ -15,6 +15,7 @@ from multigraft.cli.settings_options import (
     load_frames,
     read_settings,
 )
+from multigraft.errors import MultigraftError
 
 if TYPE_CHECKING:
     from multigraft.converters.build import Built
@@ -58,9 +59,11 @@ def execute(options: argparse.Namespace) -> int:
     from multigraft.converters.build import build
     from multigraft.converters.progress import terminal_report
     from multigraft.converters.report.terminal import print_summary
+    from multigraft.converters.steps import Steps
 
-    with terminal_report() as report:
-        built = build(settings, load_frames, report, separate=options.report_dir is not None)
+    steps = Steps(output.with_name(f"{output.name}.steps"))
+    with steps.cleared_after(MultigraftError), terminal_report() as report:
+        built = build(settings, load_frames, report, separate=options.report_dir is not None, steps=steps)
         built.bundle.write(output)
         if options.report_dir is None:
             summary = _unmeasured(settings, built, output)

@@ -10,6 +10,8 @@ STEPS = {
     "collect": "collect statistics from a camera; Ctrl-C and power cuts are fine, the same command resumes (device)",
     "combine": "add up statistics of several runs or devices",
     "report": "show what statistics hold, as one HTML page (workstation)",
+    "plan": "make the refit bundle: what a device needs to re-solve grafted layers itself (workstation)",
+    "graft": "re-solve grafted layers from frames, of which none is stored; the same command resumes (device)",
     "validate": "measure how often a bundle answers as the original networks (device)",
     "purge": "remove the frames that collect kept with --keep-frames",
 }

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from multigraft.cli import firmware_report, firmware_verify
-from multigraft.errors import InputError, UsageError
+from multigraft.errors import UsageError
 
 if TYPE_CHECKING:
     from multigraft.bundle import Bundle
@@ -86,13 +86,12 @@ def _generate(options: argparse.Namespace) -> int:
 
 def _open(path: Path) -> tuple[bytes | Bundle, bytes]:
     """The model or bundle, and the bytes its digest is taken of."""
+    from multigraft import tflite_file
     from multigraft.bundle import Bundle
 
     if path.suffix == ".tflite":
-        try:
-            content = path.read_bytes()
-        except OSError as error:
-            raise InputError(f"{path} cannot be read: {error.strerror}", "check the path") from error
+        tflite_file.read(path)  # A file that is none is refused by its name.
+        content = path.read_bytes()
         return content, content
     bundle = Bundle.open(path)
     return bundle, bundle.model

@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from multigraft.errors import InputError, MissingDependencyError, UsageError
+from multigraft.errors import MissingDependencyError, UsageError
 
 if TYPE_CHECKING:
     from multigraft.firmware_gen.folder import ProjectFolder
@@ -20,19 +20,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(options: argparse.Namespace) -> int:
     from multigraft.firmware_gen.folder import ProjectFolder
-    from multigraft.firmware_gen.report import REPORT, draw_report, report_text
+    from multigraft.firmware_gen.report import draw_report, read_report, report_text
 
     if options.folder is None:
         raise UsageError("`firmware report` needs a folder", "name one that `multigraft firmware` wrote")
-    path = options.folder / REPORT
-    try:
-        report: dict[str, Any] = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path} is no report", "name a folder that `multigraft firmware` wrote") from error
+    report = read_report(options.folder)
     folder = ProjectFolder.open(options.folder)
-    report |= _sizes(folder)
     if options.qemu:
         _count(folder, report)
+    report |= _sizes(folder)
     if options.picture is not None:
         draw_report(report, options.picture)
     print(json.dumps(report) if options.json else report_text(report))

@@ -39,7 +39,7 @@ def write_results(
     folder.mkdir(parents=True, exist_ok=True)
     separate = write_comparison_models(built, bundle)
     report("measure latency, memory and energy")
-    frames = [e.accept[0] for e in built.grafted.evidence.values()]
+    frames = [e.accept[0] for e in built.grafted.evidence.values()] or _grey(built)
     measured = _measure(bundle, list(separate.values()), frames)
     accuracy = {}
     if labelled:
@@ -57,10 +57,19 @@ def write_results(
         ("layer_error.json", built.conversion.layer_error.to_json()),
     ):
         files.write_bytes(folder / name, json.dumps(data, indent=1).encode() + b"\n")
-    pareto_plot.write_png(summary, folder / "pareto.png")
+    if summary.pareto:
+        pareto_plot.write_png(summary, folder / "pareto.png")
     summary.write(folder / "summary.json")
     page.write_page(summary, folder / "report.html", folder)
     return summary
+
+
+def _grey(built: Built) -> list[Any]:
+    """A frame for timing where a build had none: time does not depend on what it shows."""
+    import numpy as np
+
+    first = built.grafted.networks[0].preprocessing
+    return [np.full((first.height, first.width, 3), 128, np.uint8)]
 
 
 def write_comparison_models(built: Built, bundle: Path) -> Mapping[str, Path]:

@@ -24,7 +24,13 @@ def add_settings_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the settings file and what may override it."""
     parser.add_argument("settings", type=Path, help="the settings file, multigraft.toml (see docs/settings.md)")
     parser.add_argument("--frames", metavar="FRAMES", help="unlabeled frames for all tasks, instead of those it names")
-    parser.add_argument("--statistics", metavar="FILE", help="statistics collected on a device, instead of frames")
+    parser.add_argument(
+        "--statistics",
+        metavar="FILE",
+        help="statistics collected on a device (.mgstats): similarity and int8 ranges come from them; refit and "
+        "acceptance need frames too",
+    )
+    parser.add_argument("--refit", metavar="FILE", help="layers refitted on a device (.mgrefit)")
     parser.add_argument(
         "--share",
         action="append",
@@ -44,9 +50,11 @@ def read_settings(options: argparse.Namespace) -> Settings:
     """
     from multigraft.converters.settings import Settings, parse_share
 
-    if options.statistics is not None:
-        raise UsageError("--statistics is not supported yet", "give unlabeled frames with --frames")
     settings = Settings.read(options.settings)
+    if options.statistics is not None:
+        settings = dataclasses.replace(settings, statistics=Path(options.statistics))
+    if options.refit is not None:
+        settings = dataclasses.replace(settings, refit=Path(options.refit))
     if options.frames is not None:
         tasks = tuple(dataclasses.replace(task, frames=None) for task in settings.tasks)
         settings = dataclasses.replace(settings, tasks=tasks, frames=Path(options.frames))
@@ -55,10 +63,6 @@ def read_settings(options: argparse.Namespace) -> Settings:
     )
     settings = dataclasses.replace(settings, graft=graft)
     settings.check()
-    if settings.statistics is not None and any(settings.frames_of(task) is None for task in settings.tasks):
-        raise UsageError(
-            f"{settings.path}: statistics alone are not supported yet", "name unlabeled frames in it or with --frames"
-        )
     return settings
 
 

@@ -301,10 +301,16 @@ void app_start(void) {
 
 void app_receive(uint8_t byte) {
     if (byte == '%') {
+        /* The beginning of a command that is too long is not what was meant. */
+        if (command_length > COMMAND_ROOM) {
+            say("e-[Command is too long]\r\nm-ready\r\n");
+            command_length = 0;
+            return;
+        }
         command[command_length] = '\0';
         command_length = 0;
         execute();
-    } else if (byte != '\r' && byte != '\n' && byte != '\0' && command_length < COMMAND_ROOM) {
+    } else if (byte != '\r' && byte != '\n' && byte != '\0' && command_length <= COMMAND_ROOM) {
         command[command_length++] = (char)byte;
     }
 }

@@ -10,21 +10,26 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.benchmarks import demo_bundle, firmware, large_pair, refit_depth
+from tests.benchmarks import collect_cost, demo_bundle, firmware, large_pair, planner, refit_depth, relatives
 
 SECTIONS: dict[str, Callable[[Path], None]] = {
     "refit": refit_depth.show,
     "demo": demo_bundle.show,
     "large": large_pair.show,
     "firmware": firmware.show,
+    "planner": planner.show,
+    "collect": collect_cost.show,
 }
+
+ON_REQUEST: dict[str, Callable[[Path], None]] = {"relatives": relatives.show}
+"""These need PyTorch, and data that is not in the repository."""
 
 
 def main() -> None:
     names = sys.argv[1:] or list(SECTIONS)
     for name in names:
         with tempfile.TemporaryDirectory(prefix="multigraft-bench-") as folder:
-            SECTIONS[name](Path(folder))
+            (SECTIONS | ON_REQUEST)[name](Path(folder))
 
 
 if __name__ == "__main__":

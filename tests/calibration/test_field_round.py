@@ -9,16 +9,18 @@ import numpy as np
 import onnx
 import pytest
 
+from multigraft.bundle import Bundle
 from multigraft.cli.main import main
 from multigraft.converters.field import field_ranges, field_similarity
 from multigraft.converters.importer import load_task
 from multigraft.converters.onnx2tf_environment import Environment
 from multigraft.converters.settings import Settings
+from multigraft.files import sha256_of
 from multigraft.statistics import Statistics
 from tests.converters.graft.networks import frames, perturbed, residual_network
 
+FRAMES = 'frames = "frames.npy"'
 SETTINGS = """
-frames = "frames.npy"
 [bundle]
 name = "pair"
 [budget]
@@ -48,7 +50,9 @@ def project(onnx2tf_environment: Environment, tmp_path: Path, monkeypatch: pytes
     np.save(tmp_path / "frames.npy", images[:400])
     np.save(tmp_path / "site-7.npy", images[400:700])
     np.save(tmp_path / "site-8.npy", images[700:1100])
-    (tmp_path / "multigraft.toml").write_text(SETTINGS + "".join(TASK.format(name=n) for n in ("first", "second")))
+    rest = SETTINGS + "".join(TASK.format(name=n) for n in ("first", "second"))
+    (tmp_path / "multigraft.toml").write_text(FRAMES + rest)
+    (tmp_path / "no-frames.toml").write_text('statistics = "fleet.mgstats"' + rest)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -59,8 +63,9 @@ def test_prepare_collect_combine_report_build_validate(project, capsys):
 
     run("calibrate", "prepare", "multigraft.toml", "-o", "taps.graft")
     for site in ("site-7", "site-8"):
-        run("calibrate", "collect", "taps.graft", "--source", f"{site}.npy", "--frames", "128", "-o", f"{site}.mgstats")
-        run("calibrate", "collect", "taps.graft", "--source", f"{site}.npy", "-o", f"{site}.mgstats")
+        collect = ["calibrate", "collect", "taps.graft", "--source", f"{site}.npy", "--minibatch", "8"]
+        run(*collect, "--frames", "128", "-o", f"{site}.mgstats")
+        run(*collect, "-o", f"{site}.mgstats")
     run("calibrate", "combine", "site-7.mgstats", "site-8.mgstats", "-o", "fleet.mgstats")
     fleet = Statistics.open("fleet.mgstats")
     assert fleet.frames == 700 and fleet.sites == ("site-7", "site-8")
@@ -74,7 +79,9 @@ def test_prepare_collect_combine_report_build_validate(project, capsys):
     ranges = field_ranges(fleet, networks)
     assert {n.input for n in networks} | {o for n in networks for o in n.outputs} <= ranges.keys()
     run("calibrate", "report", "fleet.mgstats", "-o", "report.html")
-    run("build", "multigraft.toml", "-o", "home.graft")
+    run("build", "multigraft.toml", "--statistics", "fleet.mgstats", "-o", "home.graft")
+    built = Bundle.open("home.graft").manifest
+    assert built.provenance["statistics"]["sha256"] == sha256_of(Path("fleet.mgstats").read_bytes())
     capsys.readouterr()
     validate = ["calibrate", "validate", "home.graft", "--against", "taps.graft", "--source", "site-8.npy"]
     run(*validate, "-o", "site-8.validation.json", "--min-agreement", "0.85")
@@ -82,3 +89,43 @@ def test_prepare_collect_combine_report_build_validate(project, capsys):
     assert found["frames"] == 400
     assert {t["name"] for t in found["tasks"]} == {"first", "second"}
     assert all(t["lower_bound"] >= 0.85 for t in found["tasks"])
+
+    run("build", "no-frames.toml", "-o", "alone.graft", "--share", "second=block", "--precision", "int8")
+    captured = capsys.readouterr()
+    assert "fleet.mgstats gives similarity and ranges; refit and acceptance need frames" in captured.err
+    assert "Agreement of the bundle was not measured" in captured.out
+    alone = Bundle.open("alone.graft").manifest
+    assert {s.precision for s in alone.segments} == {"int8"} and alone.segments[0].name == "trunk"
+    assert alone.task("second").share_point == "block" and "grafted_agreement" not in alone.task("second").fidelity
+    low, high = ranges["first/logits"]
+    assert alone.tensor("first/logits").scale == pytest.approx((high - low) / 255, rel=1e-3)
+    run("calibrate", "validate", "alone.graft", *validate[3:])
+
+
+def test_layers_refitted_on_the_device_are_built_at_home(project, capsys):
+    def run(*argv: str) -> None:
+        assert main(list(argv)) == 0, capsys.readouterr().err
+
+    run("calibrate", "prepare", "multigraft.toml", "-o", "taps.graft")
+    run("calibrate", "collect", "taps.graft", "--source", "site-7.npy", "-o", "fleet.mgstats")
+    run("calibrate", "plan", "no-frames.toml", "--share", "second=block", "-o", "refit.graft")
+    capsys.readouterr()
+    run("calibrate", "graft", "refit.graft", "--source", "site-8.npy", "--frames", "200", "-o", "a.mgrefit", "--json")
+    done = json.loads(capsys.readouterr().out.splitlines()[-1])
+    measured = done["grafts"][0]["agreement"]
+    assert done["grafts"][0]["frames"] == 200 and measured["frames"] == 200 and measured["value"] > 0.9
+    run("build", "no-frames.toml", "--refit", "a.mgrefit", "-o", "home.graft")
+    built = Bundle.open("home.graft").manifest
+    task = built.task("second")
+    # second is a relative of first: the refit stands in for sharing its layers raw, with the device's own figure.
+    assert (task.share_point, task.fidelity["method"]) == ("block", "refit")
+    assert task.fidelity["grafted_agreement"] == measured
+    assert built.provenance["refit"]["sha256"] == sha256_of(Path("a.mgrefit").read_bytes())
+    strict = Path("no-frames.toml").read_text().replace("min_agreement = 0.9", "min_agreement = 0.999")
+    Path("strict.toml").write_text(strict)
+    run("graft", "strict.toml", "--refit", "a.mgrefit", "-o", "strict.onnx")
+    assert "nothing shared" in (out := capsys.readouterr().out) and "second is left unshared, its refit shows" in out
+    run("graft", "multigraft.toml", "--refit", "a.mgrefit", "--json", "-o", "home.onnx")
+    found = json.loads(capsys.readouterr().out)["evaluated"]
+    # With frames the same weights are judged again at home, on the held-out ones.
+    assert [(e["task"], e["method"], e["agreement"]["frames"]) for e in found] == [("second", "refit", 200)]

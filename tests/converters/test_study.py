@@ -89,6 +89,10 @@ def test_the_study_covers_all_share_points_and_says_what_predicts(
         ]
         return float(np.mean(held))
 
+    assert {p["donor_layer"] == p["target_layer"] for p in points if p["same_layer"]} == {True}
+    groups = {c["group"]: c["points"] for c in result["correlations"] if c["sharing"] == "raw"}
+    assert groups["relatives, same layer"] == 2 * groups["b, same layer"] == 2 * (2 + 1)
+    assert "c, same layer" not in groups
     assert mean("raw", "relatives") > mean("raw", "independent") + 0.1
     assert mean("refitted", "independent") > mean("raw", "independent") + 0.1
     held = [p for p in points if p["sharing"] == "raw"]

@@ -92,7 +92,7 @@ def test_the_operator_table_lists_all(capsys: pytest.CaptureFixture[str]) -> Non
         (["MODEL", "-o", "fw"], "a board and an output folder are needed; give --board NAME and -o FOLDER."),
         (["MODEL", "--board", "toaster", "-o", "fw"], "there is no board 'toaster'; choose from"),
         (["MODEL", "--board", "mps2-an386", "-o", "fw", "--ram", "100"], "more than there are"),
-        (["report", "nowhere"], "no report"),
+        (["report", "nowhere"], "report.json does not exist; name a folder"),
     ],
 )
 def test_refusals_are_one_sentence(

@@ -39,7 +39,7 @@ def test_tasks_run_on_demand_over_one_trunk(tmp_path: Path) -> None:
 
 
 def test_a_bundle_gives_its_tasks_and_its_golden_answers(tmp_path: Path) -> None:
-    built = build(backend="tflite-runtime")
+    built = build(backend="litert")
     project = generate(built.bundle, core=M3)
     assert [t.name for t in project.tasks] == ["garment", "digit"]
     host = compile_host(project, tmp_path)

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from multigraft.errors import UsageError
 from multigraft.firmware_gen.planner import Buffer, Plan, Sharing, lower_bound, plan
+from tests.firmware_gen import minimalloc
 
 
 def assert_valid(buffers: list[Buffer], sharings: list[Sharing], made: Plan) -> None:
@@ -96,6 +97,21 @@ def test_random_large_problems_stay_close_to_the_bound() -> None:
     made = plan(buffers)
     assert_valid(buffers, [], made)
     assert made.size <= 1.15 * made.bound
+
+
+@pytest.mark.parametrize(("seed", "count"), [(0, 20), (1, 40), (2, 60), (3, 60), (4, 100)])
+def test_a_perfect_packing_is_found_and_proven(seed: int, count: int) -> None:
+    buffers = minimalloc.read(minimalloc.made(seed, count))
+    made = plan(buffers, nodes=20_000)
+    assert_valid(buffers, [], made)
+    assert made.size == minimalloc.CAPACITY
+    assert made.optimal
+
+
+def test_a_gap_is_reported_where_the_search_is_cut_off() -> None:
+    made = plan(minimalloc.read(minimalloc.made(2, 100)), nodes=1)
+    assert made.bound == minimalloc.CAPACITY < made.size
+    assert not made.optimal
 
 
 def test_names_are_checked() -> None:

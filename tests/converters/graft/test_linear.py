@@ -11,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import NodeProto, helper
 
-from multigraft.converters.graft.linear import LinearLayer, linear_layer
+from multigraft.converters.graft.linear import linear_layer
 from multigraft.converters.graft.refit import run_node
+from multigraft.linear import LinearLayer
 from tests.converters.graft.networks import OPSET
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from multigraft.converters.graft.ridge import RidgeSums, fit_rows
+from multigraft.ridge import RidgeSums, fit_rows
 
 Array = npt.NDArray[np.float64]
 

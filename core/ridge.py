@@ -79,6 +79,13 @@ class RidgeSums:
         intercept = (self.y - np.einsum("gi,gio->go", self.x, weight)) / self.rows
         return weight, intercept
 
+    def spread(self, weight: Float64) -> tuple[Float64, Float64]:
+        """Standard deviation (groups, outputs) over the rows: of what these weights predict, and of the targets."""
+        xx, _ = self._centred()
+        predicted = np.einsum("gio,gij,gjo->go", weight, xx, weight, optimize=True)
+        wanted = self.yy - self.y**2 / self.rows
+        return np.sqrt(np.maximum(predicted, 0) / self.rows), np.sqrt(np.maximum(wanted, 0) / self.rows)
+
     def error(self, weight: Float64, intercept: Float64) -> float:
         """Sum of squared errors of the fit on these rows, from the sums alone."""
         quadratic = np.sum(weight * (self.xx @ weight))
@@ -154,3 +161,20 @@ def fit_rows(
         sums.retarget(design, goal)
         weight, intercept = sums.solve(prior, strength)
     return Solution(weight, intercept, strength, max(sums.error(weight, intercept), 0.0) / variance)
+
+
+MAX_SCALE = 4.0
+"""Variance restoring never amplifies an output more than this."""
+
+
+def variance_restored(solution: Solution, sums: RidgeSums) -> Solution:
+    """The solution scaled up per output to the spread of its targets, of which ridge regression takes some away."""
+    spread, wanted = sums.spread(solution.weight)
+    factor = np.clip(wanted / np.maximum(spread, 1e-6), 1.0, MAX_SCALE)
+    mean = sums.y / sums.rows
+    return Solution(
+        solution.weight * factor[:, None, :],
+        mean + (solution.intercept - mean) * factor,
+        solution.strength,
+        solution.relative_error,
+    )

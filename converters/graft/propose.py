@@ -1,0 +1,55 @@
+"""Where to share when nothing can be measured yet: the share points of a refit plan, by similarity alone.
+
+Similarity predicts agreement badly; a proposal only says what is worth refitting. The device measures agreement with
+the original network after the refit, and the build judges by that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from multigraft.converters.graft.candidate import Join
+from multigraft.converters.graft.lineage import lineage
+from multigraft.converters.graft.plan import UNSHARED
+from multigraft.converters.graft.search import Similarity, choose_donor, joins_of
+from multigraft.converters.network import Network
+from multigraft.errors import ConfigurationError
+
+MIN_CKA = 0.8
+"""The deepest pair of cut points that is at least so alike is proposed."""
+
+_METHODS = ("refit", "adapter1", "adapter3")
+
+
+def propose(networks: Sequence[Network], similarity: Similarity, share: Mapping[str, str]) -> tuple[Join, ...]:
+    """One join by refit per target.
+
+    Args:
+        networks: All of them.
+        similarity: Unbiased CKA of two cut points by name.
+        share: Task to the donor's layer it shares up to, or "none".
+
+    Raises:
+        ConfigurationError: Nothing fits a layer that was asked for.
+    """
+    free = [n for n in networks if share.get(n.name, UNSHARED) == UNSHARED] or list(networks)
+    donor = choose_donor(free, similarity)
+    found = []
+    for target in networks:
+        wanted = share.get(target.name)
+        if target is donor or wanted == UNSHARED:
+            continue
+        joins = list(joins_of(donor, target, lineage(donor, target), similarity, wanted))
+        if wanted is not None and any(j.method == "exact" for j in joins):
+            continue
+        joins = [j for j in joins if j.method in _METHODS]
+        if wanted is None:
+            joins = [j for j in joins if (j.cka or 0.0) >= MIN_CKA]
+        elif not joins:
+            raise ConfigurationError(
+                f"task {target.name!r} cannot be refitted behind layer {wanted!r} of {donor.name!r}",
+                "choose another layer",
+            )
+        # The last is the deepest, and of equally deep ones the method that keeps most.
+        found += joins[-1:]
+    return tuple(found)
