@@ -19,6 +19,7 @@ from multigraft.calibration.sampler import MEMORY_BYTES, MINIBATCH, Sampler
 from multigraft.calibration.selection import FrameSelector, SelectionRule
 from multigraft.calibration.stop_signals import stop_signals
 from multigraft.calibration.store import Cursor, Store
+from multigraft.calibration.tap_sample import FEATURES
 from multigraft.calibration.tapped import TappedModel
 from multigraft.devices.camera import Camera
 from multigraft.devices.pi_camera import PiCamera
@@ -33,8 +34,11 @@ KEPT_SUFFIX = ".frames"
 LIVE = (PiCamera, V4l2Camera)
 """Cameras whose frames do not come again."""
 
-PRECISION_EVERY = 8
+PRECISION_EVERY = 4
 """Minibatches between two computations of the precision."""
+
+EXPORT_EVERY = 64
+"""Minibatches between two times that the file is written while collecting."""
 
 EVENT_EVERY_S = 1.0
 
@@ -51,7 +55,8 @@ class CollectOptions:
         precision: Stop when the 95 % interval of every CKA is at most this much to each side.
         site: Where the device stands; the statistics are kept apart by it.
         minibatch: Frames per minibatch.
-        memory_bytes: For the representations of a minibatch.
+        memory_bytes: For what is kept of the representations of a minibatch.
+        features: Per sample of a large tap; see :mod:`multigraft.calibration.tap_sample`.
         minimum_frames: Below it no file is written.
         rule: Which frames are used.
         keep_frames: Store so many of the most uncertain frames.
@@ -67,6 +72,7 @@ class CollectOptions:
     site: str = "site"
     minibatch: int = MINIBATCH
     memory_bytes: int = MEMORY_BYTES
+    features: int = FEATURES
     minimum_frames: int = MINIMUM_FRAMES
     rule: SelectionRule = field(default_factory=SelectionRule)
     keep_frames: int = 0
@@ -168,9 +174,10 @@ def collect(
         InputError: A frame cannot be used, or the store is damaged.
     """
     model = TappedModel(bundle, options.threads, options.backend)
-    sampler = Sampler(model, options.minibatch, options.memory_bytes)
+    sampler = Sampler(model, options.minibatch, options.memory_bytes, options.features, options.site)
     store_path = output.with_name(output.name + STORE_SUFFIX)
     with Store(store_path, sampler.subject, options.minimum_frames) as store, stop_signals() as stop, camera:
+        sampler.number = store.statistics.overall.minibatches
         for left in output.parent.glob(f".{output.name}.*"):
             # A file that was being written when its process was killed.
             left.unlink()
@@ -250,7 +257,7 @@ class _Run:
         number = self._store.statistics.overall.minibatches
         if number % PRECISION_EVERY == 0:
             self._precision = self._measured_precision()
-        if number - self._checkpointed >= 64:
+        if number - self._checkpointed >= EXPORT_EVERY:
             self._checkpointed = number
             self._export()
 

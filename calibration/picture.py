@@ -43,7 +43,8 @@ def _cells(length: int, depth: int) -> npt.NDArray[np.float32]:
 
 def difference(a: Signature, b: Signature) -> float:
     """Mean absolute difference of two signatures, in pixel units 0..255; 255 for frames of different form."""
-    return float(np.abs(a - b).mean()) if a.shape == b.shape else 255.0
+    # The method mean() takes longer than all the rest.
+    return float(np.abs(a - b).sum()) / a.size if a.shape == b.shape else 255.0
 
 
 def centre(frame: Frame) -> npt.NDArray[np.uint8]:

@@ -35,9 +35,10 @@ def to_bytes(minibatch: Minibatch) -> bytes:
             for name, array in getattr(terms, kind).items():
                 key = f"{part}/{kind}/{name}"
                 if kind == "counts" and array.size >= _SPARSE_FROM:
-                    bins = np.flatnonzero(array)
-                    arrays[f"{key}/{array.size}/bins"] = bins.astype(np.uint32)
-                    arrays[f"{key}/{array.size}/held"] = array[bins].astype(np.uint32)
+                    # Of a boolean array it takes a fifth of the time.
+                    bins = np.flatnonzero(array != 0)
+                    arrays[f"{key}/{array.size}/bins"] = bins.astype(np.min_scalar_type(array.size))
+                    arrays[f"{key}/{array.size}/held"] = array[bins].astype(np.min_scalar_type(array.max()))
                 else:
                     arrays[f"{key}//"] = array
     arrays |= {f"similarity/{k}": v for k, v in minibatch.similarity.to_arrays().items()}

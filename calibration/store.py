@@ -28,6 +28,9 @@ SCHEMA = 1
 CHECKPOINT_EVERY = 64
 """Minibatches after which the log is folded: keeps the file and the time to resume small."""
 
+CHECKPOINT_LEVEL = 1
+"""Of zlib: a checkpoint is read by this device alone, and written while frames wait."""
+
 _TABLES = """
 CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS minibatch (number INTEGER PRIMARY KEY, site TEXT NOT NULL, day TEXT NOT NULL,
@@ -167,7 +170,7 @@ class Store(Database):
 
     def checkpoint(self) -> None:
         """Fold the log: one transaction replaces its minibatches by their sums."""
-        content = statistics_file.to_bytes(self.statistics)
+        content = statistics_file.to_bytes(self.statistics, CHECKPOINT_LEVEL)
         upto = self.statistics.overall.minibatches
         with self._transaction() as connection:
             connection.execute("INSERT OR REPLACE INTO checkpoint VALUES (0, ?, ?)", (upto, content))

@@ -35,7 +35,7 @@ class TappedModel:
         engine: Loaded and self-tested.
         arrays: Tensor name to the interpreter's own array, batch axis first; :meth:`run` overwrites it.
         networks: In the order of the bundle.
-        taps: All taps, network by network from input to output, none projected.
+        taps: All taps, network by network from input to output, none sampled.
 
     Raises:
         BundleError: It is no taps bundle.
@@ -63,6 +63,9 @@ class TappedModel:
             if other := next((n for n, a in arrays.items() if a.dtype != np.float32), None):
                 raise BundleError(f"tensor {other} of {manifest.name} is not float32", _AGAIN)
             taps = [n for n in segment.outputs.values() if n not in task.outputs]
+            # The manifest sorts the outputs of a segment by name; the list says their order in the network.
+            order = {name: i for i, name in enumerate(manifest.provenance.get("taps", {}).get(task.name, ()))}
+            taps.sort(key=lambda n: order.get(n, len(order)))
             if not taps:
                 raise BundleError(f"{manifest.name} has no taps for task {task.name}", _AGAIN)
             source = next(iter(segment.inputs.values()))
@@ -82,14 +85,14 @@ class TappedModel:
             filled[spec] = array
             self._fills.append((Preparer(spec, manifest.tensor(name)).fill, array))
 
-    def subject(self, projected: dict[str, int], seed: int) -> Subject:
+    def subject(self, sampled: dict[str, int], seed: int) -> Subject:
         """What statistics of this model are about.
 
         Args:
-            projected: Tap to features after projection; others are used whole.
-            seed: Of the projections.
+            sampled: Tap to features per sample; others are used whole.
+            seed: Of the features that drift is tested on.
         """
-        taps = tuple(dataclasses.replace(t, projected=projected.get(t.name, 0)) for t in self.taps)
+        taps = tuple(dataclasses.replace(t, sampled=sampled.get(t.name, 0)) for t in self.taps)
         pairs = tuple(tuple(map(str, pair)) for pair in self.engine.manifest.provenance.get(PAIRS, ()))
         return Subject(self.engine.manifest.files["model.tflite"].sha256, self.networks, taps, seed, pairs)
 

@@ -151,10 +151,11 @@ def _similarity(statistics: Statistics) -> str:
         maps += charts.heat_map(
             block, [short(taps[i].name) for i in rows], [short(taps[i].name) for i in columns], caption
         )
-    projected = [t for t in taps if t.projected]
+    sampled = [t for t in taps if t.sampled]
     note = (
-        f" {len(projected)} of {len(taps)} taps were projected at random to {projected[0].projected:,} features."
-        if projected
+        f" Of {len(sampled)} of {len(taps)} taps two random samples of {sampled[0].sampled:,} features were compared in "
+        "each minibatch; the intervals contain what that adds."
+        if sampled
         else ""
     )
     return (

@@ -7,16 +7,19 @@ what the interpreter computes or can fuse.
 from __future__ import annotations
 
 import dataclasses
+import io
 import itertools
 import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx
 
 from multigraft import tflite_file
-from multigraft.bundle import MODEL, Bundle
+from multigraft.bundle import GOLDEN_OUTPUTS, MODEL, Bundle
+from multigraft.converters.bundling import npz
 from multigraft.converters.convert import convert
 from multigraft.converters.graft.assemble import assemble
 from multigraft.converters.graft.plan import Plan
@@ -101,6 +104,7 @@ def tapped_model(networks: Sequence[Network], is_every: bool = False) -> MultiTa
         "sources": apart.provenance["sources"],
         "plan": "taps for field calibration",
         PAIRS: [list(pair) for pair in stitch_pairs(networks, is_every)],
+        "taps": {n.name: [p.name for p in tapped_points(n, is_every)] for n in networks},
     }
     model = onnx.ModelProto()
     model.CopyFrom(apart.model)
@@ -126,7 +130,7 @@ def make_taps(
     made = convert(
         model, {}, precision="float32", name=name, work_dir=work_dir, report=report, verified_inputs=VERIFIED_INPUTS
     )
-    return with_inner_outputs(made.bundle, [n.name for n in networks])
+    return with_inner_outputs(_without_golden_taps(made.bundle), [n.name for n in networks])
 
 
 def with_inner_outputs(bundle: Bundle, networks: Sequence[str]) -> Bundle:
@@ -153,3 +157,12 @@ def with_inner_outputs(bundle: Bundle, networks: Sequence[str]) -> Bundle:
     contents = {file: bundle.read(file) for file in bundle.manifest.files}
     contents[MODEL] = tflite_file.write(Model(tuple(subgraphs), tuple(signatures), model.description))
     return Bundle.create(bundle.manifest, contents)
+
+
+def _without_golden_taps(bundle: Bundle) -> Bundle:
+    """The same with golden outputs of the tasks alone: those of taps would be most of what a small device loads."""
+    answers = {output for task in bundle.manifest.tasks for output in task.outputs}
+    with np.load(io.BytesIO(bundle.read(GOLDEN_OUTPUTS)), allow_pickle=False) as held:
+        golden = npz({name: held[name] for name in held.files if name in answers})
+    contents = {name: bundle.read(name) for name in bundle.manifest.files}
+    return Bundle.create(bundle.manifest, {**contents, GOLDEN_OUTPUTS: golden})

@@ -98,11 +98,16 @@ class SimilaritySums:
             raise UsageError(f"{given} representations were given for {len(self.taps)} taps", "give one per tap")
         self.add_grams(grams)
 
-    def add_grams(self, grams: npt.NDArray[np.float64]) -> None:
+    def add_grams(self, grams: Matrix, sampled: Sequence[int] = (), samples: Matrix | None = None) -> None:
         """Add one minibatch by its Gram matrices.
 
         Args:
-            grams: Taps x n x n, float64, C-contiguous, centred as :func:`centred_gram` does; overwritten.
+            grams: Taps x n x n, float64, C-contiguous: ``X X'``, where any vector may have been taken off all frames
+                alike; near the mean, so that products keep their digits. Overwritten.
+            sampled: Numbers of the taps of which only random features were used; ``grams`` holds the average of two
+                independent estimates that have the tap's matrix as their mean.
+            samples: These estimates, ``len(sampled)`` x 2 x n x n, like ``grams``. The product of such a tap with
+                itself is taken between the two, which keeps it unbiased. Overwritten.
 
         Raises:
             UsageError: The number of taps is another, or there are fewer than 4 frames.
@@ -111,12 +116,13 @@ class SimilaritySums:
         n = grams.shape[1]
         if grams.shape != (len(self.taps), n, n) or n < MIN_BATCH:
             raise UsageError(f"Gram matrices of shape {grams.shape} for {len(self.taps)} taps", "give one per tap")
-        flat = grams.reshape(len(self.taps), -1)
         with np.errstate(over="ignore", invalid="ignore"):
-            biased = flat @ flat.T * (n / (n - 1) ** 2)
-            for gram in grams:
-                u_centre(gram)
-            unbiased = flat @ flat.T / (n - 3)
+            biased, unbiased = _products(grams)
+            if samples is not None and len(sampled):
+                chosen = np.array(sampled, np.intp)
+                biased[chosen, chosen], unbiased[chosen, chosen] = _products_between(samples)
+            biased *= n / (n - 1) ** 2
+            unbiased /= n - 3
         if not (np.isfinite(biased).all() and np.isfinite(unbiased).all()):
             raise InputError("representations are too large to compare in float64", "scale them down")
         _accumulate(self._unbiased, unbiased[self._upper])
@@ -141,6 +147,14 @@ class SimilaritySums:
 
     def __add__(self, other: SimilaritySums) -> SimilaritySums:
         return self.merge(other)
+
+    def __sub__(self, part: SimilaritySums) -> SimilaritySums:
+        """What was merged with ``part`` to give this; exact."""
+        rest = SimilaritySums(self.taps)
+        rest.frames, rest.minibatches = self.frames - part.frames, self.minibatches - part.minibatches
+        rest._unbiased = [a - b for a, b in zip(self._unbiased, part._unbiased, strict=True)]
+        rest._biased = [a - b for a, b in zip(self._biased, part._biased, strict=True)]
+        return rest
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, SimilaritySums):
@@ -168,7 +182,8 @@ class SimilaritySums:
         shift = max(0, max(abs(s).bit_length() for s in sums) - 1000)
         values = np.array([float(s >> shift) for s in sums])
         i, j = self._upper
-        norm = np.sqrt(values[i == j])
+        # HSIC of a sampled tap with itself is unbiased: by chance, few frames of a near-constant one give less than 0.
+        norm = np.sqrt(np.maximum(values[i == j], 0))
         scale = np.divide(1.0, norm, out=np.zeros_like(norm), where=norm > 0)
         cka = np.empty((len(self.taps), len(self.taps)))
         cka[i, j] = cka[j, i] = np.clip(values * scale[i] * scale[j], -1.0, 1.0)
@@ -231,15 +246,56 @@ def centred_gram(representation: npt.NDArray[Any], out: Matrix) -> None:
         out += block @ block.T
 
 
-def u_centre(gram: Matrix) -> None:
-    """U-centre a symmetric n x n matrix in place: zero diagonal and zero row sums."""
-    n = len(gram)
-    np.fill_diagonal(gram, 0.0)
-    rows = gram.sum(axis=1)
-    gram -= rows[:, None] / (n - 2)
-    gram -= rows[None, :] / (n - 2)
-    gram += rows.sum() / ((n - 1) * (n - 2))
-    np.fill_diagonal(gram, 0.0)
+def _products(grams: Matrix) -> tuple[Matrix, Matrix]:
+    """Taps x taps: inner products of the matrices after centring, and after U-centring; see :func:`_terms`."""
+    diagonals, rows = _split(grams)
+    flat, totals = grams.reshape(len(grams), -1), rows.sum(axis=-1)
+    traces, wholes = diagonals.sum(axis=-1), rows + diagonals
+    return _terms(
+        grams.shape[-1], flat @ flat.T, diagonals @ diagonals.T, rows @ rows.T, wholes @ wholes.T,
+        np.outer(totals, totals), np.outer(totals + traces, totals + traces),
+    )  # fmt: skip
+
+
+def _products_between(pairs: Matrix) -> tuple[Matrix, Matrix]:
+    """As :func:`_products`, of the two matrices of each pair alone: one number per pair."""
+    diagonals, rows = _split(pairs)
+    totals = rows.sum(axis=-1)
+    traces, wholes = diagonals.sum(axis=-1), rows + diagonals
+
+    def between(x: Matrix) -> Matrix:
+        flat = x.reshape(len(x), 2, -1)
+        found: Matrix = np.einsum("ki,ki->k", flat[:, 0], flat[:, 1])
+        return found
+
+    return _terms(
+        pairs.shape[-1], between(pairs), between(diagonals), between(rows), between(wholes),
+        between(totals), between(totals + traces),
+    )  # fmt: skip
+
+
+def _terms(
+    n: int, inner: Matrix, diagonals: Matrix, rows: Matrix, wholes: Matrix, totals: Matrix, all_totals: Matrix
+) -> tuple[Matrix, Matrix]:
+    """Products of centred and of U-centred matrices from those of matrices as they are.
+
+    With ``K0``, ``L0`` of zero diagonals, ``k0``, ``l0`` their row sums and ``k``, ``l`` those with the diagonals::
+
+        <HKH, HLH>   = <K0, L0> + <diag K, diag L> - 2 / n * <k, l> + sum(k) sum(l) / n^2
+        <U(K), U(L)> = <K0, L0> - 2 / (n - 2) * <k0, l0> + sum(k0) sum(l0) / ((n - 1) (n - 2))
+    """
+    biased = inner + diagonals - 2 / n * wholes + all_totals / n**2
+    unbiased = inner - 2 / (n - 2) * rows + totals / ((n - 1) * (n - 2))
+    return biased, unbiased
+
+
+def _split(grams: Matrix) -> tuple[Matrix, Matrix]:
+    """Take the diagonals out (they are 0 afterwards); they and the row sums of the rest, ... x n."""
+    n = grams.shape[-1]
+    view = grams.reshape(*grams.shape[:-2], n * n)[..., :: n + 1]
+    diagonals = view.copy()
+    view[...] = 0
+    return diagonals, grams.sum(axis=-1)
 
 
 def _accumulate(sums: list[int], terms: Matrix) -> None:

@@ -68,13 +68,14 @@ class Tap:
         name: ``network/tensor``.
         network: Its network.
         shape: Without the batch axis, channels last.
-        projected: Features its similarity was computed from after a random projection; 0 where all were used.
+        sampled: Features in each of the two random samples per minibatch that its similarity was computed from; 0 where
+            all features were used.
     """
 
     name: str
     network: str
     shape: tuple[int, ...]
-    projected: int = 0
+    sampled: int = 0
 
     @property
     def features(self) -> int:
@@ -230,9 +231,8 @@ class Statistics:
         """
         if not all(group.minibatches for group in self.groups):
             return None
-        without = np.stack(
-            [functools.reduce(operator.add, self.groups[:i] + self.groups[i + 1 :]).unbiased_cka() for i in _INDICES]
-        )
+        whole = self.similarity()
+        without = np.stack([(whole - group).unbiased_cka() for group in self.groups])
         variance = (GROUPS - 1) / GROUPS * ((without - without.mean(axis=0)) ** 2).sum(axis=0)
         found: Matrix = STUDENT_T * np.sqrt(variance)
         return found
@@ -382,9 +382,6 @@ class Statistics:
         from multigraft.statistics_file import read
 
         return read(Path(path))
-
-
-_INDICES = range(GROUPS)
 
 
 def combine(parts: Iterable[Statistics]) -> Statistics:

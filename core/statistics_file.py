@@ -40,14 +40,14 @@ _AGAIN = "copy it again, or collect again"
 Arrays = Mapping[str, npt.NDArray[Any]]
 
 
-def to_bytes(statistics: Statistics) -> bytes:
-    """The file's content, whatever the number of frames."""
+def to_bytes(statistics: Statistics, level: int = 6) -> bytes:
+    """The file's content, whatever the number of frames, compressed at zlib's ``level``."""
     places = sorted(statistics.places)
-    members = {"overall.npz": _npz(statistics.overall.to_arrays())}
+    members = {"overall.npz": _npz(statistics.overall.to_arrays(), level)}
     for number, place in enumerate(places):
-        members[f"place-{number}.npz"] = _npz(statistics.places[place].to_arrays())
-    members["groups.npz"] = _npz(_similarity_arrays(statistics.groups))
-    members["slots.npz"] = _npz(_similarity_arrays(statistics.slots))
+        members[f"place-{number}.npz"] = _npz(statistics.places[place].to_arrays(), level)
+    members["groups.npz"] = _npz(_similarity_arrays(statistics.groups), level)
+    members["slots.npz"] = _npz(_similarity_arrays(statistics.slots), level)
     manifest = {
         "schema": SCHEMA,
         "content": CONTENT,
@@ -164,15 +164,14 @@ def _unzip(data: bytes, where: str, what: str) -> dict[str, bytes]:
         raise InputError(f"{where} is damaged ({error})", _AGAIN) from error
 
 
-def _npz(arrays: Arrays) -> bytes:
+def _npz(arrays: Arrays, level: int) -> bytes:
     target = io.BytesIO()
-    with zipfile.ZipFile(target, "w") as archive:
+    with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED, compresslevel=level) as archive:
         for name, array in sorted(arrays.items()):
             held = io.BytesIO()
             np.save(held, np.asarray(array), allow_pickle=False)
             info = zipfile.ZipInfo(f"{name}.npy", _FIXED_TIME)
-            info.compress_type = zipfile.ZIP_DEFLATED
-            archive.writestr(info, held.getvalue())
+            archive.writestr(info, held.getvalue(), zipfile.ZIP_DEFLATED, level)
     return target.getvalue()
 
 

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from multigraft.errors import InputError, UsageError
-from multigraft.exact_sums import ExactSums
+from multigraft.exact_sums import ExactSums, add_all
 
 Array = npt.NDArray[Any]
 Counts = npt.NDArray[np.int64]
@@ -58,16 +58,19 @@ class Tally:
             UsageError: A shape differs from before.
             InputError: A sum would leave its range.
         """
-        added = Tally()
-        added.frames, added.minibatches = terms.frames, 1
-        for name, values in terms.sums.items():
-            added.sums[name] = ExactSums(np.shape(values))
-            added.sums[name].add(values)
-        added.counts, added.lows, added.highs = terms.counts, terms.lows, terms.highs
-        self._take(self.merge(added))
-
-    def _take(self, other: Tally) -> None:
-        self.__dict__.update(other.__dict__)
+        for name in self.counts.keys() & terms.counts.keys():
+            _check_shape(name, self.counts[name], terms.counts[name])
+        sums = add_all(self.sums, terms.sums)
+        lows, highs = _merged(self.lows, terms.lows, np.minimum), _merged(self.highs, terms.highs, np.maximum)
+        self.sums, self.lows, self.highs = sums, lows, highs
+        # In place: histograms are so long that new memory for each would take most of the time.
+        for name, counts in terms.counts.items():
+            if name in self.counts:
+                self.counts[name] += counts
+            else:
+                self.counts[name] = np.array(counts, np.int64)
+        self.frames += terms.frames
+        self.minibatches += 1
 
     def merge(self, other: Tally) -> Tally:
         """The tally of both; neither is changed.
@@ -79,7 +82,11 @@ class Tally:
         merged.frames = self.frames + other.frames
         merged.minibatches = self.minibatches + other.minibatches
         merged.sums = _merged(self.sums, other.sums, lambda a, b: a.merge(b))
-        merged.counts = _merged(self.counts, other.counts, np.add)
+        # Never shared: add() changes them in place.
+        merged.counts = {
+            k: v.copy() if v is self.counts.get(k) or v is other.counts.get(k) else v
+            for k, v in _merged(self.counts, other.counts, np.add).items()
+        }
         merged.lows = _merged(self.lows, other.lows, np.minimum)
         merged.highs = _merged(self.highs, other.highs, np.maximum)
         return merged
@@ -138,10 +145,14 @@ class Tally:
 def _merged(a: Mapping[str, Any], b: Mapping[str, Any], join: Any) -> dict[str, Any]:
     merged = {**a, **b}
     for name in a.keys() & b.keys():
-        if np.shape(a[name]) != np.shape(b[name]):
-            raise UsageError(f"{name} has two shapes", "merge runs of the same networks")
+        _check_shape(name, a[name], b[name])
         merged[name] = join(a[name], b[name])
     return merged
+
+
+def _check_shape(name: str, a: Any, b: Any) -> None:
+    if np.shape(a) != np.shape(b):
+        raise UsageError(f"{name} has two shapes", "merge runs of the same networks")
 
 
 def _same(a: Mapping[str, Array], b: Mapping[str, Array]) -> bool:

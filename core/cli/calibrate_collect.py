@@ -33,7 +33,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--minibatch", type=int, default=default.minibatch, metavar="N", help=f"default: {default.minibatch}")
     add(
         "--memory-mib", type=int, default=default.memory_bytes >> 20, metavar="M",
-        help=f"for representations (default: {default.memory_bytes >> 20}); what does not fit is projected at random",
+        help=f"for representations (default: {default.memory_bytes >> 20}); where it is too little, samples get smaller",
+    )  # fmt: skip
+    add(
+        "--features", type=int, default=default.features, metavar="N",
+        help=f"numbers per random sample of a large tap; more cost time and settle CKA sooner (default: "
+        f"{default.features})",
     )  # fmt: skip
     add(
         "--minimum-frames", type=int, default=default.minimum_frames, metavar="N",
@@ -67,6 +72,7 @@ def execute(options: argparse.Namespace) -> int:
         site=options.site or output.name.removesuffix(".mgstats"),
         minibatch=options.minibatch,
         memory_bytes=options.memory_mib << 20,
+        features=options.features,
         minimum_frames=options.minimum_frames,
         rule=SelectionRule(options.min_difference, options.interval, options.every),
         keep_frames=options.keep_frames,

@@ -1,7 +1,8 @@
-/* AVERAGE_POOL_2D and MAX_POOL_2D for Helium: channels side by side. */
+/* AVERAGE_POOL_2D, MAX_POOL_2D and MEAN over height and width for Helium: channels side by side. */
 #ifndef MG_POOL_MVE_H
 #define MG_POOL_MVE_H
 
+#include "mg_mve.h"
 #include "mg_pool.h"
 
 /* Sixteen channels of a window of rows x columns pixels. */
@@ -37,6 +38,21 @@ MG_INLINE void mg_mean_window_mve(const mg_window s, const int8_t *in, int8_t *o
         vstrwq_s32(sums, sum);
         for (int32_t i = 0; i < mg_min(4, s.in_c - c); i++)
             out[c + i] = mg_clamp(mg_quotient(sums[i], count), low, high);
+    }
+}
+
+/* mg_mean() for shifts that are not to the left. */
+MG_INLINE void mg_mean_mve(const int8_t *in, int8_t *out, int32_t pixels, int32_t channels, int32_t zero_sum,
+                           int32_t multiplier, int32_t shift, int32_t zero_point)
+{
+    for (int32_t c = 0; c < channels; c += 4, in += 4, out += 4) {
+        const mve_pred16_t some = vctp32q((uint32_t)(channels - c));
+        int32x4_t sum = vdupq_n_s32(-zero_sum);
+        const int8_t *from = in;
+        for (int32_t p = 0; p < pixels; p++, from += channels)
+            sum = vaddq_s32(sum, vldrbq_z_s32(from, some));
+        sum = vaddq_n_s32(mg_rescale_mve(sum, vdupq_n_s32(multiplier), vdupq_n_s32(shift)), zero_point);
+        vstrbq_p_s32(out, vminq_s32(vmaxq_s32(sum, vdupq_n_s32(-128)), vdupq_n_s32(127)), some);
     }
 }
 

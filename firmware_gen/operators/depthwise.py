@@ -11,7 +11,7 @@ from multigraft.firmware_gen.dsp_depthwise import dsp_depthwise
 from multigraft.firmware_gen.geometry import Window, window
 from multigraft.firmware_gen.kernel import Array, Kernel, Lowered, Overlap
 from multigraft.firmware_gen.linear import Layer, affine_bytes, exact_bytes, linear_layer
-from multigraft.firmware_gen.mve_depthwise import mve_depthwise
+from multigraft.firmware_gen.mve_depthwise import mve_depthwise, rows_in_time
 from multigraft.firmware_gen.operators.conv import Conv, columns
 from multigraft.firmware_gen.program import Node
 from multigraft.firmware_gen.text import digest, window_literal
@@ -45,9 +45,9 @@ class Depthwise(Conv):
 
     def lower(self, node: Node, core: CoreFeatures) -> Kernel:
         layer, over = self._parts(node)
-        pixelwise = mve_depthwise(layer, over) if core.mve else None
+        ringed = mve_depthwise(layer, over) if core.mve else None
         fast = dsp_depthwise(layer, over) if core.dsp else None
-        low = pixelwise or fast or _portable(layer, over)
+        low = ringed or fast or _portable(layer, over)
         name = f"depthwise_{digest(low.body)}"
         text = (
             f"MG_KERNEL void {name}(const int8_t *in, int8_t *out, const void *constants, void *scratch)\n"
@@ -58,11 +58,12 @@ class Depthwise(Conv):
             return f"{name}({ins[0]}, {outs[0]}, {constants}, {scratch});"
 
         overlaps = {}
-        if pixelwise:
-            # No channel reads another's places, so that a pixel counts as read when its first channel is written.
-            overlaps = {0: Overlap(over.distance(1))}
-        elif over.in_c == over.out_c and over.pixels() <= over.in_h * over.in_w:
-            # Each channel is read whole before its outputs are written, and no channel touches another's places.
+        # No channel touches another's places, and each is read, whole or row by row, before its outputs are written.
+        if (
+            over.in_c == over.out_c
+            and over.pixels() <= over.in_h * over.in_w
+            and (low is not ringed or rows_in_time(over))
+        ):
             overlaps = {0: Overlap()}
         return Kernel(call, low.includes, {name: text}, low.constant, low.scratch_bytes, overlaps)
 

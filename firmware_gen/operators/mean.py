@@ -48,11 +48,13 @@ class Mean(Int8):
     def lower(self, node: Node, core: CoreFeatures) -> Kernel:
         zero_sum, multiplier, shift, zero_point = self._arithmetic(node)
         _, height, width, channels = node.input(0).shape
-        body = f"mg_mean(in, out, {height * width}, {channels}, {zero_sum}, {multiplier}, {shift}, {zero_point});"
+        fast = core.mve and shift <= 0
+        kernel, includes = ("mg_mean_mve", ("mve.h", "pool.h", "pool_mve.h")) if fast else ("mg_mean", ("pool.h",))
+        body = f"{kernel}(in, out, {height * width}, {channels}, {zero_sum}, {multiplier}, {shift}, {zero_point});"
         name = f"mean_{digest(body)}"
         text = f"MG_KERNEL void {name}(const int8_t *in, int8_t *out)\n{{\n    {body}\n}}\n"
 
         def call(ins: Sequence[str], outs: Sequence[str], scratch: str, constants: str) -> str:
             return f"{name}({ins[0]}, {outs[0]});"
 
-        return Kernel(call, ("pool.h",), {name: text})
+        return Kernel(call, includes, {name: text})

@@ -54,7 +54,7 @@ class MaxPool(Int8Batch1):
 
     def lower(self, node: Node, core: CoreFeatures) -> Kernel:
         over, low, high = self._window(node)
-        kernel, includes = ("mg_pool_mve", ("pool.h", "pool_mve.h")) if core.mve else ("mg_pool", ("pool.h",))
+        kernel, includes = ("mg_pool_mve", ("mve.h", "pool.h", "pool_mve.h")) if core.mve else ("mg_pool", ("pool.h",))
         body = f"{kernel}({window_literal(over, 0)}, in, out, {int(self.average)}, {low}, {high});"
         name = f"pool_{digest(body)}"
         text = f"MG_KERNEL void {name}(const int8_t *in, int8_t *out)\n{{\n    {body}\n}}\n"

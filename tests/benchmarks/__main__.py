@@ -10,7 +10,16 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.benchmarks import demo_bundle, field_grafting, firmware, large_pair, planner, refit_depth, relatives
+from tests.benchmarks import (
+    collect_cost,
+    demo_bundle,
+    field_grafting,
+    firmware,
+    large_pair,
+    planner,
+    refit_depth,
+    relatives,
+)
 
 SECTIONS: dict[str, Callable[[Path], None]] = {
     "refit": refit_depth.show,
@@ -19,6 +28,7 @@ SECTIONS: dict[str, Callable[[Path], None]] = {
     "large": large_pair.show,
     "firmware": firmware.show,
     "planner": planner.show,
+    "collect": collect_cost.show,
 }
 
 ON_REQUEST: dict[str, Callable[[Path], None]] = {"relatives": relatives.show}

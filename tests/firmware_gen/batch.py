@@ -19,6 +19,7 @@ from multigraft.firmware_gen import generate
 from multigraft.firmware_gen.boards import BOARDS
 from multigraft.firmware_gen.cores import CORES
 from multigraft.firmware_gen.folder import build_folder, write_folder
+from multigraft.firmware_gen.instruction_check import check_instructions
 from multigraft.firmware_gen.project import Project
 from multigraft.firmware_gen.qemu import EmulatedBoard
 from tests.firmware_gen.host import reference
@@ -56,7 +57,7 @@ def made_inputs(project: Project, cases: int) -> list[np.ndarray]:
 
 
 def wrong_cases(model: bytes, board_name: str, cases: int, folder: Path) -> list[int]:
-    """Numbers of the inputs whose answers differ in any bit.
+    """Numbers of the inputs whose answers differ in any bit; the image may hold only instructions of its core.
 
     Args:
         model: Content of a plain int8 .tflite file.
@@ -70,11 +71,13 @@ def wrong_cases(model: bytes, board_name: str, cases: int, folder: Path) -> list
     write_folder(project, board, sha256_of(model), folder)
     shutil.copy(_APP, folder / "target")
     build_folder(folder, "PROTOCOL=batch")
+    image = folder / "build/batch/firmware.elf"
+    assert check_instructions(project.core, image) == []
     inputs = made_inputs(project, cases)
     answers = reference(model, inputs)
     wanted = np.concatenate([np.ascontiguousarray(a.reshape(cases, -1)).view(np.uint8) for a in answers], axis=1)
     received = b""
-    emulated = EmulatedBoard(board, folder / "build/batch/firmware.elf")
+    emulated = EmulatedBoard(board, image)
     with emulated, serial.Serial(emulated.port, 115200, timeout=_SILENCE_S) as port:
         emulated.resume()
         assert port.read(1) == b"r"

@@ -17,9 +17,17 @@ SANITIZERS = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-g"]
 MAIN = r"""
 #include <stdio.h>
 #include "model.h"
+#ifdef FORBIDDEN
+#include <sanitizer/asan_interface.h>
+static const uint32_t forbidden[][2] = {FORBIDDEN};
+#endif
 int main(void)
 {
     uint32_t mask;
+#ifdef FORBIDDEN
+    for (uint32_t i = 0; i < sizeof forbidden / sizeof *forbidden; i++)
+        __asan_poison_memory_region(model_inputs[0].data - FIRST_INPUT + forbidden[i][0], forbidden[i][1]);
+#endif
     while (fread(&mask, sizeof mask, 1, stdin) == 1) {
         for (int i = 0; i < MODEL_INPUT_COUNT; i++)
             if (fread(model_inputs[i].data, 1, model_inputs[i].bytes, stdin) != model_inputs[i].bytes)

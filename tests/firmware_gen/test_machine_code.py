@@ -19,6 +19,7 @@ from multigraft.firmware_gen import generate
 from multigraft.firmware_gen.boards import BOARDS
 from multigraft.firmware_gen.cores import CORES
 from multigraft.firmware_gen.folder import build_folder, write_folder
+from multigraft.firmware_gen.instruction_check import check_instructions
 from multigraft.firmware_gen.program import load
 from multigraft.firmware_gen.qemu import EmulatedBoard
 from multigraft.firmware_gen.reference import golden_vectors
@@ -26,7 +27,7 @@ from multigraft.firmware_gen.toolchain import APT_PACKAGES
 from tests.firmware_gen import batch
 from tests.firmware_gen.batch import BOARD_OF_CORE, wrong_cases
 from tests.firmware_gen.host import reference
-from tests.firmware_gen.models import Builder, activation, real_valued, residual, streamed
+from tests.firmware_gen.models import Builder, activation, ints, real_valued, residual, streamed
 
 VECTOR_BOARDS = ("mps2-an386", "mps3-an547")
 """Cortex-M4 with DSP instructions, Cortex-M55 with Helium."""
@@ -72,8 +73,20 @@ def zoo() -> bytes:
     return b.model(["in"], outputs)
 
 
+def mobile() -> bytes:
+    """Depthwise and pointwise layers in a row, so that each may run in the memory of what it reads."""
+    b = Builder(7)
+    x = b.add(activation("in", (1, 13, 11, 3), 0.03, -7))
+    for number, options in enumerate(
+        ({"stride": 2}, {}, {"kernel": (5, 3), "fused": "NONE", "zero_point": 4}, {"dilation": 2}, {"padding": "VALID"})
+    ):
+        x = b.conv(f"pointwise_{number}", x, 20, kernel=(1, 1))
+        x = b.conv(f"depthwise_{number}", x, 20, depthwise=True, **options)
+    return b.model(["in"], [x])
+
+
 def small_operators() -> bytes:
-    """Additions of every form, products and pools, of channels that fill no vector."""
+    """Additions of every form, products, pools and means, of channels that fill no vector."""
     b = Builder(6)
     b.add(activation("in", (1, 9, 7, 21), 0.03, -7))
     other = b.conv("other", "in", 21, kernel=(1, 1), fused="NONE", scale=0.1, zero_point=9)
@@ -89,6 +102,9 @@ def small_operators() -> bytes:
         b.plain("ADD", "channelwise", [other, channels], activation("", same, 0.09, 0), **options),
         b.plain("MUL", "mul", ["in", other], activation("", same, 0.02, 5), **options),
         b.plain("MUL", "mul_channels", [channels, "in"], activation("", same, 0.013, -5), **options),
+        b.plain(
+            "MEAN", "global", ["in", b.add(ints("axes", [1, 2]))], activation("", (1, 21), 0.011, 5), keep_dims=False
+        ),
         b.plain("AVERAGE_POOL_2D", "mean", ["in"], smaller, **options, **pool),
         b.plain("MAX_POOL_2D", "most", ["in"], smaller, fused_activation_function="RELU", **pool),
     ]
@@ -119,8 +135,19 @@ def test_every_shape_of_layer_is_bit_exact_in_vector_instructions(board: str, tm
     assert wrong_cases(zoo(), board, 40, tmp_path) == []
 
 
+def test_helium_is_in_images_of_cores_that_have_it_only(tmp_path: Path) -> None:
+    assert wrong_cases(mobile(), "mps3-an547", 4, tmp_path) == []
+    foreign = {o.text.split()[0] for o in check_instructions(CORES["m33"], tmp_path / "build/batch/firmware.elf")}
+    assert {"vmlava.s8", "vmullb.s8", "vqrdmulh.s32", "vrshl.s32"} <= foreign
+
+
 def test_small_operators_are_bit_exact_in_vector_instructions(tmp_path: Path) -> None:
     assert wrong_cases(small_operators(), "mps3-an547", 40, tmp_path) == []
+
+
+@pytest.mark.parametrize("board", VECTOR_BOARDS)
+def test_depthwise_layers_in_place_are_bit_exact_in_vector_instructions(board: str, tmp_path: Path) -> None:
+    assert wrong_cases(mobile(), board, 40, tmp_path) == []
 
 
 @pytest.mark.parametrize("board", VECTOR_BOARDS)

@@ -13,7 +13,7 @@ from multigraft.firmware_gen.cores import M3
 from multigraft.firmware_gen.operators import OPERATORS
 from multigraft.firmware_gen.program import load
 from multigraft.graph import Quant, Tensor
-from tests.firmware_gen.host import SANITIZERS, compile_host, reference, run_host, stimuli
+from tests.firmware_gen.host import compile_host, reference, run_host, stimuli
 from tests.firmware_gen.models import Builder, activation, ints, remembering, single
 
 CASES = 60
@@ -227,7 +227,7 @@ def test_operator_equals_the_reference_kernel(name: str, tmp_path: Path) -> None
         np.testing.assert_array_equal(OPERATORS[step.node.name].reference(step.node, values), wanted[case])
 
     project = generate(model, core=M3)
-    host = compile_host(project, tmp_path, "-O1", *SANITIZERS)
+    host = compile_host(project, tmp_path)
     (answer,) = run_host(host, project, inputs).values()
     np.testing.assert_array_equal(answer, wanted)
 

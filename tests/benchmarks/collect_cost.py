@@ -1,0 +1,196 @@
+"""What collecting statistics costs over bare inference of the same networks: time, interleaved, and peak memory.
+
+Time is that of whole blocks of frames, in turn through the collector (with its store on disk, its checkpoints and its
+files) and through the networks alone (preprocessing and invokes): CPU time of the process, user and system, and wall
+time. Start and end of a run are left out. Memory is the peak resident set of fresh processes.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+
+from multigraft.bundle import Bundle
+from multigraft.calibration.collector import CollectOptions, collect
+from multigraft.calibration.sampler import MINIBATCH
+from multigraft.calibration.tapped import TappedModel
+from multigraft.cli.settings_options import load_frames
+from multigraft.cli.table import print_table
+from multigraft.converters.importer import load_task
+from multigraft.converters.representations import union_of
+from multigraft.converters.settings import Settings
+from multigraft.converters.taps import make_taps
+from multigraft.similarity import SimilaritySums
+from tests.benchmarks.demo_networks import SETTINGS
+from tests.benchmarks.large_pair import TOML, mobilenet_v2
+
+Frames = list[npt.NDArray[np.uint8]]
+
+DEMO_FRAMES, PAIR_FRAMES = 16512, 640
+"""Frames timed: of the demo enough to pass several checkpoints, of the pair what a minute or so allows."""
+
+MEMORY_FRAMES = 320
+
+
+class Interleaved:
+    """A camera whose frames also run through the networks alone, a block behind.
+
+    Attributes:
+        times: Per block: seconds collecting (CPU, wall) and seconds of bare inference (CPU, wall).
+    """
+
+    name = "interleaved"
+
+    def __init__(self, frames: Frames, count: int, bare: TappedModel) -> None:
+        self._frames, self._count, self._bare = frames, count, bare
+        self.times: list[tuple[float, float, float, float]] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        pass
+
+    def __iter__(self) -> Iterator[npt.NDArray[np.uint8]]:
+        for start in range(0, self._count, MINIBATCH):
+            block = [self._frames[i % len(self._frames)] for i in range(start, start + MINIBATCH)]
+            began = time.process_time(), time.perf_counter()
+            yield from block
+            between = time.process_time(), time.perf_counter()
+            for frame in block:
+                self._bare.run(frame)
+            ended = time.process_time(), time.perf_counter()
+            self.times.append(
+                (between[0] - began[0], between[1] - began[1], ended[0] - between[0], ended[1] - between[1])
+            )
+
+
+def show(folder: Path) -> None:
+    """Print time of both pairs of networks, accuracy of the demo's CKA, memory of the large pair."""
+    demo, demo_frames = demo_taps(folder)
+    pair, pair_frames = pair_taps(folder)
+    rows = [
+        _timed("the demo's three networks", demo, demo_frames, DEMO_FRAMES, folder),
+        _timed("two of MobileNetV2's size", pair, pair_frames, PAIR_FRAMES, folder),
+    ]
+    print_table(
+        "Time of collecting over bare inference of the tapped networks, one thread",
+        ["networks", "frames", "bare, CPU", "collecting, CPU", "ratio", "middle half of blocks", "ratio of wall time"],
+        rows,
+    )
+    print(_accuracy(demo, demo_frames))
+    _show_memory(pair, folder / "pair.npy")
+
+
+def demo_taps(folder: Path) -> tuple[Path, Frames]:
+    """The demo's taps bundle and all its unlabeled frames, shuffled."""
+    settings = Settings.load(SETTINGS)
+    frames = {str(p): load_frames(p) for t in settings.tasks if (p := settings.frames_of(t)) is not None}
+    union = union_of(frames)
+    order = np.random.default_rng(0).permutation(len(union))
+    return _prepare(settings, "demo", folder), [union[i] for i in order]
+
+
+def pair_taps(folder: Path) -> tuple[Path, Frames]:
+    """The taps bundle of two networks of MobileNetV2's size, and random frames (also in ``pair.npy``)."""
+    for seed, name in enumerate(("first", "second")):
+        onnx.save(mobilenet_v2(seed), folder / f"{name}.onnx")
+    coarse = np.random.default_rng(0).integers(0, 256, (MEMORY_FRAMES, 14, 14, 3), np.uint8)
+    frames = coarse.repeat(16, 1).repeat(16, 2)
+    np.save(folder / "pair.npy", frames)
+    (folder / "multigraft.toml").write_text(TOML.format(point="block13").replace("frames.npy", "pair.npy"))
+    return _prepare(Settings.load(folder / "multigraft.toml"), "pair", folder), list(frames)
+
+
+def _prepare(settings: Settings, name: str, folder: Path) -> Path:
+    work = folder / f"{name}-work"
+    work.mkdir()
+    networks = [load_task(task, settings.path.parent) for task in settings.tasks]
+    return make_taps(networks, name, work).write(folder / f"{name}.graft")
+
+
+def _timed(name: str, taps: Path, frames: Frames, count: int, folder: Path) -> list[str]:
+    bundle = Bundle.open(taps)
+    camera = Interleaved(frames, count, TappedModel(bundle))
+    collect(bundle, camera, folder / f"{taps.stem}.mgstats", CollectOptions())
+    # The first block warms up.
+    times = np.array(camera.times[1:])
+    cpu, wall, bare_cpu, bare_wall = times.sum(axis=0)
+    low, high = np.percentile(times[:, 0] / times[:, 2], [25, 75])
+    per_frame = 1e3 / (len(times) * MINIBATCH)
+    return [
+        name, f"{len(times) * MINIBATCH:,}", f"{bare_cpu * per_frame:.3f} ms", f"{cpu * per_frame:.3f} ms",
+        f"{cpu / bare_cpu:.3f}", f"{low:.3f} to {high:.3f}", f"{wall / bare_wall:.3f}",
+    ]  # fmt: skip
+
+
+def _accuracy(taps: Path, frames: Frames) -> str:
+    """How far the CKA of the stream is from that of all frames in one batch."""
+    from multigraft.calibration.sampler import Sampler
+    from multigraft.statistics import Statistics
+
+    model = TappedModel(Bundle.open(taps))
+    sampler = Sampler(model, site="benchmark")
+    held = Statistics(sampler.subject)
+    rows = {tap.name: np.empty((len(frames), tap.features), np.float32) for tap in model.taps}
+    for number, frame in enumerate(frames):
+        minibatch = sampler.add(frame)
+        for tap in model.taps:
+            rows[tap.name][number] = model.arrays[tap.name].reshape(-1)
+        if minibatch is not None:
+            held.add(minibatch, ("benchmark", "2026-01-01"))
+    whole = SimilaritySums([tap.name for tap in model.taps])
+    whole.add(rows.pop(tap.name) for tap in model.taps)
+    difference = np.abs(held.similarity().unbiased_cka() - whole.unbiased_cka())
+    pairs = len(difference) * (len(difference) - 1) // 2
+    return (
+        f"CKA of the stream against one batch of all {len(frames):,} frames, {pairs} pairs of the demo's taps: "
+        f"greatest difference {difference.max():.4f}, mean {difference.mean():.4f}.\n"
+    )
+
+
+_PROBES = {
+    "Python": "",
+    "Python, numpy and the interpreter": "import numpy, ai_edge_litert.interpreter",
+    "the same, with the networks run once": (
+        "import numpy\n"
+        "from multigraft.bundle import Bundle\n"
+        "from multigraft.runtime.backends import TfliteModel\n"
+        "model = TfliteModel(Bundle.open(taps).model)\n"
+        "held = [model.subgraph(name) for name in model.signatures]"
+    ),
+    "multigraft calibrate collect": (
+        "from multigraft.cli.main import main\nmain(['calibrate', 'collect', taps, '--source', frames, '-o', output])"
+    ),
+}
+_REPORT = "\nprint('KIB', next(l.split()[1] for l in open('/proc/self/status') if l.startswith('VmHWM')))"
+
+
+def _show_memory(taps: Path, frames: Path) -> None:
+    peaks = {}
+    for name, code in _PROBES.items():
+        preamble = f"taps, frames, output = {str(taps)!r}, {str(frames)!r}, {str(frames.with_suffix('.memory'))!r}\n"
+        found = subprocess.run(
+            [sys.executable, "-c", preamble + code + _REPORT],
+            capture_output=True, text=True, check=True, env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},
+        )  # fmt: skip
+        peaks[name] = int(found.stdout.split("KIB")[1]) / 1024
+    most = peaks["multigraft calibrate collect"]
+    print_table(
+        f"Peak resident memory, two networks of MobileNetV2's size, {MEMORY_FRAMES} frames of 224 x 224",
+        ["process", "peak", "the collector is above it by"],
+        [[name, f"{peak:.0f} MiB", f"{most - peak:.0f} MiB ({(most - peak) * 2**20 / 1e6:.0f} MB)"]
+         for name, peak in peaks.items()],
+    )  # fmt: skip
