@@ -19,9 +19,9 @@ import numpy as np
 from multigraft.bundle import Bundle
 from multigraft.calibration.kept_frames import KeptFrames
 from multigraft.calibration.sampler import MEMORY_BYTES, MINIBATCH, Sampler
-from multigraft.calibration.tap_sample import FEATURES
 from multigraft.calibration.selection import FrameSelector, SelectionRule
 from multigraft.calibration.store import Cursor, Store
+from multigraft.calibration.tap_sample import FEATURES
 from multigraft.calibration.tapped import TappedModel
 from multigraft.devices.camera import Camera
 from multigraft.devices.pi_camera import PiCamera

@@ -186,7 +186,7 @@ class Sampler:
             if i in self._sampled:
                 pair = samples[self._sampled.index(i)]
                 tap.grams(frames, pair, scratch)
-                np.add(*pair, out=grams[i])
+                np.add(pair[0], pair[1], out=grams[i])
                 grams[i] /= 2
             else:
                 tap.grams(frames, grams[i : i + 1], scratch)
