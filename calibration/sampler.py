@@ -108,8 +108,11 @@ class Sampler:
         part, row = divmod(position, self._part)
         if row == 0:
             random = np.random.default_rng((self._site, self.number, part))
+            # Tap by tap, in an order that does not depend on where they lie in memory.
+            for tap in self._taps:
+                tap.draw(random)
             for reader in self._readers:
-                reader.draw(random)
+                reader.follow()
         model.run(frame)
         for reader in self._readers:
             reader.take(row)

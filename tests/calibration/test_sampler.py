@@ -125,6 +125,19 @@ def test_what_is_sampled_depends_on_site_and_number_alone(model):
     assert to_bytes(first[1]) == to_bytes(second[0])
 
 
+def test_where_taps_lie_in_memory_changes_nothing(model, monkeypatch):
+    def collected_bytes() -> list[bytes]:
+        sampler = Sampler(TappedModel(BUNDLE), 16, features=24)
+        return [to_bytes(part) for image in frames(32) if (part := sampler.add(image)) is not None]
+
+    expected = collected_bytes()
+    monkeypatch.setattr("multigraft.runtime.backends.TfliteModel._take_direct", lambda self, signature: None)
+    assert collected_bytes() == expected
+    # Each tap as far from the next as can be: they are read one by one.
+    monkeypatch.setattr("multigraft.calibration.tap_sample._distance", lambda first, second: 0 if first is second else 1)
+    assert collected_bytes() == expected
+
+
 def test_a_minibatch_is_compared_in_parts(model):
     images = frames(COMPARED + 20)
     sampler = Sampler(model, 2 * COMPARED)
