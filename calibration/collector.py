@@ -23,6 +23,7 @@ from multigraft.calibration.tap_sample import FEATURES
 from multigraft.calibration.tapped import TappedModel
 from multigraft.devices.camera import Camera
 from multigraft.devices.pi_camera import PiCamera
+from multigraft.devices.serial_camera import SerialCamera
 from multigraft.devices.thermal import Thermal
 from multigraft.devices.v4l2_camera import V4l2Camera
 from multigraft.errors import UsageError
@@ -31,7 +32,7 @@ from multigraft.statistics import MINIMUM_FRAMES, Statistics
 
 STORE_SUFFIX = ".collecting"
 KEPT_SUFFIX = ".frames"
-LIVE = (PiCamera, V4l2Camera)
+LIVE = (PiCamera, SerialCamera, V4l2Camera)
 """Cameras whose frames do not come again."""
 
 PRECISION_EVERY = 4

@@ -112,8 +112,11 @@ class Sampler:
         part, row = divmod(position, self._part)
         if row == 0:
             random = np.random.default_rng((self._site, self.number, part))
+            # Tap by tap, in an order that does not depend on where they lie in memory.
+            for tap in self._taps:
+                tap.draw(random)
             for reader in self._readers:
-                reader.draw(random)
+                reader.follow()
         model.run(frame)
         for reader in self._readers:
             reader.take(row)
@@ -197,7 +200,7 @@ class Sampler:
             if i in self._sampled:
                 pair = samples[self._sampled.index(i)]
                 tap.grams(frames, pair, scratch)
-                np.add(*pair, out=grams[i])
+                np.add(pair[0], pair[1], out=grams[i])
                 grams[i] /= 2
             else:
                 tap.grams(frames, grams[i : i + 1], scratch)

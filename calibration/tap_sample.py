@@ -76,6 +76,7 @@ class TapSample:
 
     Attributes:
         width: Features kept per frame: of both samples, or all.
+        picked: Numbers of the groups of features that are kept.
         rows: float32, frames x :attr:`width`: where they are kept; set by :func:`make_readers`.
     """
 
@@ -93,6 +94,7 @@ class TapSample:
         self._starts = np.arange(2 * drawn) % max(1, drawn)
         self._stretch = groups / drawn if drawn else 1.0
         self._last = groups - 1
+        self.picked: npt.NDArray[np.intp] = np.arange(0 if self._half else groups)
         self.width = 2 * self._half or tap.features
         self.rows: Real = np.empty((0, 0), np.float32)
         channels = tap.shape[-1]
@@ -105,12 +107,11 @@ class TapSample:
         self._limits = np.empty((detailed, 2))
         self._values: list[Real] = []
 
-    def draw(self, random: np.random.Generator) -> npt.NDArray[np.intp]:
-        """Numbers of the groups of features that the next minibatch keeps."""
-        if not self._half:
-            return np.arange(self._last + 1)
-        places = (self._starts + random.random(len(self._starts))) * self._stretch
-        return np.minimum(places, self._last).astype(np.intp)
+    def draw(self, random: np.random.Generator) -> None:
+        """Choose the features that are kept from now on."""
+        if self._half:
+            places = (self._starts + random.random(len(self._starts))) * self._stretch
+            self.picked = np.minimum(places, self._last).astype(np.intp)
 
     def look(self, number: int, scratch: Real) -> None:
         """Moments and limits of what the interpreter holds now.
@@ -182,11 +183,10 @@ class Reader:
         self._rows = [row.view(groups.dtype) for row in rows]
         self._picked = np.empty(0, np.intp)
 
-    def draw(self, random: np.random.Generator) -> None:
-        """Choose the features of the next minibatch."""
-        self._picked = np.concatenate(
-            [s.draw(random) + offset for s, offset in zip(self._samples, self._offsets, strict=True)]
-        )
+    def follow(self) -> None:
+        """Take from now on what the samples have drawn."""
+        pairs = zip(self._samples, self._offsets, strict=True)
+        self._picked = np.concatenate([sample.picked + offset for sample, offset in pairs])
 
     def take(self, position: int) -> None:
         """Copy them out of what the interpreter holds now."""

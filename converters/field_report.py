@@ -153,8 +153,8 @@ def _similarity(statistics: Statistics) -> str:
         )
     sampled = [t for t in taps if t.sampled]
     note = (
-        f" Of {len(sampled)} of {len(taps)} taps two random samples of {sampled[0].sampled:,} features were compared in "
-        "each minibatch; the intervals contain what that adds."
+        f" Of {len(sampled)} of {len(taps)} taps two random samples of {sampled[0].sampled:,} features were compared; "
+        "the intervals contain what that adds."
         if sampled
         else ""
     )

@@ -45,6 +45,8 @@ class Kind(enum.IntEnum):
     RESET = 0x0A
     PROFILE = 0x0B
     FORGET = 0x0C
+    CAPTURE = 0x0D
+    READ_PICTURE = 0x0E
     UPDATE_BEGIN = 0x10
     UPDATE_WRITE = 0x11
     UPDATE_COMMIT = 0x12
@@ -63,6 +65,8 @@ class ErrorCode(enum.IntEnum):
     MODEL_FAILED = 6
     FLASH_FAILED = 7
     WRONG_IMAGE = 8
+    NO_CAMERA = 9
+    CAMERA_FAILED = 10
 
 
 class Described(enum.IntEnum):
@@ -125,6 +129,10 @@ UPDATE_BEGIN_REQUEST = struct.Struct("<II")
 """Bytes of the image and its CRC-32; the reply is the slot number, u8."""
 UPDATE_WRITE_REQUEST = struct.Struct("<I")
 """Byte offset; the data follow."""
+CAPTURE_REPLY = struct.Struct("<HHB")
+"""Height, width and channels (1 grey, 3 RGB) of the picture just taken, which is held until the next CAPTURE."""
+READ_PICTURE_REQUEST = struct.Struct("<IB")
+"""Byte offset, bytes; the reply is the data: rows from the top, pixels from the left, channels together."""
 ERROR_REPLY = struct.Struct("<B")
 
 PROFILE_REQUEST = struct.Struct("<B")

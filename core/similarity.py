@@ -166,16 +166,20 @@ class SimilaritySums:
     def _state(self) -> tuple[object, ...]:
         return self.taps, self.frames, self.minibatches, self._unbiased, self._biased
 
-    def unbiased_cka(self) -> Matrix:
+    def unbiased_cka(self, is_clipped: bool = True) -> Matrix:
         """Taps x taps, float64: unbiased linear CKA; 0 in the mean for independent representations.
 
         A pair of which one representation is the same for all frames has 0.
+
+        Args:
+            is_clipped: Chance may put an estimate outside -1..1, which no CKA is; False leaves it there, for errors.
         """
-        return self._cka(self._unbiased)
+        cka = self._cka(self._unbiased)
+        return np.clip(cka, -1.0, 1.0) if is_clipped else cka
 
     def biased_cka(self) -> Matrix:
         """Taps x taps, float64: biased linear CKA of minibatches of the size used; it grows with features / frames."""
-        return self._cka(self._biased)
+        return np.clip(self._cka(self._biased), -1.0, 1.0)
 
     def _cka(self, sums: Sequence[int]) -> Matrix:
         # A common exponent keeps the ratios and brings any magnitude into the range of float64.
@@ -186,7 +190,7 @@ class SimilaritySums:
         norm = np.sqrt(np.maximum(values[i == j], 0))
         scale = np.divide(1.0, norm, out=np.zeros_like(norm), where=norm > 0)
         cka = np.empty((len(self.taps), len(self.taps)))
-        cka[i, j] = cka[j, i] = np.clip(values * scale[i] * scale[j], -1.0, 1.0)
+        cka[i, j] = cka[j, i] = values * scale[i] * scale[j]
         return cka
 
     def to_arrays(self) -> dict[str, npt.NDArray[Any]]:

@@ -232,7 +232,7 @@ class Statistics:
         if not all(group.minibatches for group in self.groups):
             return None
         whole = self.similarity()
-        without = np.stack([(whole - group).unbiased_cka() for group in self.groups])
+        without = np.stack([(whole - group).unbiased_cka(is_clipped=False) for group in self.groups])
         variance = (GROUPS - 1) / GROUPS * ((without - without.mean(axis=0)) ** 2).sum(axis=0)
         found: Matrix = STUDENT_T * np.sqrt(variance)
         return found

@@ -83,10 +83,13 @@ class Tally:
         merged.minibatches = self.minibatches + other.minibatches
         merged.sums = _merged(self.sums, other.sums, lambda a, b: a.merge(b))
         # Never shared: add() changes them in place.
-        merged.counts = {
-            k: v.copy() if v is self.counts.get(k) or v is other.counts.get(k) else v
-            for k, v in _merged(self.counts, other.counts, np.add).items()
-        }
+        merged.counts = {name: counts.copy() for name, counts in self.counts.items()}
+        for name, counts in other.counts.items():
+            if name in merged.counts:
+                _check_shape(name, merged.counts[name], counts)
+                merged.counts[name] += counts
+            else:
+                merged.counts[name] = counts.copy()
         merged.lows = _merged(self.lows, other.lows, np.minimum)
         merged.highs = _merged(self.highs, other.highs, np.maximum)
         return merged

@@ -28,6 +28,7 @@ class FakeFirmware:
     Args:
         run: Arrays of all inputs to arrays of all outputs.
         tasks: Name to indices of outputs.
+        camera: Takes a picture: uint8, HxW or HxWx3. None is a board without a camera.
     """
 
     inputs: Sequence[TargetTensor]
@@ -39,6 +40,7 @@ class FakeFirmware:
     digest: str = "00" * 32
     cycles: int = 1000
     received: list[Kind] = field(default_factory=list)
+    camera: Callable[[], npt.NDArray[np.uint8]] | None = None
 
     def __post_init__(self) -> None:
         self._decoder = protocol.Decoder()
@@ -52,6 +54,7 @@ class FakeFirmware:
             for kind, tensors in ((Described.INPUT, self.inputs), (Described.OUTPUT, self.outputs))
             for number in range(len(tensors))
         }
+        self._picture = np.empty((0, 0, 1), np.uint8)
         self._last: tuple[int, int, bytes] = (-1, 0, b"")
         self._reset_reason = getattr(self, "_reset_reason", protocol.ResetReason.POWER_ON)
 
@@ -92,6 +95,8 @@ class FakeFirmware:
             Kind.MEMORY: lambda payload: protocol.MEMORY_REPLY.pack(4096, 65536, 1024, 16384, 512, 256),
             Kind.RESET_REASON: lambda payload: protocol.RESET_REPLY.pack(self._reset_reason, 0, 0),
             Kind.RESET: self._reset,
+            Kind.CAPTURE: self._capture,
+            Kind.READ_PICTURE: self._read_picture,
         }.get(kind)
         try:
             if kind == Kind.STREAM:
@@ -184,6 +189,19 @@ class FakeFirmware:
         if clear:
             self._sums[kind, number] = [0, 0, 2**31 - 1, -(2**31), 0, 0]
         return reply
+
+    def _capture(self, payload: bytes) -> bytes:
+        if self.camera is None:
+            raise _RefusedError(ErrorCode.NO_CAMERA)
+        taken = self.camera()
+        self._picture = taken if taken.ndim == 3 else taken[:, :, None]
+        return protocol.CAPTURE_REPLY.pack(*self._picture.shape)
+
+    def _read_picture(self, payload: bytes) -> bytes:
+        offset, count = protocol.READ_PICTURE_REQUEST.unpack(payload)
+        if offset + count > self._picture.size or count > protocol.MAX_PAYLOAD:
+            raise _RefusedError(ErrorCode.OUT_OF_RANGE)
+        return self._picture.tobytes()[offset : offset + count]
 
     def _reset(self, payload: bytes) -> bytes:
         self._reset_reason = protocol.ResetReason.SOFTWARE

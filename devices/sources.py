@@ -10,6 +10,8 @@ from multigraft.devices.camera import Camera
 from multigraft.devices.fake_camera import FakeCamera
 from multigraft.devices.image_folder import SUFFIXES, ImageFolder
 from multigraft.devices.pi_camera import PiCamera
+from multigraft.devices.serial_camera import SerialCamera
+from multigraft.devices.serial_link import BAUD, SerialLink
 from multigraft.devices.v4l2_camera import V4l2Camera
 from multigraft.devices.video_file import VideoFile
 from multigraft.errors import InputError, UsageError
@@ -19,7 +21,8 @@ ARRAY_SUFFIXES = (".npy", ".npz")
 
 HELP = (
     "a folder of images, an image, a video file, a .npy or .npz file (FILE.npz:ARRAY where it holds several), "
-    "/dev/videoN, camera (Raspberry Pi), or fake:[WIDTHxHEIGHT][,grey][,seed=N][,frames=N]"
+    "/dev/videoN, camera (Raspberry Pi), serial:PORT[@BAUD] (a board whose firmware has a camera), "
+    "or fake:[WIDTHxHEIGHT][,grey][,seed=N][,frames=N]"
 )
 
 
@@ -31,7 +34,7 @@ def open_source(text: str) -> Camera:
 
     Raises:
         InputError: The path does not exist, is an empty folder, or is no known type of file.
-        UsageError: The options after ``fake:`` or ``camera:`` are wrong.
+        UsageError: The options after ``fake:``, ``camera:`` or ``serial:`` are wrong.
     """
     kind, _, options = text.partition(":")
     if kind == "fake":
@@ -43,6 +46,11 @@ def open_source(text: str) -> Camera:
         if not size:
             raise UsageError(f"source {text!r} is not understood", "write camera or camera:640x480")
         return PiCamera(int(size[2]), int(size[1]))
+    if kind == "serial":
+        port = re.fullmatch(r"(.+?)(?:@([1-9]\d{2,7}))?", options)
+        if not port or "@" in port[1]:
+            raise UsageError(f"source {text!r} is not understood", "write serial:/dev/ttyACM0 or serial:COM3@921600")
+        return SerialCamera(SerialLink(port[1], int(port[2] or BAUD)))
     if re.fullmatch(r"/dev/video\d+", text):
         return V4l2Camera(text)
     return _path(text)

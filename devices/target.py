@@ -18,6 +18,7 @@ from multigraft.errors import DeviceError, UsageError
 from multigraft.serial_protocol import Described, ErrorCode, Frame, Kind, ResetReason
 
 ATTEMPTS = 3
+Picture = npt.NDArray[np.uint8]
 ANSWER_TIMEOUT_S = 1.0
 INFERENCE_TIMEOUT_S = 30.0
 
@@ -29,6 +30,8 @@ _MEANING = {
     ErrorCode.NO_SUCH_TASK: ("has no such task", "choose from those it lists"),
     ErrorCode.MODEL_FAILED: ("could not run the model", "reset it"),
     ErrorCode.FLASH_FAILED: ("could not write its flash", "start the update again"),
+    ErrorCode.NO_CAMERA: ("has no camera", "define mg_camera_frame in its firmware, build and flash it"),
+    ErrorCode.CAMERA_FAILED: ("could not take a picture", "check its camera and reset it"),
     ErrorCode.WRONG_IMAGE: ("refused the image: too large, incomplete or with a wrong CRC", "build and send it again"),
 }
 
@@ -179,6 +182,29 @@ class Target:
                 yield TargetAnswer(dict(held), cycles, latency_us)
         finally:
             self._request(Kind.STREAM, protocol.STREAM_REQUEST.pack(0, 0))
+
+    def capture(self) -> Picture:
+        """Let the device take a picture and fetch it.
+
+        Returns:
+            uint8, height x width (grey) or height x width x 3 (RGB).
+
+        Raises:
+            DeviceError: The device has no camera, its camera fails, or it does not answer.
+        """
+        reply = self._request(Kind.CAPTURE, timeout_s=INFERENCE_TIMEOUT_S)
+        height, width, channels = protocol.CAPTURE_REPLY.unpack(reply)
+        if not height or not width or channels not in (1, 3):
+            raise DeviceError(
+                f"the device at {self._link.name} took a picture of {height} x {width} pixels, {channels} channels",
+                "mg_camera_frame has to give at least one pixel, of 1 or 3 channels",
+            )
+        pixels = bytearray()
+        while (left := height * width * channels - len(pixels)) > 0:
+            request = protocol.READ_PICTURE_REQUEST.pack(len(pixels), min(left, protocol.MAX_PAYLOAD))
+            pixels += self._request(Kind.READ_PICTURE, request)
+        picture = np.frombuffer(pixels, np.uint8)
+        return picture.reshape((height, width) if channels == 1 else (height, width, 3))
 
     def statistics(self, clear: bool = False) -> dict[str, TensorStatistics]:
         """What went through the int8 and uint8 inputs and outputs since start-up or the last clearing, by name."""

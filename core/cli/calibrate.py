@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import os
+import sys
 
 STEPS = {
     "prepare": "make the taps bundle: the original networks with their representations as outputs (workstation)",
@@ -20,6 +22,10 @@ STEPS = {
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the sub-commands."""
+    if "collect" in sys.argv:
+        # numpy's BLAS reads it when it is imported, which happens below. Its products are so small here that threads
+        # only wait for each other, and take the processor from the networks.
+        os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     steps = parser.add_subparsers(dest="step", metavar="STEP", required=True)
     for name, summary in STEPS.items():
         step = steps.add_parser(name, help=summary, description=summary[0].upper() + summary[1:] + ".")

@@ -33,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--minibatch", type=int, default=default.minibatch, metavar="N", help=f"default: {default.minibatch}")
     add(
         "--memory-mib", type=int, default=default.memory_bytes >> 20, metavar="M",
-        help=f"for representations (default: {default.memory_bytes >> 20}); where it is too little, samples get smaller",
+        help=f"for representations (default: {default.memory_bytes >> 20}); if that is too little, samples get smaller",
     )  # fmt: skip
     add(
         "--features", type=int, default=default.features, metavar="N",

@@ -56,6 +56,16 @@ void app_start(void);
 void app_receive(uint8_t byte);
 void app_idle(void);
 
+/* A camera: define mg_camera_frame in a file of your own to take a picture; 0, or a negative number if that failed. Its
+   pixels (rows from the top, 1 byte per channel, grey or RGB) have to stay until the next call. */
+typedef struct {
+    const uint8_t *pixels;
+    uint16_t height;
+    uint16_t width;
+    uint8_t channels; /* 1 or 3 */
+} mg_picture;
+int mg_camera_frame(mg_picture *picture);
+
 /* A sensor: overwrite this to fill app_staged before each streamed inference. */
 void app_sense(uint8_t *staged);
 

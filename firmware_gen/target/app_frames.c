@@ -22,6 +22,7 @@ static statistics input_statistics[APP_INPUTS];
 static statistics output_statistics[APP_OUTPUTS];
 static uint32_t stream_tasks, stream_left;
 static uint16_t stream_sequence;
+static mg_picture picture;
 
 /* The last reply, in case it gets lost on the wire and is asked for again. */
 static struct {
@@ -242,6 +243,42 @@ static answer do_reset_reason(uint8_t *out) {
     return written(out, mg_put32(mg_put32(out + 1, port_reset_record.program_counter), port_reset_record.status));
 }
 
+/* No camera: the picture stays empty. */
+__attribute__((weak)) int mg_camera_frame(mg_picture *taken) {
+    (void)taken;
+    return 0;
+}
+
+static answer do_capture(uint8_t *out) {
+    memset(&picture, 0, sizeof picture);
+    mg_picture taken = {0};
+    if (mg_camera_frame(&taken) < 0) {
+        return refused(MG_ERROR_CAMERA_FAILED);
+    }
+    if (taken.pixels == NULL) {
+        return refused(MG_ERROR_NO_CAMERA);
+    }
+    picture = taken;
+    out[0] = (uint8_t)taken.height;
+    out[1] = (uint8_t)(taken.height >> 8);
+    out[2] = (uint8_t)taken.width;
+    out[3] = (uint8_t)(taken.width >> 8);
+    out[4] = taken.channels;
+    return MG_CAPTURE_REPLY_BYTES;
+}
+
+static answer do_read_picture(const uint8_t *in, uint8_t *out) {
+    const uint32_t offset = mg_get32(in), count = in[4];
+    const uint32_t bytes = (uint32_t)picture.height * picture.width * picture.channels;
+    if (count > MG_MAX_PAYLOAD || count > bytes || offset > bytes - count) {
+        return refused(MG_ERROR_OUT_OF_RANGE);
+    }
+    if (count > 0) {
+        memcpy(out, picture.pixels + offset, count);
+    }
+    return (answer)count;
+}
+
 #if defined(MODEL_PROFILE)
 static answer do_profile(const uint8_t *in, uint8_t *out) {
     uint8_t *p = out;
@@ -268,6 +305,8 @@ static answer execute(const mg_frame *frame, uint8_t *out) {
         {MG_KIND_MEMORY, 0, 0},
         {MG_KIND_RESET_REASON, 0, 0},
         {MG_KIND_RESET, 0, 0},
+        {MG_KIND_CAPTURE, 0, 0},
+        {MG_KIND_READ_PICTURE, MG_READ_PICTURE_REQUEST_BYTES, 0},
 #if defined(MODEL_PROFILE)
         {MG_KIND_PROFILE, 1, 0},
 #endif
@@ -310,6 +349,10 @@ static answer execute(const mg_frame *frame, uint8_t *out) {
         return do_statistics(in, out);
     case MG_KIND_MEMORY:
         return do_memory(out);
+    case MG_KIND_CAPTURE:
+        return do_capture(out);
+    case MG_KIND_READ_PICTURE:
+        return do_read_picture(in, out);
     case MG_KIND_RESET_REASON:
         return do_reset_reason(out);
 #if defined(MODEL_PROFILE)

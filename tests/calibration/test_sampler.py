@@ -7,7 +7,8 @@ import pytest
 
 from multigraft.calibration import picture, uncertainty
 from multigraft.calibration.records import from_bytes, to_bytes
-from multigraft.calibration.sampler import Sampler, plan_projection, projection_error
+from multigraft.calibration.sampler import COMPARED, Sampler
+from multigraft.calibration.tap_sample import DETAIL_EVERY, plan_samples
 from multigraft.calibration.tapped import TappedModel
 from multigraft.errors import BundleError, InputError, UsageError
 from multigraft.similarity import SimilaritySums
@@ -32,7 +33,7 @@ def representations(model: TappedModel, images: np.ndarray) -> dict[str, np.ndar
     return {name: np.stack(rows) for name, rows in found.items()}
 
 
-def collected(model: TappedModel, images: np.ndarray, minibatch: int = 16, **options: int) -> Statistics:
+def collected(model: TappedModel, images: np.ndarray, minibatch: int = 16, **options: object) -> Statistics:
     sampler = Sampler(model, minibatch, **options)
     held = Statistics(sampler.subject, 8)
     for image in images:
@@ -63,10 +64,10 @@ def test_streamed_cka_is_within_a_hundredth_of_the_full_batch(model):
     np.testing.assert_allclose(found.unbiased_cka(), full.unbiased_cka(), atol=0.01)
 
 
-def test_ranges_and_moments_are_those_of_every_fourth_frame(model):
-    images = frames(32, seed=1)
+def test_ranges_and_moments_are_those_of_every_eighth_frame(model):
+    images = frames(64, seed=1)
     held = collected(model, images)
-    values = {name: v[::4] for name, v in representations(model, images).items()}
+    values = {name: v[::DETAIL_EVERY] for name, v in representations(model, images).items()}
     for tap in held.subject.taps:
         rows = values[tap.name].reshape(-1, tap.shape[-1]).astype(np.float64)
         mean, variance = held.channel_moments(tap.name)
@@ -80,28 +81,88 @@ def test_ranges_and_moments_are_those_of_every_fourth_frame(model):
     assert held.ranges()["digit/logits"] == (outputs.min(), outputs.max())
 
 
-def test_projected_taps_give_about_the_same_cka(model):
-    images = frames(512, seed=2)
-    whole = collected(model, images, 32)
-    projected = collected(model, images, 32, memory_bytes=40 * 4 * 1376)
-    sizes = [t.projected for t in projected.subject.taps if t.projected]
-    assert sizes and min(sizes) >= 256
-    difference = projected.similarity().unbiased_cka() - whole.similarity().unbiased_cka()
-    assert np.abs(difference).max() <= 2 * projection_error(min(sizes))
+@pytest.mark.parametrize("width", [4, 3])
+def test_sampled_taps_give_about_the_same_cka_without_bias(width):
+    """Of width 3, features are no multiple of 4, and are copied out one by one."""
+    model = TappedModel(taps_bundle(width=width))
+    images = frames(1024, seed=2)
+    whole = collected(model, images, 64)
+    exact = whole.similarity().unbiased_cka()
+    ckas = []
+    for site in "abcdef":
+        sampled = collected(model, images, 64, features=60, site=site)
+        assert {t.sampled for t in sampled.subject.taps} == {60}
+        ckas.append(sampled.similarity().unbiased_cka(is_clipped=False))
+    assert np.abs(ckas[0] - ckas[1]).max() > 1e-3
+    assert np.abs(ckas - exact).max() < 0.1
+    assert np.abs(np.mean(ckas, axis=0) - exact).max() < 0.035
     for tap in model.taps:
-        for a, b in zip(projected.channel_moments(tap.name), whole.channel_moments(tap.name), strict=True):
+        for a, b in zip(sampled.channel_moments(tap.name), whole.channel_moments(tap.name), strict=True):
             np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-7)
-    assert projected.ranges() == whole.ranges()
+    assert sampled.ranges() == whole.ranges()
     with pytest.raises(UsageError, match="different networks or settings"):
-        projected + whole
+        sampled + whole
 
 
-def test_projection_limits_the_largest_taps_only():
+def test_the_jackknife_covers_what_sampling_adds(model):
+    images = frames(1024, seed=2)
+    exact = collected(model, images, 64).similarity().unbiased_cka()
+    distances = []
+    for site in "abcdefgh":
+        sampled = collected(model, images, 64, features=60, site=site)
+        error = np.abs(sampled.similarity().unbiased_cka() - exact)
+        distances.append((error / (sampled.precision() + 1e-9))[np.triu_indices(len(error), 1)])
+    assert np.mean(np.array(distances) < 1) > 0.9
+
+
+def test_what_is_sampled_depends_on_site_and_number_alone(model):
+    images = frames(32, seed=3)
+    again = Sampler(model, 16, features=24, site="a")
+    again.number = 1
+    expected = Sampler(model, 16, features=24, site="a")
+    first = [part for image in images if (part := expected.add(image)) is not None]
+    second = [part for image in images[16:] if (part := again.add(image)) is not None]
+    assert to_bytes(first[1]) == to_bytes(second[0])
+
+
+def test_where_taps_lie_in_memory_changes_nothing(model, monkeypatch):
+    def collected_bytes() -> list[bytes]:
+        sampler = Sampler(TappedModel(BUNDLE), 16, features=24)
+        return [to_bytes(part) for image in frames(32) if (part := sampler.add(image)) is not None]
+
+    expected = collected_bytes()
+    monkeypatch.setattr("multigraft.runtime.backends.TfliteModel._take_direct", lambda self, signature: None)
+    assert collected_bytes() == expected
+    # Each tap as far from the next as can be: they are read one by one.
+    monkeypatch.setattr("multigraft.calibration.tap_sample._distance", lambda first, second: 0 if first is second else 1)
+    assert collected_bytes() == expected
+
+
+def test_a_minibatch_is_compared_in_parts(model):
+    images = frames(COMPARED + 20)
+    sampler = Sampler(model, 2 * COMPARED)
+    parts = [sampler.add(image) for image in images]
+    assert parts == [None] * len(images)
+    similarity = sampler.flush().similarity
+    values = representations(model, images)
+    expected = SimilaritySums([t.name for t in model.taps])
+    for part in (slice(0, COMPARED), slice(COMPARED, None)):
+        expected.add([values[t.name][part].astype(np.float64) for t in model.taps])
+    np.testing.assert_allclose(similarity.unbiased_cka(), expected.unbiased_cka(), atol=1e-6)
+    assert (similarity.frames, similarity.minibatches) == (COMPARED + 20, 2)
+
+
+def test_only_large_taps_are_sampled_and_less_where_memory_is_short():
     taps = [Tap("a", "n", (8, 8, 64)), Tap("b", "n", (8, 8, 8)), Tap("c", "n", (16,))]
-    assert plan_projection(taps, 32, 1 << 30) == {}
-    assert plan_projection(taps, 32, 40 * 4 * 2528) == {"a": 2000}
+    assert plan_samples(taps, 32, 1 << 30, 4096) == {}
+    assert plan_samples(taps, 32, 1 << 30, 1000) == {"a": 1000}
+    assert plan_samples(taps, 32, 32 * 4 * (2 * 200 + 2 * 200 + 16), 1000) == {"a": 200, "b": 200}
     with pytest.raises(UsageError, match="do not fit"):
-        plan_projection(taps, 32, 40 * 4 * 300)
+        plan_samples(taps, 32, 32 * 4 * 300)
+
+
+def test_taps_in_the_order_of_the_network(model):
+    assert [t.name for t in model.taps] == [f"{n}/relu{i}" for n in ("garment", "digit") for i in (1, 2)]
 
 
 def test_a_minibatch_survives_its_encoding(model):

@@ -162,3 +162,26 @@ def test_minibatches_cover_every_frame_once_and_none_is_too_small(frames: int, b
     assert [i for p in parts for i in range(p.start, p.stop)] == list(range(frames))
     sizes = [p.stop - p.start for p in parts]
     assert min(sizes) >= 4 and max(sizes) - min(sizes) <= 1 and (max(sizes) <= batch or batch < 8)
+
+
+def test_products_of_samples_average_to_that_of_all_features():
+    random = np.random.default_rng(5)
+    n, groups = 6, 3
+    parts, other = random.normal(size=(groups, n, 4)), random.normal(size=(n, 5))
+    exact = SimilaritySums(["sampled", "whole"])
+    exact.add([np.concatenate(parts, axis=1), other])
+    averaged = SimilaritySums(["sampled", "whole"])
+    estimates = [groups * (part @ part.T) for part in parts]
+    for first, second in itertools.product(estimates, repeat=2):
+        grams = np.stack([(first + second) / 2, other @ other.T])
+        averaged.add_grams(grams, [0], np.stack([[first, second]]))
+    np.testing.assert_allclose(averaged.unbiased_cka(), exact.unbiased_cka(), atol=1e-12)
+    np.testing.assert_allclose(averaged.biased_cka(), exact.biased_cka(), atol=1e-12)
+
+
+def test_a_part_taken_off_leaves_the_rest_exactly():
+    random = np.random.default_rng(6)
+    parts = [SimilaritySums(["a", "b"]) for _ in range(2)]
+    for part in parts:
+        part.add(random.normal(size=(2, 8, 3)))
+    assert parts[0] + parts[1] - parts[1] == parts[0]

@@ -13,7 +13,9 @@ from PIL import Image
 from multigraft.devices.array_file import ArrayFile
 from multigraft.devices.camera import Camera
 from multigraft.devices.fake_camera import FakeCamera
+from multigraft.devices.fake_link import FakeFirmware, FakeLink
 from multigraft.devices.image_folder import ImageFolder
+from multigraft.devices.serial_camera import SerialCamera
 from multigraft.devices.sources import open_source
 from multigraft.devices.v4l2_camera import V4l2Camera
 from multigraft.devices.video_file import VideoFile
@@ -71,6 +73,22 @@ def endless_fake(tmp_path):
     return FakeCamera(24, 32, color=False)
 
 
+def fake_board(camera=None, disturb=lambda data: data):
+    firmware = FakeFirmware([], [], {}, lambda arrays: [], camera=camera)
+    link = FakeLink(firmware, disturb)
+    return SerialCamera(link, link.clock)
+
+
+def serial_fake(tmp_path):
+    frames = iter(frames_of(9, (10, 12, 3)))
+    return fake_board(lambda: next(frames))
+
+
+def serial_grey(tmp_path):
+    frames = iter(frames_of(9, (30, 11)))
+    return fake_board(lambda: next(frames))
+
+
 def v4l2(tmp_path):
     device = os.environ.get("MULTIGRAFT_TEST_V4L2", "")
     if not device:
@@ -85,7 +103,7 @@ def pi_camera(tmp_path):
 
 
 FILES = (folder, npy, npz, grey_npy, video, fake)
-ALL = (*FILES, endless_fake, v4l2, pi_camera)
+ALL = (*FILES, endless_fake, serial_fake, serial_grey, v4l2, pi_camera)
 
 
 @pytest.mark.parametrize("make", ALL)
@@ -211,6 +229,9 @@ def _wrong_sources(tmp_path: Path) -> tuple[tuple[str, type[MultigraftError], st
         ("fake:wide", UsageError, "wide"),
         ("fake:0x4", UsageError, "0 x 4"),
         ("camera:big", UsageError, "camera:big"),
+        ("serial:", UsageError, "serial:"),
+        ("serial:/dev/ttyACM0@fast", UsageError, "fast"),
+        ("serial:/dev/ttyNONE9@921600", DeviceError, "/dev/ttyNONE9"),
     )
 
 
@@ -239,3 +260,33 @@ def test_a_live_camera_outside_its_block_says_so():
         next(iter(V4l2Camera("/dev/video0")))
     with pytest.raises(DeviceError, match="not open"):
         next(iter(open_source("camera")))
+    with pytest.raises(DeviceError, match="not open"):
+        next(iter(open_source("serial:/dev/ttyACM0")))
+
+
+def test_pictures_come_whole_over_a_bad_cable():
+    random, pictures = np.random.default_rng(3), frames_of(2, (40, 33, 3))
+    left = iter(pictures)
+
+    def disturb(data):
+        damaged = bytearray(data)
+        if random.random() < 0.05 and damaged:
+            damaged[random.integers(len(damaged))] ^= 1 << random.integers(8)
+        return bytes(damaged)
+
+    camera = fake_board(lambda: next(left), disturb)
+    with camera:
+        np.testing.assert_array_equal(np.stack(list(itertools.islice(camera, 2))), pictures)
+
+
+def test_a_board_without_a_camera_and_a_silent_one_say_so():
+    with pytest.raises(DeviceError, match="has no camera") as caught, fake_board() as camera:
+        next(iter(camera))
+    assert "mg_camera_frame" in caught.value.remedy
+    with pytest.raises(DeviceError, match="0 x 4 pixels"), fake_board(lambda: np.empty((0, 4), np.uint8)) as camera:
+        next(iter(camera))
+    link = FakeLink(None)
+    with pytest.raises(DeviceError, match="does not answer"), SerialCamera(link, link.clock):
+        pass
+    with pytest.raises(DeviceError, match="is not open"):
+        link.write(b"")

@@ -117,6 +117,11 @@ def test_tasks_are_answered_on_demand_bit_for_bit(link):
     np.testing.assert_array_equal(again.outputs["sum"][0], mean)
 
 
+def test_a_board_without_a_camera_refuses_to_take_a_picture(link):
+    with pytest.raises(DeviceError, match="has no camera"):
+        Target(link).capture()
+
+
 def test_streams_come_in_order_and_end(link):
     target = Target(link)
     frame = frame_of(3)

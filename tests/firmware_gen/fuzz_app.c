@@ -54,6 +54,19 @@ uint32_t port_ram_used(void) {
     return 0;
 }
 
+#if !defined(FUZZ_MLPERF)
+/* On the heap, so that the sanitiser sees the first byte behind it. */
+int mg_camera_frame(mg_picture *picture) {
+    static uint8_t *pixels;
+    free(pixels);
+    picture->height = (uint16_t)(1 + next() % 40);
+    picture->width = (uint16_t)(1 + next() % 40);
+    picture->channels = next() % 2 != 0 ? 1 : 3;
+    picture->pixels = pixels = calloc((size_t)picture->height * picture->width, picture->channels);
+    return next() % 8 == 0 ? -1 : 0;
+}
+#endif
+
 #if defined(FUZZ_MLPERF)
 static void input(void) {
     static const char *const words[] = {"name", "profile", "timestamp", "db", "load", "print", "infer", "results", "help",
