@@ -134,7 +134,9 @@ def test_where_taps_lie_in_memory_changes_nothing(model, monkeypatch):
     monkeypatch.setattr("multigraft.runtime.backends.TfliteModel._take_direct", lambda self, signature: None)
     assert collected_bytes() == expected
     # Each tap as far from the next as can be: they are read one by one.
-    monkeypatch.setattr("multigraft.calibration.tap_sample._distance", lambda first, second: 0 if first is second else 1)
+    monkeypatch.setattr(
+        "multigraft.calibration.tap_sample._distance", lambda first, second: 0 if first is second else 1
+    )
     assert collected_bytes() == expected
 
 
