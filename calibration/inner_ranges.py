@@ -1,8 +1,8 @@
 """Ranges of the tensors between the taps, for static int8: of one frame per minibatch.
 
 A taps bundle holds stretches of each network that return what lies between its taps
-(``converters/inner_stretches.py``). They run after the networks did, from the taps of the same frame, by an interpreter
-of their own that is made for it and dropped again: it packs no weights, and holds the tensors of a few stretches.
+(``converters/inner_stretches.py``). They run after the networks did, from the taps of the same frame; those of large
+networks by an interpreter that is made for it and dropped again: it packs no weights, and holds few tensors at a time.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ import numpy as np
 
 from multigraft.calibration.tapped import Real, TappedModel
 from multigraft.errors import BundleError, InputError
-from multigraft.runtime.backends import TfliteModel
+from multigraft.runtime.backends import Subgraph
 from multigraft.runtime.memory import give_back_memory
-from multigraft.statistics import INNER, RANGES_SIGNATURE
+from multigraft.statistics import INNER, RANGES_SIGNATURE, RESIDENT
 from multigraft.tally import Terms
 
 HELD_BYTES = 4 << 20
@@ -42,6 +42,7 @@ class InnerRanges:
                 "make one with multigraft calibrate prepare",
             )
         self._last_readers = {tensor: number for number, inputs in enumerate(read) for tensor in inputs}
+        self._resident = {s: interpreter.subgraph(s) for s in self._stretches if s.endswith(RESIDENT)}
         self._is_large = False
         self._frames = 0
         self._limits: dict[str, tuple[float, float]] = {}
@@ -69,12 +70,18 @@ class InnerRanges:
                 # The old one goes before the next one comes.
                 interpreter, held, self._is_large = None, 0, True
                 self._tidy()
+            if (resident := self._resident.get(name)) is not None:
+                for tensor, array in resident.inputs.items():
+                    np.copyto(array, known[tensor])
+                resident.invoke()
+                self._note(resident, number, known)
+                continue
             interpreter = interpreter or self._model.engine.model.without_delegates()
-            held += self._run(interpreter, number, name, known)
+            given = {t: known[t] for t in interpreter.inputs_of(name)}
+            held += self._note(interpreter.subgraph(name, given), number, known)
 
-    def _run(self, interpreter: TfliteModel, number: int, name: str, known: dict[str, Real]) -> int:
-        """Run one stretch, add what later ones read to ``known``, and return the bytes of its tensors."""
-        subgraph = interpreter.subgraph(name, {t: known[t] for t in interpreter.inputs_of(name)})
+    def _note(self, subgraph: Subgraph, number: int, known: dict[str, Real]) -> int:
+        """Take the ranges of what a stretch returned, add what later ones read to ``known``; the bytes of its tensors."""
         for tensor, array in subgraph.outputs.items():
             low, high = float(array.min()), float(array.max())
             if not (np.isfinite(low) and np.isfinite(high)):

@@ -96,7 +96,7 @@ class Sampler:
         self._inputs = {n.input: [math.inf, -math.inf] for n in model.networks}
         self._pictures: list[tuple[picture.Signature, npt.NDArray[np.uint8]]] = []
         self._inner = InnerRanges(model)
-        self._cross = CrossMoments(model, self.subject)
+        self._cross = CrossMoments(model, self.subject, self._site)
 
     def add(self, frame: Frame, signature: picture.Signature | None = None) -> Minibatch | None:
         """Run all networks on a frame; the minibatch it completes, or None.

@@ -2,9 +2,11 @@
 
 A stretch reads what the network itself gives (its input, taps, answers) and what earlier stretches gave, and returns
 the tensors between, a few MiB at most, so that a small device never holds all of a network at once. All stretches are
-subgraphs of the taps bundle's model and share its weights. They are named as the subgraphs that TFLite keeps for its
-own validation (``kValidationSubgraphNamePrefix`` in tensorflow/lite/core/subgraph.h): no delegate is applied to such a
-subgraph, and so XNNPACK packs no second copy of the weights for it.
+subgraphs of the taps bundle's model and share its weights.
+
+Of small networks they stay in memory beside the networks. Of others they do not, and are named as the subgraphs that
+TFLite keeps for its own validation (``IsValidationSubgraph`` in tensorflow/lite/core/subgraph.h): no delegate is
+applied to such a subgraph, so that XNNPACK packs no second copy of the weights for it.
 """
 
 from __future__ import annotations
@@ -19,10 +21,13 @@ from multigraft.converters.cut import cut
 from multigraft.converters.multitask import SegmentSpec
 from multigraft.converters.ranges import activations
 from multigraft.graph import Graph, Model, Signature
-from multigraft.statistics import RANGES_SIGNATURE
+from multigraft.statistics import RANGES_SIGNATURE, RESIDENT
 
 STRETCH_BYTES = 6 << 20
 """Of the tensors that one stretch returns; a larger one is a stretch of its own."""
+
+RESIDENT_BYTES = 4 << 20
+"""Of what all stretches return, and of their weights: up to here they stay in memory."""
 
 UNDELEGATED = "VALIDATION:"
 
@@ -30,27 +35,35 @@ _MOVES = frozenset({"PAD", "RESHAPE", "TRANSPOSE", "SQUEEZE", "EXPAND_DIMS"})
 """Operators whose results have the range of what they read."""
 
 
-def with_inner_stretches(bundle: Bundle, networks: Sequence[str], stretch_bytes: int = STRETCH_BYTES) -> Bundle:
+def with_inner_stretches(
+    bundle: Bundle, networks: Sequence[str], stretch_bytes: int = STRETCH_BYTES, resident_bytes: int = RESIDENT_BYTES
+) -> Bundle:
     """The same taps bundle with the stretches of every network behind its segments.
 
-    Their signatures are :data:`RANGES_SIGNATURE` and a number, in the order in which they can run, with arguments named
-    as the tensors of the bundle. They stand in the model alone: nothing but the collector runs them.
+    Their signatures are :data:`RANGES_SIGNATURE`, a number, in the order in which they can run, and :data:`RESIDENT` if
+    they stay in memory; arguments are named as the bundle's tensors. They stand in the model alone: nothing but the
+    collector runs them.
 
     Args:
         bundle: One segment per network, ``head_NETWORK``.
         networks: Their names.
         stretch_bytes: Of the tensors that one stretch returns.
+        resident_bytes: Up to which they stay in memory.
     """
     model = tflite_file.read(bundle.model)
-    subgraphs, signatures = list(model.subgraphs), list(model.signatures)
+    found: list[tuple[Graph, dict[str, str]]] = []
     for network in networks:
         signature = next(s for s in model.signatures if s.name == f"head_{network}")
         called = {tensor: name for name, tensor in {**signature.inputs, **signature.outputs}.items()}
-        for stretch in stretches(model.subgraphs[signature.subgraph], f"{network}/", stretch_bytes):
-            name = f"{RANGES_SIGNATURE}{len(subgraphs) - len(model.subgraphs):04}"
-            inputs, outputs = {called.get(t, t): t for t in stretch.inputs}, {t: t for t in stretch.outputs}
-            signatures.append(Signature(name, inputs, outputs, len(subgraphs)))
-            subgraphs.append(dataclasses.replace(stretch, name=f"{UNDELEGATED}{name}"))
+        graph = model.subgraphs[signature.subgraph]
+        found += [(stretch, called) for stretch in stretches(graph, f"{network}/", stretch_bytes)]
+    stays = sum(g.weights_bytes() + _returned_bytes(g) for g, _ in found) <= resident_bytes
+    subgraphs, signatures = list(model.subgraphs), list(model.signatures)
+    for number, (stretch, called) in enumerate(found):
+        name = f"{RANGES_SIGNATURE}{number:04}{RESIDENT if stays else ''}"
+        inputs, outputs = {called.get(t, t): t for t in stretch.inputs}, {t: t for t in stretch.outputs}
+        signatures.append(Signature(name, inputs, outputs, len(subgraphs)))
+        subgraphs.append(dataclasses.replace(stretch, name=name if stays else f"{UNDELEGATED}{name}"))
     contents = {file: bundle.read(file) for file in bundle.manifest.files}
     contents[MODEL] = tflite_file.write(Model(tuple(subgraphs), tuple(signatures), model.description))
     return Bundle.create(bundle.manifest, contents)
@@ -75,6 +88,10 @@ def stretches(graph: Graph, prefix: str, stretch_bytes: int = STRETCH_BYTES) -> 
         part, _ = cut(graph, [SegmentSpec("stretch", tuple(known), tuple(group))], {t: t for t in (*known, *group)})
         yield part.main
         known += group
+
+
+def _returned_bytes(graph: Graph) -> int:
+    return sum(graph.tensors[t].stored_bytes for t in graph.outputs)
 
 
 def _grouped(graph: Graph, inner: Sequence[str], given: set[str], stretch_bytes: int) -> list[list[str]]:
