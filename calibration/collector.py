@@ -41,6 +41,9 @@ PRECISION_EVERY = 4
 EXPORT_EVERY = 64
 """Minibatches between two times that the file is written while collecting."""
 
+EXPORT_LEVEL = 1
+"""Of zlib, for the file while collecting: frames wait. The last one is compressed well."""
+
 EVENT_EVERY_S = 1.0
 
 Reason = Literal["source ended", "frames reached", "minutes reached", "precision reached", "stopped"]
@@ -260,7 +263,7 @@ class _Run:
             self._precision = self._measured_precision()
         if number - self._checkpointed >= EXPORT_EVERY:
             self._checkpointed = number
-            self._export()
+            self._export(EXPORT_LEVEL)
 
     @property
     def _active_s(self) -> float:
@@ -281,10 +284,10 @@ class _Run:
             return "precision reached" if self._precision <= options.precision else None
         return None
 
-    def _export(self) -> Path | None:
+    def _export(self, level: int = 6) -> Path | None:
         if self._store.statistics.detailed_frames < self._options.minimum_frames:
             return None
-        return self._store.statistics.write(self._output)
+        return self._store.statistics.write(self._output, level)
 
     def _show(self, last: bool = False) -> None:
         now = time.monotonic()

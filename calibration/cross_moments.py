@@ -15,6 +15,8 @@ from multigraft.statistics import CROSSED, ROWS, Subject
 from multigraft.tally import Terms
 
 EVERY = 4
+EVERY_FRAME = 2
+"""Of such a minibatch, the first of so many frames."""
 
 POSITIONS = 16
 """Of a frame at most, at random: neighbours tell little that is new, and other frames tell more. One lies in each of so
@@ -48,9 +50,14 @@ class CrossMoments:
         self._sums: dict[str, Real] = {}
         self._frames = 0
 
-    def look(self, number: int) -> None:
-        """Note the frame that was run last, if its minibatch, the ``number``-th of the store, is to be watched."""
-        if number % EVERY or not self._pairs:
+    def look(self, number: int, position: int) -> None:
+        """Note the frame that was run last, if it is to be watched.
+
+        Args:
+            number: Of its minibatch in the store.
+            position: Of the frame in the minibatch.
+        """
+        if number % EVERY or position % EVERY_FRAME or not self._pairs:
             return
         place = self._frames % BLOCK
         if place == 0:

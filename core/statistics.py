@@ -372,8 +372,12 @@ class Statistics:
                 "collect more frames",
             )
 
-    def write(self, path: str | os.PathLike[str]) -> Path:
+    def write(self, path: str | os.PathLike[str], level: int = 6) -> Path:
         """Write the file, whole or not at all; equal statistics give equal bytes.
+
+        Args:
+            path: ``NAME.mgstats``.
+            level: Of zlib's compression.
 
         Raises:
             UsageError: As :meth:`coalesced`, or the folder cannot be written.
@@ -381,7 +385,7 @@ class Statistics:
         """
         from multigraft.statistics_file import write
 
-        return write(self, Path(path))
+        return write(self, Path(path), level)
 
     @classmethod
     def open(cls, path: str | os.PathLike[str]) -> Statistics:
