@@ -1,8 +1,8 @@
 """Second moments within and between cut points of two networks: what a 1x1 stitch is solved from at home.
 
 For a pair of taps with equal positions the channels' products are summed over frames and some positions of each. The
-sums are as large as the squares of channel numbers, so they are of every :data:`EVERY`-th minibatch; ``prepare`` chose
-the pairs so that all of them stay small.
+sums are as large as the squares of channel numbers, so they are of some minibatches only; ``prepare`` chose the
+pairs so that all of them stay small.
 """
 
 from __future__ import annotations
@@ -14,11 +14,12 @@ from multigraft.calibration.tapped import Real, TappedModel
 from multigraft.statistics import CROSSED, ROWS, Subject
 from multigraft.tally import Terms
 
-EVERY = 4
-EVERY_FRAME = 2
-"""Of such a minibatch, the first of so many frames."""
+EARLY = 8
+EVERY, EVERY_FRAME = 4, 2
+"""Of the first minibatches every frame is watched, so that a short run has enough; then of one minibatch of so many one
+frame of so many."""
 
-POSITIONS = 16
+POSITIONS = 8
 """Of a frame at most, at random: neighbours tell little that is new, and other frames tell more. One lies in each of so
 many equally long stretches of the tap; all taps of as many positions give the same ones."""
 
@@ -57,7 +58,7 @@ class CrossMoments:
             number: Of its minibatch in the store.
             position: Of the frame in the minibatch.
         """
-        if number % EVERY or position % EVERY_FRAME or not self._pairs:
+        if not self._pairs or (number >= EARLY and (number % EVERY or position % EVERY_FRAME)):
             return
         place = self._frames % BLOCK
         if place == 0:

@@ -81,7 +81,7 @@ class InnerRanges:
             held += self._note(interpreter.subgraph(name, given), number, known)
 
     def _note(self, subgraph: Subgraph, number: int, known: dict[str, Real]) -> int:
-        """Take the ranges of what a stretch returned, add what later ones read to ``known``; the bytes of its tensors."""
+        """Take ranges of what a stretch returned, add what later ones read to ``known``; the bytes of its tensors."""
         for tensor, array in subgraph.outputs.items():
             low, high = float(array.min()), float(array.max())
             if not (np.isfinite(low) and np.isfinite(high)):

@@ -15,11 +15,15 @@ import dataclasses
 import itertools
 from collections.abc import Iterator, Sequence
 
+import numpy as np
+
 from multigraft import tflite_file
 from multigraft.bundle import MODEL, Bundle
 from multigraft.converters.cut import cut
+from multigraft.converters.interpreters import Runner, available
 from multigraft.converters.multitask import SegmentSpec
 from multigraft.converters.ranges import activations
+from multigraft.errors import ConversionError
 from multigraft.graph import Graph, Model, Signature
 from multigraft.statistics import RANGES_SIGNATURE, RESIDENT
 
@@ -58,15 +62,37 @@ def with_inner_stretches(
         graph = model.subgraphs[signature.subgraph]
         found += [(stretch, called) for stretch in stretches(graph, f"{network}/", stretch_bytes)]
     stays = sum(g.weights_bytes() + _returned_bytes(g) for g, _ in found) <= resident_bytes
+    larger = _with_subgraphs(model, found, stays)
+    if stays and not _runs(larger):
+        larger = _with_subgraphs(model, found, False)
+    contents = {file: bundle.read(file) for file in bundle.manifest.files}
+    return Bundle.create(bundle.manifest, {**contents, MODEL: tflite_file.write(larger)})
+
+
+def _with_subgraphs(model: Model, found: Sequence[tuple[Graph, dict[str, str]]], stays: bool) -> Model:
+    """The model with stretches behind its subgraphs; each with the arguments whose names are not those of tensors."""
     subgraphs, signatures = list(model.subgraphs), list(model.signatures)
     for number, (stretch, called) in enumerate(found):
         name = f"{RANGES_SIGNATURE}{number:04}{RESIDENT if stays else ''}"
         inputs, outputs = {called.get(t, t): t for t in stretch.inputs}, {t: t for t in stretch.outputs}
         signatures.append(Signature(name, inputs, outputs, len(subgraphs)))
         subgraphs.append(dataclasses.replace(stretch, name=name if stays else f"{UNDELEGATED}{name}"))
-    contents = {file: bundle.read(file) for file in bundle.manifest.files}
-    contents[MODEL] = tflite_file.write(Model(tuple(subgraphs), tuple(signatures), model.description))
-    return Bundle.create(bundle.manifest, contents)
+    return dataclasses.replace(model, subgraphs=tuple(subgraphs), signatures=tuple(signatures))
+
+
+def _runs(model: Model) -> bool:
+    """Whether all interpreters run all of it: XNNPACK refuses some graphs for what they return."""
+    content = tflite_file.write(model)
+    try:
+        for backend in available():
+            runner = Runner(content, backend)
+            for signature in model.signatures:
+                tensors = model.subgraphs[signature.subgraph].tensors
+                zeros = {arg: np.zeros(tensors[t].shape, tensors[t].dtype) for arg, t in signature.inputs.items()}
+                runner(zeros, signature.name)
+    except ConversionError:
+        return False
+    return True
 
 
 def stretches(graph: Graph, prefix: str, stretch_bytes: int = STRETCH_BYTES) -> Iterator[Graph]:
