@@ -16,6 +16,7 @@ from typing import Any, Literal
 import numpy as np
 
 from multigraft.bundle import Bundle
+from multigraft.calibration.blas_check import check_products
 from multigraft.calibration.kept_frames import KeptFrames
 from multigraft.calibration.sampler import MEMORY_BYTES, MINIBATCH, Sampler
 from multigraft.calibration.selection import FrameSelector, SelectionRule
@@ -177,9 +178,10 @@ def collect(
     Raises:
         BundleError: It is no taps bundle.
         UsageError: Another collector is at it, or the store belongs to something else.
-        DeviceError: The camera does not answer, or the disk is full.
+        DeviceError: The camera does not answer, the disk is full, or numpy multiplies wrongly.
         InputError: A frame cannot be used, or the store is damaged.
     """
+    check_products()
     model = TappedModel(bundle, options.threads, options.backend)
     sampler = Sampler(model, options.minibatch, options.memory_bytes, options.features, options.site)
     store_path = output.with_name(output.name + STORE_SUFFIX)
