@@ -181,6 +181,25 @@ def test_a_minibatch_survives_its_encoding(model):
         from_bytes(to_bytes(part)[:-9])
 
 
+def test_large_sums_survive_their_encoding_bit_for_bit(model):
+    sampler = Sampler(model, 4)
+    part = [sampler.add(image) for image in frames(4)][-1]
+    random = np.random.default_rng(0)
+    exact = random.normal(size=(40, 50))
+    part.overall.sums |= {
+        "a/long": exact,
+        "a/short": exact.astype(np.float32).astype(np.float64),
+        "b/huge": exact * 1e50,
+    }
+    again = from_bytes(to_bytes(part))
+    assert again.overall.sums.keys() == part.overall.sums.keys()
+    for name, values in part.overall.sums.items():
+        assert again.overall.sums[name].dtype == np.float64
+        np.testing.assert_array_equal(again.overall.sums[name], values)
+    part.overall.sums["a/long"] = part.overall.sums["a/short"]
+    assert len(to_bytes(again)) - len(to_bytes(part)) == pytest.approx(4 * exact.size, abs=64)
+
+
 def test_fewer_than_four_frames_are_forgotten(model):
     sampler = Sampler(model, 8)
     for image in frames(3):

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from multigraft.errors import InputError, MultigraftError, UsageError
-from multigraft.exact_sums import ExactSums
+from multigraft.exact_sums import ExactSums, add_all
 from multigraft.statistics import GROUPS, Statistics, combine
 from multigraft.statistics_file import to_bytes
 from multigraft.value_histogram import RELATIVE_ERROR, count, percentile
@@ -45,6 +45,27 @@ def test_exact_sums_merge_as_if_added_to_one(terms, cut):
         whole.add(term)
         (left if number < cut else right).add(term)
     assert left.merge(right) == right.merge(left) == whole == ExactSums.from_array(whole.to_array())
+
+
+def test_arrays_of_all_sizes_are_added_as_one_by_one():
+    random = np.random.default_rng(0)
+    shapes = {"large": (70, 60), "small": (3, 4), "one": (), "larger": (5000,)}
+    terms = [{name: random.normal(size=shape) for name, shape in shapes.items()} for _ in range(3)]
+    sums = add_all(add_all({}, terms[0]), terms[1])
+    before = {name: held.to_array() for name, held in sums.items()}
+    found = add_all(sums, terms[2])
+    for name, shape in shapes.items():
+        expected = ExactSums(shape)
+        for term in terms:
+            expected.add(term[name])
+        assert found[name] == expected and found[name].shape == shape
+        np.testing.assert_array_equal(sums[name].to_array(), before[name])
+    for name in shapes:
+        with pytest.raises(InputError, match="infinite"):
+            add_all(sums, {**terms[2], name: np.full(shapes[name], np.inf)})
+    with pytest.raises(UsageError, match="large has two shapes"):
+        add_all(sums, {"large": np.zeros(3)})
+    assert add_all(sums, {}) == sums
 
 
 @pytest.mark.parametrize("term", [np.nan, np.inf, 2.0**61])
