@@ -121,6 +121,19 @@ def test_a_network_as_exporters_write_it_becomes_linear_layers_and_activations(t
     assert len(network.source_sha256) == 64
 
 
+@pytest.mark.parametrize("shape", [[1, -1], [1, 8 * 64], [-1, 8 * 64]])
+def test_a_flatten_as_torch_exports_it_follows_the_batch(shape: list[int], tmp_path: Path) -> None:
+    g = Graph()
+    y = g.add("Conv", ["image", g.weight("w1", 8, 3, 3, 3)], "c1", pads=[1] * 4)
+    y = g.add("Reshape", [y, g.hold("shape", np.array(shape))], "flat", allowzero=1)
+    y = g.add("Gemm", [y, g.weight("w2", 5, 8 * 64), g.weight("b2", 5)], "answer", transB=1)
+    network = assert_same(g.model(y), tmp_path, preprocessing=Preprocessing(8, 8))
+    assert network.is_batched
+    x = np.random.default_rng(1).normal(size=(3, 3, 8, 8)).astype(np.float32)
+    apart = np.concatenate([answer(network, one[None]) for one in x])
+    np.testing.assert_allclose(network.run(x)["network/answer"], apart, rtol=1e-5, atol=1e-6)
+
+
 @settings(max_examples=30, deadline=None)
 @given(
     st.sampled_from(["Conv", "ConvTranspose", "Gemm"]),
