@@ -1,7 +1,6 @@
 """The target's parsers on the host, with sanitizers, against a great many random inputs; and against Python's."""
 
 import os
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -9,6 +8,7 @@ import pytest
 
 from multigraft.firmware_gen.boards import BOARDS
 from tests.firmware_gen import tiny_model
+from tests.firmware_gen.host import gcc
 
 HERE = Path(__file__).parent
 SANITIZED = ("-std=c11", "-O1", "-g", "-Wall", "-Wextra", "-Werror", "-Wconversion", "-Wno-sign-conversion")
@@ -18,14 +18,8 @@ INPUTS = int(os.environ.get("MULTIGRAFT_FUZZ_INPUTS", "100000"))
 
 
 def compiled(folder: Path, *arguments: str) -> Path:
-    if shutil.which("gcc") is None:
-        pytest.skip("hardware: no gcc on this machine")
     tiny_model.write_project(BOARDS["mps2-an386"], folder)
-    program = folder / "fuzz"
-    command = ["gcc", *SANITIZED, f"-I{folder}/target", f"-I{folder}/src", *arguments, "-o", str(program)]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=folder, check=False)
-    assert done.returncode == 0, done.stderr
-    return program
+    return gcc(folder, folder / "fuzz", *SANITIZED, f"-I{folder}/target", f"-I{folder}/src", *arguments)
 
 
 def run(program: Path) -> str:
