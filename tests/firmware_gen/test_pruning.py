@@ -17,7 +17,7 @@ from multigraft.firmware_gen.report import report_of, report_text
 from multigraft.graph import Graph
 from multigraft.macs import op_macs
 from tests.firmware_gen.host import compile_host, reference, run_host, stimuli
-from tests.firmware_gen.models import Builder, activation, ints
+from tests.firmware_gen.models import Builder, activation, ints, residual
 
 
 def with_dead_channels() -> bytes:
@@ -60,11 +60,14 @@ def test_constant_channels_go_and_answers_stay(tmp_path: Path) -> None:
     host = compile_host(project, tmp_path)
     np.testing.assert_array_equal(run_host(host, project, [inputs])["out"], wanted)
     before = sum(model_macs(program))
-    assert project.pruned.macs == before - sum(s.macs for s in project.steps)
+    assert project.given.macs == before
+    assert project.left.macs == sum(s.macs for s in project.steps)
     # Half of the channels of both sides of "second" and "third" went.
-    assert 0.5 * before < project.pruned.macs < 0.75 * before
+    assert 0.25 * before < project.left.macs < 0.5 * before
     text = report_text(report_of(project, "some"))
-    assert f"{project.pruned.weights_bytes} bytes of weights and {project.pruned.macs} of {before} MACs" in text
+    assert f" {project.left.macs} MACs, {before} before exact pruning" in text
+    assert f" {project.left.weights_bytes} bytes, {project.given.weights_bytes} before exact pruning" in text
+    assert report_text(report_of(generate(residual(), core=M3), "some")).count("nothing to prune") == 2
 
 
 def model_macs(program: Program) -> list[int]:
