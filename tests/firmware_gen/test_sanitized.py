@@ -1,8 +1,8 @@
 """Generated C under AddressSanitizer and UndefinedBehaviorSanitizer: no kernel touches a byte beside its own buffers.
 
 An arena is one array, in which a sanitizer sees no borders. Here every buffer gets a place of its own, and the memory
-between them is forbidden. Inputs are random, extreme, and the golden ones. MULTIGRAFT_BENCH_MODELS may name a folder with
-further models and bundles.
+between them is forbidden. Inputs are random, extreme, and the golden ones. MULTIGRAFT_BENCH_MODELS may name a folder
+with further models and bundles.
 """
 
 from __future__ import annotations
