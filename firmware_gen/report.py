@@ -140,17 +140,25 @@ def draw_report(report: Mapping[str, Any], target: Path) -> None:
         ) from error
     count = len(report["steps"])
     regions = report["regions"]
-    figure = Figure(figsize=(max(6.0, 0.5 * count), 4 * len(regions) + 1), layout="constrained")
+    figure = Figure(figsize=(max(6.0, 0.6 * count), 5 * len(regions) + 2), layout="constrained")
     plots = figure.subplots(len(regions), squeeze=False)[:, 0]
     plot_of = {region["name"]: axes for region, axes in zip(regions, plots, strict=True)}
+    size_of = {region["name"]: region["bytes"] for region in regions}
     for number, b in enumerate(report["buffers"]):
         left, right = max(b["first_step"], -1), min(b["last_step"], count)
         plot_of[b["region"]].bar(
             left - 0.5, b["bytes"], width=right - left + 1, bottom=b["offset"], align="edge", alpha=0.7,
             color=f"C{number % 10}", edgecolor="black", linewidth=0.5,
         )  # fmt: skip
+        # Thin bars have no room for a name.
+        if b["bytes"] >= 0.04 * size_of[b["region"]]:
+            short = b["name"].rstrip("/").rpartition("/")[2][: 8 * (right - left + 1)]
+            middle = ((left + right) / 2, b["offset"] + b["bytes"] / 2)
+            plot_of[b["region"]].text(*middle, f"{short}\n{b['bytes']}", ha="center", va="center", fontsize=6)
     for region, axes in zip(regions, plots, strict=True):
         axes.set(xlabel="step", ylabel="bytes", title=f"{report['model']}: {region['bytes']} bytes of {region['name']}")
+        labels = [f"{number} {step['operator']}" for number, step in enumerate(report["steps"])]
+        axes.set_xticks(range(count), labels, rotation=90, fontsize=7)
     try:
         figure.savefig(target)
     except ValueError as error:
