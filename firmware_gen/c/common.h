@@ -94,6 +94,22 @@ typedef struct {
     int32_t shift;
 } mg_exact;
 
+/* Channel c by its entry of scales: mg_exact, number being the zero point, or mg_affine, number being the shift. */
+MG_INLINE int8_t mg_scaled(int32_t sum, const void *scales, int32_t c, int32_t exact, int32_t number, int32_t low,
+                           int32_t high)
+{
+    if (!exact)
+        return mg_clamp(mg_apply(sum, (const mg_affine *)scales + c, number), low, high);
+    const mg_exact *const by = (const mg_exact *)scales + c;
+    return mg_clamp(mg_rescale(by->bias + sum, by->multiplier, by->shift) + number, low, high);
+}
+
+/* What lies behind the scales of n channels. */
+MG_INLINE const int8_t *mg_behind(const void *scales, int32_t n, int32_t exact)
+{
+    return (const int8_t *)scales + n * (int32_t)(exact ? sizeof(mg_exact) : sizeof(mg_affine));
+}
+
 typedef struct {
     int32_t in_h, in_w, in_c, out_h, out_w, out_c, k_h, k_w, stride_h, stride_w, dilation_h, dilation_w, pad_h, pad_w;
     int32_t ring; /* input rows held: row y lies at y modulo ring */

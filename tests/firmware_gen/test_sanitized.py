@@ -17,7 +17,7 @@ import pytest
 
 from multigraft.bundle import Bundle
 from multigraft.firmware_gen import generate, generator
-from multigraft.firmware_gen.cores import M3
+from multigraft.firmware_gen.cores import CORES
 from multigraft.firmware_gen.planner import Buffer, Plan
 from multigraft.firmware_gen.program import load
 from multigraft.firmware_gen.project import Project
@@ -72,11 +72,12 @@ def _buffers_apart(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(generator, "plan", apart)
 
 
-@pytest.mark.parametrize("name", MODELS)
-def test_no_byte_beside_its_buffers_is_touched(name: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("name", "core"), [*((n, "m3") for n in MODELS), *((n, "m0plus") for n in NETWORKS)])
+def test_no_byte_beside_its_buffers_is_touched(name: str, core: str, tmp_path: Path) -> None:
+    """The portable C of cores with many and with few registers."""
     model = MODELS[name]()
     program = load(model)
-    project = generate(model, core=M3)
+    project = generate(model, core=CORES[core])
     inputs = []
     for seed, (tensor, golden) in enumerate(zip(program.inputs, golden_vectors(program)[0].values(), strict=True)):
         real = tensor.dtype == "float32"
@@ -90,7 +91,7 @@ def test_no_byte_beside_its_buffers_is_touched(name: str, tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("wrong", ["out[-1] = 0;", "out[n] = 0;", "out[0] = in[n];"])
 def test_one_byte_beside_is_found(wrong: str, tmp_path: Path) -> None:
-    project = generate(test_operators.MODELS["relu"](), core=M3)
+    project = generate(test_operators.MODELS["relu"](), core=CORES["m3"])
     text = project.files["model.c"].replace(
         "    for (int32_t i = 0; i < n; i++)", f"    {wrong}\n    for (int32_t i = 0; i < n; i++)"
     )
