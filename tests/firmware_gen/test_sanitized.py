@@ -83,7 +83,8 @@ def test_no_byte_beside_its_buffers_is_touched(name: str, core: str, tmp_path: P
         real = tensor.dtype == "float32"
         made = test_operators.floats(tensor.shape, seed)[:CASES] if real else stimuli(tensor.shape, CASES, seed)
         inputs.append(np.concatenate([made, golden]))
-    host = compile_host(project, tmp_path, "-O1", *SANITIZERS, *forbidden(project))
+    multiply = ["-DMG_MULTIPLY_32"] if core == "m0plus" else []
+    host = compile_host(project, tmp_path, "-O1", *SANITIZERS, *forbidden(project), *multiply)
     answers = run_host(host, project, inputs)
     for answer, wanted in zip(answers.values(), wanted_answers(model, project, inputs), strict=True):
         np.testing.assert_array_equal(answer, wanted)
