@@ -14,7 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from multigraft.errors import ConversionError, MissingDependencyError, UsageError
+from multigraft.errors import ConversionError, DeviceError, MissingDependencyError, UsageError
 from multigraft.firmware_gen.boards import Board
 from multigraft.firmware_gen.slots import slot_contents
 
@@ -56,6 +56,9 @@ def write_flash(board: Board, image: bytes, path: Path) -> None:
 def slot_options(boot: Path, flash: Path) -> tuple[str, ...]:
     """Options that start a boot loader with a flash file, which keeps what is written to it."""
     return ("-bios", str(boot), "-drive", f"if=pflash,unit=1,format=raw,file={flash}")
+
+
+_FATAL = re.compile(r"qemu: (?:fatal: )?([^\r\n]+)")
 
 
 class EmulatedBoard:
@@ -137,12 +140,18 @@ class EmulatedBoard:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """End QEMU in order, so that plugins write what they counted."""
+        """End QEMU in order, so that plugins write what they counted.
+
+        Raises:
+            ConversionError: A device error came of QEMU having ended by itself, as it does where firmware locks up.
+        """
         if self._flash is not None:
             self._flash.cleanup()
         process, self._process = self._process, None
         if process is None:
             return
+        crashed = isinstance(error, DeviceError) and _ended(process)
+        said = process.stdout.read() if crashed and process.stdout is not None else ""
         if process.poll() is None:
             process.terminate()
             with contextlib.suppress(subprocess.TimeoutExpired):
@@ -154,3 +163,14 @@ class EmulatedBoard:
             if stream is not None:
                 with contextlib.suppress(OSError):
                     stream.close()
+        if crashed:
+            fatal = _FATAL.search(said)
+            reason = fatal[1].strip() if fatal else f"code {process.returncode}"
+            raise ConversionError(f"the image does not run, QEMU ended ({reason})", "build it again")
+
+
+def _ended(process: subprocess.Popen[str]) -> bool:
+    """Whether it ended by itself; a port may be gone a moment earlier than what held it."""
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        return process.wait(timeout=0.5) != -signal.SIGKILL
+    return False

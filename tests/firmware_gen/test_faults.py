@@ -7,7 +7,7 @@ import pytest
 from multigraft import serial_protocol as protocol
 from multigraft.devices.serial_link import SerialLink
 from multigraft.devices.target import Target
-from multigraft.errors import DeviceError
+from multigraft.errors import ConversionError, DeviceError
 from multigraft.firmware_gen.boards import BOARDS
 from multigraft.firmware_gen.cores import CORES
 from multigraft.firmware_gen.qemu import EmulatedBoard
@@ -40,3 +40,17 @@ def test_a_fault_is_reported_with_its_place(name, tmp_path):
         assert subprocess.run(command, capture_output=True, text=True, check=True).stdout.startswith("model_run\n")
         target.reset()
         assert target.reset_reason().reason == protocol.ResetReason.SOFTWARE
+
+
+@needs_tools
+def test_an_image_that_does_not_run_is_told_from_a_broken_cable(tmp_path):
+    pytest.importorskip("serial")
+    image = tmp_path / "firmware.elf"
+    image.write_text("no image\n")
+    with (
+        pytest.raises(ConversionError, match=r"the image does not run, QEMU ended \(.+\)"),
+        EmulatedBoard(BOARDS["mps2-an386"], image) as emulated,
+        SerialLink(emulated.port) as link,
+    ):
+        emulated.resume()
+        Target(link).memory()

@@ -31,12 +31,8 @@ from tests.firmware_gen.models import Builder, activation, ints, real_valued, re
 
 VECTOR_BOARDS = ("mps2-an386", "mps3-an547")
 """Cortex-M4 with DSP instructions, Cortex-M55 with Helium."""
-MODELS = (
-    sorted(Path(os.environ["MULTIGRAFT_BENCH_MODELS"]).glob("*.tflite"))
-    if "MULTIGRAFT_BENCH_MODELS" in os.environ
-    else []
-)
-"""Further int8 models that everything has to be bit-exact on; that takes minutes."""
+MODELS = batch.models_in(os.environ.get("MULTIGRAFT_BENCH_MODELS"))
+"""Further int8 models and bundles that everything has to be bit-exact on; that takes minutes."""
 TOOLS = ("arm-none-eabi-gcc", "qemu-system-arm", "riscv64-unknown-elf-gcc", "qemu-system-riscv32")
 
 pytestmark = pytest.mark.skipif(
@@ -174,4 +170,4 @@ if MODELS:
     @pytest.mark.parametrize("board", BOARD_OF_CORE.values())
     @pytest.mark.parametrize("path", MODELS, ids=lambda path: path.stem)
     def test_a_given_model_is_bit_exact_on_500_inputs_on_every_core(path: Path, board: str, tmp_path: Path) -> None:
-        assert wrong_cases(path.read_bytes(), board, 500, tmp_path) == []
+        assert wrong_cases(batch.opened(str(path))[path.stem], board, 500, tmp_path) == []
