@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
+import functools
 import math
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -21,12 +23,13 @@ from multigraft.calibration.stop_signals import stop_signals
 from multigraft.calibration.store import Cursor, Store
 from multigraft.calibration.tap_sample import FEATURES
 from multigraft.calibration.tapped import TappedModel
-from multigraft.devices.camera import Camera
+from multigraft.devices.camera import Camera, ShotCamera
 from multigraft.devices.pi_camera import PiCamera
 from multigraft.devices.serial_camera import SerialCamera
 from multigraft.devices.thermal import Thermal
 from multigraft.devices.v4l2_camera import V4l2Camera
 from multigraft.errors import UsageError
+from multigraft.preprocessing import Frame
 from multigraft.runtime.backends import BackendName
 from multigraft.statistics import MINIMUM_FRAMES, Statistics
 
@@ -40,6 +43,9 @@ PRECISION_EVERY = 4
 
 EXPORT_EVERY = 64
 """Minibatches between two times that the file is written while collecting."""
+
+EXPORT_LEVEL = 1
+"""Of zlib, for the file while collecting: frames wait. The last one is compressed well."""
 
 EVENT_EVERY_S = 1.0
 
@@ -215,15 +221,16 @@ class _Run:
     def until(self, stop: list[int]) -> Collected:
         reason = self._reached()
         if reason is None:
-            for frame in self._unread():
-                if stop:
-                    reason = "stopped"
-                    break
-                self._read += 1
-                self._look(frame)
-                if (reason := self._reached()) is not None:
-                    break
-                self._show()
+            with contextlib.closing(self._unread()) as unread:
+                for seen, fetch in unread:
+                    if stop:
+                        reason = "stopped"
+                        break
+                    self._read += 1
+                    self._look(seen, fetch)
+                    if (reason := self._reached()) is not None:
+                        break
+                    self._show()
         if reason is None:
             # Of a source that ends, the rest counts too; of any other stop it is read again, or lost.
             self._append(self._sampler.flush())
@@ -231,16 +238,25 @@ class _Run:
         self._show(last=True)
         return Collected(self._store.statistics, reason, self._export(), self._used, self._selector.skipped)
 
-    def _unread(self) -> Iterator[Any]:
-        for position, frame in enumerate(self._camera):
+    def _unread(self) -> Generator[tuple[Frame, Callable[[], Frame]], None, None]:
+        """What the selection looks at, and how to get the frame."""
+        camera = self._camera
+        if isinstance(camera, ShotCamera) and self._options.rule.skips:
+            with contextlib.closing(camera.shots()) as shots:
+                for shot in shots:
+                    yield shot.small, shot.frame
+            return
+        for position, frame in enumerate(camera):
             if position >= self._start:
-                yield frame
+                yield frame, functools.partial(_itself, frame)
 
-    def _look(self, frame: Any) -> None:
-        signature = self._selector.choose(frame, time.monotonic())
+    def _look(self, seen: Frame, fetch: Callable[[], Frame]) -> None:
+        signature = self._selector.choose(seen, time.monotonic())
         if signature is None:
             return
-        minibatch = self._sampler.add(frame, signature)
+        frame = fetch()
+        # What is counted is that of frames, whatever they were chosen by.
+        minibatch = self._sampler.add(frame, signature if frame is seen else None)
         self._used += 1
         if self._kept is not None:
             self._kept.offer(frame, self._sampler.margin(), self._read - 1, self._clock())
@@ -260,7 +276,7 @@ class _Run:
             self._precision = self._measured_precision()
         if number - self._checkpointed >= EXPORT_EVERY:
             self._checkpointed = number
-            self._export()
+            self._export(EXPORT_LEVEL)
 
     @property
     def _active_s(self) -> float:
@@ -281,10 +297,10 @@ class _Run:
             return "precision reached" if self._precision <= options.precision else None
         return None
 
-    def _export(self) -> Path | None:
+    def _export(self, level: int = 6) -> Path | None:
         if self._store.statistics.detailed_frames < self._options.minimum_frames:
             return None
-        return self._store.statistics.write(self._output)
+        return self._store.statistics.write(self._output, level)
 
     def _show(self, last: bool = False) -> None:
         now = time.monotonic()
@@ -308,3 +324,7 @@ class _Run:
                 kept=len(store.kept),
             )
         )
+
+
+def _itself(frame: Frame) -> Frame:
+    return frame

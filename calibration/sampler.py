@@ -36,8 +36,8 @@ MEMORY_BYTES = 64 * 2**20
 """Default bound for what is kept of the representations of a minibatch."""
 
 DRIFT_FEATURES = 4
-STACKED = 8
-"""Frames whose picture is looked at in one go."""
+STACKED_BYTES = 1 << 17
+"""Of pictures that are looked at in one go: what stays in the cache."""
 
 Real = npt.NDArray[np.float32]
 Matrix = npt.NDArray[np.float64]
@@ -96,7 +96,7 @@ class Sampler:
         self._inputs = {n.input: [math.inf, -math.inf] for n in model.networks}
         self._pictures: list[tuple[picture.Signature, npt.NDArray[np.uint8]]] = []
         self._inner = InnerRanges(model)
-        self._cross = CrossMoments(model, self.subject)
+        self._cross = CrossMoments(model, self.subject, self._site)
 
     def add(self, frame: Frame, signature: picture.Signature | None = None) -> Minibatch | None:
         """Run all networks on a frame; the minibatch it completes, or None.
@@ -130,7 +130,7 @@ class Sampler:
                 limits[0], limits[1] = min(limits[0], float(array.min())), max(limits[1], float(array.max()))
         if position == 0:
             self._inner.look()
-        self._cross.look(self.number)
+        self._cross.look(self.number, position)
         found = picture.signature(frame) if signature is None else signature
         self._pictures.append((found, picture.centre(frame).copy()))
         self.pending += 1
@@ -228,7 +228,7 @@ class Sampler:
 
 def _stacks(arrays: Sequence[npt.NDArray[Any]]) -> list[npt.NDArray[Any]]:
     """The arrays in stacks of a few, which stay in the cache; one by one where a source mixes shapes."""
-    step = STACKED if len({a.shape for a in arrays}) == 1 else 1
+    step = max(1, STACKED_BYTES // arrays[0].nbytes) if len({a.shape for a in arrays}) == 1 else 1
     return [np.stack(arrays[i : i + step]) for i in range(0, len(arrays), step)]
 
 

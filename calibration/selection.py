@@ -26,6 +26,11 @@ class SelectionRule:
     interval_s: float = 0.0
     every: int = 1
 
+    @property
+    def skips(self) -> bool:
+        """Whether a frame may be refused."""
+        return self.min_difference > 0 or self.interval_s > 0 or self.every > 1
+
     def __post_init__(self) -> None:
         if self.min_difference < 0 or self.interval_s < 0 or self.every < 1:
             raise UsageError("the rule of frame selection has a negative number", "give 0 or more, and every 1 or more")

@@ -24,7 +24,7 @@ from multigraft.calibration.database import Database
 from multigraft.errors import InputError, UsageError
 from multigraft.statistics import Minibatch, Place, Statistics, Subject
 
-SCHEMA = 1
+SCHEMA = 2
 CHECKPOINT_EVERY = 64
 """Minibatches after which the log is folded: keeps the file and the time to resume small."""
 

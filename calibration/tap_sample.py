@@ -23,7 +23,7 @@ from multigraft.statistics import Tap
 from multigraft.tally import Terms
 from multigraft.value_histogram import count
 
-FEATURES = 768
+FEATURES = 640
 """Features per sample; taps of at most twice as many are used whole."""
 
 LEAST_FEATURES = 128

@@ -1,12 +1,12 @@
 """The taps bundle: the original networks in float32, side by side, with their representations as outputs.
 
 It goes to the device for field calibration. A representation is tapped by making it an output; nothing else changes
-what the interpreter computes or can fuse.
+what the interpreter computes or can fuse. What lies between the taps is looked at by
+:mod:`multigraft.converters.inner_stretches`.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import io
 import itertools
 import math
@@ -17,18 +17,16 @@ from typing import Any
 import numpy as np
 import onnx
 
-from multigraft import tflite_file
-from multigraft.bundle import GOLDEN_OUTPUTS, MODEL, Bundle
+from multigraft.bundle import GOLDEN_OUTPUTS, Bundle
 from multigraft.converters.bundling import npz
 from multigraft.converters.convert import convert
 from multigraft.converters.graft.assemble import assemble
 from multigraft.converters.graft.plan import Plan
+from multigraft.converters.inner_stretches import with_inner_stretches
 from multigraft.converters.multitask import MultiTaskModel, SegmentSpec
 from multigraft.converters.network import CutPoint, Network
 from multigraft.converters.progress import Report, silent
-from multigraft.converters.ranges import activations
-from multigraft.graph import Model, Signature
-from multigraft.statistics import PAIRS, RANGES_SIGNATURE
+from multigraft.statistics import PAIRS
 
 VERIFIED_INPUTS = 32
 """Random inputs on which the bundle is compared with the uncut model: one segment per network leaves little to cut."""
@@ -36,9 +34,6 @@ VERIFIED_INPUTS = 32
 
 MAX_CROSS_SUMS = 1 << 17
 """Of all second moments together: 1 MiB as float64."""
-
-_MOVES = frozenset({"PAD", "RESHAPE", "TRANSPOSE", "SQUEEZE", "EXPAND_DIMS"})
-"""Operators whose results have the range of what they read."""
 
 
 def tapped_points(network: Network, is_every: bool = False) -> tuple[CutPoint, ...]:
@@ -130,33 +125,7 @@ def make_taps(
     made = convert(
         model, {}, precision="float32", name=name, work_dir=work_dir, report=report, verified_inputs=VERIFIED_INPUTS
     )
-    return with_inner_outputs(_without_golden_taps(made.bundle), [n.name for n in networks])
-
-
-def with_inner_outputs(bundle: Bundle, networks: Sequence[str]) -> Bundle:
-    """The same bundle with a second subgraph per network that gives what lies between the taps, for its ranges.
-
-    It shares the weights. Its signature is :data:`RANGES_SIGNATURE` and the network's name, and stands in the model
-    alone: nothing but the collector runs it.
-
-    Args:
-        bundle: One segment per network, ``head_NETWORK``.
-        networks: Their names.
-    """
-    model = tflite_file.read(bundle.model)
-    subgraphs, signatures = list(model.subgraphs), list(model.signatures)
-    for name in networks:
-        signature = next(s for s in model.signatures if s.name == f"head_{name}")
-        graph = model.subgraphs[signature.subgraph]
-        known = {*graph.inputs, *graph.outputs, *(o for op in graph.ops if op.name in _MOVES for o in op.outputs)}
-        inner = tuple(t for t in activations(graph) if t not in known and t.startswith(f"{name}/"))
-        if inner:
-            key = f"{RANGES_SIGNATURE}{name}"
-            signatures.append(Signature(key, signature.inputs, {t: t for t in inner}, len(subgraphs)))
-            subgraphs.append(dataclasses.replace(graph, name=key, outputs=inner))
-    contents = {file: bundle.read(file) for file in bundle.manifest.files}
-    contents[MODEL] = tflite_file.write(Model(tuple(subgraphs), tuple(signatures), model.description))
-    return Bundle.create(bundle.manifest, contents)
+    return with_inner_stretches(_without_golden_taps(made.bundle), [n.name for n in networks])
 
 
 def _without_golden_taps(bundle: Bundle) -> Bundle:

@@ -49,11 +49,17 @@ INNER = "inner"
 CROSSED = "crossed"
 """Count of the frames that products of channels between taps are of."""
 
+ROWS = "rows/"
+"""With a tap's name behind it: count of the positions of those frames that went into the products."""
+
 PAIRS = "stitches"
 """Of a taps bundle's provenance: the pairs of taps whose channels' products are summed."""
 
 RANGES_SIGNATURE = "ranges_"
-"""With a network's name behind it: the signature of a taps bundle that computes those tensors."""
+"""With a number behind it: a signature of a taps bundle that returns some of those tensors."""
+
+RESIDENT = "_resident"
+"""Ends such a signature if it is small enough to stay in memory."""
 
 Matrix = npt.NDArray[np.float64]
 Place = tuple[str, str]
@@ -319,8 +325,12 @@ class Statistics:
         """Frames that products of channels between taps are of."""
         return int(self.overall.counts.get(CROSSED, np.int64(0)))
 
+    def cross_rows(self, tap: str) -> int:
+        """Positions, of all :attr:`crossed_frames` together, that a tap's :meth:`cross_moments` sum over."""
+        return int(self.overall.counts.get(f"{ROWS}{tap}", np.int64(0)))
+
     def cross_moments(self, first: str, second: str) -> Matrix | None:
-        """Sum over :attr:`crossed_frames` and positions of the products of two taps' channels; None if not kept.
+        """Sum over :meth:`cross_rows` of the products of two taps' channels; None if not kept.
 
         Equal names give the second moments within that tap.
         """
@@ -338,7 +348,8 @@ class Statistics:
         if 0 < self.crossed_frames < self.minimum_frames:
             kinds = ("first", "second", "cross")
             kept.sums = {name: value for name, value in kept.sums.items() if name.partition("/")[0] not in kinds}
-            del kept.counts[CROSSED]
+            counts = kept.counts.items()
+            kept.counts = {name: value for name, value in counts if name != CROSSED and not name.startswith(ROWS)}
         if 0 < self.inner_frames < self.minimum_frames:
             outer = {t.name for t in self.subject.taps}
             outer |= {name for n in self.subject.networks for name in (n.input, *n.outputs)}
@@ -361,8 +372,12 @@ class Statistics:
                 "collect more frames",
             )
 
-    def write(self, path: str | os.PathLike[str]) -> Path:
+    def write(self, path: str | os.PathLike[str], level: int = 6) -> Path:
         """Write the file, whole or not at all; equal statistics give equal bytes.
+
+        Args:
+            path: ``NAME.mgstats``.
+            level: Of zlib's compression.
 
         Raises:
             UsageError: As :meth:`coalesced`, or the folder cannot be written.
@@ -370,7 +385,7 @@ class Statistics:
         """
         from multigraft.statistics_file import write
 
-        return write(self, Path(path))
+        return write(self, Path(path), level)
 
     @classmethod
     def open(cls, path: str | os.PathLike[str]) -> Statistics:

@@ -97,9 +97,9 @@ def from_bytes(data: bytes, where: str) -> Statistics:
     return statistics
 
 
-def write(statistics: Statistics, path: Path) -> Path:
+def write(statistics: Statistics, path: Path, level: int = 6) -> Path:
     """Write ``statistics`` coalesced; see :meth:`multigraft.statistics.Statistics.write`."""
-    data = to_bytes(statistics.coalesced())
+    data = to_bytes(statistics.coalesced(), level)
     try:
         files.write_bytes(path, data)
     except OSError as error:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from types import TracebackType
 from typing import Protocol, Self, runtime_checkable
 
@@ -46,5 +46,37 @@ class Camera(Protocol):
         Raises:
             DeviceError: The device stopped answering, or is not open.
             InputError: A frame cannot be decoded; the message names it.
+        """
+        ...
+
+
+class Shot(Protocol):
+    """One moment, until the next one is taken.
+
+    Attributes:
+        small: A small grey picture of it: uint8, height x width.
+    """
+
+    @property
+    def small(self) -> Frame: ...
+
+    def frame(self) -> Frame:
+        """The frame of that moment, which costs more to fetch; it stays valid.
+
+        Raises:
+            DeviceError: The next shot was taken before it was fetched.
+        """
+        ...
+
+
+@runtime_checkable
+class ShotCamera(Camera, Protocol):
+    """A camera that shows what a frame is like before the frame is fetched."""
+
+    def shots(self) -> Generator[Shot, None, None]:
+        """Yield moments in the order in which they were taken, in place of ``iter()``; close it when it is left early.
+
+        Raises:
+            DeviceError: The device stopped answering, or is not open.
         """
         ...

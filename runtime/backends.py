@@ -8,15 +8,16 @@ methods this needs are not there, :class:`Subgraph` has its own arrays and the p
 
 from __future__ import annotations
 
+import copy
 import functools
 import importlib
 import importlib.metadata
 import mmap
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -123,6 +124,10 @@ class TfliteModel:
         reference: Use the reference kernels: slow; those of tflite-runtime equal TFLite Micro's bit for bit.
         direct: False uses the public methods alone.
 
+    Attributes:
+        backend: The interpreter.
+        signatures: Their keys.
+
     Raises:
         InputError: It is not a .tflite file, or holds an operator that the interpreter does not know.
         MissingDependencyError: The interpreter is not installed.
@@ -143,33 +148,60 @@ class TfliteModel:
         self._where = "the model" if isinstance(model, bytes) else str(model)
         self._direct = direct
         resolver = self.backend.module.OpResolverType
-        options = {
+        self._options: dict[str, Any] = {
             "num_threads": threads,
             "experimental_op_resolver_type": resolver.BUILTIN_REF if reference else resolver.AUTO,
         }
         if isinstance(model, bytes):
             check_tflite(model, self._where)
-            options["model_content"] = model
+            self._options["model_content"] = model
         else:
             _check_file(Path(model))
-            options["model_path"] = os.fspath(model)
+            self._options["model_path"] = os.fspath(model)
+        self._interpreter = self._made()
+        # Delegates are applied to all subgraphs by this call, and not by the allocation of a single subgraph.
+        self._load(self._interpreter.allocate_tensors)
+        self._arguments: dict[str, dict[str, list[str]]] = self._interpreter.get_signature_list()
+        self.signatures: tuple[str, ...] = tuple(self._arguments)
+
+    def inputs_of(self, signature: str) -> tuple[str, ...]:
+        """The arguments that a signature reads."""
+        return tuple(self._arguments[signature]["inputs"])
+
+    def outputs_of(self, signature: str) -> tuple[str, ...]:
+        """The arguments that a signature writes."""
+        return tuple(self._arguments[signature]["outputs"])
+
+    def without_delegates(self) -> Self:
+        """Another interpreter over the same content, one thread: it packs no weights and allocates nothing yet.
+
+        Only subgraphs with a signature can be taken of it, and what they need is freed with it. It takes a millisecond,
+        and its kernels take longer.
+        """
+        other = copy.copy(self)
+        resolver = self.backend.module.OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
+        other._options = {**self._options, "num_threads": 1, "experimental_op_resolver_type": resolver}
+        other._interpreter = other._made()
+        return other
+
+    def _made(self) -> Any:
+        return self._load(lambda: self.backend.module.Interpreter(**self._options))
+
+    def _load(self, step: Callable[[], Any]) -> Any:
         try:
-            self._interpreter = self.backend.module.Interpreter(**options)
-            # Delegates are applied to all subgraphs by this call, and not by the allocation of a single subgraph.
-            self._interpreter.allocate_tensors()
+            return step()
         except (ValueError, RuntimeError) as error:
             raise InputError(
                 f"{self._where} cannot be loaded by {self.backend} ({_first_line(error)})",
                 "give a whole .tflite file whose operators this interpreter knows",
             ) from error
-        signatures = self._interpreter.get_signature_list()
-        self.signatures: tuple[str, ...] = tuple(signatures)
 
-    def subgraph(self, signature: str | None = None) -> Subgraph:
-        """Allocate one subgraph, run it once on zeros and return it.
+    def subgraph(self, signature: str | None = None, given: Mapping[str, Array] | None = None) -> Subgraph:
+        """Allocate one subgraph, run it once and return it.
 
         Args:
             signature: Its key; None for the first subgraph of the file, whose arguments are called like its tensors.
+            given: Values of its inputs for that run; without them they are 0.
 
         Raises:
             InputError: There is no such signature, a shape is not fixed, or it cannot run.
@@ -178,8 +210,8 @@ class TfliteModel:
             have = ", ".join(self.signatures) or "none"
             raise InputError(f"{self._where} has no signature {signature!r}", f"choose from: {have}")
         try:
-            found = self._take_direct(signature) if self._direct else None
-            return found or self._take_public(signature)
+            found = self._take_direct(signature, given or {}) if self._direct else None
+            return found or self._take_public(signature, given or {})
         except (ValueError, RuntimeError) as error:
             if isinstance(error, InputError):
                 raise
@@ -196,7 +228,7 @@ class TfliteModel:
         runner = self._interpreter.get_signature_runner(signature)
         return runner.get_input_details(), runner.get_output_details()
 
-    def _take_direct(self, signature: str | None) -> Subgraph | None:
+    def _take_direct(self, signature: str | None, given: Mapping[str, Array]) -> Subgraph | None:
         interpreter = self._interpreter
         wrapper: Any = getattr(interpreter, "_interpreter", None)
         needed = ("tensor", "Invoke", "AllocateTensors", "GetSubgraphIndexFromSignature")
@@ -216,12 +248,12 @@ class TfliteModel:
         try:
             views = {name: view(d) for name, d in inputs.items()}, {name: view(d) for name, d in outputs.items()}
             invoke = functools.partial(wrapper.Invoke, index)
-            for array in views[0].values():
-                array.fill(0)
+            for name, array in views[0].items():
+                array[...] = given.get(name, 0)
             invoke()
             # Tensors whose size is known only after running lie elsewhere after each run.
-            for given, details in zip(views, (inputs, outputs), strict=True):
-                for name, array in given.items():
+            for held, details in zip(views, (inputs, outputs), strict=True):
+                for name, array in held.items():
                     after = view(details[name])
                     if after.shape != array.shape or after.ctypes.data != array.ctypes.data:
                         return None
@@ -229,10 +261,12 @@ class TfliteModel:
             return None
         return Subgraph(*views, invoke, True, _scales(inputs) | _scales(outputs))
 
-    def _take_public(self, signature: str | None) -> Subgraph:
+    def _take_public(self, signature: str | None, given: Mapping[str, Array]) -> Subgraph:
         inputs, outputs = self._details(signature)
         self._refuse_open_shapes(inputs)
         written = {name: np.zeros(d["shape"], d["dtype"]) for name, d in inputs.items()}
+        for name, array in written.items():
+            array[...] = given.get(name, 0)
         interpreter = self._interpreter
         if signature is None:
             interpreter.allocate_tensors()

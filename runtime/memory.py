@@ -7,6 +7,8 @@ which imports the interpreter, then loads, then runs: the difference is what the
 
 from __future__ import annotations
 
+import ctypes
+import functools
 import json
 import subprocess
 import sys
@@ -34,6 +36,22 @@ def pss_kib(rollup: Path = _ROLLUP) -> int:
     except OSError as error:
         raise DeviceError(f"memory cannot be measured: {rollup} is not readable", "measure on Linux") from error
     raise DeviceError(f"memory cannot be measured: {rollup} has no Pss line", "measure on Linux 4.14 or newer")
+
+
+def give_back_memory() -> None:
+    """Return what was freed to the system, where the C library can (``malloc_trim`` of glibc).
+
+    After blocks of some MiB were freed, glibc keeps blocks of that size on its heap (mallopt(3), M_MMAP_THRESHOLD),
+    where others lie between them: blocks of other sizes that come and go then take new memory each time.
+    """
+    trim = getattr(_c_library(), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
+
+
+@functools.cache
+def _c_library() -> ctypes.CDLL:
+    return ctypes.CDLL(None)
 
 
 @dataclass(frozen=True)

@@ -70,10 +70,10 @@ def moments(statistics: Statistics, donor: CutPoint, target: CutPoint) -> Moment
     """What the statistics hold of this pair, or None."""
     xx, yy = statistics.cross_moments(donor.name, donor.name), statistics.cross_moments(target.name, target.name)
     xy = statistics.cross_moments(donor.name, target.name)
-    if xx is None or yy is None or xy is None:
+    rows = statistics.cross_rows(target.name)
+    if xx is None or yy is None or xy is None or not rows:
         return None
     x, y = (statistics.overall.sums[f"first/{p.name}"].values() for p in (donor, target))
-    rows = statistics.crossed_frames * int(np.prod(target.shape[1:], dtype=np.int64))
     sums = RidgeSums(xx[None], xy[None], np.diag(yy)[None].copy(), x[None], y[None], rows)
     return Moments(sums)
 

@@ -8,6 +8,7 @@ import itertools
 import numpy as np
 
 from multigraft.bundle import GOLDEN_INPUTS, GOLDEN_OUTPUTS, MODEL, MODEL_CARD, Bundle
+from multigraft.converters.inner_stretches import RESIDENT_BYTES, with_inner_stretches
 from multigraft.manifest import Input, Manifest, Segment, Task, TensorSpec
 from multigraft.preprocessing import Preprocessing
 from multigraft.runtime.backends import TfliteModel
@@ -19,25 +20,34 @@ from tests.tflite_builder import Graph, serialise
 SIZE = 12
 
 
-def taps_bundle(names: tuple[str, ...] = ("garment", "digit"), width: int = 4) -> Bundle:
-    """One network per name: two convolutions (the taps), a mean and a dense layer with 5 outputs."""
+def taps_bundle(
+    names: tuple[str, ...] = ("garment", "digit"), width: int = 4, resident_bytes: int = RESIDENT_BYTES
+) -> Bundle:
+    """One network per name: two convolutions (the taps), a third, a mean and a dense layer with 5 outputs."""
     graph = Graph(seed=3, float32=True)
     members: dict[str, list[str]] = {}
     for name in names:
         source = graph.input(f"{name}/image", (1, SIZE, SIZE, 1))
         first = graph.conv(f"{name}/relu1", source, width)
         second = graph.conv(f"{name}/relu2", first, 2 * width, stride=2)
-        graph.dense(f"{name}/logits", graph.mean(f"{name}/mean", second), 5)
-        members[name] = [f"{name}/relu1", f"{name}/relu2", f"{name}/mean", f"{name}/logits"]
+        third = graph.conv(f"{name}/relu3", second, 3 * width)
+        graph.dense(f"{name}/logits", graph.mean(f"{name}/mean", third), 5)
+        members[f"head_{name}"] = [f"{name}/{t}" for t in ("relu1", "relu2", "relu3", "mean", "logits")]
     written = {name: (f"{name}/relu1", f"{name}/relu2", f"{name}/logits") for name in names}
     model = serialise(graph, members, [t for tensors in written.values() for t in tensors])
     shapes = {t: graph.tensors[t].shape for name in names for t in (f"{name}/image", *written[name])}
     manifest = Manifest(
         name="taps",
-        tasks=tuple(Task(name, "classification", (f"{name}/logits",), (name,)) for name in names),
+        tasks=tuple(Task(name, "classification", (f"{name}/logits",), (f"head_{name}",)) for name in names),
         segments=tuple(
             Segment(
-                name, name, {f"{name}/image": f"{name}/image"}, {t: t for t in written[name]}, "float32", 1000, 1000
+                f"head_{name}",
+                f"head_{name}",
+                {f"{name}/image": f"{name}/image"},
+                {t: t for t in written[name]},
+                "float32",
+                1000,
+                1000,
             )
             for name in names
         ),
@@ -48,7 +58,7 @@ def taps_bundle(names: tuple[str, ...] = ("garment", "digit"), width: int = 4) -
     interpreter = TfliteModel(model)
     inputs, outputs = {}, {}
     for name in names:
-        subgraph = interpreter.subgraph(name)
+        subgraph = interpreter.subgraph(f"head_{name}")
         value = np.random.default_rng(1).random((1, SIZE, SIZE, 1)).astype(np.float32)
         subgraph.inputs[f"{name}/image"][...] = value
         subgraph.invoke()
@@ -62,7 +72,7 @@ def taps_bundle(names: tuple[str, ...] = ("garment", "digit"), width: int = 4) -
     contents = {
         MODEL: model, MODEL_CARD: b"# taps\n", GOLDEN_INPUTS: npz(inputs), GOLDEN_OUTPUTS: npz(outputs),
     }  # fmt: skip
-    return Bundle.create(manifest, contents)
+    return with_inner_stretches(Bundle.create(manifest, contents), names, resident_bytes=resident_bytes)
 
 
 def frames(count: int, seed: int = 0, light: float = 1.0, size: int = SIZE) -> np.ndarray:

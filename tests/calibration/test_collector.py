@@ -20,6 +20,8 @@ from multigraft.calibration.selection import FrameSelector, SelectionRule
 from multigraft.calibration.store import Cursor, Store
 from multigraft.devices.array_file import ArrayFile
 from multigraft.devices.fake_camera import FakeCamera
+from multigraft.devices.fake_picamera2 import FakePicamera2
+from multigraft.devices.pi_camera import PiCamera
 from multigraft.errors import DeviceError, InputError, UsageError
 from multigraft.statistics import Statistics
 from tests.calibration.networks import frames, taps_bundle
@@ -213,6 +215,28 @@ def test_near_duplicates_are_skipped_and_frames_spread():
     assert [timed.choose(image, t / 4) is not None for t in range(9)] == [True, *[False] * 3] * 2 + [True]
     every = FrameSelector(SelectionRule(0, every=3))
     assert [every.choose(image, 0.0) is not None for _ in range(6)] == [True, False, False] * 2
+
+
+def test_a_frame_that_is_not_used_is_not_fetched(tmp_path):
+    """Of a camera with a low-resolution stream; what is collected is what the frames give."""
+    every = 3
+    images = frames(64, seed=6).repeat(2, 1).repeat(2, 2)
+    made: list[FakePicamera2] = []
+
+    def driver(number: int) -> FakePicamera2:
+        # Each picture for three times, as of a scene that stands still.
+        made.append(FakePicamera2(number, lambda picture, height, width: np.stack([images[picture // every]] * 3, -1)))
+        return made[-1]
+
+    camera = PiCamera(24, 24, driver=driver)
+    done = collect(BUNDLE, camera, tmp_path / "a.mgstats", options(frames=64), clock=lambda: 0.0)
+    assert (done.used, done.skipped, done.reason) == (64, 126, "frames reached")
+    assert made[0].copied == {"main": 64, "lores": 190} and made[0].held == 0
+    np.save(tmp_path / "frames.npy", np.stack([images] * 3, -1))
+    plain = collect(BUNDLE, ArrayFile(tmp_path / "frames.npy"), tmp_path / "b.mgstats", options(), clock=lambda: 0.0)
+    assert plain.path.read_bytes() == done.path.read_bytes()
+    collect(BUNDLE, camera, tmp_path / "c.mgstats", options(frames=8, rule=SelectionRule(0)))
+    assert made[1].copied == {"main": 8, "lores": 0}
 
 
 def test_no_frame_is_stored_unless_asked_for(tmp_path, source):

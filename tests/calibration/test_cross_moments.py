@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from multigraft.calibration import cross_moments
 from multigraft.calibration.collector import CollectOptions, collect
-from multigraft.calibration.cross_moments import EVERY
+from multigraft.calibration.cross_moments import EARLY, EVERY, EVERY_FRAME
 from multigraft.calibration.tapped import TappedModel
 from multigraft.devices.array_file import ArrayFile
 from multigraft.statistics import CROSSED, INNER, Statistics
@@ -15,15 +16,19 @@ MINIBATCH, FRAMES = 8, 160
 OPTIONS = CollectOptions(minibatch=MINIBATCH, minimum_frames=16)
 
 
-def test_they_are_the_products_of_the_minibatches_that_are_watched(tmp_path):
+def test_they_are_the_products_of_the_frames_that_are_watched(tmp_path, monkeypatch):
+    monkeypatch.setattr(cross_moments, "POSITIONS", 36)  # all
+    monkeypatch.setattr(cross_moments, "BLOCK", 5)  # and a rest
     images = frames(FRAMES)
     np.save(tmp_path / "frames.npy", images)
     for limit in (72, FRAMES):
         options = CollectOptions(frames=limit, minibatch=MINIBATCH, minimum_frames=16)
         collect(taps_bundle(), ArrayFile(tmp_path / "frames.npy"), tmp_path / "a.mgstats", options)
     found = Statistics.open(tmp_path / "a.mgstats")
-    seen = [i for i in range(FRAMES) if i // MINIBATCH % EVERY == 0]
-    assert found.crossed_frames == len(seen) == 40
+    places = [divmod(i, MINIBATCH) for i in range(FRAMES)]
+    seen = [i for i, (n, p) in enumerate(places) if n < EARLY or (n % EVERY == 0 and p % EVERY_FRAME == 0)]
+    assert found.crossed_frames == len(seen) == 76
+    assert found.cross_rows("garment/relu2") == 76 * 36 and found.cross_rows("garment/image") == 0
     model, rows = TappedModel(taps_bundle()), {}
     for index in seen:
         model.run(images[index])
@@ -37,8 +42,25 @@ def test_they_are_the_products_of_the_minibatches_that_are_watched(tmp_path):
     again = tmp_path / "b.mgstats"
     collect(taps_bundle(), ArrayFile(tmp_path / "frames.npy"), again, OPTIONS)
     twice = found + Statistics.open(again)
-    assert twice.crossed_frames == 80
+    assert twice.crossed_frames == 152
     np.testing.assert_allclose(twice.cross_moments("garment/relu2", "digit/relu2"), 2 * (x.T @ y), rtol=1e-5)
+
+
+def test_a_sample_of_positions_has_the_same_moments_for_all_taps_of_as_many(tmp_path):
+    np.save(tmp_path / "frames.npy", frames(512, seed=4))
+    collect(taps_bundle(), ArrayFile(tmp_path / "frames.npy"), tmp_path / "a.mgstats", CollectOptions())
+    found = Statistics.open(tmp_path / "a.mgstats")
+    rows, model, values = found.cross_rows("garment/relu2"), TappedModel(taps_bundle()), []
+    assert rows == 512 * cross_moments.POSITIONS
+    for image in frames(512, seed=4):
+        model.run(image)
+        values.append([model.arrays[f"{n}/relu2"].reshape(-1, 8).copy() for n in ("garment", "digit")])
+    x, y = np.array(values, np.float64).swapaxes(0, 1).reshape(2, -1, 8)
+    whole = x.T @ y / len(x)
+    assert np.abs(found.cross_moments("garment/relu2", "digit/relu2") / rows - whole).max() < 0.02 * np.abs(whole).max()
+    # Of the same positions in both: what two networks share there is in the products.
+    shuffled = x.T @ np.random.default_rng(0).permutation(y) / len(x)
+    assert np.abs(shuffled - whole).max() > 0.1 * np.abs(whole).max()
 
 
 def test_sums_of_too_few_frames_are_not_written(tmp_path):

@@ -1,5 +1,6 @@
 """What every camera has to do, over all adapters; hardware is skipped with the reason where it is absent."""
 
+import contextlib
 import itertools
 import os
 import sys
@@ -11,10 +12,12 @@ import pytest
 from PIL import Image
 
 from multigraft.devices.array_file import ArrayFile
-from multigraft.devices.camera import Camera
+from multigraft.devices.camera import Camera, ShotCamera
 from multigraft.devices.fake_camera import FakeCamera
 from multigraft.devices.fake_link import FakeFirmware, FakeLink
+from multigraft.devices.fake_picamera2 import BUFFERS, FakePicamera2
 from multigraft.devices.image_folder import ImageFolder
+from multigraft.devices.pi_camera import PiCamera
 from multigraft.devices.serial_camera import SerialCamera
 from multigraft.devices.sources import open_source
 from multigraft.devices.v4l2_camera import V4l2Camera
@@ -96,6 +99,10 @@ def v4l2(tmp_path):
     return V4l2Camera(device)
 
 
+def fake_pi(tmp_path):
+    return PiCamera(24, 30, driver=FakePicamera2)
+
+
 def pi_camera(tmp_path):
     if not os.environ.get("MULTIGRAFT_TEST_PICAMERA"):
         pytest.skip("hardware: set MULTIGRAFT_TEST_PICAMERA=1 on a Raspberry Pi with a camera")
@@ -103,7 +110,7 @@ def pi_camera(tmp_path):
 
 
 FILES = (folder, npy, npz, grey_npy, video, fake)
-ALL = (*FILES, endless_fake, serial_fake, serial_grey, v4l2, pi_camera)
+ALL = (*FILES, endless_fake, serial_fake, serial_grey, v4l2, fake_pi, pi_camera)
 
 
 @pytest.mark.parametrize("make", ALL)
@@ -290,3 +297,80 @@ def test_a_board_without_a_camera_and_a_silent_one_say_so():
         pass
     with pytest.raises(DeviceError, match="is not open"):
         link.write(b"")
+
+
+@pytest.mark.parametrize("make", (fake_pi, pi_camera))
+def test_shots_show_a_frame_before_it_is_fetched(make, tmp_path):
+    with make(tmp_path) as camera, contextlib.closing(camera.shots()) as shots:
+        assert isinstance(camera, ShotCamera) and not isinstance(FakeCamera(), ShotCamera)
+        first, second = next(shots), next(shots)
+        with pytest.raises(DeviceError, match="another picture"):
+            first.frame()
+        frame = second.frame()
+        kept = frame.copy()
+        assert second.frame() is frame
+        for _ in range(2 * BUFFERS):
+            third = next(shots)
+        np.testing.assert_array_equal(frame, kept)
+    small = third.small
+    assert small.dtype == np.uint8 and small.ndim == 2 and small.flags.c_contiguous
+    assert all(n <= m and n % 2 == 0 for n, m in zip(small.shape, frame.shape, strict=False))
+    assert small.shape[0] / small.shape[1] == pytest.approx(frame.shape[0] / frame.shape[1], rel=0.1)
+
+
+def test_the_low_resolution_stream_is_the_picture_without_its_padding():
+    made = []
+
+    def driver(number):
+        made.append(FakePicamera2(number))
+        return made[-1]
+
+    with PiCamera(480, 640, driver=driver) as camera:
+        next(iter(camera))
+        assert made[0].config["lores"] is None
+        shots = camera.shots()
+        shot = next(shots)
+        assert shot.small.shape == (240, 320) and made[0].config["lores"]["stride"] == 320
+        assert made[0].copied == {"main": 1, "lores": 1}
+        luma = shot.frame()[::2, ::2] @ np.array([0.299, 0.587, 0.114])
+        np.testing.assert_allclose(shot.small, luma, atol=0.51)
+        assert made[0].copied["main"] == 2 and made[0].held == 0
+        next(shots)
+        assert made[0].held == 1
+        shots.close()
+        assert made[0].held == 0
+    with PiCamera(90, 100, driver=driver) as camera, contextlib.closing(camera.shots()) as shots:
+        shot = next(shots)
+        assert made[1].config["lores"]["stride"] == 128 and shot.small.shape == (90, 100)
+        np.testing.assert_allclose(shot.small, shot.frame() @ np.array([0.299, 0.587, 0.114]), atol=0.51)
+
+
+def test_a_driver_that_gives_another_size_is_believed():
+    class Odd(FakePicamera2):
+        def configure(self, config):
+            if config["lores"]:
+                config["lores"]["size"] = (30, 20)
+            super().configure(config)
+
+    with PiCamera(48, 64, driver=Odd) as camera, contextlib.closing(camera.shots()) as shots:
+        assert next(shots).small.shape == (20, 30)
+
+
+def test_a_camera_that_does_not_start_says_so_and_is_closed():
+    class Busy(FakePicamera2):
+        def start(self):
+            raise RuntimeError("Failed to start camera: Device or resource busy")
+
+    class Single(FakePicamera2):
+        def configure(self, config):
+            if config["lores"]:
+                raise RuntimeError("Configuration failed")
+            super().configure(config)
+
+    with pytest.raises(DeviceError, match="busy") as caught, PiCamera(driver=Busy):
+        pass
+    assert "rpicam-hello" in caught.value.remedy
+    with PiCamera(driver=Single) as camera, pytest.raises(DeviceError, match="Configuration failed"):
+        next(camera.shots())
+    with pytest.raises(DeviceError, match="not open"):
+        next(PiCamera(driver=FakePicamera2).shots())

@@ -11,7 +11,7 @@ from multigraft.converters.graft.stitch import MAX_ERROR, moments, stitches
 from multigraft.converters.network import Network
 from multigraft.converters.taps import MAX_CROSS_SUMS, stitch_pairs
 from multigraft.similarity import SimilaritySums
-from multigraft.statistics import CROSSED, Minibatch, Statistics, Subject, Tap, TappedNetwork
+from multigraft.statistics import CROSSED, ROWS, Minibatch, Statistics, Subject, Tap, TappedNetwork
 from multigraft.tally import Terms
 from tests.converters.graft.networks import frames, perturbed, residual_network
 
@@ -39,6 +39,7 @@ def field() -> Statistics:
     pairs = stitch_pairs(NETWORKS, True)
     terms, held = Terms(len(IMAGES)), values_of(NETWORKS)
     for name in {name for pair in pairs for name in pair}:
+        terms.counts[f"{ROWS}{name}"] = np.array(len(held[name]), np.int64)
         terms.sums[f"first/{name}"], terms.sums[f"second/{name}"] = held[name].sum(axis=0), held[name].T @ held[name]
     for a, b in pairs:
         terms.sums[f"cross/{a}|{b}"] = held[a].T @ held[b]
