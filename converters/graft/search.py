@@ -187,24 +187,20 @@ def joins_of(
         yield join(d, t, "refit", "relative")
     if line.related or (equal and wanted):
         return
-    pairs = [
-        (d, t)
-        for t in target.cut_points
-        if (d := _partner(donor, t, similarity, wanted)) is not None
-        and not any(t == e[1] or t.node_index < e[1].node_index for e in equal)
-    ]
-    for d, t in pairs:
-        if wanted and t != _best_target(target, wanted, similarity):
+    behind_equal = equal[-1][1].node_index if equal else -1
+    for t in (t for t in target.cut_points if t.node_index > behind_equal):
+        partner = _partner(donor, t, similarity, wanted)
+        if partner is None or (wanted and t != _best_target(target, wanted, similarity)):
             continue
-        if d.shape == t.shape:
-            yield join(d, t, "refit", "independent")
-            if d.shape[1:] == () or not is_small:
+        if partner.shape == t.shape:
+            yield join(partner, t, "refit", "independent")
+            if partner.shape[1:] == () or not is_small:
                 continue
-            yield join(d, t, "adapter3", "independent")
+            yield join(partner, t, "adapter3", "independent")
         else:
-            yield join(d, t, "adapter1", "independent")
-            if is_small and is_joinable(d.shape, t.shape, 3):
-                yield join(d, t, "adapter3", "independent")
+            yield join(partner, t, "adapter1", "independent")
+            if is_small and is_joinable(partner.shape, t.shape, 3):
+                yield join(partner, t, "adapter3", "independent")
 
 
 def _partner(donor: Network, target: CutPoint, similarity: Similarity, wanted: CutPoint | None) -> CutPoint | None:
