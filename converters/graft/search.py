@@ -24,6 +24,9 @@ SMALL_MACS = 50_000_000
 """Networks up to this size are searched at every cut point with every method; in larger ones the deepest cut point that
 keeps the agreement asked for is looked for by halving, with fewer methods."""
 
+MAX_HALVINGS = 4
+"""Of 31 cut points at most one is then left untried; evaluating one takes minutes of a large network."""
+
 TIE = 0.01
 HOPELESS = 0.5
 """After two cut points in a row whose best agreement is below this, deeper ones are not tried."""
@@ -123,6 +126,7 @@ class _Depths:
     def __init__(self, points: int, every: bool) -> None:
         self._points, self._every = points, every
         self._low, self._high = 0, points
+        self._left = MAX_HALVINGS
         self._hopeless = 0
 
     def __iter__(self) -> Iterator[int]:
@@ -131,7 +135,8 @@ class _Depths:
                 yield self._low
                 self._low += 1
             return
-        while self._low < self._high:
+        while self._low < self._high and self._left:
+            self._left -= 1
             yield self._middle
 
     @property
@@ -140,7 +145,7 @@ class _Depths:
 
     def total(self, joins: int) -> int:
         """Grafts that there will be about."""
-        return joins if self._every else self._points.bit_length() * -(-joins // self._points)
+        return joins if self._every else min(MAX_HALVINGS, self._points.bit_length()) * -(-joins // self._points)
 
     def judge(self, is_hopeful: bool, keeps: bool) -> None:
         """What came out at the number given last."""
