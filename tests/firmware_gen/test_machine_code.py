@@ -81,6 +81,19 @@ def mobile() -> bytes:
     return b.model(["in"], [x])
 
 
+def dense_layers() -> bytes:
+    """Dense layers of one row and of several, of inputs and outputs that are no multiples of anything."""
+    b = Builder(9)
+    b.add(activation("in", (1, 37), 0.03, -7))
+    b.add(activation("rows", (3, 38), 0.03, 5))
+    outputs = [b.dense("wide", "in", 21), b.dense("per_channel", "in", 8, scale=0.05, per_channel=True)]
+    outputs.append(b.dense("even", outputs[0], 6, scale=0.003, zero_point=-100))
+    outputs.append(b.dense("one", outputs[2], 1))
+    outputs.append(b.dense("steep", outputs[1], 4, scale=0.0001))
+    outputs.append(b.dense("several", "rows", 5))
+    return b.model(["in", "rows"], outputs)
+
+
 def small_operators() -> bytes:
     """Additions of every form, products, pools and means, of channels that fill no vector."""
     b = Builder(6)
@@ -139,6 +152,11 @@ def test_helium_is_in_images_of_cores_that_have_it_only(tmp_path: Path) -> None:
 
 def test_small_operators_are_bit_exact_in_vector_instructions(tmp_path: Path) -> None:
     assert wrong_cases(small_operators(), "mps3-an547", 40, tmp_path) == []
+
+
+@pytest.mark.parametrize("board", [*VECTOR_BOARDS, "mps2-an385"])
+def test_dense_layers_are_bit_exact(board: str, tmp_path: Path) -> None:
+    assert wrong_cases(dense_layers(), board, 200, tmp_path) == []
 
 
 @pytest.mark.parametrize("board", VECTOR_BOARDS)

@@ -27,7 +27,7 @@ from tests.firmware_gen.batch import models_in, opened, wanted_answers
 from tests.firmware_gen.host import SANITIZERS, compile_host, run_host, stimuli
 from tests.firmware_gen.mlperf_shapes import SHAPES
 from tests.firmware_gen.models import real_valued, remembering, residual, streamed
-from tests.firmware_gen.test_machine_code import mobile, small_operators, zoo
+from tests.firmware_gen.test_machine_code import dense_layers, mobile, small_operators, zoo
 
 FOLDER = "MULTIGRAFT_BENCH_MODELS"
 BORDER = 64
@@ -38,6 +38,7 @@ NETWORKS = {
     "every shape": zoo,
     "in place": mobile,
     "small operators": small_operators,
+    "dense": dense_layers,
     "variables": remembering,
     "real": real_valued,
 }
