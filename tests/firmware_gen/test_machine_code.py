@@ -89,6 +89,8 @@ def dense_layers() -> bytes:
     outputs = [b.dense("wide", "in", 21), b.dense("per_channel", "in", 8, scale=0.05, per_channel=True)]
     outputs.append(b.dense("even", outputs[0], 6, scale=0.003, zero_point=-100))
     outputs.append(b.dense("one", outputs[2], 1))
+    outputs.append(b.dense("fused", outputs[0], 7, zero_point=-128, fused="RELU"))
+    outputs.append(b.dense("fused_fours", "in", 12, zero_point=-128, fused="RELU", per_channel=True))
     outputs.append(b.dense("steep", outputs[1], 4, scale=0.0001))
     outputs.append(b.dense("several", "rows", 5))
     return b.model(["in", "rows"], outputs)
