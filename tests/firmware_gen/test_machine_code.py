@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from multigraft.devices.golden import verify_target
 from multigraft.devices.serial_link import SerialLink
 from multigraft.devices.target import Target
 from multigraft.files import sha256_of
-from multigraft.firmware_gen import generate
+from multigraft.firmware_gen import emission, generate, generator
 from multigraft.firmware_gen.boards import BOARDS
 from multigraft.firmware_gen.cores import CORES
 from multigraft.firmware_gen.folder import build_folder, write_folder
@@ -26,6 +27,7 @@ from multigraft.firmware_gen.reference import golden_vectors
 from multigraft.firmware_gen.toolchain import APT_PACKAGES
 from tests.firmware_gen import batch
 from tests.firmware_gen.batch import BOARD_OF_CORE, wrong_cases
+from tests.firmware_gen.borders import apart
 from tests.firmware_gen.host import reference
 from tests.firmware_gen.models import Builder, activation, ints, real_valued, residual, streamed
 
@@ -169,6 +171,24 @@ def test_depthwise_layers_in_place_are_bit_exact_in_vector_instructions(board: s
 @pytest.mark.parametrize("board", VECTOR_BOARDS)
 def test_streamed_convolutions_are_bit_exact_in_vector_instructions(board: str, tmp_path: Path) -> None:
     assert wrong_cases(streamed(), board, 40, tmp_path) == []
+
+
+@pytest.mark.parametrize("make", [zoo, mobile, small_operators, dense_layers])
+@pytest.mark.parametrize("board", VECTOR_BOARDS)
+def test_no_vector_kernel_writes_beside_its_buffers(
+    board: str, make: Callable[[], bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Sanitizers see the portable C only; here every buffer has borders, which are looked at after each inference."""
+    monkeypatch.setattr(generator, "plan", apart)
+    assert wrong_cases(make(), board, 8, tmp_path, bordered=True) == []
+
+
+def test_a_byte_written_beside_a_buffer_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(generator, "plan", apart)
+    library, last = emission.library, "    block(column, stream, pairs, to, NULL, padded / 4);\n"
+    assert last in library("conv_dsp.h")
+    monkeypatch.setattr(emission, "library", lambda n: library(n).replace(last, f"{last}    out[channels] = 1;\n"))
+    assert wrong_cases(dense_layers(), "mps2-an386", 2, tmp_path, bordered=True) == [0, 1]
 
 
 @pytest.mark.parametrize("board", ["mps2-an385", "mps2-an386"])
