@@ -61,6 +61,12 @@ class ProjectFolder:
         except (KeyError, TypeError, ValueError) as error:
             raise UsageError(f"{path / DESCRIPTION} is damaged ({error})", "generate the project again") from error
 
+    @property
+    def make(self) -> str:
+        """The command that builds it."""
+        # In a sentence "make -C ." would end as "make -C ..".
+        return "make" if self.path == Path() else f"make -C {self.path}"
+
     def image(self, suffix: str = ".elf") -> Path:
         """The built image.
 
@@ -69,7 +75,7 @@ class ProjectFolder:
         """
         image = self.path / (IMAGE + suffix)
         if not image.is_file():
-            raise UsageError(f"{image} does not exist", f"build it with: make -C {self.path}")
+            raise UsageError(f"{image} does not exist", f"build it with: {self.make}")
         return image
 
     def golden(self) -> tuple[dict[str, npt.NDArray[Any]], dict[str, npt.NDArray[Any]]]:

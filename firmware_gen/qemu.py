@@ -80,7 +80,10 @@ class EmulatedBoard:
         assert board.qemu is not None
         if image is not None and not Path(image).is_file():
             raise UsageError(f"{image} does not exist", "build it with: make -C the project's folder")
+        # A killed parent runs no __exit__, and QEMU would go on for ever.
+        guard = ("setpriv", "--pdeathsig", "TERM") if shutil.which("setpriv") else ()
         self._command = [
+            *guard,
             executable,
             *("-M", board.qemu.machine),
             *board.qemu.options,

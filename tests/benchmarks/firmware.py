@@ -15,6 +15,7 @@ from tempfile import TemporaryDirectory
 
 from multigraft.bundle import Bundle
 from multigraft.cli.table import print_table
+from multigraft.errors import ConversionError, UsageError
 from multigraft.files import sha256_of
 from multigraft.firmware_gen.boards import BOARDS, Board
 from multigraft.firmware_gen.cores import CORES
@@ -52,6 +53,17 @@ def measure(source: bytes | Bundle, name: str, board: Board) -> Measured:
         build_folder(Path(folder), "PROTOCOL=bench")
         image = Path(folder) / "build/bench/firmware.elf"
         return Measured(name, project, count_instructions(board, image), image_sizes(board, image).flash)
+
+
+def measure_all(sources: dict[str, bytes | Bundle], board: Board) -> list[Measured]:
+    """Those that fit the board; of the others the reason is printed."""
+    measured = []
+    for name, source in sources.items():
+        try:
+            measured.append(measure(source, name, board))
+        except (ConversionError, UsageError) as error:
+            print(f"{name} on {board.name}: {error}")
+    return measured
 
 
 def print_measured(measured: list[Measured], board: Board, layers: bool = False) -> None:
@@ -99,7 +111,7 @@ def show(folder: Path) -> None:
     if given:
         sources = _sources([*map(str, given), "shapes"])
         for board in (BOARDS[BOARD], BOARDS[BOARD_OF_CORE["M55"]]):
-            print_measured([measure(source, name, board) for name, source in sources.items()], board, layers=True)
+            print_measured(measure_all(sources, board), board, layers=True)
         show_exactness(sources, [*BOARD_OF_CORE.values(), SMALLEST], 500)
     else:
         from tests.benchmarks.demo_bundle import built
@@ -119,7 +131,7 @@ def main() -> None:
     options = parser.parse_args()
     sources = _sources(options.models)
     for board in map(BOARDS.__getitem__, options.board or [BOARD]):
-        print_measured([measure(source, name, board) for name, source in sources.items()], board, options.layers)
+        print_measured(measure_all(sources, board), board, options.layers)
 
 
 if __name__ == "__main__":

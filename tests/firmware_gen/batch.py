@@ -25,6 +25,7 @@ from multigraft.firmware_gen.folder import build_folder, write_folder
 from multigraft.firmware_gen.instruction_check import check_instructions
 from multigraft.firmware_gen.project import Project
 from multigraft.firmware_gen.qemu import EmulatedBoard
+from tests.firmware_gen.borders import borders
 from tests.firmware_gen.host import interpreter, reference
 from tests.firmware_gen.mlperf_shapes import SHAPES
 
@@ -78,7 +79,7 @@ def wanted_answers(source: bytes | Bundle, project: Project, inputs: list[np.nda
     return [np.stack(row) for row in rows]
 
 
-def wrong_cases(source: bytes | Bundle, board_name: str, cases: int, folder: Path) -> list[int]:
+def wrong_cases(source: bytes | Bundle, board_name: str, cases: int, folder: Path, bordered: bool = False) -> list[int]:
     """Numbers of the inputs whose answers differ in any bit; the image may hold only instructions of its core.
 
     Args:
@@ -86,12 +87,17 @@ def wrong_cases(source: bytes | Bundle, board_name: str, cases: int, folder: Pat
         board_name: An emulated board.
         cases: How many inputs.
         folder: Where the project is written and built.
+        bordered: It is planned by :func:`tests.firmware_gen.borders.apart`; a byte written between its buffers makes a
+            case wrong, too.
     """
     serial = importlib.import_module("serial")
     board = BOARDS[board_name]
     project = generate(source, core=CORES[board.core])
     write_folder(project, board, sha256_of(source if isinstance(source, bytes) else source.model), folder)
     shutil.copy(_APP, folder / "target")
+    if bordered:
+        text = f"#define BORDERS {borders(project)}\n#define FIRST_INPUT {project.inputs[0].offset}\n"
+        (folder / "target/borders.h").write_text(text)
     build_folder(folder, "PROTOCOL=batch")
     image = folder / "build/batch/firmware.elf"
     assert check_instructions(project.core, image) == []

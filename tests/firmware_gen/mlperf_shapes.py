@@ -7,9 +7,6 @@ those of the trained networks before pruning. What exact pruning takes away depe
 
 from __future__ import annotations
 
-from dataclasses import replace
-
-from multigraft.graph import Op
 from tests.firmware_gen.models import Builder, activation, ints
 
 _MOBILENET = (
@@ -43,9 +40,7 @@ def autoencoder(features: int = 640, hidden: int = 128, code: int = 8) -> bytes:
     b = Builder(640)
     x = b.add(activation("features", (1, features), 0.4, 90))
     for number, units in enumerate((*[hidden] * 4, code, *[hidden] * 4)):
-        x = b.dense(f"dense_{number}", x, units, scale=0.2, zero_point=-128)
-        made: Op = b.ops[-1]
-        b.ops[-1] = replace(made, options={**made.options, "fused_activation_function": "RELU"})
+        x = b.dense(f"dense_{number}", x, units, scale=0.2, zero_point=-128, fused="RELU")
     b.dense("restored", x, features, scale=0.35, zero_point=84)
     return b.model(["features"], ["restored"])
 

@@ -1,6 +1,9 @@
-"""A device whose model runs into a fault starts again and says where it happened."""
+"""A device whose model runs into a fault starts again and says where it happened; what the emulator makes of worse."""
 
 import subprocess
+import sys
+import time
+from pathlib import Path
 
 import pytest
 
@@ -54,3 +57,28 @@ def test_an_image_that_does_not_run_is_told_from_a_broken_cable(tmp_path):
     ):
         emulated.resume()
         Target(link).memory()
+
+
+KILLED = """
+import sys, time
+from multigraft.firmware_gen.boards import BOARDS
+from multigraft.firmware_gen.qemu import EmulatedBoard
+with EmulatedBoard(BOARDS["mps2-an386"], sys.argv[1]) as emulated:
+    print(emulated._process.pid, flush=True)
+    time.sleep(60)
+"""
+
+
+@needs_tools
+def test_qemu_ends_with_a_command_that_is_killed(tmp_path):
+    image = tiny_model.build(BOARDS["mps2-an386"], tmp_path) / "build/frames/firmware.elf"
+    with subprocess.Popen([sys.executable, "-c", KILLED, str(image)], stdout=subprocess.PIPE, text=True) as command:
+        stat = Path("/proc") / command.stdout.readline().strip() / "stat"
+        assert stat.exists()
+        command.kill()
+    for _ in range(100):
+        # Nobody may be there to wait for it: then a dead process stays in the table.
+        if not stat.exists() or stat.read_text().rpartition(") ")[2].startswith("Z"):
+            return
+        time.sleep(0.1)
+    pytest.fail("QEMU is still running")

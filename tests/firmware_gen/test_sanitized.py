@@ -8,7 +8,7 @@ with further models and bundles.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -18,19 +18,18 @@ import pytest
 from multigraft.bundle import Bundle
 from multigraft.firmware_gen import generate, generator
 from multigraft.firmware_gen.cores import CORES
-from multigraft.firmware_gen.planner import Buffer, Plan
 from multigraft.firmware_gen.program import load
 from multigraft.firmware_gen.project import Project
 from multigraft.firmware_gen.reference import golden_vectors
 from tests.firmware_gen import test_operators
 from tests.firmware_gen.batch import models_in, opened, wanted_answers
+from tests.firmware_gen.borders import apart, borders
 from tests.firmware_gen.host import SANITIZERS, compile_host, run_host, stimuli
 from tests.firmware_gen.mlperf_shapes import SHAPES
 from tests.firmware_gen.models import real_valued, remembering, residual, streamed
-from tests.firmware_gen.test_machine_code import mobile, small_operators, zoo
+from tests.firmware_gen.test_machine_code import dense_layers, mobile, small_operators, zoo
 
 FOLDER = "MULTIGRAFT_BENCH_MODELS"
-BORDER = 64
 CASES = 40
 NETWORKS = {
     "residual": residual,
@@ -38,6 +37,7 @@ NETWORKS = {
     "every shape": zoo,
     "in place": mobile,
     "small operators": small_operators,
+    "dense": dense_layers,
     "variables": remembering,
     "real": real_valued,
 }
@@ -47,24 +47,9 @@ GIVEN = {
 MODELS: dict[str, Callable[[], bytes | Bundle]] = {**test_operators.MODELS, **NETWORKS, **(GIVEN and SHAPES | GIVEN)}
 
 
-def apart(buffers: Sequence[Buffer], *rest: object) -> Plan:
-    """Every buffer alone, with a border on both sides."""
-    offsets, end = {}, BORDER
-    for buffer in buffers:
-        offsets[buffer.name] = end
-        end += -(-buffer.size // 8) * 8 + BORDER
-    return Plan(offsets, end, end)
-
-
 def forbidden(project: Project) -> list[str]:
-    """Compiler flags that name what lies between the buffers of :func:`apart`."""
-    gaps, end = [], 0
-    for name, offset in sorted(project.plan.offsets.items(), key=lambda item: item[1]):
-        gaps.append((end, offset - end))
-        end = offset + project.lifetimes[name][0]
-    gaps.append((end, project.plan.size - end))
-    rows = ",".join(f"{{{start},{size}}}" for start, size in gaps)
-    return [f"-DFORBIDDEN={rows}", f"-DFIRST_INPUT={project.inputs[0].offset}"]
+    """Compiler flags that name what lies between the buffers."""
+    return [f"-DFORBIDDEN={borders(project)}", f"-DFIRST_INPUT={project.inputs[0].offset}"]
 
 
 @pytest.fixture(autouse=True)
