@@ -16,6 +16,7 @@ from typing import Any, Literal
 import numpy as np
 
 from multigraft.bundle import Bundle
+from multigraft.calibration.blas_check import check_products
 from multigraft.calibration.kept_frames import KeptFrames
 from multigraft.calibration.sampler import MEMORY_BYTES, MINIBATCH, Sampler
 from multigraft.calibration.selection import FrameSelector, SelectionRule
@@ -31,6 +32,7 @@ from multigraft.devices.v4l2_camera import V4l2Camera
 from multigraft.errors import UsageError
 from multigraft.preprocessing import Frame
 from multigraft.runtime.backends import BackendName
+from multigraft.runtime.memory import give_back_memory
 from multigraft.statistics import MINIMUM_FRAMES, Statistics
 
 STORE_SUFFIX = ".collecting"
@@ -46,6 +48,9 @@ EXPORT_EVERY = 64
 
 EXPORT_LEVEL = 1
 """Of zlib, for the file while collecting: frames wait. The last one is compressed well."""
+
+LARGE_BYTES = 4 << 20
+"""Of a model: from here on what a minibatch has freed is worth giving back before it is stored."""
 
 EVENT_EVERY_S = 1.0
 
@@ -177,9 +182,10 @@ def collect(
     Raises:
         BundleError: It is no taps bundle.
         UsageError: Another collector is at it, or the store belongs to something else.
-        DeviceError: The camera does not answer, or the disk is full.
+        DeviceError: The camera does not answer, the disk is full, or numpy multiplies wrongly.
         InputError: A frame cannot be used, or the store is damaged.
     """
+    check_products()
     model = TappedModel(bundle, options.threads, options.backend)
     sampler = Sampler(model, options.minibatch, options.memory_bytes, options.features, options.site)
     store_path = output.with_name(output.name + STORE_SUFFIX)
@@ -188,14 +194,14 @@ def collect(
         for left in output.parent.glob(f".{output.name}.*"):
             # A file that was being written when its process was killed.
             left.unlink()
-        run = _Run(store, sampler, camera, output, options, report, clock, thermal or Thermal())
+        run = _Run(store, sampler, camera, output, options, report, clock, thermal or Thermal(), len(bundle.model))
         return run.until(stop)
 
 
 class _Run:
     def __init__(
         self, store: Store, sampler: Sampler, camera: Camera, output: Path, options: CollectOptions, report: Report,
-        clock: Callable[[], float], thermal: Thermal,
+        clock: Callable[[], float], thermal: Thermal, model_bytes: int,
     ) -> None:  # fmt: skip
         self._store, self._sampler, self._camera, self._output = store, sampler, camera, output
         self._options, self._report, self._clock, self._thermal = options, report, clock, thermal
@@ -212,6 +218,7 @@ class _Run:
                 options.keep_days * 86400, store.kept.values(),
             )  # fmt: skip
         sampler.number = store.statistics.overall.minibatches
+        self._is_large = model_bytes > LARGE_BYTES
         self._used = 0
         self._read = self._start
         self._precision = self._measured_precision()
@@ -268,6 +275,8 @@ class _Run:
         day = datetime.datetime.fromtimestamp(self._clock(), datetime.UTC).strftime("%Y-%m-%d")
         cursor = Cursor(self._camera.name, self._read, self._selector.state, self._active_s)
         changes = self._kept.changes if self._kept is not None else ((), ())
+        if self._is_large:
+            give_back_memory()
         self._store.append(minibatch, (self._options.site, day), cursor, *changes)
         if self._kept is not None:
             self._kept.confirm()

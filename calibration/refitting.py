@@ -23,6 +23,7 @@ import numpy.typing as npt
 
 from multigraft.agreement import agreement
 from multigraft.bundle import Bundle
+from multigraft.calibration.blas_check import check_products
 from multigraft.calibration.collector import LIVE
 from multigraft.calibration.database import SUFFIXES, Database
 from multigraft.calibration.plan_model import PlanModel
@@ -120,9 +121,10 @@ def refit_on_device(
     Raises:
         BundleError: It is no refit bundle.
         UsageError: Another process is at it, or the store belongs to another plan, source or options.
-        DeviceError: The camera does not answer, or the disk is full.
+        DeviceError: The camera does not answer, the disk is full, or numpy multiplies wrongly.
         InputError: A frame cannot be used, there are too few, or the store is damaged.
     """
+    check_products()
     model = PlanModel(bundle, options.threads, options.backend)
     path = output.with_name(output.name + STORE_SUFFIX)
     facts = {

@@ -19,6 +19,9 @@ BITS = 62
 LIMIT = 2.0**61
 """Terms and sums have to be smaller than this."""
 
+_LARGE = 1 << 12
+"""Sums of an array from which on it is added by itself: what that needs beside it stays small."""
+
 _MASK = np.int64((1 << BITS) - 1)
 _HALF = np.int64(1 << (BITS - 1))
 _MOST = np.int64(1 << 61)
@@ -121,25 +124,31 @@ class ExactSums:
 def add_all(sums: Mapping[str, ExactSums], terms: Mapping[str, npt.NDArray[Any]]) -> dict[str, ExactSums]:
     """``sums`` with one term added to each sum named in ``terms``; names that are new start at 0.
 
-    As :meth:`ExactSums.add` for each name, at the cost of one. ``sums`` is not changed.
+    As :meth:`ExactSums.add` for each name; small arrays together cost as much as one. ``sums`` is not changed.
 
     Raises:
         UsageError: A shape differs.
         InputError: As :meth:`ExactSums.add`.
     """
     found = dict(sums)
-    if not terms:
-        return found
     held = {name: sums.get(name) or ExactSums(np.shape(values)) for name, values in terms.items()}
     for name, values in terms.items():
         if np.shape(values) != held[name].shape:
             raise UsageError(f"{name} has two shapes", "merge runs of the same networks")
-    whole = ExactSums((sum(s._low.size for s in held.values()),))
-    whole._high = np.concatenate([s._high.reshape(-1) for s in held.values()])
-    whole._low = np.concatenate([s._low.reshape(-1) for s in held.values()])
-    whole.add(np.concatenate([np.reshape(np.asarray(v, np.float64), -1) for v in terms.values()]))
+    small = [name for name, old in held.items() if old._low.size < _LARGE]
+    for name in held.keys() - set(small):
+        found[name] = new = ExactSums.__new__(ExactSums)
+        new._high, new._low = held[name]._high, held[name]._low
+        new.add(terms[name])
+    if not small:
+        return found
+    whole = ExactSums((sum(held[name]._low.size for name in small),))
+    whole._high = np.concatenate([held[name]._high.reshape(-1) for name in small])
+    whole._low = np.concatenate([held[name]._low.reshape(-1) for name in small])
+    whole.add(np.concatenate([np.reshape(np.asarray(terms[name], np.float64), -1) for name in small]))
     start = 0
-    for name, old in held.items():
+    for name in small:
+        old = held[name]
         end = start + old._low.size
         new = found[name] = ExactSums.__new__(ExactSums)
         new._high, new._low = whole._high[start:end].reshape(old.shape), whole._low[start:end].reshape(old.shape)

@@ -178,9 +178,8 @@ _PROBES = {
     "the same, with the networks run once": (
         "import numpy\n"
         "from multigraft.bundle import Bundle\n"
-        "from multigraft.runtime.backends import TfliteModel\n"
-        "model = TfliteModel(Bundle.open(taps).model)\n"
-        "held = [model.subgraph(name) for name in model.signatures]"
+        "from multigraft.runtime.engine import Engine\n"
+        "held = Engine(Bundle.open(taps), self_test=False)"
     ),
     "multigraft calibrate collect": (
         "from multigraft.cli.main import main\nmain(['calibrate', 'collect', taps, '--source', source, '-o', output])"

@@ -5,7 +5,8 @@
 #   tests/calibration/arm64_round.sh FOLDER TAPS.graft FRAMES.npy [OTHER_FRAMES.npy...]
 #
 # FOLDER is made if it is not there and kept, so that the next run starts at once. Nothing is installed: Debian's
-# packages are unpacked without running their scripts, and the wheels beside them.
+# packages are unpacked without running their scripts, and the wheels beside them. The processor is that of a Raspberry
+# Pi 4: what QEMU emulates by default has SVE, for which this numpy's OpenBLAS multiplies wrongly.
 set -euo pipefail
 repository=$(cd "$(dirname "$0")/../.." && pwd)
 mkdir -p "$1" && folder=$(cd "$1" && pwd)
@@ -25,7 +26,7 @@ rm -rf "$folder/site/multigraft" && cp -r "$repository/core" "$folder/site/multi
 for part in devices runtime calibration; do cp -r "$repository/$part" "$folder/site/multigraft/$part"; done
 
 multigraft() {
-    qemu-aarch64-static -L "$folder/root" -E PYTHONPATH="$folder/site" -E PYTHONHOME="$folder/root/usr" \
+    qemu-aarch64-static -cpu cortex-a72 -L "$folder/root" -E PYTHONPATH="$folder/site" -E PYTHONHOME="$folder/root/usr" \
         "$folder/root/usr/bin/python3.11" -m multigraft.cli.main "$@"
 }
 
@@ -35,9 +36,9 @@ for frames in "$@"; do
     number=$((number + 1))
     output="$folder/site-$number.mgstats"
     rm -f "$output"*
-    # Half, then the rest: the second command resumes.
-    multigraft calibrate collect "$taps" --source "$frames" --frames 128 -o "$output"
-    multigraft calibrate collect "$taps" --source "$frames" -o "$output"
+    # A part, then the rest: the second command resumes. Small minibatches, so that ranges between taps are in the file.
+    multigraft calibrate collect "$taps" --source "$frames" --minibatch 16 --frames 128 -o "$output"
+    multigraft calibrate collect "$taps" --source "$frames" --minibatch 16 -o "$output"
     outputs+=("$output")
 done
 multigraft calibrate combine "${outputs[@]}" -o "$folder/fleet.mgstats"
