@@ -128,11 +128,22 @@ class Network:
 
     @functools.cached_property
     def shapes(self) -> dict[str, tuple[int, ...]]:
-        """Shape of every float tensor for one frame, without the batch dimension, measured by running once."""
+        """Shape of every tensor for one frame, without the batch dimension, measured by running once.
+
+        Where positions are merged into the first dimension, as around a Gemm over positions, that dimension is kept.
+        """
+        return {name: shape[1:] if shape[:1] == (1,) else shape for name, shape in self._whole_shapes.items()}
+
+    def has_frames(self, name: str) -> bool:
+        """Whether a tensor's first dimension is the batch alone."""
+        return self._whole_shapes.get(name, ())[:1] == (1,)
+
+    @functools.cached_property
+    def _whole_shapes(self) -> dict[str, tuple[int, ...]]:
         names = [o for n in self.nodes for o in n.output if o]
         zero = np.zeros((1, *self.input_shape), np.float32)
-        values = dict(zip(names, self._session(tuple(names)).run(names, {self.input: zero}), strict=True))
-        return {self.input: self.input_shape} | {k: tuple(v.shape[1:]) for k, v in values.items()}
+        values = self._session(tuple(names)).run(names, {self.input: zero})
+        return {self.input: zero.shape} | {k: tuple(v.shape) for k, v in zip(names, values, strict=True)}
 
     @property
     def opset(self) -> int:
@@ -244,22 +255,43 @@ def model_of(graph: onnx.GraphProto, opset: int) -> onnx.ModelProto:
 
 
 def batched(model: onnx.ModelProto) -> onnx.ModelProto:
-    """A copy whose batch dimension is symbolic, with constant reshapes that follow it."""
+    """A copy whose batch dimension is symbolic, with constant reshapes that follow it; one frame where it cannot be."""
+    fixed = onnx.ModelProto()
+    fixed.CopyFrom(model)
+    for value in fixed.graph.input:
+        if value.type.tensor_type.shape.dim:
+            value.type.tensor_type.shape.dim[0].dim_value = 1
+    del fixed.graph.value_info[:]
     copy = onnx.ModelProto()
-    copy.CopyFrom(model)
+    copy.CopyFrom(fixed)
     graph = copy.graph
     constants = {i.name: i for i in graph.initializer}
     for value in [*graph.input, *graph.output]:
         if value.name not in constants and value.type.tensor_type.shape.dim:
             value.type.tensor_type.shape.dim[0].dim_param = BATCH
-    del graph.value_info[:]
-    reshapes = {n.input[1] for n in graph.node if n.op_type == "Reshape" and n.input[1] in constants}
-    for name in reshapes:
-        shape = numpy_helper.to_array(constants[name]).copy()
-        if shape.size and shape[0] == 1:
-            shape[0] = 0
-            constants[name].CopyFrom(numpy_helper.from_array(shape, name))
+    shapes = _inferred_shapes(fixed)
+    for node in graph.node:
+        if node.op_type == "Reshape" and node.input[1] in constants and node.input[0] not in constants:
+            # A first dimension of the batch, or of the batch times positions: what is left when the others are known.
+            shape = shapes.get(node.output[0]) or ()
+            if shape and all(shape):
+                node.input[1] = f"{node.output[0]}/shape"
+                graph.initializer.append(numpy_helper.from_array(np.array([-1, *shape[1:]], np.int64), node.input[1]))
+    try:
+        onnx.shape_inference.infer_shapes(copy, strict_mode=True)
+    except Exception:
+        return fixed
     return copy
+
+
+def _inferred_shapes(model: onnx.ModelProto) -> dict[str, tuple[int, ...]]:
+    """Shapes of the tensors of nodes; 0 stands for what is not known."""
+    try:
+        found = onnx.shape_inference.infer_shapes(model, data_prop=True).graph
+    except Exception:
+        return {}
+    values = [*found.value_info, *found.output]
+    return {v.name: tuple(d.dim_value for d in v.type.tensor_type.shape.dim) for v in values}
 
 
 def attributes(node: onnx.NodeProto) -> dict[str, object]:
@@ -316,5 +348,5 @@ def _cut_points(network: Network) -> Iterable[CutPoint]:
         if not after or name in network.outputs or any(c.op_type in ACTIVATIONS for c in after):
             continue
         shape = network.shapes.get(name)
-        if shape:
+        if shape and network.has_frames(name):
             candidate = CutPoint(name, shape, index, weights, macs)

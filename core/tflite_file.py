@@ -53,7 +53,7 @@ def read(source: bytes | str | os.PathLike[str]) -> Model:
     except InputError as error:
         raise InputError(f"{where} {error.problem}", error.remedy) from error
     except (struct.error, IndexError, ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
-        raise InputError(f"{where} is truncated or damaged ({type(error).__name__})", "copy it again") from error
+        raise InputError(f"{where} is truncated or damaged", "copy it again") from error
 
 
 def write(model: Model) -> bytes:

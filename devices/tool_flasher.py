@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+import sysconfig
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -144,7 +145,7 @@ class ToolFlasher:
         commands = self.commands(job)
         if not job.image.is_file():
             raise InputError(f"{job.image} does not exist", "build it first")
-        executable = shutil.which(self._tool.executable)
+        executable = _find(self._tool.executable)
         if executable is None:
             raise MissingDependencyError(f"{self.name} is not installed", self._tool.install)
         steps = self._tool.steps(job)
@@ -174,6 +175,11 @@ class ToolFlasher:
         if code != 0 or (step.must_say and not re.search(step.must_say, said)):
             last = said.strip().splitlines()[-1] if said.strip() else "it said nothing"
             raise DeviceError(f"{self.name} failed while {step.doing} ({last[:200]})", "flash it again")
+
+
+def _find(tool: str) -> str | None:
+    """On the PATH, or beside this Python: a virtual environment need not be activated."""
+    return shutil.which(tool) or shutil.which(tool, path=sysconfig.get_path("scripts"))
 
 
 def _pieces(process: subprocess.Popen[bytes]) -> Iterator[str]:

@@ -44,10 +44,10 @@ class AppTensor:
 
     @property
     def bytes(self) -> int:
-        return _BYTES[self._code] * prod(self.shape)
+        return _BYTES[self.code] * prod(self.shape)
 
     @property
-    def _code(self) -> protocol.DataType:
+    def code(self) -> protocol.DataType:
         try:
             return protocol.DataType[self.dtype.upper()]
         except KeyError:
@@ -61,7 +61,7 @@ class AppTensor:
         shape = ", ".join(f"{d}u" for d in self.shape) or "0"
         return (
             f"{{{_c_text(self.name)}, {self.bytes}u, {_c_float(self.scale)}, {self.zero_point}, "
-            f"{self._code.value}u, {len(self.shape)}u, {{{shape}}}}}"
+            f"{self.code.value}u, {len(self.shape)}u, {{{shape}}}}}"
         )
 
 
@@ -112,12 +112,13 @@ def app_config(model: AppModel) -> str:
         "APP_OUTPUTS": f"{len(model.outputs)}u",
         "APP_TASKS": f"{len(model.tasks)}u",
         "APP_INPUT_BYTES": f"{sum(tensor.bytes for tensor in model.inputs)}u",
+        "APP_INPUT_DTYPE": f"{model.inputs[0].code.value}u",
+        "APP_OUTPUT_ELEMENTS": f"{prod(model.outputs[0].shape)}u",
         "APP_ARENA_BYTES": f"{model.arena_bytes}u",
         "APP_MODEL_NAME": _c_text(model.name),
     }
     lines = [f"#define {name} {value}" for name, value in values.items()]
-    xor = ["#ifndef APP_MLPERF_XOR", "#define APP_MLPERF_XOR 0u", "#endif"]
-    return "\n".join(["#ifndef APP_CONFIG_H", "#define APP_CONFIG_H", *lines, *xor, "#endif", ""])
+    return "\n".join(["#ifndef APP_CONFIG_H", "#define APP_CONFIG_H", *lines, "#endif", ""])
 
 
 def app_model(model: AppModel) -> str:

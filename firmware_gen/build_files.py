@@ -25,6 +25,8 @@ HEADERS = ("app.h", "frames.h", "port.h", "start.h")
 BOOT_BYTES = 1024 * 1024
 BOOT_SOURCES = ("boot.c", "slots.c", "frames.c", "memory.c", "start_common.c")
 PROTOCOLS = ("frames", "mlperf", "bench")
+MLPERF_MODELS = ("ad01", "ic01", "kws01", "vww01")
+"""What the MLPerf Tiny runner calls its networks; it chooses data and script by the name the image reports."""
 
 
 def target_sources(board: Board) -> tuple[str, ...]:
@@ -200,23 +202,26 @@ def makefile(board: Board) -> str:
     core = CORES[board.core]
     include = "-Isrc -Itarget" + ("" if core.architecture == "arm" else " -isystem target/freestanding")
     sources = " ".join(f"target/{name}" for name in (*target_sources(board), "app_model.c"))
+    networks = f"{', '.join(MLPERF_MODELS[:-1])} or {MLPERF_MODELS[-1]}"
     boot_all, boot_rules = _boot_rules(board) if board.slots else ("", "")
-    return f"""# {board.title}. make builds the image that multigraft monitor talks to; make PROTOCOL=mlperf the one
-# for the MLPerf Tiny runner (with MLPERF_INPUT=uint8 if it sends unsigned pixels); make library builds libmodel.a;
+    return f"""# {board.title}. make builds the image that multigraft monitor talks to; make MLPERF_MODEL=NAME the one
+# for the MLPerf Tiny runner, NAME being {networks}; make library builds libmodel.a;
 # PROFILE=1 measures every step of the model.
 CROSS    ?= {toolchain_of(core).prefix}
 CC       := $(CROSS)gcc
-PROTOCOL ?= frames
+PROTOCOL ?= $(if $(MLPERF_MODEL),mlperf,frames)
 OPT      ?= -O2
-MLPERF_INPUT ?= int8
+ifneq ($(filter-out {" ".join(MLPERF_MODELS)},$(MLPERF_MODEL)),)
+$(error MLPERF_MODEL is {networks}, not $(MLPERF_MODEL))
+endif
 
 CORE    := {_flags(board)}
 CFLAGS  := -std=c11 $(OPT) -g -ffunction-sections -fdata-sections -fno-common {WARNINGS} \\
 \t$(if $(PROFILE),-DMODEL_PROFILE,-DMODEL_STEP_LABELS)
 INCLUDE := {include}
-DEFINES := $(if $(filter mlperf-uint8,$(PROTOCOL)-$(MLPERF_INPUT)),-DAPP_MLPERF_XOR=128u)
+DEFINES := $(if $(MLPERF_MODEL),-DAPP_MLPERF_NAME='"$(MLPERF_MODEL)"' -DAPP_MLPERF_$(MLPERF_MODEL))
 BUILD   := build$(if $(PROFILE),/profile)
-OUT     := $(BUILD)/$(PROTOCOL)$(if $(DEFINES),-$(MLPERF_INPUT))
+OUT     := $(BUILD)/$(PROTOCOL)$(if $(MLPERF_MODEL),-$(MLPERF_MODEL))
 
 MODEL   := $(patsubst %.c,$(BUILD)/model/%.o,$(wildcard src/*.c))
 TARGET  := $(patsubst %.c,$(OUT)/%.o,{sources} target/app_$(PROTOCOL).c)
@@ -281,6 +286,7 @@ set(CMAKE_TRY_COMPILE_TARGET_TYPE STATIC_LIBRARY)
 set(CMAKE_C_COMPILER {toolchain_of(core).prefix}gcc)
 project(firmware C)
 set(PROTOCOL frames CACHE STRING "frames, mlperf or bench")
+set(MLPERF_MODEL "" CACHE STRING "for mlperf: {", ".join(MLPERF_MODELS[:-1])} or {MLPERF_MODELS[-1]}")
 set(CORE {_flags(board)})
 file(GLOB MODEL src/*.c)
 add_library(model STATIC ${{MODEL}})
@@ -288,6 +294,9 @@ target_include_directories(model PUBLIC {include})
 target_compile_options(model PUBLIC ${{CORE}} -std=c11 -O2 -g -ffunction-sections -fdata-sections -fno-common
     {WARNINGS})
 add_executable(firmware.elf {sources} target/app_${{PROTOCOL}}.c)
+if(MLPERF_MODEL)
+    target_compile_definitions(firmware.elf PRIVATE APP_MLPERF_NAME="${{MLPERF_MODEL}}" APP_MLPERF_${{MLPERF_MODEL}})
+endif()
 set_source_files_properties(target/memory.c PROPERTIES
     COMPILE_OPTIONS "-fno-builtin;-fno-tree-loop-distribute-patterns")
 target_link_options(firmware.elf PRIVATE ${{CORE}} -nostdlib -nostartfiles -static -Wl,--gc-sections

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from multigraft.firmware_gen.cores import CoreFeatures
 from multigraft.firmware_gen.dsp_convolution import dsp_convolution
 from multigraft.firmware_gen.geometry import Window
-from multigraft.firmware_gen.kernel import Kernel, Lowered, Overlap
+from multigraft.firmware_gen.kernel import Array, Kernel, Lowered, Overlap
 from multigraft.firmware_gen.linear import Layer, affine_bytes, exact_bytes
 from multigraft.firmware_gen.mve_convolution import mve_convolution
 from multigraft.firmware_gen.text import digest, window_literal
@@ -35,7 +37,7 @@ def convolution_kernel(layer: Layer, over: Window, core: CoreFeatures, ring: int
         # Rows do not matter to it, and one long row leaves no odd pixel per row.
         over = Window(1, over.pixels(), over.in_c, 1, over.pixels(), over.out_c, 1, 1)
     fast = mve_convolution(layer, over, ring) if core.mve else dsp_convolution(layer, over, ring) if core.dsp else None
-    low = fast or _portable(layer, over, ring)
+    low = fast or _portable(layer, over, core, ring)
     name = f"conv_{digest(low.body)}"
     text = (
         f"MG_KERNEL void {name}(const int8_t *in, int8_t *out, const void *constants, void *scratch,"
@@ -51,17 +53,23 @@ def convolution_kernel(layer: Layer, over: Window, core: CoreFeatures, ring: int
     )  # fmt: skip
 
 
-def _portable(layer: Layer, over: Window, ring: int | None) -> Lowered:
+def _portable(layer: Layer, over: Window, core: CoreFeatures, ring: int | None) -> Lowered:
+    """Plain C. Two pixels at a time share each weight that is read, where there are registers for their sums."""
     shape = window_literal(over, layer.input_zero_point, ring)
-    scratch_bytes = -(-over.taps // 4) * 4
+    together = 1 if over.pixels() == 1 or core.registers < 13 else 2
     affine = layer.affine()
-    if affine is not None:
-        body = (
-            f"mg_conv({shape}, in, out, constants, scratch, first, last, {affine[0].shift}, {layer.low}, {layer.high});"
-        )
-        return Lowered(body, affine_bytes(affine) + layer.weights.tobytes(), scratch_bytes, ("conv.h",))
+    scales = exact_bytes(layer) if affine is None else affine_bytes(affine)
+    exact, number = (1, layer.rescalings[0].zero_point) if affine is None else (0, affine[0].shift)
     body = (
-        f"mg_conv_exact({shape}, in, out, constants, scratch, first, last,"
-        f" {layer.rescalings[0].zero_point}, {layer.low}, {layer.high});"
+        f"mg_conv({shape}, in, out, constants, scratch, first, last, {together}, {exact}, {number}, {layer.low},"
+        f" {layer.high});"
     )
-    return Lowered(body, exact_bytes(layer) + layer.weights.tobytes(), scratch_bytes, ("conv.h",))
+    constant = scales + _interleaved(layer.weights, 128 if together == 1 else 0)
+    return Lowered(body, constant, -(-together * over.taps // 4) * 4, ("conv.h",), together)
+
+
+def _interleaved(weights: Array, added: int) -> bytes:
+    """Tap by tap the weights of four channels side by side, something added to them; further channels one by one."""
+    fours = len(weights) // 4 * 4
+    blocks = weights[:fours].reshape(-1, 4, weights.shape[1]).transpose(0, 2, 1).astype(np.int16) + added
+    return blocks.astype(np.uint8).tobytes() + weights[fours:].tobytes()

@@ -16,6 +16,7 @@ class CoreFeatures:
         dsp: It has the Armv7E-M DSP instructions (SMLAD, SXTB16, SMLAL).
         mve: It has Helium (Armv8.1-M MVE) with integer lanes.
         fpu: It has single precision floating point in hardware.
+        registers: Registers that arithmetic may use freely.
     """
 
     name: str
@@ -24,9 +25,10 @@ class CoreFeatures:
     dsp: bool = False
     mve: bool = False
     fpu: bool = False
+    registers: int = 13
 
 
-M0PLUS = CoreFeatures("Cortex-M0+", "arm", ("-mthumb", "-mcpu=cortex-m0plus", "-mfloat-abi=soft"))
+M0PLUS = CoreFeatures("Cortex-M0+", "arm", ("-mthumb", "-mcpu=cortex-m0plus", "-mfloat-abi=soft"), registers=8)
 M3 = CoreFeatures("Cortex-M3", "arm", ("-mthumb", "-mcpu=cortex-m3", "-mfloat-abi=soft"))
 M4 = CoreFeatures(
     "Cortex-M4", "arm", ("-mthumb", "-mcpu=cortex-m4", "-mfpu=fpv4-sp-d16", "-mfloat-abi=hard"), dsp=True, fpu=True
@@ -40,7 +42,7 @@ M33 = CoreFeatures(
 M55 = CoreFeatures(
     "Cortex-M55", "arm", ("-mthumb", "-mcpu=cortex-m55", "-mfloat-abi=hard"), dsp=True, mve=True, fpu=True
 )
-RV32IMC = CoreFeatures("RV32IMC", "riscv", ("-march=rv32imc", "-mabi=ilp32"))
+RV32IMC = CoreFeatures("RV32IMC", "riscv", ("-march=rv32imc", "-mabi=ilp32"), registers=28)
 
 CORES: dict[str, CoreFeatures] = {
     "m0plus": M0PLUS,

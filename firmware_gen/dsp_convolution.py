@@ -44,13 +44,27 @@ def dsp_convolution(layer: Layer, over: Window, ring: int | None = None) -> Lowe
     constant = _stream(weights, layer, affine)
     padded = len(weights)
     variant = f"affine_{affine[0].shift - 32}" if affine is not None else "exact"
+    if over.pixels() == 1 and over.pointwise:
+        return _single(layer, over, variant, pairs, constant)
     body = (
         f"mg_conv_dsp({window_literal(over, layer.input_zero_point, ring)}, in, out, constants, scratch, first, last,"
         f" {pairs}, {layer.low}, {layer.high}, mg_block_{variant});"
     )
     spare = 0 if padded == over.out_c else 2 * padded
-    blocks = {f"mg_block_{variant}": block_function(variant)}
+    block = f"mg_block_{variant}"
+    blocks = {block: block_function(block, variant, 2)}
     return Lowered(body, constant, 8 * pairs + spare, ("conv_dsp.h",), 2, blocks)
+
+
+def _single(layer: Layer, over: Window, variant: str, pairs: int, constant: bytes) -> Lowered:
+    """One pixel of inputs, as a dense layer of one row has: no second one to share weights with, or memory for it."""
+    block = f"mg_block_one_{variant}"
+    body = (
+        f"(void)first, (void)last;\n    mg_dense_dsp({over.in_c}, {over.out_c}, in, out, constants, scratch, {pairs},"
+        f" {layer.low}, {layer.high}, {block});"
+    )
+    spare = 0 if over.out_c % _CHANNELS == 0 else -(-over.out_c // _CHANNELS) * _CHANNELS
+    return Lowered(body, constant, 4 * pairs + spare, ("conv_dsp.h",), 1, {block: block_function(block, variant, 1)})
 
 
 def tap_order(over: Window) -> Array:

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from multigraft import files
 from multigraft.errors import ConversionError, InputError, UsageError
 from multigraft.firmware_gen.app_files import app_model_of
-from multigraft.firmware_gen.boards import Board, board_named
+from multigraft.firmware_gen.boards import Board, Uart, board_named
 from multigraft.firmware_gen.build_files import project_files
 from multigraft.firmware_gen.cores import CORES
 from multigraft.firmware_gen.glue_files import how_to
@@ -61,6 +61,12 @@ class ProjectFolder:
         except (KeyError, TypeError, ValueError) as error:
             raise UsageError(f"{path / DESCRIPTION} is damaged ({error})", "generate the project again") from error
 
+    @property
+    def make(self) -> str:
+        """The command that builds it."""
+        # In a sentence "make -C ." would end as "make -C ..".
+        return "make" if self.path == Path() else f"make -C {self.path}"
+
     def image(self, suffix: str = ".elf") -> Path:
         """The built image.
 
@@ -69,7 +75,7 @@ class ProjectFolder:
         """
         image = self.path / (IMAGE + suffix)
         if not image.is_file():
-            raise UsageError(f"{image} does not exist", f"build it with: make -C {self.path}")
+            raise UsageError(f"{image} does not exist", f"build it with: {self.make}")
         return image
 
     def golden(self) -> tuple[dict[str, npt.NDArray[Any]], dict[str, npt.NDArray[Any]]]:
@@ -151,18 +157,30 @@ def build_folder(path: Path, *variables: str) -> None:
     raise ConversionError(f"{path} does not build: {done.stderr.strip()[-500:]}", "generate it again")
 
 
+_ON_THE_PORT = """    multigraft firmware verify . --port PORT
+    multigraft monitor --port PORT      # live answers, cycles, memory; per step after make PROFILE=1
+"""
+
+
+def _serial(uart: Uart) -> str:
+    where = f" ({uart.pins})" if uart.pins else ""
+    return f"The serial port{where} runs at {uart.baud} baud, 8N1. CMake builds the same: `cmake -B build-cmake`."
+
+
 def _readme(project: Project, board: Board) -> str:
     flash = (
         f"    multigraft flash . --port PORT      # {board.flashing.method}\n" if board.flashing and board.uart else ""
     )
-    verify = "    multigraft firmware verify . --qemu\n" if board.qemu else ""
+    verify = "    multigraft firmware verify . --qemu # golden vectors, bit for bit\n" if board.qemu else ""
     tasks = "".join(f"- bit {bit}: {task.name}\n" for bit, task in enumerate(project.tasks))
     make = "make" if board.uart else "make library"
     use = "" if board.uart else f"\n{how_to(board)}"
+    serial = f"\n{_serial(board.uart)}\n" if board.uart else ""
     return (
         f"# {project.name} for {board.title}\n\n"
         f"    {make}\n{flash}{verify}"
-        + ("    multigraft monitor --port PORT\n" if board.uart else "")
-        + f"\n`src/model.h` is the model's interface, `model_run(task_mask)` its one function. Tasks:\n\n{tasks}{use}\n"
+        + (_ON_THE_PORT if board.uart and board.flashing else "")
+        + f"{serial}\n`src/model.h` is the model's interface, `model_run(task_mask)` its one function. Tasks:\n\n"
+        f"{tasks}{use}\n"
         f"The arena takes {project.arena_bytes} bytes of RAM, constants {project.constant_bytes} of flash.\n"
     )

@@ -14,7 +14,7 @@ from multigraft.firmware_gen.operators import OPERATORS
 from multigraft.firmware_gen.placed import Placed
 from multigraft.firmware_gen.planner import Buffer, Plan, Sharing, plan
 from multigraft.firmware_gen.program import Node, Program, Step, load
-from multigraft.firmware_gen.project import Port, Project, ProjectRegion, ProjectTask, Pruned, StepReport
+from multigraft.firmware_gen.project import Port, Project, ProjectRegion, ProjectTask, StepReport, Work
 from multigraft.firmware_gen.pruning import prune
 from multigraft.firmware_gen.regions import Space, spread
 from multigraft.firmware_gen.streaming import stream
@@ -55,7 +55,6 @@ def generate(
     check(program)
     whole = fold_padding(program)
     program = prune(whole)
-    pruned = Pruned(*(before - after for before, after in zip(_work(whole), _work(program), strict=True)))
     variable_bytes = sum(v.nbytes for v in program.variables.values())
     spaces = [replace(s, size=s.size - (0 if k else variable_bytes)) for k, s in enumerate(spaces)]
     steps = [_placed(step, core) for step in program.steps]
@@ -69,7 +68,8 @@ def generate(
     kept = {places.get(t.name, t.name) for t in program.outputs}
     steps = stream(steps, kept, core, lambda some: _plan(program, some, places).size)
     arena = _final_plan(program, steps, places, spaces)
-    project = replace(_project(program, steps, places, arena, core, spaces), pruned=pruned)
+    project = _project(program, steps, places, arena, core, spaces)
+    project = replace(project, given=_work(whole), left=_work(program))
     _check_budgets(project, ram_bytes, flash_bytes)
     return project
 
@@ -245,11 +245,10 @@ def _macs(node: Node) -> int:
     return op_macs(Graph("", (), (), (node.op,), tensors), node.op)
 
 
-def _work(program: Program) -> tuple[int, int]:
-    """MACs of all tasks and bytes of all weights and biases."""
+def _work(program: Program) -> Work:
     nodes = [step.node for step in program.steps]
     constants = {t.name: t.stored_bytes for n in nodes for t in n.inputs if t is not None and t.data is not None}
-    return sum(map(_macs, nodes)), sum(constants.values())
+    return Work(sum(map(_macs, nodes)), sum(constants.values()))
 
 
 def _check_budgets(project: Project, ram_bytes: int | None, flash_bytes: int | None) -> None:

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from multigraft.firmware_gen.geometry import Window, window
 from multigraft.firmware_gen.linear import Layer, dense_layer, linear_layer
+from multigraft.firmware_gen.operators import OPERATORS
 from multigraft.firmware_gen.program import Node, Program
 from multigraft.graph import Tensor
 
@@ -19,7 +20,7 @@ Array = npt.NDArray[Any]
 Interval = tuple[Array, Array]
 """Least and greatest stored value per channel (last axis), int64."""
 
-KEEP_CHANNELS = ("AVERAGE_POOL_2D", "MAX_POOL_2D")
+KEEP_CHANNELS = ("AVERAGE_POOL_2D", "MAX_POOL_2D", "MEAN")
 """Operators whose channels are functions of the same input channel and keep a constant channel constant."""
 
 
@@ -47,11 +48,20 @@ def _bounds(node: Node, output: Tensor, found: dict[str, Interval]) -> Interval:
         return _linear(node, low, high)
     if node.name == "FULLY_CONNECTED" and len(low) == node.input(1).shape[1]:
         return _linear(node, low, high)
+    if node.name == "MEAN":
+        return _mean(node, low, high)
     if node.name in KEEP_CHANNELS and node.op.options.get("fused_activation_function", "NONE") == "NONE":
         return low, high
     if node.name == "RESHAPE" and same_channels(node):
         return low, high
     return _anything(output)
+
+
+def _mean(node: Node, low: Array, high: Array) -> Interval:
+    """The mean over height and width grows with every input."""
+    shape = node.input(0).shape
+    ends = [OPERATORS["MEAN"].reference(node, [np.broadcast_to(end, shape)]).reshape(-1) for end in (low, high)]
+    return ends[0].astype(np.int64), ends[1].astype(np.int64)
 
 
 def same_channels(node: Node) -> bool:

@@ -120,10 +120,12 @@ def activation_range(activation: object, scale: float, zero_point: int) -> tuple
         return zero_point + int(np.copysign(np.floor(abs(ratio) + 0.5), ratio))
 
     low, high = -128, 127
-    if activation in ("RELU", "RELU6"):
+    if activation in ("RELU", "RELU6", "RELU_0_TO_1"):
         low = max(low, stored(0.0))
     if activation == "RELU6":
         high = min(high, stored(6.0))
+    if activation == "RELU_0_TO_1":
+        high = min(high, stored(1.0))
     if activation == "RELU_N1_TO_1":
         low, high = max(low, stored(-1.0)), min(high, stored(1.0))
     return low, high

@@ -88,23 +88,62 @@ def plan(buffers: Sequence[Buffer], sharings: Iterable[Sharing] = (), nodes: int
     behind = [s for s in sharings if s.distance is not None]
     best: Plan | None = None
     proven = 1 << 62
-    for groups, complete in groupings(buffers, sharings, budget):
-        if not complete:
+    distances, savings = distances_of(sharings), savings_of(buffers, behind)
+    # One thing less in place can be better; that is asked of climbs, as the search may spend all nodes on one choice.
+    ahead = 1 + sum(s.distance is None for s in sharings) if nodes > MOST_NODES else 1
+    for choice in _climbed(groupings(buffers, sharings, budget), distances, savings, bound, ahead):
+        if choice is None:
             proven = bound
             break
-        placement = Placement(groups, distances_of(sharings), savings_of(buffers, behind))
-        start = placement.climb(bound)
-        if best is not None and placement.height(start) > best.size:
+        placement = choice.placement
+        if best is not None and choice.height > best.size:
             found, least = placement.search(None, bound, best.size - placement.granule, budget)
         else:
-            found, least = placement.search(start, bound, 0, budget)
+            found, least = placement.search(choice.start, bound, 0, budget)
         proven = min(proven, least)
         if found is not None and (best is None or placement.height(found) < best.size):
-            best = Plan(by_member(groups, found), placement.height(found), bound)
+            best = Plan(by_member(placement.groups, found), placement.height(found), bound)
         if best is not None and best.size == bound:
             return best
     assert best is not None
     return Plan(best.offsets, best.size, min(max(proven, bound), best.size))
+
+
+@dataclass(frozen=True)
+class _Choice:
+    """A grouping, and where its hill climb ends."""
+
+    placement: Placement
+    start: list[int]
+    height: int
+
+
+def _climbed(
+    choices: Iterable[tuple[list[list[Member]], bool]],
+    distances: Mapping[tuple[str, str], int],
+    savings: Mapping[int, int],
+    bound: int,
+    ahead: int,
+) -> Iterator[_Choice | None]:
+    """The choices of :func:`groupings`, the lowest of the first ``ahead`` in front; None ends an unfinished list."""
+
+    def climbed() -> Iterator[_Choice | None]:
+        for groups, complete in choices:
+            if not complete:
+                yield None
+                return
+            placement = Placement(groups, distances, savings)
+            start = placement.climb(bound)
+            yield _Choice(placement, start, placement.height(start))
+
+    every = climbed()
+    first: list[_Choice | None] = []
+    for choice in every:
+        first.append(choice)
+        if choice is None or choice.height == bound or len(first) == ahead:
+            break
+    yield from sorted(first, key=lambda choice: 1 << 62 if choice is None else choice.height)
+    yield from every
 
 
 def check(buffers: Sequence[Buffer], sharings: Sequence[Sharing]) -> None:

@@ -53,8 +53,8 @@ class ProjectRegion:
 
 
 @dataclass(frozen=True)
-class Pruned:
-    """What exact pruning took away from the model."""
+class Work:
+    """Multiply-accumulates of all tasks together, and bytes of all weights and biases."""
 
     macs: int = 0
     weights_bytes: int = 0
@@ -88,6 +88,8 @@ class Project:
         constant_bytes: Weights and tables in flash.
         regions: Memories the arena lies in, only those that are used.
         variable_bytes: RAM of what is kept between inferences, beside the arena.
+        given: Of the model as it came.
+        left: Of the model that is generated, after exact pruning.
     """
 
     name: str
@@ -102,7 +104,8 @@ class Project:
     constant_bytes: int = 0
     regions: tuple[ProjectRegion, ...] = ()
     variable_bytes: int = 0
-    pruned: Pruned = Pruned()
+    given: Work = Work()
+    left: Work = Work()
 
     @property
     def arena_bytes(self) -> int:

@@ -14,7 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from multigraft.errors import ConversionError, MissingDependencyError, UsageError
+from multigraft.errors import ConversionError, DeviceError, MissingDependencyError, UsageError
 from multigraft.firmware_gen.boards import Board
 from multigraft.firmware_gen.slots import slot_contents
 
@@ -58,6 +58,9 @@ def slot_options(boot: Path, flash: Path) -> tuple[str, ...]:
     return ("-bios", str(boot), "-drive", f"if=pflash,unit=1,format=raw,file={flash}")
 
 
+_FATAL = re.compile(r"qemu: (?:fatal: )?([^\r\n]+)")
+
+
 class EmulatedBoard:
     """A running QEMU, from entering to leaving a ``with`` block.
 
@@ -77,7 +80,10 @@ class EmulatedBoard:
         assert board.qemu is not None
         if image is not None and not Path(image).is_file():
             raise UsageError(f"{image} does not exist", "build it with: make -C the project's folder")
+        # A killed parent runs no __exit__, and QEMU would go on for ever.
+        guard = ("setpriv", "--pdeathsig", "TERM") if shutil.which("setpriv") else ()
         self._command = [
+            *guard,
             executable,
             *("-M", board.qemu.machine),
             *board.qemu.options,
@@ -137,12 +143,18 @@ class EmulatedBoard:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """End QEMU in order, so that plugins write what they counted."""
+        """End QEMU in order, so that plugins write what they counted.
+
+        Raises:
+            ConversionError: A device error came of QEMU having ended by itself, as it does where firmware locks up.
+        """
         if self._flash is not None:
             self._flash.cleanup()
         process, self._process = self._process, None
         if process is None:
             return
+        crashed = isinstance(error, DeviceError) and _ended(process)
+        said = process.stdout.read() if crashed and process.stdout is not None else ""
         if process.poll() is None:
             process.terminate()
             with contextlib.suppress(subprocess.TimeoutExpired):
@@ -154,3 +166,14 @@ class EmulatedBoard:
             if stream is not None:
                 with contextlib.suppress(OSError):
                     stream.close()
+        if crashed:
+            fatal = _FATAL.search(said)
+            reason = fatal[1].strip() if fatal else f"code {process.returncode}"
+            raise ConversionError(f"the image does not run, QEMU ended ({reason})", "build it again")
+
+
+def _ended(process: subprocess.Popen[str]) -> bool:
+    """Whether it ended by itself; a port may be gone a moment earlier than what held it."""
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        return process.wait(timeout=0.5) != -signal.SIGKILL
+    return False

@@ -21,8 +21,9 @@ def report_of(project: Project, board: str) -> dict[str, Any]:
     ``ram_bytes`` is the arena: inputs, outputs, everything between, and scratch. ``ram_bound_bytes`` is what no plan
     can do without; the plan is optimal where both are equal. Over several regions both hold for the first of them,
     the others taking what they can, plus what lies in the others. ``constant_bytes`` is the weights' and tables'
-    share of flash. ``flash_bytes`` is the whole image, None before it is built; ``instructions`` are added by who
-    counts them.
+    share of flash. ``macs`` and ``weights_bytes`` (biases included) are of what is generated; before exact pruning they
+    were what the fields ``..._before_pruning`` say. ``flash_bytes`` is the whole image, None before it is built;
+    ``instructions`` are added by who counts them.
     """
     shares = (project.plan.size, *project.plan.elsewhere)
     taken = [k for k, share in enumerate(shares) if share]
@@ -36,8 +37,10 @@ def report_of(project: Project, board: str) -> dict[str, Any]:
         "regions": [{"name": r.name, "bytes": r.size, "capacity_bytes": r.capacity} for r in project.regions],
         "constant_bytes": project.constant_bytes,
         "flash_bytes": None,
-        "pruned_macs": project.pruned.macs,
-        "pruned_weights_bytes": project.pruned.weights_bytes,
+        "macs": project.left.macs,
+        "weights_bytes": project.left.weights_bytes,
+        "macs_before_pruning": project.given.macs,
+        "weights_bytes_before_pruning": project.given.weights_bytes,
         "tasks": [t.name for t in project.tasks],
         "buffers": [
             {
@@ -73,7 +76,7 @@ def read_report(folder: Path) -> dict[str, Any]:
     path = folder / REPORT
     try:
         report: dict[str, Any] = json.loads(path.read_text("utf-8"))
-        if not {"model", "ram_bytes", "regions", "buffers", "steps"} <= set(report):
+        if not {"model", "ram_bytes", "regions", "buffers", "steps", "macs_before_pruning"} <= set(report):
             raise ValueError("fields are missing")
     except OSError as error:
         raise InputError(f"{path} does not exist", "name a folder that `multigraft firmware` wrote") from error
@@ -93,10 +96,7 @@ def report_text(report: Mapping[str, Any]) -> str:
         *(f"  of it in {r['name']:<8} {r['bytes']:>10} of {r['capacity_bytes']}" for r in regions if len(regions) > 1),
         f"constants in flash {report['constant_bytes']:>10} bytes",
     ]
-    if report.get("pruned_macs"):
-        macs = sum(s["macs"] for s in report["steps"])
-        share = f"{report['pruned_macs']} of {macs + report['pruned_macs']} MACs"
-        lines.append(f"pruned, same bits  {report['pruned_weights_bytes']:>10} bytes of weights and {share}")
+    lines += [_pruned(report, "weights", "weights_bytes", "bytes"), _pruned(report, "multiply-adds", "macs", "MACs")]
     if report.get("flash_bytes") is not None:
         lines.append(f"image in flash     {report['flash_bytes']:>10} bytes: code, constants and initial data")
     counted = "instructions" in report
@@ -119,6 +119,12 @@ def report_text(report: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def _pruned(report: Mapping[str, Any], title: str, field: str, unit: str) -> str:
+    before, after = report[f"{field}_before_pruning"], report[field]
+    note = f", {before} before exact pruning" if after < before else ", nothing to prune"
+    return f"{title:<18} {after:>10} {unit}{note}"
+
+
 def draw_report(report: Mapping[str, Any], target: Path) -> None:
     """The RAM map as a picture: steps to the right, bytes upwards.
 
@@ -134,17 +140,25 @@ def draw_report(report: Mapping[str, Any], target: Path) -> None:
         ) from error
     count = len(report["steps"])
     regions = report["regions"]
-    figure = Figure(figsize=(max(6.0, 0.5 * count), 4 * len(regions) + 1), layout="constrained")
+    figure = Figure(figsize=(max(6.0, 0.6 * count), 5 * len(regions) + 2), layout="constrained")
     plots = figure.subplots(len(regions), squeeze=False)[:, 0]
     plot_of = {region["name"]: axes for region, axes in zip(regions, plots, strict=True)}
+    size_of = {region["name"]: region["bytes"] for region in regions}
     for number, b in enumerate(report["buffers"]):
         left, right = max(b["first_step"], -1), min(b["last_step"], count)
         plot_of[b["region"]].bar(
             left - 0.5, b["bytes"], width=right - left + 1, bottom=b["offset"], align="edge", alpha=0.7,
             color=f"C{number % 10}", edgecolor="black", linewidth=0.5,
         )  # fmt: skip
+        # Thin bars have no room for a name.
+        if b["bytes"] >= 0.04 * size_of[b["region"]]:
+            short = b["name"].rstrip("/").rpartition("/")[2][: 8 * (right - left + 1)]
+            middle = ((left + right) / 2, b["offset"] + b["bytes"] / 2)
+            plot_of[b["region"]].text(*middle, f"{short}\n{b['bytes']}", ha="center", va="center", fontsize=6)
     for region, axes in zip(regions, plots, strict=True):
         axes.set(xlabel="step", ylabel="bytes", title=f"{report['model']}: {region['bytes']} bytes of {region['name']}")
+        labels = [f"{number} {step['operator']}" for number, step in enumerate(report["steps"])]
+        axes.set_xticks(range(count), labels, rotation=90, fontsize=7)
     try:
         figure.savefig(target)
     except ValueError as error:

@@ -6,7 +6,6 @@ import functools
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from multigraft.converters.graft.adapter import is_joinable
 from multigraft.converters.graft.candidate import Candidate, Evidence, Join, Method, evaluate
@@ -22,9 +21,12 @@ Similarity = Callable[[str, str], float]
 Progress = Callable[[str, int, int], None]
 
 SMALL_MACS = 50_000_000
-"""Networks up to this size are searched at every cut point with every method; larger ones at :data:`LARGE_POINTS`."""
+"""Networks up to this size are searched at every cut point with every method; in larger ones the deepest cut point that
+keeps the agreement asked for is looked for by halving, with fewer methods."""
 
-LARGE_POINTS = 4
+MAX_HALVINGS = 4
+"""Of 31 cut points at most one is then left untried; evaluating one takes minutes of a large network."""
+
 TIE = 0.01
 HOPELESS = 0.5
 """After two cut points in a row whose best agreement is below this, deeper ones are not tried."""
@@ -78,7 +80,7 @@ def candidates(
     options: SearchOptions,
     progress: Progress | None = None,
 ) -> Iterator[Candidate]:
-    """Evaluate the grafts of ``target`` onto ``donor`` from shallow to deep.
+    """Evaluate the grafts of ``target`` onto ``donor``: of small networks all, of large ones towards the budget.
 
     Raises:
         ConfigurationError: A share override names a layer that is no cut point of the donor, or nothing joins there.
@@ -91,23 +93,65 @@ def candidates(
             f"task {target.name!r} cannot share up to layer {forced!r} of {donor.name!r}: no representation of it fits",
             "choose another layer",
         )
-    hopeless = 0
     tolerance = (options.tolerances or {}).get(target.name)
-    for index, (_, group) in enumerate(itertools.groupby(joins, key=lambda j: j.target_point.name)):
+    is_small = max(donor.macs, target.macs) <= SMALL_MACS
+    groups = [list(group) for _, group in itertools.groupby(joins, key=lambda j: j.target_point.name)]
+    depths = _Depths(len(groups), every=is_small or forced is not None)
+    done = 0
+    for group in depths:
         best = bound = 0.0
-        for join in group:
+        for join in groups[group]:
             if join.relation == "relative" and bound >= options.enough:
                 continue
             if progress:
-                progress(f"graft {target.name} onto {donor.name}: {join.method}", index, len(joins))
+                progress(f"graft {target.name} onto {donor.name}: {join.method}", done, depths.total(len(joins)))
+            done += 1
             found = _evaluate(join, donor, target, evidence, options, tolerance)
             if found.agreement is not None:
                 best = max(best, found.agreement.value)
                 bound = max(bound, found.agreement.lower_bound)
             yield found
-        hopeless = hopeless + 1 if best < HOPELESS else 0
-        if hopeless == 2:
+        depths.judge(best >= HOPELESS, bound >= options.enough)
+
+
+class _Depths:
+    """Numbers of the cut points to try next, 0 the shallowest.
+
+    Args:
+        points: How many there are.
+        every: All from shallow to deep until two in a row are hopeless; else by halving: agreement falls with depth, so
+            a kept budget sends the search deeper and a missed one shallower.
+    """
+
+    def __init__(self, points: int, every: bool) -> None:
+        self._points, self._every = points, every
+        self._low, self._high = 0, points
+        self._left = MAX_HALVINGS
+        self._hopeless = 0
+
+    def __iter__(self) -> Iterator[int]:
+        if self._every:
+            while self._low < self._points and self._hopeless < 2:
+                yield self._low
+                self._low += 1
             return
+        while self._low < self._high and self._left:
+            self._left -= 1
+            yield self._middle
+
+    @property
+    def _middle(self) -> int:
+        return (self._low + self._high) // 2
+
+    def total(self, joins: int) -> int:
+        """Grafts that there will be about."""
+        return joins if self._every else min(MAX_HALVINGS, self._points.bit_length()) * -(-joins // self._points)
+
+    def judge(self, is_hopeful: bool, keeps: bool) -> None:
+        """What came out at the number given last."""
+        self._hopeless = 0 if is_hopeful else self._hopeless + 1
+        if not self._every:
+            self._low, self._high = (self._middle + 1, self._high) if keeps else (self._low, self._middle)
 
 
 def _evaluate(
@@ -143,29 +187,25 @@ def joins_of(
         yield join(*equal[-1], "exact", "relative")
     related = [p for p in line.related if p not in line.equal and (wanted is None or p[0] == wanted)]
     is_small = max(donor.macs, target.macs) <= SMALL_MACS
-    for d, t in related if is_small else _spread(related):
+    for d, t in related:
         yield join(d, t, "raw", "relative")
         yield join(d, t, "refit", "relative")
     if line.related or (equal and wanted):
         return
-    pairs = [
-        (d, t)
-        for t in target.cut_points
-        if (d := _partner(donor, t, similarity, wanted)) is not None
-        and not any(t == e[1] or t.node_index < e[1].node_index for e in equal)
-    ]
-    for d, t in pairs if is_small or wanted else _spread(pairs):
-        if wanted and t != _best_target(target, wanted, similarity):
+    behind_equal = equal[-1][1].node_index if equal else -1
+    for t in (t for t in target.cut_points if t.node_index > behind_equal):
+        partner = _partner(donor, t, similarity, wanted)
+        if partner is None or (wanted and t != _best_target(target, wanted, similarity)):
             continue
-        if d.shape == t.shape:
-            yield join(d, t, "refit", "independent")
-            if d.shape[1:] == () or not is_small:
+        if partner.shape == t.shape:
+            yield join(partner, t, "refit", "independent")
+            if partner.shape[1:] == () or not is_small:
                 continue
-            yield join(d, t, "adapter3", "independent")
+            yield join(partner, t, "adapter3", "independent")
         else:
-            yield join(d, t, "adapter1", "independent")
-            if is_small and is_joinable(d.shape, t.shape, 3):
-                yield join(d, t, "adapter3", "independent")
+            yield join(partner, t, "adapter1", "independent")
+            if is_small and is_joinable(partner.shape, t.shape, 3):
+                yield join(partner, t, "adapter3", "independent")
 
 
 def _partner(donor: Network, target: CutPoint, similarity: Similarity, wanted: CutPoint | None) -> CutPoint | None:
@@ -179,13 +219,3 @@ def _best_target(target: Network, wanted: CutPoint, similarity: Similarity) -> C
     fitting = [t for t in target.cut_points if is_joinable(wanted.shape, t.shape, 1)]
     equal = [t for t in fitting if t.shape == wanted.shape]
     return max(equal or fitting, key=lambda t: similarity(wanted.name, t.name), default=None)
-
-
-def _spread(pairs: Sequence[Any]) -> list[Any]:
-    """At most :data:`LARGE_POINTS` of the pairs, evenly over the weights that sharing saves, the deepest included."""
-    if len(pairs) <= LARGE_POINTS:
-        return list(pairs)
-    total = pairs[-1][1].weights
-    marks = [total * (k + 1) / LARGE_POINTS for k in range(LARGE_POINTS)]
-    picked = {min(range(len(pairs)), key=lambda i, m=mark: abs(pairs[i][1].weights - m)) for mark in marks}  # type: ignore[misc]
-    return [pairs[i] for i in sorted(picked | {len(pairs) - 1})]

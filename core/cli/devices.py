@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import json
 
+from multigraft.cli.table import print_table
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("what", choices=["list", "boards"], help="list: ports and what is on them; boards: the table")
@@ -17,8 +19,9 @@ def execute(options: argparse.Namespace) -> int:
     elif not rows:
         print("no serial port; plug a board in")
     else:
-        for row in rows:
-            print("  ".join(str(value) for value in row.values() if value not in (None, "")))
+        texts = [["-" if value in (None, "") else str(value) for value in row.values()] for row in rows]
+        title = "serial ports of this machine" if options.what == "list" else "boards firmware is generated for"
+        print_table(title, [name.replace("_", " ") for name in rows[0]], texts)
     return 0
 
 

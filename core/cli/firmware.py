@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from multigraft.cli import firmware_report, firmware_verify
-from multigraft.errors import UsageError
+from multigraft.errors import MultigraftError, UsageError
 
 if TYPE_CHECKING:
     from multigraft.bundle import Bundle
@@ -64,15 +64,19 @@ def _generate(options: argparse.Namespace) -> int:
     board = board_named(options.board)
     name = Path(options.what).stem
     source, content = _open(Path(options.what))
-    program = load(source, name)
-    project = generate(
-        source,
-        core=CORES[board.core],
-        name=name,
-        spaces=spaces_of(board, sum(tensor.stored_bytes for tensor in program.inputs)),
-        ram_bytes=options.ram,
-        flash_bytes=board.capacity("flash") if options.flash is None else options.flash,
-    )
+    try:
+        program = load(source, name)
+        project = generate(
+            source,
+            core=CORES[board.core],
+            name=name,
+            spaces=spaces_of(board, sum(tensor.stored_bytes for tensor in program.inputs)),
+            ram_bytes=options.ram,
+            flash_bytes=board.capacity("flash") if options.flash is None else options.flash,
+        )
+    except MultigraftError as error:
+        error.problem = f"{options.what}: {error.problem}"
+        raise
     report = report_of(project, board.name)
     write_folder(project, board, sha256_of(content), options.output, *golden_vectors(program))
     write_bytes(options.output / REPORT, json.dumps(report, indent=1).encode() + b"\n")

@@ -68,7 +68,7 @@ def _count(folder: ProjectFolder, report: dict[str, Any]) -> None:
             emulated.resume()
             target = Target(link)
             if target.info.digest != folder.digest:
-                raise UsageError(f"{image} holds another model", f"build it again with: make -C {folder.path}")
+                raise UsageError(f"{image} holds another model", f"build it again with: {folder.make}")
             for case in range(cases):
                 target.infer({name: array[case] for name, array in inputs.items()})
         runs = counter.runs()

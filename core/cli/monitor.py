@@ -65,6 +65,21 @@ def _summary(target: Target, options: argparse.Namespace) -> None:
         names = ProjectFolder.open(options.project).steps
     for number, cycles in enumerate(steps):
         print(f"  step {number:>3} {cycles:>12} cycles  {names[number] if number < len(names) else ''}")
+    if steps and options.project is not None:
+        _segments(options.project, steps)
     print(f"flash {memory.flash_used} of {memory.flash_there} bytes, RAM {memory.ram_used} of {memory.ram_there}")
     print(f"of it arena {memory.arena}; peak of the stack {memory.stack_peak}")
     print(f"started after: {reset.reason.name.lower().replace('_', ' ')}")
+
+
+def _segments(project: Path, steps: list[int]) -> None:
+    """Cycles of the steps that serve the same tasks: the trunk, and what one or some of the tasks need."""
+    from multigraft.firmware_gen.report import read_report
+
+    report = read_report(project)
+    cycles: dict[str, int] = {}
+    for step, count in zip(report["steps"], steps, strict=False):
+        whose = "all tasks" if step["tasks"] == report["tasks"] else ", ".join(step["tasks"])
+        cycles[whose] = cycles.get(whose, 0) + count
+    for whose, count in cycles.items():
+        print(f"  segment {count:>11} cycles  for {whose}")

@@ -37,43 +37,83 @@ MG_INLINE int32_t mg_dot(const int8_t *a, const int8_t *b, int32_t n)
     return sum;
 }
 
-/* Output pixels first to last - 1, written from out on. */
-MG_INLINE void mg_conv(const mg_window s, const int8_t *in, int8_t *out, const mg_affine *scales, int8_t *column,
-                       int32_t first, int32_t last, int32_t shift, int32_t low, int32_t high)
+/* Loads stay where they are: reading all weights ahead takes registers that sums need. */
+#define MG_IN_ORDER __asm__ volatile("" ::: "memory")
+
+/* Four channels of one pixel: their weights lie side by side, tap by tap. Stored with 128 added they are unsigned, which
+   Armv6-M reads in one instruction; 128 times the sum of the inputs is then taken off. */
+MG_INLINE void mg_four(const int8_t *column, const int8_t *w, int32_t taps, int32_t added, int32_t *sums)
 {
-    const int32_t taps = s.k_h * s.k_w * s.in_c;
-    const int8_t *const weights = (const int8_t *)(scales + s.out_c);
-    for (int32_t pixel = first; pixel < last; pixel++) {
-        mg_gather(s, in, pixel / s.out_w, pixel % s.out_w, column);
-        const int8_t *w = weights;
-        int32_t c = 0;
-        for (; c + 2 <= s.out_c; c += 2, w += 2 * taps) {
-            int32_t a = 0, b = 0;
-            for (int32_t i = 0; i < taps; i++) {
-                const int32_t x = column[i];
-                a += x * w[i];
-                b += x * w[taps + i];
-            }
-            *out++ = mg_clamp(mg_apply(a, scales + c, shift), low, high);
-            *out++ = mg_clamp(mg_apply(b, scales + c + 1, shift), low, high);
-        }
-        for (; c < s.out_c; c++, w += taps)
-            *out++ = mg_clamp(mg_apply(mg_dot(column, w, taps), scales + c, shift), low, high);
+    const uint8_t *u = (const uint8_t *)w;
+    int32_t a = added, b = added, c = added, d = added;
+#pragma GCC unroll 4
+    for (const int8_t *const end = column + taps; column != end; column++, u += 4) {
+        const int32_t x = column[0];
+        a += x * u[0];
+        b += x * u[1];
+        c += x * u[2];
+        d += x * u[3];
     }
+    sums[0] = a, sums[1] = b, sums[2] = c, sums[3] = d;
 }
 
-/* The same with the reference's own rescaling. */
-MG_INLINE void mg_conv_exact(const mg_window s, const int8_t *in, int8_t *out, const mg_exact *scales, int8_t *column,
-                             int32_t first, int32_t last, int32_t zero_point, int32_t low, int32_t high)
+/* Of two pixels: each weight is read once for both. */
+MG_INLINE void mg_four_of_two(const int8_t *column, const int8_t *w, int32_t taps, int32_t *sums)
+{
+    int32_t a = 0, b = 0, c = 0, d = 0, e = 0, f = 0, g = 0, h = 0;
+#pragma GCC unroll 2
+    for (const int8_t *const end = column + taps; column != end; column++, w += 4) {
+        const int32_t x = column[0], y = column[taps];
+        int32_t v = w[0];
+        a += x * v;
+        e += y * v;
+        MG_IN_ORDER;
+        v = w[1];
+        b += x * v;
+        f += y * v;
+        MG_IN_ORDER;
+        v = w[2];
+        c += x * v;
+        g += y * v;
+        MG_IN_ORDER;
+        v = w[3];
+        d += x * v;
+        h += y * v;
+    }
+    sums[0] = a, sums[1] = b, sums[2] = c, sums[3] = d, sums[4] = e, sums[5] = f, sums[6] = g, sums[7] = h;
+}
+
+/* Output pixels first to last - 1, written from out on, several at a time. */
+MG_INLINE void mg_conv(const mg_window s, const int8_t *in, int8_t *out, const void *scales, int8_t *column,
+                       int32_t first, int32_t last, int32_t together, int32_t exact, int32_t number, int32_t low,
+                       int32_t high)
 {
     const int32_t taps = s.k_h * s.k_w * s.in_c;
-    const int8_t *const weights = (const int8_t *)(scales + s.out_c);
-    for (int32_t pixel = first; pixel < last; pixel++) {
-        mg_gather(s, in, pixel / s.out_w, pixel % s.out_w, column);
-        for (int32_t c = 0; c < s.out_c; c++) {
-            const int32_t sum = scales[c].bias + mg_dot(column, weights + c * taps, taps);
-            *out++ = mg_clamp(mg_rescale(sum, scales[c].multiplier, scales[c].shift) + zero_point, low, high);
+    const int8_t *const weights = mg_behind(scales, s.out_c, exact);
+    for (int32_t pixel = first; pixel < last; pixel += together, out += together * s.out_c) {
+        const int32_t count = mg_min(together, last - pixel);
+        for (int32_t p = 0; p < count; p++)
+            mg_gather(s, in, (pixel + p) / s.out_w, (pixel + p) % s.out_w, column + p * taps);
+        int32_t added = 0;
+        if (together == 1)
+            for (int32_t i = 0; i < taps; i++)
+                added -= column[i] * 128;
+        const int8_t *w = weights;
+        int32_t c = 0;
+        for (; c + 4 <= s.out_c; c += 4, w += 4 * taps) {
+            int32_t sums[8];
+            if (together == 2)
+                mg_four_of_two(column, w, taps, sums);
+            else
+                mg_four(column, w, taps, added, sums);
+            for (int32_t p = 0; p < count; p++)
+                for (int32_t k = 0; k < 4; k++)
+                    out[p * s.out_c + c + k] = mg_scaled(sums[4 * p + k], scales, c + k, exact, number, low, high);
         }
+        for (; c < s.out_c; c++, w += taps)
+            for (int32_t p = 0; p < count; p++)
+                out[p * s.out_c + c] =
+                    mg_scaled(mg_dot(column + p * taps, w, taps), scales, c, exact, number, low, high);
     }
 }
 

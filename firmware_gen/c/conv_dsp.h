@@ -1,4 +1,4 @@
-/* Convolutions for cores with the Armv7E-M DSP instructions: gathering two pixels' inputs as 16-bit pairs. */
+/* Convolutions for cores with the Armv7E-M DSP instructions: gathering two pixels' inputs as 16-bit pairs, or one's. */
 #ifndef MG_CONV_DSP_H
 #define MG_CONV_DSP_H
 
@@ -129,6 +129,28 @@ MG_INLINE void mg_conv_dsp(const mg_window s, const int8_t *in, int8_t *out, con
                 out[i] = mg_clamp(out[i], low, high);
         out += 2 * s.out_c;
     }
+}
+
+/* A dense layer of one row. All inputs are read before the first output is written. */
+MG_INLINE void mg_dense_dsp(int32_t taps, int32_t channels, const int8_t *in, int8_t *out, const void *stream,
+                            uint32_t *column, int32_t pairs, int32_t low, int32_t high, mg_block *block)
+{
+    const int32_t whole = taps / 4 * 4, padded = (channels + 3) / 4 * 4;
+    int16_t *const tail = (int16_t *)column + whole;
+    int8_t *const to = padded == channels ? out : (int8_t *)(column + pairs);
+    for (int32_t i = 0; i < whole; i += 4) {
+        const uint32_t word = mg_load(in + i);
+        column[i / 2] = mg_widen_even(word);
+        column[i / 2 + 1] = mg_widen_odd(word);
+    }
+    for (int32_t i = whole; i < 2 * pairs; i++)
+        tail[i - whole] = i < taps ? in[i] : 0;
+    block(column, stream, pairs, to, NULL, padded / 4);
+    if (to != out)
+        memcpy(out, to, (size_t)channels);
+    if (low > -128 || high < 127)
+        for (int32_t i = 0; i < channels; i++)
+            out[i] = mg_clamp(out[i], low, high);
 }
 
 #endif

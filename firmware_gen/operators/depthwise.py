@@ -70,18 +70,13 @@ class Depthwise(Conv):
 
 def _portable(layer: Layer, over: Window) -> Lowered:
     height, width = over.plane()
-    shape = window_literal(over, layer.input_zero_point)
-    weights = layer.weights.tobytes()
-    scratch_bytes = -(-height * width // 4) * 4
     affine = layer.affine()
-    if affine is not None:
-        body = (
-            f"mg_depthwise({shape}, in, out, constants, scratch, {height}, {width},"
-            f" {affine[0].shift}, {layer.low}, {layer.high});"
-        )
-        return Lowered(body, affine_bytes(affine) + weights, scratch_bytes, ("depthwise.h",))
+    scales = exact_bytes(layer) if affine is None else affine_bytes(affine)
+    exact, number = (1, layer.rescalings[0].zero_point) if affine is None else (0, affine[0].shift)
     body = (
-        f"mg_depthwise_exact({shape}, in, out, constants, scratch, {height}, {width},"
-        f" {layer.rescalings[0].zero_point}, {layer.low}, {layer.high});"
+        f"mg_depthwise({window_literal(over, layer.input_zero_point)}, in, out, constants, scratch, {height}, {width},"
+        f" {exact}, {number}, {layer.low}, {layer.high});"
     )
-    return Lowered(body, exact_bytes(layer) + weights, scratch_bytes, ("depthwise.h",))
+    beyond = over.out_w % 2 * over.stride_w
+    scratch_bytes = -(-(height * width + beyond) // 4) * 4
+    return Lowered(body, scales + layer.weights.tobytes(), scratch_bytes, ("depthwise.h",))

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from multigraft.firmware_gen.activation_tables import hard_swish, has_hard_swish, leaky_relu
 from multigraft.firmware_gen.cores import CoreFeatures
 from multigraft.firmware_gen.fixed_point import logistic, quantize_multiplier, rescale, rounding_shift, tanh
 from multigraft.firmware_gen.kernel import Array, Kernel, Overlap, activation_range
@@ -47,9 +48,18 @@ def _squashed(node: Node, tangent: bool) -> Array:
 
 
 class Unary(Int8):
-    """RELU, RELU6, LOGISTIC and TANH."""
+    """RELU, RELU6, LEAKY_RELU, HARD_SWISH, LOGISTIC and TANH."""
 
-    names: tuple[str, ...] = ("RELU", "RELU6", "RELU_N1_TO_1", "LOGISTIC", "TANH")
+    names: tuple[str, ...] = (
+        "RELU",
+        "RELU6",
+        "RELU_N1_TO_1",
+        "RELU_0_TO_1",
+        "LEAKY_RELU",
+        "HARD_SWISH",
+        "LOGISTIC",
+        "TANH",
+    )
     summary = "int8 to int8, a table of 256 bytes in flash"
 
     def constraint_squash(self, node: Node) -> bool:
@@ -58,10 +68,20 @@ class Unary(Int8):
         wanted = {"LOGISTIC": (1 / 256, -128), "TANH": (1 / 128, 0)}.get(node.name)
         return wanted is None or (held is not None and (held.scales[0], held.zero_points[0]) == wanted)
 
+    def constraint_hard_swish(self, node: Node) -> bool:
+        """HARD_SWISH has to write a scale of more than 1/128 of the one it reads."""
+        return node.name != "HARD_SWISH" or has_hard_swish(quant(node.input(0)), quant(node.outputs[0]))
+
     def table(self, node: Node) -> Array:
         """The result of each of the 256 int8 values, from -128 on."""
         if node.name in ("LOGISTIC", "TANH"):
             return _squashed(node, node.name == "TANH").astype(np.int8)
+        quants = quant(node.input(0)), quant(node.outputs[0])
+        if node.name == "HARD_SWISH":
+            return np.clip(hard_swish(_codes(), *quants), -128, 127).astype(np.int8)
+        if node.name == "LEAKY_RELU":
+            alpha = float(node.op.options["alpha"])  # type: ignore[arg-type]
+            return np.clip(leaky_relu(_codes(), *quants, alpha), -128, 127).astype(np.int8)
         low, high = -128, 127
         if node.name != "QUANTIZE":
             result = quant(node.outputs[0])

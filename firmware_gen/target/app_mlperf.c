@@ -1,10 +1,34 @@
 /* The serial dialogue of the MLPerf Tiny benchmark (mlperf-tiny-uart/v1): commands end in %, replies in CRLF, and every
-   command is concluded by m-ready. The first input and the first output are what the benchmark means. */
+   command is concluded by m-ready. The first input and the first output are what the benchmark means.
+
+   What the runner sends and wants to hear depends on the benchmark's network: signed bytes and all outputs (kws01),
+   unsigned pixels (ic01, vww01), or float32 features and their mean squared distance from the output (ad01). */
 #include <string.h>
 
 #include "app.h"
 #include "port.h"
 #include "protocol.h"
+
+#if !defined(APP_MLPERF_NAME)
+#define APP_MLPERF_NAME APP_MODEL_NAME
+#endif
+#if defined(APP_MLPERF_ic01) || defined(APP_MLPERF_vww01)
+/* 128 less is the same as the other sign bit. */
+#define SIGN_BIT 128u
+#else
+#define SIGN_BIT 0u
+#endif
+#if defined(APP_MLPERF_ad01)
+#if APP_INPUT_DTYPE != MG_DTYPE_INT8 || APP_INPUTS != 1 || APP_OUTPUT_ELEMENTS != APP_INPUT_BYTES
+#error "ad01 compares an output with one int8 input of the same size, which this model does not have"
+#endif
+static float features[APP_INPUT_BYTES];
+#define RECEIVED ((uint8_t *)features)
+#define RECEIVED_ROOM (4u * APP_INPUT_BYTES)
+#else
+#define RECEIVED app_staged
+#define RECEIVED_ROOM APP_INPUT_BYTES
+#endif
 
 #define COMMAND_ROOM 80u
 
@@ -16,6 +40,13 @@ static char *rest;
 static void say(const char *text) {
     while (*text != '\0') {
         uart_put((uint8_t)*text++);
+    }
+}
+
+/* As received, but for bytes that are no ASCII: the runner stops at them. */
+static void say_received(const char *text) {
+    for (; *text != '\0'; text++) {
+        uart_put((uint8_t)(*text >= ' ' && *text <= '~' ? *text : '?'));
     }
 }
 
@@ -141,6 +172,29 @@ static void timestamp(void) {
     say("\r\n");
 }
 
+#if defined(APP_MLPERF_ad01)
+/* To the nearest step, halves away from zero. */
+static void quantise(void) {
+    for (uint32_t i = 0; i < APP_INPUT_BYTES; i++) {
+        const float steps = features[i] / app_inputs[0].scale;
+        int32_t value = steps < -1000.0f ? -1000 : steps < 1000.0f ? (int32_t)steps : 1000;
+        const float rest = steps - (float)value;
+        value += (rest >= 0.5f) - (rest <= -0.5f) + app_inputs[0].zero_point;
+        app_staged[i] = (uint8_t)(value < -128 ? -128 : value > 127 ? 127 : value);
+    }
+}
+
+static void results(void) {
+    float sum = 0.0f;
+    for (uint32_t i = 0; i < APP_INPUT_BYTES; i++) {
+        const float distance = element(&app_outputs[0], app_output(0), i) - features[i];
+        sum += distance * distance;
+    }
+    say("m-results-[");
+    say_real(sum / (float)APP_INPUT_BYTES);
+    say("]\r\n");
+}
+#else
 static void results(void) {
     const app_tensor *tensor = &app_outputs[0];
     static const uint8_t sizes[] = {1, 1, 2, 4, 4, 1};
@@ -154,6 +208,7 @@ static void results(void) {
     }
     say("]\r\n");
 }
+#endif
 
 static int infer_times(int32_t times) {
     uint64_t cycles;
@@ -179,6 +234,16 @@ static void infer(void) {
         say("e-[Inference warmup must be >=0]\r\n");
         return;
     }
+    if (loaded != RECEIVED_ROOM) {
+        say("e-[Input db has ");
+        say_number(loaded);
+        say(" bytes, expected ");
+        say_number(RECEIVED_ROOM);
+        say("]\r\n");
+    }
+#if defined(APP_MLPERF_ad01)
+    quantise();
+#endif
     say("m-warmup-start-");
     say_number((uint64_t)warmups);
     say("\r\n");
@@ -204,11 +269,11 @@ static void load(void) {
         say("e-[Command 'db load' requires the # of bytes]\r\n");
     } else if (count <= 0) {
         say("e-[Command 'db load' must be >0 bytes]\r\n");
-    } else if ((uint32_t)count > APP_INPUT_BYTES) {
+    } else if ((uint32_t)count > RECEIVED_ROOM) {
         say("e-[Supplied buffer size ");
         say_number((uint64_t)count);
         say(" exceeds maximum of ");
-        say_number(APP_INPUT_BYTES);
+        say_number(RECEIVED_ROOM);
         say("]\r\n");
     } else {
         expected = (uint32_t)count;
@@ -224,7 +289,7 @@ static void print(void) {
         if (i % 8u == 0) {
             say("m-buffer-");
         }
-        say_hex((uint8_t)(app_staged[i] ^ APP_MLPERF_XOR));
+        say_hex((uint8_t)(RECEIVED[i] ^ SIGN_BIT));
         say(i % 8u == 7u || i + 1u == loaded ? "\r\n" : "-");
     }
 }
@@ -240,13 +305,12 @@ static void digits(const char *word) {
         if (high < 0 || low < 0) {
             const char pair[3] = {word[i], word[i + 1u], '\0'};
             say("e-[Invalid hex digit '");
-            say(pair);
+            say_received(pair);
             say("']\r\n");
             return;
         }
         if (loaded < expected) {
-            /* Image benchmarks send unsigned pixels; 128 less is the same as the other sign bit. */
-            app_staged[loaded++] = (uint8_t)((uint32_t)(high * 16 + low) ^ APP_MLPERF_XOR);
+            RECEIVED[loaded++] = (uint8_t)((uint32_t)(high * 16 + low) ^ SIGN_BIT);
             if (loaded == expected) {
                 say("m-load-done\r\n");
                 return;
@@ -278,7 +342,7 @@ static void execute(void) {
     } else if (same(word, "timestamp")) {
         timestamp();
     } else if (same(word, "profile")) {
-        say("m-profile-[ULPMark for tinyML Firmware V0.0.1]\r\nm-model-[" APP_MODEL_NAME "]\r\n");
+        say("m-profile-[ULPMark for tinyML Firmware V0.0.1]\r\nm-model-[" APP_MLPERF_NAME "]\r\n");
     } else if (same(word, "help")) {
         say("name, timestamp, profile, db load N, db HH.., db print, infer N W, results; each ends in a percent sign\r\n");
     } else if (same(word, "db")) {
@@ -289,13 +353,15 @@ static void execute(void) {
         results();
     } else {
         say("e-[Unknown command: ");
-        say(word);
+        say_received(word);
         say("]\r\n");
     }
     say("m-ready\r\n");
 }
 
 void app_start(void) {
+    say("m-timestamp-mode-performance\r\n");
+    timestamp();
     say("m-init-done\r\nm-ready\r\n");
 }
 

@@ -5,6 +5,7 @@ Every table names its unit and sample count. Nothing here asserts a time.
 
 from __future__ import annotations
 
+import io
 import sys
 import tempfile
 from collections.abc import Callable
@@ -36,6 +37,8 @@ ON_REQUEST: dict[str, Callable[[Path], None]] = {"relatives": relatives.show}
 
 
 def main() -> None:
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(line_buffering=True)  # what processes of their own print stays in its place
     names = sys.argv[1:] or list(SECTIONS)
     for name in names:
         with tempfile.TemporaryDirectory(prefix="multigraft-bench-") as folder:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import functools
+import subprocess
+import sys
 from pathlib import Path
 
-from multigraft.cli.main import main
 from multigraft.cli.results import write_comparison_models
 from multigraft.cli.settings_options import load_frames
 from multigraft.converters.build import Built, build
@@ -31,6 +32,9 @@ def show(folder: Path) -> None:
 
 
 def compare(bundle: Path, runs: int) -> None:
-    """Engine against the uncut model and the separate ones, one thread."""
-    uncut = str(bundle.with_suffix(".uncut.tflite"))
-    main(["bench", str(bundle), "--runs", str(runs), "--against", "uncut", uncut, "--against", "separate"])
+    """Engine against the uncut model and the separate ones, one thread.
+
+    In a process of its own, as a device has it: after a build the caches meet another heap.
+    """
+    command = [sys.executable, "-m", "multigraft.cli.main", "bench", str(bundle), "--runs", str(runs)]
+    subprocess.run([*command, "--against", "uncut", "--against", "separate"], check=True)

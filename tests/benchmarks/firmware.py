@@ -1,7 +1,8 @@
 """Instructions, flash and RAM of models on emulated boards, beside those of TensorFlow Lite Micro.
 
-``python -m tests.benchmarks firmware`` measures the models in the folder that MULTIGRAFT_BENCH_MODELS names, or the
-demo bundle. Usage for single models: python -m tests.benchmarks.firmware [--board NAME] [--layers] MODEL...
+``python -m tests.benchmarks firmware`` measures the models in the folder that MULTIGRAFT_BENCH_MODELS names and
+networks of MLPerf Tiny's other shapes, or the demo bundle. For single models, each a .tflite, a .graft, or ``shapes``:
+python -m tests.benchmarks.firmware [--board NAME]... [--layers] MODEL...
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from tempfile import TemporaryDirectory
 
 from multigraft.bundle import Bundle
 from multigraft.cli.table import print_table
+from multigraft.errors import ConversionError, UsageError
 from multigraft.files import sha256_of
 from multigraft.firmware_gen.boards import BOARDS, Board
 from multigraft.firmware_gen.cores import CORES
@@ -21,7 +23,7 @@ from multigraft.firmware_gen.folder import build_folder, write_folder
 from multigraft.firmware_gen.generator import generate
 from multigraft.firmware_gen.instruction_count import Instructions, count_instructions, image_sizes
 from multigraft.firmware_gen.project import Project
-from tests.firmware_gen.batch import BOARD_OF_CORE, show_exactness
+from tests.firmware_gen.batch import BOARD_OF_CORE, SMALLEST, models_in, opened, show_exactness
 
 BOARD = "mps2-an386"
 TFLM = {
@@ -51,6 +53,17 @@ def measure(source: bytes | Bundle, name: str, board: Board) -> Measured:
         build_folder(Path(folder), "PROTOCOL=bench")
         image = Path(folder) / "build/bench/firmware.elf"
         return Measured(name, project, count_instructions(board, image), image_sizes(board, image).flash)
+
+
+def measure_all(sources: dict[str, bytes | Bundle], board: Board) -> list[Measured]:
+    """Those that fit the board; of the others the reason is printed."""
+    measured = []
+    for name, source in sources.items():
+        try:
+            measured.append(measure(source, name, board))
+        except (ConversionError, UsageError) as error:
+            print(f"{name} on {board.name}: {error}")
+    return measured
 
 
 def print_measured(measured: list[Measured], board: Board, layers: bool = False) -> None:
@@ -94,26 +107,31 @@ def print_measured(measured: list[Measured], board: Board, layers: bool = False)
 
 def show(folder: Path) -> None:
     """The models of MULTIGRAFT_BENCH_MODELS, or the demo bundle."""
-    given = os.environ.get("MULTIGRAFT_BENCH_MODELS")
+    given = models_in(os.environ.get("MULTIGRAFT_BENCH_MODELS"))
     if given:
-        paths = sorted(Path(given).glob("*.tflite"))
+        sources = _sources([*map(str, given), "shapes"])
         for board in (BOARDS[BOARD], BOARDS[BOARD_OF_CORE["M55"]]):
-            print_measured([measure(p.read_bytes(), p.stem, board) for p in paths], board, layers=True)
-        show_exactness(paths, list(BOARD_OF_CORE.values()), 500)
+            print_measured(measure_all(sources, board), board, layers=True)
+        show_exactness(sources, [*BOARD_OF_CORE.values(), SMALLEST], 500)
     else:
         from tests.benchmarks.demo_bundle import built
 
         print_measured([measure(built().bundle, "demo", BOARDS[BOARD])], BOARDS[BOARD], layers=True)
 
 
+def _sources(words: list[str]) -> dict[str, bytes | Bundle]:
+    return {name: source for word in words for name, source in opened(word).items()}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("models", nargs="+", type=Path)
-    parser.add_argument("--board", default=BOARD, choices=[b.name for b in BOARDS.values() if b.qemu])
+    parser.add_argument("models", nargs="+", metavar="MODEL")
+    parser.add_argument("--board", action="append", choices=[b.name for b in BOARDS.values() if b.qemu])
     parser.add_argument("--layers", action="store_true", help="instructions per step as well")
     options = parser.parse_args()
-    board = BOARDS[options.board]
-    print_measured([measure(p.read_bytes(), p.stem, board) for p in options.models], board, options.layers)
+    sources = _sources(options.models)
+    for board in map(BOARDS.__getitem__, options.board or [BOARD]):
+        print_measured(measure_all(sources, board), board, options.layers)
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ from multigraft.converters.progress import terminal_report
 from multigraft.converters.settings import Settings
 from tests.benchmarks.demo_bundle import compare
 
-RUNS = 200
+RUNS = 600
 STAGES = ((1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1))
 """Expansion, channels, blocks, first stride: table 2 of arXiv 1801.04381."""
 

@@ -121,6 +121,55 @@ def test_a_network_as_exporters_write_it_becomes_linear_layers_and_activations(t
     assert len(network.source_sha256) == 64
 
 
+@pytest.mark.parametrize("shape", [[1, -1], [1, 8 * 64], [-1, 8 * 64]])
+def test_a_flatten_as_torch_exports_it_follows_the_batch(shape: list[int], tmp_path: Path) -> None:
+    g = Graph()
+    y = g.add("Conv", ["image", g.weight("w1", 8, 3, 3, 3)], "c1", pads=[1] * 4)
+    y = g.add("Reshape", [y, g.hold("shape", np.array(shape))], "flat", allowzero=1)
+    y = g.add("Gemm", [y, g.weight("w2", 5, 8 * 64), g.weight("b2", 5)], "answer", transB=1)
+    network = assert_same(g.model(y), tmp_path, preprocessing=Preprocessing(8, 8))
+    assert network.is_batched
+    x = np.random.default_rng(1).normal(size=(3, 3, 8, 8)).astype(np.float32)
+    apart = np.concatenate([answer(network, one[None]) for one in x])
+    np.testing.assert_allclose(network.run(x)["network/answer"], apart, rtol=1e-5, atol=1e-6)
+
+
+def over_positions(g: Graph) -> str:
+    """A dense layer over the channels of every position, as ConvNeXt has it."""
+    y = g.add("Conv", ["image", g.weight("w1", 8, 3, 3, 3)], "c1", pads=[1] * 4)
+    y = g.add("Transpose", [y], "last", perm=[0, 2, 3, 1])
+    y = g.add("MatMul", [y, g.weight("w2", 8, 6)], "product")
+    y = g.add("Transpose", [g.add("Add", [y, g.weight("b2", 6)], "sum")], "first", perm=[0, 3, 1, 2])
+    y = g.add("Conv", [y, g.weight("w3", 4, 6, 8, 8)], "c3")
+    return g.add("Flatten", [y], "answer")
+
+
+def attention(g: Graph) -> str:
+    """Positions in front of the batch, as PyTorch's attention has them."""
+    y = g.add("Conv", ["image", g.weight("w1", 8, 3, 4, 4)], "c1", strides=[4, 4])
+    y = g.add("Reshape", [y, g.hold("s1", np.array([1, 8, 4]))], "patches")
+    y = g.add(
+        "Reshape", [g.add("Transpose", [y], "turned", perm=[2, 0, 1]), g.hold("s2", np.array([4, 2, 4]))], "heads"
+    )
+    y = g.add("Add", [y, g.weight("each", 4, 2, 4)], "placed")
+    y = g.add("Reshape", [y, g.hold("s3", np.array([1, 32]))], "flat")
+    return g.add("Gemm", [y, g.weight("w2", 5, 32), g.weight("b2", 5)], "answer", transB=1)
+
+
+@pytest.mark.parametrize(("network_of", "is_batched"), [(over_positions, True), (attention, False)])
+def test_networks_that_move_the_batch_answer_every_frame_as_alone(
+    network_of: Callable[[Graph], str], is_batched: bool, tmp_path: Path
+) -> None:
+    g = Graph()
+    network = assert_same(g.model(network_of(g)), tmp_path, preprocessing=Preprocessing(8, 8))
+    assert network.is_batched == is_batched
+    x = np.random.default_rng(1).normal(size=(3, 3, 8, 8)).astype(np.float32)
+    apart = np.concatenate([answer(network, one[None]) for one in x])
+    np.testing.assert_allclose(network.run(x)["network/answer"], apart, rtol=1e-4, atol=1e-5)
+    for point in network.cut_points:
+        assert network.run(x, [point.name])[point.name].shape == (3, *point.shape)
+
+
 @settings(max_examples=30, deadline=None)
 @given(
     st.sampled_from(["Conv", "ConvTranspose", "Gemm"]),

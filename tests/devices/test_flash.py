@@ -93,6 +93,7 @@ def test_failures_say_what_the_tool_said(tool, tmp_path, image, monkeypatch):
     with pytest.raises(DeviceError, match=r"failed while|is no"):
         flasher.flash(job, lambda done, doing: None)
     monkeypatch.setenv("PATH", "")
+    monkeypatch.setattr("multigraft.devices.tool_flasher.sysconfig.get_path", lambda name: str(tmp_path))
     with pytest.raises(MissingDependencyError, match="is not installed"):
         flasher.flash(job, lambda done, doing: None)
 
@@ -117,8 +118,9 @@ def test_a_verification_that_fails_is_no_success_whatever_the_tool_returns(tool,
 
 @pytest.mark.parametrize("tool", ["openocd", "esptool.py", "stm32loader", "pyocd"])
 def test_the_real_tools_take_our_commands_and_say_that_there_is_no_board(tool, tmp_path, image, monkeypatch):
-    if shutil.which(tool) is None:
-        pytest.skip(f"hardware: no {tool} on this machine")
+    if tool == "openocd" and shutil.which(tool) is None:
+        pytest.skip("firmware tools: install openocd")
+    monkeypatch.setenv("PATH", "/usr/bin:/bin")  # the others are found where this Python has its scripts
     flasher, job = job_for(tool, image)
     port = str(tmp_path / "ttyNONE") if flasher.needs_port else None
     with pytest.raises(DeviceError, match=rf"{re.escape(tool)} finds no board.*; plug it in"):

@@ -15,7 +15,7 @@ from multigraft.errors import DeviceError
 from multigraft.firmware_gen.boards import BOARDS
 
 OPENOCD = shutil.which("openocd")
-pytestmark = pytest.mark.skipif(OPENOCD is None, reason="hardware: no OpenOCD on this machine")
+pytestmark = pytest.mark.skipif(OPENOCD is None, reason="firmware tools: install openocd")
 
 WITHOUT_CHIP = """
 foreach name {init mrw program} {

@@ -70,7 +70,7 @@ int mg_camera_frame(mg_picture *picture) {
 #if defined(FUZZ_MLPERF)
 static void input(void) {
     static const char *const words[] = {"name", "profile", "timestamp", "db", "load", "print", "infer", "results", "help",
-                                        "0", "1", "3", "16", "17", "4294967295", "99999999999", "-1", "00ff", "0g", "abc",
+                                        "0", "1", "3", "16", "17", "64", "4294967295", "99999999999", "-1", "00ff", "0g", "abc",
                                         "000102030405060708090a0b0c0d0e0f1011", " ", "%", "\r\n", ""};
     for (uint32_t count = next() % 6; count > 0; count--) {
         const char *word = words[next() % (sizeof words / sizeof words[0])];

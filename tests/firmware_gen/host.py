@@ -42,17 +42,21 @@ int main(void)
 """
 
 
-def compile_host(project: Project, folder: Path, *flags: str) -> Path:
-    """The project and a main that reads masks and inputs from stdin, compiled for this machine."""
+def gcc(folder: Path, program: Path, *arguments: str) -> Path:
+    """Compile for this machine, in ``folder``; returns the program."""
     if shutil.which("gcc") is None:
-        pytest.skip("hardware: no gcc on this machine")
-    for name, text in {**project.files, "main.c": MAIN}.items():
-        (folder / name).write_text(text)
-    program = folder / "program"
-    command = ["gcc", *WARNINGS, *(flags or ("-O1",)), "-o", str(program), "model.c", "main.c"]
+        pytest.skip("firmware tools: install gcc libc6-dev")
+    command = ["gcc", *arguments, "-o", str(program)]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[:4000]
     return program
+
+
+def compile_host(project: Project, folder: Path, *flags: str) -> Path:
+    """The project and a main that reads masks and inputs from stdin, compiled for this machine."""
+    for name, text in {**project.files, "main.c": MAIN}.items():
+        (folder / name).write_text(text)
+    return gcc(folder, folder / "program", *WARNINGS, *(flags or ("-O1",)), "model.c", "main.c")
 
 
 def run_host(

@@ -87,8 +87,9 @@ class Builder:
         return out
 
     def dense(
-        self, name: str, source: str, units: int, scale: float = 0.1, zero_point: int = 3, per_channel: bool = False
-    ) -> str:
+        self, name: str, source: str, units: int, scale: float = 0.1, zero_point: int = 3, per_channel: bool = False,
+        fused: str = "NONE",
+    ) -> str:  # fmt: skip
         depth = self.tensors[source].shape[-1]
         values = self.random.integers(-127, 128, (units, depth)).astype(np.int8)
         count = units if per_channel else 1
@@ -101,7 +102,8 @@ class Builder:
         offset = self.add(Tensor(f"{name}/b", bias.shape, "int32", held, bias))
         rows = self.tensors[source].shape[0]
         out = self.add(activation(name, (rows, units), scale, zero_point))
-        self.ops.append(Op("FULLY_CONNECTED", (source, weights, offset), (out,), {}, 4))
+        options: dict[str, OptionValue] = {} if fused == "NONE" else {"fused_activation_function": fused}
+        self.ops.append(Op("FULLY_CONNECTED", (source, weights, offset), (out,), options, 4))
         return out
 
     def plain(self, op: str, name: str, sources: list[str], result: Tensor, **options: OptionValue) -> str:

@@ -84,6 +84,10 @@ def test_the_monitor_shows_answers_steps_memory_and_why_it_started(tmp_path, cap
     pytest.importorskip("serial")
     board = BOARDS["mps2-an386"]
     folder = described(tmp_path, board, "PROFILE=1")
+    tasks = ["mean", "slope"]
+    report = dict.fromkeys(("model", "ram_bytes", "regions", "buffers", "macs_before_pruning"))
+    report |= {"tasks": tasks, "steps": [{"tasks": [task]} for task in tasks]}
+    (folder / "report.json").write_text(json.dumps(report))
     with EmulatedBoard(board, folder / "build/profile/frames/firmware.elf") as emulated:
         emulated.resume()
         assert main(["monitor", "--port", emulated.port, "--count", "3", "--project", str(folder)]) == 0
@@ -92,6 +96,7 @@ def test_the_monitor_shows_answers_steps_memory_and_why_it_started(tmp_path, cap
         assert len([line for line in lines if "sum: " in line and "cycles" in line]) == 3
         assert any("step   0" in line and "MEAN sum" in line for line in lines)
         assert any("step   1" in line and "SUB difference" in line for line in lines)
+        assert [line.partition(" cycles  for ")[2] for line in lines if line.startswith("  segment ")] == tasks
         assert lines[-1] == "started after: power on"
         assert main(["monitor", "--port", emulated.port, "--count", "2", "--tasks", "mean", "--json"]) == 0
         *answers, summary = map(json.loads, capsys.readouterr().out.splitlines())

@@ -1,13 +1,16 @@
-"""A device whose model runs into a fault starts again and says where it happened."""
+"""A device whose model runs into a fault starts again and says where it happened; what the emulator makes of worse."""
 
 import subprocess
+import sys
+import time
+from pathlib import Path
 
 import pytest
 
 from multigraft import serial_protocol as protocol
 from multigraft.devices.serial_link import SerialLink
 from multigraft.devices.target import Target
-from multigraft.errors import DeviceError
+from multigraft.errors import ConversionError, DeviceError
 from multigraft.firmware_gen.boards import BOARDS
 from multigraft.firmware_gen.cores import CORES
 from multigraft.firmware_gen.qemu import EmulatedBoard
@@ -40,3 +43,42 @@ def test_a_fault_is_reported_with_its_place(name, tmp_path):
         assert subprocess.run(command, capture_output=True, text=True, check=True).stdout.startswith("model_run\n")
         target.reset()
         assert target.reset_reason().reason == protocol.ResetReason.SOFTWARE
+
+
+@needs_tools
+def test_an_image_that_does_not_run_is_told_from_a_broken_cable(tmp_path):
+    pytest.importorskip("serial")
+    image = tmp_path / "firmware.elf"
+    image.write_text("no image\n")
+    with (
+        pytest.raises(ConversionError, match=r"the image does not run, QEMU ended \(.+\)"),
+        EmulatedBoard(BOARDS["mps2-an386"], image) as emulated,
+        SerialLink(emulated.port) as link,
+    ):
+        emulated.resume()
+        Target(link).memory()
+
+
+KILLED = """
+import sys, time
+from multigraft.firmware_gen.boards import BOARDS
+from multigraft.firmware_gen.qemu import EmulatedBoard
+with EmulatedBoard(BOARDS["mps2-an386"], sys.argv[1]) as emulated:
+    print(emulated._process.pid, flush=True)
+    time.sleep(60)
+"""
+
+
+@needs_tools
+def test_qemu_ends_with_a_command_that_is_killed(tmp_path):
+    image = tiny_model.build(BOARDS["mps2-an386"], tmp_path) / "build/frames/firmware.elf"
+    with subprocess.Popen([sys.executable, "-c", KILLED, str(image)], stdout=subprocess.PIPE, text=True) as command:
+        stat = Path("/proc") / command.stdout.readline().strip() / "stat"
+        assert stat.exists()
+        command.kill()
+    for _ in range(100):
+        # Nobody may be there to wait for it: then a dead process stays in the table.
+        if not stat.exists() or stat.read_text().rpartition(") ")[2].startswith("Z"):
+            return
+        time.sleep(0.1)
+    pytest.fail("QEMU is still running")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from multigraft.devices.golden import verify_target
 from multigraft.devices.serial_link import SerialLink
 from multigraft.devices.target import Target
 from multigraft.files import sha256_of
-from multigraft.firmware_gen import generate
+from multigraft.firmware_gen import emission, generate, generator
 from multigraft.firmware_gen.boards import BOARDS
 from multigraft.firmware_gen.cores import CORES
 from multigraft.firmware_gen.folder import build_folder, write_folder
@@ -26,17 +27,14 @@ from multigraft.firmware_gen.reference import golden_vectors
 from multigraft.firmware_gen.toolchain import APT_PACKAGES
 from tests.firmware_gen import batch
 from tests.firmware_gen.batch import BOARD_OF_CORE, wrong_cases
+from tests.firmware_gen.borders import apart
 from tests.firmware_gen.host import reference
 from tests.firmware_gen.models import Builder, activation, ints, real_valued, residual, streamed
 
 VECTOR_BOARDS = ("mps2-an386", "mps3-an547")
 """Cortex-M4 with DSP instructions, Cortex-M55 with Helium."""
-MODELS = (
-    sorted(Path(os.environ["MULTIGRAFT_BENCH_MODELS"]).glob("*.tflite"))
-    if "MULTIGRAFT_BENCH_MODELS" in os.environ
-    else []
-)
-"""Further int8 models that everything has to be bit-exact on; that takes minutes."""
+MODELS = batch.models_in(os.environ.get("MULTIGRAFT_BENCH_MODELS"))
+"""Further int8 models and bundles that everything has to be bit-exact on; that takes minutes."""
 TOOLS = ("arm-none-eabi-gcc", "qemu-system-arm", "riscv64-unknown-elf-gcc", "qemu-system-riscv32")
 
 pytestmark = pytest.mark.skipif(
@@ -83,6 +81,21 @@ def mobile() -> bytes:
         x = b.conv(f"pointwise_{number}", x, 20, kernel=(1, 1))
         x = b.conv(f"depthwise_{number}", x, 20, depthwise=True, **options)
     return b.model(["in"], [x])
+
+
+def dense_layers() -> bytes:
+    """Dense layers of one row and of several, of inputs and outputs that are no multiples of anything."""
+    b = Builder(9)
+    b.add(activation("in", (1, 37), 0.03, -7))
+    b.add(activation("rows", (3, 38), 0.03, 5))
+    outputs = [b.dense("wide", "in", 21), b.dense("per_channel", "in", 8, scale=0.05, per_channel=True)]
+    outputs.append(b.dense("even", outputs[0], 6, scale=0.003, zero_point=-100))
+    outputs.append(b.dense("one", outputs[2], 1))
+    outputs.append(b.dense("fused", outputs[0], 7, zero_point=-128, fused="RELU"))
+    outputs.append(b.dense("fused_fours", "in", 12, zero_point=-128, fused="RELU", per_channel=True))
+    outputs.append(b.dense("steep", outputs[1], 4, scale=0.0001))
+    outputs.append(b.dense("several", "rows", 5))
+    return b.model(["in", "rows"], outputs)
 
 
 def small_operators() -> bytes:
@@ -145,6 +158,11 @@ def test_small_operators_are_bit_exact_in_vector_instructions(tmp_path: Path) ->
     assert wrong_cases(small_operators(), "mps3-an547", 40, tmp_path) == []
 
 
+@pytest.mark.parametrize("board", [*VECTOR_BOARDS, "mps2-an385"])
+def test_dense_layers_are_bit_exact(board: str, tmp_path: Path) -> None:
+    assert wrong_cases(dense_layers(), board, 200, tmp_path) == []
+
+
 @pytest.mark.parametrize("board", VECTOR_BOARDS)
 def test_depthwise_layers_in_place_are_bit_exact_in_vector_instructions(board: str, tmp_path: Path) -> None:
     assert wrong_cases(mobile(), board, 40, tmp_path) == []
@@ -153,6 +171,24 @@ def test_depthwise_layers_in_place_are_bit_exact_in_vector_instructions(board: s
 @pytest.mark.parametrize("board", VECTOR_BOARDS)
 def test_streamed_convolutions_are_bit_exact_in_vector_instructions(board: str, tmp_path: Path) -> None:
     assert wrong_cases(streamed(), board, 40, tmp_path) == []
+
+
+@pytest.mark.parametrize("make", [zoo, mobile, small_operators, dense_layers])
+@pytest.mark.parametrize("board", VECTOR_BOARDS)
+def test_no_vector_kernel_writes_beside_its_buffers(
+    board: str, make: Callable[[], bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Sanitizers see the portable C only; here every buffer has borders, which are looked at after each inference."""
+    monkeypatch.setattr(generator, "plan", apart)
+    assert wrong_cases(make(), board, 8, tmp_path, bordered=True) == []
+
+
+def test_a_byte_written_beside_a_buffer_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(generator, "plan", apart)
+    library, last = emission.library, "    block(column, stream, pairs, to, NULL, padded / 4);\n"
+    assert last in library("conv_dsp.h")
+    monkeypatch.setattr(emission, "library", lambda n: library(n).replace(last, f"{last}    out[channels] = 1;\n"))
+    assert wrong_cases(dense_layers(), "mps2-an386", 2, tmp_path, bordered=True) == [0, 1]
 
 
 @pytest.mark.parametrize("board", ["mps2-an385", "mps2-an386"])
@@ -174,4 +210,4 @@ if MODELS:
     @pytest.mark.parametrize("board", BOARD_OF_CORE.values())
     @pytest.mark.parametrize("path", MODELS, ids=lambda path: path.stem)
     def test_a_given_model_is_bit_exact_on_500_inputs_on_every_core(path: Path, board: str, tmp_path: Path) -> None:
-        assert wrong_cases(path.read_bytes(), board, 500, tmp_path) == []
+        assert wrong_cases(batch.opened(str(path))[path.stem], board, 500, tmp_path) == []

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from multigraft.errors import ConversionError
 from multigraft.files import sha256_of
 from multigraft.firmware_gen import generate
 from multigraft.firmware_gen.boards import BOARDS
@@ -20,6 +21,7 @@ from multigraft.firmware_gen.cores import CORES
 from multigraft.firmware_gen.folder import build_folder, write_folder
 from multigraft.firmware_gen.qemu import EmulatedBoard
 from tests.firmware_gen.host import reference, stimuli
+from tests.firmware_gen.mlperf_shapes import autoencoder
 from tests.firmware_gen.models import residual
 from tests.firmware_gen.test_boards import Runner, needs_tools
 
@@ -39,7 +41,9 @@ def runner(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runner]:
     with EmulatedBoard(BOARD, folder / "build/mlperf/firmware.elf") as emulated:
         runner = Runner(emulated.port)
         emulated.resume()
-        assert runner.lines() == ["m-init-done"]
+        mode, lap, done = runner.lines()
+        assert (mode, done) == ("m-timestamp-mode-performance", "m-init-done")
+        assert len(laps_of([lap])) == 1
         yield runner
         runner.serial.close()
 
@@ -92,6 +96,7 @@ WRONG = {
     "inferr 1 0": "e-[Unknown command: inferr]",
     "NAME": "e-[Unknown command: NAME]",
     "m-ready": "e-[Unknown command: m-ready]",
+    "n\xe4me": "e-[Unknown command: n??me]",
     "db": "e-[Command 'db' requires a subcommand]",
     "db load": "e-[Command 'db load' requires the # of bytes]",
     "db load 0": "e-[Command 'db load' must be >0 bytes]",
@@ -128,6 +133,14 @@ def test_bytes_behind_the_last_are_dropped_and_a_load_may_begin_again(runner: Ru
     np.testing.assert_allclose(results_of(runner.ask("infer 1 0")), wanted, atol=0.0005001)
 
 
+def test_what_was_not_loaded_whole_is_told(runner: Runner) -> None:
+    runner.ask("db load 8")
+    runner.ask("db 01020304")
+    told, *rest = runner.ask("infer 1 0")
+    assert told == f"e-[Input db has 4 bytes, expected {INPUT_BYTES}]"
+    assert len(results_of(rest)) == 7
+
+
 def test_digits_may_be_capitals_and_lines_may_end(runner: Runner) -> None:
     assert runner.ask("db load 3") == ["m-[Expecting 3 bytes]"]
     assert runner.ask("\r\ndb AbFf00\r\n") == ["m-load-done"]
@@ -151,3 +164,38 @@ def test_a_command_longer_than_any_does_nothing(runner: Runner, length: int) -> 
     assert runner.ask("db ".ljust(length, "2")) == ["e-[Command is too long]"]
     assert "22" not in "".join(runner.ask("db print"))
     assert runner.ask("name") == [f"m-name-dut-[{BOARD.name}]"]
+
+
+def test_anomaly_detection_takes_real_features_and_answers_their_distance(tmp_path: Path) -> None:
+    """The runner sends float32 (2,560 bytes for 640 features); the score is the mean squared error."""
+    model = autoencoder(64, 16, 4)
+    write_folder(generate(model, core=CORES[BOARD.core]), BOARD, sha256_of(model), tmp_path)
+    build_folder(tmp_path, "MLPERF_MODEL=ad01")
+    given = np.random.default_rng(1).normal(-10, 15, (6, 64)).astype(np.float32)
+    given[4, :4] = [1e30, -1e30, 0.4 * 2.5, 0.4 * -2.5]
+    given[5] = 1e4
+    steps = given / np.float32(0.4)
+    rounded = np.trunc(steps) + np.sign(steps) * (np.abs(steps - np.trunc(steps)) >= 0.5)
+    stored = np.clip(rounded + 90, -128, 127).astype(np.int8)
+    restored = np.float32(0.35) * (reference(model, [stored[:, None]])[0].reshape(6, 64).astype(np.float32) - 84)
+    with EmulatedBoard(BOARD, tmp_path / "build/mlperf-ad01/firmware.elf") as emulated:
+        runner = Runner(emulated.port)
+        emulated.resume()
+        runner.lines()
+        assert "m-model-[ad01]" in runner.ask("profile")
+        for case in (0, 1, 2, 3, 5):
+            assert runner.load(given[case].tobytes()) == ["m-load-done"]
+            (score,) = results_of(runner.ask("infer 1 0"))
+            wanted = np.mean(np.square(restored[case] - given[case]), dtype=np.float64)
+            assert score == pytest.approx(wanted, rel=1e-5, abs=0.0005)
+        runner.load(given[4].tobytes())
+        assert len(laps_of(runner.ask("infer 1 0"))) == 2
+        runner.serial.close()
+
+
+def test_a_network_that_is_none_of_the_benchmarks_is_refused(tmp_path: Path) -> None:
+    write_folder(generate(residual(), core=CORES[BOARD.core]), BOARD, sha256_of(residual()), tmp_path)
+    with pytest.raises(ConversionError, match="MLPERF_MODEL is ad01, ic01, kws01 or vww01, not kws"):
+        build_folder(tmp_path, "MLPERF_MODEL=kws")
+    with pytest.raises(ConversionError, match="ad01 compares an output with one int8 input of the same size"):
+        build_folder(tmp_path, "MLPERF_MODEL=ad01")

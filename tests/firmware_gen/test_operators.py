@@ -65,8 +65,9 @@ def mean(size: tuple[int, int], out_scale: float, out_zero: int, keep: bool = Fa
     )
 
 
-def unary(op: str, source: tuple[float, int], result: tuple[float, int], version: int = 1) -> bytes:
-    return single(op, [activation("in", (1, 16, 16), *source)], activation("out", (1, 16, 16), *result), version)
+def unary(op: str, source: tuple[float, int], result: tuple[float, int], version: int = 1, **options: float) -> bytes:
+    ends = activation("in", (1, 16, 16), *source), activation("out", (1, 16, 16), *result)
+    return single(op, [ends[0]], ends[1], version, **options)
 
 
 def resize(size: tuple[int, int], align_corners: bool, half_pixel: bool) -> bytes:
@@ -162,6 +163,14 @@ MODELS = {
     "mean kept": lambda: mean((3, 8), 0.06, -1, keep=True),
     "relu": lambda: unary("RELU", (0.05, 3), (0.03, -128), 2),
     "relu6": lambda: unary("RELU6", (0.07, 3), (0.0235, -128), 2),
+    "relu 0 to 1": lambda: unary("RELU_0_TO_1", (0.02, 3), (0.0075, -90)),
+    "relu -1 to 1": lambda: unary("RELU_N1_TO_1", (0.02, 3), (0.0135, -9)),
+    "leaky relu": lambda: unary("LEAKY_RELU", (0.05, 3), (0.03, -20), 2, alpha=0.1),
+    "leaky relu growing": lambda: unary("LEAKY_RELU", (0.013, -30), (0.021, 77), 2, alpha=1.7),
+    "hard swish": lambda: unary("HARD_SWISH", (0.05, 3), (0.03, -110)),
+    "hard swish wide": lambda: unary("HARD_SWISH", (0.31, -11), (0.29, -127)),
+    "hard swish narrow": lambda: unary("HARD_SWISH", (0.0071, 90), (0.0035, 60)),
+    "hard swish of small values": lambda: unary("HARD_SWISH", (0.0006, 0), (0.0003, 0)),
     "logistic": lambda: unary("LOGISTIC", (0.06, 9), (1 / 256, -128), 2),
     "logistic steep": lambda: unary("LOGISTIC", (0.3, -4), (1 / 256, -128), 2),
     "tanh": lambda: unary("TANH", (0.025, 9), (1 / 128, 0), 2),
@@ -235,7 +244,7 @@ def test_operator_equals_the_reference_kernel(name: str, tmp_path: Path) -> None
 def test_every_operator_is_tested() -> None:
     tested = {load(make()).steps[0].node.name for make in MODELS.values()}
     elsewhere = {step.node.name for step in load(remembering()).steps}
-    assert set(OPERATORS) - tested - elsewhere <= {"SQUEEZE", "EXPAND_DIMS", "RELU_N1_TO_1"}
+    assert set(OPERATORS) - tested - elsewhere <= {"SQUEEZE", "EXPAND_DIMS"}
 
 
 def test_a_broken_constraint_is_named() -> None:

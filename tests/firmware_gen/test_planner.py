@@ -10,8 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from multigraft.errors import UsageError
+from multigraft.firmware_gen import generate
+from multigraft.firmware_gen.cores import M3
 from multigraft.firmware_gen.planner import Buffer, Plan, Sharing, lower_bound, plan
 from tests.firmware_gen import minimalloc
+from tests.firmware_gen.mlperf_shapes import visual_wake_words
 
 
 def assert_valid(buffers: list[Buffer], sharings: list[Sharing], made: Plan) -> None:
@@ -119,3 +122,10 @@ def test_names_are_checked() -> None:
         plan([Buffer("a", 4, 0, 0), Buffer("a", 4, 0, 0)])
     with pytest.raises(UsageError, match="not there"):
         plan([Buffer("a", 4, 0, 0)], [Sharing("a", "b", 0)])
+
+
+def test_less_in_place_is_tried_where_many_could_be() -> None:
+    """The first depthwise layer in place would force the image above what the widest layer needs."""
+    project = generate(visual_wake_words(), core=M3)
+    widest = 48 * 48 * 16
+    assert project.arena_bytes < widest + 5000 + 4 * 64

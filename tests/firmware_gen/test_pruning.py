@@ -17,7 +17,7 @@ from multigraft.firmware_gen.report import report_of, report_text
 from multigraft.graph import Graph
 from multigraft.macs import op_macs
 from tests.firmware_gen.host import compile_host, reference, run_host, stimuli
-from tests.firmware_gen.models import Builder, activation, ints
+from tests.firmware_gen.models import Builder, activation, ints, residual
 
 
 def with_dead_channels() -> bytes:
@@ -60,11 +60,37 @@ def test_constant_channels_go_and_answers_stay(tmp_path: Path) -> None:
     host = compile_host(project, tmp_path)
     np.testing.assert_array_equal(run_host(host, project, [inputs])["out"], wanted)
     before = sum(model_macs(program))
-    assert project.pruned.macs == before - sum(s.macs for s in project.steps)
+    assert project.given.macs == before
+    assert project.left.macs == sum(s.macs for s in project.steps)
     # Half of the channels of both sides of "second" and "third" went.
-    assert 0.5 * before < project.pruned.macs < 0.75 * before
+    assert 0.25 * before < project.left.macs < 0.5 * before
     text = report_text(report_of(project, "some"))
-    assert f"{project.pruned.weights_bytes} bytes of weights and {project.pruned.macs} of {before} MACs" in text
+    assert f" {project.left.macs} MACs, {before} before exact pruning" in text
+    assert f" {project.left.weights_bytes} bytes, {project.given.weights_bytes} before exact pruning" in text
+    assert report_text(report_of(generate(residual(), core=M3), "some")).count("nothing to prune") == 2
+
+
+def test_channels_go_through_a_mean(tmp_path: Path) -> None:
+    """As in MobileNets, whose last convolution is averaged and read by a dense layer."""
+    b = Builder(5)
+    b.add(activation("in", (1, 7, 5, 4), 0.02, -3))
+    x = b.conv("features", "in", 16, kernel=(1, 1))
+    b.add(ints("axes", [1, 2]))
+    x = b.plain("MEAN", "mean", [x, "axes"], activation("", (1, 16), 0.03, 5), keep_dims=False)
+    b.dense("out", x, 6)
+    held = b.tensors["features/b"]
+    data = np.array(held.data)
+    data[:5], data[8:12] = -(10**6), 10**6
+    b.tensors["features/b"] = replace(held, data=data)
+    model = b.model(["in"], ["out"])
+    pruned = prune(load(model))
+    shapes = {s.node.outputs[0].name: s.node.outputs[0].shape for s in pruned.steps}
+    # Nine channels are constant, and channels stay a multiple of four.
+    assert shapes == {"features": (1, 7, 5, 8), "mean": (1, 8), "out": (1, 6)}
+    inputs = stimuli((1, 7, 5, 4), 40)
+    project = generate(model, core=M3)
+    host = compile_host(project, tmp_path)
+    np.testing.assert_array_equal(run_host(host, project, [inputs])["out"], reference(model, [inputs])[0])
 
 
 def model_macs(program: Program) -> list[int]:

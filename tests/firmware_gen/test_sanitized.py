@@ -1,29 +1,35 @@
 """Generated C under AddressSanitizer and UndefinedBehaviorSanitizer: no kernel touches a byte beside its own buffers.
 
 An arena is one array, in which a sanitizer sees no borders. Here every buffer gets a place of its own, and the memory
-between them is forbidden. Inputs are random, extreme, and the golden ones.
+between them is forbidden. Inputs are random, extreme, and the golden ones. MULTIGRAFT_BENCH_MODELS may name a folder
+with further models and bundles.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from multigraft.bundle import Bundle
 from multigraft.firmware_gen import generate, generator
-from multigraft.firmware_gen.cores import M3
-from multigraft.firmware_gen.planner import Buffer, Plan
+from multigraft.firmware_gen.cores import CORES
 from multigraft.firmware_gen.program import load
 from multigraft.firmware_gen.project import Project
 from multigraft.firmware_gen.reference import golden_vectors
 from tests.firmware_gen import test_operators
-from tests.firmware_gen.host import SANITIZERS, compile_host, reference, run_host, stimuli
+from tests.firmware_gen.batch import models_in, opened, wanted_answers
+from tests.firmware_gen.borders import apart, borders
+from tests.firmware_gen.host import SANITIZERS, compile_host, run_host, stimuli
+from tests.firmware_gen.mlperf_shapes import SHAPES
 from tests.firmware_gen.models import real_valued, remembering, residual, streamed
-from tests.firmware_gen.test_machine_code import mobile, small_operators, zoo
+from tests.firmware_gen.test_machine_code import dense_layers, mobile, small_operators, zoo
 
-BORDER = 64
+FOLDER = "MULTIGRAFT_BENCH_MODELS"
 CASES = 40
 NETWORKS = {
     "residual": residual,
@@ -31,30 +37,19 @@ NETWORKS = {
     "every shape": zoo,
     "in place": mobile,
     "small operators": small_operators,
+    "dense": dense_layers,
     "variables": remembering,
     "real": real_valued,
 }
-MODELS = {**test_operators.MODELS, **NETWORKS}
-
-
-def apart(buffers: Sequence[Buffer], *rest: object) -> Plan:
-    """Every buffer alone, with a border on both sides."""
-    offsets, end = {}, BORDER
-    for buffer in buffers:
-        offsets[buffer.name] = end
-        end += -(-buffer.size // 8) * 8 + BORDER
-    return Plan(offsets, end, end)
+GIVEN = {
+    path.stem: partial(lambda path: opened(str(path))[path.stem], path) for path in models_in(os.environ.get(FOLDER))
+}
+MODELS: dict[str, Callable[[], bytes | Bundle]] = {**test_operators.MODELS, **NETWORKS, **(GIVEN and SHAPES | GIVEN)}
 
 
 def forbidden(project: Project) -> list[str]:
-    """Compiler flags that name what lies between the buffers of :func:`apart`."""
-    gaps, end = [], 0
-    for name, offset in sorted(project.plan.offsets.items(), key=lambda item: item[1]):
-        gaps.append((end, offset - end))
-        end = offset + project.lifetimes[name][0]
-    gaps.append((end, project.plan.size - end))
-    rows = ",".join(f"{{{start},{size}}}" for start, size in gaps)
-    return [f"-DFORBIDDEN={rows}", f"-DFIRST_INPUT={project.inputs[0].offset}"]
+    """Compiler flags that name what lies between the buffers."""
+    return [f"-DFORBIDDEN={borders(project)}", f"-DFIRST_INPUT={project.inputs[0].offset}"]
 
 
 @pytest.fixture(autouse=True)
@@ -62,25 +57,27 @@ def _buffers_apart(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(generator, "plan", apart)
 
 
-@pytest.mark.parametrize("name", MODELS)
-def test_no_byte_beside_its_buffers_is_touched(name: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("name", "core"), [*((n, "m3") for n in MODELS), *((n, "m0plus") for n in NETWORKS)])
+def test_no_byte_beside_its_buffers_is_touched(name: str, core: str, tmp_path: Path) -> None:
+    """The portable C of cores with many and with few registers."""
     model = MODELS[name]()
     program = load(model)
-    project = generate(model, core=M3)
+    project = generate(model, core=CORES[core])
     inputs = []
     for seed, (tensor, golden) in enumerate(zip(program.inputs, golden_vectors(program)[0].values(), strict=True)):
         real = tensor.dtype == "float32"
         made = test_operators.floats(tensor.shape, seed)[:CASES] if real else stimuli(tensor.shape, CASES, seed)
         inputs.append(np.concatenate([made, golden]))
-    host = compile_host(project, tmp_path, "-O1", *SANITIZERS, *forbidden(project))
+    multiply = ["-DMG_MULTIPLY_32"] if core == "m0plus" else []
+    host = compile_host(project, tmp_path, "-O1", *SANITIZERS, *forbidden(project), *multiply)
     answers = run_host(host, project, inputs)
-    for answer, wanted in zip(answers.values(), reference(model, inputs), strict=True):
+    for answer, wanted in zip(answers.values(), wanted_answers(model, project, inputs), strict=True):
         np.testing.assert_array_equal(answer, wanted)
 
 
 @pytest.mark.parametrize("wrong", ["out[-1] = 0;", "out[n] = 0;", "out[0] = in[n];"])
 def test_one_byte_beside_is_found(wrong: str, tmp_path: Path) -> None:
-    project = generate(test_operators.MODELS["relu"](), core=M3)
+    project = generate(test_operators.MODELS["relu"](), core=CORES["m3"])
     text = project.files["model.c"].replace(
         "    for (int32_t i = 0; i < n; i++)", f"    {wrong}\n    for (int32_t i = 0; i < n; i++)"
     )

@@ -15,6 +15,7 @@ from multigraft.firmware_gen.boards import BOARDS
 from multigraft.firmware_gen.qemu import EmulatedBoard, slot_options, write_flash
 from multigraft.firmware_gen.slots import slot_contents
 from tests.firmware_gen import tiny_model
+from tests.firmware_gen.host import gcc
 from tests.firmware_gen.test_boards import needs_tools
 from tests.firmware_gen.test_serial_fuzz import HERE, SANITIZED
 
@@ -29,12 +30,7 @@ def test_an_update_cut_off_at_any_operation_leaves_a_whole_image(tmp_path):
     small = config.read_text().replace(f"{BOARD.slots.size}u", "2048u").replace(f"{BOARD.slots.sector}u", "256u")
     config.write_text(small)
     sources = [str(HERE / "simulate_update.c"), "target/update.c", "target/slots.c", "target/frames.c"]
-    program = tmp_path / "simulate"
-    done = subprocess.run(
-        ["gcc", *SANITIZED, "-Itarget", *sources, "-o", str(program)],
-        cwd=tmp_path, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
+    program = gcc(tmp_path, tmp_path / "simulate", *SANITIZED, "-Itarget", *sources)
     for seed, length in enumerate((1, 4, 255, 256, 1001, 1792)):
         done = subprocess.run([str(program), str(seed), str(length)], capture_output=True, text=True, check=False)
         assert done.returncode == 0, (length, done.stdout, done.stderr)

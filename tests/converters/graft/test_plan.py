@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 
 import numpy as np
@@ -130,3 +131,23 @@ def test_a_plan_adds_up() -> None:
     nothing = Plan({}, sum(n.weights for n in NETWORKS), sum(n.macs for n in NETWORKS))
     assert nothing.weights == 3 * PARENT.weights
     assert isinstance(NETWORKS[0], Network)
+
+
+def test_in_large_networks_halving_finds_the_deepest_point_that_keeps_the_budget(
+    similarity: SimilarityTable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pair = (NETWORKS[0], NETWORKS[2])
+
+    def searched(budget: float) -> Outcome:
+        return plan(pair, EVIDENCE, similarity, Limits(min_agreement=budget), SearchOptions(enough=budget))
+
+    refits = [c for c in searched(0.0).evaluated if c.join.method == "refit"]
+    bounds = [c.shown.lower_bound for c in refits]
+    assert bounds == sorted(bounds, reverse=True) and len(set(bounds)) >= 3
+    monkeypatch.setattr("multigraft.converters.graft.search.SMALL_MACS", 0)
+    for deepest, (bound, next_bound) in enumerate(itertools.pairwise([*bounds, 0.0])):
+        found = searched((bound + next_bound) / 2)
+        (graft,) = found.chosen.grafts.values()
+        assert graft.join == refits[deepest].join
+        assert len({c.join.target_point for c in found.evaluated}) <= len(bounds).bit_length()
+    assert not searched(0.9999).chosen.grafts
