@@ -13,8 +13,9 @@ from multigraft.calibration.tapped import Real, TappedModel
 from multigraft.errors import BundleError, InputError
 from multigraft.runtime.backends import Subgraph
 from multigraft.runtime.memory import give_back_memory
-from multigraft.statistics import INNER, RANGES_SIGNATURE, RESIDENT
+from multigraft.statistics import INNER
 from multigraft.tally import Terms
+from multigraft.taps_names import RANGES_SIGNATURE, RESIDENT
 
 HELD_BYTES = 4 << 20
 """Of tensors: an interpreter that holds more is dropped before the next stretch."""

@@ -14,7 +14,8 @@ from multigraft.errors import BundleError
 from multigraft.preprocessing import Frame, Preparer, Preprocessing
 from multigraft.runtime.backends import BackendName
 from multigraft.runtime.engine import Engine
-from multigraft.statistics import PAIRS, Subject, Tap, TappedNetwork
+from multigraft.statistics import Subject, Tap, TappedNetwork
+from multigraft.taps_names import PAIRS
 
 Real = npt.NDArray[np.float32]
 

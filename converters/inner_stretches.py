@@ -25,7 +25,7 @@ from multigraft.converters.multitask import SegmentSpec
 from multigraft.converters.ranges import activations
 from multigraft.errors import ConversionError
 from multigraft.graph import Graph, Model, Signature
-from multigraft.statistics import RANGES_SIGNATURE, RESIDENT
+from multigraft.taps_names import RANGES_SIGNATURE, RESIDENT
 
 STRETCH_BYTES = 6 << 20
 """Of the tensors that one stretch returns; a larger one is a stretch of its own."""

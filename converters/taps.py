@@ -26,7 +26,7 @@ from multigraft.converters.inner_stretches import with_inner_stretches
 from multigraft.converters.multitask import MultiTaskModel, SegmentSpec
 from multigraft.converters.network import CutPoint, Network
 from multigraft.converters.progress import Report, silent
-from multigraft.statistics import PAIRS
+from multigraft.taps_names import PAIRS
 
 VERIFIED_INPUTS = 32
 """Random inputs on which the bundle is compared with the uncut model: one segment per network leaves little to cut."""

@@ -52,15 +52,6 @@ CROSSED = "crossed"
 ROWS = "rows/"
 """With a tap's name behind it: count of the positions of those frames that went into the products."""
 
-PAIRS = "stitches"
-"""Of a taps bundle's provenance: the pairs of taps whose channels' products are summed."""
-
-RANGES_SIGNATURE = "ranges_"
-"""With a number behind it: a signature of a taps bundle that returns some of those tensors."""
-
-RESIDENT = "_resident"
-"""Ends such a signature if it is small enough to stay in memory."""
-
 Matrix = npt.NDArray[np.float64]
 Place = tuple[str, str]
 """Site and day (UTC, YYYY-MM-DD)."""
@@ -346,10 +337,8 @@ class Statistics:
         """All sums, without those that are of some frames only while these are fewer than the minimum."""
         kept = self.overall.merge(Tally())
         if 0 < self.crossed_frames < self.minimum_frames:
-            kinds = ("first", "second", "cross")
-            kept.sums = {name: value for name, value in kept.sums.items() if name.partition("/")[0] not in kinds}
-            counts = kept.counts.items()
-            kept.counts = {name: value for name, value in counts if name != CROSSED and not name.startswith(ROWS)}
+            kept.sums = {n: v for n, v in kept.sums.items() if not n.startswith(("first/", "second/", "cross/"))}
+            kept.counts = {n: v for n, v in kept.counts.items() if n != CROSSED and not n.startswith(ROWS)}
         if 0 < self.inner_frames < self.minimum_frames:
             outer = {t.name for t in self.subject.taps}
             outer |= {name for n in self.subject.networks for name in (n.input, *n.outputs)}

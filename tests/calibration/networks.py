@@ -13,7 +13,7 @@ from multigraft.manifest import Input, Manifest, Segment, Task, TensorSpec
 from multigraft.preprocessing import Preprocessing
 from multigraft.runtime.backends import TfliteModel
 from multigraft.runtime.self_test import golden_origin
-from multigraft.statistics import PAIRS
+from multigraft.taps_names import PAIRS
 from tests.bundle_builder import npz
 from tests.tflite_builder import Graph, serialise
 

@@ -10,7 +10,7 @@ from multigraft.converters import inner_stretches
 from multigraft.converters.inner_stretches import UNDELEGATED, stretches, with_inner_stretches
 from multigraft.converters.interpreters import Runner, tapped
 from multigraft.graph import Graph
-from multigraft.statistics import RANGES_SIGNATURE, RESIDENT
+from multigraft.taps_names import RANGES_SIGNATURE, RESIDENT
 from tests.bundle_builder import build
 from tests.calibration.networks import taps_bundle
 from tests.converters.graph_builder import GraphBuilder, feeds
