@@ -31,8 +31,9 @@ from multigraft.calibration.stage_solver import StageSolver
 from multigraft.calibration.stop_signals import stop_signals
 from multigraft.devices.camera import Camera
 from multigraft.errors import InputError, UsageError
+from multigraft.npz import npz_bytes, read_npz
 from multigraft.preprocessing import Frame
-from multigraft.refit_plan import PlannedGraft, Refit, SolvedGraft, SolvedLayer, npz_bytes, read_npz
+from multigraft.refit_plan import PlannedGraft, Refit, SolvedGraft, SolvedLayer
 from multigraft.runtime.backends import BackendName
 from multigraft.statistics import MINIMUM_FRAMES
 

@@ -15,7 +15,6 @@ import dataclasses
 import io
 import json
 import zipfile
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -28,15 +27,13 @@ from multigraft.bundle import Bundle
 from multigraft.errors import BundleError, InputError
 from multigraft.linear import Geometry
 from multigraft.manifest import Kind, decode
+from multigraft.npz import Arrays, npz_bytes, read_npz
 
 SCHEMA = 1
 PLAN = "plan.json"
 ARRAYS = "plan.npz"
 SEGMENT = "refit_"
 _MANIFEST = "manifest"
-_LARGEST = 1 << 30
-
-Arrays = Mapping[str, npt.NDArray[Any]]
 
 
 @dataclass(frozen=True)
@@ -240,30 +237,3 @@ class Refit:
             raise
         except (OSError, TypeError, KeyError, ValueError, EOFError, zipfile.BadZipFile) as error:
             raise InputError(f"{path} is no whole refit file ({error})", again) from error
-
-
-def npz_bytes(arrays: Arrays) -> bytes:
-    """A compressed .npz file without a clock in it."""
-    target = io.BytesIO()
-    with zipfile.ZipFile(target, "w") as archive:
-        for name, array in sorted(arrays.items()):
-            held = io.BytesIO()
-            np.save(held, np.ascontiguousarray(array), allow_pickle=False)
-            info = zipfile.ZipInfo(f"{name}.npy", (2020, 1, 1, 0, 0, 0))
-            info.compress_type = zipfile.ZIP_DEFLATED
-            archive.writestr(info, held.getvalue())
-    return target.getvalue()
-
-
-def read_npz(data: bytes) -> dict[str, npt.NDArray[Any]]:
-    """What :func:`npz_bytes` gave.
-
-    Raises:
-        ValueError: It holds more than 1 GiB, or objects.
-        zipfile.BadZipFile: It is damaged.
-    """
-    with zipfile.ZipFile(io.BytesIO(data)) as archive:
-        if sum(info.file_size for info in archive.infolist()) > _LARGEST:
-            raise ValueError("more than 1 GiB of arrays")
-    with np.load(io.BytesIO(data), allow_pickle=False) as held:
-        return {name: held[name] for name in held.files}

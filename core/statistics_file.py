@@ -15,12 +15,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 
 from multigraft import files
 from multigraft.errors import DeviceError, InputError
 from multigraft.manifest import decode
+from multigraft.npz import FIXED_TIME, LARGEST, Arrays, npz_bytes, read_npz
 from multigraft.similarity import SimilaritySums
 from multigraft.statistics import GROUPS, Statistics, Subject
 from multigraft.tally import Tally
@@ -33,21 +33,17 @@ CONTENT = (
 )
 """Stands in every file."""
 
-_FIXED_TIME = (2020, 1, 1, 0, 0, 0)
-_LARGEST = 1 << 30
 _AGAIN = "copy it again, or collect again"
-
-Arrays = Mapping[str, npt.NDArray[Any]]
 
 
 def to_bytes(statistics: Statistics, level: int = 6) -> bytes:
     """The file's content, whatever the number of frames, compressed at zlib's ``level``."""
     places = sorted(statistics.places)
-    members = {"overall.npz": _npz(statistics.overall.to_arrays(), level)}
+    members = {"overall.npz": npz_bytes(statistics.overall.to_arrays(), level)}
     for number, place in enumerate(places):
-        members[f"place-{number}.npz"] = _npz(statistics.places[place].to_arrays(), level)
-    members["groups.npz"] = _npz(_similarity_arrays(statistics.groups), level)
-    members["slots.npz"] = _npz(_similarity_arrays(statistics.slots), level)
+        members[f"place-{number}.npz"] = npz_bytes(statistics.places[place].to_arrays(), level)
+    members["groups.npz"] = npz_bytes(_similarity_arrays(statistics.groups), level)
+    members["slots.npz"] = npz_bytes(_similarity_arrays(statistics.slots), level)
     manifest = {
         "schema": SCHEMA,
         "content": CONTENT,
@@ -86,12 +82,12 @@ def from_bytes(data: bytes, where: str) -> Statistics:
     try:
         subject: Subject = decode(Subject, manifest["subject"], "subject")
         statistics = Statistics(subject, manifest["minimum_frames"])
-        statistics.overall = Tally.from_arrays(_arrays(members["overall.npz"], where))
+        statistics.overall = Tally.from_arrays(read_npz(members["overall.npz"]))
         for number, place in enumerate(manifest["places"]):
-            held = Tally.from_arrays(_arrays(members[f"place-{number}.npz"], where))
+            held = Tally.from_arrays(read_npz(members[f"place-{number}.npz"]))
             statistics.places[place["site"], place["day"]] = held
-        statistics.groups = _similarities(_arrays(members["groups.npz"], where), GROUPS)
-        statistics.slots = _similarities(_arrays(members["slots.npz"], where), manifest["slots"])
+        statistics.groups = _similarities(read_npz(members["groups.npz"]), GROUPS)
+        statistics.slots = _similarities(read_npz(members["slots.npz"]), manifest["slots"])
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(f"{where} is damaged ({error})", _AGAIN) from error
     return statistics
@@ -141,7 +137,7 @@ def _zip(members: Mapping[str, bytes]) -> bytes:
     target = io.BytesIO()
     with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED, compresslevel=6) as archive:
         for name, data in members.items():
-            info = zipfile.ZipInfo(name, _FIXED_TIME)
+            info = zipfile.ZipInfo(name, FIXED_TIME)
             # Arrays are compressed already, within their .npz.
             info.compress_type = zipfile.ZIP_STORED if name.endswith(".npz") else zipfile.ZIP_DEFLATED
             archive.writestr(info, data)
@@ -152,8 +148,8 @@ def _unzip(data: bytes, where: str, what: str) -> dict[str, bytes]:
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             infos = archive.infolist()
-            if sum(info.file_size for info in infos) > _LARGEST:
-                raise InputError(f"{where} unpacks to more than {_LARGEST >> 20} MiB", _AGAIN)
+            if sum(info.file_size for info in infos) > LARGEST:
+                raise InputError(f"{where} unpacks to more than {LARGEST >> 20} MiB", _AGAIN)
             return {info.filename: archive.read(info) for info in infos}
     except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError, ValueError, OSError) as error:
         if isinstance(error, InputError):
@@ -162,22 +158,3 @@ def _unzip(data: bytes, where: str, what: str) -> dict[str, bytes]:
     except Exception as error:
         # zlib.error is no subclass of the above, and zlib need not be there to be named.
         raise InputError(f"{where} is damaged ({error})", _AGAIN) from error
-
-
-def _npz(arrays: Arrays, level: int) -> bytes:
-    target = io.BytesIO()
-    with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED, compresslevel=level) as archive:
-        for name, array in sorted(arrays.items()):
-            held = io.BytesIO()
-            np.save(held, np.asarray(array), allow_pickle=False)
-            info = zipfile.ZipInfo(f"{name}.npy", _FIXED_TIME)
-            archive.writestr(info, held.getvalue(), zipfile.ZIP_DEFLATED, level)
-    return target.getvalue()
-
-
-def _arrays(data: bytes, where: str) -> dict[str, npt.NDArray[Any]]:
-    with zipfile.ZipFile(io.BytesIO(data)) as archive:
-        if sum(info.file_size for info in archive.infolist()) > _LARGEST:
-            raise InputError(f"{where} holds arrays that are too large", _AGAIN)
-    with np.load(io.BytesIO(data), allow_pickle=False) as held:
-        return {name: held[name] for name in held.files}

@@ -30,8 +30,9 @@ from multigraft.converters.network import Network, model_of
 from multigraft.converters.progress import Report, silent
 from multigraft.errors import ConversionError, InputError
 from multigraft.manifest import Task
+from multigraft.npz import npz_bytes
 from multigraft.preprocessing import prepare_batch
-from multigraft.refit_plan import ARRAYS, PLAN, SEGMENT, PlannedGraft, RefitPlan, Stage, npz_bytes
+from multigraft.refit_plan import ARRAYS, PLAN, SEGMENT, PlannedGraft, RefitPlan, Stage
 
 VERIFIED_INPUTS = 8
 LEAST = np.float32(1e-20)
