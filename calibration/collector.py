@@ -190,7 +190,6 @@ def collect(
     sampler = Sampler(model, options.minibatch, options.memory_bytes, options.features, options.site)
     store_path = output.with_name(output.name + STORE_SUFFIX)
     with Store(store_path, sampler.subject, options.minimum_frames) as store, stop_signals() as stop, camera:
-        sampler.number = store.statistics.overall.minibatches
         for left in output.parent.glob(f".{output.name}.*"):
             # A file that was being written when its process was killed.
             left.unlink()

@@ -222,7 +222,6 @@ def _finish(model: onnx.ModelProto) -> onnx.ModelProto:
         if value is not None:
             graph.initializer.append(numpy_helper.from_array(numpy_helper.to_array(value), node.output[0]))
             graph.node.remove(node)
-    _drop_allowzero(graph)
     fold_batch_norms(model)
     read = {i for n in graph.node for i in n.input} | {o.name for o in graph.output}
     used = [i for i in graph.initializer if i.name in read]
@@ -232,17 +231,6 @@ def _finish(model: onnx.ModelProto) -> onnx.ModelProto:
     model = onnx.shape_inference.infer_shapes(model, strict_mode=True)
     onnx.checker.check_model(model)
     return model
-
-
-def _drop_allowzero(graph: onnx.GraphProto) -> None:
-    """Torch's exporter sets it on every Reshape; a zero could then not stand for the batch of the input."""
-    constants = {i.name: i for i in graph.initializer}
-    for node in graph.node:
-        shape = constants.get(node.input[1]) if node.op_type == "Reshape" else None
-        if shape is not None and numpy_helper.to_array(shape).all():
-            kept = [a for a in node.attribute if a.name != "allowzero"]
-            del node.attribute[:]
-            node.attribute.extend(kept)
 
 
 Reference = tuple[list[Array], list[list[npt.NDArray[Any]]]]
