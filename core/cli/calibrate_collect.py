@@ -6,7 +6,8 @@ import argparse
 import json
 from pathlib import Path
 
-from multigraft.errors import UsageError
+from multigraft.cli.engine_options import add_interpreter_arguments
+from multigraft.cli.settings_options import check_output
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -50,8 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     add("--keep-mib", type=int, default=default.keep_bytes >> 20, metavar="M", help="quota for them (default: 256)")
     add("--keep-days", type=float, default=default.keep_days, metavar="D", help="remove them after D days (default: 7)")
-    add("--threads", type=int, default=1, metavar="N", help="threads for the kernels (default: 1)")
-    add("--backend", choices=("auto", "litert", "tflite-runtime"), default="auto", help="interpreter (default: auto)")
+    add_interpreter_arguments(parser)
 
 
 def execute(options: argparse.Namespace) -> int:
@@ -63,8 +63,7 @@ def execute(options: argparse.Namespace) -> int:
     from multigraft.devices.sources import open_source
 
     output: Path = options.output
-    if not output.parent.is_dir():
-        raise UsageError(f"the folder of {output} does not exist", "make it first")
+    check_output(output)
     settings = CollectOptions(
         frames=options.frames,
         minutes=options.minutes,

@@ -9,7 +9,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from multigraft.errors import UsageError
+from multigraft.cli.engine_options import add_interpreter_arguments
+from multigraft.cli.settings_options import check_output
 
 if TYPE_CHECKING:
     from multigraft.calibration.refitting import RefitEvent, Report
@@ -39,8 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"refuse to solve from fewer frames (default: {MINIMUM_FRAMES})",
     )  # fmt: skip
     add("--confidence", type=float, default=0.95, metavar="C", help="of the agreement bound (default: 0.95)")
-    add("--threads", type=int, default=1, metavar="N", help="threads for the kernels (default: 1)")
-    add("--backend", choices=("auto", "litert", "tflite-runtime"), default="auto", help="interpreter (default: auto)")
+    add_interpreter_arguments(parser)
 
 
 def execute(options: argparse.Namespace) -> int:
@@ -50,8 +50,7 @@ def execute(options: argparse.Namespace) -> int:
     from multigraft.devices.sources import open_source
 
     output: Path = options.output
-    if not output.parent.is_dir():
-        raise UsageError(f"the folder of {output} does not exist", "make it first")
+    check_output(output)
     settings = RefitOptions(
         options.frames, options.accept, options.minimum_frames, options.every, options.confidence,
         threads=options.threads, backend=options.backend,

@@ -7,7 +7,7 @@ import json
 import tempfile
 from pathlib import Path
 
-from multigraft.errors import UsageError
+from multigraft.cli.settings_options import check_output
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -26,8 +26,7 @@ def execute(options: argparse.Namespace) -> int:
     from multigraft.converters.settings import Settings
     from multigraft.converters.taps import make_taps, tapped_points
 
-    if not options.output.parent.is_dir():
-        raise UsageError(f"the folder of {options.output} does not exist", "make it first")
+    check_output(options.output)
     settings = Settings.load(options.settings)
     networks = [load_task(task, settings.path.parent) for task in settings.tasks]
     with terminal_report() as report, tempfile.TemporaryDirectory(prefix="multigraft-") as folder:

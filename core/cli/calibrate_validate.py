@@ -6,6 +6,8 @@ import argparse
 import json
 from pathlib import Path
 
+from multigraft.cli.engine_options import add_interpreter_arguments
+from multigraft.cli.settings_options import check_output
 from multigraft.errors import UsageError
 
 
@@ -26,8 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--tolerance", action="append", default=[], metavar="TASK=T",
         help="what still counts as equal, in units of the output (detection: IoU)",
     )  # fmt: skip
-    add("--threads", type=int, default=1, metavar="N", help="threads for the kernels (default: 1)")
-    add("--backend", choices=("auto", "litert", "tflite-runtime"), default="auto", help="interpreter (default: auto)")
+    add_interpreter_arguments(parser)
 
 
 def execute(options: argparse.Namespace) -> int:
@@ -38,8 +39,8 @@ def execute(options: argparse.Namespace) -> int:
     from multigraft.cli.table import print_table
     from multigraft.devices.sources import open_source
 
-    if options.output is not None and not options.output.parent.is_dir():
-        raise UsageError(f"the folder of {options.output} does not exist", "make it first")
+    if options.output is not None:
+        check_output(options.output)
     found = validate(
         Bundle.open(options.bundle),
         Bundle.open(options.against),

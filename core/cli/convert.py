@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from multigraft.cli.settings_options import check_output
 from multigraft.cli.table import print_table
 from multigraft.errors import InputError, UsageError
 
@@ -71,8 +72,7 @@ def execute(options: argparse.Namespace) -> int:
     from multigraft.converters.progress import terminal_report
 
     for path in filter(None, (options.output, options.uncut, options.floating)):
-        if not Path(path).parent.is_dir():
-            raise UsageError(f"the folder of {path} does not exist", "make it first")
+        check_output(Path(path))
     multitask = MultiTaskModel.load(options.model)
     frames = read_frames(options.source, tuple(multitask.inputs), options.frames)
     ranges = read_ranges(options.ranges) if options.ranges else None

@@ -13,6 +13,12 @@ def add_engine_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the bundle and how to run it."""
     parser.add_argument("bundle", help="a .graft file or a deployed folder")
     parser.add_argument("--tasks", metavar="A,B", help="answer these tasks only (default: all)")
+    add_interpreter_arguments(parser)
+    parser.add_argument("--no-self-test", action="store_true", help="do not run the golden inputs first")
+
+
+def add_interpreter_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add which interpreter and how many threads."""
     parser.add_argument("--threads", type=int, default=1, metavar="N", help="threads for the kernels (default: 1)")
     parser.add_argument(
         "--backend",
@@ -20,7 +26,6 @@ def add_engine_arguments(parser: argparse.ArgumentParser) -> None:
         default="auto",
         help="interpreter (default: auto, ai-edge-litert where installed)",
     )
-    parser.add_argument("--no-self-test", action="store_true", help="do not run the golden inputs first")
 
 
 def open_engine(options: argparse.Namespace) -> tuple[Engine, tuple[str, ...] | None]:

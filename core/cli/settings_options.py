@@ -96,7 +96,7 @@ def check_output(path: Path, remedy: str = "choose an existing folder you may wr
         raise UsageError(f"{path} is a folder", "name a file")
     folder = path.absolute().parent
     if not folder.is_dir():
-        raise UsageError(f"{path} cannot be written: there is no folder {folder}", remedy)
+        raise UsageError(f"{path} cannot be written: its folder {folder} does not exist", remedy)
     if not os.access(folder, os.W_OK):
         raise UsageError(f"{path} cannot be written: {folder} is not writable", remedy)
 
