@@ -141,7 +141,7 @@ class Collected:
         statistics: All that the store holds.
         reason: Why it stopped.
         path: The file that was written; None if there are too few frames.
-        used: Frames used in this run.
+        used: Frames that this run added to the statistics.
         skipped: Frames refused in this run.
     """
 
@@ -218,7 +218,7 @@ class _Run:
             )  # fmt: skip
         sampler.number = store.statistics.overall.minibatches
         self._is_large = model_bytes > LARGE_BYTES
-        self._used = 0
+        self._used, self._begun_with = 0, store.statistics.frames
         self._read = self._start
         self._precision = self._measured_precision()
         self._shown_s = -math.inf
@@ -242,7 +242,8 @@ class _Run:
             self._append(self._sampler.flush())
             reason = "source ended"
         self._show(last=True)
-        return Collected(self._store.statistics, reason, self._export(), self._used, self._selector.skipped)
+        held = self._store.statistics
+        return Collected(held, reason, self._export(), held.frames - self._begun_with, self._selector.skipped)
 
     def _unread(self) -> Generator[tuple[Frame, Callable[[], Frame]], None, None]:
         """What the selection looks at, and how to get the frame."""

@@ -67,6 +67,21 @@ def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path, source, steps):
     assert again.used == 0 and again.path.read_bytes() == whole.path.read_bytes()
 
 
+def test_what_a_stop_leaves_out_of_the_statistics_is_not_said_to_be_in_them(tmp_path, source, monkeypatch):
+    look = FrameSelector.choose
+    seen = []
+
+    def interrupted(selector: FrameSelector, *arguments: object) -> object:
+        seen.append(None)
+        if len(seen) == 45:
+            os.kill(os.getpid(), signal.SIGINT)
+        return look(selector, *arguments)
+
+    monkeypatch.setattr(FrameSelector, "choose", interrupted)
+    done = collect(BUNDLE, ArrayFile(source), tmp_path / "a.mgstats", options())
+    assert (done.reason, done.used, done.statistics.frames) == ("stopped", 40, 40)
+
+
 def start(source: Path, output: Path, delay_s: float = 0) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "tests.calibration.replay", str(source), str(output), str(delay_s)]
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
