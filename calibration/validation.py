@@ -10,14 +10,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from multigraft.agreement import Agreement, agreement
-from multigraft.bundle import Bundle
-from multigraft.devices.camera import Camera
+from multigraft.agreement.agreement import Agreement, agreement
+from multigraft.bundle.bundle import Bundle
+from multigraft.devices.cameras.camera import Camera
 from multigraft.errors import InputError, UsageError
-from multigraft.preprocessing import Frame, Preparer
-from multigraft.quantisation import dequantise
 from multigraft.runtime.backends import BackendName
 from multigraft.runtime.engine import Engine
+from multigraft.tensors.preprocessing import Frame, Preparer
+from multigraft.tensors.quantisation import dequantise
 
 FRAMES = 1000
 """Default number of frames: 1,000 of 1,000 equal answers show an agreement of 0.997 at a confidence of 0.95."""
@@ -104,7 +104,7 @@ def validate(
         camera: Not yet opened.
         frames: How many at most; a source that ends may give fewer.
         confidence: Of the bounds.
-        tolerances: Task to its tolerance; see :func:`multigraft.agreement.agreement`.
+        tolerances: Task to its tolerance; see :func:`multigraft.agreement.agreement.agreement`.
         threads: For the kernels.
         backend: Which interpreter.
         progress: Called with the frames done and wanted.

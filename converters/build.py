@@ -11,31 +11,31 @@ from pathlib import Path
 from typing import Any
 
 from multigraft import files
-from multigraft.agreement import agreement
-from multigraft.bundle import Bundle
-from multigraft.converters.convert import Conversion, convert
-from multigraft.converters.fidelity import BundleRunner, bundle_agreement, with_fidelity
-from multigraft.converters.field import Field, field_ranges, field_similarity
-from multigraft.converters.frames import Frames
+from multigraft.agreement.agreement import agreement
+from multigraft.bundle.bundle import Bundle
+from multigraft.converters.field.refit_bundle import make_refit_bundle
+from multigraft.converters.field.refitted_candidates import grafts_of
+from multigraft.converters.field.statistics_input import Field, field_ranges, field_similarity
 from multigraft.converters.graft.assemble import assemble
 from multigraft.converters.graft.candidate import Evidence, Join
-from multigraft.converters.graft.device_plan import make_refit_bundle
-from multigraft.converters.graft.finished import FinishedGrafts
 from multigraft.converters.graft.frameless import plan_without_frames
-from multigraft.converters.graft.from_device import grafts_of
 from multigraft.converters.graft.plan import BYTES_PER_WEIGHT, Limits, Outcome, Plan, explain, plan
 from multigraft.converters.graft.propose import MIN_CKA, propose
+from multigraft.converters.graft.saved_evaluations import FinishedGrafts
 from multigraft.converters.graft.search import SMALL_MACS, SearchOptions
-from multigraft.converters.importer import load_task
-from multigraft.converters.multitask import MultiTaskModel
-from multigraft.converters.network import Network
-from multigraft.converters.progress import Report, silent
-from multigraft.converters.ranges import MissingRangesError, Range
-from multigraft.converters.representations import SimilarityTable, measure_similarity, union_of
-from multigraft.converters.settings import Settings, TaskSettings
-from multigraft.converters.steps import Steps
+from multigraft.converters.importing.importer import load_task
+from multigraft.converters.job.checkpoints import Steps
+from multigraft.converters.job.progress import Report, silent
+from multigraft.converters.network.frames import Frames
+from multigraft.converters.network.multitask import MultiTaskModel
+from multigraft.converters.network.network import Network
+from multigraft.converters.packing.convert import Conversion, convert
+from multigraft.converters.packing.fidelity import BundleRunner, bundle_agreement, with_fidelity
+from multigraft.converters.quantising.ranges import MissingRangesError, Range
+from multigraft.converters.settings.settings import Settings, TaskSettings
+from multigraft.converters.similarity.representations import SimilarityTable, measure_similarity, union_of
 from multigraft.errors import ConfigurationError, InputError, UsageError
-from multigraft.refit_plan import Refit
+from multigraft.refit.refit_plan import Refit
 
 SIMILARITY_FRAMES = 512
 LARGE_SIMILARITY_FRAMES = 192
@@ -46,7 +46,7 @@ CALIBRATION_FRAMES = 256
 """Frames per task that set the int8 ranges."""
 
 LoadFrames = Callable[[Path], Frames]
-"""Reads a folder, video or array file; :func:`multigraft.devices.sources.open_source` behind it."""
+"""Reads a folder, video or array file; :func:`multigraft.devices.cameras.sources.open_source` behind it."""
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ def graft(
         MultigraftError: Anything in the settings, models or frames that is not as it has to be.
     """
     if settings.graft.refine == "distill":
-        from multigraft.converters.graft.torch_tail import import_torch
+        from multigraft.converters.distill.torch_tail import import_torch
 
         if not any(settings.frames_of(task) for task in settings.tasks):
             raise ConfigurationError(f'{settings.path}: refine = "distill" needs frames', "name unlabeled frames")
@@ -146,7 +146,7 @@ def graft(
         outcome = plan_without_frames(networks, similarity, limits, settings.graft.share, given, moments)
     chosen = outcome.chosen
     if settings.graft.refine == "distill" and chosen.grafts:
-        from multigraft.converters.graft.distill import distill_plan
+        from multigraft.converters.distill.distill import distill_plan
 
         chosen = distill_plan(chosen, networks, evidence, options, report)
         message = f"{explain(chosen, outcome.evaluated, limits)}; refined by distillation"

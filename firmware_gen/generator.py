@@ -5,22 +5,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from multigraft.bundle import Bundle
+from multigraft.bundle.bundle import Bundle
 from multigraft.errors import InputError, UnsupportedOperatorError, UsageError
-from multigraft.firmware_gen.cores import CoreFeatures
-from multigraft.firmware_gen.emission import c_files
-from multigraft.firmware_gen.fold_padding import fold_padding
+from multigraft.firmware_gen.boards.cores import CoreFeatures
+from multigraft.firmware_gen.kernels.lowered_step import Placed
+from multigraft.firmware_gen.memory.planner import Buffer, Plan, Sharing, plan
+from multigraft.firmware_gen.memory.regions import Space, spread
 from multigraft.firmware_gen.operators import OPERATORS
-from multigraft.firmware_gen.placed import Placed
-from multigraft.firmware_gen.planner import Buffer, Plan, Sharing, plan
-from multigraft.firmware_gen.program import Node, Program, Step, load
-from multigraft.firmware_gen.project import Port, Project, ProjectRegion, ProjectTask, StepReport, Work
-from multigraft.firmware_gen.pruning import prune
-from multigraft.firmware_gen.regions import Space, spread
-from multigraft.firmware_gen.streaming import stream
-from multigraft.firmware_gen.variables import read_in_place
-from multigraft.graph import Graph, Tensor
-from multigraft.macs import op_macs
+from multigraft.firmware_gen.passes.fold_padding import fold_padding
+from multigraft.firmware_gen.passes.pruning import prune
+from multigraft.firmware_gen.passes.read_in_place import read_in_place
+from multigraft.firmware_gen.passes.streaming import stream
+from multigraft.firmware_gen.program.program import Node, Program, Step, load
+from multigraft.firmware_gen.project.emission import c_files
+from multigraft.firmware_gen.project.project import Port, Project, ProjectRegion, ProjectTask, StepReport, Work
+from multigraft.tflite.graph import Graph, Tensor
+from multigraft.tflite.macs import op_macs
 
 FINAL_NODES = 60_000
 """Search nodes for the plan that is used, some seconds at most; those that fusions are compared by get fewer."""

@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from multigraft.bundle.manifest import Task
 from multigraft.errors import BundleError
-from multigraft.manifest import Task, TensorSpec
-from multigraft.quantisation import INTEGERS, dequantise
+from multigraft.tensors.quantisation import INTEGERS, dequantise
+from multigraft.tensors.specs import TensorSpec
 
 Array = npt.NDArray[Any]
 

@@ -17,12 +17,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from multigraft.devices.power import PowerMeter
+from multigraft.devices.power.power import PowerMeter
 from multigraft.errors import InputError, UsageError
-from multigraft.manifest import TensorSpec
-from multigraft.preprocessing import Frame, Preparer
 from multigraft.runtime.backends import Subgraph, TfliteModel
 from multigraft.runtime.engine import Engine
+from multigraft.tensors.preprocessing import Frame, Preparer
+from multigraft.tensors.specs import TensorSpec
 
 _now = time.perf_counter_ns
 

@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from multigraft.bundle import Bundle
+from multigraft.bundle.bundle import Bundle
+from multigraft.bundle.manifest import Manifest, Segment
 from multigraft.errors import BundleError, ConfigurationError, InputError, UsageError
-from multigraft.manifest import Manifest, Segment
-from multigraft.preprocessing import Frame, Preparer
 from multigraft.runtime.answers import Answer, make_decoder
 from multigraft.runtime.backends import Array, BackendName, Subgraph, TfliteModel
 from multigraft.runtime.self_test import SelfTest, run_self_test
+from multigraft.tensors.preprocessing import Frame, Preparer
 
 _ALL = slice(None)
 _now = time.perf_counter_ns
@@ -134,7 +134,9 @@ class Engine:
         self._preparers = {held.tensor: self._preparer(held.tensor) for held in self.manifest.inputs}
         self._plans: dict[tuple[str, ...] | None, _Plan] = {}
         self._plans[None] = self._make_plan(tuple(task.name for task in self.manifest.tasks))
-        self.self_test: SelfTest | None = run_self_test(self) if self_test else None
+        self.self_test: SelfTest | None = (
+            run_self_test(self.bundle, self.compute, self.model.backend) if self_test else None
+        )
 
     def run(self, frame: Frame, tasks: Iterable[str] | None = None) -> Result:
         """Answer tasks on one frame.

@@ -16,19 +16,21 @@ from __future__ import annotations
 
 import io
 import platform
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from multigraft.bundle import GOLDEN_INPUTS, GOLDEN_OUTPUTS, Bundle
+from multigraft.bundle.bundle import GOLDEN_INPUTS, GOLDEN_OUTPUTS, Bundle
+from multigraft.bundle.manifest import Task
 from multigraft.errors import BundleError
-from multigraft.manifest import Task, TensorSpec
-from multigraft.quantisation import INTEGERS
 from multigraft.runtime.backends import Array, Backend
+from multigraft.tensors.quantisation import INTEGERS
+from multigraft.tensors.specs import TensorSpec
 
-if TYPE_CHECKING:
-    from multigraft.runtime.engine import Engine
+Compute = Callable[[Mapping[str, Array]], Mapping[str, Array]]
+"""Stored network inputs to every tensor that the segments wrote, both by name."""
 
 MAX_LSB = 8
 MAX_FLOAT = 1e-3
@@ -99,22 +101,27 @@ def read_golden(bundle: Bundle) -> tuple[dict[str, Array], dict[str, Array]]:
     return inputs, outputs
 
 
-def run_self_test(engine: Engine) -> SelfTest:
+def run_self_test(bundle: Bundle, compute: Compute, backend: Backend) -> SelfTest:
     """Run all golden inputs through all segments.
+
+    Args:
+        bundle: Holds the golden inputs and outputs.
+        compute: Runs all segments on stored network inputs, by tensor name, and gives every tensor they wrote.
+        backend: The interpreter that ``compute`` runs on.
 
     Raises:
         BundleError: The outputs are missed by more than the policy allows, or the golden files are damaged.
     """
-    inputs, outputs = read_golden(engine.bundle)
+    inputs, outputs = read_golden(bundle)
     cases = len(next(iter(inputs.values())))
     computed: dict[str, list[Array]] = {name: [] for name in outputs}
     for case in range(cases):
-        result = engine.compute({name: _case(array, case) for name, array in inputs.items()})
+        result = compute({name: _case(array, case) for name, array in inputs.items()})
         for name in outputs:
             if name not in result:
                 raise BundleError(f"golden output {name} is no output of a segment", "build the bundle again")
             computed[name].append(result[name])
-    specs = {spec.name: spec for spec in engine.manifest.tensors}
+    specs = {spec.name: spec for spec in bundle.manifest.tensors}
     lsb: dict[str, int] = {}
     relative: dict[str, float] = {}
     for name, golden in outputs.items():
@@ -127,9 +134,9 @@ def run_self_test(engine: Engine) -> SelfTest:
                 lsb[name] = int(difference)
         elif difference or np.isnan(difference):
             relative[name] = float(difference / max(float(np.abs(golden).max(initial=0)), 1e-30))
-    origin = engine.manifest.provenance.get("golden")
+    origin = bundle.manifest.provenance.get("golden")
     origin = origin if isinstance(origin, dict) else {}
-    here_origin = golden_origin(engine.model.backend)
+    here_origin = golden_origin(backend)
     report = SelfTest(
         cases=cases,
         exact=not lsb,
@@ -139,7 +146,7 @@ def run_self_test(engine: Engine) -> SelfTest:
         made_by=_in_words(origin),
         run_by=_in_words(here_origin),
     )
-    _judge(engine, report, outputs, {name: np.stack(arrays) for name, arrays in computed.items()})
+    _judge(bundle, report, outputs, {name: np.stack(arrays) for name, arrays in computed.items()})
     return report
 
 
@@ -155,15 +162,15 @@ def _in_words(origin: dict[str, Any]) -> str:
     return f"{origin.get('backend')} {origin.get('version')} on {origin.get('machine')}"
 
 
-def _judge(engine: Engine, report: SelfTest, golden: dict[str, Array], here: dict[str, Array]) -> None:
+def _judge(bundle: Bundle, report: SelfTest, golden: dict[str, Array], here: dict[str, Array]) -> None:
     remedy = "build the bundle again, or open it without the self-test if you can accept the difference"
     if report.same_kernels and not report.exact:
         name, steps = max(report.max_lsb.items(), key=lambda item: item[1])
         raise BundleError(
             f"self-test: tensor {name} differs by {steps} LSB from what the same interpreter gave at build time", remedy
         )
-    specs = {spec.name: spec for spec in engine.manifest.tensors}
-    for task in engine.manifest.tasks:
+    specs = {spec.name: spec for spec in bundle.manifest.tensors}
+    for task in bundle.manifest.tasks:
         for name in task.outputs:
             if report.max_lsb.get(name, 0) > MAX_LSB:
                 raise BundleError(

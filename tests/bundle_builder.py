@@ -9,11 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from multigraft.bundle import GOLDEN_INPUTS, GOLDEN_OUTPUTS, MODEL, MODEL_CARD, Bundle
-from multigraft.manifest import Input, Kind, Manifest, Segment, Task, TensorSpec
-from multigraft.preprocessing import Preprocessing
+from multigraft.bundle.bundle import GOLDEN_INPUTS, GOLDEN_OUTPUTS, MODEL, MODEL_CARD, Bundle
+from multigraft.bundle.manifest import Input, Kind, Manifest, Segment, Task
 from multigraft.runtime.backends import TfliteModel
 from multigraft.runtime.self_test import golden_origin
+from multigraft.tensors.preprocessing import Preprocessing
+from multigraft.tensors.specs import TensorSpec
 from tests.tflite_builder import Graph, boundary, serialise
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from multigraft.converters.onnx2tf_environment import Environment
+    from multigraft.converters.conversion.onnx2tf_environment import Environment
 
 _LINES = (Path(__file__).parent / "allowed_skips.txt").read_text("utf-8").splitlines()
 _ALLOWED = [line for line in _LINES if line and not line.startswith("#")]
@@ -49,7 +49,7 @@ def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest
 @pytest.fixture(scope="session")
 def onnx2tf_environment() -> Environment:
     """onnx2tf's own environment, made in the user's cache if it is not there yet (minutes, once)."""
-    from multigraft.converters import onnx2tf_environment as environments
+    from multigraft.converters.conversion import onnx2tf_environment as environments
     from multigraft.errors import ConversionError
 
     try:

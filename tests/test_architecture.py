@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ast
+import collections
 import configparser
+import graphlib
 import importlib
 import importlib.metadata
 import json
@@ -38,7 +40,9 @@ WORKSTATION_PACKAGES = {"numpy", "onnx", "onnxruntime", "flatbuffers", "scipy"}
 NEVER_IMPORTED = {"tensorflow", "onnx2tf", "pandas"}
 TORCH_SCRIPTS = {"converters/demo/train.py"}
 """Scripts that nobody imports and that are of no use without PyTorch."""
-LONGEST_FILE = 600
+LONGEST_FILE = 400
+MOST_IN_A_ROOM = 20
+"""Modules in one folder, ``__init__`` not counted."""
 SOURCE_SUFFIXES = {".py", ".md", ".cfg", ".toml", ".in", ".txt", ".yml", ".sh", ""}
 
 
@@ -76,7 +80,7 @@ def package_of(module: str) -> str:
 @pytest.mark.parametrize("path", SOURCES, ids=IDS)
 def test_imports_follow_the_design(path: Path) -> None:
     folder = path.relative_to(ROOT).parts[0]
-    is_command = path.parent == ROOT / "core" / "cli"
+    is_command = ROOT / "core" / "cli" in path.parents
     for module, loads in imports(path):
         top = module.split(".")[0]
         assert top not in NEVER_IMPORTED, f"{module} runs in an environment of its own or not at all"
@@ -89,15 +93,66 @@ def test_imports_follow_the_design(path: Path) -> None:
             assert top in allowed or is_script, f"import {top} inside the function that needs it"
 
 
+def module_of(path: Path) -> str:
+    name = ".".join(("multigraft", *path.relative_to(ROOT).with_suffix("").parts))
+    return name.replace("multigraft.core", "multigraft", 1).removesuffix(".__init__")
+
+
+MODULES = {module_of(path): path for path in SOURCES}
+
+
+def imports_among_ours() -> dict[str, set[str]]:
+    """Module to every module of ours that it imports anywhere, in functions and for type checking, too."""
+    graph: dict[str, set[str]] = {}
+    for module, path in MODULES.items():
+        named = {name if name in MODULES else name.rpartition(".")[0] for name, _ in imports(path)}
+        graph[module] = (named & MODULES.keys()) - {module}
+    return graph
+
+
+def room_of(module: str) -> str:
+    """The folder that a module lies in; a module at the root of a package is a room of its own."""
+    path = MODULES[module].relative_to(ROOT)
+    return str(path.parent if len(path.parts) > 2 or path.name == "__init__.py" else path.with_suffix(""))
+
+
+def circle(graph: dict[str, set[str]]) -> list[str]:
+    """One circle of imports, or nothing."""
+    try:
+        list(graphlib.TopologicalSorter(graph).static_order())
+    except graphlib.CycleError as error:
+        found: list[str] = error.args[1]
+        return found
+    return []
+
+
+def test_no_circle_of_imports_between_files() -> None:
+    assert circle(imports_among_ours()) == []
+
+
+def test_no_circle_of_imports_between_rooms() -> None:
+    rooms: dict[str, set[str]] = {}
+    for module, others in imports_among_ours().items():
+        here = room_of(module)
+        rooms.setdefault(here, set()).update(room for other in others if (room := room_of(other)) != here)
+    assert circle(rooms) == []
+
+
+def test_a_circle_is_found() -> None:
+    assert circle({"a": {"b"}, "b": {"c"}, "c": {"a"}})
+    assert circle({"a": {"b", "c"}, "b": {"c"}, "c": set()}) == []
+
+
+def test_no_room_is_too_full() -> None:
+    rooms = collections.Counter(str(p.parent.relative_to(ROOT)) for p in SOURCES if p.name != "__init__.py")
+    assert {room: count for room, count in rooms.items() if count > MOST_IN_A_ROOM} == {}
+
+
 def test_importing_the_device_side_loads_no_workstation_package() -> None:
-    modules = [
-        ".".join(("multigraft", *path.relative_to(ROOT).with_suffix("").parts)).replace("multigraft.core", "multigraft")
-        for folder in DEVICE_SIDE
-        for path in sources(folder)
-    ]
+    modules = [module_of(path) for folder in DEVICE_SIDE for path in sources(folder)]
     program = (
         f"import importlib, json, sys\n"
-        f"for name in {[m.removesuffix('.__init__') for m in modules]!r}: importlib.import_module(name)\n"
+        f"for name in {[m for m in modules if not m.endswith('__main__')]!r}: importlib.import_module(name)\n"
         "print(json.dumps(sorted({name.split('.')[0] for name in sys.modules})))"
     )
     loaded = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True).stdout

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from multigraft.cli.main import COMMANDS
-from multigraft.converters.settings import Settings
+from multigraft.converters.settings.settings import Settings
 from tests.bundle_builder import build
 
 ROOT = Path(__file__).parents[1]

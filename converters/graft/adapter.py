@@ -13,11 +13,11 @@ from dataclasses import dataclass
 import numpy as np
 import onnx
 
-from multigraft.converters.graft.linear import convolution, dense
+from multigraft.converters.graft.onnx_linear_layer import convolution, dense
 from multigraft.converters.graft.refit import sampled_rows
-from multigraft.converters.network import Array
-from multigraft.linear import HELD_OUT_EVERY, LinearLayer
-from multigraft.ridge import RidgeSums, fit_rows, variance_restored
+from multigraft.converters.network.network import Array
+from multigraft.refit.linear_layer import HELD_OUT_EVERY, LinearLayer
+from multigraft.refit.ridge import RidgeSums, fit_rows, variance_restored
 
 MAX_INPUTS = 2400
 """Largest kernel elements times channels that is worth solving; a 3x3 adapter on wide representations is not."""

@@ -7,13 +7,13 @@ from typing import Any
 
 import onnx
 
+from multigraft.bundle.manifest import Task
 from multigraft.converters.graft.candidate import Candidate
 from multigraft.converters.graft.lineage import weights_digest
 from multigraft.converters.graft.plan import Plan
-from multigraft.converters.multitask import MultiTaskModel, SegmentSpec
-from multigraft.converters.network import Network, model_of
+from multigraft.converters.network.multitask import MultiTaskModel, SegmentSpec
+from multigraft.converters.network.network import Network, model_of
 from multigraft.errors import InputError
-from multigraft.manifest import Task
 
 
 def assemble(networks: Sequence[Network], plan: Plan, provenance: Mapping[str, Any] | None = None) -> MultiTaskModel:

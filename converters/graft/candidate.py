@@ -9,11 +9,12 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 
-from multigraft.agreement import Agreement, agreement
-from multigraft.converters.frames import Frames
+from multigraft.agreement.agreement import Agreement, agreement
+from multigraft.bundle.manifest import Relation
 from multigraft.converters.graft.adapter import Adapter, Draft, draft_adapter, fit_adapter
 from multigraft.converters.graft.refit import LayerFit, clamp_bounds, refit
-from multigraft.converters.network import (
+from multigraft.converters.network.frames import Frames
+from multigraft.converters.network.network import (
     Array,
     CutPoint,
     Network,
@@ -22,7 +23,6 @@ from multigraft.converters.network import (
     node_weights,
     session_of,
 )
-from multigraft.manifest import Relation
 
 REFIT_BYTES = 3 * 2**28
 MIN_REFIT_FRAMES = 64

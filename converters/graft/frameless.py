@@ -13,10 +13,10 @@ from multigraft.converters.graft.candidate import Candidate, Join, Method, coste
 from multigraft.converters.graft.lineage import Lineage, lineage
 from multigraft.converters.graft.plan import UNSHARED, Limits, Outcome, Plan, next_donor
 from multigraft.converters.graft.search import Similarity
-from multigraft.converters.graft.stitch import best_stitch
-from multigraft.converters.network import CutPoint, Network
+from multigraft.converters.graft.stitching_layer import best_stitch
+from multigraft.converters.network.network import CutPoint, Network
 from multigraft.errors import ConfigurationError
-from multigraft.statistics import Statistics
+from multigraft.statistics.statistics import Statistics
 
 REMEDY = "give unlabeled frames, or refit on the device with multigraft calibrate plan and graft"
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import onnx
 
-from multigraft.converters.network import CutPoint, Network
+from multigraft.converters.network.network import CutPoint, Network
 
 RELATED_COSINE = 0.5
 """Mean cosine between the weights of corresponding layers from which on networks count as related; independently

@@ -8,7 +8,7 @@ from typing import Any
 
 from multigraft.converters.graft.candidate import METHOD_TEXT, Candidate, Evidence
 from multigraft.converters.graft.search import Progress, SearchOptions, Similarity, candidates, choose_donor
-from multigraft.converters.network import Network
+from multigraft.converters.network.network import Network
 from multigraft.errors import ConfigurationError
 
 BYTES_PER_WEIGHT = {"int8": 1.0, "float32": 4.0, "dynamic": 1.0, "int4": 0.5}

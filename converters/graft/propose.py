@@ -12,7 +12,7 @@ from multigraft.converters.graft.candidate import Join
 from multigraft.converters.graft.lineage import lineage
 from multigraft.converters.graft.plan import UNSHARED
 from multigraft.converters.graft.search import Similarity, choose_donor, joins_of
-from multigraft.converters.network import Network
+from multigraft.converters.network.network import Network
 from multigraft.errors import ConfigurationError
 
 MIN_CKA = 0.8

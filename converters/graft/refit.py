@@ -19,10 +19,10 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 
-from multigraft.converters.graft.linear import linear_layer
-from multigraft.converters.network import Array, Network, model_of, session_of
-from multigraft.linear import HELD_OUT_EVERY, LinearLayer, positions_used
-from multigraft.ridge import fit_rows
+from multigraft.converters.graft.onnx_linear_layer import linear_layer
+from multigraft.converters.network.network import Array, Network, model_of, session_of
+from multigraft.refit.linear_layer import HELD_OUT_EVERY, LinearLayer, positions_used
+from multigraft.refit.ridge import fit_rows
 
 CHUNK = 64
 Progress = Callable[[str, int, int], None]

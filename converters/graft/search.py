@@ -7,13 +7,13 @@ import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from multigraft.bundle.manifest import Relation
 from multigraft.converters.graft.adapter import is_joinable
 from multigraft.converters.graft.candidate import Candidate, Evidence, Join, Method, evaluate
-from multigraft.converters.graft.finished import FinishedGrafts
 from multigraft.converters.graft.lineage import Lineage, lineage
-from multigraft.converters.network import CutPoint, Network
+from multigraft.converters.graft.saved_evaluations import FinishedGrafts
+from multigraft.converters.network.network import CutPoint, Network
 from multigraft.errors import ConfigurationError
-from multigraft.manifest import Relation
 
 Similarity = Callable[[str, str], float]
 """Unbiased CKA of two cut points by name."""

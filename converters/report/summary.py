@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import Any, Self
 
 from multigraft import files
-from multigraft.converters.documented import documented
+from multigraft.bundle.manifest import Kind, Relation
+from multigraft.converters.settings.documented_fields import documented
 from multigraft.errors import InputError
-from multigraft.manifest import Kind, Relation, decode
+from multigraft.json_decoding import decode
 
 SCHEMA = 1
 

@@ -9,8 +9,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from multigraft.cli.engine_options import add_engine_arguments, open_engine
-from multigraft.cli.table import print_table
+from multigraft.cli.shared.engine_options import add_engine_arguments, open_engine
+from multigraft.cli.shared.table import print_table
 from multigraft.errors import UsageError
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ MAX_FRAMES = 64
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
-    from multigraft.devices.sources import HELP
+    from multigraft.devices.cameras.sources import HELP
 
     add_engine_arguments(parser)
     parser.add_argument("--source", metavar="FRAMES", help=f"{HELP} (default: a fake camera of the input's size)")
@@ -93,8 +93,8 @@ def execute(options: argparse.Namespace) -> int:
 
 
 def _frames(source: str | None, engine: Engine) -> list[Any]:
-    from multigraft.devices.fake_camera import FakeCamera
-    from multigraft.devices.sources import open_source
+    from multigraft.devices.cameras.fake_camera import FakeCamera
+    from multigraft.devices.cameras.sources import open_source
 
     first = engine.manifest.inputs[0].preprocessing
     camera = open_source(source) if source else FakeCamera(first.height, first.width, first.color != "grey")
@@ -119,7 +119,7 @@ def _energy(
 ) -> dict[str, Any]:
     if options.no_energy:
         return {"energy": None, "energy_reason": "not asked for"}
-    from multigraft.devices.power import find_power_meter
+    from multigraft.devices.power.power import find_power_meter
     from multigraft.runtime.benchmark import measure_energy
 
     meter, reason = find_power_meter()

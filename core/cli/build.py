@@ -8,7 +8,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from multigraft.cli.settings_options import (
+from multigraft.cli.shared.settings_options import (
     add_settings_arguments,
     check_folder,
     check_output,
@@ -20,7 +20,7 @@ from multigraft.errors import MultigraftError
 if TYPE_CHECKING:
     from multigraft.converters.build import Built
     from multigraft.converters.report.summary import Summary
-    from multigraft.converters.settings import Settings
+    from multigraft.converters.settings.settings import Settings
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -55,11 +55,11 @@ def execute(options: argparse.Namespace) -> int:
     check_output(output)
     if options.report_dir is not None:
         check_folder(options.report_dir)
-    from multigraft.cli.results import write_results
+    from multigraft.cli.shared.build_results import write_results
     from multigraft.converters.build import build
-    from multigraft.converters.progress import terminal_report
+    from multigraft.converters.job.checkpoints import Steps
+    from multigraft.converters.job.progress import terminal_report
     from multigraft.converters.report.terminal import print_summary
-    from multigraft.converters.steps import Steps
 
     steps = Steps(output.with_name(f"{output.name}.steps"))
     with steps.cleared_after(MultigraftError), terminal_report() as report:
@@ -78,7 +78,7 @@ def execute(options: argparse.Namespace) -> int:
 
 
 def _unmeasured(settings: Settings, built: Built, output: Path) -> Summary:
-    from multigraft.converters import summarise
+    from multigraft.converters.report import summarise
     from multigraft.converters.report.summary import Machine, Pair
 
     nothing = summarise.Measured(Pair(), {}, Pair(), None, "multigraft bench measures it", Machine(""))

@@ -10,22 +10,22 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from multigraft.cli.settings_options import check_output
-from multigraft.cli.table import print_table
+from multigraft.cli.shared.settings_options import check_output
+from multigraft.cli.shared.table import print_table
 from multigraft.errors import InputError, UsageError
 
 if TYPE_CHECKING:
-    from multigraft.converters.convert import Conversion
-    from multigraft.converters.frames import Frames
-    from multigraft.converters.ranges import Range
+    from multigraft.converters.network.frames import Frames
+    from multigraft.converters.packing.convert import Conversion
+    from multigraft.converters.quantising.ranges import Range
 
 MAX_FRAMES = 512
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
-    from multigraft.converters.quantise import PRECISIONS
-    from multigraft.devices.sources import HELP
+    from multigraft.converters.quantising.quantise import PRECISIONS
+    from multigraft.devices.cameras.sources import HELP
 
     parser.add_argument("model", help="the .onnx file that multigraft graft wrote")
     parser.add_argument("-o", "--output", required=True, metavar="NAME.graft", help="the bundle to write")
@@ -67,9 +67,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def execute(options: argparse.Namespace) -> int:
     """Convert, write the bundle, print what was verified."""
     from multigraft import files
-    from multigraft.converters.convert import convert
-    from multigraft.converters.multitask import MultiTaskModel
-    from multigraft.converters.progress import terminal_report
+    from multigraft.converters.job.progress import terminal_report
+    from multigraft.converters.network.multitask import MultiTaskModel
+    from multigraft.converters.packing.convert import convert
 
     for path in filter(None, (options.output, options.uncut, options.floating)):
         check_output(Path(path))
@@ -107,7 +107,7 @@ def read_frames(sources: Sequence[str], inputs: Sequence[str], limit: int) -> di
     """
     import itertools
 
-    from multigraft.devices.sources import open_source
+    from multigraft.devices.cameras.sources import open_source
 
     if limit < 1:
         raise UsageError(f"--frames is {limit}", "give at least 1")
@@ -135,9 +135,9 @@ def read_ranges(path: str) -> dict[str, Range]:
         InputError: It is not there or not such a file.
     """
     if path.endswith(".mgstats"):
-        from multigraft.statistics import Statistics
+        from multigraft.statistics import statistics_file
 
-        return Statistics.open(path).ranges()
+        return statistics_file.read(path).ranges()
     try:
         data = json.loads(Path(path).read_text("utf-8"))
         return {str(name): (float(low), float(high)) for name, (low, high) in data.items()}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 
-from multigraft.cli.table import print_table
+from multigraft.cli.shared.table import print_table
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -26,8 +26,8 @@ def execute(options: argparse.Namespace) -> int:
 
 
 def _ports() -> list[dict[str, object]]:
-    from multigraft.devices.serial_link import serial_ports
-    from multigraft.firmware_gen.boards import boards_of_usb
+    from multigraft.devices.target.serial_link import serial_ports
+    from multigraft.firmware_gen.boards.boards import boards_of_usb
 
     return [
         {
@@ -41,8 +41,8 @@ def _ports() -> list[dict[str, object]]:
 
 
 def _boards() -> list[dict[str, object]]:
-    from multigraft.firmware_gen.boards import BOARDS
-    from multigraft.firmware_gen.cores import CORES
+    from multigraft.firmware_gen.boards.boards import BOARDS
+    from multigraft.firmware_gen.boards.cores import CORES
 
     return [
         {

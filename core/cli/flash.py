@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from multigraft.errors import DeviceError, UsageError
 
 if TYPE_CHECKING:
-    from multigraft.firmware_gen.folder import ProjectFolder
+    from multigraft.firmware_gen.project.folder import ProjectFolder
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -23,8 +23,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(options: argparse.Namespace) -> int:
-    from multigraft.devices.flasher import FlashJob, flasher_for
-    from multigraft.firmware_gen.folder import ProjectFolder
+    from multigraft.devices.flash.flasher import FlashJob
+    from multigraft.devices.flash.flashers import flasher_for
+    from multigraft.firmware_gen.project.folder import ProjectFolder
 
     folder = ProjectFolder.open(options.project)
     board, flashing = folder.board, folder.board.flashing
@@ -56,8 +57,8 @@ def execute(options: argparse.Namespace) -> int:
 
 def _update(folder: ProjectFolder, options: argparse.Namespace) -> int:
     """Into the slot that does not run, over the serial port; the device checks the image before it counts."""
-    from multigraft.devices.serial_link import SerialLink
-    from multigraft.devices.target import Target
+    from multigraft.devices.target.serial_link import SerialLink
+    from multigraft.devices.target.target import Target
 
     image = options.image or folder.image(".bin")
     with SerialLink(options.port) as link:

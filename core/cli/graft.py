@@ -6,7 +6,7 @@ import argparse
 import json
 from pathlib import Path
 
-from multigraft.cli.settings_options import add_settings_arguments, check_output, load_frames, read_settings
+from multigraft.cli.shared.settings_options import add_settings_arguments, check_output, load_frames, read_settings
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -21,7 +21,7 @@ def execute(options: argparse.Namespace) -> int:
     output = options.output or Path(f"{settings.bundle.name}.onnx")
     check_output(output)
     from multigraft.converters.build import graft, plan_json
-    from multigraft.converters.progress import terminal_report
+    from multigraft.converters.job.progress import terminal_report
 
     with terminal_report() as report:
         grafted = graft(settings, load_frames, report)

@@ -6,9 +6,9 @@ import argparse
 import json
 from typing import Any
 
-from multigraft.bundle import Bundle
-from multigraft.cli.table import print_table
-from multigraft.manifest import Manifest, Task
+from multigraft.bundle.bundle import Bundle
+from multigraft.bundle.manifest import Manifest, Task
+from multigraft.cli.shared.table import print_table
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from multigraft.devices.target import Target, TargetAnswer
+    from multigraft.devices.target.target import Target, TargetAnswer
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -20,8 +20,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(options: argparse.Namespace) -> int:
-    from multigraft.devices.serial_link import SerialLink
-    from multigraft.devices.target import Target
+    from multigraft.devices.target.serial_link import SerialLink
+    from multigraft.devices.target.target import Target
 
     tasks = options.tasks.split(",") if options.tasks else None
     with SerialLink(options.port) as link:
@@ -60,7 +60,7 @@ def _summary(target: Target, options: argparse.Namespace) -> None:
         return
     names: tuple[str, ...] = ()
     if options.project is not None:
-        from multigraft.firmware_gen.folder import ProjectFolder
+        from multigraft.firmware_gen.project.folder import ProjectFolder
 
         names = ProjectFolder.open(options.project).steps
     for number, cycles in enumerate(steps):
@@ -74,7 +74,7 @@ def _summary(target: Target, options: argparse.Namespace) -> None:
 
 def _segments(project: Path, steps: list[int]) -> None:
     """Cycles of the steps that serve the same tasks: the trunk, and what one or some of the tasks need."""
-    from multigraft.firmware_gen.report import read_report
+    from multigraft.firmware_gen.inspection.report import read_report
 
     report = read_report(project)
     cycles: dict[str, int] = {}

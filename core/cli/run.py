@@ -6,13 +6,13 @@ import argparse
 import json
 import sys
 
-from multigraft.cli.engine_options import add_engine_arguments, open_engine
+from multigraft.cli.shared.engine_options import add_engine_arguments, open_engine
 from multigraft.errors import UsageError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
-    from multigraft.devices.sources import HELP
+    from multigraft.devices.cameras.sources import HELP
 
     add_engine_arguments(parser)
     parser.add_argument("--source", required=True, metavar="FRAMES", help=HELP)
@@ -21,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(options: argparse.Namespace) -> int:
     """Print ``{"frame", "file" (images only), "answers", "latency_us"}`` per frame, as soon as it is answered."""
-    from multigraft.devices.sources import open_source
+    from multigraft.devices.cameras.sources import open_source
 
     if options.frames is not None and options.frames < 1:
         raise UsageError(f"--frames is {options.frames}", "give at least 1")

@@ -12,8 +12,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(options: argparse.Namespace) -> int:
     """Make the environment if it is not there yet, and print where it is."""
-    from multigraft.converters.onnx2tf_environment import ensure
-    from multigraft.converters.progress import terminal_report
+    from multigraft.converters.conversion.onnx2tf_environment import ensure
+    from multigraft.converters.job.progress import terminal_report
 
     with terminal_report() as report:
         environment = ensure(report)

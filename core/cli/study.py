@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from multigraft import files
-from multigraft.cli.settings_options import check_folder, load_frames
-from multigraft.cli.table import print_table
+from multigraft.cli.shared.settings_options import check_folder, load_frames
+from multigraft.cli.shared.table import print_table
 
 if TYPE_CHECKING:
-    from multigraft.converters.study import Correlation, Study
+    from multigraft.converters.study.study import Correlation, Study
 
 RESULT = "study.json"
 PLOT = "study.png"
@@ -32,10 +32,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(options: argparse.Namespace) -> int:
     """Graft at all share points, write the figures, and print the correlations or with ``--json`` all figures."""
-    from multigraft.converters.progress import terminal_report
-    from multigraft.converters.settings import Settings
-    from multigraft.converters.study import study_settings
-    from multigraft.converters.study_plot import write_scatter
+    from multigraft.converters.job.progress import terminal_report
+    from multigraft.converters.settings.settings import Settings
+    from multigraft.converters.study.study import study_settings
+    from multigraft.converters.study.study_plot import write_scatter
 
     settings = Settings.load(options.settings)
     folder = Path(options.output)
@@ -55,7 +55,7 @@ def execute(options: argparse.Namespace) -> int:
 
 
 def _print(study: Study) -> None:
-    from multigraft.converters.study import PREDICTOR_TEXT, PREDICTORS
+    from multigraft.converters.study.study import PREDICTOR_TEXT, PREDICTORS
 
     rows: dict[tuple[str, str, str], list[str]] = {}
     for found in study.correlations:

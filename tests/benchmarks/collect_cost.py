@@ -20,17 +20,17 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 
-from multigraft.bundle import Bundle
-from multigraft.calibration.collector import CollectOptions, collect
-from multigraft.calibration.sampler import MINIBATCH
-from multigraft.calibration.tapped import TappedModel
-from multigraft.cli.settings_options import load_frames
-from multigraft.cli.table import print_table
-from multigraft.converters.importer import load_task
-from multigraft.converters.representations import union_of
-from multigraft.converters.settings import Settings
-from multigraft.converters.taps import make_taps
-from multigraft.similarity import SimilaritySums
+from multigraft.bundle.bundle import Bundle
+from multigraft.calibration.collect.collector import CollectOptions, collect
+from multigraft.calibration.collect.sampler import MINIBATCH
+from multigraft.calibration.collect.taps_runner import TappedModel
+from multigraft.cli.shared.settings_options import load_frames
+from multigraft.cli.shared.table import print_table
+from multigraft.converters.field.taps_bundle import make_taps
+from multigraft.converters.importing.importer import load_task
+from multigraft.converters.settings.settings import Settings
+from multigraft.converters.similarity.representations import union_of
+from multigraft.statistics.similarity import SimilaritySums
 from tests.benchmarks.demo_networks import SETTINGS
 from tests.benchmarks.large_pair import TOML, mobilenet_v2
 
@@ -149,8 +149,8 @@ def _timed(name: str, taps: Path, frames: Frames, count: int, folder: Path) -> l
 
 def _accuracy(taps: Path, frames: Frames) -> str:
     """How far the CKA of the stream is from that of all frames in one batch."""
-    from multigraft.calibration.sampler import Sampler
-    from multigraft.statistics import Statistics
+    from multigraft.calibration.collect.sampler import Sampler
+    from multigraft.statistics.statistics import Statistics
 
     model = TappedModel(Bundle.open(taps))
     sampler = Sampler(model, site="benchmark")
@@ -177,7 +177,7 @@ _PROBES = {
     "Python, numpy and the interpreter": "import numpy, ai_edge_litert.interpreter",
     "the same, with the networks run once": (
         "import numpy\n"
-        "from multigraft.bundle import Bundle\n"
+        "from multigraft.bundle.bundle import Bundle\n"
         "from multigraft.runtime.engine import Engine\n"
         "held = Engine(Bundle.open(taps), self_test=False)"
     ),

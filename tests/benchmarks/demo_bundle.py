@@ -7,11 +7,11 @@ import subprocess
 import sys
 from pathlib import Path
 
-from multigraft.cli.results import write_comparison_models
-from multigraft.cli.settings_options import load_frames
+from multigraft.cli.shared.build_results import write_comparison_models
+from multigraft.cli.shared.settings_options import load_frames
 from multigraft.converters.build import Built, build
-from multigraft.converters.progress import terminal_report
-from multigraft.converters.settings import Settings
+from multigraft.converters.job.progress import terminal_report
+from multigraft.converters.settings.settings import Settings
 from tests.benchmarks.demo_networks import SETTINGS
 
 RUNS = 2000

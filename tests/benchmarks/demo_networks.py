@@ -9,13 +9,13 @@ from pathlib import Path
 import numpy as np
 
 import multigraft.converters.demo
-from multigraft.cli.settings_options import load_frames
+from multigraft.cli.shared.settings_options import load_frames
 from multigraft.converters.build import split
 from multigraft.converters.graft.candidate import Evidence, Join, Method, make_tail
-from multigraft.converters.importer import load_task
-from multigraft.converters.labelled import Labelled, load_labelled
-from multigraft.converters.network import Network
-from multigraft.converters.settings import Settings
+from multigraft.converters.importing.importer import load_task
+from multigraft.converters.network.labelled import Labelled, load_labelled
+from multigraft.converters.network.network import Network
+from multigraft.converters.settings.settings import Settings
 
 SETTINGS = Path(multigraft.converters.demo.__file__).with_name("multigraft.toml")
 

@@ -11,24 +11,25 @@ from pathlib import Path
 
 import numpy as np
 
-from multigraft.agreement import Agreement, agreement
-from multigraft.calibration.collector import CollectOptions, collect
-from multigraft.calibration.refitting import RefitOptions, refit_on_device
-from multigraft.cli.settings_options import load_frames
-from multigraft.cli.table import print_table
+from multigraft.agreement.agreement import Agreement, agreement
+from multigraft.calibration.collect.collector import CollectOptions, collect
+from multigraft.calibration.refit.refitting import RefitOptions, refit_on_device
+from multigraft.cli.shared.settings_options import load_frames
+from multigraft.cli.shared.table import print_table
 from multigraft.converters.build import graft
-from multigraft.converters.field import field_similarity
+from multigraft.converters.field.refit_bundle import make_refit_bundle
+from multigraft.converters.field.refitted_candidates import grafts_of
+from multigraft.converters.field.statistics_input import field_similarity
+from multigraft.converters.field.taps_bundle import make_taps
 from multigraft.converters.graft.candidate import Candidate, Join, evaluate
-from multigraft.converters.graft.device_plan import make_refit_bundle
 from multigraft.converters.graft.frameless import plan_without_frames
-from multigraft.converters.graft.from_device import grafts_of
 from multigraft.converters.graft.plan import Limits
 from multigraft.converters.graft.search import SearchOptions
-from multigraft.converters.progress import terminal_report
-from multigraft.converters.settings import Settings
-from multigraft.converters.taps import make_taps
-from multigraft.devices.array_file import ArrayFile
-from multigraft.statistics import Statistics
+from multigraft.converters.job.progress import terminal_report
+from multigraft.converters.settings.settings import Settings
+from multigraft.devices.cameras.array_file import ArrayFile
+from multigraft.statistics import statistics_file
+from multigraft.statistics.statistics import Statistics
 from tests.benchmarks.demo_networks import SETTINGS, DemoTask, demo_task
 
 NAMES = ("garment", "worn", "digit")
@@ -79,7 +80,7 @@ def _statistics(tasks: Mapping[str, DemoTask], folder: Path) -> Statistics:
     work.mkdir()
     bundle = make_taps([t.network for t in tasks.values()], "taps", work)
     collect(bundle, ArrayFile(folder / "fit.npy"), folder / "demo.mgstats", CollectOptions())
-    return Statistics.open(folder / "demo.mgstats")
+    return statistics_file.read(folder / "demo.mgstats")
 
 
 def _on_device(join: Join, tasks: Mapping[str, DemoTask], folder: Path) -> Candidate:

@@ -13,16 +13,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from multigraft.bundle import Bundle
-from multigraft.cli.table import print_table
+from multigraft.bundle.bundle import Bundle
+from multigraft.cli.shared.table import print_table
 from multigraft.errors import ConversionError, UsageError
 from multigraft.files import sha256_of
-from multigraft.firmware_gen.boards import BOARDS, Board
-from multigraft.firmware_gen.cores import CORES
-from multigraft.firmware_gen.folder import build_folder, write_folder
+from multigraft.firmware_gen.boards.boards import BOARDS, Board
+from multigraft.firmware_gen.boards.cores import CORES
 from multigraft.firmware_gen.generator import generate
-from multigraft.firmware_gen.instruction_count import Instructions, count_instructions, image_sizes
-from multigraft.firmware_gen.project import Project
+from multigraft.firmware_gen.inspection.instruction_count import Instructions, count_instructions, image_sizes
+from multigraft.firmware_gen.project.folder import build_folder, write_folder
+from multigraft.firmware_gen.project.project import Project
 from tests.firmware_gen.batch import BOARD_OF_CORE, SMALLEST, models_in, opened, show_exactness
 
 BOARD = "mps2-an386"

@@ -13,12 +13,12 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from multigraft.cli.results import write_comparison_models
-from multigraft.cli.settings_options import load_frames
+from multigraft.cli.shared.build_results import write_comparison_models
+from multigraft.cli.shared.settings_options import load_frames
 from multigraft.converters.build import build
-from multigraft.converters.network import model_of
-from multigraft.converters.progress import terminal_report
-from multigraft.converters.settings import Settings
+from multigraft.converters.job.progress import terminal_report
+from multigraft.converters.network.network import model_of
+from multigraft.converters.settings.settings import Settings
 from tests.benchmarks.demo_bundle import compare
 
 RUNS = 600

@@ -9,9 +9,9 @@ import os
 import time
 from pathlib import Path
 
-from multigraft.cli.table import print_table
-from multigraft.firmware_gen.planner import Buffer, plan
-from tests.firmware_gen import minimalloc
+from multigraft.cli.shared.table import print_table
+from multigraft.firmware_gen.memory.planner import Buffer, plan
+from tests.firmware_gen.memory import minimalloc
 
 NODES = 1_000_000
 

@@ -7,13 +7,14 @@ import itertools
 
 import numpy as np
 
-from multigraft.bundle import GOLDEN_INPUTS, GOLDEN_OUTPUTS, MODEL, MODEL_CARD, Bundle
-from multigraft.converters.inner_stretches import RESIDENT_BYTES, with_inner_stretches
-from multigraft.manifest import Input, Manifest, Segment, Task, TensorSpec
-from multigraft.preprocessing import Preprocessing
+from multigraft.bundle.bundle import GOLDEN_INPUTS, GOLDEN_OUTPUTS, MODEL, MODEL_CARD, Bundle
+from multigraft.bundle.manifest import Input, Manifest, Segment, Task
+from multigraft.bundle.tap_outputs import PAIRS
+from multigraft.converters.field.range_stretches import RESIDENT_BYTES, with_inner_stretches
 from multigraft.runtime.backends import TfliteModel
 from multigraft.runtime.self_test import golden_origin
-from multigraft.taps_names import PAIRS
+from multigraft.tensors.preprocessing import Preprocessing
+from multigraft.tensors.specs import TensorSpec
 from tests.bundle_builder import npz
 from tests.tflite_builder import Graph, serialise
 

@@ -9,8 +9,8 @@ import sys
 import time
 from pathlib import Path
 
-from multigraft.calibration.collector import CollectOptions, Event, collect
-from multigraft.devices.array_file import ArrayFile
+from multigraft.calibration.collect.collector import CollectOptions, Event, collect
+from multigraft.devices.cameras.array_file import ArrayFile
 from tests.calibration.networks import taps_bundle
 
 OPTIONS = CollectOptions(site="a", minibatch=4, minimum_frames=4, keep_frames=6)

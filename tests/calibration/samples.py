@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from multigraft.similarity import SimilaritySums
-from multigraft.statistics import Minibatch, Place, Statistics, Subject, Tap, TappedNetwork
-from multigraft.tally import Terms
-from multigraft.value_histogram import count
+from multigraft.statistics.similarity import SimilaritySums
+from multigraft.statistics.statistics import Minibatch, Place, Statistics
+from multigraft.statistics.subject import Subject, Tap, TappedNetwork
+from multigraft.statistics.tally import Terms
+from multigraft.statistics.value_histogram import count
 
 SUBJECT = Subject(
     "0" * 64,

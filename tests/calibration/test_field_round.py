@@ -9,14 +9,14 @@ import numpy as np
 import onnx
 import pytest
 
-from multigraft.bundle import Bundle
+from multigraft.bundle.bundle import Bundle
 from multigraft.cli.main import main
-from multigraft.converters.field import field_ranges, field_similarity
-from multigraft.converters.importer import load_task
-from multigraft.converters.onnx2tf_environment import Environment
-from multigraft.converters.settings import Settings
+from multigraft.converters.conversion.onnx2tf_environment import Environment
+from multigraft.converters.field.statistics_input import field_ranges, field_similarity
+from multigraft.converters.importing.importer import load_task
+from multigraft.converters.settings.settings import Settings
 from multigraft.files import sha256_of
-from multigraft.statistics import Statistics
+from multigraft.statistics import statistics_file
 from tests.converters.graft.networks import frames, perturbed, residual_network
 
 FRAMES = 'frames = "frames.npy"'
@@ -67,7 +67,7 @@ def test_prepare_collect_combine_report_build_validate(project, capsys):
         run(*collect, "--frames", "128", "-o", f"{site}.mgstats")
         run(*collect, "-o", f"{site}.mgstats")
     run("calibrate", "combine", "site-7.mgstats", "site-8.mgstats", "-o", "fleet.mgstats")
-    fleet = Statistics.open("fleet.mgstats")
+    fleet = statistics_file.read("fleet.mgstats")
     assert fleet.frames == 700 and fleet.sites == ("site-7", "site-8")
     settings = Settings.load("multigraft.toml")
     networks = [load_task(task, project) for task in settings.tasks]
@@ -110,7 +110,7 @@ def test_layers_refitted_on_the_device_are_built_at_home(project, capsys):
     run("calibrate", "collect", "taps.graft", "--source", "site-7.npy", "-o", "fleet.mgstats")
     run("calibrate", "plan", "no-frames.toml", "--share", "second=block", "-o", "refit.graft")
     capsys.readouterr()
-    run("calibrate", "graft", "refit.graft", "--source", "site-8.npy", "--frames", "200", "-o", "a.mgrefit", "--json")
+    run("calibrate", "refit", "refit.graft", "--source", "site-8.npy", "--frames", "200", "-o", "a.mgrefit", "--json")
     done = json.loads(capsys.readouterr().out.splitlines()[-1])
     measured = done["grafts"][0]["agreement"]
     assert done["grafts"][0]["frames"] == 200 and measured["frames"] == 200 and measured["value"] > 0.9

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from multigraft.converters.interpreters import Arrays, Runner, tapped
-from multigraft.graph import Graph, Op, OptionValue, Tensor
+from multigraft.converters.conversion.interpreters import Arrays, Runner, tapped
+from multigraft.tflite.graph import Graph, Op, OptionValue, Tensor
 
 
 class GraphBuilder:

@@ -15,16 +15,16 @@ from pathlib import Path
 
 import numpy as np
 
-from multigraft.bundle import Bundle
+from multigraft.bundle.bundle import Bundle
 from multigraft.errors import ConversionError, UsageError
 from multigraft.files import sha256_of
 from multigraft.firmware_gen import generate
-from multigraft.firmware_gen.boards import BOARDS
-from multigraft.firmware_gen.cores import CORES
-from multigraft.firmware_gen.folder import build_folder, write_folder
-from multigraft.firmware_gen.instruction_check import check_instructions
-from multigraft.firmware_gen.project import Project
-from multigraft.firmware_gen.qemu import EmulatedBoard
+from multigraft.firmware_gen.boards.boards import BOARDS
+from multigraft.firmware_gen.boards.cores import CORES
+from multigraft.firmware_gen.boards.qemu import EmulatedBoard
+from multigraft.firmware_gen.inspection.instruction_check import check_instructions
+from multigraft.firmware_gen.project.folder import build_folder, write_folder
+from multigraft.firmware_gen.project.project import Project
 from tests.firmware_gen.borders import borders
 from tests.firmware_gen.host import interpreter, reference
 from tests.firmware_gen.mlperf_shapes import SHAPES

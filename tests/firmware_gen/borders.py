@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from multigraft.firmware_gen.planner import Buffer, Plan
-from multigraft.firmware_gen.project import Project
+from multigraft.firmware_gen.memory.planner import Buffer, Plan
+from multigraft.firmware_gen.project.project import Project
 
 BORDER = 64
 
 
 def apart(buffers: Sequence[Buffer], *rest: object) -> Plan:
-    """In place of :func:`multigraft.firmware_gen.planner.plan`."""
+    """In place of :func:`multigraft.firmware_gen.memory.planner.plan`."""
     offsets, end = {}, BORDER
     for buffer in buffers:
         offsets[buffer.name] = end

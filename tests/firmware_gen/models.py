@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from multigraft import tflite_file
-from multigraft.graph import Graph, Model, Op, OptionValue, Quant, Signature, Tensor
+from multigraft.tflite import tflite_file
+from multigraft.tflite.graph import Graph, Model, Op, OptionValue, Quant, Signature, Tensor
 
 VERSIONS = {"RESHAPE": 1, "TRANSPOSE_CONV": 3, "READ_VARIABLE": 1, "QUANTIZE": 1}
 """Operator versions that tflite-runtime 2.14 registers, where 2 is not one."""

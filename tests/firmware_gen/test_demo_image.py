@@ -9,15 +9,15 @@ import numpy as np
 import pytest
 
 from multigraft import Bundle
-from multigraft.bundle import GOLDEN_INPUTS
+from multigraft.bundle.bundle import GOLDEN_INPUTS
 from multigraft.cli.main import main
-from multigraft.devices.serial_link import SerialLink
-from multigraft.devices.target import Target
-from multigraft.firmware_gen.boards import BOARDS
-from multigraft.firmware_gen.folder import ProjectFolder, build_folder
-from multigraft.firmware_gen.qemu import EmulatedBoard
+from multigraft.devices.target.serial_link import SerialLink
+from multigraft.devices.target.target import Target
+from multigraft.firmware_gen.boards.boards import BOARDS
+from multigraft.firmware_gen.boards.qemu import EmulatedBoard
+from multigraft.firmware_gen.project.folder import ProjectFolder, build_folder
+from tests.firmware_gen.boards.test_boards import needs_tools
 from tests.firmware_gen.host import interpreter, stimuli
-from tests.firmware_gen.test_boards import needs_tools
 
 BOARD = BOARDS["netduinoplus2"]
 SWITCHED = (

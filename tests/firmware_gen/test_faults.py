@@ -8,15 +8,15 @@ from pathlib import Path
 import pytest
 
 from multigraft import serial_protocol as protocol
-from multigraft.devices.serial_link import SerialLink
-from multigraft.devices.target import Target
+from multigraft.devices.target.serial_link import SerialLink
+from multigraft.devices.target.target import Target
 from multigraft.errors import ConversionError, DeviceError
-from multigraft.firmware_gen.boards import BOARDS
-from multigraft.firmware_gen.cores import CORES
-from multigraft.firmware_gen.qemu import EmulatedBoard
-from multigraft.firmware_gen.toolchain import toolchain_of
+from multigraft.firmware_gen.boards.boards import BOARDS
+from multigraft.firmware_gen.boards.cores import CORES
+from multigraft.firmware_gen.boards.qemu import EmulatedBoard
+from multigraft.firmware_gen.boards.toolchain import toolchain_of
 from tests.firmware_gen import tiny_model
-from tests.firmware_gen.test_boards import needs_tools
+from tests.firmware_gen.boards.test_boards import needs_tools
 
 
 @needs_tools

@@ -9,7 +9,7 @@ import pytest
 
 from multigraft.errors import InputError, UnsupportedOperatorError, UsageError
 from multigraft.firmware_gen import generate
-from multigraft.firmware_gen.cores import CORES, M0PLUS, M3, M4
+from multigraft.firmware_gen.boards.cores import CORES, M0PLUS, M3, M4
 from tests.bundle_builder import build
 from tests.firmware_gen.host import SANITIZERS, compile_host, reference, run_host, stimuli
 from tests.firmware_gen.models import Builder, activation, ints, residual, single, two_heads

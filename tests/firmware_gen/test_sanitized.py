@@ -15,19 +15,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from multigraft.bundle import Bundle
+from multigraft.bundle.bundle import Bundle
 from multigraft.firmware_gen import generate, generator
-from multigraft.firmware_gen.cores import CORES
-from multigraft.firmware_gen.program import load
-from multigraft.firmware_gen.project import Project
-from multigraft.firmware_gen.reference import golden_vectors
-from tests.firmware_gen import test_operators
+from multigraft.firmware_gen.boards.cores import CORES
+from multigraft.firmware_gen.inspection.reference import golden_vectors
+from multigraft.firmware_gen.program.program import load
+from multigraft.firmware_gen.project.project import Project
 from tests.firmware_gen.batch import models_in, opened, wanted_answers
 from tests.firmware_gen.borders import apart, borders
 from tests.firmware_gen.host import SANITIZERS, compile_host, run_host, stimuli
+from tests.firmware_gen.inspection.test_machine_code import dense_layers, mobile, small_operators, zoo
 from tests.firmware_gen.mlperf_shapes import SHAPES
 from tests.firmware_gen.models import real_valued, remembering, residual, streamed
-from tests.firmware_gen.test_machine_code import dense_layers, mobile, small_operators, zoo
+from tests.firmware_gen.operators import test_operators
 
 FOLDER = "MULTIGRAFT_BENCH_MODELS"
 CASES = 40

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from multigraft.devices.fake_meter import FakeMeter
+from multigraft.devices.power.fake_meter import FakeMeter
 from multigraft.errors import InputError, UsageError
 from multigraft.runtime import Engine
 from multigraft.runtime.benchmark import (

@@ -6,13 +6,13 @@ import json
 import numpy as np
 import pytest
 
-from multigraft.bundle import Bundle
+from multigraft.bundle.bundle import Bundle
 from multigraft.errors import BundleError, InputError, UsageError
-from multigraft.manifest import TensorSpec
-from multigraft.preprocessing import prepare
-from multigraft.quantisation import dequantise, quantise
 from multigraft.runtime import Engine
 from multigraft.runtime.backends import TfliteModel
+from multigraft.tensors.preprocessing import prepare
+from multigraft.tensors.quantisation import dequantise, quantise
+from multigraft.tensors.specs import TensorSpec
 from tests.bundle_builder import assemble, build
 from tests.tflite_builder import Graph
 

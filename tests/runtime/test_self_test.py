@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from multigraft.bundle import GOLDEN_INPUTS, GOLDEN_OUTPUTS, Bundle
+from multigraft.bundle.bundle import GOLDEN_INPUTS, GOLDEN_OUTPUTS, Bundle
 from multigraft.errors import BundleError
 from multigraft.runtime import Engine
 from multigraft.runtime.self_test import MAX_LSB, read_golden

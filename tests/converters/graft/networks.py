@@ -10,8 +10,8 @@ import numpy.typing as npt
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from multigraft.converters.network import Network, model_of
-from multigraft.preprocessing import Preprocessing
+from multigraft.converters.network.network import Network, model_of
+from multigraft.tensors.preprocessing import Preprocessing
 
 OPSET = 20
 GREY = Preprocessing(8, 8, "grey", (0.0,), (1 / 255,))

@@ -12,9 +12,9 @@ from multigraft.converters.graft.assemble import assemble
 from multigraft.converters.graft.candidate import Evidence
 from multigraft.converters.graft.plan import Limits, Outcome, Plan, plan
 from multigraft.converters.graft.search import SearchOptions
-from multigraft.converters.multitask import MultiTaskModel
-from multigraft.converters.network import Network, session_of
-from multigraft.converters.representations import SimilarityTable, measure_similarity
+from multigraft.converters.network.multitask import MultiTaskModel
+from multigraft.converters.network.network import Network, session_of
+from multigraft.converters.similarity.representations import SimilarityTable, measure_similarity
 from multigraft.errors import ConfigurationError, InputError
 from tests.converters.graft.networks import frames, perturbed, residual_network
 

@@ -8,7 +8,7 @@ import pytest
 from multigraft.converters.graft.candidate import Evidence, Join, Method, evaluate, make_tail
 from multigraft.converters.graft.lineage import lineage
 from multigraft.converters.graft.refit import refit
-from multigraft.converters.network import Network
+from multigraft.converters.network.network import Network
 from tests.converters.graft.networks import frames, perturbed, residual_network
 
 FIT = frames(160, seed=1)

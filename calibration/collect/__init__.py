@@ -1,0 +1,1 @@
+"""Collecting Statistics from a camera: selection, taps, sums, store."""

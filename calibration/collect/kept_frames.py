@@ -1,0 +1,132 @@
+"""Frames that were asked for with ``--keep-frames``: the most uncertain ones, within a quota and a retention time.
+
+They lie in a folder of their own, as PGM (grey) or PPM (colour) files that every image viewer opens; nothing else goes
+there. The store lists them; a file that is not listed was written by a run that was cut off, and is removed.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+
+from multigraft import files
+from multigraft.calibration.collect.store import Kept
+from multigraft.errors import DeviceError, UsageError
+from multigraft.tensors.preprocessing import Frame
+
+SUFFIXES = (".pgm", ".ppm")
+PREFIX = "kept-"
+_NAME = re.compile(r"kept-\d{8,}\.p[gp]m|\.kept-\d{8,}\.p[gp]m\..+")
+
+
+class KeptFrames:
+    """The folder and what is in it.
+
+    Args:
+        folder: Made when the first frame is kept.
+        most: Frames at most.
+        quota_bytes: Bytes at most.
+        retention_s: Age at which a frame is removed, seconds.
+        held: What the store lists.
+    """
+
+    def __init__(
+        self, folder: str | os.PathLike[str], most: int, quota_bytes: int, retention_s: float, held: Iterable[Kept] = ()
+    ) -> None:
+        if most < 1 or quota_bytes < 1 or retention_s <= 0:
+            raise UsageError("the limits for kept frames are not positive", "give positive numbers")
+        self.folder = Path(folder)
+        self._most, self._quota, self._retention_s = most, quota_bytes, retention_s
+        self._held = {k.file: k for k in held}
+        self._added: dict[str, Kept] = {}
+        self._dropped: list[str] = []
+        for path in _files(self.folder):
+            if path.name not in self._held:
+                path.unlink()
+
+    def offer(self, frame: Frame, margin: float, number: int, now_s: float) -> bool:
+        """Keep the frame if it is among the most uncertain (of equals the earlier); returns whether it was kept.
+
+        Args:
+            frame: uint8, HxW or HxWx3.
+            margin: Top-1 margin, 0..1; less is more uncertain.
+            number: Of the frame in its source; names the file.
+            now_s: Unix time, seconds.
+
+        Raises:
+            DeviceError: The disk is full.
+        """
+        for old in [k for k in self._held.values() if now_s - k.taken_s > self._retention_s]:
+            self._drop(old)
+        data = encode(frame)
+        size = len(data)
+        if size > self._quota:
+            return False
+        while len(self._held) >= self._most or sum(k.bytes for k in self._held.values()) + size > self._quota:
+            worst = max(self._held.values(), key=lambda k: (k.margin, k.file))
+            if worst.margin <= margin:
+                return False
+            self._drop(worst)
+        name = f"{PREFIX}{number:08d}{SUFFIXES[frame.ndim == 3]}"
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            files.write_bytes(self.folder / name, data)
+        except OSError as error:
+            raise DeviceError(
+                f"{self.folder / name} cannot be written: {error.strerror}", "free some space or keep fewer frames"
+            ) from error
+        self._held[name] = self._added[name] = Kept(name, margin, now_s, size)
+        return True
+
+    def _drop(self, kept: Kept) -> None:
+        del self._held[kept.file]
+        if self._added.pop(kept.file, None) is None:
+            # The store lists it: it may go only once the store does no longer.
+            self._dropped.append(kept.file)
+        else:
+            (self.folder / kept.file).unlink(missing_ok=True)
+
+    @property
+    def changes(self) -> tuple[list[Kept], list[str]]:
+        """What was kept and what was removed since :meth:`confirm`, for the store."""
+        return list(self._added.values()), list(self._dropped)
+
+    def confirm(self) -> None:
+        """The store has taken :attr:`changes`."""
+        for name in self._dropped:
+            (self.folder / name).unlink(missing_ok=True)
+        self._added, self._dropped = {}, []
+
+
+def purge(folder: Path) -> int:
+    """Remove all kept frames from ``folder``, and the folder if nothing else is in it; returns how many there were.
+
+    Raises:
+        DeviceError: One cannot be removed.
+    """
+    found = _files(folder)
+    try:
+        for path in found:
+            path.unlink()
+        if folder.is_dir() and not any(folder.iterdir()):
+            folder.rmdir()
+    except OSError as error:
+        raise DeviceError(f"{error.filename} cannot be removed: {error.strerror}", "check its permissions") from error
+    return len(found)
+
+
+def encode(frame: Frame) -> bytes:
+    """A frame as binary PGM or PPM (netpbm.sourceforge.net/doc/ppm.html)."""
+    kind = b"P5" if frame.ndim == 2 else b"P6"
+    return b"%s\n%d %d\n255\n" % (kind, frame.shape[1], frame.shape[0]) + np.ascontiguousarray(frame).tobytes()
+
+
+def _files(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        return []
+    # A file that was being written when its process was killed still has a dot in front and more behind its name.
+    return sorted(p for p in folder.iterdir() if _NAME.fullmatch(p.name))

@@ -1,0 +1,83 @@
+"""Which frames are looked at: near-duplicates are skipped, the others are spread over time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from multigraft.calibration.collect.frame_quality import Signature, difference, signature
+from multigraft.errors import UsageError
+from multigraft.tensors.preprocessing import Frame
+
+
+@dataclass(frozen=True)
+class SelectionRule:
+    """When a frame is used.
+
+    Attributes:
+        min_difference: Smallest mean difference to the last frame used, in pixel units 0..255; 0 uses equal ones too.
+        interval_s: Shortest time between two frames used, seconds.
+        every: Of the frames read, the first of so many.
+    """
+
+    min_difference: float = 1.0
+    interval_s: float = 0.0
+    every: int = 1
+
+    @property
+    def skips(self) -> bool:
+        """Whether a frame may be refused."""
+        return self.min_difference > 0 or self.interval_s > 0 or self.every > 1
+
+    def __post_init__(self) -> None:
+        if self.min_difference < 0 or self.interval_s < 0 or self.every < 1:
+            raise UsageError("the rule of frame selection has a negative number", "give 0 or more, and every 1 or more")
+
+
+class FrameSelector:
+    """Decides frame by frame.
+
+    Args:
+        rule: When a frame is used.
+        state: Of an earlier run; see :attr:`state`.
+
+    Attributes:
+        skipped: Frames refused since it was made.
+    """
+
+    def __init__(self, rule: SelectionRule, state: Any = None) -> None:
+        self._rule = rule
+        self._last: Signature | None = None
+        self._used_s: float | None = None
+        self._count = 0
+        self.skipped = 0
+        if state is not None:
+            self._count = int(state["count"])
+            self._last = np.array(state["signature"], np.float32) if state["signature"] else None
+
+    @property
+    def state(self) -> dict[str, Any]:
+        """Plain data that a resumed run goes on with. Held in the store, never in a statistics file."""
+        return {"count": self._count, "signature": [] if self._last is None else self._last.tolist()}
+
+    def choose(self, frame: Frame, now_s: float) -> Signature | None:
+        """The frame's signature if it is to be used, else None.
+
+        Args:
+            frame: uint8, HxW or HxWx3.
+            now_s: A clock that never goes back, seconds.
+        """
+        count, self._count = self._count, self._count + 1
+        rule = self._rule
+        early = self._used_s is not None and now_s - self._used_s < rule.interval_s
+        if count % rule.every or early:
+            self.skipped += 1
+            return None
+        found = signature(frame)
+        if self._last is not None and difference(found, self._last) < rule.min_difference:
+            self.skipped += 1
+            return None
+        self._last, self._used_s = found, now_s
+        return found

@@ -1,0 +1,1 @@
+"""The closed-form refit on the device, from sums alone."""

@@ -1,0 +1,137 @@
+"""One layer's refit from a stream of frames: sums alone, pass by pass.
+
+The first pass over the frames solves the layer; where a clamp follows, further passes leave out the errors that it
+hides, as :func:`multigraft.refit.ridge.fit_rows` does with all rows at hand. On the same frames both give the same
+weights but for rounding, unless a layer has so many positions that a random part of them is used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from multigraft.refit.linear_layer import HELD_OUT_EVERY, LinearLayer, positions_used
+from multigraft.refit.refit_plan import SolvedLayer, Stage
+from multigraft.refit.ridge import CLAMP_ROUNDS, RidgeSums, Solution, fit, variance_restored
+
+Array = npt.NDArray[Any]
+_SUMS = ("xx", "xy", "yy", "x", "y")
+
+
+class StageSolver:
+    """Sums of the pass that is running, and the solution of the one before.
+
+    Args:
+        stage: Which layer.
+        layer: With the weights that the ridge pulls to.
+        frames: Per pass.
+        seed: Picks the positions where not all are used, together with the number of the frame.
+
+    Attributes:
+        seen: Frames of this pass.
+        round: Passes that are finished.
+    """
+
+    def __init__(self, stage: Stage, layer: LinearLayer, frames: int, seed: int) -> None:
+        self.stage, self.layer, self.frames = stage, layer, frames
+        self._seed = seed
+        self.prior = np.zeros_like(layer.weight) if stage.is_adapter else layer.weight
+        self.round = self.seen = 0
+        self._rows = 0
+        self._variance = 0.0
+        self._solution: Solution | None = None
+        self._restart()
+
+    @property
+    def rounds(self) -> int:
+        """Passes that it takes."""
+        return 1 + (CLAMP_ROUNDS if self.stage.bounds else 0)
+
+    @property
+    def is_done(self) -> bool:
+        """Whether all passes are finished."""
+        return self.round == self.rounds
+
+    def _restart(self) -> None:
+        self.seen = 0
+        self._parts = {name: RidgeSums.empty(*self.prior.shape) for name in ("fit", "held")}
+
+    def add(self, tensors: Mapping[str, Array]) -> None:
+        """Add a frame.
+
+        Args:
+            tensors: What the stage names: (1, *shape), channels first, float32.
+        """
+        stage, layer = self.stage, self.layer
+        wanted, skip = tensors[stage.wanted], None
+        if stage.skip_now:
+            skip = tensors[stage.skip_now]
+            wanted = wanted + tensors[stage.skip_original] - skip
+        positions = layer.rows(wanted).shape[1]
+        picked, keep = None, positions_used(layer, positions, self.frames)
+        if keep < positions:
+            random = np.random.default_rng((self._seed, self.seen))
+            picked = random.integers(0, positions, (1, keep))
+        design, targets = layer.design(tensors[stage.receives], picked), layer.rows(wanted, picked)
+        if self._solution is not None and stage.bounds is not None:
+            goal = self._solution.predict(design)
+            offset = np.zeros((), design.dtype) if skip is None else layer.rows(skip, picked)
+            low, high = (np.array(b, design.dtype) - offset for b in stage.bounds)
+            visible = ~(((targets <= low) & (goal <= low)) | ((targets >= high) & (goal >= high)))
+            goal[visible] = targets[visible]
+            targets = goal
+        part = "held" if self.seen % HELD_OUT_EVERY == 0 else "fit"
+        self._parts[part].add(design, targets)
+        self.seen += 1
+
+    def finish_pass(self) -> None:
+        """Solve from the sums of this pass."""
+        sums = self._parts["fit"] + self._parts["held"]
+        if self._solution is None:
+            weight, intercept, strength = fit(self._parts["fit"], self._parts["held"], self.prior)
+            self._variance = float(np.sum(sums.yy - sums.y**2 / sums.rows)) + 1e-12
+        else:
+            strength = self._solution.strength
+            weight, intercept = sums.solve(self.prior, strength)
+        error = max(sums.error(weight, intercept), 0.0) / self._variance
+        self._solution = Solution(weight, intercept, strength, error)
+        self._rows = sums.rows
+        self.round += 1
+        if self.is_done and self.stage.restores_variance:
+            self._solution = variance_restored(self._solution, sums)
+        self._restart()
+
+    def solved(self) -> tuple[SolvedLayer, dict[str, npt.NDArray[np.float32]]]:
+        """How it went, and the weights by key, after the last pass."""
+        assert self._solution is not None
+        found = self._solution
+        values = self.layer.initializers(found.weight, found.intercept)
+        weights = {f"{self.stage.layer}/{position}": np.asarray(v, np.float32) for position, v in values.items()}
+        return SolvedLayer(self.stage.layer, found.strength, found.relative_error, self._rows), weights
+
+    def state(self) -> dict[str, Array]:
+        """Everything that a later run needs to go on, as plain arrays."""
+        numbers = [self.round, self.seen, self._rows, *(p.rows for p in self._parts.values())]
+        arrays: dict[str, Array] = {"numbers": np.array(numbers, np.int64)}
+        for name, part in self._parts.items():
+            arrays |= {f"{name}/{key}": getattr(part, key) for key in _SUMS}
+        if self._solution is not None:
+            found = self._solution
+            arrays |= {"weight": found.weight, "intercept": found.intercept}
+            arrays["reals"] = np.array([found.strength, found.relative_error, self._variance])
+        return arrays
+
+    def restore(self, arrays: Mapping[str, Array]) -> None:
+        """Go on where :meth:`state` was taken."""
+        numbers = [int(n) for n in arrays["numbers"]]
+        self.round, self.seen, self._rows = numbers[:3]
+        for (name, part), rows in zip(self._parts.items(), numbers[3:], strict=True):
+            part.rows = rows
+            for key in _SUMS:
+                setattr(part, key, arrays[f"{name}/{key}"])
+        if "reals" in arrays:
+            strength, error, self._variance = map(float, arrays["reals"])
+            self._solution = Solution(arrays["weight"], arrays["intercept"], strength, error)

@@ -1,0 +1,278 @@
+"""Finds the ONNX tensors at the cuts and at the tasks' outputs in a converted float model.
+
+The cut tensors are made outputs of the ONNX graph, so that the converter cannot fuse across them. Names alone do not
+tell which tensor is which afterwards (converters rename, transpose, and may leave an output dangling), so every one is
+proven by its values: both models run on the same random inputs.
+
+Layout: a boundary of rank 4 ends up channel-last in the .tflite file; a task's output of another rank stays as in ONNX.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+
+from multigraft.converters.conversion.cleanup import Permutation, clean, permutation_of
+from multigraft.converters.conversion.interpreters import Arrays, Taps
+from multigraft.converters.conversion.rewriting import free_name, int32, prune, rename
+from multigraft.errors import ConversionError
+from multigraft.tflite.graph import Graph, Model, Op
+
+TOLERANCE = 1e-3
+"""Largest difference over the range of the ONNX tensor at which two tensors count as the same."""
+
+_LAYOUTS: dict[int, tuple[Permutation, ...]] = {
+    3: ((0, 1, 2), (0, 2, 1)),
+    4: ((0, 2, 3, 1), (0, 1, 2, 3)),
+    5: ((0, 2, 3, 4, 1), (0, 1, 2, 3, 4)),
+}
+"""By rank: how an ONNX tensor may lie in the .tflite file, channel-last before as it was."""
+
+_CHANNEL_LAST: Permutation = (0, 2, 3, 1)
+
+
+@dataclass(frozen=True)
+class FloatModel:
+    """A converted graph whose boundaries are known.
+
+    Attributes:
+        graph: Float32; its outputs are the tasks' outputs.
+        boundaries: ONNX name of every cut and every task output to its tensor in ``graph``.
+        layouts: ONNX name to the permutation that takes the ONNX value to the .tflite value.
+    """
+
+    graph: Graph
+    boundaries: dict[str, str]
+    layouts: dict[str, Permutation]
+
+
+def with_outputs(model: onnx.ModelProto, names: Iterable[str]) -> onnx.ModelProto:
+    """``model`` with exactly the tensors ``names`` as outputs, types and shapes inferred.
+
+    Raises:
+        ConversionError: One of them is nowhere in the graph.
+    """
+    copy = onnx.shape_inference.infer_shapes(model)
+    infos = {i.name: i for i in (*copy.graph.value_info, *copy.graph.output, *copy.graph.input)}
+    outputs = []
+    for name in dict.fromkeys(names):
+        if name not in infos:
+            raise ConversionError(f"the ONNX graph has no tensor {name!r} to cut at", "check the segments")
+        outputs.append(infos[name])
+    del copy.graph.output[:]
+    copy.graph.output.extend(outputs)
+    return copy
+
+
+def locate(
+    converted: Model,
+    model: onnx.ModelProto,
+    cuts: Sequence[str],
+    task_outputs: Sequence[str],
+    inputs: Sequence[Arrays],
+) -> FloatModel:
+    """Find ``cuts`` and ``task_outputs`` of ``model`` in ``converted`` and clean the graph up.
+
+    Args:
+        converted: What onnx2tf made of ``model`` with these tensors as outputs.
+        inputs: Values of the ONNX inputs (NCHW) to compare on; two differing sets tell tensors apart well.
+
+    Raises:
+        ConversionError: A tensor cannot be identified.
+    """
+    wanted = tuple(dict.fromkeys([*cuts, *task_outputs]))
+    reference_runner = OnnxRunner(model, wanted)
+    references = [reference_runner(feed) for feed in inputs]
+    graph = _with_onnx_inputs(converted, model)
+    layouts = _input_layouts(graph, model)
+    hints = converted.signatures[0].outputs if converted.signatures else {}
+    found = _match(graph, references, [to_tflite_layout(feed, layouts) for feed in inputs], wanted, hints)
+    graph = dataclasses.replace(graph, outputs=tuple(dict.fromkeys(tensor for tensor, _ in found.values())))
+    for name in cuts:
+        graph = _put_on_the_path(graph, found[name][0])
+    graph = clean(graph)
+    for _ in range(len(wanted) + 1):
+        graph, found = _strip_transposes(graph, found, task_outputs)
+        graph = clean(graph)
+    graph, found = _enforce_layout(graph, found, task_outputs)
+    graph, found = _give_onnx_names(graph, found)
+    outputs = tuple(dict.fromkeys(found[name][0] for name in task_outputs))
+    return FloatModel(
+        graph=prune(dataclasses.replace(graph, outputs=outputs)),
+        boundaries={name: tensor for name, (tensor, _) in found.items()},
+        layouts=layouts | {name: permutation for name, (_, permutation) in found.items()},
+    )
+
+
+class OnnxRunner:
+    """Runs an ONNX model on one thread of onnxruntime, with the tensors ``outputs`` as its outputs."""
+
+    def __init__(self, model: onnx.ModelProto, outputs: Sequence[str]) -> None:
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = 1
+        options.log_severity_level = 3
+        self.outputs = list(dict.fromkeys(outputs))
+        source = with_outputs(model, self.outputs).SerializeToString()
+        self._session = onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
+
+    def __call__(self, feed: Arrays) -> Arrays:
+        """Values of the outputs for one input (NCHW), by name."""
+        return dict(zip(self.outputs, self._session.run(self.outputs, feed), strict=True))
+
+
+def to_tflite_layout(values: Arrays, layouts: dict[str, Permutation]) -> Arrays:
+    """Transpose ONNX values as ``layouts`` says; those without an entry stay."""
+    return {n: np.ascontiguousarray(v.transpose(layouts[n])) if n in layouts else v for n, v in values.items()}
+
+
+def relative_error(value: npt.NDArray[Any], reference: npt.NDArray[Any]) -> float:
+    """Largest difference over the largest magnitude of ``reference``; infinite for differing shapes or for NaN."""
+    if value.shape != reference.shape:
+        return float("inf")
+    difference = np.abs(value.astype(np.float64) - reference.astype(np.float64)).max(initial=0.0)
+    error = difference / max(float(np.abs(reference).max(initial=0.0)), 1e-12)
+    return float(error) if np.isfinite(error) else float("inf")
+
+
+_Found = dict[str, tuple[str, Permutation]]
+
+
+def _with_onnx_inputs(converted: Model, model: onnx.ModelProto) -> Graph:
+    """The main graph with its inputs named as in ONNX."""
+    graph = converted.main
+    onnx_names = [i.name for i in model.graph.input]
+    arguments = dict(converted.signatures[0].inputs) if converted.signatures else {}
+    if set(arguments) != set(onnx_names):
+        if len(onnx_names) != 1 or len(graph.inputs) != 1:
+            raise ConversionError(f"onnx2tf renamed the inputs {onnx_names} to {sorted(arguments)}", "give plain names")
+        arguments = {onnx_names[0]: graph.inputs[0]}
+    taken = {n: f"{n}/of_converter" for n in onnx_names if n in graph.tensors and n not in graph.inputs}
+    return rename(graph, taken | {tensor: name for name, tensor in arguments.items()})
+
+
+def _input_layouts(graph: Graph, model: onnx.ModelProto) -> dict[str, Permutation]:
+    layouts = {}
+    for info in model.graph.input:
+        shape = tuple(d.dim_value for d in info.type.tensor_type.shape.dim)
+        for permutation in _LAYOUTS.get(len(shape), (tuple(range(len(shape))),)):
+            if tuple(shape[p] for p in permutation) == graph.tensors[info.name].shape:
+                layouts[info.name] = permutation
+                break
+        else:
+            raise ConversionError(f"input {info.name!r} became {graph.tensors[info.name].shape} from {shape}")
+    return layouts
+
+
+def _match(
+    graph: Graph, references: Sequence[Arrays], inputs: Sequence[Arrays], wanted: Sequence[str], hints: Any
+) -> _Found:
+    candidates = [n for op in graph.ops for n in op.outputs if graph.tensors[n].dtype == "float32"]
+    taps = Taps(graph, candidates)
+    values = [taps(feed) for feed in inputs]
+    found: _Found = {}
+    for name in wanted:
+        reference = [r[name] for r in references]
+        hinted = hints.get(name)
+        order = [hinted] if hinted in values[0] else []
+        order += [c for c in candidates if graph.tensors[c].stored_bytes == reference[0].nbytes]
+        matches = (m for c in order if (m := fit([v[c] for v in values], reference, c)) is not None)
+        best = next(iter(sorted(matches, key=lambda m: (m[0] > TOLERANCE / 10, order.index(m[1])))), None)
+        if best is None:
+            raise ConversionError(
+                f"tensor {name!r} is not to be found in what onnx2tf made of the network",
+                "cut at another tensor, or see whether the float model equals the ONNX model at all",
+            )
+        found[name] = best[1], best[2]
+    return found
+
+
+def fit(
+    values: Sequence[npt.NDArray[Any]], reference: Sequence[npt.NDArray[Any]], candidate: str
+) -> tuple[float, str, Permutation] | None:
+    """The layout in which ``values`` are ``reference``, with the error; None if there is none."""
+    rank = reference[0].ndim
+    for permutation in _LAYOUTS.get(rank, (tuple(range(rank)),)):
+        errors = [relative_error(v, r.transpose(permutation)) for v, r in zip(values, reference, strict=True)]
+        if max(errors) <= TOLERANCE:
+            return max(errors), candidate, permutation
+    return None
+
+
+def _put_on_the_path(graph: Graph, tensor: str) -> Graph:
+    """Let what reads the source of the RESHAPE that writes ``tensor`` read ``tensor``, where its shape does not matter.
+
+    A fully connected layer takes any shape, so converters leave a Flatten before it out, and compute one that is an
+    output too beside the path. A cut there has to lie on the path.
+    """
+    reshape = graph.producer(tensor)
+    if reshape is None or reshape.name != "RESHAPE" or graph.consumers(tensor):
+        return graph
+    source = reshape.inputs[0]
+    ops = [reshape] if graph.producer(source) is None else []
+    for op in graph.ops:
+        if op is reshape:
+            continue
+        if op.name == "FULLY_CONNECTED" and op.inputs[0] == source and not op.options.get("keep_num_dims"):
+            op = dataclasses.replace(op, inputs=(tensor, *op.inputs[1:]))
+        ops.append(op)
+        if source in op.outputs:
+            ops.append(reshape)
+    return dataclasses.replace(graph, ops=tuple(ops))
+
+
+def _strip_transposes(graph: Graph, found: _Found, task_outputs: Sequence[str]) -> tuple[Graph, _Found]:
+    """Take boundaries before a transpose at their end, where the layout there is the wanted one."""
+    stripped = dict(found)
+    for name, (tensor, permutation) in found.items():
+        op = graph.producer(tensor)
+        last = permutation_of(graph, op)
+        if op is None or last is None:
+            continue
+        inverse = np.argsort(last)
+        before = tuple(permutation[i] for i in inverse)
+        if name not in task_outputs or before == _CHANNEL_LAST:
+            stripped[name] = op.inputs[0], before
+    outputs = tuple(dict.fromkeys(tensor for tensor, _ in stripped.values()))
+    return dataclasses.replace(graph, outputs=outputs), stripped
+
+
+def _enforce_layout(graph: Graph, found: _Found, task_outputs: Sequence[str]) -> tuple[Graph, _Found]:
+    """Add a transpose where a task's output lies in another layout than promised."""
+    enforced = dict(found)
+    for name in task_outputs:
+        tensor, permutation = found[name]
+        wanted = _CHANNEL_LAST if len(permutation) == 4 else tuple(range(len(permutation)))
+        if permutation == wanted:
+            continue
+        perm = tuple(permutation.index(w) for w in wanted)
+        source = graph.tensors[tensor]
+        result = dataclasses.replace(
+            source, name=free_name(graph, f"{name}/laid_out"), shape=tuple(source.shape[p] for p in perm)
+        )
+        constant = int32(free_name(graph, f"{name}/perm"), perm)
+        graph = dataclasses.replace(
+            graph,
+            ops=(*graph.ops, Op("TRANSPOSE", (tensor, constant.name), (result.name,))),
+            tensors={**graph.tensors, result.name: result, constant.name: constant},
+        )
+        enforced[name] = result.name, wanted
+    return graph, enforced
+
+
+def _give_onnx_names(graph: Graph, found: _Found) -> tuple[Graph, _Found]:
+    """Name each boundary tensor as in ONNX; one that stands for several keeps the first name."""
+    first: dict[str, str] = {}
+    for name, (tensor, _) in found.items():
+        first.setdefault(tensor, name)
+    names = {tensor: name for tensor, name in first.items() if tensor != name}
+    taken = {n: free_name(graph, f"{n}/of_converter") for n in names.values() if n in graph.tensors and n not in names}
+    graph = rename(graph, taken | names)
+    return graph, {name: (first[tensor], permutation) for name, (tensor, permutation) in found.items()}

@@ -1,0 +1,123 @@
+"""Runs onnx2tf as a subprocess: ONNX in, float32 .tflite out."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import onnx
+
+from multigraft import files
+from multigraft.converters.conversion.onnx2tf_environment import Environment, cache_folder
+from multigraft.converters.job.checkpoints import Steps
+from multigraft.converters.job.progress import Report, silent
+from multigraft.errors import ConversionError, UsageError
+from multigraft.tflite import tflite_file
+from multigraft.tflite.graph import Model
+
+_SAMPLE_FILE = "calibration_image_sample_data_20x128x128x3_float32.npy"
+"""onnx2tf 1.x fetches this file over the network unless it lies in the working folder; only its shape matters here."""
+
+_LAUNCHER = Path(__file__).with_name("onnx2tf_launcher.py").resolve()
+
+_NODE = re.compile(r"onnx_op_name: *(\S+)")
+_MISSING = re.compile(r"No module named 'onnx2tf\.ops\.(\w+)'")
+_LAST_WORDS = re.compile(r"^(\w*(?:Error|Exception)): *(.+)$", re.MULTILINE)
+
+
+def to_tflite(
+    model: onnx.ModelProto,
+    environment: Environment,
+    folder: Path,
+    report: Report = silent,
+    steps: Steps | None = None,
+) -> Model:
+    """Convert ``model`` (images NCHW) to float32 .tflite (images NHWC); the signature keeps input and output names.
+
+    ``folder`` receives the ONNX file, the log and onnx2tf's files; after a failure the log is also in the cache folder.
+    What ``steps`` holds is not converted again.
+
+    Raises:
+        ConversionError: onnx2tf failed or left an operator that TFLite does not have; it names operator and node as far
+            as onnx2tf tells, and the log.
+    """
+    prepared = with_kernel_shapes(model)
+
+    def convert() -> bytes:
+        return _convert(prepared, environment, folder, report)
+
+    if steps is None:
+        content = convert()
+    else:
+        depends_on = prepared.SerializeToString(deterministic=True), environment.version, str(environment.python)
+        content = steps.get("float", depends_on, convert)
+    converted = tflite_file.read(content)
+    for op in converted.main.ops:
+        if op.name == "CUSTOM":
+            where = _nodes_of(model, op.custom_code)
+            raise ConversionError(
+                f"operator {op.custom_code}{where} has no TFLite counterpart", "replace that operator in the network"
+            )
+    return converted
+
+
+def _convert(model: onnx.ModelProto, environment: Environment, folder: Path, report: Report) -> bytes:
+    source, output, log = folder / "model.onnx", folder / "onnx2tf", folder / "onnx2tf.log"
+    onnx.save(model, source)
+    if environment.version.startswith("1."):
+        np.save(folder / _SAMPLE_FILE, np.zeros((20, 128, 128, 3), np.float32))
+    report(f"converting with onnx2tf {environment.version}")
+    command = [str(environment.python), "-P", str(_LAUNCHER), "-i", source.name, "-o", output.name, "-n"]
+    with log.open("w") as stream:
+        done = subprocess.run(command, cwd=folder, stdout=stream, stderr=subprocess.STDOUT, env=environment.variables)
+    (folder / _SAMPLE_FILE).unlink(missing_ok=True)
+    result = output / "model_float32.tflite"
+    if done.returncode or not result.is_file():
+        text = log.read_text(errors="replace")
+        raise ConversionError(
+            f"onnx2tf {environment.version} failed{_reason(text, model)}",
+            f"replace that operator in the network, or see {_keep(text, log)}",
+        )
+    return result.read_bytes()
+
+
+def with_kernel_shapes(model: onnx.ModelProto) -> onnx.ModelProto:
+    """``model`` with every convolution's kernel shape written out: ONNX lets it be inferred, onnx2tf 1.x does not."""
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    shapes = {i.name: list(i.dims) for i in copy.graph.initializer}
+    for node in copy.graph.node:
+        known = any(a.name == "kernel_shape" for a in node.attribute)
+        if node.op_type in ("Conv", "ConvTranspose") and not known and node.input[1] in shapes:
+            node.attribute.append(onnx.helper.make_attribute("kernel_shape", shapes[node.input[1]][2:]))
+    return copy
+
+
+def _keep(text: str, log: Path) -> Path:
+    """Where the log stays when the working folder goes."""
+    kept = cache_folder() / "onnx2tf-failed.log"
+    try:
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        files.write_bytes(kept, text.encode())
+    except (OSError, UsageError):
+        return log
+    return kept
+
+
+def _reason(log: str, model: onnx.ModelProto) -> str:
+    """What the log tells, as the rest of a sentence."""
+    if found := _MISSING.search(log):
+        return f": it knows no operator {found[1]}{_nodes_of(model, found[1])}"
+    words = _LAST_WORDS.findall(log)
+    said = f" ({words[-1][0]}: {words[-1][1][:120]})" if words else ""
+    if found := _NODE.search(log):
+        kinds = {n.name: n.op_type for n in model.graph.node}
+        return f" at node {found[1]!r} ({kinds.get(found[1], 'made by onnx2tf')}){said}"
+    return said
+
+
+def _nodes_of(model: onnx.ModelProto, kind: str) -> str:
+    names = [n.name or n.output[0] for n in model.graph.node if n.op_type.upper() == kind.upper().removeprefix("ONNX_")]
+    return f" (node {names[0]!r})" if names else ""

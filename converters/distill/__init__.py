@@ -1,0 +1,1 @@
+"""Label-free distillation of a graft after its closed form (PyTorch)."""

@@ -1,0 +1,1 @@
+"""What comes from the field and goes there: taps and refit bundles out, statistics and refits in."""

@@ -1,0 +1,260 @@
+"""Makes the refit bundle: everything a device needs to re-solve grafted layers from its own frames.
+
+Where the converter puts a weight depends on the operator (transposed, split, flattened). So each weight to be solved
+is given a value that no other number of the model has, by a change in its last places, and is found again in the
+converted file by that value. A layer of which a weight is not found, because the converter computed with it, keeps its
+original weights.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+
+from multigraft.bundle.bundle import GOLDEN_OUTPUTS, Bundle
+from multigraft.bundle.manifest import Task
+from multigraft.converters.conversion.boundary_tensors import OnnxRunner, fit, to_tflite_layout
+from multigraft.converters.conversion.interpreters import Runner
+from multigraft.converters.graft.candidate import Join
+from multigraft.converters.graft.layer_order import NOW, Walk, walk
+from multigraft.converters.job.progress import Report, silent
+from multigraft.converters.network.multitask import MultiTaskModel, SegmentSpec
+from multigraft.converters.network.network import Network, model_of
+from multigraft.converters.packing.bundling import npz
+from multigraft.converters.packing.convert import convert
+from multigraft.errors import ConversionError, InputError
+from multigraft.npz import npz_bytes
+from multigraft.refit.refit_plan import ARRAYS, PLAN, SEGMENT, PlannedGraft, RefitPlan, Stage
+from multigraft.tensors.preprocessing import prepare_batch
+
+VERIFIED_INPUTS = 8
+LEAST = np.float32(1e-20)
+"""Weights below are raised to it: so small numbers have no place of their own, and change nothing."""
+
+Arrays = dict[str, npt.NDArray[Any]]
+
+
+def make_refit_bundle(
+    networks: Sequence[Network],
+    joins: Sequence[Join],
+    name: str,
+    work_dir: Path,
+    report: Report = silent,
+    *,
+    tolerances: Mapping[str, float | None] | None = None,
+) -> Bundle:
+    """Convert donors, originals and grafted rests to a refit bundle.
+
+    Args:
+        networks: All of them, as imported.
+        joins: At most one per target, each by refit or adapter.
+        name: Of the bundle.
+        work_dir: An existing folder for intermediate files.
+        report: Takes a line for each step.
+        tolerances: Task to tolerance of its agreement.
+
+    Raises:
+        ConversionError: The conversion failed, or no weight can be found in its result.
+        InputError: The networks use different versions of the ONNX operator set.
+    """
+    by_name = {n.name: n for n in networks}
+    walks = {j.target: walk(j, by_name[j.target]) for j in joins}
+    solved = {key: value for w in walks.values() for key, value in w.constants.items() if _is_solved(key, w)}
+    marked = _marked(solved)
+    model = _model(by_name, joins, walks, marked)
+    converted = convert(
+        model, {}, precision="float32", name=name, work_dir=work_dir, report=report, verified_inputs=VERIFIED_INPUTS
+    ).bundle
+    places = _places(converted.model, marked)
+    axes = _axes(converted, model)
+    grafts = []
+    for join in joins:
+        target = by_name[join.target]
+        stages = tuple(s for s in walks[join.target].stages if all(k in places for k in _keys(s, marked)))
+        if lost := [s.layer for s in walks[join.target].stages if s not in stages]:
+            if lost == [s.layer for s in walks[join.target].stages]:
+                raise ConversionError(f"no weight of {join.target} is to be found after conversion", "share elsewhere")
+            report(f"{join.target}: {len(lost)} layers cannot be refitted on the device, the first is {lost[0]}")
+        grafts.append(
+            PlannedGraft(
+                join.target,
+                join.donor,
+                join.donor_point.name,
+                join.target_point.name,
+                join.method,
+                join.relation,
+                target.kind,
+                target.outputs,
+                tuple(NOW + o for o in target.outputs),
+                stages,
+                {t: axes[t] for t in _taps(walks[join.target], target)},
+                join.cka,
+                (tolerances or {}).get(join.target),
+            )
+        )
+    plan = RefitPlan(tuple(grafts), {n.name: n.source_sha256 for n in networks})
+    arrays = {f"{key}/places": place for key, place in places.items()} | {k: marked[k] for k in places}
+    contents = {file: converted.read(file) for file in converted.manifest.files}
+    contents |= {PLAN: plan.to_bytes(), ARRAYS: npz_bytes(arrays), GOLDEN_OUTPUTS: _answers_only(converted)}
+    return Bundle.create(converted.manifest, contents)
+
+
+def _is_solved(key: str, found: Walk) -> bool:
+    return any(key in (f"{s.layer}/1", f"{s.layer}/2") for s in found.stages)
+
+
+def _keys(stage: Stage, marked: Mapping[str, Any]) -> list[str]:
+    return [k for k in (f"{stage.layer}/1", f"{stage.layer}/2") if k in marked]
+
+
+def _taps(found: Walk, target: Network) -> list[str]:
+    """The tensors that the device reads."""
+    held = [t for s in found.stages for t in (s.receives, s.wanted, s.skip_now, s.skip_original) if t]
+    return list(dict.fromkeys([*held, *target.outputs, *(NOW + o for o in target.outputs)]))
+
+
+def _marked(solved: Mapping[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[np.float32]]:
+    """The same weights, each with bits of its own: odd, and no two alike. Others are made even by :func:`_even`."""
+    flat = np.concatenate([v.astype(np.float32).reshape(-1) for v in solved.values()])
+    flat = np.where(np.abs(flat) < LEAST, np.copysign(LEAST, flat), flat)
+    bits = flat.view(np.uint32).copy()
+    for sign in (0, 1):
+        rows = np.flatnonzero(bits >> 31 == sign)
+        order = rows[np.argsort(bits[rows], kind="stable")]
+        steps = 2 * np.arange(len(order), dtype=np.int64)
+        bits[order] = (np.maximum.accumulate(bits[order].astype(np.int64) - steps) + steps).astype(np.uint32) | 1
+    flat = bits.view(np.float32)
+    found, start = {}, 0
+    for key, value in solved.items():
+        found[key] = flat[start : start + value.size].reshape(value.shape)
+        start += value.size
+    return found
+
+
+def _even(value: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    if value.dtype != np.float32 or value.ndim == 0:
+        return value
+    return (np.ascontiguousarray(value).view(np.uint32) & np.uint32(0xFFFFFFFE)).view(np.float32)
+
+
+def _places(content: bytes, marked: Mapping[str, npt.NDArray[np.float32]]) -> dict[str, npt.NDArray[np.int32]]:
+    """Key to the index of each of its weights in the file, taken as float32; without keys that are not found whole."""
+    words = np.frombuffer(content, "<u4", len(content) // 4)
+    order = np.argsort(words, kind="stable")
+    ordered = words[order]
+    found = {}
+    for key, value in marked.items():
+        bits = np.ascontiguousarray(value).reshape(-1).view(np.uint32)
+        first, last = np.searchsorted(ordered, bits, "left"), np.searchsorted(ordered, bits, "right")
+        if (last - first == 1).all():
+            found[key] = order[first].astype(np.int32).reshape(value.shape)
+    return found
+
+
+def _model(
+    networks: Mapping[str, Network], joins: Sequence[Join], walks: Mapping[str, Walk], marked: Mapping[str, Any]
+) -> MultiTaskModel:
+    if len({n.opset for n in networks.values()}) > 1:
+        raise InputError("the networks use different operator sets", "export them with the same opset")
+    nodes: list[onnx.NodeProto] = []
+    constants: Arrays = {}
+    inputs, segments, tasks = {}, [], []
+    for donor in dict.fromkeys(j.donor for j in joins):
+        last = max(j.donor_point.node_index for j in joins if j.donor == donor)
+        nodes += networks[donor].nodes[: last + 1]
+    for join in joins:
+        target, found = networks[join.target], walks[join.target]
+        nodes += [*target.nodes, *found.nodes]
+        constants |= found.constants
+        for network in (networks[join.donor], target):
+            constants |= network.constants
+            inputs[network.input] = network
+        outputs = tuple(_taps(found, target))
+        sources = tuple(dict.fromkeys([networks[join.donor].input, target.input]))
+        segments.append(SegmentSpec(f"{SEGMENT}{target.name}", sources, outputs))
+        answers = (*target.outputs, *(NOW + o for o in target.outputs))
+        tasks.append(Task(target.name, target.kind, answers, (f"{SEGMENT}{target.name}",), target.labels))
+    used = {i for n in nodes for i in n.input}
+    linear = {n.input[p] for n in nodes if n.op_type in _WEIGHTED for p in range(1, len(n.input))}
+    held = {k: marked.get(k, _even(v) if k in linear else v) for k, v in constants.items() if k in used}
+    graph = onnx.helper.make_graph(
+        nodes,
+        "refit",
+        [_value(name, n.input_shape) for name, n in inputs.items()],
+        [_value(f, t.shapes[o]) for t in (networks[j.target] for j in joins) for o in t.outputs for f in (o, NOW + o)],
+        [onnx.numpy_helper.from_array(np.ascontiguousarray(v), k) for k, v in held.items()],
+    )
+    model = model_of(graph, next(iter(networks.values())).opset)
+    onnx.checker.check_model(model)
+    return MultiTaskModel(
+        model,
+        {name: n.preprocessing for name, n in inputs.items()},
+        tuple(segments),
+        tuple(tasks),
+        {"plan": "refit on the device"},
+    )
+
+
+_WEIGHTED = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
+
+
+def _value(name: str, shape: tuple[int, ...]) -> onnx.ValueInfoProto:
+    return onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [1, *shape])
+
+
+def _axes(bundle: Bundle, model: MultiTaskModel) -> dict[str, tuple[int, ...]]:
+    """Tensor to the transposition that takes its value in the model back to ONNX's layout, found by value."""
+    rng = np.random.default_rng(0)
+    feeds = []
+    for _ in range(2):
+        frames = {n: rng.integers(0, 256, (p.height, p.width, 3), np.uint8) for n, p in model.inputs.items()}
+        feeds.append({n: prepare_batch([frames[n]], p) for n, p in model.inputs.items()})
+    runner = Runner(bundle.model)
+    found: dict[str, tuple[int, ...]] = {}
+    for segment in model.segments:
+        onnx_runner = OnnxRunner(model.model, segment.outputs)
+        references = [onnx_runner(feed) for feed in feeds]
+        held = bundle.manifest.segment(segment.name)
+        stored = [
+            to_tflite_layout({n: f[n] for n in held.inputs}, dict.fromkeys(held.inputs, (0, 2, 3, 1))) for f in feeds
+        ]
+        values = [runner(feed, segment.name) for feed in stored]
+        for name in segment.outputs:
+            best = fit([v[name] for v in values], [r[name] for r in references], name)
+            if best is None:
+                raise ConversionError(f"tensor {name!r} differs after conversion", "share at another layer")
+            found[name] = tuple(int(i) for i in np.argsort(best[2]))
+    return found
+
+
+def _answers_only(bundle: Bundle) -> bytes:
+    """Golden outputs of the tasks alone: those of all layers would be many times the model."""
+    wanted = {o for t in bundle.manifest.tasks for o in t.outputs}
+    with np.load(io.BytesIO(bundle.read(GOLDEN_OUTPUTS)), allow_pickle=False) as held:
+        return npz({name: held[name] for name in held.files if name in wanted})
+
+
+def apply(target: Network, join: Join, weights: Mapping[str, npt.NDArray[Any]]) -> Walk:
+    """The grafted rest of ``target`` with solved weights in the place of the original ones.
+
+    Args:
+        target: As planned.
+        join: As planned.
+        weights: ``LAYER/1`` and ``LAYER/2``; layers that are not in it stay as they are.
+
+    Raises:
+        InputError: A weight has another shape.
+    """
+    found = walk(join, target)
+    for key, value in weights.items():
+        if key in found.constants and found.constants[key].shape != value.shape:
+            raise InputError(f"{key} of the refit has shape {value.shape}", "refit again with a plan of these networks")
+    known = {k: v for k, v in weights.items() if k in found.constants}
+    return dataclasses.replace(found, constants=found.constants | known)

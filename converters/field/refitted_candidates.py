@@ -1,0 +1,84 @@
+"""Grafts that a device refitted, as candidates of a build."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import get_args
+
+import numpy as np
+import onnx
+
+from multigraft.agreement.agreement import Agreement
+from multigraft.bundle.manifest import Relation
+from multigraft.converters.field.refit_bundle import apply
+from multigraft.converters.graft.adapter import Adapter
+from multigraft.converters.graft.candidate import Candidate, Evidence, Join, Method, Tail, costed, judge
+from multigraft.converters.graft.layer_order import NOW
+from multigraft.converters.graft.refit import LayerFit
+from multigraft.converters.graft.search import SearchOptions
+from multigraft.converters.network.network import Network
+from multigraft.errors import InputError
+from multigraft.refit.refit_plan import Refit, SolvedGraft
+
+
+def grafts_of(
+    refit: Refit, networks: Sequence[Network], evidence: Mapping[str, Evidence], options: SearchOptions
+) -> dict[str, Candidate]:
+    """Task to its graft.
+
+    Args:
+        refit: From ``multigraft calibrate refit``.
+        networks: Of the build.
+        evidence: Task to frames, on whose held-out part the grafts are judged again; where there are none, the
+            agreement that the device measured stands.
+        options: Confidence and tolerances.
+
+    Raises:
+        InputError: The refit is of other networks.
+    """
+    by_name = {n.name: n for n in networks}
+    again = "plan and refit again with the networks you build"
+    for graft in refit.grafts:
+        for name in (graft.donor, graft.target):
+            if name not in by_name:
+                raise InputError(f"the refit is of a network {name!r}, which the settings do not name", again)
+            held, own = refit.sources.get(name, ""), by_name[name].source_sha256
+            if held and own and held != own:
+                raise InputError(f"the refit is of another network {name!r}: its SHA-256 differs", again)
+    return {g.target: _candidate(refit, g, by_name, evidence.get(g.target), options) for g in refit.grafts}
+
+
+def _candidate(
+    refit: Refit, graft: SolvedGraft, networks: Mapping[str, Network], evidence: Evidence | None, options: SearchOptions
+) -> Candidate:
+    donor, target = networks[graft.donor], networks[graft.target]
+    if graft.method not in get_args(Method) or graft.relation not in get_args(Relation):
+        raise InputError(f"the refit of {graft.target} is by {graft.method!r}", "use the version that made it")
+    method: Method = graft.method  # type: ignore[assignment]
+    relation: Relation = graft.relation  # type: ignore[assignment]
+    at, cut = donor.cut_point(graft.donor_point), target.cut_point(graft.target_point)
+    join = Join(donor.name, target.name, at, cut, method, relation, graft.cka)
+    found = apply(target, join, refit.weights)
+    nodes = tuple(_plain(n) for n in found.nodes)
+    constants = {k.removeprefix(NOW): np.asarray(v) for k, v in found.constants.items()}
+    tail = Tail(at.name, nodes, constants, target.outputs, target.opset, target.batch)
+    layers = tuple(LayerFit(held.layer, held.strength, held.relative_error, held.rows) for held in graft.layers)
+    adapter = None
+    if method != "refit":
+        made = nodes[: len(nodes) - len(target.nodes[cut.node_index + 1 :])]
+        adapter = Adapter(made, {}, at.name, layers[0].relative_error)
+    if evidence is None:
+        shown = None if graft.agreement is None else Agreement(**graft.agreement)
+        return costed(join, tail, target, shown, layers, adapter)
+    tolerance = (options.tolerances or {}).get(target.name)
+    return judge(join, tail, donor, target, evidence, options.confidence, tolerance, layers, adapter)
+
+
+def _plain(node: onnx.NodeProto) -> onnx.NodeProto:
+    """The node with its tensors under the target's own names."""
+    copy = onnx.NodeProto()
+    copy.CopyFrom(node)
+    copy.name = node.name.removeprefix(NOW)
+    copy.input[:] = [i.removeprefix(NOW) for i in node.input]
+    copy.output[:] = [o.removeprefix(NOW) for o in node.output]
+    return copy

@@ -1,0 +1,120 @@
+"""What a build takes from Statistics collected in the field: similarity and ranges, for the networks they are of."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+
+from multigraft import files
+from multigraft.converters.network.network import Network
+from multigraft.converters.quantising.ranges import Range
+from multigraft.converters.similarity.representations import SimilarityTable
+from multigraft.errors import InputError
+from multigraft.statistics import statistics_file
+from multigraft.statistics.statistics import Statistics
+
+CLIP_PERCENT = 99.99
+"""Part of the values that the given ranges hold: rarer ones would cost int8 steps for all others."""
+
+RANGE_MARGIN = 0.02
+"""Added on each side of a percentile range: more than the histogram's own error of 1 part in 64."""
+
+
+@dataclass(frozen=True)
+class Field:
+    """A statistics file.
+
+    Attributes:
+        statistics: What it holds.
+        name: Of the file.
+        sha256: Of the file.
+    """
+
+    statistics: Statistics
+    name: str
+    sha256: str
+
+    @classmethod
+    def open(cls, path: Path) -> Self:
+        """Read and verify it.
+
+        Raises:
+            InputError: It is not there or no such file.
+        """
+        return cls(statistics_file.read(path), path.name, files.sha256_of(path.read_bytes()))
+
+    def provenance(self) -> dict[str, Any]:
+        """What the manifest says about it."""
+        held = self.statistics
+        return {"sha256": self.sha256, "frames": held.frames, "sites": list(held.sites)}
+
+
+def check_subject(statistics: Statistics, networks: Sequence[Network]) -> None:
+    """Refuse statistics of other networks.
+
+    Raises:
+        InputError: A network's source has another SHA-256 than the one that was tapped, or was not tapped at all.
+    """
+    tapped = {n.name: n for n in statistics.subject.networks}
+    for network in networks:
+        held = tapped.get(network.name)
+        if held is None:
+            have = ", ".join(tapped)
+            raise InputError(
+                f"the statistics hold no network {network.name!r} (they hold {have})", "collect them again"
+            )
+        if held.source_sha256 and network.source_sha256 and held.source_sha256 != network.source_sha256:
+            raise InputError(
+                f"network {network.name!r} is not the one that the statistics are of: its SHA-256 differs",
+                "collect again with taps of the networks you build",
+            )
+
+
+def field_similarity(statistics: Statistics, networks: Sequence[Network]) -> SimilarityTable:
+    """CKA between the tapped cut points of all networks, as :func:`measure_similarity` gives it.
+
+    Cut points that were not tapped are not in the table; they count as alike to nothing.
+
+    Raises:
+        InputError: As :func:`check_subject`.
+    """
+    check_subject(statistics, networks)
+    sums = statistics.similarity()
+    minibatch = sums.frames // max(1, sums.minibatches)
+    table = SimilarityTable.from_sums([n.name for n in networks], sums, minibatch)
+    points = [p.name for n in networks for p in n.cut_points if p.name in sums.taps]
+    order = [sums.taps.index(p) for p in points]
+    chosen = np.ix_(order, order)
+    return SimilarityTable(
+        table.networks, tuple(points), table.unbiased[chosen], table.biased[chosen], table.frames, table.minibatch
+    )
+
+
+def field_ranges(
+    statistics: Statistics, networks: Sequence[Network], percent: float = CLIP_PERCENT
+) -> dict[str, Range]:
+    """ONNX tensor to the range that int8 should cover: of inputs, taps and outputs, and, where enough frames were
+    collected, of what lies between the taps.
+
+    Args:
+        statistics: Of these networks.
+        networks: As imported.
+        percent: Taps' ranges hold this part of the values seen; other tensors, of which no histogram is kept, are
+            covered whole.
+
+    Raises:
+        InputError: As :func:`check_subject`.
+    """
+    check_subject(statistics, networks)
+    names = {n.name for n in networks}
+    full, inner = statistics.ranges(), statistics.ranges(percent)
+    found = {}
+    for name in sorted(n for n in full if n.partition("/")[0] in names):
+        (low, high), (least, greatest) = full[name], inner[name]
+        margin = RANGE_MARGIN * (greatest - least)
+        found[name] = max(low, least - margin), min(high, greatest + margin)
+    return found

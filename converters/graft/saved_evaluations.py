@@ -1,0 +1,132 @@
+"""Steps of grafting that are kept while a build runs: the similarity table and every evaluated graft."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import io
+import json
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import onnx
+
+from multigraft.agreement.agreement import Agreement
+from multigraft.converters.graft.candidate import Candidate, Join, Tail
+from multigraft.converters.graft.refit import LayerFit
+from multigraft.converters.job.checkpoints import Steps
+from multigraft.converters.network.frames import Frames
+from multigraft.converters.network.network import Network, model_of
+from multigraft.converters.similarity.representations import SimilarityTable
+
+
+class FinishedGrafts:
+    """Looks up and stores steps of grafting.
+
+    Args:
+        steps: Where.
+    """
+
+    def __init__(self, steps: Steps) -> None:
+        self._steps = steps
+        self._digests: dict[int, tuple[object, bytes]] = {}
+
+    def similarity(
+        self, networks: Sequence[Network], frames: Frames, seed: int, measure: Callable[[], SimilarityTable]
+    ) -> SimilarityTable:
+        """The table that ``measure`` gives."""
+        depends_on: list[bytes | str] = [*map(self._network, networks), self._frames(frames), str(seed)]
+        return _table_from(self._steps.get("similarity", depends_on, lambda: _table_bytes(measure())))
+
+    def graft(
+        self,
+        join: Join,
+        networks: tuple[Network, Network],
+        frames: Sequence[Frames],
+        options: Sequence[Any],
+        evaluate: Callable[[], Candidate],
+    ) -> Candidate:
+        """The candidate that ``evaluate`` gives.
+
+        Args:
+            join: Where and how.
+            networks: Donor and target.
+            frames: All that it looks at.
+            options: Everything else that decides the result.
+            evaluate: Grafts and measures.
+        """
+        depends_on: list[bytes | str] = [*map(self._network, networks), *map(self._frames, frames)]
+        depends_on += [repr(join), repr(tuple(options))]
+        return _candidate_from(join, self._steps.get("graft", depends_on, lambda: _candidate_bytes(evaluate())))
+
+    def _network(self, network: Network) -> bytes:
+        return self._digest(
+            network, lambda: (network.model.SerializeToString(deterministic=True), repr(network.preprocessing).encode())
+        )
+
+    def _frames(self, frames: Frames) -> bytes:
+        return self._digest(frames, lambda: (repr(f.shape).encode() + f.tobytes() for f in frames))
+
+    def _digest(self, what: object, parts: Callable[[], Any]) -> bytes:
+        # The object is held, so that no other one can get its id.
+        if id(what) not in self._digests:
+            digest = hashlib.sha256()
+            for part in parts():
+                digest.update(part)
+            self._digests[id(what)] = what, digest.digest()
+        return self._digests[id(what)][1]
+
+
+def _table_bytes(table: SimilarityTable) -> bytes:
+    held = dataclasses.asdict(table)
+    arrays = {name: held.pop(name) for name in ("unbiased", "biased")}
+    stream = io.BytesIO()
+    np.savez(stream, allow_pickle=False, described=np.array(json.dumps(held)), **arrays)
+    return stream.getvalue()
+
+
+def _table_from(data: bytes) -> SimilarityTable:
+    with np.load(io.BytesIO(data), allow_pickle=False) as held:
+        described = json.loads(str(held["described"]))
+        described |= {name: tuple(described[name]) for name in ("networks", "cut_points")}
+        return SimilarityTable(unbiased=held["unbiased"], biased=held["biased"], **described)
+
+
+def _candidate_bytes(candidate: Candidate) -> bytes:
+    tail = candidate.tail
+    constants = [onnx.numpy_helper.from_array(value, name) for name, value in tail.constants.items()]
+    graph = onnx.helper.make_graph(list(tail.nodes), "tail", [], [], constants)
+    described = {
+        "tail": {"source": tail.source, "outputs": tail.outputs, "opset": tail.opset, "batch": tail.batch},
+        "agreement": candidate.agreement and candidate.agreement.to_json(),
+        "own_weights": candidate.own_weights,
+        "own_macs": candidate.own_macs,
+        "layers": [dataclasses.asdict(layer) for layer in candidate.layers],
+        "adapter_error": candidate.adapter_error,
+    }
+    model: bytes = model_of(graph, tail.opset).SerializeToString()
+    return json.dumps(described).encode() + b"\n" + model
+
+
+def _candidate_from(join: Join, data: bytes) -> Candidate:
+    line, _, model = data.partition(b"\n")
+    held = json.loads(line)
+    graph = onnx.load_from_string(model).graph
+    tail = Tail(
+        held["tail"]["source"],
+        tuple(graph.node),
+        {i.name: onnx.numpy_helper.to_array(i) for i in graph.initializer},
+        tuple(held["tail"]["outputs"]),
+        held["tail"]["opset"],
+        held["tail"]["batch"],
+    )
+    return Candidate(
+        join,
+        tail,
+        held["agreement"] and Agreement(**held["agreement"]),
+        held["own_weights"],
+        held["own_macs"],
+        tuple(LayerFit(**layer) for layer in held["layers"]),
+        held["adapter_error"],
+    )

@@ -1,0 +1,1 @@
+"""From files of any exporter to a clean, verified network."""

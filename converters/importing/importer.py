@@ -1,0 +1,119 @@
+"""A trained network in, ONNX of any exporter or PyTorch, a clean and verified :class:`Network` out."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import onnx
+
+from multigraft.bundle.manifest import Kind
+from multigraft.converters.importing.fold_input import fold_input
+from multigraft.converters.importing.onnx_reader import read_onnx, sha256_of_file
+from multigraft.converters.importing.simplify import image_input, simplify
+from multigraft.converters.network.network import Network
+from multigraft.converters.settings.settings import MODEL_SUFFIXES, TaskSettings
+from multigraft.errors import InputError
+from multigraft.tensors.preprocessing import Preprocessing
+
+
+def load_network(
+    source: str | os.PathLike[str],
+    *,
+    name: str = "",
+    preprocessing: Preprocessing | None = None,
+    kind: Kind = "classification",
+    labels: Sequence[str] = (),
+    state: str | os.PathLike[str] | None = None,
+    folder: str | os.PathLike[str] = ".",
+    folds_input: bool = False,
+) -> Network:
+    """Read a network, clean its graph, and check that it still computes the same.
+
+    Args:
+        source: An .onnx file, a .pt2 exported program, or ``module:factory``, where ``factory()`` returns a
+            torch.nn.Module.
+        name: The task's name; the file's stem if empty.
+        preprocessing: What the input expects of a camera frame. Without it the pixels are taken as 0..1, grey for one
+            channel and RGB for three, at the fixed size of the input.
+        kind: What the outputs mean.
+        labels: One per class, or empty.
+        state: State dict of a ``module:factory`` model: .pt, .pth or .safetensors.
+        folder: Where the module of ``module:factory`` is looked for first.
+        folds_input: Take colour order and normalisation into the first layer where that is exact; the network's
+            ``preprocessing`` is what is left.
+
+    Raises:
+        InputError: The file is missing, damaged or not such a file, has not one image input, or contradicts
+            ``preprocessing``.
+        UnsupportedOperatorError: A node cannot be grafted or converted; it is named.
+        ConversionError: The cleaned graph computes something else than the file.
+        MissingDependencyError: PyTorch is needed and not installed.
+    """
+    text = os.fspath(source)
+    path = Path(text)
+    if path.suffix.lower() == ".onnx" or (path.is_file() and path.suffix.lower() not in MODEL_SUFFIXES):
+        listed = _headers(path)
+        model, digest = read_onnx(path), sha256_of_file(path, listed)
+    elif path.suffix.lower() == ".pt2":
+        from multigraft.converters.importing.torch_export import export_program
+
+        model, digest = export_program(path), sha256_of_file(path)
+    elif ":" in text:
+        from multigraft.converters.importing.torch_export import export_factory
+
+        if preprocessing is None:
+            raise InputError(f"{text} does not tell its input size", "give its preprocessing")
+        shape = (1, preprocessing.channels, preprocessing.height, preprocessing.width)
+        model = export_factory(text, shape, None if state is None else Path(state), Path(folder))
+        digest = hashlib.sha256(model.SerializeToString(deterministic=True)).hexdigest()
+    elif path.exists():
+        raise InputError(f"{path} is not a network", "give an .onnx file, a .pt2 exported program or module:factory")
+    else:
+        raise InputError(f"{path} does not exist", "check the path")
+    preprocessing = preprocessing or default_preprocessing(model, text)
+    clean = simplify(model, preprocessing, text)
+    if folds_input:
+        clean, preprocessing = fold_input(clean, preprocessing)
+    return Network(name or path.stem.replace(":", "_"), clean, preprocessing, kind, labels, digest)
+
+
+def load_task(task: TaskSettings, folder: str | os.PathLike[str]) -> Network:
+    """The network of one ``[[task]]`` of the settings file in ``folder``, its normalisation folded where exact.
+
+    Raises:
+        As :func:`load_network`.
+    """
+    return load_network(
+        task.model,
+        name=task.name,
+        preprocessing=task.preprocessing,
+        kind=task.kind,
+        labels=task.labels,
+        state=task.state,
+        folder=folder,
+        folds_input=True,
+    )
+
+
+def default_preprocessing(model: onnx.ModelProto, where: str) -> Preprocessing:
+    """Pixels 0..1 at the model's own size.
+
+    Raises:
+        InputError: The size is dynamic, or there are not 1 or 3 channels.
+    """
+    dims = [d.dim_value for d in image_input(model, where).type.tensor_type.shape.dim]
+    channels, height, width = (dims[3], dims[1], dims[2]) if dims[1] not in (1, 3) else dims[1:]
+    if channels not in (1, 3) or not height or not width:
+        raise InputError(f"{where} has an input of dynamic or unusual shape {dims}", "give its preprocessing")
+    return Preprocessing(height, width, "grey" if channels == 1 else "rgb", (0.0,) * channels, (1 / 255,) * channels)
+
+
+def _headers(path: Path) -> onnx.ModelProto | None:
+    """The model without its external data, which :func:`read_onnx` merges and so hides; None if unreadable."""
+    try:
+        return onnx.load(path, load_external_data=False)
+    except Exception:
+        return None

@@ -1,0 +1,254 @@
+"""A clean graph out of what an exporter wrote: fixed batch, constants and batch norms folded, dead code gone.
+
+Whatever was rewritten is compared with the model as it was read, in onnxruntime on random input.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+import onnx.version_converter
+import onnxruntime as ort
+from onnx import TensorProto, helper, numpy_helper
+
+from multigraft.converters.importing.batch_norm import fold_batch_norms
+from multigraft.converters.importing.equivalence import CHECKS, TOLERANCE, difference, runner
+from multigraft.converters.importing.onnx_reader import DEFAULT_DOMAINS, label, one_line, refuse_unsupported
+from multigraft.errors import ConversionError, InputError, MissingDependencyError, UnsupportedOperatorError
+from multigraft.tensors.preprocessing import Preprocessing
+
+OPSET = 20
+"""All networks are brought to this operator set, so that their graphs can be joined; conversion upward is reliable."""
+
+OLDEST_OPSET = 13
+"""Networks that cannot be brought to OPSET are taken as they are from here on."""
+
+_PIXEL_CHANNELS = (1, 3)
+_INTEGERS = (TensorProto.UINT8, TensorProto.INT8, TensorProto.INT32, TensorProto.INT64)
+
+Array = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class RawInput:
+    """The input as the exporter wrote it.
+
+    Attributes:
+        name: Tensor name.
+        batch: Its fixed batch, or 1.
+        is_channels_last: NHWC instead of NCHW.
+        dtype: Of its elements.
+    """
+
+    name: str
+    batch: int
+    is_channels_last: bool
+    dtype: np.dtype[Any]
+
+    def feed(self, x: Array) -> dict[str, npt.NDArray[Any]]:
+        """One frame (1, channels, height, width) as the raw model takes it."""
+        y = x.transpose(0, 2, 3, 1) if self.is_channels_last else x
+        return {self.name: np.repeat(y, self.batch, axis=0).astype(self.dtype)}
+
+
+def simplify(model: onnx.ModelProto, preprocessing: Preprocessing, where: str) -> onnx.ModelProto:
+    """Clean a model whose raw form stays untouched.
+
+    Args:
+        model: As :func:`~multigraft.converters.importing.onnx_reader.read_onnx` gave it.
+        preprocessing: Sets dynamic height and width; fixed ones have to agree with it.
+        where: File name, for messages.
+
+    Raises:
+        InputError: Not one image input, sizes that contradict ``preprocessing``, or onnxruntime refuses it.
+        UnsupportedOperatorError: A node cannot be grafted or converted.
+        ConversionError: A rewritten graph computes something else.
+    """
+    clean = onnx.ModelProto()
+    clean.CopyFrom(model)
+    raw = fix_input(clean, preprocessing, where)
+    reference = _reference(model, raw, preprocessing, where)
+    reason = ""
+    for attempt in (_slim, _slim_without_fusion, _slim_after_onnxruntime):
+        try:
+            candidate = attempt(clean)
+        except MissingDependencyError:
+            raise
+        except Exception as error:
+            reason = reason or one_line(error)
+            continue
+        refuse_unsupported(candidate, where)
+        if (worst := _difference(candidate, reference, where)) <= TOLERANCE:
+            return candidate
+        reason = f"outputs differ by {worst:.2g} of their size"
+    refuse_unsupported(model, where)
+    raise ConversionError(
+        f"{where} cannot be simplified ({reason})", "simplify it with onnxslim or onnxsim first, or report this model"
+    )
+
+
+def image_input(model: onnx.ModelProto, where: str) -> onnx.ValueInfoProto:
+    """The one 4-dimensional input.
+
+    Raises:
+        InputError: There are several, none, or it is no image.
+    """
+    weights = {i.name for i in model.graph.initializer}
+    inputs = [i for i in model.graph.input if i.name not in weights]
+    if len(inputs) != 1:
+        names = ", ".join(i.name for i in inputs) or "none"
+        raise InputError(f"{where} has {len(inputs)} inputs ({names})", "give a network with one image input")
+    if len(inputs[0].type.tensor_type.shape.dim) != 4:
+        raise InputError(
+            f"{where}: input {inputs[0].name} has {len(inputs[0].type.tensor_type.shape.dim)} dimensions",
+            "give a network with an image input of batch, channels, height and width",
+        )
+    found: onnx.ValueInfoProto = inputs[0]
+    return found
+
+
+def fix_input(model: onnx.ModelProto, preprocessing: Preprocessing, where: str) -> RawInput:
+    """Make the input float32 (1, channels, height, width) in place; returns what it was."""
+    value = image_input(model, where)
+    dims = [d.dim_value for d in value.type.tensor_type.shape.dim]
+    is_last = dims[3] in _PIXEL_CHANNELS and dims[1] not in _PIXEL_CHANNELS
+    shape = (preprocessing.channels, preprocessing.height, preprocessing.width)
+    found = (dims[3], dims[1], dims[2]) if is_last else (dims[1], dims[2], dims[3])
+    if any(have and have != wanted for have, wanted in zip(found, shape, strict=True)):
+        raise InputError(
+            f"{where} takes {_size(found)} and its preprocessing makes {_size(shape)}",
+            "correct size and color of the preprocessing",
+        )
+    kind = value.type.tensor_type.elem_type
+    raw = RawInput(value.name, dims[0] or 1, is_last, np.dtype(helper.tensor_dtype_to_np_dtype(kind)))
+    users = [n for n in model.graph.node if value.name in n.input]
+    if kind != TensorProto.FLOAT and not (kind in _INTEGERS and all(n.op_type == "Cast" for n in users)):
+        node = f", read by {label(users[0])}" if users else ""
+        raise UnsupportedOperatorError(
+            f"{where}: input {value.name} is {raw.dtype}, not float32{node}", "export the network with a float32 input"
+        )
+    weights = {i.name for i in model.graph.initializer}
+    kept = [i for i in model.graph.input if i.name not in weights]
+    del model.graph.input[:]
+    model.graph.input.extend(kept)
+    fixed = helper.make_tensor_value_info(value.name, TensorProto.FLOAT, [1, *shape])
+    model.graph.input[0].CopyFrom(fixed)
+    if is_last:
+        _read_channels_first(model.graph, value.name, users)
+    for output in model.graph.output:
+        if output.type.tensor_type.shape.dim:
+            output.type.tensor_type.shape.dim[0].Clear()
+            output.type.tensor_type.shape.dim[0].dim_param = "batch"
+    del model.graph.value_info[:]
+    return raw
+
+
+def _size(shape: tuple[int, ...]) -> str:
+    channels, height, width = (str(d) if d else "any" for d in shape)
+    return f"{height} x {width} pixels of {channels} channels"
+
+
+def _read_channels_first(graph: onnx.GraphProto, name: str, users: list[onnx.NodeProto]) -> None:
+    """Put the transpose that an NHWC graph needs behind its now NCHW input, and take out the one it cancels."""
+    last = f"{name}/channels_last"
+    needs_transpose = False
+    for node in users:
+        perm = next((list(a.ints) for a in node.attribute if a.name == "perm"), None)
+        if node.op_type == "Transpose" and perm == [0, 3, 1, 2]:
+            node.op_type = "Identity"
+            del node.attribute[:]
+            continue
+        needs_transpose = True
+        for i, read in enumerate(node.input):
+            if read == name:
+                node.input[i] = last
+    if needs_transpose:
+        graph.node.insert(0, helper.make_node("Transpose", [name], [last], last, perm=[0, 2, 3, 1]))
+
+
+def _slim(model: onnx.ModelProto) -> onnx.ModelProto:
+    return _finish(_onnxslim(_at_opset(model)))
+
+
+def _slim_without_fusion(model: onnx.ModelProto) -> onnx.ModelProto:
+    return _finish(_onnxslim(_at_opset(model), skip_optimizations=["graph_fusion"]))
+
+
+def _slim_after_onnxruntime(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Let onnxruntime fold the constants first: shape arithmetic with integer division comes out wrong in onnxslim."""
+    options = ort.SessionOptions()
+    options.log_severity_level = 4
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_BASIC
+    with tempfile.TemporaryDirectory() as folder:
+        options.optimized_model_filepath = str(Path(folder) / "folded.onnx")
+        ort.InferenceSession(_at_opset(model).SerializeToString(), options, providers=["CPUExecutionProvider"])
+        folded = onnx.load(options.optimized_model_filepath)
+    return _finish(_onnxslim(folded))
+
+
+def _onnxslim(model: onnx.ModelProto, **options: Any) -> onnx.ModelProto:
+    try:
+        import onnxslim
+    except ImportError as error:
+        raise MissingDependencyError("import needs onnxslim", "install multigraft[convert]") from error
+    slim: onnx.ModelProto = onnxslim.slim(model, **options)
+    return slim
+
+
+def _at_opset(model: onnx.ModelProto) -> onnx.ModelProto:
+    version = next((o.version for o in model.opset_import if o.domain in DEFAULT_DOMAINS), 0)
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    if version == OPSET:
+        return copy
+    try:
+        return onnx.version_converter.convert_version(copy, OPSET)
+    except Exception:
+        if version < OLDEST_OPSET:
+            raise
+        return copy
+
+
+def _finish(model: onnx.ModelProto) -> onnx.ModelProto:
+    graph = model.graph
+    for node in [n for n in graph.node if n.op_type == "Constant"]:
+        value = next((a.t for a in node.attribute if a.name == "value"), None)
+        if value is not None:
+            graph.initializer.append(numpy_helper.from_array(numpy_helper.to_array(value), node.output[0]))
+            graph.node.remove(node)
+    fold_batch_norms(model)
+    read = {i for n in graph.node for i in n.input} | {o.name for o in graph.output}
+    used = [i for i in graph.initializer if i.name in read]
+    del graph.initializer[:]
+    graph.initializer.extend(used)
+    del graph.value_info[:]
+    model = onnx.shape_inference.infer_shapes(model, strict_mode=True)
+    onnx.checker.check_model(model)
+    return model
+
+
+Reference = tuple[list[Array], list[list[npt.NDArray[Any]]]]
+
+
+def _reference(model: onnx.ModelProto, raw: RawInput, preprocessing: Preprocessing, where: str) -> Reference:
+    """Random inputs and what the model answers as it was read, one frame each."""
+    rng = np.random.default_rng(0)
+    pixels = rng.integers(0, 256, (CHECKS, 1, preprocessing.channels, preprocessing.height, preprocessing.width))
+    mean, scale = (np.array(v, np.float32).reshape(1, -1, 1, 1) for v in (preprocessing.mean, preprocessing.scale))
+    inputs = [((p - mean) * scale).astype(np.float32) for p in pixels]
+    if raw.dtype.kind in "iu":
+        inputs = [p.astype(np.int8 if raw.dtype == np.int8 else np.uint8).astype(np.float32) for p in pixels]
+    run = runner(model, where)
+    answers = [[o[:1] if o.ndim and len(o) == raw.batch else o for o in run(raw.feed(x))] for x in inputs]
+    return inputs, answers
+
+
+def _difference(model: onnx.ModelProto, reference: Reference, where: str) -> float:
+    run, name = runner(model, where), model.graph.input[0].name
+    return max(difference(run({name: x}), expected) for x, expected in zip(*reference, strict=True))

@@ -1,0 +1,1 @@
+"""What every long job shows and keeps: progress and checkpoints."""

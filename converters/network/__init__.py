@@ -1,0 +1,1 @@
+"""Networks, frames and the multi-task graph as the converters hold them."""

@@ -1,0 +1,51 @@
+"""Frames with their labels: for the demo's accuracy column and for studies; building never needs them."""
+
+from __future__ import annotations
+
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from multigraft.converters.network.frames import Frames
+from multigraft.errors import InputError
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """Frames and the right class of each."""
+
+    frames: Frames
+    labels: npt.NDArray[np.int64]
+
+    def accuracy(self, logits: npt.NDArray[Any]) -> float:
+        """Share of frames whose highest score is the label; ``logits`` is (frames, classes)."""
+        return float((logits.reshape(len(logits), -1).argmax(1) == self.labels).mean())
+
+
+def load_labelled(path: Path, task: str) -> Labelled:
+    """Read an .npz file with ``frames`` (uint8, frames x height x width [x 3]) and ``labels`` or an array named as the
+    task.
+
+    Raises:
+        InputError: It is not such a file.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as held:
+            name = task if task in held.files else "labels"
+            frames, labels = held["frames"], held[name].astype(np.int64)
+    except FileNotFoundError:
+        raise InputError(f"{path} does not exist", "check the path") from None
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        raise InputError(
+            f"{path} holds no labelled frames ({error})", f"store arrays frames and labels (or {task}) with numpy.savez"
+        ) from error
+    if frames.dtype != np.uint8 or len(frames) != len(labels) or not len(frames):
+        raise InputError(
+            f"{path} holds {len(frames)} frames of {frames.dtype} and {len(labels)} labels",
+            "store uint8 frames and one label for each",
+        )
+    return Labelled(frames, labels)

@@ -1,0 +1,85 @@
+"""What grafting hands to conversion: one ONNX graph for all tasks, and where it will be cut into segments."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+import onnx
+
+from multigraft import files
+from multigraft.bundle.manifest import Task
+from multigraft.errors import InputError
+from multigraft.json_decoding import decode
+from multigraft.tensors.preprocessing import Preprocessing
+
+METADATA_KEY = "multigraft"
+
+
+@dataclass(frozen=True)
+class SegmentSpec:
+    """A part of the graph that will run on its own: everything between ``inputs`` and ``outputs`` (ONNX tensor names).
+
+    ``inputs`` are graph inputs or outputs of earlier segments.
+    """
+
+    name: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class MultiTaskModel:
+    """One ONNX graph that answers all tasks.
+
+    Attributes:
+        model: Batch fixed to 1; images NCHW float32; the graph outputs are all tasks' outputs, nothing else.
+        inputs: Graph input name to what it expects of a camera frame.
+        segments: In an order in which they can run; together they hold every node exactly once.
+        tasks: As they will stand in the manifest (``outputs`` are ONNX tensor names here).
+        provenance: Source digests and how the graft was chosen; goes into the manifest.
+    """
+
+    model: onnx.ModelProto
+    inputs: dict[str, Preprocessing]
+    segments: tuple[SegmentSpec, ...]
+    tasks: tuple[Task, ...]
+    provenance: dict[str, Any] = field(default_factory=dict)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write an .onnx file that any ONNX tool opens; the rest stands in its metadata."""
+        model = onnx.ModelProto()
+        model.CopyFrom(self.model)
+        rest = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name != "model"}
+        plain = json.dumps(rest, default=dataclasses.asdict)
+        onnx.helper.set_model_props(model, {METADATA_KEY: plain})
+        files.write_bytes(path, model.SerializeToString())
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Self:
+        """Read what :meth:`save` wrote.
+
+        Raises:
+            InputError: It is not there or not such a file.
+        """
+        try:
+            model = onnx.load(Path(path))
+            rest = json.loads(next(p.value for p in model.metadata_props if p.key == METADATA_KEY))
+            known = {
+                "inputs": decode(dict[str, Preprocessing], rest["inputs"], "inputs"),
+                "segments": decode(tuple[SegmentSpec, ...], rest["segments"], "segments"),
+                "tasks": decode(tuple[Task, ...], rest["tasks"], "tasks"),
+                "provenance": rest["provenance"],
+            }
+        except FileNotFoundError:
+            raise InputError(f"{path} does not exist", "check the path") from None
+        except Exception as error:
+            raise InputError(
+                f"{path} is not a multi-task model of multigraft ({type(error).__name__})",
+                "write one with multigraft graft",
+            ) from error
+        return cls(model=model, **known)

@@ -1,0 +1,1 @@
+"""From a converted graph to a bundle: quantised, cut into segments, verified, packed."""

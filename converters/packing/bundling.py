@@ -1,0 +1,165 @@
+"""Packs a converted model into a bundle: manifest, golden inputs and outputs, model card."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.metadata
+import io
+import platform
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+import multigraft
+from multigraft.agreement.agreement import Agreement
+from multigraft.bundle.bundle import GOLDEN_INPUTS, GOLDEN_OUTPUTS, MODEL, MODEL_CARD, Bundle
+from multigraft.bundle.manifest import Input, Manifest, Segment
+from multigraft.converters.conversion.interpreters import PREFERRED, Arrays, Runner, version_of
+from multigraft.converters.network.multitask import MultiTaskModel, SegmentSpec
+from multigraft.converters.packing.model_card import model_card
+from multigraft.converters.packing.verify import Verification, run_segments
+from multigraft.converters.quantising.layer_error import LayerErrorReport, spec_of
+from multigraft.converters.quantising.quantise import Precision
+from multigraft.tensors.specs import TensorSpec
+from multigraft.tflite.graph import Graph, Model
+from multigraft.tflite.macs import graph_macs
+
+_TOOLS = ("onnx", "onnxruntime", "litert-quantizer", "ai-edge-litert", "numpy")
+_COMPUTES = frozenset({"CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV", "FULLY_CONNECTED", "BATCH_MATMUL", "CONV_3D"})
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What a bundle is made of.
+
+    Attributes:
+        name: Of the bundle.
+        precision: As asked for.
+        multitask: Tasks, inputs and provenance.
+        graph: The whole quantised graph.
+        model: The cut model.
+        content: The same as a file.
+        segments: As cut.
+        boundaries: Boundary name to tensor of ``graph``.
+        golden: Stored inputs to record, one entry per case.
+        layers: Quantisation error.
+        verification: What was checked.
+        agreements: Task to its agreement with the float model.
+        calibration_frames: How many frames set the ranges.
+        converter: Version of onnx2tf.
+    """
+
+    name: str
+    precision: Precision
+    multitask: MultiTaskModel
+    graph: Graph
+    model: Model
+    content: bytes
+    segments: tuple[SegmentSpec, ...]
+    boundaries: Mapping[str, str]
+    golden: tuple[Arrays, ...]
+    layers: LayerErrorReport
+    verification: Verification
+    agreements: Mapping[str, Agreement]
+    calibration_frames: int
+    converter: str
+
+
+def pack(parts: Parts) -> Bundle:
+    """The bundle of ``parts``."""
+    manifest = _manifest(parts)
+    inputs, outputs = _golden(parts)
+    contents = {
+        MODEL: parts.content,
+        GOLDEN_INPUTS: npz(inputs),
+        GOLDEN_OUTPUTS: npz(outputs),
+        MODEL_CARD: model_card(manifest).encode(),
+    }
+    return Bundle.create(manifest, contents)
+
+
+def npz(arrays: Mapping[str, np.ndarray[Any, Any]]) -> bytes:
+    """A NumPy .npz file without a clock in it, so that equal arrays give equal bytes."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
+        for name, array in arrays.items():
+            member = io.BytesIO()
+            np.save(member, np.ascontiguousarray(array), allow_pickle=False)
+            archive.writestr(zipfile.ZipInfo(f"{name}.npy"), member.getvalue())
+    return buffer.getvalue()
+
+
+def _golden(parts: Parts) -> tuple[Arrays, Arrays]:
+    runner = Runner(parts.content, PREFERRED)
+    results = [run_segments(runner, parts.segments, case) for case in parts.golden]
+    outputs = [n for s in parts.segments for n in s.outputs]
+    return (
+        {n: np.stack([case[n] for case in parts.golden]) for n in parts.graph.inputs},
+        {n: np.stack([r[n] for r in results]) for n in dict.fromkeys(outputs)},
+    )
+
+
+def _manifest(parts: Parts) -> Manifest:
+    boundaries = {n: n for n in parts.graph.inputs} | {
+        n: parts.boundaries[n] for s in parts.segments for n in (*s.inputs, *s.outputs) if n in parts.boundaries
+    }
+    tasks = tuple(
+        dataclasses.replace(t, fidelity={**t.fidelity, **_fidelity(parts, t.name)}) for t in parts.multitask.tasks
+    )
+    return Manifest(
+        name=parts.name,
+        tasks=tasks,
+        segments=tuple(_segment(parts, s, g) for s, g in zip(parts.segments, parts.model.subgraphs, strict=True)),
+        inputs=tuple(Input(n, p) for n, p in parts.multitask.inputs.items()),
+        tensors=tuple(_tensor(name, parts.graph, tensor) for name, tensor in boundaries.items()),
+        files={},
+        provenance={**parts.multitask.provenance, **_provenance(parts)},
+    )
+
+
+def _tensor(name: str, graph: Graph, tensor: str) -> TensorSpec:
+    return dataclasses.replace(spec_of(graph.tensors[tensor]), name=name)
+
+
+def _segment(parts: Parts, spec: SegmentSpec, graph: Graph) -> Segment:
+    return Segment(
+        name=spec.name,
+        signature=spec.name,
+        inputs={n: n for n in spec.inputs},
+        outputs={n: n for n in spec.outputs},
+        precision=_precision(parts.precision, graph),
+        macs=graph_macs(graph),
+        weights_bytes=graph.weights_bytes(),
+        operators=graph.operator_counts(),
+    )
+
+
+def _precision(asked: Precision, graph: Graph) -> str:
+    """The precision asked for, and float32 beside or instead of it where layers were kept in float."""
+    if asked not in ("int8", "int4"):
+        return asked
+    is_float = {graph.tensors[op.outputs[0]].dtype == "float32" for op in graph.ops if op.name in _COMPUTES}
+    if is_float == {True}:
+        return "float32"
+    return f"{asked}+float32" if True in is_float else asked
+
+
+def _fidelity(parts: Parts, task: str) -> dict[str, Any]:
+    found = parts.agreements.get(task)
+    return {"quantised_agreement": found.to_json()} if found else {}
+
+
+def _provenance(parts: Parts) -> dict[str, Any]:
+    worst = parts.layers.worst
+    return {
+        "multigraft": multigraft.__version__,
+        "tools": {"onnx2tf": parts.converter} | {tool: importlib.metadata.version(tool) for tool in _TOOLS},
+        "precision": parts.precision,
+        "calibration_frames": parts.calibration_frames,
+        "golden": {"backend": "litert", "version": version_of(PREFERRED), "machine": platform.machine()},
+        "verification": parts.verification.to_json(),
+        "worst_layer": dataclasses.asdict(worst) if worst else None,
+    }

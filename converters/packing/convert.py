@@ -1,0 +1,263 @@
+"""From a multi-task ONNX graph to a bundle: float .tflite, quantised, cut into segments, verified, packed."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from multigraft.agreement.agreement import Agreement, agreement
+from multigraft.bundle.bundle import Bundle
+from multigraft.converters.conversion import onnx2tf_environment
+from multigraft.converters.conversion.boundary_tensors import (
+    FloatModel,
+    OnnxRunner,
+    locate,
+    to_tflite_layout,
+    with_outputs,
+)
+from multigraft.converters.conversion.interpreters import Arrays, Runner, main_signature
+from multigraft.converters.conversion.onnx2tf import to_tflite
+from multigraft.converters.conversion.onnx2tf_environment import Environment
+from multigraft.converters.conversion.tensor_names import name_as_in_onnx
+from multigraft.converters.job.checkpoints import Steps
+from multigraft.converters.job.progress import Report, silent
+from multigraft.converters.network.frames import Frame, Frames
+from multigraft.converters.network.multitask import MultiTaskModel
+from multigraft.converters.packing.bundling import Parts, pack
+from multigraft.converters.packing.segments import cut
+from multigraft.converters.packing.verify import Verification, float_error, random_inputs, verify_segments
+from multigraft.converters.quantising.keep_float import operators_to_keep
+from multigraft.converters.quantising.layer_error import LayerErrorReport, layer_error, real, stored
+from multigraft.converters.quantising.quantise import STATIC, Precision, quantise
+from multigraft.converters.quantising.ranges import Range, measure
+from multigraft.errors import ConversionError, UsageError
+from multigraft.tensors.preprocessing import Preprocessing, prepare_batch
+from multigraft.tflite import tflite_file
+from multigraft.tflite.graph import Graph, Model
+
+CALIBRATION_FRAMES = 512
+AGREEMENT_FRAMES = 256
+LAYER_ERROR_FRAMES = 8
+VERIFIED_RANDOM_INPUTS = 200
+VERIFIED_FRAMES = 16
+FLOAT_INPUTS = 8
+"""How many frames, evenly spaced over those given, each step looks at."""
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """A bundle and what was learnt while making it.
+
+    Attributes:
+        bundle: Ready to write.
+        uncut_model: The whole quantised model as one subgraph, for comparison (.tflite).
+        float_model: The same in float32 (.tflite).
+        layer_error: Quantisation error per operator; empty for float32 or without frames.
+        verification: What was compared and the figures.
+        agreement: Task to how often the quantised answers as the float model; empty without frames.
+    """
+
+    bundle: Bundle
+    uncut_model: bytes
+    float_model: bytes
+    layer_error: LayerErrorReport
+    verification: Verification
+    agreement: Mapping[str, Agreement]
+
+
+def convert(
+    multitask: MultiTaskModel,
+    frames_by_input: Mapping[str, Frames],
+    *,
+    precision: Precision = "int8",
+    keep_float: Sequence[str] = (),
+    ranges: Mapping[str, Range] | None = None,
+    name: str,
+    work_dir: Path,
+    report: Report = silent,
+    steps: Steps | None = None,
+    verified_inputs: int = VERIFIED_RANDOM_INPUTS,
+) -> Conversion:
+    """Convert, quantise, cut, verify and pack.
+
+    Args:
+        multitask: From grafting.
+        frames_by_input: Unlabeled camera frames for each graph input; they set the ranges of activations. May be empty
+            where ``ranges`` say it all or ``precision`` needs none.
+        precision: A key of :data:`multigraft.converters.quantising.quantise.PRECISIONS`.
+        keep_float: Layers to leave in float32: regular expressions on ONNX node and tensor names, or operator kinds.
+        ranges: Smallest and largest value by ONNX tensor, in place of measuring; others are measured on the frames.
+        name: Of the bundle.
+        work_dir: An existing folder for intermediate files and logs.
+        report: Takes a line for each step.
+        steps: Where the converted float model is kept, or None.
+        verified_inputs: Random inputs on which segments and uncut model are compared.
+
+    Raises:
+        ConversionError: A tool failed or the result is not equal to what it was made of.
+        UsageError: Frames are given for an input that does not exist, or a layer to keep is not there.
+        InputError: A frame does not fit.
+    """
+    feeds = _Feeds(multitask.inputs, frames_by_input)
+    if precision in STATIC and not feeds.chosen(1) and not ranges:
+        raise UsageError(f"{precision} needs frames or ranges", "give unlabeled frames with --source")
+    task_outputs = [o for task in multitask.tasks for o in task.outputs]
+    environment = onnx2tf_environment.ensure(report)
+    floating = _to_float(multitask, task_outputs, environment, work_dir, report, steps)
+    report("comparing the float model with the ONNX model")
+    errors = float_error(floating, multitask.model, task_outputs, [*feeds.random(2), *feeds.spaced(FLOAT_INPUTS)])
+    report(f"quantising to {precision}" if precision != "float32" else "keeping float32")
+    graph = _quantised(multitask, floating, feeds, precision, keep_float, ranges)
+    model, segments = cut(graph, multitask.segments, floating.boundaries)
+    content = tflite_file.write(model)
+    report(f"comparing segments and uncut model on {verified_inputs} random inputs")
+    samples = [stored(to_tflite_layout(f, floating.layouts), graph) for f in feeds.spaced(VERIFIED_FRAMES)]
+    inputs = [*samples, *random_inputs(graph, verified_inputs)]
+    verification = verify_segments(graph, content, segments, floating.boundaries, task_outputs, inputs)
+    verification = dataclasses.replace(
+        verification, float_error=errors, float_inputs=2 + len(feeds.chosen(FLOAT_INPUTS))
+    )
+    layers = LayerErrorReport((), 0)
+    if precision != "float32":
+        report("measuring the error of each layer")
+        sampled = [to_tflite_layout(f, floating.layouts) for f in feeds.spaced(LAYER_ERROR_FRAMES)]
+        layers = layer_error(floating.graph, graph, sampled)
+    report("measuring how often the quantised model answers as the float model")
+    agreements = _agreements(multitask, floating, graph, feeds)
+    parts = Parts(
+        name=name,
+        precision=precision,
+        multitask=multitask,
+        graph=graph,
+        model=model,
+        content=content,
+        segments=tuple(segments),
+        boundaries=floating.boundaries,
+        golden=tuple(samples[: len(samples) // 2 + 1] + random_inputs(graph, 2, seed=1)),
+        layers=layers,
+        verification=verification,
+        agreements=agreements,
+        calibration_frames=len(feeds.chosen(CALIBRATION_FRAMES)),
+        converter=environment.version,
+    )
+    outputs = {n: floating.boundaries[n] for n in task_outputs}
+    return Conversion(
+        bundle=pack(parts),
+        uncut_model=_whole(graph, outputs),
+        float_model=_whole(floating.graph, outputs),
+        layer_error=layers,
+        verification=verification,
+        agreement=agreements,
+    )
+
+
+class _Feeds:
+    """Values of the ONNX inputs, one frame at a time."""
+
+    def __init__(self, inputs: Mapping[str, Preprocessing], frames: Mapping[str, Frames]) -> None:
+        if unknown := sorted(set(frames) - set(inputs)):
+            raise UsageError(f"frames are given for {unknown[0]!r}", f"the inputs are: {', '.join(inputs)}")
+        self._inputs = dict(inputs)
+        self._frames = {n: frames.get(n, ()) for n in inputs}
+        self._count = max(map(len, self._frames.values())) if all(map(len, self._frames.values())) else 0
+
+    def chosen(self, count: int) -> list[int]:
+        """Indices of at most ``count`` frames, evenly spaced; shorter inputs start again from their first."""
+        return [int(i) for i in np.linspace(0, self._count - 1, min(count, self._count))] if self._count else []
+
+    def spaced(self, count: int) -> Iterator[Arrays]:
+        """At most ``count`` frames, evenly spaced."""
+        for index in self.chosen(count):
+            yield self._feed({n: f[index % len(f)] for n, f in self._frames.items()})
+
+    def random(self, count: int) -> Iterator[Arrays]:
+        """Frames of random pixels."""
+        rng = np.random.default_rng(0)
+        for _ in range(count):
+            yield self._feed(
+                {
+                    n: rng.integers(0, 256, (p.height, p.width, 3)[: 2 if p.channels == 1 else 3], np.uint8)
+                    for n, p in self._inputs.items()
+                }
+            )
+
+    def _feed(self, frames: Mapping[str, Frame]) -> Arrays:
+        return {n: prepare_batch([frames[n]], p) for n, p in self._inputs.items()}
+
+
+def _to_float(
+    multitask: MultiTaskModel,
+    task_outputs: Sequence[str],
+    environment: Environment,
+    work_dir: Path,
+    report: Report,
+    steps: Steps | None,
+) -> FloatModel:
+    cuts = [o for s in multitask.segments for o in s.outputs if o not in task_outputs]
+    prepared = with_outputs(multitask.model, [*cuts, *task_outputs])
+    converted = to_tflite(prepared, environment, work_dir, report, steps)
+    report("finding the cuts in the converted model and cleaning it up")
+    probes = list(_Feeds(multitask.inputs, {}).random(2))
+    located = locate(converted, prepared, cuts, task_outputs, probes)
+    return name_as_in_onnx(located, prepared, probes[0])
+
+
+def pixel_range(preprocessing: Preprocessing) -> Range:
+    """What pixels of 0 to 255 become: with it, a grey or evenly normalised image is stored in int8 without loss."""
+    ends = [(p - m) * s for p in (0, 255) for m, s in zip(preprocessing.mean, preprocessing.scale, strict=True)]
+    return min(ends), max(ends)
+
+
+def _quantised(
+    multitask: MultiTaskModel,
+    floating: FloatModel,
+    feeds: _Feeds,
+    precision: Precision,
+    keep_float: Sequence[str],
+    ranges: Mapping[str, Range] | None,
+) -> Graph:
+    kept = operators_to_keep(floating.graph, multitask.model, keep_float)
+    measured: Mapping[str, Range] = {}
+    if precision in STATIC:
+        known = dict(ranges or {}) | {n: pixel_range(p) for n, p in multitask.inputs.items()}
+        values = (to_tflite_layout(f, floating.layouts) for f in feeds.spaced(CALIBRATION_FRAMES))
+        measured = measure(floating.graph, values, known)
+    graph = quantise(floating.graph, precision, measured, kept)
+    lost = [n for n, tensor in floating.boundaries.items() if tensor not in graph.tensors]
+    if lost:
+        raise ConversionError(f"quantisation lost the boundary {lost[0]!r}", "cut at another tensor")
+    return graph
+
+
+def _agreements(multitask: MultiTaskModel, floating: FloatModel, graph: Graph, feeds: _Feeds) -> dict[str, Agreement]:
+    """How often each task's quantised answer agrees with the ONNX model's; memory holds outputs, never activations."""
+    names = [o for task in multitask.tasks for o in task.outputs]
+    if not feeds.chosen(1):
+        return {}
+    outputs = {n: floating.boundaries[n] for n in names}
+    onnx_runner, runner = OnnxRunner(multitask.model, names), Runner(_whole(graph, outputs))
+    original: dict[str, list[npt.NDArray[Any]]] = {n: [] for n in names}
+    new: dict[str, list[npt.NDArray[Any]]] = {n: [] for n in names}
+    for feed in feeds.spaced(AGREEMENT_FRAMES):
+        truth = onnx_runner(feed)
+        answer = runner(stored(to_tflite_layout(feed, floating.layouts), graph))
+        for n in names:
+            value = real(answer[n], graph.tensors[outputs[n]])
+            original[n].append(truth[n][0])
+            new[n].append(value.transpose(np.argsort(floating.layouts[n]))[0])
+    return {
+        task.name: agreement(
+            task.kind, [np.stack(original[o]) for o in task.outputs], [np.stack(new[o]) for o in task.outputs]
+        )
+        for task in multitask.tasks
+    }
+
+
+def _whole(graph: Graph, outputs: Mapping[str, str]) -> bytes:
+    return tflite_file.write(Model((graph,), (dataclasses.replace(main_signature(graph), outputs=outputs),)))

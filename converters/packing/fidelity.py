@@ -1,0 +1,82 @@
+"""What the finished bundle answers compared with the original networks: run on the workstation, segment by segment."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from multigraft.agreement.agreement import Agreement, agreement
+from multigraft.bundle.bundle import Bundle
+from multigraft.converters.conversion.interpreters import Runner
+from multigraft.converters.graft.candidate import Evidence
+from multigraft.converters.network.frames import Frames
+from multigraft.converters.network.network import Network
+from multigraft.tensors.preprocessing import Preparer
+from multigraft.tensors.quantisation import dequantise
+
+Array = npt.NDArray[Any]
+
+
+class BundleRunner:
+    """Answers tasks of a bundle on many frames through the public signatures; for measuring, not for speed."""
+
+    def __init__(self, bundle: Bundle, backend: str = "ai-edge-litert") -> None:
+        self.manifest = bundle.manifest
+        self._runner = Runner(bundle.model, backend)
+        self._preparers = {
+            i.tensor: Preparer(i.preprocessing, self.manifest.tensor(i.tensor)) for i in self.manifest.inputs
+        }
+
+    def outputs(self, task: str, frames: Frames) -> list[Array]:
+        """The task's outputs as real numbers, one array per output, frames first, in the layout of the bundle."""
+        names = self.manifest.task(task).outputs
+        rows = [self._answer(task, frame) for frame in frames]
+        return [np.concatenate([dequantise(row[n], self.manifest.tensor(n)) for row in rows]) for n in names]
+
+    def _answer(self, task: str, frame: Array) -> dict[str, Array]:
+        held: dict[str, Array] = {}
+        for name in self.manifest.task(task).segments:
+            segment = self.manifest.segment(name)
+            for tensor in segment.inputs.values():
+                if tensor in self._preparers and tensor not in held:
+                    spec = self.manifest.tensor(tensor)
+                    held[tensor] = np.empty(spec.shape, spec.dtype)
+                    self._preparers[tensor].fill(frame, held[tensor])
+            given = {argument: held[tensor] for argument, tensor in segment.inputs.items()}
+            found = self._runner(given, segment.signature)
+            held.update({tensor: found[argument] for argument, tensor in segment.outputs.items()})
+        return held
+
+
+def bundle_agreement(
+    runner: BundleRunner,
+    network: Network,
+    evidence: Evidence,
+    confidence: float,
+    tolerance: float | None,
+) -> Agreement:
+    """Agreement of the bundle's answer with the original network's on the held-out frames."""
+    original = evidence.answers(network)
+    found = runner.outputs(network.name, evidence.accept)
+    new = [_original_layout(b, a.shape) for a, b in zip(original, found, strict=True)]
+    return agreement(network.kind, original, new, confidence=confidence, tolerance=tolerance)
+
+
+def with_fidelity(bundle: Bundle, figures: Mapping[str, Mapping[str, Any]]) -> Bundle:
+    """The same bundle with figures added to its tasks' fidelity."""
+    tasks = tuple(
+        dataclasses.replace(t, fidelity={**t.fidelity, **figures.get(t.name, {})}) for t in bundle.manifest.tasks
+    )
+    contents = {name: bundle.read(name) for name in bundle.manifest.files}
+    return Bundle.create(dataclasses.replace(bundle.manifest, tasks=tasks), contents)
+
+
+def _original_layout(new: Array, shape: Sequence[int]) -> Array:
+    """NHWC values in the ONNX layout of that shape."""
+    if new.ndim == 4 and len(shape) == 4 and tuple(new.shape[i] for i in (0, 3, 1, 2)) == tuple(shape):
+        return new.transpose(0, 3, 1, 2)
+    return new.reshape(shape)

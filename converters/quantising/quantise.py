@@ -1,0 +1,204 @@
+"""Quantises a float graph with litert-quantizer.
+
+Quantisation is of the whole graph at once: every tensor, a cut among them, gets exactly one scale, and what is cut
+later computes the same. Input and output tensors are stored as the operators beside them want them: integers without a
+conversion, or float where such an operator was kept in float.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import io
+import re
+import warnings
+from collections.abc import Collection, Mapping
+from typing import Any, Literal
+
+import numpy as np
+
+from multigraft.converters.conversion.interpreters import main_signature
+from multigraft.converters.conversion.rewriting import free_name, prune, rename, replace_op
+from multigraft.converters.quantising.ranges import Range, complete
+from multigraft.errors import ConversionError, MissingDependencyError
+from multigraft.tflite import tflite_file
+from multigraft.tflite.graph import Graph, Model, Tensor
+
+Precision = Literal["int8", "int4", "dynamic", "float32"]
+PRECISIONS: dict[Precision, str] = {
+    "int8": "8-bit weights (per channel) and 8-bit activations",
+    "int4": "as int8, with 4-bit weights in all full convolutions but those that read the frame",
+    "dynamic": "8-bit weights, activations quantised while running; inputs and outputs stay float32",
+    "float32": "nothing is quantised",
+}
+
+STATIC: tuple[Precision, ...] = ("int8", "int4")
+"""Precisions that need ranges of activations."""
+
+
+_RESCALING = frozenset({"LEAKY_RELU"})
+
+
+def quantise(
+    graph: Graph, precision: Precision, ranges: Mapping[str, Range] | None = None, keep_float: Collection[str] = ()
+) -> Graph:
+    """``graph`` in the given precision, under the same tensor names.
+
+    Args:
+        graph: Float32.
+        precision: A key of :data:`PRECISIONS`.
+        ranges: Smallest and largest value by tensor; needed for :data:`STATIC`. What operators like reshape pass on
+            follows by itself.
+        keep_float: Operators to leave alone, by the name of a tensor they write.
+
+    Raises:
+        ConversionError: A range is missing, or litert-quantizer fails.
+        MissingDependencyError: litert-quantizer is not installed.
+    """
+    if precision == "float32":
+        return graph
+    try:
+        from litert_quantizer import quantizer
+    except ImportError as error:
+        raise MissingDependencyError(
+            "quantising needs litert-quantizer", "install multigraft[convert] with pip"
+        ) from error
+    statistics = None
+    if precision in STATIC:
+        graph, full = with_finite_pads(graph, complete(graph, ranges or {}))
+        statistics = {
+            name: {"min": np.array([low], np.float32), "max": np.array([high], np.float32)}
+            for name, (low, high) in full.items()
+        }
+    # An output that is also read within the graph would get a DEQUANTIZE that its reader then reads from.
+    ends = dataclasses.replace(graph, outputs=tuple(n for n in graph.outputs if not graph.consumers(n)))
+    source = tflite_file.write(Model((ends,), (main_signature(ends),)))
+    try:
+        # It draws a progress bar on standard error for networks of some size, whatever it is asked.
+        with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
+            warnings.simplefilter("ignore")
+            worker = quantizer.Quantizer(source, _recipe(graph, precision, keep_float))
+            result = worker.quantize(statistics, enable_progress_bar=False, enable_progress_report=False)
+    except (ValueError, RuntimeError, KeyError, NotImplementedError) as error:
+        raise ConversionError(
+            f"litert-quantizer failed ({' '.join(str(error).split())[:200]})", "keep the layers it names in float"
+        ) from error
+    quantised = close_islands(tflite_file.read(bytes(result.quantized_model)).main, keep_float)
+    named = _under_their_names(bare_ends(quantised), ends)
+    return dataclasses.replace(named, outputs=graph.outputs)
+
+
+def with_finite_pads(graph: Graph, ranges: Mapping[str, Range]) -> tuple[Graph, dict[str, Range]]:
+    """Let pads before maximum pooling hold the lowest value of what they pad: minus infinity has no scale."""
+    changed, full = graph, dict(ranges)
+    for op in graph.ops:
+        value = graph.constant(op.inputs[2]) if op.name == "PADV2" else None
+        readers = graph.consumers(op.outputs[0])
+        if value is None or op.outputs[0] in graph.outputs or any(r.name != "MAX_POOL_2D" for r in readers):
+            continue
+        low, high = full[op.inputs[0]]
+        if float(value.reshape(-1)[0]) < low:
+            name = free_name(changed, f"{op.outputs[0]}/lowest")
+            lowest = Tensor(name, value.shape, data=np.full_like(value, low))
+            padded = dataclasses.replace(op, inputs=(*op.inputs[:2], name))
+            changed = prune(replace_op(changed, op, [padded], [lowest]))
+            full[op.outputs[0]] = low, high
+    return changed, full
+
+
+def _recipe(graph: Graph, precision: Precision, keep_float: Collection[str]) -> list[dict[str, Any]]:
+    """litert-quantizer's recipe: of entries that match an operator, the last counts."""
+    from litert_quantizer import qtyping, recipe_manager
+
+    names, operations = ".*", qtyping.TFLOperationName
+    manager = recipe_manager.RecipeManager()
+    if precision == "dynamic":
+        manager.add_dynamic_config(names, operations.ALL_SUPPORTED, num_bits=8)
+        # tflite-runtime 2.14 has no transposed convolution of float activations with 8-bit weights, and takes the first
+        # channel's scale for all channels of a fully connected layer, without a word.
+        manager.add_dynamic_config(
+            names, operations.FULLY_CONNECTED, num_bits=8, granularity=qtyping.QuantGranularity.TENSORWISE
+        )
+        _leave(manager, names, operations.CONV_2D_TRANSPOSE)
+    else:
+        manager.add_static_config(names, operations.ALL_SUPPORTED, activation_num_bits=8, weight_num_bits=8)
+        if precision == "int4":
+            # Not fully connected layers: tflite-runtime 2.14 has none with 4-bit weights.
+            manager.add_static_config(names, operations.CONV_2D, activation_num_bits=8, weight_num_bits=4)
+            first = [name for op in graph.ops if set(op.inputs) & set(graph.inputs) for name in op.outputs]
+            manager.add_static_config(_written(first), operations.CONV_2D, activation_num_bits=8, weight_num_bits=8)
+        for end in (operations.INPUT, operations.OUTPUT):
+            _leave(manager, names, end)
+    if keep_float:
+        _leave(manager, _written(keep_float), operations.ALL_SUPPORTED)
+    recipe: list[dict[str, Any]] = manager.get_quantization_recipe()
+    return recipe
+
+
+def _written(tensors: Collection[str]) -> str:
+    """Matches operators that write one of ``tensors``: the quantizer searches in "tensor;tensor;"."""
+    return f"(^|;)({'|'.join(map(re.escape, sorted(tensors)))});"
+
+
+def _leave(manager: Any, names: str, operation: Any) -> None:
+    from litert_quantizer.algorithm_manager import AlgorithmName
+
+    manager.add_quantization_config(names, operation, algorithm_key=AlgorithmName.NO_QUANTIZE)
+
+
+def _under_their_names(quantised: Graph, graph: Graph) -> Graph:
+    """With inputs and outputs named as in ``graph``, in the same order."""
+    wanted = dict(zip((*quantised.inputs, *quantised.outputs), (*graph.inputs, *graph.outputs), strict=True))
+    changed = {old: new for old, new in wanted.items() if old != new}
+    taken = {n: free_name(quantised, f"{n}/stored") for n in changed.values() if n in quantised.tensors}
+    return rename(quantised, taken | changed)
+
+
+def close_islands(graph: Graph, keep_float: Collection[str] = ()) -> Graph:
+    """With operators on integers that litert-quantizer leaves in float though TFLite has them for int8.
+
+    Such an operator stands between a DEQUANTIZE and a QUANTIZE; its kernel takes any two scales.
+    """
+    for op in graph.ops:
+        if op.name not in _RESCALING or op.outputs[0] in keep_float:
+            continue
+        before, readers = graph.producer(op.inputs[0]), graph.consumers(op.outputs[0])
+        stored = {r.outputs[0] for r in readers if r.name == "QUANTIZE"}
+        if before is None or before.name != "DEQUANTIZE" or len(stored) != 1 or op.outputs[0] in graph.outputs:
+            continue
+        if any(r.name != "QUANTIZE" for r in readers):
+            continue
+        result, name = stored.pop(), op.outputs[0]
+        closed = dataclasses.replace(op, inputs=before.inputs, outputs=(result,))
+        rest = tuple(o for o in graph.ops if o not in readers)
+        graph = prune(replace_op(dataclasses.replace(graph, ops=rest), op, [closed]))
+        graph = rename(graph, {result: name})
+    return graph
+
+
+def bare_ends(graph: Graph) -> Graph:
+    """Without the QUANTIZE that reads an input and the DEQUANTIZE that writes an output."""
+    for name in graph.inputs:
+        readers = graph.consumers(name)
+        if len({op.outputs[0] for op in readers}) == 1 and all(op.name == "QUANTIZE" for op in readers):
+            graph = _end_at(graph, name, readers[0].outputs[0], {id(op) for op in readers})
+    for name in graph.outputs:
+        writer = graph.producer(name)
+        if writer is None or writer.name != "DEQUANTIZE" or graph.consumers(name):
+            continue
+        source = writer.inputs[0]
+        if source not in graph.inputs and source not in graph.outputs:
+            graph = _end_at(graph, name, source, {id(writer)})
+    return graph
+
+
+def _end_at(graph: Graph, end: str, stored: str, dropped: set[int]) -> Graph:
+    """Let ``stored`` be the input or output instead of ``end``, without the operators between."""
+    return prune(
+        dataclasses.replace(
+            graph,
+            ops=tuple(op for op in graph.ops if id(op) not in dropped),
+            inputs=tuple(stored if n == end else n for n in graph.inputs),
+            outputs=tuple(stored if n == end else n for n in graph.outputs),
+        )
+    )

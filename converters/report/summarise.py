@@ -1,0 +1,246 @@
+"""From a finished build and what was measured to :class:`~multigraft.converters.report.summary.Summary`."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import itertools
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+import multigraft
+from multigraft.bundle.manifest import Task
+from multigraft.converters.build import Built, Grafted
+from multigraft.converters.graft.candidate import Candidate, make_tail
+from multigraft.converters.network.labelled import Labelled
+from multigraft.converters.packing.fidelity import BundleRunner
+from multigraft.converters.report.summary import (
+    Accuracy,
+    Agreement,
+    BitExactness,
+    BudgetResult,
+    LayerError,
+    Machine,
+    Pair,
+    ParetoPoint,
+    SegmentResult,
+    SimilarityTable,
+    Summary,
+    TaskResult,
+)
+from multigraft.converters.settings.settings import Settings
+from multigraft.converters.similarity.heatmap import SharePoints
+
+NOT_MEASURED = (
+    "Agreement of the bundle was not measured: there were no frames. On the device, multigraft calibrate validate "
+    "measures it."
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Measured:
+    """What the runtime measured; see :mod:`multigraft.runtime.benchmark`.
+
+    Attributes:
+        latency_us: All tasks on one frame, without preprocessing.
+        segments_us: Segment to its median.
+        pss_kib: What the models add to a fresh process at the peak.
+        energy: Joules for all tasks on one frame, or None.
+        energy_reason: Why there is none.
+        machine: Where.
+    """
+
+    latency_us: Pair
+    segments_us: Mapping[str, float]
+    pss_kib: Pair
+    energy: Pair | None
+    energy_reason: str
+    machine: Machine
+
+
+def summarise(
+    settings: Settings,
+    built: Built,
+    measured: Measured,
+    accuracy: Mapping[str, Accuracy],
+    heatmaps: Mapping[tuple[str, str], Path],
+    folder: Path,
+    bundle_bytes: int | None = None,
+) -> Summary:
+    """Gather everything; heat maps are named relative to ``folder``, where summary.json will lie."""
+    grafted, manifest = built.grafted, built.bundle.manifest
+    verification = built.conversion.verification
+    separate = built.separate.bundle.manifest.segments if built.separate else ()
+    budget = settings.budget
+    return Summary(
+        tasks=tuple(_task(t, accuracy.get(t.name)) for t in manifest.tasks),
+        weights_bytes=Pair(
+            sum(s.weights_bytes for s in separate) if separate else None,
+            sum(s.weights_bytes for s in manifest.segments),
+        ),
+        macs=Pair(sum(n.macs for n in grafted.networks), sum(s.macs for s in manifest.segments)),
+        segments=BitExactness(verification.inputs, verification.mismatches, tuple(verification.backends)),
+        name=manifest.name,
+        bundle_bytes=bundle_bytes,
+        latency_us=measured.latency_us,
+        pss_kib=measured.pss_kib,
+        energy=measured.energy,
+        energy_reason=measured.energy_reason,
+        machine=measured.machine,
+        created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        version=multigraft.__version__,
+        budget=BudgetResult(
+            budget.min_agreement, budget.confidence, budget.max_weights_bytes, budget.max_macs, budget.max_latency_us
+        ),
+        notes=notes(settings, built, measured),
+        graph=_segments(built, measured),
+        pareto=tuple(_pareto(grafted)),
+        similarity=tuple(_similarity(grafted, heatmaps, folder)),
+        layer_error=tuple(LayerError(**vars(layer)) for layer in built.conversion.layer_error.layers),
+        provenance=dict(manifest.provenance),
+    )
+
+
+def notes(settings: Settings, built: Built, measured: Measured) -> tuple[str, ...]:
+    """What a reader has to know first."""
+    message = built.grafted.outcome.message
+    found = [message[0].upper() + message[1:] + "."]
+    if not built.grafted.evidence:
+        found.append(NOT_MEASURED)
+    asked = settings.budget.min_agreement
+    for task in built.bundle.manifest.tasks:
+        held = _agreement(task.fidelity.get("bundle_agreement"))
+        if held is not None and held.lower_bound < asked:
+            found.append(
+                f"{task.name}: conversion to {settings.convert.precision} leaves an agreement of {held.value:.3f} "
+                f"(bound {held.lower_bound:.3f}), below budget.min_agreement = {asked:g}; keep layers float "
+                "(--keep-float, see the noise per layer) or lower the budget."
+            )
+    limit, latency = settings.budget.max_latency_us, measured.latency_us.bundle
+    if limit is not None and latency is not None and latency > limit:
+        found.append(
+            f"All tasks take {latency:.0f} us on this machine, more than budget.max_latency_us = {limit:g}; "
+            "share deeper (lower min_agreement) or use a faster machine."
+        )
+    return tuple(found)
+
+
+def share_points(grafted: Grafted) -> SharePoints:
+    """(donor, target) to the cut points at which the chosen plan grafts."""
+    return {
+        (c.join.donor, c.join.target): (c.join.donor_point.name, c.join.target_point.name)
+        for c in grafted.outcome.chosen.grafts.values()
+    }
+
+
+def measure_accuracy(built: Built, labelled: Mapping[str, Labelled]) -> dict[str, Accuracy]:
+    """Labelled accuracy of every classification task that has labels: original, grafted, in the bundle, raw."""
+    networks = {n.name: n for n in built.grafted.networks}
+    runner = BundleRunner(built.bundle)
+    found = {}
+    for name, data in labelled.items():
+        network = networks[name]
+        if network.kind != "classification":
+            continue
+        original = data.accuracy(network.run(network.prepare(data.frames))[network.outputs[0]])
+        graft = built.grafted.outcome.chosen.grafts.get(name)
+        kept = original if graft is None else _tail_accuracy(built.grafted, graft, data)
+        raw = None
+        if graft is not None and graft.join.donor_point.shape == graft.join.target_point.shape:
+            raw = _tail_accuracy(built.grafted, _as_raw(built.grafted, graft), data)
+        in_bundle = data.accuracy(runner.outputs(name, data.frames)[0])
+        found[name] = Accuracy(original, kept, in_bundle, raw, len(data.labels))
+    return found
+
+
+def _tail_accuracy(grafted: Grafted, graft: Candidate, data: Labelled) -> float:
+    donor = next(n for n in grafted.networks if n.name == graft.join.donor)
+    features = donor.run(donor.prepare(data.frames), [graft.tail.source])[graft.tail.source].astype(np.float32)
+    return data.accuracy(graft.tail.run(features)[0])
+
+
+def _as_raw(grafted: Grafted, graft: Candidate) -> Candidate:
+    join = dataclasses.replace(graft.join, method="raw")
+    networks = {n.name: n for n in grafted.networks}
+    tail, _, _ = make_tail(join, networks[join.donor], networks[join.target], ())
+    return dataclasses.replace(graft, join=join, tail=tail)
+
+
+def _task(task: Task, accuracy: Accuracy | None) -> TaskResult:
+    held = task.fidelity
+    return TaskResult(
+        name=task.name,
+        relation=task.relation,
+        kind=task.kind,
+        donor=task.donor,
+        share_point=task.share_point,
+        cka=held.get("cka"),
+        accuracy=accuracy,
+        agreement=_agreement(held.get("grafted_agreement")),
+        int8_agreement=_agreement(held.get("bundle_agreement")),
+    )
+
+
+def _agreement(held: Mapping[str, object] | None) -> Agreement | None:
+    if held is None:
+        return None
+    return Agreement(**{f.name: held[f.name] for f in dataclasses.fields(Agreement)})  # type: ignore[arg-type]
+
+
+def _segments(built: Built, measured: Measured) -> tuple[SegmentResult, ...]:
+    manifest = built.bundle.manifest
+    writers = {tensor: s.name for s in manifest.segments for tensor in s.outputs.values()}
+    return tuple(
+        SegmentResult(
+            s.name,
+            tuple(writers[t] for t in s.inputs.values() if t in writers),
+            tuple(t.name for t in manifest.tasks if s.name in t.segments),
+            s.weights_bytes,
+            s.macs,
+            measured.segments_us.get(s.name),
+            s.precision,
+        )
+        for s in manifest.segments
+    )
+
+
+def _pareto(grafted: Grafted) -> list[ParetoPoint]:
+    """Plans whose agreement is known; none where that of the chosen one is not."""
+    outcome = grafted.outcome
+    if not outcome.chosen.is_measured:
+        return []
+    return [
+        ParetoPoint(
+            p.describe(),
+            round(p.weights * outcome.limits.bytes_per_weight),
+            p.macs,
+            {name: c.agreement.value for name, c in p.grafts.items() if c.agreement},
+            {name: c.agreement.lower_bound for name, c in p.grafts.items() if c.agreement},
+            p == outcome.chosen,
+            outcome.limits.keeps_agreement(p) and outcome.limits.fits(p),
+        )
+        for p in outcome.front
+    ]
+
+
+def _similarity(grafted: Grafted, heatmaps: Mapping[tuple[str, str], Path], folder: Path) -> list[SimilarityTable]:
+    table = grafted.similarity
+    found = []
+    for a, b in itertools.combinations(table.networks, 2):
+        rows, columns = table.points_of(a), table.points_of(b)
+        picture = heatmaps.get((a, b))
+        found.append(
+            SimilarityTable(
+                a,
+                b,
+                tuple(p.split("/", 1)[1] for p in rows),
+                tuple(p.split("/", 1)[1] for p in columns),
+                tuple(tuple(round(table(r, c), 4) for c in columns) for r in rows),
+                tuple(tuple(round(table.biased_between(r, c), 4) for c in columns) for r in rows),
+                table.frames,
+                str(picture.relative_to(folder)) if picture else None,
+            )
+        )
+    return found

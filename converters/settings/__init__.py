@@ -1,0 +1,1 @@
+"""``multigraft.toml``: read strictly, documented from its own fields."""

@@ -1,0 +1,371 @@
+"""``multigraft.toml``: which networks, which frames, which budgets.
+
+The dataclasses below are the whole table of settings: they are read, checked and documented (``docs/settings.md``,
+written by ``python -m multigraft.converters.settings.settings_docs``) from the same fields. Paths are relative to the
+file.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, Self, get_args
+
+from multigraft.bundle.manifest import KINDS, Kind
+from multigraft.converters.settings.toml_reader import (
+    Place,
+    Reader,
+    choice,
+    file,
+    integer,
+    key,
+    mapping,
+    nearest,
+    number,
+    read_file,
+    read_table,
+    several,
+    table,
+    text,
+)
+from multigraft.errors import ConfigurationError
+from multigraft.tensors.preprocessing import Color, Interpolation, Preprocessing, Resize
+
+Refine = Literal["none", "distill"]
+Precision = Literal["int8", "float32", "dynamic", "int4"]
+
+VIDEO_SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mjpeg", ".mpg")
+ARRAY_SUFFIXES = (".npy", ".npz")
+MODEL_SUFFIXES = (".onnx", ".pt2")
+TOLERANCE_KINDS: tuple[Kind, ...] = ("regression", "landmarks", "detection", "other")
+
+_IDENTIFIER = text(r"[A-Za-z][A-Za-z0-9_]{0,47}", "a name of letters, digits and _ that starts with a letter")
+_FACTORY = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
+
+
+def _read_frames(value: Any, place: Place) -> Path:
+    """A path that exists; ``FILE.npz:ARRAY`` keeps its array's name."""
+    if isinstance(value, str) and (found := re.fullmatch(r"(.+\.npz):(\w+)", value, re.IGNORECASE)):
+        return Path(f"{_FRAMES_FILE.read(found[1], place)}:{found[2]}")
+    path: Path = _FRAMES_FILE.read(value, place)
+    return path
+
+
+def _read_model(value: Any, place: Place) -> str:
+    if isinstance(value, str) and _FACTORY.fullmatch(value):
+        return value
+    return str(_MODEL_FILE.read(value, place))
+
+
+def _read_labels(value: Any, place: Place) -> tuple[str, ...]:
+    if isinstance(value, str):
+        path = _LABEL_FILE.read(value, place)
+        try:
+            labels = tuple(line.strip() for line in path.read_text("utf-8").splitlines() if line.strip())
+        except (OSError, UnicodeDecodeError):
+            place.fail(f"names {value!r}, which is not UTF-8 text", f"write {_LABELS.expects}")
+    else:
+        labels = several(text(), _LABELS.expects).read(value, place)
+    if not labels:
+        place.fail("is empty", f"write {_LABELS.expects}")
+    return labels
+
+
+def _read_per_channel(value: Any, place: Place) -> tuple[float, ...]:
+    if isinstance(value, list):
+        found: tuple[float, ...] = several(_NUMBER, _PER_CHANNEL.expects).read(value, place)
+        return found
+    return (_NUMBER.read(value, place),)
+
+
+def _read_size(value: Any, place: Place) -> tuple[int, int]:
+    found = several(integer(1, "a whole number above 0"), _SIZE.expects).read(value, place)
+    if len(found) != 2:
+        place.fail(f"has {len(found)} values", f"write {_SIZE.expects}")
+    return (found[0], found[1])
+
+
+_FRAMES_FILE = file(
+    "a folder of images, a video file, a .npy or an .npz file that exists (FILE.npz:ARRAY where it holds several)",
+    VIDEO_SUFFIXES + ARRAY_SUFFIXES,
+    folder=True,
+)
+_FRAMES = Reader(_FRAMES_FILE.expects, _read_frames)
+_MODEL_FILE = file("an .onnx file, a .pt2 exported program or module:factory", MODEL_SUFFIXES)
+_MODEL = Reader(_MODEL_FILE.expects, _read_model)
+_LABEL_FILE = file("a list of texts or the path of a text file with one label a line")
+_LABELS = Reader(_LABEL_FILE.expects, _read_labels)
+_NUMBER = number(lambda v: True, "a number")
+_PER_CHANNEL = Reader("a number, or a list with one number per channel", _read_per_channel)
+_SIZE = Reader("[height, width] in pixels", _read_size)
+
+
+@dataclass(frozen=True)
+class PreprocessingSettings:
+    """How a camera frame becomes this network's input: ``(pixel - mean) * scale``, pixel 0..255."""
+
+    size: tuple[int, int] = key("Height and width of the network input, pixels.", _SIZE)
+    color: Color = key("Channel order; grey is one channel.", choice(*get_args(Color)), default="rgb")
+    mean: tuple[float, ...] = key("Subtracted from each pixel, pixel units (0..255).", _PER_CHANNEL, default=(0.0,))
+    scale: tuple[float, ...] = key(
+        "Multiplied after the mean; 1 / (255 * std) for a std in 0..1 units.", _PER_CHANNEL, default=(1 / 255,)
+    )
+    resize: Resize = key(
+        "stretch ignores the aspect ratio, fit pads with the mean, fill crops the centre.",
+        choice(*get_args(Resize)),
+        default="stretch",
+    )
+    interpolation: Interpolation = key("Between pixels.", choice(*get_args(Interpolation)), default="bilinear")
+
+    def resolved(self, place: Place) -> Preprocessing:
+        channels = 1 if self.color == "grey" else 3
+        for name, values in (("mean", self.mean), ("scale", self.scale)):
+            if len(values) not in (1, channels):
+                place.at(name).fail(
+                    f"has {len(values)} values", f"write one number, or {channels} for color {self.color!r}"
+                )
+        if 0.0 in self.scale:
+            place.at("scale").fail("is 0, which makes every input equal", "write 1 / (255 * std)")
+        mean, scale = (v * channels if len(v) == 1 else v for v in (self.mean, self.scale))
+        return Preprocessing(*self.size, self.color, mean, scale, self.resize, self.interpolation)
+
+
+@dataclass(frozen=True)
+class TaskSettings:
+    """One network and the question it answers."""
+
+    name: str = key("Name of the task; its segment is head_NAME.", _IDENTIFIER)
+    model: str = key("The trained network; module:factory returns a torch.nn.Module.", _MODEL)
+    kind: Kind = key("What the outputs mean; agreement is measured accordingly.", choice(*KINDS))
+    preprocessing: Preprocessing = key(
+        "What the network expects of a camera frame.",
+        Reader(
+            "a table [task.preprocessing] with at least size",
+            lambda value, place: read_table(PreprocessingSettings, value, place).resolved(place),
+            PreprocessingSettings,
+        ),
+    )
+    state: Path | None = key(
+        "State dict of a module:factory model (torch.save).", file("a file that exists"), default=None
+    )
+    labels: tuple[str, ...] = key("Names of the answers, in the order of the outputs.", _LABELS, default=())
+    frames: Path | None = key(
+        "Unlabeled frames for this task alone; else those of the whole file.", _FRAMES, default=None
+    )
+    tolerance: float | None = key(
+        "Largest difference that counts as agreement, in units of the output (detection: smallest box overlap, IoU).",
+        number(lambda v: v > 0, "a number above 0"),
+        default=None,
+    )
+    labelled: Path | None = key(
+        "Frames with their labels for multigraft study: arrays frames and labels.",
+        file("an .npz file that exists", (".npz",)),
+        default=None,
+    )
+
+    @property
+    def is_factory(self) -> bool:
+        """Whether ``model`` is ``module:factory`` rather than a file."""
+        return _FACTORY.fullmatch(self.model) is not None
+
+
+@dataclass(frozen=True)
+class BundleSettings:
+    """The artifact."""
+
+    name: str = key(
+        "Name of the bundle.",
+        text(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", "a name of letters, digits, _, . and -"),
+        default="multigraft",
+    )
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What the bundle may cost and has to keep; the Pareto point is chosen by it."""
+
+    min_agreement: float = key(
+        "Agreement with the original network that has to be shown on held-out frames, as a lower bound, per task.",
+        number(lambda v: 0 < v < 1, "a number above 0 and below 1 (no finite number of frames shows 1)"),
+        default=0.95,
+    )
+    confidence: float = key(
+        "Confidence of that bound (exact binomial, Clopper-Pearson, one-sided).",
+        number(lambda v: 0.5 <= v < 1, "a number of at least 0.5 and below 1"),
+        default=0.95,
+    )
+    max_weights_bytes: int | None = key(
+        "Largest sum of all segments' weights, bytes.", integer(1, "a whole number above 0"), default=None
+    )
+    max_macs: int | None = key(
+        "Largest number of multiply-accumulates for all tasks on one frame.",
+        integer(1, "a whole number above 0"),
+        default=None,
+    )
+    max_latency_us: float | None = key(
+        "Longest time for all tasks on one frame on this machine, one thread, microseconds.",
+        number(lambda v: v > 0, "a number above 0"),
+        default=None,
+    )
+
+
+@dataclass(frozen=True)
+class GraftSettings:
+    """How the networks are grafted."""
+
+    refine: Refine = key(
+        "Label-free refinement after the closed-form refit; distill needs multigraft[torch].",
+        choice(*get_args(Refine)),
+        default="none",
+    )
+    seed: int = key("Seed of every random choice.", integer(0, "a whole number of at least 0"), default=0)
+    fit_frames: int = key(
+        "Frames the refit uses; the others are held out for acceptance.",
+        integer(1, "a whole number above 0"),
+        default=512,
+    )
+    share: Mapping[str, str] = key(
+        'Task to the trunk layer it shares up to, or "none" for no sharing, instead of the automatic choice.',
+        mapping(text(), 'a table of TASK = "LAYER"'),
+        default_factory=dict,
+    )
+
+
+@dataclass(frozen=True)
+class ConvertSettings:
+    """How the grafted model becomes TFLite."""
+
+    precision: Precision = key(
+        "int8: weights and activations; int4: the same, 4-bit weights; dynamic: 8-bit weights, float32 in and out.",
+        choice(*get_args(Precision)),
+        default="int8",
+    )
+    keep_float: tuple[str, ...] = key(
+        "Layers that stay float32: regular expressions on ONNX node and tensor names, or operator kinds.",
+        several(text(), "a list of texts"),
+        default=(),
+    )
+
+
+@dataclass(frozen=True)
+class Settings:
+    """All of multigraft.toml; ``path`` is the file itself, absolute."""
+
+    path: Path
+    tasks: tuple[TaskSettings, ...] = key(
+        "One per network.", several(table(TaskSettings), "one [[task]] table per network"), name="task"
+    )
+    frames: Path | None = key("Unlabeled frames for all tasks.", _FRAMES, default=None)
+    statistics: Path | None = key(
+        "Statistics collected on a device: similarity and int8 ranges come from it; refit and acceptance need frames.",
+        file("a .mgstats file that exists", (".mgstats",)),
+        default=None,
+    )
+    refit: Path | None = key(
+        "Layers refitted on a device (multigraft calibrate refit); their tasks take that graft or none.",
+        file("a .mgrefit file that exists", (".mgrefit",)),
+        default=None,
+    )
+    bundle: BundleSettings = key("", table(BundleSettings), default_factory=BundleSettings)
+    budget: Budget = key("", table(Budget), default_factory=Budget)
+    graft: GraftSettings = key("", table(GraftSettings), default_factory=GraftSettings)
+    convert: ConvertSettings = key("", table(ConvertSettings), default_factory=ConvertSettings)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Self:
+        """Read and check a settings file.
+
+        Raises:
+            ConfigurationError: It is not there, is not TOML, has an unknown key or a wrong value, or contradicts
+                itself; the message names file, key and remedy.
+        """
+        settings = cls.read(path)
+        settings.check()
+        return settings
+
+    @classmethod
+    def read(cls, path: str | os.PathLike[str]) -> Self:
+        """Read a settings file without :meth:`check`, for a caller that overrides some of it first.
+
+        Raises:
+            ConfigurationError: As for :meth:`load`, but for contradictions across keys.
+        """
+        path = Path(path).absolute()
+        settings: Self = read_file(cls, path, path=path)
+        return settings
+
+    def frames_of(self, task: TaskSettings) -> Path | None:
+        """The unlabeled frames that serve ``task``."""
+        return task.frames or self.frames
+
+    def check(self) -> None:
+        """Refuse what contradicts itself across keys.
+
+        Raises:
+            ConfigurationError: As for :meth:`load`.
+        """
+        place = Place(self.path)
+        if not self.tasks:
+            place.at("task").fail("is empty", "write one [[task]] table per network")
+        names: list[str] = []
+        for i, task in enumerate(self.tasks):
+            self._check_task(task, place.at("task").item(i))
+            if task.name.lower() in names:
+                place.at("task").item(i).at("name").fail(
+                    f"is {task.name!r}, which another task has", "give every task a name of its own"
+                )
+            names.append(task.name.lower())
+        for name in self.graft.share:
+            if name not in {t.name for t in self.tasks}:
+                place.at("graft").at("share").at(name).fail(
+                    "is not the name of a task", nearest(name, [t.name for t in self.tasks])
+                )
+        if self.convert.keep_float and self.convert.precision == "float32":
+            place.at("convert").at("keep_float").fail(
+                'contradicts precision = "float32"', "remove it, every layer stays float32"
+            )
+
+    @property
+    def frames_needed(self) -> int:
+        """Fewest held-out frames with which :attr:`Budget.min_agreement` can be shown at all.
+
+        With n of n answers equal, the one-sided Clopper-Pearson bound is ``(1 - confidence) ** (1 / n)``.
+        """
+        return math.ceil(math.log(1 - self.budget.confidence) / math.log(self.budget.min_agreement))
+
+    def _check_task(self, task: TaskSettings, place: Place) -> None:
+        if task.state is not None and not task.is_factory:
+            place.at("state").fail(
+                f"belongs to a module:factory model, and model is {Path(task.model).name}", "remove state"
+            )
+        if task.tolerance is not None and task.kind not in TOLERANCE_KINDS:
+            place.at("tolerance").fail(
+                f"has no meaning for kind {task.kind!r}", f"remove it; it belongs to {', '.join(TOLERANCE_KINDS)}"
+            )
+        if self.frames_of(task) is None and self.statistics is None:
+            place.at("frames").fail("is missing", "name unlabeled frames here, or frames for all tasks at the top")
+
+
+def parse_share(overrides: list[str], settings: Settings) -> dict[str, str]:
+    """Command-line overrides ``TASK=LAYER`` over those of the settings.
+
+    Raises:
+        ConfigurationError: One is not of that form or names no task.
+    """
+    share = dict(settings.graft.share)
+    for override in overrides:
+        task, separator, layer = override.partition("=")
+        if not separator or not task or not layer:
+            raise ConfigurationError(
+                f"--share {override} is not of the form TASK=LAYER", "write for instance digit=relu3"
+            )
+        if task not in {t.name for t in settings.tasks}:
+            raise ConfigurationError(
+                f"--share {override} names no task of {settings.path}", nearest(task, [t.name for t in settings.tasks])
+            )
+        share[task] = layer
+    return share

@@ -1,0 +1,1 @@
+"""Similarity of all cut points of all networks on unlabeled frames."""

@@ -1,0 +1,1 @@
+"""What predicts accuracy after sharing a trunk."""

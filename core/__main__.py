@@ -1,0 +1,8 @@
+"""``python -m multigraft``: the same as the command."""
+
+import sys
+
+from multigraft.cli.main import main
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""How often two networks answer alike, with exact bounds."""

@@ -1,0 +1,1 @@
+"""The bundle (``NAME.graft``): archive, manifest, names of its tapped outputs."""

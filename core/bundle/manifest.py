@@ -1,0 +1,149 @@
+"""The manifest of a bundle: what the device has to know, as plain data.
+
+Everything is a frozen dataclass that reads from and writes to JSON. Fields a reader does not know are ignored, so a
+newer minor writer stays readable; :data:`SCHEMA` changes only when an old reader would misread.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import typing
+from dataclasses import dataclass, field
+from typing import Any, Literal, Self
+
+from multigraft.errors import BundleError
+from multigraft.json_decoding import decode
+from multigraft.tensors.preprocessing import Preprocessing
+from multigraft.tensors.specs import TensorSpec
+
+SCHEMA = 1
+
+Kind = Literal["classification", "regression", "landmarks", "segmentation", "detection", "other"]
+KINDS: tuple[Kind, ...] = typing.get_args(Kind)
+Relation = Literal["donor", "relative", "independent", "unshared"]
+
+
+@dataclass(frozen=True)
+class Segment:
+    """One subgraph of model.tflite with its own signature; segments are listed in an order in which they can run.
+
+    ``inputs`` and ``outputs`` map the signature's argument names to names in :attr:`Manifest.tensors`. A segment's
+    inputs are frames (:attr:`Manifest.inputs`) or outputs of earlier segments.
+    """
+
+    name: str
+    signature: str
+    inputs: dict[str, str]
+    outputs: dict[str, str]
+    precision: str
+    macs: int
+    weights_bytes: int
+    operators: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Input:
+    """A network input: the tensor it fills and how a camera frame becomes it."""
+
+    tensor: str
+    preprocessing: Preprocessing
+
+
+@dataclass(frozen=True)
+class Task:
+    """One question the bundle answers.
+
+    ``outputs`` names the tensors that hold the answer, in the order of the original network. ``segments`` lists all
+    segments the answer needs, in running order. ``fidelity`` holds what was measured at build time, each figure with
+    its sample count.
+    """
+
+    name: str
+    kind: Kind
+    outputs: tuple[str, ...]
+    segments: tuple[str, ...]
+    labels: tuple[str, ...] = ()
+    relation: Relation = "unshared"
+    donor: str | None = None
+    share_point: str | None = None
+    fidelity: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class FileEntry:
+    sha256: str
+    size: int
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """All of manifest.json."""
+
+    name: str
+    tasks: tuple[Task, ...]
+    segments: tuple[Segment, ...]
+    inputs: tuple[Input, ...]
+    tensors: tuple[TensorSpec, ...]
+    files: dict[str, FileEntry]
+    provenance: dict[str, Any] = field(default_factory=dict)
+    schema: int = SCHEMA
+
+    def task(self, name: str) -> Task:
+        """The task of that name.
+
+        Raises:
+            BundleError: There is none; the message lists those there are.
+        """
+        for task in self.tasks:
+            if task.name == name:
+                return task
+        have = ", ".join(t.name for t in self.tasks)
+        raise BundleError(f"bundle {self.name!r} has no task {name!r}", f"choose from: {have}")
+
+    def segment(self, name: str) -> Segment:
+        return next(s for s in self.segments if s.name == name)
+
+    def tensor(self, name: str) -> TensorSpec:
+        return next(t for t in self.tensors if t.name == name)
+
+    def to_json(self) -> dict[str, Any]:
+        plain: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(self)))
+        return plain
+
+    @classmethod
+    def from_json(cls, data: Any, where: str = "manifest.json") -> Self:
+        """Build a manifest from parsed JSON, checking types and references.
+
+        Raises:
+            BundleError: A field is missing or of the wrong type, a reference leads nowhere, or the schema is newer.
+        """
+        if not isinstance(data, dict) or not isinstance(data.get("schema"), int):
+            raise BundleError(f"{where} is not a multigraft manifest", "build the bundle again")
+        if data["schema"] != SCHEMA:
+            raise BundleError(
+                f"{where} has schema {data['schema']} and this multigraft reads schema {SCHEMA}",
+                "use the multigraft version that built it, or build it again",
+            )
+        try:
+            manifest: Self = decode(cls, data, "manifest")
+            manifest._check_references()
+        except (TypeError, KeyError, ValueError, StopIteration) as error:
+            raise BundleError(f"{where} is damaged ({error})", "build the bundle again") from error
+        return manifest
+
+    def _check_references(self) -> None:
+        tensors = {t.name for t in self.tensors}
+        ready = {i.tensor for i in self.inputs}
+        segments = {s.name for s in self.segments}
+        for segment in self.segments:
+            if missing := set(segment.inputs.values()) - ready:
+                raise ValueError(f"segment {segment.name} reads {sorted(missing)} before anything wrote it")
+            ready |= set(segment.outputs.values())
+        if missing := ready - tensors:
+            raise ValueError(f"tensors {sorted(missing)} are not described")
+        for task in self.tasks:
+            if missing := set(task.outputs) - ready:
+                raise ValueError(f"task {task.name} answers with {sorted(missing)}, which nothing writes")
+            if missing := set(task.segments) - segments:
+                raise ValueError(f"task {task.name} needs segments {sorted(missing)}, which are not there")

@@ -1,0 +1,99 @@
+"""``multigraft calibrate collect``: statistics from a camera."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+from multigraft.cli.shared.engine_options import add_interpreter_arguments
+from multigraft.cli.shared.settings_options import check_output
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the step's arguments."""
+    from multigraft.calibration.collect.collector import CollectOptions
+    from multigraft.calibration.collect.selection import SelectionRule
+    from multigraft.devices.cameras.sources import HELP
+
+    default, rule = CollectOptions(), SelectionRule()
+    add = parser.add_argument
+    add("taps", help="the taps bundle that multigraft calibrate prepare wrote")
+    add("--source", required=True, metavar="FRAMES", help=HELP)
+    add("-o", "--output", required=True, type=Path, metavar="NAME.mgstats", help="the statistics to write")
+    add("--site", help="where the device stands (default: the output's name)")
+    add("--minutes", type=float, metavar="M", help="stop after M minutes of collecting, all runs together")
+    add("--frames", type=int, metavar="N", help="stop at N frames, all runs together")
+    add("--precision", type=float, metavar="P", help="stop when every CKA is known to ±P (95 %% interval)")
+    add("--every", type=int, default=rule.every, metavar="N", help="use one frame of N (default: every frame)")
+    add("--interval", type=float, default=rule.interval_s, metavar="S", help="use a frame every S seconds at most")
+    add(
+        "--min-difference", type=float, default=rule.min_difference, metavar="D",
+        help=f"skip a frame whose mean grey differs by less than D of 255 (default: {rule.min_difference:g})",
+    )  # fmt: skip
+    add("--minibatch", type=int, default=default.minibatch, metavar="N", help=f"default: {default.minibatch}")
+    add(
+        "--memory-mib", type=int, default=default.memory_bytes >> 20, metavar="M",
+        help=f"for representations (default: {default.memory_bytes >> 20}); if that is too little, samples get smaller",
+    )  # fmt: skip
+    add(
+        "--features", type=int, default=default.features, metavar="N",
+        help=f"numbers per random sample of a large tap; more cost time and settle CKA sooner (default: "
+        f"{default.features})",
+    )  # fmt: skip
+    add(
+        "--minimum-frames", type=int, default=default.minimum_frames, metavar="N",
+        help=f"every number of the file sums over at least N frames (default: {default.minimum_frames})",
+    )  # fmt: skip
+    add(
+        "--keep-frames", type=int, default=0, metavar="N",
+        help="store the N most uncertain frames in OUTPUT.frames (default: none is stored)",
+    )  # fmt: skip
+    add("--keep-mib", type=int, default=default.keep_bytes >> 20, metavar="M", help="quota for them (default: 256)")
+    add("--keep-days", type=float, default=default.keep_days, metavar="D", help="remove them after D days (default: 7)")
+    add_interpreter_arguments(parser)
+
+
+def execute(options: argparse.Namespace) -> int:
+    """Collect until something ends it, write the file, say what to do next."""
+    from multigraft.bundle.bundle import Bundle
+    from multigraft.calibration.collect.collector import STORE_SUFFIX, CollectOptions, collect
+    from multigraft.calibration.collect.live_view import shown
+    from multigraft.calibration.collect.selection import SelectionRule
+    from multigraft.devices.cameras.sources import open_source
+
+    output: Path = options.output
+    check_output(output)
+    settings = CollectOptions(
+        frames=options.frames,
+        minutes=options.minutes,
+        precision=options.precision,
+        site=options.site or output.name.removesuffix(".mgstats"),
+        minibatch=options.minibatch,
+        memory_bytes=options.memory_mib << 20,
+        features=options.features,
+        minimum_frames=options.minimum_frames,
+        rule=SelectionRule(options.min_difference, options.interval, options.every),
+        keep_frames=options.keep_frames,
+        keep_bytes=options.keep_mib << 20,
+        keep_days=options.keep_days,
+        threads=options.threads,
+        backend=options.backend,
+    )
+    bundle, camera = Bundle.open(options.taps), open_source(options.source)
+    with shown(settings, options.json) as report:
+        done = collect(bundle, camera, output, settings, report)
+    frames = done.statistics.frames
+    if options.json:
+        result = {
+            "event": "done", "reason": done.reason, "frames": frames, "used": done.used, "skipped": done.skipped,
+            "output": None if done.path is None else str(done.path),
+        }  # fmt: skip
+        print(json.dumps(result))
+        return 0
+    print(f"{done.reason}: {frames:,} frames, {done.used:,} of them now, {done.skipped:,} skipped")
+    if done.path is None:
+        print(f"too few for a file yet (kept in {output}{STORE_SUFFIX}); the same command goes on")
+    else:
+        print(f"{done.path} ({done.path.stat().st_size:,} bytes); the same command with other limits goes on")
+    return 0

@@ -1,0 +1,44 @@
+"""``multigraft calibrate plan``: settings file to refit bundle."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+from pathlib import Path
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the step's arguments."""
+    from multigraft.cli.shared.settings_options import add_settings_arguments
+
+    add_settings_arguments(parser)
+    parser.add_argument("-o", "--output", required=True, type=Path, metavar="refit.graft", help="the bundle to write")
+
+
+def execute(options: argparse.Namespace) -> int:
+    """Choose share points, convert donors, originals and grafted rests, write the bundle."""
+    from multigraft.cli.shared.settings_options import check_output, load_frames, read_settings
+
+    settings = read_settings(options)
+    check_output(options.output)
+    from multigraft.converters.build import plan_refit
+    from multigraft.converters.job.progress import terminal_report
+
+    with terminal_report() as report, tempfile.TemporaryDirectory(prefix="multigraft-") as folder:
+        bundle, joins = plan_refit(settings, load_frames, Path(folder), report)
+    bundle.write(options.output)
+    if options.json:
+        shares = {
+            j.target: {"donor": j.donor, "layer": j.donor_point.label, "method": j.method, "cka": j.cka} for j in joins
+        }
+        print(json.dumps({"output": str(options.output), "bytes": options.output.stat().st_size, "shares": shares}))
+        return 0
+    for join in joins:
+        alike = "" if join.cka is None else f", CKA {join.cka:.3f}"
+        print(f"{join.target} on {join.donor} up to {join.donor_point.label} ({join.method}{alike})")
+    print(
+        f"{options.output} ({options.output.stat().st_size:,} bytes); on the device run: "
+        f"multigraft calibrate refit {options.output.name} --source camera -o site.mgrefit"
+    )
+    return 0

@@ -1,0 +1,30 @@
+"""``multigraft calibrate purge``: remove kept frames."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the step's arguments."""
+    parser.add_argument("file", type=Path, metavar="NAME.mgstats", help="the output that collect was given")
+    parser.add_argument("--store", action="store_true", help="also remove the store, so that collecting starts anew")
+
+
+def execute(options: argparse.Namespace) -> int:
+    """Empty the folder of kept frames."""
+    from multigraft.calibration.collect.collector import KEPT_SUFFIX, STORE_SUFFIX
+    from multigraft.calibration.collect.kept_frames import purge
+
+    folder = options.file.with_name(options.file.name + KEPT_SUFFIX)
+    removed = purge(folder)
+    if options.store:
+        for suffix in ("", "-wal", "-shm"):
+            options.file.with_name(options.file.name + STORE_SUFFIX + suffix).unlink(missing_ok=True)
+    if options.json:
+        print(json.dumps({"folder": str(folder), "removed": removed}))
+    else:
+        print(f"{removed} frames removed from {folder}")
+    return 0

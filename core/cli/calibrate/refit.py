@@ -1,0 +1,101 @@
+"""``multigraft calibrate refit``: the refit on the device."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from multigraft.cli.shared.engine_options import add_interpreter_arguments
+from multigraft.cli.shared.settings_options import check_output
+
+if TYPE_CHECKING:
+    from multigraft.calibration.refit.refitting import RefitEvent, Report
+
+PLAIN_EVERY_S = 10.0
+EVENT_EVERY_S = 1.0
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the step's arguments."""
+    from multigraft.calibration.refit.refitting import ACCEPTED, FRAMES
+    from multigraft.devices.cameras.sources import HELP
+    from multigraft.statistics.statistics import MINIMUM_FRAMES
+
+    add = parser.add_argument
+    add("plan", help="the refit bundle that multigraft calibrate plan wrote")
+    add("--source", required=True, metavar="FRAMES", help=HELP)
+    add("-o", "--output", required=True, type=Path, metavar="NAME.mgrefit", help="the new weights to write")
+    add("--frames", type=int, default=FRAMES, metavar="N", help=f"that each layer is solved from (default: {FRAMES})")
+    add(
+        "--accept", type=int, default=ACCEPTED, metavar="N",
+        help=f"further frames on which agreement is measured, at most (default: {ACCEPTED})",
+    )  # fmt: skip
+    add("--every", type=int, default=1, metavar="N", help="use one frame of N (default: every frame)")
+    add(
+        "--minimum-frames", type=int, default=MINIMUM_FRAMES, metavar="N",
+        help=f"refuse to solve from fewer frames (default: {MINIMUM_FRAMES})",
+    )  # fmt: skip
+    add("--confidence", type=float, default=0.95, metavar="C", help="of the agreement bound (default: 0.95)")
+    add_interpreter_arguments(parser)
+
+
+def execute(options: argparse.Namespace) -> int:
+    """Refit, write the weights, print agreements; 130 if it was stopped, and the same command goes on."""
+    from multigraft.bundle.bundle import Bundle
+    from multigraft.calibration.refit.refitting import RefitOptions, refit_on_device
+    from multigraft.devices.cameras.sources import open_source
+
+    output: Path = options.output
+    check_output(output)
+    settings = RefitOptions(
+        options.frames, options.accept, options.minimum_frames, options.every, options.confidence,
+        threads=options.threads, backend=options.backend,
+    )  # fmt: skip
+    plan, camera = Bundle.open(options.plan), open_source(options.source)
+    found = refit_on_device(plan, camera, output, settings, _shown(options.json))
+    if found is None:
+        if not options.json:
+            print("stopped; the same command goes on")
+        return 130
+    if options.json:
+        grafts = [
+            {"task": g.target, "frames": g.frames, "layers": len(g.layers), "agreement": g.agreement}
+            for g in found.grafts
+        ]
+        print(json.dumps({"event": "done", "output": str(output), "grafts": grafts}))
+        return 0
+    for graft in found.grafts:
+        shown = "agreement not measured, there were no frames left"
+        if graft.agreement is not None:
+            shown = (
+                f"agreement {graft.agreement['value']:.4f} (at least {graft.agreement['lower_bound']:.4f}) "
+                f"on {graft.agreement['frames']:,} further frames"
+            )
+        print(f"{graft.target}: {len(graft.layers)} layers from {graft.frames:,} frames, {shown}")
+    print(f"{output} ({output.stat().st_size:,} bytes); at home: multigraft build SETTINGS --refit {output.name}")
+    return 0
+
+
+def _shown(as_json: bool) -> Report:
+    last_s = -PLAIN_EVERY_S
+
+    def show(event: RefitEvent) -> None:
+        nonlocal last_s
+        now = time.monotonic()
+        if now - last_s < (EVENT_EVERY_S if as_json else PLAIN_EVERY_S):
+            return
+        last_s = now
+        if as_json:
+            print(json.dumps({"event": "progress", **vars(event)}), flush=True)
+            return
+        text = (
+            f"pass {min(event.passes_done + 1, event.passes)} of {event.passes}, {event.target}: {event.layer}, "
+            f"{event.frames:,} of {event.frames_wanted:,} frames"
+        )
+        print(text, file=sys.stderr, flush=True)
+
+    return show

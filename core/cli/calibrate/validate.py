@@ -1,0 +1,78 @@
+"""``multigraft calibrate validate``: agreement of a bundle with the originals, on the device."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+from multigraft.cli.shared.engine_options import add_interpreter_arguments
+from multigraft.cli.shared.settings_options import check_output
+from multigraft.errors import UsageError
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the step's arguments."""
+    from multigraft.calibration.validation import FRAMES
+    from multigraft.devices.cameras.sources import HELP
+
+    add = parser.add_argument
+    add("bundle", help="the bundle to judge")
+    add("--against", required=True, metavar="taps.graft", help="the taps bundle of the original networks")
+    add("--source", required=True, metavar="FRAMES", help=HELP)
+    add("-o", "--output", type=Path, metavar="NAME.json", help="also write the result as JSON")
+    add("--frames", type=int, default=FRAMES, metavar="N", help=f"at most N frames (default: {FRAMES})")
+    add("--confidence", type=float, default=0.95, metavar="C", help="of the bounds (default: 0.95)")
+    add("--min-agreement", type=float, metavar="A", help="exit with 1 if a task's lower bound is below A")
+    add(
+        "--tolerance", action="append", default=[], metavar="TASK=T",
+        help="what still counts as equal, in units of the output (detection: IoU)",
+    )  # fmt: skip
+    add_interpreter_arguments(parser)
+
+
+def execute(options: argparse.Namespace) -> int:
+    """Run both on the same frames, print and write agreements; 1 if a bound is below --min-agreement."""
+    from multigraft import files
+    from multigraft.bundle.bundle import Bundle
+    from multigraft.calibration.validation import validate
+    from multigraft.cli.shared.table import print_table
+    from multigraft.devices.cameras.sources import open_source
+
+    if options.output is not None:
+        check_output(options.output)
+    found = validate(
+        Bundle.open(options.bundle),
+        Bundle.open(options.against),
+        open_source(options.source),
+        frames=options.frames,
+        confidence=options.confidence,
+        tolerances=dict(map(_tolerance, options.tolerance)),
+        threads=options.threads,
+        backend=options.backend,
+    )
+    data = found.to_json()
+    if options.output is not None:
+        files.write_bytes(options.output, (json.dumps(data, indent=1) + "\n").encode())
+    if options.json:
+        print(json.dumps(data))
+    else:
+        rows = [
+            [name, f"{100 * a.value:.2f} %", f"{100 * a.lower_bound:.2f} %", f"{a.frames:,}", a.rule]
+            for name, a in found.tasks.items()
+        ]
+        print_table(
+            "Agreement with the original networks",
+            ["task", "agreement", f"at least ({100 * options.confidence:g} %)", "frames", "counted as"],
+            rows,
+        )
+    below = [n for n, a in found.tasks.items() if a.lower_bound < (options.min_agreement or 0)]
+    return 1 if below else 0
+
+
+def _tolerance(text: str) -> tuple[str, float]:
+    name, _, value = text.partition("=")
+    try:
+        return name, float(value)
+    except ValueError:
+        raise UsageError(f"--tolerance {text} is not of the form TASK=NUMBER", "write for instance pose=0.05") from None

@@ -1,0 +1,80 @@
+"""``multigraft firmware report``: what a project costs; in QEMU also the instructions of every step."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from multigraft.errors import MissingDependencyError, UsageError
+
+if TYPE_CHECKING:
+    from multigraft.firmware_gen.project.folder import ProjectFolder
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--picture", type=Path, metavar="FILE", help="for `report`: draw the RAM map")
+
+
+def execute(options: argparse.Namespace) -> int:
+    from multigraft.firmware_gen.inspection.report import draw_report, read_report, report_text
+    from multigraft.firmware_gen.project.folder import ProjectFolder
+
+    if options.folder is None:
+        raise UsageError("`firmware report` needs a folder", "name one that `multigraft firmware` wrote")
+    report = read_report(options.folder)
+    folder = ProjectFolder.open(options.folder)
+    if options.qemu:
+        _count(folder, report)
+    report |= _sizes(folder)
+    if options.picture is not None:
+        draw_report(report, options.picture)
+    print(json.dumps(report) if options.json else report_text(report))
+    return 0
+
+
+def _sizes(folder: ProjectFolder) -> dict[str, int]:
+    """What the built image or library takes; empty before it is built, or without the toolchain's tools."""
+    from multigraft.firmware_gen.inspection.instruction_count import image_sizes
+    from multigraft.firmware_gen.project.folder import IMAGE, LIBRARY
+
+    built = folder.path / (IMAGE + ".elf" if folder.board.uart is not None else LIBRARY)
+    if not built.is_file():
+        return {}
+    try:
+        sizes = image_sizes(folder.board, built)
+    except MissingDependencyError:
+        return {}
+    return {"flash_bytes": sizes.flash, "static_ram_bytes": sizes.data + sizes.bss}
+
+
+def _count(folder: ProjectFolder, report: dict[str, Any]) -> None:
+    """Add the instructions of the golden case that takes most of them."""
+    from multigraft.devices.target.serial_link import SerialLink
+    from multigraft.devices.target.target import Target
+    from multigraft.firmware_gen.boards.qemu import EmulatedBoard, qemu_of
+    from multigraft.firmware_gen.inspection.instruction_count import InstructionCounter
+
+    qemu_of(folder.board)
+    inputs, _ = folder.golden()
+    image = folder.image()
+    cases = len(next(iter(inputs.values())))
+    with tempfile.TemporaryDirectory() as name:
+        counter = InstructionCounter(folder.board, image, Path(name))
+        emulated = EmulatedBoard(folder.board, image, counter.options)
+        with emulated, SerialLink(emulated.port) as link:
+            emulated.resume()
+            target = Target(link)
+            if target.info.digest != folder.digest:
+                raise UsageError(f"{image} holds another model", f"build it again with: {folder.make}")
+            for case in range(cases):
+                target.infer({name: array[case] for name, array in inputs.items()})
+        runs = counter.runs()
+    most = max(runs, key=lambda run: run.total)
+    report["instructions"] = most.total
+    report["instructions_least"] = min(run.total for run in runs)
+    report["instruction_cases"] = cases
+    for number, step in enumerate(report["steps"]):
+        step["instructions"] = most.steps.get(number, 0)

@@ -1,0 +1,54 @@
+"""``multigraft firmware verify``: golden vectors on the target, bit for bit."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import dataclasses
+import json
+
+from multigraft.errors import UsageError
+
+FAILED = 1
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument("--port", help="for `verify`: serial port of the board")
+    where.add_argument("--qemu", action="store_true", help="for `verify` and `report`: boot the image in QEMU")
+
+
+def execute(options: argparse.Namespace) -> int:
+    from multigraft.devices.target.golden import verify_target
+    from multigraft.devices.target.serial_link import SerialLink
+    from multigraft.devices.target.target import Target
+    from multigraft.firmware_gen.boards.qemu import EmulatedBoard
+    from multigraft.firmware_gen.project.folder import ProjectFolder
+
+    if options.folder is None or not (options.qemu or options.port):
+        raise UsageError("`firmware verify` needs a folder and a device", "name the folder and give --port or --qemu")
+    folder = ProjectFolder.open(options.folder)
+    inputs, outputs = folder.golden()
+    with contextlib.ExitStack() as stack:
+        if options.qemu:
+            emulated = stack.enter_context(EmulatedBoard(folder.board, folder.image()))
+            link = stack.enter_context(SerialLink(emulated.port))
+            emulated.resume()
+        else:
+            link = stack.enter_context(SerialLink(options.port))
+        target = Target(link)
+        if target.info.board != folder.board.name:
+            raise UsageError(
+                f"the device is a {target.info.board}, the project is for {folder.board.name}",
+                "choose the other port or the other project",
+            )
+        report = verify_target(target, inputs, outputs, folder.digest)
+    where = "in QEMU" if options.qemu else f"at {options.port}"
+    if options.json:
+        print(json.dumps({**dataclasses.asdict(report), "board": folder.board.name, "emulated": options.qemu}))
+    elif report.wrong:
+        case, name = report.wrong[0]
+        print(f"{folder.board.name} {where}: {len(report.wrong)} outputs differ, the first is {name} of case {case}")
+    else:
+        print(f"{folder.board.name} {where}: {report.cases} golden cases equal bit for bit")
+    return FAILED if report.wrong else 0

@@ -1,0 +1,116 @@
+"""What ``build --report-dir`` and ``demo`` write beside the bundle: measurements, pictures, HTML page, summary.json."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from multigraft.converters.build import Built
+    from multigraft.converters.job.progress import Report
+    from multigraft.converters.report.summarise import Measured
+    from multigraft.converters.report.summary import Summary
+    from multigraft.converters.settings.settings import Settings
+
+RUNS, WARMUP = 300, 30
+MEMORY_RUNS = 3
+FRAMES = 64
+
+
+def write_results(
+    settings: Settings, built: Built, bundle: Path, folder: Path, report: Report, labelled: bool = True
+) -> Summary:
+    """Measure the written bundle on this machine and write everything that people look at into ``folder``.
+
+    Files: ``summary.json``, ``report.html``, ``pareto.png``, ``similarity_A_B.png``, ``similarity.json``,
+    ``plans.json``, ``layer_error.json``, and beside the bundle ``NAME.separate/TASK.tflite`` and ``NAME.uncut.tflite``.
+    """
+    import json
+
+    from multigraft import files
+    from multigraft.converters.build import plan_json
+    from multigraft.converters.network.labelled import load_labelled
+    from multigraft.converters.report import page, pareto_plot, summarise
+    from multigraft.converters.similarity.heatmap import write_heatmaps
+
+    folder.mkdir(parents=True, exist_ok=True)
+    separate = write_comparison_models(built, bundle)
+    report("measure latency, memory and energy")
+    frames = [e.accept[0] for e in built.grafted.evidence.values()] or _grey(built)
+    measured = _measure(bundle, list(separate.values()), frames)
+    accuracy = {}
+    if labelled:
+        report("measure accuracy on labelled frames")
+        held = {t.name: load_labelled(t.labelled, t.name) for t in settings.tasks if t.labelled}
+        accuracy = summarise.measure_accuracy(built, held)
+    report("draw and write the report")
+    points = summarise.share_points(built.grafted)
+    heatmaps = write_heatmaps(built.grafted.similarity, folder, points)
+    size = bundle.stat().st_size
+    summary = summarise.summarise(settings, built, measured, accuracy, heatmaps, folder, size)
+    for name, data in (
+        ("similarity.json", built.grafted.similarity.to_json()),
+        ("plans.json", plan_json(built.grafted.outcome)),
+        ("layer_error.json", built.conversion.layer_error.to_json()),
+    ):
+        files.write_bytes(folder / name, json.dumps(data, indent=1).encode() + b"\n")
+    if summary.pareto:
+        pareto_plot.write_png(summary, folder / "pareto.png")
+    summary.write(folder / "summary.json")
+    page.write_page(summary, folder / "report.html", folder)
+    return summary
+
+
+def _grey(built: Built) -> list[Any]:
+    """A frame for timing where a build had none: time does not depend on what it shows."""
+    import numpy as np
+
+    first = built.grafted.networks[0].preprocessing
+    return [np.full((first.height, first.width, 3), 128, np.uint8)]
+
+
+def write_comparison_models(built: Built, bundle: Path) -> Mapping[str, Path]:
+    """Write the uncut model and the separate ones beside the bundle, for ``multigraft bench``."""
+    from multigraft import files
+    from multigraft.converters.packing.separate_models import write_separate
+
+    files.write_bytes(bundle.with_suffix(".uncut.tflite"), built.conversion.uncut_model)
+    if built.separate is None:
+        return {}
+    return write_separate(built.separate, bundle.with_suffix(".separate"))
+
+
+def _median(measure: Callable[[], float]) -> float:
+    """Median over :data:`MEMORY_RUNS` fresh processes."""
+    import statistics
+
+    return statistics.median(measure() for _ in range(MEMORY_RUNS))
+
+
+def _measure(bundle: Path, separate: list[Path], frames: list[Any]) -> Measured:
+    from multigraft.converters.report.summarise import Measured
+    from multigraft.converters.report.summary import Machine, Pair
+    from multigraft.devices.power.power import find_power_meter
+    from multigraft.runtime import Engine, benchmark, memory
+    from multigraft.runtime.machine import Machine as Here
+
+    engine = Engine(bundle)
+    frames = list(itertools.islice(itertools.cycle(frames), FRAMES))
+    timing = benchmark.measure_latency(engine, frames, None, RUNS, WARMUP)
+    latency = Pair(None, timing.compute.p50, timing.compute.samples)
+    pss = Pair(None, _median(lambda: memory.measure_bundle(bundle).added_kib), MEMORY_RUNS)
+    if separate:
+        compared = benchmark.compare_separate(engine, separate, frames, RUNS, WARMUP)
+        latency = Pair(compared.other_us, compared.engine_us, compared.pairs)
+        pss = Pair(_median(lambda: memory.measure_models(separate).added_kib), pss.bundle, MEMORY_RUNS)
+    meter, reason = find_power_meter()
+    energy = None
+    if meter is not None:
+        found = benchmark.measure_energy(engine, frames, None, meter)
+        energy = Pair(None, found.energy_j_per_frame, found.frames)
+    here = Here.here(engine.model.backend)
+    machine = Machine(f"{here.board} {here.processor}".strip(), here.architecture, here.cores, "", here.interpreter, 1)
+    segments = {name: held.p50 for name, held in timing.segments.items()}
+    return Measured(latency, segments, pss, energy, reason, machine)

@@ -1,0 +1,112 @@
+"""Options of the commands that read a settings file, and the frames such a file names."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import itertools
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from multigraft.errors import InputError, UsageError
+
+if TYPE_CHECKING:
+    from multigraft.converters.network.frames import Frames
+    from multigraft.converters.settings.settings import Settings
+
+MAX_FRAMES = 8192
+MAX_FRAMES_BYTES = 1 << 30
+"""A long video is read up to here, so that a machine with 4 GiB can graft."""
+
+
+def add_settings_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the settings file and what may override it."""
+    parser.add_argument("settings", type=Path, help="the settings file, multigraft.toml (see docs/settings.md)")
+    parser.add_argument("--frames", metavar="FRAMES", help="unlabeled frames for all tasks, instead of those it names")
+    parser.add_argument(
+        "--statistics",
+        metavar="FILE",
+        help="statistics collected on a device (.mgstats): similarity and int8 ranges come from them; refit and "
+        "acceptance need frames too",
+    )
+    parser.add_argument("--refit", metavar="FILE", help="layers refitted on a device (.mgrefit)")
+    parser.add_argument(
+        "--share",
+        action="append",
+        default=[],
+        metavar="TASK=LAYER",
+        help="the trunk layer a task shares up to, or none, instead of the automatic choice; may be repeated",
+    )
+    parser.add_argument("--refine", choices=("none", "distill"), help="label-free refinement after the refit")
+
+
+def read_settings(options: argparse.Namespace) -> Settings:
+    """The settings with the options over them, checked.
+
+    Raises:
+        ConfigurationError: The file is wrong, or contradicts itself or the options.
+        UsageError: An option cannot be served.
+    """
+    from multigraft.converters.settings.settings import Settings, parse_share
+
+    settings = Settings.read(options.settings)
+    if options.statistics is not None:
+        settings = dataclasses.replace(settings, statistics=Path(options.statistics))
+    if options.refit is not None:
+        settings = dataclasses.replace(settings, refit=Path(options.refit))
+    if options.frames is not None:
+        tasks = tuple(dataclasses.replace(task, frames=None) for task in settings.tasks)
+        settings = dataclasses.replace(settings, tasks=tasks, frames=Path(options.frames))
+    graft = dataclasses.replace(
+        settings.graft, share=parse_share(options.share, settings), refine=options.refine or settings.graft.refine
+    )
+    settings = dataclasses.replace(settings, graft=graft)
+    settings.check()
+    return settings
+
+
+def load_frames(source: Path) -> Frames:
+    """All frames of a folder, video or array file, up to :data:`MAX_FRAMES` and :data:`MAX_FRAMES_BYTES`.
+
+    Raises:
+        InputError: It is not there, empty, or holds no frames.
+    """
+    from multigraft.devices.cameras.sources import open_source
+
+    frames, held = [], 0
+    with open_source(str(source)) as camera:
+        for frame in itertools.islice(camera, MAX_FRAMES):
+            held += frame.nbytes
+            if held > MAX_FRAMES_BYTES:
+                break
+            frames.append(frame)
+    if not frames:
+        raise InputError(f"{source} holds no frames", "give a source with some")
+    return frames
+
+
+def check_output(path: Path, remedy: str = "choose an existing folder you may write") -> None:
+    """Refuse an output file that could not be written after minutes of work.
+
+    Raises:
+        UsageError: Its folder is not there or not writable, or it is a folder itself.
+    """
+    if path.is_dir():
+        raise UsageError(f"{path} is a folder", "name a file")
+    folder = path.absolute().parent
+    if not folder.is_dir():
+        raise UsageError(f"{path} cannot be written: its folder {folder} does not exist", remedy)
+    if not os.access(folder, os.W_OK):
+        raise UsageError(f"{path} cannot be written: {folder} is not writable", remedy)
+
+
+def check_folder(folder: Path) -> None:
+    """Refuse a folder for results that could not be made or written after minutes of work.
+
+    Raises:
+        UsageError: It is a file, or the folder it shall lie in is not there or not writable.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"{folder} is not a folder", "name a folder")
+    check_output(folder / "summary.json" if folder.is_dir() else folder)

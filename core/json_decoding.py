@@ -1,0 +1,47 @@
+"""JSON into frozen dataclasses, by their annotations; what does not fit is named by its place."""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+import typing
+from typing import Any, Literal
+
+
+def decode(kind: Any, value: Any, place: str) -> Any:
+    """Decode JSON ``value`` as the annotated type ``kind``; unknown dataclass fields are ignored."""
+    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if kind is Any:
+        return value
+    if dataclasses.is_dataclass(kind) and isinstance(kind, type):
+        if not isinstance(value, dict):
+            raise TypeError(f"{place} has to be an object")
+        hints = typing.get_type_hints(kind)
+        known = {}
+        for f in dataclasses.fields(kind):
+            if f.name in value:
+                known[f.name] = decode(hints[f.name], value[f.name], f"{place}.{f.name}")
+            elif f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING:
+                raise KeyError(f"{place}.{f.name} is missing")
+        return kind(**known)
+    if origin is tuple:
+        if not isinstance(value, list):
+            raise TypeError(f"{place} has to be a list")
+        return tuple(decode(arguments[0], v, f"{place}[{i}]") for i, v in enumerate(value))
+    if origin is dict:
+        if not isinstance(value, dict):
+            raise TypeError(f"{place} has to be an object")
+        return {k: decode(arguments[1], v, f"{place}.{k}") for k, v in value.items()}
+    if origin is Literal:
+        if value not in arguments:
+            raise ValueError(f"{place} is {value!r} and has to be one of {', '.join(map(str, arguments))}")
+        return value
+    if origin is types.UnionType:
+        if value is None and type(None) in arguments:
+            return None
+        return decode(next(a for a in arguments if a is not type(None)), value, place)
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+        raise TypeError(f"{place} has to be {kind.__name__}, not {type(value).__name__}")
+    return value

@@ -1,0 +1,240 @@
+"""What a device needs to refit grafted layers itself: a refit bundle, and the weights that come back from it.
+
+A refit bundle (``multigraft calibrate plan``) is a bundle with one float32 segment per graft, ``refit_TASK``: the donor
+up to the share point, the original network, and the grafted rest of it, whose solved weights stand at known places of
+the model file, so that a device replaces them by writing numbers there. ``plan.json`` names the tensors of every layer,
+``plan.npz`` holds the places and the original weights.
+
+A refit file (``NAME.mgrefit``) is what comes back: new weights per layer, each solved from sums over at least a stated
+number of frames, and the agreement that was measured on frames behind those. It is a NumPy .npz file.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import json
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from multigraft import files
+from multigraft.bundle.bundle import Bundle
+from multigraft.bundle.manifest import Kind
+from multigraft.errors import BundleError, InputError
+from multigraft.json_decoding import decode
+from multigraft.npz import Arrays, npz_bytes, read_npz
+from multigraft.refit.linear_layer import Geometry
+
+SCHEMA = 1
+PLAN = "plan.json"
+ARRAYS = "plan.npz"
+SEGMENT = "refit_"
+_MANIFEST = "manifest"
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One layer to solve.
+
+    Attributes:
+        layer: Its output tensor in the original network; names it.
+        geometry: What it computes.
+        receives: Tensor that it receives in the grafted network.
+        wanted: Tensor with what it shall give.
+        skip_now: The other side of a residual sum behind it, as it is in the grafted network; empty if there is none.
+        skip_original: The same in the original network.
+        low: Lower bound of the clamp that follows, or None.
+        high: Upper bound of it, or None.
+        is_adapter: Its weights have no original: the ridge pulls them to zero.
+        restores_variance: The solution is scaled back to the variance of what it shall give.
+    """
+
+    layer: str
+    geometry: Geometry
+    receives: str
+    wanted: str
+    skip_now: str = ""
+    skip_original: str = ""
+    low: float | None = None
+    high: float | None = None
+    is_adapter: bool = False
+    restores_variance: bool = False
+
+    @property
+    def bounds(self) -> tuple[float, float] | None:
+        """Of the clamp that follows, or None."""
+        if self.low is None and self.high is None:
+            return None
+        return -np.inf if self.low is None else self.low, np.inf if self.high is None else self.high
+
+
+@dataclass(frozen=True)
+class PlannedGraft:
+    """One target on its donor.
+
+    Attributes:
+        target: Task.
+        donor: Task.
+        donor_point: Tensor of the donor that is shared.
+        target_point: Tensor of the target in whose place it comes.
+        method: refit, adapter1 or adapter3.
+        relation: relative or independent.
+        kind: Of the target's outputs.
+        outputs: Of the original network.
+        grafted_outputs: The same of the grafted one.
+        stages: In the order in which they are solved.
+        axes: Tensor to the order of its axes in the model, by which it is transposed back to channels first.
+        cka: Unbiased CKA at the share point, where it is known.
+        tolerance: Of the agreement; None for the default of the kind.
+    """
+
+    target: str
+    donor: str
+    donor_point: str
+    target_point: str
+    method: str
+    relation: str
+    kind: Kind
+    outputs: tuple[str, ...]
+    grafted_outputs: tuple[str, ...]
+    stages: tuple[Stage, ...]
+    axes: dict[str, tuple[int, ...]]
+    cka: float | None = None
+    tolerance: float | None = None
+
+
+@dataclass(frozen=True)
+class RefitPlan:
+    """All grafts of a refit bundle; ``sources`` is network to the SHA-256 of its file."""
+
+    grafts: tuple[PlannedGraft, ...]
+    sources: dict[str, str]
+    schema: int = SCHEMA
+
+    def to_bytes(self) -> bytes:
+        """As JSON."""
+        return json.dumps(dataclasses.asdict(self), indent=1).encode() + b"\n"
+
+    @classmethod
+    def of(cls, bundle: Bundle) -> tuple[Self, dict[str, npt.NDArray[Any]]]:
+        """Plan and arrays of a refit bundle.
+
+        Raises:
+            BundleError: It is another bundle, or a newer one.
+        """
+        again = "make one with multigraft calibrate plan"
+        if PLAN not in bundle.manifest.files or ARRAYS not in bundle.manifest.files:
+            raise BundleError(f"{bundle.manifest.name} is no refit bundle", again)
+        data = json.loads(bundle.read(PLAN))
+        if data.get("schema") != SCHEMA:
+            raise BundleError(f"{bundle.manifest.name} has a plan of schema {data.get('schema')}", again)
+        try:
+            plan: Self = decode(cls, data, "plan")
+            with np.load(io.BytesIO(bundle.read(ARRAYS)), allow_pickle=False) as held:
+                return plan, {name: held[name] for name in held.files}
+        except (TypeError, KeyError, ValueError, OSError) as error:
+            raise BundleError(f"the plan of {bundle.manifest.name} is damaged ({error})", again) from error
+
+
+@dataclass(frozen=True)
+class SolvedLayer:
+    """How one layer went.
+
+    Attributes:
+        layer: Its output tensor in the original network.
+        strength: Of the ridge, relative to the variance of the inputs.
+        relative_error: Squared error over the variance of what it shall give.
+        rows: Rows summed over.
+    """
+
+    layer: str
+    strength: float
+    relative_error: float
+    rows: int
+
+
+@dataclass(frozen=True)
+class SolvedGraft:
+    """One graft as a device solved it.
+
+    Attributes:
+        target: Task.
+        donor: Task.
+        donor_point: Tensor of the donor that is shared.
+        target_point: Tensor of the target in whose place it comes.
+        method: As planned.
+        relation: As planned.
+        layers: In order.
+        frames: That every sum is of.
+        cka: As planned.
+        agreement: Of the grafted float32 network with the original, on frames behind the fitted ones; None where there
+            were too few.
+    """
+
+    target: str
+    donor: str
+    donor_point: str
+    target_point: str
+    method: str
+    relation: str
+    layers: tuple[SolvedLayer, ...]
+    frames: int
+    cka: float | None = None
+    agreement: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class Refit:
+    """A refit file.
+
+    Attributes:
+        grafts: What was solved.
+        sources: Network to the SHA-256 of its file.
+        minimum_frames: Every weight was solved from sums over at least so many frames.
+        weights: ``LAYER/1`` (weights) and ``LAYER/2`` (intercepts), float32, as the ONNX node holds them.
+    """
+
+    grafts: tuple[SolvedGraft, ...]
+    sources: dict[str, str]
+    minimum_frames: int
+    weights: Arrays
+
+    def write(self, path: Path) -> Path:
+        """Write it, whole or not at all; equal content gives equal bytes."""
+        facts = {
+            "schema": SCHEMA,
+            "content": "Weights of layers, solved from sums over at least minimum_frames frames. No frame is in it.",
+            "grafts": [dataclasses.asdict(g) for g in self.grafts],
+            "sources": self.sources,
+            "minimum_frames": self.minimum_frames,
+        }
+        text = np.frombuffer(json.dumps(facts, sort_keys=True).encode(), np.uint8)
+        files.write_bytes(path, npz_bytes({_MANIFEST: text, **self.weights}))
+        return path
+
+    @classmethod
+    def open(cls, path: Path) -> Self:
+        """Read it.
+
+        Raises:
+            InputError: It is not there or no such file.
+        """
+        again = "give a .mgrefit file that multigraft calibrate refit wrote"
+        try:
+            arrays = read_npz(path.read_bytes())
+            facts = json.loads(arrays.pop(_MANIFEST).tobytes())
+            if facts["schema"] != SCHEMA:
+                raise InputError(f"{path} has schema {facts['schema']}", "use the version that wrote it")
+            grafts: tuple[SolvedGraft, ...] = decode(tuple[SolvedGraft, ...], facts["grafts"], "grafts")
+            return cls(grafts, decode(dict[str, str], facts["sources"], "sources"), facts["minimum_frames"], arrays)
+        except FileNotFoundError:
+            raise InputError(f"{path} does not exist", "check the path") from None
+        except InputError:
+            raise
+        except (OSError, TypeError, KeyError, ValueError, EOFError, zipfile.BadZipFile) as error:
+            raise InputError(f"{path} is no whole refit file ({error})", again) from error

@@ -1,0 +1,1 @@
+"""Mergeable sums over unlabeled frames, their file, and the similarity computed from them."""

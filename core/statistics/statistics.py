@@ -1,0 +1,319 @@
+"""What was measured on a device, without labels and without keeping frames: the Statistics of ``NAME.mgstats``.
+
+Everything in it is a sum, a count, a least or a greatest value over minibatches of frames, so that files merge: the
+order and the grouping of merging change no bit. A fleet's files are one reduce::
+
+    fleet = functools.reduce(operator.add, map(statistics_file.read, paths))
+
+Held are, for the taps (the cut points of the original networks, channels last):
+
+- HSIC terms of every pair of taps (:mod:`multigraft.statistics.similarity`), dealt out over :data:`GROUPS`
+  groups in turn, from which a jackknife gives the precision of each CKA, and a second time over slots of doubling size,
+  which show how it settled;
+- sums and sums of squares per channel, ranges per tensor, histograms of values
+  (:mod:`multigraft.statistics.value_histogram`);
+
+and per site and day: brightness, sharpness, what an exit would have seen (top-1 margin, entropy), and the first and
+second moments of a few features per minibatch, from which drift is tested.
+"""
+
+from __future__ import annotations
+
+import functools
+import operator
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from multigraft.errors import UsageError
+from multigraft.statistics.similarity import SimilaritySums
+from multigraft.statistics.subject import Subject
+from multigraft.statistics.tally import Tally, Terms
+
+GROUPS = 8
+"""Groups of the jackknife."""
+
+STUDENT_T = 2.365
+"""97.5 % point of Student's t with GROUPS - 1 = 7 degrees of freedom (any table)."""
+
+MINIMUM_FRAMES = 32
+"""Default for the fewest frames that any number in a file sums over."""
+
+INNER = "inner"
+"""Count of the frames that ranges of tensors between the taps are of; fewer than the others."""
+
+CROSSED = "crossed"
+"""Count of the frames that products of channels between taps are of."""
+
+ROWS = "rows/"
+"""With a tap's name behind it: count of the positions of those frames that went into the products."""
+
+Matrix = npt.NDArray[np.float64]
+Place = tuple[str, str]
+"""Site and day (UTC, YYYY-MM-DD)."""
+
+
+@dataclass(frozen=True)
+class Minibatch:
+    """What one minibatch adds.
+
+    Attributes:
+        overall: For :attr:`Statistics.overall`.
+        local: For the site and day.
+        similarity: Sums over this minibatch alone.
+    """
+
+    overall: Terms
+    local: Terms
+    similarity: SimilaritySums
+
+
+class Statistics:
+    """Mergeable statistics of one subject.
+
+    Args:
+        subject: What is measured.
+        minimum_frames: A file is written only if every number in it sums over at least so many frames.
+
+    Attributes:
+        overall: Sums over all frames.
+        places: The same per site and day.
+        groups: Similarity, minibatches dealt out in turn.
+        slots: Similarity by time: slot ``k`` starts after ``minimum_frames * (2**k - 1)`` frames of a run.
+    """
+
+    def __init__(self, subject: Subject, minimum_frames: int = MINIMUM_FRAMES) -> None:
+        if minimum_frames < 2:
+            raise UsageError(f"a minimum of {minimum_frames} frames", "give 2 or more")
+        self.subject = subject
+        self.minimum_frames = minimum_frames
+        self.overall = Tally()
+        self.places: dict[Place, Tally] = {}
+        self.groups = [self._no_similarity() for _ in range(GROUPS)]
+        self.slots: list[SimilaritySums] = []
+
+    def _no_similarity(self) -> SimilaritySums:
+        return SimilaritySums([tap.name for tap in self.subject.taps])
+
+    @property
+    def frames(self) -> int:
+        """Frames summed over."""
+        return self.overall.frames
+
+    @property
+    def detailed_frames(self) -> int:
+        """Frames that channel moments, ranges and histograms of values are of."""
+        return int(self.overall.counts.get("detailed", np.int64(self.frames)))
+
+    @property
+    def sites(self) -> tuple[str, ...]:
+        """Sites, in order of their names."""
+        return tuple(sorted({site for site, _ in self.places}))
+
+    def add(self, minibatch: Minibatch, place: Place) -> None:
+        """Add a minibatch of one run; minibatches of a run have to come in their order.
+
+        Raises:
+            UsageError: It is of another subject.
+            InputError: A sum would leave its range.
+        """
+        slot = (self.frames // self.minimum_frames + 1).bit_length() - 1
+        group = self.overall.minibatches % GROUPS
+        similarity = self.groups[group].merge(minibatch.similarity)
+        local = self.places.get(place, Tally()).merge(Tally())
+        local.add(minibatch.local)
+        self.overall.add(minibatch.overall)
+        self.places[place], self.groups[group] = local, similarity
+        while len(self.slots) <= slot:
+            self.slots.append(self._no_similarity())
+        self.slots[slot] = self.slots[slot].merge(minibatch.similarity)
+
+    def merge(self, other: Statistics) -> Statistics:
+        """The statistics of both; exactly associative and commutative.
+
+        Raises:
+            UsageError: They are of different subjects.
+        """
+        if self.subject != other.subject:
+            raise UsageError(
+                "statistics of different networks or settings cannot be merged", "merge runs of the same taps bundle"
+            )
+        merged = Statistics(self.subject, min(self.minimum_frames, other.minimum_frames))
+        merged.overall = self.overall.merge(other.overall)
+        for place in self.places.keys() | other.places.keys():
+            merged.places[place] = self.places.get(place, Tally()).merge(other.places.get(place, Tally()))
+        merged.groups = [a.merge(b) for a, b in zip(self.groups, other.groups, strict=True)]
+        longer, shorter = sorted((self.slots, other.slots), key=len, reverse=True)
+        merged.slots = [a.merge(b) for a, b in zip(longer, shorter, strict=False)] + longer[len(shorter) :]
+        return merged
+
+    def __add__(self, other: Statistics) -> Statistics:
+        return self.merge(other)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Statistics):
+            return NotImplemented
+        return self._state() == other._state()
+
+    __hash__ = None  # type: ignore[assignment]  # it changes with every add
+
+    def _state(self) -> tuple[object, ...]:
+        return self.subject, self.minimum_frames, self.overall, self.places, self.groups, self.slots
+
+    def similarity(self) -> SimilaritySums:
+        """Of all frames."""
+        return functools.reduce(operator.add, self.groups)
+
+    def precision(self) -> Matrix | None:
+        """Taps x taps: half width of the 95 % interval of each unbiased CKA, by a jackknife over the groups.
+
+        None while a group has no minibatch.
+        """
+        if not all(group.minibatches for group in self.groups):
+            return None
+        whole = self.similarity()
+        without = np.stack([(whole - group).unbiased_cka(is_clipped=False) for group in self.groups])
+        variance = (GROUPS - 1) / GROUPS * ((without - without.mean(axis=0)) ** 2).sum(axis=0)
+        found: Matrix = STUDENT_T * np.sqrt(variance)
+        return found
+
+    def history(self) -> list[SimilaritySums]:
+        """Similarity after 1, 2, 3... slots: how it settled. Of a merged file: when each run had reached that slot."""
+        held: list[SimilaritySums] = []
+        for slot in self.slots:
+            held.append(held[-1].merge(slot) if held else slot)
+        return held
+
+    def ranges(self, percent: float = 100.0) -> dict[str, tuple[float, float]]:
+        """Tensor to its least and greatest value.
+
+        Args:
+            percent: Below 100: the range that holds that part of the values, where a histogram was kept.
+        """
+        from multigraft.statistics.value_histogram import percentile
+
+        found = {}
+        for name, low in self.overall.lows.items():
+            least, greatest = float(low), float(self.overall.highs[name])
+            counts = self.overall.counts.get(f"values/{name}")
+            if counts is not None and percent < 100:
+                tail = (100 - percent) / 2
+                least = max(least, percentile(counts, tail))
+                greatest = min(greatest, percentile(counts, 100 - tail))
+            found[name] = (least, greatest)
+        return found
+
+    def channel_moments(self, tap: str) -> tuple[Matrix, Matrix]:
+        """Mean and variance of each channel of a tap over frames and positions.
+
+        Raises:
+            UsageError: There is no such tap.
+        """
+        held = next((t for t in self.subject.taps if t.name == tap), None)
+        if held is None:
+            raise UsageError(f"the statistics hold no tap {tap!r}", "name a cut point")
+        positions = max(1, self.detailed_frames * held.features // held.shape[-1])
+        mean: Matrix = self.overall.sums[f"channel/{tap}"].values() / positions
+        square: Matrix = self.overall.sums[f"square/{tap}"].values() / positions
+        return mean, np.maximum(square - mean**2, 0)
+
+    def coalesced(self) -> Statistics:
+        """The same sums with no cell under the minimum: small days join the site's next, small slots and groups others.
+
+        Raises:
+            UsageError: All frames of a site together are fewer than the minimum.
+        """
+        whole = Statistics(self.subject, self.minimum_frames)
+        whole.overall = self._without_thin_sums()
+        for site in self.sites:
+            days = sorted(day for of_site, day in self.places if of_site == site)
+            held: list[tuple[str, Tally]] = []
+            for day in days:
+                tally = self.places[site, day]
+                if held and held[-1][1].frames < self.minimum_frames:
+                    tally = held.pop()[1].merge(tally)
+                held.append((day, tally))
+            if len(held) > 1 and held[-1][1].frames < self.minimum_frames:
+                last = held.pop()[1]
+                held[-1] = held[-1][0], held[-1][1].merge(last)
+            whole.places |= {(site, day): tally for day, tally in held}
+        groups, step = list(self.groups), GROUPS
+        while step > 1 and any(0 < g.frames < self.minimum_frames for g in groups):
+            step //= 2
+            groups = [groups[i].merge(groups[i + step]) for i in range(step)]
+        whole.groups = groups + [self._no_similarity() for _ in range(GROUPS - step)]
+        whole.slots = list(self.slots)
+        while len(whole.slots) > 1 and whole.slots[-1].frames < self.minimum_frames:
+            last_slot = whole.slots.pop()
+            whole.slots[-1] = whole.slots[-1].merge(last_slot)
+        whole.check_privacy()
+        return whole
+
+    @property
+    def inner_frames(self) -> int:
+        """Frames that ranges of tensors between the taps are of."""
+        return int(self.overall.counts.get(INNER, np.int64(0)))
+
+    @property
+    def crossed_frames(self) -> int:
+        """Frames that products of channels between taps are of."""
+        return int(self.overall.counts.get(CROSSED, np.int64(0)))
+
+    def cross_rows(self, tap: str) -> int:
+        """Positions, of all :attr:`crossed_frames` together, that a tap's :meth:`cross_moments` sum over."""
+        return int(self.overall.counts.get(f"{ROWS}{tap}", np.int64(0)))
+
+    def cross_moments(self, first: str, second: str) -> Matrix | None:
+        """Sum over :meth:`cross_rows` of the products of two taps' channels; None if not kept.
+
+        Equal names give the second moments within that tap.
+        """
+        if first == second:
+            held = self.overall.sums.get(f"second/{first}")
+            return None if held is None else held.values()
+        if (held := self.overall.sums.get(f"cross/{first}|{second}")) is not None:
+            return held.values()
+        held = self.overall.sums.get(f"cross/{second}|{first}")
+        return None if held is None else held.values().T
+
+    def _without_thin_sums(self) -> Tally:
+        """All sums, without those that are of some frames only while these are fewer than the minimum."""
+        kept = self.overall.merge(Tally())
+        if 0 < self.crossed_frames < self.minimum_frames:
+            kept.sums = {n: v for n, v in kept.sums.items() if not n.startswith(("first/", "second/", "cross/"))}
+            kept.counts = {n: v for n, v in kept.counts.items() if n != CROSSED and not n.startswith(ROWS)}
+        if 0 < self.inner_frames < self.minimum_frames:
+            outer = {t.name for t in self.subject.taps}
+            outer |= {name for n in self.subject.networks for name in (n.input, *n.outputs)}
+            kept.lows = {name: value for name, value in kept.lows.items() if name in outer}
+            kept.highs = {name: value for name, value in kept.highs.items() if name in outer}
+            del kept.counts[INNER]
+        return kept
+
+    def check_privacy(self) -> None:
+        """Refuse if a number sums over fewer frames than the minimum.
+
+        Raises:
+            UsageError: One does.
+        """
+        cells = [self.detailed_frames, *(t.frames for t in self.places.values())]
+        cells += [s.frames for s in (*self.groups, *self.slots) if s.frames]
+        if (least := min(cells)) < self.minimum_frames:
+            raise UsageError(
+                f"the statistics hold sums over {least} frames, fewer than the minimum of {self.minimum_frames}",
+                "collect more frames",
+            )
+
+
+def combine(parts: Iterable[Statistics]) -> Statistics:
+    """All parts merged.
+
+    Raises:
+        UsageError: There is none, or they are of different subjects.
+    """
+    held = list(parts)
+    if not held:
+        raise UsageError("there are no statistics to combine", "name at least one file")
+    return functools.reduce(operator.add, held)

@@ -1,0 +1,178 @@
+"""The file format of Statistics, ``NAME.mgstats``: a zip that any tool opens.
+
+``manifest.json`` holds the schema, the subject, the number of frames, and size and SHA-256 of every other member;
+``overall.npz``, ``place-N.npz``, ``groups.npz`` and ``slots.npz`` hold plain NumPy arrays. Members carry no clock, so
+equal statistics give equal bytes. The file is not signed: a digest shows damage, not an author.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import json
+import os
+import zipfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy.typing as npt
+
+from multigraft import files
+from multigraft.errors import DeviceError, InputError
+from multigraft.json_decoding import decode
+from multigraft.npz import FIXED_TIME, LARGEST, Arrays, npz_bytes, read_npz
+from multigraft.statistics.similarity import SimilaritySums
+from multigraft.statistics.statistics import GROUPS, Statistics
+from multigraft.statistics.subject import Subject
+from multigraft.statistics.tally import Tally
+
+SCHEMA = 1
+MANIFEST = "manifest.json"
+CONTENT = (
+    "Sums, counts, least and greatest values over at least minimum_frames frames each. No frame, no thumbnail and no "
+    "representation of a single frame is in it."
+)
+"""Stands in every file."""
+
+_AGAIN = "copy it again, or collect again"
+
+
+def to_bytes(statistics: Statistics, level: int = 6) -> bytes:
+    """The file's content, whatever the number of frames, compressed at zlib's ``level``."""
+    places = sorted(statistics.places)
+    members = {"overall.npz": npz_bytes(statistics.overall.to_arrays(), level)}
+    for number, place in enumerate(places):
+        members[f"place-{number}.npz"] = npz_bytes(statistics.places[place].to_arrays(), level)
+    members["groups.npz"] = npz_bytes(_similarity_arrays(statistics.groups), level)
+    members["slots.npz"] = npz_bytes(_similarity_arrays(statistics.slots), level)
+    manifest = {
+        "schema": SCHEMA,
+        "content": CONTENT,
+        "frames": statistics.frames,
+        "minimum_frames": statistics.minimum_frames,
+        "subject": dataclasses.asdict(statistics.subject),
+        "places": [{"site": site, "day": day} for site, day in places],
+        "slots": len(statistics.slots),
+        "files": {name: {"sha256": files.sha256_of(data), "size": len(data)} for name, data in members.items()},
+    }
+    manifest["digest"] = _digest(manifest)
+    text = json.dumps(manifest, indent=1, sort_keys=True).encode() + b"\n"
+    return _zip({MANIFEST: text, **members})
+
+
+def from_bytes(data: bytes, where: str) -> Statistics:
+    """Read what :func:`to_bytes` gave.
+
+    Raises:
+        InputError: It is something else, damaged, or its schema is newer.
+    """
+    members = _unzip(data, where, "a whole .mgstats file")
+    try:
+        manifest = json.loads(members.pop(MANIFEST))
+        schema = manifest["schema"]
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(f"{where} holds no manifest of statistics", "give a .mgstats file") from error
+    if schema != SCHEMA:
+        raise InputError(
+            f"{where} has schema {schema} and this multigraft reads schema {SCHEMA}", "use the version that wrote it"
+        )
+    if manifest.get("digest") != _digest(manifest) or manifest["files"] != {
+        name: {"sha256": files.sha256_of(held), "size": len(held)} for name, held in members.items()
+    }:
+        raise InputError(f"{where} is damaged: a digest differs", _AGAIN)
+    try:
+        subject: Subject = decode(Subject, manifest["subject"], "subject")
+        statistics = Statistics(subject, manifest["minimum_frames"])
+        statistics.overall = Tally.from_arrays(read_npz(members["overall.npz"]))
+        for number, place in enumerate(manifest["places"]):
+            held = Tally.from_arrays(read_npz(members[f"place-{number}.npz"]))
+            statistics.places[place["site"], place["day"]] = held
+        statistics.groups = _similarities(read_npz(members["groups.npz"]), GROUPS)
+        statistics.slots = _similarities(read_npz(members["slots.npz"]), manifest["slots"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(f"{where} is damaged ({error})", _AGAIN) from error
+    return statistics
+
+
+def write(statistics: Statistics, path: str | os.PathLike[str], level: int = 6) -> Path:
+    """Write ``statistics`` coalesced, whole or not at all; equal statistics give equal bytes.
+
+    Args:
+        statistics: What to write.
+        path: ``NAME.mgstats``.
+        level: Of zlib's compression.
+
+    Raises:
+        UsageError: As :meth:`Statistics.coalesced`, or the folder cannot be written.
+        DeviceError: The disk is full.
+    """
+    path = Path(path)
+    data = to_bytes(statistics.coalesced(), level)
+    try:
+        files.write_bytes(path, data)
+    except OSError as error:
+        if isinstance(error, DeviceError):
+            raise
+        raise DeviceError(f"{path} cannot be written: {error.strerror}", "free some space and run it again") from error
+    return path
+
+
+def read(path: str | os.PathLike[str]) -> Statistics:
+    """Read a file and verify it.
+
+    Raises:
+        InputError: It is not there, not such a file, damaged, or its schema is newer.
+    """
+    path = Path(path)
+    try:
+        return from_bytes(path.read_bytes(), str(path))
+    except FileNotFoundError:
+        raise InputError(f"{path} does not exist", "check the path") from None
+    except OSError as error:
+        if isinstance(error, DeviceError):
+            raise
+        raise InputError(f"{path} cannot be read: {error.strerror}", "check the path") from error
+
+
+def _digest(manifest: Mapping[str, Any]) -> str:
+    rest = {key: value for key, value in manifest.items() if key != "digest"}
+    return files.sha256_of(json.dumps(rest, sort_keys=True, separators=(",", ":")).encode())
+
+
+def _similarity_arrays(sums: Sequence[SimilaritySums]) -> dict[str, npt.NDArray[Any]]:
+    return {f"{i}/{name}": array for i, held in enumerate(sums) for name, array in held.to_arrays().items()}
+
+
+def _similarities(arrays: Arrays, count: int) -> list[SimilaritySums]:
+    return [
+        SimilaritySums.from_arrays({k.partition("/")[2]: v for k, v in arrays.items() if k.startswith(f"{i}/")})
+        for i in range(count)
+    ]
+
+
+def _zip(members: Mapping[str, bytes]) -> bytes:
+    target = io.BytesIO()
+    with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED, compresslevel=6) as archive:
+        for name, data in members.items():
+            info = zipfile.ZipInfo(name, FIXED_TIME)
+            # Arrays are compressed already, within their .npz.
+            info.compress_type = zipfile.ZIP_STORED if name.endswith(".npz") else zipfile.ZIP_DEFLATED
+            archive.writestr(info, data)
+    return target.getvalue()
+
+
+def _unzip(data: bytes, where: str, what: str) -> dict[str, bytes]:
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            infos = archive.infolist()
+            if sum(info.file_size for info in infos) > LARGEST:
+                raise InputError(f"{where} unpacks to more than {LARGEST >> 20} MiB", _AGAIN)
+            return {info.filename: archive.read(info) for info in infos}
+    except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError, ValueError, OSError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{where} is not {what} ({error})", _AGAIN) from error
+    except Exception as error:
+        # zlib.error is no subclass of the above, and zlib need not be there to be named.
+        raise InputError(f"{where} is damaged ({error})", _AGAIN) from error

@@ -1,0 +1,1 @@
+"""From frames and real values to stored tensors: specs, preprocessing, resizing, quantisation."""

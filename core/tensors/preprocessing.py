@@ -1,0 +1,302 @@
+"""How a camera frame becomes a network input; the same code on the workstation and on the device.
+
+A frame is uint8, height x width x channels, RGB or grey. The network input is ``(pixel - mean) * scale`` per channel,
+in float32, where ``pixel`` is a whole number 0..255: what is left after colour conversion and then resizing, both of
+which round to whole pixels (:mod:`multigraft.tensors.resizing`). So a float32 input takes 256 values per channel at
+most, and for an int8 or uint8 input tensor normalisation and quantisation (:mod:`multigraft.tensors.quantisation`) are
+one table of 256 entries per channel: what calibration saw on the workstation is what the device computes, bit for bit.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+import threading
+import typing
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from multigraft.errors import ConfigurationError, InputError
+from multigraft.tensors.quantisation import quantise
+from multigraft.tensors.resizing import Pixels, Resizer
+from multigraft.tensors.specs import TensorSpec
+
+Color = Literal["rgb", "bgr", "grey"]
+Resize = Literal["stretch", "fit", "fill"]
+Interpolation = Literal["bilinear", "nearest"]
+
+Frame = npt.NDArray[np.uint8]
+"""One camera frame: uint8, height x width (grey), or height x width x 3 (RGB)."""
+
+_PLANS_KEPT = 16
+"""Frame sizes whose indices are kept; a folder of photographs may hold a different size per file."""
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """What a network expects of its input image.
+
+    Attributes:
+        height: Rows of the network input.
+        width: Columns of the network input.
+        color: Channel order; ``grey`` is one channel.
+        mean: Per channel, in pixel units (0..255).
+        scale: Per channel: input = (pixel - mean) * scale.
+        resize: ``stretch`` ignores the aspect ratio, ``fit`` pads with the mean, ``fill`` crops the centre.
+        interpolation: Between pixels.
+
+    Raises:
+        ConfigurationError: A size is not positive, ``mean`` or ``scale`` does not have one finite number per channel,
+            a scale is zero, or a choice is unknown.
+    """
+
+    height: int
+    width: int
+    color: Color = "rgb"
+    mean: tuple[float, ...] = (0.0, 0.0, 0.0)
+    scale: tuple[float, ...] = (1 / 255, 1 / 255, 1 / 255)
+    resize: Resize = "stretch"
+    interpolation: Interpolation = "bilinear"
+
+    def __post_init__(self) -> None:
+        for name, choices in (("color", Color), ("resize", Resize), ("interpolation", Interpolation)):
+            value, known = getattr(self, name), typing.get_args(choices)
+            if value not in known:
+                raise ConfigurationError(f"preprocessing: {name} is {value!r}", f"choose from: {', '.join(known)}")
+        if self.height < 1 or self.width < 1:
+            raise ConfigurationError(
+                f"preprocessing: the input is {self.height} x {self.width} pixels", "give a positive height and width"
+            )
+        for name, values in (("mean", self.mean), ("scale", self.scale)):
+            if len(values) != self.channels:
+                raise ConfigurationError(
+                    f"preprocessing: {name} has {len(values)} numbers and {self.color} has {self.channels} channels",
+                    "give one number per channel",
+                )
+            if not all(map(math.isfinite, values)):
+                raise ConfigurationError(f"preprocessing: {name} is {values}", "give finite numbers")
+        if 0 in self.scale:
+            raise ConfigurationError("preprocessing: a scale is 0", "give 1 / standard deviation, in 1 / pixel units")
+
+    @property
+    def channels(self) -> int:
+        return 1 if self.color == "grey" else 3
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """How frames of one shape become pixels: cut out, converted, resized, and placed into a region of the input."""
+
+    crop: tuple[slice, slice] | None
+    resizer: Resizer | None
+    region: tuple[slice, slice] | None
+
+
+class Preparer:
+    """Fills one input tensor from camera frames. Built once; not for use from several threads at once.
+
+    Args:
+        preprocessing: What the network expects.
+        tensor: The input tensor: shape (1, height, width, channels), float32, int8 or uint8.
+
+    Raises:
+        ConfigurationError: Tensor and preprocessing do not fit each other, or the dtype is another.
+    """
+
+    def __init__(self, preprocessing: Preprocessing, tensor: TensorSpec) -> None:
+        spec = preprocessing
+        if tensor.shape != (1, spec.height, spec.width, spec.channels):
+            raise ConfigurationError(
+                f"input {tensor.name} has shape {tensor.shape} and its preprocessing makes "
+                f"{(1, spec.height, spec.width, spec.channels)}",
+                "make both agree",
+            )
+        if tensor.dtype not in ("float32", "int8", "uint8"):
+            raise ConfigurationError(f"input {tensor.name} is {tensor.dtype}", "use float32, int8 or uint8")
+        self._spec = spec
+        self._reverses = spec.color == "bgr"
+        self._plans: dict[tuple[int, ...], _Plan] = {}
+        self._mean = np.array(spec.mean, np.float32)
+        self._scale = np.array(spec.scale, np.float32)
+        self._uniform = len(set(spec.mean)) == len(set(spec.scale)) == 1
+        self._padding: float | int = 0.0
+        self._tables: npt.NDArray[Any] | None = None
+        if tensor.dtype != "float32":
+            pixels = np.arange(256, dtype=np.float32)[:, None]
+            self._tables = np.ascontiguousarray(quantise((pixels - self._mean) * self._scale, tensor).T)
+            self._padding = int(quantise(0.0, tensor))
+        self._flips_sign = self._tables is not None and (self._tables == np.arange(-128, 128)).all()
+
+    def fill(self, frame: Frame, out: npt.NDArray[Any]) -> None:
+        """Write the network input made of ``frame`` into ``out``.
+
+        Args:
+            frame: uint8, height x width (grey) or height x width x 3 (RGB), any size.
+            out: Of the tensor's shape and dtype; its former content does not matter.
+
+        Raises:
+            InputError: The frame has another dtype or shape.
+        """
+        try:
+            plan = self._plans.get(frame.shape)
+            known = plan is not None and frame.dtype == np.uint8
+        except AttributeError:
+            known = False
+        if not known:
+            plan = self._plan(frame)
+        assert plan is not None
+        target = out[0]
+        pixels: Pixels = frame if plan.crop is None else frame[plan.crop]
+        if pixels.ndim == 2:
+            pixels = pixels[:, :, None]
+        elif self._spec.channels == 1:
+            pixels = _luma(pixels)
+        if plan.resizer is not None:
+            pixels = plan.resizer(pixels)
+        elif self._reverses and pixels.shape[2] == 3:
+            pixels = pixels[:, :, ::-1]
+        if plan.region is not None:
+            rows, columns = plan.region
+            target[: rows.start] = target[rows.stop :] = self._padding
+            target[rows, : columns.start] = target[rows, columns.stop :] = self._padding
+            target = target[plan.region]
+        if self._tables is None:
+            self._write_float(pixels, target)
+        else:
+            self._write_table(pixels, target, self._tables)
+
+    def _write_float(self, pixels: Pixels, target: npt.NDArray[np.float32]) -> None:
+        if self._uniform and pixels.shape == target.shape and pixels.flags.c_contiguous:
+            np.subtract(pixels, self._mean[0], out=target, dtype=np.float32)
+            np.multiply(target, self._scale[0], out=target)
+            return
+        for channel in range(target.shape[2]):
+            plane = target[:, :, channel]
+            np.subtract(pixels[:, :, channel % pixels.shape[2]], self._mean[channel], out=plane, dtype=np.float32)
+            np.multiply(plane, self._scale[channel], out=plane)
+
+    def _write_table(self, pixels: Pixels, target: npt.NDArray[Any], tables: npt.NDArray[Any]) -> None:
+        whole = self._uniform and pixels.shape == target.shape and pixels.flags.c_contiguous
+        if whole and self._flips_sign:
+            np.bitwise_xor(pixels, np.uint8(128), out=target.view(np.uint8))
+        elif whole and target.flags.c_contiguous:
+            # "clip" never clips here; unlike the default it lets numpy write into out without a copy.
+            np.take(tables[0], pixels, out=target, mode="clip")
+        else:
+            for channel in range(target.shape[2]):
+                target[:, :, channel] = tables[channel][pixels[:, :, channel % pixels.shape[2]]]
+
+    def _plan(self, frame: Any) -> _Plan:
+        if not isinstance(frame, np.ndarray) or frame.dtype != np.uint8:
+            kind = frame.dtype if isinstance(frame, np.ndarray) else type(frame).__name__
+            raise InputError(f"a frame is {kind}", "give a numpy array of uint8, 0 to 255")
+        grey, color = frame.ndim == 2, frame.ndim == 3 and frame.shape[2] == 3
+        if not (grey or color) or 0 in frame.shape:
+            raise InputError(
+                f"a frame has shape {frame.shape}", "give height x width (grey) or height x width x 3 (RGB)"
+            )
+        plan = _geometry(self._spec, frame.shape)
+        if len(self._plans) >= _PLANS_KEPT:
+            self._plans.clear()
+        self._plans[frame.shape] = plan
+        return plan
+
+
+def _geometry(spec: Preprocessing, shape: tuple[int, ...]) -> _Plan:
+    height, width = shape[:2]
+    depth = shape[2] if len(shape) == 3 and spec.channels == 3 else 1
+    target = (spec.height, spec.width)
+    if (height, width) == target:
+        return _Plan(None, None, None)
+
+    def resizer(rows: int, columns: int, inner: tuple[int, int]) -> Resizer:
+        return Resizer((rows, columns, depth), inner, spec.interpolation == "bilinear", spec.color == "bgr")
+
+    # Ratios are compared and rounded in whole numbers: no machine rounds a half differently.
+    wide = height * target[1] < target[0] * width
+    if spec.resize == "fill":
+        rows, columns = (
+            (height, min(width, _ratio(height, target[1], target[0])))
+            if wide
+            else (min(height, _ratio(width, target[0], target[1])), width)
+        )
+        top, left = (height - rows) // 2, (width - columns) // 2
+        return _Plan((slice(top, top + rows), slice(left, left + columns)), resizer(rows, columns, target), None)
+    if spec.resize == "fit":
+        inner = (_ratio(target[1], height, width), target[1]) if wide else (target[0], _ratio(target[0], width, height))
+        top, left = (target[0] - inner[0]) // 2, (target[1] - inner[1]) // 2
+        region = (slice(top, top + inner[0]), slice(left, left + inner[1]))
+        return _Plan(None, resizer(height, width, inner), region)
+    return _Plan(None, resizer(height, width, target), None)
+
+
+def _ratio(length: int, numerator: int, denominator: int) -> int:
+    """``length * numerator / denominator``, rounded half up, at least 1."""
+    return max(1, (2 * length * numerator + denominator) // (2 * denominator))
+
+
+def _luma(rgb: Pixels) -> Pixels:
+    """ITU-R BT.601 luma with the 16-bit weights of Pillow's ``convert("L")``, rounded half up; HxWx3 to HxWx1."""
+    total = np.multiply(rgb[:, :, 0], np.uint32(19595), dtype=np.uint32)
+    total += np.multiply(rgb[:, :, 1], np.uint32(38470), dtype=np.uint32)
+    total += np.multiply(rgb[:, :, 2], np.uint32(7471), dtype=np.uint32)
+    total += np.uint32(0x8000)
+    total >>= np.uint32(16)
+    return total.astype(np.uint8)[:, :, None]
+
+
+_PREPARE = threading.Lock()
+"""The preparers that :func:`prepare` keeps hold scratch memory."""
+
+
+@functools.lru_cache(maxsize=64)
+def _float_preparer(spec: Preprocessing) -> Preparer:
+    return Preparer(spec, TensorSpec("input", (1, spec.height, spec.width, spec.channels), "float32"))
+
+
+def prepare(frame: Frame, spec: Preprocessing) -> npt.NDArray[np.float32]:
+    """The network input made of one frame, as real values.
+
+    Args:
+        frame: uint8, height x width (grey) or height x width x 3 (RGB), any size.
+        spec: What the network expects.
+
+    Returns:
+        float32, ``spec.height`` x ``spec.width`` x ``spec.channels``.
+
+    Raises:
+        InputError: The frame has another dtype or shape.
+    """
+    out = np.empty((1, spec.height, spec.width, spec.channels), np.float32)
+    with _PREPARE:
+        _float_preparer(spec).fill(frame, out)
+    held: npt.NDArray[np.float32] = out[0]
+    return held
+
+
+def prepare_batch(frames: Iterable[Frame], spec: Preprocessing) -> npt.NDArray[np.float32]:
+    """Network inputs made of several frames, channels first, as ONNX and PyTorch networks take them.
+
+    Args:
+        frames: Each uint8, height x width (grey) or height x width x 3 (RGB); sizes may differ.
+        spec: What the network expects.
+
+    Returns:
+        float32, N x channels x height x width, C-contiguous.
+
+    Raises:
+        InputError: A frame has another dtype or shape; the message numbers it from 0.
+    """
+    batch = []
+    for number, frame in enumerate(frames):
+        try:
+            batch.append(prepare(frame, spec).transpose(2, 0, 1))
+        except InputError as error:
+            raise InputError(f"frame {number}: {error.problem}", error.remedy) from None
+    if not batch:
+        return np.empty((0, spec.channels, spec.height, spec.width), np.float32)
+    return np.ascontiguousarray(np.stack(batch))

@@ -1,0 +1,1 @@
+""".tflite files as plain values: reader, writer, operators, multiply-accumulates."""

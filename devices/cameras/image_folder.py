@@ -1,0 +1,92 @@
+"""Images in a folder, in the order of their names."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+
+from multigraft.errors import InputError, MissingDependencyError
+from multigraft.tensors.preprocessing import Frame
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".ppm", ".pgm", ".webp", ".tif", ".tiff")
+"""What counts as an image; other files in the folder are left alone."""
+
+
+class ImageFolder:
+    """Camera adapter: decodes one image at a time with Pillow, turned upright as its EXIF orientation says.
+
+    Images with one channel (mode L, 1, I, F) come as grey frames, all others as RGB; transparency is dropped.
+
+    Args:
+        path: A folder with images (not its subfolders), or a single image.
+
+    Raises:
+        InputError: There is no such folder, or no image in it.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self._path = Path(path)
+        self.files: tuple[Path, ...] = (self._path,)
+        if self._path.is_file():
+            return
+        if not self._path.is_dir():
+            raise InputError(f"{path} does not exist", "check the path")
+        self.files = tuple(sorted(p for p in self._path.iterdir() if p.suffix.lower() in SUFFIXES and p.is_file()))
+        if not self.files:
+            raise InputError(f"{path} holds no images", f"put in files of type {', '.join(SUFFIXES)}")
+
+    @property
+    def name(self) -> str:
+        return f"images in {self._path}"
+
+    def __enter__(self) -> Self:
+        _pillow()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        pass
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def __iter__(self) -> Iterator[Frame]:
+        return map(read_image, self.files)
+
+
+def read_image(path: Path) -> Frame:
+    """Decode one image file: uint8, HxW where it has one channel, otherwise HxWx3 RGB.
+
+    Raises:
+        InputError: It is not an image, or truncated.
+        MissingDependencyError: Pillow is not installed.
+    """
+    image_module, ops = _pillow()
+    try:
+        with image_module.open(path) as image:
+            upright = ops.exif_transpose(image)
+            if upright.mode.startswith("I;16"):
+                return (np.asarray(upright).astype(np.uint16) >> 8).astype(np.uint8)
+            grey = upright.mode in ("1", "L", "LA", "I", "F")
+            return np.array(upright.convert("L" if grey else "RGB"))
+    except FileNotFoundError:
+        raise InputError(f"{path} does not exist", "check the path") from None
+    except (OSError, ValueError, SyntaxError, EOFError, image_module.DecompressionBombError) as error:
+        # Pillow raises SyntaxError for damaged PNG files.
+        raise InputError(f"{path} is not a readable image ({error})", "remove it or export it again") from error
+
+
+def _pillow() -> tuple[Any, Any]:
+    try:
+        from PIL import Image, ImageOps
+    except ImportError as error:
+        raise MissingDependencyError(
+            "reading images needs Pillow", "install it with: pip install 'multigraft[images]'"
+        ) from error
+    return Image, ImageOps

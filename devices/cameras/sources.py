@@ -1,0 +1,93 @@
+"""From what a user types after ``--source`` to a camera."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from multigraft.devices.cameras.array_file import ArrayFile
+from multigraft.devices.cameras.camera import Camera
+from multigraft.devices.cameras.fake_camera import FakeCamera
+from multigraft.devices.cameras.image_folder import SUFFIXES, ImageFolder
+from multigraft.devices.cameras.pi_camera import PiCamera
+from multigraft.devices.cameras.serial_camera import SerialCamera
+from multigraft.devices.cameras.v4l2_camera import V4l2Camera
+from multigraft.devices.cameras.video_file import VideoFile
+from multigraft.devices.target.serial_link import BAUD, SerialLink
+from multigraft.errors import InputError, UsageError
+
+VIDEO_SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mjpeg", ".mpg")
+ARRAY_SUFFIXES = (".npy", ".npz")
+
+HELP = (
+    "a folder of images, an image, a video file, a .npy or .npz file (FILE.npz:ARRAY where it holds several), "
+    "/dev/videoN, camera (Raspberry Pi), serial:PORT[@BAUD] (a board whose firmware has a camera), "
+    "or fake:[WIDTHxHEIGHT][,grey][,seed=N][,frames=N]"
+)
+
+
+def open_source(text: str) -> Camera:
+    """The camera that ``text`` names; enter it with ``with`` before reading.
+
+    Args:
+        text: As :data:`HELP` says. ``camera`` may be followed by ``:WIDTHxHEIGHT``.
+
+    Raises:
+        InputError: The path does not exist, is an empty folder, or is no known type of file.
+        UsageError: The options after ``fake:``, ``camera:`` or ``serial:`` are wrong.
+    """
+    kind, _, options = text.partition(":")
+    if kind == "fake":
+        return _fake(options)
+    if kind == "camera":
+        if not options:
+            return PiCamera()
+        size = re.fullmatch(r"(\d+)x(\d+)", options)
+        if not size:
+            raise UsageError(f"source {text!r} is not understood", "write camera or camera:640x480")
+        return PiCamera(int(size[2]), int(size[1]))
+    if kind == "serial":
+        port = re.fullmatch(r"(.+?)(?:@([1-9]\d{2,7}))?", options)
+        if not port or "@" in port[1]:
+            raise UsageError(f"source {text!r} is not understood", "write serial:/dev/ttyACM0 or serial:COM3@921600")
+        return SerialCamera(SerialLink(port[1], int(port[2] or BAUD)))
+    if re.fullmatch(r"/dev/video\d+", text):
+        return V4l2Camera(text)
+    return _path(text)
+
+
+def _path(text: str) -> Camera:
+    path, array = Path(text), None
+    if not path.exists() and ".npz:" in text:
+        name, _, array = text.rpartition(":")
+        path = Path(name)
+    if not path.exists():
+        raise InputError(f"{path} does not exist", f"give {HELP}")
+    suffix = path.suffix.lower()
+    if path.is_dir() or suffix in SUFFIXES:
+        return ImageFolder(path)
+    if suffix in ARRAY_SUFFIXES:
+        return ArrayFile(path, array)
+    if suffix in VIDEO_SUFFIXES:
+        return VideoFile(path)
+    raise InputError(f"{path} is no source of frames that multigraft knows", f"give {HELP}")
+
+
+def _fake(options: str) -> FakeCamera:
+    height, width, color = 96, 96, True
+    seed, frames = 0, None
+    for option in filter(None, options.split(",")):
+        if size := re.fullmatch(r"(\d+)x(\d+)", option):
+            width, height = int(size[1]), int(size[2])
+        elif option == "grey":
+            color = False
+        elif match := re.fullmatch(r"seed=(\d+)", option):
+            seed = int(match[1])
+        elif match := re.fullmatch(r"frames=(\d+)", option):
+            frames = int(match[1])
+        else:
+            raise UsageError(
+                f"fake camera: option {option!r} is not understood",
+                "write for example fake:96x96,grey,seed=1,frames=50",
+            )
+    return FakeCamera(height, width, color, seed, frames)

@@ -1,0 +1,1 @@
+"""Writing images into boards: the port and its adapters."""

@@ -1,0 +1,195 @@
+"""Flashing by the chip makers' and debuggers' own tools, as subprocesses; which runs is a table."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sysconfig
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from multigraft.devices.flash.flasher import FlashJob, Progress
+from multigraft.errors import DeviceError, InputError, MissingDependencyError, UsageError
+
+
+@dataclass(frozen=True)
+class Step:
+    """One run of the tool.
+
+    Args:
+        arguments: After the executable.
+        doing: What it does, for the progress.
+        must_say: Regular expression without which the step has failed even if the tool ends well.
+    """
+
+    arguments: tuple[str, ...]
+    doing: str
+    must_say: str = ""
+
+
+@dataclass(frozen=True)
+class Tool:
+    """A flashing tool.
+
+    Args:
+        executable: Its name.
+        install: How to get it.
+        suffix: Of the images it takes.
+        needs_port: It talks over a serial port.
+        steps: What to run for a job.
+        wrong_chip: Regular expression in the output that means another chip answers.
+        no_board: Regular expression in the output that means nothing answers.
+    """
+
+    executable: str
+    install: str
+    suffix: str
+    needs_port: bool
+    steps: Callable[[FlashJob], tuple[Step, ...]]
+    wrong_chip: str
+    no_board: str
+
+
+def _openocd(job: FlashJob) -> tuple[Step, ...]:
+    check = (
+        f"if {{([mrw 0x{job.chip_register:08x}] & 0xfff) != 0x{job.chip_id:x}}} "
+        "{echo {wrong chip}; shutdown error} else {echo {right chip}}"
+    )
+    script = [
+        "init",
+        "reset halt",
+        *([check] if job.chip_register else []),
+        f"program {{{job.image}}} verify reset exit",
+    ]
+    arguments = ["-f", "interface/stlink.cfg", "-f", f"target/{job.target}.cfg"]
+    for line in script:
+        arguments += ["-c", line]
+    return (Step(tuple(arguments), "writing and verifying", r"Verified OK"),)
+
+
+def _esptool(job: FlashJob) -> tuple[Step, ...]:
+    chip = ("--chip", job.target, "--port", str(job.port))
+    write = Step((*chip, "write_flash", f"0x{job.base:x}", str(job.image)), "writing", "Hash of data verified")
+    return (write,)
+
+
+def _pyocd(job: FlashJob) -> tuple[Step, ...]:
+    # Without --no-wait it waits for a probe for ever.
+    chip = ("--no-wait", "--target", job.target)
+    check = Step(
+        ("commander", *chip, "-c", f"read32 0x{job.chip_register:x}"), "asking the chip", f"(?i){job.chip_id:08x}"
+    )
+    write = Step(("flash", *chip, "--base-address", f"0x{job.base:x}", str(job.image)), "writing")
+    verify = Step(
+        ("commander", *chip, "-c", f"compare 0x{job.base:x} {job.image}", "-c", "reset"),
+        "verifying",
+        r"All \d+ bytes match",
+    )
+    return (*([check] if job.chip_register else []), write, verify)
+
+
+def _stm32loader(job: FlashJob) -> tuple[Step, ...]:
+    chip = ("--port", str(job.port), "--family", job.target)
+    check = Step(chip, "asking the chip", f"(?i)0x0*{job.chip_id:x}")
+    address = f"0x{job.base:08x}"
+    write = Step(
+        (*chip, "--erase", "--write", "--verify", "--address", address, str(job.image)), "writing", "Verification OK"
+    )
+    return (check, write)
+
+
+TOOLS = {
+    "openocd": Tool(
+        "openocd", "apt-get install openocd", ".elf", False, _openocd, "wrong chip|UNEXPECTED", "open failed|no device"
+    ),
+    "esptool": Tool(
+        "esptool.py", "pip install 'multigraft[flash]'", ".bin", True, _esptool, "This chip is",
+        "Failed to connect|Could not open",
+    ),
+    "pyocd": Tool(
+        "pyocd", "pip install 'multigraft[flash]'", ".bin", False, _pyocd, "(?i)invalid coresight|not match target",
+        "(?i)no available debug probes|no connected debug probes",
+    ),
+    "stm32loader": Tool(
+        "stm32loader", "pip install 'multigraft[flash]'", ".bin", True, _stm32loader, "(?i)unexpected (chip|device)",
+        "(?i)can't init|no response|timeout|could not open",
+    ),
+}  # fmt: skip
+
+
+class ToolFlasher:
+    """Flasher adapter: a subprocess per step, its output read as it comes."""
+
+    def __init__(self, tool: Tool) -> None:
+        self._tool = tool
+
+    @property
+    def name(self) -> str:
+        return self._tool.executable
+
+    @property
+    def suffix(self) -> str:
+        return self._tool.suffix
+
+    @property
+    def needs_port(self) -> bool:
+        return self._tool.needs_port
+
+    def commands(self, job: FlashJob) -> list[list[str]]:
+        if self.needs_port and job.port is None:
+            raise UsageError(f"{self.name} needs a serial port", "give --port; multigraft devices list shows them")
+        return [[self._tool.executable, *step.arguments] for step in self._tool.steps(job)]
+
+    def flash(self, job: FlashJob, progress: Progress) -> None:
+        commands = self.commands(job)
+        if not job.image.is_file():
+            raise InputError(f"{job.image} does not exist", "build it first")
+        executable = _find(self._tool.executable)
+        if executable is None:
+            raise MissingDependencyError(f"{self.name} is not installed", self._tool.install)
+        steps = self._tool.steps(job)
+        for number, (command, step) in enumerate(zip(commands, steps, strict=True)):
+            progress(number / len(steps), step.doing)
+            said = ""
+            process = subprocess.Popen(
+                [executable, *command[1:]], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+            )
+            for piece in _pieces(process):
+                said += piece
+                if percent := re.search(r"(\d{1,3})(?:\.\d+)? ?%", piece):
+                    done = min(int(percent[1]), 100) / 100
+                    progress((number + done) / len(steps), step.doing)
+            self._judge(process.wait(), said, job, step)
+        progress(1.0, "done")
+
+    def _judge(self, code: int, said: str, job: FlashJob, step: Step) -> None:
+        asked_in_vain = step.doing == "asking the chip" and code == 0 and not re.search(step.must_say, said)
+        if asked_in_vain or re.search(self._tool.wrong_chip, said):
+            raise DeviceError(
+                f"the chip that answers is no {job.target} (0x{job.chip_id:x})", "choose the right --board or port"
+            )
+        if re.search(self._tool.no_board, said):
+            where = f" at {job.port}" if job.port else ""
+            raise DeviceError(f"{self.name} finds no board{where}", "plug it in and hold its boot button if it has one")
+        if code != 0 or (step.must_say and not re.search(step.must_say, said)):
+            last = said.strip().splitlines()[-1] if said.strip() else "it said nothing"
+            raise DeviceError(f"{self.name} failed while {step.doing} ({last[:200]})", "flash it again")
+
+
+def _find(tool: str) -> str | None:
+    """On the PATH, or beside this Python: a virtual environment need not be activated."""
+    return shutil.which(tool) or shutil.which(tool, path=sysconfig.get_path("scripts"))
+
+
+def _pieces(process: subprocess.Popen[bytes]) -> Iterator[str]:
+    """Output as it comes, up to each newline or carriage return, which progress bars use."""
+    assert process.stdout is not None
+    held = b""
+    with process.stdout as stream:
+        while byte := stream.read(1):
+            held += byte
+            if byte in b"\r\n":
+                yield held.decode("utf-8", "replace")
+                held = b""
+    yield held.decode("utf-8", "replace")

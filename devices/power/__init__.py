@@ -1,0 +1,1 @@
+"""Power meters: the port, adapters for sensors, a fake."""

@@ -1,0 +1,1 @@
+"""TFLite's integer arithmetic in numpy, bit for bit."""

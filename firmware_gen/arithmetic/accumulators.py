@@ -1,0 +1,122 @@
+"""What convolutions and fully connected layers share: exact accumulator ranges, rescaling, constants in flash."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from multigraft.firmware_gen.arithmetic.activation_range import activation_range
+from multigraft.firmware_gen.arithmetic.fixed_point import quantize_multiplier
+from multigraft.firmware_gen.arithmetic.requantise import Affine, Rescaling, find_steps, largest_shift, solve
+from multigraft.firmware_gen.program.program import Node
+from multigraft.tflite.graph import Quant, Tensor
+
+Array = npt.NDArray[Any]
+
+COMMON_SHIFT = 36
+"""Kernels are compiled for one right shift; a layer with larger multipliers takes a smaller one."""
+LEAST_SHIFT = 32
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A linear layer over raw int8 inputs: the input's zero point is folded into the bias.
+
+    Attributes:
+        weights: int8, output channels x taps, in the order the reference visits them.
+        bias: int64 per output channel, for raw inputs; padding then has to hold the zero point.
+        rescalings: One per output channel.
+        input_zero_point: What padding holds.
+    """
+
+    weights: Array
+    bias: Array
+    rescalings: tuple[Rescaling, ...]
+    input_zero_point: int
+
+    @property
+    def low(self) -> int:
+        return self.rescalings[0].low
+
+    @property
+    def high(self) -> int:
+        return self.rescalings[0].high
+
+    def ranges(self) -> tuple[Array, Array]:
+        """Least and greatest accumulator of each channel over all int8 inputs."""
+        w = self.weights.astype(np.int64)
+        positive, negative = np.maximum(w, 0).sum(1), np.minimum(w, 0).sum(1)
+        return self.bias + positive * -128 + negative * 127, self.bias + positive * 127 + negative * -128
+
+    def affine(self) -> tuple[Affine, ...] | None:
+        """Per channel the exact one-multiplication rescaling at one shift for all, bias included; None if none is."""
+        least, most = self.ranges()
+        steps = find_steps(list(self.rescalings), least, most)
+        for shift in range(largest_shift(list(self.rescalings), COMMON_SHIFT), LEAST_SHIFT - 1, -1):
+            found = []
+            for rescaling, low, high, bias, step in zip(self.rescalings, least, most, self.bias, steps, strict=True):
+                one = solve(rescaling, int(low), int(high), step, shift)
+                if one is None:
+                    break
+                found.append(Affine(one.multiplier, one.offset + int(bias) * one.multiplier, shift))
+            if len(found) == len(self.rescalings):
+                return tuple(found)
+        return None
+
+
+def quant(tensor: Tensor) -> Quant:
+    """The quantisation of an int8 tensor (constraints have made sure there is one)."""
+    assert tensor.quant is not None
+    return tensor.quant
+
+
+def linear_layer(node: Node, weights: Array, float_product: bool) -> Layer:
+    """The layer of a CONV_2D, DEPTHWISE_CONV_2D or FULLY_CONNECTED ``node``.
+
+    Args:
+        node: Inputs are source, weights and an optional bias.
+        weights: The weights as output channels x taps.
+        float_product: The scales are multiplied in float32, as FULLY_CONNECTED does; else in double.
+    """
+    source, held, result = quant(node.input(0)), quant(node.input(1)), quant(node.outputs[0])
+    channels = len(weights)
+    scales = held.scales if len(held.scales) == channels else held.scales * channels
+    zero_point = result.zero_points[0]
+    low, high = activation_range(node.op.options.get("fused_activation_function"), result.scales[0], zero_point)
+    rescalings = []
+    for scale in scales:
+        if float_product:
+            real = float(np.float32(source.scales[0]) * np.float32(scale)) / float(np.float32(result.scales[0]))
+        else:
+            real = float(np.float32(source.scales[0])) * float(np.float32(scale)) / float(np.float32(result.scales[0]))
+        rescalings.append(Rescaling(*quantize_multiplier(real), zero_point, low, high))
+    bias = np.zeros(channels, np.int64)
+    if len(node.inputs) > 2 and (offset := node.inputs[2]) is not None and offset.data is not None:
+        bias = offset.data.astype(np.int64).reshape(-1)
+    bias = bias - source.zero_points[0] * weights.astype(np.int64).sum(1)
+    return Layer(weights, bias, tuple(rescalings), source.zero_points[0])
+
+
+def dense_layer(node: Node) -> Layer:
+    """The layer of a FULLY_CONNECTED ``node``: with one scale the product is float32, with several it is double."""
+    weights = node.input(1)
+    assert weights.data is not None
+    return linear_layer(node, weights.data, float_product=quant(weights).per_tensor)
+
+
+def affine_bytes(affine: tuple[Affine, ...]) -> bytes:
+    """Per channel: multiplier, low and high word of the offset, int32 each."""
+    rows = np.zeros((len(affine), 3), "<i4")
+    for row, one in zip(rows, affine, strict=True):
+        offset = one.offset & 0xFFFFFFFFFFFFFFFF
+        row[:] = np.array([one.multiplier, offset & 0xFFFFFFFF, offset >> 32], np.uint32).view("<i4")
+    return rows.tobytes()
+
+
+def exact_bytes(layer: Layer) -> bytes:
+    """Per channel: bias, multiplier and shift of the reference, int32 each."""
+    rows = [(int(b), r.multiplier, r.shift) for b, r in zip(layer.bias, layer.rescalings, strict=True)]
+    return np.array(rows, "<i4").tobytes()

@@ -1,0 +1,1 @@
+"""Boards, cores, toolchains and emulators, as tables."""

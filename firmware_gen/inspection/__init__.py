@@ -1,0 +1,1 @@
+"""What a project costs and whether it is right: reports, instruction counts, reference answers."""

@@ -1,0 +1,184 @@
+"""Counts the instructions of an inference exactly: in all, per function and per step, by a QEMU plugin of ours.
+
+A step begins at a label in ``model_run`` that costs no instruction. The compiler may prepare a call's arguments before
+the label, so a handful of instructions can stand at the step before; the sum is exact.
+"""
+
+from __future__ import annotations
+
+import importlib
+import re
+import shutil
+import subprocess
+import tempfile
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+
+from multigraft.errors import ConversionError, MissingDependencyError
+from multigraft.firmware_gen.boards.boards import Board
+from multigraft.firmware_gen.boards.cores import CORES
+from multigraft.firmware_gen.boards.qemu import EmulatedBoard
+from multigraft.firmware_gen.boards.toolchain import toolchain_of
+
+BEGIN, END = "app_marker_begin", "app_marker_end"
+NOT_THE_MODEL = ("tick_handler", BEGIN, END, "app_infer")
+"""Executed between the markers and no part of an inference: the clock's interrupt, and the way in and out."""
+
+
+_STEP_LABEL = re.compile(r"mg_step_(\d+)_\d+")
+
+
+@dataclass(frozen=True)
+class Instructions:
+    """Of one inference. ``total`` is the sum of ``functions``, and of ``steps`` where the image has labels.
+
+    ``steps`` maps the number of a step to its instructions, -1 and the number behind the last one to what runs before
+    and after all steps; steps that did not run are not in it.
+    """
+
+    total: int
+    functions: dict[str, int]
+    steps: dict[int, int]
+
+
+@dataclass(frozen=True)
+class _Function:
+    start: int
+    size: int
+    name: str
+
+
+class InstructionCounter:
+    """QEMU options that count, and what was counted.
+
+    Usage::
+
+        counter = InstructionCounter(board, image, folder)
+        with EmulatedBoard(board, image, counter.options) as emulated:
+            ...                         # run inferences
+        runs = counter.runs()
+
+    Args:
+        image: The .elf file, built with the markers of app.c.
+        folder: For the plugin and its output.
+
+    Raises:
+        MissingDependencyError: The cross tools or a C compiler for this machine are missing.
+        ConversionError: The image has no markers, or the plugin does not compile.
+    """
+
+    def __init__(self, board: Board, image: Path, folder: Path) -> None:
+        functions, labels = _symbols(board, image)
+        places = {f.name: f.start for f in functions}
+        if BEGIN not in places or END not in places:
+            raise ConversionError(f"{image} has no markers to count between", "generate the project again")
+        self._output = folder / "instructions.txt"
+        table = folder / "functions.txt"
+        table.write_text("".join(f"{f.start:x} {f.size:x} {f.name}\n" for f in functions))
+        steps = folder / "steps.txt"
+        steps.write_text("".join(f"{address:x} {number}\n" for address, number in labels))
+        plugin = build_plugin(folder)
+        arguments = {
+            "begin": f"{places[BEGIN]:x}",
+            "end": f"{places[END]:x}",
+            "functions": str(table),
+            "steps": str(steps),
+            "output": str(self._output),
+        }
+        self.options = ("-plugin", ",".join([str(plugin), *(f"{k}={v}" for k, v in arguments.items())]))
+
+    def runs(self) -> list[Instructions]:
+        """One entry per inference so far, in order."""
+        found: list[Instructions] = []
+        for line in self._output.read_text().splitlines():
+            kind, *fields = line.split(" ", 3)
+            if kind == "run":
+                found.append(Instructions(0, {}, {}))
+            elif fields[2] not in NOT_THE_MODEL:
+                found[-1] = _more(found[-1], int(fields[0]), int(fields[1]), fields[2])
+        return found
+
+
+def _more(held: Instructions, step: int, count: int, name: str) -> Instructions:
+    functions = held.functions | {name: held.functions.get(name, 0) + count}
+    return Instructions(held.total + count, functions, held.steps | {step: held.steps.get(step, 0) + count})
+
+
+def build_plugin(folder: Path) -> Path:
+    """Compile the plugin for this machine into ``folder``."""
+    compiler = shutil.which("cc") or shutil.which("gcc")
+    if compiler is None:
+        raise MissingDependencyError("counting needs a C compiler for this machine", "apt-get install gcc")
+    source = (resources.files("multigraft.firmware_gen.project") / "target" / "count_plugin.c").read_text("utf-8")
+    plugin = folder / "count_plugin.so"
+    command = [
+        compiler,
+        "-std=c11",
+        "-O2",
+        "-shared",
+        "-fPIC",
+        "-fvisibility=hidden",
+        "-x",
+        "c",
+        "-",
+        "-o",
+        str(plugin),
+    ]
+    done = subprocess.run(command, input=source, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise ConversionError(f"the counting plugin does not compile: {done.stderr.strip()}", "report it")
+    return plugin
+
+
+def _symbols(board: Board, image: Path) -> tuple[list[_Function], list[tuple[int, int]]]:
+    """The functions of an image, and address and number of each step's label."""
+    tool = toolchain_of(CORES[board.core]).tool("nm")
+    done = subprocess.run([tool, "-S", str(image)], capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise ConversionError(f"{image} is no image: {done.stderr.strip()}", "build it again")
+    functions, labels = [], []
+    for line in done.stdout.splitlines():
+        fields = line.split()
+        if len(fields) == 4 and fields[2] in "tTwW":
+            functions.append(_Function(int(fields[0], 16) & ~1, int(fields[1], 16), fields[3]))
+        elif label := _STEP_LABEL.fullmatch(fields[-1]):
+            labels.append((int(fields[0], 16) & ~1, int(label[1])))
+    return functions, labels
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Bytes of an image: flash is text, constants and initial data."""
+
+    flash: int
+    data: int
+    bss: int
+
+
+def image_sizes(board: Board, image: Path) -> Sizes:
+    """What an image or a library takes, by the size tool of the toolchain."""
+    tool = toolchain_of(CORES[board.core]).tool("size")
+    done = subprocess.run([tool, "--totals", str(image)], capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise ConversionError(f"{image} is no image: {done.stderr.strip()}", "build it again")
+    text, data, bss = (int(field) for field in done.stdout.splitlines()[-1].split()[:3])
+    return Sizes(text + data, data, bss)
+
+
+def count_instructions(board: Board, image: Path) -> Instructions:
+    """Boot an image built with ``make PROTOCOL=bench`` in QEMU and count one inference of all tasks, on zeros."""
+    try:
+        serial = importlib.import_module("serial")
+    except ImportError:
+        raise MissingDependencyError("counting needs pyserial", "pip install 'multigraft[flash]'") from None
+    with tempfile.TemporaryDirectory() as name:
+        counter = InstructionCounter(board, image, Path(name))
+        emulated = EmulatedBoard(board, image, counter.options)
+        with emulated, serial.Serial(emulated.port, 115200, timeout=120) as port:
+            emulated.resume()
+            ready = port.read(1)
+            port.write(b".")
+            if (ready, port.read(1)) != (b"r", b"d"):
+                raise ConversionError("the emulated board does not answer", "build it with make PROTOCOL=bench")
+        return counter.runs()[0]

@@ -1,0 +1,1 @@
+"""Operators lowered to C for a core."""

@@ -1,0 +1,69 @@
+"""What an operator hands to the generator: C text, constants, scratch, and where its output may overlap its inputs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+Call = Callable[[Sequence[str], Sequence[str], str, str], str]
+"""Pointers of the inputs, of the outputs, of the scratch, and of the constants, to a C statement."""
+
+
+@dataclass(frozen=True)
+class Overlap:
+    """An output may share memory with an input that dies here.
+
+    With ``distance`` the input has to lie at least that many bytes behind the output's start (``0``: in place or
+    behind; negative: it may even lie before); without one it has to lie exactly in place.
+    """
+
+    distance: int | None = None
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """One step, ready to be placed and printed.
+
+    Attributes:
+        call: Makes the C statement that runs it.
+        includes: Names of the C files (``firmware_gen/c``) it uses.
+        functions: C functions by name that it calls; equal ones are printed once.
+        constant: Bytes it reads from flash, 4-byte aligned; empty if none.
+        scratch_bytes: Memory it needs while it runs, 4-byte aligned.
+        overlaps: Input position to how the output may overlap it.
+        view: The output is the input's memory under another shape: nothing runs.
+        pieces: For operators that can run pixel by pixel, what fusion needs to know.
+        macs: Multiply-accumulates, for reports.
+    """
+
+    call: Call
+    includes: tuple[str, ...] = ()
+    functions: Mapping[str, str] = field(default_factory=dict)
+    constant: bytes = b""
+    scratch_bytes: int = 0
+    overlaps: Mapping[int, Overlap] = field(default_factory=dict)
+    view: bool = False
+    pieces: Any = None
+    macs: int = 0
+
+
+@dataclass(frozen=True)
+class Lowered:
+    """A linear layer in C before it has a name: the body of its function and what that needs.
+
+    Attributes:
+        body: One statement over ``in``, ``out``, ``constants``, ``scratch`` (and ``first``, ``last``).
+        constant: As in :class:`Kernel`.
+        scratch_bytes: As in :class:`Kernel`.
+        includes: The C files with the kernel.
+        together: Pixels that are read before the first of them is written.
+        functions: C functions the body calls.
+    """
+
+    body: str
+    constant: bytes
+    scratch_bytes: int
+    includes: tuple[str, ...]
+    together: int = 1
+    functions: Mapping[str, str] = field(default_factory=dict)

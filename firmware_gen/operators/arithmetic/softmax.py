@@ -1,0 +1,83 @@
+"""SOFTMAX."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from multigraft.firmware_gen.arithmetic.accumulators import quant
+from multigraft.firmware_gen.arithmetic.fixed_point import (
+    doubling_high_multiply,
+    exp_on_negative,
+    one_over_one_plus,
+    quantize_multiplier,
+    rescale,
+    rounding_shift,
+)
+from multigraft.firmware_gen.boards.cores import CoreFeatures
+from multigraft.firmware_gen.kernels.c_text import digest
+from multigraft.firmware_gen.kernels.kernel import Kernel, Overlap
+from multigraft.firmware_gen.operators.base.int8 import Int8
+from multigraft.firmware_gen.program.program import Array, Node
+
+_DIFFERENCE_BITS = 5
+_SUM_BITS = 12
+
+
+class Softmax(Int8):
+    """SOFTMAX over the last axis."""
+
+    names = ("SOFTMAX",)
+    summary = "int8, over the last axis; gemmlowp's exp as a table"
+
+    def constraint_output(self, node: Node) -> bool:
+        """The output has to have scale 1/256 and zero point -128."""
+        held = node.outputs[0].quant
+        return held is not None and held.scales[0] == 1 / 256 and held.zero_points[0] == -128
+
+    def _exponentials(self, node: Node) -> Array:
+        """exp of minus 0, 1, ... input steps in Q0.31, up to the last one the reference looks at."""
+        beta = float(np.float32(node.op.options.get("beta") or 1.0))  # type: ignore[arg-type]
+        real = min(
+            beta * float(np.float32(quant(node.input(0)).scales[0])) * (1 << (31 - _DIFFERENCE_BITS)), 2.0**31 - 1
+        )
+        multiplier, left = quantize_multiplier(real)
+        least = float((1 << _DIFFERENCE_BITS) - 1) * float(1 << (31 - _DIFFERENCE_BITS)) / float(1 << left)
+        differences = -np.arange(0, min(int(least), 255) + 1, dtype=np.int64)
+        return exp_on_negative(rescale(differences, multiplier, left), _DIFFERENCE_BITS)
+
+    def reference(self, node: Node, inputs: Sequence[Array | None]) -> Array:
+        assert inputs[0] is not None
+        table = self._exponentials(node)
+        depth = node.input(0).shape[-1]
+        rows = inputs[0].astype(np.int64).reshape(-1, depth)
+        distance = rows.max(axis=1, keepdims=True) - rows
+        known = distance < len(table)
+        exponentials = np.where(known, table[np.minimum(distance, len(table) - 1)], 0)
+        total = np.where(known, rounding_shift(exponentials, _SUM_BITS), 0).sum(axis=1, keepdims=True)
+        lead = 32 - np.vectorize(lambda v: int(v).bit_length(), otypes=[np.int64])(total)
+        scale = one_over_one_plus((total << lead) - (1 << 31))
+        result = rounding_shift(doubling_high_multiply(exponentials, scale), _SUM_BITS - lead + 31 - 8) - 128
+        result = np.where(known, np.clip(result, -128, 127), -128)
+        return result.astype(np.int8).reshape(node.outputs[0].shape)
+
+    def lower(self, node: Node, core: CoreFeatures) -> Kernel:
+        table = self._exponentials(node)
+        while len(table) > 1 and table[-1] == 0:
+            table = table[:-1]
+        shape = node.input(0).shape
+        depth = shape[-1]
+        rows = int(np.prod(shape)) // depth
+        values = ", ".join(map(str, table.tolist()))
+        body = (
+            f"static const int32_t table[{len(table)}] = {{{values}}};\n"
+            f"    mg_softmax(in, out, {rows}, {depth}, table, {len(table)});"
+        )
+        name = f"softmax_{digest(body)}"
+        text = f"MG_KERNEL void {name}(const int8_t *in, int8_t *out)\n{{\n    {body}\n}}\n"
+
+        def call(ins: Sequence[str], outs: Sequence[str], scratch: str, constants: str) -> str:
+            return f"{name}({ins[0]}, {outs[0]});"
+
+        return Kernel(call, ("softmax.h",), {name: text}, overlaps={0: Overlap(0)})

@@ -1,0 +1,53 @@
+"""CONCATENATION."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from multigraft.firmware_gen.boards.cores import CoreFeatures
+from multigraft.firmware_gen.kernels.c_text import digest
+from multigraft.firmware_gen.kernels.kernel import Kernel
+from multigraft.firmware_gen.kernels.strided_copy import copy_function, copy_loops, strides_of
+from multigraft.firmware_gen.operators.base.int8 import Int8, is_int8
+from multigraft.firmware_gen.program.options import integer
+from multigraft.firmware_gen.program.program import Array, Node
+
+
+class Concatenation(Int8):
+    """CONCATENATION along any axis."""
+
+    names = ("CONCATENATION",)
+    summary = "int8, any axis, equal scales"
+
+    def constraint_inputs(self, node: Node) -> bool:
+        """All inputs have to be computed int8 tensors with the output's scale and zero point."""
+        return all(
+            t is not None and is_int8(t) and t.data is None and t.quant == node.outputs[0].quant for t in node.inputs
+        )
+
+    def _axis(self, node: Node) -> int:
+        return integer(node.op.options.get("axis")) % len(node.outputs[0].shape)
+
+    def reference(self, node: Node, inputs: Sequence[Array | None]) -> Array:
+        return np.concatenate([i for i in inputs if i is not None], axis=self._axis(node))
+
+    def lower(self, node: Node, core: CoreFeatures) -> Kernel:
+        axis = self._axis(node)
+        strides = strides_of(node.outputs[0].shape)
+        functions, names, offsets, offset = {}, [], [], 0
+        for index in range(len(node.inputs)):
+            shape = node.input(index).shape
+            body = copy_loops(shape, strides, strides_of(shape))
+            name = f"copy_{digest(body)}"
+            functions[name] = copy_function(name, body)
+            names.append(name)
+            offsets.append(offset)
+            offset += shape[axis] * strides[axis]
+
+        def call(ins: Sequence[str], outs: Sequence[str], scratch: str, constants: str) -> str:
+            calls = zip(names, ins, offsets, strict=True)
+            return " ".join(f"{name}({source}, {outs[0]} + {at});" for name, source, at in calls)
+
+        return Kernel(call, (), functions)

@@ -1,0 +1,49 @@
+"""PAD."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from multigraft.firmware_gen.arithmetic.accumulators import quant
+from multigraft.firmware_gen.boards.cores import CoreFeatures
+from multigraft.firmware_gen.kernels.c_text import digest
+from multigraft.firmware_gen.kernels.kernel import Kernel
+from multigraft.firmware_gen.kernels.strided_copy import copy_function, copy_loops, strides_of
+from multigraft.firmware_gen.operators.base.int8 import Int8
+from multigraft.firmware_gen.program.program import Array, Node
+
+
+class Pad(Int8):
+    """PAD with the output's zero point."""
+
+    names = ("PAD",)
+    summary = "int8, constant paddings"
+
+    def constraint_paddings(self, node: Node) -> bool:
+        """The paddings have to be constant and the scales of input and output equal."""
+        return node.input(1).data is not None and node.input(0).quant == node.outputs[0].quant
+
+    def reference(self, node: Node, inputs: Sequence[Array | None]) -> Array:
+        paddings = node.input(1).data
+        assert inputs[0] is not None and paddings is not None
+        return np.pad(inputs[0], paddings.tolist(), constant_values=quant(node.outputs[0]).zero_points[0])
+
+    def lower(self, node: Node, core: CoreFeatures) -> Kernel:
+        paddings = node.input(1).data
+        assert paddings is not None
+        result, source = node.outputs[0].shape, node.input(0).shape
+        strides = strides_of(result)
+        first = sum(int(before) * s for (before, _), s in zip(paddings.tolist(), strides, strict=True))
+        zero_point = quant(node.outputs[0]).zero_points[0]
+        body = (
+            f"memset(to, {zero_point}, {int(np.prod(result))});\n    to += {first};\n    "
+            + copy_loops(source, strides, strides_of(source))
+        )  # fmt: skip
+        name = f"pad_{digest(body)}"
+
+        def call(ins: Sequence[str], outs: Sequence[str], scratch: str, constants: str) -> str:
+            return f"{name}({ins[0]}, {outs[0]});"
+
+        return Kernel(call, (), {name: copy_function(name, body)})

@@ -1,0 +1,50 @@
+"""TRANSPOSE."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from multigraft.firmware_gen.boards.cores import CoreFeatures
+from multigraft.firmware_gen.kernels.c_text import digest
+from multigraft.firmware_gen.kernels.kernel import Kernel
+from multigraft.firmware_gen.kernels.strided_copy import copy_function, copy_loops, strides_of
+from multigraft.firmware_gen.operators.base.int8 import Int8
+from multigraft.firmware_gen.operators.layout.reshape import view
+from multigraft.firmware_gen.program.program import Array, Node
+
+
+class Transpose(Int8):
+    """TRANSPOSE; free where it moves only axes of size 1."""
+
+    names = ("TRANSPOSE",)
+    summary = "int8, at most 6 dimensions; free where only axes of size 1 move"
+
+    def constraint_permutation(self, node: Node) -> bool:
+        """The permutation has to be constant, of at most 6 dimensions."""
+        return node.input(1).data is not None and len(node.input(0).shape) <= 6
+
+    def _order(self, node: Node) -> list[int]:
+        order = node.input(1).data
+        assert order is not None
+        return [int(a) for a in order.reshape(-1)]
+
+    def reference(self, node: Node, inputs: Sequence[Array | None]) -> Array:
+        assert inputs[0] is not None
+        return np.ascontiguousarray(inputs[0].transpose(self._order(node)))
+
+    def lower(self, node: Node, core: CoreFeatures) -> Kernel:
+        order, shape = self._order(node), node.input(0).shape
+        moved = [a for a in order if shape[a] != 1]
+        if moved == sorted(moved):
+            return view()
+        strides = strides_of(shape)
+        result = [shape[a] for a in order]
+        body = copy_loops(result, strides_of(result), [strides[a] for a in order])
+        name = f"transpose_{digest(body)}"
+
+        def call(ins: Sequence[str], outs: Sequence[str], scratch: str, constants: str) -> str:
+            return f"{name}({ins[0]}, {outs[0]});"
+
+        return Kernel(call, (), {name: copy_function(name, body)})

@@ -1,0 +1,1 @@
+"""Operators that sum or choose over windows."""

@@ -1,0 +1,29 @@
+"""VAR_HANDLE."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from multigraft.firmware_gen.boards.cores import CoreFeatures
+from multigraft.firmware_gen.kernels.kernel import Kernel
+from multigraft.firmware_gen.operators.base.operator import Operator
+from multigraft.firmware_gen.operators.layout.reshape import view
+from multigraft.firmware_gen.program.program import Array, Node
+
+
+class VarHandle(Operator):
+    """VAR_HANDLE: the variable's place is known when the firmware is generated, so nothing is left to do."""
+
+    names = ("VAR_HANDLE",)
+    summary = "a variable of a streaming network; its memory outlives the inference"
+
+    def constraint_int8(self, node: Node) -> bool:
+        """The variable has to be int8."""
+        return node.outputs[0].dtype == "int8"
+
+    def reference(self, node: Node, inputs: Sequence[Array | None]) -> Array:
+        assert inputs[0] is not None
+        return inputs[0]
+
+    def lower(self, node: Node, core: CoreFeatures) -> Kernel:
+        return view()

@@ -1,0 +1,1 @@
+"""Program to program: padding folded, constant channels pruned, layers fused."""

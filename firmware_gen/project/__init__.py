@@ -1,0 +1,1 @@
+"""The generated project as files: C sources, build files, folder."""

@@ -1,0 +1,150 @@
+"""What the serial applications have to know of a model, as C: names, shapes and scales of its tensors."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import prod
+
+import numpy as np
+
+from multigraft import serial_protocol as protocol
+from multigraft.errors import InputError
+from multigraft.firmware_gen.project.project import Port, Project
+
+_BYTES = {
+    protocol.DataType.INT8: 1,
+    protocol.DataType.UINT8: 1,
+    protocol.DataType.INT16: 2,
+    protocol.DataType.INT32: 4,
+    protocol.DataType.FLOAT32: 4,
+    protocol.DataType.BOOL: 1,
+}
+MOST_DIMENSIONS = 6
+MOST_TENSORS = 32
+
+
+@dataclass(frozen=True)
+class AppTensor:
+    """An input or output of the model in the firmware.
+
+    Args:
+        name: As the user knows it; 31 bytes of it are kept.
+        dtype: numpy name of the element type.
+        shape: As in the .tflite file.
+        scale: Quantisation scale, 0.0 if it is not quantised.
+    """
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    scale: float = 0.0
+    zero_point: int = 0
+
+    @property
+    def bytes(self) -> int:
+        return _BYTES[self.code] * prod(self.shape)
+
+    @property
+    def code(self) -> protocol.DataType:
+        try:
+            return protocol.DataType[self.dtype.upper()]
+        except KeyError:
+            known = ", ".join(code.name.lower() for code in protocol.DataType)
+            raise InputError(f"tensor {self.name!r} is {self.dtype}", f"firmware takes {known}") from None
+
+    def c_initialiser(self) -> str:
+        """The app_tensor."""
+        if len(self.shape) > MOST_DIMENSIONS:
+            raise InputError(f"tensor {self.name!r} has {len(self.shape)} dimensions", "firmware takes at most 6")
+        shape = ", ".join(f"{d}u" for d in self.shape) or "0"
+        return (
+            f"{{{_c_text(self.name)}, {self.bytes}u, {_c_float(self.scale)}, {self.zero_point}, "
+            f"{self.code.value}u, {len(self.shape)}u, {{{shape}}}}}"
+        )
+
+
+@dataclass(frozen=True)
+class AppModel:
+    """A model as the serial applications see it.
+
+    Args:
+        name: Of the model; "kws01", "ic01" and so on are what the MLPerf Tiny runner knows.
+        digest: Hex SHA-256 of what the firmware was generated from.
+        tasks: Name to indices of its outputs, in the order of the bits of the task mask.
+        arena_bytes: RAM of the model's tensors.
+    """
+
+    name: str
+    digest: str
+    inputs: tuple[AppTensor, ...]
+    outputs: tuple[AppTensor, ...]
+    tasks: dict[str, tuple[int, ...]]
+    arena_bytes: int = 0
+
+    def __post_init__(self) -> None:
+        for what, held in (("inputs", self.inputs), ("outputs", self.outputs), ("tasks", self.tasks)):
+            if not 1 <= len(held) <= MOST_TENSORS:
+                raise InputError(f"the model has {len(held)} {what}", f"firmware takes 1 to {MOST_TENSORS}")
+
+
+def app_model_of(project: Project, digest: str, name: str | None = None) -> AppModel:
+    """What the applications have to know of a generated project."""
+
+    def tensors(ports: Sequence[Port]) -> tuple[AppTensor, ...]:
+        return tuple(AppTensor(p.name, p.dtype, p.shape, p.scale, p.zero_point) for p in ports)
+
+    return AppModel(
+        name or project.name,
+        digest,
+        tensors(project.inputs),
+        tensors(project.outputs),
+        {task.name: task.outputs for task in project.tasks},
+        project.arena_bytes,
+    )
+
+
+def app_config(model: AppModel) -> str:
+    """app_config.h."""
+    values = {
+        "APP_INPUTS": f"{len(model.inputs)}u",
+        "APP_OUTPUTS": f"{len(model.outputs)}u",
+        "APP_TASKS": f"{len(model.tasks)}u",
+        "APP_INPUT_BYTES": f"{sum(tensor.bytes for tensor in model.inputs)}u",
+        "APP_INPUT_DTYPE": f"{model.inputs[0].code.value}u",
+        "APP_OUTPUT_ELEMENTS": f"{prod(model.outputs[0].shape)}u",
+        "APP_ARENA_BYTES": f"{model.arena_bytes}u",
+        "APP_MODEL_NAME": _c_text(model.name),
+    }
+    lines = [f"#define {name} {value}" for name, value in values.items()]
+    return "\n".join(["#ifndef APP_CONFIG_H", "#define APP_CONFIG_H", *lines, "#endif", ""])
+
+
+def app_model(model: AppModel) -> str:
+    """app_model.c."""
+
+    def table(kind: str, name: str, size: str, rows: Sequence[str]) -> list[str]:
+        return [f"const {kind} {name}[{size}] = {{", *(f"    {row}," for row in rows), "};"]
+
+    tasks = [f"{{{_c_text(name)}, {sum(1 << output for output in outputs)}u}}" for name, outputs in model.tasks.items()]
+    digest = ", ".join(f"0x{byte:02x}u" for byte in bytes.fromhex(model.digest))
+    return "\n".join(
+        [
+            '#include "app.h"',
+            *table("app_tensor", "app_inputs", "APP_INPUTS", [t.c_initialiser() for t in model.inputs]),
+            *table("app_tensor", "app_outputs", "APP_OUTPUTS", [t.c_initialiser() for t in model.outputs]),
+            *table("app_task", "app_tasks", "APP_TASKS", tasks),
+            f"const uint8_t app_model_digest[32] = {{{digest}}};",
+            "",
+        ]
+    )
+
+
+def _c_text(text: str) -> str:
+    plain = text.encode("ascii", "replace").decode()
+    return json.dumps("".join(c if c.isprintable() else "?" for c in plain))
+
+
+def _c_float(value: float) -> str:
+    return f"{float(np.float32(value)).hex()}f"

@@ -1,0 +1,186 @@
+"""A project folder: everything that builds, is flashed and verified, written whole."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from multigraft import files
+from multigraft.errors import ConversionError, InputError, UsageError
+from multigraft.firmware_gen.boards.boards import Board, Uart, board_named
+from multigraft.firmware_gen.boards.cores import CORES
+from multigraft.firmware_gen.boards.toolchain import toolchain_of
+from multigraft.firmware_gen.project.app_files import app_model_of
+from multigraft.firmware_gen.project.build_files import project_files
+from multigraft.firmware_gen.project.glue_files import how_to
+from multigraft.firmware_gen.project.project import Project
+
+DESCRIPTION = "project.json"
+GOLDEN = "golden.npz"
+IMAGE = "build/frames/firmware"
+LIBRARY = "build/libmodel.a"
+
+
+@dataclass(frozen=True)
+class ProjectFolder:
+    """A project folder that was written before.
+
+    Attributes:
+        path: The folder.
+        board: What it was generated for.
+        digest: Hex SHA-256 of the model.
+        steps: Operator and output of every step of the model, as the profile numbers them.
+    """
+
+    path: Path
+    board: Board
+    digest: str
+    steps: tuple[str, ...]
+
+    @classmethod
+    def open(cls, path: Path) -> ProjectFolder:
+        """Read a folder's description.
+
+        Raises:
+            UsageError: It is no project folder.
+        """
+        try:
+            data = json.loads((path / DESCRIPTION).read_text("utf-8"))
+            return cls(path, board_named(data["board"]), data["digest"], tuple(data["steps"]))
+        except FileNotFoundError:
+            raise UsageError(
+                f"{path} is no firmware project", "make one with: multigraft firmware MODEL --board BOARD -o FOLDER"
+            ) from None
+        except (KeyError, TypeError, ValueError) as error:
+            raise UsageError(f"{path / DESCRIPTION} is damaged ({error})", "generate the project again") from error
+
+    @property
+    def make(self) -> str:
+        """The command that builds it."""
+        # In a sentence "make -C ." would end as "make -C ..".
+        return "make" if self.path == Path() else f"make -C {self.path}"
+
+    def image(self, suffix: str = ".elf") -> Path:
+        """The built image.
+
+        Raises:
+            UsageError: It is not built yet.
+        """
+        image = self.path / (IMAGE + suffix)
+        if not image.is_file():
+            raise UsageError(f"{image} does not exist", f"build it with: {self.make}")
+        return image
+
+    def golden(self) -> tuple[dict[str, npt.NDArray[Any]], dict[str, npt.NDArray[Any]]]:
+        """Golden inputs and outputs by name, first axis = case.
+
+        Raises:
+            InputError: The folder has none.
+        """
+        try:
+            with np.load(self.path / GOLDEN) as held:
+                arrays = {name: held[name] for name in held.files}
+        except (OSError, ValueError) as error:
+            raise InputError(f"{self.path} has no golden vectors ({error})", "generate the project again") from error
+        parts: dict[str, dict[str, npt.NDArray[Any]]] = {"input": {}, "output": {}}
+        for name, array in arrays.items():
+            kind, _, tensor = name.partition("/")
+            parts[kind][tensor] = array
+        return parts["input"], parts["output"]
+
+
+def write_folder(
+    project: Project,
+    board: Board,
+    digest: str,
+    path: Path,
+    golden_inputs: Mapping[str, npt.NDArray[Any]] | None = None,
+    golden_outputs: Mapping[str, npt.NDArray[Any]] | None = None,
+) -> ProjectFolder:
+    """Write a project folder; existing files of the same names are replaced, others are left.
+
+    Args:
+        project: Generated for the board's core.
+        digest: Hex SHA-256 of the bundle or model it was generated from.
+        golden_inputs: Stored inputs by tensor name, first axis = case.
+        golden_outputs: What the outputs have to be for them.
+
+    Raises:
+        UsageError: The project is for another core, or the folder cannot be written.
+    """
+    if project.core.name != CORES[board.core].name:
+        raise UsageError(f"{board.name} has no {project.core.name}", f"generate for {CORES[board.core].name}")
+    texts = {
+        **project_files(board, app_model_of(project, digest)),
+        **{f"src/{name}": text for name, text in project.files.items()},
+        "README.md": _readme(project, board),
+    }
+    steps = tuple(f"{step.operator} {step.output}" for step in project.steps)
+    description = {"board": board.name, "digest": digest, "name": project.name, "steps": steps}
+    try:
+        for name, text in texts.items():
+            (path / name).parent.mkdir(parents=True, exist_ok=True)
+            files.write_bytes(path / name, text.encode())
+    except OSError as error:
+        raise UsageError(f"{path} cannot be written: {error.strerror}", "choose another folder") from error
+    if golden_inputs is not None and golden_outputs is not None:
+        arrays = {f"input/{name}": array for name, array in golden_inputs.items()}
+        arrays |= {f"output/{name}": array for name, array in golden_outputs.items()}
+        with files.whole_file(path / GOLDEN) as temporary, temporary.open("wb") as opened:
+            np.savez(opened, **arrays)
+    # Last: what has no description is no project yet.
+    files.write_bytes(path / DESCRIPTION, json.dumps(description, indent=1).encode() + b"\n")
+    return ProjectFolder(path, board, digest, steps)
+
+
+def build_folder(path: Path, *variables: str) -> None:
+    """Run make in a project folder.
+
+    Raises:
+        MissingDependencyError: The toolchain is missing.
+        ConversionError: It does not build, which for a linker message often means that the board is too small.
+    """
+    toolchain_of(CORES[ProjectFolder.open(path).board.core]).tool("gcc")
+    done = subprocess.run(["make", "-C", str(path), *variables], capture_output=True, text=True, check=False)
+    if done.returncode == 0:
+        return
+    overflow = [line for line in done.stderr.splitlines() if "overflowed by" in line or "left for the stack" in line]
+    if overflow:
+        raise ConversionError(overflow[0].split(": ")[-1], "choose a board with more memory or a smaller network")
+    raise ConversionError(f"{path} does not build: {done.stderr.strip()[-500:]}", "generate it again")
+
+
+_ON_THE_PORT = """    multigraft firmware verify . --port PORT
+    multigraft monitor --port PORT      # live answers, cycles, memory; per step after make PROFILE=1
+"""
+
+
+def _serial(uart: Uart) -> str:
+    where = f" ({uart.pins})" if uart.pins else ""
+    return f"The serial port{where} runs at {uart.baud} baud, 8N1. CMake builds the same: `cmake -B build-cmake`."
+
+
+def _readme(project: Project, board: Board) -> str:
+    flash = (
+        f"    multigraft flash . --port PORT      # {board.flashing.method}\n" if board.flashing and board.uart else ""
+    )
+    verify = "    multigraft firmware verify . --qemu # golden vectors, bit for bit\n" if board.qemu else ""
+    tasks = "".join(f"- bit {bit}: {task.name}\n" for bit, task in enumerate(project.tasks))
+    make = "make" if board.uart else "make library"
+    use = "" if board.uart else f"\n{how_to(board)}"
+    serial = f"\n{_serial(board.uart)}\n" if board.uart else ""
+    return (
+        f"# {project.name} for {board.title}\n\n"
+        f"    {make}\n{flash}{verify}"
+        + (_ON_THE_PORT if board.uart and board.flashing else "")
+        + f"{serial}\n`src/model.h` is the model's interface, `model_run(task_mask)` its one function. Tasks:\n\n"
+        f"{tasks}{use}\n"
+        f"The arena takes {project.arena_bytes} bytes of RAM, constants {project.constant_bytes} of flash.\n"
+    )

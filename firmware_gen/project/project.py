@@ -1,0 +1,113 @@
+"""The generated C project as data: file names and texts, and what the board's part has to know to link against it.
+
+``model.h`` declares all of the interface::
+
+    int model_run(uint32_t task_mask);         0, or -1 if the mask names no task or one that is not there
+    const model_tensor model_inputs[MODEL_INPUT_COUNT];
+    const model_tensor model_outputs[MODEL_OUTPUT_COUNT];   valid for the tasks that ran, until the next run
+    const model_task model_tasks[MODEL_TASK_COUNT];
+
+Inputs and outputs lie in the static arena: a run destroys the inputs, so fill them before every run. With
+``MODEL_PROFILE`` defined, ``model_profile(step)`` is called before each step and once more at the end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from multigraft.firmware_gen.boards.cores import CoreFeatures
+from multigraft.firmware_gen.memory.planner import Plan
+
+
+@dataclass(frozen=True)
+class Port:
+    """An input or output of the model: int8, NHWC, ``real = scale * (stored - zero_point)``; or float32, scale 0."""
+
+    name: str
+    shape: tuple[int, ...]
+    scale: float
+    zero_point: int
+    offset: int
+    size: int
+    region: int = 0
+    dtype: str = "int8"
+
+
+@dataclass(frozen=True)
+class ProjectTask:
+    """A task: bit ``1 << index`` of the mask; its answers by their place in :attr:`Project.outputs`."""
+
+    name: str
+    outputs: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class ProjectRegion:
+    """Memory the arena lies in: bytes taken, and bytes there are, None if that is not known."""
+
+    name: str
+    size: int
+    capacity: int | None
+    section: str
+
+
+@dataclass(frozen=True)
+class Work:
+    """Multiply-accumulates of all tasks together, and bytes of all weights and biases."""
+
+    macs: int = 0
+    weights_bytes: int = 0
+
+
+@dataclass(frozen=True)
+class StepReport:
+    """One step as the memory report and the profiler name it."""
+
+    operator: str
+    output: str
+    tasks: int
+    macs: int
+    constant_bytes: int
+    scratch_bytes: int
+
+
+@dataclass(frozen=True)
+class Project:
+    """Everything that was generated for a model on one core.
+
+    Attributes:
+        name: The model's name.
+        core: What it was generated for.
+        files: File name to text; ``model.c`` is the only one to compile, the rest are headers.
+        inputs: In the order of ``model_inputs``.
+        outputs: In the order of ``model_outputs``.
+        tasks: In the order of their bits.
+        steps: In running order.
+        plan: Where tensors and scratch lie in the arena.
+        constant_bytes: Weights and tables in flash.
+        regions: Memories the arena lies in, only those that are used.
+        variable_bytes: RAM of what is kept between inferences, beside the arena.
+        given: Of the model as it came.
+        left: Of the model that is generated, after exact pruning.
+    """
+
+    name: str
+    core: CoreFeatures
+    files: Mapping[str, str]
+    inputs: tuple[Port, ...]
+    outputs: tuple[Port, ...]
+    tasks: tuple[ProjectTask, ...]
+    steps: tuple[StepReport, ...]
+    plan: Plan
+    lifetimes: Mapping[str, tuple[int, int, int]] = field(default_factory=dict)
+    constant_bytes: int = 0
+    regions: tuple[ProjectRegion, ...] = ()
+    variable_bytes: int = 0
+    given: Work = Work()
+    left: Work = Work()
+
+    @property
+    def arena_bytes(self) -> int:
+        """RAM the model needs, over all regions: inputs, outputs, everything between, and scratch."""
+        return self.plan.total

@@ -1,0 +1,323 @@
+"""Collecting: resuming equals not stopping, kills and full disks lose nothing, what is kept is bounded."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from multigraft.calibration.collect import kept_frames
+from multigraft.calibration.collect.collector import KEPT_SUFFIX, STORE_SUFFIX, CollectOptions, Event, collect
+from multigraft.calibration.collect.selection import FrameSelector, SelectionRule
+from multigraft.calibration.collect.store import Cursor, Store
+from multigraft.devices.cameras.array_file import ArrayFile
+from multigraft.devices.cameras.fake_camera import FakeCamera
+from multigraft.devices.cameras.fake_picamera2 import FakePicamera2
+from multigraft.devices.cameras.pi_camera import PiCamera
+from multigraft.errors import DeviceError, InputError, UsageError
+from multigraft.statistics import statistics_file
+from multigraft.statistics.statistics import Statistics
+from tests.calibration.networks import frames, taps_bundle
+from tests.calibration.replay import OPTIONS
+from tests.calibration.samples import SUBJECT, minibatch
+
+BUNDLE = taps_bundle()
+ROOT = Path(__file__).parents[3]
+KILLS = int(os.environ.get("MULTIGRAFT_KILLS", "10"))
+"""The figure in docs/calibration.md is of 50."""
+
+
+def options(**changes: object) -> CollectOptions:
+    return CollectOptions(**{"site": "a", "minibatch": 8, "minimum_frames": 8, **changes})
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    path = tmp_path / "frames.npy"
+    np.save(path, frames(200, seed=3))
+    return path
+
+
+def test_all_frames_of_a_file_are_in_the_statistics(tmp_path, source):
+    done = collect(BUNDLE, ArrayFile(source), tmp_path / "a.mgstats", options())
+    assert (done.reason, done.used, done.statistics.frames) == ("source ended", 200, 200)
+    held = statistics_file.read(done.path)
+    assert held.frames == 200 and held.sites == ("a",)
+    for name in ("brightness", "sharpness", "margin/garment", "entropy/digit"):
+        assert sum(t.counts[name].sum() for t in held.places.values()) == 200
+
+
+@pytest.mark.parametrize("steps", [(50, 90, None), (8, 16, 24, 199, None)])
+def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path, source, steps):
+    whole = collect(BUNDLE, ArrayFile(source), tmp_path / "whole.mgstats", options(), clock=lambda: 0.0)
+    for frames_wanted in steps:
+        part = collect(
+            BUNDLE, ArrayFile(source), tmp_path / "part.mgstats", options(frames=frames_wanted), clock=lambda: 0.0
+        )
+    assert part.statistics == whole.statistics
+    assert part.path.read_bytes() == whole.path.read_bytes()
+    again = collect(BUNDLE, ArrayFile(source), tmp_path / "part.mgstats", options())
+    assert again.used == 0 and again.path.read_bytes() == whole.path.read_bytes()
+
+
+def test_what_a_stop_leaves_out_of_the_statistics_is_not_said_to_be_in_them(tmp_path, source, monkeypatch):
+    look = FrameSelector.choose
+    seen = []
+
+    def interrupted(selector: FrameSelector, *arguments: object) -> object:
+        seen.append(None)
+        if len(seen) == 45:
+            os.kill(os.getpid(), signal.SIGINT)
+        return look(selector, *arguments)
+
+    monkeypatch.setattr(FrameSelector, "choose", interrupted)
+    done = collect(BUNDLE, ArrayFile(source), tmp_path / "a.mgstats", options())
+    assert (done.reason, done.used, done.statistics.frames) == ("stopped", 40, 40)
+
+
+def start(source: Path, output: Path, delay_s: float = 0) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "tests.calibration.replay", str(source), str(output), str(delay_s)]
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    return process
+
+
+def test_kills_at_random_moments_change_no_bit(tmp_path):
+    source = tmp_path / "frames.npy"
+    np.save(source, frames(2400, seed=4))
+    whole = tmp_path / "whole.mgstats"
+    process = start(source, whole)
+    began = time.monotonic()
+    assert process.wait(timeout=300) == 0, process.stderr
+    lasted_s = time.monotonic() - began
+    killed, output = 0, tmp_path / "killed.mgstats"
+    moments = random.Random(0)
+    for _ in range(KILLS):
+        process = start(source, output)
+        try:
+            process.wait(timeout=moments.uniform(0, 1.5 * lasted_s / KILLS))
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGKILL)
+            killed += 1
+        process.communicate()
+    process = start(source, output)
+    assert process.wait(timeout=300) == 0
+    process.communicate()
+    assert killed >= KILLS // 2
+    assert output.read_bytes() == whole.read_bytes()
+    kept, expected = (p.with_name(p.name + KEPT_SUFFIX) for p in (output, whole))
+    assert {p.name: p.read_bytes() for p in kept.iterdir()} == {p.name: p.read_bytes() for p in expected.iterdir()}
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_it_cleanly_with_the_file_written(tmp_path, number):
+    source, output = tmp_path / "frames.npy", tmp_path / "a.mgstats"
+    np.save(source, frames(4000, seed=5))
+    process = start(source, output, 0.5)
+    log = Path(f"{output}{STORE_SUFFIX}-wal")
+    while not log.exists() or log.stat().st_size < 300_000:
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 0, errors
+    assert 0 < statistics_file.read(output).frames < 4000
+
+
+def test_two_collectors_on_one_file_are_refused(tmp_path):
+    with Store(tmp_path / "s", SUBJECT, 8), pytest.raises(UsageError, match="another collector"):
+        Store(tmp_path / "s", SUBJECT, 8)
+    Store(tmp_path / "s", SUBJECT, 8).__exit__(None, None, None)
+
+
+def test_a_full_disk_stops_cleanly_and_what_is_there_is_intact(tmp_path):
+    path = tmp_path / "s"
+    with Store(path, SUBJECT, 8) as store:
+        store._connection.execute("PRAGMA max_page_count=40")
+        with pytest.raises(DeviceError, match="what was collected is intact"):
+            for number in range(1000):
+                store.append(minibatch(number), ("a", "d"), Cursor(frames_read=number + 1))
+        stored = store.statistics.overall.minibatches
+        assert stored == store.cursor.frames_read > 0
+    with Store(path, SUBJECT, 8) as store:
+        assert store.statistics.overall.minibatches == store.cursor.frames_read == stored
+        store.append(minibatch(stored), ("a", "d"), Cursor(frames_read=stored + 1))
+        expected = Statistics(SUBJECT, 8)
+        for number in range(stored + 1):
+            expected.add(minibatch(number), ("a", "d"))
+        assert store.statistics == expected
+
+
+def test_a_checkpoint_changes_nothing_that_is_read_back(tmp_path):
+    path = tmp_path / "s"
+    with Store(path, SUBJECT, 8) as store:
+        for number in range(9):
+            store.append(minibatch(number), ("a", "d"), Cursor())
+            if number in (3, 6):
+                store.checkpoint()
+        expected = store.statistics
+    with Store(path, SUBJECT, 8) as store:
+        assert store.statistics == expected
+
+
+def test_a_store_of_something_else_is_refused(tmp_path):
+    path = tmp_path / "s"
+    Store(path, SUBJECT, 8).__exit__(None, None, None)
+    with pytest.raises(UsageError, match="another minimum frames"):
+        Store(path, SUBJECT, 9)
+    other = SUBJECT.__class__("1" * 64, SUBJECT.networks, SUBJECT.taps)
+    with pytest.raises(UsageError, match="another subject"):
+        Store(path, other, 8)
+    path = tmp_path / "text"
+    path.write_bytes(b"no database at all" * 100)
+    with pytest.raises(InputError):
+        Store(path, SUBJECT, 8)
+    with pytest.raises(DeviceError):
+        Store(tmp_path / "nowhere" / "s", SUBJECT, 8)
+
+
+def test_a_damaged_minibatch_is_noticed(tmp_path):
+    path = tmp_path / "s"
+    with Store(path, SUBJECT, 8) as store:
+        store.append(minibatch(0), ("a", "d"), Cursor())
+    connection = sqlite3.connect(path)
+    connection.execute("UPDATE minibatch SET content = zeroblob(100)")
+    connection.commit()
+    connection.close()
+    with pytest.raises(InputError, match="damaged at minibatch 0"):
+        Store(path, SUBJECT, 8)
+
+
+def test_it_stops_by_itself_at_the_precision_asked_for(tmp_path):
+    camera = FakeCamera(24, 24, False)
+    events: list[Event] = []
+    done = collect(BUNDLE, camera, tmp_path / "a.mgstats", options(precision=0.3), events.append)
+    assert done.reason == "precision reached"
+    assert done.statistics.precision().max() <= 0.3
+    assert events[-1].precision <= 0.3 and events[-1].frames == done.statistics.frames
+    minutes = collect(BUNDLE, camera, tmp_path / "b.mgstats", options(minutes=1e-9, minimum_frames=32))
+    assert minutes.reason == "minutes reached" and minutes.path is None
+
+
+def test_days_and_sites_are_kept_apart(tmp_path, source):
+    days = iter(np.repeat([0.0, 86_400.0], 1000))
+    done = collect(BUNDLE, ArrayFile(source), tmp_path / "a.mgstats", options(), clock=lambda: float(next(days)))
+    assert set(done.statistics.places) == {("a", "1970-01-01")}
+    days = iter([0.0] * 10 + [86_400.0] * 100)
+    done = collect(BUNDLE, ArrayFile(source), tmp_path / "b.mgstats", options(), clock=lambda: next(days))
+    assert {p: t.frames for p, t in done.statistics.places.items()} == {
+        ("a", "1970-01-01"): 80, ("a", "1970-01-02"): 120,
+    }  # fmt: skip
+
+
+def test_near_duplicates_are_skipped_and_frames_spread():
+    rule = SelectionRule(min_difference=3.0)
+    selector = FrameSelector(rule)
+    image = frames(1, size=24)[0] // 2
+    used = [selector.choose(image + np.uint8(step), 0.0) is not None for step in (0, 1, 2, 3, 4, 5, 6, 7)]
+    assert used == [True, False, False, True, False, False, True, False] and selector.skipped == 5
+    resumed = FrameSelector(rule, selector.state)
+    assert resumed.choose(image + np.uint8(8), 0.0) is None
+    timed = FrameSelector(SelectionRule(0, interval_s=1.0))
+    assert [timed.choose(image, t / 4) is not None for t in range(9)] == [True, *[False] * 3] * 2 + [True]
+    every = FrameSelector(SelectionRule(0, every=3))
+    assert [every.choose(image, 0.0) is not None for _ in range(6)] == [True, False, False] * 2
+
+
+def test_a_frame_that_is_not_used_is_not_fetched(tmp_path):
+    """Of a camera with a low-resolution stream; what is collected is what the frames give."""
+    every = 3
+    images = frames(64, seed=6).repeat(2, 1).repeat(2, 2)
+    made: list[FakePicamera2] = []
+
+    def driver(number: int) -> FakePicamera2:
+        # Each picture for three times, as of a scene that stands still.
+        made.append(FakePicamera2(number, lambda picture, height, width: np.stack([images[picture // every]] * 3, -1)))
+        return made[-1]
+
+    camera = PiCamera(24, 24, driver=driver)
+    done = collect(BUNDLE, camera, tmp_path / "a.mgstats", options(frames=64), clock=lambda: 0.0)
+    assert (done.used, done.skipped, done.reason) == (64, 126, "frames reached")
+    assert made[0].copied == {"main": 64, "lores": 190} and made[0].held == 0
+    np.save(tmp_path / "frames.npy", np.stack([images] * 3, -1))
+    plain = collect(BUNDLE, ArrayFile(tmp_path / "frames.npy"), tmp_path / "b.mgstats", options(), clock=lambda: 0.0)
+    assert plain.path.read_bytes() == done.path.read_bytes()
+    collect(BUNDLE, camera, tmp_path / "c.mgstats", options(frames=8, rule=SelectionRule(0)))
+    assert made[1].copied == {"main": 8, "lores": 0}
+
+
+def test_no_frame_is_stored_unless_asked_for(tmp_path, source):
+    collect(BUNDLE, ArrayFile(source), tmp_path / "a.mgstats", options())
+    assert {p.name.removesuffix("-wal") for p in tmp_path.iterdir()} == {
+        "a.mgstats", "a.mgstats.collecting", "frames.npy",
+    }  # fmt: skip
+
+
+def test_the_most_uncertain_frames_are_kept_within_the_quota(tmp_path, source):
+    output = tmp_path / "a.mgstats"
+    folder = output.with_name(output.name + KEPT_SUFFIX)
+    collect(BUNDLE, ArrayFile(source), output, options(keep_frames=5))
+    with Store(output.with_name(output.name + STORE_SUFFIX), *_subject(output)) as store:
+        listed = sorted(store.kept)
+        margins = [k.margin for k in store.kept.values()]
+    assert sorted(p.name for p in folder.iterdir()) == listed and len(listed) == 5
+    alone = tmp_path / "all.mgstats"
+    collect(BUNDLE, ArrayFile(source), alone, options(keep_frames=200))
+    with Store(alone.with_name(alone.name + STORE_SUFFIX), *_subject(alone)) as store:
+        everything = sorted(k.margin for k in store.kept.values())
+    assert sorted(margins) == everything[:5]
+    assert kept_frames.purge(folder) == 5 and not folder.exists()
+
+
+def test_what_a_kill_left_of_a_frame_is_removed_too(tmp_path):
+    folder = tmp_path / "k"
+    folder.mkdir()
+    for name in (".kept-00000133.pgm.5a6qvx1i", "kept-00000007.ppm", "notes.txt"):
+        (folder / name).write_bytes(b"")
+    assert kept_frames.purge(folder) == 2
+    assert [p.name for p in folder.iterdir()] == ["notes.txt"]
+
+
+def _subject(output: Path) -> tuple[object, int]:
+    held = statistics_file.read(output)
+    return held.subject, held.minimum_frames
+
+
+def test_kept_frames_obey_quota_and_retention(tmp_path):
+    image = frames(1)[0]
+    size = len(kept_frames.encode(image))
+    kept = kept_frames.KeptFrames(tmp_path / "k", 100, 2 * size, 10.0)
+    assert [kept.offer(image, margin, n, 0.0) for n, margin in enumerate((0.9, 0.5, 0.7, 0.95))] == [
+        True, True, True, False,
+    ]  # fmt: skip
+    kept.confirm()
+    assert sorted(p.name for p in (tmp_path / "k").iterdir()) == ["kept-00000001.pgm", "kept-00000002.pgm"]
+    assert kept.offer(image, 0.99, 9, 11.0)
+    kept.confirm()
+    assert [p.name for p in (tmp_path / "k").iterdir()] == ["kept-00000009.pgm"]
+
+
+def test_a_kept_frame_is_the_frame(tmp_path):
+    pytest.importorskip("PIL")
+    from multigraft.devices.cameras.image_folder import read_image
+
+    color = np.random.default_rng(0).integers(0, 256, (7, 9, 3), np.uint8)
+    for name, image in (("a.ppm", color), ("a.pgm", color[:, :, 0])):
+        (tmp_path / name).write_bytes(kept_frames.encode(image))
+        np.testing.assert_array_equal(read_image(tmp_path / name), image)
+
+
+def test_options_that_mean_nothing_are_refused():
+    for wrong in ({"frames": 0}, {"minutes": -1.0}, {"precision": float("nan")}, {"site": " "}, {"site": "a/b"}):
+        with pytest.raises(UsageError):
+            options(**wrong)
+    assert OPTIONS.minibatch == 4

@@ -1,0 +1,162 @@
+"""The refit on the device: the workstation's weights from sums alone, resumable, without a frame in its file."""
+
+from __future__ import annotations
+
+import os
+import signal
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from multigraft.bundle.bundle import Bundle
+from multigraft.calibration.refit.refitting import STORE_SUFFIX, RefitEvent, RefitOptions, refit_on_device
+from multigraft.cli.main import main
+from multigraft.converters.conversion.onnx2tf_environment import Environment
+from multigraft.converters.field.refit_bundle import make_refit_bundle
+from multigraft.converters.field.refitted_candidates import grafts_of
+from multigraft.converters.graft.candidate import Evidence, Join, evaluate
+from multigraft.converters.graft.search import SearchOptions
+from multigraft.converters.network.network import Network
+from multigraft.devices.cameras.array_file import ArrayFile
+from multigraft.errors import InputError, UsageError
+from multigraft.refit.refit_plan import Refit
+from tests.calibration.networks import taps_bundle
+from tests.converters.graft.networks import frames, residual_network
+
+FITTED = 200
+OPTIONS = RefitOptions(frames=FITTED)
+
+
+@dataclass(frozen=True)
+class Planned:
+    """Two targets, one by refit and one through an adapter of another width, and what the device sees."""
+
+    networks: tuple[Network, ...]
+    joins: tuple[Join, ...]
+    bundle: Path
+    images: np.ndarray
+    source: Path
+
+    def refit(self, output: Path, options: RefitOptions = OPTIONS, report=lambda event: None) -> Refit | None:
+        return refit_on_device(Bundle.open(self.bundle), ArrayFile(self.source), output, options, report)
+
+
+@pytest.fixture(scope="module")
+def planned(onnx2tf_environment: Environment, tmp_path_factory: pytest.TempPathFactory) -> Planned:
+    folder = tmp_path_factory.mktemp("plan")
+    networks = (residual_network("first", 1), residual_network("same", 2), residual_network("wider", 3, width=8))
+    donor = networks[0]
+    joins = tuple(
+        Join("first", n.name, donor.cut_points[at], n.cut_points[at], method, "independent", 0.9)
+        for n, at, method in ((networks[1], 0, "refit"), (networks[2], 1, "adapter3"))
+    )
+    bundle = make_refit_bundle(networks, joins, "plan", folder)
+    images = np.stack(frames(600))
+    np.save(folder / "frames.npy", images)
+    bundle.write(folder / "refit.graft")
+    return Planned(networks, joins, folder / "refit.graft", images, folder / "frames.npy")
+
+
+@pytest.fixture(scope="module")
+def solved(planned: Planned, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Refit]:
+    path = tmp_path_factory.mktemp("solved") / "site.mgrefit"
+    found = planned.refit(path)
+    assert found is not None
+    return path, found
+
+
+def test_it_solves_what_the_workstation_solves_from_the_same_frames(planned, solved):
+    evidence = Evidence(list(planned.images[:FITTED]), list(planned.images[FITTED:]))
+    given = grafts_of(
+        Refit.open(solved[0]), planned.networks, dict.fromkeys(("same", "wider"), evidence), SearchOptions()
+    )
+    for join in planned.joins:
+        donor, target = (next(n for n in planned.networks if n.name == name) for name in (join.donor, join.target))
+        home, field = evaluate(join, donor, target, evidence), given[join.target]
+        assert [layer.rows for layer in field.layers][-len(home.layers) :] == [layer.rows for layer in home.layers]
+        features = donor.run(donor.prepare(evidence.accept), [home.tail.source])[home.tail.source]
+        expected, found = home.tail.run(features)[0], field.tail.run(features)[0]
+        np.testing.assert_allclose(found, expected, atol=0.02 * np.abs(expected).max())
+        assert field.own_weights == home.own_weights and field.own_macs == home.own_macs
+        # Measured on the device, in its interpreter, on the frames behind those it was fitted on.
+        shown = next(g.agreement for g in solved[1].grafts if g.target == join.target)
+        assert shown["frames"] == 400 and shown["value"] == pytest.approx(home.shown.value, abs=0.01)
+
+
+@pytest.mark.parametrize("how", ["Ctrl-C", "power cut"])
+def test_it_resumes_to_the_same_bytes(planned, solved, tmp_path, how):
+    output, events = tmp_path / "site.mgrefit", []
+
+    def interrupt(event: RefitEvent) -> None:
+        events.append(event)
+        if len(events) % 1700 == 0:
+            if how == "power cut":
+                raise SystemError("power is gone")
+            os.kill(os.getpid(), signal.SIGINT)
+
+    options, runs, found = RefitOptions(frames=FITTED, checkpoint_s=0.05 if how == "power cut" else 1e9), 0, None
+    while found is None and runs < 20:
+        runs += 1
+        try:
+            found = planned.refit(output, options, interrupt)
+        except SystemError:
+            assert not output.exists()
+    assert runs > 3
+    assert output.read_bytes() == solved[0].read_bytes()
+    assert not list(tmp_path.glob(f"*{STORE_SUFFIX}*"))
+
+
+def test_its_file_holds_weights_and_no_frame(planned, solved, tmp_path):
+    found = Refit.open(solved[0])
+    assert found.minimum_frames == 32 and {g.frames for g in found.grafts} == {FITTED}
+    layers = {f"{layer.layer}/{i}" for g in found.grafts for layer in g.layers for i in (1, 2)}
+    assert set(found.weights) == layers
+    original = {n.name: n for n in planned.networks}["same"].constants
+    assert found.weights["same/c1/1"].shape == original["same/w1"].shape
+    assert all(FITTED not in array.shape for array in found.weights.values())
+    np.save(tmp_path / "few.npy", planned.images[:31])
+    with pytest.raises(InputError, match="gave 31 frames, and 32 are needed"):
+        refit_on_device(Bundle.open(planned.bundle), ArrayFile(tmp_path / "few.npy"), tmp_path / "a.mgrefit", OPTIONS)
+    with pytest.raises(UsageError, match="20 frames are fewer than the minimum of 32"):
+        RefitOptions(frames=20)
+
+
+def test_another_source_or_a_second_process_is_refused(planned, tmp_path):
+    def interrupt(event: RefitEvent) -> None:
+        with pytest.raises(UsageError, match="in use"):
+            planned.refit(tmp_path / "a.mgrefit")
+        raise SystemError
+
+    with pytest.raises(SystemError):
+        planned.refit(tmp_path / "a.mgrefit", report=interrupt)
+    np.save(tmp_path / "other.npy", planned.images)
+    with pytest.raises(UsageError, match="begun with another source"):
+        refit_on_device(Bundle.open(planned.bundle), ArrayFile(tmp_path / "other.npy"), tmp_path / "a.mgrefit", OPTIONS)
+
+
+def test_a_refit_of_other_networks_is_refused(planned, solved):
+    found = Refit.open(solved[0])
+    with pytest.raises(InputError, match="a network 'wider', which the settings do not name"):
+        grafts_of(found, planned.networks[:2], {}, SearchOptions())
+    others = [residual_network(n.name, 7 + i) for i, n in enumerate(planned.networks)]
+    with pytest.raises(InputError, match="of the refit has shape"):
+        grafts_of(found, others, {}, SearchOptions())
+
+
+def test_wrong_files_end_in_one_sentence(planned, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    taps_bundle().write("taps.graft")
+    (tmp_path / "half.mgrefit").write_bytes(b"PK\3\4 and then nothing")
+    common = ["--source", str(planned.source), "-o", "a.mgrefit"]
+    for argv, words in (
+        (["calibrate", "refit", "taps.graft", *common], "is no refit bundle"),
+        (["calibrate", "refit", "none.graft", *common], "does not exist"),
+        (["calibrate", "refit", str(planned.bundle), *common[:2], "-o", "none/a.mgrefit"], "does not exist"),
+    ):
+        assert main(argv) == 2
+        error = capsys.readouterr().err
+        assert words in error and "Traceback" not in error
+    with pytest.raises(InputError, match="no whole refit file"):
+        Refit.open(tmp_path / "half.mgrefit")

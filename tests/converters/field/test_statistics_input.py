@@ -1,0 +1,81 @@
+"""Statistics as a build uses them: the similarity and the ranges that frames would have given."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from multigraft.converters.field.statistics_input import field_ranges, field_similarity
+from multigraft.converters.network.network import Network
+from multigraft.converters.similarity.representations import measure_similarity
+from multigraft.errors import InputError
+from multigraft.statistics.similarity import SimilaritySums
+from multigraft.statistics.statistics import Minibatch, Statistics
+from multigraft.statistics.subject import Subject, Tap, TappedNetwork
+from multigraft.statistics.tally import Terms
+from multigraft.statistics.value_histogram import count
+from tests.converters.graft.networks import frames, perturbed, residual_network
+
+
+def collected(networks: list[Network], images: np.ndarray, size: int = 32) -> Statistics:
+    """As the sampler would, straight from the ONNX networks."""
+    taps = tuple(Tap(p.name, n.name, (*p.shape[1:], p.shape[0])) for n in networks for p in n.cut_points)
+    tapped = tuple(TappedNetwork(n.name, n.kind, n.input, n.outputs, n.source_sha256) for n in networks)
+    held = Statistics(Subject("0" * 64, tapped, taps), size)
+    for start in range(0, len(images), size):
+        part = list(images[start : start + size])
+        overall, values = Terms(len(part)), {}
+        for network in networks:
+            names = [p.name for p in network.cut_points] + list(network.outputs)
+            prepared = network.prepare(part)
+            values |= network.run(prepared, names) | {network.input: prepared}
+        for name, array in values.items():
+            overall.lows[name], overall.highs[name] = np.array(array.min(), float), np.array(array.max(), float)
+        for tap in taps:
+            overall.counts[f"values/{tap.name}"] = count(values[tap.name])
+        sums = SimilaritySums([t.name for t in taps])
+        sums.add([values[t.name] for t in taps])
+        held.add(Minibatch(overall, Terms(len(part)), sums), ("a", "d"))
+    return held
+
+
+@pytest.fixture(scope="module")
+def networks() -> list[Network]:
+    first = residual_network("first", 1)
+    return [first, perturbed(first, "second", 0.05)]
+
+
+def test_similarity_is_that_of_the_frames(networks):
+    images = np.stack(frames(512))
+    found = field_similarity(collected(networks, images), networks)
+    expected = measure_similarity(networks, list(images))
+    assert found.cut_points == expected.cut_points and found.frames == 512 and found.minibatch == 32
+    np.testing.assert_allclose(found.unbiased, expected.unbiased, atol=0.05)
+    swapped = field_similarity(collected(networks, images), networks[::-1])
+    assert swapped(found.cut_points[0], found.cut_points[-1]) == found(found.cut_points[0], found.cut_points[-1])
+
+
+def test_ranges_cover_inputs_and_outputs_whole_and_nearly_all_values_of_taps(networks):
+    images = np.stack(frames(128))
+    found = field_ranges(collected(networks, images), networks[:1], percent=99.0)
+    assert all(name.startswith("first/") for name in found)
+    network = networks[0]
+    names = [p.name for p in network.cut_points]
+    values = network.run(network.prepare(list(images)), [*names, *network.outputs])
+    for name in (*network.outputs,):
+        assert found[name] == (values[name].min(), values[name].max())
+    for name in names:
+        low, high = found[name]
+        inside = np.mean((values[name] >= low) & (values[name] <= high))
+        assert 0.985 <= inside <= 1 and values[name].min() <= low < high <= values[name].max()
+
+
+def test_statistics_of_other_networks_are_refused(networks):
+    held = collected(networks, np.stack(frames(64)))
+    with pytest.raises(InputError, match="hold no network 'third'"):
+        field_ranges(held, [residual_network("third", 2)])
+    other = residual_network("first", 1)
+    first = residual_network("first", 1)
+    first.source_sha256, other.source_sha256 = "a" * 64, "b" * 64
+    with pytest.raises(InputError, match="SHA-256 differs"):
+        field_similarity(collected([first], np.stack(frames(64))), [other])

@@ -1,0 +1,106 @@
+"""The device half of field calibration through the command line, as a technician types it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from multigraft.cli.calibrate import STEPS
+from multigraft.cli.main import main
+from multigraft.statistics import statistics_file
+from tests.bundle_builder import build
+from tests.calibration.networks import frames, taps_bundle
+from tests.calibration.samples import statistics
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    taps_bundle().write("taps.graft")
+    for number in (7, 8):
+        np.save(f"site-{number}.npy", frames(160, number, light=1.0 if number == 7 else 0.4))
+    return tmp_path
+
+
+def collect(number: int, *options: str) -> int:
+    name = f"site-{number}"
+    fixed = ["--source", f"{name}.npy", "-o", f"{name}.mgstats", "--minibatch", "8", "--minimum-frames", "8"]
+    return main(["calibrate", "collect", "taps.graft", *fixed, *options])
+
+
+def test_collect_combine_report_validate_purge(place, capsys):
+    assert collect(7) == 0 and collect(8, "--frames", "80") == 0
+    assert "160 frames" in capsys.readouterr().out
+    assert collect(8, "--json", "--keep-frames", "3") == 0
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert lines[-1] == {
+        "event": "done", "reason": "source ended", "frames": 160, "used": 80, "skipped": 0, "output": "site-8.mgstats",
+    }  # fmt: skip
+    assert lines[0]["event"] == "progress" and {"precision", "temperature_c", "free_bytes"} <= set(lines[0])
+    assert main(["calibrate", "combine", "site-8.mgstats", "site-7.mgstats", "-o", "fleet.mgstats"]) == 0
+    fleet = statistics_file.read("fleet.mgstats")
+    assert fleet.sites == ("site-7", "site-8") and fleet.frames == 320
+    assert main(["calibrate", "report", "fleet.mgstats", "-o", "report.html"]) == 0
+    assert "site-7 and site-8 differ" in capsys.readouterr().out
+    assert "site-8" in Path("report.html").read_text()
+    command = ["calibrate", "validate", "taps.graft", "--against", "taps.graft", "--source", "site-7.npy"]
+    assert main([*command, "-o", "v.json", "--min-agreement", "0.98"]) == 0
+    found = json.loads(Path("v.json").read_text())
+    assert found["frames"] == 160 and {t["name"] for t in found["tasks"]} == {"garment", "digit"}
+    assert all(t["value"] == 1 and t["lower_bound"] == pytest.approx(0.05 ** (1 / 160)) for t in found["tasks"])
+    assert main([*command, "--frames", "20", "--min-agreement", "0.98", "--json"]) == 1
+    capsys.readouterr()
+    assert main(["calibrate", "purge", "site-8.mgstats", "--store", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["removed"] == 3
+    assert not list(place.glob("site-8.mgstats.*")) and Path("site-8.mgstats").exists()
+
+
+def test_validation_counts_what_differs(place, capsys):
+    taps_bundle(width=5).write("other.graft")
+    command = ["calibrate", "validate", "other.graft", "--against", "taps.graft", "--source", "site-7.npy", "--json"]
+    assert main(command) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert all(0 <= t["lower_bound"] <= t["value"] < 1 for t in found["tasks"])
+
+
+WRONG = {
+    "no taps bundle": ["collect", "home.graft", "--source", "site-7.npy", "-o", "a.mgstats"],
+    "no such bundle": ["collect", "none.graft", "--source", "site-7.npy", "-o", "a.mgstats"],
+    "no such source": ["collect", "taps.graft", "--source", "none.npy", "-o", "a.mgstats"],
+    "no such folder": ["collect", "taps.graft", "--source", "site-7.npy", "-o", "none/a.mgstats"],
+    "no minutes": ["collect", "taps.graft", "--source", "site-7.npy", "-o", "a.mgstats", "--minutes", "0"],
+    "no memory": ["collect", "taps.graft", "--source", "site-7.npy", "-o", "a.mgstats", "--memory-mib", "0"],
+    "small minibatch": ["collect", "taps.graft", "--source", "site-7.npy", "-o", "a.mgstats", "--minibatch", "3"],
+    "combine nothing there": ["combine", "none.mgstats", "-o", "b.mgstats"],
+    "combine twice": ["combine", "ok.mgstats", "./ok.mgstats", "-o", "b.mgstats"],
+    "combine a bundle": ["combine", "taps.graft", "-o", "b.mgstats"],
+    "report of a bundle": ["report", "taps.graft", "-o", "b.html"],
+    "validate other tasks": ["validate", "home.graft", "--against", "taps.graft", "--source", "site-7.npy"],
+    "validate no frames": ["validate", "taps.graft", "--against", "taps.graft", "--source", "site-7.npy", "--frames=0"],
+    "validate tolerance": [
+        "validate", "taps.graft", "--against", "taps.graft", "--source", "site-7.npy", "--tolerance", "digit"
+    ],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_what_cannot_be_done_is_said_in_one_sentence_and_leaves_nothing(place, capsys, case):
+    build((("pose", "regression"),)).bundle.write("home.graft")
+    statistics_file.write(statistics(1, 4), "ok.mgstats")
+    before = {p.name for p in place.iterdir()}
+    assert main(["calibrate", *WRONG[case]]) == 2
+    error = capsys.readouterr().err.splitlines()
+    said = [line for line in error if line.startswith("multigraft: ")]
+    assert len(said) == 1 and said[0].endswith(".")
+    assert {p.name for p in place.iterdir()} == before
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_every_step_has_help(step, capsys):
+    with pytest.raises(SystemExit) as left:
+        main(["calibrate", step, "--help"])
+    assert left.value.code == 0
+    assert "--json" in capsys.readouterr().out

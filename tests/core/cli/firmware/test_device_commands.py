@@ -1,0 +1,131 @@
+"""The commands that talk to devices, on images in QEMU: verify, monitor, flash into a slot, list."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+from multigraft.cli.main import main
+from multigraft.firmware_gen.boards.boards import BOARDS, boards_of_usb
+from multigraft.firmware_gen.boards.qemu import EmulatedBoard
+from tests.firmware_gen import tiny_model
+from tests.firmware_gen.boards.test_boards import needs_tools
+
+
+def described(folder, board, *variables):
+    """A tiny project with golden vectors, built."""
+    tiny_model.build(board, folder, *variables)
+    frames = np.random.default_rng(5).integers(-128, 128, (4, 1, 4, 4, 1), dtype=np.int8)
+    answers = [tiny_model.reference(frame.ravel()) for frame in frames]
+    np.savez(
+        folder / "golden.npz",
+        **{
+            "input/frame": frames,
+            "output/sum": np.stack([mean for mean, _ in answers]),
+            "output/difference": np.stack([slope for _, slope in answers]),
+        },
+    )
+    description = {"board": board.name, "digest": "ab" * 32, "steps": ["MEAN sum", "SUB difference"], "name": "tiny"}
+    (folder / "project.json").write_text(json.dumps(description))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory):
+    pytest.importorskip("serial")
+    return described(tmp_path_factory.mktemp("project"), BOARDS["mps2-an386"])
+
+
+@needs_tools
+def test_golden_vectors_are_verified_in_qemu_and_at_a_port(project, capsys):
+    assert main(["firmware", "verify", str(project), "--qemu"]) == 0
+    assert capsys.readouterr().out == "mps2-an386 in QEMU: 4 golden cases equal bit for bit\n"
+    with EmulatedBoard(BOARDS["mps2-an386"], project / "build/frames/firmware.elf") as emulated:
+        emulated.resume()
+        assert main(["firmware", "verify", str(project), "--port", emulated.port, "--json"]) == 0
+        report = json.loads(capsys.readouterr().out)
+        assert (report["cases"], report["wrong"], report["emulated"]) == (4, [], False)
+
+
+@needs_tools
+def test_a_single_wrong_bit_is_found_and_located(project, tmp_path, capsys):
+    folder = shutil.copytree(project, tmp_path / "copy")
+    with np.load(folder / "golden.npz") as held:
+        arrays = {name: held[name].copy() for name in held.files}
+    arrays["output/difference"][2, 299] ^= 1
+    np.savez(folder / "golden.npz", **arrays)
+    assert main(["firmware", "verify", str(folder), "--qemu"]) == 1
+    assert "1 outputs differ, the first is difference of case 2" in capsys.readouterr().out
+
+
+@needs_tools
+def test_another_model_or_board_on_the_device_is_refused(project, tmp_path, capsys):
+    folder = shutil.copytree(project, tmp_path / "copy")
+    description = json.loads((folder / "project.json").read_text())
+    (folder / "project.json").write_text(json.dumps({**description, "digest": "cd" * 32}))
+    assert main(["firmware", "verify", str(folder), "--qemu"]) == 2
+    assert "which is not the model of this project; flash the project first" in capsys.readouterr().err
+    (folder / "project.json").write_text(json.dumps({**description, "board": "mps2-an385"}))
+    assert main(["firmware", "verify", str(folder), "--qemu"]) == 2
+    assert "the device is a mps2-an386, the project is for mps2-an385" in capsys.readouterr().err
+
+
+def test_what_verifying_needs_is_named(tmp_path, capsys):
+    assert main(["firmware", "verify"]) == 2
+    assert "needs a folder and a device" in capsys.readouterr().err
+    (tmp_path / "project.json").write_text('{"board": "mps2-an386", "digest": "", "steps": []}')
+    assert main(["firmware", "verify", str(tmp_path), "--qemu"]) == 2
+    assert "has no golden vectors" in capsys.readouterr().err
+
+
+@needs_tools
+def test_the_monitor_shows_answers_steps_memory_and_why_it_started(tmp_path, capsys):
+    pytest.importorskip("serial")
+    board = BOARDS["mps2-an386"]
+    folder = described(tmp_path, board, "PROFILE=1")
+    tasks = ["mean", "slope"]
+    report = dict.fromkeys(("model", "ram_bytes", "regions", "buffers", "macs_before_pruning"))
+    report |= {"tasks": tasks, "steps": [{"tasks": [task]} for task in tasks]}
+    (folder / "report.json").write_text(json.dumps(report))
+    with EmulatedBoard(board, folder / "build/profile/frames/firmware.elf") as emulated:
+        emulated.resume()
+        assert main(["monitor", "--port", emulated.port, "--count", "3", "--project", str(folder)]) == 0
+        lines = capsys.readouterr().out.splitlines()
+        assert lines[0] == "mps2-an386 runs tiny (mean, slope)"
+        assert len([line for line in lines if "sum: " in line and "cycles" in line]) == 3
+        assert any("step   0" in line and "MEAN sum" in line for line in lines)
+        assert any("step   1" in line and "SUB difference" in line for line in lines)
+        assert [line.partition(" cycles  for ")[2] for line in lines if line.startswith("  segment ")] == tasks
+        assert lines[-1] == "started after: power on"
+        assert main(["monitor", "--port", emulated.port, "--count", "2", "--tasks", "mean", "--json"]) == 0
+        *answers, summary = map(json.loads, capsys.readouterr().out.splitlines())
+        assert [set(answer["outputs"]) for answer in answers] == [{"sum"}] * 2
+        assert summary["steps"][0] > 0
+        assert summary["steps"][1] == 0
+        assert summary["statistics"]["sum"]["inferences"] == 5
+        assert summary["memory"]["ram_used"] < summary["memory"]["ram_there"]
+
+
+@needs_tools
+def test_flash_updates_a_board_with_slots(tmp_path, capsys):
+    pytest.importorskip("serial")
+    board = BOARDS["qemu-virt-rv32-slots"]
+    folder = described(tmp_path, board)
+    with EmulatedBoard(board, folder / "build/frames/firmware.elf") as emulated:
+        emulated.resume()
+        for slot in (1, 0):
+            assert main(["flash", str(folder), "--port", emulated.port]) == 0
+            assert capsys.readouterr().out.endswith(f"written to slot {slot}, verified and started\n")
+        assert main(["firmware", "verify", str(folder), "--port", emulated.port]) == 0
+
+
+def test_boards_and_ports_are_listed(capsys):
+    assert main(["devices", "boards", "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert [row["board"] for row in rows] == list(BOARDS)
+    pytest.importorskip("serial")
+    assert main(["devices", "list", "--json"]) == 0
+    assert isinstance(json.loads(capsys.readouterr().out), list)
+    assert [board.name for board in boards_of_usb((0x2E8A, 0x000A))] == ["pico"]
+    assert boards_of_usb((1, 2)) == []

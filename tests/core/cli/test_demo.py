@@ -1,0 +1,60 @@
+"""The demo through the real command line, cut off from the network: one table, pictures, and figures that hold."""
+
+from __future__ import annotations
+
+import itertools
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from multigraft import Bundle
+from multigraft.cli.shared.settings_options import load_frames
+from multigraft.converters.report.summary import Summary
+from multigraft.runtime import Engine
+from tests.benchmarks.demo_networks import SETTINGS
+
+LEAST_ACCURACY = {"garment": 0.93, "worn": 0.97, "digit": 0.97}
+
+
+def test_all_three_ways_of_sharing_show(demo: tuple[Path, str]) -> None:
+    summary = Summary.load(demo[0] / "summary.json")
+    relations = {t.name: t.relation for t in summary.tasks}
+    assert set(relations.values()) == {"donor", "relative", "independent"} and relations["digit"] == "independent"
+    for task in summary.tasks:
+        assert task.accuracy is not None and task.accuracy.int8 is not None
+        assert task.accuracy.int8 >= LEAST_ACCURACY[task.name]
+        if task.relation != "donor":
+            assert task.agreement and task.agreement.lower_bound >= 0.98 and task.agreement.frames >= 1000
+            assert task.cka is not None and task.share_point
+
+
+def test_the_bundle_costs_less_and_equals_the_uncut_model(demo: tuple[Path, str]) -> None:
+    summary = Summary.load(demo[0] / "summary.json")
+    for pair in (summary.weights_bytes, summary.macs):
+        assert pair.separate and pair.bundle and pair.bundle < 0.7 * pair.separate
+    assert summary.segments.mismatches == 0 and summary.segments.inputs >= 200
+    assert len(summary.segments.interpreters) == (2 if sys.version_info < (3, 12) else 1)
+    assert summary.energy is not None or summary.energy_reason
+
+
+def test_what_people_look_at_is_there(demo: tuple[Path, str]) -> None:
+    folder, printed = demo
+    for name in (
+        "report.html",
+        "pareto.png",
+        "demo.graft",
+        "similarity_garment_digit.png",
+        "similarity_garment_worn.png",
+    ):
+        assert (folder / name).stat().st_size > 1000
+    assert all(word in printed for word in ("garment", "digit", "independent", "agreement", "latency"))
+
+
+def test_the_engine_answers_digits_on_the_shared_trunk(demo: tuple[Path, str]) -> None:
+    engine = Engine(Bundle.open(demo[0] / "demo.graft"))
+    with np.load(SETTINGS.with_name("digits_labelled.npz")) as held:
+        pairs = list(itertools.islice(zip(held["frames"], held["digit"], strict=True), 100))
+    right = sum(engine.run(frame, tasks=["digit"]).answers["digit"].index == label for frame, label in pairs)  # type: ignore[union-attr]
+    assert right >= 90
+    assert load_frames(SETTINGS.with_name("digits.npz"))[0].shape == (28, 28)

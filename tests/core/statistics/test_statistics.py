@@ -1,0 +1,236 @@
+"""Statistics files: merging changes no bit in any order, what is held is right, nothing of a single frame is held."""
+
+from __future__ import annotations
+
+import functools
+import operator
+import zipfile
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from multigraft.errors import InputError, MultigraftError, UsageError
+from multigraft.statistics import statistics_file
+from multigraft.statistics.exact_sums import ExactSums, add_all
+from multigraft.statistics.statistics import GROUPS, Statistics, combine
+from multigraft.statistics.statistics_file import to_bytes
+from multigraft.statistics.value_histogram import RELATIVE_ERROR, count, percentile
+from tests.calibration.samples import FRAMES, SUBJECT, minibatch, statistics
+
+REALS = st.floats(-(2.0**50), 2.0**50, allow_nan=False, width=64)
+
+
+@given(st.lists(REALS, min_size=1, max_size=30), st.randoms())
+def test_exact_sums_are_the_rounded_terms_added_exactly(terms, random):
+    expected = sum(Fraction(round(Fraction(t) * 2**62), 2**62) for t in terms)
+    shuffled = list(terms)
+    random.shuffle(shuffled)
+    sums, again = ExactSums((1,)), ExactSums((1,))
+    for a, b in zip(terms, shuffled, strict=True):
+        sums.add([a])
+        again.add([b])
+    assert sums == again
+    high, low = map(int, sums.to_array()[:, 0])
+    assert Fraction(high) + Fraction(low, 2**62) == expected
+    assert sums.values()[0] == pytest.approx(float(expected), rel=1e-15, abs=0)
+
+
+@given(st.lists(REALS, min_size=2, max_size=20), st.integers(1, 19))
+def test_exact_sums_merge_as_if_added_to_one(terms, cut):
+    whole, left, right = ExactSums(()), ExactSums(()), ExactSums(())
+    for number, term in enumerate(terms):
+        whole.add(term)
+        (left if number < cut else right).add(term)
+    assert left.merge(right) == right.merge(left) == whole == ExactSums.from_array(whole.to_array())
+
+
+def test_arrays_of_all_sizes_are_added_as_one_by_one():
+    random = np.random.default_rng(0)
+    shapes = {"large": (70, 60), "small": (3, 4), "one": (), "larger": (5000,)}
+    terms = [{name: random.normal(size=shape) for name, shape in shapes.items()} for _ in range(3)]
+    sums = add_all(add_all({}, terms[0]), terms[1])
+    before = {name: held.to_array() for name, held in sums.items()}
+    found = add_all(sums, terms[2])
+    for name, shape in shapes.items():
+        expected = ExactSums(shape)
+        for term in terms:
+            expected.add(term[name])
+        assert found[name] == expected and found[name].shape == shape
+        np.testing.assert_array_equal(sums[name].to_array(), before[name])
+    for name in shapes:
+        with pytest.raises(InputError, match="infinite"):
+            add_all(sums, {**terms[2], name: np.full(shapes[name], np.inf)})
+    with pytest.raises(UsageError, match="large has two shapes"):
+        add_all(sums, {"large": np.zeros(3)})
+    assert add_all(sums, {}) == sums
+
+
+@pytest.mark.parametrize("term", [np.nan, np.inf, 2.0**61])
+def test_exact_sums_refuse_what_they_cannot_hold_and_stay_as_they_are(term):
+    sums = ExactSums((2,))
+    sums.add([1.0, 2.0])
+    with pytest.raises(InputError):
+        sums.add([1.0, term])
+    assert sums.values().tolist() == [1.0, 2.0]
+
+
+@given(st.lists(st.floats(-(2.0**100), 2.0**100, width=32), min_size=1, max_size=200), st.floats(0, 100))
+def test_percentiles_are_within_the_stated_relative_error(values, percent):
+    data = np.array(values, np.float32)
+    expected = float(np.percentile(data, percent, method="inverted_cdf"))
+    assert percentile(count(data), percent) == pytest.approx(expected, rel=RELATIVE_ERROR, abs=2e-38)
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.permutations(range(5)), st.integers(1, 4), st.integers(0, 1000))
+def test_files_merge_in_any_order_and_grouping_to_the_same_bytes(order, cut, seed):
+    places = [("a", "2026-05-01"), ("a", "2026-05-02"), ("b", "2026-05-01"), ("b", "2026-05-01"), ("c", "2026-05-03")]
+    parts = [statistics(seed + i, count=3 + 2 * i, place=place) for i, place in enumerate(places)]
+    straight = combine(parts)
+    shuffled = [parts[i] for i in order]
+    left, right = (functools.reduce(operator.add, part) for part in (shuffled[:cut], shuffled[cut:]))
+    assert left + right == straight == right + left
+    assert to_bytes(left + right) == to_bytes(straight)
+    assert straight.frames == sum(p.frames for p in parts)
+    np.testing.assert_array_equal((left + right).precision(), straight.precision())
+
+
+def test_two_runs_of_one_site_add_up_to_what_one_run_over_both_would_sum():
+    batches = [minibatch(i) for i in range(12)]
+    one, first, second = (Statistics(SUBJECT, FRAMES) for _ in range(3))
+    for number, batch in enumerate(batches):
+        one.add(batch, ("a", "d"))
+        (first if number < 5 else second).add(batch, ("a", "d"))
+    merged = first + second
+    assert merged.overall == one.overall and merged.places == one.places
+    assert merged.similarity() == one.similarity()
+
+
+def test_a_file_reads_back_equal_and_writes_equal_bytes(tmp_path):
+    held = statistics(1, 20)
+    path = statistics_file.write(held, tmp_path / "a.mgstats")
+    again = statistics_file.read(path)
+    assert again == held.coalesced()
+    statistics_file.write(again, tmp_path / "b.mgstats")
+    assert (tmp_path / "b.mgstats").read_bytes() == path.read_bytes()
+
+
+@pytest.mark.parametrize("frames", [11, 13])
+def test_no_tensor_of_the_file_has_a_frame_dimension(tmp_path, frames):
+    # Neither the number of frames (a prime) nor of minibatches shows in any shape, and shapes do not grow with them.
+    def shapes(minibatches):
+        held = Statistics(SUBJECT, frames)
+        for number in range(minibatches):
+            held.add(minibatch(number, frames), ("a", "d"))
+        path = statistics_file.write(held, tmp_path / f"{minibatches}.mgstats")
+        found = {}
+        with zipfile.ZipFile(path) as archive:
+            for name in archive.namelist():
+                if name.endswith(".npz"):
+                    with archive.open(name) as member, np.load(member) as arrays:
+                        found |= {f"{name}/{k}": arrays[k].shape for k in arrays.files}
+        return found
+
+    few, many = shapes(17), shapes(31)
+    assert few == many
+    assert not any({frames, 17, 31, 17 * frames} & set(shape) for shape in few.values())
+
+
+def test_below_the_minimum_nothing_is_written(tmp_path):
+    held = statistics(2, 3, minimum=FRAMES * 4)
+    with pytest.raises(UsageError, match="24 frames, fewer than the minimum of 32"):
+        statistics_file.write(held, tmp_path / "a.mgstats")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_small_days_join_their_neighbours_and_no_cell_is_under_the_minimum():
+    held = Statistics(SUBJECT, 3 * FRAMES)
+    days = ["2026-05-01"] * 1 + ["2026-05-02"] * 6 + ["2026-05-03"] * 3 + ["2026-05-04"] * 2
+    for number, day in enumerate(days):
+        held.add(minibatch(number), ("a", day))
+    whole = held.coalesced()
+    assert {day: t.minibatches for (_, day), t in whole.places.items()} == {"2026-05-02": 7, "2026-05-03": 5}
+    assert whole.similarity() == held.similarity() and whole.overall == held.overall
+    cells = [*whole.groups, *whole.slots, *whole.places.values()]
+    assert min(c.frames for c in cells if c.frames) >= 3 * FRAMES
+    alone = Statistics(SUBJECT, 3 * FRAMES) + held
+    alone.add(minibatch(99), ("b", "2026-05-01"))
+    with pytest.raises(UsageError):
+        alone.coalesced()
+
+
+def test_the_jackknife_interval_covers_the_value_of_many_more_frames():
+    truth = statistics(3, 400).similarity().unbiased_cka()
+    covered = []
+    for seed in range(20, 50):
+        held = statistics(seed, 24)
+        covered.append(np.abs(held.similarity().unbiased_cka() - truth)[0, 1:] <= held.precision()[0, 1:])
+    assert 0.85 <= np.mean(covered) <= 1.0
+    assert statistics(4, GROUPS - 1).precision() is None
+
+
+def test_history_ends_with_all_frames_and_settles():
+    held = statistics(5, 60)
+    history = held.history()
+    assert history[-1] == held.similarity()
+    frames = [h.frames for h in history]
+    assert frames == sorted(frames) and frames[0] == FRAMES and frames[1] == 3 * FRAMES
+
+
+def test_moments_and_ranges_are_those_of_the_values():
+    batches = [np.random.default_rng(i) for i in range(3)]
+    held = statistics(0, 3)
+    values = []
+    for random in batches:
+        base = random.standard_normal((FRAMES, 48)).astype(np.float32)
+        values.append(base + random.standard_normal((FRAMES, 48)).astype(np.float32))
+    flat = np.concatenate(values).reshape(-1, 3).astype(np.float64)
+    mean, variance = held.channel_moments("garment/relu1")
+    np.testing.assert_allclose(mean, flat.mean(0), atol=1e-12)
+    np.testing.assert_allclose(variance, flat.var(0), atol=1e-9)
+    assert held.ranges()["garment/relu1"] == (flat.min(), flat.max())
+    low, high = held.ranges(99.0)["garment/relu1"]
+    assert flat.min() < low < high < flat.max()
+
+
+def test_different_subjects_do_not_merge():
+    other = Statistics(SUBJECT.__class__("1" * 64, SUBJECT.networks, SUBJECT.taps))
+    with pytest.raises(UsageError, match="different networks"):
+        statistics(1) + other
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.data())
+def test_damage_is_always_noticed(tmp_path_factory, data):
+    path = tmp_path_factory.mktemp("damage") / "a.mgstats"
+    whole = _whole_file()
+    if data.draw(st.booleans()):
+        damaged = whole[: data.draw(st.integers(0, len(whole) - 1))]
+    else:
+        position = data.draw(st.integers(0, len(whole) - 1))
+        damaged = whole[:position] + bytes([whole[position] ^ data.draw(st.integers(1, 255))]) + whole[position + 1 :]
+    path.write_bytes(damaged)
+    try:
+        found = statistics_file.read(path)
+    except MultigraftError:
+        return
+    # A flipped bit may lie in a field of the zip that carries nothing, such as a date.
+    assert to_bytes(found) == whole
+
+
+@functools.cache
+def _whole_file() -> bytes:
+    return to_bytes(statistics(6, 4))
+
+
+def test_other_files_are_refused_in_one_sentence(tmp_path):
+    for name, data in (("none", None), ("text", b"hello"), ("zip", b"PK\x05\x06" + b"\0" * 18)):
+        path = Path(tmp_path / name)
+        if data is not None:
+            path.write_bytes(data)
+        with pytest.raises(InputError):
+            statistics_file.read(path)

@@ -1,0 +1,235 @@
+"""Flashing: exact commands, the right chip and no other, verified writes; tools are played by scripts."""
+
+import json
+import re
+import shutil
+import struct
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from multigraft.cli.main import main
+from multigraft.devices.flash.flasher import Flasher, FlashJob
+from multigraft.devices.flash.flashers import flasher_for
+from multigraft.devices.flash.uf2_flasher import Uf2Flasher, families_of, uf2_of
+from multigraft.errors import DeviceError, InputError, MissingDependencyError, UsageError
+from multigraft.firmware_gen.boards.boards import BOARDS
+
+SAYS_WELL = {
+    "openocd": ["** Programming Finished **\n** Verified OK **"],
+    "esptool.py": ["Writing at 0x00010000... (50 %)\nWriting at 0x00018000... (100 %)\nHash of data verified."],
+    "pyocd": ["10000100:  00052840   |..(@|", "[====] 100%", "All 1280 bytes match."],
+    "stm32loader": ["Chip id: 0x413 (STM32F405xx/07xx and STM32F415xx/17xx)", "Write 1 chunks\nVerification OK"],
+}
+BOARD_OF = {"openocd": "nucleo-f446re", "esptool.py": "esp32c3", "pyocd": "nano33ble", "stm32loader": "netduinoplus2"}
+
+
+def play(monkeypatch, folder, tool, says, code=0):
+    """Put a script in place of a tool: it notes its arguments and says one text per run."""
+    folder.mkdir(exist_ok=True)
+    for number, text in enumerate(says):
+        (folder / f"says{number}").write_text(text + "\n")
+    script = folder / tool
+    script.write_text(
+        f'#!/bin/sh\ncd "{folder}"\nn=$(cat n 2>/dev/null || echo 0)\necho $((n+1)) > n\n'
+        f'printf "%s\\n" "$@" > "arguments$n"\ncat "says$n"\nexit {code}\n'
+    )
+    script.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}:/usr/bin:/bin")
+
+
+def job_for(tool, image):
+    board = BOARDS[BOARD_OF[tool]]
+    f = board.flashing
+    flasher = flasher_for(f.method)
+    port = "/dev/ttyUSB9" if flasher.needs_port else None
+    return flasher, FlashJob(image, f.target, port, f.chip_id, f.base, f.chip_register)
+
+
+@pytest.fixture
+def image(tmp_path):
+    path = tmp_path / "firmware.bin"
+    path.write_bytes(bytes(range(256)) * 5)
+    return path
+
+
+@pytest.mark.parametrize("tool", BOARD_OF)
+def test_what_runs_is_what_the_dry_run_says(tool, tmp_path, image, monkeypatch):
+    play(monkeypatch, tmp_path / "bin", tool, SAYS_WELL[tool])
+    flasher, job = job_for(tool, image)
+    assert isinstance(flasher, Flasher)
+    seen = []
+    flasher.flash(job, lambda done, doing: seen.append(done))
+    commands = flasher.commands(job)
+    for number, command in enumerate(commands):
+        assert command[0] == tool
+        assert (tmp_path / f"bin/arguments{number}").read_text().splitlines() == command[1:]
+    assert str(image) in " ".join(commands[-1] + commands[-2 if len(commands) > 1 else -1])
+    assert seen == sorted(seen)
+    assert seen[-1] == 1.0
+
+
+@pytest.mark.parametrize(
+    ("tool", "says"),
+    [
+        ("openocd", ["wrong chip"]),
+        ("esptool.py", ["A fatal error occurred: This chip is ESP32-S3, not ESP32-C3. Wrong --chip argument?"]),
+        ("pyocd", ["10000100:  00052832   |..(2|"]),
+        ("stm32loader", ["Chip id: 0x410 (STM32F10x Medium-density)"]),
+    ],
+)
+def test_another_chip_is_refused_before_anything_is_written(tool, says, tmp_path, image, monkeypatch):
+    play(monkeypatch, tmp_path / "bin", tool, says)
+    flasher, job = job_for(tool, image)
+    with pytest.raises(DeviceError, match="the chip that answers is no"):
+        flasher.flash(job, lambda done, doing: None)
+    assert not (tmp_path / "bin/arguments1").exists()
+
+
+@pytest.mark.parametrize("tool", BOARD_OF)
+def test_failures_say_what_the_tool_said(tool, tmp_path, image, monkeypatch):
+    flasher, job = job_for(tool, image)
+    play(monkeypatch, tmp_path / "bin", tool, [*SAYS_WELL[tool][:-1], "flash write fault at 0x3"], code=1)
+    with pytest.raises(DeviceError, match=r"failed while|is no"):
+        flasher.flash(job, lambda done, doing: None)
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.setattr("multigraft.devices.flash.tool_flasher.sysconfig.get_path", lambda name: str(tmp_path))
+    with pytest.raises(MissingDependencyError, match="is not installed"):
+        flasher.flash(job, lambda done, doing: None)
+
+
+def test_a_write_that_is_not_verified_is_an_error(tmp_path, image, monkeypatch):
+    play(monkeypatch, tmp_path / "bin", "openocd", ["** Programming Finished **"])
+    flasher, job = job_for("openocd", image)
+    with pytest.raises(DeviceError, match="failed while writing and verifying"):
+        flasher.flash(job, lambda done, doing: None)
+
+
+@pytest.mark.parametrize(
+    ("tool", "last"),
+    [("stm32loader", "Verification FAILED: data differs"), ("pyocd", "Mismatched byte at 0x00010000 (offset 0x0)")],
+)
+def test_a_verification_that_fails_is_no_success_whatever_the_tool_returns(tool, last, tmp_path, image, monkeypatch):
+    play(monkeypatch, tmp_path / "bin", tool, [*SAYS_WELL[tool][:-1], last])
+    flasher, job = job_for(tool, image)
+    with pytest.raises(DeviceError, match="failed while"):
+        flasher.flash(job, lambda done, doing: None)
+
+
+@pytest.mark.parametrize("tool", ["openocd", "esptool.py", "stm32loader", "pyocd"])
+def test_the_real_tools_take_our_commands_and_say_that_there_is_no_board(tool, tmp_path, image, monkeypatch):
+    if tool == "openocd" and shutil.which(tool) is None:
+        pytest.skip("firmware tools: install openocd")
+    monkeypatch.setenv("PATH", "/usr/bin:/bin")  # the others are found where this Python has its scripts
+    flasher, job = job_for(tool, image)
+    port = str(tmp_path / "ttyNONE") if flasher.needs_port else None
+    with pytest.raises(DeviceError, match=rf"{re.escape(tool)} finds no board.*; plug it in"):
+        flasher.flash(replace(job, port=port), lambda done, doing: None)
+
+
+def uf2_drive(folder, board_id):
+    drive = folder / "user" / "DRIVE"
+    drive.mkdir(parents=True)
+    (drive / "INFO_UF2.TXT").write_text(f"UF2 Bootloader v3.0\nModel: Something\nBoard-ID: {board_id}\n")
+    return drive
+
+
+def pico_job(tmp_path, family=BOARDS["pico"].flashing.chip_id):
+    path = tmp_path / "firmware.uf2"
+    path.write_bytes(uf2_of(bytes(range(256)) * 300 + b"end", 0x10000000, family))
+    f = BOARDS["pico"].flashing
+    return FlashJob(path, f.target, None, f.chip_id, f.base)
+
+
+def test_uf2_blocks_are_those_of_the_specification():
+    image = bytes(range(256)) + b"tail"
+    uf2 = uf2_of(image, 0x10000000, 0xE48BFF56)
+    assert len(uf2) == 1024
+    for number in range(2):
+        block = uf2[512 * number :][:512]
+        head = struct.unpack("<8I", block[:32])
+        assert head == (0x0A324655, 0x9E5D5157, 0x2000, 0x10000000 + 256 * number, 256, number, 2, 0xE48BFF56)
+        assert block[32:288] == image[256 * number :][:256].ljust(256, b"\0")
+        assert block[-4:] == bytes.fromhex("306fb10a")
+    assert families_of(uf2, "x") == {0xE48BFF56}
+
+
+def test_a_uf2_file_is_copied_to_the_right_drive_and_no_other(tmp_path):
+    job = pico_job(tmp_path)
+    flasher = Uf2Flasher([tmp_path / "media"])
+    with pytest.raises(DeviceError, match="hold its boot button"):
+        flasher.flash(job, lambda done, doing: None)
+    drive = uf2_drive(tmp_path / "media", "RPI-RP2")
+    assert flasher.commands(job) == [["cp", str(job.image), str(drive)]]
+    seen = []
+    flasher.flash(job, lambda done, doing: seen.append(done))
+    assert (drive / "firmware.uf2").read_bytes() == job.image.read_bytes()
+    assert seen == sorted(seen)
+    assert seen[-1] == 1.0
+    (drive / "INFO_UF2.TXT").write_text("Board-ID: RP2350\n")
+    with pytest.raises(DeviceError, match="is a RP2350, not RPI-RP2"):
+        flasher.flash(job, lambda done, doing: None)
+
+
+def test_a_uf2_file_for_another_chip_or_cut_off_is_refused(tmp_path):
+    uf2_drive(tmp_path / "media", "RPI-RP2")
+    flasher = Uf2Flasher([tmp_path / "media"])
+    with pytest.raises(InputError, match="is for family 0xe48bff59, not 0xe48bff56"):
+        flasher.flash(pico_job(tmp_path, 0xE48BFF59), lambda done, doing: None)
+    job = pico_job(tmp_path)
+    job.image.write_bytes(job.image.read_bytes()[:-5])
+    with pytest.raises(InputError, match="no whole UF2 file"):
+        flasher.flash(job, lambda done, doing: None)
+
+
+def test_every_board_that_is_flashed_has_its_way():
+    for board in BOARDS.values():
+        if board.flashing is not None:
+            f = board.flashing
+            flasher = flasher_for(f.method)
+            job = FlashJob(Path("x"), f.target, "port", f.chip_id, f.base, f.chip_register)
+            assert flasher.commands(job)
+    with pytest.raises(UsageError, match="no way to flash called 'magic'"):
+        flasher_for("magic")
+
+
+def described(folder, board):
+    folder.mkdir()
+    (folder / "project.json").write_text(json.dumps({"board": board, "digest": "00" * 32, "steps": [], "name": "x"}))
+    built = folder / "build/frames"
+    built.mkdir(parents=True)
+    for suffix in (".elf", ".bin"):
+        (built / f"firmware{suffix}").write_bytes(b"image")
+    return folder
+
+
+def test_the_command_prints_exactly_what_it_would_run(tmp_path, capsys):
+    folder = described(tmp_path / "fw", "netduinoplus2")
+    assert main(["flash", str(folder), "--port", "/dev/ttyUSB0", "--dry-run"]) == 0
+    asked, written = capsys.readouterr().out.splitlines()
+    assert asked == "stm32loader --port /dev/ttyUSB0 --family F4"
+    assert written == (
+        "stm32loader --port /dev/ttyUSB0 --family F4 --erase --write --verify --address 0x08000000 "
+        f"{folder}/build/frames/firmware.bin"
+    )
+
+
+@pytest.mark.parametrize(
+    ("board", "more", "message"),
+    [
+        ("netduinoplus2", [], "stm32loader needs a serial port; give --port"),
+        ("mps2-an386", [], "mps2-an386 is emulated only; use multigraft firmware verify --qemu"),
+        ("esp32c3", ["--port", "x"], "the project is a library, not an image; build your application with esp-idf"),
+        ("pico", ["--image", "a.bin"], "uf2 takes .uf2 files, not a.bin"),
+    ],
+)
+def test_what_cannot_be_flashed_says_what_to_do(board, more, message, tmp_path, capsys):
+    folder = described(tmp_path / "fw", board)
+    assert main(["flash", str(folder), *more]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_a_folder_that_is_no_project_is_refused(tmp_path, capsys):
+    assert main(["flash", str(tmp_path)]) == 2
+    assert "is no firmware project; make one with" in capsys.readouterr().err

@@ -1,0 +1,247 @@
+"""What every power meter has to do, over all adapters, on sensors emulated as a sysfs tree."""
+
+import os
+import sys
+import threading
+import types
+
+import pytest
+
+from multigraft.devices.power.fake_meter import FakeMeter
+from multigraft.devices.power.hwmon_meter import HwmonMeter, Rail
+from multigraft.devices.power.jtop_meter import JtopMeter
+from multigraft.devices.power.power import PowerMeter, find_power_meter
+from multigraft.devices.power.rapl_meter import RaplMeter
+from multigraft.errors import DeviceError, MissingDependencyError
+
+
+class Clock:
+    """A clock that stands still until it is set."""
+
+    def __init__(self):
+        self.now_s = 0.0
+
+    def __call__(self):
+        return self.now_s
+
+
+def put(root, path, text):
+    target = root / path
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_text(f"{text}\n")
+    return target
+
+
+def rapl_zone(root, zone, name, energy_uj, range_uj=262_143_328_850):
+    put(root, f"class/powercap/{zone}/name", name)
+    put(root, f"class/powercap/{zone}/max_energy_range_uj", range_uj)
+    return put(root, f"class/powercap/{zone}/energy_uj", energy_uj)
+
+
+def ina3221(root, number, rails):
+    put(root, f"class/hwmon/hwmon{number}/name", "ina3221")
+    for channel, (label, millivolt, milliampere) in enumerate(rails, 1):
+        put(root, f"class/hwmon/hwmon{number}/in{channel}_label", label)
+        put(root, f"class/hwmon/hwmon{number}/in{channel}_input", millivolt)
+        put(root, f"class/hwmon/hwmon{number}/curr{channel}_input", milliampere)
+    put(root, f"class/hwmon/hwmon{number}/in7_input", 12345)
+
+
+ORIN_NANO = (("VDD_IN", 5000, 1200), ("VDD_CPU_GPU_CV", 5000, 400), ("VDD_SOC", 5000, 300))
+
+
+def rapl_rig(tmp_path):
+    counter = rapl_zone(tmp_path, "intel-rapl:0", "package-0", 1000)
+    meter = RaplMeter((counter.parent,))
+    return meter, lambda joules: counter.write_text(str(int(counter.read_text()) + int(joules * 1e6)))
+
+
+def hwmon_rig(tmp_path):
+    ina3221(tmp_path, 0, ORIN_NANO)
+    clock = Clock()
+    folder = tmp_path / "class/hwmon/hwmon0"
+    rail = Rail("VDD_IN", voltage=folder / "in1_input", current=folder / "curr1_input")
+    meter = HwmonMeter((rail,), interval_s=None, clock=clock)
+    return meter, lambda joules: setattr(clock, "now_s", clock.now_s + joules / 6.0)
+
+
+def fake_rig(tmp_path):
+    clock = Clock()
+    return FakeMeter(2000.0, clock=clock), lambda joules: setattr(clock, "now_s", clock.now_s + joules / 2.0)
+
+
+def found_rig(tmp_path):
+    """Whatever this machine has: cannot be told what to draw."""
+    meter, reason = find_power_meter()
+    if meter is None:
+        pytest.skip(f"hardware: {reason}")
+    return meter, None
+
+
+RIGS = (rapl_rig, hwmon_rig, fake_rig, found_rig)
+
+
+@pytest.mark.parametrize("rig", RIGS)
+def test_every_meter_counts_joules_from_0_within_its_block(rig, tmp_path):
+    meter, draw = rig(tmp_path)
+    assert isinstance(meter, PowerMeter)
+    assert meter.name and meter.rails
+    with meter as entered:
+        assert entered is meter
+        first = meter.energy_j()
+        assert 0 <= first < 10
+        if draw is not None:
+            draw(3.0)
+            assert meter.energy_j() == pytest.approx(3.0, rel=1e-5)
+            draw(1.5)
+            assert meter.energy_j() == pytest.approx(4.5, rel=1e-5)
+        assert meter.energy_j() >= first
+    if draw is not None:
+        draw(100.0)
+        with meter:
+            assert meter.energy_j() == pytest.approx(0.0, abs=1e-9)
+
+
+@pytest.mark.parametrize("rig", RIGS)
+def test_a_meter_that_was_not_started_says_so(rig, tmp_path):
+    with pytest.raises(DeviceError, match="before it was started"):
+        rig(tmp_path)[0].energy_j()
+
+
+def test_rapl_counter_may_wrap(tmp_path):
+    counter = rapl_zone(tmp_path, "intel-rapl:0", "package-0", 9_000_000, range_uj=10_000_000)
+    meter, reason = find_power_meter(tmp_path)
+    assert reason == ""
+    with meter:
+        counter.write_text("500000")
+        assert meter.energy_j() == pytest.approx(1.5)
+        counter.write_text("900000")
+        assert meter.energy_j() == pytest.approx(1.9)
+
+
+def test_rapl_counts_each_package_once(tmp_path):
+    counters = [
+        rapl_zone(tmp_path, "intel-rapl:0", "package-0", 0),
+        rapl_zone(tmp_path, "intel-rapl:1", "package-1", 0),
+        rapl_zone(tmp_path, "intel-rapl:0:0", "core", 0),
+        rapl_zone(tmp_path, "intel-rapl:2", "psys", 0),
+        rapl_zone(tmp_path, "intel-rapl-mmio:0", "package-0", 0),
+    ]
+    meter, _ = find_power_meter(tmp_path)
+    assert meter.rails == ("package-0", "package-1")
+    with meter:
+        for counter in counters:
+            counter.write_text("2000000")
+        assert meter.energy_j() == pytest.approx(4.0)
+
+
+def test_the_rail_that_feeds_the_module_is_not_added_to_those_behind_it(tmp_path):
+    ina3221(tmp_path, 0, ORIN_NANO)
+    meter, _ = find_power_meter(tmp_path)
+    assert meter.rails == ("VDD_IN",)
+
+
+def test_without_such_a_rail_all_are_added_up(tmp_path):
+    agx_orin = (("VDD_GPU_SOC", 19000, 100), ("VDD_CPU_CV", 19000, 50), ("NC", 19000, 0))
+    ina3221(tmp_path, 0, agx_orin)
+    ina3221(tmp_path, 1, (("VIN_SYS_5V0", 5000, 900),))
+    put(tmp_path, "class/hwmon/hwmon2/name", "ina226")
+    put(tmp_path, "class/hwmon/hwmon2/power1_input", 2_500_000)
+    put(tmp_path, "class/hwmon/hwmon3/name", "nvme")
+    put(tmp_path, "class/hwmon/hwmon3/power1_input", 9_000_000)
+    meter, _ = HwmonMeter.find(tmp_path)
+    assert meter.rails == ("VDD_GPU_SOC", "VDD_CPU_CV", "VIN_SYS_5V0", "ina226 hwmon2")
+    assert meter._read() == pytest.approx(1900 + 950 + 4500 + 2500)
+
+
+def test_power_that_changes_is_integrated_by_trapezoids():
+    clock, power_mw = Clock(), [1000.0]
+    with FakeMeter(lambda: power_mw[0], clock=clock) as meter:
+        clock.now_s, power_mw[0] = 2.0, 3000.0
+        assert meter.energy_j() == pytest.approx(4.0)
+        clock.now_s, power_mw[0] = 3.0, 0.0
+        assert meter.energy_j() == pytest.approx(5.5)
+
+
+def test_the_background_thread_samples_and_ends():
+    seen = threading.Event()
+    reads = []
+
+    def read():
+        reads.append(1)
+        if len(reads) >= 3:
+            seen.set()
+        return 1000.0
+
+    with FakeMeter(read, interval_s=0.001) as meter:
+        assert seen.wait(10)
+        assert meter.energy_j() > 0
+    assert not any(thread.name == "power meter" for thread in threading.enumerate())
+
+
+def test_a_sensor_that_fails_while_sampling_is_not_taken_for_0(tmp_path):
+    ina3221(tmp_path, 0, ORIN_NANO)
+    meter, _ = find_power_meter(tmp_path)
+    with meter:
+        (tmp_path / "class/hwmon/hwmon0/curr1_input").unlink()
+        for thread in threading.enumerate():
+            if thread.name == "power meter":
+                thread.join(10)
+        with pytest.raises(DeviceError, match="curr1_input"):
+            meter.energy_j()
+
+
+def test_without_a_sensor_the_reason_is_told(tmp_path):
+    meter, reason = find_power_meter(tmp_path)
+    assert meter is None
+    assert "INA" in reason and "RAPL" in reason
+
+
+def test_a_counter_that_may_not_be_read_is_told_with_the_remedy(tmp_path):
+    if os.geteuid() == 0:
+        # Root reads everything: an unreadable counter is emulated by one that holds no number.
+        rapl_zone(tmp_path, "intel-rapl:0", "package-0", "")
+    else:
+        rapl_zone(tmp_path, "intel-rapl:0", "package-0", 5).chmod(0)
+    meter, reason = find_power_meter(tmp_path)
+    assert meter is None
+    assert "energy_uj" in reason
+
+
+def fake_jtop(total_mw):
+    """jetson-stats' module as documented for version 4, which needs a Jetson to be installed for real."""
+
+    class Service:
+        def start(self):
+            pass
+
+        def close(self):
+            pass
+
+        @property
+        def power(self):
+            return {"rail": {}, "tot": {"power": total_mw}} if total_mw is not None else {}
+
+    return types.SimpleNamespace(jtop=Service)
+
+
+def test_jtop_is_used_where_sysfs_shows_no_sensor(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "jtop", fake_jtop(7000))
+    meter, reason = find_power_meter(tmp_path)
+    assert isinstance(meter, JtopMeter) and reason == ""
+    clock = Clock()
+    with JtopMeter(interval_s=None, clock=clock) as meter:
+        clock.now_s = 2.0
+        assert meter.energy_j() == pytest.approx(14.0)
+
+
+def test_jtop_without_a_total_is_told(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "jtop", fake_jtop(None))
+    meter, reason = find_power_meter(tmp_path)
+    assert meter is None and "no total power" in reason
+
+
+def test_jtop_not_installed_is_a_missing_dependency(monkeypatch):
+    monkeypatch.setitem(sys.modules, "jtop", None)
+    with pytest.raises(MissingDependencyError, match="pip install"), JtopMeter():
+        pass

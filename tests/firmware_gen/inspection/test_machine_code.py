@@ -1,0 +1,214 @@
+"""Generated kernels as machine code on emulated cores: the same bits as tflite-runtime's reference kernels."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from multigraft.devices.target.golden import verify_target
+from multigraft.devices.target.serial_link import SerialLink
+from multigraft.devices.target.target import Target
+from multigraft.files import sha256_of
+from multigraft.firmware_gen import generate, generator
+from multigraft.firmware_gen.boards.boards import BOARDS
+from multigraft.firmware_gen.boards.cores import CORES
+from multigraft.firmware_gen.boards.qemu import EmulatedBoard
+from multigraft.firmware_gen.boards.toolchain import APT_PACKAGES
+from multigraft.firmware_gen.inspection.instruction_check import check_instructions
+from multigraft.firmware_gen.inspection.reference import golden_vectors
+from multigraft.firmware_gen.program.program import load
+from multigraft.firmware_gen.project import emission
+from multigraft.firmware_gen.project.folder import build_folder, write_folder
+from tests.firmware_gen import batch
+from tests.firmware_gen.batch import BOARD_OF_CORE, wrong_cases
+from tests.firmware_gen.borders import apart
+from tests.firmware_gen.host import reference
+from tests.firmware_gen.models import Builder, activation, ints, real_valued, residual, streamed
+
+VECTOR_BOARDS = ("mps2-an386", "mps3-an547")
+"""Cortex-M4 with DSP instructions, Cortex-M55 with Helium."""
+MODELS = batch.models_in(os.environ.get("MULTIGRAFT_BENCH_MODELS"))
+"""Further int8 models and bundles that everything has to be bit-exact on; that takes minutes."""
+TOOLS = ("arm-none-eabi-gcc", "qemu-system-arm", "riscv64-unknown-elf-gcc", "qemu-system-riscv32")
+
+pytestmark = pytest.mark.skipif(
+    not all(shutil.which(tool) for tool in TOOLS), reason=f"firmware tools: install {' '.join(APT_PACKAGES)}"
+)
+
+
+def zoo() -> bytes:
+    """Linear layers of all shapes the fast kernels tell apart, each an output and so a task of its own."""
+    b = Builder(5)
+    b.add(activation("in", (1, 9, 7, 4), 0.03, -7))
+    odd = b.conv("odd", "in", 5, kernel=(2, 2))
+    wide = b.conv("wide", "in", 32, kernel=(1, 1))
+    outputs = [
+        odd,
+        b.conv("narrow", odd, 6, fused="NONE", scale=0.1, zero_point=9),
+        b.conv("strided", "in", 8, stride=2),
+        b.conv("valid", "in", 12, padding="VALID", fused="RELU6", scale=0.03),
+        b.conv("dilated", "in", 4, dilation=2),
+        b.conv("dilated_odd", odd, 4, dilation=2),
+        b.conv("pointwise", "in", 16, kernel=(1, 1), fused="NONE", zero_point=-20),
+        b.conv("pointwise_odd", odd, 3, kernel=(1, 1)),
+        b.conv("tall", "in", 8, kernel=(5, 2)),
+        b.conv("depthwise", "in", 4, depthwise=True),
+        b.conv("depthwise_odd", odd, 5, depthwise=True, fused="RELU6", scale=0.02),
+        b.conv("depthwise_strided", "in", 4, depthwise=True, stride=2),
+        b.conv("depthwise_valid", "in", 4, depthwise=True, padding="VALID"),
+        b.conv("depthwise_5x5", "in", 4, depthwise=True, kernel=(5, 5)),
+        b.conv("depthwise_open", "in", 4, depthwise=True, fused="NONE", zero_point=15),
+        b.conv("depthwise_wide", wide, 32, depthwise=True, stride=2, fused="NONE", zero_point=-2),
+        b.conv("depthwise_wide_dilated", wide, 32, depthwise=True, dilation=2, kernel=(2, 3)),
+        b.conv("steep", "in", 4, kernel=(1, 1), fused="NONE", scale=0.0001),
+    ]
+    return b.model(["in"], outputs)
+
+
+def mobile() -> bytes:
+    """Depthwise and pointwise layers in a row, so that each may run in the memory of what it reads."""
+    b = Builder(7)
+    x = b.add(activation("in", (1, 13, 11, 3), 0.03, -7))
+    for number, options in enumerate(
+        ({"stride": 2}, {}, {"kernel": (5, 3), "fused": "NONE", "zero_point": 4}, {"dilation": 2}, {"padding": "VALID"})
+    ):
+        x = b.conv(f"pointwise_{number}", x, 20, kernel=(1, 1))
+        x = b.conv(f"depthwise_{number}", x, 20, depthwise=True, **options)
+    return b.model(["in"], [x])
+
+
+def dense_layers() -> bytes:
+    """Dense layers of one row and of several, of inputs and outputs that are no multiples of anything."""
+    b = Builder(9)
+    b.add(activation("in", (1, 37), 0.03, -7))
+    b.add(activation("rows", (3, 38), 0.03, 5))
+    outputs = [b.dense("wide", "in", 21), b.dense("per_channel", "in", 8, scale=0.05, per_channel=True)]
+    outputs.append(b.dense("even", outputs[0], 6, scale=0.003, zero_point=-100))
+    outputs.append(b.dense("one", outputs[2], 1))
+    outputs.append(b.dense("fused", outputs[0], 7, zero_point=-128, fused="RELU"))
+    outputs.append(b.dense("fused_fours", "in", 12, zero_point=-128, fused="RELU", per_channel=True))
+    outputs.append(b.dense("steep", outputs[1], 4, scale=0.0001))
+    outputs.append(b.dense("several", "rows", 5))
+    return b.model(["in", "rows"], outputs)
+
+
+def small_operators() -> bytes:
+    """Additions of every form, products, pools and means, of channels that fill no vector."""
+    b = Builder(6)
+    b.add(activation("in", (1, 9, 7, 21), 0.03, -7))
+    other = b.conv("other", "in", 21, kernel=(1, 1), fused="NONE", scale=0.1, zero_point=9)
+    held = b.random.integers(-128, 128, 21).astype(np.int8)
+    channels = b.add(replace(activation("channels", (21,), 0.05, 3), data=held))
+    same, options = b.tensors["in"].shape, {"fused_activation_function": "NONE"}
+    pool = {"stride_w": 2, "stride_h": 2, "filter_height": 3, "filter_width": 2, "padding": "SAME"}
+    smaller = activation("", (1, 5, 4, 21), 0.03, -7)
+    outputs = [
+        b.plain("ADD", "narrow", ["in", other], activation("", same, 0.11, 4), **options),
+        b.plain("ADD", "saturating", ["in", other], activation("", same, 0.0123, 4), **options),
+        b.plain("SUB", "sub", [other, "in"], activation("", same, 0.2, -11), fused_activation_function="RELU"),
+        b.plain("ADD", "channelwise", [other, channels], activation("", same, 0.09, 0), **options),
+        b.plain("MUL", "mul", ["in", other], activation("", same, 0.02, 5), **options),
+        b.plain("MUL", "mul_channels", [channels, "in"], activation("", same, 0.013, -5), **options),
+        b.plain(
+            "MEAN", "global", ["in", b.add(ints("axes", [1, 2]))], activation("", (1, 21), 0.011, 5), keep_dims=False
+        ),
+        b.plain("AVERAGE_POOL_2D", "mean", ["in"], smaller, **options, **pool),
+        b.plain("MAX_POOL_2D", "most", ["in"], smaller, fused_activation_function="RELU", **pool),
+    ]
+    return b.model(["in"], outputs)
+
+
+@pytest.mark.parametrize("board", BOARD_OF_CORE.values())
+def test_a_network_is_bit_exact_on_500_inputs_on_every_core(board: str, tmp_path: Path) -> None:
+    assert wrong_cases(residual(), board, 500, tmp_path) == []
+
+
+def test_a_small_network_is_bit_exact_on_500_inputs_on_the_smallest_core(tmp_path: Path) -> None:
+    assert wrong_cases(residual(size=8), "microbit", 500, tmp_path) == []
+
+
+def test_the_batch_finds_a_wrong_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def one_bit_off(model: bytes, inputs: list[np.ndarray]) -> list[np.ndarray]:
+        answers = reference(model, inputs)
+        answers[0][7].flat[-1] ^= 1
+        return answers
+
+    monkeypatch.setattr(batch, "reference", one_bit_off)
+    assert wrong_cases(residual(size=8), "mps2-an386", 10, tmp_path) == [7]
+
+
+@pytest.mark.parametrize("board", VECTOR_BOARDS)
+def test_every_shape_of_layer_is_bit_exact_in_vector_instructions(board: str, tmp_path: Path) -> None:
+    assert wrong_cases(zoo(), board, 40, tmp_path) == []
+
+
+def test_helium_is_in_images_of_cores_that_have_it_only(tmp_path: Path) -> None:
+    assert wrong_cases(mobile(), "mps3-an547", 4, tmp_path) == []
+    foreign = {o.text.split()[0] for o in check_instructions(CORES["m33"], tmp_path / "build/batch/firmware.elf")}
+    assert {"vmlava.s8", "vmullb.s8", "vqrdmulh.s32", "vrshl.s32"} <= foreign
+
+
+def test_small_operators_are_bit_exact_in_vector_instructions(tmp_path: Path) -> None:
+    assert wrong_cases(small_operators(), "mps3-an547", 40, tmp_path) == []
+
+
+@pytest.mark.parametrize("board", [*VECTOR_BOARDS, "mps2-an385"])
+def test_dense_layers_are_bit_exact(board: str, tmp_path: Path) -> None:
+    assert wrong_cases(dense_layers(), board, 200, tmp_path) == []
+
+
+@pytest.mark.parametrize("board", VECTOR_BOARDS)
+def test_depthwise_layers_in_place_are_bit_exact_in_vector_instructions(board: str, tmp_path: Path) -> None:
+    assert wrong_cases(mobile(), board, 40, tmp_path) == []
+
+
+@pytest.mark.parametrize("board", VECTOR_BOARDS)
+def test_streamed_convolutions_are_bit_exact_in_vector_instructions(board: str, tmp_path: Path) -> None:
+    assert wrong_cases(streamed(), board, 40, tmp_path) == []
+
+
+@pytest.mark.parametrize("make", [zoo, mobile, small_operators, dense_layers])
+@pytest.mark.parametrize("board", VECTOR_BOARDS)
+def test_no_vector_kernel_writes_beside_its_buffers(
+    board: str, make: Callable[[], bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Sanitizers see the portable C only; here every buffer has borders, which are looked at after each inference."""
+    monkeypatch.setattr(generator, "plan", apart)
+    assert wrong_cases(make(), board, 8, tmp_path, bordered=True) == []
+
+
+def test_a_byte_written_beside_a_buffer_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(generator, "plan", apart)
+    library, last = emission.library, "    block(column, stream, pairs, to, NULL, padded / 4);\n"
+    assert last in library("conv_dsp.h")
+    monkeypatch.setattr(emission, "library", lambda n: library(n).replace(last, f"{last}    out[channels] = 1;\n"))
+    assert wrong_cases(dense_layers(), "mps2-an386", 2, tmp_path, bordered=True) == [0, 1]
+
+
+@pytest.mark.parametrize("board", ["mps2-an385", "mps2-an386"])
+def test_real_inputs_and_outputs_need_no_floating_point(board: str, tmp_path: Path) -> None:
+    model, core = real_valued(), CORES[BOARDS[board].core]
+    inputs, outputs = golden_vectors(load(model), 20)
+    np.testing.assert_array_equal(outputs["answer"], reference(model, [inputs["real"]])[0])
+    folder = write_folder(generate(model, core=core), BOARDS[board], sha256_of(model), tmp_path, inputs, outputs)
+    build_folder(tmp_path)
+    with EmulatedBoard(BOARDS[board], folder.image()) as emulated, SerialLink(emulated.port) as link:
+        emulated.resume()
+        assert verify_target(Target(link), inputs, outputs, sha256_of(model)).wrong == ()
+    symbols = subprocess.run(["arm-none-eabi-nm", str(folder.image())], capture_output=True, text=True, check=True)
+    assert "__aeabi_f" not in symbols.stdout
+
+
+if MODELS:
+
+    @pytest.mark.parametrize("board", BOARD_OF_CORE.values())
+    @pytest.mark.parametrize("path", MODELS, ids=lambda path: path.stem)
+    def test_a_given_model_is_bit_exact_on_500_inputs_on_every_core(path: Path, board: str, tmp_path: Path) -> None:
+        assert wrong_cases(batch.opened(str(path))[path.stem], board, 500, tmp_path) == []
