@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from multigraft.calibration.collect.taps_runner import Real, TappedModel
+from multigraft.calibration.collect.taps_runner import Real, TapsRunner
 from multigraft.statistics.statistics import CROSSED, ROWS
 from multigraft.statistics.subject import Subject
 from multigraft.statistics.tally import Terms
@@ -40,7 +40,7 @@ class CrossMoments:
         site: A number that stands for the place, so that places draw positions of their own.
     """
 
-    def __init__(self, model: TappedModel, subject: Subject, site: int = 0) -> None:
+    def __init__(self, model: TapsRunner, subject: Subject, site: int = 0) -> None:
         self._pairs, self._site = subject.pairs, site
         names = dict.fromkeys(name for pair in self._pairs for name in pair)
         widths = {tap.name: tap.shape[-1] for tap in subject.taps}

@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 from multigraft.bundle.tap_outputs import RANGES_SIGNATURE, RESIDENT
-from multigraft.calibration.collect.taps_runner import Real, TappedModel
+from multigraft.calibration.collect.taps_runner import Real, TapsRunner
 from multigraft.errors import BundleError, InputError
 from multigraft.runtime.backends import Subgraph
 from multigraft.runtime.memory import give_back_memory
@@ -32,7 +32,7 @@ class InnerRanges:
         BundleError: A stretch reads what neither the networks nor stretches before it give.
     """
 
-    def __init__(self, model: TappedModel) -> None:
+    def __init__(self, model: TapsRunner) -> None:
         self._model = model
         interpreter = model.engine.model
         self._stretches = sorted(s for s in interpreter.signatures if s.startswith(RANGES_SIGNATURE))

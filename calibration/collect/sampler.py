@@ -27,7 +27,7 @@ from multigraft.calibration.collect.tap_sample import (
     make_readers,
     plan_samples,
 )
-from multigraft.calibration.collect.taps_runner import TappedModel
+from multigraft.calibration.collect.taps_runner import TapsRunner
 from multigraft.errors import InputError, UsageError
 from multigraft.statistics.similarity import FEATURE_BLOCK, MIN_BATCH, SimilaritySums
 from multigraft.statistics.statistics import Minibatch
@@ -71,7 +71,7 @@ class Sampler:
     """
 
     def __init__(
-        self, model: TappedModel, minibatch: int = MINIBATCH, memory_bytes: int = MEMORY_BYTES,
+        self, model: TapsRunner, minibatch: int = MINIBATCH, memory_bytes: int = MEMORY_BYTES,
         features: int = FEATURES, site: str = "", seed: int = 0,
     ) -> None:  # fmt: skip
         if minibatch < MIN_BATCH:

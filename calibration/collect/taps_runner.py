@@ -22,7 +22,7 @@ Real = npt.NDArray[np.float32]
 _AGAIN = "make one with multigraft calibrate prepare"
 
 
-class TappedModel:
+class TapsRunner:
     """Runs every network of a taps bundle. Not for use from several threads at once.
 
     A taps bundle holds one float32 segment per network; what the segment writes beside the task's outputs are taps.

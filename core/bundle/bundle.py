@@ -133,6 +133,7 @@ class Bundle:
                 files.write_bytes(member, data)
             temporary.chmod(0o755)
             temporary.rename(folder)
+            files.sync_folder(folder.parent)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
         return folder

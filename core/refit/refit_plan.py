@@ -12,23 +12,21 @@ number of frames, and the agreement that was measured on frames behind those. It
 from __future__ import annotations
 
 import dataclasses
-import io
 import json
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
-import numpy.typing as npt
 
 from multigraft import files
 from multigraft.bundle.bundle import Bundle
 from multigraft.bundle.manifest import Kind
 from multigraft.errors import BundleError, InputError
 from multigraft.json_decoding import decode
-from multigraft.npz import Arrays, npz_bytes, read_npz
+from multigraft.npz import npz_bytes, read_npz
 from multigraft.refit.linear_layer import Geometry
+from multigraft.tensors.arrays import Array, Arrays
 
 SCHEMA = 1
 PLAN = "plan.json"
@@ -121,7 +119,7 @@ class RefitPlan:
         return json.dumps(dataclasses.asdict(self), indent=1).encode() + b"\n"
 
     @classmethod
-    def of(cls, bundle: Bundle) -> tuple[Self, dict[str, npt.NDArray[Any]]]:
+    def of(cls, bundle: Bundle) -> tuple[Self, dict[str, Array]]:
         """Plan and arrays of a refit bundle.
 
         Raises:
@@ -135,9 +133,8 @@ class RefitPlan:
             raise BundleError(f"{bundle.manifest.name} has a plan of schema {data.get('schema')}", again)
         try:
             plan: Self = decode(cls, data, "plan")
-            with np.load(io.BytesIO(bundle.read(ARRAYS)), allow_pickle=False) as held:
-                return plan, {name: held[name] for name in held.files}
-        except (TypeError, KeyError, ValueError, OSError) as error:
+            return plan, read_npz(bundle.read(ARRAYS))
+        except (TypeError, KeyError, ValueError) as error:
             raise BundleError(f"the plan of {bundle.manifest.name} is damaged ({error})", again) from error
 
 
@@ -236,5 +233,5 @@ class Refit:
             raise InputError(f"{path} does not exist", "check the path") from None
         except InputError:
             raise
-        except (OSError, TypeError, KeyError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        except (OSError, TypeError, KeyError, ValueError) as error:
             raise InputError(f"{path} is no whole refit file ({error})", again) from error

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from types import TracebackType
-from typing import Self
 
 import numpy as np
 
+from multigraft.devices.cameras.camera import SourceWithoutDevice
 from multigraft.errors import UsageError
 from multigraft.tensors.preprocessing import Frame
 
 
-class FakeCamera:
+class FakeCamera(SourceWithoutDevice):
     """Camera adapter: a drifting gradient with a bright square that walks over it, and noise.
 
     Frame ``i`` is a function of ``i`` and the arguments alone, on every machine.
@@ -38,14 +37,6 @@ class FakeCamera:
     @property
     def name(self) -> str:
         return f"fake camera {self._width}x{self._height}, seed {self._seed}"
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        pass
 
     def __iter__(self) -> Iterator[Frame]:
         number = 0

@@ -19,6 +19,9 @@ from multigraft.errors import InputError, UsageError
 VIDEO_SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mjpeg", ".mpg")
 ARRAY_SUFFIXES = (".npy", ".npz")
 
+LIVE_CAMERAS = (PiCamera, SerialCamera, V4l2Camera)
+"""Cameras whose frames do not come again."""
+
 HELP = (
     "a folder of images, an image, a video file, a .npy or .npz file (FILE.npz:ARRAY where it holds several), "
     "/dev/videoN, camera (Raspberry Pi), serial:PORT[@BAUD] (a board whose firmware has a camera), "

@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from multigraft.calibration.collect import cross_moments
-from multigraft.calibration.collect.collector import CollectOptions, collect
+from multigraft.calibration.collect.collect_options import CollectOptions
+from multigraft.calibration.collect.collector import collect
 from multigraft.calibration.collect.cross_moments import EARLY, EVERY, EVERY_FRAME
-from multigraft.calibration.collect.taps_runner import TappedModel
+from multigraft.calibration.collect.taps_runner import TapsRunner
 from multigraft.devices.cameras.array_file import ArrayFile
 from multigraft.statistics import statistics_file
 from multigraft.statistics.statistics import CROSSED, INNER
@@ -30,7 +31,7 @@ def test_they_are_the_products_of_the_frames_that_are_watched(tmp_path, monkeypa
     seen = [i for i, (n, p) in enumerate(places) if n < EARLY or (n % EVERY == 0 and p % EVERY_FRAME == 0)]
     assert found.crossed_frames == len(seen) == 76
     assert found.cross_rows("garment/relu2") == 76 * 36 and found.cross_rows("garment/image") == 0
-    model, rows = TappedModel(taps_bundle()), {}
+    model, rows = TapsRunner(taps_bundle()), {}
     for index in seen:
         model.run(images[index])
         for name in ("garment/relu2", "digit/relu2"):
@@ -51,7 +52,7 @@ def test_a_sample_of_positions_has_the_same_moments_for_all_taps_of_as_many(tmp_
     np.save(tmp_path / "frames.npy", frames(512, seed=4))
     collect(taps_bundle(), ArrayFile(tmp_path / "frames.npy"), tmp_path / "a.mgstats", CollectOptions())
     found = statistics_file.read(tmp_path / "a.mgstats")
-    rows, model, values = found.cross_rows("garment/relu2"), TappedModel(taps_bundle()), []
+    rows, model, values = found.cross_rows("garment/relu2"), TapsRunner(taps_bundle()), []
     assert rows == 512 * cross_moments.POSITIONS
     for image in frames(512, seed=4):
         model.run(image)

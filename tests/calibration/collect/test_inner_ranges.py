@@ -11,7 +11,7 @@ import pytest
 from multigraft.bundle.bundle import MODEL, Bundle
 from multigraft.calibration.collect import inner_ranges
 from multigraft.calibration.collect.inner_ranges import InnerRanges
-from multigraft.calibration.collect.taps_runner import TappedModel
+from multigraft.calibration.collect.taps_runner import TapsRunner
 from multigraft.converters.conversion.interpreters import Taps, available
 from multigraft.errors import BundleError, InputError
 from multigraft.runtime.backends import TfliteModel
@@ -43,7 +43,7 @@ def plain_ranges(bundle: Bundle, images: np.ndarray) -> dict[str, tuple[float, f
 def test_they_are_those_of_a_plain_run(resident_bytes, held_bytes, backend, monkeypatch):
     monkeypatch.setattr(inner_ranges, "HELD_BYTES", held_bytes)
     bundle = taps_bundle(resident_bytes=resident_bytes)
-    model = TappedModel(bundle, backend=backend)
+    model = TapsRunner(bundle, backend=backend)
     inner = InnerRanges(model)
     images = frames(5, seed=2)
     for image in images:
@@ -70,7 +70,7 @@ def test_what_a_look_needed_is_freed(monkeypatch):
 
     monkeypatch.setattr(TfliteModel, "without_delegates", noted)
     monkeypatch.setattr(inner_ranges, "HELD_BYTES", 0)
-    model = TappedModel(taps_bundle(resident_bytes=0))
+    model = TapsRunner(taps_bundle(resident_bytes=0))
     inner = InnerRanges(model)
     model.run(frames(1)[0])
     gc.disable()
@@ -82,7 +82,7 @@ def test_what_a_look_needed_is_freed(monkeypatch):
 
 
 def test_nan_between_the_taps_is_refused():
-    model = TappedModel(taps_bundle())
+    model = TapsRunner(taps_bundle())
     inner = InnerRanges(model)
     model.run(frames(1)[0])
     model.arrays["digit/relu2"][...] = np.nan
@@ -97,7 +97,7 @@ def test_a_bundle_without_stretches_has_nothing_to_look_at_and_a_wrong_one_is_re
 
     def with_signatures(*signatures):
         changed = held.__class__(held.subgraphs, signatures, held.description)
-        return TappedModel(Bundle.create(bundle.manifest, {**contents, MODEL: tflite_file.write(changed)}))
+        return TapsRunner(Bundle.create(bundle.manifest, {**contents, MODEL: tflite_file.write(changed)}))
 
     inner = InnerRanges(with_signatures(*held.signatures[:2]))
     inner.look()

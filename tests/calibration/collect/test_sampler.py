@@ -10,7 +10,7 @@ from multigraft.calibration.collect import uncertainty
 from multigraft.calibration.collect.minibatch_record import from_bytes, to_bytes
 from multigraft.calibration.collect.sampler import COMPARED, Sampler
 from multigraft.calibration.collect.tap_sample import DETAIL_EVERY, plan_samples
-from multigraft.calibration.collect.taps_runner import TappedModel
+from multigraft.calibration.collect.taps_runner import TapsRunner
 from multigraft.errors import BundleError, InputError, UsageError
 from multigraft.statistics.similarity import SimilaritySums
 from multigraft.statistics.statistics import Statistics
@@ -22,11 +22,11 @@ BUNDLE = taps_bundle()
 
 
 @pytest.fixture(scope="module")
-def model() -> TappedModel:
-    return TappedModel(BUNDLE)
+def model() -> TapsRunner:
+    return TapsRunner(BUNDLE)
 
 
-def representations(model: TappedModel, images: np.ndarray) -> dict[str, np.ndarray]:
+def representations(model: TapsRunner, images: np.ndarray) -> dict[str, np.ndarray]:
     found: dict[str, list[np.ndarray]] = {}
     for image in images:
         model.run(image)
@@ -35,7 +35,7 @@ def representations(model: TappedModel, images: np.ndarray) -> dict[str, np.ndar
     return {name: np.stack(rows) for name, rows in found.items()}
 
 
-def collected(model: TappedModel, images: np.ndarray, minibatch: int = 16, **options: object) -> Statistics:
+def collected(model: TapsRunner, images: np.ndarray, minibatch: int = 16, **options: object) -> Statistics:
     sampler = Sampler(model, minibatch, **options)
     held = Statistics(sampler.subject, 8)
     for image in images:
@@ -86,7 +86,7 @@ def test_ranges_and_moments_are_those_of_every_eighth_frame(model):
 @pytest.mark.parametrize("width", [4, 3])
 def test_sampled_taps_give_about_the_same_cka_without_bias(width):
     """Of width 3, features are no multiple of 4, and are copied out one by one."""
-    model = TappedModel(taps_bundle(width=width))
+    model = TapsRunner(taps_bundle(width=width))
     images = frames(1024, seed=2)
     whole = collected(model, images, 64)
     exact = whole.similarity().unbiased_cka()
@@ -129,7 +129,7 @@ def test_what_is_sampled_depends_on_site_and_number_alone(model):
 
 def test_where_taps_lie_in_memory_changes_nothing(model, monkeypatch):
     def collected_bytes() -> list[bytes]:
-        sampler = Sampler(TappedModel(BUNDLE), 16, features=24)
+        sampler = Sampler(TapsRunner(BUNDLE), 16, features=24)
         return [to_bytes(part) for image in frames(32) if (part := sampler.add(image)) is not None]
 
     expected = collected_bytes()
@@ -219,7 +219,7 @@ def test_frames_of_several_sizes_make_a_minibatch(model):
 
 def test_a_bundle_without_taps_is_refused():
     with pytest.raises(BundleError, match="calibrate prepare"):
-        TappedModel(build(float32=True).bundle)
+        TapsRunner(build(float32=True).bundle)
 
 
 def test_margin_and_entropy_of_logits_and_probabilities_agree():
