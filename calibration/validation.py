@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from multigraft.agreement.agreement import Agreement, agreement
 from multigraft.bundle.bundle import Bundle
@@ -16,6 +15,7 @@ from multigraft.devices.cameras.camera import Camera
 from multigraft.errors import InputError, UsageError
 from multigraft.runtime.backends import BackendName
 from multigraft.runtime.engine import Engine
+from multigraft.tensors.arrays import Array
 from multigraft.tensors.preprocessing import Frame, Preparer
 from multigraft.tensors.quantisation import dequantise
 
@@ -24,7 +24,6 @@ FRAMES = 1000
 
 SCHEMA = 1
 
-Array = npt.NDArray[Any]
 Progress = Callable[[int, int], None]
 
 

@@ -20,12 +20,11 @@ from pathlib import Path
 from typing import Any, Literal, Self
 
 import numpy as np
-import numpy.typing as npt
 
 from multigraft.errors import InputError, MissingDependencyError, UsageError
 from multigraft.runtime.tflite_check import check_tflite
+from multigraft.tensors.arrays import Array
 
-Array = npt.NDArray[Any]
 InterpreterName = Literal["litert", "tflite-runtime"]
 BackendName = Literal["auto"] | InterpreterName
 

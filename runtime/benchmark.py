@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from multigraft.devices.power.power import PowerMeter
 from multigraft.errors import InputError, UsageError
 from multigraft.runtime.backends import Subgraph, TfliteModel
 from multigraft.runtime.engine import Engine
+from multigraft.tensors.arrays import Array
 from multigraft.tensors.preprocessing import Frame, Preparer
 from multigraft.tensors.specs import TensorSpec
 
@@ -217,7 +217,7 @@ class _Bare:
     """A model's first subgraph, and what writes a frame into those inputs that a preprocessing of the bundle fits."""
 
     graph: Subgraph
-    fills: tuple[tuple[Preparer, npt.NDArray[Any]], ...]
+    fills: tuple[tuple[Preparer, Array], ...]
 
     @classmethod
     def open(cls, engine: Engine, model: Path, threads: int) -> _Bare:

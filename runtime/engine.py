@@ -9,14 +9,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from multigraft.bundle.bundle import Bundle
 from multigraft.bundle.manifest import Manifest, Segment
 from multigraft.errors import BundleError, ConfigurationError, InputError, UsageError
 from multigraft.runtime.answers import Answer, make_decoder
-from multigraft.runtime.backends import Array, BackendName, Subgraph, TfliteModel
+from multigraft.runtime.backends import BackendName, Subgraph, TfliteModel
 from multigraft.runtime.self_test import SelfTest, run_self_test
+from multigraft.tensors.arrays import Array
 from multigraft.tensors.preprocessing import Frame, Preparer
 
 _ALL = slice(None)
@@ -168,7 +168,7 @@ class Engine:
         answers = {name: decode() for name, decode in plan.decoders}
         return Result(answers, plan.segments, start, stamps, _now())
 
-    def compute(self, inputs: Mapping[str, npt.NDArray[Any]], tasks: Iterable[str] | None = None) -> dict[str, Array]:
+    def compute(self, inputs: Mapping[str, Array], tasks: Iterable[str] | None = None) -> dict[str, Array]:
         """Run segments on stored tensors, without preprocessing and answering.
 
         Args:
@@ -195,7 +195,7 @@ class Engine:
             invoke()
         return {t: self._sources[t].copy() for segment in chosen for t in segment.outputs.values()}
 
-    def _place(self, target: Array, tensor: str, inputs: Mapping[str, npt.NDArray[Any]]) -> None:
+    def _place(self, target: Array, tensor: str, inputs: Mapping[str, Array]) -> None:
         given = inputs.get(tensor)
         if given is None:
             raise InputError(f"input {tensor} is missing", "give every network input")

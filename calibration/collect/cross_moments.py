@@ -10,10 +10,11 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from multigraft.calibration.collect.taps_runner import Real, TapsRunner
+from multigraft.calibration.collect.taps_runner import TapsRunner
 from multigraft.statistics.statistics import CROSSED, ROWS
 from multigraft.statistics.subject import Subject
 from multigraft.statistics.tally import Terms
+from multigraft.tensors.arrays import Float32Array
 
 EARLY = 8
 EVERY, EVERY_FRAME = 4, 2
@@ -44,12 +45,12 @@ class CrossMoments:
         self._pairs, self._site = subject.pairs, site
         names = dict.fromkeys(name for pair in self._pairs for name in pair)
         widths = {tap.name: tap.shape[-1] for tap in subject.taps}
-        self._tables: dict[str, Real] = {n: model.arrays[n].reshape(-1, widths[n]) for n in names}
-        self._rows: dict[str, Real] = {
+        self._tables: dict[str, Float32Array] = {n: model.arrays[n].reshape(-1, widths[n]) for n in names}
+        self._rows: dict[str, Float32Array] = {
             n: np.empty((BLOCK, min(len(t), POSITIONS), widths[n]), np.float32) for n, t in self._tables.items()
         }
         self._picked: dict[int, npt.NDArray[np.intp]] = {}
-        self._sums: dict[str, Real] = {}
+        self._sums: dict[str, Float32Array] = {}
         self._frames = 0
 
     def look(self, number: int, position: int) -> None:

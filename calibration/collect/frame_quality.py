@@ -7,6 +7,7 @@ import functools
 import numpy as np
 import numpy.typing as npt
 
+from multigraft.tensors.arrays import Float32Array, Float64Array
 from multigraft.tensors.preprocessing import Frame
 
 SAMPLED = 128
@@ -16,7 +17,7 @@ CELLS = 8
 BRIGHTNESS_BINS = 64
 SHARPNESS_BINS = 64
 
-Signature = npt.NDArray[np.float32]
+Signature = Float32Array
 
 
 def signature(frame: Frame) -> Signature:
@@ -31,7 +32,7 @@ def signature(frame: Frame) -> Signature:
 @functools.lru_cache(maxsize=16)
 def _plan(
     shape: tuple[int, ...],
-) -> tuple[tuple[slice, slice] | None, npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+) -> tuple[tuple[slice, slice] | None, Float32Array, Float32Array]:
     """Which pixels are looked at (None: all), and what averages rows (from the left) and columns (from the right)."""
     down, across = (-(-n // SAMPLED) for n in shape[:2])
     rows, columns = -(-shape[0] // down), -(-shape[1] // across)
@@ -40,7 +41,7 @@ def _plan(
     return sampled, _cells(rows, 1), np.ascontiguousarray(weights.T)
 
 
-def _cells(length: int, depth: int) -> npt.NDArray[np.float32]:
+def _cells(length: int, depth: int) -> Float32Array:
     """Cells x (length * depth): weights that average each cell."""
     cells = min(CELLS, length)
     size = length // cells
@@ -64,7 +65,7 @@ def centre(frame: Frame) -> npt.NDArray[np.uint8]:
     return grey[top : top + SAMPLED, left : left + SAMPLED]
 
 
-def sharpness(centres: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:
+def sharpness(centres: npt.NDArray[np.uint8]) -> Float64Array:
     """Variance of the Laplacian (4 neighbours) of each centre: small for a blurred frame.
 
     Source: Pech-Pacheco et al., Diatom autofocusing in brightfield microscopy, ICPR 2000.
@@ -78,16 +79,16 @@ def sharpness(centres: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:
     laplacian = 4 * grey[:, 1:-1, 1:-1]
     for neighbour in (grey[:, :-2, 1:-1], grey[:, 2:, 1:-1], grey[:, 1:-1, :-2], grey[:, 1:-1, 2:]):
         laplacian -= neighbour
-    found: npt.NDArray[np.float64] = laplacian.reshape(len(grey), -1).var(axis=1, dtype=np.float64)
+    found: Float64Array = laplacian.reshape(len(grey), -1).var(axis=1, dtype=np.float64)
     return found
 
 
-def brightness_bin(values: npt.NDArray[np.float64]) -> npt.NDArray[np.intp]:
+def brightness_bin(values: Float64Array) -> npt.NDArray[np.intp]:
     """Bin 0..63 of mean grey 0..255."""
     return np.clip(values * (BRIGHTNESS_BINS / 256), 0, BRIGHTNESS_BINS - 1).astype(np.intp)
 
 
-def sharpness_bin(values: npt.NDArray[np.float64]) -> npt.NDArray[np.intp]:
+def sharpness_bin(values: Float64Array) -> npt.NDArray[np.intp]:
     """Bin 0..63 of ``4 * log2(1 + sharpness)``: four bins per doubling."""
     bins: npt.NDArray[np.intp] = np.clip(4 * np.log2(1 + values), 0, SHARPNESS_BINS - 1).astype(np.intp)
     return bins

@@ -11,12 +11,13 @@ from __future__ import annotations
 import numpy as np
 
 from multigraft.bundle.tap_outputs import RANGES_SIGNATURE, RESIDENT
-from multigraft.calibration.collect.taps_runner import Real, TapsRunner
+from multigraft.calibration.collect.taps_runner import TapsRunner
 from multigraft.errors import BundleError, InputError
 from multigraft.runtime.backends import Subgraph
 from multigraft.runtime.memory import give_back_memory
 from multigraft.statistics.statistics import INNER
 from multigraft.statistics.tally import Terms
+from multigraft.tensors.arrays import Float32Array
 
 HELD_BYTES = 4 << 20
 """Of tensors: an interpreter that holds more is dropped before the next stretch."""
@@ -65,7 +66,7 @@ class InnerRanges:
             give_back_memory()
 
     def _run_all(self) -> None:
-        known: dict[str, Real] = dict(self._model.arrays)
+        known: dict[str, Float32Array] = dict(self._model.arrays)
         interpreter, held = None, 0
         for number, name in enumerate(self._stretches):
             if held > HELD_BYTES:
@@ -82,7 +83,7 @@ class InnerRanges:
             given = {t: known[t] for t in interpreter.inputs_of(name)}
             held += self._note(interpreter.subgraph(name, given), number, known)
 
-    def _note(self, subgraph: Subgraph, number: int, known: dict[str, Real]) -> int:
+    def _note(self, subgraph: Subgraph, number: int, known: dict[str, Float32Array]) -> int:
         """Take ranges of what a stretch returned, add what later ones read to ``known``; the bytes of its tensors."""
         for tensor, array in subgraph.outputs.items():
             low, high = float(array.min()), float(array.max())

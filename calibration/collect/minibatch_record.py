@@ -10,15 +10,14 @@ from __future__ import annotations
 import json
 import struct
 import zlib
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from multigraft.errors import InputError
 from multigraft.statistics.similarity import SimilaritySums
 from multigraft.statistics.statistics import Minibatch
 from multigraft.statistics.tally import Terms
+from multigraft.tensors.arrays import Array
 
 _KINDS = ("sums", "counts", "lows", "highs")
 _PARTS = ("overall", "local")
@@ -26,8 +25,6 @@ _LARGE_FROM = 1000
 _LEVEL = 1
 _LENGTH = struct.Struct("<Q")
 _PLAIN, _BINS, _HELD, _BEHIND = "", "bins", "held", "behind"
-
-Array = npt.NDArray[Any]
 
 
 def to_bytes(minibatch: Minibatch) -> bytes:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 import zlib
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -33,6 +32,7 @@ from multigraft.statistics.similarity import FEATURE_BLOCK, MIN_BATCH, Similarit
 from multigraft.statistics.statistics import Minibatch
 from multigraft.statistics.subject import Subject
 from multigraft.statistics.tally import Terms
+from multigraft.tensors.arrays import Array, Float32Array, Float64Array
 from multigraft.tensors.preprocessing import Frame
 
 MINIBATCH = 128
@@ -48,9 +48,6 @@ MEMORY_BYTES = 64 * 2**20
 DRIFT_FEATURES = 4
 STACKED_BYTES = 1 << 17
 """Of pictures that are looked at in one go: what stays in the cache."""
-
-Real = npt.NDArray[np.float32]
-Matrix = npt.NDArray[np.float64]
 
 
 class Sampler:
@@ -86,10 +83,10 @@ class Sampler:
         self._taps = [TapSample(t, minibatch, model.arrays[t.name]) for t in self.subject.taps]
         self._readers = make_readers(self._taps, part)
         block = part * min(FEATURE_BLOCK, max(t.width for t in self._taps))
-        self._scratch: Real = np.empty(max(block, *(t.features for t in self.subject.taps)), np.float32)
+        self._scratch: Float32Array = np.empty(max(block, *(t.features for t in self.subject.taps)), np.float32)
         self._sampled = [i for i, t in enumerate(self.subject.taps) if t.sampled]
-        self._grams: Matrix = np.empty(len(self._taps) * part**2)
-        self._samples: Matrix = np.empty(2 * len(self._sampled) * part**2)
+        self._grams: Float64Array = np.empty(len(self._taps) * part**2)
+        self._samples: Float64Array = np.empty(2 * len(self._sampled) * part**2)
         self._similarity = self._no_similarity()
         lasts = {t.network: t for t in self.subject.taps}
         self._drift = {
@@ -236,13 +233,13 @@ class Sampler:
             _drift(local, network.name, np.concatenate(features))
 
 
-def _stacks(arrays: Sequence[npt.NDArray[Any]]) -> list[npt.NDArray[Any]]:
+def _stacks(arrays: Sequence[Array]) -> list[Array]:
     """The arrays in stacks of a few, which stay in the cache; one by one where a source mixes shapes."""
     step = max(1, STACKED_BYTES // arrays[0].nbytes) if len({a.shape for a in arrays}) == 1 else 1
     return [np.stack(arrays[i : i + step]) for i in range(0, len(arrays), step)]
 
 
-def _drift(terms: Terms, name: str, features: npt.NDArray[np.float64]) -> None:
+def _drift(terms: Terms, name: str, features: Float64Array) -> None:
     """First and second moments of a minibatch's mean features."""
     terms.sums[f"drift/{name}"] = features
     terms.sums[f"drift2/{name}"] = np.outer(features, features)

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from multigraft.bundle.bundle import Bundle
 from multigraft.bundle.tap_outputs import PAIRS
@@ -15,9 +14,8 @@ from multigraft.errors import BundleError
 from multigraft.runtime.backends import BackendName
 from multigraft.runtime.engine import Engine
 from multigraft.statistics.subject import Subject, Tap, TappedNetwork
+from multigraft.tensors.arrays import Float32Array
 from multigraft.tensors.preprocessing import Frame, Preparer, Preprocessing
-
-Real = npt.NDArray[np.float32]
 
 _AGAIN = "make one with multigraft calibrate prepare"
 
@@ -44,14 +42,14 @@ class TapsRunner:
 
     def __init__(self, bundle: Bundle, threads: int = 1, backend: BackendName = "auto") -> None:
         self.engine = Engine(bundle, threads, backend)
-        self.arrays: dict[str, Real] = {}
+        self.arrays: dict[str, Float32Array] = {}
         self.networks: tuple[TappedNetwork, ...] = ()
         self.taps: tuple[Tap, ...] = ()
         self._invokes: list[Callable[[], Any]] = []
-        self._fills: list[tuple[Callable[[Frame, Real], None], Real]] = []
-        self._copies: list[tuple[Real, Real]] = []
+        self._fills: list[tuple[Callable[[Frame, Float32Array], None], Float32Array]] = []
+        self._copies: list[tuple[Float32Array, Float32Array]] = []
         manifest = bundle.manifest
-        filled: dict[Preprocessing, Real] = {}
+        filled: dict[Preprocessing, Float32Array] = {}
         sources = manifest.provenance.get("sources", {})
         for task in manifest.tasks:
             segments = [s for s in manifest.segments if s.name in task.segments]
@@ -77,7 +75,7 @@ class TapsRunner:
             self.networks += (TappedNetwork(task.name, task.kind, source, task.outputs, digest),)
             self.taps += tuple(Tap(n, task.name, arrays[n].shape[1:]) for n in taps)
 
-    def _feed(self, name: str, array: Real, filled: dict[Preprocessing, Real]) -> None:
+    def _feed(self, name: str, array: Float32Array, filled: dict[Preprocessing, Float32Array]) -> None:
         manifest = self.engine.manifest
         spec = next(i.preprocessing for i in manifest.inputs if i.tensor == name)
         if spec in filled:

@@ -6,16 +6,14 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from multigraft.bundle.bundle import Bundle
 from multigraft.refit.linear_layer import LinearLayer, layer_of
 from multigraft.refit.refit_plan import SEGMENT, PlannedGraft, RefitPlan, Stage
 from multigraft.runtime.backends import BackendName, TfliteModel
 from multigraft.runtime.engine import Engine
+from multigraft.tensors.arrays import Array, Float32Array
 from multigraft.tensors.preprocessing import Frame, Preparer
-
-Array = npt.NDArray[Any]
 
 
 class RefitModel:
@@ -44,7 +42,7 @@ class RefitModel:
         """The layer with its original weights."""
         return layer_of(stage.geometry, self._arrays[f"{stage.layer}/1"], self._arrays.get(f"{stage.layer}/2"))
 
-    def replace(self, weights: Mapping[str, npt.NDArray[np.float32]]) -> None:
+    def replace(self, weights: Mapping[str, Float32Array]) -> None:
         """Put weights into the model; a :class:`GraftNetworks` made before does not change."""
         numbers = np.frombuffer(self._content, "<f4", len(self._content) // 4)
         for key, value in weights.items():

@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from multigraft.agreement.agreement import agreement
 from multigraft.bundle.bundle import Bundle
@@ -35,6 +34,7 @@ from multigraft.npz import npz_bytes, read_npz
 from multigraft.refit.refit_plan import PlannedGraft, Refit, SolvedGraft, SolvedLayer
 from multigraft.runtime.backends import BackendName
 from multigraft.statistics.statistics import MINIMUM_FRAMES
+from multigraft.tensors.arrays import Array
 from multigraft.tensors.preprocessing import Frame
 
 STORE_SUFFIX = ".refitting"
@@ -50,8 +50,6 @@ _TABLES = """
 CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS state (id INTEGER PRIMARY KEY CHECK (id = 0), place TEXT NOT NULL, content BLOB NOT NULL);
 """
-
-Array = npt.NDArray[Any]
 
 
 @dataclass(frozen=True)

@@ -8,16 +8,14 @@ weights but for rounding, unless a layer has so many positions that a random par
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from multigraft.refit.linear_layer import HELD_OUT_EVERY, LinearLayer, positions_used
 from multigraft.refit.refit_plan import SolvedLayer, Stage
 from multigraft.refit.ridge import CLAMP_ROUNDS, RidgeSums, Solution, fit, variance_restored
+from multigraft.tensors.arrays import Array, Float32Array
 
-Array = npt.NDArray[Any]
 _SUMS = ("xx", "xy", "yy", "x", "y")
 
 
@@ -104,7 +102,7 @@ class StageSolver:
             self._solution = variance_restored(self._solution, sums)
         self._restart()
 
-    def solved(self) -> tuple[SolvedLayer, dict[str, npt.NDArray[np.float32]]]:
+    def solved(self) -> tuple[SolvedLayer, dict[str, Float32Array]]:
         """How it went, and the weights by key, after the last pass."""
         assert self._solution is not None
         found = self._solution

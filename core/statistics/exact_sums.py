@@ -8,12 +8,13 @@ commutative, so runs can be merged in any order and grouping without a bit of di
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
 
 from multigraft.errors import InputError, UsageError
+from multigraft.tensors.arrays import Array, Float64Array
 
 BITS = 62
 LIMIT = 2.0**61
@@ -91,13 +92,13 @@ class ExactSums:
 
     __hash__ = None  # type: ignore[assignment]  # it changes with every add
 
-    def values(self) -> npt.NDArray[np.float64]:
+    def values(self) -> Float64Array:
         """The sums, rounded to float64."""
         # A negative sum near 0 is stored as -1 and almost 1; counted from above it keeps its digits.
         above = self._low > _HALF
         whole = self._high + above
         rest = np.where(above, self._low - _MASK - 1, self._low)
-        found: npt.NDArray[np.float64] = whole.astype(np.float64) + np.ldexp(rest.astype(np.float64), -BITS)
+        found: Float64Array = whole.astype(np.float64) + np.ldexp(rest.astype(np.float64), -BITS)
         return found
 
     def to_array(self) -> Integers:
@@ -105,7 +106,7 @@ class ExactSums:
         return np.stack([self._high, self._low])
 
     @classmethod
-    def from_array(cls, array: npt.NDArray[Any]) -> Self:
+    def from_array(cls, array: Array) -> Self:
         """Read what :meth:`to_array` gave.
 
         Raises:
@@ -121,7 +122,7 @@ class ExactSums:
         return sums
 
 
-def add_all(sums: Mapping[str, ExactSums], terms: Mapping[str, npt.NDArray[Any]]) -> dict[str, ExactSums]:
+def add_all(sums: Mapping[str, ExactSums], terms: Mapping[str, Array]) -> dict[str, ExactSums]:
     """``sums`` with one term added to each sum named in ``terms``; names that are new start at 0.
 
     As :meth:`ExactSums.add` for each name; small arrays together cost as much as one. ``sums`` is not changed.

@@ -25,12 +25,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from multigraft.errors import UsageError
 from multigraft.statistics.similarity import SimilaritySums
 from multigraft.statistics.subject import Subject
 from multigraft.statistics.tally import Tally, Terms
+from multigraft.tensors.arrays import Float64Array
 
 GROUPS = 8
 """Groups of the jackknife."""
@@ -50,7 +50,6 @@ CROSSED = "crossed"
 ROWS = "rows/"
 """With a tap's name behind it: count of the positions of those frames that went into the products."""
 
-Matrix = npt.NDArray[np.float64]
 Place = tuple[str, str]
 """Site and day (UTC, YYYY-MM-DD)."""
 
@@ -166,7 +165,7 @@ class Statistics:
         """Of all frames."""
         return functools.reduce(operator.add, self.groups)
 
-    def precision(self) -> Matrix | None:
+    def precision(self) -> Float64Array | None:
         """Taps x taps: half width of the 95 % interval of each unbiased CKA, by a jackknife over the groups.
 
         None while a group has no minibatch.
@@ -176,7 +175,7 @@ class Statistics:
         whole = self.similarity()
         without = np.stack([(whole - group).unbiased_cka(is_clipped=False) for group in self.groups])
         variance = (GROUPS - 1) / GROUPS * ((without - without.mean(axis=0)) ** 2).sum(axis=0)
-        found: Matrix = STUDENT_T * np.sqrt(variance)
+        found: Float64Array = STUDENT_T * np.sqrt(variance)
         return found
 
     def history(self) -> list[SimilaritySums]:
@@ -205,7 +204,7 @@ class Statistics:
             found[name] = (least, greatest)
         return found
 
-    def channel_moments(self, tap: str) -> tuple[Matrix, Matrix]:
+    def channel_moments(self, tap: str) -> tuple[Float64Array, Float64Array]:
         """Mean and variance of each channel of a tap over frames and positions.
 
         Raises:
@@ -215,8 +214,8 @@ class Statistics:
         if held is None:
             raise UsageError(f"the statistics hold no tap {tap!r}", "name a cut point")
         positions = max(1, self.detailed_frames * held.features // held.shape[-1])
-        mean: Matrix = self.overall.sums[f"channel/{tap}"].values() / positions
-        square: Matrix = self.overall.sums[f"square/{tap}"].values() / positions
+        mean: Float64Array = self.overall.sums[f"channel/{tap}"].values() / positions
+        square: Float64Array = self.overall.sums[f"square/{tap}"].values() / positions
         return mean, np.maximum(square - mean**2, 0)
 
     def coalesced(self) -> Statistics:
@@ -265,7 +264,7 @@ class Statistics:
         """Positions, of all :attr:`crossed_frames` together, that a tap's :meth:`cross_moments` sum over."""
         return int(self.overall.counts.get(f"{ROWS}{tap}", np.int64(0)))
 
-    def cross_moments(self, first: str, second: str) -> Matrix | None:
+    def cross_moments(self, first: str, second: str) -> Float64Array | None:
         """Sum over :meth:`cross_rows` of the products of two taps' channels; None if not kept.
 
         Equal names give the second moments within that tap.

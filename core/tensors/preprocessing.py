@@ -21,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from multigraft.errors import ConfigurationError, InputError
+from multigraft.tensors.arrays import Array, Float32Array
 from multigraft.tensors.quantisation import quantise
 from multigraft.tensors.resizing import Pixels, Resizer
 from multigraft.tensors.specs import TensorSpec
@@ -124,14 +125,14 @@ class Preparer:
         self._scale = np.array(spec.scale, np.float32)
         self._uniform = len(set(spec.mean)) == len(set(spec.scale)) == 1
         self._padding: float | int = 0.0
-        self._tables: npt.NDArray[Any] | None = None
+        self._tables: Array | None = None
         if tensor.dtype != "float32":
             pixels = np.arange(256, dtype=np.float32)[:, None]
             self._tables = np.ascontiguousarray(quantise((pixels - self._mean) * self._scale, tensor).T)
             self._padding = int(quantise(0.0, tensor))
         self._flips_sign = self._tables is not None and (self._tables == np.arange(-128, 128)).all()
 
-    def fill(self, frame: Frame, out: npt.NDArray[Any]) -> None:
+    def fill(self, frame: Frame, out: Array) -> None:
         """Write the network input made of ``frame`` into ``out``.
 
         Args:
@@ -169,7 +170,7 @@ class Preparer:
         else:
             self._write_table(pixels, target, self._tables)
 
-    def _write_float(self, pixels: Pixels, target: npt.NDArray[np.float32]) -> None:
+    def _write_float(self, pixels: Pixels, target: Float32Array) -> None:
         if self._uniform and pixels.shape == target.shape and pixels.flags.c_contiguous:
             np.subtract(pixels, self._mean[0], out=target, dtype=np.float32)
             np.multiply(target, self._scale[0], out=target)
@@ -179,7 +180,7 @@ class Preparer:
             np.subtract(pixels[:, :, channel % pixels.shape[2]], self._mean[channel], out=plane, dtype=np.float32)
             np.multiply(plane, self._scale[channel], out=plane)
 
-    def _write_table(self, pixels: Pixels, target: npt.NDArray[Any], tables: npt.NDArray[Any]) -> None:
+    def _write_table(self, pixels: Pixels, target: Array, tables: Array) -> None:
         whole = self._uniform and pixels.shape == target.shape and pixels.flags.c_contiguous
         if whole and self._flips_sign:
             np.bitwise_xor(pixels, np.uint8(128), out=target.view(np.uint8))
@@ -258,7 +259,7 @@ def _float_preparer(spec: Preprocessing) -> Preparer:
     return Preparer(spec, TensorSpec("input", (1, spec.height, spec.width, spec.channels), "float32"))
 
 
-def prepare(frame: Frame, spec: Preprocessing) -> npt.NDArray[np.float32]:
+def prepare(frame: Frame, spec: Preprocessing) -> Float32Array:
     """The network input made of one frame, as real values.
 
     Args:
@@ -274,11 +275,11 @@ def prepare(frame: Frame, spec: Preprocessing) -> npt.NDArray[np.float32]:
     out = np.empty((1, spec.height, spec.width, spec.channels), np.float32)
     with _PREPARE:
         _float_preparer(spec).fill(frame, out)
-    held: npt.NDArray[np.float32] = out[0]
+    held: Float32Array = out[0]
     return held
 
 
-def prepare_batch(frames: Iterable[Frame], spec: Preprocessing) -> npt.NDArray[np.float32]:
+def prepare_batch(frames: Iterable[Frame], spec: Preprocessing) -> Float32Array:
     """Network inputs made of several frames, channels first, as ONNX and PyTorch networks take them.
 
     Args:

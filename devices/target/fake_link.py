@@ -8,7 +8,7 @@ import types
 import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
@@ -17,8 +17,7 @@ from multigraft import serial_protocol as protocol
 from multigraft.devices.target.target import TargetTensor
 from multigraft.errors import DeviceError
 from multigraft.serial_protocol import Described, ErrorCode, Frame, Kind
-
-Arrays = list[npt.NDArray[Any]]
+from multigraft.tensors.arrays import Array
 
 
 @dataclass
@@ -34,7 +33,7 @@ class FakeFirmware:
     inputs: Sequence[TargetTensor]
     outputs: Sequence[TargetTensor]
     tasks: dict[str, tuple[int, ...]]
-    run: Callable[[Arrays], Arrays]
+    run: Callable[[list[Array]], list[Array]]
     board: str = "fake"
     model: str = "fake"
     digest: str = "00" * 32
@@ -156,7 +155,7 @@ class FakeFirmware:
             self._gather(Described.OUTPUT, number, results[number])
         return wanted
 
-    def _gather(self, kind: Described, number: int, array: npt.NDArray[Any]) -> None:
+    def _gather(self, kind: Described, number: int, array: Array) -> None:
         if array.dtype in (np.int8, np.uint8):
             values, s = array.astype(np.int64), self._sums[kind, number]
             s[:2] = s[0] + 1, s[1] + values.size

@@ -7,7 +7,6 @@ import time
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +15,7 @@ from multigraft import serial_protocol as protocol
 from multigraft.devices.target.link import Link
 from multigraft.errors import DeviceError, UsageError
 from multigraft.serial_protocol import Described, ErrorCode, Frame, Kind, ResetReason
+from multigraft.tensors.arrays import Array
 
 ATTEMPTS = 3
 Picture = npt.NDArray[np.uint8]
@@ -68,7 +68,7 @@ class TargetInfo:
 class TargetAnswer:
     """Outputs by name (as stored, shape as on the device) and what the model alone took on the device."""
 
-    outputs: dict[str, npt.NDArray[Any]]
+    outputs: dict[str, Array]
     cycles: int
     latency_us: int
 
@@ -139,9 +139,7 @@ class Target:
         self._events: list[Frame] = []
         self.info = self._describe()
 
-    def infer(
-        self, inputs: Mapping[str, npt.NDArray[Any]] | None = None, tasks: Iterable[str] | None = None
-    ) -> TargetAnswer:
+    def infer(self, inputs: Mapping[str, Array] | None = None, tasks: Iterable[str] | None = None) -> TargetAnswer:
         """Run tasks (all by default) on the inputs given; those left out stay what they were.
 
         Args:
@@ -166,7 +164,7 @@ class Target:
         mask, outputs = self._mask(tasks)
         self._events.clear()
         self._request(Kind.STREAM, protocol.STREAM_REQUEST.pack(mask, count))
-        held: dict[str, npt.NDArray[Any]] = {}
+        held: dict[str, Array] = {}
         try:
             for _ in range(count):
                 for index in outputs:
@@ -308,7 +306,7 @@ class Target:
         mask = sum(1 << have.index(name) for name in set(asked))
         return mask, sorted({output for name in asked for output in self.info.tasks[name]})
 
-    def _write(self, name: str, values: npt.NDArray[Any]) -> None:
+    def _write(self, name: str, values: Array) -> None:
         names = [tensor.name for tensor in self.info.inputs]
         if name not in names:
             raise UsageError(f"{self.info.board} has no input {name!r}", f"choose from: {', '.join(names)}")
@@ -325,7 +323,7 @@ class Target:
             request = protocol.WRITE_REQUEST.pack(number, offset) + data[offset : offset + room]
             self._request(Kind.WRITE_INPUT, request)
 
-    def _read(self, number: int) -> npt.NDArray[Any]:
+    def _read(self, number: int) -> Array:
         tensor = self.info.outputs[number]
         data = b""
         while len(data) < tensor.bytes:
