@@ -18,8 +18,8 @@ import numpy as np
 
 from multigraft.devices.power.power import PowerMeter
 from multigraft.errors import InputError, UsageError
-from multigraft.runtime.backends import Subgraph, TfliteModel
 from multigraft.runtime.engine import Engine
+from multigraft.runtime.tflite_model import Subgraph, TfliteModel
 from multigraft.tensors.arrays import Array
 from multigraft.tensors.preprocessing import Frame, Preparer
 from multigraft.tensors.specs import TensorSpec

@@ -14,8 +14,9 @@ from multigraft.bundle.bundle import Bundle
 from multigraft.bundle.manifest import Manifest, Segment
 from multigraft.errors import BundleError, ConfigurationError, InputError, UsageError
 from multigraft.runtime.answers import Answer, make_decoder
-from multigraft.runtime.backends import BackendName, Subgraph, TfliteModel
+from multigraft.runtime.backends import BackendName
 from multigraft.runtime.self_test import SelfTest, run_self_test
+from multigraft.runtime.tflite_model import Subgraph, TfliteModel
 from multigraft.tensors.arrays import Array
 from multigraft.tensors.preprocessing import Frame, Preparer
 

@@ -11,8 +11,8 @@ import numpy as np
 
 from multigraft.bundle.bundle import GOLDEN_INPUTS, GOLDEN_OUTPUTS, MODEL, MODEL_CARD, Bundle
 from multigraft.bundle.manifest import Input, Kind, Manifest, Segment, Task
-from multigraft.runtime.backends import TfliteModel
 from multigraft.runtime.self_test import golden_origin
+from multigraft.runtime.tflite_model import TfliteModel
 from multigraft.tensors.preprocessing import Preprocessing
 from multigraft.tensors.specs import TensorSpec
 from tests.tflite_builder import Graph, boundary, serialise

@@ -13,8 +13,8 @@ import numpy as np
 from multigraft.bundle.tap_outputs import RANGES_SIGNATURE, RESIDENT
 from multigraft.calibration.collect.taps_runner import TapsRunner
 from multigraft.errors import BundleError, InputError
-from multigraft.runtime.backends import Subgraph
 from multigraft.runtime.memory import give_back_memory
+from multigraft.runtime.tflite_model import Subgraph
 from multigraft.statistics.statistics import INNER
 from multigraft.statistics.tally import Terms
 from multigraft.tensors.arrays import Float32Array

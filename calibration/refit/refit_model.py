@@ -10,8 +10,9 @@ import numpy as np
 from multigraft.bundle.bundle import Bundle
 from multigraft.refit.linear_layer import LinearLayer, layer_of
 from multigraft.refit.refit_plan import SEGMENT, PlannedGraft, RefitPlan, Stage
-from multigraft.runtime.backends import BackendName, TfliteModel
+from multigraft.runtime.backends import BackendName
 from multigraft.runtime.engine import Engine
+from multigraft.runtime.tflite_model import TfliteModel
 from multigraft.tensors.arrays import Array, Float32Array
 from multigraft.tensors.preprocessing import Frame, Preparer
 

@@ -11,8 +11,8 @@ from multigraft.bundle.bundle import GOLDEN_INPUTS, GOLDEN_OUTPUTS, MODEL, MODEL
 from multigraft.bundle.manifest import Input, Manifest, Segment, Task
 from multigraft.bundle.tap_outputs import PAIRS
 from multigraft.converters.field.range_stretches import RESIDENT_BYTES, with_inner_stretches
-from multigraft.runtime.backends import TfliteModel
 from multigraft.runtime.self_test import golden_origin
+from multigraft.runtime.tflite_model import TfliteModel
 from multigraft.tensors.preprocessing import Preprocessing
 from multigraft.tensors.specs import TensorSpec
 from tests.bundle_builder import npz

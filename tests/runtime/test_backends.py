@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from multigraft.errors import InputError, MissingDependencyError, UsageError
-from multigraft.runtime.backends import TfliteModel, load_backend
+from multigraft.runtime.backends import load_backend
 from multigraft.runtime.tflite_check import check_tflite
+from multigraft.runtime.tflite_model import TfliteModel
 from tests.bundle_builder import build
 from tests.tflite_builder import Graph, serialise
 

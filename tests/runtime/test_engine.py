@@ -9,7 +9,7 @@ import pytest
 from multigraft.bundle.bundle import Bundle
 from multigraft.errors import BundleError, InputError, UsageError
 from multigraft.runtime import Engine
-from multigraft.runtime.backends import TfliteModel
+from multigraft.runtime.tflite_model import TfliteModel
 from multigraft.tensors.preprocessing import prepare
 from multigraft.tensors.quantisation import dequantise, quantise
 from multigraft.tensors.specs import TensorSpec

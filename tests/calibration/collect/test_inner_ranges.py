@@ -14,7 +14,7 @@ from multigraft.calibration.collect.inner_ranges import InnerRanges
 from multigraft.calibration.collect.taps_runner import TapsRunner
 from multigraft.converters.conversion.interpreters import Taps, available
 from multigraft.errors import BundleError, InputError
-from multigraft.runtime.backends import TfliteModel
+from multigraft.runtime.tflite_model import TfliteModel
 from multigraft.statistics.statistics import INNER
 from multigraft.statistics.tally import Terms
 from multigraft.tflite import tflite_file

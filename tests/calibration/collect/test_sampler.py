@@ -133,7 +133,7 @@ def test_where_taps_lie_in_memory_changes_nothing(model, monkeypatch):
         return [to_bytes(part) for image in frames(32) if (part := sampler.add(image)) is not None]
 
     expected = collected_bytes()
-    monkeypatch.setattr("multigraft.runtime.backends.TfliteModel._take_direct", lambda self, signature, given: None)
+    monkeypatch.setattr("multigraft.runtime.tflite_model.TfliteModel._take_direct", lambda self, signature, given: None)
     assert collected_bytes() == expected
     # Each tap as far from the next as can be: they are read one by one.
     monkeypatch.setattr(
