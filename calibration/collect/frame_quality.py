@@ -22,15 +22,15 @@ Signature = Float32Array
 
 def signature(frame: Frame) -> Signature:
     """Mean grey of the cells of an 8 x 8 grid, 0..255: float32, 8 x 8 (fewer where a side is shorter)."""
-    sampled, rows, columns = _plan(frame.shape)
+    sampled, rows, columns = _averaging(frame.shape)
     if sampled is not None:
         frame = frame[sampled]
-    found: Signature = rows @ frame.reshape(len(frame), -1).astype(np.float32) @ columns
-    return found
+    means: Signature = rows @ frame.reshape(len(frame), -1).astype(np.float32) @ columns
+    return means
 
 
 @functools.lru_cache(maxsize=16)
-def _plan(
+def _averaging(
     shape: tuple[int, ...],
 ) -> tuple[tuple[slice, slice] | None, Float32Array, Float32Array]:
     """Which pixels are looked at (None: all), and what averages rows (from the left) and columns (from the right)."""
@@ -79,8 +79,8 @@ def sharpness(centres: npt.NDArray[np.uint8]) -> Float64Array:
     laplacian = 4 * grey[:, 1:-1, 1:-1]
     for neighbour in (grey[:, :-2, 1:-1], grey[:, 2:, 1:-1], grey[:, 1:-1, :-2], grey[:, 1:-1, 2:]):
         laplacian -= neighbour
-    found: Float64Array = laplacian.reshape(len(grey), -1).var(axis=1, dtype=np.float64)
-    return found
+    variance: Float64Array = laplacian.reshape(len(grey), -1).var(axis=1, dtype=np.float64)
+    return variance
 
 
 def brightness_bin(values: Float64Array) -> npt.NDArray[np.intp]:

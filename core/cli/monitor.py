@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from multigraft.devices.target.target import Target, TargetAnswer
+    from multigraft.devices.target.target import Target
+    from multigraft.devices.target.target_info import TargetAnswer
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -9,7 +9,7 @@ import sysconfig
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from multigraft.devices.flash.flasher import FlashJob, Progress
+from multigraft.devices.flash.flasher import FlashJob, FlashProgress
 from multigraft.errors import DeviceError, InputError, MissingDependencyError, UsageError
 
 
@@ -141,7 +141,7 @@ class ToolFlasher:
             raise UsageError(f"{self.name} needs a serial port", "give --port; multigraft devices list shows them")
         return [[self._tool.executable, *step.arguments] for step in self._tool.steps(job)]
 
-    def flash(self, job: FlashJob, progress: Progress) -> None:
+    def flash(self, job: FlashJob, progress: FlashProgress) -> None:
         commands = self.commands(job)
         if not job.image.is_file():
             raise InputError(f"{job.image} does not exist", "build it first")

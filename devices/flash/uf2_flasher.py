@@ -7,7 +7,7 @@ import struct
 from collections.abc import Sequence
 from pathlib import Path
 
-from multigraft.devices.flash.flasher import FlashJob, Progress
+from multigraft.devices.flash.flasher import FlashJob, FlashProgress
 from multigraft.errors import DeviceError, InputError
 
 MAGIC_START, MAGIC_MIDDLE, MAGIC_END = 0x0A324655, 0x9E5D5157, 0x0AB16F30
@@ -76,7 +76,7 @@ class Uf2Flasher:
         drive = right[0] if right else Path(f"the drive of {job.target}")
         return [["cp", str(job.image), str(drive)]]
 
-    def flash(self, job: FlashJob, progress: Progress) -> None:
+    def flash(self, job: FlashJob, progress: FlashProgress) -> None:
         try:
             image = job.image.read_bytes()
         except OSError as error:

@@ -16,7 +16,8 @@ from multigraft import serial_protocol as protocol
 from multigraft.devices.target.fake_link import FakeFirmware, FakeLink
 from multigraft.devices.target.link import Link
 from multigraft.devices.target.serial_link import SerialLink
-from multigraft.devices.target.target import Target, TargetTensor
+from multigraft.devices.target.target import Target
+from multigraft.devices.target.target_info import TargetTensor
 from multigraft.errors import DeviceError, UsageError
 from multigraft.firmware_gen.boards.boards import BOARDS
 from multigraft.firmware_gen.boards.qemu import EmulatedBoard
@@ -173,7 +174,7 @@ def test_the_device_is_in_step_again_after_any_garbage(link):
     for length in (1, 2, 50, 300, 1000):
         link.write(bytes(chance.randrange(256) for _ in range(length)))
         assert target.memory().flash_used > 0
-    whole = protocol.encode(protocol.Frame(protocol.Kind.INFO, 9))
+    whole = protocol.encode(protocol.Message(protocol.Kind.INFO, 9))
     for cut in range(len(whole)):
         link.write(whole[:cut])
         assert target.memory().flash_used > 0
