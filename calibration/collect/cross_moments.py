@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from multigraft.calibration.collect.taps_runner import TapsRunner
-from multigraft.statistics.statistics import CROSSED, ROWS
+from multigraft.statistics import entries
 from multigraft.statistics.subject import Subject
 from multigraft.statistics.tally import Terms
 from multigraft.tensors.arrays import Float32Array
@@ -80,9 +80,9 @@ class CrossMoments:
 
     def _multiply(self, frames: int) -> None:
         tables = {name: rows[:frames].reshape(-1, rows.shape[2]) for name, rows in self._rows.items()}
-        found = {f"first/{name}": table.sum(axis=0) for name, table in tables.items()}
-        found |= {f"second/{name}": table.T @ table for name, table in tables.items()}
-        found |= {f"cross/{a}|{b}": tables[a].T @ tables[b] for a, b in self._pairs}
+        found = {entries.first_moments(name): table.sum(axis=0) for name, table in tables.items()}
+        found |= {entries.second_moments(name): table.T @ table for name, table in tables.items()}
+        found |= {entries.cross_moments(a, b): tables[a].T @ tables[b] for a, b in self._pairs}
         for key, value in found.items():
             if key in self._sums:
                 self._sums[key] += value
@@ -94,9 +94,9 @@ class CrossMoments:
         if rest := self._frames % BLOCK:
             self._multiply(rest)
         if self._frames:
-            terms.counts[CROSSED] = np.array(self._frames, np.int64)
+            terms.counts[entries.CROSSED] = np.array(self._frames, np.int64)
             for name, rows in self._rows.items():
-                terms.counts[f"{ROWS}{name}"] = np.array(self._frames * rows.shape[1], np.int64)
+                terms.counts[entries.cross_rows(name)] = np.array(self._frames * rows.shape[1], np.int64)
             terms.sums |= {key: value.astype(np.float64) for key, value in self._sums.items()}
         self.discard()
 

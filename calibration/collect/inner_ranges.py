@@ -15,7 +15,7 @@ from multigraft.calibration.collect.taps_runner import TapsRunner
 from multigraft.errors import BundleError, InputError
 from multigraft.runtime.memory import give_back_memory
 from multigraft.runtime.tflite_model import Subgraph
-from multigraft.statistics.statistics import INNER
+from multigraft.statistics import entries
 from multigraft.statistics.tally import Terms
 from multigraft.tensors.arrays import Float32Array
 
@@ -100,7 +100,7 @@ class InnerRanges:
     def summarise(self, terms: Terms) -> None:
         """Add what was seen since the last call, and forget it."""
         if self._limits:
-            terms.counts[INNER] = np.array(self._frames, np.int64)
+            terms.counts[entries.INNER] = np.array(self._frames, np.int64)
         for name, (low, high) in self._limits.items():
             terms.lows[name], terms.highs[name] = np.array(low, np.float64), np.array(high, np.float64)
         self.discard()

@@ -28,6 +28,7 @@ from multigraft.calibration.collect.tap_sample import (
 )
 from multigraft.calibration.collect.taps_runner import TapsRunner
 from multigraft.errors import InputError, UsageError
+from multigraft.statistics import entries
 from multigraft.statistics.similarity import FEATURE_BLOCK, MIN_BATCH, SimilaritySums
 from multigraft.statistics.statistics import Minibatch
 from multigraft.statistics.subject import Subject
@@ -185,7 +186,7 @@ class Sampler:
         self._describe(frames, local)
         self._inner.summarise(overall)
         self._cross.summarise(overall)
-        overall.counts["detailed"] = np.array(-(-frames // DETAIL_EVERY), np.int64)
+        overall.counts[entries.DETAILED] = np.array(-(-frames // DETAIL_EVERY), np.int64)
         similarity = self._similarity
         self.number += 1
         self.discard()
@@ -220,15 +221,15 @@ class Sampler:
         signatures, centres = zip(*self._pictures, strict=True)
         light = np.concatenate([s.mean(axis=(1, 2), dtype=np.float64) for s in _stacks(signatures)])
         sharp = np.concatenate([picture.sharpness(c) for c in _stacks(centres)])
-        local.counts["brightness"] = np.bincount(picture.brightness_bin(light), minlength=picture.BRIGHTNESS_BINS)
-        local.counts["sharpness"] = np.bincount(picture.sharpness_bin(sharp), minlength=picture.SHARPNESS_BINS)
+        local.counts[entries.BRIGHTNESS] = np.bincount(picture.brightness_bin(light), minlength=picture.BRIGHTNESS_BINS)
+        local.counts[entries.SHARPNESS] = np.bincount(picture.sharpness_bin(sharp), minlength=picture.SHARPNESS_BINS)
         _drift(local, "image", np.array([light.mean() / 255, np.log2(1 + sharp).mean()]))
         for network in self._model.networks:
             features = [self._lasts[network.name].mean(frames) @ self._drift[network.name]]
             if network.kind == "classification":
                 margin, entropy = uncertainty.margin_and_entropy(self._outputs[network.outputs[0]][0][:frames])
-                local.counts[f"margin/{network.name}"] = uncertainty.histogram(margin)
-                local.counts[f"entropy/{network.name}"] = uncertainty.histogram(entropy)
+                local.counts[entries.margins(network.name)] = uncertainty.histogram(margin)
+                local.counts[entries.entropies(network.name)] = uncertainty.histogram(entropy)
                 features.append(np.array([margin.mean(), entropy.mean()]))
             _drift(local, network.name, np.concatenate(features))
 
@@ -241,5 +242,5 @@ def _stacks(arrays: Sequence[Array]) -> list[Array]:
 
 def _drift(terms: Terms, name: str, features: Float64Array) -> None:
     """First and second moments of a minibatch's mean features."""
-    terms.sums[f"drift/{name}"] = features
-    terms.sums[f"drift2/{name}"] = np.outer(features, features)
+    terms.sums[entries.drift_means(name)] = features
+    terms.sums[entries.drift_products(name)] = np.outer(features, features)

@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from multigraft.errors import UsageError
+from multigraft.statistics import entries
 from multigraft.statistics.similarity import FEATURE_BLOCK
 from multigraft.statistics.subject import Tap
 from multigraft.statistics.tally import Terms
@@ -161,9 +162,9 @@ class TapSample:
     def summarise(self, frames: int, terms: Terms) -> None:
         """Add channel sums, ranges and the histogram of values."""
         name, detailed = self.tap.name, -(-frames // DETAIL_EVERY)
-        terms.sums[f"channel/{name}"] = self._means[:detailed].sum(axis=0, dtype=np.float64) * self._positions
-        terms.sums[f"square/{name}"] = self._squares[:detailed].sum(axis=0, dtype=np.float64) * self._positions
-        terms.counts[f"values/{name}"] = count(np.concatenate(self._values))
+        for entry, means in ((entries.channel_sums, self._means), (entries.channel_squares, self._squares)):
+            terms.sums[entry(name)] = means[:detailed].sum(axis=0, dtype=np.float64) * self._positions
+        terms.counts[entries.value_counts(name)] = count(np.concatenate(self._values))
         limit(terms, name, self._limits[:detailed, 0].min(), self._limits[:detailed, 1].max())
 
 

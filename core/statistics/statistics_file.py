@@ -44,7 +44,7 @@ def to_bytes(statistics: Statistics, level: int = 6) -> bytes:
     for number, place in enumerate(places):
         members[f"place-{number}.npz"] = npz_bytes(statistics.places[place].to_arrays(), level)
     members["groups.npz"] = npz_bytes(_similarity_arrays(statistics.groups), level)
-    members["slots.npz"] = npz_bytes(_similarity_arrays(statistics.slots), level)
+    members["slots.npz"] = npz_bytes(_similarity_arrays(statistics.periods), level)
     manifest = {
         "schema": SCHEMA,
         "content": CONTENT,
@@ -52,7 +52,7 @@ def to_bytes(statistics: Statistics, level: int = 6) -> bytes:
         "minimum_frames": statistics.minimum_frames,
         "subject": dataclasses.asdict(statistics.subject),
         "places": [{"site": site, "day": day} for site, day in places],
-        "slots": len(statistics.slots),
+        "slots": len(statistics.periods),
         "files": {name: {"sha256": files.sha256_of(data), "size": len(data)} for name, data in members.items()},
     }
     manifest["digest"] = _digest(manifest)
@@ -88,7 +88,7 @@ def from_bytes(data: bytes, where: str) -> Statistics:
             tally = Tally.from_arrays(read_npz(members[f"place-{number}.npz"]))
             statistics.places[place["site"], place["day"]] = tally
         statistics.groups = _similarities(read_npz(members["groups.npz"]), GROUPS)
-        statistics.slots = _similarities(read_npz(members["slots.npz"]), manifest["slots"])
+        statistics.periods = _similarities(read_npz(members["slots.npz"]), manifest["slots"])
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(f"{where} is damaged ({error})", _AGAIN) from error
     return statistics

@@ -107,6 +107,10 @@ class Tally:
         """The sum of that name over the number of frames."""
         return self.sums[name].values() / max(1, self.frames)
 
+    def count_of(self, name: str, default: int = 0) -> int:
+        """The single count of that name; ``default`` where there is none."""
+        return int(self.counts[name]) if name in self.counts else default
+
     def to_arrays(self) -> dict[str, Array]:
         """Plain arrays, named ``KIND/NAME``, with ``size``: frames and minibatches."""
         arrays: dict[str, Array] = {"size": np.array([self.frames, self.minibatches], np.int64)}

@@ -15,7 +15,9 @@ import numpy as np
 import pytest
 
 from multigraft.calibration.collect import kept_frames
-from multigraft.calibration.collect.collector import KEPT_SUFFIX, STORE_SUFFIX, CollectOptions, Event, collect
+from multigraft.calibration.collect.collect_events import CollectEvent
+from multigraft.calibration.collect.collect_options import CollectOptions, kept_folder_of, store_of
+from multigraft.calibration.collect.collector import collect
 from multigraft.calibration.collect.selection import FrameSelector, SelectionRule
 from multigraft.calibration.collect.store import Cursor, Store
 from multigraft.devices.cameras.array_file import ArrayFile
@@ -114,7 +116,7 @@ def test_kills_at_random_moments_change_no_bit(tmp_path):
     process.communicate()
     assert killed >= KILLS // 2
     assert output.read_bytes() == whole.read_bytes()
-    kept, expected = (p.with_name(p.name + KEPT_SUFFIX) for p in (output, whole))
+    kept, expected = (kept_folder_of(p) for p in (output, whole))
     assert {p.name: p.read_bytes() for p in kept.iterdir()} == {p.name: p.read_bytes() for p in expected.iterdir()}
 
 
@@ -123,7 +125,7 @@ def test_a_signal_ends_it_cleanly_with_the_file_written(tmp_path, number):
     source, output = tmp_path / "frames.npy", tmp_path / "a.mgstats"
     np.save(source, frames(4000, seed=5))
     process = start(source, output, 0.5)
-    log = Path(f"{output}{STORE_SUFFIX}-wal")
+    log = Path(f"{store_of(output)}-wal")
     while not log.exists() or log.stat().st_size < 300_000:
         assert process.poll() is None
         time.sleep(0.01)
@@ -199,7 +201,7 @@ def test_a_damaged_minibatch_is_noticed(tmp_path):
 
 def test_it_stops_by_itself_at_the_precision_asked_for(tmp_path):
     camera = FakeCamera(24, 24, False)
-    events: list[Event] = []
+    events: list[CollectEvent] = []
     done = collect(BUNDLE, camera, tmp_path / "a.mgstats", options(precision=0.3), events.append)
     assert done.reason == "precision reached"
     assert done.statistics.precision().max() <= 0.3
@@ -264,15 +266,15 @@ def test_no_frame_is_stored_unless_asked_for(tmp_path, source):
 
 def test_the_most_uncertain_frames_are_kept_within_the_quota(tmp_path, source):
     output = tmp_path / "a.mgstats"
-    folder = output.with_name(output.name + KEPT_SUFFIX)
+    folder = kept_folder_of(output)
     collect(BUNDLE, ArrayFile(source), output, options(keep_frames=5))
-    with Store(output.with_name(output.name + STORE_SUFFIX), *_subject(output)) as store:
+    with Store(store_of(output), *_subject(output)) as store:
         listed = sorted(store.kept)
         margins = [k.margin for k in store.kept.values()]
     assert sorted(p.name for p in folder.iterdir()) == listed and len(listed) == 5
     alone = tmp_path / "all.mgstats"
     collect(BUNDLE, ArrayFile(source), alone, options(keep_frames=200))
-    with Store(alone.with_name(alone.name + STORE_SUFFIX), *_subject(alone)) as store:
+    with Store(store_of(alone), *_subject(alone)) as store:
         everything = sorted(k.margin for k in store.kept.values())
     assert sorted(margins) == everything[:5]
     assert kept_frames.purge(folder) == 5 and not folder.exists()

@@ -11,7 +11,7 @@ from multigraft.calibration.collect.cross_moments import EARLY, EVERY, EVERY_FRA
 from multigraft.calibration.collect.taps_runner import TapsRunner
 from multigraft.devices.cameras.array_file import ArrayFile
 from multigraft.statistics import statistics_file
-from multigraft.statistics.statistics import CROSSED, INNER
+from multigraft.statistics.entries import CROSSED, INNER
 from tests.calibration.networks import frames, taps_bundle
 
 MINIBATCH, FRAMES = 8, 160

@@ -15,7 +15,7 @@ from multigraft.calibration.collect.taps_runner import TapsRunner
 from multigraft.converters.conversion.interpreters import Taps, available
 from multigraft.errors import BundleError, InputError
 from multigraft.runtime.tflite_model import TfliteModel
-from multigraft.statistics.statistics import INNER
+from multigraft.statistics.entries import INNER
 from multigraft.statistics.tally import Terms
 from multigraft.tflite import tflite_file
 from tests.calibration.networks import frames, taps_bundle
