@@ -16,7 +16,7 @@ from multigraft.tensors.arrays import Array
 
 _ROWS, _COLUMNS = 64, 640
 _TOLERANCE = 1e-3
-"""Of a result's greatest value; float32 needs a hundredth of it."""
+"""Share of a result's greatest value; float32 needs a hundredth of it."""
 
 
 def check_products(multiply: Callable[[Array, Array], Array] = np.matmul) -> None:

@@ -111,7 +111,7 @@ def make_decoder(task: Task, tensors: Sequence[TensorSpec], arrays: Sequence[Arr
     """A function that reads the answer out of the output arrays as they are when it is called.
 
     Args:
-        task: Its kind and labels decide.
+        task: The task, whose kind and labels decide.
         tensors: What its outputs are.
         arrays: Where its outputs lie, in the same order; held on to.
 

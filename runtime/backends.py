@@ -27,7 +27,7 @@ class Backend:
 
     Attributes:
         name: ``litert`` or ``tflite-runtime``.
-        version: Of the installed distribution.
+        version: Version of the installed distribution.
         module: The Python module with ``Interpreter`` and ``OpResolverType``.
     """
 

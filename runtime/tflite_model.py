@@ -52,7 +52,7 @@ class TfliteModel:
     Args:
         model: The file's path or its bytes.
         backend: Which interpreter.
-        threads: For the kernels.
+        threads: Threads for the kernels.
         reference: Use the reference kernels: slow; those of tflite-runtime equal TFLite Micro's bit for bit.
         direct: False uses the public methods alone.
 
@@ -142,8 +142,8 @@ class TfliteModel:
             have = ", ".join(self.signatures) or "none"
             raise InputError(f"{self._where} has no signature {signature!r}", f"choose from: {have}")
         try:
-            found = self._take_direct(signature, given or {}) if self._direct else None
-            return found or self._take_public(signature, given or {})
+            direct = self._take_direct(signature, given or {}) if self._direct else None
+            return direct or self._take_public(signature, given or {})
         except (ValueError, RuntimeError) as error:
             if isinstance(error, InputError):
                 raise
@@ -184,8 +184,8 @@ class TfliteModel:
                 array[...] = given.get(name, 0)
             invoke()
             # Tensors whose size is known only after running lie elsewhere after each run.
-            for held, details in zip(views, (inputs, outputs), strict=True):
-                for name, array in held.items():
+            for arrays, details in zip(views, (inputs, outputs), strict=True):
+                for name, array in arrays.items():
                     after = view(details[name])
                     if after.shape != array.shape or after.ctypes.data != array.ctypes.data:
                         return None

@@ -7,6 +7,7 @@ import functools
 import numpy as np
 import numpy.typing as npt
 
+from multigraft.statistics.value_histogram import Counts
 from multigraft.tensors.arrays import Float32Array, Float64Array
 from multigraft.tensors.preprocessing import Frame
 
@@ -83,12 +84,13 @@ def sharpness(centres: npt.NDArray[np.uint8]) -> Float64Array:
     return variance
 
 
-def brightness_bin(values: Float64Array) -> npt.NDArray[np.intp]:
-    """Bin 0..63 of mean grey 0..255."""
-    return np.clip(values * (BRIGHTNESS_BINS / 256), 0, BRIGHTNESS_BINS - 1).astype(np.intp)
+def brightness_counts(values: Float64Array) -> Counts:
+    """How many of the mean greys 0..255 fall into each of 64 equal bins."""
+    bins = np.clip(values * (BRIGHTNESS_BINS / 256), 0, BRIGHTNESS_BINS - 1).astype(np.intp)
+    return np.bincount(bins, minlength=BRIGHTNESS_BINS)
 
 
-def sharpness_bin(values: Float64Array) -> npt.NDArray[np.intp]:
-    """Bin 0..63 of ``4 * log2(1 + sharpness)``: four bins per doubling."""
-    bins: npt.NDArray[np.intp] = np.clip(4 * np.log2(1 + values), 0, SHARPNESS_BINS - 1).astype(np.intp)
-    return bins
+def sharpness_counts(values: Float64Array) -> Counts:
+    """How many sharpnesses fall into each of 64 bins of ``4 * log2(1 + sharpness)``: four bins per doubling."""
+    bins = np.clip(4 * np.log2(1 + values), 0, SHARPNESS_BINS - 1).astype(np.intp)
+    return np.bincount(bins, minlength=SHARPNESS_BINS)

@@ -20,28 +20,28 @@ from multigraft.statistics.tally import Terms
 from multigraft.tensors.arrays import Float32Array
 
 HELD_BYTES = 4 << 20
-"""Of tensors: an interpreter that holds more is dropped before the next stretch."""
+"""Bytes of tensors: an interpreter that holds more is dropped before the next stretch."""
 
 
 class InnerRanges:
     """Least and greatest value of every inner tensor over the frames that were looked at.
 
     Args:
-        model: Of a taps bundle; one that an older version prepared has nothing to look at.
+        runner: Runs a taps bundle; one that an older version prepared has nothing to look at.
 
     Raises:
         BundleError: A stretch reads what neither the networks nor stretches before it give.
     """
 
-    def __init__(self, model: TapsRunner) -> None:
-        self._model = model
-        interpreter = model.engine.model
+    def __init__(self, runner: TapsRunner) -> None:
+        self._runner = runner
+        interpreter = runner.engine.model
         self._stretches = sorted(s for s in interpreter.signatures if s.startswith(RANGES_SIGNATURE))
         read = [interpreter.inputs_of(name) for name in self._stretches]
-        given = model.arrays.keys() | {o for name in self._stretches for o in interpreter.outputs_of(name)}
+        given = runner.arrays.keys() | {o for name in self._stretches for o in interpreter.outputs_of(name)}
         if unknown := {tensor for inputs in read for tensor in inputs} - given:
             raise BundleError(
-                f"the model of {model.engine.manifest.name} reads {min(unknown)}, which nothing gives",
+                f"the model of {runner.engine.manifest.name} reads {min(unknown)}, which nothing gives",
                 "make one with multigraft calibrate prepare",
             )
         self._last_readers = {tensor: number for number, inputs in enumerate(read) for tensor in inputs}
@@ -66,12 +66,12 @@ class InnerRanges:
             give_back_memory()
 
     def _run_all(self) -> None:
-        known: dict[str, Float32Array] = dict(self._model.arrays)
-        interpreter, held = None, 0
+        known: dict[str, Float32Array] = dict(self._runner.arrays)
+        interpreter, held_bytes = None, 0
         for number, name in enumerate(self._stretches):
-            if held > HELD_BYTES:
+            if held_bytes > HELD_BYTES:
                 # The old one goes before the next one comes.
-                interpreter, held, self._is_large = None, 0, True
+                interpreter, held_bytes, self._is_large = None, 0, True
                 self._tidy()
             if (resident := self._resident.get(name)) is not None:
                 for tensor, array in resident.inputs.items():
@@ -79,9 +79,9 @@ class InnerRanges:
                 resident.invoke()
                 self._note(resident, number, known)
                 continue
-            interpreter = interpreter or self._model.engine.model.without_delegates()
+            interpreter = interpreter or self._runner.engine.model.without_delegates()
             given = {t: known[t] for t in interpreter.inputs_of(name)}
-            held += self._note(interpreter.subgraph(name, given), number, known)
+            held_bytes += self._note(interpreter.subgraph(name, given), number, known)
 
     def _note(self, subgraph: Subgraph, number: int, known: dict[str, Float32Array]) -> int:
         """Take ranges of what a stretch returned, add what later ones read to ``known``; the bytes of its tensors."""

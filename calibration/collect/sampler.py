@@ -14,8 +14,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from multigraft.calibration.collect import frame_quality as picture
-from multigraft.calibration.collect import uncertainty
+from multigraft.calibration.collect import frame_quality, uncertainty
 from multigraft.calibration.collect.cross_moments import CrossMoments
 from multigraft.calibration.collect.inner_ranges import InnerRanges
 from multigraft.calibration.collect.tap_sample import (
@@ -48,40 +47,40 @@ MEMORY_BYTES = 64 * 2**20
 
 DRIFT_FEATURES = 4
 STACKED_BYTES = 1 << 17
-"""Of pictures that are looked at in one go: what stays in the cache."""
+"""Bytes of pictures that are looked at in one go: what stays in the cache."""
 
 
 class Sampler:
     """Runs frames and gathers minibatches.
 
     Args:
-        model: What to run.
+        runner: What to run.
         minibatch: Frames per minibatch, at least 4.
         memory_bytes: Bound for what is kept of the representations of a minibatch.
-        features: Per sample of a large tap at most; runs that are to be merged need the same.
+        features: Features per sample of a large tap at most; runs that are to be merged need the same.
         site: Where the frames come from; each site draws samples of its own, so that their errors average out.
-        seed: Of the features that drift is tested on; runs that are to be merged need the same.
+        seed: Seed of the features that drift is tested on; runs that are to be merged need the same.
 
     Attributes:
         subject: What its minibatches are about.
         pending: Frames of the minibatch that is being gathered.
-        number: Of that minibatch. What is sampled depends on it alone: a run that resumes has to set it.
+        number: Number of that minibatch. What is sampled depends on it alone: a run that resumes has to set it.
     """
 
     def __init__(
-        self, model: TapsRunner, minibatch: int = MINIBATCH, memory_bytes: int = MEMORY_BYTES,
+        self, runner: TapsRunner, minibatch: int = MINIBATCH, memory_bytes: int = MEMORY_BYTES,
         features: int = FEATURES, site: str = "", seed: int = 0,
     ) -> None:  # fmt: skip
         if minibatch < MIN_BATCH:
             raise UsageError(f"a minibatch of {minibatch} frames", f"give {MIN_BATCH} or more")
         self.minibatch = minibatch
         self.pending = self.number = 0
-        self._model = model
+        self._runner = runner
         self._site = zlib.crc32(site.encode())
-        sampled = plan_samples(model.taps, min(minibatch, COMPARED), memory_bytes, features)
-        self.subject: Subject = model.subject(sampled, seed)
+        sampled = plan_samples(runner.taps, min(minibatch, COMPARED), memory_bytes, features)
+        self.subject: Subject = runner.subject(sampled, seed)
         self._part = part = min(minibatch, COMPARED)
-        self._taps = [TapSample(t, minibatch, model.arrays[t.name]) for t in self.subject.taps]
+        self._taps = [TapSample(t, minibatch, runner.arrays[t.name]) for t in self.subject.taps]
         self._readers = make_readers(self._taps, part)
         block = part * min(FEATURE_BLOCK, max(t.width for t in self._taps))
         self._scratch: Float32Array = np.empty(max(block, *(t.features for t in self.subject.taps)), np.float32)
@@ -97,26 +96,26 @@ class Sampler:
         }
         self._lasts = {name: next(g for g in self._taps if g.tap.name == t.name) for name, t in lasts.items()}
         self._outputs = {
-            o: (np.empty((minibatch, model.arrays[o].size), np.float32), model.arrays[o].reshape(-1))
-            for n in model.networks
+            o: (np.empty((minibatch, runner.arrays[o].size), np.float32), runner.arrays[o].reshape(-1))
+            for n in runner.networks
             for o in n.outputs
         }
-        self._inputs = {n.input: [math.inf, -math.inf] for n in model.networks}
-        self._pictures: list[tuple[picture.Signature, npt.NDArray[np.uint8]]] = []
-        self._inner = InnerRanges(model)
-        self._cross = CrossMoments(model, self.subject, self._site)
+        self._inputs = {n.input: [math.inf, -math.inf] for n in runner.networks}
+        self._pictures: list[tuple[frame_quality.Signature, npt.NDArray[np.uint8]]] = []
+        self._inner = InnerRanges(runner)
+        self._cross = CrossMoments(runner, self.subject, self._site)
 
-    def add(self, frame: Frame, signature: picture.Signature | None = None) -> Minibatch | None:
+    def add(self, frame: Frame, signature: frame_quality.Signature | None = None) -> Minibatch | None:
         """Run all networks on a frame; the minibatch it completes, or None.
 
         Args:
             frame: uint8, HxW or HxWx3.
-            signature: Of the frame, where it is known already.
+            signature: The frame's signature, where it is known already.
 
         Raises:
             InputError: The frame has another form, or a network gives NaN or infinity.
         """
-        position, model = self.pending, self._model
+        position, runner = self.pending, self._runner
         part, row = divmod(position, self._part)
         if row == 0:
             random = np.random.default_rng((self._site, self.number, part))
@@ -125,22 +124,22 @@ class Sampler:
                 tap.draw(random)
             for reader in self._readers:
                 reader.follow()
-        model.run(frame)
+        runner.run(frame)
         for reader in self._readers:
             reader.take(row)
-        for held, array in self._outputs.values():
-            held[position] = array
+        for rows, array in self._outputs.values():
+            rows[position] = array
         if position % DETAIL_EVERY == 0:
             for tap in self._taps:
                 tap.look(position // DETAIL_EVERY, self._scratch)
             for name, limits in self._inputs.items():
-                array = model.arrays[name]
+                array = runner.arrays[name]
                 limits[0], limits[1] = min(limits[0], float(array.min())), max(limits[1], float(array.max()))
         if position == 0:
             self._inner.look()
         self._cross.look(self.number, position)
-        found = picture.signature(frame) if signature is None else signature
-        self._pictures.append((found, picture.centre(frame).copy()))
+        means = frame_quality.signature(frame) if signature is None else signature
+        self._pictures.append((means, frame_quality.centre(frame).copy()))
         self.pending += 1
         if row + 1 == self._part:
             self._compare(self._part)
@@ -149,7 +148,7 @@ class Sampler:
     def margin(self) -> float:
         """Least top-1 margin (0..1) of all classifiers on the frame added last; 1 where there is no classifier."""
         position = (self.pending or self.minibatch) - 1
-        classifiers = [n for n in self._model.networks if n.kind == "classification"]
+        classifiers = [n for n in self._runner.networks if n.kind == "classification"]
         margins = [
             uncertainty.margin_and_entropy(self._outputs[n.outputs[0]][0][position : position + 1])[0][0]
             for n in classifiers
@@ -179,8 +178,8 @@ class Sampler:
         overall, local = Terms(frames), Terms(frames)
         for tap in self._taps:
             tap.summarise(frames, overall)
-        for name, (held, _) in self._outputs.items():
-            limit(overall, name, held[:frames].min(), held[:frames].max())
+        for name, (rows, _) in self._outputs.items():
+            limit(overall, name, rows[:frames].min(), rows[:frames].max())
         for name, limits in self._inputs.items():
             limit(overall, name, *limits)
         self._describe(frames, local)
@@ -220,11 +219,11 @@ class Sampler:
         """Histograms and drift features of the minibatch."""
         signatures, centres = zip(*self._pictures, strict=True)
         light = np.concatenate([s.mean(axis=(1, 2), dtype=np.float64) for s in _stacks(signatures)])
-        sharp = np.concatenate([picture.sharpness(c) for c in _stacks(centres)])
-        local.counts[entries.BRIGHTNESS] = np.bincount(picture.brightness_bin(light), minlength=picture.BRIGHTNESS_BINS)
-        local.counts[entries.SHARPNESS] = np.bincount(picture.sharpness_bin(sharp), minlength=picture.SHARPNESS_BINS)
+        sharp = np.concatenate([frame_quality.sharpness(c) for c in _stacks(centres)])
+        local.counts[entries.BRIGHTNESS] = frame_quality.brightness_counts(light)
+        local.counts[entries.SHARPNESS] = frame_quality.sharpness_counts(sharp)
         _drift(local, "image", np.array([light.mean() / 255, np.log2(1 + sharp).mean()]))
-        for network in self._model.networks:
+        for network in self._runner.networks:
             features = [self._lasts[network.name].mean(frames) @ self._drift[network.name]]
             if network.kind == "classification":
                 margin, entropy = uncertainty.margin_and_entropy(self._outputs[network.outputs[0]][0][:frames])

@@ -43,10 +43,10 @@ def plan_samples(taps: Sequence[Tap], minibatch: int, memory_bytes: int, feature
     """Tap to features per sample, for taps that are not used whole.
 
     Args:
-        taps: All.
-        minibatch: Frames.
-        memory_bytes: For what is kept of them; fewer than ``features`` are sampled where that would not fit.
-        features: Per sample at most.
+        taps: All taps.
+        minibatch: Frames per minibatch.
+        memory_bytes: Bound for what is kept of them; fewer than ``features`` are sampled where that would not fit.
+        features: Features per sample at most.
 
     Raises:
         UsageError: Not even 128 features per sample fit.
@@ -70,7 +70,7 @@ class TapSample:
     """What a minibatch keeps of one tap.
 
     Args:
-        tap: Which; about ``tap.sampled`` features make one sample.
+        tap: The tap; about ``tap.sampled`` features make one sample.
         minibatch: Frames at most.
         source: The interpreter's array that holds the tap.
 
@@ -117,7 +117,7 @@ class TapSample:
         """Moments and limits of what the interpreter holds now.
 
         Args:
-            number: Of the frame among those looked at.
+            number: Number of the frame among those looked at.
             scratch: At least as long as the tap has features; overwritten.
         """
         squares = scratch[: self.source.size].reshape(self._table.shape)
@@ -137,7 +137,7 @@ class TapSample:
         """Write Gram matrices of the minibatch: by each sample, or by all features if the tap is used whole.
 
         Args:
-            frames: In the minibatch.
+            frames: Frames in the minibatch.
             out: 2 x frames x frames by the samples, 1 x frames x frames if whole.
             scratch: Frames x :data:`FEATURE_BLOCK`, or the width where that is less; overwritten.
         """
@@ -172,8 +172,8 @@ class Reader:
     """Copies what a minibatch keeps of several taps, which lie in one stretch of memory, in one call.
 
     Args:
-        samples: Of one network, of one kind of group.
-        groups: That memory, from the first of these taps on, as groups.
+        samples: Samples of one network with one kind of group.
+        groups: The memory from the first of these taps on, as groups.
         rows: float32, frames x widths of the samples together.
     """
 
@@ -200,17 +200,17 @@ def make_readers(samples: Sequence[TapSample], frames: int) -> list[Reader]:
     by_network: dict[tuple[str, Any], list[TapSample]] = {}
     for sample in samples:
         by_network.setdefault((sample.tap.network, sample.kind), []).append(sample)
-    for (_, kind), held in by_network.items():
-        held.sort(key=lambda s: s.source.ctypes.data)
-        first, last = held[0].source, held[-1].source
+    for (_, kind), members in by_network.items():
+        members.sort(key=lambda s: s.source.ctypes.data)
+        first, last = members[0].source, members[-1].source
         span = _distance(first, last) + last.nbytes
         size = np.dtype(kind).itemsize
         # The interpreter keeps a subgraph's tensors in one block of memory, at multiples of 64 bytes. What lies between
         # the taps is never read.
-        together = span <= 4 * sum(s.source.nbytes for s in held) + _NEAR_BYTES and not any(
-            _distance(first, s.source) % size for s in held
+        together = span <= 4 * sum(s.source.nbytes for s in members) + _NEAR_BYTES and not any(
+            _distance(first, s.source) % size for s in members
         )
-        for group in [held] if together else [[s] for s in held]:
+        for group in [members] if together else [[s] for s in members]:
             source = group[0].source.view(kind)
             length = (_distance(source, group[-1].source) + group[-1].source.nbytes) // size
             groups = np.lib.stride_tricks.as_strided(source, (length,), (size,), writeable=False)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from multigraft.bundle.bundle import Bundle
-from multigraft.bundle.tap_outputs import PAIRS
+from multigraft.bundle.tap_outputs import TAP_PAIRS
 from multigraft.errors import BundleError
 from multigraft.runtime.backends import BackendName
 from multigraft.runtime.engine import Engine
@@ -27,13 +27,13 @@ class TapsRunner:
 
     Args:
         bundle: From ``multigraft calibrate prepare``.
-        threads: For the kernels.
+        threads: Threads for the kernels.
         backend: Which interpreter.
 
     Attributes:
         engine: Loaded and self-tested.
         arrays: Tensor name to the interpreter's own array, batch axis first; :meth:`run` overwrites it.
-        networks: In the order of the bundle.
+        networks: The networks, in the order of the bundle.
         taps: All taps, network by network from input to output, none sampled.
 
     Raises:
@@ -47,7 +47,7 @@ class TapsRunner:
         self.taps: tuple[Tap, ...] = ()
         self._invokes: list[Callable[[], Any]] = []
         self._fills: list[tuple[Callable[[Frame, Float32Array], None], Float32Array]] = []
-        self._copies: list[tuple[Float32Array, Float32Array]] = []
+        self._shared_inputs: list[tuple[Float32Array, Float32Array]] = []
         manifest = bundle.manifest
         filled: dict[Preprocessing, Float32Array] = {}
         sources = manifest.provenance.get("sources", {})
@@ -79,7 +79,7 @@ class TapsRunner:
         manifest = self.engine.manifest
         spec = next(i.preprocessing for i in manifest.inputs if i.tensor == name)
         if spec in filled:
-            self._copies.append((array, filled[spec]))
+            self._shared_inputs.append((array, filled[spec]))
         else:
             filled[spec] = array
             self._fills.append((Preparer(spec, manifest.tensor(name)).fill, array))
@@ -89,10 +89,10 @@ class TapsRunner:
 
         Args:
             sampled: Tap to features per sample; others are used whole.
-            seed: Of the features that drift is tested on.
+            seed: Seed of the features that drift is tested on.
         """
         taps = tuple(dataclasses.replace(t, sampled=sampled.get(t.name, 0)) for t in self.taps)
-        pairs = tuple(tuple(map(str, pair)) for pair in self.engine.manifest.provenance.get(PAIRS, ()))
+        pairs = tuple(tuple(map(str, pair)) for pair in self.engine.manifest.provenance.get(TAP_PAIRS, ()))
         return Subject(self.engine.manifest.files["model.tflite"].sha256, self.networks, taps, seed, pairs)
 
     def run(self, frame: Frame) -> None:
@@ -103,7 +103,7 @@ class TapsRunner:
         """
         for fill, array in self._fills:
             fill(frame, array)
-        for target, source in self._copies:
+        for target, source in self._shared_inputs:
             np.copyto(target, source)
         for invoke in self._invokes:
             invoke()

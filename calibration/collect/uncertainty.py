@@ -8,7 +8,7 @@ import numpy.typing as npt
 from multigraft.tensors.arrays import Float32Array, Float64Array
 
 BINS = 50
-"""Of both histograms, over 0..1."""
+"""Bins of both histograms, over 0..1."""
 
 
 def probabilities(outputs: Float32Array) -> Float64Array:

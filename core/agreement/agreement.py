@@ -43,7 +43,7 @@ class Agreement:
     Attributes:
         value: Mean score over the frames, 0..1.
         lower_bound: The expected score is at least this with probability ``confidence``.
-        confidence: Of the one-sided bound.
+        confidence: Probability that the one-sided bound holds.
         frames: Number of frames it was measured on.
         kind: What the outputs mean.
         tolerance: What still counts as equal, in the unit that ``rule`` names; None where answers are equal or not.
@@ -71,7 +71,7 @@ def agreement(
         kind: What the outputs mean.
         original: The original network's outputs in its order, each with the frames as first axis.
         new: The same of the network that is to be judged.
-        confidence: Of the bound, between 0 and 1.
+        confidence: Probability that the bound holds, between 0 and 1.
         tolerance: regression, landmarks: largest difference, in the unit of the output; detection: smallest IoU of
             matched boxes; other: largest relative error. None for the default of the kind.
 

@@ -46,9 +46,9 @@ class Layout:
             layout = cls(boxes, flat[0], flat[1] if len(flat) > 1 else None)
         else:
             return None
-        found = Detections.read(outputs, layout)
-        kept = found.boxes[found.scores >= SCORE_THRESHOLD]
-        is_valid = np.all((found.scores >= 0) & (found.scores <= 1)) and np.all(kept[:, 2:] >= kept[:, :2])
+        detections = Detections.read(outputs, layout)
+        kept = detections.boxes[detections.scores >= SCORE_THRESHOLD]
+        is_valid = np.all((detections.scores >= 0) & (detections.scores <= 1)) and np.all(kept[:, 2:] >= kept[:, :2])
         return layout if len(kept) and is_valid else None
 
 

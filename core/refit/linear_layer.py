@@ -37,17 +37,17 @@ class Geometry:
 
     Attributes:
         kind: Which class of this module.
-        shape: Of the weights.
-        groups: Of a convolution.
-        strides: Per spatial dimension.
-        dilations: Per spatial dimension.
-        pads: Before each spatial dimension, then after each.
+        shape: Shape of the weights.
+        groups: Groups of a convolution.
+        strides: Stride per spatial dimension.
+        dilations: Dilation per spatial dimension.
+        pads: Padding before each spatial dimension, then after each.
         auto_pad: ONNX's name where ``pads`` are not explicit.
-        output_padding: Of a transposed convolution.
+        output_padding: Output padding of a transposed convolution.
         transposed: The weights of a dense layer are (outputs, inputs).
         alpha: Factor of a dense layer's product.
         beta: Factor of its bias.
-        epsilon: Of a batch norm.
+        epsilon: What a batch norm adds to the variance.
         takes_bias: Whether the layer can hold an intercept.
     """
 
@@ -190,10 +190,10 @@ class Dense(LinearLayer):
     def initializers(self, weight: Array, intercept: Array) -> dict[int, Float32Array]:
         matrix = weight[0] / self.alpha
         tensor = np.ascontiguousarray(matrix.T if self.transposed else matrix, np.float32)
-        found = {1: tensor}
+        constants = {1: tensor}
         if self.geometry.takes_bias:
-            found[2] = (intercept[0] / (self.beta or 1.0)).astype(np.float32)
-        return found
+            constants[2] = (intercept[0] / (self.beta or 1.0)).astype(np.float32)
+        return constants
 
 
 class ChannelScale(LinearLayer):

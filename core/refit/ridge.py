@@ -140,8 +140,8 @@ def fit_rows(
         targets: (groups, rows, outputs).
         held_out: (rows,) mask of the rows that choose the ridge strength.
         prior: Weights the ridge pulls to, (groups, inputs, outputs).
-        bounds: Of the clamp that follows (ReLU: 0, infinity), or None. Where target and prediction lie beyond the same
-            bound, the target is moved to the prediction, :data:`CLAMP_ROUNDS` times.
+        bounds: Bounds of the clamp that follows (ReLU: 0, infinity), or None. Where target and prediction lie beyond
+            the same bound, the target is moved to the prediction, :data:`CLAMP_ROUNDS` times.
         offsets: What is added before the clamp (the other side of a residual sum), like ``targets``.
     """
     shape = prior.shape

@@ -34,7 +34,7 @@ class ExactSums:
     """An array of sums.
 
     Args:
-        shape: Of the array; any number of axes.
+        shape: Shape of the array; any number of axes.
     """
 
     def __init__(self, shape: tuple[int, ...]) -> None:
@@ -43,14 +43,14 @@ class ExactSums:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Of the array."""
+        """Shape of the array."""
         return self._high.shape
 
     def add(self, terms: npt.ArrayLike) -> None:
         """Add one term to each sum.
 
         Args:
-            terms: Of :attr:`shape`, converted to float64.
+            terms: Array of :attr:`shape`, converted to float64.
 
         Raises:
             UsageError: The shape differs.
@@ -98,8 +98,8 @@ class ExactSums:
         above = self._low > _HALF
         whole = self._high + above
         rest = np.where(above, self._low - _MASK - 1, self._low)
-        found: Float64Array = whole.astype(np.float64) + np.ldexp(rest.astype(np.float64), -BITS)
-        return found
+        sums: Float64Array = whole.astype(np.float64) + np.ldexp(rest.astype(np.float64), -BITS)
+        return sums
 
     def to_array(self) -> Integers:
         """int64, 2 x :attr:`shape`: high and low parts."""
@@ -131,27 +131,27 @@ def add_all(sums: Mapping[str, ExactSums], terms: Mapping[str, Array]) -> dict[s
         UsageError: A shape differs.
         InputError: As :meth:`ExactSums.add`.
     """
-    found = dict(sums)
-    held = {name: sums.get(name) or ExactSums(np.shape(values)) for name, values in terms.items()}
+    added = dict(sums)
+    before = {name: sums.get(name) or ExactSums(np.shape(values)) for name, values in terms.items()}
     for name, values in terms.items():
-        if np.shape(values) != held[name].shape:
+        if np.shape(values) != before[name].shape:
             raise UsageError(f"{name} has two shapes", "merge runs of the same networks")
-    small = [name for name, old in held.items() if old._low.size < _LARGE]
-    for name in held.keys() - set(small):
-        found[name] = new = ExactSums.__new__(ExactSums)
-        new._high, new._low = held[name]._high, held[name]._low
+    small = [name for name, old in before.items() if old._low.size < _LARGE]
+    for name in before.keys() - set(small):
+        added[name] = new = ExactSums.__new__(ExactSums)
+        new._high, new._low = before[name]._high, before[name]._low
         new.add(terms[name])
     if not small:
-        return found
-    whole = ExactSums((sum(held[name]._low.size for name in small),))
-    whole._high = np.concatenate([held[name]._high.reshape(-1) for name in small])
-    whole._low = np.concatenate([held[name]._low.reshape(-1) for name in small])
+        return added
+    whole = ExactSums((sum(before[name]._low.size for name in small),))
+    whole._high = np.concatenate([before[name]._high.reshape(-1) for name in small])
+    whole._low = np.concatenate([before[name]._low.reshape(-1) for name in small])
     whole.add(np.concatenate([np.reshape(np.asarray(terms[name], np.float64), -1) for name in small]))
     start = 0
     for name in small:
-        old = held[name]
+        old = before[name]
         end = start + old._low.size
-        new = found[name] = ExactSums.__new__(ExactSums)
+        new = added[name] = ExactSums.__new__(ExactSums)
         new._high, new._low = whole._high[start:end].reshape(old.shape), whole._low[start:end].reshape(old.shape)
         start = end
-    return found
+    return added

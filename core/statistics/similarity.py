@@ -261,15 +261,15 @@ def _products(grams: Float64Array) -> tuple[Float64Array, Float64Array]:
 
 
 def _products_between(pairs: Float64Array) -> tuple[Float64Array, Float64Array]:
-    """As :func:`_products`, of the two matrices of each pair alone: one number per pair."""
+    """The same as :func:`_products`, for the two matrices of each pair alone: one number per pair."""
     diagonals, rows = _split(pairs)
     totals = rows.sum(axis=-1)
     traces, wholes = diagonals.sum(axis=-1), rows + diagonals
 
     def between(x: Float64Array) -> Float64Array:
         flat = x.reshape(len(x), 2, -1)
-        found: Float64Array = np.einsum("ki,ki->k", flat[:, 0], flat[:, 1])
-        return found
+        products: Float64Array = np.einsum("ki,ki->k", flat[:, 0], flat[:, 1])
+        return products
 
     return _terms(
         pairs.shape[-1], between(pairs), between(diagonals), between(rows), between(wholes),

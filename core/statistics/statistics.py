@@ -55,8 +55,8 @@ class Minibatch:
     """What one minibatch adds.
 
     Attributes:
-        overall: For :attr:`Statistics.overall`.
-        local: For the site and day.
+        overall: What :attr:`Statistics.overall` gains.
+        local: What the tally of the site and day gains.
         similarity: Sums over this minibatch alone.
     """
 

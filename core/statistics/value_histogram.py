@@ -24,8 +24,8 @@ Counts = npt.NDArray[np.int64]
 def count(values: Float32Array) -> Counts:
     """Histogram of finite float32 values of any shape: int64, 16,384 bins."""
     bits = np.ascontiguousarray(values, np.float32).view(np.uint32).reshape(-1)
-    found: Counts = np.bincount((bits >> np.uint32(_SHIFT)).astype(np.intp), minlength=BINS)
-    return found
+    counts: Counts = np.bincount((bits >> np.uint32(_SHIFT)).astype(np.intp), minlength=BINS)
+    return counts
 
 
 def _middles() -> Float32Array:

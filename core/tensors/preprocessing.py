@@ -137,7 +137,7 @@ class Preparer:
 
         Args:
             frame: uint8, height x width (grey) or height x width x 3 (RGB), any size.
-            out: Of the tensor's shape and dtype; its former content does not matter.
+            out: Array of the tensor's shape and dtype; its former content does not matter.
 
         Raises:
             InputError: The frame has another dtype or shape.

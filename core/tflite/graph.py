@@ -23,8 +23,8 @@ class Quant:
     """Affine quantisation: ``real = scale * (stored - zero_point)``.
 
     Attributes:
-        scales: One, or one per channel.
-        zero_points: As many as scales.
+        scales: One scale, or one per channel.
+        zero_points: One per scale.
         axis: The channel axis where there are several.
     """
 

@@ -17,11 +17,11 @@ class FakeCamera(SourceWithoutDevice):
     Frame ``i`` is a function of ``i`` and the arguments alone, on every machine.
 
     Args:
-        height: In pixels.
-        width: In pixels.
-        color: RGB frames; otherwise grey.
-        seed: Of the noise and the pattern's phase.
-        frames: How many; None for a camera that never ends.
+        height: Rows of a frame.
+        width: Columns of a frame.
+        color: Whether frames are RGB; otherwise grey.
+        seed: Seed of the noise and the pattern's phase.
+        frames: Number of frames; None for a camera that never ends.
     """
 
     def __init__(

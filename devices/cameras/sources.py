@@ -33,7 +33,7 @@ def open_source(text: str) -> Camera:
     """The camera that ``text`` names; enter it with ``with`` before reading.
 
     Args:
-        text: As :data:`HELP` says. ``camera`` may be followed by ``:WIDTHxHEIGHT``.
+        text: What :data:`HELP` lists. ``camera`` may be followed by ``:WIDTHxHEIGHT``.
 
     Raises:
         InputError: The path does not exist, is an empty folder, or is no known type of file.

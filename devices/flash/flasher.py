@@ -38,7 +38,7 @@ class Flasher(Protocol):
 
     Attributes:
         name: The method.
-        suffix: Of the image files it takes.
+        suffix: Suffix of the image files it takes.
         needs_port: It talks over a serial port that has to be named.
     """
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from multigraft.bundle.bundle import GOLDEN_INPUTS, GOLDEN_OUTPUTS, MODEL, MODEL_CARD, Bundle
 from multigraft.bundle.manifest import Input, Manifest, Segment, Task
-from multigraft.bundle.tap_outputs import PAIRS
+from multigraft.bundle.tap_outputs import TAP_PAIRS
 from multigraft.converters.field.range_stretches import RESIDENT_BYTES, with_inner_stretches
 from multigraft.runtime.self_test import golden_origin
 from multigraft.runtime.tflite_model import TfliteModel
@@ -67,7 +67,7 @@ def taps_bundle(
         outputs |= {t: subgraph.outputs[t].copy()[None] for t in written[name]}
     provenance = {
         "golden": golden_origin(interpreter.backend),
-        PAIRS: [[f"{a}/{tap}", f"{b}/{tap}"] for a, b in itertools.pairwise(names) for tap in ("relu1", "relu2")],
+        TAP_PAIRS: [[f"{a}/{tap}", f"{b}/{tap}"] for a, b in itertools.pairwise(names) for tap in ("relu1", "relu2")],
     }
     manifest = dataclasses.replace(manifest, provenance=provenance)
     contents = {

@@ -1,12 +1,11 @@
-"""What is sampled is what the networks computed: similarity, moments, ranges, exits, picture."""
+"""What is sampled is what the networks computed: similarity, moments, ranges, exits, frame_quality."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from multigraft.calibration.collect import frame_quality as picture
-from multigraft.calibration.collect import uncertainty
+from multigraft.calibration.collect import frame_quality, uncertainty
 from multigraft.calibration.collect.minibatch_record import from_bytes, to_bytes
 from multigraft.calibration.collect.sampler import COMPARED, Sampler
 from multigraft.calibration.collect.tap_sample import DETAIL_EVERY, plan_samples
@@ -238,7 +237,9 @@ def test_margin_and_entropy_of_logits_and_probabilities_agree():
 def test_blur_lowers_sharpness_and_light_raises_brightness():
     image = np.random.default_rng(0).integers(0, 256, (1, 64, 64)).astype(np.uint8)
     blurred = image[:, :-1, :-1] // 4 + image[:, 1:, :-1] // 4 + image[:, :-1, 1:] // 4 + image[:, 1:, 1:] // 4
-    assert picture.sharpness(blurred)[0] < picture.sharpness(image)[0] / 3
+    assert frame_quality.sharpness(blurred)[0] < frame_quality.sharpness(image)[0] / 3
     grey = np.full((48, 48, 3), 100, np.uint8)
-    np.testing.assert_allclose(picture.signature(grey), 100, rtol=1e-5)
-    assert picture.difference(picture.signature(grey), picture.signature(grey + 5)) == pytest.approx(5, abs=1e-3)
+    np.testing.assert_allclose(frame_quality.signature(grey), 100, rtol=1e-5)
+    assert frame_quality.difference(frame_quality.signature(grey), frame_quality.signature(grey + 5)) == pytest.approx(
+        5, abs=1e-3
+    )
