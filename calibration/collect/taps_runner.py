@@ -54,19 +54,21 @@ class TapsRunner:
         for task in manifest.tasks:
             segments = [s for s in manifest.segments if s.name in task.segments]
             if len(segments) != 1 or len(segments[0].inputs) != 1:
-                raise BundleError(f"task {task.name} of {manifest.name} is no network of its own", _AGAIN)
+                raise BundleError(
+                    f"{manifest.name} is no taps bundle: task {task.name} is no network of its own", _AGAIN
+                )
             segment = segments[0]
             subgraph = self.engine.model.subgraph(segment.signature)
             arrays = {name: subgraph.inputs[arg] for arg, name in segment.inputs.items()}
             arrays |= {name: subgraph.outputs[arg] for arg, name in segment.outputs.items()}
             if other := next((n for n, a in arrays.items() if a.dtype != np.float32), None):
-                raise BundleError(f"tensor {other} of {manifest.name} is not float32", _AGAIN)
+                raise BundleError(f"{manifest.name} is no taps bundle: its tensor {other} is not float32", _AGAIN)
             taps = [n for n in segment.outputs.values() if n not in task.outputs]
             # The manifest sorts the outputs of a segment by name; the list says their order in the network.
             order = {name: i for i, name in enumerate(manifest.provenance.get("taps", {}).get(task.name, ()))}
             taps.sort(key=lambda n: order.get(n, len(order)))
             if not taps:
-                raise BundleError(f"{manifest.name} has no taps for task {task.name}", _AGAIN)
+                raise BundleError(f"{manifest.name} is no taps bundle: it has no taps for task {task.name}", _AGAIN)
             source = next(iter(segment.inputs.values()))
             self._feed(source, arrays[source], filled)
             self.arrays |= arrays

@@ -17,7 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     from multigraft.devices.cameras.sources import HELP
 
     add = parser.add_argument
-    add("bundle", help="the bundle to judge")
+    add("bundle", metavar="home.graft", help="the bundle to judge")
     add("--against", required=True, metavar="taps.graft", help="the taps bundle of the original networks")
     add("--source", required=True, metavar="FRAMES", help=HELP)
     add("-o", "--output", type=Path, metavar="NAME.json", help="also write the result as JSON")
