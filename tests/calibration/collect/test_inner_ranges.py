@@ -40,7 +40,9 @@ def plain_ranges(bundle: Bundle, images: np.ndarray) -> dict[str, tuple[float, f
 @pytest.mark.parametrize("resident_bytes", [0, 1 << 20])
 @pytest.mark.parametrize("held_bytes", [0, 1 << 20])
 @pytest.mark.parametrize("backend", [BACKENDS[name] for name in available()])
-def test_they_are_those_of_a_plain_run(resident_bytes, held_bytes, backend, monkeypatch):
+def test_they_are_those_of_a_plain_run(
+    resident_bytes: int, held_bytes: int, backend: BackendName, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(inner_ranges, "HELD_BYTES", held_bytes)
     bundle = taps_bundle(resident_bytes=resident_bytes)
     model = TapsRunner(bundle, backend=backend)
@@ -58,7 +60,7 @@ def test_they_are_those_of_a_plain_run(resident_bytes, held_bytes, backend, monk
     assert not after.lows and INNER not in after.counts
 
 
-def test_what_a_look_needed_is_freed(monkeypatch):
+def test_what_a_look_needed_is_freed(monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[weakref.ref[object]] = []
     real = TfliteModel.without_delegates
 
@@ -81,7 +83,7 @@ def test_what_a_look_needed_is_freed(monkeypatch):
         gc.enable()
 
 
-def test_nan_between_the_taps_is_refused():
+def test_nan_between_the_taps_is_refused() -> None:
     model = TapsRunner(taps_bundle())
     inner = InnerRanges(model)
     model.run(frames(1)[0])
@@ -90,7 +92,7 @@ def test_nan_between_the_taps_is_refused():
         inner.look()
 
 
-def test_a_bundle_without_stretches_has_nothing_to_look_at_and_a_wrong_one_is_refused():
+def test_a_bundle_without_stretches_has_nothing_to_look_at_and_a_wrong_one_is_refused() -> None:
     bundle = taps_bundle()
     contents = {file: bundle.read(file) for file in bundle.manifest.files}
     held = tflite_file.read(bundle.model)

@@ -24,7 +24,7 @@ class Terminal(io.StringIO):
         return True
 
 
-def test_a_line_tells_all_that_is_known():
+def test_a_line_tells_all_that_is_known() -> None:
     assert sentence(EVENT, OPTIONS) == (
         "1,280 of 5,000 frames, 9.9/s, 2.2 of 30 min, CKA to ±0.031 (wanted ±0.02), 12 skipped, 3 kept, 71 °C, "
         "THROTTLED, 2.5 MB stored, 12.0 GB free"
@@ -33,7 +33,7 @@ def test_a_line_tells_all_that_is_known():
     assert sentence(unknown, CollectOptions()) == "1,280 frames, 9.9/s, 2.2 min, 2.5 MB stored, 12.0 GB free"
 
 
-def test_a_log_gets_few_plain_lines_and_programs_every_event():
+def test_a_log_gets_few_plain_lines_and_programs_every_event() -> None:
     log, lines = io.StringIO(), io.StringIO()
     with show_collecting(OPTIONS, stream=log) as report:
         for _ in range(5):
@@ -46,7 +46,7 @@ def test_a_log_gets_few_plain_lines_and_programs_every_event():
     assert held == [{"event": "progress", **dataclasses.asdict(EVENT)}] * 5
 
 
-def test_a_terminal_gets_a_live_view(monkeypatch):
+def test_a_terminal_gets_a_live_view(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("rich")
     monkeypatch.setenv("TERM", "xterm-256color")
     screen = Terminal()
