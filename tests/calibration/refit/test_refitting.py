@@ -8,15 +8,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 from multigraft.bundle.bundle import Bundle
-from multigraft.calibration.refit.refitting import STORE_SUFFIX, RefitEvent, RefitOptions, refit_on_device
+from multigraft.calibration.refit.refitting import STORE_SUFFIX, OnRefitEvent, RefitEvent, RefitOptions, refit_on_device
 from multigraft.cli.main import main
 from multigraft.converters.conversion.onnx2tf_environment import Environment
 from multigraft.converters.field.refit_bundle import make_refit_bundle
 from multigraft.converters.field.refitted_candidates import grafts_of
-from multigraft.converters.graft.candidate import Evidence, Join, evaluate
+from multigraft.converters.graft.candidate import Evidence, Join, Method, evaluate
 from multigraft.converters.graft.search import SearchOptions
 from multigraft.converters.network.network import Network
 from multigraft.devices.cameras.array_file import ArrayFile
@@ -24,6 +25,7 @@ from multigraft.errors import InputError, UsageError
 from multigraft.refit.refit_plan import Refit
 from tests.calibration.networks import taps_bundle
 from tests.converters.graft.networks import frames, residual_network
+from tests.optional import some
 
 FITTED = 200
 OPTIONS = RefitOptions(frames=FITTED)
@@ -36,10 +38,12 @@ class Planned:
     networks: tuple[Network, ...]
     joins: tuple[Join, ...]
     bundle: Path
-    images: np.ndarray
+    images: npt.NDArray[np.uint8]
     source: Path
 
-    def refit(self, output: Path, options: RefitOptions = OPTIONS, report=lambda event: None) -> Refit | None:
+    def refit(
+        self, output: Path, options: RefitOptions = OPTIONS, report: OnRefitEvent = lambda event: None
+    ) -> Refit | None:
         return refit_on_device(Bundle.open(self.bundle), ArrayFile(self.source), output, options, report)
 
 
@@ -48,12 +52,13 @@ def planned(onnx2tf_environment: Environment, tmp_path_factory: pytest.TempPathF
     folder = tmp_path_factory.mktemp("plan")
     networks = (residual_network("first", 1), residual_network("same", 2), residual_network("wider", 3, width=8))
     donor = networks[0]
+    choices: list[tuple[Network, int, Method]] = [(networks[1], 0, "refit"), (networks[2], 1, "adapter3")]
     joins = tuple(
         Join("first", n.name, donor.cut_points[at], n.cut_points[at], method, "independent", 0.9)
-        for n, at, method in ((networks[1], 0, "refit"), (networks[2], 1, "adapter3"))
+        for n, at, method in choices
     )
     bundle = make_refit_bundle(networks, joins, "plan", folder)
-    images = np.stack(frames(600))
+    images = frames(600)
     np.save(folder / "frames.npy", images)
     bundle.write(folder / "refit.graft")
     return Planned(networks, joins, folder / "refit.graft", images, folder / "frames.npy")
@@ -78,12 +83,12 @@ def test_it_solves_what_the_workstation_solves_from_the_same_frames(
         donor, target = (next(n for n in planned.networks if n.name == name) for name in (join.donor, join.target))
         home, field = evaluate(join, donor, target, evidence), given[join.target]
         assert [layer.rows for layer in field.layers][-len(home.layers) :] == [layer.rows for layer in home.layers]
-        features = donor.run(donor.prepare(evidence.accept), [home.tail.source])[home.tail.source]
+        features = donor.run(donor.prepare(evidence.accept), [home.tail.source])[home.tail.source].astype(np.float32)
         expected, found = home.tail.run(features)[0], field.tail.run(features)[0]
         np.testing.assert_allclose(found, expected, atol=0.02 * np.abs(expected).max())
         assert field.own_weights == home.own_weights and field.own_macs == home.own_macs
         # Measured on the device, in its interpreter, on the frames behind those it was fitted on.
-        shown = next(g.agreement for g in solved[1].grafts if g.target == join.target)
+        shown = some(next(g.agreement for g in solved[1].grafts if g.target == join.target))
         assert shown["frames"] == 400 and shown["value"] == pytest.approx(home.shown.value, abs=0.01)
 
 

@@ -18,6 +18,7 @@ import pytest
 from PIL import Image
 
 from multigraft.cli.main import main
+from multigraft.tensors.arrays import Array
 from tests.bundle_builder import build
 from tests.converters.graft.networks import frames, residual_network
 
@@ -97,7 +98,10 @@ def settings(old: str, new: str) -> Break:
 
 
 def content(name: str, data: bytes) -> Break:
-    return lambda folder: (folder / name).write_bytes(data) and None
+    def change(folder: Path) -> None:
+        (folder / name).write_bytes(data)
+
+    return change
 
 
 def truncated(name: str, share: float = 0.6) -> Break:
@@ -132,7 +136,7 @@ def node(old: str, new: str, domain: str = "") -> Break:
     return network(change)
 
 
-def arrays(name: str, array: np.ndarray) -> Break:
+def arrays(name: str, array: Array) -> Break:
     return lambda folder: np.save(folder / name, array)
 
 
