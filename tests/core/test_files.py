@@ -20,7 +20,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
     sync, replace, rename = os.fsync, Path.replace, Path.rename
 
     def noting_sync(descriptor: int) -> None:
-        path = Path(os.readlink(f"/proc/self/fd/{descriptor}"))
+        path = Path(f"/proc/self/fd/{descriptor}").readlink()
         size = "" if path.is_dir() else f" of {path.stat().st_size} bytes"
         noted.append((f"sync{size}", "folder" if path.is_dir() else "file"))
         sync(descriptor)

@@ -1,4 +1,7 @@
-"""One reader and writer of .npz: no clock in it, damage is one kind of error, nothing is run or unpacked without end."""
+"""One reader and writer of .npz: no clock in it, damage is one kind of error, nothing in it is run.
+
+A small file cannot unpack to a large one.
+"""
 
 from __future__ import annotations
 

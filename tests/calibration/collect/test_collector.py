@@ -271,6 +271,29 @@ def test_no_frame_is_stored_unless_asked_for(tmp_path: Path, source: Path) -> No
     }  # fmt: skip
 
 
+def test_a_file_that_was_being_written_at_a_kill_is_removed_by_the_next_run(tmp_path: Path, source: Path) -> None:
+    for name in (".a.mgstats.x7f3k2", ".b.mgstats.x7f3k2", ".a.mgstats"):
+        (tmp_path / name).write_bytes(b"half")
+    collect(BUNDLE, ArrayFile(source), tmp_path / "a.mgstats", options(frames=8))
+    assert {p.name for p in tmp_path.iterdir() if p.name.startswith(".")} == {".b.mgstats.x7f3k2", ".a.mgstats"}
+
+
+def test_what_is_committed_is_on_the_disk(tmp_path: Path) -> None:
+    """Without a power cut to try it by: SQLite's documented settings for that (2 is FULL)."""
+    with Store(tmp_path / "s", SUBJECT, 8) as store:
+        settings = [store._connection.execute(f"PRAGMA {n}").fetchone()[0] for n in ("journal_mode", "synchronous")]
+    assert settings == ["wal", 2]
+
+
+def test_numbers_at_their_limits_stop_a_run_where_they_say(tmp_path: Path, source: Path) -> None:
+    done = collect(BUNDLE, ArrayFile(source), tmp_path / "a.mgstats", options(frames=64))
+    assert (done.reason, done.statistics.frames) == ("frames reached", 64)
+    # A file is written from just as many detailed frames on as the minimum says: every eighth.
+    assert done.path is not None and done.statistics.detailed_frames == 8
+    below = collect(BUNDLE, ArrayFile(source), tmp_path / "b.mgstats", options(frames=56))
+    assert below.path is None and below.statistics.detailed_frames == 7
+
+
 def test_the_most_uncertain_frames_are_kept_within_the_quota(tmp_path: Path, source: Path) -> None:
     output = tmp_path / "a.mgstats"
     folder = kept_folder_of(output)
@@ -310,9 +333,27 @@ def test_kept_frames_obey_quota_and_retention(tmp_path: Path) -> None:
     ]  # fmt: skip
     kept.confirm()
     assert sorted(p.name for p in (tmp_path / "k").iterdir()) == ["kept-00000001.pgm", "kept-00000002.pgm"]
+    # Of equals the earlier stays; a frame that is just as old as allowed stays, too.
+    assert not kept.offer(image, 0.7, 5, 10.0)
+    assert len(list((tmp_path / "k").iterdir())) == 2
     assert kept.offer(image, 0.99, 9, 11.0)
     kept.confirm()
     assert [p.name for p in (tmp_path / "k").iterdir()] == ["kept-00000009.pgm"]
+
+
+def test_a_kept_frame_that_the_store_lists_outlives_the_frame_that_drops_it_until_the_store_knows(
+    tmp_path: Path,
+) -> None:
+    image = frames(1)[0]
+    kept = kept_frames.KeptFrames(tmp_path / "k", 1, 1 << 20, 10.0)
+    assert kept.offer(image, 0.9, 1, 0.0)
+    kept.confirm()
+    assert kept.offer(image, 0.1, 2, 0.0)
+    added, dropped = kept.changes
+    assert [k.file for k in added] == ["kept-00000002.pgm"] and dropped == ["kept-00000001.pgm"]
+    assert (tmp_path / "k" / "kept-00000001.pgm").exists()
+    kept.confirm()
+    assert [p.name for p in (tmp_path / "k").iterdir()] == ["kept-00000002.pgm"]
 
 
 def test_a_kept_frame_is_the_frame(tmp_path: Path) -> None:

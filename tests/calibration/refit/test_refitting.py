@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import signal
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pytest
 
 from multigraft.bundle.bundle import Bundle
-from multigraft.calibration.refit.refitting import STORE_SUFFIX, OnRefitEvent, RefitEvent, RefitOptions, refit_on_device
+from multigraft.calibration.refit.refitting import (
+    LEAST_ACCEPTED,
+    STORE_SUFFIX,
+    OnRefitEvent,
+    RefitEvent,
+    RefitOptions,
+    refit_on_device,
+)
 from multigraft.cli.main import main
 from multigraft.converters.conversion.onnx2tf_environment import Environment
 from multigraft.converters.field.refit_bundle import make_refit_bundle
@@ -141,6 +150,32 @@ def test_another_source_or_a_second_process_is_refused(planned: Planned, tmp_pat
     np.save(tmp_path / "other.npy", planned.images)
     with pytest.raises(UsageError, match="begun with another source"):
         refit_on_device(Bundle.open(planned.bundle), ArrayFile(tmp_path / "other.npy"), tmp_path / "a.mgrefit", OPTIONS)
+
+
+@pytest.mark.parametrize("option", ["frames", "accept", "every", "seed", "minimum_frames"])
+def test_a_store_of_other_options_is_refused(planned: Planned, tmp_path: Path, option: str) -> None:
+    def interrupt(event: RefitEvent) -> None:
+        raise SystemError
+
+    with pytest.raises(SystemError):
+        planned.refit(tmp_path / "a.mgrefit", report=interrupt)
+    changes: dict[str, Any] = {option: getattr(OPTIONS, option) + 1}
+    with pytest.raises(UsageError, match="begun with other options"):
+        planned.refit(tmp_path / "a.mgrefit", dataclasses.replace(OPTIONS, **changes), interrupt)
+    # How often the store is written decides nothing.
+    with pytest.raises(SystemError):
+        planned.refit(tmp_path / "a.mgrefit", dataclasses.replace(OPTIONS, checkpoint_s=1.0), interrupt)
+
+
+def test_the_least_frames_are_enough_and_one_less_is_not(planned: Planned, tmp_path: Path) -> None:
+    """To solve from (32), and behind them to show an agreement (16)."""
+    options = RefitOptions(frames=32, accept=40)
+    for more, is_shown in ((LEAST_ACCEPTED, True), (LEAST_ACCEPTED - 1, False)):
+        np.save(tmp_path / f"{more}.npy", planned.images[: 32 + more])
+        source = ArrayFile(tmp_path / f"{more}.npy")
+        refit = some(refit_on_device(Bundle.open(planned.bundle), source, tmp_path / f"{more}.mgrefit", options))
+        assert [g.agreement is not None for g in refit.grafts] == [is_shown] * 2
+        assert {g.frames for g in refit.grafts} == {32}
 
 
 def test_a_refit_of_other_networks_is_refused(planned: Planned, solved: tuple[Path, Refit]) -> None:
