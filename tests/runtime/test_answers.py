@@ -68,6 +68,8 @@ def test_8_bit_probabilities_are_the_scores(dtype: IntegerType, zero_point: int)
     answer = classified(stored, SOFTMAX_SCALE, zero_point, ("a", "b", "c"))
     assert (answer.label, answer.index, answer.score) == ("b", 1, 200 / 256)
     # Another scale or zero point is no probability, but logits.
+    shifted = classified(stored, SOFTMAX_SCALE, zero_point + 1)
+    assert shifted.score == pytest.approx(softmax(probabilities[0] * SOFTMAX_SCALE).max(), rel=1e-6)
     other = classified(stored, SOFTMAX_SCALE * 1.01, zero_point)
     assert other.score == pytest.approx(softmax(probabilities[0] * SOFTMAX_SCALE * 1.01).max(), rel=1e-6)
 

@@ -176,6 +176,11 @@ def test_the_least_frames_are_enough_and_one_less_is_not(planned: Planned, tmp_p
         refit = some(refit_on_device(Bundle.open(planned.bundle), source, tmp_path / f"{more}.mgrefit", options))
         assert [g.agreement is not None for g in refit.grafts] == [is_shown] * 2
         assert {g.frames for g in refit.grafts} == {32}
+    np.save(tmp_path / "least.npy", planned.images[:32])
+    source = ArrayFile(tmp_path / "least.npy")
+    asked_for_more = RefitOptions(frames=64, accept=40)
+    refit = some(refit_on_device(Bundle.open(planned.bundle), source, tmp_path / "least.mgrefit", asked_for_more))
+    assert {g.frames for g in refit.grafts} == {32}
 
 
 def test_a_refit_of_other_networks_is_refused(planned: Planned, solved: tuple[Path, Refit]) -> None:

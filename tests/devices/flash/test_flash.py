@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import struct
@@ -173,7 +174,7 @@ def test_uf2_blocks_are_those_of_the_specification() -> None:
     assert families_of(uf2, "x") == {0xE48BFF56}
 
 
-def test_a_uf2_file_is_copied_to_the_right_drive_and_no_other(tmp_path: Path) -> None:
+def test_a_uf2_file_is_copied_to_the_right_drive_and_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     job = pico_job(tmp_path)
     flasher = Uf2Flasher([tmp_path / "media"])
     with pytest.raises(DeviceError, match="hold its boot button"):
@@ -181,10 +182,14 @@ def test_a_uf2_file_is_copied_to_the_right_drive_and_no_other(tmp_path: Path) ->
     drive = uf2_drive(tmp_path / "media", "RPI-RP2")
     assert flasher.commands(job) == [["cp", str(job.image), str(drive)]]
     seen: list[float] = []
+    synced: list[int] = []
+    # What was only cached is read back right, and is lost when the board is unplugged.
+    monkeypatch.setattr(os, "fsync", lambda descriptor: synced.append(os.fstat(descriptor).st_size))
     flasher.flash(job, lambda done, doing: seen.append(done))
     assert (drive / "firmware.uf2").read_bytes() == job.image.read_bytes()
     assert seen == sorted(seen)
     assert seen[-1] == 1.0
+    assert synced == [job.image.stat().st_size]
     (drive / "INFO_UF2.TXT").write_text("Board-ID: RP2350\n")
     with pytest.raises(DeviceError, match="is a RP2350, not RPI-RP2"):
         flasher.flash(job, lambda done, doing: None)
