@@ -56,9 +56,9 @@ def test_streamed_cka_is_that_of_the_representations(model: TapsRunner) -> None:
     expected = SimilaritySums([t.name for t in model.taps])
     for start in range(0, 64, 16):
         expected.add([values[t.name][start : start + 16].astype(np.float64) for t in model.taps])
-    found = collected(model, images).similarity()
-    np.testing.assert_allclose(found.unbiased_cka(), expected.unbiased_cka(), atol=1e-6)
-    np.testing.assert_allclose(found.biased_cka(), expected.biased_cka(), atol=1e-6)
+    streamed = collected(model, images).similarity()
+    np.testing.assert_allclose(streamed.unbiased_cka(), expected.unbiased_cka(), atol=1e-6)
+    np.testing.assert_allclose(streamed.biased_cka(), expected.biased_cka(), atol=1e-6)
 
 
 def test_streamed_cka_is_within_a_hundredth_of_the_full_batch(model: TapsRunner) -> None:
@@ -66,25 +66,25 @@ def test_streamed_cka_is_within_a_hundredth_of_the_full_batch(model: TapsRunner)
     values = representations(model, images)
     full = SimilaritySums([t.name for t in model.taps])
     full.add([values[t.name] for t in model.taps])
-    found = collected(model, images, 32).similarity()
-    np.testing.assert_allclose(found.unbiased_cka(), full.unbiased_cka(), atol=0.01)
+    streamed = collected(model, images, 32).similarity()
+    np.testing.assert_allclose(streamed.unbiased_cka(), full.unbiased_cka(), atol=0.01)
 
 
 def test_ranges_and_moments_are_those_of_every_eighth_frame(model: TapsRunner) -> None:
     images = frames(64, seed=1)
-    held = collected(model, images)
+    statistics = collected(model, images)
     values = {name: v[::DETAIL_EVERY] for name, v in representations(model, images).items()}
-    for tap in held.subject.taps:
+    for tap in statistics.subject.taps:
         rows = values[tap.name].reshape(-1, tap.shape[-1]).astype(np.float64)
-        mean, variance = held.channel_moments(tap.name)
+        mean, variance = statistics.channel_moments(tap.name)
         np.testing.assert_allclose(mean, rows.mean(0), rtol=1e-5, atol=1e-7)
         np.testing.assert_allclose(variance, rows.var(0), rtol=1e-3, atol=1e-6)
-        assert held.ranges()[tap.name] == (rows.min(), rows.max())
+        assert statistics.ranges()[tap.name] == (rows.min(), rows.max())
     inputs = values["garment/image"]
-    assert held.ranges()["garment/image"] == (inputs.min(), inputs.max())
+    assert statistics.ranges()["garment/image"] == (inputs.min(), inputs.max())
     # Outputs are small: their ranges are of every frame.
     outputs = representations(model, images)["digit/logits"]
-    assert held.ranges()["digit/logits"] == (outputs.min(), outputs.max())
+    assert statistics.ranges()["digit/logits"] == (outputs.min(), outputs.max())
 
 
 @pytest.mark.parametrize("width", [4, 3])

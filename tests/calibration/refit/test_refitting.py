@@ -76,9 +76,9 @@ def planned(onnx2tf_environment: Environment, tmp_path_factory: pytest.TempPathF
 @pytest.fixture(scope="module")
 def solved(planned: Planned, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Refit]:
     path = tmp_path_factory.mktemp("solved") / "site.mgrefit"
-    found = planned.refit(path)
-    assert found is not None
-    return path, found
+    refit = planned.refit(path)
+    assert refit is not None
+    return path, refit
 
 
 def test_it_solves_what_the_workstation_solves_from_the_same_frames(
@@ -93,8 +93,8 @@ def test_it_solves_what_the_workstation_solves_from_the_same_frames(
         home, field = evaluate(join, donor, target, evidence), given[join.target]
         assert [layer.rows for layer in field.layers][-len(home.layers) :] == [layer.rows for layer in home.layers]
         features = donor.run(donor.prepare(evidence.accept), [home.tail.source])[home.tail.source].astype(np.float32)
-        expected, found = home.tail.run(features)[0], field.tail.run(features)[0]
-        np.testing.assert_allclose(found, expected, atol=0.02 * np.abs(expected).max())
+        expected, on_device = home.tail.run(features)[0], field.tail.run(features)[0]
+        np.testing.assert_allclose(on_device, expected, atol=0.02 * np.abs(expected).max())
         assert field.own_weights == home.own_weights and field.own_macs == home.own_macs
         # Measured on the device, in its interpreter, on the frames behind those it was fitted on.
         shown = some(next(g.agreement for g in solved[1].grafts if g.target == join.target))
@@ -112,11 +112,11 @@ def test_it_resumes_to_the_same_bytes(planned: Planned, solved: tuple[Path, Refi
                 raise SystemError("power is gone")
             os.kill(os.getpid(), signal.SIGINT)
 
-    options, runs, found = RefitOptions(frames=FITTED, checkpoint_s=0.05 if how == "power cut" else 1e9), 0, None
-    while found is None and runs < 20:
+    options, runs, refit = RefitOptions(frames=FITTED, checkpoint_s=0.05 if how == "power cut" else 1e9), 0, None
+    while refit is None and runs < 20:
         runs += 1
         try:
-            found = planned.refit(output, options, interrupt)
+            refit = planned.refit(output, options, interrupt)
         except SystemError:
             assert not output.exists()
     assert runs > 3
@@ -125,13 +125,13 @@ def test_it_resumes_to_the_same_bytes(planned: Planned, solved: tuple[Path, Refi
 
 
 def test_its_file_holds_weights_and_no_frame(planned: Planned, solved: tuple[Path, Refit], tmp_path: Path) -> None:
-    found = Refit.open(solved[0])
-    assert found.minimum_frames == 32 and {g.frames for g in found.grafts} == {FITTED}
-    layers = {f"{layer.layer}/{i}" for g in found.grafts for layer in g.layers for i in (1, 2)}
-    assert set(found.weights) == layers
+    refit = Refit.open(solved[0])
+    assert refit.minimum_frames == 32 and {g.frames for g in refit.grafts} == {FITTED}
+    layers = {f"{layer.layer}/{i}" for g in refit.grafts for layer in g.layers for i in (1, 2)}
+    assert set(refit.weights) == layers
     original = {n.name: n for n in planned.networks}["same"].constants
-    assert found.weights["same/c1/1"].shape == original["same/w1"].shape
-    assert all(FITTED not in array.shape for array in found.weights.values())
+    assert refit.weights["same/c1/1"].shape == original["same/w1"].shape
+    assert all(FITTED not in array.shape for array in refit.weights.values())
     np.save(tmp_path / "few.npy", planned.images[:31])
     with pytest.raises(InputError, match="gave 31 frames, and 32 are needed"):
         refit_on_device(Bundle.open(planned.bundle), ArrayFile(tmp_path / "few.npy"), tmp_path / "a.mgrefit", OPTIONS)
@@ -184,12 +184,12 @@ def test_the_least_frames_are_enough_and_one_less_is_not(planned: Planned, tmp_p
 
 
 def test_a_refit_of_other_networks_is_refused(planned: Planned, solved: tuple[Path, Refit]) -> None:
-    found = Refit.open(solved[0])
+    refit = Refit.open(solved[0])
     with pytest.raises(InputError, match="a network 'wider', which the settings do not name"):
-        grafts_of(found, planned.networks[:2], {}, SearchOptions())
+        grafts_of(refit, planned.networks[:2], {}, SearchOptions())
     others = [residual_network(n.name, 7 + i) for i, n in enumerate(planned.networks)]
     with pytest.raises(InputError, match="of the refit has shape"):
-        grafts_of(found, others, {}, SearchOptions())
+        grafts_of(refit, others, {}, SearchOptions())
 
 
 def test_wrong_files_end_in_one_sentence(

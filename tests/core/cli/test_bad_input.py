@@ -127,9 +127,9 @@ def node(old: str, new: str, domain: str = "") -> Break:
     """Replace the operator of the first node that is ``old``, and give the node a name."""
 
     def change(model: onnx.ModelProto) -> None:
-        found = next(n for n in model.graph.node if n.op_type == old)
-        found.op_type, found.domain, found.name = new, domain, "the_culprit"
-        del found.attribute[:]
+        culprit = next(n for n in model.graph.node if n.op_type == old)
+        culprit.op_type, culprit.domain, culprit.name = new, domain, "the_culprit"
+        del culprit.attribute[:]
         if domain:
             model.opset_import.append(onnx.helper.make_opsetid(domain, 1))
 

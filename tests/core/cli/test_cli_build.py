@@ -138,9 +138,9 @@ def test_an_interrupted_build_goes_on_where_it_was(
 
 
 def test_graft_alone_writes_a_graph_that_any_tool_opens(inside: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    found = printed(["graft", "multigraft.toml", "-o", "pair.onnx"], capfd)
-    assert found["output"] == "pair.onnx"
-    assert sum(point["chosen"] for point in found["pareto"]) == 1
+    report = printed(["graft", "multigraft.toml", "-o", "pair.onnx"], capfd)
+    assert report["output"] == "pair.onnx"
+    assert sum(point["chosen"] for point in report["pareto"]) == 1
     model = onnx.load(inside / "pair.onnx")
     onnx.checker.check_model(model)
     assert len(model.graph.output) == 2
@@ -159,6 +159,6 @@ def test_share_on_the_command_line_decides(inside: Path, capfd: pytest.CaptureFi
 
 def test_frames_on_the_command_line_replace_those_of_the_file(inside: Path, capfd: pytest.CaptureFixture[str]) -> None:
     np.savez(inside / "other.npz", day=frames(200, seed=5), night=frames(300, seed=6))
-    found = printed(["graft", "multigraft.toml", "-o", "c.onnx", "--frames", "other.npz:night"], capfd)
-    held_out = {a["frames"] for point in found["evaluated"] for a in [point["agreement"]]}
+    report = printed(["graft", "multigraft.toml", "-o", "c.onnx", "--frames", "other.npz:night"], capfd)
+    held_out = {a["frames"] for point in report["evaluated"] for a in [point["agreement"]]}
     assert held_out == {100}

@@ -153,15 +153,15 @@ def test_statistics_are_sums_over_all_inferences_since_clearing(link: Link) -> N
     frames = [frame_of(seed) for seed in range(20, 26)]
     for frame in frames:
         target.infer({"frame": frame}, ["mean"])
-    found = target.statistics()
+    sums = target.statistics()
     values = np.concatenate(frames, axis=None).astype(int)
-    s = found["frame"]
+    s = sums["frame"]
     assert (s.inferences, s.elements) == (6, values.size)
     assert (s.smallest, s.largest) == (values.min(), values.max())
     assert (s.sum, s.sum_of_squares) == (values.sum(), (values**2).sum())
     means = np.concatenate([tiny_model.reference(frame.ravel())[0] for frame in frames]).astype(int)
-    assert found["sum"].sum == means.sum()
-    assert found["difference"].inferences == 0
+    assert sums["sum"].sum == means.sum()
+    assert sums["difference"].inferences == 0
     merged = s + s
     assert (merged.inferences, merged.smallest, merged.sum) == (12, s.smallest, 2 * s.sum)
 
