@@ -131,7 +131,7 @@ def test_what_is_sampled_depends_on_site_and_number_alone(model: TapsRunner) -> 
     assert to_bytes(first[1]) == to_bytes(second[0])
 
 
-def test_where_taps_lie_in_memory_changes_nothing(model: TapsRunner, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_where_taps_lie_in_memory_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     def collected_bytes() -> list[bytes]:
         sampler = Sampler(TapsRunner(BUNDLE), 16, features=24)
         return [to_bytes(part) for image in frames(32) if (part := sampler.add(image)) is not None]
