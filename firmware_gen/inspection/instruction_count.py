@@ -16,7 +16,7 @@ from importlib import resources
 from pathlib import Path
 
 from multigraft.errors import ConversionError, MissingDependencyError
-from multigraft.firmware_gen.boards.boards import Board
+from multigraft.firmware_gen.boards.board import Board
 from multigraft.firmware_gen.boards.cores import CORES
 from multigraft.firmware_gen.boards.qemu import EmulatedBoard
 from multigraft.firmware_gen.boards.toolchain import toolchain_of
@@ -90,19 +90,19 @@ class InstructionCounter:
 
     def runs(self) -> list[Instructions]:
         """One entry per inference so far, in order."""
-        found: list[Instructions] = []
+        runs: list[Instructions] = []
         for line in self._output.read_text().splitlines():
             kind, *fields = line.split(" ", 3)
             if kind == "run":
-                found.append(Instructions(0, {}, {}))
+                runs.append(Instructions(0, {}, {}))
             elif fields[2] not in NOT_THE_MODEL:
-                found[-1] = _more(found[-1], int(fields[0]), int(fields[1]), fields[2])
-        return found
+                runs[-1] = _more(runs[-1], int(fields[0]), int(fields[1]), fields[2])
+        return runs
 
 
-def _more(held: Instructions, step: int, count: int, name: str) -> Instructions:
-    functions = held.functions | {name: held.functions.get(name, 0) + count}
-    return Instructions(held.total + count, functions, held.steps | {step: held.steps.get(step, 0) + count})
+def _more(so_far: Instructions, step: int, count: int, name: str) -> Instructions:
+    functions = so_far.functions | {name: so_far.functions.get(name, 0) + count}
+    return Instructions(so_far.total + count, functions, so_far.steps | {step: so_far.steps.get(step, 0) + count})
 
 
 def build_plugin(folder: Path) -> Path:

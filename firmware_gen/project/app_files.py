@@ -84,9 +84,9 @@ class AppModel:
     arena_bytes: int = 0
 
     def __post_init__(self) -> None:
-        for what, held in (("inputs", self.inputs), ("outputs", self.outputs), ("tasks", self.tasks)):
-            if not 1 <= len(held) <= MOST_TENSORS:
-                raise InputError(f"the model has {len(held)} {what}", f"firmware takes 1 to {MOST_TENSORS}")
+        for what, entries in (("inputs", self.inputs), ("outputs", self.outputs), ("tasks", self.tasks)):
+            if not 1 <= len(entries) <= MOST_TENSORS:
+                raise InputError(f"the model has {len(entries)} {what}", f"firmware takes 1 to {MOST_TENSORS}")
 
 
 def app_model_of(project: Project, digest: str, name: str | None = None) -> AppModel:

@@ -13,8 +13,8 @@ import numpy.typing as npt
 from multigraft.firmware_gen.kernels.c_text import array
 
 if TYPE_CHECKING:
-    from multigraft.firmware_gen.kernels.lowered_step import Placed
-    from multigraft.firmware_gen.memory.planner import Plan
+    from multigraft.firmware_gen.kernels.lowered_step import LoweredStep
+    from multigraft.firmware_gen.memory.planner import ArenaPlan
     from multigraft.firmware_gen.memory.regions import Space
     from multigraft.firmware_gen.project.project import Port, ProjectTask
 
@@ -30,8 +30,8 @@ def library(name: str) -> str:
 
 def c_files(
     name: str,
-    steps: Sequence[Placed],
-    arena: Plan,
+    steps: Sequence[LoweredStep],
+    arena: ArenaPlan,
     inputs: Sequence[Port],
     outputs: Sequence[Port],
     tasks: Sequence[ProjectTask],
@@ -52,9 +52,9 @@ def c_files(
     parts += [array(label, data) + "\n" for data, label in constants.items()]
     parts += [text + "\n" for text in functions.values()]
     parts.append(_tables(inputs, outputs, tasks))
-    held = {variable: f"variable_{k}.bytes" for k, variable in enumerate(variables or {})}
+    places = {variable: f"variable_{k}.bytes" for k, variable in enumerate(variables or {})}
     parts.append(_variables(list((variables or {}).values())))
-    parts.append(_run(steps, arena, constants, (1 << len(tasks)) - 1, held))
+    parts.append(_run(steps, arena, constants, (1 << len(tasks)) - 1, places))
     files = {
         "model.h": _interface(name, inputs, outputs, tasks, len(steps), arena.total, variables or {}),
         "model.c": "".join(parts),
@@ -77,7 +77,7 @@ def _arena_name(region: int) -> str:
     return f"arena_{region}" if region else "arena"
 
 
-def _at(arena: Plan, buffer: str) -> str:
+def _at(arena: ArenaPlan, buffer: str) -> str:
     return _place(arena.regions.get(buffer, 0), arena.offsets[buffer])
 
 
@@ -101,7 +101,11 @@ def _place(region: int, offset: int) -> str:
 
 
 def _run(
-    steps: Sequence[Placed], arena: Plan, constants: dict[bytes, str], all_tasks: int, variables: Mapping[str, str]
+    steps: Sequence[LoweredStep],
+    arena: ArenaPlan,
+    constants: dict[bytes, str],
+    all_tasks: int,
+    variables: Mapping[str, str],
 ) -> str:
     def at(buffer: str) -> str:
         return variables.get(buffer) or _at(arena, buffer)

@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from multigraft.firmware_gen.boards.cores import CoreFeatures
-from multigraft.firmware_gen.memory.planner import Plan
+from multigraft.firmware_gen.memory.planner import ArenaPlan
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ class Project:
     outputs: tuple[Port, ...]
     tasks: tuple[ProjectTask, ...]
     steps: tuple[StepReport, ...]
-    plan: Plan
+    plan: ArenaPlan
     lifetimes: Mapping[str, tuple[int, int, int]] = field(default_factory=dict)
     constant_bytes: int = 0
     regions: tuple[ProjectRegion, ...] = ()

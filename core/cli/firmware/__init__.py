@@ -39,11 +39,11 @@ def execute(options: argparse.Namespace) -> int:
 
 
 def _ops(options: argparse.Namespace) -> int:
-    from multigraft.firmware_gen.inspection.report import operator_table
+    from multigraft.firmware_gen.inspection.operator_table import operator_table
     from multigraft.firmware_gen.operators import OPERATORS
 
     if options.json:
-        print(json.dumps({n: {"takes": o.summary, "demands": o.constraints()} for n, o in sorted(OPERATORS.items())}))
+        print(json.dumps({n: {"takes": o.summary, "demands": o.demands()} for n, o in sorted(OPERATORS.items())}))
     else:
         print(operator_table())
     return 0
@@ -57,7 +57,7 @@ def _generate(options: argparse.Namespace) -> int:
     from multigraft.firmware_gen.inspection.reference import golden_vectors
     from multigraft.firmware_gen.inspection.report import REPORT, report_of, report_text
     from multigraft.firmware_gen.program.program import load
-    from multigraft.firmware_gen.project.build_files import spaces_of
+    from multigraft.firmware_gen.project.arena_spaces import spaces_of
     from multigraft.firmware_gen.project.folder import write_folder
 
     if options.board is None or options.output is None:

@@ -10,7 +10,10 @@ import numpy as np
 from multigraft.firmware_gen.arithmetic.accumulators import quant
 from multigraft.firmware_gen.arithmetic.activation_range import activation_range
 from multigraft.firmware_gen.arithmetic.fixed_point import doubling_high_multiply, quantize_multiplier, rescale
-from multigraft.firmware_gen.operators.base.elementwise import Binary, Formula
+from multigraft.firmware_gen.boards.cores import CoreFeatures
+from multigraft.firmware_gen.kernels.kernel import Kernel
+from multigraft.firmware_gen.operators.base.elementwise import CONSTRAINTS, SUMMARY, Formula, elementwise_kernel
+from multigraft.firmware_gen.operators.base.operator import Operator
 from multigraft.firmware_gen.program.program import Array, Node
 
 _LEFT_SHIFT = 20
@@ -57,7 +60,7 @@ class Sum:
 
 
 @dataclass(frozen=True)
-class Linear:
+class LinearForm:
     """``(a * p + b * q + offset) >> shift``, in int32 or int64 arithmetic."""
 
     p: int
@@ -81,7 +84,7 @@ class Linear:
 
 
 @dataclass(frozen=True)
-class Rounded:
+class RoundedForm:
     """``(high(a << 23, p) + high(b << 23, q) + offset) >> shift`` in lanes of 32 bits; ``high`` is VQRDMULH."""
 
     p: int
@@ -95,7 +98,7 @@ class Rounded:
         return f"int32x4_t sum = vshrq_n_s32(vaddq_n_s32(vaddq_s32({x}, {y}), {self.offset}), {self.shift});"
 
 
-def linear_form(wanted: Sum) -> Linear | None:
+def linear_form(wanted: Sum) -> LinearForm | None:
     """A linear form that equals ``wanted`` for all 65536 pairs, in int32 if there is one, or None."""
     a, b = _pairs()
     table = wanted.apply(a, b)
@@ -107,11 +110,11 @@ def linear_form(wanted: Sum) -> Linear | None:
                 products = a * p + b * q
                 offset = _offset(wanted, table, products, shift)
                 if offset is not None and (is_wide or np.abs(products).max() + abs(offset) < (1 << 31)):
-                    return Linear(p, q, offset, shift, is_wide)
+                    return LinearForm(p, q, offset, shift, is_wide)
     return None
 
 
-def rounded_form(wanted: Sum) -> Rounded | None:
+def rounded_form(wanted: Sum) -> RoundedForm | None:
     """A form in 32-bit lanes that equals ``wanted`` for all 65536 pairs where no narrow linear form does, or None."""
     a, b = _pairs()
     table = wanted.apply(a, b)
@@ -124,7 +127,7 @@ def rounded_form(wanted: Sum) -> Rounded | None:
             products = doubling_high_multiply(a << _RAISED, p) + doubling_high_multiply(b << _RAISED, q)
             offset = _offset(wanted, table, products, shift)
             if offset is not None and np.abs(products).max() + abs(offset) < (1 << 31):
-                return Rounded(p, q, offset, shift)
+                return RoundedForm(p, q, offset, shift)
     return None
 
 
@@ -154,12 +157,14 @@ def _near(value: float) -> list[int]:
     return [centre, centre + 1, centre - 1, centre + 2, centre - 2]
 
 
-class AddSub(Binary):
+class AddSub(Operator):
     """ADD and SUB."""
 
     names = ("ADD", "SUB")
+    summary = SUMMARY
+    constraints = CONSTRAINTS
 
-    def sum(self, node: Node) -> Sum:
+    def _sum(self, node: Node) -> Sum:
         first, second, result = quant(node.input(0)), quant(node.input(1)), quant(node.outputs[0])
         scales = [float(np.float32(q.scales[0])) for q in (first, second, result)]
         twice = 2 * max(scales[0], scales[1])
@@ -176,13 +181,16 @@ class AddSub(Binary):
 
     def reference(self, node: Node, inputs: Sequence[Array | None]) -> Array:
         assert inputs[0] is not None and inputs[1] is not None
-        return self.sum(node).apply(inputs[0], inputs[1]).astype(np.int8)
+        return self._sum(node).apply(inputs[0], inputs[1]).astype(np.int8)
 
-    def formula(self, node: Node) -> Formula:
-        wanted = self.sum(node)
+    def _formula(self, node: Node) -> Formula:
+        wanted = self._sum(node)
         linear = linear_form(wanted)
         vector = linear.vector_text() if linear else ""
         if not vector:
             rounded = rounded_form(wanted)
             vector = rounded.vector_text() if rounded else wanted.vector_text()
         return Formula((linear or wanted).text("x", "y"), vector, wanted.low, wanted.high)
+
+    def lower(self, node: Node, core: CoreFeatures) -> Kernel:
+        return elementwise_kernel(node, self._formula(node), core)
