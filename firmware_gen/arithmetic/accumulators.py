@@ -39,10 +39,12 @@ class Layer:
 
     @property
     def low(self) -> int:
+        """The least output."""
         return self.rescalings[0].low
 
     @property
     def high(self) -> int:
+        """The greatest output."""
         return self.rescalings[0].high
 
     def ranges(self) -> tuple[Array, Array]:

@@ -16,7 +16,7 @@ class Region:
 
     Attributes:
         dma: Peripherals reach it; inputs and outputs of a model lie in no other.
-        section: For boards without a start-up of ours: what the framework's linker script puts there. A further RAM
+        section: What the framework's linker script puts there, for boards without a start-up of ours. A further RAM
             region without one is not used.
     """
 
@@ -97,11 +97,15 @@ class Board:
     A board with a ``uart`` has a start-up of ours and gets a whole image; one without gets a library for ``framework``.
 
     Attributes:
-        name: As on the command line.
-        title: As its maker calls it.
+        name: What the board is called on the command line.
+        title: What its maker calls it.
         core: Key in :data:`multigraft.firmware_gen.boards.cores.CORES`.
         regions: Flash and RAM, the first of each kind being the one for code and for data and stack.
         clock_hz: What the processor runs at after start-up.
+        uart: The serial port of a whole image; None for a library.
+        flashing: How an image gets onto the board; None if no tool of ours does it.
+        qemu: The emulated board; None if there is none.
+        framework: What the library is made for, on a board without a ``uart``.
         setup: Name of the C file that sets up clock and pins, without suffix, or "".
         define: Preprocessor names the target files need for this board.
         slots: Where updates go; the boot loader takes the 512 KiB in front of the flash region and the RAM's end.

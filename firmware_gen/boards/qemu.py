@@ -126,7 +126,7 @@ class EmulatedBoard:
         self._tell("cont")
 
     def reset(self) -> None:
-        """As by the board's power switch, memory being kept as QEMU keeps it."""
+        """Switch the board off as by its power switch, memory being kept as QEMU keeps it."""
         self._tell("system_reset")
 
     def kill(self) -> None:

@@ -23,7 +23,7 @@ class Toolchain:
     """What compiles for one architecture.
 
     Attributes:
-        prefix: Of the tools' names.
+        prefix: What the tools' names begin with.
         flags: Needed in addition to the core's own.
         packages: Debian packages that hold the compiler.
     """

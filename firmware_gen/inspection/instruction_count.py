@@ -31,7 +31,7 @@ _STEP_LABEL = re.compile(r"mg_step_(\d+)_\d+")
 
 @dataclass(frozen=True)
 class Instructions:
-    """Of one inference. ``total`` is the sum of ``functions``, and of ``steps`` where the image has labels.
+    """The instructions of one inference. ``total`` is the sum of ``functions``, and of ``steps`` where the image has labels.
 
     ``steps`` maps the number of a step to its instructions, -1 and the number behind the last one to what runs before
     and after all steps; steps that did not run are not in it.
@@ -60,8 +60,9 @@ class InstructionCounter:
         runs = counter.runs()
 
     Args:
+        board: The emulated board.
         image: The .elf file, built with the markers of app.c.
-        folder: For the plugin and its output.
+        folder: Where the plugin and its output go.
 
     Raises:
         MissingDependencyError: The cross tools or a C compiler for this machine are missing.

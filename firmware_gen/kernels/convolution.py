@@ -22,7 +22,7 @@ class PixelKernel:
     """A convolution that computes any run of output pixels.
 
     Attributes:
-        over: Its window.
+        over: The window it slides over the image.
         function: C function ``(in, out, constants, scratch, first, last)``; ``out`` is the place of pixel ``first``.
         together: Pixels that are read before the first of them is written.
     """

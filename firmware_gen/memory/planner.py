@@ -65,6 +65,7 @@ class ArenaPlan:
 
     @property
     def optimal(self) -> bool:
+        """Whether no plan can take less."""
         return self.size == self.bound
 
     @property

@@ -39,7 +39,7 @@ class Space:
     """Memory for buffers.
 
     Attributes:
-        name: As in the linker script.
+        name: Its name in the linker script.
         size: Bytes that may be taken.
         dma: Peripherals reach it; buffers they may fill are put nowhere else.
         section: Linker section that puts a variable there; "" for the first space, where data lies anyway.

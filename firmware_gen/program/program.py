@@ -36,6 +36,7 @@ class Node:
 
     @property
     def name(self) -> str:
+        """TFLite name of the operator, or what a custom one is called."""
         return self.op.label
 
     def input(self, index: int) -> Tensor:

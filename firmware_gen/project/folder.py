@@ -108,8 +108,10 @@ def write_folder(
     """Write a project folder; existing files of the same names are replaced, others are left.
 
     Args:
-        project: Generated for the board's core.
+        project: What was generated for the board's core.
+        board: The board it is built for.
         digest: Hex SHA-256 of the bundle or model it was generated from.
+        path: The folder.
         golden_inputs: Stored inputs by tensor name, first axis = case.
         golden_outputs: What the outputs have to be for them.
 

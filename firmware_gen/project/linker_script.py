@@ -10,7 +10,7 @@ from multigraft.firmware_gen.boards.cores import CORES
 STACK_BYTES = 1536
 """Least stack; an image that leaves less is refused by the linker. Measured peak of our own code is below 1 KiB."""
 BOOT_BYTES = 1024 * 1024
-"""Of the boot loader: half for its code, half for its RAM."""
+"""Memory of the boot loader: half for its code, half for its RAM."""
 
 
 def boot_board(board: Board) -> Board:

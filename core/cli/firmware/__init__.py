@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add this command's options."""
     parser.add_argument(
         "what", metavar="MODEL|ops|report|verify", help="a .graft or int8 .tflite to generate from; or a word"
     )
@@ -29,6 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(options: argparse.Namespace) -> int:
+    """Run it; returns the exit code."""
     if options.what == "ops":
         return _ops(options)
     if options.what == "report":

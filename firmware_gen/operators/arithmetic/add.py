@@ -30,6 +30,7 @@ class Sum:
     high: int
 
     def apply(self, a: Array, b: Array) -> Array:
+        """The stored outputs (int64) of stored inputs that fit together by broadcasting."""
         total: Array = np.zeros(1, np.int64)
         for x, (offset, multiplier, shift) in zip((a, b), self.terms, strict=True):
             shifted = (np.asarray(x, np.int64) + offset) << _LEFT_SHIFT
@@ -38,6 +39,7 @@ class Sum:
         return np.clip(rescale(total, multiplier, shift) + offset, self.low, self.high)
 
     def text(self, a: str, b: str) -> str:
+        """C that computes the output, not yet clamped, from the int32 expressions ``a`` and ``b``."""
         parts = [
             f"mg_rescale(({x} + {offset}) * {1 << _LEFT_SHIFT}, {multiplier}, {shift})"
             for x, (offset, multiplier, shift) in zip((a, b), self.terms, strict=True)
@@ -46,7 +48,7 @@ class Sum:
         return f"mg_rescale({parts[0]} + {parts[1]}, {multiplier}, {shift}) + {offset}"
 
     def vector_text(self) -> str:
-        """For Helium: int32x4_t sum from x and y; empty where a shift is to the left."""
+        """C for Helium that computes int32x4_t sum from x and y; empty where a shift is to the left."""
         if max(shift for _, _, shift in (*self.terms, self.result)) > 0:
             return ""
         parts = [
@@ -70,13 +72,14 @@ class LinearForm:
     wide: bool
 
     def text(self, a: str, b: str) -> str:
+        """C that computes the output, not yet clamped, from the int32 expressions ``a`` and ``b``."""
         if self.wide:
             terms = f"(int64_t){a} * {self.p} + (int64_t){b} * {self.q} + INT64_C({self.offset})"
             return f"(int32_t)(({terms}) >> {self.shift})"
         return f"({a} * {self.p} + {b} * {self.q} + {self.offset}) >> {self.shift}"
 
     def vector_text(self) -> str:
-        """For Helium: int32x4_t sum from x and y; empty where that takes 64 bits."""
+        """C for Helium that computes int32x4_t sum from x and y; empty where that takes 64 bits."""
         if self.wide or not 0 < self.shift <= 32:
             return ""
         products = f"vmlaq_n_s32(vmlaq_n_s32(vdupq_n_s32({self.offset}), x, {self.p}), y, {self.q})"
@@ -93,7 +96,7 @@ class RoundedForm:
     shift: int
 
     def vector_text(self) -> str:
-        """For Helium: int32x4_t sum from x and y."""
+        """C for Helium that computes int32x4_t sum from x and y."""
         x, y = (f"vqrdmulhq_n_s32(vshlq_n_s32({v}, {_RAISED}), {m})" for v, m in (("x", self.p), ("y", self.q)))
         return f"int32x4_t sum = vshrq_n_s32(vaddq_n_s32(vaddq_s32({x}, {y}), {self.offset}), {self.shift});"
 

@@ -27,12 +27,12 @@ def _window(node: Node) -> tuple[Window, int, int]:
 
 
 def _greatest(values: Array) -> Array:
-    """Of pixels x channels the greatest value of each channel."""
+    """The greatest value of each channel; ``values`` are pixels x channels."""
     return np.asarray(values.max(axis=0))
 
 
 def _average(values: Array) -> Array:
-    """Of pixels x channels the mean of each channel, halves rounded away from zero."""
+    """The mean of each channel, halves rounded away from zero; ``values`` are pixels x channels."""
     total, count = values.sum(axis=0), len(values)
     half = count // 2
     # C divides towards zero.
