@@ -31,7 +31,7 @@ _STEP_LABEL = re.compile(r"mg_step_(\d+)_\d+")
 
 @dataclass(frozen=True)
 class Instructions:
-    """The instructions of one inference. ``total`` is the sum of ``functions``, and of ``steps`` where the image has labels.
+    """Instructions of one inference: ``total`` is the sum of ``functions``, and of ``steps`` where there are labels.
 
     ``steps`` maps the number of a step to its instructions, -1 and the number behind the last one to what runs before
     and after all steps; steps that did not run are not in it.
