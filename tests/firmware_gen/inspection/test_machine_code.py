@@ -68,6 +68,11 @@ def zoo() -> bytes:
         b.conv("depthwise_wide", wide, 32, depthwise=True, stride=2, fused="NONE", zero_point=-2),
         b.conv("depthwise_wide_dilated", wide, 32, depthwise=True, dilation=2, kernel=(2, 3)),
         b.conv("steep", "in", 4, kernel=(1, 1), fused="NONE", scale=0.0001),
+        b.conv("unequal_strides", "in", 8, stride=(1, 3), kernel=(2, 4)),
+        b.conv("unequal_dilations", "in", 5, dilation=(3, 1), kernel=(2, 3)),
+        b.conv("unequal_depthwise", "in", 4, depthwise=True, stride=(3, 2)),
+        b.conv("unequal_depthwise_dilated", wide, 32, depthwise=True, dilation=(1, 3), kernel=(4, 2)),
+        b.conv("unequal_depthwise_strided", wide, 32, depthwise=True, stride=(1, 2), kernel=(5, 3)),
     ]
     return b.model(["in"], outputs)
 
@@ -77,7 +82,13 @@ def mobile() -> bytes:
     b = Builder(7)
     x = b.add(activation("in", (1, 13, 11, 3), 0.03, -7))
     for number, options in enumerate(
-        ({"stride": 2}, {}, {"kernel": (5, 3), "fused": "NONE", "zero_point": 4}, {"dilation": 2}, {"padding": "VALID"})
+        (
+            {"stride": (2, 1)},
+            {"dilation": (1, 3)},
+            {"kernel": (5, 3), "fused": "NONE", "zero_point": 4},
+            {"dilation": 2},
+            {"padding": "VALID", "kernel": (3, 2)},
+        )
     ):
         x = b.conv(f"pointwise_{number}", x, 20, kernel=(1, 1))
         x = b.conv(f"depthwise_{number}", x, 20, depthwise=True, **options)
@@ -107,8 +118,8 @@ def small_operators() -> bytes:
     values = b.random.integers(-128, 128, 21).astype(np.int8)
     channels = b.add(replace(activation("channels", (21,), 0.05, 3), data=values))
     same, options = b.tensors["in"].shape, {"fused_activation_function": "NONE"}
-    pool = {"stride_w": 2, "stride_h": 2, "filter_height": 3, "filter_width": 2, "padding": "SAME"}
-    smaller = activation("", (1, 5, 4, 21), 0.03, -7)
+    pool = {"stride_w": 3, "stride_h": 2, "filter_height": 3, "filter_width": 4, "padding": "SAME"}
+    smaller = activation("", (1, 5, 3, 21), 0.03, -7)
     outputs = [
         b.plain("ADD", "narrow", ["in", other], activation("", same, 0.11, 4), **options),
         b.plain("ADD", "saturating", ["in", other], activation("", same, 0.0123, 4), **options),

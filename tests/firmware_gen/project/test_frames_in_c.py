@@ -118,6 +118,16 @@ def test_what_is_no_encoding_is_not_answered(dialogue: Dialogue) -> None:
     assert [r.kind for r in replies] == [Kind.INFO | protocol.REPLY]
 
 
+def test_a_piece_that_ends_early_does_not_go_on_in_what_came_before(dialogue: Dialogue) -> None:
+    contents = (content_of(Frame(Kind.INFO, 0x0101 + n)) for n in range(200))
+    content = next(c for c in contents if 0 not in c)
+    # Decoding is done in place: the first piece leaves the frame behind the place where the second one ends.
+    first = on_the_wire(b"x" + content)
+    second = bytes([len(content) + 1]) + protocol.DELIMITER
+    assert dialogue(on_the_wire(content))
+    assert dialogue(first + second) == []
+
+
 def test_frames_too_short_or_too_long_are_not_answered(dialogue: Dialogue) -> None:
     header = protocol.HEADER.pack(protocol.VERSION, Kind.INFO, 7)
     short = b"".join(on_the_wire(with_crc(header[:length])) for length in range(len(header)))
