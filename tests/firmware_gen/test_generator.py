@@ -10,7 +10,7 @@ import pytest
 
 from multigraft.errors import InputError, UnsupportedOperatorError, UsageError
 from multigraft.firmware_gen import generate
-from multigraft.firmware_gen.boards.cores import CORES, M0PLUS, M3, M4
+from multigraft.firmware_gen.boards.cores import CORES, M0PLUS, M3, M4, CoreFeatures
 from tests.bundle_builder import build
 from tests.firmware_gen.host import SANITIZERS, compile_host, reference, run_host, stimuli
 from tests.firmware_gen.models import Builder, activation, ints, residual, single, two_heads
@@ -57,21 +57,15 @@ def test_an_unknown_task_is_refused_by_the_firmware(tmp_path: Path) -> None:
     values = stimuli(project.inputs[0].shape, 1).tobytes()
     output_bytes = sum(o.size for o in project.outputs)
     # The main of the host program ends with 3 where model_run refuses, and prints the outputs where it does not.
-    for mask, code, printed in (
-        (0, 3, 0),
-        (4, 3, 0),
-        (5, 3, 0),
-        (1 << 31, 3, 0),
-        (1, 0, output_bytes),
-        (3, 0, output_bytes),
-    ):
+    refused, answered = (3, 0), (0, output_bytes)
+    for mask, wanted in ((0, refused), (4, refused), (5, refused), (1 << 31, refused), (1, answered), (3, answered)):
         sent = mask.to_bytes(4, "little") + values
         done = subprocess.run([str(host)], input=sent, capture_output=True, check=False)
-        assert (done.returncode, len(done.stdout)) == (code, printed), mask
+        assert (done.returncode, len(done.stdout)) == wanted, mask
 
 
 @pytest.mark.parametrize("core", CORES.values(), ids=CORES)
-def test_equal_models_give_equal_text_on_every_core(core) -> None:
+def test_equal_models_give_equal_text_on_every_core(core: CoreFeatures) -> None:
     first, second = (generate(residual(), core=core) for _ in range(2))
     assert first.files == second.files
     assert first.plan.optimal

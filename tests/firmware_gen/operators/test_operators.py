@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -124,7 +125,7 @@ def transposed(
     return b.model(["in"], ["out"])
 
 
-def floats(shape: tuple[int, ...], seed: int) -> np.ndarray:
+def floats(shape: tuple[int, ...], seed: int) -> Array:
     """float32 of all sizes below 2^31 scales, zeros, and halves of scales among them."""
     random = np.random.default_rng(seed)
     values = random.normal(0, 1, (CASES, *shape)) * 10.0 ** random.integers(-9, 4, (CASES, *shape))
@@ -135,7 +136,7 @@ def floats(shape: tuple[int, ...], seed: int) -> np.ndarray:
     return values.astype(np.float32)
 
 
-MODELS = {
+MODELS: dict[str, Callable[[], bytes]] = {
     "conv 3x3": lambda: conv(8, 8),
     "conv 3x3 of 3 channels": lambda: conv(3, 6),
     "conv 3x3 without activation": lambda: conv(5, 7, fused="NONE", zero_point=9, scale=0.11),
@@ -236,7 +237,7 @@ MODELS = {
     "resize aligned": lambda: resize((9, 3), True, False),
 }  # fmt: skip
 
-UNEQUAL = {
+UNEQUAL: dict[str, Callable[[], bytes]] = {
     "conv strides": lambda: conv(4, 5, (9, 11), stride=(2, 3)),
     "conv strides valid": lambda: conv(3, 4, (11, 9), stride=(3, 1), padding="VALID"),
     "conv kernel and strides": lambda: conv(2, 6, (10, 13), kernel=(2, 5), stride=(1, 4)),

@@ -14,7 +14,8 @@ from multigraft import serial_protocol as protocol
 from multigraft.firmware_gen.boards.boards import BOARDS
 from multigraft.serial_protocol import ErrorCode, Frame, Kind
 from tests.firmware_gen import tiny_model
-from tests.firmware_gen.project.test_serial_fuzz import HERE, SANITIZED, gcc
+from tests.firmware_gen.host import gcc
+from tests.firmware_gen.project.test_serial_fuzz import HERE, SANITIZED
 
 Dialogue = Callable[[bytes], list[Frame]]
 INFO = Frame(Kind.INFO, 0xFFFF)
