@@ -143,14 +143,10 @@ def _assemble(
         signature = signatures[part]
         graph, initial_values = with_variables(model, model.subgraphs[signature.subgraph])
         variables |= initial_values
-        unknown = [
-            *(a for a in inputs if a not in signature.inputs),
-            *(a for a in outputs if a not in signature.outputs),
-        ]
+        unknown = [a for a in inputs if a not in signature.inputs]
+        unknown += [a for a in outputs if a not in signature.outputs]
         if unknown:
-            raise InputError(
-                f"signature {part!r} of the model has no argument {unknown[0]!r}", "build the bundle again"
-            )
+            raise InputError(f"the model's {part!r} has no argument {unknown[0]!r}", "build the bundle again")
         crossing = {signature.inputs[a]: t for a, t in inputs.items()}
         crossing |= {signature.outputs[a]: t for a, t in outputs.items()}
         crossing |= {n: n for op in graph.ops if op.name == "VAR_HANDLE" for n in op.outputs}
