@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from multigraft.bundle.bundle import MODEL, Bundle
 from multigraft.cli.main import main
 from multigraft.errors import InputError, MultigraftError, UnsupportedOperatorError
 from multigraft.firmware_gen import generate
@@ -17,6 +18,7 @@ from multigraft.firmware_gen.inspection.reference import golden_vectors
 from multigraft.firmware_gen.program.program import load
 from multigraft.tflite import tflite_file
 from multigraft.tflite.graph import Graph, Quant
+from tests.bundle_builder import build
 from tests.firmware_gen.models import activation, remembering, residual, single, two_heads
 from tests.firmware_gen.operators.test_operators import MODELS
 
@@ -169,6 +171,19 @@ def test_segments_that_do_not_follow_on_each_other_are_refused() -> None:
     ):
         with pytest.raises(InputError, match=says):
             generate(tflite_file.write(replace(read, signatures=signatures)), core=M3)
+
+
+def test_a_bundle_whose_manifest_does_not_fit_its_model_is_refused() -> None:
+    bundle = build().bundle
+    trunk, *heads = bundle.manifest.segments
+    misnamed = replace(trunk, inputs={"nobody": next(iter(trunk.inputs.values()))})
+    task = replace(bundle.manifest.tasks[0], outputs=("nothing",))
+    for manifest, says in (
+        (replace(bundle.manifest, segments=(misnamed, *heads)), "has no argument 'nobody'"),
+        (replace(bundle.manifest, tasks=(task,)), "the answer 'nothing' of task 'garment' is not written"),
+    ):
+        with pytest.raises(InputError, match=says):
+            generate(Bundle(manifest, {MODEL: bundle.model}), core=M3)
 
 
 def mutants(model: bytes, seed: int) -> list[bytes]:
