@@ -31,8 +31,19 @@ def npz_bytes(arrays: Arrays, level: int = 6) -> bytes:
     return target.getvalue()
 
 
+def stored_npz_bytes(arrays: Arrays) -> bytes:
+    """The arrays by name, in their order and uncompressed, as bundles store their golden inputs and outputs."""
+    target = io.BytesIO()
+    with zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as archive:
+        for name, array in arrays.items():
+            member = io.BytesIO()
+            np.save(member, np.ascontiguousarray(array), allow_pickle=False)
+            archive.writestr(zipfile.ZipInfo(f"{name}.npy"), member.getvalue())
+    return target.getvalue()
+
+
 def read_npz(data: bytes) -> dict[str, npt.NDArray[Any]]:
-    """What :func:`npz_bytes` gave.
+    """What :func:`npz_bytes` or :func:`stored_npz_bytes` gave.
 
     Raises:
         ValueError: It holds more than :data:`LARGEST` bytes, or objects.

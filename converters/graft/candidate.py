@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -11,7 +11,8 @@ import onnx
 
 from multigraft.agreement.agreement import Agreement, agreement
 from multigraft.bundle.manifest import Relation
-from multigraft.converters.graft.adapter import Adapter, Draft, draft_adapter, fit_adapter
+from multigraft.converters.graft.adapter import Adapter, AdapterDraft, draft_adapter, fit_adapter
+from multigraft.converters.graft.evidence import Evidence
 from multigraft.converters.graft.refit import LayerFit, clamp_bounds, refit
 from multigraft.converters.network.frames import Frames
 from multigraft.converters.network.network import (
@@ -67,7 +68,7 @@ class Tail:
         nodes: In order.
         constants: Weights by name; those the refit made and those kept from the original.
         outputs: The target's output tensors.
-        opset: Of the nodes.
+        opset: The nodes' version of the operator set.
         batch: Frames it runs at once.
     """
 
@@ -122,22 +123,6 @@ class Candidate:
         """The agreement, of a graft that was measured."""
         assert self.agreement is not None, "not measured"
         return self.agreement
-
-
-@dataclass(frozen=True)
-class Evidence:
-    """The unlabeled frames of one target: the refit uses ``fit``, acceptance uses ``accept``."""
-
-    fit: Frames
-    accept: Frames
-    _answers: dict[str, list[npt.NDArray[Any]]] = field(default_factory=dict, repr=False, compare=False)
-
-    def answers(self, target: Network) -> list[npt.NDArray[Any]]:
-        """The original outputs on the held-out frames, computed once."""
-        if target.name not in self._answers:
-            found = target.run(target.prepare(self.accept))
-            self._answers[target.name] = [found[o] for o in target.outputs]
-        return self._answers[target.name]
 
 
 def make_tail(
@@ -202,21 +187,21 @@ def judge(
     frames = evidence.accept
     source = join.donor_point.name
     features = donor.run(donor.prepare(frames), [source])[source].astype(np.float32)
-    found = agreement(
+    measured = agreement(
         target.kind,
         evidence.answers(target),
         tail.run(features),
         confidence=confidence,
         tolerance=tolerance,
     )
-    return costed(join, tail, target, found, layers, adapter)
+    return costed(join, tail, target, measured, layers, adapter)
 
 
 def costed(
     join: Join,
     tail: Tail,
     target: Network,
-    found: Agreement | None = None,
+    measured: Agreement | None = None,
     layers: tuple[LayerFit, ...] = (),
     adapter: Adapter | None = None,
 ) -> Candidate:
@@ -229,7 +214,7 @@ def costed(
     return Candidate(
         join,
         tail,
-        found,
+        measured,
         sum(node_weights(n, tail.constants) for n in tail.nodes),
         sum(node_macs(n, tail.constants, shapes) for n in tail.nodes),
         layers,
@@ -237,7 +222,7 @@ def costed(
     )
 
 
-def adapter_draft(join: Join, target: Network) -> Draft:
+def adapter_draft(join: Join, target: Network) -> AdapterDraft:
     """The nodes of the adapter that a join needs."""
     cut = join.target_point
     writer = target.nodes[cut.node_index]

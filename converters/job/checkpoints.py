@@ -19,7 +19,7 @@ from multigraft.errors import UsageError
 _DIGEST_BYTES = 32
 
 
-class Steps:
+class Checkpoints:
     """Finished steps in one folder, made when the first is stored.
 
     Args:
@@ -47,9 +47,9 @@ class Steps:
             data = part.encode() if isinstance(part, str) else part
             key.update(len(data).to_bytes(8, "little") + data)
         path = self.folder / f"{name}-{key.hexdigest()[:32]}"
-        if (held := _read(path)) is not None:
+        if (stored := _read(path)) is not None:
             self.reused += 1
-            return held
+            return stored
         made = do()
         with contextlib.suppress(OSError, UsageError):
             self.folder.mkdir(exist_ok=True)
@@ -82,7 +82,7 @@ def _read(path: Path) -> bytes | None:
 
 @functools.cache
 def _code_digest() -> bytes:
-    """Of all code of ``core`` and ``converters``: installed, the first holds every other package, too."""
+    """The digest of all code of ``core`` and ``converters``; installed, the first holds every other package, too."""
     digest = hashlib.sha256()
     for path in sorted({*Path(files.__file__).parent.rglob("*.py"), *Path(__file__).parents[1].rglob("*.py")}):
         digest.update(path.read_bytes())

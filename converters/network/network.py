@@ -287,10 +287,10 @@ def batched(model: onnx.ModelProto) -> onnx.ModelProto:
 def _inferred_shapes(model: onnx.ModelProto) -> dict[str, tuple[int, ...]]:
     """Shapes of the tensors of nodes; 0 stands for what is not known."""
     try:
-        found = onnx.shape_inference.infer_shapes(model, data_prop=True).graph
+        inferred = onnx.shape_inference.infer_shapes(model, data_prop=True).graph
     except Exception:
         return {}
-    values = [*found.value_info, *found.output]
+    values = [*inferred.value_info, *inferred.output]
     return {v.name: tuple(d.dim_value for d in v.type.tensor_type.shape.dim) for v in values}
 
 
@@ -301,8 +301,8 @@ def attributes(node: onnx.NodeProto) -> dict[str, object]:
 
 def node_weights(node: onnx.NodeProto, constants: dict[str, npt.NDArray[np.generic]]) -> int:
     """Number of float parameters a node holds; scalars and shapes do not count."""
-    held = (constants[i] for i in node.input if i in constants)
-    return sum(c.size for c in held if c.dtype.kind == "f" and c.size > 1)
+    parameters = (constants[i] for i in node.input if i in constants)
+    return sum(c.size for c in parameters if c.dtype.kind == "f" and c.size > 1)
 
 
 def node_macs(

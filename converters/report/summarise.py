@@ -106,25 +106,25 @@ def summarise(
 def notes(settings: Settings, built: Built, measured: Measured) -> tuple[str, ...]:
     """What a reader has to know first."""
     message = built.grafted.outcome.message
-    found = [message[0].upper() + message[1:] + "."]
+    sentences = [message[0].upper() + message[1:] + "."]
     if not built.grafted.evidence:
-        found.append(NOT_MEASURED)
+        sentences.append(NOT_MEASURED)
     asked = settings.budget.min_agreement
     for task in built.bundle.manifest.tasks:
-        held = _agreement(task.fidelity.get("bundle_agreement"))
-        if held is not None and held.lower_bound < asked:
-            found.append(
-                f"{task.name}: conversion to {settings.convert.precision} leaves an agreement of {held.value:.3f} "
-                f"(bound {held.lower_bound:.3f}), below budget.min_agreement = {asked:g}; keep layers float "
+        kept = _agreement(task.fidelity.get("bundle_agreement"))
+        if kept is not None and kept.lower_bound < asked:
+            sentences.append(
+                f"{task.name}: conversion to {settings.convert.precision} leaves an agreement of {kept.value:.3f} "
+                f"(bound {kept.lower_bound:.3f}), below budget.min_agreement = {asked:g}; keep layers float "
                 "(--keep-float, see the noise per layer) or lower the budget."
             )
     limit, latency = settings.budget.max_latency_us, measured.latency_us.bundle
     if limit is not None and latency is not None and latency > limit:
-        found.append(
+        sentences.append(
             f"All tasks take {latency:.0f} us on this machine, more than budget.max_latency_us = {limit:g}; "
             "share deeper (lower min_agreement) or use a faster machine."
         )
-    return tuple(found)
+    return tuple(sentences)
 
 
 def share_points(grafted: Grafted) -> SharePoints:
@@ -139,7 +139,7 @@ def measure_accuracy(built: Built, labelled: Mapping[str, Labelled]) -> dict[str
     """Labelled accuracy of every classification task that has labels: original, grafted, in the bundle, raw."""
     networks = {n.name: n for n in built.grafted.networks}
     runner = BundleRunner(built.bundle)
-    found = {}
+    accuracies = {}
     for name, data in labelled.items():
         network = networks[name]
         if network.kind != "classification":
@@ -151,8 +151,8 @@ def measure_accuracy(built: Built, labelled: Mapping[str, Labelled]) -> dict[str
         if graft is not None and graft.join.donor_point.shape == graft.join.target_point.shape:
             raw = _tail_accuracy(built.grafted, _as_raw(built.grafted, graft), data)
         in_bundle = data.accuracy(runner.outputs(name, data.frames)[0])
-        found[name] = Accuracy(original, kept, in_bundle, raw, len(data.labels))
-    return found
+        accuracies[name] = Accuracy(original, kept, in_bundle, raw, len(data.labels))
+    return accuracies
 
 
 def _tail_accuracy(grafted: Grafted, graft: Candidate, data: Labelled) -> float:
@@ -169,24 +169,24 @@ def _as_raw(grafted: Grafted, graft: Candidate) -> Candidate:
 
 
 def _task(task: Task, accuracy: Accuracy | None) -> TaskResult:
-    held = task.fidelity
+    fidelity = task.fidelity
     return TaskResult(
         name=task.name,
         relation=task.relation,
         kind=task.kind,
         donor=task.donor,
         share_point=task.share_point,
-        cka=held.get("cka"),
+        cka=fidelity.get("cka"),
         accuracy=accuracy,
-        agreement=_agreement(held.get("grafted_agreement")),
-        int8_agreement=_agreement(held.get("bundle_agreement")),
+        agreement=_agreement(fidelity.get("grafted_agreement")),
+        int8_agreement=_agreement(fidelity.get("bundle_agreement")),
     )
 
 
-def _agreement(held: Mapping[str, object] | None) -> Agreement | None:
-    if held is None:
+def _agreement(figures: Mapping[str, object] | None) -> Agreement | None:
+    if figures is None:
         return None
-    return Agreement(**{f.name: held[f.name] for f in dataclasses.fields(Agreement)})  # type: ignore[arg-type]
+    return Agreement(**{f.name: figures[f.name] for f in dataclasses.fields(Agreement)})  # type: ignore[arg-type]
 
 
 def _segments(built: Built, measured: Measured) -> tuple[SegmentResult, ...]:
@@ -227,11 +227,11 @@ def _pareto(grafted: Grafted) -> list[ParetoPoint]:
 
 def _similarity(grafted: Grafted, heatmaps: Mapping[tuple[str, str], Path], folder: Path) -> list[SimilarityTable]:
     table = grafted.similarity
-    found = []
+    tables = []
     for a, b in itertools.combinations(table.networks, 2):
         rows, columns = table.points_of(a), table.points_of(b)
         picture = heatmaps.get((a, b))
-        found.append(
+        tables.append(
             SimilarityTable(
                 a,
                 b,
@@ -243,4 +243,4 @@ def _similarity(grafted: Grafted, heatmaps: Mapping[tuple[str, str], Path], fold
                 str(picture.relative_to(folder)) if picture else None,
             )
         )
-    return found
+    return tables

@@ -57,13 +57,13 @@ def execute(options: argparse.Namespace) -> int:
         check_folder(options.report_dir)
     from multigraft.cli.shared.build_results import write_results
     from multigraft.converters.build import build
-    from multigraft.converters.job.checkpoints import Steps
+    from multigraft.converters.job.checkpoints import Checkpoints
     from multigraft.converters.job.progress import terminal_report
     from multigraft.converters.report.terminal import print_summary
 
-    steps = Steps(output.with_name(f"{output.name}.steps"))
-    with steps.cleared_after(MultigraftError), terminal_report() as report:
-        built = build(settings, load_frames, report, separate=options.report_dir is not None, steps=steps)
+    checkpoints = Checkpoints(output.with_name(f"{output.name}.steps"))
+    with checkpoints.cleared_after(MultigraftError), terminal_report() as report:
+        built = build(settings, load_frames, report, separate=options.report_dir is not None, checkpoints=checkpoints)
         built.bundle.write(output)
         if options.report_dir is None:
             summary = _unmeasured(settings, built, output)

@@ -26,7 +26,7 @@ from multigraft.calibration.collect.sampler import MINIBATCH
 from multigraft.calibration.collect.taps_runner import TappedModel
 from multigraft.cli.shared.settings_options import load_frames
 from multigraft.cli.shared.table import print_table
-from multigraft.converters.field.taps_bundle import make_taps
+from multigraft.converters.field.taps_bundle import make_taps_bundle
 from multigraft.converters.importing.importer import load_task
 from multigraft.converters.settings.settings import Settings
 from multigraft.converters.similarity.representations import union_of
@@ -129,7 +129,7 @@ def _prepare(settings: Settings, name: str, folder: Path) -> None:
     work = folder / f"{name}-work"
     work.mkdir()
     networks = [load_task(task, settings.path.parent) for task in settings.tasks]
-    make_taps(networks, name, work).write(folder / f"{name}.graft")
+    make_taps_bundle(networks, name, work).write(folder / f"{name}.graft")
 
 
 def _timed(name: str, taps: Path, frames: Frames, count: int, folder: Path) -> list[str]:

@@ -19,12 +19,12 @@ from multigraft.cli.shared.table import print_table
 from multigraft.converters.build import graft
 from multigraft.converters.field.refit_bundle import make_refit_bundle
 from multigraft.converters.field.refitted_candidates import grafts_of
-from multigraft.converters.field.statistics_input import field_similarity
-from multigraft.converters.field.taps_bundle import make_taps
+from multigraft.converters.field.statistics_input import similarity_from_statistics
+from multigraft.converters.field.taps_bundle import make_taps_bundle
 from multigraft.converters.graft.candidate import Candidate, Join, evaluate
 from multigraft.converters.graft.frameless import plan_without_frames
-from multigraft.converters.graft.plan import Limits
 from multigraft.converters.graft.search import SearchOptions
+from multigraft.converters.graft.sharing_plan import Limits
 from multigraft.converters.job.progress import terminal_report
 from multigraft.converters.settings.settings import Settings
 from multigraft.devices.cameras.array_file import ArrayFile
@@ -44,7 +44,7 @@ def show(folder: Path) -> None:
         chosen = graft(Settings.load(SETTINGS), load_frames, report).outcome.chosen.grafts
         report("collect statistics")
         field = _statistics(tasks, folder)
-        similarity = field_similarity(field, networks)
+        similarity = similarity_from_statistics(field, networks)
         alone = plan_without_frames(networks, similarity, Limits(0.98), {}, None, field)
         points = {name: c.join.donor_point.label for name, c in chosen.items()}
         forced = plan_without_frames(networks, similarity, Limits(0.98), points, None, field)
@@ -73,12 +73,12 @@ def show(folder: Path) -> None:
 
 
 def _statistics(tasks: Mapping[str, DemoTask], folder: Path) -> Statistics:
-    """Of the frames that the other ways are fitted on, garments and digits in turn."""
+    """The frames that the other ways are fitted on, garments and digits in turn."""
     both = [tasks[n].evidence.fit for n in ("garment", "digit")]
     np.save(folder / "fit.npy", np.stack([frame for pair in zip(*both, strict=True) for frame in pair]))
     work = folder / "taps"
     work.mkdir()
-    bundle = make_taps([t.network for t in tasks.values()], "taps", work)
+    bundle = make_taps_bundle([t.network for t in tasks.values()], "taps", work)
     collect(bundle, ArrayFile(folder / "fit.npy"), folder / "demo.mgstats", CollectOptions())
     return statistics_file.read(folder / "demo.mgstats")
 

@@ -30,7 +30,6 @@ def write_results(
     import json
 
     from multigraft import files
-    from multigraft.converters.build import plan_json
     from multigraft.converters.network.labelled import load_labelled
     from multigraft.converters.report import page, pareto_plot, summarise
     from multigraft.converters.similarity.heatmap import write_heatmaps
@@ -52,7 +51,7 @@ def write_results(
     summary = summarise.summarise(settings, built, measured, accuracy, heatmaps, folder, size)
     for name, data in (
         ("similarity.json", built.grafted.similarity.to_json()),
-        ("plans.json", plan_json(built.grafted.outcome)),
+        ("plans.json", built.grafted.outcome.to_json()),
         ("layer_error.json", built.conversion.layer_error.to_json()),
     ):
         files.write_bytes(folder / name, json.dumps(data, indent=1).encode() + b"\n")
@@ -74,12 +73,12 @@ def _grey(built: Built) -> list[Any]:
 def write_comparison_models(built: Built, bundle: Path) -> Mapping[str, Path]:
     """Write the uncut model and the separate ones beside the bundle, for ``multigraft bench``."""
     from multigraft import files
-    from multigraft.converters.packing.separate_models import write_separate
+    from multigraft.converters.packing.separate_models import write_separate_models
 
     files.write_bytes(bundle.with_suffix(".uncut.tflite"), built.conversion.uncut_model)
     if built.separate is None:
         return {}
-    return write_separate(built.separate, bundle.with_suffix(".separate"))
+    return write_separate_models(built.separate, bundle.with_suffix(".separate"))
 
 
 def _median(measure: Callable[[], float]) -> float:

@@ -12,9 +12,10 @@ import pytest
 from multigraft.bundle.manifest import Kind
 from multigraft.converters.distill.distill import distill_plan
 from multigraft.converters.graft.assemble import assemble
-from multigraft.converters.graft.candidate import Candidate, Evidence, Join, Method, Tail, evaluate
-from multigraft.converters.graft.plan import Plan
+from multigraft.converters.graft.candidate import Candidate, Join, Method, Tail, evaluate
+from multigraft.converters.graft.evidence import Evidence
 from multigraft.converters.graft.search import SearchOptions
+from multigraft.converters.graft.sharing_plan import SharingPlan
 from multigraft.converters.job.progress import silent
 from multigraft.converters.network.network import Network, session_of
 from multigraft.errors import MissingDependencyError
@@ -59,12 +60,12 @@ def grafted(target: Network, method: Method = "raw", point: int = 0, evidence: E
     return evaluate(join, DONOR, target, evidence)
 
 
-def plan_of(candidate: Candidate) -> Plan:
+def plan_of(candidate: Candidate) -> SharingPlan:
     found = candidate.agreement
-    return Plan({candidate.join.target: candidate}, 100, 1000, found.value, found.lower_bound)
+    return SharingPlan({candidate.join.target: candidate}, 100, 1000, found.value, found.lower_bound)
 
 
-def distilled(target: Network, candidate: Candidate, evidence: Evidence = EVIDENCE) -> Plan:
+def distilled(target: Network, candidate: Candidate, evidence: Evidence = EVIDENCE) -> SharingPlan:
     return distill_plan(plan_of(candidate), (DONOR, target), {target.name: evidence}, OPTIONS, silent)
 
 
@@ -173,4 +174,4 @@ def test_the_distilled_plan_is_assembled_as_any_other() -> None:
 def test_without_pytorch_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "torch", None)
     with pytest.raises(MissingDependencyError, match=r"multigraft\[torch\]"):
-        distill_plan(Plan({}, 0, 0), (), {}, OPTIONS, silent)
+        distill_plan(SharingPlan({}, 0, 0), (), {}, OPTIONS, silent)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from multigraft.converters.field.statistics_input import field_ranges, field_similarity
+from multigraft.converters.field.statistics_input import ranges_from_statistics, similarity_from_statistics
 from multigraft.converters.network.network import Network
 from multigraft.converters.similarity.representations import measure_similarity
 from multigraft.errors import InputError
@@ -47,17 +47,17 @@ def networks() -> list[Network]:
 
 def test_similarity_is_that_of_the_frames(networks):
     images = np.stack(frames(512))
-    found = field_similarity(collected(networks, images), networks)
+    found = similarity_from_statistics(collected(networks, images), networks)
     expected = measure_similarity(networks, list(images))
     assert found.cut_points == expected.cut_points and found.frames == 512 and found.minibatch == 32
     np.testing.assert_allclose(found.unbiased, expected.unbiased, atol=0.05)
-    swapped = field_similarity(collected(networks, images), networks[::-1])
+    swapped = similarity_from_statistics(collected(networks, images), networks[::-1])
     assert swapped(found.cut_points[0], found.cut_points[-1]) == found(found.cut_points[0], found.cut_points[-1])
 
 
 def test_ranges_cover_inputs_and_outputs_whole_and_nearly_all_values_of_taps(networks):
     images = np.stack(frames(128))
-    found = field_ranges(collected(networks, images), networks[:1], percent=99.0)
+    found = ranges_from_statistics(collected(networks, images), networks[:1], percent=99.0)
     assert all(name.startswith("first/") for name in found)
     network = networks[0]
     names = [p.name for p in network.cut_points]
@@ -73,9 +73,9 @@ def test_ranges_cover_inputs_and_outputs_whole_and_nearly_all_values_of_taps(net
 def test_statistics_of_other_networks_are_refused(networks):
     held = collected(networks, np.stack(frames(64)))
     with pytest.raises(InputError, match="hold no network 'third'"):
-        field_ranges(held, [residual_network("third", 2)])
+        ranges_from_statistics(held, [residual_network("third", 2)])
     other = residual_network("first", 1)
     first = residual_network("first", 1)
     first.source_sha256, other.source_sha256 = "a" * 64, "b" * 64
     with pytest.raises(InputError, match="SHA-256 differs"):
-        field_similarity(collected([first], np.stack(frames(64))), [other])
+        similarity_from_statistics(collected([first], np.stack(frames(64))), [other])

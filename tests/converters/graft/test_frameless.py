@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from multigraft.converters.graft.frameless import plan_without_frames
-from multigraft.converters.graft.plan import Limits
 from multigraft.converters.graft.propose import propose
+from multigraft.converters.graft.sharing_plan import Limits
 from multigraft.errors import ConfigurationError
 from tests.converters.graft.networks import perturbed, residual_network
 

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from multigraft.converters.graft.assemble import assemble
-from multigraft.converters.graft.candidate import Evidence
-from multigraft.converters.graft.plan import Limits, Outcome, Plan, plan
+from multigraft.converters.graft.evidence import Evidence
+from multigraft.converters.graft.planner import plan_sharing
 from multigraft.converters.graft.search import SearchOptions
+from multigraft.converters.graft.sharing_plan import Limits, Outcome, SharingPlan
 from multigraft.converters.network.multitask import MultiTaskModel
 from multigraft.converters.network.network import Network, session_of
 from multigraft.converters.similarity.representations import SimilarityTable, measure_similarity
@@ -29,7 +30,7 @@ def similarity() -> SimilarityTable:
 
 
 def planned(similarity: SimilarityTable, limits: Limits, share: Mapping[str, str] | None = None) -> Outcome:
-    return plan(NETWORKS, EVIDENCE, similarity, limits, SearchOptions(share=share or {}))
+    return plan_sharing(NETWORKS, EVIDENCE, similarity, limits, SearchOptions(share=share or {}))
 
 
 @pytest.fixture(scope="module")
@@ -128,7 +129,7 @@ def test_it_survives_writing_and_reading(outcome: Outcome, tmp_path: object) -> 
 
 
 def test_a_plan_adds_up() -> None:
-    nothing = Plan({}, sum(n.weights for n in NETWORKS), sum(n.macs for n in NETWORKS))
+    nothing = SharingPlan({}, sum(n.weights for n in NETWORKS), sum(n.macs for n in NETWORKS))
     assert nothing.weights == 3 * PARENT.weights
     assert isinstance(NETWORKS[0], Network)
 
@@ -139,7 +140,7 @@ def test_in_large_networks_halving_finds_the_deepest_point_that_keeps_the_budget
     pair = (NETWORKS[0], NETWORKS[2])
 
     def searched(budget: float) -> Outcome:
-        return plan(pair, EVIDENCE, similarity, Limits(min_agreement=budget), SearchOptions(enough=budget))
+        return plan_sharing(pair, EVIDENCE, similarity, Limits(min_agreement=budget), SearchOptions(enough=budget))
 
     refits = [c for c in searched(0.0).evaluated if c.join.method == "refit"]
     bounds = [c.shown.lower_bound for c in refits]

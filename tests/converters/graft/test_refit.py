@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from multigraft.converters.graft.candidate import Evidence, Join, Method, evaluate, make_tail
+from multigraft.converters.graft.candidate import Join, Method, evaluate, make_tail
+from multigraft.converters.graft.evidence import Evidence
 from multigraft.converters.graft.lineage import lineage
 from multigraft.converters.graft.refit import refit
 from multigraft.converters.network.network import Network

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from multigraft.converters.field.taps_bundle import MAX_CROSS_SUMS, stitch_pairs
+from multigraft.converters.field.taps_bundle import MAX_CROSS_SUMS, stitching_pairs
 from multigraft.converters.graft.frameless import plan_without_frames
-from multigraft.converters.graft.plan import Limits
-from multigraft.converters.graft.stitching_layer import MAX_ERROR, moments, stitches
+from multigraft.converters.graft.sharing_plan import Limits
+from multigraft.converters.graft.stitching_layer import MAX_ERROR, moments, stitching_candidates
 from multigraft.converters.network.network import Network
 from multigraft.statistics.similarity import SimilaritySums
 from multigraft.statistics.statistics import CROSSED, ROWS, Minibatch, Statistics
@@ -37,7 +37,7 @@ def field() -> Statistics:
     """What a device would bring home of these frames."""
     taps = tuple(Tap(p.name, n.name, (*p.shape[1:], p.shape[0])) for n in NETWORKS for p in n.cut_points)
     tapped = tuple(TappedNetwork(n.name, n.kind, n.input, n.outputs) for n in NETWORKS)
-    pairs = stitch_pairs(NETWORKS, True)
+    pairs = stitching_pairs(NETWORKS, True)
     terms, held = Terms(len(IMAGES)), values_of(NETWORKS)
     for name in {name for pair in pairs for name in pair}:
         terms.counts[f"{ROWS}{name}"] = np.array(len(held[name]), np.int64)
@@ -72,7 +72,7 @@ def test_it_is_the_least_squares_map(field):
 def test_the_tail_runs_behind_the_donor_as_its_error_says(field):
     original = RELATIVE.run(RELATIVE.prepare(IMAGES))[RELATIVE.outputs[0]]
     spread = original.std()
-    for graft, error in stitches(FIRST, RELATIVE, field, alike, None):
+    for graft, error in stitching_candidates(FIRST, RELATIVE, field, alike, None):
         source = graft.tail.source
         features = FIRST.run(FIRST.prepare(IMAGES), [source])[source]
         answers = graft.tail.run(features)[0]
@@ -87,7 +87,7 @@ def test_relatives_share_deep_and_strangers_only_when_asked(field):
     join = found.chosen.grafts["relative"].join
     assert join.target_point == RELATIVE.cut_points[-1] and join.method in ("raw", "stitch")
     assert "% of the variance of what relative expects there is not reproduced" in found.message
-    errors = [e for _, e in stitches(FIRST, STRANGER, field, alike, None)]
+    errors = [e for _, e in stitching_candidates(FIRST, STRANGER, field, alike, None)]
     assert errors and min(errors) > MAX_ERROR
     asked = plan_without_frames([FIRST, STRANGER], alike, Limits(0.9), {"stranger": "block"}, None, field)
     assert asked.chosen.grafts["stranger"].join.method == "stitch"
@@ -97,12 +97,12 @@ def test_relatives_share_deep_and_strangers_only_when_asked(field):
 
 
 def test_pairs_fit_and_stay_within_the_limit():
-    pairs = stitch_pairs(NETWORKS)
+    pairs = stitching_pairs(NETWORKS)
     shapes = {p.name: p.shape for n in NETWORKS for p in n.cut_points}
     assert pairs and all(shapes[a][1:] == shapes[b][1:] and a.split("/")[0] != b.split("/")[0] for a, b in pairs)
     wide = [residual_network(f"wide{i}", i, width=150) for i in range(2)]
     widths = {p.name: p.shape[0] for n in wide for p in n.cut_points}
-    few = stitch_pairs(wide)
+    few = stitching_pairs(wide)
     total = sum(widths[a] * widths[b] for a, b in few) + sum(widths[n] ** 2 for n in {n for p in few for n in p})
     assert few and total <= MAX_CROSS_SUMS
-    assert sum(widths[a] * widths[b] for a, b in stitch_pairs(wide, True)) <= MAX_CROSS_SUMS
+    assert sum(widths[a] * widths[b] for a, b in stitching_pairs(wide, True)) <= MAX_CROSS_SUMS
