@@ -18,6 +18,9 @@ from multigraft.errors import UsageError
 
 _DIGEST_BYTES = 32
 
+CODE_FOLDERS = (Path(files.__file__).parent, Path(__file__).parents[1])
+"""``core`` and ``converters``; installed, the first holds every other package, too."""
+
 
 class Checkpoints:
     """Finished steps in one folder, made when the first is stored.
@@ -42,7 +45,7 @@ class Checkpoints:
             depends_on: Everything that decides its result.
             do: Does it.
         """
-        key = hashlib.sha256(_code_digest() + name.encode())
+        key = hashlib.sha256(code_digest(CODE_FOLDERS))
         for part in depends_on:
             data = part.encode() if isinstance(part, str) else part
             key.update(len(data).to_bytes(8, "little") + data)
@@ -81,9 +84,9 @@ def _read(path: Path) -> bytes | None:
 
 
 @functools.cache
-def _code_digest() -> bytes:
-    """The digest of all code of ``core`` and ``converters``; installed, the first holds every other package, too."""
+def code_digest(folders: tuple[Path, ...]) -> bytes:
+    """SHA-256 of all Python files of these folders and below, in the order of their paths."""
     digest = hashlib.sha256()
-    for path in sorted({*Path(files.__file__).parent.rglob("*.py"), *Path(__file__).parents[1].rglob("*.py")}):
+    for path in sorted({path for folder in folders for path in folder.rglob("*.py")}):
         digest.update(path.read_bytes())
     return digest.digest()

@@ -56,10 +56,10 @@ def execute(options: argparse.Namespace) -> int:
     if options.report_dir is not None:
         check_folder(options.report_dir)
     from multigraft.cli.shared.build_results import write_results
+    from multigraft.cli.shared.printed_summary import print_summary
     from multigraft.converters.build import build
     from multigraft.converters.job.checkpoints import Checkpoints
     from multigraft.converters.job.progress import terminal_report
-    from multigraft.converters.report.terminal import print_summary
 
     checkpoints = Checkpoints(output.with_name(f"{output.name}.steps"))
     with checkpoints.cleared_after(MultigraftError), terminal_report() as report:
