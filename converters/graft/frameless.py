@@ -1,8 +1,8 @@
 """Grafting without frames: what statistics from the field allow where nothing can be refitted or measured.
 
 Layers of equal weights are shared outright, since no answer changes. Where the statistics hold second moments of two
-cut points, the error of one standing in for the other, through a 1x1 stitch or as it is, decides. Agreement of such a
-plan is not known; it reads "not measured" until ``multigraft calibrate validate``.
+cut points, the error of one standing in for the other, through a stitching layer or as it is, decides. Agreement of
+such a plan is not known; it reads "not measured" until ``multigraft calibrate validate``.
 """
 
 from __future__ import annotations

@@ -73,7 +73,7 @@ class SavedEvaluations:
         return self._digest(frames, lambda: (repr(f.shape).encode() + f.tobytes() for f in frames))
 
     def _digest(self, what: object, parts: Callable[[], Any]) -> bytes:
-        # The object is held, so that no other one can get its id.
+        # Kept with the digest, so that no other object can get its id.
         if id(what) not in self._digests:
             digest = hashlib.sha256()
             for part in parts():

@@ -1,7 +1,7 @@
 """What a long job has finished so far, on disk, so that the same command goes on where it was interrupted.
 
-A step is known by the digest of everything it depends on, this package's code included: what no longer fits is not
-found, and done again.
+A step is known by the digest of everything it depends on, this package's code included: what no longer fits is done
+again.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Checkpoints:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.reused = 0
-        """How many steps were found instead of done."""
+        """How many steps were read instead of done."""
 
     def get(self, name: str, depends_on: Iterable[bytes | str], do: Callable[[], bytes]) -> bytes:
         """The stored result of a step, or else that of ``do``, which is stored.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -177,7 +178,7 @@ class Network:
         """Camera frames to this network's input, (frames, channels, height, width) float32."""
         return prepare_batch(frames, self.preprocessing)
 
-    def run(self, x: Array, names: Sequence[str] | None = None) -> dict[str, npt.NDArray[np.generic]]:
+    def run(self, x: Array, names: Sequence[str] | None = None) -> dict[str, npt.NDArray[Any]]:
         """Run on ``x`` (frames, channels, height, width) in minibatches; returns the tensors of ``names``."""
         names = tuple(self.outputs if names is None else names)
         session = self._session(names)

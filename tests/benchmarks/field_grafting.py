@@ -8,8 +8,10 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from multigraft.agreement.agreement import Agreement, agreement
 from multigraft.calibration.collect.collector import CollectOptions, collect
@@ -26,6 +28,7 @@ from multigraft.converters.graft.frameless import plan_without_frames
 from multigraft.converters.graft.search import SearchOptions
 from multigraft.converters.graft.sharing_plan import Limits
 from multigraft.converters.job.progress import terminal_report
+from multigraft.converters.network.frames import Frames
 from multigraft.converters.settings.settings import Settings
 from multigraft.devices.cameras.array_file import ArrayFile
 from multigraft.statistics import statistics_file
@@ -89,9 +92,9 @@ def _on_device(join: Join, tasks: Mapping[str, DemoTask], folder: Path) -> Candi
     bundle = make_refit_bundle(networks, [join], "refit", folder)
     np.save(folder / "frames.npy", np.stack([*evidence.fit, *evidence.accept]))
     options = RefitOptions(len(evidence.fit), len(evidence.accept))
-    found = refit_on_device(bundle, ArrayFile(folder / "frames.npy"), folder / "site.mgrefit", options)
-    assert found is not None
-    return grafts_of(found, networks, {}, SearchOptions())[join.target]
+    refitted = refit_on_device(bundle, ArrayFile(folder / "frames.npy"), folder / "site.mgrefit", options)
+    assert refitted is not None
+    return grafts_of(refitted, networks, {}, SearchOptions())[join.target]
 
 
 def _row(how: str, graft_: Candidate, donor: DemoTask, task: DemoTask) -> tuple[str, ...]:
@@ -104,11 +107,11 @@ def _row(how: str, graft_: Candidate, donor: DemoTask, task: DemoTask) -> tuple[
 
 
 def _measured(graft_: Candidate, donor: DemoTask, task: DemoTask) -> Agreement:
-    answers = _answers(graft_, donor, np.stack(list(task.evidence.accept)))
+    answers = _answers(graft_, donor, task.evidence.accept)
     return agreement(task.network.kind, task.evidence.answers(task.network), answers)
 
 
-def _answers(graft_: Candidate, donor: DemoTask, frames: np.ndarray) -> list[np.ndarray]:
+def _answers(graft_: Candidate, donor: DemoTask, frames: Frames) -> list[npt.NDArray[Any]]:
     source = graft_.tail.source
     features = donor.network.run(donor.network.prepare(frames), [source])[source]
     return graft_.tail.run(features.astype(np.float32))

@@ -38,7 +38,8 @@ def with_head(name: str, kind: Kind, *, is_map: bool = False, has_softmax: bool 
     """The target's layers with another end: a 1x1 convolution on the strided map, or a softmax."""
     nodes = list(residual_network("", 5).model.graph.node)
     constants = {i.name: onnx.numpy_helper.to_array(i) for i in residual_network("", 5).model.graph.initializer}
-    output, shape = "/logits", (3,)
+    output = "/logits"
+    shape: tuple[int, ...] = (3,)
     if is_map:
         nodes = nodes[:9]
         constants["head"] = np.random.default_rng(0).normal(size=(4, 12, 1, 1)).astype(np.float32)
@@ -50,8 +51,8 @@ def with_head(name: str, kind: Kind, *, is_map: bool = False, has_softmax: bool 
     for node in nodes:
         node.input[:] = ["image" if i == "/image" else i for i in node.input]
     used = {i for n in nodes for i in n.input}
-    held = {k: v for k, v in constants.items() if k in used}
-    return Network(name, model(nodes, held, (1, 8, 8), {output: shape}), GREY, kind)
+    kept = {k: v for k, v in constants.items() if k in used}
+    return Network(name, model(nodes, kept, (1, 8, 8), {output: shape}), GREY, kind)
 
 
 def grafted(target: Network, method: Method = "raw", point: int = 0, evidence: Evidence = EVIDENCE) -> Candidate:
@@ -61,8 +62,8 @@ def grafted(target: Network, method: Method = "raw", point: int = 0, evidence: E
 
 
 def plan_of(candidate: Candidate) -> SharingPlan:
-    found = candidate.agreement
-    return SharingPlan({candidate.join.target: candidate}, 100, 1000, found.value, found.lower_bound)
+    agreement = candidate.shown
+    return SharingPlan({candidate.join.target: candidate}, 100, 1000, agreement.value, agreement.lower_bound)
 
 
 def distilled(target: Network, candidate: Candidate, evidence: Evidence = EVIDENCE) -> SharingPlan:
@@ -76,7 +77,7 @@ def test_a_graft_answers_more_like_the_original(method: Method) -> None:
     lines: list[str] = []
     after = distill_plan(before, (DONOR, TARGET), {"target": EVIDENCE}, OPTIONS, lines.append)
     assert after.lower_bound >= before.lower_bound
-    assert after.agreement == after.grafts["target"].agreement.value
+    assert after.agreement == after.grafts["target"].shown.value
     assert (after.weights, after.macs) == (before.weights, before.macs)
     assert after.grafts["target"].own_weights == before.grafts["target"].own_weights
     assert any("epoch" in line for line in lines) and "agreement" in lines[-1]
@@ -102,7 +103,7 @@ def test_a_graft_answers_more_like_the_original(method: Method) -> None:
 def test_outputs_of_every_kind_are_learned(target: Network) -> None:
     candidate = grafted(target)
     after = distilled(target, candidate)
-    assert after.lower_bound > candidate.agreement.lower_bound
+    assert after.lower_bound > candidate.shown.lower_bound
 
 
 @needs_torch
@@ -125,7 +126,7 @@ def test_nothing_is_learned_from_the_accepting_frames() -> None:
 
 @needs_torch
 def test_a_graft_that_gets_worse_stays_as_it_was() -> None:
-    misled = Evidence(np.zeros((64, 8, 8), np.uint8), EVIDENCE.accept)
+    misled = Evidence([np.zeros((8, 8), np.uint8)] * 64, EVIDENCE.accept)
     candidate = grafted(TARGET, "refit")
     lines: list[str] = []
     before = plan_of(candidate)

@@ -52,7 +52,7 @@ def residual_network(
     rng = np.random.default_rng(seed)
 
     def weights(*shape: int) -> npt.NDArray[np.float32]:
-        return (rng.normal(size=shape) * np.sqrt(2 / np.prod(shape[1:]))).astype(np.float32)
+        return np.asarray(rng.normal(size=shape) * np.sqrt(2 / np.prod(shape[1:])), np.float32)
 
     values: dict[str, npt.NDArray[Any]] = {
         "w0": weights(width, preprocessing.channels, 3, 3),

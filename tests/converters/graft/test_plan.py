@@ -146,6 +146,19 @@ def test_a_plan_adds_up(outcome: Outcome) -> None:
             assert plan.macs > 3 * PARENT.macs - sum(c.join.target_point.macs for c in grafts)
 
 
+def test_a_plan_keeps_what_its_worst_graft_keeps(outcome: Outcome) -> None:
+    nothing = next(plan for plan in outcome.front if not plan.grafts)
+    by_agreement = {c.join.target: c for c in sorted(outcome.evaluated, key=lambda c: c.shown.lower_bound)}
+    best, other = sorted(by_agreement.values(), key=lambda c: -c.shown.lower_bound)
+    assert best.shown.value > other.shown.value and best.shown.lower_bound > other.shown.lower_bound
+    by_name = {n.name: n for n in NETWORKS}
+    for grafts in ((best, other), (other, best)):
+        plan = nothing
+        for graft in grafts:
+            plan = plan.with_graft(by_name[graft.join.target], graft)
+        assert (plan.agreement, plan.lower_bound) == (other.shown.value, other.shown.lower_bound)
+
+
 def test_in_large_networks_halving_finds_the_deepest_point_that_keeps_the_budget(
     similarity: SimilarityTable, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -104,6 +106,9 @@ def test_adapter_changes_resolution_where_it_has_to(
     strides = given[0] / wanted[0], given[1] / wanted[1]
     if all(s in (1, 2) for s in strides):
         assert kinds == ["Conv", "Relu"] and attributes(adapter.nodes[0])["strides"] == [int(s) for s in strides]
+        # Padding that is odd in all is larger at the end, as TFLite's SAME has it: else a PAD would be added.
+        pads: Any = attributes(adapter.nodes[0])["pads"]
+        assert {end - begin for begin, end in zip(pads[:2], pads[2:], strict=True)} <= {0, 1}
     else:
         assert kinds == ["Resize", "Conv", "Relu"]
     cut = there.target_point.name

@@ -39,9 +39,9 @@ def test_segments_in_turn_equal_the_uncut_model_on_every_interpreter(
     graph = quantised(precision, keep)
     model, segments = cut_into_segments(graph, SEGMENTS, BOUNDARIES)
     inputs = random_inputs(graph, 200)
-    found = verify_segments(graph, tflite_file.write(model), segments, BOUNDARIES, ["a", "b"], inputs)
-    assert (found.inputs, found.mismatches, found.refused) == (200, 0, {})
-    assert tuple(found.backends) == available()
+    verification = verify_segments(graph, tflite_file.write(model), segments, BOUNDARIES, ["a", "b"], inputs)
+    assert (verification.inputs, verification.mismatches, verification.refused) == (200, 0, {})
+    assert tuple(verification.backends) == available()
 
 
 def test_signatures_are_named_as_segments_and_boundaries() -> None:
