@@ -26,7 +26,7 @@ from multigraft.converters.graft.frameless import plan_without_frames
 from multigraft.converters.graft.planner import explain, plan_sharing
 from multigraft.converters.graft.saved_evaluations import SavedEvaluations
 from multigraft.converters.graft.search import SMALL_MACS, SearchOptions
-from multigraft.converters.graft.sharing_plan import BYTES_PER_WEIGHT, Limits, Outcome, SharingPlan
+from multigraft.converters.graft.sharing_plan import BYTES_PER_WEIGHT, Limits, PlanningResult, SharingPlan
 from multigraft.converters.importing.importer import load_task
 from multigraft.converters.job.checkpoints import Checkpoints
 from multigraft.converters.job.progress import Report, silent
@@ -65,7 +65,7 @@ class Grafted:
     networks: tuple[Network, ...]
     evidence: Mapping[str, Evidence]
     similarity: SimilarityTable
-    outcome: Outcome
+    outcome: PlanningResult
     multitask: MultiTaskModel
     collected: StatisticsInput | None = None
 
@@ -201,7 +201,7 @@ def _plan(
     similarity: SimilarityTable,
     saved: SavedEvaluations | None,
     report: Report,
-) -> Outcome:
+) -> PlanningResult:
     budget = settings.budget
     limits = Limits(
         budget.min_agreement, budget.max_weights_bytes, budget.max_macs, BYTES_PER_WEIGHT[settings.convert.precision]
@@ -232,7 +232,7 @@ def _plan(
 
 
 def _provenance(
-    settings: Settings, evidence: Mapping[str, Evidence], collected: StatisticsInput | None, outcome: Outcome
+    settings: Settings, evidence: Mapping[str, Evidence], collected: StatisticsInput | None, outcome: PlanningResult
 ) -> dict[str, Any]:
     provenance: dict[str, Any] = {
         "plan": outcome.message,

@@ -8,8 +8,8 @@ from multigraft.converters.build import graft, import_networks
 from multigraft.converters.field.bundle_kinds import RefitBundle
 from multigraft.converters.field.refit_bundle import make_refit_bundle
 from multigraft.converters.field.statistics_input import StatisticsInput, similarity_from_statistics
-from multigraft.converters.graft.candidate import Join
 from multigraft.converters.graft.evidence import LoadFrames
+from multigraft.converters.graft.join import Join
 from multigraft.converters.graft.propose import MIN_CKA, propose
 from multigraft.converters.job.progress import Report, silent
 from multigraft.converters.settings.settings import Settings

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from multigraft.converters.distill.torch_operators import OPERATORS, Call, Tensor
-from multigraft.converters.graft.candidate import Tail
+from multigraft.converters.graft.tail import Tail
 from multigraft.errors import MissingDependencyError, UnsupportedOperatorError
 
 TRAINED_INPUTS = {

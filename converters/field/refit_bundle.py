@@ -22,7 +22,7 @@ from multigraft.bundle.manifest import Task
 from multigraft.converters.conversion.boundary_tensors import OnnxRunner, fit, to_tflite_layout
 from multigraft.converters.conversion.interpreters import Runner
 from multigraft.converters.field.bundle_kinds import RefitBundle
-from multigraft.converters.graft.candidate import Join
+from multigraft.converters.graft.join import Join
 from multigraft.converters.graft.layer_order import NOW, LayerOrder, layer_order
 from multigraft.converters.job.progress import Report, silent
 from multigraft.converters.network.multitask import MultiTaskModel, SegmentSpec

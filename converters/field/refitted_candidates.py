@@ -12,11 +12,13 @@ from multigraft.agreement.agreement import Agreement
 from multigraft.bundle.manifest import Relation
 from multigraft.converters.field.refit_bundle import with_solved_weights
 from multigraft.converters.graft.adapter import Adapter
-from multigraft.converters.graft.candidate import Candidate, Join, Method, Tail, costed, judge
+from multigraft.converters.graft.candidate import Candidate, costed, judge
 from multigraft.converters.graft.evidence import Evidence
+from multigraft.converters.graft.join import Join, Method
 from multigraft.converters.graft.layer_order import NOW
 from multigraft.converters.graft.refit import LayerFit
 from multigraft.converters.graft.search import SearchOptions
+from multigraft.converters.graft.tail import Tail
 from multigraft.converters.network.network import Network
 from multigraft.errors import InputError
 from multigraft.refit.refit_plan import Refit, SolvedGraft

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from multigraft.converters.graft.candidate import Candidate, Join, Method, costed, make_tail
+from multigraft.converters.graft.candidate import Candidate, costed, make_tail
+from multigraft.converters.graft.join import Join, Method
 from multigraft.converters.graft.lineage import Lineage, lineage
 from multigraft.converters.graft.planner import next_donor
 from multigraft.converters.graft.search import Similarity
-from multigraft.converters.graft.sharing_plan import UNSHARED, Limits, Outcome, SharingPlan
+from multigraft.converters.graft.sharing_plan import UNSHARED, Limits, PlanningResult, SharingPlan
 from multigraft.converters.graft.stitching_layer import best_stitching_layer
 from multigraft.converters.network.network import CutPoint, Network
 from multigraft.errors import ConfigurationError
@@ -29,7 +30,7 @@ def plan_without_frames(
     share: Mapping[str, str],
     given: Mapping[str, Candidate] | None = None,
     statistics: Statistics | None = None,
-) -> Outcome:
+) -> PlanningResult:
     """Share what needs no refit.
 
     Args:
@@ -64,7 +65,9 @@ def plan_without_frames(
         left = [n for n in left if n is not donor and n.name not in chosen.grafts]
     limits.check(chosen)
     front = (nothing, chosen) if chosen.grafts else (nothing,)
-    return Outcome(chosen, front, tuple(evaluated), tuple(donors), _explain(chosen, below, errors, limits), limits)
+    return PlanningResult(
+        chosen, front, tuple(evaluated), tuple(donors), _explain(chosen, below, errors, limits), limits
+    )
 
 
 def _keeps(graft: Candidate, limits: Limits) -> bool:

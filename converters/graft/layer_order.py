@@ -13,7 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 import onnx
 
-from multigraft.converters.graft.candidate import Join, adapter_draft
+from multigraft.converters.graft.candidate import adapter_draft
+from multigraft.converters.graft.join import Join
 from multigraft.converters.graft.onnx_linear_layer import linear_layer
 from multigraft.converters.graft.refit import clamp_bounds
 from multigraft.converters.network.network import Array, Network

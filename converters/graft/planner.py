@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from multigraft.converters.graft.candidate import Candidate
 from multigraft.converters.graft.evidence import Evidence
 from multigraft.converters.graft.search import SearchOptions, Similarity, candidates, choose_donor
-from multigraft.converters.graft.sharing_plan import UNSHARED, Limits, Outcome, SharingPlan
+from multigraft.converters.graft.sharing_plan import UNSHARED, Limits, PlanningResult, SharingPlan
 from multigraft.converters.job.progress import Report, silent
 from multigraft.converters.network.network import Network
 
@@ -20,7 +20,7 @@ def plan_sharing(
     options: SearchOptions,
     report: Report = silent,
     given: Mapping[str, Candidate] | None = None,
-) -> Outcome:
+) -> PlanningResult:
     """Search donors and share points and pick by the budget.
 
     The donor is the network the others resemble most. Networks the budget leaves unshared may form a group of their own
@@ -57,7 +57,9 @@ def plan_sharing(
         front = [*front, chosen]
     limits.check(chosen)
     front.sort(key=lambda p: (-p.weights, -p.macs))
-    return Outcome(chosen, tuple(front), tuple(evaluated), tuple(donors), explain(chosen, evaluated, limits), limits)
+    return PlanningResult(
+        chosen, tuple(front), tuple(evaluated), tuple(donors), explain(chosen, evaluated, limits), limits
+    )
 
 
 def next_donor(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from multigraft.converters.graft.candidate import Join
+from multigraft.converters.graft.join import Join
 from multigraft.converters.graft.lineage import lineage
 from multigraft.converters.graft.search import Similarity, choose_donor, joins_of
 from multigraft.converters.graft.sharing_plan import UNSHARED

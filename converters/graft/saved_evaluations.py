@@ -12,8 +12,10 @@ import numpy as np
 import onnx
 
 from multigraft.agreement.agreement import Agreement
-from multigraft.converters.graft.candidate import Candidate, Join, Tail
+from multigraft.converters.graft.candidate import Candidate
+from multigraft.converters.graft.join import Join
 from multigraft.converters.graft.refit import LayerFit
+from multigraft.converters.graft.tail import Tail
 from multigraft.converters.job.checkpoints import Checkpoints
 from multigraft.converters.network.frames import Frames
 from multigraft.converters.network.network import Network, model_of

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 
 from multigraft.bundle.manifest import Relation
 from multigraft.converters.graft.adapter import is_joinable
-from multigraft.converters.graft.candidate import Candidate, Join, Method, evaluate
+from multigraft.converters.graft.candidate import Candidate, evaluate
 from multigraft.converters.graft.evidence import Evidence
+from multigraft.converters.graft.join import Join, Method
 from multigraft.converters.graft.lineage import Lineage, lineage
 from multigraft.converters.graft.saved_evaluations import SavedEvaluations
 from multigraft.converters.job.progress import Report, silent

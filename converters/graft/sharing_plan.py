@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from multigraft.converters.graft.candidate import METHOD_TEXT, Candidate
+from multigraft.converters.graft.candidate import Candidate
+from multigraft.converters.graft.join import METHOD_TEXT
 from multigraft.converters.network.network import Network
 from multigraft.errors import ConfigurationError
 
@@ -91,7 +92,7 @@ class Limits:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class PlanningResult:
     """What planning found.
 
     Attributes:

@@ -16,11 +16,13 @@ import onnx
 
 from multigraft.bundle.manifest import Relation
 from multigraft.converters.graft.adapter import Adapter
-from multigraft.converters.graft.candidate import Candidate, Join, adapter_draft, costed, make_tail, tail_of
+from multigraft.converters.graft.candidate import Candidate, adapter_draft, costed, make_tail
+from multigraft.converters.graft.join import Join
 from multigraft.converters.graft.lineage import lineage
 from multigraft.converters.graft.onnx_linear_layer import linear_layer
 from multigraft.converters.graft.refit import with_constants
 from multigraft.converters.graft.search import Similarity
+from multigraft.converters.graft.tail import tail_of
 from multigraft.converters.network.network import Array, CutPoint, Network
 from multigraft.refit.ridge import RidgeSums, Solution, variance_restored
 from multigraft.statistics.statistics import Statistics

@@ -20,8 +20,9 @@ from scipy.stats import pearsonr
 
 from multigraft.bundle.manifest import Relation as JoinRelation
 from multigraft.converters.graft.adapter import is_joinable
-from multigraft.converters.graft.candidate import Join, Method, judge, make_tail
+from multigraft.converters.graft.candidate import judge, make_tail
 from multigraft.converters.graft.evidence import Evidence, LoadFrames, split
+from multigraft.converters.graft.join import Join, Method
 from multigraft.converters.graft.lineage import lineage
 from multigraft.converters.importing.importer import load_task
 from multigraft.converters.job.progress import Report, silent

@@ -23,8 +23,9 @@ from multigraft.converters.field.refit_bundle import make_refit_bundle
 from multigraft.converters.field.refitted_candidates import grafts_of
 from multigraft.converters.field.statistics_input import similarity_from_statistics
 from multigraft.converters.field.taps_bundle import make_taps_bundle
-from multigraft.converters.graft.candidate import Candidate, Join, evaluate
+from multigraft.converters.graft.candidate import Candidate, evaluate
 from multigraft.converters.graft.frameless import plan_without_frames
+from multigraft.converters.graft.join import Join
 from multigraft.converters.graft.search import SearchOptions
 from multigraft.converters.graft.sharing_plan import Limits
 from multigraft.converters.job.progress import terminal_report

@@ -12,10 +12,12 @@ import pytest
 from multigraft.bundle.manifest import Kind
 from multigraft.converters.distill.distill import distill_plan
 from multigraft.converters.graft.assemble import assemble
-from multigraft.converters.graft.candidate import Candidate, Join, Method, Tail, evaluate
+from multigraft.converters.graft.candidate import Candidate, evaluate
 from multigraft.converters.graft.evidence import Evidence
+from multigraft.converters.graft.join import Join, Method
 from multigraft.converters.graft.search import SearchOptions
 from multigraft.converters.graft.sharing_plan import SharingPlan
+from multigraft.converters.graft.tail import Tail
 from multigraft.converters.job.progress import silent
 from multigraft.converters.network.network import Network, session_of
 from multigraft.errors import MissingDependencyError

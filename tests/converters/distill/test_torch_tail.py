@@ -10,7 +10,7 @@ import pytest
 
 from multigraft.converters.distill.torch_operators import OPERATORS
 from multigraft.converters.distill.torch_tail import TorchTail, with_weights
-from multigraft.converters.graft.candidate import Tail
+from multigraft.converters.graft.tail import Tail
 from multigraft.errors import UnsupportedOperatorError
 
 torch = pytest.importorskip("torch")

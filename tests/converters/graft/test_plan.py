@@ -13,7 +13,7 @@ from multigraft.converters.graft.assemble import assemble
 from multigraft.converters.graft.evidence import Evidence
 from multigraft.converters.graft.planner import plan_sharing
 from multigraft.converters.graft.search import SearchOptions
-from multigraft.converters.graft.sharing_plan import Limits, Outcome
+from multigraft.converters.graft.sharing_plan import Limits, PlanningResult
 from multigraft.converters.network.multitask import MultiTaskModel
 from multigraft.converters.network.network import session_of
 from multigraft.converters.similarity.representations import SimilarityTable, measure_similarity
@@ -30,23 +30,23 @@ def similarity() -> SimilarityTable:
     return measure_similarity(NETWORKS, EVIDENCE["first"].fit)
 
 
-def planned(similarity: SimilarityTable, limits: Limits, share: Mapping[str, str] | None = None) -> Outcome:
+def planned(similarity: SimilarityTable, limits: Limits, share: Mapping[str, str] | None = None) -> PlanningResult:
     return plan_sharing(NETWORKS, EVIDENCE, similarity, limits, SearchOptions(share=share or {}))
 
 
 @pytest.fixture(scope="module")
-def outcome(similarity: SimilarityTable) -> Outcome:
+def outcome(similarity: SimilarityTable) -> PlanningResult:
     return planned(similarity, Limits(min_agreement=0.9))
 
 
-def test_the_smallest_plan_that_keeps_the_budget_is_chosen(outcome: Outcome) -> None:
+def test_the_smallest_plan_that_keeps_the_budget_is_chosen(outcome: PlanningResult) -> None:
     assert outcome.chosen.lower_bound >= 0.9
     better = [p for p in outcome.front if p.weights < outcome.chosen.weights]
     assert all(p.lower_bound < 0.9 for p in better)
     assert "relative" in outcome.chosen.grafts
 
 
-def test_the_front_holds_no_plan_that_another_covers(outcome: Outcome) -> None:
+def test_the_front_holds_no_plan_that_another_covers(outcome: PlanningResult) -> None:
     assert not any(a.covers(b) for a in outcome.front for b in outcome.front if a is not b)
     assert any(not p.grafts for p in outcome.front)
 
@@ -96,7 +96,7 @@ def test_the_assembled_graph_answers_as_its_parts(similarity: SimilarityTable, t
         np.testing.assert_allclose(got, wanted, rtol=1e-4, atol=1e-4)
 
 
-def test_segments_hold_every_node_once_in_running_order(outcome: Outcome) -> None:
+def test_segments_hold_every_node_once_in_running_order(outcome: PlanningResult) -> None:
     joined = assemble(NETWORKS, outcome.chosen)
     writers = {o: i for i, n in enumerate(joined.model.graph.node) for o in n.output}
     ready = set(joined.inputs)
@@ -121,7 +121,7 @@ def _nodes_between(
     return sorted(between)
 
 
-def test_it_survives_writing_and_reading(outcome: Outcome, tmp_path: object) -> None:
+def test_it_survives_writing_and_reading(outcome: PlanningResult, tmp_path: object) -> None:
     joined = assemble(NETWORKS, outcome.chosen)
     path = f"{tmp_path}/joined.onnx"
     joined.save(path)
@@ -129,7 +129,7 @@ def test_it_survives_writing_and_reading(outcome: Outcome, tmp_path: object) -> 
     assert (again.inputs, again.segments, again.tasks) == (joined.inputs, joined.segments, joined.tasks)
 
 
-def test_a_plan_adds_up(outcome: Outcome) -> None:
+def test_a_plan_adds_up(outcome: PlanningResult) -> None:
     """Its weights are those of the graph it becomes, and a share point takes over what lies before it."""
     assert max(len(plan.grafts) for plan in outcome.front) == 2
     for plan in outcome.front:
@@ -146,7 +146,7 @@ def test_a_plan_adds_up(outcome: Outcome) -> None:
             assert plan.macs > 3 * PARENT.macs - sum(c.join.target_point.macs for c in grafts)
 
 
-def test_a_plan_keeps_what_its_worst_graft_keeps(outcome: Outcome) -> None:
+def test_a_plan_keeps_what_its_worst_graft_keeps(outcome: PlanningResult) -> None:
     nothing = next(plan for plan in outcome.front if not plan.grafts)
     by_agreement = {c.join.target: c for c in sorted(outcome.evaluated, key=lambda c: c.shown.lower_bound)}
     best, other = sorted(by_agreement.values(), key=lambda c: -c.shown.lower_bound)
@@ -164,7 +164,7 @@ def test_in_large_networks_halving_finds_the_deepest_point_that_keeps_the_budget
 ) -> None:
     pair = (NETWORKS[0], NETWORKS[2])
 
-    def searched(budget: float) -> Outcome:
+    def searched(budget: float) -> PlanningResult:
         return plan_sharing(pair, EVIDENCE, similarity, Limits(min_agreement=budget), SearchOptions(enough=budget))
 
     refits = [c for c in searched(0.0).evaluated if c.join.method == "refit"]

@@ -7,10 +7,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from multigraft.converters.graft.candidate import Join, Method, evaluate, make_tail, tail_of
+from multigraft.converters.graft.candidate import evaluate, make_tail
 from multigraft.converters.graft.evidence import Evidence
+from multigraft.converters.graft.join import Join, Method
 from multigraft.converters.graft.lineage import lineage
 from multigraft.converters.graft.refit import refit
+from multigraft.converters.graft.tail import tail_of
 from multigraft.converters.network.network import Network, attributes
 from multigraft.tensors.preprocessing import Preprocessing
 from tests.converters.graft.networks import frames, perturbed, residual_network
@@ -28,7 +30,13 @@ def test_refit_on_its_own_features_changes_no_answer() -> None:
     cut = network.cut_points[1]
     features = network.run(network.prepare(FIT), [cut.name])[cut.name].astype(np.float32)
     solved = refit(network, cut.name, features, features)
-    assert all(layer.relative_error < 1e-4 for layer in solved.layers)
+    assert len(solved.layers) == 2 and all(layer.relative_error < 1e-4 for layer in solved.layers)
+    twin = perturbed(network, "b", 0.0)
+    graft = evaluate(join(network, twin, 1, "refit"), network, twin, Evidence(FIT, ACCEPT))
+    features = network.run(network.prepare(ACCEPT), [cut.name])[cut.name]
+    (original,) = Evidence(FIT, ACCEPT).answers(twin)
+    np.testing.assert_allclose(graft.tail.run(features)[0], original, atol=1e-3 * np.ptp(original))
+    assert graft.shown.value == 1.0
 
 
 @pytest.mark.parametrize("position", [0, 1, 2])

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from multigraft.converters.graft.candidate import Candidate, Join, evaluate
+from multigraft.converters.graft.candidate import Candidate, evaluate
 from multigraft.converters.graft.evidence import Evidence
+from multigraft.converters.graft.join import Join
 from multigraft.converters.graft.saved_evaluations import SavedEvaluations
 from multigraft.converters.graft.search import SearchOptions, candidates
 from multigraft.converters.job.checkpoints import Checkpoints

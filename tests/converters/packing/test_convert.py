@@ -93,9 +93,9 @@ def test_everything_is_verified_on_every_interpreter(conversion: Conversion) -> 
     verification = conversion.verification
     assert verification.inputs >= 200 and verification.mismatches == 0 and not verification.refused
     assert tuple(verification.backends) == available()
-    assert max(verification.float_error.values()) < 1e-5 and verification.float_inputs == 10
+    assert max(verification.float_error.values()) < 2e-6 and verification.float_inputs == 10
     assert set(conversion.agreement) == {"kind", "map", "apart"}
-    assert min(a.value for a in conversion.agreement.values()) > 0.8, conversion.agreement
+    assert min(a.value for a in conversion.agreement.values()) > 0.9
     assert conversion.layer_error.worst is not None
 
 
