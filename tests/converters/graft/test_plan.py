@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -80,7 +81,7 @@ def test_an_unknown_layer_is_named(similarity: SimilarityTable) -> None:
         planned(similarity, Limits(), {"stranger": "nowhere"})
 
 
-def test_the_assembled_graph_answers_as_its_parts(similarity: SimilarityTable, tmp_path: object) -> None:
+def test_the_assembled_graph_answers_as_its_parts(similarity: SimilarityTable) -> None:
     outcome = planned(similarity, Limits(min_agreement=0.5), {"stranger": "stem"})
     joined = assemble(NETWORKS, outcome.chosen)
     session = session_of(joined.model, "joined")
@@ -121,9 +122,9 @@ def _nodes_between(
     return sorted(between)
 
 
-def test_it_survives_writing_and_reading(outcome: PlanningResult, tmp_path: object) -> None:
+def test_it_survives_writing_and_reading(outcome: PlanningResult, tmp_path: Path) -> None:
     joined = assemble(NETWORKS, outcome.chosen)
-    path = f"{tmp_path}/joined.onnx"
+    path = tmp_path / "joined.onnx"
     joined.save(path)
     again = MultiTaskModel.load(path)
     assert (again.inputs, again.segments, again.tasks) == (joined.inputs, joined.segments, joined.tasks)

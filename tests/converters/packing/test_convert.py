@@ -236,7 +236,7 @@ def test_ranges_come_from_a_json_file_or_a_sentence_says_why_not(tmp_path: Path)
         read_ranges(str(tmp_path / "none.mgstats"))
 
 
-def test_frames_are_read_for_all_inputs_or_for_one(tmp_path: Path) -> None:
+def test_frames_are_read_for_all_inputs_or_for_one() -> None:
     from multigraft.cli.convert import read_frames
 
     one, two = "fake:8x8,grey,frames=3", "fake:4x4,grey,frames=2"
