@@ -17,16 +17,16 @@ from multigraft.converters.graft.candidate import Candidate, make_tail
 from multigraft.converters.network.labelled import Labelled
 from multigraft.converters.packing.fidelity import BundleRunner
 from multigraft.converters.report.summary import (
-    Accuracy,
-    Agreement,
+    AccuracyResult,
+    AgreementResult,
     BitExactness,
     BudgetResult,
-    LayerError,
-    Machine,
+    LayerErrorResult,
+    MachineResult,
     Pair,
     ParetoPoint,
     SegmentResult,
-    SimilarityTable,
+    SimilarityResult,
     Summary,
     TaskResult,
 )
@@ -57,14 +57,14 @@ class Measured:
     pss_kib: Pair
     energy: Pair | None
     energy_reason: str
-    machine: Machine
+    machine: MachineResult
 
 
 def summarise(
     settings: Settings,
     built: Built,
     measured: Measured,
-    accuracy: Mapping[str, Accuracy],
+    accuracy: Mapping[str, AccuracyResult],
     heatmaps: Mapping[tuple[str, str], Path],
     folder: Path,
     bundle_bytes: int | None = None,
@@ -98,7 +98,7 @@ def summarise(
         graph=_segments(built, measured),
         pareto=tuple(_pareto(grafted)),
         similarity=tuple(_similarity(grafted, heatmaps, folder)),
-        layer_error=tuple(LayerError(**vars(layer)) for layer in built.conversion.layer_error.layers),
+        layer_error=tuple(LayerErrorResult(**vars(layer)) for layer in built.conversion.layer_error.layers),
         provenance=dict(manifest.provenance),
     )
 
@@ -135,7 +135,7 @@ def share_points(grafted: Grafted) -> SharePoints:
     }
 
 
-def measure_accuracy(built: Built, labelled: Mapping[str, Labelled]) -> dict[str, Accuracy]:
+def measure_accuracy(built: Built, labelled: Mapping[str, Labelled]) -> dict[str, AccuracyResult]:
     """Labelled accuracy of every classification task that has labels: original, grafted, in the bundle, raw."""
     networks = {n.name: n for n in built.grafted.networks}
     runner = BundleRunner(built.bundle)
@@ -151,7 +151,7 @@ def measure_accuracy(built: Built, labelled: Mapping[str, Labelled]) -> dict[str
         if graft is not None and graft.join.donor_point.shape == graft.join.target_point.shape:
             raw = _tail_accuracy(built.grafted, _as_raw(built.grafted, graft), data)
         in_bundle = data.accuracy(runner.outputs(name, data.frames)[0])
-        accuracies[name] = Accuracy(original, kept, in_bundle, raw, len(data.labels))
+        accuracies[name] = AccuracyResult(original, kept, in_bundle, raw, len(data.labels))
     return accuracies
 
 
@@ -168,7 +168,7 @@ def _as_raw(grafted: Grafted, graft: Candidate) -> Candidate:
     return dataclasses.replace(graft, join=join, tail=tail)
 
 
-def _task(task: Task, accuracy: Accuracy | None) -> TaskResult:
+def _task(task: Task, accuracy: AccuracyResult | None) -> TaskResult:
     fidelity = task.fidelity
     return TaskResult(
         name=task.name,
@@ -183,10 +183,10 @@ def _task(task: Task, accuracy: Accuracy | None) -> TaskResult:
     )
 
 
-def _agreement(figures: Mapping[str, object] | None) -> Agreement | None:
+def _agreement(figures: Mapping[str, object] | None) -> AgreementResult | None:
     if figures is None:
         return None
-    return Agreement(**{f.name: figures[f.name] for f in dataclasses.fields(Agreement)})  # type: ignore[arg-type]
+    return AgreementResult(**{f.name: figures[f.name] for f in dataclasses.fields(AgreementResult)})  # type: ignore[arg-type]
 
 
 def _segments(built: Built, measured: Measured) -> tuple[SegmentResult, ...]:
@@ -225,14 +225,14 @@ def _pareto(grafted: Grafted) -> list[ParetoPoint]:
     ]
 
 
-def _similarity(grafted: Grafted, heatmaps: Mapping[tuple[str, str], Path], folder: Path) -> list[SimilarityTable]:
+def _similarity(grafted: Grafted, heatmaps: Mapping[tuple[str, str], Path], folder: Path) -> list[SimilarityResult]:
     table = grafted.similarity
     tables = []
     for a, b in itertools.combinations(table.networks, 2):
         rows, columns = table.points_of(a), table.points_of(b)
         picture = heatmaps.get((a, b))
         tables.append(
-            SimilarityTable(
+            SimilarityResult(
                 a,
                 b,
                 tuple(p.split("/", 1)[1] for p in rows),

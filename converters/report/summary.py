@@ -24,7 +24,7 @@ SCHEMA = 1
 
 
 @dataclass(frozen=True)
-class Agreement:
+class AgreementResult:
     """How often the answer equals the original network's, on held-out unlabeled frames."""
 
     value: float = documented_field("Share of frames that agree, 0..1.")
@@ -34,7 +34,7 @@ class Agreement:
 
 
 @dataclass(frozen=True)
-class Accuracy:
+class AccuracyResult:
     """Share of labelled frames answered right, 0..1; only where labels were given."""
 
     original: float | None = documented_field("The network as it was given.", default=None)
@@ -58,9 +58,9 @@ class TaskResult:
         "Layer of the donor up to which it shares the trunk; null if unshared.", default=None
     )
     cka: float | None = documented_field("Unbiased linear CKA at the share point, -1..1.", default=None)
-    accuracy: Accuracy | None = documented_field("Labelled accuracy.", default=None)
-    agreement: Agreement | None = documented_field("Grafted against original, both float32.", default=None)
-    int8_agreement: Agreement | None = documented_field("Bundle against original.", default=None)
+    accuracy: AccuracyResult | None = documented_field("Labelled accuracy.", default=None)
+    agreement: AgreementResult | None = documented_field("Grafted against original, both float32.", default=None)
+    int8_agreement: AgreementResult | None = documented_field("Bundle against original.", default=None)
     note: str = documented_field("Anything a reader has to know, for instance why it is unshared.", default="")
 
 
@@ -132,7 +132,7 @@ class BudgetResult:
 
 
 @dataclass(frozen=True)
-class SimilarityTable:
+class SimilarityResult:
     """CKA between all cut points of two networks."""
 
     first: str = documented_field("Task of the rows.")
@@ -146,7 +146,7 @@ class SimilarityTable:
 
 
 @dataclass(frozen=True)
-class LayerError:
+class LayerErrorResult:
     """What quantisation costs at one layer."""
 
     tensor: str = documented_field("What it writes, which is its name in the network.")
@@ -156,7 +156,7 @@ class LayerError:
 
 
 @dataclass(frozen=True)
-class Machine:
+class MachineResult:
     """Where latency, memory and energy were measured."""
 
     name: str = documented_field("Board or processor.")
@@ -185,7 +185,7 @@ class Summary:
         "Energy for all tasks on one frame, joules; null if not measured.", default=None
     )
     energy_reason: str = documented_field("Why energy is null.", default="not measured")
-    machine: Machine | None = documented_field("Where it was measured.", default=None)
+    machine: MachineResult | None = documented_field("Where it was measured.", default=None)
     created: str = documented_field("When, ISO 8601, UTC.", default="")
     version: str = documented_field("Version of multigraft.", default="")
     budget: BudgetResult = documented_field("Budgets asked for.", default_factory=BudgetResult)
@@ -196,8 +196,8 @@ class Summary:
         "Segments of the bundle, in an order in which they run.", default=()
     )
     pareto: tuple[ParetoPoint, ...] = documented_field("Plans tried.", default=())
-    similarity: tuple[SimilarityTable, ...] = documented_field("One per pair of networks.", default=())
-    layer_error: tuple[LayerError, ...] = documented_field("Per layer, in running order.", default=())
+    similarity: tuple[SimilarityResult, ...] = documented_field("One per pair of networks.", default=())
+    layer_error: tuple[LayerErrorResult, ...] = documented_field("Per layer, in running order.", default=())
     provenance: dict[str, Any] = documented_field(
         "Digests of the sources, tool versions; as in the manifest.", default_factory=dict
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from multigraft.converters.report import units
-from multigraft.converters.report.summary import Agreement, Pair, Summary, TaskResult
+from multigraft.converters.report.summary import AgreementResult, Pair, Summary, TaskResult
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ def remarks(summary: Summary) -> list[str]:
     ]
 
 
-def _shown(task: TaskResult) -> Agreement | None:
+def _shown(task: TaskResult) -> AgreementResult | None:
     return task.int8_agreement or task.agreement
 
 

@@ -79,8 +79,8 @@ def execute(options: argparse.Namespace) -> int:
 
 def _unmeasured(settings: Settings, built: Built, output: Path) -> Summary:
     from multigraft.converters.report import summarise
-    from multigraft.converters.report.summary import Machine, Pair
+    from multigraft.converters.report.summary import MachineResult, Pair
 
-    nothing = summarise.Measured(Pair(), {}, Pair(), None, "multigraft bench measures it", Machine(""))
+    nothing = summarise.Measured(Pair(), {}, Pair(), None, "multigraft bench measures it", MachineResult(""))
     size = output.stat().st_size
     return dataclasses.replace(summarise.summarise(settings, built, nothing, {}, {}, Path(), size), machine=None)

@@ -42,8 +42,8 @@ def write_results(
     accuracy = {}
     if labelled:
         report("measure accuracy on labelled frames")
-        held = {t.name: load_labelled(t.labelled, t.name) for t in settings.tasks if t.labelled}
-        accuracy = summarise.measure_accuracy(built, held)
+        frames_of_tasks = {t.name: load_labelled(t.labelled, t.name) for t in settings.tasks if t.labelled}
+        accuracy = summarise.measure_accuracy(built, frames_of_tasks)
     report("draw and write the report")
     points = summarise.share_points(built.grafted)
     heatmaps = write_heatmaps(built.grafted.similarity, folder, points)
@@ -90,10 +90,10 @@ def _median(measure: Callable[[], float]) -> float:
 
 def _measure(bundle: Path, separate: list[Path], frames: list[Any]) -> Measured:
     from multigraft.converters.report.summarise import Measured
-    from multigraft.converters.report.summary import Machine, Pair
+    from multigraft.converters.report.summary import MachineResult, Pair
     from multigraft.devices.power.power import find_power_meter
     from multigraft.runtime import Engine, benchmark, memory
-    from multigraft.runtime.machine import Machine as Here
+    from multigraft.runtime.machine import Machine
 
     engine = Engine(bundle)
     frames = list(itertools.islice(itertools.cycle(frames), FRAMES))
@@ -107,9 +107,11 @@ def _measure(bundle: Path, separate: list[Path], frames: list[Any]) -> Measured:
     meter, reason = find_power_meter()
     energy = None
     if meter is not None:
-        found = benchmark.measure_energy(engine, frames, None, meter)
-        energy = Pair(None, found.energy_j_per_frame, found.frames)
-    here = Here.here(engine.model.backend)
-    machine = Machine(f"{here.board} {here.processor}".strip(), here.architecture, here.cores, "", here.interpreter, 1)
-    segments = {name: held.p50 for name, held in timing.segments.items()}
+        measured = benchmark.measure_energy(engine, frames, None, meter)
+        energy = Pair(None, measured.energy_j_per_frame, measured.frames)
+    here = Machine.here(engine.model.backend)
+    machine = MachineResult(
+        f"{here.board} {here.processor}".strip(), here.architecture, here.cores, "", here.interpreter, 1
+    )
+    segments = {name: segment.p50 for name, segment in timing.segments.items()}
     return Measured(latency, segments, pss, energy, reason, machine)
