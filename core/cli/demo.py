@@ -18,10 +18,10 @@ def execute(options: argparse.Namespace) -> int:
     """Build, measure, print one table, and write bundle, pictures, page and summary.json into the folder."""
     import multigraft.converters.demo
     from multigraft.cli.shared.build_results import write_results
+    from multigraft.cli.shared.printed_summary import print_summary
     from multigraft.cli.shared.settings_options import load_frames
     from multigraft.converters.build import build
     from multigraft.converters.job.progress import terminal_report
-    from multigraft.converters.report.terminal import print_summary
     from multigraft.converters.settings.settings import Settings
     from multigraft.errors import UsageError
 

@@ -10,8 +10,9 @@ import numpy as np
 
 import multigraft.converters.demo
 from multigraft.cli.shared.settings_options import load_frames
-from multigraft.converters.build import split
-from multigraft.converters.graft.candidate import Evidence, Join, Method, make_tail
+from multigraft.converters.graft.candidate import make_tail
+from multigraft.converters.graft.evidence import Evidence, split
+from multigraft.converters.graft.join import Join, Method
 from multigraft.converters.importing.importer import load_task
 from multigraft.converters.network.labelled import Labelled, load_labelled
 from multigraft.converters.network.network import Network
