@@ -6,10 +6,12 @@ PYTHON ?=
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet
 DEMO   := demo-out
+# Two processes halve the time on two cores; tests of one file stay together, as they share what they built.
+PARALLEL ?= -n auto --dist loadfile
 
 PACKAGES := core devices runtime calibration converters firmware_gen
 EXTRAS_torch := dev,torch
-METADATA := setup.cfg pyproject.toml $(wildcard setup.py)
+METADATA := setup.cfg pyproject.toml $(wildcard setup.py packaging/demo/*)
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-torch check dev bench firmware-tools clean FORCE
@@ -21,7 +23,7 @@ help:
 	@echo "make test-torch  the tests that need PyTorch (installs it: some GB from the default index)"
 	@echo "make check       ruff, formatting, mypy --strict"
 	@echo "make bench       latency, memory and accuracy figures of this machine"
-	@echo "make firmware-tools  compilers and QEMU for the firmware tests (apt; without them these tests skip)"
+	@echo "make firmware-tools  compilers and QEMU for the firmware tests (apt; make test does it, too)"
 	@echo "make dev         environment for development: $(BIN)/multigraft runs this checkout"
 	@echo "make clean       remove what make made (the converter's environment stays in the user's cache folder)"
 
@@ -29,8 +31,10 @@ demo: $(VENV)/.ready-convert
 	$(BIN)/multigraft setup-onnx2tf
 	$(BIN)/multigraft demo -o $(DEMO)
 
+# A tool that cannot be installed here does not stop the tests: those that need it say so.
 test: $(VENV)/.ready-dev
-	$(BIN)/python -m pytest
+	@.ci/firmware-tools || echo "The tests that build or run firmware will be skipped."
+	$(BIN)/python -m pytest $(PARALLEL)
 
 test-torch: $(VENV)/.ready-torch
 	CI=true MULTIGRAFT_WITH_TORCH=1 $(BIN)/python -m pytest
@@ -62,6 +66,7 @@ $(VENV)/.ready-%: $(VENV)/.made $(METADATA) $(VENV)/.sources
 	@echo "Installing multigraft[$(or $(EXTRAS_$*),$*)] into $(VENV) (the first time needs the network and some minutes)"
 	$(PIP) install 'setuptools>=77'
 	$(PIP) install --no-build-isolation --config-settings editable_mode=strict -e '.[$(or $(EXTRAS_$*),$*)]'
+	$(PIP) install --no-build-isolation --no-deps ./packaging/demo
 	touch $@
 
 # The list of packaged files; its time changes only when a file comes or goes.
