@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from multigraft.refit.ridge import RidgeSums, fit_rows
+from multigraft.refit.ridge import MAX_SCALE, RidgeSums, Solution, fit_rows, variance_restored
 
 Array = npt.NDArray[np.float64]
 
@@ -79,3 +79,30 @@ def test_noise_beyond_the_data_makes_the_ridge_strong() -> None:
     y = rng.normal(size=(1, 60, 1))
     solution = fit_rows(x, y, np.arange(60) % 5 == 0, np.zeros((1, 40, 1)))
     assert solution.strength >= 0.1
+
+
+def restored(factor: Array, intercept: Array, y: Array) -> tuple[Solution, RidgeSums]:
+    """A layer of one input of variance 1 and mean 2 that predicts ``factor`` times it, and the sums of its targets."""
+    x = np.array([1.0, 3, 1, 3])[None, :, None]
+    return Solution(factor[None, None], intercept[None], 0.1, 0.2), sums_of(x, y[None])
+
+
+def test_the_variance_is_restored_per_output_between_no_change_and_the_stated_scale() -> None:
+    """Targets of standard deviation 2: predictions of a smaller one are scaled up, of a greater one are left alone."""
+    shares = np.array([2.0, 1.0, 4.0, 0.5, 0.1, 2.0 + 1e-9, 0.0])
+    expected = np.array([1.0, 2.0, 1.0, MAX_SCALE, MAX_SCALE, 1.0, MAX_SCALE])
+    y = np.tile(np.array([3.0, 7, 3, 7])[:, None], (1, len(shares)))
+    before, sums = restored(shares, 5 - 2 * shares, y)
+    after = variance_restored(before, sums)
+    np.testing.assert_allclose(after.weight[0, 0], shares * expected, rtol=1e-8)
+    # The mean of what is predicted stays: 2 * weight + intercept is the mean of the targets, before and after.
+    np.testing.assert_allclose(2 * after.weight[0, 0] + after.intercept[0], 5.0, rtol=1e-8)
+    assert (after.strength, after.relative_error) == (0.1, 0.2)
+    assert MAX_SCALE == 4.0
+
+
+def test_an_output_that_never_changes_stays_as_it_was_solved() -> None:
+    before, sums = restored(np.array([0.0, 1e-9]), np.array([5.0, 5.0]), np.full((4, 2), 5.0))
+    after = variance_restored(before, sums)
+    np.testing.assert_array_equal(after.weight, before.weight)
+    np.testing.assert_array_equal(after.intercept, before.intercept)

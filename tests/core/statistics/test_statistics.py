@@ -12,11 +12,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import t
 
 from multigraft.errors import InputError, MultigraftError, UsageError
 from multigraft.statistics import statistics_file
 from multigraft.statistics.exact_sums import ExactSums, add_all
-from multigraft.statistics.statistics import GROUPS, Statistics, combine
+from multigraft.statistics.statistics import GROUPS, STUDENT_T, Statistics, combine
 from multigraft.statistics.statistics_file import to_bytes
 from multigraft.statistics.value_histogram import RELATIVE_ERROR, count, percentile
 from tests.calibration.samples import FRAMES, SUBJECT, minibatch, statistics
@@ -171,6 +172,24 @@ def test_the_jackknife_interval_covers_the_value_of_many_more_frames():
         covered.append(np.abs(held.similarity().unbiased_cka() - truth)[0, 1:] <= held.precision()[0, 1:])
     assert 0.85 <= np.mean(covered) <= 1.0
     assert statistics(4, GROUPS - 1).precision() is None
+
+
+def test_the_interval_is_students_t_times_the_jackknife_error() -> None:
+    """Against a jackknife that leaves each group's minibatches out and sums the others anew."""
+    batches = [minibatch(500 + i) for i in range(2 * GROUPS + 3)]
+    held = Statistics(SUBJECT, FRAMES)
+    for batch in batches:
+        held.add(batch, ("a", "d"))
+    without = []
+    for group in range(GROUPS):
+        rest = [b.similarity for i, b in enumerate(batches) if i % GROUPS != group]
+        without.append(functools.reduce(operator.add, rest).unbiased_cka(is_clipped=False))
+    spread = np.array(without) - np.mean(without, axis=0)
+    error = np.sqrt((GROUPS - 1) / GROUPS * (spread**2).sum(axis=0))
+    precision = held.precision()
+    assert precision is not None
+    np.testing.assert_allclose(precision, t.ppf(0.975, GROUPS - 1) * error, rtol=2e-4, atol=1e-15)
+    assert pytest.approx(t.ppf(0.975, GROUPS - 1), abs=5e-4) == STUDENT_T
 
 
 def test_history_ends_with_all_frames_and_settles():
