@@ -169,7 +169,7 @@ def summary(conversion: Conversion, path: str) -> dict[str, Any]:
             {"name": s.name, "precision": s.precision, "weights_bytes": s.weights_bytes, "macs": s.macs}
             for s in manifest.segments
         ],
-        "agreement": {task: found.to_json() for task, found in conversion.agreement.items()},
+        "agreement": {task: shown.to_json() for task, shown in conversion.agreement.items()},
         "verification": conversion.verification.to_json(),
         "layer_error": conversion.layer_error.to_json(),
     }

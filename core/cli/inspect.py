@@ -79,16 +79,16 @@ def execute(options: argparse.Namespace) -> int:
         ("tensor", "height", "width", "color", "mean", "scale", "resize", "interpolation"),
         [
             (
-                held.tensor,
-                str(held.preprocessing.height),
-                str(held.preprocessing.width),
-                held.preprocessing.color,
-                " ".join(f"{value:.6g}" for value in held.preprocessing.mean),
-                " ".join(f"{value:.6g}" for value in held.preprocessing.scale),
-                held.preprocessing.resize,
-                held.preprocessing.interpolation,
+                source.tensor,
+                str(source.preprocessing.height),
+                str(source.preprocessing.width),
+                source.preprocessing.color,
+                " ".join(f"{value:.6g}" for value in source.preprocessing.mean),
+                " ".join(f"{value:.6g}" for value in source.preprocessing.scale),
+                source.preprocessing.resize,
+                source.preprocessing.interpolation,
             )
-            for held in manifest.inputs
+            for source in manifest.inputs
         ],
     )
     print_table(

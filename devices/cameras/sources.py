@@ -19,6 +19,9 @@ from multigraft.errors import InputError, UsageError
 VIDEO_SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mjpeg", ".mpg")
 ARRAY_SUFFIXES = (".npy", ".npz")
 
+LIVE_CAMERAS = (PiCamera, SerialCamera, V4l2Camera)
+"""Cameras whose frames do not come again."""
+
 HELP = (
     "a folder of images, an image, a video file, a .npy or .npz file (FILE.npz:ARRAY where it holds several), "
     "/dev/videoN, camera (Raspberry Pi), serial:PORT[@BAUD] (a board whose firmware has a camera), "
@@ -30,7 +33,7 @@ def open_source(text: str) -> Camera:
     """The camera that ``text`` names; enter it with ``with`` before reading.
 
     Args:
-        text: As :data:`HELP` says. ``camera`` may be followed by ``:WIDTHxHEIGHT``.
+        text: What :data:`HELP` lists. ``camera`` may be followed by ``:WIDTHxHEIGHT``.
 
     Raises:
         InputError: The path does not exist, is an empty folder, or is no known type of file.

@@ -46,7 +46,7 @@ def project(onnx2tf_environment: Environment, tmp_path: Path, monkeypatch: pytes
     first = residual_network("first", 1)
     onnx.save(first.model, tmp_path / "first.onnx")
     onnx.save(perturbed(first, "second", 0.002).model, tmp_path / "second.onnx")
-    images = np.stack(frames(1100))
+    images = frames(1100)
     np.save(tmp_path / "frames.npy", images[:400])
     np.save(tmp_path / "site-7.npy", images[400:700])
     np.save(tmp_path / "site-8.npy", images[700:1100])
@@ -57,7 +57,7 @@ def project(onnx2tf_environment: Environment, tmp_path: Path, monkeypatch: pytes
     return tmp_path
 
 
-def test_prepare_collect_combine_report_build_validate(project, capsys):
+def test_prepare_collect_combine_report_build_validate(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     def run(*argv: str) -> None:
         assert main(list(argv)) == 0, capsys.readouterr().err
 
@@ -102,7 +102,7 @@ def test_prepare_collect_combine_report_build_validate(project, capsys):
     run("calibrate", "validate", "alone.graft", *validate[3:])
 
 
-def test_layers_refitted_on_the_device_are_built_at_home(project, capsys):
+def test_layers_refitted_on_the_device_are_built_at_home(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     def run(*argv: str) -> None:
         assert main(list(argv)) == 0, capsys.readouterr().err
 

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
+import pytest
 
 from multigraft.calibration.collect import cross_moments
-from multigraft.calibration.collect.collector import CollectOptions, collect
+from multigraft.calibration.collect.collect_options import CollectOptions
+from multigraft.calibration.collect.collector import collect
 from multigraft.calibration.collect.cross_moments import EARLY, EVERY, EVERY_FRAME
-from multigraft.calibration.collect.taps_runner import TappedModel
+from multigraft.calibration.collect.taps_runner import TapsRunner
 from multigraft.devices.cameras.array_file import ArrayFile
 from multigraft.statistics import statistics_file
-from multigraft.statistics.statistics import CROSSED, INNER
+from multigraft.statistics.entries import CROSSED, INNER
 from tests.calibration.networks import frames, taps_bundle
 
 MINIBATCH, FRAMES = 8, 160
 OPTIONS = CollectOptions(minibatch=MINIBATCH, minimum_frames=16)
 
 
-def test_they_are_the_products_of_the_frames_that_are_watched(tmp_path, monkeypatch):
+def test_they_are_the_products_of_the_frames_that_are_watched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cross_moments, "POSITIONS", 36)  # all
     monkeypatch.setattr(cross_moments, "BLOCK", 5)  # and a rest
     images = frames(FRAMES)
@@ -30,7 +34,7 @@ def test_they_are_the_products_of_the_frames_that_are_watched(tmp_path, monkeypa
     seen = [i for i, (n, p) in enumerate(places) if n < EARLY or (n % EVERY == 0 and p % EVERY_FRAME == 0)]
     assert found.crossed_frames == len(seen) == 76
     assert found.cross_rows("garment/relu2") == 76 * 36 and found.cross_rows("garment/image") == 0
-    model, rows = TappedModel(taps_bundle()), {}
+    model, rows = TapsRunner(taps_bundle()), {}
     for index in seen:
         model.run(images[index])
         for name in ("garment/relu2", "digit/relu2"):
@@ -47,11 +51,11 @@ def test_they_are_the_products_of_the_frames_that_are_watched(tmp_path, monkeypa
     np.testing.assert_allclose(twice.cross_moments("garment/relu2", "digit/relu2"), 2 * (x.T @ y), rtol=1e-5)
 
 
-def test_a_sample_of_positions_has_the_same_moments_for_all_taps_of_as_many(tmp_path):
+def test_a_sample_of_positions_has_the_same_moments_for_all_taps_of_as_many(tmp_path: Path) -> None:
     np.save(tmp_path / "frames.npy", frames(512, seed=4))
     collect(taps_bundle(), ArrayFile(tmp_path / "frames.npy"), tmp_path / "a.mgstats", CollectOptions())
     found = statistics_file.read(tmp_path / "a.mgstats")
-    rows, model, values = found.cross_rows("garment/relu2"), TappedModel(taps_bundle()), []
+    rows, model, values = found.cross_rows("garment/relu2"), TapsRunner(taps_bundle()), []
     assert rows == 512 * cross_moments.POSITIONS
     for image in frames(512, seed=4):
         model.run(image)
@@ -64,7 +68,7 @@ def test_a_sample_of_positions_has_the_same_moments_for_all_taps_of_as_many(tmp_
     assert np.abs(shuffled - whole).max() > 0.1 * np.abs(whole).max()
 
 
-def test_sums_of_too_few_frames_are_not_written(tmp_path):
+def test_sums_of_too_few_frames_are_not_written(tmp_path: Path) -> None:
     np.save(tmp_path / "frames.npy", frames(FRAMES))
     found = collect(taps_bundle(), ArrayFile(tmp_path / "frames.npy"), tmp_path / "a.mgstats", OPTIONS).statistics
     found.overall.counts[CROSSED] = np.array(OPTIONS.minimum_frames - 1)

@@ -11,11 +11,11 @@ import pytest
 from multigraft.bundle.bundle import MODEL, Bundle
 from multigraft.calibration.collect import inner_ranges
 from multigraft.calibration.collect.inner_ranges import InnerRanges
-from multigraft.calibration.collect.taps_runner import TappedModel
+from multigraft.calibration.collect.taps_runner import TapsRunner
 from multigraft.converters.conversion.interpreters import Taps, available
 from multigraft.errors import BundleError, InputError
-from multigraft.runtime.backends import TfliteModel
-from multigraft.statistics.statistics import INNER
+from multigraft.runtime.tflite_model import TfliteModel
+from multigraft.statistics.entries import INNER
 from multigraft.statistics.tally import Terms
 from multigraft.tflite import tflite_file
 from tests.calibration.networks import frames, taps_bundle
@@ -40,10 +40,12 @@ def plain_ranges(bundle: Bundle, images: np.ndarray) -> dict[str, tuple[float, f
 @pytest.mark.parametrize("resident_bytes", [0, 1 << 20])
 @pytest.mark.parametrize("held_bytes", [0, 1 << 20])
 @pytest.mark.parametrize("backend", [BACKENDS[name] for name in available()])
-def test_they_are_those_of_a_plain_run(resident_bytes, held_bytes, backend, monkeypatch):
+def test_they_are_those_of_a_plain_run(
+    resident_bytes: int, held_bytes: int, backend: BackendName, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(inner_ranges, "HELD_BYTES", held_bytes)
     bundle = taps_bundle(resident_bytes=resident_bytes)
-    model = TappedModel(bundle, backend=backend)
+    model = TapsRunner(bundle, backend=backend)
     inner = InnerRanges(model)
     images = frames(5, seed=2)
     for image in images:
@@ -58,7 +60,7 @@ def test_they_are_those_of_a_plain_run(resident_bytes, held_bytes, backend, monk
     assert not after.lows and INNER not in after.counts
 
 
-def test_what_a_look_needed_is_freed(monkeypatch):
+def test_what_a_look_needed_is_freed(monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[weakref.ref[object]] = []
     real = TfliteModel.without_delegates
 
@@ -70,7 +72,7 @@ def test_what_a_look_needed_is_freed(monkeypatch):
 
     monkeypatch.setattr(TfliteModel, "without_delegates", noted)
     monkeypatch.setattr(inner_ranges, "HELD_BYTES", 0)
-    model = TappedModel(taps_bundle(resident_bytes=0))
+    model = TapsRunner(taps_bundle(resident_bytes=0))
     inner = InnerRanges(model)
     model.run(frames(1)[0])
     gc.disable()
@@ -81,8 +83,8 @@ def test_what_a_look_needed_is_freed(monkeypatch):
         gc.enable()
 
 
-def test_nan_between_the_taps_is_refused():
-    model = TappedModel(taps_bundle())
+def test_nan_between_the_taps_is_refused() -> None:
+    model = TapsRunner(taps_bundle())
     inner = InnerRanges(model)
     model.run(frames(1)[0])
     model.arrays["digit/relu2"][...] = np.nan
@@ -90,14 +92,14 @@ def test_nan_between_the_taps_is_refused():
         inner.look()
 
 
-def test_a_bundle_without_stretches_has_nothing_to_look_at_and_a_wrong_one_is_refused():
+def test_a_bundle_without_stretches_has_nothing_to_look_at_and_a_wrong_one_is_refused() -> None:
     bundle = taps_bundle()
     contents = {file: bundle.read(file) for file in bundle.manifest.files}
     held = tflite_file.read(bundle.model)
 
     def with_signatures(*signatures):
         changed = held.__class__(held.subgraphs, signatures, held.description)
-        return TappedModel(Bundle.create(bundle.manifest, {**contents, MODEL: tflite_file.write(changed)}))
+        return TapsRunner(Bundle.create(bundle.manifest, {**contents, MODEL: tflite_file.write(changed)}))
 
     inner = InnerRanges(with_signatures(*held.signatures[:2]))
     inner.look()

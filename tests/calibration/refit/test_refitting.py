@@ -67,7 +67,9 @@ def solved(planned: Planned, tmp_path_factory: pytest.TempPathFactory) -> tuple[
     return path, found
 
 
-def test_it_solves_what_the_workstation_solves_from_the_same_frames(planned, solved):
+def test_it_solves_what_the_workstation_solves_from_the_same_frames(
+    planned: Planned, solved: tuple[Path, Refit]
+) -> None:
     evidence = Evidence(list(planned.images[:FITTED]), list(planned.images[FITTED:]))
     given = grafts_of(
         Refit.open(solved[0]), planned.networks, dict.fromkeys(("same", "wider"), evidence), SearchOptions()
@@ -86,7 +88,7 @@ def test_it_solves_what_the_workstation_solves_from_the_same_frames(planned, sol
 
 
 @pytest.mark.parametrize("how", ["Ctrl-C", "power cut"])
-def test_it_resumes_to_the_same_bytes(planned, solved, tmp_path, how):
+def test_it_resumes_to_the_same_bytes(planned: Planned, solved: tuple[Path, Refit], tmp_path: Path, how: str) -> None:
     output, events = tmp_path / "site.mgrefit", []
 
     def interrupt(event: RefitEvent) -> None:
@@ -108,7 +110,7 @@ def test_it_resumes_to_the_same_bytes(planned, solved, tmp_path, how):
     assert not list(tmp_path.glob(f"*{STORE_SUFFIX}*"))
 
 
-def test_its_file_holds_weights_and_no_frame(planned, solved, tmp_path):
+def test_its_file_holds_weights_and_no_frame(planned: Planned, solved: tuple[Path, Refit], tmp_path: Path) -> None:
     found = Refit.open(solved[0])
     assert found.minimum_frames == 32 and {g.frames for g in found.grafts} == {FITTED}
     layers = {f"{layer.layer}/{i}" for g in found.grafts for layer in g.layers for i in (1, 2)}
@@ -123,7 +125,7 @@ def test_its_file_holds_weights_and_no_frame(planned, solved, tmp_path):
         RefitOptions(frames=20)
 
 
-def test_another_source_or_a_second_process_is_refused(planned, tmp_path):
+def test_another_source_or_a_second_process_is_refused(planned: Planned, tmp_path: Path) -> None:
     def interrupt(event: RefitEvent) -> None:
         with pytest.raises(UsageError, match="in use"):
             planned.refit(tmp_path / "a.mgrefit")
@@ -136,7 +138,7 @@ def test_another_source_or_a_second_process_is_refused(planned, tmp_path):
         refit_on_device(Bundle.open(planned.bundle), ArrayFile(tmp_path / "other.npy"), tmp_path / "a.mgrefit", OPTIONS)
 
 
-def test_a_refit_of_other_networks_is_refused(planned, solved):
+def test_a_refit_of_other_networks_is_refused(planned: Planned, solved: tuple[Path, Refit]) -> None:
     found = Refit.open(solved[0])
     with pytest.raises(InputError, match="a network 'wider', which the settings do not name"):
         grafts_of(found, planned.networks[:2], {}, SearchOptions())
@@ -145,7 +147,9 @@ def test_a_refit_of_other_networks_is_refused(planned, solved):
         grafts_of(found, others, {}, SearchOptions())
 
 
-def test_wrong_files_end_in_one_sentence(planned, tmp_path, monkeypatch, capsys):
+def test_wrong_files_end_in_one_sentence(
+    planned: Planned, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.chdir(tmp_path)
     taps_bundle().write("taps.graft")
     (tmp_path / "half.mgrefit").write_bytes(b"PK\3\4 and then nothing")

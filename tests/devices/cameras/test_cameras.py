@@ -1,5 +1,7 @@
 """What every camera has to do, over all adapters; hardware is skipped with the reason where it is absent."""
 
+from __future__ import annotations
+
 import contextlib
 import itertools
 import os
@@ -114,7 +116,7 @@ ALL = (*FILES, endless_fake, serial_fake, serial_grey, v4l2, fake_pi, pi_camera)
 
 
 @pytest.mark.parametrize("make", ALL)
-def test_every_camera_yields_frames_that_stay_valid(make, tmp_path):
+def test_every_camera_yields_frames_that_stay_valid(make: Make, tmp_path: Path) -> None:
     camera = make(tmp_path)
     assert isinstance(camera, Camera)
     assert camera.name
@@ -131,7 +133,7 @@ def test_every_camera_yields_frames_that_stay_valid(make, tmp_path):
 
 
 @pytest.mark.parametrize("make", FILES)
-def test_files_start_again_and_end(make, tmp_path):
+def test_files_start_again_and_end(make: Make, tmp_path: Path) -> None:
     with make(tmp_path) as camera:
         once, again = list(camera), list(camera)
     assert len(once) == 3
@@ -140,19 +142,19 @@ def test_files_start_again_and_end(make, tmp_path):
 
 
 @pytest.mark.parametrize("make", (folder, npy, npz))
-def test_lossless_files_give_the_pixels_that_were_written(make, tmp_path):
+def test_lossless_files_give_the_pixels_that_were_written(make: Make, tmp_path: Path) -> None:
     with make(tmp_path) as camera:
         np.testing.assert_array_equal(np.stack(list(camera)), frames_of())
 
 
-def test_video_frames_are_rgb_in_order(tmp_path):
+def test_video_frames_are_rgb_in_order(tmp_path: Path) -> None:
     with video(tmp_path) as camera:
         means = [frame.reshape(-1, 3).mean(0) for frame in camera]
     assert all(blue > 150 and red < 50 for red, _, blue in means)
     assert means[0][1] < means[1][1] < means[2][1]
 
 
-def test_images_come_in_the_order_of_their_names_and_keep_their_channels(tmp_path):
+def test_images_come_in_the_order_of_their_names_and_keep_their_channels(tmp_path: Path) -> None:
     Image.fromarray(np.full((4, 6), 7, np.uint8)).save(tmp_path / "b.png")
     Image.fromarray(np.full((4, 6, 4), 9, np.uint8)).save(tmp_path / "a.png")
     Image.fromarray(np.full((4, 6), 300 * 200, np.uint16)).save(tmp_path / "c.png")
@@ -163,7 +165,7 @@ def test_images_come_in_the_order_of_their_names_and_keep_their_channels(tmp_pat
     assert shapes == [((4, 6, 3), 9), ((4, 6), 7), ((4, 6), 60000 >> 8)]
 
 
-def test_a_photograph_is_turned_upright(tmp_path):
+def test_a_photograph_is_turned_upright(tmp_path: Path) -> None:
     image = Image.fromarray(np.zeros((4, 6, 3), np.uint8))
     exif = image.getexif()
     exif[0x0112] = 6
@@ -171,7 +173,7 @@ def test_a_photograph_is_turned_upright(tmp_path):
     assert next(iter(ImageFolder(tmp_path))).shape == (6, 4, 3)
 
 
-def test_a_damaged_image_is_named_when_it_is_reached(tmp_path):
+def test_a_damaged_image_is_named_when_it_is_reached(tmp_path: Path) -> None:
     Image.fromarray(frames_of(1)[0]).save(tmp_path / "a.png")
     whole = (tmp_path / "a.png").read_bytes()
     (tmp_path / "b.png").write_bytes(whole[: len(whole) // 2])
@@ -181,7 +183,7 @@ def test_a_damaged_image_is_named_when_it_is_reached(tmp_path):
         next(reader)
 
 
-def test_the_fake_camera_moves_and_depends_on_its_seed():
+def test_the_fake_camera_moves_and_depends_on_its_seed() -> None:
     one, other = FakeCamera(seed=1), FakeCamera(seed=2)
     np.testing.assert_array_equal(one.frame(5), FakeCamera(seed=1).frame(5))
     assert (one.frame(5) != one.frame(6)).any()
@@ -189,7 +191,7 @@ def test_the_fake_camera_moves_and_depends_on_its_seed():
     assert np.stack([one.frame(i) for i in range(20)]).std() > 20
 
 
-def test_open_source_picks_the_adapter(tmp_path):
+def test_open_source_picks_the_adapter(tmp_path: Path) -> None:
     np.savez(tmp_path / "two.npz", a=frames_of(2), b=frames_of(1, (5, 7)))
     Image.fromarray(frames_of(1)[0]).save(tmp_path / "one.png")
     with open_source(f"{tmp_path}/two.npz:b") as camera:
@@ -242,7 +244,7 @@ def _wrong_sources(tmp_path: Path) -> tuple[tuple[str, type[MultigraftError], st
     )
 
 
-def test_a_wrong_source_is_one_sentence_with_a_remedy(tmp_path):
+def test_a_wrong_source_is_one_sentence_with_a_remedy(tmp_path: Path) -> None:
     for text, kind, says in _wrong_sources(tmp_path):
         with pytest.raises(kind, match=says) as caught, open_source(text) as camera:
             next(iter(camera))
@@ -252,7 +254,9 @@ def test_a_wrong_source_is_one_sentence_with_a_remedy(tmp_path):
 @pytest.mark.parametrize(
     ("module", "source"), [("PIL", "one.png"), ("cv2", "clip.avi"), ("cv2", "/dev/video0"), ("picamera2", "camera")]
 )
-def test_a_missing_package_is_named_with_how_to_install_it(module, source, tmp_path, monkeypatch):
+def test_a_missing_package_is_named_with_how_to_install_it(
+    module: str, source: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     if not source.startswith("/") and "." in source:
         (tmp_path / source).write_bytes(b"anything")
         source = str(tmp_path / source)
@@ -262,7 +266,7 @@ def test_a_missing_package_is_named_with_how_to_install_it(module, source, tmp_p
     assert "pip install" in caught.value.remedy or "apt install" in caught.value.remedy
 
 
-def test_a_live_camera_outside_its_block_says_so():
+def test_a_live_camera_outside_its_block_says_so() -> None:
     with pytest.raises(DeviceError, match="not open"):
         next(iter(V4l2Camera("/dev/video0")))
     with pytest.raises(DeviceError, match="not open"):
@@ -271,7 +275,7 @@ def test_a_live_camera_outside_its_block_says_so():
         next(iter(open_source("serial:/dev/ttyACM0")))
 
 
-def test_pictures_come_whole_over_a_bad_cable():
+def test_pictures_come_whole_over_a_bad_cable() -> None:
     random, pictures = np.random.default_rng(3), frames_of(2, (40, 33, 3))
     left = iter(pictures)
 
@@ -286,7 +290,7 @@ def test_pictures_come_whole_over_a_bad_cable():
         np.testing.assert_array_equal(np.stack(list(itertools.islice(camera, 2))), pictures)
 
 
-def test_a_board_without_a_camera_and_a_silent_one_say_so():
+def test_a_board_without_a_camera_and_a_silent_one_say_so() -> None:
     with pytest.raises(DeviceError, match="has no camera") as caught, fake_board() as camera:
         next(iter(camera))
     assert "mg_camera_frame" in caught.value.remedy
@@ -300,7 +304,7 @@ def test_a_board_without_a_camera_and_a_silent_one_say_so():
 
 
 @pytest.mark.parametrize("make", (fake_pi, pi_camera))
-def test_shots_show_a_frame_before_it_is_fetched(make, tmp_path):
+def test_shots_show_a_frame_before_it_is_fetched(make: Make, tmp_path: Path) -> None:
     with make(tmp_path) as camera, contextlib.closing(camera.shots()) as shots:
         assert isinstance(camera, ShotCamera) and not isinstance(FakeCamera(), ShotCamera)
         first, second = next(shots), next(shots)
@@ -318,7 +322,7 @@ def test_shots_show_a_frame_before_it_is_fetched(make, tmp_path):
     assert small.shape[0] / small.shape[1] == pytest.approx(frame.shape[0] / frame.shape[1], rel=0.1)
 
 
-def test_the_low_resolution_stream_is_the_picture_without_its_padding():
+def test_the_low_resolution_stream_is_the_picture_without_its_padding() -> None:
     made = []
 
     def driver(number):
@@ -345,7 +349,7 @@ def test_the_low_resolution_stream_is_the_picture_without_its_padding():
         np.testing.assert_allclose(shot.small, shot.frame() @ np.array([0.299, 0.587, 0.114]), atol=0.51)
 
 
-def test_a_driver_that_gives_another_size_is_believed():
+def test_a_driver_that_gives_another_size_is_believed() -> None:
     class Odd(FakePicamera2):
         def configure(self, config):
             if config["lores"]:
@@ -356,7 +360,7 @@ def test_a_driver_that_gives_another_size_is_believed():
         assert next(shots).small.shape == (20, 30)
 
 
-def test_a_camera_that_does_not_start_says_so_and_is_closed():
+def test_a_camera_that_does_not_start_says_so_and_is_closed() -> None:
     class Busy(FakePicamera2):
         def start(self):
             raise RuntimeError("Failed to start camera: Device or resource busy")

@@ -1,5 +1,7 @@
 """Flashing: exact commands, the right chip and no other, verified writes; tools are played by scripts."""
 
+from __future__ import annotations
+
 import json
 import re
 import shutil
@@ -55,7 +57,9 @@ def image(tmp_path):
 
 
 @pytest.mark.parametrize("tool", BOARD_OF)
-def test_what_runs_is_what_the_dry_run_says(tool, tmp_path, image, monkeypatch):
+def test_what_runs_is_what_the_dry_run_says(
+    tool: str, tmp_path: Path, image: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     play(monkeypatch, tmp_path / "bin", tool, SAYS_WELL[tool])
     flasher, job = job_for(tool, image)
     assert isinstance(flasher, Flasher)
@@ -79,7 +83,9 @@ def test_what_runs_is_what_the_dry_run_says(tool, tmp_path, image, monkeypatch):
         ("stm32loader", ["Chip id: 0x410 (STM32F10x Medium-density)"]),
     ],
 )
-def test_another_chip_is_refused_before_anything_is_written(tool, says, tmp_path, image, monkeypatch):
+def test_another_chip_is_refused_before_anything_is_written(
+    tool: str, says: list[str], tmp_path: Path, image: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     play(monkeypatch, tmp_path / "bin", tool, says)
     flasher, job = job_for(tool, image)
     with pytest.raises(DeviceError, match="the chip that answers is no"):
@@ -88,7 +94,9 @@ def test_another_chip_is_refused_before_anything_is_written(tool, says, tmp_path
 
 
 @pytest.mark.parametrize("tool", BOARD_OF)
-def test_failures_say_what_the_tool_said(tool, tmp_path, image, monkeypatch):
+def test_failures_say_what_the_tool_said(
+    tool: str, tmp_path: Path, image: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     flasher, job = job_for(tool, image)
     play(monkeypatch, tmp_path / "bin", tool, [*SAYS_WELL[tool][:-1], "flash write fault at 0x3"], code=1)
     with pytest.raises(DeviceError, match=r"failed while|is no"):
@@ -99,7 +107,7 @@ def test_failures_say_what_the_tool_said(tool, tmp_path, image, monkeypatch):
         flasher.flash(job, lambda done, doing: None)
 
 
-def test_a_write_that_is_not_verified_is_an_error(tmp_path, image, monkeypatch):
+def test_a_write_that_is_not_verified_is_an_error(tmp_path: Path, image: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     play(monkeypatch, tmp_path / "bin", "openocd", ["** Programming Finished **"])
     flasher, job = job_for("openocd", image)
     with pytest.raises(DeviceError, match="failed while writing and verifying"):
@@ -110,7 +118,9 @@ def test_a_write_that_is_not_verified_is_an_error(tmp_path, image, monkeypatch):
     ("tool", "last"),
     [("stm32loader", "Verification FAILED: data differs"), ("pyocd", "Mismatched byte at 0x00010000 (offset 0x0)")],
 )
-def test_a_verification_that_fails_is_no_success_whatever_the_tool_returns(tool, last, tmp_path, image, monkeypatch):
+def test_a_verification_that_fails_is_no_success_whatever_the_tool_returns(
+    tool: str, last: str, tmp_path: Path, image: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     play(monkeypatch, tmp_path / "bin", tool, [*SAYS_WELL[tool][:-1], last])
     flasher, job = job_for(tool, image)
     with pytest.raises(DeviceError, match="failed while"):
@@ -118,7 +128,9 @@ def test_a_verification_that_fails_is_no_success_whatever_the_tool_returns(tool,
 
 
 @pytest.mark.parametrize("tool", ["openocd", "esptool.py", "stm32loader", "pyocd"])
-def test_the_real_tools_take_our_commands_and_say_that_there_is_no_board(tool, tmp_path, image, monkeypatch):
+def test_the_real_tools_take_our_commands_and_say_that_there_is_no_board(
+    tool: str, tmp_path: Path, image: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     if tool == "openocd" and shutil.which(tool) is None:
         pytest.skip("firmware tools: install openocd")
     monkeypatch.setenv("PATH", "/usr/bin:/bin")  # the others are found where this Python has its scripts
@@ -142,7 +154,7 @@ def pico_job(tmp_path, family=BOARDS["pico"].flashing.chip_id):
     return FlashJob(path, f.target, None, f.chip_id, f.base)
 
 
-def test_uf2_blocks_are_those_of_the_specification():
+def test_uf2_blocks_are_those_of_the_specification() -> None:
     image = bytes(range(256)) + b"tail"
     uf2 = uf2_of(image, 0x10000000, 0xE48BFF56)
     assert len(uf2) == 1024
@@ -155,7 +167,7 @@ def test_uf2_blocks_are_those_of_the_specification():
     assert families_of(uf2, "x") == {0xE48BFF56}
 
 
-def test_a_uf2_file_is_copied_to_the_right_drive_and_no_other(tmp_path):
+def test_a_uf2_file_is_copied_to_the_right_drive_and_no_other(tmp_path: Path) -> None:
     job = pico_job(tmp_path)
     flasher = Uf2Flasher([tmp_path / "media"])
     with pytest.raises(DeviceError, match="hold its boot button"):
@@ -172,7 +184,7 @@ def test_a_uf2_file_is_copied_to_the_right_drive_and_no_other(tmp_path):
         flasher.flash(job, lambda done, doing: None)
 
 
-def test_a_uf2_file_for_another_chip_or_cut_off_is_refused(tmp_path):
+def test_a_uf2_file_for_another_chip_or_cut_off_is_refused(tmp_path: Path) -> None:
     uf2_drive(tmp_path / "media", "RPI-RP2")
     flasher = Uf2Flasher([tmp_path / "media"])
     with pytest.raises(InputError, match="is for family 0xe48bff59, not 0xe48bff56"):
@@ -183,7 +195,7 @@ def test_a_uf2_file_for_another_chip_or_cut_off_is_refused(tmp_path):
         flasher.flash(job, lambda done, doing: None)
 
 
-def test_every_board_that_is_flashed_has_its_way():
+def test_every_board_that_is_flashed_has_its_way() -> None:
     for board in BOARDS.values():
         if board.flashing is not None:
             f = board.flashing
@@ -204,7 +216,7 @@ def described(folder, board):
     return folder
 
 
-def test_the_command_prints_exactly_what_it_would_run(tmp_path, capsys):
+def test_the_command_prints_exactly_what_it_would_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = described(tmp_path / "fw", "netduinoplus2")
     assert main(["flash", str(folder), "--port", "/dev/ttyUSB0", "--dry-run"]) == 0
     asked, written = capsys.readouterr().out.splitlines()
@@ -224,12 +236,14 @@ def test_the_command_prints_exactly_what_it_would_run(tmp_path, capsys):
         ("pico", ["--image", "a.bin"], "uf2 takes .uf2 files, not a.bin"),
     ],
 )
-def test_what_cannot_be_flashed_says_what_to_do(board, more, message, tmp_path, capsys):
+def test_what_cannot_be_flashed_says_what_to_do(
+    board: str, more: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     folder = described(tmp_path / "fw", board)
     assert main(["flash", str(folder), *more]) == 2
     assert message in capsys.readouterr().err
 
 
-def test_a_folder_that_is_no_project_is_refused(tmp_path, capsys):
+def test_a_folder_that_is_no_project_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["flash", str(tmp_path)]) == 2
     assert "is no firmware project; make one with" in capsys.readouterr().err

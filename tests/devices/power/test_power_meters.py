@@ -1,9 +1,12 @@
 """What every power meter has to do, over all adapters, on sensors emulated as a sysfs tree."""
 
+from __future__ import annotations
+
 import os
 import sys
 import threading
 import types
+from pathlib import Path
 
 import pytest
 
@@ -82,7 +85,7 @@ RIGS = (rapl_rig, hwmon_rig, fake_rig, found_rig)
 
 
 @pytest.mark.parametrize("rig", RIGS)
-def test_every_meter_counts_joules_from_0_within_its_block(rig, tmp_path):
+def test_every_meter_counts_joules_from_0_within_its_block(rig: Rig, tmp_path: Path) -> None:
     meter, draw = rig(tmp_path)
     assert isinstance(meter, PowerMeter)
     assert meter.name and meter.rails
@@ -103,12 +106,12 @@ def test_every_meter_counts_joules_from_0_within_its_block(rig, tmp_path):
 
 
 @pytest.mark.parametrize("rig", RIGS)
-def test_a_meter_that_was_not_started_says_so(rig, tmp_path):
+def test_a_meter_that_was_not_started_says_so(rig: Rig, tmp_path: Path) -> None:
     with pytest.raises(DeviceError, match="before it was started"):
         rig(tmp_path)[0].energy_j()
 
 
-def test_rapl_counter_may_wrap(tmp_path):
+def test_rapl_counter_may_wrap(tmp_path: Path) -> None:
     counter = rapl_zone(tmp_path, "intel-rapl:0", "package-0", 9_000_000, range_uj=10_000_000)
     meter, reason = find_power_meter(tmp_path)
     assert reason == ""
@@ -119,7 +122,7 @@ def test_rapl_counter_may_wrap(tmp_path):
         assert meter.energy_j() == pytest.approx(1.9)
 
 
-def test_rapl_counts_each_package_once(tmp_path):
+def test_rapl_counts_each_package_once(tmp_path: Path) -> None:
     counters = [
         rapl_zone(tmp_path, "intel-rapl:0", "package-0", 0),
         rapl_zone(tmp_path, "intel-rapl:1", "package-1", 0),
@@ -135,13 +138,13 @@ def test_rapl_counts_each_package_once(tmp_path):
         assert meter.energy_j() == pytest.approx(4.0)
 
 
-def test_the_rail_that_feeds_the_module_is_not_added_to_those_behind_it(tmp_path):
+def test_the_rail_that_feeds_the_module_is_not_added_to_those_behind_it(tmp_path: Path) -> None:
     ina3221(tmp_path, 0, ORIN_NANO)
     meter, _ = find_power_meter(tmp_path)
     assert meter.rails == ("VDD_IN",)
 
 
-def test_without_such_a_rail_all_are_added_up(tmp_path):
+def test_without_such_a_rail_all_are_added_up(tmp_path: Path) -> None:
     agx_orin = (("VDD_GPU_SOC", 19000, 100), ("VDD_CPU_CV", 19000, 50), ("NC", 19000, 0))
     ina3221(tmp_path, 0, agx_orin)
     ina3221(tmp_path, 1, (("VIN_SYS_5V0", 5000, 900),))
@@ -154,7 +157,7 @@ def test_without_such_a_rail_all_are_added_up(tmp_path):
     assert meter._read() == pytest.approx(1900 + 950 + 4500 + 2500)
 
 
-def test_power_that_changes_is_integrated_by_trapezoids():
+def test_power_that_changes_is_integrated_by_trapezoids() -> None:
     clock, power_mw = Clock(), [1000.0]
     with FakeMeter(lambda: power_mw[0], clock=clock) as meter:
         clock.now_s, power_mw[0] = 2.0, 3000.0
@@ -163,7 +166,7 @@ def test_power_that_changes_is_integrated_by_trapezoids():
         assert meter.energy_j() == pytest.approx(5.5)
 
 
-def test_the_background_thread_samples_and_ends():
+def test_the_background_thread_samples_and_ends() -> None:
     seen = threading.Event()
     reads = []
 
@@ -179,7 +182,7 @@ def test_the_background_thread_samples_and_ends():
     assert not any(thread.name == "power meter" for thread in threading.enumerate())
 
 
-def test_a_sensor_that_fails_while_sampling_is_not_taken_for_0(tmp_path):
+def test_a_sensor_that_fails_while_sampling_is_not_taken_for_0(tmp_path: Path) -> None:
     ina3221(tmp_path, 0, ORIN_NANO)
     meter, _ = find_power_meter(tmp_path)
     with meter:
@@ -191,13 +194,13 @@ def test_a_sensor_that_fails_while_sampling_is_not_taken_for_0(tmp_path):
             meter.energy_j()
 
 
-def test_without_a_sensor_the_reason_is_told(tmp_path):
+def test_without_a_sensor_the_reason_is_told(tmp_path: Path) -> None:
     meter, reason = find_power_meter(tmp_path)
     assert meter is None
     assert "INA" in reason and "RAPL" in reason
 
 
-def test_a_counter_that_may_not_be_read_is_told_with_the_remedy(tmp_path):
+def test_a_counter_that_may_not_be_read_is_told_with_the_remedy(tmp_path: Path) -> None:
     if os.geteuid() == 0:
         # Root reads everything: an unreadable counter is emulated by one that holds no number.
         rapl_zone(tmp_path, "intel-rapl:0", "package-0", "")
@@ -225,7 +228,7 @@ def fake_jtop(total_mw):
     return types.SimpleNamespace(jtop=Service)
 
 
-def test_jtop_is_used_where_sysfs_shows_no_sensor(tmp_path, monkeypatch):
+def test_jtop_is_used_where_sysfs_shows_no_sensor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "jtop", fake_jtop(7000))
     meter, reason = find_power_meter(tmp_path)
     assert isinstance(meter, JtopMeter) and reason == ""
@@ -235,13 +238,13 @@ def test_jtop_is_used_where_sysfs_shows_no_sensor(tmp_path, monkeypatch):
         assert meter.energy_j() == pytest.approx(14.0)
 
 
-def test_jtop_without_a_total_is_told(tmp_path, monkeypatch):
+def test_jtop_without_a_total_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "jtop", fake_jtop(None))
     meter, reason = find_power_meter(tmp_path)
     assert meter is None and "no total power" in reason
 
 
-def test_jtop_not_installed_is_a_missing_dependency(monkeypatch):
+def test_jtop_not_installed_is_a_missing_dependency(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "jtop", None)
     with pytest.raises(MissingDependencyError, match="pip install"), JtopMeter():
         pass

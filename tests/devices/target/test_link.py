@@ -1,5 +1,7 @@
 """What every link and the firmware behind it have to do: fake, pseudo-terminal, and machine code in QEMU."""
 
+from __future__ import annotations
+
 import contextlib
 import os
 import pty
@@ -8,6 +10,7 @@ import select
 import shutil
 import threading
 import tty
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,7 +19,8 @@ from multigraft import serial_protocol as protocol
 from multigraft.devices.target.fake_link import FakeFirmware, FakeLink
 from multigraft.devices.target.link import Link
 from multigraft.devices.target.serial_link import SerialLink
-from multigraft.devices.target.target import Target, TargetTensor
+from multigraft.devices.target.target import Target
+from multigraft.devices.target.target_info import TargetTensor
 from multigraft.errors import DeviceError, UsageError
 from multigraft.firmware_gen.boards.boards import BOARDS
 from multigraft.firmware_gen.boards.qemu import EmulatedBoard
@@ -93,7 +97,7 @@ def frame_of(seed):
     return np.random.default_rng(seed).integers(-128, 128, (1, 4, 4, 1), dtype=np.int8)
 
 
-def test_a_device_says_what_it_is(link):
+def test_a_device_says_what_it_is(link: Link) -> None:
     assert isinstance(link, Link)
     info = Target(link).info
     assert (info.board, info.model, info.digest) == ("mps2-an386", "tiny", "ab" * 32)
@@ -103,7 +107,7 @@ def test_a_device_says_what_it_is(link):
     assert info.tasks == {"mean": (0,), "slope": (1,)}
 
 
-def test_tasks_are_answered_on_demand_bit_for_bit(link):
+def test_tasks_are_answered_on_demand_bit_for_bit(link: Link) -> None:
     target = Target(link)
     for seed in range(10):
         frame = frame_of(seed)
@@ -117,12 +121,12 @@ def test_tasks_are_answered_on_demand_bit_for_bit(link):
     np.testing.assert_array_equal(again.outputs["sum"][0], mean)
 
 
-def test_a_board_without_a_camera_refuses_to_take_a_picture(link):
+def test_a_board_without_a_camera_refuses_to_take_a_picture(link: Link) -> None:
     with pytest.raises(DeviceError, match="has no camera"):
         Target(link).capture()
 
 
-def test_streams_come_in_order_and_end(link):
+def test_streams_come_in_order_and_end(link: Link) -> None:
     target = Target(link)
     frame = frame_of(3)
     mean, slope = tiny_model.reference(frame.ravel())
@@ -139,7 +143,7 @@ def test_streams_come_in_order_and_end(link):
     np.testing.assert_array_equal(target.infer({"frame": frame}, ["mean"]).outputs["sum"][0], mean)
 
 
-def test_statistics_are_sums_over_all_inferences_since_clearing(link):
+def test_statistics_are_sums_over_all_inferences_since_clearing(link: Link) -> None:
     target = Target(link)
     target.statistics(clear=True)
     frames = [frame_of(seed) for seed in range(20, 26)]
@@ -158,7 +162,7 @@ def test_statistics_are_sums_over_all_inferences_since_clearing(link):
     assert (merged.inferences, merged.smallest, merged.sum) == (12, s.smallest, 2 * s.sum)
 
 
-def test_memory_and_reset_reason_are_reported(link):
+def test_memory_and_reset_reason_are_reported(link: Link) -> None:
     target = Target(link)
     memory = target.memory()
     assert 0 < memory.flash_used <= memory.flash_there
@@ -167,19 +171,19 @@ def test_memory_and_reset_reason_are_reported(link):
     assert target.reset_reason().reason == protocol.ResetReason.SOFTWARE
 
 
-def test_the_device_is_in_step_again_after_any_garbage(link):
+def test_the_device_is_in_step_again_after_any_garbage(link: Link) -> None:
     target = Target(link)
     chance = random.Random(7)
     for length in (1, 2, 50, 300, 1000):
         link.write(bytes(chance.randrange(256) for _ in range(length)))
         assert target.memory().flash_used > 0
-    whole = protocol.encode(protocol.Frame(protocol.Kind.INFO, 9))
+    whole = protocol.encode(protocol.Message(protocol.Kind.INFO, 9))
     for cut in range(len(whole)):
         link.write(whole[:cut])
         assert target.memory().flash_used > 0
 
 
-def test_wrong_requests_are_refused_with_a_remedy(link):
+def test_wrong_requests_are_refused_with_a_remedy(link: Link) -> None:
     target = Target(link)
     with pytest.raises(UsageError, match="no task 'smell'; choose from: mean, slope"):
         target.infer(tasks=["smell"])
@@ -200,7 +204,7 @@ def test_wrong_requests_are_refused_with_a_remedy(link):
             target._request(protocol.Kind.READ_OUTPUT, protocol.READ_REQUEST.pack(*request))
 
 
-def test_a_lost_answer_is_asked_for_again_and_nothing_runs_twice():
+def test_a_lost_answer_is_asked_for_again_and_nothing_runs_twice() -> None:
     firmware = fake_firmware()
     chance = random.Random(1)
 
@@ -221,7 +225,7 @@ def test_a_lost_answer_is_asked_for_again_and_nothing_runs_twice():
     assert done <= runs <= 30
 
 
-def test_a_bit_error_is_never_taken_for_an_answer():
+def test_a_bit_error_is_never_taken_for_an_answer() -> None:
     chance = random.Random(2)
 
     def flip(data):
@@ -243,7 +247,7 @@ def test_a_bit_error_is_never_taken_for_an_answer():
     assert right > 5
 
 
-def test_a_silent_or_foreign_device_is_told_apart():
+def test_a_silent_or_foreign_device_is_told_apart() -> None:
     with FakeLink(None) as link, pytest.raises(DeviceError, match="does not answer; check that it is flashed"):
         Target(link, link.clock)
     for said, message in ((b"m-init-done\r\nm-ready\r\n", "MLPerf Tiny dialogue"), (b"Hello\r\n", "something else")):
@@ -252,13 +256,13 @@ def test_a_silent_or_foreign_device_is_told_apart():
             Target(link, link.clock)
 
 
-def test_a_link_that_is_not_open_says_so():
+def test_a_link_that_is_not_open_says_so() -> None:
     for link in (FakeLink(None), SerialLink("anything")):
         with pytest.raises(DeviceError, match="is not open"):
             link.read(1, 0.0)
 
 
-def test_ports_that_cannot_be_opened_say_why(tmp_path):
+def test_ports_that_cannot_be_opened_say_why(tmp_path: Path) -> None:
     pytest.importorskip("serial")
     with pytest.raises(DeviceError, match="there is no serial port"):
         SerialLink(str(tmp_path / "ttyNOTHING")).__enter__()

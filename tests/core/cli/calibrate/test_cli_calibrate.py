@@ -31,7 +31,7 @@ def collect(number: int, *options: str) -> int:
     return main(["calibrate", "collect", "taps.graft", *fixed, *options])
 
 
-def test_collect_combine_report_validate_purge(place, capsys):
+def test_collect_combine_report_validate_purge(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert collect(7) == 0 and collect(8, "--frames", "80") == 0
     assert "160 frames" in capsys.readouterr().out
     assert collect(8, "--json", "--keep-frames", "3") == 0
@@ -58,7 +58,7 @@ def test_collect_combine_report_validate_purge(place, capsys):
     assert not list(place.glob("site-8.mgstats.*")) and Path("site-8.mgstats").exists()
 
 
-def test_validation_counts_what_differs(place, capsys):
+def test_validation_counts_what_differs(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     taps_bundle(width=5).write("other.graft")
     command = ["calibrate", "validate", "other.graft", "--against", "taps.graft", "--source", "site-7.npy", "--json"]
     assert main(command) == 0
@@ -87,7 +87,9 @@ WRONG = {
 
 
 @pytest.mark.parametrize("case", WRONG)
-def test_what_cannot_be_done_is_said_in_one_sentence_and_leaves_nothing(place, capsys, case):
+def test_what_cannot_be_done_is_said_in_one_sentence_and_leaves_nothing(
+    place: Path, capsys: pytest.CaptureFixture[str], case: str
+) -> None:
     build((("pose", "regression"),)).bundle.write("home.graft")
     statistics_file.write(statistics(1, 4), "ok.mgstats")
     before = {p.name for p in place.iterdir()}
@@ -99,7 +101,7 @@ def test_what_cannot_be_done_is_said_in_one_sentence_and_leaves_nothing(place, c
 
 
 @pytest.mark.parametrize("step", STEPS)
-def test_every_step_has_help(step, capsys):
+def test_every_step_has_help(step: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as left:
         main(["calibrate", step, "--help"])
     assert left.value.code == 0
