@@ -51,9 +51,9 @@ class Builder:
         return tensor.name
 
     def quantisation(self, name: str) -> Quant:
-        held = self.tensors[name].quant
-        assert held is not None
-        return held
+        quant = self.tensors[name].quant
+        assert quant is not None
+        return quant
 
     def conv(
         self, name: str, source: str, channels: int, kernel: tuple[int, int] = (3, 3), stride: int = 1,
@@ -71,8 +71,8 @@ class Builder:
         if bias:
             bias_steps = steps * np.float32(self.quantisation(source).scales[0])
             data = np.rint(self.random.normal(0, 1.0, channels) / bias_steps).astype(np.int32)
-            held = Quant(tuple(map(float, bias_steps)), (0,) * channels)
-            inputs.append(self.add(Tensor(f"{name}/b", (channels,), "int32", held, data)))
+            bias_quant = Quant(tuple(map(float, bias_steps)), (0,) * channels)
+            inputs.append(self.add(Tensor(f"{name}/b", (channels,), "int32", bias_quant, data)))
         rows, columns = (
             out_size(n, k, stride, dilation, padding) for n, k in zip((height, width), kernel, strict=True)
         )
@@ -96,10 +96,10 @@ class Builder:
         steps = (self.random.uniform(0.5, 1.5, count) / (60 * np.sqrt(depth))).astype(np.float32)
         bias_steps = steps * np.float32(self.quantisation(source).scales[0])
         bias = np.rint(self.random.normal(0, 1, units) / bias_steps).astype(np.int32)
-        held = Quant(tuple(map(float, steps)), (0,) * count)
-        weights = self.add(Tensor(f"{name}/w", values.shape, "int8", held, values))
-        held = Quant(tuple(map(float, bias_steps)), (0,) * count)
-        offset = self.add(Tensor(f"{name}/b", bias.shape, "int32", held, bias))
+        weights_quant = Quant(tuple(map(float, steps)), (0,) * count)
+        weights = self.add(Tensor(f"{name}/w", values.shape, "int8", weights_quant, values))
+        bias_quant = Quant(tuple(map(float, bias_steps)), (0,) * count)
+        offset = self.add(Tensor(f"{name}/b", bias.shape, "int32", bias_quant, bias))
         rows = self.tensors[source].shape[0]
         out = self.add(activation(name, (rows, units), scale, zero_point))
         options: dict[str, OptionValue] = {} if fused == "NONE" else {"fused_activation_function": fused}

@@ -48,8 +48,8 @@ def answers(bundle: Bundle, frame: np.ndarray) -> dict[str, np.ndarray]:
 
 def frames_of(bundle: Bundle) -> np.ndarray:
     """Golden inputs, which are real frames, and random and extreme ones."""
-    with np.load(io.BytesIO(bundle.read(GOLDEN_INPUTS))) as held:
-        real = next(iter(held.values()))[:8]
+    with np.load(io.BytesIO(bundle.read(GOLDEN_INPUTS))) as golden:
+        real = next(iter(golden.values()))[:8]
     return np.concatenate([real, stimuli(real.shape[1:], 24)])
 
 

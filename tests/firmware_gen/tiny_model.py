@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from multigraft.firmware_gen.boards.boards import Board
+from multigraft.firmware_gen.boards.board import Board
 from multigraft.firmware_gen.project.app_files import AppModel, AppTensor
-from multigraft.firmware_gen.project.build_files import project_files
+from multigraft.firmware_gen.project.project_files import project_files
 
 HEADER = """
 #ifndef MODEL_H

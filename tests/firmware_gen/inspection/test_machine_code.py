@@ -104,8 +104,8 @@ def small_operators() -> bytes:
     b = Builder(6)
     b.add(activation("in", (1, 9, 7, 21), 0.03, -7))
     other = b.conv("other", "in", 21, kernel=(1, 1), fused="NONE", scale=0.1, zero_point=9)
-    held = b.random.integers(-128, 128, 21).astype(np.int8)
-    channels = b.add(replace(activation("channels", (21,), 0.05, 3), data=held))
+    values = b.random.integers(-128, 128, 21).astype(np.int8)
+    channels = b.add(replace(activation("channels", (21,), 0.05, 3), data=values))
     same, options = b.tensors["in"].shape, {"fused_activation_function": "NONE"}
     pool = {"stride_w": 2, "stride_h": 2, "filter_height": 3, "filter_width": 2, "padding": "SAME"}
     smaller = activation("", (1, 5, 4, 21), 0.03, -7)

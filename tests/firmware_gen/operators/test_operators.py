@@ -227,11 +227,11 @@ def test_operator_equals_the_reference_kernel(name: str, tmp_path: Path) -> None
 
     (step,) = program.steps
     by_name = {t.name: i for t, i in zip(program.inputs, inputs, strict=True)}
-    held = [t if t is None else t.data for t in step.node.inputs]
+    constants = [t if t is None else t.data for t in step.node.inputs]
     for case in range(CASES):
         values = [
-            by_name[t.name][case] if t is not None and t.data is None else h
-            for t, h in zip(step.node.inputs, held, strict=True)
+            by_name[t.name][case] if t is not None and t.data is None else constant
+            for t, constant in zip(step.node.inputs, constants, strict=True)
         ]
         np.testing.assert_array_equal(OPERATORS[step.node.name].reference(step.node, values), wanted[case])
 

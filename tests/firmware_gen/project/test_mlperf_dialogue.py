@@ -54,9 +54,9 @@ def real_answers(frames: np.ndarray) -> np.ndarray:
 
 
 def results_of(lines: list[str]) -> list[float]:
-    (found,) = [match[1] for line in lines if (match := re.fullmatch(r"m-results-\[([^]]+)]", line))]
-    assert all(re.fullmatch(r"-?\d+\.\d{3}", value) for value in found.split(","))
-    return [float(value) for value in found.split(",")]
+    (results,) = [match[1] for line in lines if (match := re.fullmatch(r"m-results-\[([^]]+)]", line))]
+    assert all(re.fullmatch(r"-?\d+\.\d{3}", value) for value in results.split(","))
+    return [float(value) for value in results.split(",")]
 
 
 def laps_of(lines: list[str]) -> list[int]:

@@ -51,8 +51,8 @@ def test_golden_vectors_are_verified_in_qemu_and_at_a_port(project, capsys):
 @needs_tools
 def test_a_single_wrong_bit_is_found_and_located(project, tmp_path, capsys):
     folder = shutil.copytree(project, tmp_path / "copy")
-    with np.load(folder / "golden.npz") as held:
-        arrays = {name: held[name].copy() for name in held.files}
+    with np.load(folder / "golden.npz") as golden:
+        arrays = {name: golden[name].copy() for name in golden.files}
     arrays["output/difference"][2, 299] ^= 1
     np.savez(folder / "golden.npz", **arrays)
     assert main(["firmware", "verify", str(folder), "--qemu"]) == 1
