@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import time
 import zipfile
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ import numpy.typing as npt
 import pytest
 
 from multigraft import npz
-from multigraft.npz import FIXED_TIME, npz_bytes, read_npz
+from multigraft.npz import FIXED_TIME, NpzFile, npz_bytes, read_npz
 
 ARRAYS: dict[str, npt.NDArray[Any]] = {
     "b/columns": np.asfortranarray(np.arange(12, dtype=np.int16).reshape(3, 4)),
@@ -77,6 +78,53 @@ def test_what_unpacks_to_more_than_the_limit_is_refused_before_it_is_unpacked(mo
     assert str(caught.value) == "more than 4 MiB of arrays"
 
 
-def test_a_damaged_file_is_no_zip() -> None:
-    with pytest.raises(zipfile.BadZipFile):
-        read_npz(npz_bytes(ARRAYS)[:-30])
+def test_a_file_damaged_anywhere_is_refused_or_is_the_same() -> None:
+    data = npz_bytes(ARRAYS)
+    for length in range(0, len(data), 13):
+        with pytest.raises(ValueError):
+            read_npz(data[:length])
+    for position in range(0, len(data), 7):
+        try:
+            back = read_npz(data[:position] + bytes([data[position] ^ 0x41]) + data[position + 1 :])
+        except ValueError as error:
+            assert str(error)
+            continue
+        # Names stand in the zip's directory, which no checksum covers.
+        assert len(back) <= len(ARRAYS)
+        for name in back.keys() & ARRAYS.keys():
+            np.testing.assert_array_equal(back[name], ARRAYS[name])
+
+
+def test_arrays_are_read_one_by_one_from_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "a.npz"
+    path.write_bytes(npz_bytes(ARRAYS))
+    for source in (path, str(path), path.read_bytes()):
+        with NpzFile(source) as opened:
+            assert list(opened) == sorted(ARRAYS) and len(opened) == 4
+            assert opened["a"] == 3.25 and opened["empty"].dtype == np.float32
+            with pytest.raises(KeyError):
+                opened["none"]
+        with pytest.raises(ValueError):
+            opened["a"]
+    with pytest.raises(FileNotFoundError):
+        NpzFile(tmp_path / "none.npz")
+    with pytest.raises(ValueError, match="Is a directory"):
+        NpzFile(tmp_path)
+
+
+def test_members_that_are_no_arrays_are_not_counted_or_are_named() -> None:
+    target = io.BytesIO()
+    with zipfile.ZipFile(target, "w") as archive:
+        archive.writestr("note.txt", "x" * 99)
+        array = io.BytesIO()
+        np.save(array, np.arange(3))
+        archive.writestr("a.npy", array.getvalue())
+        archive.writestr("zip.npy", npz_bytes({"inner": np.arange(2)}))
+        archive.writestr("nothing.npy", b"")
+    with NpzFile(target.getvalue()) as opened:
+        assert list(opened) == ["a", "zip", "nothing"]
+        assert opened.unpacked_bytes == len(array.getvalue()) + len(npz_bytes({"inner": np.arange(2)}))
+        with pytest.raises(ValueError, match="^zip is no array$"):
+            opened["zip"]
+        with pytest.raises(ValueError, match="No data left in file|it ends early"):
+            opened["nothing"]

@@ -265,7 +265,7 @@ def test_values_at_a_bound_are_hidden_too() -> None:
     y, held_out = np.maximum(linear, 0.0), np.arange(400) % 5 == 0
     aware, plain = (fit_rows(x, y, held_out, np.zeros((1, 3, 1)), bounds) for bounds in ((0.0, np.inf), None))
     errors = [float(((np.maximum(s.predict(x), 0) - y) ** 2).sum()) for s in (aware, plain)]
-    assert errors[0] < 0.1 * errors[1]
+    assert errors[0] < 0.5 * errors[1]
     mirrored = fit_rows(x, -y, held_out, np.zeros((1, 3, 1)), (-np.inf, 0.0))
     np.testing.assert_allclose(mirrored.weight, -aware.weight, rtol=1e-9)
 
