@@ -221,6 +221,11 @@ def test_a_folder_is_made_beside_its_place_under_a_hidden_name(tmp_path: Path, m
     assert name.startswith(".deployed.")
 
 
+def test_files_may_lie_deeper(tmp_path: Path) -> None:
+    deep = Bundle.create(bundle().manifest, {**CONTENTS, "a/b/c.bin": b"deep"})
+    assert Bundle.open(deep.deploy(tmp_path / "deployed")).read("a/b/c.bin") == b"deep"
+
+
 def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     (tmp_path / "there").mkdir()
     reason = os.strerror(errno.ENOENT)

@@ -115,6 +115,7 @@ def check_constants(layer: LinearLayer, constants: dict[int, Array]) -> None:
     assert back.keys() == constants.keys()
     for position, constant in constants.items():
         assert back[position].dtype == np.float32 and back[position].flags.c_contiguous
+        assert back[position].shape == constant.shape
         np.testing.assert_allclose(back[position], constant, rtol=1e-6, atol=1e-7)
 
 
@@ -130,6 +131,7 @@ CONVOLUTIONS = {
     "same upper": Geometry("convolution", (4, 3, 4, 3), strides=(2, 1), auto_pad="SAME_UPPER"),
     "same lower": Geometry("convolution", (4, 3, 4, 2), strides=(3, 1), dilations=(1, 3), auto_pad="SAME_LOWER"),
     "same strided": Geometry("convolution", (4, 3, 1, 2), strides=(2, 3), auto_pad="SAME_UPPER"),
+    "same lower flat": Geometry("convolution", (4, 3, 1, 2), auto_pad="SAME_LOWER"),
     "one dimension": Geometry("convolution", (4, 3, 3), strides=(2,), dilations=(2,), pads=(1, 2)),
 }
 
@@ -169,6 +171,7 @@ def test_transposed_convolution(name: str, has_bias: bool) -> None:
     bias = values(outputs, seed=1) if has_bias else None
     x = values(2, geometry.shape[0], 5, *[4] * (weight.ndim - 3))
     layer = layer_of(geometry, weight, bias)
+    assert layer.geometry is geometry
     assert layer.weight.shape[::2] == (geometry.groups, geometry.shape[1])
     check(layer, x, transposed(x, weight, bias, geometry))
     check_constants(layer, {1: weight, 2: np.zeros(outputs, np.float32) if bias is None else bias})
@@ -208,7 +211,9 @@ def test_a_bias_is_spread_over_the_outputs_and_one_times_nothing_is_solved_as_it
 @pytest.mark.parametrize("has_offset", [True, False])
 def test_batch_norm(has_offset: bool) -> None:
     factor, offset = values(4), values(4, seed=1) if has_offset else None
-    layer = layer_of(Geometry("scale", (4,), epsilon=0.25), factor, offset)
+    geometry = Geometry("scale", (4,), epsilon=0.25)
+    layer = layer_of(geometry, factor, offset)
+    assert layer.geometry is geometry
     x = values(2, 4, 3, 5)
     shift = np.zeros(4, np.float32) if offset is None else offset
     check(layer, x, x * factor[:, None, None].astype(np.float64) + shift[:, None, None])

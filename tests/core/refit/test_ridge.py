@@ -161,9 +161,11 @@ def test_sums_are_in_double_precision_whatever_the_rows_are() -> None:
     assert sums.yy[0, 0] == 3 * 4097.0**2 and sums.rows == 3
     sums.retarget(large, large)
     assert sums.yy[0, 0] == 3 * 4097.0**2 and sums.xy.dtype == np.float64
-    many = np.full((1, 4, 1), 2.0**24 + 2, np.float32)
+    many = np.full((1, 3, 1), 2.0**24 + 2, np.float32)
     added = sums_of(many, many)
-    assert added.x[0, 0] == added.y[0, 0] == 4 * (2.0**24 + 2)
+    assert added.x[0, 0] == added.y[0, 0] == 3 * (2.0**24 + 2)
+    added.retarget(many, many)
+    assert added.y[0, 0] == 3 * (2.0**24 + 2)
 
 
 def test_adding_twice_counts_twice() -> None:
@@ -277,6 +279,7 @@ def test_exact_data_has_no_error_and_constant_targets_are_no_division_by_zero() 
     constant = fit_rows(x, np.full_like(y, 2.0), held_out, truth * 0)
     np.testing.assert_allclose(constant.predict(x), 2.0, atol=1e-9)
     assert np.isfinite(constant.relative_error) and constant.relative_error >= 0
+    assert fit_rows(x, np.zeros_like(y), held_out, truth).relative_error > 0
 
 
 def test_predictions_are_in_the_precision_of_the_rows() -> None:
@@ -285,4 +288,17 @@ def test_predictions_are_in_the_precision_of_the_rows() -> None:
     single = solution.predict(x.astype(np.float32))
     assert single.dtype == np.float32 and solution.predict(x).dtype == np.float64
     np.testing.assert_allclose(solution.predict(x), x @ truth + 0.5, rtol=1e-12)
-    np.testing.assert_allclose(single, x @ truth + 0.5, rtol=1e-4, atol=1e-4)
+    rows = x.astype(np.float32)
+    third = Solution(truth, np.full((2, 3), 1 / 3), 0.1, 0.0).predict(rows)
+    np.testing.assert_array_equal(third, rows @ truth.astype(np.float32) + np.float32(1 / 3))
+
+
+def test_bounds_are_in_the_precision_of_the_rows() -> None:
+    """A clip at 0.1 gives 0.1 in single precision, which is above 0.1 in double: its outputs are hidden all the same."""
+    rng = np.random.default_rng(17)
+    x = rng.normal(size=(1, 100, 3)).astype(np.float32)
+    y = np.maximum(x @ rng.normal(size=(1, 3, 1)).astype(np.float32), np.float32(0.1))
+    held_out, prior = np.arange(100) % 5 == 0, np.zeros((1, 3, 1))
+    exact, rounded = (fit_rows(x, y, held_out, prior, (low, np.inf)) for low in (float(np.float32(0.1)), 0.1))
+    np.testing.assert_array_equal(exact.weight, rounded.weight)
+    assert np.abs(exact.weight - fit_rows(x, y, held_out, prior).weight).max() > 0.01
