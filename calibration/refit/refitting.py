@@ -140,6 +140,10 @@ def refit_on_device(
     return refit
 
 
+_OTHER = {"model": "another refit bundle", "source": "another source", "options": "other options"}
+"""What a store that cannot be resumed was begun with, by the fact that differs."""
+
+
 class _Store(Database):
     """One state, replaced as a whole."""
 
@@ -153,7 +157,7 @@ class _Store(Database):
                         connection.execute("INSERT INTO facts VALUES (?, ?)", (name, value))
                 elif row[0] != value:
                     raise UsageError(
-                        f"{path} was begun with another {name}", "use the same command, or remove it to start anew"
+                        f"{path} was begun with {_OTHER[name]}", "use the same command, or remove it to start anew"
                     )
         except BaseException:
             self._connection.close()

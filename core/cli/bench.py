@@ -23,7 +23,7 @@ MAX_FRAMES = 64
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
-    from multigraft.devices.cameras.sources import HELP
+    from multigraft.devices.cameras.source_help import HELP
 
     add_engine_arguments(parser)
     parser.add_argument("--source", metavar="FRAMES", help=f"{HELP} (default: a fake camera of the input's size)")

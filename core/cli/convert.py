@@ -25,7 +25,7 @@ MAX_FRAMES = 512
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
     from multigraft.converters.quantising.quantise import PRECISIONS
-    from multigraft.devices.cameras.sources import HELP
+    from multigraft.devices.cameras.source_help import HELP
 
     parser.add_argument("model", help="the .onnx file that multigraft graft wrote")
     parser.add_argument("-o", "--output", required=True, metavar="NAME.graft", help="the bundle to write")

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import argparse
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from multigraft.bundle.bundle import Bundle
-from multigraft.bundle.manifest import Manifest, Task
 from multigraft.cli.shared.table import print_table
+
+if TYPE_CHECKING:
+    from multigraft.bundle.manifest import Manifest, Task
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -18,6 +19,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(options: argparse.Namespace) -> int:
     """Print the tables, or with ``--json`` the manifest and its totals."""
+    from multigraft.bundle.bundle import Bundle
+
     manifest = Bundle.open(options.bundle).manifest
     if options.json:
         print(json.dumps({**manifest.to_json(), "totals": totals(manifest)}, indent=1))

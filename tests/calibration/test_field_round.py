@@ -85,10 +85,10 @@ def test_prepare_collect_combine_report_build_validate(project: Path, capsys: py
     capsys.readouterr()
     validate = ["calibrate", "validate", "home.graft", "--against", "taps.graft", "--source", "site-8.npy"]
     run(*validate, "-o", "site-8.validation.json", "--min-agreement", "0.85")
-    found = json.loads(Path("site-8.validation.json").read_text())
-    assert found["frames"] == 400
-    assert {t["name"] for t in found["tasks"]} == {"first", "second"}
-    assert all(t["lower_bound"] >= 0.85 for t in found["tasks"])
+    validation = json.loads(Path("site-8.validation.json").read_text())
+    assert validation["frames"] == 400
+    assert {t["name"] for t in validation["tasks"]} == {"first", "second"}
+    assert all(t["lower_bound"] >= 0.85 for t in validation["tasks"])
 
     run("build", "no-frames.toml", "-o", "alone.graft", "--share", "second=block", "--precision", "int8")
     captured = capsys.readouterr()
@@ -126,6 +126,6 @@ def test_layers_refitted_on_the_device_are_built_at_home(project: Path, capsys: 
     run("graft", "strict.toml", "--refit", "a.mgrefit", "-o", "strict.onnx")
     assert "nothing shared" in (out := capsys.readouterr().out) and "second is left unshared, its refit shows" in out
     run("graft", "multigraft.toml", "--refit", "a.mgrefit", "--json", "-o", "home.onnx")
-    found = json.loads(capsys.readouterr().out)["evaluated"]
+    evaluated = json.loads(capsys.readouterr().out)["evaluated"]
     # With frames the same weights are judged again at home, on the held-out ones.
-    assert [(e["task"], e["method"], e["agreement"]["frames"]) for e in found] == [("second", "refit", 200)]
+    assert [(e["task"], e["method"], e["agreement"]["frames"]) for e in evaluated] == [("second", "refit", 200)]

@@ -76,9 +76,7 @@ def test_fields_that_are_not_there_take_their_defaults() -> None:
         ({"is_open": 1}, TypeError, "whole.is_open has to be bool, not int"),
     ],
 )
-def test_what_does_not_fit_is_named_by_its_place(
-    change: dict[str, Any], error: type[Exception], sentence: str
-) -> None:
+def test_what_does_not_fit_is_named_by_its_place(change: dict[str, Any], error: type[Exception], sentence: str) -> None:
     with pytest.raises(error) as caught:
         decode(Whole, WHOLE | change, "whole")
     assert caught.value.args == (sentence,)

@@ -127,7 +127,9 @@ def test_pieces_may_come_in_any_slices_and_empty_ones_are_nothing() -> None:
     assert decoder.feed(b"\x05garbage\0") == [] and decoder.feed(b"\x03\x01\0") == [] and decoder.dropped == 2
 
 
-@pytest.mark.parametrize("data", [b"\x02", b"\x03\x01", b"\x01\x00", b"\x02\x00", b"\x00", b"\x01\x03\x01", b"\x03\x01\x00"])
+@pytest.mark.parametrize(
+    "data", [b"\x02", b"\x03\x01", b"\x01\x00", b"\x02\x00", b"\x00", b"\x01\x03\x01", b"\x03\x01\x00"]
+)
 def test_what_is_no_encoding_is_refused(data: bytes) -> None:
     assert protocol.cobs_decode(data) is None
 

@@ -17,7 +17,7 @@ from tests.bundle_builder import build
 def test_pss_of_a_process_counts_what_it_holds() -> None:
     # A process of its own: the test runner may give back memory of earlier tests between the two readings.
     script = (
-        "from multigraft.runtime.memory import pss_kib; before = pss_kib(); held = b'x' * (64 << 20);"
+        "from multigraft.runtime.memory import pss_kib; before = pss_kib(); block = b'x' * (64 << 20);"
         "print(pss_kib() - before)"
     )
     grown = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)

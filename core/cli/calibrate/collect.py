@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 from pathlib import Path
 
 from multigraft.cli.shared.engine_options import add_interpreter_arguments
@@ -12,9 +13,12 @@ from multigraft.cli.shared.settings_options import check_output
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the step's arguments."""
+    # numpy's BLAS reads it when it is imported, which happens below. Its products are so small here that threads only
+    # wait for each other, and take the processor from the networks.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from multigraft.calibration.collect.collect_options import CollectOptions
     from multigraft.calibration.collect.selection import SelectionRule
-    from multigraft.devices.cameras.sources import HELP
+    from multigraft.devices.cameras.source_help import HELP
 
     default, rule = CollectOptions(), SelectionRule()
     add = parser.add_argument

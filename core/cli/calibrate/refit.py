@@ -22,7 +22,7 @@ EVENT_EVERY_S = 1.0
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the step's arguments."""
     from multigraft.calibration.refit.refitting import ACCEPTED, FRAMES
-    from multigraft.devices.cameras.sources import HELP
+    from multigraft.devices.cameras.source_help import HELP
     from multigraft.statistics.statistics import MINIMUM_FRAMES
 
     add = parser.add_argument

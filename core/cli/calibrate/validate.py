@@ -14,7 +14,7 @@ from multigraft.errors import UsageError
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the step's arguments."""
     from multigraft.calibration.validation import FRAMES
-    from multigraft.devices.cameras.sources import HELP
+    from multigraft.devices.cameras.source_help import HELP
 
     add = parser.add_argument
     add("bundle", metavar="home.graft", help="the bundle to judge")

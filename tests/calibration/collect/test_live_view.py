@@ -42,8 +42,8 @@ def test_a_log_gets_few_plain_lines_and_programs_every_event() -> None:
     with show_collecting(OPTIONS, as_json=True, stream=lines) as report:
         for _ in range(5):
             report(EVENT)
-    held = [json.loads(line) for line in lines.getvalue().splitlines()]
-    assert held == [{"event": "progress", **dataclasses.asdict(EVENT)}] * 5
+    events = [json.loads(line) for line in lines.getvalue().splitlines()]
+    assert events == [{"event": "progress", **dataclasses.asdict(EVENT)}] * 5
 
 
 def test_a_terminal_gets_a_live_view(monkeypatch: pytest.MonkeyPatch) -> None:

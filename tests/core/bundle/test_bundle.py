@@ -59,9 +59,7 @@ def test_the_manifest_lists_size_and_digest_of_every_file() -> None:
         assert (entries[name].size, entries[name].sha256) == (len(data), files.sha256_of(data))
 
 
-def test_equal_bundles_give_equal_bytes_stored_without_a_clock(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_equal_bundles_give_equal_bytes_stored_without_a_clock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = bundle().write(tmp_path / "a.graft")
     monkeypatch.setattr(time, "localtime", lambda *_: time.gmtime(2e9))
     second = Bundle.create(bundle().manifest, dict(reversed(CONTENTS.items()))).write(str(tmp_path / "b.graft"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,7 +19,7 @@ from tests.bundle_builder import build
 
 
 @pytest.fixture(scope="module")
-def home(tmp_path_factory):
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder as ``multigraft build`` leaves it, and frames."""
     folder = tmp_path_factory.mktemp("home")
     built = build()
@@ -35,7 +36,7 @@ def home(tmp_path_factory):
     return folder
 
 
-def lines(capsys):
+def lines(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
     return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
 
 
@@ -156,5 +157,5 @@ def test_each_mistake_is_one_sentence_with_the_right_code(
         assert main(arguments) == 2, arguments
         captured = capsys.readouterr()
         assert captured.out == "", arguments
-        (line,) = [held for held in captured.err.splitlines() if not held.startswith("INFO:")]
+        (line,) = [said for said in captured.err.splitlines() if not said.startswith("INFO:")]
         assert line.startswith("multigraft: ") and says in line, (arguments, line)

@@ -49,9 +49,7 @@ def convolved(x: Array, weight: Array, bias: Array | None, g: Geometry) -> Real:
     kernel, rank = weight.shape[2:], weight.ndim - 2
     pads = g.pads if g.auto_pad == "NOTSET" else same_pads(x.shape[2:], g, kernel)
     spans = [(k - 1) * d + 1 for k, d in zip(kernel, g.dilations, strict=True)]
-    sizes = tuple(
-        (x.shape[2 + i] + pads[i] + pads[rank + i] - spans[i]) // g.strides[i] + 1 for i in range(rank)
-    )
+    sizes = tuple((x.shape[2 + i] + pads[i] + pads[rank + i] - spans[i]) // g.strides[i] + 1 for i in range(rank))
     outputs, inputs = weight.shape[:2]
     out = np.zeros((len(x), outputs, *sizes))
     for o in range(outputs):
@@ -103,9 +101,7 @@ def check(layer: LinearLayer, x: Array, out: Real) -> None:
         assert design.dtype == np.float32 and design.flags.c_contiguous
         assert design.shape == (len(layer.weight), rows.shape[1], layer.weight.shape[1])
         assert rows.shape[1] == len(x) * (count if chosen is None else 3)
-        np.testing.assert_allclose(
-            design @ layer.weight + layer.intercept[:, None, :], rows, rtol=1e-5, atol=1e-5
-        )
+        np.testing.assert_allclose(design @ layer.weight + layer.intercept[:, None, :], rows, rtol=1e-5, atol=1e-5)
 
 
 def check_constants(layer: LinearLayer, constants: dict[int, Array]) -> None:

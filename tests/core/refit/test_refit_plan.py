@@ -155,7 +155,10 @@ WHOLE = {"schema": 1, "grafts": [], "sources": {}, "minimum_frames": 2}
         (with_facts(json.dumps(WHOLE | {"grafts": {}}).encode()), "grafts has to be a list"),
         (with_facts(json.dumps(WHOLE | {"grafts": [{}]}).encode()), "'grafts[0].target is missing'"),
         (with_facts(json.dumps(WHOLE | {"sources": {"a": 3}}).encode()), "sources.a has to be str, not int"),
-        (with_facts(json.dumps({k: v for k, v in WHOLE.items() if k != "minimum_frames"}).encode()), "'minimum_frames'"),
+        (
+            with_facts(json.dumps({k: v for k, v in WHOLE.items() if k != "minimum_frames"}).encode()),
+            "'minimum_frames'",
+        ),
     ],
 )
 def test_another_file_is_refused(data: bytes, problem: str, tmp_path: Path) -> None:

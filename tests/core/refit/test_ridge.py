@@ -226,9 +226,7 @@ def test_the_strength_is_the_one_that_errs_least_on_the_rows_held_out() -> None:
     assert STRENGTHS == (1e-4, 1e-3, 1e-2, 1e-1, 1.0) and CLAMP_ROUNDS == 3
 
 
-def clamped(
-    x: Array, y: Array, held_out: npt.NDArray[np.bool_], low: Array, high: Array
-) -> tuple[Array, Array]:
+def clamped(x: Array, y: Array, held_out: npt.NDArray[np.bool_], low: Array, high: Array) -> tuple[Array, Array]:
     """What fit_rows promises, a value at a time: hidden targets move to the prediction, three times."""
     solution = fit_rows(x, y, held_out, np.zeros((1, x.shape[2], y.shape[2])))
     weight, intercept = solution.weight, solution.intercept

@@ -90,7 +90,9 @@ def test_sums_are_equal_in_both_parts_only() -> None:
     assert of(0.5) != 0.5
 
 
-@pytest.mark.parametrize("value", [2.0**-62, -(2.0**-62), 2.0**-40 + 1e-18, -(2.0**-40), 0.5, -0.5, 1 / 3, -1 / 3, 1e15 + 0.5])
+@pytest.mark.parametrize(
+    "value", [2.0**-62, -(2.0**-62), 2.0**-40 + 1e-18, -(2.0**-40), 0.5, -0.5, 1 / 3, -1 / 3, 1e15 + 0.5]
+)
 def test_a_value_keeps_its_digits(value: float) -> None:  # fmt: skip
     sums = of(value, 7.0, -7.0)
     found = sums.values()

@@ -167,7 +167,10 @@ def test_a_wrong_number_of_frames_is_refused(size: Array | None) -> None:
     ],
 )
 def test_arrays_of_another_kind_are_refused(key: str, array: Array, said: str) -> None:
-    assert sentence(InputError, Tally.from_arrays, of(terms()).to_arrays() | {key: array}) == f"{said}; collect them again."
+    assert (
+        sentence(InputError, Tally.from_arrays, of(terms()).to_arrays() | {key: array})
+        == f"{said}; collect them again."
+    )
 
 
 def test_arrays_have_the_names_that_files_of_earlier_versions_hold() -> None:

@@ -6,10 +6,13 @@ import contextlib
 import itertools
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 import pytest
 from PIL import Image
 
@@ -18,21 +21,22 @@ from multigraft.devices.cameras.camera import Camera, ShotCamera
 from multigraft.devices.cameras.fake_camera import FakeCamera
 from multigraft.devices.cameras.fake_picamera2 import BUFFERS, FakePicamera2
 from multigraft.devices.cameras.image_folder import ImageFolder
-from multigraft.devices.cameras.pi_camera import PiCamera
+from multigraft.devices.cameras.pi_camera import SMALL, PiCamera
 from multigraft.devices.cameras.serial_camera import SerialCamera
 from multigraft.devices.cameras.sources import open_source
 from multigraft.devices.cameras.v4l2_camera import V4l2Camera
 from multigraft.devices.cameras.video_file import VideoFile
 from multigraft.devices.target.fake_link import FakeFirmware, FakeLink
 from multigraft.errors import DeviceError, InputError, MissingDependencyError, MultigraftError, UsageError
+from multigraft.tensors.preprocessing import Frame
 
 
-def frames_of(count=3, shape=(24, 32, 3), seed=0):
+def frames_of(count: int = 3, shape: tuple[int, ...] = (24, 32, 3), seed: int = 0) -> npt.NDArray[np.uint8]:
     return np.random.default_rng(seed).integers(0, 256, (count, *shape), dtype=np.uint8)
 
 
-def write_video(path, count=3):
-    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"MJPG"), 10, (32, 24))
+def write_video(path: Path, count: int = 3) -> Path:
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 10, (32, 24))
     assert writer.isOpened()
     for level in range(count):
         picture = np.zeros((24, 32, 3), np.uint8)
@@ -43,7 +47,7 @@ def write_video(path, count=3):
     return path
 
 
-def folder(tmp_path):
+def folder(tmp_path: Path) -> ImageFolder:
     target = tmp_path / "frames"
     target.mkdir()
     for number, frame in enumerate(frames_of()):
@@ -51,68 +55,71 @@ def folder(tmp_path):
     return ImageFolder(target)
 
 
-def npy(tmp_path):
+def npy(tmp_path: Path) -> ArrayFile:
     np.save(tmp_path / "frames.npy", frames_of())
     return ArrayFile(tmp_path / "frames.npy")
 
 
-def npz(tmp_path):
+def npz(tmp_path: Path) -> ArrayFile:
     np.savez(tmp_path / "frames.npz", frames=frames_of(), labels=np.arange(3))
     return ArrayFile(tmp_path / "frames.npz")
 
 
-def grey_npy(tmp_path):
+def grey_npy(tmp_path: Path) -> ArrayFile:
     np.save(tmp_path / "frames.npy", frames_of(shape=(24, 32)))
     return ArrayFile(tmp_path / "frames.npy")
 
 
-def video(tmp_path):
+def video(tmp_path: Path) -> VideoFile:
     return VideoFile(write_video(tmp_path / "clip.avi"))
 
 
-def fake(tmp_path):
+def fake(tmp_path: Path) -> FakeCamera:
     return FakeCamera(24, 32, frames=3)
 
 
-def endless_fake(tmp_path):
+def endless_fake(tmp_path: Path) -> FakeCamera:
     return FakeCamera(24, 32, color=False)
 
 
-def fake_board(camera=None, disturb=lambda data: data):
+def fake_board(
+    camera: Callable[[], Frame] | None = None, disturb: Callable[[bytes], bytes] = lambda data: data
+) -> SerialCamera:
     firmware = FakeFirmware([], [], {}, lambda arrays: [], camera=camera)
     link = FakeLink(firmware, disturb)
     return SerialCamera(link, link.clock)
 
 
-def serial_fake(tmp_path):
+def serial_fake(tmp_path: Path) -> SerialCamera:
     frames = iter(frames_of(9, (10, 12, 3)))
     return fake_board(lambda: next(frames))
 
 
-def serial_grey(tmp_path):
+def serial_grey(tmp_path: Path) -> SerialCamera:
     frames = iter(frames_of(9, (30, 11)))
     return fake_board(lambda: next(frames))
 
 
-def v4l2(tmp_path):
+def v4l2(tmp_path: Path) -> V4l2Camera:
     device = os.environ.get("MULTIGRAFT_TEST_V4L2", "")
     if not device:
         pytest.skip("hardware: set MULTIGRAFT_TEST_V4L2 to a camera such as /dev/video0")
     return V4l2Camera(device)
 
 
-def fake_pi(tmp_path):
+def fake_pi(tmp_path: Path) -> PiCamera:
     return PiCamera(24, 30, driver=FakePicamera2)
 
 
-def pi_camera(tmp_path):
+def pi_camera(tmp_path: Path) -> Camera:
     if not os.environ.get("MULTIGRAFT_TEST_PICAMERA"):
         pytest.skip("hardware: set MULTIGRAFT_TEST_PICAMERA=1 on a Raspberry Pi with a camera")
     return open_source("camera")
 
 
-FILES = (folder, npy, npz, grey_npy, video, fake)
-ALL = (*FILES, endless_fake, serial_fake, serial_grey, v4l2, fake_pi, pi_camera)
+Make = Callable[[Path], Camera]
+FILES: tuple[Make, ...] = (folder, npy, npz, grey_npy, video, fake)
+ALL: tuple[Make, ...] = (*FILES, endless_fake, serial_fake, serial_grey, v4l2, fake_pi, pi_camera)
 
 
 @pytest.mark.parametrize("make", ALL)
@@ -279,7 +286,7 @@ def test_pictures_come_whole_over_a_bad_cable() -> None:
     random, pictures = np.random.default_rng(3), frames_of(2, (40, 33, 3))
     left = iter(pictures)
 
-    def disturb(data):
+    def disturb(data: bytes) -> bytes:
         damaged = bytearray(data)
         if random.random() < 0.05 and damaged:
             damaged[random.integers(len(damaged))] ^= 1 << random.integers(8)
@@ -305,8 +312,9 @@ def test_a_board_without_a_camera_and_a_silent_one_say_so() -> None:
 
 @pytest.mark.parametrize("make", (fake_pi, pi_camera))
 def test_shots_show_a_frame_before_it_is_fetched(make: Make, tmp_path: Path) -> None:
-    with make(tmp_path) as camera, contextlib.closing(camera.shots()) as shots:
-        assert isinstance(camera, ShotCamera) and not isinstance(FakeCamera(), ShotCamera)
+    camera = make(tmp_path)
+    assert isinstance(camera, ShotCamera) and not isinstance(FakeCamera(), ShotCamera)
+    with camera, contextlib.closing(camera.shots()) as shots:
         first, second = next(shots), next(shots)
         with pytest.raises(DeviceError, match="another picture"):
             first.frame()
@@ -318,23 +326,29 @@ def test_shots_show_a_frame_before_it_is_fetched(make: Make, tmp_path: Path) -> 
         np.testing.assert_array_equal(frame, kept)
     small = third.small
     assert small.dtype == np.uint8 and small.ndim == 2 and small.flags.c_contiguous
-    assert all(n <= m and n % 2 == 0 for n, m in zip(small.shape, frame.shape, strict=False))
-    assert small.shape[0] / small.shape[1] == pytest.approx(frame.shape[0] / frame.shape[1], rel=0.1)
+    part = min(1.0, SMALL[0] / frame.shape[1], SMALL[1] / frame.shape[0])
+    for side, whole in zip(small.shape, frame.shape[:2], strict=True):
+        assert side % 2 == 0 and part * whole - 2 < side <= part * whole
+
+
+def lores_of(camera: FakePicamera2) -> Any:
+    assert camera.config is not None
+    return camera.config["lores"]
 
 
 def test_the_low_resolution_stream_is_the_picture_without_its_padding() -> None:
-    made = []
+    made: list[FakePicamera2] = []
 
-    def driver(number):
+    def driver(number: int) -> FakePicamera2:
         made.append(FakePicamera2(number))
         return made[-1]
 
     with PiCamera(480, 640, driver=driver) as camera:
         next(iter(camera))
-        assert made[0].config["lores"] is None
+        assert lores_of(made[0]) is None
         shots = camera.shots()
         shot = next(shots)
-        assert shot.small.shape == (240, 320) and made[0].config["lores"]["stride"] == 320
+        assert shot.small.shape == (240, 320) and lores_of(made[0])["stride"] == 320
         assert made[0].copied == {"main": 1, "lores": 1}
         luma = shot.frame()[::2, ::2] @ np.array([0.299, 0.587, 0.114])
         np.testing.assert_allclose(shot.small, luma, atol=0.51)
@@ -345,13 +359,13 @@ def test_the_low_resolution_stream_is_the_picture_without_its_padding() -> None:
         assert made[0].held == 0
     with PiCamera(90, 100, driver=driver) as camera, contextlib.closing(camera.shots()) as shots:
         shot = next(shots)
-        assert made[1].config["lores"]["stride"] == 128 and shot.small.shape == (90, 100)
+        assert lores_of(made[1])["stride"] == 128 and shot.small.shape == (90, 100)
         np.testing.assert_allclose(shot.small, shot.frame() @ np.array([0.299, 0.587, 0.114]), atol=0.51)
 
 
 def test_a_driver_that_gives_another_size_is_believed() -> None:
     class Odd(FakePicamera2):
-        def configure(self, config):
+        def configure(self, config: dict[str, Any]) -> None:
             if config["lores"]:
                 config["lores"]["size"] = (30, 20)
             super().configure(config)
@@ -362,11 +376,11 @@ def test_a_driver_that_gives_another_size_is_believed() -> None:
 
 def test_a_camera_that_does_not_start_says_so_and_is_closed() -> None:
     class Busy(FakePicamera2):
-        def start(self):
+        def start(self) -> None:
             raise RuntimeError("Failed to start camera: Device or resource busy")
 
     class Single(FakePicamera2):
-        def configure(self, config):
+        def configure(self, config: dict[str, Any]) -> None:
             if config["lores"]:
                 raise RuntimeError("Configuration failed")
             super().configure(config)

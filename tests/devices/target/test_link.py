@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import pty
 import random
@@ -10,9 +11,11 @@ import select
 import shutil
 import threading
 import tty
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 from multigraft import serial_protocol as protocol
@@ -25,40 +28,41 @@ from multigraft.errors import DeviceError, UsageError
 from multigraft.firmware_gen.boards.boards import BOARDS
 from multigraft.firmware_gen.boards.qemu import EmulatedBoard
 from multigraft.firmware_gen.boards.toolchain import APT_PACKAGES
+from multigraft.tensors.arrays import Array
 from tests.firmware_gen import tiny_model
 
 HAVE_TOOLS = shutil.which("arm-none-eabi-gcc") and shutil.which("qemu-system-arm")
 
 
-def fake_firmware():
+def fake_firmware() -> FakeFirmware:
     model = tiny_model.MODEL
-    described = [
+    inputs, outputs = (
         [TargetTensor(t.name, t.dtype, t.shape, t.bytes, t.scale, t.zero_point) for t in tensors]
         for tensors in (model.inputs, model.outputs)
-    ]
+    )
 
-    def run(arrays):
+    def run(arrays: list[Array]) -> list[Array]:
         mean, slope = tiny_model.reference(arrays[0].ravel())
         return [mean.reshape(1, 4), slope.reshape(1, 300)]
 
-    return FakeFirmware(*described, model.tasks, run, "mps2-an386", model.name, model.digest)
+    return FakeFirmware(inputs, outputs, model.tasks, run, "mps2-an386", model.name, model.digest)
 
 
 @contextlib.contextmanager
-def fake_rig(tmp_path_factory):
+def fake_rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Link]:
     with FakeLink(fake_firmware()) as link:
         yield link
 
 
 @contextlib.contextmanager
-def terminal_rig(tmp_path_factory):
+def terminal_rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Link]:
     """A pseudo-terminal whose other end is answered by the fake firmware in a thread."""
     firmware = fake_firmware()
     master, slave = pty.openpty()
     tty.setraw(slave)
     ended = threading.Event()
 
-    def serve():
+    def serve() -> None:
         while not ended.is_set():
             if select.select([master], [], [], 0.05)[0]:
                 os.write(master, firmware.receive(os.read(master, 4096)))
@@ -76,7 +80,7 @@ def terminal_rig(tmp_path_factory):
 
 
 @contextlib.contextmanager
-def qemu_rig(tmp_path_factory):
+def qemu_rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Link]:
     if not HAVE_TOOLS:
         pytest.skip(f"firmware tools: install {' '.join(APT_PACKAGES)}")
     folder = tmp_path_factory.mktemp("firmware")
@@ -88,12 +92,12 @@ def qemu_rig(tmp_path_factory):
 
 
 @pytest.fixture(scope="module", params=[fake_rig, terminal_rig, qemu_rig], ids=["fake", "terminal", "qemu"])
-def link(request, tmp_path_factory):
+def link(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Link]:
     with request.param(tmp_path_factory) as opened:
         yield opened
 
 
-def frame_of(seed):
+def frame_of(seed: int) -> npt.NDArray[np.int8]:
     return np.random.default_rng(seed).integers(-128, 128, (1, 4, 4, 1), dtype=np.int8)
 
 
@@ -149,15 +153,15 @@ def test_statistics_are_sums_over_all_inferences_since_clearing(link: Link) -> N
     frames = [frame_of(seed) for seed in range(20, 26)]
     for frame in frames:
         target.infer({"frame": frame}, ["mean"])
-    found = target.statistics()
+    sums = target.statistics()
     values = np.concatenate(frames, axis=None).astype(int)
-    s = found["frame"]
+    s = sums["frame"]
     assert (s.inferences, s.elements) == (6, values.size)
     assert (s.smallest, s.largest) == (values.min(), values.max())
     assert (s.sum, s.sum_of_squares) == (values.sum(), (values**2).sum())
     means = np.concatenate([tiny_model.reference(frame.ravel())[0] for frame in frames]).astype(int)
-    assert found["sum"].sum == means.sum()
-    assert found["difference"].inferences == 0
+    assert sums["sum"].sum == means.sum()
+    assert sums["difference"].inferences == 0
     merged = s + s
     assert (merged.inferences, merged.smallest, merged.sum) == (12, s.smallest, 2 * s.sum)
 
@@ -208,7 +212,7 @@ def test_a_lost_answer_is_asked_for_again_and_nothing_runs_twice() -> None:
     firmware = fake_firmware()
     chance = random.Random(1)
 
-    def lossy(data):
+    def lossy(data: bytes) -> bytes:
         return b"" if chance.random() < 0.2 else data
 
     with FakeLink(firmware) as quiet:
@@ -228,7 +232,7 @@ def test_a_lost_answer_is_asked_for_again_and_nothing_runs_twice() -> None:
 def test_a_bit_error_is_never_taken_for_an_answer() -> None:
     chance = random.Random(2)
 
-    def flip(data):
+    def flip(data: bytes) -> bytes:
         damaged = bytearray(data)
         if damaged and chance.random() < 0.3:
             damaged[chance.randrange(len(damaged))] ^= 1 << chance.randrange(8)
@@ -247,12 +251,18 @@ def test_a_bit_error_is_never_taken_for_an_answer() -> None:
     assert right > 5
 
 
+def saying(said: bytes, data: bytes) -> bytes:
+    return said
+
+
 def test_a_silent_or_foreign_device_is_told_apart() -> None:
     with FakeLink(None) as link, pytest.raises(DeviceError, match="does not answer; check that it is flashed"):
         Target(link, link.clock)
     for said, message in ((b"m-init-done\r\nm-ready\r\n", "MLPerf Tiny dialogue"), (b"Hello\r\n", "something else")):
-        foreign = FakeLink(fake_firmware(), lambda data, said=said: said)
-        with foreign as link, pytest.raises(DeviceError, match=message):
+        with (
+            FakeLink(fake_firmware(), functools.partial(saying, said)) as link,
+            pytest.raises(DeviceError, match=message),
+        ):
             Target(link, link.clock)
 
 

@@ -79,7 +79,13 @@ def test_the_gates_shift_is_positive_zero_and_negative_in_these_cases() -> None:
 
 @pytest.mark.parametrize(
     ("scales", "is_there"),
-    [((1.0, 1 / 64), True), ((1.0, 1 / 128), False), ((1.0, 0.0079), True), ((1.0, 0.0078), False), ((0.05, 0.05), True)],
+    [
+        ((1.0, 1 / 64), True),
+        ((1.0, 1 / 128), False),
+        ((1.0, 0.0079), True),
+        ((1.0, 0.0078), False),
+        ((0.05, 0.05), True),
+    ],
 )
 def test_the_output_scale_has_to_be_coarse_enough(scales: tuple[float, float], is_there: bool) -> None:
     assert has_hard_swish(quant(scales[0], 3), quant(scales[1], 4)) == is_there

@@ -14,7 +14,9 @@ from multigraft.firmware_gen.program.program import Node
 from multigraft.tflite.graph import Op, OptionValue, Tensor
 
 
-def node(source: tuple[int, ...], result: tuple[int, ...], options: dict[str, OptionValue]) -> tuple[Node, Tensor, Tensor]:
+def node(
+    source: tuple[int, ...], result: tuple[int, ...], options: dict[str, OptionValue]
+) -> tuple[Node, Tensor, Tensor]:
     a, b = Tensor("in", (1, *source), "int8"), Tensor("out", (1, *result), "int8")
     return Node(Op("CONV_2D", ("in",), ("out",), options), (a,), (b,)), a, b
 
@@ -26,7 +28,14 @@ def made(source: tuple[int, ...], result: tuple[int, ...], kernel: tuple[int, in
 
 def test_every_size_comes_from_its_own_place() -> None:
     found = made(
-        (11, 13, 3), (4, 2, 7), (3, 5), stride_h=2, stride_w=4, dilation_h_factor=3, dilation_w_factor=2, padding="VALID"
+        (11, 13, 3),
+        (4, 2, 7),
+        (3, 5),
+        stride_h=2,
+        stride_w=4,
+        dilation_h_factor=3,
+        dilation_w_factor=2,
+        padding="VALID",
     )
     assert found == Window(11, 13, 3, 4, 2, 7, 3, 5, 2, 4, 3, 2, 0, 0)
     assert found.taps == 45 and found.pixels() == 8
@@ -129,7 +138,16 @@ def test_the_distance_keeps_every_pixel_until_it_is_read(name: str, together: in
     assert distance >= 0
 
 
-EXACT = ("plain", "wider", "strided", "strided unequally", "strided the other way", "pointwise", "one row", "one column")
+EXACT = (
+    "plain",
+    "wider",
+    "strided",
+    "strided unequally",
+    "strided the other way",
+    "pointwise",
+    "one row",
+    "one column",
+)
 
 
 @pytest.mark.parametrize("together", [1, 2, 3])

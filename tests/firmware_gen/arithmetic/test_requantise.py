@@ -122,10 +122,20 @@ def brute(wanted: Rescaling, least: int, most: int, shift: int) -> dict[int, tup
     exact = wanted.multiplier * 2.0 ** (wanted.shift - 31 + shift)
     found = {}
     for multiplier in range(max(1, round(exact) - 24), min(LARGEST_MULTIPLIER, round(exact) + 24) + 1):
-        low = max((int(v) << shift) - multiplier * int(x) for x, v in zip(a, stored, strict=True) if v > wanted.low) \
-            if (stored > wanted.low).any() else None
-        high = min(((int(v) + 1) << shift) - 1 - multiplier * int(x) for x, v in zip(a, stored, strict=True) if v < wanted.high) \
-            if (stored < wanted.high).any() else None
+        low = (
+            max((int(v) << shift) - multiplier * int(x) for x, v in zip(a, stored, strict=True) if v > wanted.low)
+            if (stored > wanted.low).any()
+            else None
+        )
+        high = (
+            min(
+                ((int(v) + 1) << shift) - 1 - multiplier * int(x)
+                for x, v in zip(a, stored, strict=True)
+                if v < wanted.high
+            )
+            if (stored < wanted.high).any()
+            else None
+        )
         if low is not None and high is not None and low <= high:
             found[multiplier] = (low, high)
     return found

@@ -48,9 +48,9 @@ def test_collect_combine_report_validate_purge(place: Path, capsys: pytest.Captu
     assert "site-8" in Path("report.html").read_text()
     command = ["calibrate", "validate", "taps.graft", "--against", "taps.graft", "--source", "site-7.npy"]
     assert main([*command, "-o", "v.json", "--min-agreement", "0.98"]) == 0
-    found = json.loads(Path("v.json").read_text())
-    assert found["frames"] == 160 and {t["name"] for t in found["tasks"]} == {"garment", "digit"}
-    assert all(t["value"] == 1 and t["lower_bound"] == pytest.approx(0.05 ** (1 / 160)) for t in found["tasks"])
+    validation = json.loads(Path("v.json").read_text())
+    assert validation["frames"] == 160 and {t["name"] for t in validation["tasks"]} == {"garment", "digit"}
+    assert all(t["value"] == 1 and t["lower_bound"] == pytest.approx(0.05 ** (1 / 160)) for t in validation["tasks"])
     assert main([*command, "--frames", "20", "--min-agreement", "0.98", "--json"]) == 1
     capsys.readouterr()
     assert main(["calibrate", "purge", "site-8.mgstats", "--store", "--json"]) == 0
@@ -62,8 +62,8 @@ def test_validation_counts_what_differs(place: Path, capsys: pytest.CaptureFixtu
     taps_bundle(width=5).write("other.graft")
     command = ["calibrate", "validate", "other.graft", "--against", "taps.graft", "--source", "site-7.npy", "--json"]
     assert main(command) == 0
-    found = json.loads(capsys.readouterr().out)
-    assert all(0 <= t["lower_bound"] <= t["value"] < 1 for t in found["tasks"])
+    validation = json.loads(capsys.readouterr().out)
+    assert all(0 <= t["lower_bound"] <= t["value"] < 1 for t in validation["tasks"])
 
 
 WRONG = {
