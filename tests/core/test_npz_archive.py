@@ -94,7 +94,7 @@ def test_members_that_are_no_arrays_are_not_counted_or_are_named() -> None:
     with NpzFile(target.getvalue()) as opened:
         assert list(opened) == ["a", "zip", "nothing"]
         assert opened.unpacked_bytes == len(array.getvalue()) + len(npz_bytes({"inner": np.arange(2)}))
-        with pytest.raises(ValueError, match="^zip is no array$"):
+        with pytest.raises(ValueError, match=r"^zip is no array$"):
             opened["zip"]
-        with pytest.raises(ValueError, match="No data left in file|it ends early"):
+        with pytest.raises(ValueError, match=r"No data left in file|it ends early"):
             opened["nothing"]

@@ -135,7 +135,7 @@ def test_matched_boxes_as_a_share_of_both(mine: Detections, theirs: Detections, 
 
 
 def test_boxes_are_matched_in_the_order_of_their_scores_each_once() -> None:
-    """The second box overlaps one of theirs enough, the first both, and the second's more: it has to wait for its turn."""
+    """The second box overlaps one of theirs enough; the first overlaps both, and that one more: it has to wait."""
     theirs = scored([shifted(0), shifted(3)], [0.9, 0.9])
     mine = scored([shifted(1.4), shifted(-3)], [0.5, 0.8])
     assert mine.f1(theirs, 0.5)[0] == 1.0

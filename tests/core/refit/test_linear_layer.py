@@ -1,4 +1,4 @@
-"""Linear layers as rows times a matrix: against convolutions written as loops, with nothing equal in both directions."""
+"""Linear layers as rows times a matrix: against loops, with nothing equal in both directions."""
 
 from __future__ import annotations
 

@@ -292,7 +292,7 @@ def test_predictions_are_in_the_precision_of_the_rows() -> None:
 
 
 def test_bounds_are_in_the_precision_of_the_rows() -> None:
-    """A clip at 0.1 gives 0.1 in single precision, which is above 0.1 in double: its outputs are hidden all the same."""
+    """A clip at 0.1 gives 0.1 in single precision, above 0.1 in double: its outputs are hidden all the same."""
     rng = np.random.default_rng(17)
     x = rng.normal(size=(1, 100, 3)).astype(np.float32)
     y = np.maximum(x @ rng.normal(size=(1, 3, 1)).astype(np.float32), np.float32(0.1))

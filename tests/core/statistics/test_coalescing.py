@@ -178,7 +178,7 @@ def test_coalescing_keeps_every_frame_and_hides_every_small_cell(days: list[tupl
     assert found.minimum_frames == minimum and found.subject == SUBJECT
     for site, frames in by_site.items():
         assert sum(t.frames for (s, _), t in found.places.items() if s == site) == frames
-    assert {place for place in found.places} <= {place for place in whole.places}
+    assert set(found.places) <= set(whole.places)
     assert found.coalesced() == found
 
 

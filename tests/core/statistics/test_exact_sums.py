@@ -93,7 +93,7 @@ def test_sums_are_equal_in_both_parts_only() -> None:
 @pytest.mark.parametrize(
     "value", [2.0**-62, -(2.0**-62), 2.0**-40 + 1e-18, -(2.0**-40), 0.5, -0.5, 1 / 3, -1 / 3, 1e15 + 0.5]
 )
-def test_a_value_keeps_its_digits(value: float) -> None:  # fmt: skip
+def test_a_value_keeps_its_digits(value: float) -> None:
     sums = of(value, 7.0, -7.0)
     found = sums.values()
     assert found.dtype == np.float64 and found.shape == ()
@@ -151,8 +151,10 @@ def test_names_of_different_sizes_do_not_run_into_each_other() -> None:
     terms = {"a": np.float32([[1, 2], [3, 4]]), "b": np.float64(5.0)[...], "c": np.arange(6.0, 9.0)}
     sums = add_all(add_all({}, terms), terms)
     assert {name: s.values().tolist() for name, s in sums.items()} == {
-        "a": [[2, 4], [6, 8]], "b": 10, "c": [12, 14, 16],
-    }  # fmt: skip
+        "a": [[2, 4], [6, 8]],
+        "b": 10,
+        "c": [12, 14, 16],
+    }
 
 
 @pytest.mark.parametrize("size", [3, LARGE])

@@ -21,6 +21,7 @@ from multigraft.statistics.similarity import (
 
 Real = npt.NDArray[np.float64]
 pytestmark = pytest.mark.filterwarnings("error")
+SAME = "give the same 4 or more frames to every tap"
 
 
 def random(*shape: int, seed: int = 0) -> Real:
@@ -48,13 +49,13 @@ def test_taps_have_to_be_told_apart(taps: list[str]) -> None:
 @pytest.mark.parametrize(
     ("sizes", "said"),
     [
-        ([8, 7], "a minibatch of 7 frames cannot be compared with one of 8; give the same 4 or more frames to every tap"),
-        ([3, 3], "a minibatch of 3 frames cannot be compared with one of 3; give the same 4 or more frames to every tap"),
+        ([8, 7], f"a minibatch of 7 frames cannot be compared with one of 8; {SAME}"),
+        ([3, 3], f"a minibatch of 3 frames cannot be compared with one of 3; {SAME}"),
         ([], "0 representations were given for 2 taps; give one per tap"),
         ([8], "1 representations were given for 2 taps; give one per tap"),
         ([8, 8, 8], "3 representations were given for 2 taps; give one per tap"),
     ],
-)  # fmt: skip
+)
 def test_a_minibatch_that_does_not_fit_is_refused_and_adds_nothing(sizes: list[int], said: str) -> None:
     sums = SimilaritySums(["a", "b"])
     assert sentence(UsageError, sums.add, [random(n, 3) for n in sizes]) == f"{said}."
@@ -210,8 +211,10 @@ def test_one_tap_is_stored_with_the_types_that_are_promised() -> None:
     sums.add_grams(-gram()[None])
     arrays = sums.to_arrays()
     assert {k: (v.dtype.kind, v.dtype.itemsize) for k, v in arrays.items() if k != "taps"} == {
-        "counts": ("i", 8), "unbiased": ("u", 1), "biased": ("u", 1),
-    }  # fmt: skip
+        "counts": ("i", 8),
+        "unbiased": ("u", 1),
+        "biased": ("u", 1),
+    }
     assert arrays["taps"].dtype.kind == "U" and arrays["taps"].tolist() == ["ä/relu"]
     assert arrays["unbiased"].shape == (1, 288) and arrays["unbiased"].flags.writeable
     back = SimilaritySums.from_arrays(arrays)
@@ -254,9 +257,19 @@ def test_working_memory_is_that_of_the_matrices_and_one_block() -> None:
 
 @pytest.mark.parametrize(
     ("frames", "batch", "sizes"),
-    [(4, 4, [4]), (8, 4, [4, 4]), (9, 4, [4, 5]), (10, 4, [5, 5]), (10, 9, [5, 5]), (10, 10, [10]), (7, 4, [7]),
-     (12, 1, [4, 4, 4]), (100, 30, [25] * 4), (101, 50, [33, 34, 34])],
-)  # fmt: skip
+    [
+        (4, 4, [4]),
+        (8, 4, [4, 4]),
+        (9, 4, [4, 5]),
+        (10, 4, [5, 5]),
+        (10, 9, [5, 5]),
+        (10, 10, [10]),
+        (7, 4, [7]),
+        (12, 1, [4, 4, 4]),
+        (100, 30, [25] * 4),
+        (101, 50, [33, 34, 34]),
+    ],
+)
 def test_minibatches_are_as_equal_as_they_can_be(frames: int, batch: int, sizes: list[int]) -> None:
     parts = minibatches(frames, batch)
     assert [p.stop - p.start for p in parts] == sizes

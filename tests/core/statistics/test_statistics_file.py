@@ -85,21 +85,32 @@ def test_the_manifest_says_what_the_file_holds() -> None:
         "frames": 40,
         "minimum_frames": 8,
         "subject": {
-            "model_sha256": "0" * 64, "seed": 0, "pairs": [],
+            "model_sha256": "0" * 64,
+            "seed": 0,
+            "pairs": [],
             "networks": [
-                {"name": n, "kind": "classification", "input": f"{n}/image", "outputs": [f"{n}/logits"], "source_sha256": ""}
+                {
+                    "name": n,
+                    "kind": "classification",
+                    "input": f"{n}/image",
+                    "outputs": [f"{n}/logits"],
+                    "source_sha256": "",
+                }
                 for n in ("garment", "digit")
             ],
             "taps": [
                 {"name": f"{n}/relu{i}", "network": n, "shape": [4, 4, 3], "sampled": 0}
-                for n in ("garment", "digit") for i in (1, 2)
+                for n in ("garment", "digit")
+                for i in (1, 2)
             ],
         },
         "places": [{"site": "a", "day": "2026-05-01"}, {"site": "b", "day": "2026-05-02"}],
         "slots": 3,
-        "files": {name: {"sha256": files.sha256_of(content), "size": len(content)} for name, content in members.items()},
+        "files": {
+            name: {"sha256": files.sha256_of(content), "size": len(content)} for name, content in members.items()
+        },
         "digest": digest_of(manifest),
-    }  # fmt: skip
+    }
     with zipfile.ZipFile(io.BytesIO(DATA)) as archive:
         text = archive.read("manifest.json").decode()
     assert text == json.dumps(manifest, indent=1, sort_keys=True) + "\n"

@@ -37,8 +37,20 @@ def test_every_value_is_counted_once_whatever_the_shape() -> None:
 
 @pytest.mark.parametrize(
     ("percent", "value"),
-    [(0, -8.0), (10, -8.0), (20, -8.0), (21, -0.5), (40, -0.5), (41, 0.0), (60, 0.0), (61, 1.0), (80, 1.0), (81, 64.0), (100, 64.0)],
-)  # fmt: skip
+    [
+        (0, -8.0),
+        (10, -8.0),
+        (20, -8.0),
+        (21, -0.5),
+        (40, -0.5),
+        (41, 0.0),
+        (60, 0.0),
+        (61, 1.0),
+        (80, 1.0),
+        (81, 64.0),
+        (100, 64.0),
+    ],
+)
 def test_a_percentile_is_the_middle_of_the_bin_that_it_falls_into(percent: float, value: float) -> None:
     found = percentile(of(64.0, -0.5, 1.0, -8.0, 0.0), percent)
     assert type(found) is float

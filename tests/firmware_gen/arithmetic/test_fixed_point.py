@@ -70,8 +70,9 @@ def test_products_of_32_bits() -> None:
     assert found.dtype == np.int64
     np.testing.assert_array_equal(found, each(gemmlowp.high_multiply, a, b))
     np.testing.assert_array_equal(
-        fixed_point.doubling_high_multiply(a.astype(np.int32), 12345), each(lambda x: gemmlowp.high_multiply(x, 12345), a)
-    )  # fmt: skip
+        fixed_point.doubling_high_multiply(a.astype(np.int32), 12345),
+        each(lambda x: gemmlowp.high_multiply(x, 12345), a),
+    )
     assert int(fixed_point.doubling_high_multiply(np.int32(gemmlowp.LEAST), gemmlowp.LEAST)) == gemmlowp.MOST  # type: ignore[arg-type]
 
 
@@ -125,8 +126,9 @@ def test_exponential(integer_bits: int) -> None:
     np.testing.assert_array_equal(found, each(lambda v: gemmlowp.exp_on_negative_values(v, integer_bits), a))
     real = np.exp(a / 2.0 ** (31 - integer_bits))
     np.testing.assert_allclose(found / 2.0**31, real, atol=3e-7)
-    np.testing.assert_array_equal(fixed_point.exp_on_negative(a[a > -(1 << 31)].astype(np.int32), integer_bits),
-                                  found[a > -(1 << 31)])  # fmt: skip
+    np.testing.assert_array_equal(
+        fixed_point.exp_on_negative(a[a > -(1 << 31)].astype(np.int32), integer_bits), found[a > -(1 << 31)]
+    )
 
 
 @pytest.mark.parametrize("integer_bits", [3, 4, 5])

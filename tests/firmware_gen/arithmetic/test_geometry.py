@@ -57,8 +57,11 @@ def test_same_padding_is_half_of_what_lacks_with_the_odd_pixel_behind(
         lacking = max((o - 1) * s + (k - 1) * d + 1 - n, 0)
         pads.append(lacking // 2)
     options: dict[str, OptionValue] = {
-        "stride_h": stride[0], "stride_w": stride[1], "dilation_h_factor": dilation[0], "dilation_w_factor": dilation[1],
-    }  # fmt: skip
+        "stride_h": stride[0],
+        "stride_w": stride[1],
+        "dilation_h_factor": dilation[0],
+        "dilation_w_factor": dilation[1],
+    }
     for padding in ({"padding": "SAME"}, {}):
         found = made((*size, 2), (*out, 4), kernel, **(options | padding))  # type: ignore[operator]
         assert (found.pad_h, found.pad_w) == tuple(pads)
@@ -79,8 +82,16 @@ POINTWISE = Window(5, 6, 3, 5, 6, 2, 1, 1)
 
 @pytest.mark.parametrize(
     "change",
-    [{"k_h": 2}, {"k_w": 2}, {"stride_h": 2}, {"stride_w": 2}, {"pad_h": 1}, {"pad_w": 1}, {"k_h": 2, "k_w": 2, "stride_h": 2, "stride_w": 2}],
-)  # fmt: skip
+    [
+        {"k_h": 2},
+        {"k_w": 2},
+        {"stride_h": 2},
+        {"stride_w": 2},
+        {"pad_h": 1},
+        {"pad_w": 1},
+        {"k_h": 2, "k_w": 2, "stride_h": 2, "stride_w": 2},
+    ],
+)
 def test_a_window_is_pointwise_if_each_pixel_reads_its_own_only(change: dict[str, int]) -> None:
     assert POINTWISE.pointwise
     assert not dataclasses.replace(POINTWISE, **change).pointwise
@@ -160,9 +171,19 @@ def test_a_distance_of_a_window_without_padding_and_gaps_is_the_least(name: str,
 
 @pytest.mark.parametrize(
     ("name", "together", "distance"),
-    [("wider", 1, 47), ("wider", 12, 0), ("pointwise", 1, 33), ("pointwise", 4, 24), ("whole", 1, 0),
-     ("narrower", 1, 0), ("same", 1, 14), ("same wider", 1, 65), ("padded far", 1, 86), ("one row", 1, 15)],
-)  # fmt: skip
+    [
+        ("wider", 1, 47),
+        ("wider", 12, 0),
+        ("pointwise", 1, 33),
+        ("pointwise", 4, 24),
+        ("whole", 1, 0),
+        ("narrower", 1, 0),
+        ("same", 1, 14),
+        ("same wider", 1, 65),
+        ("padded far", 1, 86),
+        ("one row", 1, 15),
+    ],
+)
 def test_distances_by_hand(name: str, together: int, distance: int) -> None:
     """The wider window, for instance: before output 11 of 7 channels is read, 77 bytes are written, and it reads from
     row 2, column 3 of 6 on, at 2 channels each: byte 30."""

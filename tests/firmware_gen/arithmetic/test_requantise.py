@@ -98,9 +98,14 @@ def check(wanted: Rescaling, least: int, most: int, shift: int) -> Affine | None
 
 @settings(max_examples=150, deadline=None, derandomize=True)
 @given(
-    st.floats(1e-4, 1.9), st.integers(-128, 127), st.integers(-128, 0), st.integers(1, 127),
-    st.integers(-40_000, 20_000), st.integers(0, 40_000), st.integers(32, 36),
-)  # fmt: skip
+    st.floats(1e-4, 1.9),
+    st.integers(-128, 127),
+    st.integers(-128, 0),
+    st.integers(1, 127),
+    st.integers(-40_000, 20_000),
+    st.integers(0, 40_000),
+    st.integers(32, 36),
+)
 def test_what_is_found_equals_the_reference_everywhere(
     real: float, zero_point: int, low: int, high: int, least: int, width: int, shift: int
 ) -> None:
