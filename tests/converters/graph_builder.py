@@ -77,7 +77,7 @@ class GraphBuilder:
         b = self.constant(f"{name}/bias", self.rng.standard_normal(outputs) * 0.1)
         reach = 0 if padding == "SAME" else (kernel - 1) * dilation
         size = tuple(-(-(d - reach) // stride) for d in (height, width))
-        multiplier: dict[str, OptionValue] = {"depth_multiplier": 1} if depthwise else {}
+        multiplier: dict[str, Any] = {"depth_multiplier": 1} if depthwise else {}
         return self.op(
             "DEPTHWISE_CONV_2D" if depthwise else "CONV_2D",
             name,

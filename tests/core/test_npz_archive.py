@@ -17,7 +17,7 @@ from multigraft.npz import FIXED_TIME, NpzFile, npz_bytes, read_npz
 
 ARRAYS: dict[str, npt.NDArray[Any]] = {
     "b/columns": np.asfortranarray(np.arange(12, dtype=np.int16).reshape(3, 4)),
-    "a": np.float64(3.25)[...],
+    "a": np.array(3.25, np.float64),
     "text": np.array(["tap", "longer name"]),
     "empty": np.zeros((0, 7), np.float32),
 }

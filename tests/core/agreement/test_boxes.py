@@ -79,7 +79,7 @@ def test_only_boxes_that_count_have_to_have_their_corners_in_order() -> None:
 
 def test_outputs_are_read_in_their_types() -> None:
     flat = Detections.read([BOXES, SCORES, CLASSES], Layout(0, 1, 2))
-    assert (flat.boxes.dtype, flat.scores.dtype, flat.classes.dtype) == (np.float64, np.float64, np.int64)
+    assert [str(a.dtype) for a in (flat.boxes, flat.scores, flat.classes)] == ["float64", "float64", "int64"]
     assert flat.classes.tolist() == [[3, 1, 2]] and flat.scores.tolist() == SCORES.astype(float).tolist()
     assert Detections.read([BOXES, SCORES], Layout(0, 1, None)).classes.tolist() == [[0, 0, 0]]
     several = Detections.read([PER_CLASS, BOXES], Layout(1, 0, None))

@@ -33,6 +33,11 @@ def positions(sizes: tuple[int, ...]) -> Iterator[tuple[int, ...]]:
     return itertools.product(*map(range, sizes))
 
 
+def spot(channel: int, place: tuple[int, ...]) -> Any:
+    """Index of one channel and position, for all frames."""
+    return (slice(None), channel, *place)
+
+
 def same_pads(sizes: tuple[int, ...], geometry: Geometry, kernel: tuple[int, ...]) -> tuple[int, ...]:
     """ONNX: total = (ceil(n / s) - 1) * s + effective kernel - n; the odd one behind for UPPER, before for LOWER."""
     before, after = [], []
@@ -62,8 +67,8 @@ def convolved(x: Array, weight: Array, bias: Array | None, g: Geometry) -> Real:
                 )
                 if all(0 <= a < n for a, n in zip(at, x.shape[2:], strict=True)):
                     for i in range(inputs):
-                        total += weight[(o, i, *tap)] * x[(slice(None), group * inputs + i, *at)]
-            out[(slice(None), o, *place)] = total
+                        total += weight[(o, i, *tap)] * x[spot(group * inputs + i, at)]
+            out[spot(o, place)] = total
     return out
 
 
@@ -86,9 +91,7 @@ def transposed(x: Array, weight: Array, bias: Array | None, g: Geometry) -> Real
                 )
                 if all(0 <= a < n for a, n in zip(at, sizes, strict=True)):
                     for o in range(per_group):
-                        out[(slice(None), group * per_group + o, *at)] += (
-                            x[(slice(None), c, *place)] * weight[(c, o, *tap)]
-                        )
+                        out[spot(group * per_group + o, at)] += x[spot(c, place)] * weight[(c, o, *tap)]
     return out if bias is None else out + bias.reshape(-1, *[1] * rank)
 
 
@@ -196,11 +199,11 @@ def test_a_dense_layer_without_a_bias_input_gives_back_its_weights_alone() -> No
 
 
 def test_a_bias_is_spread_over_the_outputs_and_one_times_nothing_is_solved_as_it_is() -> None:
-    layer = layer_of(Geometry("dense", (5, 6), beta=0.0), values(5, 6), np.float32([3.0]))
+    layer = layer_of(Geometry("dense", (5, 6), beta=0.0), values(5, 6), np.array([3.0], np.float32))
     assert isinstance(layer, Dense)
     np.testing.assert_array_equal(layer.intercept, np.zeros((1, 6)))
     np.testing.assert_array_equal(layer.initializers(layer.weight, np.full((1, 6), 2.5))[2], np.full(6, 2.5))
-    spread = layer_of(Geometry("dense", (5, 6), beta=2.0), values(5, 6), np.float32([3.0]))
+    spread = layer_of(Geometry("dense", (5, 6), beta=2.0), values(5, 6), np.array([3.0], np.float32))
     np.testing.assert_array_equal(spread.intercept, np.full((1, 6), 6.0))
 
 

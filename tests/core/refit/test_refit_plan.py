@@ -36,7 +36,7 @@ GRAFT = PlannedGraft(
     ("grafted/out",), STAGES, {"digit/r1": (0, 3, 1, 2)}, 0.75, None,
 )  # fmt: skip
 PLANNED = RefitPlan((GRAFT,), {"digit": "ab" * 32})
-PLACES: dict[str, npt.NDArray[Any]] = {"places": np.arange(5), "weights": np.float32([[0.5]])}
+PLACES: dict[str, npt.NDArray[Any]] = {"places": np.arange(5), "weights": np.array([[0.5]], np.float32)}
 
 
 def refit_bundle(plan: bytes = PLANNED.to_bytes(), arrays: bytes = npz_bytes(PLACES)) -> Bundle:
@@ -109,7 +109,7 @@ SOLVED = Refit(
     ),
     {"digit": "ab" * 32},
     32,
-    {"digit/c1/1": np.float32([[1.5, -2]]), "digit/c1/2": np.float32([0.25])},
+    {"digit/c1/1": np.array([[1.5, -2]], np.float32), "digit/c1/2": np.array([0.25], np.float32)},
 )  # fmt: skip
 
 
@@ -125,7 +125,7 @@ def test_a_refit_file_comes_back_as_it_was_written(tmp_path: Path) -> None:
 
 
 def test_equal_refits_give_equal_bytes_that_say_what_they_hold(tmp_path: Path) -> None:
-    other = dataclasses.replace(SOLVED, weights=dict(reversed(SOLVED.weights.items())))
+    other = dataclasses.replace(SOLVED, weights=dict(reversed(list(SOLVED.weights.items()))))
     data = SOLVED.write(tmp_path / "a.mgrefit").read_bytes()
     assert other.write(tmp_path / "b.mgrefit").read_bytes() == data
     text = read_npz(data)["manifest"].tobytes()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -27,7 +29,7 @@ def problem(seed: int, groups: int = 2, rows: int = 300) -> tuple[Array, Array, 
     return x, x @ weight + 0.7, weight
 
 
-def sums_of(x: Array, y: Array) -> RidgeSums:
+def sums_of(x: npt.NDArray[Any], y: npt.NDArray[Any]) -> RidgeSums:
     sums = RidgeSums.empty(x.shape[0], x.shape[2], y.shape[2])
     sums.add(x, y)
     return sums
@@ -98,7 +100,7 @@ def restored(factor: Array, intercept: Array, y: Array) -> tuple[Solution, Ridge
 
 def test_the_variance_is_restored_per_output_between_no_change_and_the_stated_scale() -> None:
     """Targets of standard deviation 2: predictions of a smaller one are scaled up, of a greater one are left alone."""
-    shares = np.array([2.0, 1.0, 4.0, 0.5, 0.1, 2.0 + 1e-9, 0.0])
+    shares = np.array([2.0, 1.0, 4.0, 0.5, 0.1, 2.0 + 1e-9, 0.0], np.float64)
     expected = np.array([1.0, 2.0, 1.0, MAX_SCALE, MAX_SCALE, 1.0, MAX_SCALE])
     y = np.tile(np.array([3.0, 7, 3, 7])[:, None], (1, len(shares)))
     before, sums = restored(shares, 5 - 2 * shares, y)

@@ -20,7 +20,7 @@ from tests.calibration.samples import FRAMES, SUBJECT, minibatch, statistics
 
 def day(frames: int) -> Tally:
     tally = Tally()
-    tally.add(Terms(frames, counts={"n": np.int64(frames)[...]}))
+    tally.add(Terms(frames, counts={"n": np.array(frames, np.int64)}))
     return tally
 
 
@@ -91,9 +91,9 @@ def test_the_last_periods_join_the_one_before(frames: list[int], kept: list[int]
 def thin(crossed: int | None, inner: int | None) -> Tally:
     tally = Tally()
     one = np.ones(2)
-    counts = {entries.cross_rows("t"): np.int64(99)[...], "values/t": np.int64([1, 2])}
-    counts |= {} if crossed is None else {entries.CROSSED: np.int64(crossed)[...]}
-    counts |= {} if inner is None else {entries.INNER: np.int64(inner)[...]}
+    counts = {entries.cross_rows("t"): np.array(99, np.int64), "values/t": np.array([1, 2], np.int64)}
+    counts |= {} if crossed is None else {entries.CROSSED: np.array(crossed, np.int64)}
+    counts |= {} if inner is None else {entries.INNER: np.array(inner, np.int64)}
     names = (entries.first_moments("t"), entries.second_moments("t"), entries.cross_moments("t", "u"), "channel/t")
     tally.add(Terms(100, dict.fromkeys(names, one), counts, {"t": one, "in": one}, {"t": one, "in": one}))
     return tally
@@ -151,7 +151,7 @@ def test_one_cell_under_the_minimum_is_found_wherever_it_is(part: str) -> None:
     whole = of(8, 8, 8)
     whole.check_privacy()
     if part == "detailed":
-        whole.overall.counts[entries.DETAILED] = np.int64(5)[...]
+        whole.overall.counts[entries.DETAILED] = np.array(5, np.int64)
     elif part == "place":
         whole.places["z", "2026-05-01"] = day(5)
     else:
@@ -242,11 +242,11 @@ def test_moments_are_over_the_detailed_frames_and_their_positions() -> None:
     square = whole.overall.sums["square/digit/relu1"].values()
     np.testing.assert_allclose(mean, total / (16 * 16), rtol=1e-15)
     np.testing.assert_allclose(variance, square / (16 * 16) - mean**2, rtol=1e-12)
-    whole.overall.counts[entries.DETAILED] = np.int64(8)[...]
+    whole.overall.counts[entries.DETAILED] = np.array(8, np.int64)
     assert whole.detailed_frames == 8
     halved, _ = whole.channel_moments("digit/relu1")
     np.testing.assert_allclose(halved, 2 * mean, rtol=1e-15)
-    whole.overall.counts[entries.DETAILED] = np.int64(0)[...]
+    whole.overall.counts[entries.DETAILED] = np.array(0, np.int64)
     np.testing.assert_allclose(whole.channel_moments("digit/relu1")[0], total, rtol=1e-15)
     constant = Statistics(SUBJECT, 8)
     flat = {f"{kind}/digit/relu1": np.full(3, value) for kind, value in (("channel", 12.8), ("square", 1.27999))}
@@ -260,9 +260,9 @@ def test_ranges_are_cut_by_percent_where_values_were_counted() -> None:
     from multigraft.statistics.value_histogram import count
 
     for name in ("t", "u", "v"):
-        whole.overall.lows[name], whole.overall.highs[name] = np.float64(-100)[...], np.float64(100)[...]
+        whole.overall.lows[name], whole.overall.highs[name] = np.array(-100, np.float64), np.array(100, np.float64)
     whole.overall.counts["values/t"] = count(values)
-    whole.overall.lows["v"], whole.overall.highs["v"] = np.float64(1.9)[...], np.float64(1.95)[...]
+    whole.overall.lows["v"], whole.overall.highs["v"] = np.array(1.9, np.float64), np.array(1.95, np.float64)
     whole.overall.counts["values/v"] = count(values)
     assert whole.ranges() == {"t": (-100, 100), "u": (-100, 100), "v": (1.9, 1.95)}
     cut = whole.ranges(96.0)
@@ -275,7 +275,11 @@ def test_ranges_are_cut_by_percent_where_values_were_counted() -> None:
 def test_products_of_two_taps_are_found_in_either_order() -> None:
     whole = Statistics(SUBJECT, 8)
     first, between = np.array([[1.0, 2], [2, 5]]), np.array([[1.0, 2, 3], [4, 5, 6]])
-    counts = {entries.CROSSED: np.int64(6)[...], entries.INNER: np.int64(5)[...], "rows/a": np.int64(42)[...]}
+    counts = {
+        entries.CROSSED: np.array(6, np.int64),
+        entries.INNER: np.array(5, np.int64),
+        "rows/a": np.array(42, np.int64),
+    }
     whole.overall.add(Terms(8, {"second/a": first, "cross/a|b": between}, counts))
     for pair, expected in ((("a", "a"), first), (("a", "b"), between), (("b", "a"), between.T)):
         found = whole.cross_moments(*pair)

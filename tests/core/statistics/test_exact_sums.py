@@ -148,7 +148,11 @@ def test_many_arrays_are_added_as_each_alone(names: tuple[int, ...]) -> None:
 
 
 def test_names_of_different_sizes_do_not_run_into_each_other() -> None:
-    terms = {"a": np.float32([[1, 2], [3, 4]]), "b": np.float64(5.0)[...], "c": np.arange(6.0, 9.0)}
+    terms: dict[str, npt.NDArray[Any]] = {
+        "a": np.array([[1, 2], [3, 4]], np.float32),
+        "b": np.array(5.0, np.float64),
+        "c": np.arange(6.0, 9.0),
+    }
     sums = add_all(add_all({}, terms), terms)
     assert {name: s.values().tolist() for name, s in sums.items()} == {
         "a": [[2, 4], [6, 8]],

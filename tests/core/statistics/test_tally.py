@@ -22,7 +22,7 @@ def terms(seed: int = 0, frames: int = 4) -> Terms:
         sums={"s": random.normal(size=3)},
         counts={"c": random.integers(0, 9, 5)},
         lows={"l": random.normal(size=2)},
-        highs={"l": random.normal(size=2), "h": np.float64(random.normal())[...]},
+        highs={"l": random.normal(size=2), "h": np.array(random.normal(), np.float64)},
     )
 
 
@@ -80,7 +80,9 @@ def test_merging_and_adding_change_nothing_that_is_shared() -> None:
 
 
 def test_counts_are_int64_whatever_is_given() -> None:
-    tally = of(Terms(1, counts={"c": np.uint8([200, 1])}), Terms(1, counts={"c": np.uint8([100, 2])}))
+    tally = of(
+        Terms(1, counts={"c": np.array([200, 1], np.uint8)}), Terms(1, counts={"c": np.array([100, 2], np.uint8)})
+    )
     assert tally.counts["c"].dtype == np.int64 and tally.counts["c"].tolist() == [300, 3]
 
 
@@ -90,7 +92,7 @@ def test_the_mean_of_no_frames_is_no_division_by_zero() -> None:
 
 
 def test_a_single_count_has_a_default() -> None:
-    tally = of(Terms(5, counts={"n": np.int64(7)[...]}))
+    tally = of(Terms(5, counts={"n": np.array(7, np.int64)}))
     assert (tally.count_of("n"), tally.count_of("n", 3), tally.count_of("m"), tally.count_of("m", 3)) == (7, 7, 0, 3)
     assert type(tally.count_of("n")) is int
 
@@ -145,7 +147,15 @@ def test_it_comes_back_from_its_arrays() -> None:
 
 
 @pytest.mark.parametrize(
-    "size", [None, np.zeros(3, np.int64), np.zeros(2), np.zeros(2, np.int32), np.int64([1, -1]), np.int64([-1, 1])]
+    "size",
+    [
+        None,
+        np.zeros(3, np.int64),
+        np.zeros(2),
+        np.zeros(2, np.int32),
+        np.array([1, -1], np.int64),
+        np.array([-1, 1], np.int64),
+    ],
 )
 def test_a_wrong_number_of_frames_is_refused(size: Array | None) -> None:
     arrays = of(terms()).to_arrays()

@@ -63,7 +63,7 @@ def test_same_padding_is_half_of_what_lacks_with_the_odd_pixel_behind(
         "dilation_w_factor": dilation[1],
     }
     for padding in ({"padding": "SAME"}, {}):
-        found = made((*size, 2), (*out, 4), kernel, **(options | padding))  # type: ignore[operator]
+        found = made((*size, 2), (*out, 4), kernel, **(options | padding))
         assert (found.pad_h, found.pad_w) == tuple(pads)
         assert (found.stride_h, found.stride_w, found.dilation_h, found.dilation_w) == (*stride, *dilation)
 
