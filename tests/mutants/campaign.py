@@ -96,12 +96,13 @@ def table(found: dict[str, dict[str, str]]) -> str:
     for module, mutants in found.items():
         counts = collections.Counter(mutants.values())
         whole += counts
-        lines.append(_row(f"`{module.removeprefix(PACKAGE + '/')}`", counts))
-    lines.append(_row("all", whole))
+        lines.append(row(f"`{module.removeprefix(PACKAGE + '/')}`", counts))
+    lines.append(row("all", whole))
     return "\n".join(lines)
 
 
-def _row(name: str, counts: collections.Counter[str]) -> str:
+def row(name: str, counts: collections.Counter[str]) -> str:
+    """One line of the table."""
     total = counts.total()
     ended = counts["killed"] + counts["timeout"]
     lived = total - ended

@@ -154,6 +154,7 @@ def test_one_over_one_plus() -> None:
     found = fixed_point.one_over_one_plus(a)
     np.testing.assert_array_equal(found, each(lambda v: gemmlowp.shifted(gemmlowp.newton(v), 1), a))
     np.testing.assert_allclose(found / 2.0**31, 1 / (1 + a / 2.0**31), atol=1e-8)
+    np.testing.assert_array_equal(fixed_point.one_over_one_plus(a.astype(np.int32)), found)
     # The sum with one is rounded half away from zero, below zero, too.
     negative = np.array([-(1 << 31), -5, -4])
     np.testing.assert_array_equal(
