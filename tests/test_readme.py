@@ -51,7 +51,8 @@ def test_every_make_target_that_is_named_exists() -> None:
 
 def test_links_lead_to_files() -> None:
     for page in PAGES:
-        for link in re.findall(r"\]\((?!https?:|#)([^)#]+)", page.read_text("utf-8")):
+        prose = re.sub(r"^    .*$", "", page.read_text("utf-8"), flags=re.MULTILINE)
+        for link in re.findall(r"\]\((?!https?:|#)([^)#]+)", prose):
             assert (page.parent / link).exists(), f"{page.name}: {link}"
 
 

@@ -49,7 +49,7 @@ CAUSES = {
     "‹device› cannot be opened as a camera": "Another program holds it, or your user may not open it. A new group "
     "counts after the next login.",
     "there is no ‹device›": "A USB camera often has two numbers, of which only the first gives pictures.",
-    "reading images needs Pillow": "A device installs numpy and an interpreter only. Image files need one more package.",
+    "reading images needs Pillow": "A device installs numpy and an interpreter only. Images need one more package.",
     "‹path› may not be read": "Since 2020 Linux lets only root read the processor's energy counter.",
     "‹path› is in use by another collector": "A collector runs already, perhaps as a service or in another terminal.",
     "‹path› was begun with another ‹name›": "A collection is resumed with the options it was begun with.",
@@ -81,7 +81,7 @@ SYMPTOMS = (
     (
         "Agreement is low at every share point.",
         "`mean`, `scale` or `color` of one network is not what it was trained with.",
-        "Compare `multigraft run` on one network alone with your training code.",
+        "Build with that task alone, and compare what `multigraft run` answers with your training code.",
     ),
     (
         "A task stays unshared.",
