@@ -61,8 +61,8 @@ def test_an_image_that_does_not_run_is_told_from_a_broken_cable(tmp_path):
 
 KILLED = """
 import sys, time
-from multigraft.firmware_gen.boards import BOARDS
-from multigraft.firmware_gen.qemu import EmulatedBoard
+from multigraft.firmware_gen.boards.boards import BOARDS
+from multigraft.firmware_gen.boards.qemu import EmulatedBoard
 with EmulatedBoard(BOARDS["mps2-an386"], sys.argv[1]) as emulated:
     print(emulated._process.pid, flush=True)
     time.sleep(60)

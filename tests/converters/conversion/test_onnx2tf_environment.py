@@ -69,7 +69,7 @@ def test_it_is_made_once_works_offline_after_and_an_unfinished_one_is_made_again
 
 def test_two_processes_at_once_make_one_environment(tmp_path: Path, index: Path) -> None:
     code = (
-        "import pathlib, sys; from multigraft.converters import onnx2tf_environment as e; "
+        "import pathlib, sys; from multigraft.converters.conversion import onnx2tf_environment as e; "
         f"print(e._ensure(pathlib.Path(sys.argv[1]), {PINS!r}, print, package='tinytool').python)"
     )
     cache = tmp_path / "cache"

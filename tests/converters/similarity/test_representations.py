@@ -87,8 +87,8 @@ def test_memory_bounds_the_minibatch_and_hardly_changes_the_figures() -> None:
 def test_memory_is_bounded_whatever_the_number_of_frames() -> None:
     script = """
 import resource
-from multigraft.converters.representations import largest_minibatch, measure_similarity
-from tests.converters.test_representations import FRAMES, network
+from multigraft.converters.similarity.representations import largest_minibatch, measure_similarity
+from tests.converters.similarity.test_representations import FRAMES, network
 
 networks = [network(name, seed, 64, (48, 48, 48, 48)) for name, seed in (("a", 1), ("b", 2))]
 largest_minibatch(networks, 2**27)
