@@ -36,6 +36,7 @@ class Node:
 
     @property
     def name(self) -> str:
+        """TFLite name of the operator, or what a custom one is called."""
         return self.op.label
 
     def input(self, index: int) -> Tensor:
@@ -137,8 +138,8 @@ def _assemble(
         if part not in signatures:
             raise InputError(f"the model has no signature {part!r}", "build the bundle again")
         signature = signatures[part]
-        graph, found = with_variables(model, model.subgraphs[signature.subgraph])
-        variables |= found
+        graph, initial_values = with_variables(model, model.subgraphs[signature.subgraph])
+        variables |= initial_values
         crossing = {signature.inputs[a]: t for a, t in inputs.items()}
         crossing |= {signature.outputs[a]: t for a, t in outputs.items()}
         crossing |= {n: n for op in graph.ops if op.name == "VAR_HANDLE" for n in op.outputs}
@@ -154,14 +155,14 @@ def _renamed(graph: Graph, part: str, crossing: dict[str, str], tensors: dict[st
     local = {}
     for tensor in graph.tensors.values():
         name = crossing.get(tensor.name, f"{part}/{tensor.name}")
-        held = replace(tensor, name=name)
-        if name in tensors and (held.shape, held.dtype, held.quant) != (
+        renamed = replace(tensor, name=name)
+        if name in tensors and (renamed.shape, renamed.dtype, renamed.quant) != (
             tensors[name].shape,
             tensors[name].dtype,
             tensors[name].quant,
         ):
             raise InputError(f"tensor {name!r} differs between segments", "build the bundle again")
-        local[tensor.name] = tensors.setdefault(name, held)
+        local[tensor.name] = tensors.setdefault(name, renamed)
     return [_node(op, local) for op in graph.ops]
 
 

@@ -38,8 +38,8 @@ def with_variables(model: Model, graph: Graph) -> tuple[Graph, dict[str, Array]]
     constants_only = True
     for op in graph.ops:
         if op.name == "CALL_ONCE":
-            found, plain = _assigned(model, _initial_subgraph(op))
-            values |= found
+            assigned, plain = _assigned(model, _initial_subgraph(op))
+            values |= assigned
             constants_only = constants_only and plain
     known = {name: tensor for name, tensor in values.items() if name in handles.values()}
     ops = tuple(_rewritten(op, handles, tuple(known), constants_only) for op in graph.ops)
@@ -74,14 +74,14 @@ def _assigned(model: Model, number: int) -> tuple[dict[str, Tensor], bool]:
         raise InputError(f"CALL_ONCE calls subgraph {number}, which is not there", "convert the model again")
     graph = model.subgraphs[number]
     handles = _handles(graph)
-    found = {}
+    assigned = {}
     plain = True
     for op in graph.ops:
         if op.name == "ASSIGN_VARIABLE" and op.inputs[0] in handles and graph.constant(op.inputs[1]) is not None:
-            found[handles[op.inputs[0]]] = graph.tensors[op.inputs[1]]
+            assigned[handles[op.inputs[0]]] = graph.tensors[op.inputs[1]]
         elif op.name != "VAR_HANDLE":
             plain = False
-    return found, plain
+    return assigned, plain
 
 
 def _rewritten(op: Op, handles: Mapping[str, str], initialised: tuple[str, ...], constants_only: bool) -> Op:

@@ -18,23 +18,26 @@ from multigraft.firmware_gen.arithmetic.fixed_point import (
 from multigraft.firmware_gen.boards.cores import CoreFeatures
 from multigraft.firmware_gen.kernels.c_text import digest
 from multigraft.firmware_gen.kernels.kernel import Kernel, Overlap
-from multigraft.firmware_gen.operators.base.int8 import Int8
+from multigraft.firmware_gen.operators.base.constraints import int8
+from multigraft.firmware_gen.operators.base.operator import Operator
 from multigraft.firmware_gen.program.program import Array, Node
 
 _DIFFERENCE_BITS = 5
 _SUM_BITS = 12
 
 
-class Softmax(Int8):
+def _from_minus_128(node: Node) -> bool:
+    """The output has to have scale 1/256 and zero point -128."""
+    result = quant(node.outputs[0])
+    return result.scales[0] == 1 / 256 and result.zero_points[0] == -128
+
+
+class Softmax(Operator):
     """SOFTMAX over the last axis."""
 
     names = ("SOFTMAX",)
     summary = "int8, over the last axis; gemmlowp's exp as a table"
-
-    def constraint_output(self, node: Node) -> bool:
-        """The output has to have scale 1/256 and zero point -128."""
-        held = node.outputs[0].quant
-        return held is not None and held.scales[0] == 1 / 256 and held.zero_points[0] == -128
+    constraints = (int8, _from_minus_128)
 
     def _exponentials(self, node: Node) -> Array:
         """exp of minus 0, 1, ... input steps in Q0.31, up to the last one the reference looks at."""

@@ -10,25 +10,29 @@ from multigraft.firmware_gen.boards.cores import CoreFeatures
 from multigraft.firmware_gen.kernels.c_text import digest
 from multigraft.firmware_gen.kernels.kernel import Kernel
 from multigraft.firmware_gen.kernels.strided_copy import copy_function, copy_loops, strides_of
-from multigraft.firmware_gen.operators.base.int8 import Int8
+from multigraft.firmware_gen.operators.base.constraints import int8
+from multigraft.firmware_gen.operators.base.operator import Operator
 from multigraft.firmware_gen.program.options import integer
 from multigraft.firmware_gen.program.program import Array, Node
 
 
-class StridedSlice(Int8):
+def _bounds(node: Node) -> bool:
+    """Begin, end and strides have to be constant and the strides positive."""
+    bounds = [node.input(i).data for i in (1, 2, 3)]
+    return all(b is not None for b in bounds) and bool(np.all(np.asarray(bounds[2]) > 0))
+
+
+def _masks(node: Node) -> bool:
+    """There may be no ellipsis mask and no new-axis mask."""
+    return not (node.op.options.get("ellipsis_mask") or node.op.options.get("new_axis_mask"))
+
+
+class StridedSlice(Operator):
     """STRIDED_SLICE with constant bounds."""
 
     names = ("STRIDED_SLICE",)
     summary = "int8, constant bounds, positive strides"
-
-    def constraint_bounds(self, node: Node) -> bool:
-        """Begin, end and strides have to be constant and the strides positive."""
-        held = [node.input(i).data for i in (1, 2, 3)]
-        return all(h is not None for h in held) and bool(np.all(np.asarray(held[2]) > 0))
-
-    def constraint_masks(self, node: Node) -> bool:
-        """Ellipsis and new-axis masks are not taken."""
-        return not (node.op.options.get("ellipsis_mask") or node.op.options.get("new_axis_mask"))
+    constraints = (int8, _bounds, _masks)
 
     def _slices(self, node: Node) -> list[slice]:
         begin, end, step = (np.asarray(node.input(i).data).reshape(-1).tolist() for i in (1, 2, 3))
