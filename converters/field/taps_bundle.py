@@ -18,7 +18,7 @@ import numpy as np
 import onnx
 
 from multigraft.bundle.bundle import GOLDEN_OUTPUTS, Bundle
-from multigraft.bundle.tap_outputs import PAIRS
+from multigraft.bundle.tap_outputs import TAP_PAIRS
 from multigraft.converters.field.range_stretches import with_inner_stretches
 from multigraft.converters.graft.assemble import assemble
 from multigraft.converters.graft.plan import Plan
@@ -98,7 +98,7 @@ def tapped_model(networks: Sequence[Network], is_every: bool = False) -> MultiTa
     provenance: dict[str, Any] = {
         "sources": apart.provenance["sources"],
         "plan": "taps for field calibration",
-        PAIRS: [list(pair) for pair in stitch_pairs(networks, is_every)],
+        TAP_PAIRS: [list(pair) for pair in stitch_pairs(networks, is_every)],
         "taps": {n.name: [p.name for p in tapped_points(n, is_every)] for n in networks},
     }
     model = onnx.ModelProto()

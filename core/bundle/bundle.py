@@ -98,10 +98,10 @@ class Bundle:
         for name, entry in manifest.files.items():
             if name not in contents:
                 raise BundleError(f"{path} lacks {name}", "copy it again or build it again")
-            held = contents[name]
-            if len(held) != entry.size or files.sha256_of(held) != entry.sha256:
+            content = contents[name]
+            if len(content) != entry.size or files.sha256_of(content) != entry.sha256:
                 raise BundleError(
-                    f"{path}: {name} is not what was built: {len(held)} bytes with another SHA-256 digest",
+                    f"{path}: {name} is not what was built: {len(content)} bytes with another SHA-256 digest",
                     "copy the bundle again or build it again",
                 )
         if extra := sorted(set(contents) - set(manifest.files)):
@@ -133,6 +133,7 @@ class Bundle:
                 files.write_bytes(member, data)
             temporary.chmod(0o755)
             temporary.rename(folder)
+            files.sync_folder(folder.parent)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
         return folder

@@ -6,10 +6,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from multigraft import serial_protocol as protocol
-from multigraft.serial_protocol import Decoder, Frame
+from multigraft.serial_protocol import Decoder, Message
 
 frames = st.builds(
-    Frame, st.integers(0, 255), st.integers(0, 65535), st.binary(max_size=protocol.MAX_PAYLOAD), st.integers(0, 255)
+    Message, st.integers(0, 255), st.integers(0, 65535), st.binary(max_size=protocol.MAX_PAYLOAD), st.integers(0, 255)
 )
 
 

@@ -43,8 +43,8 @@ def write_results(
     accuracy = {}
     if labelled:
         report("measure accuracy on labelled frames")
-        held = {t.name: load_labelled(t.labelled, t.name) for t in settings.tasks if t.labelled}
-        accuracy = summarise.measure_accuracy(built, held)
+        labelled_frames = {t.name: load_labelled(t.labelled, t.name) for t in settings.tasks if t.labelled}
+        accuracy = summarise.measure_accuracy(built, labelled_frames)
     report("draw and write the report")
     points = summarise.share_points(built.grafted)
     heatmaps = write_heatmaps(built.grafted.similarity, folder, points)
@@ -108,9 +108,9 @@ def _measure(bundle: Path, separate: list[Path], frames: list[Any]) -> Measured:
     meter, reason = find_power_meter()
     energy = None
     if meter is not None:
-        found = benchmark.measure_energy(engine, frames, None, meter)
-        energy = Pair(None, found.energy_j_per_frame, found.frames)
+        measured = benchmark.measure_energy(engine, frames, None, meter)
+        energy = Pair(None, measured.energy_j_per_frame, measured.frames)
     here = Here.here(engine.model.backend)
     machine = Machine(f"{here.board} {here.processor}".strip(), here.architecture, here.cores, "", here.interpreter, 1)
-    segments = {name: held.p50 for name, held in timing.segments.items()}
+    segments = {name: distribution.p50 for name, distribution in timing.segments.items()}
     return Measured(latency, segments, pss, energy, reason, machine)

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from multigraft.calibration.collect.taps_runner import TappedModel
+from multigraft.calibration.collect.taps_runner import TapsRunner
 from multigraft.converters.conversion.onnx2tf_environment import Environment
 from multigraft.converters.field.taps_bundle import make_taps, tapped_model, tapped_points
 from multigraft.converters.network.network import CutPoint
@@ -39,7 +39,7 @@ def test_bulges_are_left_out(features, tapped):
 def test_a_tapped_bundle_computes_what_the_networks_do(onnx2tf_environment: Environment, tmp_path: Path):
     first = residual_network("first", 1)
     networks = [first, perturbed(first, "second", 0.02)]
-    model = TappedModel(make_taps(networks, "taps", tmp_path))
+    model = TapsRunner(make_taps(networks, "taps", tmp_path))
     points = [p for n in networks for p in tapped_points(n)]
     assert [t.name for t in model.taps] == [p.name for p in points]
     for frame in frames(3):

@@ -10,8 +10,9 @@ from multigraft.converters.graft.frameless import plan_without_frames
 from multigraft.converters.graft.plan import Limits
 from multigraft.converters.graft.stitching_layer import MAX_ERROR, moments, stitches
 from multigraft.converters.network.network import Network
+from multigraft.statistics import entries
 from multigraft.statistics.similarity import SimilaritySums
-from multigraft.statistics.statistics import CROSSED, ROWS, Minibatch, Statistics
+from multigraft.statistics.statistics import Minibatch, Statistics
 from multigraft.statistics.subject import Subject, Tap, TappedNetwork
 from multigraft.statistics.tally import Terms
 from tests.converters.graft.networks import frames, perturbed, residual_network
@@ -40,11 +41,11 @@ def field() -> Statistics:
     pairs = stitch_pairs(NETWORKS, True)
     terms, held = Terms(len(IMAGES)), values_of(NETWORKS)
     for name in {name for pair in pairs for name in pair}:
-        terms.counts[f"{ROWS}{name}"] = np.array(len(held[name]), np.int64)
+        terms.counts[entries.cross_rows(name)] = np.array(len(held[name]), np.int64)
         terms.sums[f"first/{name}"], terms.sums[f"second/{name}"] = held[name].sum(axis=0), held[name].T @ held[name]
     for a, b in pairs:
         terms.sums[f"cross/{a}|{b}"] = held[a].T @ held[b]
-    terms.counts[CROSSED] = np.array(len(IMAGES), np.int64)
+    terms.counts[entries.CROSSED] = np.array(len(IMAGES), np.int64)
     statistics = Statistics(Subject("0" * 64, tapped, taps, 0, pairs))
     sums = SimilaritySums([t.name for t in taps])
     sums.add([np.random.default_rng(i).normal(size=(8, 5)) for i, _ in enumerate(taps)])

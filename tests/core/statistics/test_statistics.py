@@ -155,7 +155,7 @@ def test_small_days_join_their_neighbours_and_no_cell_is_under_the_minimum():
     whole = held.coalesced()
     assert {day: t.minibatches for (_, day), t in whole.places.items()} == {"2026-05-02": 7, "2026-05-03": 5}
     assert whole.similarity() == held.similarity() and whole.overall == held.overall
-    cells = [*whole.groups, *whole.slots, *whole.places.values()]
+    cells = [*whole.groups, *whole.periods, *whole.places.values()]
     assert min(c.frames for c in cells if c.frames) >= 3 * FRAMES
     alone = Statistics(SUBJECT, 3 * FRAMES) + held
     alone.add(minibatch(99), ("b", "2026-05-01"))
