@@ -1,7 +1,7 @@
 """What is behind the errors that users meet most, written by hand: problem to cause.
 
-A key is the problem as :mod:`docs.pages.error_sentences` reads it. A key that no error says any more is an error of the
-page (``tests/docs/test_troubleshooting.py``).
+A key is the problem as :mod:`docs.pages.error_sentences` reads it; what stands in its angle marks does not matter. A key
+that no error says any more is an error of the page (``tests/docs/test_troubleshooting.py``).
 """
 
 from __future__ import annotations

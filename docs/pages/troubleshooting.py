@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from docs.pages.causes import CAUSES, SYMPTOMS
 from docs.pages.error_sentences import Sentence, sentences
 
@@ -110,7 +112,15 @@ def group_of(path: str) -> str:
 
 def _row(sentence: Sentence) -> str:
     remedy = code(sentence.remedy) if sentence.remedy else "report it, with the model"
-    return f"| {code(sentence.problem)} | {remedy} | {CAUSES.get(sentence.problem, '')} |"
+    return f"| {code(sentence.problem)} | {remedy} | {_CAUSES.get(bare(sentence.problem), '')} |"
+
+
+def bare(problem: str) -> str:
+    """A problem without the names in its angle marks, which are those of variables in the code and come and go."""
+    return re.sub("‹[^›]*›", "‹›", problem)
+
+
+_CAUSES = {bare(problem): cause for problem, cause in CAUSES.items()}
 
 
 def code(text: str) -> str:

@@ -96,7 +96,9 @@ def _fits(sentence: str, said: str) -> bool:
 
 
 def test_every_cause_is_of_an_error_there_is() -> None:
-    assert CAUSES.keys() - {sentence.problem for sentence in error_sentences.sentences()} == set()
+    said = {troubleshooting.bare(sentence.problem) for sentence in error_sentences.sentences()}
+    assert [problem for problem in CAUSES if troubleshooting.bare(problem) not in said] == []
+    assert all(PAGE.count(cause) >= 1 for cause in CAUSES.values())
 
 
 def test_every_error_has_a_heading() -> None:
