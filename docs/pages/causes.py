@@ -1,6 +1,6 @@
 """What is behind the errors that users meet most, written by hand: problem to cause.
 
-A key is the problem as :mod:`docs.pages.error_sentences` reads it; what stands in its angle marks does not matter. A key
+A key is the problem as :mod:`docs.pages.error_sentences` reads it, whatever stands in its angle marks. A key
 that no error says any more is an error of the page (``tests/docs/test_troubleshooting.py``).
 """
 

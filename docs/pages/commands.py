@@ -44,12 +44,20 @@ def _section(parser: argparse.ArgumentParser, summary: str, mark: str) -> list[s
         if isinstance(action, argparse._SubParsersAction):
             summaries = {choice.dest: choice.help or "" for choice in action._choices_actions}
             for name, child in action.choices.items():
+                _complete(child)
                 inner += _section(child, summaries.get(name, ""), f"{mark}#")
         elif action.dest not in ("json", "help"):
             rows.append(f"| {_spelling(action)} | {_cell(action.help or '')} |")
     if rows:
         lines += ["| argument | meaning |", "|---|---|", *rows, ""]
     return [*lines, *inner]
+
+
+def _complete(parser: argparse.ArgumentParser) -> None:
+    """Give a sub-command the arguments that it has only once it is asked for."""
+    if all(action.dest == "help" for action in parser._actions):
+        module = parser.prog.replace(" ", ".").replace("multigraft", "multigraft.cli", 1)
+        importlib.import_module(module).add_arguments(parser)
 
 
 def _spelling(action: argparse.Action) -> str:
