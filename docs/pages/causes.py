@@ -28,7 +28,7 @@ CAUSES = {
     "‹path› keeps weights in ‹location›, which is not beside it": "Large ONNX files keep their weights in a second "
     "file. Both have to be copied.",
     "the environment of onnx2tf could not be made (‹last›)": "The converter lives in an environment of its own, which "
-    "is made once and needs a package index and some GB of disk. Later work needs no network.",
+    "is made once, and needs a package index for that. Later work needs no network.",
     "the float model differs from the ONNX model by ‹errors› of the range of ‹worst›, and at most ‹float tolerance› is "
     "allowed": "An operator was converted wrongly. Nothing is built on such a result.",
     "‹number of missing› tensors have no range, the first is ‹missing›": "int8 needs the least and greatest value of "

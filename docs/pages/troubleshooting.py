@@ -50,7 +50,7 @@ GROUPS: dict[str, tuple[str, tuple[str, ...]]] = {
     ),
     "Field calibration": (
         "Statistics and refits. [A round in the field](calibration.md).",
-        ("calibration/", "core/statistics/", "core/refit/", "converters/field/"),
+        ("calibration/", "core/statistics/", "core/refit/", "converters/field/", "converters/plan_refit.py"),
     ),
     "Generating firmware": ("From a bundle to C. [Microcontrollers](firmware.md).", ("firmware_gen/",)),
     "Talking to a board": ("Serial ports, and what a board answers.", ("devices/target/", "core/serial_protocol.py")),

@@ -39,7 +39,7 @@ FRAME = Way(
         Step("Camera", "devices/cameras/camera.py", "frame: uint8, height x width x 3"),
         Step("Preprocessing", "core/tensors/preprocessing.py", "the networks' inputs"),
         Step("Engine", "runtime/engine.py", "which segments run, in order"),
-        Step("Interpreter", "runtime/backends.py", "output tensors, one signature each"),
+        Step("Interpreter", "runtime/tflite_model.py", "output tensors, one signature each"),
         Step("Dequantise", "core/tensors/quantisation.py", "real numbers"),
         Step("Answers", "runtime/answers.py", "label and score, boxes, points, mask"),
         Step("multigraft run", "core/cli/run.py", "one JSON line per frame"),
