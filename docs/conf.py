@@ -26,5 +26,7 @@ html_show_search_summary = False
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 autodoc_preserve_defaults = True
+# What an adapter of a port has to implement, and what adds two of a kind up.
+autodoc_default_options = {"special-members": "__enter__, __exit__, __iter__, __add__"}
 napoleon_google_docstring = True
 napoleon_use_rtype = False

@@ -85,7 +85,7 @@ def test_the_interface_is_described(site: Path) -> None:
         "runtime.engine.Engine.run",
         "runtime.engine.Result.total_us",
         "statistics.statistics.Statistics",
-        "devices.cameras.camera.Camera",
+        "devices.cameras.camera.Camera.__iter__",
         "devices.power.power.PowerMeter.energy_j",
         "devices.target.link.Link",
         "devices.flash.flasher.Flasher",
