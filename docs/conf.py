@@ -1,7 +1,7 @@
 """Settings of the site: ``make docs`` builds it with Sphinx, MyST and Furo.
 
 All three are maintained and install from the package index. Pages they make load nothing from any host, and with ``-W``
-a link that leads nowhere ends the build. MkDocs was passed over, as neither it nor its Material theme is developed on.
+a link that leads nowhere ends the build. Material for MkDocs was passed over, as it announces its end of life.
 """
 
 from __future__ import annotations

@@ -55,8 +55,23 @@ def test_exit_codes_are_those_of_the_code() -> None:
     kinds = [
         kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, errors.MultigraftError)
     ]
-    validated = 1
-    assert codes == {0, validated, INTERRUPTED, *(kind.exit_code for kind in kinds)}
+    assert codes == {*returned_by_commands(), INTERRUPTED, *(kind.exit_code for kind in kinds)}
+
+
+def returned_by_commands() -> set[int]:
+    """The codes that commands return themselves, without an error."""
+    functions = [
+        node
+        for path, tree in trees()
+        if path.startswith("core/cli/")
+        for node in ast.walk(tree)
+        if isinstance(node, ast.FunctionDef) and node.name in ("execute", "_execute", "main")
+    ]
+    returns = [node.value for f in functions for node in ast.walk(f) if isinstance(node, ast.Return) and node.value]
+    ends = [
+        end for value in returns for end in ((value.body, value.orelse) if isinstance(value, ast.IfExp) else (value,))
+    ]
+    return {end.value for end in ends if isinstance(end, ast.Constant) and isinstance(end.value, int)}
 
 
 def test_a_wrong_option_ends_with_the_code_for_problems() -> None:
