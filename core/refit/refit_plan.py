@@ -128,12 +128,15 @@ class RefitPlan:
         again = "make one with multigraft calibrate plan"
         if PLAN not in bundle.manifest.files or ARRAYS not in bundle.manifest.files:
             raise BundleError(f"{bundle.manifest.name} is no refit bundle", again)
-        data = json.loads(bundle.read(PLAN))
-        if data.get("schema") != SCHEMA:
-            raise BundleError(f"{bundle.manifest.name} has a plan of schema {data.get('schema')}", again)
         try:
+            data = json.loads(bundle.read(PLAN))
+            schema = data.get("schema") if isinstance(data, dict) else None
+            if schema != SCHEMA:
+                raise BundleError(f"{bundle.manifest.name} has a plan of schema {schema}", again)
             plan: Self = decode(cls, data, "plan")
             return plan, read_npz(bundle.read(ARRAYS))
+        except BundleError:
+            raise
         except (TypeError, KeyError, ValueError) as error:
             raise BundleError(f"the plan of {bundle.manifest.name} is damaged ({error})", again) from error
 

@@ -76,7 +76,7 @@ def from_bytes(data: bytes, where: str) -> Statistics:
         raise InputError(
             f"{where} has schema {schema} and this multigraft reads schema {SCHEMA}", "use the version that wrote it"
         )
-    if manifest.get("digest") != _digest(manifest) or manifest["files"] != {
+    if manifest.get("digest") != _digest(manifest) or manifest.get("files") != {
         name: {"sha256": files.sha256_of(member), "size": len(member)} for name, member in members.items()
     }:
         raise InputError(f"{where} is damaged: a digest differs", _AGAIN)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
 import stat
 from pathlib import Path
@@ -91,3 +93,45 @@ def test_what_cannot_be_written_is_told_with_a_remedy(tmp_path: Path) -> None:
         files.write_bytes(tmp_path, b"")
     with pytest.raises(UsageError, match="cannot be written: No such file or directory; choose an existing folder"):
         files.write_bytes(tmp_path / "none" / "a", b"")
+
+
+def test_a_file_system_that_cannot_sync_folders_is_no_error_and_a_broken_one_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[int] = []
+    real_open = os.open
+
+    def noting_open(path: Path, flags: int) -> int:
+        opened.append(real_open(path, flags))
+        return opened[-1]
+
+    monkeypatch.setattr(os, "open", noting_open)
+    for code, is_refused in ((errno.EINVAL, False), (errno.ENOTSUP, False), (errno.EIO, True)):
+
+        def failing(_: int, code: int = code) -> None:
+            raise OSError(code, os.strerror(code))
+
+        monkeypatch.setattr(os, "fsync", failing)
+        with pytest.raises(OSError, match=os.strerror(code)) if is_refused else contextlib.nullcontext():
+            files.sync_folder(tmp_path)
+        with pytest.raises(OSError):
+            os.fstat(opened[-1])
+    assert len(opened) == 3
+
+
+def test_a_folder_that_cannot_be_read_is_left_to_the_system(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*_: object) -> int:
+        raise PermissionError
+
+    monkeypatch.setattr(os, "open", refused)
+    files.sync_folder(tmp_path)
+
+
+def test_only_posix_syncs_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("multigraft.files.os.name", "nt")
+    files.sync_folder(tmp_path / "none")
+
+
+def test_a_digest_is_hexadecimal_sha_256() -> None:
+    assert files.sha256_of(b"abc") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+    assert files.sha256_of(bytearray(b"abc")) == files.sha256_of(memoryview(b"abc")) == files.sha256_of(b"abc")

@@ -36,7 +36,7 @@ from tests.optional import some
 BUNDLE = taps_bundle()
 ROOT = Path(__file__).parents[3]
 KILLS = int(os.environ.get("MULTIGRAFT_KILLS", "10"))
-"""The figure in docs/calibration.md is of 50."""
+"""The figure in docs/figures.md is of 50."""
 
 
 def options(**changes: Any) -> CollectOptions:

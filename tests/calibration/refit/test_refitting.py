@@ -26,7 +26,9 @@ from multigraft.cli.main import main
 from multigraft.converters.conversion.onnx2tf_environment import Environment
 from multigraft.converters.field.refit_bundle import make_refit_bundle
 from multigraft.converters.field.refitted_candidates import grafts_of
-from multigraft.converters.graft.candidate import Evidence, Join, Method, evaluate
+from multigraft.converters.graft.candidate import evaluate
+from multigraft.converters.graft.evidence import Evidence
+from multigraft.converters.graft.join import Join, Method
 from multigraft.converters.graft.search import SearchOptions
 from multigraft.converters.network.network import Network
 from multigraft.devices.cameras.array_file import ArrayFile
