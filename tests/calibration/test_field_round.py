@@ -46,7 +46,7 @@ def project(onnx2tf_environment: Environment, tmp_path: Path, monkeypatch: pytes
     first = residual_network("first", 1)
     onnx.save(first.model, tmp_path / "first.onnx")
     onnx.save(perturbed(first, "second", 0.002).model, tmp_path / "second.onnx")
-    images = frames(1100)
+    images = np.stack(frames(1100))
     np.save(tmp_path / "frames.npy", images[:400])
     np.save(tmp_path / "site-7.npy", images[400:700])
     np.save(tmp_path / "site-8.npy", images[700:1100])

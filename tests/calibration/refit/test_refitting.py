@@ -69,7 +69,7 @@ def planned(onnx2tf_environment: Environment, tmp_path_factory: pytest.TempPathF
         for n, at, method in choices
     )
     bundle = make_refit_bundle(networks, joins, "plan", folder)
-    images = frames(600)
+    images = np.stack(frames(600))
     np.save(folder / "frames.npy", images)
     bundle.write(folder / "refit.graft")
     return Planned(networks, joins, folder / "refit.graft", images, folder / "frames.npy")
