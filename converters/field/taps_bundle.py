@@ -16,7 +16,7 @@ from typing import Any
 import onnx
 
 from multigraft.bundle.bundle import GOLDEN_OUTPUTS, Bundle
-from multigraft.bundle.tap_outputs import PAIRS
+from multigraft.bundle.tap_outputs import TAP_PAIRS
 from multigraft.converters.field.bundle_kinds import TapsBundle
 from multigraft.converters.field.range_stretches import with_inner_stretches
 from multigraft.converters.graft.assemble import assemble
@@ -97,7 +97,7 @@ def tapped_model(networks: Sequence[Network], is_every: bool = False) -> MultiTa
     provenance: dict[str, Any] = {
         "sources": apart.provenance["sources"],
         "plan": "taps for field calibration",
-        PAIRS: [list(pair) for pair in stitching_pairs(networks, is_every)],
+        TAP_PAIRS: [list(pair) for pair in stitching_pairs(networks, is_every)],
         "taps": {n.name: [p.name for p in tapped_points(n, is_every)] for n in networks},
     }
     model = onnx.ModelProto()

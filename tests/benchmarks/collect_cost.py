@@ -21,9 +21,10 @@ import numpy.typing as npt
 import onnx
 
 from multigraft.bundle.bundle import Bundle
-from multigraft.calibration.collect.collector import CollectOptions, collect
+from multigraft.calibration.collect.collect_options import CollectOptions
+from multigraft.calibration.collect.collector import collect
 from multigraft.calibration.collect.sampler import MINIBATCH
-from multigraft.calibration.collect.taps_runner import TappedModel
+from multigraft.calibration.collect.taps_runner import TapsRunner
 from multigraft.cli.shared.settings_options import load_frames
 from multigraft.cli.shared.table import print_table
 from multigraft.converters.field.taps_bundle import make_taps_bundle
@@ -55,7 +56,7 @@ class Interleaved:
 
     name = "interleaved"
 
-    def __init__(self, frames: Frames, count: int, bare: TappedModel) -> None:
+    def __init__(self, frames: Frames, count: int, bare: TapsRunner) -> None:
         self._frames, self._count, self._bare = frames, count, bare
         self.times: list[tuple[float, float, float, float]] = []
 
@@ -134,7 +135,7 @@ def _prepare(settings: Settings, name: str, folder: Path) -> None:
 
 def _timed(name: str, taps: Path, frames: Frames, count: int, folder: Path) -> list[str]:
     bundle = Bundle.open(taps)
-    camera = Interleaved(frames, count, TappedModel(bundle))
+    camera = Interleaved(frames, count, TapsRunner(bundle))
     collect(bundle, camera, folder / f"{taps.stem}.mgstats", CollectOptions())
     # The first block warms up.
     times = np.array(camera.times[1:])
@@ -152,7 +153,7 @@ def _accuracy(taps: Path, frames: Frames) -> str:
     from multigraft.calibration.collect.sampler import Sampler
     from multigraft.statistics.statistics import Statistics
 
-    model = TappedModel(Bundle.open(taps))
+    model = TapsRunner(Bundle.open(taps))
     sampler = Sampler(model, site="benchmark")
     stream = Statistics(sampler.subject)
     rows = {tap.name: np.empty((len(frames), tap.features), np.float32) for tap in model.taps}

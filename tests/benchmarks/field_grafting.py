@@ -14,7 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from multigraft.agreement.agreement import Agreement, agreement
-from multigraft.calibration.collect.collector import CollectOptions, collect
+from multigraft.calibration.collect.collect_options import CollectOptions
+from multigraft.calibration.collect.collector import collect
 from multigraft.calibration.refit.refitting import RefitOptions, refit_on_device
 from multigraft.cli.shared.settings_options import load_frames
 from multigraft.cli.shared.table import print_table

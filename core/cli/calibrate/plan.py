@@ -13,7 +13,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     from multigraft.cli.shared.settings_options import add_settings_arguments
 
     add_settings_arguments(parser)
-    parser.add_argument("-o", "--output", required=True, type=Path, metavar="refit.graft", help="the bundle to write")
+    parser.add_argument(
+        "-o", "--output", required=True, type=Path, metavar="refit.graft", help="the refit bundle to write"
+    )
 
 
 def execute(options: argparse.Namespace) -> int:

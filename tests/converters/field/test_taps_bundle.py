@@ -9,7 +9,7 @@ import numpy as np
 import onnx
 import pytest
 
-from multigraft.calibration.collect.taps_runner import TappedModel
+from multigraft.calibration.collect.taps_runner import TapsRunner
 from multigraft.converters.conversion.onnx2tf_environment import Environment
 from multigraft.converters.field.taps_bundle import make_taps_bundle, tapped_model, tapped_points
 from multigraft.converters.network.network import Network
@@ -44,7 +44,7 @@ def test_bulges_are_left_out(features: tuple[int, ...], tapped: tuple[int, ...])
 def test_a_tapped_bundle_computes_what_the_networks_do(onnx2tf_environment: Environment, tmp_path: Path) -> None:
     first = residual_network("first", 1)
     networks = [first, perturbed(first, "second", 0.02)]
-    tapped = TappedModel(make_taps_bundle(networks, "taps", tmp_path))
+    tapped = TapsRunner(make_taps_bundle(networks, "taps", tmp_path))
     points = [p for n in networks for p in tapped_points(n)]
     assert [t.name for t in tapped.taps] == [p.name for p in points]
     for frame in frames(3):

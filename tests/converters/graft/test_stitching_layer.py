@@ -11,8 +11,9 @@ from multigraft.converters.graft.frameless import plan_without_frames
 from multigraft.converters.graft.sharing_plan import Limits
 from multigraft.converters.graft.stitching_layer import MAX_ERROR, moments, stitching_candidates
 from multigraft.converters.network.network import Network
+from multigraft.statistics import entries
 from multigraft.statistics.similarity import SimilaritySums
-from multigraft.statistics.statistics import CROSSED, ROWS, Minibatch, Statistics
+from multigraft.statistics.statistics import Minibatch, Statistics
 from multigraft.statistics.subject import Subject, Tap, TappedNetwork
 from multigraft.statistics.tally import Terms
 from tests.converters.graft.networks import frames, perturbed, residual_network
@@ -41,14 +42,14 @@ def field() -> Statistics:
     pairs = stitching_pairs(NETWORKS, True)
     terms, values = Terms(len(IMAGES)), values_of(NETWORKS)
     for name in {name for pair in pairs for name in pair}:
-        terms.counts[f"{ROWS}{name}"] = np.array(len(values[name]), np.int64)
+        terms.counts[entries.cross_rows(name)] = np.array(len(values[name]), np.int64)
         terms.sums[f"first/{name}"], terms.sums[f"second/{name}"] = (
             values[name].sum(axis=0),
             values[name].T @ values[name],
         )
     for a, b in pairs:
         terms.sums[f"cross/{a}|{b}"] = values[a].T @ values[b]
-    terms.counts[CROSSED] = np.array(len(IMAGES), np.int64)
+    terms.counts[entries.CROSSED] = np.array(len(IMAGES), np.int64)
     statistics = Statistics(Subject("0" * 64, tapped, taps, 0, pairs))
     sums = SimilaritySums([t.name for t in taps])
     sums.add([np.random.default_rng(i).normal(size=(8, 5)) for i, _ in enumerate(taps)])

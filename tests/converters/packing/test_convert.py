@@ -10,7 +10,6 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-import multigraft.converters.demo
 from multigraft.bundle.bundle import Bundle
 from multigraft.bundle.manifest import Task
 from multigraft.cli.main import main
@@ -18,6 +17,7 @@ from multigraft.converters.conversion.boundary_tensors import OnnxRunner
 from multigraft.converters.conversion.interpreters import available
 from multigraft.converters.conversion.onnx2tf import to_tflite
 from multigraft.converters.conversion.onnx2tf_environment import Environment
+from multigraft.converters.demo.data import demo_folder
 from multigraft.converters.network.frames import Frame
 from multigraft.converters.network.multitask import MultiTaskModel, SegmentSpec
 from multigraft.converters.packing.convert import Conversion, convert, pixel_range
@@ -146,7 +146,7 @@ def test_the_float_model_is_the_onnx_model(conversion: Conversion) -> None:
 
 def demo_pair() -> MultiTaskModel:
     """The demo's garment network with a second head: the rest of the worn network, which descends from it."""
-    folder = Path(multigraft.converters.demo.__file__).parent / "networks"
+    folder = demo_folder() / "networks"
     model, other = onnx.load(folder / "garment.onnx"), onnx.load(folder / "worn.onnx")
     cut = "/blocks/blocks.1/Relu_output_0"
     position = [n.output[0] for n in model.graph.node].index(cut)
@@ -179,7 +179,7 @@ def demo_pair() -> MultiTaskModel:
 def test_the_command_converts_the_demo_networks(
     onnx2tf_environment: Environment, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    demo = Path(multigraft.converters.demo.__file__).parent
+    demo = demo_folder()
     grafted, output = tmp_path / "pair.onnx", tmp_path / "pair.graft"
     demo_pair().save(grafted)
     source = f"{demo / 'garments.npz'}"
