@@ -179,7 +179,7 @@ def _rows(table: ast.expr, scope: _Scope) -> list[tuple[str, str]]:
 
 def _installing(call: ast.Call) -> str:
     """What a function of :mod:`multigraft.installing` answers, or nothing."""
-    given = [a.value if isinstance(a, ast.Constant) else _placeholder(a) for a in call.args]
+    given = [str(a.value) if isinstance(a, ast.Constant) else _placeholder(a) for a in call.args]
     match getattr(call.func, "id", ""), given:
         case "install_extra", [extra]:
             return f"run: ‹python› -m pip install 'multigraft[{extra}]'"
