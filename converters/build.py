@@ -22,13 +22,15 @@ from multigraft.converters.field.statistics_input import (
 from multigraft.converters.graft.assemble import assemble
 from multigraft.converters.graft.candidate import Candidate
 from multigraft.converters.graft.evidence import Evidence, LoadFrames, load_evidence
+from multigraft.converters.graft.explanation import explain
 from multigraft.converters.graft.frameless import plan_without_frames
-from multigraft.converters.graft.planner import explain, plan_sharing
+from multigraft.converters.graft.planner import plan_sharing
 from multigraft.converters.graft.saved_evaluations import SavedEvaluations
 from multigraft.converters.graft.search import SMALL_MACS, SearchOptions
 from multigraft.converters.graft.sharing_plan import BYTES_PER_WEIGHT, Limits, PlanningResult, SharingPlan
 from multigraft.converters.importing.importer import load_task
 from multigraft.converters.job.checkpoints import Checkpoints
+from multigraft.converters.job.failed_step import reason_of
 from multigraft.converters.job.progress import Report, silent
 from multigraft.converters.network.frames import Frames
 from multigraft.converters.network.multitask import MultiTaskModel
@@ -79,12 +81,14 @@ class Built:
         conversion: The bundle and what was verified on the way; ``conversion.bundle`` lacks the fidelity figures.
         bundle: The bundle to write.
         separate: The original networks converted the same way, side by side, for comparison; None unless asked for.
+        separate_issue: Why there is no ``separate`` although it was asked for.
     """
 
     grafted: Grafted
     conversion: Conversion
     bundle: Bundle
     separate: Conversion | None
+    separate_issue: str = ""
 
 
 def graft(
@@ -125,23 +129,36 @@ def build(
         settings: As read from multigraft.toml.
         load_frames: Opens a frame source.
         report: Takes a line for each step.
-        separate: Also convert the networks apart, for comparison.
+        separate: Also convert the networks apart, for comparison, as :func:`with_separate`.
         checkpoints: Where finished steps are kept, so that an interrupted build can go on; None keeps none.
 
     Raises:
         MultigraftError: As :func:`graft`, or the conversion failed verification.
     """
     grafted = graft(settings, load_frames, report, checkpoints=checkpoints)
-    with tempfile.TemporaryDirectory(prefix="multigraft-") as folder:
-        conversion = _convert(grafted.multitask, grafted, settings, Path(folder) / "bundle", report, checkpoints)
-        apart = None
-        if separate:
-            unshared = assemble(grafted.networks, SharingPlan({}, 0, 0))
-            apart = _convert(unshared, grafted, settings, Path(folder) / "separate", report, checkpoints)
-    if not grafted.evidence:
-        return Built(grafted, conversion, conversion.bundle, apart)
-    report("compare the bundle with the original networks")
-    return Built(grafted, conversion, with_fidelity(conversion.bundle, _fidelity(settings, grafted, conversion)), apart)
+    conversion = _convert(grafted.multitask, grafted, settings, report, checkpoints)
+    bundle = conversion.bundle
+    if grafted.evidence:
+        report("compare the bundle with the original networks")
+        bundle = with_fidelity(bundle, _fidelity(settings, grafted, conversion))
+    built = Built(grafted, conversion, bundle, None)
+    return with_separate(settings, built, report, checkpoints=checkpoints) if separate else built
+
+
+def with_separate(
+    settings: Settings, built: Built, report: Report = silent, *, checkpoints: Checkpoints | None = None
+) -> Built:
+    """``built`` with its networks converted apart, too, for comparison.
+
+    Where that fails, whatever the reason, the bundle is good all the same: ``separate_issue`` says why.
+    """
+    report("convert the networks apart, for comparison")
+    try:
+        unshared = assemble(built.grafted.networks, SharingPlan({}, 0, 0))
+        apart = _convert(unshared, built.grafted, settings, report, checkpoints)
+    except Exception as error:
+        return dataclasses.replace(built, separate_issue=reason_of(error))
+    return dataclasses.replace(built, separate=apart)
 
 
 def import_networks(settings: Settings, report: Report = silent) -> tuple[Network, ...]:
@@ -204,7 +221,11 @@ def _plan(
 ) -> PlanningResult:
     budget = settings.budget
     limits = Limits(
-        budget.min_agreement, budget.max_weights_bytes, budget.max_macs, BYTES_PER_WEIGHT[settings.convert.precision]
+        budget.min_agreement,
+        budget.max_weights_bytes,
+        budget.max_macs,
+        BYTES_PER_WEIGHT[settings.convert.precision],
+        budget.prefer,
     )
     options = SearchOptions(
         budget.confidence,
@@ -227,7 +248,7 @@ def _plan(
     from multigraft.converters.distill.distill import distill_plan
 
     chosen = distill_plan(outcome.chosen, networks, evidence, options, report)
-    message = f"{explain(chosen, outcome.evaluated, limits)}; refined by distillation"
+    message = f"{explain(chosen, outcome.front, outcome.evaluated, limits)}; refined by distillation"
     return dataclasses.replace(outcome, chosen=chosen, front=(*outcome.front, chosen), message=message)
 
 
@@ -249,11 +270,9 @@ def _convert(
     multitask: MultiTaskModel,
     grafted: Grafted,
     settings: Settings,
-    folder: Path,
     report: Report,
     checkpoints: Checkpoints | None,
 ) -> Conversion:
-    folder.mkdir()
     by_input: dict[str, Frames] = {}
     for network in grafted.networks:
         if network.input in multitask.inputs and grafted.evidence:
@@ -263,17 +282,18 @@ def _convert(
     if grafted.collected is not None:
         ranges = ranges_from_statistics(grafted.collected.statistics, grafted.networks)
     try:
-        return convert(
-            multitask,
-            by_input,
-            precision=settings.convert.precision,
-            keep_float=settings.convert.keep_float,
-            ranges=ranges,
-            name=settings.bundle.name,
-            work_dir=folder,
-            report=report,
-            checkpoints=checkpoints,
-        )
+        with tempfile.TemporaryDirectory(prefix="multigraft-") as folder:
+            return convert(
+                multitask,
+                by_input,
+                precision=settings.convert.precision,
+                keep_float=settings.convert.keep_float,
+                ranges=ranges,
+                name=settings.bundle.name,
+                work_dir=Path(folder),
+                report=report,
+                checkpoints=checkpoints,
+            )
     except MissingRangesError as error:
         if grafted.collected is None:
             raise

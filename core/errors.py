@@ -47,6 +47,12 @@ class ConfigurationError(MultigraftError, ValueError):
     exit_code = 78
 
 
+class BudgetError(MultigraftError, ValueError):
+    """What was made, and written beside the asked-for name, costs more or keeps less than the budget."""
+
+    exit_code = 3
+
+
 class MissingDependencyError(MultigraftError, ImportError):
     """An optional package is needed for what was asked."""
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from multigraft.converters.graft.candidate import Candidate, costed, make_tail
+from multigraft.converters.graft.explanation import exceeded
 from multigraft.converters.graft.join import Join, Method
 from multigraft.converters.graft.lineage import Lineage, lineage
 from multigraft.converters.graft.planner import next_donor
@@ -42,7 +43,7 @@ def plan_without_frames(
         statistics: Those whose second moments give stitching layers.
 
     Raises:
-        ConfigurationError: A layer that was asked for cannot be shared without frames, or the plan exceeds a budget.
+        ConfigurationError: A layer that was asked for cannot be shared without frames.
     """
     given = given or {}
     below = {t: c for t, c in given.items() if t not in share and not _keeps(c, limits)}
@@ -63,11 +64,9 @@ def plan_without_frames(
                 chosen = chosen.with_graft(target, graft)
                 evaluated.append(graft)
         left = [n for n in left if n is not donor and n.name not in chosen.grafts]
-    limits.check(chosen)
     front = (nothing, chosen) if chosen.grafts else (nothing,)
-    return PlanningResult(
-        chosen, front, tuple(evaluated), tuple(donors), _explain(chosen, below, errors, limits), limits
-    )
+    message = _explain(chosen, below, errors, limits) + exceeded(chosen, limits)
+    return PlanningResult(chosen, front, tuple(evaluated), tuple(donors), message, limits)
 
 
 def _keeps(graft: Candidate, limits: Limits) -> bool:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from multigraft.converters.graft.candidate import Candidate
 from multigraft.converters.graft.evidence import Evidence
+from multigraft.converters.graft.explanation import explain
+from multigraft.converters.graft.plan_latency import PlanLatency
 from multigraft.converters.graft.search import SearchOptions, Similarity, candidates, choose_donor
 from multigraft.converters.graft.sharing_plan import UNSHARED, Limits, PlanningResult, SharingPlan
 from multigraft.converters.job.progress import Report, silent
@@ -26,11 +28,14 @@ def plan_sharing(
     The donor is the network the others resemble most. Networks the budget leaves unshared may form a group of their own
     with a donor of their own. A task of ``given`` takes that graft or none.
 
+    Where no plan keeps every limit, the one that exceeds them least is taken, and the message says what it misses.
+
     Raises:
-        ConfigurationError: The budgets contradict each other on these networks and frames.
+        ConfigurationError: A share override names a layer that cannot be shared.
     """
     nothing = SharingPlan({}, sum(n.weights for n in networks), sum(n.macs for n in networks))
-    chosen, front, evaluated, donors = nothing, [nothing], [], []
+    chosen, front, considered, evaluated, donors = nothing, [nothing], [], [], []
+    cost = cost_of_plans(limits, PlanLatency(networks))
     left = list(networks)
     share, given = options.share or {}, given or {}
     while len(left) > 1:
@@ -51,15 +56,14 @@ def plan_sharing(
             grown = [p.with_graft(target, c) for p in round_front for c in grafts]
             round_front = _pareto(grown if forced else [*round_front, *grown])
         front = _pareto([*front, *round_front])
-        chosen = _pick(round_front, limits, forced=bool(share)) or chosen
+        considered += round_front
+        chosen = _pick(round_front, limits, cost, forced=bool(share)) or chosen
         left = [n for n in left if n is not donor and n.name not in chosen.grafts]
     if chosen not in front:
         front = [*front, chosen]
-    limits.check(chosen)
     front.sort(key=lambda p: (-p.weights, -p.macs))
-    return PlanningResult(
-        chosen, tuple(front), tuple(evaluated), tuple(donors), explain(chosen, evaluated, limits), limits
-    )
+    message = explain(chosen, considered, evaluated, limits)
+    return PlanningResult(chosen, tuple(front), tuple(evaluated), tuple(donors), message, limits)
 
 
 def next_donor(
@@ -80,23 +84,27 @@ def _pareto(plans: Sequence[SharingPlan]) -> list[SharingPlan]:
     return kept
 
 
-def _pick(plans: Sequence[SharingPlan], limits: Limits, forced: bool) -> SharingPlan | None:
+Cost = Callable[[SharingPlan], tuple[float, ...]]
+"""What decides between plans that keep the budget: the smallest wins, later numbers among equals."""
+
+
+def cost_of_plans(limits: Limits, latency: Callable[[SharingPlan], float]) -> Cost:
+    """The cost that ``[budget] prefer`` asks for; ``latency`` is asked for that preference alone."""
+
+    def cost(plan: SharingPlan) -> tuple[float, ...]:
+        if limits.prefer == "weights":
+            return plan.weights, plan.macs, -plan.lower_bound
+        first = plan.macs if limits.prefer == "macs" else latency(plan)
+        return first, plan.weights, -plan.lower_bound
+
+    return cost
+
+
+def _pick(plans: Sequence[SharingPlan], limits: Limits, cost: Cost, forced: bool) -> SharingPlan | None:
     feasible = [p for p in plans if limits.keeps_agreement(p)]
     if not feasible and forced:
         feasible = list(plans)
-    fitting = [p for p in feasible if limits.fits(p)] or feasible
-    return min(fitting, key=lambda p: (p.weights, p.macs, -p.lower_bound), default=None)
-
-
-def explain(chosen: SharingPlan, evaluated: Sequence[Candidate], limits: Limits) -> str:
-    """Why this plan, in one sentence."""
-    if chosen.grafts:
-        kept = "" if limits.keeps_agreement(chosen) else ", which was asked for and misses the agreement budget"
-        return f"smallest plan with an agreement bound of at least {limits.min_agreement:g}: {chosen.describe()}{kept}"
-    if not evaluated:
-        return "nothing shared: no two networks have representations that fit together"
-    best = max(c.agreement.lower_bound if c.agreement else 0.0 for c in evaluated)
-    return (
-        f"nothing shared: no graft keeps an agreement bound of {limits.min_agreement:g} "
-        f"(the best reaches {best:.3f}); the bundle holds the networks side by side"
-    )
+    fitting = [p for p in feasible if limits.fits(p)]
+    if fitting:
+        return min(fitting, key=cost)
+    return min(feasible, key=lambda p: (limits.excess(p), *cost(p)), default=None)

@@ -8,8 +8,9 @@ from typing import Any
 
 from multigraft.converters.graft.candidate import Candidate
 from multigraft.converters.graft.join import METHOD_TEXT
+from multigraft.converters.graft.missed_budget import Miss
 from multigraft.converters.network.network import Network
-from multigraft.errors import ConfigurationError
+from multigraft.converters.settings.settings import Prefer
 
 BYTES_PER_WEIGHT = {"int8": 1.0, "float32": 4.0, "dynamic": 1.0, "int4": 0.5}
 UNSHARED = "none"
@@ -66,29 +67,42 @@ class SharingPlan:
 
 @dataclass(frozen=True)
 class Limits:
-    """The budget as numbers; None where the user set none."""
+    """The budget as numbers; None where the user set none, and what is to be small within it."""
 
     min_agreement: float = 0.95
     max_weights_bytes: int | None = None
     max_macs: int | None = None
     bytes_per_weight: float = 1.0
+    prefer: Prefer = "weights"
 
     def keeps_agreement(self, plan: SharingPlan) -> bool:
         return not plan.grafts or plan.lower_bound >= self.min_agreement
 
     def fits(self, plan: SharingPlan) -> bool:
-        return (self.max_weights_bytes is None or plan.weights * self.bytes_per_weight <= self.max_weights_bytes) and (
-            self.max_macs is None or plan.macs <= self.max_macs
+        return self.excess(plan) <= 1
+
+    def excess(self, plan: SharingPlan) -> float:
+        """The largest share of a limit of size that the plan takes; 0 without limits, above 1 where one is missed."""
+        weights = plan.weights * self.bytes_per_weight
+        return max(
+            0.0 if self.max_weights_bytes is None else weights / self.max_weights_bytes,
+            0.0 if self.max_macs is None else plan.macs / self.max_macs,
         )
 
-    def check(self, plan: SharingPlan) -> None:
-        """Refuse a plan that costs more than the budget.
-
-        Raises:
-            ConfigurationError: It does.
-        """
-        if not self.fits(plan):
-            raise _contradiction(plan, self)
+    def missed(self, plan: SharingPlan) -> tuple[Miss, ...]:
+        """What the plan misses of the budget, as far as a plan shows it: bytes are estimated from parameter counts."""
+        misses = [
+            Miss("min_agreement", a.lower_bound, self.min_agreement, task, a.frames)
+            for task, graft in plan.grafts.items()
+            if (a := graft.agreement) is not None and a.lower_bound < self.min_agreement
+        ]
+        for key, limit, figure in (
+            ("max_weights_bytes", self.max_weights_bytes, plan.weights * self.bytes_per_weight),
+            ("max_macs", self.max_macs, plan.macs),
+        ):
+            if limit is not None and figure > limit:
+                misses.append(Miss(key, figure, limit))
+        return tuple(misses)
 
 
 @dataclass(frozen=True)
@@ -154,16 +168,3 @@ class PlanningResult:
             }
             for c in self.evaluated
         ]
-
-
-def _contradiction(chosen: SharingPlan, limits: Limits) -> ConfigurationError:
-    needed = round(chosen.weights * limits.bytes_per_weight)
-    if limits.max_weights_bytes is not None and needed > limits.max_weights_bytes:
-        what, have, need = "max_weights_bytes", limits.max_weights_bytes, needed
-    else:
-        what, have, need = "max_macs", limits.max_macs or 0, chosen.macs
-    return ConfigurationError(
-        f"budget.{what} = {have} contradicts budget.min_agreement = {limits.min_agreement:g}: "
-        f"the smallest plan that keeps it needs {need}",
-        f"raise {what} to at least {need} or lower min_agreement",
-    )

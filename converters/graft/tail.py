@@ -34,19 +34,23 @@ class Tail:
 
     def run(self, features: Array) -> list[npt.NDArray[Any]]:
         """The target's outputs from the donor's features (frames, *shape)."""
-        graph = onnx.helper.make_graph(
-            list(self.nodes),
-            "tail",
-            [onnx.helper.make_tensor_value_info(self.source, onnx.TensorProto.FLOAT, [None] * features.ndim)],
-            [onnx.ValueInfoProto(name=o) for o in self.outputs],
-            [onnx.numpy_helper.from_array(v, k) for k, v in self.constants.items()],
-        )
-        session = session_of(model_of(graph, self.opset), "graft")
+        session = session_of(self.model(features.ndim), "graft")
         parts = [
             session.run(list(self.outputs), {self.source: features[i : i + self.batch]})
             for i in range(0, len(features), self.batch)
         ]
         return [np.concatenate([p[k] for p in parts]) for k in range(len(self.outputs))]
+
+    def model(self, rank: int) -> onnx.ModelProto:
+        """As a network of its own, whose input has ``rank`` dimensions, that of the frames included."""
+        graph = onnx.helper.make_graph(
+            list(self.nodes),
+            "tail",
+            [onnx.helper.make_tensor_value_info(self.source, onnx.TensorProto.FLOAT, [None] * rank)],
+            [onnx.ValueInfoProto(name=o) for o in self.outputs],
+            [onnx.numpy_helper.from_array(v, k) for k, v in self.constants.items()],
+        )
+        return model_of(graph, self.opset)
 
 
 def tail_of(

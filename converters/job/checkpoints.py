@@ -1,7 +1,9 @@
 """What a long job has finished so far, on disk, so that the same command goes on where it was interrupted.
 
 A step is known by the digest of everything it depends on, this package's code included: what no longer fits is done
-again.
+again. Only success removes the steps: a refusal keeps them for the next try. What is never taken up again is bounded: a
+folder holds at most :data:`MAX_BYTES`, and one that nobody has used for :data:`STALE_DAYS` goes when another job starts
+beside it.
 """
 
 from __future__ import annotations
@@ -9,14 +11,27 @@ from __future__ import annotations
 import contextlib
 import functools
 import hashlib
+import os
+import re
 import shutil
+import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from multigraft import files
 from multigraft.errors import UsageError
 
+MAX_BYTES = 2 << 30
+"""Of one folder; the steps that were used longest ago make room. A build of two networks of MobileNetV2's size stores
+about a quarter of it."""
+
+STALE_DAYS = 14
+
+SUFFIX = ".steps"
+
 _DIGEST_BYTES = 32
+_STEP = re.compile(r"[a-z_]+-[0-9a-f]{32}")
+_DAY_S = 86_400
 
 CODE_FOLDERS = (Path(files.__file__).parent, Path(__file__).parents[1])
 """``core`` and ``converters``; installed, the first holds every other package, too."""
@@ -52,26 +67,51 @@ class Checkpoints:
         path = self.folder / f"{name}-{key.hexdigest()[:32]}"
         if (stored := _read(path)) is not None:
             self.reused += 1
+            with contextlib.suppress(OSError):
+                os.utime(path)
             return stored
         made = do()
         with contextlib.suppress(OSError, UsageError):
             self.folder.mkdir(exist_ok=True)
+            _make_room(self.folder, len(made))
             files.write_bytes(path, hashlib.sha256(made).digest() + made)
         return made
 
     @contextlib.contextmanager
-    def cleared_after(self, *refusals: type[Exception]) -> Iterator[None]:
-        """Remove the folder once the block is done or has refused its input; an interruption keeps it."""
-        try:
-            yield
-        except refusals:
-            self.clear()
-            raise
+    def cleared_on_success(self) -> Iterator[None]:
+        """Remove the folder once the block is done; a refusal and an interruption keep it."""
+        _sweep(self.folder)
+        yield
         self.clear()
 
     def clear(self) -> None:
         """Remove the folder."""
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _make_room(folder: Path, needed: int) -> None:
+    """Remove the steps used longest ago until ``needed`` more bytes keep within :data:`MAX_BYTES`."""
+    steps = sorted((s.stat().st_mtime, s.stat().st_size, s) for s in folder.iterdir() if _STEP.fullmatch(s.name))
+    held = sum(size for _, size, _ in steps)
+    for _, size, step in steps:
+        if held + needed <= MAX_BYTES:
+            break
+        step.unlink()
+        held -= size
+
+
+def _sweep(folder: Path) -> None:
+    """Remove the folders of steps beside ``folder`` that hold nothing but steps, all of them stale."""
+    oldest = time.time() - STALE_DAYS * _DAY_S
+    with contextlib.suppress(OSError):
+        for other in folder.absolute().parent.glob(f"*{SUFFIX}"):
+            if other.name == folder.name or other.is_symlink() or not other.is_dir():
+                continue
+            steps = list(other.iterdir())
+            if all(_STEP.fullmatch(s.name) for s in steps) and all(
+                used.stat().st_mtime < oldest for used in (other, *steps)
+            ):
+                shutil.rmtree(other, ignore_errors=True)
 
 
 def _read(path: Path) -> bytes | None:

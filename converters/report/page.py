@@ -57,7 +57,8 @@ def page(summary: Summary, folder: Path) -> str:
 
 def _header(summary: Summary) -> str:
     networks = "1 network" if len(summary.tasks) == 1 else f"{len(summary.tasks)} networks"
-    notes = "".join(f'<p class="note">{escape(note)}</p>' for note in summary.notes)
+    sentences = (*summary.notes, *(f"Not compared: {what}." for what in summary.not_compared))
+    notes = "".join(f'<p class="note">{escape(sentence)}</p>' for sentence in sentences)
     created = re.sub(r"^(\d{4}-\d\d-\d\d)T(\d\d:\d\d).*", r"\1 \2 UTC", summary.created)
     meta = [created, summary.machine.name if summary.machine else "", f"multigraft {summary.version}".strip()]
     return (

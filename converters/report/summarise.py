@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import itertools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +14,7 @@ import multigraft
 from multigraft.bundle.manifest import Task
 from multigraft.converters.build import Built, Grafted
 from multigraft.converters.graft.candidate import Candidate, make_tail
+from multigraft.converters.graft.missed_budget import Miss, in_words
 from multigraft.converters.network.labelled import Labelled
 from multigraft.converters.packing.fidelity import BundleRunner
 from multigraft.converters.report.summary import (
@@ -23,6 +24,7 @@ from multigraft.converters.report.summary import (
     BudgetResult,
     LayerErrorResult,
     MachineResult,
+    MissResult,
     Pair,
     ParetoPoint,
     SegmentResult,
@@ -60,6 +62,11 @@ class Measured:
     machine: MachineResult
 
 
+def nothing_measured(reason: str) -> Measured:
+    """For a build that was not measured."""
+    return Measured(Pair(issue=reason), {}, Pair(issue=reason), None, reason, MachineResult(""))
+
+
 def summarise(
     settings: Settings,
     built: Built,
@@ -68,6 +75,8 @@ def summarise(
     heatmaps: Mapping[tuple[str, str], Path],
     folder: Path,
     bundle_bytes: int | None = None,
+    misses: Sequence[Miss] = (),
+    not_compared: Sequence[str] = (),
 ) -> Summary:
     """Gather everything; heat maps are named relative to ``folder``, where summary.json will lie."""
     grafted, manifest = built.grafted, built.bundle.manifest
@@ -92,9 +101,16 @@ def summarise(
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         version=multigraft.__version__,
         budget=BudgetResult(
-            budget.min_agreement, budget.confidence, budget.max_weights_bytes, budget.max_macs, budget.max_latency_us
+            budget.min_agreement,
+            budget.confidence,
+            budget.max_weights_bytes,
+            budget.max_macs,
+            budget.max_latency_us,
+            budget.prefer,
+            tuple(MissResult(m.key, m.limit, m.figure, m.task, m.samples, m.issue) for m in misses),
         ),
-        notes=notes(settings, built, measured),
+        notes=notes(built, misses),
+        not_compared=tuple(not_compared),
         graph=_segments(built, measured),
         pareto=tuple(_pareto(grafted)),
         similarity=tuple(_similarity(grafted, heatmaps, folder)),
@@ -103,27 +119,14 @@ def summarise(
     )
 
 
-def notes(settings: Settings, built: Built, measured: Measured) -> tuple[str, ...]:
+def notes(built: Built, misses: Sequence[Miss]) -> tuple[str, ...]:
     """What a reader has to know first."""
     message = built.grafted.outcome.message
     sentences = [message[0].upper() + message[1:] + "."]
     if not built.grafted.evidence:
         sentences.append(NOT_MEASURED)
-    asked = settings.budget.min_agreement
-    for task in built.bundle.manifest.tasks:
-        kept = _agreement(task.fidelity.get("bundle_agreement"))
-        if kept is not None and kept.lower_bound < asked:
-            sentences.append(
-                f"{task.name}: conversion to {settings.convert.precision} leaves an agreement of {kept.value:.3f} "
-                f"(bound {kept.lower_bound:.3f}), below budget.min_agreement = {asked:g}; keep layers float "
-                "(--keep-float, see the noise per layer) or lower the budget."
-            )
-    limit, latency = settings.budget.max_latency_us, measured.latency_us.bundle
-    if limit is not None and latency is not None and latency > limit:
-        sentences.append(
-            f"All tasks take {latency:.0f} us on this machine, more than budget.max_latency_us = {limit:g}; "
-            "share deeper (lower min_agreement) or use a faster machine."
-        )
+    if misses:
+        sentences.append(f"The bundle misses the budget: {in_words(misses)}.")
     return tuple(sentences)
 
 

@@ -119,6 +119,21 @@ class ParetoPoint:
 
 
 @dataclass(frozen=True)
+class MissResult:
+    """A key of the budget that the bundle does not keep."""
+
+    key: str = documented_field("The key of [budget].")
+    limit: float = documented_field("What was asked for.")
+    figure: float | None = documented_field(
+        "What was measured, in the unit of limit (an agreement's lower bound); null if it could not be measured.",
+        default=None,
+    )
+    task: str | None = documented_field("Whose agreement it is.", default=None)
+    samples: int | None = documented_field("Frames or runs behind the figure; null where it is exact.", default=None)
+    issue: str = documented_field("Why it could not be measured.", default="")
+
+
+@dataclass(frozen=True)
 class BudgetResult:
     """The budgets that were asked for; null: none."""
 
@@ -129,6 +144,8 @@ class BudgetResult:
     max_weights_bytes: int | None = documented_field("Bytes.", default=None)
     max_macs: int | None = documented_field("Multiply-accumulates for all tasks on one frame.", default=None)
     max_latency_us: float | None = documented_field("Microseconds for all tasks on one frame.", default=None)
+    prefer: str = documented_field("What was to be small where several plans keep the budget.", default="weights")
+    missed: tuple[MissResult, ...] = documented_field("What the bundle does not keep of them.", default=())
 
 
 @dataclass(frozen=True)
@@ -191,6 +208,10 @@ class Summary:
     budget: BudgetResult = documented_field("Budgets asked for.", default_factory=BudgetResult)
     notes: tuple[str, ...] = documented_field(
         "What a reader has to know first, for instance that no sharing met the budget.", default=()
+    )
+    not_compared: tuple[str, ...] = documented_field(
+        "What could not be compared, measured or drawn, each with the reason; the bundle is whole all the same.",
+        default=(),
     )
     graph: tuple[SegmentResult, ...] = documented_field(
         "Segments of the bundle, in an order in which they run.", default=()

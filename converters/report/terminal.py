@@ -60,6 +60,7 @@ def remarks(summary: Summary) -> list[str]:
     equal = "equal the uncut model bit for bit" if check.mismatches == 0 else f"differ on {check.mismatches:,} inputs"
     return [
         *summary.notes,
+        *(f"Not compared: {what}." for what in summary.not_compared),
         *(f"{task.name}: {task.note}." for task in summary.tasks if task.note),
         *shares,
         *([f"original, grafted, bundle: accuracy on {labelled} labelled frames."] if labelled else []),

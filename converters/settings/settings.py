@@ -37,6 +37,7 @@ from multigraft.tensors.preprocessing import Color, Interpolation, Preprocessing
 
 Refine = Literal["none", "distill"]
 Precision = Literal["int8", "float32", "dynamic", "int4"]
+Prefer = Literal["weights", "macs", "latency"]
 
 VIDEO_SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mjpeg", ".mpg")
 ARRAY_SUFFIXES = (".npy", ".npz")
@@ -186,7 +187,7 @@ class BundleSettings:
 
 @dataclass(frozen=True)
 class Budget:
-    """What the bundle may cost and has to keep; the Pareto point is chosen by it."""
+    """What the bundle may cost and has to keep: it chooses the plan, and what is written is measured against it."""
 
     min_agreement: float = key(
         "Agreement with the original network that has to be shown on held-out frames, as a lower bound, per task.",
@@ -207,9 +208,14 @@ class Budget:
         default=None,
     )
     max_latency_us: float | None = key(
-        "Longest time for all tasks on one frame on this machine, one thread, microseconds.",
+        "Longest time for all tasks on one frame on this machine (median, one thread, no preprocessing), microseconds.",
         number(lambda v: v > 0, "a number above 0"),
         default=None,
+    )
+    prefer: Prefer = key(
+        "What is to be small where several plans keep the budget: weights, macs, or latency on this machine.",
+        choice(*get_args(Prefer)),
+        default="weights",
     )
 
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from multigraft.cli.shared.missed_budget import add_allow_miss, missed_name, misses_of, refuse
 from multigraft.cli.shared.settings_options import (
     add_settings_arguments,
     check_folder,
@@ -15,10 +17,10 @@ from multigraft.cli.shared.settings_options import (
     load_frames,
     read_settings,
 )
-from multigraft.errors import MultigraftError
 
 if TYPE_CHECKING:
     from multigraft.converters.build import Built
+    from multigraft.converters.graft.missed_budget import Miss
     from multigraft.converters.report.summary import Summary
     from multigraft.converters.settings.settings import Settings
 
@@ -33,6 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--keep-float", action="append", default=[], metavar="LAYER", help="a layer that stays float32; may be repeated"
     )
+    add_allow_miss(parser)
     parser.add_argument(
         "--report-dir",
         type=Path,
@@ -42,7 +45,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(options: argparse.Namespace) -> int:
-    """Build, write the bundle, and print what it keeps and costs, or with ``--json`` the summary."""
+    """Build, write the bundle, and print what it keeps and costs, or with ``--json`` the summary.
+
+    The bundle is written before anything is compared or drawn, so that nothing which fails there loses it.
+
+    Raises:
+        BudgetError: It misses the budget; it lies beside the output then.
+    """
     settings = read_settings(options)
     convert = dataclasses.replace(
         settings.convert,
@@ -53,34 +62,40 @@ def execute(options: argparse.Namespace) -> int:
     settings.check()
     output = options.output or Path(f"{settings.bundle.name}.graft")
     check_output(output)
+    check_output(missed_name(output))
     if options.report_dir is not None:
         check_folder(options.report_dir)
     from multigraft.cli.shared.build_results import write_results
     from multigraft.cli.shared.printed_summary import print_summary
-    from multigraft.converters.build import build
-    from multigraft.converters.job.checkpoints import Checkpoints
+    from multigraft.converters.build import build, with_separate
+    from multigraft.converters.job.checkpoints import SUFFIX, Checkpoints
     from multigraft.converters.job.progress import terminal_report
 
-    checkpoints = Checkpoints(output.with_name(f"{output.name}.steps"))
-    with checkpoints.cleared_after(MultigraftError), terminal_report() as report:
-        built = build(settings, load_frames, report, separate=options.report_dir is not None, checkpoints=checkpoints)
-        built.bundle.write(output)
-        if options.report_dir is None:
-            summary = _unmeasured(settings, built, output)
+    checkpoints = Checkpoints(output.with_name(output.name + SUFFIX))
+    with checkpoints.cleared_on_success():
+        with terminal_report() as report:
+            built = build(settings, load_frames, report, checkpoints=checkpoints)
+            misses = misses_of(settings, built, report)
+            written = built.bundle.write(missed_name(output) if misses and not options.allow_miss else output)
+            if options.report_dir is None:
+                summary = _unmeasured(settings, built, written, misses)
+            else:
+                built = with_separate(settings, built, report, checkpoints=checkpoints)
+                summary = write_results(settings, built, written, options.report_dir, report, misses=misses)
+        if options.json:
+            print(json.dumps({"output": str(written), **summary.to_json()}, indent=1))
         else:
-            summary = write_results(settings, built, output, options.report_dir, report)
-    if options.json:
-        print(json.dumps({"output": str(output), **summary.to_json()}, indent=1))
-    else:
-        print_summary(summary)
-        print(f"\nWrote {output}" + (f" and {options.report_dir / 'report.html'}" if options.report_dir else "") + ".")
+            print_summary(summary)
+            page = options.report_dir and options.report_dir / "report.html"
+            print(f"\nWrote {written}" + (f" and {page}" if page and page.is_file() else "") + ".")
+        refuse(written, output, misses)
     return 0
 
 
-def _unmeasured(settings: Settings, built: Built, output: Path) -> Summary:
+def _unmeasured(settings: Settings, built: Built, written: Path, misses: Sequence[Miss]) -> Summary:
     from multigraft.converters.report import summarise
-    from multigraft.converters.report.summary import MachineResult, Pair
 
-    nothing = summarise.Measured(Pair(), {}, Pair(), None, "multigraft bench measures it", MachineResult(""))
-    size = output.stat().st_size
-    return dataclasses.replace(summarise.summarise(settings, built, nothing, {}, {}, Path(), size), machine=None)
+    nothing = summarise.nothing_measured("multigraft bench measures it")
+    size = written.stat().st_size
+    summary = summarise.summarise(settings, built, nothing, {}, {}, Path(), size, misses)
+    return dataclasses.replace(summary, machine=None)

@@ -70,7 +70,7 @@ def _execute(argv: Sequence[str]) -> int:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Parse ``argv`` and run one command; returns the exit code (0, 2 usage, 78 configuration, 130 interrupted)."""
+    """Parse ``argv`` and run one command; returns the exit code, of which docs/exit-codes.md has the list."""
     argv = sys.argv[1:] if argv is None else argv
     try:
         code = _execute(argv)

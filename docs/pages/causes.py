@@ -16,8 +16,8 @@ CAUSES = {
     "‹path› holds ‹number of frames› frames, and showing an agreement of ‹min agreement› at a confidence of "
     "‹confidence› takes ‹needed› held-out frames besides those for fitting": "A bound is shown by counting: with few "
     "frames, even agreement on every one of them is no proof. 0.97 at 95 % takes 99 held-out frames without a miss.",
-    "budget.‹what› = ‹have› contradicts budget.min_agreement = ‹min agreement›: the smallest plan that keeps it needs "
-    "‹need›": "Both budgets cannot be kept with these networks. The Pareto front in the report shows what there is.",
+    "‹written› misses the budget: ‹misses›": "What was written was measured and does not keep every key of `[budget]`: "
+    "int8 took more than grafting left, or no plan keeps all limits. The Pareto front in the report shows what there is.",
     "‹path› does not exist": "A path is misspelt, or relative to another folder than the one you are in.",
     "the original network gives NaN or infinity": "Usually a wrong `mean` or `scale`: the network was trained on "
     "numbers around 0 and gets 0 to 255, or the other way round.",

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     from multigraft.converters.build import Built
+    from multigraft.converters.graft.missed_budget import Miss
     from multigraft.converters.job.progress import Report
     from multigraft.converters.report.summarise import Measured
-    from multigraft.converters.report.summary import Summary
+    from multigraft.converters.report.summary import AccuracyResult, Summary
     from multigraft.converters.settings.settings import Settings
+
+Result = TypeVar("Result")
 
 RUNS, WARMUP = 300, 30
 MEMORY_RUNS = 3
@@ -20,12 +24,20 @@ FRAMES = 64
 
 
 def write_results(
-    settings: Settings, built: Built, bundle: Path, folder: Path, report: Report, labelled: bool = True
+    settings: Settings,
+    built: Built,
+    bundle: Path,
+    folder: Path,
+    report: Report,
+    labelled: bool = True,
+    misses: Sequence[Miss] = (),
 ) -> Summary:
     """Measure the written bundle on this machine and write everything that people look at into ``folder``.
 
     Files: ``summary.json``, ``report.html``, ``pareto.png``, ``similarity_A_B.png``, ``similarity.json``,
     ``plans.json``, ``layer_error.json``, and beside the bundle ``NAME.separate/TASK.tflite`` and ``NAME.uncut.tflite``.
+
+    What fails on the way, whatever the reason, stands in the summary: the bundle is good without it.
     """
     import json
 
@@ -35,20 +47,35 @@ def write_results(
     from multigraft.converters.similarity.heatmap import write_heatmaps
 
     folder.mkdir(parents=True, exist_ok=True)
-    separate = write_comparison_models(built, bundle)
+    attempt = _Attempts()
+    if built.separate_issue:
+        attempt.failed.append(f"the networks apart, which could not be converted: {built.separate_issue}")
+    separate: Mapping[str, Path] = {}
+    separate = attempt("models for comparison", lambda: write_comparison_models(built, bundle), separate)
     report("measure latency, memory and energy")
-    frames = [e.accept[0] for e in built.grafted.evidence.values()] or _grey(built)
-    measured = _measure(bundle, list(separate.values()), frames)
-    accuracy = {}
+    measured = attempt(
+        "latency, memory and energy",
+        lambda: _measure(bundle, list(separate.values()), timing_frames(built)),
+        summarise.nothing_measured("the measurement failed"),
+    )
+    accuracy: Mapping[str, AccuracyResult] = {}
     if labelled:
         report("measure accuracy on labelled frames")
-        frames_of_tasks = {t.name: load_labelled(t.labelled, t.name) for t in settings.tasks if t.labelled}
-        accuracy = summarise.measure_accuracy(built, frames_of_tasks)
+        accuracy = attempt(
+            "accuracy on labelled frames",
+            lambda: summarise.measure_accuracy(
+                built, {t.name: load_labelled(t.labelled, t.name) for t in settings.tasks if t.labelled}
+            ),
+            accuracy,
+        )
     report("draw and write the report")
     points = summarise.share_points(built.grafted)
-    heatmaps = write_heatmaps(built.grafted.similarity, folder, points)
+    heatmaps: Mapping[tuple[str, str], Path] = {}
+    heatmaps = attempt(
+        "heat maps of similarity", lambda: write_heatmaps(built.grafted.similarity, folder, points), heatmaps
+    )
     size = bundle.stat().st_size
-    summary = summarise.summarise(settings, built, measured, accuracy, heatmaps, folder, size)
+    summary = summarise.summarise(settings, built, measured, accuracy, heatmaps, folder, size, misses)
     for name, data in (
         ("similarity.json", built.grafted.similarity.to_json()),
         ("plans.json", built.grafted.outcome.to_json()),
@@ -56,10 +83,39 @@ def write_results(
     ):
         files.write_bytes(folder / name, json.dumps(data, indent=1).encode() + b"\n")
     if summary.pareto:
-        pareto_plot.write_png(summary, folder / "pareto.png")
-    summary.write(folder / "summary.json")
-    page.write_page(summary, folder / "report.html", folder)
-    return summary
+        attempt("the Pareto plot", lambda: pareto_plot.write_png(summary, folder / "pareto.png"), None)
+    told = dataclasses.replace(summary, not_compared=tuple(attempt.failed))
+    (folder / "report.html").unlink(missing_ok=True)
+    attempt("the page of the report", lambda: page.write_page(told, folder / "report.html", folder), None)
+    told = dataclasses.replace(summary, not_compared=tuple(attempt.failed))
+    told.write(folder / "summary.json")
+    return told
+
+
+class _Attempts:
+    """Does the parts of a report and remembers those that failed.
+
+    Attributes:
+        failed: What failed and why, each a sentence without a full stop.
+    """
+
+    def __init__(self) -> None:
+        self.failed: list[str] = []
+
+    def __call__(self, what: str, do: Callable[[], Result], otherwise: Result) -> Result:
+        """The result of ``do``, or ``otherwise`` where it fails."""
+        from multigraft.converters.job.failed_step import reason_of
+
+        try:
+            return do()
+        except Exception as error:
+            self.failed.append(f"{what}: {reason_of(error)}")
+            return otherwise
+
+
+def timing_frames(built: Built) -> list[Any]:
+    """Frames for timing: a held-out one of each task, or grey where a build had none."""
+    return [e.accept[0] for e in built.grafted.evidence.values()] or _grey(built)
 
 
 def _grey(built: Built) -> list[Any]:

@@ -8,18 +8,20 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from onnx import numpy_helper
+from onnx import helper, numpy_helper
 
 from multigraft.converters.graft.assemble import assemble
 from multigraft.converters.graft.evidence import Evidence
-from multigraft.converters.graft.planner import plan_sharing
+from multigraft.converters.graft.plan_latency import PlanLatency
+from multigraft.converters.graft.planner import cost_of_plans, plan_sharing
 from multigraft.converters.graft.search import SearchOptions
 from multigraft.converters.graft.sharing_plan import Limits, PlanningResult
 from multigraft.converters.network.multitask import MultiTaskModel
-from multigraft.converters.network.network import session_of
+from multigraft.converters.network.network import Network, session_of
 from multigraft.converters.similarity.representations import SimilarityTable, measure_similarity
-from multigraft.errors import ConfigurationError, InputError
-from tests.converters.graft.networks import frames, perturbed, residual_network
+from multigraft.converters.settings.settings import Prefer
+from multigraft.errors import InputError
+from tests.converters.graft.networks import GREY, frames, model, perturbed, residual_network
 
 PARENT = residual_network("first", 0)
 NETWORKS = (PARENT, perturbed(PARENT, "relative", 0.01), residual_network("stranger", 5))
@@ -59,10 +61,62 @@ def test_no_sharing_when_no_graft_can_show_the_agreement(similarity: SimilarityT
     assert len(apart.segments) == len(NETWORKS) and len(apart.inputs) == len(NETWORKS)
 
 
-def test_budgets_that_contradict_each_other_are_refused(similarity: SimilarityTable) -> None:
-    with pytest.raises(ConfigurationError, match=r"contradicts budget\.min_agreement") as caught:
-        planned(similarity, Limits(min_agreement=0.9, max_weights_bytes=10))
-    assert caught.value.exit_code == 78
+def test_limits_that_no_plan_keeps_are_told_and_the_nearest_plan_is_taken(similarity: SimilarityTable) -> None:
+    """Both limits are impossible, the one of MACs by more."""
+    outcome = planned(similarity, Limits(min_agreement=0.9, max_weights_bytes=10, max_macs=1))
+    kept = [p for p in outcome.front if p.lower_bound >= 0.9]
+    assert outcome.chosen.macs == min(p.macs for p in kept)
+    misses = {miss.key: (miss.figure, miss.limit) for miss in outcome.limits.missed(outcome.chosen)}
+    assert misses == {"max_weights_bytes": (outcome.chosen.weights, 10), "max_macs": (outcome.chosen.macs, 1)}
+    assert f"max_macs = 1 (it has {outcome.chosen.macs})" in outcome.message
+
+
+def brightness_network() -> Network:
+    """The mean of a blur in three classes: its adapter to another network's last features saves most of its MACs, and
+    is larger than the few weights it replaces."""
+    rng = np.random.default_rng(3)
+    constants = {
+        "w0": np.abs(rng.normal(size=(4, 1, 3, 3))).astype(np.float32) / 9,
+        "b0": np.zeros(4, np.float32),
+        "w1": np.array([[-4, -4, -4, -4], [0, 0, 0, 0], [4, 4, 4, 4]], np.float32),
+        "b1": np.zeros(3, np.float32),
+    }
+    nodes = [
+        helper.make_node("Conv", ["image", "w0", "b0"], ["c0"], pads=[1, 1, 1, 1], kernel_shape=[3, 3]),
+        helper.make_node("Relu", ["c0"], ["stem"]),
+        helper.make_node("GlobalAveragePool", ["stem"], ["pooled"]),
+        helper.make_node("Flatten", ["pooled"], ["flat"]),
+        helper.make_node("Gemm", ["flat", "w1", "b1"], ["logits"], transB=1),
+    ]
+    return Network("light", model(nodes, constants, (1, 8, 8), {"logits": (3,)}), GREY, "classification")
+
+
+@pytest.mark.parametrize("prefer", ["weights", "macs"])
+def test_what_is_preferred_decides_and_the_message_says_so_with_the_same_numbers(prefer: Prefer) -> None:
+    pair = (PARENT, brightness_network())
+    evidence = {n.name: EVIDENCE["first"] for n in pair}
+    table = measure_similarity(pair, EVIDENCE["first"].fit)
+    share = {"first": "none"}
+    outcome = plan_sharing(pair, evidence, table, Limits(0.3, prefer=prefer), SearchOptions(share=share, enough=0.3))
+    apart = next(p for p in outcome.front if not p.grafts)
+    sharing = min((p for p in outcome.front if p.grafts and p.lower_bound >= 0.3), key=lambda p: p.macs)
+    assert sharing.macs < apart.macs and sharing.weights > apart.weights
+    if prefer == "macs":
+        assert outcome.chosen == sharing and outcome.message.startswith("plan of fewest MACs")
+    else:
+        assert outcome.chosen == apart
+        assert f"keeps a bound of {sharing.lower_bound:.3f}" in outcome.message
+        assert f"weights ({sharing.weights - apart.weights:+,})" in outcome.message
+        assert f"{100 * (1 - sharing.macs / apart.macs):.2f} % fewer MACs" in outcome.message
+        assert 'prefer = "macs" takes it' in outcome.message
+
+
+def test_every_part_of_a_plan_is_timed_once_and_the_fastest_plan_costs_least(outcome: PlanningResult) -> None:
+    latency = PlanLatency(NETWORKS)
+    times = [latency(plan) for plan in outcome.front]
+    assert min(times) > 0 and times == [latency(plan) for plan in outcome.front]
+    cost = cost_of_plans(Limits(prefer="latency"), latency)
+    assert min(times) == latency(min(outcome.front, key=cost))
 
 
 def test_an_override_wins_over_the_budget_and_says_so(similarity: SimilarityTable) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import time
 from pathlib import Path
 from types import ModuleType
 
@@ -12,7 +14,7 @@ from multigraft.agreement import agreement
 from multigraft.converters.graft import candidate
 from multigraft.converters.job import checkpoints as module
 from multigraft.converters.job.checkpoints import CODE_FOLDERS, Checkpoints, code_digest
-from multigraft.errors import InputError, MultigraftError
+from multigraft.errors import InputError
 from multigraft.refit import ridge
 
 
@@ -63,15 +65,48 @@ def test_a_step_that_fails_leaves_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("end", "is_kept"), [(None, False), (InputError("bad", "mend it"), False), (KeyboardInterrupt(), True)]
+    ("end", "is_kept"), [(None, False), (InputError("bad", "mend it"), True), (KeyboardInterrupt(), True)]
 )
-def test_only_an_interruption_keeps_the_steps(tmp_path: Path, end: BaseException | None, is_kept: bool) -> None:
-    checkpoints = Checkpoints(tmp_path / "steps")
-    with contextlib.suppress(InputError, KeyboardInterrupt), checkpoints.cleared_after(MultigraftError):
+def test_only_success_clears_the_steps(tmp_path: Path, end: BaseException | None, is_kept: bool) -> None:
+    checkpoints = Checkpoints(tmp_path / "home.graft.steps")
+    with contextlib.suppress(InputError, KeyboardInterrupt), checkpoints.cleared_on_success():
         checkpoints.get("fit", [b"x"], lambda: b"right")
         if end is not None:
             raise end
     assert checkpoints.folder.exists() == is_kept
+    assert Checkpoints(checkpoints.folder).get("fit", [b"x"], lambda: b"again") == (b"right" if is_kept else b"again")
+
+
+def test_the_steps_used_longest_ago_make_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MAX_BYTES", 400)
+    checkpoints = Checkpoints(tmp_path / "steps")
+    for age, name in ((3, b"first"), (2, b"second"), (1, b"third")):
+        before = set(tmp_path.glob("steps/*"))
+        checkpoints.get("fit", [name], lambda: bytes(100))
+        (path,) = set(tmp_path.glob("steps/*")) - before
+        os.utime(path, (time.time() - age, time.time() - age))
+    checkpoints.get("fit", [b"first"], lambda: b"never")
+    checkpoints.get("fit", [b"fourth"], lambda: bytes(100))
+    assert checkpoints.reused == 1
+    assert sum(path.stat().st_size for path in checkpoints.folder.iterdir()) <= 400
+    for name in (b"first", b"third", b"fourth"):
+        assert checkpoints.get("fit", [name], lambda: b"again") == bytes(100)
+    assert checkpoints.get("fit", [b"second"], lambda: b"again") == b"again"
+
+
+def test_forgotten_steps_go_when_another_job_starts_beside_them(tmp_path: Path) -> None:
+    old = time.time() - (module.STALE_DAYS + 1) * 86_400
+    for name in ("old.graft", "fresh.graft", "mixed.graft", "mine.graft"):
+        Checkpoints(tmp_path / f"{name}.steps").get("fit", [b"x"], lambda: b"right")
+    (tmp_path / "mixed.graft.steps" / "notes.txt").write_text("not a step")
+    for name in ("old.graft", "mixed.graft", "mine.graft"):
+        for path in (*(tmp_path / f"{name}.steps").iterdir(), tmp_path / f"{name}.steps"):
+            os.utime(path, (old, old))
+    checkpoints = Checkpoints(tmp_path / "mine.graft.steps")
+    with checkpoints.cleared_on_success():
+        assert {path.name for path in tmp_path.iterdir()} == {f"{n}.graft.steps" for n in ("fresh", "mixed", "mine")}
+        assert checkpoints.get("fit", [b"x"], lambda: b"again") == b"right"
+    assert {path.name for path in tmp_path.iterdir()} == {f"{n}.graft.steps" for n in ("fresh", "mixed")}
 
 
 def _code(folder: Path, files: dict[str, str]) -> Path:

@@ -1,0 +1,64 @@
+"""How long a plan takes on this machine, before anything is converted: the float32 parts timed one by one.
+
+Float32 in onnxruntime is not int8 on the device. It ranks plans, which counts of MACs do badly where memory is what
+layers wait for; whether the bundle keeps ``max_latency_us`` is measured on the bundle.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import onnxruntime
+
+from multigraft.converters.graft.candidate import Candidate
+from multigraft.converters.graft.sharing_plan import SharingPlan
+from multigraft.converters.network.network import Network
+
+RUNS, WARMUP = 30, 5
+
+
+class PlanLatency:
+    """Times every network and every graft's own part once, on one thread.
+
+    Args:
+        networks: All of them.
+    """
+
+    def __init__(self, networks: Sequence[Network]) -> None:
+        self._networks = {n.name: n for n in networks}
+        self._timed: dict[int, tuple[object, float]] = {}
+
+    def __call__(self, plan: SharingPlan) -> float:
+        """Microseconds for all tasks on one frame."""
+        alone = [n for name, n in self._networks.items() if name not in plan.grafts]
+        return sum(map(self._network, alone)) + sum(map(self._tail, plan.grafts.values()))
+
+    def _network(self, network: Network) -> float:
+        return self._once(network, lambda: network.model.SerializeToString(), network.input, network.input_shape)
+
+    def _tail(self, graft: Candidate) -> float:
+        tail, shape = graft.tail, graft.join.donor_point.shape
+        return self._once(graft, lambda: tail.model(len(shape) + 1).SerializeToString(), tail.source, shape)
+
+    def _once(self, part: object, content: Callable[[], bytes], name: str, shape: tuple[int, ...]) -> float:
+        # Kept with its time, so that no other object can get its id.
+        if id(part) not in self._timed:
+            self._timed[id(part)] = part, _median_us(content(), {name: np.ones((1, *shape), np.float32)})
+        return self._timed[id(part)][1]
+
+
+def _median_us(model: bytes, feed: dict[str, Any]) -> float:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.log_severity_level = 4
+    session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    times = []
+    for _ in range(WARMUP + RUNS):
+        start = time.perf_counter_ns()
+        session.run(None, feed)
+        times.append(time.perf_counter_ns() - start)
+    return statistics.median(times[WARMUP:]) / 1000
