@@ -27,6 +27,10 @@ from multigraft.tflite.graph import Graph, Model, Op
 TOLERANCE = 1e-3
 """Largest difference over the range of the ONNX tensor at which two tensors count as the same."""
 
+ABSOLUTE_TOLERANCE = 1e-4
+"""Difference at which an output that the converter names is taken for what it is called: an output that hardly moves (a
+sigmoid near 0) differs by much of its own range. The float model is compared layer by layer where that happened."""
+
 _LAYOUTS: dict[int, tuple[Permutation, ...]] = {
     3: ((0, 1, 2), (0, 2, 1)),
     4: ((0, 2, 3, 1), (0, 1, 2, 3)),
@@ -89,8 +93,7 @@ def locate(
     wanted = tuple(dict.fromkeys([*cuts, *task_outputs]))
     reference_runner = OnnxRunner(model, wanted)
     references = [reference_runner(feed) for feed in inputs]
-    graph = _with_onnx_inputs(converted, model)
-    layouts = _input_layouts(graph, model)
+    graph, layouts = inputs_as_in_onnx(converted, model)
     hints = converted.signatures[0].outputs if converted.signatures else {}
     found = _match(graph, references, [to_tflite_layout(feed, layouts) for feed in inputs], wanted, hints)
     graph = dataclasses.replace(graph, outputs=tuple(dict.fromkeys(tensor for tensor, _ in found.values())))
@@ -108,6 +111,16 @@ def locate(
         boundaries={name: tensor for name, (tensor, _) in found.items()},
         layouts=layouts | {name: permutation for name, (_, permutation) in found.items()},
     )
+
+
+def inputs_as_in_onnx(converted: Model, model: onnx.ModelProto) -> tuple[Graph, dict[str, Permutation]]:
+    """The converted main graph with its inputs named as in ONNX, and how each lies.
+
+    Raises:
+        ConversionError: An input cannot be identified.
+    """
+    graph = _with_onnx_inputs(converted, model)
+    return graph, _input_layouts(graph, model)
 
 
 class OnnxRunner:
@@ -185,6 +198,8 @@ def _match(
         order += [c for c in candidates if graph.tensors[c].stored_bytes == reference[0].nbytes]
         matches = (m for c in order if (m := fit([v[c] for v in values], reference, c)) is not None)
         best = next(iter(sorted(matches, key=lambda m: (m[0] > TOLERANCE / 10, order.index(m[1])))), None)
+        if best is None and hinted in values[0]:
+            best = fit([v[hinted] for v in values], reference, hinted, ABSOLUTE_TOLERANCE)
         if best is None:
             raise ConversionError(
                 f"tensor {name!r} is not to be found in what onnx2tf made of the network",
@@ -195,13 +210,23 @@ def _match(
 
 
 def fit(
-    values: Sequence[npt.NDArray[Any]], reference: Sequence[npt.NDArray[Any]], candidate: str
+    values: Sequence[npt.NDArray[Any]],
+    reference: Sequence[npt.NDArray[Any]],
+    candidate: str,
+    absolute: float = 0.0,
 ) -> tuple[float, str, Permutation] | None:
-    """The layout in which ``values`` are ``reference``, with the error; None if there is none."""
+    """The layout in which ``values`` are ``reference``, with the error; None if there is none.
+
+    A difference of at most ``absolute`` counts as equal, too.
+    """
     rank = reference[0].ndim
     for permutation in _LAYOUTS.get(rank, (tuple(range(rank)),)):
-        errors = [relative_error(v, r.transpose(permutation)) for v, r in zip(values, reference, strict=True)]
-        if max(errors) <= TOLERANCE:
+        laid_out = [(v, r.transpose(permutation)) for v, r in zip(values, reference, strict=True)]
+        errors = [relative_error(v, r) for v, r in laid_out]
+        if all(
+            e <= TOLERANCE or (v.shape == r.shape and float(np.abs(v - r).max(initial=0.0)) <= absolute)
+            for e, (v, r) in zip(errors, laid_out, strict=True)
+        ):
             return max(errors), candidate, permutation
     return None
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import onnx
 
 from multigraft.agreement.agreement import Agreement, agreement
 from multigraft.bundle.bundle import Bundle
@@ -17,6 +18,7 @@ from multigraft.converters.conversion import onnx2tf_environment
 from multigraft.converters.conversion.boundary_tensors import (
     FloatModel,
     OnnxRunner,
+    inputs_as_in_onnx,
     locate,
     to_tflite_layout,
     with_outputs,
@@ -30,6 +32,7 @@ from multigraft.converters.job.progress import Report, silent
 from multigraft.converters.network.frames import Frame, Frames
 from multigraft.converters.network.multitask import MultiTaskModel
 from multigraft.converters.packing.bundling import BundleParts, pack
+from multigraft.converters.packing.first_difference import first_difference
 from multigraft.converters.packing.segments import cut_into_segments
 from multigraft.converters.packing.verify import Verification, float_error, random_inputs, verify_segments
 from multigraft.converters.quantising.keep_float import operators_to_keep
@@ -109,9 +112,11 @@ def convert(
         raise UsageError(f"{precision} needs frames or ranges", "give unlabeled frames with --source")
     task_outputs = [o for task in multitask.tasks for o in task.outputs]
     environment = onnx2tf_environment.ensure(report)
-    floating = _to_float(multitask, task_outputs, environment, work_dir, report, checkpoints)
+    floating = _to_float(multitask, task_outputs, feeds, environment, work_dir, report, checkpoints)
     report("comparing the float model with the ONNX model")
-    errors = float_error(floating, multitask.model, task_outputs, [*feeds.random(2), *feeds.spaced(FLOAT_INPUTS)])
+    errors = float_error(
+        floating, multitask.model, task_outputs, list(feeds.spaced(FLOAT_INPUTS)), list(feeds.random(2))
+    )
     report(f"quantising to {precision}" if precision != "float32" else "keeping float32")
     graph = _quantised(multitask, floating, feeds, precision, keep_float, ranges)
     model, segments = cut_into_segments(graph, multitask.segments, floating.boundaries)
@@ -194,6 +199,7 @@ class _Feeds:
 def _to_float(
     multitask: MultiTaskModel,
     task_outputs: Sequence[str],
+    feeds: _Feeds,
     environment: Environment,
     work_dir: Path,
     report: Report,
@@ -203,9 +209,36 @@ def _to_float(
     prepared = with_outputs(multitask.model, [*cuts, *task_outputs])
     converted = to_tflite(prepared, environment, work_dir, report, checkpoints)
     report("finding the cuts in the converted model and cleaning it up")
-    probes = list(_Feeds(multitask.inputs, {}).random(2))
-    located = locate(converted, prepared, cuts, task_outputs, probes)
+    probes = list(feeds.random(2))
+    try:
+        located = locate(converted, prepared, cuts, task_outputs, probes)
+    except ConversionError as error:
+        # Random pixels may drive a sound network to where it hardly moves; frames decide where there are some.
+        probes = list(feeds.spaced(2)) or probes
+        located = _located_on_frames(converted, prepared, cuts, task_outputs, probes, error)
     return name_as_in_onnx(located, prepared, probes[0])
+
+
+def _located_on_frames(
+    converted: Model,
+    prepared: onnx.ModelProto,
+    cuts: Sequence[str],
+    task_outputs: Sequence[str],
+    probes: Sequence[Arrays],
+    refusal: ConversionError,
+) -> FloatModel:
+    """As :func:`locate`; where that fails again, ``refusal`` with the first tensor that differs."""
+    try:
+        return locate(converted, prepared, cuts, task_outputs, probes)
+    except ConversionError:
+        graph, layouts = inputs_as_in_onnx(converted, prepared)
+        first = first_difference(graph, layouts, prepared, probes)
+        if first is None:
+            raise refusal from None
+        raise ConversionError(
+            f"what onnx2tf made of the network differs from it: {first}",
+            "replace this operator, which converts wrongly",
+        ) from refusal
 
 
 def pixel_range(preprocessing: Preprocessing) -> Range:

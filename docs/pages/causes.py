@@ -29,8 +29,8 @@ CAUSES = {
     "file. Both have to be copied.",
     "the environment of onnx2tf could not be made (‹last›)": "The converter lives in an environment of its own, which "
     "is made once, and needs a package index for that. Later work needs no network.",
-    "the float model differs from the ONNX model by ‹errors› of the range of ‹worst›, and at most ‹float tolerance› is "
-    "allowed": "An operator was converted wrongly. Nothing is built on such a result.",
+    "the float model differs from the ONNX model by ‹of range› of the range of ‹worst›, and at most ‹float tolerance› is "
+    "allowed‹first›": "An operator was converted wrongly. Nothing is built on such a result.",
     "‹number of missing› tensors have no range, the first is ‹missing›": "int8 needs the least and greatest value of "
     "every tensor, from frames or from a device's statistics.",
     "‹path› is not a whole .graft file (‹reason›)": "The copy was interrupted, or a tool changed line ends.",

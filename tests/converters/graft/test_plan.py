@@ -18,8 +18,8 @@ from multigraft.converters.graft.search import SearchOptions
 from multigraft.converters.graft.sharing_plan import Limits, PlanningResult
 from multigraft.converters.network.multitask import MultiTaskModel
 from multigraft.converters.network.network import Network, session_of
-from multigraft.converters.similarity.representations import SimilarityTable, measure_similarity
 from multigraft.converters.settings.settings import Prefer
+from multigraft.converters.similarity.representations import SimilarityTable, measure_similarity
 from multigraft.errors import InputError
 from tests.converters.graft.networks import GREY, frames, model, perturbed, residual_network
 
