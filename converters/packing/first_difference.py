@@ -1,8 +1,8 @@
 """Where a converted network first computes something else than the original: tensor, node and by how much.
 
 A tensor of the ONNX graph is reproduced if some tensor of the converted graph equals it, in any layout. One that a
-converter fused away is not, but something behind it is. So the first difference is the first tensor, in the order of the
-graph, that is not reproduced and has nothing reproduced behind it.
+converter fused away is not, but something behind it is. So the first difference is the first tensor, in the order of
+the graph, that is not reproduced and has nothing reproduced behind it.
 """
 
 from __future__ import annotations
@@ -19,6 +19,9 @@ from multigraft.converters.conversion.interpreters import Arrays, Taps
 from multigraft.tflite.graph import Graph
 
 _LAYOUTS: dict[int, tuple[Permutation, ...]] = {4: ((0, 2, 3, 1), (0, 1, 2, 3)), 3: ((0, 1, 2), (0, 2, 1))}
+
+_ACTIVATIONS = frozenset({"Relu", "Clip", "Tanh"})
+"""What TFLite's operators hold within themselves."""
 
 
 @dataclass(frozen=True)
@@ -72,10 +75,17 @@ def first_difference(
     harmless = _before(reproduced, writers)
     for name in names:
         if name not in harmless:
-            errors = [e for t in taps if (e := _error(expected, given, name, t)) is not None]
+            measured = (name, *_fused_into(name, model))
+            errors = [e for n in measured for t in taps if (e := _error(expected, given, n, t)) is not None]
             relative, absolute = min(errors, default=(None, None))
             return Difference(name, writers[name].op_type, writers[name].name, relative, absolute)
     return None
+
+
+def _fused_into(tensor: str, model: onnx.ModelProto) -> list[str]:
+    """What the one activation behind ``tensor`` gives: a converter may compute that alone."""
+    readers = [n for n in model.graph.node if tensor in n.input]
+    return [readers[0].output[0]] if len(readers) == 1 and readers[0].op_type in _ACTIVATIONS else []
 
 
 def _before(tensors: set[str], writers: dict[str, onnx.NodeProto]) -> set[str]:

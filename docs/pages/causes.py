@@ -16,8 +16,8 @@ CAUSES = {
     "‹path› holds ‹number of frames› frames, and showing an agreement of ‹min agreement› at a confidence of "
     "‹confidence› takes ‹needed› held-out frames besides those for fitting": "A bound is shown by counting: with few "
     "frames, even agreement on every one of them is no proof. 0.97 at 95 % takes 99 held-out frames without a miss.",
-    "‹written› misses the budget: ‹misses›": "What was written was measured and does not keep every key of `[budget]`: "
-    "int8 took more than grafting left, or no plan keeps all limits. The Pareto front in the report shows what there is.",
+    "‹written› misses the budget: ‹misses›": "What was written was measured and does not keep all of `[budget]`: "
+    "int8 took more than grafting left, or no plan keeps all limits. The report's Pareto front shows what there is.",
     "‹path› does not exist": "A path is misspelt, or relative to another folder than the one you are in.",
     "the original network gives NaN or infinity": "Usually a wrong `mean` or `scale`: the network was trained on "
     "numbers around 0 and gets 0 to 255, or the other way round.",
@@ -29,8 +29,8 @@ CAUSES = {
     "file. Both have to be copied.",
     "the environment of onnx2tf could not be made (‹last›)": "The converter lives in an environment of its own, which "
     "is made once, and needs a package index for that. Later work needs no network.",
-    "the float model differs from the ONNX model by ‹of range› of the range of ‹worst›, and at most ‹float tolerance› is "
-    "allowed‹first›": "An operator was converted wrongly. Nothing is built on such a result.",
+    "the float model differs from the ONNX model by ‹of range› of the range of ‹worst›, and at most ‹float tolerance› "
+    "is allowed: ‹first›": "An operator was converted wrongly. Nothing is built on such a result.",
     "‹number of missing› tensors have no range, the first is ‹missing›": "int8 needs the least and greatest value of "
     "every tensor, from frames or from a device's statistics.",
     "‹path› is not a whole .graft file (‹reason›)": "The copy was interrupted, or a tool changed line ends.",

@@ -71,7 +71,7 @@ def printed(argv: list[str], capfd: pytest.CaptureFixture[str]) -> dict[str, Any
 @pytest.fixture(scope="module")
 def built(project: Path, tmp_path_factory: pytest.TempPathFactory, onnx2tf_environment: object) -> tuple[Path, Path]:
     output = tmp_path_factory.mktemp("out")
-    argv = ["build", str(project / "multigraft.toml"), "-o", str(output / "pair.graft")]
+    argv = ["build", str(project / "multigraft.toml"), "-o", str(output / "pair.graft"), "--allow-miss"]
     assert main([*argv, "--report-dir", str(output / "report")]) == 0
     return output / "pair.graft", output / "report"
 
@@ -129,7 +129,7 @@ def test_an_interrupted_build_goes_on_where_it_was(
         raise AssertionError("a finished graft was done again")
 
     monkeypatch.setattr("multigraft.converters.graft.search.evaluate", refuse)
-    assert main(["build", str(project / "multigraft.toml"), "-o", str(output)]) == 0
+    assert main(["build", str(project / "multigraft.toml"), "-o", str(output), "--allow-miss"]) == 0
     again = capfd.readouterr().err
     for step in ("compare representations", "converting with onnx2tf"):
         assert step not in again and any(step in line for line in said)

@@ -29,7 +29,7 @@ precision = "int4"
 """
 GENEROUS = """
 [budget]
-min_agreement = 0.5
+min_agreement = 0.3
 max_weights_bytes = 1_000_000
 max_macs = 10_000_000
 max_latency_us = 1e9
