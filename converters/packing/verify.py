@@ -36,7 +36,8 @@ from multigraft.tflite.tflite_file import write
 FLOAT_TOLERANCE = 1e-3
 """Largest difference of the float .tflite to the ONNX model, over the largest magnitude of the ONNX output on all
 frames. Measured: 4e-7 on the demo's networks and 3e-6 on MobileNetV2 with random weights; a wrong layout gives more
-than 0.1. An output that hardly moves may differ by :data:`ABSOLUTE_TOLERANCE`, if everything it is computed from is equal."""
+than 0.1. An output that hardly moves may differ by :data:`ABSOLUTE_TOLERANCE`, if all that it is computed from is
+equal."""
 
 DIFFERING_FRAMES = 3
 """Frames on which the first difference is looked for: every tensor of both graphs is held for each."""
