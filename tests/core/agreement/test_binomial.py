@@ -43,6 +43,12 @@ def test_many_trials_keep_their_digits() -> None:
     assert lower_bound(98_000, 100_000, 0.95) == pytest.approx(expected, rel=1e-8)
 
 
+def test_at_least_none_is_certain() -> None:
+    for trials in range(1, 60):
+        for percent in range(1, 100, 7):
+            assert tail(0, trials, percent / 100) == 1.0
+
+
 def test_the_ends() -> None:
     assert lower_bound(0, 10, 0.95) == 0.0
     assert lower_bound(10, 10, 0.95) == pytest.approx(0.05**0.1)

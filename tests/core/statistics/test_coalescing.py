@@ -15,6 +15,7 @@ from multigraft.statistics.coalescing import coalesced_days, coalesced_groups, c
 from multigraft.statistics.similarity import SimilaritySums
 from multigraft.statistics.statistics import GROUPS, MINIMUM_FRAMES, Minibatch, Statistics, combine
 from multigraft.statistics.tally import Tally, Terms
+from multigraft.statistics.value_histogram import count
 from tests.calibration.samples import FRAMES, SUBJECT, minibatch, statistics
 
 
@@ -257,8 +258,6 @@ def test_moments_are_over_the_detailed_frames_and_their_positions() -> None:
 def test_ranges_are_cut_by_percent_where_values_were_counted() -> None:
     whole = Statistics(SUBJECT, 8)
     values = np.array([-100.0, *np.linspace(1, 2, 98), 100.0], np.float32)
-    from multigraft.statistics.value_histogram import count
-
     for name in ("t", "u", "v"):
         whole.overall.lows[name], whole.overall.highs[name] = np.array(-100, np.float64), np.array(100, np.float64)
     whole.overall.counts["values/t"] = count(values)
@@ -270,6 +269,19 @@ def test_ranges_are_cut_by_percent_where_values_were_counted() -> None:
     assert cut["v"] == (1.9, 1.95)
     assert whole.ranges(99.9)["t"] == (-100, 100)
     assert {type(v) for pair in cut.values() for v in pair} == {float}
+
+
+def test_what_is_cut_off_is_cut_half_at_either_end() -> None:
+    whole = Statistics(SUBJECT, 8)
+    values = 1.1 ** np.arange(100, dtype=np.float32)
+    whole.overall.lows["t"], whole.overall.highs["t"] = (
+        np.array(values[0], np.float64),
+        np.array(values[-1], np.float64),
+    )
+    whole.overall.counts["values/t"] = count(values)
+    for percent, places in ((90.0, (4, 94)), (80.0, (9, 89)), (50.0, (24, 74))):
+        expected = [values[place] for place in places]
+        assert whole.ranges(percent)["t"] == pytest.approx(expected, rel=1 / 63)
 
 
 def test_products_of_two_taps_are_found_in_either_order() -> None:
