@@ -9,10 +9,11 @@ DEMO   := demo-out
 
 PACKAGES := core devices runtime calibration converters firmware_gen
 EXTRAS_torch := dev,torch
+EXTRAS_mutants := dev,mutants
 METADATA := setup.cfg pyproject.toml $(wildcard setup.py)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-torch check dev bench firmware-tools clean FORCE
+.PHONY: help demo test test-torch check dev bench mutants firmware-tools clean FORCE
 .DELETE_ON_ERROR:
 
 help:
@@ -21,6 +22,7 @@ help:
 	@echo "make test-torch  the tests that need PyTorch (installs it: some GB from the default index)"
 	@echo "make check       ruff, formatting, mypy --strict"
 	@echo "make bench       latency, memory and accuracy figures of this machine"
+	@echo "make mutants     faults put into the code one by one, each of which a test has to notice (an hour; docs/mutants.md)"
 	@echo "make firmware-tools  compilers and QEMU for the firmware tests (apt; without them these tests skip)"
 	@echo "make dev         environment for development: $(BIN)/multigraft runs this checkout"
 	@echo "make clean       remove what make made (the converter's environment stays in the user's cache folder)"
@@ -42,6 +44,10 @@ check: $(VENV)/.ready-dev
 
 bench: $(VENV)/.ready-dev
 	$(BIN)/python -m tests.benchmarks
+
+mutants: $(VENV)/.ready-mutants
+	nice $(BIN)/python -m tests.mutants.campaign
+	nice $(BIN)/python -m tests.mutants.left_out
 
 dev: $(VENV)/.ready-dev
 
