@@ -34,6 +34,17 @@ def npz_bytes(arrays: Arrays, level: int = 6) -> bytes:
     return target.getvalue()
 
 
+def stored_npz_bytes(arrays: Arrays) -> bytes:
+    """The arrays by name, in their order and uncompressed, as bundles store their golden inputs and outputs."""
+    target = io.BytesIO()
+    with zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as archive:
+        for name, array in arrays.items():
+            member = io.BytesIO()
+            np.save(member, np.asarray(array, order="C"), allow_pickle=False)
+            archive.writestr(zipfile.ZipInfo(f"{name}.npy"), member.getvalue())
+    return target.getvalue()
+
+
 class NpzFile(Mapping[str, Array]):
     """Arrays by name, each unpacked when it is asked for and not kept; open until its ``with`` block is left.
 

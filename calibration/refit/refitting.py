@@ -163,10 +163,10 @@ class _Store(Database):
             self._connection.close()
             raise
 
-    def save(self, place: dict[str, Any], arrays: dict[str, Array]) -> None:
+    def save(self, progress: dict[str, Any], arrays: dict[str, Array]) -> None:
         """Replace the state, durably."""
         with self._transaction() as connection:
-            row = (json.dumps(place), npz_bytes(arrays))
+            row = (json.dumps(progress), npz_bytes(arrays))
             connection.execute("INSERT OR REPLACE INTO state VALUES (0, ?, ?)", row)
 
     def load(self) -> tuple[dict[str, Any], dict[str, Array]]:
@@ -198,17 +198,17 @@ class _Run:
         self._options, self._report, self._stop = options, report, stop
         self._is_live = isinstance(camera, LIVE_CAMERAS)
         self._live: Iterator[Frame] | None = None
-        place, arrays = store.load()
-        self._frames: int = place.get("frames", options.frames)
-        self._solved: list[SolvedGraft] = [_solved_graft(g) for g in place.get("solved", [])]
-        self._layers: list[SolvedLayer] = [SolvedLayer(**layer) for layer in place.get("layers", [])]
+        progress, arrays = store.load()
+        self._frames: int = progress.get("frames", options.frames)
+        self._solved: list[SolvedGraft] = [_solved_graft(g) for g in progress.get("solved", [])]
+        self._layers: list[SolvedLayer] = [SolvedLayer(**layer) for layer in progress.get("layers", [])]
         self._weights = {k.removeprefix("weight:"): v for k, v in arrays.items() if k.startswith("weight:")}
         self._pending = {k.removeprefix("solver:"): v for k, v in arrays.items() if k.startswith("solver:")}
         self._saved_s = time.monotonic()
         self._passes = sum(
             StageSolver(s, model.layer(s), self._frames, 0).rounds for g in model.plan.grafts for s in g.stages
         )
-        self._done: int = place.get("passes", 0)
+        self._done: int = progress.get("passes", 0)
         model.replace(self._weights)
 
     def all(self) -> Refit | None:
@@ -285,7 +285,7 @@ class _Run:
             self._save(solver)
 
     def _save(self, solver: StageSolver | None) -> None:
-        place = {
+        progress = {
             "frames": self._frames,
             "passes": self._done,
             "solved": [dataclasses.asdict(g) for g in self._solved],
@@ -294,7 +294,7 @@ class _Run:
         arrays: dict[str, Array] = {f"weight:{k}": v for k, v in self._weights.items()}
         if solver is not None:
             arrays |= {f"solver:{k}": v for k, v in solver.state().items()}
-        self._store.save(place, arrays)
+        self._store.save(progress, arrays)
         self._saved_s = time.monotonic()
 
     def _agreement(self, graft: PlannedGraft) -> dict[str, Any] | None:

@@ -9,6 +9,7 @@ from typing import Any
 from multigraft import files
 from multigraft.converters.study.study import PREDICTOR_TEXT, PREDICTORS, Sharing, Study
 from multigraft.errors import MissingDependencyError
+from multigraft.installing import install_extra
 
 COLORS = {"relatives": "#0b6bcb", "independent": "#b3541e"}
 ROWS: tuple[tuple[Sharing, str], ...] = (("raw", "raw sharing"), ("refitted", "refitted"))
@@ -28,7 +29,7 @@ def write_scatter(study: Study, path: str | os.PathLike[str]) -> Path:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
     except ImportError as error:
-        raise MissingDependencyError("the scatter plot needs matplotlib", "install multigraft[convert]") from error
+        raise MissingDependencyError("the scatter plot needs matplotlib", install_extra("convert")) from error
     figure = Figure(figsize=(3.1 * len(PREDICTORS), 3.1 * len(ROWS) + 0.6), layout="constrained")
     FigureCanvasAgg(figure)
     grid = figure.subplots(len(ROWS), len(PREDICTORS), squeeze=False, sharey=True)
@@ -47,16 +48,16 @@ def write_scatter(study: Study, path: str | os.PathLike[str]) -> Path:
 def _draw(axes: Any, study: Study, sharing: Sharing, predictor: str) -> None:
     title = []
     for relation, color in COLORS.items():
-        held = [p for p in study.points if p.sharing == sharing and p.relation == relation]
-        x, y = [getattr(p, predictor) for p in held], [p.accuracy for p in held]
+        points = [p for p in study.points if p.sharing == sharing and p.relation == relation]
+        x, y = [getattr(p, predictor) for p in points], [p.accuracy for p in points]
         axes.scatter(x, y, s=22, color=color, alpha=0.75, linewidths=0, label=relation)
-        found = next(
+        correlation = next(
             c
             for c in study.correlations
             if (c.group, c.sharing, c.outcome, c.predictor) == (relation, sharing, "accuracy", predictor)
         )
-        if found.r is not None:
-            title.append(f"{relation} r = {found.r:.2f}")
+        if correlation.r is not None:
+            title.append(f"{relation} r = {correlation.r:.2f}")
     axes.set_title("\n".join(title) or "too few points", fontsize=9)
     axes.set_xlabel(PREDICTOR_TEXT[predictor])
     axes.set_ylim(-0.03, 1.03)

@@ -25,15 +25,13 @@ from typing import Self
 from multigraft import files
 from multigraft.bundle.manifest import FileEntry, Manifest
 from multigraft.errors import BundleError, UsageError
+from multigraft.npz import FIXED_TIME
 
 MODEL = "model.tflite"
 MANIFEST = "manifest.json"
 GOLDEN_INPUTS = "golden/inputs.npz"
 GOLDEN_OUTPUTS = "golden/outputs.npz"
 MODEL_CARD = "MODEL_CARD.md"
-
-_FIXED_TIME = (2020, 1, 1, 0, 0, 0)
-"""Zip members carry no clock, so equal content gives an equal file."""
 
 
 class Bundle:
@@ -113,7 +111,7 @@ class Bundle:
         path = Path(path)
         with files.whole_file(path) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive:
             for name, data in [(MANIFEST, self._manifest_bytes()), *sorted(self._contents.items())]:
-                archive.writestr(zipfile.ZipInfo(name, _FIXED_TIME), data)
+                archive.writestr(zipfile.ZipInfo(name, FIXED_TIME), data)
         self.path = path
         return path
 

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from multigraft.errors import InputError
+from multigraft.firmware_gen.program.options import integer
 from multigraft.tflite.graph import Graph, Model, Op, Tensor
 
 Array = npt.NDArray[Any]
@@ -56,7 +57,7 @@ def with_variables(model: Model, graph: Graph) -> tuple[Graph, dict[str, Array]]
 
 
 def _initial_subgraph(op: Op) -> int:
-    return int(op.options.get("init_subgraph_index") or 0)  # type: ignore[arg-type]
+    return integer(op.options.get("init_subgraph_index"))
 
 
 def _handles(graph: Graph) -> dict[str, str]:

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import io
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from multigraft import npz
-from multigraft.npz import NpzFile, npz_bytes, read_npz
+from multigraft.npz import NpzFile, npz_bytes, read_npz, stored_npz_bytes
 
 ARRAYS = {"b": np.arange(6, dtype=np.int16).reshape(2, 3), "a/1": np.array(2.5), "c": np.zeros((0, 4), np.uint8)}
 
@@ -87,3 +88,26 @@ def test_a_small_file_that_unpacks_to_much_is_refused(monkeypatch: pytest.Monkey
 def test_a_file_that_is_not_there_is_not_taken_for_a_damaged_one(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         NpzFile(tmp_path / "none.npz")
+
+
+@pytest.mark.parametrize("write", [npz_bytes, stored_npz_bytes])
+def test_what_is_written_is_read_back_and_does_not_depend_on_the_clock(write: Callable[..., bytes]) -> None:
+    data = write(ARRAYS)
+    with np.load(io.BytesIO(data), allow_pickle=False) as by_numpy:
+        assert set(by_numpy.files) == set(ARRAYS)
+    for name, value in read_npz(data).items():
+        assert (value.dtype, value.shape) == (ARRAYS[name].dtype, ARRAYS[name].shape)
+        np.testing.assert_array_equal(value, ARRAYS[name])
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        assert {info.date_time[0] for info in archive.infolist()} <= {1980, 2020}
+    assert write(ARRAYS) == data
+
+
+def test_compressed_members_are_in_the_order_of_names_and_stored_ones_as_given() -> None:
+    def members(data: bytes) -> list[tuple[str, int]]:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            return [(info.filename, info.compress_type) for info in archive.infolist()]
+
+    deflated, stored = zipfile.ZIP_DEFLATED, zipfile.ZIP_STORED
+    assert members(npz_bytes(ARRAYS)) == [(f"{n}.npy", deflated) for n in sorted(ARRAYS)]
+    assert members(stored_npz_bytes(ARRAYS)) == [(f"{n}.npy", stored) for n in ARRAYS]

@@ -24,8 +24,8 @@ def execute(options: argparse.Namespace) -> int:
 
     settings = read_settings(options)
     check_output(options.output)
-    from multigraft.converters.build import plan_refit
     from multigraft.converters.job.progress import terminal_report
+    from multigraft.converters.plan_refit import plan_refit
 
     with terminal_report() as report, tempfile.TemporaryDirectory(prefix="multigraft-") as folder:
         bundle, joins = plan_refit(settings, load_frames, Path(folder), report)

@@ -23,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(options: argparse.Namespace) -> int:
     """Import the networks, convert them in float32, write the bundle."""
-    from multigraft.converters.field.taps_bundle import make_taps, tapped_points
+    from multigraft.converters.field.taps_bundle import make_taps_bundle, tapped_points
     from multigraft.converters.importing.importer import load_task
     from multigraft.converters.job.progress import terminal_report
     from multigraft.converters.settings.settings import Settings
@@ -32,7 +32,9 @@ def execute(options: argparse.Namespace) -> int:
     settings = Settings.load(options.settings)
     networks = [load_task(task, settings.path.parent) for task in settings.tasks]
     with terminal_report() as report, tempfile.TemporaryDirectory(prefix="multigraft-") as folder:
-        bundle = make_taps(networks, f"{settings.bundle.name}-taps", Path(folder), report, is_every=options.every_cut)
+        bundle = make_taps_bundle(
+            networks, f"{settings.bundle.name}-taps", Path(folder), report, is_every=options.every_cut
+        )
     bundle.write(options.output)
     taps = {network.name: [point.name for point in tapped_points(network, options.every_cut)] for network in networks}
     if options.json:

@@ -10,7 +10,7 @@ from multigraft.firmware_gen.arithmetic.accumulators import quant
 from multigraft.firmware_gen.boards.cores import CoreFeatures
 from multigraft.firmware_gen.kernels.c_text import array, digest
 from multigraft.firmware_gen.kernels.kernel import Kernel
-from multigraft.firmware_gen.operators.base.constraints import is_int8
+from multigraft.firmware_gen.operators.base.constraints import is_int8, same_shape
 from multigraft.firmware_gen.operators.base.operator import Operator
 from multigraft.firmware_gen.program.program import Array, Node
 
@@ -25,7 +25,7 @@ class Dequantize(Operator):
 
     names = ("DEQUANTIZE",)
     summary = "int8 to float32, a table of 1 KiB in flash"
-    constraints = (_types,)
+    constraints = (same_shape, _types)
 
     def table(self, node: Node) -> Array:
         """The result of each of the 256 int8 values, from -128 on, float32."""

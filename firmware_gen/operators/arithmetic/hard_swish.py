@@ -10,7 +10,7 @@ from multigraft.firmware_gen.arithmetic.accumulators import quant
 from multigraft.firmware_gen.arithmetic.activation_tables import hard_swish, has_hard_swish
 from multigraft.firmware_gen.boards.cores import CoreFeatures
 from multigraft.firmware_gen.kernels.kernel import Kernel
-from multigraft.firmware_gen.operators.base.constraints import int8
+from multigraft.firmware_gen.operators.base.constraints import int8, same_shape
 from multigraft.firmware_gen.operators.base.operator import Operator
 from multigraft.firmware_gen.operators.base.table import SUMMARY, codes, look_up, table_kernel
 from multigraft.firmware_gen.program.program import Array, Node
@@ -31,7 +31,7 @@ class HardSwish(Operator):
 
     names = ("HARD_SWISH",)
     summary = SUMMARY
-    constraints = (int8, _coarse)
+    constraints = (int8, same_shape, _coarse)
 
     def reference(self, node: Node, inputs: Sequence[Array | None]) -> Array:
         return look_up(_table(node), node, inputs)

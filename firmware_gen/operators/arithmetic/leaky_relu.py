@@ -10,14 +10,15 @@ from multigraft.firmware_gen.arithmetic.accumulators import quant
 from multigraft.firmware_gen.arithmetic.activation_tables import leaky_relu
 from multigraft.firmware_gen.boards.cores import CoreFeatures
 from multigraft.firmware_gen.kernels.kernel import Kernel
-from multigraft.firmware_gen.operators.base.constraints import int8
+from multigraft.firmware_gen.operators.base.constraints import int8, same_shape
 from multigraft.firmware_gen.operators.base.operator import Operator
 from multigraft.firmware_gen.operators.base.table import SUMMARY, codes, look_up, table_kernel
+from multigraft.firmware_gen.program.options import number
 from multigraft.firmware_gen.program.program import Array, Node
 
 
 def _table(node: Node) -> Array:
-    alpha = float(node.op.options["alpha"])  # type: ignore[arg-type]
+    alpha = number(node.op.options.get("alpha"), 0.0)
     values = leaky_relu(codes(), quant(node.input(0)), quant(node.outputs[0]), alpha)
     return np.clip(values, -128, 127).astype(np.int8)
 
@@ -27,7 +28,7 @@ class LeakyRelu(Operator):
 
     names = ("LEAKY_RELU",)
     summary = SUMMARY
-    constraints = (int8,)
+    constraints = (int8, same_shape)
 
     def reference(self, node: Node, inputs: Sequence[Array | None]) -> Array:
         return look_up(_table(node), node, inputs)

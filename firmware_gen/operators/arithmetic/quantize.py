@@ -10,7 +10,7 @@ from multigraft.firmware_gen.arithmetic.accumulators import quant
 from multigraft.firmware_gen.boards.cores import CoreFeatures
 from multigraft.firmware_gen.kernels.c_text import array, digest
 from multigraft.firmware_gen.kernels.kernel import Kernel, Overlap
-from multigraft.firmware_gen.operators.base.constraints import is_int8
+from multigraft.firmware_gen.operators.base.constraints import is_int8, same_shape
 from multigraft.firmware_gen.operators.base.operator import Operator
 from multigraft.firmware_gen.operators.base.table import look_up, rescaled, table_kernel
 from multigraft.firmware_gen.program.program import Array, Node
@@ -32,7 +32,7 @@ class Quantize(Operator):
 
     names = ("QUANTIZE",)
     summary = "int8 or float32 to int8, a table of 256 bytes or 1 KiB in flash"
-    constraints = (_types,)
+    constraints = (same_shape, _types)
 
     def reference(self, node: Node, inputs: Sequence[Array | None]) -> Array:
         assert inputs[0] is not None

@@ -10,7 +10,7 @@ from multigraft.firmware_gen.arithmetic.accumulators import quant
 from multigraft.firmware_gen.arithmetic.activation_range import activation_range
 from multigraft.firmware_gen.boards.cores import CoreFeatures
 from multigraft.firmware_gen.kernels.kernel import Kernel
-from multigraft.firmware_gen.operators.base.constraints import int8
+from multigraft.firmware_gen.operators.base.constraints import int8, same_shape
 from multigraft.firmware_gen.operators.base.operator import Operator
 from multigraft.firmware_gen.operators.base.table import SUMMARY, look_up, rescaled, table_kernel
 from multigraft.firmware_gen.program.program import Array, Node
@@ -27,7 +27,7 @@ class Relu(Operator):
 
     names = ("RELU", "RELU6", "RELU_N1_TO_1", "RELU_0_TO_1")
     summary = SUMMARY
-    constraints = (int8,)
+    constraints = (int8, same_shape)
 
     def reference(self, node: Node, inputs: Sequence[Array | None]) -> Array:
         return look_up(_table(node), node, inputs)

@@ -10,7 +10,7 @@ from multigraft.firmware_gen.arithmetic.accumulators import quant
 from multigraft.firmware_gen.arithmetic.fixed_point import logistic, quantize_multiplier, rescale, rounding_shift, tanh
 from multigraft.firmware_gen.boards.cores import CoreFeatures
 from multigraft.firmware_gen.kernels.kernel import Kernel
-from multigraft.firmware_gen.operators.base.constraints import int8
+from multigraft.firmware_gen.operators.base.constraints import int8, same_shape
 from multigraft.firmware_gen.operators.base.operator import Operator
 from multigraft.firmware_gen.operators.base.table import SUMMARY, codes, look_up, table_kernel
 from multigraft.firmware_gen.program.program import Array, Node
@@ -21,6 +21,11 @@ _INPUT_BITS = 4
 def _writes(node: Node, scale: float, zero_point: int) -> bool:
     result = quant(node.outputs[0])
     return (result.scales[0], result.zero_points[0]) == (scale, zero_point)
+
+
+def _coarse(node: Node) -> bool:
+    """The input has to have a scale of 2^-27 or more, and less than 2^4."""
+    return 2.0**-27 <= quant(node.input(0)).scales[0] < 16
 
 
 def _from_minus_128(node: Node) -> bool:
@@ -64,7 +69,7 @@ class Logistic(Operator):
 
     names = ("LOGISTIC",)
     summary = SUMMARY
-    constraints = (int8, _from_minus_128)
+    constraints = (int8, same_shape, _coarse, _from_minus_128)
 
     def reference(self, node: Node, inputs: Sequence[Array | None]) -> Array:
         return look_up(_logistic_table(node), node, inputs)
@@ -78,7 +83,7 @@ class Tanh(Operator):
 
     names = ("TANH",)
     summary = SUMMARY
-    constraints = (int8, _around_0)
+    constraints = (int8, same_shape, _coarse, _around_0)
 
     def reference(self, node: Node, inputs: Sequence[Array | None]) -> Array:
         return look_up(_tanh_table(node), node, inputs)

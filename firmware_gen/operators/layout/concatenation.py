@@ -23,12 +23,24 @@ def _inputs(node: Node) -> bool:
     )
 
 
+def _shapes(node: Node) -> bool:
+    """The axis has to be one of the output's, of which there are at most 6, and the inputs' sizes have to add up."""
+    result, axis = node.outputs[0].shape, integer(node.op.options.get("axis"))
+    if not -len(result) <= axis < len(result) <= 6:
+        return False
+    axis %= len(result)
+    shapes = [node.input(i).shape for i in range(len(node.inputs))]
+    if any(len(s) != len(result) or s[:axis] + s[axis + 1 :] != result[:axis] + result[axis + 1 :] for s in shapes):
+        return False
+    return sum(s[axis] for s in shapes) == result[axis]
+
+
 class Concatenation(Operator):
     """CONCATENATION along any axis."""
 
     names = ("CONCATENATION",)
     summary = "int8, any axis, equal scales"
-    constraints = (int8, _inputs)
+    constraints = (int8, _inputs, _shapes)
 
     def _axis(self, node: Node) -> int:
         return integer(node.op.options.get("axis")) % len(node.outputs[0].shape)

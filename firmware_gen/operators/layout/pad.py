@@ -17,8 +17,12 @@ from multigraft.firmware_gen.program.program import Array, Node
 
 
 def _paddings(node: Node) -> bool:
-    """The paddings have to be constant."""
-    return node.input(1).data is not None
+    """The paddings have to be constant, of at most 6 dimensions, not negative, and have to give the output's shape."""
+    amounts, source, result = node.input(1).data, node.input(0).shape, node.outputs[0].shape
+    if amounts is None or amounts.dtype.kind != "i" or amounts.shape != (len(source), 2) or len(source) > 6:
+        return False
+    sizes = tuple(size + int(before) + int(after) for size, (before, after) in zip(source, amounts, strict=True))
+    return bool(np.all(amounts >= 0)) and sizes == result
 
 
 class Pad(Operator):

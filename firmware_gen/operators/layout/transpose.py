@@ -16,8 +16,12 @@ from multigraft.firmware_gen.program.program import Array, Node
 
 
 def _permutation(node: Node) -> bool:
-    """The permutation has to be constant, of at most 6 dimensions."""
-    return node.input(1).data is not None and len(node.input(0).shape) <= 6
+    """The permutation has to be constant, of at most 6 dimensions, and has to give the output's shape."""
+    order, source = node.input(1).data, node.input(0).shape
+    if order is None or order.dtype.kind != "i" or len(source) > 6:
+        return False
+    axes = [int(a) for a in order.reshape(-1)]
+    return sorted(axes) == list(range(len(source))) and tuple(source[a] for a in axes) == node.outputs[0].shape
 
 
 class Transpose(Operator):

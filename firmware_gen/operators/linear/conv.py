@@ -14,15 +14,18 @@ from multigraft.firmware_gen.operators.base.constraints import (
     fused_activation,
     image,
     int8,
+    scale_per_channel,
+    window_fits,
 )
 from multigraft.firmware_gen.operators.base.operator import Operator
 from multigraft.firmware_gen.operators.linear.reference_sums import columns, multiply
 from multigraft.firmware_gen.program.program import Array, Node
 
 
-def _no_groups(node: Node) -> bool:
-    """The convolution has to be over all input channels (no groups)."""
-    return node.input(1).shape[3] == node.input(0).shape[3]
+def _channels(node: Node) -> bool:
+    """The weights have to be of all input channels (no groups), for all output channels."""
+    out_channels, _, _, in_channels = node.input(1).shape
+    return in_channels == node.input(0).shape[3] and out_channels == node.outputs[0].shape[3]
 
 
 class Conv(Operator):
@@ -30,7 +33,16 @@ class Conv(Operator):
 
     names = ("CONV_2D",)
     summary = "int8, weights per channel or per tensor, any stride, dilation, padding and fused ReLU"
-    constraints = (int8, image, constant_weights, constant_bias_at(2), fused_activation, _no_groups)
+    constraints = (
+        int8,
+        image,
+        constant_weights,
+        scale_per_channel,
+        constant_bias_at(2),
+        fused_activation,
+        window_fits,
+        _channels,
+    )
 
     def reference(self, node: Node, inputs: Sequence[Array | None]) -> Array:
         layer, over = convolution_layer(node)

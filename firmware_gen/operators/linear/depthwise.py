@@ -20,6 +20,8 @@ from multigraft.firmware_gen.operators.base.constraints import (
     fused_activation,
     image,
     int8,
+    scale_per_channel,
+    window_fits,
 )
 from multigraft.firmware_gen.operators.base.operator import Operator
 from multigraft.firmware_gen.operators.linear.reference_sums import columns
@@ -27,8 +29,9 @@ from multigraft.firmware_gen.program.program import Array, Node
 
 
 def _channels(node: Node) -> bool:
-    """The output channels have to be a multiple of the input channels."""
-    return node.outputs[0].shape[3] % node.input(0).shape[3] == 0
+    """The output channels have to be a multiple of the input channels, and as many as the weights'."""
+    channels = node.outputs[0].shape[3]
+    return channels % node.input(0).shape[3] == 0 and node.input(1).shape[::3] == (1, channels)
 
 
 class Depthwise(Operator):
@@ -36,7 +39,16 @@ class Depthwise(Operator):
 
     names = ("DEPTHWISE_CONV_2D",)
     summary = "int8, weights per channel or per tensor, any stride, dilation, padding, depth multiplier and fused ReLU"
-    constraints = (int8, image, constant_weights, constant_bias_at(2), fused_activation, _channels)
+    constraints = (
+        int8,
+        image,
+        constant_weights,
+        scale_per_channel,
+        constant_bias_at(2),
+        fused_activation,
+        window_fits,
+        _channels,
+    )
 
     def reference(self, node: Node, inputs: Sequence[Array | None]) -> Array:
         layer, over = depthwise_layer(node)

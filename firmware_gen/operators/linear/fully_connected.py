@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -16,6 +17,7 @@ from multigraft.firmware_gen.operators.base.constraints import (
     constant_weights,
     fused_activation,
     int8,
+    scale_per_channel,
 )
 from multigraft.firmware_gen.operators.base.operator import Operator
 from multigraft.firmware_gen.operators.linear.reference_sums import multiply
@@ -27,12 +29,29 @@ def _format(node: Node) -> bool:
     return not node.op.options.get("weights_format")
 
 
+def _shapes(node: Node) -> bool:
+    """The weights have to be units x depth, the input rows of that depth, and the output as many rows of units."""
+    if len(node.input(1).shape) != 2:
+        return False
+    units, depth = node.input(1).shape
+    rows, rest = divmod(math.prod(node.input(0).shape), depth)
+    return rest == 0 and math.prod(node.outputs[0].shape) == rows * units and node.outputs[0].shape[-1:] == (units,)
+
+
 class FullyConnected(Operator):
     """FULLY_CONNECTED with constant weights, as a 1x1 convolution over its rows."""
 
     names = ("FULLY_CONNECTED",)
     summary = "int8, weights per channel or per tensor, fused ReLU"
-    constraints = (int8, constant_weights, constant_bias_at(2), fused_activation, _format)
+    constraints = (
+        int8,
+        constant_weights,
+        scale_per_channel,
+        constant_bias_at(2),
+        fused_activation,
+        _format,
+        _shapes,
+    )
 
     def reference(self, node: Node, inputs: Sequence[Array | None]) -> Array:
         layer = dense_layer(node)

@@ -13,7 +13,12 @@ from multigraft.firmware_gen.arithmetic.requantise import Rescaling
 from multigraft.firmware_gen.boards.cores import CoreFeatures
 from multigraft.firmware_gen.kernels.c_text import digest, window_literal
 from multigraft.firmware_gen.kernels.kernel import Kernel
-from multigraft.firmware_gen.operators.base.constraints import constant_bias_at, constant_weights, is_int8
+from multigraft.firmware_gen.operators.base.constraints import (
+    constant_bias_at,
+    constant_weights,
+    is_int8,
+    scale_per_channel,
+)
 from multigraft.firmware_gen.operators.base.operator import Operator
 from multigraft.firmware_gen.program.options import integer
 from multigraft.firmware_gen.program.program import Array, Node
@@ -30,12 +35,27 @@ def _no_activation(node: Node) -> bool:
     return node.op.options.get("fused_activation_function", "NONE") == "NONE"
 
 
+def _shapes(node: Node) -> bool:
+    """The output has to be of the size, and the weights of the channels, that source, strides and padding ask for."""
+    weights, source, result, options = node.input(1).shape, node.input(2).shape, node.outputs[0].shape, node.op.options
+    strides = integer(options.get("stride_h"), 1), integer(options.get("stride_w"), 1)
+    padding = options.get("padding", "SAME")
+    if len(weights) != 4 or min(strides) < 1 or padding not in ("SAME", "VALID"):
+        return False
+    sides = zip(source[1:3], result[1:3], weights[1:3], strides, strict=True)
+    for size, out, kernel, stride in sides:
+        whole = out if padding == "SAME" else out - kernel + 1
+        if whole < 1 or -(-whole // stride) != size:
+            return False
+    return (weights[0], weights[3]) == (result[3], source[3])
+
+
 class TransposeConv(Operator):
     """TRANSPOSE_CONV with constant weights; its inputs are output shape, weights, source and an optional bias."""
 
     names = ("TRANSPOSE_CONV",)
     summary = "int8, weights per channel or per tensor, any stride and padding"
-    constraints = (constant_weights, constant_bias_at(3), _types, _no_activation)
+    constraints = (constant_weights, scale_per_channel, constant_bias_at(3), _types, _no_activation, _shapes)
 
     def _parts(self, node: Node) -> tuple[Layer, Window]:
         weights, source, result = node.input(1), node.input(2), node.outputs[0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -21,7 +22,12 @@ def _axes(node: Node) -> bool:
     axes, shape = node.input(1).data, node.input(0).shape
     if axes is None or len(shape) != 4 or shape[0] != 1:
         return False
-    return sorted(int(a) % 4 for a in axes.reshape(-1)) == [1, 2]
+    return axes.dtype.kind == "i" and sorted(int(a) % 4 for a in axes.reshape(-1)) == [1, 2]
+
+
+def _shape(node: Node) -> bool:
+    """The output has to have one value per channel."""
+    return math.prod(node.outputs[0].shape) == node.input(0).shape[3] == node.outputs[0].shape[-1]
 
 
 class Mean(Operator):
@@ -29,7 +35,7 @@ class Mean(Operator):
 
     names = ("MEAN",)
     summary = "int8, over height and width"
-    constraints = (int8, _axes)
+    constraints = (int8, _axes, _shape)
 
     def _arithmetic(self, node: Node) -> tuple[int, int, int, int]:
         """Sum of zero points, multiplier, shift, output zero point."""

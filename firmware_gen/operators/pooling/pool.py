@@ -12,10 +12,15 @@ from multigraft.firmware_gen.arithmetic.geometry import Window, window
 from multigraft.firmware_gen.boards.cores import CoreFeatures
 from multigraft.firmware_gen.kernels.c_text import digest, window_literal
 from multigraft.firmware_gen.kernels.kernel import Kernel, Overlap
-from multigraft.firmware_gen.operators.base.constraints import fused_activation, image, int8, same_scale
+from multigraft.firmware_gen.operators.base.constraints import fused_activation, image, int8, same_scale, window_fits
 from multigraft.firmware_gen.operators.base.operator import Operator
 from multigraft.firmware_gen.program.options import integer
 from multigraft.firmware_gen.program.program import Array, Node
+
+
+def _channels(node: Node) -> bool:
+    """Input and output have to have equally many channels."""
+    return node.input(0).shape[3] == node.outputs[0].shape[3]
 
 
 def _window(node: Node) -> tuple[Window, int, int]:
@@ -49,7 +54,7 @@ class Pool(Operator):
     """
 
     summary = "int8, any window, stride and padding, fused ReLU"
-    constraints = (int8, image, same_scale, fused_activation)
+    constraints = (int8, image, same_scale, fused_activation, window_fits, _channels)
 
     def __init__(self, name: str, pooled: Callable[[Array], Array], averages: bool) -> None:
         self.names = (name,)

@@ -26,7 +26,9 @@ from multigraft.cli.main import main
 from multigraft.converters.conversion.onnx2tf_environment import Environment
 from multigraft.converters.field.refit_bundle import make_refit_bundle
 from multigraft.converters.field.refitted_candidates import grafts_of
-from multigraft.converters.graft.candidate import Evidence, Join, Method, evaluate
+from multigraft.converters.graft.candidate import evaluate
+from multigraft.converters.graft.evidence import Evidence
+from multigraft.converters.graft.join import Join, Method
 from multigraft.converters.graft.search import SearchOptions
 from multigraft.converters.network.network import Network
 from multigraft.devices.cameras.array_file import ArrayFile
@@ -67,7 +69,7 @@ def planned(onnx2tf_environment: Environment, tmp_path_factory: pytest.TempPathF
         for n, at, method in choices
     )
     bundle = make_refit_bundle(networks, joins, "plan", folder)
-    images = frames(600)
+    images = np.stack(frames(600))
     np.save(folder / "frames.npy", images)
     bundle.write(folder / "refit.graft")
     return Planned(networks, joins, folder / "refit.graft", images, folder / "frames.npy")

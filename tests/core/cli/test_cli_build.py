@@ -15,7 +15,7 @@ from multigraft import Bundle
 from multigraft.cli.main import main
 from multigraft.cli.shared.settings_options import load_frames
 from multigraft.converters.build import build
-from multigraft.converters.job.checkpoints import Steps
+from multigraft.converters.job.checkpoints import Checkpoints
 from multigraft.converters.report.summary import Summary
 from multigraft.converters.settings.settings import Settings
 from multigraft.runtime import Engine
@@ -120,10 +120,10 @@ def test_an_interrupted_build_goes_on_where_it_was(
             raise KeyboardInterrupt
 
     output = tmp_path / "pair.graft"
-    steps = Steps(tmp_path / "pair.graft.steps")
+    checkpoints = Checkpoints(tmp_path / "pair.graft.steps")
     with pytest.raises(KeyboardInterrupt):
-        build(Settings.load(project / "multigraft.toml"), load_frames, interrupt, steps=steps)
-    assert {path.name.partition("-")[0] for path in steps.folder.iterdir()} == {"similarity", "graft", "float"}
+        build(Settings.load(project / "multigraft.toml"), load_frames, interrupt, checkpoints=checkpoints)
+    assert {path.name.partition("-")[0] for path in checkpoints.folder.iterdir()} == {"similarity", "graft", "float"}
 
     def refuse(*_: object, **__: object) -> None:
         raise AssertionError("a finished graft was done again")
@@ -134,7 +134,7 @@ def test_an_interrupted_build_goes_on_where_it_was(
     for step in ("compare representations", "converting with onnx2tf"):
         assert step not in again and any(step in line for line in said)
     assert output.read_bytes() == built[0].read_bytes()
-    assert not steps.folder.exists()
+    assert not checkpoints.folder.exists()
 
 
 def test_graft_alone_writes_a_graph_that_any_tool_opens(inside: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -12,12 +12,13 @@ import pytest
 
 from multigraft import serial_protocol as protocol
 from multigraft.firmware_gen.boards.boards import BOARDS
-from multigraft.serial_protocol import ErrorCode, Frame, Kind
+from multigraft.serial_protocol import ErrorCode, Kind, Message
 from tests.firmware_gen import tiny_model
-from tests.firmware_gen.project.test_serial_fuzz import HERE, SANITIZED, gcc
+from tests.firmware_gen.host import gcc
+from tests.firmware_gen.project.test_serial_fuzz import HERE, SANITIZED
 
-Dialogue = Callable[[bytes], list[Frame]]
-INFO = Frame(Kind.INFO, 0xFFFF)
+Dialogue = Callable[[bytes], list[Message]]
+INFO = Message(Kind.INFO, 0xFFFF)
 FIXED_LENGTHS = {
     Kind.INFO: 0,
     Kind.DESCRIBE: 2,
@@ -45,7 +46,7 @@ def dialogue(tmp_path_factory: pytest.TempPathFactory) -> Dialogue:
     host = str(HERE / "host_dialogue.c")
     program = gcc(folder, folder / "dialogue", *SANITIZED, "-Itarget", "-Isrc", host, *objects)
 
-    def answers(sent: bytes) -> list[Frame]:
+    def answers(sent: bytes) -> list[Message]:
         done = subprocess.run([str(program)], input=sent, capture_output=True, check=False, timeout=60)
         assert done.returncode == 0, done.stderr.decode()
         decoder = protocol.Decoder()
@@ -64,20 +65,20 @@ def on_the_wire(content: bytes) -> bytes:
     return protocol.cobs_encode(content) + protocol.DELIMITER
 
 
-def content_of(frame: Frame) -> bytes:
+def content_of(frame: Message) -> bytes:
     return with_crc(protocol.HEADER.pack(frame.version, frame.kind, frame.sequence) + frame.payload)
 
 
-def write_input(data: bytes, sequence: int) -> Frame:
-    return Frame(Kind.WRITE_INPUT, sequence, protocol.WRITE_REQUEST.pack(0, 0) + data)
+def write_input(data: bytes, sequence: int) -> Message:
+    return Message(Kind.WRITE_INPUT, sequence, protocol.WRITE_REQUEST.pack(0, 0) + data)
 
 
-def infer(tasks: int, sequence: int) -> Frame:
-    return Frame(Kind.INFER, sequence, protocol.INFER_REQUEST.pack(tasks))
+def infer(tasks: int, sequence: int) -> Message:
+    return Message(Kind.INFER, sequence, protocol.INFER_REQUEST.pack(tasks))
 
 
-def read_output(number: int, count: int, sequence: int) -> Frame:
-    return Frame(Kind.READ_OUTPUT, sequence, protocol.READ_REQUEST.pack(number, 0, count))
+def read_output(number: int, count: int, sequence: int) -> Message:
+    return Message(Kind.READ_OUTPUT, sequence, protocol.READ_REQUEST.pack(number, 0, count))
 
 
 def test_whole_frames_are_answered(dialogue: Dialogue) -> None:
@@ -118,6 +119,16 @@ def test_what_is_no_encoding_is_not_answered(dialogue: Dialogue) -> None:
     assert [r.kind for r in replies] == [Kind.INFO | protocol.REPLY]
 
 
+def test_a_piece_that_ends_early_does_not_go_on_in_what_came_before(dialogue: Dialogue) -> None:
+    contents = (content_of(Message(Kind.INFO, 0x0101 + n)) for n in range(200))
+    content = next(c for c in contents if 0 not in c)
+    # Decoding is done in place: the first piece leaves the frame behind the place where the second one ends.
+    first = on_the_wire(b"x" + content)
+    second = bytes([len(content) + 1]) + protocol.DELIMITER
+    assert dialogue(on_the_wire(content))
+    assert dialogue(first + second) == []
+
+
 def test_frames_too_short_or_too_long_are_not_answered(dialogue: Dialogue) -> None:
     header = protocol.HEADER.pack(protocol.VERSION, Kind.INFO, 7)
     short = b"".join(on_the_wire(with_crc(header[:length])) for length in range(len(header)))
@@ -125,7 +136,7 @@ def test_frames_too_short_or_too_long_are_not_answered(dialogue: Dialogue) -> No
         on_the_wire(with_crc(protocol.HEADER.pack(protocol.VERSION, Kind.WRITE_INPUT, 7) + bytes([1] * length)))
         for length in (protocol.MAX_PAYLOAD + 1, protocol.MAX_PAYLOAD + 2, 300, 2000)
     )
-    longest = Frame(Kind.WRITE_INPUT, 8, bytes([1] * protocol.MAX_PAYLOAD))
+    longest = Message(Kind.WRITE_INPUT, 8, bytes([1] * protocol.MAX_PAYLOAD))
     replies = dialogue(short + long + protocol.encode(longest))
     assert [(r.kind, r.sequence) for r in replies] == [(Kind.ERROR | protocol.REPLY, 8)]
     assert replies[0].payload == bytes([ErrorCode.OUT_OF_RANGE])
@@ -135,7 +146,7 @@ def test_frames_too_short_or_too_long_are_not_answered(dialogue: Dialogue) -> No
 def test_a_request_of_the_wrong_length_is_refused(kind: Kind, dialogue: Dialogue) -> None:
     right = FIXED_LENGTHS[kind]
     lengths = [length for length in (right - 1, right + 1, protocol.MAX_PAYLOAD) if length >= 0]
-    sent = b"".join(protocol.encode(Frame(kind, n, bytes(length))) for n, length in enumerate(lengths, 1))
+    sent = b"".join(protocol.encode(Message(kind, n, bytes(length))) for n, length in enumerate(lengths, 1))
     replies = dialogue(sent)
     assert [(r.kind, r.sequence, r.payload) for r in replies] == [
         (Kind.ERROR | protocol.REPLY, n, bytes([ErrorCode.WRONG_LENGTH])) for n in range(1, len(lengths) + 1)
@@ -144,7 +155,7 @@ def test_a_request_of_the_wrong_length_is_refused(kind: Kind, dialogue: Dialogue
 
 def test_data_may_follow_a_write_and_its_head_may_not_lack(dialogue: Dialogue) -> None:
     head = protocol.WRITE_REQUEST.size
-    sent = b"".join(protocol.encode(Frame(Kind.WRITE_INPUT, length, bytes(length))) for length in range(1, head + 18))
+    sent = b"".join(protocol.encode(Message(Kind.WRITE_INPUT, length, bytes(length))) for length in range(1, head + 18))
     for reply in dialogue(sent):
         # The tiny model's one input takes 16 bytes.
         wrong = ErrorCode.WRONG_LENGTH if reply.sequence < head else ErrorCode.OUT_OF_RANGE
@@ -153,29 +164,29 @@ def test_data_may_follow_a_write_and_its_head_may_not_lack(dialogue: Dialogue) -
 
 def test_kinds_that_are_not_there_are_refused(dialogue: Dialogue) -> None:
     kinds = [kind for kind in range(0x80) if kind not in (*FIXED_LENGTHS, Kind.WRITE_INPUT)]
-    replies = dialogue(b"".join(protocol.encode(Frame(kind, kind)) for kind in kinds))
+    replies = dialogue(b"".join(protocol.encode(Message(kind, kind)) for kind in kinds))
     assert [r.sequence for r in replies] == kinds
     assert {r.payload for r in replies} == {bytes([ErrorCode.UNKNOWN_KIND])}
 
 
 def test_replies_are_not_answered(dialogue: Dialogue) -> None:
-    sent = b"".join(protocol.encode(Frame(kind | protocol.REPLY, kind)) for kind in range(0x80))
+    sent = b"".join(protocol.encode(Message(kind | protocol.REPLY, kind)) for kind in range(0x80))
     assert [r.sequence for r in dialogue(sent + protocol.encode(INFO))] == [INFO.sequence]
 
 
 def test_another_version_is_refused(dialogue: Dialogue) -> None:
     versions = [v for v in range(256) if v != protocol.VERSION]
-    replies = dialogue(b"".join(protocol.encode(Frame(Kind.INFO, v, b"", v)) for v in versions))
+    replies = dialogue(b"".join(protocol.encode(Message(Kind.INFO, v, b"", v)) for v in versions))
     assert [(r.sequence, r.payload) for r in replies] == [(v, bytes([ErrorCode.WRONG_VERSION])) for v in versions]
 
 
 def test_a_request_sent_again_is_answered_again_and_not_executed_twice(dialogue: Dialogue) -> None:
     statistics = protocol.STATISTICS_REQUEST.pack(protocol.Described.OUTPUT, 0, 0)
     once = protocol.encode(infer(1, 5))
-    replies = dialogue(once * 3 + protocol.encode(Frame(Kind.STATISTICS, 6, statistics)))
+    replies = dialogue(once * 3 + protocol.encode(Message(Kind.STATISTICS, 6, statistics)))
     assert [r.sequence for r in replies] == [5, 5, 5, 6]
     assert replies[0] == replies[1] == replies[2]
     assert protocol.STATISTICS_REPLY.unpack(replies[3].payload)[0] == 1
     # Another request of the same number is another request.
-    replies = dialogue(once + protocol.encode(infer(2, 5)) + protocol.encode(Frame(Kind.STATISTICS, 6, statistics)))
+    replies = dialogue(once + protocol.encode(infer(2, 5)) + protocol.encode(Message(Kind.STATISTICS, 6, statistics)))
     assert [protocol.INFER_REPLY.unpack(r.payload)[0] for r in replies[:2]] == [1, 2]
