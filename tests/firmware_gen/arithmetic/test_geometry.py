@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from typing import Any
 
-import numpy as np
 import pytest
 
 from multigraft.firmware_gen.arithmetic.geometry import Window, window
@@ -192,9 +190,3 @@ def test_distances_by_hand(name: str, together: int, distance: int) -> None:
     """The wider window, for instance: before output 11 of 7 channels is read, 77 bytes are written, and it reads from
     row 2, column 3 of 6 on, at 2 channels each: byte 30."""
     assert WINDOWS[name].distance(together) == distance
-
-
-def test_options_of_any_number_type_are_integers() -> None:
-    options: dict[str, Any] = {"stride_h": np.int32(2), "stride_w": 3.0, "padding": "VALID"}
-    found = made((5, 7, 1), (2, 2, 1), (2, 2), **options)
-    assert (type(found.stride_h), type(found.stride_w), found.stride_w) == (int, int, 3)
