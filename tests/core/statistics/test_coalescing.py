@@ -205,6 +205,29 @@ def test_merging_takes_the_lower_minimum_and_the_longer_history() -> None:
     assert combine([short]) == short and combine(iter([short, long])) == short + long
 
 
+def test_merging_keeps_the_places_of_both() -> None:
+    first, second = Statistics(SUBJECT, 8), Statistics(SUBJECT, 8)
+    first.add(minibatch(1, 8), ("a", "2026-05-01"))
+    first.add(minibatch(2, 8), ("both", "2026-05-01"))
+    second.add(minibatch(3, 8), ("both", "2026-05-01"))
+    second.add(minibatch(4, 8), ("b", "2026-05-02"))
+    for whole in (first + second, second + first):
+        frames = {place: tally.frames for place, tally in whole.places.items()}
+        assert frames == {("a", "2026-05-01"): 8, ("both", "2026-05-01"): 16, ("b", "2026-05-02"): 8}
+        assert whole.places["a", "2026-05-01"] == first.places["a", "2026-05-01"]
+
+
+def test_ranges_of_taps_inputs_and_outputs_are_of_all_frames_and_stay() -> None:
+    whole = of(8, 2)
+    names = ["garment/relu1", "digit/image", "garment/logits", "garment/between"]
+    for name in names:
+        whole.overall.lows[name] = whole.overall.highs[name] = np.array(1.0)
+    for frames, kept in ((7, set(names[:3])), (8, set(names))):
+        whole.overall.counts[entries.INNER] = np.array(frames)
+        found = whole.coalesced().overall
+        assert found.lows.keys() & set(names) == found.highs.keys() & set(names) == kept
+
+
 def test_statistics_are_equal_if_everything_is() -> None:
     whole = of(8, 3)
     for name, value in (
