@@ -136,6 +136,7 @@ WINDOWS = {
     "padded far": Window(3, 4, 2, 7, 8, 2, 3, 3, pad_h=3, pad_w=3),
     "whole": Window(4, 4, 3, 1, 1, 50, 4, 4),
     "padded above": Window(3, 8, 4, 3, 4, 1, 5, 5, pad_h=2),
+    "one padded row": Window(1, 8, 4, 1, 4, 1, 5, 5, pad_h=2),
     "padded around": Window(8, 8, 4, 8, 8, 1, 5, 5, pad_h=2, pad_w=2),
 }
 
@@ -184,6 +185,7 @@ def test_a_distance_of_a_window_without_padding_and_gaps_is_the_least(name: str,
         ("one row", 1, 15),
         ("padded above", 7, 7),
         ("padded around", 15, 15),
+        ("one padded row", 1, 0),
     ],
 )
 def test_distances_by_hand(name: str, together: int, distance: int) -> None:
