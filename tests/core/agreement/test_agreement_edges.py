@@ -125,6 +125,14 @@ def test_detectors_that_fail_on_a_frame_do_not_agree_on_it() -> None:
     assert found.tolist() == [1, 1, 1, 0, 1]
 
 
+def test_a_class_that_is_no_number_is_no_class_and_no_warning() -> None:
+    classes = np.full((5, 2), 3, np.float32)
+    broken = classes.copy()
+    broken[2, 1] = np.nan
+    found, *_ = frame_scores("detection", [BOXES, BOX_SCORES, classes], [BOXES, BOX_SCORES, broken])
+    assert found.tolist() == [1, 1, 0, 1, 1]
+
+
 def test_boxes_have_to_overlap_as_much_as_is_asked() -> None:
     moved = BOXES.copy()
     moved[:, 1, ::2] += 1
