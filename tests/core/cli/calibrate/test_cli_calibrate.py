@@ -81,7 +81,7 @@ WRONG = {
     "validate other tasks": ["validate", "home.graft", "--against", "home.mgtaps", "--source", "site-7.npy"],
     "validate no frames": [
         "validate", "home.mgtaps", "--against", "home.mgtaps", "--source", "site-7.npy", "--frames=0"
-    ],  # fmt: skip
+    ],
     "validate tolerance": [
         "validate", "home.mgtaps", "--against", "home.mgtaps", "--source", "site-7.npy", "--tolerance", "digit"
     ],
