@@ -61,7 +61,7 @@ firmware-tools:
 	.ci/firmware-tools
 
 clean:
-	rm -rf $(VENV) $(DEMO) $(SITE) build dist multigraft.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venv-3.12 .venv-3.13 $(DEMO) $(SITE) build dist multigraft.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find $(PACKAGES) tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(VENV)/.made: .ci/environment
