@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any
 from multigraft import files
 from multigraft.agreement.agreement import agreement
 from multigraft.bundle.bundle import Bundle
+from multigraft.converters.conversion.work_folder import work_folder
 from multigraft.converters.field.refit_bundle import make_refit_bundle
 from multigraft.converters.field.refitted_candidates import grafts_of
 from multigraft.converters.field.statistics_input import Field, field_ranges, field_similarity
@@ -220,12 +220,12 @@ def build(
         MultigraftError: As :func:`graft`, or the conversion failed verification.
     """
     grafted = graft(settings, load_frames, report, steps=steps)
-    with tempfile.TemporaryDirectory(prefix="multigraft-") as folder:
-        conversion = _convert(grafted.multitask, grafted, settings, Path(folder) / "bundle", report, steps)
+    with work_folder() as folder:
+        conversion = _convert(grafted.multitask, grafted, settings, folder / "bundle", report, steps)
         apart = None
         if separate:
             nothing = assemble(grafted.networks, Plan({}, 0, 0))
-            apart = _convert(nothing, grafted, settings, Path(folder) / "separate", report, steps)
+            apart = _convert(nothing, grafted, settings, folder / "separate", report, steps)
     if not grafted.evidence:
         return Built(grafted, conversion, conversion.bundle, apart)
     report("compare the bundle with the original networks")
