@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -62,19 +62,41 @@ class Editor:
     def add_constant(self, wish: str, value: Array) -> str:
         """A new initialiser; returns its name."""
         name = self.free_name(wish)
-        self.graph.initializer.append(numpy_helper.from_array(np.ascontiguousarray(value), name))
+        self.graph.initializer.append(numpy_helper.from_array(np.asarray(value, order="C"), name))
         self._constants[name] = self.graph.initializer[-1]
         self._shapes[name], self._dtypes[name] = value.shape, self.graph.initializer[-1].data_type
         return name
 
-    def replace(self, old: onnx.NodeProto, new: Iterable[onnx.NodeProto]) -> None:
-        """Put ``new`` into the place of ``old``."""
-        position = next(i for i, node in enumerate(self.graph.node) if node is old or node == old)
-        nodes = [*self.graph.node[:position], *new, *self.graph.node[position + 1 :]]
+    def set_nodes(self, nodes: Iterable[onnx.NodeProto]) -> None:
+        """Let the graph have these nodes, in an order in which they can run."""
         kept = [onnx.NodeProto.FromString(n.SerializeToString()) for n in nodes]
         del self.graph.node[:]
         self.graph.node.extend(kept)
         self._read_shapes()
+
+    def store(self, values: Mapping[str, Array]) -> None:
+        """Make constants of tensors, and take away the nodes that write them."""
+        kept = [
+            onnx.NodeProto.FromString(n.SerializeToString())
+            for n in self.graph.node
+            if not all(o in values or not o for o in n.output)
+        ]
+        del self.graph.node[:]
+        self.graph.node.extend(kept)
+        written = {o for n in kept for o in n.output}
+        outputs = {o.name for o in self.graph.output}
+        for name, value in values.items():
+            if name in outputs:
+                self.graph.node.append(helper.make_node("Identity", [self.add_constant(name, value)], [name]))
+            elif name not in written:
+                self.graph.initializer.append(numpy_helper.from_array(np.asarray(value), name))
+                self._constants[name] = self.graph.initializer[-1]
+        self._read_shapes()
+
+    def infos(self) -> list[onnx.ValueInfoProto]:
+        """Type, and shape as far as known, of every tensor."""
+        stored = [helper.make_tensor_value_info(i.name, i.data_type, i.dims) for i in self.graph.initializer]
+        return [*self._infos, *stored]
 
     def finished(self) -> onnx.ModelProto:
         """The model with inferred shapes, without initialisers that nothing reads."""
@@ -89,7 +111,8 @@ class Editor:
         inferred = onnx.shape_inference.infer_shapes(self.model, data_prop=True).graph
         self._shapes: dict[str, Shape] = {i.name: tuple(i.dims) for i in inferred.initializer}
         self._dtypes: dict[str, int] = {i.name: i.data_type for i in inferred.initializer}
-        for info in (*inferred.value_info, *inferred.input, *inferred.output):
+        self._infos = [*inferred.value_info, *inferred.input, *inferred.output]
+        for info in self._infos:
             kind = info.type.tensor_type
             self._dtypes[info.name] = kind.elem_type
             if kind.HasField("shape") and all(d.HasField("dim_value") for d in kind.shape.dim):
