@@ -34,9 +34,9 @@ def load_labelled(path: Path, task: str) -> Labelled:
         InputError: It is not such a file.
     """
     try:
-        with np.load(path, allow_pickle=False) as held:
-            name = task if task in held.files else "labels"
-            frames, labels = held["frames"], held[name].astype(np.int64)
+        with np.load(path, allow_pickle=False) as arrays:
+            name = task if task in arrays.files else "labels"
+            frames, labels = arrays["frames"], arrays[name].astype(np.int64)
     except FileNotFoundError:
         raise InputError(f"{path} does not exist", "check the path") from None
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:

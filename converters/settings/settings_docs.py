@@ -14,8 +14,8 @@ _INTRODUCTION = """\
 
 One file says which networks, which frames and which budgets. Paths are relative to the file. An unknown key, a wrong
 type, a missing file or a contradiction is refused with the file, the key and what to write instead (exit code 78).
-This page is made from the code that reads the file: `python -m multigraft.converters.settings.settings_docs >
-docs/settings.md`.
+This page is made from the code that reads the file:
+`python -m multigraft.converters.settings.settings_docs > docs/settings.md`.
 
 ```toml
 frames = "frames/"

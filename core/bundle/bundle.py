@@ -25,15 +25,13 @@ from typing import Self
 from multigraft import files
 from multigraft.bundle.manifest import FileEntry, Manifest
 from multigraft.errors import BundleError, UsageError
+from multigraft.npz import FIXED_TIME
 
 MODEL = "model.tflite"
 MANIFEST = "manifest.json"
 GOLDEN_INPUTS = "golden/inputs.npz"
 GOLDEN_OUTPUTS = "golden/outputs.npz"
 MODEL_CARD = "MODEL_CARD.md"
-
-_FIXED_TIME = (2020, 1, 1, 0, 0, 0)
-"""Zip members carry no clock, so equal content gives an equal file."""
 
 
 class Bundle:
@@ -98,10 +96,10 @@ class Bundle:
         for name, entry in manifest.files.items():
             if name not in contents:
                 raise BundleError(f"{path} lacks {name}", "copy it again or build it again")
-            held = contents[name]
-            if len(held) != entry.size or files.sha256_of(held) != entry.sha256:
+            content = contents[name]
+            if len(content) != entry.size or files.sha256_of(content) != entry.sha256:
                 raise BundleError(
-                    f"{path}: {name} is not what was built: {len(held)} bytes with another SHA-256 digest",
+                    f"{path}: {name} is not what was built: {len(content)} bytes with another SHA-256 digest",
                     "copy the bundle again or build it again",
                 )
         if extra := sorted(set(contents) - set(manifest.files)):
@@ -113,7 +111,7 @@ class Bundle:
         path = Path(path)
         with files.whole_file(path) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive:
             for name, data in [(MANIFEST, self._manifest_bytes()), *sorted(self._contents.items())]:
-                archive.writestr(zipfile.ZipInfo(name, _FIXED_TIME), data)
+                archive.writestr(zipfile.ZipInfo(name, FIXED_TIME), data)
         self.path = path
         return path
 
@@ -133,6 +131,7 @@ class Bundle:
                 files.write_bytes(member, data)
             temporary.chmod(0o755)
             temporary.rename(folder)
+            files.sync_folder(folder.parent)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
         return folder

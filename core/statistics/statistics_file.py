@@ -16,16 +16,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy.typing as npt
-
 from multigraft import files
 from multigraft.errors import DeviceError, InputError
 from multigraft.json_decoding import decode
-from multigraft.npz import FIXED_TIME, LARGEST, Arrays, npz_bytes, read_npz
+from multigraft.npz import FIXED_TIME, LARGEST, npz_bytes, read_npz
 from multigraft.statistics.similarity import SimilaritySums
 from multigraft.statistics.statistics import GROUPS, Statistics
 from multigraft.statistics.subject import Subject
 from multigraft.statistics.tally import Tally
+from multigraft.tensors.arrays import Array, Arrays
 
 SCHEMA = 1
 MANIFEST = "manifest.json"
@@ -45,7 +44,7 @@ def to_bytes(statistics: Statistics, level: int = 6) -> bytes:
     for number, place in enumerate(places):
         members[f"place-{number}.npz"] = npz_bytes(statistics.places[place].to_arrays(), level)
     members["groups.npz"] = npz_bytes(_similarity_arrays(statistics.groups), level)
-    members["slots.npz"] = npz_bytes(_similarity_arrays(statistics.slots), level)
+    members["slots.npz"] = npz_bytes(_similarity_arrays(statistics.periods), level)
     manifest = {
         "schema": SCHEMA,
         "content": CONTENT,
@@ -53,7 +52,7 @@ def to_bytes(statistics: Statistics, level: int = 6) -> bytes:
         "minimum_frames": statistics.minimum_frames,
         "subject": dataclasses.asdict(statistics.subject),
         "places": [{"site": site, "day": day} for site, day in places],
-        "slots": len(statistics.slots),
+        "slots": len(statistics.periods),
         "files": {name: {"sha256": files.sha256_of(data), "size": len(data)} for name, data in members.items()},
     }
     manifest["digest"] = _digest(manifest)
@@ -67,7 +66,7 @@ def from_bytes(data: bytes, where: str) -> Statistics:
     Raises:
         InputError: It is something else, damaged, or its schema is newer.
     """
-    members = _unzip(data, where, "a whole .mgstats file")
+    members = _unzip(data, where)
     try:
         manifest = json.loads(members.pop(MANIFEST))
         schema = manifest["schema"]
@@ -77,8 +76,8 @@ def from_bytes(data: bytes, where: str) -> Statistics:
         raise InputError(
             f"{where} has schema {schema} and this multigraft reads schema {SCHEMA}", "use the version that wrote it"
         )
-    if manifest.get("digest") != _digest(manifest) or manifest["files"] != {
-        name: {"sha256": files.sha256_of(held), "size": len(held)} for name, held in members.items()
+    if manifest.get("digest") != _digest(manifest) or manifest.get("files") != {
+        name: {"sha256": files.sha256_of(member), "size": len(member)} for name, member in members.items()
     }:
         raise InputError(f"{where} is damaged: a digest differs", _AGAIN)
     try:
@@ -86,10 +85,10 @@ def from_bytes(data: bytes, where: str) -> Statistics:
         statistics = Statistics(subject, manifest["minimum_frames"])
         statistics.overall = Tally.from_arrays(read_npz(members["overall.npz"]))
         for number, place in enumerate(manifest["places"]):
-            held = Tally.from_arrays(read_npz(members[f"place-{number}.npz"]))
-            statistics.places[place["site"], place["day"]] = held
+            tally = Tally.from_arrays(read_npz(members[f"place-{number}.npz"]))
+            statistics.places[place["site"], place["day"]] = tally
         statistics.groups = _similarities(read_npz(members["groups.npz"]), GROUPS)
-        statistics.slots = _similarities(read_npz(members["slots.npz"]), manifest["slots"])
+        statistics.periods = _similarities(read_npz(members["slots.npz"]), manifest["slots"])
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(f"{where} is damaged ({error})", _AGAIN) from error
     return statistics
@@ -101,7 +100,7 @@ def write(statistics: Statistics, path: str | os.PathLike[str], level: int = 6) 
     Args:
         statistics: What to write.
         path: ``NAME.mgstats``.
-        level: Of zlib's compression.
+        level: The level of zlib's compression.
 
     Raises:
         UsageError: As :meth:`Statistics.coalesced`, or the folder cannot be written.
@@ -140,8 +139,8 @@ def _digest(manifest: Mapping[str, Any]) -> str:
     return files.sha256_of(json.dumps(rest, sort_keys=True, separators=(",", ":")).encode())
 
 
-def _similarity_arrays(sums: Sequence[SimilaritySums]) -> dict[str, npt.NDArray[Any]]:
-    return {f"{i}/{name}": array for i, held in enumerate(sums) for name, array in held.to_arrays().items()}
+def _similarity_arrays(sums: Sequence[SimilaritySums]) -> dict[str, Array]:
+    return {f"{i}/{name}": array for i, one in enumerate(sums) for name, array in one.to_arrays().items()}
 
 
 def _similarities(arrays: Arrays, count: int) -> list[SimilaritySums]:
@@ -162,7 +161,7 @@ def _zip(members: Mapping[str, bytes]) -> bytes:
     return target.getvalue()
 
 
-def _unzip(data: bytes, where: str, what: str) -> dict[str, bytes]:
+def _unzip(data: bytes, where: str) -> dict[str, bytes]:
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             infos = archive.infolist()
@@ -172,7 +171,7 @@ def _unzip(data: bytes, where: str, what: str) -> dict[str, bytes]:
     except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError, ValueError, OSError) as error:
         if isinstance(error, InputError):
             raise
-        raise InputError(f"{where} is not {what} ({error})", _AGAIN) from error
+        raise InputError(f"{where} is not a whole .mgstats file ({error})", _AGAIN) from error
     except Exception as error:
         # zlib.error is no subclass of the above, and zlib need not be there to be named.
         raise InputError(f"{where} is damaged ({error})", _AGAIN) from error

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import os
-import zipfile
 from collections.abc import Iterator
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
 
 import numpy as np
-import numpy.typing as npt
 
-from multigraft.errors import InputError, UsageError
+from multigraft.devices.cameras.camera import SourceWithoutDevice
+from multigraft.errors import InputError, MultigraftError, UsageError
+from multigraft.npz import NpzFile
+from multigraft.tensors.arrays import Array, Arrays
 from multigraft.tensors.preprocessing import Frame
 
+_ZIP_BEGINS = (b"PK\3\4", b"PK\5\6")
+"""The first bytes of a zip file; the second those of an empty one."""
 
-class ArrayFile:
+
+class ArrayFile(SourceWithoutDevice):
     """Camera adapter: frames of a ``.npy`` file (read as needed, not into memory at once) or of one in a ``.npz`` file.
 
     Args:
@@ -40,32 +42,34 @@ class ArrayFile:
             raise InputError(f"{path} holds no frames", "store at least one")
         self._frames = frames[..., 0] if frames.ndim == 4 and frames.shape[3] == 1 else frames
 
-    def _read(self, array: str | None) -> npt.NDArray[Any]:
+    def _read(self, array: str | None) -> Array:
         try:
-            held = np.load(self._path, mmap_mode="r", allow_pickle=False)
-            if isinstance(held, np.ndarray):
-                return held
-            with held:
-                return held[self._choose(held, array)]  # type: ignore[no-any-return]
+            with self._path.open("rb") as file:
+                is_npz = file.read(4) in _ZIP_BEGINS
+            if is_npz:
+                with NpzFile(self._path) as arrays:
+                    return arrays[self._choose(arrays, array)]
+            frames: Array = np.load(self._path, mmap_mode="r", allow_pickle=False)
+            return frames
         except FileNotFoundError:
             raise InputError(f"{self._path} does not exist", "check the path") from None
-        except UsageError:
+        except MultigraftError:
             raise
-        except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
+        except (OSError, ValueError, EOFError) as error:
             raise InputError(
                 f"{self._path} is not a readable NumPy file ({error})", "write it again with numpy.save or numpy.savez"
             ) from error
 
-    def _choose(self, held: Any, array: str | None) -> str:
+    def _choose(self, arrays: Arrays, array: str | None) -> str:
         if array is not None:
-            if array not in held.files:
+            if array not in arrays:
                 raise UsageError(
-                    f"{self._path} holds no array {array!r}", f"choose from: {', '.join(held.files) or 'none'}"
+                    f"{self._path} holds no array {array!r}", f"choose from: {', '.join(arrays) or 'none'}"
                 )
             return array
-        fitting = [name for name in held.files if _is_frames(held[name])]
+        fitting = [name for name, values in arrays.items() if _is_frames(values)]
         if len(fitting) == 1:
-            return str(fitting[0])
+            return fitting[0]
         if not fitting:
             raise InputError(
                 f"{self._path} holds no frames",
@@ -80,14 +84,6 @@ class ArrayFile:
     def name(self) -> str:
         return f"frames in {self._path}"
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        pass
-
     def __len__(self) -> int:
         return len(self._frames)
 
@@ -95,5 +91,5 @@ class ArrayFile:
         return map(np.array, self._frames)
 
 
-def _is_frames(array: npt.NDArray[Any]) -> bool:
+def _is_frames(array: Array) -> bool:
     return array.dtype == np.uint8 and (array.ndim == 3 or (array.ndim == 4 and array.shape[3] in (1, 3)))

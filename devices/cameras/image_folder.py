@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
 
+from multigraft.devices.cameras.camera import SourceWithoutDevice
 from multigraft.errors import InputError, MissingDependencyError
 from multigraft.tensors.preprocessing import Frame
 
@@ -17,7 +17,7 @@ SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".ppm", ".pgm", ".webp", ".
 """What counts as an image; other files in the folder are left alone."""
 
 
-class ImageFolder:
+class ImageFolder(SourceWithoutDevice):
     """Camera adapter: decodes one image at a time with Pillow, turned upright as its EXIF orientation says.
 
     Images with one channel (mode L, 1, I, F) come as grey frames, all others as RGB; transparency is dropped.
@@ -46,12 +46,7 @@ class ImageFolder:
 
     def __enter__(self) -> Self:
         _pillow()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        pass
+        return super().__enter__()
 
     def __len__(self) -> int:
         return len(self.files)

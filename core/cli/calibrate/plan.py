@@ -12,7 +12,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     from multigraft.cli.shared.settings_options import add_settings_arguments
 
     add_settings_arguments(parser)
-    parser.add_argument("-o", "--output", required=True, type=Path, metavar="refit.graft", help="the bundle to write")
+    parser.add_argument(
+        "-o", "--output", required=True, type=Path, metavar="refit.graft", help="the refit bundle to write"
+    )
 
 
 def execute(options: argparse.Namespace) -> int:
@@ -21,9 +23,9 @@ def execute(options: argparse.Namespace) -> int:
 
     settings = read_settings(options)
     check_output(options.output)
-    from multigraft.converters.build import plan_refit
     from multigraft.converters.conversion.work_folder import work_folder
     from multigraft.converters.job.progress import terminal_report
+    from multigraft.converters.plan_refit import plan_refit
 
     with terminal_report() as report, work_folder() as folder:
         bundle, joins = plan_refit(settings, load_frames, folder, report)
