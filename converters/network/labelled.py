@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ import numpy.typing as npt
 
 from multigraft.converters.network.frames import Frames
 from multigraft.errors import InputError
+from multigraft.npz import NpzFile
 
 
 @dataclass(frozen=True)
@@ -34,12 +34,12 @@ def load_labelled(path: Path, task: str) -> Labelled:
         InputError: It is not such a file.
     """
     try:
-        with np.load(path, allow_pickle=False) as arrays:
-            name = task if task in arrays.files else "labels"
+        with NpzFile(path) as arrays:
+            name = task if task in arrays else "labels"
             frames, labels = arrays["frames"], arrays[name].astype(np.int64)
     except FileNotFoundError:
         raise InputError(f"{path} does not exist", "check the path") from None
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, KeyError) as error:
         raise InputError(
             f"{path} holds no labelled frames ({error})", f"store arrays frames and labels (or {task}) with numpy.savez"
         ) from error
@@ -48,4 +48,4 @@ def load_labelled(path: Path, task: str) -> Labelled:
             f"{path} holds {len(frames)} frames of {frames.dtype} and {len(labels)} labels",
             "store uint8 frames and one label for each",
         )
-    return Labelled(frames, labels)
+    return Labelled(list(frames), labels)
