@@ -23,7 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from multigraft.errors import InputError, MissingDependencyError, UsageError
-from multigraft.runtime.tflite_check import check_tflite
+from multigraft.tflite.checking.check import check_tflite
 
 Array = npt.NDArray[Any]
 InterpreterName = Literal["litert", "tflite-runtime"]

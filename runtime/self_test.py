@@ -14,7 +14,6 @@ What differs within the policy is reported, not hidden: :meth:`SelfTest.to_json`
 
 from __future__ import annotations
 
-import io
 import platform
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
@@ -25,6 +24,7 @@ import numpy as np
 from multigraft.bundle.bundle import GOLDEN_INPUTS, GOLDEN_OUTPUTS, Bundle
 from multigraft.bundle.manifest import Task
 from multigraft.errors import BundleError
+from multigraft.npz import read_npz
 from multigraft.runtime.backends import Array, Backend
 from multigraft.tensors.quantisation import INTEGERS
 from multigraft.tensors.specs import TensorSpec
@@ -89,14 +89,16 @@ def read_golden(bundle: Bundle) -> tuple[dict[str, Array], dict[str, Array]]:
     pair = []
     for name in (GOLDEN_INPUTS, GOLDEN_OUTPUTS):
         try:
-            with np.load(io.BytesIO(bundle.read(name)), allow_pickle=False) as held:
-                pair.append({key: held[key] for key in held.files})
-        except (OSError, ValueError, EOFError) as error:
+            pair.append(read_npz(bundle.read(name)))
+        except ValueError as error:
             if isinstance(error, BundleError):
                 raise
             raise BundleError(f"{name} is not a NumPy file ({error})", "build the bundle again") from error
     inputs, outputs = pair
-    if not inputs or len({len(array) for array in (*inputs.values(), *outputs.values())}) != 1:
+    arrays = (*inputs.values(), *outputs.values())
+    if not inputs or not all(array.ndim and array.size for array in arrays):
+        raise BundleError("the golden inputs and outputs hold no cases", "build the bundle again")
+    if len({len(array) for array in arrays}) != 1:
         raise BundleError("the golden inputs and outputs differ in length", "build the bundle again")
     return inputs, outputs
 
@@ -125,9 +127,13 @@ def run_self_test(bundle: Bundle, compute: Compute, backend: Backend) -> SelfTes
     lsb: dict[str, int] = {}
     relative: dict[str, float] = {}
     for name, golden in outputs.items():
-        here = np.stack(computed[name]).reshape(golden.shape)
-        if here.dtype != golden.dtype:
-            raise BundleError(f"golden output {name} is {golden.dtype}, not {here.dtype}", "build the bundle again")
+        here = np.stack(computed[name])
+        if here.dtype != golden.dtype or here.size != golden.size:
+            raise BundleError(
+                f"golden output {name} is {golden.dtype} {golden.shape}, not {here.dtype} {here.shape}",
+                "build the bundle again",
+            )
+        here = here.reshape(golden.shape)
         difference = np.abs(here.astype(np.float64) - golden.astype(np.float64)).max(initial=0)
         if specs[name].dtype in INTEGERS:
             if difference:

@@ -9,7 +9,6 @@ original weights.
 from __future__ import annotations
 
 import dataclasses
-import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -30,7 +29,7 @@ from multigraft.converters.network.network import Network, model_of
 from multigraft.converters.packing.bundling import npz
 from multigraft.converters.packing.convert import convert
 from multigraft.errors import ConversionError, InputError
-from multigraft.npz import npz_bytes
+from multigraft.npz import npz_bytes, read_npz
 from multigraft.refit.refit_plan import ARRAYS, PLAN, SEGMENT, PlannedGraft, RefitPlan, Stage
 from multigraft.tensors.preprocessing import prepare_batch
 
@@ -237,8 +236,8 @@ def _axes(bundle: Bundle, model: MultiTaskModel) -> dict[str, tuple[int, ...]]:
 def _answers_only(bundle: Bundle) -> bytes:
     """Golden outputs of the tasks alone: those of all layers would be many times the model."""
     wanted = {o for t in bundle.manifest.tasks for o in t.outputs}
-    with np.load(io.BytesIO(bundle.read(GOLDEN_OUTPUTS)), allow_pickle=False) as held:
-        return npz({name: held[name] for name in held.files if name in wanted})
+    golden = read_npz(bundle.read(GOLDEN_OUTPUTS))
+    return npz({name: array for name, array in golden.items() if name in wanted})
 
 
 def apply(target: Network, join: Join, weights: Mapping[str, npt.NDArray[Any]]) -> Walk:

@@ -7,14 +7,12 @@ what the interpreter computes or can fuse. What lies between the taps is looked 
 
 from __future__ import annotations
 
-import io
 import itertools
 import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import onnx
 
 from multigraft.bundle.bundle import GOLDEN_OUTPUTS, Bundle
@@ -27,6 +25,7 @@ from multigraft.converters.network.multitask import MultiTaskModel, SegmentSpec
 from multigraft.converters.network.network import CutPoint, Network
 from multigraft.converters.packing.bundling import npz
 from multigraft.converters.packing.convert import convert
+from multigraft.npz import read_npz
 
 VERIFIED_INPUTS = 32
 """Random inputs on which the bundle is compared with the uncut model: one segment per network leaves little to cut."""
@@ -131,7 +130,7 @@ def make_taps(
 def _without_golden_taps(bundle: Bundle) -> Bundle:
     """The same with golden outputs of the tasks alone: those of taps would be most of what a small device loads."""
     answers = {output for task in bundle.manifest.tasks for output in task.outputs}
-    with np.load(io.BytesIO(bundle.read(GOLDEN_OUTPUTS)), allow_pickle=False) as held:
-        golden = npz({name: held[name] for name in held.files if name in answers})
+    arrays = read_npz(bundle.read(GOLDEN_OUTPUTS))
+    golden = npz({name: array for name, array in arrays.items() if name in answers})
     contents = {name: bundle.read(name) for name in bundle.manifest.files}
     return Bundle.create(bundle.manifest, {**contents, GOLDEN_OUTPUTS: golden})

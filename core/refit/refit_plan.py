@@ -12,9 +12,7 @@ number of frames, and the agreement that was measured on frames behind those. It
 from __future__ import annotations
 
 import dataclasses
-import io
 import json
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -28,6 +26,7 @@ from multigraft.bundle.manifest import Kind
 from multigraft.errors import BundleError, InputError
 from multigraft.json_decoding import decode
 from multigraft.npz import Arrays, npz_bytes, read_npz
+from multigraft.reading import parse_json, read_file
 from multigraft.refit.linear_layer import Geometry
 
 SCHEMA = 1
@@ -35,6 +34,7 @@ PLAN = "plan.json"
 ARRAYS = "plan.npz"
 SEGMENT = "refit_"
 _MANIFEST = "manifest"
+_LARGEST_FILE = 512 << 20
 
 
 @dataclass(frozen=True)
@@ -130,14 +130,15 @@ class RefitPlan:
         again = "make one with multigraft calibrate plan"
         if PLAN not in bundle.manifest.files or ARRAYS not in bundle.manifest.files:
             raise BundleError(f"{bundle.manifest.name} is no refit bundle", again)
-        data = json.loads(bundle.read(PLAN))
-        if data.get("schema") != SCHEMA:
-            raise BundleError(f"{bundle.manifest.name} has a plan of schema {data.get('schema')}", again)
         try:
+            data = parse_json(bundle.read(PLAN))
+            if not isinstance(data, dict) or data.get("schema") != SCHEMA:
+                raise BundleError(f"{bundle.manifest.name} has a plan of another schema than {SCHEMA}", again)
             plan: Self = decode(cls, data, "plan")
-            with np.load(io.BytesIO(bundle.read(ARRAYS)), allow_pickle=False) as held:
-                return plan, {name: held[name] for name in held.files}
-        except (TypeError, KeyError, ValueError, OSError) as error:
+            return plan, read_npz(bundle.read(ARRAYS))
+        except BundleError:
+            raise
+        except (TypeError, KeyError, ValueError) as error:
             raise BundleError(f"the plan of {bundle.manifest.name} is damaged ({error})", again) from error
 
 
@@ -226,15 +227,13 @@ class Refit:
         """
         again = "give a .mgrefit file that multigraft calibrate refit wrote"
         try:
-            arrays = read_npz(path.read_bytes())
-            facts = json.loads(arrays.pop(_MANIFEST).tobytes())
+            arrays = read_npz(read_file(path, _LARGEST_FILE))
+            facts = parse_json(arrays.pop(_MANIFEST).tobytes())
             if facts["schema"] != SCHEMA:
                 raise InputError(f"{path} has schema {facts['schema']}", "use the version that wrote it")
             grafts: tuple[SolvedGraft, ...] = decode(tuple[SolvedGraft, ...], facts["grafts"], "grafts")
             return cls(grafts, decode(dict[str, str], facts["sources"], "sources"), facts["minimum_frames"], arrays)
-        except FileNotFoundError:
-            raise InputError(f"{path} does not exist", "check the path") from None
         except InputError:
             raise
-        except (OSError, TypeError, KeyError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        except (TypeError, KeyError, ValueError) as error:
             raise InputError(f"{path} is no whole refit file ({error})", again) from error

@@ -5,7 +5,7 @@ import pytest
 
 from multigraft.errors import InputError, MissingDependencyError, UsageError
 from multigraft.runtime.backends import TfliteModel, load_backend
-from multigraft.runtime.tflite_check import check_tflite
+from multigraft.tflite.checking.check import check_tflite
 from tests.bundle_builder import build
 from tests.tflite_builder import Graph, serialise
 
