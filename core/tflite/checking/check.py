@@ -26,12 +26,13 @@ _INTEGERS = {"int32": "i", "int64": "q"}
 _MOST_PARAMETERS = 1 << 16
 
 
-def check_tflite(data: bytes | mmap.mmap, where: str) -> None:
+def check_tflite(data: bytes | mmap.mmap, where: str, is_optimised: bool = True) -> None:
     """Check that an interpreter can follow everything that a .tflite file says.
 
     Args:
         data: The whole file.
         where: What to call it in the message.
+        is_optimised: The interpreters' optimised kernels will run it; False for the reference kernels and firmware.
 
     Raises:
         InputError: It is no .tflite file, is truncated or damaged, or contradicts itself.
@@ -43,7 +44,7 @@ def check_tflite(data: bytes | mmap.mmap, where: str) -> None:
         for subgraph in contents.subgraphs:
             _check_order(subgraph)
             for operator in subgraph.operators:
-                _check_operator(contents, operator)
+                _check_operator(contents, operator, is_optimised)
         _check_calls(contents.subgraphs)
     except DamagedError as error:
         raise InputError(f"{where} is truncated or damaged: {error}", "copy it again or convert it again") from error
@@ -75,8 +76,8 @@ def _check_order(subgraph: Subgraph) -> None:
         raise DamagedError("an output of a subgraph is written by nothing")
 
 
-def _check_operator(contents: Contents, operator: Operator) -> None:
-    check_counts(operator, OPERATORS[operator.name][1])
+def _check_operator(contents: Contents, operator: Operator, is_optimised: bool) -> None:
+    check_counts(operator, OPERATORS[operator.name][1], is_optimised)
     check_scales(operator)
 
     def constants(place: int) -> Sequence[int]:
@@ -106,5 +107,7 @@ def _check_calls(subgraphs: tuple[Subgraph, ...]) -> None:
     calls = [{op.options.get(0, 0) for op in s.operators if op.name == "CALL_ONCE"} for s in subgraphs]
     for called in calls:
         for number in called:
-            if not 0 < number < len(subgraphs) or calls[number]:
-                raise DamagedError(f"a CALL_ONCE runs subgraph {number}, which is not there or runs others")
+            if not 0 < number < len(subgraphs):
+                raise DamagedError(f"CALL_ONCE calls subgraph {number}, which is not there")
+            if calls[number]:
+                raise DamagedError(f"CALL_ONCE calls subgraph {number}, which calls others")

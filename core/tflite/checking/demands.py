@@ -94,12 +94,13 @@ _ENUMS: dict[str, dict[int, int]] = {
 """Class of options to its fields that choose one of so many."""
 
 
-def check_counts(operator: Operator, options: str) -> None:
+def check_counts(operator: Operator, options: str, is_optimised: bool) -> None:
     """Check how many tensors an operator has and that its options are there.
 
     Args:
         operator: The operator.
         options: The class of its options in the schema; empty if it has none.
+        is_optimised: The interpreters' optimised kernels will run it.
 
     Raises:
         DamagedError: They are not what its kernels expect, or nothing is known about the operator here.
@@ -110,6 +111,13 @@ def check_counts(operator: Operator, options: str) -> None:
     least, most, least_out, most_out = _COUNTS[name]
     if not (least <= len(operator.inputs) <= most and least_out <= len(operator.outputs) <= most_out):
         raise DamagedError(f"a {name} has {len(operator.inputs)} inputs and {len(operator.outputs)} outputs")
+    if (
+        is_optimised
+        and name == "DEPTHWISE_CONV_2D"
+        and len(operator.inputs) < 3
+        and operator.outputs[0].dtype != "int16"
+    ):
+        raise DamagedError(f"a {name} has no bias, which the interpreters' optimised kernels read all the same")
     allowed = _OPTIONAL.get(name, frozenset())
     for place, tensor in enumerate(operator.inputs):
         if tensor is None and place not in allowed:
