@@ -93,8 +93,13 @@ class Archive:
     def __exit__(self, *reason: object) -> None:
         self._zip.close()
 
-    def read(self, name: str, allowance: Allowance | None = None) -> bytes:
+    def read(self, name: str, allowance: Allowance | None = None, most: int | None = None) -> bytes:
         """The content of a member, as long as the archive says.
+
+        Args:
+            name: Of the member.
+            allowance: Counts what is unpacked.
+            most: Read no more than so many bytes from its beginning.
 
         Raises:
             UnreadableError: It is not there, damaged, or more than ``allowance`` leaves.
@@ -102,17 +107,18 @@ class Archive:
         if name not in self._members:
             raise UnreadableError(f"it lacks {printable(name)}")
         info = self._members[name]
+        size = info.file_size if most is None else min(most, info.file_size)
         if allowance is not None:
-            allowance.take(info.file_size)
+            allowance.take(size)
         try:
             # Without a number it would unpack whatever is there before it looks at the size.
             with self._zip.open(info) as member:
-                data = member.read(info.file_size)
+                data = member.read(size)
         except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError, ValueError, OSError) as error:
             raise UnreadableError(f"{printable(name)} cannot be unpacked: {error}") from error
         except zlib.error:
             raise UnreadableError(f"{printable(name)} cannot be unpacked") from None
-        if len(data) != info.file_size:
+        if len(data) != size:
             raise UnreadableError(f"{printable(name)} is not as long as the archive says")
         return data
 

@@ -23,6 +23,7 @@ LARGEST = 1 << 30
 """Bytes that are unpacked at most."""
 MOST_ARRAYS = 1 << 16
 _SUFFIX = ".npy"
+_LONGEST_HEADER = 16 << 10
 _format: Any = np.lib.format
 _KINDS = "biufcU"
 """Kinds of elements that are numbers or text; everything else may be objects, which are code."""
@@ -64,8 +65,31 @@ def open_npz(source: BinaryIO | bytes) -> Archive:
     return Archive(source, lambda name: name.endswith(_SUFFIX), MOST_ARRAYS, (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED))
 
 
-def read_npy(data: bytes) -> npt.NDArray[Any]:
+def read_member(archive: Archive, name: str, allowance: Allowance) -> npt.NDArray[Any]:
+    """One array of an archive by :func:`open_npz`, not writable.
+
+    Raises:
+        UnreadableError: It is not there or damaged, or more than ``allowance`` leaves.
+    """
+    return read_npy(archive.read(name + _SUFFIX, allowance), is_writable=False)
+
+
+def member_headers(archive: Archive) -> dict[str, tuple[np.dtype[Any], tuple[int, ...]]]:
+    """Name to type and shape of every array of an archive by :func:`open_npz`.
+
+    Raises:
+        UnreadableError: One is damaged.
+    """
+    headers = {name: npy_header(io.BytesIO(archive.read(name, most=_LONGEST_HEADER))) for name in archive.sizes}
+    return {name.removesuffix(_SUFFIX): (dtype, shape) for name, (dtype, shape, _) in headers.items()}
+
+
+def read_npy(data: bytes, is_writable: bool = True) -> npt.NDArray[Any]:
     """The array of a .npy file's content.
+
+    Args:
+        data: The content.
+        is_writable: False gives an array over ``data`` itself.
 
     Raises:
         UnreadableError: It is damaged, or its header promises other than its length, or objects.
@@ -77,7 +101,7 @@ def read_npy(data: bytes) -> npt.NDArray[Any]:
         raise UnreadableError(f"an array of {len(held)} bytes is said to be {dtype} of shape {shape}")
     array: npt.NDArray[Any] = np.frombuffer(held, dtype)
     array = array.reshape(shape[::-1]).T if is_fortran else array.reshape(shape)
-    return array.copy()
+    return array.copy() if is_writable else array
 
 
 def npy_header(source: BinaryIO) -> tuple[np.dtype[Any], tuple[int, ...], bool]:

@@ -53,14 +53,17 @@ def regular_file(
         # ValueError: the path holds a zero byte.
         why = reason.strerror if isinstance(reason, OSError) else str(reason)
         raise error(f"{shown} cannot be read: {why}", "check the path and its permissions") from reason
-    with os.fdopen(handle, "rb") as opened:
+    try:
         state = os.fstat(handle)
         if not stat.S_ISREG(state.st_mode):
             what = "a folder" if stat.S_ISDIR(state.st_mode) else "no regular file"
             raise error(f"{shown} cannot be read: it is {what}", "give a file")
         if most is not None and state.st_size > most:
             raise error(f"{shown} has {state.st_size} bytes and may have {most}", "give a smaller file")
-        yield opened
+        with os.fdopen(handle, "rb", closefd=False) as opened:
+            yield opened
+    finally:
+        os.close(handle)
 
 
 def read_file(

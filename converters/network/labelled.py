@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,8 +9,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from multigraft.archive import Allowance
 from multigraft.converters.network.frames import Frames
 from multigraft.errors import InputError
+from multigraft.npz import open_npz, read_member
+from multigraft.reading import regular_file
+
+MOST_UNPACKED = 8 << 30
+"""Bytes of frames and labels."""
 
 
 @dataclass(frozen=True)
@@ -34,12 +39,14 @@ def load_labelled(path: Path, task: str) -> Labelled:
         InputError: It is not such a file.
     """
     try:
-        with np.load(path, allow_pickle=False) as held:
-            name = task if task in held.files else "labels"
-            frames, labels = held["frames"], held[name].astype(np.int64)
-    except FileNotFoundError:
-        raise InputError(f"{path} does not exist", "check the path") from None
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        with regular_file(path) as file, open_npz(file) as archive:
+            allowance = Allowance(path.stat().st_size, MOST_UNPACKED)
+            name = task if f"{task}.npy" in archive.sizes else "labels"
+            frames: Any = read_member(archive, "frames", allowance)
+            labels = read_member(archive, name, allowance).astype(np.int64)
+    except InputError:
+        raise
+    except (OSError, ValueError) as error:
         raise InputError(
             f"{path} holds no labelled frames ({error})", f"store arrays frames and labels (or {task}) with numpy.savez"
         ) from error
