@@ -6,13 +6,16 @@ PYTHON ?=
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet
 DEMO   := demo-out
+# Two processes halve the time on two cores; tests of one file stay together, as they share what they built.
+PARALLEL ?= -n auto --dist loadfile
+SITE   := site
 
 PACKAGES := core devices runtime calibration converters firmware_gen
 EXTRAS_torch := dev,torch
-METADATA := setup.cfg pyproject.toml $(wildcard setup.py)
+METADATA := setup.cfg pyproject.toml $(wildcard setup.py packaging/demo/*)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-torch check dev bench firmware-tools clean FORCE
+.PHONY: help demo test test-torch check docs dev bench firmware-tools clean FORCE
 .DELETE_ON_ERROR:
 
 help:
@@ -20,8 +23,9 @@ help:
 	@echo "make test        all tests"
 	@echo "make test-torch  the tests that need PyTorch (installs it: some GB from the default index)"
 	@echo "make check       ruff, formatting, mypy --strict"
+	@echo "make docs        the pages as a site to read offline: $(SITE)/index.html"
 	@echo "make bench       latency, memory and accuracy figures of this machine"
-	@echo "make firmware-tools  compilers and QEMU for the firmware tests (apt; without them these tests skip)"
+	@echo "make firmware-tools  compilers and QEMU for the firmware tests (apt; make test does it, too)"
 	@echo "make dev         environment for development: $(BIN)/multigraft runs this checkout"
 	@echo "make clean       remove what make made (the converter's environment stays in the user's cache folder)"
 
@@ -29,8 +33,10 @@ demo: $(VENV)/.ready-convert
 	$(BIN)/multigraft setup-onnx2tf
 	$(BIN)/multigraft demo -o $(DEMO)
 
+# A tool that cannot be installed here does not stop the tests: those that need it say so.
 test: $(VENV)/.ready-dev
-	$(BIN)/python -m pytest
+	@.ci/firmware-tools || echo "The tests that build or run firmware will be skipped."
+	$(BIN)/python -m pytest $(PARALLEL)
 
 test-torch: $(VENV)/.ready-torch
 	CI=true MULTIGRAFT_WITH_TORCH=1 $(BIN)/python -m pytest
@@ -39,6 +45,12 @@ check: $(VENV)/.ready-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy --strict
+
+# Strict: a link that leads nowhere is an error. Pages that are made from the code are made first.
+docs: $(VENV)/.ready-dev
+	$(BIN)/python -m docs.pages
+	$(BIN)/python -m sphinx -q -W --keep-going -E -b html -d $(SITE)/.doctrees docs $(SITE)
+	@echo "Wrote $(SITE)/index.html"
 
 bench: $(VENV)/.ready-dev
 	$(BIN)/python -m tests.benchmarks
@@ -49,7 +61,7 @@ firmware-tools:
 	.ci/firmware-tools
 
 clean:
-	rm -rf $(VENV) $(DEMO) build dist multigraft.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(DEMO) $(SITE) build dist multigraft.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find $(PACKAGES) tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(VENV)/.made: .ci/environment
@@ -62,6 +74,7 @@ $(VENV)/.ready-%: $(VENV)/.made $(METADATA) $(VENV)/.sources
 	@echo "Installing multigraft[$(or $(EXTRAS_$*),$*)] into $(VENV) (the first time needs the network and some minutes)"
 	$(PIP) install 'setuptools>=77'
 	$(PIP) install --no-build-isolation --config-settings editable_mode=strict -e '.[$(or $(EXTRAS_$*),$*)]'
+	$(PIP) install --no-build-isolation --no-deps ./packaging/demo
 	touch $@
 
 # The list of packaged files; its time changes only when a file comes or goes.

@@ -8,21 +8,18 @@ SVE unless it is told a processor without.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from multigraft.errors import DeviceError
-
-Matrix = npt.NDArray[Any]
+from multigraft.tensors.arrays import Array
 
 _ROWS, _COLUMNS = 64, 640
 _TOLERANCE = 1e-3
-"""Of a result's greatest value; float32 needs a hundredth of it."""
+"""Share of a result's greatest value; float32 needs a hundredth of it."""
 
 
-def check_products(multiply: Callable[[Matrix, Matrix], Matrix] = np.matmul) -> None:
+def check_products(multiply: Callable[[Array, Array], Array] = np.matmul) -> None:
     """Multiply matrices of the shapes that collecting multiplies, by themselves and by others.
 
     Args:

@@ -16,8 +16,8 @@ from typing import Self
 
 from multigraft.errors import DeviceError, InputError, UsageError
 
-SUFFIXES = ("", "-wal", "-shm")
-"""Of the files that a database is made of."""
+_SUFFIXES = ("", "-wal", "-shm")
+"""What SQLite puts behind the name for each of the files that a database is made of."""
 
 
 class Database:
@@ -89,3 +89,9 @@ class Database:
                 raise
         except sqlite3.Error as error:
             raise self._explained(error) from error
+
+
+def remove_database(path: Path) -> None:
+    """Remove a database that nobody has open, if it is there."""
+    for suffix in _SUFFIXES:
+        path.with_name(path.name + suffix).unlink(missing_ok=True)

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from multigraft.agreement.agreement import Agreement, agreement
 from multigraft.bundle.bundle import Bundle
@@ -16,6 +15,7 @@ from multigraft.devices.cameras.camera import Camera
 from multigraft.errors import InputError, UsageError
 from multigraft.runtime.backends import BackendName
 from multigraft.runtime.engine import Engine
+from multigraft.tensors.arrays import Array
 from multigraft.tensors.preprocessing import Frame, Preparer
 from multigraft.tensors.quantisation import dequantise
 
@@ -24,20 +24,20 @@ FRAMES = 1000
 
 SCHEMA = 1
 
-Array = npt.NDArray[Any]
-Progress = Callable[[int, int], None]
+OnFrame = Callable[[int, int], None]
+"""Called with the frames done and wanted."""
 
 
 @dataclass(frozen=True)
 class Validation:
-    """What was found.
+    """How often a bundle answers as the original networks.
 
     Attributes:
         tasks: Task to its agreement with the original.
         frames: Frames that both answered.
         bundle: Name of the bundle, and SHA-256 of its model.
         original: The same of the taps bundle.
-        interpreter: That ran both.
+        interpreter: The interpreter that ran both.
         source: Where the frames came from.
     """
 
@@ -57,7 +57,7 @@ class Validation:
             "interpreter": self.interpreter,
             "bundle": dict(self.bundle),
             "original": dict(self.original),
-            "tasks": [{"name": name, **found.to_json()} for name, found in self.tasks.items()],
+            "tasks": [{"name": name, **shown.to_json()} for name, shown in self.tasks.items()],
         }
 
 
@@ -68,19 +68,19 @@ class Answers:
         self.engine = Engine(bundle, threads, backend)
         manifest = bundle.manifest
         self._inputs = []
-        for held in manifest.inputs:
-            spec = manifest.tensor(held.tensor)
+        for source in manifest.inputs:
+            spec = manifest.tensor(source.tensor)
             array = np.empty(spec.shape, spec.dtype)
-            self._inputs.append((held.tensor, Preparer(held.preprocessing, spec), array))
+            self._inputs.append((source.tensor, Preparer(source.preprocessing, spec), array))
 
     def __call__(self, frame: Frame) -> dict[str, list[Array]]:
         """Task to its outputs (without the batch axis), in the order of the original network."""
         for _, preparer, array in self._inputs:
             preparer.fill(frame, array)
-        found = self.engine.compute({name: array for name, _, array in self._inputs})
+        written = self.engine.compute({name: array for name, _, array in self._inputs})
         manifest = self.engine.manifest
         return {
-            task.name: [dequantise(found[o], manifest.tensor(o))[0] for o in task.outputs] for task in manifest.tasks
+            task.name: [dequantise(written[o], manifest.tensor(o))[0] for o in task.outputs] for task in manifest.tasks
         }
 
 
@@ -94,7 +94,7 @@ def validate(
     tolerances: Mapping[str, float] | None = None,
     threads: int = 1,
     backend: BackendName = "auto",
-    progress: Progress = lambda done, total: None,
+    on_frame: OnFrame = lambda done, total: None,
 ) -> Validation:
     """Run both on the same frames and compare each task's outputs.
 
@@ -103,11 +103,11 @@ def validate(
         original: From ``multigraft calibrate prepare``.
         camera: Not yet opened.
         frames: How many at most; a source that ends may give fewer.
-        confidence: Of the bounds.
+        confidence: How sure the bounds are, between 0 and 1.
         tolerances: Task to its tolerance; see :func:`multigraft.agreement.agreement.agreement`.
-        threads: For the kernels.
+        threads: Threads for the kernels.
         backend: Which interpreter.
-        progress: Called with the frames done and wanted.
+        on_frame: Called after every frame.
 
     Raises:
         UsageError: The bundles have no task in common, a task has outputs of other shapes, or there is no frame.
@@ -130,19 +130,19 @@ def validate(
                 rows[name][0].append(before[name])
                 rows[name][1].append(after[name])
             count += 1
-            progress(count, frames)
+            on_frame(count, frames)
     if not count:
         raise UsageError(f"{camera.name} gave no frame", "give a source that holds some")
-    found = {}
+    agreements = {}
     for name in tasks:
         stacked = [[np.stack(arrays) for arrays in zip(*side, strict=True)] for side in rows[name]]
         try:
-            found[name] = agreement(
+            agreements[name] = agreement(
                 kinds[name], *stacked, confidence=confidence, tolerance=(tolerances or {}).get(name)
             )
         except InputError as error:
             raise InputError(f"task {name}: {error.problem}", error.remedy) from error
-    return Validation(found, count, _named(bundle), _named(original), str(new.engine.model.backend), camera.name)
+    return Validation(agreements, count, _named(bundle), _named(original), str(new.engine.model.backend), camera.name)
 
 
 def _named(bundle: Bundle) -> dict[str, str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,18 +13,22 @@ from typing import Any
 from multigraft import files
 from multigraft.agreement.agreement import agreement
 from multigraft.bundle.bundle import Bundle
-from multigraft.converters.field.refit_bundle import make_refit_bundle
 from multigraft.converters.field.refitted_candidates import grafts_of
-from multigraft.converters.field.statistics_input import Field, field_ranges, field_similarity
+from multigraft.converters.field.statistics_input import (
+    StatisticsInput,
+    ranges_from_statistics,
+    similarity_from_statistics,
+)
 from multigraft.converters.graft.assemble import assemble
-from multigraft.converters.graft.candidate import Evidence, Join
+from multigraft.converters.graft.candidate import Candidate
+from multigraft.converters.graft.evidence import Evidence, LoadFrames, load_evidence
 from multigraft.converters.graft.frameless import plan_without_frames
-from multigraft.converters.graft.plan import BYTES_PER_WEIGHT, Limits, Outcome, Plan, explain, plan
-from multigraft.converters.graft.propose import MIN_CKA, propose
-from multigraft.converters.graft.saved_evaluations import FinishedGrafts
+from multigraft.converters.graft.planner import explain, plan_sharing
+from multigraft.converters.graft.saved_evaluations import SavedEvaluations
 from multigraft.converters.graft.search import SMALL_MACS, SearchOptions
+from multigraft.converters.graft.sharing_plan import BYTES_PER_WEIGHT, Limits, PlanningResult, SharingPlan
 from multigraft.converters.importing.importer import load_task
-from multigraft.converters.job.checkpoints import Steps
+from multigraft.converters.job.checkpoints import Checkpoints
 from multigraft.converters.job.progress import Report, silent
 from multigraft.converters.network.frames import Frames
 from multigraft.converters.network.multitask import MultiTaskModel
@@ -32,21 +36,17 @@ from multigraft.converters.network.network import Network
 from multigraft.converters.packing.convert import Conversion, convert
 from multigraft.converters.packing.fidelity import BundleRunner, bundle_agreement, with_fidelity
 from multigraft.converters.quantising.ranges import MissingRangesError, Range
-from multigraft.converters.settings.settings import Settings, TaskSettings
+from multigraft.converters.settings.settings import Settings
 from multigraft.converters.similarity.representations import SimilarityTable, measure_similarity, union_of
-from multigraft.errors import ConfigurationError, InputError, UsageError
+from multigraft.errors import ConfigurationError
 from multigraft.refit.refit_plan import Refit
 
 SIMILARITY_FRAMES = 512
 LARGE_SIMILARITY_FRAMES = 192
 """Frames on which representations are compared; more sharpen the third digit only."""
 
-MAX_ACCEPT_FRAMES = 4096
 CALIBRATION_FRAMES = 256
 """Frames per task that set the int8 ranges."""
-
-LoadFrames = Callable[[Path], Frames]
-"""Reads a folder, video or array file; :func:`multigraft.devices.cameras.sources.open_source` behind it."""
 
 
 @dataclass(frozen=True)
@@ -59,15 +59,15 @@ class Grafted:
         similarity: CKA between all cut points.
         outcome: Plans, the Pareto front and the chosen one.
         multitask: The chosen plan as one graph.
-        field: Statistics collected on a device, or None.
+        collected: Statistics collected on a device, or None.
     """
 
     networks: tuple[Network, ...]
     evidence: Mapping[str, Evidence]
     similarity: SimilarityTable
-    outcome: Outcome
+    outcome: PlanningResult
     multitask: MultiTaskModel
-    field: Field | None = None
+    collected: StatisticsInput | None = None
 
 
 @dataclass(frozen=True)
@@ -88,41 +88,120 @@ class Built:
 
 
 def graft(
-    settings: Settings, load_frames: LoadFrames, report: Report = silent, *, steps: Steps | None = None
+    settings: Settings, load_frames: LoadFrames, report: Report = silent, *, checkpoints: Checkpoints | None = None
 ) -> Grafted:
     """Import the networks, compare them, and graft them as the budget allows.
 
     With statistics, similarity comes from them; without frames, only what needs no refit is shared.
-    What ``steps`` holds of an interrupted run is not done again.
+    What ``checkpoints`` hold of an interrupted run is not done again.
 
     Raises:
         MultigraftError: Anything in the settings, models or frames that is not as it has to be.
     """
-    if settings.graft.refine == "distill":
-        from multigraft.converters.distill.torch_tail import import_torch
+    _check_refinement(settings)
+    collected = None if settings.statistics is None else StatisticsInput.open(settings.statistics)
+    networks = import_networks(settings, report)
+    evidence = load_evidence(settings, load_frames)
+    _check_frames(networks, evidence)
+    saved = SavedEvaluations(checkpoints) if checkpoints else None
+    similarity = _similarity(settings, networks, evidence, collected, saved, report)
+    outcome = _plan(settings, networks, evidence, collected, similarity, saved, report)
+    report(outcome.message)
+    multitask = assemble(networks, outcome.chosen, _provenance(settings, evidence, collected, outcome))
+    return Grafted(networks, evidence, similarity, outcome, multitask, collected)
 
-        if not any(settings.frames_of(task) for task in settings.tasks):
-            raise ConfigurationError(f'{settings.path}: refine = "distill" needs frames', "name unlabeled frames")
-        import_torch()
-    field = None if settings.statistics is None else Field.open(settings.statistics)
-    networks = tuple(_load(task, settings, report) for task in settings.tasks)
-    evidence = _evidence(settings, load_frames)
-    if evidence:
-        _check_frames(networks, evidence)
 
-    def progress(what: str, done: int, total: int) -> None:
-        report(f"{what} ({done + 1} of {total})")
+def build(
+    settings: Settings,
+    load_frames: LoadFrames,
+    report: Report = silent,
+    *,
+    separate: bool = False,
+    checkpoints: Checkpoints | None = None,
+) -> Built:
+    """Graft, convert and verify.
 
-    finished = FinishedGrafts(steps) if steps else None
-    if field is not None:
-        similarity = field_similarity(field.statistics, networks)
-    else:
-        is_small = max(n.macs for n in networks) <= SMALL_MACS
-        compared = SIMILARITY_FRAMES if is_small else LARGE_SIMILARITY_FRAMES
-        frames = union_of({name: e.fit for name, e in evidence.items()}, compared)
-        seed = settings.graft.seed
-        measure = functools.partial(measure_similarity, networks, frames, seed=seed, progress=progress)
-        similarity = finished.similarity(networks, frames, seed, measure) if finished else measure()
+    Args:
+        settings: As read from multigraft.toml.
+        load_frames: Opens a frame source.
+        report: Takes a line for each step.
+        separate: Also convert the networks apart, for comparison.
+        checkpoints: Where finished steps are kept, so that an interrupted build can go on; None keeps none.
+
+    Raises:
+        MultigraftError: As :func:`graft`, or the conversion failed verification.
+    """
+    grafted = graft(settings, load_frames, report, checkpoints=checkpoints)
+    with tempfile.TemporaryDirectory(prefix="multigraft-") as folder:
+        conversion = _convert(grafted.multitask, grafted, settings, Path(folder) / "bundle", report, checkpoints)
+        apart = None
+        if separate:
+            unshared = assemble(grafted.networks, SharingPlan({}, 0, 0))
+            apart = _convert(unshared, grafted, settings, Path(folder) / "separate", report, checkpoints)
+    if not grafted.evidence:
+        return Built(grafted, conversion, conversion.bundle, apart)
+    report("compare the bundle with the original networks")
+    return Built(grafted, conversion, with_fidelity(conversion.bundle, _fidelity(settings, grafted, conversion)), apart)
+
+
+def import_networks(settings: Settings, report: Report = silent) -> tuple[Network, ...]:
+    """The networks of all tasks, in the order of the settings.
+
+    Raises:
+        MultigraftError: A model is not as it has to be.
+    """
+    networks = []
+    for task in settings.tasks:
+        report(f"import {task.name}")
+        networks.append(load_task(task, settings.path.parent))
+    return tuple(networks)
+
+
+def _check_refinement(settings: Settings) -> None:
+    """Refuse distillation that cannot be done before any long work."""
+    if settings.graft.refine != "distill":
+        return
+    from multigraft.converters.distill.torch_tail import import_torch
+
+    if not any(settings.frames_of(task) for task in settings.tasks):
+        raise ConfigurationError(f'{settings.path}: refine = "distill" needs frames', "name unlabeled frames")
+    import_torch()
+
+
+def _check_frames(networks: Sequence[Network], evidence: Mapping[str, Evidence]) -> None:
+    """Prepare one frame for each network, so that a wrong shape is named before any long work."""
+    for network in networks:
+        if network.name in evidence:
+            network.prepare([evidence[network.name].fit[0]])
+
+
+def _similarity(
+    settings: Settings,
+    networks: Sequence[Network],
+    evidence: Mapping[str, Evidence],
+    collected: StatisticsInput | None,
+    saved: SavedEvaluations | None,
+    report: Report,
+) -> SimilarityTable:
+    if collected is not None:
+        return similarity_from_statistics(collected.statistics, networks)
+    is_small = max(n.macs for n in networks) <= SMALL_MACS
+    compared = SIMILARITY_FRAMES if is_small else LARGE_SIMILARITY_FRAMES
+    frames = union_of({name: e.fit for name, e in evidence.items()}, compared)
+    seed = settings.graft.seed
+    measure = functools.partial(measure_similarity, networks, frames, seed=seed, report=report)
+    return saved.similarity(networks, frames, seed, measure) if saved else measure()
+
+
+def _plan(
+    settings: Settings,
+    networks: Sequence[Network],
+    evidence: Mapping[str, Evidence],
+    collected: StatisticsInput | None,
+    similarity: SimilarityTable,
+    saved: SavedEvaluations | None,
+    report: Report,
+) -> PlanningResult:
     budget = settings.budget
     limits = Limits(
         budget.min_agreement, budget.max_weights_bytes, budget.max_macs, BYTES_PER_WEIGHT[settings.convert.precision]
@@ -133,122 +212,46 @@ def graft(
         settings.graft.seed,
         settings.graft.share,
         budget.min_agreement,
-        finished,
+        saved,
     )
-    given = {}
+    refitted: Mapping[str, Candidate] = {}
     if settings.refit is not None:
-        given = grafts_of(Refit.open(settings.refit), networks, evidence, options)
-    if evidence:
-        outcome = plan(networks, evidence, similarity, limits, options, progress, given)
-    else:
+        refitted = grafts_of(Refit.open(settings.refit), networks, evidence, options)
+    if not evidence:
         report(f"no frames: {settings.statistics} gives similarity and ranges; refit and acceptance need frames")
-        moments = None if field is None else field.statistics
-        outcome = plan_without_frames(networks, similarity, limits, settings.graft.share, given, moments)
-    chosen = outcome.chosen
-    if settings.graft.refine == "distill" and chosen.grafts:
-        from multigraft.converters.distill.distill import distill_plan
+        moments = None if collected is None else collected.statistics
+        return plan_without_frames(networks, similarity, limits, settings.graft.share, refitted, moments)
+    outcome = plan_sharing(networks, evidence, similarity, limits, options, report, refitted)
+    if settings.graft.refine != "distill" or not outcome.chosen.grafts:
+        return outcome
+    from multigraft.converters.distill.distill import distill_plan
 
-        chosen = distill_plan(chosen, networks, evidence, options, report)
-        message = f"{explain(chosen, outcome.evaluated, limits)}; refined by distillation"
-        outcome = dataclasses.replace(outcome, chosen=chosen, front=(*outcome.front, chosen), message=message)
-    report(outcome.message)
+    chosen = distill_plan(outcome.chosen, networks, evidence, options, report)
+    message = f"{explain(chosen, outcome.evaluated, limits)}; refined by distillation"
+    return dataclasses.replace(outcome, chosen=chosen, front=(*outcome.front, chosen), message=message)
+
+
+def _provenance(
+    settings: Settings, evidence: Mapping[str, Evidence], collected: StatisticsInput | None, outcome: PlanningResult
+) -> dict[str, Any]:
     provenance: dict[str, Any] = {
         "plan": outcome.message,
         "frames": {n: len(e.fit) + len(e.accept) for n, e in evidence.items()},
     }
-    if field is not None:
-        provenance["statistics"] = field.provenance()
+    if collected is not None:
+        provenance["statistics"] = collected.provenance()
     if settings.refit is not None:
         provenance["refit"] = {"sha256": files.sha256_of(settings.refit.read_bytes())}
-    return Grafted(networks, evidence, similarity, outcome, assemble(networks, chosen, provenance), field)
-
-
-def plan_refit(
-    settings: Settings, load_frames: LoadFrames, work_dir: Path, report: Report = silent
-) -> tuple[Bundle, tuple[Join, ...]]:
-    """The refit bundle for a device, and where it shares.
-
-    With frames, share points are those that :func:`graft` chooses; with statistics alone, the deepest alike ones.
-
-    Args:
-        settings: As read from multigraft.toml.
-        load_frames: Opens a frame source.
-        work_dir: An existing folder for intermediate files.
-        report: Takes a line for each step.
-
-    Raises:
-        UsageError: Nothing is to be refitted.
-        MultigraftError: As :func:`graft`.
-    """
-    joins: tuple[Join, ...]
-    if any(settings.frames_of(task) for task in settings.tasks):
-        grafted = graft(settings, load_frames, report)
-        networks, message = grafted.networks, grafted.outcome.message
-        chosen = [c.join for c in grafted.outcome.chosen.grafts.values()]
-        joins = tuple(j for j in chosen if j.method not in ("exact", "raw"))
-    else:
-        assert settings.statistics is not None, "checked by the settings"
-        field = Field.open(settings.statistics)
-        networks = tuple(_load(task, settings, report) for task in settings.tasks)
-        joins = propose(networks, field_similarity(field.statistics, networks), settings.graft.share)
-        message = f"no cut points have a CKA of {MIN_CKA:g}"
-    if not joins:
-        raise UsageError(f"there is nothing to refit: {message}", "name a layer with --share TASK=LAYER")
-    tolerances = {t.name: t.tolerance for t in settings.tasks}
-    name = f"{settings.bundle.name}-refit"
-    return make_refit_bundle(networks, joins, name, work_dir, report, tolerances=tolerances), joins
-
-
-def build(
-    settings: Settings,
-    load_frames: LoadFrames,
-    report: Report = silent,
-    *,
-    separate: bool = False,
-    steps: Steps | None = None,
-) -> Built:
-    """Graft, convert and verify.
-
-    Args:
-        settings: As read from multigraft.toml.
-        load_frames: Opens a frame source.
-        report: Takes a line for each step.
-        separate: Also convert the networks apart, for comparison.
-        steps: Where finished steps are kept, so that an interrupted build can go on; None keeps none.
-
-    Raises:
-        MultigraftError: As :func:`graft`, or the conversion failed verification.
-    """
-    grafted = graft(settings, load_frames, report, steps=steps)
-    with tempfile.TemporaryDirectory(prefix="multigraft-") as folder:
-        conversion = _convert(grafted.multitask, grafted, settings, Path(folder) / "bundle", report, steps)
-        apart = None
-        if separate:
-            nothing = assemble(grafted.networks, Plan({}, 0, 0))
-            apart = _convert(nothing, grafted, settings, Path(folder) / "separate", report, steps)
-    if not grafted.evidence:
-        return Built(grafted, conversion, conversion.bundle, apart)
-    report("compare the bundle with the original networks")
-    runner = BundleRunner(conversion.bundle)
-    figures = {}
-    for network, task in zip(grafted.networks, settings.tasks, strict=True):
-        evidence = grafted.evidence[network.name]
-        found = bundle_agreement(runner, network, evidence, settings.budget.confidence, task.tolerance)
-        figures[network.name] = {"bundle_agreement": found.to_json()}
-        if network.name not in grafted.outcome.chosen.grafts:
-            answers = evidence.answers(network)
-            itself = agreement(network.kind, answers, answers, confidence=settings.budget.confidence)
-            figures[network.name]["grafted_agreement"] = itself.to_json()
-    return Built(grafted, conversion, with_fidelity(conversion.bundle, figures), apart)
-
-
-def _load(task: TaskSettings, settings: Settings, report: Report) -> Network:
-    report(f"import {task.name}")
-    return load_task(task, settings.path.parent)
+    return provenance
 
 
 def _convert(
-    multitask: MultiTaskModel, grafted: Grafted, settings: Settings, folder: Path, report: Report, steps: Steps | None
+    multitask: MultiTaskModel,
+    grafted: Grafted,
+    settings: Settings,
+    folder: Path,
+    report: Report,
+    checkpoints: Checkpoints | None,
 ) -> Conversion:
     folder.mkdir()
     by_input: dict[str, Frames] = {}
@@ -257,8 +260,8 @@ def _convert(
             served = [t.name for t in multitask.tasks if network.name in (t.name, t.donor)]
             by_input[network.input] = union_of({n: grafted.evidence[n].fit[:CALIBRATION_FRAMES] for n in served})
     ranges: Mapping[str, Range] | None = None
-    if grafted.field is not None:
-        ranges = field_ranges(grafted.field.statistics, grafted.networks)
+    if grafted.collected is not None:
+        ranges = ranges_from_statistics(grafted.collected.statistics, grafted.networks)
     try:
         return convert(
             multitask,
@@ -269,64 +272,25 @@ def _convert(
             name=settings.bundle.name,
             work_dir=folder,
             report=report,
-            steps=steps,
+            checkpoints=checkpoints,
         )
     except MissingRangesError as error:
-        if grafted.field is None:
+        if grafted.collected is None:
             raise
-        held = grafted.field.statistics
-        raise MissingRangesError(
-            f"{grafted.field.name}: {error.problem} ({held.inner_frames} of {held.frames} frames gave ranges of all)",
-            f"collect until {held.minimum_frames} did, give frames, or choose --precision dynamic",
-        ) from error
+        raise grafted.collected.more_ranges_needed(error) from error
 
 
-def _evidence(settings: Settings, load_frames: LoadFrames) -> dict[str, Evidence]:
-    if settings.statistics is not None and not any(settings.frames_of(task) for task in settings.tasks):
-        return {}
-    loaded: dict[Path, Frames] = {}
-    found = {}
-    for task in settings.tasks:
-        path = settings.frames_of(task)
-        if path is None:
-            raise ConfigurationError(
-                f"{settings.path}: task {task.name!r} has no frames, and others have",
-                "name unlabeled frames for every task, or statistics and no frames at all",
-            )
-        if path not in loaded:
-            loaded[path] = load_frames(path)
-        found[task.name] = split(loaded[path], settings, path)
-    return found
-
-
-def split(frames: Frames, settings: Settings, path: Path) -> Evidence:
-    """The first frames fit, the rest accept; they are kept apart in time, since neighbours in a video are alike.
-
-    Raises:
-        InputError: There are too few frames to show the agreement that the budget asks for.
-    """
-    needed = settings.frames_needed
-    fit = min(settings.graft.fit_frames, len(frames) - needed)
-    if fit < needed // 4 or fit < 16:
-        raise InputError(
-            f"{path} holds {len(frames)} frames, and showing an agreement of {settings.budget.min_agreement:g} at a "
-            f"confidence of {settings.budget.confidence:g} takes {needed} held-out frames besides those for fitting",
-            f"give at least {needed + max(16, needed // 4)} frames (512 more are better) or lower the budget",
-        )
-    return Evidence(frames[:fit], frames[fit : fit + MAX_ACCEPT_FRAMES])
-
-
-def _check_frames(networks: Sequence[Network], evidence: Mapping[str, Evidence]) -> None:
-    """Prepare one frame for each network, so that a wrong shape is named before any long work."""
-    for network in networks:
-        network.prepare([evidence[network.name].fit[0]])
-
-
-def plan_json(outcome: Outcome) -> dict[str, Any]:
-    """The Pareto front and all evaluated grafts as plain data."""
-    return {
-        "message": outcome.message,
-        "donors": list(outcome.donors),
-        "pareto": outcome.pareto_json(),
-        "evaluated": outcome.evaluated_json(),
-    }
+def _fidelity(settings: Settings, grafted: Grafted, conversion: Conversion) -> dict[str, dict[str, Any]]:
+    """Task to the agreement of the bundle, and of the grafted float network, with its original on held-out frames."""
+    runner = BundleRunner(conversion.bundle)
+    confidence = settings.budget.confidence
+    figures = {}
+    for network, task in zip(grafted.networks, settings.tasks, strict=True):
+        evidence = grafted.evidence[network.name]
+        in_bundle = bundle_agreement(runner, network, evidence, confidence, task.tolerance)
+        figures[network.name] = {"bundle_agreement": in_bundle.to_json()}
+        if network.name not in grafted.outcome.chosen.grafts:
+            answers = evidence.answers(network)
+            with_itself = agreement(network.kind, answers, answers, confidence=confidence)
+            figures[network.name]["grafted_agreement"] = with_itself.to_json()
+    return figures

@@ -1,8 +1,12 @@
-"""Files are written whole or not at all: a temporary file beside the target, synced, then renamed over it."""
+"""Files are written whole or not at all: a temporary file beside the target, synced, then renamed over it.
+
+The folder is synced after that: until then a power cut may bring back what was there before.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import os
 import tempfile
@@ -38,6 +42,7 @@ def whole_file(target: str | os.PathLike[str]) -> Iterator[Path]:
         os.umask(umask)
         temporary.chmod(0o666 & ~umask)
         temporary.replace(target)
+        sync_folder(target.parent)
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -46,6 +51,25 @@ def write_bytes(target: str | os.PathLike[str], data: bytes) -> None:
     """Write ``data`` to ``target`` whole or not at all."""
     with whole_file(target) as temporary:
         temporary.write_bytes(data)
+
+
+def sync_folder(folder: Path) -> None:
+    """Wait until the names in ``folder`` are on the disk, where the system can (POSIX)."""
+    if os.name != "posix":
+        return
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+    except PermissionError:
+        # A folder may be writable and not readable.
+        return
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        # Some network and FUSE file systems cannot.
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):
+            raise
+    finally:
+        os.close(descriptor)
 
 
 def sha256_of(data: bytes | bytearray | memoryview) -> str:

@@ -1,32 +1,36 @@
-"""NumPy's .npz without a clock in it: equal arrays give equal bytes; and read from bytes that nobody vouches for."""
+"""NumPy's .npz without a clock in it: equal arrays give equal bytes; and read from files that nobody vouches for."""
 
 from __future__ import annotations
 
+import contextlib
 import io
 import math
+import os
 import zipfile
-from collections.abc import Mapping
-from typing import Any, BinaryIO
+from collections.abc import Iterator, Mapping
+from types import TracebackType
+from typing import Any, BinaryIO, Self
 
 import numpy as np
-import numpy.typing as npt
 
 from multigraft.archive import Allowance, Archive
-from multigraft.reading import UnreadableError, printable
-
-Arrays = Mapping[str, npt.NDArray[Any]]
+from multigraft.reading import UnreadableError, printable, regular_file
+from multigraft.tensors.arrays import Array, Arrays
 
 FIXED_TIME = (2020, 1, 1, 0, 0, 0)
-"""Of every member."""
+"""The time that every member carries."""
 
 LARGEST = 1 << 30
-"""Bytes that are unpacked at most."""
+"""Bytes that :func:`read_npz` unpacks at most."""
+LARGEST_ARRAY = 8 << 30
+"""Bytes of one array of a file that is read array by array."""
 MOST_ARRAYS = 1 << 16
 _SUFFIX = ".npy"
 _LONGEST_HEADER = 16 << 10
-_format: Any = np.lib.format
+_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _KINDS = "biufcU"
 """Kinds of elements that are numbers or text; everything else may be objects, which are code."""
+_format: Any = np.lib.format
 
 
 def npz_bytes(arrays: Arrays, level: int = 6) -> bytes:
@@ -34,57 +38,109 @@ def npz_bytes(arrays: Arrays, level: int = 6) -> bytes:
     target = io.BytesIO()
     with zipfile.ZipFile(target, "w") as archive:
         for name, array in sorted(arrays.items()):
-            held = io.BytesIO()
-            np.save(held, np.asarray(array, order="C"), allow_pickle=False)
+            member = io.BytesIO()
+            np.save(member, np.asarray(array, order="C"), allow_pickle=False)
             info = zipfile.ZipInfo(f"{name}.npy", FIXED_TIME)
-            archive.writestr(info, held.getvalue(), zipfile.ZIP_DEFLATED, level)
+            archive.writestr(info, member.getvalue(), zipfile.ZIP_DEFLATED, level)
     return target.getvalue()
 
 
-def read_npz(data: bytes, allowance: Allowance | None = None) -> dict[str, npt.NDArray[Any]]:
-    """What :func:`npz_bytes` or ``numpy.savez`` gave.
+def stored_npz_bytes(arrays: Arrays) -> bytes:
+    """The arrays by name, in their order and uncompressed, as bundles store their golden inputs and outputs."""
+    target = io.BytesIO()
+    with zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as archive:
+        for name, array in arrays.items():
+            member = io.BytesIO()
+            np.save(member, np.ascontiguousarray(array), allow_pickle=False)
+            archive.writestr(zipfile.ZipInfo(f"{name}.npy"), member.getvalue())
+    return target.getvalue()
+
+
+class NpzFile(Mapping[str, Array]):
+    """Arrays by name, each unpacked when it is asked for and not kept; open until its ``with`` block is left.
+
+    What ``file[name]`` gives cannot be written to.
+
+    Args:
+        source: The file's content, or its path.
+
+    Raises:
+        InputError: There is no such file, or it is no regular file.
+        ValueError: It is damaged or something else; also when a damaged array, or one of objects, is asked for.
+    """
+
+    def __init__(self, source: bytes | str | os.PathLike[str]) -> None:
+        with contextlib.ExitStack() as stack:
+            file: BinaryIO = (
+                io.BytesIO(source) if isinstance(source, bytes) else stack.enter_context(regular_file(source))
+            )
+            self._size = file.seek(0, os.SEEK_END)
+            self._archive = stack.enter_context(
+                Archive(file, lambda name: name.endswith(_SUFFIX), MOST_ARRAYS, _METHODS)
+            )
+            self._open = stack.pop_all()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._open.close()
+
+    @property
+    def unpacked_bytes(self) -> int:
+        """Bytes of all arrays together."""
+        return sum(self._archive.sizes.values())
+
+    def __getitem__(self, name: str) -> Array:
+        return self.read(name, Allowance(self._size, self._size + LARGEST_ARRAY), is_writable=False)
+
+    def read(self, name: str, allowance: Allowance, is_writable: bool = True) -> Array:
+        """One array, counted by ``allowance``.
+
+        Raises:
+            KeyError: There is none of that name.
+            UnreadableError: It is damaged, holds objects, or is larger than ``allowance`` leaves.
+        """
+        if name not in self:
+            raise KeyError(name)
+        return read_npy(self._archive.read(name + _SUFFIX, allowance), is_writable)
+
+    def header(self, name: str) -> tuple[np.dtype[Any], tuple[int, ...]]:
+        """Type and shape of one array, which is not unpacked.
+
+        Raises:
+            UnreadableError: It is damaged, or holds objects.
+        """
+        return npy_header(io.BytesIO(self._archive.read(name + _SUFFIX, most=_LONGEST_HEADER)))[:2]
+
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str) and name + _SUFFIX in self._archive.sizes
+
+    def __iter__(self) -> Iterator[str]:
+        return (name.removesuffix(_SUFFIX) for name in self._archive.sizes)
+
+    def __len__(self) -> int:
+        return len(self._archive.sizes)
+
+
+def read_npz(data: bytes, allowance: Allowance | None = None) -> dict[str, Array]:
+    """All arrays of an .npz file by name.
 
     Args:
         data: The file's content.
-        allowance: Bytes that may be unpacked, where this archive lies in another.
+        allowance: Bytes that may be unpacked, where this file lies in another.
 
     Raises:
-        ValueError: It is damaged, or holds more than :data:`LARGEST` bytes, or objects.
+        ValueError: It is damaged or something else, holds objects, or unpacks to more than :data:`LARGEST` bytes.
     """
     allowance = allowance or Allowance(len(data), LARGEST)
-    with open_npz(data) as archive:
-        return {name.removesuffix(_SUFFIX): read_npy(archive.read(name, allowance)) for name in archive.sizes}
+    with NpzFile(data) as arrays:
+        return {name: arrays.read(name, allowance) for name in arrays}
 
 
-def open_npz(source: BinaryIO | bytes) -> Archive:
-    """The archive of a .npz file; its members end in ``.npy``.
-
-    Raises:
-        UnreadableError: It is none.
-    """
-    return Archive(source, lambda name: name.endswith(_SUFFIX), MOST_ARRAYS, (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED))
-
-
-def read_member(archive: Archive, name: str, allowance: Allowance) -> npt.NDArray[Any]:
-    """One array of an archive by :func:`open_npz`, not writable.
-
-    Raises:
-        UnreadableError: It is not there or damaged, or more than ``allowance`` leaves.
-    """
-    return read_npy(archive.read(name + _SUFFIX, allowance), is_writable=False)
-
-
-def member_headers(archive: Archive) -> dict[str, tuple[np.dtype[Any], tuple[int, ...]]]:
-    """Name to type and shape of every array of an archive by :func:`open_npz`.
-
-    Raises:
-        UnreadableError: One is damaged.
-    """
-    headers = {name: npy_header(io.BytesIO(archive.read(name, most=_LONGEST_HEADER))) for name in archive.sizes}
-    return {name.removesuffix(_SUFFIX): (dtype, shape) for name, (dtype, shape, _) in headers.items()}
-
-
-def read_npy(data: bytes, is_writable: bool = True) -> npt.NDArray[Any]:
+def read_npy(data: bytes, is_writable: bool = True) -> Array:
     """The array of a .npy file's content.
 
     Args:
@@ -99,7 +155,7 @@ def read_npy(data: bytes, is_writable: bool = True) -> npt.NDArray[Any]:
     held = memoryview(data)[source.tell() :]
     if math.prod(shape) * dtype.itemsize != len(held):
         raise UnreadableError(f"an array of {len(held)} bytes is said to be {dtype} of shape {shape}")
-    array: npt.NDArray[Any] = np.frombuffer(held, dtype)
+    array: Array = np.frombuffer(held, dtype)
     array = array.reshape(shape[::-1]).T if is_fortran else array.reshape(shape)
     return array.copy() if is_writable else array
 

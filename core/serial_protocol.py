@@ -1,6 +1,7 @@
 """The serial protocol between a workstation and generated firmware: one table, from which the C header is written too.
 
-A frame is COBS encoded (Cheshire and Baker, IEEE/ACM Transactions on Networking 7(2), 1999) and ends with a 0 byte::
+A message goes over the line as one frame: COBS encoded (Cheshire and Baker, IEEE/ACM Transactions on Networking 7(2),
+1999), with a 0 byte behind it::
 
     version u8 | kind u8 | sequence u16 | payload, at most MAX_PAYLOAD bytes | CRC-32 of all before, u32
 
@@ -147,8 +148,8 @@ FLAG_VARIABLES = 4
 
 
 @dataclass(frozen=True)
-class Frame:
-    """One message."""
+class Message:
+    """A request, a reply or an event; one frame on the line."""
 
     kind: int
     sequence: int
@@ -184,16 +185,16 @@ def cobs_decode(data: bytes) -> bytes | None:
     return bytes(out)
 
 
-def encode(frame: Frame) -> bytes:
-    """The bytes to send for a frame, with its delimiter."""
-    if len(frame.payload) > MAX_PAYLOAD:
-        raise ValueError(f"payload of {len(frame.payload)} bytes; at most {MAX_PAYLOAD} fit")
-    body = HEADER.pack(frame.version, frame.kind, frame.sequence & 0xFFFF) + frame.payload
+def encode(message: Message) -> bytes:
+    """The frame to send for a message, with its delimiter."""
+    if len(message.payload) > MAX_PAYLOAD:
+        raise ValueError(f"payload of {len(message.payload)} bytes; at most {MAX_PAYLOAD} fit")
+    body = HEADER.pack(message.version, message.kind, message.sequence & 0xFFFF) + message.payload
     return cobs_encode(body + CRC.pack(zlib.crc32(body))) + DELIMITER
 
 
 class Decoder:
-    """Finds frames in a stream of bytes that may begin anywhere and hold garbage.
+    """Finds messages in a stream of bytes that may begin anywhere and hold garbage.
 
     Attributes:
         dropped: Number of pieces between delimiters that were no frame.
@@ -203,32 +204,32 @@ class Decoder:
         self.dropped = 0
         self._piece = bytearray()
 
-    def feed(self, data: bytes) -> list[Frame]:
-        """The frames that ``data`` completes, in order."""
-        frames = []
+    def feed(self, data: bytes) -> list[Message]:
+        """The messages whose frames ``data`` completes, in order."""
+        messages = []
         for byte in data:
             if byte != 0:
                 # One byte more than the longest frame marks the piece as too long; the rest need not be kept.
                 if len(self._piece) <= MAX_ENCODED:
                     self._piece.append(byte)
             elif self._piece:
-                frame = _parse(bytes(self._piece))
+                message = _parse(bytes(self._piece))
                 self._piece.clear()
-                if frame is None:
+                if message is None:
                     self.dropped += 1
                 else:
-                    frames.append(frame)
-        return frames
+                    messages.append(message)
+        return messages
 
 
-def _parse(piece: bytes) -> Frame | None:
+def _parse(piece: bytes) -> Message | None:
     body = cobs_decode(piece) if len(piece) <= MAX_ENCODED else None
     if body is None or not HEADER.size + CRC.size <= len(body) <= MAX_FRAME:
         return None
     if CRC.unpack(body[-CRC.size :])[0] != zlib.crc32(body[: -CRC.size]):
         return None
     version, kind, sequence = HEADER.unpack_from(body)
-    return Frame(kind, sequence, body[HEADER.size : -CRC.size], version)
+    return Message(kind, sequence, body[HEADER.size : -CRC.size], version)
 
 
 def c_header() -> str:

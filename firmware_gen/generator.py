@@ -8,8 +8,8 @@ from dataclasses import replace
 from multigraft.bundle.bundle import Bundle
 from multigraft.errors import InputError, UnsupportedOperatorError, UsageError
 from multigraft.firmware_gen.boards.cores import CoreFeatures
-from multigraft.firmware_gen.kernels.lowered_step import Placed
-from multigraft.firmware_gen.memory.planner import Buffer, Plan, Sharing, plan
+from multigraft.firmware_gen.kernels.lowered_step import LoweredStep
+from multigraft.firmware_gen.memory.planner import ArenaPlan, Buffer, Sharing, plan
 from multigraft.firmware_gen.memory.regions import Space, spread
 from multigraft.firmware_gen.operators import OPERATORS
 from multigraft.firmware_gen.passes.fold_padding import fold_padding
@@ -57,11 +57,13 @@ def generate(
     program = prune(whole)
     variable_bytes = sum(v.nbytes for v in program.variables.values())
     spaces = [replace(s, size=s.size - (0 if k else variable_bytes)) for k, s in enumerate(spaces)]
-    steps = [_placed(step, core) for step in program.steps]
+    steps = [_lowered(step, core) for step in program.steps]
     steps = read_in_place(steps, {t.name for t in program.outputs})
     places = _resolve_views(steps)
     steps = [
-        Placed(s.step, s.kernel, tuple(places.get(n, n) for n in s.reads), tuple(places.get(n, n) for n in s.writes))
+        LoweredStep(
+            s.step, s.kernel, tuple(places.get(n, n) for n in s.reads), tuple(places.get(n, n) for n in s.writes)
+        )
         for s in steps
         if not s.kernel.view
     ]
@@ -108,14 +110,14 @@ def _converted(program: Program, tensor: Tensor) -> bool:
     return tensor.dtype == "float32" and (readers or {"QUANTIZE"}) == {"QUANTIZE"} and writers <= {"DEQUANTIZE"}
 
 
-def _placed(step: Step, core: CoreFeatures) -> Placed:
+def _lowered(step: Step, core: CoreFeatures) -> LoweredStep:
     node = step.node
     kernel = replace(OPERATORS[node.name].lower(node, core), macs=_macs(node))
     reads = tuple(t.name if t is not None and t.data is None else "" for t in node.inputs)
-    return Placed(step, kernel, reads, tuple(t.name for t in node.outputs))
+    return LoweredStep(step, kernel, reads, tuple(t.name for t in node.outputs))
 
 
-def _resolve_views(steps: Sequence[Placed]) -> dict[str, str]:
+def _resolve_views(steps: Sequence[LoweredStep]) -> dict[str, str]:
     """Tensor to the buffer it lies in, for those that lie in another's."""
     places: dict[str, str] = {}
     for s in steps:
@@ -124,11 +126,13 @@ def _resolve_views(steps: Sequence[Placed]) -> dict[str, str]:
     return places
 
 
-def _plan(program: Program, steps: Sequence[Placed], places: dict[str, str]) -> Plan:
+def _plan(program: Program, steps: Sequence[LoweredStep], places: dict[str, str]) -> ArenaPlan:
     return plan(*_buffers(program, steps, places))
 
 
-def _final_plan(program: Program, steps: Sequence[Placed], places: dict[str, str], spaces: Sequence[Space]) -> Plan:
+def _final_plan(
+    program: Program, steps: Sequence[LoweredStep], places: dict[str, str], spaces: Sequence[Space]
+) -> ArenaPlan:
     buffers, sharings = _buffers(program, steps, places)
     alone = plan(buffers, sharings, FINAL_NODES)
     if not spaces or alone.size <= spaces[0].size:
@@ -137,9 +141,9 @@ def _final_plan(program: Program, steps: Sequence[Placed], places: dict[str, str
         ports = {places.get(t.name, t.name) for t in (*program.inputs, *program.outputs)}
         # What peripherals may fill or send has to lie where they reach it.
         buffers = [replace(b, dma=b.name in ports) for b in buffers]
-        found = spread(buffers, spaces, sharings)
-        if found is not None:
-            return found
+        spread_out = spread(buffers, spaces, sharings)
+        if spread_out is not None:
+            return spread_out
     there = " and ".join(f"{s.size} bytes in {s.name}" for s in spaces)
     missing = alone.size - sum(s.size for s in spaces)
     needs = f"the model needs {alone.size} bytes of RAM and there are {there}"
@@ -149,7 +153,9 @@ def _final_plan(program: Program, steps: Sequence[Placed], places: dict[str, str
     )
 
 
-def _buffers(program: Program, steps: Sequence[Placed], places: dict[str, str]) -> tuple[list[Buffer], list[Sharing]]:
+def _buffers(
+    program: Program, steps: Sequence[LoweredStep], places: dict[str, str]
+) -> tuple[list[Buffer], list[Sharing]]:
     """Buffers with their lifetimes, and which may share memory. Inputs live from step -1, outputs to the end."""
     sizes: dict[str, int] = {}
     first: dict[str, int] = {}
@@ -193,16 +199,16 @@ def scratch_name(index: int) -> str:
 
 def _project(
     program: Program,
-    steps: Sequence[Placed],
+    steps: Sequence[LoweredStep],
     places: dict[str, str],
-    arena: Plan,
+    arena: ArenaPlan,
     core: CoreFeatures,
     spaces: Sequence[Space],
 ) -> Project:
     def port(tensor: Tensor) -> Port:
         place = places.get(tensor.name, tensor.name)
-        held = tensor.quant if tensor.dtype == "int8" else None
-        scale, zero_point = (held.scales[0], held.zero_points[0]) if held else (0.0, 0)
+        quant = tensor.quant if tensor.dtype == "int8" else None
+        scale, zero_point = (quant.scales[0], quant.zero_points[0]) if quant else (0.0, 0)
         where = (arena.offsets[place], tensor.stored_bytes, arena.regions.get(place, 0))
         return Port(tensor.name, tensor.shape, scale, zero_point, *where, tensor.dtype)
 

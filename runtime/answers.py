@@ -13,10 +13,9 @@ import numpy.typing as npt
 
 from multigraft.bundle.manifest import Task
 from multigraft.errors import BundleError
+from multigraft.tensors.arrays import Array, Float32Array, Float64Array
 from multigraft.tensors.quantisation import INTEGERS, dequantise
 from multigraft.tensors.specs import TensorSpec
-
-Array = npt.NDArray[Any]
 
 
 class Classification:
@@ -69,7 +68,7 @@ class Classification:
 class Values:
     """Real numbers of a regression or of landmarks: float32, the output's shape without the batch axis."""
 
-    values: npt.NDArray[np.float32]
+    values: Float32Array
 
     def to_json(self) -> dict[str, Any]:
         return {"values": self.values.tolist()}
@@ -96,7 +95,7 @@ class ClassMap:
 class Raw:
     """All outputs of a task as real numbers: float32, without the batch axis, in the order of the original network."""
 
-    outputs: tuple[npt.NDArray[np.float32], ...]
+    outputs: tuple[Float32Array, ...]
 
     def to_json(self) -> dict[str, Any]:
         return {"outputs": [output.tolist() for output in self.outputs]}
@@ -112,7 +111,7 @@ def make_decoder(task: Task, tensors: Sequence[TensorSpec], arrays: Sequence[Arr
     """A function that reads the answer out of the output arrays as they are when it is called.
 
     Args:
-        task: Its kind and labels decide.
+        task: The task, whose kind and labels decide.
         tensors: What its outputs are.
         arrays: Where its outputs lie, in the same order; held on to.
 
@@ -203,7 +202,7 @@ def _quantised_classification(
     return long
 
 
-def _share_of(index: int, stored: bytes, table: npt.NDArray[np.float64]) -> float:
+def _share_of(index: int, stored: bytes, table: Float64Array) -> float:
     """Softmax of one of many 8-bit values: ``table`` holds the exponential of each distance to the top."""
     values = np.frombuffer(stored, np.uint8)
     # Subtraction of bytes wraps, so it gives the distance for int8 and uint8 alike.

@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from multigraft.devices.power.power import PowerMeter
 from multigraft.errors import InputError, UsageError
-from multigraft.runtime.backends import Subgraph, TfliteModel
 from multigraft.runtime.engine import Engine
+from multigraft.runtime.tflite_model import Subgraph, TfliteModel
+from multigraft.tensors.arrays import Array
 from multigraft.tensors.preprocessing import Frame, Preparer
 from multigraft.tensors.specs import TensorSpec
 
@@ -42,9 +42,9 @@ class Distribution:
     @classmethod
     def of(cls, values_us: Sequence[float]) -> Distribution:
         """Summarise at least one value."""
-        held = np.asarray(values_us, np.float64)
-        low, p50, p90, p99, high = (round(float(p), 3) for p in np.percentile(held, (0, 50, 90, 99, 100)))
-        return cls(len(held), low, p50, p90, p99, high, round(float(held.mean()), 3))
+        values = np.asarray(values_us, np.float64)
+        low, p50, p90, p99, high = (round(float(p), 3) for p in np.percentile(values, (0, 50, 90, 99, 100)))
+        return cls(len(values), low, p50, p90, p99, high, round(float(values.mean()), 3))
 
 
 @dataclass(frozen=True)
@@ -64,9 +64,9 @@ class Comparison:
 
     Attributes:
         other: What the other is.
-        pairs: How many.
-        engine_us: Median of the engine.
-        other_us: Median of the other.
+        pairs: Number of pairs.
+        engine_us: Median time of the engine.
+        other_us: Median time of the other.
         ratio: Median over the pairs of engine / other: below 1 the engine is faster.
         difference_us: Median over the pairs of engine - other.
     """
@@ -217,7 +217,7 @@ class _Bare:
     """A model's first subgraph, and what writes a frame into those inputs that a preprocessing of the bundle fits."""
 
     graph: Subgraph
-    fills: tuple[tuple[Preparer, npt.NDArray[Any]], ...]
+    fills: tuple[tuple[Preparer, Array], ...]
 
     @classmethod
     def open(cls, engine: Engine, model: Path, threads: int) -> _Bare:

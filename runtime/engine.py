@@ -9,14 +9,15 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from multigraft.bundle.bundle import Bundle
 from multigraft.bundle.manifest import Manifest, Segment
 from multigraft.errors import BundleError, ConfigurationError, InputError, UsageError
 from multigraft.runtime.answers import Answer, make_decoder
-from multigraft.runtime.backends import Array, BackendName, Subgraph, TfliteModel
+from multigraft.runtime.backends import BackendName
 from multigraft.runtime.self_test import SelfTest, run_self_test
+from multigraft.runtime.tflite_model import Subgraph, TfliteModel
+from multigraft.tensors.arrays import Array
 from multigraft.tensors.preprocessing import Frame, Preparer
 
 _ALL = slice(None)
@@ -24,20 +25,21 @@ _now = time.perf_counter_ns
 
 
 @dataclass(frozen=True)
-class _Plan:
+class _BoundTasks:
     """All that a frame needs for one choice of tasks, bound once.
 
     Attributes:
         fills: (fill, array) per network input.
-        shares: (target, source) bytes per further segment that reads the same network input.
-        steps: Per segment the copies (target, source) of boundary tensors' bytes, then the invoke.
-        decoders: Per task.
+        input_copies: (target, source) bytes per further segment that reads the same network input.
+        runs: (copies, invoke) per segment: bytes of the boundary tensors that it reads as (target, source), and what
+            runs it.
+        decoders: (task, what reads its answer) per task.
         segments: Their names, in running order.
     """
 
     fills: tuple[tuple[Callable[[Frame, Array], None], Array], ...]
-    shares: tuple[tuple[memoryview, memoryview], ...]
-    steps: tuple[tuple[tuple[tuple[memoryview, memoryview], ...], Callable[[], Any]], ...]
+    input_copies: tuple[tuple[memoryview, memoryview], ...]
+    runs: tuple[tuple[tuple[tuple[memoryview, memoryview], ...], Callable[[], Any]], ...]
     decoders: tuple[tuple[str, Callable[[], Answer]], ...]
     segments: tuple[str, ...]
 
@@ -99,7 +101,7 @@ class Engine:
 
     Args:
         bundle: A bundle, or the path of one.
-        threads: For the kernels.
+        threads: Threads for the kernels.
         backend: Which interpreter.
         self_test: Run the golden inputs on load; see :attr:`self_test`.
 
@@ -131,9 +133,9 @@ class Engine:
             for segment in self.manifest.segments
             for argument, tensor in segment.outputs.items()
         }
-        self._preparers = {held.tensor: self._preparer(held.tensor) for held in self.manifest.inputs}
-        self._plans: dict[tuple[str, ...] | None, _Plan] = {}
-        self._plans[None] = self._make_plan(tuple(task.name for task in self.manifest.tasks))
+        self._preparers = {source.tensor: self._preparer(source.tensor) for source in self.manifest.inputs}
+        self._bound: dict[tuple[str, ...] | None, _BoundTasks] = {}
+        self._bound[None] = self._bind(tuple(task.name for task in self.manifest.tasks))
         self.self_test: SelfTest | None = (
             run_self_test(self.bundle, self.compute, self.model.backend) if self_test else None
         )
@@ -151,24 +153,24 @@ class Engine:
         """
         start = _now()
         try:
-            plan = self._plans[tasks]  # type: ignore[index]
+            bound = self._bound[tasks]  # type: ignore[index]
         except (KeyError, TypeError):
-            plan = self._plan(tasks)
-        for fill, array in plan.fills:
+            bound = self._bound_for(tasks)
+        for fill, array in bound.fills:
             fill(frame, array)
-        for target, source in plan.shares:
+        for target, source in bound.input_copies:
             target[_ALL] = source
         stamps = [_now()]
         stamp = stamps.append
-        for copies, invoke in plan.steps:
+        for copies, invoke in bound.runs:
             for target, source in copies:
                 target[_ALL] = source
             invoke()
             stamp(_now())
-        answers = {name: decode() for name, decode in plan.decoders}
-        return Result(answers, plan.segments, start, stamps, _now())
+        answers = {name: decode() for name, decode in bound.decoders}
+        return Result(answers, bound.segments, start, stamps, _now())
 
-    def compute(self, inputs: Mapping[str, npt.NDArray[Any]], tasks: Iterable[str] | None = None) -> dict[str, Array]:
+    def compute(self, inputs: Mapping[str, Array], tasks: Iterable[str] | None = None) -> dict[str, Array]:
         """Run segments on stored tensors, without preprocessing and answering.
 
         Args:
@@ -182,20 +184,19 @@ class Engine:
             BundleError: The bundle has no such task.
             InputError: An input is missing or does not fit its tensor.
         """
-        plan = self._plans.get(None) if tasks is None else self._plan(tasks)
-        assert plan is not None
-        chosen = [self.manifest.segment(name) for name in plan.segments]
+        bound = self._bound[None] if tasks is None else self._bound_for(tasks)
+        chosen = [self.manifest.segment(name) for name in bound.segments]
         for segment in chosen:
             for argument, tensor in segment.inputs.items():
                 if tensor in self._preparers:
                     self._place(self._subgraphs[segment.name].inputs[argument], tensor, inputs)
-        for copies, invoke in plan.steps:
+        for copies, invoke in bound.runs:
             for target, source in copies:
                 target[_ALL] = source
             invoke()
         return {t: self._sources[t].copy() for segment in chosen for t in segment.outputs.values()}
 
-    def _place(self, target: Array, tensor: str, inputs: Mapping[str, npt.NDArray[Any]]) -> None:
+    def _place(self, target: Array, tensor: str, inputs: Mapping[str, Array]) -> None:
         given = inputs.get(tensor)
         if given is None:
             raise InputError(f"input {tensor} is missing", "give every network input")
@@ -206,20 +207,20 @@ class Engine:
             )
         np.copyto(target, given)
 
-    def _plan(self, tasks: Iterable[str] | None) -> _Plan:
+    def _bound_for(self, tasks: Iterable[str] | None) -> _BoundTasks:
         names = (tasks,) if isinstance(tasks, str) else tuple(tasks or ())
         if not names and tasks is not None:
             raise UsageError("no task was asked for", "name at least one, or give None for all")
         key = names or None
-        if key not in self._plans:
-            self._plans[key] = self._make_plan(names)
-        return self._plans[key]
+        if key not in self._bound:
+            self._bound[key] = self._bind(names)
+        return self._bound[key]
 
-    def _make_plan(self, names: tuple[str, ...]) -> _Plan:
+    def _bind(self, names: tuple[str, ...]) -> _BoundTasks:
         tasks = [self.manifest.task(name) for name in dict.fromkeys(names)]
         wanted = {segment for task in tasks for segment in task.segments}
         fills: dict[str, tuple[Callable[[Frame, Array], None], Array]] = {}
-        shares, steps = [], []
+        input_copies, runs = [], []
         segments = [segment for segment in self.manifest.segments if segment.name in wanted]
         for segment in segments:
             subgraph = self._subgraphs[segment.name]
@@ -229,17 +230,17 @@ class Engine:
                 if tensor not in self._preparers:
                     copies.append((_bytes_of(array), _bytes_of(self._sources[tensor])))
                 elif tensor in fills:
-                    shares.append((_bytes_of(array), _bytes_of(fills[tensor][1])))
+                    input_copies.append((_bytes_of(array), _bytes_of(fills[tensor][1])))
                 else:
                     fills[tensor] = (self._preparers[tensor].fill, array)
-            steps.append((tuple(copies), subgraph.invoke))
+            runs.append((tuple(copies), subgraph.invoke))
         decoders = []
         for task in tasks:
             specs = [self._tensors[name] for name in task.outputs]
             arrays = [self._output(name, task.name, wanted) for name in task.outputs]
             decoders.append((task.name, make_decoder(task, specs, arrays)))
-        return _Plan(
-            tuple(fills.values()), tuple(shares), tuple(steps), tuple(decoders), tuple(s.name for s in segments)
+        return _BoundTasks(
+            tuple(fills.values()), tuple(input_copies), tuple(runs), tuple(decoders), tuple(s.name for s in segments)
         )
 
     def _output(self, tensor: str, task: str, segments: set[str]) -> Array:
@@ -282,7 +283,7 @@ class Engine:
         return subgraph
 
     def _preparer(self, tensor: str) -> Preparer:
-        preprocessing = next(held.preprocessing for held in self.manifest.inputs if held.tensor == tensor)
+        preprocessing = next(source.preprocessing for source in self.manifest.inputs if source.tensor == tensor)
         try:
             return Preparer(preprocessing, self._tensors[tensor])
         except (ConfigurationError, InputError) as error:

@@ -59,8 +59,8 @@ class MemoryUse:
     """PSS of one fresh process in KiB.
 
     Attributes:
-        imported_kib: With Python, numpy and the interpreter loaded, and no model.
-        loaded_kib: With the models loaded and their tensors allocated.
+        imported_kib: PSS with Python, numpy and the interpreter loaded, and no model.
+        loaded_kib: PSS with the models loaded and their tensors allocated.
         peak_kib: The most after any load and any run.
     """
 

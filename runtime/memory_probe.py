@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from multigraft.runtime.backends import TfliteModel, load_backend
+from multigraft.runtime.backends import load_backend
 from multigraft.runtime.engine import Engine
 from multigraft.runtime.memory import pss_kib
+from multigraft.runtime.tflite_model import TfliteModel
 
 
 def probe(job: dict[str, Any]) -> dict[str, int]:

@@ -25,7 +25,8 @@ from multigraft.bundle.bundle import GOLDEN_INPUTS, GOLDEN_OUTPUTS, Bundle
 from multigraft.bundle.manifest import Task
 from multigraft.errors import BundleError
 from multigraft.npz import read_npz
-from multigraft.runtime.backends import Array, Backend
+from multigraft.runtime.backends import Backend
+from multigraft.tensors.arrays import Array
 from multigraft.tensors.quantisation import INTEGERS
 from multigraft.tensors.specs import TensorSpec
 
@@ -88,11 +89,10 @@ def read_golden(bundle: Bundle) -> tuple[dict[str, Array], dict[str, Array]]:
     """
     pair = []
     for name in (GOLDEN_INPUTS, GOLDEN_OUTPUTS):
+        content = bundle.read(name)
         try:
-            pair.append(read_npz(bundle.read(name)))
+            pair.append(read_npz(content))
         except ValueError as error:
-            if isinstance(error, BundleError):
-                raise
             raise BundleError(f"{name} is not a NumPy file ({error})", "build the bundle again") from error
     inputs, outputs = pair
     arrays = (*inputs.values(), *outputs.values())
@@ -158,8 +158,8 @@ def run_self_test(bundle: Bundle, compute: Compute, backend: Backend) -> SelfTes
 
 def _case(array: Array, case: int) -> Array:
     # Stored with or without the batch axis of 1, the number of elements is the same.
-    held: Array = array[case]
-    return held if held.shape[:1] == (1,) else held[None]
+    one: Array = array[case]
+    return one if one.shape[:1] == (1,) else one[None]
 
 
 def _in_words(origin: dict[str, Any]) -> str:

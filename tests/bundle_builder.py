@@ -11,8 +11,10 @@ import numpy as np
 
 from multigraft.bundle.bundle import GOLDEN_INPUTS, GOLDEN_OUTPUTS, MODEL, MODEL_CARD, Bundle
 from multigraft.bundle.manifest import Input, Kind, Manifest, Segment, Task
-from multigraft.runtime.backends import TfliteModel
+from multigraft.runtime.backends import BackendName
 from multigraft.runtime.self_test import golden_origin
+from multigraft.runtime.tflite_model import TfliteModel
+from multigraft.tensors.arrays import Array
 from multigraft.tensors.preprocessing import Preprocessing
 from multigraft.tensors.specs import TensorSpec
 from tests.tflite_builder import Graph, boundary, serialise
@@ -25,7 +27,7 @@ class Built:
     bundle: Bundle
     uncut: bytes
     separate: dict[str, bytes]
-    inputs: np.ndarray
+    inputs: Array
 
 
 def build(
@@ -57,7 +59,7 @@ def assemble(
     graph: Graph,
     segments: dict[str, list[str]],
     tasks: dict[str, tuple[Kind, str, tuple[str, ...]]],
-    backend: str = "litert",
+    backend: BackendName = "litert",
     cases: int = 4,
     provenance: dict[str, Any] | None = None,
 ) -> Built:
@@ -115,17 +117,18 @@ def assemble(
 
 
 def _needed(edges: dict[str, tuple[Any, Any]], output: str) -> tuple[str, ...]:
-    wanted, found = {output}, []
+    wanted = {output}
+    needed: list[str] = []
     for name, (reads, writes) in reversed(edges.items()):
         if wanted & set(writes):
-            found.insert(0, name)
+            needed.insert(0, name)
             wanted |= set(reads)
-    return tuple(found)
+    return tuple(needed)
 
 
 def _weights_bytes(graph: Graph, members: list[str]) -> int:
-    held = (graph.tensors[key].data for member in members for key in graph.operators[member].inputs)
-    return sum(data.nbytes for data in held if data is not None)
+    constants = (graph.tensors[key].data for member in members for key in graph.operators[member].inputs)
+    return sum(data.nbytes for data in constants if data is not None)
 
 
 def _preprocessing(shape: tuple[int, ...]) -> Preprocessing:
@@ -133,7 +136,7 @@ def _preprocessing(shape: tuple[int, ...]) -> Preprocessing:
     return Preprocessing(height, width, "rgb" if channels == 3 else "grey", (0.0,) * channels, (1 / 255,) * channels)
 
 
-def npz(arrays: dict[str, np.ndarray]) -> bytes:
+def npz(arrays: dict[str, Array]) -> bytes:
     target = io.BytesIO()
     np.savez(target, **arrays)
     return target.getvalue()
@@ -146,10 +149,10 @@ def _labels(name: str, kind: Kind) -> tuple[str, ...]:
 
 
 def _golden(
-    model: bytes, manifest: Manifest, inputs: dict[str, np.ndarray], backend: str
+    model: bytes, manifest: Manifest, inputs: dict[str, Array], backend: BackendName
 ) -> tuple[dict[str, Any], dict[str, str]]:
     interpreter = TfliteModel(model, backend, direct=False)
-    rows: dict[str, list[np.ndarray]] = {}
+    rows: dict[str, list[Array]] = {}
     subgraphs = {segment.name: interpreter.subgraph(segment.signature) for segment in manifest.segments}
     for case in range(len(next(iter(inputs.values())))):
         values = {name: array[case] for name, array in inputs.items()}
@@ -161,4 +164,4 @@ def _golden(
             for name in segment.outputs:
                 values[name] = subgraph.outputs[name].copy()
                 rows.setdefault(name, []).append(values[name])
-    return {name: np.stack(held) for name, held in rows.items()}, golden_origin(interpreter.backend)
+    return {name: np.stack(arrays) for name, arrays in rows.items()}, golden_origin(interpreter.backend)

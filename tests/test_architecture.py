@@ -41,6 +41,8 @@ NEVER_IMPORTED = {"tensorflow", "onnx2tf", "pandas"}
 TORCH_SCRIPTS = {"converters/demo/train.py"}
 """Scripts that nobody imports and that are of no use without PyTorch."""
 LONGEST_FILE = 400
+LARGEST_WHEEL = 1_000_000
+"""Bytes that a device downloads."""
 MOST_IN_A_ROOM = 20
 """Modules in one folder, ``__init__`` not counted."""
 SOURCE_SUFFIXES = {".py", ".md", ".cfg", ".toml", ".in", ".txt", ".yml", ".sh", ""}
@@ -209,37 +211,61 @@ def tracked_files() -> list[Path]:
 
 
 @pytest.fixture(scope="session")
-def distributions(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """A source archive and the wheel made from it, as a release would."""
+def distributions(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, Path]:
+    """A source archive, the wheel made from it, and the demo's wheel, as a release would."""
     copy = tmp_path_factory.mktemp("source") / "multigraft"
     for path in tracked_files():
         target = copy / path.relative_to(ROOT)
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path, target)
     output = copy.parent / "dist"
-    command = [sys.executable, "-m", "build", "--no-isolation", "--outdir", str(output), str(copy)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return next(output.glob("*.tar.gz")), next(output.glob("*.whl"))
+    command = [sys.executable, "-m", "build", "--no-isolation", "--outdir", str(output)]
+    for arguments in ([str(copy)], ["--wheel", str(copy / "packaging" / "demo")]):
+        done = subprocess.run([*command, *arguments], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+    demo = next(output.glob("multigraft_demo-*.whl"))
+    return next(output.glob("*.tar.gz")), next(output.glob("multigraft-*.whl")), demo
 
 
-def test_a_release_holds_what_it_needs(distributions: tuple[Path, Path]) -> None:
-    archive, wheel = distributions
+def members(wheel: Path) -> set[str]:
     with zipfile.ZipFile(wheel) as opened:
-        names = set(opened.namelist())
-        metadata = opened.read(next(n for n in names if n.endswith("METADATA"))).decode()
+        return set(opened.namelist())
+
+
+def metadata(wheel: Path) -> str:
+    with zipfile.ZipFile(wheel) as opened:
+        return opened.read(next(n for n in opened.namelist() if n.endswith("METADATA"))).decode()
+
+
+def test_a_release_holds_what_it_needs(distributions: tuple[Path, Path, Path]) -> None:
+    archive, wheel, _ = distributions
+    names = members(wheel)
     packaged = {name for name in names if name.startswith("multigraft/")}
     expected = {("multigraft/" + name).replace("multigraft/core/", "multigraft/") for name in IDS}
     assert expected <= packaged
-    assert "multigraft/py.typed" in packaged
+    assert {"multigraft/py.typed", "multigraft/converters/report/report.css"} <= packaged
     assert {Path(n).name for n in names if ".dist-info/licenses/" in n} == {"LICENSE", "NOTICE"}
-    assert "License-Expression: Apache-2.0" in metadata
-    data = [p for p in (ROOT / "converters" / "demo").rglob("*") if p.suffix in (".npz", ".onnx", ".toml")]
-    data.append(ROOT / "converters" / "report" / "report.css")
-    assert {f"multigraft/{path.relative_to(ROOT)}" for path in data} <= packaged
+    assert "License-Expression: Apache-2.0" in metadata(wheel)
+    assert "Author: The multigraft authors" in metadata(wheel)
     with tarfile.open(archive) as opened_archive:
         inside = {name.partition("/")[2] for name in opened_archive.getnames()}
     assert {"Makefile", ".ci/run", "CHANGELOG.md", "tests/conftest.py", "docs/settings.md"} <= inside
+    assert "packaging/demo/multigraft_demo/networks/digit.onnx" in inside
+
+
+def test_the_demo_is_a_distribution_of_its_own(distributions: tuple[Path, Path, Path]) -> None:
+    _, wheel, demo = distributions
+    data = {".npz", ".onnx", ".toml"}
+    assert {name for name in members(wheel) if Path(name).suffix in data} == set()
+    assert wheel.stat().st_size < LARGEST_WHEEL
+    source = ROOT / "packaging" / "demo" / "multigraft_demo"
+    kept = {f"multigraft_demo/{path.relative_to(source)}" for path in source.rglob("*") if path.suffix in data}
+    assert len(kept) == 8
+    assert kept <= members(demo)
+    version = re.search(r"^Version: (.*)$", metadata(wheel), re.M)
+    assert version is not None
+    assert f"Version: {version[1]}\n" in metadata(demo)
+    assert f"multigraft-demo=={version[1]}" in metadata(wheel)
 
 
 def requirements(name: str, found: dict[str, importlib.metadata.Distribution]) -> None:
@@ -255,7 +281,7 @@ def requirements(name: str, found: dict[str, importlib.metadata.Distribution]) -
 
 
 @pytest.fixture(scope="session")
-def bare(distributions: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+def bare(distributions: tuple[Path, Path, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A virtual environment that holds the wheel, numpy, ai-edge-litert and their own requirements, nothing else.
 
     The requirements are links to those of the running environment, so that no network is needed.

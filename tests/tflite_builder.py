@@ -6,7 +6,7 @@ of operators, each with its own signature; equal constants share one buffer, as 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -79,10 +79,10 @@ class Graph:
 
     def mean(self, name: str, source: str) -> str:
         """Global average pooling by MEAN over height and width, without kept dimensions."""
-        held = self.tensors[source]
+        averaged = self.tensors[source]
         axes = self._constant(f"{name}/axes", np.array([1, 2], np.int32))
         options = schema.ReducerOptionsT()
-        out = self._activation(name, (1, held.shape[3]), *self._quantisation(held))
+        out = self._activation(name, (1, averaged.shape[3]), *self._quantisation(averaged))
         self.operators[name] = Operator(
             schema.BuiltinOperator.MEAN, (source, axes), (out,), schema.BuiltinOptions.ReducerOptions, options, 2
         )
@@ -116,7 +116,7 @@ class Graph:
             self.tensors[name] = Tensor(name, shape, "int8", (scale,), zero_point)
         return name
 
-    def _constant(self, name: str, data: Array, scale: Sequence[float] = (), axis: int = 0) -> str:
+    def _constant(self, name: str, data: Array, scale: Iterable[float] = (), axis: int = 0) -> str:
         self.tensors[name] = Tensor(name, data.shape, str(data.dtype), tuple(map(float, scale)), 0, axis, data)
         return name
 
@@ -126,7 +126,7 @@ class Graph:
     ) -> str:  # fmt: skip
         bias = self._random.normal(size=weights.shape[0]) * 0.1
         if self.float32:
-            held = self._constant(f"{name}/weights", weights.astype(np.float32))
+            matrix = self._constant(f"{name}/weights", weights.astype(np.float32))
             offset = self._constant(f"{name}/bias", bias.astype(np.float32))
             version = 1
         else:
@@ -134,12 +134,12 @@ class Graph:
             steps = flat.max(axis=1) / 127 if code == schema.BuiltinOperator.CONV_2D else np.array([flat.max() / 127])
             steps = steps.astype(np.float32)
             grid = weights / steps.reshape(-1, *[1] * (weights.ndim - 1))
-            held = self._constant(f"{name}/weights", np.rint(grid).astype(np.int8), steps)
+            matrix = self._constant(f"{name}/weights", np.rint(grid).astype(np.int8), steps)
             input_scale = self._quantisation(self.tensors[source])[0]
             bias_steps = steps * np.float32(input_scale)
             offset = self._constant(f"{name}/bias", np.rint(bias / bias_steps).astype(np.int32), bias_steps)
         out = self._activation(name, shape, scale, zero_point)
-        self.operators[name] = Operator(code, (source, held, offset), (out,), options_type, options, version)
+        self.operators[name] = Operator(code, (source, matrix, offset), (out,), options_type, options, version)
         return out
 
 
@@ -179,18 +179,18 @@ def serialise(graph: Graph, segments: Mapping[str, Sequence[str]], outputs: Sequ
             return index[tensor]
 
         for member in segments[name]:
-            held = graph.operators[member]
+            wanted = graph.operators[member]
             operator = schema.OperatorT()
-            key = (held.code, held.version)
+            key = (wanted.code, wanted.version)
             if key not in codes:
                 codes[key] = len(codes)
                 code = schema.OperatorCodeT()
-                code.builtinCode, code.deprecatedBuiltinCode, code.version = held.code, min(held.code, 127), key[1]
+                code.builtinCode, code.deprecatedBuiltinCode, code.version = wanted.code, min(wanted.code, 127), key[1]
                 model.operatorCodes.append(code)
             operator.opcodeIndex = codes[key]
-            operator.inputs = [place(t) for t in held.inputs]
-            operator.outputs = [place(t) for t in held.outputs]
-            operator.builtinOptionsType, operator.builtinOptions = held.options_type, held.options
+            operator.inputs = [place(t) for t in wanted.inputs]
+            operator.outputs = [place(t) for t in wanted.outputs]
+            operator.builtinOptionsType, operator.builtinOptions = wanted.options_type, wanted.options
             subgraph.operators.append(operator)
         subgraph.inputs, subgraph.outputs = [index[t] for t in reads], [index[t] for t in writes]
         signature = schema.SignatureDefT()
@@ -210,16 +210,16 @@ def _argument(name: str, index: int) -> Any:
     return argument
 
 
-def _tensor(held: Tensor, buffers: list[Any], known: dict[bytes, int]) -> Any:
+def _tensor(described: Tensor, buffers: list[Any], known: dict[bytes, int]) -> Any:
     tensor = schema.TensorT()
-    tensor.name, tensor.shape, tensor.type = held.name, list(held.shape), _TYPES[held.dtype]
-    if held.scale:
+    tensor.name, tensor.shape, tensor.type = described.name, list(described.shape), _TYPES[described.dtype]
+    if described.scale:
         tensor.quantization = schema.QuantizationParametersT()
-        tensor.quantization.scale = list(held.scale)
-        tensor.quantization.zeroPoint = [held.zero_point] * len(held.scale)
-        tensor.quantization.quantizedDimension = held.axis
-    if held.data is not None:
-        raw = held.data.tobytes()
+        tensor.quantization.scale = list(described.scale)
+        tensor.quantization.zeroPoint = [described.zero_point] * len(described.scale)
+        tensor.quantization.quantizedDimension = described.axis
+    if described.data is not None:
+        raw = described.data.tobytes()
         if raw not in known:
             known[raw] = len(buffers)
             buffer = schema.BufferT()

@@ -9,37 +9,27 @@ import math
 import shutil
 import time
 from collections.abc import Callable, Generator
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
 
 import numpy as np
 
 from multigraft.bundle.bundle import Bundle
 from multigraft.calibration.blas_check import check_products
+from multigraft.calibration.collect.collect_events import Collected, CollectEvent, OnCollectEvent, Reason
+from multigraft.calibration.collect.collect_options import CollectOptions, kept_folder_of, store_of
 from multigraft.calibration.collect.kept_frames import KeptFrames
-from multigraft.calibration.collect.sampler import MEMORY_BYTES, MINIBATCH, Sampler
-from multigraft.calibration.collect.selection import FrameSelector, SelectionRule
+from multigraft.calibration.collect.sampler import Sampler
+from multigraft.calibration.collect.selection import FrameSelector
 from multigraft.calibration.collect.store import Cursor, Store
-from multigraft.calibration.collect.tap_sample import FEATURES
-from multigraft.calibration.collect.taps_runner import TappedModel
+from multigraft.calibration.collect.taps_runner import TapsRunner
 from multigraft.calibration.stop_signals import stop_signals
 from multigraft.devices.cameras.camera import Camera, ShotCamera
-from multigraft.devices.cameras.pi_camera import PiCamera
-from multigraft.devices.cameras.serial_camera import SerialCamera
-from multigraft.devices.cameras.v4l2_camera import V4l2Camera
+from multigraft.devices.cameras.sources import LIVE_CAMERAS
 from multigraft.devices.thermal import Thermal
-from multigraft.errors import UsageError
-from multigraft.runtime.backends import BackendName
 from multigraft.runtime.memory import give_back_memory
 from multigraft.statistics import statistics_file
-from multigraft.statistics.statistics import MINIMUM_FRAMES, Statistics
+from multigraft.statistics.statistics import Minibatch
 from multigraft.tensors.preprocessing import Frame
-
-STORE_SUFFIX = ".collecting"
-KEPT_SUFFIX = ".frames"
-LIVE = (PiCamera, SerialCamera, V4l2Camera)
-"""Cameras whose frames do not come again."""
 
 PRECISION_EVERY = 4
 """Minibatches between two computations of the precision."""
@@ -48,112 +38,12 @@ EXPORT_EVERY = 64
 """Minibatches between two times that the file is written while collecting."""
 
 EXPORT_LEVEL = 1
-"""Of zlib, for the file while collecting: frames wait. The last one is compressed well."""
+"""The level of zlib's compression for the file while collecting: frames wait. The last one is compressed well."""
 
 LARGE_BYTES = 4 << 20
-"""Of a model: from here on what a minibatch has freed is worth giving back before it is stored."""
+"""The size of a model from which on what a minibatch has freed is worth giving back before it is stored."""
 
 EVENT_EVERY_S = 1.0
-
-Reason = Literal["source ended", "frames reached", "minutes reached", "precision reached", "stopped"]
-
-
-@dataclass(frozen=True)
-class CollectOptions:
-    """How to collect.
-
-    Attributes:
-        frames: Stop at so many frames in the statistics; None: never.
-        minutes: Stop after so many minutes of collecting, all runs together.
-        precision: Stop when the 95 % interval of every CKA is at most this much to each side.
-        site: Where the device stands; the statistics are kept apart by it.
-        minibatch: Frames per minibatch.
-        memory_bytes: For what is kept of the representations of a minibatch.
-        features: Per sample of a large tap; see :mod:`multigraft.calibration.collect.tap_sample`.
-        minimum_frames: Below it no file is written.
-        rule: Which frames are used.
-        keep_frames: Store so many of the most uncertain frames.
-        keep_bytes: Quota for them.
-        keep_days: After which they are removed.
-        threads: For the kernels.
-        backend: Which interpreter.
-    """
-
-    frames: int | None = None
-    minutes: float | None = None
-    precision: float | None = None
-    site: str = "site"
-    minibatch: int = MINIBATCH
-    memory_bytes: int = MEMORY_BYTES
-    features: int = FEATURES
-    minimum_frames: int = MINIMUM_FRAMES
-    rule: SelectionRule = field(default_factory=SelectionRule)
-    keep_frames: int = 0
-    keep_bytes: int = 256 * 2**20
-    keep_days: float = 7.0
-    threads: int = 1
-    backend: BackendName = "auto"
-
-    def __post_init__(self) -> None:
-        for name in ("frames", "minutes", "precision"):
-            value = getattr(self, name)
-            if value is not None and not (math.isfinite(value) and value > 0):
-                raise UsageError(f"{name} is {value}", "give a positive number")
-        if not self.site.strip() or "/" in self.site:
-            raise UsageError(f"the site is {self.site!r}", "give a name without a slash")
-
-
-@dataclass(frozen=True)
-class Event:
-    """What is shown while collecting.
-
-    Attributes:
-        frames: In the statistics.
-        pending: Run, but not in the statistics yet.
-        skipped: Refused by the selection in this run.
-        rate_hz: Frames used per second in this run.
-        active_s: Time spent collecting, all runs.
-        precision: Half width of the widest 95 % interval of a CKA; None while it is not known.
-        temperature_c: Hottest zone.
-        is_throttled: Whether the processor is slowed down.
-        store_bytes: Size of the store.
-        free_bytes: Free on its disk.
-        kept: Frames stored.
-    """
-
-    frames: int
-    pending: int
-    skipped: int
-    rate_hz: float
-    active_s: float
-    precision: float | None
-    temperature_c: float | None
-    is_throttled: bool | None
-    store_bytes: int
-    free_bytes: int
-    kept: int
-
-
-@dataclass(frozen=True)
-class Collected:
-    """How it ended.
-
-    Attributes:
-        statistics: All that the store holds.
-        reason: Why it stopped.
-        path: The file that was written; None if there are too few frames.
-        used: Frames that this run added to the statistics.
-        skipped: Frames refused in this run.
-    """
-
-    statistics: Statistics
-    reason: Reason
-    path: Path | None
-    used: int
-    skipped: int
-
-
-Report = Callable[[Event], None]
 
 
 def collect(
@@ -161,7 +51,7 @@ def collect(
     camera: Camera,
     output: Path,
     options: CollectOptions,
-    report: Report = lambda event: None,
+    report: OnCollectEvent = lambda event: None,
     *,
     clock: Callable[[], float] = time.time,
     thermal: Thermal | None = None,
@@ -187,26 +77,25 @@ def collect(
         InputError: A frame cannot be used, or the store is damaged.
     """
     check_products()
-    model = TappedModel(bundle, options.threads, options.backend)
-    sampler = Sampler(model, options.minibatch, options.memory_bytes, options.features, options.site)
-    store_path = output.with_name(output.name + STORE_SUFFIX)
-    with Store(store_path, sampler.subject, options.minimum_frames) as store, stop_signals() as stop, camera:
-        for left in output.parent.glob(f".{output.name}.*"):
+    runner = TapsRunner(bundle, options.threads, options.backend)
+    sampler = Sampler(runner, options.minibatch, options.memory_bytes, options.features, options.site)
+    with Store(store_of(output), sampler.subject, options.minimum_frames) as store, stop_signals() as stop, camera:
+        for unfinished in output.parent.glob(f".{output.name}.*"):
             # A file that was being written when its process was killed.
-            left.unlink()
+            unfinished.unlink()
         run = _Run(store, sampler, camera, output, options, report, clock, thermal or Thermal(), len(bundle.model))
         return run.until(stop)
 
 
 class _Run:
     def __init__(
-        self, store: Store, sampler: Sampler, camera: Camera, output: Path, options: CollectOptions, report: Report,
-        clock: Callable[[], float], thermal: Thermal, model_bytes: int,
+        self, store: Store, sampler: Sampler, camera: Camera, output: Path, options: CollectOptions,
+        report: OnCollectEvent, clock: Callable[[], float], thermal: Thermal, model_bytes: int,
     ) -> None:  # fmt: skip
         self._store, self._sampler, self._camera, self._output = store, sampler, camera, output
         self._options, self._report, self._clock, self._thermal = options, report, clock, thermal
         same = store.cursor.source == camera.name
-        self._is_live = isinstance(camera, LIVE)
+        self._is_live = isinstance(camera, LIVE_CAMERAS)
         self._start = store.cursor.frames_read if same and not self._is_live else 0
         self._selector = FrameSelector(options.rule, store.cursor.selection if same else None)
         self._active_before_s = store.cursor.active_s
@@ -214,7 +103,7 @@ class _Run:
         self._kept: KeptFrames | None = None
         if options.keep_frames:
             self._kept = KeptFrames(
-                output.with_name(output.name + KEPT_SUFFIX), options.keep_frames, options.keep_bytes,
+                kept_folder_of(output), options.keep_frames, options.keep_bytes,
                 options.keep_days * 86400, store.kept.values(),
             )  # fmt: skip
         sampler.number = store.statistics.overall.minibatches
@@ -243,8 +132,9 @@ class _Run:
             self._append(self._sampler.flush())
             reason = "source ended"
         self._show(last=True)
-        held = self._store.statistics
-        return Collected(held, reason, self._export(), held.frames - self._begun_with, self._selector.skipped)
+        statistics = self._store.statistics
+        used = statistics.frames - self._begun_with
+        return Collected(statistics, reason, self._export(), used, self._selector.skipped)
 
     def _unread(self) -> Generator[tuple[Frame, Callable[[], Frame]], None, None]:
         """What the selection looks at, and how to get the frame."""
@@ -270,7 +160,7 @@ class _Run:
             self._kept.offer(frame, self._sampler.margin(), self._read - 1, self._clock())
         self._append(minibatch)
 
-    def _append(self, minibatch: Any) -> None:
+    def _append(self, minibatch: Minibatch | None) -> None:
         if minibatch is None:
             return
         day = datetime.datetime.fromtimestamp(self._clock(), datetime.UTC).strftime("%Y-%m-%d")
@@ -320,7 +210,7 @@ class _Run:
         store = self._store
         sizes = [p.stat().st_size for p in (store.path, Path(f"{store.path}-wal")) if p.exists()]
         self._report(
-            Event(
+            CollectEvent(
                 frames=store.statistics.frames,
                 pending=self._sampler.pending,
                 skipped=self._selector.skipped,

@@ -10,19 +10,21 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from multigraft.calibration.collect.taps_runner import Real, TappedModel
-from multigraft.statistics.statistics import CROSSED, ROWS
+from multigraft.calibration.collect.taps_runner import TapsRunner
+from multigraft.statistics import entries
 from multigraft.statistics.subject import Subject
 from multigraft.statistics.tally import Terms
+from multigraft.tensors.arrays import Float32Array
 
 EARLY = 8
+"""Minibatches at the start in which every frame is watched, so that a short run has enough."""
+
 EVERY, EVERY_FRAME = 4, 2
-"""Of the first minibatches every frame is watched, so that a short run has enough; then of one minibatch of so many one
-frame of so many."""
+"""After them, one minibatch of so many is watched, and one frame of so many in it."""
 
 POSITIONS = 8
-"""Of a frame at most, at random: neighbours tell little that is new, and other frames tell more. One lies in each of so
-many equally long stretches of the tap; all taps of as many positions give the same ones."""
+"""Most positions of a frame, at random: neighbours tell little that is new, and other frames tell more. One lies in
+each of so many equally long stretches of the tap; all taps with as many positions give the same ones."""
 
 BLOCK = 16
 """Frames whose positions are multiplied in one go."""
@@ -35,29 +37,29 @@ class CrossMoments:
     """Sums of one minibatch.
 
     Args:
-        model: That is run.
-        subject: Whose pairs are watched.
+        runner: Runs the networks.
+        subject: The subject whose pairs are watched.
         site: A number that stands for the place, so that places draw positions of their own.
     """
 
-    def __init__(self, model: TappedModel, subject: Subject, site: int = 0) -> None:
+    def __init__(self, runner: TapsRunner, subject: Subject, site: int = 0) -> None:
         self._pairs, self._site = subject.pairs, site
         names = dict.fromkeys(name for pair in self._pairs for name in pair)
         widths = {tap.name: tap.shape[-1] for tap in subject.taps}
-        self._tables: dict[str, Real] = {n: model.arrays[n].reshape(-1, widths[n]) for n in names}
-        self._rows: dict[str, Real] = {
+        self._tables: dict[str, Float32Array] = {n: runner.arrays[n].reshape(-1, widths[n]) for n in names}
+        self._rows: dict[str, Float32Array] = {
             n: np.empty((BLOCK, min(len(t), POSITIONS), widths[n]), np.float32) for n, t in self._tables.items()
         }
         self._picked: dict[int, npt.NDArray[np.intp]] = {}
-        self._sums: dict[str, Real] = {}
+        self._sums: dict[str, Float32Array] = {}
         self._frames = 0
 
     def look(self, number: int, position: int) -> None:
         """Note the frame that was run last, if it is to be watched.
 
         Args:
-            number: Of its minibatch in the store.
-            position: Of the frame in the minibatch.
+            number: Number of its minibatch in the store.
+            position: Position of the frame in the minibatch.
         """
         if not self._pairs or (number >= EARLY and (number % EVERY or position % EVERY_FRAME)):
             return
@@ -79,10 +81,10 @@ class CrossMoments:
 
     def _multiply(self, frames: int) -> None:
         tables = {name: rows[:frames].reshape(-1, rows.shape[2]) for name, rows in self._rows.items()}
-        found = {f"first/{name}": table.sum(axis=0) for name, table in tables.items()}
-        found |= {f"second/{name}": table.T @ table for name, table in tables.items()}
-        found |= {f"cross/{a}|{b}": tables[a].T @ tables[b] for a, b in self._pairs}
-        for key, value in found.items():
+        sums = {entries.first_moments(name): table.sum(axis=0) for name, table in tables.items()}
+        sums |= {entries.second_moments(name): table.T @ table for name, table in tables.items()}
+        sums |= {entries.cross_moments(a, b): tables[a].T @ tables[b] for a, b in self._pairs}
+        for key, value in sums.items():
             if key in self._sums:
                 self._sums[key] += value
             else:
@@ -93,9 +95,9 @@ class CrossMoments:
         if rest := self._frames % BLOCK:
             self._multiply(rest)
         if self._frames:
-            terms.counts[CROSSED] = np.array(self._frames, np.int64)
+            terms.counts[entries.CROSSED] = np.array(self._frames, np.int64)
             for name, rows in self._rows.items():
-                terms.counts[f"{ROWS}{name}"] = np.array(self._frames * rows.shape[1], np.int64)
+                terms.counts[entries.cross_rows(name)] = np.array(self._frames * rows.shape[1], np.int64)
             terms.sums |= {key: value.astype(np.float64) for key, value in self._sums.items()}
         self.discard()
 

@@ -7,6 +7,8 @@ import functools
 import numpy as np
 import numpy.typing as npt
 
+from multigraft.statistics.value_histogram import Counts
+from multigraft.tensors.arrays import Float32Array, Float64Array
 from multigraft.tensors.preprocessing import Frame
 
 SAMPLED = 128
@@ -16,22 +18,22 @@ CELLS = 8
 BRIGHTNESS_BINS = 64
 SHARPNESS_BINS = 64
 
-Signature = npt.NDArray[np.float32]
+Signature = Float32Array
 
 
 def signature(frame: Frame) -> Signature:
     """Mean grey of the cells of an 8 x 8 grid, 0..255: float32, 8 x 8 (fewer where a side is shorter)."""
-    sampled, rows, columns = _plan(frame.shape)
+    sampled, rows, columns = _averaging(frame.shape)
     if sampled is not None:
         frame = frame[sampled]
-    found: Signature = rows @ frame.reshape(len(frame), -1).astype(np.float32) @ columns
-    return found
+    means: Signature = rows @ frame.reshape(len(frame), -1).astype(np.float32) @ columns
+    return means
 
 
 @functools.lru_cache(maxsize=16)
-def _plan(
+def _averaging(
     shape: tuple[int, ...],
-) -> tuple[tuple[slice, slice] | None, npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+) -> tuple[tuple[slice, slice] | None, Float32Array, Float32Array]:
     """Which pixels are looked at (None: all), and what averages rows (from the left) and columns (from the right)."""
     down, across = (-(-n // SAMPLED) for n in shape[:2])
     rows, columns = -(-shape[0] // down), -(-shape[1] // across)
@@ -40,7 +42,7 @@ def _plan(
     return sampled, _cells(rows, 1), np.ascontiguousarray(weights.T)
 
 
-def _cells(length: int, depth: int) -> npt.NDArray[np.float32]:
+def _cells(length: int, depth: int) -> Float32Array:
     """Cells x (length * depth): weights that average each cell."""
     cells = min(CELLS, length)
     size = length // cells
@@ -64,7 +66,7 @@ def centre(frame: Frame) -> npt.NDArray[np.uint8]:
     return grey[top : top + SAMPLED, left : left + SAMPLED]
 
 
-def sharpness(centres: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:
+def sharpness(centres: npt.NDArray[np.uint8]) -> Float64Array:
     """Variance of the Laplacian (4 neighbours) of each centre: small for a blurred frame.
 
     Source: Pech-Pacheco et al., Diatom autofocusing in brightfield microscopy, ICPR 2000.
@@ -78,16 +80,17 @@ def sharpness(centres: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:
     laplacian = 4 * grey[:, 1:-1, 1:-1]
     for neighbour in (grey[:, :-2, 1:-1], grey[:, 2:, 1:-1], grey[:, 1:-1, :-2], grey[:, 1:-1, 2:]):
         laplacian -= neighbour
-    found: npt.NDArray[np.float64] = laplacian.reshape(len(grey), -1).var(axis=1, dtype=np.float64)
-    return found
+    variance: Float64Array = laplacian.reshape(len(grey), -1).var(axis=1, dtype=np.float64)
+    return variance
 
 
-def brightness_bin(values: npt.NDArray[np.float64]) -> npt.NDArray[np.intp]:
-    """Bin 0..63 of mean grey 0..255."""
-    return np.clip(values * (BRIGHTNESS_BINS / 256), 0, BRIGHTNESS_BINS - 1).astype(np.intp)
+def brightness_counts(values: Float64Array) -> Counts:
+    """How many of the mean greys 0..255 fall into each of 64 equal bins."""
+    bins = np.clip(values * (BRIGHTNESS_BINS / 256), 0, BRIGHTNESS_BINS - 1).astype(np.intp)
+    return np.bincount(bins, minlength=BRIGHTNESS_BINS)
 
 
-def sharpness_bin(values: npt.NDArray[np.float64]) -> npt.NDArray[np.intp]:
-    """Bin 0..63 of ``4 * log2(1 + sharpness)``: four bins per doubling."""
-    bins: npt.NDArray[np.intp] = np.clip(4 * np.log2(1 + values), 0, SHARPNESS_BINS - 1).astype(np.intp)
-    return bins
+def sharpness_counts(values: Float64Array) -> Counts:
+    """How many sharpnesses fall into each of 64 bins of ``4 * log2(1 + sharpness)``: four bins per doubling."""
+    bins = np.clip(4 * np.log2(1 + values), 0, SHARPNESS_BINS - 1).astype(np.intp)
+    return np.bincount(bins, minlength=SHARPNESS_BINS)

@@ -11,36 +11,37 @@ from __future__ import annotations
 import numpy as np
 
 from multigraft.bundle.tap_outputs import RANGES_SIGNATURE, RESIDENT
-from multigraft.calibration.collect.taps_runner import Real, TappedModel
+from multigraft.calibration.collect.taps_runner import TapsRunner
 from multigraft.errors import BundleError, InputError
-from multigraft.runtime.backends import Subgraph
 from multigraft.runtime.memory import give_back_memory
-from multigraft.statistics.statistics import INNER
+from multigraft.runtime.tflite_model import Subgraph
+from multigraft.statistics import entries
 from multigraft.statistics.tally import Terms
+from multigraft.tensors.arrays import Float32Array
 
 HELD_BYTES = 4 << 20
-"""Of tensors: an interpreter that holds more is dropped before the next stretch."""
+"""Bytes of tensors: an interpreter that holds more is dropped before the next stretch."""
 
 
 class InnerRanges:
     """Least and greatest value of every inner tensor over the frames that were looked at.
 
     Args:
-        model: Of a taps bundle; one that an older version prepared has nothing to look at.
+        runner: Runs a taps bundle; one that an older version prepared has nothing to look at.
 
     Raises:
         BundleError: A stretch reads what neither the networks nor stretches before it give.
     """
 
-    def __init__(self, model: TappedModel) -> None:
-        self._model = model
-        interpreter = model.engine.model
+    def __init__(self, runner: TapsRunner) -> None:
+        self._runner = runner
+        interpreter = runner.engine.model
         self._stretches = sorted(s for s in interpreter.signatures if s.startswith(RANGES_SIGNATURE))
         read = [interpreter.inputs_of(name) for name in self._stretches]
-        given = model.arrays.keys() | {o for name in self._stretches for o in interpreter.outputs_of(name)}
+        given = runner.arrays.keys() | {o for name in self._stretches for o in interpreter.outputs_of(name)}
         if unknown := {tensor for inputs in read for tensor in inputs} - given:
             raise BundleError(
-                f"the model of {model.engine.manifest.name} reads {min(unknown)}, which nothing gives",
+                f"the model of {runner.engine.manifest.name} reads {min(unknown)}, which nothing gives",
                 "make one with multigraft calibrate prepare",
             )
         self._last_readers = {tensor: number for number, inputs in enumerate(read) for tensor in inputs}
@@ -65,12 +66,12 @@ class InnerRanges:
             give_back_memory()
 
     def _run_all(self) -> None:
-        known: dict[str, Real] = dict(self._model.arrays)
-        interpreter, held = None, 0
+        known: dict[str, Float32Array] = dict(self._runner.arrays)
+        interpreter, held_bytes = None, 0
         for number, name in enumerate(self._stretches):
-            if held > HELD_BYTES:
+            if held_bytes > HELD_BYTES:
                 # The old one goes before the next one comes.
-                interpreter, held, self._is_large = None, 0, True
+                interpreter, held_bytes, self._is_large = None, 0, True
                 self._tidy()
             if (resident := self._resident.get(name)) is not None:
                 for tensor, array in resident.inputs.items():
@@ -78,11 +79,11 @@ class InnerRanges:
                 resident.invoke()
                 self._note(resident, number, known)
                 continue
-            interpreter = interpreter or self._model.engine.model.without_delegates()
+            interpreter = interpreter or self._runner.engine.model.without_delegates()
             given = {t: known[t] for t in interpreter.inputs_of(name)}
-            held += self._note(interpreter.subgraph(name, given), number, known)
+            held_bytes += self._note(interpreter.subgraph(name, given), number, known)
 
-    def _note(self, subgraph: Subgraph, number: int, known: dict[str, Real]) -> int:
+    def _note(self, subgraph: Subgraph, number: int, known: dict[str, Float32Array]) -> int:
         """Take ranges of what a stretch returned, add what later ones read to ``known``; the bytes of its tensors."""
         for tensor, array in subgraph.outputs.items():
             low, high = float(array.min()), float(array.max())
@@ -99,7 +100,7 @@ class InnerRanges:
     def summarise(self, terms: Terms) -> None:
         """Add what was seen since the last call, and forget it."""
         if self._limits:
-            terms.counts[INNER] = np.array(self._frames, np.int64)
+            terms.counts[entries.INNER] = np.array(self._frames, np.int64)
         for name, (low, high) in self._limits.items():
             terms.lows[name], terms.highs[name] = np.array(low, np.float64), np.array(high, np.float64)
         self.discard()

@@ -31,21 +31,26 @@ class KeptFrames:
         most: Frames at most.
         quota_bytes: Bytes at most.
         retention_s: Age at which a frame is removed, seconds.
-        held: What the store lists.
+        listed: What the store lists.
     """
 
     def __init__(
-        self, folder: str | os.PathLike[str], most: int, quota_bytes: int, retention_s: float, held: Iterable[Kept] = ()
+        self,
+        folder: str | os.PathLike[str],
+        most: int,
+        quota_bytes: int,
+        retention_s: float,
+        listed: Iterable[Kept] = (),
     ) -> None:
         if most < 1 or quota_bytes < 1 or retention_s <= 0:
             raise UsageError("the limits for kept frames are not positive", "give positive numbers")
         self.folder = Path(folder)
         self._most, self._quota, self._retention_s = most, quota_bytes, retention_s
-        self._held = {k.file: k for k in held}
+        self._kept = {k.file: k for k in listed}
         self._added: dict[str, Kept] = {}
         self._dropped: list[str] = []
         for path in _files(self.folder):
-            if path.name not in self._held:
+            if path.name not in self._kept:
                 path.unlink()
 
     def offer(self, frame: Frame, margin: float, number: int, now_s: float) -> bool:
@@ -54,20 +59,20 @@ class KeptFrames:
         Args:
             frame: uint8, HxW or HxWx3.
             margin: Top-1 margin, 0..1; less is more uncertain.
-            number: Of the frame in its source; names the file.
+            number: Number of the frame in its source; names the file.
             now_s: Unix time, seconds.
 
         Raises:
             DeviceError: The disk is full.
         """
-        for old in [k for k in self._held.values() if now_s - k.taken_s > self._retention_s]:
+        for old in [k for k in self._kept.values() if now_s - k.taken_s > self._retention_s]:
             self._drop(old)
         data = encode(frame)
         size = len(data)
         if size > self._quota:
             return False
-        while len(self._held) >= self._most or sum(k.bytes for k in self._held.values()) + size > self._quota:
-            worst = max(self._held.values(), key=lambda k: (k.margin, k.file))
+        while len(self._kept) >= self._most or sum(k.bytes for k in self._kept.values()) + size > self._quota:
+            worst = max(self._kept.values(), key=lambda k: (k.margin, k.file))
             if worst.margin <= margin:
                 return False
             self._drop(worst)
@@ -79,11 +84,11 @@ class KeptFrames:
             raise DeviceError(
                 f"{self.folder / name} cannot be written: {error.strerror}", "free some space or keep fewer frames"
             ) from error
-        self._held[name] = self._added[name] = Kept(name, margin, now_s, size)
+        self._kept[name] = self._added[name] = Kept(name, margin, now_s, size)
         return True
 
     def _drop(self, kept: Kept) -> None:
-        del self._held[kept.file]
+        del self._kept[kept.file]
         if self._added.pop(kept.file, None) is None:
             # The store lists it: it may go only once the store does no longer.
             self._dropped.append(kept.file)
@@ -108,15 +113,15 @@ def purge(folder: Path) -> int:
     Raises:
         DeviceError: One cannot be removed.
     """
-    found = _files(folder)
+    kept = _files(folder)
     try:
-        for path in found:
+        for path in kept:
             path.unlink()
         if folder.is_dir() and not any(folder.iterdir()):
             folder.rmdir()
     except OSError as error:
         raise DeviceError(f"{error.filename} cannot be removed: {error.strerror}", "check its permissions") from error
-    return len(found)
+    return len(kept)
 
 
 def encode(frame: Frame) -> bytes:

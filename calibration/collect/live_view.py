@@ -10,13 +10,14 @@ import time
 from collections.abc import Iterator
 from typing import TextIO
 
-from multigraft.calibration.collect.collector import CollectOptions, Event, Report
+from multigraft.calibration.collect.collect_events import CollectEvent, OnCollectEvent
+from multigraft.calibration.collect.collect_options import CollectOptions
 
 PLAIN_EVERY_S = 10.0
-"""Between plain lines: a log of an hour stays readable."""
+"""Seconds between plain lines: a log of an hour stays readable."""
 
 
-def sentence(event: Event, options: CollectOptions) -> str:
+def sentence(event: CollectEvent, options: CollectOptions) -> str:
     """One line: what a technician wants to know."""
     goal = f" of {options.frames:,}" if options.frames else ""
     parts = [f"{event.frames:,}{goal} frames", f"{event.rate_hz:.1f}/s", _minutes(event, options)]
@@ -33,19 +34,21 @@ def sentence(event: Event, options: CollectOptions) -> str:
     return ", ".join(part for part in parts if part)
 
 
-def _minutes(event: Event, options: CollectOptions) -> str:
+def _minutes(event: CollectEvent, options: CollectOptions) -> str:
     goal = f" of {options.minutes:g}" if options.minutes else ""
     return f"{event.active_s / 60:.1f}{goal} min"
 
 
-def _precision(event: Event, options: CollectOptions) -> str:
+def _precision(event: CollectEvent, options: CollectOptions) -> str:
     goal = f" (wanted ±{options.precision:g})" if options.precision else ""
     return "" if event.precision is None else f"CKA to ±{event.precision:.3f}{goal}"
 
 
 @contextlib.contextmanager
-def shown(options: CollectOptions, as_json: bool = False, stream: TextIO | None = None) -> Iterator[Report]:
-    """Yield a report.
+def show_collecting(
+    options: CollectOptions, as_json: bool = False, stream: TextIO | None = None
+) -> Iterator[OnCollectEvent]:
+    """Yield what shows an event.
 
     Args:
         options: What is wanted.
@@ -68,7 +71,7 @@ def shown(options: CollectOptions, as_json: bool = False, stream: TextIO | None 
             console = Console(file=target)
             with Live(console=console, refresh_per_second=4, transient=True) as live:
 
-                def table(event: Event) -> None:
+                def table(event: CollectEvent) -> None:
                     grid = Table.grid(padding=(0, 2))
                     for name, value in _rows(event, options):
                         grid.add_row(f"[dim]{name}[/dim]", value)
@@ -78,7 +81,7 @@ def shown(options: CollectOptions, as_json: bool = False, stream: TextIO | None 
             return
     last_s = -PLAIN_EVERY_S
 
-    def plain(event: Event) -> None:
+    def plain(event: CollectEvent) -> None:
         nonlocal last_s
         if time.monotonic() - last_s >= PLAIN_EVERY_S:
             last_s = time.monotonic()
@@ -87,7 +90,7 @@ def shown(options: CollectOptions, as_json: bool = False, stream: TextIO | None 
     yield plain
 
 
-def _rows(event: Event, options: CollectOptions) -> list[tuple[str, str]]:
+def _rows(event: CollectEvent, options: CollectOptions) -> list[tuple[str, str]]:
     goal = f" of {options.frames:,}" if options.frames else ""
     rows = [
         ("frames", f"[bold]{event.frames:,}[/bold]{goal} and {event.pending} pending, {event.skipped:,} skipped"),

@@ -10,24 +10,22 @@ from __future__ import annotations
 import json
 import struct
 import zlib
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from multigraft.errors import InputError
 from multigraft.statistics.similarity import SimilaritySums
 from multigraft.statistics.statistics import Minibatch
 from multigraft.statistics.tally import Terms
+from multigraft.tensors.arrays import Array
 
 _KINDS = ("sums", "counts", "lows", "highs")
 _PARTS = ("overall", "local")
 _LARGE_FROM = 1000
 _LEVEL = 1
 _LENGTH = struct.Struct("<Q")
-_PLAIN, _BINS, _HELD, _BEHIND = "", "bins", "held", "behind"
-
-Array = npt.NDArray[Any]
+_PLAIN, _BINS, _BIN_COUNTS, _BEHIND = "", "bins", "held", "behind"
+"""How an array lies in a record, as the last part of its key."""
 
 
 def to_bytes(minibatch: Minibatch) -> bytes:
@@ -41,10 +39,10 @@ def to_bytes(minibatch: Minibatch) -> bytes:
                 if array.size < _LARGE_FROM:
                     arrays[f"{key}//{_PLAIN}"] = array
                 elif kind == "counts":
-                    # Of a boolean array it takes a fifth of the time.
+                    # From a boolean array it takes a fifth of the time.
                     bins = np.flatnonzero(array != 0)
                     arrays[f"{key}/{array.size}/{_BINS}"] = bins.astype(np.min_scalar_type(array.size))
-                    arrays[f"{key}/{array.size}/{_HELD}"] = array[bins].astype(np.min_scalar_type(array.max()))
+                    arrays[f"{key}/{array.size}/{_BIN_COUNTS}"] = array[bins].astype(np.min_scalar_type(array.max()))
                 else:
                     arrays[f"{key}//{_BEHIND}"] = _shortened(array)
     arrays |= {f"similarity/{k}": v for k, v in minibatch.similarity.to_arrays().items()}
@@ -97,12 +95,12 @@ def _decoded(content: bytes) -> Minibatch:
             continue
         kind, _, rest = rest.partition("/")
         name, size, role = rest.rsplit("/", 2)
-        held = getattr(parts[part], kind)
+        target = getattr(parts[part], kind)
         if role == _BINS:
             bins = array
-        elif role == _HELD:
-            held[name] = np.zeros(int(size), np.int64)
-            held[name][bins] = array
+        elif role == _BIN_COUNTS:
+            target[name] = np.zeros(int(size), np.int64)
+            target[name][bins] = array
         else:
-            held[name] = array.astype(np.float64) if role == _BEHIND else array
+            target[name] = array.astype(np.float64) if role == _BEHIND else array
     return Minibatch(overall, local, SimilaritySums.from_arrays(similarity))

@@ -10,13 +10,11 @@ from __future__ import annotations
 import math
 import zlib
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from multigraft.calibration.collect import frame_quality as picture
-from multigraft.calibration.collect import uncertainty
+from multigraft.calibration.collect import frame_quality, uncertainty
 from multigraft.calibration.collect.cross_moments import CrossMoments
 from multigraft.calibration.collect.inner_ranges import InnerRanges
 from multigraft.calibration.collect.tap_sample import (
@@ -27,12 +25,14 @@ from multigraft.calibration.collect.tap_sample import (
     make_readers,
     plan_samples,
 )
-from multigraft.calibration.collect.taps_runner import TappedModel
+from multigraft.calibration.collect.taps_runner import TapsRunner
 from multigraft.errors import InputError, UsageError
+from multigraft.statistics import entries
 from multigraft.statistics.similarity import FEATURE_BLOCK, MIN_BATCH, SimilaritySums
 from multigraft.statistics.statistics import Minibatch
 from multigraft.statistics.subject import Subject
 from multigraft.statistics.tally import Terms
+from multigraft.tensors.arrays import Array, Float32Array, Float64Array
 from multigraft.tensors.preprocessing import Frame
 
 MINIBATCH = 128
@@ -47,49 +47,46 @@ MEMORY_BYTES = 64 * 2**20
 
 DRIFT_FEATURES = 4
 STACKED_BYTES = 1 << 17
-"""Of pictures that are looked at in one go: what stays in the cache."""
-
-Real = npt.NDArray[np.float32]
-Matrix = npt.NDArray[np.float64]
+"""Bytes of pictures that are looked at in one go: what stays in the cache."""
 
 
 class Sampler:
     """Runs frames and gathers minibatches.
 
     Args:
-        model: What to run.
+        runner: What to run.
         minibatch: Frames per minibatch, at least 4.
         memory_bytes: Bound for what is kept of the representations of a minibatch.
-        features: Per sample of a large tap at most; runs that are to be merged need the same.
+        features: Features per sample of a large tap at most; runs that are to be merged need the same.
         site: Where the frames come from; each site draws samples of its own, so that their errors average out.
-        seed: Of the features that drift is tested on; runs that are to be merged need the same.
+        seed: Seed of the features that drift is tested on; runs that are to be merged need the same.
 
     Attributes:
         subject: What its minibatches are about.
         pending: Frames of the minibatch that is being gathered.
-        number: Of that minibatch. What is sampled depends on it alone: a run that resumes has to set it.
+        number: Number of that minibatch. What is sampled depends on it alone: a run that resumes has to set it.
     """
 
     def __init__(
-        self, model: TappedModel, minibatch: int = MINIBATCH, memory_bytes: int = MEMORY_BYTES,
+        self, runner: TapsRunner, minibatch: int = MINIBATCH, memory_bytes: int = MEMORY_BYTES,
         features: int = FEATURES, site: str = "", seed: int = 0,
     ) -> None:  # fmt: skip
         if minibatch < MIN_BATCH:
             raise UsageError(f"a minibatch of {minibatch} frames", f"give {MIN_BATCH} or more")
         self.minibatch = minibatch
         self.pending = self.number = 0
-        self._model = model
+        self._runner = runner
         self._site = zlib.crc32(site.encode())
-        sampled = plan_samples(model.taps, min(minibatch, COMPARED), memory_bytes, features)
-        self.subject: Subject = model.subject(sampled, seed)
+        sampled = plan_samples(runner.taps, min(minibatch, COMPARED), memory_bytes, features)
+        self.subject: Subject = runner.subject(sampled, seed)
         self._part = part = min(minibatch, COMPARED)
-        self._taps = [TapSample(t, minibatch, model.arrays[t.name]) for t in self.subject.taps]
+        self._taps = [TapSample(t, minibatch, runner.arrays[t.name]) for t in self.subject.taps]
         self._readers = make_readers(self._taps, part)
         block = part * min(FEATURE_BLOCK, max(t.width for t in self._taps))
-        self._scratch: Real = np.empty(max(block, *(t.features for t in self.subject.taps)), np.float32)
+        self._scratch: Float32Array = np.empty(max(block, *(t.features for t in self.subject.taps)), np.float32)
         self._sampled = [i for i, t in enumerate(self.subject.taps) if t.sampled]
-        self._grams: Matrix = np.empty(len(self._taps) * part**2)
-        self._samples: Matrix = np.empty(2 * len(self._sampled) * part**2)
+        self._grams: Float64Array = np.empty(len(self._taps) * part**2)
+        self._samples: Float64Array = np.empty(2 * len(self._sampled) * part**2)
         self._similarity = self._no_similarity()
         lasts = {t.network: t for t in self.subject.taps}
         self._drift = {
@@ -99,26 +96,26 @@ class Sampler:
         }
         self._lasts = {name: next(g for g in self._taps if g.tap.name == t.name) for name, t in lasts.items()}
         self._outputs = {
-            o: (np.empty((minibatch, model.arrays[o].size), np.float32), model.arrays[o].reshape(-1))
-            for n in model.networks
+            o: (np.empty((minibatch, runner.arrays[o].size), np.float32), runner.arrays[o].reshape(-1))
+            for n in runner.networks
             for o in n.outputs
         }
-        self._inputs = {n.input: [math.inf, -math.inf] for n in model.networks}
-        self._pictures: list[tuple[picture.Signature, npt.NDArray[np.uint8]]] = []
-        self._inner = InnerRanges(model)
-        self._cross = CrossMoments(model, self.subject, self._site)
+        self._inputs = {n.input: [math.inf, -math.inf] for n in runner.networks}
+        self._pictures: list[tuple[frame_quality.Signature, npt.NDArray[np.uint8]]] = []
+        self._inner = InnerRanges(runner)
+        self._cross = CrossMoments(runner, self.subject, self._site)
 
-    def add(self, frame: Frame, signature: picture.Signature | None = None) -> Minibatch | None:
+    def add(self, frame: Frame, signature: frame_quality.Signature | None = None) -> Minibatch | None:
         """Run all networks on a frame; the minibatch it completes, or None.
 
         Args:
             frame: uint8, HxW or HxWx3.
-            signature: Of the frame, where it is known already.
+            signature: The frame's signature, where it is known already.
 
         Raises:
             InputError: The frame has another form, or a network gives NaN or infinity.
         """
-        position, model = self.pending, self._model
+        position, runner = self.pending, self._runner
         part, row = divmod(position, self._part)
         if row == 0:
             random = np.random.default_rng((self._site, self.number, part))
@@ -127,22 +124,22 @@ class Sampler:
                 tap.draw(random)
             for reader in self._readers:
                 reader.follow()
-        model.run(frame)
+        runner.run(frame)
         for reader in self._readers:
             reader.take(row)
-        for held, array in self._outputs.values():
-            held[position] = array
+        for rows, array in self._outputs.values():
+            rows[position] = array
         if position % DETAIL_EVERY == 0:
             for tap in self._taps:
                 tap.look(position // DETAIL_EVERY, self._scratch)
             for name, limits in self._inputs.items():
-                array = model.arrays[name]
+                array = runner.arrays[name]
                 limits[0], limits[1] = min(limits[0], float(array.min())), max(limits[1], float(array.max()))
         if position == 0:
             self._inner.look()
         self._cross.look(self.number, position)
-        found = picture.signature(frame) if signature is None else signature
-        self._pictures.append((found, picture.centre(frame).copy()))
+        means = frame_quality.signature(frame) if signature is None else signature
+        self._pictures.append((means, frame_quality.centre(frame).copy()))
         self.pending += 1
         if row + 1 == self._part:
             self._compare(self._part)
@@ -151,7 +148,7 @@ class Sampler:
     def margin(self) -> float:
         """Least top-1 margin (0..1) of all classifiers on the frame added last; 1 where there is no classifier."""
         position = (self.pending or self.minibatch) - 1
-        classifiers = [n for n in self._model.networks if n.kind == "classification"]
+        classifiers = [n for n in self._runner.networks if n.kind == "classification"]
         margins = [
             uncertainty.margin_and_entropy(self._outputs[n.outputs[0]][0][position : position + 1])[0][0]
             for n in classifiers
@@ -181,14 +178,14 @@ class Sampler:
         overall, local = Terms(frames), Terms(frames)
         for tap in self._taps:
             tap.summarise(frames, overall)
-        for name, (held, _) in self._outputs.items():
-            limit(overall, name, held[:frames].min(), held[:frames].max())
+        for name, (rows, _) in self._outputs.items():
+            limit(overall, name, rows[:frames].min(), rows[:frames].max())
         for name, limits in self._inputs.items():
             limit(overall, name, *limits)
         self._describe(frames, local)
         self._inner.summarise(overall)
         self._cross.summarise(overall)
-        overall.counts["detailed"] = np.array(-(-frames // DETAIL_EVERY), np.int64)
+        overall.counts[entries.DETAILED] = np.array(-(-frames // DETAIL_EVERY), np.int64)
         similarity = self._similarity
         self.number += 1
         self.discard()
@@ -222,27 +219,27 @@ class Sampler:
         """Histograms and drift features of the minibatch."""
         signatures, centres = zip(*self._pictures, strict=True)
         light = np.concatenate([s.mean(axis=(1, 2), dtype=np.float64) for s in _stacks(signatures)])
-        sharp = np.concatenate([picture.sharpness(c) for c in _stacks(centres)])
-        local.counts["brightness"] = np.bincount(picture.brightness_bin(light), minlength=picture.BRIGHTNESS_BINS)
-        local.counts["sharpness"] = np.bincount(picture.sharpness_bin(sharp), minlength=picture.SHARPNESS_BINS)
+        sharp = np.concatenate([frame_quality.sharpness(c) for c in _stacks(centres)])
+        local.counts[entries.BRIGHTNESS] = frame_quality.brightness_counts(light)
+        local.counts[entries.SHARPNESS] = frame_quality.sharpness_counts(sharp)
         _drift(local, "image", np.array([light.mean() / 255, np.log2(1 + sharp).mean()]))
-        for network in self._model.networks:
+        for network in self._runner.networks:
             features = [self._lasts[network.name].mean(frames) @ self._drift[network.name]]
             if network.kind == "classification":
                 margin, entropy = uncertainty.margin_and_entropy(self._outputs[network.outputs[0]][0][:frames])
-                local.counts[f"margin/{network.name}"] = uncertainty.histogram(margin)
-                local.counts[f"entropy/{network.name}"] = uncertainty.histogram(entropy)
+                local.counts[entries.margins(network.name)] = uncertainty.histogram(margin)
+                local.counts[entries.entropies(network.name)] = uncertainty.histogram(entropy)
                 features.append(np.array([margin.mean(), entropy.mean()]))
             _drift(local, network.name, np.concatenate(features))
 
 
-def _stacks(arrays: Sequence[npt.NDArray[Any]]) -> list[npt.NDArray[Any]]:
+def _stacks(arrays: Sequence[Array]) -> list[Array]:
     """The arrays in stacks of a few, which stay in the cache; one by one where a source mixes shapes."""
     step = max(1, STACKED_BYTES // arrays[0].nbytes) if len({a.shape for a in arrays}) == 1 else 1
     return [np.stack(arrays[i : i + step]) for i in range(0, len(arrays), step)]
 
 
-def _drift(terms: Terms, name: str, features: npt.NDArray[np.float64]) -> None:
+def _drift(terms: Terms, name: str, features: Float64Array) -> None:
     """First and second moments of a minibatch's mean features."""
-    terms.sums[f"drift/{name}"] = features
-    terms.sums[f"drift2/{name}"] = np.outer(features, features)
+    terms.sums[entries.drift_means(name)] = features
+    terms.sums[entries.drift_products(name)] = np.outer(features, features)

@@ -19,7 +19,7 @@ class SelectionRule:
     Attributes:
         min_difference: Smallest mean difference to the last frame used, in pixel units 0..255; 0 uses equal ones too.
         interval_s: Shortest time between two frames used, seconds.
-        every: Of the frames read, the first of so many.
+        every: Use the first of so many frames read.
     """
 
     min_difference: float = 1.0
@@ -41,7 +41,7 @@ class FrameSelector:
 
     Args:
         rule: When a frame is used.
-        state: Of an earlier run; see :attr:`state`.
+        state: State of an earlier run; see :attr:`state`.
 
     Attributes:
         skipped: Frames refused since it was made.
@@ -75,9 +75,9 @@ class FrameSelector:
         if count % rule.every or early:
             self.skipped += 1
             return None
-        found = signature(frame)
-        if self._last is not None and difference(found, self._last) < rule.min_difference:
+        seen = signature(frame)
+        if self._last is not None and difference(seen, self._last) < rule.min_difference:
             self.skipped += 1
             return None
-        self._last, self._used_s = found, now_s
-        return found
+        self._last, self._used_s = seen, now_s
+        return seen

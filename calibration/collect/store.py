@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from multigraft.calibration.collect import minibatch_record as records
+from multigraft.calibration.collect import minibatch_record
 from multigraft.calibration.database import Database
 from multigraft.errors import InputError, UsageError
 from multigraft.statistics import statistics_file
@@ -30,7 +30,7 @@ CHECKPOINT_EVERY = 64
 """Minibatches after which the log is folded: keeps the file and the time to resume small."""
 
 CHECKPOINT_LEVEL = 1
-"""Of zlib: a checkpoint is read by this device alone, and written while frames wait."""
+"""The level of zlib's compression: a checkpoint is read by this device alone, and written while frames wait."""
 
 _TABLES = """
 CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value TEXT NOT NULL);
@@ -59,7 +59,7 @@ class Cursor:
 
     Attributes:
         source: Name of the source that was read last.
-        frames_read: Of it, also those that were not used.
+        frames_read: Frames read of it, also those that were not used.
         selection: State of the frame selection.
         active_s: Time spent collecting, seconds.
     """
@@ -76,11 +76,11 @@ class Store(Database):
     Args:
         path: The file; made if it is not there.
         subject: What is measured.
-        minimum_frames: Of the statistics.
+        minimum_frames: Minimum of the statistics.
 
     Attributes:
         statistics: All minibatches in the store.
-        cursor: As of the last one.
+        cursor: How far collecting had come with the last one.
         kept: Frames kept, by file name.
 
     Raises:
@@ -113,11 +113,11 @@ class Store(Database):
             "minimum_frames": str(minimum_frames),
         }
         for name, value in facts.items():
-            held = self._fact(name)
-            if held is None:
+            stored = self._fact(name)
+            if stored is None:
                 with self._transaction() as connection:
                     connection.execute("INSERT INTO facts VALUES (?, ?)", (name, value))
-            elif held != value:
+            elif stored != value:
                 raise UsageError(
                     f"{self.path} was begun with another {name.replace('_', ' ')}",
                     "use the same taps bundle and options, or give another file",
@@ -133,7 +133,7 @@ class Store(Database):
             for number, site, day, content, crc in rows:
                 if number != statistics.overall.minibatches or zlib.crc32(content) != crc:
                     raise InputError(f"{self.path} is damaged at minibatch {number}", "give another file")
-                statistics.add(records.from_bytes(content), (site, day))
+                statistics.add(minibatch_record.from_bytes(content), (site, day))
                 self._since += 1
         except sqlite3.Error as error:
             raise self._explained(error) from error
@@ -155,7 +155,7 @@ class Store(Database):
             DeviceError: The disk is full; the store is as before.
         """
         number = self.statistics.overall.minibatches
-        content = records.to_bytes(minibatch)
+        content = minibatch_record.to_bytes(minibatch)
         with self._transaction() as connection:
             row = (number, *place, content, zlib.crc32(content))
             connection.execute("INSERT INTO minibatch VALUES (?, ?, ?, ?, ?)", row)

@@ -18,10 +18,12 @@ import numpy as np
 import numpy.typing as npt
 
 from multigraft.errors import UsageError
+from multigraft.statistics import entries
 from multigraft.statistics.similarity import FEATURE_BLOCK
 from multigraft.statistics.subject import Tap
 from multigraft.statistics.tally import Terms
 from multigraft.statistics.value_histogram import count
+from multigraft.tensors.arrays import Array, Float32Array, Float64Array
 
 FEATURES = 640
 """Features per sample; taps of at most twice as many are used whole."""
@@ -36,17 +38,15 @@ Moments and ranges are of all its values, histograms of a sample."""
 _GROUPS = ((np.complex128, 4), (np.complex64, 2), (np.float32, 1))
 """Types that numpy moves as one, by the float32 values that they hold."""
 
-Real = npt.NDArray[np.float32]
-
 
 def plan_samples(taps: Sequence[Tap], minibatch: int, memory_bytes: int, features: int = FEATURES) -> dict[str, int]:
     """Tap to features per sample, for taps that are not used whole.
 
     Args:
-        taps: All.
-        minibatch: Frames.
-        memory_bytes: For what is kept of them; fewer than ``features`` are sampled where that would not fit.
-        features: Per sample at most.
+        taps: All taps.
+        minibatch: Frames per minibatch.
+        memory_bytes: Bound for what is kept of them; fewer than ``features`` are sampled where that would not fit.
+        features: Features per sample at most.
 
     Raises:
         UsageError: Not even 128 features per sample fit.
@@ -70,7 +70,7 @@ class TapSample:
     """What a minibatch keeps of one tap.
 
     Args:
-        tap: Which; about ``tap.sampled`` features make one sample.
+        tap: The tap; about ``tap.sampled`` features make one sample.
         minibatch: Frames at most.
         source: The interpreter's array that holds the tap.
 
@@ -80,9 +80,9 @@ class TapSample:
         rows: float32, frames x :attr:`width`: where they are kept; set by :func:`make_readers`.
     """
 
-    def __init__(self, tap: Tap, minibatch: int, source: Real) -> None:
+    def __init__(self, tap: Tap, minibatch: int, source: Float32Array) -> None:
         self.tap = tap
-        self.source: Real = source.reshape(-1)
+        self.source: Float32Array = source.reshape(-1)
         if not np.shares_memory(self.source, source):
             raise UsageError(f"tap {tap.name} is not contiguous", "prepare the taps bundle again")
         self.kind, self._size = next(
@@ -96,16 +96,16 @@ class TapSample:
         self._last = groups - 1
         self.picked: npt.NDArray[np.intp] = np.arange(0 if self._half else groups)
         self.width = 2 * self._half or tap.features
-        self.rows: Real = np.empty((0, 0), np.float32)
+        self.rows: Float32Array = np.empty((0, 0), np.float32)
         channels = tap.shape[-1]
         self._positions = tap.features // channels
         detailed = -(-minibatch // DETAIL_EVERY)
         self._table = self.source.reshape(self._positions, channels)
-        self._average: Real = np.full(self._positions, 1 / self._positions, np.float32)
-        self._means: Real = np.empty((detailed, channels), np.float32)
-        self._squares: Real = np.empty((detailed, channels), np.float32)
+        self._average: Float32Array = np.full(self._positions, 1 / self._positions, np.float32)
+        self._means: Float32Array = np.empty((detailed, channels), np.float32)
+        self._squares: Float32Array = np.empty((detailed, channels), np.float32)
         self._limits = np.empty((detailed, 2))
-        self._values: list[Real] = []
+        self._values: list[Float32Array] = []
 
     def draw(self, random: np.random.Generator) -> None:
         """Choose the features that are kept from now on."""
@@ -113,11 +113,11 @@ class TapSample:
             places = (self._starts + random.random(len(self._starts))) * self._stretch
             self.picked = np.minimum(places, self._last).astype(np.intp)
 
-    def look(self, number: int, scratch: Real) -> None:
+    def look(self, number: int, scratch: Float32Array) -> None:
         """Moments and limits of what the interpreter holds now.
 
         Args:
-            number: Of the frame among those looked at.
+            number: Number of the frame among those looked at.
             scratch: At least as long as the tap has features; overwritten.
         """
         squares = scratch[: self.source.size].reshape(self._table.shape)
@@ -133,11 +133,11 @@ class TapSample:
         """Forget the values noted."""
         self._values.clear()
 
-    def grams(self, frames: int, out: npt.NDArray[np.float64], scratch: Real) -> None:
+    def grams(self, frames: int, out: Float64Array, scratch: Float32Array) -> None:
         """Write Gram matrices of the minibatch: by each sample, or by all features if the tap is used whole.
 
         Args:
-            frames: In the minibatch.
+            frames: Frames in the minibatch.
             out: 2 x frames x frames by the samples, 1 x frames x frames if whole.
             scratch: Frames x :data:`FEATURE_BLOCK`, or the width where that is less; overwritten.
         """
@@ -154,17 +154,17 @@ class TapSample:
             if self._half:
                 out *= self.tap.features / self._half
 
-    def mean(self, frames: int) -> npt.NDArray[np.float64]:
+    def mean(self, frames: int) -> Float64Array:
         """Mean of each channel over the frames of the minibatch that were looked at."""
-        mean: npt.NDArray[np.float64] = self._means[: -(-frames // DETAIL_EVERY)].mean(axis=0, dtype=np.float64)
+        mean: Float64Array = self._means[: -(-frames // DETAIL_EVERY)].mean(axis=0, dtype=np.float64)
         return mean
 
     def summarise(self, frames: int, terms: Terms) -> None:
         """Add channel sums, ranges and the histogram of values."""
         name, detailed = self.tap.name, -(-frames // DETAIL_EVERY)
-        terms.sums[f"channel/{name}"] = self._means[:detailed].sum(axis=0, dtype=np.float64) * self._positions
-        terms.sums[f"square/{name}"] = self._squares[:detailed].sum(axis=0, dtype=np.float64) * self._positions
-        terms.counts[f"values/{name}"] = count(np.concatenate(self._values))
+        for entry, means in ((entries.channel_sums, self._means), (entries.channel_squares, self._squares)):
+            terms.sums[entry(name)] = means[:detailed].sum(axis=0, dtype=np.float64) * self._positions
+        terms.counts[entries.value_counts(name)] = count(np.concatenate(self._values))
         limit(terms, name, self._limits[:detailed, 0].min(), self._limits[:detailed, 1].max())
 
 
@@ -172,12 +172,12 @@ class Reader:
     """Copies what a minibatch keeps of several taps, which lie in one stretch of memory, in one call.
 
     Args:
-        samples: Of one network, of one kind of group.
-        groups: That memory, from the first of these taps on, as groups.
+        samples: Samples of one network with one kind of group.
+        groups: The memory from the first of these taps on, as groups.
         rows: float32, frames x widths of the samples together.
     """
 
-    def __init__(self, samples: Sequence[TapSample], groups: npt.NDArray[Any], rows: Real) -> None:
+    def __init__(self, samples: Sequence[TapSample], groups: Array, rows: Float32Array) -> None:
         self._samples, self._groups = samples, groups
         self._offsets = [_distance(groups, s.source) // groups.itemsize for s in samples]
         self._rows = [row.view(groups.dtype) for row in rows]
@@ -200,21 +200,21 @@ def make_readers(samples: Sequence[TapSample], frames: int) -> list[Reader]:
     by_network: dict[tuple[str, Any], list[TapSample]] = {}
     for sample in samples:
         by_network.setdefault((sample.tap.network, sample.kind), []).append(sample)
-    for (_, kind), held in by_network.items():
-        held.sort(key=lambda s: s.source.ctypes.data)
-        first, last = held[0].source, held[-1].source
+    for (_, kind), members in by_network.items():
+        members.sort(key=lambda s: s.source.ctypes.data)
+        first, last = members[0].source, members[-1].source
         span = _distance(first, last) + last.nbytes
         size = np.dtype(kind).itemsize
         # The interpreter keeps a subgraph's tensors in one block of memory, at multiples of 64 bytes. What lies between
         # the taps is never read.
-        together = span <= 4 * sum(s.source.nbytes for s in held) + _NEAR_BYTES and not any(
-            _distance(first, s.source) % size for s in held
+        together = span <= 4 * sum(s.source.nbytes for s in members) + _NEAR_BYTES and not any(
+            _distance(first, s.source) % size for s in members
         )
-        for group in [held] if together else [[s] for s in held]:
+        for group in [members] if together else [[s] for s in members]:
             source = group[0].source.view(kind)
             length = (_distance(source, group[-1].source) + group[-1].source.nbytes) // size
             groups = np.lib.stride_tricks.as_strided(source, (length,), (size,), writeable=False)
-            rows: Real = np.zeros((frames, sum(s.width for s in group)), np.float32)
+            rows: Float32Array = np.zeros((frames, sum(s.width for s in group)), np.float32)
             start = 0
             for sample in group:
                 sample.rows = rows[:, start : start + sample.width]
@@ -223,7 +223,7 @@ def make_readers(samples: Sequence[TapSample], frames: int) -> list[Reader]:
     return readers
 
 
-def _distance(first: npt.NDArray[Any], second: npt.NDArray[Any]) -> int:
+def _distance(first: Array, second: Array) -> int:
     return int(second.ctypes.data - first.ctypes.data)
 
 

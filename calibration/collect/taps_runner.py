@@ -7,35 +7,33 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from multigraft.bundle.bundle import Bundle
-from multigraft.bundle.tap_outputs import PAIRS
+from multigraft.bundle.tap_outputs import TAP_PAIRS
 from multigraft.errors import BundleError
 from multigraft.runtime.backends import BackendName
 from multigraft.runtime.engine import Engine
 from multigraft.statistics.subject import Subject, Tap, TappedNetwork
+from multigraft.tensors.arrays import Float32Array
 from multigraft.tensors.preprocessing import Frame, Preparer, Preprocessing
-
-Real = npt.NDArray[np.float32]
 
 _AGAIN = "make one with multigraft calibrate prepare"
 
 
-class TappedModel:
+class TapsRunner:
     """Runs every network of a taps bundle. Not for use from several threads at once.
 
     A taps bundle holds one float32 segment per network; what the segment writes beside the task's outputs are taps.
 
     Args:
         bundle: From ``multigraft calibrate prepare``.
-        threads: For the kernels.
+        threads: Threads for the kernels.
         backend: Which interpreter.
 
     Attributes:
         engine: Loaded and self-tested.
         arrays: Tensor name to the interpreter's own array, batch axis first; :meth:`run` overwrites it.
-        networks: In the order of the bundle.
+        networks: The networks, in the order of the bundle.
         taps: All taps, network by network from input to output, none sampled.
 
     Raises:
@@ -44,31 +42,33 @@ class TappedModel:
 
     def __init__(self, bundle: Bundle, threads: int = 1, backend: BackendName = "auto") -> None:
         self.engine = Engine(bundle, threads, backend)
-        self.arrays: dict[str, Real] = {}
+        self.arrays: dict[str, Float32Array] = {}
         self.networks: tuple[TappedNetwork, ...] = ()
         self.taps: tuple[Tap, ...] = ()
         self._invokes: list[Callable[[], Any]] = []
-        self._fills: list[tuple[Callable[[Frame, Real], None], Real]] = []
-        self._copies: list[tuple[Real, Real]] = []
+        self._fills: list[tuple[Callable[[Frame, Float32Array], None], Float32Array]] = []
+        self._shared_inputs: list[tuple[Float32Array, Float32Array]] = []
         manifest = bundle.manifest
-        filled: dict[Preprocessing, Real] = {}
+        filled: dict[Preprocessing, Float32Array] = {}
         sources = manifest.provenance.get("sources", {})
         for task in manifest.tasks:
             segments = [s for s in manifest.segments if s.name in task.segments]
             if len(segments) != 1 or len(segments[0].inputs) != 1:
-                raise BundleError(f"task {task.name} of {manifest.name} is no network of its own", _AGAIN)
+                raise BundleError(
+                    f"{manifest.name} is no taps bundle: task {task.name} is no network of its own", _AGAIN
+                )
             segment = segments[0]
             subgraph = self.engine.model.subgraph(segment.signature)
             arrays = {name: subgraph.inputs[arg] for arg, name in segment.inputs.items()}
             arrays |= {name: subgraph.outputs[arg] for arg, name in segment.outputs.items()}
             if other := next((n for n, a in arrays.items() if a.dtype != np.float32), None):
-                raise BundleError(f"tensor {other} of {manifest.name} is not float32", _AGAIN)
+                raise BundleError(f"{manifest.name} is no taps bundle: its tensor {other} is not float32", _AGAIN)
             taps = [n for n in segment.outputs.values() if n not in task.outputs]
             # The manifest sorts the outputs of a segment by name; the list says their order in the network.
             order = {name: i for i, name in enumerate(manifest.provenance.get("taps", {}).get(task.name, ()))}
             taps.sort(key=lambda n: order.get(n, len(order)))
             if not taps:
-                raise BundleError(f"{manifest.name} has no taps for task {task.name}", _AGAIN)
+                raise BundleError(f"{manifest.name} is no taps bundle: it has no taps for task {task.name}", _AGAIN)
             source = next(iter(segment.inputs.values()))
             self._feed(source, arrays[source], filled)
             self.arrays |= arrays
@@ -77,11 +77,11 @@ class TappedModel:
             self.networks += (TappedNetwork(task.name, task.kind, source, task.outputs, digest),)
             self.taps += tuple(Tap(n, task.name, arrays[n].shape[1:]) for n in taps)
 
-    def _feed(self, name: str, array: Real, filled: dict[Preprocessing, Real]) -> None:
+    def _feed(self, name: str, array: Float32Array, filled: dict[Preprocessing, Float32Array]) -> None:
         manifest = self.engine.manifest
         spec = next(i.preprocessing for i in manifest.inputs if i.tensor == name)
         if spec in filled:
-            self._copies.append((array, filled[spec]))
+            self._shared_inputs.append((array, filled[spec]))
         else:
             filled[spec] = array
             self._fills.append((Preparer(spec, manifest.tensor(name)).fill, array))
@@ -91,10 +91,10 @@ class TappedModel:
 
         Args:
             sampled: Tap to features per sample; others are used whole.
-            seed: Of the features that drift is tested on.
+            seed: Seed of the features that drift is tested on.
         """
         taps = tuple(dataclasses.replace(t, sampled=sampled.get(t.name, 0)) for t in self.taps)
-        pairs = tuple(tuple(map(str, pair)) for pair in self.engine.manifest.provenance.get(PAIRS, ()))
+        pairs = tuple(tuple(map(str, pair)) for pair in self.engine.manifest.provenance.get(TAP_PAIRS, ()))
         return Subject(self.engine.manifest.files["model.tflite"].sha256, self.networks, taps, seed, pairs)
 
     def run(self, frame: Frame) -> None:
@@ -105,7 +105,7 @@ class TappedModel:
         """
         for fill, array in self._fills:
             fill(frame, array)
-        for target, source in self._copies:
+        for target, source in self._shared_inputs:
             np.copyto(target, source)
         for invoke in self._invokes:
             invoke()

@@ -5,11 +5,13 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from multigraft.tensors.arrays import Float32Array, Float64Array
+
 BINS = 50
-"""Of both histograms, over 0..1."""
+"""Bins of both histograms, over 0..1."""
 
 
-def probabilities(outputs: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+def probabilities(outputs: Float32Array) -> Float64Array:
     """Class probabilities, frames x classes (two for a single output).
 
     Args:
@@ -23,13 +25,13 @@ def probabilities(outputs: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
     if values.min() >= 0 and np.abs(values.sum(axis=1) - 1).max() <= 1e-3:
         return values
     raised = np.exp(values - values.max(axis=1, keepdims=True))
-    softmax: npt.NDArray[np.float64] = raised / raised.sum(axis=1, keepdims=True)
+    softmax: Float64Array = raised / raised.sum(axis=1, keepdims=True)
     return softmax
 
 
 def margin_and_entropy(
-    outputs: npt.NDArray[np.float32],
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    outputs: Float32Array,
+) -> tuple[Float64Array, Float64Array]:
     """Per frame: difference of the two greatest probabilities, and entropy over its maximum; both 0..1."""
     p = probabilities(outputs)
     greatest = np.partition(p, -2, axis=1)[:, -2:]
@@ -37,7 +39,7 @@ def margin_and_entropy(
     return greatest[:, 1] - greatest[:, 0], np.clip(entropy, 0, 1)
 
 
-def histogram(values: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
+def histogram(values: Float64Array) -> npt.NDArray[np.int64]:
     """Counts of values in 0..1 over :data:`BINS` bins."""
     bins = np.clip(values * BINS, 0, BINS - 1).astype(np.intp)
     return np.bincount(bins, minlength=BINS)

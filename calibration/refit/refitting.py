@@ -19,22 +19,22 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from multigraft.agreement.agreement import agreement
 from multigraft.bundle.bundle import Bundle
 from multigraft.calibration.blas_check import check_products
-from multigraft.calibration.collect.collector import LIVE
-from multigraft.calibration.database import SUFFIXES, Database
-from multigraft.calibration.refit.plan_model import PlanModel
+from multigraft.calibration.database import Database, remove_database
+from multigraft.calibration.refit.refit_model import RefitModel
 from multigraft.calibration.refit.stage_solver import StageSolver
 from multigraft.calibration.stop_signals import stop_signals
 from multigraft.devices.cameras.camera import Camera
+from multigraft.devices.cameras.sources import LIVE_CAMERAS
 from multigraft.errors import InputError, UsageError
 from multigraft.npz import npz_bytes, read_npz
 from multigraft.refit.refit_plan import PlannedGraft, Refit, SolvedGraft, SolvedLayer
 from multigraft.runtime.backends import BackendName
 from multigraft.statistics.statistics import MINIMUM_FRAMES
+from multigraft.tensors.arrays import Array
 from multigraft.tensors.preprocessing import Frame
 
 STORE_SUFFIX = ".refitting"
@@ -51,23 +51,21 @@ CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS state (id INTEGER PRIMARY KEY CHECK (id = 0), place TEXT NOT NULL, content BLOB NOT NULL);
 """
 
-Array = npt.NDArray[Any]
-
 
 @dataclass(frozen=True)
 class RefitOptions:
     """How to refit.
 
     Attributes:
-        frames: That every layer is solved from; a source that ends sooner gives fewer.
-        accept: Frames behind those on which agreement is measured, at most.
+        frames: Frames that every layer is solved from; a source that ends sooner gives fewer.
+        accept: Frames behind those, on which agreement is measured, at most.
         minimum_frames: Fewer are refused.
         every: Use one frame of so many.
-        confidence: Of the agreement bound.
+        confidence: Probability that the agreement bound holds.
         seed: Picks the positions where a layer has too many.
-        threads: For the kernels.
+        threads: Threads for the kernels.
         backend: Which interpreter.
-        checkpoint_s: Between two writes of the store, seconds.
+        checkpoint_s: Seconds between two writes of the store.
     """
 
     frames: int = FRAMES
@@ -101,11 +99,11 @@ class RefitEvent:
     frames_wanted: int
 
 
-Report = Callable[[RefitEvent], None]
+OnRefitEvent = Callable[[RefitEvent], None]
 
 
 def refit_on_device(
-    bundle: Bundle, camera: Camera, output: Path, options: RefitOptions, report: Report = lambda event: None
+    bundle: Bundle, camera: Camera, output: Path, options: RefitOptions, report: OnRefitEvent = lambda event: None
 ) -> Refit | None:
     """Solve all grafts of a refit bundle and write ``output``; the same call resumes.
 
@@ -126,7 +124,7 @@ def refit_on_device(
         InputError: A frame cannot be used, there are too few, or the store is damaged.
     """
     check_products()
-    model = PlanModel(bundle, options.threads, options.backend)
+    model = RefitModel(bundle, options.threads, options.backend)
     path = output.with_name(output.name + STORE_SUFFIX)
     facts = {
         "model": bundle.manifest.files["model.tflite"].sha256,
@@ -134,13 +132,16 @@ def refit_on_device(
         "options": json.dumps([options.frames, options.accept, options.every, options.seed, options.minimum_frames]),
     }
     with _Store(path, facts) as store, stop_signals() as stop, camera:
-        found = _Run(model, camera, store, options, report, stop).all()
-        if found is None:
+        refit = _Run(model, camera, store, options, report, stop).all()
+        if refit is None:
             return None
-        found.write(output)
-    for suffix in SUFFIXES:
-        path.with_name(path.name + suffix).unlink(missing_ok=True)
-    return found
+        refit.write(output)
+    remove_database(path)
+    return refit
+
+
+_OTHER = {"model": "another refit bundle", "source": "another source", "options": "other options"}
+"""What a store that cannot be resumed was begun with, by the fact that differs."""
 
 
 class _Store(Database):
@@ -156,16 +157,16 @@ class _Store(Database):
                         connection.execute("INSERT INTO facts VALUES (?, ?)", (name, value))
                 elif row[0] != value:
                     raise UsageError(
-                        f"{path} was begun with another {name}", "use the same command, or remove it to start anew"
+                        f"{path} was begun with {_OTHER[name]}", "use the same command, or remove it to start anew"
                     )
         except BaseException:
             self._connection.close()
             raise
 
-    def save(self, place: dict[str, Any], arrays: dict[str, Array]) -> None:
+    def save(self, progress: dict[str, Any], arrays: dict[str, Array]) -> None:
         """Replace the state, durably."""
         with self._transaction() as connection:
-            row = (json.dumps(place), npz_bytes(arrays))
+            row = (json.dumps(progress), npz_bytes(arrays))
             connection.execute("INSERT OR REPLACE INTO state VALUES (0, ?, ?)", row)
 
     def load(self) -> tuple[dict[str, Any], dict[str, Array]]:
@@ -185,23 +186,29 @@ class _StoppedError(Exception):
 
 class _Run:
     def __init__(
-        self, model: PlanModel, camera: Camera, store: _Store, options: RefitOptions, report: Report, stop: list[int]
+        self,
+        model: RefitModel,
+        camera: Camera,
+        store: _Store,
+        options: RefitOptions,
+        report: OnRefitEvent,
+        stop: list[int],
     ) -> None:
         self._model, self._camera, self._store = model, camera, store
         self._options, self._report, self._stop = options, report, stop
-        self._is_live = isinstance(camera, LIVE)
+        self._is_live = isinstance(camera, LIVE_CAMERAS)
         self._live: Iterator[Frame] | None = None
-        place, arrays = store.load()
-        self._frames: int = place.get("frames", options.frames)
-        self._solved: list[SolvedGraft] = [_solved_graft(g) for g in place.get("solved", [])]
-        self._layers: list[SolvedLayer] = [SolvedLayer(**held) for held in place.get("layers", [])]
+        progress, arrays = store.load()
+        self._frames: int = progress.get("frames", options.frames)
+        self._solved: list[SolvedGraft] = [_solved_graft(g) for g in progress.get("solved", [])]
+        self._layers: list[SolvedLayer] = [SolvedLayer(**layer) for layer in progress.get("layers", [])]
         self._weights = {k.removeprefix("weight:"): v for k, v in arrays.items() if k.startswith("weight:")}
         self._pending = {k.removeprefix("solver:"): v for k, v in arrays.items() if k.startswith("solver:")}
         self._saved_s = time.monotonic()
         self._passes = sum(
             StageSolver(s, model.layer(s), self._frames, 0).rounds for g in model.plan.grafts for s in g.stages
         )
-        self._done: int = place.get("passes", 0)
+        self._done: int = progress.get("passes", 0)
         model.replace(self._weights)
 
     def all(self) -> Refit | None:
@@ -219,10 +226,10 @@ class _Run:
             if self._pending:
                 solver.restore(self._pending)
                 self._pending = {}
-            running = self._model.open(graft)
+            networks = self._model.open(graft)
             while not solver.is_done:
                 for frame in self._pass(solver):
-                    solver.add(running.run(frame))
+                    solver.add(networks.run(frame))
                     self._report(
                         RefitEvent(graft.target, stage.layer, self._done, self._passes, solver.seen, self._frames)
                     )
@@ -235,11 +242,11 @@ class _Run:
             self._weights |= weights
             self._model.replace(weights)
             self._save(None)
-        found = self._agreement(graft)
+        shown = self._agreement(graft)
         self._solved.append(
             SolvedGraft(
                 graft.target, graft.donor, graft.donor_point, graft.target_point, graft.method, graft.relation,
-                tuple(self._layers), self._frames, graft.cka, found,
+                tuple(self._layers), self._frames, graft.cka, shown,
             )
         )  # fmt: skip
         self._layers = []
@@ -278,25 +285,25 @@ class _Run:
             self._save(solver)
 
     def _save(self, solver: StageSolver | None) -> None:
-        place = {
+        progress = {
             "frames": self._frames,
             "passes": self._done,
             "solved": [dataclasses.asdict(g) for g in self._solved],
-            "layers": [dataclasses.asdict(held) for held in self._layers],
+            "layers": [dataclasses.asdict(layer) for layer in self._layers],
         }
         arrays: dict[str, Array] = {f"weight:{k}": v for k, v in self._weights.items()}
         if solver is not None:
             arrays |= {f"solver:{k}": v for k, v in solver.state().items()}
-        self._store.save(place, arrays)
+        self._store.save(progress, arrays)
         self._saved_s = time.monotonic()
 
     def _agreement(self, graft: PlannedGraft) -> dict[str, Any] | None:
         """Grafted with original on frames that no layer was fitted on."""
-        running = self._model.open(graft)
+        networks = self._model.open(graft)
         start = 0 if self._is_live else self._frames
         rows: list[list[Array]] = []
         for frame in itertools.islice(self._chosen(), start, start + self._options.accept):
-            tensors = running.run(frame)
+            tensors = networks.run(frame)
             rows.append([tensors[o][0].copy() for o in (*graft.outputs, *graft.grafted_outputs)])
             self._report(
                 RefitEvent(graft.target, "agreement", self._done, self._passes, len(rows), self._options.accept)
@@ -305,14 +312,14 @@ class _Run:
                 raise _StoppedError
         if len(rows) < LEAST_ACCEPTED:
             return None
-        stacked = [np.stack(held) for held in zip(*rows, strict=True)]
+        stacked = [np.stack(output) for output in zip(*rows, strict=True)]
         half = len(graft.outputs)
-        found = agreement(
+        shown = agreement(
             graft.kind, stacked[:half], stacked[half:],
             confidence=self._options.confidence, tolerance=graft.tolerance,
         )  # fmt: skip
-        return found.to_json()
+        return shown.to_json()
 
 
-def _solved_graft(held: dict[str, Any]) -> SolvedGraft:
-    return SolvedGraft(**{**held, "layers": tuple(SolvedLayer(**layer) for layer in held["layers"])})
+def _solved_graft(data: dict[str, Any]) -> SolvedGraft:
+    return SolvedGraft(**{**data, "layers": tuple(SolvedLayer(**layer) for layer in data["layers"])})

@@ -8,16 +8,14 @@ weights but for rounding, unless a layer has so many positions that a random par
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from multigraft.refit.linear_layer import HELD_OUT_EVERY, LinearLayer, positions_used
 from multigraft.refit.refit_plan import SolvedLayer, Stage
 from multigraft.refit.ridge import CLAMP_ROUNDS, RidgeSums, Solution, fit, variance_restored
+from multigraft.tensors.arrays import Array, Float32Array
 
-Array = npt.NDArray[Any]
 _SUMS = ("xx", "xy", "yy", "x", "y")
 
 
@@ -25,13 +23,13 @@ class StageSolver:
     """Sums of the pass that is running, and the solution of the one before.
 
     Args:
-        stage: Which layer.
-        layer: With the weights that the ridge pulls to.
-        frames: Per pass.
+        stage: The layer to solve.
+        layer: The layer with the weights that the ridge pulls to.
+        frames: Frames per pass.
         seed: Picks the positions where not all are used, together with the number of the frame.
 
     Attributes:
-        seen: Frames of this pass.
+        seen: Frames of this pass so far.
         round: Passes that are finished.
     """
 
@@ -104,13 +102,13 @@ class StageSolver:
             self._solution = variance_restored(self._solution, sums)
         self._restart()
 
-    def solved(self) -> tuple[SolvedLayer, dict[str, npt.NDArray[np.float32]]]:
+    def solved(self) -> tuple[SolvedLayer, dict[str, Float32Array]]:
         """How it went, and the weights by key, after the last pass."""
         assert self._solution is not None
-        found = self._solution
-        values = self.layer.initializers(found.weight, found.intercept)
+        solution = self._solution
+        values = self.layer.initializers(solution.weight, solution.intercept)
         weights = {f"{self.stage.layer}/{position}": np.asarray(v, np.float32) for position, v in values.items()}
-        return SolvedLayer(self.stage.layer, found.strength, found.relative_error, self._rows), weights
+        return SolvedLayer(self.stage.layer, solution.strength, solution.relative_error, self._rows), weights
 
     def state(self) -> dict[str, Array]:
         """Everything that a later run needs to go on, as plain arrays."""
@@ -119,9 +117,9 @@ class StageSolver:
         for name, part in self._parts.items():
             arrays |= {f"{name}/{key}": getattr(part, key) for key in _SUMS}
         if self._solution is not None:
-            found = self._solution
-            arrays |= {"weight": found.weight, "intercept": found.intercept}
-            arrays["reals"] = np.array([found.strength, found.relative_error, self._variance])
+            solution = self._solution
+            arrays |= {"weight": solution.weight, "intercept": solution.intercept}
+            arrays["reals"] = np.array([solution.strength, solution.relative_error, self._variance])
         return arrays
 
     def restore(self, arrays: Mapping[str, Array]) -> None:

@@ -11,7 +11,7 @@ import onnx
 
 from multigraft import files
 from multigraft.converters.conversion.onnx2tf_environment import Environment, cache_folder
-from multigraft.converters.job.checkpoints import Steps
+from multigraft.converters.job.checkpoints import Checkpoints
 from multigraft.converters.job.progress import Report, silent
 from multigraft.errors import ConversionError, UsageError
 from multigraft.tflite import tflite_file
@@ -32,12 +32,12 @@ def to_tflite(
     environment: Environment,
     folder: Path,
     report: Report = silent,
-    steps: Steps | None = None,
+    checkpoints: Checkpoints | None = None,
 ) -> Model:
     """Convert ``model`` (images NCHW) to float32 .tflite (images NHWC); the signature keeps input and output names.
 
     ``folder`` receives the ONNX file, the log and onnx2tf's files; after a failure the log is also in the cache folder.
-    What ``steps`` holds is not converted again.
+    What ``checkpoints`` hold is not converted again.
 
     Raises:
         ConversionError: onnx2tf failed or left an operator that TFLite does not have; it names operator and node as far
@@ -48,11 +48,11 @@ def to_tflite(
     def convert() -> bytes:
         return _convert(prepared, environment, folder, report)
 
-    if steps is None:
+    if checkpoints is None:
         content = convert()
     else:
         depends_on = prepared.SerializeToString(deterministic=True), environment.version, str(environment.python)
-        content = steps.get("float", depends_on, convert)
+        content = checkpoints.get("float", depends_on, convert)
     converted = tflite_file.read(content)
     for op in converted.main.ops:
         if op.name == "CUSTOM":

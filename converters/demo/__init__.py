@@ -1,1 +1,1 @@
-"""The demo: three small networks trained on real public data, with the script that trained them."""
+"""The demo: where its data lies, and the script that trained its three small networks on real public data."""

@@ -6,9 +6,10 @@ each data set: Fashion-MNIST (MIT; Debian package ``dataset-fashion-mnist``) and
 
     python -m multigraft.converters.demo.train --fashion /usr/share/datasets/fashion-mnist --mnist DIR -o OUT
 
-``garment`` and ``digit`` are trained independently from different seeds; ``worn`` (on which part of the body a garment
-is worn) is fine-tuned from ``garment``. The last 3,000 training images of each set are seen by no network: the sample's
-unlabeled frames come from there, its labelled frames from the official test set.
+The demo's own were written into ``packaging/demo/multigraft_demo``. ``garment`` and ``digit`` are trained independently
+from different seeds; ``worn`` (on which part of the body a garment is worn) is fine-tuned from ``garment``. The last
+3,000 training images of each set are seen by no network: the sample's unlabeled frames come from there, its labelled
+frames from the official test set.
 """
 
 from __future__ import annotations
@@ -144,7 +145,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--fashion", type=Path, required=True)
     parser.add_argument("--mnist", type=Path, required=True)
-    parser.add_argument("-o", "--output", type=Path, default=Path(__file__).parent)
+    parser.add_argument("-o", "--output", type=Path, required=True)
     options = parser.parse_args()
     torch.manual_seed(0)
     networks = options.output / "networks"

@@ -24,9 +24,10 @@ from multigraft.agreement.agreement import Agreement, agreement
 from multigraft.bundle.manifest import Kind
 from multigraft.converters.distill.torch_operators import Tensor
 from multigraft.converters.distill.torch_tail import TorchTail, import_torch, with_weights
-from multigraft.converters.graft.candidate import Candidate, Evidence
-from multigraft.converters.graft.plan import Plan
+from multigraft.converters.graft.candidate import Candidate
+from multigraft.converters.graft.evidence import Evidence
 from multigraft.converters.graft.search import SearchOptions
+from multigraft.converters.graft.sharing_plan import SharingPlan
 from multigraft.converters.job.progress import Report
 from multigraft.converters.network.frames import Frame, Frames
 from multigraft.converters.network.network import RUN_BATCH, Array, Network
@@ -80,12 +81,12 @@ class _Examples:
 
 
 def distill_plan(
-    chosen: Plan,
+    chosen: SharingPlan,
     networks: Sequence[Network],
     evidence: Mapping[str, Evidence],
     options: SearchOptions,
     report: Report,
-) -> Plan:
+) -> SharingPlan:
     """Train the tail of every graft that is not exact and keep what the held-out frames find better.
 
     Args:
@@ -121,12 +122,12 @@ def distill_plan(
             report(f"distill {task}: agreement {before.value:.4f} -> {after.value:.4f}")
         else:
             report(f"distill {task}: kept as it was, agreement {before.value:.4f} would become {after.value:.4f}")
-    found = [c.shown for c in grafts.values()]
+    agreements = [c.shown for c in grafts.values()]
     return dataclasses.replace(
         chosen,
         grafts=grafts,
-        agreement=min((a.value for a in found), default=1.0),
-        lower_bound=min((a.lower_bound for a in found), default=1.0),
+        agreement=min((a.value for a in agreements), default=1.0),
+        lower_bound=min((a.lower_bound for a in agreements), default=1.0),
     )
 
 

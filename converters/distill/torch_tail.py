@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from multigraft.converters.distill.torch_operators import OPERATORS, Call, Tensor
-from multigraft.converters.graft.candidate import Tail
+from multigraft.converters.graft.tail import Tail
 from multigraft.errors import MissingDependencyError, UnsupportedOperatorError
 
 TRAINED_INPUTS = {
@@ -64,9 +64,9 @@ class TorchTail:
                     "leave refine off for this task",
                 )
         names = _trained_names(tail)
-        held = {k: self._torch.from_numpy(np.array(v)) for k, v in tail.constants.items()}
-        self.parameters: dict[str, Tensor] = {k: held[k].requires_grad_() for k in names}
-        self._constants = held
+        tensors = {k: self._torch.from_numpy(np.array(v)) for k, v in tail.constants.items()}
+        self.parameters: dict[str, Tensor] = {k: tensors[k].requires_grad_() for k in names}
+        self._constants = tensors
         self._caches: list[dict[Any, Tensor]] = [{} for _ in tail.nodes]
         self._last_use = {name: i for i, node in enumerate(tail.nodes) for name in node.input}
 
@@ -105,7 +105,7 @@ def with_weights(tail: Tail, weights: dict[str, npt.NDArray[np.float32]]) -> Tai
 
 
 def _trained_names(tail: Tail) -> list[str]:
-    found: dict[str, None] = {}
+    trainable: dict[str, None] = {}
     products: set[str] = set()
     for node in tail.nodes:
         positions: tuple[int, ...] = TRAINED_INPUTS.get(node.op_type, ())
@@ -116,5 +116,5 @@ def _trained_names(tail: Tail) -> list[str]:
         for position in positions:
             name = node.input[position] if position < len(node.input) else ""
             if name in tail.constants and tail.constants[name].dtype == np.float32:
-                found[name] = None
-    return list(found)
+                trainable[name] = None
+    return list(trainable)

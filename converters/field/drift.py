@@ -41,7 +41,7 @@ class Drift:
         f: The statistic.
         p: Its p-value.
         adjusted_p: After Holm's method.
-        minibatches: Of both.
+        minibatches: How many the first and the second have.
     """
 
     first: str
@@ -70,13 +70,13 @@ def find_drift(statistics: Statistics) -> list[Drift]:
         for (day, before), (next_day, after) in itertools.pairwise(days):
             pairs.append((f"{site} {day}", before, f"{site} {next_day}", after))
     groups = ["image", *(n.name for n in statistics.subject.networks)]
-    found = [
+    comparisons = [
         result
         for first, a, second, b in pairs
         for group in groups
         if (result := compare(a, b, group, first, second)) is not None
     ]
-    return _holm(sorted(found, key=lambda d: d.p))
+    return _holm(sorted(comparisons, key=lambda d: d.p))
 
 
 def compare(a: Tally, b: Tally, group: str, first: str = "", second: str = "") -> Drift | None:

@@ -21,19 +21,22 @@ from multigraft.bundle.bundle import MODEL, Bundle
 from multigraft.bundle.tap_outputs import RANGES_SIGNATURE, RESIDENT
 from multigraft.converters.conversion.interpreters import Runner, available
 from multigraft.converters.network.multitask import SegmentSpec
-from multigraft.converters.packing.segments import cut
+from multigraft.converters.packing.segments import cut_into_segments
 from multigraft.converters.quantising.ranges import activations
 from multigraft.errors import ConversionError
 from multigraft.tflite import tflite_file
 from multigraft.tflite.graph import Graph, Model, Signature
 
 STRETCH_BYTES = 6 << 20
-"""Of the tensors that one stretch returns; a larger one is a stretch of its own."""
+"""Most bytes of the tensors that one stretch returns; a larger tensor is a stretch of its own."""
 
 RESIDENT_BYTES = 4 << 20
-"""Of what all stretches return, and of their weights: up to here they stay in memory."""
+"""Bytes of what all stretches return and of their weights, up to which they stay in memory."""
 
 UNDELEGATED = "VALIDATION:"
+
+_NamedStretch = tuple[Graph, dict[str, str]]
+"""A stretch, and tensor to what the bundle calls it."""
 
 _MOVES = frozenset({"PAD", "RESHAPE", "TRANSPOSE", "SQUEEZE", "EXPAND_DIMS"})
 """Operators whose results have the range of what they read."""
@@ -51,28 +54,28 @@ def with_inner_stretches(
     Args:
         bundle: One segment per network, ``head_NETWORK``.
         networks: Their names.
-        stretch_bytes: Of the tensors that one stretch returns.
-        resident_bytes: Up to which they stay in memory.
+        stretch_bytes: Most bytes of the tensors that one stretch returns.
+        resident_bytes: Bytes of all of them up to which they stay in memory.
     """
     model = tflite_file.read(bundle.model)
-    found: list[tuple[Graph, dict[str, str]]] = []
+    named: list[_NamedStretch] = []
     for network in networks:
         signature = next(s for s in model.signatures if s.name == f"head_{network}")
         called = {tensor: name for name, tensor in {**signature.inputs, **signature.outputs}.items()}
         graph = model.subgraphs[signature.subgraph]
-        found += [(stretch, called) for stretch in stretches(graph, f"{network}/", stretch_bytes)]
-    stays = sum(g.weights_bytes() + _returned_bytes(g) for g, _ in found) <= resident_bytes
-    larger = _with_subgraphs(model, found, stays)
+        named += [(stretch, called) for stretch in stretches(graph, f"{network}/", stretch_bytes)]
+    stays = sum(g.weights_bytes() + _returned_bytes(g) for g, _ in named) <= resident_bytes
+    larger = _with_subgraphs(model, named, stays)
     if stays and not _runs(larger):
-        larger = _with_subgraphs(model, found, False)
+        larger = _with_subgraphs(model, named, False)
     contents = {file: bundle.read(file) for file in bundle.manifest.files}
     return Bundle.create(bundle.manifest, {**contents, MODEL: tflite_file.write(larger)})
 
 
-def _with_subgraphs(model: Model, found: Sequence[tuple[Graph, dict[str, str]]], stays: bool) -> Model:
+def _with_subgraphs(model: Model, named: Sequence[_NamedStretch], stays: bool) -> Model:
     """The model with stretches behind its subgraphs; each with the arguments whose names are not those of tensors."""
     subgraphs, signatures = list(model.subgraphs), list(model.signatures)
-    for number, (stretch, called) in enumerate(found):
+    for number, (stretch, called) in enumerate(named):
         name = f"{RANGES_SIGNATURE}{number:04}{RESIDENT if stays else ''}"
         inputs, outputs = {called.get(t, t): t for t in stretch.inputs}, {t: t for t in stretch.outputs}
         signatures.append(Signature(name, inputs, outputs, len(subgraphs)))
@@ -102,16 +105,18 @@ def stretches(graph: Graph, prefix: str, stretch_bytes: int = STRETCH_BYTES) -> 
     values.
 
     Args:
-        graph: Of one network, float32.
-        prefix: Of the names of the network's tensors.
-        stretch_bytes: Of the tensors that one part returns.
+        graph: One network's, float32.
+        prefix: What the names of the network's tensors begin with.
+        stretch_bytes: Most bytes of the tensors that one part returns.
     """
     given = {*graph.inputs, *graph.outputs}
     moved = {output for op in graph.ops if op.name in _MOVES for output in op.outputs}
     inner = [t for t in activations(graph) if t not in given | moved and t.startswith(prefix)]
     known = list(dict.fromkeys((*graph.inputs, *graph.outputs)))
     for group in _grouped(graph, inner, given, stretch_bytes):
-        part, _ = cut(graph, [SegmentSpec("stretch", tuple(known), tuple(group))], {t: t for t in (*known, *group)})
+        part, _ = cut_into_segments(
+            graph, [SegmentSpec("stretch", tuple(known), tuple(group))], {t: t for t in (*known, *group)}
+        )
         yield part.main
         known += group
 

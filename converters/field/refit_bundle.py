@@ -21,15 +21,15 @@ from multigraft.bundle.bundle import GOLDEN_OUTPUTS, Bundle
 from multigraft.bundle.manifest import Task
 from multigraft.converters.conversion.boundary_tensors import OnnxRunner, fit, to_tflite_layout
 from multigraft.converters.conversion.interpreters import Runner
-from multigraft.converters.graft.candidate import Join
-from multigraft.converters.graft.layer_order import NOW, Walk, walk
+from multigraft.converters.field.bundle_kinds import RefitBundle
+from multigraft.converters.graft.join import Join
+from multigraft.converters.graft.layer_order import NOW, LayerOrder, layer_order
 from multigraft.converters.job.progress import Report, silent
 from multigraft.converters.network.multitask import MultiTaskModel, SegmentSpec
 from multigraft.converters.network.network import Network, model_of
-from multigraft.converters.packing.bundling import npz
 from multigraft.converters.packing.convert import convert
 from multigraft.errors import ConversionError, InputError
-from multigraft.npz import npz_bytes, read_npz
+from multigraft.npz import npz_bytes, read_npz, stored_npz_bytes
 from multigraft.refit.refit_plan import ARRAYS, PLAN, SEGMENT, PlannedGraft, RefitPlan, Stage
 from multigraft.tensors.preprocessing import prepare_batch
 
@@ -48,13 +48,13 @@ def make_refit_bundle(
     report: Report = silent,
     *,
     tolerances: Mapping[str, float | None] | None = None,
-) -> Bundle:
+) -> RefitBundle:
     """Convert donors, originals and grafted rests to a refit bundle.
 
     Args:
         networks: All of them, as imported.
         joins: At most one per target, each by refit or adapter.
-        name: Of the bundle.
+        name: The bundle's name.
         work_dir: An existing folder for intermediate files.
         report: Takes a line for each step.
         tolerances: Task to tolerance of its agreement.
@@ -64,10 +64,10 @@ def make_refit_bundle(
         InputError: The networks use different versions of the ONNX operator set.
     """
     by_name = {n.name: n for n in networks}
-    walks = {j.target: walk(j, by_name[j.target]) for j in joins}
-    solved = {key: value for w in walks.values() for key, value in w.constants.items() if _is_solved(key, w)}
+    orders = {j.target: layer_order(j, by_name[j.target]) for j in joins}
+    solved = {key: value for o in orders.values() for key, value in o.constants.items() if _is_solved(key, o)}
     marked = _marked(solved)
-    model = _model(by_name, joins, walks, marked)
+    model = _model(by_name, joins, orders, marked)
     converted = convert(
         model, {}, precision="float32", name=name, work_dir=work_dir, report=report, verified_inputs=VERIFIED_INPUTS
     ).bundle
@@ -76,9 +76,9 @@ def make_refit_bundle(
     grafts = []
     for join in joins:
         target = by_name[join.target]
-        stages = tuple(s for s in walks[join.target].stages if all(k in places for k in _keys(s, marked)))
-        if lost := [s.layer for s in walks[join.target].stages if s not in stages]:
-            if lost == [s.layer for s in walks[join.target].stages]:
+        stages = tuple(s for s in orders[join.target].stages if all(k in places for k in _keys(s, marked)))
+        if lost := [s.layer for s in orders[join.target].stages if s not in stages]:
+            if lost == [s.layer for s in orders[join.target].stages]:
                 raise ConversionError(f"no weight of {join.target} is to be found after conversion", "share elsewhere")
             report(f"{join.target}: {len(lost)} layers cannot be refitted on the device, the first is {lost[0]}")
         grafts.append(
@@ -93,7 +93,7 @@ def make_refit_bundle(
                 target.outputs,
                 tuple(NOW + o for o in target.outputs),
                 stages,
-                {t: axes[t] for t in _taps(walks[join.target], target)},
+                {t: axes[t] for t in _taps(orders[join.target], target)},
                 join.cka,
                 (tolerances or {}).get(join.target),
             )
@@ -102,21 +102,21 @@ def make_refit_bundle(
     arrays = {f"{key}/places": place for key, place in places.items()} | {k: marked[k] for k in places}
     contents = {file: converted.read(file) for file in converted.manifest.files}
     contents |= {PLAN: plan.to_bytes(), ARRAYS: npz_bytes(arrays), GOLDEN_OUTPUTS: _answers_only(converted)}
-    return Bundle.create(converted.manifest, contents)
+    return RefitBundle(Bundle.create(converted.manifest, contents))
 
 
-def _is_solved(key: str, found: Walk) -> bool:
-    return any(key in (f"{s.layer}/1", f"{s.layer}/2") for s in found.stages)
+def _is_solved(key: str, order: LayerOrder) -> bool:
+    return any(key in (f"{s.layer}/1", f"{s.layer}/2") for s in order.stages)
 
 
 def _keys(stage: Stage, marked: Mapping[str, Any]) -> list[str]:
     return [k for k in (f"{stage.layer}/1", f"{stage.layer}/2") if k in marked]
 
 
-def _taps(found: Walk, target: Network) -> list[str]:
+def _taps(order: LayerOrder, target: Network) -> list[str]:
     """The tensors that the device reads."""
-    held = [t for s in found.stages for t in (s.receives, s.wanted, s.skip_now, s.skip_original) if t]
-    return list(dict.fromkeys([*held, *target.outputs, *(NOW + o for o in target.outputs)]))
+    read = [t for s in order.stages for t in (s.receives, s.wanted, s.skip_now, s.skip_original) if t]
+    return list(dict.fromkeys([*read, *target.outputs, *(NOW + o for o in target.outputs)]))
 
 
 def _marked(solved: Mapping[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[np.float32]]:
@@ -130,11 +130,11 @@ def _marked(solved: Mapping[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[np.
         steps = 2 * np.arange(len(order), dtype=np.int64)
         bits[order] = (np.maximum.accumulate(bits[order].astype(np.int64) - steps) + steps).astype(np.uint32) | 1
     flat = bits.view(np.float32)
-    found, start = {}, 0
+    marked, start = {}, 0
     for key, value in solved.items():
-        found[key] = flat[start : start + value.size].reshape(value.shape)
+        marked[key] = flat[start : start + value.size].reshape(value.shape)
         start += value.size
-    return found
+    return marked
 
 
 def _even(value: npt.NDArray[Any]) -> npt.NDArray[Any]:
@@ -148,17 +148,17 @@ def _places(content: bytes, marked: Mapping[str, npt.NDArray[np.float32]]) -> di
     words = np.frombuffer(content, "<u4", len(content) // 4)
     order = np.argsort(words, kind="stable")
     ordered = words[order]
-    found = {}
+    places = {}
     for key, value in marked.items():
         bits = np.ascontiguousarray(value).reshape(-1).view(np.uint32)
         first, last = np.searchsorted(ordered, bits, "left"), np.searchsorted(ordered, bits, "right")
         if (last - first == 1).all():
-            found[key] = order[first].astype(np.int32).reshape(value.shape)
-    return found
+            places[key] = order[first].astype(np.int32).reshape(value.shape)
+    return places
 
 
 def _model(
-    networks: Mapping[str, Network], joins: Sequence[Join], walks: Mapping[str, Walk], marked: Mapping[str, Any]
+    networks: Mapping[str, Network], joins: Sequence[Join], orders: Mapping[str, LayerOrder], marked: Mapping[str, Any]
 ) -> MultiTaskModel:
     if len({n.opset for n in networks.values()}) > 1:
         raise InputError("the networks use different operator sets", "export them with the same opset")
@@ -169,26 +169,26 @@ def _model(
         last = max(j.donor_point.node_index for j in joins if j.donor == donor)
         nodes += networks[donor].nodes[: last + 1]
     for join in joins:
-        target, found = networks[join.target], walks[join.target]
-        nodes += [*target.nodes, *found.nodes]
-        constants |= found.constants
+        target, order = networks[join.target], orders[join.target]
+        nodes += [*target.nodes, *order.nodes]
+        constants |= order.constants
         for network in (networks[join.donor], target):
             constants |= network.constants
             inputs[network.input] = network
-        outputs = tuple(_taps(found, target))
+        outputs = tuple(_taps(order, target))
         sources = tuple(dict.fromkeys([networks[join.donor].input, target.input]))
         segments.append(SegmentSpec(f"{SEGMENT}{target.name}", sources, outputs))
         answers = (*target.outputs, *(NOW + o for o in target.outputs))
         tasks.append(Task(target.name, target.kind, answers, (f"{SEGMENT}{target.name}",), target.labels))
     used = {i for n in nodes for i in n.input}
     linear = {n.input[p] for n in nodes if n.op_type in _WEIGHTED for p in range(1, len(n.input))}
-    held = {k: marked.get(k, _even(v) if k in linear else v) for k, v in constants.items() if k in used}
+    initializers = {k: marked.get(k, _even(v) if k in linear else v) for k, v in constants.items() if k in used}
     graph = onnx.helper.make_graph(
         nodes,
         "refit",
         [_value(name, n.input_shape) for name, n in inputs.items()],
         [_value(f, t.shapes[o]) for t in (networks[j.target] for j in joins) for o in t.outputs for f in (o, NOW + o)],
-        [onnx.numpy_helper.from_array(np.ascontiguousarray(v), k) for k, v in held.items()],
+        [onnx.numpy_helper.from_array(np.ascontiguousarray(v), k) for k, v in initializers.items()],
     )
     model = model_of(graph, next(iter(networks.values())).opset)
     onnx.checker.check_model(model)
@@ -216,31 +216,29 @@ def _axes(bundle: Bundle, model: MultiTaskModel) -> dict[str, tuple[int, ...]]:
         frames = {n: rng.integers(0, 256, (p.height, p.width, 3), np.uint8) for n, p in model.inputs.items()}
         feeds.append({n: prepare_batch([frames[n]], p) for n, p in model.inputs.items()})
     runner = Runner(bundle.model)
-    found: dict[str, tuple[int, ...]] = {}
+    axes: dict[str, tuple[int, ...]] = {}
     for segment in model.segments:
         onnx_runner = OnnxRunner(model.model, segment.outputs)
         references = [onnx_runner(feed) for feed in feeds]
-        held = bundle.manifest.segment(segment.name)
-        stored = [
-            to_tflite_layout({n: f[n] for n in held.inputs}, dict.fromkeys(held.inputs, (0, 2, 3, 1))) for f in feeds
-        ]
+        inputs = bundle.manifest.segment(segment.name).inputs
+        stored = [to_tflite_layout({n: f[n] for n in inputs}, dict.fromkeys(inputs, (0, 2, 3, 1))) for f in feeds]
         values = [runner(feed, segment.name) for feed in stored]
         for name in segment.outputs:
             best = fit([v[name] for v in values], [r[name] for r in references], name)
             if best is None:
                 raise ConversionError(f"tensor {name!r} differs after conversion", "share at another layer")
-            found[name] = tuple(int(i) for i in np.argsort(best[2]))
-    return found
+            axes[name] = tuple(int(i) for i in np.argsort(best[2]))
+    return axes
 
 
 def _answers_only(bundle: Bundle) -> bytes:
     """Golden outputs of the tasks alone: those of all layers would be many times the model."""
     wanted = {o for t in bundle.manifest.tasks for o in t.outputs}
-    golden = read_npz(bundle.read(GOLDEN_OUTPUTS))
-    return npz({name: array for name, array in golden.items() if name in wanted})
+    outputs = read_npz(bundle.read(GOLDEN_OUTPUTS))
+    return stored_npz_bytes({name: value for name, value in outputs.items() if name in wanted})
 
 
-def apply(target: Network, join: Join, weights: Mapping[str, npt.NDArray[Any]]) -> Walk:
+def with_solved_weights(target: Network, join: Join, weights: Mapping[str, npt.NDArray[Any]]) -> LayerOrder:
     """The grafted rest of ``target`` with solved weights in the place of the original ones.
 
     Args:
@@ -251,9 +249,9 @@ def apply(target: Network, join: Join, weights: Mapping[str, npt.NDArray[Any]]) 
     Raises:
         InputError: A weight has another shape.
     """
-    found = walk(join, target)
+    order = layer_order(join, target)
     for key, value in weights.items():
-        if key in found.constants and found.constants[key].shape != value.shape:
+        if key in order.constants and order.constants[key].shape != value.shape:
             raise InputError(f"{key} of the refit has shape {value.shape}", "refit again with a plan of these networks")
-    known = {k: v for k, v in weights.items() if k in found.constants}
-    return dataclasses.replace(found, constants=found.constants | known)
+    known = {k: v for k, v in weights.items() if k in order.constants}
+    return dataclasses.replace(order, constants=order.constants | known)

@@ -10,12 +10,15 @@ import onnx
 
 from multigraft.agreement.agreement import Agreement
 from multigraft.bundle.manifest import Relation
-from multigraft.converters.field.refit_bundle import apply
+from multigraft.converters.field.refit_bundle import with_solved_weights
 from multigraft.converters.graft.adapter import Adapter
-from multigraft.converters.graft.candidate import Candidate, Evidence, Join, Method, Tail, costed, judge
+from multigraft.converters.graft.candidate import Candidate, costed, judge
+from multigraft.converters.graft.evidence import Evidence
+from multigraft.converters.graft.join import Join, Method
 from multigraft.converters.graft.layer_order import NOW
 from multigraft.converters.graft.refit import LayerFit
 from multigraft.converters.graft.search import SearchOptions
+from multigraft.converters.graft.tail import Tail
 from multigraft.converters.network.network import Network
 from multigraft.errors import InputError
 from multigraft.refit.refit_plan import Refit, SolvedGraft
@@ -28,7 +31,7 @@ def grafts_of(
 
     Args:
         refit: From ``multigraft calibrate refit``.
-        networks: Of the build.
+        networks: Those of the build.
         evidence: Task to frames, on whose held-out part the grafts are judged again; where there are none, the
             agreement that the device measured stands.
         options: Confidence and tolerances.
@@ -42,8 +45,8 @@ def grafts_of(
         for name in (graft.donor, graft.target):
             if name not in by_name:
                 raise InputError(f"the refit is of a network {name!r}, which the settings do not name", again)
-            held, own = refit.sources.get(name, ""), by_name[name].source_sha256
-            if held and own and held != own:
+            planned, built = refit.sources.get(name, ""), by_name[name].source_sha256
+            if planned and built and planned != built:
                 raise InputError(f"the refit is of another network {name!r}: its SHA-256 differs", again)
     return {g.target: _candidate(refit, g, by_name, evidence.get(g.target), options) for g in refit.grafts}
 
@@ -58,11 +61,11 @@ def _candidate(
     relation: Relation = graft.relation  # type: ignore[assignment]
     at, cut = donor.cut_point(graft.donor_point), target.cut_point(graft.target_point)
     join = Join(donor.name, target.name, at, cut, method, relation, graft.cka)
-    found = apply(target, join, refit.weights)
-    nodes = tuple(_plain(n) for n in found.nodes)
-    constants = {k.removeprefix(NOW): np.asarray(v) for k, v in found.constants.items()}
+    order = with_solved_weights(target, join, refit.weights)
+    nodes = tuple(_plain(n) for n in order.nodes)
+    constants = {k.removeprefix(NOW): np.asarray(v) for k, v in order.constants.items()}
     tail = Tail(at.name, nodes, constants, target.outputs, target.opset, target.batch)
-    layers = tuple(LayerFit(held.layer, held.strength, held.relative_error, held.rows) for held in graft.layers)
+    layers = tuple(LayerFit(s.layer, s.strength, s.relative_error, s.rows) for s in graft.layers)
     adapter = None
     if method != "refit":
         made = nodes[: len(nodes) - len(target.nodes[cut.node_index + 1 :])]

@@ -11,7 +11,7 @@ import numpy as np
 
 from multigraft import files
 from multigraft.converters.network.network import Network
-from multigraft.converters.quantising.ranges import Range
+from multigraft.converters.quantising.ranges import MissingRangesError, Range
 from multigraft.converters.similarity.representations import SimilarityTable
 from multigraft.errors import InputError
 from multigraft.statistics import statistics_file
@@ -25,13 +25,13 @@ RANGE_MARGIN = 0.02
 
 
 @dataclass(frozen=True)
-class Field:
-    """A statistics file.
+class StatisticsInput:
+    """A statistics file and what identifies it.
 
     Attributes:
         statistics: What it holds.
-        name: Of the file.
-        sha256: Of the file.
+        name: The file's name.
+        sha256: The file's digest.
     """
 
     statistics: Statistics
@@ -49,8 +49,16 @@ class Field:
 
     def provenance(self) -> dict[str, Any]:
         """What the manifest says about it."""
-        held = self.statistics
-        return {"sha256": self.sha256, "frames": held.frames, "sites": list(held.sites)}
+        return {"sha256": self.sha256, "frames": self.statistics.frames, "sites": list(self.statistics.sites)}
+
+    def more_ranges_needed(self, error: MissingRangesError) -> MissingRangesError:
+        """The same refusal with how many frames gave ranges, and what to do."""
+        statistics = self.statistics
+        counts = f"{statistics.inner_frames} of {statistics.frames} frames gave ranges of all"
+        return MissingRangesError(
+            f"{self.name}: {error.problem} ({counts})",
+            f"collect until {statistics.minimum_frames} did, give frames, or choose --precision dynamic",
+        )
 
 
 def check_subject(statistics: Statistics, networks: Sequence[Network]) -> None:
@@ -61,20 +69,20 @@ def check_subject(statistics: Statistics, networks: Sequence[Network]) -> None:
     """
     tapped = {n.name: n for n in statistics.subject.networks}
     for network in networks:
-        held = tapped.get(network.name)
-        if held is None:
+        source = tapped.get(network.name)
+        if source is None:
             have = ", ".join(tapped)
             raise InputError(
                 f"the statistics hold no network {network.name!r} (they hold {have})", "collect them again"
             )
-        if held.source_sha256 and network.source_sha256 and held.source_sha256 != network.source_sha256:
+        if source.source_sha256 and network.source_sha256 and source.source_sha256 != network.source_sha256:
             raise InputError(
                 f"network {network.name!r} is not the one that the statistics are of: its SHA-256 differs",
                 "collect again with taps of the networks you build",
             )
 
 
-def field_similarity(statistics: Statistics, networks: Sequence[Network]) -> SimilarityTable:
+def similarity_from_statistics(statistics: Statistics, networks: Sequence[Network]) -> SimilarityTable:
     """CKA between the tapped cut points of all networks, as :func:`measure_similarity` gives it.
 
     Cut points that were not tapped are not in the table; they count as alike to nothing.
@@ -94,14 +102,14 @@ def field_similarity(statistics: Statistics, networks: Sequence[Network]) -> Sim
     )
 
 
-def field_ranges(
+def ranges_from_statistics(
     statistics: Statistics, networks: Sequence[Network], percent: float = CLIP_PERCENT
 ) -> dict[str, Range]:
     """ONNX tensor to the range that int8 should cover: of inputs, taps and outputs, and, where enough frames were
     collected, of what lies between the taps.
 
     Args:
-        statistics: Of these networks.
+        statistics: Those collected of these networks.
         networks: As imported.
         percent: Taps' ranges hold this part of the values seen; other tensors, of which no histogram is kept, are
             covered whole.
@@ -112,9 +120,9 @@ def field_ranges(
     check_subject(statistics, networks)
     names = {n.name for n in networks}
     full, inner = statistics.ranges(), statistics.ranges(percent)
-    found = {}
+    widened = {}
     for name in sorted(n for n in full if n.partition("/")[0] in names):
         (low, high), (least, greatest) = full[name], inner[name]
         margin = RANGE_MARGIN * (greatest - least)
-        found[name] = max(low, least - margin), min(high, greatest + margin)
-    return found
+        widened[name] = max(low, least - margin), min(high, greatest + margin)
+    return widened

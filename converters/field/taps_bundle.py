@@ -16,23 +16,23 @@ from typing import Any
 import onnx
 
 from multigraft.bundle.bundle import GOLDEN_OUTPUTS, Bundle
-from multigraft.bundle.tap_outputs import PAIRS
+from multigraft.bundle.tap_outputs import TAP_PAIRS
+from multigraft.converters.field.bundle_kinds import TapsBundle
 from multigraft.converters.field.range_stretches import with_inner_stretches
 from multigraft.converters.graft.assemble import assemble
-from multigraft.converters.graft.plan import Plan
+from multigraft.converters.graft.sharing_plan import SharingPlan
 from multigraft.converters.job.progress import Report, silent
 from multigraft.converters.network.multitask import MultiTaskModel, SegmentSpec
 from multigraft.converters.network.network import CutPoint, Network
-from multigraft.converters.packing.bundling import npz
 from multigraft.converters.packing.convert import convert
-from multigraft.npz import read_npz
+from multigraft.npz import read_npz, stored_npz_bytes
 
 VERIFIED_INPUTS = 32
 """Random inputs on which the bundle is compared with the uncut model: one segment per network leaves little to cut."""
 
 
 MAX_CROSS_SUMS = 1 << 17
-"""Of all second moments together: 1 MiB as float64."""
+"""Most entries of all second moments together: 1 MiB as float64."""
 
 
 def tapped_points(network: Network, is_every: bool = False) -> tuple[CutPoint, ...]:
@@ -54,38 +54,38 @@ def tapped_points(network: Network, is_every: bool = False) -> tuple[CutPoint, .
     )
 
 
-def stitch_pairs(networks: Sequence[Network], is_every: bool = False) -> tuple[tuple[str, str], ...]:
+def stitching_pairs(networks: Sequence[Network], is_every: bool = False) -> tuple[tuple[str, str], ...]:
     """Taps between which second moments are worth keeping: for every tap and other network, the one that fits best.
 
     That is, of as many positions: of equal channels if there is one, then at the most similar relative depth. Deep
     pairs, which save most, come first, as long as all sums together have at most :data:`MAX_CROSS_SUMS` entries.
     """
     points = {n.name: tapped_points(n, is_every) for n in networks}
-    depth = {p.name: (i + 1) / len(held) for held in points.values() for i, p in enumerate(held)}
-    width = {p.name: p.shape[0] for held in points.values() for p in held}
-    found: dict[tuple[str, str], None] = {}
+    depth = {p.name: (i + 1) / len(of_network) for of_network in points.values() for i, p in enumerate(of_network)}
+    width = {p.name: p.shape[0] for of_network in points.values() for p in of_network}
+    wanted: dict[tuple[str, str], None] = {}
     for a, b in itertools.permutations(networks, 2):
         for t in points[b.name]:
             fitting = [d for d in points[a.name] if d.shape[1:] == t.shape[1:] and len(t.shape) in (1, 3)]
             best = min(fitting, key=lambda d: (d.shape != t.shape, abs(depth[d.name] - depth[t.name])), default=None)
             if best is not None:
                 first, second = (best.name, t.name) if networks.index(a) < networks.index(b) else (t.name, best.name)
-                found[first, second] = None
+                wanted[first, second] = None
     kept: list[tuple[str, str]] = []
-    held: set[str] = set()
+    has_moments: set[str] = set()
     entries = 0
-    for pair in sorted(found, key=lambda pair: -max(depth[p] for p in pair)):
-        cost = width[pair[0]] * width[pair[1]] + sum(width[p] ** 2 for p in pair if p not in held)
+    for pair in sorted(wanted, key=lambda pair: -max(depth[p] for p in pair)):
+        cost = width[pair[0]] * width[pair[1]] + sum(width[p] ** 2 for p in pair if p not in has_moments)
         if entries + cost <= MAX_CROSS_SUMS:
             entries += cost
-            held |= set(pair)
+            has_moments |= set(pair)
             kept.append(pair)
     return tuple(kept)
 
 
 def tapped_model(networks: Sequence[Network], is_every: bool = False) -> MultiTaskModel:
     """All networks in one graph, one segment each, whose outputs are its taps and the task's outputs."""
-    apart = assemble(networks, Plan({}, 0, 0))
+    apart = assemble(networks, SharingPlan({}, 0, 0))
     segments = tuple(
         SegmentSpec(
             f"head_{n.name}",
@@ -97,7 +97,7 @@ def tapped_model(networks: Sequence[Network], is_every: bool = False) -> MultiTa
     provenance: dict[str, Any] = {
         "sources": apart.provenance["sources"],
         "plan": "taps for field calibration",
-        PAIRS: [list(pair) for pair in stitch_pairs(networks, is_every)],
+        TAP_PAIRS: [list(pair) for pair in stitching_pairs(networks, is_every)],
         "taps": {n.name: [p.name for p in tapped_points(n, is_every)] for n in networks},
     }
     model = onnx.ModelProto()
@@ -105,14 +105,14 @@ def tapped_model(networks: Sequence[Network], is_every: bool = False) -> MultiTa
     return MultiTaskModel(model, apart.inputs, segments, apart.tasks, provenance)
 
 
-def make_taps(
+def make_taps_bundle(
     networks: Sequence[Network], name: str, work_dir: Path, report: Report = silent, *, is_every: bool = False
-) -> Bundle:
+) -> TapsBundle:
     """Convert the networks to a taps bundle.
 
     Args:
         networks: Originals, as imported.
-        name: Of the bundle.
+        name: The bundle's name.
         work_dir: An existing folder for intermediate files.
         report: Takes a line for each step.
         is_every: Tap every cut point; see :func:`tapped_points`.
@@ -124,13 +124,14 @@ def make_taps(
     made = convert(
         model, {}, precision="float32", name=name, work_dir=work_dir, report=report, verified_inputs=VERIFIED_INPUTS
     )
-    return with_inner_stretches(_without_golden_taps(made.bundle), [n.name for n in networks])
+    names = [n.name for n in networks]
+    return TapsBundle(with_inner_stretches(_without_golden_taps(made.bundle), names))
 
 
 def _without_golden_taps(bundle: Bundle) -> Bundle:
     """The same with golden outputs of the tasks alone: those of taps would be most of what a small device loads."""
     answers = {output for task in bundle.manifest.tasks for output in task.outputs}
-    arrays = read_npz(bundle.read(GOLDEN_OUTPUTS))
-    golden = npz({name: array for name, array in arrays.items() if name in answers})
+    outputs = read_npz(bundle.read(GOLDEN_OUTPUTS))
+    golden = stored_npz_bytes({name: value for name, value in outputs.items() if name in answers})
     contents = {name: bundle.read(name) for name in bundle.manifest.files}
     return Bundle.create(bundle.manifest, {**contents, GOLDEN_OUTPUTS: golden})

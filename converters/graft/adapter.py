@@ -53,19 +53,19 @@ def is_joinable(donor: tuple[int, ...], target: tuple[int, ...], kernel: int) ->
 
 
 @dataclass(frozen=True)
-class Draft:
+class AdapterDraft:
     """An adapter whose weights are not solved yet.
 
     Attributes:
         before: A resize, or nothing.
         node: The linear node.
         after: The repeated clamp, or nothing.
-        constants: Of the nodes before and after.
+        constants: Those of the nodes before and after.
         layer: The linear view of ``node``, all weights 0.
         weight: Name of its weights.
         bias: Name of its intercepts.
         size: Height and width that the resize gives, or None.
-        bounds: Of the clamp, or None.
+        bounds: The clamp's smallest and largest value, or None.
     """
 
     before: tuple[onnx.NodeProto, ...]
@@ -95,7 +95,7 @@ def draft_adapter(
     clamp: onnx.NodeProto | None,
     clamp_constants: dict[str, Array],
     bounds: tuple[float, float] | None,
-) -> Draft:
+) -> AdapterDraft:
     """The nodes of an adapter.
 
     Args:
@@ -104,7 +104,7 @@ def draft_adapter(
         kernel: 1 or 3.
         source: Name of the donor's tensor.
         cut: Name of the target's tensor.
-        prefix: Of the names made here.
+        prefix: What the names made here begin with.
         clamp: The ReLU or clip node that writes the target's cut, to be repeated after the adapter, or None.
         clamp_constants: Constants of that node.
         bounds: Its bounds.
@@ -116,7 +116,7 @@ def draft_adapter(
     size: tuple[int, ...] | None = None
     layer: LinearLayer
     if len(target) == 1:
-        # Of the other orientation onnx2tf makes a product and a sum, which is one more tensor to quantise.
+        # The other orientation becomes a product and a sum in onnx2tf, which is one more tensor to quantise.
         node = onnx.helper.make_node("Gemm", [source, weight, bias], [linear_out], f"{prefix}/gemm", transB=1)
         layer = dense(node, (target[0], donor[0]))
     else:
@@ -156,10 +156,10 @@ def draft_adapter(
         repeated.name = f"{prefix}/clamp"
         repeated.input[0], repeated.output[0] = linear_out, cut
         after = (repeated,)
-    return Draft(before, node, after, constants, layer, weight, bias, size, bounds)
+    return AdapterDraft(before, node, after, constants, layer, weight, bias, size, bounds)
 
 
-def fit_adapter(draft: Draft, received: Array, original: Array, source: str, seed: int = 0) -> Adapter:
+def fit_adapter(draft: AdapterDraft, received: Array, original: Array, source: str, seed: int = 0) -> Adapter:
     """Solve an adapter from the donor's representation ``received`` to the target's ``original`` on the same frames.
 
     Args:

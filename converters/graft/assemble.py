@@ -10,13 +10,15 @@ import onnx
 from multigraft.bundle.manifest import Task
 from multigraft.converters.graft.candidate import Candidate
 from multigraft.converters.graft.lineage import weights_digest
-from multigraft.converters.graft.plan import Plan
+from multigraft.converters.graft.sharing_plan import SharingPlan
 from multigraft.converters.network.multitask import MultiTaskModel, SegmentSpec
 from multigraft.converters.network.network import Network, model_of
 from multigraft.errors import InputError
 
 
-def assemble(networks: Sequence[Network], plan: Plan, provenance: Mapping[str, Any] | None = None) -> MultiTaskModel:
+def assemble(
+    networks: Sequence[Network], plan: SharingPlan, provenance: Mapping[str, Any] | None = None
+) -> MultiTaskModel:
     """Join the networks as the plan says.
 
     Every network that is not grafted keeps its input; a grafted one contributes only its own part. Segments are called

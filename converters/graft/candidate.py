@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import onnx
 
 from multigraft.agreement.agreement import Agreement, agreement
-from multigraft.bundle.manifest import Relation
-from multigraft.converters.graft.adapter import Adapter, Draft, draft_adapter, fit_adapter
+from multigraft.converters.graft.adapter import Adapter, AdapterDraft, draft_adapter, fit_adapter
+from multigraft.converters.graft.evidence import Evidence
+from multigraft.converters.graft.join import Join
 from multigraft.converters.graft.refit import LayerFit, clamp_bounds, refit
+from multigraft.converters.graft.tail import Tail, renamed_input, tail_of
 from multigraft.converters.network.frames import Frames
 from multigraft.converters.network.network import (
-    Array,
     CutPoint,
     Network,
-    model_of,
     node_macs,
     node_weights,
-    session_of,
 )
 
 REFIT_BYTES = 3 * 2**28
@@ -29,70 +26,6 @@ MIN_REFIT_FRAMES = 64
 MAX_REFIT_MACS = 100_000_000_000
 """The refit uses fewer frames, but not fewer than these, where activations are so large that memory is short, and about
 as many as MAX_REFIT_MACS multiply-accumulates run, where networks are so large that time is."""
-
-Method = Literal["exact", "raw", "stitch", "refit", "adapter1", "adapter3"]
-"""``exact``: equal weights, nothing changes; ``raw``: the target's layers as they are behind the donor's features;
-``stitch``: the same behind a 1x1 adapter; ``refit``: re-solved; ``adapterK``: a KxK adapter, then re-solved."""
-
-METHOD_TEXT: dict[Method, str] = {
-    "exact": "shared outright, the weights are equal",
-    "raw": "donor features straight into the target's own layers",
-    "stitch": "1x1 adapter solved from moments, then the target's own layers",
-    "refit": "target layers re-solved in closed form",
-    "adapter1": "1x1 adapter, then target layers re-solved",
-    "adapter3": "3x3 adapter, then target layers re-solved",
-}
-
-
-@dataclass(frozen=True)
-class Join:
-    """Where and how a target would be grafted."""
-
-    donor: str
-    target: str
-    donor_point: CutPoint
-    target_point: CutPoint
-    method: Method
-    relation: Relation
-    cka: float | None = None
-    """Unbiased CKA of the two representations, where it was measured."""
-
-
-@dataclass(frozen=True)
-class Tail:
-    """What remains of the target behind the donor's tensor: adapter nodes, then its own layers.
-
-    Attributes:
-        source: The donor's tensor (in the donor's naming).
-        nodes: In order.
-        constants: Weights by name; those the refit made and those kept from the original.
-        outputs: The target's output tensors.
-        opset: Of the nodes.
-        batch: Frames it runs at once.
-    """
-
-    source: str
-    nodes: tuple[onnx.NodeProto, ...]
-    constants: dict[str, npt.NDArray[Any]]
-    outputs: tuple[str, ...]
-    opset: int
-    batch: int = 1
-
-    def run(self, features: Array) -> list[npt.NDArray[Any]]:
-        """The target's outputs from the donor's features (frames, *shape)."""
-        graph = onnx.helper.make_graph(
-            list(self.nodes),
-            "tail",
-            [onnx.helper.make_tensor_value_info(self.source, onnx.TensorProto.FLOAT, [None] * features.ndim)],
-            [onnx.ValueInfoProto(name=o) for o in self.outputs],
-            [onnx.numpy_helper.from_array(v, k) for k, v in self.constants.items()],
-        )
-        session = session_of(model_of(graph, self.opset), "graft")
-        parts = [
-            session.run(list(self.outputs), {self.source: features[i : i + self.batch]})
-            for i in range(0, len(features), self.batch)
-        ]
-        return [np.concatenate([p[k] for p in parts]) for k in range(len(self.outputs))]
 
 
 @dataclass(frozen=True)
@@ -124,22 +57,6 @@ class Candidate:
         return self.agreement
 
 
-@dataclass(frozen=True)
-class Evidence:
-    """The unlabeled frames of one target: the refit uses ``fit``, acceptance uses ``accept``."""
-
-    fit: Frames
-    accept: Frames
-    _answers: dict[str, list[npt.NDArray[Any]]] = field(default_factory=dict, repr=False, compare=False)
-
-    def answers(self, target: Network) -> list[npt.NDArray[Any]]:
-        """The original outputs on the held-out frames, computed once."""
-        if target.name not in self._answers:
-            found = target.run(target.prepare(self.accept))
-            self._answers[target.name] = [found[o] for o in target.outputs]
-        return self._answers[target.name]
-
-
 def make_tail(
     join: Join, donor: Network, target: Network, frames: Frames, seed: int = 0
 ) -> tuple[Tail, tuple[LayerFit, ...], Adapter | None]:
@@ -147,7 +64,7 @@ def make_tail(
     cut, source = join.target_point, join.donor_point.name
     rest = target.nodes[cut.node_index + 1 :]
     if join.method in ("exact", "raw"):
-        return tail_of(_renamed_input(rest, cut.name, source), target.constants, source, target), (), None
+        return tail_of(renamed_input(rest, cut.name, source), target.constants, source, target), (), None
     frames = frames[: _frames_that_fit(target, cut)]
     original = target.run(target.prepare(frames), [cut.name])[cut.name].astype(np.float32)
     received = donor.run(donor.prepare(frames), [source])[source].astype(np.float32)
@@ -161,7 +78,7 @@ def make_tail(
     nodes: tuple[onnx.NodeProto, ...] = solved.nodes
     if adapter is not None:
         return tail_of((*adapter.nodes, *nodes), constants | adapter.constants, source, target), solved.layers, adapter
-    return tail_of(_renamed_input(nodes, cut.name, source), constants, source, target), solved.layers, None
+    return tail_of(renamed_input(nodes, cut.name, source), constants, source, target), solved.layers, None
 
 
 def _frames_that_fit(target: Network, cut: CutPoint) -> int:
@@ -202,21 +119,21 @@ def judge(
     frames = evidence.accept
     source = join.donor_point.name
     features = donor.run(donor.prepare(frames), [source])[source].astype(np.float32)
-    found = agreement(
+    measured = agreement(
         target.kind,
         evidence.answers(target),
         tail.run(features),
         confidence=confidence,
         tolerance=tolerance,
     )
-    return costed(join, tail, target, found, layers, adapter)
+    return costed(join, tail, target, measured, layers, adapter)
 
 
 def costed(
     join: Join,
     tail: Tail,
     target: Network,
-    found: Agreement | None = None,
+    measured: Agreement | None = None,
     layers: tuple[LayerFit, ...] = (),
     adapter: Adapter | None = None,
 ) -> Candidate:
@@ -229,7 +146,7 @@ def costed(
     return Candidate(
         join,
         tail,
-        found,
+        measured,
         sum(node_weights(n, tail.constants) for n in tail.nodes),
         sum(node_macs(n, tail.constants, shapes) for n in tail.nodes),
         layers,
@@ -237,7 +154,7 @@ def costed(
     )
 
 
-def adapter_draft(join: Join, target: Network) -> Draft:
+def adapter_draft(join: Join, target: Network) -> AdapterDraft:
     """The nodes of the adapter that a join needs."""
     cut = join.target_point
     writer = target.nodes[cut.node_index]
@@ -253,35 +170,3 @@ def adapter_draft(join: Join, target: Network) -> Draft:
         clamp_constants={n: target.constants[n] for n in writer.input if bounds and n in target.constants},
         bounds=bounds,
     )
-
-
-def tail_of(
-    nodes: tuple[onnx.NodeProto, ...] | list[onnx.NodeProto],
-    constants: dict[str, npt.NDArray[Any]],
-    source: str,
-    target: Network,
-    outputs: tuple[str, ...] | None = None,
-) -> Tail:
-    """The tail of these nodes, with those of the constants that it reads."""
-    used = {i for n in nodes for i in n.input}
-    return Tail(
-        source,
-        tuple(nodes),
-        {k: v for k, v in constants.items() if k in used},
-        target.outputs if outputs is None else outputs,
-        target.opset,
-        target.batch,
-    )
-
-
-def _renamed_input(
-    nodes: tuple[onnx.NodeProto, ...] | list[onnx.NodeProto], old: str, new: str
-) -> tuple[onnx.NodeProto, ...]:
-    """Copies of ``nodes`` that read ``new`` where they read ``old``."""
-    renamed = []
-    for node in nodes:
-        copy = onnx.NodeProto()
-        copy.CopyFrom(node)
-        copy.input[:] = [new if i == old else i for i in node.input]
-        renamed.append(copy)
-    return tuple(renamed)

@@ -1,19 +1,21 @@
 """Grafting without frames: what statistics from the field allow where nothing can be refitted or measured.
 
 Layers of equal weights are shared outright, since no answer changes. Where the statistics hold second moments of two
-cut points, the error of one standing in for the other, through a 1x1 stitch or as it is, decides. Agreement of such a
-plan is not known; it reads "not measured" until ``multigraft calibrate validate``.
+cut points, the error of one standing in for the other, through a stitching layer or as it is, decides. Agreement of
+such a plan is not known; it reads "not measured" until ``multigraft calibrate validate``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from multigraft.converters.graft.candidate import Candidate, Join, Method, costed, make_tail
+from multigraft.converters.graft.candidate import Candidate, costed, make_tail
+from multigraft.converters.graft.join import Join, Method
 from multigraft.converters.graft.lineage import Lineage, lineage
-from multigraft.converters.graft.plan import UNSHARED, Limits, Outcome, Plan, next_donor
+from multigraft.converters.graft.planner import next_donor
 from multigraft.converters.graft.search import Similarity
-from multigraft.converters.graft.stitching_layer import best_stitch
+from multigraft.converters.graft.sharing_plan import UNSHARED, Limits, PlanningResult, SharingPlan
+from multigraft.converters.graft.stitching_layer import best_stitching_layer
 from multigraft.converters.network.network import CutPoint, Network
 from multigraft.errors import ConfigurationError
 from multigraft.statistics.statistics import Statistics
@@ -28,16 +30,16 @@ def plan_without_frames(
     share: Mapping[str, str],
     given: Mapping[str, Candidate] | None = None,
     statistics: Statistics | None = None,
-) -> Outcome:
+) -> PlanningResult:
     """Share what needs no refit.
 
     Args:
         networks: All of them.
         similarity: Unbiased CKA of two cut points by name.
-        limits: Of the budget; an agreement bound is only shown by grafts that were measured elsewhere.
+        limits: Those of the budget; an agreement bound is only shown by grafts that were measured elsewhere.
         share: Task to the donor's layer it shares up to, or "none".
         given: Task to a graft that was refitted and measured on a device.
-        statistics: Whose second moments give stitches.
+        statistics: Those whose second moments give stitching layers.
 
     Raises:
         ConfigurationError: A layer that was asked for cannot be shared without frames, or the plan exceeds a budget.
@@ -45,7 +47,7 @@ def plan_without_frames(
     given = given or {}
     below = {t: c for t, c in given.items() if t not in share and not _keeps(c, limits)}
     given = {t: c for t, c in given.items() if t not in below}
-    chosen = Plan({}, sum(n.weights for n in networks), sum(n.macs for n in networks))
+    chosen = SharingPlan({}, sum(n.weights for n in networks), sum(n.macs for n in networks))
     nothing, evaluated, donors, errors = chosen, list(below.values()), [], dict[str, float]()
     left = list(networks)
     while len(left) > 1:
@@ -63,7 +65,9 @@ def plan_without_frames(
         left = [n for n in left if n is not donor and n.name not in chosen.grafts]
     limits.check(chosen)
     front = (nothing, chosen) if chosen.grafts else (nothing,)
-    return Outcome(chosen, front, tuple(evaluated), tuple(donors), _explain(chosen, below, errors, limits), limits)
+    return PlanningResult(
+        chosen, front, tuple(evaluated), tuple(donors), _explain(chosen, below, errors, limits), limits
+    )
 
 
 def _keeps(graft: Candidate, limits: Limits) -> bool:
@@ -84,7 +88,7 @@ def _graft(
         pair = _asked(line, donor.cut_point(wanted))
     stitched = None
     if statistics is not None and (wanted is None or pair is None or pair[2] != "exact"):
-        stitched = best_stitch(donor, target, statistics, similarity, wanted)
+        stitched = best_stitching_layer(donor, target, statistics, similarity, wanted)
     if stitched is not None and (
         wanted or pair is None or stitched[0].join.target_point.node_index > pair[1].node_index
     ):
@@ -110,16 +114,18 @@ def _asked(line: Lineage, point: CutPoint) -> tuple[CutPoint, CutPoint, Method] 
     return None
 
 
-def _explain(chosen: Plan, below: Mapping[str, Candidate], errors: Mapping[str, float], limits: Limits) -> str:
+def _explain(chosen: SharingPlan, below: Mapping[str, Candidate], errors: Mapping[str, float], limits: Limits) -> str:
     if not chosen.grafts:
-        found = "nothing shared: no weights are equal, no moments show representations alike, and a refit needs frames"
+        sentence = (
+            "nothing shared: no weights are equal, no moments show representations alike, and a refit needs frames"
+        )
     elif chosen.is_measured:
-        found = f"refitted and measured on a device: {chosen.describe()}"
+        sentence = f"refitted and measured on a device: {chosen.describe()}"
     else:
-        found = f"without frames, agreement not all measured: {chosen.describe()}"
+        sentence = f"without frames, agreement not all measured: {chosen.describe()}"
     for task, error in errors.items():
-        found += f"; {100 * error:.1f} % of the variance of what {task} expects there is not reproduced"
+        sentence += f"; {100 * error:.1f} % of the variance of what {task} expects there is not reproduced"
     for task, graft in below.items():
         shown = "no agreement" if graft.agreement is None else f"a bound of {graft.agreement.lower_bound:.3f}"
-        found += f"; {task} is left unshared, its refit shows {shown} and {limits.min_agreement:g} is asked for"
-    return found
+        sentence += f"; {task} is left unshared, its refit shows {shown} and {limits.min_agreement:g} is asked for"
+    return sentence

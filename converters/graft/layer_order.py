@@ -13,7 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 import onnx
 
-from multigraft.converters.graft.candidate import Join, adapter_draft
+from multigraft.converters.graft.candidate import adapter_draft
+from multigraft.converters.graft.join import Join
 from multigraft.converters.graft.onnx_linear_layer import linear_layer
 from multigraft.converters.graft.refit import clamp_bounds
 from multigraft.converters.network.network import Array, Network
@@ -24,13 +25,13 @@ NOW = "now/"
 
 
 @dataclass(frozen=True)
-class Walk:
-    """The grafted rest of a target.
+class LayerOrder:
+    """The grafted rest of a target, layer by layer.
 
     Attributes:
         stages: To be solved, in order.
-        nodes: Of the grafted rest, which read the donor's tensor and write ``now/...``.
-        constants: Of those nodes; the weights to be solved are under ``LAYER/1`` and ``LAYER/2``.
+        nodes: Those of the grafted rest, which read the donor's tensor and write ``now/...``.
+        constants: Those of the nodes; the weights to be solved are under ``LAYER/1`` and ``LAYER/2``.
     """
 
     stages: tuple[Stage, ...]
@@ -38,7 +39,7 @@ class Walk:
     constants: dict[str, Array]
 
 
-def walk(join: Join, target: Network) -> Walk:
+def layer_order(join: Join, target: Network) -> LayerOrder:
     """Follow the target's nodes behind its cut."""
     cut = join.target_point.name
     stages: list[Stage] = []
@@ -89,7 +90,7 @@ def walk(join: Join, target: Network) -> Walk:
         nodes.append(_renamed(node, solved | {o: NOW + o for o in node.output if o}))
     used = {i for n in nodes for i in n.input}
     constants |= {name: value for name, value in target.constants.items() if name in used}
-    return Walk(tuple(stages), tuple(nodes), constants)
+    return LayerOrder(tuple(stages), tuple(nodes), constants)
 
 
 def _stage(

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from multigraft.converters.graft.candidate import Join
+from multigraft.converters.graft.join import Join
 from multigraft.converters.graft.lineage import lineage
-from multigraft.converters.graft.plan import UNSHARED
 from multigraft.converters.graft.search import Similarity, choose_donor, joins_of
+from multigraft.converters.graft.sharing_plan import UNSHARED
 from multigraft.converters.network.network import Network
 from multigraft.errors import ConfigurationError
 
@@ -34,7 +34,7 @@ def propose(networks: Sequence[Network], similarity: Similarity, share: Mapping[
     """
     free = [n for n in networks if share.get(n.name, UNSHARED) == UNSHARED] or list(networks)
     donor = choose_donor(free, similarity)
-    found = []
+    proposed: list[Join] = []
     for target in networks:
         wanted = share.get(target.name)
         if target is donor or wanted == UNSHARED:
@@ -51,5 +51,5 @@ def propose(networks: Sequence[Network], similarity: Similarity, share: Mapping[
                 "choose another layer",
             )
         # The last is the deepest, and of equally deep ones the method that keeps most.
-        found += joins[-1:]
-    return tuple(found)
+        proposed += joins[-1:]
+    return tuple(proposed)

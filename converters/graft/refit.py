@@ -11,7 +11,7 @@ is the one of design.md.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,7 +25,6 @@ from multigraft.refit.linear_layer import HELD_OUT_EVERY, LinearLayer, positions
 from multigraft.refit.ridge import fit_rows
 
 CHUNK = 64
-Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)
@@ -46,7 +45,7 @@ class LayerFit:
 
 
 @dataclass(frozen=True)
-class Refit:
+class RefittedLayers:
     """New constants of the layers after the cut, by constant name, and how each layer went.
 
     ``nodes`` are the target's nodes after the cut with the inputs that name those constants.
@@ -72,8 +71,7 @@ def refit(
     received: Array,
     *,
     seed: int = 0,
-    progress: Progress | None = None,
-) -> Refit:
+) -> RefittedLayers:
     """Re-solve every linear layer of ``network`` after ``cut``.
 
     Args:
@@ -82,7 +80,6 @@ def refit(
         original: What the network itself has at the cut, (frames, *shape).
         received: What it will receive there instead, same shape and same frames.
         seed: Picks the rows where not all are used.
-        progress: Called with a text, done and total.
     """
     start = next(i for i, n in enumerate(network.nodes) if cut in n.output) + 1
     nodes = network.nodes[start:]
@@ -96,8 +93,6 @@ def refit(
     new_nodes: list[onnx.NodeProto] = []
     rng = np.random.default_rng(seed)
     for index, node in enumerate(nodes):
-        if progress:
-            progress(f"refit {network.name}", index, len(nodes))
         layer = linear_layer(node, network.constants)
         solved: onnx.NodeProto = node
         if layer is not None and node.input[0] in live:
@@ -105,16 +100,15 @@ def refit(
             constants |= added
             fits.append(layer_fit)
         new_nodes.append(solved)
-        held = network.constants | constants
         read = [n for n in node.input if n in live]
         original_out = run_node(node, {n: live[n].original for n in read}, network.constants, network.opset)
-        now_out = run_node(solved, {n: live[n].now for n in read}, held, network.opset)
+        now_out = run_node(solved, {n: live[n].now for n in read}, network.constants | constants, network.opset)
         for name in node.output:
             if name:
                 live[name] = _Pair(original_out[name], now_out[name])
         for name in [n for n in live if uses.get(n, -1) <= index and n not in network.outputs]:
             del live[name]
-    return Refit(tuple(new_nodes), constants, tuple(fits))
+    return RefittedLayers(tuple(new_nodes), constants, tuple(fits))
 
 
 def run_node(
@@ -124,7 +118,7 @@ def run_node(
     opset: int,
 ) -> dict[str, npt.NDArray[Any]]:
     """Run one node on all frames in chunks; the first axis of every input is the frame."""
-    held = [onnx.numpy_helper.from_array(constants[n], n) for n in dict.fromkeys(node.input) if n in constants]
+    initializers = [onnx.numpy_helper.from_array(constants[n], n) for n in dict.fromkeys(node.input) if n in constants]
     outputs = [o for o in node.output if o]
     graph = onnx.helper.make_graph(
         [node],
@@ -134,7 +128,7 @@ def run_node(
             for n, v in inputs.items()
         ],
         [onnx.ValueInfoProto(name=o) for o in outputs],
-        held,
+        initializers,
     )
     session = session_of(model_of(graph, opset), node.name)
     if not inputs:

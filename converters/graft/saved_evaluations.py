@@ -1,10 +1,9 @@
-"""Steps of grafting that are kept while a build runs: the similarity table and every evaluated graft."""
+"""What grafting evaluated, kept while a build runs: the similarity table and every candidate."""
 
 from __future__ import annotations
 
 import dataclasses
 import hashlib
-import io
 import json
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -13,23 +12,26 @@ import numpy as np
 import onnx
 
 from multigraft.agreement.agreement import Agreement
-from multigraft.converters.graft.candidate import Candidate, Join, Tail
+from multigraft.converters.graft.candidate import Candidate
+from multigraft.converters.graft.join import Join
 from multigraft.converters.graft.refit import LayerFit
-from multigraft.converters.job.checkpoints import Steps
+from multigraft.converters.graft.tail import Tail
+from multigraft.converters.job.checkpoints import Checkpoints
 from multigraft.converters.network.frames import Frames
 from multigraft.converters.network.network import Network, model_of
 from multigraft.converters.similarity.representations import SimilarityTable
+from multigraft.npz import npz_bytes, read_npz
 
 
-class FinishedGrafts:
-    """Looks up and stores steps of grafting.
+class SavedEvaluations:
+    """Looks up and stores evaluations.
 
     Args:
-        steps: Where.
+        checkpoints: Where they are kept.
     """
 
-    def __init__(self, steps: Steps) -> None:
-        self._steps = steps
+    def __init__(self, checkpoints: Checkpoints) -> None:
+        self._checkpoints = checkpoints
         self._digests: dict[int, tuple[object, bytes]] = {}
 
     def similarity(
@@ -37,7 +39,7 @@ class FinishedGrafts:
     ) -> SimilarityTable:
         """The table that ``measure`` gives."""
         depends_on: list[bytes | str] = [*map(self._network, networks), self._frames(frames), str(seed)]
-        return _table_from(self._steps.get("similarity", depends_on, lambda: _table_bytes(measure())))
+        return _table_from(self._checkpoints.get("similarity", depends_on, lambda: _table_bytes(measure())))
 
     def graft(
         self,
@@ -58,18 +60,22 @@ class FinishedGrafts:
         """
         depends_on: list[bytes | str] = [*map(self._network, networks), *map(self._frames, frames)]
         depends_on += [repr(join), repr(tuple(options))]
-        return _candidate_from(join, self._steps.get("graft", depends_on, lambda: _candidate_bytes(evaluate())))
+        return _candidate_from(join, self._checkpoints.get("graft", depends_on, lambda: _candidate_bytes(evaluate())))
 
     def _network(self, network: Network) -> bytes:
-        return self._digest(
-            network, lambda: (network.model.SerializeToString(deterministic=True), repr(network.preprocessing).encode())
-        )
+        """Everything an evaluation reads of a network: what it is called and its labels decide nothing."""
+
+        def parts() -> tuple[bytes, ...]:
+            graph = network.model.SerializeToString(deterministic=True)
+            return graph, repr(network.preprocessing).encode(), network.kind.encode()
+
+        return self._digest(network, parts)
 
     def _frames(self, frames: Frames) -> bytes:
         return self._digest(frames, lambda: (repr(f.shape).encode() + f.tobytes() for f in frames))
 
     def _digest(self, what: object, parts: Callable[[], Any]) -> bytes:
-        # The object is held, so that no other one can get its id.
+        # Kept with the digest, so that no other object can get its id.
         if id(what) not in self._digests:
             digest = hashlib.sha256()
             for part in parts():
@@ -79,25 +85,23 @@ class FinishedGrafts:
 
 
 def _table_bytes(table: SimilarityTable) -> bytes:
-    held = dataclasses.asdict(table)
-    arrays = {name: held.pop(name) for name in ("unbiased", "biased")}
-    stream = io.BytesIO()
-    np.savez(stream, allow_pickle=False, described=np.array(json.dumps(held)), **arrays)
-    return stream.getvalue()
+    fields = dataclasses.asdict(table)
+    matrices = {name: fields.pop(name) for name in ("unbiased", "biased")}
+    return npz_bytes({"fields": np.array(json.dumps(fields)), **matrices})
 
 
 def _table_from(data: bytes) -> SimilarityTable:
-    with np.load(io.BytesIO(data), allow_pickle=False) as held:
-        described = json.loads(str(held["described"]))
-        described |= {name: tuple(described[name]) for name in ("networks", "cut_points")}
-        return SimilarityTable(unbiased=held["unbiased"], biased=held["biased"], **described)
+    arrays = read_npz(data)
+    fields = json.loads(str(arrays["fields"]))
+    fields |= {name: tuple(fields[name]) for name in ("networks", "cut_points")}
+    return SimilarityTable(unbiased=arrays["unbiased"], biased=arrays["biased"], **fields)
 
 
 def _candidate_bytes(candidate: Candidate) -> bytes:
     tail = candidate.tail
     constants = [onnx.numpy_helper.from_array(value, name) for name, value in tail.constants.items()]
     graph = onnx.helper.make_graph(list(tail.nodes), "tail", [], [], constants)
-    described = {
+    fields = {
         "tail": {"source": tail.source, "outputs": tail.outputs, "opset": tail.opset, "batch": tail.batch},
         "agreement": candidate.agreement and candidate.agreement.to_json(),
         "own_weights": candidate.own_weights,
@@ -106,27 +110,27 @@ def _candidate_bytes(candidate: Candidate) -> bytes:
         "adapter_error": candidate.adapter_error,
     }
     model: bytes = model_of(graph, tail.opset).SerializeToString()
-    return json.dumps(described).encode() + b"\n" + model
+    return json.dumps(fields).encode() + b"\n" + model
 
 
 def _candidate_from(join: Join, data: bytes) -> Candidate:
     line, _, model = data.partition(b"\n")
-    held = json.loads(line)
+    fields = json.loads(line)
     graph = onnx.load_from_string(model).graph
     tail = Tail(
-        held["tail"]["source"],
+        fields["tail"]["source"],
         tuple(graph.node),
         {i.name: onnx.numpy_helper.to_array(i) for i in graph.initializer},
-        tuple(held["tail"]["outputs"]),
-        held["tail"]["opset"],
-        held["tail"]["batch"],
+        tuple(fields["tail"]["outputs"]),
+        fields["tail"]["opset"],
+        fields["tail"]["batch"],
     )
     return Candidate(
         join,
         tail,
-        held["agreement"] and Agreement(**held["agreement"]),
-        held["own_weights"],
-        held["own_macs"],
-        tuple(LayerFit(**layer) for layer in held["layers"]),
-        held["adapter_error"],
+        fields["agreement"] and Agreement(**fields["agreement"]),
+        fields["own_weights"],
+        fields["own_macs"],
+        tuple(LayerFit(**layer) for layer in fields["layers"]),
+        fields["adapter_error"],
     )

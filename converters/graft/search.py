@@ -9,23 +9,24 @@ from dataclasses import dataclass
 
 from multigraft.bundle.manifest import Relation
 from multigraft.converters.graft.adapter import is_joinable
-from multigraft.converters.graft.candidate import Candidate, Evidence, Join, Method, evaluate
+from multigraft.converters.graft.candidate import Candidate, evaluate
+from multigraft.converters.graft.evidence import Evidence
+from multigraft.converters.graft.join import Join, Method
 from multigraft.converters.graft.lineage import Lineage, lineage
-from multigraft.converters.graft.saved_evaluations import FinishedGrafts
+from multigraft.converters.graft.saved_evaluations import SavedEvaluations
+from multigraft.converters.job.progress import Report, silent
 from multigraft.converters.network.network import CutPoint, Network
 from multigraft.errors import ConfigurationError
 
 Similarity = Callable[[str, str], float]
 """Unbiased CKA of two cut points by name."""
 
-Progress = Callable[[str, int, int], None]
-
 SMALL_MACS = 50_000_000
 """Networks up to this size are searched at every cut point with every method; in larger ones the deepest cut point that
 keeps the agreement asked for is looked for by halving, with fewer methods."""
 
 MAX_HALVINGS = 4
-"""Of 31 cut points at most one is then left untried; evaluating one takes minutes of a large network."""
+"""At most one of 31 cut points is then left untried; evaluating one of a large network takes minutes."""
 
 TIE = 0.01
 HOPELESS = 0.5
@@ -37,12 +38,12 @@ class SearchOptions:
     """How candidates are evaluated.
 
     Attributes:
-        confidence: Of the agreement bound.
+        confidence: That of the agreement bound.
         tolerances: Task to tolerance, where the kind has one.
-        seed: Of every random choice.
+        seed: That of every random choice.
         share: Task to the donor's layer it shares up to ("none" for no sharing), instead of the search.
         enough: A relative whose raw sharing has at least this agreement bound is not refitted at that point.
-        finished: Where evaluated grafts are kept while a build runs, or None.
+        saved: Where evaluated grafts are kept while a build runs, or None.
     """
 
     confidence: float = 0.95
@@ -50,7 +51,7 @@ class SearchOptions:
     seed: int = 0
     share: Mapping[str, str] | None = None
     enough: float = 1.0
-    finished: FinishedGrafts | None = None
+    saved: SavedEvaluations | None = None
 
 
 def choose_donor(networks: Sequence[Network], similarity: Similarity) -> Network:
@@ -78,7 +79,7 @@ def candidates(
     evidence: Evidence,
     similarity: Similarity,
     options: SearchOptions,
-    progress: Progress | None = None,
+    report: Report = silent,
 ) -> Iterator[Candidate]:
     """Evaluate the grafts of ``target`` onto ``donor``: of small networks all, of large ones towards the budget.
 
@@ -103,14 +104,13 @@ def candidates(
         for join in groups[group]:
             if join.relation == "relative" and bound >= options.enough:
                 continue
-            if progress:
-                progress(f"graft {target.name} onto {donor.name}: {join.method}", done, depths.total(len(joins)))
             done += 1
-            found = _evaluate(join, donor, target, evidence, options, tolerance)
-            if found.agreement is not None:
-                best = max(best, found.agreement.value)
-                bound = max(bound, found.agreement.lower_bound)
-            yield found
+            report(f"graft {target.name} onto {donor.name}: {join.method} ({done} of {depths.total(len(joins))})")
+            candidate = _evaluate(join, donor, target, evidence, options, tolerance)
+            if candidate.agreement is not None:
+                best = max(best, candidate.agreement.value)
+                bound = max(bound, candidate.agreement.lower_bound)
+            yield candidate
         depths.judge(best >= HOPELESS, bound >= options.enough)
 
 
@@ -167,10 +167,10 @@ def _evaluate(
         tolerance=tolerance,
         seed=options.seed,
     )
-    if options.finished is None:
+    if options.saved is None:
         return how()
     decisive = options.confidence, tolerance, options.seed
-    return options.finished.graft(join, (donor, target), (evidence.fit, evidence.accept), decisive, how)
+    return options.saved.graft(join, (donor, target), (evidence.fit, evidence.accept), decisive, how)
 
 
 def joins_of(

@@ -16,17 +16,19 @@ import onnx
 
 from multigraft.bundle.manifest import Relation
 from multigraft.converters.graft.adapter import Adapter
-from multigraft.converters.graft.candidate import Candidate, Join, adapter_draft, costed, make_tail, tail_of
+from multigraft.converters.graft.candidate import Candidate, adapter_draft, costed, make_tail
+from multigraft.converters.graft.join import Join
 from multigraft.converters.graft.lineage import lineage
 from multigraft.converters.graft.onnx_linear_layer import linear_layer
 from multigraft.converters.graft.refit import with_constants
 from multigraft.converters.graft.search import Similarity
+from multigraft.converters.graft.tail import tail_of
 from multigraft.converters.network.network import Array, CutPoint, Network
 from multigraft.refit.ridge import RidgeSums, Solution, variance_restored
 from multigraft.statistics.statistics import Statistics
 
 STRENGTH = 1e-4
-"""Of the ridge, relative to the variance of the inputs."""
+"""Strength of the ridge, relative to the variance of the inputs."""
 
 MAX_ERROR = 0.05
 """Largest squared error over variance at which a representation stands in for another without being asked for. On the
@@ -36,18 +38,18 @@ demo's networks relatives have 0.001 to 0.05 and then agree on 97 to 100 % of fr
 
 @dataclass(frozen=True)
 class Moments:
-    """Of a pair of cut points, over the same frames and positions."""
+    """Second moments of a pair of cut points, over the same frames and positions."""
 
     sums: RidgeSums
 
     @property
     def is_enough(self) -> bool:
-        """Whether there are rows enough to solve a stitch."""
+        """Whether there are rows enough to solve a stitching layer."""
         return self.sums.rows >= 3 * self.sums.xx.shape[1]
 
     @property
     def variance(self) -> float:
-        """Of the target's representation, times the rows."""
+        """Variance of the target's representation, times the rows."""
         return float(np.sum(self.sums.yy - self.sums.y**2 / self.sums.rows)) + 1e-12
 
     @property
@@ -59,7 +61,7 @@ class Moments:
         return max(self.sums.error(np.eye(inputs)[None], np.zeros((1, inputs))), 0.0) / self.variance
 
     def solve(self) -> Solution:
-        """The stitch, with its error on rows that it has not seen, as the degrees of freedom give it."""
+        """The stitching layer, with its error on rows that it has not seen, as the degrees of freedom give it."""
         sums = self.sums
         weight, intercept = sums.solve(np.zeros_like(sums.xy), STRENGTH)
         unseen = sums.rows / (sums.rows - sums.xx.shape[1] - 1)
@@ -78,7 +80,7 @@ def moments(statistics: Statistics, donor: CutPoint, target: CutPoint) -> Moment
     return Moments(sums)
 
 
-def stitches(
+def stitching_candidates(
     donor: Network, target: Network, statistics: Statistics, similarity: Similarity, wanted: str | None
 ) -> Iterator[tuple[Candidate, float]]:
     """Ways to share without frames, from shallow to deep, with the error of the representation.
@@ -86,7 +88,7 @@ def stitches(
     Args:
         donor: Gives its first layers.
         target: Takes them.
-        statistics: Of both.
+        statistics: Those collected of both.
         similarity: Unbiased CKA of two cut points by name.
         wanted: The donor's layer alone to look at, or None for all.
     """
@@ -95,34 +97,34 @@ def stitches(
     at = None if wanted is None else donor.cut_point(wanted)
     for t in target.cut_points:
         for d in donor.cut_points:
-            if at not in (None, d) or d.shape[1:] != t.shape[1:] or (held := moments(statistics, d, t)) is None:
+            if at not in (None, d) or d.shape[1:] != t.shape[1:] or (pair := moments(statistics, d, t)) is None:
                 continue
             cka = similarity(d.name, t.name)
-            if (d, t) in line.related and (error := held.raw_error) is not None:
+            if (d, t) in line.related and (error := pair.raw_error) is not None:
                 join = Join(donor.name, target.name, d, t, "raw", relation, cka)
                 yield costed(join, make_tail(join, donor, target, ())[0], target), error
-            if held.is_enough:
+            if pair.is_enough:
                 join = Join(donor.name, target.name, d, t, "stitch", relation, cka)
-                yield _stitched(join, target, held)
+                yield _with_stitching_layer(join, target, pair)
 
 
-def best_stitch(
+def best_stitching_layer(
     donor: Network, target: Network, statistics: Statistics, similarity: Similarity, wanted: str | None
 ) -> tuple[Candidate, float] | None:
     """The deepest with at most :data:`MAX_ERROR`, or at the donor's layer ``wanted`` that of the least error."""
-    found = list(stitches(donor, target, statistics, similarity, wanted))
+    candidates = list(stitching_candidates(donor, target, statistics, similarity, wanted))
     if wanted is not None:
-        return min(found, key=lambda f: f[1], default=None)
-    good = [f for f in found if f[1] <= MAX_ERROR]
-    return max(good, key=lambda f: (f[0].join.target_point.node_index, -f[1]), default=None)
+        return min(candidates, key=lambda c: c[1], default=None)
+    good = [c for c in candidates if c[1] <= MAX_ERROR]
+    return max(good, key=lambda c: (c[0].join.target_point.node_index, -c[1]), default=None)
 
 
-def _stitched(join: Join, target: Network, held: Moments) -> tuple[Candidate, float]:
+def _with_stitching_layer(join: Join, target: Network, pair: Moments) -> tuple[Candidate, float]:
     draft = adapter_draft(join, target)
-    solution = held.solve()
+    solution = pair.solve()
     error = solution.relative_error
     if not draft.after:
-        solution = variance_restored(solution, held.sums)
+        solution = variance_restored(solution, pair.sums)
     rest = target.nodes[join.target_point.node_index + 1 :]
     source = join.donor_point.name
     absorbed = _absorbed(join, target, solution)

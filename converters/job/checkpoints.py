@@ -1,7 +1,7 @@
 """What a long job has finished so far, on disk, so that the same command goes on where it was interrupted.
 
-A step is known by the digest of everything it depends on, this package's code included: what no longer fits is not
-found, and done again.
+A step is known by the digest of everything it depends on, this package's code included: what no longer fits is done
+again.
 """
 
 from __future__ import annotations
@@ -18,8 +18,11 @@ from multigraft.errors import UsageError
 
 _DIGEST_BYTES = 32
 
+CODE_FOLDERS = (Path(files.__file__).parent, Path(__file__).parents[1])
+"""``core`` and ``converters``; installed, the first holds every other package, too."""
 
-class Steps:
+
+class Checkpoints:
     """Finished steps in one folder, made when the first is stored.
 
     Args:
@@ -29,7 +32,7 @@ class Steps:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.reused = 0
-        """How many steps were found instead of done."""
+        """How many steps were read instead of done."""
 
     def get(self, name: str, depends_on: Iterable[bytes | str], do: Callable[[], bytes]) -> bytes:
         """The stored result of a step, or else that of ``do``, which is stored.
@@ -42,14 +45,14 @@ class Steps:
             depends_on: Everything that decides its result.
             do: Does it.
         """
-        key = hashlib.sha256(_code_digest() + name.encode())
+        key = hashlib.sha256(code_digest(CODE_FOLDERS))
         for part in depends_on:
             data = part.encode() if isinstance(part, str) else part
             key.update(len(data).to_bytes(8, "little") + data)
         path = self.folder / f"{name}-{key.hexdigest()[:32]}"
-        if (held := _read(path)) is not None:
+        if (stored := _read(path)) is not None:
             self.reused += 1
-            return held
+            return stored
         made = do()
         with contextlib.suppress(OSError, UsageError):
             self.folder.mkdir(exist_ok=True)
@@ -81,9 +84,9 @@ def _read(path: Path) -> bytes | None:
 
 
 @functools.cache
-def _code_digest() -> bytes:
-    """Of all code of ``core`` and ``converters``: installed, the first holds every other package, too."""
+def code_digest(folders: tuple[Path, ...]) -> bytes:
+    """SHA-256 of all Python files of these folders and below, in the order of their paths."""
     digest = hashlib.sha256()
-    for path in sorted({*Path(files.__file__).parent.rglob("*.py"), *Path(__file__).parents[1].rglob("*.py")}):
+    for path in sorted({path for folder in folders for path in folder.rglob("*.py")}):
         digest.update(path.read_bytes())
     return digest.digest()

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import TextIO
 
 Report = Callable[[str], None]
-"""Takes one short line that says what is being done now."""
+"""Takes one short line that says what is being done now, with its count where there is one: ``graft b (2 of 9)``."""
 
 
 def silent(line: str) -> None:

@@ -9,14 +9,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from multigraft.archive import Allowance
 from multigraft.converters.network.frames import Frames
 from multigraft.errors import InputError
-from multigraft.npz import open_npz, read_member
-from multigraft.reading import regular_file
-
-MOST_UNPACKED = 8 << 30
-"""Bytes of frames and labels."""
+from multigraft.npz import NpzFile
 
 
 @dataclass(frozen=True)
@@ -39,20 +34,19 @@ def load_labelled(path: Path, task: str) -> Labelled:
         InputError: It is not such a file.
     """
     try:
-        with regular_file(path) as file, open_npz(file) as archive:
-            allowance = Allowance(path.stat().st_size, MOST_UNPACKED)
-            name = task if f"{task}.npy" in archive.sizes else "labels"
-            frames: Any = read_member(archive, "frames", allowance)
-            labels = read_member(archive, name, allowance).astype(np.int64)
+        with NpzFile(path) as arrays:
+            name = task if task in arrays else "labels"
+            frames: Any = arrays["frames"]
+            labels = arrays[name].astype(np.int64)
     except InputError:
         raise
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, KeyError) as error:
         raise InputError(
             f"{path} holds no labelled frames ({error})", f"store arrays frames and labels (or {task}) with numpy.savez"
         ) from error
-    if frames.dtype != np.uint8 or len(frames) != len(labels) or not len(frames):
+    if frames.dtype != np.uint8 or frames.ndim < 3 or labels.ndim == 0 or len(frames) != len(labels) or not len(frames):
         raise InputError(
-            f"{path} holds {len(frames)} frames of {frames.dtype} and {len(labels)} labels",
+            f"{path} holds {frames.dtype} frames of shape {frames.shape} and {labels.size} labels",
             "store uint8 frames and one label for each",
         )
     return Labelled(frames, labels)

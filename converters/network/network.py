@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -177,7 +178,7 @@ class Network:
         """Camera frames to this network's input, (frames, channels, height, width) float32."""
         return prepare_batch(frames, self.preprocessing)
 
-    def run(self, x: Array, names: Sequence[str] | None = None) -> dict[str, npt.NDArray[np.generic]]:
+    def run(self, x: Array, names: Sequence[str] | None = None) -> dict[str, npt.NDArray[Any]]:
         """Run on ``x`` (frames, channels, height, width) in minibatches; returns the tensors of ``names``."""
         names = tuple(self.outputs if names is None else names)
         session = self._session(names)
@@ -287,10 +288,10 @@ def batched(model: onnx.ModelProto) -> onnx.ModelProto:
 def _inferred_shapes(model: onnx.ModelProto) -> dict[str, tuple[int, ...]]:
     """Shapes of the tensors of nodes; 0 stands for what is not known."""
     try:
-        found = onnx.shape_inference.infer_shapes(model, data_prop=True).graph
+        inferred = onnx.shape_inference.infer_shapes(model, data_prop=True).graph
     except Exception:
         return {}
-    values = [*found.value_info, *found.output]
+    values = [*inferred.value_info, *inferred.output]
     return {v.name: tuple(d.dim_value for d in v.type.tensor_type.shape.dim) for v in values}
 
 
@@ -301,8 +302,8 @@ def attributes(node: onnx.NodeProto) -> dict[str, object]:
 
 def node_weights(node: onnx.NodeProto, constants: dict[str, npt.NDArray[np.generic]]) -> int:
     """Number of float parameters a node holds; scalars and shapes do not count."""
-    held = (constants[i] for i in node.input if i in constants)
-    return sum(c.size for c in held if c.dtype.kind == "f" and c.size > 1)
+    parameters = (constants[i] for i in node.input if i in constants)
+    return sum(c.size for c in parameters if c.dtype.kind == "f" and c.size > 1)
 
 
 def node_macs(

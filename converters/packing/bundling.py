@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.metadata
-import io
 import platform
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -23,6 +21,7 @@ from multigraft.converters.packing.model_card import model_card
 from multigraft.converters.packing.verify import Verification, run_segments
 from multigraft.converters.quantising.layer_error import LayerErrorReport, spec_of
 from multigraft.converters.quantising.quantise import Precision
+from multigraft.npz import stored_npz_bytes
 from multigraft.tensors.specs import TensorSpec
 from multigraft.tflite.graph import Graph, Model
 from multigraft.tflite.macs import graph_macs
@@ -32,11 +31,11 @@ _COMPUTES = frozenset({"CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV", "FULLY_
 
 
 @dataclass(frozen=True)
-class Parts:
+class BundleParts:
     """What a bundle is made of.
 
     Attributes:
-        name: Of the bundle.
+        name: The bundle's name.
         precision: As asked for.
         multitask: Tasks, inputs and provenance.
         graph: The whole quantised graph.
@@ -68,31 +67,20 @@ class Parts:
     converter: str
 
 
-def pack(parts: Parts) -> Bundle:
+def pack(parts: BundleParts) -> Bundle:
     """The bundle of ``parts``."""
     manifest = _manifest(parts)
     inputs, outputs = _golden(parts)
     contents = {
         MODEL: parts.content,
-        GOLDEN_INPUTS: npz(inputs),
-        GOLDEN_OUTPUTS: npz(outputs),
+        GOLDEN_INPUTS: stored_npz_bytes(inputs),
+        GOLDEN_OUTPUTS: stored_npz_bytes(outputs),
         MODEL_CARD: model_card(manifest).encode(),
     }
     return Bundle.create(manifest, contents)
 
 
-def npz(arrays: Mapping[str, np.ndarray[Any, Any]]) -> bytes:
-    """A NumPy .npz file without a clock in it, so that equal arrays give equal bytes."""
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
-        for name, array in arrays.items():
-            member = io.BytesIO()
-            np.save(member, np.ascontiguousarray(array), allow_pickle=False)
-            archive.writestr(zipfile.ZipInfo(f"{name}.npy"), member.getvalue())
-    return buffer.getvalue()
-
-
-def _golden(parts: Parts) -> tuple[Arrays, Arrays]:
+def _golden(parts: BundleParts) -> tuple[Arrays, Arrays]:
     runner = Runner(parts.content, PREFERRED)
     results = [run_segments(runner, parts.segments, case) for case in parts.golden]
     outputs = [n for s in parts.segments for n in s.outputs]
@@ -102,7 +90,7 @@ def _golden(parts: Parts) -> tuple[Arrays, Arrays]:
     )
 
 
-def _manifest(parts: Parts) -> Manifest:
+def _manifest(parts: BundleParts) -> Manifest:
     boundaries = {n: n for n in parts.graph.inputs} | {
         n: parts.boundaries[n] for s in parts.segments for n in (*s.inputs, *s.outputs) if n in parts.boundaries
     }
@@ -124,7 +112,7 @@ def _tensor(name: str, graph: Graph, tensor: str) -> TensorSpec:
     return dataclasses.replace(spec_of(graph.tensors[tensor]), name=name)
 
 
-def _segment(parts: Parts, spec: SegmentSpec, graph: Graph) -> Segment:
+def _segment(parts: BundleParts, spec: SegmentSpec, graph: Graph) -> Segment:
     return Segment(
         name=spec.name,
         signature=spec.name,
@@ -147,12 +135,12 @@ def _precision(asked: Precision, graph: Graph) -> str:
     return f"{asked}+float32" if True in is_float else asked
 
 
-def _fidelity(parts: Parts, task: str) -> dict[str, Any]:
-    found = parts.agreements.get(task)
-    return {"quantised_agreement": found.to_json()} if found else {}
+def _fidelity(parts: BundleParts, task: str) -> dict[str, Any]:
+    measured = parts.agreements.get(task)
+    return {"quantised_agreement": measured.to_json()} if measured else {}
 
 
-def _provenance(parts: Parts) -> dict[str, Any]:
+def _provenance(parts: BundleParts) -> dict[str, Any]:
     worst = parts.layers.worst
     return {
         "multigraft": multigraft.__version__,

@@ -25,12 +25,12 @@ from multigraft.converters.conversion.interpreters import Arrays, Runner, main_s
 from multigraft.converters.conversion.onnx2tf import to_tflite
 from multigraft.converters.conversion.onnx2tf_environment import Environment
 from multigraft.converters.conversion.tensor_names import name_as_in_onnx
-from multigraft.converters.job.checkpoints import Steps
+from multigraft.converters.job.checkpoints import Checkpoints
 from multigraft.converters.job.progress import Report, silent
 from multigraft.converters.network.frames import Frame, Frames
 from multigraft.converters.network.multitask import MultiTaskModel
-from multigraft.converters.packing.bundling import Parts, pack
-from multigraft.converters.packing.segments import cut
+from multigraft.converters.packing.bundling import BundleParts, pack
+from multigraft.converters.packing.segments import cut_into_segments
 from multigraft.converters.packing.verify import Verification, float_error, random_inputs, verify_segments
 from multigraft.converters.quantising.keep_float import operators_to_keep
 from multigraft.converters.quantising.layer_error import LayerErrorReport, layer_error, real, stored
@@ -81,7 +81,7 @@ def convert(
     name: str,
     work_dir: Path,
     report: Report = silent,
-    steps: Steps | None = None,
+    checkpoints: Checkpoints | None = None,
     verified_inputs: int = VERIFIED_RANDOM_INPUTS,
 ) -> Conversion:
     """Convert, quantise, cut, verify and pack.
@@ -93,10 +93,10 @@ def convert(
         precision: A key of :data:`multigraft.converters.quantising.quantise.PRECISIONS`.
         keep_float: Layers to leave in float32: regular expressions on ONNX node and tensor names, or operator kinds.
         ranges: Smallest and largest value by ONNX tensor, in place of measuring; others are measured on the frames.
-        name: Of the bundle.
+        name: The bundle's name.
         work_dir: An existing folder for intermediate files and logs.
         report: Takes a line for each step.
-        steps: Where the converted float model is kept, or None.
+        checkpoints: Where the converted float model is kept, or None.
         verified_inputs: Random inputs on which segments and uncut model are compared.
 
     Raises:
@@ -109,12 +109,12 @@ def convert(
         raise UsageError(f"{precision} needs frames or ranges", "give unlabeled frames with --source")
     task_outputs = [o for task in multitask.tasks for o in task.outputs]
     environment = onnx2tf_environment.ensure(report)
-    floating = _to_float(multitask, task_outputs, environment, work_dir, report, steps)
+    floating = _to_float(multitask, task_outputs, environment, work_dir, report, checkpoints)
     report("comparing the float model with the ONNX model")
     errors = float_error(floating, multitask.model, task_outputs, [*feeds.random(2), *feeds.spaced(FLOAT_INPUTS)])
     report(f"quantising to {precision}" if precision != "float32" else "keeping float32")
     graph = _quantised(multitask, floating, feeds, precision, keep_float, ranges)
-    model, segments = cut(graph, multitask.segments, floating.boundaries)
+    model, segments = cut_into_segments(graph, multitask.segments, floating.boundaries)
     content = tflite_file.write(model)
     report(f"comparing segments and uncut model on {verified_inputs} random inputs")
     samples = [stored(to_tflite_layout(f, floating.layouts), graph) for f in feeds.spaced(VERIFIED_FRAMES)]
@@ -130,7 +130,7 @@ def convert(
         layers = layer_error(floating.graph, graph, sampled)
     report("measuring how often the quantised model answers as the float model")
     agreements = _agreements(multitask, floating, graph, feeds)
-    parts = Parts(
+    parts = BundleParts(
         name=name,
         precision=precision,
         multitask=multitask,
@@ -197,11 +197,11 @@ def _to_float(
     environment: Environment,
     work_dir: Path,
     report: Report,
-    steps: Steps | None,
+    checkpoints: Checkpoints | None,
 ) -> FloatModel:
     cuts = [o for s in multitask.segments for o in s.outputs if o not in task_outputs]
     prepared = with_outputs(multitask.model, [*cuts, *task_outputs])
-    converted = to_tflite(prepared, environment, work_dir, report, steps)
+    converted = to_tflite(prepared, environment, work_dir, report, checkpoints)
     report("finding the cuts in the converted model and cleaning it up")
     probes = list(_Feeds(multitask.inputs, {}).random(2))
     located = locate(converted, prepared, cuts, task_outputs, probes)

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from multigraft.agreement.agreement import Agreement, agreement
 from multigraft.bundle.bundle import Bundle
 from multigraft.converters.conversion.interpreters import Runner
-from multigraft.converters.graft.candidate import Evidence
+from multigraft.converters.graft.evidence import Evidence
 from multigraft.converters.network.frames import Frames
 from multigraft.converters.network.network import Network
 from multigraft.tensors.preprocessing import Preparer
@@ -38,18 +38,18 @@ class BundleRunner:
         return [np.concatenate([dequantise(row[n], self.manifest.tensor(n)) for row in rows]) for n in names]
 
     def _answer(self, task: str, frame: Array) -> dict[str, Array]:
-        held: dict[str, Array] = {}
+        values: dict[str, Array] = {}
         for name in self.manifest.task(task).segments:
             segment = self.manifest.segment(name)
             for tensor in segment.inputs.values():
-                if tensor in self._preparers and tensor not in held:
+                if tensor in self._preparers and tensor not in values:
                     spec = self.manifest.tensor(tensor)
-                    held[tensor] = np.empty(spec.shape, spec.dtype)
-                    self._preparers[tensor].fill(frame, held[tensor])
-            given = {argument: held[tensor] for argument, tensor in segment.inputs.items()}
-            found = self._runner(given, segment.signature)
-            held.update({tensor: found[argument] for argument, tensor in segment.outputs.items()})
-        return held
+                    values[tensor] = np.empty(spec.shape, spec.dtype)
+                    self._preparers[tensor].fill(frame, values[tensor])
+            given = {argument: values[tensor] for argument, tensor in segment.inputs.items()}
+            results = self._runner(given, segment.signature)
+            values.update({tensor: results[argument] for argument, tensor in segment.outputs.items()})
+        return values
 
 
 def bundle_agreement(
@@ -61,8 +61,8 @@ def bundle_agreement(
 ) -> Agreement:
     """Agreement of the bundle's answer with the original network's on the held-out frames."""
     original = evidence.answers(network)
-    found = runner.outputs(network.name, evidence.accept)
-    new = [_original_layout(b, a.shape) for a, b in zip(original, found, strict=True)]
+    answers = runner.outputs(network.name, evidence.accept)
+    new = [_original_layout(b, a.shape) for a, b in zip(original, answers, strict=True)]
     return agreement(network.kind, original, new, confidence=confidence, tolerance=tolerance)
 
 

@@ -70,8 +70,8 @@ def _relation(task: Task) -> str:
 
 
 def _agreement(task: Task) -> str:
-    found = task.fidelity.get("quantised_agreement")
-    return f"{found['value']:.2%} of {found['frames']} frames" if found else "not measured"
+    measured = task.fidelity.get("quantised_agreement")
+    return f"{measured['value']:.2%} of {measured['frames']} frames" if measured else "not measured"
 
 
 def _versions(versions: dict[str, str]) -> str:

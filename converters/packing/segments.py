@@ -10,7 +10,7 @@ from multigraft.errors import ConversionError
 from multigraft.tflite.graph import Graph, Model, Signature
 
 
-def cut(
+def cut_into_segments(
     graph: Graph, segments: Sequence[SegmentSpec], boundaries: Mapping[str, str]
 ) -> tuple[Model, list[SegmentSpec]]:
     """Cut ``graph`` at the boundaries of ``segments``.

@@ -11,7 +11,7 @@ from multigraft.tflite import tflite_file
 from multigraft.tflite.graph import Model
 
 
-def write_separate(separate: Conversion, folder: Path) -> dict[str, Path]:
+def write_separate_models(separate: Conversion, folder: Path) -> dict[str, Path]:
     """Write ``folder/TASK.tflite`` for every task of a bundle in which nothing is shared; returns task to path."""
     folder.mkdir(exist_ok=True)
     model = tflite_file.read(separate.bundle.model)

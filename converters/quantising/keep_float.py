@@ -27,7 +27,7 @@ def operators_to_keep(graph: Graph, model: onnx.ModelProto, patterns: Sequence[s
         for name in node.input:
             readers.setdefault(name, []).append(node)
     computed = {n: op for op in graph.ops for n in op.outputs}
-    found: set[str] = set()
+    kept: set[str] = set()
     for pattern in patterns:
         try:
             matches = re.compile(pattern).fullmatch
@@ -38,8 +38,8 @@ def operators_to_keep(graph: Graph, model: onnx.ModelProto, patterns: Sequence[s
         hit = direct | {t for o in named if (t := _materialised(o, computed.keys(), readers)) is not None}
         if not hit:
             raise UsageError(f"keep_float: {pattern!r} matches no layer", "name an ONNX node, tensor or operator kind")
-        found |= hit
-    return frozenset(found)
+        kept |= hit
+    return frozenset(kept)
 
 
 def _materialised(tensor: str, computed: Collection[str], readers: dict[str, list[onnx.NodeProto]]) -> str | None:

@@ -29,7 +29,7 @@ ul.advice { margin: 8px 0 0; padding-left: 20px; } ul.advice li { margin-bottom:
 """
 
 COLORS = ("#0b6bcb", "#b3541e", "#1a7446", "#8a4fbf", "#97730b")
-"""Of lines; each has a contrast of at least 3 to white and to the dark page."""
+"""Colours of lines; each has a contrast of at least 3 to white and to the dark page."""
 
 _DARK = np.array([68, 1, 84]), np.array([33, 145, 140]), np.array([253, 231, 37])
 """Three colours of matplotlib's viridis: 0, 0.5 and 1."""

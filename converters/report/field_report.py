@@ -223,19 +223,19 @@ def _verdict(drift: Drift) -> str:
 
 
 def _summed(statistics: Statistics, name: str) -> Counts | None:
-    held = [t.counts[name] for t in statistics.places.values() if name in t.counts]
-    total: Counts | None = np.sum(held, axis=0) if held else None
+    per_place = [t.counts[name] for t in statistics.places.values() if name in t.counts]
+    total: Counts | None = np.sum(per_place, axis=0) if per_place else None
     return total
 
 
 def _sure(statistics: Statistics) -> dict[str, float]:
     """Classifier to the share of frames with a top-1 margin above :data:`SURE`."""
-    found = {}
+    sure = {}
     for network in statistics.subject.networks:
         counts = _summed(statistics, f"margin/{network.name}")
         if counts is not None and counts.sum():
-            found[network.name] = float(counts[int(SURE * len(counts)) :].sum() / counts.sum())
-    return found
+            sure[network.name] = float(counts[int(SURE * len(counts)) :].sum() / counts.sum())
+    return sure
 
 
 def _exits(statistics: Statistics) -> str:
@@ -267,10 +267,10 @@ def _extremes(statistics: Statistics) -> tuple[float, float]:
 def _pictures(statistics: Statistics) -> str:
     drawn = ""
     for site in statistics.sites[:6]:
-        held = [t for (of, _), t in statistics.places.items() if of == site]
+        tallies = [t for (of, _), t in statistics.places.items() if of == site]
         for what, first, last in (("brightness", "black", "white"), ("sharpness", "blurred", "sharp")):
-            if all(what in t.counts for t in held):
-                counts = np.sum([t.counts[what] for t in held], axis=0)
+            if all(what in t.counts for t in tallies):
+                counts = np.sum([t.counts[what] for t in tallies], axis=0)
                 drawn += f"<div><h3>{escape(site)}: {what}</h3>{charts.bars(counts, first, last)}</div>"
     if not drawn:
         return ""
@@ -292,8 +292,8 @@ def _tail(statistics: Statistics, name: str) -> float | None:
 
 def _wasteful(statistics: Statistics) -> list[str]:
     tails = {t.name: _tail(statistics, t.name) for t in statistics.subject.taps}
-    found = {name: tail for name, tail in tails.items() if tail is not None and tail > TAIL}
-    return sorted(found, key=lambda name: -found[name])
+    long_tails = {name: tail for name, tail in tails.items() if tail is not None and tail > TAIL}
+    return sorted(long_tails, key=lambda name: -long_tails[name])
 
 
 def _ranges(statistics: Statistics) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 from multigraft import files
 from multigraft.converters.report import pareto_plot, units
 from multigraft.converters.report.segment_graph import segment_graph
-from multigraft.converters.report.summary import Agreement, Pair, ParetoPoint, Summary, TaskResult
+from multigraft.converters.report.summary import AgreementResult, Pair, ParetoPoint, Summary, TaskResult
 from multigraft.errors import InputError
 
 WORST_LAYERS = 12
@@ -176,7 +176,7 @@ def _task_row(task: TaskResult, floor: float, budget: float | None) -> str:
     )
 
 
-def _agreement(agreement: Agreement | None, floor: float, budget: float | None) -> str:
+def _agreement(agreement: AgreementResult | None, floor: float, budget: float | None) -> str:
     if agreement is None:
         return "not measured"
 

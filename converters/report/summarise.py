@@ -17,16 +17,16 @@ from multigraft.converters.graft.candidate import Candidate, make_tail
 from multigraft.converters.network.labelled import Labelled
 from multigraft.converters.packing.fidelity import BundleRunner
 from multigraft.converters.report.summary import (
-    Accuracy,
-    Agreement,
+    AccuracyResult,
+    AgreementResult,
     BitExactness,
     BudgetResult,
-    LayerError,
-    Machine,
+    LayerErrorResult,
+    MachineResult,
     Pair,
     ParetoPoint,
     SegmentResult,
-    SimilarityTable,
+    SimilarityResult,
     Summary,
     TaskResult,
 )
@@ -57,14 +57,14 @@ class Measured:
     pss_kib: Pair
     energy: Pair | None
     energy_reason: str
-    machine: Machine
+    machine: MachineResult
 
 
 def summarise(
     settings: Settings,
     built: Built,
     measured: Measured,
-    accuracy: Mapping[str, Accuracy],
+    accuracy: Mapping[str, AccuracyResult],
     heatmaps: Mapping[tuple[str, str], Path],
     folder: Path,
     bundle_bytes: int | None = None,
@@ -98,7 +98,7 @@ def summarise(
         graph=_segments(built, measured),
         pareto=tuple(_pareto(grafted)),
         similarity=tuple(_similarity(grafted, heatmaps, folder)),
-        layer_error=tuple(LayerError(**vars(layer)) for layer in built.conversion.layer_error.layers),
+        layer_error=tuple(LayerErrorResult(**vars(layer)) for layer in built.conversion.layer_error.layers),
         provenance=dict(manifest.provenance),
     )
 
@@ -106,25 +106,25 @@ def summarise(
 def notes(settings: Settings, built: Built, measured: Measured) -> tuple[str, ...]:
     """What a reader has to know first."""
     message = built.grafted.outcome.message
-    found = [message[0].upper() + message[1:] + "."]
+    sentences = [message[0].upper() + message[1:] + "."]
     if not built.grafted.evidence:
-        found.append(NOT_MEASURED)
+        sentences.append(NOT_MEASURED)
     asked = settings.budget.min_agreement
     for task in built.bundle.manifest.tasks:
-        held = _agreement(task.fidelity.get("bundle_agreement"))
-        if held is not None and held.lower_bound < asked:
-            found.append(
-                f"{task.name}: conversion to {settings.convert.precision} leaves an agreement of {held.value:.3f} "
-                f"(bound {held.lower_bound:.3f}), below budget.min_agreement = {asked:g}; keep layers float "
+        kept = _agreement(task.fidelity.get("bundle_agreement"))
+        if kept is not None and kept.lower_bound < asked:
+            sentences.append(
+                f"{task.name}: conversion to {settings.convert.precision} leaves an agreement of {kept.value:.3f} "
+                f"(bound {kept.lower_bound:.3f}), below budget.min_agreement = {asked:g}; keep layers float "
                 "(--keep-float, see the noise per layer) or lower the budget."
             )
     limit, latency = settings.budget.max_latency_us, measured.latency_us.bundle
     if limit is not None and latency is not None and latency > limit:
-        found.append(
+        sentences.append(
             f"All tasks take {latency:.0f} us on this machine, more than budget.max_latency_us = {limit:g}; "
             "share deeper (lower min_agreement) or use a faster machine."
         )
-    return tuple(found)
+    return tuple(sentences)
 
 
 def share_points(grafted: Grafted) -> SharePoints:
@@ -135,11 +135,11 @@ def share_points(grafted: Grafted) -> SharePoints:
     }
 
 
-def measure_accuracy(built: Built, labelled: Mapping[str, Labelled]) -> dict[str, Accuracy]:
+def measure_accuracy(built: Built, labelled: Mapping[str, Labelled]) -> dict[str, AccuracyResult]:
     """Labelled accuracy of every classification task that has labels: original, grafted, in the bundle, raw."""
     networks = {n.name: n for n in built.grafted.networks}
     runner = BundleRunner(built.bundle)
-    found = {}
+    accuracies = {}
     for name, data in labelled.items():
         network = networks[name]
         if network.kind != "classification":
@@ -151,8 +151,8 @@ def measure_accuracy(built: Built, labelled: Mapping[str, Labelled]) -> dict[str
         if graft is not None and graft.join.donor_point.shape == graft.join.target_point.shape:
             raw = _tail_accuracy(built.grafted, _as_raw(built.grafted, graft), data)
         in_bundle = data.accuracy(runner.outputs(name, data.frames)[0])
-        found[name] = Accuracy(original, kept, in_bundle, raw, len(data.labels))
-    return found
+        accuracies[name] = AccuracyResult(original, kept, in_bundle, raw, len(data.labels))
+    return accuracies
 
 
 def _tail_accuracy(grafted: Grafted, graft: Candidate, data: Labelled) -> float:
@@ -168,25 +168,25 @@ def _as_raw(grafted: Grafted, graft: Candidate) -> Candidate:
     return dataclasses.replace(graft, join=join, tail=tail)
 
 
-def _task(task: Task, accuracy: Accuracy | None) -> TaskResult:
-    held = task.fidelity
+def _task(task: Task, accuracy: AccuracyResult | None) -> TaskResult:
+    fidelity = task.fidelity
     return TaskResult(
         name=task.name,
         relation=task.relation,
         kind=task.kind,
         donor=task.donor,
         share_point=task.share_point,
-        cka=held.get("cka"),
+        cka=fidelity.get("cka"),
         accuracy=accuracy,
-        agreement=_agreement(held.get("grafted_agreement")),
-        int8_agreement=_agreement(held.get("bundle_agreement")),
+        agreement=_agreement(fidelity.get("grafted_agreement")),
+        int8_agreement=_agreement(fidelity.get("bundle_agreement")),
     )
 
 
-def _agreement(held: Mapping[str, object] | None) -> Agreement | None:
-    if held is None:
+def _agreement(figures: Mapping[str, object] | None) -> AgreementResult | None:
+    if figures is None:
         return None
-    return Agreement(**{f.name: held[f.name] for f in dataclasses.fields(Agreement)})  # type: ignore[arg-type]
+    return AgreementResult(**{f.name: figures[f.name] for f in dataclasses.fields(AgreementResult)})  # type: ignore[arg-type]
 
 
 def _segments(built: Built, measured: Measured) -> tuple[SegmentResult, ...]:
@@ -225,14 +225,14 @@ def _pareto(grafted: Grafted) -> list[ParetoPoint]:
     ]
 
 
-def _similarity(grafted: Grafted, heatmaps: Mapping[tuple[str, str], Path], folder: Path) -> list[SimilarityTable]:
+def _similarity(grafted: Grafted, heatmaps: Mapping[tuple[str, str], Path], folder: Path) -> list[SimilarityResult]:
     table = grafted.similarity
-    found = []
+    tables = []
     for a, b in itertools.combinations(table.networks, 2):
         rows, columns = table.points_of(a), table.points_of(b)
         picture = heatmaps.get((a, b))
-        found.append(
-            SimilarityTable(
+        tables.append(
+            SimilarityResult(
                 a,
                 b,
                 tuple(p.split("/", 1)[1] for p in rows),
@@ -243,4 +243,4 @@ def _similarity(grafted: Grafted, heatmaps: Mapping[tuple[str, str], Path], fold
                 str(picture.relative_to(folder)) if picture else None,
             )
         )
-    return found
+    return tables

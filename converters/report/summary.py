@@ -16,7 +16,7 @@ from typing import Any, Self
 
 from multigraft import files
 from multigraft.bundle.manifest import Kind, Relation
-from multigraft.converters.settings.documented_fields import documented
+from multigraft.converters.settings.documented_fields import documented_field
 from multigraft.errors import InputError
 from multigraft.json_decoding import decode
 
@@ -24,178 +24,184 @@ SCHEMA = 1
 
 
 @dataclass(frozen=True)
-class Agreement:
+class AgreementResult:
     """How often the answer equals the original network's, on held-out unlabeled frames."""
 
-    value: float = documented("Share of frames that agree, 0..1.")
-    lower_bound: float = documented("Exact one-sided binomial (Clopper-Pearson) lower bound of it, 0..1.")
-    confidence: float = documented("Confidence of the bound, 0..1.")
-    frames: int = documented("Frames compared.")
+    value: float = documented_field("Share of frames that agree, 0..1.")
+    lower_bound: float = documented_field("Exact one-sided binomial (Clopper-Pearson) lower bound of it, 0..1.")
+    confidence: float = documented_field("Confidence of the bound, 0..1.")
+    frames: int = documented_field("Frames compared.")
 
 
 @dataclass(frozen=True)
-class Accuracy:
+class AccuracyResult:
     """Share of labelled frames answered right, 0..1; only where labels were given."""
 
-    original: float | None = documented("The network as it was given.", default=None)
-    grafted: float | None = documented("On the shared trunk, float32.", default=None)
-    int8: float | None = documented("As it stands in the bundle.", default=None)
-    raw: float | None = documented("Trunk swapped without refit, for comparison.", default=None)
-    frames: int | None = documented("Labelled frames.", default=None)
+    original: float | None = documented_field("The network as it was given.", default=None)
+    grafted: float | None = documented_field("On the shared trunk, float32.", default=None)
+    int8: float | None = documented_field("As it stands in the bundle.", default=None)
+    raw: float | None = documented_field("Trunk swapped without refit, for comparison.", default=None)
+    frames: int | None = documented_field("Labelled frames.", default=None)
 
 
 @dataclass(frozen=True)
 class TaskResult:
     """One task: what it shares, and what is left of it."""
 
-    name: str = documented("Name of the task.")
-    relation: Relation = documented("How its network relates to the trunk's.")
-    kind: Kind = documented("What its outputs mean.", default="classification")
-    donor: str | None = documented(
+    name: str = documented_field("Name of the task.")
+    relation: Relation = documented_field("How its network relates to the trunk's.")
+    kind: Kind = documented_field("What its outputs mean.", default="classification")
+    donor: str | None = documented_field(
         "Task whose network gave the trunk; null for the donor itself or unshared.", default=None
     )
-    share_point: str | None = documented(
+    share_point: str | None = documented_field(
         "Layer of the donor up to which it shares the trunk; null if unshared.", default=None
     )
-    cka: float | None = documented("Unbiased linear CKA at the share point, -1..1.", default=None)
-    accuracy: Accuracy | None = documented("Labelled accuracy.", default=None)
-    agreement: Agreement | None = documented("Grafted against original, both float32.", default=None)
-    int8_agreement: Agreement | None = documented("Bundle against original.", default=None)
-    note: str = documented("Anything a reader has to know, for instance why it is unshared.", default="")
+    cka: float | None = documented_field("Unbiased linear CKA at the share point, -1..1.", default=None)
+    accuracy: AccuracyResult | None = documented_field("Labelled accuracy.", default=None)
+    agreement: AgreementResult | None = documented_field("Grafted against original, both float32.", default=None)
+    int8_agreement: AgreementResult | None = documented_field("Bundle against original.", default=None)
+    note: str = documented_field("Anything a reader has to know, for instance why it is unshared.", default="")
 
 
 @dataclass(frozen=True)
 class Pair:
     """One figure for the networks apart and for the bundle."""
 
-    separate: float | None = documented(
+    separate: float | None = documented_field(
         "All original networks, converted the same way, one after the other.", default=None
     )
-    bundle: float | None = documented("The bundle, all tasks.", default=None)
-    samples: int | None = documented(
+    bundle: float | None = documented_field("The bundle, all tasks.", default=None)
+    samples: int | None = documented_field(
         "Runs or readings behind each figure (median); null where it is exact.", default=None
     )
-    valid: bool = documented("False if something disturbed the measurement; then issue says what.", default=True)
-    issue: str = documented("Why it is invalid or missing.", default="")
+    valid: bool = documented_field("False if something disturbed the measurement; then issue says what.", default=True)
+    issue: str = documented_field("Why it is invalid or missing.", default="")
 
 
 @dataclass(frozen=True)
 class BitExactness:
     """Segments run in turn against the uncut model."""
 
-    inputs: int = documented("Inputs compared.")
-    mismatches: int = documented("Inputs with any differing byte; 0 is required of every bundle.")
-    interpreters: tuple[str, ...] = documented("Interpreters on which it was checked.", default=())
+    inputs: int = documented_field("Inputs compared.")
+    mismatches: int = documented_field("Inputs with any differing byte; 0 is required of every bundle.")
+    interpreters: tuple[str, ...] = documented_field("Interpreters on which it was checked.", default=())
 
 
 @dataclass(frozen=True)
 class SegmentResult:
     """One segment of the bundle: a box of the report's graph."""
 
-    name: str = documented("Name of the segment.")
-    inputs: tuple[str, ...] = documented("Names of the segments it reads; empty if it reads the frame.", default=())
-    tasks: tuple[str, ...] = documented("Tasks that need it.", default=())
-    weights_bytes: int = documented("Weights it holds, bytes.", default=0)
-    macs: int = documented("Multiply-accumulates per frame.", default=0)
-    latency_us: float | None = documented("Median time per frame, microseconds.", default=None)
-    precision: str = documented("Precision of its arithmetic.", default="int8")
+    name: str = documented_field("Name of the segment.")
+    inputs: tuple[str, ...] = documented_field(
+        "Names of the segments it reads; empty if it reads the frame.", default=()
+    )
+    tasks: tuple[str, ...] = documented_field("Tasks that need it.", default=())
+    weights_bytes: int = documented_field("Weights it holds, bytes.", default=0)
+    macs: int = documented_field("Multiply-accumulates per frame.", default=0)
+    latency_us: float | None = documented_field("Median time per frame, microseconds.", default=None)
+    precision: str = documented_field("Precision of its arithmetic.", default="int8")
 
 
 @dataclass(frozen=True)
 class ParetoPoint:
     """One plan that was tried: who shares how deep."""
 
-    plan: str = documented("The plan in words, for instance digit shares relu3.")
-    weights_bytes: int = documented("Sum of all segments' weights, bytes; estimated from parameter counts.")
-    macs: int = documented("Multiply-accumulates for all tasks on one frame.")
-    agreement: dict[str, float] = documented(
+    plan: str = documented_field("The plan in words, for instance digit shares relu3.")
+    weights_bytes: int = documented_field("Sum of all segments' weights, bytes; estimated from parameter counts.")
+    macs: int = documented_field("Multiply-accumulates for all tasks on one frame.")
+    agreement: dict[str, float] = documented_field(
         "Grafted task to agreement, 0..1; a task that keeps its own network is left out.", default_factory=dict
     )
-    lower_bound: dict[str, float] = documented("Grafted task to its lower bound, 0..1.", default_factory=dict)
-    chosen: bool = documented("Whether the bundle holds this plan.", default=False)
-    meets_budget: bool = documented("Whether it keeps every budget.", default=True)
+    lower_bound: dict[str, float] = documented_field("Grafted task to its lower bound, 0..1.", default_factory=dict)
+    chosen: bool = documented_field("Whether the bundle holds this plan.", default=False)
+    meets_budget: bool = documented_field("Whether it keeps every budget.", default=True)
 
 
 @dataclass(frozen=True)
 class BudgetResult:
     """The budgets that were asked for; null: none."""
 
-    min_agreement: float | None = documented(
+    min_agreement: float | None = documented_field(
         "Lower bound of agreement that every task has to keep, 0..1.", default=None
     )
-    confidence: float | None = documented("Confidence of that bound, 0..1.", default=None)
-    max_weights_bytes: int | None = documented("Bytes.", default=None)
-    max_macs: int | None = documented("Multiply-accumulates for all tasks on one frame.", default=None)
-    max_latency_us: float | None = documented("Microseconds for all tasks on one frame.", default=None)
+    confidence: float | None = documented_field("Confidence of that bound, 0..1.", default=None)
+    max_weights_bytes: int | None = documented_field("Bytes.", default=None)
+    max_macs: int | None = documented_field("Multiply-accumulates for all tasks on one frame.", default=None)
+    max_latency_us: float | None = documented_field("Microseconds for all tasks on one frame.", default=None)
 
 
 @dataclass(frozen=True)
-class SimilarityTable:
+class SimilarityResult:
     """CKA between all cut points of two networks."""
 
-    first: str = documented("Task of the rows.")
-    second: str = documented("Task of the columns.")
-    first_points: tuple[str, ...] = documented("Cut points of the rows.")
-    second_points: tuple[str, ...] = documented("Cut points of the columns.")
-    unbiased: tuple[tuple[float, ...], ...] = documented("Unbiased CKA, -1..1.")
-    biased: tuple[tuple[float, ...], ...] | None = documented("Biased CKA, 0..1, for comparison.", default=None)
-    frames: int | None = documented("Unlabeled frames.", default=None)
-    heatmap: str | None = documented("Path of its picture, relative to summary.json.", default=None)
+    first: str = documented_field("Task of the rows.")
+    second: str = documented_field("Task of the columns.")
+    first_points: tuple[str, ...] = documented_field("Cut points of the rows.")
+    second_points: tuple[str, ...] = documented_field("Cut points of the columns.")
+    unbiased: tuple[tuple[float, ...], ...] = documented_field("Unbiased CKA, -1..1.")
+    biased: tuple[tuple[float, ...], ...] | None = documented_field("Biased CKA, 0..1, for comparison.", default=None)
+    frames: int | None = documented_field("Unlabeled frames.", default=None)
+    heatmap: str | None = documented_field("Path of its picture, relative to summary.json.", default=None)
 
 
 @dataclass(frozen=True)
-class LayerError:
+class LayerErrorResult:
     """What quantisation costs at one layer."""
 
-    tensor: str = documented("What it writes, which is its name in the network.")
-    operator: str = documented("Operator.")
-    own_sqnr_db: float = documented("Signal over quantisation noise if this operator alone is quantised, dB.")
-    sqnr_db: float = documented("The same with everything before it quantised too, dB.")
+    tensor: str = documented_field("What it writes, which is its name in the network.")
+    operator: str = documented_field("Operator.")
+    own_sqnr_db: float = documented_field("Signal over quantisation noise if this operator alone is quantised, dB.")
+    sqnr_db: float = documented_field("The same with everything before it quantised too, dB.")
 
 
 @dataclass(frozen=True)
-class Machine:
+class MachineResult:
     """Where latency, memory and energy were measured."""
 
-    name: str = documented("Board or processor.")
-    architecture: str = documented("For instance x86_64 or aarch64.", default="")
-    cores: int | None = documented("Processor cores.", default=None)
-    system: str = documented("Operating system and kernel.", default="")
-    interpreter: str = documented("Interpreter and its version.", default="")
-    threads: int | None = documented("Threads the interpreter used.", default=None)
+    name: str = documented_field("Board or processor.")
+    architecture: str = documented_field("For instance x86_64 or aarch64.", default="")
+    cores: int | None = documented_field("Processor cores.", default=None)
+    system: str = documented_field("Operating system and kernel.", default="")
+    interpreter: str = documented_field("Interpreter and its version.", default="")
+    threads: int | None = documented_field("Threads the interpreter used.", default=None)
 
 
 @dataclass(frozen=True)
 class Summary:
     """All of summary.json."""
 
-    tasks: tuple[TaskResult, ...] = documented("In the order of the settings.")
-    weights_bytes: Pair = documented("Weights, bytes.")
-    macs: Pair = documented("Multiply-accumulates for all tasks on one frame.")
-    segments: BitExactness = documented("Segments in turn against the uncut model.")
-    name: str = documented("Name of the bundle.", default="multigraft")
-    bundle_bytes: int | None = documented("Size of the .graft file, bytes.", default=None)
-    latency_us: Pair = documented("Time for all tasks on one frame, median, microseconds.", default_factory=Pair)
-    pss_kib: Pair = documented(
+    tasks: tuple[TaskResult, ...] = documented_field("In the order of the settings.")
+    weights_bytes: Pair = documented_field("Weights, bytes.")
+    macs: Pair = documented_field("Multiply-accumulates for all tasks on one frame.")
+    segments: BitExactness = documented_field("Segments in turn against the uncut model.")
+    name: str = documented_field("Name of the bundle.", default="multigraft")
+    bundle_bytes: int | None = documented_field("Size of the .graft file, bytes.", default=None)
+    latency_us: Pair = documented_field("Time for all tasks on one frame, median, microseconds.", default_factory=Pair)
+    pss_kib: Pair = documented_field(
         "Proportional set size (PSS) that the models add to a fresh process at the peak, KiB.", default_factory=Pair
     )
-    energy: Pair | None = documented("Energy for all tasks on one frame, joules; null if not measured.", default=None)
-    energy_reason: str = documented("Why energy is null.", default="not measured")
-    machine: Machine | None = documented("Where it was measured.", default=None)
-    created: str = documented("When, ISO 8601, UTC.", default="")
-    version: str = documented("Version of multigraft.", default="")
-    budget: BudgetResult = documented("Budgets asked for.", default_factory=BudgetResult)
-    notes: tuple[str, ...] = documented(
+    energy: Pair | None = documented_field(
+        "Energy for all tasks on one frame, joules; null if not measured.", default=None
+    )
+    energy_reason: str = documented_field("Why energy is null.", default="not measured")
+    machine: MachineResult | None = documented_field("Where it was measured.", default=None)
+    created: str = documented_field("When, ISO 8601, UTC.", default="")
+    version: str = documented_field("Version of multigraft.", default="")
+    budget: BudgetResult = documented_field("Budgets asked for.", default_factory=BudgetResult)
+    notes: tuple[str, ...] = documented_field(
         "What a reader has to know first, for instance that no sharing met the budget.", default=()
     )
-    graph: tuple[SegmentResult, ...] = documented("Segments of the bundle, in an order in which they run.", default=())
-    pareto: tuple[ParetoPoint, ...] = documented("Plans tried.", default=())
-    similarity: tuple[SimilarityTable, ...] = documented("One per pair of networks.", default=())
-    layer_error: tuple[LayerError, ...] = documented("Per layer, in running order.", default=())
-    provenance: dict[str, Any] = documented(
+    graph: tuple[SegmentResult, ...] = documented_field(
+        "Segments of the bundle, in an order in which they run.", default=()
+    )
+    pareto: tuple[ParetoPoint, ...] = documented_field("Plans tried.", default=())
+    similarity: tuple[SimilarityResult, ...] = documented_field("One per pair of networks.", default=())
+    layer_error: tuple[LayerErrorResult, ...] = documented_field("Per layer, in running order.", default=())
+    provenance: dict[str, Any] = documented_field(
         "Digests of the sources, tool versions; as in the manifest.", default_factory=dict
     )
-    schema: int = documented("Version of this format.", default=SCHEMA)
+    schema: int = documented_field("Version of this format.", default=SCHEMA)
 
     @classmethod
     def from_json(cls, data: Any, where: str = "summary.json") -> Self:

@@ -63,17 +63,17 @@ def _named(kind: Any) -> str:
 
 
 def _inner_kinds(kind: Any) -> list[Any]:
-    found: list[Any] = []
+    kinds: list[Any] = []
 
     def look(hint: Any) -> None:
         if dataclasses.is_dataclass(hint):
-            found.append(hint)
+            kinds.append(hint)
         for argument in typing.get_args(hint):
             look(argument)
 
     for hint in typing.get_type_hints(kind).values():
         look(hint)
-    return found
+    return kinds
 
 
 if __name__ == "__main__":

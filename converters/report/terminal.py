@@ -1,23 +1,24 @@
-"""The result as tables in a terminal: drawn by rich where there is one, plain columns elsewhere."""
+"""The result as tables and sentences for a terminal; the command line draws them."""
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TextIO
 
 from multigraft.converters.report import units
-from multigraft.converters.report.summary import Agreement, Pair, Summary, TaskResult
+from multigraft.converters.report.summary import AgreementResult, Pair, Summary, TaskResult
 
 
 @dataclass(frozen=True)
 class Table:
-    """Titles and rows; the first column is text, the others are figures."""
+    """Title, headers and rows, each with one text per column."""
 
     title: str
     columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
+
+    def is_text(self, column: int) -> bool:
+        """Whether a column holds words, which are aligned to the left, and not figures."""
+        return column == 0 or self.columns[column] in ("network", "measured")
 
 
 def tables(summary: Summary) -> list[Table]:
@@ -69,65 +70,7 @@ def remarks(summary: Summary) -> list[str]:
     ]
 
 
-def print_summary(summary: Summary, stream: TextIO | None = None) -> None:
-    """Print the tables to ``stream`` (standard output by default)."""
-    stream = stream or sys.stdout
-    if stream.isatty() and _print_rich(summary, stream):
-        return
-    for table in tables(summary):
-        print(f"{plain(table)}\n", file=stream)
-    for remark in remarks(summary):
-        print(remark, file=stream)
-
-
-def plain(table: Table) -> str:
-    """A table as aligned text: words to the left, figures to the right."""
-    lines = [table.columns, *table.rows]
-    widths = [max(len(line[i]) for line in lines) for i in range(len(table.columns))]
-
-    def aligned(line: Sequence[str]) -> str:
-        cells = [
-            v.ljust(w) if _is_text(table, i) else v.rjust(w) for i, (v, w) in enumerate(zip(line, widths, strict=True))
-        ]
-        return "  ".join(cells).rstrip()
-
-    rule = "  ".join("-" * w for w in widths)
-    return "\n".join([table.title, aligned(table.columns), rule, *(aligned(row) for row in table.rows)])
-
-
-def _is_text(table: Table, column: int) -> bool:
-    return column == 0 or table.columns[column] in ("network", "measured")
-
-
-def _print_rich(summary: Summary, stream: TextIO) -> bool:
-    try:
-        from rich import box
-        from rich.console import Console
-        from rich.table import Table as RichTable
-    except ImportError:
-        return False
-    console = Console(file=stream, highlight=False)
-    for table in tables(summary):
-        drawn = RichTable(
-            title=table.title,
-            title_justify="left",
-            title_style="bold",
-            box=box.SIMPLE_HEAD,
-            pad_edge=False,
-            collapse_padding=True,
-        )
-        for i, column in enumerate(table.columns):
-            text = _is_text(table, i)
-            drawn.add_column(column, justify="left" if text else "right", overflow="fold", no_wrap=i > 0)
-        for row in table.rows:
-            drawn.add_row(*row)
-        console.print(drawn)
-    for remark in remarks(summary):
-        console.print(remark, markup=False)
-    return True
-
-
-def _shown(task: TaskResult) -> Agreement | None:
+def _shown(task: TaskResult) -> AgreementResult | None:
     return task.int8_agreement or task.agreement
 
 

@@ -6,7 +6,7 @@ from dataclasses import field
 from typing import Any
 
 
-def documented(meaning: str, **default: Any) -> Any:
+def documented_field(meaning: str, **default: Any) -> Any:
     """A dataclass field with a one-sentence meaning; ``default`` as for :func:`dataclasses.field`."""
     made: Any = field(metadata={"doc": meaning}, **default)
     return made

@@ -51,8 +51,8 @@ _FACTORY = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 
 def _read_frames(value: Any, place: Place) -> Path:
     """A path that exists; ``FILE.npz:ARRAY`` keeps its array's name."""
-    if isinstance(value, str) and (found := re.fullmatch(r"(.+\.npz):(\w+)", value, re.IGNORECASE)):
-        return Path(f"{_FRAMES_FILE.read(found[1], place)}:{found[2]}")
+    if isinstance(value, str) and (match := re.fullmatch(r"(.+\.npz):(\w+)", value, re.IGNORECASE)):
+        return Path(f"{_FRAMES_FILE.read(match[1], place)}:{match[2]}")
     path: Path = _FRAMES_FILE.read(value, place)
     return path
 
@@ -82,16 +82,16 @@ def _read_labels(value: Any, place: Place) -> tuple[str, ...]:
 
 def _read_per_channel(value: Any, place: Place) -> tuple[float, ...]:
     if isinstance(value, list):
-        found: tuple[float, ...] = several(_NUMBER, _PER_CHANNEL.expects).read(value, place)
-        return found
+        values: tuple[float, ...] = several(_NUMBER, _PER_CHANNEL.expects).read(value, place)
+        return values
     return (_NUMBER.read(value, place),)
 
 
 def _read_size(value: Any, place: Place) -> tuple[int, int]:
-    found = several(integer(1, "a whole number above 0"), _SIZE.expects).read(value, place)
-    if len(found) != 2:
-        place.fail(f"has {len(found)} values", f"write {_SIZE.expects}")
-    return (found[0], found[1])
+    size = several(integer(1, "a whole number above 0"), _SIZE.expects).read(value, place)
+    if len(size) != 2:
+        place.fail(f"has {len(size)} values", f"write {_SIZE.expects}")
+    return (size[0], size[1])
 
 
 _FRAMES_FILE = file(

@@ -51,8 +51,8 @@ class Place:
         raise ConfigurationError(f"{where} {problem}", remedy)
 
     def wrong_type(self, value: Any, expects: str) -> NoReturn:
-        found = _NAMES.get(type(value), f"a {type(value).__name__}")
-        self.fail(f"is {found}", f"write {expects}")
+        kind = _NAMES.get(type(value), f"a {type(value).__name__}")
+        self.fail(f"is {kind}", f"write {expects}")
 
 
 @dataclass(frozen=True)
@@ -101,14 +101,14 @@ def read_table(kind: type, value: Any, place: Place, /, **extra: Any) -> Any:
     for name in value:
         if name not in known:
             place.at(name).fail("is not a setting", nearest(name, known))
-    found = dict(extra)
+    values = dict(extra)
     for name, field in known.items():
         reader: Reader = field.metadata["reader"]
         if name in value:
-            found[field.name] = reader.read(value[name], place.at(name))
+            values[field.name] = reader.read(value[name], place.at(name))
         elif field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
             place.at(name).fail("is missing", f"write {reader.expects}")
-    return kind(**found)
+    return kind(**values)
 
 
 def read_file(kind: type, path: Path, /, **extra: Any) -> Any:

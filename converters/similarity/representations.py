@@ -6,7 +6,7 @@ minibatch estimator compares frames within a minibatch, so each has to be a samp
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -15,6 +15,7 @@ import numpy.typing as npt
 import onnx
 import onnxruntime as ort
 
+from multigraft.converters.job.progress import Report, silent
 from multigraft.converters.network.frames import Frames
 from multigraft.converters.network.network import Network
 from multigraft.errors import UsageError
@@ -31,7 +32,6 @@ MEMORY_BYTES = 2**30
 OVERHEAD = 1.5
 """Memory while a minibatch runs over that of its representations: onnxruntime's tensors between them."""
 
-Progress = Callable[[str, int, int], None]
 Matrix = npt.NDArray[np.float64]
 
 
@@ -119,17 +119,17 @@ def union_of(frames: Mapping[str, Frames], most: int | None = None) -> list[npt.
         most: Stop at this number.
     """
     seen: set[str] = set()
-    found: list[npt.NDArray[np.uint8]] = []
+    union: list[npt.NDArray[np.uint8]] = []
     for position in range(max((len(f) for f in frames.values()), default=0)):
         for of_task in frames.values():
-            if position >= len(of_task) or (most is not None and len(found) >= most):
+            if position >= len(of_task) or (most is not None and len(union) >= most):
                 continue
             frame = of_task[position]
             digest = sha256_of(repr(frame.shape).encode() + np.ascontiguousarray(frame).tobytes())
             if digest not in seen:
                 seen.add(digest)
-                found.append(frame)
-    return found
+                union.append(frame)
+    return union
 
 
 def measure_similarity(
@@ -140,7 +140,7 @@ def measure_similarity(
     minibatch: int = MINIBATCH,
     is_pooled: bool = False,
     seed: int = 0,
-    progress: Progress | None = None,
+    report: Report = silent,
 ) -> SimilarityTable:
     """Unbiased and biased CKA between all cut points of all networks.
 
@@ -151,8 +151,8 @@ def measure_similarity(
             made smaller to keep it.
         minibatch: Frames per minibatch at most.
         is_pooled: Average representations over space first: cheaper, and blind to where something is.
-        seed: Of the order of the frames.
-        progress: Called with what is being done, the step and the number of steps.
+        seed: That of the order of the frames.
+        report: Takes a line for each minibatch.
 
     Raises:
         UsageError: Too few frames, or not even 4 frames fit in ``memory_bytes``.
@@ -164,9 +164,8 @@ def measure_similarity(
     sums = SimilaritySums(taps)
     sessions = [_tapped(n) for n in networks]
     parts = minibatches(len(frames), size)
-    for index, part in enumerate(parts):
-        if progress:
-            progress("compare representations", index, len(parts))
+    for index, part in enumerate(parts, 1):
+        report(f"compare representations ({index} of {len(parts)})")
         sums.add(_representations(networks, sessions, [frames[i] for i in order[part]], is_pooled))
     largest = max(p.stop - p.start for p in parts)
     return SimilarityTable.from_sums([n.name for n in networks], sums, largest, is_pooled)
@@ -193,7 +192,7 @@ def largest_minibatch(networks: Sequence[Network], memory_bytes: int, is_pooled:
 
 
 def _elements(network: Network) -> int:
-    """Of one frame: the input and all representations."""
+    """How many values one frame has in the input and all representations."""
     return sum(int(np.prod(shape)) for shape in (network.input_shape, *(p.shape for p in network.cut_points)))
 
 

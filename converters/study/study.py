@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -19,9 +19,10 @@ import numpy.typing as npt
 from scipy.stats import pearsonr
 
 from multigraft.bundle.manifest import Relation as JoinRelation
-from multigraft.converters.build import LoadFrames, split
 from multigraft.converters.graft.adapter import is_joinable
-from multigraft.converters.graft.candidate import Evidence, Join, Method, judge, make_tail
+from multigraft.converters.graft.candidate import judge, make_tail
+from multigraft.converters.graft.evidence import Evidence, LoadFrames, split
+from multigraft.converters.graft.join import Join, Method
 from multigraft.converters.graft.lineage import lineage
 from multigraft.converters.importing.importer import load_task
 from multigraft.converters.job.progress import Report, silent
@@ -34,7 +35,6 @@ from multigraft.errors import ConfigurationError, InputError, UsageError
 Relation = Literal["relatives", "independent"]
 Outcome = Literal["accuracy", "kept"]
 Sharing = Literal["raw", "refitted"]
-Progress = Callable[[str, int, int], None]
 
 PREDICTORS = ("unbiased_cka", "biased_cka", "agreement", "shared_bytes", "shared_macs")
 PREDICTOR_TEXT = {
@@ -67,7 +67,7 @@ class StudyPoint:
         same_layer: Both cut points have the same place in networks of one structure.
         sharing: ``raw``: the target's own layers behind the donor's features; ``refitted``: re-solved.
         method: As :data:`multigraft.converters.graft.candidate.Method`.
-        accuracy: Of the target on its labelled frames after grafting.
+        accuracy: The target's on its labelled frames after grafting.
         original_accuracy: Before.
         unbiased_cka: Between the two cut points.
         biased_cka: Between the two cut points.
@@ -185,14 +185,11 @@ def study_settings(settings: Settings, load_frames: LoadFrames, report: Report =
         report(f"import {task_settings.name}")
         networks.append(load_task(task_settings, settings.path.parent))
 
-    def progress(what: str, done: int, total: int) -> None:
-        report(f"{what} ({done + 1} of {total})")
-
     _check(networks, labelled)
     seed = settings.graft.seed
     seen = union_of({name: e.fit for name, e in evidence.items()}, SIMILARITY_FRAMES)
-    similarity = measure_similarity(networks, seen, seed=seed, progress=progress)
-    return study(networks, evidence, labelled, similarity, seed=seed, progress=progress)
+    similarity = measure_similarity(networks, seen, seed=seed, report=report)
+    return study(networks, evidence, labelled, similarity, seed=seed, report=report)
 
 
 def study(
@@ -202,7 +199,7 @@ def study(
     similarity: SimilarityTable,
     *,
     seed: int = 0,
-    progress: Progress | None = None,
+    report: Report = silent,
 ) -> Study:
     """Graft at all share points and correlate.
 
@@ -211,8 +208,8 @@ def study(
         evidence: Task to its unlabeled frames.
         labelled: Task to its labelled frames; the refit never sees them.
         similarity: CKA between all cut points.
-        seed: Of the refit.
-        progress: Called with what is being done, the step and the number of steps.
+        seed: The seed of the refit.
+        report: Takes a line for each graft.
 
     Raises:
         UsageError: Fewer than two networks, or one is no classifier.
@@ -226,9 +223,8 @@ def study(
         for join in _joins(donor, target, similarity)
     ]
     points = []
-    for index, (donor, target, join) in enumerate(joins):
-        if progress:
-            progress(f"graft {target.name} onto {donor.name}: {join.method}", index, len(joins))
+    for index, (donor, target, join) in enumerate(joins, 1):
+        report(f"graft {target.name} onto {donor.name}: {join.method} ({index} of {len(joins)})")
         points.append(
             _measure(donor, target, join, evidence[target.name], labelled[target.name], similarity, original, seed)
         )
@@ -260,10 +256,10 @@ def correlate(points: Sequence[StudyPoint]) -> Iterator[Correlation]:
     pairs = {pair: [p for p in points if p.pair == pair] for pair in dict.fromkeys(p.pair for p in points)}
     kinds: tuple[Sharing, ...] = ("raw", "refitted")
     outcomes: tuple[Outcome, ...] = ("accuracy", "kept")
-    for (group, held), sharing, outcome in itertools.product((pooled | pairs).items(), kinds, outcomes):
+    for (group, members), sharing, outcome in itertools.product((pooled | pairs).items(), kinds, outcomes):
         if outcome == "kept" and group not in pooled:
             continue
-        chosen = [p for p in held if p.sharing == sharing]
+        chosen = [p for p in members if p.sharing == sharing]
         y = np.array([getattr(p, outcome) for p in chosen], dtype=np.float64)
         for predictor in PREDICTORS:
             x = np.array([getattr(p, predictor) for p in chosen], dtype=np.float64)
@@ -276,9 +272,9 @@ def _pearson(
     """r, two-sided p and the 95 % interval; None where r is not defined."""
     if len(x) < MIN_POINTS or not np.ptp(x) or not np.ptp(y):
         return None, None, None, None
-    found = pearsonr(x, y)
-    interval = found.confidence_interval(0.95)
-    return float(found.statistic), float(found.pvalue), float(interval.low), float(interval.high)
+    correlation = pearsonr(x, y)
+    interval = correlation.confidence_interval(0.95)
+    return float(correlation.statistic), float(correlation.pvalue), float(interval.low), float(interval.high)
 
 
 def _check(networks: Sequence[Network], labelled: Mapping[str, Labelled]) -> None:
@@ -330,7 +326,7 @@ def _measure(
     seed: int,
 ) -> StudyPoint:
     tail, layers, adapter = make_tail(join, donor, target, evidence.fit, seed)
-    found = judge(join, tail, donor, target, evidence, 0.95, None, layers, adapter)
+    measured = judge(join, tail, donor, target, evidence, 0.95, None, layers, adapter)
     source = join.donor_point.name
     features = donor.run(donor.prepare(labelled.frames), [source])[source].astype(np.float32)
     return StudyPoint(
@@ -345,7 +341,7 @@ def _measure(
         original_accuracy=original[target.name],
         unbiased_cka=similarity(join.donor_point.name, join.target_point.name),
         biased_cka=similarity.biased_between(join.donor_point.name, join.target_point.name),
-        agreement=found.shown.value,
+        agreement=measured.shown.value,
         shared_bytes=BYTES_PER_WEIGHT * join.donor_point.weights,
         shared_macs=join.donor_point.macs,
         same_layer=_is_same_layer(join, donor, target),

@@ -47,16 +47,16 @@ def write_scatter(study: Study, path: str | os.PathLike[str]) -> Path:
 def _draw(axes: Any, study: Study, sharing: Sharing, predictor: str) -> None:
     title = []
     for relation, color in COLORS.items():
-        held = [p for p in study.points if p.sharing == sharing and p.relation == relation]
-        x, y = [getattr(p, predictor) for p in held], [p.accuracy for p in held]
+        points = [p for p in study.points if p.sharing == sharing and p.relation == relation]
+        x, y = [getattr(p, predictor) for p in points], [p.accuracy for p in points]
         axes.scatter(x, y, s=22, color=color, alpha=0.75, linewidths=0, label=relation)
-        found = next(
+        correlation = next(
             c
             for c in study.correlations
             if (c.group, c.sharing, c.outcome, c.predictor) == (relation, sharing, "accuracy", predictor)
         )
-        if found.r is not None:
-            title.append(f"{relation} r = {found.r:.2f}")
+        if correlation.r is not None:
+            title.append(f"{relation} r = {correlation.r:.2f}")
     axes.set_title("\n".join(title) or "too few points", fontsize=9)
     axes.set_xlabel(PREDICTOR_TEXT[predictor])
     axes.set_ylim(-0.03, 1.03)

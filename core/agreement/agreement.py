@@ -24,6 +24,7 @@ from multigraft.agreement.binomial import lower_bound, lower_bound_of_mean
 from multigraft.agreement.boxes import IOU, Detections, Layout
 from multigraft.bundle.manifest import Kind
 from multigraft.errors import InputError, UsageError
+from multigraft.tensors.arrays import Array, Float64Array
 
 RANGE_FRACTION = 0.05
 """Default tolerance of regression and landmarks: of the original's range (1st to 99th percentile) per output."""
@@ -31,8 +32,8 @@ RANGE_FRACTION = 0.05
 RELATIVE_ERROR = 0.1
 """Default tolerance of other kinds: norm of the difference over the norm of the original output, per frame."""
 
-Outputs = Sequence[npt.NDArray[Any]]
-Scores = npt.NDArray[np.float64]
+Outputs = Sequence[Array]
+Scores = Float64Array
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ class Agreement:
     Attributes:
         value: Mean score over the frames, 0..1.
         lower_bound: The expected score is at least this with probability ``confidence``.
-        confidence: Of the one-sided bound.
+        confidence: Probability that the one-sided bound holds.
         frames: Number of frames it was measured on.
         kind: What the outputs mean.
         tolerance: What still counts as equal, in the unit that ``rule`` names; None where answers are equal or not.
@@ -70,7 +71,7 @@ def agreement(
         kind: What the outputs mean.
         original: The original network's outputs in its order, each with the frames as first axis.
         new: The same of the network that is to be judged.
-        confidence: Of the bound, between 0 and 1.
+        confidence: Probability that the bound holds, between 0 and 1.
         tolerance: regression, landmarks: largest difference, in the unit of the output; detection: smallest IoU of
             matched boxes; other: largest relative error. None for the default of the kind.
 
@@ -139,12 +140,12 @@ def _check(original: Outputs, new: Outputs) -> None:
         raise InputError("the original network gives NaN or infinity", "check the network and its preprocessing")
 
 
-def _threshold(original: npt.NDArray[Any]) -> float:
+def _threshold(original: Array) -> float:
     """Where yes begins for a single score: 0.5 for probabilities, 0 for logits."""
     return 0.5 if original.min() >= 0 and original.max() <= 1 else 0.0
 
 
-def _same_class(a: npt.NDArray[Any], b: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
+def _same_class(a: Array, b: Array) -> npt.NDArray[np.bool_]:
     a, b = a.reshape(len(a), -1), b.reshape(len(b), -1)
     same: npt.NDArray[np.bool_]
     if a.dtype.kind != "f":
@@ -157,7 +158,7 @@ def _same_class(a: npt.NDArray[Any], b: npt.NDArray[Any]) -> npt.NDArray[np.bool
     return same
 
 
-def _same_pixels(a: npt.NDArray[Any], b: npt.NDArray[Any]) -> Scores:
+def _same_pixels(a: Array, b: Array) -> Scores:
     if a.dtype.kind != "f":
         same = a == b
     elif a.ndim == 4 and min(a.shape[1], a.shape[3]) > 1:
@@ -170,7 +171,7 @@ def _same_pixels(a: npt.NDArray[Any], b: npt.NDArray[Any]) -> Scores:
     return scores
 
 
-def _within(a: npt.NDArray[Any], b: npt.NDArray[Any], tolerance: float | None) -> npt.NDArray[np.bool_]:
+def _within(a: Array, b: Array, tolerance: float | None) -> npt.NDArray[np.bool_]:
     a, b = a.reshape(len(a), -1).astype(np.float64), b.reshape(len(b), -1).astype(np.float64)
     if tolerance is None:
         low, high = np.percentile(a, [1, 99])
@@ -179,7 +180,7 @@ def _within(a: npt.NDArray[Any], b: npt.NDArray[Any], tolerance: float | None) -
     return within
 
 
-def _relative_error(a: npt.NDArray[Any], b: npt.NDArray[Any]) -> Scores:
+def _relative_error(a: Array, b: Array) -> Scores:
     a, b = a.reshape(len(a), -1).astype(np.float64), b.reshape(len(b), -1).astype(np.float64)
     norm = np.linalg.norm(a, axis=1)
     error: Scores = np.linalg.norm(a - b, axis=1) / np.maximum(norm, np.finfo(np.float32).tiny)

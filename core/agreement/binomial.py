@@ -11,6 +11,8 @@ import math
 
 import numpy as np
 
+from multigraft.tensors.arrays import Float64Array
+
 _HALVINGS = 100
 
 
@@ -23,7 +25,7 @@ def tail(successes: int, trials: int, probability: float) -> float:
     return _tail(_logarithms(successes, trials), probability)
 
 
-def _logarithms(successes: int, trials: int) -> tuple[np.ndarray[tuple[int], np.dtype[np.float64]], ...]:
+def _logarithms(successes: int, trials: int) -> tuple[Float64Array, ...]:
     """Counts ``successes..trials``, their complements, and the logarithm of each binomial coefficient."""
     counts = np.arange(successes, trials + 1, dtype=np.float64)
     rest = trials - counts
@@ -32,7 +34,7 @@ def _logarithms(successes: int, trials: int) -> tuple[np.ndarray[tuple[int], np.
     return counts, rest, chosen
 
 
-def _tail(parts: tuple[np.ndarray[tuple[int], np.dtype[np.float64]], ...], probability: float) -> float:
+def _tail(parts: tuple[Float64Array, ...], probability: float) -> float:
     counts, rest, chosen = parts
     logs = chosen + counts * math.log(probability) + rest * math.log1p(-probability)
     greatest = float(logs.max())

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
+
+from multigraft.tensors.arrays import Array, Float64Array
 
 SCORE_THRESHOLD = 0.3
 """Boxes below it are no answers; common evaluation scripts draw from 0.3 up."""
@@ -25,7 +27,7 @@ class Layout:
     classes: int | None
 
     @classmethod
-    def find(cls, outputs: Sequence[npt.NDArray[Any]]) -> Self | None:
+    def find(cls, outputs: Sequence[Array]) -> Self | None:
         """Find boxes (frames, n, 4), scores (frames, n) or (frames, n, classes), and perhaps classes (frames, n).
 
         None if the outputs are something else: raw anchors, centre and size, logits, or no such shapes.
@@ -44,9 +46,9 @@ class Layout:
             layout = cls(boxes, flat[0], flat[1] if len(flat) > 1 else None)
         else:
             return None
-        found = Detections.read(outputs, layout)
-        kept = found.boxes[found.scores >= SCORE_THRESHOLD]
-        is_valid = np.all((found.scores >= 0) & (found.scores <= 1)) and np.all(kept[:, 2:] >= kept[:, :2])
+        detections = Detections.read(outputs, layout)
+        kept = detections.boxes[detections.scores >= SCORE_THRESHOLD]
+        is_valid = np.all((detections.scores >= 0) & (detections.scores <= 1)) and np.all(kept[:, 2:] >= kept[:, :2])
         return layout if len(kept) and is_valid else None
 
 
@@ -60,12 +62,12 @@ class Detections:
         classes: (frames, boxes) int64; all 0 where the detector knows one class.
     """
 
-    boxes: npt.NDArray[np.float64]
-    scores: npt.NDArray[np.float64]
+    boxes: Float64Array
+    scores: Float64Array
     classes: npt.NDArray[np.int64]
 
     @classmethod
-    def read(cls, outputs: Sequence[npt.NDArray[Any]], layout: Layout) -> Self:
+    def read(cls, outputs: Sequence[Array], layout: Layout) -> Self:
         """Take the outputs as ``layout`` says."""
         scores = outputs[layout.scores]
         if scores.ndim == 3:
@@ -74,7 +76,7 @@ class Detections:
             classes = np.zeros(scores.shape) if layout.classes is None else outputs[layout.classes]
         return cls(outputs[layout.boxes].astype(np.float64), scores.astype(np.float64), classes.astype(np.int64))
 
-    def f1(self, other: Detections, iou: float = IOU) -> npt.NDArray[np.float64]:
+    def f1(self, other: Detections, iou: float = IOU) -> Float64Array:
         """Per frame: matched boxes as a share of the boxes of both, 0..1; 1 where neither has a box.
 
         A box matches one of ``other`` of the same class that overlaps by at least ``iou``; boxes are matched in the
@@ -100,16 +102,16 @@ class Detections:
         return 2 * matches / (len(mine) + len(theirs))
 
 
-def iou_matrix(a: npt.NDArray[np.float64], b: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+def iou_matrix(a: Float64Array, b: Float64Array) -> Float64Array:
     """Intersection over union of every box of ``a`` (n, 4) with every box of ``b`` (m, 4), (n, m)."""
     low = np.maximum(a[:, None, :2], b[None, :, :2])
     high = np.minimum(a[:, None, 2:], b[None, :, 2:])
     inner = np.prod(np.maximum(high - low, 0), axis=2)
     union = _area(a)[:, None] + _area(b)[None, :] - inner
-    iou: npt.NDArray[np.float64] = np.divide(inner, union, out=np.zeros_like(inner), where=union > 0)
+    iou: Float64Array = np.divide(inner, union, out=np.zeros_like(inner), where=union > 0)
     return iou
 
 
-def _area(boxes: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    area: npt.NDArray[np.float64] = np.prod(np.maximum(boxes[:, 2:] - boxes[:, :2], 0), axis=1)
+def _area(boxes: Float64Array) -> Float64Array:
+    area: Float64Array = np.prod(np.maximum(boxes[:, 2:] - boxes[:, :2], 0), axis=1)
     return area

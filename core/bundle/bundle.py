@@ -30,6 +30,7 @@ from multigraft import files
 from multigraft.archive import Archive
 from multigraft.bundle.manifest import FileEntry, Manifest
 from multigraft.errors import BundleError, UsageError
+from multigraft.npz import FIXED_TIME
 from multigraft.reading import UnreadableError, parse_json, printable, read_file, regular_file
 
 MODEL = "model.tflite"
@@ -49,9 +50,6 @@ LARGEST: dict[str, int] = {
 }
 """What a bundle may hold, and bytes of it."""
 _MOST_MEMBERS = 64
-
-_FIXED_TIME = (2020, 1, 1, 0, 0, 0)
-"""Zip members carry no clock, so equal content gives an equal file."""
 
 
 class Bundle:
@@ -119,7 +117,7 @@ class Bundle:
         path = Path(path)
         with files.whole_file(path) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive:
             for name, data in [(MANIFEST, self._manifest_bytes()), *sorted(self._contents.items())]:
-                archive.writestr(zipfile.ZipInfo(name, _FIXED_TIME), data)
+                archive.writestr(zipfile.ZipInfo(name, FIXED_TIME), data)
         self.path = path
         return path
 
@@ -142,6 +140,7 @@ class Bundle:
                 files.write_bytes(member, data)
             temporary.chmod(0o755)
             temporary.rename(folder)
+            files.sync_folder(folder.parent)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
         return folder

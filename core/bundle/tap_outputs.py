@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-PAIRS = "stitches"
-"""Of a taps bundle's provenance: the pairs of taps whose channels' products are summed."""
+TAP_PAIRS = "stitches"
+"""Key in a taps bundle's provenance: the pairs of taps whose channels' products are summed."""
 
 RANGES_SIGNATURE = "ranges_"
-"""With a number behind it: a signature of a taps bundle's model that returns tensors between the taps."""
+"""Begins the name of a signature that returns tensors between the taps; a number follows."""
 
 RESIDENT = "_resident"
-"""Ends such a signature if it is small enough to stay in memory."""
+"""Ends the name of such a signature if it is small enough to stay in memory."""

@@ -23,7 +23,7 @@ MAX_FRAMES = 64
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
-    from multigraft.devices.cameras.sources import HELP
+    from multigraft.devices.cameras.source_help import HELP
 
     add_engine_arguments(parser)
     parser.add_argument("--source", metavar="FRAMES", help=f"{HELP} (default: a fake camera of the input's size)")
@@ -108,10 +108,10 @@ def _memory(options: argparse.Namespace, engine: Engine, separate: list[Path]) -
     from multigraft.runtime.memory import measure_bundle, measure_models
 
     backend = engine.model.backend.name
-    found = {"bundle": measure_bundle(Path(options.bundle), backend, options.threads).to_json()}
+    used = {"bundle": measure_bundle(Path(options.bundle), backend, options.threads).to_json()}
     if separate:
-        found["separate"] = measure_models(separate, backend, options.threads).to_json()
-    return {"pss_kib": found}
+        used["separate"] = measure_models(separate, backend, options.threads).to_json()
+    return {"pss_kib": used}
 
 
 def _energy(
@@ -135,7 +135,7 @@ def _print(report: dict[str, Any], timing: Timing, machine: str) -> None:
     print_table(
         f"Latency in microseconds over {timing.total.samples} frames",
         ("part", "median", "p90", "p99", "min", "max", "weights (bytes)"),
-        [_latency_row(name, held, report["weights_bytes"].get(name)) for name, held in rows],
+        [_latency_row(name, distribution, report["weights_bytes"].get(name)) for name, distribution in rows],
     )
     if report["against"]:
         print_table(
@@ -152,10 +152,10 @@ def _print(report: dict[str, Any], timing: Timing, machine: str) -> None:
     sizes = report["model_bytes"]
     print(f"Weights: {sum(report['weights_bytes'].values()):,} bytes; model.tflite {sizes['bundle']:,} bytes", end="")
     print("." if sizes["separate"] is None else f", separate models {sizes['separate']:,} bytes.")
-    for name, held in (report["pss_kib"] or {}).items():
+    for name, used in (report["pss_kib"] or {}).items():
         print(
-            f"Memory (PSS), {name}: {held['peak_kib']:,} KiB at the peak, "
-            f"{held['added_kib']:,} KiB of it for the models."
+            f"Memory (PSS), {name}: {used['peak_kib']:,} KiB at the peak, "
+            f"{used['added_kib']:,} KiB of it for the models."
         )
     energy = report["energy"]
     if energy is None:
@@ -167,6 +167,9 @@ def _print(report: dict[str, Any], timing: Timing, machine: str) -> None:
         )
 
 
-def _latency_row(name: str, held: Distribution, weights: int | None) -> tuple[str, ...]:
-    figures = (f"{value:.1f}" for value in (held.p50, held.p90, held.p99, held.min, held.max))
+def _latency_row(name: str, distribution: Distribution, weights: int | None) -> tuple[str, ...]:
+    figures = (
+        f"{value:.1f}"
+        for value in (distribution.p50, distribution.p90, distribution.p99, distribution.min, distribution.max)
+    )
     return (name, *figures, "" if weights is None else f"{weights:,}")

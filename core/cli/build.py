@@ -56,14 +56,14 @@ def execute(options: argparse.Namespace) -> int:
     if options.report_dir is not None:
         check_folder(options.report_dir)
     from multigraft.cli.shared.build_results import write_results
+    from multigraft.cli.shared.printed_summary import print_summary
     from multigraft.converters.build import build
-    from multigraft.converters.job.checkpoints import Steps
+    from multigraft.converters.job.checkpoints import Checkpoints
     from multigraft.converters.job.progress import terminal_report
-    from multigraft.converters.report.terminal import print_summary
 
-    steps = Steps(output.with_name(f"{output.name}.steps"))
-    with steps.cleared_after(MultigraftError), terminal_report() as report:
-        built = build(settings, load_frames, report, separate=options.report_dir is not None, steps=steps)
+    checkpoints = Checkpoints(output.with_name(f"{output.name}.steps"))
+    with checkpoints.cleared_after(MultigraftError), terminal_report() as report:
+        built = build(settings, load_frames, report, separate=options.report_dir is not None, checkpoints=checkpoints)
         built.bundle.write(output)
         if options.report_dir is None:
             summary = _unmeasured(settings, built, output)
@@ -79,8 +79,8 @@ def execute(options: argparse.Namespace) -> int:
 
 def _unmeasured(settings: Settings, built: Built, output: Path) -> Summary:
     from multigraft.converters.report import summarise
-    from multigraft.converters.report.summary import Machine, Pair
+    from multigraft.converters.report.summary import MachineResult, Pair
 
-    nothing = summarise.Measured(Pair(), {}, Pair(), None, "multigraft bench measures it", Machine(""))
+    nothing = summarise.Measured(Pair(), {}, Pair(), None, "multigraft bench measures it", MachineResult(""))
     size = output.stat().st_size
     return dataclasses.replace(summarise.summarise(settings, built, nothing, {}, {}, Path(), size), machine=None)

@@ -25,7 +25,7 @@ MAX_FRAMES = 512
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
     from multigraft.converters.quantising.quantise import PRECISIONS
-    from multigraft.devices.cameras.sources import HELP
+    from multigraft.devices.cameras.source_help import HELP
 
     parser.add_argument("model", help="the .onnx file that multigraft graft wrote")
     parser.add_argument("-o", "--output", required=True, metavar="NAME.graft", help="the bundle to write")
@@ -169,7 +169,7 @@ def summary(conversion: Conversion, path: str) -> dict[str, Any]:
             {"name": s.name, "precision": s.precision, "weights_bytes": s.weights_bytes, "macs": s.macs}
             for s in manifest.segments
         ],
-        "agreement": {task: found.to_json() for task, found in conversion.agreement.items()},
+        "agreement": {task: shown.to_json() for task, shown in conversion.agreement.items()},
         "verification": conversion.verification.to_json(),
         "layer_error": conversion.layer_error.to_json(),
     }

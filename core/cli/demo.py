@@ -16,19 +16,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(options: argparse.Namespace) -> int:
     """Build, measure, print one table, and write bundle, pictures, page and summary.json into the folder."""
-    import multigraft.converters.demo
     from multigraft.cli.shared.build_results import write_results
+    from multigraft.cli.shared.printed_summary import print_summary
     from multigraft.cli.shared.settings_options import load_frames
     from multigraft.converters.build import build
+    from multigraft.converters.demo.data import demo_folder
     from multigraft.converters.job.progress import terminal_report
-    from multigraft.converters.report.terminal import print_summary
     from multigraft.converters.settings.settings import Settings
     from multigraft.errors import UsageError
 
     folder: Path = options.output
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"{folder} is a file", "name a folder with -o")
-    settings = Settings.load(Path(multigraft.converters.demo.__file__).with_name("multigraft.toml"))
+    settings = Settings.load(demo_folder() / "multigraft.toml")
     with terminal_report() as report:
         built = build(settings, load_frames, report, separate=True)
         folder.mkdir(parents=True, exist_ok=True)

@@ -20,14 +20,14 @@ def execute(options: argparse.Namespace) -> int:
     settings = read_settings(options)
     output = options.output or Path(f"{settings.bundle.name}.onnx")
     check_output(output)
-    from multigraft.converters.build import graft, plan_json
+    from multigraft.converters.build import graft
     from multigraft.converters.job.progress import terminal_report
 
     with terminal_report() as report:
         grafted = graft(settings, load_frames, report)
     grafted.multitask.save(output)
     if options.json:
-        print(json.dumps({"output": str(output), **plan_json(grafted.outcome)}, indent=1))
+        print(json.dumps({"output": str(output), **grafted.outcome.to_json()}, indent=1))
     else:
         print(f"{output}: {grafted.outcome.message}")
     return 0

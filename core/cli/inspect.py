@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import argparse
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from multigraft.bundle.bundle import Bundle
-from multigraft.bundle.manifest import Manifest, Task
 from multigraft.cli.shared.table import print_table
+
+if TYPE_CHECKING:
+    from multigraft.bundle.manifest import Manifest, Task
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -18,6 +19,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(options: argparse.Namespace) -> int:
     """Print the tables, or with ``--json`` the manifest and its totals."""
+    from multigraft.bundle.bundle import Bundle
+
     manifest = Bundle.open(options.bundle).manifest
     if options.json:
         print(json.dumps({**manifest.to_json(), "totals": totals(manifest)}, indent=1))
@@ -79,16 +82,16 @@ def execute(options: argparse.Namespace) -> int:
         ("tensor", "height", "width", "color", "mean", "scale", "resize", "interpolation"),
         [
             (
-                held.tensor,
-                str(held.preprocessing.height),
-                str(held.preprocessing.width),
-                held.preprocessing.color,
-                " ".join(f"{value:.6g}" for value in held.preprocessing.mean),
-                " ".join(f"{value:.6g}" for value in held.preprocessing.scale),
-                held.preprocessing.resize,
-                held.preprocessing.interpolation,
+                source.tensor,
+                str(source.preprocessing.height),
+                str(source.preprocessing.width),
+                source.preprocessing.color,
+                " ".join(f"{value:.6g}" for value in source.preprocessing.mean),
+                " ".join(f"{value:.6g}" for value in source.preprocessing.scale),
+                source.preprocessing.resize,
+                source.preprocessing.interpolation,
             )
-            for held in manifest.inputs
+            for source in manifest.inputs
         ],
     )
     print_table(

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 import multigraft
 from multigraft.errors import MissingDependencyError, MultigraftError
+from multigraft.installing import install_extra
 
 COMMANDS = {
     "build": "graft, convert and pack the networks of a settings file into a bundle",
@@ -30,6 +31,8 @@ COMMANDS = {
 """Command to one-line help; the module is ``multigraft.cli.<command>`` with dashes as underscores."""
 
 INTERRUPTED = 130
+COMPLETING = "_ARGCOMPLETE"
+"""Set by a shell that asks what may follow: ``eval "$(register-python-argcomplete multigraft)"``."""
 
 
 def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
@@ -37,9 +40,10 @@ def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"multigraft {multigraft.__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     asked = next((a for a in argv if not a.startswith("-")), None)
+    completing = COMPLETING in os.environ
     for name, summary in COMMANDS.items():
         command = commands.add_parser(name, help=summary, description=summary[0].upper() + summary[1:] + ".")
-        if name == asked:
+        if name == asked or completing:
             module = importlib.import_module(f"multigraft.cli.{name.replace('-', '_')}")
             module.add_arguments(command)
             command.add_argument("--json", action="store_true", help="print the result as JSON")
@@ -48,7 +52,10 @@ def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
 
 
 def _execute(argv: Sequence[str]) -> int:
-    options = _parser(argv).parse_args(argv)
+    parser = _parser(argv)
+    if COMPLETING in os.environ:
+        importlib.import_module("argcomplete").autocomplete(parser)
+    options = parser.parse_args(argv)
     try:
         code: int = options.execute(options)
     except ModuleNotFoundError as error:
@@ -57,7 +64,7 @@ def _execute(argv: Sequence[str]) -> int:
             raise
         raise MissingDependencyError(
             f"multigraft {options.command} needs {package}, which is not installed",
-            'run: pip install "multigraft[convert]"',
+            install_extra("convert"),
         ) from error
     return code
 

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from multigraft.devices.target.target import Target, TargetAnswer
+    from multigraft.devices.target.target import Target
+    from multigraft.devices.target.target_info import TargetAnswer
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -55,8 +56,8 @@ def _summary(target: Target, options: argparse.Namespace) -> None:
     steps = target.step_cycles() if target.info.measures_steps else []
     if options.json:
         statistics = {name: dataclasses.asdict(s) for name, s in target.statistics().items()}
-        held = {"memory": dataclasses.asdict(memory), "reset": reset.reason.name.lower(), "steps": steps}
-        print(json.dumps({**held, "statistics": statistics}))
+        state = {"memory": dataclasses.asdict(memory), "reset": reset.reason.name.lower(), "steps": steps}
+        print(json.dumps({**state, "statistics": statistics}))
         return
     names: tuple[str, ...] = ()
     if options.project is not None:

@@ -12,7 +12,7 @@ from multigraft.errors import UsageError
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
-    from multigraft.devices.cameras.sources import HELP
+    from multigraft.devices.cameras.source_help import HELP
 
     add_engine_arguments(parser)
     parser.add_argument("--source", required=True, metavar="FRAMES", help=HELP)

@@ -41,15 +41,15 @@ def execute(options: argparse.Namespace) -> int:
     folder = Path(options.output)
     check_folder(folder)
     with terminal_report() as report:
-        found = study_settings(settings, load_frames, report)
+        study = study_settings(settings, load_frames, report)
     folder.mkdir(exist_ok=True)
-    text = json.dumps(found.to_json(), indent=1)
+    text = json.dumps(study.to_json(), indent=1)
     files.write_bytes(folder / RESULT, text.encode() + b"\n")
-    write_scatter(found, folder / PLOT)
+    write_scatter(study, folder / PLOT)
     if options.json:
         print(text)
         return 0
-    _print(found)
+    _print(study)
     print(f"All figures are in {folder / RESULT}, the scatter plots in {folder / PLOT}.")
     return 0
 
@@ -58,9 +58,9 @@ def _print(study: Study) -> None:
     from multigraft.converters.study.study import PREDICTOR_TEXT, PREDICTORS
 
     rows: dict[tuple[str, str, str], list[str]] = {}
-    for found in study.correlations:
-        row = rows.setdefault((found.group, found.sharing, found.outcome), [str(found.points)])
-        row.append(_figure(found))
+    for correlation in study.correlations:
+        row = rows.setdefault((correlation.group, correlation.sharing, correlation.outcome), [str(correlation.points)])
+        row.append(_figure(correlation))
     print_table(
         "Pearson's r (and p) between labelled accuracy after sharing and what is known without labels",
         ("networks", "sharing", "of", "points", *(PREDICTOR_TEXT[p] for p in PREDICTORS)),
@@ -76,5 +76,9 @@ def _print(study: Study) -> None:
         print(f"{name}: {own[0].original_accuracy:.1%} on {study.labelled_frames[name]:,} labelled frames; {reach}.")
 
 
-def _figure(found: Correlation) -> str:
-    return "-" if found.r is None or found.p_value is None else f"{found.r:+.2f} ({found.p_value:.1g})"
+def _figure(correlation: Correlation) -> str:
+    return (
+        "-"
+        if correlation.r is None or correlation.p_value is None
+        else f"{correlation.r:+.2f} ({correlation.p_value:.1g})"
+    )

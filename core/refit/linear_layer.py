@@ -11,12 +11,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
-Array = npt.NDArray[np.float32]
+from multigraft.tensors.arrays import Array, Float32Array
+
 Picked = npt.NDArray[np.int64]
 
 HELD_OUT_EVERY = 5
@@ -36,17 +37,17 @@ class Geometry:
 
     Attributes:
         kind: Which class of this module.
-        shape: Of the weights.
-        groups: Of a convolution.
-        strides: Per spatial dimension.
-        dilations: Per spatial dimension.
-        pads: Before each spatial dimension, then after each.
+        shape: Shape of the weights.
+        groups: Groups of a convolution.
+        strides: Stride per spatial dimension.
+        dilations: Dilation per spatial dimension.
+        pads: Padding before each spatial dimension, then after each.
         auto_pad: ONNX's name where ``pads`` are not explicit.
-        output_padding: Of a transposed convolution.
+        output_padding: Output padding of a transposed convolution.
         transposed: The weights of a dense layer are (outputs, inputs).
         alpha: Factor of a dense layer's product.
         beta: Factor of its bias.
-        epsilon: Of a batch norm.
+        epsilon: What a batch norm adds to the variance.
         takes_bias: Whether the layer can hold an intercept.
     """
 
@@ -74,13 +75,13 @@ class LinearLayer(ABC):
         intercept: (groups, outputs) float64.
     """
 
-    def __init__(self, geometry: Geometry, weight: npt.NDArray[Any], intercept: npt.NDArray[Any]) -> None:
+    def __init__(self, geometry: Geometry, weight: Array, intercept: Array) -> None:
         self.geometry = geometry
         self.weight = weight.astype(np.float64)
         self.intercept = intercept.astype(np.float64)
 
     @abstractmethod
-    def design(self, x: Array, picked: Picked | None = None) -> Array:
+    def design(self, x: Float32Array, picked: Picked | None = None) -> Float32Array:
         """Input tensor (frames, ...) to (groups, rows, inputs).
 
         ``picked`` holds the output positions to use, (frames, positions per frame) indices into the flattened output
@@ -88,18 +89,18 @@ class LinearLayer(ABC):
         """
 
     @abstractmethod
-    def rows(self, y: Array, picked: Picked | None = None) -> Array:
+    def rows(self, y: Float32Array, picked: Picked | None = None) -> Float32Array:
         """Output tensor (frames, ...) to (groups, rows, outputs), in the row order of :meth:`design`."""
 
     @abstractmethod
-    def initializers(self, weight: npt.NDArray[Any], intercept: npt.NDArray[Any]) -> dict[int, Array]:
+    def initializers(self, weight: Array, intercept: Array) -> dict[int, Float32Array]:
         """Solved values as the node's constants: input position to array."""
 
 
 class Convolution(LinearLayer):
     """Conv, depthwise included; (outputs, inputs / groups, *kernel) weights, one or two spatial dimensions."""
 
-    def __init__(self, geometry: Geometry, weight: Array, bias: Array | None) -> None:
+    def __init__(self, geometry: Geometry, weight: Float32Array, bias: Float32Array | None) -> None:
         self.kernel = weight.shape[2:]
         self.groups, self.strides, self.dilations = geometry.groups, geometry.strides, geometry.dilations
         self.pads, self.auto_pad, self.shape = geometry.pads, geometry.auto_pad, weight.shape
@@ -108,10 +109,10 @@ class Convolution(LinearLayer):
         intercept = np.zeros(outputs) if bias is None else bias
         super().__init__(geometry, matrix, intercept.reshape(self.groups, -1))
 
-    def design(self, x: Array, picked: Picked | None = None) -> Array:
+    def design(self, x: Float32Array, picked: Picked | None = None) -> Float32Array:
         return _patches(self._padded(x), self.kernel, self.strides, self.dilations, self.groups, picked)
 
-    def _padded(self, x: Array) -> Array:
+    def _padded(self, x: Float32Array) -> Float32Array:
         rank = len(self.kernel)
         before, after = list(self.pads[:rank]), list(self.pads[rank:])
         if self.auto_pad in ("SAME_UPPER", "SAME_LOWER"):
@@ -125,10 +126,10 @@ class Convolution(LinearLayer):
             return x
         return np.pad(x, [(0, 0), (0, 0), *zip(before, after, strict=True)])
 
-    def rows(self, y: Array, picked: Picked | None = None) -> Array:
+    def rows(self, y: Float32Array, picked: Picked | None = None) -> Float32Array:
         return _channel_rows(y, self.groups, picked)
 
-    def initializers(self, weight: npt.NDArray[Any], intercept: npt.NDArray[Any]) -> dict[int, Array]:
+    def initializers(self, weight: Array, intercept: Array) -> dict[int, Float32Array]:
         tensor = weight.transpose(0, 2, 1).reshape(self.shape)
         return {1: tensor.astype(np.float32), 2: intercept.reshape(-1).astype(np.float32)}
 
@@ -136,7 +137,7 @@ class Convolution(LinearLayer):
 class TransposedConvolution(LinearLayer):
     """ConvTranspose as a convolution over the input with zeros put between its elements."""
 
-    def __init__(self, geometry: Geometry, weight: Array, bias: Array | None) -> None:
+    def __init__(self, geometry: Geometry, weight: Float32Array, bias: Float32Array | None) -> None:
         self.kernel = weight.shape[2:]
         self.groups, self.strides, self.dilations = geometry.groups, geometry.strides, geometry.dilations
         self.pads, self.output_padding, self.shape = geometry.pads, geometry.output_padding, weight.shape
@@ -147,7 +148,7 @@ class TransposedConvolution(LinearLayer):
         intercept = np.zeros(outputs) if bias is None else bias
         super().__init__(geometry, matrix, intercept.reshape(self.groups, -1))
 
-    def design(self, x: Array, picked: Picked | None = None) -> Array:
+    def design(self, x: Float32Array, picked: Picked | None = None) -> Float32Array:
         rank = len(self.kernel)
         spread = [(n - 1) * s + 1 for n, s in zip(x.shape[2:], self.strides, strict=True)]
         wide = np.zeros((*x.shape[:2], *spread), x.dtype)
@@ -161,10 +162,10 @@ class TransposedConvolution(LinearLayer):
             wide[(slice(None), slice(None), *crop)], self.kernel, (1,) * rank, self.dilations, self.groups, picked
         )
 
-    def rows(self, y: Array, picked: Picked | None = None) -> Array:
+    def rows(self, y: Float32Array, picked: Picked | None = None) -> Float32Array:
         return _channel_rows(y, self.groups, picked)
 
-    def initializers(self, weight: npt.NDArray[Any], intercept: npt.NDArray[Any]) -> dict[int, Array]:
+    def initializers(self, weight: Array, intercept: Array) -> dict[int, Float32Array]:
         groups, inputs, outputs = self.groups, self.shape[0] // self.groups, self.shape[1]
         split = weight.reshape(groups, inputs, -1, outputs).transpose(0, 1, 3, 2).reshape(self.shape)
         tensor = np.flip(split, axis=tuple(range(2, len(self.shape))))
@@ -174,41 +175,41 @@ class TransposedConvolution(LinearLayer):
 class Dense(LinearLayer):
     """Gemm and MatMul with a constant second operand."""
 
-    def __init__(self, geometry: Geometry, weight: Array, bias: Array | None) -> None:
+    def __init__(self, geometry: Geometry, weight: Float32Array, bias: Float32Array | None) -> None:
         self.transposed, self.alpha, self.beta = geometry.transposed, geometry.alpha, geometry.beta
         matrix = self.alpha * (weight.T if self.transposed else weight)
         intercept = np.zeros(matrix.shape[1]) if bias is None else self.beta * np.broadcast_to(bias, matrix.shape[1:])
         super().__init__(geometry, matrix[None], np.asarray(intercept).reshape(1, -1))
 
-    def design(self, x: Array, picked: Picked | None = None) -> Array:
+    def design(self, x: Float32Array, picked: Picked | None = None) -> Float32Array:
         return _token_rows(x, picked)
 
-    def rows(self, y: Array, picked: Picked | None = None) -> Array:
+    def rows(self, y: Float32Array, picked: Picked | None = None) -> Float32Array:
         return _token_rows(y, picked)
 
-    def initializers(self, weight: npt.NDArray[Any], intercept: npt.NDArray[Any]) -> dict[int, Array]:
+    def initializers(self, weight: Array, intercept: Array) -> dict[int, Float32Array]:
         matrix = weight[0] / self.alpha
         tensor = np.ascontiguousarray(matrix.T if self.transposed else matrix, np.float32)
-        found = {1: tensor}
+        constants = {1: tensor}
         if self.geometry.takes_bias:
-            found[2] = (intercept[0] / (self.beta or 1.0)).astype(np.float32)
-        return found
+            constants[2] = (intercept[0] / (self.beta or 1.0)).astype(np.float32)
+        return constants
 
 
 class ChannelScale(LinearLayer):
     """A batch norm no convolution could take up: one factor and one offset per channel."""
 
-    def __init__(self, geometry: Geometry, factor: npt.NDArray[Any], offset: npt.NDArray[Any]) -> None:
+    def __init__(self, geometry: Geometry, factor: Array, offset: Array) -> None:
         self.epsilon = geometry.epsilon
         super().__init__(geometry, factor.reshape(-1, 1, 1), offset.reshape(-1, 1))
 
-    def design(self, x: Array, picked: Picked | None = None) -> Array:
+    def design(self, x: Float32Array, picked: Picked | None = None) -> Float32Array:
         return _channel_rows(x, x.shape[1], picked)
 
-    def rows(self, y: Array, picked: Picked | None = None) -> Array:
+    def rows(self, y: Float32Array, picked: Picked | None = None) -> Float32Array:
         return _channel_rows(y, y.shape[1], picked)
 
-    def initializers(self, weight: npt.NDArray[Any], intercept: npt.NDArray[Any]) -> dict[int, Array]:
+    def initializers(self, weight: Array, intercept: Array) -> dict[int, Float32Array]:
         channels = weight.shape[0]
         return {
             1: weight.reshape(-1).astype(np.float32),
@@ -225,7 +226,7 @@ def positions_used(layer: LinearLayer, positions: int, frames: int) -> int:
     return min(positions, -(-wanted // frames))
 
 
-def layer_of(geometry: Geometry, weight: npt.NDArray[Any], bias: npt.NDArray[Any] | None) -> LinearLayer:
+def layer_of(geometry: Geometry, weight: Array, bias: Array | None) -> LinearLayer:
     """The layer of these weights; for ``scale`` they are the factor and the offset per channel."""
     if geometry.kind == "convolution":
         return Convolution(geometry, weight, bias)
@@ -237,13 +238,13 @@ def layer_of(geometry: Geometry, weight: npt.NDArray[Any], bias: npt.NDArray[Any
 
 
 def _patches(
-    x: Array,
+    x: Float32Array,
     kernel: tuple[int, ...],
     strides: tuple[int, ...],
     dilations: tuple[int, ...],
     groups: int,
     picked: Picked | None,
-) -> Array:
+) -> Float32Array:
     """(frames, channels, *space) to (groups, frames * positions, channels / groups * kernel elements)."""
     rank = len(kernel)
     reach = tuple((k - 1) * d + 1 for k, d in zip(kernel, dilations, strict=True))
@@ -263,7 +264,7 @@ def _patches(
     return np.ascontiguousarray(rows.transpose(1, 0, 2))
 
 
-def _channel_rows(y: Array, groups: int, picked: Picked | None) -> Array:
+def _channel_rows(y: Float32Array, groups: int, picked: Picked | None) -> Float32Array:
     """(frames, channels, *space) to (groups, frames * positions, channels / groups)."""
     frames, channels = y.shape[:2]
     flat = y.reshape(frames, channels, -1)
@@ -273,7 +274,7 @@ def _channel_rows(y: Array, groups: int, picked: Picked | None) -> Array:
     return np.ascontiguousarray(split.transpose(1, 0, 3, 2)).reshape(groups, -1, channels // groups)
 
 
-def _token_rows(x: Array, picked: Picked | None) -> Array:
+def _token_rows(x: Float32Array, picked: Picked | None) -> Float32Array:
     """(frames, ..., features) to (1, frames * positions, features)."""
     flat = x.reshape(len(x), -1, x.shape[-1])
     if picked is not None:

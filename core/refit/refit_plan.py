@@ -18,16 +18,16 @@ from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
-import numpy.typing as npt
 
 from multigraft import files
 from multigraft.bundle.bundle import Bundle
 from multigraft.bundle.manifest import Kind
 from multigraft.errors import BundleError, InputError
 from multigraft.json_decoding import decode
-from multigraft.npz import Arrays, npz_bytes, read_npz
+from multigraft.npz import npz_bytes, read_npz
 from multigraft.reading import parse_json, read_file
 from multigraft.refit.linear_layer import Geometry
+from multigraft.tensors.arrays import Array, Arrays
 
 SCHEMA = 1
 PLAN = "plan.json"
@@ -67,7 +67,7 @@ class Stage:
 
     @property
     def bounds(self) -> tuple[float, float] | None:
-        """Of the clamp that follows, or None."""
+        """Bounds of the clamp that follows, or None."""
         if self.low is None and self.high is None:
             return None
         return -np.inf if self.low is None else self.low, np.inf if self.high is None else self.high
@@ -78,19 +78,19 @@ class PlannedGraft:
     """One target on its donor.
 
     Attributes:
-        target: Task.
-        donor: Task.
+        target: Task that is grafted.
+        donor: Task on whose trunk it is grafted.
         donor_point: Tensor of the donor that is shared.
         target_point: Tensor of the target in whose place it comes.
         method: refit, adapter1 or adapter3.
         relation: relative or independent.
-        kind: Of the target's outputs.
-        outputs: Of the original network.
-        grafted_outputs: The same of the grafted one.
-        stages: In the order in which they are solved.
+        kind: Kind of the target's outputs.
+        outputs: Outputs of the original network.
+        grafted_outputs: The same outputs of the grafted network.
+        stages: Layers in the order in which they are solved.
         axes: Tensor to the order of its axes in the model, by which it is transposed back to channels first.
         cka: Unbiased CKA at the share point, where it is known.
-        tolerance: Of the agreement; None for the default of the kind.
+        tolerance: Tolerance of the agreement; None for the default of the kind.
     """
 
     target: str
@@ -117,11 +117,11 @@ class RefitPlan:
     schema: int = SCHEMA
 
     def to_bytes(self) -> bytes:
-        """As JSON."""
+        """The plan as JSON."""
         return json.dumps(dataclasses.asdict(self), indent=1).encode() + b"\n"
 
     @classmethod
-    def of(cls, bundle: Bundle) -> tuple[Self, dict[str, npt.NDArray[Any]]]:
+    def of(cls, bundle: Bundle) -> tuple[Self, dict[str, Array]]:
         """Plan and arrays of a refit bundle.
 
         Raises:
@@ -148,7 +148,7 @@ class SolvedLayer:
 
     Attributes:
         layer: Its output tensor in the original network.
-        strength: Of the ridge, relative to the variance of the inputs.
+        strength: Strength of the ridge, relative to the variance of the inputs.
         relative_error: Squared error over the variance of what it shall give.
         rows: Rows summed over.
     """
@@ -164,17 +164,17 @@ class SolvedGraft:
     """One graft as a device solved it.
 
     Attributes:
-        target: Task.
-        donor: Task.
+        target: Task that is grafted.
+        donor: Task on whose trunk it is grafted.
         donor_point: Tensor of the donor that is shared.
         target_point: Tensor of the target in whose place it comes.
-        method: As planned.
-        relation: As planned.
-        layers: In order.
-        frames: That every sum is of.
-        cka: As planned.
-        agreement: Of the grafted float32 network with the original, on frames behind the fitted ones; None where there
-            were too few.
+        method: Method as planned.
+        relation: Relation as planned.
+        layers: How each layer went, in order.
+        frames: Frames that every sum is over.
+        cka: Unbiased CKA as planned.
+        agreement: Agreement of the grafted float32 network with the original, on later frames; None where there were
+            too few.
     """
 
     target: str

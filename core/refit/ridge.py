@@ -9,12 +9,12 @@ error on rows that were held out of the fit.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
 
-Float64 = npt.NDArray[np.float64]
+from multigraft.tensors.arrays import Array, Float64Array
 
 STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
 """Candidates, relative to the mean variance of the inputs times the row count."""
@@ -26,11 +26,11 @@ CLAMP_ROUNDS = 3
 class RidgeSums:
     """Sufficient statistics of ``groups`` independent regressions; adding two gives the sums over both row sets."""
 
-    xx: Float64
-    xy: Float64
-    yy: Float64
-    x: Float64
-    y: Float64
+    xx: Float64Array
+    xy: Float64Array
+    yy: Float64Array
+    x: Float64Array
+    y: Float64Array
     rows: int = 0
 
     @classmethod
@@ -43,7 +43,7 @@ class RidgeSums:
             np.zeros((groups, outputs)),
         )
 
-    def add(self, design: npt.NDArray[Any], targets: npt.NDArray[Any]) -> None:
+    def add(self, design: Array, targets: Array) -> None:
         """Add rows: ``design`` (groups, rows, inputs) and ``targets`` (groups, rows, outputs)."""
         transposed = design.transpose(0, 2, 1)
         self.xx += transposed @ design
@@ -53,7 +53,7 @@ class RidgeSums:
         self.y += targets.sum(1, dtype=np.float64)
         self.rows += design.shape[1]
 
-    def retarget(self, design: npt.NDArray[Any], targets: npt.NDArray[Any]) -> None:
+    def retarget(self, design: Array, targets: Array) -> None:
         """Put ``targets`` in the place of those added so far, for the same ``design`` rows."""
         self.xy = (design.transpose(0, 2, 1) @ targets).astype(np.float64)
         self.yy = np.einsum("gro,gro->go", targets, targets, dtype=np.float64)
@@ -63,12 +63,12 @@ class RidgeSums:
         mine, theirs = self.__dict__, other.__dict__
         return type(self)(**{name: mine[name] + theirs[name] for name in mine})
 
-    def _centred(self) -> tuple[Float64, Float64]:
+    def _centred(self) -> tuple[Float64Array, Float64Array]:
         xx = self.xx - self.x[:, :, None] * self.x[:, None, :] / self.rows
         xy = self.xy - self.x[:, :, None] * self.y[:, None, :] / self.rows
         return xx, xy
 
-    def solve(self, prior: Float64, strength: float) -> tuple[Float64, Float64]:
+    def solve(self, prior: Float64Array, strength: float) -> tuple[Float64Array, Float64Array]:
         """Weights (groups, inputs, outputs) and intercept (groups, outputs) for one relative strength."""
         xx, xy = self._centred()
         inputs = xx.shape[1]
@@ -79,14 +79,14 @@ class RidgeSums:
         intercept = (self.y - np.einsum("gi,gio->go", self.x, weight)) / self.rows
         return weight, intercept
 
-    def spread(self, weight: Float64) -> tuple[Float64, Float64]:
+    def spread(self, weight: Float64Array) -> tuple[Float64Array, Float64Array]:
         """Standard deviation (groups, outputs) over the rows: of what these weights predict, and of the targets."""
         xx, _ = self._centred()
         predicted = np.einsum("gio,gij,gjo->go", weight, xx, weight, optimize=True)
         wanted = self.yy - self.y**2 / self.rows
         return np.sqrt(np.maximum(predicted, 0) / self.rows), np.sqrt(np.maximum(wanted, 0) / self.rows)
 
-    def error(self, weight: Float64, intercept: Float64) -> float:
+    def error(self, weight: Float64Array, intercept: Float64Array) -> float:
         """Sum of squared errors of the fit on these rows, from the sums alone."""
         quadratic = np.sum(weight * (self.xx @ weight))
         cross = np.sum(weight * self.xy)
@@ -105,19 +105,19 @@ class Solution:
         relative_error: Squared error over the variance of the targets, on all rows.
     """
 
-    weight: Float64
-    intercept: Float64
+    weight: Float64Array
+    intercept: Float64Array
     strength: float
     relative_error: float
 
-    def predict(self, design: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    def predict(self, design: Array) -> Array:
         """Outputs (groups, rows, outputs) in the dtype of ``design``."""
-        result: npt.NDArray[Any] = design @ self.weight.astype(design.dtype)
+        result: Array = design @ self.weight.astype(design.dtype)
         result += self.intercept[:, None, :].astype(design.dtype)
         return result
 
 
-def fit(train: RidgeSums, held_out: RidgeSums, prior: Float64) -> tuple[Float64, Float64, float]:
+def fit(train: RidgeSums, held_out: RidgeSums, prior: Float64Array) -> tuple[Float64Array, Float64Array, float]:
     """Choose the strength on ``held_out``, then solve on all rows; returns weight, intercept and the strength."""
     errors = {s: held_out.error(*train.solve(prior, s)) for s in STRENGTHS}
     best = min(errors, key=errors.__getitem__)
@@ -126,12 +126,12 @@ def fit(train: RidgeSums, held_out: RidgeSums, prior: Float64) -> tuple[Float64,
 
 
 def fit_rows(
-    design: npt.NDArray[Any],
-    targets: npt.NDArray[Any],
+    design: Array,
+    targets: Array,
     held_out: npt.NDArray[np.bool_],
-    prior: Float64,
+    prior: Float64Array,
     bounds: tuple[float, float] | None = None,
-    offsets: npt.NDArray[Any] | None = None,
+    offsets: Array | None = None,
 ) -> Solution:
     """Solve one layer from its rows, leaving out errors that a following clamp hides.
 
@@ -140,8 +140,8 @@ def fit_rows(
         targets: (groups, rows, outputs).
         held_out: (rows,) mask of the rows that choose the ridge strength.
         prior: Weights the ridge pulls to, (groups, inputs, outputs).
-        bounds: Of the clamp that follows (ReLU: 0, infinity), or None. Where target and prediction lie beyond the same
-            bound, the target is moved to the prediction, :data:`CLAMP_ROUNDS` times.
+        bounds: Bounds of the clamp that follows (ReLU: 0, infinity), or None. Where target and prediction lie beyond
+            the same bound, the target is moved to the prediction, :data:`CLAMP_ROUNDS` times.
         offsets: What is added before the clamp (the other side of a residual sum), like ``targets``.
     """
     shape = prior.shape

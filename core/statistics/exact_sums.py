@@ -8,12 +8,13 @@ commutative, so runs can be merged in any order and grouping without a bit of di
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
 
 from multigraft.errors import InputError, UsageError
+from multigraft.tensors.arrays import Array, Float64Array
 
 BITS = 62
 LIMIT = 2.0**61
@@ -33,7 +34,7 @@ class ExactSums:
     """An array of sums.
 
     Args:
-        shape: Of the array; any number of axes.
+        shape: Shape of the array; any number of axes.
     """
 
     def __init__(self, shape: tuple[int, ...]) -> None:
@@ -42,14 +43,14 @@ class ExactSums:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Of the array."""
+        """Shape of the array."""
         return self._high.shape
 
     def add(self, terms: npt.ArrayLike) -> None:
         """Add one term to each sum.
 
         Args:
-            terms: Of :attr:`shape`, converted to float64.
+            terms: Array of :attr:`shape`, converted to float64.
 
         Raises:
             UsageError: The shape differs.
@@ -91,21 +92,21 @@ class ExactSums:
 
     __hash__ = None  # type: ignore[assignment]  # it changes with every add
 
-    def values(self) -> npt.NDArray[np.float64]:
+    def values(self) -> Float64Array:
         """The sums, rounded to float64."""
         # A negative sum near 0 is stored as -1 and almost 1; counted from above it keeps its digits.
         above = self._low > _HALF
         whole = self._high + above
         rest = np.where(above, self._low - _MASK - 1, self._low)
-        found: npt.NDArray[np.float64] = whole.astype(np.float64) + np.ldexp(rest.astype(np.float64), -BITS)
-        return found
+        sums: Float64Array = whole.astype(np.float64) + np.ldexp(rest.astype(np.float64), -BITS)
+        return sums
 
     def to_array(self) -> Integers:
         """int64, 2 x :attr:`shape`: high and low parts."""
         return np.stack([self._high, self._low])
 
     @classmethod
-    def from_array(cls, array: npt.NDArray[Any]) -> Self:
+    def from_array(cls, array: Array) -> Self:
         """Read what :meth:`to_array` gave.
 
         Raises:
@@ -121,7 +122,7 @@ class ExactSums:
         return sums
 
 
-def add_all(sums: Mapping[str, ExactSums], terms: Mapping[str, npt.NDArray[Any]]) -> dict[str, ExactSums]:
+def add_all(sums: Mapping[str, ExactSums], terms: Mapping[str, Array]) -> dict[str, ExactSums]:
     """``sums`` with one term added to each sum named in ``terms``; names that are new start at 0.
 
     As :meth:`ExactSums.add` for each name; small arrays together cost as much as one. ``sums`` is not changed.
@@ -130,27 +131,27 @@ def add_all(sums: Mapping[str, ExactSums], terms: Mapping[str, npt.NDArray[Any]]
         UsageError: A shape differs.
         InputError: As :meth:`ExactSums.add`.
     """
-    found = dict(sums)
-    held = {name: sums.get(name) or ExactSums(np.shape(values)) for name, values in terms.items()}
+    added = dict(sums)
+    before = {name: sums.get(name) or ExactSums(np.shape(values)) for name, values in terms.items()}
     for name, values in terms.items():
-        if np.shape(values) != held[name].shape:
+        if np.shape(values) != before[name].shape:
             raise UsageError(f"{name} has two shapes", "merge runs of the same networks")
-    small = [name for name, old in held.items() if old._low.size < _LARGE]
-    for name in held.keys() - set(small):
-        found[name] = new = ExactSums.__new__(ExactSums)
-        new._high, new._low = held[name]._high, held[name]._low
+    small = [name for name, old in before.items() if old._low.size < _LARGE]
+    for name in before.keys() - set(small):
+        added[name] = new = ExactSums.__new__(ExactSums)
+        new._high, new._low = before[name]._high, before[name]._low
         new.add(terms[name])
     if not small:
-        return found
-    whole = ExactSums((sum(held[name]._low.size for name in small),))
-    whole._high = np.concatenate([held[name]._high.reshape(-1) for name in small])
-    whole._low = np.concatenate([held[name]._low.reshape(-1) for name in small])
+        return added
+    whole = ExactSums((sum(before[name]._low.size for name in small),))
+    whole._high = np.concatenate([before[name]._high.reshape(-1) for name in small])
+    whole._low = np.concatenate([before[name]._low.reshape(-1) for name in small])
     whole.add(np.concatenate([np.reshape(np.asarray(terms[name], np.float64), -1) for name in small]))
     start = 0
     for name in small:
-        old = held[name]
+        old = before[name]
         end = start + old._low.size
-        new = found[name] = ExactSums.__new__(ExactSums)
+        new = added[name] = ExactSums.__new__(ExactSums)
         new._high, new._low = whole._high[start:end].reshape(old.shape), whole._low[start:end].reshape(old.shape)
         start = end
-    return found
+    return added

@@ -25,6 +25,7 @@ import numpy as np
 import numpy.typing as npt
 
 from multigraft.errors import InputError, UsageError
+from multigraft.tensors.arrays import Array, Float64Array
 
 MIN_BATCH = 4
 """HSIC_1 divides by n - 3."""
@@ -39,8 +40,6 @@ _SUM_BYTES = 288
 """Width of a stored sum: 2304 bits hold 2**150 terms of the greatest float64."""
 
 _ARRAYS = ("taps", "counts", "unbiased", "biased")
-
-Matrix = npt.NDArray[np.float64]
 
 
 class SimilaritySums:
@@ -63,7 +62,7 @@ class SimilaritySums:
         self._unbiased = [0] * len(self._upper[0])
         self._biased = [0] * len(self._upper[0])
 
-    def add(self, representations: Iterable[npt.NDArray[Any]]) -> None:
+    def add(self, representations: Iterable[Array]) -> None:
         """Add one minibatch.
 
         Args:
@@ -98,7 +97,7 @@ class SimilaritySums:
             raise UsageError(f"{given} representations were given for {len(self.taps)} taps", "give one per tap")
         self.add_grams(grams)
 
-    def add_grams(self, grams: Matrix, sampled: Sequence[int] = (), samples: Matrix | None = None) -> None:
+    def add_grams(self, grams: Float64Array, sampled: Sequence[int] = (), samples: Float64Array | None = None) -> None:
         """Add one minibatch by its Gram matrices.
 
         Args:
@@ -166,7 +165,7 @@ class SimilaritySums:
     def _state(self) -> tuple[object, ...]:
         return self.taps, self.frames, self.minibatches, self._unbiased, self._biased
 
-    def unbiased_cka(self, is_clipped: bool = True) -> Matrix:
+    def unbiased_cka(self, is_clipped: bool = True) -> Float64Array:
         """Taps x taps, float64: unbiased linear CKA; 0 in the mean for independent representations.
 
         A pair of which one representation is the same for all frames has 0.
@@ -177,11 +176,11 @@ class SimilaritySums:
         cka = self._cka(self._unbiased)
         return np.clip(cka, -1.0, 1.0) if is_clipped else cka
 
-    def biased_cka(self) -> Matrix:
+    def biased_cka(self) -> Float64Array:
         """Taps x taps, float64: biased linear CKA of minibatches of the size used; it grows with features / frames."""
         return np.clip(self._cka(self._biased), -1.0, 1.0)
 
-    def _cka(self, sums: Sequence[int]) -> Matrix:
+    def _cka(self, sums: Sequence[int]) -> Float64Array:
         # A common exponent keeps the ratios and brings any magnitude into the range of float64.
         shift = max(0, max(abs(s).bit_length() for s in sums) - 1000)
         values = np.array([float(s >> shift) for s in sums])
@@ -193,7 +192,7 @@ class SimilaritySums:
         cka[i, j] = cka[j, i] = values * scale[i] * scale[j]
         return cka
 
-    def to_arrays(self) -> dict[str, npt.NDArray[Any]]:
+    def to_arrays(self) -> dict[str, Array]:
         """Plain arrays for an .npz file (no pickle): ``taps`` (unicode), ``counts`` (int64: frames, minibatches),
         ``unbiased`` and ``biased`` (uint8, pairs x 288: little-endian two's complement, in units of 2**-1126).
         """
@@ -205,7 +204,7 @@ class SimilaritySums:
         }
 
     @classmethod
-    def from_arrays(cls, arrays: Mapping[str, npt.NDArray[Any]]) -> Self:
+    def from_arrays(cls, arrays: Mapping[str, Array]) -> Self:
         """Read what :meth:`to_arrays` gave.
 
         Raises:
@@ -235,7 +234,7 @@ def working_bytes(taps: int, batch: int) -> int:
     return 8 * taps * batch**2 + 3 * 8 * batch**2 + 12 * batch * FEATURE_BLOCK
 
 
-def centred_gram(representation: npt.NDArray[Any], out: Matrix) -> None:
+def centred_gram(representation: Array, out: Float64Array) -> None:
     """Write ``H X X' H`` of one minibatch into ``out`` (n x n, float64).
 
     The mean frame is taken off before multiplying: representations after a ReLU have a mean that would otherwise
@@ -250,7 +249,7 @@ def centred_gram(representation: npt.NDArray[Any], out: Matrix) -> None:
         out += block @ block.T
 
 
-def _products(grams: Matrix) -> tuple[Matrix, Matrix]:
+def _products(grams: Float64Array) -> tuple[Float64Array, Float64Array]:
     """Taps x taps: inner products of the matrices after centring, and after U-centring; see :func:`_terms`."""
     diagonals, rows = _split(grams)
     flat, totals = grams.reshape(len(grams), -1), rows.sum(axis=-1)
@@ -261,16 +260,16 @@ def _products(grams: Matrix) -> tuple[Matrix, Matrix]:
     )  # fmt: skip
 
 
-def _products_between(pairs: Matrix) -> tuple[Matrix, Matrix]:
-    """As :func:`_products`, of the two matrices of each pair alone: one number per pair."""
+def _products_between(pairs: Float64Array) -> tuple[Float64Array, Float64Array]:
+    """The same as :func:`_products`, for the two matrices of each pair alone: one number per pair."""
     diagonals, rows = _split(pairs)
     totals = rows.sum(axis=-1)
     traces, wholes = diagonals.sum(axis=-1), rows + diagonals
 
-    def between(x: Matrix) -> Matrix:
+    def between(x: Float64Array) -> Float64Array:
         flat = x.reshape(len(x), 2, -1)
-        found: Matrix = np.einsum("ki,ki->k", flat[:, 0], flat[:, 1])
-        return found
+        products: Float64Array = np.einsum("ki,ki->k", flat[:, 0], flat[:, 1])
+        return products
 
     return _terms(
         pairs.shape[-1], between(pairs), between(diagonals), between(rows), between(wholes),
@@ -279,8 +278,14 @@ def _products_between(pairs: Matrix) -> tuple[Matrix, Matrix]:
 
 
 def _terms(
-    n: int, inner: Matrix, diagonals: Matrix, rows: Matrix, wholes: Matrix, totals: Matrix, all_totals: Matrix
-) -> tuple[Matrix, Matrix]:
+    n: int,
+    inner: Float64Array,
+    diagonals: Float64Array,
+    rows: Float64Array,
+    wholes: Float64Array,
+    totals: Float64Array,
+    all_totals: Float64Array,
+) -> tuple[Float64Array, Float64Array]:
     """Products of centred and of U-centred matrices from those of matrices as they are.
 
     With ``K0``, ``L0`` of zero diagonals, ``k0``, ``l0`` their row sums and ``k``, ``l`` those with the diagonals::
@@ -293,7 +298,7 @@ def _terms(
     return biased, unbiased
 
 
-def _split(grams: Matrix) -> tuple[Matrix, Matrix]:
+def _split(grams: Float64Array) -> tuple[Float64Array, Float64Array]:
     """Take the diagonals out (they are 0 afterwards); they and the row sums of the rest, ... x n."""
     n = grams.shape[-1]
     view = grams.reshape(*grams.shape[:-2], n * n)[..., :: n + 1]
@@ -302,7 +307,7 @@ def _split(grams: Matrix) -> tuple[Matrix, Matrix]:
     return diagonals, grams.sum(axis=-1)
 
 
-def _accumulate(sums: list[int], terms: Matrix) -> None:
+def _accumulate(sums: list[int], terms: Float64Array) -> None:
     mantissas, exponents = np.frexp(terms)
     whole = np.ldexp(mantissas, 53).astype(np.int64).tolist()
     for i, (mantissa, exponent) in enumerate(zip(whole, exponents.tolist(), strict=True)):

@@ -8,8 +8,8 @@ order and the grouping of merging change no bit. A fleet's files are one reduce:
 Held are, for the taps (the cut points of the original networks, channels last):
 
 - HSIC terms of every pair of taps (:mod:`multigraft.statistics.similarity`), dealt out over :data:`GROUPS`
-  groups in turn, from which a jackknife gives the precision of each CKA, and a second time over slots of doubling size,
-  which show how it settled;
+  groups in turn, from which a jackknife gives the precision of each CKA, and a second time over periods of doubling
+  length, which show how it settled;
 - sums and sums of squares per channel, ranges per tensor, histograms of values
   (:mod:`multigraft.statistics.value_histogram`);
 
@@ -20,17 +20,22 @@ second moments of a few features per minibatch, from which drift is tested.
 from __future__ import annotations
 
 import functools
+import itertools
+import math
 import operator
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from multigraft.errors import UsageError
+from multigraft.statistics import entries
+from multigraft.statistics.coalescing import coalesced_days, coalesced_groups, coalesced_periods, without_thin_sums
 from multigraft.statistics.similarity import SimilaritySums
 from multigraft.statistics.subject import Subject
 from multigraft.statistics.tally import Tally, Terms
+from multigraft.statistics.value_histogram import percentile
+from multigraft.tensors.arrays import Float64Array
 
 GROUPS = 8
 """Groups of the jackknife."""
@@ -41,16 +46,6 @@ STUDENT_T = 2.365
 MINIMUM_FRAMES = 32
 """Default for the fewest frames that any number in a file sums over."""
 
-INNER = "inner"
-"""Count of the frames that ranges of tensors between the taps are of; fewer than the others."""
-
-CROSSED = "crossed"
-"""Count of the frames that products of channels between taps are of."""
-
-ROWS = "rows/"
-"""With a tap's name behind it: count of the positions of those frames that went into the products."""
-
-Matrix = npt.NDArray[np.float64]
 Place = tuple[str, str]
 """Site and day (UTC, YYYY-MM-DD)."""
 
@@ -60,8 +55,8 @@ class Minibatch:
     """What one minibatch adds.
 
     Attributes:
-        overall: For :attr:`Statistics.overall`.
-        local: For the site and day.
+        overall: What :attr:`Statistics.overall` gains.
+        local: What the tally of the site and day gains.
         similarity: Sums over this minibatch alone.
     """
 
@@ -81,7 +76,7 @@ class Statistics:
         overall: Sums over all frames.
         places: The same per site and day.
         groups: Similarity, minibatches dealt out in turn.
-        slots: Similarity by time: slot ``k`` starts after ``minimum_frames * (2**k - 1)`` frames of a run.
+        periods: Similarity by time: period ``k`` starts after ``minimum_frames * (2**k - 1)`` frames of a run.
     """
 
     def __init__(self, subject: Subject, minimum_frames: int = MINIMUM_FRAMES) -> None:
@@ -92,7 +87,7 @@ class Statistics:
         self.overall = Tally()
         self.places: dict[Place, Tally] = {}
         self.groups = [self._no_similarity() for _ in range(GROUPS)]
-        self.slots: list[SimilaritySums] = []
+        self.periods: list[SimilaritySums] = []
 
     def _no_similarity(self) -> SimilaritySums:
         return SimilaritySums([tap.name for tap in self.subject.taps])
@@ -105,7 +100,7 @@ class Statistics:
     @property
     def detailed_frames(self) -> int:
         """Frames that channel moments, ranges and histograms of values are of."""
-        return int(self.overall.counts.get("detailed", np.int64(self.frames)))
+        return self.overall.count_of(entries.DETAILED, self.frames)
 
     @property
     def sites(self) -> tuple[str, ...]:
@@ -119,16 +114,16 @@ class Statistics:
             UsageError: It is of another subject.
             InputError: A sum would leave its range.
         """
-        slot = (self.frames // self.minimum_frames + 1).bit_length() - 1
+        period = (self.frames // self.minimum_frames + 1).bit_length() - 1
         group = self.overall.minibatches % GROUPS
         similarity = self.groups[group].merge(minibatch.similarity)
         local = self.places.get(place, Tally()).merge(Tally())
         local.add(minibatch.local)
         self.overall.add(minibatch.overall)
         self.places[place], self.groups[group] = local, similarity
-        while len(self.slots) <= slot:
-            self.slots.append(self._no_similarity())
-        self.slots[slot] = self.slots[slot].merge(minibatch.similarity)
+        while len(self.periods) <= period:
+            self.periods.append(self._no_similarity())
+        self.periods[period] = self.periods[period].merge(minibatch.similarity)
 
     def merge(self, other: Statistics) -> Statistics:
         """The statistics of both; exactly associative and commutative.
@@ -145,8 +140,8 @@ class Statistics:
         for place in self.places.keys() | other.places.keys():
             merged.places[place] = self.places.get(place, Tally()).merge(other.places.get(place, Tally()))
         merged.groups = [a.merge(b) for a, b in zip(self.groups, other.groups, strict=True)]
-        longer, shorter = sorted((self.slots, other.slots), key=len, reverse=True)
-        merged.slots = [a.merge(b) for a, b in zip(longer, shorter, strict=False)] + longer[len(shorter) :]
+        longer, shorter = sorted((self.periods, other.periods), key=len, reverse=True)
+        merged.periods = [a.merge(b) for a, b in zip(longer, shorter, strict=False)] + longer[len(shorter) :]
         return merged
 
     def __add__(self, other: Statistics) -> Statistics:
@@ -160,13 +155,13 @@ class Statistics:
     __hash__ = None  # type: ignore[assignment]  # it changes with every add
 
     def _state(self) -> tuple[object, ...]:
-        return self.subject, self.minimum_frames, self.overall, self.places, self.groups, self.slots
+        return self.subject, self.minimum_frames, self.overall, self.places, self.groups, self.periods
 
     def similarity(self) -> SimilaritySums:
-        """Of all frames."""
+        """Similarity over all frames."""
         return functools.reduce(operator.add, self.groups)
 
-    def precision(self) -> Matrix | None:
+    def precision(self) -> Float64Array | None:
         """Taps x taps: half width of the 95 % interval of each unbiased CKA, by a jackknife over the groups.
 
         None while a group has no minibatch.
@@ -176,15 +171,12 @@ class Statistics:
         whole = self.similarity()
         without = np.stack([(whole - group).unbiased_cka(is_clipped=False) for group in self.groups])
         variance = (GROUPS - 1) / GROUPS * ((without - without.mean(axis=0)) ** 2).sum(axis=0)
-        found: Matrix = STUDENT_T * np.sqrt(variance)
-        return found
+        half_width: Float64Array = STUDENT_T * np.sqrt(variance)
+        return half_width
 
     def history(self) -> list[SimilaritySums]:
-        """Similarity after 1, 2, 3... slots: how it settled. Of a merged file: when each run had reached that slot."""
-        held: list[SimilaritySums] = []
-        for slot in self.slots:
-            held.append(held[-1].merge(slot) if held else slot)
-        return held
+        """Similarity after 1, 2, 3... periods: how it settled; in a merged file, when each run had reached that one."""
+        return list(itertools.accumulate(self.periods, SimilaritySums.merge))
 
     def ranges(self, percent: float = 100.0) -> dict[str, tuple[float, float]]:
         """Tensor to its least and greatest value.
@@ -192,105 +184,78 @@ class Statistics:
         Args:
             percent: Below 100: the range that holds that part of the values, where a histogram was kept.
         """
-        from multigraft.statistics.value_histogram import percentile
-
-        found = {}
+        ranges = {}
         for name, low in self.overall.lows.items():
             least, greatest = float(low), float(self.overall.highs[name])
-            counts = self.overall.counts.get(f"values/{name}")
+            counts = self.overall.counts.get(entries.value_counts(name))
             if counts is not None and percent < 100:
                 tail = (100 - percent) / 2
                 least = max(least, percentile(counts, tail))
                 greatest = min(greatest, percentile(counts, 100 - tail))
-            found[name] = (least, greatest)
-        return found
+            ranges[name] = (least, greatest)
+        return ranges
 
-    def channel_moments(self, tap: str) -> tuple[Matrix, Matrix]:
+    def channel_moments(self, tap: str) -> tuple[Float64Array, Float64Array]:
         """Mean and variance of each channel of a tap over frames and positions.
 
         Raises:
             UsageError: There is no such tap.
         """
-        held = next((t for t in self.subject.taps if t.name == tap), None)
-        if held is None:
+        shape = next((t.shape for t in self.subject.taps if t.name == tap), None)
+        if shape is None:
             raise UsageError(f"the statistics hold no tap {tap!r}", "name a cut point")
-        positions = max(1, self.detailed_frames * held.features // held.shape[-1])
-        mean: Matrix = self.overall.sums[f"channel/{tap}"].values() / positions
-        square: Matrix = self.overall.sums[f"square/{tap}"].values() / positions
+        positions = max(1, self.detailed_frames * math.prod(shape[:-1]))
+        mean: Float64Array = self.overall.sums[entries.channel_sums(tap)].values() / positions
+        square: Float64Array = self.overall.sums[entries.channel_squares(tap)].values() / positions
         return mean, np.maximum(square - mean**2, 0)
 
     def coalesced(self) -> Statistics:
-        """The same sums with no cell under the minimum: small days join the site's next, small slots and groups others.
+        """The same sums, none over fewer frames than the minimum; see :mod:`multigraft.statistics.coalescing`.
 
         Raises:
             UsageError: All frames of a site together are fewer than the minimum.
         """
-        whole = Statistics(self.subject, self.minimum_frames)
-        whole.overall = self._without_thin_sums()
+        minimum = self.minimum_frames
+        whole = Statistics(self.subject, minimum)
+        outer = {tap.name for tap in self.subject.taps}
+        outer |= {name for network in self.subject.networks for name in (network.input, *network.outputs)}
+        whole.overall = without_thin_sums(self.overall, outer, minimum)
         for site in self.sites:
-            days = sorted(day for of_site, day in self.places if of_site == site)
-            held: list[tuple[str, Tally]] = []
-            for day in days:
-                tally = self.places[site, day]
-                if held and held[-1][1].frames < self.minimum_frames:
-                    tally = held.pop()[1].merge(tally)
-                held.append((day, tally))
-            if len(held) > 1 and held[-1][1].frames < self.minimum_frames:
-                last = held.pop()[1]
-                held[-1] = held[-1][0], held[-1][1].merge(last)
-            whole.places |= {(site, day): tally for day, tally in held}
-        groups, step = list(self.groups), GROUPS
-        while step > 1 and any(0 < g.frames < self.minimum_frames for g in groups):
-            step //= 2
-            groups = [groups[i].merge(groups[i + step]) for i in range(step)]
-        whole.groups = groups + [self._no_similarity() for _ in range(GROUPS - step)]
-        whole.slots = list(self.slots)
-        while len(whole.slots) > 1 and whole.slots[-1].frames < self.minimum_frames:
-            last_slot = whole.slots.pop()
-            whole.slots[-1] = whole.slots[-1].merge(last_slot)
+            days = {day: tally for (of_site, day), tally in self.places.items() if of_site == site}
+            whole.places |= {(site, day): tally for day, tally in coalesced_days(days, minimum).items()}
+        groups = coalesced_groups(self.groups, minimum)
+        whole.groups = groups + [self._no_similarity() for _ in range(GROUPS - len(groups))]
+        whole.periods = coalesced_periods(self.periods, minimum)
         whole.check_privacy()
         return whole
 
     @property
     def inner_frames(self) -> int:
         """Frames that ranges of tensors between the taps are of."""
-        return int(self.overall.counts.get(INNER, np.int64(0)))
+        return self.overall.count_of(entries.INNER)
 
     @property
     def crossed_frames(self) -> int:
         """Frames that products of channels between taps are of."""
-        return int(self.overall.counts.get(CROSSED, np.int64(0)))
+        return self.overall.count_of(entries.CROSSED)
 
     def cross_rows(self, tap: str) -> int:
         """Positions, of all :attr:`crossed_frames` together, that a tap's :meth:`cross_moments` sum over."""
-        return int(self.overall.counts.get(f"{ROWS}{tap}", np.int64(0)))
+        return self.overall.count_of(entries.cross_rows(tap))
 
-    def cross_moments(self, first: str, second: str) -> Matrix | None:
+    def cross_moments(self, first: str, second: str) -> Float64Array | None:
         """Sum over :meth:`cross_rows` of the products of two taps' channels; None if not kept.
 
         Equal names give the second moments within that tap.
         """
+        sums = self.overall.sums
         if first == second:
-            held = self.overall.sums.get(f"second/{first}")
-            return None if held is None else held.values()
-        if (held := self.overall.sums.get(f"cross/{first}|{second}")) is not None:
-            return held.values()
-        held = self.overall.sums.get(f"cross/{second}|{first}")
-        return None if held is None else held.values().T
-
-    def _without_thin_sums(self) -> Tally:
-        """All sums, without those that are of some frames only while these are fewer than the minimum."""
-        kept = self.overall.merge(Tally())
-        if 0 < self.crossed_frames < self.minimum_frames:
-            kept.sums = {n: v for n, v in kept.sums.items() if not n.startswith(("first/", "second/", "cross/"))}
-            kept.counts = {n: v for n, v in kept.counts.items() if n != CROSSED and not n.startswith(ROWS)}
-        if 0 < self.inner_frames < self.minimum_frames:
-            outer = {t.name for t in self.subject.taps}
-            outer |= {name for n in self.subject.networks for name in (n.input, *n.outputs)}
-            kept.lows = {name: value for name, value in kept.lows.items() if name in outer}
-            kept.highs = {name: value for name, value in kept.highs.items() if name in outer}
-            del kept.counts[INNER]
-        return kept
+            within = sums.get(entries.second_moments(first))
+            return None if within is None else within.values()
+        if (between := sums.get(entries.cross_moments(first, second))) is not None:
+            return between.values()
+        reverse = sums.get(entries.cross_moments(second, first))
+        return None if reverse is None else reverse.values().T
 
     def check_privacy(self) -> None:
         """Refuse if a number sums over fewer frames than the minimum.
@@ -299,7 +264,7 @@ class Statistics:
             UsageError: One does.
         """
         cells = [self.detailed_frames, *(t.frames for t in self.places.values())]
-        cells += [s.frames for s in (*self.groups, *self.slots) if s.frames]
+        cells += [s.frames for s in (*self.groups, *self.periods) if s.frames]
         if (least := min(cells)) < self.minimum_frames:
             raise UsageError(
                 f"the statistics hold sums over {least} frames, fewer than the minimum of {self.minimum_frames}",
@@ -313,7 +278,7 @@ def combine(parts: Iterable[Statistics]) -> Statistics:
     Raises:
         UsageError: There is none, or they are of different subjects.
     """
-    held = list(parts)
-    if not held:
+    runs = list(parts)
+    if not runs:
         raise UsageError("there are no statistics to combine", "name at least one file")
-    return functools.reduce(operator.add, held)
+    return functools.reduce(operator.add, runs)

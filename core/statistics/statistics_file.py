@@ -17,18 +17,17 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy.typing as npt
-
 from multigraft import files
 from multigraft.archive import Allowance, Archive
 from multigraft.errors import DeviceError, InputError
 from multigraft.json_decoding import decode
-from multigraft.npz import FIXED_TIME, LARGEST, Arrays, npz_bytes, read_npz
+from multigraft.npz import FIXED_TIME, LARGEST, npz_bytes, read_npz
 from multigraft.reading import UnreadableError, parse_json, read_file
 from multigraft.statistics.similarity import SimilaritySums
 from multigraft.statistics.statistics import GROUPS, Statistics
 from multigraft.statistics.subject import Subject
 from multigraft.statistics.tally import Tally
+from multigraft.tensors.arrays import Array, Arrays
 
 SCHEMA = 1
 MANIFEST = "manifest.json"
@@ -53,7 +52,7 @@ def to_bytes(statistics: Statistics, level: int = 6) -> bytes:
     for number, place in enumerate(places):
         members[f"place-{number}.npz"] = npz_bytes(statistics.places[place].to_arrays(), level)
     members["groups.npz"] = npz_bytes(_similarity_arrays(statistics.groups), level)
-    members["slots.npz"] = npz_bytes(_similarity_arrays(statistics.slots), level)
+    members["slots.npz"] = npz_bytes(_similarity_arrays(statistics.periods), level)
     manifest = {
         "schema": SCHEMA,
         "content": CONTENT,
@@ -61,7 +60,7 @@ def to_bytes(statistics: Statistics, level: int = 6) -> bytes:
         "minimum_frames": statistics.minimum_frames,
         "subject": dataclasses.asdict(statistics.subject),
         "places": [{"site": site, "day": day} for site, day in places],
-        "slots": len(statistics.slots),
+        "slots": len(statistics.periods),
         "files": {name: {"sha256": files.sha256_of(data), "size": len(data)} for name, data in members.items()},
     }
     manifest["digest"] = _digest(manifest)
@@ -87,7 +86,7 @@ def from_bytes(data: bytes, where: str) -> Statistics:
             f"{where} has schema {schema} and this multigraft reads schema {SCHEMA}", "use the version that wrote it"
         )
     if manifest.get("digest") != _digest(manifest) or manifest.get("files") != {
-        name: {"sha256": files.sha256_of(held), "size": len(held)} for name, held in members.items()
+        name: {"sha256": files.sha256_of(member), "size": len(member)} for name, member in members.items()
     }:
         raise InputError(f"{where} is damaged: a digest differs", _AGAIN)
     try:
@@ -95,10 +94,10 @@ def from_bytes(data: bytes, where: str) -> Statistics:
         statistics = Statistics(subject, manifest["minimum_frames"])
         statistics.overall = Tally.from_arrays(read_npz(members["overall.npz"], allowance))
         for number, place in enumerate(manifest["places"]):
-            held = Tally.from_arrays(read_npz(members[f"place-{number}.npz"], allowance))
-            statistics.places[place["site"], place["day"]] = held
+            tally = Tally.from_arrays(read_npz(members[f"place-{number}.npz"], allowance))
+            statistics.places[place["site"], place["day"]] = tally
         statistics.groups = _similarities(read_npz(members["groups.npz"], allowance), GROUPS)
-        statistics.slots = _similarities(read_npz(members["slots.npz"], allowance), manifest["slots"])
+        statistics.periods = _similarities(read_npz(members["slots.npz"], allowance), manifest["slots"])
     except (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError) as error:
         raise InputError(f"{where} is damaged ({error})", _AGAIN) from error
     return statistics
@@ -110,7 +109,7 @@ def write(statistics: Statistics, path: str | os.PathLike[str], level: int = 6) 
     Args:
         statistics: What to write.
         path: ``NAME.mgstats``.
-        level: Of zlib's compression.
+        level: The level of zlib's compression.
 
     Raises:
         UsageError: As :meth:`Statistics.coalesced`, or the folder cannot be written.
@@ -141,8 +140,8 @@ def _digest(manifest: Mapping[str, Any]) -> str:
     return files.sha256_of(json.dumps(rest, sort_keys=True, separators=(",", ":")).encode())
 
 
-def _similarity_arrays(sums: Sequence[SimilaritySums]) -> dict[str, npt.NDArray[Any]]:
-    return {f"{i}/{name}": array for i, held in enumerate(sums) for name, array in held.to_arrays().items()}
+def _similarity_arrays(sums: Sequence[SimilaritySums]) -> dict[str, Array]:
+    return {f"{i}/{name}": array for i, one in enumerate(sums) for name, array in one.to_arrays().items()}
 
 
 def _similarities(arrays: Arrays, count: int) -> list[SimilaritySums]:

@@ -47,10 +47,10 @@ class Subject:
     """What the numbers are about; only statistics of equal subjects merge.
 
     Attributes:
-        model_sha256: Of the tapped model.
+        model_sha256: SHA-256 of the tapped model.
         networks: In order.
         taps: In the order of the similarity sums.
-        seed: Of the random projections.
+        seed: Seed of the random projections.
         pairs: Taps of two networks with equal positions, between which second moments are kept.
     """
 

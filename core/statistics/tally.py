@@ -11,14 +11,11 @@ from dataclasses import dataclass, field
 from typing import Any, Self
 
 import numpy as np
-import numpy.typing as npt
 
 from multigraft.errors import InputError, UsageError
 from multigraft.statistics.exact_sums import ExactSums, add_all
-
-Array = npt.NDArray[Any]
-Counts = npt.NDArray[np.int64]
-Reals = npt.NDArray[np.float64]
+from multigraft.statistics.value_histogram import Counts
+from multigraft.tensors.arrays import Array, Float64Array
 
 
 @dataclass
@@ -34,10 +31,10 @@ class Terms:
     """
 
     frames: int = 0
-    sums: dict[str, Reals] = field(default_factory=dict)
+    sums: dict[str, Float64Array] = field(default_factory=dict)
     counts: dict[str, Counts] = field(default_factory=dict)
-    lows: dict[str, Reals] = field(default_factory=dict)
-    highs: dict[str, Reals] = field(default_factory=dict)
+    lows: dict[str, Float64Array] = field(default_factory=dict)
+    highs: dict[str, Float64Array] = field(default_factory=dict)
 
 
 class Tally:
@@ -48,8 +45,8 @@ class Tally:
         self.minibatches = 0
         self.sums: dict[str, ExactSums] = {}
         self.counts: dict[str, Counts] = {}
-        self.lows: dict[str, Reals] = {}
-        self.highs: dict[str, Reals] = {}
+        self.lows: dict[str, Float64Array] = {}
+        self.highs: dict[str, Float64Array] = {}
 
     def add(self, terms: Terms) -> None:
         """Add a minibatch.
@@ -106,9 +103,13 @@ class Tally:
 
     __hash__ = None  # type: ignore[assignment]  # it changes with every add
 
-    def mean(self, name: str) -> Reals:
+    def mean(self, name: str) -> Float64Array:
         """The sum of that name over the number of frames."""
         return self.sums[name].values() / max(1, self.frames)
+
+    def count_of(self, name: str, default: int = 0) -> int:
+        """The single count of that name; ``default`` where there is none."""
+        return int(self.counts[name]) if name in self.counts else default
 
     def to_arrays(self) -> dict[str, Array]:
         """Plain arrays, named ``KIND/NAME``, with ``size``: frames and minibatches."""

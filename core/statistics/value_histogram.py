@@ -7,10 +7,10 @@ float32, without a range to choose beforehand. A bin's ends differ by 1 part in 
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import numpy.typing as npt
+
+from multigraft.tensors.arrays import Array, Float32Array
 
 BINS = 1 << 14
 RELATIVE_ERROR = 1 / 64
@@ -21,14 +21,14 @@ _SHIFT = 18
 Counts = npt.NDArray[np.int64]
 
 
-def count(values: npt.NDArray[np.float32]) -> Counts:
+def count(values: Float32Array) -> Counts:
     """Histogram of finite float32 values of any shape: int64, 16,384 bins."""
     bits = np.ascontiguousarray(values, np.float32).view(np.uint32).reshape(-1)
-    found: Counts = np.bincount((bits >> np.uint32(_SHIFT)).astype(np.intp), minlength=BINS)
-    return found
+    counts: Counts = np.bincount((bits >> np.uint32(_SHIFT)).astype(np.intp), minlength=BINS)
+    return counts
 
 
-def _middles() -> npt.NDArray[np.float32]:
+def _middles() -> Float32Array:
     edges = np.arange(BINS, dtype=np.uint32) << np.uint32(_SHIFT)
     with np.errstate(invalid="ignore"):
         # The last bins of each sign are infinity and NaN.
@@ -39,7 +39,7 @@ def _middles() -> npt.NDArray[np.float32]:
     return np.where(exponent == 0, 0.0, middle).astype(np.float32)
 
 
-def percentile(counts: npt.NDArray[Any], percent: float) -> float:
+def percentile(counts: Array, percent: float) -> float:
     """The value below which ``percent`` (0..100) of the counted values lie; NaN of an empty histogram."""
     total = int(counts.sum())
     if not total:

@@ -21,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from multigraft.errors import ConfigurationError, InputError
+from multigraft.tensors.arrays import Array, Float32Array
 from multigraft.tensors.quantisation import quantise
 from multigraft.tensors.resizing import Pixels, Resizer
 from multigraft.tensors.specs import TensorSpec
@@ -32,8 +33,8 @@ Interpolation = Literal["bilinear", "nearest"]
 Frame = npt.NDArray[np.uint8]
 """One camera frame: uint8, height x width (grey), or height x width x 3 (RGB)."""
 
-_PLANS_KEPT = 16
-"""Frame sizes whose indices are kept; a folder of photographs may hold a different size per file."""
+_SHAPES_KEPT = 16
+"""Shapes of frames whose geometry is kept; a folder of photographs may hold a different size per file."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,7 @@ class Preprocessing:
 
 
 @dataclass(frozen=True)
-class _Plan:
+class _FrameGeometry:
     """How frames of one shape become pixels: cut out, converted, resized, and placed into a region of the input."""
 
     crop: tuple[slice, slice] | None
@@ -119,57 +120,57 @@ class Preparer:
             raise ConfigurationError(f"input {tensor.name} is {tensor.dtype}", "use float32, int8 or uint8")
         self._spec = spec
         self._reverses = spec.color == "bgr"
-        self._plans: dict[tuple[int, ...], _Plan] = {}
+        self._geometries: dict[tuple[int, ...], _FrameGeometry] = {}
         self._mean = np.array(spec.mean, np.float32)
         self._scale = np.array(spec.scale, np.float32)
         self._uniform = len(set(spec.mean)) == len(set(spec.scale)) == 1
         self._padding: float | int = 0.0
-        self._tables: npt.NDArray[Any] | None = None
+        self._tables: Array | None = None
         if tensor.dtype != "float32":
             pixels = np.arange(256, dtype=np.float32)[:, None]
             self._tables = np.ascontiguousarray(quantise((pixels - self._mean) * self._scale, tensor).T)
             self._padding = int(quantise(0.0, tensor))
         self._flips_sign = self._tables is not None and (self._tables == np.arange(-128, 128)).all()
 
-    def fill(self, frame: Frame, out: npt.NDArray[Any]) -> None:
+    def fill(self, frame: Frame, out: Array) -> None:
         """Write the network input made of ``frame`` into ``out``.
 
         Args:
             frame: uint8, height x width (grey) or height x width x 3 (RGB), any size.
-            out: Of the tensor's shape and dtype; its former content does not matter.
+            out: Array of the tensor's shape and dtype; its former content does not matter.
 
         Raises:
             InputError: The frame has another dtype or shape.
         """
         try:
-            plan = self._plans.get(frame.shape)
-            known = plan is not None and frame.dtype == np.uint8
+            geometry = self._geometries.get(frame.shape)
+            known = geometry is not None and frame.dtype == np.uint8
         except AttributeError:
             known = False
         if not known:
-            plan = self._plan(frame)
-        assert plan is not None
+            geometry = self._geometry_of(frame)
+        assert geometry is not None
         target = out[0]
-        pixels: Pixels = frame if plan.crop is None else frame[plan.crop]
+        pixels: Pixels = frame if geometry.crop is None else frame[geometry.crop]
         if pixels.ndim == 2:
             pixels = pixels[:, :, None]
         elif self._spec.channels == 1:
             pixels = _luma(pixels)
-        if plan.resizer is not None:
-            pixels = plan.resizer(pixels)
+        if geometry.resizer is not None:
+            pixels = geometry.resizer(pixels)
         elif self._reverses and pixels.shape[2] == 3:
             pixels = pixels[:, :, ::-1]
-        if plan.region is not None:
-            rows, columns = plan.region
+        if geometry.region is not None:
+            rows, columns = geometry.region
             target[: rows.start] = target[rows.stop :] = self._padding
             target[rows, : columns.start] = target[rows, columns.stop :] = self._padding
-            target = target[plan.region]
+            target = target[geometry.region]
         if self._tables is None:
             self._write_float(pixels, target)
         else:
             self._write_table(pixels, target, self._tables)
 
-    def _write_float(self, pixels: Pixels, target: npt.NDArray[np.float32]) -> None:
+    def _write_float(self, pixels: Pixels, target: Float32Array) -> None:
         if self._uniform and pixels.shape == target.shape and pixels.flags.c_contiguous:
             np.subtract(pixels, self._mean[0], out=target, dtype=np.float32)
             np.multiply(target, self._scale[0], out=target)
@@ -179,7 +180,7 @@ class Preparer:
             np.subtract(pixels[:, :, channel % pixels.shape[2]], self._mean[channel], out=plane, dtype=np.float32)
             np.multiply(plane, self._scale[channel], out=plane)
 
-    def _write_table(self, pixels: Pixels, target: npt.NDArray[Any], tables: npt.NDArray[Any]) -> None:
+    def _write_table(self, pixels: Pixels, target: Array, tables: Array) -> None:
         whole = self._uniform and pixels.shape == target.shape and pixels.flags.c_contiguous
         if whole and self._flips_sign:
             np.bitwise_xor(pixels, np.uint8(128), out=target.view(np.uint8))
@@ -190,7 +191,7 @@ class Preparer:
             for channel in range(target.shape[2]):
                 target[:, :, channel] = tables[channel][pixels[:, :, channel % pixels.shape[2]]]
 
-    def _plan(self, frame: Any) -> _Plan:
+    def _geometry_of(self, frame: Any) -> _FrameGeometry:
         if not isinstance(frame, np.ndarray) or frame.dtype != np.uint8:
             kind = frame.dtype if isinstance(frame, np.ndarray) else type(frame).__name__
             raise InputError(f"a frame is {kind}", "give a numpy array of uint8, 0 to 255")
@@ -199,19 +200,19 @@ class Preparer:
             raise InputError(
                 f"a frame has shape {frame.shape}", "give height x width (grey) or height x width x 3 (RGB)"
             )
-        plan = _geometry(self._spec, frame.shape)
-        if len(self._plans) >= _PLANS_KEPT:
-            self._plans.clear()
-        self._plans[frame.shape] = plan
-        return plan
+        geometry = _geometry(self._spec, frame.shape)
+        if len(self._geometries) >= _SHAPES_KEPT:
+            self._geometries.clear()
+        self._geometries[frame.shape] = geometry
+        return geometry
 
 
-def _geometry(spec: Preprocessing, shape: tuple[int, ...]) -> _Plan:
+def _geometry(spec: Preprocessing, shape: tuple[int, ...]) -> _FrameGeometry:
     height, width = shape[:2]
     depth = shape[2] if len(shape) == 3 and spec.channels == 3 else 1
     target = (spec.height, spec.width)
     if (height, width) == target:
-        return _Plan(None, None, None)
+        return _FrameGeometry(None, None, None)
 
     def resizer(rows: int, columns: int, inner: tuple[int, int]) -> Resizer:
         return Resizer((rows, columns, depth), inner, spec.interpolation == "bilinear", spec.color == "bgr")
@@ -225,13 +226,15 @@ def _geometry(spec: Preprocessing, shape: tuple[int, ...]) -> _Plan:
             else (min(height, _ratio(width, target[0], target[1])), width)
         )
         top, left = (height - rows) // 2, (width - columns) // 2
-        return _Plan((slice(top, top + rows), slice(left, left + columns)), resizer(rows, columns, target), None)
+        return _FrameGeometry(
+            (slice(top, top + rows), slice(left, left + columns)), resizer(rows, columns, target), None
+        )
     if spec.resize == "fit":
         inner = (_ratio(target[1], height, width), target[1]) if wide else (target[0], _ratio(target[0], width, height))
         top, left = (target[0] - inner[0]) // 2, (target[1] - inner[1]) // 2
         region = (slice(top, top + inner[0]), slice(left, left + inner[1]))
-        return _Plan(None, resizer(height, width, inner), region)
-    return _Plan(None, resizer(height, width, target), None)
+        return _FrameGeometry(None, resizer(height, width, inner), region)
+    return _FrameGeometry(None, resizer(height, width, target), None)
 
 
 def _ratio(length: int, numerator: int, denominator: int) -> int:
@@ -258,7 +261,7 @@ def _float_preparer(spec: Preprocessing) -> Preparer:
     return Preparer(spec, TensorSpec("input", (1, spec.height, spec.width, spec.channels), "float32"))
 
 
-def prepare(frame: Frame, spec: Preprocessing) -> npt.NDArray[np.float32]:
+def prepare(frame: Frame, spec: Preprocessing) -> Float32Array:
     """The network input made of one frame, as real values.
 
     Args:
@@ -274,11 +277,11 @@ def prepare(frame: Frame, spec: Preprocessing) -> npt.NDArray[np.float32]:
     out = np.empty((1, spec.height, spec.width, spec.channels), np.float32)
     with _PREPARE:
         _float_preparer(spec).fill(frame, out)
-    held: npt.NDArray[np.float32] = out[0]
-    return held
+    values: Float32Array = out[0]
+    return values
 
 
-def prepare_batch(frames: Iterable[Frame], spec: Preprocessing) -> npt.NDArray[np.float32]:
+def prepare_batch(frames: Iterable[Frame], spec: Preprocessing) -> Float32Array:
     """Network inputs made of several frames, channels first, as ONNX and PyTorch networks take them.
 
     Args:

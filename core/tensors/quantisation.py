@@ -6,19 +6,18 @@ the zero point and saturates: tensorflow/lite/kernels/internal/reference/quantiz
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import numpy.typing as npt
 
 from multigraft.errors import InputError
+from multigraft.tensors.arrays import Array, Float32Array
 from multigraft.tensors.specs import TensorSpec
 
 INTEGERS = ("int8", "uint8", "int16", "int32")
 """Stored types that a scale and a zero point belong to."""
 
 
-def quantise(values: npt.ArrayLike, spec: TensorSpec) -> npt.NDArray[Any]:
+def quantise(values: npt.ArrayLike, spec: TensorSpec) -> Array:
     """Store real values as the tensor does.
 
     Args:
@@ -40,7 +39,7 @@ def quantise(values: npt.ArrayLike, spec: TensorSpec) -> npt.NDArray[Any]:
     return np.clip(rounded, limits.min, limits.max).astype(spec.dtype)
 
 
-def dequantise(stored: npt.NDArray[Any], spec: TensorSpec) -> npt.NDArray[np.float32]:
+def dequantise(stored: Array, spec: TensorSpec) -> Float32Array:
     """Real float32 values of stored ones; integers without a scale (class numbers, counts) keep their value.
 
     Args:

@@ -10,10 +10,10 @@ import dataclasses
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
+
+from multigraft.tensors.arrays import Array
 
 OptionValue = bool | int | float | str | tuple[int, ...] | None
 
@@ -23,8 +23,8 @@ class Quant:
     """Affine quantisation: ``real = scale * (stored - zero_point)``.
 
     Attributes:
-        scales: One, or one per channel.
-        zero_points: As many as scales.
+        scales: One scale, or one per channel.
+        zero_points: One per scale.
         axis: The channel axis where there are several.
     """
 
@@ -53,7 +53,7 @@ class Tensor:
     shape: tuple[int, ...]
     dtype: str = "float32"
     quant: Quant | None = None
-    data: npt.NDArray[Any] | None = field(default=None, compare=False, repr=False)
+    data: Array | None = field(default=None, compare=False, repr=False)
 
     @property
     def stored_bytes(self) -> int:
@@ -128,7 +128,7 @@ class Graph:
         """The operators that read ``tensor``."""
         return tuple(op for op in self.ops if tensor in op.inputs)
 
-    def constant(self, tensor: str) -> npt.NDArray[Any] | None:
+    def constant(self, tensor: str) -> Array | None:
         """The value of a constant; None if ``tensor`` is absent or computed."""
         return self.tensors[tensor].data if tensor in self.tensors else None
 

@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from multigraft.errors import InputError, MissingDependencyError
+from multigraft.tensors.arrays import Array
 from multigraft.tflite.graph import Graph, Model, Op, OptionValue, Quant, Signature, Tensor
 from multigraft.tflite.operators import ACTIVATIONS, NAMES, OPERATORS, PADDINGS, TENSOR_TYPES
 
@@ -123,7 +124,7 @@ class _Reader:
         shape = tuple(int(d) for d in _sequence(packed.shape))
         return Tensor(name, shape, dtype, _quant(name, packed.quantization), self.value(packed.buffer, dtype, shape))
 
-    def value(self, index: int, dtype: str, shape: tuple[int, ...]) -> npt.NDArray[Any] | None:
+    def value(self, index: int, dtype: str, shape: tuple[int, ...]) -> Array | None:
         buffer = self.packed.buffers[index]
         if buffer.offset > 1:
             if buffer.offset + buffer.size > len(self.data):
@@ -209,7 +210,7 @@ def _unpack_int4(raw: npt.NDArray[np.uint8], shape: tuple[int, ...]) -> npt.NDAr
     return np.where(both > 7, both.astype(np.int8) - 16, both.astype(np.int8)).astype(np.int8).reshape(shape)
 
 
-def _pack_int4(values: npt.NDArray[Any]) -> bytes:
+def _pack_int4(values: Array) -> bytes:
     flat = values.reshape(-1).astype(np.uint8) & 0xF
     flat = np.append(flat, np.zeros(flat.size % 2, np.uint8)).reshape(-1, 2)
     return (flat[:, 0] | flat[:, 1] << 4).astype(np.uint8).tobytes()

@@ -6,24 +6,22 @@ import math
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from types import TracebackType
-from typing import Any, BinaryIO, Self
+from typing import Any, BinaryIO
 
 import numpy as np
-import numpy.typing as npt
 
-from multigraft.archive import Allowance
-from multigraft.errors import InputError, UsageError
-from multigraft.npz import member_headers, npy_header, open_npz, read_member
-from multigraft.reading import UnreadableError, printable, regular_file
+from multigraft.devices.cameras.camera import SourceWithoutDevice
+from multigraft.errors import InputError, MultigraftError, UsageError
+from multigraft.npz import NpzFile, npy_header
+from multigraft.reading import UnreadableError, regular_file
+from multigraft.tensors.arrays import Array
 from multigraft.tensors.preprocessing import Frame
 
-MOST_UNPACKED = 8 << 30
-"""Bytes that compressed frames may have more than their file."""
-_ZIP = b"PK\3\4"
+_ZIP_BEGINS = (b"PK\3\4", b"PK\5\6")
+"""The first bytes of a zip file; the second those of an empty one."""
 
 
-class ArrayFile:
+class ArrayFile(SourceWithoutDevice):
     """Camera adapter: frames of a ``.npy`` file (read as needed, not into memory at once) or of one in a ``.npz`` file.
 
     Args:
@@ -47,36 +45,30 @@ class ArrayFile:
             raise InputError(f"{path} holds no frames", "store at least one")
         self._frames = frames[..., 0] if frames.ndim == 4 and frames.shape[3] == 1 else frames
 
-    def _read(self, array: str | None) -> npt.NDArray[Any]:
+    def _read(self, array: str | None) -> Array:
         try:
             with regular_file(self._path) as file:
-                size = file.seek(0, os.SEEK_END)
-                file.seek(0)
-                if file.read(len(_ZIP)) != _ZIP:
-                    file.seek(0)
-                    return _mapped(file, size)
-                with open_npz(file) as archive:
-                    chosen = self._choose({n: _is_frames(*held) for n, held in member_headers(archive).items()}, array)
-                    return read_member(archive, chosen, Allowance(size, size + MOST_UNPACKED))
-        except (InputError, UsageError):
+                if file.read(4) not in _ZIP_BEGINS:
+                    return _mapped(file)
+            with NpzFile(self._path) as arrays:
+                return arrays[self._choose(arrays, array)]
+        except MultigraftError:
             raise
         except (OSError, ValueError) as error:
             raise InputError(
                 f"{self._path} is not a readable NumPy file ({error})", "write it again with numpy.save or numpy.savez"
             ) from error
 
-    def _choose(self, arrays: dict[str, bool], array: str | None) -> str:
-        """``arrays`` is name to whether it may be frames."""
+    def _choose(self, arrays: NpzFile, array: str | None) -> str:
         if array is not None:
             if array not in arrays:
                 raise UsageError(
-                    f"{self._path} holds no array {array!r}",
-                    f"choose from: {', '.join(map(printable, arrays)) or 'none'}",
+                    f"{self._path} holds no array {array!r}", f"choose from: {', '.join(arrays) or 'none'}"
                 )
             return array
-        fitting = [name for name, is_fitting in arrays.items() if is_fitting]
+        fitting = [name for name in arrays if _is_frames(*arrays.header(name))]
         if len(fitting) == 1:
-            return str(fitting[0])
+            return fitting[0]
         if not fitting:
             raise InputError(
                 f"{self._path} holds no frames",
@@ -91,14 +83,6 @@ class ArrayFile:
     def name(self) -> str:
         return f"frames in {self._path}"
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        pass
-
     def __len__(self) -> int:
         return len(self._frames)
 
@@ -106,8 +90,10 @@ class ArrayFile:
         return map(np.array, self._frames)
 
 
-def _mapped(file: BinaryIO, size: int) -> npt.NDArray[Any]:
+def _mapped(file: BinaryIO) -> Array:
     """The array of an open .npy file, read as needed."""
+    size = file.seek(0, os.SEEK_END)
+    file.seek(0)
     dtype, shape, is_fortran = npy_header(file)
     start = file.tell()
     if math.prod(shape) * dtype.itemsize > size - start:

@@ -3,26 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from types import TracebackType
-from typing import Self
 
 import numpy as np
 
+from multigraft.devices.cameras.camera import SourceWithoutDevice
 from multigraft.errors import UsageError
 from multigraft.tensors.preprocessing import Frame
 
 
-class FakeCamera:
+class FakeCamera(SourceWithoutDevice):
     """Camera adapter: a drifting gradient with a bright square that walks over it, and noise.
 
     Frame ``i`` is a function of ``i`` and the arguments alone, on every machine.
 
     Args:
-        height: In pixels.
-        width: In pixels.
-        color: RGB frames; otherwise grey.
-        seed: Of the noise and the pattern's phase.
-        frames: How many; None for a camera that never ends.
+        height: Rows of a frame.
+        width: Columns of a frame.
+        color: Whether frames are RGB; otherwise grey.
+        seed: Seed of the noise and the pattern's phase.
+        frames: Number of frames; None for a camera that never ends.
     """
 
     def __init__(
@@ -38,14 +37,6 @@ class FakeCamera:
     @property
     def name(self) -> str:
         return f"fake camera {self._width}x{self._height}, seed {self._seed}"
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        pass
 
     def __iter__(self) -> Iterator[Frame]:
         number = 0

@@ -17,7 +17,7 @@ from multigraft.devices.cameras.fake_camera import FakeCamera
 from multigraft.tensors.preprocessing import Frame
 
 ALIGNMENT = 64
-"""Of a row in bytes, as on a Raspberry Pi 5."""
+"""Bytes that a row is padded to a multiple of, as on a Raspberry Pi 5."""
 
 BUFFERS = 6
 """picamera2's own number for video."""
@@ -35,14 +35,14 @@ class FakePicamera2:
     """A camera that sees ``scene``.
 
     Args:
-        number: As picamera2's; ignored.
-        scene: From the number of the picture, height and width to RGB; by default that of :class:`FakeCamera`.
+        number: Number of the camera, as picamera2 takes it; ignored.
+        scene: Maps number of the picture, height and width to RGB; by default that of :class:`FakeCamera`.
 
     Attributes:
         taken: Pictures taken.
         copied: Name of a stream to how often its pixels were copied out.
         held: Requests that are not released yet.
-        config: As configured, or None.
+        config: Configuration, or None before :meth:`configure`.
     """
 
     def __init__(self, number: int = 0, scene: Scene | None = None) -> None:
@@ -131,11 +131,11 @@ class FakeRequest:
         width, height = stream["size"]
         rows = np.arange(height) * self._frame.shape[0] // height
         columns = np.arange(width) * self._frame.shape[1] // width
-        found = np.full((height * 3 // 2, stream["stride"]), PADDING, np.uint8)
-        found[:height, :width] = np.rint(self._frame[rows][:, columns] @ _LUMA)
+        planes = np.full((height * 3 // 2, stream["stride"]), PADDING, np.uint8)
+        planes[:height, :width] = np.rint(self._frame[rows][:, columns] @ _LUMA)
         # Grey: the chroma planes, of half the width and height, are all 128.
-        found[height:, :width] = 128
-        return found
+        planes[height:, :width] = 128
+        return planes
 
     def release(self) -> None:
         """Hand the buffers back."""

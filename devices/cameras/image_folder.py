@@ -7,11 +7,11 @@ import struct
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
 
+from multigraft.devices.cameras.camera import SourceWithoutDevice
 from multigraft.errors import InputError, MissingDependencyError
 from multigraft.reading import regular_file
 from multigraft.tensors.preprocessing import Frame
@@ -23,7 +23,7 @@ MOST_PIXELS = 64 << 20
 _FORMATS = ("PNG", "JPEG", "MPO", "BMP", "GIF", "PPM", "WEBP", "TIFF")
 
 
-class ImageFolder:
+class ImageFolder(SourceWithoutDevice):
     """Camera adapter: decodes one image at a time with Pillow, turned upright as its EXIF orientation says.
 
     Images with one channel (mode L, 1, I, F) come as grey frames, all others as RGB; transparency is dropped.
@@ -52,12 +52,7 @@ class ImageFolder:
 
     def __enter__(self) -> Self:
         _pillow()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        pass
+        return super().__enter__()
 
     def __len__(self) -> int:
         return len(self.files)

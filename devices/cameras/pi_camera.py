@@ -23,8 +23,8 @@ class PiCamera:
     640 x 480 pixels: what is not used is not copied out of the camera's memory.
 
     Args:
-        height: Of the frames, in pixels; the camera's own processor scales.
-        width: As height.
+        height: Height of the frames in pixels; the camera's own processor scales.
+        width: Width of the frames in pixels.
         number: Which camera, where several are connected.
         driver: From that number to what ``picamera2.Picamera2`` is; that itself by default.
     """

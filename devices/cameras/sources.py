@@ -11,6 +11,7 @@ from multigraft.devices.cameras.fake_camera import FakeCamera
 from multigraft.devices.cameras.image_folder import SUFFIXES, ImageFolder
 from multigraft.devices.cameras.pi_camera import PiCamera
 from multigraft.devices.cameras.serial_camera import SerialCamera
+from multigraft.devices.cameras.source_help import HELP
 from multigraft.devices.cameras.v4l2_camera import V4l2Camera
 from multigraft.devices.cameras.video_file import VideoFile
 from multigraft.devices.target.serial_link import BAUD, SerialLink
@@ -19,18 +20,15 @@ from multigraft.errors import InputError, UsageError
 VIDEO_SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mjpeg", ".mpg")
 ARRAY_SUFFIXES = (".npy", ".npz")
 
-HELP = (
-    "a folder of images, an image, a video file, a .npy or .npz file (FILE.npz:ARRAY where it holds several), "
-    "/dev/videoN, camera (Raspberry Pi), serial:PORT[@BAUD] (a board whose firmware has a camera), "
-    "or fake:[WIDTHxHEIGHT][,grey][,seed=N][,frames=N]"
-)
+LIVE_CAMERAS = (PiCamera, SerialCamera, V4l2Camera)
+"""Cameras whose frames do not come again."""
 
 
 def open_source(text: str) -> Camera:
     """The camera that ``text`` names; enter it with ``with`` before reading.
 
     Args:
-        text: As :data:`HELP` says. ``camera`` may be followed by ``:WIDTHxHEIGHT``.
+        text: What :data:`HELP` lists. ``camera`` may be followed by ``:WIDTHxHEIGHT``.
 
     Raises:
         InputError: The path does not exist, is an empty folder, or is no known type of file.

@@ -16,9 +16,9 @@ class V4l2Camera:
     """Camera adapter: a Video4Linux device (USB cameras), RGB.
 
     Args:
-        device: For example ``/dev/video0``.
-        height: Asked of the driver, in pixels; it may give the nearest it has. 0 leaves the driver's own.
-        width: As height.
+        device: Path of the device, for example ``/dev/video0``.
+        height: Height in pixels that is asked of the driver, which may give the nearest it has; 0 leaves its own.
+        width: Width in the same way.
     """
 
     def __init__(self, device: str = "/dev/video0", height: int = 0, width: int = 0) -> None:

@@ -5,15 +5,15 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
+from multigraft.devices.cameras.camera import SourceWithoutDevice
 from multigraft.devices.cameras.opencv import next_frame, opencv
 from multigraft.errors import InputError
 from multigraft.tensors.preprocessing import Frame
 
 
-class VideoFile:
+class VideoFile(SourceWithoutDevice):
     """Camera adapter: the frames of a video file, RGB, from the beginning at each ``iter()``.
 
     Args:
@@ -34,12 +34,7 @@ class VideoFile:
 
     def __enter__(self) -> Self:
         self._open().release()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        pass
+        return super().__enter__()
 
     def _open(self) -> Any:
         capture = opencv().VideoCapture(str(self._path))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
-Progress = Callable[[float, str], None]
+FlashProgress = Callable[[float, str], None]
 """Called with the fraction done, 0.0 to 1.0, and what is being done."""
 
 
@@ -38,7 +38,7 @@ class Flasher(Protocol):
 
     Attributes:
         name: The method.
-        suffix: Of the image files it takes.
+        suffix: Suffix of the image files it takes.
         needs_port: It talks over a serial port that has to be named.
     """
 
@@ -55,7 +55,7 @@ class Flasher(Protocol):
         """Exactly what :meth:`flash` runs, in order, as argument lists; nothing is run."""
         ...
 
-    def flash(self, job: FlashJob, progress: Progress) -> None:
+    def flash(self, job: FlashJob, progress: FlashProgress) -> None:
         """Check the chip, write, verify.
 
         Raises:

@@ -9,7 +9,7 @@ from multigraft.errors import UsageError
 
 
 def flasher_for(method: str) -> Flasher:
-    """The adapter for a method of :class:`multigraft.firmware_gen.boards.boards.Flashing`.
+    """The adapter for a method of :class:`multigraft.firmware_gen.boards.board.Flashing`.
 
     Raises:
         UsageError: There is none.

@@ -9,7 +9,7 @@ import sysconfig
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from multigraft.devices.flash.flasher import FlashJob, Progress
+from multigraft.devices.flash.flasher import FlashJob, FlashProgress
 from multigraft.errors import DeviceError, InputError, MissingDependencyError, UsageError
 
 
@@ -35,7 +35,7 @@ class Tool:
     Args:
         executable: Its name.
         install: How to get it.
-        suffix: Of the images it takes.
+        suffix: Suffix of the images it takes.
         needs_port: It talks over a serial port.
         steps: What to run for a job.
         wrong_chip: Regular expression in the output that means another chip answers.
@@ -141,7 +141,7 @@ class ToolFlasher:
             raise UsageError(f"{self.name} needs a serial port", "give --port; multigraft devices list shows them")
         return [[self._tool.executable, *step.arguments] for step in self._tool.steps(job)]
 
-    def flash(self, job: FlashJob, progress: Progress) -> None:
+    def flash(self, job: FlashJob, progress: FlashProgress) -> None:
         commands = self.commands(job)
         if not job.image.is_file():
             raise InputError(f"{job.image} does not exist", "build it first")
@@ -185,11 +185,11 @@ def _find(tool: str) -> str | None:
 def _pieces(process: subprocess.Popen[bytes]) -> Iterator[str]:
     """Output as it comes, up to each newline or carriage return, which progress bars use."""
     assert process.stdout is not None
-    held = b""
+    piece = b""
     with process.stdout as stream:
         while byte := stream.read(1):
-            held += byte
+            piece += byte
             if byte in b"\r\n":
-                yield held.decode("utf-8", "replace")
-                held = b""
-    yield held.decode("utf-8", "replace")
+                yield piece.decode("utf-8", "replace")
+                piece = b""
+    yield piece.decode("utf-8", "replace")

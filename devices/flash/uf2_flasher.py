@@ -7,7 +7,7 @@ import struct
 from collections.abc import Sequence
 from pathlib import Path
 
-from multigraft.devices.flash.flasher import FlashJob, Progress
+from multigraft.devices.flash.flasher import FlashJob, FlashProgress
 from multigraft.errors import DeviceError, InputError
 
 MAGIC_START, MAGIC_MIDDLE, MAGIC_END = 0x0A324655, 0x9E5D5157, 0x0AB16F30
@@ -71,12 +71,12 @@ class Uf2Flasher:
         self._mounts = [Path(mount) for mount in mounts]
 
     def commands(self, job: FlashJob) -> list[list[str]]:
-        found = self._drives()
-        right = [drive for drive, board in found if job.target in board]
+        drives = self._drives()
+        right = [drive for drive, board in drives if job.target in board]
         drive = right[0] if right else Path(f"the drive of {job.target}")
         return [["cp", str(job.image), str(drive)]]
 
-    def flash(self, job: FlashJob, progress: Progress) -> None:
+    def flash(self, job: FlashJob, progress: FlashProgress) -> None:
         try:
             image = job.image.read_bytes()
         except OSError as error:
@@ -102,22 +102,22 @@ class Uf2Flasher:
         progress(1.0, "done")
 
     def _drives(self) -> list[tuple[Path, str]]:
-        found = []
+        drives = []
         for mount in self._mounts:
             for info in sorted([*mount.glob(f"*/{INFO}"), *mount.glob(f"*/*/{INFO}")]):
                 lines = info.read_text("utf-8", "replace").splitlines()
                 board = next((line.partition(":")[2].strip() for line in lines if line.startswith("Board-ID:")), "")
-                found.append((info.parent, board))
-        return found
+                drives.append((info.parent, board))
+        return drives
 
     def _drive_of(self, job: FlashJob) -> Path:
-        found = self._drives()
-        if not found:
+        drives = self._drives()
+        if not drives:
             raise DeviceError("no board shows its UF2 drive", "hold its boot button while plugging it in")
-        for drive, board in found:
+        for drive, board in drives:
             if job.target in board:
                 return drive
-        drive, board = found[0]
+        drive, board = drives[0]
         raise DeviceError(
             f"the board at {drive} is a {board or 'board without name'}, not {job.target}", "plug in the right board"
         )

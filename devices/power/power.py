@@ -64,8 +64,8 @@ def find_power_meter(sysfs_root: str | os.PathLike[str] = "/sys") -> tuple[Power
 
     reasons = []
     for meter in (HwmonMeter, JtopMeter, RaplMeter):
-        found, reason = meter.find(sysfs_root)
-        if found is not None:
-            return found, ""
+        usable, reason = meter.find(sysfs_root)
+        if usable is not None:
+            return usable, ""
         reasons.append(reason)
     return None, "no power sensor: " + ", ".join(filter(None, reasons))

@@ -8,22 +8,21 @@ import types
 import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
 
 from multigraft import serial_protocol as protocol
-from multigraft.devices.target.target import TargetTensor
+from multigraft.devices.target.target_info import TargetTensor
 from multigraft.errors import DeviceError
-from multigraft.serial_protocol import Described, ErrorCode, Frame, Kind
-
-Arrays = list[npt.NDArray[Any]]
+from multigraft.serial_protocol import Described, ErrorCode, Kind, Message
+from multigraft.tensors.arrays import Array
 
 
 @dataclass
 class FakeFirmware:
-    """What :class:`FakeLink` is connected to: answers frames as the C firmware does.
+    """What :class:`FakeLink` is connected to: answers requests as the C firmware does.
 
     Args:
         run: Arrays of all inputs to arrays of all outputs.
@@ -34,7 +33,7 @@ class FakeFirmware:
     inputs: Sequence[TargetTensor]
     outputs: Sequence[TargetTensor]
     tasks: dict[str, tuple[int, ...]]
-    run: Callable[[Arrays], Arrays]
+    run: Callable[[list[Array]], list[Array]]
     board: str = "fake"
     model: str = "fake"
     digest: str = "00" * 32
@@ -48,7 +47,7 @@ class FakeFirmware:
 
     def _start(self) -> None:
         self._staged = [bytearray(tensor.bytes) for tensor in self.inputs]
-        self._held = [bytes(tensor.bytes) for tensor in self.outputs]
+        self._outputs = [bytes(tensor.bytes) for tensor in self.outputs]
         self._sums = {
             (kind, number): [0, 0, 2**31 - 1, -(2**31), 0, 0]
             for kind, tensors in ((Described.INPUT, self.inputs), (Described.OUTPUT, self.outputs))
@@ -60,28 +59,30 @@ class FakeFirmware:
 
     def receive(self, data: bytes) -> bytes:
         """What the device sends when it has received ``data``."""
-        return b"".join(self._answer(frame) for frame in self._decoder.feed(data) if not frame.kind & protocol.REPLY)
+        return b"".join(
+            self._answer(message) for message in self._decoder.feed(data) if not message.kind & protocol.REPLY
+        )
 
-    def _answer(self, frame: Frame) -> bytes:
-        crc = zlib.crc32(bytes([frame.kind]) + frame.payload)
-        if frame.kind != Kind.INFO and self._last[:2] == (frame.sequence, crc):
+    def _answer(self, message: Message) -> bytes:
+        crc = zlib.crc32(bytes([message.kind]) + message.payload)
+        if message.kind != Kind.INFO and self._last[:2] == (message.sequence, crc):
             return self._last[2]
         events = b""
         try:
-            if frame.version != protocol.VERSION:
+            if message.version != protocol.VERSION:
                 raise _RefusedError(ErrorCode.WRONG_VERSION)
             try:
-                kind = Kind(frame.kind)
+                kind = Kind(message.kind)
             except ValueError:
                 raise _RefusedError(ErrorCode.UNKNOWN_KIND) from None
             self.received.append(kind)
-            payload, events = self._execute(kind, frame.payload)
-            reply = Frame(kind | protocol.REPLY, frame.sequence, payload)
+            payload, events = self._execute(kind, message.payload)
+            reply = Message(kind | protocol.REPLY, message.sequence, payload)
         except _RefusedError as refused:
             code = protocol.ERROR_REPLY.pack(refused.code)
-            reply = Frame(Kind.ERROR | protocol.REPLY, frame.sequence, code)
+            reply = Message(Kind.ERROR | protocol.REPLY, message.sequence, code)
         encoded = protocol.encode(reply)
-        self._last = (frame.sequence, crc, encoded)
+        self._last = (message.sequence, crc, encoded)
         return encoded + events
 
     def _execute(self, kind: Kind, payload: bytes) -> tuple[bytes, bytes]:
@@ -148,15 +149,15 @@ class FakeFirmware:
             np.frombuffer(staged, t.dtype).reshape(t.shape) for staged, t in zip(self._staged, self.inputs, strict=True)
         ]
         results = self.run([array.copy() for array in arrays])
-        wanted = sorted({o for bit, held in enumerate(self.tasks.values()) if mask >> bit & 1 for o in held})
+        wanted = sorted({o for bit, task in enumerate(self.tasks.values()) if mask >> bit & 1 for o in task})
         for number, array in enumerate(arrays):
             self._gather(Described.INPUT, number, array)
         for number in wanted:
-            self._held[number] = results[number].tobytes()
+            self._outputs[number] = results[number].tobytes()
             self._gather(Described.OUTPUT, number, results[number])
         return wanted
 
-    def _gather(self, kind: Described, number: int, array: npt.NDArray[Any]) -> None:
+    def _gather(self, kind: Described, number: int, array: Array) -> None:
         if array.dtype in (np.int8, np.uint8):
             values, s = array.astype(np.int64), self._sums[kind, number]
             s[:2] = s[0] + 1, s[1] + values.size
@@ -167,7 +168,7 @@ class FakeFirmware:
         number, offset, count = protocol.READ_REQUEST.unpack(payload)
         if number >= len(self.outputs) or offset + count > self.outputs[number].bytes or count > protocol.MAX_PAYLOAD:
             raise _RefusedError(ErrorCode.OUT_OF_RANGE)
-        data: bytes = self._held[number][offset : offset + count]
+        data: bytes = self._outputs[number][offset : offset + count]
         return data
 
     def _stream(self, payload: bytes) -> bytes:
@@ -176,9 +177,9 @@ class FakeFirmware:
         room = protocol.MAX_PAYLOAD - protocol.STREAM_EVENT.size
         for sequence in range(count):
             for number in self._run(mask):
-                data = self._held[number][:room]
+                data = self._outputs[number][:room]
                 head = protocol.STREAM_EVENT.pack(mask, self.cycles, self.cycles, number, len(data))
-                events += protocol.encode(Frame(Kind.STREAM_EVENT | protocol.REPLY, sequence, head + data))
+                events += protocol.encode(Message(Kind.STREAM_EVENT | protocol.REPLY, sequence, head + data))
         return events
 
     def _statistics(self, payload: bytes) -> bytes:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from multigraft.devices.target.target import Target
 from multigraft.errors import DeviceError, InputError
+from multigraft.tensors.arrays import Array
 
 
 @dataclass(frozen=True)
@@ -28,8 +27,8 @@ class GoldenReport:
 
 def verify_target(
     target: Target,
-    inputs: Mapping[str, npt.NDArray[Any]],
-    outputs: Mapping[str, npt.NDArray[Any]],
+    inputs: Mapping[str, Array],
+    outputs: Mapping[str, Array],
     digest: str | None = None,
 ) -> GoldenReport:
     """Run all golden cases on a device and compare.

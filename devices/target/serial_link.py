@@ -38,7 +38,7 @@ def serial_ports() -> list[SerialPort]:
     Raises:
         MissingDependencyError: pyserial is not installed.
     """
-    found = [
+    ports = [
         SerialPort(
             port.device,
             port.description or "",
@@ -47,7 +47,7 @@ def serial_ports() -> list[SerialPort]:
         )
         for port in _serial().tools.list_ports.comports()
     ]
-    return sorted(found, key=lambda port: (port.usb is None, port.device))
+    return sorted(ports, key=lambda port: (port.usb is None, port.device))
 
 
 class SerialLink:
@@ -90,9 +90,9 @@ class SerialLink:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: types.TracebackType | None
     ) -> None:
-        held, self._open = self._open, None
-        if held is not None:
-            held.close()
+        port, self._open = self._open, None
+        if port is not None:
+            port.close()
 
     def write(self, data: bytes) -> None:
         opened = self._opened()

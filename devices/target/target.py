@@ -6,114 +6,26 @@ import struct
 import time
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from multigraft import serial_protocol as protocol
 from multigraft.devices.target.link import Link
+from multigraft.devices.target.requests import Requests
+from multigraft.devices.target.target_info import (
+    TargetAnswer,
+    TargetInfo,
+    TargetMemory,
+    TargetReset,
+    TargetTensor,
+    TensorStatistics,
+)
 from multigraft.errors import DeviceError, UsageError
-from multigraft.serial_protocol import Described, ErrorCode, Frame, Kind, ResetReason
+from multigraft.serial_protocol import Described, Kind, ResetReason
+from multigraft.tensors.arrays import Array
+from multigraft.tensors.preprocessing import Frame
 
-ATTEMPTS = 3
-Picture = npt.NDArray[np.uint8]
-ANSWER_TIMEOUT_S = 1.0
 INFERENCE_TIMEOUT_S = 30.0
-
-_MEANING = {
-    ErrorCode.UNKNOWN_KIND: ("does not know this request", "generate and flash the firmware again"),
-    ErrorCode.WRONG_VERSION: ("speaks another version of the protocol", "generate and flash the firmware again"),
-    ErrorCode.WRONG_LENGTH: ("got a request of the wrong length", "generate and flash the firmware again"),
-    ErrorCode.OUT_OF_RANGE: ("was asked for what it does not have", "check names and sizes"),
-    ErrorCode.NO_SUCH_TASK: ("has no such task", "choose from those it lists"),
-    ErrorCode.MODEL_FAILED: ("could not run the model", "reset it"),
-    ErrorCode.FLASH_FAILED: ("could not write its flash", "start the update again"),
-    ErrorCode.NO_CAMERA: ("has no camera", "define mg_camera_frame in its firmware, build and flash it"),
-    ErrorCode.CAMERA_FAILED: ("could not take a picture", "check its camera and reset it"),
-    ErrorCode.WRONG_IMAGE: ("refused the image: too large, incomplete or with a wrong CRC", "build and send it again"),
-}
-
-
-@dataclass(frozen=True)
-class TargetTensor:
-    """An input or output on the device; ``real = scale * (stored - zero_point)``, scale 0.0 if not quantised."""
-
-    name: str
-    dtype: str
-    shape: tuple[int, ...]
-    bytes: int
-    scale: float
-    zero_point: int
-
-
-@dataclass(frozen=True)
-class TargetInfo:
-    """What a device is. ``tasks`` maps names to indices of outputs, in the order of the mask's bits."""
-
-    board: str
-    model: str
-    digest: str
-    clock_hz: int
-    takes_updates: bool
-    measures_steps: bool
-    keeps_variables: bool
-    inputs: tuple[TargetTensor, ...]
-    outputs: tuple[TargetTensor, ...]
-    tasks: dict[str, tuple[int, ...]]
-
-
-@dataclass(frozen=True)
-class TargetAnswer:
-    """Outputs by name (as stored, shape as on the device) and what the model alone took on the device."""
-
-    outputs: dict[str, npt.NDArray[Any]]
-    cycles: int
-    latency_us: int
-
-
-@dataclass(frozen=True)
-class TensorStatistics:
-    """Mergeable sums over the stored values of a tensor."""
-
-    inferences: int
-    elements: int
-    smallest: int
-    largest: int
-    sum: int
-    sum_of_squares: int
-
-    def __add__(self, other: TensorStatistics) -> TensorStatistics:
-        return TensorStatistics(
-            self.inferences + other.inferences,
-            self.elements + other.elements,
-            min(self.smallest, other.smallest),
-            max(self.largest, other.largest),
-            self.sum + other.sum,
-            self.sum_of_squares + other.sum_of_squares,
-        )
-
-
-@dataclass(frozen=True)
-class TargetMemory:
-    """Bytes."""
-
-    flash_used: int
-    flash_there: int
-    ram_used: int
-    ram_there: int
-    arena: int
-    stack_peak: int
-
-
-@dataclass(frozen=True)
-class TargetReset:
-    """Why the device started; for a fault, where and the processor's fault status."""
-
-    reason: ResetReason
-    program_counter: int
-    status: int
 
 
 class Target:
@@ -131,17 +43,11 @@ class Target:
 
     def __init__(self, link: Link, clock: Callable[[], float] = time.monotonic) -> None:
         self._link = link
-        self._clock = clock
-        self._sequence = 0
-        self._decoder = protocol.Decoder()
-        self._heard = b""
-        self._spoke = False
-        self._events: list[Frame] = []
+        self._requests = Requests(link, clock)
+        self._request = self._requests.send
         self.info = self._describe()
 
-    def infer(
-        self, inputs: Mapping[str, npt.NDArray[Any]] | None = None, tasks: Iterable[str] | None = None
-    ) -> TargetAnswer:
+    def infer(self, inputs: Mapping[str, Array] | None = None, tasks: Iterable[str] | None = None) -> TargetAnswer:
         """Run tasks (all by default) on the inputs given; those left out stay what they were.
 
         Args:
@@ -164,13 +70,13 @@ class Target:
         Outputs longer than a frame are cut. Leaving the loop early stops the device.
         """
         mask, outputs = self._mask(tasks)
-        self._events.clear()
+        self._requests.forget_events()
         self._request(Kind.STREAM, protocol.STREAM_REQUEST.pack(mask, count))
-        held: dict[str, npt.NDArray[Any]] = {}
+        outputs_so_far: dict[str, Array] = {}
         try:
             for _ in range(count):
                 for index in outputs:
-                    event = self._next_event()
+                    event = self._requests.next_event(INFERENCE_TIMEOUT_S)
                     _, cycles, latency_us, number, size = protocol.STREAM_EVENT.unpack_from(event.payload)
                     if number != index:
                         raise DeviceError(f"{self._link.name} lost part of a stream", "start the stream again")
@@ -178,12 +84,12 @@ class Target:
                     data = event.payload[protocol.STREAM_EVENT.size :][:size]
                     whole = size == tensor.bytes
                     values = np.frombuffer(data, tensor.dtype)
-                    held[tensor.name] = values.reshape(tensor.shape) if whole else values
-                yield TargetAnswer(dict(held), cycles, latency_us)
+                    outputs_so_far[tensor.name] = values.reshape(tensor.shape) if whole else values
+                yield TargetAnswer(dict(outputs_so_far), cycles, latency_us)
         finally:
             self._request(Kind.STREAM, protocol.STREAM_REQUEST.pack(0, 0))
 
-    def capture(self) -> Picture:
+    def capture(self) -> Frame:
         """Let the device take a picture and fetch it.
 
         Returns:
@@ -208,13 +114,13 @@ class Target:
 
     def statistics(self, clear: bool = False) -> dict[str, TensorStatistics]:
         """What went through the int8 and uint8 inputs and outputs since start-up or the last clearing, by name."""
-        found = {}
+        sums = {}
         for kind, tensors in ((Described.INPUT, self.info.inputs), (Described.OUTPUT, self.info.outputs)):
             for number, tensor in enumerate(tensors):
                 request = protocol.STATISTICS_REQUEST.pack(kind, number, int(clear))
                 reply = protocol.STATISTICS_REPLY.unpack(self._request(Kind.STATISTICS, request))
-                found[tensor.name] = TensorStatistics(*reply)
-        return found
+                sums[tensor.name] = TensorStatistics(*reply)
+        return sums
 
     def memory(self) -> TargetMemory:
         """What the image takes, and the peak of its stack so far."""
@@ -308,7 +214,7 @@ class Target:
         mask = sum(1 << have.index(name) for name in set(asked))
         return mask, sorted({output for name in asked for output in self.info.tasks[name]})
 
-    def _write(self, name: str, values: npt.NDArray[Any]) -> None:
+    def _write(self, name: str, values: Array) -> None:
         names = [tensor.name for tensor in self.info.inputs]
         if name not in names:
             raise UsageError(f"{self.info.board} has no input {name!r}", f"choose from: {', '.join(names)}")
@@ -325,71 +231,13 @@ class Target:
             request = protocol.WRITE_REQUEST.pack(number, offset) + data[offset : offset + room]
             self._request(Kind.WRITE_INPUT, request)
 
-    def _read(self, number: int) -> npt.NDArray[Any]:
+    def _read(self, number: int) -> Array:
         tensor = self.info.outputs[number]
         data = b""
         while len(data) < tensor.bytes:
             count = min(protocol.MAX_PAYLOAD, tensor.bytes - len(data))
             data += self._request(Kind.READ_OUTPUT, protocol.READ_REQUEST.pack(number, len(data), count))
         return np.frombuffer(data, tensor.dtype).reshape(tensor.shape)
-
-    def _request(self, kind: Kind, payload: bytes = b"", timeout_s: float = ANSWER_TIMEOUT_S) -> bytes:
-        self._sequence = (self._sequence + 1) & 0xFFFF
-        # The delimiter in front ends whatever the device took for the beginning of a frame.
-        request = protocol.DELIMITER + protocol.encode(Frame(kind, self._sequence, payload))
-        for _ in range(ATTEMPTS):
-            self._link.write(request)
-            reply = self._await(timeout_s)
-            if reply is None:
-                continue
-            if reply.kind == Kind.ERROR | protocol.REPLY:
-                problem, remedy = _MEANING[ErrorCode(reply.payload[0])]
-                raise DeviceError(f"the device at {self._link.name} {problem}", remedy)
-            if reply.kind == kind | protocol.REPLY:
-                return reply.payload
-        raise self._silence()
-
-    def _silence(self) -> DeviceError:
-        name, heard = self._link.name, self._heard
-        if self._spoke:
-            return DeviceError(f"the device at {name} stopped answering", "ask again: it may have started again")
-        if b"m-ready" in heard:
-            return DeviceError(
-                f"the device at {name} runs the MLPerf Tiny dialogue", "build with make PROTOCOL=frames and flash it"
-            )
-        if heard.strip(b"\0"):
-            return DeviceError(
-                f"the device at {name} sends something else ({heard[:40]!r})", "flash it, or choose another port"
-            )
-        return DeviceError(f"the device at {name} does not answer", "check that it is flashed and reset it")
-
-    def _await(self, timeout_s: float) -> Frame | None:
-        end = self._clock() + timeout_s
-        while (left := end - self._clock()) > 0:
-            reply = None
-            for frame in self._receive(left):
-                if frame.kind == Kind.STREAM_EVENT | protocol.REPLY:
-                    self._events.append(frame)
-                elif frame.sequence == self._sequence and frame.kind & protocol.REPLY:
-                    reply = frame
-            if reply is not None:
-                return reply
-        return None
-
-    def _next_event(self) -> Frame:
-        end = self._clock() + INFERENCE_TIMEOUT_S
-        while not self._events and (left := end - self._clock()) > 0:
-            self._events += [f for f in self._receive(left) if f.kind == Kind.STREAM_EVENT | protocol.REPLY]
-        if not self._events:
-            raise DeviceError(f"the device at {self._link.name} stopped streaming", "reset it")
-        return self._events.pop(0)
-
-    def _receive(self, timeout_s: float) -> list[Frame]:
-        data = self._link.read(4096, timeout_s)
-        self._heard = (self._heard + data)[-256:]
-        frames = self._decoder.feed(data)
-        self._spoke |= bool(frames)
-        return frames
 
 
 def _text(padded: bytes) -> str:

@@ -39,10 +39,12 @@ class Layer:
 
     @property
     def low(self) -> int:
+        """The least output."""
         return self.rescalings[0].low
 
     @property
     def high(self) -> int:
+        """The greatest output."""
         return self.rescalings[0].high
 
     def ranges(self) -> tuple[Array, Array]:
@@ -56,14 +58,14 @@ class Layer:
         least, most = self.ranges()
         steps = find_steps(list(self.rescalings), least, most)
         for shift in range(largest_shift(list(self.rescalings), COMMON_SHIFT), LEAST_SHIFT - 1, -1):
-            found = []
+            affine = []
             for rescaling, low, high, bias, step in zip(self.rescalings, least, most, self.bias, steps, strict=True):
                 one = solve(rescaling, int(low), int(high), step, shift)
                 if one is None:
                     break
-                found.append(Affine(one.multiplier, one.offset + int(bias) * one.multiplier, shift))
-            if len(found) == len(self.rescalings):
-                return tuple(found)
+                affine.append(Affine(one.multiplier, one.offset + int(bias) * one.multiplier, shift))
+            if len(affine) == len(self.rescalings):
+                return tuple(affine)
         return None
 
 
@@ -81,9 +83,9 @@ def linear_layer(node: Node, weights: Array, float_product: bool) -> Layer:
         weights: The weights as output channels x taps.
         float_product: The scales are multiplied in float32, as FULLY_CONNECTED does; else in double.
     """
-    source, held, result = quant(node.input(0)), quant(node.input(1)), quant(node.outputs[0])
+    source, kernel, result = quant(node.input(0)), quant(node.input(1)), quant(node.outputs[0])
     channels = len(weights)
-    scales = held.scales if len(held.scales) == channels else held.scales * channels
+    scales = kernel.scales if len(kernel.scales) == channels else kernel.scales * channels
     zero_point = result.zero_points[0]
     low, high = activation_range(node.op.options.get("fused_activation_function"), result.scales[0], zero_point)
     rescalings = []

@@ -63,5 +63,5 @@ def _product_rounded(a: Array, b: int) -> Array:
     """SaturatingRoundingDoublingHighMul of 16 bits: rounds half away from zero upwards and truncates."""
     product = a * np.int64(b)
     nudged: Array = product + np.where(product >= 0, 1 << 14, 1 - (1 << 14))
-    found: Array = np.sign(nudged) * (np.abs(nudged) >> 15)
-    return found
+    high: Array = np.sign(nudged) * (np.abs(nudged) >> 15)
+    return high

@@ -45,6 +45,7 @@ class Window:
         return height, width
 
     def pixels(self) -> int:
+        """Output pixels."""
         return self.out_h * self.out_w
 
     def distance(self, together: int) -> int:

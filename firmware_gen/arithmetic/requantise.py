@@ -72,6 +72,7 @@ class Affine:
     shift: int
 
     def apply(self, a: Array, low: int = -128, high: int = 127) -> Array:
+        """The result for accumulators ``a`` (int64)."""
         return np.clip((np.asarray(a, np.int64) * self.multiplier + self.offset) >> self.shift, low, high)
 
 

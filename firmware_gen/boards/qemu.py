@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import Self
 
 from multigraft.errors import ConversionError, DeviceError, MissingDependencyError, UsageError
-from multigraft.firmware_gen.boards.boards import Board
+from multigraft.firmware_gen.boards.board import Board
 from multigraft.firmware_gen.boards.update_slots import slot_contents
 
 _PACKAGE = {"arm": "qemu-system-arm", "riscv32": "qemu-system-misc"}
@@ -35,13 +35,13 @@ def qemu_of(board: Board) -> str:
 
         emulated = ", ".join(b.name for b in BOARDS.values() if b.qemu is not None)
         raise UsageError(f"{board.name} is not emulated by QEMU", f"choose from: {emulated}")
-    found = shutil.which(f"qemu-system-{board.qemu.system}")
-    if found is None:
+    emulator = shutil.which(f"qemu-system-{board.qemu.system}")
+    if emulator is None:
         raise MissingDependencyError(
             f"qemu-system-{board.qemu.system} is not installed",
             f"install it with: apt-get install {_PACKAGE[board.qemu.system]}",
         )
-    return found
+    return emulator
 
 
 def write_flash(board: Board, image: bytes, path: Path) -> None:
@@ -113,12 +113,12 @@ class EmulatedBoard:
         )
         assert self._process.stdout is not None
         said = ""
-        while not (found := _PORT.search(said)):
+        while not (redirected := _PORT.search(said)):
             line = self._process.stdout.readline()
             if not line:
                 raise ConversionError(f"QEMU ended: {said.strip()}", "check its options")
             said += line
-        self.port = found.group(1)
+        self.port = redirected.group(1)
         return self
 
     def resume(self) -> None:
@@ -126,7 +126,7 @@ class EmulatedBoard:
         self._tell("cont")
 
     def reset(self) -> None:
-        """As by the board's power switch, memory being kept as QEMU keeps it."""
+        """Switch the board off as by its power switch, memory being kept as QEMU keeps it."""
         self._tell("system_reset")
 
     def kill(self) -> None:

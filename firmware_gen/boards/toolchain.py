@@ -23,7 +23,7 @@ class Toolchain:
     """What compiles for one architecture.
 
     Attributes:
-        prefix: Of the tools' names.
+        prefix: What the tools' names begin with.
         flags: Needed in addition to the core's own.
         packages: Debian packages that hold the compiler.
     """
@@ -38,12 +38,12 @@ class Toolchain:
         Raises:
             MissingDependencyError: It is not installed.
         """
-        found = shutil.which(self.prefix + name)
-        if found is None:
+        program = shutil.which(self.prefix + name)
+        if program is None:
             raise MissingDependencyError(
                 f"{self.prefix}{name} is not installed", f"install it with: apt-get install {self.packages}"
             )
-        return found
+        return program
 
 
 TOOLCHAINS: dict[str, Toolchain] = {

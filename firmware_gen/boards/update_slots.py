@@ -6,14 +6,14 @@ import struct
 import zlib
 
 from multigraft.errors import InputError
-from multigraft.firmware_gen.boards.boards import Slots
+from multigraft.firmware_gen.boards.board import UpdateSlots
 
 _HEADER = struct.Struct("<4I")
 MAGIC = 0x746C7367
 
 
-def slot_contents(slots: Slots, image: bytes, sequence: int = 1) -> bytes:
-    """A slot with ``image`` in it: what a factory writes to the flash at :attr:`Slots.base`.
+def slot_contents(slots: UpdateSlots, image: bytes, sequence: int = 1) -> bytes:
+    """A slot with ``image`` in it: what a factory writes to the flash at :attr:`UpdateSlots.base`.
 
     Raises:
         InputError: The image is larger than a slot; the message has the number of bytes missing.

@@ -125,8 +125,8 @@ def _disassembled(core: CoreFeatures, image: Path) -> list[tuple[int, str, str, 
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise ConversionError(f"{image} cannot be disassembled: {done.stderr.strip()}", "build it again")
-    found = (_LINE.match(line) for line in done.stdout.splitlines())
-    return [(int(f[1], 16), f[2].replace(" ", ""), f[3], f[4] or "") for f in found if f]
+    matches = (_LINE.match(line) for line in done.stdout.splitlines())
+    return [(int(f[1], 16), f[2].replace(" ", ""), f[3], f[4] or "") for f in matches if f]
 
 
 def _alone(core: CoreFeatures, code: str) -> tuple[str, str]:

@@ -16,7 +16,7 @@ from importlib import resources
 from pathlib import Path
 
 from multigraft.errors import ConversionError, MissingDependencyError
-from multigraft.firmware_gen.boards.boards import Board
+from multigraft.firmware_gen.boards.board import Board
 from multigraft.firmware_gen.boards.cores import CORES
 from multigraft.firmware_gen.boards.qemu import EmulatedBoard
 from multigraft.firmware_gen.boards.toolchain import toolchain_of
@@ -31,7 +31,7 @@ _STEP_LABEL = re.compile(r"mg_step_(\d+)_\d+")
 
 @dataclass(frozen=True)
 class Instructions:
-    """Of one inference. ``total`` is the sum of ``functions``, and of ``steps`` where the image has labels.
+    """Instructions of one inference: ``total`` is the sum of ``functions``, and of ``steps`` where there are labels.
 
     ``steps`` maps the number of a step to its instructions, -1 and the number behind the last one to what runs before
     and after all steps; steps that did not run are not in it.
@@ -60,8 +60,9 @@ class InstructionCounter:
         runs = counter.runs()
 
     Args:
+        board: The emulated board.
         image: The .elf file, built with the markers of app.c.
-        folder: For the plugin and its output.
+        folder: Where the plugin and its output go.
 
     Raises:
         MissingDependencyError: The cross tools or a C compiler for this machine are missing.
@@ -90,19 +91,19 @@ class InstructionCounter:
 
     def runs(self) -> list[Instructions]:
         """One entry per inference so far, in order."""
-        found: list[Instructions] = []
+        runs: list[Instructions] = []
         for line in self._output.read_text().splitlines():
             kind, *fields = line.split(" ", 3)
             if kind == "run":
-                found.append(Instructions(0, {}, {}))
+                runs.append(Instructions(0, {}, {}))
             elif fields[2] not in NOT_THE_MODEL:
-                found[-1] = _more(found[-1], int(fields[0]), int(fields[1]), fields[2])
-        return found
+                runs[-1] = _more(runs[-1], int(fields[0]), int(fields[1]), fields[2])
+        return runs
 
 
-def _more(held: Instructions, step: int, count: int, name: str) -> Instructions:
-    functions = held.functions | {name: held.functions.get(name, 0) + count}
-    return Instructions(held.total + count, functions, held.steps | {step: held.steps.get(step, 0) + count})
+def _more(so_far: Instructions, step: int, count: int, name: str) -> Instructions:
+    functions = so_far.functions | {name: so_far.functions.get(name, 0) + count}
+    return Instructions(so_far.total + count, functions, so_far.steps | {step: so_far.steps.get(step, 0) + count})
 
 
 def build_plugin(folder: Path) -> Path:

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from multigraft.errors import InputError, MissingDependencyError
-from multigraft.firmware_gen.operators import OPERATORS
 from multigraft.firmware_gen.project.project import Project
 
 REPORT = "report.json"
@@ -163,12 +162,3 @@ def draw_report(report: Mapping[str, Any], target: Path) -> None:
         figure.savefig(target)
     except ValueError as error:
         raise InputError(f"{target} is no picture ({error})", "name a .png or .svg file") from error
-
-
-def operator_table() -> str:
-    """The operators as a Markdown table: what each takes and what it demands."""
-    lines = ["| operator | takes | demands |", "|---|---|---|"]
-    for name in sorted(OPERATORS):
-        held = OPERATORS[name]
-        lines.append(f"| {name} | {held.summary} | {' '.join(held.constraints())} |")
-    return "\n".join(lines)

@@ -12,7 +12,7 @@ from multigraft.firmware_gen.arithmetic.geometry import Window
 from multigraft.firmware_gen.boards.cores import CoreFeatures
 from multigraft.firmware_gen.kernels.c_text import digest, window_literal
 from multigraft.firmware_gen.kernels.dsp_convolution import dsp_convolution
-from multigraft.firmware_gen.kernels.kernel import Kernel, Lowered, Overlap
+from multigraft.firmware_gen.kernels.kernel import Kernel, LoweredLayer, Overlap
 from multigraft.firmware_gen.kernels.mve_convolution import mve_convolution
 from multigraft.firmware_gen.program.program import Array
 
@@ -22,7 +22,7 @@ class PixelKernel:
     """A convolution that computes any run of output pixels.
 
     Attributes:
-        over: Its window.
+        over: The window it slides over the image.
         function: C function ``(in, out, constants, scratch, first, last)``; ``out`` is the place of pixel ``first``.
         together: Pixels that are read before the first of them is written.
     """
@@ -54,7 +54,7 @@ def convolution_kernel(layer: Layer, over: Window, core: CoreFeatures, ring: int
     )  # fmt: skip
 
 
-def _portable(layer: Layer, over: Window, core: CoreFeatures, ring: int | None) -> Lowered:
+def _portable(layer: Layer, over: Window, core: CoreFeatures, ring: int | None) -> LoweredLayer:
     """Plain C. Two pixels at a time share each weight that is read, where there are registers for their sums."""
     shape = window_literal(over, layer.input_zero_point, ring)
     together = 1 if over.pixels() == 1 or core.registers < 13 else 2
@@ -66,7 +66,7 @@ def _portable(layer: Layer, over: Window, core: CoreFeatures, ring: int | None) 
         f" {layer.high});"
     )
     constant = scales + _interleaved(layer.weights, 128 if together == 1 else 0)
-    return Lowered(body, constant, -(-together * over.taps // 4) * 4, ("conv.h",), together)
+    return LoweredLayer(body, constant, -(-together * over.taps // 4) * 4, ("conv.h",), together)
 
 
 def _interleaved(weights: Array, added: int) -> bytes:

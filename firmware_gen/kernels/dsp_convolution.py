@@ -19,7 +19,7 @@ from multigraft.firmware_gen.arithmetic.geometry import Window
 from multigraft.firmware_gen.arithmetic.requantise import Affine
 from multigraft.firmware_gen.kernels.c_text import window_literal
 from multigraft.firmware_gen.kernels.dsp_block import block_function
-from multigraft.firmware_gen.kernels.kernel import Lowered
+from multigraft.firmware_gen.kernels.kernel import LoweredLayer
 
 Array = npt.NDArray[Any]
 
@@ -28,7 +28,7 @@ _LARGEST_SUM = 1 << 23
 _LEAST_EXACT_SHIFT = -23
 
 
-def dsp_convolution(layer: Layer, over: Window, ring: int | None = None) -> Lowered | None:
+def dsp_convolution(layer: Layer, over: Window, ring: int | None = None) -> LoweredLayer | None:
     """The layer for these cores; None if it does not fit the kernel."""
     order = tap_order(over)
     weights = np.zeros((-(-over.out_c // _CHANNELS) * _CHANNELS, len(order)), np.int64)
@@ -53,10 +53,10 @@ def dsp_convolution(layer: Layer, over: Window, ring: int | None = None) -> Lowe
     spare = 0 if padded == over.out_c else 2 * padded
     block = f"mg_block_{variant}"
     blocks = {block: block_function(block, variant, 2)}
-    return Lowered(body, constant, 8 * pairs + spare, ("conv_dsp.h",), 2, blocks)
+    return LoweredLayer(body, constant, 8 * pairs + spare, ("conv_dsp.h",), 2, blocks)
 
 
-def _single(layer: Layer, over: Window, variant: str, pairs: int, constant: bytes) -> Lowered:
+def _single(layer: Layer, over: Window, variant: str, pairs: int, constant: bytes) -> LoweredLayer:
     """One pixel of inputs, as a dense layer of one row has: no second one to share weights with, or memory for it."""
     block = f"mg_block_one_{variant}"
     body = (
@@ -64,7 +64,9 @@ def _single(layer: Layer, over: Window, variant: str, pairs: int, constant: byte
         f" {layer.low}, {layer.high}, {block});"
     )
     spare = 0 if over.out_c % _CHANNELS == 0 else -(-over.out_c // _CHANNELS) * _CHANNELS
-    return Lowered(body, constant, 4 * pairs + spare, ("conv_dsp.h",), 1, {block: block_function(block, variant, 1)})
+    return LoweredLayer(
+        body, constant, 4 * pairs + spare, ("conv_dsp.h",), 1, {block: block_function(block, variant, 1)}
+    )
 
 
 def tap_order(over: Window) -> Array:

@@ -9,13 +9,13 @@ from __future__ import annotations
 from multigraft.firmware_gen.arithmetic.accumulators import Layer, affine_bytes
 from multigraft.firmware_gen.arithmetic.geometry import Window
 from multigraft.firmware_gen.kernels.c_text import window_literal
-from multigraft.firmware_gen.kernels.kernel import Lowered
+from multigraft.firmware_gen.kernels.kernel import LoweredLayer
 
 _LARGEST_OFFSET = 1020
 """Bytes that LDRD reaches."""
 
 
-def dsp_depthwise(layer: Layer, over: Window) -> Lowered | None:
+def dsp_depthwise(layer: Layer, over: Window) -> LoweredLayer | None:
     """The layer for these cores; None if it does not fit the kernel."""
     affine = layer.affine()
     plain = over.dilation_h == over.dilation_w == 1 and over.stride_w in (1, 2) and over.in_c == over.out_c
@@ -28,4 +28,4 @@ def dsp_depthwise(layer: Layer, over: Window) -> Lowered | None:
         f" {words}, {affine[0].shift}, {layer.low}, {layer.high});"
     )
     constant = affine_bytes(affine) + layer.weights.tobytes()
-    return Lowered(body, constant, height * words * 4, ("depthwise_dsp.h",))
+    return LoweredLayer(body, constant, height * words * 4, ("depthwise_dsp.h",))

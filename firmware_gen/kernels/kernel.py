@@ -27,13 +27,13 @@ class Kernel:
 
     Attributes:
         call: Makes the C statement that runs it.
-        includes: Names of the C files (``firmware_gen/c``) it uses.
+        includes: Names of the C files (``kernels/c``) it uses.
         functions: C functions by name that it calls; equal ones are printed once.
         constant: Bytes it reads from flash, 4-byte aligned; empty if none.
         scratch_bytes: Memory it needs while it runs, 4-byte aligned.
         overlaps: Input position to how the output may overlap it.
         view: The output is the input's memory under another shape: nothing runs.
-        pieces: For operators that can run pixel by pixel, what fusion needs to know.
+        pieces: What fusion needs to know of operators that can run pixel by pixel.
         macs: Multiply-accumulates, for reports.
     """
 
@@ -49,13 +49,13 @@ class Kernel:
 
 
 @dataclass(frozen=True)
-class Lowered:
+class LoweredLayer:
     """A linear layer in C before it has a name: the body of its function and what that needs.
 
     Attributes:
         body: One statement over ``in``, ``out``, ``constants``, ``scratch`` (and ``first``, ``last``).
-        constant: As in :class:`Kernel`.
-        scratch_bytes: As in :class:`Kernel`.
+        constant: Bytes it reads from flash, as in :class:`Kernel`.
+        scratch_bytes: Memory it needs while it runs, as in :class:`Kernel`.
         includes: The C files with the kernel.
         together: Pixels that are read before the first of them is written.
         functions: C functions the body calls.
@@ -67,3 +67,12 @@ class Lowered:
     includes: tuple[str, ...]
     together: int = 1
     functions: Mapping[str, str] = field(default_factory=dict)
+
+
+def view() -> Kernel:
+    """A kernel that does nothing: its output is its input's memory."""
+
+    def call(ins: Sequence[str], outs: Sequence[str], scratch: str, constants: str) -> str:
+        return ""
+
+    return Kernel(call, view=True)

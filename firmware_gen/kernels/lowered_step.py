@@ -9,7 +9,7 @@ from multigraft.firmware_gen.program.program import Step
 
 
 @dataclass(frozen=True)
-class Placed:
+class LoweredStep:
     """A step with its kernel; ``reads`` and ``writes`` name buffers, views already resolved."""
 
     step: Step

@@ -12,14 +12,14 @@ import numpy as np
 from multigraft.firmware_gen.arithmetic.accumulators import Layer
 from multigraft.firmware_gen.arithmetic.geometry import Window
 from multigraft.firmware_gen.kernels.c_text import window_literal
-from multigraft.firmware_gen.kernels.kernel import Lowered
+from multigraft.firmware_gen.kernels.kernel import LoweredLayer
 
 _CHANNELS = 4
 _LANES = 16
 PIXELS = 2
 
 
-def mve_convolution(layer: Layer, over: Window, ring: int | None = None) -> Lowered | None:
+def mve_convolution(layer: Layer, over: Window, ring: int | None = None) -> LoweredLayer | None:
     """The layer for these cores; None if a scale is above 1, which the kernel does not do."""
     if any(r.shift > 0 for r in layer.rescalings):
         return None
@@ -39,4 +39,4 @@ def mve_convolution(layer: Layer, over: Window, ring: int | None = None) -> Lowe
         f"mg_conv_mve({window_literal(over, layer.input_zero_point, ring)}, in, out, constants, scratch, first, last,"
         f" (mg_mve_layer){{{groups}, {channels}, {layer.rescalings[0].zero_point}, {layer.low}, {layer.high}}});"
     )
-    return Lowered(body, constant, PIXELS * groups * _LANES, ("conv.h", "mve.h", "conv_mve.h"), PIXELS)
+    return LoweredLayer(body, constant, PIXELS * groups * _LANES, ("conv.h", "mve.h", "conv_mve.h"), PIXELS)

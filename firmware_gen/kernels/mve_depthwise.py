@@ -14,7 +14,7 @@ import numpy.typing as npt
 from multigraft.firmware_gen.arithmetic.accumulators import Layer
 from multigraft.firmware_gen.arithmetic.geometry import Window
 from multigraft.firmware_gen.kernels.c_text import window_literal
-from multigraft.firmware_gen.kernels.kernel import Lowered
+from multigraft.firmware_gen.kernels.kernel import LoweredLayer
 
 Array = npt.NDArray[Any]
 
@@ -27,7 +27,7 @@ _MOST_DILATION = 7
 """Pixels of 16 bytes that an address reaches by."""
 
 
-def mve_depthwise(layer: Layer, over: Window) -> Lowered | None:
+def mve_depthwise(layer: Layer, over: Window) -> LoweredLayer | None:
     """The layer for these cores; None if it does not fit the kernel."""
     channels, taps = layer.weights.shape
     fits = over.in_c == over.out_c and taps <= _MOST_TAPS and over.k_h <= _MOST_ROWS
@@ -51,14 +51,14 @@ def mve_depthwise(layer: Layer, over: Window) -> Lowered | None:
         f"mg_depthwise_mve({window_literal(over, layer.input_zero_point)}, in, out, constants, scratch, {width},"
         f" {taps_together(weights)}, {layer.rescalings[0].zero_point}, {layer.low}, {layer.high});"
     )
-    return Lowered(body, constant, _LANES * slots * width, ("mve.h", "depthwise_mve.h"))
+    return LoweredLayer(body, constant, _LANES * slots * width, ("mve.h", "depthwise_mve.h"))
 
 
 def rows_in_time(over: Window) -> bool:
     """Whether an output row covers only input rows that are in the ring, so that the layer may run in place."""
     slots = (over.k_h - 1) * over.dilation_h + 1
-    held = [min(over.in_h, y * over.stride_h - over.pad_h + slots) for y in range(over.out_h)]
-    return all((y + 1) * over.out_w <= rows * over.in_w for y, rows in enumerate(held))
+    rows_read = [min(over.in_h, y * over.stride_h - over.pad_h + slots) for y in range(over.out_h)]
+    return all((y + 1) * over.out_w <= rows * over.in_w for y, rows in enumerate(rows_read))
 
 
 def taps_together(weights: Array) -> int:

@@ -89,20 +89,20 @@ class Placement:
         early = sorted(large, key=lambda i: min(m.first for m in self.groups[i]))
         best = self._put_down(large)
         for start in (large, early, early[::-1]):
-            current, held = list(start), self._put_down(start)
+            current, current_offsets = list(start), self._put_down(start)
             for _ in range(CLIMBING_STEPS if self.count > 1 else 0):
-                if self.height(held) < self.height(best):
-                    best = held
+                if self.height(current_offsets) < self.height(best):
+                    best = current_offsets
                 if self.height(best) <= goal:
                     return best
                 i, j = random.sample(range(self.count), 2)
                 current[i], current[j] = current[j], current[i]
                 changed = self._put_down(current)
-                if self.height(changed) <= self.height(held):
-                    held = changed
+                if self.height(changed) <= self.height(current_offsets):
+                    current_offsets = changed
                 else:
                     current[i], current[j] = current[j], current[i]
-        return best if self.height(best) <= self.height(held) else held
+        return best if self.height(best) <= self.height(current_offsets) else current_offsets
 
     def _put_down(self, order: Sequence[int]) -> list[int]:
         """Each at the lowest place that those before it leave, gaps included."""
@@ -141,9 +141,9 @@ class Placement:
                 if bound >= size or budget[0] <= 0:
                     break
                 goal = bound + int((size - self.granule - bound) * part) // self.granule * self.granule
-                found, exhausted = self._within(goal, share, budget)
-                if found is not None:
-                    best, size = found, self.height(found)
+                offsets, exhausted = self._within(goal, share, budget)
+                if offsets is not None:
+                    best, size = offsets, self.height(offsets)
                 elif exhausted:
                     bound = goal + self.granule
             share *= 4
@@ -154,10 +154,10 @@ class Placement:
         for order in self._orders():
             left = [min(nodes, budget[0])]
             before = left[0]
-            found = self._descend(goal, order, left)
+            offsets = self._descend(goal, order, left)
             budget[0] -= before - left[0]
-            if found is not None or left[0] > 0:
-                return found, found is None
+            if offsets is not None or left[0] > 0:
+                return offsets, offsets is None
         return None, False
 
     def _orders(self) -> list[list[int]]:

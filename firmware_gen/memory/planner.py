@@ -45,7 +45,7 @@ class Sharing:
 
 
 @dataclass(frozen=True)
-class Plan:
+class ArenaPlan:
     """Offsets by buffer name.
 
     Attributes:
@@ -65,6 +65,7 @@ class Plan:
 
     @property
     def optimal(self) -> bool:
+        """Whether no plan can take less."""
         return self.size == self.bound
 
     @property
@@ -73,7 +74,7 @@ class Plan:
         return self.size + sum(self.elsewhere)
 
 
-def plan(buffers: Sequence[Buffer], sharings: Iterable[Sharing] = (), nodes: int = MOST_NODES) -> Plan:
+def plan(buffers: Sequence[Buffer], sharings: Iterable[Sharing] = (), nodes: int = MOST_NODES) -> ArenaPlan:
     """Place ``buffers`` in as few bytes as possible.
 
     Raises:
@@ -82,11 +83,11 @@ def plan(buffers: Sequence[Buffer], sharings: Iterable[Sharing] = (), nodes: int
     sharings = list(sharings)
     check(buffers, sharings)
     if not buffers:
-        return Plan({}, 0, 0)
+        return ArenaPlan({}, 0, 0)
     bound, budget = lower_bound(buffers, sharings), [nodes]
     # What lies exactly in place is one group and saves nothing more.
     behind = [s for s in sharings if s.distance is not None]
-    best: Plan | None = None
+    best: ArenaPlan | None = None
     proven = 1 << 62
     distances, savings = distances_of(sharings), savings_of(buffers, behind)
     # One thing less in place can be better; that is asked of climbs, as the search may spend all nodes on one choice.
@@ -97,16 +98,16 @@ def plan(buffers: Sequence[Buffer], sharings: Iterable[Sharing] = (), nodes: int
             break
         placement = choice.placement
         if best is not None and choice.height > best.size:
-            found, least = placement.search(None, bound, best.size - placement.granule, budget)
+            offsets, least = placement.search(None, bound, best.size - placement.granule, budget)
         else:
-            found, least = placement.search(choice.start, bound, 0, budget)
+            offsets, least = placement.search(choice.start, bound, 0, budget)
         proven = min(proven, least)
-        if found is not None and (best is None or placement.height(found) < best.size):
-            best = Plan(by_member(placement.groups, found), placement.height(found), bound)
+        if offsets is not None and (best is None or placement.height(offsets) < best.size):
+            best = ArenaPlan(by_member(placement.groups, offsets), placement.height(offsets), bound)
         if best is not None and best.size == bound:
             return best
     assert best is not None
-    return Plan(best.offsets, best.size, min(max(proven, bound), best.size))
+    return ArenaPlan(best.offsets, best.size, min(max(proven, bound), best.size))
 
 
 @dataclass(frozen=True)

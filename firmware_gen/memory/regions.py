@@ -15,8 +15,8 @@ import numpy.typing as npt
 
 from multigraft.firmware_gen.memory.placement import Member, Placement
 from multigraft.firmware_gen.memory.planner import (
+    ArenaPlan,
     Buffer,
-    Plan,
     Sharing,
     by_member,
     check,
@@ -39,7 +39,7 @@ class Space:
     """Memory for buffers.
 
     Attributes:
-        name: As in the linker script.
+        name: Its name in the linker script.
         size: Bytes that may be taken.
         dma: Peripherals reach it; buffers they may fill are put nowhere else.
         section: Linker section that puts a variable there; "" for the first space, where data lies anyway.
@@ -53,7 +53,7 @@ class Space:
 
 def spread(
     buffers: Sequence[Buffer], spaces: Sequence[Space], sharings: Iterable[Sharing] = (), choices: int = MOST_CHOICES
-) -> Plan | None:
+) -> ArenaPlan | None:
     """Place ``buffers`` in the first space, or over all of them if that one is too small.
 
     Returns:
@@ -79,7 +79,7 @@ class _Search:
         self.savings = [(s, savings_of(buffers, [s])[self._first(s.output)]) for s in self.behind]
         self.for_dma = {b.name for b in buffers if b.dma}
         self.choices, self.leaves = [choices], _MOST_LEAVES
-        self.best: Plan | None = None
+        self.best: ArenaPlan | None = None
         self.limit = spaces[0].size
         self.unproven = 1 << 62
         """The least that a part of the search which was given up might have found."""
@@ -101,8 +101,8 @@ class _Search:
         if self.best is not None:
             known = min(self.best.size, self.unproven) if complete else self.bound
             bound = min(max(known, self.bound), self.best.size)
-            held = self.best
-            self.best = Plan(held.offsets, held.size, bound, held.regions, held.elsewhere)
+            best = self.best
+            self.best = ArenaPlan(best.offsets, best.size, bound, best.regions, best.elsewhere)
 
     def _begin(self, groups: list[list[Member]]) -> None:
         steps = sorted({m.first for g in groups for m in g})
@@ -202,7 +202,7 @@ class _Search:
             sizes.append(placement.height(start))
         sizes.reverse()
         regions = {m.name: k for g, k in zip(self.groups, self.chosen, strict=True) for m in g if k}
-        self.best = Plan(offsets, sizes[0], 0, regions, tuple(sizes[1:]))
+        self.best = ArenaPlan(offsets, sizes[0], 0, regions, tuple(sizes[1:]))
         self.limit = sizes[0] - 4
 
     def _savings(self, groups: list[list[Member]]) -> dict[int, int]:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from multigraft.firmware_gen.operators.arithmetic.add import AddSub
 from multigraft.firmware_gen.operators.arithmetic.dequantize import Dequantize
+from multigraft.firmware_gen.operators.arithmetic.hard_swish import HardSwish
+from multigraft.firmware_gen.operators.arithmetic.leaky_relu import LeakyRelu
 from multigraft.firmware_gen.operators.arithmetic.mul import Mul
 from multigraft.firmware_gen.operators.arithmetic.quantize import Quantize
+from multigraft.firmware_gen.operators.arithmetic.relu import Relu
 from multigraft.firmware_gen.operators.arithmetic.softmax import Softmax
-from multigraft.firmware_gen.operators.arithmetic.unary import Unary
+from multigraft.firmware_gen.operators.arithmetic.squash import Logistic, Tanh
 from multigraft.firmware_gen.operators.base.operator import Operator
 from multigraft.firmware_gen.operators.layout.concatenation import Concatenation
 from multigraft.firmware_gen.operators.layout.pad import Pad
@@ -20,7 +23,7 @@ from multigraft.firmware_gen.operators.linear.depthwise import Depthwise
 from multigraft.firmware_gen.operators.linear.fully_connected import FullyConnected
 from multigraft.firmware_gen.operators.linear.transpose_conv import TransposeConv
 from multigraft.firmware_gen.operators.pooling.mean import Mean
-from multigraft.firmware_gen.operators.pooling.pool import AveragePool, MaxPool
+from multigraft.firmware_gen.operators.pooling.pool import AVERAGE_POOL, MAX_POOL
 from multigraft.firmware_gen.operators.state.assign_variable import AssignVariable
 from multigraft.firmware_gen.operators.state.call_once import CallOnce
 from multigraft.firmware_gen.operators.state.read_variable import ReadVariable
@@ -29,26 +32,30 @@ from multigraft.firmware_gen.operators.state.var_handle import VarHandle
 _ALL: tuple[Operator, ...] = (
     AddSub(),
     AssignVariable(),
-    AveragePool(),
+    AVERAGE_POOL,
     CallOnce(),
     Concatenation(),
     Conv(),
     Depthwise(),
     Dequantize(),
     FullyConnected(),
-    MaxPool(),
+    HardSwish(),
+    LeakyRelu(),
+    Logistic(),
+    MAX_POOL,
     Mean(),
     Mul(),
     Pad(),
     Quantize(),
     ReadVariable(),
+    Relu(),
     Reshape(),
     ResizeNearest(),
     Softmax(),
     StridedSlice(),
+    Tanh(),
     Transpose(),
     TransposeConv(),
-    Unary(),
     VarHandle(),
 )
 

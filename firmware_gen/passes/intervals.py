@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from multigraft.firmware_gen.arithmetic.accumulators import Layer, dense_layer, linear_layer
-from multigraft.firmware_gen.arithmetic.geometry import Window, window
+from multigraft.firmware_gen.arithmetic.accumulators import Layer, dense_layer
+from multigraft.firmware_gen.arithmetic.geometry import Window
+from multigraft.firmware_gen.arithmetic.windowed_layers import convolution_layer, depthwise_layer
 from multigraft.firmware_gen.operators import OPERATORS
 from multigraft.firmware_gen.program.program import Node, Program
 from multigraft.tflite.graph import Tensor
@@ -26,12 +27,12 @@ KEEP_CHANNELS = ("AVERAGE_POOL_2D", "MAX_POOL_2D", "MEAN")
 
 def intervals(program: Program) -> dict[str, Interval]:
     """An interval per computed tensor."""
-    found = {t.name: _anything(t) for t in program.inputs}
+    known = {t.name: _anything(t) for t in program.inputs}
     for step in program.steps:
         node = step.node
         for output in node.outputs:
-            found[output.name] = _bounds(node, output, found)
-    return found
+            known[output.name] = _bounds(node, output, known)
+    return known
 
 
 def _anything(tensor: Tensor) -> Interval:
@@ -39,11 +40,11 @@ def _anything(tensor: Tensor) -> Interval:
     return np.full(channels, -128, np.int64), np.full(channels, 127, np.int64)
 
 
-def _bounds(node: Node, output: Tensor, found: dict[str, Interval]) -> Interval:
+def _bounds(node: Node, output: Tensor, known: dict[str, Interval]) -> Interval:
     source = node.inputs[0]
-    if source is None or source.data is not None or source.name not in found:
+    if source is None or source.data is not None or source.name not in known:
         return _anything(output)
-    low, high = found[source.name]
+    low, high = known[source.name]
     if node.name in ("CONV_2D", "DEPTHWISE_CONV_2D"):
         return _linear(node, low, high)
     if node.name == "FULLY_CONNECTED" and len(low) == node.input(1).shape[1]:
@@ -72,16 +73,9 @@ def same_channels(node: Node) -> bool:
 
 def layer_of(node: Node) -> tuple[Layer, Window | None]:
     """The linear layer of a node, its weights as output channels x taps, and its window if it slides."""
-    weights = node.input(1)
-    assert weights.data is not None
     if node.name == "FULLY_CONNECTED":
         return dense_layer(node), None
-    over = window(node, (weights.shape[1], weights.shape[2]), node.input(0), node.outputs[0])
-    if node.name == "CONV_2D":
-        flat = weights.data.reshape(weights.shape[0], -1)
-    else:
-        flat = np.ascontiguousarray(weights.data.reshape(-1, weights.shape[3]).T)
-    return linear_layer(node, flat, float_product=False), over
+    return convolution_layer(node) if node.name == "CONV_2D" else depthwise_layer(node)
 
 
 def pads(over: Window | None) -> bool:

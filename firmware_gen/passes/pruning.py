@@ -129,9 +129,9 @@ def _without(
         data = np.ascontiguousarray(np.compress(keep_out, data, axis=axis))
         inputs[1] = replace(weights, shape=data.shape, data=data, quant=_channels(weights, keep_out))
         offset = node.inputs[2] if len(node.inputs) > 2 else None
-        held = offset if offset is not None else Tensor(f"{result.name}/bias", (len(bias),), "int32")
+        bias_tensor = offset if offset is not None else Tensor(f"{result.name}/bias", (len(bias),), "int32")
         values = bias[keep_out].astype(np.int32)
-        inputs[2:] = [replace(held, shape=values.shape, data=values, quant=None)]
+        inputs[2:] = [replace(bias_tensor, shape=values.shape, data=values, quant=None)]
     for position, tensor in enumerate(inputs):
         if tensor is not None and tensor.data is None:
             inputs[position] = _smaller(tensor, kept(tensor))
@@ -149,11 +149,11 @@ def _bias(node: Node) -> Array:
 
 
 def _channels(weights: Tensor, keep: Array) -> Any:
-    held = quant(weights)
-    if len(held.scales) == 1:
-        return held
-    scales = tuple(s for s, k in zip(held.scales, keep, strict=True) if k)
-    return replace(held, scales=scales, zero_points=(0,) * len(scales))
+    given = quant(weights)
+    if len(given.scales) == 1:
+        return given
+    scales = tuple(s for s, k in zip(given.scales, keep, strict=True) if k)
+    return replace(given, scales=scales, zero_points=(0,) * len(scales))
 
 
 def _smaller(tensor: Tensor, keep: Array) -> Tensor:

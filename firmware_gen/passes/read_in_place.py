@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from multigraft.firmware_gen.kernels.lowered_step import Placed
+from multigraft.firmware_gen.kernels.lowered_step import LoweredStep
 
 _FUSED = ("CONV_2D", "ADD", "SUB")
 """Streaming may run these later than where they stand."""
 
 
-def read_in_place(steps: Sequence[Placed], answers: set[str]) -> list[Placed]:
+def read_in_place(steps: Sequence[LoweredStep], answers: set[str]) -> list[LoweredStep]:
     """The steps with those READ_VARIABLEs made views that are done with before the variable is assigned."""
     result = list(steps)
     for index, s in enumerate(steps):
@@ -20,7 +20,7 @@ def read_in_place(steps: Sequence[Placed], answers: set[str]) -> list[Placed]:
     return result
 
 
-def _done_in_time(steps: Sequence[Placed], read: int, answers: set[str]) -> bool:
+def _done_in_time(steps: Sequence[LoweredStep], read: int, answers: set[str]) -> bool:
     (variable,), names = steps[read].reads, set(steps[read].writes)
     assigned = False
     for s in steps[read + 1 :]:

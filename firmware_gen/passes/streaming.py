@@ -15,7 +15,7 @@ from multigraft.firmware_gen.boards.cores import CoreFeatures
 from multigraft.firmware_gen.kernels.c_text import digest
 from multigraft.firmware_gen.kernels.convolution import PixelKernel, convolution_kernel
 from multigraft.firmware_gen.kernels.kernel import Kernel, Overlap
-from multigraft.firmware_gen.kernels.lowered_step import Placed
+from multigraft.firmware_gen.kernels.lowered_step import LoweredStep
 from multigraft.firmware_gen.passes.intervals import layer_of
 from multigraft.firmware_gen.program.program import Node, Step
 
@@ -25,8 +25,8 @@ _MOST_STEPS = 60
 
 
 def stream(
-    steps: list[Placed], kept: set[str], core: CoreFeatures, arena_bytes: Callable[[list[Placed]], int]
-) -> list[Placed]:
+    steps: list[LoweredStep], kept: set[str], core: CoreFeatures, arena_bytes: Callable[[list[LoweredStep]], int]
+) -> list[LoweredStep]:
     """The steps with those pairs fused that make the arena smaller.
 
     Args:
@@ -48,7 +48,7 @@ def stream(
         steps, size = fused, smallest
 
 
-def _fusions(steps: list[Placed], kept: set[str], core: CoreFeatures) -> Iterator[list[Placed]]:
+def _fusions(steps: list[LoweredStep], kept: set[str], core: CoreFeatures) -> Iterator[list[LoweredStep]]:
     """Every way to fuse one more pair."""
     readers: dict[str, list[int]] = {}
     for index, s in enumerate(steps):
@@ -74,12 +74,14 @@ def _fusions(steps: list[Placed], kept: set[str], core: CoreFeatures) -> Iterato
             yield [fused if i == chain[-1] else p for i, p in enumerate(steps) if i not in chain[:-1]]
 
 
-def _adds_rows(s: Placed) -> bool:
+def _adds_rows(s: LoweredStep) -> bool:
     """An addition of two computed tensors of one shape, which any run of elements can be asked of."""
     return s.step.node.name in ("ADD", "SUB") and s.kernel.pieces is not None
 
 
-def fuse(first: Placed, second: Placed, add: Placed | None = None, *, core: CoreFeatures) -> Placed | None:
+def fuse(
+    first: LoweredStep, second: LoweredStep, add: LoweredStep | None = None, *, core: CoreFeatures
+) -> LoweredStep | None:
     """The steps as one, or None if the second convolution needs all rows at once or one pixel only."""
     before, one = layer_of(first.step.node)[1], first.kernel.pieces
     layer, after = layer_of(second.step.node)
@@ -136,14 +138,14 @@ def fuse(first: Placed, second: Placed, add: Placed | None = None, *, core: Core
     scratch_bytes = column_at + max(first.kernel.scratch_bytes, kernel.scratch_bytes)
     macs = sum(p.kernel.macs for p in parts)
     made = Kernel(call, includes, functions, constant, scratch_bytes, overlaps, macs=macs)
-    return Placed(_step(parts, reads), made, tuple(reads), parts[-1].writes)
+    return LoweredStep(_step(parts, reads), made, tuple(reads), parts[-1].writes)
 
 
 def _words(count: int) -> int:
     return -(-count // 4) * 4
 
 
-def _step(parts: Sequence[Placed], reads: Sequence[str]) -> Step:
+def _step(parts: Sequence[LoweredStep], reads: Sequence[str]) -> Step:
     """A step that stands for all parts, its inputs being the tensors that are read from outside."""
     tensors = {name: t for p in parts for name, t in zip(p.reads, p.step.node.inputs, strict=True)}
     op = replace(parts[-1].step.node.op, custom_code="+".join(p.step.node.name for p in parts))

@@ -16,6 +16,7 @@ import numpy.typing as npt
 from multigraft.bundle.bundle import Bundle
 from multigraft.bundle.manifest import Manifest
 from multigraft.errors import InputError
+from multigraft.firmware_gen.program.validity import check_graph
 from multigraft.firmware_gen.program.variables import initial_subgraphs, with_variables
 from multigraft.tflite import tflite_file
 from multigraft.tflite.checking.check import check_tflite
@@ -37,6 +38,7 @@ class Node:
 
     @property
     def name(self) -> str:
+        """TFLite name of the operator, or what a custom one is called."""
         return self.op.label
 
     def input(self, index: int) -> Tensor:
@@ -103,6 +105,8 @@ def _read(content: bytes) -> Model:
 
 
 def _join(model: Model, manifest: Manifest | None, name: str) -> Program:
+    for graph in model.subgraphs:
+        check_graph(graph)
     if manifest is not None:
         parts = [(s.signature, s.inputs, s.outputs) for s in manifest.segments]
         wanted = [Task(t.name, t.outputs) for t in manifest.tasks]
@@ -143,8 +147,12 @@ def _assemble(
         if part not in signatures:
             raise InputError(f"the model has no signature {part!r}", "build the bundle again")
         signature = signatures[part]
-        graph, found = with_variables(model, model.subgraphs[signature.subgraph])
-        variables |= found
+        graph, initial_values = with_variables(model, model.subgraphs[signature.subgraph])
+        variables |= initial_values
+        unknown = [a for a in inputs if a not in signature.inputs]
+        unknown += [a for a in outputs if a not in signature.outputs]
+        if unknown:
+            raise InputError(f"the model's {part!r} has no argument {unknown[0]!r}", "build the bundle again")
         crossing = {signature.inputs[a]: t for a, t in inputs.items()}
         crossing |= {signature.outputs[a]: t for a, t in outputs.items()}
         crossing |= {n: n for op in graph.ops if op.name == "VAR_HANDLE" for n in op.outputs}
@@ -160,14 +168,14 @@ def _renamed(graph: Graph, part: str, crossing: dict[str, str], tensors: dict[st
     local = {}
     for tensor in graph.tensors.values():
         name = crossing.get(tensor.name, f"{part}/{tensor.name}")
-        held = replace(tensor, name=name)
-        if name in tensors and (held.shape, held.dtype, held.quant) != (
+        renamed = replace(tensor, name=name)
+        if name in tensors and (renamed.shape, renamed.dtype, renamed.quant) != (
             tensors[name].shape,
             tensors[name].dtype,
             tensors[name].quant,
         ):
             raise InputError(f"tensor {name!r} differs between segments", "build the bundle again")
-        local[tensor.name] = tensors.setdefault(name, held)
+        local[tensor.name] = tensors.setdefault(name, renamed)
     return [_node(op, local) for op in graph.ops]
 
 
@@ -185,11 +193,7 @@ def _program(
 ) -> Program:
     if len(tasks) > MOST_TASKS:
         raise InputError(f"the model has {len(tasks)} tasks and one image takes {MOST_TASKS}", "split the bundle")
-    for tensor in tensors.values():
-        if any(d < 1 for d in tensor.shape):
-            raise InputError(
-                f"tensor {tensor.name!r} has shape {tensor.shape}, which is not static", "export with static shapes"
-            )
+    _check_order(inputs, tasks, nodes, variables)
     needed = {t.name: 0 for t in tensors.values()}
     for node in nodes:
         if node.name in ("CALL_ONCE", "VAR_HANDLE"):
@@ -209,6 +213,29 @@ def _program(
         if mask:
             steps.append(Step(node, mask))
     return Program(name, tuple(inputs), tuple(tasks), tuple(reversed(steps)), tensors, variables)
+
+
+def _check_order(inputs: list[Tensor], tasks: list[Task], nodes: list[Node], variables: dict[str, Array]) -> None:
+    """Refuse segments that do not follow on each other, each of which is a graph in itself."""
+    known = {t.name for t in inputs} | set(variables)
+    for node in nodes:
+        for source in node.inputs:
+            if source is not None and source.data is None and source.name not in known and not _of_variable(node):
+                raise InputError(f"{node.place} reads {source.name!r} before it is written", "build the bundle again")
+        for result in node.outputs:
+            if result.name in known and not _of_variable(node):
+                raise InputError(f"{node.place} is not the only one that does", "build the bundle again")
+            known.add(result.name)
+    for task in tasks:
+        missing = [name for name in task.outputs if name not in known]
+        if missing:
+            raise InputError(
+                f"the answer {missing[0]!r} of task {task.name!r} is not written", "build the bundle again"
+            )
+
+
+def _of_variable(node: Node) -> bool:
+    return node.name in ("VAR_HANDLE", "CALL_ONCE", "READ_VARIABLE", "ASSIGN_VARIABLE")
 
 
 def _short(name: str) -> str:

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from multigraft.errors import InputError
+from multigraft.firmware_gen.program.options import integer
 from multigraft.tflite.graph import Graph, Model, Op, Tensor
 
 Array = npt.NDArray[Any]
@@ -38,8 +39,8 @@ def with_variables(model: Model, graph: Graph) -> tuple[Graph, dict[str, Array]]
     constants_only = True
     for op in graph.ops:
         if op.name == "CALL_ONCE":
-            found, plain = _assigned(model, _initial_subgraph(op))
-            values |= found
+            assigned, plain = _assigned(model, _initial_subgraph(op))
+            values |= assigned
             constants_only = constants_only and plain
     known = {name: tensor for name, tensor in values.items() if name in handles.values()}
     ops = tuple(_rewritten(op, handles, tuple(known), constants_only) for op in graph.ops)
@@ -56,7 +57,7 @@ def with_variables(model: Model, graph: Graph) -> tuple[Graph, dict[str, Array]]
 
 
 def _initial_subgraph(op: Op) -> int:
-    return int(op.options.get("init_subgraph_index") or 0)  # type: ignore[arg-type]
+    return integer(op.options.get("init_subgraph_index"))
 
 
 def _handles(graph: Graph) -> dict[str, str]:
@@ -74,14 +75,14 @@ def _assigned(model: Model, number: int) -> tuple[dict[str, Tensor], bool]:
         raise InputError(f"CALL_ONCE calls subgraph {number}, which is not there", "convert the model again")
     graph = model.subgraphs[number]
     handles = _handles(graph)
-    found = {}
+    assigned = {}
     plain = True
     for op in graph.ops:
         if op.name == "ASSIGN_VARIABLE" and op.inputs[0] in handles and graph.constant(op.inputs[1]) is not None:
-            found[handles[op.inputs[0]]] = graph.tensors[op.inputs[1]]
+            assigned[handles[op.inputs[0]]] = graph.tensors[op.inputs[1]]
         elif op.name != "VAR_HANDLE":
             plain = False
-    return found, plain
+    return assigned, plain
 
 
 def _rewritten(op: Op, handles: Mapping[str, str], initialised: tuple[str, ...], constants_only: bool) -> Op:

@@ -30,10 +30,11 @@ class AppTensor:
     """An input or output of the model in the firmware.
 
     Args:
-        name: As the user knows it; 31 bytes of it are kept.
+        name: The name the user knows it by; 31 bytes of it are kept.
         dtype: numpy name of the element type.
-        shape: As in the .tflite file.
+        shape: Its shape in the .tflite file.
         scale: Quantisation scale, 0.0 if it is not quantised.
+        zero_point: The stored value that stands for 0.0.
     """
 
     name: str
@@ -44,10 +45,16 @@ class AppTensor:
 
     @property
     def bytes(self) -> int:
+        """Bytes of its elements in memory."""
         return _BYTES[self.code] * prod(self.shape)
 
     @property
     def code(self) -> protocol.DataType:
+        """The protocol's number for the element type.
+
+        Raises:
+            InputError: The protocol has none.
+        """
         try:
             return protocol.DataType[self.dtype.upper()]
         except KeyError:
@@ -55,7 +62,11 @@ class AppTensor:
             raise InputError(f"tensor {self.name!r} is {self.dtype}", f"firmware takes {known}") from None
 
     def c_initialiser(self) -> str:
-        """The app_tensor."""
+        """The app_tensor.
+
+        Raises:
+            InputError: It has more dimensions than the protocol takes.
+        """
         if len(self.shape) > MOST_DIMENSIONS:
             raise InputError(f"tensor {self.name!r} has {len(self.shape)} dimensions", "firmware takes at most 6")
         shape = ", ".join(f"{d}u" for d in self.shape) or "0"
@@ -70,8 +81,10 @@ class AppModel:
     """A model as the serial applications see it.
 
     Args:
-        name: Of the model; "kws01", "ic01" and so on are what the MLPerf Tiny runner knows.
+        name: The model's name; "kws01", "ic01" and so on are what the MLPerf Tiny runner knows.
         digest: Hex SHA-256 of what the firmware was generated from.
+        inputs: In the order of ``model_inputs``.
+        outputs: In the order of ``model_outputs``.
         tasks: Name to indices of its outputs, in the order of the bits of the task mask.
         arena_bytes: RAM of the model's tensors.
     """
@@ -84,9 +97,9 @@ class AppModel:
     arena_bytes: int = 0
 
     def __post_init__(self) -> None:
-        for what, held in (("inputs", self.inputs), ("outputs", self.outputs), ("tasks", self.tasks)):
-            if not 1 <= len(held) <= MOST_TENSORS:
-                raise InputError(f"the model has {len(held)} {what}", f"firmware takes 1 to {MOST_TENSORS}")
+        for what, entries in (("inputs", self.inputs), ("outputs", self.outputs), ("tasks", self.tasks)):
+            if not 1 <= len(entries) <= MOST_TENSORS:
+                raise InputError(f"the model has {len(entries)} {what}", f"firmware takes 1 to {MOST_TENSORS}")
 
 
 def app_model_of(project: Project, digest: str, name: str | None = None) -> AppModel:

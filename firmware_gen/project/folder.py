@@ -14,13 +14,14 @@ import numpy.typing as npt
 
 from multigraft import files
 from multigraft.errors import ConversionError, InputError, UsageError
-from multigraft.firmware_gen.boards.boards import Board, Uart, board_named
+from multigraft.firmware_gen.boards.board import Board, Uart
+from multigraft.firmware_gen.boards.boards import board_named
 from multigraft.firmware_gen.boards.cores import CORES
 from multigraft.firmware_gen.boards.toolchain import toolchain_of
 from multigraft.firmware_gen.project.app_files import app_model_of
-from multigraft.firmware_gen.project.build_files import project_files
 from multigraft.firmware_gen.project.glue_files import how_to
 from multigraft.firmware_gen.project.project import Project
+from multigraft.firmware_gen.project.project_files import project_files
 
 DESCRIPTION = "project.json"
 GOLDEN = "golden.npz"
@@ -85,8 +86,8 @@ class ProjectFolder:
             InputError: The folder has none.
         """
         try:
-            with np.load(self.path / GOLDEN) as held:
-                arrays = {name: held[name] for name in held.files}
+            with np.load(self.path / GOLDEN) as opened:
+                arrays = {name: opened[name] for name in opened.files}
         except (OSError, ValueError) as error:
             raise InputError(f"{self.path} has no golden vectors ({error})", "generate the project again") from error
         parts: dict[str, dict[str, npt.NDArray[Any]]] = {"input": {}, "output": {}}
@@ -107,8 +108,10 @@ def write_folder(
     """Write a project folder; existing files of the same names are replaced, others are left.
 
     Args:
-        project: Generated for the board's core.
+        project: What was generated for the board's core.
+        board: The board it is built for.
         digest: Hex SHA-256 of the bundle or model it was generated from.
+        path: The folder.
         golden_inputs: Stored inputs by tensor name, first axis = case.
         golden_outputs: What the outputs have to be for them.
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from multigraft.firmware_gen.boards.boards import Board
+from multigraft.firmware_gen.boards.board import Board
 from multigraft.firmware_gen.project.app_files import AppModel
 
 VERSION = "1.0.0"

@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from multigraft.firmware_gen.boards.cores import CoreFeatures
-from multigraft.firmware_gen.memory.planner import Plan
+from multigraft.firmware_gen.memory.planner import ArenaPlan
 
 
 @dataclass(frozen=True)
@@ -85,11 +85,12 @@ class Project:
         tasks: In the order of their bits.
         steps: In running order.
         plan: Where tensors and scratch lie in the arena.
-        constant_bytes: Weights and tables in flash.
+        lifetimes: Buffer name to its bytes, the first and the last step it is in use.
+        constant_bytes: Bytes of weights and tables in flash.
         regions: Memories the arena lies in, only those that are used.
         variable_bytes: RAM of what is kept between inferences, beside the arena.
-        given: Of the model as it came.
-        left: Of the model that is generated, after exact pruning.
+        given: Work of the model as it came.
+        left: Work of the model that is generated, after exact pruning.
     """
 
     name: str
@@ -99,7 +100,7 @@ class Project:
     outputs: tuple[Port, ...]
     tasks: tuple[ProjectTask, ...]
     steps: tuple[StepReport, ...]
-    plan: Plan
+    plan: ArenaPlan
     lifetimes: Mapping[str, tuple[int, int, int]] = field(default_factory=dict)
     constant_bytes: int = 0
     regions: tuple[ProjectRegion, ...] = ()

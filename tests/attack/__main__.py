@@ -12,7 +12,8 @@ import time
 from pathlib import Path
 
 from multigraft.errors import InputError
-from multigraft.runtime.backends import check_tflite, load_backend
+from multigraft.runtime.backends import load_backend
+from multigraft.tflite.checking.check import check_tflite
 from tests.attack.interpreters import run_in_child
 from tests.attack.tflite_mutants import Mutator
 from tests.attack.tflite_seeds import seeds

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from multigraft.errors import MultigraftError
-from multigraft.runtime import backends
-from multigraft.runtime.backends import InterpreterName, TfliteModel, load_backend
+from multigraft.runtime import tflite_model
+from multigraft.runtime.backends import InterpreterName, load_backend
+from multigraft.runtime.tflite_model import TfliteModel
 
 SECONDS = 10
 ADDRESS_SPACE = 4 << 30
@@ -66,7 +67,7 @@ def _run(model: bytes, backend: InterpreterName, checked: bool) -> bytes:
     os.dup2(quiet, 1)
     os.dup2(quiet, 2)
     if not checked:
-        backends.check_tflite = lambda *arguments: None  # type: ignore[assignment]
+        tflite_model.check_tflite = lambda *arguments: None  # type: ignore[assignment]
     ran = b"refused"
     try:
         if not checked:

@@ -21,12 +21,13 @@ import numpy.typing as npt
 import onnx
 
 from multigraft.bundle.bundle import Bundle
-from multigraft.calibration.collect.collector import CollectOptions, collect
+from multigraft.calibration.collect.collect_options import CollectOptions
+from multigraft.calibration.collect.collector import collect
 from multigraft.calibration.collect.sampler import MINIBATCH
-from multigraft.calibration.collect.taps_runner import TappedModel
+from multigraft.calibration.collect.taps_runner import TapsRunner
 from multigraft.cli.shared.settings_options import load_frames
 from multigraft.cli.shared.table import print_table
-from multigraft.converters.field.taps_bundle import make_taps
+from multigraft.converters.field.taps_bundle import make_taps_bundle
 from multigraft.converters.importing.importer import load_task
 from multigraft.converters.settings.settings import Settings
 from multigraft.converters.similarity.representations import union_of
@@ -55,7 +56,7 @@ class Interleaved:
 
     name = "interleaved"
 
-    def __init__(self, frames: Frames, count: int, bare: TappedModel) -> None:
+    def __init__(self, frames: Frames, count: int, bare: TapsRunner) -> None:
         self._frames, self._count, self._bare = frames, count, bare
         self.times: list[tuple[float, float, float, float]] = []
 
@@ -129,12 +130,12 @@ def _prepare(settings: Settings, name: str, folder: Path) -> None:
     work = folder / f"{name}-work"
     work.mkdir()
     networks = [load_task(task, settings.path.parent) for task in settings.tasks]
-    make_taps(networks, name, work).write(folder / f"{name}.graft")
+    make_taps_bundle(networks, name, work).write(folder / f"{name}.graft")
 
 
 def _timed(name: str, taps: Path, frames: Frames, count: int, folder: Path) -> list[str]:
     bundle = Bundle.open(taps)
-    camera = Interleaved(frames, count, TappedModel(bundle))
+    camera = Interleaved(frames, count, TapsRunner(bundle))
     collect(bundle, camera, folder / f"{taps.stem}.mgstats", CollectOptions())
     # The first block warms up.
     times = np.array(camera.times[1:])
@@ -152,19 +153,19 @@ def _accuracy(taps: Path, frames: Frames) -> str:
     from multigraft.calibration.collect.sampler import Sampler
     from multigraft.statistics.statistics import Statistics
 
-    model = TappedModel(Bundle.open(taps))
+    model = TapsRunner(Bundle.open(taps))
     sampler = Sampler(model, site="benchmark")
-    held = Statistics(sampler.subject)
+    stream = Statistics(sampler.subject)
     rows = {tap.name: np.empty((len(frames), tap.features), np.float32) for tap in model.taps}
     for number, frame in enumerate(frames):
         minibatch = sampler.add(frame)
         for tap in model.taps:
             rows[tap.name][number] = model.arrays[tap.name].reshape(-1)
         if minibatch is not None:
-            held.add(minibatch, ("benchmark", "2026-01-01"))
+            stream.add(minibatch, ("benchmark", "2026-01-01"))
     whole = SimilaritySums([tap.name for tap in model.taps])
     whole.add(rows.pop(tap.name) for tap in model.taps)
-    difference = np.abs(held.similarity().unbiased_cka() - whole.unbiased_cka())
+    difference = np.abs(stream.similarity().unbiased_cka() - whole.unbiased_cka())
     pairs = len(difference) * (len(difference) - 1) // 2
     return (
         f"CKA of the stream against one batch of all {len(frames):,} frames, {pairs} pairs of the demo's taps: "
@@ -179,7 +180,7 @@ _PROBES = {
         "import numpy\n"
         "from multigraft.bundle.bundle import Bundle\n"
         "from multigraft.runtime.engine import Engine\n"
-        "held = Engine(Bundle.open(taps), self_test=False)"
+        "engine = Engine(Bundle.open(taps), self_test=False)"
     ),
     "multigraft calibrate collect": (
         "from multigraft.cli.main import main\nmain(['calibrate', 'collect', taps, '--source', source, '-o', output])"
@@ -194,11 +195,11 @@ def _show_memory(taps: Path, folder: Path) -> None:
     peaks = {}
     for name, code in _PROBES.items():
         preamble = f"taps, source, output = {str(taps)!r}, {source!r}, {output!r}\n"
-        found = subprocess.run(
+        probe = subprocess.run(
             [sys.executable, "-c", preamble + code + _REPORT],
             capture_output=True, text=True, check=True, env=_ENVIRONMENT,
         )  # fmt: skip
-        peaks[name] = int(found.stdout.rpartition("KIB")[2]) / 1024
+        peaks[name] = int(probe.stdout.rpartition("KIB")[2]) / 1024
     most = peaks["multigraft calibrate collect"]
     rows = [
         [name, f"{peak:.0f} MiB", f"{most - peak:.0f} MiB ({(most - peak) * 2**20 / 1e6:.0f} MB)"]

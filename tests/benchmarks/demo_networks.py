@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
-import multigraft.converters.demo
 from multigraft.cli.shared.settings_options import load_frames
-from multigraft.converters.build import split
-from multigraft.converters.graft.candidate import Evidence, Join, Method, make_tail
+from multigraft.converters.demo.data import demo_folder
+from multigraft.converters.graft.candidate import make_tail
+from multigraft.converters.graft.evidence import Evidence, split
+from multigraft.converters.graft.join import Join, Method
 from multigraft.converters.importing.importer import load_task
 from multigraft.converters.network.labelled import Labelled, load_labelled
 from multigraft.converters.network.network import Network
 from multigraft.converters.settings.settings import Settings
 
-SETTINGS = Path(multigraft.converters.demo.__file__).with_name("multigraft.toml")
+SETTINGS = demo_folder() / "multigraft.toml"
 
 
 @dataclass(frozen=True)

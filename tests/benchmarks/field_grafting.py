@@ -8,24 +8,29 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from multigraft.agreement.agreement import Agreement, agreement
-from multigraft.calibration.collect.collector import CollectOptions, collect
+from multigraft.calibration.collect.collect_options import CollectOptions
+from multigraft.calibration.collect.collector import collect
 from multigraft.calibration.refit.refitting import RefitOptions, refit_on_device
 from multigraft.cli.shared.settings_options import load_frames
 from multigraft.cli.shared.table import print_table
 from multigraft.converters.build import graft
 from multigraft.converters.field.refit_bundle import make_refit_bundle
 from multigraft.converters.field.refitted_candidates import grafts_of
-from multigraft.converters.field.statistics_input import field_similarity
-from multigraft.converters.field.taps_bundle import make_taps
-from multigraft.converters.graft.candidate import Candidate, Join, evaluate
+from multigraft.converters.field.statistics_input import similarity_from_statistics
+from multigraft.converters.field.taps_bundle import make_taps_bundle
+from multigraft.converters.graft.candidate import Candidate, evaluate
 from multigraft.converters.graft.frameless import plan_without_frames
-from multigraft.converters.graft.plan import Limits
+from multigraft.converters.graft.join import Join
 from multigraft.converters.graft.search import SearchOptions
+from multigraft.converters.graft.sharing_plan import Limits
 from multigraft.converters.job.progress import terminal_report
+from multigraft.converters.network.frames import Frames
 from multigraft.converters.settings.settings import Settings
 from multigraft.devices.cameras.array_file import ArrayFile
 from multigraft.statistics import statistics_file
@@ -44,7 +49,7 @@ def show(folder: Path) -> None:
         chosen = graft(Settings.load(SETTINGS), load_frames, report).outcome.chosen.grafts
         report("collect statistics")
         field = _statistics(tasks, folder)
-        similarity = field_similarity(field, networks)
+        similarity = similarity_from_statistics(field, networks)
         alone = plan_without_frames(networks, similarity, Limits(0.98), {}, None, field)
         points = {name: c.join.donor_point.label for name, c in chosen.items()}
         forced = plan_without_frames(networks, similarity, Limits(0.98), points, None, field)
@@ -73,12 +78,12 @@ def show(folder: Path) -> None:
 
 
 def _statistics(tasks: Mapping[str, DemoTask], folder: Path) -> Statistics:
-    """Of the frames that the other ways are fitted on, garments and digits in turn."""
+    """The frames that the other ways are fitted on, garments and digits in turn."""
     both = [tasks[n].evidence.fit for n in ("garment", "digit")]
     np.save(folder / "fit.npy", np.stack([frame for pair in zip(*both, strict=True) for frame in pair]))
     work = folder / "taps"
     work.mkdir()
-    bundle = make_taps([t.network for t in tasks.values()], "taps", work)
+    bundle = make_taps_bundle([t.network for t in tasks.values()], "taps", work)
     collect(bundle, ArrayFile(folder / "fit.npy"), folder / "demo.mgstats", CollectOptions())
     return statistics_file.read(folder / "demo.mgstats")
 
@@ -89,9 +94,9 @@ def _on_device(join: Join, tasks: Mapping[str, DemoTask], folder: Path) -> Candi
     bundle = make_refit_bundle(networks, [join], "refit", folder)
     np.save(folder / "frames.npy", np.stack([*evidence.fit, *evidence.accept]))
     options = RefitOptions(len(evidence.fit), len(evidence.accept))
-    found = refit_on_device(bundle, ArrayFile(folder / "frames.npy"), folder / "site.mgrefit", options)
-    assert found is not None
-    return grafts_of(found, networks, {}, SearchOptions())[join.target]
+    refitted = refit_on_device(bundle, ArrayFile(folder / "frames.npy"), folder / "site.mgrefit", options)
+    assert refitted is not None
+    return grafts_of(refitted, networks, {}, SearchOptions())[join.target]
 
 
 def _row(how: str, graft_: Candidate, donor: DemoTask, task: DemoTask) -> tuple[str, ...]:
@@ -104,11 +109,11 @@ def _row(how: str, graft_: Candidate, donor: DemoTask, task: DemoTask) -> tuple[
 
 
 def _measured(graft_: Candidate, donor: DemoTask, task: DemoTask) -> Agreement:
-    answers = _answers(graft_, donor, np.stack(list(task.evidence.accept)))
+    answers = _answers(graft_, donor, task.evidence.accept)
     return agreement(task.network.kind, task.evidence.answers(task.network), answers)
 
 
-def _answers(graft_: Candidate, donor: DemoTask, frames: np.ndarray) -> list[np.ndarray]:
+def _answers(graft_: Candidate, donor: DemoTask, frames: Frames) -> list[npt.NDArray[Any]]:
     source = graft_.tail.source
     features = donor.network.run(donor.network.prepare(frames), [source])[source]
     return graft_.tail.run(features.astype(np.float32))

@@ -17,7 +17,8 @@ from multigraft.bundle.bundle import Bundle
 from multigraft.cli.shared.table import print_table
 from multigraft.errors import ConversionError, UsageError
 from multigraft.files import sha256_of
-from multigraft.firmware_gen.boards.boards import BOARDS, Board
+from multigraft.firmware_gen.boards.board import Board
+from multigraft.firmware_gen.boards.boards import BOARDS
 from multigraft.firmware_gen.boards.cores import CORES
 from multigraft.firmware_gen.generator import generate
 from multigraft.firmware_gen.inspection.instruction_count import Instructions, count_instructions, image_sizes

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from multigraft.cli.shared.table import print_table
-from multigraft.converters.graft.candidate import Method
+from multigraft.converters.graft.join import Method
 from tests.benchmarks.demo_networks import accuracy_kept, demo_task
 
 METHODS: tuple[Method, ...] = ("raw", "refit", "adapter3")

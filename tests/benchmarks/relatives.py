@@ -7,8 +7,10 @@ and studies all four networks. Reads Fashion-MNIST from Debian's package ``datas
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import onnx
 
 from multigraft.cli.main import main as multigraft
@@ -39,18 +41,18 @@ def show(folder: Path) -> None:
         print(f"Relatives: left out, since {FASHION} does not exist; run: sudo apt-get install dataset-fashion-mnist.")
         return
     labels = _fine_tune(folder)
-    with np.load(DEMO / "garments_labelled.npz") as held:
-        frames = held["frames"]
+    with np.load(DEMO / "garments_labelled.npz") as labelled:
+        frames = labelled["frames"]
     np.savez(folder / "labelled.npz", frames=frames, **{k: v[: len(frames)] for k, v in labels.items()})
-    with np.load(DEMO / "garments.npz") as held:
-        np.savez(folder / "frames.npz", frames=held["frames"])
+    with np.load(DEMO / "garments.npz") as unlabelled:
+        np.savez(folder / "frames.npz", frames=unlabelled["frames"])
     (folder / "garment.onnx").write_bytes((DEMO / "networks" / "garment.onnx").read_bytes())
     text = 'frames = "frames.npz"\n[budget]\nmin_agreement = 0.9\n[graft]\nfit_frames = 64\n'
     (folder / "multigraft.toml").write_text(text + "".join(TASK.format(name=n) for n in ("garment", *TASKS)), "utf-8")
     multigraft(["study", str(folder / "multigraft.toml"), "-o", str(folder / "study")])
 
 
-def _fine_tune(folder: Path) -> dict[str, np.ndarray]:
+def _fine_tune(folder: Path) -> dict[str, npt.NDArray[Any]]:
     """Write one ONNX file per task; returns the labels of the test images by task."""
     import torch
     from torch import nn

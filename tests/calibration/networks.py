@@ -6,13 +6,15 @@ import dataclasses
 import itertools
 
 import numpy as np
+import numpy.typing as npt
 
 from multigraft.bundle.bundle import GOLDEN_INPUTS, GOLDEN_OUTPUTS, MODEL, MODEL_CARD, Bundle
 from multigraft.bundle.manifest import Input, Manifest, Segment, Task
-from multigraft.bundle.tap_outputs import PAIRS
+from multigraft.bundle.tap_outputs import TAP_PAIRS
 from multigraft.converters.field.range_stretches import RESIDENT_BYTES, with_inner_stretches
-from multigraft.runtime.backends import TfliteModel
 from multigraft.runtime.self_test import golden_origin
+from multigraft.runtime.tflite_model import TfliteModel
+from multigraft.tensors.arrays import Array
 from multigraft.tensors.preprocessing import Preprocessing
 from multigraft.tensors.specs import TensorSpec
 from tests.bundle_builder import npz
@@ -57,7 +59,8 @@ def taps_bundle(
         files={},
     )
     interpreter = TfliteModel(model)
-    inputs, outputs = {}, {}
+    inputs: dict[str, Array] = {}
+    outputs: dict[str, Array] = {}
     for name in names:
         subgraph = interpreter.subgraph(f"head_{name}")
         value = np.random.default_rng(1).random((1, SIZE, SIZE, 1)).astype(np.float32)
@@ -67,7 +70,7 @@ def taps_bundle(
         outputs |= {t: subgraph.outputs[t].copy()[None] for t in written[name]}
     provenance = {
         "golden": golden_origin(interpreter.backend),
-        PAIRS: [[f"{a}/{tap}", f"{b}/{tap}"] for a, b in itertools.pairwise(names) for tap in ("relu1", "relu2")],
+        TAP_PAIRS: [[f"{a}/{tap}", f"{b}/{tap}"] for a, b in itertools.pairwise(names) for tap in ("relu1", "relu2")],
     }
     manifest = dataclasses.replace(manifest, provenance=provenance)
     contents = {
@@ -76,7 +79,7 @@ def taps_bundle(
     return with_inner_stretches(Bundle.create(manifest, contents), names, resident_bytes=resident_bytes)
 
 
-def frames(count: int, seed: int = 0, light: float = 1.0, size: int = SIZE) -> np.ndarray:
+def frames(count: int, seed: int = 0, light: float = 1.0, size: int = SIZE) -> npt.NDArray[np.uint8]:
     """Random smooth grey frames: uint8, count x size x size."""
     random = np.random.default_rng(seed)
     coarse = random.integers(0, 256, (count, 4, 4)).astype(np.float64)

@@ -9,7 +9,9 @@ import sys
 import time
 from pathlib import Path
 
-from multigraft.calibration.collect.collector import CollectOptions, Event, collect
+from multigraft.calibration.collect.collect_events import CollectEvent
+from multigraft.calibration.collect.collect_options import CollectOptions
+from multigraft.calibration.collect.collector import collect
 from multigraft.devices.cameras.array_file import ArrayFile
 from tests.calibration.networks import taps_bundle
 
@@ -21,7 +23,7 @@ def main(source: str, output: str, delay_s: str = "0") -> None:
     """Collect over all of the file."""
     print("ready", flush=True)
 
-    def report(event: Event) -> None:
+    def report(event: CollectEvent) -> None:
         time.sleep(float(delay_s))
 
     collect(taps_bundle(), ArrayFile(source), Path(output), OPTIONS, report, clock=lambda: DAY_S)

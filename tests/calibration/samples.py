@@ -34,8 +34,8 @@ def minibatch(seed: int, frames: int = FRAMES, shift: float = 0.0) -> Minibatch:
         overall.sums[f"channel/{tap.name}"] = flat.sum(axis=0)
         overall.sums[f"square/{tap.name}"] = (flat**2).sum(axis=0)
         overall.counts[f"values/{tap.name}"] = count(values)
-        overall.lows[tap.name] = np.float64(values.min())[...]
-        overall.highs[tap.name] = np.float64(values.max())[...]
+        overall.lows[tap.name] = np.array(values.min(), np.float64)
+        overall.highs[tap.name] = np.array(values.max(), np.float64)
     local.counts["brightness"] = np.bincount(random.integers(20, 40, frames), minlength=64)
     local.counts["sharpness"] = np.bincount(random.integers(20, 40, frames), minlength=64)
     for network in SUBJECT.networks:
@@ -53,7 +53,7 @@ def statistics(
     seed: int, count: int = 16, place: Place = ("site-7", "2026-05-01"), shift: float = 0.0, minimum: int = FRAMES
 ) -> Statistics:
     """``count`` minibatches of one place."""
-    held = Statistics(SUBJECT, minimum)
+    gathered = Statistics(SUBJECT, minimum)
     for number in range(count):
-        held.add(minibatch(seed * 1000 + number, shift=shift), place)
-    return held
+        gathered.add(minibatch(seed * 1000 + number, shift=shift), place)
+    return gathered

@@ -12,7 +12,7 @@ import pytest
 from multigraft.bundle.bundle import Bundle
 from multigraft.cli.main import main
 from multigraft.converters.conversion.onnx2tf_environment import Environment
-from multigraft.converters.field.statistics_input import field_ranges, field_similarity
+from multigraft.converters.field.statistics_input import ranges_from_statistics, similarity_from_statistics
 from multigraft.converters.importing.importer import load_task
 from multigraft.converters.settings.settings import Settings
 from multigraft.files import sha256_of
@@ -46,7 +46,7 @@ def project(onnx2tf_environment: Environment, tmp_path: Path, monkeypatch: pytes
     first = residual_network("first", 1)
     onnx.save(first.model, tmp_path / "first.onnx")
     onnx.save(perturbed(first, "second", 0.002).model, tmp_path / "second.onnx")
-    images = np.stack(frames(1100))
+    images = frames(1100)
     np.save(tmp_path / "frames.npy", images[:400])
     np.save(tmp_path / "site-7.npy", images[400:700])
     np.save(tmp_path / "site-8.npy", images[700:1100])
@@ -57,7 +57,7 @@ def project(onnx2tf_environment: Environment, tmp_path: Path, monkeypatch: pytes
     return tmp_path
 
 
-def test_prepare_collect_combine_report_build_validate(project, capsys):
+def test_prepare_collect_combine_report_build_validate(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     def run(*argv: str) -> None:
         assert main(list(argv)) == 0, capsys.readouterr().err
 
@@ -71,12 +71,12 @@ def test_prepare_collect_combine_report_build_validate(project, capsys):
     assert fleet.frames == 700 and fleet.sites == ("site-7", "site-8")
     settings = Settings.load("multigraft.toml")
     networks = [load_task(task, project) for task in settings.tasks]
-    table = field_similarity(fleet, networks)
+    table = similarity_from_statistics(fleet, networks)
     # The second network is the first with a little noise: the same layer is alike in both.
     assert len(table.points_of("first")) >= 3
     for a, b in zip(table.points_of("first"), table.points_of("second"), strict=True):
         assert table(a, b) > 0.95
-    ranges = field_ranges(fleet, networks)
+    ranges = ranges_from_statistics(fleet, networks)
     assert {n.input for n in networks} | {o for n in networks for o in n.outputs} <= ranges.keys()
     run("calibrate", "report", "fleet.mgstats", "-o", "report.html")
     run("build", "multigraft.toml", "--statistics", "fleet.mgstats", "-o", "home.graft")
@@ -85,10 +85,10 @@ def test_prepare_collect_combine_report_build_validate(project, capsys):
     capsys.readouterr()
     validate = ["calibrate", "validate", "home.graft", "--against", "taps.graft", "--source", "site-8.npy"]
     run(*validate, "-o", "site-8.validation.json", "--min-agreement", "0.85")
-    found = json.loads(Path("site-8.validation.json").read_text())
-    assert found["frames"] == 400
-    assert {t["name"] for t in found["tasks"]} == {"first", "second"}
-    assert all(t["lower_bound"] >= 0.85 for t in found["tasks"])
+    validation = json.loads(Path("site-8.validation.json").read_text())
+    assert validation["frames"] == 400
+    assert {t["name"] for t in validation["tasks"]} == {"first", "second"}
+    assert all(t["lower_bound"] >= 0.85 for t in validation["tasks"])
 
     run("build", "no-frames.toml", "-o", "alone.graft", "--share", "second=block", "--precision", "int8")
     captured = capsys.readouterr()
@@ -102,7 +102,7 @@ def test_prepare_collect_combine_report_build_validate(project, capsys):
     run("calibrate", "validate", "alone.graft", *validate[3:])
 
 
-def test_layers_refitted_on_the_device_are_built_at_home(project, capsys):
+def test_layers_refitted_on_the_device_are_built_at_home(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     def run(*argv: str) -> None:
         assert main(list(argv)) == 0, capsys.readouterr().err
 
@@ -126,6 +126,6 @@ def test_layers_refitted_on_the_device_are_built_at_home(project, capsys):
     run("graft", "strict.toml", "--refit", "a.mgrefit", "-o", "strict.onnx")
     assert "nothing shared" in (out := capsys.readouterr().out) and "second is left unshared, its refit shows" in out
     run("graft", "multigraft.toml", "--refit", "a.mgrefit", "--json", "-o", "home.onnx")
-    found = json.loads(capsys.readouterr().out)["evaluated"]
+    evaluated = json.loads(capsys.readouterr().out)["evaluated"]
     # With frames the same weights are judged again at home, on the held-out ones.
-    assert [(e["task"], e["method"], e["agreement"]["frames"]) for e in found] == [("second", "refit", 200)]
+    assert [(e["task"], e["method"], e["agreement"]["frames"]) for e in evaluated] == [("second", "refit", 200)]

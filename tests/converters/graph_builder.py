@@ -77,20 +77,18 @@ class GraphBuilder:
         b = self.constant(f"{name}/bias", self.rng.standard_normal(outputs) * 0.1)
         reach = 0 if padding == "SAME" else (kernel - 1) * dilation
         size = tuple(-(-(d - reach) // stride) for d in (height, width))
-        multiplier: dict[str, OptionValue] = {"depth_multiplier": 1} if depthwise else {}
-        return self.op(
-            "DEPTHWISE_CONV_2D" if depthwise else "CONV_2D",
-            name,
-            [x, w, b],
-            (n, *size, outputs),
-            padding=padding,
-            stride_h=stride,
-            stride_w=stride,
-            dilation_h_factor=dilation,
-            dilation_w_factor=dilation,
-            fused_activation_function=activation,
-            **multiplier,
-        )
+        options: dict[str, OptionValue] = {
+            "padding": padding,
+            "stride_h": stride,
+            "stride_w": stride,
+            "dilation_h_factor": dilation,
+            "dilation_w_factor": dilation,
+            "fused_activation_function": activation,
+        }
+        kind = "DEPTHWISE_CONV_2D" if depthwise else "CONV_2D"
+        self.tensors[name] = Tensor(name, (n, *size, outputs))
+        self.ops.append(Op(kind, (x, w, b), (name,), options | ({"depth_multiplier": 1} if depthwise else {})))
+        return name
 
     def mean(self, name: str, x: str, axes: tuple[int, ...] = (1, 2), keep: bool = False) -> str:
         old = self.tensors[x].shape

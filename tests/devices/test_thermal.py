@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from multigraft.devices.thermal import Thermal
 
 
-def test_the_hottest_zone_and_the_firmware_state_are_read(tmp_path):
+def test_the_hottest_zone_and_the_firmware_state_are_read(tmp_path: Path) -> None:
     for zone, text in ((0, "48312\n"), (1, "61750\n"), (2, "none\n")):
         folder = tmp_path / "class" / "thermal" / f"thermal_zone{zone}"
         folder.mkdir(parents=True)
@@ -18,6 +20,6 @@ def test_the_hottest_zone_and_the_firmware_state_are_read(tmp_path):
     assert Thermal(tmp_path).temperature_c() == 61.75
 
 
-def test_a_system_that_tells_nothing_gives_none(tmp_path):
+def test_a_system_that_tells_nothing_gives_none(tmp_path: Path) -> None:
     thermal = Thermal(tmp_path)
     assert thermal.temperature_c() is None and thermal.is_throttled() is None

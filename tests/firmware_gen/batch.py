@@ -23,6 +23,7 @@ from multigraft.firmware_gen.boards.boards import BOARDS
 from multigraft.firmware_gen.boards.cores import CORES
 from multigraft.firmware_gen.boards.qemu import EmulatedBoard
 from multigraft.firmware_gen.inspection.instruction_check import check_instructions
+from multigraft.firmware_gen.program.program import Array
 from multigraft.firmware_gen.project.folder import build_folder, write_folder
 from multigraft.firmware_gen.project.project import Project
 from tests.firmware_gen.borders import borders
@@ -40,13 +41,13 @@ _PER_REQUEST = 50
 _SILENCE_S = 300
 
 
-def _hash(x: np.ndarray) -> np.ndarray:
+def _hash(x: Array) -> Array:
     x = (x ^ (x >> np.uint32(16))) * np.uint32(0x7FEB352D)
     x = (x ^ (x >> np.uint32(15))) * np.uint32(0x846CA68B)
-    return x ^ (x >> np.uint32(16))
+    return np.asarray(x ^ (x >> np.uint32(16)))
 
 
-def made_inputs(project: Project, cases: int) -> list[np.ndarray]:
+def made_inputs(project: Project, cases: int) -> list[Array]:
     """What app_batch.c makes: one array per input, int8, cases first."""
     size = sum(p.size for p in project.inputs)
     number = np.arange(cases, dtype=np.uint32)[:, None]
@@ -63,12 +64,12 @@ def made_inputs(project: Project, cases: int) -> list[np.ndarray]:
     return [part.reshape(cases, *p.shape) for part, p in zip(parts, project.inputs, strict=True)]
 
 
-def wanted_answers(source: bytes | Bundle, project: Project, inputs: list[np.ndarray]) -> list[np.ndarray]:
+def wanted_answers(source: bytes | Bundle, project: Project, inputs: list[Array]) -> list[Array]:
     """Per output of the project the reference interpreter's answers; a bundle's segments run in turn."""
     if isinstance(source, bytes):
         return reference(source, inputs)
     runners = [(s, interpreter(source.model).get_signature_runner(s.signature)) for s in source.manifest.segments]
-    rows: list[list[np.ndarray]] = [[] for _ in project.outputs]
+    rows: list[list[Array]] = [[] for _ in project.outputs]
     for case in zip(*inputs, strict=True):
         tensors = {port.name: value for port, value in zip(project.inputs, case, strict=True)}
         for segment, runner in runners:

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from multigraft.firmware_gen.memory.planner import Buffer, Plan
+from multigraft.firmware_gen.memory.planner import ArenaPlan, Buffer
 from multigraft.firmware_gen.project.project import Project
 
 BORDER = 64
 
 
-def apart(buffers: Sequence[Buffer], *rest: object) -> Plan:
+def apart(buffers: Sequence[Buffer], *rest: object) -> ArenaPlan:
     """In place of :func:`multigraft.firmware_gen.memory.planner.plan`."""
     offsets, end = {}, BORDER
     for buffer in buffers:
         offsets[buffer.name] = end
         end += -(-buffer.size // 8) * 8 + BORDER
-    return Plan(offsets, end, end)
+    return ArenaPlan(offsets, end, end)
 
 
 def borders(project: Project) -> str:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
+from multigraft.firmware_gen.program.program import Array
 from multigraft.firmware_gen.project.project import Project
 
 WARNINGS = ["-std=c11", "-Wall", "-Wextra", "-Werror", "-Wconversion", "-Wno-sign-conversion"]
@@ -60,8 +62,8 @@ def compile_host(project: Project, folder: Path, *flags: str) -> Path:
 
 
 def run_host(
-    program: Path, project: Project, inputs: list[np.ndarray], mask: int | list[int] | None = None
-) -> dict[str, np.ndarray]:
+    program: Path, project: Project, inputs: list[Array], mask: int | list[int] | None = None
+) -> dict[str, Array]:
     """Outputs by name, cases first; ``inputs`` holds one array per model input, cases first; ``mask`` may be a list."""
     cases = len(inputs[0])
     masks = mask if isinstance(mask, list) else [(1 << len(project.tasks)) - 1 if mask is None else mask] * cases
@@ -78,7 +80,7 @@ def run_host(
     }
 
 
-def interpreter(model: bytes):
+def interpreter(model: bytes) -> Any:
     """tflite-runtime 2.14 with its reference kernels, which the contract is bit-exact to."""
     runtime = pytest.importorskip("tflite_runtime.interpreter", reason="hardware: no tflite-runtime for this Python")
     made = runtime.Interpreter(
@@ -88,7 +90,7 @@ def interpreter(model: bytes):
     return made
 
 
-def reference(model: bytes, inputs: list[np.ndarray]) -> list[np.ndarray]:
+def reference(model: bytes, inputs: list[Array]) -> list[Array]:
     """Per output of a plain model the reference interpreter's answers, cases first."""
     made = interpreter(model)
     rows = []
@@ -100,7 +102,7 @@ def reference(model: bytes, inputs: list[np.ndarray]) -> list[np.ndarray]:
     return [np.stack(r) for r in zip(*rows, strict=True)]
 
 
-def stimuli(shape: tuple[int, ...], cases: int, seed: int = 0) -> np.ndarray:
+def stimuli(shape: tuple[int, ...], cases: int, seed: int = 0) -> Array:
     """Random int8 inputs with all extremes among them: constants, checkerboards, narrow and bimodal ones."""
     random = np.random.default_rng(seed)
     values = random.integers(-128, 128, (cases, *shape)).astype(np.int8)

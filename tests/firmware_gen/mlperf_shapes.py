@@ -7,6 +7,7 @@ those of the trained networks before pruning. What exact pruning takes away depe
 
 from __future__ import annotations
 
+from multigraft.tflite.graph import OptionValue
 from tests.firmware_gen.models import Builder, activation, ints
 
 _MOBILENET = (
@@ -26,7 +27,13 @@ def visual_wake_words() -> bytes:
         x = b.conv(f"depthwise_{number}", x, depth, stride=stride, depthwise=True)
         x = b.conv(f"pointwise_{number}", x, channels, kernel=(1, 1))
     pooled = activation("", (1, 1, 1, 256), 0.05)
-    options = {"padding": "VALID", "stride_w": 3, "stride_h": 3, "filter_height": 3, "filter_width": 3}
+    options: dict[str, OptionValue] = {
+        "padding": "VALID",
+        "stride_w": 3,
+        "stride_h": 3,
+        "filter_height": 3,
+        "filter_width": 3,
+    }
     x = b.plain("AVERAGE_POOL_2D", "pool", [x], pooled, **options)
     b.add(ints("shape", [1, 256]))
     x = b.plain("RESHAPE", "flat", [x, "shape"], activation("", (1, 256), 0.05))

@@ -33,6 +33,11 @@ def single(op: str, inputs: list[Tensor], output: Tensor, version: int = 1, **op
     return tflite_file.write(Model((Graph.of("main", given, [output.name], [made], [*inputs, output]),)))
 
 
+def pair(value: int | tuple[int, int]) -> tuple[int, int]:
+    """Height and width of what may be given once for both."""
+    return value if isinstance(value, tuple) else (value, value)
+
+
 def out_size(size: int, kernel: int, stride: int, dilation: int, padding: str) -> int:
     span = (kernel - 1) * dilation + 1
     return -(-size // stride) if padding == "SAME" else (size - span) // stride + 1
@@ -51,15 +56,25 @@ class Builder:
         return tensor.name
 
     def quantisation(self, name: str) -> Quant:
-        held = self.tensors[name].quant
-        assert held is not None
-        return held
+        quant = self.tensors[name].quant
+        assert quant is not None
+        return quant
 
     def conv(
-        self, name: str, source: str, channels: int, kernel: tuple[int, int] = (3, 3), stride: int = 1,
-        padding: str = "SAME", dilation: int = 1, fused: str = "RELU", scale: float = 0.05, zero_point: int = -128,
-        depthwise: bool = False, bias: bool = True,
-    ) -> str:  # fmt: skip
+        self,
+        name: str,
+        source: str,
+        channels: int,
+        kernel: tuple[int, int] = (3, 3),
+        stride: int | tuple[int, int] = 1,
+        padding: str = "SAME",
+        dilation: int | tuple[int, int] = 1,
+        fused: str = "RELU",
+        scale: float = 0.05,
+        zero_point: int = -128,
+        depthwise: bool = False,
+        bias: bool = True,
+    ) -> str:
         _, height, width, depth = self.tensors[source].shape
         shape = (1, *kernel, channels) if depthwise else (channels, *kernel, depth)
         values = self.random.integers(-127, 128, shape).astype(np.int8)
@@ -71,15 +86,16 @@ class Builder:
         if bias:
             bias_steps = steps * np.float32(self.quantisation(source).scales[0])
             data = np.rint(self.random.normal(0, 1.0, channels) / bias_steps).astype(np.int32)
-            held = Quant(tuple(map(float, bias_steps)), (0,) * channels)
-            inputs.append(self.add(Tensor(f"{name}/b", (channels,), "int32", held, data)))
+            bias_quant = Quant(tuple(map(float, bias_steps)), (0,) * channels)
+            inputs.append(self.add(Tensor(f"{name}/b", (channels,), "int32", bias_quant, data)))
+        strides, dilations = pair(stride), pair(dilation)
         rows, columns = (
-            out_size(n, k, stride, dilation, padding) for n, k in zip((height, width), kernel, strict=True)
+            out_size(*sides, padding) for sides in zip((height, width), kernel, strides, dilations, strict=True)
         )
         out = self.add(activation(name, (1, rows, columns, channels), scale, zero_point))
         options: dict[str, OptionValue] = {
-            "padding": padding, "stride_w": stride, "stride_h": stride, "dilation_w_factor": dilation,
-            "dilation_h_factor": dilation, "fused_activation_function": fused,
+            "padding": padding, "stride_h": strides[0], "stride_w": strides[1], "dilation_h_factor": dilations[0],
+            "dilation_w_factor": dilations[1], "fused_activation_function": fused,
         }  # fmt: skip
         if depthwise:
             options["depth_multiplier"] = channels // depth
@@ -96,10 +112,10 @@ class Builder:
         steps = (self.random.uniform(0.5, 1.5, count) / (60 * np.sqrt(depth))).astype(np.float32)
         bias_steps = steps * np.float32(self.quantisation(source).scales[0])
         bias = np.rint(self.random.normal(0, 1, units) / bias_steps).astype(np.int32)
-        held = Quant(tuple(map(float, steps)), (0,) * count)
-        weights = self.add(Tensor(f"{name}/w", values.shape, "int8", held, values))
-        held = Quant(tuple(map(float, bias_steps)), (0,) * count)
-        offset = self.add(Tensor(f"{name}/b", bias.shape, "int32", held, bias))
+        weights_quant = Quant(tuple(map(float, steps)), (0,) * count)
+        weights = self.add(Tensor(f"{name}/w", values.shape, "int8", weights_quant, values))
+        bias_quant = Quant(tuple(map(float, bias_steps)), (0,) * count)
+        offset = self.add(Tensor(f"{name}/b", bias.shape, "int32", bias_quant, bias))
         rows = self.tensors[source].shape[0]
         out = self.add(activation(name, (rows, units), scale, zero_point))
         options: dict[str, OptionValue] = {} if fused == "NONE" else {"fused_activation_function": fused}
@@ -184,7 +200,7 @@ def streamed() -> bytes:
     a = b.conv("a", "in", 8, kernel=(1, 1))
     x = b.conv("c", b.conv("b", a, 8), 8, kernel=(5, 3), fused="NONE", scale=0.09, zero_point=4)
     x = b.plain("ADD", "sum", [a, x], activation("", b.tensors[a].shape, 0.07), fused_activation_function="RELU")
-    x = b.conv("e", b.conv("d", x, 12, stride=2), 8, stride=2)
+    x = b.conv("e", b.conv("d", x, 12, stride=(2, 1)), 8, stride=(1, 2))
     x = b.conv("g", b.conv("f", x, 16, padding="VALID"), 3, padding="VALID", kernel=(2, 2))
     return b.model(["in"], [x])
 

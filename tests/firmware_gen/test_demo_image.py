@@ -15,6 +15,7 @@ from multigraft.devices.target.serial_link import SerialLink
 from multigraft.devices.target.target import Target
 from multigraft.firmware_gen.boards.boards import BOARDS
 from multigraft.firmware_gen.boards.qemu import EmulatedBoard
+from multigraft.firmware_gen.program.program import Array
 from multigraft.firmware_gen.project.folder import ProjectFolder, build_folder
 from tests.firmware_gen.boards.test_boards import needs_tools
 from tests.firmware_gen.host import interpreter, stimuli
@@ -35,7 +36,7 @@ def folder(demo: tuple[Path, str], tmp_path_factory: pytest.TempPathFactory) -> 
     return ProjectFolder.open(path)
 
 
-def answers(bundle: Bundle, frame: np.ndarray) -> dict[str, np.ndarray]:
+def answers(bundle: Bundle, frame: Array) -> dict[str, Array]:
     """Per task what tflite-runtime's reference kernels answer, the segments run one after the other."""
     model = interpreter(bundle.model)
     tensors = {i.tensor: frame for i in bundle.manifest.inputs}
@@ -46,10 +47,10 @@ def answers(bundle: Bundle, frame: np.ndarray) -> dict[str, np.ndarray]:
     return {task.name: tensors[task.outputs[0]] for task in bundle.manifest.tasks}
 
 
-def frames_of(bundle: Bundle) -> np.ndarray:
+def frames_of(bundle: Bundle) -> Array:
     """Golden inputs, which are real frames, and random and extreme ones."""
-    with np.load(io.BytesIO(bundle.read(GOLDEN_INPUTS))) as held:
-        real = next(iter(held.values()))[:8]
+    with np.load(io.BytesIO(bundle.read(GOLDEN_INPUTS))) as golden:
+        real = next(iter(golden.values()))[:8]
     return np.concatenate([real, stimuli(real.shape[1:], 24)])
 
 

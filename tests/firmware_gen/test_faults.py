@@ -1,5 +1,7 @@
 """A device whose model runs into a fault starts again and says where it happened; what the emulator makes of worse."""
 
+from __future__ import annotations
+
 import subprocess
 import sys
 import time
@@ -21,7 +23,7 @@ from tests.firmware_gen.boards.test_boards import needs_tools
 
 @needs_tools
 @pytest.mark.parametrize("name", ["microbit", "mps2-an386", "qemu-virt-rv32"])
-def test_a_fault_is_reported_with_its_place(name, tmp_path):
+def test_a_fault_is_reported_with_its_place(name: str, tmp_path: Path) -> None:
     pytest.importorskip("serial")
     board = BOARDS[name]
     tiny_model.write_project(board, tmp_path)
@@ -46,7 +48,7 @@ def test_a_fault_is_reported_with_its_place(name, tmp_path):
 
 
 @needs_tools
-def test_an_image_that_does_not_run_is_told_from_a_broken_cable(tmp_path):
+def test_an_image_that_does_not_run_is_told_from_a_broken_cable(tmp_path: Path) -> None:
     pytest.importorskip("serial")
     image = tmp_path / "firmware.elf"
     image.write_text("no image\n")
@@ -70,9 +72,10 @@ with EmulatedBoard(BOARDS["mps2-an386"], sys.argv[1]) as emulated:
 
 
 @needs_tools
-def test_qemu_ends_with_a_command_that_is_killed(tmp_path):
+def test_qemu_ends_with_a_command_that_is_killed(tmp_path: Path) -> None:
     image = tiny_model.build(BOARDS["mps2-an386"], tmp_path) / "build/frames/firmware.elf"
     with subprocess.Popen([sys.executable, "-c", KILLED, str(image)], stdout=subprocess.PIPE, text=True) as command:
+        assert command.stdout is not None
         stat = Path("/proc") / command.stdout.readline().strip() / "stat"
         assert stat.exists()
         command.kill()

@@ -41,10 +41,12 @@ NETWORKS = {
     "variables": remembering,
     "real": real_valued,
 }
-GIVEN = {
+GIVEN: dict[str, Callable[[], bytes | Bundle]] = {
     path.stem: partial(lambda path: opened(str(path))[path.stem], path) for path in models_in(os.environ.get(FOLDER))
 }
-MODELS: dict[str, Callable[[], bytes | Bundle]] = {**test_operators.MODELS, **NETWORKS, **(GIVEN and SHAPES | GIVEN)}
+UNEQUAL = {f"unequal {name}": make for name, make in test_operators.UNEQUAL.items()}
+MODELS: dict[str, Callable[[], bytes | Bundle]] = {**test_operators.MODELS, **UNEQUAL, **NETWORKS}
+MODELS |= {**SHAPES, **GIVEN} if GIVEN else {}
 
 
 def forbidden(project: Project) -> list[str]:

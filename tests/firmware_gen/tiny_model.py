@@ -7,9 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
-from multigraft.firmware_gen.boards.boards import Board
+from multigraft.firmware_gen.boards.board import Board
+from multigraft.firmware_gen.program.program import Array
 from multigraft.firmware_gen.project.app_files import AppModel, AppTensor
-from multigraft.firmware_gen.project.build_files import project_files
+from multigraft.firmware_gen.project.project_files import project_files
 
 HEADER = """
 #ifndef MODEL_H
@@ -71,7 +72,7 @@ MODEL = AppModel(
 )
 
 
-def reference(frame: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def reference(frame: Array) -> tuple[Array, Array]:
     """What the C code computes: int8 (16,) -> int8 (4,) and (300,)."""
     sums = frame.reshape(4, 4).astype(int).sum(axis=0)
     mean = (np.sign(sums) * (np.abs(sums) // 4)).astype(np.int8)

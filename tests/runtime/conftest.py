@@ -5,15 +5,16 @@ import sys
 import pytest
 
 from multigraft.errors import MissingDependencyError
-from multigraft.runtime.backends import load_backend
+from multigraft.runtime.backends import BackendName, load_backend
 
-BACKENDS = ("litert", "tflite-runtime") if sys.version_info < (3, 12) else ("litert",)
+BACKENDS: tuple[BackendName, ...] = ("litert", "tflite-runtime") if sys.version_info < (3, 12) else ("litert",)
 
 
 @pytest.fixture(params=BACKENDS)
-def backend(request):
+def backend(request: pytest.FixtureRequest) -> BackendName:
     try:
         load_backend(request.param)
     except MissingDependencyError as error:
         pytest.fail(str(error))
-    return request.param
+    name: BackendName = request.param
+    return name

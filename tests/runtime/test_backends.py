@@ -1,22 +1,28 @@
 """One class over both interpreters, over their own memory and over their public methods alike."""
 
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
 
 from multigraft.errors import InputError, MissingDependencyError, UsageError
-from multigraft.runtime.backends import TfliteModel, load_backend
+from multigraft.runtime.backends import BackendName, load_backend
+from multigraft.runtime.tflite_model import TfliteModel
 from multigraft.tflite.checking.check import check_tflite
-from tests.bundle_builder import build
+from tests.bundle_builder import Built, build
 from tests.tflite_builder import Graph, serialise
 
 
 @pytest.fixture(scope="module")
-def built():
+def built() -> Built:
     return build()
 
 
 @pytest.mark.parametrize("reference", (False, True))
-def test_own_memory_and_public_methods_agree(built, backend, reference):
+def test_own_memory_and_public_methods_agree(built: Built, backend: BackendName, reference: bool) -> None:
     fast = TfliteModel(built.bundle.model, backend, reference=reference)
     plain = TfliteModel(built.bundle.model, backend, reference=reference, direct=False)
     for signature in fast.signatures:
@@ -34,7 +40,9 @@ def test_own_memory_and_public_methods_agree(built, backend, reference):
         assert one.scales == other.scales
 
 
-def test_a_file_without_signatures_runs_by_its_first_subgraph(built, backend, tmp_path):
+def test_a_file_without_signatures_runs_by_its_first_subgraph(
+    built: Built, backend: BackendName, tmp_path: Path
+) -> None:
     (tmp_path / "model.tflite").write_bytes(built.uncut)
     results = []
     for direct in (True, False):
@@ -43,24 +51,26 @@ def test_a_file_without_signatures_runs_by_its_first_subgraph(built, backend, tm
         graph.invoke()
         results.append({name: array.copy() for name, array in graph.outputs.items()})
     assert set(results[0]) == {"garment/out", "digit/out"}
-    for name in results[0]:
-        np.testing.assert_array_equal(results[0][name], results[1][name])
+    for name, array in results[0].items():
+        np.testing.assert_array_equal(array, results[1][name])
 
 
-def test_without_the_private_methods_the_public_ones_are_used(built, backend, monkeypatch):
+def test_without_the_private_methods_the_public_ones_are_used(
+    built: Built, backend: BackendName, monkeypatch: pytest.MonkeyPatch
+) -> None:
     model = TfliteModel(built.bundle.model, backend)
 
     class Bare:
         """The interpreter with its wrapper out of reach."""
 
-        def __init__(self, real):
+        def __init__(self, real: Any) -> None:
             self.get_signature_runner = real.get_signature_runner
 
     monkeypatch.setattr(model, "_interpreter", Bare(model._interpreter))
     assert not model.subgraph("trunk").direct
 
 
-def test_the_arrays_outlive_the_model(built, backend):
+def test_the_arrays_outlive_the_model(built: Built, backend: BackendName) -> None:
     subgraph = TfliteModel(built.bundle.model, backend).subgraph("trunk")
     subgraph.inputs["image"][...] = built.inputs[0]
     subgraph.invoke()
@@ -70,29 +80,29 @@ def test_the_arrays_outlive_the_model(built, backend):
         np.testing.assert_array_equal(subgraph.outputs[name], first[name])
 
 
-def test_threads_do_not_change_the_answer(built, backend):
+def test_threads_do_not_change_the_answer(built: Built, backend: BackendName) -> None:
     results = []
     for threads in (1, 2):
         graph = TfliteModel(built.uncut, backend, threads=threads).subgraph()
         graph.inputs["image"][...] = built.inputs[1]
         graph.invoke()
         results.append(graph.outputs["digit/out"].copy())
-    np.testing.assert_array_equal(*results)
+    np.testing.assert_array_equal(results[0], results[1])
 
 
-def test_auto_prefers_ai_edge_litert():
+def test_auto_prefers_ai_edge_litert() -> None:
     assert load_backend("auto").name == "litert"
     assert str(load_backend("litert")).startswith("ai-edge-litert ")
 
 
-def test_tflite_runtime_with_numpy_2_is_refused_before_it_fails(monkeypatch):
+def test_tflite_runtime_with_numpy_2_is_refused_before_it_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(np, "__version__", "2.1.0")
     with pytest.raises(MissingDependencyError, match=r"numpy 2\.1\.0") as caught:
         load_backend("tflite-runtime")
     assert "numpy<2" in caught.value.remedy
 
 
-def test_an_interpreter_that_is_not_installed_is_named(monkeypatch):
+def test_an_interpreter_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     import sys
 
     for module in ("ai_edge_litert", "tflite_runtime"):
@@ -104,9 +114,9 @@ def test_an_interpreter_that_is_not_installed_is_named(monkeypatch):
         assert caught.value.remedy
 
 
-def test_wrong_use_is_refused(built, backend, tmp_path):
+def test_wrong_use_is_refused(built: Built, backend: BackendName, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="auto, litert, tflite-runtime"):
-        load_backend("onnx")
+        load_backend("onnx")  # type: ignore[arg-type]
     with pytest.raises(UsageError, match="0 threads"):
         TfliteModel(built.uncut, backend, threads=0)
     with pytest.raises(InputError, match="does not exist"):
@@ -120,7 +130,7 @@ def test_wrong_use_is_refused(built, backend, tmp_path):
         TfliteModel(built.bundle.model, backend).subgraph("head_gone")
 
 
-def test_a_file_cut_off_anywhere_is_refused_before_the_interpreter_sees_it(built):
+def test_a_file_cut_off_anywhere_is_refused_before_the_interpreter_sees_it(built: Built) -> None:
     data = built.bundle.model
     check_tflite(data, "whole")
     for size in range(8, len(data) - 16, 37):
@@ -128,7 +138,7 @@ def test_a_file_cut_off_anywhere_is_refused_before_the_interpreter_sees_it(built
             check_tflite(data[:size], "cut off")
 
 
-def test_weights_behind_the_flatbuffer_are_checked_too():
+def test_weights_behind_the_flatbuffer_are_checked_too() -> None:
     import flatbuffers
     from ai_edge_litert import schema_py_generated as schema
 
@@ -152,7 +162,7 @@ def test_weights_behind_the_flatbuffer_are_checked_too():
         check_tflite(data[:-1], "cut off")
 
 
-def test_an_open_shape_is_refused(backend):
+def test_an_open_shape_is_refused(backend: BackendName) -> None:
     graph = Graph()
     graph.dense("out", graph.input("x", (1, 4)), 3)
     data = serialise(graph, {"main": ["out"]}, ["out"])

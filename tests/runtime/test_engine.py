@@ -1,37 +1,54 @@
 """The engine answers as the uncut model does, runs what was asked for and no more, and says what is wrong."""
 
+from __future__ import annotations
+
 import dataclasses
 import json
+from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 from multigraft.bundle.bundle import Bundle
+from multigraft.bundle.manifest import Kind
 from multigraft.errors import BundleError, InputError, UsageError
-from multigraft.runtime import Engine
-from multigraft.runtime.backends import TfliteModel
-from multigraft.tensors.preprocessing import prepare
+from multigraft.runtime import Engine, Result
+from multigraft.runtime.answers import Answer, Classification, ClassMap, Raw, Values
+from multigraft.runtime.backends import BackendName
+from multigraft.runtime.tflite_model import TfliteModel
+from multigraft.tensors.arrays import Array, Float32Array
+from multigraft.tensors.preprocessing import Frame, prepare
 from multigraft.tensors.quantisation import dequantise, quantise
 from multigraft.tensors.specs import TensorSpec
-from tests.bundle_builder import assemble, build
+from tests.bundle_builder import Built, assemble, build
 from tests.tflite_builder import Graph
+
+T = TypeVar("T", bound=Answer)
+
+
+def answer_of(result: Result, task: str, kind: type[T]) -> T:
+    answer = result.answers[task]
+    assert isinstance(answer, kind)
+    return answer
 
 
 @pytest.fixture
-def built(backend):
+def built(backend: BackendName) -> Built:
     return build(backend=backend)
 
 
 @pytest.fixture
-def engine(built, backend):
+def engine(built: Built, backend: BackendName) -> Engine:
     return Engine(built.bundle, backend=backend)
 
 
-def frames_of(count=200, shape=(28, 28)):
+def frames_of(count: int = 200, shape: tuple[int, ...] = (28, 28)) -> npt.NDArray[np.uint8]:
     return np.random.default_rng(11).integers(0, 256, (count, *shape), dtype=np.uint8)
 
 
-def test_segments_in_turn_equal_the_uncut_model_bit_for_bit(built, engine, backend):
+def test_segments_in_turn_equal_the_uncut_model_bit_for_bit(built: Built, engine: Engine, backend: BackendName) -> None:
     uncut = TfliteModel(built.uncut, backend).subgraph()
     values = np.random.default_rng(5).integers(-128, 128, (200, 1, 28, 28, 1), dtype=np.int8)
     mismatches = 0
@@ -43,7 +60,7 @@ def test_segments_in_turn_equal_the_uncut_model_bit_for_bit(built, engine, backe
     assert mismatches == 0
 
 
-def test_answers_on_frames_are_those_of_each_original(built, engine, backend):
+def test_answers_on_frames_are_those_of_each_original(built: Built, engine: Engine, backend: BackendName) -> None:
     spec = engine.manifest.inputs[0].preprocessing
     tensor = engine.manifest.tensor("image")
     originals = {name: TfliteModel(data, backend).subgraph() for name, data in built.separate.items()}
@@ -54,14 +71,14 @@ def test_answers_on_frames_are_those_of_each_original(built, engine, backend):
             original.inputs["image"][0] = quantise(prepare(frame, spec), tensor)
             original.invoke()
             real = dequantise(original.outputs[task.outputs[0]], engine.manifest.tensor(task.outputs[0])).ravel()
-            answer = result.answers[task.name]
+            answer = answer_of(result, task.name, Classification)
             assert answer.index == real.argmax()
             assert answer.label == task.labels[answer.index]
             exact = np.exp(real.astype(np.float64) - real.max())
             assert answer.score == pytest.approx(1 / exact.sum(), rel=1e-5)
 
 
-def test_only_the_segments_of_the_asked_tasks_run_and_each_once(engine):
+def test_only_the_segments_of_the_asked_tasks_run_and_each_once(engine: Engine) -> None:
     frame = frames_of(1)[0]
     assert list(engine.run(frame).latency_us) == ["trunk", "head_garment", "head_digit"]
     for asked in (("digit",), ["digit"], "digit", iter(["digit"])):
@@ -71,7 +88,7 @@ def test_only_the_segments_of_the_asked_tasks_run_and_each_once(engine):
     assert engine.run(frame, ["digit", "garment", "digit"]).answers == engine.run(frame).answers
 
 
-def test_answers_do_not_depend_on_what_ran_before(engine):
+def test_answers_do_not_depend_on_what_ran_before(engine: Engine) -> None:
     frames = frames_of(10)
     fresh = [engine.run(frame).answers for frame in frames]
     engine.run(frames[3], ["garment"])
@@ -79,7 +96,7 @@ def test_answers_do_not_depend_on_what_ran_before(engine):
     assert again == [answers["digit"] for answers in reversed(fresh)]
 
 
-def test_latency_is_told_per_segment_with_preprocessing_apart(engine):
+def test_latency_is_told_per_segment_with_preprocessing_apart(engine: Engine) -> None:
     result = engine.run(frames_of(1)[0])
     parts = [result.preprocessing_us, *result.latency_us.values(), result.answering_us]
     assert all(part > 0 for part in parts)
@@ -89,7 +106,7 @@ def test_latency_is_told_per_segment_with_preprocessing_apart(engine):
     assert set(line["latency_us"]) == {"total", "preprocessing", "segments", "answering"}
 
 
-def test_a_bundle_may_be_given_by_its_path_or_deployed(built, backend, tmp_path):
+def test_a_bundle_may_be_given_by_its_path_or_deployed(built: Built, backend: BackendName, tmp_path: Path) -> None:
     frame = frames_of(1)[0]
     expected = Engine(built.bundle, backend=backend).run(frame).answers
     path = built.bundle.write(tmp_path / "test.graft")
@@ -98,35 +115,37 @@ def test_a_bundle_may_be_given_by_its_path_or_deployed(built, backend, tmp_path)
         assert Engine(where, backend=backend).run(frame).answers == expected
 
 
-def test_every_kind_of_task_is_answered_as_itself(backend):
-    kinds = (("a", "classification"), ("b", "regression"), ("c", "segmentation"), ("d", "other"), ("e", "landmarks"))
+def test_every_kind_of_task_is_answered_as_itself(backend: BackendName) -> None:
+    kinds: tuple[tuple[str, Kind], ...] = (
+        ("a", "classification"), ("b", "regression"), ("c", "segmentation"), ("d", "other"), ("e", "landmarks"),
+    )  # fmt: skip
     built = build(kinds, backend=backend)
     engine = Engine(built.bundle, backend=backend)
     frame = frames_of(1)[0]
     result = engine.run(frame)
-    held = engine.compute({"image": _stored(engine, frame)})
+    computed = engine.compute({"image": _stored(engine, frame)})
 
-    def real(name):
-        return dequantise(held[name], engine.manifest.tensor(name))
+    def real(name: str) -> Float32Array:
+        return dequantise(computed[name], engine.manifest.tensor(name))
 
-    np.testing.assert_array_equal(result.answers["b"].values, real("b/out")[0])
-    np.testing.assert_array_equal(result.answers["e"].values, real("e/out")[0])
-    np.testing.assert_array_equal(result.answers["c"].classes, real("c/map")[0].argmax(-1))
-    np.testing.assert_array_equal(result.answers["d"].outputs[0], real("d/conv")[0])
+    np.testing.assert_array_equal(answer_of(result, "b", Values).values, real("b/out")[0])
+    np.testing.assert_array_equal(answer_of(result, "e", Values).values, real("e/out")[0])
+    np.testing.assert_array_equal(answer_of(result, "c", ClassMap).classes, real("c/map")[0].argmax(-1))
+    np.testing.assert_array_equal(answer_of(result, "d", Raw).outputs[0], real("d/conv")[0])
     line = json.loads(json.dumps(result.to_json()))
     assert sum(line["answers"]["c"]["pixels"].values()) == 49
     assert set(line["answers"]["c"]["pixels"]) <= {"sky", "road", "car"}
-    kept = result.answers["b"].values.copy()
+    kept = answer_of(result, "b", Values).values.copy()
     engine.run(frames_of(2)[1])
-    np.testing.assert_array_equal(result.answers["b"].values, kept)
+    np.testing.assert_array_equal(answer_of(result, "b", Values).values, kept)
 
 
-def _stored(engine, frame):
+def _stored(engine: Engine, frame: Frame) -> Array:
     name = engine.manifest.inputs[0].tensor
     return quantise(prepare(frame, engine.manifest.inputs[0].preprocessing), engine.manifest.tensor(name))[None]
 
 
-def test_float_bundles_run_too(backend):
+def test_float_bundles_run_too(backend: BackendName) -> None:
     built = build(float32=True, backend=backend)
     engine = Engine(built.bundle, backend=backend)
     uncut = TfliteModel(built.uncut, backend).subgraph()
@@ -134,44 +153,44 @@ def test_float_bundles_run_too(backend):
     uncut.inputs["image"][0] = prepare(frame, engine.manifest.inputs[0].preprocessing)
     uncut.invoke()
     logits = uncut.outputs["digit/out"].ravel().astype(np.float64)
-    answer = engine.run(frame).answers["digit"]
+    answer = answer_of(engine.run(frame), "digit", Classification)
     assert answer.index == logits.argmax()
     assert answer.score == pytest.approx(1 / np.exp(logits - logits.max()).sum(), rel=1e-4)
 
 
-def test_frames_of_other_sizes_are_resized(engine):
+def test_frames_of_other_sizes_are_resized(engine: Engine) -> None:
     for shape in ((28, 28, 3), (60, 44), (60, 44, 3), (14, 14)):
         assert set(engine.run(frames_of(1, shape)[0]).answers) == {"garment", "digit"}
 
 
-def test_an_unknown_task_names_those_there_are(engine):
+def test_an_unknown_task_names_those_there_are(engine: Engine) -> None:
     with pytest.raises(BundleError, match="garment, digit"):
         engine.run(frames_of(1)[0], ["weather"])
     with pytest.raises(UsageError, match="no task"):
         engine.run(frames_of(1)[0], [])
 
 
-def test_a_wrong_frame_is_refused_and_the_next_one_is_answered(engine):
+def test_a_wrong_frame_is_refused_and_the_next_one_is_answered(engine: Engine) -> None:
     for bad in (np.zeros((28, 28), np.float32), np.zeros((28, 28, 4), np.uint8), None):
         with pytest.raises(InputError):
-            engine.run(bad)
+            engine.run(bad)  # type: ignore[arg-type]
     assert engine.run(frames_of(1)[0]).answers
 
 
-def test_compute_refuses_inputs_that_do_not_fit(engine):
+def test_compute_refuses_inputs_that_do_not_fit(engine: Engine) -> None:
     with pytest.raises(InputError, match="missing"):
         engine.compute({})
     with pytest.raises(InputError, match="float32"):
         engine.compute({"image": np.zeros((1, 28, 28, 1), np.float32)})
 
 
-def changed(built, **changes):
+def changed(built: Built, **changes: Any) -> Bundle:
     manifest = dataclasses.replace(built.bundle.manifest, **changes)
     contents = {name: built.bundle.read(name) for name in manifest.files}
     return Bundle.create(manifest, contents)
 
 
-def test_a_manifest_that_does_not_fit_the_model_is_refused(built, backend):
+def test_a_manifest_that_does_not_fit_the_model_is_refused(built: Built, backend: BackendName) -> None:
     manifest = built.bundle.manifest
     trunk, *heads = manifest.segments
     image, *rest = manifest.tensors
@@ -194,7 +213,7 @@ def test_a_manifest_that_does_not_fit_the_model_is_refused(built, backend):
         assert caught.value.remedy, changes
 
 
-def test_each_network_input_is_made_once_of_the_same_frame(backend):
+def test_each_network_input_is_made_once_of_the_same_frame(backend: BackendName) -> None:
     """Two networks of other sizes and channels, and a third that reads the first one's input."""
     graph = Graph(seed=2)
     small, large = graph.input("small", (1, 8, 8, 1)), graph.input("large", (1, 16, 12, 3))
@@ -212,5 +231,5 @@ def test_each_network_input_is_made_once_of_the_same_frame(backend):
             array[0] = quantise(prepare(frame, preprocessing), engine.manifest.tensor(tensor))
             alone.invoke()
             expected = dequantise(alone.outputs[f"{task}/out"][0], engine.manifest.tensor(f"{task}/out"))
-            np.testing.assert_array_equal(result.answers[task].values, expected)
-            np.testing.assert_array_equal(engine.run(frame, task).answers[task].values, expected)
+            np.testing.assert_array_equal(answer_of(result, task, Values).values, expected)
+            np.testing.assert_array_equal(answer_of(engine.run(frame, task), task, Values).values, expected)

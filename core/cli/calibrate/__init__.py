@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import argparse
 import importlib
-import os
-import sys
+from collections.abc import Sequence
+from types import ModuleType
+from typing import Any
 
 STEPS = {
     "prepare": "make the taps bundle: the original networks with their representations as outputs (workstation)",
@@ -20,21 +21,34 @@ STEPS = {
 """Sub-command to one-line help; the module is ``multigraft.cli.calibrate.<step>``."""
 
 
+class _StepParser(argparse.ArgumentParser):
+    """Imports its step when it is asked to parse: the help of one step, or of all, need not load the others."""
+
+    step = ""
+    has_arguments = False
+
+    def parse_known_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:  # type: ignore[override]
+        if not self.has_arguments:
+            self.has_arguments = True
+            _module(self.step).add_arguments(self)
+            # Without a default of its own it would undo a --json given before the step.
+            self.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help="print the result as JSON")
+        return super().parse_known_args(args, namespace)
+
+
+def _module(step: str) -> ModuleType:
+    return importlib.import_module(f"multigraft.cli.calibrate.{step}")
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the sub-commands."""
-    if "collect" in sys.argv:
-        # numpy's BLAS reads it when it is imported, which happens below. Its products are so small here that threads
-        # only wait for each other, and take the processor from the networks.
-        os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    steps = parser.add_subparsers(dest="step", metavar="STEP", required=True)
+    steps = parser.add_subparsers(dest="step", metavar="STEP", required=True, parser_class=_StepParser)
     for name, summary in STEPS.items():
         step = steps.add_parser(name, help=summary, description=summary[0].upper() + summary[1:] + ".")
-        importlib.import_module(f"multigraft.cli.calibrate.{name}").add_arguments(step)
-        # Without a default of its own it would undo a --json given before the step.
-        step.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help="print the result as JSON")
+        step.step = name
 
 
 def execute(options: argparse.Namespace) -> int:
     """Run the sub-command."""
-    code: int = importlib.import_module(f"multigraft.cli.calibrate.{options.step}").execute(options)
+    code: int = _module(options.step).execute(options)
     return code

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 from pathlib import Path
 
 from multigraft.cli.shared.engine_options import add_interpreter_arguments
@@ -12,13 +13,16 @@ from multigraft.cli.shared.settings_options import check_output
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the step's arguments."""
-    from multigraft.calibration.collect.collector import CollectOptions
+    # numpy's BLAS reads it when it is imported, which happens below. Its products are so small here that threads only
+    # wait for each other, and take the processor from the networks.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    from multigraft.calibration.collect.collect_options import CollectOptions
     from multigraft.calibration.collect.selection import SelectionRule
-    from multigraft.devices.cameras.sources import HELP
+    from multigraft.devices.cameras.source_help import HELP
 
     default, rule = CollectOptions(), SelectionRule()
     add = parser.add_argument
-    add("taps", help="the taps bundle that multigraft calibrate prepare wrote")
+    add("taps", metavar="taps.graft", help="the taps bundle that multigraft calibrate prepare wrote")
     add("--source", required=True, metavar="FRAMES", help=HELP)
     add("-o", "--output", required=True, type=Path, metavar="NAME.mgstats", help="the statistics to write")
     add("--site", help="where the device stands (default: the output's name)")
@@ -57,8 +61,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def execute(options: argparse.Namespace) -> int:
     """Collect until something ends it, write the file, say what to do next."""
     from multigraft.bundle.bundle import Bundle
-    from multigraft.calibration.collect.collector import STORE_SUFFIX, CollectOptions, collect
-    from multigraft.calibration.collect.live_view import shown
+    from multigraft.calibration.collect.collect_options import CollectOptions, store_of
+    from multigraft.calibration.collect.collector import collect
+    from multigraft.calibration.collect.live_view import show_collecting
     from multigraft.calibration.collect.selection import SelectionRule
     from multigraft.devices.cameras.sources import open_source
 
@@ -81,7 +86,7 @@ def execute(options: argparse.Namespace) -> int:
         backend=options.backend,
     )
     bundle, camera = Bundle.open(options.taps), open_source(options.source)
-    with shown(settings, options.json) as report:
+    with show_collecting(settings, options.json) as report:
         done = collect(bundle, camera, output, settings, report)
     frames = done.statistics.frames
     if options.json:
@@ -93,7 +98,7 @@ def execute(options: argparse.Namespace) -> int:
         return 0
     print(f"{done.reason}: {frames:,} frames, {done.used:,} of them now, {done.skipped:,} skipped")
     if done.path is None:
-        print(f"too few for a file yet (kept in {output}{STORE_SUFFIX}); the same command goes on")
+        print(f"too few for a file yet (kept in {store_of(output)}); the same command goes on")
     else:
         print(f"{done.path} ({done.path.stat().st_size:,} bytes); the same command with other limits goes on")
     return 0

@@ -22,11 +22,11 @@ def execute(options: argparse.Namespace) -> int:
     paths = [Path(name).resolve() for name in options.files]
     if twice := next((p for p in paths if paths.count(p) > 1), None):
         raise UsageError(f"{twice} is named twice", "name each file once, else its frames count twice")
-    held = combine(statistics_file.read(path) for path in paths)
-    statistics_file.write(held, options.output)
-    result = {"output": str(options.output), "frames": held.frames, "files": len(paths), "sites": list(held.sites)}
+    fleet = combine(statistics_file.read(path) for path in paths)
+    statistics_file.write(fleet, options.output)
+    result = {"output": str(options.output), "frames": fleet.frames, "files": len(paths), "sites": list(fleet.sites)}
     if options.json:
         print(json.dumps(result))
     else:
-        print(f"{options.output}: {held.frames:,} frames of {len(paths)} files, sites {', '.join(held.sites)}")
+        print(f"{options.output}: {fleet.frames:,} frames of {len(paths)} files, sites {', '.join(fleet.sites)}")
     return 0

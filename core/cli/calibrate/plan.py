@@ -13,7 +13,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     from multigraft.cli.shared.settings_options import add_settings_arguments
 
     add_settings_arguments(parser)
-    parser.add_argument("-o", "--output", required=True, type=Path, metavar="refit.graft", help="the bundle to write")
+    parser.add_argument(
+        "-o", "--output", required=True, type=Path, metavar="refit.graft", help="the refit bundle to write"
+    )
 
 
 def execute(options: argparse.Namespace) -> int:
@@ -22,8 +24,8 @@ def execute(options: argparse.Namespace) -> int:
 
     settings = read_settings(options)
     check_output(options.output)
-    from multigraft.converters.build import plan_refit
     from multigraft.converters.job.progress import terminal_report
+    from multigraft.converters.plan_refit import plan_refit
 
     with terminal_report() as report, tempfile.TemporaryDirectory(prefix="multigraft-") as folder:
         bundle, joins = plan_refit(settings, load_frames, Path(folder), report)

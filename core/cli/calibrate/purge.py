@@ -15,14 +15,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(options: argparse.Namespace) -> int:
     """Empty the folder of kept frames."""
-    from multigraft.calibration.collect.collector import KEPT_SUFFIX, STORE_SUFFIX
+    from multigraft.calibration.collect.collect_options import kept_folder_of, store_of
     from multigraft.calibration.collect.kept_frames import purge
+    from multigraft.calibration.database import remove_database
 
-    folder = options.file.with_name(options.file.name + KEPT_SUFFIX)
+    folder = kept_folder_of(options.file)
     removed = purge(folder)
     if options.store:
-        for suffix in ("", "-wal", "-shm"):
-            options.file.with_name(options.file.name + STORE_SUFFIX + suffix).unlink(missing_ok=True)
+        remove_database(store_of(options.file))
     if options.json:
         print(json.dumps({"folder": str(folder), "removed": removed}))
     else:

@@ -13,7 +13,7 @@ from multigraft.cli.shared.engine_options import add_interpreter_arguments
 from multigraft.cli.shared.settings_options import check_output
 
 if TYPE_CHECKING:
-    from multigraft.calibration.refit.refitting import RefitEvent, Report
+    from multigraft.calibration.refit.refitting import OnRefitEvent, RefitEvent
 
 PLAIN_EVERY_S = 10.0
 EVENT_EVERY_S = 1.0
@@ -22,14 +22,14 @@ EVENT_EVERY_S = 1.0
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the step's arguments."""
     from multigraft.calibration.refit.refitting import ACCEPTED, FRAMES
-    from multigraft.devices.cameras.sources import HELP
+    from multigraft.devices.cameras.source_help import HELP
     from multigraft.statistics.statistics import MINIMUM_FRAMES
 
     add = parser.add_argument
-    add("plan", help="the refit bundle that multigraft calibrate plan wrote")
+    add("plan", metavar="refit.graft", help="the refit bundle that multigraft calibrate plan wrote")
     add("--source", required=True, metavar="FRAMES", help=HELP)
     add("-o", "--output", required=True, type=Path, metavar="NAME.mgrefit", help="the new weights to write")
-    add("--frames", type=int, default=FRAMES, metavar="N", help=f"that each layer is solved from (default: {FRAMES})")
+    add("--frames", type=int, default=FRAMES, metavar="N", help=f"frames to solve each layer from (default: {FRAMES})")
     add(
         "--accept", type=int, default=ACCEPTED, metavar="N",
         help=f"further frames on which agreement is measured, at most (default: {ACCEPTED})",
@@ -39,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--minimum-frames", type=int, default=MINIMUM_FRAMES, metavar="N",
         help=f"refuse to solve from fewer frames (default: {MINIMUM_FRAMES})",
     )  # fmt: skip
-    add("--confidence", type=float, default=0.95, metavar="C", help="of the agreement bound (default: 0.95)")
+    add("--confidence", type=float, default=0.95, metavar="C", help="how sure the bound shall be (default: 0.95)")
     add_interpreter_arguments(parser)
 
 
@@ -56,19 +56,19 @@ def execute(options: argparse.Namespace) -> int:
         threads=options.threads, backend=options.backend,
     )  # fmt: skip
     plan, camera = Bundle.open(options.plan), open_source(options.source)
-    found = refit_on_device(plan, camera, output, settings, _shown(options.json))
-    if found is None:
+    refit = refit_on_device(plan, camera, output, settings, _show_refitting(options.json))
+    if refit is None:
         if not options.json:
             print("stopped; the same command goes on")
         return 130
     if options.json:
         grafts = [
             {"task": g.target, "frames": g.frames, "layers": len(g.layers), "agreement": g.agreement}
-            for g in found.grafts
+            for g in refit.grafts
         ]
         print(json.dumps({"event": "done", "output": str(output), "grafts": grafts}))
         return 0
-    for graft in found.grafts:
+    for graft in refit.grafts:
         shown = "agreement not measured, there were no frames left"
         if graft.agreement is not None:
             shown = (
@@ -80,7 +80,7 @@ def execute(options: argparse.Namespace) -> int:
     return 0
 
 
-def _shown(as_json: bool) -> Report:
+def _show_refitting(as_json: bool) -> OnRefitEvent:
     last_s = -PLAIN_EVERY_S
 
     def show(event: RefitEvent) -> None:

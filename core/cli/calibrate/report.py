@@ -11,7 +11,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the step's arguments."""
     parser.add_argument("file", type=Path, metavar="NAME.mgstats", help="the statistics")
     parser.add_argument("-o", "--output", required=True, type=Path, metavar="report.html", help="the page to write")
-    parser.add_argument("--title", help="of the page (default: the file's name)")
+    parser.add_argument("--title", help="title of the page (default: the file's name)")
 
 
 def execute(options: argparse.Namespace) -> int:

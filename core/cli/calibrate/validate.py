@@ -14,15 +14,15 @@ from multigraft.errors import UsageError
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the step's arguments."""
     from multigraft.calibration.validation import FRAMES
-    from multigraft.devices.cameras.sources import HELP
+    from multigraft.devices.cameras.source_help import HELP
 
     add = parser.add_argument
-    add("bundle", help="the bundle to judge")
+    add("bundle", metavar="home.graft", help="the bundle to judge")
     add("--against", required=True, metavar="taps.graft", help="the taps bundle of the original networks")
     add("--source", required=True, metavar="FRAMES", help=HELP)
     add("-o", "--output", type=Path, metavar="NAME.json", help="also write the result as JSON")
     add("--frames", type=int, default=FRAMES, metavar="N", help=f"at most N frames (default: {FRAMES})")
-    add("--confidence", type=float, default=0.95, metavar="C", help="of the bounds (default: 0.95)")
+    add("--confidence", type=float, default=0.95, metavar="C", help="how sure the bounds shall be (default: 0.95)")
     add("--min-agreement", type=float, metavar="A", help="exit with 1 if a task's lower bound is below A")
     add(
         "--tolerance", action="append", default=[], metavar="TASK=T",
@@ -41,7 +41,7 @@ def execute(options: argparse.Namespace) -> int:
 
     if options.output is not None:
         check_output(options.output)
-    found = validate(
+    validation = validate(
         Bundle.open(options.bundle),
         Bundle.open(options.against),
         open_source(options.source),
@@ -51,7 +51,7 @@ def execute(options: argparse.Namespace) -> int:
         threads=options.threads,
         backend=options.backend,
     )
-    data = found.to_json()
+    data = validation.to_json()
     if options.output is not None:
         files.write_bytes(options.output, (json.dumps(data, indent=1) + "\n").encode())
     if options.json:
@@ -59,14 +59,14 @@ def execute(options: argparse.Namespace) -> int:
     else:
         rows = [
             [name, f"{100 * a.value:.2f} %", f"{100 * a.lower_bound:.2f} %", f"{a.frames:,}", a.rule]
-            for name, a in found.tasks.items()
+            for name, a in validation.tasks.items()
         ]
         print_table(
             "Agreement with the original networks",
             ["task", "agreement", f"at least ({100 * options.confidence:g} %)", "frames", "counted as"],
             rows,
         )
-    below = [n for n, a in found.tasks.items() if a.lower_bound < (options.min_agreement or 0)]
+    below = [n for n, a in validation.tasks.items() if a.lower_bound < (options.min_agreement or 0)]
     return 1 if below else 0
 
 

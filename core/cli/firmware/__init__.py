@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add this command's options."""
     parser.add_argument(
         "what", metavar="MODEL|ops|report|verify", help="a .graft or int8 .tflite to generate from; or a word"
     )
@@ -29,6 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(options: argparse.Namespace) -> int:
+    """Run it; returns the exit code."""
     if options.what == "ops":
         return _ops(options)
     if options.what == "report":
@@ -39,11 +41,11 @@ def execute(options: argparse.Namespace) -> int:
 
 
 def _ops(options: argparse.Namespace) -> int:
-    from multigraft.firmware_gen.inspection.report import operator_table
+    from multigraft.firmware_gen.inspection.operator_table import operator_table
     from multigraft.firmware_gen.operators import OPERATORS
 
     if options.json:
-        print(json.dumps({n: {"takes": o.summary, "demands": o.constraints()} for n, o in sorted(OPERATORS.items())}))
+        print(json.dumps({n: {"takes": o.summary, "demands": o.demands()} for n, o in sorted(OPERATORS.items())}))
     else:
         print(operator_table())
     return 0
@@ -57,7 +59,7 @@ def _generate(options: argparse.Namespace) -> int:
     from multigraft.firmware_gen.inspection.reference import golden_vectors
     from multigraft.firmware_gen.inspection.report import REPORT, report_of, report_text
     from multigraft.firmware_gen.program.program import load
-    from multigraft.firmware_gen.project.build_files import spaces_of
+    from multigraft.firmware_gen.project.arena_spaces import spaces_of
     from multigraft.firmware_gen.project.folder import write_folder
 
     if options.board is None or options.output is None:

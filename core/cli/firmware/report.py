@@ -15,10 +15,12 @@ if TYPE_CHECKING:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add this command's options."""
     parser.add_argument("--picture", type=Path, metavar="FILE", help="for `report`: draw the RAM map")
 
 
 def execute(options: argparse.Namespace) -> int:
+    """Run it; returns the exit code."""
     from multigraft.firmware_gen.inspection.report import draw_report, read_report, report_text
     from multigraft.firmware_gen.project.folder import ProjectFolder
 

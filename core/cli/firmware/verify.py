@@ -13,12 +13,14 @@ FAILED = 1
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add this command's options."""
     where = parser.add_mutually_exclusive_group()
     where.add_argument("--port", help="for `verify`: serial port of the board")
     where.add_argument("--qemu", action="store_true", help="for `verify` and `report`: boot the image in QEMU")
 
 
 def execute(options: argparse.Namespace) -> int:
+    """Run it; returns the exit code."""
     from multigraft.devices.target.golden import verify_target
     from multigraft.devices.target.serial_link import SerialLink
     from multigraft.devices.target.target import Target

@@ -30,7 +30,6 @@ def write_results(
     import json
 
     from multigraft import files
-    from multigraft.converters.build import plan_json
     from multigraft.converters.network.labelled import load_labelled
     from multigraft.converters.report import page, pareto_plot, summarise
     from multigraft.converters.similarity.heatmap import write_heatmaps
@@ -43,8 +42,8 @@ def write_results(
     accuracy = {}
     if labelled:
         report("measure accuracy on labelled frames")
-        held = {t.name: load_labelled(t.labelled, t.name) for t in settings.tasks if t.labelled}
-        accuracy = summarise.measure_accuracy(built, held)
+        frames_of_tasks = {t.name: load_labelled(t.labelled, t.name) for t in settings.tasks if t.labelled}
+        accuracy = summarise.measure_accuracy(built, frames_of_tasks)
     report("draw and write the report")
     points = summarise.share_points(built.grafted)
     heatmaps = write_heatmaps(built.grafted.similarity, folder, points)
@@ -52,7 +51,7 @@ def write_results(
     summary = summarise.summarise(settings, built, measured, accuracy, heatmaps, folder, size)
     for name, data in (
         ("similarity.json", built.grafted.similarity.to_json()),
-        ("plans.json", plan_json(built.grafted.outcome)),
+        ("plans.json", built.grafted.outcome.to_json()),
         ("layer_error.json", built.conversion.layer_error.to_json()),
     ):
         files.write_bytes(folder / name, json.dumps(data, indent=1).encode() + b"\n")
@@ -74,12 +73,12 @@ def _grey(built: Built) -> list[Any]:
 def write_comparison_models(built: Built, bundle: Path) -> Mapping[str, Path]:
     """Write the uncut model and the separate ones beside the bundle, for ``multigraft bench``."""
     from multigraft import files
-    from multigraft.converters.packing.separate_models import write_separate
+    from multigraft.converters.packing.separate_models import write_separate_models
 
     files.write_bytes(bundle.with_suffix(".uncut.tflite"), built.conversion.uncut_model)
     if built.separate is None:
         return {}
-    return write_separate(built.separate, bundle.with_suffix(".separate"))
+    return write_separate_models(built.separate, bundle.with_suffix(".separate"))
 
 
 def _median(measure: Callable[[], float]) -> float:
@@ -91,10 +90,10 @@ def _median(measure: Callable[[], float]) -> float:
 
 def _measure(bundle: Path, separate: list[Path], frames: list[Any]) -> Measured:
     from multigraft.converters.report.summarise import Measured
-    from multigraft.converters.report.summary import Machine, Pair
+    from multigraft.converters.report.summary import MachineResult, Pair
     from multigraft.devices.power.power import find_power_meter
     from multigraft.runtime import Engine, benchmark, memory
-    from multigraft.runtime.machine import Machine as Here
+    from multigraft.runtime.machine import Machine
 
     engine = Engine(bundle)
     frames = list(itertools.islice(itertools.cycle(frames), FRAMES))
@@ -108,9 +107,11 @@ def _measure(bundle: Path, separate: list[Path], frames: list[Any]) -> Measured:
     meter, reason = find_power_meter()
     energy = None
     if meter is not None:
-        found = benchmark.measure_energy(engine, frames, None, meter)
-        energy = Pair(None, found.energy_j_per_frame, found.frames)
-    here = Here.here(engine.model.backend)
-    machine = Machine(f"{here.board} {here.processor}".strip(), here.architecture, here.cores, "", here.interpreter, 1)
-    segments = {name: held.p50 for name, held in timing.segments.items()}
+        measured = benchmark.measure_energy(engine, frames, None, meter)
+        energy = Pair(None, measured.energy_j_per_frame, measured.frames)
+    here = Machine.here(engine.model.backend)
+    machine = MachineResult(
+        f"{here.board} {here.processor}".strip(), here.architecture, here.cores, "", here.interpreter, 1
+    )
+    segments = {name: segment.p50 for name, segment in timing.segments.items()}
     return Measured(latency, segments, pss, energy, reason, machine)

@@ -74,11 +74,11 @@ def load_frames(source: Path) -> Frames:
     """
     from multigraft.devices.cameras.sources import open_source
 
-    frames, held = [], 0
+    frames, read_bytes = [], 0
     with open_source(str(source)) as camera:
         for frame in itertools.islice(camera, MAX_FRAMES):
-            held += frame.nbytes
-            if held > MAX_FRAMES_BYTES:
+            read_bytes += frame.nbytes
+            if read_bytes > MAX_FRAMES_BYTES:
                 break
             frames.append(frame)
     if not frames:

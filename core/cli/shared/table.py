@@ -1,42 +1,57 @@
-"""Tables for people: aligned plain text, or rich's where it is installed and standard output is a terminal."""
+"""Tables for people: aligned plain text, or rich's where it is installed and the stream is a terminal."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from typing import TextIO
 
 Row = Sequence[str]
 
 
-def print_table(title: str, headers: Row, rows: Sequence[Row]) -> None:
-    """Print a table; a column whose cells are all numbers is aligned to the right.
+def print_table(
+    title: str,
+    headers: Row,
+    rows: Sequence[Row],
+    *,
+    right: Sequence[bool] | None = None,
+    is_narrow: bool = False,
+    stream: TextIO | None = None,
+) -> None:
+    """Print a table.
 
     Args:
         title: Stands above it.
         headers: One per column.
         rows: Each with one text per column.
+        right: Whether each column is aligned to the right; None for those whose cells are all numbers.
+        is_narrow: Leave out the margin, and break lines in the first column alone, for a table that is wide.
+        stream: Where it is printed; None for standard output.
     """
-    right = [bool(rows) and all(_is_number(row[i]) for row in rows) for i in range(len(headers))]
-    if _print_rich(title, headers, rows, right):
+    stream = stream or sys.stdout
+    if right is None:
+        right = [bool(rows) and all(_is_number(row[i]) for row in rows) for i in range(len(headers))]
+    if stream.isatty() and _print_rich(title, headers, rows, right, is_narrow, stream):
         return
     widths = [max(len(row[i]) for row in (headers, *rows)) for i in range(len(headers))]
-    print(title)
+    margin = "" if is_narrow else "  "
+    print(title, file=stream)
     for row in (headers, ["-" * width for width in widths], *rows):
         cells = (
             cell.rjust(width) if number else cell.ljust(width)
             for cell, width, number in zip(row, widths, right, strict=True)
         )
-        print("  " + "  ".join(cells).rstrip())
-    print()
+        print(margin + "  ".join(cells).rstrip(), file=stream)
+    print(file=stream)
 
 
 def _is_number(text: str) -> bool:
     return text in ("", "-") or text.replace(",", "").replace(".", "", 1).replace("-", "", 1).isdigit()
 
 
-def _print_rich(title: str, headers: Row, rows: Sequence[Row], right: Sequence[bool]) -> bool:
-    if not sys.stdout.isatty():
-        return False
+def _print_rich(
+    title: str, headers: Row, rows: Sequence[Row], right: Sequence[bool], is_narrow: bool, stream: TextIO
+) -> bool:
     try:
         from rich import box
         from rich.console import Console
@@ -44,11 +59,20 @@ def _print_rich(title: str, headers: Row, rows: Sequence[Row], right: Sequence[b
         from rich.table import Table
     except ImportError:
         return False
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
-    for header, number in zip(headers, right, strict=True):
+    table = Table(
+        title=escape(title),
+        title_justify="left",
+        title_style="bold",
+        box=box.SIMPLE_HEAD,
+        pad_edge=not is_narrow,
+        collapse_padding=is_narrow,
+    )
+    for position, (header, number) in enumerate(zip(headers, right, strict=True)):
         # Folded, not cut off: a tensor's name is of no use without its end.
-        table.add_column(header, justify="right" if number else "left", overflow="fold")
+        table.add_column(
+            header, justify="right" if number else "left", overflow="fold", no_wrap=is_narrow and position > 0
+        )
     for row in rows:
         table.add_row(*map(escape, row))
-    Console().print(table)
+    Console(file=stream, highlight=False).print(table)
     return True

@@ -10,7 +10,10 @@ import numpy as np
 from multigraft.firmware_gen.arithmetic.accumulators import quant
 from multigraft.firmware_gen.arithmetic.activation_range import activation_range
 from multigraft.firmware_gen.arithmetic.fixed_point import doubling_high_multiply, quantize_multiplier, rescale
-from multigraft.firmware_gen.operators.base.elementwise import Binary, Formula
+from multigraft.firmware_gen.boards.cores import CoreFeatures
+from multigraft.firmware_gen.kernels.kernel import Kernel
+from multigraft.firmware_gen.operators.base.elementwise import CONSTRAINTS, SUMMARY, Formula, elementwise_kernel
+from multigraft.firmware_gen.operators.base.operator import Operator
 from multigraft.firmware_gen.program.program import Array, Node
 
 _LEFT_SHIFT = 20
@@ -27,6 +30,7 @@ class Sum:
     high: int
 
     def apply(self, a: Array, b: Array) -> Array:
+        """The stored outputs (int64) of stored inputs that fit together by broadcasting."""
         total: Array = np.zeros(1, np.int64)
         for x, (offset, multiplier, shift) in zip((a, b), self.terms, strict=True):
             shifted = (np.asarray(x, np.int64) + offset) << _LEFT_SHIFT
@@ -35,6 +39,7 @@ class Sum:
         return np.clip(rescale(total, multiplier, shift) + offset, self.low, self.high)
 
     def text(self, a: str, b: str) -> str:
+        """C that computes the output, not yet clamped, from the int32 expressions ``a`` and ``b``."""
         parts = [
             f"mg_rescale(({x} + {offset}) * {1 << _LEFT_SHIFT}, {multiplier}, {shift})"
             for x, (offset, multiplier, shift) in zip((a, b), self.terms, strict=True)
@@ -43,7 +48,7 @@ class Sum:
         return f"mg_rescale({parts[0]} + {parts[1]}, {multiplier}, {shift}) + {offset}"
 
     def vector_text(self) -> str:
-        """For Helium: int32x4_t sum from x and y; empty where a shift is to the left."""
+        """C for Helium that computes int32x4_t sum from x and y; empty where a shift is to the left."""
         if max(shift for _, _, shift in (*self.terms, self.result)) > 0:
             return ""
         parts = [
@@ -57,7 +62,7 @@ class Sum:
 
 
 @dataclass(frozen=True)
-class Linear:
+class LinearForm:
     """``(a * p + b * q + offset) >> shift``, in int32 or int64 arithmetic."""
 
     p: int
@@ -67,13 +72,14 @@ class Linear:
     wide: bool
 
     def text(self, a: str, b: str) -> str:
+        """C that computes the output, not yet clamped, from the int32 expressions ``a`` and ``b``."""
         if self.wide:
             terms = f"(int64_t){a} * {self.p} + (int64_t){b} * {self.q} + INT64_C({self.offset})"
             return f"(int32_t)(({terms}) >> {self.shift})"
         return f"({a} * {self.p} + {b} * {self.q} + {self.offset}) >> {self.shift}"
 
     def vector_text(self) -> str:
-        """For Helium: int32x4_t sum from x and y; empty where that takes 64 bits."""
+        """C for Helium that computes int32x4_t sum from x and y; empty where that takes 64 bits."""
         if self.wide or not 0 < self.shift <= 32:
             return ""
         products = f"vmlaq_n_s32(vmlaq_n_s32(vdupq_n_s32({self.offset}), x, {self.p}), y, {self.q})"
@@ -81,7 +87,7 @@ class Linear:
 
 
 @dataclass(frozen=True)
-class Rounded:
+class RoundedForm:
     """``(high(a << 23, p) + high(b << 23, q) + offset) >> shift`` in lanes of 32 bits; ``high`` is VQRDMULH."""
 
     p: int
@@ -90,12 +96,12 @@ class Rounded:
     shift: int
 
     def vector_text(self) -> str:
-        """For Helium: int32x4_t sum from x and y."""
+        """C for Helium that computes int32x4_t sum from x and y."""
         x, y = (f"vqrdmulhq_n_s32(vshlq_n_s32({v}, {_RAISED}), {m})" for v, m in (("x", self.p), ("y", self.q)))
         return f"int32x4_t sum = vshrq_n_s32(vaddq_n_s32(vaddq_s32({x}, {y}), {self.offset}), {self.shift});"
 
 
-def linear_form(wanted: Sum) -> Linear | None:
+def linear_form(wanted: Sum) -> LinearForm | None:
     """A linear form that equals ``wanted`` for all 65536 pairs, in int32 if there is one, or None."""
     a, b = _pairs()
     table = wanted.apply(a, b)
@@ -107,11 +113,11 @@ def linear_form(wanted: Sum) -> Linear | None:
                 products = a * p + b * q
                 offset = _offset(wanted, table, products, shift)
                 if offset is not None and (is_wide or np.abs(products).max() + abs(offset) < (1 << 31)):
-                    return Linear(p, q, offset, shift, is_wide)
+                    return LinearForm(p, q, offset, shift, is_wide)
     return None
 
 
-def rounded_form(wanted: Sum) -> Rounded | None:
+def rounded_form(wanted: Sum) -> RoundedForm | None:
     """A form in 32-bit lanes that equals ``wanted`` for all 65536 pairs where no narrow linear form does, or None."""
     a, b = _pairs()
     table = wanted.apply(a, b)
@@ -124,7 +130,7 @@ def rounded_form(wanted: Sum) -> Rounded | None:
             products = doubling_high_multiply(a << _RAISED, p) + doubling_high_multiply(b << _RAISED, q)
             offset = _offset(wanted, table, products, shift)
             if offset is not None and np.abs(products).max() + abs(offset) < (1 << 31):
-                return Rounded(p, q, offset, shift)
+                return RoundedForm(p, q, offset, shift)
     return None
 
 
@@ -154,12 +160,14 @@ def _near(value: float) -> list[int]:
     return [centre, centre + 1, centre - 1, centre + 2, centre - 2]
 
 
-class AddSub(Binary):
+class AddSub(Operator):
     """ADD and SUB."""
 
     names = ("ADD", "SUB")
+    summary = SUMMARY
+    constraints = CONSTRAINTS
 
-    def sum(self, node: Node) -> Sum:
+    def _sum(self, node: Node) -> Sum:
         first, second, result = quant(node.input(0)), quant(node.input(1)), quant(node.outputs[0])
         scales = [float(np.float32(q.scales[0])) for q in (first, second, result)]
         twice = 2 * max(scales[0], scales[1])
@@ -176,13 +184,16 @@ class AddSub(Binary):
 
     def reference(self, node: Node, inputs: Sequence[Array | None]) -> Array:
         assert inputs[0] is not None and inputs[1] is not None
-        return self.sum(node).apply(inputs[0], inputs[1]).astype(np.int8)
+        return self._sum(node).apply(inputs[0], inputs[1]).astype(np.int8)
 
-    def formula(self, node: Node) -> Formula:
-        wanted = self.sum(node)
+    def _formula(self, node: Node) -> Formula:
+        wanted = self._sum(node)
         linear = linear_form(wanted)
         vector = linear.vector_text() if linear else ""
         if not vector:
             rounded = rounded_form(wanted)
             vector = rounded.vector_text() if rounded else wanted.vector_text()
         return Formula((linear or wanted).text("x", "y"), vector, wanted.low, wanted.high)
+
+    def lower(self, node: Node, core: CoreFeatures) -> Kernel:
+        return elementwise_kernel(node, self._formula(node), core)

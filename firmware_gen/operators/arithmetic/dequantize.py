@@ -10,9 +10,14 @@ from multigraft.firmware_gen.arithmetic.accumulators import quant
 from multigraft.firmware_gen.boards.cores import CoreFeatures
 from multigraft.firmware_gen.kernels.c_text import array, digest
 from multigraft.firmware_gen.kernels.kernel import Kernel
-from multigraft.firmware_gen.operators.base.int8 import is_int8
+from multigraft.firmware_gen.operators.base.constraints import is_int8, same_shape
 from multigraft.firmware_gen.operators.base.operator import Operator
 from multigraft.firmware_gen.program.program import Array, Node
+
+
+def _types(node: Node) -> bool:
+    """The input has to be int8 with one scale, the output float32."""
+    return is_int8(node.input(0)) and node.outputs[0].dtype == "float32"
 
 
 class Dequantize(Operator):
@@ -20,17 +25,14 @@ class Dequantize(Operator):
 
     names = ("DEQUANTIZE",)
     summary = "int8 to float32, a table of 1 KiB in flash"
-
-    def constraint_types(self, node: Node) -> bool:
-        """The input has to be int8 with one scale, the output float32."""
-        return is_int8(node.input(0)) and node.outputs[0].dtype == "float32"
+    constraints = (same_shape, _types)
 
     def table(self, node: Node) -> Array:
         """The result of each of the 256 int8 values, from -128 on, float32."""
-        held = quant(node.input(0))
+        source = quant(node.input(0))
         # dequantize.h multiplies in double and rounds once.
-        scale = float(np.float32(held.scales[0]))
-        return (scale * (np.arange(-128, 128) - held.zero_points[0])).astype(np.float32)
+        scale = float(np.float32(source.scales[0]))
+        return (scale * (np.arange(-128, 128) - source.zero_points[0])).astype(np.float32)
 
     def reference(self, node: Node, inputs: Sequence[Array | None]) -> Array:
         assert inputs[0] is not None

@@ -10,14 +10,21 @@ from multigraft.firmware_gen.arithmetic.accumulators import quant
 from multigraft.firmware_gen.boards.cores import CoreFeatures
 from multigraft.firmware_gen.kernels.c_text import array, digest
 from multigraft.firmware_gen.kernels.kernel import Kernel, Overlap
-from multigraft.firmware_gen.operators.arithmetic.unary import Unary
-from multigraft.firmware_gen.operators.base.int8 import is_int8
+from multigraft.firmware_gen.operators.base.constraints import is_int8, same_shape
+from multigraft.firmware_gen.operators.base.operator import Operator
+from multigraft.firmware_gen.operators.base.table import look_up, rescaled, table_kernel
 from multigraft.firmware_gen.program.program import Array, Node
 
 _INFINITY = 0x7F800000
 
 
-class Quantize(Unary):
+def _types(node: Node) -> bool:
+    """The input has to be float32, or int8 with one scale; the output int8 with one scale."""
+    source = node.input(0)
+    return (is_int8(source) or source.dtype == "float32") and is_int8(node.outputs[0])
+
+
+class Quantize(Operator):
     """QUANTIZE of int8, by a table, or of float32, by the places of its 255 steps: no core needs floating point.
 
     Read as integers, floats of one sign are ordered as their values are; negative ones are turned around.
@@ -25,41 +32,19 @@ class Quantize(Unary):
 
     names = ("QUANTIZE",)
     summary = "int8 or float32 to int8, a table of 256 bytes or 1 KiB in flash"
-
-    def constraint_int8(self, node: Node) -> bool:
-        """The input has to be float32, or int8 with one scale; the output int8 with one scale."""
-        source = node.input(0)
-        return (is_int8(source) or source.dtype == "float32") and is_int8(node.outputs[0])
-
-    def steps(self, node: Node) -> Array:
-        """The least float of each of the values -127 to 127, as an ordered int32."""
-        values = np.arange(-127, 128)
-        below, reached = np.full(255, -_INFINITY - 1), np.full(255, _INFINITY + 1)
-        while np.any(reached - below > 1):
-            middle = (below + reached) >> 1
-            above = self._quantised(node, _floats(middle)) >= values
-            below, reached = np.where(above, below, middle), np.where(above, middle, reached)
-        return reached
-
-    def _quantised(self, node: Node, x: Array) -> Array:
-        """AffineQuantize: divided in float32, halves rounded away from zero. Infinities saturate."""
-        held = quant(node.outputs[0])
-        with np.errstate(over="ignore"):
-            ratio = (x.astype(np.float32) / np.float32(held.scales[0])).astype(np.float64)
-        rounded = np.copysign(np.floor(np.abs(ratio) + 0.5), ratio)
-        return np.clip(rounded + held.zero_points[0], -128, 127)
+    constraints = (same_shape, _types)
 
     def reference(self, node: Node, inputs: Sequence[Array | None]) -> Array:
         assert inputs[0] is not None
         if node.input(0).dtype == "int8":
-            return super().reference(node, inputs)
-        return self._quantised(node, inputs[0]).astype(np.int8).reshape(node.outputs[0].shape)
+            return look_up(_table(node), node, inputs)
+        return _quantised(node, inputs[0]).astype(np.int8).reshape(node.outputs[0].shape)
 
     def lower(self, node: Node, core: CoreFeatures) -> Kernel:
         if node.input(0).dtype == "int8":
-            return super().lower(node, core)
+            return table_kernel(_table(node), node)
         count = int(np.prod(node.outputs[0].shape))
-        text = array("steps", self.steps(node).astype("<i4").tobytes()).replace("uint32_t", "int32_t", 1)
+        text = array("steps", _steps(node).astype("<i4").tobytes()).replace("uint32_t", "int32_t", 1)
         text = text.replace("u,", ",").replace("0x", "(int32_t)0x")
         name = f"quantize_{digest(text)}"
         body = (
@@ -78,6 +63,31 @@ class Quantize(Unary):
             return f"{name}({ins[0]}, {outs[0]}, {count});"
 
         return Kernel(call, (), {name: body}, overlaps={0: Overlap(0)})
+
+
+def _table(node: Node) -> Array:
+    """The results of all int8 inputs."""
+    return np.clip(rescaled(node), -128, 127).astype(np.int8)
+
+
+def _steps(node: Node) -> Array:
+    """The least float of each of the values -127 to 127, as an ordered int32."""
+    values = np.arange(-127, 128)
+    below, reached = np.full(255, -_INFINITY - 1), np.full(255, _INFINITY + 1)
+    while np.any(reached - below > 1):
+        middle = (below + reached) >> 1
+        above = _quantised(node, _floats(middle)) >= values
+        below, reached = np.where(above, below, middle), np.where(above, middle, reached)
+    return reached
+
+
+def _quantised(node: Node, x: Array) -> Array:
+    """AffineQuantize: divided in float32, halves rounded away from zero. Infinities saturate."""
+    result = quant(node.outputs[0])
+    with np.errstate(over="ignore"):
+        ratio = (x.astype(np.float32) / np.float32(result.scales[0])).astype(np.float64)
+    rounded = np.copysign(np.floor(np.abs(ratio) + 0.5), ratio)
+    return np.clip(rounded + result.zero_points[0], -128, 127)
 
 
 def _floats(ordered: Array) -> Array:

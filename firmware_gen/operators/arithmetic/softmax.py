@@ -18,27 +18,40 @@ from multigraft.firmware_gen.arithmetic.fixed_point import (
 from multigraft.firmware_gen.boards.cores import CoreFeatures
 from multigraft.firmware_gen.kernels.c_text import digest
 from multigraft.firmware_gen.kernels.kernel import Kernel, Overlap
-from multigraft.firmware_gen.operators.base.int8 import Int8
+from multigraft.firmware_gen.operators.base.constraints import int8, same_shape
+from multigraft.firmware_gen.operators.base.operator import Operator
+from multigraft.firmware_gen.program.options import number
 from multigraft.firmware_gen.program.program import Array, Node
 
 _DIFFERENCE_BITS = 5
 _SUM_BITS = 12
 
 
-class Softmax(Int8):
+def _from_minus_128(node: Node) -> bool:
+    """The output has to have scale 1/256 and zero point -128."""
+    result = quant(node.outputs[0])
+    return result.scales[0] == 1 / 256 and result.zero_points[0] == -128
+
+
+def _beta(node: Node) -> float:
+    return float(np.float32(number(node.op.options.get("beta"), 1.0) or 1.0))
+
+
+def _steep(node: Node) -> bool:
+    """There has to be an axis, and the product of beta and the input's scale has to be 2^-26 or more."""
+    return len(node.input(0).shape) > 0 and _beta(node) * quant(node.input(0)).scales[0] >= 2.0**-26
+
+
+class Softmax(Operator):
     """SOFTMAX over the last axis."""
 
     names = ("SOFTMAX",)
     summary = "int8, over the last axis; gemmlowp's exp as a table"
-
-    def constraint_output(self, node: Node) -> bool:
-        """The output has to have scale 1/256 and zero point -128."""
-        held = node.outputs[0].quant
-        return held is not None and held.scales[0] == 1 / 256 and held.zero_points[0] == -128
+    constraints = (int8, same_shape, _from_minus_128, _steep)
 
     def _exponentials(self, node: Node) -> Array:
         """exp of minus 0, 1, ... input steps in Q0.31, up to the last one the reference looks at."""
-        beta = float(np.float32(node.op.options.get("beta") or 1.0))  # type: ignore[arg-type]
+        beta = _beta(node)
         real = min(
             beta * float(np.float32(quant(node.input(0)).scales[0])) * (1 << (31 - _DIFFERENCE_BITS)), 2.0**31 - 1
         )

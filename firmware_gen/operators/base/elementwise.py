@@ -10,7 +10,8 @@ import numpy as np
 from multigraft.firmware_gen.boards.cores import CoreFeatures
 from multigraft.firmware_gen.kernels.c_text import digest
 from multigraft.firmware_gen.kernels.kernel import Kernel, Overlap
-from multigraft.firmware_gen.operators.base.int8 import Int8, is_int8
+from multigraft.firmware_gen.operators.base.constraints import fused_activation, int8, is_int8
+from multigraft.firmware_gen.operators.base.operator import Constraint
 from multigraft.firmware_gen.program.program import Array, Node
 
 MOST_LOOPS = 5
@@ -36,14 +37,14 @@ def axes(shape: Sequence[int], a: Sequence[int], b: Sequence[int]) -> list[Axis]
             step *= size
         return result[::-1]
 
-    found: list[Axis] = []
+    loops: list[Axis] = []
     for axis in (Axis(*row) for row in zip(shape, steps(a), steps(b), strict=True) if row[0] != 1):
-        last = found[-1] if found else None
+        last = loops[-1] if loops else None
         if last is not None and (last.a, last.b) == (axis.a * axis.size, axis.b * axis.size):
-            found[-1] = Axis(last.size * axis.size, axis.a, axis.b)
+            loops[-1] = Axis(last.size * axis.size, axis.a, axis.b)
         else:
-            found.append(axis)
-    return found or [Axis(1, 1, 1)]
+            loops.append(axis)
+    return loops or [Axis(1, 1, 1)]
 
 
 @dataclass(frozen=True)
@@ -63,61 +64,54 @@ class Formula:
     high: int
 
 
-class Binary(Int8):
-    """An operator on two int8 tensors of which each may be a constant, and may be repeated."""
+def _both(node: Node) -> bool:
+    """Both inputs have to be int8 with one scale each, and at most one of them a constant."""
+    both = (node.input(0), node.input(1))
+    return all(is_int8(t) for t in both) and any(t.data is None for t in both)
 
-    summary = "int8, broadcasting, either input constant, fused ReLU"
 
-    def constraint_second(self, node: Node) -> bool:
-        """Both inputs have to be int8 with one scale each, and at most one of them a constant."""
-        both = (node.input(0), node.input(1))
-        return all(is_int8(t) for t in both) and any(t.data is None for t in both)
+def _shapes(node: Node) -> bool:
+    """The inputs' shapes have to fit together by broadcasting, in at most 5 loops."""
+    a, b, result = node.input(0).shape, node.input(1).shape, node.outputs[0].shape
+    try:
+        fits = np.broadcast_shapes(a, b) == result
+    except ValueError:
+        return False
+    return fits and len(axes(result, a, b)) <= MOST_LOOPS
 
-    def constraint_shapes(self, node: Node) -> bool:
-        """The inputs' shapes have to fit together by broadcasting, in at most 5 loops."""
-        a, b, result = node.input(0).shape, node.input(1).shape, node.outputs[0].shape
-        try:
-            fits = np.broadcast_shapes(a, b) == result
-        except ValueError:
-            return False
-        return fits and len(axes(result, a, b)) <= MOST_LOOPS
 
-    def constraint_activation(self, node: Node) -> bool:
-        """The fused activation has to be none, RELU, RELU6 or RELU_N1_TO_1."""
-        return node.op.options.get("fused_activation_function", "NONE") in ("NONE", "RELU", "RELU6", "RELU_N1_TO_1")
+SUMMARY = "int8, broadcasting, either input constant, fused ReLU"
+CONSTRAINTS: tuple[Constraint, ...] = (int8, fused_activation, _both, _shapes)
 
-    def formula(self, node: Node) -> Formula:
-        """What is computed per element."""
-        raise NotImplementedError
 
-    def lower(self, node: Node, core: CoreFeatures) -> Kernel:
-        first, second = node.input(0), node.input(1)
-        formula = self.formula(node)
-        loops = axes(node.outputs[0].shape, first.shape, second.shape)
-        inner = loops[-1]
-        vector = core.mve and bool(formula.vector)
-        text = _function(formula, inner, vector)
-        name = f"{node.name.lower()}_{digest(text)}"
-        text = f"MG_KERNEL void {name}(const int8_t *a, const int8_t *b, int8_t *out, int32_t n)\n{text}"
-        held = [t.data for t in (first, second)]
-        constant = b"".join(_bytes(d) for d in held if d is not None)
+def elementwise_kernel(node: Node, formula: Formula, core: CoreFeatures) -> Kernel:
+    """The C that computes ``formula`` for every element; a constant operand lies in flash."""
+    first, second = node.input(0), node.input(1)
+    loops = axes(node.outputs[0].shape, first.shape, second.shape)
+    inner = loops[-1]
+    vector = core.mve and bool(formula.vector)
+    text = _function(formula, inner, vector)
+    name = f"{node.name.lower()}_{digest(text)}"
+    text = f"MG_KERNEL void {name}(const int8_t *a, const int8_t *b, int8_t *out, int32_t n)\n{text}"
+    values = [t.data for t in (first, second)]
+    constant = b"".join(_bytes(d) for d in values if d is not None)
 
-        def call(ins: Sequence[str], outs: Sequence[str], scratch: str, constants: str) -> str:
-            a, b = (
-                p if d is None else f"(const int8_t *)(const void *){constants}" for p, d in zip(ins, held, strict=True)
-            )
-            return _loops(name, loops, a, b, outs[0])
+    def call(ins: Sequence[str], outs: Sequence[str], scratch: str, constants: str) -> str:
+        a, b = (
+            p if d is None else f"(const int8_t *)(const void *){constants}" for p, d in zip(ins, values, strict=True)
+        )
+        return _loops(name, loops, a, b, outs[0])
 
-        plain = len(loops) == 1 and inner.a == inner.b == 1
-        overlaps = {
-            position: Overlap(0)
-            for position, operand in enumerate((first, second))
-            if operand.data is None and operand.shape == node.outputs[0].shape
-        }
-        return Kernel(
-            call, ("mve.h",) if vector else (), {name: text}, constant, overlaps=overlaps,
-            pieces=name if plain and not constant else None,
-        )  # fmt: skip
+    plain = len(loops) == 1 and inner.a == inner.b == 1
+    overlaps = {
+        position: Overlap(0)
+        for position, operand in enumerate((first, second))
+        if operand.data is None and operand.shape == node.outputs[0].shape
+    }
+    return Kernel(
+        call, ("mve.h",) if vector else (), {name: text}, constant, overlaps=overlaps,
+        pieces=name if plain and not constant else None,
+    )  # fmt: skip
 
 
 def _bytes(data: Array) -> bytes:

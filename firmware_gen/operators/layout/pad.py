@@ -11,19 +11,26 @@ from multigraft.firmware_gen.boards.cores import CoreFeatures
 from multigraft.firmware_gen.kernels.c_text import digest
 from multigraft.firmware_gen.kernels.kernel import Kernel
 from multigraft.firmware_gen.kernels.strided_copy import copy_function, copy_loops, strides_of
-from multigraft.firmware_gen.operators.base.int8 import Int8
+from multigraft.firmware_gen.operators.base.constraints import int8, same_scale
+from multigraft.firmware_gen.operators.base.operator import Operator
 from multigraft.firmware_gen.program.program import Array, Node
 
 
-class Pad(Int8):
+def _paddings(node: Node) -> bool:
+    """The paddings have to be constant, of at most 6 dimensions, not negative, and have to give the output's shape."""
+    amounts, source, result = node.input(1).data, node.input(0).shape, node.outputs[0].shape
+    if amounts is None or amounts.dtype.kind != "i" or amounts.shape != (len(source), 2) or len(source) > 6:
+        return False
+    sizes = tuple(size + int(before) + int(after) for size, (before, after) in zip(source, amounts, strict=True))
+    return bool(np.all(amounts >= 0)) and sizes == result
+
+
+class Pad(Operator):
     """PAD with the output's zero point."""
 
     names = ("PAD",)
     summary = "int8, constant paddings"
-
-    def constraint_paddings(self, node: Node) -> bool:
-        """The paddings have to be constant and the scales of input and output equal."""
-        return node.input(1).data is not None and node.input(0).quant == node.outputs[0].quant
+    constraints = (int8, same_scale, _paddings)
 
     def reference(self, node: Node, inputs: Sequence[Array | None]) -> Array:
         paddings = node.input(1).data

@@ -7,20 +7,23 @@ from collections.abc import Sequence
 import numpy as np
 
 from multigraft.firmware_gen.boards.cores import CoreFeatures
-from multigraft.firmware_gen.kernels.kernel import Kernel
-from multigraft.firmware_gen.operators.base.int8 import Int8
+from multigraft.firmware_gen.kernels.kernel import Kernel, view
+from multigraft.firmware_gen.operators.base.constraints import int8
+from multigraft.firmware_gen.operators.base.operator import Operator
 from multigraft.firmware_gen.program.program import Array, Node
 
 
-class Reshape(Int8):
+def _elements(node: Node) -> bool:
+    """Input and output have to have equally many elements."""
+    return int(np.prod(node.input(0).shape)) == int(np.prod(node.outputs[0].shape))
+
+
+class Reshape(Operator):
     """The same bytes under another shape."""
 
     names = ("RESHAPE", "SQUEEZE", "EXPAND_DIMS")
     summary = "int8, takes no time and no memory"
-
-    def constraint_elements(self, node: Node) -> bool:
-        """Input and output have to have equally many elements."""
-        return int(np.prod(node.input(0).shape)) == int(np.prod(node.outputs[0].shape))
+    constraints = (int8, _elements)
 
     def reference(self, node: Node, inputs: Sequence[Array | None]) -> Array:
         assert inputs[0] is not None
@@ -28,12 +31,3 @@ class Reshape(Int8):
 
     def lower(self, node: Node, core: CoreFeatures) -> Kernel:
         return view()
-
-
-def view() -> Kernel:
-    """A kernel that does nothing: its output is its input's memory."""
-
-    def call(ins: Sequence[str], outs: Sequence[str], scratch: str, constants: str) -> str:
-        return ""
-
-    return Kernel(call, view=True)

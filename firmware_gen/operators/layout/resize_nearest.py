@@ -9,7 +9,8 @@ import numpy as np
 from multigraft.firmware_gen.boards.cores import CoreFeatures
 from multigraft.firmware_gen.kernels.c_text import digest
 from multigraft.firmware_gen.kernels.kernel import Kernel
-from multigraft.firmware_gen.operators.base.int8 import Int8Batch1
+from multigraft.firmware_gen.operators.base.constraints import image, int8, same_scale
+from multigraft.firmware_gen.operators.base.operator import Operator
 from multigraft.firmware_gen.program.program import Array, Node
 
 
@@ -23,15 +24,18 @@ def nearest(size: int, result: int, align_corners: bool, half_pixel: bool) -> li
     return [int(i) for i in np.clip(rounded, 0, size - 1)]
 
 
-class ResizeNearest(Int8Batch1):
+def _sizes(node: Node) -> bool:
+    """Input and output have to have equally many channels, and fewer than 65536 rows and columns."""
+    source, result = node.input(0).shape, node.outputs[0].shape
+    return source[3] == result[3] and max(*source[1:3], *result[1:3]) < 1 << 16
+
+
+class ResizeNearest(Operator):
     """RESIZE_NEAREST_NEIGHBOR to a constant size."""
 
     names = ("RESIZE_NEAREST_NEIGHBOR",)
     summary = "int8, any constant size"
-
-    def constraint_scale(self, node: Node) -> bool:
-        """Input and output have to have the same scale and zero point."""
-        return node.input(0).quant == node.outputs[0].quant
+    constraints = (int8, image, same_scale, _sizes)
 
     def _indices(self, node: Node) -> tuple[list[int], list[int]]:
         source, result, options = node.input(0).shape, node.outputs[0].shape, node.op.options

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -10,49 +11,63 @@ from multigraft.firmware_gen.boards.cores import CoreFeatures
 from multigraft.firmware_gen.kernels.c_text import digest
 from multigraft.firmware_gen.kernels.kernel import Kernel
 from multigraft.firmware_gen.kernels.strided_copy import copy_function, copy_loops, strides_of
-from multigraft.firmware_gen.operators.base.int8 import Int8
+from multigraft.firmware_gen.operators.base.constraints import int8
+from multigraft.firmware_gen.operators.base.operator import Operator
 from multigraft.firmware_gen.program.options import integer
 from multigraft.firmware_gen.program.program import Array, Node
 
 
-class StridedSlice(Int8):
+def _bounds(node: Node) -> bool:
+    """Begin, end and strides have to be constant, equally many, and the strides positive."""
+    bounds = [node.input(i).data for i in (1, 2, 3)]
+    given = [b for b in bounds if b is not None and b.dtype.kind == "i" and b.ndim == 1]
+    if len(given) < 3 or len({b.size for b in given}) > 1 or given[0].size > len(node.input(0).shape):
+        return False
+    return bool(np.all(given[2] > 0))
+
+
+def _masks(node: Node) -> bool:
+    """There may be no ellipsis mask and no new-axis mask."""
+    return not (node.op.options.get("ellipsis_mask") or node.op.options.get("new_axis_mask"))
+
+
+def _slices(node: Node) -> list[slice]:
+    begin, end, step = (np.asarray(node.input(i).data).reshape(-1).tolist() for i in (1, 2, 3))
+    masks = {n: integer(node.op.options.get(n)) for n in ("begin_mask", "end_mask", "shrink_axis_mask")}
+    result = []
+    for axis, size in enumerate(node.input(0).shape):
+        if axis >= len(begin):
+            result.append(slice(0, size, 1))
+            continue
+        bit = 1 << axis
+        first = None if masks["begin_mask"] & bit else begin[axis]
+        last = None if masks["end_mask"] & bit else end[axis]
+        if masks["shrink_axis_mask"] & bit:
+            first = begin[axis] % size
+            last = first + 1
+        result.append(slice(*slice(first, last, step[axis]).indices(size)))
+    return result
+
+
+def _size(node: Node) -> bool:
+    """There may be at most 6 dimensions, and the bounds have to give as many elements as the output has."""
+    sizes = [len(range(s.start, s.stop, s.step)) for s in _slices(node)]
+    return len(sizes) <= 6 and math.prod(sizes) == math.prod(node.outputs[0].shape)
+
+
+class StridedSlice(Operator):
     """STRIDED_SLICE with constant bounds."""
 
     names = ("STRIDED_SLICE",)
     summary = "int8, constant bounds, positive strides"
-
-    def constraint_bounds(self, node: Node) -> bool:
-        """Begin, end and strides have to be constant and the strides positive."""
-        held = [node.input(i).data for i in (1, 2, 3)]
-        return all(h is not None for h in held) and bool(np.all(np.asarray(held[2]) > 0))
-
-    def constraint_masks(self, node: Node) -> bool:
-        """Ellipsis and new-axis masks are not taken."""
-        return not (node.op.options.get("ellipsis_mask") or node.op.options.get("new_axis_mask"))
-
-    def _slices(self, node: Node) -> list[slice]:
-        begin, end, step = (np.asarray(node.input(i).data).reshape(-1).tolist() for i in (1, 2, 3))
-        masks = {n: integer(node.op.options.get(n)) for n in ("begin_mask", "end_mask", "shrink_axis_mask")}
-        result = []
-        for axis, size in enumerate(node.input(0).shape):
-            if axis >= len(begin):
-                result.append(slice(0, size, 1))
-                continue
-            bit = 1 << axis
-            first = None if masks["begin_mask"] & bit else begin[axis]
-            last = None if masks["end_mask"] & bit else end[axis]
-            if masks["shrink_axis_mask"] & bit:
-                first = begin[axis] % size
-                last = first + 1
-            result.append(slice(*slice(first, last, step[axis]).indices(size)))
-        return result
+    constraints = (int8, _bounds, _masks, _size)
 
     def reference(self, node: Node, inputs: Sequence[Array | None]) -> Array:
         assert inputs[0] is not None
-        return inputs[0][tuple(self._slices(node))].reshape(node.outputs[0].shape)
+        return inputs[0][tuple(_slices(node))].reshape(node.outputs[0].shape)
 
     def lower(self, node: Node, core: CoreFeatures) -> Kernel:
-        slices = self._slices(node)
+        slices = _slices(node)
         sizes = [len(range(s.start, s.stop, s.step)) for s in slices]
         strides = strides_of(node.input(0).shape)
         first = sum(s.start * stride for s, stride in zip(slices, strides, strict=True))

@@ -8,22 +8,28 @@ import numpy as np
 
 from multigraft.firmware_gen.boards.cores import CoreFeatures
 from multigraft.firmware_gen.kernels.c_text import digest
-from multigraft.firmware_gen.kernels.kernel import Kernel
+from multigraft.firmware_gen.kernels.kernel import Kernel, view
 from multigraft.firmware_gen.kernels.strided_copy import copy_function, copy_loops, strides_of
-from multigraft.firmware_gen.operators.base.int8 import Int8
-from multigraft.firmware_gen.operators.layout.reshape import view
+from multigraft.firmware_gen.operators.base.constraints import int8
+from multigraft.firmware_gen.operators.base.operator import Operator
 from multigraft.firmware_gen.program.program import Array, Node
 
 
-class Transpose(Int8):
+def _permutation(node: Node) -> bool:
+    """The permutation has to be constant, of at most 6 dimensions, and has to give the output's shape."""
+    order, source = node.input(1).data, node.input(0).shape
+    if order is None or order.dtype.kind != "i" or len(source) > 6:
+        return False
+    axes = [int(a) for a in order.reshape(-1)]
+    return sorted(axes) == list(range(len(source))) and tuple(source[a] for a in axes) == node.outputs[0].shape
+
+
+class Transpose(Operator):
     """TRANSPOSE; free where it moves only axes of size 1."""
 
     names = ("TRANSPOSE",)
     summary = "int8, at most 6 dimensions; free where only axes of size 1 move"
-
-    def constraint_permutation(self, node: Node) -> bool:
-        """The permutation has to be constant, of at most 6 dimensions."""
-        return node.input(1).data is not None and len(node.input(0).shape) <= 6
+    constraints = (int8, _permutation)
 
     def _order(self, node: Node) -> list[int]:
         order = node.input(1).data

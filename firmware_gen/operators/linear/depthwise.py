@@ -6,36 +6,52 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from multigraft.firmware_gen.arithmetic.accumulators import Layer, affine_bytes, exact_bytes, linear_layer
-from multigraft.firmware_gen.arithmetic.geometry import Window, window
+from multigraft.firmware_gen.arithmetic.accumulators import Layer, affine_bytes, exact_bytes
+from multigraft.firmware_gen.arithmetic.geometry import Window
+from multigraft.firmware_gen.arithmetic.windowed_layers import depthwise_layer
 from multigraft.firmware_gen.boards.cores import CoreFeatures
 from multigraft.firmware_gen.kernels.c_text import digest, window_literal
 from multigraft.firmware_gen.kernels.dsp_depthwise import dsp_depthwise
-from multigraft.firmware_gen.kernels.kernel import Kernel, Lowered, Overlap
+from multigraft.firmware_gen.kernels.kernel import Kernel, LoweredLayer, Overlap
 from multigraft.firmware_gen.kernels.mve_depthwise import mve_depthwise, rows_in_time
-from multigraft.firmware_gen.operators.linear.conv import Conv, columns
+from multigraft.firmware_gen.operators.base.constraints import (
+    constant_bias_at,
+    constant_weights,
+    fused_activation,
+    image,
+    int8,
+    scale_per_channel,
+    window_fits,
+)
+from multigraft.firmware_gen.operators.base.operator import Operator
+from multigraft.firmware_gen.operators.linear.reference_sums import columns
 from multigraft.firmware_gen.program.program import Array, Node
 
 
-class Depthwise(Conv):
+def _channels(node: Node) -> bool:
+    """The output channels have to be a multiple of the input channels, and as many as the weights'."""
+    channels = node.outputs[0].shape[3]
+    return channels % node.input(0).shape[3] == 0 and node.input(1).shape[::3] == (1, channels)
+
+
+class Depthwise(Operator):
     """DEPTHWISE_CONV_2D with constant weights."""
 
     names = ("DEPTHWISE_CONV_2D",)
     summary = "int8, weights per channel or per tensor, any stride, dilation, padding, depth multiplier and fused ReLU"
-
-    def constraint_groups(self, node: Node) -> bool:
-        """The output channels have to be a multiple of the input channels."""
-        return node.outputs[0].shape[3] % node.input(0).shape[3] == 0
-
-    def _parts(self, node: Node) -> tuple[Layer, Window]:
-        weights = node.input(1)
-        assert weights.data is not None
-        over = window(node, (weights.shape[1], weights.shape[2]), node.input(0), node.outputs[0])
-        flat = weights.data.reshape(-1, weights.shape[3]).T
-        return linear_layer(node, np.ascontiguousarray(flat), float_product=False), over
+    constraints = (
+        int8,
+        image,
+        constant_weights,
+        scale_per_channel,
+        constant_bias_at(2),
+        fused_activation,
+        window_fits,
+        _channels,
+    )
 
     def reference(self, node: Node, inputs: Sequence[Array | None]) -> Array:
-        layer, over = self._parts(node)
+        layer, over = depthwise_layer(node)
         assert inputs[0] is not None
         taps = columns(inputs[0], over, layer.input_zero_point).reshape(over.pixels(), -1, over.in_c)
         spread = np.repeat(taps, over.out_c // over.in_c, axis=2)
@@ -44,7 +60,7 @@ class Depthwise(Conv):
         return result.astype(np.int8).reshape(node.outputs[0].shape)
 
     def lower(self, node: Node, core: CoreFeatures) -> Kernel:
-        layer, over = self._parts(node)
+        layer, over = depthwise_layer(node)
         ringed = mve_depthwise(layer, over) if core.mve else None
         fast = dsp_depthwise(layer, over) if core.dsp else None
         low = ringed or fast or _portable(layer, over)
@@ -68,7 +84,7 @@ class Depthwise(Conv):
         return Kernel(call, low.includes, {name: text}, low.constant, low.scratch_bytes, overlaps)
 
 
-def _portable(layer: Layer, over: Window) -> Lowered:
+def _portable(layer: Layer, over: Window) -> LoweredLayer:
     height, width = over.plane()
     affine = layer.affine()
     scales = exact_bytes(layer) if affine is None else affine_bytes(affine)
@@ -79,4 +95,4 @@ def _portable(layer: Layer, over: Window) -> Lowered:
     )
     beyond = over.out_w % 2 * over.stride_w
     scratch_bytes = -(-(height * width + beyond) // 4) * 4
-    return Lowered(body, scales + layer.weights.tobytes(), scratch_bytes, ("depthwise.h",))
+    return LoweredLayer(body, scales + layer.weights.tobytes(), scratch_bytes, ("depthwise.h",))

@@ -13,10 +13,41 @@ from multigraft.firmware_gen.arithmetic.requantise import Rescaling
 from multigraft.firmware_gen.boards.cores import CoreFeatures
 from multigraft.firmware_gen.kernels.c_text import digest, window_literal
 from multigraft.firmware_gen.kernels.kernel import Kernel
-from multigraft.firmware_gen.operators.base.int8 import is_int8
+from multigraft.firmware_gen.operators.base.constraints import (
+    constant_bias_at,
+    constant_weights,
+    is_int8,
+    scale_per_channel,
+)
 from multigraft.firmware_gen.operators.base.operator import Operator
 from multigraft.firmware_gen.program.options import integer
 from multigraft.firmware_gen.program.program import Array, Node
+
+
+def _types(node: Node) -> bool:
+    """Source and output have to be int8 with one scale each, of four dimensions with batch 1."""
+    tensors = (node.input(2), node.outputs[0])
+    return all(is_int8(t) and len(t.shape) == 4 and t.shape[0] == 1 for t in tensors)
+
+
+def _no_activation(node: Node) -> bool:
+    """There may be no fused activation."""
+    return node.op.options.get("fused_activation_function", "NONE") == "NONE"
+
+
+def _shapes(node: Node) -> bool:
+    """The output has to be of the size, and the weights of the channels, that source, strides and padding ask for."""
+    weights, source, result, options = node.input(1).shape, node.input(2).shape, node.outputs[0].shape, node.op.options
+    strides = integer(options.get("stride_h"), 1), integer(options.get("stride_w"), 1)
+    padding = options.get("padding", "SAME")
+    if len(weights) != 4 or min(strides) < 1 or padding not in ("SAME", "VALID"):
+        return False
+    sides = zip(source[1:3], result[1:3], weights[1:3], strides, strict=True)
+    for size, out, kernel, stride in sides:
+        whole = out if padding == "SAME" else out - kernel + 1
+        if whole < 1 or -(-whole // stride) != size:
+            return False
+    return (weights[0], weights[3]) == (result[3], source[3])
 
 
 class TransposeConv(Operator):
@@ -24,33 +55,14 @@ class TransposeConv(Operator):
 
     names = ("TRANSPOSE_CONV",)
     summary = "int8, weights per channel or per tensor, any stride and padding"
-
-    def constraint_int8(self, node: Node) -> bool:
-        """Source and output have to be int8 with one scale each, of four dimensions with batch 1."""
-        tensors = (node.input(2), node.outputs[0])
-        return all(is_int8(t) and len(t.shape) == 4 and t.shape[0] == 1 for t in tensors)
-
-    def constraint_weights(self, node: Node) -> bool:
-        """The weights have to be constant int8 with zero point 0."""
-        weights = node.input(1)
-        good = weights.data is not None and weights.dtype == "int8" and weights.quant is not None
-        return good and not any(weights.quant.zero_points if weights.quant else ())
-
-    def constraint_bias(self, node: Node) -> bool:
-        """The bias, if there is one, has to be constant int32."""
-        bias = node.inputs[3] if len(node.inputs) > 3 else None
-        return bias is None or (bias.data is not None and bias.dtype == "int32")
-
-    def constraint_activation(self, node: Node) -> bool:
-        """There may be no fused activation."""
-        return node.op.options.get("fused_activation_function", "NONE") == "NONE"
+    constraints = (constant_weights, scale_per_channel, constant_bias_at(3), _types, _no_activation, _shapes)
 
     def _parts(self, node: Node) -> tuple[Layer, Window]:
         weights, source, result = node.input(1), node.input(2), node.outputs[0]
         assert weights.data is not None
         channels = weights.shape[0]
-        held = quant(weights).scales
-        scales = held if len(held) == channels else held * channels
+        given_scales = quant(weights).scales
+        scales = given_scales if len(given_scales) == channels else given_scales * channels
         given, made = quant(source), quant(result)
         into, out = float(np.float32(given.scales[0])), float(np.float32(made.scales[0]))
         rescalings = tuple(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -11,22 +12,30 @@ from multigraft.firmware_gen.arithmetic.fixed_point import quantize_multiplier, 
 from multigraft.firmware_gen.boards.cores import CoreFeatures
 from multigraft.firmware_gen.kernels.c_text import digest
 from multigraft.firmware_gen.kernels.kernel import Kernel
-from multigraft.firmware_gen.operators.base.int8 import Int8
+from multigraft.firmware_gen.operators.base.constraints import int8
+from multigraft.firmware_gen.operators.base.operator import Operator
 from multigraft.firmware_gen.program.program import Array, Node
 
 
-class Mean(Int8):
+def _axes(node: Node) -> bool:
+    """The mean has to be over height and width of a four-dimensional tensor with batch 1."""
+    axes, shape = node.input(1).data, node.input(0).shape
+    if axes is None or len(shape) != 4 or shape[0] != 1:
+        return False
+    return axes.dtype.kind == "i" and sorted(int(a) % 4 for a in axes.reshape(-1)) == [1, 2]
+
+
+def _shape(node: Node) -> bool:
+    """The output has to have one value per channel."""
+    return math.prod(node.outputs[0].shape) == node.input(0).shape[3] == node.outputs[0].shape[-1]
+
+
+class Mean(Operator):
     """MEAN over height and width, with or without kept dimensions."""
 
     names = ("MEAN",)
     summary = "int8, over height and width"
-
-    def constraint_axes(self, node: Node) -> bool:
-        """The mean has to be over height and width of a four-dimensional tensor with batch 1."""
-        axes, shape = node.input(1).data, node.input(0).shape
-        if axes is None or len(shape) != 4 or shape[0] != 1:
-            return False
-        return sorted(int(a) % 4 for a in axes.reshape(-1)) == [1, 2]
+    constraints = (int8, _axes, _shape)
 
     def _arithmetic(self, node: Node) -> tuple[int, int, int, int]:
         """Sum of zero points, multiplier, shift, output zero point."""

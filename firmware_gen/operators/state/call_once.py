@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from multigraft.firmware_gen.boards.cores import CoreFeatures
-from multigraft.firmware_gen.kernels.kernel import Kernel
+from multigraft.firmware_gen.kernels.kernel import Kernel, view
 from multigraft.firmware_gen.operators.base.operator import Operator
-from multigraft.firmware_gen.operators.layout.reshape import view
 from multigraft.firmware_gen.program.program import Array, Node
+
+
+def _constants(node: Node) -> bool:
+    """The subgraph that is called may only assign constants to variables, of which there has to be one."""
+    return bool(node.op.options.get("constants_only")) and len(node.outputs) > 0
 
 
 class CallOnce(Operator):
@@ -16,10 +20,7 @@ class CallOnce(Operator):
 
     names = ("CALL_ONCE",)
     summary = "initial values of variables, assigned before the first inference and by model_reset()"
-
-    def constraint_constants(self, node: Node) -> bool:
-        """The subgraph that is called may only assign constants to variables, of which there has to be one."""
-        return bool(node.op.options.get("constants_only")) and len(node.outputs) > 0
+    constraints = (_constants,)
 
     def reference(self, node: Node, inputs: Sequence[Array | None]) -> Array:
         assert inputs[0] is not None

@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from multigraft.firmware_gen.boards.cores import CoreFeatures
-from multigraft.firmware_gen.kernels.kernel import Kernel
+from multigraft.firmware_gen.kernels.kernel import Kernel, view
 from multigraft.firmware_gen.operators.base.operator import Operator
-from multigraft.firmware_gen.operators.layout.reshape import view
 from multigraft.firmware_gen.program.program import Array, Node
+
+
+def _type(node: Node) -> bool:
+    """The variable has to be int8."""
+    return node.outputs[0].dtype == "int8"
 
 
 class VarHandle(Operator):
@@ -16,10 +20,7 @@ class VarHandle(Operator):
 
     names = ("VAR_HANDLE",)
     summary = "a variable of a streaming network; its memory outlives the inference"
-
-    def constraint_int8(self, node: Node) -> bool:
-        """The variable has to be int8."""
-        return node.outputs[0].dtype == "int8"
+    constraints = (_type,)
 
     def reference(self, node: Node, inputs: Sequence[Array | None]) -> Array:
         assert inputs[0] is not None

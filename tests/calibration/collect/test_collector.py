@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import random
 import signal
@@ -10,12 +11,16 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from multigraft.calibration.collect import kept_frames
-from multigraft.calibration.collect.collector import KEPT_SUFFIX, STORE_SUFFIX, CollectOptions, Event, collect
+from multigraft.calibration.collect.collect_events import CollectEvent
+from multigraft.calibration.collect.collect_options import CollectOptions, kept_folder_of, store_of
+from multigraft.calibration.collect.collector import collect
+from multigraft.calibration.collect.frame_quality import Signature
 from multigraft.calibration.collect.selection import FrameSelector, SelectionRule
 from multigraft.calibration.collect.store import Cursor, Store
 from multigraft.devices.cameras.array_file import ArrayFile
@@ -25,18 +30,20 @@ from multigraft.devices.cameras.pi_camera import PiCamera
 from multigraft.errors import DeviceError, InputError, UsageError
 from multigraft.statistics import statistics_file
 from multigraft.statistics.statistics import Statistics
+from multigraft.statistics.subject import Subject
+from multigraft.tensors.preprocessing import Frame
 from tests.calibration.networks import frames, taps_bundle
-from tests.calibration.replay import OPTIONS
 from tests.calibration.samples import SUBJECT, minibatch
+from tests.optional import some
 
 BUNDLE = taps_bundle()
 ROOT = Path(__file__).parents[3]
 KILLS = int(os.environ.get("MULTIGRAFT_KILLS", "10"))
-"""The figure in docs/calibration.md is of 50."""
+"""The figure in docs/figures.md is of 50."""
 
 
-def options(**changes: object) -> CollectOptions:
-    return CollectOptions(**{"site": "a", "minibatch": 8, "minimum_frames": 8, **changes})
+def options(**changes: Any) -> CollectOptions:
+    return dataclasses.replace(CollectOptions(site="a", minibatch=8, minimum_frames=8), **changes)
 
 
 @pytest.fixture
@@ -46,37 +53,39 @@ def source(tmp_path: Path) -> Path:
     return path
 
 
-def test_all_frames_of_a_file_are_in_the_statistics(tmp_path, source):
+def test_all_frames_of_a_file_are_in_the_statistics(tmp_path: Path, source: Path) -> None:
     done = collect(BUNDLE, ArrayFile(source), tmp_path / "a.mgstats", options())
     assert (done.reason, done.used, done.statistics.frames) == ("source ended", 200, 200)
-    held = statistics_file.read(done.path)
-    assert held.frames == 200 and held.sites == ("a",)
+    written = statistics_file.read(some(done.path))
+    assert written.frames == 200 and written.sites == ("a",)
     for name in ("brightness", "sharpness", "margin/garment", "entropy/digit"):
-        assert sum(t.counts[name].sum() for t in held.places.values()) == 200
+        assert sum(t.counts[name].sum() for t in written.places.values()) == 200
 
 
 @pytest.mark.parametrize("steps", [(50, 90, None), (8, 16, 24, 199, None)])
-def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path, source, steps):
+def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path: Path, source: Path, steps: tuple[int | None, ...]) -> None:
     whole = collect(BUNDLE, ArrayFile(source), tmp_path / "whole.mgstats", options(), clock=lambda: 0.0)
     for frames_wanted in steps:
         part = collect(
             BUNDLE, ArrayFile(source), tmp_path / "part.mgstats", options(frames=frames_wanted), clock=lambda: 0.0
         )
     assert part.statistics == whole.statistics
-    assert part.path.read_bytes() == whole.path.read_bytes()
+    assert some(part.path).read_bytes() == some(whole.path).read_bytes()
     again = collect(BUNDLE, ArrayFile(source), tmp_path / "part.mgstats", options())
-    assert again.used == 0 and again.path.read_bytes() == whole.path.read_bytes()
+    assert again.used == 0 and some(again.path).read_bytes() == some(whole.path).read_bytes()
 
 
-def test_what_a_stop_leaves_out_of_the_statistics_is_not_said_to_be_in_them(tmp_path, source, monkeypatch):
+def test_what_a_stop_leaves_out_of_the_statistics_is_not_said_to_be_in_them(
+    tmp_path: Path, source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     look = FrameSelector.choose
-    seen = []
+    seen: list[float] = []
 
-    def interrupted(selector: FrameSelector, *arguments: object) -> object:
-        seen.append(None)
+    def interrupted(selector: FrameSelector, frame: Frame, now_s: float) -> Signature | None:
+        seen.append(now_s)
         if len(seen) == 45:
             os.kill(os.getpid(), signal.SIGINT)
-        return look(selector, *arguments)
+        return look(selector, frame, now_s)
 
     monkeypatch.setattr(FrameSelector, "choose", interrupted)
     done = collect(BUNDLE, ArrayFile(source), tmp_path / "a.mgstats", options())
@@ -91,7 +100,7 @@ def start(source: Path, output: Path, delay_s: float = 0) -> subprocess.Popen[st
     return process
 
 
-def test_kills_at_random_moments_change_no_bit(tmp_path):
+def test_kills_at_random_moments_change_no_bit(tmp_path: Path) -> None:
     source = tmp_path / "frames.npy"
     np.save(source, frames(2400, seed=4))
     whole = tmp_path / "whole.mgstats"
@@ -114,16 +123,16 @@ def test_kills_at_random_moments_change_no_bit(tmp_path):
     process.communicate()
     assert killed >= KILLS // 2
     assert output.read_bytes() == whole.read_bytes()
-    kept, expected = (p.with_name(p.name + KEPT_SUFFIX) for p in (output, whole))
+    kept, expected = (kept_folder_of(p) for p in (output, whole))
     assert {p.name: p.read_bytes() for p in kept.iterdir()} == {p.name: p.read_bytes() for p in expected.iterdir()}
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_ends_it_cleanly_with_the_file_written(tmp_path, number):
+def test_a_signal_ends_it_cleanly_with_the_file_written(tmp_path: Path, number: signal.Signals) -> None:
     source, output = tmp_path / "frames.npy", tmp_path / "a.mgstats"
     np.save(source, frames(4000, seed=5))
     process = start(source, output, 0.5)
-    log = Path(f"{output}{STORE_SUFFIX}-wal")
+    log = Path(f"{store_of(output)}-wal")
     while not log.exists() or log.stat().st_size < 300_000:
         assert process.poll() is None
         time.sleep(0.01)
@@ -133,13 +142,13 @@ def test_a_signal_ends_it_cleanly_with_the_file_written(tmp_path, number):
     assert 0 < statistics_file.read(output).frames < 4000
 
 
-def test_two_collectors_on_one_file_are_refused(tmp_path):
+def test_two_collectors_on_one_file_are_refused(tmp_path: Path) -> None:
     with Store(tmp_path / "s", SUBJECT, 8), pytest.raises(UsageError, match="another collector"):
         Store(tmp_path / "s", SUBJECT, 8)
     Store(tmp_path / "s", SUBJECT, 8).__exit__(None, None, None)
 
 
-def test_a_full_disk_stops_cleanly_and_what_is_there_is_intact(tmp_path):
+def test_a_full_disk_stops_cleanly_and_what_is_there_is_intact(tmp_path: Path) -> None:
     path = tmp_path / "s"
     with Store(path, SUBJECT, 8) as store:
         store._connection.execute("PRAGMA max_page_count=40")
@@ -157,7 +166,7 @@ def test_a_full_disk_stops_cleanly_and_what_is_there_is_intact(tmp_path):
         assert store.statistics == expected
 
 
-def test_a_checkpoint_changes_nothing_that_is_read_back(tmp_path):
+def test_a_checkpoint_changes_nothing_that_is_read_back(tmp_path: Path) -> None:
     path = tmp_path / "s"
     with Store(path, SUBJECT, 8) as store:
         for number in range(9):
@@ -169,7 +178,7 @@ def test_a_checkpoint_changes_nothing_that_is_read_back(tmp_path):
         assert store.statistics == expected
 
 
-def test_a_store_of_something_else_is_refused(tmp_path):
+def test_a_store_of_something_else_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "s"
     Store(path, SUBJECT, 8).__exit__(None, None, None)
     with pytest.raises(UsageError, match="another minimum frames"):
@@ -185,7 +194,7 @@ def test_a_store_of_something_else_is_refused(tmp_path):
         Store(tmp_path / "nowhere" / "s", SUBJECT, 8)
 
 
-def test_a_damaged_minibatch_is_noticed(tmp_path):
+def test_a_damaged_minibatch_is_noticed(tmp_path: Path) -> None:
     path = tmp_path / "s"
     with Store(path, SUBJECT, 8) as store:
         store.append(minibatch(0), ("a", "d"), Cursor())
@@ -197,18 +206,18 @@ def test_a_damaged_minibatch_is_noticed(tmp_path):
         Store(path, SUBJECT, 8)
 
 
-def test_it_stops_by_itself_at_the_precision_asked_for(tmp_path):
+def test_it_stops_by_itself_at_the_precision_asked_for(tmp_path: Path) -> None:
     camera = FakeCamera(24, 24, False)
-    events: list[Event] = []
+    events: list[CollectEvent] = []
     done = collect(BUNDLE, camera, tmp_path / "a.mgstats", options(precision=0.3), events.append)
     assert done.reason == "precision reached"
-    assert done.statistics.precision().max() <= 0.3
-    assert events[-1].precision <= 0.3 and events[-1].frames == done.statistics.frames
+    assert some(done.statistics.precision()).max() <= 0.3
+    assert some(events[-1].precision) <= 0.3 and events[-1].frames == done.statistics.frames
     minutes = collect(BUNDLE, camera, tmp_path / "b.mgstats", options(minutes=1e-9, minimum_frames=32))
     assert minutes.reason == "minutes reached" and minutes.path is None
 
 
-def test_days_and_sites_are_kept_apart(tmp_path, source):
+def test_days_and_sites_are_kept_apart(tmp_path: Path, source: Path) -> None:
     days = iter(np.repeat([0.0, 86_400.0], 1000))
     done = collect(BUNDLE, ArrayFile(source), tmp_path / "a.mgstats", options(), clock=lambda: float(next(days)))
     assert set(done.statistics.places) == {("a", "1970-01-01")}
@@ -219,7 +228,7 @@ def test_days_and_sites_are_kept_apart(tmp_path, source):
     }  # fmt: skip
 
 
-def test_near_duplicates_are_skipped_and_frames_spread():
+def test_near_duplicates_are_skipped_and_frames_spread() -> None:
     rule = SelectionRule(min_difference=3.0)
     selector = FrameSelector(rule)
     image = frames(1, size=24)[0] // 2
@@ -233,7 +242,7 @@ def test_near_duplicates_are_skipped_and_frames_spread():
     assert [every.choose(image, 0.0) is not None for _ in range(6)] == [True, False, False] * 2
 
 
-def test_a_frame_that_is_not_used_is_not_fetched(tmp_path):
+def test_a_frame_that_is_not_used_is_not_fetched(tmp_path: Path) -> None:
     """Of a camera with a low-resolution stream; what is collected is what the frames give."""
     every = 3
     images = frames(64, seed=6).repeat(2, 1).repeat(2, 2)
@@ -250,35 +259,58 @@ def test_a_frame_that_is_not_used_is_not_fetched(tmp_path):
     assert made[0].copied == {"main": 64, "lores": 190} and made[0].held == 0
     np.save(tmp_path / "frames.npy", np.stack([images] * 3, -1))
     plain = collect(BUNDLE, ArrayFile(tmp_path / "frames.npy"), tmp_path / "b.mgstats", options(), clock=lambda: 0.0)
-    assert plain.path.read_bytes() == done.path.read_bytes()
+    assert some(plain.path).read_bytes() == some(done.path).read_bytes()
     collect(BUNDLE, camera, tmp_path / "c.mgstats", options(frames=8, rule=SelectionRule(0)))
     assert made[1].copied == {"main": 8, "lores": 0}
 
 
-def test_no_frame_is_stored_unless_asked_for(tmp_path, source):
+def test_no_frame_is_stored_unless_asked_for(tmp_path: Path, source: Path) -> None:
     collect(BUNDLE, ArrayFile(source), tmp_path / "a.mgstats", options())
     assert {p.name.removesuffix("-wal") for p in tmp_path.iterdir()} == {
         "a.mgstats", "a.mgstats.collecting", "frames.npy",
     }  # fmt: skip
 
 
-def test_the_most_uncertain_frames_are_kept_within_the_quota(tmp_path, source):
+def test_a_file_that_was_being_written_at_a_kill_is_removed_by_the_next_run(tmp_path: Path, source: Path) -> None:
+    for name in (".a.mgstats.x7f3k2", ".b.mgstats.x7f3k2", ".a.mgstats"):
+        (tmp_path / name).write_bytes(b"half")
+    collect(BUNDLE, ArrayFile(source), tmp_path / "a.mgstats", options(frames=8))
+    assert {p.name for p in tmp_path.iterdir() if p.name.startswith(".")} == {".b.mgstats.x7f3k2", ".a.mgstats"}
+
+
+def test_what_is_committed_is_on_the_disk(tmp_path: Path) -> None:
+    """Without a power cut to try it by: SQLite's documented settings for that (2 is FULL)."""
+    with Store(tmp_path / "s", SUBJECT, 8) as store:
+        settings = [store._connection.execute(f"PRAGMA {n}").fetchone()[0] for n in ("journal_mode", "synchronous")]
+    assert settings == ["wal", 2]
+
+
+def test_numbers_at_their_limits_stop_a_run_where_they_say(tmp_path: Path, source: Path) -> None:
+    done = collect(BUNDLE, ArrayFile(source), tmp_path / "a.mgstats", options(frames=64))
+    assert (done.reason, done.statistics.frames) == ("frames reached", 64)
+    # A file is written from just as many detailed frames on as the minimum says: every eighth.
+    assert done.path is not None and done.statistics.detailed_frames == 8
+    below = collect(BUNDLE, ArrayFile(source), tmp_path / "b.mgstats", options(frames=56))
+    assert below.path is None and below.statistics.detailed_frames == 7
+
+
+def test_the_most_uncertain_frames_are_kept_within_the_quota(tmp_path: Path, source: Path) -> None:
     output = tmp_path / "a.mgstats"
-    folder = output.with_name(output.name + KEPT_SUFFIX)
+    folder = kept_folder_of(output)
     collect(BUNDLE, ArrayFile(source), output, options(keep_frames=5))
-    with Store(output.with_name(output.name + STORE_SUFFIX), *_subject(output)) as store:
+    with Store(store_of(output), *_subject(output)) as store:
         listed = sorted(store.kept)
         margins = [k.margin for k in store.kept.values()]
     assert sorted(p.name for p in folder.iterdir()) == listed and len(listed) == 5
     alone = tmp_path / "all.mgstats"
     collect(BUNDLE, ArrayFile(source), alone, options(keep_frames=200))
-    with Store(alone.with_name(alone.name + STORE_SUFFIX), *_subject(alone)) as store:
+    with Store(store_of(alone), *_subject(alone)) as store:
         everything = sorted(k.margin for k in store.kept.values())
     assert sorted(margins) == everything[:5]
     assert kept_frames.purge(folder) == 5 and not folder.exists()
 
 
-def test_what_a_kill_left_of_a_frame_is_removed_too(tmp_path):
+def test_what_a_kill_left_of_a_frame_is_removed_too(tmp_path: Path) -> None:
     folder = tmp_path / "k"
     folder.mkdir()
     for name in (".kept-00000133.pgm.5a6qvx1i", "kept-00000007.ppm", "notes.txt"):
@@ -287,12 +319,12 @@ def test_what_a_kill_left_of_a_frame_is_removed_too(tmp_path):
     assert [p.name for p in folder.iterdir()] == ["notes.txt"]
 
 
-def _subject(output: Path) -> tuple[object, int]:
-    held = statistics_file.read(output)
-    return held.subject, held.minimum_frames
+def _subject(output: Path) -> tuple[Subject, int]:
+    statistics = statistics_file.read(output)
+    return statistics.subject, statistics.minimum_frames
 
 
-def test_kept_frames_obey_quota_and_retention(tmp_path):
+def test_kept_frames_obey_quota_and_retention(tmp_path: Path) -> None:
     image = frames(1)[0]
     size = len(kept_frames.encode(image))
     kept = kept_frames.KeptFrames(tmp_path / "k", 100, 2 * size, 10.0)
@@ -301,12 +333,30 @@ def test_kept_frames_obey_quota_and_retention(tmp_path):
     ]  # fmt: skip
     kept.confirm()
     assert sorted(p.name for p in (tmp_path / "k").iterdir()) == ["kept-00000001.pgm", "kept-00000002.pgm"]
+    # Of equals the earlier stays; a frame that is just as old as allowed stays, too.
+    assert not kept.offer(image, 0.7, 5, 10.0)
+    assert len(list((tmp_path / "k").iterdir())) == 2
     assert kept.offer(image, 0.99, 9, 11.0)
     kept.confirm()
     assert [p.name for p in (tmp_path / "k").iterdir()] == ["kept-00000009.pgm"]
 
 
-def test_a_kept_frame_is_the_frame(tmp_path):
+def test_a_kept_frame_that_the_store_lists_outlives_the_frame_that_drops_it_until_the_store_knows(
+    tmp_path: Path,
+) -> None:
+    image = frames(1)[0]
+    kept = kept_frames.KeptFrames(tmp_path / "k", 1, 1 << 20, 10.0)
+    assert kept.offer(image, 0.9, 1, 0.0)
+    kept.confirm()
+    assert kept.offer(image, 0.1, 2, 0.0)
+    added, dropped = kept.changes
+    assert [k.file for k in added] == ["kept-00000002.pgm"] and dropped == ["kept-00000001.pgm"]
+    assert (tmp_path / "k" / "kept-00000001.pgm").exists()
+    kept.confirm()
+    assert [p.name for p in (tmp_path / "k").iterdir()] == ["kept-00000002.pgm"]
+
+
+def test_a_kept_frame_is_the_frame(tmp_path: Path) -> None:
     pytest.importorskip("PIL")
     from multigraft.devices.cameras.image_folder import read_image
 
@@ -316,8 +366,10 @@ def test_a_kept_frame_is_the_frame(tmp_path):
         np.testing.assert_array_equal(read_image(tmp_path / name), image)
 
 
-def test_options_that_mean_nothing_are_refused():
-    for wrong in ({"frames": 0}, {"minutes": -1.0}, {"precision": float("nan")}, {"site": " "}, {"site": "a/b"}):
+def test_options_that_mean_nothing_are_refused() -> None:
+    wrongs: tuple[dict[str, Any], ...] = (
+        {"frames": 0}, {"minutes": -1.0}, {"precision": float("nan")}, {"site": " "}, {"site": "a/b"},
+    )  # fmt: skip
+    for wrong in wrongs:
         with pytest.raises(UsageError):
             options(**wrong)
-    assert OPTIONS.minibatch == 4

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from multigraft.converters.graft.candidate import Method
+from multigraft.converters.graft.join import Method
 from tests.benchmarks.demo_networks import accuracy_kept, demo_task
 
 

@@ -12,9 +12,12 @@ import pytest
 from multigraft.bundle.manifest import Kind
 from multigraft.converters.distill.distill import distill_plan
 from multigraft.converters.graft.assemble import assemble
-from multigraft.converters.graft.candidate import Candidate, Evidence, Join, Method, Tail, evaluate
-from multigraft.converters.graft.plan import Plan
+from multigraft.converters.graft.candidate import Candidate, evaluate
+from multigraft.converters.graft.evidence import Evidence
+from multigraft.converters.graft.join import Join, Method
 from multigraft.converters.graft.search import SearchOptions
+from multigraft.converters.graft.sharing_plan import SharingPlan
+from multigraft.converters.graft.tail import Tail
 from multigraft.converters.job.progress import silent
 from multigraft.converters.network.network import Network, session_of
 from multigraft.errors import MissingDependencyError
@@ -37,7 +40,8 @@ def with_head(name: str, kind: Kind, *, is_map: bool = False, has_softmax: bool 
     """The target's layers with another end: a 1x1 convolution on the strided map, or a softmax."""
     nodes = list(residual_network("", 5).model.graph.node)
     constants = {i.name: onnx.numpy_helper.to_array(i) for i in residual_network("", 5).model.graph.initializer}
-    output, shape = "/logits", (3,)
+    output = "/logits"
+    shape: tuple[int, ...] = (3,)
     if is_map:
         nodes = nodes[:9]
         constants["head"] = np.random.default_rng(0).normal(size=(4, 12, 1, 1)).astype(np.float32)
@@ -49,8 +53,8 @@ def with_head(name: str, kind: Kind, *, is_map: bool = False, has_softmax: bool 
     for node in nodes:
         node.input[:] = ["image" if i == "/image" else i for i in node.input]
     used = {i for n in nodes for i in n.input}
-    held = {k: v for k, v in constants.items() if k in used}
-    return Network(name, model(nodes, held, (1, 8, 8), {output: shape}), GREY, kind)
+    kept = {k: v for k, v in constants.items() if k in used}
+    return Network(name, model(nodes, kept, (1, 8, 8), {output: shape}), GREY, kind)
 
 
 def grafted(target: Network, method: Method = "raw", point: int = 0, evidence: Evidence = EVIDENCE) -> Candidate:
@@ -59,12 +63,12 @@ def grafted(target: Network, method: Method = "raw", point: int = 0, evidence: E
     return evaluate(join, DONOR, target, evidence)
 
 
-def plan_of(candidate: Candidate) -> Plan:
-    found = candidate.agreement
-    return Plan({candidate.join.target: candidate}, 100, 1000, found.value, found.lower_bound)
+def plan_of(candidate: Candidate) -> SharingPlan:
+    agreement = candidate.shown
+    return SharingPlan({candidate.join.target: candidate}, 100, 1000, agreement.value, agreement.lower_bound)
 
 
-def distilled(target: Network, candidate: Candidate, evidence: Evidence = EVIDENCE) -> Plan:
+def distilled(target: Network, candidate: Candidate, evidence: Evidence = EVIDENCE) -> SharingPlan:
     return distill_plan(plan_of(candidate), (DONOR, target), {target.name: evidence}, OPTIONS, silent)
 
 
@@ -75,7 +79,7 @@ def test_a_graft_answers_more_like_the_original(method: Method) -> None:
     lines: list[str] = []
     after = distill_plan(before, (DONOR, TARGET), {"target": EVIDENCE}, OPTIONS, lines.append)
     assert after.lower_bound >= before.lower_bound
-    assert after.agreement == after.grafts["target"].agreement.value
+    assert after.agreement == after.grafts["target"].shown.value
     assert (after.weights, after.macs) == (before.weights, before.macs)
     assert after.grafts["target"].own_weights == before.grafts["target"].own_weights
     assert any("epoch" in line for line in lines) and "agreement" in lines[-1]
@@ -101,7 +105,7 @@ def test_a_graft_answers_more_like_the_original(method: Method) -> None:
 def test_outputs_of_every_kind_are_learned(target: Network) -> None:
     candidate = grafted(target)
     after = distilled(target, candidate)
-    assert after.lower_bound > candidate.agreement.lower_bound
+    assert after.lower_bound > candidate.shown.lower_bound
 
 
 @needs_torch
@@ -124,7 +128,7 @@ def test_nothing_is_learned_from_the_accepting_frames() -> None:
 
 @needs_torch
 def test_a_graft_that_gets_worse_stays_as_it_was() -> None:
-    misled = Evidence(np.zeros((64, 8, 8), np.uint8), EVIDENCE.accept)
+    misled = Evidence([np.zeros((8, 8), np.uint8)] * 64, EVIDENCE.accept)
     candidate = grafted(TARGET, "refit")
     lines: list[str] = []
     before = plan_of(candidate)
@@ -173,4 +177,4 @@ def test_the_distilled_plan_is_assembled_as_any_other() -> None:
 def test_without_pytorch_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "torch", None)
     with pytest.raises(MissingDependencyError, match=r"multigraft\[torch\]"):
-        distill_plan(Plan({}, 0, 0), (), {}, OPTIONS, silent)
+        distill_plan(SharingPlan({}, 0, 0), (), {}, OPTIONS, silent)

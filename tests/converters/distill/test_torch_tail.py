@@ -10,7 +10,7 @@ import pytest
 
 from multigraft.converters.distill.torch_operators import OPERATORS
 from multigraft.converters.distill.torch_tail import TorchTail, with_weights
-from multigraft.converters.graft.candidate import Tail
+from multigraft.converters.graft.tail import Tail
 from multigraft.errors import UnsupportedOperatorError
 
 torch = pytest.importorskip("torch")
@@ -42,11 +42,11 @@ class Case:
         **attributes: Any,
     ) -> None:
         self.op, self.shape, self.positive = op, shape, positive
-        held = {f"c{i}": c for i, c in enumerate(constants) if c is not None}
+        values = {f"c{i}": c for i, c in enumerate(constants) if c is not None}
         inputs = ["x", *("" if c is None else f"c{i}" for i, c in enumerate(constants))]
         names = tuple(f"y{i}" for i in range(outputs))
         node = onnx.helper.make_node(op, inputs, names, op.lower(), **attributes)
-        self.tail = Tail("x", (node,), held, names, opset, BATCH)
+        self.tail = Tail("x", (node,), values, names, opset, BATCH)
         self.id = " ".join([op, *(f"{k}={v}" for k, v in attributes.items())])
 
 
@@ -138,9 +138,9 @@ def test_operator_equals_onnxruntime(case: Case) -> None:
     x = np.abs(x) + np.float32(0.1) if case.positive else x
     expected = case.tail.run(x)
     with torch.no_grad():
-        found = TorchTail(case.tail)(torch.from_numpy(x))
-    assert len(found) == len(expected)
-    for mine, theirs in zip(found, expected, strict=True):
+        given = TorchTail(case.tail)(torch.from_numpy(x))
+    assert len(given) == len(expected)
+    for mine, theirs in zip(given, expected, strict=True):
         assert mine.shape == theirs.shape
         np.testing.assert_allclose(mine.numpy(), theirs, rtol=1e-4, atol=1e-4)
 

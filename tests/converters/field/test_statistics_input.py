@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+import numpy.typing as npt
 import pytest
 
-from multigraft.converters.field.statistics_input import field_ranges, field_similarity
+from multigraft.converters.field.statistics_input import ranges_from_statistics, similarity_from_statistics
+from multigraft.converters.network.frames import Frame
 from multigraft.converters.network.network import Network
 from multigraft.converters.similarity.representations import measure_similarity
 from multigraft.errors import InputError
@@ -17,14 +21,15 @@ from multigraft.statistics.value_histogram import count
 from tests.converters.graft.networks import frames, perturbed, residual_network
 
 
-def collected(networks: list[Network], images: np.ndarray, size: int = 32) -> Statistics:
+def collected(networks: list[Network], images: list[Frame], size: int = 32) -> Statistics:
     """As the sampler would, straight from the ONNX networks."""
     taps = tuple(Tap(p.name, n.name, (*p.shape[1:], p.shape[0])) for n in networks for p in n.cut_points)
     tapped = tuple(TappedNetwork(n.name, n.kind, n.input, n.outputs, n.source_sha256) for n in networks)
-    held = Statistics(Subject("0" * 64, tapped, taps), size)
+    statistics = Statistics(Subject("0" * 64, tapped, taps), size)
     for start in range(0, len(images), size):
-        part = list(images[start : start + size])
-        overall, values = Terms(len(part)), {}
+        part = images[start : start + size]
+        overall = Terms(len(part))
+        values: dict[str, npt.NDArray[Any]] = {}
         for network in networks:
             names = [p.name for p in network.cut_points] + list(network.outputs)
             prepared = network.prepare(part)
@@ -35,8 +40,8 @@ def collected(networks: list[Network], images: np.ndarray, size: int = 32) -> St
             overall.counts[f"values/{tap.name}"] = count(values[tap.name])
         sums = SimilaritySums([t.name for t in taps])
         sums.add([values[t.name] for t in taps])
-        held.add(Minibatch(overall, Terms(len(part)), sums), ("a", "d"))
-    return held
+        statistics.add(Minibatch(overall, Terms(len(part)), sums), ("a", "d"))
+    return statistics
 
 
 @pytest.fixture(scope="module")
@@ -45,37 +50,37 @@ def networks() -> list[Network]:
     return [first, perturbed(first, "second", 0.05)]
 
 
-def test_similarity_is_that_of_the_frames(networks):
-    images = np.stack(frames(512))
-    found = field_similarity(collected(networks, images), networks)
-    expected = measure_similarity(networks, list(images))
-    assert found.cut_points == expected.cut_points and found.frames == 512 and found.minibatch == 32
-    np.testing.assert_allclose(found.unbiased, expected.unbiased, atol=0.05)
-    swapped = field_similarity(collected(networks, images), networks[::-1])
-    assert swapped(found.cut_points[0], found.cut_points[-1]) == found(found.cut_points[0], found.cut_points[-1])
+def test_similarity_is_that_of_the_frames(networks: list[Network]) -> None:
+    images = frames(512)
+    table = similarity_from_statistics(collected(networks, images), networks)
+    expected = measure_similarity(networks, images, minibatch=32)
+    assert table.cut_points == expected.cut_points and table.frames == 512 and table.minibatch == 32
+    np.testing.assert_allclose(table.unbiased, expected.unbiased, atol=0.01)
+    swapped = similarity_from_statistics(collected(networks, images), networks[::-1])
+    assert swapped(table.cut_points[0], table.cut_points[-1]) == table(table.cut_points[0], table.cut_points[-1])
 
 
-def test_ranges_cover_inputs_and_outputs_whole_and_nearly_all_values_of_taps(networks):
-    images = np.stack(frames(128))
-    found = field_ranges(collected(networks, images), networks[:1], percent=99.0)
-    assert all(name.startswith("first/") for name in found)
+def test_ranges_cover_inputs_and_outputs_whole_and_nearly_all_values_of_taps(networks: list[Network]) -> None:
+    images = frames(128)
+    ranges = ranges_from_statistics(collected(networks, images), networks[:1], percent=99.0)
+    assert all(name.startswith("first/") for name in ranges)
     network = networks[0]
     names = [p.name for p in network.cut_points]
-    values = network.run(network.prepare(list(images)), [*names, *network.outputs])
+    values = network.run(network.prepare(images), [*names, *network.outputs])
     for name in (*network.outputs,):
-        assert found[name] == (values[name].min(), values[name].max())
+        assert ranges[name] == (values[name].min(), values[name].max())
     for name in names:
-        low, high = found[name]
+        low, high = ranges[name]
         inside = np.mean((values[name] >= low) & (values[name] <= high))
         assert 0.985 <= inside <= 1 and values[name].min() <= low < high <= values[name].max()
 
 
-def test_statistics_of_other_networks_are_refused(networks):
-    held = collected(networks, np.stack(frames(64)))
+def test_statistics_of_other_networks_are_refused(networks: list[Network]) -> None:
+    other_networks = collected(networks, frames(64))
     with pytest.raises(InputError, match="hold no network 'third'"):
-        field_ranges(held, [residual_network("third", 2)])
+        ranges_from_statistics(other_networks, [residual_network("third", 2)])
     other = residual_network("first", 1)
     first = residual_network("first", 1)
     first.source_sha256, other.source_sha256 = "a" * 64, "b" * 64
     with pytest.raises(InputError, match="SHA-256 differs"):
-        field_similarity(collected([first], np.stack(frames(64))), [other])
+        similarity_from_statistics(collected([first], frames(64)), [other])

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 
-from multigraft.calibration.collect.taps_runner import TappedModel
+from multigraft.calibration.collect.taps_runner import TapsRunner
 from multigraft.converters.conversion.onnx2tf_environment import Environment
-from multigraft.converters.field.taps_bundle import make_taps, tapped_model, tapped_points
-from multigraft.converters.network.network import CutPoint
-from tests.converters.graft.networks import frames, perturbed, residual_network
+from multigraft.converters.field.taps_bundle import make_taps_bundle, tapped_model, tapped_points
+from multigraft.converters.network.network import Network
+from tests.converters.graft.networks import GREY, frames, model, perturbed, residual_network
 
 
-class Shapes:
-    """A network of which only the cut points matter."""
-
-    def __init__(self, *features: int) -> None:
-        self.cut_points = tuple(CutPoint(f"n/{i}", (f,), i, 0, 0) for i, f in enumerate(features))
+def network_of(features: tuple[int, ...]) -> Network:
+    """Dense layers, each with a cut point of so many features; the answer is no cut point."""
+    sizes = (64, *features, 2)
+    nodes = [onnx.helper.make_node("Flatten", ["image"], ["x0"])]
+    nodes += [onnx.helper.make_node("MatMul", [f"x{i}", f"w{i}"], [f"x{i + 1}"]) for i in range(len(sizes) - 1)]
+    weights = {f"w{i}": np.ones(pair, np.float32) for i, pair in enumerate(itertools.pairwise(sizes))}
+    return Network("n", model(nodes, weights, (1, 8, 8), {f"x{len(sizes) - 1}": (2,)}), GREY)
 
 
 @pytest.mark.parametrize(
@@ -30,25 +34,26 @@ class Shapes:
         ((5, 9), (5, 9)),
     ],
 )
-def test_bulges_are_left_out(features, tapped):
-    network = Shapes(*features)
+def test_bulges_are_left_out(features: tuple[int, ...], tapped: tuple[int, ...]) -> None:
+    network = network_of(features)
+    assert tuple(p.shape[0] for p in network.cut_points) == features
     assert tuple(p.shape[0] for p in tapped_points(network)) == tapped
     assert len(tapped_points(network, is_every=True)) == len(features)
 
 
-def test_a_tapped_bundle_computes_what_the_networks_do(onnx2tf_environment: Environment, tmp_path: Path):
+def test_a_tapped_bundle_computes_what_the_networks_do(onnx2tf_environment: Environment, tmp_path: Path) -> None:
     first = residual_network("first", 1)
     networks = [first, perturbed(first, "second", 0.02)]
-    model = TappedModel(make_taps(networks, "taps", tmp_path))
+    tapped = TapsRunner(make_taps_bundle(networks, "taps", tmp_path))
     points = [p for n in networks for p in tapped_points(n)]
-    assert [t.name for t in model.taps] == [p.name for p in points]
+    assert [t.name for t in tapped.taps] == [p.name for p in points]
     for frame in frames(3):
-        model.run(frame)
+        tapped.run(frame)
         for network in networks:
             names = [p.name for p in tapped_points(network)] + list(network.outputs)
             expected = network.run(network.prepare([frame]), names)
             for name in names:
                 value = expected[name]
                 value = value.transpose(0, 2, 3, 1) if value.ndim == 4 else value
-                np.testing.assert_allclose(model.arrays[name], value, rtol=1e-4, atol=1e-4)
+                np.testing.assert_allclose(tapped.arrays[name], value, rtol=1e-4, atol=1e-4)
     assert [s.name for s in tapped_model(networks).segments] == ["head_first", "head_second"]

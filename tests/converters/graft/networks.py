@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,6 +10,8 @@ import numpy.typing as npt
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from multigraft.bundle.manifest import Kind
+from multigraft.converters.network.frames import Frame
 from multigraft.converters.network.network import Network, model_of
 from multigraft.tensors.preprocessing import Preprocessing
 
@@ -34,15 +36,25 @@ def model(
 
 
 def residual_network(
-    name: str, seed: int, *, classes: int = 3, width: int = 6, preprocessing: Preprocessing = GREY
+    name: str,
+    seed: int,
+    *,
+    classes: int = 3,
+    width: int = 6,
+    preprocessing: Preprocessing = GREY,
+    kind: Kind = "classification",
+    constants: Mapping[str, npt.NDArray[Any]] | None = None,
 ) -> Network:
-    """Stem, one residual block, one strided convolution, global pooling and a classifier whose answers vary."""
+    """Stem, one residual block, one strided convolution, global pooling and a classifier whose answers vary.
+
+    With ``constants`` those are taken as they are, in place of weights from the seed.
+    """
     rng = np.random.default_rng(seed)
 
     def weights(*shape: int) -> npt.NDArray[np.float32]:
-        return (rng.normal(size=shape) * np.sqrt(2 / np.prod(shape[1:]))).astype(np.float32)
+        return np.asarray(rng.normal(size=shape) * np.sqrt(2 / np.prod(shape[1:])), np.float32)
 
-    constants: dict[str, npt.NDArray[Any]] = {
+    values: dict[str, npt.NDArray[Any]] = {
         "w0": weights(width, preprocessing.channels, 3, 3),
         "b0": weights(width, 1)[:, 0],
         "w1": weights(width, width, 3, 3),
@@ -54,7 +66,7 @@ def residual_network(
         "w4": weights(classes, 2 * width),
         "b4": weights(classes, 1)[:, 0],
     }
-    same = {"pads": [1, 1, 1, 1], "kernel_shape": [3, 3]}
+    same: dict[str, Any] = {"pads": [1, 1, 1, 1], "kernel_shape": [3, 3]}
     nodes = [
         helper.make_node("Conv", ["image", "w0", "b0"], ["c0"], **same),
         helper.make_node("Relu", ["c0"], ["stem"]),
@@ -72,13 +84,16 @@ def residual_network(
     size = (preprocessing.channels, preprocessing.height, preprocessing.width)
 
     def made() -> Network:
-        return Network(name, model(nodes, constants, size, {"logits": (classes,)}), preprocessing)
+        return Network(name, model(nodes, values, size, {"logits": (classes,)}), preprocessing, kind)
 
+    if constants is not None:
+        values = dict(constants)
+        return made()
     draft = made()
     flat = draft.run(draft.prepare(frames(64, seed, preprocessing.height)), [f"{name}/flat"])[f"{name}/flat"]
     spread = flat.std(0).astype(np.float32)
-    constants["w4"] /= spread + spread.max() / 4
-    constants["b4"] = -(constants["w4"] @ flat.mean(0).astype(np.float32))
+    values["w4"] /= spread + spread.max() / 4
+    values["b4"] = -(values["w4"] @ flat.mean(0).astype(np.float32))
     return made()
 
 
@@ -95,8 +110,8 @@ def perturbed(network: Network, name: str, scale: float, seed: int = 0) -> Netwo
     return Network(name, copy, network.preprocessing)
 
 
-def frames(count: int, seed: int = 0, size: int = 8) -> npt.NDArray[np.uint8]:
+def frames(count: int, seed: int = 0, size: int = 8) -> list[Frame]:
     """Smooth random grey frames."""
     rng = np.random.default_rng(seed)
     coarse = rng.integers(0, 256, (count, size // 2, size // 2)).repeat(2, 1).repeat(2, 2)
-    return (coarse * 0.8 + rng.integers(0, 52, (count, size, size))).astype(np.uint8)
+    return list((coarse * 0.8 + rng.integers(0, 52, (count, size, size))).astype(np.uint8))

@@ -10,7 +10,6 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-import multigraft.converters.demo
 from multigraft.bundle.bundle import Bundle
 from multigraft.bundle.manifest import Task
 from multigraft.cli.main import main
@@ -18,6 +17,8 @@ from multigraft.converters.conversion.boundary_tensors import OnnxRunner
 from multigraft.converters.conversion.interpreters import available
 from multigraft.converters.conversion.onnx2tf import to_tflite
 from multigraft.converters.conversion.onnx2tf_environment import Environment
+from multigraft.converters.demo.data import demo_folder
+from multigraft.converters.network.frames import Frame
 from multigraft.converters.network.multitask import MultiTaskModel, SegmentSpec
 from multigraft.converters.packing.convert import Conversion, convert, pixel_range
 from multigraft.errors import ConversionError, InputError, UsageError
@@ -52,28 +53,28 @@ def many_operators() -> MultiTaskModel:
     b.constant("roi", np.array([], np.float32))
     b.constant("scales", np.array([1, 1, 2, 2], np.float32))
     big = b.add("Resize", "big", wide, "roi", "scales", mode="linear", coordinate_transformation_mode="half_pixel")
-    found = b.conv("map/classes", big, 3)
+    classes = b.conv("map/classes", big, 3)
     apart = b.classifier("apart/logits", b.conv_relu("alone", b.input("grey/image", 1, 20, 20), 6, 3, 2), 4)
     cut = "/trunk/Add_output_0"
     return MultiTaskModel(
-        b.model(kind, found, apart),
+        b.model(kind, classes, apart),
         {"color/image": COLOR, "grey/image": GREY},
         (
             SegmentSpec("trunk", ("color/image",), (cut,)),
             SegmentSpec("head_kind", (cut,), (kind,)),
-            SegmentSpec("head_map", (cut,), (found,)),
+            SegmentSpec("head_map", (cut,), (classes,)),
             SegmentSpec("head_apart", ("grey/image",), (apart,)),
         ),
         (
             Task("kind", "classification", (kind,), ("trunk", "head_kind"), relation="donor"),
-            Task("map", "segmentation", (found,), ("trunk", "head_map"), relation="relative", donor="kind"),
+            Task("map", "segmentation", (classes,), ("trunk", "head_map"), relation="relative", donor="kind"),
             Task("apart", "classification", (apart,), ("head_apart",)),
         ),
         {"sources": {"kind": "a digest"}},
     )
 
 
-def frames(preprocessing: Preprocessing, count: int, seed: int = 0) -> list[np.ndarray]:
+def frames(preprocessing: Preprocessing, count: int, seed: int = 0) -> list[Frame]:
     """Smooth random pictures."""
     rng = np.random.default_rng(seed)
     shape = (preprocessing.height // 4, preprocessing.width // 4, 3)[: 2 if preprocessing.color == "grey" else 3]
@@ -89,12 +90,12 @@ def conversion(onnx2tf_environment: Environment, tmp_path_factory: pytest.TempPa
 
 
 def test_everything_is_verified_on_every_interpreter(conversion: Conversion) -> None:
-    found = conversion.verification
-    assert found.inputs >= 200 and found.mismatches == 0 and not found.refused
-    assert tuple(found.backends) == available()
-    assert max(found.float_error.values()) < 1e-5 and found.float_inputs == 10
+    verification = conversion.verification
+    assert verification.inputs >= 200 and verification.mismatches == 0 and not verification.refused
+    assert tuple(verification.backends) == available()
+    assert max(verification.float_error.values()) < 2e-6 and verification.float_inputs == 10
     assert set(conversion.agreement) == {"kind", "map", "apart"}
-    assert min(a.value for a in conversion.agreement.values()) > 0.8
+    assert min(a.value for a in conversion.agreement.values()) > 0.9
     assert conversion.layer_error.worst is not None
 
 
@@ -121,7 +122,7 @@ def test_the_bundle_opens_and_its_manifest_tells_the_tensors_apart(conversion: C
 
 def test_waste_is_gone(conversion: Conversion) -> None:
     counts = {s.name: s.operators for s in conversion.bundle.manifest.segments}
-    assert "TRANSPOSE" not in {op for held in counts.values() for op in held}
+    assert "TRANSPOSE" not in {op for operators in counts.values() for op in operators}
     assert "PAD" not in counts["trunk"]
 
 
@@ -137,15 +138,15 @@ def test_the_float_model_is_the_onnx_model(conversion: Conversion) -> None:
     truth = OnnxRunner(multitask.model, ["kind/logits", "map/classes"])(feed)
     from multigraft.converters.conversion.interpreters import Runner
 
-    found = Runner(conversion.float_model)({n: np.ascontiguousarray(v.transpose(0, 2, 3, 1)) for n, v in feed.items()})
-    np.testing.assert_allclose(found["kind/logits"], truth["kind/logits"], rtol=1e-4, atol=1e-5)
-    np.testing.assert_allclose(found["map/classes"], truth["map/classes"].transpose(0, 2, 3, 1), rtol=1e-4, atol=1e-4)
+    values = Runner(conversion.float_model)({n: np.ascontiguousarray(v.transpose(0, 2, 3, 1)) for n, v in feed.items()})
+    np.testing.assert_allclose(values["kind/logits"], truth["kind/logits"], rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(values["map/classes"], truth["map/classes"].transpose(0, 2, 3, 1), rtol=1e-4, atol=1e-4)
     assert set(graph.inputs) == {"color/image", "grey/image"}
 
 
 def demo_pair() -> MultiTaskModel:
     """The demo's garment network with a second head: the rest of the worn network, which descends from it."""
-    folder = Path(multigraft.converters.demo.__file__).parent / "networks"
+    folder = demo_folder() / "networks"
     model, other = onnx.load(folder / "garment.onnx"), onnx.load(folder / "worn.onnx")
     cut = "/blocks/blocks.1/Relu_output_0"
     position = [n.output[0] for n in model.graph.node].index(cut)
@@ -178,7 +179,7 @@ def demo_pair() -> MultiTaskModel:
 def test_the_command_converts_the_demo_networks(
     onnx2tf_environment: Environment, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    demo = Path(multigraft.converters.demo.__file__).parent
+    demo = demo_folder()
     grafted, output = tmp_path / "pair.onnx", tmp_path / "pair.graft"
     demo_pair().save(grafted)
     source = f"{demo / 'garments.npz'}"
@@ -235,7 +236,7 @@ def test_ranges_come_from_a_json_file_or_a_sentence_says_why_not(tmp_path: Path)
         read_ranges(str(tmp_path / "none.mgstats"))
 
 
-def test_frames_are_read_for_all_inputs_or_for_one(tmp_path: Path) -> None:
+def test_frames_are_read_for_all_inputs_or_for_one() -> None:
     from multigraft.cli.convert import read_frames
 
     one, two = "fake:8x8,grey,frames=3", "fake:4x4,grey,frames=2"

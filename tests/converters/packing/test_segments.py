@@ -9,7 +9,7 @@ import pytest
 
 from multigraft.converters.conversion.interpreters import Runner, available
 from multigraft.converters.network.multitask import SegmentSpec
-from multigraft.converters.packing.segments import cut
+from multigraft.converters.packing.segments import cut_into_segments
 from multigraft.converters.packing.verify import random_inputs, run_segments, verify_segments
 from multigraft.converters.quantising.quantise import PRECISIONS, Precision, quantise
 from multigraft.converters.quantising.ranges import measure
@@ -37,15 +37,15 @@ def test_segments_in_turn_equal_the_uncut_model_on_every_interpreter(
     precision: Precision, keep: tuple[str, ...]
 ) -> None:
     graph = quantised(precision, keep)
-    model, segments = cut(graph, SEGMENTS, BOUNDARIES)
+    model, segments = cut_into_segments(graph, SEGMENTS, BOUNDARIES)
     inputs = random_inputs(graph, 200)
-    found = verify_segments(graph, tflite_file.write(model), segments, BOUNDARIES, ["a", "b"], inputs)
-    assert (found.inputs, found.mismatches, found.refused) == (200, 0, {})
-    assert tuple(found.backends) == available()
+    verification = verify_segments(graph, tflite_file.write(model), segments, BOUNDARIES, ["a", "b"], inputs)
+    assert (verification.inputs, verification.mismatches, verification.refused) == (200, 0, {})
+    assert tuple(verification.backends) == available()
 
 
 def test_signatures_are_named_as_segments_and_boundaries() -> None:
-    model, _ = cut(quantised(), SEGMENTS, BOUNDARIES)
+    model, _ = cut_into_segments(quantised(), SEGMENTS, BOUNDARIES)
     assert [(s.name, dict(s.inputs), dict(s.outputs)) for s in model.signatures] == [
         ("trunk", {"image": "image"}, {"trunk": "trunk"}),
         ("head_a", {"trunk": "trunk"}, {"a": "a"}),
@@ -60,9 +60,9 @@ def test_signatures_are_named_as_segments_and_boundaries() -> None:
 
 def test_weights_that_segments_share_are_stored_once() -> None:
     graph = quantised()
-    one, _ = cut(graph, SEGMENTS, BOUNDARIES)
+    one, _ = cut_into_segments(graph, SEGMENTS, BOUNDARIES)
     heads = [SegmentSpec("head_c", ("trunk",), ("a",)), *SEGMENTS]
-    twice, _ = cut(graph, [heads[1], heads[0], *heads[2:]], BOUNDARIES)
+    twice, _ = cut_into_segments(graph, [heads[1], heads[0], *heads[2:]], BOUNDARIES)
     more = len(tflite_file.write(twice)) - len(tflite_file.write(one))
     assert more < len(tflite_file.write(one)) / 2
     content = tflite_file.write(twice)
@@ -74,7 +74,7 @@ def test_two_names_for_one_tensor_both_come_out() -> None:
     graph = quantised()
     boundaries = {**BOUNDARIES, "alias": "a"}
     segments = [*SEGMENTS[:1], SegmentSpec("head_a", ("trunk",), ("a", "alias")), SEGMENTS[2]]
-    model, used = cut(graph, segments, boundaries)
+    model, used = cut_into_segments(graph, segments, boundaries)
     feed = random_inputs(graph, 1)[0]
     for backend in available():
         values = run_segments(Runner(tflite_file.write(model), backend), used, feed)
@@ -84,24 +84,24 @@ def test_two_names_for_one_tensor_both_come_out() -> None:
 def test_an_input_that_a_segment_does_not_read_is_dropped() -> None:
     graph = quantised()
     segments = [*SEGMENTS[:2], SegmentSpec("head_b", ("image", "trunk"), ("b",))]
-    _, used = cut(graph, segments, BOUNDARIES)
+    _, used = cut_into_segments(graph, segments, BOUNDARIES)
     assert used[2].inputs == ("trunk",)
 
 
 def test_a_segment_that_reads_round_its_inputs_is_refused() -> None:
     segments = [SegmentSpec("trunk", ("image",), ("second",)), SegmentSpec("head_a", ("second",), ("a",))]
     with pytest.raises(ConversionError, match=r"head_a.*'image'"):
-        cut(quantised(), segments, {"second": "second", "a": "a"})
+        cut_into_segments(quantised(), segments, {"second": "second", "a": "a"})
 
 
 def test_an_unknown_boundary_is_named() -> None:
     with pytest.raises(ConversionError, match="'middle'"):
-        cut(quantised(), [SegmentSpec("trunk", ("image",), ("middle",))], BOUNDARIES)
+        cut_into_segments(quantised(), [SegmentSpec("trunk", ("image",), ("middle",))], BOUNDARIES)
 
 
 def test_a_difference_of_one_weight_is_found() -> None:
     graph = quantised()
-    model, segments = cut(graph, SEGMENTS, BOUNDARIES)
+    model, segments = cut_into_segments(graph, SEGMENTS, BOUNDARIES)
     head = model.subgraphs[1]
     weights = head.tensors["a/weights"]
     assert weights.data is not None

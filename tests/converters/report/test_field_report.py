@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 from html.parser import HTMLParser
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -22,7 +23,7 @@ def fleet() -> Statistics:
     return statistics(1, 40, ("gate", "2026-05-01")) + moved + statistics(3, 30, ("<yard> & co", "2026-05-01"))
 
 
-def test_it_says_what_to_do_next(fleet):
+def test_it_says_what_to_do_next(fleet: Statistics) -> None:
     advice = suggestions(fleet, find_drift(fleet))
     assert any(a.startswith("Collect about") for a in advice)
     assert any("gate 2026-05-01 and gate 2026-05-02 differ" in a for a in advice)
@@ -30,18 +31,18 @@ def test_it_says_what_to_do_next(fleet):
     assert suggestions(few, [])[0].startswith("Collect more")
 
 
-def test_darkness_and_rare_values_are_named():
-    held = Statistics(SUBJECT, 8)
+def test_darkness_and_rare_values_are_named() -> None:
+    collected = Statistics(SUBJECT, 8)
     for number in range(4):
         part = minibatch(number)
         part.local.counts["brightness"] = np.bincount([1] * 8, minlength=64)
         part.overall.highs["digit/relu1"] = np.array(1e4)
-        held.add(part, ("a", "d"))
-    advice = " ".join(suggestions(held, []))
+        collected.add(part, ("a", "d"))
+    advice = " ".join(suggestions(collected, []))
     assert "100 % of the frames are nearly black" in advice and "digit/relu1 has rare large values" in advice
 
 
-def test_the_page_is_one_well_formed_file_without_script(fleet):
+def test_the_page_is_one_well_formed_file_without_script(fleet: Statistics) -> None:
     text = page(fleet, "fleet <of> 2")
     assert not re.search(r"<script|https?://|<img|src=|@import", text)
     for expected in ("&lt;yard&gt; &amp; co", "fleet &lt;of&gt; 2", "How the figures settled", "differs", "Drift"):
@@ -63,11 +64,11 @@ def test_the_page_is_one_well_formed_file_without_script(fleet):
 
 
 @pytest.mark.parametrize("count", [1, 4, 20])
-def test_small_files_have_a_page_too(count):
+def test_small_files_have_a_page_too(count: int) -> None:
     assert "What the file contains" in page(statistics(1, count), "small")
 
 
-def test_a_browser_shows_it_without_an_error(fleet, tmp_path):
+def test_a_browser_shows_it_without_an_error(fleet: Statistics, tmp_path: Path) -> None:
     browser = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
     if browser is None:
         pytest.skip("browser: no Chromium is installed")

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import io
 import json
 import re
 from html.parser import HTMLParser
@@ -11,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from multigraft.converters.report import pareto_plot, summary_docs, terminal, units
+from multigraft.converters.report import pareto_plot, summary_docs, units
 from multigraft.converters.report.page import page, write_page
 from multigraft.converters.report.segment_graph import shortened
 from multigraft.converters.report.summary import ParetoPoint, Summary
@@ -285,28 +284,3 @@ def test_long_names_keep_both_ends() -> None:
     assert shortened("head_digit", 20) == "head_digit"
     short = shortened("head_face_expression_of_the_nearest_person", 20)
     assert len(short) == 20 and short.startswith("head_face") and short.endswith("person")
-
-
-def test_a_pipe_gets_plain_columns_of_an_ordinary_width() -> None:
-    stream = io.StringIO()
-    terminal.print_summary(Summary.from_json(sample(3)), stream)
-    text = stream.getvalue()
-    assert "\x1b" not in text
-    assert max(len(line) for line in text.splitlines()) <= 80
-    lines = text.splitlines()
-    worn = next(line for line in lines if line.startswith("worn "))
-    assert " ".join(worn.split()) == "worn relative 0.820 93.2 % 93.0 % 92.8 % 99.0 % 98.5 %"
-    assert "Energy was not measured: no power sensor was found on this machine." in lines
-    assert "digit shares the trunk of garment up to /blocks/blocks.1/Relu_1_output_0." in lines
-
-
-def test_a_terminal_gets_the_same_figures() -> None:
-    class Terminal(io.StringIO):
-        def isatty(self) -> bool:
-            return True
-
-    stream = Terminal()
-    terminal.print_summary(Summary.from_json(sample(3)), stream)
-    text = re.sub(r"\x1b\[[0-9;]*m", "", stream.getvalue())
-    for expected in ("garment", "0.710", "98.5 %", "366 kB", "not measured"):
-        assert expected in text

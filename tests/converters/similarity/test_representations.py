@@ -6,8 +6,10 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 from PIL import Image
 
@@ -56,7 +58,7 @@ def test_the_table_is_what_the_sums_of_all_representations_give() -> None:
     networks = [network("a", 1), network("b", 2, size=12, channels=(4, 4), color="grey")]
     taps = [p.name for n in networks for p in n.cut_points]
     sums = SimilaritySums(taps)
-    values = {}
+    values: dict[str, npt.NDArray[Any]] = {}
     for n in networks:
         values |= n.run(n.prepare(FRAMES), [p.name for p in n.cut_points])
     sums.add([values[t] for t in taps])
@@ -107,8 +109,8 @@ print(table.minibatch, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - befo
 
 def test_the_union_takes_every_frame_once_and_the_tasks_in_turn() -> None:
     first, second = FRAMES[:6], [FRAMES[2], FRAMES[9], FRAMES[10]]
-    found = union_of({"a": first, "b": second})
-    numbers = [next(i for i, f in enumerate(FRAMES) if f is x) for x in found]
+    union = union_of({"a": first, "b": second})
+    numbers = [next(i for i, f in enumerate(FRAMES) if f is x) for x in union]
     assert sorted(numbers) == [0, 1, 2, 3, 4, 5, 9, 10]
     assert numbers[:3] == [0, 2, 1]
     assert len(union_of({"a": first, "b": second}, most=4)) == 4

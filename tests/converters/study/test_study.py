@@ -82,12 +82,12 @@ def test_the_study_covers_all_share_points_and_says_what_predicts(
     assert relation["a", "c"] == relation["c", "b"] == "independent"
 
     def mean(sharing: str, kind: str) -> float:
-        held = [
+        accuracies = [
             p["accuracy"]
             for p in points
             if (p["sharing"], p["relation"]) == (sharing, kind) and p["donor_layer"] == p["target_layer"]
         ]
-        return float(np.mean(held))
+        return float(np.mean(accuracies))
 
     assert {p["donor_layer"] == p["target_layer"] for p in points if p["same_layer"]} == {True}
     groups = {c["group"]: c["points"] for c in result["correlations"] if c["sharing"] == "raw"}
@@ -95,16 +95,16 @@ def test_the_study_covers_all_share_points_and_says_what_predicts(
     assert "c, same layer" not in groups
     assert mean("raw", "relatives") > mean("raw", "independent") + 0.1
     assert mean("refitted", "independent") > mean("raw", "independent") + 0.1
-    held = [p for p in points if p["sharing"] == "raw"]
-    found = next(
+    raw = [p for p in points if p["sharing"] == "raw"]
+    correlation = next(
         c
         for c in result["correlations"]
         if (c["group"], c["sharing"], c["outcome"], c["predictor"]) == ("all", "raw", "accuracy", "agreement")
     )
-    expected = pearsonr([p["agreement"] for p in held], [p["accuracy"] for p in held])
-    assert found["r"] == pytest.approx(expected.statistic) and found["points"] == 30
-    assert found["r"] > 0.9
-    assert found["low"] < found["r"] < found["high"]
+    expected = pearsonr([p["agreement"] for p in raw], [p["accuracy"] for p in raw])
+    assert correlation["r"] == pytest.approx(expected.statistic) and correlation["points"] == 30
+    assert correlation["r"] > 0.9
+    assert correlation["low"] < correlation["r"] < correlation["high"]
     assert min(Image.open(out / "study.png").size) > 400
 
 
@@ -160,7 +160,7 @@ def test_correlations_that_are_not_defined_are_none() -> None:
     for points in ([], few, constant):
         assert all(c.r is None and c.p_value is None for c in correlate(points))
     enough = [point(accuracy=a / 10, agreement=math.sqrt(a)) for a in range(4)]
-    found = {(c.group, c.predictor): c for c in correlate(enough) if c.sharing == "raw" and c.outcome == "accuracy"}
-    assert found["relatives", "agreement"].r is not None and found["relatives", "shared_bytes"].r is None
-    assert found["b on a", "agreement"].r == found["all", "agreement"].r
-    assert {p for _, p in found} == set(PREDICTORS)
+    by_group = {(c.group, c.predictor): c for c in correlate(enough) if c.sharing == "raw" and c.outcome == "accuracy"}
+    assert by_group["relatives", "agreement"].r is not None and by_group["relatives", "shared_bytes"].r is None
+    assert by_group["b on a", "agreement"].r == by_group["all", "agreement"].r
+    assert {p for _, p in by_group} == set(PREDICTORS)

@@ -20,7 +20,7 @@ def inverse_beta(successes: float, trials: int, risk: float) -> float:
 CONFIDENCES = st.sampled_from((0.5, 0.8, 0.9, 0.95, 0.99, 0.999))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300, deadline=None, derandomize=True)
 @given(st.data(), st.integers(1, 3000), CONFIDENCES)
 def test_the_bound_equals_the_inverse_beta_function(data: st.DataObject, trials: int, confidence: float) -> None:
     successes = data.draw(st.integers(0, trials))
@@ -30,7 +30,7 @@ def test_the_bound_equals_the_inverse_beta_function(data: st.DataObject, trials:
     assert lower_bound_of_mean(successes, trials, confidence) == pytest.approx(expected, rel=1e-8, abs=1e-12)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100, deadline=None, derandomize=True)
 @given(st.data(), st.integers(1, 400), CONFIDENCES)
 def test_at_the_bound_the_tail_is_the_risk(data: st.DataObject, trials: int, confidence: float) -> None:
     successes = data.draw(st.integers(1, trials))

@@ -18,6 +18,7 @@ import pytest
 from PIL import Image
 
 from multigraft.cli.main import main
+from multigraft.tensors.arrays import Array
 from tests.bundle_builder import build
 from tests.converters.graft.networks import frames, residual_network
 
@@ -97,7 +98,10 @@ def settings(old: str, new: str) -> Break:
 
 
 def content(name: str, data: bytes) -> Break:
-    return lambda folder: (folder / name).write_bytes(data) and None
+    def change(folder: Path) -> None:
+        (folder / name).write_bytes(data)
+
+    return change
 
 
 def truncated(name: str, share: float = 0.6) -> Break:
@@ -123,16 +127,16 @@ def node(old: str, new: str, domain: str = "") -> Break:
     """Replace the operator of the first node that is ``old``, and give the node a name."""
 
     def change(model: onnx.ModelProto) -> None:
-        found = next(n for n in model.graph.node if n.op_type == old)
-        found.op_type, found.domain, found.name = new, domain, "the_culprit"
-        del found.attribute[:]
+        culprit = next(n for n in model.graph.node if n.op_type == old)
+        culprit.op_type, culprit.domain, culprit.name = new, domain, "the_culprit"
+        del culprit.attribute[:]
         if domain:
             model.opset_import.append(onnx.helper.make_opsetid(domain, 1))
 
     return network(change)
 
 
-def arrays(name: str, array: np.ndarray) -> Break:
+def arrays(name: str, array: Array) -> Break:
     return lambda folder: np.save(folder / name, array)
 
 

@@ -1,7 +1,11 @@
 """``run``, ``inspect`` and ``bench`` as a user calls them: output, exit codes, and one sentence for each mistake."""
 
+from __future__ import annotations
+
 import json
 import shutil
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +19,7 @@ from tests.bundle_builder import build
 
 
 @pytest.fixture(scope="module")
-def home(tmp_path_factory):
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder as ``multigraft build`` leaves it, and frames."""
     folder = tmp_path_factory.mktemp("home")
     built = build()
@@ -32,11 +36,11 @@ def home(tmp_path_factory):
     return folder
 
 
-def lines(capsys):
+def lines(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
     return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
 
 
-def test_run_prints_a_line_per_frame(home, capsys):
+def test_run_prints_a_line_per_frame(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["run", str(home / "home.graft"), "--source", str(home / "frames.npy")]) == 0
     result = lines(capsys)
     assert [line["frame"] for line in result] == [0, 1, 2]
@@ -46,7 +50,7 @@ def test_run_prints_a_line_per_frame(home, capsys):
         assert set(line["latency_us"]["segments"]) == {"trunk", "head_garment", "head_digit"}
 
 
-def test_run_names_the_image_and_answers_what_was_asked(home, capsys):
+def test_run_names_the_image_and_answers_what_was_asked(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = ["run", str(home / "home.graft"), "--source", str(home / "frames"), "--tasks", "digit", "--frames", "2"]
     assert main([*arguments, "--json"]) == 0
     images = lines(capsys)
@@ -56,20 +60,20 @@ def test_run_names_the_image_and_answers_what_was_asked(home, capsys):
     assert [line["answers"] for line in lines(capsys)][:2] == [line["answers"] for line in images]
 
 
-def test_run_reads_every_kind_of_source(home, capsys):
+def test_run_reads_every_kind_of_source(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for source in ("fake:40x30,frames=2", "fake:28x28,grey,frames=2"):
         assert main(["run", str(home / "home.graft"), "--source", source, "--no-self-test"]) == 0
         assert len(lines(capsys)) == 2
 
 
-def test_inspect_prints_tables(home, capsys):
+def test_inspect_prints_tables(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["inspect", str(home / "home.graft")]) == 0
     text = capsys.readouterr().out
     for word in ("Tasks", "garment", "trunk > head_digit", "1x14x14x16", "int8", "MACs", "golden.backend", "SHA-256"):
         assert word in text
 
 
-def test_inspect_as_json_is_the_manifest(home, capsys):
+def test_inspect_as_json_is_the_manifest(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["inspect", str(home / "home.graft"), "--json"]) == 0
     data = json.loads(capsys.readouterr().out)
     assert [task["name"] for task in data["tasks"]] == ["garment", "digit"]
@@ -77,7 +81,7 @@ def test_inspect_as_json_is_the_manifest(home, capsys):
     assert data["totals"]["weights_bytes"] == sum(segment["weights_bytes"] for segment in data["segments"])
 
 
-def test_bench_measures_and_compares(home, capsys):
+def test_bench_measures_and_compares(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = ["bench", str(home / "home.graft"), "--runs", "5", "--warmup", "1", "--against", "separate"]
     arguments += ["--against", "uncut", "--against", "uncut", str(home / "home.uncut.tflite")]
     assert main([*arguments, "--json"]) == 0
@@ -90,7 +94,9 @@ def test_bench_measures_and_compares(home, capsys):
     assert (data["energy"] is None) == bool(data["energy_reason"])
 
 
-def test_bench_prints_units_samples_machine_and_why_energy_is_missing(home, capsys):
+def test_bench_prints_units_samples_machine_and_why_energy_is_missing(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     arguments = ["bench", str(home / "home.graft"), "--runs", "4", "--warmup", "0", "--no-memory", "--no-energy"]
     named = [str(home / "home.separate" / f"{task}.tflite") for task in ("garment", "digit")]
     assert main([*arguments, "--source", str(home / "frames"), "--against", "separate", *named]) == 0
@@ -99,7 +105,7 @@ def test_bench_prints_units_samples_machine_and_why_energy_is_missing(home, caps
         assert words in text
 
 
-def test_a_deviation_from_the_golden_outputs_is_told_on_stderr(home, capsys):
+def test_a_deviation_from_the_golden_outputs_is_told_on_stderr(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = ["run", str(home / "home.graft"), "--source", "fake:frames=1", "--backend", "tflite-runtime"]
     code = main(arguments)
     captured = capsys.readouterr()
@@ -111,7 +117,9 @@ def test_a_deviation_from_the_golden_outputs_is_told_on_stderr(home, capsys):
         assert code == 0 and "LSB" in captured.err and "litert" in captured.err
 
 
-def test_each_mistake_is_one_sentence_with_the_right_code(home, tmp_path, capsys):
+def test_each_mistake_is_one_sentence_with_the_right_code(
+    home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     bundle, frames = str(home / "home.graft"), str(home / "frames.npy")
     (tmp_path / "empty").mkdir()
     data = (home / "home.graft").read_bytes()
@@ -149,5 +157,5 @@ def test_each_mistake_is_one_sentence_with_the_right_code(home, tmp_path, capsys
         assert main(arguments) == 2, arguments
         captured = capsys.readouterr()
         assert captured.out == "", arguments
-        (line,) = [held for held in captured.err.splitlines() if not held.startswith("INFO:")]
+        (line,) = [said for said in captured.err.splitlines() if not said.startswith("INFO:")]
         assert line.startswith("multigraft: ") and says in line, (arguments, line)

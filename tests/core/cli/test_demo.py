@@ -53,8 +53,8 @@ def test_what_people_look_at_is_there(demo: tuple[Path, str]) -> None:
 
 def test_the_engine_answers_digits_on_the_shared_trunk(demo: tuple[Path, str]) -> None:
     engine = Engine(Bundle.open(demo[0] / "demo.graft"))
-    with np.load(SETTINGS.with_name("digits_labelled.npz")) as held:
-        pairs = list(itertools.islice(zip(held["frames"], held["digit"], strict=True), 100))
+    with np.load(SETTINGS.with_name("digits_labelled.npz")) as labelled:
+        pairs = list(itertools.islice(zip(labelled["frames"], labelled["digit"], strict=True), 100))
     right = sum(engine.run(frame, tasks=["digit"]).answers["digit"].index == label for frame, label in pairs)  # type: ignore[union-attr]
     assert right >= 90
     assert load_frames(SETTINGS.with_name("digits.npz"))[0].shape == (28, 28)

@@ -1,6 +1,9 @@
 """A camera frame becomes the same network input everywhere, and bad frames are refused with a remedy."""
 
+from __future__ import annotations
+
 import dataclasses
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,24 +12,24 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from multigraft.errors import ConfigurationError, InputError
-from multigraft.tensors.preprocessing import Preparer, Preprocessing, prepare, prepare_batch
+from multigraft.tensors.preprocessing import Color, Frame, Preparer, Preprocessing, prepare, prepare_batch
 from multigraft.tensors.quantisation import dequantise, quantise
 from multigraft.tensors.specs import TensorSpec
 
-COLORS = ("rgb", "bgr", "grey")
+COLORS: tuple[Color, ...] = ("rgb", "bgr", "grey")
 
 
-def frame_of(shape, seed=0):
+def frame_of(shape: tuple[int, ...], seed: int = 0) -> Frame:
     return np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
 
 
-def plain(height, width, color="rgb", **changes):
+def plain(height: int, width: int, color: Color = "rgb", **changes: Any) -> Preprocessing:
     channels = 1 if color == "grey" else 3
     return Preprocessing(height, width, color, (0.0,) * channels, (1.0,) * channels, **changes)
 
 
 @st.composite
-def cases(draw):
+def cases(draw: st.DrawFn) -> tuple[Preprocessing, Frame, str, float, int]:
     color = draw(st.sampled_from(COLORS))
     channels = 1 if color == "grey" else 3
     uniform = draw(st.booleans())
@@ -49,8 +52,8 @@ def cases(draw):
 
 
 @given(cases())
-@settings(deadline=None, max_examples=300)
-def test_device_and_workstation_see_the_same_values(case):
+@settings(deadline=None, derandomize=True, max_examples=300)
+def test_device_and_workstation_see_the_same_values(case: tuple[Preprocessing, Frame, str, float, int]) -> None:
     spec, frame, dtype, scale, zero_point = case
     shape = (1, spec.height, spec.width, spec.channels)
     real = prepare(frame, spec)
@@ -69,8 +72,10 @@ def test_device_and_workstation_see_the_same_values(case):
 
 
 @given(st.integers(1, 9), st.integers(1, 9), st.integers(1, 24), st.integers(1, 24), st.integers(0, 99))
-@settings(deadline=None, max_examples=100)
-def test_bilinear_follows_the_definition_to_half_a_pixel(height, width, rows, columns, seed):
+@settings(deadline=None, derandomize=True, max_examples=100)
+def test_bilinear_follows_the_definition_to_half_a_pixel(
+    height: int, width: int, rows: int, columns: int, seed: int
+) -> None:
     frame = frame_of((rows, columns), seed)
     y, x = (np.clip((np.arange(t) + 0.5) * s / t - 0.5, 0, s - 1) for s, t in ((rows, height), (columns, width)))
     exact = np.array([[_sample(frame, a, b) for b in x] for a in y])
@@ -79,15 +84,15 @@ def test_bilinear_follows_the_definition_to_half_a_pixel(height, width, rows, co
     assert np.abs(result - exact).max() <= 0.5 + 255 / 2048
 
 
-def _sample(frame, y, x):
+def _sample(frame: Frame, y: float, x: float) -> float:
     top, left = int(y), int(x)
     bottom, right = min(top + 1, frame.shape[0] - 1), min(left + 1, frame.shape[1] - 1)
     dy, dx = y - top, x - left
     upper = frame[top, left] * (1 - dx) + frame[top, right] * dx
-    return upper * (1 - dy) + (frame[bottom, left] * (1 - dx) + frame[bottom, right] * dx) * dy
+    return float(upper * (1 - dy) + (frame[bottom, left] * (1 - dx) + frame[bottom, right] * dx) * dy)
 
 
-def test_bilinear_is_within_one_unit_of_opencv():
+def test_bilinear_is_within_one_unit_of_opencv() -> None:
     cv2 = pytest.importorskip("cv2", reason="opencv-python-headless is not installed")
     for source, target in (((48, 64), (32, 32)), ((20, 30), (96, 50)), ((33, 17), (33, 40))):
         frame = frame_of((*source, 3))
@@ -95,33 +100,33 @@ def test_bilinear_is_within_one_unit_of_opencv():
         assert np.abs(ours - cv2.resize(frame, target[::-1])).max() <= 1
 
 
-def test_nearest_takes_the_pixel_under_the_centre():
+def test_nearest_takes_the_pixel_under_the_centre() -> None:
     frame = np.arange(8, dtype=np.uint8).reshape(2, 4)
     assert prepare(frame, plain(1, 2, "grey", interpolation="nearest")).ravel().tolist() == [5, 7]
     grown = prepare(frame, plain(4, 8, "grey", interpolation="nearest"))[..., 0]
     np.testing.assert_array_equal(grown, frame.repeat(2, 0).repeat(2, 1))
 
 
-def test_grey_is_the_luma_that_pillow_computes():
+def test_grey_is_the_luma_that_pillow_computes() -> None:
     frame = frame_of((40, 50, 3))
     expected = np.asarray(Image.fromarray(frame).convert("L"))
     np.testing.assert_array_equal(prepare(frame, plain(40, 50, "grey"))[..., 0], expected)
 
 
-def test_channel_order():
+def test_channel_order() -> None:
     frame = frame_of((6, 5, 3))
     np.testing.assert_array_equal(prepare(frame, plain(6, 5, "bgr")), frame[..., ::-1])
     resized = prepare(frame, plain(9, 4, "rgb"))
     np.testing.assert_array_equal(prepare(frame, plain(9, 4, "bgr")), resized[..., ::-1])
 
 
-def test_a_grey_frame_fills_all_channels_of_a_color_network():
+def test_a_grey_frame_fills_all_channels_of_a_color_network() -> None:
     frame = frame_of((6, 5))
     spec = dataclasses.replace(plain(6, 5), mean=(1.0, 2.0, 3.0))
     np.testing.assert_array_equal(prepare(frame, spec), frame[..., None] - np.array([1, 2, 3], np.float32))
 
 
-def test_fit_keeps_the_aspect_ratio_and_pads_with_the_mean():
+def test_fit_keeps_the_aspect_ratio_and_pads_with_the_mean() -> None:
     frame = np.full((10, 20), 200, np.uint8)
     spec = Preprocessing(8, 8, "grey", (127.5,), (1 / 127.5,), resize="fit")
     result = prepare(frame, spec)[..., 0]
@@ -133,7 +138,7 @@ def test_fit_keeps_the_aspect_ratio_and_pads_with_the_mean():
     assert (out[0, :2] == 5).all() and (out[0, 6:] == 5).all()
 
 
-def test_fill_crops_the_centre():
+def test_fill_crops_the_centre() -> None:
     frame = np.zeros((10, 30), np.uint8)
     frame[:, 10:20] = frame_of((10, 10))
     np.testing.assert_array_equal(prepare(frame, plain(10, 10, "grey", resize="fill"))[..., 0], frame[:, 10:20])
@@ -141,14 +146,14 @@ def test_fill_crops_the_centre():
     np.testing.assert_array_equal(prepare(tall, plain(10, 10, "grey", resize="fill"))[..., 0], tall[10:20])
 
 
-def test_frames_need_not_be_contiguous():
+def test_frames_need_not_be_contiguous() -> None:
     whole = frame_of((20, 20, 3))
     for spec in (plain(10, 10), plain(7, 9), plain(10, 10, "grey"), plain(10, 10, "bgr")):
         view = whole[::2, ::2]
         np.testing.assert_array_equal(prepare(view, spec), prepare(view.copy(), spec))
 
 
-def test_more_frame_sizes_than_are_kept():
+def test_more_frame_sizes_than_are_kept() -> None:
     spec = plain(5, 5, "grey")
     tensor = TensorSpec("image", (1, 5, 5, 1), "float32")
     preparer, out = Preparer(spec, tensor), np.empty((1, 5, 5, 1), np.float32)
@@ -170,7 +175,7 @@ def test_more_frame_sizes_than_are_kept():
         (None, "NoneType"),
     ],
 )
-def test_bad_frames_are_refused_with_a_remedy(frame, says):
+def test_bad_frames_are_refused_with_a_remedy(frame: Any, says: str) -> None:
     with pytest.raises(InputError, match=says) as caught:
         prepare(frame, plain(4, 4))
     assert caught.value.remedy
@@ -178,7 +183,7 @@ def test_bad_frames_are_refused_with_a_remedy(frame, says):
         prepare_batch([np.zeros((4, 4), np.uint8), frame], plain(4, 4))
 
 
-def test_a_bad_frame_of_a_known_shape_is_refused_too():
+def test_a_bad_frame_of_a_known_shape_is_refused_too() -> None:
     preparer = Preparer(plain(4, 4, "grey"), TensorSpec("image", (1, 4, 4, 1), "float32"))
     out = np.empty((1, 4, 4, 1), np.float32)
     preparer.fill(np.zeros((4, 4), np.uint8), out)
@@ -193,31 +198,32 @@ def test_a_bad_frame_of_a_known_shape_is_refused_too():
         {"mean": (0.0, float("nan"), 0.0)}, {"color": "cmyk"}, {"resize": "squash"}, {"interpolation": "cubic"},
     ],
 )  # fmt: skip
-def test_contradictory_preprocessing_is_refused(changes):
+def test_contradictory_preprocessing_is_refused(changes: dict[str, Any]) -> None:
     with pytest.raises(ConfigurationError) as caught:
         Preprocessing(**{"height": 4, "width": 4, **changes})
     assert caught.value.remedy
 
 
-def test_a_tensor_that_does_not_fit_is_refused():
+def test_a_tensor_that_does_not_fit_is_refused() -> None:
     for tensor in (TensorSpec("x", (1, 4, 5, 3), "float32"), TensorSpec("x", (1, 4, 4, 3), "int32", 1.0)):
         with pytest.raises(ConfigurationError):
             Preparer(plain(4, 4), tensor)
 
 
-def test_quantisation_rounds_half_away_from_zero_and_saturates():
+def test_quantisation_rounds_half_away_from_zero_and_saturates() -> None:
     spec = TensorSpec("x", (1,), "int8", 0.5, 3)
     values = np.array([0.25, -0.25, 0.75, -0.75, 1e9, -1e9, 0.2499], np.float32)
     assert quantise(values, spec).tolist() == [4, 2, 5, 1, 127, -128, 3]
 
 
+@settings(derandomize=True)
 @given(st.floats(2**-20, 100, width=32), st.integers(-128, 127))
-def test_stored_values_survive_a_round_trip(scale, zero_point):
+def test_stored_values_survive_a_round_trip(scale: float, zero_point: int) -> None:
     spec = TensorSpec("x", (256,), "int8", scale, zero_point)
     stored = np.arange(-128, 128, dtype=np.int8)
     np.testing.assert_array_equal(quantise(dequantise(stored, spec), spec), stored)
 
 
-def test_an_integer_tensor_without_scale_is_refused():
+def test_an_integer_tensor_without_scale_is_refused() -> None:
     with pytest.raises(InputError, match="scale"):
         quantise(np.zeros(3), TensorSpec("x", (3,), "int8"))

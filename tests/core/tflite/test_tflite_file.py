@@ -98,7 +98,9 @@ def test_weights_behind_the_flatbuffer_are_read_and_written_into_it() -> None:
     read = tflite_file.read(file).main
     for name, tensor in graph.tensors.items():
         if tensor.data is not None:
-            np.testing.assert_array_equal(read.constant(name), tensor.data)
+            held = read.constant(name)
+            assert held is not None
+            np.testing.assert_array_equal(held, tensor.data)
     assert tflite_file.write(Model((read,))) == tflite_file.write(Model((graph,)))
     with pytest.raises(InputError, match="truncated"):
         tflite_file.read(file[:-1])

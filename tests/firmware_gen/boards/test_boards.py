@@ -1,7 +1,11 @@
 """Every board's project builds; every emulated board boots and answers the MLPerf Tiny dialogue over pyserial."""
 
+from __future__ import annotations
+
+import importlib
 import re
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -23,23 +27,24 @@ needs_tools = pytest.mark.skipif(
 class Runner:
     """The public MLPerf Tiny runner's side of the dialogue: a command and %, then lines until m-ready."""
 
-    def __init__(self, port):
-        import serial
-
+    def __init__(self, port: str) -> None:
+        serial = importlib.import_module("serial")
         self.serial = serial.Serial(port, 115200, timeout=5)
 
-    def lines(self):
+    def lines(self) -> list[str]:
         said = self.serial.read_until(b"m-ready\r\n")
         assert said.endswith(b"m-ready\r\n"), said
         assert said.count(b"\n") == said.count(b"\r\n")
-        return said.decode().split("\r\n")[:-2]
+        text: str = said.decode()
+        return text.split("\r\n")[:-2]
 
-    def ask(self, command):
+    def ask(self, command: str) -> list[str]:
         self.serial.write(f"{command}%".encode())
         return self.lines()
 
-    def load(self, data, chunk=31):
+    def load(self, data: bytes, chunk: int = 31) -> list[str]:
         assert self.ask(f"db load {len(data)}") == [f"m-[Expecting {len(data)} bytes]"]
+        said: list[str] = []
         for start in range(0, len(data), chunk):
             said = self.ask("db " + data[start : start + chunk].hex())
         return said
@@ -47,7 +52,7 @@ class Runner:
 
 @needs_tools
 @pytest.mark.parametrize("name", BOARDS)
-def test_a_project_builds_for_every_board(name, tmp_path):
+def test_a_project_builds_for_every_board(name: str, tmp_path: Path) -> None:
     board = BOARDS[name]
     folder = tiny_model.build(board, tmp_path)
     if board.uart is None:
@@ -58,7 +63,7 @@ def test_a_project_builds_for_every_board(name, tmp_path):
 
 @needs_tools
 @pytest.mark.parametrize("name", EMULATED)
-def test_the_public_runners_dialogue_passes_on_every_emulated_board(name, tmp_path):
+def test_the_public_runners_dialogue_passes_on_every_emulated_board(name: str, tmp_path: Path) -> None:
     pytest.importorskip("serial")
     board = BOARDS[name]
     folder = tiny_model.build(board, tmp_path, "PROTOCOL=mlperf")
@@ -93,7 +98,7 @@ def test_the_public_runners_dialogue_passes_on_every_emulated_board(name, tmp_pa
 
 
 @needs_tools
-def test_unsigned_pixels_arrive_with_128_less(tmp_path):
+def test_unsigned_pixels_arrive_with_128_less(tmp_path: Path) -> None:
     pytest.importorskip("serial")
     board = BOARDS["mps2-an386"]
     folder = tiny_model.build(board, tmp_path, "MLPERF_MODEL=vww01")
@@ -110,7 +115,7 @@ def test_unsigned_pixels_arrive_with_128_less(tmp_path):
         runner.serial.close()
 
 
-def test_the_boards_of_the_table_are_consistent():
+def test_the_boards_of_the_table_are_consistent() -> None:
     for board in BOARDS.values():
         assert board.core in CORES
         assert (board.uart is None) == (board.framework is not None)
@@ -121,7 +126,7 @@ def test_the_boards_of_the_table_are_consistent():
         assert len(board.name) < 32
 
 
-def test_what_is_not_there_is_named(monkeypatch):
+def test_what_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(UsageError, match="no board 'toaster'; choose from: pico, pico2"):
         board_named("toaster")
     with pytest.raises(UsageError, match="pico is not emulated by QEMU; choose from: netduinoplus2"):

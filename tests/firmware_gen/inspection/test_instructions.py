@@ -1,13 +1,16 @@
 """Instructions: that none is in an image that its core lacks, and how many an inference takes."""
 
+from __future__ import annotations
+
 import subprocess
+from pathlib import Path
 
 import pytest
 
 from multigraft.errors import ConversionError
 from multigraft.firmware_gen import generate
 from multigraft.firmware_gen.boards.boards import BOARDS
-from multigraft.firmware_gen.boards.cores import CORES
+from multigraft.firmware_gen.boards.cores import CORES, CoreFeatures
 from multigraft.firmware_gen.boards.toolchain import toolchain_of
 from multigraft.firmware_gen.inspection.instruction_check import check_instructions
 from multigraft.firmware_gen.inspection.instruction_count import count_instructions, image_sizes
@@ -33,7 +36,7 @@ FOREIGN = [
 ]
 
 
-def assembled(core, text, folder):
+def assembled(core: CoreFeatures, text: str, folder: Path) -> Path:
     image = folder / "one.o"
     head = ".syntax unified\n.thumb\n" if core.architecture == "arm" else ""
     command = [toolchain_of(core).tool("gcc"), *core.gcc_flags, "-c", "-x", "assembler", "-", "-o", str(image)]
@@ -43,7 +46,7 @@ def assembled(core, text, folder):
 
 @needs_tools
 @pytest.mark.parametrize(("core", "has_it", "text", "named"), FOREIGN)
-def test_an_instruction_the_core_lacks_is_found(core, has_it, text, named, tmp_path):
+def test_an_instruction_the_core_lacks_is_found(core: str, has_it: str, text: str, named: str, tmp_path: Path) -> None:
     image = assembled(CORES[has_it], text, tmp_path)
     assert check_instructions(CORES[has_it], image) == []
     offences = check_instructions(CORES[core], image)
@@ -51,7 +54,7 @@ def test_an_instruction_the_core_lacks_is_found(core, has_it, text, named, tmp_p
 
 
 @needs_tools
-def test_floating_point_is_found_on_a_risc_v_core_without(tmp_path):
+def test_floating_point_is_found_on_a_risc_v_core_without(tmp_path: Path) -> None:
     core = CORES["rv32imc"]
     image = assembled(core, ".option arch, +f\nfadd.s fa0, fa1, fa2", tmp_path)
     assert [offence.text.split()[0] for offence in check_instructions(core, image)] == ["fadd.s"]
@@ -59,7 +62,7 @@ def test_floating_point_is_found_on_a_risc_v_core_without(tmp_path):
 
 @needs_tools
 @pytest.mark.parametrize("name", BOARDS)
-def test_no_image_of_any_board_holds_an_instruction_its_core_lacks(name, tmp_path):
+def test_no_image_of_any_board_holds_an_instruction_its_core_lacks(name: str, tmp_path: Path) -> None:
     """Every image or library a board's project makes, with kernels of convolutions, pools, sums and a softmax."""
     board = BOARDS[name]
     core = CORES[board.core]
@@ -76,7 +79,7 @@ def test_no_image_of_any_board_holds_an_instruction_its_core_lacks(name, tmp_pat
 
 
 @needs_tools
-def test_what_is_no_image_is_refused(tmp_path):
+def test_what_is_no_image_is_refused(tmp_path: Path) -> None:
     (tmp_path / "text").write_text("nothing")
     with pytest.raises(ConversionError, match="cannot be disassembled"):
         check_instructions(CORES["m4"], tmp_path / "text")
@@ -92,7 +95,7 @@ LOOP = {
 
 @needs_tools
 @pytest.mark.parametrize("name", ["mps2-an386", "mps2-an385", "qemu-virt-rv32"])
-def test_instructions_are_counted_to_the_last_one(name, tmp_path):
+def test_instructions_are_counted_to_the_last_one(name: str, tmp_path: Path) -> None:
     pytest.importorskip("serial")
     board = BOARDS[name]
     tiny_model.write_project(board, tmp_path)

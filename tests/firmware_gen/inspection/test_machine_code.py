@@ -23,9 +23,10 @@ from multigraft.firmware_gen.boards.qemu import EmulatedBoard
 from multigraft.firmware_gen.boards.toolchain import APT_PACKAGES
 from multigraft.firmware_gen.inspection.instruction_check import check_instructions
 from multigraft.firmware_gen.inspection.reference import golden_vectors
-from multigraft.firmware_gen.program.program import load
+from multigraft.firmware_gen.program.program import Array, load
 from multigraft.firmware_gen.project import emission
 from multigraft.firmware_gen.project.folder import build_folder, write_folder
+from multigraft.tflite.graph import OptionValue
 from tests.firmware_gen import batch
 from tests.firmware_gen.batch import BOARD_OF_CORE, wrong_cases
 from tests.firmware_gen.borders import apart
@@ -68,6 +69,11 @@ def zoo() -> bytes:
         b.conv("depthwise_wide", wide, 32, depthwise=True, stride=2, fused="NONE", zero_point=-2),
         b.conv("depthwise_wide_dilated", wide, 32, depthwise=True, dilation=2, kernel=(2, 3)),
         b.conv("steep", "in", 4, kernel=(1, 1), fused="NONE", scale=0.0001),
+        b.conv("unequal_strides", "in", 8, stride=(1, 3), kernel=(2, 4)),
+        b.conv("unequal_dilations", "in", 5, dilation=(3, 1), kernel=(2, 3)),
+        b.conv("unequal_depthwise", "in", 4, depthwise=True, stride=(3, 2)),
+        b.conv("unequal_depthwise_dilated", wide, 32, depthwise=True, dilation=(1, 3), kernel=(4, 2)),
+        b.conv("unequal_depthwise_strided", wide, 32, depthwise=True, stride=(1, 2), kernel=(5, 3)),
     ]
     return b.model(["in"], outputs)
 
@@ -76,11 +82,13 @@ def mobile() -> bytes:
     """Depthwise and pointwise layers in a row, so that each may run in the memory of what it reads."""
     b = Builder(7)
     x = b.add(activation("in", (1, 13, 11, 3), 0.03, -7))
-    for number, options in enumerate(
-        ({"stride": 2}, {}, {"kernel": (5, 3), "fused": "NONE", "zero_point": 4}, {"dilation": 2}, {"padding": "VALID"})
-    ):
-        x = b.conv(f"pointwise_{number}", x, 20, kernel=(1, 1))
-        x = b.conv(f"depthwise_{number}", x, 20, depthwise=True, **options)
+    x = b.conv("depthwise_0", b.conv("pointwise_0", x, 20, kernel=(1, 1)), 20, depthwise=True, stride=(2, 1))
+    x = b.conv("depthwise_1", b.conv("pointwise_1", x, 20, kernel=(1, 1)), 20, depthwise=True, dilation=(1, 3))
+    x = b.conv("pointwise_2", x, 20, kernel=(1, 1))
+    x = b.conv("depthwise_2", x, 20, depthwise=True, kernel=(5, 3), fused="NONE", zero_point=4)
+    x = b.conv("depthwise_3", b.conv("pointwise_3", x, 20, kernel=(1, 1)), 20, depthwise=True, dilation=2)
+    x = b.conv("pointwise_4", x, 20, kernel=(1, 1))
+    x = b.conv("depthwise_4", x, 20, depthwise=True, padding="VALID", kernel=(3, 2))
     return b.model(["in"], [x])
 
 
@@ -104,11 +112,18 @@ def small_operators() -> bytes:
     b = Builder(6)
     b.add(activation("in", (1, 9, 7, 21), 0.03, -7))
     other = b.conv("other", "in", 21, kernel=(1, 1), fused="NONE", scale=0.1, zero_point=9)
-    held = b.random.integers(-128, 128, 21).astype(np.int8)
-    channels = b.add(replace(activation("channels", (21,), 0.05, 3), data=held))
-    same, options = b.tensors["in"].shape, {"fused_activation_function": "NONE"}
-    pool = {"stride_w": 2, "stride_h": 2, "filter_height": 3, "filter_width": 2, "padding": "SAME"}
-    smaller = activation("", (1, 5, 4, 21), 0.03, -7)
+    values = b.random.integers(-128, 128, 21).astype(np.int8)
+    channels = b.add(replace(activation("channels", (21,), 0.05, 3), data=values))
+    same = b.tensors["in"].shape
+    options: dict[str, OptionValue] = {"fused_activation_function": "NONE"}
+    pool: dict[str, OptionValue] = {
+        "stride_w": 3,
+        "stride_h": 2,
+        "filter_height": 3,
+        "filter_width": 4,
+        "padding": "SAME",
+    }
+    smaller = activation("", (1, 5, 3, 21), 0.03, -7)
     outputs = [
         b.plain("ADD", "narrow", ["in", other], activation("", same, 0.11, 4), **options),
         b.plain("ADD", "saturating", ["in", other], activation("", same, 0.0123, 4), **options),
@@ -135,7 +150,7 @@ def test_a_small_network_is_bit_exact_on_500_inputs_on_the_smallest_core(tmp_pat
 
 
 def test_the_batch_finds_a_wrong_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def one_bit_off(model: bytes, inputs: list[np.ndarray]) -> list[np.ndarray]:
+    def one_bit_off(model: bytes, inputs: list[Array]) -> list[Array]:
         answers = reference(model, inputs)
         answers[0][7].flat[-1] ^= 1
         return answers

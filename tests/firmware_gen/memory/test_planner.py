@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 from multigraft.errors import UsageError
 from multigraft.firmware_gen import generate
 from multigraft.firmware_gen.boards.cores import M3
-from multigraft.firmware_gen.memory.planner import Buffer, Plan, Sharing, lower_bound, plan
+from multigraft.firmware_gen.memory.planner import ArenaPlan, Buffer, Sharing, lower_bound, plan
 from tests.firmware_gen.memory import minimalloc
 from tests.firmware_gen.mlperf_shapes import visual_wake_words
 
 
-def assert_valid(buffers: list[Buffer], sharings: list[Sharing], made: Plan) -> None:
+def assert_valid(buffers: list[Buffer], sharings: list[Sharing], made: ArenaPlan) -> None:
     allowed = {(s.output, s.source): s.distance for s in sharings}
     for a, b in itertools.permutations(buffers, 2):
         at, there = made.offsets[a.name], made.offsets[b.name]

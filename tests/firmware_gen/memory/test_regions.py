@@ -18,13 +18,14 @@ from multigraft.devices.target.target import Target
 from multigraft.errors import UsageError
 from multigraft.files import sha256_of
 from multigraft.firmware_gen import generate
-from multigraft.firmware_gen.boards.boards import BOARDS, Region
+from multigraft.firmware_gen.boards.board import Region
+from multigraft.firmware_gen.boards.boards import BOARDS
 from multigraft.firmware_gen.boards.cores import CORES, M3, M4, CoreFeatures
 from multigraft.firmware_gen.boards.qemu import EmulatedBoard
 from multigraft.firmware_gen.inspection.report import draw_report, report_of, report_text
-from multigraft.firmware_gen.memory.planner import Buffer, Plan, Sharing, plan
+from multigraft.firmware_gen.memory.planner import ArenaPlan, Buffer, Sharing, plan
 from multigraft.firmware_gen.memory.regions import Space, spread
-from multigraft.firmware_gen.project.build_files import spaces_of
+from multigraft.firmware_gen.project.arena_spaces import spaces_of
 from multigraft.firmware_gen.project.folder import IMAGE, build_folder, write_folder
 from tests.firmware_gen.boards.test_boards import needs_tools
 from tests.firmware_gen.host import SANITIZERS, compile_host, reference, run_host, stimuli
@@ -32,14 +33,14 @@ from tests.firmware_gen.memory.test_planner import assert_valid, problems
 from tests.firmware_gen.models import residual
 
 
-def split(buffers: list[Buffer], sharings: list[Sharing], made: Plan, spaces: list[Space]) -> None:
+def split(buffers: list[Buffer], sharings: list[Sharing], made: ArenaPlan, spaces: list[Space]) -> None:
     """Every region on its own is a valid plan within its size."""
     sizes = (made.size, *made.elsewhere)
     for k, space in enumerate(spaces[: len(sizes)]):
         here = [b for b in buffers if made.regions.get(b.name, 0) == k]
         names = {b.name for b in here}
         inside = [s for s in sharings if {s.output, s.source} <= names]
-        assert_valid(here, inside, Plan({n: made.offsets[n] for n in names}, sizes[k], 0))
+        assert_valid(here, inside, ArenaPlan({n: made.offsets[n] for n in names}, sizes[k], 0))
         assert sizes[k] <= space.size
         assert space.dma or not any(b.dma for b in here)
 

@@ -38,10 +38,10 @@ def with_dead_channels() -> bytes:
     x = b.plain("RESHAPE", "flat", [x, "shape"], activation("", (1, 8), 0.05))
     b.dense("out", x, 6)
     for name, value in (("first", -(10**6)), ("second", 10**6), ("third", -(10**6))):
-        held = b.tensors[f"{name}/b"]
-        data = np.array(held.data)
+        bias = b.tensors[f"{name}/b"]
+        data = np.array(bias.data)
         data[::2] = value
-        b.tensors[f"{name}/b"] = replace(held, data=data)
+        b.tensors[f"{name}/b"] = replace(bias, data=data)
     return b.model(["in"], ["out"])
 
 
@@ -78,10 +78,10 @@ def test_channels_go_through_a_mean(tmp_path: Path) -> None:
     b.add(ints("axes", [1, 2]))
     x = b.plain("MEAN", "mean", [x, "axes"], activation("", (1, 16), 0.03, 5), keep_dims=False)
     b.dense("out", x, 6)
-    held = b.tensors["features/b"]
-    data = np.array(held.data)
+    bias = b.tensors["features/b"]
+    data = np.array(bias.data)
     data[:5], data[8:12] = -(10**6), 10**6
-    b.tensors["features/b"] = replace(held, data=data)
+    b.tensors["features/b"] = replace(bias, data=data)
     model = b.model(["in"], ["out"])
     pruned = prune(load(model))
     shapes = {s.node.outputs[0].name: s.node.outputs[0].shape for s in pruned.steps}
@@ -114,7 +114,7 @@ def test_padding_keeps_a_channel_that_is_not_zero() -> None:
     b = Builder(4)
     b.add(activation("in", (1, 6, 6, 4), 0.02, -128))
     b.conv("out", b.conv("first", "in", 8), 4)
-    held = b.tensors["first/b"]
-    b.tensors["first/b"] = replace(held, data=np.full(8, 10**6, np.int32))
+    bias = b.tensors["first/b"]
+    b.tensors["first/b"] = replace(bias, data=np.full(8, 10**6, np.int32))
     pruned = prune(load(b.model(["in"], ["out"])))
     assert pruned.steps[0].node.outputs[0].shape[-1] == 8

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -41,27 +42,45 @@ def test_every_pair_that_can_be_streamed_stays_bit_exact(tmp_path: Path, monkeyp
     np.testing.assert_array_equal(next(iter(answers.values())), reference(model, [inputs])[0])
 
 
-def test_overlap_is_the_least_that_reads_before_it_overwrites() -> None:
-    random = np.random.default_rng(0)
-    for _ in range(200):
-        in_h, in_w, k_h, stride = (int(v) for v in random.integers((3, 2, 1, 1), (9, 6, 4, 3)))
-        over = Window(in_h, in_w, 3, -(-in_h // stride), -(-in_w // stride), 4, k_h, k_h, stride, stride)
-        least = needed_distance(over)
-        assert over.distance(1) >= least
+def windows(dilated: bool, count: int = 300) -> Iterator[Window]:
+    """Windows whose height and width, and all that belongs to them, differ."""
+    random = np.random.default_rng(dilated)
+    for _ in range(count):
+        in_h, in_w, k_h, k_w, stride_h, stride_w = (int(v) for v in random.integers(1, (9, 8, 5, 5, 4, 4)))
+        dilation_h, dilation_w = (int(v) for v in random.integers(1, 4, 2)) if dilated else (1, 1)
+        pad_h, pad_w = (int(random.integers(0, k)) for k in (k_h, k_w))
+        out_h, out_w = -(-in_h // stride_h), -(-in_w // stride_w)
+        yield Window(
+            in_h, in_w, 3, out_h, out_w, 4, k_h, k_w, stride_h, stride_w, dilation_h, dilation_w, pad_h, pad_w
+        )  # fmt: skip
 
 
-def needed_distance(over: Window) -> int:
-    """By walking through every read and write."""
-    last_read = {}
+@pytest.mark.parametrize("together", [1, 2])
+def test_overlap_is_the_least_that_reads_before_it_overwrites(together: int) -> None:
+    for over in windows(dilated=False):
+        assert over.distance(together) == needed_distance(over, together), over
+
+
+@pytest.mark.parametrize("together", [1, 2])
+def test_a_dilated_window_overwrites_nothing_before_it_is_read(together: int) -> None:
+    for over in windows(dilated=True):
+        assert over.distance(together) >= needed_distance(over, together), over
+
+
+def needed_distance(over: Window, together: int) -> int:
+    """By walking through every read and write: how far a byte that is still to be read lies before one written."""
+    last_read: dict[int, int] = {}
     for pixel in range(over.pixels()):
         y, x = divmod(pixel, over.out_w)
         for ky in range(over.k_h):
             for kx in range(over.k_w):
-                row, column = y * over.stride_h + ky, x * over.stride_w + kx
-                if row < over.in_h and column < over.in_w:
-                    for c in range(over.in_c):
-                        last_read[(row * over.in_w + column) * over.in_c + c] = pixel
+                row = y * over.stride_h - over.pad_h + ky * over.dilation_h
+                column = x * over.stride_w - over.pad_w + kx * over.dilation_w
+                if 0 <= row < over.in_h and 0 <= column < over.in_w:
+                    last_read[row * over.in_w + column] = pixel
     distance = 0
-    for address, pixel in last_read.items():
-        distance = max(distance, pixel * over.out_c - address)
+    for place, pixel in last_read.items():
+        # Pixels of one turn are all read before the first of them is written.
+        written_before = pixel // together * together * over.out_c
+        distance = max(distance, written_before - place * over.in_c)
     return distance

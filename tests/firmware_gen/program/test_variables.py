@@ -114,10 +114,9 @@ def test_a_variable_without_an_initial_value_is_refused() -> None:
 def test_an_initial_value_that_is_computed_is_refused() -> None:
     model = tflite_file.read(remembering())
     once = model.subgraphs[1]
-    shape = once.tensors["sum/initial"].shape
-    copy = replace(once.tensors["sum/initial"], name="copy", data=None)
-    reshape = Op("RESHAPE", ("sum/initial",), ("copy",), {"new_shape": shape})
-    moved = replace(once, ops=(*once.ops, reshape), tensors={**once.tensors, "copy": copy})
+    computed = replace(once.tensors["sum/initial"], name="computed", data=None)
+    reshape = Op("RESHAPE", ("sum/initial",), ("computed",), {"new_shape": computed.shape})
+    moved = replace(once, ops=(*once.ops, reshape), tensors={**once.tensors, "computed": computed})
     with pytest.raises(UnsupportedOperatorError, match=r"CALL_ONCE .*may only assign constants"):
         generate(tflite_file.write(replace(model, subgraphs=(model.main, moved))), core=M3)
 

@@ -30,6 +30,25 @@ static void require(int holds, const char *what) {
     }
 }
 
+/* Bit by bit and without a table. */
+static uint32_t crc_of(const mg_frame *frame) {
+    uint8_t bytes[MG_MAX_FRAME] = {frame->version, frame->kind, (uint8_t)frame->sequence, (uint8_t)(frame->sequence >> 8)};
+    memcpy(bytes + MG_HEADER_BYTES, frame->payload, frame->length);
+    uint32_t crc = 0xffffffffu;
+    for (uint32_t i = 0; i < MG_HEADER_BYTES + frame->length; i++) {
+        crc ^= bytes[i];
+        for (int bit = 0; bit < 8; bit++) {
+            crc = (crc >> 1) ^ (0xedb88320u & (0u - (crc & 1u)));
+        }
+    }
+    return ~crc;
+}
+
+static void check(const mg_frame *frame) {
+    require(frame->length <= MG_MAX_PAYLOAD, "longer than a frame");
+    require(crc_of(frame) == frame->crc, "a damaged frame was taken");
+}
+
 int main(int count, char **arguments) {
     const long inputs = count > 1 ? atol(arguments[1]) : 10000;
     state = count > 2 ? strtoull(arguments[2], NULL, 10) : 1;
@@ -45,7 +64,7 @@ int main(int count, char **arguments) {
             for (uint32_t k = 0; k < length; k++) {
                 const uint8_t byte = (uint8_t)(zeros == 0 ? next() | 1 : zeros == 1 ? next() & next() & next() : next());
                 if (mg_decode(decoder, byte, &frame)) {
-                    require(frame.length <= MG_MAX_PAYLOAD, "longer than a frame");
+                    check(&frame);
                 }
             }
             continue;
@@ -72,7 +91,7 @@ int main(int count, char **arguments) {
         int got = 0;
         for (uint32_t k = 0; k < wire_length; k++) {
             if (mg_decode(decoder, wire[k], &frame)) {
-                require(frame.length <= MG_MAX_PAYLOAD, "longer than a frame");
+                check(&frame);
                 if (kind != 1) {
                     got++;
                     if (k == wire_length - 1) {

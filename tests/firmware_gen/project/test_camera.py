@@ -1,7 +1,10 @@
 """Pictures of a camera that a board's firmware defines, fetched from machine code in QEMU over its serial port."""
 
+from __future__ import annotations
+
 import itertools
 import shutil
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -38,7 +41,7 @@ int mg_camera_frame(mg_picture *picture) {
 
 
 @pytest.fixture(scope="module")
-def camera(tmp_path_factory):
+def camera(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SerialCamera]:
     if not (shutil.which("arm-none-eabi-gcc") and shutil.which("qemu-system-arm")):
         pytest.skip(f"firmware tools: install {' '.join(APT_PACKAGES)}")
     folder, board = tmp_path_factory.mktemp("camera"), BOARDS["mps2-an386"]
@@ -50,7 +53,7 @@ def camera(tmp_path_factory):
         yield SerialCamera(SerialLink(emulated.port))
 
 
-def test_pictures_of_a_board_come_whole_and_in_turn_until_its_camera_fails(camera):
+def test_pictures_of_a_board_come_whole_and_in_turn_until_its_camera_fails(camera: SerialCamera) -> None:
     counted = np.arange(20 * 31 * 3)
     with camera:
         pictures = list(itertools.islice(camera, 3))

@@ -139,11 +139,13 @@ def test_the_other_examples_compile(framework: str, projects: dict[str, Path], t
 
 def test_an_arduino_library_has_the_properties_the_ide_wants(projects: dict[str, Path]) -> None:
     lines = (projects["arduino"] / "library.properties").read_text().splitlines()
-    held = dict(line.split("=", 1) for line in lines)
-    assert {"name", "version", "author", "maintainer", "sentence", "paragraph", "url", "architectures"} <= set(held)
-    assert re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9 _.-]{0,62}", held["name"])
-    assert held["category"] == "Data Processing"
-    assert "garment, digit" in held["paragraph"]
+    properties = dict(line.split("=", 1) for line in lines)
+    assert {"name", "version", "author", "maintainer", "sentence", "paragraph", "url", "architectures"} <= set(
+        properties
+    )
+    assert re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9 _.-]{0,62}", properties["name"])
+    assert properties["category"] == "Data Processing"
+    assert "garment, digit" in properties["paragraph"]
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ from multigraft.firmware_gen import generate
 from multigraft.firmware_gen.boards.boards import BOARDS
 from multigraft.firmware_gen.boards.cores import CORES
 from multigraft.firmware_gen.boards.qemu import EmulatedBoard
+from multigraft.firmware_gen.program.program import Array
 from multigraft.firmware_gen.project.folder import build_folder, write_folder
 from tests.firmware_gen.boards.test_boards import Runner, needs_tools
 from tests.firmware_gen.host import reference, stimuli
@@ -48,15 +49,15 @@ def runner(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runner]:
         runner.serial.close()
 
 
-def real_answers(frames: np.ndarray) -> np.ndarray:
+def real_answers(frames: Array) -> Array:
     """What the interpreter's reference kernels answer, dequantised: cases x 7."""
     return (reference(residual(), [frames])[0].astype(float).reshape(len(frames), -1) + 128) / 256
 
 
 def results_of(lines: list[str]) -> list[float]:
-    (found,) = [match[1] for line in lines if (match := re.fullmatch(r"m-results-\[([^]]+)]", line))]
-    assert all(re.fullmatch(r"-?\d+\.\d{3}", value) for value in found.split(","))
-    return [float(value) for value in found.split(",")]
+    (results,) = [match[1] for line in lines if (match := re.fullmatch(r"m-results-\[([^]]+)]", line))]
+    assert all(re.fullmatch(r"-?\d+\.\d{3}", value) for value in results.split(","))
+    return [float(value) for value in results.split(",")]
 
 
 def laps_of(lines: list[str]) -> list[int]:
@@ -65,7 +66,8 @@ def laps_of(lines: list[str]) -> list[int]:
 
 @pytest.mark.parametrize("chunk", [31, 26])
 def test_a_session_gives_the_right_answers(runner: Runner, chunk: int) -> None:
-    assert re.fullmatch(r"m-name-dut-\[[^]]+]", *runner.ask("name"))
+    (named,) = runner.ask("name")
+    assert re.fullmatch(r"m-name-dut-\[[^]]+]", named)
     assert "m-model-[ic01]" in runner.ask("profile")
     frames = stimuli((1, 12, 12, 3), 8, seed=chunk)
     for frame, wanted in zip(frames, real_answers(frames), strict=True):

@@ -1,5 +1,7 @@
 """The target's parsers on the host, with sanitizers, against a great many random inputs; and against Python's."""
 
+from __future__ import annotations
+
 import os
 import subprocess
 from pathlib import Path
@@ -15,8 +17,10 @@ from tests.firmware_gen.host import gcc
 from tests.firmware_gen.mlperf_shapes import autoencoder
 
 HERE = Path(__file__).parent
-SANITIZED = ("-std=c11", "-O1", "-g", "-Wall", "-Wextra", "-Werror", "-Wconversion", "-Wno-sign-conversion")
-SANITIZED += ("-fsanitize=address,undefined", "-fno-sanitize-recover=all")
+SANITIZED = (
+    *("-std=c11", "-O1", "-g", "-Wall", "-Wextra", "-Werror", "-Wconversion", "-Wno-sign-conversion"),
+    *("-fsanitize=address,undefined", "-fno-sanitize-recover=all"),
+)
 INPUTS = int(os.environ.get("MULTIGRAFT_FUZZ_INPUTS", "100000"))
 """A million take half a minute."""
 
@@ -33,16 +37,18 @@ def run(program: Path) -> str:
     return done.stdout
 
 
-def test_the_frame_parser_survives_and_finds_every_whole_frame(tmp_path):
+def test_the_frame_parser_survives_and_finds_every_whole_frame(tmp_path: Path) -> None:
     said = run(compiled(tmp_path, str(HERE / "fuzz_frames.c"), "target/frames.c"))
     assert int(said.split()[0]) > INPUTS // 3
 
 
 @pytest.mark.parametrize("protocol", ["frames", "mlperf", "mlperf ad01"])
-def test_a_serial_application_survives_any_request(protocol, tmp_path):
+def test_a_serial_application_survives_any_request(protocol: str, tmp_path: Path) -> None:
     protocol, _, network = protocol.partition(" ")
     sources = ("target/app.c", f"target/app_{protocol}.c", "target/app_model.c", "target/frames.c", "src/model.c")
-    flags = ("-Dmain=device_main",) if protocol == "frames" else ("-Dmain=device_main", "-DFUZZ_MLPERF")
+    flags: tuple[str, ...] = (
+        ("-Dmain=device_main",) if protocol == "frames" else ("-Dmain=device_main", "-DFUZZ_MLPERF")
+    )
     if network:
         flags += (f"-DAPP_MLPERF_{network}",)
         write_folder(generate(autoencoder(16, 8, 4), core=CORES["m3"]), BOARDS["mps2-an385"], "ab" * 32, tmp_path)

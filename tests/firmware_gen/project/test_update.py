@@ -1,9 +1,12 @@
-"""Updates of a board with two slots: cut off anywhere, it boots; on the host at every point, in QEMU at random ones."""
+"""Updates of a board with two slots: cut off anywhere, it boots; on the host at every point, in QEMU at some."""
+
+from __future__ import annotations
 
 import os
 import random
 import subprocess
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,20 +17,24 @@ from multigraft.errors import DeviceError, InputError
 from multigraft.firmware_gen.boards.boards import BOARDS
 from multigraft.firmware_gen.boards.qemu import EmulatedBoard, slot_options, write_flash
 from multigraft.firmware_gen.boards.update_slots import slot_contents
+from multigraft.serial_protocol import Kind
 from tests.firmware_gen import tiny_model
 from tests.firmware_gen.boards.test_boards import needs_tools
 from tests.firmware_gen.host import gcc
 from tests.firmware_gen.project.test_serial_fuzz import HERE, SANITIZED
 
 BOARD = BOARDS["qemu-virt-rv32-slots"]
+assert BOARD.slots is not None
+SLOTS = BOARD.slots
+Images = tuple[Path, bytes, bytes]
 KILLS = int(os.environ.get("MULTIGRAFT_UPDATE_KILLS", "6"))
 """200 take some minutes."""
 
 
-def test_an_update_cut_off_at_any_operation_leaves_a_whole_image(tmp_path):
+def test_an_update_cut_off_at_any_operation_leaves_a_whole_image(tmp_path: Path) -> None:
     tiny_model.write_project(BOARD, tmp_path)
     config = tmp_path / "target/board_config.h"
-    small = config.read_text().replace(f"{BOARD.slots.size}u", "2048u").replace(f"{BOARD.slots.sector}u", "256u")
+    small = config.read_text().replace(f"{SLOTS.size}u", "2048u").replace(f"{SLOTS.sector}u", "256u")
     config.write_text(small)
     sources = [str(HERE / "simulate_update.c"), "target/update.c", "target/slots.c", "target/frames.c"]
     program = gcc(tmp_path, tmp_path / "simulate", *SANITIZED, "-Itarget", *sources)
@@ -40,7 +47,7 @@ def test_an_update_cut_off_at_any_operation_leaves_a_whole_image(tmp_path):
 
 
 @pytest.fixture(scope="module")
-def images(tmp_path_factory):
+def images(tmp_path_factory: pytest.TempPathFactory) -> Images:
     """Boot loader, and two images that differ in what they answer."""
     folder = tmp_path_factory.mktemp("slots")
     tiny_model.build(BOARD, folder)
@@ -54,17 +61,19 @@ def images(tmp_path_factory):
 
 
 class Device:
-    def __init__(self, folder, images):
+    """A board whose flash outlives its emulator."""
+
+    def __init__(self, folder: Path, images: Images) -> None:
         pytest.importorskip("serial")
         self.boot = images[0]
         self.flash = folder / "flash.bin"
         write_flash(BOARD, images[1], self.flash)
 
-    def started(self):
+    def started(self) -> EmulatedBoard:
         return EmulatedBoard(BOARD, None, slot_options(self.boot, self.flash))
 
 
-def version_of(target):
+def version_of(target: Target) -> int:
     """0 for the first image, 1 for the second."""
     frame = np.zeros((1, 4, 4, 1), np.int8)
     answer = target.infer({"frame": frame}, ["mean"]).outputs["sum"].ravel()
@@ -73,10 +82,10 @@ def version_of(target):
 
 
 @needs_tools
-def test_an_update_runs_from_the_next_start_on(images, tmp_path):
+def test_an_update_runs_from_the_next_start_on(images: Images, tmp_path: Path) -> None:
     device = Device(tmp_path, images)
     _, first, second = images
-    seen = []
+    seen: list[float] = []
     with device.started() as emulated, SerialLink(emulated.port) as link:
         emulated.resume()
         target = Target(link)
@@ -92,47 +101,95 @@ def test_an_update_runs_from_the_next_start_on(images, tmp_path):
         target.reset()
         assert version_of(target) == 0
         with pytest.raises(DeviceError, match="refused the image"):
-            target.update(b"\0" * (BOARD.slots.size + 1))
+            target.update(b"\0" * (SLOTS.size + 1))
         with pytest.raises(DeviceError, match="refused the image"):
-            target._request(0x12)
+            target._request(Kind.UPDATE_COMMIT)
         target.reset()
         assert version_of(target) == 0
 
 
+def update_killed_after(device: Device, image: bytes, bytes_written: int) -> None:
+    """Start the device and an update, and cut the power once so much is written; nothing is committed."""
+    with device.started() as emulated, SerialLink(emulated.port) as link:
+        emulated.resume()
+
+        def progress(done: int, total: int) -> None:
+            if done >= bytes_written:
+                emulated.kill()
+
+        with pytest.raises(DeviceError):
+            Target(link).update(image, progress)
+
+
+def running_version(device: Device) -> int:
+    """What a device answers after a start."""
+    with device.started() as emulated, SerialLink(emulated.port) as link:
+        emulated.resume()
+        return version_of(Target(link))
+
+
 @needs_tools
-def test_a_device_killed_during_updates_boots_every_time(images, tmp_path):
+def test_a_device_killed_before_the_commit_runs_what_it_ran(images: Images, tmp_path: Path) -> None:
+    device, update = Device(tmp_path, images), images[2]
+    for bytes_written in (1, len(update) // 2, len(update)):
+        before = device.flash.read_bytes()
+        update_killed_after(device, update, bytes_written)
+        assert device.flash.read_bytes() != before
+        assert running_version(device) == 0
+
+
+@needs_tools
+def test_a_device_killed_after_the_commit_runs_the_update(images: Images, tmp_path: Path) -> None:
+    device = Device(tmp_path, images)
+    with device.started() as emulated, SerialLink(emulated.port) as link:
+        emulated.resume()
+        assert Target(link).update(images[2]) == 1
+        emulated.kill()
+    assert running_version(device) == 1
+
+
+@needs_tools
+def test_a_device_killed_at_any_moment_of_an_update_takes_the_next_one(images: Images, tmp_path: Path) -> None:
     device = Device(tmp_path, images)
     chance = random.Random(4)
-    pieces = -(-len(images[1]) // 236)
-    running, changes = 0, 0
+    running = 0
     for _ in range(KILLS):
+        committed = False
         with device.started() as emulated, SerialLink(emulated.port) as link:
             emulated.resume()
             target = Target(link)
-            version = version_of(target)
-            changes += version != running
-            running = version
-            # By number of pieces, then somewhere within what the device does next, commit included.
-            last = chance.randrange(pieces + 1)
-            seen = []
+            assert version_of(target) == running
+            last = chance.randrange(len(images[1]))
+            timers: list[threading.Timer] = []
 
-            def progress(done, total, last=last, seen=seen, emulated=emulated):
-                seen.append(done)
-                if len(seen) == last or (last == pieces and done == total):
-                    threading.Timer(chance.random() * 0.02, emulated.kill).start()
+            def progress(
+                done: int,
+                total: int,
+                last: int = last,
+                timers: list[threading.Timer] = timers,
+                board: EmulatedBoard = emulated,
+            ) -> None:
+                if done >= last and not timers:
+                    timers.append(threading.Timer(chance.random() * 0.02, board.kill))
+                    timers[0].start()
 
-            if last == 0:
-                threading.Timer(chance.random() * 0.1, emulated.kill).start()
             try:
-                target.update(images[2 - running], progress)
-                emulated.kill()
+                target.update(images[1:][1 - running], progress)
+                committed = True
             except DeviceError:
                 pass
+            for timer in timers:
+                timer.join()
+        version = running_version(device)
+        # What was confirmed runs; what was cut off may have been complete, and is whole in either case.
+        assert version == 1 - running if committed else version in (0, 1)
+        running = version
     with device.started() as emulated, SerialLink(emulated.port) as link:
         emulated.resume()
-        assert version_of(Target(link)) in (0, 1)
+        Target(link).update(images[1:][1 - running])
+    assert running_version(device) == 1 - running
 
 
-def test_an_image_larger_than_a_slot_says_by_how_much():
+def test_an_image_larger_than_a_slot_says_by_how_much() -> None:
     with pytest.raises(InputError, match="is 5 bytes larger than a slot"):
-        slot_contents(BOARD.slots, bytes(BOARD.slots.size - BOARD.slots.sector + 5))
+        slot_contents(SLOTS, bytes(SLOTS.size - SLOTS.sector + 5))

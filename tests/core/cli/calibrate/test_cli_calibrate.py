@@ -31,7 +31,7 @@ def collect(number: int, *options: str) -> int:
     return main(["calibrate", "collect", "taps.graft", *fixed, *options])
 
 
-def test_collect_combine_report_validate_purge(place, capsys):
+def test_collect_combine_report_validate_purge(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert collect(7) == 0 and collect(8, "--frames", "80") == 0
     assert "160 frames" in capsys.readouterr().out
     assert collect(8, "--json", "--keep-frames", "3") == 0
@@ -48,9 +48,9 @@ def test_collect_combine_report_validate_purge(place, capsys):
     assert "site-8" in Path("report.html").read_text()
     command = ["calibrate", "validate", "taps.graft", "--against", "taps.graft", "--source", "site-7.npy"]
     assert main([*command, "-o", "v.json", "--min-agreement", "0.98"]) == 0
-    found = json.loads(Path("v.json").read_text())
-    assert found["frames"] == 160 and {t["name"] for t in found["tasks"]} == {"garment", "digit"}
-    assert all(t["value"] == 1 and t["lower_bound"] == pytest.approx(0.05 ** (1 / 160)) for t in found["tasks"])
+    validation = json.loads(Path("v.json").read_text())
+    assert validation["frames"] == 160 and {t["name"] for t in validation["tasks"]} == {"garment", "digit"}
+    assert all(t["value"] == 1 and t["lower_bound"] == pytest.approx(0.05 ** (1 / 160)) for t in validation["tasks"])
     assert main([*command, "--frames", "20", "--min-agreement", "0.98", "--json"]) == 1
     capsys.readouterr()
     assert main(["calibrate", "purge", "site-8.mgstats", "--store", "--json"]) == 0
@@ -58,12 +58,12 @@ def test_collect_combine_report_validate_purge(place, capsys):
     assert not list(place.glob("site-8.mgstats.*")) and Path("site-8.mgstats").exists()
 
 
-def test_validation_counts_what_differs(place, capsys):
+def test_validation_counts_what_differs(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     taps_bundle(width=5).write("other.graft")
     command = ["calibrate", "validate", "other.graft", "--against", "taps.graft", "--source", "site-7.npy", "--json"]
     assert main(command) == 0
-    found = json.loads(capsys.readouterr().out)
-    assert all(0 <= t["lower_bound"] <= t["value"] < 1 for t in found["tasks"])
+    validation = json.loads(capsys.readouterr().out)
+    assert all(0 <= t["lower_bound"] <= t["value"] < 1 for t in validation["tasks"])
 
 
 WRONG = {
@@ -87,7 +87,9 @@ WRONG = {
 
 
 @pytest.mark.parametrize("case", WRONG)
-def test_what_cannot_be_done_is_said_in_one_sentence_and_leaves_nothing(place, capsys, case):
+def test_what_cannot_be_done_is_said_in_one_sentence_and_leaves_nothing(
+    place: Path, capsys: pytest.CaptureFixture[str], case: str
+) -> None:
     build((("pose", "regression"),)).bundle.write("home.graft")
     statistics_file.write(statistics(1, 4), "ok.mgstats")
     before = {p.name for p in place.iterdir()}
@@ -99,7 +101,7 @@ def test_what_cannot_be_done_is_said_in_one_sentence_and_leaves_nothing(place, c
 
 
 @pytest.mark.parametrize("step", STEPS)
-def test_every_step_has_help(step, capsys):
+def test_every_step_has_help(step: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as left:
         main(["calibrate", step, "--help"])
     assert left.value.code == 0

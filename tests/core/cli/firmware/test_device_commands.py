@@ -1,19 +1,23 @@
 """The commands that talk to devices, on images in QEMU: verify, monitor, flash into a slot, list."""
 
+from __future__ import annotations
+
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from multigraft.cli.main import main
+from multigraft.firmware_gen.boards.board import Board
 from multigraft.firmware_gen.boards.boards import BOARDS, boards_of_usb
 from multigraft.firmware_gen.boards.qemu import EmulatedBoard
 from tests.firmware_gen import tiny_model
 from tests.firmware_gen.boards.test_boards import needs_tools
 
 
-def described(folder, board, *variables):
+def described(folder: Path, board: Board, *variables: str) -> Path:
     """A tiny project with golden vectors, built."""
     tiny_model.build(board, folder, *variables)
     frames = np.random.default_rng(5).integers(-128, 128, (4, 1, 4, 4, 1), dtype=np.int8)
@@ -32,13 +36,13 @@ def described(folder, board, *variables):
 
 
 @pytest.fixture(scope="module")
-def project(tmp_path_factory):
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     pytest.importorskip("serial")
     return described(tmp_path_factory.mktemp("project"), BOARDS["mps2-an386"])
 
 
 @needs_tools
-def test_golden_vectors_are_verified_in_qemu_and_at_a_port(project, capsys):
+def test_golden_vectors_are_verified_in_qemu_and_at_a_port(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["firmware", "verify", str(project), "--qemu"]) == 0
     assert capsys.readouterr().out == "mps2-an386 in QEMU: 4 golden cases equal bit for bit\n"
     with EmulatedBoard(BOARDS["mps2-an386"], project / "build/frames/firmware.elf") as emulated:
@@ -49,10 +53,12 @@ def test_golden_vectors_are_verified_in_qemu_and_at_a_port(project, capsys):
 
 
 @needs_tools
-def test_a_single_wrong_bit_is_found_and_located(project, tmp_path, capsys):
+def test_a_single_wrong_bit_is_found_and_located(
+    project: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     folder = shutil.copytree(project, tmp_path / "copy")
-    with np.load(folder / "golden.npz") as held:
-        arrays = {name: held[name].copy() for name in held.files}
+    with np.load(folder / "golden.npz") as golden:
+        arrays = {name: golden[name].copy() for name in golden.files}
     arrays["output/difference"][2, 299] ^= 1
     np.savez(folder / "golden.npz", **arrays)
     assert main(["firmware", "verify", str(folder), "--qemu"]) == 1
@@ -60,7 +66,9 @@ def test_a_single_wrong_bit_is_found_and_located(project, tmp_path, capsys):
 
 
 @needs_tools
-def test_another_model_or_board_on_the_device_is_refused(project, tmp_path, capsys):
+def test_another_model_or_board_on_the_device_is_refused(
+    project: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     folder = shutil.copytree(project, tmp_path / "copy")
     description = json.loads((folder / "project.json").read_text())
     (folder / "project.json").write_text(json.dumps({**description, "digest": "cd" * 32}))
@@ -71,7 +79,7 @@ def test_another_model_or_board_on_the_device_is_refused(project, tmp_path, caps
     assert "the device is a mps2-an386, the project is for mps2-an385" in capsys.readouterr().err
 
 
-def test_what_verifying_needs_is_named(tmp_path, capsys):
+def test_what_verifying_needs_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["firmware", "verify"]) == 2
     assert "needs a folder and a device" in capsys.readouterr().err
     (tmp_path / "project.json").write_text('{"board": "mps2-an386", "digest": "", "steps": []}')
@@ -80,7 +88,9 @@ def test_what_verifying_needs_is_named(tmp_path, capsys):
 
 
 @needs_tools
-def test_the_monitor_shows_answers_steps_memory_and_why_it_started(tmp_path, capsys):
+def test_the_monitor_shows_answers_steps_memory_and_why_it_started(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     pytest.importorskip("serial")
     board = BOARDS["mps2-an386"]
     folder = described(tmp_path, board, "PROFILE=1")
@@ -108,7 +118,7 @@ def test_the_monitor_shows_answers_steps_memory_and_why_it_started(tmp_path, cap
 
 
 @needs_tools
-def test_flash_updates_a_board_with_slots(tmp_path, capsys):
+def test_flash_updates_a_board_with_slots(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("serial")
     board = BOARDS["qemu-virt-rv32-slots"]
     folder = described(tmp_path, board)
@@ -120,7 +130,7 @@ def test_flash_updates_a_board_with_slots(tmp_path, capsys):
         assert main(["firmware", "verify", str(folder), "--port", emulated.port]) == 0
 
 
-def test_boards_and_ports_are_listed(capsys):
+def test_boards_and_ports_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["devices", "boards", "--json"]) == 0
     rows = json.loads(capsys.readouterr().out)
     assert [row["board"] for row in rows] == list(BOARDS)

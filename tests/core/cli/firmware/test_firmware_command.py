@@ -10,6 +10,7 @@ import pytest
 
 from multigraft.cli.main import main
 from multigraft.firmware_gen.operators import OPERATORS
+from multigraft.firmware_gen.operators.base.constraints import GENERAL
 from multigraft.firmware_gen.project.folder import ProjectFolder, build_folder
 from tests.bundle_builder import build
 from tests.firmware_gen.boards.test_boards import needs_tools
@@ -82,7 +83,28 @@ def test_the_operator_table_lists_all(capsys: pytest.CaptureFixture[str]) -> Non
     assert main(["firmware", "ops"]) == 0
     printed = capsys.readouterr().out
     assert all(f"| {name} |" in printed for name in OPERATORS)
-    assert printed == (Path(__file__).parents[4] / "docs" / "operators.md").read_text().partition("\n\n")[2]
+    page = (Path(__file__).parents[4] / "docs" / "operators.md").read_text()
+    assert page == f"# Operators\n\n`multigraft firmware ops` prints what stands below.\n\n{printed}"
+
+
+def test_the_operator_table_says_what_is_checked_in_its_order(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["firmware", "ops"]) == 0
+    printed = capsys.readouterr().out
+    for name, operator in OPERATORS.items():
+        general = [c.__name__ in GENERAL for c in operator.constraints]
+        assert general == sorted(general, reverse=True), name
+        (row,) = [line.split(" | ") for line in printed.splitlines() if line.startswith(f"| {name} |")]
+        shared = [
+            demand.replace("_", " ") for demand in (c.__name__ for c in operator.constraints) if demand in GENERAL
+        ]
+        assert [word for word in row[2].split(", ") if word != "–"] == shared
+        own = " ".join(operator.demands()[len(shared) :])
+        assert row[3].removesuffix(" |") == (own or "–")
+    assert main(["firmware", "ops", "--json"]) == 0
+    demands = json.loads(capsys.readouterr().out)["HARD_SWISH"]["demands"]
+    assert demands == list(OPERATORS["HARD_SWISH"].demands())
+    # What one operator alone demands stands at no other.
+    assert printed.count(demands[-1]) == 1
 
 
 @pytest.mark.parametrize(

@@ -1,13 +1,13 @@
-"""Plans: who donates, who shares up to where, and which plan the user's budget picks from the Pareto front."""
+"""What planning chooses between: plans, each a point of the trade-off, and the budget they are held against."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from multigraft.converters.graft.candidate import METHOD_TEXT, Candidate, Evidence
-from multigraft.converters.graft.search import Progress, SearchOptions, Similarity, candidates, choose_donor
+from multigraft.converters.graft.candidate import Candidate
+from multigraft.converters.graft.join import METHOD_TEXT
 from multigraft.converters.network.network import Network
 from multigraft.errors import ConfigurationError
 
@@ -16,7 +16,7 @@ UNSHARED = "none"
 
 
 @dataclass(frozen=True)
-class Plan:
+class SharingPlan:
     """One point of the trade-off.
 
     Attributes:
@@ -39,9 +39,9 @@ class Plan:
         """Whether the agreement of every grafted task is known."""
         return all(c.agreement is not None for c in self.grafts.values())
 
-    def with_graft(self, target: Network, graft: Candidate) -> Plan:
+    def with_graft(self, target: Network, graft: Candidate) -> SharingPlan:
         value, bound = (graft.agreement.value, graft.agreement.lower_bound) if graft.agreement else (0.0, 0.0)
-        return Plan(
+        return SharingPlan(
             {**self.grafts, target.name: graft},
             self.weights - target.weights + graft.own_weights,
             self.macs - target.macs + graft.own_macs,
@@ -49,7 +49,7 @@ class Plan:
             min(self.lower_bound, bound),
         )
 
-    def covers(self, other: Plan) -> bool:
+    def covers(self, other: SharingPlan) -> bool:
         """Whether this plan is at least as good in weights, MACs and agreement bound."""
         return self.weights <= other.weights and self.macs <= other.macs and self.lower_bound >= other.lower_bound
 
@@ -73,15 +73,15 @@ class Limits:
     max_macs: int | None = None
     bytes_per_weight: float = 1.0
 
-    def keeps_agreement(self, plan: Plan) -> bool:
+    def keeps_agreement(self, plan: SharingPlan) -> bool:
         return not plan.grafts or plan.lower_bound >= self.min_agreement
 
-    def fits(self, plan: Plan) -> bool:
+    def fits(self, plan: SharingPlan) -> bool:
         return (self.max_weights_bytes is None or plan.weights * self.bytes_per_weight <= self.max_weights_bytes) and (
             self.max_macs is None or plan.macs <= self.max_macs
         )
 
-    def check(self, plan: Plan) -> None:
+    def check(self, plan: SharingPlan) -> None:
         """Refuse a plan that costs more than the budget.
 
         Raises:
@@ -92,7 +92,7 @@ class Limits:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class PlanningResult:
     """What planning found.
 
     Attributes:
@@ -103,12 +103,21 @@ class Outcome:
         message: Why this plan, in one sentence.
     """
 
-    chosen: Plan
-    front: tuple[Plan, ...]
+    chosen: SharingPlan
+    front: tuple[SharingPlan, ...]
     evaluated: tuple[Candidate, ...]
     donors: tuple[str, ...]
     message: str
     limits: Limits = field(default_factory=Limits)
+
+    def to_json(self) -> dict[str, Any]:
+        """The Pareto front and all evaluated grafts as plain data."""
+        return {
+            "message": self.message,
+            "donors": list(self.donors),
+            "pareto": self.pareto_json(),
+            "evaluated": self.evaluated_json(),
+        }
 
     def pareto_json(self) -> list[dict[str, Any]]:
         """The front as plain data for the report and the JSON file."""
@@ -147,95 +156,7 @@ class Outcome:
         ]
 
 
-def plan(
-    networks: Sequence[Network],
-    evidence: Mapping[str, Evidence],
-    similarity: Similarity,
-    limits: Limits,
-    options: SearchOptions,
-    progress: Progress | None = None,
-    given: Mapping[str, Candidate] | None = None,
-) -> Outcome:
-    """Search donors and share points and pick by the budget.
-
-    The donor is the network the others resemble most. Networks the budget leaves unshared may form a group of their own
-    with a donor of their own. A task of ``given`` takes that graft or none.
-
-    Raises:
-        ConfigurationError: The budgets contradict each other on these networks and frames.
-    """
-    nothing = Plan({}, sum(n.weights for n in networks), sum(n.macs for n in networks))
-    chosen, front, evaluated, donors = nothing, [nothing], [], []
-    left = list(networks)
-    share, given = options.share or {}, given or {}
-    while len(left) > 1:
-        donor = next_donor(left, similarity, share, given)
-        donors.append(donor.name)
-        round_front = [chosen]
-        for target in left:
-            if target is donor or share.get(target.name) == UNSHARED:
-                continue
-            if (ready := given.get(target.name)) is not None:
-                found = [ready] if ready.join.donor == donor.name else []
-            else:
-                found = list(candidates(donor, target, evidence[target.name], similarity, options, progress))
-            evaluated += found
-            forced = target.name in share and bool(found)
-            if forced:
-                found = [max(found, key=lambda c: c.agreement.value if c.agreement else 0.0)]
-            grown = [p.with_graft(target, c) for p in round_front for c in found]
-            round_front = _pareto(grown if forced else [*round_front, *grown])
-        front = _pareto([*front, *round_front])
-        chosen = _pick(round_front, limits, forced=bool(share)) or chosen
-        left = [n for n in left if n is not donor and n.name not in chosen.grafts]
-    if chosen not in front:
-        front = [*front, chosen]
-    limits.check(chosen)
-    front.sort(key=lambda p: (-p.weights, -p.macs))
-    return Outcome(chosen, tuple(front), tuple(evaluated), tuple(donors), explain(chosen, evaluated, limits), limits)
-
-
-def next_donor(
-    left: Sequence[Network], similarity: Similarity, share: Mapping[str, str], given: Mapping[str, Candidate]
-) -> Network:
-    """The next network that others are tried on: a donor of given grafts first."""
-    free = [n for n in left if share.get(n.name, UNSHARED) == UNSHARED and n.name not in given] or list(left)
-    wanted = {c.join.donor for name, c in given.items() if any(n.name == name for n in left)}
-    return choose_donor([n for n in free if n.name in wanted] or free, similarity)
-
-
-def _pareto(plans: Sequence[Plan]) -> list[Plan]:
-    """The plans no other covers; of equal ones the first, which is the one with fewer changes."""
-    kept: list[Plan] = []
-    for candidate in plans:
-        if not any(k.covers(candidate) for k in kept):
-            kept = [k for k in kept if not candidate.covers(k)] + [candidate]
-    return kept
-
-
-def _pick(plans: Sequence[Plan], limits: Limits, forced: bool) -> Plan | None:
-    feasible = [p for p in plans if limits.keeps_agreement(p)]
-    if not feasible and forced:
-        feasible = list(plans)
-    fitting = [p for p in feasible if limits.fits(p)] or feasible
-    return min(fitting, key=lambda p: (p.weights, p.macs, -p.lower_bound), default=None)
-
-
-def explain(chosen: Plan, evaluated: Sequence[Candidate], limits: Limits) -> str:
-    """Why this plan, in one sentence."""
-    if chosen.grafts:
-        kept = "" if limits.keeps_agreement(chosen) else ", which was asked for and misses the agreement budget"
-        return f"smallest plan with an agreement bound of at least {limits.min_agreement:g}: {chosen.describe()}{kept}"
-    if not evaluated:
-        return "nothing shared: no two networks have representations that fit together"
-    best = max(c.agreement.lower_bound if c.agreement else 0.0 for c in evaluated)
-    return (
-        f"nothing shared: no graft keeps an agreement bound of {limits.min_agreement:g} "
-        f"(the best reaches {best:.3f}); the bundle holds the networks side by side"
-    )
-
-
-def _contradiction(chosen: Plan, limits: Limits) -> ConfigurationError:
+def _contradiction(chosen: SharingPlan, limits: Limits) -> ConfigurationError:
     needed = round(chosen.weights * limits.bytes_per_weight)
     if limits.max_weights_bytes is not None and needed > limits.max_weights_bytes:
         what, have, need = "max_weights_bytes", limits.max_weights_bytes, needed

@@ -6,29 +6,28 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from multigraft.bundle.bundle import Bundle
 from multigraft.refit.linear_layer import LinearLayer, layer_of
 from multigraft.refit.refit_plan import SEGMENT, PlannedGraft, RefitPlan, Stage
-from multigraft.runtime.backends import BackendName, TfliteModel
+from multigraft.runtime.backends import BackendName
 from multigraft.runtime.engine import Engine
+from multigraft.runtime.tflite_model import TfliteModel
+from multigraft.tensors.arrays import Array, Float32Array
 from multigraft.tensors.preprocessing import Frame, Preparer
 
-Array = npt.NDArray[Any]
 
-
-class PlanModel:
+class RefitModel:
     """The model file with weights that change. Not for use from several threads at once.
 
     Args:
         bundle: From ``multigraft calibrate plan``; its self-test is run once.
-        threads: For the kernels.
+        threads: Threads for the kernels.
         backend: Which interpreter.
 
     Attributes:
         plan: What to solve.
-        interpreter: That runs it, in words.
+        interpreter: The interpreter that runs it, in words.
 
     Raises:
         BundleError: It is no refit bundle.
@@ -44,19 +43,19 @@ class PlanModel:
         """The layer with its original weights."""
         return layer_of(stage.geometry, self._arrays[f"{stage.layer}/1"], self._arrays.get(f"{stage.layer}/2"))
 
-    def replace(self, weights: Mapping[str, npt.NDArray[np.float32]]) -> None:
-        """Put weights into the model; a :class:`Running` made before does not change."""
+    def replace(self, weights: Mapping[str, Float32Array]) -> None:
+        """Put weights into the model; a :class:`GraftNetworks` made before does not change."""
         numbers = np.frombuffer(self._content, "<f4", len(self._content) // 4)
         for key, value in weights.items():
             numbers[self._arrays[f"{key}/places"]] = value
 
-    def open(self, graft: PlannedGraft) -> Running:
+    def open(self, graft: PlannedGraft) -> GraftNetworks:
         """An interpreter over the model as it is now."""
-        return Running(self._bundle, bytes(self._content), graft, self._threads, self._backend)
+        return GraftNetworks(self._bundle, bytes(self._content), graft, self._threads, self._backend)
 
 
-class Running:
-    """One graft's networks with the weights of the moment."""
+class GraftNetworks:
+    """Donor, original and grafted network of one graft, with the weights that the model held when it was opened."""
 
     def __init__(self, bundle: Bundle, content: bytes, graft: PlannedGraft, threads: int, backend: BackendName) -> None:
         manifest = bundle.manifest
@@ -64,13 +63,13 @@ class Running:
         subgraph = TfliteModel(content, backend, threads).subgraph(segment.signature)
         self._invoke: Callable[[], Any] = subgraph.invoke
         self._fills = []
-        for held in manifest.inputs:
-            argument = next((a for a, t in segment.inputs.items() if t == held.tensor), None)
+        for source in manifest.inputs:
+            argument = next((a for a, t in segment.inputs.items() if t == source.tensor), None)
             if argument is not None:
-                fill = Preparer(held.preprocessing, manifest.tensor(held.tensor)).fill
+                fill = Preparer(source.preprocessing, manifest.tensor(source.tensor)).fill
                 self._fills.append((fill, subgraph.inputs[argument]))
-        found = {tensor: subgraph.outputs[argument] for argument, tensor in segment.outputs.items()}
-        self.tensors: dict[str, Array] = {name: found[name].transpose(axes) for name, axes in graft.axes.items()}
+        outputs = {tensor: subgraph.outputs[argument] for argument, tensor in segment.outputs.items()}
+        self.tensors: dict[str, Array] = {name: outputs[name].transpose(axes) for name, axes in graft.axes.items()}
 
     def run(self, frame: Frame) -> Mapping[str, Array]:
         """Tensor to its value, (1, *shape), channels first; the next call overwrites it.

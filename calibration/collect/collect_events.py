@@ -1,0 +1,65 @@
+"""What a collector tells while it runs and when it ends."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from multigraft.statistics.statistics import Statistics
+
+Reason = Literal["source ended", "frames reached", "minutes reached", "precision reached", "stopped"]
+
+
+@dataclass(frozen=True)
+class CollectEvent:
+    """How collecting stands now.
+
+    Attributes:
+        frames: Frames in the statistics.
+        pending: Frames that were run, but are not in the statistics yet.
+        skipped: Frames that the selection refused in this run.
+        rate_hz: Frames used per second in this run.
+        active_s: Time spent collecting, all runs.
+        precision: Half width of the widest 95 % interval of a CKA; None while it is not known.
+        temperature_c: Temperature of the hottest zone.
+        is_throttled: Whether the processor is slowed down.
+        store_bytes: Size of the store.
+        free_bytes: Free space on its disk.
+        kept: Frames stored.
+    """
+
+    frames: int
+    pending: int
+    skipped: int
+    rate_hz: float
+    active_s: float
+    precision: float | None
+    temperature_c: float | None
+    is_throttled: bool | None
+    store_bytes: int
+    free_bytes: int
+    kept: int
+
+
+OnCollectEvent = Callable[[CollectEvent], None]
+
+
+@dataclass(frozen=True)
+class Collected:
+    """How it ended.
+
+    Attributes:
+        statistics: All that the store holds.
+        reason: Why it stopped.
+        path: The file that was written; None if there are too few frames.
+        used: Frames that this run added to the statistics.
+        skipped: Frames refused in this run.
+    """
+
+    statistics: Statistics
+    reason: Reason
+    path: Path | None
+    used: int
+    skipped: int

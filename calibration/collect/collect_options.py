@@ -1,0 +1,69 @@
+"""How to collect, and where a collector puts what it writes."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from multigraft.calibration.collect.sampler import MEMORY_BYTES, MINIBATCH
+from multigraft.calibration.collect.selection import SelectionRule
+from multigraft.calibration.collect.tap_sample import FEATURES
+from multigraft.errors import UsageError
+from multigraft.runtime.backends import BackendName
+from multigraft.statistics.statistics import MINIMUM_FRAMES
+
+
+@dataclass(frozen=True)
+class CollectOptions:
+    """How to collect.
+
+    Attributes:
+        frames: Stop at so many frames in the statistics; None: never.
+        minutes: Stop after so many minutes of collecting, all runs together.
+        precision: Stop when the 95 % interval of every CKA is at most this much to each side.
+        site: Where the device stands; the statistics are kept apart by it.
+        minibatch: Frames per minibatch.
+        memory_bytes: Bound for what is kept of the representations of a minibatch.
+        features: Features per sample of a large tap; see :mod:`multigraft.calibration.collect.tap_sample`.
+        minimum_frames: Below it no file is written.
+        rule: Which frames are used.
+        keep_frames: Store so many of the most uncertain frames.
+        keep_bytes: Quota for them.
+        keep_days: Age in days at which they are removed.
+        threads: Threads for the kernels.
+        backend: Which interpreter.
+    """
+
+    frames: int | None = None
+    minutes: float | None = None
+    precision: float | None = None
+    site: str = "site"
+    minibatch: int = MINIBATCH
+    memory_bytes: int = MEMORY_BYTES
+    features: int = FEATURES
+    minimum_frames: int = MINIMUM_FRAMES
+    rule: SelectionRule = field(default_factory=SelectionRule)
+    keep_frames: int = 0
+    keep_bytes: int = 256 * 2**20
+    keep_days: float = 7.0
+    threads: int = 1
+    backend: BackendName = "auto"
+
+    def __post_init__(self) -> None:
+        for name in ("frames", "minutes", "precision"):
+            value = getattr(self, name)
+            if value is not None and not (math.isfinite(value) and value > 0):
+                raise UsageError(f"{name} is {value}", "give a positive number")
+        if not self.site.strip() or "/" in self.site:
+            raise UsageError(f"the site is {self.site!r}", "give a name without a slash")
+
+
+def store_of(output: Path) -> Path:
+    """The store of the collector that writes ``output``."""
+    return output.with_name(f"{output.name}.collecting")
+
+
+def kept_folder_of(output: Path) -> Path:
+    """The folder with the frames that the collector which writes ``output`` was asked to keep."""
+    return output.with_name(f"{output.name}.frames")

@@ -1,0 +1,77 @@
+"""The unlabeled frames that grafts are made and judged on, kept apart: no choice looks at those that accept."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy.typing as npt
+
+from multigraft.converters.network.frames import Frames
+from multigraft.converters.network.network import Network
+from multigraft.converters.settings.settings import Settings
+from multigraft.errors import ConfigurationError, InputError
+
+MAX_ACCEPT_FRAMES = 4096
+
+LoadFrames = Callable[[Path], Frames]
+"""Reads a folder, video or array file; :func:`multigraft.devices.cameras.sources.open_source` behind it."""
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """The unlabeled frames of one target: the refit uses ``fit``, acceptance uses ``accept``."""
+
+    fit: Frames
+    accept: Frames
+    _answers: dict[str, list[npt.NDArray[Any]]] = field(default_factory=dict, repr=False, compare=False)
+
+    def answers(self, target: Network) -> list[npt.NDArray[Any]]:
+        """The original outputs on the held-out frames, computed once."""
+        if target.name not in self._answers:
+            outputs = target.run(target.prepare(self.accept))
+            self._answers[target.name] = [outputs[o] for o in target.outputs]
+        return self._answers[target.name]
+
+
+def load_evidence(settings: Settings, load_frames: LoadFrames) -> dict[str, Evidence]:
+    """Task to its frames; nothing where the settings give statistics and no frames at all.
+
+    Raises:
+        ConfigurationError: Some tasks have frames and others have none.
+        InputError: As :func:`split`.
+    """
+    if settings.statistics is not None and not any(settings.frames_of(task) for task in settings.tasks):
+        return {}
+    loaded: dict[Path, Frames] = {}
+    evidence = {}
+    for task in settings.tasks:
+        path = settings.frames_of(task)
+        if path is None:
+            raise ConfigurationError(
+                f"{settings.path}: task {task.name!r} has no frames, and others have",
+                "name unlabeled frames for every task, or statistics and no frames at all",
+            )
+        if path not in loaded:
+            loaded[path] = load_frames(path)
+        evidence[task.name] = split(loaded[path], settings, path)
+    return evidence
+
+
+def split(frames: Frames, settings: Settings, path: Path) -> Evidence:
+    """The first frames fit, the rest accept; they are kept apart in time, since neighbours in a video are alike.
+
+    Raises:
+        InputError: There are too few frames to show the agreement that the budget asks for.
+    """
+    needed = settings.frames_needed
+    fit = min(settings.graft.fit_frames, len(frames) - needed)
+    if fit < needed // 4 or fit < 16:
+        raise InputError(
+            f"{path} holds {len(frames)} frames, and showing an agreement of {settings.budget.min_agreement:g} at a "
+            f"confidence of {settings.budget.confidence:g} takes {needed} held-out frames besides those for fitting",
+            f"give at least {needed + max(16, needed // 4)} frames (512 more are better) or lower the budget",
+        )
+    return Evidence(frames[:fit], frames[fit : fit + MAX_ACCEPT_FRAMES])

@@ -1,0 +1,52 @@
+"""Functions of one int8 value as a table of 256 results, which is computed here and read on the device."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from multigraft.firmware_gen.arithmetic.accumulators import quant
+from multigraft.firmware_gen.arithmetic.fixed_point import quantize_multiplier, rescale
+from multigraft.firmware_gen.kernels.c_text import array, digest
+from multigraft.firmware_gen.kernels.kernel import Kernel, Overlap, view
+from multigraft.firmware_gen.program.program import Array, Node
+
+SUMMARY = "int8 to int8, a table of 256 bytes in flash"
+
+
+def codes() -> Array:
+    """All int8 values in order, int64: what a table is computed from."""
+    return np.arange(-128, 128, dtype=np.int64)
+
+
+def rescaled(node: Node) -> Array:
+    """The stored output of every stored input where the value stays the same, int64, not yet clamped."""
+    source, result = quant(node.input(0)), quant(node.outputs[0])
+    multiplier, shift = quantize_multiplier(float(np.float32(source.scales[0])) / float(np.float32(result.scales[0])))
+    return rescale(codes() - source.zero_points[0], multiplier, shift) + result.zero_points[0]
+
+
+def look_up(table: Array, node: Node, inputs: Sequence[Array | None]) -> Array:
+    """The output by a table of 256 values, the first of them being the one for -128."""
+    assert inputs[0] is not None
+    return np.take(table, inputs[0].astype(np.int64) + 128).reshape(node.outputs[0].shape)
+
+
+def table_kernel(table: Array, node: Node) -> Kernel:
+    """The C that looks up an int8 table, the first value being the one for -128; nothing where all stays as it is."""
+    if np.array_equal(table, np.arange(-128, 128)):
+        return view()
+    count = int(np.prod(node.outputs[0].shape))
+    text = array("table", np.roll(table, -128).tobytes())
+    name = f"table_{digest(text)}"
+    body = (
+        f"MG_KERNEL void {name}(const int8_t *in, int8_t *out, int32_t n)\n{{\n    {text.strip()}\n"
+        "    for (int32_t i = 0; i < n; i++)\n"
+        "        out[i] = ((const int8_t *)table)[(uint8_t)in[i]];\n}\n"
+    )
+
+    def call(ins: Sequence[str], outs: Sequence[str], scratch: str, constants: str) -> str:
+        return f"{name}({ins[0]}, {outs[0]}, {count});"
+
+    return Kernel(call, (), {name: body}, overlaps={0: Overlap(0)})

@@ -1,0 +1,92 @@
+"""The linker script of a board with a start-up of ours, and of its boot loader."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from multigraft.firmware_gen.boards.board import Board, Region
+from multigraft.firmware_gen.boards.cores import CORES
+
+STACK_BYTES = 1536
+"""Least stack; an image that leaves less is refused by the linker. Measured peak of our own code is below 1 KiB."""
+BOOT_BYTES = 1024 * 1024
+"""Memory of the boot loader: half for its code, half for its RAM."""
+
+
+def boot_board(board: Board) -> Board:
+    """Where the boot loader of a board with slots lies: in front of the image it runs, its RAM in between."""
+    flash = board.region("flash")
+    boot = Region("FLASH", "flash", flash.start - BOOT_BYTES, BOOT_BYTES // 2)
+    ram = Region("RAM", "ram", flash.start - BOOT_BYTES // 2, BOOT_BYTES // 2)
+    return replace(board, title=f"{board.title}: boot loader", regions=(boot, ram))
+
+
+def region_section(region: Region) -> str:
+    """The section that puts a variable into a further RAM region: named so that compilers keep it out of the image."""
+    return f".bss.region_{region.name}"
+
+
+def linker_script(board: Board) -> str:
+    """The memory of the board: code and constants in flash; what survives a reset, data, zeros and stack in RAM.
+
+    Additional RAM regions take sections named ``.bss.region_NAME``, which are neither loaded nor zeroed.
+    """
+    flash, ram = board.region("flash"), board.region("ram")
+    memory = "\n".join(
+        f"    {r.name} ({'rx' if r.kind == 'flash' else 'rwx'}) : ORIGIN = 0x{r.start:08x}, LENGTH = {r.size}"
+        for r in board.regions
+    )
+    more = "\n".join(
+        f"    .region_{r.name} (NOLOAD) : ALIGN(16)\n    {{\n        __region_{r.name}_start = .;\n"
+        f"        *({region_section(r)})\n        __region_{r.name}_end = .;\n    }} > {r.name}\n"
+        for r in board.more_ram()
+    )
+    entry = "reset_handler" if CORES[board.core].architecture == "arm" else "start"
+    return f"""/* {board.title} */
+ENTRY({entry})
+MEMORY
+{{
+{memory}
+}}
+SECTIONS
+{{
+    .text : ALIGN(8)
+    {{
+        __flash_start = .;
+        KEEP(*(.vectors))
+        *(.text .text.*)
+        . = ALIGN(8);
+    }} > {flash.name}
+    .rodata : ALIGN(8)
+    {{
+        *(.rodata .rodata.* .srodata .srodata.*)
+        . = ALIGN(8);
+    }} > {flash.name}
+    .noinit (NOLOAD) : ALIGN(8)
+    {{
+        __ram_start = .;
+        *(.noinit)
+    }} > {ram.name}
+    .data : ALIGN(8)
+    {{
+        __data_start = .;
+        *(.data .data.* .sdata .sdata.*)
+        . = ALIGN(8);
+        __data_end = .;
+    }} > {ram.name} AT> {flash.name}
+    __data_load = LOADADDR(.data);
+    __flash_end = __data_load + SIZEOF(.data);
+{more}    .bss (NOLOAD) : ALIGN(16)
+    {{
+        __bss_start = .;
+        *(.bss .bss.* .sbss .sbss.* COMMON)
+        . = ALIGN(8);
+        __bss_end = .;
+    }} > {ram.name}
+    __ram_end = __bss_end;
+    __stack_limit = __bss_end;
+    __stack_top = ORIGIN({ram.name}) + LENGTH({ram.name});
+    ASSERT(__stack_top - __stack_limit >= {STACK_BYTES}, "less than {STACK_BYTES} bytes of RAM are left for the stack")
+    /DISCARD/ : {{ *(.ARM.exidx* .ARM.extab* .eh_frame* .note* .comment .init_array .fini_array) }}
+}}
+"""

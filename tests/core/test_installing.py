@@ -1,0 +1,96 @@
+"""A remedy is a command that works where the user stands."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import shlex
+import sys
+import sysconfig
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from multigraft import installing
+
+ROOT = Path(__file__).parents[2]
+
+
+class Installed:
+    """The part of a distribution that is asked, with an origin of one's own (PEP 610)."""
+
+    def __init__(self, origin: dict[str, Any] | None) -> None:
+        self._origin = origin
+
+    def read_text(self, name: str) -> str | None:
+        assert name == "direct_url.json"
+        return None if self._origin is None else json.dumps(self._origin)
+
+
+def stand(monkeypatch: pytest.MonkeyPatch, origin: dict[str, Any] | None, prefix: str = "/srv/environment") -> None:
+    monkeypatch.setattr(importlib.metadata, "distribution", lambda name: Installed(origin))
+    monkeypatch.setattr(sys, "prefix", prefix)
+    monkeypatch.setattr(sys, "executable", f"{prefix}/bin/python")
+
+
+def folder(path: Path, editable: bool = False) -> dict[str, Any]:
+    return {"url": path.as_uri(), "dir_info": {"editable": True} if editable else {}}
+
+
+def test_from_an_index(monkeypatch: pytest.MonkeyPatch) -> None:
+    stand(monkeypatch, None)
+    assert installing.install_extra("flash") == "run: /srv/environment/bin/python -m pip install 'multigraft[flash]'"
+    assert installing.install_package("numpy<2") == "run: /srv/environment/bin/python -m pip install 'numpy<2'"
+
+
+def test_in_a_clone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    stand(monkeypatch, folder(ROOT, editable=True), str(ROOT / ".venv"))
+    assert installing.install_extra("torch") == (
+        "run: .venv/bin/python -m pip install --config-settings editable_mode=strict -e '.[torch]'"
+    )
+    assert installing.install_demo() == "run: .venv/bin/python -m pip install packaging/demo"
+    assert (ROOT / "packaging" / "demo" / "setup.cfg").is_file()
+
+
+def test_installed_from_a_clone_that_lies_elsewhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    clone = tmp_path / "my clone"
+    clone.mkdir()
+    (clone / "setup.cfg").touch()
+    stand(monkeypatch, folder(clone))
+    command = installing.install_extra("serial").removeprefix("run: ")
+    assert shlex.split(command)[-2:] == ["install", f"{clone}[serial]"]
+
+
+def test_a_clone_that_is_gone_is_not_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    stand(monkeypatch, folder(tmp_path / "gone"))
+    assert installing.install_extra("serial").endswith("pip install 'multigraft[serial]'")
+    assert installing.install_demo().endswith("pip install 'multigraft[demo]'")
+
+
+def test_environments_of_tools(monkeypatch: pytest.MonkeyPatch) -> None:
+    stand(monkeypatch, None, "/Users/me/.local/share/uv/tools/multigraft")
+    assert installing.install_extra("video") == "run: uv tool install --force 'multigraft[video]'"
+    assert installing.install_package("x").startswith("run: uv pip install --python /Users/me/")
+    stand(monkeypatch, None, "/Users/me/.local/share/pipx/venvs/multigraft")
+    assert installing.install_extra("video") == "run: pipx install --force 'multigraft[video]'"
+    assert installing.install_package("x") == "run: pipx inject multigraft x"
+
+
+def test_the_systems_python_takes_a_virtual_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    stand(monkeypatch, None)
+    monkeypatch.setattr(sys, "base_prefix", sys.prefix)
+    monkeypatch.setattr(sysconfig, "get_path", lambda name: str(tmp_path))
+    assert "venv" not in installing.install_extra("serial")
+    (tmp_path / "EXTERNALLY-MANAGED").touch()
+    assert installing.install_extra("serial") == (
+        "run: python3 -m venv --system-site-packages .venv && .venv/bin/python -m pip install 'multigraft[serial]'"
+    )
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{", '{"url": 3}', '{"dir_info": null, "url": "file:///nowhere"}'])
+def test_a_damaged_origin_is_none(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    stand(monkeypatch, None)
+    monkeypatch.setattr(Installed, "read_text", lambda self, name: text)
+    assert installing.install_extra("serial").endswith("pip install 'multigraft[serial]'")

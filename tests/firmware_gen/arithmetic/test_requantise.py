@@ -1,0 +1,201 @@
+"""One multiplication equals the reference's two roundings for every accumulator that can occur, or there is none."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from multigraft.firmware_gen.arithmetic.fixed_point import quantize_multiplier
+from multigraft.firmware_gen.arithmetic.requantise import (
+    LARGEST_MULTIPLIER,
+    Affine,
+    Rescaling,
+    find_steps,
+    largest_shift,
+    solve,
+)
+from tests.firmware_gen.arithmetic import gemmlowp
+
+Integers = npt.NDArray[np.int64]
+
+
+def rescaling(real: float, zero_point: int = 0, low: int = -128, high: int = 127) -> Rescaling:
+    return Rescaling(*quantize_multiplier(real), zero_point, low, high)
+
+
+def steps_of(wanted: Rescaling, least: int, most: int) -> tuple[Integers, Integers]:
+    (found,) = find_steps([wanted], np.array([least]), np.array([most]))
+    return found
+
+
+def every(least: int, most: int) -> Integers:
+    return np.arange(least, most + 1, dtype=np.int64)
+
+
+def test_the_reference_rescales_adds_the_zero_point_and_clamps() -> None:
+    wanted = rescaling(0.3, 5, -20, 90)
+    a = np.array([-1000, -83, -1, 0, 1, 5, 283, 284, 1000])
+    expected = [max(-20, min(90, gemmlowp.multiplied(v, wanted.multiplier, wanted.shift) + 5)) for v in a.tolist()]
+    assert wanted.apply(a).tolist() == expected and {-20, 5, 90} < set(expected)
+    assert (Rescaling(1, 2, 3).low, Rescaling(1, 2, 3).high) == (-128, 127)
+
+
+def test_an_affine_shifts_and_clamps() -> None:
+    one = Affine(3, -7, 2)
+    a = np.array([-1000, -4, 0, 1, 5, 1000])
+    assert one.apply(a).tolist() == [-128, -5, -2, -1, 2, 127]
+    assert one.apply(a, -3, 1).tolist() == [-3, -3, -2, -1, 1, 1]
+    assert one.apply(a.astype(np.int32)).dtype == np.int64
+    assert Affine(LARGEST_MULTIPLIER, 0, 31).apply(np.array([100], np.int32)).tolist() == [99]
+
+
+@pytest.mark.parametrize(
+    ("real", "zero_point", "low", "high", "least", "most"),
+    [
+        (0.01, 0, -128, 127, -20_000, 20_000),
+        (0.01, -128, -128, 127, -20_000, 20_000),
+        (0.3, 5, -20, 90, -1000, 1000),
+        (0.3, 5, -20, 90, 3, 40),
+        (0.007, 100, -128, 127, -5, 5),
+        (1.7, 0, -128, 127, -100, 100),
+        (0.0, 3, -128, 127, -100, 100),
+        (0.01, 0, -128, 127, 77, 77),
+    ],
+)
+def test_steps_are_where_the_reference_rises(
+    real: float, zero_point: int, low: int, high: int, least: int, most: int
+) -> None:
+    wanted = rescaling(real, zero_point, low, high)
+    a = every(least, most)
+    stored = wanted.apply(a)
+    values, reached = steps_of(wanted, least, most)
+    expected = [v for v in range(low + 1, high + 1) if stored[0] < v <= stored[-1]]
+    assert values.tolist() == expected and values.dtype == np.int64
+    assert reached.tolist() == [int(a[np.argmax(stored >= v)]) for v in expected]
+
+
+def test_channels_have_steps_of_their_own() -> None:
+    wanted = [rescaling(real, 2, -100, 100) for real in (0.01, 0.02, 1.3)]
+    least, most = np.array([-3000, 0, -7]), np.array([200, 4000, 90])
+    for number, found in enumerate(find_steps(wanted, least, most)):
+        alone = steps_of(wanted[number], int(least[number]), int(most[number]))
+        for a, b in zip(found, alone, strict=True):
+            np.testing.assert_array_equal(a, b)
+
+
+def check(wanted: Rescaling, least: int, most: int, shift: int) -> Affine | None:
+    found = solve(wanted, least, most, steps_of(wanted, least, most), shift)
+    if found is not None:
+        a = every(least, most)
+        np.testing.assert_array_equal(found.apply(a, wanted.low, wanted.high), wanted.apply(a))
+        assert found.shift == shift and 0 <= found.multiplier <= LARGEST_MULTIPLIER
+        assert {type(found.multiplier), type(found.offset)} == {int}
+    return found
+
+
+@settings(max_examples=150, deadline=None, derandomize=True)
+@given(
+    st.floats(1e-4, 1.9),
+    st.integers(-128, 127),
+    st.integers(-128, 0),
+    st.integers(1, 127),
+    st.integers(-40_000, 20_000),
+    st.integers(0, 40_000),
+    st.integers(32, 36),
+)
+def test_what_is_found_equals_the_reference_everywhere(
+    real: float, zero_point: int, low: int, high: int, least: int, width: int, shift: int
+) -> None:
+    check(rescaling(real, zero_point, low, high), least, least + width, shift)
+
+
+@pytest.mark.parametrize("real", [0.0003, 0.0021, 0.0117, 0.049, 0.13, 0.31])
+def test_layers_behind_a_relu_have_a_solution(real: float) -> None:
+    wanted = rescaling(real, -128)
+    shift = largest_shift([wanted], 36)
+    found = check(wanted, -30_000, 30_000, shift)
+    assert found is not None
+    assert abs(found.multiplier / 2.0**shift / real - 1) < 1e-6
+
+
+def brute(wanted: Rescaling, least: int, most: int, shift: int) -> dict[int, tuple[int, int]]:
+    """Every multiplier near the exact one with its least and greatest offset, from all accumulators."""
+    a, stored = every(least, most), wanted.apply(every(least, most))
+    exact = wanted.multiplier * 2.0 ** (wanted.shift - 31 + shift)
+    found = {}
+    for multiplier in range(max(1, round(exact) - 24), min(LARGEST_MULTIPLIER, round(exact) + 24) + 1):
+        low = (
+            max((int(v) << shift) - multiplier * int(x) for x, v in zip(a, stored, strict=True) if v > wanted.low)
+            if (stored > wanted.low).any()
+            else None
+        )
+        high = (
+            min(
+                ((int(v) + 1) << shift) - 1 - multiplier * int(x)
+                for x, v in zip(a, stored, strict=True)
+                if v < wanted.high
+            )
+            if (stored < wanted.high).any()
+            else None
+        )
+        if low is not None and high is not None and low <= high:
+            found[multiplier] = (low, high)
+    return found
+
+
+@pytest.mark.parametrize("shift", [4, 7, 9, 12])
+@pytest.mark.parametrize("real", [0.0473, 0.13, 0.5, 0.77])
+@pytest.mark.parametrize(("least", "most"), [(-200, 250), (-30, 25), (10, 90), (-300, 5)])
+def test_there_is_one_if_and_only_if_a_search_finds_one(real: float, shift: int, least: int, most: int) -> None:
+    """Small shifts leave too few multipliers for most ranges; then none is claimed."""
+    wanted = rescaling(real, 3, -100, 90)
+    assert steps_of(wanted, least, most)[0].size
+    possible = brute(wanted, least, most, shift)
+    found = check(wanted, least, most, shift)
+    assert (found is not None) == bool(possible)
+    if found is not None:
+        exact = wanted.multiplier * 2.0 ** (wanted.shift - 31 + shift)
+        assert abs(found.multiplier - exact) <= min(abs(m - exact) for m in possible) + 1
+        low, high = possible[found.multiplier]
+        assert found.offset == (low + high) // 2
+
+
+def test_a_layer_that_gives_one_value_needs_no_multiplication() -> None:
+    for wanted, least, most, value in (
+        (rescaling(0.0, 9), -100, 100, 9),
+        (rescaling(0.0, 120, -5, 50), -100, 100, 50),
+        (rescaling(0.01, -7), 3, 3, -7),
+        (rescaling(0.001, -7), -100, 100, -7),
+    ):
+        found = check(wanted, least, most, 36)
+        assert found == Affine(0, value << 36, 36)
+
+
+def test_a_multiplier_beyond_31_bits_is_not_used() -> None:
+    wanted = rescaling(0.9999)
+    assert solve(wanted, -100, 100, steps_of(wanted, -100, 100), 36) is None
+    found = check(wanted, -100, 100, 31)
+    assert found is not None and found.multiplier <= LARGEST_MULTIPLIER == 2**31 - 1
+
+
+@pytest.mark.parametrize("limit", [20, 33, 36, 40, 62])
+@pytest.mark.parametrize("reals", [(0.3,), (0.01, 0.5), (1.0,), (3.7, 0.1), (1e-6,), (0.9999999, 1e-3), (2.0**-9,)])
+def test_the_largest_shift_leaves_every_multiplier_31_bits(reals: tuple[float, ...], limit: int) -> None:
+    rescalings = [rescaling(real) for real in reals]
+    shift = largest_shift(rescalings, limit)
+
+    def fits(at: int) -> bool:
+        return all(r.multiplier * 2.0 ** (r.shift - 31 + at) < 2**31 for r in rescalings)
+
+    assert shift <= limit and fits(shift)
+    assert shift == limit or not fits(shift + 1)
+
+
+def test_nothing_to_multiply_takes_any_shift_up_to_62() -> None:
+    assert largest_shift([], 36) == 31 and largest_shift([], 20) == 20
+    assert largest_shift([Rescaling(0, 0, 0)], 36) == 36
+    assert largest_shift([Rescaling(0, 0, 0)], 99) == 62
+    assert largest_shift([Rescaling(1 << 30, -40, 0)], 99) == 62
