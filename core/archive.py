@@ -126,12 +126,12 @@ class Archive:
         """Where the directory begins; ``zipfile`` reads all of it at once, so its size is looked at before."""
         size = self._file.seek(0, io.SEEK_END)
         if size < _END:
-            raise UnreadableError("it is not a zip archive")
+            raise UnreadableError("File is not a zip file")
         self._file.seek(max(size - _END - 20, 0))
         tail = self._file.read()
         end = tail[-_END:]
         if end[:4] != b"PK\x05\x06" or end[-2:] != b"\0\0":
-            raise UnreadableError("its end is missing")
+            raise UnreadableError("File is not a zip file")
         if tail[:-_END][:4] == _LOCATOR:
             raise UnreadableError("it is of the 64-bit kind")
         members = int.from_bytes(end[10:12], "little")

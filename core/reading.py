@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import stat
@@ -56,8 +57,8 @@ def regular_file(
     try:
         state = os.fstat(handle)
         if not stat.S_ISREG(state.st_mode):
-            what = "a folder" if stat.S_ISDIR(state.st_mode) else "no regular file"
-            raise error(f"{shown} cannot be read: it is {what}", "give a file")
+            why = os.strerror(errno.EISDIR) if stat.S_ISDIR(state.st_mode) else "it is no regular file"
+            raise error(f"{shown} cannot be read: {why}", "check the path")
         if most is not None and state.st_size > most:
             raise error(f"{shown} has {state.st_size} bytes and may have {most}", "give a smaller file")
         with os.fdopen(handle, "rb", closefd=False) as opened:
@@ -112,7 +113,7 @@ def parse_json(raw: bytes | bytearray | memoryview) -> Any:
     except RecursionError:
         raise UnreadableError("it is nested too deeply") from None
     except ValueError as error:
-        raise UnreadableError(f"it is not JSON: {error}") from None
+        raise UnreadableError(str(error)) from None
     _check_plain(value)
     return value
 

@@ -102,6 +102,15 @@ class Bundle:
         shown = printable(str(path))
         opened = _open_folder(path) if path.is_dir() else _open_zip(path)
         with opened as (sizes, read):
+            if unknown := sorted(set(sizes) - LARGEST.keys()):
+                raise BundleError(
+                    f"{shown} holds {printable(unknown[0])}, which its manifest does not name", "build the bundle again"
+                )
+            for name, size in sizes.items():
+                if size > LARGEST[name]:
+                    raise BundleError(
+                        f"{shown}: {name} has {size} bytes and may have {LARGEST[name]}", "build a smaller bundle"
+                    )
             if MANIFEST not in sizes:
                 raise BundleError(f"{shown} holds no {MANIFEST}", "point to a .graft file that multigraft build wrote")
             manifest = _read_manifest(read(MANIFEST), f"{shown}: {MANIFEST}")
@@ -164,7 +173,7 @@ def _read_manifest(raw: bytes, where: str) -> Manifest:
     try:
         data = parse_json(raw)
     except UnreadableError as error:
-        raise BundleError(f"{where} is damaged ({error})", "build the bundle again") from error
+        raise BundleError(f"{where} is not JSON ({error})", "build the bundle again") from error
     manifest = Manifest.from_json(data, where)
     if data.get("digest") != _digest(data):
         raise BundleError(f"{where} was edited after it was built: its digest differs", "build the bundle again")
@@ -191,14 +200,9 @@ def _open_folder(path: Path) -> Iterator[_Opened]:
     try:
         for entry in _entries(path):
             name = os.path.relpath(entry.path, path)
-            if name not in LARGEST:
-                raise BundleError(
-                    f"{shown} holds {printable(name)}, which its manifest does not name", "remove it or build it again"
-                )
             if not entry.is_file(follow_symlinks=False):
-                raise BundleError(f"{shown}: {name} is no regular file", "copy the bundle again")
+                raise BundleError(f"{shown}: {printable(name)} is no regular file", "copy the bundle again")
             sizes[name] = entry.stat(follow_symlinks=False).st_size
-            _check_size(shown, name, sizes[name])
     except OSError as error:
         raise BundleError(f"{shown} cannot be read: {error.strerror}", "check its permissions") from error
     yield sizes, lambda name: read_file(path / name, sizes[name], BundleError, links=False)
@@ -221,16 +225,9 @@ def _open_zip(path: Path) -> Iterator[_Opened]:
     shown = printable(str(path))
     with regular_file(path, error=BundleError) as file:
         try:
-            with Archive(file, LARGEST.__contains__, _MOST_MEMBERS) as archive:
-                for name, size in archive.sizes.items():
-                    _check_size(shown, name, size)
+            with Archive(file, lambda name: True, _MOST_MEMBERS) as archive:
                 yield archive.sizes, archive.read
         except UnreadableError as error:
             raise BundleError(
                 f"{shown} is not a whole .graft file ({error})", "copy it again or build it again"
             ) from error
-
-
-def _check_size(shown: str, name: str, size: int) -> None:
-    if size > LARGEST[name]:
-        raise BundleError(f"{shown}: {name} has {size} bytes and may have {LARGEST[name]}", "build a smaller bundle")

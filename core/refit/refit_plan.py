@@ -132,8 +132,9 @@ class RefitPlan:
             raise BundleError(f"{bundle.manifest.name} is no refit bundle", again)
         try:
             data = parse_json(bundle.read(PLAN))
-            if not isinstance(data, dict) or data.get("schema") != SCHEMA:
-                raise BundleError(f"{bundle.manifest.name} has a plan of another schema than {SCHEMA}", again)
+            schema = data.get("schema") if isinstance(data, dict) else None
+            if schema != SCHEMA:
+                raise BundleError(f"{bundle.manifest.name} has a plan of schema {schema}", again)
             plan: Self = decode(cls, data, "plan")
             return plan, read_npz(bundle.read(ARRAYS))
         except BundleError:

@@ -240,7 +240,7 @@ CASES = [
     Case("edited manifest", RUN, "was edited after it was built", repacked(edited_manifest)),
     Case("edited model", RUN, r"model\.tflite is not what was built", repacked(edited_model)),
     Case("bundle without its model", RUN, r"lacks model\.tflite", repacked(without_model)),
-    Case("bundle with a file too many", RUN, r"extra\.py, which does not belong there", repacked(additional_file)),
+    Case("bundle with a file too many", RUN, r"extra\.py, which its manifest does not name", repacked(additional_file)),
     Case("bundle of a newer multigraft", RUN, "schema 99", repacked(newer_manifest)),
     Case("missing task", f"{RUN} --tasks garment,pose", "no task 'pose'; choose from: garment, digit"),
     Case("no task", f"{RUN} --tasks ,", "choose from"),
