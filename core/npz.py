@@ -8,6 +8,7 @@ import math
 import os
 import zipfile
 from collections.abc import Iterator, Mapping
+from tokenize import TokenError
 from types import TracebackType
 from typing import Any, BinaryIO, Self
 
@@ -171,7 +172,7 @@ def npy_header(source: BinaryIO) -> tuple[np.dtype[Any], tuple[int, ...], bool]:
         read = _format.read_array_header_1_0 if version == (1, 0) else _format.read_array_header_2_0
         shape, is_fortran, dtype = read(source)
     # The header is a Python literal: its parser gives up in many ways.
-    except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError, OverflowError) as error:
+    except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError, OverflowError, TokenError) as error:
         why = printable(str(error).partition("\n")[0])
         raise UnreadableError(f"an array's header is damaged ({why})") from error
     if dtype.kind not in _KINDS or dtype.itemsize == 0:

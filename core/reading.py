@@ -83,11 +83,13 @@ def read_file(
     """
     with regular_file(path, most, error, links) as opened:
         try:
-            data = opened.read(most + 1)
+            # As much as is asked for is allocated at once.
+            size = os.fstat(opened.fileno()).st_size
+            data = opened.read(size + 1)
         except OSError as reason:
             shown = printable(os.fspath(path))
             raise error(f"{shown} cannot be read: {reason.strerror}", "check the path and its disk") from reason
-    if len(data) > most:
+    if len(data) > size:
         raise error(f"{printable(os.fspath(path))} grows while it is read", "copy it first")
     return data
 
