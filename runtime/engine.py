@@ -221,7 +221,7 @@ class Engine:
         np.copyto(target, given)
 
     def _bound_for(self, tasks: Iterable[str] | None) -> _BoundTasks:
-        names = (tasks,) if isinstance(tasks, str) else tuple(tasks or ())
+        names = (tasks,) if isinstance(tasks, str) else tuple(dict.fromkeys(tasks or ()))
         if not names and tasks is not None:
             raise UsageError("no task was asked for", "name at least one, or give None for all")
         key = names or None

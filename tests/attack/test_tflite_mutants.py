@@ -223,5 +223,5 @@ def test_what_only_a_kernel_can_find_ends_a_child() -> None:
     with pytest.raises(InputError, match=r"crashes the interpreter litert \(SIG"):
         try_in_child(tflite_file.write(model), "litert")
     try_in_child(SEEDS["bundle"], "litert")
-    with pytest.raises(InputError, match="did not end its first run within 0.0001 s"):
+    with pytest.raises(InputError, match=r"did not end its first run within 0\.0001 s"):
         try_in_child(SEEDS["bundle"], "litert", seconds=1e-4)
