@@ -13,6 +13,7 @@ from typing import Any, Literal
 import numpy as np
 
 from multigraft.errors import MissingDependencyError, UsageError
+from multigraft.installing import install_package
 
 InterpreterName = Literal["litert", "tflite-runtime"]
 BackendName = Literal["auto"] | InterpreterName
@@ -56,7 +57,7 @@ def load_backend(name: BackendName = "auto") -> Backend:
             except MissingDependencyError as error:
                 reason = error
         raise MissingDependencyError(
-            f"no TFLite interpreter can be used ({reason.problem})", "install one with: pip install ai-edge-litert"
+            f"no TFLite interpreter can be used ({reason.problem})", install_package("ai-edge-litert")
         )
     if name not in _MODULES:
         raise UsageError(f"there is no backend {name!r}", f"choose from: auto, {', '.join(_MODULES)}")
@@ -69,13 +70,13 @@ def _load(name: InterpreterName) -> Backend:
         # It would import, and fail only when an Interpreter is made, with a message about _ARRAY_API.
         raise MissingDependencyError(
             f"tflite-runtime does not work with numpy {np.__version__}",
-            "use ai-edge-litert, or run: pip install 'numpy<2'",
+            f"use ai-edge-litert, or {install_package('numpy<2')}",
         )
     try:
         module = importlib.import_module(f"{_MODULES[name]}.interpreter")
         version = importlib.metadata.version(distribution)
     except ImportError as error:
         raise MissingDependencyError(
-            f"{distribution} cannot be imported ({error})", f"install it with: pip install {distribution}"
+            f"{distribution} cannot be imported ({error})", install_package(distribution)
         ) from error
     return Backend(name, version, module)

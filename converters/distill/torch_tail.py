@@ -13,6 +13,7 @@ import numpy.typing as npt
 from multigraft.converters.distill.torch_operators import OPERATORS, Call, Tensor
 from multigraft.converters.graft.tail import Tail
 from multigraft.errors import MissingDependencyError, UnsupportedOperatorError
+from multigraft.installing import install_extra
 
 TRAINED_INPUTS = {
     "Conv": (1, 2),
@@ -36,7 +37,7 @@ def import_torch() -> Any:
         return importlib.import_module("torch")
     except ImportError as error:
         raise MissingDependencyError(
-            "distillation needs torch", "install multigraft[torch] or leave refine off"
+            "distillation needs torch", f"leave refine off, or {install_extra('torch')}"
         ) from error
 
 

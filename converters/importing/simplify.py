@@ -21,6 +21,7 @@ from multigraft.converters.importing.batch_norm import fold_batch_norms
 from multigraft.converters.importing.equivalence import CHECKS, TOLERANCE, difference, runner
 from multigraft.converters.importing.onnx_reader import DEFAULT_DOMAINS, label, one_line, refuse_unsupported
 from multigraft.errors import ConversionError, InputError, MissingDependencyError, UnsupportedOperatorError
+from multigraft.installing import install_extra
 from multigraft.tensors.preprocessing import Preprocessing
 
 OPSET = 20
@@ -196,7 +197,7 @@ def _onnxslim(model: onnx.ModelProto, **options: Any) -> onnx.ModelProto:
     try:
         import onnxslim
     except ImportError as error:
-        raise MissingDependencyError("import needs onnxslim", "install multigraft[convert]") from error
+        raise MissingDependencyError("import needs onnxslim", install_extra("convert")) from error
     slim: onnx.ModelProto = onnxslim.slim(model, **options)
     return slim
 

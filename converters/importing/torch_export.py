@@ -19,6 +19,7 @@ import onnx.inliner
 from multigraft.converters.importing.onnx_reader import one_line
 from multigraft.converters.importing.simplify import OPSET
 from multigraft.errors import InputError, MissingDependencyError, UnsupportedOperatorError
+from multigraft.installing import install_extra
 
 _WRAPPERS = ("state_dict", "model_state_dict", "model")
 """Keys under which training scripts commonly store the state dict proper."""
@@ -81,7 +82,7 @@ def _torch() -> Any:
         return importlib.import_module("torch")
     except ImportError as error:
         raise MissingDependencyError(
-            f"PyTorch networks need {error.name or 'torch'}", "install multigraft[torch], or export the network to ONNX"
+            f"PyTorch networks need {error.name or 'torch'}", f"export the network to ONNX, or {install_extra('torch')}"
         ) from error
 
 

@@ -21,6 +21,7 @@ from multigraft.converters.conversion.interpreters import main_signature
 from multigraft.converters.conversion.rewriting import free_name, prune, rename, replace_op
 from multigraft.converters.quantising.ranges import Range, complete
 from multigraft.errors import ConversionError, MissingDependencyError
+from multigraft.installing import install_extra
 from multigraft.tflite import tflite_file
 from multigraft.tflite.graph import Graph, Model, Tensor
 
@@ -60,9 +61,7 @@ def quantise(
     try:
         from litert_quantizer import quantizer
     except ImportError as error:
-        raise MissingDependencyError(
-            "quantising needs litert-quantizer", "install multigraft[convert] with pip"
-        ) from error
+        raise MissingDependencyError("quantising needs litert-quantizer", install_extra("convert")) from error
     statistics = None
     if precision in STATIC:
         graph, full = with_finite_pads(graph, complete(graph, ranges or {}))

@@ -12,6 +12,7 @@ import numpy as np
 from multigraft import files
 from multigraft.converters.similarity.representations import SimilarityTable
 from multigraft.errors import MissingDependencyError
+from multigraft.installing import install_extra
 
 NUMBERS_UP_TO = 14
 """Cells per side up to which the figures themselves are written into the cells."""
@@ -59,7 +60,7 @@ def write_heatmap(
         from matplotlib.figure import Figure
         from matplotlib.patches import Rectangle
     except ImportError as error:
-        raise MissingDependencyError("heat maps need matplotlib", "install multigraft[convert]") from error
+        raise MissingDependencyError("heat maps need matplotlib", install_extra("convert")) from error
     rows, columns = table.points_of(a), table.points_of(b)
     values = table.between(a, b)
     cell = 0.55 if max(values.shape) <= NUMBERS_UP_TO else 0.24

@@ -13,6 +13,7 @@ import numpy as np
 
 from multigraft.devices.cameras.camera import SourceWithoutDevice
 from multigraft.errors import InputError, MissingDependencyError
+from multigraft.installing import install_extra
 from multigraft.reading import regular_file
 from multigraft.tensors.preprocessing import Frame
 
@@ -96,7 +97,5 @@ def _pillow() -> tuple[Any, Any]:
     try:
         from PIL import Image, ImageOps
     except ImportError as error:
-        raise MissingDependencyError(
-            "reading images needs Pillow", "install it with: pip install 'multigraft[images]'"
-        ) from error
+        raise MissingDependencyError("reading images needs Pillow", install_extra("images")) from error
     return Image, ImageOps

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from multigraft.errors import MissingDependencyError
+from multigraft.installing import install_extra
 from multigraft.tensors.preprocessing import Frame
 
 
@@ -27,7 +28,5 @@ def opencv() -> Any:
     try:
         import cv2
     except ImportError as error:
-        raise MissingDependencyError(
-            "reading video needs OpenCV", "install it with: pip install 'multigraft[video]'"
-        ) from error
+        raise MissingDependencyError("reading video needs OpenCV", install_extra("video")) from error
     return cv2

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from multigraft.devices.flash.flasher import FlashJob, FlashProgress
 from multigraft.errors import DeviceError, InputError, MissingDependencyError, UsageError
+from multigraft.installing import install_extra
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class Tool:
 
     Args:
         executable: Its name.
-        install: How to get it.
+        extra: The extra of multigraft that brings it; empty if the system does.
         suffix: Suffix of the images it takes.
         needs_port: It talks over a serial port.
         steps: What to run for a job.
@@ -43,7 +44,7 @@ class Tool:
     """
 
     executable: str
-    install: str
+    extra: str
     suffix: str
     needs_port: bool
     steps: Callable[[FlashJob], tuple[Step, ...]]
@@ -101,18 +102,18 @@ def _stm32loader(job: FlashJob) -> tuple[Step, ...]:
 
 TOOLS = {
     "openocd": Tool(
-        "openocd", "apt-get install openocd", ".elf", False, _openocd, "wrong chip|UNEXPECTED", "open failed|no device"
+        "openocd", "", ".elf", False, _openocd, "wrong chip|UNEXPECTED", "open failed|no device"
     ),
     "esptool": Tool(
-        "esptool.py", "pip install 'multigraft[flash]'", ".bin", True, _esptool, "This chip is",
+        "esptool.py", "flash", ".bin", True, _esptool, "This chip is",
         "Failed to connect|Could not open",
     ),
     "pyocd": Tool(
-        "pyocd", "pip install 'multigraft[flash]'", ".bin", False, _pyocd, "(?i)invalid coresight|not match target",
+        "pyocd", "flash", ".bin", False, _pyocd, "(?i)invalid coresight|not match target",
         "(?i)no available debug probes|no connected debug probes",
     ),
     "stm32loader": Tool(
-        "stm32loader", "pip install 'multigraft[flash]'", ".bin", True, _stm32loader, "(?i)unexpected (chip|device)",
+        "stm32loader", "flash", ".bin", True, _stm32loader, "(?i)unexpected (chip|device)",
         "(?i)can't init|no response|timeout|could not open",
     ),
 }  # fmt: skip
@@ -147,7 +148,8 @@ class ToolFlasher:
             raise InputError(f"{job.image} does not exist", "build it first")
         executable = _find(self._tool.executable)
         if executable is None:
-            raise MissingDependencyError(f"{self.name} is not installed", self._tool.install)
+            get = install_extra(self._tool.extra) if self._tool.extra else f"run: sudo apt-get install {self.name}"
+            raise MissingDependencyError(f"{self.name} is not installed", get)
         steps = self._tool.steps(job)
         for number, (command, step) in enumerate(zip(commands, steps, strict=True)):
             progress(number / len(steps), step.doing)

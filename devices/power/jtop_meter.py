@@ -10,6 +10,7 @@ from typing import Any, Self
 
 from multigraft.devices.power.power_sampling import SampledMeter
 from multigraft.errors import DeviceError, MissingDependencyError
+from multigraft.installing import install_extra, install_package
 
 
 class JtopMeter(SampledMeter):
@@ -48,7 +49,7 @@ class JtopMeter(SampledMeter):
             import jtop
         except ImportError as error:
             raise MissingDependencyError(
-                "reading power through jtop needs jetson-stats", "install it with: pip install 'multigraft[jetson]'"
+                "reading power through jtop needs jetson-stats", install_extra("jetson")
             ) from error
         try:
             self._service = jtop.jtop()
@@ -79,4 +80,6 @@ class JtopMeter(SampledMeter):
         try:
             return float(self._service.power["tot"]["power"])
         except (AttributeError, KeyError, TypeError) as error:
-            raise DeviceError("jtop reports no total power", "update it: pip install --upgrade jetson-stats") from error
+            raise DeviceError(
+                "jtop reports no total power", f"update it; {install_package('jetson-stats>=4.3')}"
+            ) from error

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from multigraft.errors import DeviceError, MissingDependencyError
+from multigraft.installing import install_extra
 
 BAUD = 115_200
 
@@ -18,7 +19,7 @@ def _serial() -> Any:
         serial: Any = importlib.import_module("serial")
         importlib.import_module("serial.tools.list_ports")
     except ImportError:
-        raise MissingDependencyError("serial ports need pyserial", "pip install 'multigraft[flash]'") from None
+        raise MissingDependencyError("serial ports need pyserial", install_extra("serial")) from None
     return serial
 
 

@@ -177,6 +177,19 @@ def _rows(table: ast.expr, scope: _Scope) -> list[tuple[str, str]]:
     return rows
 
 
+def _installing(call: ast.Call) -> str:
+    """What a function of :mod:`multigraft.installing` answers, or nothing."""
+    given = [str(a.value) if isinstance(a, ast.Constant) else _placeholder(a) for a in call.args]
+    match getattr(call.func, "id", ""), given:
+        case "install_extra", [extra]:
+            return f"run: ‹python› -m pip install 'multigraft[{extra}]'"
+        case "install_package", [requirement]:
+            return f"run: ‹python› -m pip install '{requirement}'"
+        case "install_demo", []:
+            return "run: ‹python› -m pip install packaging/demo"
+    return ""
+
+
 def _texts(node: ast.expr, scope: _Scope, depth: int = 0) -> list[str]:
     """What an expression may say; more than one where it depends."""
     if isinstance(node, ast.Constant):
@@ -186,10 +199,14 @@ def _texts(node: ast.expr, scope: _Scope, depth: int = 0) -> list[str]:
         return ["".join(words) for words in itertools.islice(itertools.product(*parts), _MOST_WAYS)]
     if isinstance(node, ast.FormattedValue):
         inner = node.value
+        if isinstance(inner, ast.Call) and (command := _installing(inner)):
+            return [command]
         follow = isinstance(inner, ast.IfExp) or (
             isinstance(inner, ast.Name) and any(_is_text(v) for v in scope.meanings(inner.id))
         )
         return _texts(inner, scope, depth + 1) if follow and depth < 3 else [_placeholder(inner)]
+    if isinstance(node, ast.Call) and (command := _installing(node)):
+        return [command]
     if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
         return [a + b for a in _texts(node.left, scope, depth) for b in _texts(node.right, scope, depth)]
     if isinstance(node, ast.IfExp):

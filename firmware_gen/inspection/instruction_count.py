@@ -20,6 +20,7 @@ from multigraft.firmware_gen.boards.board import Board
 from multigraft.firmware_gen.boards.cores import CORES
 from multigraft.firmware_gen.boards.qemu import EmulatedBoard
 from multigraft.firmware_gen.boards.toolchain import toolchain_of
+from multigraft.installing import install_extra
 
 BEGIN, END = "app_marker_begin", "app_marker_end"
 NOT_THE_MODEL = ("tick_handler", BEGIN, END, "app_infer")
@@ -172,7 +173,7 @@ def count_instructions(board: Board, image: Path) -> Instructions:
     try:
         serial = importlib.import_module("serial")
     except ImportError:
-        raise MissingDependencyError("counting needs pyserial", "pip install 'multigraft[flash]'") from None
+        raise MissingDependencyError("counting needs pyserial", install_extra("serial")) from None
     with tempfile.TemporaryDirectory() as name:
         counter = InstructionCounter(board, image, Path(name))
         emulated = EmulatedBoard(board, image, counter.options)

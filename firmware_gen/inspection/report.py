@@ -9,6 +9,7 @@ from typing import Any
 
 from multigraft.errors import InputError, MissingDependencyError
 from multigraft.firmware_gen.project.project import Project
+from multigraft.installing import install_extra
 
 REPORT = "report.json"
 """Name of the report in a project's folder."""
@@ -134,9 +135,7 @@ def draw_report(report: Mapping[str, Any], target: Path) -> None:
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
-        raise MissingDependencyError(
-            "drawing the RAM map needs matplotlib", "install multigraft[convert] with pip"
-        ) from error
+        raise MissingDependencyError("drawing the RAM map needs matplotlib", install_extra("convert")) from error
     count = len(report["steps"])
     regions = report["regions"]
     figure = Figure(figsize=(max(6.0, 0.6 * count), 5 * len(regions) + 2), layout="constrained")

@@ -1,4 +1,4 @@
-"""Collecting: resuming equals not stopping, kills and full disks lose nothing, what is kept is bounded."""
+"""Collecting: resuming equals not stopping, kills lose nothing, and only what was asked for is kept."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import dataclasses
 import os
 import random
 import signal
-import sqlite3
 import subprocess
 import sys
 import time
@@ -22,18 +21,16 @@ from multigraft.calibration.collect.collect_options import CollectOptions, kept_
 from multigraft.calibration.collect.collector import collect
 from multigraft.calibration.collect.frame_quality import Signature
 from multigraft.calibration.collect.selection import FrameSelector, SelectionRule
-from multigraft.calibration.collect.store import Cursor, Store
+from multigraft.calibration.collect.store import Store
 from multigraft.devices.cameras.array_file import ArrayFile
 from multigraft.devices.cameras.fake_camera import FakeCamera
 from multigraft.devices.cameras.fake_picamera2 import FakePicamera2
 from multigraft.devices.cameras.pi_camera import PiCamera
-from multigraft.errors import DeviceError, InputError, UsageError
+from multigraft.errors import UsageError
 from multigraft.statistics import statistics_file
-from multigraft.statistics.statistics import Statistics
 from multigraft.statistics.subject import Subject
 from multigraft.tensors.preprocessing import Frame
 from tests.calibration.networks import frames, taps_bundle
-from tests.calibration.samples import SUBJECT, minibatch
 from tests.optional import some
 
 BUNDLE = taps_bundle()
@@ -142,70 +139,6 @@ def test_a_signal_ends_it_cleanly_with_the_file_written(tmp_path: Path, number: 
     assert 0 < statistics_file.read(output).frames < 4000
 
 
-def test_two_collectors_on_one_file_are_refused(tmp_path: Path) -> None:
-    with Store(tmp_path / "s", SUBJECT, 8), pytest.raises(UsageError, match="another collector"):
-        Store(tmp_path / "s", SUBJECT, 8)
-    Store(tmp_path / "s", SUBJECT, 8).__exit__(None, None, None)
-
-
-def test_a_full_disk_stops_cleanly_and_what_is_there_is_intact(tmp_path: Path) -> None:
-    path = tmp_path / "s"
-    with Store(path, SUBJECT, 8) as store:
-        store._connection.execute("PRAGMA max_page_count=40")
-        with pytest.raises(DeviceError, match="what was collected is intact"):
-            for number in range(1000):
-                store.append(minibatch(number), ("a", "d"), Cursor(frames_read=number + 1))
-        stored = store.statistics.overall.minibatches
-        assert stored == store.cursor.frames_read > 0
-    with Store(path, SUBJECT, 8) as store:
-        assert store.statistics.overall.minibatches == store.cursor.frames_read == stored
-        store.append(minibatch(stored), ("a", "d"), Cursor(frames_read=stored + 1))
-        expected = Statistics(SUBJECT, 8)
-        for number in range(stored + 1):
-            expected.add(minibatch(number), ("a", "d"))
-        assert store.statistics == expected
-
-
-def test_a_checkpoint_changes_nothing_that_is_read_back(tmp_path: Path) -> None:
-    path = tmp_path / "s"
-    with Store(path, SUBJECT, 8) as store:
-        for number in range(9):
-            store.append(minibatch(number), ("a", "d"), Cursor())
-            if number in (3, 6):
-                store.checkpoint()
-        expected = store.statistics
-    with Store(path, SUBJECT, 8) as store:
-        assert store.statistics == expected
-
-
-def test_a_store_of_something_else_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / "s"
-    Store(path, SUBJECT, 8).__exit__(None, None, None)
-    with pytest.raises(UsageError, match="another minimum frames"):
-        Store(path, SUBJECT, 9)
-    other = SUBJECT.__class__("1" * 64, SUBJECT.networks, SUBJECT.taps)
-    with pytest.raises(UsageError, match="another subject"):
-        Store(path, other, 8)
-    path = tmp_path / "text"
-    path.write_bytes(b"no database at all" * 100)
-    with pytest.raises(InputError):
-        Store(path, SUBJECT, 8)
-    with pytest.raises(DeviceError):
-        Store(tmp_path / "nowhere" / "s", SUBJECT, 8)
-
-
-def test_a_damaged_minibatch_is_noticed(tmp_path: Path) -> None:
-    path = tmp_path / "s"
-    with Store(path, SUBJECT, 8) as store:
-        store.append(minibatch(0), ("a", "d"), Cursor())
-    connection = sqlite3.connect(path)
-    connection.execute("UPDATE minibatch SET content = zeroblob(100)")
-    connection.commit()
-    connection.close()
-    with pytest.raises(InputError, match="damaged at minibatch 0"):
-        Store(path, SUBJECT, 8)
-
-
 def test_it_stops_by_itself_at_the_precision_asked_for(tmp_path: Path) -> None:
     camera = FakeCamera(24, 24, False)
     events: list[CollectEvent] = []
@@ -278,13 +211,6 @@ def test_a_file_that_was_being_written_at_a_kill_is_removed_by_the_next_run(tmp_
     assert {p.name for p in tmp_path.iterdir() if p.name.startswith(".")} == {".b.mgstats.x7f3k2", ".a.mgstats"}
 
 
-def test_what_is_committed_is_on_the_disk(tmp_path: Path) -> None:
-    """Without a power cut to try it by: SQLite's documented settings for that (2 is FULL)."""
-    with Store(tmp_path / "s", SUBJECT, 8) as store:
-        settings = [store._connection.execute(f"PRAGMA {n}").fetchone()[0] for n in ("journal_mode", "synchronous")]
-    assert settings == ["wal", 2]
-
-
 def test_numbers_at_their_limits_stop_a_run_where_they_say(tmp_path: Path, source: Path) -> None:
     done = collect(BUNDLE, ArrayFile(source), tmp_path / "a.mgstats", options(frames=64))
     assert (done.reason, done.statistics.frames) == ("frames reached", 64)
@@ -310,60 +236,9 @@ def test_the_most_uncertain_frames_are_kept_within_the_quota(tmp_path: Path, sou
     assert kept_frames.purge(folder) == 5 and not folder.exists()
 
 
-def test_what_a_kill_left_of_a_frame_is_removed_too(tmp_path: Path) -> None:
-    folder = tmp_path / "k"
-    folder.mkdir()
-    for name in (".kept-00000133.pgm.5a6qvx1i", "kept-00000007.ppm", "notes.txt"):
-        (folder / name).write_bytes(b"")
-    assert kept_frames.purge(folder) == 2
-    assert [p.name for p in folder.iterdir()] == ["notes.txt"]
-
-
 def _subject(output: Path) -> tuple[Subject, int]:
     statistics = statistics_file.read(output)
     return statistics.subject, statistics.minimum_frames
-
-
-def test_kept_frames_obey_quota_and_retention(tmp_path: Path) -> None:
-    image = frames(1)[0]
-    size = len(kept_frames.encode(image))
-    kept = kept_frames.KeptFrames(tmp_path / "k", 100, 2 * size, 10.0)
-    assert [kept.offer(image, margin, n, 0.0) for n, margin in enumerate((0.9, 0.5, 0.7, 0.95))] == [
-        True, True, True, False,
-    ]  # fmt: skip
-    kept.confirm()
-    assert sorted(p.name for p in (tmp_path / "k").iterdir()) == ["kept-00000001.pgm", "kept-00000002.pgm"]
-    # Of equals the earlier stays; a frame that is just as old as allowed stays, too.
-    assert not kept.offer(image, 0.7, 5, 10.0)
-    assert len(list((tmp_path / "k").iterdir())) == 2
-    assert kept.offer(image, 0.99, 9, 11.0)
-    kept.confirm()
-    assert [p.name for p in (tmp_path / "k").iterdir()] == ["kept-00000009.pgm"]
-
-
-def test_a_kept_frame_that_the_store_lists_outlives_the_frame_that_drops_it_until_the_store_knows(
-    tmp_path: Path,
-) -> None:
-    image = frames(1)[0]
-    kept = kept_frames.KeptFrames(tmp_path / "k", 1, 1 << 20, 10.0)
-    assert kept.offer(image, 0.9, 1, 0.0)
-    kept.confirm()
-    assert kept.offer(image, 0.1, 2, 0.0)
-    added, dropped = kept.changes
-    assert [k.file for k in added] == ["kept-00000002.pgm"] and dropped == ["kept-00000001.pgm"]
-    assert (tmp_path / "k" / "kept-00000001.pgm").exists()
-    kept.confirm()
-    assert [p.name for p in (tmp_path / "k").iterdir()] == ["kept-00000002.pgm"]
-
-
-def test_a_kept_frame_is_the_frame(tmp_path: Path) -> None:
-    pytest.importorskip("PIL")
-    from multigraft.devices.cameras.image_folder import read_image
-
-    color = np.random.default_rng(0).integers(0, 256, (7, 9, 3), np.uint8)
-    for name, image in (("a.ppm", color), ("a.pgm", color[:, :, 0])):
-        (tmp_path / name).write_bytes(kept_frames.encode(image))
-        np.testing.assert_array_equal(read_image(tmp_path / name), image)
 
 
 def test_options_that_mean_nothing_are_refused() -> None:

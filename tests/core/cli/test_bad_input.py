@@ -204,7 +204,7 @@ CASES = [
         settings("[budget]", "[budget]\nmax_macs = 10"),
         CONFIGURATION,
     ),
-    Case("too few frames", GRAFT, r"holds 30 frames", arrays("frames.npy", frames(30))),
+    Case("too few frames", GRAFT, r"holds 30 frames", arrays("frames.npy", np.stack(frames(30)))),
     Case("two tasks of one name", BUILD, "another task has", settings('name = "second"', 'name = "first"'), 78),
     Case("share without a layer", f"{BUILD} --share first", "TASK=LAYER", code=CONFIGURATION),
     Case("share of no task", f"{BUILD} --share frist=block", "did you mean first", code=CONFIGURATION),

@@ -17,7 +17,8 @@ from multigraft.devices.flash.flasher import Flasher, FlashJob
 from multigraft.devices.flash.flashers import flasher_for
 from multigraft.devices.flash.uf2_flasher import Uf2Flasher, families_of, uf2_of
 from multigraft.errors import DeviceError, InputError, MissingDependencyError, UsageError
-from multigraft.firmware_gen.boards.boards import BOARDS, Flashing
+from multigraft.firmware_gen.boards.board import Flashing
+from multigraft.firmware_gen.boards.boards import BOARDS
 
 SAYS_WELL = {
     "openocd": ["** Programming Finished **\n** Verified OK **"],

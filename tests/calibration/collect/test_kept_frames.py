@@ -1,0 +1,62 @@
+"""Frames that are kept because they were asked for: within quota and retention, as they were, and removed whole."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from multigraft.calibration.collect import kept_frames
+from tests.calibration.networks import frames
+
+
+def test_what_a_kill_left_of_a_frame_is_removed_too(tmp_path: Path) -> None:
+    folder = tmp_path / "k"
+    folder.mkdir()
+    for name in (".kept-00000133.pgm.5a6qvx1i", "kept-00000007.ppm", "notes.txt"):
+        (folder / name).write_bytes(b"")
+    assert kept_frames.purge(folder) == 2
+    assert [p.name for p in folder.iterdir()] == ["notes.txt"]
+
+
+def test_kept_frames_obey_quota_and_retention(tmp_path: Path) -> None:
+    image = frames(1)[0]
+    size = len(kept_frames.encode(image))
+    kept = kept_frames.KeptFrames(tmp_path / "k", 100, 2 * size, 10.0)
+    assert [kept.offer(image, margin, n, 0.0) for n, margin in enumerate((0.9, 0.5, 0.7, 0.95))] == [
+        True, True, True, False,
+    ]  # fmt: skip
+    kept.confirm()
+    assert sorted(p.name for p in (tmp_path / "k").iterdir()) == ["kept-00000001.pgm", "kept-00000002.pgm"]
+    # Of equals the earlier stays; a frame that is just as old as allowed stays, too.
+    assert not kept.offer(image, 0.7, 5, 10.0)
+    assert len(list((tmp_path / "k").iterdir())) == 2
+    assert kept.offer(image, 0.99, 9, 11.0)
+    kept.confirm()
+    assert [p.name for p in (tmp_path / "k").iterdir()] == ["kept-00000009.pgm"]
+
+
+def test_a_kept_frame_that_the_store_lists_outlives_the_frame_that_drops_it_until_the_store_knows(
+    tmp_path: Path,
+) -> None:
+    image = frames(1)[0]
+    kept = kept_frames.KeptFrames(tmp_path / "k", 1, 1 << 20, 10.0)
+    assert kept.offer(image, 0.9, 1, 0.0)
+    kept.confirm()
+    assert kept.offer(image, 0.1, 2, 0.0)
+    added, dropped = kept.changes
+    assert [k.file for k in added] == ["kept-00000002.pgm"] and dropped == ["kept-00000001.pgm"]
+    assert (tmp_path / "k" / "kept-00000001.pgm").exists()
+    kept.confirm()
+    assert [p.name for p in (tmp_path / "k").iterdir()] == ["kept-00000002.pgm"]
+
+
+def test_a_kept_frame_is_the_frame(tmp_path: Path) -> None:
+    pytest.importorskip("PIL")
+    from multigraft.devices.cameras.image_folder import read_image
+
+    color = np.random.default_rng(0).integers(0, 256, (7, 9, 3), np.uint8)
+    for name, image in (("a.ppm", color), ("a.pgm", color[:, :, 0])):
+        (tmp_path / name).write_bytes(kept_frames.encode(image))
+        np.testing.assert_array_equal(read_image(tmp_path / name), image)
