@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from multigraft.errors import InputError, MultigraftError
+from multigraft.errors import InputError
 
 MOST_DEPTH = 64
 """Levels of lists and tables within each other."""
@@ -29,19 +29,16 @@ def printable(text: str) -> str:
 
 
 @contextlib.contextmanager
-def regular_file(
-    path: str | os.PathLike[str], most: int | None = None, error: type[MultigraftError] = InputError, links: bool = True
-) -> Iterator[BinaryIO]:
+def regular_file(path: str | os.PathLike[str], most: int | None = None, links: bool = True) -> Iterator[BinaryIO]:
     """Open a regular file for reading; a pipe or a device would block or never end.
 
     Args:
         path: The file.
         most: Bytes it may have; None for any number.
-        error: What is raised.
         links: Follow a symbolic link at the end of the path.
 
     Raises:
-        MultigraftError: As ``error``: it is not there, is no regular file, cannot be opened, or is larger.
+        InputError: It is not there, is no regular file, cannot be opened, or is larger.
     """
     shown = printable(os.fspath(path))
     # Without O_NONBLOCK opening a pipe waits for its other end.
@@ -49,59 +46,56 @@ def regular_file(
     try:
         handle = os.open(path, flags)
     except FileNotFoundError:
-        raise error(f"{shown} does not exist", "check the path") from None
-    except (OSError, ValueError) as reason:
+        raise InputError(f"{shown} does not exist", "check the path") from None
+    except (OSError, ValueError) as error:
         # ValueError: the path holds a zero byte.
-        why = reason.strerror if isinstance(reason, OSError) else str(reason)
-        raise error(f"{shown} cannot be read: {why}", "check the path and its permissions") from reason
+        why = error.strerror if isinstance(error, OSError) else str(error)
+        raise InputError(f"{shown} cannot be read: {why}", "check the path and its permissions") from error
     try:
         state = os.fstat(handle)
         if not stat.S_ISREG(state.st_mode):
             why = os.strerror(errno.EISDIR) if stat.S_ISDIR(state.st_mode) else "it is no regular file"
-            raise error(f"{shown} cannot be read: {why}", "check the path")
+            raise InputError(f"{shown} cannot be read: {why}", "check the path")
         if most is not None and state.st_size > most:
-            raise error(f"{shown} has {state.st_size} bytes and may have {most}", "give a smaller file")
+            raise InputError(f"{shown} has {state.st_size} bytes and may have {most}", "give a smaller file")
         with os.fdopen(handle, "rb", closefd=False) as opened:
             yield opened
     finally:
         os.close(handle)
 
 
-def read_file(
-    path: str | os.PathLike[str], most: int, error: type[MultigraftError] = InputError, links: bool = True
-) -> bytes:
+def read_file(path: str | os.PathLike[str], most: int, links: bool = True) -> bytes:
     """All bytes of a regular file.
 
     Args:
         path: The file.
         most: Bytes it may have.
-        error: What is raised.
         links: Follow a symbolic link at the end of the path.
 
     Raises:
-        MultigraftError: As ``error``: as :func:`regular_file`.
+        InputError: As :func:`regular_file`.
     """
-    with regular_file(path, most, error, links) as opened:
+    with regular_file(path, most, links) as opened:
         try:
             # As much as is asked for is allocated at once.
             size = os.fstat(opened.fileno()).st_size
             data = opened.read(size + 1)
-        except OSError as reason:
+        except OSError as error:
             shown = printable(os.fspath(path))
-            raise error(f"{shown} cannot be read: {reason.strerror}", "check the path and its disk") from reason
+            raise InputError(f"{shown} cannot be read: {error.strerror}", "check the path and its disk") from error
     if len(data) > size:
-        raise error(f"{printable(os.fspath(path))} grows while it is read", "copy it first")
+        raise InputError(f"{printable(os.fspath(path))} grows while it is read", "copy it first")
     return data
 
 
-def read_text(path: Path, most: int, error: type[MultigraftError] = InputError) -> str:
+def read_text(path: Path, most: int) -> str:
     """A UTF-8 text file.
 
     Raises:
-        MultigraftError: As ``error``: as :func:`regular_file`.
+        InputError: As :func:`regular_file`.
         UnicodeDecodeError: It is not UTF-8 text.
     """
-    return read_file(path, most, error).decode("utf-8").replace("\r\n", "\n")
+    return read_file(path, most).decode("utf-8").replace("\r\n", "\n")
 
 
 def parse_json(raw: bytes | bytearray | memoryview) -> Any:

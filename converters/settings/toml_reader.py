@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
-from multigraft.errors import ConfigurationError
+from multigraft.errors import ConfigurationError, InputError
 from multigraft.reading import read_text
 
 LARGEST = 256 << 10
@@ -115,9 +115,11 @@ def read_file(kind: type, path: Path, /, **extra: Any) -> Any:
     """Read a whole TOML file as the dataclass ``kind``."""
     place = Place(path)
     try:
-        data = tomllib.loads(read_text(path, LARGEST, ConfigurationError))
+        data = tomllib.loads(read_text(path, LARGEST))
     except UnicodeDecodeError:
         place.fail("is not UTF-8 text", "point to a multigraft.toml file")
+    except InputError as error:
+        raise ConfigurationError(error.problem, error.remedy) from error
     except RecursionError:
         place.fail("is nested too deeply", "write lists and tables a few levels deep")
     except tomllib.TOMLDecodeError as error:

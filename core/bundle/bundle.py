@@ -29,7 +29,7 @@ from typing import Self
 from multigraft import files
 from multigraft.archive import Archive
 from multigraft.bundle.manifest import FileEntry, Manifest
-from multigraft.errors import BundleError, UsageError
+from multigraft.errors import BundleError, InputError, UsageError
 from multigraft.npz import FIXED_TIME
 from multigraft.reading import UnreadableError, parse_json, printable, read_file, regular_file
 
@@ -205,7 +205,7 @@ def _open_folder(path: Path) -> Iterator[_Opened]:
             sizes[name] = entry.stat(follow_symlinks=False).st_size
     except OSError as error:
         raise BundleError(f"{shown} cannot be read: {error.strerror}", "check its permissions") from error
-    yield sizes, lambda name: read_file(path / name, sizes[name], BundleError, links=False)
+    yield sizes, lambda name: _read_in_folder(path / name, sizes[name])
 
 
 def _entries(path: Path, inner: str = "golden") -> Iterator[os.DirEntry[str]]:
@@ -220,14 +220,20 @@ def _entries(path: Path, inner: str = "golden") -> Iterator[os.DirEntry[str]]:
                 yield entry
 
 
+def _read_in_folder(path: Path, size: int) -> bytes:
+    try:
+        return read_file(path, size, links=False)
+    except InputError as error:
+        raise BundleError(error.problem, error.remedy) from error
+
+
 @contextlib.contextmanager
 def _open_zip(path: Path) -> Iterator[_Opened]:
-    shown = printable(str(path))
-    with regular_file(path, error=BundleError) as file:
-        try:
-            with Archive(file, lambda name: True, _MOST_MEMBERS) as archive:
-                yield archive.sizes, archive.read
-        except UnreadableError as error:
-            raise BundleError(
-                f"{shown} is not a whole .graft file ({error})", "copy it again or build it again"
-            ) from error
+    try:
+        with regular_file(path) as file, Archive(file, lambda name: True, _MOST_MEMBERS) as archive:
+            yield archive.sizes, archive.read
+    except InputError as error:
+        raise BundleError(error.problem, error.remedy) from error
+    except UnreadableError as error:
+        shown = printable(str(path))
+        raise BundleError(f"{shown} is not a whole .graft file ({error})", "copy it again or build it again") from error
