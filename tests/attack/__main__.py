@@ -1,6 +1,8 @@
 """``make attack``: mutants of .tflite files through the check, those that pass through both interpreters; a table.
 
-python -m tests.attack [--mutants N] [--unchecked] [MODEL.tflite ...]
+Then mutants of bundles and statistics, most with digests that fit, through whatever opens them.
+
+python -m tests.attack [--mutants N] [--archives N] [--unchecked] [MODEL.tflite ...]
 """
 
 from __future__ import annotations
@@ -8,12 +10,14 @@ from __future__ import annotations
 import argparse
 import collections
 import sys
+import tempfile
 import time
 from pathlib import Path
 
 from multigraft.errors import InputError
 from multigraft.runtime.backends import load_backend
 from multigraft.tflite.checking.check import check_tflite
+from tests.attack.archives import count, opens
 from tests.attack.interpreters import run_in_child
 from tests.attack.tflite_mutants import Mutator
 from tests.attack.tflite_seeds import seeds
@@ -31,6 +35,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("models", nargs="*", type=Path)
     parser.add_argument("--mutants", type=int, default=10_000)
+    parser.add_argument("--archives", type=int, default=5_000, help="mutants of bundles and statistics")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument(
         "--unchecked", action="store_true", help="give every mutant to the interpreters: what the check is for"
@@ -45,7 +50,7 @@ def main() -> int:
         load_backend(name)
     for number, (name, data) in enumerate(chosen.items()):
         mutator = Mutator(data, options.seed + number)
-        for count in range(options.mutants // len(chosen)):
+        for made in range(-(-options.mutants // len(chosen))):
             mutant = mutator.mutant()
             start = time.perf_counter()
             try:
@@ -69,7 +74,7 @@ def main() -> int:
                     details[f"{backend}: {end.kind} {end.detail}"] += 1
                     if options.keep:
                         options.keep.mkdir(exist_ok=True)
-                        (options.keep / f"{name}-{count}-{backend}-{end.kind}.tflite").write_bytes(mutant)
+                        (options.keep / f"{name}-{made}-{backend}-{end.kind}.tflite").write_bytes(mutant)
     columns = ("passed", "refused", "ran", "traceback", "crash", "hang")
     print(f"{'':16}" + "".join(f"{column:>11}" for column in columns))
     for row, counted in counts.items():
@@ -79,7 +84,24 @@ def main() -> int:
     for text, times in details.most_common(40):
         print(f"{times:6} {text}")
     bad = sum(counted[kind] for counted in counts.values() for kind in ("crash", "hang", "traceback"))
+    bad += _archives(options.archives, options.seed)
     return int(bad > 0)
+
+
+def _archives(mutants: int, seed: int) -> int:
+    """Prints how mutants of bundles and statistics end; returns how many ended badly."""
+    bad = 0
+    print(f"{'':16}{'opened':>11}{'refused':>11}{'other':>11}")
+    with tempfile.TemporaryDirectory() as folder:
+        kinds = opens(Path(folder))
+        for name, (data, opened) in kinds.items():
+            ends = count(data, opened, mutants // len(kinds), seed)
+            others = {end: times for end, times in ends.items() if end not in ("opened", "refused")}
+            print(f"{name:16}{ends['opened']:11}{ends['refused']:11}{sum(others.values()):11}")
+            for end, times in others.items():
+                print(f"{times:6} {end}")
+            bad += sum(others.values())
+    return bad
 
 
 if __name__ == "__main__":
