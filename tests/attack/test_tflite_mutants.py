@@ -183,7 +183,13 @@ def overlapping(subgraphs: int, tensors: int) -> bytes:
 
 def test_parts_that_lie_over_each_other_are_not_read_without_end() -> None:
     check_tflite(overlapping(2, 3), "a few that share a table")
-    assert "over each other" in refusal(overlapping(20_000, 20_000))
+    assert "over each other" in refusal(overlapping(20_000, 300))
+    assert "over each other" in refusal(overlapping(300, 20_000))
+
+
+def test_more_parts_than_memory_holds_are_refused() -> None:
+    assert "more parts than" in refusal(overlapping(2, 1_000_000))
+    assert "more parts than" in refusal(overlapping(2, 4_000_000))
 
 
 @pytest.mark.parametrize("name", SEEDS)

@@ -12,6 +12,9 @@ _OFFSET = 4
 _BUDGET_PER_BYTE = 4
 """An honest file refers to a byte of a table once, and to one of a table's layout (vtable) from several tables."""
 _BUDGET_LEAST = 1 << 16
+MOST_TABLES = 1 << 17
+MOST_NUMBERS = 1 << 21
+"""Of a file: many times what models for small devices have, and little enough to hold in memory."""
 
 
 class DamagedError(Exception):
@@ -40,7 +43,7 @@ class Table:
         source.within(layout, layout_size)
         source.within(position, size)
         known = min(fields, layout_size // 2 - 2)
-        source.spend(size + 4 + 2 * known)
+        source.spend(size + 4 + 2 * known, tables=1)
         offsets = struct.unpack_from(f"<{known}H", data, layout + 4)
         if offsets and max(offsets) >= size:
             raise DamagedError("a field lies outside its table")
@@ -82,7 +85,7 @@ class Table:
     def numbers(self, field: int, kind: str) -> tuple[Any, ...]:
         """The elements of a vector of scalars."""
         place, count = self.vector(field, kind)
-        self._source.spend(4 + count * _SIZES[kind])
+        self._source.spend(4 + count * _SIZES[kind], numbers=count)
         return struct.unpack_from(f"<{count}{kind}", self._source.data, place)
 
     def text(self, field: int) -> str | None:
@@ -108,7 +111,7 @@ class Table:
     def tables(self, field: int, fields: int) -> Sequence[Table]:
         """A vector of tables."""
         place, count = self.vector(field, "I")
-        self._source.spend(4 + 4 * count)
+        self._source.spend(4 + 4 * count, numbers=count)
         steps = struct.unpack_from(f"<{count}I", self._source.data, place)
         return [Table(self._source, place + 4 * i + step, fields) for i, step in enumerate(steps)]
 
@@ -124,6 +127,8 @@ class Flatbuffer:
         self.data = data
         self.size = len(data)
         self._left = _BUDGET_LEAST + _BUDGET_PER_BYTE * self.size
+        self._tables_left = MOST_TABLES
+        self._numbers_left = MOST_NUMBERS
 
     def within(self, position: int, size: int, alignment: int = 1) -> None:
         """Raises:
@@ -134,8 +139,13 @@ class Flatbuffer:
         if position % alignment:
             raise DamagedError("a part begins at an odd place")
 
-    def spend(self, size: int) -> None:
+    def spend(self, size: int, tables: int = 0, numbers: int = 0) -> None:
         """Count bytes that were read, so that parts that many others share cannot be read without end.
+
+        Args:
+            size: Bytes.
+            tables: Tables among them.
+            numbers: Elements of vectors among them.
 
         Raises:
             DamagedError: More was read than an honest file needs.
@@ -143,6 +153,10 @@ class Flatbuffer:
         self._left -= size
         if self._left < 0:
             raise DamagedError("its parts lie over each other")
+        self._tables_left -= tables
+        self._numbers_left -= numbers
+        if self._tables_left < 0 or self._numbers_left < 0:
+            raise DamagedError("it holds more parts than a model for small devices has")
 
     def root(self, fields: int) -> Table:
         """The outermost table."""
