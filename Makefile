@@ -15,7 +15,7 @@ EXTRAS_torch := dev,torch
 METADATA := setup.cfg pyproject.toml $(wildcard setup.py packaging/demo/*)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-torch check docs dev bench firmware-tools clean FORCE
+.PHONY: help demo test test-torch check docs dev bench attack firmware-tools clean FORCE
 .DELETE_ON_ERROR:
 
 help:
@@ -25,6 +25,7 @@ help:
 	@echo "make check       ruff, formatting, mypy --strict"
 	@echo "make docs        the pages as a site to read offline: $(SITE)/index.html"
 	@echo "make bench       latency, memory and accuracy figures of this machine"
+	@echo "make attack      crashes of the interpreters over 10,000 damaged models (MODELS=\"one.tflite two.tflite\")"
 	@echo "make firmware-tools  compilers and QEMU for the firmware tests (apt; make test does it, too)"
 	@echo "make dev         environment for development: $(BIN)/multigraft runs this checkout"
 	@echo "make clean       remove what make made (the converter's environment stays in the user's cache folder)"
@@ -54,6 +55,10 @@ docs: $(VENV)/.ready-dev
 
 bench: $(VENV)/.ready-dev
 	$(BIN)/python -m tests.benchmarks
+
+# Opt-in: some minutes. The tests hold a short form of it.
+attack: $(VENV)/.ready-dev
+	$(BIN)/python -m tests.attack --mutants $(or $(MUTANTS),10000) $(MODELS)
 
 dev: $(VENV)/.ready-dev
 
