@@ -210,7 +210,7 @@ def test_the_error_is_that_of_estimates_as_they_are_even_beyond_one() -> None:
     for number in range(GROUPS):
         random = np.random.default_rng(number)
         x = random.standard_normal((len(names), FRAMES, 5)) / 9 + random.standard_normal((FRAMES, 5))
-        grams: Float64Array = x @ x.transpose(0, 2, 1)
+        grams: Float64Array = np.einsum("nij,nkj->nik", x, x)
         part = SimilaritySums(names)
         part.add_grams(grams, [0], np.stack([grams[0] / 2, grams[0]])[None])
         batch = minibatch(number)
