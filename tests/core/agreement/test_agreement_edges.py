@@ -22,8 +22,8 @@ def column(*values: float) -> Array:
 
 
 def scores(kind: Kind, original: Array, new: Array, tolerance: float | None = None) -> list[float]:
-    found, *_ = frame_scores(kind, [original], [new], tolerance)
-    return np.asarray(found, np.float64).tolist()
+    by_frame, *_ = frame_scores(kind, [original], [new], tolerance)
+    return [float(score) for score in by_frame]
 
 
 def sentence(error: type[MultigraftError], call: Any, *arguments: Any, **named: Any) -> str:
@@ -197,7 +197,7 @@ def test_a_difference_of_exactly_the_tolerance_is_within_it() -> None:
     # In the precision of double, whatever the outputs are.
     assert scores("regression", np.array([[100], [100]], np.uint8), np.array([[101], [99]], np.uint8), 1) == [1, 1]
     assert scores("other", np.array([[100], [100]], np.uint8), np.array([[101], [99]], np.uint8), 0.01) == [1, 1]
-    assert scores("regression", np.float16([[0.1]]), np.float16([[0.2]]), 0.0999) == [0]
+    assert scores("regression", np.array([[0.1]], np.float16), np.array([[0.2]], np.float16), 0.0999) == [0]
 
 
 def test_the_default_tolerance_is_a_twentieth_of_the_range_without_a_hundredth_at_either_end() -> None:

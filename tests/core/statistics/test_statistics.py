@@ -22,6 +22,7 @@ from multigraft.statistics.similarity import SimilaritySums
 from multigraft.statistics.statistics import GROUPS, STUDENT_T, Minibatch, Statistics, combine
 from multigraft.statistics.statistics_file import to_bytes
 from multigraft.statistics.value_histogram import RELATIVE_ERROR, count, percentile
+from multigraft.tensors.arrays import Float64Array
 from tests.calibration.samples import FRAMES, SUBJECT, minibatch, statistics
 
 REALS = st.floats(-(2.0**50), 2.0**50, allow_nan=False, width=64)
@@ -209,7 +210,7 @@ def test_the_error_is_that_of_estimates_as_they_are_even_beyond_one() -> None:
     for number in range(GROUPS):
         random = np.random.default_rng(number)
         x = random.standard_normal((len(names), FRAMES, 5)) / 9 + random.standard_normal((FRAMES, 5))
-        grams = x @ x.transpose(0, 2, 1)
+        grams: Float64Array = np.einsum("nij,nkj->nik", x, x)
         part = SimilaritySums(names)
         part.add_grams(grams, [0], np.stack([grams[0] / 2, grams[0]])[None])
         batch = minibatch(number)
