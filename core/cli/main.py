@@ -42,11 +42,11 @@ def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="multigraft", description=multigraft.__doc__)
     parser.add_argument("--version", action="version", version=f"multigraft {multigraft.__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    asked = next((a for a in argv if not a.startswith("-")), None)
-    completing = COMPLETING in os.environ
+    words = os.environ.get("COMP_LINE", "").split()[1:] if COMPLETING in os.environ else argv
+    asked = next((word for word in words if not word.startswith("-")), None)
     for name, summary in COMMANDS.items():
         command = commands.add_parser(name, help=summary, description=summary[0].upper() + summary[1:] + ".")
-        if name == asked or completing:
+        if name == asked:
             module = importlib.import_module(f"multigraft.cli.{name.replace('-', '_')}")
             module.add_arguments(command)
             command.add_argument("--json", action="store_true", help="print the result as JSON")

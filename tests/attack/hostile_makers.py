@@ -192,8 +192,15 @@ def postscript(folder: Path) -> None:
     Path("a.png").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n(touched) (w) file closefile\n")
 
 
+def written(name: str, data: bytes) -> Make:
+    def make(folder: Path) -> None:
+        Path(name).write_bytes(data)
+
+    return make
+
+
 def settings(text: str) -> Make:
-    return lambda folder: Path("multigraft.toml").write_text(text, "utf-8") and None
+    return written("multigraft.toml", text.encode())
 
 
 def onnx_functions(depth: int, recursive: bool = False) -> Make:
@@ -230,7 +237,7 @@ def external(**fields: str) -> Make:
 
 
 def statistics(name: str, **arrays: bytes) -> Make:
-    return lambda folder: Path(name).write_bytes(npz(**arrays)) and None
+    return written(name, npz(**arrays))
 
 
 def large_statistics(folder: Path) -> None:

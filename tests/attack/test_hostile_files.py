@@ -40,6 +40,7 @@ from tests.attack.hostile_makers import (
     sparse_zip,
     statistics,
     twice,
+    written,
 )
 from tests.bundle_builder import build
 from tests.converters.graft.networks import residual_network
@@ -135,7 +136,7 @@ CASES: dict[str, tuple[Make, str, str]] = {
         statistics("a.mgrefit", manifest=npy("'|u1'", "(100000,)", BRACKETS.encode())), REFIT, "nested too deeply"
     ),
     "frames of an absurd shape": (
-        lambda f: Path("a.npy").write_bytes(npy("'|u1'", f"({1 << 50}, 9, 9)")) and None, f"{GOOD_RUN} a.npy", "to be"
+        written("a.npy", npy("'|u1'", f"({1 << 50}, 9, 9)")), f"{GOOD_RUN} a.npy", "to be"
     ),
     "frames that are a pipe": (pipe("a.npy"), f"{GOOD_RUN} a.npy", "no regular file"),
     "frames that unpack to 300 MB": (lambda f: large_deflated("a.npz", "a.npy"), f"{GOOD_RUN} a.npz", "a.npz"),
