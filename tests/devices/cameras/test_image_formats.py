@@ -19,9 +19,11 @@ PICTURE = np.random.default_rng(0).integers(0, 256, (9, 7, 3), np.uint8)
 @pytest.mark.parametrize("suffix", SUFFIXES)
 def test_every_suffix_is_read_by_a_process_that_read_nothing_before(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"a{suffix}"
-    Image.fromarray(PICTURE if suffix != ".pgm" else PICTURE[:, :, 0]).save(
-        path, **{".webp": {"lossless": True}}.get(suffix, {})
-    )
+    image = Image.fromarray(PICTURE if suffix != ".pgm" else PICTURE[:, :, 0])
+    if suffix == ".webp":
+        image.save(path, lossless=True)
+    else:
+        image.save(path)
     expected = np.asarray(Image.open(path).convert("RGB")) if suffix == ".gif" else PICTURE
     program = (
         "import sys, numpy; from multigraft.devices.cameras.image_folder import ImageFolder\n"
