@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from multigraft import files
 from multigraft.agreement.agreement import agreement
 from multigraft.bundle.bundle import Bundle
+from multigraft.converters.conversion.work_folder import work_folder
 from multigraft.converters.field.refitted_candidates import grafts_of
 from multigraft.converters.field.statistics_input import (
     StatisticsInput,
@@ -282,7 +281,7 @@ def _convert(
     if grafted.collected is not None:
         ranges = ranges_from_statistics(grafted.collected.statistics, grafted.networks)
     try:
-        with tempfile.TemporaryDirectory(prefix="multigraft-") as folder:
+        with work_folder() as folder:
             return convert(
                 multitask,
                 by_input,
@@ -290,7 +289,7 @@ def _convert(
                 keep_float=settings.convert.keep_float,
                 ranges=ranges,
                 name=settings.bundle.name,
-                work_dir=Path(folder),
+                work_dir=folder,
                 report=report,
                 checkpoints=checkpoints,
             )

@@ -14,8 +14,8 @@ import numpy as np
 import onnx
 
 from multigraft.converters.conversion.boundary_tensors import OnnxRunner, fit, relative_error, to_tflite_layout
-from multigraft.converters.conversion.cleanup import Permutation
 from multigraft.converters.conversion.interpreters import Arrays, Taps
+from multigraft.converters.conversion.transposes import Permutation
 from multigraft.tflite.graph import Graph
 
 _LAYOUTS: dict[int, tuple[Permutation, ...]] = {4: ((0, 2, 3, 1), (0, 1, 2, 3)), 3: ((0, 1, 2), (0, 2, 1))}
