@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from multigraft.agreement.agreement import Agreement, agreement
+from multigraft.agreement.agreement import Agreement
 from multigraft.bundle.bundle import Bundle
 from multigraft.converters.conversion import onnx2tf_environment
 from multigraft.converters.conversion.boundary_tensors import (
     FloatModel,
-    OnnxRunner,
     locate,
     to_tflite_layout,
     with_outputs,
 )
-from multigraft.converters.conversion.interpreters import Arrays, Runner, main_signature
+from multigraft.converters.conversion.interpreters import Arrays, main_signature
 from multigraft.converters.conversion.onnx2tf import to_tflite
 from multigraft.converters.conversion.onnx2tf_environment import Environment
 from multigraft.converters.conversion.tensor_names import name_as_in_onnx
@@ -30,12 +27,16 @@ from multigraft.converters.job.progress import Report, silent
 from multigraft.converters.network.frames import Frame, Frames
 from multigraft.converters.network.multitask import MultiTaskModel
 from multigraft.converters.packing.bundling import BundleParts, pack
+from multigraft.converters.packing.quantised_agreement import QuantisedAgreement
 from multigraft.converters.packing.segments import cut_into_segments
 from multigraft.converters.packing.verify import Verification, float_error, random_inputs, verify_segments
+from multigraft.converters.quantising.improve import Quantised, Quantising, quantise_well
 from multigraft.converters.quantising.keep_float import operators_to_keep
-from multigraft.converters.quantising.layer_error import LayerErrorReport, layer_error, real, stored
+from multigraft.converters.quantising.layer_error import LayerErrorReport, layer_error, stored
 from multigraft.converters.quantising.quantise import STATIC, Precision, quantise
-from multigraft.converters.quantising.ranges import Range, measure
+from multigraft.converters.quantising.ranges import Range
+from multigraft.converters.quantising.rescue import rescue
+from multigraft.converters.quantising.safeguards import Safeguards, Safety
 from multigraft.errors import ConversionError, UsageError
 from multigraft.tensors.preprocessing import Preprocessing, prepare_batch
 from multigraft.tflite import tflite_file
@@ -44,6 +45,7 @@ from multigraft.tflite.graph import Graph, Model
 CALIBRATION_FRAMES = 512
 AGREEMENT_FRAMES = 256
 LAYER_ERROR_FRAMES = 8
+RESCUE_FRAMES = 32
 VERIFIED_RANDOM_INPUTS = 200
 VERIFIED_FRAMES = 16
 FLOAT_INPUTS = 8
@@ -61,6 +63,7 @@ class Conversion:
         layer_error: Quantisation error per operator; empty for float32 or without frames.
         verification: What was compared and the figures.
         agreement: Task to how often the quantised answers as the float model; empty without frames.
+        safety: What was done for precision beyond rounding, and which layers are noisy.
     """
 
     bundle: Bundle
@@ -69,6 +72,7 @@ class Conversion:
     layer_error: LayerErrorReport
     verification: Verification
     agreement: Mapping[str, Agreement]
+    safety: Safety
 
 
 def convert(
@@ -83,6 +87,7 @@ def convert(
     report: Report = silent,
     checkpoints: Checkpoints | None = None,
     verified_inputs: int = VERIFIED_RANDOM_INPUTS,
+    safeguards: Safeguards = Safeguards(),  # noqa: B008 (frozen)
 ) -> Conversion:
     """Convert, quantise, cut, verify and pack.
 
@@ -98,6 +103,7 @@ def convert(
         report: Takes a line for each step.
         checkpoints: Where the converted float model is kept, or None.
         verified_inputs: Random inputs on which segments and uncut model are compared.
+        safeguards: Which layers count as noisy, and the agreement that layers are kept in float for.
 
     Raises:
         ConversionError: A tool failed or the result is not equal to what it was made of.
@@ -113,7 +119,16 @@ def convert(
     report("comparing the float model with the ONNX model")
     errors = float_error(floating, multitask.model, task_outputs, [*feeds.random(2), *feeds.spaced(FLOAT_INPUTS)])
     report(f"quantising to {precision}" if precision != "float32" else "keeping float32")
-    graph = _quantised(multitask, floating, feeds, precision, keep_float, ranges)
+    kept = operators_to_keep(floating.graph, multitask.model, keep_float)
+    quantised = _quantised(multitask, floating, feeds, precision, kept, ranges)
+    floating = dataclasses.replace(floating, graph=quantised.floating)
+    agreements = QuantisedAgreement(multitask, floating, lambda: feeds.spaced(AGREEMENT_FRAMES))
+    rescued = None
+    if precision in STATIC and safeguards.needed and feeds.chosen(1):
+        report("measuring how often the quantised model answers as the float model")
+        some = [to_tflite_layout(f, floating.layouts) for f in feeds.spaced(RESCUE_FRAMES)]
+        quantised, rescued = rescue(quantised, kept, agreements.values, safeguards.needed, some)
+    graph = quantised.graph
     model, segments = cut_into_segments(graph, multitask.segments, floating.boundaries)
     content = tflite_file.write(model)
     report(f"comparing segments and uncut model on {verified_inputs} random inputs")
@@ -128,8 +143,11 @@ def convert(
         report("measuring the error of each layer")
         sampled = [to_tflite_layout(f, floating.layouts) for f in feeds.spaced(LAYER_ERROR_FRAMES)]
         layers = layer_error(floating.graph, graph, sampled)
+    safety = Safety(quantised.improvement, rescued, layers.below(safeguards.min_layer_sqnr_db), safeguards)
+    for sentence in safety.sentences():
+        report(sentence)
     report("measuring how often the quantised model answers as the float model")
-    agreements = _agreements(multitask, floating, graph, feeds)
+    measured = agreements(graph)
     parts = BundleParts(
         name=name,
         precision=precision,
@@ -142,9 +160,10 @@ def convert(
         golden=tuple(samples[: len(samples) // 2 + 1] + random_inputs(graph, 2, seed=1)),
         layers=layers,
         verification=verification,
-        agreements=agreements,
+        agreements=measured,
         calibration_frames=len(feeds.chosen(CALIBRATION_FRAMES)),
         converter=environment.version,
+        safety=safety.to_json(),
     )
     outputs = {n: floating.boundaries[n] for n in task_outputs}
     return Conversion(
@@ -153,7 +172,8 @@ def convert(
         float_model=_whole(floating.graph, outputs),
         layer_error=layers,
         verification=verification,
-        agreement=agreements,
+        agreement=measured,
+        safety=safety,
     )
 
 
@@ -219,44 +239,26 @@ def _quantised(
     floating: FloatModel,
     feeds: _Feeds,
     precision: Precision,
-    keep_float: Sequence[str],
+    kept: Collection[str],
     ranges: Mapping[str, Range] | None,
-) -> Graph:
-    kept = operators_to_keep(floating.graph, multitask.model, keep_float)
-    measured: Mapping[str, Range] = {}
+) -> Quantised:
     if precision in STATIC:
         known = dict(ranges or {}) | {n: pixel_range(p) for n, p in multitask.inputs.items()}
-        values = (to_tflite_layout(f, floating.layouts) for f in feeds.spaced(CALIBRATION_FRAMES))
-        measured = measure(floating.graph, values, known)
-    graph = quantise(floating.graph, precision, measured, kept)
-    lost = [n for n, tensor in floating.boundaries.items() if tensor not in graph.tensors]
+        how = Quantising(
+            precision,
+            lambda count: (to_tflite_layout(f, floating.layouts) for f in feeds.spaced(count)),
+            known,
+            kept,
+            CALIBRATION_FRAMES,
+        )
+        quantised = quantise_well(floating.graph, how, floating.boundaries.values())
+    else:
+        graph = quantise(floating.graph, precision, None, kept)
+        quantised = Quantised(floating.graph, graph, lambda more: quantise(floating.graph, precision, None, more))
+    lost = [n for n, tensor in floating.boundaries.items() if tensor not in quantised.graph.tensors]
     if lost:
         raise ConversionError(f"quantisation lost the boundary {lost[0]!r}", "cut at another tensor")
-    return graph
-
-
-def _agreements(multitask: MultiTaskModel, floating: FloatModel, graph: Graph, feeds: _Feeds) -> dict[str, Agreement]:
-    """How often each task's quantised answer agrees with the ONNX model's; memory holds outputs, never activations."""
-    names = [o for task in multitask.tasks for o in task.outputs]
-    if not feeds.chosen(1):
-        return {}
-    outputs = {n: floating.boundaries[n] for n in names}
-    onnx_runner, runner = OnnxRunner(multitask.model, names), Runner(_whole(graph, outputs))
-    original: dict[str, list[npt.NDArray[Any]]] = {n: [] for n in names}
-    new: dict[str, list[npt.NDArray[Any]]] = {n: [] for n in names}
-    for feed in feeds.spaced(AGREEMENT_FRAMES):
-        truth = onnx_runner(feed)
-        answer = runner(stored(to_tflite_layout(feed, floating.layouts), graph))
-        for n in names:
-            value = real(answer[n], graph.tensors[outputs[n]])
-            original[n].append(truth[n][0])
-            new[n].append(value.transpose(np.argsort(floating.layouts[n]))[0])
-    return {
-        task.name: agreement(
-            task.kind, [np.stack(original[o]) for o in task.outputs], [np.stack(new[o]) for o in task.outputs]
-        )
-        for task in multitask.tasks
-    }
+    return quantised
 
 
 def _whole(graph: Graph, outputs: Mapping[str, str]) -> bytes:
