@@ -35,7 +35,7 @@ from multigraft.converters.quantising.keep_float import operators_to_keep
 from multigraft.converters.quantising.layer_error import LayerErrorReport, layer_error, stored
 from multigraft.converters.quantising.quantise import STATIC, Precision, quantise
 from multigraft.converters.quantising.ranges import Range
-from multigraft.converters.quantising.rescue import rescue
+from multigraft.converters.quantising.rescue import Judge, rescue
 from multigraft.converters.quantising.safeguards import Safeguards, Safety
 from multigraft.errors import ConversionError, UsageError
 from multigraft.tensors.preprocessing import Preprocessing, prepare_batch
@@ -103,7 +103,7 @@ def convert(
         report: Takes a line for each step.
         checkpoints: Where the converted float model is kept, or None.
         verified_inputs: Random inputs on which segments and uncut model are compared.
-        safeguards: Which layers count as noisy, and the agreement that layers are kept in float for.
+        safeguards: Which layers count as noisy, and the rise of agreement that layers are kept in float for.
 
     Raises:
         ConversionError: A tool failed or the result is not equal to what it was made of.
@@ -124,10 +124,11 @@ def convert(
     floating = dataclasses.replace(floating, graph=quantised.floating)
     agreements = QuantisedAgreement(multitask, floating, lambda: feeds.spaced(AGREEMENT_FRAMES))
     rescued = None
-    if precision in STATIC and safeguards.needed and feeds.chosen(1):
-        report("measuring how often the quantised model answers as the float model")
+    if precision in STATIC and safeguards.lacking:
+        report("keeping the noisiest layers in float, one by one")
         some = [to_tflite_layout(f, floating.layouts) for f in feeds.spaced(RESCUE_FRAMES)]
-        quantised, rescued = rescue(quantised, kept, agreements.values, safeguards.needed, some)
+        judge = _judge(multitask, floating, frames_by_input, safeguards)
+        quantised, rescued = rescue(quantised, kept, judge, safeguards.lacking, some)
     graph = quantised.graph
     model, segments = cut_into_segments(graph, multitask.segments, floating.boundaries)
     content = tflite_file.write(model)
@@ -259,6 +260,19 @@ def _quantised(
     if lost:
         raise ConversionError(f"quantisation lost the boundary {lost[0]!r}", "cut at another tensor")
     return quantised
+
+
+def _judge(
+    multitask: MultiTaskModel, floating: FloatModel, frames: Mapping[str, Frames], safeguards: Safeguards
+) -> Judge:
+    """Measures every task that lacks agreement on its own frames."""
+
+    def of(task: str) -> QuantisedAgreement:
+        feeds = _Feeds(multitask.inputs, {**frames, **safeguards.frames.get(task, {})})
+        return QuantisedAgreement(multitask, floating, lambda: feeds.spaced(AGREEMENT_FRAMES))
+
+    judges = {task: of(task) for task in safeguards.lacking}
+    return lambda graph: {task: one.values(graph)[task] for task, one in judges.items()}
 
 
 def _whole(graph: Graph, outputs: Mapping[str, str]) -> bytes:

@@ -21,7 +21,7 @@ from multigraft.converters.quantising.ranges import Range, measure
 from multigraft.tflite.graph import Graph
 
 LEAST_GAIN_DB = 1.0
-"""What a change has to gain on average over the outputs; it may cost no output as much."""
+"""A fifth less noise: less than that one set of frames shows and another does not."""
 
 LEAST_FRAMES = 16
 """With fewer there is nothing to hold out."""
@@ -95,6 +95,7 @@ class Quantising:
         known: Ranges that need no measuring.
         keep_float: As for :func:`multigraft.converters.quantising.quantise.quantise`.
         frames: How many set the ranges.
+        least_gain_db: What a change has to gain on average over the outputs; it may cost no output as much.
     """
 
     precision: Precision
@@ -102,6 +103,7 @@ class Quantising:
     known: Mapping[str, Range]
     keep_float: Collection[str] = ()
     frames: int = 512
+    least_gain_db: float = LEAST_GAIN_DB
 
     def on(self, floating: Graph, means: Mapping[str, Channel] | None = None) -> Quantised:
         """``floating`` quantised as it is; with ``means`` of its channels, biases are corrected."""
@@ -135,11 +137,11 @@ def quantise_well(floating: Graph, how: Quantising, fixed: Collection[str]) -> Q
     chosen_trial, gain = plain, None
     if touched:
         other = _Trial.of(candidate, trial, truth, held_out)
-        gain = _gain(plain.best, other.best)
-        if gain >= LEAST_GAIN_DB:
+        gain = other.gain_over(plain)
+        if gain >= how.least_gain_db:
             chosen_trial, tensors = other, touched
-    correcting = _gain(chosen_trial.rounded, chosen_trial.corrected)
-    is_corrected = correcting >= LEAST_GAIN_DB
+    correcting = chosen_trial.correcting_gain
+    is_corrected = correcting >= how.least_gain_db
     result = how.on(chosen_trial.floating, chosen_trial.means if is_corrected else None)
     return dataclasses.replace(result, improvement=Improvement(tensors, gain, is_corrected, correcting))
 
@@ -152,17 +154,33 @@ class _Trial:
     means: Mapping[str, Channel]
     rounded: Mapping[str, float]
     corrected: Mapping[str, float]
+    least_gain_db: float
 
     @classmethod
     def of(cls, floating: Graph, how: Quantising, truth: Sequence[Arrays], held_out: Sequence[Arrays]) -> Self:
         means = measure_channels(floating, correctable(floating), how.feeds(how.frames))
         graph = how.on(floating).graph
         correction = corrected(graph, floating, means)
-        return cls(floating, means, output_sqnr_db(truth, graph, held_out), output_sqnr_db(truth, correction, held_out))
+        before, after = (output_sqnr_db(truth, g, held_out) for g in (graph, correction))
+        return cls(floating, means, before, after, how.least_gain_db)
 
     @property
-    def best(self) -> Mapping[str, float]:
-        return self.corrected if _gain(self.rounded, self.corrected) >= LEAST_GAIN_DB else self.rounded
+    def correcting_gain(self) -> float:
+        return self._gain(self.rounded, self.corrected)
+
+    def gain_over(self, other: Self) -> float:
+        return self._gain(other._best, self._best)
+
+    @property
+    def _best(self) -> Mapping[str, float]:
+        return self.corrected if self.correcting_gain >= self.least_gain_db else self.rounded
+
+    def _gain(self, before: Mapping[str, float], after: Mapping[str, float]) -> float:
+        """Mean gain over the outputs in dB; the worst loss where one loses as much as a gain has to be."""
+        gains = [after[n] - before[n] for n in before]
+        if not gains or min(gains) <= -self.least_gain_db:
+            return min(gains, default=0.0)
+        return sum(gains) / len(gains)
 
 
 def output_sqnr_db(truth: Sequence[Arrays], graph: Graph, feeds: Sequence[Arrays]) -> dict[str, float]:
@@ -181,11 +199,3 @@ def _equalised(
 ) -> tuple[Graph, tuple[str, ...]]:
     names = [j.tensor for j in joints(floating, fixed) if j.tensor not in keep_float]
     return equalised(floating, fixed, measure_channels(floating, names, seen)) if names else (floating, ())
-
-
-def _gain(before: Mapping[str, float], after: Mapping[str, float]) -> float:
-    """Mean gain over the outputs in dB; the worst loss where one loses as much as a gain has to be."""
-    gains = [after[n] - before[n] for n in before]
-    if not gains or min(gains) <= -LEAST_GAIN_DB:
-        return min(gains, default=0.0)
-    return sum(gains) / len(gains)

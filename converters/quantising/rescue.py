@@ -39,7 +39,7 @@ class Rescue:
     Attributes:
         layers: Kept in float, in the order in which they were chosen.
         tried: How many layers were tried.
-        needed: Task to the agreement that its budget leaves to quantisation.
+        needed: Task to the agreement with the float network that it needs for its budget.
         before: Task to its agreement with all layers quantised.
         after: Task to its agreement with ``layers`` in float.
         weights_bytes: More bytes of weights.
@@ -66,7 +66,7 @@ class Rescue:
     def sentences(self) -> list[str]:
         """For people."""
         low = [n for n in self.needed if self.before[n] < self.needed[n]]
-        missed = ", ".join(f"{n} {self.before[n]:.3f} of {self.needed[n]:.3f}" for n in low)
+        missed = ", ".join(f"{n}: {self.before[n]:.3f} on frames for fitting, {self.needed[n]:.3f} needed" for n in low)
         if not self.layers:
             return [f"Quantised, too few answers stay equal ({missed}); keeping layers in float did not help."]
         names = ", ".join(f"{layer.tensor} ({layer.own_sqnr_db:.1f} dB)" for layer in self.layers)
@@ -85,23 +85,24 @@ class Rescue:
 
 
 def rescue(
-    quantised: Quantised, kept: Collection[str], judge: Judge, needed: Mapping[str, float], feeds: Sequence[Arrays]
+    quantised: Quantised, kept: Collection[str], judge: Judge, lacking: Mapping[str, float], feeds: Sequence[Arrays]
 ) -> tuple[Quantised, Rescue | None]:
-    """Keep layers in float until every task has the agreement it needs, or nothing helps.
+    """Keep layers in float until agreement has risen by what is lacking, or nothing helps.
 
     Args:
         quantised: What to start from.
         kept: Operators that are in float anyway.
         judge: Measures agreement.
-        needed: Task to the agreement it needs; others are not looked at.
+        lacking: Task to the rise of its agreement that is needed, above 0; others are not looked at.
         feeds: Some frames, as the float graph takes them, to tell noisy layers by.
 
     Returns:
-        What is to be used, and what was done; None where all had what they need.
+        What is to be used, and what was done; None where there was nothing to do.
     """
-    before = judge(quantised.graph)
-    if _shortfall(before, needed) <= 0 or not feeds:
+    if not lacking or not feeds:
         return quantised, None
+    before = judge(quantised.graph)
+    needed = {task: min(1.0, before[task] + rise) for task, rise in lacking.items()}
     taps = Taps(quantised.floating, quantised.floating.outputs)
     truth = [taps(feed) for feed in feeds]
 
@@ -129,7 +130,7 @@ def rescue(
     done = Rescue(
         tuple(layers),
         tried,
-        dict(needed),
+        needed,
         dict(before),
         dict(agreement),
         graph.weights_bytes() - quantised.graph.weights_bytes(),

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from multigraft.converters.network.frames import Frames
 from multigraft.converters.quantising.improve import Improvement
 from multigraft.converters.quantising.layer_error import LayerError
 from multigraft.converters.quantising.rescue import Rescue
@@ -23,11 +24,13 @@ class Safeguards:
 
     Attributes:
         min_layer_sqnr_db: A layer with less (its own error, in dB) is named.
-        needed: Task to the agreement with the float network, 0..1, for which layers are kept in float; may be empty.
+        lacking: Task to the rise of its agreement, 0..1, for which layers are kept in float; may be empty.
+        frames: Task to the frames, by input, on which that rise is measured; other inputs get frames anyway.
     """
 
     min_layer_sqnr_db: float = MIN_LAYER_SQNR_DB
-    needed: Mapping[str, float] = field(default_factory=dict)
+    lacking: Mapping[str, float] = field(default_factory=dict)
+    frames: Mapping[str, Mapping[str, Frames]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -109,6 +109,7 @@ def notes(settings: Settings, built: Built, measured: Measured) -> tuple[str, ..
     sentences = [message[0].upper() + message[1:] + "."]
     if not built.grafted.evidence:
         sentences.append(NOT_MEASURED)
+    sentences += built.conversion.safety.sentences()
     asked = settings.budget.min_agreement
     for task in built.bundle.manifest.tasks:
         kept = _agreement(task.fidelity.get("bundle_agreement"))
