@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any
 from multigraft import files
 from multigraft.agreement.agreement import Agreement, agreement
 from multigraft.bundle.bundle import Bundle
+from multigraft.converters.conversion.work_folder import work_folder
 from multigraft.converters.field.refitted_candidates import grafts_of
 from multigraft.converters.field.statistics_input import (
     StatisticsInput,
@@ -135,18 +135,18 @@ def build(
         MultigraftError: As :func:`graft`, or the conversion failed verification.
     """
     grafted = graft(settings, load_frames, report, checkpoints=checkpoints)
-    with tempfile.TemporaryDirectory(prefix="multigraft-") as folder:
-        conversion = _convert(grafted.multitask, grafted, settings, Path(folder) / "bundle", report, checkpoints)
+    with work_folder() as folder:
+        conversion = _convert(grafted.multitask, grafted, settings, folder / "bundle", report, checkpoints)
         fidelity = _measured(settings, grafted, conversion, report)
         if lacking := _lacking(settings, fidelity):
             more = Safeguards(settings.convert.min_layer_sqnr_db, lacking, _own_frames(grafted))
-            again = Path(folder) / "rescued"
+            again = folder / "rescued"
             conversion = _convert(grafted.multitask, grafted, settings, again, report, checkpoints, more)
             fidelity = _measured(settings, grafted, conversion, report)
         apart = None
         if separate:
             unshared = assemble(grafted.networks, SharingPlan({}, 0, 0))
-            apart = _convert(unshared, grafted, settings, Path(folder) / "separate", report, checkpoints)
+            apart = _convert(unshared, grafted, settings, folder / "separate", report, checkpoints)
     if not grafted.evidence:
         return Built(grafted, conversion, conversion.bundle, apart)
     return Built(grafted, conversion, with_fidelity(conversion.bundle, fidelity), apart)

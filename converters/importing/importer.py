@@ -16,6 +16,7 @@ from multigraft.converters.importing.simplify import image_input, simplify
 from multigraft.converters.network.network import Network
 from multigraft.converters.settings.settings import MODEL_SUFFIXES, TaskSettings
 from multigraft.errors import InputError
+from multigraft.reading import regular_file
 from multigraft.tensors.preprocessing import Preprocessing
 
 
@@ -55,7 +56,8 @@ def load_network(
     text = os.fspath(source)
     path = Path(text)
     if path.suffix.lower() == ".onnx" or (path.is_file() and path.suffix.lower() not in MODEL_SUFFIXES):
-        listed = _headers(path)
+        with regular_file(path):
+            listed = _headers(path)
         model, digest = read_onnx(path), sha256_of_file(path, listed)
     elif path.suffix.lower() == ".pt2":
         from multigraft.converters.importing.torch_export import export_program

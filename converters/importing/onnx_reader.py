@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import graphlib
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import onnx
@@ -11,6 +12,12 @@ import onnx.inliner
 from onnx import TensorProto, external_data_helper
 
 from multigraft.errors import InputError, UnsupportedOperatorError
+from multigraft.reading import regular_file
+
+LARGEST = 2 << 30
+"""Bytes of an .onnx file, as protobuf has it; larger weights lie beside it."""
+MOST_NODES = 100_000
+"""Of a graph whose local functions are unfolded."""
 
 _CONTROL_FLOW = "is control flow", "export the network with fixed control flow"
 _SEQUENCE = "works on sequences", "export the network without lists of tensors"
@@ -46,17 +53,17 @@ def read_onnx(path: Path) -> onnx.ModelProto:
         InputError: The file is missing, not ONNX, truncated, invalid, or its external data is missing.
     """
     try:
-        model = onnx.load(path, load_external_data=False)
-    except FileNotFoundError:
-        raise InputError(f"{path} does not exist", "check the path") from None
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror}", "check the path and its permissions") from error
+        with regular_file(path, LARGEST) as file:
+            model = onnx.load_model_from_string(file.read())
+    except InputError:
+        raise
     except Exception:  # protobuf's DecodeError, whose module has no type stubs
         raise InputError(f"{path} is not an ONNX file, or not a whole one", "copy or export it again") from None
     if not model.ir_version or not model.graph.node:
         raise InputError(f"{path} is not an ONNX file", "give an .onnx file that an exporter wrote")
     for tensor in _external_tensors(model):
         _check_external(path, tensor)
+    _refuse_growth(model, path)
     try:
         external_data_helper.load_external_data_for_model(model, str(path.parent))
         onnx.checker.check_model(_with_output_shapes(model))
@@ -92,7 +99,12 @@ def _external_tensors(model: onnx.ModelProto) -> Iterator[TensorProto]:
 
 
 def _check_external(path: Path, tensor: TensorProto) -> None:
-    info = external_data_helper.ExternalDataInfo(tensor)
+    try:
+        info = external_data_helper.ExternalDataInfo(tensor)
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{path} says wrongly where it keeps weights", "export it again") from error
+    if (info.offset or 0) < 0 or (info.length or 0) < 0:
+        raise InputError(f"{path} keeps weights at a place before a file's beginning", "export it again")
     data = path.parent / info.location
     if not data.is_file():
         raise InputError(
@@ -103,6 +115,36 @@ def _check_external(path: Path, tensor: TensorProto) -> None:
         raise InputError(
             f"{data} has {data.stat().st_size} bytes and {path.name} needs {needed} of it", "copy it again"
         )
+
+
+def _refuse_growth(model: onnx.ModelProto, path: Path) -> None:
+    """Local functions that call each other twice, thirty times over, are a small file and a graph that never ends."""
+    functions = {(f.domain, f.name, f.overload): f for f in model.functions}
+    sizes: dict[tuple[str, str, str], int] = {}
+    again = "export it without local functions"
+
+    def size_of(nodes: Iterable[onnx.NodeProto]) -> int:
+        total = 0
+        for node in nodes:
+            total += sizes.get((node.domain, node.op_type, node.overload), 1)
+            for attribute in node.attribute:
+                total += sum(size_of(graph.node) for graph in (attribute.g, *attribute.graphs))
+        return total
+
+    def called(nodes: Iterable[onnx.NodeProto]) -> set[tuple[str, str, str]]:
+        inner = [g for n in nodes for a in n.attribute for g in (a.g, *a.graphs) if g.node]
+        return {(n.domain, n.op_type, n.overload) for n in nodes} & functions.keys() | {
+            key for graph in inner for key in called(graph.node)
+        }
+
+    order = graphlib.TopologicalSorter({key: called(function.node) for key, function in functions.items()})
+    try:
+        for key in order.static_order():
+            sizes[key] = min(size_of(functions[key].node), MOST_NODES + 1)
+    except graphlib.CycleError:
+        raise InputError(f"{path} holds functions that call themselves", again) from None
+    if size_of(model.graph.node) > MOST_NODES:
+        raise InputError(f"{path} unfolds to more than {MOST_NODES} nodes", again)
 
 
 def one_line(error: BaseException) -> str:

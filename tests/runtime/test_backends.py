@@ -10,8 +10,8 @@ import pytest
 
 from multigraft.errors import InputError, MissingDependencyError, UsageError
 from multigraft.runtime.backends import BackendName, load_backend
-from multigraft.runtime.tflite_check import check_tflite
 from multigraft.runtime.tflite_model import TfliteModel
+from multigraft.tflite.checking.check import check_tflite
 from tests.bundle_builder import Built, build
 from tests.runtime.conftest import BACKENDS
 from tests.tflite_builder import Graph, serialise
