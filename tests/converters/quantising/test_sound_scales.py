@@ -25,7 +25,7 @@ from tests.converters.graph_builder import GraphBuilder, feeds, run, with_consta
 
 Runs = Callable[[Graph, Arrays], Arrays]
 
-KINDS = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
+KINDS = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV")
 CHANNELS = 4
 LARGEST = {"int8": 127, "int4": 7}
 
@@ -52,6 +52,13 @@ def layer(kind: str, activation: str = "NONE") -> Graph:
     if kind == "FULLY_CONNECTED":
         return b.graph(b.dense("y", b.input("x", 1, 24), CHANNELS))
     x = b.input("x", 1, 6, 6, CHANNELS)
+    if kind == "TRANSPOSE_CONV":
+        shape = b.constant("y/shape", (1, 12, 12, CHANNELS), "int32")
+        weights = b.constant("y/weights", b.rng.standard_normal((CHANNELS, 2, 2, CHANNELS)) / 2)
+        bias = b.constant("y/bias", np.zeros(CHANNELS))
+        options = {"stride_h": 2, "stride_w": 2}
+        name = b.op(kind, "y", [shape, weights, x, bias], (1, 12, 12, CHANNELS), 3, padding="SAME", **options)
+        return b.graph(name)
     return b.graph(b.conv("y", x, CHANNELS, activation=activation, depthwise=kind == "DEPTHWISE_CONV_2D"))
 
 
