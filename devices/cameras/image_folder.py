@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import struct
 import zlib
@@ -72,7 +73,7 @@ def read_image(path: Path) -> Frame:
     image_module, ops = _pillow()
     try:
         # Only formats that Pillow decodes itself: it hands others to programs such as Ghostscript.
-        with regular_file(path) as file, image_module.open(file, formats=_FORMATS) as image:
+        with regular_file(path) as file, image_module.open(file, formats=_formats()) as image:
             if image.width * image.height > MOST_PIXELS:
                 raise InputError(
                     f"{path} has {image.width} x {image.height} pixels, more than {MOST_PIXELS >> 20} million",
@@ -91,6 +92,15 @@ def read_image(path: Path) -> Frame:
     ) as error:  # fmt: skip
         # Pillow raises SyntaxError for damaged PNG files, and others from within its decoders.
         raise InputError(f"{path} is not a readable image ({error})", "remove it or export it again") from error
+
+
+@functools.cache
+def _formats() -> tuple[str, ...]:
+    """Those of :data:`_FORMATS` that this Pillow decodes; it fails over one that it does not know."""
+    from PIL import Image
+
+    Image.init()
+    return tuple(name for name in _FORMATS if name in Image.OPEN)
 
 
 def _pillow() -> tuple[Any, Any]:
