@@ -24,11 +24,11 @@ from multigraft.tflite.macs import op_macs
 Judge = Callable[[Graph], Mapping[str, float]]
 """Task to the agreement of a quantised graph with the original, 0..1."""
 
-MOST_TRIES = 16
+MOST_TRIES = 24
 PATIENCE = 4
 """So many layers in turn that do not help, and it ends."""
 
-LEAST_GAIN_DB = 0.5
+LEAST_GAIN_DB = 0.1
 TIMED_RUNS = 30
 
 
