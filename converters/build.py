@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from multigraft import files
-from multigraft.agreement.agreement import agreement
+from multigraft.agreement.agreement import Agreement, agreement
 from multigraft.bundle.bundle import Bundle
 from multigraft.converters.conversion.work_folder import work_folder
 from multigraft.converters.field.refitted_candidates import grafts_of
@@ -36,7 +36,10 @@ from multigraft.converters.network.multitask import MultiTaskModel
 from multigraft.converters.network.network import Network
 from multigraft.converters.packing.convert import Conversion, convert
 from multigraft.converters.packing.fidelity import BundleRunner, bundle_agreement, with_fidelity
+from multigraft.converters.quantising.lacking_agreement import lacking_agreement
+from multigraft.converters.quantising.quantise import STATIC
 from multigraft.converters.quantising.ranges import MissingRangesError, Range
+from multigraft.converters.quantising.safeguards import Safeguards
 from multigraft.converters.settings.settings import Settings
 from multigraft.converters.similarity.representations import SimilarityTable, measure_similarity, union_of
 from multigraft.errors import ConfigurationError
@@ -136,10 +139,12 @@ def build(
     """
     grafted = graft(settings, load_frames, report, checkpoints=checkpoints)
     conversion = _convert(grafted.multitask, grafted, settings, report, checkpoints)
-    bundle = conversion.bundle
-    if grafted.evidence:
-        report("compare the bundle with the original networks")
-        bundle = with_fidelity(bundle, _fidelity(settings, grafted, conversion))
+    fidelity = _measured(settings, grafted, conversion, report)
+    if lacking := _lacking(settings, fidelity):
+        more = Safeguards(settings.convert.min_layer_sqnr_db, lacking, _own_frames(grafted))
+        conversion = _convert(grafted.multitask, grafted, settings, report, checkpoints, more)
+        fidelity = _measured(settings, grafted, conversion, report)
+    bundle = with_fidelity(conversion.bundle, fidelity) if grafted.evidence else conversion.bundle
     built = Built(grafted, conversion, bundle, None)
     return with_separate(settings, built, report, checkpoints=checkpoints) if separate else built
 
@@ -271,6 +276,7 @@ def _convert(
     settings: Settings,
     report: Report,
     checkpoints: Checkpoints | None,
+    safeguards: Safeguards | None = None,
 ) -> Conversion:
     by_input: dict[str, Frames] = {}
     for network in grafted.networks:
@@ -292,11 +298,39 @@ def _convert(
                 work_dir=folder,
                 report=report,
                 checkpoints=checkpoints,
+                safeguards=safeguards or Safeguards(settings.convert.min_layer_sqnr_db),
             )
     except MissingRangesError as error:
         if grafted.collected is None:
             raise
         raise grafted.collected.more_ranges_needed(error) from error
+
+
+def _measured(
+    settings: Settings, grafted: Grafted, conversion: Conversion, report: Report
+) -> dict[str, dict[str, Any]]:
+    """Figures of the bundle on held-out frames; empty without frames."""
+    if not grafted.evidence:
+        return {}
+    report("compare the bundle with the original networks")
+    return _fidelity(settings, grafted, conversion)
+
+
+def _lacking(settings: Settings, fidelity: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
+    """Task to what its agreement in the bundle lacks; empty where layers stay quantised whatever they cost."""
+    if settings.convert.rescue == "none" or settings.convert.precision not in STATIC:
+        return {}
+    lacks = {
+        task: lacking_agreement(settings.budget.min_agreement, Agreement(**figures["bundle_agreement"]))
+        for task, figures in fidelity.items()
+    }
+    return {task: lack for task, lack in lacks.items() if lack > 0}
+
+
+def _own_frames(grafted: Grafted) -> dict[str, dict[str, Frames]]:
+    """Task to its frames for fitting, by the input it reads: no choice looks at those that accept."""
+    networks = {n.name: n for n in grafted.networks}
+    return {t.name: {networks[t.donor or t.name].input: grafted.evidence[t.name].fit} for t in grafted.multitask.tasks}
 
 
 def _fidelity(settings: Settings, grafted: Grafted, conversion: Conversion) -> dict[str, dict[str, Any]]:
