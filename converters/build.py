@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any
 from multigraft import files
 from multigraft.agreement.agreement import agreement
 from multigraft.bundle.bundle import Bundle
+from multigraft.converters.conversion.work_folder import work_folder
 from multigraft.converters.field.refitted_candidates import grafts_of
 from multigraft.converters.field.statistics_input import (
     StatisticsInput,
@@ -132,12 +132,12 @@ def build(
         MultigraftError: As :func:`graft`, or the conversion failed verification.
     """
     grafted = graft(settings, load_frames, report, checkpoints=checkpoints)
-    with tempfile.TemporaryDirectory(prefix="multigraft-") as folder:
-        conversion = _convert(grafted.multitask, grafted, settings, Path(folder) / "bundle", report, checkpoints)
+    with work_folder() as folder:
+        conversion = _convert(grafted.multitask, grafted, settings, folder / "bundle", report, checkpoints)
         apart = None
         if separate:
             unshared = assemble(grafted.networks, SharingPlan({}, 0, 0))
-            apart = _convert(unshared, grafted, settings, Path(folder) / "separate", report, checkpoints)
+            apart = _convert(unshared, grafted, settings, folder / "separate", report, checkpoints)
     if not grafted.evidence:
         return Built(grafted, conversion, conversion.bundle, apart)
     report("compare the bundle with the original networks")

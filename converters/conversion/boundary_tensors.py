@@ -18,9 +18,10 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 
-from multigraft.converters.conversion.cleanup import Permutation, clean, permutation_of
+from multigraft.converters.conversion.cleanup import clean
 from multigraft.converters.conversion.interpreters import Arrays, Taps
 from multigraft.converters.conversion.rewriting import free_name, int32, prune, rename
+from multigraft.converters.conversion.transposes import Permutation, permutation_of
 from multigraft.errors import ConversionError
 from multigraft.tflite.graph import Graph, Model, Op
 

@@ -13,48 +13,24 @@ from collections.abc import Callable
 import numpy as np
 
 from multigraft.converters.conversion.rewriting import bypass, free_name, int32, only_reader, prune, replace_op
-from multigraft.tflite.graph import Graph, Op, Tensor
+from multigraft.converters.conversion.transposes import (
+    fold_transpose_into_reduction,
+    merge_transposes,
+    sink_transposes,
+    transpose_to_reshape,
+)
+from multigraft.tflite.graph import Graph, Op
 
 Rule = Callable[[Graph], Graph]
-Permutation = tuple[int, ...]
 
-_UNARY = frozenset(
-    {
-        "RELU",
-        "RELU6",
-        "RELU_N1_TO_1",
-        "RELU_0_TO_1",
-        "LEAKY_RELU",
-        "ELU",
-        "TANH",
-        "LOGISTIC",
-        "HARD_SWISH",
-        "GELU",
-        "ABS",
-        "NEG",
-        "EXP",
-        "LOG",
-        "SQRT",
-        "RSQRT",
-        "SQUARE",
-        "FLOOR",
-        "CEIL",
-        "ROUND",
-        "SIN",
-        "COS",
-        "CAST",
-        "QUANTIZE",
-        "DEQUANTIZE",
-    }
-)
-_BINARY = frozenset(["ADD", "SUB", "MUL", "DIV", "MAXIMUM", "MINIMUM", "SQUARED_DIFFERENCE", "POW"])
-_REDUCTIONS = frozenset(["MEAN", "SUM", "REDUCE_MAX", "REDUCE_MIN", "REDUCE_PROD"])
 _FUSES_ACTIVATION = frozenset(
     ["CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "ADD", "SUB", "MUL", "DIV", "AVERAGE_POOL_2D", "MAX_POOL_2D"]
 )
 _ACTIVATIONS = {"RELU": "RELU", "RELU6": "RELU6", "RELU_N1_TO_1": "RELU_N1_TO_1"}
 _NON_NEGATIVE = frozenset({"RELU", "RELU6", "RELU_0_TO_1"})
 _LIMIT = 10_000
+_SMALL = 64
+"""Elements of a constant that is compared by its content."""
 
 
 def clean(graph: Graph) -> Graph:
@@ -69,116 +45,8 @@ def clean(graph: Graph) -> Graph:
     raise AssertionError("the clean-up rules undo each other")
 
 
-def merge_transposes(graph: Graph) -> Graph:
-    """Two transposes in a row become one; one that changes nothing disappears."""
-    for op in graph.ops:
-        permutation = permutation_of(graph, op)
-        if permutation is None:
-            continue
-        if permutation == tuple(range(len(permutation))):
-            if (shorter := bypass(graph, op)) is not None:
-                return shorter
-            continue
-        first = graph.producer(op.inputs[0])
-        inner = permutation_of(graph, first) if first else None
-        if first is not None and inner is not None:
-            both = int32(free_name(graph, f"{op.outputs[0]}/perm"), (inner[p] for p in permutation))
-            merged = dataclasses.replace(op, inputs=(first.inputs[0], both.name))
-            return prune(replace_op(graph, op, [merged], [both]))
-    return graph
-
-
-def sink_transposes(graph: Graph) -> Graph:
-    """A transpose before an elementwise operator or a concatenation moves behind it, where it may meet its inverse."""
-    for op in graph.ops:
-        if op.name not in _UNARY | _BINARY | {"CONCATENATION"}:
-            continue
-        permutations = {_incoming(graph, name) for name in op.inputs if graph.constant(name) is None}
-        permutation = permutations.pop() if len(permutations) == 1 else None
-        if permutation is None:
-            continue
-        moved = _behind(graph, op, permutation)
-        if moved is not None:
-            return moved
-    return graph
-
-
-def _behind(graph: Graph, op: Op, permutation: Permutation) -> Graph | None:
-    inverse = tuple(int(i) for i in np.argsort(permutation))
-    inputs, added = [], []
-    for name in op.inputs:
-        value = graph.constant(name)
-        if value is None:
-            before = graph.producer(name)
-            assert before is not None
-            inputs.append(before.inputs[0])
-        elif value.size == 1:
-            inputs.append(name)
-        elif value.ndim == len(permutation):
-            data = np.ascontiguousarray(value.transpose(inverse))
-            free = free_name(graph, f"{name}/transposed")
-            added.append(Tensor(free, data.shape, graph.tensors[name].dtype, data=data))
-            inputs.append(free)
-        else:
-            return None
-    options = dict(op.options)
-    if op.name == "CONCATENATION":
-        axis = options.get("axis")
-        assert isinstance(axis, int)
-        options["axis"] = permutation[axis % len(permutation)]
-    result = graph.tensors[op.outputs[0]]
-    shape = tuple(result.shape[i] for i in inverse)
-    inner = dataclasses.replace(result, name=free_name(graph, f"{result.name}/untransposed"), shape=shape)
-    perm = int32(free_name(graph, f"{result.name}/perm"), permutation)
-    computed = dataclasses.replace(op, inputs=tuple(inputs), outputs=(inner.name,), options=options)
-    behind = Op("TRANSPOSE", (inner.name, perm.name), op.outputs)
-    return prune(replace_op(graph, op, [computed, behind], [*added, inner, perm]))
-
-
-def fold_transpose_into_reduction(graph: Graph) -> Graph:
-    """A transpose before a reduction disappears into the axes."""
-    for op in graph.ops:
-        permutation = _incoming(graph, op.inputs[0]) if op.name in _REDUCTIONS else None
-        axes = graph.constant(op.inputs[1]) if permutation else None
-        before = graph.producer(op.inputs[0])
-        if permutation is None or axes is None or before is None:
-            continue
-        folded = tuple(permutation[int(a) % len(permutation)] for a in axes.reshape(-1))
-        new_axes = int32(free_name(graph, f"{op.outputs[0]}/axes"), sorted(folded))
-        reduced = dataclasses.replace(op, inputs=(before.inputs[0], new_axes.name))
-        if op.options.get("keep_dims"):
-            result = graph.tensors[op.outputs[0]]
-            inverse = np.argsort(permutation)
-            shape = tuple(result.shape[i] for i in inverse)
-            inner = dataclasses.replace(result, name=free_name(graph, f"{result.name}/untransposed"), shape=shape)
-            perm = int32(free_name(graph, f"{result.name}/perm"), permutation)
-            reduced = dataclasses.replace(reduced, outputs=(inner.name,))
-            behind = Op("TRANSPOSE", (inner.name, perm.name), op.outputs)
-            return prune(replace_op(graph, op, [reduced, behind], [new_axes, inner, perm]))
-        left = [p for p in permutation if p not in folded]
-        if left == sorted(left):
-            return prune(replace_op(graph, op, [reduced], [new_axes]))
-    return graph
-
-
-def transpose_to_reshape(graph: Graph) -> Graph:
-    """A transpose that only moves dimensions of one element is a reshape."""
-    for op in graph.ops:
-        permutation = permutation_of(graph, op)
-        if permutation is None or permutation == tuple(range(len(permutation))):
-            continue
-        shape = graph.tensors[op.inputs[0]].shape
-        moving = [p for p in permutation if shape[p] != 1]
-        if moving == sorted(moving):
-            new_shape = graph.tensors[op.outputs[0]].shape
-            target = int32(free_name(graph, f"{op.outputs[0]}/shape"), new_shape)
-            reshape = Op("RESHAPE", (op.inputs[0], target.name), op.outputs, {"new_shape": new_shape})
-            return prune(replace_op(graph, op, [reshape], [target]))
-    return graph
-
-
 def merge_reshapes(graph: Graph) -> Graph:
-    """Of reshapes in a row the last is enough; one to the shape that is there already disappears."""
+    """The last of several reshapes in a row is enough; one to the shape that is there already disappears."""
     for op in graph.ops:
         if op.name not in ("RESHAPE", "SQUEEZE", "EXPAND_DIMS"):
             continue
@@ -191,6 +59,29 @@ def merge_reshapes(graph: Graph) -> Graph:
             merged = Op("RESHAPE", (first.inputs[0], target.name), op.outputs, {"new_shape": result.shape})
             return prune(replace_op(graph, op, [merged], [target]))
     return graph
+
+
+def share_equal_operators(graph: Graph) -> Graph:
+    """Of two operators that compute the same from the same, such as pads of one tensor for two heads, one is enough."""
+    first: dict[object, Op] = {}
+    for op in graph.ops:
+        if not op.inputs or "VAR" in op.name:  # variables may change between two readings
+            continue
+        inputs = tuple(_value_of(graph, name) for name in op.inputs)
+        key = op.name, inputs, tuple(sorted(op.options.items(), key=str)), op.custom_code
+        other = first.setdefault(key, op)
+        if other is not op and not set(op.outputs) & set(graph.outputs):
+            names = dict(zip(op.outputs, other.outputs, strict=True))
+            rest = (o for o in graph.ops if o is not op)
+            ops = (dataclasses.replace(o, inputs=tuple(names.get(n, n) for n in o.inputs)) for o in rest)
+            return prune(dataclasses.replace(graph, ops=tuple(ops)))
+    return graph
+
+
+def _value_of(graph: Graph, name: str) -> object:
+    """What tells the value of a tensor from others: its content if it is a small constant, or else its name."""
+    value = graph.constant(name)
+    return name if value is None or value.size > _SMALL else (value.dtype.str, value.shape, value.tobytes())
 
 
 def fuse_activations(graph: Graph) -> Graph:
@@ -286,24 +177,13 @@ def _never_negative(graph: Graph, op: Op) -> bool:
     )
 
 
-def permutation_of(graph: Graph, op: Op | None) -> Permutation | None:
-    """The permutation of a TRANSPOSE; None for anything else."""
-    if op is None or op.name != "TRANSPOSE":
-        return None
-    value = graph.constant(op.inputs[1])
-    return None if value is None else tuple(int(v) for v in value)
-
-
-def _incoming(graph: Graph, tensor: str) -> Permutation | None:
-    return permutation_of(graph, graph.producer(tensor))
-
-
 RULES: tuple[Rule, ...] = (
     merge_transposes,
     sink_transposes,
     fold_transpose_into_reduction,
     transpose_to_reshape,
     merge_reshapes,
+    share_equal_operators,
     fuse_activations,
     zero_pads,
     absorb_pads,

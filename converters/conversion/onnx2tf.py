@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import re
+import signal
 import subprocess
 from pathlib import Path
+from typing import TextIO
 
-import numpy as np
 import onnx
 
 from multigraft import files
 from multigraft.converters.conversion.onnx2tf_environment import Environment, cache_folder
+from multigraft.converters.conversion.rewrites.rewrite import rewrite
 from multigraft.converters.job.checkpoints import Checkpoints
 from multigraft.converters.job.progress import Report, silent
 from multigraft.errors import ConversionError, UsageError
 from multigraft.tflite import tflite_file
 from multigraft.tflite.graph import Model
-
-_SAMPLE_FILE = "calibration_image_sample_data_20x128x128x3_float32.npy"
-"""onnx2tf 1.x fetches this file over the network unless it lies in the working folder; only its shape matters here."""
 
 _LAUNCHER = Path(__file__).with_name("onnx2tf_launcher.py").resolve()
 
@@ -43,7 +44,7 @@ def to_tflite(
         ConversionError: onnx2tf failed or left an operator that TFLite does not have; it names operator and node as far
             as onnx2tf tells, and the log.
     """
-    prepared = with_kernel_shapes(model)
+    prepared = rewrite(model)
 
     def convert() -> bytes:
         return _convert(prepared, environment, folder, report)
@@ -66,15 +67,14 @@ def to_tflite(
 def _convert(model: onnx.ModelProto, environment: Environment, folder: Path, report: Report) -> bytes:
     source, output, log = folder / "model.onnx", folder / "onnx2tf", folder / "onnx2tf.log"
     onnx.save(model, source)
-    if environment.version.startswith("1."):
-        np.save(folder / _SAMPLE_FILE, np.zeros((20, 128, 128, 3), np.float32))
     report(f"converting with onnx2tf {environment.version}")
-    command = [str(environment.python), "-P", str(_LAUNCHER), "-i", source.name, "-o", output.name, "-n"]
+    # onnxsim would run as three more processes, on a graph that is simplified already.
+    arguments = ["-i", source.name, "-o", output.name, "-n", "--not_use_onnxsim"]
+    command = [str(environment.python), "-P", str(_LAUNCHER), str(os.getpid()), *arguments]
     with log.open("w") as stream:
-        done = subprocess.run(command, cwd=folder, stdout=stream, stderr=subprocess.STDOUT, env=environment.variables)
-    (folder / _SAMPLE_FILE).unlink(missing_ok=True)
+        returncode = _run(command, folder, stream, environment)
     result = output / "model_float32.tflite"
-    if done.returncode or not result.is_file():
+    if returncode or not result.is_file():
         text = log.read_text(errors="replace")
         raise ConversionError(
             f"onnx2tf {environment.version} failed{_reason(text, model)}",
@@ -83,16 +83,23 @@ def _convert(model: onnx.ModelProto, environment: Environment, folder: Path, rep
     return result.read_bytes()
 
 
-def with_kernel_shapes(model: onnx.ModelProto) -> onnx.ModelProto:
-    """``model`` with every convolution's kernel shape written out: ONNX lets it be inferred, onnx2tf 1.x does not."""
-    copy = onnx.ModelProto()
-    copy.CopyFrom(model)
-    shapes = {i.name: list(i.dims) for i in copy.graph.initializer}
-    for node in copy.graph.node:
-        known = any(a.name == "kernel_shape" for a in node.attribute)
-        if node.op_type in ("Conv", "ConvTranspose") and not known and node.input[1] in shapes:
-            node.attribute.append(onnx.helper.make_attribute("kernel_shape", shapes[node.input[1]][2:]))
-    return copy
+def _run(command: list[str], folder: Path, log: TextIO, environment: Environment) -> int:
+    """Run ``command`` in a process group of its own, which ends whenever this block does."""
+    process = subprocess.Popen(
+        command,
+        cwd=folder,
+        stdin=subprocess.DEVNULL,
+        stdout=log,
+        stderr=subprocess.STDOUT,
+        env=environment.variables,
+        start_new_session=True,
+    )
+    try:
+        return process.wait()
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
 
 
 def _keep(text: str, log: Path) -> Path:

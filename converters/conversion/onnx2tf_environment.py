@@ -1,7 +1,8 @@
 """onnx2tf's own virtual environment: made on first use, reused after, never imported.
 
-onnx2tf pins its dependencies so hard that it shares an environment with nothing. The folder is
-``$MULTIGRAFT_CACHE`` or ``~/.cache/multigraft``, then a name made of the versions; once made, no network is needed.
+onnx2tf pins its dependencies so hard that it shares an environment with nothing, and needs a newer Python than
+multigraft does. The folder is ``$MULTIGRAFT_CACHE`` or ``~/.cache/multigraft``, then a name made of the version and the
+digest of what is installed; once made, no network is needed.
 ``$MULTIGRAFT_ONNX2TF`` names the Python of an environment that holds onnx2tf already.
 
 A virtual environment cannot be renamed (its scripts name their interpreter by path), so it is built where it stays,
@@ -15,20 +16,24 @@ import fcntl
 import hashlib
 import json
 import os
+import re
 import shutil
 import subprocess
-import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from multigraft import files
-from multigraft.converters.conversion.onnx2tf_pins import PINS_1_29, PINS_2_6
+from multigraft.converters.conversion import installing
+from multigraft.converters.conversion.pythons import find_python
 from multigraft.converters.job.progress import Report, silent
-from multigraft.errors import ConversionError, UsageError
+from multigraft.errors import UsageError
 
 PYTHON_VARIABLE = "MULTIGRAFT_ONNX2TF"
 CACHE_VARIABLE = "MULTIGRAFT_CACHE"
+REQUIREMENTS = Path(__file__).with_name("onnx2tf_requirements.txt").resolve()
+"""Every distribution in it, with the digests of its wheels."""
+
 _MARKER = "multigraft-ready.json"
 _PACKAGE = "onnx2tf"
 
@@ -47,20 +52,13 @@ class Environment:
 
     @property
     def variables(self) -> dict[str, str]:
-        """Environment variables for processes in it: nothing of the caller's Python leaks in, no GPU is touched."""
+        """Environment variables for processes in it: nothing of the caller's Python leaks in."""
         dropped = ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV")
         kept = {k: v for k, v in os.environ.items() if k not in dropped}
         return kept | {
             "PATH": os.pathsep.join([str(self.python.parent), os.environ.get("PATH", os.defpath)]),
             "PYTHONNOUSERSITE": "1",
-            "CUDA_VISIBLE_DEVICES": "-1",
-            "TF_CPP_MIN_LOG_LEVEL": "2",
         }
-
-
-def pins() -> tuple[str, ...]:
-    """What this Python version's environment holds."""
-    return PINS_1_29 if sys.version_info < (3, 12) else PINS_2_6
 
 
 def cache_folder() -> Path:
@@ -70,18 +68,22 @@ def cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "multigraft"
 
 
-def ensure(report: Report = silent) -> Environment:
-    """The environment, made now if it is not there yet (minutes, and needs a package index).
+def ensure(report: Report = silent, python: Path | None = None) -> Environment:
+    """The environment, made now if it is not there yet (half a minute, and needs a package index).
 
     Two processes may call this at once: the second waits for the first.
 
+    Args:
+        python: The interpreter to make it with; one is looked for otherwise.
+
     Raises:
-        UsageError: ``$MULTIGRAFT_ONNX2TF`` names no Python with onnx2tf, or the folder cannot be written.
-        ConversionError: The packages could not be installed; the message names the log.
+        UsageError: ``$MULTIGRAFT_ONNX2TF`` names no Python with onnx2tf, ``python`` does not serve, or the folder
+            cannot be written.
+        ConversionError: No interpreter serves, or the packages could not be installed; the message names the log.
     """
     if configured := os.environ.get(PYTHON_VARIABLE):
         return _configured(Path(configured).absolute())
-    return _ensure(cache_folder(), pins(), report)
+    return _ensure(cache_folder(), REQUIREMENTS, report, python)
 
 
 def _configured(python: Path) -> Environment:
@@ -92,14 +94,31 @@ def _configured(python: Path) -> Environment:
         raise UsageError(
             f"{PYTHON_VARIABLE}={python} is not a Python with onnx2tf", "correct or unset the variable"
         ) from None
-    return Environment(python, answer.stdout.strip())
+    version, needed = answer.stdout.strip(), _version(REQUIREMENTS.read_text("utf-8"), _PACKAGE)
+    if _numbers(version) < _numbers(needed):
+        raise UsageError(
+            f"{PYTHON_VARIABLE}={python} holds onnx2tf {version}, which converts wrongly",
+            f"install onnx2tf {needed} there, or unset the variable",
+        )
+    return Environment(python, version)
 
 
-def _ensure(cache: Path, constraints: Sequence[str], report: Report, package: str = _PACKAGE) -> Environment:
-    version = next(p.partition("==")[2] for p in constraints if p.startswith(f"{package}=="))
-    digest = hashlib.sha256("\n".join(constraints).encode()).hexdigest()[:8]
-    python_tag = f"py{sys.version_info.major}.{sys.version_info.minor}"
-    folder = cache / f"{package}-{version}-{python_tag}-{digest}"
+def _numbers(version: str) -> list[int]:
+    return [int(n) for n in re.findall(r"\d+", version)[:3]]
+
+
+def _version(requirements: str, package: str) -> str:
+    match = re.search(rf"^{re.escape(package)}==(\S+)", requirements, re.MULTILINE)
+    assert match is not None
+    return match[1]
+
+
+def _ensure(
+    cache: Path, requirements: Path, report: Report, python: Path | None = None, package: str = _PACKAGE
+) -> Environment:
+    content = requirements.read_bytes()
+    version = _version(content.decode(), package)
+    folder = cache / f"{package}-{version}-{hashlib.sha256(content).hexdigest()[:8]}"
     environment = Environment(folder / "bin" / "python", version)
     if _is_whole(folder):
         return environment
@@ -107,11 +126,11 @@ def _ensure(cache: Path, constraints: Sequence[str], report: Report, package: st
         cache.mkdir(parents=True, exist_ok=True)
         with _locked(folder.with_name(f"{folder.name}.lock"), report):
             if not _is_whole(folder):
-                _build(folder, constraints, f"{package}=={version}", report)
+                _build(folder, requirements, f"{package} {version}", find_python(cache, python, report), report)
     except OSError as error:
         raise UsageError(
             f"{cache} cannot hold the environment of onnx2tf: {error.strerror}",
-            f"set {CACHE_VARIABLE} to a folder you may write, with 3 GB free",
+            f"set {CACHE_VARIABLE} to a folder you may write, with 500 MB free",
         ) from error
     return environment
 
@@ -123,7 +142,7 @@ def _is_whole(folder: Path) -> bool:
 
 @contextlib.contextmanager
 def _locked(path: Path, report: Report) -> Iterator[None]:
-    """Hold an exclusive lock on ``path``; the kernel lets it go if the process dies."""
+    """Own an exclusive lock on ``path``; the kernel lets it go if the process dies."""
     with path.open("w") as handle:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -133,45 +152,13 @@ def _locked(path: Path, report: Report) -> Iterator[None]:
         yield
 
 
-def _build(folder: Path, constraints: Sequence[str], requirement: str, report: Report) -> None:
+def _build(folder: Path, requirements: Path, what: str, python: Path, report: Report) -> None:
     if folder.exists():
         report("removing an unfinished onnx2tf environment")
         shutil.rmtree(folder)
-    report(f"making the environment of {requirement} (once; minutes, and about 2 GB on Python 3.11)")
+    report(f"making the environment of {what} with {python} (once; half a minute, and about 300 MB)")
     log = folder.with_name(f"{folder.name}.log")
-    python = folder / "bin" / "python"
-    constraint_file = folder / "constraints.txt"
-    _run([sys.executable, "-m", "venv", str(folder)], log, report)
-    constraint_file.write_text("\n".join(constraints) + "\n")
-    install = [str(python), "-m", "pip", "install", "--disable-pip-version-check", "--no-input", "--progress-bar=off"]
-    _run([*install, "-c", str(constraint_file), requirement], log, report)
-    files.write_bytes(folder / _MARKER, json.dumps(list(constraints)).encode())
+    installing.run([str(python), "-I", "-m", "venv", str(folder)], log, report)
+    installing.run(installing.pip(folder / "bin" / "python", requirements), log, report)
+    files.write_bytes(folder / _MARKER, json.dumps({"python": str(python)}).encode())
     log.unlink(missing_ok=True)
-
-
-def _run(command: Sequence[str], log: Path, report: Report) -> None:
-    """Run ``command``, its output into ``log`` and the telling lines to ``report``."""
-    kept = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "PYTHONHOME")}
-    with log.open("a") as output:
-        process = subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=kept | {"PYTHONNOUSERSITE": "1"}
-        )
-        assert process.stdout is not None
-        last = ""
-        try:
-            for line in process.stdout:
-                output.write(line)
-                text = line.strip()
-                last = text or last
-                if text.startswith(("Collecting", "Installing", "Successfully", "ERROR")):
-                    report(text[:100])
-            process.wait()
-        finally:
-            if process.poll() is None:
-                process.terminate()
-                process.wait()
-    if process.returncode:
-        raise ConversionError(
-            f"the environment of onnx2tf could not be made ({last[:200]})",
-            f"connect to a package index once, or set {PYTHON_VARIABLE}; the log is {log}",
-        )

@@ -1,26 +1,27 @@
 """Starts onnx2tf inside its own environment; run as a script there, never imported here.
 
-onnx2tf 1.x hands its Keras model to the TFLite converter, which first saves it with the whole configuration, weights
-included, as JSON for each layer: four fifths of the time on MobileNetV2, for metadata that only Keras reads. Without it
-the .tflite file is the same to the last byte. onnx2tf 2.x builds the file itself and has no Keras.
+``python onnx2tf_launcher.py PARENT ARGUMENTS...``: PARENT is the process to die with, ARGUMENTS are onnx2tf's.
 """
 
 from __future__ import annotations
 
+import ctypes
 import os
 import runpy
+import signal
+import sys
+
+_PR_SET_PDEATHSIG = 1
+"""The option of prctl(2) on Linux that chooses a signal for when the parent dies, however that dies."""
 
 
-def skip_keras_metadata() -> None:
-    """Let layers say nothing about themselves when they are saved."""
-    os.environ["TF_USE_LEGACY_KERAS"] = "1"
-    try:
-        from tf_keras.src.engine import base_layer  # type: ignore[import-not-found]
-    except ImportError:
-        return
-    base_layer.Layer._tracking_metadata = property(lambda layer: "")
+def die_with(parent: int) -> None:
+    """End with the process ``parent``, also if it is killed, and at once if it is gone already."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
+    if os.getppid() != parent:
+        os._exit(1)
 
 
 if __name__ == "__main__":
-    skip_keras_metadata()
+    die_with(int(sys.argv.pop(1)))
     runpy.run_module("onnx2tf", run_name="__main__", alter_sys=True)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
-import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -154,8 +153,10 @@ def _work_folder(asked: str | None) -> Iterator[Path]:
         Path(asked).mkdir(parents=True, exist_ok=True)
         yield Path(asked)
     else:
-        with tempfile.TemporaryDirectory(prefix="multigraft-") as folder:
-            yield Path(folder)
+        from multigraft.converters.conversion.work_folder import work_folder
+
+        with work_folder() as folder:
+            yield folder
 
 
 def summary(conversion: Conversion, path: str) -> dict[str, Any]:

@@ -4,10 +4,17 @@ from __future__ import annotations
 
 import argparse
 import json
+from pathlib import Path
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """This command has no arguments of its own."""
+    """Add the arguments of this command."""
+    parser.add_argument(
+        "--python",
+        metavar="PATH",
+        help="make it with this Python 3.12 or 3.13, where none is found and none can be fetched; pip's own variables, "
+        "such as PIP_FIND_LINKS with PIP_NO_INDEX=1, say where the packages come from",
+    )
 
 
 def execute(options: argparse.Namespace) -> int:
@@ -16,7 +23,7 @@ def execute(options: argparse.Namespace) -> int:
     from multigraft.converters.job.progress import terminal_report
 
     with terminal_report() as report:
-        environment = ensure(report)
+        environment = ensure(report, Path(options.python) if options.python else None)
     if options.json:
         print(json.dumps({"python": str(environment.python), "onnx2tf": environment.version}))
     else:

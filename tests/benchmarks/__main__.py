@@ -13,6 +13,7 @@ from pathlib import Path
 
 from tests.benchmarks import (
     collect_cost,
+    conformance,
     demo_bundle,
     field_grafting,
     firmware,
@@ -32,8 +33,8 @@ SECTIONS: dict[str, Callable[[Path], None]] = {
     "collect": collect_cost.show,
 }
 
-ON_REQUEST: dict[str, Callable[[Path], None]] = {"relatives": relatives.show}
-"""These need PyTorch, and data that is not in the repository."""
+ON_REQUEST: dict[str, Callable[[Path], None]] = {"relatives": relatives.show, "conformance": conformance.show}
+"""The first needs PyTorch, and data that is not in the repository; the second takes minutes."""
 
 
 def main() -> None:

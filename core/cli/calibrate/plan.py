@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import tempfile
 from pathlib import Path
 
 
@@ -24,11 +23,12 @@ def execute(options: argparse.Namespace) -> int:
 
     settings = read_settings(options)
     check_output(options.output)
+    from multigraft.converters.conversion.work_folder import work_folder
     from multigraft.converters.job.progress import terminal_report
     from multigraft.converters.plan_refit import plan_refit
 
-    with terminal_report() as report, tempfile.TemporaryDirectory(prefix="multigraft-") as folder:
-        bundle, joins = plan_refit(settings, load_frames, Path(folder), report)
+    with terminal_report() as report, work_folder() as folder:
+        bundle, joins = plan_refit(settings, load_frames, folder, report)
     bundle.write(options.output)
     if options.json:
         shares = {

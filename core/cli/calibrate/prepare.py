@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import tempfile
 from pathlib import Path
 
 from multigraft.cli.shared.settings_options import check_output
@@ -23,6 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(options: argparse.Namespace) -> int:
     """Import the networks, convert them in float32, write the bundle."""
+    from multigraft.converters.conversion.work_folder import work_folder
     from multigraft.converters.field.taps_bundle import make_taps_bundle, tapped_points
     from multigraft.converters.importing.importer import load_task
     from multigraft.converters.job.progress import terminal_report
@@ -31,10 +31,8 @@ def execute(options: argparse.Namespace) -> int:
     check_output(options.output)
     settings = Settings.load(options.settings)
     networks = [load_task(task, settings.path.parent) for task in settings.tasks]
-    with terminal_report() as report, tempfile.TemporaryDirectory(prefix="multigraft-") as folder:
-        bundle = make_taps_bundle(
-            networks, f"{settings.bundle.name}-taps", Path(folder), report, is_every=options.every_cut
-        )
+    with terminal_report() as report, work_folder() as folder:
+        bundle = make_taps_bundle(networks, f"{settings.bundle.name}-taps", folder, report, is_every=options.every_cut)
     bundle.write(options.output)
     taps = {network.name: [point.name for point in tapped_points(network, options.every_cut)] for network in networks}
     if options.json:

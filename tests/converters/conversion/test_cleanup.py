@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 
 import numpy as np
@@ -10,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from multigraft.converters.conversion import cleanup
+from multigraft.converters.conversion.transposes import fold_transpose_into_reduction
 from multigraft.tflite.graph import Graph
 from tests.converters.graph_builder import GraphBuilder, feeds, run
 
@@ -99,7 +101,7 @@ def test_a_reduction_whose_rest_would_change_order_stays() -> None:
     b = GraphBuilder()
     x = b.transpose("there", b.conv("conv", b.input("x", 1, 6, 5, 3), 4), *NCHW)
     graph = b.graph(b.op("MEAN", "y", [x, b.constant("axes", [3], "int32")], (1, 4, 6), keep_dims=False))
-    assert cleanup.fold_transpose_into_reduction(graph) is graph
+    assert fold_transpose_into_reduction(graph) is graph
 
 
 def test_a_transpose_of_single_elements_is_a_reshape_and_reshapes_merge() -> None:
@@ -224,3 +226,59 @@ def test_operators_that_nothing_needs_disappear() -> None:
     graph = b.graph(b.conv("used", x, 2))
     cleaned = cleanup.clean(graph)
     assert kinds(cleaned) == ["CONV_2D"] and "unused/weights" not in cleaned.tensors
+
+
+def test_the_same_pad_for_two_readers_is_made_once() -> None:
+    b = GraphBuilder()
+    x = b.conv("before", b.input("x", 1, 8, 8, 2), 3)
+    left = b.conv("left", b.pad("one", x, (1, 1), (1, 1)), 3, 3, 2, "VALID")
+    right = b.conv("right", b.pad("two", x, (1, 1), (1, 1)), 4, 3, 2, "VALID")
+    other = b.conv("other", b.pad("three", x, (2, 0), (1, 1)), 4, 3, 2, "VALID")
+    graph = b.graph(left, right, other)
+    cleaned = cleanup.clean(graph)
+    assert sorted(kinds(cleaned)) == ["CONV_2D"] * 4 + ["PAD"] * 2
+    assert_same(graph, cleaned)
+
+
+def test_equal_operators_that_are_both_outputs_stay() -> None:
+    b = GraphBuilder()
+    x = b.input("x", 1, 6, 5, 3)
+    graph = b.graph(b.op("ABS", "one", [x], (1, 6, 5, 3)), b.op("ABS", "two", [x], (1, 6, 5, 3)))
+    assert_same(graph, cleanup.clean(graph))
+
+
+ChannelFirst = Callable[[GraphBuilder, str], str]
+
+
+def sliced(b: GraphBuilder, x: str) -> str:
+    bounds = [b.constant(n, v, "int32") for n, v in (("b", [0, 1, 0, 0]), ("e", [1, 4, 6, 5]), ("s", [1, 1, 2, 1]))]
+    options = {"begin_mask": 4, "end_mask": 8, "ellipsis_mask": 0, "new_axis_mask": 0, "shrink_axis_mask": 0}
+    return b.op("STRIDED_SLICE", "sliced", [x, *bounds], (1, 3, 3, 5), **options)
+
+
+def padded_channels(b: GraphBuilder, x: str) -> str:
+    amounts = b.constant("amounts", [[0, 0], [1, 2], [0, 1], [2, 0]], "int32")
+    return b.op("PAD", "padded", [x, amounts], (1, 7, 7, 7))
+
+
+def halves(b: GraphBuilder, x: str) -> str:
+    axis, shape = b.constant("axis", 1, "int32"), (1, 2, 6, 5)
+    b.op("SPLIT", "half", [axis, x], shape, num_splits=2)
+    split = b.ops.pop()
+    b.tensors["rest"] = dataclasses.replace(b.tensors["half"], name="rest")
+    b.ops.append(dataclasses.replace(split, outputs=("half", "rest")))
+    return b.op("SUB", "difference", ["half", "rest"], shape, fused_activation_function="NONE")
+
+
+def leaky(b: GraphBuilder, x: str) -> str:
+    return b.op("PRELU", "leaky", [x, b.constant("alpha", np.arange(4.0).reshape(4, 1, 1))], (1, 4, 6, 5))
+
+
+@pytest.mark.parametrize("layer", [sliced, padded_channels, halves, leaky])
+def test_transposes_around_what_works_in_any_layout_melt_away(layer: ChannelFirst) -> None:
+    b = GraphBuilder()
+    x = layer(b, b.transpose("there", b.conv("conv", b.input("x", 1, 6, 5, 3), 4), *NCHW))
+    graph = b.graph(b.conv("after", b.transpose("back", x, *NHWC), 2))
+    cleaned = cleanup.clean(graph)
+    assert "TRANSPOSE" not in kinds(cleaned)
+    assert_same(graph, cleaned)

@@ -67,7 +67,7 @@ def sample(tasks: int = 3, *, labels: bool = True, energy: bool = False) -> dict
             {"tensor": f"/blocks.{i}/Conv", "operator": "CONV_2D", "own_sqnr_db": 24 + 7 * i % 16, "sqnr_db": 9}
             for i in range(16)
         ],
-        "provenance": {"sources": {name: "3b" * 32 for name, *_ in chosen}, "tools": {"onnx2tf": "1.29.24"}},
+        "provenance": {"sources": {name: "3b" * 32 for name, *_ in chosen}, "tools": {"onnx2tf": "2.6.9"}},
     }  # fmt: skip
 
 

@@ -1,0 +1,52 @@
+"""Activations with parameters that TFLite lacks: Elu with alpha, Gelu by tanh, Swish with alpha; and fmod."""
+
+from __future__ import annotations
+
+import math
+
+from multigraft.converters.conversion.rewrites.editing import Rule, Writer, attributes
+
+
+def elu(writer: Writer) -> bool:
+    """Elu with an alpha other than 1 is ``relu(x) + alpha * elu(min(x, 0))``."""
+    (x,), alpha = writer.node.input, attributes(writer.node).get("alpha", 1.0)
+    if alpha == 1.0:
+        return False
+    below = writer("Elu", writer("Min", x, writer.constant("zero", 0.0)))
+    scaled = writer("Mul", below, writer.constant("alpha", alpha))
+    writer("Add", writer("Relu", x), scaled, to=writer.node.output[0])
+    return True
+
+
+def gelu(writer: Writer) -> bool:
+    """Gelu approximated by tanh is ``x * sigmoid(2 * sqrt(2 / pi) * (x + 0.044715 * x ** 3))``."""
+    (x,) = writer.node.input
+    if attributes(writer.node).get("approximate", "none") != "tanh":
+        return False
+    factor = 2 * math.sqrt(2 / math.pi)
+    square = writer("Mul", writer("Mul", x, x), writer.constant("cubic", factor * 0.044715))
+    inner = writer("Mul", x, writer("Add", square, writer.constant("linear", factor)))
+    writer("Mul", x, writer("Sigmoid", inner), to=writer.node.output[0])
+    return True
+
+
+def swish(writer: Writer) -> bool:
+    """Swish is ``x * sigmoid(alpha * x)``."""
+    (x,), alpha = writer.node.input, attributes(writer.node).get("alpha", 1.0)
+    inner = x if alpha == 1.0 else writer("Mul", x, writer.constant("alpha", alpha))
+    writer("Mul", x, writer("Sigmoid", inner), to=writer.node.output[0])
+    return True
+
+
+def modulo(writer: Writer) -> bool:
+    """Mod with fmod is ``x - y * trunc(x / y)``, of the sign of x."""
+    x, y = writer.node.input
+    if not attributes(writer.node).get("fmod"):
+        return False
+    ratio = writer("Div", x, y)
+    whole = writer("Mul", writer("Sign", ratio), writer("Floor", writer("Abs", ratio)))
+    writer("Sub", x, writer("Mul", y, whole), to=writer.node.output[0])
+    return True
+
+
+RULES: dict[str, tuple[Rule, ...]] = {"Elu": (elu,), "Gelu": (gelu,), "Swish": (swish,), "Mod": (modulo,)}
