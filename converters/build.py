@@ -153,7 +153,7 @@ def import_networks(settings: Settings, report: Report = silent) -> tuple[Networ
     networks = []
     for task in settings.tasks:
         report(f"import {task.name}")
-        networks.append(load_task(task, settings.path.parent))
+        networks.append(load_task(task, settings.path.parent, report))
     return tuple(networks)
 
 

@@ -13,6 +13,7 @@ from multigraft.bundle.manifest import Kind
 from multigraft.converters.importing.fold_input import fold_input
 from multigraft.converters.importing.onnx_reader import read_onnx, sha256_of_file
 from multigraft.converters.importing.simplify import image_input, simplify
+from multigraft.converters.job.progress import Report, silent
 from multigraft.converters.network.network import Network
 from multigraft.converters.settings.settings import MODEL_SUFFIXES, TaskSettings
 from multigraft.errors import InputError
@@ -29,6 +30,7 @@ def load_network(
     state: str | os.PathLike[str] | None = None,
     folder: str | os.PathLike[str] = ".",
     folds_input: bool = False,
+    report: Report = silent,
 ) -> Network:
     """Read a network, clean its graph, and check that it still computes the same.
 
@@ -44,6 +46,7 @@ def load_network(
         folder: Where the module of ``module:factory`` is looked for first.
         folds_input: Take colour order and normalisation into the first layer where that is exact; the network's
             ``preprocessing`` is what is left.
+        report: Takes a line for what was cast, dequantised, or looks wrong.
 
     Raises:
         InputError: The file is missing, damaged or not such a file, has not one image input, or contradicts
@@ -56,7 +59,7 @@ def load_network(
     path = Path(text)
     if path.suffix.lower() == ".onnx" or (path.is_file() and path.suffix.lower() not in MODEL_SUFFIXES):
         listed = _headers(path)
-        model, digest = read_onnx(path), sha256_of_file(path, listed)
+        model, digest = read_onnx(path, report), sha256_of_file(path, listed)
     elif path.suffix.lower() == ".pt2":
         from multigraft.converters.importing.torch_export import export_program
 
@@ -80,7 +83,7 @@ def load_network(
     return Network(name or path.stem.replace(":", "_"), clean, preprocessing, kind, labels, digest)
 
 
-def load_task(task: TaskSettings, folder: str | os.PathLike[str]) -> Network:
+def load_task(task: TaskSettings, folder: str | os.PathLike[str], report: Report = silent) -> Network:
     """The network of one ``[[task]]`` of the settings file in ``folder``, its normalisation folded where exact.
 
     Raises:
@@ -95,6 +98,7 @@ def load_task(task: TaskSettings, folder: str | os.PathLike[str]) -> Network:
         state=task.state,
         folder=folder,
         folds_input=True,
+        report=report,
     )
 
 

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
 from pathlib import Path
 
 import onnx
-import onnx.inliner
-from onnx import TensorProto, external_data_helper
 
-from multigraft.errors import InputError, UnsupportedOperatorError
+from multigraft.converters.importing.dequantise import dequantise, is_quantised
+from multigraft.converters.importing.external_data import external_names, merge_external_data
+from multigraft.converters.importing.float_types import cast_to_float32
+from multigraft.converters.importing.local_functions import expand_functions, refuse_explosion
+from multigraft.converters.importing.node_names import label, one_line
+from multigraft.converters.importing.ordering import sort_nodes
+from multigraft.converters.importing.sparse import write_out_sparse
+from multigraft.converters.job.progress import Report, silent
+from multigraft.errors import InputError, MultigraftError, UnsupportedOperatorError
 
 _CONTROL_FLOW = "is control flow", "export the network with fixed control flow"
 _SEQUENCE = "works on sequences", "export the network without lists of tensors"
 _RANDOM = "draws random numbers", "export the network in inference mode"
-_QUANTISED = "is quantised already", "give the float32 network"
 _DATA_DEPENDENT = "gives an output whose shape depends on values", "end the network before it"
 _TEXT = "does not work on images", "give a network with one image input"
 
@@ -26,8 +30,6 @@ UNSUPPORTED: dict[str, tuple[str, str]] = {
         _SEQUENCE: "SequenceAt SequenceConstruct SequenceEmpty SequenceErase SequenceInsert SequenceLength SequenceMap "
         "SplitToSequence ConcatFromSequence Optional OptionalGetElement OptionalHasElement",
         _RANDOM: "RandomNormal RandomNormalLike RandomUniform RandomUniformLike Multinomial Bernoulli",
-        _QUANTISED: "QuantizeLinear DequantizeLinear DynamicQuantizeLinear QLinearConv QLinearMatMul ConvInteger "
-        "MatMulInteger",
         _DATA_DEPENDENT: "NonZero NonMaxSuppression Unique Compress",
         _TEXT: "StringNormalizer StringConcat StringSplit RegexFullMatch TfIdfVectorizer ImageDecoder",
     }.items()
@@ -36,14 +38,18 @@ UNSUPPORTED: dict[str, tuple[str, str]] = {
 """Operator to what it does and the remedy."""
 
 DEFAULT_DOMAINS = ("", "ai.onnx")
-_UNUSUAL_FLOATS = {TensorProto.FLOAT16: "float16", TensorProto.BFLOAT16: "bfloat16", TensorProto.DOUBLE: "float64"}
 
 
-def read_onnx(path: Path) -> onnx.ModelProto:
-    """Read a model with its external data, local functions inlined.
+def read_onnx(path: Path, report: Report = silent) -> onnx.ModelProto:
+    """Read a model as one in float32 that stands alone: external data, functions and sparse tensors written out.
+
+    Args:
+        path: Of the file.
+        report: Takes a line for what was cast or dequantised.
 
     Raises:
         InputError: The file is missing, not ONNX, truncated, invalid, or its external data is missing.
+        UnsupportedOperatorError: It is quantised in a way that is not known.
     """
     try:
         model = onnx.load(path, load_external_data=False)
@@ -55,23 +61,31 @@ def read_onnx(path: Path) -> onnx.ModelProto:
         raise InputError(f"{path} is not an ONNX file, or not a whole one", "copy or export it again") from None
     if not model.ir_version or not model.graph.node:
         raise InputError(f"{path} is not an ONNX file", "give an .onnx file that an exporter wrote")
-    for tensor in _external_tensors(model):
-        _check_external(path, tensor)
+    refuse_explosion(model, str(path))
+    merge_external_data(model, path)
     try:
-        external_data_helper.load_external_data_for_model(model, str(path.parent))
+        sort_nodes(model.graph, str(path))
         onnx.checker.check_model(_with_output_shapes(model))
-        return onnx.inliner.inline_local_functions(model) if model.functions else model
+        model = expand_functions(model, str(path))
+        sort_nodes(model.graph, str(path))
+        write_out_sparse(model, str(path))
+    except MultigraftError:
+        raise
     except Exception as error:
         raise InputError(f"{path} is not valid ONNX: {one_line(error)}", "export it again") from error
+    was = cast_to_float32(model)
+    if was:
+        report(f"note: {path.name} holds {was}; it is cast to float32")
+    if is_quantised(model):
+        dequantise(model, str(path))
+        report(f"note: {path.name} is quantised; its weights are taken as float32, rounded as they are")
+    return model
 
 
 def sha256_of_file(path: Path, model: onnx.ModelProto | None = None) -> str:
     """Hex SHA-256 of a model file and of the external data files it names, in their order of first mention."""
     digest = hashlib.sha256(path.read_bytes())
-    named: dict[str, None] = {}
-    for tensor in _external_tensors(model) if model is not None else ():
-        named[external_data_helper.ExternalDataInfo(tensor).location] = None
-    for name in named:
+    for name in external_names(model) if model is not None else ():
         digest.update((path.parent / name).read_bytes())
     return digest.hexdigest()
 
@@ -84,36 +98,6 @@ def _with_output_shapes(model: onnx.ModelProto) -> onnx.ModelProto:
         if output.type.HasField("tensor_type"):
             output.type.tensor_type.shape.SetInParent()
     return copy
-
-
-def _external_tensors(model: onnx.ModelProto) -> Iterator[TensorProto]:
-    held = [a.t for n in model.graph.node for a in n.attribute if a.HasField("t")]
-    return (t for t in [*model.graph.initializer, *held] if external_data_helper.uses_external_data(t))
-
-
-def _check_external(path: Path, tensor: TensorProto) -> None:
-    info = external_data_helper.ExternalDataInfo(tensor)
-    data = path.parent / info.location
-    if not data.is_file():
-        raise InputError(
-            f"{path} keeps weights in {info.location}, which is not beside it", f"copy {info.location} there as well"
-        )
-    needed = (info.offset or 0) + (info.length or 0)
-    if data.stat().st_size < needed:
-        raise InputError(
-            f"{data} has {data.stat().st_size} bytes and {path.name} needs {needed} of it", "copy it again"
-        )
-
-
-def one_line(error: BaseException) -> str:
-    """The first non-empty line of an error's text without its full stop, for use inside a sentence."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[0].rstrip(".") if lines else type(error).__name__
-
-
-def label(node: onnx.NodeProto) -> str:
-    """How messages name a node: operator and name, or what it writes if it has none."""
-    return f"{node.op_type} {node.name or (node.output[0] if node.output else '')!r}"
 
 
 def refuse_unsupported(model: onnx.ModelProto, where: str) -> None:
@@ -133,15 +117,3 @@ def refuse_unsupported(model: onnx.ModelProto, where: str) -> None:
             raise UnsupportedOperatorError(f"{where}: {label(node)} {problem}", remedy)
         if node.op_type == "BatchNormalization" and any(a.name == "training_mode" and a.i for a in node.attribute):
             raise UnsupportedOperatorError(f"{where}: {label(node)} is in training mode", "export it in inference mode")
-    unusual = {i.name: _UNUSUAL_FLOATS[i.data_type] for i in model.graph.initializer if i.data_type in _UNUSUAL_FLOATS}
-    for node, name in _uses(model.graph):
-        if name in unusual:
-            raise UnsupportedOperatorError(
-                f"{where}: {label(node)} has {unusual[name]} weights", "export the network in float32"
-            )
-
-
-def _uses(graph: onnx.GraphProto) -> Iterator[tuple[onnx.NodeProto, str]]:
-    for node in graph.node:
-        for name in node.input:
-            yield node, name
