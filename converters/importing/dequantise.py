@@ -190,7 +190,7 @@ class _Dequantiser:
                 output.type.tensor_type.elem_type = TensorProto.FLOAT
 
     def attribute(self, name: str, default: Any) -> Any:
-        return next((helper.get_attribute_value(a) for a in self.node.attribute if a.name == name), default)
+        return next((helper.get_attribute_value(a) for a in self.node.attribute if str(a.name) == name), default)
 
     def input(self, index: int) -> str:
         return self.node.input[index] if index < len(self.node.input) else ""
@@ -278,8 +278,8 @@ def _product(kind: str) -> Callable[[_Dequantiser], None]:
 
     def rule(d: _Dequantiser) -> None:
         names = [d.input(i) for i in range(9)]
-        x = d.real(*names[:3])
-        w = d.real(*names[3:6], axis=0 if kind == "Conv" or d.attribute("transB", 0) else 1)
+        x = d.real(names[0], names[1], names[2])
+        w = d.real(names[3], names[4], names[5], axis=0 if kind == "Conv" or d.attribute("transB", 0) else 1)
         bias, to = (names[8], names[6:8]) if kind != "Gemm" else (names[6], names[7:9])
         inputs = [x, w]
         if bias:

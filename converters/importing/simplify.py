@@ -20,6 +20,7 @@ from onnx import TensorProto, helper, numpy_helper
 from multigraft.converters.importing.batch_norm import fold_batch_norms
 from multigraft.converters.importing.channels_first import read_channels_first
 from multigraft.converters.importing.equivalence import CHECKS, TOLERANCE, difference, runner
+from multigraft.converters.importing.known_operators import refuse_unknown
 from multigraft.converters.importing.node_names import label, one_line
 from multigraft.converters.importing.onnx_reader import DEFAULT_DOMAINS, refuse_unsupported
 from multigraft.errors import ConversionError, InputError, MissingDependencyError, UnsupportedOperatorError
@@ -87,6 +88,7 @@ def simplify(model: onnx.ModelProto, preprocessing: Preprocessing, where: str) -
             reason = reason or one_line(error)
             continue
         refuse_unsupported(candidate, where)
+        refuse_unknown(candidate, where)
         if (worst := _difference(candidate, reference, where)) <= TOLERANCE:
             return candidate
         reason = f"outputs differ by {worst:.2g} of their size"
