@@ -102,6 +102,7 @@ def check(source: str, size: tuple[int, int] | None = None) -> Checked:
     network: Network | None = None
     try:
         if Path(source).suffix.lower() != ".pt2":
+            raw = _as_written(source)
             raw = read_onnx(Path(source))
         preprocessing = None if raw is None else _preprocessing(raw, size, notes)
         network = load_network(source, name="network", preprocessing=preprocessing, report=notes.append)
@@ -134,6 +135,13 @@ def check(source: str, size: tuple[int, int] | None = None) -> Checked:
         tuple(problems),
         tuple(note.removeprefix("note: ") for note in notes),
     )  # fmt: skip
+
+
+def _as_written(source: str) -> onnx.ModelProto | None:
+    try:
+        return onnx.load(source, load_external_data=False)
+    except Exception:  # whatever it is, the reader names it
+        return None
 
 
 def _inputs(model: onnx.ModelProto) -> list[onnx.ValueInfoProto]:
@@ -179,7 +187,11 @@ def _further(model: onnx.ModelProto, source: str, known: Sequence[Problem]) -> l
 def _after_rewriting(network: Network, source: str) -> list[Problem]:
     """Recurrent layers that the rewrites could not write out."""
     try:
-        rewritten = rewrite(network.model)
+        single = onnx.ModelProto()
+        single.CopyFrom(network.model)
+        for value in single.graph.input:
+            value.type.tensor_type.shape.dim[0].dim_value = 1
+        rewritten = rewrite(single)
     except UnsupportedOperatorError as error:
         return [Problem(error.problem, error.remedy)]
     left = [n for n in rewritten.graph.node if n.op_type in ("LSTM", "GRU", "RNN")]

@@ -69,6 +69,7 @@ class _Dequantiser:
         self.opset = next((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), 13)
         self.stands_for: dict[str, str] = {}
         self.dynamic: dict[str, str] = {}
+        self.scaled: set[str] = set()
         self.not_negative: set[str] = set()
         self.nodes: list[onnx.NodeProto] = []
         self.node = onnx.NodeProto()
@@ -158,12 +159,40 @@ class _Dequantiser:
         low, high = (self.store(f"{output}/{n}", np.array(v, np.float32)) for n, v in (("low", 0), ("high", RELU6)))
         return self.emit("Clip", [x, low, high], output)
 
+    def _scaled_bias(self) -> bool:
+        """Keep a bias, which old quantisers divide by a dynamic scale to add it to integers, from being rounded."""
+        node = self.node
+        if self.scaled.isdisjoint(node.input) or node.op_type not in (
+            "Mul",
+            "Div",
+            "Floor",
+            "Round",
+            "Cast",
+            "Reshape",
+        ):
+            return False
+        if any(i not in self.scaled and i not in self.constants for i in node.input):
+            return False
+        self.scaled.update(node.output)
+        if node.op_type in ("Floor", "Round", "Cast"):
+            self.emit("Identity", node.input, node.output[0])
+        else:
+            self.nodes.append(node)
+        return True
+
     def _other(self) -> None:
+        if self._scaled_bias():
+            return
         node = self.node
         quantised = [i for i in node.input if i in self.stands_for and i not in self.constants]
         if quantised:
             if node.op_type == "Cast" and quantised[0] in self.dynamic:
                 self.nodes.append(helper.make_node("Identity", [self.stands_for[quantised[0]]], [node.output[0]]))
+                return
+            if node.op_type == "Add" and all(i in self.dynamic or i in self.scaled for i in node.input):
+                output = node.output[0]
+                self.emit("Add", [self.dynamic.get(i, i) for i in node.input], f"{output}/float")
+                self.stands_for[output] = self.dynamic[output] = f"{output}/float"
                 return
             if node.op_type not in _MOVES_VALUES:
                 self.fail("computes with quantised numbers in a way that multigraft does not know")
@@ -250,6 +279,7 @@ def _dynamic_quantize(d: _Dequantiser) -> None:
     d.dynamic[quantised] = x
     # The scale is one from here on: its product with that of the weights is what is left to multiply by.
     d.constants[scale] = np.ones((), np.float32)
+    d.scaled.add(scale)
     d.constants[zero] = np.zeros((), np.uint8)
 
 
@@ -271,6 +301,22 @@ def _integer_product(d: _Dequantiser) -> None:
         **d.plain_attributes(),
     )
     d.stands_for[output] = d.dynamic[output] = f"{output}/float"
+
+
+def _dynamic_lstm(d: _Dequantiser) -> None:
+    """DynamicQuantizeLSTM: an LSTM whose weights are stored the other way round, with scales and zero points at 8."""
+    weights = []
+    for index, at in ((1, 8), (2, 10)):
+        factor, offset = d.parameters(d.input(at), d.input(at + 1))
+        if d.input(index) not in d.constants:
+            d.fail("has weights that are computed at run time")
+        # (directions, inputs, gates * size); one scale a direction, or one for every column of it.
+        shape = (len(factor), 1, -1) if factor.ndim else (1, 1, 1)
+        whole = d.constants[d.input(index)].astype(np.float32) - offset.astype(np.float32).reshape(shape)
+        turned = np.ascontiguousarray((whole * factor.reshape(shape)).transpose(0, 2, 1))
+        weights.append(d.store(f"{d.input(index)}/float", turned))
+    inputs = [d.input(0), *weights, *(d.input(i) for i in range(3, 8))]
+    d.nodes.append(helper.make_node("LSTM", inputs, list(d.node.output), d.node.output[0], **d.plain_attributes()))
 
 
 def _product(kind: str) -> Callable[[_Dequantiser], None]:
@@ -332,6 +378,7 @@ QUANTISED: dict[str, Callable[[_Dequantiser], None]] = {
     "DynamicQuantizeLinear": _dynamic_quantize,
     "MatMulInteger": _integer_product,
     "ConvInteger": _integer_product,
+    "DynamicQuantizeLSTM": _dynamic_lstm,
     "QLinearConv": _product("Conv"),
     "QLinearMatMul": _product("MatMul"),
     "QGemm": _product("Gemm"),

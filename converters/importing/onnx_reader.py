@@ -63,6 +63,7 @@ def read_onnx(path: Path, report: Report = silent) -> onnx.ModelProto:
     if not model.ir_version or not model.graph.node:
         raise InputError(f"{path} is not an ONNX file", "give an .onnx file that an exporter wrote")
     refuse_explosion(model, str(path))
+    _open_negative_dimensions(model)
     merge_external_data(model, path)
     try:
         sort_nodes(model.graph, str(path))
@@ -81,6 +82,14 @@ def read_onnx(path: Path, report: Report = silent) -> onnx.ModelProto:
         dequantise(model, str(path))
         report(f"note: {path.name} is quantised; its weights are taken as float32, rounded as they are")
     return model
+
+
+def _open_negative_dimensions(model: onnx.ModelProto) -> None:
+    """Some exporters write -1 for a dimension that is open."""
+    for value in [*model.graph.input, *model.graph.output]:
+        for dimension in value.type.tensor_type.shape.dim:
+            if dimension.dim_value < 0:
+                dimension.Clear()
 
 
 def sha256_of_file(path: Path, model: onnx.ModelProto | None = None) -> str:
