@@ -237,7 +237,8 @@ def _evaluated(node: onnx.NodeProto, feeds: dict[str, Array]) -> Array:
     result = helper.make_tensor_value_info(node.output[0], TensorProto.UNDEFINED, None)
     graph = helper.make_graph([node], "one", values, [result])
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10)
-    value: Array = ReferenceEvaluator(model).run(None, feeds)[0]
+    results: Any = ReferenceEvaluator(model).run(None, feeds)
+    value: Array = results[0]
     return value
 
 

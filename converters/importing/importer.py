@@ -14,6 +14,7 @@ from multigraft.converters.importing.fold_input import fold_input
 from multigraft.converters.importing.onnx_reader import read_onnx, sha256_of_file
 from multigraft.converters.importing.simplify import image_input, simplify
 from multigraft.converters.job.progress import Report, silent
+from multigraft.converters.network.advice import advice_on_preprocessing, check_labels
 from multigraft.converters.network.network import Network
 from multigraft.converters.settings.settings import MODEL_SUFFIXES, TaskSettings
 from multigraft.errors import InputError
@@ -87,9 +88,9 @@ def load_task(task: TaskSettings, folder: str | os.PathLike[str], report: Report
     """The network of one ``[[task]]`` of the settings file in ``folder``, its normalisation folded where exact.
 
     Raises:
-        As :func:`load_network`.
+        As :func:`load_network`; InputError too if there are more or fewer labels than outputs.
     """
-    return load_network(
+    network = load_network(
         task.model,
         name=task.name,
         preprocessing=task.preprocessing,
@@ -100,6 +101,12 @@ def load_task(task: TaskSettings, folder: str | os.PathLike[str], report: Report
         folds_input=True,
         report=report,
     )
+    for sentence in (
+        *check_labels(task.name, task.kind, task.labels, [network.shapes[o] for o in network.outputs]),
+        *advice_on_preprocessing(task.name, task.preprocessing),
+    ):
+        report(f"warning: {sentence}")
+    return network
 
 
 def default_preprocessing(model: onnx.ModelProto, where: str) -> Preprocessing:

@@ -65,8 +65,10 @@ def _read_labels(value: Any, place: Place) -> tuple[str, ...]:
     if isinstance(value, str):
         path = _LABEL_FILE.read(value, place)
         try:
-            labels = tuple(line.strip() for line in path.read_text("utf-8").splitlines() if line.strip())
-        except (OSError, UnicodeDecodeError):
+            labels = tuple(line.strip() for line in path.read_text("utf-8-sig").splitlines() if line.strip())
+        except OSError as error:
+            place.fail(f"names {value!r}, which cannot be read ({error.strerror})", "check its permissions")
+        except UnicodeDecodeError:
             place.fail(f"names {value!r}, which is not UTF-8 text", f"write {_LABELS.expects}")
     else:
         labels = several(text(), _LABELS.expects).read(value, place)

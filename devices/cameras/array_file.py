@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from multigraft.devices.cameras.camera import SourceWithoutDevice
+from multigraft.devices.cameras.permission import unreadable
 from multigraft.errors import InputError, MultigraftError, UsageError
 from multigraft.npz import NpzFile
 from multigraft.tensors.arrays import Array, Arrays
@@ -22,7 +23,8 @@ class ArrayFile(SourceWithoutDevice):
     """Camera adapter: frames of a ``.npy`` file (read as needed, not into memory at once) or of one in a ``.npz`` file.
 
     Args:
-        path: Holds uint8, N x height x width, or N x height x width x 1 or 3.
+        path: Holds uint8, N x height x width, or N x height x width x 1 or 3. One picture, height x width or height x
+            width x 3, is one frame.
         array: Which array of a .npz file; needed where it holds several of that form.
 
     Raises:
@@ -33,6 +35,8 @@ class ArrayFile(SourceWithoutDevice):
     def __init__(self, path: str | os.PathLike[str], array: str | None = None) -> None:
         self._path = Path(path)
         frames = self._read(array)
+        if frames.dtype == np.uint8 and (frames.ndim == 2 or _is_picture(frames)):
+            frames = frames[None]
         if not _is_frames(frames):
             raise InputError(
                 f"{path} holds {frames.dtype} of shape {frames.shape}",
@@ -55,6 +59,8 @@ class ArrayFile(SourceWithoutDevice):
             raise InputError(f"{self._path} does not exist", "check the path") from None
         except MultigraftError:
             raise
+        except PermissionError as error:
+            raise unreadable(self._path, error) from error
         except (OSError, ValueError, EOFError) as error:
             raise InputError(
                 f"{self._path} is not a readable NumPy file ({error})", "write it again with numpy.save or numpy.savez"
@@ -89,6 +95,11 @@ class ArrayFile(SourceWithoutDevice):
 
     def __iter__(self) -> Iterator[Frame]:
         return map(np.array, self._frames)
+
+
+def _is_picture(array: Array) -> bool:
+    """Whether it is height x width x 3 rather than many grey frames of 3 columns, which no camera takes."""
+    return array.ndim == 3 and array.shape[2] == 3 and min(array.shape[:2]) > 3
 
 
 def _is_frames(array: Array) -> bool:

@@ -9,6 +9,7 @@ from multigraft.devices.cameras.array_file import ArrayFile
 from multigraft.devices.cameras.camera import Camera
 from multigraft.devices.cameras.fake_camera import FakeCamera
 from multigraft.devices.cameras.image_folder import SUFFIXES, ImageFolder
+from multigraft.devices.cameras.permission import unreadable
 from multigraft.devices.cameras.pi_camera import PiCamera
 from multigraft.devices.cameras.serial_camera import SerialCamera
 from multigraft.devices.cameras.source_help import HELP
@@ -56,10 +57,14 @@ def open_source(text: str) -> Camera:
 
 def _path(text: str) -> Camera:
     path, array = Path(text), None
-    if not path.exists() and ".npz:" in text:
-        name, _, array = text.rpartition(":")
-        path = Path(name)
-    if not path.exists():
+    try:
+        if not path.exists() and ".npz:" in text:
+            name, _, array = text.rpartition(":")
+            path = Path(name)
+        is_there = path.exists()
+    except PermissionError as error:
+        raise unreadable(path, error) from error
+    if not is_there:
         raise InputError(f"{path} does not exist", f"give {HELP}")
     suffix = path.suffix.lower()
     if path.is_dir() or suffix in SUFFIXES:
