@@ -79,6 +79,9 @@ def load_network(
         raise InputError(f"{path} does not exist", "check the path")
     preprocessing = preprocessing or default_preprocessing(model, text)
     clean = simplify(model, preprocessing, text)
+    kept = {o.name for o in clean.graph.output}
+    for output in (o.name for o in model.graph.output if o.name not in kept):
+        report(f"note: output {output} of {path.name} is the same for every frame, and is left out")
     if folds_input:
         clean, preprocessing = fold_input(clean, preprocessing)
     return Network(name or path.stem.replace(":", "_"), clean, preprocessing, kind, labels, digest)
