@@ -12,10 +12,11 @@ SITE   := site
 
 PACKAGES := core devices runtime calibration converters firmware_gen
 EXTRAS_torch := dev,torch
+EXTRAS_mutants := dev,mutants
 METADATA := setup.cfg pyproject.toml $(wildcard setup.py packaging/demo/*)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-torch check docs dev bench firmware-tools clean FORCE
+.PHONY: help demo test test-torch check docs dev bench attack mutants firmware-tools clean FORCE
 .DELETE_ON_ERROR:
 
 help:
@@ -25,6 +26,8 @@ help:
 	@echo "make check       ruff, formatting, mypy --strict"
 	@echo "make docs        the pages as a site to read offline: $(SITE)/index.html"
 	@echo "make bench       latency, memory and accuracy figures of this machine"
+	@echo "make attack      crashes of the interpreters over 10,000 damaged models (MODELS=\"one.tflite two.tflite\")"
+	@echo "make mutants     faults put into the code one by one, each of which a test has to notice (an hour; docs/mutants.md)"
 	@echo "make firmware-tools  compilers and QEMU for the firmware tests (apt; make test does it, too)"
 	@echo "make dev         environment for development: $(BIN)/multigraft runs this checkout"
 	@echo "make clean       remove what make made (the converter's environment stays in the user's cache folder)"
@@ -55,13 +58,21 @@ docs: $(VENV)/.ready-dev
 bench: $(VENV)/.ready-dev
 	$(BIN)/python -m tests.benchmarks
 
+# Opt-in: some minutes. The tests hold a short form of it.
+attack: $(VENV)/.ready-dev
+	$(BIN)/python -m tests.attack --mutants $(or $(MUTANTS),10000) $(MODELS)
+
+mutants: $(VENV)/.ready-mutants
+	nice $(BIN)/python -m tests.mutants.campaign
+	nice $(BIN)/python -m tests.mutants.left_out
+
 dev: $(VENV)/.ready-dev
 
 firmware-tools:
 	.ci/firmware-tools
 
 clean:
-	rm -rf $(VENV) $(DEMO) $(SITE) build dist multigraft.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venv-3.12 .venv-3.13 $(DEMO) $(SITE) build dist multigraft.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find $(PACKAGES) tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(VENV)/.made: .ci/environment

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import io
+import math
 import os
 import zipfile
-import zlib
 from collections.abc import Iterator, Mapping
+from tokenize import TokenError
 from types import TracebackType
-from typing import Self
+from typing import Any, BinaryIO, Self
 
 import numpy as np
 
+from multigraft.archive import Allowance, Archive
+from multigraft.reading import UnreadableError, printable, regular_file
 from multigraft.tensors.arrays import Array, Arrays
 
 FIXED_TIME = (2020, 1, 1, 0, 0, 0)
@@ -20,6 +23,15 @@ FIXED_TIME = (2020, 1, 1, 0, 0, 0)
 
 LARGEST = 1 << 30
 """Bytes that :func:`read_npz` unpacks at most."""
+LARGEST_ARRAY = 8 << 30
+"""Bytes of one array of a file that is read array by array."""
+MOST_ARRAYS = 1 << 16
+_SUFFIX = ".npy"
+_LONGEST_HEADER = 16 << 10
+_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+_KINDS = "biufcU"
+"""Kinds of elements that are numbers or text; everything else may be objects, which are code."""
+_format: Any = np.lib.format
 
 
 def npz_bytes(arrays: Arrays, level: int = 6) -> bytes:
@@ -48,19 +60,26 @@ def stored_npz_bytes(arrays: Arrays) -> bytes:
 class NpzFile(Mapping[str, Array]):
     """Arrays by name, each unpacked when it is asked for and not kept; open until its ``with`` block is left.
 
+    What ``file[name]`` gives cannot be written to.
+
     Args:
         source: The file's content, or its path.
 
     Raises:
-        FileNotFoundError: There is no such file.
+        InputError: There is no such file, or it is no regular file.
         ValueError: It is damaged or something else; also when a damaged array, or one of objects, is asked for.
     """
 
     def __init__(self, source: bytes | str | os.PathLike[str]) -> None:
-        with _damage_as_value_error():
-            self._archive = zipfile.ZipFile(io.BytesIO(source) if isinstance(source, bytes) else source)
-        members = self._archive.infolist()
-        self._members = {m.filename.removesuffix(".npy"): m for m in members if m.filename.endswith(".npy")}
+        with contextlib.ExitStack() as stack:
+            file: BinaryIO = (
+                io.BytesIO(source) if isinstance(source, bytes) else stack.enter_context(regular_file(source))
+            )
+            self._size = file.seek(0, os.SEEK_END)
+            self._archive = stack.enter_context(
+                Archive(file, lambda name: name.endswith(_SUFFIX), MOST_ARRAYS, _METHODS)
+            )
+            self._open = stack.pop_all()
 
     def __enter__(self) -> Self:
         return self
@@ -68,45 +87,96 @@ class NpzFile(Mapping[str, Array]):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._archive.close()
+        self._open.close()
 
     @property
     def unpacked_bytes(self) -> int:
         """Bytes of all arrays together."""
-        return sum(member.file_size for member in self._members.values())
+        return sum(self._archive.sizes.values())
 
     def __getitem__(self, name: str) -> Array:
-        member = self._members[name]
-        with _damage_as_value_error(), self._archive.open(member) as opened:
-            array = np.load(opened, allow_pickle=False)
-        if not isinstance(array, np.ndarray):
-            raise ValueError(f"{name} is no array")
-        return array
+        return self.read(name, Allowance(self._size, self._size + LARGEST_ARRAY), is_writable=False)
+
+    def read(self, name: str, allowance: Allowance, is_writable: bool = True) -> Array:
+        """One array, counted by ``allowance``.
+
+        Raises:
+            KeyError: There is none of that name.
+            UnreadableError: It is damaged, holds objects, or is larger than ``allowance`` leaves.
+        """
+        if name not in self:
+            raise KeyError(name)
+        return read_npy(self._archive.read(name + _SUFFIX, allowance), is_writable)
+
+    def header(self, name: str) -> tuple[np.dtype[Any], tuple[int, ...]]:
+        """Type and shape of one array, which is not unpacked.
+
+        Raises:
+            UnreadableError: It is damaged, or holds objects.
+        """
+        return npy_header(io.BytesIO(self._archive.read(name + _SUFFIX, most=_LONGEST_HEADER)))[:2]
+
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str) and name + _SUFFIX in self._archive.sizes
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._members)
+        return (name.removesuffix(_SUFFIX) for name in self._archive.sizes)
 
     def __len__(self) -> int:
-        return len(self._members)
+        return len(self._archive.sizes)
 
 
-def read_npz(data: bytes) -> dict[str, Array]:
+def read_npz(data: bytes, allowance: Allowance | None = None) -> dict[str, Array]:
     """All arrays of an .npz file by name.
+
+    Args:
+        data: The file's content.
+        allowance: Bytes that may be unpacked, where this file lies in another.
 
     Raises:
         ValueError: It is damaged or something else, holds objects, or unpacks to more than :data:`LARGEST` bytes.
     """
+    allowance = allowance or Allowance(len(data), LARGEST)
     with NpzFile(data) as arrays:
-        if arrays.unpacked_bytes > LARGEST:
-            raise ValueError(f"more than {LARGEST >> 20} MiB of arrays")
-        return dict(arrays)
+        return {name: arrays.read(name, allowance) for name in arrays}
 
 
-@contextlib.contextmanager
-def _damage_as_value_error() -> Iterator[None]:
+def read_npy(data: bytes, is_writable: bool = True) -> Array:
+    """The array of a .npy file's content.
+
+    Args:
+        data: The content.
+        is_writable: False gives an array over ``data`` itself.
+
+    Raises:
+        UnreadableError: It is damaged, or its header promises other than its length, or objects.
+    """
+    source = io.BytesIO(data)
+    dtype, shape, is_fortran = npy_header(source)
+    held = memoryview(data)[source.tell() :]
+    if math.prod(shape) * dtype.itemsize != len(held):
+        raise UnreadableError(f"an array of {len(held)} bytes is said to be {dtype} of shape {shape}")
+    array: Array = np.frombuffer(held, dtype)
+    array = array.reshape(shape[::-1]).T if is_fortran else array.reshape(shape)
+    return array.copy() if is_writable else array
+
+
+def npy_header(source: BinaryIO) -> tuple[np.dtype[Any], tuple[int, ...], bool]:
+    """Type, shape and Fortran order that a .npy file promises; ``source`` is then at the first element.
+
+    Raises:
+        UnreadableError: It is no such header, or promises objects.
+    """
     try:
-        yield
-    except FileNotFoundError:
-        raise
-    except (OSError, EOFError, NotImplementedError, RuntimeError, TypeError, zipfile.BadZipFile, zlib.error) as error:
-        raise ValueError(str(error) or "it ends early") from error
+        version = _format.read_magic(source)
+        read = _format.read_array_header_1_0 if version == (1, 0) else _format.read_array_header_2_0
+        shape, is_fortran, dtype = read(source)
+    # The header is a Python literal: its parser gives up in many ways.
+    except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError, OverflowError, TokenError) as error:
+        why = printable(str(error).partition("\n")[0])
+        raise UnreadableError(f"an array's header is damaged ({why})") from error
+    if dtype.kind not in _KINDS or dtype.itemsize == 0:
+        raise UnreadableError("an array holds something else than numbers")
+    if not all(isinstance(size, int) and size >= 0 for size in shape) or len(shape) > 32:
+        raise UnreadableError(f"an array has shape {shape}")
+    return dtype, shape, is_fortran

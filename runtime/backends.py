@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.metadata
+import os
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -17,6 +18,9 @@ from multigraft.installing import install_package
 
 InterpreterName = Literal["litert", "tflite-runtime"]
 BackendName = Literal["auto"] | InterpreterName
+
+CHOICE = "MULTIGRAFT_BACKEND"
+"""Environment variable: the interpreter that ``auto`` takes."""
 
 _MODULES: dict[InterpreterName, str] = {"litert": "ai_edge_litert", "tflite-runtime": "tflite_runtime"}
 _DISTRIBUTIONS: dict[InterpreterName, str] = {"litert": "ai-edge-litert", "tflite-runtime": "tflite-runtime"}
@@ -44,13 +48,15 @@ def load_backend(name: BackendName = "auto") -> Backend:
     """Import an interpreter.
 
     Args:
-        name: ``auto`` takes ai-edge-litert where it is installed, otherwise tflite-runtime.
+        name: ``auto`` takes what the environment variable :data:`CHOICE` names; without it ai-edge-litert where that
+            is installed, otherwise tflite-runtime.
 
     Raises:
         MissingDependencyError: It is not installed, or cannot work with the installed numpy.
         UsageError: The name is unknown.
     """
-    if name == "auto":
+    asked = os.environ.get(CHOICE, "auto") if name == "auto" else name
+    if asked == "auto":
         for candidate in _MODULES:
             try:
                 return _load(candidate)
@@ -59,9 +65,10 @@ def load_backend(name: BackendName = "auto") -> Backend:
         raise MissingDependencyError(
             f"no TFLite interpreter can be used ({reason.problem})", install_package("ai-edge-litert")
         )
-    if name not in _MODULES:
-        raise UsageError(f"there is no backend {name!r}", f"choose from: auto, {', '.join(_MODULES)}")
-    return _load(name)
+    for known in _MODULES:
+        if asked == known:
+            return _load(known)
+    raise UsageError(f"there is no backend {asked!r}", f"choose from: auto, {', '.join(_MODULES)}")
 
 
 def _load(name: InterpreterName) -> Backend:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -17,10 +18,14 @@ from multigraft.runtime.answers import Answer, make_decoder
 from multigraft.runtime.backends import BackendName
 from multigraft.runtime.self_test import SelfTest, run_self_test
 from multigraft.runtime.tflite_model import Subgraph, TfliteModel
+from multigraft.runtime.untrusted import try_in_child
 from multigraft.tensors.arrays import Array
 from multigraft.tensors.preprocessing import Frame, Preparer
+from multigraft.tflite.checking.check import check_tflite
 
 _ALL = slice(None)
+MOST_CHOICES = 64
+"""Choices of tasks that are kept ready, beside all of them."""
 _now = time.perf_counter_ns
 
 
@@ -97,13 +102,14 @@ class Result:
 
 
 class Engine:
-    """Answers the tasks of a bundle on camera frames. Not for use from several threads at once.
+    """Answers the tasks of a bundle on camera frames; calls from several threads wait for each other.
 
     Args:
         bundle: A bundle, or the path of one.
         threads: Threads for the kernels.
         backend: Which interpreter.
         self_test: Run the golden inputs on load; see :attr:`self_test`.
+        untrusted: Load and run the model once in a child process before, which may crash in place of this one.
 
     Attributes:
         bundle: The bundle.
@@ -112,7 +118,7 @@ class Engine:
 
     Raises:
         BundleError: Manifest and model do not fit each other, or the golden outputs are missed.
-        InputError: The interpreter cannot load the model.
+        InputError: The interpreter cannot load the model, or crashes on it in a child process.
         MissingDependencyError: The interpreter is not installed.
     """
 
@@ -122,9 +128,13 @@ class Engine:
         threads: int = 1,
         backend: BackendName = "auto",
         self_test: bool = True,
+        untrusted: bool = False,
     ) -> None:
         self.bundle = bundle if isinstance(bundle, Bundle) else Bundle.open(bundle)
         self.manifest: Manifest = self.bundle.manifest
+        if untrusted:
+            check_tflite(self.bundle.model, "the model")
+            try_in_child(self.bundle.model, backend, threads)
         self.model = TfliteModel(self.bundle.model, backend, threads)
         self._tensors = {spec.name: spec for spec in self.manifest.tensors}
         self._subgraphs = {segment.name: self._subgraph(segment) for segment in self.manifest.segments}
@@ -134,6 +144,7 @@ class Engine:
             for argument, tensor in segment.outputs.items()
         }
         self._preparers = {source.tensor: self._preparer(source.tensor) for source in self.manifest.inputs}
+        self._lock = threading.Lock()
         self._bound: dict[tuple[str, ...] | None, _BoundTasks] = {}
         self._bound[None] = self._bind(tuple(task.name for task in self.manifest.tasks))
         self.self_test: SelfTest | None = (
@@ -156,18 +167,19 @@ class Engine:
             bound = self._bound[tasks]  # type: ignore[index]
         except (KeyError, TypeError):
             bound = self._bound_for(tasks)
-        for fill, array in bound.fills:
-            fill(frame, array)
-        for target, source in bound.input_copies:
-            target[_ALL] = source
-        stamps = [_now()]
-        stamp = stamps.append
-        for copies, invoke in bound.runs:
-            for target, source in copies:
+        with self._lock:
+            for fill, array in bound.fills:
+                fill(frame, array)
+            for target, source in bound.input_copies:
                 target[_ALL] = source
-            invoke()
-            stamp(_now())
-        answers = {name: decode() for name, decode in bound.decoders}
+            stamps = [_now()]
+            stamp = stamps.append
+            for copies, invoke in bound.runs:
+                for target, source in copies:
+                    target[_ALL] = source
+                invoke()
+                stamp(_now())
+            answers = {name: decode() for name, decode in bound.decoders}
         return Result(answers, bound.segments, start, stamps, _now())
 
     def compute(self, inputs: Mapping[str, Array], tasks: Iterable[str] | None = None) -> dict[str, Array]:
@@ -186,15 +198,16 @@ class Engine:
         """
         bound = self._bound[None] if tasks is None else self._bound_for(tasks)
         chosen = [self.manifest.segment(name) for name in bound.segments]
-        for segment in chosen:
-            for argument, tensor in segment.inputs.items():
-                if tensor in self._preparers:
-                    self._place(self._subgraphs[segment.name].inputs[argument], tensor, inputs)
-        for copies, invoke in bound.runs:
-            for target, source in copies:
-                target[_ALL] = source
-            invoke()
-        return {t: self._sources[t].copy() for segment in chosen for t in segment.outputs.values()}
+        with self._lock:
+            for segment in chosen:
+                for argument, tensor in segment.inputs.items():
+                    if tensor in self._preparers:
+                        self._place(self._subgraphs[segment.name].inputs[argument], tensor, inputs)
+            for copies, invoke in bound.runs:
+                for target, source in copies:
+                    target[_ALL] = source
+                invoke()
+            return {t: self._sources[t].copy() for segment in chosen for t in segment.outputs.values()}
 
     def _place(self, target: Array, tensor: str, inputs: Mapping[str, Array]) -> None:
         given = inputs.get(tensor)
@@ -208,13 +221,17 @@ class Engine:
         np.copyto(target, given)
 
     def _bound_for(self, tasks: Iterable[str] | None) -> _BoundTasks:
-        names = (tasks,) if isinstance(tasks, str) else tuple(tasks or ())
+        names = (tasks,) if isinstance(tasks, str) else tuple(dict.fromkeys(tasks or ()))
         if not names and tasks is not None:
             raise UsageError("no task was asked for", "name at least one, or give None for all")
         key = names or None
-        if key not in self._bound:
-            self._bound[key] = self._bind(names)
-        return self._bound[key]
+        with self._lock:
+            bound = self._bound.get(key)
+            if bound is None:
+                if len(self._bound) > MOST_CHOICES:
+                    self._bound = {None: self._bound[None]}
+                bound = self._bound[key] = self._bind(names)
+        return bound
 
     def _bind(self, names: tuple[str, ...]) -> _BoundTasks:
         tasks = [self.manifest.task(name) for name in dict.fromkeys(names)]

@@ -95,7 +95,10 @@ def read_golden(bundle: Bundle) -> tuple[dict[str, Array], dict[str, Array]]:
         except ValueError as error:
             raise BundleError(f"{name} is not a NumPy file ({error})", "build the bundle again") from error
     inputs, outputs = pair
-    if not inputs or len({len(array) for array in (*inputs.values(), *outputs.values())}) != 1:
+    arrays = (*inputs.values(), *outputs.values())
+    if not inputs or not all(array.ndim and array.size for array in arrays):
+        raise BundleError("the golden inputs and outputs hold no cases", "build the bundle again")
+    if len({len(array) for array in arrays}) != 1:
         raise BundleError("the golden inputs and outputs differ in length", "build the bundle again")
     return inputs, outputs
 
@@ -124,9 +127,13 @@ def run_self_test(bundle: Bundle, compute: Compute, backend: Backend) -> SelfTes
     lsb: dict[str, int] = {}
     relative: dict[str, float] = {}
     for name, golden in outputs.items():
-        here = np.stack(computed[name]).reshape(golden.shape)
-        if here.dtype != golden.dtype:
-            raise BundleError(f"golden output {name} is {golden.dtype}, not {here.dtype}", "build the bundle again")
+        here = np.stack(computed[name])
+        if here.dtype != golden.dtype or here.size != golden.size:
+            raise BundleError(
+                f"golden output {name} is {golden.dtype} {golden.shape}, not {here.dtype} {here.shape}",
+                "build the bundle again",
+            )
+        here = here.reshape(golden.shape)
         difference = np.abs(here.astype(np.float64) - golden.astype(np.float64)).max(initial=0)
         if specs[name].dtype in INTEGERS:
             if difference:

@@ -20,9 +20,10 @@ from typing import Any, Self
 import numpy as np
 
 from multigraft.errors import InputError, UsageError
+from multigraft.reading import regular_file
 from multigraft.runtime.backends import BackendName, load_backend
-from multigraft.runtime.tflite_check import check_tflite
 from multigraft.tensors.arrays import Array
+from multigraft.tflite.checking.check import check_tflite
 
 
 @dataclass(frozen=True)
@@ -85,10 +86,10 @@ class TfliteModel:
             "experimental_op_resolver_type": resolver.BUILTIN_REF if reference else resolver.AUTO,
         }
         if isinstance(model, bytes):
-            check_tflite(model, self._where)
+            check_tflite(model, self._where, not reference)
             self._options["model_content"] = model
         else:
-            _check_file(Path(model))
+            _check_file(Path(model), not reference)
             self._options["model_path"] = os.fspath(model)
         self._interpreter = self._made()
         # Delegates are applied to all subgraphs by this call, and not by the allocation of a single subgraph.
@@ -236,12 +237,10 @@ class TfliteModel:
                 )
 
 
-def _check_file(path: Path) -> None:
+def _check_file(path: Path, is_optimised: bool) -> None:
     try:
-        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-            check_tflite(data, str(path))
-    except FileNotFoundError:
-        raise InputError(f"{path} does not exist", "check the path") from None
+        with regular_file(path) as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            check_tflite(data, str(path), is_optimised)
     except InputError:
         raise
     except (OSError, ValueError) as error:

@@ -31,9 +31,9 @@ TOLERANCE = 1e-3
 _LAYOUTS: dict[int, tuple[Permutation, ...]] = {
     3: ((0, 1, 2), (0, 2, 1)),
     4: ((0, 2, 3, 1), (0, 1, 2, 3)),
-    5: ((0, 2, 3, 4, 1), (0, 1, 2, 3, 4)),
+    5: ((0, 1, 2, 3, 4), (0, 2, 3, 4, 1)),
 }
-"""By rank: how an ONNX tensor may lie in the .tflite file, channel-last before as it was."""
+"""By rank: how an ONNX tensor may lie in the .tflite file, the likeliest first."""
 
 _CHANNEL_LAST: Permutation = (0, 2, 3, 1)
 

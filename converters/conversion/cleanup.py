@@ -12,6 +12,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from multigraft.converters.conversion.dense import fold_bias_into_dense, product_to_dense
 from multigraft.converters.conversion.rewriting import bypass, free_name, int32, only_reader, prune, replace_op
 from multigraft.converters.conversion.transposes import (
     fold_transpose_into_reduction,
@@ -184,6 +185,8 @@ RULES: tuple[Rule, ...] = (
     transpose_to_reshape,
     merge_reshapes,
     share_equal_operators,
+    product_to_dense,
+    fold_bias_into_dense,
     fuse_activations,
     zero_pads,
     absorb_pads,

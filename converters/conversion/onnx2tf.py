@@ -70,6 +70,8 @@ def _convert(model: onnx.ModelProto, environment: Environment, folder: Path, rep
     report(f"converting with onnx2tf {environment.version}")
     # onnxsim would run as three more processes, on a graph that is simplified already.
     arguments = ["-i", source.name, "-o", output.name, "-n", "--not_use_onnxsim"]
+    if kept := names_of_other_ranks(model):
+        arguments += ["--keep_shape_absolutely_input_names", *kept]
     command = [str(environment.python), "-P", str(_LAUNCHER), str(os.getpid()), *arguments]
     with log.open("w") as stream:
         returncode = _run(command, folder, stream, environment)
@@ -81,6 +83,11 @@ def _convert(model: onnx.ModelProto, environment: Environment, folder: Path, rep
             f"replace that operator in the network, or see {_keep(text, log)}",
         )
     return result.read_bytes()
+
+
+def names_of_other_ranks(model: onnx.ModelProto) -> list[str]:
+    """The inputs that are no images: only those of rank 4 become channel-last, all others stay as they are in ONNX."""
+    return [i.name for i in model.graph.input if len(i.type.tensor_type.shape.dim) != 4]
 
 
 def _run(command: list[str], folder: Path, log: TextIO, environment: Environment) -> int:

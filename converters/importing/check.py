@@ -14,9 +14,10 @@ from multigraft.converters.conversion.rewrites.rewrite import rewrite
 from multigraft.converters.importing.importer import load_network
 from multigraft.converters.importing.known_operators import INT8_OPERATORS, tflite_operators, unknown_nodes
 from multigraft.converters.importing.node_names import label, one_line
-from multigraft.converters.importing.onnx_reader import read_onnx, unsupported_nodes
+from multigraft.converters.importing.onnx_reader import LARGEST, read_onnx, unsupported_nodes
 from multigraft.converters.network.network import Network
-from multigraft.errors import InputError, MultigraftError, UnsupportedOperatorError
+from multigraft.errors import MultigraftError, UnsupportedOperatorError
+from multigraft.reading import regular_file
 from multigraft.tensors.preprocessing import Preprocessing
 
 OPEN_SIZE = 224
@@ -91,11 +92,11 @@ def check(source: str, size: tuple[int, int] | None = None) -> Checked:
         size: Height and width of the input, pixels, where the file leaves them open.
 
     Raises:
-        InputError: There is no such file.
+        InputError: There is no such file, or it may not be read.
         MissingDependencyError: PyTorch is needed and not installed.
     """
-    if not Path(source).exists():
-        raise InputError(f"{source} does not exist", "check the path")
+    with regular_file(source):
+        pass
     notes: list[str] = []
     problems: list[Problem] = []
     raw: onnx.ModelProto | None = None
@@ -107,7 +108,9 @@ def check(source: str, size: tuple[int, int] | None = None) -> Checked:
         preprocessing = None if raw is None else _preprocessing(raw, size, notes)
         network = load_network(source, name="network", preprocessing=preprocessing, report=notes.append)
     except MultigraftError as error:
-        problems.append(Problem(error.problem, error.remedy))
+        is_assumed = bool(notes) and not isinstance(error, UnsupportedOperatorError)
+        remedy = f"give --size HEIGHTxWIDTH that it takes, or {error.remedy}" if is_assumed else error.remedy
+        problems.append(Problem(error.problem, remedy))
     except (RuntimeError, ValueError, TypeError, IndexError, KeyError, AttributeError) as error:
         # Tools that read foreign files fail in ways of their own; whoever asks what a file is wants an answer.
         problems.append(Problem(f"{source} cannot be read ({one_line(error)})", "export it again, or report it"))
@@ -139,7 +142,8 @@ def check(source: str, size: tuple[int, int] | None = None) -> Checked:
 
 def _as_written(source: str) -> onnx.ModelProto | None:
     try:
-        return onnx.load(source, load_external_data=False)
+        with regular_file(source, LARGEST) as file:
+            return onnx.load_model_from_string(file.read())
     except Exception:  # whatever it is, the reader names it
         return None
 

@@ -9,6 +9,7 @@ import onnx
 from onnx import TensorProto, external_data_helper
 
 from multigraft.errors import InputError
+from multigraft.reading import regular_file
 
 
 def merge_external_data(model: onnx.ModelProto, path: Path) -> None:
@@ -20,7 +21,12 @@ def merge_external_data(model: onnx.ModelProto, path: Path) -> None:
         InputError: A file is missing, too short, or lies outside of these folders.
     """
     for tensor in list(external_tensors(model)):
-        info = external_data_helper.ExternalDataInfo(tensor)
+        try:
+            info = external_data_helper.ExternalDataInfo(tensor)
+        except (ValueError, KeyError, TypeError) as error:
+            raise InputError(f"{path} says wrongly where it keeps weights", "export it again") from error
+        if (info.offset or 0) < 0 or (info.length or 0) < 0:
+            raise InputError(f"{path} keeps weights at a place before a file's beginning", "export it again")
         data = _located(path, info.location)
         start, length = info.offset or 0, info.length
         size = data.stat().st_size
@@ -28,12 +34,9 @@ def merge_external_data(model: onnx.ModelProto, path: Path) -> None:
             raise InputError(
                 f"{data} has {size} bytes and {path.name} needs {start + (length or 0)} of it", "copy it again"
             )
-        try:
-            with data.open("rb") as file:
-                file.seek(start)
-                tensor.raw_data = file.read(length) if length else file.read()
-        except OSError as error:
-            raise InputError(f"{data} cannot be read: {error.strerror}", "check its permissions") from error
+        with regular_file(data) as file:
+            file.seek(start)
+            tensor.raw_data = file.read(length) if length else file.read()
         del tensor.external_data[:]
         tensor.data_location = TensorProto.DEFAULT
 

@@ -18,6 +18,7 @@ from multigraft.converters.network.advice import advice_on_preprocessing, check_
 from multigraft.converters.network.network import Network
 from multigraft.converters.settings.settings import MODEL_SUFFIXES, TaskSettings
 from multigraft.errors import InputError
+from multigraft.reading import regular_file
 from multigraft.tensors.preprocessing import Preprocessing
 
 
@@ -59,7 +60,8 @@ def load_network(
     text = os.fspath(source)
     path = Path(text)
     if path.suffix.lower() == ".onnx" or (path.is_file() and path.suffix.lower() not in MODEL_SUFFIXES):
-        listed = _headers(path)
+        with regular_file(path):
+            listed = _headers(path)
         model, digest = read_onnx(path, report), sha256_of_file(path, listed)
     elif path.suffix.lower() == ".pt2":
         from multigraft.converters.importing.torch_export import export_program

@@ -49,7 +49,7 @@ def refuse_explosion(model: onnx.ModelProto, where: str) -> None:
     total = sum(sizes.get(call, 1) for call in _calls(model.graph.node))
     if total > MOST_NODES:
         raise InputError(
-            f"{where}: its functions, written out, make more than {MOST_NODES:,} nodes",
+            f"{where} unfolds to more than {MOST_NODES:,} nodes",
             "export the network without functions",
         )
 

@@ -17,6 +17,10 @@ from multigraft.converters.importing.ordering import sort_nodes
 from multigraft.converters.importing.sparse import write_out_sparse
 from multigraft.converters.job.progress import Report, silent
 from multigraft.errors import InputError, MultigraftError, UnsupportedOperatorError
+from multigraft.reading import regular_file
+
+LARGEST = 2 << 30
+"""Bytes of an .onnx file, as protobuf has it; larger weights lie beside it."""
 
 _CONTROL_FLOW = "is control flow", "export the network with fixed control flow"
 _SEQUENCE = "works on sequences", "export the network without lists of tensors"
@@ -53,11 +57,10 @@ def read_onnx(path: Path, report: Report = silent) -> onnx.ModelProto:
         UnsupportedOperatorError: It is quantised in a way that is not known.
     """
     try:
-        model = onnx.load(path, load_external_data=False)
-    except FileNotFoundError:
-        raise InputError(f"{path} does not exist", "check the path") from None
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror}", "check the path and its permissions") from error
+        with regular_file(path, LARGEST) as file:
+            model = onnx.load_model_from_string(file.read())
+    except InputError:
+        raise
     except Exception:  # protobuf's DecodeError, whose module has no type stubs
         raise InputError(f"{path} is not an ONNX file, or not a whole one", "copy or export it again") from None
     if not model.ir_version or not model.graph.node:

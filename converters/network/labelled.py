@@ -37,15 +37,16 @@ def load_labelled(path: Path, task: str) -> Labelled:
         with NpzFile(path) as arrays:
             name = task if task in arrays else "labels"
             frames, labels = arrays["frames"], arrays[name].astype(np.int64)
-    except FileNotFoundError:
-        raise InputError(f"{path} does not exist", "check the path") from None
+    except InputError:
+        raise
     except (OSError, ValueError, KeyError) as error:
         raise InputError(
             f"{path} holds no labelled frames ({error})", f"store arrays frames and labels (or {task}) with numpy.savez"
         ) from error
-    if frames.dtype != np.uint8 or len(frames) != len(labels) or not len(frames):
+    count = len(frames) if frames.ndim else 0
+    if frames.dtype != np.uint8 or count != labels.size or labels.ndim != 1 or not count:
         raise InputError(
-            f"{path} holds {len(frames)} frames of {frames.dtype} and {len(labels)} labels",
+            f"{path} holds {count} frames of {frames.dtype} and {labels.size} labels",
             "store uint8 frames and one label for each",
         )
     return Labelled(list(frames), labels)

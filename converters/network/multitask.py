@@ -6,7 +6,6 @@ import dataclasses
 import json
 import os
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Self
 
 import onnx
@@ -15,9 +14,11 @@ from multigraft import files
 from multigraft.bundle.manifest import Task
 from multigraft.errors import InputError
 from multigraft.json_decoding import decode
+from multigraft.reading import regular_file
 from multigraft.tensors.preprocessing import Preprocessing
 
 METADATA_KEY = "multigraft"
+_LARGEST = 2 << 30
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,9 @@ class MultiTaskModel:
             InputError: It is not there or not such a file.
         """
         try:
-            model = onnx.load(Path(path))
+            with regular_file(path, _LARGEST) as file:
+                # Without the path, since such a model keeps no weights in other files.
+                model = onnx.load_model_from_string(file.read())
             rest = json.loads(next(p.value for p in model.metadata_props if p.key == METADATA_KEY))
             known = {
                 "inputs": decode(dict[str, Preprocessing], rest["inputs"], "inputs"),
@@ -75,8 +78,8 @@ class MultiTaskModel:
                 "tasks": decode(tuple[Task, ...], rest["tasks"], "tasks"),
                 "provenance": rest["provenance"],
             }
-        except FileNotFoundError:
-            raise InputError(f"{path} does not exist", "check the path") from None
+        except InputError:
+            raise
         except Exception as error:
             raise InputError(
                 f"{path} is not a multi-task model of multigraft ({type(error).__name__})",

@@ -17,6 +17,7 @@ from typing import Any, Literal, Self, get_args
 
 from multigraft.bundle.manifest import KINDS, Kind
 from multigraft.converters.settings.toml_reader import (
+    LARGEST,
     Place,
     Reader,
     choice,
@@ -32,7 +33,8 @@ from multigraft.converters.settings.toml_reader import (
     table,
     text,
 )
-from multigraft.errors import ConfigurationError
+from multigraft.errors import ConfigurationError, InputError
+from multigraft.reading import read_text
 from multigraft.tensors.preprocessing import Color, Interpolation, Preprocessing, Resize
 
 Refine = Literal["none", "distill"]
@@ -65,9 +67,10 @@ def _read_labels(value: Any, place: Place) -> tuple[str, ...]:
     if isinstance(value, str):
         path = _LABEL_FILE.read(value, place)
         try:
-            labels = tuple(line.strip() for line in path.read_text("utf-8-sig").splitlines() if line.strip())
-        except OSError as error:
-            place.fail(f"names {value!r}, which cannot be read ({error.strerror})", "check its permissions")
+            lines = read_text(path, LARGEST).splitlines()
+            labels = tuple(line.strip() for line in lines if line.strip())
+        except InputError as error:
+            place.fail(f"names {value!r}: {error.problem}", f"write {_LABELS.expects}")
         except UnicodeDecodeError:
             place.fail(f"names {value!r}, which is not UTF-8 text", f"write {_LABELS.expects}")
     else:

@@ -17,7 +17,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
-from multigraft.errors import ConfigurationError
+from multigraft.errors import ConfigurationError, InputError
+from multigraft.reading import read_text
+
+LARGEST = 256 << 10
+"""Bytes of a settings file."""
 
 _NAMES = {
     bool: "true or false",
@@ -111,13 +115,13 @@ def read_file(kind: type, path: Path, /, **extra: Any) -> Any:
     """Read a whole TOML file as the dataclass ``kind``."""
     place = Place(path)
     try:
-        data = tomllib.loads(path.read_text("utf-8-sig"))
-    except FileNotFoundError:
-        place.fail("does not exist", "check the path of the settings file")
+        data = tomllib.loads(read_text(path, LARGEST))
     except UnicodeDecodeError:
         place.fail("is not UTF-8 text", "point to a multigraft.toml file")
-    except OSError as error:
-        place.fail(f"cannot be read: {error.strerror}", "check the path and its permissions")
+    except InputError as error:
+        raise ConfigurationError(error.problem, error.remedy) from error
+    except RecursionError:
+        place.fail("is nested too deeply", "write lists and tables a few levels deep")
     except tomllib.TOMLDecodeError as error:
         place.fail(f"is not TOML: {str(error)[:1].lower()}{str(error)[1:]}", "correct that line")
     return read_table(kind, data, place, **extra)

@@ -7,31 +7,49 @@
     golden/inputs.npz      stored input tensors by name, first axis = case
     golden/outputs.npz     what each segment output has to be for them
     MODEL_CARD.md          for people
+    plan.json, plan.npz    of a refit bundle
 
-Every file's size and SHA-256 stand in the manifest; a bundle with a missing, additional or differing file is refused.
+Every file's size and SHA-256 stand in the manifest; a bundle with a missing, additional or differing file is refused,
+as is one whose members are links, compressed, or called anything else. The manifest is read first, and of the others
+no more than it says.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
 import tempfile
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Self
 
 from multigraft import files
+from multigraft.archive import Archive
 from multigraft.bundle.manifest import FileEntry, Manifest
-from multigraft.errors import BundleError, UsageError
+from multigraft.errors import BundleError, InputError, UsageError
 from multigraft.npz import FIXED_TIME
+from multigraft.reading import UnreadableError, parse_json, printable, read_file, regular_file
 
 MODEL = "model.tflite"
 MANIFEST = "manifest.json"
 GOLDEN_INPUTS = "golden/inputs.npz"
 GOLDEN_OUTPUTS = "golden/outputs.npz"
 MODEL_CARD = "MODEL_CARD.md"
+
+LARGEST: dict[str, int] = {
+    MANIFEST: 4 << 20,
+    MODEL: 512 << 20,
+    GOLDEN_INPUTS: 256 << 20,
+    GOLDEN_OUTPUTS: 256 << 20,
+    MODEL_CARD: 1 << 20,
+    "plan.json": 4 << 20,
+    "plan.npz": 512 << 20,
+}
+"""What a bundle may hold, and bytes of it."""
+_MOST_MEMBERS = 64
 
 
 class Bundle:
@@ -81,29 +99,26 @@ class Bundle:
             BundleError: It is not there, not a bundle, truncated, or a digest differs.
         """
         path = Path(path)
-        contents = _read_folder(path) if path.is_dir() else _read_zip(path)
-        if MANIFEST not in contents:
-            raise BundleError(f"{path} holds no {MANIFEST}", "point to a .graft file that multigraft build wrote")
-        raw = contents.pop(MANIFEST)
-        try:
-            data = json.loads(raw)
-        except ValueError as error:
-            raise BundleError(f"{path}: {MANIFEST} is not JSON ({error})", "build the bundle again") from error
-        where = f"{path}: {MANIFEST}"
-        manifest = Manifest.from_json(data, where)
-        if data.get("digest") != _digest(data):
-            raise BundleError(f"{where} was edited after it was built: its digest differs", "build the bundle again")
-        for name, entry in manifest.files.items():
-            if name not in contents:
-                raise BundleError(f"{path} lacks {name}", "copy it again or build it again")
-            content = contents[name]
-            if len(content) != entry.size or files.sha256_of(content) != entry.sha256:
+        shown = printable(str(path))
+        opened = _open_folder(path) if path.is_dir() else _open_zip(path)
+        with opened as (sizes, read):
+            if unknown := sorted(set(sizes) - LARGEST.keys()):
                 raise BundleError(
-                    f"{path}: {name} is not what was built: {len(content)} bytes with another SHA-256 digest",
-                    "copy the bundle again or build it again",
+                    f"{shown} holds {printable(unknown[0])}, which its manifest does not name", "build the bundle again"
                 )
-        if extra := sorted(set(contents) - set(manifest.files)):
-            raise BundleError(f"{path} holds {extra[0]}, which its manifest does not name", "build the bundle again")
+            for name, size in sizes.items():
+                if size > LARGEST[name]:
+                    raise BundleError(
+                        f"{shown}: {name} has {size} bytes and may have {LARGEST[name]}", "build a smaller bundle"
+                    )
+            if MANIFEST not in sizes:
+                raise BundleError(f"{shown} holds no {MANIFEST}", "point to a .graft file that multigraft build wrote")
+            manifest = _read_manifest(read(MANIFEST), f"{shown}: {MANIFEST}")
+            contents = {name: _verified(shown, name, entry, sizes, read) for name, entry in manifest.files.items()}
+            if extra := sorted(set(sizes) - set(contents) - {MANIFEST}):
+                raise BundleError(
+                    f"{shown} holds {extra[0]}, which its manifest does not name", "build the bundle again"
+                )
         return cls(manifest, contents, path)
 
     def write(self, path: str | os.PathLike[str]) -> Path:
@@ -118,6 +133,9 @@ class Bundle:
     def deploy(self, folder: str | os.PathLike[str]) -> Path:
         """Unpack into ``folder``, which must not exist yet; it appears whole or not at all."""
         folder = Path(folder)
+        for name in self._contents:
+            if name not in LARGEST:
+                raise BundleError(f"{self.manifest.name} holds {name}, which is no part of a bundle", "build it again")
         if folder.exists():
             raise UsageError(f"{folder} exists already", "name a new folder")
         try:
@@ -147,20 +165,75 @@ def _digest(data: dict[str, object]) -> str:
     return files.sha256_of(json.dumps(rest, sort_keys=True, separators=(",", ":")).encode())
 
 
-def _read_folder(path: Path) -> dict[str, bytes]:
-    return {str(p.relative_to(path)): p.read_bytes() for p in sorted(path.rglob("*")) if p.is_file()}
+_Opened = tuple[Mapping[str, int], Callable[[str], bytes]]
+"""Name to size, and what reads a name."""
 
 
-def _read_zip(path: Path) -> dict[str, bytes]:
+def _read_manifest(raw: bytes, where: str) -> Manifest:
     try:
-        with zipfile.ZipFile(path) as archive:
-            # A cut file can end in a golden .npz, a zip of its own, which zipfile would open in place of the bundle.
-            if min((info.header_offset for info in archive.infolist()), default=0) != 0:
-                raise zipfile.BadZipFile("its end is missing")
-            return {info.filename: archive.read(info) for info in archive.infolist()}
-    except FileNotFoundError:
-        raise BundleError(f"{path} does not exist", "check the path") from None
-    except (zipfile.BadZipFile, EOFError, ValueError, NotImplementedError, RuntimeError) as error:
-        raise BundleError(f"{path} is not a whole .graft file ({error})", "copy it again or build it again") from error
+        data = parse_json(raw)
+    except UnreadableError as error:
+        raise BundleError(f"{where} is not JSON ({error})", "build the bundle again") from error
+    manifest = Manifest.from_json(data, where)
+    if data.get("digest") != _digest(data):
+        raise BundleError(f"{where} was edited after it was built: its digest differs", "build the bundle again")
+    return manifest
+
+
+def _verified(shown: str, name: str, entry: FileEntry, sizes: Mapping[str, int], read: Callable[[str], bytes]) -> bytes:
+    """The bytes of a file, of the size and digest that the manifest says."""
+    if name not in sizes:
+        raise BundleError(f"{shown} lacks {printable(name)}", "copy it again or build it again")
+    data = read(name) if sizes[name] == entry.size else b""
+    if len(data) != entry.size or files.sha256_of(data) != entry.sha256:
+        raise BundleError(
+            f"{shown}: {name} is not what was built: {sizes[name]} bytes with another SHA-256 digest",
+            "copy the bundle again or build it again",
+        )
+    return data
+
+
+@contextlib.contextmanager
+def _open_folder(path: Path) -> Iterator[_Opened]:
+    shown = printable(str(path))
+    sizes: dict[str, int] = {}
+    try:
+        for entry in _entries(path):
+            name = os.path.relpath(entry.path, path)
+            if not entry.is_file(follow_symlinks=False):
+                raise BundleError(f"{shown}: {printable(name)} is no regular file", "copy the bundle again")
+            sizes[name] = entry.stat(follow_symlinks=False).st_size
     except OSError as error:
-        raise BundleError(f"{path} cannot be read: {error.strerror}", "check the path and its permissions") from error
+        raise BundleError(f"{shown} cannot be read: {error.strerror}", "check its permissions") from error
+    yield sizes, lambda name: _read_in_folder(path / name, sizes[name])
+
+
+def _entries(path: Path, inner: str = "golden") -> Iterator[os.DirEntry[str]]:
+    """What lies in a folder and in the one below it that a bundle has, up to a number of files that none has."""
+    with os.scandir(path) as entries:
+        for number, entry in enumerate(entries):
+            if number == _MOST_MEMBERS:
+                raise BundleError(f"{printable(str(path))} holds too many files", "point to a deployed bundle")
+            if entry.name == inner and entry.is_dir(follow_symlinks=False):
+                yield from _entries(Path(entry.path), "")
+            else:
+                yield entry
+
+
+def _read_in_folder(path: Path, size: int) -> bytes:
+    try:
+        return read_file(path, size, links=False)
+    except InputError as error:
+        raise BundleError(error.problem, error.remedy) from error
+
+
+@contextlib.contextmanager
+def _open_zip(path: Path) -> Iterator[_Opened]:
+    try:
+        with regular_file(path) as file, Archive(file, lambda name: True, _MOST_MEMBERS) as archive:
+            yield archive.sizes, archive.read
+    except InputError as error:
+        raise BundleError(error.problem, error.remedy) from error
+    except UnreadableError as error:
+        shown = printable(str(path))
+        raise BundleError(f"{shown} is not a whole .graft file ({error})", "copy it again or build it again") from error

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import multigraft
 from multigraft.errors import MissingDependencyError, MultigraftError
 from multigraft.installing import install_extra
+from multigraft.reading import printable
 
 COMMANDS = {
     "build": "graft, convert and pack the networks of a settings file into a bundle",
@@ -32,6 +33,8 @@ COMMANDS = {
 """Command to one-line help; the module is ``multigraft.cli.<command>`` with dashes as underscores."""
 
 INTERRUPTED = 130
+DEFECT = 70
+"""EX_SOFTWARE of sysexits.h."""
 COMPLETING = "_ARGCOMPLETE"
 """Set by a shell that asks what may follow: ``eval "$(register-python-argcomplete multigraft)"``."""
 
@@ -40,11 +43,11 @@ def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="multigraft", description=multigraft.__doc__)
     parser.add_argument("--version", action="version", version=f"multigraft {multigraft.__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    asked = next((a for a in argv if not a.startswith("-")), None)
-    completing = COMPLETING in os.environ
+    words = os.environ.get("COMP_LINE", "").split()[1:] if COMPLETING in os.environ else argv
+    asked = next((word for word in words if not word.startswith("-")), None)
     for name, summary in COMMANDS.items():
         command = commands.add_parser(name, help=summary, description=summary[0].upper() + summary[1:] + ".")
-        if name == asked or completing:
+        if name == asked:
             module = importlib.import_module(f"multigraft.cli.{name.replace('-', '_')}")
             module.add_arguments(command)
             command.add_argument("--json", action="store_true", help="print the result as JSON")
@@ -71,7 +74,11 @@ def _execute(argv: Sequence[str]) -> int:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Parse ``argv`` and run one command; returns the exit code (0, 2 usage, 78 configuration, 130 interrupted)."""
+    """Parse ``argv`` and run one command.
+
+    Returns:
+        The exit code: 0, 2 usage, 70 a defect of multigraft, 78 configuration, 130 interrupted.
+    """
     argv = sys.argv[1:] if argv is None else argv
     try:
         code = _execute(argv)
@@ -88,6 +95,23 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except Exception as error:
+        if os.environ.get("MULTIGRAFT_DEBUG") == "1":
+            raise
+        print(f"multigraft: {_unforeseen(error)}", file=sys.stderr)
+        return MultigraftError.exit_code if isinstance(error, OSError) else DEFECT
+
+
+def _unforeseen(error: Exception) -> str:
+    """One sentence for what no command foresaw."""
+    said = printable(str(error).strip().partition("\n")[0].rstrip(".")) or "no reason given"
+    if isinstance(error, OSError):
+        where = f"{printable(str(error.filename))} cannot be read or written" if error.filename else "a file failed"
+        return f"{where} ({error.strerror or said}); check the path, its permissions and the space on its disk."
+    return (
+        f"{type(error).__name__}: {said}; this is a defect of multigraft, please report it with what the same command "
+        "says after MULTIGRAFT_DEBUG=1."
+    )
 
 
 if __name__ == "__main__":

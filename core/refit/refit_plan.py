@@ -25,6 +25,7 @@ from multigraft.bundle.manifest import Kind
 from multigraft.errors import BundleError, InputError
 from multigraft.json_decoding import decode
 from multigraft.npz import npz_bytes, read_npz
+from multigraft.reading import parse_json, read_file
 from multigraft.refit.linear_layer import Geometry
 from multigraft.tensors.arrays import Array, Arrays
 
@@ -33,6 +34,7 @@ PLAN = "plan.json"
 ARRAYS = "plan.npz"
 SEGMENT = "refit_"
 _MANIFEST = "manifest"
+_LARGEST_FILE = 512 << 20
 
 
 @dataclass(frozen=True)
@@ -129,7 +131,7 @@ class RefitPlan:
         if PLAN not in bundle.manifest.files or ARRAYS not in bundle.manifest.files:
             raise BundleError(f"{bundle.manifest.name} is no refit bundle", again)
         try:
-            data = json.loads(bundle.read(PLAN))
+            data = parse_json(bundle.read(PLAN))
             schema = data.get("schema") if isinstance(data, dict) else None
             if schema != SCHEMA:
                 raise BundleError(f"{bundle.manifest.name} has a plan of schema {schema}", again)
@@ -226,15 +228,13 @@ class Refit:
         """
         again = "give a .mgrefit file that multigraft calibrate refit wrote"
         try:
-            arrays = read_npz(path.read_bytes())
-            facts = json.loads(arrays.pop(_MANIFEST).tobytes())
+            arrays = read_npz(read_file(path, _LARGEST_FILE))
+            facts = parse_json(arrays.pop(_MANIFEST).tobytes())
             if facts["schema"] != SCHEMA:
                 raise InputError(f"{path} has schema {facts['schema']}", "use the version that wrote it")
             grafts: tuple[SolvedGraft, ...] = decode(tuple[SolvedGraft, ...], facts["grafts"], "grafts")
             return cls(grafts, decode(dict[str, str], facts["sources"], "sources"), facts["minimum_frames"], arrays)
-        except FileNotFoundError:
-            raise InputError(f"{path} does not exist", "check the path") from None
         except InputError:
             raise
-        except (OSError, TypeError, KeyError, ValueError) as error:
+        except (TypeError, KeyError, ValueError) as error:
             raise InputError(f"{path} is no whole refit file ({error})", again) from error

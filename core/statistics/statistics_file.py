@@ -11,15 +11,18 @@ import dataclasses
 import io
 import json
 import os
+import re
 import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from multigraft import files
+from multigraft.archive import Allowance, Archive
 from multigraft.errors import DeviceError, InputError
 from multigraft.json_decoding import decode
 from multigraft.npz import FIXED_TIME, LARGEST, npz_bytes, read_npz
+from multigraft.reading import UnreadableError, parse_json, read_file
 from multigraft.statistics.similarity import SimilaritySums
 from multigraft.statistics.statistics import GROUPS, Statistics
 from multigraft.statistics.subject import Subject
@@ -34,6 +37,11 @@ CONTENT = (
 )
 """Stands in every file."""
 
+LARGEST_FILE = 512 << 20
+"""Bytes of a file."""
+_LARGEST_MANIFEST = 8 << 20
+_MOST_MEMBERS = 1 << 14
+_MEMBER = re.compile(r"manifest\.json|(overall|groups|slots|place-[0-9]{1,5})\.npz")
 _AGAIN = "copy it again, or collect again"
 
 
@@ -66,9 +74,10 @@ def from_bytes(data: bytes, where: str) -> Statistics:
     Raises:
         InputError: It is something else, damaged, or its schema is newer.
     """
-    members = _unzip(data, where)
+    allowance = Allowance(len(data), LARGEST)
+    members = _unzip(data, where, allowance)
     try:
-        manifest = json.loads(members.pop(MANIFEST))
+        manifest = parse_json(members.pop(MANIFEST))
         schema = manifest["schema"]
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(f"{where} holds no manifest of statistics", "give a .mgstats file") from error
@@ -83,13 +92,13 @@ def from_bytes(data: bytes, where: str) -> Statistics:
     try:
         subject: Subject = decode(Subject, manifest["subject"], "subject")
         statistics = Statistics(subject, manifest["minimum_frames"])
-        statistics.overall = Tally.from_arrays(read_npz(members["overall.npz"]))
+        statistics.overall = Tally.from_arrays(read_npz(members["overall.npz"], allowance))
         for number, place in enumerate(manifest["places"]):
-            tally = Tally.from_arrays(read_npz(members[f"place-{number}.npz"]))
+            tally = Tally.from_arrays(read_npz(members[f"place-{number}.npz"], allowance))
             statistics.places[place["site"], place["day"]] = tally
-        statistics.groups = _similarities(read_npz(members["groups.npz"]), GROUPS)
-        statistics.periods = _similarities(read_npz(members["slots.npz"]), manifest["slots"])
-    except (KeyError, TypeError, ValueError) as error:
+        statistics.groups = _similarities(read_npz(members["groups.npz"], allowance), GROUPS)
+        statistics.periods = _similarities(read_npz(members["slots.npz"], allowance), manifest["slots"])
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError) as error:
         raise InputError(f"{where} is damaged ({error})", _AGAIN) from error
     return statistics
 
@@ -123,15 +132,7 @@ def read(path: str | os.PathLike[str]) -> Statistics:
     Raises:
         InputError: It is not there, not such a file, damaged, or its schema is newer.
     """
-    path = Path(path)
-    try:
-        return from_bytes(path.read_bytes(), str(path))
-    except FileNotFoundError:
-        raise InputError(f"{path} does not exist", "check the path") from None
-    except OSError as error:
-        if isinstance(error, DeviceError):
-            raise
-        raise InputError(f"{path} cannot be read: {error.strerror}", "check the path") from error
+    return from_bytes(read_file(path, LARGEST_FILE), str(path))
 
 
 def _digest(manifest: Mapping[str, Any]) -> str:
@@ -161,17 +162,12 @@ def _zip(members: Mapping[str, bytes]) -> bytes:
     return target.getvalue()
 
 
-def _unzip(data: bytes, where: str) -> dict[str, bytes]:
+def _unzip(data: bytes, where: str, allowance: Allowance) -> dict[str, bytes]:
+    methods = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
     try:
-        with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            infos = archive.infolist()
-            if sum(info.file_size for info in infos) > LARGEST:
-                raise InputError(f"{where} unpacks to more than {LARGEST >> 20} MiB", _AGAIN)
-            return {info.filename: archive.read(info) for info in infos}
-    except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError, ValueError, OSError) as error:
-        if isinstance(error, InputError):
-            raise
+        with Archive(data, lambda name: _MEMBER.fullmatch(name) is not None, _MOST_MEMBERS, methods) as archive:
+            if archive.sizes.get(MANIFEST, 0) > _LARGEST_MANIFEST:
+                raise UnreadableError("its manifest is too large")
+            return {name: archive.read(name, allowance) for name in archive.sizes}
+    except UnreadableError as error:
         raise InputError(f"{where} is not a whole .mgstats file ({error})", _AGAIN) from error
-    except Exception as error:
-        # zlib.error is no subclass of the above, and zlib need not be there to be named.
-        raise InputError(f"{where} is damaged ({error})", _AGAIN) from error

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, BinaryIO
 
 import numpy as np
 
 from multigraft.devices.cameras.camera import SourceWithoutDevice
-from multigraft.devices.cameras.permission import unreadable
 from multigraft.errors import InputError, MultigraftError, UsageError
-from multigraft.npz import NpzFile
-from multigraft.tensors.arrays import Array, Arrays
+from multigraft.npz import NpzFile, npy_header
+from multigraft.reading import UnreadableError, regular_file
+from multigraft.tensors.arrays import Array
 from multigraft.tensors.preprocessing import Frame
 
 _ZIP_BEGINS = (b"PK\3\4", b"PK\5\6")
@@ -35,9 +37,9 @@ class ArrayFile(SourceWithoutDevice):
     def __init__(self, path: str | os.PathLike[str], array: str | None = None) -> None:
         self._path = Path(path)
         frames = self._read(array)
-        if frames.dtype == np.uint8 and (frames.ndim == 2 or _is_picture(frames)):
+        if frames.dtype == np.uint8 and (frames.ndim == 2 or _is_picture(frames.shape)):
             frames = frames[None]
-        if not _is_frames(frames):
+        if not _is_frames(frames.dtype, frames.shape):
             raise InputError(
                 f"{path} holds {frames.dtype} of shape {frames.shape}",
                 "store uint8 frames, N x height x width (grey) or N x height x width x 3 (RGB)",
@@ -48,32 +50,26 @@ class ArrayFile(SourceWithoutDevice):
 
     def _read(self, array: str | None) -> Array:
         try:
-            with self._path.open("rb") as file:
-                is_npz = file.read(4) in _ZIP_BEGINS
-            if is_npz:
-                with NpzFile(self._path) as arrays:
-                    return arrays[self._choose(arrays, array)]
-            frames: Array = np.load(self._path, mmap_mode="r", allow_pickle=False)
-            return frames
-        except FileNotFoundError:
-            raise InputError(f"{self._path} does not exist", "check the path") from None
+            with regular_file(self._path) as file:
+                if file.read(4) not in _ZIP_BEGINS:
+                    return _mapped(file)
+            with NpzFile(self._path) as arrays:
+                return arrays[self._choose(arrays, array)]
         except MultigraftError:
             raise
-        except PermissionError as error:
-            raise unreadable(self._path, error) from error
-        except (OSError, ValueError, EOFError) as error:
+        except (OSError, ValueError) as error:
             raise InputError(
                 f"{self._path} is not a readable NumPy file ({error})", "write it again with numpy.save or numpy.savez"
             ) from error
 
-    def _choose(self, arrays: Arrays, array: str | None) -> str:
+    def _choose(self, arrays: NpzFile, array: str | None) -> str:
         if array is not None:
             if array not in arrays:
                 raise UsageError(
                     f"{self._path} holds no array {array!r}", f"choose from: {', '.join(arrays) or 'none'}"
                 )
             return array
-        fitting = [name for name, values in arrays.items() if _is_frames(values)]
+        fitting = [name for name in arrays if _is_frames(*arrays.header(name))]
         if len(fitting) == 1:
             return fitting[0]
         if not fitting:
@@ -97,10 +93,23 @@ class ArrayFile(SourceWithoutDevice):
         return map(np.array, self._frames)
 
 
-def _is_picture(array: Array) -> bool:
+def _is_picture(shape: tuple[int, ...]) -> bool:
     """Whether it is height x width x 3 rather than many grey frames of 3 columns, which no camera takes."""
-    return array.ndim == 3 and array.shape[2] == 3 and min(array.shape[:2]) > 3
+    return len(shape) == 3 and shape[2] == 3 and min(shape[:2]) > 3
 
 
-def _is_frames(array: Array) -> bool:
-    return array.dtype == np.uint8 and (array.ndim == 3 or (array.ndim == 4 and array.shape[3] in (1, 3)))
+def _mapped(file: BinaryIO) -> Array:
+    """The array of an open .npy file, read as needed."""
+    size = file.seek(0, os.SEEK_END)
+    file.seek(0)
+    dtype, shape, is_fortran = npy_header(file)
+    start = file.tell()
+    if math.prod(shape) * dtype.itemsize > size - start:
+        raise UnreadableError(f"{size - start} bytes are said to be {dtype} of shape {shape}")
+    if 0 in shape:
+        return np.zeros(shape, dtype)
+    return np.memmap(file, dtype, "r", start, shape, "F" if is_fortran else "C")
+
+
+def _is_frames(dtype: np.dtype[Any], shape: tuple[int, ...]) -> bool:
+    return dtype == np.uint8 and (len(shape) == 3 or (len(shape) == 4 and shape[3] in (1, 3)))

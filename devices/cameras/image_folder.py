@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import struct
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Self
@@ -11,13 +13,16 @@ import numpy as np
 import numpy.typing as npt
 
 from multigraft.devices.cameras.camera import SourceWithoutDevice
-from multigraft.devices.cameras.permission import unreadable
 from multigraft.errors import InputError, MissingDependencyError
 from multigraft.installing import install_extra
+from multigraft.reading import regular_file, unreadable
 from multigraft.tensors.preprocessing import Frame
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".ppm", ".pgm", ".webp", ".tif", ".tiff")
 """What counts as an image; other files in the folder are left alone."""
+MOST_PIXELS = 64 << 20
+"""Of an image: what a camera of today gives; decoded it takes three bytes each."""
+_FORMATS = ("PNG", "JPEG", "MPO", "BMP", "GIF", "PPM", "WEBP", "TIFF")
 
 MAC_PREFIX = "._"
 """Begins the names of the files in which a Mac keeps attributes beside each image, on disks of other systems."""
@@ -82,7 +87,13 @@ def read_image(path: Path) -> Frame:
     """
     image_module, ops = _pillow()
     try:
-        with image_module.open(path) as image:
+        # Only formats that Pillow decodes itself: it hands others to programs such as Ghostscript.
+        with regular_file(path) as file, image_module.open(file, formats=_FORMATS) as image:
+            if image.width * image.height > MOST_PIXELS:
+                raise InputError(
+                    f"{path} has {image.width} x {image.height} pixels, more than {MOST_PIXELS >> 20} million",
+                    "export it smaller",
+                )
             upright = ops.exif_transpose(image)
             if upright.mode.startswith("I;16"):
                 return (np.asarray(upright).astype(np.uint16) >> 8).astype(np.uint8)
@@ -90,12 +101,13 @@ def read_image(path: Path) -> Frame:
                 return _eight_bits(np.asarray(upright))
             grey = upright.mode in ("1", "L", "LA")
             return np.array(upright.convert("L" if grey else "RGB"))
-    except FileNotFoundError:
-        raise InputError(f"{path} does not exist", "check the path") from None
-    except PermissionError as error:
-        raise unreadable(path, error) from error
-    except (OSError, ValueError, SyntaxError, EOFError, image_module.DecompressionBombError) as error:
-        # Pillow raises SyntaxError for damaged PNG files.
+    except InputError:
+        raise
+    except (
+        OSError, ValueError, SyntaxError, EOFError, TypeError, IndexError, KeyError, OverflowError, struct.error,
+        zlib.error, image_module.DecompressionBombError, image_module.DecompressionBombWarning,
+    ) as error:  # fmt: skip
+        # Pillow raises SyntaxError for damaged PNG files, and others from within its decoders.
         raise InputError(f"{path} is not a readable image ({error})", "remove it or export it again") from error
 
 
@@ -114,4 +126,6 @@ def _pillow() -> tuple[Any, Any]:
         from PIL import Image, ImageOps
     except ImportError as error:
         raise MissingDependencyError("reading images needs Pillow", install_extra("images")) from error
+    # Only the most frequent formats are known before, and naming another one fails.
+    Image.init()
     return Image, ImageOps

@@ -9,7 +9,6 @@ from multigraft.devices.cameras.array_file import ArrayFile
 from multigraft.devices.cameras.camera import Camera
 from multigraft.devices.cameras.fake_camera import FakeCamera
 from multigraft.devices.cameras.image_folder import SUFFIXES, ImageFolder
-from multigraft.devices.cameras.permission import unreadable
 from multigraft.devices.cameras.pi_camera import PiCamera
 from multigraft.devices.cameras.serial_camera import SerialCamera
 from multigraft.devices.cameras.source_help import HELP
@@ -17,6 +16,7 @@ from multigraft.devices.cameras.v4l2_camera import V4l2Camera
 from multigraft.devices.cameras.video_file import VideoFile
 from multigraft.devices.target.serial_link import BAUD, SerialLink
 from multigraft.errors import InputError, UsageError
+from multigraft.reading import unreadable
 
 VIDEO_SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mjpeg", ".mpg")
 ARRAY_SUFFIXES = (".npy", ".npz")

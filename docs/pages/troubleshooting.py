@@ -10,7 +10,7 @@ from docs.pages.error_sentences import Sentence, sentences
 GROUPS: dict[str, tuple[str, tuple[str, ...]]] = {
     "Typing a command": (
         "The command line, and files that could not be written.",
-        ("core/cli/", "core/files.py", "core/__init__.py", "core/npz.py", "core/json_decoding.py"),
+        ("core/cli/", "core/files.py", "core/__init__.py", "core/npz.py", "core/json_decoding.py", "core/reading.py"),
     ),
     "Settings": (
         "The settings file, `multigraft.toml`. [All settings](settings.md).",

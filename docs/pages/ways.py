@@ -67,7 +67,7 @@ STATISTICS = Way(
     "statistics",
     "Statistics come home from a device",
     (
-        Step("Prepare", "converters/field/taps_bundle.py", "taps.graft: networks with taps"),
+        Step("Prepare", "converters/field/taps_bundle.py", "home.mgtaps: networks with taps"),
         Step("Select frames", "calibration/collect/selection.py", "frames that tell something new"),
         Step("Run the taps", "calibration/collect/taps_runner.py", "representations of a minibatch"),
         Step("Sample", "calibration/collect/sampler.py", "sums of that minibatch"),

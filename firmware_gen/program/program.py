@@ -19,6 +19,7 @@ from multigraft.errors import InputError
 from multigraft.firmware_gen.program.validity import check_graph
 from multigraft.firmware_gen.program.variables import initial_subgraphs, with_variables
 from multigraft.tflite import tflite_file
+from multigraft.tflite.checking.check import check_tflite
 from multigraft.tflite.graph import Graph, Model, Op, Tensor
 
 Array = npt.NDArray[Any]
@@ -94,8 +95,13 @@ def load(source: bytes | Bundle, name: str = "model") -> Program:
         InputError: The file is damaged, a shape is not static, or signatures do not fit together.
     """
     if isinstance(source, Bundle):
-        return _join(tflite_file.read(source.model), source.manifest, source.manifest.name)
-    return _join(tflite_file.read(source), None, name)
+        return _join(_read(source.model), source.manifest, source.manifest.name)
+    return _join(_read(source), None, name)
+
+
+def _read(content: bytes) -> Model:
+    check_tflite(content, "the model", is_optimised=False)
+    return tflite_file.read(content)
 
 
 def _join(model: Model, manifest: Manifest | None, name: str) -> Program:

@@ -1,7 +1,8 @@
 """Converts many ONNX files in one process of onnx2tf's environment; run as a script there, never imported here.
 
-``python onnx2tf_batch.py FOLDER...``: each folder holds ``model.onnx`` and gets ``onnx2tf/model_float32.tflite`` and
-``log``. Each conversion runs in a fork, so that what ends one ends no other.
+``python onnx2tf_batch.py FOLDER...``: each folder holds ``model.onnx`` and ``kept`` (inputs that keep their shape, a
+line each). It gets ``onnx2tf/model_float32.tflite``, ``status`` and ``log``. Each conversion runs in a fork, so that
+what ends one ends no other.
 """
 
 from __future__ import annotations
@@ -26,7 +27,11 @@ def convert(folder: Path) -> None:
     code = 1
     try:
         onnx2tf.convert(
-            input_onnx_file_path="model.onnx", output_folder_path="onnx2tf", non_verbose=True, not_use_onnxsim=True
+            input_onnx_file_path="model.onnx",
+            output_folder_path="onnx2tf",
+            non_verbose=True,
+            not_use_onnxsim=True,
+            keep_shape_absolutely_input_names=Path("kept").read_text().split() or None,
         )
         code = 0
     except SystemExit as error:

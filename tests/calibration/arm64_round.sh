@@ -2,7 +2,7 @@
 # The device half of the field round with the interpreter and numpy of a Raspberry Pi (Debian bookworm, arm64), under
 # qemu-user. Opt-in: it downloads some 100 MB and needs the Debian packages qemu-user-static and mmdebstrap.
 #
-#   tests/calibration/arm64_round.sh FOLDER TAPS.graft FRAMES.npy [OTHER_FRAMES.npy...]
+#   tests/calibration/arm64_round.sh FOLDER NAME.mgtaps FRAMES.npy [OTHER_FRAMES.npy...]
 #
 # FOLDER is made if it is not there and kept, so that the next run starts at once. Nothing is installed: Debian's
 # packages are unpacked without running their scripts, and the wheels beside them. The processor is that of a Raspberry

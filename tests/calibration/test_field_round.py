@@ -61,9 +61,9 @@ def test_prepare_collect_combine_report_build_validate(project: Path, capsys: py
     def run(*argv: str) -> None:
         assert main(list(argv)) == 0, capsys.readouterr().err
 
-    run("calibrate", "prepare", "multigraft.toml", "-o", "taps.graft")
+    run("calibrate", "prepare", "multigraft.toml", "-o", "home.mgtaps")
     for site in ("site-7", "site-8"):
-        collect = ["calibrate", "collect", "taps.graft", "--source", f"{site}.npy", "--minibatch", "8"]
+        collect = ["calibrate", "collect", "home.mgtaps", "--source", f"{site}.npy", "--minibatch", "8"]
         run(*collect, "--frames", "128", "-o", f"{site}.mgstats")
         run(*collect, "-o", f"{site}.mgstats")
     run("calibrate", "combine", "site-7.mgstats", "site-8.mgstats", "-o", "fleet.mgstats")
@@ -83,7 +83,7 @@ def test_prepare_collect_combine_report_build_validate(project: Path, capsys: py
     built = Bundle.open("home.graft").manifest
     assert built.provenance["statistics"]["sha256"] == sha256_of(Path("fleet.mgstats").read_bytes())
     capsys.readouterr()
-    validate = ["calibrate", "validate", "home.graft", "--against", "taps.graft", "--source", "site-8.npy"]
+    validate = ["calibrate", "validate", "home.graft", "--against", "home.mgtaps", "--source", "site-8.npy"]
     run(*validate, "-o", "site-8.validation.json", "--min-agreement", "0.85")
     validation = json.loads(Path("site-8.validation.json").read_text())
     assert validation["frames"] == 400
@@ -106,11 +106,11 @@ def test_layers_refitted_on_the_device_are_built_at_home(project: Path, capsys: 
     def run(*argv: str) -> None:
         assert main(list(argv)) == 0, capsys.readouterr().err
 
-    run("calibrate", "prepare", "multigraft.toml", "-o", "taps.graft")
-    run("calibrate", "collect", "taps.graft", "--source", "site-7.npy", "-o", "fleet.mgstats")
-    run("calibrate", "plan", "no-frames.toml", "--share", "second=block", "-o", "refit.graft")
+    run("calibrate", "prepare", "multigraft.toml", "-o", "home.mgtaps")
+    run("calibrate", "collect", "home.mgtaps", "--source", "site-7.npy", "-o", "fleet.mgstats")
+    run("calibrate", "plan", "no-frames.toml", "--share", "second=block", "-o", "home.mgplan")
     capsys.readouterr()
-    run("calibrate", "refit", "refit.graft", "--source", "site-8.npy", "--frames", "200", "-o", "a.mgrefit", "--json")
+    run("calibrate", "refit", "home.mgplan", "--source", "site-8.npy", "--frames", "200", "-o", "a.mgrefit", "--json")
     done = json.loads(capsys.readouterr().out.splitlines()[-1])
     measured = done["grafts"][0]["agreement"]
     assert done["grafts"][0]["frames"] == 200 and measured["frames"] == 200 and measured["value"] > 0.9

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from multigraft import npz
+from multigraft.errors import InputError
 from multigraft.npz import NpzFile, npz_bytes, read_npz, stored_npz_bytes
 
 ARRAYS = {"b": np.arange(6, dtype=np.int16).reshape(2, 3), "a/1": np.array(2.5), "c": np.zeros((0, 4), np.uint8)}
@@ -65,12 +66,12 @@ def test_damage_anywhere_is_a_value_error_or_changes_no_array() -> None:
 def test_objects_and_other_members_are_refused() -> None:
     stream = io.BytesIO()
     np.savez(stream, allow_pickle=True, a=np.array([{}], object))
-    with pytest.raises(ValueError, match="allow_pickle"):
+    with pytest.raises(ValueError, match="something else than numbers"):
         read_npz(stream.getvalue())
     nested = io.BytesIO()
     with zipfile.ZipFile(nested, "w") as archive:
         archive.writestr("a.npy", npz_bytes(ARRAYS))
-    with pytest.raises(ValueError, match="a is no array"):
+    with pytest.raises(ValueError, match="header is damaged"):
         read_npz(nested.getvalue())
 
 
@@ -81,12 +82,12 @@ def test_a_small_file_that_unpacks_to_much_is_refused(monkeypatch: pytest.Monkey
     monkeypatch.setattr(npz, "LARGEST", unpacked)
     assert read_npz(data)["a"].size == 1 << 16
     monkeypatch.setattr(npz, "LARGEST", unpacked - 1)
-    with pytest.raises(ValueError, match="MiB of arrays"):
+    with pytest.raises(ValueError, match="unpacks to more than"):
         read_npz(data)
 
 
 def test_a_file_that_is_not_there_is_not_taken_for_a_damaged_one(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(InputError, match="does not exist"):
         NpzFile(tmp_path / "none.npz")
 
 

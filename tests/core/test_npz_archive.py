@@ -13,7 +13,7 @@ import numpy.typing as npt
 import pytest
 
 from multigraft import npz
-from multigraft.npz import FIXED_TIME, NpzFile, npz_bytes, read_npz
+from multigraft.npz import FIXED_TIME, NpzFile, npz_bytes, read_npz, stored_npz_bytes
 
 ARRAYS: dict[str, npt.NDArray[Any]] = {
     "b/columns": np.asfortranarray(np.arange(12, dtype=np.int16).reshape(3, 4)),
@@ -98,3 +98,20 @@ def test_members_that_are_no_arrays_are_not_counted_or_are_named() -> None:
             opened["zip"]
         with pytest.raises(ValueError, match=r"No data left in file|it ends early"):
             opened["nothing"]
+
+
+def test_golden_arrays_are_stored_as_they_come_and_without_a_clock() -> None:
+    data = stored_npz_bytes(ARRAYS)
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        infos = archive.infolist()
+    assert [i.filename for i in infos] == [f"{name}.npy" for name in ARRAYS]
+    assert {i.compress_type for i in infos} == {zipfile.ZIP_STORED}
+    assert {i.date_time for i in infos} == {(1980, 1, 1, 0, 0, 0)}
+    back = read_npz(data)
+    for name, array in ARRAYS.items():
+        assert back[name].dtype == array.dtype
+        np.testing.assert_array_equal(back[name], array)
+    rows = {name: np.ascontiguousarray(array).reshape(array.shape) for name, array in ARRAYS.items()}
+    assert stored_npz_bytes(rows) == data
+    with pytest.raises(ValueError, match="Object arrays cannot be saved"):
+        stored_npz_bytes({"a": np.array([{}], object)})

@@ -117,6 +117,15 @@ def test_the_longest_piece_is_looked_at_and_a_longer_one_is_dropped_whole(extra:
     assert decoder.feed(frame) == [whole]
 
 
+@pytest.mark.parametrize("extra", [1, 2, 500])
+def test_a_piece_that_goes_on_behind_the_longest_frame_is_dropped_whole(extra: int) -> None:
+    whole = Message(1, 2, b"\xff" * protocol.MAX_PAYLOAD)
+    frame = protocol.encode(whole)
+    assert len(frame) == protocol.MAX_ENCODED + 1
+    decoder = Decoder()
+    assert decoder.feed(frame[:-1] + b"\x01" * extra + b"\0") == [] and decoder.dropped == 1
+
+
 def test_pieces_may_come_in_any_slices_and_empty_ones_are_nothing() -> None:
     sent = [Message(1, 1, b"a"), Message(2, 2), Message(3, 3, b"\0\0")]
     stream = b"\0\0" + b"\0".join(protocol.encode(m) for m in sent) + b"\0"

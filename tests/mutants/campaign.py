@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import collections
 import configparser
+import importlib
 import json
 import subprocess
 import sys
@@ -73,8 +74,8 @@ def _write(target: Path, content: str | bytes) -> None:
 
 def results(folder: Path) -> dict[str, dict[str, str]]:
     """Module (file in the package) to its mutants and how each ended."""
-    from mutmut.stats import status_by_exit_code
-
+    # Imported by name, since it need not be installed where types are checked.
+    status_by_exit_code = importlib.import_module("mutmut.stats").status_by_exit_code
     found = {}
     for path in sorted((folder / "mutants" / PACKAGE).rglob("*.py.meta")):
         codes = json.loads(path.read_text("utf-8"))["exit_code_by_key"]

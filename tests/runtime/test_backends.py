@@ -10,9 +10,10 @@ import pytest
 
 from multigraft.errors import InputError, MissingDependencyError, UsageError
 from multigraft.runtime.backends import BackendName, load_backend
-from multigraft.runtime.tflite_check import check_tflite
 from multigraft.runtime.tflite_model import TfliteModel
+from multigraft.tflite.checking.check import check_tflite
 from tests.bundle_builder import Built, build
+from tests.runtime.conftest import BACKENDS
 from tests.tflite_builder import Graph, serialise
 
 
@@ -90,7 +91,8 @@ def test_threads_do_not_change_the_answer(built: Built, backend: BackendName) ->
     np.testing.assert_array_equal(results[0], results[1])
 
 
-def test_auto_prefers_ai_edge_litert() -> None:
+def test_auto_prefers_ai_edge_litert(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MULTIGRAFT_BACKEND", raising=False)
     assert load_backend("auto").name == "litert"
     assert str(load_backend("litert")).startswith("ai-edge-litert ")
 
@@ -175,3 +177,16 @@ def test_an_open_shape_is_refused(backend: BackendName) -> None:
     builder.Finish(model.Pack(builder), b"TFL3")
     with pytest.raises(InputError, match="open shape"):
         TfliteModel(bytes(builder.Output()), backend).subgraph()
+
+
+@pytest.mark.parametrize("choice", BACKENDS)
+def test_the_environment_says_what_auto_means(monkeypatch: pytest.MonkeyPatch, choice: BackendName) -> None:
+    monkeypatch.setenv("MULTIGRAFT_BACKEND", choice)
+    assert load_backend().name == choice
+    assert load_backend("litert").name == "litert"
+
+
+def test_a_choice_that_is_unknown_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MULTIGRAFT_BACKEND", "tensorrt")
+    with pytest.raises(UsageError, match="there is no backend 'tensorrt'; choose from: auto, litert, tflite-runtime"):
+        load_backend()

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import dataclasses
+import itertools
 import json
+import tracemalloc
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -17,6 +20,7 @@ from multigraft.errors import BundleError, InputError, UsageError
 from multigraft.runtime import Engine, Result
 from multigraft.runtime.answers import Answer, Classification, ClassMap, Raw, Values
 from multigraft.runtime.backends import BackendName
+from multigraft.runtime.engine import MOST_CHOICES
 from multigraft.runtime.tflite_model import TfliteModel
 from multigraft.tensors.arrays import Array, Float32Array
 from multigraft.tensors.preprocessing import Frame, prepare
@@ -233,3 +237,36 @@ def test_each_network_input_is_made_once_of_the_same_frame(backend: BackendName)
             expected = dequantise(alone.outputs[f"{task}/out"][0], engine.manifest.tensor(f"{task}/out"))
             np.testing.assert_array_equal(answer_of(result, task, Values).values, expected)
             np.testing.assert_array_equal(answer_of(engine.run(frame, task), task, Values).values, expected)
+
+
+def test_threads_wait_for_each_other(engine: Engine) -> None:
+    frames = frames_of(150)
+    alone = [engine.run(frame).answers for frame in frames]
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        for _ in range(4):
+            together = list(pool.map(lambda frame: engine.run(frame).answers, frames))
+            assert together == alone
+
+
+def test_many_choices_of_tasks_are_not_kept_for_ever(backend: BackendName) -> None:
+    names = ("a", "b", "c", "d", "e")
+    heads: tuple[tuple[str, Kind], ...] = tuple((name, "classification") for name in names)
+    engine = Engine(build(heads, backend=backend).bundle, backend=backend)
+    frame = frames_of(1)[0]
+    choices = [choice for size in (3, 4, 5) for choice in itertools.permutations(names, size)]
+    assert len(choices) > 4 * MOST_CHOICES
+    tracemalloc.start()
+    try:
+        sizes = []
+        for choice in choices:
+            assert list(engine.run(frame, choice).answers) == list(choice)
+            sizes.append(tracemalloc.get_traced_memory()[0])
+    finally:
+        tracemalloc.stop()
+    assert sizes[-1] < 1.5 * max(sizes[:MOST_CHOICES])
+
+
+def test_an_untrusted_bundle_is_tried_in_a_child_first(built: Built, backend: BackendName) -> None:
+    frame = frames_of(1)[0]
+    tried = Engine(built.bundle, backend=backend, untrusted=True)
+    assert tried.run(frame).answers == Engine(built.bundle, backend=backend).run(frame).answers

@@ -64,15 +64,31 @@ def _store_shapes(editor: Editor) -> None:
 
 
 def without_identities(model: onnx.ModelProto) -> onnx.ModelProto:
-    """``model`` without Identity nodes, but for those between an input or a constant and an output."""
+    """``model`` without Identity nodes, but for those between an input or a constant or an output and an output.
+
+    onnx2tf gives what such a node reads the name of what it writes, and lets others read what is no longer written.
+    """
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
     outputs = {o.name for o in copy.graph.output}
-    names: dict[str, str] = {}
+    written = {o for node in copy.graph.node for o in node.output} - outputs
+    # An output that repeats a tensor gives that tensor its own name.
+    names = {
+        node.input[0]: node.output[0]
+        for node in copy.graph.node
+        if node.op_type == "Identity" and node.output[0] in outputs and node.input[0] in written
+    }
+    repeats = {source: result for source, result in names.items() if _writer(copy, source) != "Identity"}
+    names = dict(repeats)
+    for node in copy.graph.node:
+        for i, name in enumerate(node.output):
+            node.output[i] = repeats.get(name, name)
     kept = []
     for node in copy.graph.node:
         for i, name in enumerate(node.input):
             node.input[i] = names.get(name, name)
+        if node.op_type == "Identity" and node.input[0] == node.output[0]:
+            continue
         if node.op_type == "Identity" and node.output[0] not in outputs:
             names[node.output[0]] = node.input[0]
         else:
@@ -80,3 +96,7 @@ def without_identities(model: onnx.ModelProto) -> onnx.ModelProto:
     del copy.graph.node[:]
     copy.graph.node.extend(kept)
     return copy
+
+
+def _writer(model: onnx.ModelProto, tensor: str) -> str:
+    return str(next(node.op_type for node in model.graph.node if tensor in node.output))

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from multigraft.converters.conversion.rewrites.editing import Rule, Writer, attributes
 
+_LEAST = 1e-7
+"""Of a norm that is divided by; onnx2tf takes what is much smaller for zero."""
+
 
 def hardmax(writer: Writer) -> bool:
     """Hardmax is one where ArgMax points, and zero elsewhere."""
@@ -30,7 +33,7 @@ def lp_normalization(writer: Writer) -> bool:
         norm = writer(kind, x, axes=axes, keepdims=1)
     else:
         norm = writer(kind, x, writer.ints("axes", axes), keepdims=1)
-    writer("Div", x, writer("Max", norm, writer.constant("least", 1e-30)), to=writer.node.output[0])
+    writer("Div", x, writer("Max", norm, writer.constant("least", _LEAST)), to=writer.node.output[0])
     return True
 
 

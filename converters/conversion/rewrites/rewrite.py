@@ -32,10 +32,10 @@ _PASSES = 100
 def rewrite(model: onnx.ModelProto) -> onnx.ModelProto:
     """The same in operators that onnx2tf converts rightly; inputs and outputs keep their names."""
     editor = Editor(model)
-    for number in range(_PASSES):
+    for _ in range(_PASSES):
         replaced = [_replacement(editor, node) for node in editor.graph.node]
         if all(r is None for r in replaced):
-            return without_identities(editor.finished()) if number else editor.finished()
+            return without_identities(editor.finished())
         pairs = zip(editor.graph.node, replaced, strict=True)
         editor.set_nodes([n for old, new in pairs for n in ([old] if new is None else new)])
         fold_constants(editor)

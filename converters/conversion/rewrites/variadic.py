@@ -1,4 +1,4 @@
-"""A Sum, Mean, Max or Min of one input is that input."""
+"""A Sum, Mean, Max, Min or Concat of one input is that input."""
 
 from __future__ import annotations
 
@@ -13,4 +13,4 @@ def of_one(writer: Writer) -> bool:
     return True
 
 
-RULES: dict[str, tuple[Rule, ...]] = dict.fromkeys(("Sum", "Mean", "Max", "Min"), (of_one,))
+RULES: dict[str, tuple[Rule, ...]] = dict.fromkeys(("Sum", "Mean", "Max", "Min", "Concat"), (of_one,))

@@ -22,7 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
     default, rule = CollectOptions(), SelectionRule()
     add = parser.add_argument
-    add("taps", metavar="taps.graft", help="the taps bundle that multigraft calibrate prepare wrote")
+    add("taps", metavar="NAME.mgtaps", help="the taps bundle that multigraft calibrate prepare wrote")
     add("--source", required=True, metavar="FRAMES", help=HELP)
     add("-o", "--output", required=True, type=Path, metavar="NAME.mgstats", help="the statistics to write")
     add("--site", help="where the device stands (default: the output's name)")

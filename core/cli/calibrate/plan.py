@@ -13,7 +13,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
     add_settings_arguments(parser)
     parser.add_argument(
-        "-o", "--output", required=True, type=Path, metavar="refit.graft", help="the refit bundle to write"
+        "-o", "--output", required=True, type=Path, metavar="NAME.mgplan", help="the refit bundle to write"
     )
 
 

@@ -13,7 +13,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the step's arguments."""
     parser.add_argument("settings", type=Path, help="the settings file, multigraft.toml (see docs/settings.md)")
     parser.add_argument(
-        "-o", "--output", required=True, type=Path, metavar="taps.graft", help="the taps bundle to write"
+        "-o", "--output", required=True, type=Path, metavar="NAME.mgtaps", help="the taps bundle to write"
     )
     parser.add_argument(
         "--every-cut", action="store_true", help="also tap cut points that are wider than one before and one behind"

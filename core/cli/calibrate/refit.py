@@ -26,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     from multigraft.statistics.statistics import MINIMUM_FRAMES
 
     add = parser.add_argument
-    add("plan", metavar="refit.graft", help="the refit bundle that multigraft calibrate plan wrote")
+    add("plan", metavar="NAME.mgplan", help="the refit bundle that multigraft calibrate plan wrote")
     add("--source", required=True, metavar="FRAMES", help=HELP)
     add("-o", "--output", required=True, type=Path, metavar="NAME.mgrefit", help="the new weights to write")
     add("--frames", type=int, default=FRAMES, metavar="N", help=f"frames to solve each layer from (default: {FRAMES})")

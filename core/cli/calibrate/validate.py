@@ -18,7 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
     add = parser.add_argument
     add("bundle", metavar="home.graft", help="the bundle to judge")
-    add("--against", required=True, metavar="taps.graft", help="the taps bundle of the original networks")
+    add("--against", required=True, metavar="NAME.mgtaps", help="the taps bundle of the original networks")
     add("--source", required=True, metavar="FRAMES", help=HELP)
     add("-o", "--output", type=Path, metavar="NAME.json", help="also write the result as JSON")
     add("--frames", type=int, default=FRAMES, metavar="N", help=f"at most N frames (default: {FRAMES})")

@@ -93,12 +93,13 @@ def _generate(options: argparse.Namespace) -> int:
 
 def _open(path: Path) -> tuple[bytes | Bundle, bytes]:
     """The model or bundle, and the bytes its digest is taken of."""
-    from multigraft.bundle.bundle import Bundle
-    from multigraft.tflite import tflite_file
+    from multigraft.bundle.bundle import LARGEST, MODEL, Bundle
+    from multigraft.reading import read_file
+    from multigraft.tflite.checking.check import check_tflite
 
     if path.suffix == ".tflite":
-        tflite_file.read(path)  # A file that is none is refused by its name.
-        content = path.read_bytes()
+        content = read_file(path, LARGEST[MODEL])
+        check_tflite(content, str(path), is_optimised=False)
         return content, content
     bundle = Bundle.open(path)
     return bundle, bundle.model

@@ -15,6 +15,9 @@ def add_engine_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--tasks", metavar="A,B", help="answer these tasks only (default: all)")
     add_interpreter_arguments(parser)
     parser.add_argument("--no-self-test", action="store_true", help="do not run the golden inputs first")
+    parser.add_argument(
+        "--untrusted", action="store_true", help="first load and run the model in a child process, which may crash"
+    )
 
 
 def add_interpreter_arguments(parser: argparse.ArgumentParser) -> None:
@@ -36,7 +39,13 @@ def open_engine(options: argparse.Namespace) -> tuple[Engine, tuple[str, ...] | 
     """
     from multigraft.runtime import Engine
 
-    engine = Engine(options.bundle, options.threads, options.backend, self_test=not options.no_self_test)
+    engine = Engine(
+        options.bundle,
+        options.threads,
+        options.backend,
+        self_test=not options.no_self_test,
+        untrusted=options.untrusted,
+    )
     if options.tasks is None:
         return engine, None
     tasks = tuple(name.strip() for name in options.tasks.split(",") if name.strip())

@@ -71,8 +71,8 @@ def planned(onnx2tf_environment: Environment, tmp_path_factory: pytest.TempPathF
     bundle = make_refit_bundle(networks, joins, "plan", folder)
     images = np.stack(frames(600))
     np.save(folder / "frames.npy", images)
-    bundle.write(folder / "refit.graft")
-    return Planned(networks, joins, folder / "refit.graft", images, folder / "frames.npy")
+    bundle.write(folder / "home.mgplan")
+    return Planned(networks, joins, folder / "home.mgplan", images, folder / "frames.npy")
 
 
 @pytest.fixture(scope="module")
@@ -198,11 +198,11 @@ def test_wrong_files_end_in_one_sentence(
     planned: Planned, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    taps_bundle().write("taps.graft")
+    taps_bundle().write("home.mgtaps")
     (tmp_path / "half.mgrefit").write_bytes(b"PK\3\4 and then nothing")
     common = ["--source", str(planned.source), "-o", "a.mgrefit"]
     for argv, words in (
-        (["calibrate", "refit", "taps.graft", *common], "is no refit bundle"),
+        (["calibrate", "refit", "home.mgtaps", *common], "is no refit bundle"),
         (["calibrate", "refit", "none.graft", *common], "does not exist"),
         (["calibrate", "refit", str(planned.bundle), *common[:2], "-o", "none/a.mgrefit"], "does not exist"),
     ):

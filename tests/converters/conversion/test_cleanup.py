@@ -282,3 +282,36 @@ def test_transposes_around_what_works_in_any_layout_melt_away(layer: ChannelFirs
     cleaned = cleanup.clean(graph)
     assert "TRANSPOSE" not in kinds(cleaned)
     assert_same(graph, cleaned)
+
+
+@pytest.mark.parametrize("adjoint", [False, True])
+@pytest.mark.parametrize("shape", [(3, 6), (1, 5, 6)])
+def test_a_product_with_a_constant_and_its_sum_become_a_dense_layer(adjoint: bool, shape: tuple[int, ...]) -> None:
+    b = GraphBuilder()
+    x = b.input("x", *shape)
+    w = b.constant("w", b.rng.standard_normal((4, 6) if adjoint else (6, 4)))
+    y = b.op("BATCH_MATMUL", "y", [x, w], (*shape[:-1], 4), adj_x=False, adj_y=adjoint)
+    bias = b.constant("bias", b.rng.standard_normal(4))
+    total = b.op("ADD", "total", [y, bias], (*shape[:-1], 4), fused_activation_function="RELU")
+    graph = b.graph(total)
+    cleaned = cleanup.clean(graph)
+    assert kinds(cleaned) == ["FULLY_CONNECTED"]
+    assert_same(graph, cleaned, 1e-6)
+
+
+def test_a_product_of_two_values_stays() -> None:
+    b = GraphBuilder()
+    x, y = b.input("x", 2, 3, 4), b.input("y", 2, 4, 5)
+    graph = b.graph(b.op("BATCH_MATMUL", "z", [x, y], (2, 3, 5), adj_x=False, adj_y=False))
+    assert kinds(cleanup.clean(graph)) == ["BATCH_MATMUL"]
+
+
+def test_a_constant_of_another_shape_than_the_bias_stays_outside() -> None:
+    b = GraphBuilder()
+    y = b.dense("y", b.input("x", 3, 6), 4)
+    b.tensors[y] = dataclasses.replace(b.tensors[y], shape=(3, 4))
+    other = b.constant("other", b.rng.standard_normal((3, 1)))
+    graph = b.graph(b.op("ADD", "z", [y, other], (3, 4), fused_activation_function="NONE"))
+    cleaned = cleanup.clean(graph)
+    assert kinds(cleaned) == ["FULLY_CONNECTED", "ADD"]
+    assert_same(graph, cleaned)

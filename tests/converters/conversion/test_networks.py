@@ -11,6 +11,7 @@ import onnx
 import pytest
 
 from multigraft.converters.conversion.onnx2tf_environment import Environment
+from tests.converters.conversion.rewrites.rewritten import node_model
 from tests.converters.conversion.through_converter import through_converter
 from tests.converters.onnx_builder import OnnxBuilder
 
@@ -115,6 +116,36 @@ def transposed(b: OnnxBuilder, x: str) -> str:
 
 def pool_with_pads(kind: str, **attributes: Any) -> Layers:
     return lambda b, x: b.add(kind, "y", x, kernel_shape=[3, 3], strides=[2, 2], pads=[1, 0, 1, 2], **attributes)
+
+
+def weights(*shape: int) -> Any:
+    return np.random.default_rng(6).standard_normal(shape).astype(np.float32)
+
+
+NODES: dict[str, onnx.ModelProto] = {
+    "lstm": node_model("LSTM", [5, 1, 3], [weights(1, 16, 3), weights(1, 16, 4)], ("y", "h", "c"), hidden_size=4),
+    "gru, one step": node_model("GRU", [1, 2, 3], [weights(1, 12, 3), weights(1, 12, 4)], ("", "h"), hidden_size=4),
+    "attention": node_model("Attention", [1, 2, 4, 8], [weights(1, 2, 5, 8), weights(1, 2, 5, 8)], opset=23),
+    "rms norm": node_model("RMSNormalization", [1, 4, 8], [weights(8)], opset=23),
+    "gather": node_model("GatherND", [2, 2, 2], [np.array([[0, 1], [1, -2]])]),
+    "product": node_model("MatMul", [2, 2, 2], [weights(2, 3)]),
+    "volume": node_model("MaxPool", [1, 3, 6, 6, 6], kernel_shape=[2, 2, 2]),
+}
+"""Their inputs are no images, some of them with dimensions that are all alike."""
+
+
+@pytest.mark.parametrize("node", NODES)
+def test_inputs_of_any_rank_keep_their_shape(node: str, onnx2tf_environment: Environment, tmp_path: Path) -> None:
+    graph = through_converter(NODES[node], onnx2tf_environment, tmp_path)
+    shape = tuple(d.dim_value for d in NODES[node].graph.input[0].type.tensor_type.shape.dim)
+    assert len(shape) == 4 or graph.tensors["x"].shape == shape
+
+
+def test_outputs_that_repeat_what_others_read_are_written(onnx2tf_environment: Environment, tmp_path: Path) -> None:
+    b = OnnxBuilder(5)
+    x = b.conv("features", b.input("x", 3, 8, 10), 4)
+    model = b.model(b.add("Identity", "shown", x), b.classifier("classes", b.add("Relu", "r", x), 3))
+    through_converter(model, onnx2tf_environment, tmp_path)
 
 
 FORMS: dict[str, Layers] = {

@@ -176,5 +176,5 @@ def test_the_distilled_plan_is_assembled_as_any_other() -> None:
 
 def test_without_pytorch_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "torch", None)
-    with pytest.raises(MissingDependencyError, match=r"multigraft\[torch\]"):
+    with pytest.raises(MissingDependencyError, match=r"\[torch\]"):
         distill_plan(SharingPlan({}, 0, 0), (), {}, OPTIONS, silent)

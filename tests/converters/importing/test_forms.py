@@ -163,7 +163,7 @@ def test_functions_are_written_out(tmp_path: Path) -> None:
 def test_functions_that_explode_are_refused_before_they_do(tmp_path: Path) -> None:
     path = saved(calling_twice(30), tmp_path)
     assert path.stat().st_size < 4000
-    with pytest.raises(InputError, match="make more than 100,000 nodes"):
+    with pytest.raises(InputError, match="unfolds to more than 100,000 nodes"):
         load_network(path)
 
 

@@ -22,8 +22,8 @@ def column(*values: float) -> Array:
 
 
 def scores(kind: Kind, original: Array, new: Array, tolerance: float | None = None) -> list[float]:
-    found, *_ = frame_scores(kind, [original], [new], tolerance)
-    return np.asarray(found, np.float64).tolist()
+    by_frame, *_ = frame_scores(kind, [original], [new], tolerance)
+    return [float(score) for score in by_frame]
 
 
 def sentence(error: type[MultigraftError], call: Any, *arguments: Any, **named: Any) -> str:
@@ -125,6 +125,14 @@ def test_detectors_that_fail_on_a_frame_do_not_agree_on_it() -> None:
     assert found.tolist() == [1, 1, 1, 0, 1]
 
 
+def test_a_class_that_is_no_number_is_no_class_and_no_warning() -> None:
+    classes = np.full((5, 2), 3, np.float32)
+    broken = classes.copy()
+    broken[2, 1] = np.nan
+    found, *_ = frame_scores("detection", [BOXES, BOX_SCORES, classes], [BOXES, BOX_SCORES, broken])
+    assert found.tolist() == [1, 1, 0, 1, 1]
+
+
 def test_boxes_have_to_overlap_as_much_as_is_asked() -> None:
     moved = BOXES.copy()
     moved[:, 1, ::2] += 1
@@ -189,7 +197,7 @@ def test_a_difference_of_exactly_the_tolerance_is_within_it() -> None:
     # In the precision of double, whatever the outputs are.
     assert scores("regression", np.array([[100], [100]], np.uint8), np.array([[101], [99]], np.uint8), 1) == [1, 1]
     assert scores("other", np.array([[100], [100]], np.uint8), np.array([[101], [99]], np.uint8), 0.01) == [1, 1]
-    assert scores("regression", np.float16([[0.1]]), np.float16([[0.2]]), 0.0999) == [0]
+    assert scores("regression", np.array([[0.1]], np.float16), np.array([[0.2]], np.float16), 0.0999) == [0]
 
 
 def test_the_default_tolerance_is_a_twentieth_of_the_range_without_a_hundredth_at_either_end() -> None:

@@ -43,6 +43,28 @@ def test_many_trials_keep_their_digits() -> None:
     assert lower_bound(98_000, 100_000, 0.95) == pytest.approx(expected, rel=1e-8)
 
 
+def test_at_least_none_is_certain() -> None:
+    for trials in range(1, 60):
+        for percent in range(1, 100, 7):
+            assert tail(0, trials, percent / 100) == 1.0
+
+
+def test_a_probability_is_never_above_one() -> None:
+    assert max(tail(1, trials, p) for trials in range(50, 400, 7) for p in (0.2, 0.5, 0.9)) <= 1.0
+
+
+def test_if_all_succeed_the_bound_is_a_root() -> None:
+    for trials in range(1, 50):
+        assert lower_bound(trials, trials, 0.95) == (1 - 0.95) ** (1 / trials)
+
+
+def test_a_sum_that_rounding_left_below_a_whole_number_is_that_number() -> None:
+    """A billionth per score, since each of them may have been rounded."""
+    assert lower_bound_of_mean(500 - 5e-7, 1000, 0.9) == lower_bound_of_mean(500, 1000, 0.9)
+    assert lower_bound_of_mean(500 - 5e-6, 1000, 0.9) == lower_bound_of_mean(499, 1000, 0.9)
+    assert lower_bound_of_mean(0.1 * 3 * 10, 10, 0.9) == lower_bound_of_mean(3, 10, 0.9)
+
+
 def test_the_ends() -> None:
     assert lower_bound(0, 10, 0.95) == 0.0
     assert lower_bound(10, 10, 0.95) == pytest.approx(0.05**0.1)

@@ -219,9 +219,12 @@ def test_a_folder_is_made_beside_its_place_under_a_hidden_name(tmp_path: Path, m
     assert name.startswith(".deployed.")
 
 
-def test_files_may_lie_deeper(tmp_path: Path) -> None:
-    deep = Bundle.create(bundle().manifest, {**CONTENTS, "a/b/c.bin": b"deep"})
-    assert Bundle.open(deep.deploy(tmp_path / "deployed")).read("a/b/c.bin") == b"deep"
+@pytest.mark.parametrize("name", ["a/b/c.bin", "../evil", "/evil", "golden/../../evil"])
+def test_files_that_are_no_part_of_a_bundle_are_not_deployed(name: str, tmp_path: Path) -> None:
+    odd = Bundle.create(bundle().manifest, {**CONTENTS, name: b"deep"})
+    with pytest.raises(BundleError, match=f"holds {name}, which is no part of a bundle"):
+        odd.deploy(tmp_path / "deployed")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from multigraft.statistics.coalescing import coalesced_days, coalesced_groups, c
 from multigraft.statistics.similarity import SimilaritySums
 from multigraft.statistics.statistics import GROUPS, MINIMUM_FRAMES, Minibatch, Statistics, combine
 from multigraft.statistics.tally import Tally, Terms
+from multigraft.statistics.value_histogram import count
 from tests.calibration.samples import FRAMES, SUBJECT, minibatch, statistics
 
 
@@ -204,6 +205,29 @@ def test_merging_takes_the_lower_minimum_and_the_longer_history() -> None:
     assert combine([short]) == short and combine(iter([short, long])) == short + long
 
 
+def test_merging_keeps_the_places_of_both() -> None:
+    first, second = Statistics(SUBJECT, 8), Statistics(SUBJECT, 8)
+    first.add(minibatch(1, 8), ("a", "2026-05-01"))
+    first.add(minibatch(2, 8), ("both", "2026-05-01"))
+    second.add(minibatch(3, 8), ("both", "2026-05-01"))
+    second.add(minibatch(4, 8), ("b", "2026-05-02"))
+    for whole in (first + second, second + first):
+        frames = {place: tally.frames for place, tally in whole.places.items()}
+        assert frames == {("a", "2026-05-01"): 8, ("both", "2026-05-01"): 16, ("b", "2026-05-02"): 8}
+        assert whole.places["a", "2026-05-01"] == first.places["a", "2026-05-01"]
+
+
+def test_ranges_of_taps_inputs_and_outputs_are_of_all_frames_and_stay() -> None:
+    whole = of(8, 2)
+    names = ["garment/relu1", "digit/image", "garment/logits", "garment/between"]
+    for name in names:
+        whole.overall.lows[name] = whole.overall.highs[name] = np.array(1.0)
+    for frames, kept in ((7, set(names[:3])), (8, set(names))):
+        whole.overall.counts[entries.INNER] = np.array(frames)
+        found = whole.coalesced().overall
+        assert found.lows.keys() & set(names) == found.highs.keys() & set(names) == kept
+
+
 def test_statistics_are_equal_if_everything_is() -> None:
     whole = of(8, 3)
     for name, value in (
@@ -257,8 +281,6 @@ def test_moments_are_over_the_detailed_frames_and_their_positions() -> None:
 def test_ranges_are_cut_by_percent_where_values_were_counted() -> None:
     whole = Statistics(SUBJECT, 8)
     values = np.array([-100.0, *np.linspace(1, 2, 98), 100.0], np.float32)
-    from multigraft.statistics.value_histogram import count
-
     for name in ("t", "u", "v"):
         whole.overall.lows[name], whole.overall.highs[name] = np.array(-100, np.float64), np.array(100, np.float64)
     whole.overall.counts["values/t"] = count(values)
@@ -270,6 +292,19 @@ def test_ranges_are_cut_by_percent_where_values_were_counted() -> None:
     assert cut["v"] == (1.9, 1.95)
     assert whole.ranges(99.9)["t"] == (-100, 100)
     assert {type(v) for pair in cut.values() for v in pair} == {float}
+
+
+def test_what_is_cut_off_is_cut_half_at_either_end() -> None:
+    whole = Statistics(SUBJECT, 8)
+    values = 1.1 ** np.arange(100, dtype=np.float32)
+    whole.overall.lows["t"], whole.overall.highs["t"] = (
+        np.array(values[0], np.float64),
+        np.array(values[-1], np.float64),
+    )
+    whole.overall.counts["values/t"] = count(values)
+    for percent, places in ((90.0, (4, 94)), (80.0, (9, 89)), (50.0, (24, 74))):
+        expected = [values[place] for place in places]
+        assert whole.ranges(percent)["t"] == pytest.approx(expected, rel=1 / 63)
 
 
 def test_products_of_two_taps_are_found_in_either_order() -> None:

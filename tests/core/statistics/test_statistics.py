@@ -18,9 +18,11 @@ from scipy.stats import t
 from multigraft.errors import InputError, MultigraftError, UsageError
 from multigraft.statistics import statistics_file
 from multigraft.statistics.exact_sums import ExactSums, add_all
-from multigraft.statistics.statistics import GROUPS, STUDENT_T, Statistics, combine
+from multigraft.statistics.similarity import SimilaritySums
+from multigraft.statistics.statistics import GROUPS, STUDENT_T, Minibatch, Statistics, combine
 from multigraft.statistics.statistics_file import to_bytes
 from multigraft.statistics.value_histogram import RELATIVE_ERROR, count, percentile
+from multigraft.tensors.arrays import Float64Array
 from tests.calibration.samples import FRAMES, SUBJECT, minibatch, statistics
 
 REALS = st.floats(-(2.0**50), 2.0**50, allow_nan=False, width=64)
@@ -198,6 +200,32 @@ def test_the_interval_is_students_t_times_the_jackknife_error() -> None:
     assert precision is not None
     np.testing.assert_allclose(precision, t.ppf(0.975, GROUPS - 1) * error, rtol=2e-4, atol=1e-15)
     assert pytest.approx(t.ppf(0.975, GROUPS - 1), abs=5e-4) == STUDENT_T
+
+
+def test_the_error_is_that_of_estimates_as_they_are_even_beyond_one() -> None:
+    """A tap of samples whose product with itself comes out small: each CKA with it is about 1.4."""
+    names = [tap.name for tap in SUBJECT.taps]
+    held = Statistics(SUBJECT, FRAMES)
+    parts = []
+    for number in range(GROUPS):
+        random = np.random.default_rng(number)
+        x = random.standard_normal((len(names), FRAMES, 5)) / 9 + random.standard_normal((FRAMES, 5))
+        grams: Float64Array = np.einsum("nij,nkj->nik", x, x)
+        part = SimilaritySums(names)
+        part.add_grams(grams, [0], np.stack([grams[0] / 2, grams[0]])[None])
+        batch = minibatch(number)
+        held.add(Minibatch(batch.overall, batch.local, part), ("a", "d"))
+        parts.append(part)
+    without = [
+        functools.reduce(operator.add, parts[:i] + parts[i + 1 :]).unbiased_cka(is_clipped=False) for i in range(GROUPS)
+    ]
+    assert np.min(without, axis=0)[0, 1] > 1.2
+    spread = np.array(without) - np.mean(without, axis=0)
+    precision = held.precision()
+    assert precision is not None
+    expected = STUDENT_T * np.sqrt((GROUPS - 1) / GROUPS * (spread**2).sum(axis=0))
+    np.testing.assert_allclose(precision, expected, rtol=1e-9, atol=1e-12)
+    assert precision[0, 1] > 0
 
 
 def test_history_ends_with_all_frames_and_settles() -> None:

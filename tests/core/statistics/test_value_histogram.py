@@ -57,6 +57,11 @@ def test_a_percentile_is_the_middle_of_the_bin_that_it_falls_into(percent: float
     assert found == pytest.approx(value * (1 + 1 / 64), rel=1e-6, abs=0)
 
 
+def test_a_middle_is_exact_in_single_precision() -> None:
+    assert percentile(of(1.0), 50) == 1.015625
+    assert percentile(of(-3.0), 50) == -3.03125
+
+
 def test_many_equal_values_have_their_share() -> None:
     counts = of(*[1.0] * 90, *[2.0] * 10)
     assert percentile(counts, 90) == percentile(counts, 0) == pytest.approx(1.015625, rel=1e-6)

@@ -53,6 +53,9 @@ def multipliers(scales: tuple[float, float]) -> tuple[tuple[int, int], tuple[int
 
 
 SWISHES = [
+    (0.0236, 0.00024),
+    (0.011, 0.0001),
+    (0.03, 0.0003),
     (0.05, 0.05),
     (0.02, 0.1),
     (0.1, 0.02),

@@ -59,7 +59,9 @@ def test_a_multiplier_is_the_nearest_there_is(real: float) -> None:
     ],
 )
 def test_multipliers_at_their_ends(real: float, expected: tuple[int, int]) -> None:
-    assert fixed_point.quantize_multiplier(real) == expected == gemmlowp.quantized_multiplier(real)
+    found = fixed_point.quantize_multiplier(real)
+    assert found == expected == gemmlowp.quantized_multiplier(real)
+    assert (type(found[0]), type(found[1])) == (int, int)
 
 
 def test_products_of_32_bits() -> None:

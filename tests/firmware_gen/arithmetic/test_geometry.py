@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from typing import Any
 
-import numpy as np
 import pytest
 
 from multigraft.firmware_gen.arithmetic.geometry import Window, window
@@ -137,10 +135,13 @@ WINDOWS = {
     "one column": Window(8, 1, 2, 6, 1, 5, 3, 1),
     "padded far": Window(3, 4, 2, 7, 8, 2, 3, 3, pad_h=3, pad_w=3),
     "whole": Window(4, 4, 3, 1, 1, 50, 4, 4),
+    "padded above": Window(3, 8, 4, 3, 4, 1, 5, 5, pad_h=2),
+    "one padded row": Window(1, 8, 4, 1, 4, 1, 5, 5, pad_h=2),
+    "padded around": Window(8, 8, 4, 8, 8, 1, 5, 5, pad_h=2, pad_w=2),
 }
 
 
-@pytest.mark.parametrize("together", [1, 2, 3, 5, 100])
+@pytest.mark.parametrize("together", [1, 2, 3, 5, 7, 15, 100])
 @pytest.mark.parametrize("name", WINDOWS)
 def test_the_distance_keeps_every_pixel_until_it_is_read(name: str, together: int) -> None:
     w = WINDOWS[name]
@@ -182,15 +183,12 @@ def test_a_distance_of_a_window_without_padding_and_gaps_is_the_least(name: str,
         ("same wider", 1, 65),
         ("padded far", 1, 86),
         ("one row", 1, 15),
+        ("padded above", 7, 7),
+        ("padded around", 15, 15),
+        ("one padded row", 1, 0),
     ],
 )
 def test_distances_by_hand(name: str, together: int, distance: int) -> None:
     """The wider window, for instance: before output 11 of 7 channels is read, 77 bytes are written, and it reads from
     row 2, column 3 of 6 on, at 2 channels each: byte 30."""
     assert WINDOWS[name].distance(together) == distance
-
-
-def test_options_of_any_number_type_are_integers() -> None:
-    options: dict[str, Any] = {"stride_h": np.int32(2), "stride_w": 3.0, "padding": "VALID"}
-    found = made((5, 7, 1), (2, 2, 1), (2, 2), **options)
-    assert (type(found.stride_h), type(found.stride_w), found.stride_w) == (int, int, 3)

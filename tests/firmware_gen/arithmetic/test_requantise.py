@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from fractions import Fraction
+
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -122,45 +125,58 @@ def test_layers_behind_a_relu_have_a_solution(real: float) -> None:
 
 
 def brute(wanted: Rescaling, least: int, most: int, shift: int) -> dict[int, tuple[int, int]]:
-    """Every multiplier near the exact one with its least and greatest offset, from all accumulators."""
-    a, stored = every(least, most), wanted.apply(every(least, most))
-    exact = wanted.multiplier * 2.0 ** (wanted.shift - 31 + shift)
-    found = {}
-    for multiplier in range(max(1, round(exact) - 24), min(LARGEST_MULTIPLIER, round(exact) + 24) + 1):
-        low = (
-            max((int(v) << shift) - multiplier * int(x) for x, v in zip(a, stored, strict=True) if v > wanted.low)
-            if (stored > wanted.low).any()
-            else None
-        )
-        high = (
-            min(
-                ((int(v) + 1) << shift) - 1 - multiplier * int(x)
-                for x, v in zip(a, stored, strict=True)
-                if v < wanted.high
-            )
-            if (stored < wanted.high).any()
-            else None
-        )
-        if low is not None and high is not None and low <= high:
-            found[multiplier] = (low, high)
-    return found
+    """Every multiplier within 24 of the exact one with its least and greatest offset, from all accumulators."""
+    a = every(least, most)
+    stored = wanted.apply(a)
+    above, below = stored > wanted.low, stored < wanted.high
+    possible = {}
+    centre = nearest(wanted, shift)
+    for multiplier in range(max(1, centre - 24), min(LARGEST_MULTIPLIER, centre + 24) + 1):
+        low = np.max((stored[above] << shift) - multiplier * a[above])
+        high = np.min(((stored[below] + 1) << shift) - 1 - multiplier * a[below])
+        if low <= high:
+            possible[multiplier] = (int(low), int(high))
+    return possible
 
 
-@pytest.mark.parametrize("shift", [4, 7, 9, 12])
-@pytest.mark.parametrize("real", [0.0473, 0.13, 0.5, 0.77])
-@pytest.mark.parametrize(("least", "most"), [(-200, 250), (-30, 25), (10, 90), (-300, 5)])
-def test_there_is_one_if_and_only_if_a_search_finds_one(real: float, shift: int, least: int, most: int) -> None:
-    """Small shifts leave too few multipliers for most ranges; then none is claimed."""
-    wanted = rescaling(real, 3, -100, 90)
-    assert steps_of(wanted, least, most)[0].size
+def nearest(wanted: Rescaling, shift: int) -> int:
+    """The exact multiplier, rounded half up."""
+    return math.floor(wanted.multiplier * Fraction(2) ** (wanted.shift - 31 + shift) + Fraction(1, 2))
+
+
+def check_by_search(wanted: Rescaling, least: int, most: int, shift: int) -> None:
+    """What is found is the nearest multiplier of all that do, with the offset in the middle; else there is none."""
     possible = brute(wanted, least, most, shift)
     found = check(wanted, least, most, shift)
     assert (found is not None) == bool(possible)
     if found is not None:
-        exact = wanted.multiplier * 2.0 ** (wanted.shift - 31 + shift)
-        assert abs(found.multiplier - exact) <= min(abs(m - exact) for m in possible) + 1
+        centre = nearest(wanted, shift)
+        assert found.multiplier == min(possible, key=lambda m: (abs(m - centre), m))
         low, high = possible[found.multiplier]
         assert found.offset == (low + high) // 2
+
+
+@settings(max_examples=400, deadline=None, derandomize=True)
+@given(st.data(), st.floats(0.02, 1.9), st.integers(2, 12))
+def test_there_is_one_if_and_only_if_a_search_finds_one(data: st.DataObject, real: float, shift: int) -> None:
+    """Small shifts leave too few multipliers for most ranges; then none is claimed."""
+    low, high = data.draw(st.integers(-20, 0)), data.draw(st.integers(1, 20))
+    wanted = rescaling(real, data.draw(st.integers(-30, 30)), low, high)
+    least = data.draw(st.integers(-60, 40))
+    most = least + data.draw(st.integers(0, 60))
+    stored = wanted.apply(every(least, most))
+    if stored[0] == stored[-1]:
+        assert check(wanted, least, most, shift) == Affine(0, int(stored[0]) << shift, shift)
+    else:
+        check_by_search(wanted, least, most, shift)
+
+
+@pytest.mark.parametrize(
+    ("real", "least", "most", "shift"),
+    [(0.0473, -200, 250, 9), (0.13, -300, 5, 12), (0.5, -30, 25, 7), (0.77, 10, 90, 9), (0.5, -3, 4, 31)],
+)
+def test_the_nearest_multiplier_is_found_in_wide_ranges(real: float, least: int, most: int, shift: int) -> None:
+    check_by_search(rescaling(real, 3, -100, 90), least, most, shift)
 
 
 def test_a_layer_that_gives_one_value_needs_no_multiplication() -> None:

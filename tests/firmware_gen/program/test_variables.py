@@ -115,7 +115,7 @@ def test_an_initial_value_that_is_computed_is_refused() -> None:
     model = tflite_file.read(remembering())
     once = model.subgraphs[1]
     computed = replace(once.tensors["sum/initial"], name="computed", data=None)
-    reshape = Op("RESHAPE", ("sum/initial",), ("computed",))
+    reshape = Op("RESHAPE", ("sum/initial",), ("computed",), {"new_shape": computed.shape})
     moved = replace(once, ops=(*once.ops, reshape), tensors={**once.tensors, "computed": computed})
     with pytest.raises(UnsupportedOperatorError, match=r"CALL_ONCE .*may only assign constants"):
         generate(tflite_file.write(replace(model, subgraphs=(model.main, moved))), core=M3)

@@ -19,7 +19,7 @@ from tests.calibration.samples import statistics
 @pytest.fixture
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
-    taps_bundle().write("taps.graft")
+    taps_bundle().write("home.mgtaps")
     for number in (7, 8):
         np.save(f"site-{number}.npy", frames(160, number, light=1.0 if number == 7 else 0.4))
     return tmp_path
@@ -28,7 +28,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def collect(number: int, *options: str) -> int:
     name = f"site-{number}"
     fixed = ["--source", f"{name}.npy", "-o", f"{name}.mgstats", "--minibatch", "8", "--minimum-frames", "8"]
-    return main(["calibrate", "collect", "taps.graft", *fixed, *options])
+    return main(["calibrate", "collect", "home.mgtaps", *fixed, *options])
 
 
 def test_collect_combine_report_validate_purge(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -46,7 +46,7 @@ def test_collect_combine_report_validate_purge(place: Path, capsys: pytest.Captu
     assert main(["calibrate", "report", "fleet.mgstats", "-o", "report.html"]) == 0
     assert "site-7 and site-8 differ" in capsys.readouterr().out
     assert "site-8" in Path("report.html").read_text()
-    command = ["calibrate", "validate", "taps.graft", "--against", "taps.graft", "--source", "site-7.npy"]
+    command = ["calibrate", "validate", "home.mgtaps", "--against", "home.mgtaps", "--source", "site-7.npy"]
     assert main([*command, "-o", "v.json", "--min-agreement", "0.98"]) == 0
     validation = json.loads(Path("v.json").read_text())
     assert validation["frames"] == 160 and {t["name"] for t in validation["tasks"]} == {"garment", "digit"}
@@ -60,7 +60,7 @@ def test_collect_combine_report_validate_purge(place: Path, capsys: pytest.Captu
 
 def test_validation_counts_what_differs(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     taps_bundle(width=5).write("other.graft")
-    command = ["calibrate", "validate", "other.graft", "--against", "taps.graft", "--source", "site-7.npy", "--json"]
+    command = ["calibrate", "validate", "other.graft", "--against", "home.mgtaps", "--source", "site-7.npy", "--json"]
     assert main(command) == 0
     validation = json.loads(capsys.readouterr().out)
     assert all(0 <= t["lower_bound"] <= t["value"] < 1 for t in validation["tasks"])
@@ -69,19 +69,21 @@ def test_validation_counts_what_differs(place: Path, capsys: pytest.CaptureFixtu
 WRONG = {
     "no taps bundle": ["collect", "home.graft", "--source", "site-7.npy", "-o", "a.mgstats"],
     "no such bundle": ["collect", "none.graft", "--source", "site-7.npy", "-o", "a.mgstats"],
-    "no such source": ["collect", "taps.graft", "--source", "none.npy", "-o", "a.mgstats"],
-    "no such folder": ["collect", "taps.graft", "--source", "site-7.npy", "-o", "none/a.mgstats"],
-    "no minutes": ["collect", "taps.graft", "--source", "site-7.npy", "-o", "a.mgstats", "--minutes", "0"],
-    "no memory": ["collect", "taps.graft", "--source", "site-7.npy", "-o", "a.mgstats", "--memory-mib", "0"],
-    "small minibatch": ["collect", "taps.graft", "--source", "site-7.npy", "-o", "a.mgstats", "--minibatch", "3"],
+    "no such source": ["collect", "home.mgtaps", "--source", "none.npy", "-o", "a.mgstats"],
+    "no such folder": ["collect", "home.mgtaps", "--source", "site-7.npy", "-o", "none/a.mgstats"],
+    "no minutes": ["collect", "home.mgtaps", "--source", "site-7.npy", "-o", "a.mgstats", "--minutes", "0"],
+    "no memory": ["collect", "home.mgtaps", "--source", "site-7.npy", "-o", "a.mgstats", "--memory-mib", "0"],
+    "small minibatch": ["collect", "home.mgtaps", "--source", "site-7.npy", "-o", "a.mgstats", "--minibatch", "3"],
     "combine nothing there": ["combine", "none.mgstats", "-o", "b.mgstats"],
     "combine twice": ["combine", "ok.mgstats", "./ok.mgstats", "-o", "b.mgstats"],
-    "combine a bundle": ["combine", "taps.graft", "-o", "b.mgstats"],
-    "report of a bundle": ["report", "taps.graft", "-o", "b.html"],
-    "validate other tasks": ["validate", "home.graft", "--against", "taps.graft", "--source", "site-7.npy"],
-    "validate no frames": ["validate", "taps.graft", "--against", "taps.graft", "--source", "site-7.npy", "--frames=0"],
+    "combine a bundle": ["combine", "home.mgtaps", "-o", "b.mgstats"],
+    "report of a bundle": ["report", "home.mgtaps", "-o", "b.html"],
+    "validate other tasks": ["validate", "home.graft", "--against", "home.mgtaps", "--source", "site-7.npy"],
+    "validate no frames": [
+        "validate", "home.mgtaps", "--against", "home.mgtaps", "--source", "site-7.npy", "--frames=0"
+    ],
     "validate tolerance": [
-        "validate", "taps.graft", "--against", "taps.graft", "--source", "site-7.npy", "--tolerance", "digit"
+        "validate", "home.mgtaps", "--against", "home.mgtaps", "--source", "site-7.npy", "--tolerance", "digit"
     ],
 }  # fmt: skip
 
