@@ -22,7 +22,8 @@ SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".ppm", ".pgm", ".webp", ".
 """What counts as an image; other files in the folder are left alone."""
 MOST_PIXELS = 64 << 20
 """Of an image: what a camera of today gives; decoded it takes three bytes each."""
-_FORMATS = ("PNG", "JPEG", "MPO", "BMP", "GIF", "PPM", "WEBP", "TIFF")
+_FORMATS = ("PNG", "JPEG", "BMP", "GIF", "PPM", "WEBP", "TIFF")
+"""Each has to be one that Pillow registers for opening; MPO comes by JPEG, and its name here would end the search."""
 
 MAC_PREFIX = "._"
 """Begins the names of the files in which a Mac keeps attributes beside each image, on disks of other systems."""
@@ -126,6 +127,4 @@ def _pillow() -> tuple[Any, Any]:
         from PIL import Image, ImageOps
     except ImportError as error:
         raise MissingDependencyError("reading images needs Pillow", install_extra("images")) from error
-    # Only the most frequent formats are known before, and naming another one fails.
-    Image.init()
     return Image, ImageOps
