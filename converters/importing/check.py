@@ -12,9 +12,9 @@ import onnx
 
 from multigraft.converters.conversion.rewrites.rewrite import rewrite
 from multigraft.converters.importing.importer import load_network
-from multigraft.converters.importing.known_operators import INT8_OPERATORS, tflite_operators, unknown_nodes
+from multigraft.converters.importing.known_operators import INT8_OPERATORS, refuse_unknown_node, tflite_operators
 from multigraft.converters.importing.node_names import label, one_line
-from multigraft.converters.importing.onnx_reader import LARGEST, read_onnx, unsupported_nodes
+from multigraft.converters.importing.onnx_reader import LARGEST, read_onnx, refuse_node
 from multigraft.converters.network.network import Network
 from multigraft.errors import MultigraftError, UnsupportedOperatorError
 from multigraft.reading import regular_file
@@ -180,11 +180,12 @@ def _further(model: onnx.ModelProto, source: str, known: Sequence[Problem]) -> l
     """What else is in the way besides what import said first, one line for each kind of operator."""
     said = " ".join(p.problem for p in known)
     found: dict[str, Problem] = {}
-    for node, problem, remedy in unsupported_nodes(model):
-        found.setdefault(node.op_type, Problem(f"{source}: {label(node)} {problem}", remedy))
-    for node in unknown_nodes(model):
-        remedy = "replace it, or end the network before it"
-        found.setdefault(node.op_type, Problem(f"{source}: {label(node)} cannot be converted to TFLite", remedy))
+    for node in model.graph.node:
+        try:
+            refuse_node(node, source)
+            refuse_unknown_node(node, source)
+        except UnsupportedOperatorError as error:
+            found.setdefault(node.op_type, Problem(error.problem, error.remedy))
     return [problem for kind, problem in found.items() if f"{kind} '" not in said]
 
 

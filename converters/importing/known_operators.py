@@ -170,11 +170,6 @@ def tflite_operators(node: onnx.NodeProto) -> tuple[str, ...] | None:
     return BECOMES.get(node.op_type)
 
 
-def unknown_nodes(model: onnx.ModelProto) -> list[onnx.NodeProto]:
-    """The nodes that cannot be converted, in the order of the graph."""
-    return [node for node in model.graph.node if tflite_operators(node) is None]
-
-
 def refuse_unknown(model: onnx.ModelProto, where: str) -> None:
     """Check that every operator can be converted.
 
@@ -185,7 +180,17 @@ def refuse_unknown(model: onnx.ModelProto, where: str) -> None:
     Raises:
         UnsupportedOperatorError: One cannot; the message names the node.
     """
-    for node in unknown_nodes(model):
+    for node in model.graph.node:
+        refuse_unknown_node(node, where)
+
+
+def refuse_unknown_node(node: onnx.NodeProto, where: str) -> None:
+    """Check that one node can be converted.
+
+    Raises:
+        UnsupportedOperatorError: It cannot; the message names it.
+    """
+    if tflite_operators(node) is None:
         raise UnsupportedOperatorError(
             f"{where}: {label(node)} cannot be converted to TFLite", "replace it, or end the network before it"
         )

@@ -39,9 +39,9 @@ def refuse_explosion(model: onnx.ModelProto, where: str) -> None:
     sorter = graphlib.TopologicalSorter({k: [c for c in calls if c in bodies] for k, calls in bodies.items()})
     try:
         order = list(sorter.static_order())
-    except graphlib.CycleError as error:
+    except graphlib.CycleError:
         raise InputError(
-            f"{where}: function {error.args[1][0][1]!r} calls itself", "export the network without functions"
+            f"{where} holds functions that call themselves", "export the network without functions"
         ) from None
     sizes: dict[_Key, int] = {}
     for key in order:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
 from pathlib import Path
 
 import onnx
@@ -119,16 +118,22 @@ def refuse_unsupported(model: onnx.ModelProto, where: str) -> None:
     Raises:
         UnsupportedOperatorError: One cannot; the message names the node.
     """
-    for node, problem, remedy in unsupported_nodes(model):
-        raise UnsupportedOperatorError(f"{where}: {label(node)} {problem}", remedy)
-
-
-def unsupported_nodes(model: onnx.ModelProto) -> Iterator[tuple[onnx.NodeProto, str, str]]:
-    """The nodes that cannot be grafted or converted, with what is wrong about each and the remedy."""
     for node in model.graph.node:
-        if node.domain not in DEFAULT_DOMAINS:
-            yield node, f"is of the operator set {node.domain!r}", "export it with standard ONNX operators"
-        elif node.op_type in UNSUPPORTED:
-            yield node, *UNSUPPORTED[node.op_type]
-        elif node.op_type == "BatchNormalization" and any(a.name == "training_mode" and a.i for a in node.attribute):
-            yield node, "is in training mode", "export it in inference mode"
+        refuse_node(node, where)
+
+
+def refuse_node(node: onnx.NodeProto, where: str) -> None:
+    """Check that one node can be grafted and converted.
+
+    Raises:
+        UnsupportedOperatorError: It cannot; the message names it.
+    """
+    if node.domain not in DEFAULT_DOMAINS:
+        raise UnsupportedOperatorError(
+            f"{where}: {label(node)} is of the operator set {node.domain!r}", "export it with standard ONNX operators"
+        )
+    if node.op_type in UNSUPPORTED:
+        problem, remedy = UNSUPPORTED[node.op_type]
+        raise UnsupportedOperatorError(f"{where}: {label(node)} {problem}", remedy)
+    if node.op_type == "BatchNormalization" and any(a.name == "training_mode" and a.i for a in node.attribute):
+        raise UnsupportedOperatorError(f"{where}: {label(node)} is in training mode", "export it in inference mode")
