@@ -16,6 +16,7 @@ from multigraft.converters.importing.known_operators import INT8_OPERATORS, refu
 from multigraft.converters.importing.node_names import label, one_line
 from multigraft.converters.importing.onnx_reader import LARGEST, read_onnx, refuse_node
 from multigraft.converters.network.network import Network
+from multigraft.converters.settings.settings import MODEL_SUFFIXES
 from multigraft.errors import MultigraftError, UnsupportedOperatorError
 from multigraft.reading import regular_file
 from multigraft.tensors.preprocessing import Preprocessing
@@ -102,7 +103,8 @@ def check(source: str, size: tuple[int, int] | None = None) -> Checked:
     raw: onnx.ModelProto | None = None
     network: Network | None = None
     try:
-        if Path(source).suffix.lower() != ".pt2":
+        suffix = Path(source).suffix.lower()
+        if suffix == ".onnx" or suffix not in MODEL_SUFFIXES:
             raw = _as_written(source)
             raw = read_onnx(Path(source))
         preprocessing = None if raw is None else _preprocessing(raw, size, notes)
