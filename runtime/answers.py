@@ -116,8 +116,10 @@ def make_decoder(task: Task, tensors: Sequence[TensorSpec], arrays: Sequence[Arr
         arrays: Where its outputs lie, in the same order; held on to.
 
     Raises:
-        BundleError: The number of labels does not fit the output.
+        BundleError: The number of labels does not fit the output, or there is no output.
     """
+    if not tensors:
+        raise BundleError(f"task {task.name} has no output", "build the bundle again")
     if task.kind == "classification":
         return _classification(task, tensors[0], arrays[0])
     if task.kind in ("regression", "landmarks") and len(arrays) == 1:

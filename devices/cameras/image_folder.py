@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import struct
 import zlib
@@ -22,8 +23,7 @@ SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".ppm", ".pgm", ".webp", ".
 """What counts as an image; other files in the folder are left alone."""
 MOST_PIXELS = 64 << 20
 """Of an image: what a camera of today gives; decoded it takes three bytes each."""
-_FORMATS = ("PNG", "JPEG", "BMP", "GIF", "PPM", "WEBP", "TIFF")
-"""Each has to be one that Pillow registers for opening; MPO comes by JPEG, and its name here would end the search."""
+_FORMATS = ("PNG", "JPEG", "MPO", "BMP", "GIF", "PPM", "WEBP", "TIFF")
 
 MAC_PREFIX = "._"
 """Begins the names of the files in which a Mac keeps attributes beside each image, on disks of other systems."""
@@ -89,7 +89,7 @@ def read_image(path: Path) -> Frame:
     image_module, ops = _pillow()
     try:
         # Only formats that Pillow decodes itself: it hands others to programs such as Ghostscript.
-        with regular_file(path) as file, image_module.open(file, formats=_FORMATS) as image:
+        with regular_file(path) as file, image_module.open(file, formats=_formats()) as image:
             if image.width * image.height > MOST_PIXELS:
                 raise InputError(
                     f"{path} has {image.width} x {image.height} pixels, more than {MOST_PIXELS >> 20} million",
@@ -120,6 +120,15 @@ def _eight_bits(pixels: npt.NDArray[np.int32] | npt.NDArray[np.float32]) -> Fram
     whole = next((r for r in ranges if brightest <= r), brightest)
     scaled: Frame = np.rint(values * (255 / whole)).astype(np.uint8)
     return scaled
+
+
+@functools.cache
+def _formats() -> tuple[str, ...]:
+    """Those of :data:`_FORMATS` that this Pillow decodes; it fails over one that it does not know."""
+    from PIL import Image
+
+    Image.init()
+    return tuple(name for name in _FORMATS if name in Image.OPEN)
 
 
 def _pillow() -> tuple[Any, Any]:

@@ -11,6 +11,7 @@ import zipfile
 import zlib
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import onnx
 import pytest
@@ -126,7 +127,7 @@ def sparse(name: str, size: int = LARGE) -> Make:
     return make
 
 
-def manifest(change: Callable[[dict[str, object]], object] | bytes) -> Make:
+def manifest(change: Callable[[dict[str, Any]], object] | bytes) -> Make:
     """A bundle whose manifest is changed, with a digest that fits."""
 
     def make(folder: Path) -> None:

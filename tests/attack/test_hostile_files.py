@@ -111,6 +111,7 @@ CASES: dict[str, tuple[Make, str, str]] = {
     "manifest with a name that climbs": (
         manifest(lambda m: m.update(files={"../evil": {"sha256": "", "size": 1}})), INSPECT, "lacks ../evil"
     ),
+    "task without an output": (manifest(lambda m: m["tasks"][0].update(outputs=[])), RUN, "has no output"),
     "bundle that is a device": (link("a.graft"), INSPECT, "no regular file"),
     "bundle that is a pipe": (pipe("a.graft"), INSPECT, "no regular file"),
     "deployed file that is a device": (link("good/model.tflite"), DEPLOYED, "no regular file"),

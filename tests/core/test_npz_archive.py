@@ -13,6 +13,7 @@ import numpy.typing as npt
 import pytest
 
 from multigraft import npz
+from multigraft.errors import InputError
 from multigraft.npz import FIXED_TIME, NpzFile, npz_bytes, read_npz, stored_npz_bytes
 
 ARRAYS: dict[str, npt.NDArray[Any]] = {
@@ -47,7 +48,7 @@ def test_objects_are_neither_written_nor_read() -> None:
         npz_bytes({"a": np.array([{}], object)})
     pickled = io.BytesIO()
     np.savez(pickled, a=np.array([{}], object))
-    with pytest.raises(ValueError, match="Object arrays cannot be loaded"):
+    with pytest.raises(ValueError, match="something else than numbers"):
         read_npz(pickled.getvalue())
 
 
@@ -62,7 +63,7 @@ def test_what_unpacks_to_more_than_the_limit_is_refused_before_it_is_unpacked(mo
     monkeypatch.setattr(npz, "LARGEST", size - 1)
     with pytest.raises(ValueError) as caught:
         read_npz(data)
-    assert str(caught.value) == "more than 4 MiB of arrays"
+    assert str(caught.value) == "it unpacks to more than 4 MiB"
 
 
 def test_arrays_are_read_one_by_one_from_a_file(tmp_path: Path) -> None:
@@ -76,28 +77,31 @@ def test_arrays_are_read_one_by_one_from_a_file(tmp_path: Path) -> None:
                 opened["none"]
         with pytest.raises(ValueError):
             opened["a"]
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(InputError, match="does not exist"):
         NpzFile(tmp_path / "none.npz")
-    with pytest.raises(ValueError, match="Is a directory"):
+    with pytest.raises(InputError):
         NpzFile(tmp_path)
 
 
-def test_members_that_are_no_arrays_are_not_counted_or_are_named() -> None:
-    target = io.BytesIO()
-    with zipfile.ZipFile(target, "w") as archive:
-        archive.writestr("note.txt", "x" * 99)
-        array = io.BytesIO()
-        np.save(array, np.arange(3))
-        archive.writestr("a.npy", array.getvalue())
-        archive.writestr("zip.npy", npz_bytes({"inner": np.arange(2)}))
-        archive.writestr("nothing.npy", b"")
-    with NpzFile(target.getvalue()) as opened:
-        assert list(opened) == ["a", "zip", "nothing"]
-        assert opened.unpacked_bytes == len(array.getvalue()) + len(npz_bytes({"inner": np.arange(2)}))
-        with pytest.raises(ValueError, match=r"^zip is no array$"):
-            opened["zip"]
-        with pytest.raises(ValueError, match=r"No data left in file|it ends early"):
-            opened["nothing"]
+def test_members_that_are_no_arrays_are_refused() -> None:
+    def archive(**members: bytes) -> bytes:
+        target = io.BytesIO()
+        with zipfile.ZipFile(target, "w") as opened:
+            for name, content in members.items():
+                opened.writestr(name, content)
+        return target.getvalue()
+
+    array = io.BytesIO()
+    np.save(array, np.arange(3))
+    with NpzFile(archive(**{"a.npy": array.getvalue(), "nothing.npy": b"", "text.npy": b"text"})) as arrays:
+        assert list(arrays) == ["a", "nothing", "text"] and "none" not in arrays
+        assert arrays.unpacked_bytes == len(array.getvalue()) + 4
+        assert arrays["a"].tolist() == [0, 1, 2]
+        for name in ("nothing", "text"):
+            with pytest.raises(ValueError):
+                arrays[name]
+    with pytest.raises(ValueError, match=r"note\.txt, which does not belong there"):
+        NpzFile(archive(**{"a.npy": array.getvalue(), "note.txt": b"x"}))
 
 
 def test_golden_arrays_are_stored_as_they_come_and_without_a_clock() -> None:

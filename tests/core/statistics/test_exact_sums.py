@@ -73,6 +73,13 @@ def test_a_sum_beyond_the_range_is_refused_however_it_comes_about(sign: int) -> 
     assert sums.values().tolist() == [most, 0.0]
 
 
+@pytest.mark.parametrize("sign", [1, -1])
+def test_a_sum_of_exactly_the_limit_is_beyond_it(sign: int) -> None:
+    sums = of(sign * 2.0**60)
+    assert "above 2**61" in sentence(InputError, sums.add, sign * 2.0**60)
+    assert sums.values() == sign * 2.0**60
+
+
 def test_another_shape_is_refused() -> None:
     sums = ExactSums((2, 3))
     assert sums.shape == (2, 3)

@@ -127,6 +127,13 @@ def test_sums_are_equal_if_everything_is() -> None:
         assert SimilaritySums.from_arrays(arrays) != whole
 
 
+def test_frames_and_minibatches_of_one_run_add_up() -> None:
+    sums = SimilaritySums(["a"])
+    for number, n in enumerate((6, 4, 9), 1):
+        sums.add([random(n, 3, seed=n)])
+        assert (sums.frames, sums.minibatches) == (sum((6, 4, 9)[:number]), number)
+
+
 def sampled(first: Real, second: Real, others: Real) -> SimilaritySums:
     """Tap 0 is sampled: its product with itself is taken between two estimates, all else from their mean."""
     sums = SimilaritySums([f"t{i}" for i in range(1 + len(others))])
