@@ -31,6 +31,7 @@ from multigraft.converters.importing.importer import load_task
 from multigraft.converters.job.checkpoints import Checkpoints
 from multigraft.converters.job.failed_step import reason_of
 from multigraft.converters.job.progress import Report, silent
+from multigraft.converters.network.advice import advice_on_frames
 from multigraft.converters.network.frames import Frames
 from multigraft.converters.network.multitask import MultiTaskModel
 from multigraft.converters.network.network import Network
@@ -108,7 +109,7 @@ def graft(
     collected = None if settings.statistics is None else StatisticsInput.open(settings.statistics)
     networks = import_networks(settings, report)
     evidence = load_evidence(settings, load_frames)
-    _check_frames(networks, evidence)
+    _check_frames(settings, networks, evidence, report)
     saved = SavedEvaluations(checkpoints) if checkpoints else None
     similarity = _similarity(settings, networks, evidence, collected, saved, report)
     outcome = _plan(settings, networks, evidence, collected, similarity, saved, report)
@@ -174,7 +175,7 @@ def import_networks(settings: Settings, report: Report = silent) -> tuple[Networ
     networks = []
     for task in settings.tasks:
         report(f"import {task.name}")
-        networks.append(load_task(task, settings.path.parent))
+        networks.append(load_task(task, settings.path.parent, report))
     return tuple(networks)
 
 
@@ -189,11 +190,15 @@ def _check_refinement(settings: Settings) -> None:
     import_torch()
 
 
-def _check_frames(networks: Sequence[Network], evidence: Mapping[str, Evidence]) -> None:
-    """Prepare one frame for each network, so that a wrong shape is named before any long work."""
-    for network in networks:
+def _check_frames(
+    settings: Settings, networks: Sequence[Network], evidence: Mapping[str, Evidence], report: Report
+) -> None:
+    """Prepare one frame for each network, so that a wrong shape is named before any long work, and warn of others."""
+    for task, network in zip(settings.tasks, networks, strict=True):
         if network.name in evidence:
             network.prepare([evidence[network.name].fit[0]])
+            for sentence in advice_on_frames(task.name, task.preprocessing, evidence[network.name].fit):
+                report(f"warning: {sentence}")
 
 
 def _similarity(
