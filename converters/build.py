@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from multigraft import files
-from multigraft.agreement.agreement import agreement
+from multigraft.agreement.agreement import Agreement, agreement
 from multigraft.bundle.bundle import Bundle
 from multigraft.converters.conversion.work_folder import work_folder
 from multigraft.converters.field.refitted_candidates import grafts_of
@@ -31,12 +31,16 @@ from multigraft.converters.importing.importer import load_task
 from multigraft.converters.job.checkpoints import Checkpoints
 from multigraft.converters.job.failed_step import reason_of
 from multigraft.converters.job.progress import Report, silent
+from multigraft.converters.network.advice import advice_on_frames
 from multigraft.converters.network.frames import Frames
 from multigraft.converters.network.multitask import MultiTaskModel
 from multigraft.converters.network.network import Network
 from multigraft.converters.packing.convert import Conversion, convert
 from multigraft.converters.packing.fidelity import BundleRunner, bundle_agreement, with_fidelity
+from multigraft.converters.quantising.lacking_agreement import lacking_agreement
+from multigraft.converters.quantising.quantise import STATIC
 from multigraft.converters.quantising.ranges import MissingRangesError, Range
+from multigraft.converters.quantising.safeguards import Safeguards
 from multigraft.converters.settings.settings import Settings
 from multigraft.converters.similarity.representations import SimilarityTable, measure_similarity, union_of
 from multigraft.errors import ConfigurationError
@@ -105,7 +109,7 @@ def graft(
     collected = None if settings.statistics is None else StatisticsInput.open(settings.statistics)
     networks = import_networks(settings, report)
     evidence = load_evidence(settings, load_frames)
-    _check_frames(networks, evidence)
+    _check_frames(settings, networks, evidence, report)
     saved = SavedEvaluations(checkpoints) if checkpoints else None
     similarity = _similarity(settings, networks, evidence, collected, saved, report)
     outcome = _plan(settings, networks, evidence, collected, similarity, saved, report)
@@ -136,10 +140,12 @@ def build(
     """
     grafted = graft(settings, load_frames, report, checkpoints=checkpoints)
     conversion = _convert(grafted.multitask, grafted, settings, report, checkpoints)
-    bundle = conversion.bundle
-    if grafted.evidence:
-        report("compare the bundle with the original networks")
-        bundle = with_fidelity(bundle, _fidelity(settings, grafted, conversion))
+    fidelity = _measured(settings, grafted, conversion, report)
+    if lacking := _lacking(settings, fidelity):
+        more = Safeguards(settings.convert.min_layer_sqnr_db, lacking, _own_frames(grafted))
+        conversion = _convert(grafted.multitask, grafted, settings, report, checkpoints, more)
+        fidelity = _measured(settings, grafted, conversion, report)
+    bundle = with_fidelity(conversion.bundle, fidelity) if grafted.evidence else conversion.bundle
     built = Built(grafted, conversion, bundle, None)
     return with_separate(settings, built, report, checkpoints=checkpoints) if separate else built
 
@@ -169,7 +175,7 @@ def import_networks(settings: Settings, report: Report = silent) -> tuple[Networ
     networks = []
     for task in settings.tasks:
         report(f"import {task.name}")
-        networks.append(load_task(task, settings.path.parent))
+        networks.append(load_task(task, settings.path.parent, report))
     return tuple(networks)
 
 
@@ -184,11 +190,15 @@ def _check_refinement(settings: Settings) -> None:
     import_torch()
 
 
-def _check_frames(networks: Sequence[Network], evidence: Mapping[str, Evidence]) -> None:
-    """Prepare one frame for each network, so that a wrong shape is named before any long work."""
-    for network in networks:
+def _check_frames(
+    settings: Settings, networks: Sequence[Network], evidence: Mapping[str, Evidence], report: Report
+) -> None:
+    """Prepare one frame for each network, so that a wrong shape is named before any long work, and warn of others."""
+    for task, network in zip(settings.tasks, networks, strict=True):
         if network.name in evidence:
             network.prepare([evidence[network.name].fit[0]])
+            for sentence in advice_on_frames(task.name, task.preprocessing, evidence[network.name].fit):
+                report(f"warning: {sentence}")
 
 
 def _similarity(
@@ -271,6 +281,7 @@ def _convert(
     settings: Settings,
     report: Report,
     checkpoints: Checkpoints | None,
+    safeguards: Safeguards | None = None,
 ) -> Conversion:
     by_input: dict[str, Frames] = {}
     for network in grafted.networks:
@@ -292,11 +303,39 @@ def _convert(
                 work_dir=folder,
                 report=report,
                 checkpoints=checkpoints,
+                safeguards=safeguards or Safeguards(settings.convert.min_layer_sqnr_db),
             )
     except MissingRangesError as error:
         if grafted.collected is None:
             raise
         raise grafted.collected.more_ranges_needed(error) from error
+
+
+def _measured(
+    settings: Settings, grafted: Grafted, conversion: Conversion, report: Report
+) -> dict[str, dict[str, Any]]:
+    """Figures of the bundle on held-out frames; empty without frames."""
+    if not grafted.evidence:
+        return {}
+    report("compare the bundle with the original networks")
+    return _fidelity(settings, grafted, conversion)
+
+
+def _lacking(settings: Settings, fidelity: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
+    """Task to what its agreement in the bundle lacks; empty where layers stay quantised whatever they cost."""
+    if settings.convert.rescue == "none" or settings.convert.precision not in STATIC:
+        return {}
+    lacks = {
+        task: lacking_agreement(settings.budget.min_agreement, Agreement(**figures["bundle_agreement"]))
+        for task, figures in fidelity.items()
+    }
+    return {task: lack for task, lack in lacks.items() if lack > 0}
+
+
+def _own_frames(grafted: Grafted) -> dict[str, dict[str, Frames]]:
+    """Task to its frames for fitting, by the input it reads: no choice looks at those that accept."""
+    networks = {n.name: n for n in grafted.networks}
+    return {t.name: {networks[t.donor or t.name].input: grafted.evidence[t.name].fit} for t in grafted.multitask.tasks}
 
 
 def _fidelity(settings: Settings, grafted: Grafted, conversion: Conversion) -> dict[str, dict[str, Any]]:

@@ -28,6 +28,17 @@ def printable(text: str) -> str:
     return shown[:_SHOWN] + "…" if len(shown) > _SHOWN else shown
 
 
+def unreadable(path: str | os.PathLike[str], error: OSError) -> InputError:
+    """The error for what may not be read, with its permissions and who owns it as far as they can be seen."""
+    try:
+        found = Path(path).stat()
+        rights = f" ({stat.filemode(found.st_mode)}, owned by user {found.st_uid})"
+    except OSError:
+        rights = ""
+    shown = printable(os.fspath(path))
+    return InputError(f"{shown} cannot be read: {error.strerror}{rights}", "check the path and its permissions")
+
+
 @contextlib.contextmanager
 def regular_file(path: str | os.PathLike[str], most: int | None = None, links: bool = True) -> Iterator[BinaryIO]:
     """Open a regular file for reading; a pipe or a device would block or never end.
@@ -47,10 +58,11 @@ def regular_file(path: str | os.PathLike[str], most: int | None = None, links: b
         handle = os.open(path, flags)
     except FileNotFoundError:
         raise InputError(f"{shown} does not exist", "check the path") from None
-    except (OSError, ValueError) as error:
-        # ValueError: the path holds a zero byte.
-        why = error.strerror if isinstance(error, OSError) else str(error)
-        raise InputError(f"{shown} cannot be read: {why}", "check the path and its permissions") from error
+    except OSError as error:
+        raise unreadable(path, error) from error
+    except ValueError as error:
+        # The path holds a zero byte.
+        raise InputError(f"{shown} cannot be read: {error}", "check the path and its permissions") from error
     try:
         state = os.fstat(handle)
         if not stat.S_ISREG(state.st_mode):
@@ -89,13 +101,13 @@ def read_file(path: str | os.PathLike[str], most: int, links: bool = True) -> by
 
 
 def read_text(path: Path, most: int) -> str:
-    """A UTF-8 text file.
+    """A UTF-8 text file, without the byte-order mark that some editors write.
 
     Raises:
         InputError: As :func:`regular_file`.
         UnicodeDecodeError: It is not UTF-8 text.
     """
-    return read_file(path, most).decode("utf-8").replace("\r\n", "\n")
+    return read_file(path, most).decode("utf-8-sig").replace("\r\n", "\n")
 
 
 def parse_json(raw: bytes | bytearray | memoryview) -> Any:

@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 
-from multigraft.converters.importing.onnx_reader import one_line, refuse_unsupported
+from multigraft.converters.importing.node_names import one_line
+from multigraft.converters.importing.onnx_reader import refuse_unsupported
 from multigraft.converters.network.network import session_of
 from multigraft.errors import InputError
 

@@ -13,6 +13,8 @@ from multigraft.bundle.manifest import Kind
 from multigraft.converters.importing.fold_input import fold_input
 from multigraft.converters.importing.onnx_reader import read_onnx, sha256_of_file
 from multigraft.converters.importing.simplify import image_input, simplify
+from multigraft.converters.job.progress import Report, silent
+from multigraft.converters.network.advice import advice_on_preprocessing, check_labels
 from multigraft.converters.network.network import Network
 from multigraft.converters.settings.settings import MODEL_SUFFIXES, TaskSettings
 from multigraft.errors import InputError
@@ -30,6 +32,7 @@ def load_network(
     state: str | os.PathLike[str] | None = None,
     folder: str | os.PathLike[str] = ".",
     folds_input: bool = False,
+    report: Report = silent,
 ) -> Network:
     """Read a network, clean its graph, and check that it still computes the same.
 
@@ -45,6 +48,7 @@ def load_network(
         folder: Where the module of ``module:factory`` is looked for first.
         folds_input: Take colour order and normalisation into the first layer where that is exact; the network's
             ``preprocessing`` is what is left.
+        report: Takes a line for what was cast, dequantised, or looks wrong.
 
     Raises:
         InputError: The file is missing, damaged or not such a file, has not one image input, or contradicts
@@ -58,7 +62,7 @@ def load_network(
     if path.suffix.lower() == ".onnx" or (path.is_file() and path.suffix.lower() not in MODEL_SUFFIXES):
         with regular_file(path):
             listed = _headers(path)
-        model, digest = read_onnx(path), sha256_of_file(path, listed)
+        model, digest = read_onnx(path, report), sha256_of_file(path, listed)
     elif path.suffix.lower() == ".pt2":
         from multigraft.converters.importing.torch_export import export_program
 
@@ -77,18 +81,21 @@ def load_network(
         raise InputError(f"{path} does not exist", "check the path")
     preprocessing = preprocessing or default_preprocessing(model, text)
     clean = simplify(model, preprocessing, text)
+    kept = {o.name for o in clean.graph.output}
+    for output in (o.name for o in model.graph.output if o.name not in kept):
+        report(f"note: output {output} of {path.name} is the same for every frame, and is left out")
     if folds_input:
         clean, preprocessing = fold_input(clean, preprocessing)
     return Network(name or path.stem.replace(":", "_"), clean, preprocessing, kind, labels, digest)
 
 
-def load_task(task: TaskSettings, folder: str | os.PathLike[str]) -> Network:
+def load_task(task: TaskSettings, folder: str | os.PathLike[str], report: Report = silent) -> Network:
     """The network of one ``[[task]]`` of the settings file in ``folder``, its normalisation folded where exact.
 
     Raises:
-        As :func:`load_network`.
+        As :func:`load_network`; InputError too if there are more or fewer labels than outputs.
     """
-    return load_network(
+    network = load_network(
         task.model,
         name=task.name,
         preprocessing=task.preprocessing,
@@ -97,7 +104,14 @@ def load_task(task: TaskSettings, folder: str | os.PathLike[str]) -> Network:
         state=task.state,
         folder=folder,
         folds_input=True,
+        report=report,
     )
+    for sentence in (
+        *check_labels(task.name, task.kind, task.labels, [network.shapes[o] for o in network.outputs]),
+        *advice_on_preprocessing(task.name, task.preprocessing),
+    ):
+        report(f"warning: {sentence}")
+    return network
 
 
 def default_preprocessing(model: onnx.ModelProto, where: str) -> Preprocessing:

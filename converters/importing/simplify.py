@@ -18,8 +18,12 @@ import onnxruntime as ort
 from onnx import TensorProto, helper, numpy_helper
 
 from multigraft.converters.importing.batch_norm import fold_batch_norms
+from multigraft.converters.importing.channels_first import read_channels_first
+from multigraft.converters.importing.constant_outputs import leave_out_constant_outputs
 from multigraft.converters.importing.equivalence import CHECKS, TOLERANCE, difference, runner
-from multigraft.converters.importing.onnx_reader import DEFAULT_DOMAINS, label, one_line, refuse_unsupported
+from multigraft.converters.importing.known_operators import refuse_unknown
+from multigraft.converters.importing.node_names import label, one_line
+from multigraft.converters.importing.onnx_reader import DEFAULT_DOMAINS, refuse_unsupported
 from multigraft.errors import ConversionError, InputError, MissingDependencyError, UnsupportedOperatorError
 from multigraft.installing import install_extra
 from multigraft.tensors.preprocessing import Preprocessing
@@ -85,6 +89,7 @@ def simplify(model: onnx.ModelProto, preprocessing: Preprocessing, where: str) -
             reason = reason or one_line(error)
             continue
         refuse_unsupported(candidate, where)
+        refuse_unknown(candidate, where)
         if (worst := _difference(candidate, reference, where)) <= TOLERANCE:
             return candidate
         reason = f"outputs differ by {worst:.2g} of their size"
@@ -134,6 +139,8 @@ def fix_input(model: onnx.ModelProto, preprocessing: Preprocessing, where: str) 
         raise UnsupportedOperatorError(
             f"{where}: input {value.name} is {raw.dtype}, not float32{node}", "export the network with a float32 input"
         )
+    # Below version 4 of the format, initialisers have to be inputs as well.
+    model.ir_version = max(model.ir_version, 4)
     weights = {i.name for i in model.graph.initializer}
     kept = [i for i in model.graph.input if i.name not in weights]
     del model.graph.input[:]
@@ -141,7 +148,7 @@ def fix_input(model: onnx.ModelProto, preprocessing: Preprocessing, where: str) 
     fixed = helper.make_tensor_value_info(value.name, TensorProto.FLOAT, [1, *shape])
     model.graph.input[0].CopyFrom(fixed)
     if is_last:
-        _read_channels_first(model.graph, value.name, users)
+        read_channels_first(model.graph, value.name, users, preprocessing.channels)
     for output in model.graph.output:
         if output.type.tensor_type.shape.dim:
             output.type.tensor_type.shape.dim[0].Clear()
@@ -153,24 +160,6 @@ def fix_input(model: onnx.ModelProto, preprocessing: Preprocessing, where: str) 
 def _size(shape: tuple[int, ...]) -> str:
     channels, height, width = (str(d) if d else "any" for d in shape)
     return f"{height} x {width} pixels of {channels} channels"
-
-
-def _read_channels_first(graph: onnx.GraphProto, name: str, users: list[onnx.NodeProto]) -> None:
-    """Put the transpose that an NHWC graph needs behind its now NCHW input, and take out the one it cancels."""
-    last = f"{name}/channels_last"
-    needs_transpose = False
-    for node in users:
-        perm = next((list(a.ints) for a in node.attribute if a.name == "perm"), None)
-        if node.op_type == "Transpose" and perm == [0, 3, 1, 2]:
-            node.op_type = "Identity"
-            del node.attribute[:]
-            continue
-        needs_transpose = True
-        for i, read in enumerate(node.input):
-            if read == name:
-                node.input[i] = last
-    if needs_transpose:
-        graph.node.insert(0, helper.make_node("Transpose", [name], [last], last, perm=[0, 2, 3, 1]))
 
 
 def _slim(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -228,13 +217,14 @@ def _finish(model: onnx.ModelProto) -> onnx.ModelProto:
     used = [i for i in graph.initializer if i.name in read]
     del graph.initializer[:]
     graph.initializer.extend(used)
+    leave_out_constant_outputs(model)
     del graph.value_info[:]
     model = onnx.shape_inference.infer_shapes(model, strict_mode=True)
     onnx.checker.check_model(model)
     return model
 
 
-Reference = tuple[list[Array], list[list[npt.NDArray[Any]]]]
+Reference = tuple[list[Array], list[dict[str, npt.NDArray[Any]]]]
 
 
 def _reference(model: onnx.ModelProto, raw: RawInput, preprocessing: Preprocessing, where: str) -> Reference:
@@ -246,10 +236,13 @@ def _reference(model: onnx.ModelProto, raw: RawInput, preprocessing: Preprocessi
     if raw.dtype.kind in "iu":
         inputs = [p.astype(np.int8 if raw.dtype == np.int8 else np.uint8).astype(np.float32) for p in pixels]
     run = runner(model, where)
+    names = [o.name for o in model.graph.output]
     answers = [[o[:1] if o.ndim and len(o) == raw.batch else o for o in run(raw.feed(x))] for x in inputs]
-    return inputs, answers
+    return inputs, [dict(zip(names, values, strict=True)) for values in answers]
 
 
 def _difference(model: onnx.ModelProto, reference: Reference, where: str) -> float:
     run, name = runner(model, where), model.graph.input[0].name
-    return max(difference(run({name: x}), expected) for x, expected in zip(*reference, strict=True))
+    kept = [o.name for o in model.graph.output]
+    pairs = ((run({name: x}), [answers[o] for o in kept]) for x, answers in zip(*reference, strict=True))
+    return max(difference(new, expected) for new, expected in pairs)

@@ -16,7 +16,7 @@ from typing import Any
 import onnx
 import onnx.inliner
 
-from multigraft.converters.importing.onnx_reader import one_line
+from multigraft.converters.importing.node_names import one_line
 from multigraft.converters.importing.simplify import OPSET
 from multigraft.errors import InputError, MissingDependencyError, UnsupportedOperatorError
 from multigraft.installing import install_extra

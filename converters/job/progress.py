@@ -10,6 +10,9 @@ from typing import TextIO
 Report = Callable[[str], None]
 """Takes one short line that says what is being done now, with its count where there is one: ``graft b (2 of 9)``."""
 
+LASTING = ("note: ", "warning: ")
+"""What lines begin with that stay on a terminal."""
+
 
 def silent(line: str) -> None:
     """A report that nobody reads."""
@@ -30,7 +33,14 @@ def terminal_report(stream: TextIO | None = None) -> Iterator[Report]:
     if Console is not None and stream.isatty():
         console = Console(file=stream)
         with console.status("") as status:
-            yield lambda line: status.update(line.replace("[", r"\["))
+
+            def beside_spinner(line: str) -> None:
+                if line.startswith(LASTING):
+                    console.print(line, markup=False, highlight=False)
+                else:
+                    status.update(line.replace("[", r"\["))
+
+            yield beside_spinner
         return
 
     def plain(line: str) -> None:

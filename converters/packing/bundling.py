@@ -49,6 +49,7 @@ class BundleParts:
         agreements: Task to its agreement with the float model.
         calibration_frames: How many frames set the ranges.
         converter: Version of onnx2tf.
+        safety: What to say in the manifest about precision; empty if there is nothing.
     """
 
     name: str
@@ -65,6 +66,7 @@ class BundleParts:
     agreements: Mapping[str, Agreement]
     calibration_frames: int
     converter: str
+    safety: Mapping[str, Any]
 
 
 def pack(parts: BundleParts) -> Bundle:
@@ -150,4 +152,5 @@ def _provenance(parts: BundleParts) -> dict[str, Any]:
         "golden": {"backend": "litert", "version": version_of(PREFERRED), "machine": platform.machine()},
         "verification": parts.verification.to_json(),
         "worst_layer": dataclasses.asdict(worst) if worst else None,
+        **parts.safety,
     }

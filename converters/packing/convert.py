@@ -3,27 +3,24 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import onnx
 
-from multigraft.agreement.agreement import Agreement, agreement
+from multigraft.agreement.agreement import Agreement
 from multigraft.bundle.bundle import Bundle
 from multigraft.converters.conversion import onnx2tf_environment
 from multigraft.converters.conversion.boundary_tensors import (
     FloatModel,
-    OnnxRunner,
     inputs_as_in_onnx,
     locate,
     to_tflite_layout,
     with_outputs,
 )
-from multigraft.converters.conversion.interpreters import Arrays, Runner, main_signature
+from multigraft.converters.conversion.interpreters import Arrays, main_signature
 from multigraft.converters.conversion.onnx2tf import to_tflite
 from multigraft.converters.conversion.onnx2tf_environment import Environment
 from multigraft.converters.conversion.tensor_names import name_as_in_onnx
@@ -33,12 +30,16 @@ from multigraft.converters.network.frames import Frame, Frames
 from multigraft.converters.network.multitask import MultiTaskModel
 from multigraft.converters.packing.bundling import BundleParts, pack
 from multigraft.converters.packing.first_difference import first_difference
+from multigraft.converters.packing.quantised_agreement import QuantisedAgreement
 from multigraft.converters.packing.segments import cut_into_segments
 from multigraft.converters.packing.verify import Verification, float_error, random_inputs, verify_segments
+from multigraft.converters.quantising.improve import Quantised, Quantising, quantise_well
 from multigraft.converters.quantising.keep_float import operators_to_keep
-from multigraft.converters.quantising.layer_error import LayerErrorReport, layer_error, real, stored
+from multigraft.converters.quantising.layer_error import LayerErrorReport, layer_error, stored
 from multigraft.converters.quantising.quantise import STATIC, Precision, quantise
-from multigraft.converters.quantising.ranges import Range, measure
+from multigraft.converters.quantising.ranges import Range
+from multigraft.converters.quantising.rescue import Judge, rescue
+from multigraft.converters.quantising.safeguards import Safeguards, Safety
 from multigraft.errors import ConversionError, UsageError
 from multigraft.tensors.preprocessing import Preprocessing, prepare_batch
 from multigraft.tflite import tflite_file
@@ -47,6 +48,7 @@ from multigraft.tflite.graph import Graph, Model
 CALIBRATION_FRAMES = 512
 AGREEMENT_FRAMES = 256
 LAYER_ERROR_FRAMES = 8
+RESCUE_FRAMES = 32
 VERIFIED_RANDOM_INPUTS = 200
 VERIFIED_FRAMES = 16
 FLOAT_INPUTS = 8
@@ -64,6 +66,7 @@ class Conversion:
         layer_error: Quantisation error per operator; empty for float32 or without frames.
         verification: What was compared and the figures.
         agreement: Task to how often the quantised answers as the float model; empty without frames.
+        safety: What was done for precision beyond rounding, and which layers are noisy.
     """
 
     bundle: Bundle
@@ -72,6 +75,7 @@ class Conversion:
     layer_error: LayerErrorReport
     verification: Verification
     agreement: Mapping[str, Agreement]
+    safety: Safety
 
 
 def convert(
@@ -86,6 +90,7 @@ def convert(
     report: Report = silent,
     checkpoints: Checkpoints | None = None,
     verified_inputs: int = VERIFIED_RANDOM_INPUTS,
+    safeguards: Safeguards = Safeguards(),  # noqa: B008 (frozen)
 ) -> Conversion:
     """Convert, quantise, cut, verify and pack.
 
@@ -101,6 +106,7 @@ def convert(
         report: Takes a line for each step.
         checkpoints: Where the converted float model is kept, or None.
         verified_inputs: Random inputs on which segments and uncut model are compared.
+        safeguards: Which layers count as noisy, and the rise of agreement that layers are kept in float for.
 
     Raises:
         ConversionError: A tool failed or the result is not equal to what it was made of.
@@ -118,7 +124,17 @@ def convert(
         floating, multitask.model, task_outputs, list(feeds.spaced(FLOAT_INPUTS)), list(feeds.random(2))
     )
     report(f"quantising to {precision}" if precision != "float32" else "keeping float32")
-    graph = _quantised(multitask, floating, feeds, precision, keep_float, ranges)
+    kept = operators_to_keep(floating.graph, multitask.model, keep_float)
+    quantised = _quantised(multitask, floating, feeds, precision, kept, ranges)
+    floating = dataclasses.replace(floating, graph=quantised.floating)
+    agreements = QuantisedAgreement(multitask, floating, lambda: feeds.spaced(AGREEMENT_FRAMES))
+    rescued = None
+    if precision in STATIC and safeguards.lacking:
+        report("keeping the noisiest layers in float, one by one")
+        some = [to_tflite_layout(f, floating.layouts) for f in feeds.spaced(RESCUE_FRAMES)]
+        judge = _judge(multitask, floating, frames_by_input, safeguards)
+        quantised, rescued = rescue(quantised, kept, judge, safeguards.lacking, some)
+    graph = quantised.graph
     model, segments = cut_into_segments(graph, multitask.segments, floating.boundaries)
     content = tflite_file.write(model)
     report(f"comparing segments and uncut model on {verified_inputs} random inputs")
@@ -133,8 +149,11 @@ def convert(
         report("measuring the error of each layer")
         sampled = [to_tflite_layout(f, floating.layouts) for f in feeds.spaced(LAYER_ERROR_FRAMES)]
         layers = layer_error(floating.graph, graph, sampled)
+    safety = Safety(quantised.improvement, rescued, layers.below(safeguards.min_layer_sqnr_db), safeguards)
+    for sentence in safety.sentences():
+        report(sentence)
     report("measuring how often the quantised model answers as the float model")
-    agreements = _agreements(multitask, floating, graph, feeds)
+    measured = agreements(graph)
     parts = BundleParts(
         name=name,
         precision=precision,
@@ -147,9 +166,10 @@ def convert(
         golden=tuple(samples[: len(samples) // 2 + 1] + random_inputs(graph, 2, seed=1)),
         layers=layers,
         verification=verification,
-        agreements=agreements,
+        agreements=measured,
         calibration_frames=len(feeds.chosen(CALIBRATION_FRAMES)),
         converter=environment.version,
+        safety=safety.to_json(),
     )
     outputs = {n: floating.boundaries[n] for n in task_outputs}
     return Conversion(
@@ -158,7 +178,8 @@ def convert(
         float_model=_whole(floating.graph, outputs),
         layer_error=layers,
         verification=verification,
-        agreement=agreements,
+        agreement=measured,
+        safety=safety,
     )
 
 
@@ -252,44 +273,39 @@ def _quantised(
     floating: FloatModel,
     feeds: _Feeds,
     precision: Precision,
-    keep_float: Sequence[str],
+    kept: Collection[str],
     ranges: Mapping[str, Range] | None,
-) -> Graph:
-    kept = operators_to_keep(floating.graph, multitask.model, keep_float)
-    measured: Mapping[str, Range] = {}
+) -> Quantised:
     if precision in STATIC:
         known = dict(ranges or {}) | {n: pixel_range(p) for n, p in multitask.inputs.items()}
-        values = (to_tflite_layout(f, floating.layouts) for f in feeds.spaced(CALIBRATION_FRAMES))
-        measured = measure(floating.graph, values, known)
-    graph = quantise(floating.graph, precision, measured, kept)
-    lost = [n for n, tensor in floating.boundaries.items() if tensor not in graph.tensors]
+        how = Quantising(
+            precision,
+            lambda count: (to_tflite_layout(f, floating.layouts) for f in feeds.spaced(count)),
+            known,
+            kept,
+            CALIBRATION_FRAMES,
+        )
+        quantised = quantise_well(floating.graph, how, floating.boundaries.values())
+    else:
+        graph = quantise(floating.graph, precision, None, kept)
+        quantised = Quantised(floating.graph, graph, lambda more: quantise(floating.graph, precision, None, more))
+    lost = [n for n, tensor in floating.boundaries.items() if tensor not in quantised.graph.tensors]
     if lost:
         raise ConversionError(f"quantisation lost the boundary {lost[0]!r}", "cut at another tensor")
-    return graph
+    return quantised
 
 
-def _agreements(multitask: MultiTaskModel, floating: FloatModel, graph: Graph, feeds: _Feeds) -> dict[str, Agreement]:
-    """How often each task's quantised answer agrees with the ONNX model's; memory holds outputs, never activations."""
-    names = [o for task in multitask.tasks for o in task.outputs]
-    if not feeds.chosen(1):
-        return {}
-    outputs = {n: floating.boundaries[n] for n in names}
-    onnx_runner, runner = OnnxRunner(multitask.model, names), Runner(_whole(graph, outputs))
-    original: dict[str, list[npt.NDArray[Any]]] = {n: [] for n in names}
-    new: dict[str, list[npt.NDArray[Any]]] = {n: [] for n in names}
-    for feed in feeds.spaced(AGREEMENT_FRAMES):
-        truth = onnx_runner(feed)
-        answer = runner(stored(to_tflite_layout(feed, floating.layouts), graph))
-        for n in names:
-            value = real(answer[n], graph.tensors[outputs[n]])
-            original[n].append(truth[n][0])
-            new[n].append(value.transpose(np.argsort(floating.layouts[n]))[0])
-    return {
-        task.name: agreement(
-            task.kind, [np.stack(original[o]) for o in task.outputs], [np.stack(new[o]) for o in task.outputs]
-        )
-        for task in multitask.tasks
-    }
+def _judge(
+    multitask: MultiTaskModel, floating: FloatModel, frames: Mapping[str, Frames], safeguards: Safeguards
+) -> Judge:
+    """Measures every task that lacks agreement on its own frames."""
+
+    def of(task: str) -> QuantisedAgreement:
+        feeds = _Feeds(multitask.inputs, {**frames, **safeguards.frames.get(task, {})})
+        return QuantisedAgreement(multitask, floating, lambda: feeds.spaced(AGREEMENT_FRAMES))
+
+    judges = {task: of(task) for task in safeguards.lacking}
+    return lambda graph: {task: one.values(graph)[task] for task, one in judges.items()}
 
 
 def _whole(graph: Graph, outputs: Mapping[str, str]) -> bytes:

@@ -61,6 +61,11 @@ class LayerErrorReport:
         """The operator with the smallest own SQNR; None if nothing was compared."""
         return min(self.layers, key=lambda layer: layer.own_sqnr_db, default=None)
 
+    def below(self, sqnr_db: float) -> tuple[LayerError, ...]:
+        """Operators with a smaller own SQNR, the noisiest first."""
+        noisy = (layer for layer in self.layers if layer.own_sqnr_db < sqnr_db)
+        return tuple(sorted(noisy, key=lambda layer: layer.own_sqnr_db))
+
     def to_json(self) -> dict[str, Any]:
         """Plain data: ``frames``, ``worst`` (tensor name or None), ``layers``."""
         worst = self.worst

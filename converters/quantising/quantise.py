@@ -20,6 +20,8 @@ import numpy as np
 from multigraft.converters.conversion.interpreters import main_signature
 from multigraft.converters.conversion.rewriting import free_name, prune, rename, replace_op
 from multigraft.converters.quantising.ranges import Range, complete
+from multigraft.converters.quantising.sound_ranges import sound_ranges
+from multigraft.converters.quantising.sound_scales import with_sound_scales
 from multigraft.errors import ConversionError, MissingDependencyError
 from multigraft.installing import install_extra
 from multigraft.tflite import tflite_file
@@ -35,6 +37,8 @@ PRECISIONS: dict[Precision, str] = {
 
 STATIC: tuple[Precision, ...] = ("int8", "int4")
 """Precisions that need ranges of activations."""
+
+_WEIGHT_STEPS: dict[Precision, int] = {"int8": 127, "int4": 7}
 
 
 _RESCALING = frozenset({"LEAKY_RELU"})
@@ -53,7 +57,7 @@ def quantise(
         keep_float: Operators to leave alone, by the name of a tensor they write.
 
     Raises:
-        ConversionError: A range is missing, or litert-quantizer fails.
+        ConversionError: A range is missing or not finite, a scale is out of all bounds, or litert-quantizer fails.
         MissingDependencyError: litert-quantizer is not installed.
     """
     if precision == "float32":
@@ -65,6 +69,7 @@ def quantise(
     statistics = None
     if precision in STATIC:
         graph, full = with_finite_pads(graph, complete(graph, ranges or {}))
+        full = sound_ranges(graph, full, _WEIGHT_STEPS[precision])
         statistics = {
             name: {"min": np.array([low], np.float32), "max": np.array([high], np.float32)}
             for name, (low, high) in full.items()
@@ -84,7 +89,8 @@ def quantise(
         ) from error
     quantised = close_islands(tflite_file.read(bytes(result.quantized_model)).main, keep_float)
     named = _under_their_names(bare_ends(quantised), ends)
-    return dataclasses.replace(named, outputs=graph.outputs)
+    whole = dataclasses.replace(named, outputs=graph.outputs)
+    return with_sound_scales(whole, graph) if precision in STATIC else whole
 
 
 def with_finite_pads(graph: Graph, ranges: Mapping[str, Range]) -> tuple[Graph, dict[str, Range]]:

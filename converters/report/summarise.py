@@ -125,6 +125,7 @@ def notes(built: Built, misses: Sequence[Miss]) -> tuple[str, ...]:
     sentences = [message[0].upper() + message[1:] + "."]
     if not built.grafted.evidence:
         sentences.append(NOT_MEASURED)
+    sentences += built.conversion.safety.sentences()
     if misses:
         sentences.append(f"The bundle misses the budget: {in_words(misses)}.")
     return tuple(sentences)

@@ -40,6 +40,7 @@ from multigraft.tensors.preprocessing import Color, Interpolation, Preprocessing
 Refine = Literal["none", "distill"]
 Precision = Literal["int8", "float32", "dynamic", "int4"]
 Prefer = Literal["weights", "macs", "latency"]
+Rescue = Literal["float", "none"]
 
 VIDEO_SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mjpeg", ".mpg")
 ARRAY_SUFFIXES = (".npy", ".npz")
@@ -259,6 +260,16 @@ class ConvertSettings:
         "Layers that stay float32: regular expressions on ONNX node and tensor names, or operator kinds.",
         several(text(), "a list of texts"),
         default=(),
+    )
+    min_layer_sqnr_db: float = key(
+        "Least signal over quantisation noise of a layer on its own, dB; layers below are named.",
+        number(lambda v: v >= 0, "a number of at least 0"),
+        default=15.0,
+    )
+    rescue: Rescue = key(
+        "float: where int8 misses min_agreement, the noisiest layers stay float32, one by one; none: they do not.",
+        choice(*get_args(Rescue)),
+        default="float",
     )
 
 

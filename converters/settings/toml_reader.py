@@ -214,7 +214,13 @@ def file(expects: str, suffixes: tuple[str, ...] = (), folder: bool = False) -> 
         if not isinstance(value, str):
             place.wrong_type(value, expects)
         path = (place.file.parent / Path(value).expanduser()).absolute()
-        if not value or not path.exists():
+        try:
+            is_there = path.exists()
+        except OSError as error:
+            place.fail(
+                f"names {value!r}, which cannot be reached ({error.strerror})", "check the permissions of its folder"
+            )
+        if not value or not is_there:
             place.fail(f"names {value!r}, which does not exist beside the settings file", f"write {expects}")
         if path.is_dir() and not folder:
             place.fail(f"names {value!r}, which is a folder", f"write {expects}")

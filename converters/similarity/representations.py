@@ -72,6 +72,11 @@ class SimilarityTable:
             is_pooled,
         )
 
+    @classmethod
+    def empty(cls, networks: Sequence[str], frames: int) -> Self:
+        """The table of networks of which none has a cut point."""
+        return cls(tuple(networks), (), np.zeros((0, 0)), np.zeros((0, 0)), frames, 0)
+
     def __call__(self, a: str, b: str) -> float:
         """Unbiased CKA of two cut points; 0 for a name that is none."""
         return self._value(self.unbiased, a, b)
@@ -145,7 +150,7 @@ def measure_similarity(
     """Unbiased and biased CKA between all cut points of all networks.
 
     Args:
-        networks: With distinct names.
+        networks: With distinct names; one without cut points has no part in it.
         frames: At least 4; see :func:`union_of` where tasks have frames of their own.
         memory_bytes: Bound for one network's representations of a minibatch and all Gram matrices; the minibatch is
             made smaller to keep it.
@@ -158,6 +163,10 @@ def measure_similarity(
         UsageError: Too few frames, or not even 4 frames fit in ``memory_bytes``.
         InputError: A network gives NaN or infinity, or a frame has the wrong shape.
     """
+    names = [n.name for n in networks]
+    networks = [n for n in networks if n.cut_points]
+    if not networks:
+        return SimilarityTable.empty(names, len(frames))
     taps = [p.name for n in networks for p in n.cut_points]
     size = min(minibatch, largest_minibatch(networks, memory_bytes, is_pooled))
     order = np.random.default_rng(seed).permutation(len(frames))
@@ -168,7 +177,7 @@ def measure_similarity(
         report(f"compare representations ({index} of {len(parts)})")
         sums.add(_representations(networks, sessions, [frames[i] for i in order[part]], is_pooled))
     largest = max(p.stop - p.start for p in parts)
-    return SimilarityTable.from_sums([n.name for n in networks], sums, largest, is_pooled)
+    return SimilarityTable.from_sums(names, sums, largest, is_pooled)
 
 
 def largest_minibatch(networks: Sequence[Network], memory_bytes: int, is_pooled: bool = False) -> int:

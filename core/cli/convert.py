@@ -194,5 +194,7 @@ def _print(conversion: Conversion, path: str) -> None:
     for name, why in checked.refused.items():
         print(f"{name} does not run this model: {why}.")
     print(f"The float model differs from ONNX by at most {max(checked.float_error.values()):.1e} of an output's range.")
+    for sentence in conversion.safety.sentences():
+        print(sentence)
     if worst:
         print(f"Worst layer: {worst.tensor} ({worst.operator}), {worst.own_sqnr_db:.1f} dB SQNR on its own.")

@@ -15,6 +15,7 @@ from multigraft.reading import printable
 
 COMMANDS = {
     "build": "graft, convert and pack the networks of a settings file into a bundle",
+    "check": "say what a network is and whether it can be built, without frames",
     "graft": "graft the networks and write the multi-task ONNX model",
     "convert": "convert a grafted model to a .tflite bundle",
     "inspect": "show what a bundle holds",

@@ -25,7 +25,8 @@ class ArrayFile(SourceWithoutDevice):
     """Camera adapter: frames of a ``.npy`` file (read as needed, not into memory at once) or of one in a ``.npz`` file.
 
     Args:
-        path: Holds uint8, N x height x width, or N x height x width x 1 or 3.
+        path: Holds uint8, N x height x width, or N x height x width x 1 or 3. One picture, height x width or height x
+            width x 3, is one frame.
         array: Which array of a .npz file; needed where it holds several of that form.
 
     Raises:
@@ -36,6 +37,8 @@ class ArrayFile(SourceWithoutDevice):
     def __init__(self, path: str | os.PathLike[str], array: str | None = None) -> None:
         self._path = Path(path)
         frames = self._read(array)
+        if frames.dtype == np.uint8 and (frames.ndim == 2 or _is_picture(frames.shape)):
+            frames = frames[None]
         if not _is_frames(frames.dtype, frames.shape):
             raise InputError(
                 f"{path} holds {frames.dtype} of shape {frames.shape}",
@@ -88,6 +91,11 @@ class ArrayFile(SourceWithoutDevice):
 
     def __iter__(self) -> Iterator[Frame]:
         return map(np.array, self._frames)
+
+
+def _is_picture(shape: tuple[int, ...]) -> bool:
+    """Whether it is height x width x 3 rather than many grey frames of 3 columns, which no camera takes."""
+    return len(shape) == 3 and shape[2] == 3 and min(shape[:2]) > 3
 
 
 def _mapped(file: BinaryIO) -> Array:

@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
+import numpy.typing as npt
 
 from multigraft.devices.cameras.camera import SourceWithoutDevice
 from multigraft.errors import InputError, MissingDependencyError
 from multigraft.installing import install_extra
-from multigraft.reading import regular_file
+from multigraft.reading import regular_file, unreadable
 from multigraft.tensors.preprocessing import Frame
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".ppm", ".pgm", ".webp", ".tif", ".tiff")
@@ -24,11 +25,19 @@ MOST_PIXELS = 64 << 20
 """Of an image: what a camera of today gives; decoded it takes three bytes each."""
 _FORMATS = ("PNG", "JPEG", "MPO", "BMP", "GIF", "PPM", "WEBP", "TIFF")
 
+MAC_PREFIX = "._"
+"""Begins the names of the files in which a Mac keeps attributes beside each image, on disks of other systems."""
+
 
 class ImageFolder(SourceWithoutDevice):
     """Camera adapter: decodes one image at a time with Pillow, turned upright as its EXIF orientation says.
 
-    Images with one channel (mode L, 1, I, F) come as grey frames, all others as RGB; transparency is dropped.
+    Images with one channel (mode L, 1, I, F) come as grey frames, all others as RGB; transparency is dropped. Those of
+    16 or 32 bits are scaled to 8. A Mac's ``._NAME.png`` beside ``NAME.png`` is no image, and is left out.
+
+    Attributes:
+        files: The images, in order.
+        skipped: How many of a Mac's files were left out.
 
     Args:
         path: A folder with images (not its subfolders), or a single image.
@@ -40,17 +49,24 @@ class ImageFolder(SourceWithoutDevice):
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self._path = Path(path)
         self.files: tuple[Path, ...] = (self._path,)
-        if self._path.is_file():
-            return
-        if not self._path.is_dir():
-            raise InputError(f"{path} does not exist", "check the path")
-        self.files = tuple(sorted(p for p in self._path.iterdir() if p.suffix.lower() in SUFFIXES and p.is_file()))
+        self.skipped = 0
+        try:
+            if self._path.is_file():
+                return
+            if not self._path.is_dir():
+                raise InputError(f"{path} does not exist", "check the path")
+            found = sorted(p for p in self._path.iterdir() if p.suffix.lower() in SUFFIXES and p.is_file())
+        except PermissionError as error:
+            raise unreadable(Path(error.filename or self._path), error) from error
+        self.files = tuple(p for p in found if not p.name.startswith(MAC_PREFIX))
+        self.skipped = len(found) - len(self.files)
         if not self.files:
             raise InputError(f"{path} holds no images", f"put in files of type {', '.join(SUFFIXES)}")
 
     @property
     def name(self) -> str:
-        return f"images in {self._path}"
+        left_out = f" (without {self.skipped} of a Mac's {MAC_PREFIX} files)" if self.skipped else ""
+        return f"images in {self._path}{left_out}"
 
     def __enter__(self) -> Self:
         _pillow()
@@ -82,7 +98,9 @@ def read_image(path: Path) -> Frame:
             upright = ops.exif_transpose(image)
             if upright.mode.startswith("I;16"):
                 return (np.asarray(upright).astype(np.uint16) >> 8).astype(np.uint8)
-            grey = upright.mode in ("1", "L", "LA", "I", "F")
+            if upright.mode in ("I", "F"):
+                return _eight_bits(np.asarray(upright))
+            grey = upright.mode in ("1", "L", "LA")
             return np.array(upright.convert("L" if grey else "RGB"))
     except InputError:
         raise
@@ -92,6 +110,16 @@ def read_image(path: Path) -> Frame:
     ) as error:  # fmt: skip
         # Pillow raises SyntaxError for damaged PNG files, and others from within its decoders.
         raise InputError(f"{path} is not a readable image ({error})", "remove it or export it again") from error
+
+
+def _eight_bits(pixels: npt.NDArray[np.int32] | npt.NDArray[np.float32]) -> Frame:
+    """Scale by the range that holds the brightest pixel: 0..1 (floats), 8, 16 or 32 bits; what is below 0 is black."""
+    values = np.clip(np.nan_to_num(pixels.astype(np.float64), posinf=0, neginf=0), 0, None)
+    brightest = values.max(initial=0)
+    ranges = (*((1.0,) if pixels.dtype.kind == "f" else ()), 255.0, 65535.0, 2147483647.0)
+    whole = next((r for r in ranges if brightest <= r), brightest)
+    scaled: Frame = np.rint(values * (255 / whole)).astype(np.uint8)
+    return scaled
 
 
 @functools.cache

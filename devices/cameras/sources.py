@@ -16,6 +16,7 @@ from multigraft.devices.cameras.v4l2_camera import V4l2Camera
 from multigraft.devices.cameras.video_file import VideoFile
 from multigraft.devices.target.serial_link import BAUD, SerialLink
 from multigraft.errors import InputError, UsageError
+from multigraft.reading import unreadable
 
 VIDEO_SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mjpeg", ".mpg")
 ARRAY_SUFFIXES = (".npy", ".npz")
@@ -56,10 +57,14 @@ def open_source(text: str) -> Camera:
 
 def _path(text: str) -> Camera:
     path, array = Path(text), None
-    if not path.exists() and ".npz:" in text:
-        name, _, array = text.rpartition(":")
-        path = Path(name)
-    if not path.exists():
+    try:
+        if not path.exists() and ".npz:" in text:
+            name, _, array = text.rpartition(":")
+            path = Path(name)
+        is_there = path.exists()
+    except PermissionError as error:
+        raise unreadable(path, error) from error
+    if not is_there:
         raise InputError(f"{path} does not exist", f"give {HELP}")
     suffix = path.suffix.lower()
     if path.is_dir() or suffix in SUFFIXES:

@@ -24,7 +24,6 @@ CAUSES = {
     "‹where› takes ‹found› and its preprocessing makes ‹shape›": "`size` is height first, then width. A grey network "
     'needs `color = "grey"`.',
     "‹where›: ‹node› is in training mode": "The network was exported without `eval()`.",
-    "‹where›: ‹node› is quantised already": "multigraft quantises all networks together, after grafting.",
     "‹path› keeps weights in ‹location›, which is not beside it": "Large ONNX files keep their weights in a second "
     "file. Both have to be copied.",
     "the environment of onnx2tf could not be made (‹last›)": "The converter lives in an environment of its own, which "

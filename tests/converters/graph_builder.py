@@ -130,3 +130,11 @@ def run(graph: Graph, feed: Arrays, backend: str = "ai-edge-litert") -> dict[str
 
 def with_outputs(graph: Graph, *outputs: str) -> Graph:
     return dataclasses.replace(graph, outputs=outputs)
+
+
+def with_constant(graph: Graph, name: str, value: npt.ArrayLike) -> Graph:
+    """``graph`` with another value, of the same shape, of a float constant."""
+    data = np.asarray(value, np.float32).reshape(graph.tensors[name].shape)
+    return dataclasses.replace(
+        graph, tensors={**graph.tensors, name: dataclasses.replace(graph.tensors[name], data=data)}
+    )

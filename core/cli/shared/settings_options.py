@@ -6,6 +6,7 @@ import argparse
 import dataclasses
 import itertools
 import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -76,6 +77,8 @@ def load_frames(source: Path) -> Frames:
 
     frames, read_bytes = [], 0
     with open_source(str(source)) as camera:
+        if getattr(camera, "skipped", 0):
+            print(f"note: {camera.name}", file=sys.stderr)
         for frame in itertools.islice(camera, MAX_FRAMES):
             read_bytes += frame.nbytes
             if read_bytes > MAX_FRAMES_BYTES:

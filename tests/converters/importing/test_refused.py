@@ -56,13 +56,6 @@ def with_operator(operator: str, dtype: int = FLOAT, **attributes: Any) -> Calla
     return make
 
 
-def half() -> onnx.ModelProto:
-    g = NetworkBuilder()
-    x = g.add("Cast", ["image"], "half", to=TensorProto.FLOAT16)
-    w = g.constant("w", np.random.default_rng(0).normal(size=(4, 3, 3, 3)).astype(np.float16))
-    return g.model(g.add("Cast", [g.add("Conv", [x, w], "c")], "answer", to=FLOAT))
-
-
 def integers() -> onnx.ModelProto:
     g = NetworkBuilder()
     x = g.add("Add", ["image", "image"], "twice")
@@ -76,7 +69,6 @@ def integers() -> onnx.ModelProto:
         (foreign, "Relu 'node_answer' is of the operator set 'com.example'"),
         (with_operator("RandomNormalLike"), "RandomNormalLike 'node_answer' draws random numbers"),
         (with_operator("NonZero", TensorProto.INT64), "NonZero 'node_answer' gives an output whose shape"),
-        (half, "'node_c' has float16 weights"),
         (integers, "input image is int32, not float32, read by Add 'node_twice'"),
     ],
 )

@@ -264,3 +264,10 @@ def test_the_documented_example_loads(tmp_path: Path) -> None:
     for name in ("garment.onnx", "digit.onnx"):
         (tmp_path / name).write_bytes(b"")
     assert [t.name for t in load(tmp_path, example[1]).tasks] == ["garment", "digit"]
+
+
+def test_a_byte_order_mark_is_no_part_of_settings_and_labels(folder: Path) -> None:
+    (folder / "labels.txt").write_text("shirt\n boot \n", "utf-8-sig")
+    path = folder / "multigraft.toml"
+    path.write_text(GOOD, "utf-8-sig")
+    assert Settings.load(path).tasks[0].labels == ("shirt", "boot")

@@ -1,0 +1,225 @@
+"""What a file is and whether it can be built, without frames and without converting it."""
+
+from __future__ import annotations
+
+import collections
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import onnx
+
+from multigraft.converters.conversion.rewrites.rewrite import rewrite
+from multigraft.converters.importing.importer import load_network
+from multigraft.converters.importing.known_operators import INT8_OPERATORS, refuse_unknown_node, tflite_operators
+from multigraft.converters.importing.node_names import label, one_line
+from multigraft.converters.importing.onnx_reader import LARGEST, read_onnx, refuse_node
+from multigraft.converters.network.network import Network
+from multigraft.converters.settings.settings import MODEL_SUFFIXES
+from multigraft.errors import MultigraftError, UnsupportedOperatorError
+from multigraft.reading import regular_file
+from multigraft.tensors.preprocessing import Preprocessing
+
+OPEN_SIZE = 224
+"""Height and width, pixels, that are taken where the file leaves them open."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One kind of operator.
+
+    Attributes:
+        operator: Its ONNX name.
+        count: How many there are.
+        becomes: TFLite operators; None if it cannot be converted, nothing if only a constant is left of it.
+        int8: Whether the quantiser makes all of these int8.
+    """
+
+    operator: str
+    count: int
+    becomes: tuple[str, ...] | None
+    int8: bool
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Why it cannot be built, and what to do about it."""
+
+    problem: str
+    remedy: str
+
+
+@dataclass(frozen=True)
+class Checked:
+    """All that the command shows.
+
+    Attributes:
+        source: As it was given.
+        inputs: As in the file: name, type, shape; an open dimension is its name.
+        outputs: Likewise.
+        opset: Version of the default operator set in the file; 0 where there is none.
+        exporter: Who wrote the file, as it says.
+        parameters: Number of parameters; None where the network could not be read.
+        macs: Multiply-accumulates per frame; likewise.
+        cut_points: Where it may share a trunk, from the input on: name, shape, parameters and MACs up to there.
+        rows: Operators by name.
+        problems: Empty if it can be built.
+        notes: What was cast, dequantised or assumed.
+    """
+
+    source: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    opset: int
+    exporter: str
+    parameters: int | None
+    macs: int | None
+    cut_points: tuple[dict[str, Any], ...]
+    rows: tuple[Row, ...]
+    problems: tuple[Problem, ...]
+    notes: tuple[str, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data."""
+        return asdict(self)
+
+
+def check(source: str, size: tuple[int, int] | None = None) -> Checked:
+    """Read and clean a network as a build does, and say what was found.
+
+    Args:
+        source: An .onnx file or a .pt2 exported program.
+        size: Height and width of the input, pixels, where the file leaves them open.
+
+    Raises:
+        InputError: There is no such file, or it may not be read.
+        MissingDependencyError: PyTorch is needed and not installed.
+    """
+    with regular_file(source):
+        pass
+    notes: list[str] = []
+    problems: list[Problem] = []
+    raw: onnx.ModelProto | None = None
+    network: Network | None = None
+    try:
+        suffix = Path(source).suffix.lower()
+        if suffix == ".onnx" or suffix not in MODEL_SUFFIXES:
+            raw = _as_written(source)
+            raw = read_onnx(Path(source))
+        preprocessing = None if raw is None else _preprocessing(raw, size, notes)
+        network = load_network(source, name="network", preprocessing=preprocessing, report=notes.append)
+    except MultigraftError as error:
+        is_assumed = bool(notes) and not isinstance(error, UnsupportedOperatorError)
+        remedy = f"give --size HEIGHTxWIDTH that it takes, or {error.remedy}" if is_assumed else error.remedy
+        problems.append(Problem(error.problem, remedy))
+    except (RuntimeError, ValueError, TypeError, IndexError, KeyError, AttributeError) as error:
+        # Tools that read foreign files fail in ways of their own; whoever asks what a file is wants an answer.
+        problems.append(Problem(f"{source} cannot be read ({one_line(error)})", "export it again, or report it"))
+    shown = network.model if network is not None else raw
+    if shown is not None:
+        problems += _further(shown, source, problems)
+    if network is not None and not problems:
+        problems += _after_rewriting(network, source)
+    if network is not None and not network.cut_points:
+        notes.append("note: it has no cut point, so that it can only stand beside others or share all of itself")
+    facts = raw or shown
+    return Checked(
+        source,
+        () if facts is None else tuple(map(_value, _inputs(facts))),
+        () if facts is None else tuple(map(_value, facts.graph.output)),
+        0 if facts is None else next((int(o.version) for o in facts.opset_import if o.domain in ("", "ai.onnx")), 0),
+        "" if facts is None else f"{facts.producer_name} {facts.producer_version}".strip(),
+        None if network is None else network.weights,
+        None if network is None else network.macs,
+        () if network is None else tuple(
+            {"name": p.label, "shape": list(p.shape), "parameters": p.weights, "macs": p.macs}
+            for p in network.cut_points
+        ),
+        () if shown is None else _rows(shown.graph.node),
+        tuple(problems),
+        tuple(note.removeprefix("note: ") for note in notes),
+    )  # fmt: skip
+
+
+def _as_written(source: str) -> onnx.ModelProto | None:
+    try:
+        with regular_file(source, LARGEST) as file:
+            return onnx.load_model_from_string(file.read())
+    except Exception:  # whatever it is, the reader names it
+        return None
+
+
+def _inputs(model: onnx.ModelProto) -> list[onnx.ValueInfoProto]:
+    weights = {i.name for i in model.graph.initializer}
+    return [i for i in model.graph.input if i.name not in weights]
+
+
+def _value(value: onnx.ValueInfoProto) -> str:
+    kind = value.type.tensor_type
+    dims = [str(d.dim_value) if d.HasField("dim_value") else d.dim_param or "?" for d in kind.shape.dim]
+    return f"{value.name}: {onnx.TensorProto.DataType.Name(kind.elem_type).lower()} {' x '.join(dims)}".rstrip()
+
+
+def _preprocessing(model: onnx.ModelProto, size: tuple[int, int] | None, notes: list[str]) -> Preprocessing | None:
+    """Pixels as they are, at the file's own size, or ``size``; None where the importer knows better."""
+    inputs = _inputs(model)
+    if len(inputs) != 1 or len(inputs[0].type.tensor_type.shape.dim) != 4:
+        return None
+    dims = [d.dim_value for d in inputs[0].type.tensor_type.shape.dim]
+    channels, *have = (dims[3], *dims[1:3]) if dims[3] in (1, 3) and dims[1] not in (1, 3) else dims[1:]
+    wanted = size or (OPEN_SIZE, OPEN_SIZE)
+    height, width = (found or asked for found, asked in zip(have, wanted, strict=True))
+    if channels not in (0, 1, 3):
+        return None
+    if not all(have) and size is None:
+        notes.append(f"note: its size is open; it was checked at {height} x {width} pixels")
+    channels = channels or 3
+    return Preprocessing(height, width, "grey" if channels == 1 else "rgb", (0.0,) * channels, (1 / 255,) * channels)
+
+
+def _further(model: onnx.ModelProto, source: str, known: Sequence[Problem]) -> list[Problem]:
+    """What else is in the way besides what import said first, one line for each kind of operator."""
+    said = " ".join(p.problem for p in known)
+    found: dict[str, Problem] = {}
+    for node in model.graph.node:
+        try:
+            refuse_node(node, source)
+            refuse_unknown_node(node, source)
+        except UnsupportedOperatorError as error:
+            found.setdefault(node.op_type, Problem(error.problem, error.remedy))
+    return [problem for kind, problem in found.items() if f"{kind} '" not in said]
+
+
+def _after_rewriting(network: Network, source: str) -> list[Problem]:
+    """Recurrent layers that the rewrites could not write out."""
+    try:
+        single = onnx.ModelProto()
+        single.CopyFrom(network.model)
+        for value in single.graph.input:
+            value.type.tensor_type.shape.dim[0].dim_value = 1
+        rewritten = rewrite(single)
+    except UnsupportedOperatorError as error:
+        return [Problem(error.problem, error.remedy)]
+    left = [n for n in rewritten.graph.node if n.op_type in ("LSTM", "GRU", "RNN")]
+    return [
+        Problem(
+            f"{source}: {label(node)} is too long, or of a form that cannot be written out step by step",
+            "export it for a sequence of at most 512 steps with constant weights",
+        )
+        for node in left[:1]
+    ]
+
+
+def _rows(nodes: Sequence[onnx.NodeProto]) -> tuple[Row, ...]:
+    counts: collections.Counter[tuple[str, tuple[str, ...] | None]] = collections.Counter(
+        (n.op_type if n.domain in ("", "ai.onnx") else f"{n.domain}.{n.op_type}", _becomes(n)) for n in nodes
+    )
+    return tuple(
+        Row(operator, count, becomes, becomes is not None and all(o in INT8_OPERATORS for o in becomes))
+        for (operator, becomes), count in sorted(counts.items(), key=lambda item: item[0][0])
+    )
+
+
+def _becomes(node: onnx.NodeProto) -> tuple[str, ...] | None:
+    return tflite_operators(node) if node.domain in ("", "ai.onnx") else None

@@ -1,0 +1,65 @@
+"""How often a quantised graph answers as the ONNX model does; memory holds outputs, never activations."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from multigraft.agreement.agreement import Agreement, agreement
+from multigraft.converters.conversion.boundary_tensors import FloatModel, OnnxRunner, to_tflite_layout
+from multigraft.converters.conversion.interpreters import Arrays, Runner, tapped
+from multigraft.converters.network.multitask import MultiTaskModel
+from multigraft.converters.quantising.layer_error import real, stored
+from multigraft.tflite.graph import Graph
+
+
+class QuantisedAgreement:
+    """Compares quantised graphs with one ONNX model on the same frames; the model runs once.
+
+    Args:
+        multitask: The ONNX model and its tasks.
+        floating: The float graph, for names and layouts.
+        feeds: Gives the frames as the ONNX model takes them, from the start at each call; may give none.
+    """
+
+    def __init__(self, multitask: MultiTaskModel, floating: FloatModel, feeds: Callable[[], Iterable[Arrays]]) -> None:
+        self._tasks = multitask.tasks
+        self._floating = floating
+        self._feeds = feeds
+        self._model = multitask.model
+        self._names = [o for task in multitask.tasks for o in task.outputs]
+        self._original: dict[str, list[npt.NDArray[Any]]] = {}
+
+    def __call__(self, graph: Graph) -> dict[str, Agreement]:
+        """Task to agreement; empty without frames."""
+        layouts, boundaries = self._floating.layouts, self._floating.boundaries
+        runner = Runner(tapped(graph, [boundaries[n] for n in self._names]))
+        new: dict[str, list[npt.NDArray[Any]]] = {n: [] for n in self._names}
+        for feed in self._feeds():
+            answer = runner(stored(to_tflite_layout(feed, layouts), graph))
+            for n in self._names:
+                value = real(answer[boundaries[n]], graph.tensors[boundaries[n]])
+                new[n].append(value.transpose(np.argsort(layouts[n]))[0])
+        if not all(new.values()):
+            return {}
+        original = self._originals()
+        return {
+            task.name: agreement(
+                task.kind, [np.stack(original[o]) for o in task.outputs], [np.stack(new[o]) for o in task.outputs]
+            )
+            for task in self._tasks
+        }
+
+    def values(self, graph: Graph) -> dict[str, float]:
+        """Task to its mean agreement alone."""
+        return {task: measured.value for task, measured in self(graph).items()}
+
+    def _originals(self) -> dict[str, list[npt.NDArray[Any]]]:
+        if not self._original:
+            runner = OnnxRunner(self._model, self._names)
+            rows = [runner(feed) for feed in self._feeds()]
+            self._original = {n: [row[n][0] for row in rows] for n in self._names}
+        return self._original

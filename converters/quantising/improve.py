@@ -1,0 +1,201 @@
+"""Tries what may lower the error of an int8 network, and keeps what does on frames that had no part in it.
+
+Equalisation changes the float graph (not its results), bias correction the quantised one. Each is judged by the error
+of the network's outputs on held-out frames against the float network's; without a clear gain the graph stays as it was.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+from multigraft.converters.conversion.interpreters import Arrays, Taps
+from multigraft.converters.quantising.channels import Channel, measure_channels
+from multigraft.converters.quantising.correct_bias import correctable, corrected
+from multigraft.converters.quantising.equalise import equalised, joints
+from multigraft.converters.quantising.layer_error import real, sqnr_db, stored
+from multigraft.converters.quantising.quantise import Precision, quantise
+from multigraft.converters.quantising.ranges import Range, measure
+from multigraft.tflite.graph import Graph
+
+LEAST_GAIN_DB = 1.0
+"""A fifth less noise: less than that one set of frames shows and another does not."""
+
+LEAST_FRAMES = 16
+"""With fewer there is nothing to hold out."""
+
+TRIAL_FRAMES = 96
+"""Half of them are measured on, half are held out."""
+
+
+@dataclass(frozen=True)
+class Improvement:
+    """What was done to a network beyond rounding.
+
+    Attributes:
+        equalised: Tensors whose channels were rescaled.
+        equalising_gain_db: What that gained on held-out frames, mean over the outputs; None if it was not tried.
+        are_biases_corrected: Whether biases were.
+        correcting_gain_db: Likewise.
+    """
+
+    equalised: tuple[str, ...] = ()
+    equalising_gain_db: float | None = None
+    are_biases_corrected: bool = False
+    correcting_gain_db: float | None = None
+
+    def sentences(self) -> list[str]:
+        """For people; empty if nothing was done."""
+        said = []
+        if self.equalised:
+            said.append(
+                f"Equalised the channels of {len(self.equalised)} tensors: {self.equalising_gain_db:+.1f} dB at the "
+                "outputs on held-out frames."
+            )
+        if self.are_biases_corrected:
+            said.append(f"Corrected biases: {self.correcting_gain_db:+.1f} dB at the outputs on held-out frames.")
+        return said
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data: what was done; empty if nothing was."""
+        done: dict[str, Any] = {}
+        if self.equalised:
+            done["equalised"] = {"tensors": list(self.equalised), "gain_db": self.equalising_gain_db}
+        if self.are_biases_corrected:
+            done["corrected_biases"] = {"gain_db": self.correcting_gain_db}
+        return done
+
+
+@dataclass(frozen=True)
+class Quantised:
+    """A quantised graph, and the float graph it equals but for rounding.
+
+    Attributes:
+        floating: The float graph, equalised where that helps.
+        graph: The same quantised.
+        again: Quantises it again, with other operators kept in float, by the name of a tensor they write.
+        improvement: What was done beyond rounding.
+    """
+
+    floating: Graph
+    graph: Graph
+    again: Callable[[Collection[str]], Graph]
+    improvement: Improvement = Improvement()
+
+
+@dataclass(frozen=True)
+class Quantising:
+    """How a float graph is quantised with ranges from frames.
+
+    Attributes:
+        precision: One that needs ranges.
+        feeds: Gives at most so many frames, evenly spaced.
+        known: Ranges that need no measuring.
+        keep_float: As for :func:`multigraft.converters.quantising.quantise.quantise`.
+        frames: How many set the ranges.
+        least_gain_db: What a change has to gain on average over the outputs; it may cost no output as much.
+    """
+
+    precision: Precision
+    feeds: Callable[[int], Iterable[Arrays]]
+    known: Mapping[str, Range]
+    keep_float: Collection[str] = ()
+    frames: int = 512
+    least_gain_db: float = LEAST_GAIN_DB
+
+    def on(self, floating: Graph, means: Mapping[str, Channel] | None = None) -> Quantised:
+        """``floating`` quantised as it is; with ``means`` of its channels, biases are corrected."""
+        ranges = measure(floating, self.feeds(self.frames), self.known)
+
+        def again(keep_float: Collection[str]) -> Graph:
+            graph = quantise(floating, self.precision, ranges, keep_float)
+            return graph if means is None else corrected(graph, floating, means)
+
+        return Quantised(floating, again(self.keep_float), again)
+
+
+def quantise_well(floating: Graph, how: Quantising, fixed: Collection[str]) -> Quantised:
+    """Quantise, with equalisation and bias correction where held-out frames show that they help.
+
+    Args:
+        floating: Float32.
+        how: Precision, frames, ranges.
+        fixed: Tensors that have to stay what they are, such as cuts.
+    """
+    chosen = list(how.feeds(TRIAL_FRAMES))
+    seen, held_out = chosen[::2], chosen[1::2]
+    if len(chosen) < LEAST_FRAMES:
+        return how.on(floating)
+    taps = Taps(floating, floating.outputs)
+    truth = [taps(feed) for feed in held_out]
+    trial = dataclasses.replace(how, feeds=lambda _: seen)
+    plain = _Trial.of(floating, trial, truth, held_out)
+    candidate, touched = _equalised(floating, {*fixed, *how.known}, how.keep_float, seen)
+    tensors: tuple[str, ...] = ()
+    chosen_trial, gain = plain, None
+    if touched:
+        other = _Trial.of(candidate, trial, truth, held_out)
+        gain = other.gain_over(plain)
+        if gain >= how.least_gain_db:
+            chosen_trial, tensors = other, touched
+    correcting = chosen_trial.correcting_gain
+    is_corrected = correcting >= how.least_gain_db
+    result = how.on(chosen_trial.floating, chosen_trial.means if is_corrected else None)
+    return dataclasses.replace(result, improvement=Improvement(tensors, gain, is_corrected, correcting))
+
+
+@dataclass(frozen=True)
+class _Trial:
+    """A float graph, means of its channels, and the SQNR of its outputs once rounded, and once corrected."""
+
+    floating: Graph
+    means: Mapping[str, Channel]
+    rounded: Mapping[str, float]
+    corrected: Mapping[str, float]
+    least_gain_db: float
+
+    @classmethod
+    def of(cls, floating: Graph, how: Quantising, truth: Sequence[Arrays], held_out: Sequence[Arrays]) -> Self:
+        means = measure_channels(floating, correctable(floating), how.feeds(how.frames))
+        graph = how.on(floating).graph
+        correction = corrected(graph, floating, means)
+        before, after = (output_sqnr_db(truth, g, held_out) for g in (graph, correction))
+        return cls(floating, means, before, after, how.least_gain_db)
+
+    @property
+    def correcting_gain(self) -> float:
+        return self._gain(self.rounded, self.corrected)
+
+    def gain_over(self, other: Self) -> float:
+        return self._gain(other._best, self._best)
+
+    @property
+    def _best(self) -> Mapping[str, float]:
+        return self.corrected if self.correcting_gain >= self.least_gain_db else self.rounded
+
+    def _gain(self, before: Mapping[str, float], after: Mapping[str, float]) -> float:
+        """Mean gain over the outputs in dB; the worst loss where one loses as much as a gain has to be."""
+        gains = [after[n] - before[n] for n in before]
+        if not gains or min(gains) <= -self.least_gain_db:
+            return min(gains, default=0.0)
+        return sum(gains) / len(gains)
+
+
+def output_sqnr_db(truth: Sequence[Arrays], graph: Graph, feeds: Sequence[Arrays]) -> dict[str, float]:
+    """SQNR of every output of ``graph`` against its true float values, in dB."""
+    taps = Taps(graph, graph.outputs)
+    values = [taps(stored(feed, graph)) for feed in feeds]
+    return {
+        n: sqnr_db([t[n] for t in truth], [real(v[n], graph.tensors[n]) for v in values])
+        for n in graph.outputs
+        if graph.tensors[n].dtype != "int32"
+    }
+
+
+def _equalised(
+    floating: Graph, fixed: Collection[str], keep_float: Collection[str], seen: Sequence[Arrays]
+) -> tuple[Graph, tuple[str, ...]]:
+    names = [j.tensor for j in joints(floating, fixed) if j.tensor not in keep_float]
+    return equalised(floating, fixed, measure_channels(floating, names, seen)) if names else (floating, ())

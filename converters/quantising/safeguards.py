@@ -1,0 +1,73 @@
+"""What a build asks of the precision of its layers, and what came of it."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from multigraft.converters.network.frames import Frames
+from multigraft.converters.quantising.improve import Improvement
+from multigraft.converters.quantising.layer_error import LayerError
+from multigraft.converters.quantising.rescue import Rescue
+
+MIN_LAYER_SQNR_DB = 15.0
+"""Noise of 3 % of a layer's power: rounding to 8 bits alone leaves 30 dB and more."""
+
+MOST_NAMED = 5
+
+
+@dataclass(frozen=True)
+class Safeguards:
+    """What is asked for.
+
+    Attributes:
+        min_layer_sqnr_db: A layer with less (its own error, in dB) is named.
+        lacking: Task to the rise of its agreement, 0..1, for which layers are kept in float; may be empty.
+        frames: Task to the frames, by input, on which that rise is measured; other inputs get frames anyway.
+    """
+
+    min_layer_sqnr_db: float = MIN_LAYER_SQNR_DB
+    lacking: Mapping[str, float] = field(default_factory=dict)
+    frames: Mapping[str, Mapping[str, Frames]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Safety:
+    """What came of it.
+
+    Attributes:
+        improvement: Equalisation and bias correction.
+        rescue: Layers kept in float for an agreement; None where none had to be.
+        noisy: Layers below the limit, the noisiest first.
+        asked: What was asked for.
+    """
+
+    improvement: Improvement
+    rescue: Rescue | None
+    noisy: tuple[LayerError, ...]
+    asked: Safeguards
+
+    def sentences(self) -> list[str]:
+        """For people; empty if there is nothing to say."""
+        return [*self.improvement.sentences(), *(self.rescue.sentences() if self.rescue else []), *self._noise()]
+
+    def to_json(self) -> dict[str, Any]:
+        """For the manifest's provenance; empty if there is nothing to say."""
+        said = self.improvement.to_json()
+        if self.rescue:
+            said["rescue"] = self.rescue.to_json()
+        if self.noisy:
+            said["noisy_layers"] = [dataclasses.asdict(layer) for layer in self.noisy]
+        return said
+
+    def _noise(self) -> list[str]:
+        if not self.noisy:
+            return []
+        names = ", ".join(f"{n.tensor} ({n.operator}, {n.own_sqnr_db:.1f} dB)" for n in self.noisy[:MOST_NAMED])
+        more = f" and {len(self.noisy) - MOST_NAMED} more" if len(self.noisy) > MOST_NAMED else ""
+        return [
+            f"Noisy once quantised, below {self.asked.min_layer_sqnr_db:g} dB on its own: {names}{more}; "
+            "keep_float can leave it in float."
+        ]

@@ -1,0 +1,144 @@
+"""Cross-layer equalisation: the float network stays equal to the last bit, and channels come nearer to each other."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from multigraft.converters.quantising.channels import Channel, measure_channels
+from multigraft.converters.quantising.equalise import equalised, factors, joints, rescaled
+from multigraft.tflite.graph import Graph
+from tests.converters.graph_builder import GraphBuilder, feeds, run, with_constant
+from tests.converters.quantising.mobile_network import mobile_network
+
+
+def equalise(graph: Graph, fixed: tuple[str, ...] = ()) -> tuple[Graph, tuple[str, ...]]:
+    names = [j.tensor for j in joints(graph, fixed)]
+    return equalised(graph, fixed, measure_channels(graph, names, feeds(graph, 4)) if names else {})
+
+
+def assert_equal_bits(one: Graph, other: Graph) -> None:
+    for feed in feeds(one, 3, seed=7):
+        values, expected = run(other, feed), run(one, feed)
+        for name in one.outputs:
+            assert np.array_equal(values[name].view(np.uint32), expected[name].view(np.uint32))
+
+
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.floats(0.7, 4), st.integers(0, 50))
+def test_the_float_network_stays_equal_to_the_last_bit(imbalance: float, seed: int) -> None:
+    graph = mobile_network(imbalance, seed)
+    changed, tensors = equalise(graph)
+    assert tensors
+    assert_equal_bits(graph, changed)
+
+
+def between(kind: str) -> Graph:
+    """Two convolutions with one operator between, the first one's channels a factor of 4096 apart."""
+    b = GraphBuilder()
+    first = b.conv("first", b.input("x", 1, 8, 8, 3), 6)
+    window: dict[str, int | str] = {
+        "filter_height": 2,
+        "filter_width": 2,
+        "stride_h": 2,
+        "stride_w": 2,
+        "padding": "VALID",
+    }
+    if kind == "MEAN":
+        graph = b.graph(b.dense("y", b.mean("middle", first), 4))
+    elif kind == "RESHAPE":
+        graph = b.graph(b.dense("y", b.reshape("middle", b.mean("pooled", first, keep=True), 1, 6), 4))
+    else:
+        shape = (1, 4, 4, 6) if "POOL" in kind else (1, 8, 8, 6)
+        middle = b.pad("middle", first, (1, 1), (1, 1)) if kind == "PAD" else ""
+        middle = middle or b.op(kind, "middle", [first], shape, 1, **(window if "POOL" in kind else {}))
+        graph = b.graph(b.conv("y", middle, 4))
+    weights = graph.constant("first/weights")
+    assert weights is not None
+    return with_constant(graph, "first/weights", weights * 4.0 ** -np.arange(6).reshape(-1, 1, 1, 1))
+
+
+@pytest.mark.parametrize("kind", ["RELU", "LEAKY_RELU", "PAD", "MAX_POOL_2D", "AVERAGE_POOL_2D", "MEAN", "RESHAPE"])
+def test_it_reaches_through_what_scales_with_its_input(kind: str) -> None:
+    graph = between(kind)
+    changed, tensors = equalise(graph)
+    assert tensors == ("first",)
+    assert_equal_bits(graph, changed)
+
+
+@pytest.mark.parametrize("kind", ["RELU6", "TANH", "LOGISTIC"])
+def test_it_does_not_reach_through_what_does_not(kind: str) -> None:
+    graph = between(kind)
+    assert equalise(graph) == (graph, ())
+
+
+@pytest.mark.parametrize("activation", ["RELU6", "RELU_N1_TO_1"])
+def test_a_fused_activation_with_a_fixed_limit_holds_it_off(activation: str) -> None:
+    graph = between("RELU")
+    first = graph.ops[0].with_options(fused_activation_function=activation)
+    assert not joints(dataclasses.replace(graph, ops=(first, *graph.ops[1:])), ())
+
+
+def test_every_reader_takes_its_part() -> None:
+    b = GraphBuilder()
+    first = b.conv("first", b.input("x", 1, 8, 8, 3), 6, activation="RELU")
+    graph = b.graph(b.conv("y", first, 4), b.conv("z", first, 0, depthwise=True))
+    weights = graph.constant("first/weights")
+    assert weights is not None
+    graph = with_constant(graph, "first/weights", weights * 4.0 ** -np.arange(6).reshape(-1, 1, 1, 1))
+    changed, tensors = equalise(graph)
+    assert tensors == ("first",)
+    assert_equal_bits(graph, changed)
+
+
+def test_what_has_to_stay_stays() -> None:
+    """Cuts, outputs, tensors that a sum reads, too, and weights that two layers have in common."""
+    graph = mobile_network(2.0)
+    found = {j.tensor for j in joints(graph, ())}
+    assert found == {f"{n}/{part}" for n in range(5) for part in ("expand", "depth")}
+    assert {j.tensor for j in joints(graph, ("0/expand",))} == found - {"0/expand"}
+    tapped = dataclasses.replace(graph, outputs=(*graph.outputs, "1/depth"))
+    assert {j.tensor for j in joints(tapped, ())} == found - {"1/depth"}
+    shared = between("RELU")
+    twin = dataclasses.replace(shared.ops[0], outputs=("twin",))
+    tensors = {**shared.tensors, "twin": dataclasses.replace(shared.tensors["first"], name="twin")}
+    assert not joints(dataclasses.replace(shared, ops=(*shared.ops, twin), tensors=tensors), ())
+
+
+def test_channels_before_a_depthwise_layer_come_to_one_span() -> None:
+    graph = mobile_network(3.0)
+    changed, _ = equalise(graph)
+    before, after = (measure_channels(g, ["0/expand"], feeds(g, 4))["0/expand"].span for g in (graph, changed))
+    assert before.max() / before.min() > 100
+    assert after.max() / after.min() <= 2.01
+    assert before.max() / 2 <= after.max() <= before.max() * 2
+
+
+def test_a_network_that_is_balanced_is_left_alone() -> None:
+    graph = between("RELU")
+    joint = joints(graph, ())[0]
+    assert (factors(graph, joint, np.array([1.0, 0.9, 1.1, 0.8, 1.2, 1.0])) == 1).all()
+
+
+def test_dead_channels_are_no_reason_to_rescale() -> None:
+    graph = between("RELU")
+    joint = joints(graph, ())[0]
+    assert (factors(graph, joint, np.array([1.0, 0.9, 0, 0, 1.2, 1.0])) == 1).all()
+    assert (factors(graph, joint, np.zeros(6)) == 1).all()
+    changed = rescaled(graph, joint, factors(graph, joint, np.array([1.0, 1e-3, 0, 1e-30, 1.2, 1.0])))
+    assert_equal_bits(graph, changed)
+
+
+def test_spans_and_means_are_per_channel() -> None:
+    graph = mobile_network()
+    one, other = feeds(graph, 2)
+    measured = measure_channels(graph, ["x"], [one, other])["x"]
+    both = np.concatenate([one["x"], other["x"]]).reshape(-1, 3)
+    assert isinstance(measured, Channel)
+    assert measured.span == pytest.approx(np.abs(both).max(0))
+    assert measured.mean == pytest.approx(both.mean(0), abs=1e-6)
+    assert measure_channels(graph, ["x"], []) == {}

@@ -1,0 +1,120 @@
+"""Layers stay float, the noisiest first, until the agreement that a budget needs is there; what it costs is told."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from multigraft.agreement.agreement import Agreement
+from multigraft.agreement.binomial import lower_bound
+from multigraft.converters.quantising.improve import Quantised, Quantising
+from multigraft.converters.quantising.lacking_agreement import lacking_agreement
+from multigraft.converters.quantising.layer_error import LayerError, LayerErrorReport, real, stored
+from multigraft.converters.quantising.rescue import MOST_TRIES, PATIENCE, Rescue, rescue
+from multigraft.converters.quantising.safeguards import Safeguards, Safety
+from multigraft.tflite.graph import Graph
+from multigraft.tflite.macs import op_macs
+from tests.converters.graph_builder import feeds, run, two_tasks, with_constant
+
+
+def spoilt() -> tuple[Graph, Quantised]:
+    """A network whose layer ``a`` has an outlier in every row, which leaves its other weights no bits."""
+    floating = two_tasks()
+    weights = floating.constant("a/weights")
+    assert weights is not None
+    outlier = weights.copy()
+    outlier[:, 0] = 300
+    floating = with_constant(floating, "a/weights", outlier)
+    chosen = feeds(floating, 32)
+    return floating, Quantising("int8", lambda count: chosen[:count], {}).on(floating)
+
+
+def agreements(floating: Graph, graph: Graph) -> dict[str, float]:
+    same: dict[str, list[bool]] = {"a": [], "b": []}
+    for feed in feeds(floating, 48, seed=3):
+        truth, values = run(floating, feed), run(graph, stored(feed, graph))
+        for name, found in same.items():
+            found.append(bool(real(values[name], graph.tensors[name]).argmax() == truth[name].argmax()))
+    return {name: float(np.mean(found)) for name, found in same.items()}
+
+
+def test_the_noisiest_layer_stays_float_and_its_cost_is_told() -> None:
+    floating, quantised = spoilt()
+    result, done = rescue(quantised, (), lambda g: agreements(floating, g), {"a": 0.1}, feeds(floating, 8))
+    assert done is not None and done.is_enough
+    assert [layer.tensor for layer in done.layers] == ["a"] and done.tried == 1
+    assert done.before["a"] + 0.1 == done.needed["a"] <= done.after["a"] == agreements(floating, result.graph)["a"]
+    assert result.graph.tensors["a"].dtype == "float32" and result.graph.tensors["b"].dtype == "int8"
+    op = result.graph.producer("a")
+    assert op is not None and done.float_macs == op_macs(result.graph, op)
+    assert done.weights_bytes == result.graph.weights_bytes() - quantised.graph.weights_bytes() > 0
+    assert done.latency_us_before > 0 and done.latency_us_after > 0
+    said = " ".join(done.sentences())
+    assert "stay float32: a (" in said and f"{done.weights_bytes} bytes" in said and "firmware" in said
+    assert done.to_json()["layers"][0]["tensor"] == "a"
+
+
+def test_nothing_is_done_where_nothing_is_lacking() -> None:
+    floating, quantised = spoilt()
+    result, done = rescue(quantised, (), lambda g: agreements(floating, g), {}, feeds(floating, 2))
+    assert done is None and result.graph is quantised.graph
+
+
+def test_it_ends_where_nothing_helps_and_says_so() -> None:
+    floating, quantised = spoilt()
+    result, done = rescue(quantised, (), lambda _: {"a": 0.5, "b": 1.0}, {"a": 0.4}, feeds(floating, 4))
+    assert done is not None and not done.is_enough and not done.layers
+    assert result.graph is quantised.graph and (done.weights_bytes, done.float_macs) == (0, 0)
+    assert PATIENCE <= done.tried <= MOST_TRIES
+    assert "did not help" in done.sentences()[0]
+
+
+def test_what_helps_a_little_is_kept_and_called_too_little() -> None:
+    floating, quantised = spoilt()
+
+    def judge(graph: Graph) -> dict[str, float]:
+        return {"a": 0.7 if graph.tensors["a"].dtype == "float32" else 0.5}
+
+    result, done = rescue(quantised, (), judge, {"a": 0.4}, feeds(floating, 4))
+    assert done is not None and not done.is_enough and "a" in [layer.tensor for layer in done.layers]
+    assert result.graph.tensors["a"].dtype == "float32"
+    assert "still too little" in " ".join(done.sentences())
+
+
+@given(st.integers(20, 3000), st.floats(0.5, 0.99), st.floats(0.6, 0.99), st.floats(0, 1))
+def test_what_is_lacking_is_just_enough(frames: int, minimum: float, confidence: float, share: float) -> None:
+    right = int(share * frames)
+    bound = lower_bound(right, frames, confidence)
+    measured = Agreement(right / frames, bound, confidence, frames, "classification", None, "")
+    lack = lacking_agreement(minimum, measured)
+    reached = right + round(lack * frames)
+    assert lower_bound(reached, frames, confidence) >= minimum or reached == frames
+    assert (lack == 0) == (bound >= minimum or right == frames)
+    assert lack == 0 or lower_bound(reached - 1, frames, confidence) < minimum
+
+
+def test_graded_scores_need_more() -> None:
+    exact = Agreement(0.9, 0.88, 0.95, 1000, "classification", None, "")
+    graded = dataclasses.replace(exact, kind="segmentation")
+    assert lacking_agreement(0.95, graded) > lacking_agreement(0.95, exact) > 0.05
+
+
+def test_layers_below_the_limit_are_named_with_their_noise() -> None:
+    layers = [LayerError(f"layer{n}", "CONV_2D", 5.0, float(n)) for n in range(20, 0, -1)]
+    report = LayerErrorReport(tuple(layers), 4)
+    noisy = report.below(8.0)
+    assert [layer.own_sqnr_db for layer in noisy] == [1, 2, 3, 4, 5, 6, 7]
+    _, quantised = spoilt()
+    safety = Safety(quantised.improvement, None, noisy, Safeguards(8.0))
+    (sentence,) = safety.sentences()
+    assert "below 8 dB" in sentence and "layer1 (CONV_2D, 1.0 dB)" in sentence and "and 2 more" in sentence
+    assert len(safety.to_json()["noisy_layers"]) == 7
+    assert Safety(quantised.improvement, None, (), Safeguards()).to_json() == {}
+
+
+def test_a_rescue_without_layers_costs_nothing() -> None:
+    done = Rescue((), 4, {"a": 0.9}, {"a": 0.5}, {"a": 0.5}, 0, 0, 10.0, 0.0)
+    assert len(done.sentences()) == 1 and "a: 0.500 on frames for fitting, 0.900 needed" in done.sentences()[0]
