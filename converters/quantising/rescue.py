@@ -80,8 +80,9 @@ class Rescue:
         ]
 
     def to_json(self) -> dict[str, Any]:
-        """Plain data."""
-        return {**dataclasses.asdict(self), "layers": [dataclasses.asdict(layer) for layer in self.layers]}
+        """Plain data for the manifest; without times, so that equal builds give equal bundles."""
+        said = {**dataclasses.asdict(self), "layers": [dataclasses.asdict(layer) for layer in self.layers]}
+        return {name: value for name, value in said.items() if not name.startswith("latency_us")}
 
 
 def rescue(

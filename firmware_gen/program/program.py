@@ -19,7 +19,7 @@ from multigraft.errors import InputError
 from multigraft.firmware_gen.program.validity import check_graph
 from multigraft.firmware_gen.program.variables import initial_subgraphs, with_variables
 from multigraft.tflite import tflite_file
-from multigraft.tflite.checking.check import check_tflite
+from multigraft.tflite.checking.check import check_structure
 from multigraft.tflite.graph import Graph, Model, Op, Tensor
 
 Array = npt.NDArray[Any]
@@ -100,7 +100,7 @@ def load(source: bytes | Bundle, name: str = "model") -> Program:
 
 
 def _read(content: bytes) -> Model:
-    check_tflite(content, "the model", is_optimised=False)
+    check_structure(content, "the model")
     return tflite_file.read(content)
 
 

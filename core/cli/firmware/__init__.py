@@ -95,11 +95,11 @@ def _open(path: Path) -> tuple[bytes | Bundle, bytes]:
     """The model or bundle, and the bytes its digest is taken of."""
     from multigraft.bundle.bundle import LARGEST, MODEL, Bundle
     from multigraft.reading import read_file
-    from multigraft.tflite.checking.check import check_tflite
+    from multigraft.tflite.checking.check import check_structure
 
     if path.suffix == ".tflite":
         content = read_file(path, LARGEST[MODEL])
-        check_tflite(content, str(path), is_optimised=False)
+        check_structure(content, str(path))
         return content, content
     bundle = Bundle.open(path)
     return bundle, bundle.model

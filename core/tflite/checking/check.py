@@ -8,9 +8,10 @@ linear in the file's size. Needs no flatbuffers package.
 
 from __future__ import annotations
 
+import contextlib
 import mmap
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from multigraft.errors import InputError
 from multigraft.tflite.checking.contents import Contents, Operator, Subgraph, read
@@ -37,15 +38,41 @@ def check_tflite(data: bytes | mmap.mmap, where: str, is_optimised: bool = True)
     Raises:
         InputError: It is no .tflite file, is truncated or damaged, or contradicts itself.
     """
-    if len(data) < 8 or data[4:8] != IDENTIFIER:
-        raise InputError(f"{where} is not a .tflite file", "give a TFLite flatbuffer")
-    try:
-        contents = read(data)
+    with _sentences(where):
+        contents = _contents(data, where)
         for subgraph in contents.subgraphs:
             _check_order(subgraph)
             for operator in subgraph.operators:
                 _check_operator(contents, operator, is_optimised)
         _check_calls(contents.subgraphs)
+
+
+def check_structure(data: bytes | mmap.mmap, where: str) -> None:
+    """Check that nothing in a .tflite file lies outside of it, and that what refers to something refers to it.
+
+    What the operators ask of their tensors is not looked at: firmware has demands of its own, and says them better.
+
+    Args:
+        data: The whole file.
+        where: What to call it in the message.
+
+    Raises:
+        InputError: It is no .tflite file, or is truncated or damaged.
+    """
+    with _sentences(where):
+        _contents(data, where)
+
+
+def _contents(data: bytes | mmap.mmap, where: str) -> Contents:
+    if len(data) < 8 or data[4:8] != IDENTIFIER:
+        raise InputError(f"{where} is not a .tflite file", "give a TFLite flatbuffer")
+    return read(data)
+
+
+@contextlib.contextmanager
+def _sentences(where: str) -> Iterator[None]:
+    try:
+        yield
     except DamagedError as error:
         raise InputError(f"{where} is truncated or damaged: {error}", "copy it again or convert it again") from error
     except (struct.error, OverflowError) as error:

@@ -169,7 +169,7 @@ def _shape(table: Table, number: int) -> tuple[int, ...]:
     shape: tuple[int, ...] = table.numbers(0, "i")
     signature = table.numbers(7, "i")
     if len(shape) > MAX_RANK or min(shape, default=0) < 0:
-        raise DamagedError(f"tensor {number} has shape {list(shape[:MAX_RANK])}")
+        raise DamagedError(f"tensor {number} has shape {list(shape[:MAX_RANK])}, which is not static")
     if signature and (len(signature) != len(shape) or min(signature) < -1):
         raise DamagedError(f"tensor {number} has two shapes")
     return shape

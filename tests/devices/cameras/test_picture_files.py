@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -74,8 +75,9 @@ def test_what_may_not_be_read_is_named_with_its_permission(kind: str, tmp_path: 
     np.save(array, np.zeros((4, 4, 3), np.uint8))
     path = {"image": image, "array": array, "folder": folder, "inside": image}[kind]
     locked = folder if kind == "inside" else path
-    for parent in (tmp_path, tmp_path.parent, tmp_path.parent.parent):
-        parent.chmod(0o755)
+    for parent in (tmp_path, *tmp_path.parents):
+        if parent.is_relative_to(tempfile.gettempdir()) and parent != Path(tempfile.gettempdir()):
+            parent.chmod(0o755)
     locked.chmod(0)
     is_root = os.geteuid() == 0
     if is_root:

@@ -110,7 +110,7 @@ def test_the_operator_table_says_what_is_checked_in_its_order(capsys: pytest.Cap
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["nowhere.tflite", "--board", "mps2-an386", "-o", "fw"], "cannot be read"),
+        (["nowhere.tflite", "--board", "mps2-an386", "-o", "fw"], "nowhere.tflite does not exist"),
         (["MODEL", "-o", "fw"], "a board and an output folder are needed; give --board NAME and -o FOLDER."),
         (["MODEL", "--board", "toaster", "-o", "fw"], "there is no board 'toaster'; choose from"),
         (["MODEL", "--board", "mps2-an386", "-o", "fw", "--ram", "100"], "more than there are"),
