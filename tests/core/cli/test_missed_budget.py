@@ -89,7 +89,7 @@ def test_every_key_binds_and_a_miss_is_accepted_by_name_only(
     for step in ("compare representations", "converting with onnx2tf"):
         assert step in said and step not in again
     assert len(printed["budget"]["missed"]) == 5 and any("misses the budget" in note for note in printed["notes"])
-    assert Bundle.open(folder / "pair.graft").model == Bundle.open(folder / "pair.missed.graft").model
+    assert (folder / "pair.graft").read_bytes() == (folder / "pair.missed.graft").read_bytes()
     assert not (folder / "pair.graft.steps").exists()
 
 
