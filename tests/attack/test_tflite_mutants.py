@@ -15,7 +15,7 @@ from ai_edge_litert import schema_py_generated as schema
 from multigraft.errors import InputError
 from multigraft.firmware_gen import generate
 from multigraft.firmware_gen.boards.cores import M3
-from multigraft.runtime.backends import InterpreterName, load_backend
+from multigraft.runtime.backends import load_backend
 from multigraft.runtime.untrusted import try_in_child
 from multigraft.tflite import tflite_file
 from multigraft.tflite.checking.check import check_tflite
@@ -24,10 +24,10 @@ from tests.attack.interpreters import run_in_child
 from tests.attack.tflite_mutants import Mutator
 from tests.attack.tflite_seeds import seeds
 from tests.firmware_gen.operators.test_operators import MODELS
+from tests.runtime.conftest import BACKENDS
 
 SEEDS = seeds()
 MUTANTS = 120
-BACKENDS: tuple[InterpreterName, ...] = ("litert", "tflite-runtime")
 
 
 def packed(model: Any) -> bytes:

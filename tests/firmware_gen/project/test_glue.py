@@ -79,6 +79,7 @@ def run(*command: str, folder: Path) -> str:
 @pytest.fixture(scope="module")
 def projects(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """A bundle of two tasks as a project per framework."""
+    pytest.importorskip("tflite_runtime.interpreter", reason="hardware: no tflite-runtime for this Python")
     folder = tmp_path_factory.mktemp("glue")
     bundle = build(backend="tflite-runtime").bundle.write(folder / "home.graft")
     for name, board in LIBRARIES.items():
