@@ -5,9 +5,9 @@ import sys
 import pytest
 
 from multigraft.errors import MissingDependencyError
-from multigraft.runtime.backends import BackendName, load_backend
+from multigraft.runtime.backends import BackendName, InterpreterName, load_backend
 
-BACKENDS: tuple[BackendName, ...] = ("litert", "tflite-runtime") if sys.version_info < (3, 12) else ("litert",)
+BACKENDS: tuple[InterpreterName, ...] = ("litert", "tflite-runtime") if sys.version_info < (3, 12) else ("litert",)
 
 
 @pytest.fixture(params=BACKENDS)
