@@ -11,6 +11,8 @@ SHARED_SOURCES = ("app.c", "frames.c", "memory.c", "start_common.c")
 HEADERS = ("app.h", "frames.h", "port.h", "start.h")
 BOOT_SOURCES = ("boot.c", "slots.c", "frames.c", "memory.c", "start_common.c")
 PROTOCOLS = ("frames", "mlperf", "bench")
+PARTS = {"app_frames.c": ("app_frames_answers.c", "app_frames_loop.c")}
+"""Files of a project that are written of several of ours, one behind the other: their functions are static to one."""
 
 
 def target_sources(board: Board) -> tuple[str, ...]:
@@ -30,5 +32,6 @@ def boot_sources(board: Board) -> tuple[str, ...]:
 
 
 def target_text(name: str) -> str:
-    """The text of one of our files, by its path below ``target``."""
-    return (resources.files("multigraft.firmware_gen.project") / "target" / name).read_text("utf-8")
+    """The text of one of a project's C files, by its path below ``target``."""
+    folder = resources.files("multigraft.firmware_gen.project") / "target"
+    return "".join((folder / part).read_text("utf-8") for part in PARTS.get(name, (name,)))
