@@ -22,6 +22,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
+from multigraft.statistics import entries
 from multigraft.statistics.statistics import Statistics
 from multigraft.statistics.tally import Tally
 
@@ -81,7 +82,7 @@ def find_drift(statistics: Statistics) -> list[Drift]:
 
 def compare(a: Tally, b: Tally, group: str, first: str = "", second: str = "") -> Drift | None:
     """Test one group of features between two tallies; None where there are too few minibatches."""
-    name, square = f"drift/{group}", f"drift2/{group}"
+    name, square = entries.drift_means(group), entries.drift_products(group)
     if name not in a.sums or name not in b.sums:
         return None
     counts = a.minibatches, b.minibatches

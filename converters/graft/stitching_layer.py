@@ -25,6 +25,7 @@ from multigraft.converters.graft.search import Similarity
 from multigraft.converters.graft.tail import tail_of
 from multigraft.converters.network.network import Array, CutPoint, Network
 from multigraft.refit.ridge import RidgeSums, Solution, variance_restored
+from multigraft.statistics import entries
 from multigraft.statistics.statistics import Statistics
 
 STRENGTH = 1e-4
@@ -75,7 +76,7 @@ def moments(statistics: Statistics, donor: CutPoint, target: CutPoint) -> Moment
     rows = statistics.cross_rows(target.name)
     if xx is None or yy is None or xy is None or not rows:
         return None
-    x, y = (statistics.overall.sums[f"first/{p.name}"].values() for p in (donor, target))
+    x, y = (statistics.overall.sums[entries.first_moments(p.name)].values() for p in (donor, target))
     sums = RidgeSums(xx[None], xy[None], np.diag(yy)[None].copy(), x[None], y[None], rows)
     return Moments(sums)
 

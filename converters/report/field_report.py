@@ -13,6 +13,7 @@ import numpy.typing as npt
 from multigraft import files
 from multigraft.converters.field.drift import SIGNIFICANT, Drift, find_drift
 from multigraft.converters.report import field_charts as charts
+from multigraft.statistics import entries
 from multigraft.statistics.statistics import Statistics
 from multigraft.statistics.statistics_file import CONTENT
 from multigraft.statistics.subject import Tap
@@ -232,7 +233,7 @@ def _sure(statistics: Statistics) -> dict[str, float]:
     """Classifier to the share of frames with a top-1 margin above :data:`SURE`."""
     sure = {}
     for network in statistics.subject.networks:
-        counts = _summed(statistics, f"margin/{network.name}")
+        counts = _summed(statistics, entries.margins(network.name))
         if counts is not None and counts.sum():
             sure[network.name] = float(counts[int(SURE * len(counts)) :].sum() / counts.sum())
     return sure
@@ -282,7 +283,7 @@ def _pictures(statistics: Statistics) -> str:
 
 def _tail(statistics: Statistics, name: str) -> float | None:
     """The range over that of the middle 99.9 % of values; None where no values were counted."""
-    counts = statistics.overall.counts.get(f"values/{name}")
+    counts = statistics.overall.counts.get(entries.value_counts(name))
     if counts is None or not counts.sum():
         return None
     low, high = statistics.ranges()[name]
@@ -312,7 +313,7 @@ def _ranges(statistics: Statistics) -> str:
 
 def _range_row(statistics: Statistics, tap: Tap, ranges: dict[str, tuple[float, float]]) -> str:
     low, high = ranges[tap.name]
-    counts = statistics.overall.counts[f"values/{tap.name}"]
+    counts = statistics.overall.counts[entries.value_counts(tap.name)]
     tail = _tail(statistics, tap.name)
     wider = "–" if tail is None else f"{tail:.1f} ×"
     return (
