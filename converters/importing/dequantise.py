@@ -11,15 +11,13 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
 from multigraft.converters.importing.node_names import label
 from multigraft.errors import UnsupportedOperatorError
-
-Array = npt.NDArray[Any]
+from multigraft.tensors.arrays import Array
 
 _MICROSOFT = "com.microsoft"
 _NOT_NEGATIVE = frozenset(("Relu", "Sigmoid", "Softmax", "HardSigmoid", "Abs", "Exp", "Softplus", "Sqrt"))

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from multigraft.agreement.agreement import Agreement, agreement
 from multigraft.bundle.bundle import Bundle
@@ -15,10 +14,9 @@ from multigraft.converters.conversion.interpreters import Runner
 from multigraft.converters.graft.evidence import Evidence
 from multigraft.converters.network.frames import Frames
 from multigraft.converters.network.network import Network
+from multigraft.tensors.arrays import Array
 from multigraft.tensors.preprocessing import Preparer
 from multigraft.tensors.quantisation import dequantise
-
-Array = npt.NDArray[Any]
 
 
 class BundleRunner:

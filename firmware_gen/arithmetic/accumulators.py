@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from multigraft.firmware_gen.arithmetic.activation_range import activation_range
 from multigraft.firmware_gen.arithmetic.fixed_point import quantize_multiplier
 from multigraft.firmware_gen.arithmetic.requantise import Affine, Rescaling, find_steps, largest_shift, solve
 from multigraft.firmware_gen.program.program import Node
+from multigraft.tensors.arrays import Array
 from multigraft.tflite.graph import Quant, Tensor
-
-Array = npt.NDArray[Any]
 
 COMMON_SHIFT = 36
 """Kernels are compiled for one right shift; a layer with larger multipliers takes a smaller one."""

@@ -5,15 +5,11 @@ Sources: tensorflow/lite/kernels/activations.cc and internal/reference/{hard_swi
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-import numpy.typing as npt
 
 from multigraft.firmware_gen.arithmetic.fixed_point import quantize_multiplier, rescale, rounding_shift
+from multigraft.tensors.arrays import Array
 from multigraft.tflite.graph import Quant
-
-Array = npt.NDArray[Any]
 
 _FINER_BITS = 7
 _INT16 = (-(1 << 15), (1 << 15) - 1)

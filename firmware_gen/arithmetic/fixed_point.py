@@ -8,12 +8,10 @@ All values are held in int64 arrays; they are what the C code holds in int32.
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-Array = npt.NDArray[Any]
+from multigraft.tensors.arrays import Array
 
 _ONE = 1 << 31
 

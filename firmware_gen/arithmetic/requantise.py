@@ -8,14 +8,11 @@ equal. :func:`solve` finds multiplier and offset by that condition or says that 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from multigraft.firmware_gen.arithmetic.fixed_point import rescale
-
-Array = npt.NDArray[Any]
+from multigraft.tensors.arrays import Array
 
 LARGEST_MULTIPLIER = (1 << 31) - 1
 _NEIGHBOURS = tuple(sorted(range(-24, 25), key=abs))

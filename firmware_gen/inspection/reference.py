@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from multigraft.firmware_gen.operators import OPERATORS
 from multigraft.firmware_gen.program.program import Program
+from multigraft.tensors.arrays import Array
 from multigraft.tflite.graph import Tensor
-
-Array = npt.NDArray[Any]
 
 
 def evaluate(program: Program, inputs: Mapping[str, Array]) -> dict[str, Array]:

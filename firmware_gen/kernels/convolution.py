@@ -14,7 +14,7 @@ from multigraft.firmware_gen.kernels.c_text import digest, window_literal
 from multigraft.firmware_gen.kernels.dsp_convolution import dsp_convolution
 from multigraft.firmware_gen.kernels.kernel import Kernel, LoweredLayer, Overlap
 from multigraft.firmware_gen.kernels.mve_convolution import mve_convolution
-from multigraft.firmware_gen.program.program import Array
+from multigraft.tensors.arrays import Array
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,7 @@ pixels by two inputs, 16 multiplications, take two LDM, two SXTB16 and eight SML
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-import numpy.typing as npt
 
 from multigraft.firmware_gen.arithmetic.accumulators import Layer
 from multigraft.firmware_gen.arithmetic.geometry import Window
@@ -20,8 +17,7 @@ from multigraft.firmware_gen.arithmetic.requantise import Affine
 from multigraft.firmware_gen.kernels.c_text import window_literal
 from multigraft.firmware_gen.kernels.dsp_block import block_function
 from multigraft.firmware_gen.kernels.kernel import LoweredLayer
-
-Array = npt.NDArray[Any]
+from multigraft.tensors.arrays import Array
 
 _CHANNELS = 4
 _LARGEST_SUM = 1 << 23

@@ -6,17 +6,13 @@ here, as the weights are; only then are they widened.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-import numpy.typing as npt
 
 from multigraft.firmware_gen.arithmetic.accumulators import Layer
 from multigraft.firmware_gen.arithmetic.geometry import Window
 from multigraft.firmware_gen.kernels.c_text import window_literal
 from multigraft.firmware_gen.kernels.kernel import LoweredLayer
-
-Array = npt.NDArray[Any]
+from multigraft.tensors.arrays import Array
 
 _LANES = 16
 _LANE_ORDER = np.array([0, 4, 8, 12, 2, 6, 10, 14, 1, 5, 9, 13, 3, 7, 11, 15])

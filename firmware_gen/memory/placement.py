@@ -13,12 +13,10 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-Array = npt.NDArray[Any]
+from multigraft.tensors.arrays import Array
 
 CLIMBING_STEPS = 250
 """Changes of the order tried from each start before the exact search."""

@@ -5,19 +5,16 @@ The bounds are sound and not always tight: channels are taken as independent of 
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-import numpy.typing as npt
 
 from multigraft.firmware_gen.arithmetic.accumulators import Layer, dense_layer
 from multigraft.firmware_gen.arithmetic.geometry import Window
 from multigraft.firmware_gen.arithmetic.windowed_layers import convolution_layer, depthwise_layer
 from multigraft.firmware_gen.operators import OPERATORS
 from multigraft.firmware_gen.program.program import Node, Program
+from multigraft.tensors.arrays import Array
 from multigraft.tflite.graph import Tensor
 
-Array = npt.NDArray[Any]
 Interval = tuple[Array, Array]
 """Least and greatest stored value per channel (last axis), int64."""
 

@@ -11,14 +11,12 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from multigraft.firmware_gen.arithmetic.accumulators import quant
 from multigraft.firmware_gen.passes.intervals import KEEP_CHANNELS, intervals, layer_of, pads, same_channels
 from multigraft.firmware_gen.program.program import Node, Program, Step
+from multigraft.tensors.arrays import Array
 from multigraft.tflite.graph import Tensor
-
-Array = npt.NDArray[Any]
 
 _LINEAR = ("CONV_2D", "FULLY_CONNECTED")
 _GRANULE = 4

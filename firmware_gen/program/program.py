@@ -9,20 +9,16 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field, replace
-from typing import Any
-
-import numpy.typing as npt
 
 from multigraft.bundle.bundle import Bundle
 from multigraft.bundle.manifest import Manifest
 from multigraft.errors import InputError
 from multigraft.firmware_gen.program.validity import check_graph
 from multigraft.firmware_gen.program.variables import initial_subgraphs, with_variables
+from multigraft.tensors.arrays import Array
 from multigraft.tflite import tflite_file
 from multigraft.tflite.checking.check import check_structure
 from multigraft.tflite.graph import Graph, Model, Op, Tensor
-
-Array = npt.NDArray[Any]
 
 MOST_TASKS = 32
 """Tasks are bits of a uint32_t."""

@@ -9,16 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from multigraft.errors import InputError
 from multigraft.firmware_gen.program.options import integer
+from multigraft.tensors.arrays import Array
 from multigraft.tflite.graph import Graph, Model, Op, Tensor
-
-Array = npt.NDArray[Any]
 
 
 def initial_subgraphs(model: Model) -> set[int]:

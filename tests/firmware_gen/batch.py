@@ -23,9 +23,9 @@ from multigraft.firmware_gen.boards.boards import BOARDS
 from multigraft.firmware_gen.boards.cores import CORES
 from multigraft.firmware_gen.boards.qemu import EmulatedBoard
 from multigraft.firmware_gen.inspection.instruction_check import check_instructions
-from multigraft.firmware_gen.program.program import Array
 from multigraft.firmware_gen.project.folder import build_folder, write_folder
 from multigraft.firmware_gen.project.project import Project
+from multigraft.tensors.arrays import Array
 from tests.firmware_gen.borders import borders
 from tests.firmware_gen.host import interpreter, reference
 from tests.firmware_gen.mlperf_shapes import SHAPES

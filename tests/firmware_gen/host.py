@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from multigraft.firmware_gen.program.program import Array
 from multigraft.firmware_gen.project.project import Project
+from multigraft.tensors.arrays import Array
 
 WARNINGS = ["-std=c11", "-Wall", "-Wextra", "-Werror", "-Wconversion", "-Wno-sign-conversion"]
 SANITIZERS = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-g"]

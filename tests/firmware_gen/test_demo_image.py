@@ -15,8 +15,8 @@ from multigraft.devices.target.serial_link import SerialLink
 from multigraft.devices.target.target import Target
 from multigraft.firmware_gen.boards.boards import BOARDS
 from multigraft.firmware_gen.boards.qemu import EmulatedBoard
-from multigraft.firmware_gen.program.program import Array
 from multigraft.firmware_gen.project.folder import ProjectFolder, build_folder
+from multigraft.tensors.arrays import Array
 from tests.firmware_gen.boards.test_boards import needs_tools
 from tests.firmware_gen.host import interpreter, stimuli
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from multigraft.firmware_gen.boards.board import Board
-from multigraft.firmware_gen.program.program import Array
 from multigraft.firmware_gen.project.app_files import AppModel, AppTensor
 from multigraft.firmware_gen.project.project_files import project_files
+from multigraft.tensors.arrays import Array
 
 HEADER = """
 #ifndef MODEL_H

@@ -9,7 +9,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from multigraft.converters.conversion.rewrites.editing import Array, Rule, Writer, attributes
+from multigraft.converters.conversion.rewrites.editing import Rule, Writer, attributes
+from multigraft.tensors.arrays import Array
 
 STEPS = 512
 """Longer sequences stay as they are, and are refused: unrolled, they would be too many operators."""

@@ -14,7 +14,8 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from multigraft.converters.conversion.rewrites.editing import Array, Rule, Writer, attributes
+from multigraft.converters.conversion.rewrites.editing import Rule, Writer, attributes
+from multigraft.tensors.arrays import Array
 
 _TFLITE_LINEAR = ("half_pixel", "align_corners", "asymmetric")
 

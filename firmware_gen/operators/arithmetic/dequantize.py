@@ -12,7 +12,8 @@ from multigraft.firmware_gen.kernels.c_text import array, digest
 from multigraft.firmware_gen.kernels.kernel import Kernel
 from multigraft.firmware_gen.operators.base.constraints import is_int8, same_shape
 from multigraft.firmware_gen.operators.base.operator import Operator
-from multigraft.firmware_gen.program.program import Array, Node
+from multigraft.firmware_gen.program.program import Node
+from multigraft.tensors.arrays import Array
 
 
 def _types(node: Node) -> bool:

@@ -14,7 +14,8 @@ from multigraft.firmware_gen.boards.cores import CoreFeatures
 from multigraft.firmware_gen.kernels.kernel import Kernel
 from multigraft.firmware_gen.operators.base.elementwise import CONSTRAINTS, SUMMARY, Formula, elementwise_kernel
 from multigraft.firmware_gen.operators.base.operator import Operator
-from multigraft.firmware_gen.program.program import Array, Node
+from multigraft.firmware_gen.program.program import Node
+from multigraft.tensors.arrays import Array
 
 
 class Mul(Operator):

@@ -13,7 +13,8 @@ from multigraft.firmware_gen.kernels.kernel import Kernel, Overlap
 from multigraft.firmware_gen.operators.base.constraints import is_int8, same_shape
 from multigraft.firmware_gen.operators.base.operator import Operator
 from multigraft.firmware_gen.operators.base.table import look_up, rescaled, table_kernel
-from multigraft.firmware_gen.program.program import Array, Node
+from multigraft.firmware_gen.program.program import Node
+from multigraft.tensors.arrays import Array
 
 _INFINITY = 0x7F800000
 

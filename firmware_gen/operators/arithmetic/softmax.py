@@ -21,7 +21,8 @@ from multigraft.firmware_gen.kernels.kernel import Kernel, Overlap
 from multigraft.firmware_gen.operators.base.constraints import int8, same_shape
 from multigraft.firmware_gen.operators.base.operator import Operator
 from multigraft.firmware_gen.program.options import number
-from multigraft.firmware_gen.program.program import Array, Node
+from multigraft.firmware_gen.program.program import Node
+from multigraft.tensors.arrays import Array
 
 _DIFFERENCE_BITS = 5
 _SUM_BITS = 12

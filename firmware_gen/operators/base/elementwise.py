@@ -12,7 +12,8 @@ from multigraft.firmware_gen.kernels.c_text import digest
 from multigraft.firmware_gen.kernels.kernel import Kernel, Overlap
 from multigraft.firmware_gen.operators.base.constraints import fused_activation, int8, is_int8
 from multigraft.firmware_gen.operators.base.operator import Constraint
-from multigraft.firmware_gen.program.program import Array, Node
+from multigraft.firmware_gen.program.program import Node
+from multigraft.tensors.arrays import Array
 
 MOST_LOOPS = 5
 

@@ -8,7 +8,8 @@ from collections.abc import Callable, Sequence
 
 from multigraft.firmware_gen.boards.cores import CoreFeatures
 from multigraft.firmware_gen.kernels.kernel import Kernel
-from multigraft.firmware_gen.program.program import Array, Node
+from multigraft.firmware_gen.program.program import Node
+from multigraft.tensors.arrays import Array
 
 Constraint = Callable[[Node], bool]
 """Whether a node is as an operator demands it; the docstring is what the user reads when it is not."""

@@ -13,7 +13,8 @@ from multigraft.firmware_gen.kernels.strided_copy import copy_function, copy_loo
 from multigraft.firmware_gen.operators.base.constraints import int8, is_int8
 from multigraft.firmware_gen.operators.base.operator import Operator
 from multigraft.firmware_gen.program.options import integer
-from multigraft.firmware_gen.program.program import Array, Node
+from multigraft.firmware_gen.program.program import Node
+from multigraft.tensors.arrays import Array
 
 
 def _inputs(node: Node) -> bool:

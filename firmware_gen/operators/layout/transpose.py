@@ -12,7 +12,8 @@ from multigraft.firmware_gen.kernels.kernel import Kernel, view
 from multigraft.firmware_gen.kernels.strided_copy import copy_function, copy_loops, strides_of
 from multigraft.firmware_gen.operators.base.constraints import int8
 from multigraft.firmware_gen.operators.base.operator import Operator
-from multigraft.firmware_gen.program.program import Array, Node
+from multigraft.firmware_gen.program.program import Node
+from multigraft.tensors.arrays import Array
 
 
 def _permutation(node: Node) -> bool:

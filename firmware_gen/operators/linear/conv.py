@@ -19,7 +19,8 @@ from multigraft.firmware_gen.operators.base.constraints import (
 )
 from multigraft.firmware_gen.operators.base.operator import Operator
 from multigraft.firmware_gen.operators.linear.reference_sums import columns, multiply
-from multigraft.firmware_gen.program.program import Array, Node
+from multigraft.firmware_gen.program.program import Node
+from multigraft.tensors.arrays import Array
 
 
 def _channels(node: Node) -> bool:

@@ -6,7 +6,7 @@ import numpy as np
 
 from multigraft.firmware_gen.arithmetic.accumulators import Layer
 from multigraft.firmware_gen.arithmetic.geometry import Window
-from multigraft.firmware_gen.program.program import Array
+from multigraft.tensors.arrays import Array
 
 
 def columns(source: Array, over: Window, padding: int) -> Array:

@@ -15,7 +15,8 @@ from multigraft.firmware_gen.kernels.kernel import Kernel, Overlap
 from multigraft.firmware_gen.operators.base.constraints import fused_activation, image, int8, same_scale, window_fits
 from multigraft.firmware_gen.operators.base.operator import Operator
 from multigraft.firmware_gen.program.options import integer
-from multigraft.firmware_gen.program.program import Array, Node
+from multigraft.firmware_gen.program.program import Node
+from multigraft.tensors.arrays import Array
 
 
 def _channels(node: Node) -> bool:

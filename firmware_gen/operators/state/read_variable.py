@@ -8,7 +8,8 @@ from multigraft.firmware_gen.boards.cores import CoreFeatures
 from multigraft.firmware_gen.kernels.kernel import Kernel
 from multigraft.firmware_gen.operators.base.constraints import int8
 from multigraft.firmware_gen.operators.base.operator import Operator
-from multigraft.firmware_gen.program.program import Array, Node
+from multigraft.firmware_gen.program.program import Node
+from multigraft.tensors.arrays import Array
 
 
 def _initial(node: Node) -> bool:

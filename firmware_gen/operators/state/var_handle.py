@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from multigraft.firmware_gen.boards.cores import CoreFeatures
 from multigraft.firmware_gen.kernels.kernel import Kernel, view
 from multigraft.firmware_gen.operators.base.operator import Operator
-from multigraft.firmware_gen.program.program import Array, Node
+from multigraft.firmware_gen.program.program import Node
+from multigraft.tensors.arrays import Array
 
 
 def _type(node: Node) -> bool:

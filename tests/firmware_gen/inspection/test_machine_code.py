@@ -23,9 +23,10 @@ from multigraft.firmware_gen.boards.qemu import EmulatedBoard
 from multigraft.firmware_gen.boards.toolchain import APT_PACKAGES
 from multigraft.firmware_gen.inspection.instruction_check import check_instructions
 from multigraft.firmware_gen.inspection.reference import golden_vectors
-from multigraft.firmware_gen.program.program import Array, load
+from multigraft.firmware_gen.program.program import load
 from multigraft.firmware_gen.project import emission
 from multigraft.firmware_gen.project.folder import build_folder, write_folder
+from multigraft.tensors.arrays import Array
 from multigraft.tflite.graph import OptionValue
 from tests.firmware_gen import batch
 from tests.firmware_gen.batch import BOARD_OF_CORE, wrong_cases

@@ -14,7 +14,8 @@ from multigraft.firmware_gen.boards.cores import M3
 from multigraft.firmware_gen.inspection.reference import evaluate_sequence
 from multigraft.firmware_gen.operators import OPERATORS
 from multigraft.firmware_gen.passes.fold_padding import fold_padding
-from multigraft.firmware_gen.program.program import Array, load
+from multigraft.firmware_gen.program.program import load
+from multigraft.tensors.arrays import Array
 from multigraft.tflite.graph import Quant, Tensor
 from tests.firmware_gen.host import compile_host, reference, run_host, stimuli
 from tests.firmware_gen.models import Builder, activation, ints, out_size, pair, remembering, single

@@ -19,8 +19,8 @@ from multigraft.firmware_gen import generate
 from multigraft.firmware_gen.boards.boards import BOARDS
 from multigraft.firmware_gen.boards.cores import CORES
 from multigraft.firmware_gen.boards.qemu import EmulatedBoard
-from multigraft.firmware_gen.program.program import Array
 from multigraft.firmware_gen.project.folder import build_folder, write_folder
+from multigraft.tensors.arrays import Array
 from tests.firmware_gen.boards.test_boards import Runner, needs_tools
 from tests.firmware_gen.host import reference, stimuli
 from tests.firmware_gen.mlperf_shapes import autoencoder
