@@ -137,6 +137,12 @@ class Writer:
         self.nodes.append(helper.make_node(kind, list(inputs), names, name=f"{names[0]}/node", **attributes))
         return names
 
+    def cast(self, x: str, dtype: int) -> str:
+        """Add a Cast to an ONNX element type."""
+        result = self("Cast", x)
+        self.nodes[-1].attribute.append(helper.make_attribute("to", dtype))
+        return result
+
     def constant(self, wish: str, value: Any, dtype: Any = np.float32) -> str:
         """A constant for these nodes."""
         return self.editor.add_constant(f"{self._stem}/{wish}", np.asarray(value, dtype))

@@ -6,19 +6,39 @@ import onnx
 
 from multigraft.converters.conversion.rewrites import (
     activations,
+    control_flow,
     functions,
     indexing,
+    linear_maps,
+    masking,
     normalisation,
     padding,
     pooling,
     recurrent,
     resizing,
+    sampling,
+    scattering,
     variadic,
 )
 from multigraft.converters.conversion.rewrites.editing import Editor, Rule, Writer
 from multigraft.converters.conversion.rewrites.folding import fold_constants, without_identities
 
-_FAMILIES = (padding, pooling, variadic, activations, normalisation, indexing, resizing, recurrent, functions)
+_FAMILIES = (
+    padding,
+    pooling,
+    variadic,
+    activations,
+    normalisation,
+    indexing,
+    scattering,
+    resizing,
+    sampling,
+    linear_maps,
+    masking,
+    recurrent,
+    control_flow,
+    functions,
+)
 RULES: dict[str, tuple[Rule, ...]] = {
     operator: tuple(rule for family in _FAMILIES for rule in family.RULES.get(operator, ()))
     for family in _FAMILIES
@@ -32,6 +52,8 @@ _PASSES = 100
 def rewrite(model: onnx.ModelProto) -> onnx.ModelProto:
     """The same in operators that onnx2tf converts rightly; inputs and outputs keep their names."""
     editor = Editor(model)
+    if any(n.op_type == "Constant" for n in editor.graph.node):
+        fold_constants(editor)
     for _ in range(_PASSES):
         replaced = [_replacement(editor, node) for node in editor.graph.node]
         if all(r is None for r in replaced):
