@@ -20,7 +20,8 @@ import numpy.typing as npt
 import onnx
 from onnx import numpy_helper
 
-from multigraft.converters.importing.equivalence import CHECKS, TOLERANCE, difference, runner
+from multigraft.converters.importing.equivalence import runner
+from multigraft.converters.network.closeness import CHECKS, TOLERANCE, difference
 from multigraft.converters.network.network import attributes
 from multigraft.errors import ConversionError
 from multigraft.tensors.preprocessing import Preprocessing, prepare_batch

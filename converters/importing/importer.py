@@ -37,8 +37,8 @@ def load_network(
     """Read a network, clean its graph, and check that it still computes the same.
 
     Args:
-        source: An .onnx file, a .pt2 exported program, or ``module:factory``, where ``factory()`` returns a
-            torch.nn.Module.
+        source: An .onnx file, a float .tflite file, a .pt2 exported program, or ``module:factory``, where
+            ``factory()`` returns a torch.nn.Module.
         name: The task's name; the file's stem if empty.
         preprocessing: What the input expects of a camera frame. Without it the pixels are taken as 0..1, grey for one
             channel and RGB for three, at the fixed size of the input.
@@ -63,6 +63,10 @@ def load_network(
         with regular_file(path):
             listed = _headers(path)
         model, digest = read_onnx(path, report), sha256_of_file(path, listed)
+    elif path.suffix.lower() == ".tflite" and path.is_file():
+        from multigraft.converters.importing.tflite.reader import read_tflite
+
+        model, digest = read_tflite(path, report), sha256_of_file(path)
     elif path.suffix.lower() == ".pt2":
         from multigraft.converters.importing.torch_export import export_program
 
@@ -76,7 +80,9 @@ def load_network(
         model = export_factory(text, shape, None if state is None else Path(state), Path(folder))
         digest = hashlib.sha256(model.SerializeToString(deterministic=True)).hexdigest()
     elif path.exists():
-        raise InputError(f"{path} is not a network", "give an .onnx file, a .pt2 exported program or module:factory")
+        raise InputError(
+            f"{path} is not a network", "give an .onnx or .tflite file, a .pt2 exported program or module:factory"
+        )
     else:
         raise InputError(f"{path} does not exist", "check the path")
     preprocessing = preprocessing or default_preprocessing(model, text)

@@ -20,10 +20,11 @@ from onnx import TensorProto, helper, numpy_helper
 from multigraft.converters.importing.batch_norm import fold_batch_norms
 from multigraft.converters.importing.channels_first import read_channels_first
 from multigraft.converters.importing.constant_outputs import leave_out_constant_outputs
-from multigraft.converters.importing.equivalence import CHECKS, TOLERANCE, difference, runner
+from multigraft.converters.importing.equivalence import runner
 from multigraft.converters.importing.known_operators import refuse_unknown
 from multigraft.converters.importing.node_names import label, one_line
 from multigraft.converters.importing.onnx_reader import DEFAULT_DOMAINS, refuse_unsupported
+from multigraft.converters.network.closeness import CHECKS, TOLERANCE, difference
 from multigraft.errors import ConversionError, InputError, MissingDependencyError, UnsupportedOperatorError
 from multigraft.installing import install_extra
 from multigraft.tensors.preprocessing import Preprocessing

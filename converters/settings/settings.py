@@ -44,7 +44,7 @@ Rescue = Literal["float", "none"]
 
 VIDEO_SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mjpeg", ".mpg")
 ARRAY_SUFFIXES = (".npy", ".npz")
-MODEL_SUFFIXES = (".onnx", ".pt2")
+MODEL_SUFFIXES = (".onnx", ".pt2", ".tflite")
 TOLERANCE_KINDS: tuple[Kind, ...] = ("regression", "landmarks", "detection", "other")
 
 _IDENTIFIER = text(r"[A-Za-z][A-Za-z0-9_]{0,47}", "a name of letters, digits and _ that starts with a letter")
@@ -102,7 +102,7 @@ _FRAMES_FILE = file(
     folder=True,
 )
 _FRAMES = Reader(_FRAMES_FILE.expects, _read_frames)
-_MODEL_FILE = file("an .onnx file, a .pt2 exported program or module:factory", MODEL_SUFFIXES)
+_MODEL_FILE = file("an .onnx or .tflite file, a .pt2 exported program or module:factory", MODEL_SUFFIXES)
 _MODEL = Reader(_MODEL_FILE.expects, _read_model)
 _LABEL_FILE = file("a list of texts or the path of a text file with one label a line")
 _LABELS = Reader(_LABEL_FILE.expects, _read_labels)
