@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from multigraft.converters.graft.candidate import Candidate
 from multigraft.converters.graft.evidence import Evidence
-from multigraft.converters.graft.explanation import explain
+from multigraft.converters.graft.explanation import NOTHING_FITS, explain, why_untried
 from multigraft.converters.graft.plan_latency import PlanLatency
 from multigraft.converters.graft.search import SearchOptions, Similarity, candidates, choose_donor
 from multigraft.converters.graft.sharing_plan import UNSHARED, Limits, PlanningResult, SharingPlan
@@ -62,7 +62,7 @@ def plan_sharing(
     if chosen not in front:
         front = [*front, chosen]
     front.sort(key=lambda p: (-p.weights, -p.macs))
-    message = explain(chosen, considered, evaluated, limits)
+    message = explain(chosen, considered, evaluated, limits, why_untried(networks, share, NOTHING_FITS))
     return PlanningResult(chosen, tuple(front), tuple(evaluated), tuple(donors), message, limits)
 
 

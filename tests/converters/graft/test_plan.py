@@ -61,6 +61,13 @@ def test_no_sharing_when_no_graft_can_show_the_agreement(similarity: SimilarityT
     assert len(apart.segments) == len(NETWORKS) and len(apart.inputs) == len(NETWORKS)
 
 
+def test_why_nothing_was_tried_is_told_as_it_is(similarity: SimilarityTable) -> None:
+    alone = plan_sharing(NETWORKS[:1], EVIDENCE, similarity, Limits(), SearchOptions())
+    assert alone.message == "nothing shared: first is the only network, and sharing needs two"
+    apart = planned(similarity, Limits(), {n.name: "none" for n in NETWORKS})
+    assert apart.message == 'nothing shared: [graft] share = "none" keeps first, relative and stranger apart'
+
+
 def test_limits_that_no_plan_keeps_are_told_and_the_nearest_plan_is_taken(similarity: SimilarityTable) -> None:
     """Both limits are impossible, the one of MACs by more."""
     outcome = planned(similarity, Limits(min_agreement=0.9, max_weights_bytes=10, max_macs=1))
