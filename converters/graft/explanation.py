@@ -90,6 +90,8 @@ def _reason(
         f"{_change(other.macs, chosen.macs)} MACs and {_change(other.weights, chosen.weights)} weights "
         f"({other.weights - chosen.weights:+,})"
     )
+    if other.latency_us is not None and chosen.latency_us is not None:
+        difference += f" in {_change(other.latency_us, chosen.latency_us)} time"
     taken = "macs" if other.macs < chosen.macs else "weights"
     remedy = f'prefer = "{limits.prefer}" decides, and prefer = "{taken}" takes it'
     if limits.fits(chosen) and not limits.fits(other):
@@ -100,7 +102,7 @@ def _reason(
     )
 
 
-def _change(new: int, old: int) -> str:
+def _change(new: float, old: float) -> str:
     """``39 % fewer``, ``0.2 % more``."""
     share = (new - old) / max(old, 1)
     digits = 0 if abs(share) >= 0.1 else 2

@@ -288,7 +288,7 @@ def _quantised(
         quantised = quantise_well(floating.graph, how, floating.boundaries.values())
     else:
         graph = quantise(floating.graph, precision, None, kept)
-        quantised = Quantised(floating.graph, graph, lambda more: quantise(floating.graph, precision, None, more))
+        quantised = Quantised(floating.graph, graph, lambda more, _: quantise(floating.graph, precision, None, more))
     lost = [n for n, tensor in floating.boundaries.items() if tensor not in quantised.graph.tensors]
     if lost:
         raise ConversionError(f"quantisation lost the boundary {lost[0]!r}", "cut at another tensor")
