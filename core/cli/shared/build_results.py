@@ -122,8 +122,8 @@ def _grey(built: Built) -> list[Any]:
     """A frame for timing where a build had none: time does not depend on what it shows."""
     import numpy as np
 
-    first = built.grafted.networks[0].preprocessing
-    return [np.full((first.height, first.width, 3), 128, np.uint8)]
+    first = [n.preprocessing for n in built.grafted.networks] + [n.preprocessing for n in built.standing]
+    return [np.full((first[0].height, first[0].width, 3), 128, np.uint8)]
 
 
 def write_comparison_models(built: Built, bundle: Path) -> Mapping[str, Path]:
