@@ -179,7 +179,7 @@ def _only_standing(settings: Settings) -> Built:
     """What is built of no network, for quantised ones to stand in."""
     outcome, multitask = nothing_planned()
     grafted = Grafted((), {}, SimilarityTable.empty((), 0), outcome, multitask)
-    conversion = nothing_converted(settings)
+    conversion = nothing_converted(settings.bundle.name)
     return Built(grafted, conversion, conversion.bundle, None)
 
 

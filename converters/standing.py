@@ -9,12 +9,15 @@ from pathlib import Path
 import onnx
 
 from multigraft.bundle.bundle import Bundle
+from multigraft.converters.graft.assemble import assemble
 from multigraft.converters.graft.evidence import Evidence
 from multigraft.converters.graft.sharing_plan import PlanningResult, SharingPlan
 from multigraft.converters.importing.tflite.standing import is_quantised, load_standing
 from multigraft.converters.job.progress import Report
 from multigraft.converters.network.advice import check_labels
+from multigraft.converters.network.frames import Frames
 from multigraft.converters.network.multitask import MultiTaskModel
+from multigraft.converters.network.network import Network
 from multigraft.converters.network.standing import StandingNetwork
 from multigraft.converters.packing.convert import Conversion
 from multigraft.converters.packing.fidelity import with_fidelity
@@ -86,10 +89,10 @@ def nothing_planned() -> tuple[PlanningResult, MultiTaskModel]:
     return PlanningResult(SharingPlan({}, 0, 0), (), (), (), MESSAGE), MultiTaskModel(onnx.ModelProto(), {}, (), ())
 
 
-def nothing_converted(settings: Settings) -> Conversion:
+def nothing_converted(name: str) -> Conversion:
     """A conversion of no network."""
     return Conversion(
-        bundle=empty_bundle(settings.bundle.name, {"plan": MESSAGE}),
+        bundle=empty_bundle(name, {"plan": MESSAGE}),
         uncut_model=b"",
         float_model=b"",
         layer_error=LayerErrorReport((), 0),
@@ -106,6 +109,22 @@ def only_standing(conversion: Conversion, bundle: Bundle) -> Conversion:
     refused = {name: why for one in checked for name, why in one["refused"].items()}
     verification = Verification(min(one["inputs"] for one in checked), 0, backends, refused)
     return dataclasses.replace(conversion, bundle=bundle, uncut_model=bundle.model, verification=verification)
+
+
+def standing_conversion(network: StandingNetwork, name: str, frames: Frames) -> Conversion:
+    """A bundle of one quantised network, compared with its file on random inputs and ``frames``.
+
+    Raises:
+        ConversionError: It answers otherwise than the file.
+    """
+    conversion = nothing_converted(name)
+    bundle = with_standing(conversion.bundle, [network], [network.name], {network.name: frames})
+    return only_standing(conversion, bundle)
+
+
+def alone(network: Network) -> MultiTaskModel:
+    """One network as it is, for conversion."""
+    return assemble((network,), SharingPlan({}, network.weights, network.macs))
 
 
 def _left(limit: int | None, taken: int) -> int | None:

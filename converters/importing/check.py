@@ -14,12 +14,17 @@ from multigraft.converters.conversion.rewrites.rewrite import rewrite
 from multigraft.converters.importing.importer import load_network
 from multigraft.converters.importing.known_operators import INT8_OPERATORS, refuse_unknown_node, tflite_operators
 from multigraft.converters.importing.node_names import label, one_line
-from multigraft.converters.importing.onnx_reader import LARGEST, read_onnx, refuse_node
+from multigraft.converters.importing.onnx_reader import DEFAULT_DOMAINS, LARGEST, read_onnx, refuse_node
+from multigraft.converters.importing.tflite.loading import load
+from multigraft.converters.importing.tflite.standing import load_standing
 from multigraft.converters.network.network import Network
+from multigraft.converters.settings.foreign_formats import foreign_format
 from multigraft.converters.settings.settings import MODEL_SUFFIXES
-from multigraft.errors import MultigraftError, UnsupportedOperatorError
+from multigraft.errors import InputError, MultigraftError, UnsupportedOperatorError
 from multigraft.reading import regular_file
 from multigraft.tensors.preprocessing import Preprocessing
+from multigraft.tflite.graph import Tensor
+from multigraft.tflite.macs import graph_macs
 
 OPEN_SIZE = 224
 """Height and width, pixels, that are taken where the file leaves them open."""
@@ -89,15 +94,19 @@ def check(source: str, size: tuple[int, int] | None = None) -> Checked:
     """Read and clean a network as a build does, and say what was found.
 
     Args:
-        source: An .onnx file or a .pt2 exported program.
+        source: An .onnx file, a .tflite file or a .pt2 exported program.
         size: Height and width of the input, pixels, where the file leaves them open.
 
     Raises:
         InputError: There is no such file, or it may not be read.
         MissingDependencyError: PyTorch is needed and not installed.
     """
+    if foreign := foreign_format(Path(source)):
+        raise InputError(f"{source} {foreign[0]}", foreign[1])
     with regular_file(source):
         pass
+    if Path(source).suffix.lower() == ".tflite" and (checked := _standing(source)):
+        return checked
     notes: list[str] = []
     problems: list[Problem] = []
     raw: onnx.ModelProto | None = None
@@ -110,7 +119,7 @@ def check(source: str, size: tuple[int, int] | None = None) -> Checked:
         preprocessing = None if raw is None else _preprocessing(raw, size, notes)
         network = load_network(source, name="network", preprocessing=preprocessing, report=notes.append)
     except MultigraftError as error:
-        is_assumed = bool(notes) and not isinstance(error, UnsupportedOperatorError)
+        is_assumed = any("size is open" in n for n in notes) and not isinstance(error, UnsupportedOperatorError)
         remedy = f"give --size HEIGHTxWIDTH that it takes, or {error.remedy}" if is_assumed else error.remedy
         problems.append(Problem(error.problem, remedy))
     except (RuntimeError, ValueError, TypeError, IndexError, KeyError, AttributeError) as error:
@@ -124,11 +133,12 @@ def check(source: str, size: tuple[int, int] | None = None) -> Checked:
     if network is not None and not network.cut_points:
         notes.append("note: it has no cut point, so that it can only stand beside others or share all of itself")
     facts = raw or shown
+    opset = 0 if facts is None else next((int(o.version) for o in facts.opset_import if o.domain in DEFAULT_DOMAINS), 0)
     return Checked(
         source,
         () if facts is None else tuple(map(_value, _inputs(facts))),
         () if facts is None else tuple(map(_value, facts.graph.output)),
-        0 if facts is None else next((int(o.version) for o in facts.opset_import if o.domain in ("", "ai.onnx")), 0),
+        0 if raw is None and network is not None and Path(source).suffix.lower() == ".tflite" else opset,
         "" if facts is None else f"{facts.producer_name} {facts.producer_version}".strip(),
         None if network is None else network.weights,
         None if network is None else network.macs,
@@ -140,6 +150,40 @@ def check(source: str, size: tuple[int, int] | None = None) -> Checked:
         tuple(problems),
         tuple(note.removeprefix("note: ") for note in notes),
     )  # fmt: skip
+
+
+def _standing(source: str) -> Checked | None:
+    """What a .tflite file that computes with integers is; None for any other."""
+    notes, problems = ["it computes with integers: it joins a bundle as it is, and shares no trunk"], []
+    try:
+        loaded = load(Path(source))
+        if not loaded.is_quantised:
+            return None
+        load_standing(Path(source), "network", None, "other")
+    except MultigraftError as error:
+        loaded = load(Path(source))
+        problems.append(Problem(error.problem, error.remedy))
+    graph = loaded.model.main
+    counts = collections.Counter(
+        (op.label, graph.tensors[op.outputs[0]].dtype if op.outputs else "") for op in graph.ops
+    )
+    return Checked(
+        source,
+        tuple(_described(graph.tensors[n]) for n in graph.inputs),
+        tuple(_described(graph.tensors[n]) for n in graph.outputs),
+        0,
+        "TFLite",
+        sum(int(t.data.size) for t in graph.tensors.values() if t.data is not None and t.data.size > 1),
+        graph_macs(graph),
+        (),
+        tuple(Row(name, count, (name,), dtype != "float32") for (name, dtype), count in sorted(counts.items())),
+        tuple(problems),
+        tuple(notes),
+    )
+
+
+def _described(tensor: Tensor) -> str:
+    return f"{tensor.name}: {tensor.dtype} {' x '.join(map(str, tensor.shape))}".rstrip()
 
 
 def _as_written(source: str) -> onnx.ModelProto | None:

@@ -16,6 +16,7 @@ from multigraft.converters.importing.simplify import image_input, simplify
 from multigraft.converters.job.progress import Report, silent
 from multigraft.converters.network.advice import advice_on_preprocessing, check_labels
 from multigraft.converters.network.network import Network
+from multigraft.converters.settings.foreign_formats import foreign_format
 from multigraft.converters.settings.settings import MODEL_SUFFIXES, TaskSettings
 from multigraft.errors import InputError
 from multigraft.reading import regular_file
@@ -59,6 +60,8 @@ def load_network(
     """
     text = os.fspath(source)
     path = Path(text)
+    if foreign := foreign_format(path):
+        raise InputError(f"{path} {foreign[0]}", foreign[1])
     if path.suffix.lower() == ".onnx" or (path.is_file() and path.suffix.lower() not in MODEL_SUFFIXES):
         with regular_file(path):
             listed = _headers(path)

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Literal, Self, get_args
 
 from multigraft.bundle.manifest import KINDS, Kind
+from multigraft.converters.settings.foreign_formats import foreign_format
 from multigraft.converters.settings.toml_reader import (
     LARGEST,
     Place,
@@ -62,6 +63,8 @@ def _read_frames(value: Any, place: Place) -> Path:
 def _read_model(value: Any, place: Place) -> str:
     if isinstance(value, str) and _FACTORY.fullmatch(value):
         return value
+    if isinstance(value, str) and (foreign := foreign_format(place.file.parent / value)):
+        place.fail(f"names {value!r}, which {foreign[0]}", foreign[1])
     return str(_MODEL_FILE.read(value, place))
 
 

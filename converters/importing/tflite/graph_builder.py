@@ -21,6 +21,9 @@ from multigraft.tflite.graph import Graph, Op
 
 Array = npt.NDArray[Any]
 
+OPSET = 20
+"""As :data:`multigraft.converters.importing.simplify.OPSET`."""
+
 _PLAIN = re.compile(r"[^A-Za-z0-9_./-]+")
 _CLIPS = {"RELU6": (0.0, 6.0), "RELU_N1_TO_1": (-1.0, 1.0), "RELU_0_TO_1": (0.0, 1.0)}
 
@@ -234,7 +237,8 @@ class GraphBuilder:
         read = {i for n in self.nodes for i in n.input}
         stored = [numpy_helper.from_array(v, k) for k, v in self.initialisers.items() if k in read]
         graph = helper.make_graph(self.nodes, "tflite", list(inputs), list(outputs), stored)
-        return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
+        opset = [helper.make_opsetid("", OPSET)]
+        return helper.make_model(graph, opset_imports=opset, ir_version=10, producer_name="TFLite")
 
 
 def _without_leading_ones(value: Array) -> Array:

@@ -93,7 +93,10 @@ def refuse_operators(graph: Graph, known: frozenset[str], where: str) -> None:
 def _reason(op: Op, where: str) -> tuple[str, str]:
     named = f"{where}: {op.label} {op.outputs[0]!r}" if op.outputs else f"{where}: {op.label}"
     if op.name in _STATE:
-        return f"{named} keeps a state from one call to the next", "convert the network without a state (not streaming)"
+        return (
+            f"{named} keeps a state from one call to the next, which the self-test of a bundle would change",
+            "give the file to multigraft firmware on its own, or convert the network without a state (not streaming)",
+        )
     if op.name == "CUSTOM":
         return f"{named} is a custom operator, which no interpreter here has", "end the network before it"
     if op.name in OPERATORS and "QUANTIZE" in op.name:
