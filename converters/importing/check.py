@@ -154,14 +154,17 @@ def check(source: str, size: tuple[int, int] | None = None) -> Checked:
 
 def _standing(source: str) -> Checked | None:
     """What a .tflite file that computes with integers is; None for any other."""
-    notes, problems = ["it computes with integers: it joins a bundle as it is, and shares no trunk"], []
     try:
         loaded = load(Path(source))
-        if not loaded.is_quantised:
-            return None
+    except MultigraftError:
+        # Whoever reads it as any other network says why it cannot be.
+        return None
+    if not loaded.is_quantised:
+        return None
+    problems = []
+    try:
         load_standing(Path(source), "network", None, "other")
     except MultigraftError as error:
-        loaded = load(Path(source))
         problems.append(Problem(error.problem, error.remedy))
     graph = loaded.model.main
     counts = collections.Counter(
@@ -178,7 +181,7 @@ def _standing(source: str) -> Checked | None:
         (),
         tuple(Row(name, count, (name,), dtype != "float32") for (name, dtype), count in sorted(counts.items())),
         tuple(problems),
-        tuple(notes),
+        ("it computes with integers: it joins a bundle as it is, and shares no trunk",),
     )
 
 
