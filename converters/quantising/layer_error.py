@@ -24,7 +24,7 @@ from multigraft.tensors.specs import TensorSpec
 from multigraft.tflite.graph import Graph, Op, Tensor
 
 SILENT_DB = 120.0
-"""Given where there is no difference at all, or no signal."""
+"""Given where there is no difference at all; its negative where there is noise and no signal."""
 
 _HUGE = 1e30
 """Values beyond stand for infinity (what maximum pooling is padded with) and have no error."""
@@ -131,15 +131,17 @@ def _float_source(graph: Graph, name: str) -> str:
 
 
 def sqnr_db(truth: Sequence[npt.NDArray[Any]], values: Sequence[npt.NDArray[Any]]) -> float:
-    """10 log10 of signal power over noise power, in dB, at most :data:`SILENT_DB`."""
+    """10 log10 of signal power over noise power, in dB, within :data:`SILENT_DB` of 0: noise alone has the least."""
     signal = noise = 0.0
     for true, value in zip(truth, values, strict=True):
         finite = np.abs(true) < _HUGE
         signal += float(np.square(true[finite], dtype=np.float64).sum())
         noise += float(np.square(true[finite].astype(np.float64) - value[finite].astype(np.float64)).sum())
-    if signal == 0 or noise == 0:
+    if noise == 0:
         return SILENT_DB
-    return min(SILENT_DB, 10 * float(np.log10(signal / noise)))
+    if signal == 0:
+        return -SILENT_DB
+    return min(SILENT_DB, max(-SILENT_DB, 10 * float(np.log10(signal / noise))))
 
 
 def stored(feed: Arrays, graph: Graph) -> Arrays:
