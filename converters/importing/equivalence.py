@@ -23,9 +23,6 @@ it is there. What differs by more than :data:`SOUND` of the output's size is ano
 
 SOUND = 0.1
 
-CHECKS = 3
-"""Random frames per verification."""
-
 Arrays = Sequence[npt.NDArray[Any]]
 
 

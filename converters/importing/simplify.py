@@ -1,6 +1,6 @@
 """A clean graph out of what an exporter wrote: fixed batch, constants and batch norms folded, dead code gone.
 
-Whatever was rewritten is compared with the model as it was read, in onnxruntime on random input.
+Whatever was rewritten is compared with the model as it was read, in onnxruntime on frames as a camera makes them.
 """
 
 from __future__ import annotations
@@ -20,10 +20,11 @@ from onnx import TensorProto, helper, numpy_helper
 from multigraft.converters.importing.batch_norm import fold_batch_norms
 from multigraft.converters.importing.channels_first import read_channels_first
 from multigraft.converters.importing.constant_outputs import leave_out_constant_outputs
-from multigraft.converters.importing.equivalence import CHECKS, TOLERANCE, difference, runner
+from multigraft.converters.importing.equivalence import TOLERANCE, difference, runner
 from multigraft.converters.importing.known_operators import refuse_unknown
 from multigraft.converters.importing.node_names import label, one_line
 from multigraft.converters.importing.onnx_reader import DEFAULT_DOMAINS, refuse_unsupported
+from multigraft.converters.importing.probe_frames import probe_frames
 from multigraft.errors import ConversionError, InputError, MissingDependencyError, UnsupportedOperatorError
 from multigraft.installing import install_extra
 from multigraft.tensors.preprocessing import Preprocessing
@@ -228,9 +229,9 @@ Reference = tuple[list[Array], list[dict[str, npt.NDArray[Any]]]]
 
 
 def _reference(model: onnx.ModelProto, raw: RawInput, preprocessing: Preprocessing, where: str) -> Reference:
-    """Random inputs and what the model answers as it was read, one frame each."""
-    rng = np.random.default_rng(0)
-    pixels = rng.integers(0, 256, (CHECKS, 1, preprocessing.channels, preprocessing.height, preprocessing.width))
+    """Inputs and what the model answers as it was read, one frame each."""
+    frames = probe_frames(preprocessing.height, preprocessing.width, preprocessing.channels)
+    pixels = frames.transpose(0, 3, 1, 2)[:, None]
     mean, scale = (np.array(v, np.float32).reshape(1, -1, 1, 1) for v in (preprocessing.mean, preprocessing.scale))
     inputs = [((p - mean) * scale).astype(np.float32) for p in pixels]
     if raw.dtype.kind in "iu":
