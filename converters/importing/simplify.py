@@ -21,6 +21,7 @@ from multigraft.converters.importing.batch_norm import fold_batch_norms
 from multigraft.converters.importing.channels_first import read_channels_first
 from multigraft.converters.importing.constant_outputs import leave_out_constant_outputs
 from multigraft.converters.importing.equivalence import TOLERANCE, difference, runner
+from multigraft.converters.importing.fixed_batch import to_one_frame
 from multigraft.converters.importing.known_operators import refuse_unknown
 from multigraft.converters.importing.node_names import label, one_line
 from multigraft.converters.importing.onnx_reader import DEFAULT_DOMAINS, refuse_unsupported
@@ -116,8 +117,8 @@ def image_input(model: onnx.ModelProto, where: str) -> onnx.ValueInfoProto:
             f"{where}: input {inputs[0].name} has {len(inputs[0].type.tensor_type.shape.dim)} dimensions",
             "give a network with an image input of batch, channels, height and width",
         )
-    found: onnx.ValueInfoProto = inputs[0]
-    return found
+    image: onnx.ValueInfoProto = inputs[0]
+    return image
 
 
 def fix_input(model: onnx.ModelProto, preprocessing: Preprocessing, where: str) -> RawInput:
@@ -126,10 +127,10 @@ def fix_input(model: onnx.ModelProto, preprocessing: Preprocessing, where: str) 
     dims = [d.dim_value for d in value.type.tensor_type.shape.dim]
     is_last = dims[3] in _PIXEL_CHANNELS and dims[1] not in _PIXEL_CHANNELS
     shape = (preprocessing.channels, preprocessing.height, preprocessing.width)
-    found = (dims[3], dims[1], dims[2]) if is_last else (dims[1], dims[2], dims[3])
-    if any(have and have != wanted for have, wanted in zip(found, shape, strict=True)):
+    taken = (dims[3], dims[1], dims[2]) if is_last else (dims[1], dims[2], dims[3])
+    if any(have and have != wanted for have, wanted in zip(taken, shape, strict=True)):
         raise InputError(
-            f"{where} takes {_size(found)} and its preprocessing makes {_size(shape)}",
+            f"{where} takes {_size(taken)} and its preprocessing makes {_size(shape)}",
             "correct size and color of the preprocessing",
         )
     kind = value.type.tensor_type.elem_type
@@ -140,6 +141,7 @@ def fix_input(model: onnx.ModelProto, preprocessing: Preprocessing, where: str) 
         raise UnsupportedOperatorError(
             f"{where}: input {value.name} is {raw.dtype}, not float32{node}", "export the network with a float32 input"
         )
+    to_one_frame(model.graph, raw.batch)
     # Below version 4 of the format, initialisers have to be inputs as well.
     model.ir_version = max(model.ir_version, 4)
     weights = {i.name for i in model.graph.initializer}
