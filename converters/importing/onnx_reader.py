@@ -8,13 +8,13 @@ from pathlib import Path
 import onnx
 
 from multigraft.converters.importing.dequantise import dequantise, is_quantised
-from multigraft.converters.importing.external_data import external_names, merge_external_data
-from multigraft.converters.importing.float_types import cast_to_float32
+from multigraft.converters.importing.forms.external_data import external_names, merge_external_data
+from multigraft.converters.importing.forms.float_types import cast_to_float32
+from multigraft.converters.importing.forms.ordering import sort_nodes
+from multigraft.converters.importing.forms.sparse import write_out_sparse
+from multigraft.converters.importing.forms.unused_inputs import leave_out_unused_inputs
 from multigraft.converters.importing.local_functions import expand_functions, refuse_explosion
 from multigraft.converters.importing.node_names import label, name_nodes_once, one_line
-from multigraft.converters.importing.ordering import sort_nodes
-from multigraft.converters.importing.sparse import write_out_sparse
-from multigraft.converters.importing.unused_inputs import leave_out_unused_inputs
 from multigraft.converters.job.progress import Report, silent
 from multigraft.errors import InputError, MultigraftError, UnsupportedOperatorError
 from multigraft.reading import regular_file

@@ -19,9 +19,9 @@ from onnx import TensorProto, helper, numpy_helper
 
 from multigraft.converters.importing.batch_norm import fold_batch_norms
 from multigraft.converters.importing.channels_first import read_channels_first
-from multigraft.converters.importing.constant_outputs import leave_out_constant_outputs
 from multigraft.converters.importing.equivalence import TOLERANCE, difference, runner
-from multigraft.converters.importing.fixed_batch import to_one_frame
+from multigraft.converters.importing.forms.constant_outputs import leave_out_constant_outputs
+from multigraft.converters.importing.forms.fixed_batch import to_one_frame
 from multigraft.converters.importing.known_operators import refuse_unknown
 from multigraft.converters.importing.node_names import label, one_line
 from multigraft.converters.importing.onnx_reader import DEFAULT_DOMAINS, refuse_unsupported
