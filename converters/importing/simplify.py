@@ -1,6 +1,6 @@
 """A clean graph out of what an exporter wrote: fixed batch, constants and batch norms folded, dead code gone.
 
-Whatever was rewritten is compared with the model as it was read, in onnxruntime on random input.
+Whatever was rewritten is compared with the model as it was read, in onnxruntime on frames as a camera makes them.
 """
 
 from __future__ import annotations
@@ -19,11 +19,13 @@ from onnx import TensorProto, helper, numpy_helper
 
 from multigraft.converters.importing.batch_norm import fold_batch_norms
 from multigraft.converters.importing.channels_first import read_channels_first
-from multigraft.converters.importing.constant_outputs import leave_out_constant_outputs
-from multigraft.converters.importing.equivalence import CHECKS, TOLERANCE, difference, runner
+from multigraft.converters.importing.equivalence import TOLERANCE, difference, runner
+from multigraft.converters.importing.forms.constant_outputs import leave_out_constant_outputs
+from multigraft.converters.importing.forms.fixed_batch import to_one_frame
 from multigraft.converters.importing.known_operators import refuse_unknown
 from multigraft.converters.importing.node_names import label, one_line
 from multigraft.converters.importing.onnx_reader import DEFAULT_DOMAINS, refuse_unsupported
+from multigraft.converters.importing.probe_frames import probe_frames
 from multigraft.errors import ConversionError, InputError, MissingDependencyError, UnsupportedOperatorError
 from multigraft.installing import install_extra
 from multigraft.tensors.preprocessing import Preprocessing
@@ -115,8 +117,8 @@ def image_input(model: onnx.ModelProto, where: str) -> onnx.ValueInfoProto:
             f"{where}: input {inputs[0].name} has {len(inputs[0].type.tensor_type.shape.dim)} dimensions",
             "give a network with an image input of batch, channels, height and width",
         )
-    found: onnx.ValueInfoProto = inputs[0]
-    return found
+    image: onnx.ValueInfoProto = inputs[0]
+    return image
 
 
 def fix_input(model: onnx.ModelProto, preprocessing: Preprocessing, where: str) -> RawInput:
@@ -125,10 +127,10 @@ def fix_input(model: onnx.ModelProto, preprocessing: Preprocessing, where: str) 
     dims = [d.dim_value for d in value.type.tensor_type.shape.dim]
     is_last = dims[3] in _PIXEL_CHANNELS and dims[1] not in _PIXEL_CHANNELS
     shape = (preprocessing.channels, preprocessing.height, preprocessing.width)
-    found = (dims[3], dims[1], dims[2]) if is_last else (dims[1], dims[2], dims[3])
-    if any(have and have != wanted for have, wanted in zip(found, shape, strict=True)):
+    taken = (dims[3], dims[1], dims[2]) if is_last else (dims[1], dims[2], dims[3])
+    if any(have and have != wanted for have, wanted in zip(taken, shape, strict=True)):
         raise InputError(
-            f"{where} takes {_size(found)} and its preprocessing makes {_size(shape)}",
+            f"{where} takes {_size(taken)} and its preprocessing makes {_size(shape)}",
             "correct size and color of the preprocessing",
         )
     kind = value.type.tensor_type.elem_type
@@ -139,6 +141,7 @@ def fix_input(model: onnx.ModelProto, preprocessing: Preprocessing, where: str) 
         raise UnsupportedOperatorError(
             f"{where}: input {value.name} is {raw.dtype}, not float32{node}", "export the network with a float32 input"
         )
+    to_one_frame(model.graph, raw.batch)
     # Below version 4 of the format, initialisers have to be inputs as well.
     model.ir_version = max(model.ir_version, 4)
     weights = {i.name for i in model.graph.initializer}
@@ -228,9 +231,9 @@ Reference = tuple[list[Array], list[dict[str, npt.NDArray[Any]]]]
 
 
 def _reference(model: onnx.ModelProto, raw: RawInput, preprocessing: Preprocessing, where: str) -> Reference:
-    """Random inputs and what the model answers as it was read, one frame each."""
-    rng = np.random.default_rng(0)
-    pixels = rng.integers(0, 256, (CHECKS, 1, preprocessing.channels, preprocessing.height, preprocessing.width))
+    """Inputs and what the model answers as it was read, one frame each."""
+    frames = probe_frames(preprocessing.height, preprocessing.width, preprocessing.channels)
+    pixels = frames.transpose(0, 3, 1, 2)[:, None]
     mean, scale = (np.array(v, np.float32).reshape(1, -1, 1, 1) for v in (preprocessing.mean, preprocessing.scale))
     inputs = [((p - mean) * scale).astype(np.float32) for p in pixels]
     if raw.dtype.kind in "iu":
