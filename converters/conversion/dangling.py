@@ -1,7 +1,7 @@
 """Gives a tensor that onnx2tf forgot to write its value again.
 
-Where it turns a chain of operators channel-last, it renames what they write (``x`` becomes ``x_nhwc_bridge``) and tells
-the readers, but not all of them: some still read ``x``, which nothing writes any more. It is the transpose of the other.
+Where it turns a chain of operators channel-last, it renames what they write (``x`` becomes ``x_nhwc_bridge``), and does
+not tell all readers: some still read ``x``, which nothing writes any more. It is the transpose of the other.
 """
 
 from __future__ import annotations

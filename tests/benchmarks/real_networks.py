@@ -1,8 +1,8 @@
 """Network files from a folder, each from import to int8 and beside what onnx2tf makes of it alone.
 
-``python -m tests.benchmarks real_networks FOLDER... [--frames FILE.npz] [--results FILE.json] [--quick]``: opt-in, since
-it needs files that are not in the repository. A line a file as soon as it is known, then the table; what is in the file
-of results is not done again.
+``python -m tests.benchmarks real_networks FOLDER... [--frames FILE.npz] [--results FILE.json] [--quick]``: opt-in: it
+needs files that are not in the repository. A line a file as soon as it is known, then the table; what is in the file of
+results is not done again.
 """
 
 from __future__ import annotations
