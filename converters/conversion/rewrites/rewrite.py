@@ -6,6 +6,7 @@ import onnx
 
 from multigraft.converters.conversion.rewrites import (
     activations,
+    batch_norm,
     functions,
     indexing,
     normalisation,
@@ -18,7 +19,18 @@ from multigraft.converters.conversion.rewrites import (
 from multigraft.converters.conversion.rewrites.editing import Editor, Rule, Writer
 from multigraft.converters.conversion.rewrites.folding import fold_constants, without_identities
 
-_FAMILIES = (padding, pooling, variadic, activations, normalisation, indexing, resizing, recurrent, functions)
+_FAMILIES = (
+    padding,
+    pooling,
+    variadic,
+    activations,
+    normalisation,
+    batch_norm,
+    indexing,
+    resizing,
+    recurrent,
+    functions,
+)
 RULES: dict[str, tuple[Rule, ...]] = {
     operator: tuple(rule for family in _FAMILIES for rule in family.RULES.get(operator, ()))
     for family in _FAMILIES
