@@ -6,19 +6,27 @@ import onnx
 
 from multigraft.converters.conversion.rewrites import (
     activations,
+    contraction,
     functions,
     indexing,
     normalisation,
+    pad_modes,
     padding,
     pooling,
     recurrent,
     resizing,
+    sampling,
+    scattering,
+    transforms,
     variadic,
 )
 from multigraft.converters.conversion.rewrites.editing import Editor, Rule, Writer
 from multigraft.converters.conversion.rewrites.folding import fold_constants, without_identities
 
-_FAMILIES = (padding, pooling, variadic, activations, normalisation, indexing, resizing, recurrent, functions)
+_FAMILIES = (
+    padding, pad_modes, pooling, variadic, activations, normalisation, indexing, scattering, resizing, sampling,
+    recurrent, contraction, transforms, functions,
+)  # fmt: skip
 RULES: dict[str, tuple[Rule, ...]] = {
     operator: tuple(rule for family in _FAMILIES for rule in family.RULES.get(operator, ()))
     for family in _FAMILIES
@@ -32,6 +40,7 @@ _PASSES = 100
 def rewrite(model: onnx.ModelProto) -> onnx.ModelProto:
     """The same in operators that onnx2tf converts rightly; inputs and outputs keep their names."""
     editor = Editor(model)
+    fold_constants(editor)
     for _ in range(_PASSES):
         replaced = [_replacement(editor, node) for node in editor.graph.node]
         if all(r is None for r in replaced):
