@@ -23,6 +23,7 @@ from multigraft.converters.importing.constant_outputs import leave_out_constant_
 from multigraft.converters.importing.equivalence import CHECKS, TOLERANCE, difference, runner
 from multigraft.converters.importing.known_operators import refuse_unknown
 from multigraft.converters.importing.node_names import label, one_line
+from multigraft.converters.importing.old_operators import flatten_softmax, mend_resize
 from multigraft.converters.importing.onnx_reader import DEFAULT_DOMAINS, refuse_unsupported
 from multigraft.errors import ConversionError, InputError, MissingDependencyError, UnsupportedOperatorError
 from multigraft.installing import install_extra
@@ -197,8 +198,11 @@ def _at_opset(model: onnx.ModelProto) -> onnx.ModelProto:
     copy.CopyFrom(model)
     if version == OPSET:
         return copy
+    flatten_softmax(copy, version)
     try:
-        return onnx.version_converter.convert_version(copy, OPSET)
+        converted = onnx.version_converter.convert_version(copy, OPSET)
+        mend_resize(converted, model, version)
+        return converted
     except Exception:
         if version < OLDEST_OPSET:
             raise

@@ -103,9 +103,7 @@ def determinant(writer: Writer) -> bool:
     flat = writer("Reshape", x, writer.ints("flat", [rows, side * side]))
     cells = [flat]
     if side > 1:
-        cells = writer.several(
-            "Split", flat, writer.ints("cells", [1] * side * side), to=[""] * side * side, axis=1
-        )
+        cells = writer.several("Split", flat, writer.ints("cells", [1] * side * side), to=[""] * side * side, axis=1)
     value = _cofactors(writer, [cells[i * side : (i + 1) * side] for i in range(side)])
     writer("Reshape", value, writer.ints("shape", shape[:-2]), to=writer.node.output[0])
     return writer.editor.opset >= 13 or side == 1

@@ -6,7 +6,9 @@ import onnx
 
 from multigraft.converters.conversion.rewrites import (
     activations,
+    broadcasting,
     contraction,
+    extremes,
     functions,
     indexing,
     normalisation,
@@ -18,14 +20,17 @@ from multigraft.converters.conversion.rewrites import (
     sampling,
     scattering,
     transforms,
+    transposed_convolution,
+    unchanged,
     variadic,
 )
 from multigraft.converters.conversion.rewrites.editing import Editor, Rule, Writer
 from multigraft.converters.conversion.rewrites.folding import fold_constants, without_identities
 
 _FAMILIES = (
-    padding, pad_modes, pooling, variadic, activations, normalisation, indexing, scattering, resizing, sampling,
-    recurrent, contraction, transforms, functions,
+    unchanged, padding, pad_modes, extremes, pooling, variadic, activations, normalisation, indexing, scattering, resizing, sampling,
+    recurrent, contraction, transposed_convolution, broadcasting,
+    transforms, functions,
 )  # fmt: skip
 RULES: dict[str, tuple[Rule, ...]] = {
     operator: tuple(rule for family in _FAMILIES for rule in family.RULES.get(operator, ()))

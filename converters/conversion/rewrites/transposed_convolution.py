@@ -1,0 +1,113 @@
+"""Transposed convolutions that TFLite's operator does not compute: zeros between the elements, then a convolution.
+
+What stays as it is: two dimensions, one group, no dilation, and padding that takes off what SAME or VALID take.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from multigraft.converters.conversion.rewrites.editing import Rule, Writer, attributes
+
+
+def conv_transpose(writer: Writer) -> bool:
+    """Spread, pad, and convolve with the mirrored kernel, its channels exchanged group by group."""
+    node, given, editor = writer.node, attributes(writer.node), writer.editor
+    shape, result, weight = editor.shape(node.input[0]), editor.shape(node.output[0]), editor.constant(node.input[1])
+    if shape is None or result is None or weight is None:
+        return False
+    rank, group = len(shape) - 2, given.get("group", 1)
+    strides, dilations = (given.get(name, [1] * rank) for name in ("strides", "dilations"))
+    kernel, sizes = weight.shape[2:], shape[2:]
+    covered = [(k - 1) * d + 1 for k, d in zip(kernel, dilations, strict=True)]
+    pads = _pads(given, shape, result, strides, covered)
+    if _is_plain(given, rank, group, dilations, pads, strides, kernel, sizes, result[2:]):
+        return False
+    x = _spread(writer, shape, strides)
+    spread = [(size - 1) * stride + 1 for size, stride in zip(sizes, strides, strict=True)]
+    before = [c - 1 - p for c, p in zip(covered, pads, strict=True)]
+    after = [r + c - 1 - b - s for r, c, b, s in zip(result[2:], covered, before, spread, strict=True)]
+    x = _padded(writer, x, [shape[0], shape[1], *spread], before, after)
+    mirrored = np.flip(weight, tuple(range(2, 2 + rank)))
+    parts = np.split(mirrored, group)
+    exchanged = np.concatenate([np.swapaxes(p, 0, 1) for p in parts])
+    inputs = [x, writer.constant("weights", exchanged), *node.input[2:3]]
+    writer(
+        "Conv", *inputs, to=node.output[0], kernel_shape=list(kernel), dilations=list(dilations), group=group,
+        strides=[1] * rank, pads=[0] * 2 * rank,
+    )  # fmt: skip
+    return True
+
+
+def _pads(
+    given: dict[str, object], shape: tuple[int, ...], result: tuple[int, ...], strides: list[int], covered: list[int]
+) -> list[int]:
+    """What is taken off in front; behind, the size of the result says it."""
+    rank = len(strides)
+    mode = given.get("auto_pad", "NOTSET")
+    named = given.get("pads")
+    if mode == "NOTSET" and "output_shape" not in given and isinstance(named, list):
+        return [int(p) for p in named[:rank]]
+    extra = given.get("output_padding", [0] * rank)
+    assert isinstance(extra, list)
+    if mode == "VALID" or (mode == "NOTSET" and "output_shape" not in given):
+        return [0] * rank
+    totals = [
+        (size - 1) * stride + more + c - wanted
+        for size, stride, more, c, wanted in zip(shape[2:], strides, extra, covered, result[2:], strict=True)
+    ]
+    # The specification gives the odd element to the end for SAME_UPPER, and to the front otherwise.
+    return [max(0, t) // 2 if mode == "SAME_UPPER" else max(0, t) - max(0, t) // 2 for t in totals]
+
+
+def _is_plain(
+    given: dict[str, object],
+    rank: int,
+    group: int,
+    dilations: list[int],
+    pads: list[int],
+    strides: list[int],
+    kernel: tuple[int, ...],
+    sizes: tuple[int, ...],
+    results: tuple[int, ...],
+) -> bool:
+    if rank != 2 or group != 1 or set(dilations) != {1} or "output_shape" in given:
+        return False
+    if given.get("auto_pad", "NOTSET") != "NOTSET" or any(given.get("output_padding", ())):  # type: ignore[call-overload]
+        return False
+    rows = list(zip(sizes, strides, kernel, pads, results, strict=True))
+    is_valid = all(p == 0 and r == (n - 1) * s + k for n, s, k, p, r in rows)
+    is_same = all(k >= s and r == n * s and p == (k - s) // 2 for n, s, k, p, r in rows)
+    return is_valid or is_same
+
+
+def _spread(writer: Writer, shape: tuple[int, ...], strides: list[int]) -> str:
+    """``stride - 1`` zeros after every element but the last, an axis at a time."""
+    x, current = writer.node.input[0], list(shape)
+    for axis, stride in enumerate(strides, 2):
+        if stride == 1 or current[axis] == 1:
+            continue
+        outer, inner = int(np.prod(current[:axis])), int(np.prod(current[axis + 1 :]))
+        size = current[axis]
+        x = writer("Reshape", x, writer.ints("apart", [outer, size, 1, inner]))
+        x = writer("Pad", x, writer.ints("zeros", [0, 0, 0, 0, 0, 0, stride - 1, 0]))
+        x = writer("Reshape", x, writer.ints("rows", [outer, size * stride, inner]))
+        begin, end, axes = (writer.ints("cut", [v]) for v in (0, (size - 1) * stride + 1, 1))
+        x = writer("Slice", x, begin, end, axes)
+        current[axis] = (size - 1) * stride + 1
+        x = writer("Reshape", x, writer.ints("spread", current))
+    return x
+
+
+def _padded(writer: Writer, x: str, shape: list[int], before: list[int], after: list[int]) -> str:
+    """Zeros where the amounts are positive; elements off where they are negative."""
+    axes = range(2, len(shape))
+    if any(v < 0 for v in (*before, *after)):
+        starts = writer.ints("starts", [max(0, -b) for b in before])
+        ends = writer.ints("ends", [shape[a] - max(0, -v) for a, v in zip(axes, after, strict=True)])
+        x = writer("Slice", x, starts, ends, writer.ints("axes", axes))
+    amounts = [0, 0, *(max(0, b) for b in before), 0, 0, *(max(0, a) for a in after)]
+    return writer("Pad", x, writer.ints("pads", amounts)) if any(amounts) else x
+
+
+RULES: dict[str, tuple[Rule, ...]] = {"ConvTranspose": (conv_transpose,)}
