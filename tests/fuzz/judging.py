@@ -140,6 +140,8 @@ def _laid_out(value: npt.NDArray[Any], expected: npt.NDArray[Any]) -> npt.NDArra
     value = value.reshape(len(expected), -1, *value.shape[1:])
     if len(shape) == 4 and value.shape[2:] == (*shape[2:], shape[1]):
         value = np.moveaxis(value, -1, 2)
+    if not shape and value.size == expected.size:  # a single number is a row of one
+        value = value.reshape(expected.shape)
     return value if value.shape == expected.shape else None
 
 
@@ -149,8 +151,9 @@ def _difference(value: npt.NDArray[Any], expected: npt.NDArray[Any]) -> float:
 
 
 def _sqnr_db(value: npt.NDArray[Any], expected: npt.NDArray[Any]) -> float:
-    noise = float(((value.astype(np.float64) - expected) ** 2).mean())
-    return 10 * float(np.log10(max(float((expected.astype(np.float64) ** 2).mean()), 1e-12) / max(noise, 1e-12)))
+    """Signal over noise; infinite where both are as good as nothing."""
+    noise, signal = (float((v.astype(np.float64) ** 2).mean()) for v in (value - expected, expected))
+    return float("inf") if noise < 1e-6 else 10 * float(np.log10(max(signal, 1e-12) / noise))
 
 
 def _refusal(error: MultigraftError, graph: Graph) -> Verdict:

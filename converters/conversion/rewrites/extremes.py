@@ -7,6 +7,11 @@ from onnx import TensorProto
 
 from multigraft.converters.conversion.rewrites.editing import Rule, Writer, attributes
 
+_REDUCTIONS = (
+    "ReduceL1", "ReduceL2", "ReduceLogSum", "ReduceLogSumExp", "ReduceMax", "ReduceMean", "ReduceMin", "ReduceProd",
+    "ReduceSum", "ReduceSumSquare",
+)  # fmt: skip
+
 
 def last_index(writer: Writer) -> bool:
     """The last of equal values is the first from behind."""
@@ -20,6 +25,25 @@ def last_index(writer: Writer) -> bool:
     index = writer(node.op_type, turned, axis=axis, keepdims=keeps)
     counted = writer("Sub", writer.constant("last", size - 1), writer.cast(index, TensorProto.FLOAT))
     writer.cast(counted, TensorProto.INT64, to=node.output[0])
+    return True
+
+
+def single(writer: Writer) -> bool:
+    """What reduces all dimensions to a single number keeps them first: onnx2tf has no tensors without dimensions."""
+    node, given = writer.node, attributes(writer.node)
+    shape = writer.editor.shape(node.input[0])
+    result = writer.editor.shape(node.output[0])
+    if node.op_type in ("ArgMax", "ArgMin"):
+        if shape is None or len(shape) != 1 or result is None:
+            return False
+        row = writer("Reshape", node.input[0], writer.ints("row", [1, *shape]))
+        index = writer(node.op_type, row, axis=1, keepdims=0)
+        writer("Reshape", index, writer.ints("single", result), to=node.output[0])
+        return True
+    if result != () or not shape:
+        return False
+    kept = writer(node.op_type, *node.input, **{**given, "keepdims": 1})
+    writer("Reshape", kept, writer.ints("single", []), to=node.output[0])
     return True
 
 
@@ -85,8 +109,8 @@ def _windows(writer: Writer, x: str, pooled: tuple[int, ...], kernel: list[int])
 
 
 RULES: dict[str, tuple[Rule, ...]] = {
-    "ArgMax": (last_index,),
-    "ArgMin": (last_index,),
+    **dict.fromkeys(("ArgMax", "ArgMin"), (last_index, single)),
+    **dict.fromkeys(_REDUCTIONS, (single,)),
     "MaxPool": (unread_places,),
     "MaxUnpool": (unpool,),
 }

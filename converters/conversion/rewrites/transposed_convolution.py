@@ -1,6 +1,7 @@
-"""Transposed convolutions that TFLite's operator does not compute: zeros between the elements, then a convolution.
+"""Transposed convolutions that TFLite's operator does not compute: the whole result, and a part of that cut out.
 
-What stays as it is: two dimensions, one group, no dilation, and padding that takes off what SAME or VALID take.
+What stays as it is: two dimensions, one group, no dilation, and padding that takes off what SAME or VALID take. Those of
+three dimensions or many groups are convolutions of a tensor with zeros between its elements.
 """
 
 from __future__ import annotations
@@ -8,35 +9,78 @@ from __future__ import annotations
 import numpy as np
 
 from multigraft.converters.conversion.rewrites.editing import Rule, Writer, attributes
+from multigraft.tensors.arrays import Array
+
+_MOST_GROUPS = 4
+"""More would be too many operators."""
 
 
 def conv_transpose(writer: Writer) -> bool:
-    """Spread, pad, and convolve with the mirrored kernel, its channels exchanged group by group."""
+    """Take the whole result, without padding, and cut out of it what is wanted."""
     node, given, editor = writer.node, attributes(writer.node), writer.editor
     shape, result, weight = editor.shape(node.input[0]), editor.shape(node.output[0]), editor.constant(node.input[1])
-    if shape is None or result is None or weight is None:
+    bias = editor.constant(node.input[2]) if len(node.input) > 2 and node.input[2] else None
+    if shape is None or result is None or weight is None or (bias is None and any(node.input[2:])):
         return False
     rank, group = len(shape) - 2, given.get("group", 1)
     strides, dilations = (given.get(name, [1] * rank) for name in ("strides", "dilations"))
-    kernel, sizes = weight.shape[2:], shape[2:]
-    covered = [(k - 1) * d + 1 for k, d in zip(kernel, dilations, strict=True)]
+    covered = [(k - 1) * d + 1 for k, d in zip(weight.shape[2:], dilations, strict=True)]
     pads = _pads(given, shape, result, strides, covered)
-    if _is_plain(given, rank, group, dilations, pads, strides, kernel, sizes, result[2:]):
+    if _is_plain(given, rank, group, dilations, pads, strides, weight.shape[2:], shape[2:], result[2:]):
         return False
-    x = _spread(writer, shape, strides)
-    spread = [(size - 1) * stride + 1 for size, stride in zip(sizes, strides, strict=True)]
-    before = [c - 1 - p for c, p in zip(covered, pads, strict=True)]
-    after = [r + c - 1 - b - s for r, c, b, s in zip(result[2:], covered, before, spread, strict=True)]
-    x = _padded(writer, x, [shape[0], shape[1], *spread], before, after)
+    dense = np.zeros((*weight.shape[:2], *covered), np.float32)
+    dense[(..., *(slice(None, None, d) for d in dilations))] = weight
+    whole = [(n - 1) * s + c for n, s, c in zip(shape[2:], strides, covered, strict=True)]
+    x = node.input[0]
+    if rank > 2 or group > _MOST_GROUPS:
+        y = _by_convolution(writer, x, shape, dense, strides, group)
+    elif rank == 1:
+        x = writer("Reshape", x, writer.ints("image", [*shape[:2], 1, shape[2]]))
+        y = _grouped(writer, x, (*shape[:2], 1, shape[2]), dense[:, :, None], [1, *strides], group)
+        y = writer("Reshape", y, writer.ints("row", [*result[:2], *whole]))
+    else:
+        y = _grouped(writer, x, shape, dense, strides, group)
+    after = [p + r - w for p, r, w in zip(pads, result[2:], whole, strict=True)]
+    y = _padded(writer, y, [*result[:2], *whole], [-p for p in pads], after)
+    if bias is None:
+        writer("Identity", y, to=node.output[0])
+    else:
+        writer("Add", y, writer.constant("bias", bias.reshape(1, -1, *(1,) * rank)), to=node.output[0])
+    return True
+
+
+def _grouped(
+    writer: Writer, x: str, shape: tuple[int, ...], weight: Array, strides: list[int], group: int
+) -> str:
+    """One transposed convolution a group, side by side."""
+    parts = [x]
+    if group > 1:
+        sizes = writer.ints("groups", [shape[1] // group] * group)
+        parts = writer.several("Split", x, sizes, to=[""] * group, axis=1)
+    made = [
+        writer(
+            "ConvTranspose", part, writer.constant("weights", w), kernel_shape=list(w.shape[2:]), strides=list(strides),
+            pads=[0, 0, 0, 0],
+        )
+        for part, w in zip(parts, np.split(weight, group), strict=True)
+    ]  # fmt: skip
+    return made[0] if group == 1 else writer("Concat", *made, axis=1)
+
+
+def _by_convolution(
+    writer: Writer, x: str, shape: tuple[int, ...], weight: Array, strides: list[int], group: int
+) -> str:
+    """Zeros between the elements and all around, then a convolution with the mirrored kernel."""
+    x, spread = _spread(writer, x, shape, strides)
+    rank = len(strides)
+    around = [k - 1 for k in weight.shape[2:]]
     mirrored = np.flip(weight, tuple(range(2, 2 + rank)))
-    parts = np.split(mirrored, group)
-    exchanged = np.concatenate([np.swapaxes(p, 0, 1) for p in parts])
-    inputs = [x, writer.constant("weights", exchanged), *node.input[2:3]]
-    writer(
-        "Conv", *inputs, to=node.output[0], kernel_shape=list(kernel), dilations=list(dilations), group=group,
+    exchanged = np.concatenate([np.swapaxes(p, 0, 1) for p in np.split(mirrored, group)])
+    x = _padded(writer, x, spread, around, around)
+    return writer(
+        "Conv", x, writer.constant("weights", exchanged), kernel_shape=list(weight.shape[2:]), group=group,
         strides=[1] * rank, pads=[0] * 2 * rank,
     )  # fmt: skip
-    return True
 
 
 def _pads(
@@ -81,9 +125,9 @@ def _is_plain(
     return is_valid or is_same
 
 
-def _spread(writer: Writer, shape: tuple[int, ...], strides: list[int]) -> str:
+def _spread(writer: Writer, x: str, shape: tuple[int, ...], strides: list[int]) -> tuple[str, list[int]]:
     """``stride - 1`` zeros after every element but the last, an axis at a time."""
-    x, current = writer.node.input[0], list(shape)
+    current = list(shape)
     for axis, stride in enumerate(strides, 2):
         if stride == 1 or current[axis] == 1:
             continue
@@ -96,7 +140,7 @@ def _spread(writer: Writer, shape: tuple[int, ...], strides: list[int]) -> str:
         x = writer("Slice", x, begin, end, axes)
         current[axis] = (size - 1) * stride + 1
         x = writer("Reshape", x, writer.ints("spread", current))
-    return x
+    return x, current
 
 
 def _padded(writer: Writer, x: str, shape: list[int], before: list[int], after: list[int]) -> str:

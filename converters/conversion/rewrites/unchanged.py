@@ -57,6 +57,28 @@ def joined(writer: Writer) -> bool:
     return True
 
 
+def without_empty(writer: Writer) -> bool:
+    """Concat does not read tensors without elements."""
+    node = writer.node
+    kept = [n for n in node.input if 0 not in (writer.editor.shape(n) or ())]
+    if len(kept) == len(node.input) or not kept:
+        return False
+    writer("Concat", *kept, to=node.output[0], **attributes(node))
+    return True
+
+
+def without_empty_parts(writer: Writer) -> bool:
+    """Split does not write parts without elements that nobody reads."""
+    node, editor = writer.node, writer.editor
+    sizes = editor.constant(node.input[1]) if len(node.input) > 1 else None
+    read = {n for other in editor.graph.node for n in other.input} | {o.name for o in editor.graph.output}
+    if sizes is None or all(sizes) or any(o in read for o, size in zip(node.output, sizes, strict=True) if not size):
+        return False
+    kept = [o for o, size in zip(node.output, sizes, strict=True) if size]
+    writer.several("Split", node.input[0], writer.ints("sizes", sizes[sizes > 0]), to=kept, **attributes(node))
+    return True
+
+
 def _writer_of(graph: onnx.GraphProto, tensor: str) -> onnx.NodeProto | None:
     """The node that writes a tensor, or what that passes on."""
     writers = {o: n for n in graph.node for o in n.output}
@@ -69,5 +91,7 @@ def _writer_of(graph: onnx.GraphProto, tensor: str) -> onnx.NodeProto | None:
 RULES: dict[str, tuple[Rule, ...]] = {
     **dict.fromkeys(_RESHAPES, (joined, same)),
     **dict.fromkeys(("Cast", "Transpose", "Slice", "Pad", "Mul", "Div", "Pow", "Add", "Sub"), (same,)),
+    "Concat": (without_empty,),
+    "Split": (without_empty_parts,),
     **dict.fromkeys(("DepthToSpace", "SpaceToDepth", "Expand", "Tile", "CenterCropPad", "Dropout"), (same,)),
 }
