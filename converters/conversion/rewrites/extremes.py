@@ -12,6 +12,12 @@ _REDUCTIONS = (
     "ReduceSum", "ReduceSumSquare",
 )  # fmt: skip
 
+_LARGEST = 1 << 18
+"""Elements of all windows whose places are asked for."""
+
+_EXACT = 1 << 24
+"""Whole numbers up to this are exact in float32."""
+
 
 def last_index(writer: Writer) -> bool:
     """The last of equal values is the first from behind."""
@@ -59,6 +65,50 @@ def unread_places(writer: Writer) -> bool:
     given.pop("storage_order", None)
     writer("MaxPool", node.input[0], to=node.output[0], **given)
     return True
+
+
+def places(writer: Writer) -> bool:
+    """The places of maxima: every window is gathered, and ArgMax chooses from the places of its elements."""
+    node, editor, given = writer.node, writer.editor, attributes(writer.node)
+    shape, result = editor.shape(node.input[0]), editor.shape(node.output[0])
+    is_unpooled = any(n.op_type == "MaxUnpool" and node.output[1] in n.input for n in editor.graph.node)
+    is_automatic = given.get("auto_pad", "NOTSET") not in ("NOTSET", "VALID")
+    if len(node.output) < 2 or not node.output[1] or is_unpooled or shape is None or result is None:
+        return False
+    if given.get("storage_order") or is_automatic:
+        return False
+    rank, sizes = len(shape) - 2, shape[2:]
+    kernel = given["kernel_shape"]
+    strides, dilations = (given.get(name, [1] * rank) for name in ("strides", "dilations"))
+    before = given.get("pads", [0] * 2 * rank)[:rank]
+    outer, positions, windows, count = (int(np.prod(v)) for v in (shape[:2], sizes, result[2:], kernel))
+    if windows * count > _LARGEST or outer * positions > _EXACT:
+        return False
+    grid = np.indices((*result[2:], *kernel)).reshape(2 * rank, windows, count)
+    at = [grid[a] * strides[a] - before[a] + grid[rank + a] * dilations[a] for a in range(rank)]
+    is_inside = np.all([(a >= 0) & (a < size) for a, size in zip(at, sizes, strict=True)], axis=0)
+    clipped = [np.clip(a, 0, size - 1) for a, size in zip(at, sizes, strict=True)]
+    table = np.where(is_inside, np.ravel_multi_index(tuple(clipped), sizes), positions)
+    flat = writer("Reshape", node.input[0], writer.ints("rows", [outer, positions]))
+    flat = writer("Concat", flat, writer.constant("outside", np.full((outer, 1), np.finfo(np.float32).min)), axis=1)
+    taken = writer("Gather", flat, writer.ints("windows", table.reshape(-1)), axis=1)
+    taken = writer("Reshape", taken, writer.ints("elements", [outer, windows, count]))
+    chosen = writer("ArgMax", taken, axis=2, keepdims=0)
+    depth, ends = writer.ints("depth", [count]), writer.constant("ends", [0.0, 1.0])
+    is_chosen = writer("OneHot", chosen, depth, ends, axis=2)
+    index = writer("Mul", is_chosen, writer.constant("places", table[None]))
+    index = _summed(writer, index, 2)
+    index = writer("Add", index, writer.constant("frames", np.arange(outer)[:, None] * positions))
+    index = writer("Reshape", index, writer.ints("shape", result))
+    writer.cast(index, TensorProto.INT64, to=node.output[1])
+    writer("MaxPool", node.input[0], to=node.output[0], **given)
+    return True
+
+
+def _summed(writer: Writer, x: str, axis: int) -> str:
+    if writer.editor.opset < 13:
+        return writer("ReduceSum", x, axes=[axis], keepdims=0)
+    return writer("ReduceSum", x, writer.ints("axes", [axis]), keepdims=0)
 
 
 def unpool(writer: Writer) -> bool:
@@ -111,6 +161,6 @@ def _windows(writer: Writer, x: str, pooled: tuple[int, ...], kernel: list[int])
 RULES: dict[str, tuple[Rule, ...]] = {
     **dict.fromkeys(("ArgMax", "ArgMin"), (last_index, single)),
     **dict.fromkeys(_REDUCTIONS, (single,)),
-    "MaxPool": (unread_places,),
+    "MaxPool": (unread_places, places),
     "MaxUnpool": (unpool,),
 }
