@@ -65,8 +65,8 @@ def assemble(
     graph = onnx.helper.make_graph(
         nodes,
         "multigraft",
-        [_value(r.input, r.input_shape) for r in roots],
-        [_value(o, n.shapes[o]) for n in networks for o in n.outputs],
+        [_value(r.input, (1, *r.input_shape)) for r in roots],
+        [_value(o, n.whole_shape(o)) for n in networks for o in n.outputs],
         [onnx.numpy_helper.from_array(v, k) for k, v in constants.items() if k in used],
     )
     model = model_of(graph, networks[0].opset)
@@ -119,4 +119,4 @@ def _grafted_task(target: Network, graft: Candidate, trunk: tuple[str, ...]) -> 
 
 
 def _value(name: str, shape: tuple[int, ...]) -> onnx.ValueInfoProto:
-    return onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [1, *shape])
+    return onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, shape)

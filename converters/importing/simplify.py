@@ -24,6 +24,7 @@ from multigraft.converters.importing.forms.constant_outputs import leave_out_con
 from multigraft.converters.importing.forms.fixed_batch import to_one_frame
 from multigraft.converters.importing.known_operators import refuse_unknown
 from multigraft.converters.importing.node_names import label, one_line
+from multigraft.converters.importing.old_operators import flatten_softmax, mend_resize
 from multigraft.converters.importing.onnx_reader import DEFAULT_DOMAINS, refuse_unsupported
 from multigraft.converters.importing.probe_frames import probe_frames
 from multigraft.errors import ConversionError, InputError, MissingDependencyError, UnsupportedOperatorError
@@ -200,8 +201,11 @@ def _at_opset(model: onnx.ModelProto) -> onnx.ModelProto:
     copy.CopyFrom(model)
     if version == OPSET:
         return copy
+    flatten_softmax(copy, version)
     try:
-        return onnx.version_converter.convert_version(copy, OPSET)
+        converted = onnx.version_converter.convert_version(copy, OPSET)
+        mend_resize(converted, model, version)
+        return converted
     except Exception:
         if version < OLDEST_OPSET:
             raise
