@@ -38,7 +38,7 @@ DEVICE_SIDE = ("core", "devices", "runtime", "calibration")
 DEVICE_PACKAGES = {"numpy", "ai_edge_litert", "tflite_runtime"}
 WORKSTATION_PACKAGES = {"numpy", "onnx", "onnxruntime", "flatbuffers", "scipy"}
 NEVER_IMPORTED = {"tensorflow", "onnx2tf", "pandas"}
-TORCH_SCRIPTS = {"converters/demo/train.py"}
+TORCH_SCRIPTS = {"converters/demo/train.py", "converters/demo/train_sounds.py"}
 """Scripts that nobody imports and that are of no use without PyTorch."""
 LONGEST_FILE = 400
 LARGEST_WHEEL = 1_000_000
