@@ -30,7 +30,7 @@ from multigraft.converters.graft.sharing_plan import BYTES_PER_WEIGHT, Limits, P
 from multigraft.converters.importing.importer import load_task
 from multigraft.converters.job.checkpoints import Checkpoints
 from multigraft.converters.job.failed_step import reason_of
-from multigraft.converters.job.progress import Report, silent
+from multigraft.converters.job.progress import Remembering, Report, silent
 from multigraft.converters.network.advice import advice_on_frames
 from multigraft.converters.network.frames import Frames
 from multigraft.converters.network.multitask import MultiTaskModel
@@ -65,6 +65,7 @@ class Grafted:
         outcome: Plans, the Pareto front and the chosen one.
         multitask: The chosen plan as one graph.
         collected: Statistics collected on a device, or None.
+        warnings: What was warned of.
     """
 
     networks: tuple[Network, ...]
@@ -73,6 +74,7 @@ class Grafted:
     outcome: PlanningResult
     multitask: MultiTaskModel
     collected: StatisticsInput | None = None
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -105,6 +107,7 @@ def graft(
     Raises:
         MultigraftError: Anything in the settings, models or frames that is not as it has to be.
     """
+    report = Remembering(report)
     _check_refinement(settings)
     collected = None if settings.statistics is None else StatisticsInput.open(settings.statistics)
     networks = import_networks(settings, report)
@@ -115,7 +118,7 @@ def graft(
     outcome = _plan(settings, networks, evidence, collected, similarity, saved, report)
     report(outcome.message)
     multitask = assemble(networks, outcome.chosen, _provenance(settings, evidence, collected, outcome))
-    return Grafted(networks, evidence, similarity, outcome, multitask, collected)
+    return Grafted(networks, evidence, similarity, outcome, multitask, collected, tuple(report.warnings))
 
 
 def build(

@@ -16,6 +16,7 @@ from multigraft.firmware_gen.passes.fold_padding import fold_padding
 from multigraft.firmware_gen.passes.pruning import prune
 from multigraft.firmware_gen.passes.read_in_place import read_in_place
 from multigraft.firmware_gen.passes.streaming import stream
+from multigraft.firmware_gen.program.float_layers import check_float_layers
 from multigraft.firmware_gen.program.program import Node, Program, Step, load
 from multigraft.firmware_gen.project.emission import c_files
 from multigraft.firmware_gen.project.project import Port, Project, ProjectRegion, ProjectTask, StepReport, Work
@@ -52,6 +53,8 @@ def generate(
         UsageError: A budget or the memories are exceeded; the message has the number of bytes missing.
     """
     program = load(model, name)
+    if isinstance(model, Bundle):
+        check_float_layers(program, model.manifest)
     check(program)
     whole = fold_padding(program)
     program = prune(whole)

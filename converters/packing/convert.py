@@ -32,7 +32,7 @@ from multigraft.converters.packing.bundling import BundleParts, pack
 from multigraft.converters.packing.first_difference import first_difference
 from multigraft.converters.packing.quantised_agreement import QuantisedAgreement
 from multigraft.converters.packing.segments import cut_into_segments
-from multigraft.converters.packing.verify import Verification, float_error, random_inputs, verify_segments
+from multigraft.converters.packing.verify import Verification, affordable, float_error, random_inputs, verify_segments
 from multigraft.converters.quantising.improve import Quantised, Quantising, quantise_well
 from multigraft.converters.quantising.keep_float import operators_to_keep
 from multigraft.converters.quantising.layer_error import LayerErrorReport, layer_error, stored
@@ -105,7 +105,7 @@ def convert(
         work_dir: An existing folder for intermediate files and logs.
         report: Takes a line for each step.
         checkpoints: Where the converted float model is kept, or None.
-        verified_inputs: Random inputs on which segments and uncut model are compared.
+        verified_inputs: Random inputs on which segments and uncut model are compared; fewer for a large model.
         safeguards: Which layers count as noisy, and the rise of agreement that layers are kept in float for.
 
     Raises:
@@ -137,9 +137,9 @@ def convert(
     graph = quantised.graph
     model, segments = cut_into_segments(graph, multitask.segments, floating.boundaries)
     content = tflite_file.write(model)
-    report(f"comparing segments and uncut model on {verified_inputs} random inputs")
     samples = [stored(to_tflite_layout(f, floating.layouts), graph) for f in feeds.spaced(VERIFIED_FRAMES)]
-    inputs = [*samples, *random_inputs(graph, verified_inputs)]
+    inputs = affordable(graph, [*samples, *random_inputs(graph, verified_inputs)])
+    report(f"comparing segments and uncut model on {len(inputs)} inputs")
     verification = verify_segments(graph, content, segments, floating.boundaries, task_outputs, inputs)
     verification = dataclasses.replace(
         verification, float_error=errors, float_inputs=2 + len(feeds.chosen(FLOAT_INPUTS))
@@ -147,7 +147,7 @@ def convert(
     layers = LayerErrorReport((), 0)
     if precision != "float32":
         report("measuring the error of each layer")
-        sampled = [to_tflite_layout(f, floating.layouts) for f in feeds.spaced(LAYER_ERROR_FRAMES)]
+        sampled = (to_tflite_layout(f, floating.layouts) for f in feeds.spaced(LAYER_ERROR_FRAMES))
         layers = layer_error(floating.graph, graph, sampled)
     safety = Safety(quantised.improvement, rescued, layers.below(safeguards.min_layer_sqnr_db), safeguards)
     for sentence in safety.sentences():
@@ -288,7 +288,7 @@ def _quantised(
         quantised = quantise_well(floating.graph, how, floating.boundaries.values())
     else:
         graph = quantise(floating.graph, precision, None, kept)
-        quantised = Quantised(floating.graph, graph, lambda more: quantise(floating.graph, precision, None, more))
+        quantised = Quantised(floating.graph, graph, lambda more, _: quantise(floating.graph, precision, None, more))
     lost = [n for n, tensor in floating.boundaries.items() if tensor not in quantised.graph.tensors]
     if lost:
         raise ConversionError(f"quantisation lost the boundary {lost[0]!r}", "cut at another tensor")

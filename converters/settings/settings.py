@@ -267,7 +267,7 @@ class ConvertSettings:
         default=15.0,
     )
     rescue: Rescue = key(
-        "float: where int8 misses min_agreement, the noisiest layers stay float32, one by one; none: they do not.",
+        "float: where min_agreement is missed, the noisiest layers get 8-bit weights, then stay float32; none: never.",
         choice(*get_args(Rescue)),
         default="float",
     )

@@ -6,16 +6,23 @@ import argparse
 import json
 from pathlib import Path
 
+from multigraft.cli.shared.missed_budget import add_allow_miss, missed_name, misses_of, refuse
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
     parser.add_argument(
         "-o", "--output", type=Path, default=Path("demo-out"), metavar="FOLDER", help="default: demo-out"
     )
+    add_allow_miss(parser)
 
 
 def execute(options: argparse.Namespace) -> int:
-    """Build, measure, print one table, and write bundle, pictures, page and summary.json into the folder."""
+    """Build, measure, print one table, and write bundle, pictures, page and summary.json into the folder.
+
+    Raises:
+        BudgetError: The bundle misses the budget; it lies in the folder under a name that says so.
+    """
     from multigraft.cli.shared.build_results import write_results
     from multigraft.cli.shared.printed_summary import print_summary
     from multigraft.cli.shared.settings_options import load_frames
@@ -32,12 +39,15 @@ def execute(options: argparse.Namespace) -> int:
     with terminal_report() as report:
         built = build(settings, load_frames, report, separate=True)
         folder.mkdir(parents=True, exist_ok=True)
-        bundle = built.bundle.write(folder / "demo.graft")
-        summary = write_results(settings, built, bundle, folder, report)
+        misses = misses_of(settings, built, report)
+        output = folder / "demo.graft"
+        bundle = built.bundle.write(missed_name(output) if misses and not options.allow_miss else output)
+        summary = write_results(settings, built, bundle, folder, report, misses=misses)
     if options.json:
         print(json.dumps(summary.to_json(), indent=1))
-        return 0
-    print_summary(summary)
-    print(f"\n{bundle}: run it with: multigraft run {bundle} --source FRAMES")
-    print(f"{folder / 'report.html'}: open it in a browser")
+    else:
+        print_summary(summary)
+        print(f"\n{bundle}: run it with: multigraft run {bundle} --source FRAMES")
+        print(f"{folder / 'report.html'}: open it in a browser")
+    refuse(bundle, output, misses)
     return 0

@@ -99,6 +99,6 @@ def test_four_bit_weights_gain_by_corrected_biases() -> None:
 def test_layers_can_be_kept_float_afterwards() -> None:
     floating = mobile_network(3.0)
     _, well = quantised(floating)
-    again = well.again({"stem"})
+    again = well.again({"stem"}, ())
     assert again.tensors["stem"].dtype == "float32" and well.graph.tensors["stem"].dtype == "int8"
     assert agreement(floating, again) > 0.9
