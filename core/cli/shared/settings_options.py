@@ -67,8 +67,12 @@ def read_settings(options: argparse.Namespace) -> Settings:
     return settings
 
 
-def load_frames(source: Path) -> Frames:
+def load_frames(source: Path, rows: tuple[int, ...] | None = None) -> Frames:
     """All frames of a folder, video or array file, up to :data:`MAX_FRAMES` and :data:`MAX_FRAMES_BYTES`.
+
+    Args:
+        source: What holds them.
+        rows: Shape of a row, for tasks that take arrays; None for pictures.
 
     Raises:
         InputError: It is not there, empty, or holds no frames.
@@ -76,7 +80,7 @@ def load_frames(source: Path) -> Frames:
     from multigraft.devices.cameras.sources import open_source
 
     frames, read_bytes = [], 0
-    with open_source(str(source)) as camera:
+    with open_source(str(source), rows) as camera:
         if getattr(camera, "skipped", 0):
             print(f"note: {camera.name}", file=sys.stderr)
         for frame in itertools.islice(camera, MAX_FRAMES):
