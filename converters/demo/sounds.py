@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from multigraft.converters.demo.speech import NOTHING, RATE_HZ, WORDS, spoken
 
-CLIPS = 768
+CLIPS = 1280
 SENTENCE = ("yes", "one", "stop", "three", "go", "five")
 
 

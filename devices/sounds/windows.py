@@ -18,6 +18,7 @@ from multigraft.errors import InputError, UsageError
 from multigraft.reading import unreadable
 from multigraft.sounds.listening import Listening
 from multigraft.sounds.log_mel import Samples
+from multigraft.tensors.arrays import Array
 
 
 def windows(blocks: Iterable[Samples], listening: Listening) -> Iterator[Samples]:
@@ -69,7 +70,7 @@ class Listener:
     ) -> None:
         self._microphone.__exit__(kind, error, trace)
 
-    def __iter__(self) -> Iterator[Samples]:
+    def __iter__(self) -> Iterator[Array]:
         return windows(self._microphone, self._listening)
 
 
@@ -116,6 +117,6 @@ class SoundFiles(SourceWithoutDevice):
     def __len__(self) -> int:
         return len(self.files)
 
-    def __iter__(self) -> Iterator[Samples]:
+    def __iter__(self) -> Iterator[Array]:
         for sound in self._sounds:
             yield from windows(sound, self._listening)

@@ -85,7 +85,8 @@ def features(heard: Samples) -> Array:
     """What Python gives as the model's input once these samples were heard."""
     silence = np.full((ROWS, 40), log_mel(np.zeros(480, np.int16), KEYWORD)[0, 0])
     last = np.concatenate([silence, log_mel(heard, KEYWORD)])[-ROWS:]
-    return INPUT.stored[last.astype(np.int64) + 32768].reshape(-1)
+    stored: Array = INPUT.stored[last.astype(np.int64) + 32768]
+    return stored.reshape(-1)
 
 
 def test_a_board_hears_what_python_hears(target: Target) -> None:
