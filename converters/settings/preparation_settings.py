@@ -138,8 +138,8 @@ class ArraySettings:
 
 @dataclass(frozen=True)
 class FrontEndSettings:
-    """The key ``sound`` as a table: windows of samples, weighted (Hann) and transformed, whose power is summed in bands
-    even on the mel scale; a feature is the natural logarithm of a sum. Samples count as -1 to 1."""
+    """The key ``sound`` as a table. Windows of samples are weighted (Hann) and transformed, and their power is summed in
+    bands that are even on the mel scale. A feature is the natural logarithm of a sum; samples count as -1 to 1."""
 
     rate_hz: int = key("Samples a second.", integer(1, "a whole number above 0"), default=16_000)
     window_ms: float = key(
@@ -179,8 +179,8 @@ def _read_sound(value: Any, place: Place) -> FrontEnd:
 
 @dataclass(frozen=True)
 class SoundSettings:
-    """For a network that hears: how samples become its input, ``(feature - mean) * scale``, the feature in nats. The
-    frames are then WAV files, or a microphone. [How to listen](sound.md)."""
+    """For a network that hears. Its input is ``(feature - mean) * scale``, the feature being in nats. The frames are then
+    WAV files, or a microphone's sound. [How to listen](sound.md)."""
 
     sound: FrontEnd = key(
         'The front end: "keyword" (16 kHz, 30 ms every 20 ms, 40 bands from 20 to 4000 Hz), or a table of its keys.',

@@ -10,8 +10,7 @@ from typing import Self
 
 import numpy as np
 
-from multigraft.devices.cameras.camera import SourceWithoutDevice
-from multigraft.devices.cameras.image_folder import MAC_PREFIX
+from multigraft.devices.file_sources import MAC_PREFIX, SourceWithoutDevice
 from multigraft.devices.sounds.microphone import Microphone
 from multigraft.devices.sounds.wav_file import WAV_SUFFIXES, WavFile
 from multigraft.errors import InputError, UsageError
