@@ -174,7 +174,7 @@ def _preprocessing(model: onnx.ModelProto, size: tuple[int, ...] | None, notes: 
     if len(inputs) != 1:
         return None
     dims = [d.dim_value for d in inputs[0].type.tensor_type.shape.dim]
-    if len(dims) != 4 or inputs[0].type.tensor_type.elem_type in INDEX_TYPES:
+    if len(dims) != 4:
         return _array(inputs[0], dims, size, notes)
     if size is not None and len(size) != 2:
         raise UsageError(f"--size has {len(size)} numbers, and pictures have 2", "write for instance 224x224")

@@ -125,7 +125,7 @@ def default_preprocessing(model: onnx.ModelProto, where: str) -> Preparation:
     value = only_input(model, where)
     dims = [d.dim_value for d in value.type.tensor_type.shape.dim]
     is_whole = value.type.tensor_type.elem_type in INDEX_TYPES
-    is_picture = len(dims) == 4 and (dims[1] in (1, 3) or dims[3] in (1, 3)) and not is_whole
+    is_picture = len(dims) == 4 and (dims[1] in (1, 3) or dims[3] in (1, 3))
     if len(dims) > 1 and all(dims[1:]) and not is_picture:
         return ArrayPreparation(tuple(dims[1:]), values="int32" if is_whole else "float32")
     if len(dims) != 4:

@@ -138,7 +138,7 @@ class ArraySettings:
 
 @dataclass(frozen=True)
 class FrontEndSettings:
-    """The key ``sound`` as a table. Windows of samples are weighted (Hann) and transformed, and their power is summed in
+    """The key ``sound`` as a table. Windows of samples are weighted (Hann) and transformed; their power is summed in
     bands that are even on the mel scale. A feature is the natural logarithm of a sum; samples count as -1 to 1."""
 
     rate_hz: int = key("Samples a second.", integer(1, "a whole number above 0"), default=16_000)
@@ -179,8 +179,8 @@ def _read_sound(value: Any, place: Place) -> FrontEnd:
 
 @dataclass(frozen=True)
 class SoundSettings:
-    """For a network that hears. Its input is ``(feature - mean) * scale``, the feature being in nats. The frames are then
-    WAV files, or a microphone's sound. [How to listen](sound.md)."""
+    """For a network that hears. Its input is ``(feature - mean) * scale``, the feature being in nats. The frames are
+    then WAV files, or a microphone's sound. [How to listen](sound.md)."""
 
     sound: FrontEnd = key(
         'The front end: "keyword" (16 kHz, 30 ms every 20 ms, 40 bands from 20 to 4000 Hz), or a table of its keys.',

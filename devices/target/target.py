@@ -135,7 +135,8 @@ class Target:
         rows = 0
         for offset in range(0, max(1, len(data)), room):
             request = protocol.HEAR_REQUEST.pack(int(forget and offset == 0)) + data[offset : offset + room]
-            (rows,) = protocol.HEAR_REPLY.unpack(self._request(Kind.HEAR, request))
+            reply = self._request(Kind.HEAR, request, timeout_s=INFERENCE_TIMEOUT_S)
+            (rows,) = protocol.HEAR_REPLY.unpack(reply)
         return int(rows)
 
     def statistics(self, clear: bool = False) -> dict[str, TensorStatistics]:
