@@ -11,6 +11,7 @@ from typing import Any
 from multigraft import files
 from multigraft.agreement.agreement import Agreement, agreement
 from multigraft.bundle.bundle import Bundle
+from multigraft.converters import standing as apart
 from multigraft.converters.conversion.work_folder import work_folder
 from multigraft.converters.field.refitted_candidates import grafts_of
 from multigraft.converters.field.statistics_input import (
@@ -44,14 +45,12 @@ from multigraft.converters.quantising.quantise import STATIC
 from multigraft.converters.quantising.ranges import MissingRangesError, Range
 from multigraft.converters.quantising.safeguards import Safeguards
 from multigraft.converters.settings.settings import Settings
-from multigraft.converters.similarity.representations import SimilarityTable, measure_similarity, union_of
-from multigraft.converters.standing import (
-    nothing_converted,
-    nothing_planned,
-    only_standing,
-    put_beside,
-    standing_networks,
-    without_standing,
+from multigraft.converters.similarity.representations import (
+    SimilarityTable,
+    by_frames,
+    joined,
+    measure_similarity,
+    union_of,
 )
 from multigraft.errors import ConfigurationError
 from multigraft.refit.refit_plan import Refit
@@ -154,7 +153,7 @@ def build(
         MultigraftError: As :func:`graft`, or the conversion failed verification.
     """
     load_frames = functools.cache(load_frames)
-    shared = without_standing(settings, standing := standing_networks(settings, report))
+    shared = apart.without_standing(settings, standing := apart.standing_networks(settings, report))
     built = _built(shared, load_frames, report, checkpoints) if shared.tasks else _only_standing(settings)
     if standing:
         report("put the quantised networks beside the others, as they are")
@@ -177,17 +176,16 @@ def _built(settings: Settings, load_frames: LoadFrames, report: Report, checkpoi
 
 def _only_standing(settings: Settings) -> Built:
     """What is built of no network, for quantised ones to stand in."""
-    outcome, multitask = nothing_planned()
-    grafted = Grafted((), {}, SimilarityTable.empty((), 0), outcome, multitask)
-    conversion = nothing_converted(settings.bundle.name)
+    grafted = Grafted((), {}, SimilarityTable.empty((), 0), *apart.nothing_planned())
+    conversion = apart.nothing_converted(settings.bundle.name)
     return Built(grafted, conversion, conversion.bundle, None)
 
 
 def _beside(settings: Settings, built: Built, standing: tuple[StandingNetwork, ...], load_frames: LoadFrames) -> Built:
     """``built`` with the networks that stand as they are."""
     evidence = load_evidence(settings, load_frames)
-    bundle = put_beside(settings, built.bundle, standing, evidence)
-    conversion = built.conversion if built.grafted.networks else only_standing(built.conversion, bundle)
+    bundle = apart.put_beside(settings, built.bundle, standing, evidence)
+    conversion = built.conversion if built.grafted.networks else apart.only_standing(built.conversion, bundle)
     grafted = dataclasses.replace(built.grafted, evidence=evidence)
     return dataclasses.replace(built, grafted=grafted, conversion=conversion, bundle=bundle, standing=standing)
 
@@ -204,11 +202,11 @@ def with_separate(
     report("convert the networks apart, for comparison")
     try:
         unshared = assemble(built.grafted.networks, SharingPlan({}, 0, 0))
-        apart = _convert(unshared, built.grafted, settings, report, checkpoints)
-        whole = with_standing(apart.bundle, built.standing, [t.name for t in settings.tasks], {})
+        alone = _convert(unshared, built.grafted, settings, report, checkpoints)
+        whole = with_standing(alone.bundle, built.standing, [t.name for t in settings.tasks], {})
     except Exception as error:
         return dataclasses.replace(built, separate_issue=reason_of(error))
-    return dataclasses.replace(built, separate=dataclasses.replace(apart, bundle=whole))
+    return dataclasses.replace(built, separate=dataclasses.replace(alone, bundle=whole))
 
 
 def import_networks(settings: Settings, report: Report = silent) -> tuple[Network, ...]:
@@ -258,10 +256,13 @@ def _similarity(
         return similarity_from_statistics(collected.statistics, networks)
     is_small = max(n.macs for n in networks) <= SMALL_MACS
     compared = SIMILARITY_FRAMES if is_small else LARGE_SIMILARITY_FRAMES
-    frames = union_of({name: e.fit for name, e in evidence.items()}, compared)
     seed = settings.graft.seed
-    measure = functools.partial(measure_similarity, networks, frames, seed=seed, report=report)
-    return saved.similarity(networks, frames, seed, measure) if saved else measure()
+    tables = []
+    for group in by_frames(networks):
+        frames = union_of({n.name: evidence[n.name].fit for n in group if n.name in evidence}, compared)
+        measure = functools.partial(measure_similarity, group, frames, seed=seed, report=report)
+        tables.append(saved.similarity(group, frames, seed, measure) if saved else measure())
+    return joined(tables, networks)
 
 
 def _plan(

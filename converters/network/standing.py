@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from multigraft.bundle.manifest import Kind
-from multigraft.tensors.preprocessing import Preprocessing
+from multigraft.tensors.preparation import Preparation
 from multigraft.tflite.graph import Graph
 from multigraft.tflite.macs import graph_macs
 
@@ -20,7 +20,7 @@ class StandingNetwork:
         path: Of the file.
         content: All of it, checked.
         graph: Its one subgraph, with all of its tensors.
-        preprocessing: What the input expects of a camera frame, as real values.
+        preprocessing: What the input expects of a frame, as real values.
         kind: What the outputs mean.
         labels: One per class, or empty.
         source_sha256: Digest of the file.
@@ -30,7 +30,7 @@ class StandingNetwork:
     path: Path
     content: bytes
     graph: Graph
-    preprocessing: Preprocessing
+    preprocessing: Preparation
     kind: Kind
     labels: tuple[str, ...]
     source_sha256: str

@@ -31,7 +31,7 @@ from multigraft.converters.packing.verify import random_inputs
 from multigraft.converters.quantising.layer_error import spec_of
 from multigraft.errors import ConversionError
 from multigraft.npz import read_npz, stored_npz_bytes
-from multigraft.tensors.preprocessing import Preparer
+from multigraft.tensors.preparation import preparer_for
 from multigraft.tensors.quantisation import dequantise
 from multigraft.tflite import tflite_file
 from multigraft.tflite.graph import Graph, Model, Op, Signature, Tensor
@@ -138,7 +138,7 @@ def _compared(network: StandingNetwork, piece: Graph, content: bytes, frames: Fr
 
 def _prepared(network: StandingNetwork, frames: Frames) -> Iterator[np.ndarray[Any, Any]]:
     tensor = network.graph.tensors[network.graph.inputs[0]]
-    preparer = Preparer(network.preprocessing, spec_of(tensor))
+    preparer = preparer_for(network.preprocessing, spec_of(tensor))
     for frame in frames:
         value = np.empty(tensor.shape, tensor.dtype)
         preparer.fill(frame, value)

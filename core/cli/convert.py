@@ -6,7 +6,7 @@ import argparse
 import contextlib
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from multigraft.converters.network.multitask import MultiTaskModel
     from multigraft.converters.packing.convert import Conversion
     from multigraft.converters.quantising.ranges import Range
+    from multigraft.tensors.preparation import Preparation
 
 MAX_FRAMES = 512
 
@@ -92,7 +93,7 @@ def _standing(path: Path, options: argparse.Namespace) -> Conversion:
         raise UsageError(f"--float asks for a float32 model, and {path} computes with integers", "leave --float out")
     network = load_standing(path, _task_name(path), None, "other")
     (tensor,) = network.graph.inputs
-    frames = read_frames(options.source, (tensor,), options.frames)
+    frames = read_frames(options.source, {tensor: network.preprocessing}, options.frames)
     return standing_conversion(network, options.name or Path(options.output).stem, frames.get(tensor, ()))
 
 
@@ -114,7 +115,7 @@ def _converted(multitask: MultiTaskModel, options: argparse.Namespace) -> Conver
     from multigraft.converters.job.progress import terminal_report
     from multigraft.converters.packing.convert import convert
 
-    frames = read_frames(options.source, tuple(multitask.inputs), options.frames)
+    frames = read_frames(options.source, multitask.inputs, options.frames)
     ranges = read_ranges(options.ranges) if options.ranges else None
     with terminal_report() as report, _work_folder(options.work) as folder:
         return convert(
@@ -144,24 +145,27 @@ def _written(conversion: Conversion, options: argparse.Namespace) -> int:
     return 0
 
 
-def read_frames(sources: Sequence[str], inputs: Sequence[str], limit: int) -> dict[str, Frames]:
+def read_frames(sources: Sequence[str], inputs: Mapping[str, Preparation], limit: int) -> dict[str, Frames]:
     """Frames by input; a source without ``INPUT=`` serves every input that has none of its own.
 
     Raises:
-        InputError: A source is not there or holds no frame.
+        InputError: A source is not there, holds no frame, or cannot serve the inputs it is for.
         UsageError: Two sources for one input, or fewer than 1 frame is asked for.
     """
     import itertools
 
     from multigraft.devices.cameras.sources import open_source
+    from multigraft.tensors.preparation import shared_row_shape
 
     if limit < 1:
         raise UsageError(f"--frames is {limit}", "give at least 1")
     by_input: dict[str, Frames] = {}
     shared: Frames | None = None
-    for text in sources:
-        name = next((n for n in inputs if text.startswith(f"{n}=")), None)
-        with open_source(text if name is None else text[len(name) + 1 :]) as camera:
+    names = [next((n for n in inputs if text.startswith(f"{n}=")), None) for text in sources]
+    for text, name in zip(sources, names, strict=True):
+        served = [p for n, p in inputs.items() if n == name or (name is None and n not in names)]
+        rows = shared_row_shape(served or list(inputs.values()))
+        with open_source(text if name is None else text[len(name) + 1 :], rows) as camera:
             frames = list(itertools.islice(camera, limit))
         if not frames:
             raise InputError(f"{text} holds no frame", "give at least one frame")

@@ -67,8 +67,16 @@ def softmax(s: Sketch) -> list[str]:
 def norm(s: Sketch) -> list[str]:
     """Normalisation by what the values themselves are."""
     kind = s.pick(
-        "LpNormalization LayerNormalization GroupNormalization InstanceNormalization BatchNormalization "
-        "MeanVarianceNormalization RMSNormalization LRN".split()
+        [
+            "LpNormalization",
+            "LayerNormalization",
+            "GroupNormalization",
+            "InstanceNormalization",
+            "BatchNormalization",
+            "MeanVarianceNormalization",
+            "RMSNormalization",
+            "LRN",
+        ]
     )
     x = s.tensor() if kind in ("LpNormalization", "LayerNormalization", "RMSNormalization") else s.tensor((3, 4, 5))
     if not x:
@@ -87,9 +95,7 @@ def norm(s: Sketch) -> list[str]:
     if kind == "GroupNormalization":
         groups = s.pick([g for g in range(1, channels + 1) if channels % g == 0])
         size = channels if s.opset >= 21 else groups
-        return s.add(
-            kind, x, s.constant(s.floats([size])), s.constant(s.floats([size])), num_groups=groups, **epsilon
-        )
+        return s.add(kind, x, s.constant(s.floats([size])), s.constant(s.floats([size])), num_groups=groups, **epsilon)
     if kind == "InstanceNormalization":
         return s.add(kind, x, s.constant(s.floats([channels])), s.constant(s.floats([channels])), **epsilon)
     if kind == "BatchNormalization":

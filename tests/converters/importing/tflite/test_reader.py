@@ -164,11 +164,16 @@ def test_a_size_that_is_left_open_is_refused(tmp_path: Path) -> None:
     assert load(saved(tmp_path, packed(model))).graph.inputs == ("t0",)
 
 
-def test_inputs_that_are_no_pictures_are_refused_as_those_of_onnx_files(tmp_path: Path) -> None:
+def test_inputs_that_are_no_pictures_are_arrays(tmp_path: Path) -> None:
     s = Sketch()
-    path = saved(tmp_path, s.file(s.op("ABS", (s.input(1, 16, 96),), (1, 16, 96))))
-    with pytest.raises(InputError, match="has 3 dimensions; give a network with an image input"):
-        load_network(path)
+    flat = s.op("RESHAPE", (s.input(1, 16, 96), s.numbers(1, 1536)), (1, 1536))
+    y = s.op("LOGISTIC", (s.op("FULLY_CONNECTED", (flat, s.weights(2, 1536), s.weights(2)), (1, 2)),), (1, 2))
+    content = s.file(y)
+    network = load_network(saved(tmp_path, content))
+    rows = np.random.default_rng(0).normal(size=(1, 16, 96)).astype(np.float32)
+    assert network.input_shape == (16, 96)
+    expected = Runner(content)({s.inputs[0]: rows})[y]
+    assert np.allclose(network.run(rows)[network.outputs[0]], expected, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", ["network.keras", "network.h5"])
