@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from multigraft.converters.conversion.interpreters import Arrays, Runner, available, tapped
 from multigraft.converters.quantising.layer_error import layer_error, real, stored
 from multigraft.converters.quantising.linear_operators import linear_operators
-from multigraft.converters.quantising.quantise import Precision, quantise
+from multigraft.converters.quantising.precisions import Precision
+from multigraft.converters.quantising.quantise import quantise
 from multigraft.converters.quantising.ranges import Range, measure
 from multigraft.errors import ConversionError
 from multigraft.firmware_gen.inspection.reference import evaluate
