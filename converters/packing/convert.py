@@ -32,7 +32,7 @@ from multigraft.converters.packing.bundling import BundleParts, pack
 from multigraft.converters.packing.first_difference import first_difference
 from multigraft.converters.packing.quantised_agreement import QuantisedAgreement
 from multigraft.converters.packing.segments import cut_into_segments
-from multigraft.converters.packing.verify import Verification, float_error, random_inputs, verify_segments
+from multigraft.converters.packing.verify import Verification, affordable, float_error, random_inputs, verify_segments
 from multigraft.converters.quantising.improve import Quantised, Quantising, quantise_well
 from multigraft.converters.quantising.keep_float import operators_to_keep
 from multigraft.converters.quantising.layer_error import LayerErrorReport, layer_error, stored
@@ -42,7 +42,8 @@ from multigraft.converters.quantising.ranges import Range
 from multigraft.converters.quantising.rescue import Judge, rescue
 from multigraft.converters.quantising.safeguards import Safeguards, Safety
 from multigraft.errors import ConversionError, UsageError
-from multigraft.tensors.preprocessing import Preprocessing, prepare_batch
+from multigraft.tensors.preparation import Preparation, prepare_frames, random_frame
+from multigraft.tensors.preprocessing import Preprocessing
 from multigraft.tflite import tflite_file
 from multigraft.tflite.graph import Graph, Model
 
@@ -106,7 +107,7 @@ def convert(
         work_dir: An existing folder for intermediate files and logs.
         report: Takes a line for each step.
         checkpoints: Where the converted float model is kept, or None.
-        verified_inputs: Random inputs on which segments and uncut model are compared.
+        verified_inputs: Random inputs on which segments and uncut model are compared; fewer for a large model.
         safeguards: Which layers count as noisy, and the rise of agreement that layers are kept in float for.
 
     Raises:
@@ -138,9 +139,9 @@ def convert(
     graph = quantised.graph
     model, segments = cut_into_segments(graph, multitask.segments, floating.boundaries)
     content = tflite_file.write(model)
-    report(f"comparing segments and uncut model on {verified_inputs} random inputs")
     samples = [stored(to_tflite_layout(f, floating.layouts), graph) for f in feeds.spaced(VERIFIED_FRAMES)]
-    inputs = [*samples, *random_inputs(graph, verified_inputs)]
+    inputs = affordable(graph, [*samples, *random_inputs(graph, verified_inputs)])
+    report(f"comparing segments and uncut model on {len(inputs)} inputs")
     verification = verify_segments(graph, content, segments, floating.boundaries, task_outputs, inputs)
     verification = dataclasses.replace(
         verification, float_error=errors, float_inputs=2 + len(feeds.chosen(FLOAT_INPUTS))
@@ -148,7 +149,7 @@ def convert(
     layers = LayerErrorReport((), 0)
     if precision != "float32":
         report("measuring the error of each layer")
-        sampled = [to_tflite_layout(f, floating.layouts) for f in feeds.spaced(LAYER_ERROR_FRAMES)]
+        sampled = (to_tflite_layout(f, floating.layouts) for f in feeds.spaced(LAYER_ERROR_FRAMES))
         layers = layer_error(floating.graph, graph, sampled)
     safety = Safety(quantised.improvement, rescued, layers.below(safeguards.min_layer_sqnr_db), safeguards)
     for sentence in safety.sentences():
@@ -164,6 +165,7 @@ def convert(
         content=content,
         segments=tuple(segments),
         boundaries=floating.boundaries,
+        layouts=floating.layouts,
         golden=tuple(samples[: len(samples) // 2 + 1] + random_inputs(graph, 2, seed=1)),
         layers=layers,
         verification=verification,
@@ -187,7 +189,7 @@ def convert(
 class _Feeds:
     """Values of the ONNX inputs, one frame at a time."""
 
-    def __init__(self, inputs: Mapping[str, Preprocessing], frames: Mapping[str, Frames]) -> None:
+    def __init__(self, inputs: Mapping[str, Preparation], frames: Mapping[str, Frames]) -> None:
         if unknown := sorted(set(frames) - set(inputs)):
             raise UsageError(f"frames are given for {unknown[0]!r}", f"the inputs are: {', '.join(inputs)}")
         self._inputs = dict(inputs)
@@ -204,18 +206,13 @@ class _Feeds:
             yield self._feed({n: f[index % len(f)] for n, f in self._frames.items()})
 
     def random(self, count: int) -> Iterator[Arrays]:
-        """Frames of random pixels."""
+        """Frames of random pixels or numbers."""
         rng = np.random.default_rng(0)
         for _ in range(count):
-            yield self._feed(
-                {
-                    n: rng.integers(0, 256, (p.height, p.width, 3)[: 2 if p.channels == 1 else 3], np.uint8)
-                    for n, p in self._inputs.items()
-                }
-            )
+            yield self._feed({n: random_frame(p, rng) for n, p in self._inputs.items()})
 
     def _feed(self, frames: Mapping[str, Frame]) -> Arrays:
-        return {n: prepare_batch([frames[n]], p) for n, p in self._inputs.items()}
+        return {n: prepare_frames([frames[n]], p) for n, p in self._inputs.items()}
 
 
 def _to_float(
@@ -278,7 +275,8 @@ def _quantised(
     ranges: Mapping[str, Range] | None,
 ) -> Quantised:
     if precision in STATIC:
-        known = dict(ranges or {}) | {n: pixel_range(p) for n, p in multitask.inputs.items()}
+        pictures = {n: p for n, p in multitask.inputs.items() if isinstance(p, Preprocessing)}
+        known = dict(ranges or {}) | {n: pixel_range(p) for n, p in pictures.items()}
         how = Quantising(
             precision,
             lambda count: (to_tflite_layout(f, floating.layouts) for f in feeds.spaced(count)),

@@ -256,8 +256,8 @@ class _Writer:
             packed = tensor.dtype == "int4"
             content = _pack_int4(tensor.data) if packed else np.asarray(tensor.data, tensor.dtype).tobytes()
         quant = tensor.quant and self.schema.QuantizationParametersT(
-            scale=list(tensor.quant.scales),
-            zeroPoint=list(tensor.quant.zero_points),
+            scale=np.array(tensor.quant.scales, np.float32),  # as arrays they are packed in one go
+            zeroPoint=np.array(tensor.quant.zero_points, np.int64),
             quantizedDimension=tensor.quant.axis,
         )
         return self.schema.TensorT(

@@ -86,7 +86,19 @@ class ProjectFolder:
         Raises:
             InputError: The folder has none.
         """
-        parts: dict[str, dict[str, npt.NDArray[Any]]] = {"input": {}, "output": {}}
+        parts = self._golden()
+        return parts["input"], parts["output"]
+
+    def golden_sounds(self) -> dict[str, npt.NDArray[Any]]:
+        """Sounds that a model hears and its outputs by name, first axis = case; empty for models that hear nothing.
+
+        Raises:
+            InputError: The folder has no golden vectors.
+        """
+        return self._golden()["sound"]
+
+    def _golden(self) -> dict[str, dict[str, npt.NDArray[Any]]]:
+        parts: dict[str, dict[str, npt.NDArray[Any]]] = {"input": {}, "output": {}, "sound": {}}
         try:
             with NpzFile(self.path / GOLDEN) as opened:
                 for name, array in opened.items():
@@ -95,7 +107,7 @@ class ProjectFolder:
         except (InputError, KeyError, OSError, ValueError) as error:
             why = error.problem if isinstance(error, InputError) else str(error)
             raise InputError(f"{self.path} has no golden vectors ({why})", "generate the project again") from error
-        return parts["input"], parts["output"]
+        return parts
 
 
 def check_target(path: Path, force: bool = False) -> None:
@@ -127,6 +139,7 @@ def write_folder(
     path: Path,
     golden_inputs: Mapping[str, npt.NDArray[Any]] | None = None,
     golden_outputs: Mapping[str, npt.NDArray[Any]] | None = None,
+    golden_sounds: Mapping[str, npt.NDArray[Any]] | None = None,
     beside: Mapping[str, bytes] | None = None,
 ) -> ProjectFolder:
     """Write a project folder, whole or not at all.
@@ -140,6 +153,7 @@ def write_folder(
         path: The folder.
         golden_inputs: Stored inputs by tensor name, first axis = case.
         golden_outputs: What the outputs have to be for them.
+        golden_sounds: Sounds to hear and what the outputs have to be, for models that hear.
         beside: More files by name.
 
     Raises:
@@ -155,7 +169,9 @@ def write_folder(
     }
     if golden_inputs is not None and golden_outputs is not None:
         arrays = {f"input/{name}": array for name, array in golden_inputs.items()}
-        contents[GOLDEN] = npz_bytes(arrays | {f"output/{name}": array for name, array in golden_outputs.items()})
+        arrays |= {f"output/{name}": array for name, array in golden_outputs.items()}
+        arrays |= {f"sound/{name}": array for name, array in (golden_sounds or {}).items()}
+        contents[GOLDEN] = npz_bytes(arrays)
     steps = tuple(f"{step.operator} {step.output}" for step in project.steps)
     description = {
         "board": board.name, "digest": digest, "name": project.name, "steps": steps, "files": sorted(contents)

@@ -53,6 +53,7 @@ def _ops(options: argparse.Namespace) -> int:
 
 
 def _generate(options: argparse.Namespace) -> int:
+    from multigraft.bundle.bundle import Bundle
     from multigraft.files import sha256_of
     from multigraft.firmware_gen import generate
     from multigraft.firmware_gen.boards.boards import board_named
@@ -62,6 +63,8 @@ def _generate(options: argparse.Namespace) -> int:
     from multigraft.firmware_gen.program.program import load
     from multigraft.firmware_gen.project.arena_spaces import spaces_of
     from multigraft.firmware_gen.project.folder import check_target, write_folder
+    from multigraft.firmware_gen.sounds.golden_sounds import golden_sounds
+    from multigraft.firmware_gen.sounds.sound_inputs import sound_inputs
 
     if options.board is None or options.output is None:
         raise UsageError("a board and an output folder are needed", "give --board NAME and -o FOLDER")
@@ -83,8 +86,9 @@ def _generate(options: argparse.Namespace) -> int:
         error.problem = f"{options.what}: {error.problem}"
         raise
     report = report_of(project, board.name)
+    hearing = golden_sounds(program, sound_inputs(source, project.inputs)) if isinstance(source, Bundle) else {}
     beside = {REPORT: json.dumps(report, indent=1).encode() + b"\n"}
-    write_folder(project, board, sha256_of(content), options.output, *golden_vectors(program), beside)
+    write_folder(project, board, sha256_of(content), options.output, *golden_vectors(program), hearing, beside)
     if options.json:
         print(json.dumps(report))
     else:
