@@ -41,11 +41,11 @@ def firmware(graph: Graph, feed: Arrays) -> Arrays:
 
 def runs(precision: Precision = "int8") -> dict[str, Runs]:
     """Everything that runs int8 here: both interpreters, with and without their delegate, and firmware's reference."""
-    found: dict[str, Runs] = {}
+    runners: dict[str, Runs] = {}
     for backend in available():
-        found[backend] = functools.partial(run, backend=backend)
-        found[f"{backend}, plain"] = functools.partial(plain, backend=backend)
-    return found | ({"firmware": firmware} if precision == "int8" else {})
+        runners[backend] = functools.partial(run, backend=backend)
+        runners[f"{backend}, plain"] = functools.partial(plain, backend=backend)
+    return runners | ({"firmware": firmware} if precision == "int8" else {})
 
 
 def layer(kind: str, activation: str = "NONE") -> Graph:
