@@ -17,8 +17,8 @@ from multigraft.converters.conversion.rewrites import (
     pooling,
     recurrent,
     resizing,
-    sampling,
-    scattering,
+    fixed_places,
+    fixed_indices,
     transforms,
     transposed_convolution,
     unchanged,
@@ -28,7 +28,7 @@ from multigraft.converters.conversion.rewrites.editing import Editor, Rule, Writ
 from multigraft.converters.conversion.rewrites.folding import fold_constants, without_identities
 
 _FAMILIES = (
-    unchanged, padding, pad_modes, extremes, pooling, variadic, activations, normalisation, indexing, scattering, resizing, sampling,
+    unchanged, padding, pad_modes, extremes, pooling, variadic, activations, normalisation, indexing, fixed_indices, resizing, fixed_places,
     recurrent, contraction, transposed_convolution, broadcasting,
     transforms, functions,
 )  # fmt: skip
