@@ -69,9 +69,7 @@ def to_tflite(
     return dataclasses.replace(converted, subgraphs=(reconnected(converted.main), *converted.subgraphs[1:]))
 
 
-def _convert(
-    model: onnx.ModelProto, environment: Environment, folder: Path, report: Report, is_plain: bool
-) -> bytes:
+def _convert(model: onnx.ModelProto, environment: Environment, folder: Path, report: Report, is_plain: bool) -> bytes:
     source, output, log = folder / "model.onnx", folder / "onnx2tf", folder / "onnx2tf.log"
     onnx.save(model, source)
     how = ", its changes of layout left out" if is_plain else ""

@@ -1,7 +1,7 @@
 """Starts onnx2tf inside its own environment; run as a script there, never imported here.
 
-``python onnx2tf_launcher.py PARENT [--plain] ARGUMENTS...``: PARENT is the process to die with, ARGUMENTS are onnx2tf's.
-``--plain`` leaves out its passes that move transposes about, which change what some graphs compute.
+``python onnx2tf_launcher.py PARENT [--plain] ARGUMENTS...``: PARENT is the process to die with, ARGUMENTS are
+onnx2tf's. ``--plain`` leaves out its passes that move transposes about, which change what some graphs compute.
 """
 
 from __future__ import annotations

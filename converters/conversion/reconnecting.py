@@ -22,7 +22,9 @@ def reconnected(graph: Graph) -> Graph:
             if tensor is None or is_known or name in names or 0 in tensor.shape:
                 continue
             before = (n for n in graph.outputs if n in written and written[n] < number)
-            same = [n for n in before if (graph.tensors[n].shape, graph.tensors[n].dtype) == (tensor.shape, tensor.dtype)]
+            same = [
+                n for n in before if (graph.tensors[n].shape, graph.tensors[n].dtype) == (tensor.shape, tensor.dtype)
+            ]
             if same:
                 names[name] = min(same, key=lambda n: number - written[n])
     if not names:

@@ -1,7 +1,8 @@
 """Operators of old operator sets whose meaning ONNX's version converter does not carry over.
 
-Softmax, LogSoftmax and Hardmax looked at a matrix before version 13: all dimensions from ``axis`` on were one. Upsample,
-and Resize of version 10, have one coordinate transformation, and round up where they make smaller and down where they make larger.
+Softmax, LogSoftmax and Hardmax looked at a matrix before version 13: all dimensions from ``axis`` on were one.
+Upsample, and Resize of version 10, have one coordinate transformation, and round up where they make smaller and down
+where they make larger.
 """
 
 from __future__ import annotations
@@ -79,7 +80,7 @@ def _resizes(model: onnx.ModelProto, node: onnx.NodeProto, mode: str, scales: An
                 mode=mode,
                 coordinate_transformation_mode="asymmetric",
                 **given,
-            )  # fmt: skip
+            )
         )
         source = result
     return made

@@ -112,9 +112,9 @@ def judge_here(graph: Graph, served: Served, precision: Precision = "float32") -
         got = _laid_out(value, expected)
         if got is None:
             return Verdict("wrong", f"shape {value.shape} for {expected.shape}")
-        error = _difference(got, expected)
-        if precision == "float32" and error > TOLERANCE:
-            return Verdict("wrong", f"{output} by {error:.2g}")
+        worst = _difference(got, expected)
+        if precision == "float32" and worst > TOLERANCE:
+            return Verdict("wrong", f"{output} by {worst:.2g}")
         if precision != "float32" and not made.safety.noisy and _sqnr_db(got, expected) < INT8_FLOOR_DB:
             return Verdict("wrong", f"int8 {_sqnr_db(got, expected):.1f} dB, and no layer is named")
     return Verdict("right")

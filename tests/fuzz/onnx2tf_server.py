@@ -1,8 +1,8 @@
 """Keeps onnx2tf loaded and converts on demand, each time in a fork; run as a script in onnx2tf's environment.
 
 The first argument is the launcher of the product. Reads a folder a line, and a word before it: ``plain`` leaves out
-what changes layouts, ``usual`` does not. The folder holds ``model.onnx`` and ``kept`` (inputs that keep their shape, a line each), and gets
-``onnx2tf/model_float32.tflite`` and ``log``. Answers each with the status of wait(2).
+what changes layouts, ``usual`` does not. The folder holds ``model.onnx`` and ``kept`` (inputs that keep their shape, a
+line each), and gets ``onnx2tf/model_float32.tflite`` and ``log``. Answers each with the status of wait(2).
 """
 
 from __future__ import annotations

@@ -9,6 +9,8 @@ from multigraft.converters.conversion.rewrites import (
     broadcasting,
     contraction,
     extremes,
+    fixed_indices,
+    fixed_places,
     functions,
     indexing,
     normalisation,
@@ -17,8 +19,6 @@ from multigraft.converters.conversion.rewrites import (
     pooling,
     recurrent,
     resizing,
-    fixed_places,
-    fixed_indices,
     transforms,
     transposed_convolution,
     unchanged,
@@ -28,9 +28,8 @@ from multigraft.converters.conversion.rewrites.editing import Editor, Rule, Writ
 from multigraft.converters.conversion.rewrites.folding import fold_constants, without_identities
 
 _FAMILIES = (
-    unchanged, padding, pad_modes, extremes, pooling, variadic, activations, normalisation, indexing, fixed_indices, resizing, fixed_places,
-    recurrent, contraction, transposed_convolution, broadcasting,
-    transforms, functions,
+    unchanged, padding, pad_modes, extremes, pooling, variadic, activations, normalisation, indexing, fixed_indices,
+    resizing, fixed_places, recurrent, contraction, transposed_convolution, broadcasting, transforms, functions,
 )  # fmt: skip
 RULES: dict[str, tuple[Rule, ...]] = {
     operator: tuple(rule for family in _FAMILIES for rule in family.RULES.get(operator, ()))
