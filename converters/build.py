@@ -42,7 +42,13 @@ from multigraft.converters.quantising.quantise import STATIC
 from multigraft.converters.quantising.ranges import MissingRangesError, Range
 from multigraft.converters.quantising.safeguards import Safeguards
 from multigraft.converters.settings.settings import Settings
-from multigraft.converters.similarity.representations import SimilarityTable, measure_similarity, union_of
+from multigraft.converters.similarity.representations import (
+    SimilarityTable,
+    by_frames,
+    joined,
+    measure_similarity,
+    union_of,
+)
 from multigraft.errors import ConfigurationError
 from multigraft.refit.refit_plan import Refit
 
@@ -216,10 +222,13 @@ def _similarity(
         return similarity_from_statistics(collected.statistics, networks)
     is_small = max(n.macs for n in networks) <= SMALL_MACS
     compared = SIMILARITY_FRAMES if is_small else LARGE_SIMILARITY_FRAMES
-    frames = union_of({name: e.fit for name, e in evidence.items()}, compared)
     seed = settings.graft.seed
-    measure = functools.partial(measure_similarity, networks, frames, seed=seed, report=report)
-    return saved.similarity(networks, frames, seed, measure) if saved else measure()
+    tables = []
+    for group in by_frames(networks):
+        frames = union_of({n.name: evidence[n.name].fit for n in group if n.name in evidence}, compared)
+        measure = functools.partial(measure_similarity, group, frames, seed=seed, report=report)
+        tables.append(saved.similarity(group, frames, seed, measure) if saved else measure())
+    return joined(tables, networks)
 
 
 def _plan(

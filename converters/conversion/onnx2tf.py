@@ -14,6 +14,7 @@ from typing import TextIO
 import onnx
 
 from multigraft import files
+from multigraft.converters.conversion.dangling import write_dangling
 from multigraft.converters.conversion.onnx2tf_environment import Environment, cache_folder
 from multigraft.converters.conversion.onnx2tf_launcher import PLAIN
 from multigraft.converters.conversion.reconnecting import reconnected
@@ -66,7 +67,8 @@ def to_tflite(
             raise ConversionError(
                 f"operator {op.custom_code}{where} has no TFLite counterpart", "replace that operator in the network"
             )
-    return dataclasses.replace(converted, subgraphs=(reconnected(converted.main), *converted.subgraphs[1:]))
+    graphs = (reconnected(write_dangling(graph)) for graph in converted.subgraphs)
+    return dataclasses.replace(converted, subgraphs=tuple(graphs))
 
 
 def _convert(model: onnx.ModelProto, environment: Environment, folder: Path, report: Report, is_plain: bool) -> bytes:

@@ -201,6 +201,9 @@ def random_inputs(graph: Graph, count: int, seed: int = 0) -> list[Arrays]:
         tensor = graph.tensors[name]
         if tensor.dtype == "float32":
             return rng.standard_normal(tensor.shape, np.float32)
+        if tensor.quant is None:
+            # Whole numbers are looked up somewhere: those that every network knows.
+            return rng.integers(0, 2, tensor.shape).astype(tensor.dtype)
         limits = np.iinfo(tensor.dtype)
         return rng.integers(limits.min, limits.max, tensor.shape, np.int64, endpoint=True).astype(tensor.dtype)
 

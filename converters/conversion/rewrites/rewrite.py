@@ -6,6 +6,7 @@ import onnx
 
 from multigraft.converters.conversion.rewrites import (
     activations,
+    batch_norm,
     broadcasting,
     contraction,
     extremes,
@@ -28,8 +29,9 @@ from multigraft.converters.conversion.rewrites.editing import Editor, Rule, Writ
 from multigraft.converters.conversion.rewrites.folding import fold_constants, without_identities
 
 _FAMILIES = (
-    unchanged, padding, pad_modes, extremes, pooling, variadic, activations, normalisation, indexing, fixed_indices,
-    resizing, fixed_places, recurrent, contraction, transposed_convolution, broadcasting, transforms, functions,
+    unchanged, padding, pad_modes, extremes, pooling, variadic, activations, normalisation, batch_norm, indexing,
+    fixed_indices, resizing, fixed_places, recurrent, contraction, transposed_convolution, broadcasting, transforms,
+    functions,
 )  # fmt: skip
 RULES: dict[str, tuple[Rule, ...]] = {
     operator: tuple(rule for family in _FAMILIES for rule in family.RULES.get(operator, ()))
