@@ -18,7 +18,7 @@ from multigraft.converters.conversion.dangling import write_dangling
 from multigraft.converters.conversion.onnx2tf_environment import Environment, cache_folder
 from multigraft.converters.conversion.onnx2tf_launcher import PLAIN
 from multigraft.converters.conversion.reconnecting import reconnected
-from multigraft.converters.conversion.rewrites.rewrite import rewrite
+from multigraft.converters.conversion.rewrite import rewrite
 from multigraft.converters.job.checkpoints import Checkpoints
 from multigraft.converters.job.progress import Report, silent
 from multigraft.errors import ConversionError, UsageError

@@ -7,10 +7,13 @@ onnx2tf's. ``--plain`` leaves out its passes that move transposes about, which c
 from __future__ import annotations
 
 import ctypes
+import functools
+import importlib
 import os
 import runpy
 import signal
 import sys
+from typing import Any
 
 PLAIN = "--plain"
 
@@ -27,12 +30,9 @@ def die_with(parent: int) -> None:
 
 def leave_layout() -> None:
     """Let onnx2tf write every operator where it stands, with the transposes that it needs."""
-    import functools
-
-    from onnx2tf import tflite_builder  # type: ignore[import-not-found]
-
-    lower = tflite_builder.lower_onnx_to_ir
-    tflite_builder.lower_onnx_to_ir = functools.partial(lower, optimize_layout_transpose_chains=False)
+    builder: Any = importlib.import_module("onnx2tf.tflite_builder")
+    lower = functools.partial(builder.lower_onnx_to_ir, optimize_layout_transpose_chains=False)
+    builder.lower_onnx_to_ir = lower
 
 
 if __name__ == "__main__":

@@ -10,7 +10,9 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from multigraft.converters.conversion.boundary_tensors import OnnxRunner, locate, to_tflite_layout
 from multigraft.converters.conversion.interpreters import available, main_signature
+from multigraft.converters.conversion.onnx2tf import to_tflite
 from multigraft.converters.conversion.onnx2tf_environment import Environment
 from multigraft.converters.conversion.reconnecting import reconnected
 from multigraft.converters.conversion.trial import crash_of
@@ -22,6 +24,9 @@ from multigraft.converters.packing.fidelity import BundleRunner
 from multigraft.tensors.preprocessing import Preprocessing
 from multigraft.tflite import tflite_file
 from multigraft.tflite.graph import Graph, Model, Op, Tensor
+from tests.converters.conversion.through_converter import random_feeds
+from tests.converters.graph_builder import run
+from tests.converters.onnx_builder import OnnxBuilder
 
 SIZE = Preprocessing(4, 6, "rgb", (127.5,) * 3, (1 / 64,) * 3)
 
@@ -101,3 +106,15 @@ def test_a_crash_of_an_interpreter_is_named() -> None:
     content = tflite_file.write(Model((graph,), (main_signature(graph),)))
     ends = {"ai-edge-litert": "", "tflite-runtime": "SIGABRT"}
     assert {b: crash_of(content, b) for b in available()} == {b: ends[b] for b in available()}
+
+
+def test_without_changes_of_layout_the_same_is_computed(onnx2tf_environment: Environment, tmp_path: Path) -> None:
+    b = OnnxBuilder(1)
+    x = b.conv("first", b.input("x", 3, 8, 6), 4)
+    network = b.model(b.classifier("classes", b.add("Relu", "active", x), 5))
+    feeds = random_feeds(network, 2)
+    converted = to_tflite(network, onnx2tf_environment, tmp_path, is_plain=True)
+    floating = locate(converted, network, [], ["classes"], feeds)
+    values = run(floating.graph, to_tflite_layout(feeds[0], floating.layouts))
+    wanted = OnnxRunner(network, ["classes"])(feeds[0])["classes"]
+    np.testing.assert_allclose(values[floating.boundaries["classes"]], wanted, rtol=1e-4, atol=1e-5)

@@ -7,26 +7,28 @@ import onnx
 from multigraft.converters.conversion.rewrites import (
     activations,
     batch_norm,
-    broadcasting,
-    contraction,
-    extremes,
-    fixed_indices,
-    fixed_places,
     functions,
     indexing,
     normalisation,
-    pad_modes,
     padding,
     pooling,
     recurrent,
     resizing,
-    transforms,
-    transposed_convolution,
     unchanged,
     variadic,
 )
 from multigraft.converters.conversion.rewrites.editing import Editor, Rule, Writer
 from multigraft.converters.conversion.rewrites.folding import fold_constants, without_identities
+from multigraft.converters.conversion.written_out import (
+    broadcasting,
+    contraction,
+    extremes,
+    fixed_indices,
+    fixed_places,
+    pad_modes,
+    transforms,
+    transposed_convolution,
+)
 
 _FAMILIES = (
     unchanged, padding, pad_modes, extremes, pooling, variadic, activations, normalisation, batch_norm, indexing,
