@@ -63,7 +63,7 @@ def to_tflite(
     converted = tflite_file.read(content)
     for op in converted.main.ops:
         if op.name == "CUSTOM":
-            where = _nodes_of(model, op.custom_code)
+            where = _nodes_of(model, op.custom_code) or _nodes_of(prepared, op.custom_code)
             raise ConversionError(
                 f"operator {op.custom_code}{where} has no TFLite counterpart", "replace that operator in the network"
             )

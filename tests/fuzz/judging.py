@@ -162,7 +162,10 @@ def _refusal(error: MultigraftError, graph: Graph) -> Verdict:
 
 
 def _named(error: MultigraftError, graph: Graph) -> str:
-    """The operator of the graph that the sentence names; empty if none."""
+    """The operator of the graph that the sentence names, by its kind or by what it writes; empty if none."""
+    for node in graph.model.graph.node:
+        if any(re.search(rf"'net/{output}[/']", str(error)) for output in node.output):
+            return str(node.op_type)
     kinds = sorted({n.op_type for n in graph.model.graph.node}, key=len, reverse=True)
     found = (k for k in kinds if re.search(rf"\b{k}\b|\bONNX_{k.upper()}\b", str(error)))
     return next(found, "")
