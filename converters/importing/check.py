@@ -10,7 +10,7 @@ from typing import Any
 
 import onnx
 
-from multigraft.converters.conversion.rewrites.rewrite import rewrite
+from multigraft.converters.conversion.rewrite import rewrite
 from multigraft.converters.importing.importer import load_network
 from multigraft.converters.importing.known_operators import INT8_OPERATORS, refuse_unknown_node, tflite_operators
 from multigraft.converters.importing.node_names import label, one_line

@@ -94,9 +94,7 @@ def load_network(
     preprocessing = preprocessing or default_preprocessing(model, text)
     clean = simplify(model, preprocessing, text)
     for output in cast_outputs(clean):
-        report(
-            f"note: output {output} of {path.name} is no float32 tensor of one dimension or more; it is given as one"
-        )
+        report(f"note: output {output} of {path.name} is no float32 tensor with dimensions; it becomes one")
     kept = {o.name for o in clean.graph.output}
     for output in (o.name for o in model.graph.output if o.name not in kept):
         report(f"note: output {output} of {path.name} is the same for every frame, and is left out")

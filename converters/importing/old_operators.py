@@ -1,7 +1,8 @@
 """Operators of old operator sets whose meaning ONNX's version converter does not carry over.
 
-Softmax, LogSoftmax and Hardmax looked at a matrix before version 13: all dimensions from ``axis`` on were one. Resize
-of version 10 has one coordinate transformation, and rounds up where it makes smaller and down where it makes larger.
+Softmax, LogSoftmax and Hardmax looked at a matrix before version 13: all dimensions from ``axis`` on were one.
+Upsample, and Resize of version 10, have one coordinate transformation, and round up where they make smaller and down
+where they make larger.
 """
 
 from __future__ import annotations
@@ -13,6 +14,9 @@ import onnx
 from onnx import helper, numpy_helper
 
 _FLATTENED = ("Softmax", "LogSoftmax", "Hardmax")
+_ONE_TRANSFORMATION = 10
+"""Version up to which there is one way from places in the result to places in the input."""
+
 _EACH_AXIS = 13
 """Version from which these look at one axis."""
 
@@ -38,10 +42,10 @@ def flatten_softmax(model: onnx.ModelProto, version: int) -> None:
 
 
 def mend_resize(model: onnx.ModelProto, old: onnx.ModelProto, version: int) -> None:
-    """Give what was Resize of version 10 in ``old`` its rounding, in place."""
-    if version != 10:
+    """Give what was Upsample, or Resize of version 10, in ``old`` its coordinates and rounding, in place."""
+    if version > _ONE_TRANSFORMATION:
         return
-    names = {n.output[0] for n in old.graph.node if n.op_type == "Resize"}
+    names = {n.output[0] for n in old.graph.node if n.op_type in ("Resize", "Upsample")}
     constants = {i.name: numpy_helper.to_array(i) for i in model.graph.initializer}
     for node in model.graph.node:
         constants.update((node.output[0], numpy_helper.to_array(a.t)) for a in node.attribute if a.name == "value")
@@ -76,7 +80,7 @@ def _resizes(model: onnx.ModelProto, node: onnx.NodeProto, mode: str, scales: An
                 mode=mode,
                 coordinate_transformation_mode="asymmetric",
                 **given,
-            )  # fmt: skip
+            )
         )
         source = result
     return made

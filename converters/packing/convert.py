@@ -120,11 +120,7 @@ def convert(
         raise UsageError(f"{precision} needs frames or ranges", "give unlabeled frames with --source")
     task_outputs = [o for task in multitask.tasks for o in task.outputs]
     environment = onnx2tf_environment.ensure(report)
-    floating = _to_float(multitask, task_outputs, feeds, environment, work_dir, report, checkpoints)
-    report("comparing the float model with the ONNX model")
-    errors = float_error(
-        floating, multitask.model, task_outputs, list(feeds.spaced(FLOAT_INPUTS)), list(feeds.random(2))
-    )
+    floating, errors = _to_float(multitask, task_outputs, feeds, environment, work_dir, report, checkpoints)
     report(f"quantising to {precision}" if precision != "float32" else "keeping float32")
     kept = operators_to_keep(floating.graph, multitask.model, keep_float)
     quantised = _quantised(multitask, floating, feeds, precision, kept, ranges)
@@ -223,10 +219,35 @@ def _to_float(
     work_dir: Path,
     report: Report,
     checkpoints: Checkpoints | None,
-) -> FloatModel:
+) -> tuple[FloatModel, dict[str, float]]:
+    """The float model and how far it is from ONNX, by task output."""
     cuts = [o for s in multitask.segments for o in s.outputs if o not in task_outputs]
     prepared = with_outputs(multitask.model, [*cuts, *task_outputs])
+
+    def compared(converted: Model) -> tuple[FloatModel, dict[str, float]]:
+        floating = _located(converted, prepared, cuts, task_outputs, feeds, report)
+        report("comparing the float model with the ONNX model")
+        frames, noise = list(feeds.spaced(FLOAT_INPUTS)), list(feeds.random(2))
+        return floating, float_error(floating, multitask.model, task_outputs, frames, noise)
+
     converted = to_tflite(prepared, environment, work_dir, report, checkpoints)
+    try:
+        return compared(converted)
+    except ConversionError as error:
+        try:
+            return compared(to_tflite(prepared, environment, work_dir, report, checkpoints, is_plain=True))
+        except ConversionError:
+            raise error from None
+
+
+def _located(
+    converted: Model,
+    prepared: onnx.ModelProto,
+    cuts: Sequence[str],
+    task_outputs: Sequence[str],
+    feeds: _Feeds,
+    report: Report,
+) -> FloatModel:
     report("finding the cuts in the converted model and cleaning it up")
     probes = list(feeds.random(2))
     try:

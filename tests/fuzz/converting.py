@@ -9,12 +9,15 @@ from pathlib import Path
 
 import onnx
 
+from multigraft.converters.conversion import onnx2tf_launcher
 from multigraft.converters.conversion.onnx2tf import _keep, _reason, names_of_other_ranks
 from multigraft.converters.conversion.onnx2tf_environment import Environment
+from multigraft.converters.conversion.onnx2tf_launcher import PLAIN
 from multigraft.converters.job.checkpoints import Checkpoints
 from multigraft.errors import ConversionError
 
 SERVER = Path(__file__).with_name("onnx2tf_server.py").resolve()
+LAUNCHER = Path(onnx2tf_launcher.__file__).resolve()
 
 
 class Served(Checkpoints):
@@ -29,7 +32,7 @@ class Served(Checkpoints):
         super().__init__(folder)
         self._environment = environment
         self._process = subprocess.Popen(
-            [str(environment.python), "-P", str(SERVER)],
+            [str(environment.python), "-P", str(SERVER), str(LAUNCHER)],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, bufsize=1,
             env=environment.variables,
         )  # fmt: skip
@@ -38,16 +41,16 @@ class Served(Checkpoints):
         """As a store that holds nothing; the float model comes from the server."""
         if name != "float":
             return do()
-        source = next(iter(depends_on))
+        source, *others = depends_on
         model = onnx.load_model_from_string(source if isinstance(source, bytes) else source.encode())
         with tempfile.TemporaryDirectory(dir=self.folder) as place:
-            return self._convert(model, Path(place))
+            return self._convert(model, Path(place), "plain" if PLAIN in others else "usual")
 
-    def _convert(self, model: onnx.ModelProto, place: Path) -> bytes:
+    def _convert(self, model: onnx.ModelProto, place: Path, way: str) -> bytes:
         onnx.save(model, place / "model.onnx")
         (place / "kept").write_text("\n".join(names_of_other_ranks(model)))
         assert self._process.stdin is not None and self._process.stdout is not None
-        print(place, file=self._process.stdin, flush=True)
+        print(way, place, file=self._process.stdin, flush=True)
         status = int(self._process.stdout.readline())
         result = place / "onnx2tf" / "model_float32.tflite"
         if status or not result.is_file():

@@ -112,9 +112,9 @@ def judge_here(graph: Graph, served: Served, precision: Precision = "float32") -
         got = _laid_out(value, expected)
         if got is None:
             return Verdict("wrong", f"shape {value.shape} for {expected.shape}")
-        error = _difference(got, expected)
-        if precision == "float32" and error > TOLERANCE:
-            return Verdict("wrong", f"{output} by {error:.2g}")
+        worst = _difference(got, expected)
+        if precision == "float32" and worst > TOLERANCE:
+            return Verdict("wrong", f"{output} by {worst:.2g}")
         if precision != "float32" and not made.safety.noisy and _sqnr_db(got, expected) < INT8_FLOOR_DB:
             return Verdict("wrong", f"int8 {_sqnr_db(got, expected):.1f} dB, and no layer is named")
     return Verdict("right")
@@ -162,7 +162,10 @@ def _refusal(error: MultigraftError, graph: Graph) -> Verdict:
 
 
 def _named(error: MultigraftError, graph: Graph) -> str:
-    """The operator of the graph that the sentence names; empty if none."""
+    """The operator of the graph that the sentence names, by its kind or by what it writes; empty if none."""
+    for node in graph.model.graph.node:
+        if any(re.search(rf"'net/{output}[/']", str(error)) for output in node.output):
+            return str(node.op_type)
     kinds = sorted({n.op_type for n in graph.model.graph.node}, key=len, reverse=True)
     found = (k for k in kinds if re.search(rf"\b{k}\b|\bONNX_{k.upper()}\b", str(error)))
     return next(found, "")

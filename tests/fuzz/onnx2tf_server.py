@@ -1,12 +1,14 @@
 """Keeps onnx2tf loaded and converts on demand, each time in a fork; run as a script in onnx2tf's environment.
 
-Reads a folder a line: it holds ``model.onnx`` and ``kept`` (inputs that keep their shape, a line each), and gets
-``onnx2tf/model_float32.tflite`` and ``log``. Answers each with the status of wait(2).
+The first argument is the launcher of the product. Reads a folder a line, and a word before it: ``plain`` leaves out
+what changes layouts, ``usual`` does not. The folder holds ``model.onnx`` and ``kept`` (inputs that keep their shape, a
+line each), and gets ``onnx2tf/model_float32.tflite`` and ``log``. Answers each with the status of wait(2).
 """
 
 from __future__ import annotations
 
 import os
+import runpy
 import signal
 import sys
 import traceback
@@ -15,7 +17,7 @@ from pathlib import Path
 SECONDS = 60
 
 
-def convert(folder: Path) -> None:
+def convert(way: str, folder: Path) -> None:
     """Convert ``folder/model.onnx``; does not return."""
     signal.alarm(SECONDS)
     log = os.open(folder / "log", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
@@ -24,6 +26,8 @@ def convert(folder: Path) -> None:
     os.chdir(folder)
     code = 1
     try:
+        if way == "plain":
+            runpy.run_path(sys.argv[1])["leave_layout"]()
         onnx2tf.convert(
             input_onnx_file_path="model.onnx",
             output_folder_path="onnx2tf",
@@ -48,6 +52,7 @@ if __name__ == "__main__":
 
     for line in sys.stdin:
         if (child := os.fork()) == 0:
-            convert(Path(line.rstrip("\n")))
+            way, folder = line.rstrip("\n").split(" ", 1)
+            convert(way, Path(folder))
         _, status = os.waitpid(child, 0)
         print(status, flush=True)

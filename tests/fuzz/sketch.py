@@ -1,4 +1,4 @@
-"""A random graph while it is drawn: every node runs in onnxruntime at once, so that what is kept is valid and finite."""
+"""A random graph while it is drawn: every node runs in onnxruntime at once, so that what is kept is finite."""
 
 from __future__ import annotations
 
@@ -104,14 +104,18 @@ class Sketch:
         """Since which operator set its drawn form is valid."""
         return int(onnx.defs.get_schema(operator, self.opset, "").since_version)
 
-    def add(self, operator: str, *inputs: str, outputs: int = 1, domain: str = "", **attributes: Any) -> list[str]:
-        """Append a node; the names of its outputs, or nothing if onnxruntime refuses it or a value is unfit."""
+    def add(self, operator: str, *inputs: str, **options: Any) -> list[str]:
+        """Append a node; the names of its outputs, or nothing if onnxruntime refuses it or a value is unfit.
+
+        ``outputs`` is their number, 1 unless given, and ``domain`` that of the operator; all else is an attribute.
+        """
+        outputs, domain = options.pop("outputs", 1), options.pop("domain", "")
         if not self.has(operator, domain):
             return []
         names = [f"t{self._made + i + 1}" for i in range(outputs)]
         self._made += outputs
         try:
-            node = helper.make_node(operator, inputs, names, name=f"n{len(self.nodes)}", domain=domain, **attributes)
+            node = helper.make_node(operator, inputs, names, name=f"n{len(self.nodes)}", domain=domain, **options)
             made = self._run(node, [self.values, self._shaken])
         except Exception:
             return []

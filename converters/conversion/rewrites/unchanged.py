@@ -28,7 +28,7 @@ def _is_unchanged(writer: Writer, shape: tuple[int, ...]) -> bool:
     node, editor, given = writer.node, writer.editor, attributes(writer.node)
     kind = node.op_type
     if kind == "Cast":
-        return editor.dtype(node.input[0]) == given["to"]
+        return bool(editor.dtype(node.input[0]) == given["to"])
     if kind == "Transpose":
         moved = [a for a in given.get("perm", range(len(shape))[::-1]) if shape[a] != 1]
         return moved == sorted(moved)
@@ -42,7 +42,7 @@ def _is_unchanged(writer: Writer, shape: tuple[int, ...]) -> bool:
         other = editor.constant(node.input[1])
         return other is not None and bool((other == (0 if kind in ("Add", "Sub") else 1)).all())
     if kind in ("DepthToSpace", "SpaceToDepth"):
-        return given["blocksize"] == 1
+        return bool(given["blocksize"] == 1)
     return True
 
 

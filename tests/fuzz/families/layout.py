@@ -43,10 +43,7 @@ def dynamic_reshape(s: Sketch) -> list[str]:
     first = s.add("Gather", *shape, s.constant(0, np.int64)) if shape else []
     if not first:
         return []
-    if s.opset >= 13:
-        one = s.add("Unsqueeze", *first, s.ints([0]))
-    else:
-        one = s.add("Unsqueeze", *first, axes=[0])
+    one = s.add("Unsqueeze", *first, s.ints([0])) if s.opset >= 13 else s.add("Unsqueeze", *first, axes=[0])
     target = s.add("Concat", *one, s.ints([-1]), axis=0) if one else []
     return s.add("Reshape", x, *target) if target else []
 
@@ -183,7 +180,7 @@ def depth(s: Sketch) -> list[str]:
     x = s.tensor((4,))
     if not x:
         return []
-    n, c, h, w = s.shape(x)
+    _n, c, h, w = s.shape(x)
     block = s.whole(1, 3)
     if s.yes():
         wide = s.add("Conv", x, s.constant(s.floats((block * block * s.whole(1, 2), c, 1, 1))), kernel_shape=[1, 1])

@@ -105,7 +105,7 @@ def attention(s: Sketch) -> list[str]:
     x = s.tensor((4,))
     if not x:
         return []
-    n, heads, length, width = s.shape(x)
+    _n, _heads, length, width = s.shape(x)
     if s.yes() or width % 2:
         return s.add("Attention", x, x, x, **s.optional(is_causal=s.whole(0, 1), scale=0.5))
     angles = s.floats((length, width // 2), -3, 3)

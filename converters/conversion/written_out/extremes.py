@@ -128,14 +128,10 @@ def unpool(writer: Writer) -> bool:
         return False
     if editor.shape(pool.output[0]) != pooled or given.get("storage_order"):
         return False
-    if result[2:] != tuple(p * k for p, k in zip(pooled[2:], kernel, strict=True)):
+    if result != shape or result[2:] != tuple(p * k for p, k in zip(pooled[2:], kernel, strict=True)):
         return False
-    source = pool.input[0]
-    if result != shape:
-        begin, end, axes = writer.ints("begin", [0, 0]), writer.ints("end", result[2:]), writer.ints("axes", [2, 3])
-        source = writer("Slice", source, begin, end, axes)
     (n, c, h, w), (kh, kw) = pooled, kernel
-    windows, values = _windows(writer, source, pooled, kernel), node.input[0]
+    windows, values = _windows(writer, pool.input[0], pooled, kernel), node.input[0]
     highest = writer("Reshape", pool.output[0], writer.ints("column", [n * c, h, w, 1]))
     equal = writer.cast(writer("Equal", windows, highest), TensorProto.FLOAT)
     # The first maximum is the one before which none is.

@@ -1,10 +1,12 @@
 """Transposed convolutions that TFLite's operator does not compute: the whole result, and a part of that cut out.
 
-What stays as it is: two dimensions, one group, no dilation, and padding that takes off what SAME or VALID take. Those of
-three dimensions or many groups are convolutions of a tensor with zeros between its elements.
+What stays as it is: two dimensions, one group, no dilation, and padding that takes off what SAME or VALID take. Those
+of three dimensions or many groups are convolutions of a tensor with zeros between its elements.
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 
@@ -82,7 +84,7 @@ def _by_convolution(
 
 
 def _pads(
-    given: dict[str, object], shape: tuple[int, ...], result: tuple[int, ...], strides: list[int], covered: list[int]
+    given: dict[str, Any], shape: tuple[int, ...], result: tuple[int, ...], strides: list[int], covered: list[int]
 ) -> list[int]:
     """What is taken off in front; behind, the size of the result says it."""
     rank = len(strides)
@@ -103,7 +105,7 @@ def _pads(
 
 
 def _is_plain(
-    given: dict[str, object],
+    given: dict[str, Any],
     rank: int,
     group: int,
     dilations: list[int],
@@ -115,7 +117,7 @@ def _is_plain(
 ) -> bool:
     if rank != 2 or group != 1 or set(dilations) != {1} or "output_shape" in given:
         return False
-    if given.get("auto_pad", "NOTSET") != "NOTSET" or any(given.get("output_padding", ())):  # type: ignore[call-overload]
+    if given.get("auto_pad", "NOTSET") != "NOTSET" or any(given.get("output_padding", ())):
         return False
     rows = list(zip(sizes, strides, kernel, pads, results, strict=True))
     is_valid = all(p == 0 and r == (n - 1) * s + k for n, s, k, p, r in rows)

@@ -64,17 +64,19 @@ def _matrix(length: int, used: int, results: int, parts: int, is_inverse: bool) 
 def stft(writer: Writer) -> bool:
     """STFT of a real signal: frames are gathered, and window and transform are one matrix."""
     node, given = writer.node, attributes(writer.node)
-    shape, result = writer.editor.shape(node.input[0]), writer.editor.shape(node.output[0])
+    shape = writer.editor.shape(node.input[0])
     constants = [writer.editor.constant(n) if n else None for n in [*node.input[1:], "", "", ""][:3]]
     step, window, size = constants
     is_missing = any(n and c is None for n, c in zip(node.input[1:], constants, strict=False))
-    if shape is None or result is None or step is None or is_missing or (len(shape) == 3 and shape[2] != 1):
+    if shape is None or step is None or is_missing or (len(shape) == 3 and shape[2] != 1):
         return False
     length = int(size.reshape(-1)[0]) if size is not None else 0 if window is None else len(window)
     if not 0 < length <= _LARGEST or (window is not None and len(window) != length):
         return False
-    batch, frames, bins, _ = result
-    places = np.arange(frames)[:, None] * int(step.reshape(-1)[0]) + np.arange(length)
+    stride, batch = int(step.reshape(-1)[0]), shape[0]
+    # Inferred shapes count the frames otherwise than the specification does.
+    frames, bins = (shape[1] - length) // stride + 1, length // 2 + 1 if given.get("onesided", 1) else length
+    places = np.arange(frames)[:, None] * stride + np.arange(length)
     matrix = _matrix(length, length, bins, 1, False)
     if window is not None:
         matrix = matrix * window[:, None]
@@ -82,8 +84,8 @@ def stft(writer: Writer) -> bool:
     x = writer("Gather", x, writer.ints("places", places.reshape(-1)), axis=1)
     x = writer("Reshape", x, writer.ints("frames", [batch * frames, length]))
     y = writer("MatMul", x, writer.constant("matrix", matrix))
-    writer("Reshape", y, writer.ints("shape", result), to=node.output[0])
-    return bool(given.get("onesided", 1) in (0, 1))
+    writer("Reshape", y, writer.ints("shape", [batch, frames, bins, 2]), to=node.output[0])
+    return True
 
 
 RULES: dict[str, tuple[Rule, ...]] = {"DFT": (dft,), "STFT": (stft,)}

@@ -107,23 +107,24 @@ def gather(writer: Writer) -> bool:
 
 
 def reverse_sequence(writer: Writer) -> bool:
-    """ReverseSequence with constant lengths gathers, one element of the batch at a time where they differ."""
+    """ReverseSequence with constant lengths gathers along time, or from the flat tensor where lengths differ."""
     node, given = writer.node, attributes(writer.node)
     lengths, shape = writer.editor.constant(node.input[1]), writer.editor.shape(node.input[0])
-    if lengths is None or shape is None:
+    if lengths is None or shape is None or math.prod(shape) > _LARGEST:
         return False
     batch, time = given.get("batch_axis", 1), given.get("time_axis", 0)
-    orders = [np.concatenate([np.arange(n)[::-1], np.arange(n, shape[time])]) for n in lengths]
-    if len(orders) == 1:
-        writer("Gather", node.input[0], writer.ints("order", orders[0]), axis=time, to=node.output[0])
+    if len(set(lengths.tolist())) == 1:
+        order = np.arange(shape[time])
+        order[: lengths[0]] = order[: lengths[0]][::-1]
+        writer("Gather", node.input[0], writer.ints("order", order), axis=time, to=node.output[0])
         return True
-    sizes = writer.ints("parts", [1] * len(orders))
-    parts = writer.several("Split", node.input[0], sizes, to=[""] * len(orders), axis=batch)
-    turned = [
-        writer("Gather", part, writer.ints("order", order), axis=time)
-        for part, order in zip(parts, orders, strict=True)
-    ]
-    writer("Concat", *turned, axis=batch, to=node.output[0])
+    grid = list(np.indices(shape))
+    ends = lengths[grid[batch]]
+    grid[time] = np.where(grid[time] < ends, ends - 1 - grid[time], grid[time])
+    places = np.ravel_multi_index(tuple(grid), shape).reshape(-1)
+    flat = writer("Reshape", node.input[0], writer.ints("flat", [math.prod(shape)]))
+    taken = writer("Gather", flat, writer.ints("places", places), axis=0)
+    writer("Reshape", taken, writer.ints("shape", shape), to=node.output[0])
     return True
 
 

@@ -7,48 +7,34 @@ import onnx
 from multigraft.converters.conversion.rewrites import (
     activations,
     batch_norm,
-    broadcasting,
-    contraction,
-    extremes,
     functions,
     indexing,
     normalisation,
-    pad_modes,
     padding,
     pooling,
     recurrent,
     resizing,
-    sampling,
-    scattering,
-    transforms,
-    transposed_convolution,
     unchanged,
     variadic,
 )
 from multigraft.converters.conversion.rewrites.editing import Editor, Rule, Writer
 from multigraft.converters.conversion.rewrites.folding import fold_constants, without_identities
+from multigraft.converters.conversion.written_out import (
+    broadcasting,
+    contraction,
+    extremes,
+    fixed_indices,
+    fixed_places,
+    pad_modes,
+    transforms,
+    transposed_convolution,
+)
 
 _FAMILIES = (
-    unchanged,
-    padding,
-    pad_modes,
-    extremes,
-    pooling,
-    variadic,
-    activations,
-    normalisation,
-    batch_norm,
-    indexing,
-    scattering,
-    resizing,
-    sampling,
-    recurrent,
-    contraction,
-    transposed_convolution,
-    broadcasting,
-    transforms,
+    unchanged, padding, pad_modes, extremes, pooling, variadic, activations, normalisation, batch_norm, indexing,
+    fixed_indices, resizing, fixed_places, recurrent, contraction, transposed_convolution, broadcasting, transforms,
     functions,
-)
+)  # fmt: skip
 RULES: dict[str, tuple[Rule, ...]] = {
     operator: tuple(rule for family in _FAMILIES for rule in family.RULES.get(operator, ()))
     for family in _FAMILIES
