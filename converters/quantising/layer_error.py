@@ -162,10 +162,12 @@ class NoiseRatio:
 
     @property
     def db(self) -> float:
-        """10 log10 of signal power over noise power, in dB, at most :data:`SILENT_DB`."""
+        """10 log10 of signal power over noise power, in dB, within plus and minus :data:`SILENT_DB`."""
+        if not np.isfinite(self._noise):
+            return -SILENT_DB
         if self._signal == 0 or self._noise == 0:
             return SILENT_DB
-        return min(SILENT_DB, 10 * float(np.log10(self._signal / self._noise)))
+        return float(np.clip(10 * (np.log10(self._signal) - np.log10(self._noise)), -SILENT_DB, SILENT_DB))
 
 
 def sqnr_db(truth: Sequence[npt.NDArray[Any]], values: Sequence[npt.NDArray[Any]]) -> float:

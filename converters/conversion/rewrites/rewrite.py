@@ -15,6 +15,7 @@ from multigraft.converters.conversion.rewrites import (
     recurrent,
     resizing,
     variadic,
+    windows,
 )
 from multigraft.converters.conversion.rewrites.editing import Editor, Rule, Writer
 from multigraft.converters.conversion.rewrites.folding import fold_constants, without_identities
@@ -30,6 +31,7 @@ _FAMILIES = (
     resizing,
     recurrent,
     functions,
+    windows,
 )
 RULES: dict[str, tuple[Rule, ...]] = {
     operator: tuple(rule for family in _FAMILIES for rule in family.RULES.get(operator, ()))
