@@ -16,7 +16,7 @@ from multigraft.errors import InputError, UsageError
 from multigraft.runtime.backends import BackendName
 from multigraft.runtime.engine import Engine
 from multigraft.tensors.arrays import Array
-from multigraft.tensors.preprocessing import Frame, Preparer
+from multigraft.tensors.preparation import Frame, preparer_for
 from multigraft.tensors.quantisation import dequantise
 
 FRAMES = 1000
@@ -71,7 +71,7 @@ class Answers:
         for source in manifest.inputs:
             spec = manifest.tensor(source.tensor)
             array = np.empty(spec.shape, spec.dtype)
-            self._inputs.append((source.tensor, Preparer(source.preprocessing, spec), array))
+            self._inputs.append((source.tensor, preparer_for(source.preprocessing, spec), array))
 
     def __call__(self, frame: Frame) -> dict[str, list[Array]]:
         """Task to its outputs (without the batch axis), in the order of the original network."""

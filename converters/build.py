@@ -30,7 +30,7 @@ from multigraft.converters.graft.sharing_plan import BYTES_PER_WEIGHT, Limits, P
 from multigraft.converters.importing.importer import load_task
 from multigraft.converters.job.checkpoints import Checkpoints
 from multigraft.converters.job.failed_step import reason_of
-from multigraft.converters.job.progress import Report, silent
+from multigraft.converters.job.progress import Remembering, Report, silent
 from multigraft.converters.network.advice import advice_on_frames
 from multigraft.converters.network.frames import Frames
 from multigraft.converters.network.multitask import MultiTaskModel
@@ -42,7 +42,13 @@ from multigraft.converters.quantising.quantise import STATIC
 from multigraft.converters.quantising.ranges import MissingRangesError, Range
 from multigraft.converters.quantising.safeguards import Safeguards
 from multigraft.converters.settings.settings import Settings
-from multigraft.converters.similarity.representations import SimilarityTable, measure_similarity, union_of
+from multigraft.converters.similarity.representations import (
+    SimilarityTable,
+    by_frames,
+    joined,
+    measure_similarity,
+    union_of,
+)
 from multigraft.errors import ConfigurationError
 from multigraft.refit.refit_plan import Refit
 
@@ -65,6 +71,7 @@ class Grafted:
         outcome: Plans, the Pareto front and the chosen one.
         multitask: The chosen plan as one graph.
         collected: Statistics collected on a device, or None.
+        warnings: What was warned of.
     """
 
     networks: tuple[Network, ...]
@@ -73,6 +80,7 @@ class Grafted:
     outcome: PlanningResult
     multitask: MultiTaskModel
     collected: StatisticsInput | None = None
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -105,6 +113,7 @@ def graft(
     Raises:
         MultigraftError: Anything in the settings, models or frames that is not as it has to be.
     """
+    report = Remembering(report)
     _check_refinement(settings)
     collected = None if settings.statistics is None else StatisticsInput.open(settings.statistics)
     networks = import_networks(settings, report)
@@ -115,7 +124,7 @@ def graft(
     outcome = _plan(settings, networks, evidence, collected, similarity, saved, report)
     report(outcome.message)
     multitask = assemble(networks, outcome.chosen, _provenance(settings, evidence, collected, outcome))
-    return Grafted(networks, evidence, similarity, outcome, multitask, collected)
+    return Grafted(networks, evidence, similarity, outcome, multitask, collected, tuple(report.warnings))
 
 
 def build(
@@ -213,10 +222,13 @@ def _similarity(
         return similarity_from_statistics(collected.statistics, networks)
     is_small = max(n.macs for n in networks) <= SMALL_MACS
     compared = SIMILARITY_FRAMES if is_small else LARGE_SIMILARITY_FRAMES
-    frames = union_of({name: e.fit for name, e in evidence.items()}, compared)
     seed = settings.graft.seed
-    measure = functools.partial(measure_similarity, networks, frames, seed=seed, report=report)
-    return saved.similarity(networks, frames, seed, measure) if saved else measure()
+    tables = []
+    for group in by_frames(networks):
+        frames = union_of({n.name: evidence[n.name].fit for n in group if n.name in evidence}, compared)
+        measure = functools.partial(measure_similarity, group, frames, seed=seed, report=report)
+        tables.append(saved.similarity(group, frames, seed, measure) if saved else measure())
+    return joined(tables, networks)
 
 
 def _plan(

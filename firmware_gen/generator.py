@@ -16,9 +16,12 @@ from multigraft.firmware_gen.passes.fold_padding import fold_padding
 from multigraft.firmware_gen.passes.pruning import prune
 from multigraft.firmware_gen.passes.read_in_place import read_in_place
 from multigraft.firmware_gen.passes.streaming import stream
+from multigraft.firmware_gen.program.float_layers import check_float_layers
 from multigraft.firmware_gen.program.program import Node, Program, Step, load
 from multigraft.firmware_gen.project.emission import c_files
 from multigraft.firmware_gen.project.project import Port, Project, ProjectRegion, ProjectTask, StepReport, Work
+from multigraft.firmware_gen.sounds.sound_files import sound_files
+from multigraft.firmware_gen.sounds.sound_inputs import sound_inputs
 from multigraft.tflite.graph import Graph, Tensor
 from multigraft.tflite.macs import op_macs
 
@@ -52,6 +55,8 @@ def generate(
         UsageError: A budget or the memories are exceeded; the message has the number of bytes missing.
     """
     program = load(model, name)
+    if isinstance(model, Bundle):
+        check_float_layers(program, model.manifest)
     check(program)
     whole = fold_padding(program)
     program = prune(whole)
@@ -72,6 +77,9 @@ def generate(
     arena = _final_plan(program, steps, places, spaces)
     project = _project(program, steps, places, arena, core, spaces)
     project = replace(project, given=_work(whole), left=_work(program))
+    if isinstance(model, Bundle):
+        hearing = sound_files(sound_inputs(model, project.inputs))
+        project = replace(project, files={**project.files, **hearing})
     _check_budgets(project, ram_bytes, flash_bytes)
     return project
 

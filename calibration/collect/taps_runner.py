@@ -15,7 +15,7 @@ from multigraft.runtime.backends import BackendName
 from multigraft.runtime.engine import Engine
 from multigraft.statistics.subject import Subject, Tap, TappedNetwork
 from multigraft.tensors.arrays import Float32Array
-from multigraft.tensors.preprocessing import Frame, Preparer, Preprocessing
+from multigraft.tensors.preparation import Frame, Preparation, preparer_for
 
 _AGAIN = "make one with multigraft calibrate prepare"
 
@@ -49,7 +49,7 @@ class TapsRunner:
         self._fills: list[tuple[Callable[[Frame, Float32Array], None], Float32Array]] = []
         self._shared_inputs: list[tuple[Float32Array, Float32Array]] = []
         manifest = bundle.manifest
-        filled: dict[Preprocessing, Float32Array] = {}
+        filled: dict[Preparation, Float32Array] = {}
         sources = manifest.provenance.get("sources", {})
         for task in manifest.tasks:
             segments = [s for s in manifest.segments if s.name in task.segments]
@@ -77,14 +77,14 @@ class TapsRunner:
             self.networks += (TappedNetwork(task.name, task.kind, source, task.outputs, digest),)
             self.taps += tuple(Tap(n, task.name, arrays[n].shape[1:]) for n in taps)
 
-    def _feed(self, name: str, array: Float32Array, filled: dict[Preprocessing, Float32Array]) -> None:
+    def _feed(self, name: str, array: Float32Array, filled: dict[Preparation, Float32Array]) -> None:
         manifest = self.engine.manifest
         spec = next(i.preprocessing for i in manifest.inputs if i.tensor == name)
         if spec in filled:
             self._shared_inputs.append((array, filled[spec]))
         else:
             filled[spec] = array
-            self._fills.append((Preparer(spec, manifest.tensor(name)).fill, array))
+            self._fills.append((preparer_for(spec, manifest.tensor(name)).fill, array))
 
     def subject(self, sampled: dict[str, int], seed: int) -> Subject:
         """What statistics of this model are about.
@@ -101,7 +101,7 @@ class TapsRunner:
         """Run all networks on one frame; the results lie in :attr:`arrays`.
 
         Raises:
-            InputError: The frame has another dtype or shape than uint8, HxW or HxWx3.
+            InputError: The frame is not of the kind, dtype or shape that a network takes.
         """
         for fill, array in self._fills:
             fill(frame, array)

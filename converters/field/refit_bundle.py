@@ -31,7 +31,7 @@ from multigraft.converters.packing.convert import convert
 from multigraft.errors import ConversionError, InputError
 from multigraft.npz import npz_bytes, read_npz, stored_npz_bytes
 from multigraft.refit.refit_plan import ARRAYS, PLAN, SEGMENT, PlannedGraft, RefitPlan, Stage
-from multigraft.tensors.preprocessing import prepare_batch
+from multigraft.tensors.preparation import prepare_frames, random_frame
 
 VERIFIED_INPUTS = 8
 LEAST = np.float32(1e-20)
@@ -213,8 +213,7 @@ def _axes(bundle: Bundle, model: MultiTaskModel) -> dict[str, tuple[int, ...]]:
     rng = np.random.default_rng(0)
     feeds = []
     for _ in range(2):
-        frames = {n: rng.integers(0, 256, (p.height, p.width, 3), np.uint8) for n, p in model.inputs.items()}
-        feeds.append({n: prepare_batch([frames[n]], p) for n, p in model.inputs.items()})
+        feeds.append({n: prepare_frames([random_frame(p, rng)], p) for n, p in model.inputs.items()})
     runner = Runner(bundle.model)
     axes: dict[str, tuple[int, ...]] = {}
     for segment in model.segments:

@@ -18,7 +18,10 @@ from multigraft.converters.graft.candidate import Candidate
 from multigraft.converters.graft.sharing_plan import SharingPlan
 from multigraft.converters.network.network import Network
 
-RUNS, WARMUP = 30, 5
+RUNS, LEAST_RUNS, WARMUP = 30, 5, 2
+
+LONGEST_S = 0.25
+"""Time for one part, after which the least number of runs is enough."""
 
 
 class PlanLatency:
@@ -56,8 +59,8 @@ def _median_us(model: bytes, feed: dict[str, Any]) -> float:
     options.intra_op_num_threads = 1
     options.log_severity_level = 4
     session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-    times = []
-    for _ in range(WARMUP + RUNS):
+    times: list[int] = []
+    while len(times) < WARMUP + RUNS and (len(times) < WARMUP + LEAST_RUNS or sum(times) < LONGEST_S * 1e9):
         start = time.perf_counter_ns()
         session.run(None, feed)
         times.append(time.perf_counter_ns() - start)

@@ -15,14 +15,20 @@ from multigraft.converters.importing.importer import load_network
 from multigraft.converters.importing.known_operators import INT8_OPERATORS, refuse_unknown_node, tflite_operators
 from multigraft.converters.importing.node_names import label, one_line
 from multigraft.converters.importing.onnx_reader import LARGEST, read_onnx, refuse_node
+from multigraft.converters.importing.simplify import INDEX_TYPES
 from multigraft.converters.network.network import Network
 from multigraft.converters.settings.settings import MODEL_SUFFIXES
-from multigraft.errors import MultigraftError, UnsupportedOperatorError
+from multigraft.errors import MultigraftError, UnsupportedOperatorError, UsageError
 from multigraft.reading import regular_file
+from multigraft.tensors.array_preparation import ArrayPreparation
+from multigraft.tensors.preparation import Preparation
 from multigraft.tensors.preprocessing import Preprocessing
 
 OPEN_SIZE = 224
 """Height and width, pixels, that are taken where the file leaves them open."""
+
+OPEN_LENGTH = 128
+"""The same for each dimension of arrays."""
 
 
 @dataclass(frozen=True)
@@ -85,12 +91,13 @@ class Checked:
         return asdict(self)
 
 
-def check(source: str, size: tuple[int, int] | None = None) -> Checked:
+def check(source: str, size: tuple[int, ...] | None = None) -> Checked:
     """Read and clean a network as a build does, and say what was found.
 
     Args:
         source: An .onnx file or a .pt2 exported program.
-        size: Height and width of the input, pixels, where the file leaves them open.
+        size: Height and width of the input, pixels, where the file leaves them open; of arrays, every dimension
+            behind the batch.
 
     Raises:
         InputError: There is no such file, or it may not be read.
@@ -111,7 +118,7 @@ def check(source: str, size: tuple[int, int] | None = None) -> Checked:
         network = load_network(source, name="network", preprocessing=preprocessing, report=notes.append)
     except MultigraftError as error:
         is_assumed = bool(notes) and not isinstance(error, UnsupportedOperatorError)
-        remedy = f"give --size HEIGHTxWIDTH that it takes, or {error.remedy}" if is_assumed else error.remedy
+        remedy = f"give the --size that it takes, or {error.remedy}" if is_assumed else error.remedy
         problems.append(Problem(error.problem, remedy))
     except (RuntimeError, ValueError, TypeError, IndexError, KeyError, AttributeError) as error:
         # Tools that read foreign files fail in ways of their own; whoever asks what a file is wants an answer.
@@ -161,12 +168,16 @@ def _value(value: onnx.ValueInfoProto) -> str:
     return f"{value.name}: {onnx.TensorProto.DataType.Name(kind.elem_type).lower()} {' x '.join(dims)}".rstrip()
 
 
-def _preprocessing(model: onnx.ModelProto, size: tuple[int, int] | None, notes: list[str]) -> Preprocessing | None:
-    """Pixels as they are, at the file's own size, or ``size``; None where the importer knows better."""
+def _preprocessing(model: onnx.ModelProto, size: tuple[int, ...] | None, notes: list[str]) -> Preparation | None:
+    """Pixels or numbers as they are, at the file's own size, or ``size``; None where the importer knows better."""
     inputs = _inputs(model)
-    if len(inputs) != 1 or len(inputs[0].type.tensor_type.shape.dim) != 4:
+    if len(inputs) != 1:
         return None
     dims = [d.dim_value for d in inputs[0].type.tensor_type.shape.dim]
+    if len(dims) != 4:
+        return _array(inputs[0], dims, size, notes)
+    if size is not None and len(size) != 2:
+        raise UsageError(f"--size has {len(size)} numbers, and pictures have 2", "write for instance 224x224")
     channels, *have = (dims[3], *dims[1:3]) if dims[3] in (1, 3) and dims[1] not in (1, 3) else dims[1:]
     wanted = size or (OPEN_SIZE, OPEN_SIZE)
     height, width = (found or asked for found, asked in zip(have, wanted, strict=True))
@@ -176,6 +187,20 @@ def _preprocessing(model: onnx.ModelProto, size: tuple[int, int] | None, notes: 
         notes.append(f"note: its size is open; it was checked at {height} x {width} pixels")
     channels = channels or 3
     return Preprocessing(height, width, "grey" if channels == 1 else "rgb", (0.0,) * channels, (1 / 255,) * channels)
+
+
+def _array(
+    value: onnx.ValueInfoProto, dims: Sequence[int], size: tuple[int, ...] | None, notes: list[str]
+) -> ArrayPreparation | None:
+    if len(dims) < 2:
+        return None
+    asked = size or (OPEN_LENGTH,) * (len(dims) - 1)
+    if len(asked) != len(dims) - 1:
+        raise UsageError(f"--size has {len(asked)} numbers, and the input has {len(dims) - 1}", "write one for each")
+    shape = tuple(have or want for have, want in zip(dims[1:], asked, strict=True))
+    if not all(dims[1:]) and size is None:
+        notes.append(f"note: its size is open; it was checked at {' x '.join(map(str, shape))}")
+    return ArrayPreparation(shape, values="int32" if value.type.tensor_type.elem_type in INDEX_TYPES else "float32")
 
 
 def _further(model: onnx.ModelProto, source: str, known: Sequence[Problem]) -> list[Problem]:

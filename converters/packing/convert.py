@@ -41,7 +41,8 @@ from multigraft.converters.quantising.ranges import Range
 from multigraft.converters.quantising.rescue import Judge, rescue
 from multigraft.converters.quantising.safeguards import Safeguards, Safety
 from multigraft.errors import ConversionError, UsageError
-from multigraft.tensors.preprocessing import Preprocessing, prepare_batch
+from multigraft.tensors.preparation import Preparation, prepare_frames, random_frame
+from multigraft.tensors.preprocessing import Preprocessing
 from multigraft.tflite import tflite_file
 from multigraft.tflite.graph import Graph, Model
 
@@ -163,6 +164,7 @@ def convert(
         content=content,
         segments=tuple(segments),
         boundaries=floating.boundaries,
+        layouts=floating.layouts,
         golden=tuple(samples[: len(samples) // 2 + 1] + random_inputs(graph, 2, seed=1)),
         layers=layers,
         verification=verification,
@@ -186,7 +188,7 @@ def convert(
 class _Feeds:
     """Values of the ONNX inputs, one frame at a time."""
 
-    def __init__(self, inputs: Mapping[str, Preprocessing], frames: Mapping[str, Frames]) -> None:
+    def __init__(self, inputs: Mapping[str, Preparation], frames: Mapping[str, Frames]) -> None:
         if unknown := sorted(set(frames) - set(inputs)):
             raise UsageError(f"frames are given for {unknown[0]!r}", f"the inputs are: {', '.join(inputs)}")
         self._inputs = dict(inputs)
@@ -203,18 +205,13 @@ class _Feeds:
             yield self._feed({n: f[index % len(f)] for n, f in self._frames.items()})
 
     def random(self, count: int) -> Iterator[Arrays]:
-        """Frames of random pixels."""
+        """Frames of random pixels or numbers."""
         rng = np.random.default_rng(0)
         for _ in range(count):
-            yield self._feed(
-                {
-                    n: rng.integers(0, 256, (p.height, p.width, 3)[: 2 if p.channels == 1 else 3], np.uint8)
-                    for n, p in self._inputs.items()
-                }
-            )
+            yield self._feed({n: random_frame(p, rng) for n, p in self._inputs.items()})
 
     def _feed(self, frames: Mapping[str, Frame]) -> Arrays:
-        return {n: prepare_batch([frames[n]], p) for n, p in self._inputs.items()}
+        return {n: prepare_frames([frames[n]], p) for n, p in self._inputs.items()}
 
 
 def _to_float(
@@ -277,7 +274,8 @@ def _quantised(
     ranges: Mapping[str, Range] | None,
 ) -> Quantised:
     if precision in STATIC:
-        known = dict(ranges or {}) | {n: pixel_range(p) for n, p in multitask.inputs.items()}
+        pictures = {n: p for n, p in multitask.inputs.items() if isinstance(p, Preprocessing)}
+        known = dict(ranges or {}) | {n: pixel_range(p) for n, p in pictures.items()}
         how = Quantising(
             precision,
             lambda count: (to_tflite_layout(f, floating.layouts) for f in feeds.spaced(count)),
@@ -288,7 +286,7 @@ def _quantised(
         quantised = quantise_well(floating.graph, how, floating.boundaries.values())
     else:
         graph = quantise(floating.graph, precision, None, kept)
-        quantised = Quantised(floating.graph, graph, lambda more: quantise(floating.graph, precision, None, more))
+        quantised = Quantised(floating.graph, graph, lambda more, _: quantise(floating.graph, precision, None, more))
     lost = [n for n, tensor in floating.boundaries.items() if tensor not in quantised.graph.tensors]
     if lost:
         raise ConversionError(f"quantisation lost the boundary {lost[0]!r}", "cut at another tensor")

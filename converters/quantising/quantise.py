@@ -19,7 +19,8 @@ import numpy as np
 
 from multigraft.converters.conversion.interpreters import main_signature
 from multigraft.converters.conversion.rewriting import free_name, prune, rename, replace_op
-from multigraft.converters.quantising.ranges import Range, complete
+from multigraft.converters.quantising.fine_ranges import with_fine_ranges
+from multigraft.converters.quantising.ranges import Range, Ranges, complete
 from multigraft.converters.quantising.sound_ranges import sound_ranges
 from multigraft.converters.quantising.sound_scales import with_sound_scales
 from multigraft.errors import ConversionError, MissingDependencyError
@@ -46,7 +47,11 @@ _RESCALING = frozenset({"LEAKY_RELU"})
 
 
 def quantise(
-    graph: Graph, precision: Precision, ranges: Mapping[str, Range] | None = None, keep_float: Collection[str] = ()
+    graph: Graph,
+    precision: Precision,
+    ranges: Mapping[str, Range] | None = None,
+    keep_float: Collection[str] = (),
+    eight_bits: Collection[str] = (),
 ) -> Graph:
     """``graph`` in the given precision, under the same tensor names.
 
@@ -56,6 +61,7 @@ def quantise(
         ranges: Smallest and largest value by tensor; needed for :data:`STATIC`. What operators like reshape pass on
             follows by itself.
         keep_float: Operators to leave alone, by the name of a tensor they write.
+        eight_bits: Operators whose weights have 8 bits where ``precision`` gives them 4, named likewise.
 
     Raises:
         ConversionError: A range is missing or not finite, a scale is out of all bounds, or litert-quantizer fails.
@@ -67,7 +73,7 @@ def quantise(
         from litert_quantizer import quantizer
     except ImportError as error:
         raise MissingDependencyError("quantising needs litert-quantizer", install_extra("convert")) from error
-    statistics = None
+    statistics, full = None, Ranges()
     if precision in STATIC:
         graph, full = with_finite_pads(graph, complete(graph, ranges or {}))
         full = sound_ranges(graph, full, _WEIGHT_STEPS[precision])
@@ -82,7 +88,7 @@ def quantise(
         # It draws a progress bar on standard error for networks of some size, whatever it is asked.
         with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
             warnings.simplefilter("ignore")
-            worker = quantizer.Quantizer(source, _recipe(graph, precision, keep_float))
+            worker = quantizer.Quantizer(source, _recipe(graph, precision, keep_float, eight_bits))
             result = worker.quantize(statistics, enable_progress_bar=False, enable_progress_report=False)
     except (ValueError, RuntimeError, KeyError, NotImplementedError) as error:
         raise ConversionError(
@@ -91,7 +97,10 @@ def quantise(
     quantised = close_islands(tflite_file.read(bytes(result.quantized_model)).main, keep_float)
     named = _under_their_names(bare_ends(quantised), ends)
     whole = dataclasses.replace(named, outputs=graph.outputs)
-    return with_sound_scales(whole, graph) if precision in STATIC else whole
+    if precision not in STATIC:
+        return whole
+    fine, finer = with_fine_ranges(whole, full)
+    return with_sound_scales(fine, graph, finer)
 
 
 def _of_rank(graph: Graph, name: str, value: float) -> Array:
@@ -117,7 +126,9 @@ def with_finite_pads(graph: Graph, ranges: Mapping[str, Range]) -> tuple[Graph, 
     return changed, full
 
 
-def _recipe(graph: Graph, precision: Precision, keep_float: Collection[str]) -> list[dict[str, Any]]:
+def _recipe(
+    graph: Graph, precision: Precision, keep_float: Collection[str], eight_bits: Collection[str]
+) -> list[dict[str, Any]]:
     """litert-quantizer's recipe: of entries that match an operator, the last counts."""
     from litert_quantizer import qtyping, recipe_manager
 
@@ -137,7 +148,8 @@ def _recipe(graph: Graph, precision: Precision, keep_float: Collection[str]) -> 
             # Not fully connected layers: tflite-runtime 2.14 has none with 4-bit weights.
             manager.add_static_config(names, operations.CONV_2D, activation_num_bits=8, weight_num_bits=4)
             first = [name for op in graph.ops if set(op.inputs) & set(graph.inputs) for name in op.outputs]
-            manager.add_static_config(_written(first), operations.CONV_2D, activation_num_bits=8, weight_num_bits=8)
+            finer = _written({*first, *eight_bits})
+            manager.add_static_config(finer, operations.CONV_2D, activation_num_bits=8, weight_num_bits=8)
         for end in (operations.INPUT, operations.OUTPUT):
             _leave(manager, names, end)
     # A divisor that rounds to zero ends the interpreter, and one near zero has few digits left.

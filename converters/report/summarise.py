@@ -110,6 +110,7 @@ def summarise(
             tuple(MissResult(m.key, m.limit, m.figure, m.task, m.samples, m.issue) for m in misses),
         ),
         notes=notes(built, misses),
+        warnings=grafted.warnings,
         not_compared=tuple(not_compared),
         graph=_segments(built, measured),
         pareto=tuple(_pareto(grafted)),
@@ -224,6 +225,7 @@ def _pareto(grafted: Grafted) -> list[ParetoPoint]:
             {name: c.agreement.lower_bound for name, c in p.grafts.items() if c.agreement},
             p == outcome.chosen,
             outcome.limits.keeps_agreement(p) and outcome.limits.fits(p),
+            p.latency_us,
         )
         for p in outcome.front
     ]

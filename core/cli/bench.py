@@ -9,6 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from multigraft.cli.shared.bundle_sources import add_source_argument, open_bundle_source
 from multigraft.cli.shared.engine_options import add_engine_arguments, open_engine
 from multigraft.cli.shared.table import print_table
 from multigraft.errors import UsageError
@@ -23,10 +24,8 @@ MAX_FRAMES = 64
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
-    from multigraft.devices.cameras.source_help import HELP
-
     add_engine_arguments(parser)
-    parser.add_argument("--source", metavar="FRAMES", help=f"{HELP} (default: a fake camera of the input's size)")
+    add_source_argument(parser, "fake frames of the input's size")
     parser.add_argument("--runs", type=int, default=500, metavar="N", help="frames measured (default: 500)")
     parser.add_argument("--warmup", type=int, default=50, metavar="N", help="frames before that (default: 50)")
     parser.add_argument(
@@ -54,7 +53,7 @@ def execute(options: argparse.Namespace) -> int:
     from multigraft.runtime.machine import Machine
 
     engine, tasks = open_engine(options)
-    frames = _frames(options.source, engine)
+    frames = _frames(options.source, engine, tasks)
     timing = benchmark.measure_latency(engine, frames, tasks, options.runs, options.warmup)
     comparisons, separate = [], []
     for kind, *models in options.against:
@@ -92,12 +91,22 @@ def execute(options: argparse.Namespace) -> int:
     return 0
 
 
-def _frames(source: str | None, engine: Engine) -> list[Any]:
+def _frames(sources: list[str] | None, engine: Engine, tasks: tuple[str, ...] | None) -> list[Any]:
+    from multigraft.devices.cameras.camera import Camera
     from multigraft.devices.cameras.fake_camera import FakeCamera
-    from multigraft.devices.cameras.sources import open_source
+    from multigraft.tensors.preprocessing import Preprocessing
 
-    first = engine.manifest.inputs[0].preprocessing
-    camera = open_source(source) if source else FakeCamera(first.height, first.width, first.color != "grey")
+    manifest = engine.manifest
+    camera: Camera
+    if sources:
+        camera = open_bundle_source(sources, manifest, tasks)
+    elif all(isinstance(source.preprocessing, Preprocessing) for source in manifest.inputs):
+        first = manifest.inputs[0].preprocessing
+        assert isinstance(first, Preprocessing)
+        camera = FakeCamera(first.height, first.width, first.color != "grey")
+    else:
+        asked = tasks or [task.name for task in manifest.tasks]
+        camera = open_bundle_source([f"{task}=fake:" for task in asked], manifest, tasks)
     with camera:
         return list(itertools.islice(camera, MAX_FRAMES))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from multigraft.converters.network.frames import Frames
     from multigraft.converters.packing.convert import Conversion
     from multigraft.converters.quantising.ranges import Range
+    from multigraft.tensors.preparation import Preparation
 
 MAX_FRAMES = 512
 
@@ -73,7 +74,7 @@ def execute(options: argparse.Namespace) -> int:
     for path in filter(None, (options.output, options.uncut, options.floating)):
         check_output(Path(path))
     multitask = MultiTaskModel.load(options.model)
-    frames = read_frames(options.source, tuple(multitask.inputs), options.frames)
+    frames = read_frames(options.source, multitask.inputs, options.frames)
     ranges = read_ranges(options.ranges) if options.ranges else None
     with terminal_report() as report, _work_folder(options.work) as folder:
         conversion = convert(
@@ -97,24 +98,27 @@ def execute(options: argparse.Namespace) -> int:
     return 0
 
 
-def read_frames(sources: Sequence[str], inputs: Sequence[str], limit: int) -> dict[str, Frames]:
+def read_frames(sources: Sequence[str], inputs: Mapping[str, Preparation], limit: int) -> dict[str, Frames]:
     """Frames by input; a source without ``INPUT=`` serves every input that has none of its own.
 
     Raises:
-        InputError: A source is not there or holds no frame.
+        InputError: A source is not there, holds no frame, or cannot serve the inputs it is for.
         UsageError: Two sources for one input, or fewer than 1 frame is asked for.
     """
     import itertools
 
     from multigraft.devices.cameras.sources import open_source
+    from multigraft.tensors.preparation import shared_row_shape
 
     if limit < 1:
         raise UsageError(f"--frames is {limit}", "give at least 1")
     by_input: dict[str, Frames] = {}
     shared: Frames | None = None
-    for text in sources:
-        name = next((n for n in inputs if text.startswith(f"{n}=")), None)
-        with open_source(text if name is None else text[len(name) + 1 :]) as camera:
+    names = [next((n for n in inputs if text.startswith(f"{n}=")), None) for text in sources]
+    for text, name in zip(sources, names, strict=True):
+        served = [p for n, p in inputs.items() if n == name or (name is None and n not in names)]
+        rows = shared_row_shape(served or list(inputs.values()))
+        with open_source(text if name is None else text[len(name) + 1 :], rows) as camera:
             frames = list(itertools.islice(camera, limit))
         if not frames:
             raise InputError(f"{text} holds no frame", "give at least one frame")

@@ -7,13 +7,22 @@ import onnx
 from multigraft.converters.conversion.rewrites import (
     activations,
     batch_norm,
+    broadcasting,
+    contraction,
+    extremes,
     functions,
     indexing,
     normalisation,
+    pad_modes,
     padding,
     pooling,
     recurrent,
     resizing,
+    sampling,
+    scattering,
+    transforms,
+    transposed_convolution,
+    unchanged,
     variadic,
     windows,
 )
@@ -21,15 +30,24 @@ from multigraft.converters.conversion.rewrites.editing import Editor, Rule, Writ
 from multigraft.converters.conversion.rewrites.folding import fold_constants, without_identities
 
 _FAMILIES = (
+    unchanged,
     padding,
+    pad_modes,
+    extremes,
     pooling,
     variadic,
     activations,
     normalisation,
     batch_norm,
     indexing,
+    scattering,
     resizing,
+    sampling,
     recurrent,
+    contraction,
+    transposed_convolution,
+    broadcasting,
+    transforms,
     functions,
     windows,
 )
@@ -46,6 +64,7 @@ _PASSES = 100
 def rewrite(model: onnx.ModelProto) -> onnx.ModelProto:
     """The same in operators that onnx2tf converts rightly; inputs and outputs keep their names."""
     editor = Editor(model)
+    fold_constants(editor)
     for _ in range(_PASSES):
         replaced = [_replacement(editor, node) for node in editor.graph.node]
         if all(r is None for r in replaced):
