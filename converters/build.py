@@ -38,7 +38,7 @@ from multigraft.converters.network.network import Network
 from multigraft.converters.packing.convert import Conversion, convert
 from multigraft.converters.packing.fidelity import BundleRunner, bundle_agreement, with_fidelity
 from multigraft.converters.quantising.lacking_agreement import lacking_agreement
-from multigraft.converters.quantising.quantise import STATIC
+from multigraft.converters.quantising.precisions import STATIC
 from multigraft.converters.quantising.ranges import MissingRangesError, Range
 from multigraft.converters.quantising.safeguards import Safeguards
 from multigraft.converters.settings.settings import Settings

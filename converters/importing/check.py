@@ -180,7 +180,7 @@ def _preprocessing(model: onnx.ModelProto, size: tuple[int, ...] | None, notes: 
         raise UsageError(f"--size has {len(size)} numbers, and pictures have 2", "write for instance 224x224")
     channels, *have = (dims[3], *dims[1:3]) if dims[3] in (1, 3) and dims[1] not in (1, 3) else dims[1:]
     wanted = size or (OPEN_SIZE, OPEN_SIZE)
-    height, width = (found or asked for found, asked in zip(have, wanted, strict=True))
+    height, width = (own or asked for own, asked in zip(have, wanted, strict=True))
     if channels not in (0, 1, 3):
         return None
     if not all(have) and size is None:
@@ -206,14 +206,14 @@ def _array(
 def _further(model: onnx.ModelProto, source: str, known: Sequence[Problem]) -> list[Problem]:
     """What else is in the way besides what import said first, one line for each kind of operator."""
     said = " ".join(p.problem for p in known)
-    found: dict[str, Problem] = {}
+    by_operator: dict[str, Problem] = {}
     for node in model.graph.node:
         try:
             refuse_node(node, source)
             refuse_unknown_node(node, source)
         except UnsupportedOperatorError as error:
-            found.setdefault(node.op_type, Problem(error.problem, error.remedy))
-    return [problem for kind, problem in found.items() if f"{kind} '" not in said]
+            by_operator.setdefault(node.op_type, Problem(error.problem, error.remedy))
+    return [problem for kind, problem in by_operator.items() if f"{kind} '" not in said]
 
 
 def _after_rewriting(network: Network, source: str) -> list[Problem]:

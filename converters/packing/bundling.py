@@ -21,7 +21,7 @@ from multigraft.converters.network.multitask import MultiTaskModel, SegmentSpec
 from multigraft.converters.packing.model_card import model_card
 from multigraft.converters.packing.verify import Verification, run_segments
 from multigraft.converters.quantising.layer_error import LayerErrorReport, spec_of
-from multigraft.converters.quantising.quantise import Precision
+from multigraft.converters.quantising.precisions import Precision
 from multigraft.npz import stored_npz_bytes
 from multigraft.tensors.array_preparation import ArrayPreparation
 from multigraft.tensors.preparation import Preparation

@@ -24,7 +24,7 @@ MAX_FRAMES = 512
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
-    from multigraft.converters.quantising.quantise import PRECISIONS
+    from multigraft.converters.quantising.precisions import PRECISIONS
     from multigraft.devices.cameras.source_help import HELP
 
     parser.add_argument("model", help="the .onnx file that multigraft graft wrote")
