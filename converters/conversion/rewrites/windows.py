@@ -8,22 +8,21 @@ _UNFOLDING = [0, 1, 3, 5, 2, 4]
 
 
 def unfold(writer: Writer) -> bool:
-    """The Reshape after a Transpose that gathers the pixels of windows goes by way of 5 dimensions.
+    """The Transpose that gathers the pixels of windows goes in two steps.
 
     onnx2tf takes every Reshape, Transpose, Reshape of this form for SpaceToDepth, and stops where it is another.
     """
     node, editor = writer.node, writer.editor
-    shape, before = editor.shape(node.output[0]), editor.shape(node.input[0])
-    if shape is None or before is None or (len(before), len(shape)) != (6, 4):
+    shape = editor.shape(node.output[0])
+    if shape is None or attributes(node).get("perm") != _UNFOLDING:
         return False
-    if shape[1:] == (before[1] * before[2] * before[3], *before[4:]):
+    readers = [n for n in editor.graph.node if node.output[0] in n.input and n.op_type == "Reshape"]
+    results = [result for n in readers if (result := editor.shape(n.output[0])) is not None and len(result) == 4]
+    if all(r[1:] == (shape[1] * shape[2] * shape[3], *shape[4:]) for r in results):
         return False
-    transpose = next((n for n in editor.graph.node if node.input[0] in n.output), None)
-    if transpose is None or transpose.op_type != "Transpose" or attributes(transpose).get("perm") != _UNFOLDING:
-        return False
-    wide = writer("Reshape", node.input[0], writer.ints("windows", [*before[:2], before[2] * before[3], *before[4:]]))
-    writer("Reshape", wide, writer.ints("shape", shape), to=node.output[0])
+    rows = writer("Transpose", node.input[0], perm=[0, 1, 3, 2, 4, 5])
+    writer("Transpose", rows, to=node.output[0], perm=[0, 1, 2, 5, 3, 4])
     return True
 
 
-RULES: dict[str, tuple[Rule, ...]] = {"Reshape": (unfold,)}
+RULES: dict[str, tuple[Rule, ...]] = {"Transpose": (unfold,)}
