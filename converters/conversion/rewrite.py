@@ -16,6 +16,7 @@ from multigraft.converters.conversion.rewrites import (
     resizing,
     unchanged,
     variadic,
+    windows,
 )
 from multigraft.converters.conversion.rewrites.editing import Editor, Rule, Writer
 from multigraft.converters.conversion.rewrites.folding import fold_constants, without_identities
@@ -33,7 +34,7 @@ from multigraft.converters.conversion.written_out import (
 _FAMILIES = (
     unchanged, padding, pad_modes, extremes, pooling, variadic, activations, normalisation, batch_norm, indexing,
     fixed_indices, resizing, fixed_places, recurrent, contraction, transposed_convolution, broadcasting, transforms,
-    functions,
+    functions, windows,
 )  # fmt: skip
 RULES: dict[str, tuple[Rule, ...]] = {
     operator: tuple(rule for family in _FAMILIES for rule in family.RULES.get(operator, ()))

@@ -145,7 +145,7 @@ def convert(
     layers = LayerErrorReport((), 0)
     if precision != "float32":
         report("measuring the error of each layer")
-        sampled = (to_tflite_layout(f, floating.layouts) for f in feeds.spaced(LAYER_ERROR_FRAMES))
+        sampled = [to_tflite_layout(f, floating.layouts) for f in feeds.spaced(LAYER_ERROR_FRAMES)]
         layers = layer_error(floating.graph, graph, sampled)
     safety = Safety(quantised.improvement, rescued, layers.below(safeguards.min_layer_sqnr_db), safeguards)
     for sentence in safety.sentences():

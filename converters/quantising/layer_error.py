@@ -9,7 +9,7 @@ figure: it is the one to keep in float first.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -28,6 +28,9 @@ SILENT_DB = 120.0
 
 _HUGE = 1e30
 """Values beyond stand for infinity (what maximum pooling is padded with) and have no error."""
+
+_AT_ONCE = 48
+"""Operators whose own interpreters and results are in memory together."""
 
 _CONVERSIONS = frozenset({"QUANTIZE", "DEQUANTIZE"})
 
@@ -76,8 +79,8 @@ class LayerErrorReport:
         }
 
 
-def layer_error(floating: Graph, quantised: Graph, feeds: Iterable[Arrays]) -> LayerErrorReport:
-    """Compare every operator's result in both graphs; the activations of one frame are in memory at a time.
+def layer_error(floating: Graph, quantised: Graph, feeds: Sequence[Arrays]) -> LayerErrorReport:
+    """Compare every operator's result in both graphs; some operators and one frame are in memory at a time.
 
     Args:
         floating: The float graph.
@@ -87,14 +90,22 @@ def layer_error(floating: Graph, quantised: Graph, feeds: Iterable[Arrays]) -> L
     writers = quantised.producers()
     names = [n for n in activations(floating) if n in writers and n not in floating.inputs]
     shown = [n for n in names if writers[n].name not in _CONVERSIONS]
-    if not names:
-        return LayerErrorReport((), sum(1 for _ in feeds))
-    float_taps, taps = Taps(floating, names), Taps(quantised, names)
-    alone = {n: _Alone.of(quantised, writers[n], n, {*names, *floating.inputs}) for n in shown}
+    layers: list[LayerError] = []
+    if feeds:
+        for first in range(0, len(shown), _AT_ONCE):
+            layers += _compared(floating, quantised, shown[first : first + _AT_ONCE], {*names, *floating.inputs}, feeds)
+    return LayerErrorReport(tuple(layers), len(feeds))
+
+
+def _compared(
+    floating: Graph, quantised: Graph, shown: Sequence[str], known: Collection[str], feeds: Sequence[Arrays]
+) -> list[LayerError]:
+    writers = quantised.producers()
+    alone = {n: _Alone.of(quantised, writers[n], n, known) for n in shown}
+    read = [source for one in alone.values() if one for source in one.sources.values() if source not in floating.inputs]
+    float_taps, taps = Taps(floating, [*shown, *read]), Taps(quantised, shown)
     together, own = {n: NoiseRatio() for n in shown}, {n: NoiseRatio() for n in shown}
-    frames = 0
     for feed in feeds:
-        frames += 1
         truth = {n: v.clip(-_HUGE, _HUGE) for n, v in {**feed, **float_taps(feed)}.items()}
         values = taps(stored(feed, quantised))
         for name in shown:
@@ -105,17 +116,15 @@ def layer_error(floating: Graph, quantised: Graph, feeds: Iterable[Arrays]) -> L
                     own[name].add(truth[name], one(truth))
                 except ConversionError:
                     alone[name] = None
-    if not frames:
-        return LayerErrorReport((), 0)
     figures = ((n, together[n].db, together[n].db if alone[n] is None else own[n].db) for n in shown)
-    return LayerErrorReport(tuple(LayerError(n, writers[n].label, db, alone_db) for n, db, alone_db in figures), frames)
+    return [LayerError(n, writers[n].label, db, alone_db) for n, db, alone_db in figures]
 
 
 class _Alone:
     """One operator of a quantised graph, fed with values of the float network."""
 
     def __init__(self, taps: Taps, sources: dict[str, str], graph: Graph, name: str) -> None:
-        self._taps, self._sources, self._graph, self._name = taps, sources, graph, name
+        self._taps, self.sources, self._graph, self._name = taps, sources, graph, name
 
     @classmethod
     def of(cls, graph: Graph, op: Op, name: str, known: Collection[str]) -> Self | None:
@@ -131,7 +140,7 @@ class _Alone:
         return cls(taps, sources, graph, name)
 
     def __call__(self, truth: Arrays) -> npt.NDArray[np.float32]:
-        given = {n: _store(truth[source], self._graph.tensors[n]) for n, source in self._sources.items()}
+        given = {n: _store(truth[source], self._graph.tensors[n]) for n, source in self.sources.items()}
         return real(self._taps(given)[self._name], self._graph.tensors[self._name])
 
 
@@ -165,9 +174,9 @@ class NoiseRatio:
         """10 log10 of signal over noise power, in dB, within :data:`SILENT_DB` of 0: noise alone has the least."""
         if self._noise == 0:
             return SILENT_DB
-        if self._signal == 0:
+        if self._signal == 0 or not np.isfinite(self._noise):
             return -SILENT_DB
-        return min(SILENT_DB, max(-SILENT_DB, 10 * float(np.log10(self._signal / self._noise))))
+        return float(np.clip(10 * (np.log10(self._signal) - np.log10(self._noise)), -SILENT_DB, SILENT_DB))
 
 
 def sqnr_db(truth: Sequence[npt.NDArray[Any]], values: Sequence[npt.NDArray[Any]]) -> float:

@@ -26,6 +26,7 @@ from multigraft.converters.quantising.sound_ranges import sound_ranges
 from multigraft.converters.quantising.sound_scales import with_sound_scales
 from multigraft.errors import ConversionError, MissingDependencyError
 from multigraft.installing import install_extra
+from multigraft.tensors.arrays import Array
 from multigraft.tflite import tflite_file
 from multigraft.tflite.graph import Graph, Model, Tensor
 
@@ -67,7 +68,7 @@ def quantise(
         graph, full = with_finite_pads(graph, complete(graph, ranges or {}))
         full = sound_ranges(graph, full, _WEIGHT_STEPS[precision])
         statistics = {
-            name: {"min": np.array([low], np.float32), "max": np.array([high], np.float32)}
+            name: {"min": _of_rank(graph, name, low), "max": _of_rank(graph, name, high)}
             for name, (low, high) in full.items()
         }
     # An output that is also read within the graph would get a DEQUANTIZE that its reader then reads from.
@@ -90,6 +91,11 @@ def quantise(
         return whole
     fine, finer = with_fine_ranges(whole, full)
     return with_sound_scales(fine, graph, finer)
+
+
+def _of_rank(graph: Graph, name: str, value: float) -> Array:
+    """``value`` with as many axes as the tensor: the quantizer wants them where a constant takes a result's scale."""
+    return np.full((1,) * len(graph.tensors[name].shape), value, np.float32)
 
 
 def with_finite_pads(graph: Graph, ranges: Mapping[str, Range]) -> tuple[Graph, dict[str, Range]]:
@@ -136,8 +142,11 @@ def _recipe(
             manager.add_static_config(finer, operations.CONV_2D, activation_num_bits=8, weight_num_bits=8)
         for end in (operations.INPUT, operations.OUTPUT):
             _leave(manager, names, end)
-    if keep_float:
-        _leave(manager, _written(keep_float), operations.ALL_SUPPORTED)
+    # A divisor that rounds to zero ends the interpreter, and one near zero has few digits left.
+    divisions = (op for op in graph.ops if op.name == "DIV" and graph.constant(op.inputs[1]) is None)
+    divided = [name for op in divisions for name in op.outputs]
+    if kept := {*keep_float, *divided}:
+        _leave(manager, _written(kept), operations.ALL_SUPPORTED)
     recipe: list[dict[str, Any]] = manager.get_quantization_recipe()
     return recipe
 

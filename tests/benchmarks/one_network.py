@@ -37,6 +37,7 @@ from multigraft.converters.packing.fidelity import BundleRunner
 from multigraft.converters.packing.verify import FLOAT_TOLERANCE
 from multigraft.converters.quantising.layer_error import sqnr_db
 from multigraft.errors import MultigraftError
+from multigraft.tensors.array_preparation import ArrayPreparation
 from multigraft.tensors.preprocessing import Preprocessing
 from multigraft.tflite import tflite_file
 from tests.benchmarks.natural_pictures import natural_pictures
@@ -67,7 +68,7 @@ class Row:
         agreement_kind: By which rule.
         sqnr_db: Of the outputs on held-out frames, the worst output.
         noisiest: The layer with the largest error of its own, and that in dB.
-        bare: What onnx2tf alone makes of the file: ``right``, ``wrong``, ``refused``, ``crashes``.
+        bare: What onnx2tf alone makes of the file: ``right``, ``wrong``, ``refused``, ``does not run``, ``crashes``.
         operators: Way to number of operators.
         latency_us: Way to the median on one thread, microseconds.
     """
@@ -130,7 +131,7 @@ def measure(
         row.outcome = "through"
     except MultigraftError as error:
         row.outcome = str(error)
-    if path.suffix == ".onnx" and with_bare:
+    if path.suffix == ".onnx" and with_bare and len(network.input_shape) == 3:
         _bare(row, path, network, held_out, reference, folder / "bare")
     return row
 
@@ -155,11 +156,19 @@ def _opened(path: Path) -> Preprocessing | None:
     return Preprocessing(height, width, "grey" if channels == 1 else "rgb", (0.0,) * channels, (1 / 255,) * channels)
 
 
-Pictures = list[npt.NDArray[np.uint8]]
+Pictures = list[npt.NDArray[Any]]
+"""Or arrays of random values, for a network that takes such."""
 
 
-def _frames(preprocessing: Preprocessing, given: npt.NDArray[np.uint8] | None, count: int) -> tuple[Pictures, Pictures]:
+def _frames(
+    preprocessing: Preprocessing | ArrayPreparation, given: npt.NDArray[np.uint8] | None, count: int
+) -> tuple[Pictures, Pictures]:
     """To calibrate on, and held out."""
+    if isinstance(preprocessing, ArrayPreparation):
+        shape, rng = (2 * count, *preprocessing.shape), np.random.default_rng(0)
+        is_whole = preprocessing.values == "int32"
+        rows = rng.integers(0, 2, shape, np.int32) if is_whole else rng.standard_normal(shape, np.float32)
+        return list(rows[:count]), list(rows[count:])
     if given is None:
         made = natural_pictures(2 * count, preprocessing.height, preprocessing.width, preprocessing.channels)
         return list(made[:count]), list(made[count:])
@@ -286,8 +295,11 @@ def _bare(
     content = result.read_bytes()
     row.bare = "crashes"
     x = network.prepare([frames[0]])
-    row.bare = _judged(content, x, [r[:1] for r in reference])
-    _count_and_time(row, "bare", content)
+    try:
+        row.bare = _judged(content, x, [r[:1] for r in reference])
+        _count_and_time(row, "bare", content)
+    except MultigraftError:  # variables that nothing sets, operators without a name
+        row.bare = "does not run"
 
 
 def _judged(content: bytes, x: npt.NDArray[np.float32], wanted: Values) -> str:
