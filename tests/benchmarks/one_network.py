@@ -118,6 +118,7 @@ def measure(path: Path, folder: Path, frames: npt.NDArray[np.uint8] | None = Non
         row.outcome = str(error)
         return row
     watch("import")
+    assert isinstance(network.preprocessing, Preprocessing)
     pictures = _frames(network.preprocessing, frames)
     row.size, row.parameters = network.input_shape, network.weights
     reference = _outputs(network, pictures[CALIBRATION_FRAMES:])
