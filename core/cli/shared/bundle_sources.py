@@ -29,6 +29,17 @@ def add_source_argument(parser: argparse.ArgumentParser, default: str = "") -> N
     )
 
 
+def rows_of(manifest: Manifest) -> tuple[int, ...] | None:
+    """The shape of the rows that all networks of a bundle take; None for pictures.
+
+    Raises:
+        InputError: They take frames of several kinds.
+    """
+    from multigraft.tensors.preparation import shared_row_shape
+
+    return shared_row_shape([source.preprocessing for source in manifest.inputs])
+
+
 def open_bundle_source(texts: Sequence[str], manifest: Manifest, tasks: Sequence[str] | None = None) -> Camera:
     """The camera of a bundle's tasks; where sources are named for tasks, a frame is a mapping of task to frame.
 
