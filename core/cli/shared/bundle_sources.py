@@ -13,6 +13,7 @@ from multigraft.errors import UsageError
 if TYPE_CHECKING:
     from multigraft.bundle.manifest import Manifest
     from multigraft.devices.cameras.camera import Camera
+    from multigraft.tensors.preparation import Rows
 
 
 def add_source_argument(parser: argparse.ArgumentParser, default: str = "") -> None:
@@ -29,8 +30,8 @@ def add_source_argument(parser: argparse.ArgumentParser, default: str = "") -> N
     )
 
 
-def rows_of(manifest: Manifest) -> tuple[int, ...] | None:
-    """The shape of the rows that all networks of a bundle take; None for pictures.
+def rows_of(manifest: Manifest) -> Rows | None:
+    """The rows or windows of sound that all networks of a bundle take; None for pictures.
 
     Raises:
         InputError: They take frames of several kinds.

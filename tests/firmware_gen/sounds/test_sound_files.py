@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pytest
 
 from multigraft.errors import InputError
-from multigraft.firmware_gen.sounds.sound_files import SoundInput, sound_files
+from multigraft.firmware_gen.sounds.sound_files import SoundInput, sound_files, sound_ram_bytes
 from multigraft.sounds.front_end import NAMED, FrontEnd
 from multigraft.sounds.log_mel import log_mel
 from tests.firmware_gen.host import SANITIZERS, WARNINGS, gcc
@@ -160,3 +160,15 @@ def test_one_rate_for_all() -> None:
     with pytest.raises(InputError, match="hears at 8000 Hz and at 16000 Hz"):
         sound_files(inputs)
     assert sound_files([]) == {}
+
+
+def test_the_ram_that_is_reported_is_what_the_compiler_takes(tmp_path: Path) -> None:
+    inputs = [
+        SoundInput(0, KEYWORD, 49, False, rounded(-7, 0.1)),
+        SoundInput(1, FrontEnd(16_000, 400, 160, 512, 16, 60.0, 7000.0), 98, True, rounded(-7, 0.1)),
+    ]
+    host = Host(inputs, tmp_path)
+    gcc(host.program.parent, tmp_path / "sound.o", "-O1", "-c", "sound.c")
+    sized = subprocess.run(["size", "-A", str(tmp_path / "sound.o")], check=True, capture_output=True, text=True)
+    taken = sum(int(line.split()[1]) for line in sized.stdout.splitlines() if line.startswith((".bss", ".data ")))
+    assert 0 <= taken - sound_ram_bytes(inputs) <= 160
