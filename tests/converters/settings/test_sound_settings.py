@@ -80,4 +80,4 @@ def test_the_examples_of_the_page_are_read(tmp_path: Path) -> None:
         (tmp_path / "multigraft.toml").write_text(text, "utf-8")
         (task,) = Settings.load(tmp_path / "multigraft.toml").tasks
         assert isinstance(task.preprocessing, ArrayPreparation) and task.preprocessing.sound is not None
-    assert task.preprocessing.is_bands_first
+    assert isinstance(task.preprocessing, ArrayPreparation) and task.preprocessing.is_bands_first
