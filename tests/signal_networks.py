@@ -14,7 +14,7 @@ GRAVITY = 9.81
 
 
 def signal_network(classes: int, seed: int, trunk_seed: int = 0) -> onnx.ModelProto:
-    """Three convolutions (the third depthwise) drawn from ``trunk_seed``; a pointwise one, mean and Gemm from ``seed``."""
+    """Three convolutions (the third depthwise) of ``trunk_seed``; a pointwise one, a mean and a Gemm of ``seed``."""
     nodes: list[onnx.NodeProto] = []
     constants: list[onnx.TensorProto] = []
 
@@ -75,7 +75,8 @@ def windows(count: int, seed: int = 0) -> npt.NDArray[np.float32]:
         random.uniform(low, high, (count, AXES, 1)) for low, high in ((0.2, 2), (0.05, 1), (0, 2 * np.pi))
     )
     signal = strength * np.sin(pitch * time + phase) + 0.2 * random.normal(size=(count, AXES, LENGTH))
-    return (signal * GRAVITY).astype(np.float32)
+    rows: npt.NDArray[np.float32] = (signal * GRAVITY).astype(np.float32)
+    return rows
 
 
 TASK = """

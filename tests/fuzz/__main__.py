@@ -30,7 +30,9 @@ def graph_of(number: int) -> Graph:
     made: list[Graph] = []
 
     @seed(number)
-    @settings(max_examples=2, deadline=None, database=None, phases=[Phase.generate], suppress_health_check=[*HealthCheck])
+    @settings(
+        max_examples=2, deadline=None, database=None, phases=[Phase.generate], suppress_health_check=[*HealthCheck]
+    )
     @given(graphs())
     def keep(graph: Graph) -> None:
         made.append(graph)

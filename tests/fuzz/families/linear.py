@@ -54,7 +54,9 @@ def einsum(s: Sketch) -> list[str]:
     shape = s.shape(x)
     letters = "abcd"[: len(shape)]
     if s.yes():
-        return s.add("Einsum", x, s.constant(s.floats((shape[-1], 3))), equation=f"{letters},{letters[-1]}z->{letters[:-1]}z")
+        return s.add(
+            "Einsum", x, s.constant(s.floats((shape[-1], 3))), equation=f"{letters},{letters[-1]}z->{letters[:-1]}z"
+        )
     if s.yes():
         return s.add("Einsum", x, equation=f"{letters}->{s.pick((letters[::-1], letters[0], letters[1:]))}")
     return s.add("Einsum", x, x, equation=f"{letters},{letters[:-1]}z->{letters[:-2]}{letters[-1]}z")

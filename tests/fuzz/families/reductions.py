@@ -87,9 +87,7 @@ def norm(s: Sketch) -> list[str]:
     if kind == "GroupNormalization":
         groups = s.pick([g for g in range(1, channels + 1) if channels % g == 0])
         size = channels if s.opset >= 21 else groups
-        return s.add(
-            kind, x, s.constant(s.floats([size])), s.constant(s.floats([size])), num_groups=groups, **epsilon
-        )
+        return s.add(kind, x, s.constant(s.floats([size])), s.constant(s.floats([size])), num_groups=groups, **epsilon)
     if kind == "InstanceNormalization":
         return s.add(kind, x, s.constant(s.floats([channels])), s.constant(s.floats([channels])), **epsilon)
     if kind == "BatchNormalization":

@@ -9,7 +9,10 @@ from tests.fuzz.sketch import Sketch
 
 def unknown(s: Sketch) -> list[str]:
     """Shapes that depend on values, random numbers, bits, contributed operators."""
-    kind, x = s.pick(("NonZero", "Unique", "Compress", "BitShift", "BitwiseAnd", "QuickGelu", "RandomNormalLike")), s.tensor()
+    kind, x = (
+        s.pick(("NonZero", "Unique", "Compress", "BitShift", "BitwiseAnd", "QuickGelu", "RandomNormalLike")),
+        s.tensor(),
+    )
     if kind == "NonZero":
         found = s.add(kind, x)
         return s.add("Cast", *found, to=1) if found else []
