@@ -20,6 +20,8 @@ from multigraft.firmware_gen.program.float_layers import check_float_layers
 from multigraft.firmware_gen.program.program import Node, Program, Step, load
 from multigraft.firmware_gen.project.emission import c_files
 from multigraft.firmware_gen.project.project import Port, Project, ProjectRegion, ProjectTask, StepReport, Work
+from multigraft.firmware_gen.sounds.sound_files import sound_files
+from multigraft.firmware_gen.sounds.sound_inputs import sound_inputs
 from multigraft.tflite.graph import Graph, Tensor
 from multigraft.tflite.macs import op_macs
 
@@ -75,6 +77,9 @@ def generate(
     arena = _final_plan(program, steps, places, spaces)
     project = _project(program, steps, places, arena, core, spaces)
     project = replace(project, given=_work(whole), left=_work(program))
+    if isinstance(model, Bundle):
+        hearing = sound_files(sound_inputs(model, project.inputs))
+        project = replace(project, files={**project.files, **hearing})
     _check_budgets(project, ram_bytes, flash_bytes)
     return project
 

@@ -145,7 +145,26 @@ def inputs_as_in_onnx(converted: Model, model: onnx.ModelProto) -> tuple[Graph, 
         ConversionError: An input cannot be identified.
     """
     graph = _with_onnx_inputs(converted, model)
-    return graph, _input_layouts(graph, model)
+    layouts = _input_layouts(graph, model)
+    for name, permutation in layouts.items():
+        if permutation == (0, 1, 2, 3):
+            graph, layouts[name] = _from_channel_last(graph, name), _CHANNEL_LAST
+    return graph, layouts
+
+
+def _from_channel_last(graph: Graph, name: str) -> Graph:
+    """The input ``name``, which lies channel-first, after a transpose from one that lies as all do."""
+    first = graph.tensors[name]
+    inner = dataclasses.replace(first, name=free_name(graph, f"{name}/channel_first"))
+    graph = rename(graph, {name: inner.name})
+    last = dataclasses.replace(first, shape=tuple(first.shape[p] for p in _CHANNEL_LAST))
+    constant = int32(free_name(graph, f"{name}/perm"), (0, 3, 1, 2))
+    return dataclasses.replace(
+        graph,
+        inputs=tuple(name if n == inner.name else n for n in graph.inputs),
+        ops=(Op("TRANSPOSE", (name, constant.name), (inner.name,)), *graph.ops),
+        tensors={**graph.tensors, name: last, constant.name: constant},
+    )
 
 
 class OnnxRunner:
@@ -284,7 +303,7 @@ def _strip_transposes(graph: Graph, found: _Found, task_outputs: Sequence[str]) 
     for name, (tensor, permutation) in found.items():
         op = graph.producer(tensor)
         last = permutation_of(graph, op)
-        if op is None or last is None or len(last) != len(permutation):
+        if op is None or last is None or len(last) != len(permutation) or op.inputs[0] in graph.inputs:
             continue
         inverse = np.argsort(last)
         before = tuple(permutation[i] for i in inverse)

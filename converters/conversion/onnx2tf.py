@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 import re
 import signal
@@ -13,6 +14,7 @@ from typing import TextIO
 import onnx
 
 from multigraft import files
+from multigraft.converters.conversion.dangling import write_dangling
 from multigraft.converters.conversion.onnx2tf_environment import Environment, cache_folder
 from multigraft.converters.conversion.rewrites.rewrite import rewrite
 from multigraft.converters.job.checkpoints import Checkpoints
@@ -61,7 +63,7 @@ def to_tflite(
             raise ConversionError(
                 f"operator {op.custom_code}{where} has no TFLite counterpart", "replace that operator in the network"
             )
-    return converted
+    return dataclasses.replace(converted, subgraphs=tuple(map(write_dangling, converted.subgraphs)))
 
 
 def _convert(model: onnx.ModelProto, environment: Environment, folder: Path, report: Report) -> bytes:

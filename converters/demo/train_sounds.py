@@ -25,7 +25,7 @@ from multigraft.sounds.log_mel import log_mel
 
 MEAN, SCALE = -7.0, 0.2
 """Input = (feature in nats - mean) * scale."""
-CLIPS, TEST_CLIPS, EPOCHS, CHANNELS = 8000, 2000, 25, 32
+CLIPS, TEST_CLIPS, EPOCHS, CHANNELS = 4000, 1000, 15, 32
 
 
 class Separable(nn.Sequential):
@@ -76,8 +76,10 @@ def clips(count: int, seed: int, asked: Sequence[str]) -> tuple[torch.Tensor, to
 def train(asked: Sequence[str], seed: int, name: str) -> nn.Module:
     """A network trained on clips of its own, and how often it is right on others."""
     torch.manual_seed(seed)
+    # More threads would change the sums' order, and with it the weights.
+    torch.set_num_threads(1)
     x, y = clips(CLIPS, 2 * seed, asked)
-    net, batch = KeywordNet(1 + len(asked)), 100
+    net, batch = KeywordNet(1 + len(asked)), 50
     optimiser = torch.optim.AdamW(net.parameters(), 4e-3, weight_decay=1e-2)
     steps = EPOCHS * (CLIPS // batch)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 4e-3, total_steps=steps, pct_start=0.2)

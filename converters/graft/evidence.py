@@ -13,12 +13,12 @@ from multigraft.converters.network.frames import Frames
 from multigraft.converters.network.network import Network
 from multigraft.converters.settings.settings import Settings
 from multigraft.errors import ConfigurationError, InputError
-from multigraft.tensors.preparation import Preparation, row_shape, take_same_frames
+from multigraft.tensors.preparation import Preparation, Rows, row_shape, take_same_frames
 
 MAX_ACCEPT_FRAMES = 4096
 
-LoadFrames = Callable[[Path, tuple[int, ...] | None], Frames]
-"""Reads a folder, video or array file: pictures, or rows of the shape that is given;
+LoadFrames = Callable[[Path, Rows | None], Frames]
+"""Reads a folder, video or array file: pictures, or rows or sounds as they are given;
 :func:`multigraft.devices.cameras.sources.open_source` behind it."""
 
 

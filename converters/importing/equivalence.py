@@ -23,9 +23,6 @@ it is there. What differs by more than :data:`SOUND` of the output's size is ano
 
 SOUND = 0.1
 
-CHECKS = 3
-"""Random frames per verification."""
-
 Arrays = Sequence[npt.NDArray[Any]]
 
 
@@ -45,8 +42,8 @@ def runner(model: onnx.ModelProto, where: str) -> Callable[[Mapping[str, npt.NDA
 
     def run(feed: Mapping[str, npt.NDArray[Any]]) -> list[npt.NDArray[Any]]:
         try:
-            found: list[npt.NDArray[Any]] = session.run(None, dict(feed))
-            return found
+            outputs: list[npt.NDArray[Any]] = session.run(None, dict(feed))
+            return outputs
         except Exception as error:
             raise InputError(f"{where} fails in onnxruntime: {one_line(error)}", "export it with batch 1") from error
 

@@ -20,7 +20,8 @@ import numpy.typing as npt
 import onnx
 from onnx import numpy_helper
 
-from multigraft.converters.importing.equivalence import CHECKS, TOLERANCE, difference, runner
+from multigraft.converters.importing.equivalence import TOLERANCE, difference, runner
+from multigraft.converters.importing.probe_frames import probe_frames
 from multigraft.converters.network.network import attributes
 from multigraft.errors import ConversionError
 from multigraft.tensors.preprocessing import Preprocessing, prepare_batch
@@ -74,9 +75,7 @@ def fold_input(model: onnx.ModelProto, preprocessing: Preprocessing) -> tuple[on
     if left == preprocessing:
         return model, preprocessing
     # Frames of twice the size and another shape, so that resizing and its padding take part.
-    frames = np.random.default_rng(0).integers(
-        0, 256, (CHECKS, 2 * preprocessing.height, preprocessing.width, 3), dtype=np.uint8
-    )
+    frames = probe_frames(2 * preprocessing.height, preprocessing.width, 3)
     run, run_copy = runner(model, "the network"), runner(copy, "the folded network")
     for x, y in zip(prepare_batch(frames, preprocessing), prepare_batch(frames, left), strict=True):
         if (worst := difference(run_copy({name: y[None]}), run({name: x[None]}))) > TOLERANCE:

@@ -10,6 +10,7 @@ from pathlib import Path
 import onnx
 
 from multigraft.bundle.manifest import Kind
+from multigraft.converters.importing.float_outputs import cast_outputs
 from multigraft.converters.importing.fold_input import fold_input
 from multigraft.converters.importing.onnx_reader import read_onnx, sha256_of_file
 from multigraft.converters.importing.simplify import INDEX_TYPES, only_input, simplify
@@ -83,6 +84,10 @@ def load_network(
         raise InputError(f"{path} does not exist", "check the path")
     preprocessing = preprocessing or default_preprocessing(model, text)
     clean = simplify(model, preprocessing, text)
+    for output in cast_outputs(clean):
+        report(
+            f"note: output {output} of {path.name} is no float32 tensor of one dimension or more; it is given as one"
+        )
     kept = {o.name for o in clean.graph.output}
     for output in (o.name for o in model.graph.output if o.name not in kept):
         report(f"note: output {output} of {path.name} is the same for every frame, and is left out")

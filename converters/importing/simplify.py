@@ -1,6 +1,6 @@
 """A clean graph out of what an exporter wrote: fixed batch, constants and batch norms folded, dead code gone.
 
-Whatever was rewritten is compared with the model as it was read, in onnxruntime on random input.
+Whatever was rewritten is compared with the model as it was read, in onnxruntime on frames as a camera makes them.
 """
 
 from __future__ import annotations
@@ -20,11 +20,14 @@ from onnx import TensorProto, helper, numpy_helper
 
 from multigraft.converters.importing.batch_norm import fold_batch_norms
 from multigraft.converters.importing.channels_first import read_channels_first
-from multigraft.converters.importing.constant_outputs import leave_out_constant_outputs
-from multigraft.converters.importing.equivalence import CHECKS, TOLERANCE, difference, runner
+from multigraft.converters.importing.equivalence import TOLERANCE, difference, runner
+from multigraft.converters.importing.forms.constant_outputs import leave_out_constant_outputs
+from multigraft.converters.importing.forms.fixed_batch import to_one_frame
 from multigraft.converters.importing.known_operators import refuse_unknown
 from multigraft.converters.importing.node_names import label, one_line
+from multigraft.converters.importing.old_operators import flatten_softmax, mend_resize
 from multigraft.converters.importing.onnx_reader import DEFAULT_DOMAINS, refuse_unsupported
+from multigraft.converters.importing.probe_frames import COUNT, probe_frames
 from multigraft.errors import ConversionError, InputError, MissingDependencyError, UnsupportedOperatorError
 from multigraft.installing import install_extra
 from multigraft.tensors.array_preparation import ArrayPreparation
@@ -168,6 +171,7 @@ def fix_input(model: onnx.ModelProto, preprocessing: Preparation, where: str) ->
         raise UnsupportedOperatorError(
             f"{where}: input {value.name} is {raw.dtype}, not float32{node}", "export the network with a float32 input"
         )
+    to_one_frame(model.graph, raw.batch)
     # Below version 4 of the format, initialisers have to be inputs as well.
     model.ir_version = max(model.ir_version, 4)
     weights = {i.name for i in model.graph.initializer}
@@ -245,8 +249,11 @@ def _at_opset(model: onnx.ModelProto) -> onnx.ModelProto:
     copy.CopyFrom(model)
     if version == OPSET:
         return copy
+    flatten_softmax(copy, version)
     try:
-        return onnx.version_converter.convert_version(copy, OPSET)
+        converted = onnx.version_converter.convert_version(copy, OPSET)
+        mend_resize(converted, model, version)
+        return converted
     except Exception:
         if version < OLDEST_OPSET:
             raise
@@ -276,22 +283,23 @@ Reference = tuple[list[Array], list[dict[str, npt.NDArray[Any]]]]
 
 
 def _reference(model: onnx.ModelProto, raw: RawInput, preprocessing: Preparation, where: str) -> Reference:
-    """Random inputs and what the model answers as it was read, one frame each."""
-    rng = np.random.default_rng(0)
+    """Inputs and what the model answers as it was read, one frame each."""
     if isinstance(preprocessing, ArrayPreparation):
-        inputs = [prepare_frames([random_frame(preprocessing, rng)], preprocessing) for _ in range(CHECKS)]
+        rng = np.random.default_rng(0)
+        inputs = [prepare_frames([random_frame(preprocessing, rng)], preprocessing) for _ in range(COUNT)]
         if raw.dtype.kind in "iu" and preprocessing.values == "float32":
             inputs = [rng.integers(0, 100, x.shape).astype(np.float32) for x in inputs]
     else:
-        inputs = _random_pixels(raw, preprocessing, rng)
+        inputs = _pictures(raw, preprocessing)
     run = runner(model, where)
     names = [o.name for o in model.graph.output]
     answers = [[o[:1] if o.ndim and len(o) == raw.batch else o for o in run(raw.feed(x))] for x in inputs]
     return inputs, [dict(zip(names, values, strict=True)) for values in answers]
 
 
-def _random_pixels(raw: RawInput, preprocessing: Preprocessing, rng: np.random.Generator) -> list[Array]:
-    pixels = rng.integers(0, 256, (CHECKS, 1, preprocessing.channels, preprocessing.height, preprocessing.width))
+def _pictures(raw: RawInput, preprocessing: Preprocessing) -> list[Array]:
+    frames = probe_frames(preprocessing.height, preprocessing.width, preprocessing.channels)
+    pixels = frames.transpose(0, 3, 1, 2)[:, None]
     if raw.dtype.kind in "iu":
         return [p.astype(np.int8 if raw.dtype == np.int8 else np.uint8).astype(np.float32) for p in pixels]
     mean, scale = (np.array(v, np.float32).reshape(1, -1, 1, 1) for v in (preprocessing.mean, preprocessing.scale))

@@ -135,6 +135,10 @@ class Network:
         """
         return {name: shape[1:] if shape[:1] == (1,) else shape for name, shape in self._whole_shapes.items()}
 
+    def whole_shape(self, name: str) -> tuple[int, ...]:
+        """Shape of a tensor for one frame, with the batch dimension where it has one."""
+        return self._whole_shapes[name]
+
     def has_frames(self, name: str) -> bool:
         """Whether a tensor's first dimension is the batch alone."""
         return self._whole_shapes.get(name, ())[:1] == (1,)

@@ -27,6 +27,7 @@ from multigraft.converters.conversion.interpreters import (
     main_signature,
     version_of,
 )
+from multigraft.converters.conversion.trial import crash_of
 from multigraft.converters.network.multitask import SegmentSpec
 from multigraft.converters.packing.first_difference import first_difference
 from multigraft.errors import ConversionError
@@ -102,6 +103,9 @@ def verify_segments(
     ran: dict[str, str] = {}
     refused: dict[str, str] = {}
     for backend in available():
+        if backend != PREFERRED and (crash := crash_of(whole, backend)):
+            refused[backend] = f"{backend} crashes on the model ({crash})"
+            continue
         try:
             reference, pieces = Runner(whole, backend), Runner(model, backend)
             reference(inputs[0])

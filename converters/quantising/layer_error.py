@@ -24,7 +24,7 @@ from multigraft.tensors.specs import TensorSpec
 from multigraft.tflite.graph import Graph, Op, Tensor
 
 SILENT_DB = 120.0
-"""Given where there is no difference at all, or no signal."""
+"""Given where there is no difference at all; its negative where there is noise and no signal."""
 
 _HUGE = 1e30
 """Values beyond stand for infinity (what maximum pooling is padded with) and have no error."""
@@ -162,14 +162,16 @@ class NoiseRatio:
 
     @property
     def db(self) -> float:
-        """10 log10 of signal power over noise power, in dB, at most :data:`SILENT_DB`."""
-        if self._signal == 0 or self._noise == 0:
+        """10 log10 of signal power over noise power, in dB, within :data:`SILENT_DB` of 0: noise alone has the least."""
+        if self._noise == 0:
             return SILENT_DB
-        return min(SILENT_DB, 10 * float(np.log10(self._signal / self._noise)))
+        if self._signal == 0:
+            return -SILENT_DB
+        return min(SILENT_DB, max(-SILENT_DB, 10 * float(np.log10(self._signal / self._noise))))
 
 
 def sqnr_db(truth: Sequence[npt.NDArray[Any]], values: Sequence[npt.NDArray[Any]]) -> float:
-    """The ratio of all frames together, in dB, at most :data:`SILENT_DB`."""
+    """The ratio of all frames together, in dB, within :data:`SILENT_DB` of 0."""
     ratio = NoiseRatio()
     for true, value in zip(truth, values, strict=True):
         ratio.add(true, value)

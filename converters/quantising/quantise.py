@@ -19,7 +19,8 @@ import numpy as np
 
 from multigraft.converters.conversion.interpreters import main_signature
 from multigraft.converters.conversion.rewriting import free_name, prune, rename, replace_op
-from multigraft.converters.quantising.ranges import Range, complete
+from multigraft.converters.quantising.fine_ranges import with_fine_ranges
+from multigraft.converters.quantising.ranges import Range, Ranges, complete
 from multigraft.converters.quantising.sound_ranges import sound_ranges
 from multigraft.converters.quantising.sound_scales import with_sound_scales
 from multigraft.errors import ConversionError, MissingDependencyError
@@ -71,7 +72,7 @@ def quantise(
         from litert_quantizer import quantizer
     except ImportError as error:
         raise MissingDependencyError("quantising needs litert-quantizer", install_extra("convert")) from error
-    statistics = None
+    statistics, full = None, Ranges()
     if precision in STATIC:
         graph, full = with_finite_pads(graph, complete(graph, ranges or {}))
         full = sound_ranges(graph, full, _WEIGHT_STEPS[precision])
@@ -95,7 +96,10 @@ def quantise(
     quantised = close_islands(tflite_file.read(bytes(result.quantized_model)).main, keep_float)
     named = _under_their_names(bare_ends(quantised), ends)
     whole = dataclasses.replace(named, outputs=graph.outputs)
-    return with_sound_scales(whole, graph) if precision in STATIC else whole
+    if precision not in STATIC:
+        return whole
+    fine, finer = with_fine_ranges(whole, full)
+    return with_sound_scales(fine, graph, finer)
 
 
 def with_finite_pads(graph: Graph, ranges: Mapping[str, Range]) -> tuple[Graph, dict[str, Range]]:

@@ -18,6 +18,9 @@ from multigraft.converters.settings.toml_reader import (
     read_table,
     several,
 )
+from multigraft.errors import ConfigurationError
+from multigraft.sounds.front_end import NAMED, FrontEnd
+from multigraft.sounds.sound_window import SoundWindow
 from multigraft.tensors.array_preparation import ArrayPreparation, Values
 from multigraft.tensors.preparation import Preparation
 from multigraft.tensors.preprocessing import Color, Interpolation, Preprocessing, Resize
@@ -133,10 +136,88 @@ class ArraySettings:
         return ArrayPreparation(self.shape, self.mean, self.scale, axis or 0, (), self.values)
 
 
-Form = type[PreprocessingSettings] | type[ArraySettings]
+@dataclass(frozen=True)
+class FrontEndSettings:
+    """The key ``sound`` as a table. Windows of samples are weighted (Hann) and transformed; their power is summed in
+    bands that are even on the mel scale. A feature is the natural logarithm of a sum; samples count as -1 to 1."""
+
+    rate_hz: int = key("Samples a second.", integer(1, "a whole number above 0"), default=16_000)
+    window_ms: float = key(
+        "Length of a row's window, milliseconds.", number(lambda v: v > 0, "a number above 0"), default=30.0
+    )
+    step_ms: float = key(
+        "From one row to the next, milliseconds.", number(lambda v: v > 0, "a number above 0"), default=20.0
+    )
+    fft: int | None = key(
+        "Length of the transform, a power of two; by default the next that holds a window.",
+        integer(1, "a whole number above 0"),
+        default=None,
+    )
+    bands: int = key("Bands of a row.", integer(1, "a whole number above 0"), default=40)
+    low_hz: float = key("Begin of the first band.", number(lambda v: v >= 0, "a number of at least 0"), default=20.0)
+    high_hz: float = key("End of the last band.", number(lambda v: v > 0, "a number above 0"), default=4000.0)
+    floor: float = key(
+        "Added to a band's power before its logarithm.", number(lambda v: v > 0, "a number above 0"), default=1e-6
+    )
+
+    def resolved(self, place: Place) -> FrontEnd:
+        """What is read here, checked across keys."""
+        window, step = (round(ms * self.rate_hz / 1000) for ms in (self.window_ms, self.step_ms))
+        fft = self.fft or 1 << max(0, window - 1).bit_length()
+        try:
+            return FrontEnd(self.rate_hz, window, step, fft, self.bands, self.low_hz, self.high_hz, self.floor)
+        except ConfigurationError as error:
+            place.fail(f"cannot be: {error.problem.removeprefix('sound: ')}", error.remedy)
+
+
+def _read_sound(value: Any, place: Place) -> FrontEnd:
+    if isinstance(value, dict):
+        made: FrontEnd = read_table(FrontEndSettings, value, place).resolved(place)
+        return made
+    return NAMED[choice(*NAMED).read(value, place)]
+
+
+@dataclass(frozen=True)
+class SoundSettings:
+    """For a network that hears. Its input is ``(feature - mean) * scale``, the feature being in nats. The frames are
+    then WAV files, or a microphone's sound. [How to listen](sound.md)."""
+
+    sound: FrontEnd = key(
+        'The front end: "keyword" (16 kHz, 30 ms every 20 ms, 40 bands from 20 to 4000 Hz), or a table of its keys.',
+        Reader('"keyword" or a table such as { window_ms = 40, bands = 64 }', _read_sound, FrontEndSettings),
+    )
+    shape: tuple[int, ...] = key("Shape of the network's input without the batch: rows and bands.", _SHAPE)
+    mean: float = key("Subtracted from each feature, nats.", _NUMBER, default=0.0)
+    scale: float = key("Multiplied after the mean; 1 / std.", _NUMBER, default=1.0)
+    hop_ms: float | None = key(
+        "From one window of sound to the next, milliseconds; by default half a window.",
+        number(lambda v: v > 0, "a number above 0"),
+        default=None,
+    )
+
+    def resolved(self, place: Place) -> ArrayPreparation:
+        """What is read here, checked across keys."""
+        sides = [n for n in self.shape if n != 1]
+        if len(sides) != 2 or self.sound.bands not in sides:
+            place.at("shape").fail(
+                f"is {list(self.shape)} and the sound has {self.sound.bands} bands",
+                f"write for instance [1, 49, {self.sound.bands}]",
+            )
+        if self.scale == 0:
+            place.at("scale").fail("is 0, which makes every input equal", "write 1 / std")
+        rows = sides[0] if sides[1] == self.sound.bands else sides[1]
+        hop = self.sound.samples(rows) // 2
+        if self.hop_ms is not None:
+            hop = max(1, round(self.hop_ms * self.sound.rate_hz / 1000))
+        window = SoundWindow(self.sound, rows, hop)
+        return ArrayPreparation(self.shape, (self.mean,), (self.scale,), sound=window)
+
+
+Form = type[PreprocessingSettings] | type[ArraySettings] | type[SoundSettings]
 
 FORMS: tuple[tuple[str, str, Form], ...] = (
     ("size", "pictures", PreprocessingSettings),
+    ("sound", "sounds", SoundSettings),
     ("shape", "arrays", ArraySettings),
 )
 """The key that tells a form from the others, what it is for, and its keys."""
@@ -145,13 +226,14 @@ FORMS: tuple[tuple[str, str, Form], ...] = (
 def _read_preparation(value: Any, place: Place) -> Preparation:
     if isinstance(value, dict):
         present = [name for name, _, _ in FORMS if name in value]
-        if len(present) > 1:
+        if len(present) > 1 and present != ["sound", "shape"]:
             place.at(present[1]).fail(
-                f"contradicts {present[0]}", "write size for pictures, or shape for other arrays of numbers"
+                f"contradicts {present[0]}",
+                "write size for pictures, sound and shape for sounds, or shape for other arrays of numbers",
             )
         form: Form = next((form for name, _, form in FORMS if name in value), PreprocessingSettings)
-        if form is ArraySettings and "color" in value:
-            place.at("color").fail("belongs to pictures, and shape to other arrays", "write size in place of shape")
+        if form is not PreprocessingSettings and "color" in value:
+            place.at("color").fail("belongs to pictures, and shape to other frames", "write size in place of shape")
     else:
         form = PreprocessingSettings
     resolved: Preparation = read_table(form, value, place).resolved(place)
@@ -159,7 +241,7 @@ def _read_preparation(value: Any, place: Place) -> Preparation:
 
 
 PREPARATION = Reader(
-    "a table [task.preprocessing] with at least size (pictures) or shape (other arrays of numbers)",
+    "a table [task.preprocessing] with at least size (pictures), sound and shape, or shape (other arrays of numbers)",
     _read_preparation,
     PreprocessingSettings,
 )

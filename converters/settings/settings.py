@@ -44,6 +44,7 @@ Rescue = Literal["float", "none"]
 
 VIDEO_SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mjpeg", ".mpg")
 ARRAY_SUFFIXES = (".npy", ".npz")
+SOUND_SUFFIXES = (".wav", ".wave")
 MODEL_SUFFIXES = (".onnx", ".pt2")
 TOLERANCE_KINDS: tuple[Kind, ...] = ("regression", "landmarks", "detection", "other")
 
@@ -83,9 +84,9 @@ def _read_labels(value: Any, place: Place) -> tuple[str, ...]:
 
 
 _FRAMES_FILE = file(
-    "a folder of images or .npy files, a video file, a .npy or an .npz file that exists (FILE.npz:ARRAY where it holds "
-    "several)",
-    VIDEO_SUFFIXES + ARRAY_SUFFIXES,
+    "a folder of images, .npy or .wav files, a video file, a .npy, .npz or .wav file that exists (FILE.npz:ARRAY where "
+    "it holds several)",
+    VIDEO_SUFFIXES + ARRAY_SUFFIXES + SOUND_SUFFIXES,
     folder=True,
 )
 _FRAMES = Reader(_FRAMES_FILE.expects, _read_frames)

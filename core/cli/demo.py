@@ -1,8 +1,9 @@
-"""``multigraft demo``: the whole job on the three networks that ship with multigraft."""
+"""``multigraft demo``: the whole job on networks that ship with multigraft, for pictures or for sounds."""
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 from pathlib import Path
 
@@ -13,6 +14,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
     parser.add_argument(
         "-o", "--output", type=Path, default=Path("demo-out"), metavar="FOLDER", help="default: demo-out"
+    )
+    parser.add_argument(
+        "--sounds", action="store_true", help="two keyword networks on synthetic words, in place of three for pictures"
     )
     add_allow_miss(parser)
 
@@ -35,19 +39,28 @@ def execute(options: argparse.Namespace) -> int:
     folder: Path = options.output
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"{folder} is a file", "name a folder with -o")
-    settings = Settings.load(demo_folder() / "multigraft.toml")
+    name = "sounds" if options.sounds else "demo"
+    source = "FRAMES"
+    settings = Settings.read(demo_folder() / ("sounds.toml" if options.sounds else "multigraft.toml"))
+    if options.sounds:
+        from multigraft.converters.demo.sounds import sentence, write_clips, write_wav
+
+        source = str(folder / "sentence.wav")
+        settings = dataclasses.replace(settings, frames=write_clips(folder / "sounds").absolute())
+        write_wav(Path(source), sentence())
+    settings.check()
     with terminal_report() as report:
         built = build(settings, load_frames, report, separate=True)
         folder.mkdir(parents=True, exist_ok=True)
         misses = misses_of(settings, built, report)
-        output = folder / "demo.graft"
+        output = folder / f"{name}.graft"
         bundle = built.bundle.write(missed_name(output) if misses and not options.allow_miss else output)
         summary = write_results(settings, built, bundle, folder, report, misses=misses)
     if options.json:
         print(json.dumps(summary.to_json(), indent=1))
     else:
         print_summary(summary)
-        print(f"\n{bundle}: run it with: multigraft run {bundle} --source FRAMES")
+        print(f"\n{bundle}: run it with: multigraft run {bundle} --source {source}")
         print(f"{folder / 'report.html'}: open it in a browser")
     refuse(bundle, output, misses)
     return 0

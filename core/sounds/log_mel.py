@@ -6,17 +6,20 @@ samples two by two as their parts. :mod:`multigraft.sounds.tables` has the numbe
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
 from multigraft.errors import InputError
 from multigraft.sounds.front_end import FrontEnd
 from multigraft.sounds.tables import LOG_BITS, ONE_BITS, TO_NATS, TO_NATS_BITS, WEIGHT_BITS, tables_of
-from multigraft.tensors.arrays import Array
 
 Samples = npt.NDArray[np.int16]
 Features = npt.NDArray[np.int16]
 """Rows x bands, in 1 / 1024 of a natural logarithm's unit."""
+
+Array = npt.NDArray[Any]
 
 _Wide = npt.NDArray[np.int64]
 _BLOCK = 256

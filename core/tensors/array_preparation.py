@@ -16,6 +16,8 @@ from typing import Any, Literal
 import numpy as np
 
 from multigraft.errors import ConfigurationError, InputError
+from multigraft.sounds.log_mel import Samples
+from multigraft.sounds.sound_window import SoundWindow
 from multigraft.tensors.arrays import Array, Float32Array
 from multigraft.tensors.quantisation import quantise
 from multigraft.tensors.specs import TensorSpec
@@ -34,6 +36,8 @@ class ArrayPreparation:
         axis: The axis of ``shape`` that several means or scales belong to.
         order: Axes of a row in the order in which the input tensor holds them; empty where both are the same.
         values: ``int32`` are whole numbers (class numbers, letters) that the network takes as they are.
+        sound: The row is made of a sound's samples, which are then the frame; one axis of ``shape`` holds its rows, one
+            its bands, and all others are of length 1.
         kind: Tells it apart from other preparations in a manifest.
 
     Raises:
@@ -47,6 +51,7 @@ class ArrayPreparation:
     axis: int = 0
     order: tuple[int, ...] = ()
     values: Values = "float32"
+    sound: SoundWindow | None = None
     kind: Literal["array"] = "array"
 
     def __post_init__(self) -> None:
@@ -74,6 +79,23 @@ class ArrayPreparation:
             raise ConfigurationError(
                 "preprocessing: whole numbers are to be shifted or scaled", "leave out mean and scale, or values"
             )
+
+        if self.sound is not None:
+            if len(self.mean) != 1 or len(self.scale) != 1 or self.values != "float32":
+                raise ConfigurationError(
+                    "preprocessing: features of a sound have several means or scales", "give one number for each"
+                )
+            wanted = (self.sound.rows, self.sound.front_end.bands)
+            if not same_shape(self.shape, wanted) and not same_shape(self.shape, wanted[::-1]):
+                raise ConfigurationError(
+                    f"preprocessing: shape is {list(self.shape)} and its sound makes {wanted[0]} rows of {wanted[1]}",
+                    "make both agree",
+                )
+
+    @property
+    def is_bands_first(self) -> bool:
+        """Whether an axis of bands stands before that of rows in ``shape``."""
+        return self.sound is not None and not same_shape(self.shape, (self.sound.rows, self.sound.front_end.bands))
 
     @property
     def tensor_shape(self) -> tuple[int, ...]:
@@ -126,6 +148,9 @@ def prepare_row(frame: Any, preparation: ArrayPreparation) -> Array:
     Raises:
         InputError: As :meth:`ArrayPreparer.fill`.
     """
+    if preparation.sound is not None:
+        features = preparation.sound.features(frame)
+        frame = features.T if preparation.is_bands_first else features
     if not isinstance(frame, np.ndarray) or frame.dtype.kind not in "fiub":
         kind = frame.dtype if isinstance(frame, np.ndarray) else type(frame).__name__
         raise InputError(f"a row is {kind}", "give a numpy array of real numbers")
@@ -164,7 +189,11 @@ def prepare_rows(frames: Iterable[Any], preparation: ArrayPreparation) -> Array:
 
 
 def random_row(preparation: ArrayPreparation, random: np.random.Generator) -> Array:
-    """A row that becomes an input of about mean 0 and deviation 1; whole numbers are 0 and 1."""
+    """A row that becomes an input of about mean 0 and deviation 1; whole numbers are 0 and 1, sounds noise."""
+    if preparation.sound is not None:
+        loudness = 10 ** random.uniform(0, 4, preparation.sound.listening.samples)
+        sound: Samples = np.clip(random.normal(0, loudness), -32768, 32767).astype(np.int16)
+        return sound
     if preparation.values == "int32":
         return random.integers(0, 2, preparation.shape, np.int32)
     mean, scale = (_along(v, preparation).astype(np.float64) for v in (preparation.mean, preparation.scale))

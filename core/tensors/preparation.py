@@ -13,6 +13,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from multigraft.errors import InputError
+from multigraft.sounds.listening import Listening
 from multigraft.tensors.array_preparation import ArrayPreparation, ArrayPreparer, prepare_rows, random_row, same_shape
 from multigraft.tensors.arrays import Array
 from multigraft.tensors.preprocessing import PicturePreparer, Preprocessing, prepare_batch
@@ -21,7 +22,10 @@ from multigraft.tensors.specs import TensorSpec
 Preparation = Preprocessing | ArrayPreparation
 
 Frame = Array
-"""A picture (uint8, height x width or height x width x 3) or a row of numbers of any shape."""
+"""A picture (uint8, height x width or height x width x 3), a row of numbers of any shape, or samples (int16)."""
+
+Rows = tuple[int, ...] | Listening
+"""What a source has to give that gives no pictures: rows of a shape, or windows of sound."""
 
 
 class Preparer(Protocol):
@@ -70,6 +74,8 @@ def network_shape(preparation: Preparation) -> tuple[int, ...]:
 def blank_frame(preparation: Preparation) -> Frame:
     """A frame of the kind it takes, of its own size: a grey picture, or zeros."""
     if isinstance(preparation, ArrayPreparation):
+        if preparation.sound is not None:
+            return np.zeros(preparation.sound.listening.samples, np.int16)
         return np.zeros(preparation.shape, preparation.values)
     return np.full((preparation.height, preparation.width, 3), 128, np.uint8)
 
@@ -82,9 +88,11 @@ def random_frame(preparation: Preparation, random: np.random.Generator) -> Frame
     return random.integers(0, 256, shape, np.uint8)
 
 
-def row_shape(preparation: Preparation) -> tuple[int, ...] | None:
-    """The shape of the rows that it takes; None for pictures."""
-    return preparation.shape if isinstance(preparation, ArrayPreparation) else None
+def row_shape(preparation: Preparation) -> Rows | None:
+    """The shape of the rows that it takes, or the windows of sound; None for pictures."""
+    if not isinstance(preparation, ArrayPreparation):
+        return None
+    return preparation.shape if preparation.sound is None else preparation.sound.listening
 
 
 def take_same_frames(a: Preparation, b: Preparation) -> bool:
@@ -92,10 +100,12 @@ def take_same_frames(a: Preparation, b: Preparation) -> bool:
     rows_a, rows_b = row_shape(a), row_shape(b)
     if rows_a is None or rows_b is None:
         return rows_a is rows_b
+    if isinstance(rows_a, Listening) or isinstance(rows_b, Listening):
+        return rows_a == rows_b
     return same_shape(rows_a, rows_b)
 
 
-def shared_row_shape(preparations: Sequence[Preparation]) -> tuple[int, ...] | None:
+def shared_row_shape(preparations: Sequence[Preparation]) -> Rows | None:
     """As :func:`row_shape`, for networks that one source is to serve.
 
     Raises:
@@ -114,4 +124,6 @@ def shared_row_shape(preparations: Sequence[Preparation]) -> tuple[int, ...] | N
 def describe_frames(preparation: Preparation) -> str:
     """What it takes, in words."""
     shape = row_shape(preparation)
+    if isinstance(shape, Listening):
+        return f"sounds of {shape.samples} samples every {shape.hop} at {shape.rate_hz} Hz"
     return "pictures" if shape is None else f"rows of {' x '.join(map(str, shape))} numbers"

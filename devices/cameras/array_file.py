@@ -10,7 +10,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from multigraft.devices.cameras.camera import SourceWithoutDevice
+from multigraft.devices.file_sources import SourceWithoutDevice
 from multigraft.errors import InputError, MultigraftError, UsageError
 from multigraft.npz import NpzFile, npy_header
 from multigraft.reading import UnreadableError, regular_file

@@ -11,8 +11,7 @@ from typing import Any
 import numpy as np
 
 from multigraft.devices.cameras.array_file import ZIP_BEGINS, mapped
-from multigraft.devices.cameras.camera import SourceWithoutDevice
-from multigraft.devices.cameras.image_folder import MAC_PREFIX
+from multigraft.devices.file_sources import MAC_PREFIX, SourceWithoutDevice
 from multigraft.errors import InputError, MultigraftError, UsageError
 from multigraft.npz import NpzFile, npy_header
 from multigraft.reading import regular_file, unreadable

@@ -15,7 +15,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-from multigraft.devices.cameras.camera import SourceWithoutDevice
+from multigraft.devices.file_sources import SourceWithoutDevice
 from multigraft.errors import InputError
 from multigraft.reading import printable, regular_file
 from multigraft.sounds.log_mel import Samples

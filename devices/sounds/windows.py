@@ -10,14 +10,14 @@ from typing import Self
 
 import numpy as np
 
-from multigraft.devices.cameras.camera import SourceWithoutDevice
-from multigraft.devices.cameras.image_folder import MAC_PREFIX
+from multigraft.devices.file_sources import MAC_PREFIX, SourceWithoutDevice
 from multigraft.devices.sounds.microphone import Microphone
 from multigraft.devices.sounds.wav_file import WAV_SUFFIXES, WavFile
 from multigraft.errors import InputError, UsageError
 from multigraft.reading import unreadable
 from multigraft.sounds.listening import Listening
 from multigraft.sounds.log_mel import Samples
+from multigraft.tensors.arrays import Array
 
 
 def windows(blocks: Iterable[Samples], listening: Listening) -> Iterator[Samples]:
@@ -69,7 +69,7 @@ class Listener:
     ) -> None:
         self._microphone.__exit__(kind, error, trace)
 
-    def __iter__(self) -> Iterator[Samples]:
+    def __iter__(self) -> Iterator[Array]:
         return windows(self._microphone, self._listening)
 
 
@@ -116,6 +116,6 @@ class SoundFiles(SourceWithoutDevice):
     def __len__(self) -> int:
         return len(self.files)
 
-    def __iter__(self) -> Iterator[Samples]:
+    def __iter__(self) -> Iterator[Array]:
         for sound in self._sounds:
             yield from windows(sound, self._listening)

@@ -85,16 +85,28 @@ class ProjectFolder:
         Raises:
             InputError: The folder has none.
         """
+        parts = self._golden()
+        return parts["input"], parts["output"]
+
+    def golden_sounds(self) -> dict[str, npt.NDArray[Any]]:
+        """Sounds that a model hears and its outputs by name, first axis = case; empty for models that hear nothing.
+
+        Raises:
+            InputError: The folder has no golden vectors.
+        """
+        return self._golden()["sound"]
+
+    def _golden(self) -> dict[str, dict[str, npt.NDArray[Any]]]:
         try:
             with np.load(self.path / GOLDEN) as opened:
                 arrays = {name: opened[name] for name in opened.files}
         except (OSError, ValueError) as error:
             raise InputError(f"{self.path} has no golden vectors ({error})", "generate the project again") from error
-        parts: dict[str, dict[str, npt.NDArray[Any]]] = {"input": {}, "output": {}}
+        parts: dict[str, dict[str, npt.NDArray[Any]]] = {"input": {}, "output": {}, "sound": {}}
         for name, array in arrays.items():
             kind, _, tensor = name.partition("/")
             parts[kind][tensor] = array
-        return parts["input"], parts["output"]
+        return parts
 
 
 def write_folder(
@@ -104,6 +116,7 @@ def write_folder(
     path: Path,
     golden_inputs: Mapping[str, npt.NDArray[Any]] | None = None,
     golden_outputs: Mapping[str, npt.NDArray[Any]] | None = None,
+    golden_sounds: Mapping[str, npt.NDArray[Any]] | None = None,
 ) -> ProjectFolder:
     """Write a project folder; existing files of the same names are replaced, others are left.
 
@@ -114,6 +127,7 @@ def write_folder(
         path: The folder.
         golden_inputs: Stored inputs by tensor name, first axis = case.
         golden_outputs: What the outputs have to be for them.
+        golden_sounds: Sounds to hear and what the outputs have to be, for models that hear.
 
     Raises:
         UsageError: The project is for another core, or the folder cannot be written.
@@ -136,6 +150,7 @@ def write_folder(
     if golden_inputs is not None and golden_outputs is not None:
         arrays = {f"input/{name}": array for name, array in golden_inputs.items()}
         arrays |= {f"output/{name}": array for name, array in golden_outputs.items()}
+        arrays |= {f"sound/{name}": array for name, array in (golden_sounds or {}).items()}
         with files.whole_file(path / GOLDEN) as temporary, temporary.open("wb") as opened:
             np.savez(opened, **arrays)
     # Last: what has no description is no project yet.

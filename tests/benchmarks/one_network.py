@@ -1,18 +1,18 @@
 """One network file from import to int8, bare onnx2tf beside it; what :mod:`tests.benchmarks.real_networks` runs.
 
-``python -m tests.benchmarks.one_network MODEL FOLDER [FRAMES.npz]`` writes ``FOLDER/row.json``. A process of its own,
+``python -m tests.benchmarks.one_network MODEL FOLDER`` writes ``FOLDER/row.json``. A process of its own,
 so that time and memory are the network's, and what crashes ends no other.
 """
 
 from __future__ import annotations
 
+import argparse
 import dataclasses
 import json
 import os
 import shutil
 import statistics
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -41,8 +41,9 @@ from multigraft.tensors.preprocessing import Preprocessing
 from multigraft.tflite import tflite_file
 from tests.benchmarks.natural_pictures import natural_pictures
 
-CALIBRATION_FRAMES = 64
-HELD_OUT_FRAMES = 64
+FRAMES = 32
+"""To calibrate on, and as many again, held out."""
+
 OPEN_SIZE = 224
 """Pixels of a side that the file leaves open."""
 
@@ -108,7 +109,9 @@ def _cpu_seconds() -> float:
     return used.user + used.system + used.children_user + used.children_system
 
 
-def measure(path: Path, folder: Path, frames: npt.NDArray[np.uint8] | None = None) -> Row:
+def measure(
+    path: Path, folder: Path, frames: npt.NDArray[np.uint8] | None = None, count: int = FRAMES, with_bare: bool = True
+) -> Row:
     """Everything about the network in ``path``; ``folder`` takes intermediate files."""
     row = Row(path.name)
     watch = Stopwatch(row.steps)
@@ -119,17 +122,17 @@ def measure(path: Path, folder: Path, frames: npt.NDArray[np.uint8] | None = Non
         return row
     watch("import")
     assert isinstance(network.preprocessing, Preprocessing)
-    pictures = _frames(network.preprocessing, frames)
+    seen, held_out = _frames(network.preprocessing, frames, count)
     row.size, row.parameters = network.input_shape, network.weights
-    reference = _outputs(network, pictures[CALIBRATION_FRAMES:])
+    reference = _outputs(network, held_out)
     watch.restart()
     try:
-        _ours(row, network, pictures, reference, folder / "ours", watch)
+        _ours(row, network, seen, held_out, reference, folder / "ours", watch)
         row.outcome = "through"
     except MultigraftError as error:
         row.outcome = str(error)
-    if path.suffix == ".onnx":
-        _bare(row, path, network, pictures[CALIBRATION_FRAMES:], reference, folder / "bare")
+    if path.suffix == ".onnx" and with_bare:
+        _bare(row, path, network, held_out, reference, folder / "bare")
     return row
 
 
@@ -153,14 +156,19 @@ def _opened(path: Path) -> Preprocessing | None:
     return Preprocessing(height, width, "grey" if channels == 1 else "rgb", (0.0,) * channels, (1 / 255,) * channels)
 
 
-def _frames(preprocessing: Preprocessing, given: npt.NDArray[np.uint8] | None) -> list[npt.NDArray[np.uint8]]:
-    count = CALIBRATION_FRAMES + HELD_OUT_FRAMES
-    if given is not None:
-        return list(given[np.linspace(0, len(given) - 1, count).astype(int)])
-    return list(natural_pictures(count, preprocessing.height, preprocessing.width, preprocessing.channels))
+Pictures = list[npt.NDArray[np.uint8]]
 
 
-def _outputs(network: Network, frames: list[npt.NDArray[np.uint8]]) -> Values:
+def _frames(preprocessing: Preprocessing, given: npt.NDArray[np.uint8] | None, count: int) -> tuple[Pictures, Pictures]:
+    """To calibrate on, and held out."""
+    if given is None:
+        made = natural_pictures(2 * count, preprocessing.height, preprocessing.width, preprocessing.channels)
+        return list(made[:count]), list(made[count:])
+    chosen = given[np.linspace(0, len(given) - 1, 2 * count).astype(int)]
+    return list(chosen[::2]), list(chosen[1::2])
+
+
+def _outputs(network: Network, frames: Pictures) -> Values:
     rows = [network.run(network.prepare([frame])) for frame in frames]
     return [np.concatenate([row[name] for row in rows]) for name in network.outputs]
 
@@ -168,7 +176,8 @@ def _outputs(network: Network, frames: list[npt.NDArray[np.uint8]]) -> Values:
 def _ours(
     row: Row,
     network: Network,
-    pictures: list[npt.NDArray[np.uint8]],
+    seen: Pictures,
+    held_out: Pictures,
     reference: Values,
     folder: Path,
     watch: Stopwatch,
@@ -183,8 +192,7 @@ def _ours(
             step = "int8"
 
     multitask = assemble([network], SharingPlan({}, 0, 0))
-    known = {network.input: pictures[:CALIBRATION_FRAMES]}
-    converted = convert(multitask, known, name="net", work_dir=folder, report=report)
+    converted = convert(multitask, {network.input: seen}, name="net", work_dir=folder, report=report)
     watch(step)
     row.float_error = max(converted.verification.float_error.values())
     if (worst := converted.layer_error.worst) is not None:
@@ -194,7 +202,7 @@ def _ours(
     for way, content in ways.items():
         _count_and_time(row, way, content)
     row.agreement_kind = "classification" if len(reference) == 1 and _is_of_classes(reference[0]) else "other"
-    got = _bundle_outputs(converted.bundle, pictures[CALIBRATION_FRAMES:], reference)
+    got = _bundle_outputs(converted.bundle, held_out, reference)
     row.agreement = agreement(row.agreement_kind, reference, got).value
     row.sqnr_db = round(min(sqnr_db([r], [g]) for r, g in zip(reference, got, strict=True)), 1)
 
@@ -203,7 +211,7 @@ def _is_of_classes(value: npt.NDArray[Any]) -> bool:
     return value.ndim == 2 and value.shape[1] > 1
 
 
-def _bundle_outputs(bundle: Bundle, frames: list[npt.NDArray[np.uint8]], reference: Values) -> Values:
+def _bundle_outputs(bundle: Bundle, frames: Pictures, reference: Values) -> Values:
     values = BundleRunner(bundle).outputs("net", frames)
     laid_out = []
     for value, wanted in zip(values, reference, strict=True):
@@ -242,7 +250,7 @@ def _bare(
     row: Row,
     path: Path,
     network: Network,
-    frames: list[npt.NDArray[np.uint8]],
+    frames: Pictures,
     reference: Values,
     folder: Path,
 ) -> None:
@@ -313,10 +321,16 @@ def _equals(value: npt.NDArray[Any], wanted: npt.NDArray[Any]) -> bool:
 
 
 if __name__ == "__main__":
-    source, place, *rest = map(Path, sys.argv[1:])
-    given = None
-    if rest:
-        loaded = np.load(rest[0])
-        given = loaded if isinstance(loaded, np.ndarray) else loaded[loaded.files[0]]
-    place.mkdir(parents=True, exist_ok=True)
-    (place / "row.json").write_text(json.dumps(dataclasses.asdict(measure(source, place, given))))
+    parser = argparse.ArgumentParser()
+    parser.add_argument("model", type=Path)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--frames", type=Path)
+    parser.add_argument("--count", type=int, default=FRAMES)
+    parser.add_argument("--no-bare", action="store_true")
+    options = parser.parse_args()
+    given = None if options.frames is None else np.load(options.frames)
+    if given is not None and not isinstance(given, np.ndarray):
+        given = given[given.files[0]]
+    options.folder.mkdir(parents=True, exist_ok=True)
+    measured = measure(options.model, options.folder, given, options.count, not options.no_bare)
+    (options.folder / "row.json").write_text(json.dumps(dataclasses.asdict(measured)))

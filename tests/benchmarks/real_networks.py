@@ -1,7 +1,7 @@
 """Network files from a folder, each from import to int8 and beside what onnx2tf makes of it alone.
 
-``python -m tests.benchmarks real_networks FOLDER... [--frames FILE.npz] [--results FILE.json]``: opt-in, since it needs
-files that are not in the repository. A line a file as soon as it is known, then the table; what is in the file of
+``python -m tests.benchmarks real_networks FOLDER... [--frames FILE.npz] [--results FILE.json] [--quick]``: opt-in: it
+needs files that are not in the repository. A line a file as soon as it is known, then the table; what is in the file of
 results is not done again.
 """
 
@@ -36,7 +36,10 @@ def run(arguments: Sequence[str]) -> None:
     parser.add_argument("folders", nargs="+", type=Path, help="folders or files; folders are searched through")
     parser.add_argument("--frames", type=Path, help="pictures (.npz or .npy) in place of synthetic ones")
     parser.add_argument("--results", type=Path, help="where results are kept (default: a file for temporary use)")
+    parser.add_argument("--quick", action="store_true", help="few frames, and nothing about bare onnx2tf")
     options = parser.parse_args(arguments)
+    more = [f"--frames={options.frames}"] if options.frames else []
+    more += ["--count=8", "--no-bare"] if options.quick else []
     with tempfile.TemporaryDirectory(prefix="multigraft-bench-") as folder:
         results = options.results or Path(folder) / "results.json"
         rows: dict[str, Any] = json.loads(results.read_text()) if results.is_file() else {}
@@ -44,7 +47,7 @@ def run(arguments: Sequence[str]) -> None:
             key = f"{path.name} {hashlib.sha256(path.read_bytes()).hexdigest()[:16]}"
             if key not in rows:
                 with tempfile.TemporaryDirectory(prefix="multigraft-bench-") as place:
-                    rows[key] = measure(path, Path(place), options.frames)
+                    rows[key] = measure(path, Path(place), more)
                 results.write_text(json.dumps(rows, indent=1))
             print(f"{rows[key]['name']}: {rows[key]['outcome']}", file=sys.stderr)
     print_table(list(rows.values()))
@@ -55,15 +58,13 @@ def _files(places: Sequence[Path]) -> list[Path]:
     return sorted(found, key=lambda f: (f.name, f))
 
 
-def measure(path: Path, place: Path, frames: Path | None) -> dict[str, Any]:
+def measure(path: Path, place: Path, options: Sequence[str]) -> dict[str, Any]:
     """One row, in processes of its own; ``memory_mib`` is the largest of them."""
-    command = [sys.executable, "-m", "tests.benchmarks.one_network", str(path), str(place)]
+    command = [sys.executable, "-m", "tests.benchmarks.one_network", str(path), str(place), *options]
     log = place / "log"
     started = time.perf_counter()
     with log.open("w") as stream:
-        process = subprocess.Popen(
-            [*command, *([str(frames)] if frames else [])], stdout=stream, stderr=stream, preexec_fn=_limit
-        )
+        process = subprocess.Popen(command, stdout=stream, stderr=stream, preexec_fn=_limit)
         _, status, used = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
     written = place / "row.json"

@@ -68,14 +68,14 @@ def main() -> int:
                         operators[kind][verdict.kind] += 1
                 if verdict.kind == "refused":
                     refused[verdict.detail] += 1
-                if verdict.is_bad:
+                if verdict.is_bad or verdict.kind == "late":
                     print(f"{number} {label}: {verdict.detail} [{' '.join(kinds)}]", flush=True)
                     if options.keep:
                         options.keep.mkdir(exist_ok=True, parents=True)
                         onnx.save(graph.model, options.keep / f"{number}-{label.replace(' ', '-')}.onnx")
                     break
         served.close()
-    columns = ("right", "refused", "late", "wrong", "traceback")
+    columns = ("right", "refused", "late", "vague", "wrong", "traceback", "crash")
     print(f"{'operator':28}" + "".join(f"{c:>10}" for c in columns))
     for kind, counted in sorted(operators.items()):
         print(f"{kind:28}" + "".join(f"{counted[c]:10}" for c in columns))
@@ -83,7 +83,7 @@ def main() -> int:
     print(f"{'in int8':28}" + "".join(f"{counts[f'int8 {c}']:10}" for c in columns))
     print("refused by name: " + ", ".join(f"{k} {n}" for k, n in refused.most_common()))
     print(f"{counts['graphs']} graphs in {time.monotonic() - start:.0f} s")
-    bad = sum(counts[prefix + c] for c in ("late", "wrong", "traceback") for prefix in ("", "int8 "))
+    bad = sum(counts[prefix + c] for c in ("vague", "wrong", "traceback", "crash") for prefix in ("", "int8 "))
     return int(bad > 0)
 
 

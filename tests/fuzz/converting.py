@@ -59,6 +59,11 @@ class Served(Checkpoints):
             )
         return result.read_bytes()
 
+    @property
+    def has_ended(self) -> bool:
+        """Whether the server is gone."""
+        return self._process.poll() is not None
+
     def close(self) -> None:
         """End the server."""
         assert self._process.stdin is not None

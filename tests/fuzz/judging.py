@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import pickle
 import re
+import signal
 import tempfile
 import traceback
 from dataclasses import dataclass
@@ -25,6 +28,7 @@ from tests.fuzz.converting import Served
 from tests.fuzz.graphs import Graph, answers
 
 FRAMES = 3
+SECONDS = 120
 TOLERANCE = 1e-3
 """Largest difference over the largest magnitude of an output, or of 0.1 where that is smaller."""
 
@@ -37,8 +41,8 @@ class Verdict:
     """How a graph ended.
 
     Attributes:
-        kind: ``right``, ``refused`` (at import, by name), ``late`` (a clean sentence after import), ``wrong`` or
-            ``traceback``.
+        kind: ``right``, ``refused`` (at import, by name), ``late`` (by name, but after import), ``vague``
+            (a sentence that names no operator), ``wrong``, ``traceback`` or ``crash``.
         detail: Operator or sentence.
     """
 
@@ -48,10 +52,32 @@ class Verdict:
     @property
     def is_bad(self) -> bool:
         """Whether it must not be."""
-        return self.kind not in ("right", "refused")
+        return self.kind not in ("right", "refused", "late")
 
 
 def judge(graph: Graph, served: Served, precision: Precision = "float32") -> Verdict:
+    """As :func:`judge_here`, in a fork, as interpreters may crash."""
+    reader, writer = os.pipe()
+    if (child := os.fork()) == 0:
+        try:
+            signal.alarm(SECONDS)
+            with os.fdopen(writer, "wb") as stream:
+                pickle.dump(judge_here(graph, served, precision), stream)
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            os._exit(0)
+    os.close(writer)
+    with os.fdopen(reader, "rb") as stream:
+        data = stream.read()
+    _, status = os.waitpid(child, 0)
+    if status & 0x7F:
+        return Verdict("crash", f"ended by {signal.Signals(status & 0x7F).name}")
+    verdict: Verdict = pickle.loads(data) if data else Verdict("traceback", "in the judge")
+    return verdict
+
+
+def judge_here(graph: Graph, served: Served, precision: Precision = "float32") -> Verdict:
     """Build a bundle from ``graph`` as a user would and compare its answers with onnxruntime's on the original."""
     frames = _frames(graph.preprocessing)
     with tempfile.TemporaryDirectory(dir=served.folder) as name:
@@ -75,7 +101,7 @@ def judge(graph: Graph, served: Served, precision: Precision = "float32") -> Ver
         except UnsupportedOperatorError as error:
             return _refusal(error, graph)
         except MultigraftError as error:
-            return Verdict("late", str(error))
+            return Verdict("late" if _named(error, graph) else "vague", str(error))
         except Exception as error:
             return Verdict("traceback", _where(error))
     kept = [o.removeprefix("net/") for o in network.outputs]
@@ -114,6 +140,8 @@ def _laid_out(value: npt.NDArray[Any], expected: npt.NDArray[Any]) -> npt.NDArra
     value = value.reshape(len(expected), -1, *value.shape[1:])
     if len(shape) == 4 and value.shape[2:] == (*shape[2:], shape[1]):
         value = np.moveaxis(value, -1, 2)
+    if not shape and value.size == expected.size:  # a single number is a row of one
+        value = value.reshape(expected.shape)
     return value if value.shape == expected.shape else None
 
 
@@ -123,16 +151,21 @@ def _difference(value: npt.NDArray[Any], expected: npt.NDArray[Any]) -> float:
 
 
 def _sqnr_db(value: npt.NDArray[Any], expected: npt.NDArray[Any]) -> float:
-    noise = float(((value.astype(np.float64) - expected) ** 2).mean())
-    return 10 * float(np.log10(max(float((expected.astype(np.float64) ** 2).mean()), 1e-12) / max(noise, 1e-12)))
+    """Signal over noise; infinite where both are as good as nothing."""
+    noise, signal = (float((v.astype(np.float64) ** 2).mean()) for v in (value - expected, expected))
+    return float("inf") if noise < 1e-6 else 10 * float(np.log10(max(signal, 1e-12) / noise))
 
 
 def _refusal(error: MultigraftError, graph: Graph) -> Verdict:
-    """By name, if the sentence has an operator or node of the graph."""
-    text = str(error)
-    kinds = {n.op_type for n in graph.model.graph.node}
-    found = [k for k in sorted(kinds, key=len, reverse=True) if re.search(rf"\b{k}\b", text)]
-    return Verdict("refused", found[0]) if found else Verdict("late", text)
+    name = _named(error, graph)
+    return Verdict("refused", name) if name else Verdict("vague", str(error))
+
+
+def _named(error: MultigraftError, graph: Graph) -> str:
+    """The operator of the graph that the sentence names; empty if none."""
+    kinds = sorted({n.op_type for n in graph.model.graph.node}, key=len, reverse=True)
+    found = (k for k in kinds if re.search(rf"\b{k}\b|\bONNX_{k.upper()}\b", str(error)))
+    return next(found, "")
 
 
 def _where(error: Exception) -> str:

@@ -6,19 +6,49 @@ import onnx
 
 from multigraft.converters.conversion.rewrites import (
     activations,
+    batch_norm,
+    broadcasting,
+    contraction,
+    extremes,
     functions,
     indexing,
     normalisation,
+    pad_modes,
     padding,
     pooling,
     recurrent,
     resizing,
+    sampling,
+    scattering,
+    transforms,
+    transposed_convolution,
+    unchanged,
     variadic,
 )
 from multigraft.converters.conversion.rewrites.editing import Editor, Rule, Writer
 from multigraft.converters.conversion.rewrites.folding import fold_constants, without_identities
 
-_FAMILIES = (padding, pooling, variadic, activations, normalisation, indexing, resizing, recurrent, functions)
+_FAMILIES = (
+    unchanged,
+    padding,
+    pad_modes,
+    extremes,
+    pooling,
+    variadic,
+    activations,
+    normalisation,
+    batch_norm,
+    indexing,
+    scattering,
+    resizing,
+    sampling,
+    recurrent,
+    contraction,
+    transposed_convolution,
+    broadcasting,
+    transforms,
+    functions,
+)
 RULES: dict[str, tuple[Rule, ...]] = {
     operator: tuple(rule for family in _FAMILIES for rule in family.RULES.get(operator, ()))
     for family in _FAMILIES
@@ -32,6 +62,7 @@ _PASSES = 100
 def rewrite(model: onnx.ModelProto) -> onnx.ModelProto:
     """The same in operators that onnx2tf converts rightly; inputs and outputs keep their names."""
     editor = Editor(model)
+    fold_constants(editor)
     for _ in range(_PASSES):
         replaced = [_replacement(editor, node) for node in editor.graph.node]
         if all(r is None for r in replaced):

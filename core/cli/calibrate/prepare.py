@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from multigraft.cli.shared.bundle_sources import example_source
 from multigraft.cli.shared.settings_options import check_output
 from multigraft.errors import UsageError
 
@@ -49,7 +50,7 @@ def execute(options: argparse.Namespace) -> int:
     if options.json:
         print(json.dumps({"output": str(options.output), "bytes": options.output.stat().st_size, "taps": taps}))
         return 0
-    source = "camera --minutes 30" if shape is None else "rows.npy"
+    source = example_source(shape) + " --minutes 30" * (shape is None)
     for name, points in taps.items():
         print(f"{name}: {len(points)} taps")
     print(

@@ -52,6 +52,7 @@ def _ops(options: argparse.Namespace) -> int:
 
 
 def _generate(options: argparse.Namespace) -> int:
+    from multigraft.bundle.bundle import Bundle
     from multigraft.files import sha256_of, write_bytes
     from multigraft.firmware_gen import generate
     from multigraft.firmware_gen.boards.boards import board_named
@@ -61,6 +62,8 @@ def _generate(options: argparse.Namespace) -> int:
     from multigraft.firmware_gen.program.program import load
     from multigraft.firmware_gen.project.arena_spaces import spaces_of
     from multigraft.firmware_gen.project.folder import write_folder
+    from multigraft.firmware_gen.sounds.golden_sounds import golden_sounds
+    from multigraft.firmware_gen.sounds.sound_inputs import sound_inputs
 
     if options.board is None or options.output is None:
         raise UsageError("a board and an output folder are needed", "give --board NAME and -o FOLDER")
@@ -81,7 +84,8 @@ def _generate(options: argparse.Namespace) -> int:
         error.problem = f"{options.what}: {error.problem}"
         raise
     report = report_of(project, board.name)
-    write_folder(project, board, sha256_of(content), options.output, *golden_vectors(program))
+    hearing = golden_sounds(program, sound_inputs(source, project.inputs)) if isinstance(source, Bundle) else {}
+    write_folder(project, board, sha256_of(content), options.output, *golden_vectors(program), hearing)
     write_bytes(options.output / REPORT, json.dumps(report, indent=1).encode() + b"\n")
     if options.json:
         print(json.dumps(report))

@@ -13,6 +13,7 @@ from multigraft.errors import UsageError
 if TYPE_CHECKING:
     from multigraft.bundle.manifest import Manifest
     from multigraft.devices.cameras.camera import Camera
+    from multigraft.tensors.preparation import Rows
 
 
 def add_source_argument(parser: argparse.ArgumentParser, default: str = "") -> None:
@@ -29,8 +30,8 @@ def add_source_argument(parser: argparse.ArgumentParser, default: str = "") -> N
     )
 
 
-def rows_of(manifest: Manifest) -> tuple[int, ...] | None:
-    """The shape of the rows that all networks of a bundle take; None for pictures.
+def rows_of(manifest: Manifest) -> Rows | None:
+    """What one source has to give for all networks of a bundle; None for pictures.
 
     Raises:
         InputError: They take frames of several kinds.
@@ -38,6 +39,13 @@ def rows_of(manifest: Manifest) -> tuple[int, ...] | None:
     from multigraft.tensors.preparation import shared_row_shape
 
     return shared_row_shape([source.preprocessing for source in manifest.inputs])
+
+
+def example_source(rows: Rows | None) -> str:
+    """A source to show in a command that is suggested."""
+    if rows is None:
+        return "camera"
+    return "rows.npy" if isinstance(rows, tuple) else "sound.wav"
 
 
 def open_bundle_source(texts: Sequence[str], manifest: Manifest, tasks: Sequence[str] | None = None) -> Camera:

@@ -15,6 +15,7 @@ from multigraft.errors import InputError, UsageError
 if TYPE_CHECKING:
     from multigraft.converters.network.frames import Frames
     from multigraft.converters.settings.settings import Settings
+    from multigraft.tensors.preparation import Rows
 
 MAX_FRAMES = 8192
 MAX_FRAMES_BYTES = 1 << 30
@@ -67,12 +68,12 @@ def read_settings(options: argparse.Namespace) -> Settings:
     return settings
 
 
-def load_frames(source: Path, rows: tuple[int, ...] | None = None) -> Frames:
+def load_frames(source: Path, rows: Rows | None = None) -> Frames:
     """All frames of a folder, video or array file, up to :data:`MAX_FRAMES` and :data:`MAX_FRAMES_BYTES`.
 
     Args:
         source: What holds them.
-        rows: Shape of a row, for tasks that take arrays; None for pictures.
+        rows: Shape of a row for tasks that take arrays, or the windows of sound; None for pictures.
 
     Raises:
         InputError: It is not there, empty, or holds no frames.

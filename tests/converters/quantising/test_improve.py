@@ -47,6 +47,13 @@ def test_an_unbalanced_network_of_inverted_residuals_is_as_good_as_a_balanced_on
     assert "10 tensors" in improvement.sentences()[0]
 
 
+def test_a_network_of_rectifiers_that_end_is_equalised_too() -> None:
+    floating = mobile_network(3.0, activation="RELU6")
+    plain, well = quantised(floating)
+    assert len(well.improvement.equalised) == 10
+    assert agreement(floating, well.graph) > 0.9 > agreement(floating, plain) + 0.1
+
+
 def content(graph: Graph) -> bytes:
     return tapped(graph, graph.outputs)
 

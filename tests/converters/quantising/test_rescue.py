@@ -12,7 +12,7 @@ from multigraft.agreement.agreement import Agreement
 from multigraft.agreement.binomial import lower_bound
 from multigraft.converters.quantising.improve import Quantised, Quantising
 from multigraft.converters.quantising.lacking_agreement import lacking_agreement
-from multigraft.converters.quantising.layer_error import LayerError, LayerErrorReport, real, stored
+from multigraft.converters.quantising.layer_error import SILENT_DB, LayerError, LayerErrorReport, real, sqnr_db, stored
 from multigraft.converters.quantising.rescue import MOST_TRIES, PATIENCE, Rescue, rescue
 from multigraft.converters.quantising.safeguards import Safeguards, Safety
 from multigraft.tflite.graph import Graph
@@ -158,3 +158,10 @@ def test_layers_below_the_limit_are_named_with_their_noise() -> None:
 def test_a_rescue_without_layers_costs_nothing() -> None:
     done = Rescue((), 4, {"a": 0.9}, {"a": 0.5}, {"a": 0.5}, 0, 0, 10.0, 0.0)
     assert len(done.sentences()) == 1 and "a: 0.500 on frames for fitting, 0.900 needed" in done.sentences()[0]
+
+
+def test_noise_without_a_signal_is_no_silence() -> None:
+    zeros, ones = [np.zeros(4, np.float32)], [np.ones(4, np.float32)]
+    assert sqnr_db(zeros, zeros) == sqnr_db(ones, ones) == SILENT_DB
+    assert sqnr_db(zeros, ones) == -SILENT_DB
+    assert sqnr_db(ones, zeros) == 0

@@ -191,6 +191,32 @@ def test_a_constant_or_one_sided_input_stays_what_it_is(bounds: Range) -> None:
         assert np.abs(value - truth).max() <= 0.02 * np.abs(truth).max()
 
 
+@pytest.mark.parametrize("unit", [1.0, 1e-9, 1e-10, 1e-11])
+@pytest.mark.parametrize("form", ["output", "input", "between", "padded"])
+def test_a_network_in_tiny_units_loses_no_more_than_another(form: str, unit: float) -> None:
+    """Values of 1e-11 throughout are as good as others, wherever in the network they are."""
+    b = GraphBuilder()
+    x = b.input("x", 1, 6, 6, CHANNELS)
+    between = b.conv("between", x, CHANNELS, activation="RELU")
+    if form == "padded":
+        between = b.pad("padded", between, (1, 1), (1, 1))
+    graph = b.graph(b.conv("y", between, CHANNELS))
+    first = {"output": 1.0, "input": 1.0, "between": unit, "padded": unit}[form]
+    last = {"output": unit, "input": 1.0, "between": 1 / unit, "padded": 1 / unit}[form]
+    bias = {"output": (1.0, unit), "input": (unit, unit), "between": (unit, 1.0), "padded": (unit, 1.0)}[form]
+    for name, factor, of_bias in (("between", first, bias[0]), ("y", last, bias[1])):
+        weights, old = graph.constant(f"{name}/weights"), graph.constant(f"{name}/bias")
+        assert weights is not None and old is not None
+        graph = with_constant(with_constant(graph, f"{name}/weights", weights * factor), f"{name}/bias", old * of_bias)
+    frames = [{"x": feed["x"] * np.float32(unit if form == "input" else 1)} for feed in feeds(graph, 3)]
+    quantised = quantise(graph, "int8", measure(graph, frames))
+    for where, runner in runs().items():
+        for feed in frames:
+            truth = run(graph, feed)["y"]
+            value = real(runner(quantised, stored(feed, quantised))["y"], quantised.tensors["y"])
+            assert np.abs(value - truth).max() <= 0.05 * np.abs(truth).max(), where
+
+
 @pytest.mark.parametrize("kind", ["ADD", "SUB", "MUL"])
 @pytest.mark.parametrize("bounds", [(0.0, 0.0), (0.0, 1e-30), (-1e-7, 1e-7)])
 def test_a_result_that_hardly_moves_is_no_garbage(kind: str, bounds: Range) -> None:

@@ -34,7 +34,9 @@ def limited(s: Sketch) -> list[str]:
 
 def parametric(s: Sketch) -> list[str]:
     """An activation with attributes."""
-    kind = s.pick("Celu Elu Gelu HardSigmoid LeakyRelu Selu Shrink Swish ThresholdedRelu Clip".split())
+    kind = s.pick(
+        ["Celu", "Elu", "Gelu", "HardSigmoid", "LeakyRelu", "Selu", "Shrink", "Swish", "ThresholdedRelu", "Clip"]
+    )
     x, a, b = s.tensor(), s.whole(1, 30) / 10, s.whole(0, 20) / 10
     if kind == "Clip":
         return _clip(s, x)

@@ -90,12 +90,12 @@ def resize(s: Sketch) -> list[str]:
         return s.add("Upsample", x, *inputs, mode=s.pick(("nearest", "linear")), **given)
     if s.opset == 10:
         return s.add("Resize", x, s.constant(scales), mode=s.pick(("nearest", "linear")))
-    modes = "half_pixel pytorch_half_pixel align_corners asymmetric".split()
+    modes = ["half_pixel", "pytorch_half_pixel", "align_corners", "asymmetric"]
     given = s.optional(mode=s.pick(("nearest", "linear", "linear", "cubic"))) | s.optional(
         coordinate_transformation_mode=s.pick(modes)
     )
     if given.get("mode", "nearest") == "nearest":
-        given |= s.optional(nearest_mode=s.pick("round_prefer_floor round_prefer_ceil floor ceil".split()))
+        given |= s.optional(nearest_mode=s.pick(["round_prefer_floor", "round_prefer_ceil", "floor", "ceil"]))
     if given.get("mode") == "cubic":
         given |= s.optional(cubic_coeff_a=-0.5, exclude_outside=s.whole(0, 1))
     if s.opset >= 18 and given.get("mode", "nearest") != "nearest":

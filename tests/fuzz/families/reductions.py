@@ -67,8 +67,16 @@ def softmax(s: Sketch) -> list[str]:
 def norm(s: Sketch) -> list[str]:
     """Normalisation by what the values themselves are."""
     kind = s.pick(
-        "LpNormalization LayerNormalization GroupNormalization InstanceNormalization BatchNormalization "
-        "MeanVarianceNormalization RMSNormalization LRN".split()
+        [
+            "LpNormalization",
+            "LayerNormalization",
+            "GroupNormalization",
+            "InstanceNormalization",
+            "BatchNormalization",
+            "MeanVarianceNormalization",
+            "RMSNormalization",
+            "LRN",
+        ]
     )
     x = s.tensor() if kind in ("LpNormalization", "LayerNormalization", "RMSNormalization") else s.tensor((3, 4, 5))
     if not x:

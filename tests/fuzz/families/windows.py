@@ -14,17 +14,19 @@ def spatial(s: Sketch) -> str:
     return s.tensor((s.pick(_RANKS),)) or s.tensor((4,)) or s.tensor((3, 5))
 
 
-def window(s: Sketch, x: str, with_dilations: bool = True, zero_pads: bool = False) -> dict[str, Any]:
+def window(s: Sketch, x: str, with_dilations: bool = True) -> dict[str, Any]:
     """Kernel, strides, dilations and padding that fit the positions of ``x``."""
     sizes = s.shape(x)[2:]
-    kernel = [s.whole(1, min(4, max(1, size + 1))) for size in sizes]
+    kernel = [s.whole(1, min(4, size)) for size in sizes]
     given: dict[str, Any] = {"kernel_shape": kernel}
     given |= s.optional(strides=[s.whole(1, 3) for _ in sizes])
     if with_dilations and s.yes(3):
-        given["dilations"] = [s.whole(1, 3) for _ in sizes]
+        given["dilations"] = [
+            s.whole(1, min(3, (size - 1) // (k - 1))) if k > 1 else 1 for k, size in zip(kernel, sizes, strict=True)
+        ]
     if s.yes(3):
         given["auto_pad"] = s.pick(("SAME_UPPER", "SAME_LOWER", "VALID", "NOTSET"))
-    if given.get("auto_pad", "NOTSET") == "NOTSET" and s.yes() and not zero_pads:
+    if given.get("auto_pad", "NOTSET") == "NOTSET" and s.yes():
         most = [max(0, k - 1) for k in kernel]
         given["pads"] = [s.whole(0, m) for m in (*most, *most)]
     return given
@@ -95,7 +97,9 @@ def global_pool(s: Sketch) -> list[str]:
 def unpool(s: Sketch) -> list[str]:
     """MaxUnpool behind the MaxPool whose indices it takes."""
     x = s.tensor((4,))
-    made = s.add("MaxPool", x, outputs=2, kernel_shape=[2, 2], strides=[2, 2]) if x else []
+    if not x or min(s.shape(x)[2:]) < 2:
+        return []
+    made = s.add("MaxPool", x, outputs=2, kernel_shape=[2, 2], strides=[2, 2])
     return s.add("MaxUnpool", *made, kernel_shape=[2, 2], strides=[2, 2]) if made else []
 
 

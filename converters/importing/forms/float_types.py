@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, numpy_helper
 
-from multigraft.converters.importing.external_data import stored_tensors
+from multigraft.converters.importing.forms.external_data import stored_tensors
 
 FLOATS: dict[int, str] = {
     TensorProto.FLOAT16: "float16",
