@@ -51,7 +51,7 @@ def is_joinable(donor: tuple[int, ...], target: tuple[int, ...], kernel: int) ->
         return False
     if stride is None and any(t > 2 * d for d, t in zip(donor[1:], target[1:], strict=True)):
         return False
-    return donor[0] * kernel ** (len(donor) - 1) <= MAX_INPUTS
+    return donor[0] * int(kernel ** (len(donor) - 1)) <= MAX_INPUTS
 
 
 @dataclass(frozen=True)
