@@ -19,13 +19,13 @@ from multigraft.calibration.collect.cross_moments import CrossMoments
 from multigraft.calibration.collect.inner_ranges import InnerRanges
 from multigraft.calibration.collect.tap_sample import (
     DETAIL_EVERY,
-    FEATURES,
     TapSample,
     limit,
     make_readers,
     plan_samples,
 )
 from multigraft.calibration.collect.taps_runner import TapsRunner
+from multigraft.calibration.defaults import FEATURES, MEMORY_BYTES, MINIBATCH
 from multigraft.errors import InputError, UsageError
 from multigraft.statistics import entries
 from multigraft.statistics.similarity import FEATURE_BLOCK, MIN_BATCH, SimilaritySums
@@ -35,15 +35,9 @@ from multigraft.statistics.tally import Terms
 from multigraft.tensors.arrays import Array, Float32Array, Float64Array
 from multigraft.tensors.preparation import Frame
 
-MINIBATCH = 128
-"""Frames per minibatch: what a power cut may cost."""
-
 COMPARED = 64
 """Frames compared with each other at most: a minibatch consists of parts of so many. The work grows with it, and the
 error of a CKA falls with the root of it times all frames."""
-
-MEMORY_BYTES = 64 * 2**20
-"""Default bound for what is kept of the representations of a minibatch."""
 
 DRIFT_FEATURES = 4
 STACKED_BYTES = 1 << 17

@@ -63,7 +63,8 @@ def to_tflite(
             raise ConversionError(
                 f"operator {op.custom_code}{where} has no TFLite counterpart", "replace that operator in the network"
             )
-    return dataclasses.replace(converted, subgraphs=tuple(map(write_dangling, converted.subgraphs)))
+    readers = {node.output[0]: node.input[0] for node in prepared.graph.node if node.input and node.output}
+    return dataclasses.replace(converted, subgraphs=tuple(write_dangling(g, readers) for g in converted.subgraphs))
 
 
 def _convert(model: onnx.ModelProto, environment: Environment, folder: Path, report: Report) -> bytes:

@@ -17,6 +17,7 @@ from multigraft.converters.importing.simplify import INDEX_TYPES, only_input, si
 from multigraft.converters.job.progress import Report, silent
 from multigraft.converters.network.advice import advice_on_preprocessing, check_labels
 from multigraft.converters.network.network import Network
+from multigraft.converters.settings.foreign_formats import foreign_format
 from multigraft.converters.settings.settings import MODEL_SUFFIXES, TaskSettings
 from multigraft.errors import InputError
 from multigraft.reading import regular_file
@@ -40,8 +41,8 @@ def load_network(
     """Read a network, clean its graph, and check that it still computes the same.
 
     Args:
-        source: An .onnx file, a .pt2 exported program, or ``module:factory``, where ``factory()`` returns a
-            torch.nn.Module.
+        source: An .onnx file, a float .tflite file, a .pt2 exported program, or ``module:factory``, where
+            ``factory()`` returns a torch.nn.Module.
         name: The task's name; the file's stem if empty.
         preprocessing: What the input expects of a frame. Without it the pixels are taken as 0..1, grey for one
             channel and RGB for three, at the fixed size of the input; inputs of other forms as arrays.
@@ -62,10 +63,16 @@ def load_network(
     """
     text = os.fspath(source)
     path = Path(text)
+    if foreign := foreign_format(path):
+        raise InputError(f"{path} {foreign[0]}", foreign[1])
     if path.suffix.lower() == ".onnx" or (path.is_file() and path.suffix.lower() not in MODEL_SUFFIXES):
         with regular_file(path):
             listed = _headers(path)
         model, digest = read_onnx(path, report), sha256_of_file(path, listed)
+    elif path.suffix.lower() == ".tflite" and path.is_file():
+        from multigraft.converters.importing.tflite.reader import read_tflite
+
+        model, digest = read_tflite(path, report), sha256_of_file(path)
     elif path.suffix.lower() == ".pt2":
         from multigraft.converters.importing.torch_export import export_program
 
@@ -79,7 +86,9 @@ def load_network(
         model = export_factory(text, shape, None if state is None else Path(state), Path(folder))
         digest = hashlib.sha256(model.SerializeToString(deterministic=True)).hexdigest()
     elif path.exists():
-        raise InputError(f"{path} is not a network", "give an .onnx file, a .pt2 exported program or module:factory")
+        raise InputError(
+            f"{path} is not a network", "give an .onnx or .tflite file, a .pt2 exported program or module:factory"
+        )
     else:
         raise InputError(f"{path} does not exist", "check the path")
     preprocessing = preprocessing or default_preprocessing(model, text)

@@ -20,7 +20,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from multigraft.converters.importing.batch_norm import fold_batch_norms
 from multigraft.converters.importing.channels_first import read_channels_first
-from multigraft.converters.importing.equivalence import TOLERANCE, difference, runner
+from multigraft.converters.importing.equivalence import runner
 from multigraft.converters.importing.forms.constant_outputs import leave_out_constant_outputs
 from multigraft.converters.importing.forms.fixed_batch import to_one_frame
 from multigraft.converters.importing.known_operators import refuse_unknown
@@ -28,6 +28,7 @@ from multigraft.converters.importing.node_names import label, one_line
 from multigraft.converters.importing.old_operators import flatten_softmax, mend_resize
 from multigraft.converters.importing.onnx_reader import DEFAULT_DOMAINS, refuse_unsupported
 from multigraft.converters.importing.probe_frames import COUNT, probe_frames
+from multigraft.converters.network.closeness import TOLERANCE, difference
 from multigraft.errors import ConversionError, InputError, MissingDependencyError, UnsupportedOperatorError
 from multigraft.installing import install_extra
 from multigraft.tensors.array_preparation import ArrayPreparation
@@ -114,13 +115,14 @@ def image_input(model: onnx.ModelProto, where: str) -> onnx.ValueInfoProto:
     Raises:
         InputError: There are several, none, or it is no image.
     """
-    found = only_input(model, where)
-    if len(found.type.tensor_type.shape.dim) != 4:
+    picture = only_input(model, where)
+    rank = len(picture.type.tensor_type.shape.dim)
+    if rank != 4:
         raise InputError(
-            f"{where}: input {found.name} has {len(found.type.tensor_type.shape.dim)} dimensions, and pictures have 4",
+            f"{where}: input {picture.name} has {rank} dimensions, and pictures have 4",
             "give its preprocessing a shape in place of size and color",
         )
-    return found
+    return picture
 
 
 def only_input(model: onnx.ModelProto, where: str) -> onnx.ValueInfoProto:
@@ -134,8 +136,8 @@ def only_input(model: onnx.ModelProto, where: str) -> onnx.ValueInfoProto:
     if len(inputs) != 1:
         names = ", ".join(i.name for i in inputs) or "none"
         raise InputError(f"{where} has {len(inputs)} inputs ({names})", "give a network with one input")
-    found: onnx.ValueInfoProto = inputs[0]
-    return found
+    value: onnx.ValueInfoProto = inputs[0]
+    return value
 
 
 def fix_input(model: onnx.ModelProto, preprocessing: Preparation, where: str) -> RawInput:
@@ -155,10 +157,10 @@ def fix_input(model: onnx.ModelProto, preprocessing: Preparation, where: str) ->
         value = image_input(model, where)
         dims = [d.dim_value for d in value.type.tensor_type.shape.dim]
         is_last = dims[3] in _PIXEL_CHANNELS and dims[1] not in _PIXEL_CHANNELS
-        found = (dims[3], dims[1], dims[2]) if is_last else (dims[1], dims[2], dims[3])
-        if any(have and have != wanted for have, wanted in zip(found, shape, strict=True)):
+        taken = (dims[3], dims[1], dims[2]) if is_last else (dims[1], dims[2], dims[3])
+        if any(have and have != wanted for have, wanted in zip(taken, shape, strict=True)):
             raise InputError(
-                f"{where} takes {_size(found)} and its preprocessing makes {_size(shape)}",
+                f"{where} takes {_size(taken)} and its preprocessing makes {_size(shape)}",
                 "correct size and color of the preprocessing",
             )
     kind = value.type.tensor_type.elem_type

@@ -21,7 +21,7 @@ from multigraft.converters.network.multitask import MultiTaskModel, SegmentSpec
 from multigraft.converters.packing.model_card import model_card
 from multigraft.converters.packing.verify import Verification, run_segments
 from multigraft.converters.quantising.layer_error import LayerErrorReport, spec_of
-from multigraft.converters.quantising.quantise import Precision
+from multigraft.converters.quantising.precisions import Precision
 from multigraft.npz import stored_npz_bytes
 from multigraft.tensors.array_preparation import ArrayPreparation
 from multigraft.tensors.preparation import Preparation
@@ -155,14 +155,29 @@ def _fidelity(parts: BundleParts, task: str) -> dict[str, Any]:
     return {"quantised_agreement": measured.to_json()} if measured else {}
 
 
-def _provenance(parts: BundleParts) -> dict[str, Any]:
-    worst = parts.layers.worst
+def computing_types(graph: Graph) -> str:
+    """The element types that the layers of a graph compute in, ``int8`` or ``int8+float32``."""
+    layers = [op for op in graph.ops if op.name in _COMPUTES] or list(graph.ops)
+    return "+".join(dict.fromkeys(sorted((graph.tensors[op.outputs[0]].dtype for op in layers), reverse=True)))
+
+
+def made_with() -> dict[str, Any]:
+    """What stands in every manifest about the software behind it."""
     return {
         "multigraft": multigraft.__version__,
-        "tools": {"onnx2tf": parts.converter} | {tool: importlib.metadata.version(tool) for tool in _TOOLS},
+        "tools": {tool: importlib.metadata.version(tool) for tool in _TOOLS},
+        "golden": {"backend": "litert", "version": version_of(PREFERRED), "machine": platform.machine()},
+    }
+
+
+def _provenance(parts: BundleParts) -> dict[str, Any]:
+    worst = parts.layers.worst
+    software = made_with()
+    return {
+        **software,
+        "tools": {"onnx2tf": parts.converter} | software["tools"],
         "precision": parts.precision,
         "calibration_frames": parts.calibration_frames,
-        "golden": {"backend": "litert", "version": version_of(PREFERRED), "machine": platform.machine()},
         "verification": parts.verification.to_json(),
         "worst_layer": dataclasses.asdict(worst) if worst else None,
         **parts.safety,

@@ -36,7 +36,8 @@ from multigraft.converters.packing.verify import Verification, affordable, float
 from multigraft.converters.quantising.improve import Quantised, Quantising, quantise_well
 from multigraft.converters.quantising.keep_float import operators_to_keep
 from multigraft.converters.quantising.layer_error import LayerErrorReport, layer_error, stored
-from multigraft.converters.quantising.quantise import STATIC, Precision, quantise
+from multigraft.converters.quantising.precisions import STATIC, Precision
+from multigraft.converters.quantising.quantise import quantise
 from multigraft.converters.quantising.ranges import Range
 from multigraft.converters.quantising.rescue import Judge, rescue
 from multigraft.converters.quantising.safeguards import Safeguards, Safety
@@ -99,7 +100,7 @@ def convert(
         multitask: From grafting.
         frames_by_input: Unlabeled camera frames for each graph input; they set the ranges of activations. May be empty
             where ``ranges`` say it all or ``precision`` needs none.
-        precision: A key of :data:`multigraft.converters.quantising.quantise.PRECISIONS`.
+        precision: A key of :data:`multigraft.converters.quantising.precisions.PRECISIONS`.
         keep_float: Layers to leave in float32: regular expressions on ONNX node and tensor names, or operator kinds.
         ranges: Smallest and largest value by ONNX tensor, in place of measuring; others are measured on the frames.
         name: The bundle's name.

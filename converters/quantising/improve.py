@@ -16,7 +16,8 @@ from multigraft.converters.quantising.channels import Channel, measure_channels
 from multigraft.converters.quantising.correct_bias import correctable, corrected
 from multigraft.converters.quantising.equalise import equalised, joints
 from multigraft.converters.quantising.layer_error import real, sqnr_db, stored
-from multigraft.converters.quantising.quantise import Precision, quantise
+from multigraft.converters.quantising.precisions import Precision
+from multigraft.converters.quantising.quantise import quantise
 from multigraft.converters.quantising.ranges import Range, measure
 from multigraft.tflite.graph import Graph
 

@@ -162,7 +162,7 @@ class NoiseRatio:
 
     @property
     def db(self) -> float:
-        """10 log10 of signal power over noise power, in dB, within :data:`SILENT_DB` of 0: noise alone has the least."""
+        """10 log10 of signal over noise power, in dB, within :data:`SILENT_DB` of 0: noise alone has the least."""
         if self._noise == 0:
             return SILENT_DB
         if self._signal == 0:

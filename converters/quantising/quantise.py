@@ -13,13 +13,14 @@ import io
 import re
 import warnings
 from collections.abc import Collection, Mapping
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from multigraft.converters.conversion.interpreters import main_signature
 from multigraft.converters.conversion.rewriting import free_name, prune, rename, replace_op
 from multigraft.converters.quantising.fine_ranges import with_fine_ranges
+from multigraft.converters.quantising.precisions import STATIC, Precision
 from multigraft.converters.quantising.ranges import Range, Ranges, complete
 from multigraft.converters.quantising.sound_ranges import sound_ranges
 from multigraft.converters.quantising.sound_scales import with_sound_scales
@@ -27,17 +28,6 @@ from multigraft.errors import ConversionError, MissingDependencyError
 from multigraft.installing import install_extra
 from multigraft.tflite import tflite_file
 from multigraft.tflite.graph import Graph, Model, Tensor
-
-Precision = Literal["int8", "int4", "dynamic", "float32"]
-PRECISIONS: dict[Precision, str] = {
-    "int8": "8-bit weights (per channel) and 8-bit activations",
-    "int4": "as int8, with 4-bit weights in all full convolutions but those that read the frame",
-    "dynamic": "8-bit weights, activations quantised while running; inputs and outputs stay float32",
-    "float32": "nothing is quantised",
-}
-
-STATIC: tuple[Precision, ...] = ("int8", "int4")
-"""Precisions that need ranges of activations."""
 
 _WEIGHT_STEPS: dict[Precision, int] = {"int8": 127, "int4": 7}
 

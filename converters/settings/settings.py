@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Literal, Self, get_args
 
 from multigraft.bundle.manifest import KINDS, Kind
+from multigraft.converters.settings.foreign_formats import foreign_format
 from multigraft.converters.settings.preparation_settings import PREPARATION
 from multigraft.converters.settings.toml_reader import (
     LARGEST,
@@ -45,7 +46,7 @@ Rescue = Literal["float", "none"]
 VIDEO_SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mjpeg", ".mpg")
 ARRAY_SUFFIXES = (".npy", ".npz")
 SOUND_SUFFIXES = (".wav", ".wave")
-MODEL_SUFFIXES = (".onnx", ".pt2")
+MODEL_SUFFIXES = (".onnx", ".pt2", ".tflite")
 TOLERANCE_KINDS: tuple[Kind, ...] = ("regression", "landmarks", "detection", "other")
 
 _IDENTIFIER = text(r"[A-Za-z][A-Za-z0-9_]{0,47}", "a name of letters, digits and _ that starts with a letter")
@@ -63,6 +64,8 @@ def _read_frames(value: Any, place: Place) -> Path:
 def _read_model(value: Any, place: Place) -> str:
     if isinstance(value, str) and _FACTORY.fullmatch(value):
         return value
+    if isinstance(value, str) and (foreign := foreign_format(place.file.parent / value)):
+        place.fail(f"names {value!r}, which {foreign[0]}", foreign[1])
     return str(_MODEL_FILE.read(value, place))
 
 
@@ -90,7 +93,7 @@ _FRAMES_FILE = file(
     folder=True,
 )
 _FRAMES = Reader(_FRAMES_FILE.expects, _read_frames)
-_MODEL_FILE = file("an .onnx file, a .pt2 exported program or module:factory", MODEL_SUFFIXES)
+_MODEL_FILE = file("an .onnx or .tflite file, a .pt2 exported program or module:factory", MODEL_SUFFIXES)
 _MODEL = Reader(_MODEL_FILE.expects, _read_model)
 _LABEL_FILE = file("a list of texts or the path of a text file with one label a line")
 _LABELS = Reader(_LABEL_FILE.expects, _read_labels)

@@ -49,9 +49,12 @@ def execute(options: argparse.Namespace) -> int:
                 f"--against {' '.join((kind, *models))} is not understood",
                 "write --against separate [MODEL.tflite ...], or --against uncut [MODEL.tflite]",
             )
+    from multigraft.devices.thermal import Thermal, ThrottlingWatch
     from multigraft.runtime import benchmark
     from multigraft.runtime.machine import Machine
 
+    thermal = Thermal()
+    watch = ThrottlingWatch(thermal)
     engine, tasks = open_engine(options)
     frames = _frames(options.source, engine, tasks)
     timing = benchmark.measure_latency(engine, frames, tasks, options.runs, options.warmup)
@@ -84,6 +87,7 @@ def execute(options: argparse.Namespace) -> int:
         **_memory(options, engine, separate),
         **_energy(options, engine, frames, tasks),
     }
+    report |= {"was_throttled": watch.was_throttled(), "temperature_c": thermal.temperature_c()}
     if options.json:
         print(json.dumps(report, indent=1))
     else:
@@ -174,6 +178,21 @@ def _print(report: dict[str, Any], timing: Timing, machine: str) -> None:
             f"Energy: {energy['energy_j_per_frame']:.6f} J per frame, {energy['idle_energy_j_per_frame']:.6f} J of it "
             f"would be drawn idle ({energy['meter']}, {energy['frames']} frames, {energy['window_s']:.1f} s)."
         )
+
+    print(_throttling(report["was_throttled"], report["temperature_c"]))
+
+
+def _throttling(was_throttled: bool | None, temperature_c: float | None) -> str:
+    """A sentence."""
+    warm = "" if temperature_c is None else f" ({temperature_c:.1f} °C now)"
+    if was_throttled is None:
+        return f"Throttling: not known, this system does not tell{warm}."
+    if was_throttled:
+        return (
+            f"Throttling: the processor was slowed down meanwhile{warm}, so times are too long; cool it, or give it a "
+            "stronger power supply."
+        )
+    return f"Throttling: none meanwhile{warm}."
 
 
 def _latency_row(name: str, distribution: Distribution, weights: int | None) -> tuple[str, ...]:

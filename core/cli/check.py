@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
-    parser.add_argument("model", help="an .onnx file or a .pt2 exported program")
+    parser.add_argument("model", help="an .onnx file, a .tflite file or a .pt2 exported program")
     parser.add_argument(
         "--size",
         metavar="HEIGHTxWIDTH",
@@ -47,7 +47,8 @@ def _size(text: str | None) -> tuple[int, ...] | None:
 
 
 def _print(checked: Checked) -> None:
-    print(f"{checked.source}: opset {checked.opset or 'unknown'}" + (f", {checked.exporter}" * bool(checked.exporter)))
+    opset = f"opset {checked.opset}" if checked.opset else "" if checked.exporter else "opset unknown"
+    print(f"{checked.source}: {', '.join(filter(None, (opset, checked.exporter)))}")
     for name, values in (("input", checked.inputs), ("output", checked.outputs)):
         for value in values:
             print(f"  {name:<7} {value}")

@@ -16,7 +16,7 @@ import onnx
 from hypothesis import HealthCheck, Phase, given, seed, settings
 
 from multigraft.converters.conversion import onnx2tf_environment
-from multigraft.converters.quantising.quantise import Precision
+from multigraft.converters.quantising.precisions import Precision
 from tests.fuzz.converting import Served
 from tests.fuzz.graphs import Graph, graphs
 from tests.fuzz.judging import judge

@@ -21,7 +21,7 @@ from multigraft.converters.graft.sharing_plan import SharingPlan
 from multigraft.converters.importing.importer import load_network
 from multigraft.converters.packing.convert import convert
 from multigraft.converters.packing.fidelity import BundleRunner
-from multigraft.converters.quantising.quantise import Precision
+from multigraft.converters.quantising.precisions import Precision
 from multigraft.errors import MultigraftError, UnsupportedOperatorError
 from multigraft.tensors.preprocessing import Preprocessing, prepare_batch
 from tests.fuzz.converting import Served

@@ -49,9 +49,7 @@ def conv_transpose(writer: Writer) -> bool:
     return True
 
 
-def _grouped(
-    writer: Writer, x: str, shape: tuple[int, ...], weight: Array, strides: list[int], group: int
-) -> str:
+def _grouped(writer: Writer, x: str, shape: tuple[int, ...], weight: Array, strides: list[int], group: int) -> str:
     """One transposed convolution a group, side by side."""
     parts = [x]
     if group > 1:

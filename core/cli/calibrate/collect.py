@@ -13,11 +13,11 @@ from multigraft.cli.shared.settings_options import check_output
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the step's arguments."""
-    # numpy's BLAS reads it when it is imported, which happens below. Its products are so small here that threads only
-    # wait for each other, and take the processor from the networks.
+    # numpy's BLAS reads it when it is imported. Its products are so small here that threads only wait for each other,
+    # and take the processor from the networks.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from multigraft.calibration.collect.collect_options import CollectOptions
-    from multigraft.calibration.collect.selection import SelectionRule
+    from multigraft.calibration.collect.selection_rule import SelectionRule
     from multigraft.devices.cameras.source_help import HELP
 
     default, rule = CollectOptions(), SelectionRule()
@@ -65,7 +65,7 @@ def execute(options: argparse.Namespace) -> int:
     from multigraft.calibration.collect.collect_options import CollectOptions, store_of
     from multigraft.calibration.collect.collector import collect
     from multigraft.calibration.collect.live_view import show_collecting
-    from multigraft.calibration.collect.selection import SelectionRule
+    from multigraft.calibration.collect.selection_rule import SelectionRule
     from multigraft.cli.shared.bundle_sources import rows_of
     from multigraft.devices.cameras.sources import open_source
 

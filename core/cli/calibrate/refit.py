@@ -21,18 +21,21 @@ EVENT_EVERY_S = 1.0
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the step's arguments."""
-    from multigraft.calibration.refit.refitting import ACCEPTED, FRAMES
+    from multigraft.calibration.defaults import ACCEPTED_FRAMES, REFIT_FRAMES
     from multigraft.devices.cameras.source_help import HELP
-    from multigraft.statistics.statistics import MINIMUM_FRAMES
+    from multigraft.statistics.minimum_frames import MINIMUM_FRAMES
 
     add = parser.add_argument
     add("plan", metavar="NAME.mgplan", help="the refit bundle that multigraft calibrate plan wrote")
     add("--source", required=True, metavar="FRAMES", help=HELP)
     add("-o", "--output", required=True, type=Path, metavar="NAME.mgrefit", help="the new weights to write")
-    add("--frames", type=int, default=FRAMES, metavar="N", help=f"frames to solve each layer from (default: {FRAMES})")
     add(
-        "--accept", type=int, default=ACCEPTED, metavar="N",
-        help=f"further frames on which agreement is measured, at most (default: {ACCEPTED})",
+        "--frames", type=int, default=REFIT_FRAMES, metavar="N",
+        help=f"frames to solve each layer from (default: {REFIT_FRAMES})",
+    )  # fmt: skip
+    add(
+        "--accept", type=int, default=ACCEPTED_FRAMES, metavar="N",
+        help=f"further frames on which agreement is measured, at most (default: {ACCEPTED_FRAMES})",
     )  # fmt: skip
     add("--every", type=int, default=1, metavar="N", help="use one frame of N (default: every frame)")
     add(

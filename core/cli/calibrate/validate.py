@@ -13,7 +13,7 @@ from multigraft.errors import UsageError
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the step's arguments."""
-    from multigraft.calibration.validation import FRAMES
+    from multigraft.calibration.defaults import VALIDATED_FRAMES
     from multigraft.cli.shared.bundle_sources import add_source_argument
 
     add = parser.add_argument
@@ -21,7 +21,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--against", required=True, metavar="NAME.mgtaps", help="the taps bundle of the original networks")
     add_source_argument(parser)
     add("-o", "--output", type=Path, metavar="NAME.json", help="also write the result as JSON")
-    add("--frames", type=int, default=FRAMES, metavar="N", help=f"at most N frames (default: {FRAMES})")
+    add(
+        "--frames", type=int, default=VALIDATED_FRAMES, metavar="N",
+        help=f"at most N frames (default: {VALIDATED_FRAMES})",
+    )  # fmt: skip
     add("--confidence", type=float, default=0.95, metavar="C", help="how sure the bounds shall be (default: 0.95)")
     add("--min-agreement", type=float, metavar="A", help="exit with 1 if a task's lower bound is below A")
     add(

@@ -30,3 +30,12 @@ def test_what_has_no_counterpart_and_what_is_whole_stay_as_they_are() -> None:
     assert write_dangling(unknown) is unknown
     whole = write_dangling(forgotten("x_nhwc_bridge"))
     assert write_dangling(whole) is whole
+
+
+def test_a_tensor_that_is_named_after_another_reader_is_found_through_it() -> None:
+    lost = forgotten("pooled_input_nhwc")
+    assert write_dangling(lost, {"pooled": "elsewhere"}) is lost
+    graph = write_dangling(lost, {"pooled": "x"})
+    value = np.random.default_rng(0).standard_normal(SHAPE_LAST).astype(np.float32)
+    got = Runner(tapped(graph, ["y"]))({"in": value})["y"]
+    np.testing.assert_array_equal(got, -np.abs(value).transpose(0, 3, 1, 2))

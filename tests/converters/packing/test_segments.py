@@ -11,7 +11,8 @@ from multigraft.converters.conversion.interpreters import Runner, available
 from multigraft.converters.network.multitask import SegmentSpec
 from multigraft.converters.packing.segments import cut_into_segments
 from multigraft.converters.packing.verify import affordable, random_inputs, run_segments, verify_segments
-from multigraft.converters.quantising.quantise import PRECISIONS, Precision, quantise
+from multigraft.converters.quantising.precisions import PRECISIONS, Precision
+from multigraft.converters.quantising.quantise import quantise
 from multigraft.converters.quantising.ranges import measure
 from multigraft.errors import ConversionError
 from multigraft.tflite import tflite_file

@@ -113,11 +113,11 @@ def test_every_reader_takes_its_part() -> None:
 def test_what_has_to_stay_stays() -> None:
     """Cuts, outputs, tensors that a sum reads, too, and weights that two layers have in common."""
     graph = mobile_network(2.0)
-    found = {j.tensor for j in joints(graph, ())}
-    assert found == {f"{n}/{part}" for n in range(5) for part in ("expand", "depth")}
-    assert {j.tensor for j in joints(graph, ("0/expand",))} == found - {"0/expand"}
+    names = {j.tensor for j in joints(graph, ())}
+    assert names == {f"{n}/{part}" for n in range(5) for part in ("expand", "depth")}
+    assert {j.tensor for j in joints(graph, ("0/expand",))} == names - {"0/expand"}
     tapped = dataclasses.replace(graph, outputs=(*graph.outputs, "1/depth"))
-    assert {j.tensor for j in joints(tapped, ())} == found - {"1/depth"}
+    assert {j.tensor for j in joints(tapped, ())} == names - {"1/depth"}
     shared = between("RELU")
     twin = dataclasses.replace(shared.ops[0], outputs=("twin",))
     tensors = {**shared.tensors, "twin": dataclasses.replace(shared.tensors["first"], name="twin")}

@@ -10,7 +10,7 @@ from multigraft.converters.quantising.channels import measure_channels
 from multigraft.converters.quantising.correct_bias import correctable, corrected
 from multigraft.converters.quantising.improve import Quantised, Quantising, output_sqnr_db, quantise_well
 from multigraft.converters.quantising.layer_error import real, stored
-from multigraft.converters.quantising.quantise import Precision
+from multigraft.converters.quantising.precisions import Precision
 from multigraft.tflite.graph import Graph
 from tests.converters.graph_builder import feeds, run
 from tests.converters.quantising.mobile_network import mobile_network

@@ -53,9 +53,9 @@ def agreements(floating: Graph, graph: Graph) -> dict[str, float]:
     same: dict[str, list[bool]] = {"a": [], "b": []}
     for feed in feeds(floating, 48, seed=3):
         truth, values = run(floating, feed), run(graph, stored(feed, graph))
-        for name, found in same.items():
-            found.append(bool(real(values[name], graph.tensors[name]).argmax() == truth[name].argmax()))
-    return {name: float(np.mean(found)) for name, found in same.items()}
+        for name, answers in same.items():
+            answers.append(bool(real(values[name], graph.tensors[name]).argmax() == truth[name].argmax()))
+    return {name: float(np.mean(answers)) for name, answers in same.items()}
 
 
 def test_the_noisiest_layer_stays_float_and_its_cost_is_told() -> None:

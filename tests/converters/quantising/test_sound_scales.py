@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from multigraft.converters.conversion.interpreters import Arrays, Runner, available, tapped
 from multigraft.converters.quantising.layer_error import layer_error, real, stored
 from multigraft.converters.quantising.linear_operators import linear_operators
-from multigraft.converters.quantising.quantise import Precision, quantise
+from multigraft.converters.quantising.precisions import Precision
+from multigraft.converters.quantising.quantise import quantise
 from multigraft.converters.quantising.ranges import Range, measure
 from multigraft.errors import ConversionError
 from multigraft.firmware_gen.inspection.reference import evaluate
@@ -40,11 +41,11 @@ def firmware(graph: Graph, feed: Arrays) -> Arrays:
 
 def runs(precision: Precision = "int8") -> dict[str, Runs]:
     """Everything that runs int8 here: both interpreters, with and without their delegate, and firmware's reference."""
-    found: dict[str, Runs] = {}
+    runners: dict[str, Runs] = {}
     for backend in available():
-        found[backend] = functools.partial(run, backend=backend)
-        found[f"{backend}, plain"] = functools.partial(plain, backend=backend)
-    return found | ({"firmware": firmware} if precision == "int8" else {})
+        runners[backend] = functools.partial(run, backend=backend)
+        runners[f"{backend}, plain"] = functools.partial(plain, backend=backend)
+    return runners | ({"firmware": firmware} if precision == "int8" else {})
 
 
 def layer(kind: str, activation: str = "NONE") -> Graph:
