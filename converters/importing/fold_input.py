@@ -20,7 +20,9 @@ import numpy.typing as npt
 import onnx
 from onnx import numpy_helper
 
-from multigraft.converters.importing.equivalence import CHECKS, TOLERANCE, difference, runner
+from multigraft.converters.importing.equivalence import runner
+from multigraft.converters.importing.probe_frames import probe_frames
+from multigraft.converters.network.closeness import TOLERANCE, difference
 from multigraft.converters.network.network import attributes
 from multigraft.errors import ConversionError
 from multigraft.tensors.preprocessing import Preprocessing, prepare_batch
@@ -74,9 +76,7 @@ def fold_input(model: onnx.ModelProto, preprocessing: Preprocessing) -> tuple[on
     if left == preprocessing:
         return model, preprocessing
     # Frames of twice the size and another shape, so that resizing and its padding take part.
-    frames = np.random.default_rng(0).integers(
-        0, 256, (CHECKS, 2 * preprocessing.height, preprocessing.width, 3), dtype=np.uint8
-    )
+    frames = probe_frames(2 * preprocessing.height, preprocessing.width, 3)
     run, run_copy = runner(model, "the network"), runner(copy, "the folded network")
     for x, y in zip(prepare_batch(frames, preprocessing), prepare_batch(frames, left), strict=True):
         if (worst := difference(run_copy({name: y[None]}), run({name: x[None]}))) > TOLERANCE:
@@ -177,10 +177,10 @@ def _rewrite(
 
 def _readers(graph: onnx.GraphProto, name: str, constants: Constants) -> list[_Reader]:
     """The layers that read the image; none if anything else reads it as well."""
-    found = []
+    readers = []
     for node in (n for n in graph.node if name in n.input):
         if node.op_type == "Conv" and node.input[0] == name:
-            found.append(_Reader(node, False))
+            readers.append(_Reader(node, False))
             continue
         users = [n for n in graph.node if node.output[0] in n.input]
         flat = node.op_type == "Flatten" and attributes(node).get("axis", 1) == 1
@@ -191,10 +191,10 @@ def _readers(graph: onnx.GraphProto, name: str, constants: Constants) -> list[_R
             return []
         if any(attributes(n).get("beta", 1.0) == 0 for n in users):
             return []
-        found += [_Reader(n, True) for n in users]
-    are_constant = all(i in constants for r in found for i in r.node.input[1:] if i)
+        readers += [_Reader(n, True) for n in users]
+    are_constant = all(i in constants for r in readers for i in r.node.input[1:] if i)
     is_output = name in {o.name for o in graph.output}
-    return found if are_constant and not is_output else []
+    return readers if are_constant and not is_output else []
 
 
 def _per_channel(value: npt.NDArray[Any] | None, channels: int) -> npt.NDArray[np.float64] | None:

@@ -27,10 +27,12 @@ from multigraft.converters.conversion.interpreters import (
     main_signature,
     version_of,
 )
+from multigraft.converters.conversion.trial import crash_of
 from multigraft.converters.network.multitask import SegmentSpec
 from multigraft.converters.packing.first_difference import first_difference
 from multigraft.errors import ConversionError
 from multigraft.tflite.graph import Graph, Model
+from multigraft.tflite.macs import graph_macs
 from multigraft.tflite.tflite_file import write
 
 FLOAT_TOLERANCE = 1e-3
@@ -38,6 +40,13 @@ FLOAT_TOLERANCE = 1e-3
 frames. Measured: 4e-7 on the demo's networks and 3e-6 on MobileNetV2 with random weights; a wrong layout gives more
 than 0.1. An output that hardly moves may differ by :data:`ABSOLUTE_TOLERANCE`, if all that it is computed from is
 equal."""
+
+VERIFIED_MACS = 6_000_000_000
+"""Multiply-accumulates of the uncut model that one interpreter runs at most for the comparison with its segments: some
+run int8 at 2 to 3 billion a second."""
+
+LEAST_VERIFIED = 8
+"""Inputs that are compared however large the model is."""
 
 DIFFERING_FRAMES = 3
 """Frames on which the first difference is looked for: every tensor of both graphs is held for each."""
@@ -94,6 +103,9 @@ def verify_segments(
     ran: dict[str, str] = {}
     refused: dict[str, str] = {}
     for backend in available():
+        if backend != PREFERRED and (crash := crash_of(whole, backend)):
+            refused[backend] = f"{backend} crashes on the model ({crash})"
+            continue
         try:
             reference, pieces = Runner(whole, backend), Runner(model, backend)
             reference(inputs[0])
@@ -117,6 +129,12 @@ def verify_segments(
             "choose another precision or keep layers in float",
         )
     return Verification(len(inputs), 0, ran, refused)
+
+
+def affordable(graph: Graph, inputs: Sequence[Arrays]) -> list[Arrays]:
+    """As many of ``inputs``, evenly spaced, as may be compared without taking minutes for a large model."""
+    count = min(len(inputs), max(LEAST_VERIFIED, VERIFIED_MACS // max(1, graph_macs(graph))))
+    return [inputs[int(i)] for i in np.linspace(0, len(inputs) - 1, count)]
 
 
 def run_segments(runner: Runner, segments: Sequence[SegmentSpec], feed: Arrays) -> Arrays:
@@ -183,6 +201,9 @@ def random_inputs(graph: Graph, count: int, seed: int = 0) -> list[Arrays]:
         tensor = graph.tensors[name]
         if tensor.dtype == "float32":
             return rng.standard_normal(tensor.shape, np.float32)
+        if tensor.quant is None:
+            # Whole numbers are looked up somewhere: those that every network knows.
+            return rng.integers(0, 2, tensor.shape).astype(tensor.dtype)
         limits = np.iinfo(tensor.dtype)
         return rng.integers(limits.min, limits.max, tensor.shape, np.int64, endpoint=True).astype(tensor.dtype)
 

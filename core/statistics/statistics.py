@@ -31,6 +31,7 @@ import numpy as np
 from multigraft.errors import UsageError
 from multigraft.statistics import entries
 from multigraft.statistics.coalescing import coalesced_days, coalesced_groups, coalesced_periods, without_thin_sums
+from multigraft.statistics.minimum_frames import MINIMUM_FRAMES
 from multigraft.statistics.similarity import SimilaritySums
 from multigraft.statistics.subject import Subject
 from multigraft.statistics.tally import Tally, Terms
@@ -42,9 +43,6 @@ GROUPS = 8
 
 STUDENT_T = 2.365
 """97.5 % point of Student's t with GROUPS - 1 = 7 degrees of freedom (any table)."""
-
-MINIMUM_FRAMES = 32
-"""Default for the fewest frames that any number in a file sums over."""
 
 Place = tuple[str, str]
 """Site and day (UTC, YYYY-MM-DD)."""

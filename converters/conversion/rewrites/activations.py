@@ -1,4 +1,4 @@
-"""Activations with parameters that TFLite lacks: Elu and Swish with alpha, Gelu by tanh, PRelu of any slopes; fmod."""
+"""Activations with parameters that TFLite lacks: Elu and Swish with alpha, Gelu by tanh; fmod; and tiny bounds."""
 
 from __future__ import annotations
 
@@ -43,21 +43,6 @@ def swish(writer: Writer) -> bool:
     return True
 
 
-def prelu(writer: Writer) -> bool:
-    """PRelu whose slopes are not one a channel is ``max(x, 0) + slope * min(x, 0)``."""
-    x, slope = writer.node.input
-    shape, slopes = writer.editor.shape(x), writer.editor.shape(slope)
-    if shape is None or slopes is None:
-        return False
-    full = (*(1,) * (len(shape) - len(slopes)), *slopes)
-    if all(size == 1 for axis, size in enumerate(full) if axis != 1):
-        return False
-    zero = writer.constant("zero", 0.0)
-    below = writer("Mul", writer("Min", x, zero), slope)
-    writer("Add", writer("Max", x, zero), below, to=writer.node.output[0])
-    return True
-
-
 def least(writer: Writer) -> bool:
     """The larger of a value and a tiny number is ``relu(x) + tiny``: onnx2tf takes the number for zero.
 
@@ -86,7 +71,6 @@ RULES: dict[str, tuple[Rule, ...]] = {
     "Elu": (elu,),
     "Gelu": (gelu,),
     "Swish": (swish,),
-    "PRelu": (prelu,),
     "Mod": (modulo,),
     "Clip": (least,),
     "Max": (least,),

@@ -137,11 +137,11 @@ class Writer:
         self.nodes.append(helper.make_node(kind, list(inputs), names, name=f"{names[0]}/node", **attributes))
         return names
 
-    def cast(self, x: str, dtype: int) -> str:
+    def cast(self, x: str, dtype: int, to: str = "") -> str:
         """Add a Cast to an ONNX element type."""
-        result = self("Cast", x)
-        self.nodes[-1].attribute.append(helper.make_attribute("to", dtype))
-        return result
+        name = to or self.editor.free_name(f"{self._stem}/Cast")
+        self.nodes.append(helper.make_node("Cast", [x], [name], name=f"{name}/node", to=dtype))
+        return name
 
     def constant(self, wish: str, value: Any, dtype: Any = np.float32) -> str:
         """A constant for these nodes."""

@@ -12,52 +12,15 @@ from onnx import TensorProto, helper, numpy_helper
 
 from multigraft.converters.conversion.boundary_tensors import OnnxRunner, relative_error
 from multigraft.converters.conversion.onnx2tf_environment import Environment
-from multigraft.converters.conversion.rewrites.rewrite import rewrite
+from multigraft.converters.conversion.rewrite import rewrite
 from tests.converters.conversion.rewrites.rewritten import assert_same, node_model, operators
 from tests.converters.conversion.through_converter import through_converter
 
 RNG = np.random.default_rng(4)
-STEP, FRAME = np.array(3), np.array(8)
 
 
 def values(*shape: int) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
     return RNG.standard_normal(shape).astype(np.float32)
-
-
-@pytest.mark.parametrize("axis", [1, 2, -3])
-@pytest.mark.parametrize("parts", [1, 2])
-@pytest.mark.parametrize("length", [None, 5, 11])
-def test_fourier_transforms_are_products(axis: int, parts: int, length: int | None) -> None:
-    constants = [None if length is None else np.array(length), np.array(axis)]
-    ways: tuple[dict[str, Any], ...] = ({}, {"inverse": 1} if parts == 2 else {"onesided": 1})
-    for given in ways:
-        assert "DFT" not in operators(assert_same(node_model("DFT", [2, 7, 4, parts], constants, **given)))
-
-
-def test_half_a_spectrum_gives_its_signal_back() -> None:
-    assert_same(node_model("DFT", [1, 6, 3, 2], [None, np.array(1)], inverse=1, onesided=1))
-
-
-@pytest.mark.parametrize("onesided", [0, 1])
-@pytest.mark.parametrize("constants", [[STEP, None, FRAME], [STEP, values(8)], [STEP, values(8), FRAME]])
-def test_short_time_transforms_convolve(onesided: int, constants: list[Any]) -> None:
-    assert "STFT" not in operators(assert_same(node_model("STFT", [2, 30, 1], constants, onesided=onesided)))
-
-
-def test_columns_of_volumes_are_added() -> None:
-    constants = [np.array([3, 4, 5]), np.array([1, 2, 2])]
-    model = node_model("Col2Im", [1, 8, 48], constants, pads=[0, 1, 0, 0, 0, 0], dilations=[1, 1, 1])
-    assert "Col2Im" not in operators(assert_same(model))
-
-
-@pytest.mark.parametrize("reduction", ["add", "mul", "max", "min"])
-def test_scattering_reduces_what_is_there(reduction: str) -> None:
-    indices = np.array([[1, -1], [0, 2], [1, 2], [1, -1]])
-    new = assert_same(node_model("ScatterND", [3, 3, 2], [indices, values(4, 2)], reduction=reduction))
-    assert all(a.name != "reduction" for n in new.graph.node for a in n.attribute)
-    along = np.array([[0, -1, 0], [2, 2, 2]])
-    new = assert_same(node_model("ScatterElements", [3, 4], [along, values(2, 3)], reduction=reduction, axis=1))
-    assert "ScatterElements" not in operators(new)
 
 
 @pytest.mark.parametrize("padding", ["zeros", "border", "reflection"])
@@ -84,15 +47,6 @@ def test_groups_of_offsets_are_added() -> None:
     constants = [values(3, 4, 2, 2), values(1, 16, 4, 4), values(3), values(1, 8, 4, 4)]
     new = assert_same(node_model("DeformConv", [1, 4, 5, 5], constants, opset=22, offset_group=2, kernel_shape=[2, 2]))
     assert all(a.name != "offset_group" for n in new.graph.node for a in n.attribute)
-
-
-@pytest.mark.parametrize("slopes", [(4,), (3, 4), (2, 3, 4), (1, 3, 4)])
-def test_slopes_of_any_shape(slopes: tuple[int, ...]) -> None:
-    assert "PRelu" not in operators(assert_same(node_model("PRelu", [2, 3, 4], [values(*slopes)])))
-
-
-def test_one_slope_a_channel_stays() -> None:
-    assert "PRelu" in operators(rewrite(node_model("PRelu", [2, 3, 4], [values(3, 1)])))
 
 
 def test_batch_norms_in_training_mode_take_their_statistics_from_the_batch() -> None:
