@@ -16,7 +16,7 @@ EXTRAS_mutants := dev,mutants
 METADATA := setup.cfg pyproject.toml $(wildcard setup.py packaging/demo/*)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-torch check docs dev bench attack mutants firmware-tools clean FORCE
+.PHONY: help demo test test-torch check docs dev bench attack fuzz mutants firmware-tools clean FORCE
 .DELETE_ON_ERROR:
 
 help:
@@ -27,6 +27,7 @@ help:
 	@echo "make docs        the pages as a site to read offline: $(SITE)/index.html"
 	@echo "make bench       latency, memory and accuracy figures of this machine"
 	@echo "make attack      crashes of the interpreters over 10,000 damaged models (MODELS=\"one.tflite two.tflite\")"
+	@echo "make fuzz        2,000 random small ONNX graphs through the whole job, against onnxruntime (GRAPHS=2000; half an hour)"
 	@echo "make mutants     faults put into the code one by one, each of which a test has to notice (an hour; docs/mutants.md)"
 	@echo "make firmware-tools  compilers and QEMU for the firmware tests (apt; make test does it, too)"
 	@echo "make dev         environment for development: $(BIN)/multigraft runs this checkout"
@@ -61,6 +62,10 @@ bench: $(VENV)/.ready-dev
 # Opt-in: some minutes. The tests hold a short form of it.
 attack: $(VENV)/.ready-dev
 	$(BIN)/python -m tests.attack --mutants $(or $(MUTANTS),10000) $(MODELS)
+
+# Opt-in: half an hour on one core. Graph NUMBER alone: --first NUMBER --graphs 1.
+fuzz: $(VENV)/.ready-dev
+	nice $(BIN)/python -m tests.fuzz --graphs $(or $(GRAPHS),2000) $(FUZZ)
 
 mutants: $(VENV)/.ready-mutants
 	nice $(BIN)/python -m tests.mutants.campaign

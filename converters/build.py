@@ -11,6 +11,7 @@ from typing import Any
 from multigraft import files
 from multigraft.agreement.agreement import Agreement, agreement
 from multigraft.bundle.bundle import Bundle
+from multigraft.converters import standing as apart
 from multigraft.converters.conversion.work_folder import work_folder
 from multigraft.converters.field.refitted_candidates import grafts_of
 from multigraft.converters.field.statistics_input import (
@@ -30,19 +31,27 @@ from multigraft.converters.graft.sharing_plan import BYTES_PER_WEIGHT, Limits, P
 from multigraft.converters.importing.importer import load_task
 from multigraft.converters.job.checkpoints import Checkpoints
 from multigraft.converters.job.failed_step import reason_of
-from multigraft.converters.job.progress import Report, silent
+from multigraft.converters.job.progress import Remembering, Report, silent
 from multigraft.converters.network.advice import advice_on_frames
 from multigraft.converters.network.frames import Frames
 from multigraft.converters.network.multitask import MultiTaskModel
 from multigraft.converters.network.network import Network
+from multigraft.converters.network.standing import StandingNetwork
 from multigraft.converters.packing.convert import Conversion, convert
 from multigraft.converters.packing.fidelity import BundleRunner, bundle_agreement, with_fidelity
+from multigraft.converters.packing.standing import with_standing
 from multigraft.converters.quantising.lacking_agreement import lacking_agreement
-from multigraft.converters.quantising.quantise import STATIC
+from multigraft.converters.quantising.precisions import STATIC
 from multigraft.converters.quantising.ranges import MissingRangesError, Range
 from multigraft.converters.quantising.safeguards import Safeguards
 from multigraft.converters.settings.settings import Settings
-from multigraft.converters.similarity.representations import SimilarityTable, measure_similarity, union_of
+from multigraft.converters.similarity.representations import (
+    SimilarityTable,
+    by_frames,
+    joined,
+    measure_similarity,
+    union_of,
+)
 from multigraft.errors import ConfigurationError
 from multigraft.refit.refit_plan import Refit
 
@@ -65,6 +74,7 @@ class Grafted:
         outcome: Plans, the Pareto front and the chosen one.
         multitask: The chosen plan as one graph.
         collected: Statistics collected on a device, or None.
+        warnings: What was warned of.
     """
 
     networks: tuple[Network, ...]
@@ -73,6 +83,7 @@ class Grafted:
     outcome: PlanningResult
     multitask: MultiTaskModel
     collected: StatisticsInput | None = None
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -85,6 +96,7 @@ class Built:
         bundle: The bundle to write.
         separate: The original networks converted the same way, side by side, for comparison; None unless asked for.
         separate_issue: Why there is no ``separate`` although it was asked for.
+        standing: Quantised networks that stand in ``bundle`` and ``separate`` as they are; ``grafted`` lacks them.
     """
 
     grafted: Grafted
@@ -92,6 +104,7 @@ class Built:
     bundle: Bundle
     separate: Conversion | None
     separate_issue: str = ""
+    standing: tuple[StandingNetwork, ...] = ()
 
 
 def graft(
@@ -105,6 +118,7 @@ def graft(
     Raises:
         MultigraftError: Anything in the settings, models or frames that is not as it has to be.
     """
+    report = Remembering(report)
     _check_refinement(settings)
     collected = None if settings.statistics is None else StatisticsInput.open(settings.statistics)
     networks = import_networks(settings, report)
@@ -115,7 +129,7 @@ def graft(
     outcome = _plan(settings, networks, evidence, collected, similarity, saved, report)
     report(outcome.message)
     multitask = assemble(networks, outcome.chosen, _provenance(settings, evidence, collected, outcome))
-    return Grafted(networks, evidence, similarity, outcome, multitask, collected)
+    return Grafted(networks, evidence, similarity, outcome, multitask, collected, tuple(report.warnings))
 
 
 def build(
@@ -132,12 +146,23 @@ def build(
         settings: As read from multigraft.toml.
         load_frames: Opens a frame source.
         report: Takes a line for each step.
-        separate: Also convert the networks apart, for comparison, as :func:`with_separate`.
+        separate: Also convert them apart, as :func:`with_separate`.
         checkpoints: Where finished steps are kept, so that an interrupted build can go on; None keeps none.
 
     Raises:
         MultigraftError: As :func:`graft`, or the conversion failed verification.
     """
+    load_frames = functools.cache(load_frames)
+    shared = apart.without_standing(settings, standing := apart.standing_networks(settings, report))
+    built = _built(shared, load_frames, report, checkpoints) if shared.tasks else _only_standing(settings)
+    if standing:
+        report("put the quantised networks beside the others, as they are")
+        built = _beside(settings, built, standing, load_frames)
+    return with_separate(settings, built, report, checkpoints=checkpoints) if separate else built
+
+
+def _built(settings: Settings, load_frames: LoadFrames, report: Report, checkpoints: Checkpoints | None) -> Built:
+    """The networks that can be grafted."""
     grafted = graft(settings, load_frames, report, checkpoints=checkpoints)
     conversion = _convert(grafted.multitask, grafted, settings, report, checkpoints)
     fidelity = _measured(settings, grafted, conversion, report)
@@ -146,8 +171,23 @@ def build(
         conversion = _convert(grafted.multitask, grafted, settings, report, checkpoints, more)
         fidelity = _measured(settings, grafted, conversion, report)
     bundle = with_fidelity(conversion.bundle, fidelity) if grafted.evidence else conversion.bundle
-    built = Built(grafted, conversion, bundle, None)
-    return with_separate(settings, built, report, checkpoints=checkpoints) if separate else built
+    return Built(grafted, conversion, bundle, None)
+
+
+def _only_standing(settings: Settings) -> Built:
+    """What is built of no network, for quantised ones to stand in."""
+    grafted = Grafted((), {}, SimilarityTable.empty((), 0), *apart.nothing_planned())
+    conversion = apart.nothing_converted(settings.bundle.name)
+    return Built(grafted, conversion, conversion.bundle, None)
+
+
+def _beside(settings: Settings, built: Built, standing: tuple[StandingNetwork, ...], load_frames: LoadFrames) -> Built:
+    """``built`` with the networks that stand as they are."""
+    evidence = load_evidence(settings, load_frames)
+    bundle = apart.put_beside(settings, built.bundle, standing, evidence)
+    conversion = built.conversion if built.grafted.networks else apart.only_standing(built.conversion, bundle)
+    grafted = dataclasses.replace(built.grafted, evidence=evidence)
+    return dataclasses.replace(built, grafted=grafted, conversion=conversion, bundle=bundle, standing=standing)
 
 
 def with_separate(
@@ -157,13 +197,16 @@ def with_separate(
 
     Where that fails, whatever the reason, the bundle is good all the same: ``separate_issue`` says why.
     """
+    if not built.grafted.networks:
+        return dataclasses.replace(built, separate=built.conversion)
     report("convert the networks apart, for comparison")
     try:
         unshared = assemble(built.grafted.networks, SharingPlan({}, 0, 0))
-        apart = _convert(unshared, built.grafted, settings, report, checkpoints)
+        alone = _convert(unshared, built.grafted, settings, report, checkpoints)
+        whole = with_standing(alone.bundle, built.standing, [t.name for t in settings.tasks], {})
     except Exception as error:
         return dataclasses.replace(built, separate_issue=reason_of(error))
-    return dataclasses.replace(built, separate=apart)
+    return dataclasses.replace(built, separate=dataclasses.replace(alone, bundle=whole))
 
 
 def import_networks(settings: Settings, report: Report = silent) -> tuple[Network, ...]:
@@ -213,10 +256,13 @@ def _similarity(
         return similarity_from_statistics(collected.statistics, networks)
     is_small = max(n.macs for n in networks) <= SMALL_MACS
     compared = SIMILARITY_FRAMES if is_small else LARGE_SIMILARITY_FRAMES
-    frames = union_of({name: e.fit for name, e in evidence.items()}, compared)
     seed = settings.graft.seed
-    measure = functools.partial(measure_similarity, networks, frames, seed=seed, report=report)
-    return saved.similarity(networks, frames, seed, measure) if saved else measure()
+    tables = []
+    for group in by_frames(networks):
+        frames = union_of({n.name: evidence[n.name].fit for n in group if n.name in evidence}, compared)
+        measure = functools.partial(measure_similarity, group, frames, seed=seed, report=report)
+        tables.append(saved.similarity(group, frames, seed, measure) if saved else measure())
+    return joined(tables, networks)
 
 
 def _plan(

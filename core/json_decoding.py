@@ -39,9 +39,23 @@ def decode(kind: Any, value: Any, place: str) -> Any:
     if origin is types.UnionType:
         if value is None and type(None) in arguments:
             return None
-        return decode(next(a for a in arguments if a is not type(None)), value, place)
+        return decode(_member([a for a in arguments if a is not type(None)], value), value, place)
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
         raise TypeError(f"{place} has to be {kind.__name__}, not {type(value).__name__}")
     return value
+
+
+def _member(kinds: list[Any], value: Any) -> Any:
+    """Which member of a union a value is: the one whose field ``kind`` may be the value's, else one without a kind."""
+    tags = {kind: _tags(kind) for kind in kinds}
+    if isinstance(value, dict) and "kind" in value:
+        return next((kind for kind, known in tags.items() if value["kind"] in known), kinds[0])
+    return next((kind for kind, known in tags.items() if not known), kinds[0])
+
+
+def _tags(kind: Any) -> tuple[Any, ...]:
+    if not dataclasses.is_dataclass(kind):
+        return ()
+    return typing.get_args(typing.get_type_hints(kind).get("kind"))

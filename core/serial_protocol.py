@@ -48,6 +48,7 @@ class Kind(enum.IntEnum):
     FORGET = 0x0C
     CAPTURE = 0x0D
     READ_PICTURE = 0x0E
+    HEAR = 0x0F
     UPDATE_BEGIN = 0x10
     UPDATE_WRITE = 0x11
     UPDATE_COMMIT = 0x12
@@ -134,6 +135,10 @@ CAPTURE_REPLY = struct.Struct("<HHB")
 """Height, width and channels (1 grey, 3 RGB) of the picture just taken, which is held until the next CAPTURE."""
 READ_PICTURE_REQUEST = struct.Struct("<IB")
 """Byte offset, bytes; the reply is the data: rows from the top, pixels from the left, channels together."""
+HEAR_REQUEST = struct.Struct("<B")
+"""1 to forget all samples before; samples follow, i16. The next INFER runs on the last rows of features."""
+HEAR_REPLY = struct.Struct("<I")
+"""Rows completed since all samples were forgotten."""
 ERROR_REPLY = struct.Struct("<B")
 
 PROFILE_REQUEST = struct.Struct("<B")
@@ -145,6 +150,9 @@ FLAG_PROFILE = 2
 """The device measures every step of the model."""
 FLAG_VARIABLES = 4
 """The model keeps variables between inferences, which FORGET sets to their initial values."""
+
+FLAG_SOUND = 8
+"""The model hears: HEAR takes its samples."""
 
 
 @dataclass(frozen=True)
@@ -247,6 +255,7 @@ def c_header() -> str:
         f"#define MG_FLAG_UPDATE {FLAG_UPDATE}u",
         f"#define MG_FLAG_PROFILE {FLAG_PROFILE}u",
         f"#define MG_FLAG_VARIABLES {FLAG_VARIABLES}u",
+        f"#define MG_FLAG_SOUND {FLAG_SOUND}u",
     ]
     tables: tuple[tuple[str, type[enum.IntEnum]], ...] = (
         ("KIND", Kind),

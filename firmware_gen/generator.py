@@ -16,9 +16,12 @@ from multigraft.firmware_gen.passes.fold_padding import fold_padding
 from multigraft.firmware_gen.passes.pruning import prune
 from multigraft.firmware_gen.passes.read_in_place import read_in_place
 from multigraft.firmware_gen.passes.streaming import stream
+from multigraft.firmware_gen.program.float_layers import check_float_layers
 from multigraft.firmware_gen.program.program import Node, Program, Step, load
 from multigraft.firmware_gen.project.emission import c_files
 from multigraft.firmware_gen.project.project import Port, Project, ProjectRegion, ProjectTask, StepReport, Work
+from multigraft.firmware_gen.sounds.sound_files import sound_files, sound_ram_bytes
+from multigraft.firmware_gen.sounds.sound_inputs import sound_inputs
 from multigraft.tflite.graph import Graph, Tensor
 from multigraft.tflite.macs import op_macs
 
@@ -52,10 +55,13 @@ def generate(
         UsageError: A budget or the memories are exceeded; the message has the number of bytes missing.
     """
     program = load(model, name)
+    if isinstance(model, Bundle):
+        check_float_layers(program, model.manifest)
     check(program)
     whole = fold_padding(program)
     program = prune(whole)
-    variable_bytes = sum(v.nbytes for v in program.variables.values())
+    hearing = sound_inputs(model, program.inputs) if isinstance(model, Bundle) else ()
+    variable_bytes = sum(v.nbytes for v in program.variables.values()) + sound_ram_bytes(hearing)
     spaces = [replace(s, size=s.size - (0 if k else variable_bytes)) for k, s in enumerate(spaces)]
     steps = [_lowered(step, core) for step in program.steps]
     steps = read_in_place(steps, {t.name for t in program.outputs})
@@ -71,7 +77,13 @@ def generate(
     steps = stream(steps, kept, core, lambda some: _plan(program, some, places).size)
     arena = _final_plan(program, steps, places, spaces)
     project = _project(program, steps, places, arena, core, spaces)
-    project = replace(project, given=_work(whole), left=_work(program))
+    project = replace(
+        project,
+        given=_work(whole),
+        left=_work(program),
+        files={**project.files, **sound_files(hearing)},
+        variable_bytes=variable_bytes,
+    )
     _check_budgets(project, ram_bytes, flash_bytes)
     return project
 

@@ -9,7 +9,7 @@ leaves the caches in another state.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -21,10 +21,13 @@ from multigraft.errors import InputError, UsageError
 from multigraft.runtime.engine import Engine
 from multigraft.runtime.tflite_model import Subgraph, TfliteModel
 from multigraft.tensors.arrays import Array
-from multigraft.tensors.preprocessing import Frame, Preparer
+from multigraft.tensors.preparation import Frame, Preparer, preparer_for
 from multigraft.tensors.specs import TensorSpec
 
 _now = time.perf_counter_ns
+
+Frames = Sequence[Frame | Mapping[str, Frame]]
+"""Frames for all tasks, or task to frame."""
 
 
 @dataclass(frozen=True)
@@ -99,9 +102,7 @@ class Energy:
         return asdict(self)
 
 
-def measure_latency(
-    engine: Engine, frames: Sequence[Frame], tasks: Sequence[str] | None, runs: int, warmup: int
-) -> Timing:
+def measure_latency(engine: Engine, frames: Frames, tasks: Sequence[str] | None, runs: int, warmup: int) -> Timing:
     """Run the engine on ``frames`` in turn.
 
     Raises:
@@ -120,9 +121,7 @@ def measure_latency(
     )
 
 
-def compare_uncut(
-    engine: Engine, model: Path, frames: Sequence[Frame], runs: int, warmup: int, threads: int = 1
-) -> Comparison:
+def compare_uncut(engine: Engine, model: Path, frames: Frames, runs: int, warmup: int, threads: int = 1) -> Comparison:
     """The engine on all tasks against the bare invoke of one .tflite file that holds the same graph uncut.
 
     Raises:
@@ -135,7 +134,7 @@ def compare_uncut(
 
 
 def compare_separate(
-    engine: Engine, models: Sequence[Path], frames: Sequence[Frame], runs: int, warmup: int, threads: int = 1
+    engine: Engine, models: Sequence[Path], frames: Frames, runs: int, warmup: int, threads: int = 1
 ) -> Comparison:
     """The engine on all tasks against the bare invokes, one after the other, of one .tflite file per task.
 
@@ -149,7 +148,7 @@ def compare_separate(
 
 
 def measure_energy(
-    engine: Engine, frames: Sequence[Frame], tasks: Sequence[str] | None, meter: PowerMeter, window_s: float = 2.0
+    engine: Engine, frames: Frames, tasks: Sequence[str] | None, meter: PowerMeter, window_s: float = 2.0
 ) -> Energy:
     """Answer frames for ``window_s`` seconds under the meter, after standing idle for as long.
 
@@ -205,7 +204,7 @@ def weights_bytes(engine: Engine) -> dict[str, int]:
     return {segment.name: segment.weights_bytes for segment in engine.manifest.segments}
 
 
-def _check(frames: Sequence[Frame], runs: int, warmup: int) -> None:
+def _check(frames: Frames, runs: int, warmup: int) -> None:
     if not frames:
         raise UsageError("there are no frames to measure on", "give at least one")
     if runs < 1 or warmup < 0:
@@ -217,28 +216,29 @@ class _Bare:
     """A model's first subgraph, and what writes a frame into those inputs that a preprocessing of the bundle fits."""
 
     graph: Subgraph
-    fills: tuple[tuple[Preparer, Array], ...]
+    fills: tuple[tuple[Preparer, Array, str], ...]
 
     @classmethod
     def open(cls, engine: Engine, model: Path, threads: int) -> _Bare:
         graph = TfliteModel(model, engine.model.backend.name, threads).subgraph()
-        by_shape = {engine.manifest.tensor(i.tensor).shape: i.preprocessing for i in engine.manifest.inputs}
+        manifest = engine.manifest
+        by_shape = {manifest.tensor(i.tensor).shape: i for i in manifest.inputs}
         fills = []
         for name, array in graph.inputs.items():
             if array.shape in by_shape:
                 scale, zero_point = graph.scales[name]
                 spec = TensorSpec(name, array.shape, str(array.dtype), scale or None, zero_point)
-                fills.append((Preparer(by_shape[array.shape], spec), array))
+                source = by_shape[array.shape]
+                task = next(t.name for t in manifest.tasks if source in manifest.inputs_of(t.name))
+                fills.append((preparer_for(source.preprocessing, spec), array, task))
         return cls(graph, tuple(fills))
 
-    def fill(self, frame: Frame) -> None:
-        for preparer, array in self.fills:
-            preparer.fill(frame, array)
+    def fill(self, frame: Frame | Mapping[str, Frame]) -> None:
+        for preparer, array, task in self.fills:
+            preparer.fill(frame[task] if isinstance(frame, Mapping) else frame, array)
 
 
-def _pairs(
-    engine: Engine, frames: Sequence[Frame], others: Sequence[_Bare], name: str, runs: int, warmup: int
-) -> Comparison:
+def _pairs(engine: Engine, frames: Frames, others: Sequence[_Bare], name: str, runs: int, warmup: int) -> Comparison:
     ours, theirs = [], []
     for number in range(-warmup, runs):
         frame = frames[number % len(frames)]

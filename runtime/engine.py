@@ -16,11 +16,12 @@ from multigraft.bundle.manifest import Manifest, Segment
 from multigraft.errors import BundleError, ConfigurationError, InputError, UsageError
 from multigraft.runtime.answers import Answer, make_decoder
 from multigraft.runtime.backends import BackendName
+from multigraft.runtime.frames import frames_of_inputs
 from multigraft.runtime.self_test import SelfTest, run_self_test
 from multigraft.runtime.tflite_model import Subgraph, TfliteModel
 from multigraft.runtime.untrusted import try_in_child
 from multigraft.tensors.arrays import Array
-from multigraft.tensors.preprocessing import Frame, Preparer
+from multigraft.tensors.preparation import Frame, Preparer, preparer_for
 from multigraft.tflite.checking.check import check_tflite
 
 _ALL = slice(None)
@@ -35,6 +36,7 @@ class _BoundTasks:
 
     Attributes:
         fills: (fill, array) per network input.
+        inputs: Their tensors.
         input_copies: (target, source) bytes per further segment that reads the same network input.
         runs: (copies, invoke) per segment: bytes of the boundary tensors that it reads as (target, source), and what
             runs it.
@@ -43,6 +45,7 @@ class _BoundTasks:
     """
 
     fills: tuple[tuple[Callable[[Frame, Array], None], Array], ...]
+    inputs: tuple[str, ...]
     input_copies: tuple[tuple[memoryview, memoryview], ...]
     runs: tuple[tuple[tuple[tuple[memoryview, memoryview], ...], Callable[[], Any]], ...]
     decoders: tuple[tuple[str, Callable[[], Answer]], ...]
@@ -151,25 +154,34 @@ class Engine:
             run_self_test(self.bundle, self.compute, self.model.backend) if self_test else None
         )
 
-    def run(self, frame: Frame, tasks: Iterable[str] | None = None) -> Result:
+    def run(self, frame: Frame | Mapping[str, Frame], tasks: Iterable[str] | None = None) -> Result:
         """Answer tasks on one frame.
 
         Args:
-            frame: uint8, height x width (grey) or height x width x 3 (RGB), any size.
-            tasks: Their names; None for all.
+            frame: A picture: uint8, height x width (grey) or height x width x 3 (RGB), any size; or a row of numbers
+                of the shape that the tasks take. Tasks of different sources: task to its frame.
+            tasks: Their names; None for all, or for all that ``frame`` names.
 
         Raises:
             BundleError: The bundle has no such task; the message lists those there are.
-            InputError: The frame has another dtype or shape.
+            InputError: The frame is not of the kind, dtype or shape that a task takes, or a task has none.
         """
         start = _now()
+        by_task = frame if isinstance(frame, Mapping) else None
+        if by_task is not None and tasks is None:
+            tasks = tuple(by_task)
         try:
             bound = self._bound[tasks]  # type: ignore[index]
         except (KeyError, TypeError):
             bound = self._bound_for(tasks)
         with self._lock:
-            for fill, array in bound.fills:
-                fill(frame, array)
+            if by_task is None:
+                for fill, array in bound.fills:
+                    fill(frame, array)  # type: ignore[arg-type]
+            else:
+                frames = frames_of_inputs(self.manifest, by_task, [name for name, _ in bound.decoders])
+                for tensor, (fill, array) in zip(bound.inputs, bound.fills, strict=True):
+                    fill(frames[tensor], array)
             for target, source in bound.input_copies:
                 target[_ALL] = source
             stamps = [_now()]
@@ -257,7 +269,12 @@ class Engine:
             arrays = [self._output(name, task.name, wanted) for name in task.outputs]
             decoders.append((task.name, make_decoder(task, specs, arrays)))
         return _BoundTasks(
-            tuple(fills.values()), tuple(input_copies), tuple(runs), tuple(decoders), tuple(s.name for s in segments)
+            tuple(fills.values()),
+            tuple(fills),
+            tuple(input_copies),
+            tuple(runs),
+            tuple(decoders),
+            tuple(s.name for s in segments),
         )
 
     def _output(self, tensor: str, task: str, segments: set[str]) -> Array:
@@ -302,7 +319,7 @@ class Engine:
     def _preparer(self, tensor: str) -> Preparer:
         preprocessing = next(source.preprocessing for source in self.manifest.inputs if source.tensor == tensor)
         try:
-            return Preparer(preprocessing, self._tensors[tensor])
+            return preparer_for(preprocessing, self._tensors[tensor])
         except (ConfigurationError, InputError) as error:
             raise BundleError(f"the manifest contradicts itself: {error.problem}", "build the bundle again") from error
 

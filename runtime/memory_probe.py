@@ -6,10 +6,9 @@ import json
 import sys
 from typing import Any
 
-import numpy as np
-
 from multigraft.runtime.backends import load_backend
 from multigraft.runtime.engine import Engine
+from multigraft.runtime.frames import blank_frames
 from multigraft.runtime.memory import pss_kib
 from multigraft.runtime.tflite_model import TfliteModel
 
@@ -22,8 +21,7 @@ def probe(job: dict[str, Any]) -> dict[str, int]:
     if "bundle" in job:
         engine = Engine(job["bundle"], job["threads"], job["backend"], self_test=False)
         marks.append(pss_kib())
-        first = engine.manifest.inputs[0].preprocessing
-        engine.run(np.zeros((first.height, first.width), np.uint8))
+        engine.run(blank_frames(engine.manifest))
         marks.append(pss_kib())
         loaded = marks[0]
     else:

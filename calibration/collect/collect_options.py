@@ -5,13 +5,15 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from multigraft.calibration.collect.sampler import MEMORY_BYTES, MINIBATCH
-from multigraft.calibration.collect.selection import SelectionRule
-from multigraft.calibration.collect.tap_sample import FEATURES
+from multigraft.calibration.collect.selection_rule import SelectionRule
+from multigraft.calibration.defaults import FEATURES, MEMORY_BYTES, MINIBATCH
 from multigraft.errors import UsageError
-from multigraft.runtime.backends import BackendName
-from multigraft.statistics.statistics import MINIMUM_FRAMES
+from multigraft.statistics.minimum_frames import MINIMUM_FRAMES
+
+if TYPE_CHECKING:
+    from multigraft.runtime.backends import BackendName
 
 
 @dataclass(frozen=True)

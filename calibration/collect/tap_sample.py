@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from multigraft.calibration.defaults import FEATURES
 from multigraft.errors import UsageError
 from multigraft.statistics import entries
 from multigraft.statistics.similarity import FEATURE_BLOCK
@@ -24,9 +25,6 @@ from multigraft.statistics.subject import Tap
 from multigraft.statistics.tally import Terms
 from multigraft.statistics.value_histogram import count
 from multigraft.tensors.arrays import Array, Float32Array, Float64Array
-
-FEATURES = 640
-"""Features per sample; taps of at most twice as many are used whole."""
 
 LEAST_FEATURES = 128
 _NEAR_BYTES = 1 << 20

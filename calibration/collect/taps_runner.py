@@ -15,7 +15,7 @@ from multigraft.runtime.backends import BackendName
 from multigraft.runtime.engine import Engine
 from multigraft.statistics.subject import Subject, Tap, TappedNetwork
 from multigraft.tensors.arrays import Float32Array
-from multigraft.tensors.preprocessing import Frame, Preparer, Preprocessing
+from multigraft.tensors.preparation import Frame, Preparation, preparer_for, shared_row_shape
 
 _AGAIN = "make one with multigraft calibrate prepare"
 
@@ -34,10 +34,12 @@ class TapsRunner:
         engine: Loaded and self-tested.
         arrays: Tensor name to the interpreter's own array, batch axis first; :meth:`run` overwrites it.
         networks: The networks, in the order of the bundle.
+        takes_rows: Frames are rows of numbers rather than pictures.
         taps: All taps, network by network from input to output, none sampled.
 
     Raises:
         BundleError: It is no taps bundle.
+        InputError: Its networks take frames of several kinds.
     """
 
     def __init__(self, bundle: Bundle, threads: int = 1, backend: BackendName = "auto") -> None:
@@ -49,7 +51,8 @@ class TapsRunner:
         self._fills: list[tuple[Callable[[Frame, Float32Array], None], Float32Array]] = []
         self._shared_inputs: list[tuple[Float32Array, Float32Array]] = []
         manifest = bundle.manifest
-        filled: dict[Preprocessing, Float32Array] = {}
+        self.takes_rows = shared_row_shape([source.preprocessing for source in manifest.inputs]) is not None
+        filled: dict[Preparation, Float32Array] = {}
         sources = manifest.provenance.get("sources", {})
         for task in manifest.tasks:
             segments = [s for s in manifest.segments if s.name in task.segments]
@@ -77,14 +80,14 @@ class TapsRunner:
             self.networks += (TappedNetwork(task.name, task.kind, source, task.outputs, digest),)
             self.taps += tuple(Tap(n, task.name, arrays[n].shape[1:]) for n in taps)
 
-    def _feed(self, name: str, array: Float32Array, filled: dict[Preprocessing, Float32Array]) -> None:
+    def _feed(self, name: str, array: Float32Array, filled: dict[Preparation, Float32Array]) -> None:
         manifest = self.engine.manifest
         spec = next(i.preprocessing for i in manifest.inputs if i.tensor == name)
         if spec in filled:
             self._shared_inputs.append((array, filled[spec]))
         else:
             filled[spec] = array
-            self._fills.append((Preparer(spec, manifest.tensor(name)).fill, array))
+            self._fills.append((preparer_for(spec, manifest.tensor(name)).fill, array))
 
     def subject(self, sampled: dict[str, int], seed: int) -> Subject:
         """What statistics of this model are about.
@@ -101,7 +104,7 @@ class TapsRunner:
         """Run all networks on one frame; the results lie in :attr:`arrays`.
 
         Raises:
-            InputError: The frame has another dtype or shape than uint8, HxW or HxWx3.
+            InputError: The frame is not of the kind, dtype or shape that a network takes.
         """
         for fill, array in self._fills:
             fill(frame, array)

@@ -14,7 +14,7 @@ from multigraft.runtime.backends import BackendName
 from multigraft.runtime.engine import Engine
 from multigraft.runtime.tflite_model import TfliteModel
 from multigraft.tensors.arrays import Array, Float32Array
-from multigraft.tensors.preprocessing import Frame, Preparer
+from multigraft.tensors.preparation import Frame, preparer_for
 
 
 class RefitModel:
@@ -66,16 +66,20 @@ class GraftNetworks:
         for source in manifest.inputs:
             argument = next((a for a, t in segment.inputs.items() if t == source.tensor), None)
             if argument is not None:
-                fill = Preparer(source.preprocessing, manifest.tensor(source.tensor)).fill
+                fill = preparer_for(source.preprocessing, manifest.tensor(source.tensor)).fill
                 self._fills.append((fill, subgraph.inputs[argument]))
         outputs = {tensor: subgraph.outputs[argument] for argument, tensor in segment.outputs.items()}
-        self.tensors: dict[str, Array] = {name: outputs[name].transpose(axes) for name, axes in graft.axes.items()}
+        self.tensors: dict[str, Array] = {
+            # A signal has a height of 1 in the model.
+            name: (outputs[name][:, 0] if outputs[name].ndim > len(axes) else outputs[name]).transpose(axes)
+            for name, axes in graft.axes.items()
+        }
 
     def run(self, frame: Frame) -> Mapping[str, Array]:
         """Tensor to its value, (1, *shape), channels first; the next call overwrites it.
 
         Raises:
-            InputError: The frame has another dtype or shape than uint8, HxW or HxWx3.
+            InputError: The frame is not of the kind, dtype or shape that a network takes.
         """
         for fill, array in self._fills:
             fill(frame, array)

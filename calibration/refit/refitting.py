@@ -24,6 +24,7 @@ from multigraft.agreement.agreement import agreement
 from multigraft.bundle.bundle import Bundle
 from multigraft.calibration.blas_check import check_products
 from multigraft.calibration.database import Database, remove_database
+from multigraft.calibration.defaults import ACCEPTED_FRAMES, REFIT_FRAMES
 from multigraft.calibration.refit.refit_model import RefitModel
 from multigraft.calibration.refit.stage_solver import StageSolver
 from multigraft.calibration.stop_signals import stop_signals
@@ -33,13 +34,11 @@ from multigraft.errors import InputError, UsageError
 from multigraft.npz import npz_bytes, read_npz
 from multigraft.refit.refit_plan import PlannedGraft, Refit, SolvedGraft, SolvedLayer
 from multigraft.runtime.backends import BackendName
-from multigraft.statistics.statistics import MINIMUM_FRAMES
+from multigraft.statistics.minimum_frames import MINIMUM_FRAMES
 from multigraft.tensors.arrays import Array
-from multigraft.tensors.preprocessing import Frame
+from multigraft.tensors.preparation import Frame
 
 STORE_SUFFIX = ".refitting"
-FRAMES = 512
-ACCEPTED = 1000
 LEAST_ACCEPTED = 16
 """Fewer frames than these show no agreement worth a figure."""
 
@@ -68,8 +67,8 @@ class RefitOptions:
         checkpoint_s: Seconds between two writes of the store.
     """
 
-    frames: int = FRAMES
-    accept: int = ACCEPTED
+    frames: int = REFIT_FRAMES
+    accept: int = ACCEPTED_FRAMES
     minimum_frames: int = MINIMUM_FRAMES
     every: int = 1
     confidence: float = 0.95

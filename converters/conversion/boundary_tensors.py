@@ -41,6 +41,9 @@ _LAYOUTS: dict[int, tuple[Permutation, ...]] = {
 
 _CHANNEL_LAST: Permutation = (0, 2, 3, 1)
 
+OF_SIGNAL: Permutation = (0, 2, 1)
+"""The layout of a cut in a signal (batch, channels, length): (batch, 1, length, channels) in the .tflite file."""
+
 
 @dataclass(frozen=True)
 class FloatModel:
@@ -49,7 +52,8 @@ class FloatModel:
     Attributes:
         graph: Float32; its outputs are the tasks' outputs.
         boundaries: ONNX name of every cut and every task output to its tensor in ``graph``.
-        layouts: ONNX name to the permutation that takes the ONNX value to the .tflite value.
+        layouts: ONNX name to the permutation that takes the ONNX value to the .tflite value; a cut may have a height
+            of 1 besides (:data:`OF_SIGNAL`).
     """
 
     graph: Graph
@@ -99,6 +103,9 @@ def locate(
     found = _match(graph, references, [to_tflite_layout(feed, layouts) for feed in inputs], wanted, hints)
     graph = dataclasses.replace(graph, outputs=tuple(dict.fromkeys(tensor for tensor, _ in found.values())))
     for name in cuts:
+        found[name] = _before_turn_of_signal(graph, *found[name])
+    graph = dataclasses.replace(graph, outputs=tuple(dict.fromkeys(tensor for tensor, _ in found.values())))
+    for name in cuts:
         graph = _put_on_the_path(graph, found[name][0])
     graph = clean(graph)
     for _ in range(len(wanted) + 1):
@@ -114,6 +121,23 @@ def locate(
     )
 
 
+def _before_turn_of_signal(graph: Graph, tensor: str, permutation: Permutation) -> tuple[str, Permutation]:
+    """The channel-last tensor that a signal (rank 3 in ONNX) is turned from, which lies on the path.
+
+    A convolution over one dimension becomes one over a height of 1. Its output is laid out as in ONNX on the side,
+    for whoever looks at it, while the next convolution reads it as it is.
+    """
+    reshape = graph.producer(tensor)
+    turn = graph.producer(reshape.inputs[0]) if reshape is not None and reshape.name == "RESHAPE" else None
+    if reshape is None or turn is None or permutation_of(graph, turn) != (0, 3, 1, 2):
+        return tensor, permutation
+    source = turn.inputs[0]
+    batch, height, length, channels = graph.tensors[source].shape
+    if height != 1 or graph.tensors[tensor].shape != (batch, channels, length) or permutation != (0, 1, 2):
+        return tensor, permutation
+    return source, OF_SIGNAL
+
+
 def inputs_as_in_onnx(converted: Model, model: onnx.ModelProto) -> tuple[Graph, dict[str, Permutation]]:
     """The converted main graph with its inputs named as in ONNX, and how each lies.
 
@@ -121,7 +145,26 @@ def inputs_as_in_onnx(converted: Model, model: onnx.ModelProto) -> tuple[Graph, 
         ConversionError: An input cannot be identified.
     """
     graph = _with_onnx_inputs(converted, model)
-    return graph, _input_layouts(graph, model)
+    layouts = _input_layouts(graph, model)
+    for name, permutation in layouts.items():
+        if permutation == (0, 1, 2, 3):
+            graph, layouts[name] = _from_channel_last(graph, name), _CHANNEL_LAST
+    return graph, layouts
+
+
+def _from_channel_last(graph: Graph, name: str) -> Graph:
+    """The input ``name``, which lies channel-first, after a transpose from one that lies as all do."""
+    first = graph.tensors[name]
+    inner = dataclasses.replace(first, name=free_name(graph, f"{name}/channel_first"))
+    graph = rename(graph, {name: inner.name})
+    last = dataclasses.replace(first, shape=tuple(first.shape[p] for p in _CHANNEL_LAST))
+    constant = int32(free_name(graph, f"{name}/perm"), (0, 3, 1, 2))
+    return dataclasses.replace(
+        graph,
+        inputs=tuple(name if n == inner.name else n for n in graph.inputs),
+        ops=(Op("TRANSPOSE", (name, constant.name), (inner.name,)), *graph.ops),
+        tensors={**graph.tensors, name: last, constant.name: constant},
+    )
 
 
 class OnnxRunner:
@@ -260,7 +303,7 @@ def _strip_transposes(graph: Graph, found: _Found, task_outputs: Sequence[str]) 
     for name, (tensor, permutation) in found.items():
         op = graph.producer(tensor)
         last = permutation_of(graph, op)
-        if op is None or last is None:
+        if op is None or last is None or len(last) != len(permutation) or op.inputs[0] in graph.inputs:
             continue
         inverse = np.argsort(last)
         before = tuple(permutation[i] for i in inverse)

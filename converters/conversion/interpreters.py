@@ -64,6 +64,31 @@ class Runner:
         return outputs
 
 
+class WholeFile:
+    """One interpreter over a file as it is, of one input, whether or not it has signatures.
+
+    Args:
+        model: Content of a .tflite file.
+        backend: A key of :data:`BACKENDS`, which is installed.
+
+    Raises:
+        ValueError, RuntimeError: The backend refuses the model.
+    """
+
+    def __init__(self, model: bytes, backend: str = "ai-edge-litert") -> None:
+        module = importlib.import_module(BACKENDS[backend])
+        self._interpreter = module.Interpreter(model_content=model, num_threads=1)
+        self._interpreter.allocate_tensors()
+        (self._input,) = self._interpreter.get_input_details()
+        self._outputs = self._interpreter.get_output_details()
+
+    def __call__(self, value: npt.NDArray[Any]) -> list[npt.NDArray[Any]]:
+        """Run once; returns all outputs as stored, in the order of the file."""
+        self._interpreter.set_tensor(self._input["index"], value)
+        self._interpreter.invoke()
+        return [self._interpreter.get_tensor(output["index"]) for output in self._outputs]
+
+
 class Taps:
     """Reads any tensors of a graph by making them outputs.
 

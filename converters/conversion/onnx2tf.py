@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 import re
 import signal
@@ -13,8 +14,11 @@ from typing import TextIO
 import onnx
 
 from multigraft import files
+from multigraft.converters.conversion.dangling import write_dangling
 from multigraft.converters.conversion.onnx2tf_environment import Environment, cache_folder
-from multigraft.converters.conversion.rewrites.rewrite import rewrite
+from multigraft.converters.conversion.onnx2tf_launcher import PLAIN
+from multigraft.converters.conversion.reconnecting import reconnected
+from multigraft.converters.conversion.rewrite import rewrite
 from multigraft.converters.job.checkpoints import Checkpoints
 from multigraft.converters.job.progress import Report, silent
 from multigraft.errors import ConversionError, UsageError
@@ -34,11 +38,13 @@ def to_tflite(
     folder: Path,
     report: Report = silent,
     checkpoints: Checkpoints | None = None,
+    is_plain: bool = False,
 ) -> Model:
     """Convert ``model`` (images NCHW) to float32 .tflite (images NHWC); the signature keeps input and output names.
 
     ``folder`` receives the ONNX file, the log and onnx2tf's files; after a failure the log is also in the cache folder.
-    What ``checkpoints`` hold is not converted again.
+    What ``checkpoints`` hold is not converted again. ``is_plain`` leaves out the converter's passes that move
+    transposes about: more transposes stay, and what those passes get wrong comes out right.
 
     Raises:
         ConversionError: onnx2tf failed or left an operator that TFLite does not have; it names operator and node as far
@@ -47,32 +53,36 @@ def to_tflite(
     prepared = rewrite(model)
 
     def convert() -> bytes:
-        return _convert(prepared, environment, folder, report)
+        return _convert(prepared, environment, folder, report, is_plain)
 
     if checkpoints is None:
         content = convert()
     else:
         depends_on = prepared.SerializeToString(deterministic=True), environment.version, str(environment.python)
-        content = checkpoints.get("float", depends_on, convert)
+        content = checkpoints.get("float", (*depends_on, *([PLAIN] if is_plain else [])), convert)
     converted = tflite_file.read(content)
     for op in converted.main.ops:
         if op.name == "CUSTOM":
-            where = _nodes_of(model, op.custom_code)
+            where = _nodes_of(model, op.custom_code) or _nodes_of(prepared, op.custom_code)
             raise ConversionError(
                 f"operator {op.custom_code}{where} has no TFLite counterpart", "replace that operator in the network"
             )
-    return converted
+    readers = {node.output[0]: node.input[0] for node in prepared.graph.node if node.input and node.output}
+    graphs = (reconnected(write_dangling(graph, readers)) for graph in converted.subgraphs)
+    return dataclasses.replace(converted, subgraphs=tuple(graphs))
 
 
-def _convert(model: onnx.ModelProto, environment: Environment, folder: Path, report: Report) -> bytes:
+def _convert(model: onnx.ModelProto, environment: Environment, folder: Path, report: Report, is_plain: bool) -> bytes:
     source, output, log = folder / "model.onnx", folder / "onnx2tf", folder / "onnx2tf.log"
     onnx.save(model, source)
-    report(f"converting with onnx2tf {environment.version}")
+    how = ", its changes of layout left out" if is_plain else ""
+    report(f"converting with onnx2tf {environment.version}{how}")
     # onnxsim would run as three more processes, on a graph that is simplified already.
     arguments = ["-i", source.name, "-o", output.name, "-n", "--not_use_onnxsim"]
     if kept := names_of_other_ranks(model):
         arguments += ["--keep_shape_absolutely_input_names", *kept]
-    command = [str(environment.python), "-P", str(_LAUNCHER), str(os.getpid()), *arguments]
+    started = [str(environment.python), "-P", str(_LAUNCHER), str(os.getpid()), *([PLAIN] if is_plain else [])]
+    command = [*started, *arguments]
     with log.open("w") as stream:
         returncode = _run(command, folder, stream, environment)
     result = output / "model_float32.tflite"

@@ -55,6 +55,8 @@ def _by_value(
     inferred = onnx.shape_inference.infer_shapes(model)
     floats = {v.name for v in inferred.graph.value_info if v.type.tensor_type.elem_type == onnx.TensorProto.FLOAT}
     onnx_names = [o for n in model.graph.node for o in n.output if o in floats and o not in converted.boundaries]
+    if not onnx_names:
+        return {}
     references = OnnxRunner(model, onnx_names)(feed)
     values = Taps(graph, open_names)(to_tflite_layout(feed, converted.layouts))
     names: dict[str, str] = {}

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import onnx
 
 from multigraft.bundle.manifest import Task
@@ -65,8 +67,8 @@ def assemble(
     graph = onnx.helper.make_graph(
         nodes,
         "multigraft",
-        [_value(r.input, r.input_shape) for r in roots],
-        [_value(o, n.shapes[o]) for n in networks for o in n.outputs],
+        [_value(r.input, (1, *r.input_shape), r.input_dtype) for r in roots],
+        [_value(o, n.whole_shape(o)) for n in networks for o in n.outputs],
         [onnx.numpy_helper.from_array(v, k) for k, v in constants.items() if k in used],
     )
     model = model_of(graph, networks[0].opset)
@@ -118,5 +120,5 @@ def _grafted_task(target: Network, graft: Candidate, trunk: tuple[str, ...]) -> 
     )
 
 
-def _value(name: str, shape: tuple[int, ...]) -> onnx.ValueInfoProto:
-    return onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [1, *shape])
+def _value(name: str, shape: tuple[int, ...], dtype: npt.DTypeLike = np.float32) -> onnx.ValueInfoProto:
+    return onnx.helper.make_tensor_value_info(name, onnx.helper.np_dtype_to_tensor_dtype(np.dtype(dtype)), shape)

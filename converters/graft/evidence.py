@@ -13,11 +13,13 @@ from multigraft.converters.network.frames import Frames
 from multigraft.converters.network.network import Network
 from multigraft.converters.settings.settings import Settings
 from multigraft.errors import ConfigurationError, InputError
+from multigraft.tensors.preparation import Preparation, Rows, row_shape, take_same_frames
 
 MAX_ACCEPT_FRAMES = 4096
 
-LoadFrames = Callable[[Path], Frames]
-"""Reads a folder, video or array file; :func:`multigraft.devices.cameras.sources.open_source` behind it."""
+LoadFrames = Callable[[Path, Rows | None], Frames]
+"""Reads a folder, video or array file: pictures, or rows or sounds as they are given;
+:func:`multigraft.devices.cameras.sources.open_source` behind it."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,26 @@ class Evidence:
         return self._answers[target.name]
 
 
+class LoadedFrames:
+    """Opens every source once, so that tasks of one source have the same frames.
+
+    Args:
+        load_frames: Reads a source.
+    """
+
+    def __init__(self, load_frames: LoadFrames) -> None:
+        self._load = load_frames
+        self._loaded: list[tuple[Path, Preparation, Frames]] = []
+
+    def __call__(self, path: Path, preparation: Preparation) -> Frames:
+        """The frames of a source, for a task that takes what ``preparation`` says."""
+        for known, other, frames in self._loaded:
+            if known == path and take_same_frames(other, preparation):
+                return frames
+        self._loaded.append((path, preparation, self._load(path, row_shape(preparation))))
+        return self._loaded[-1][2]
+
+
 def load_evidence(settings: Settings, load_frames: LoadFrames) -> dict[str, Evidence]:
     """Task to its frames; nothing where the settings give statistics and no frames at all.
 
@@ -45,7 +67,7 @@ def load_evidence(settings: Settings, load_frames: LoadFrames) -> dict[str, Evid
     """
     if settings.statistics is not None and not any(settings.frames_of(task) for task in settings.tasks):
         return {}
-    loaded: dict[Path, Frames] = {}
+    loaded = LoadedFrames(load_frames)
     evidence = {}
     for task in settings.tasks:
         path = settings.frames_of(task)
@@ -54,9 +76,7 @@ def load_evidence(settings: Settings, load_frames: LoadFrames) -> dict[str, Evid
                 f"{settings.path}: task {task.name!r} has no frames, and others have",
                 "name unlabeled frames for every task, or statistics and no frames at all",
             )
-        if path not in loaded:
-            loaded[path] = load_frames(path)
-        evidence[task.name] = split(loaded[path], settings, path)
+        evidence[task.name] = split(loaded(path, task.preprocessing), settings, path)
     return evidence
 
 

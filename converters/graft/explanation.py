@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from multigraft.converters.graft.candidate import Candidate
 from multigraft.converters.graft.missed_budget import in_words
-from multigraft.converters.graft.sharing_plan import Limits, SharingPlan
+from multigraft.converters.graft.sharing_plan import UNSHARED, Limits, SharingPlan
+from multigraft.converters.network.network import Network
+
+NOTHING_FITS = "no two networks have representations that fit together"
 
 _FIRST = {"weights": "smallest plan", "macs": "plan of fewest MACs", "latency": "fastest plan on this machine"}
 
 
 def explain(
-    chosen: SharingPlan, considered: Sequence[SharingPlan], evaluated: Sequence[Candidate], limits: Limits
+    chosen: SharingPlan,
+    considered: Sequence[SharingPlan],
+    evaluated: Sequence[Candidate],
+    limits: Limits,
+    untried: str = NOTHING_FITS,
 ) -> str:
     """Why this plan.
 
@@ -21,8 +28,31 @@ def explain(
         considered: The plans it was chosen from.
         evaluated: Every graft that was evaluated.
         limits: Those that chose.
+        untried: Why nothing was evaluated, where nothing was.
     """
-    return _reason(chosen, considered, evaluated, limits) + exceeded(chosen, limits)
+    return _reason(chosen, considered, evaluated, limits, untried) + exceeded(chosen, limits)
+
+
+def why_untried(networks: Sequence[Network], share: Mapping[str, str], otherwise: str) -> str:
+    """Why no graft was tried.
+
+    Args:
+        networks: All of the build.
+        share: Task to the donor's layer it shares up to, or "none".
+        otherwise: The reason where neither the number of networks nor ``share`` is it.
+    """
+    if len(networks) == 1:
+        return f"{networks[0].name} is the only network, and sharing needs two"
+    apart = [n.name for n in networks if share.get(n.name) == UNSHARED]
+    if not apart:
+        return otherwise
+    rest = "" if len(networks) - len(apart) < 2 else f", and of the others {otherwise}"
+    return f'[graft] share = "{UNSHARED}" keeps {_listed(apart)} apart{rest}'
+
+
+def _listed(names: Sequence[str]) -> str:
+    """``a, b and c``."""
+    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
 
 
 def exceeded(chosen: SharingPlan, limits: Limits) -> str:
@@ -32,14 +62,18 @@ def exceeded(chosen: SharingPlan, limits: Limits) -> str:
 
 
 def _reason(
-    chosen: SharingPlan, considered: Sequence[SharingPlan], evaluated: Sequence[Candidate], limits: Limits
+    chosen: SharingPlan,
+    considered: Sequence[SharingPlan],
+    evaluated: Sequence[Candidate],
+    limits: Limits,
+    untried: str,
 ) -> str:
     asked = f"{limits.min_agreement:g}"
     if chosen.grafts:
         kept = "" if limits.keeps_agreement(chosen) else ", which was asked for and misses the agreement budget"
         return f"{_FIRST[limits.prefer]} with an agreement bound of at least {asked}: {chosen.describe()}{kept}"
     if not evaluated:
-        return "nothing shared: no two networks have representations that fit together"
+        return f"nothing shared: {untried}"
     apart = "the bundle holds the networks side by side"
     best = max(c.agreement.lower_bound if c.agreement else 0.0 for c in evaluated)
     if best < limits.min_agreement:
@@ -56,6 +90,8 @@ def _reason(
         f"{_change(other.macs, chosen.macs)} MACs and {_change(other.weights, chosen.weights)} weights "
         f"({other.weights - chosen.weights:+,})"
     )
+    if other.latency_us is not None and chosen.latency_us is not None:
+        difference += f" in {_change(other.latency_us, chosen.latency_us)} time"
     taken = "macs" if other.macs < chosen.macs else "weights"
     remedy = f'prefer = "{limits.prefer}" decides, and prefer = "{taken}" takes it'
     if limits.fits(chosen) and not limits.fits(other):
@@ -66,7 +102,7 @@ def _reason(
     )
 
 
-def _change(new: int, old: int) -> str:
+def _change(new: float, old: float) -> str:
     """``39 % fewer``, ``0.2 % more``."""
     share = (new - old) / max(old, 1)
     digits = 0 if abs(share) >= 0.1 else 2

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from multigraft.converters.graft.candidate import Candidate, costed, make_tail
-from multigraft.converters.graft.explanation import exceeded
+from multigraft.converters.graft.explanation import exceeded, why_untried
 from multigraft.converters.graft.join import Join, Method
 from multigraft.converters.graft.lineage import Lineage, lineage
 from multigraft.converters.graft.planner import next_donor
@@ -65,7 +65,10 @@ def plan_without_frames(
                 evaluated.append(graft)
         left = [n for n in left if n is not donor and n.name not in chosen.grafts]
     front = (nothing, chosen) if chosen.grafts else (nothing,)
-    message = _explain(chosen, below, errors, limits) + exceeded(chosen, limits)
+    untried = why_untried(
+        networks, share, "no weights are equal, no moments show representations alike, and a refit needs frames"
+    )
+    message = _explain(chosen, below, errors, limits, untried) + exceeded(chosen, limits)
     return PlanningResult(chosen, front, tuple(evaluated), tuple(donors), message, limits)
 
 
@@ -113,11 +116,11 @@ def _asked(line: Lineage, point: CutPoint) -> tuple[CutPoint, CutPoint, Method] 
     return None
 
 
-def _explain(chosen: SharingPlan, below: Mapping[str, Candidate], errors: Mapping[str, float], limits: Limits) -> str:
+def _explain(
+    chosen: SharingPlan, below: Mapping[str, Candidate], errors: Mapping[str, float], limits: Limits, untried: str
+) -> str:
     if not chosen.grafts:
-        sentence = (
-            "nothing shared: no weights are equal, no moments show representations alike, and a refit needs frames"
-        )
+        sentence = f"nothing shared: {untried}"
     elif chosen.is_measured:
         sentence = f"refitted and measured on a device: {chosen.describe()}"
     else:

@@ -18,7 +18,10 @@ from multigraft.converters.graft.candidate import Candidate
 from multigraft.converters.graft.sharing_plan import SharingPlan
 from multigraft.converters.network.network import Network
 
-RUNS, WARMUP = 30, 5
+RUNS, LEAST_RUNS, WARMUP = 30, 5, 2
+
+LONGEST_S = 0.25
+"""Time for one part, after which the least number of runs is enough."""
 
 
 class PlanLatency:
@@ -38,16 +41,18 @@ class PlanLatency:
         return sum(map(self._network, alone)) + sum(map(self._tail, plan.grafts.values()))
 
     def _network(self, network: Network) -> float:
-        return self._once(network, lambda: network.model.SerializeToString(), network.input, network.input_shape)
+        feed = {network.input: np.ones((1, *network.input_shape), network.input_dtype)}
+        return self._once(network, lambda: network.model.SerializeToString(), feed)
 
     def _tail(self, graft: Candidate) -> float:
         tail, shape = graft.tail, graft.join.donor_point.shape
-        return self._once(graft, lambda: tail.model(len(shape) + 1).SerializeToString(), tail.source, shape)
+        feed = {tail.source: np.ones((1, *shape), np.float32)}
+        return self._once(graft, lambda: tail.model(len(shape) + 1).SerializeToString(), feed)
 
-    def _once(self, part: object, content: Callable[[], bytes], name: str, shape: tuple[int, ...]) -> float:
+    def _once(self, part: object, content: Callable[[], bytes], feed: dict[str, Any]) -> float:
         # Kept with its time, so that no other object can get its id.
         if id(part) not in self._timed:
-            self._timed[id(part)] = part, _median_us(content(), {name: np.ones((1, *shape), np.float32)})
+            self._timed[id(part)] = part, _median_us(content(), feed)
         return self._timed[id(part)][1]
 
 
@@ -56,8 +61,8 @@ def _median_us(model: bytes, feed: dict[str, Any]) -> float:
     options.intra_op_num_threads = 1
     options.log_severity_level = 4
     session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-    times = []
-    for _ in range(WARMUP + RUNS):
+    times: list[int] = []
+    while len(times) < WARMUP + RUNS and (len(times) < WARMUP + LEAST_RUNS or sum(times) < LONGEST_S * 1e9):
         start = time.perf_counter_ns()
         session.run(None, feed)
         times.append(time.perf_counter_ns() - start)

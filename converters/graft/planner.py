@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 
 from multigraft.converters.graft.candidate import Candidate
 from multigraft.converters.graft.evidence import Evidence
-from multigraft.converters.graft.explanation import explain
+from multigraft.converters.graft.explanation import NOTHING_FITS, explain, why_untried
 from multigraft.converters.graft.plan_latency import PlanLatency
 from multigraft.converters.graft.search import SearchOptions, Similarity, candidates, choose_donor
 from multigraft.converters.graft.sharing_plan import UNSHARED, Limits, PlanningResult, SharingPlan
@@ -33,9 +34,16 @@ def plan_sharing(
     Raises:
         ConfigurationError: A share override names a layer that cannot be shared.
     """
-    nothing = SharingPlan({}, sum(n.weights for n in networks), sum(n.macs for n in networks))
+    latency = PlanLatency(networks)
+    # Timings differ from build to build: only where they are asked for may they decide what is on the front.
+    is_timed = limits.prefer == "latency"
+
+    def shown(plan: SharingPlan) -> SharingPlan:
+        return timed(plan, latency) if is_timed else plan
+
+    nothing = shown(SharingPlan({}, sum(n.weights for n in networks), sum(n.macs for n in networks)))
     chosen, front, considered, evaluated, donors = nothing, [nothing], [], [], []
-    cost = cost_of_plans(limits, PlanLatency(networks))
+    cost = cost_of_plans(limits, latency)
     left = list(networks)
     share, given = options.share or {}, given or {}
     while len(left) > 1:
@@ -53,7 +61,7 @@ def plan_sharing(
             forced = target.name in share and bool(grafts)
             if forced:
                 grafts = [max(grafts, key=lambda c: c.agreement.value if c.agreement else 0.0)]
-            grown = [p.with_graft(target, c) for p in round_front for c in grafts]
+            grown = [shown(p.with_graft(target, c)) for p in round_front for c in grafts]
             round_front = _pareto(grown if forced else [*round_front, *grown])
         front = _pareto([*front, *round_front])
         considered += round_front
@@ -62,8 +70,14 @@ def plan_sharing(
     if chosen not in front:
         front = [*front, chosen]
     front.sort(key=lambda p: (-p.weights, -p.macs))
-    message = explain(chosen, considered, evaluated, limits)
+    chosen, front = timed(chosen, latency), [timed(plan, latency) for plan in front]
+    message = explain(chosen, considered, evaluated, limits, why_untried(networks, share, NOTHING_FITS))
     return PlanningResult(chosen, tuple(front), tuple(evaluated), tuple(donors), message, limits)
+
+
+def timed(plan: SharingPlan, latency: Callable[[SharingPlan], float]) -> SharingPlan:
+    """``plan`` with how long it takes here."""
+    return dataclasses.replace(plan, latency_us=latency(plan))
 
 
 def next_donor(

@@ -15,6 +15,9 @@ from multigraft.converters.settings.settings import Prefer
 BYTES_PER_WEIGHT = {"int8": 1.0, "float32": 4.0, "dynamic": 1.0, "int4": 0.5}
 UNSHARED = "none"
 
+TIMING_NOISE = 0.05
+"""A plan is no faster than another for less of its time: two timings of one plan differ by as much."""
+
 
 @dataclass(frozen=True)
 class SharingPlan:
@@ -27,6 +30,7 @@ class SharingPlan:
         agreement: The lowest agreement of any task with its original (1 where nothing is grafted, 0 where one was not
             measured).
         lower_bound: The lowest bound of any task; 0, which is all that is shown, where one was not measured.
+        latency_us: All tasks on one frame here, float32, the parts one by one; None where it was not timed.
     """
 
     grafts: Mapping[str, Candidate]
@@ -34,6 +38,7 @@ class SharingPlan:
     macs: int
     agreement: float = 1.0
     lower_bound: float = 1.0
+    latency_us: float | None = None
 
     @property
     def is_measured(self) -> bool:
@@ -51,8 +56,14 @@ class SharingPlan:
         )
 
     def covers(self, other: SharingPlan) -> bool:
-        """Whether this plan is at least as good in weights, MACs and agreement bound."""
-        return self.weights <= other.weights and self.macs <= other.macs and self.lower_bound >= other.lower_bound
+        """Whether this plan is at least as good in weights, MACs, agreement bound, and latency where both have one."""
+        is_as_small = self.weights <= other.weights and self.macs <= other.macs
+        return is_as_small and self.lower_bound >= other.lower_bound and self._is_as_fast(other)
+
+    def _is_as_fast(self, other: SharingPlan) -> bool:
+        if self.latency_us is None or other.latency_us is None:
+            return True
+        return self.latency_us <= other.latency_us * (1 + TIMING_NOISE)
 
     def describe(self) -> str:
         """One line: who shares up to where."""
@@ -111,7 +122,8 @@ class PlanningResult:
 
     Attributes:
         chosen: The plan the budget picks.
-        front: The Pareto front over weights, MACs and agreement bound, from nothing shared to most.
+        front: The Pareto front over weights, MACs, agreement bound and, where it is preferred, latency, from nothing
+            shared to most.
         evaluated: Every graft that was evaluated.
         donors: Networks that others were tried on, in order.
         message: Why this plan, in one sentence.
@@ -141,6 +153,7 @@ class PlanningResult:
                 "weights_bytes": round(plan.weights * self.limits.bytes_per_weight),
                 "weights_bytes_validity": "estimate from parameter counts",
                 "macs": plan.macs,
+                "latency_us": plan.latency_us,
                 "agreement": {name: c.agreement.to_json() for name, c in plan.grafts.items() if c.agreement},
                 "lowest_agreement": plan.agreement if plan.is_measured else None,
                 "lower_bound": plan.lower_bound if plan.is_measured else None,

@@ -66,11 +66,11 @@ def _turns_chain(graph: onnx.GraphProto, name: str, users: list[onnx.NodeProto],
 
 
 def _constants(graph: onnx.GraphProto) -> dict[str, npt.NDArray[Any]]:
-    found = {i.name: numpy_helper.to_array(i) for i in graph.initializer}
+    constants = {i.name: numpy_helper.to_array(i) for i in graph.initializer}
     for node in graph.node:
         if node.op_type == "Constant" and node.attribute[0].name == "value":
-            found[node.output[0]] = numpy_helper.to_array(node.attribute[0].t)
-    return found
+            constants[node.output[0]] = numpy_helper.to_array(node.attribute[0].t)
+    return constants
 
 
 def _is_turn(node: onnx.NodeProto) -> bool:

@@ -10,19 +10,30 @@ from typing import Any
 
 import onnx
 
-from multigraft.converters.conversion.rewrites.rewrite import rewrite
+from multigraft.converters.conversion.rewrite import rewrite
 from multigraft.converters.importing.importer import load_network
 from multigraft.converters.importing.known_operators import INT8_OPERATORS, refuse_unknown_node, tflite_operators
 from multigraft.converters.importing.node_names import label, one_line
-from multigraft.converters.importing.onnx_reader import LARGEST, read_onnx, refuse_node
+from multigraft.converters.importing.onnx_reader import DEFAULT_DOMAINS, LARGEST, read_onnx, refuse_node
+from multigraft.converters.importing.simplify import INDEX_TYPES
+from multigraft.converters.importing.tflite.loading import load
+from multigraft.converters.importing.tflite.standing import load_standing
 from multigraft.converters.network.network import Network
+from multigraft.converters.settings.foreign_formats import foreign_format
 from multigraft.converters.settings.settings import MODEL_SUFFIXES
-from multigraft.errors import MultigraftError, UnsupportedOperatorError
+from multigraft.errors import InputError, MultigraftError, UnsupportedOperatorError, UsageError
 from multigraft.reading import regular_file
+from multigraft.tensors.array_preparation import ArrayPreparation
+from multigraft.tensors.preparation import Preparation
 from multigraft.tensors.preprocessing import Preprocessing
+from multigraft.tflite.graph import Tensor
+from multigraft.tflite.macs import graph_macs
 
 OPEN_SIZE = 224
 """Height and width, pixels, that are taken where the file leaves them open."""
+
+OPEN_LENGTH = 128
+"""The same for each dimension of arrays."""
 
 
 @dataclass(frozen=True)
@@ -85,19 +96,24 @@ class Checked:
         return asdict(self)
 
 
-def check(source: str, size: tuple[int, int] | None = None) -> Checked:
+def check(source: str, size: tuple[int, ...] | None = None) -> Checked:
     """Read and clean a network as a build does, and say what was found.
 
     Args:
-        source: An .onnx file or a .pt2 exported program.
-        size: Height and width of the input, pixels, where the file leaves them open.
+        source: An .onnx file, a .tflite file or a .pt2 exported program.
+        size: Height and width of the input, pixels, where the file leaves them open; of arrays, every dimension
+            behind the batch.
 
     Raises:
         InputError: There is no such file, or it may not be read.
         MissingDependencyError: PyTorch is needed and not installed.
     """
+    if foreign := foreign_format(Path(source)):
+        raise InputError(f"{source} {foreign[0]}", foreign[1])
     with regular_file(source):
         pass
+    if Path(source).suffix.lower() == ".tflite" and (checked := _standing(source)):
+        return checked
     notes: list[str] = []
     problems: list[Problem] = []
     raw: onnx.ModelProto | None = None
@@ -110,8 +126,8 @@ def check(source: str, size: tuple[int, int] | None = None) -> Checked:
         preprocessing = None if raw is None else _preprocessing(raw, size, notes)
         network = load_network(source, name="network", preprocessing=preprocessing, report=notes.append)
     except MultigraftError as error:
-        is_assumed = bool(notes) and not isinstance(error, UnsupportedOperatorError)
-        remedy = f"give --size HEIGHTxWIDTH that it takes, or {error.remedy}" if is_assumed else error.remedy
+        is_assumed = any("size is open" in n for n in notes) and not isinstance(error, UnsupportedOperatorError)
+        remedy = f"give the --size that it takes, or {error.remedy}" if is_assumed else error.remedy
         problems.append(Problem(error.problem, remedy))
     except (RuntimeError, ValueError, TypeError, IndexError, KeyError, AttributeError) as error:
         # Tools that read foreign files fail in ways of their own; whoever asks what a file is wants an answer.
@@ -124,11 +140,12 @@ def check(source: str, size: tuple[int, int] | None = None) -> Checked:
     if network is not None and not network.cut_points:
         notes.append("note: it has no cut point, so that it can only stand beside others or share all of itself")
     facts = raw or shown
+    opset = 0 if facts is None else next((int(o.version) for o in facts.opset_import if o.domain in DEFAULT_DOMAINS), 0)
     return Checked(
         source,
         () if facts is None else tuple(map(_value, _inputs(facts))),
         () if facts is None else tuple(map(_value, facts.graph.output)),
-        0 if facts is None else next((int(o.version) for o in facts.opset_import if o.domain in ("", "ai.onnx")), 0),
+        0 if raw is None and network is not None and Path(source).suffix.lower() == ".tflite" else opset,
         "" if facts is None else f"{facts.producer_name} {facts.producer_version}".strip(),
         None if network is None else network.weights,
         None if network is None else network.macs,
@@ -140,6 +157,43 @@ def check(source: str, size: tuple[int, int] | None = None) -> Checked:
         tuple(problems),
         tuple(note.removeprefix("note: ") for note in notes),
     )  # fmt: skip
+
+
+def _standing(source: str) -> Checked | None:
+    """What a .tflite file that computes with integers is; None for any other."""
+    try:
+        loaded = load(Path(source))
+    except MultigraftError:
+        # Whoever reads it as any other network says why it cannot be.
+        return None
+    if not loaded.is_quantised:
+        return None
+    problems = []
+    try:
+        load_standing(Path(source), "network", None, "other")
+    except MultigraftError as error:
+        problems.append(Problem(error.problem, error.remedy))
+    graph = loaded.model.main
+    counts = collections.Counter(
+        (op.label, graph.tensors[op.outputs[0]].dtype if op.outputs else "") for op in graph.ops
+    )
+    return Checked(
+        source,
+        tuple(_described(graph.tensors[n]) for n in graph.inputs),
+        tuple(_described(graph.tensors[n]) for n in graph.outputs),
+        0,
+        "TFLite",
+        sum(int(t.data.size) for t in graph.tensors.values() if t.data is not None and t.data.size > 1),
+        graph_macs(graph),
+        (),
+        tuple(Row(name, count, (name,), dtype != "float32") for (name, dtype), count in sorted(counts.items())),
+        tuple(problems),
+        ("it computes with integers: it joins a bundle as it is, and shares no trunk",),
+    )
+
+
+def _described(tensor: Tensor) -> str:
+    return f"{tensor.name}: {tensor.dtype} {' x '.join(map(str, tensor.shape))}".rstrip()
 
 
 def _as_written(source: str) -> onnx.ModelProto | None:
@@ -161,15 +215,19 @@ def _value(value: onnx.ValueInfoProto) -> str:
     return f"{value.name}: {onnx.TensorProto.DataType.Name(kind.elem_type).lower()} {' x '.join(dims)}".rstrip()
 
 
-def _preprocessing(model: onnx.ModelProto, size: tuple[int, int] | None, notes: list[str]) -> Preprocessing | None:
-    """Pixels as they are, at the file's own size, or ``size``; None where the importer knows better."""
+def _preprocessing(model: onnx.ModelProto, size: tuple[int, ...] | None, notes: list[str]) -> Preparation | None:
+    """Pixels or numbers as they are, at the file's own size, or ``size``; None where the importer knows better."""
     inputs = _inputs(model)
-    if len(inputs) != 1 or len(inputs[0].type.tensor_type.shape.dim) != 4:
+    if len(inputs) != 1:
         return None
     dims = [d.dim_value for d in inputs[0].type.tensor_type.shape.dim]
+    if len(dims) != 4:
+        return _array(inputs[0], dims, size, notes)
+    if size is not None and len(size) != 2:
+        raise UsageError(f"--size has {len(size)} numbers, and pictures have 2", "write for instance 224x224")
     channels, *have = (dims[3], *dims[1:3]) if dims[3] in (1, 3) and dims[1] not in (1, 3) else dims[1:]
     wanted = size or (OPEN_SIZE, OPEN_SIZE)
-    height, width = (found or asked for found, asked in zip(have, wanted, strict=True))
+    height, width = (own or asked for own, asked in zip(have, wanted, strict=True))
     if channels not in (0, 1, 3):
         return None
     if not all(have) and size is None:
@@ -178,17 +236,31 @@ def _preprocessing(model: onnx.ModelProto, size: tuple[int, int] | None, notes: 
     return Preprocessing(height, width, "grey" if channels == 1 else "rgb", (0.0,) * channels, (1 / 255,) * channels)
 
 
+def _array(
+    value: onnx.ValueInfoProto, dims: Sequence[int], size: tuple[int, ...] | None, notes: list[str]
+) -> ArrayPreparation | None:
+    if len(dims) < 2:
+        return None
+    asked = size or (OPEN_LENGTH,) * (len(dims) - 1)
+    if len(asked) != len(dims) - 1:
+        raise UsageError(f"--size has {len(asked)} numbers, and the input has {len(dims) - 1}", "write one for each")
+    shape = tuple(have or want for have, want in zip(dims[1:], asked, strict=True))
+    if not all(dims[1:]) and size is None:
+        notes.append(f"note: its size is open; it was checked at {' x '.join(map(str, shape))}")
+    return ArrayPreparation(shape, values="int32" if value.type.tensor_type.elem_type in INDEX_TYPES else "float32")
+
+
 def _further(model: onnx.ModelProto, source: str, known: Sequence[Problem]) -> list[Problem]:
     """What else is in the way besides what import said first, one line for each kind of operator."""
     said = " ".join(p.problem for p in known)
-    found: dict[str, Problem] = {}
+    by_operator: dict[str, Problem] = {}
     for node in model.graph.node:
         try:
             refuse_node(node, source)
             refuse_unknown_node(node, source)
         except UnsupportedOperatorError as error:
-            found.setdefault(node.op_type, Problem(error.problem, error.remedy))
-    return [problem for kind, problem in found.items() if f"{kind} '" not in said]
+            by_operator.setdefault(node.op_type, Problem(error.problem, error.remedy))
+    return [problem for kind, problem in by_operator.items() if f"{kind} '" not in said]
 
 
 def _after_rewriting(network: Network, source: str) -> list[Problem]:

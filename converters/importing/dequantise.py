@@ -87,9 +87,11 @@ class _Dequantiser:
         self.graph.node.extend(nodes)
         self._outputs()
         read = {n for node in self.graph.node for n in node.input} | {o.name for o in self.graph.output}
-        held = {i.name: i for i in self.graph.initializer}
+        given = {i.name: i for i in self.graph.initializer}
         written = {n for node in self.graph.node for n in node.output}
-        kept = [held[k] if k in held else numpy_helper.from_array(v, k) for k, v in self.constants.items() if k in read]
+        kept = [
+            given[k] if k in given else numpy_helper.from_array(v, k) for k, v in self.constants.items() if k in read
+        ]
         kept = [onnx.TensorProto.FromString(k.SerializeToString()) for k in kept if k.name not in written]
         del self.graph.initializer[:]
         self.graph.initializer.extend(kept)

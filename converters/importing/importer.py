@@ -10,15 +10,19 @@ from pathlib import Path
 import onnx
 
 from multigraft.bundle.manifest import Kind
+from multigraft.converters.importing.float_outputs import cast_outputs
 from multigraft.converters.importing.fold_input import fold_input
 from multigraft.converters.importing.onnx_reader import read_onnx, sha256_of_file
-from multigraft.converters.importing.simplify import image_input, simplify
+from multigraft.converters.importing.simplify import INDEX_TYPES, only_input, simplify
 from multigraft.converters.job.progress import Report, silent
 from multigraft.converters.network.advice import advice_on_preprocessing, check_labels
 from multigraft.converters.network.network import Network
+from multigraft.converters.settings.foreign_formats import foreign_format
 from multigraft.converters.settings.settings import MODEL_SUFFIXES, TaskSettings
 from multigraft.errors import InputError
 from multigraft.reading import regular_file
+from multigraft.tensors.array_preparation import ArrayPreparation
+from multigraft.tensors.preparation import Preparation, network_shape
 from multigraft.tensors.preprocessing import Preprocessing
 
 
@@ -26,7 +30,7 @@ def load_network(
     source: str | os.PathLike[str],
     *,
     name: str = "",
-    preprocessing: Preprocessing | None = None,
+    preprocessing: Preparation | None = None,
     kind: Kind = "classification",
     labels: Sequence[str] = (),
     state: str | os.PathLike[str] | None = None,
@@ -37,11 +41,11 @@ def load_network(
     """Read a network, clean its graph, and check that it still computes the same.
 
     Args:
-        source: An .onnx file, a .pt2 exported program, or ``module:factory``, where ``factory()`` returns a
-            torch.nn.Module.
+        source: An .onnx file, a float .tflite file, a .pt2 exported program, or ``module:factory``, where
+            ``factory()`` returns a torch.nn.Module.
         name: The task's name; the file's stem if empty.
-        preprocessing: What the input expects of a camera frame. Without it the pixels are taken as 0..1, grey for one
-            channel and RGB for three, at the fixed size of the input.
+        preprocessing: What the input expects of a frame. Without it the pixels are taken as 0..1, grey for one
+            channel and RGB for three, at the fixed size of the input; inputs of other forms as arrays.
         kind: What the outputs mean.
         labels: One per class, or empty.
         state: State dict of a ``module:factory`` model: .pt, .pth or .safetensors.
@@ -51,7 +55,7 @@ def load_network(
         report: Takes a line for what was cast, dequantised, or looks wrong.
 
     Raises:
-        InputError: The file is missing, damaged or not such a file, has not one image input, or contradicts
+        InputError: The file is missing, damaged or not such a file, has not one input, or contradicts
             ``preprocessing``.
         UnsupportedOperatorError: A node cannot be grafted or converted; it is named.
         ConversionError: The cleaned graph computes something else than the file.
@@ -59,10 +63,16 @@ def load_network(
     """
     text = os.fspath(source)
     path = Path(text)
+    if foreign := foreign_format(path):
+        raise InputError(f"{path} {foreign[0]}", foreign[1])
     if path.suffix.lower() == ".onnx" or (path.is_file() and path.suffix.lower() not in MODEL_SUFFIXES):
         with regular_file(path):
             listed = _headers(path)
         model, digest = read_onnx(path, report), sha256_of_file(path, listed)
+    elif path.suffix.lower() == ".tflite" and path.is_file():
+        from multigraft.converters.importing.tflite.reader import read_tflite
+
+        model, digest = read_tflite(path, report), sha256_of_file(path)
     elif path.suffix.lower() == ".pt2":
         from multigraft.converters.importing.torch_export import export_program
 
@@ -72,19 +82,23 @@ def load_network(
 
         if preprocessing is None:
             raise InputError(f"{text} does not tell its input size", "give its preprocessing")
-        shape = (1, preprocessing.channels, preprocessing.height, preprocessing.width)
+        shape = (1, *network_shape(preprocessing))
         model = export_factory(text, shape, None if state is None else Path(state), Path(folder))
         digest = hashlib.sha256(model.SerializeToString(deterministic=True)).hexdigest()
     elif path.exists():
-        raise InputError(f"{path} is not a network", "give an .onnx file, a .pt2 exported program or module:factory")
+        raise InputError(
+            f"{path} is not a network", "give an .onnx or .tflite file, a .pt2 exported program or module:factory"
+        )
     else:
         raise InputError(f"{path} does not exist", "check the path")
     preprocessing = preprocessing or default_preprocessing(model, text)
     clean = simplify(model, preprocessing, text)
+    for output in cast_outputs(clean):
+        report(f"note: output {output} of {path.name} is no float32 tensor with dimensions; it becomes one")
     kept = {o.name for o in clean.graph.output}
     for output in (o.name for o in model.graph.output if o.name not in kept):
         report(f"note: output {output} of {path.name} is the same for every frame, and is left out")
-    if folds_input:
+    if folds_input and isinstance(preprocessing, Preprocessing):
         clean, preprocessing = fold_input(clean, preprocessing)
     return Network(name or path.stem.replace(":", "_"), clean, preprocessing, kind, labels, digest)
 
@@ -114,13 +128,20 @@ def load_task(task: TaskSettings, folder: str | os.PathLike[str], report: Report
     return network
 
 
-def default_preprocessing(model: onnx.ModelProto, where: str) -> Preprocessing:
-    """Pixels 0..1 at the model's own size.
+def default_preprocessing(model: onnx.ModelProto, where: str) -> Preparation:
+    """Pixels 0..1 at the model's own size; arrays as they are where it takes no picture of 1 or 3 channels.
 
     Raises:
-        InputError: The size is dynamic, or there are not 1 or 3 channels.
+        InputError: The size is dynamic.
     """
-    dims = [d.dim_value for d in image_input(model, where).type.tensor_type.shape.dim]
+    value = only_input(model, where)
+    dims = [d.dim_value for d in value.type.tensor_type.shape.dim]
+    is_whole = value.type.tensor_type.elem_type in INDEX_TYPES
+    is_picture = len(dims) == 4 and (dims[1] in (1, 3) or dims[3] in (1, 3))
+    if len(dims) > 1 and all(dims[1:]) and not is_picture:
+        return ArrayPreparation(tuple(dims[1:]), values="int32" if is_whole else "float32")
+    if len(dims) != 4:
+        raise InputError(f"{where} has an input of dynamic or unusual shape {dims}", "give its preprocessing")
     channels, height, width = (dims[3], dims[1], dims[2]) if dims[1] not in (1, 3) else dims[1:]
     if channels not in (1, 3) or not height or not width:
         raise InputError(f"{where} has an input of dynamic or unusual shape {dims}", "give its preprocessing")

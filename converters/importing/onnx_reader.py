@@ -8,12 +8,13 @@ from pathlib import Path
 import onnx
 
 from multigraft.converters.importing.dequantise import dequantise, is_quantised
-from multigraft.converters.importing.external_data import external_names, merge_external_data
-from multigraft.converters.importing.float_types import cast_to_float32
+from multigraft.converters.importing.forms.external_data import external_names, merge_external_data
+from multigraft.converters.importing.forms.float_types import cast_to_float32
+from multigraft.converters.importing.forms.ordering import sort_nodes
+from multigraft.converters.importing.forms.sparse import write_out_sparse
+from multigraft.converters.importing.forms.unused_inputs import leave_out_unused_inputs
 from multigraft.converters.importing.local_functions import expand_functions, refuse_explosion
-from multigraft.converters.importing.node_names import label, one_line
-from multigraft.converters.importing.ordering import sort_nodes
-from multigraft.converters.importing.sparse import write_out_sparse
+from multigraft.converters.importing.node_names import label, name_nodes_once, one_line
 from multigraft.converters.job.progress import Report, silent
 from multigraft.errors import InputError, MultigraftError, UnsupportedOperatorError
 from multigraft.reading import regular_file
@@ -72,11 +73,14 @@ def read_onnx(path: Path, report: Report = silent) -> onnx.ModelProto:
         onnx.checker.check_model(_with_output_shapes(model))
         model = expand_functions(model, str(path))
         sort_nodes(model.graph, str(path))
+        name_nodes_once(model.graph)
         write_out_sparse(model, str(path))
     except MultigraftError:
         raise
     except Exception as error:
         raise InputError(f"{path} is not valid ONNX: {one_line(error)}", "export it again") from error
+    for name in leave_out_unused_inputs(model):
+        report(f"note: nothing in {path.name} reads its input {name}, which is left out")
     was = cast_to_float32(model)
     if was:
         report(f"note: {path.name} holds {was}; it is cast to float32")

@@ -1,11 +1,12 @@
 """A clean graph out of what an exporter wrote: fixed batch, constants and batch norms folded, dead code gone.
 
-Whatever was rewritten is compared with the model as it was read, in onnxruntime on random input.
+Whatever was rewritten is compared with the model as it was read, in onnxruntime on frames as a camera makes them.
 """
 
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,13 +20,20 @@ from onnx import TensorProto, helper, numpy_helper
 
 from multigraft.converters.importing.batch_norm import fold_batch_norms
 from multigraft.converters.importing.channels_first import read_channels_first
-from multigraft.converters.importing.constant_outputs import leave_out_constant_outputs
-from multigraft.converters.importing.equivalence import CHECKS, TOLERANCE, difference, runner
+from multigraft.converters.importing.equivalence import runner
+from multigraft.converters.importing.forms.constant_outputs import leave_out_constant_outputs
+from multigraft.converters.importing.forms.fixed_batch import to_one_frame
 from multigraft.converters.importing.known_operators import refuse_unknown
 from multigraft.converters.importing.node_names import label, one_line
+from multigraft.converters.importing.old_operators import flatten_softmax, mend_resize
 from multigraft.converters.importing.onnx_reader import DEFAULT_DOMAINS, refuse_unsupported
+from multigraft.converters.importing.probe_frames import COUNT, probe_frames
+from multigraft.converters.importing.saturation import before_saturation
+from multigraft.converters.network.closeness import TOLERANCE, difference
 from multigraft.errors import ConversionError, InputError, MissingDependencyError, UnsupportedOperatorError
 from multigraft.installing import install_extra
+from multigraft.tensors.array_preparation import ArrayPreparation
+from multigraft.tensors.preparation import Preparation, network_shape, prepare_frames, random_frame
 from multigraft.tensors.preprocessing import Preprocessing
 
 OPSET = 20
@@ -36,6 +44,9 @@ OLDEST_OPSET = 13
 
 _PIXEL_CHANNELS = (1, 3)
 _INTEGERS = (TensorProto.UINT8, TensorProto.INT8, TensorProto.INT32, TensorProto.INT64)
+
+INDEX_TYPES = (TensorProto.INT32, TensorProto.INT64)
+"""Types of inputs that hold class numbers or letters rather than measured values."""
 
 Array = npt.NDArray[np.float32]
 
@@ -57,21 +68,21 @@ class RawInput:
     dtype: np.dtype[Any]
 
     def feed(self, x: Array) -> dict[str, npt.NDArray[Any]]:
-        """One frame (1, channels, height, width) as the raw model takes it."""
+        """One frame (1, *input shape; pictures channels first) as the raw model takes it."""
         y = x.transpose(0, 2, 3, 1) if self.is_channels_last else x
         return {self.name: np.repeat(y, self.batch, axis=0).astype(self.dtype)}
 
 
-def simplify(model: onnx.ModelProto, preprocessing: Preprocessing, where: str) -> onnx.ModelProto:
+def simplify(model: onnx.ModelProto, preprocessing: Preparation, where: str) -> onnx.ModelProto:
     """Clean a model whose raw form stays untouched.
 
     Args:
         model: As :func:`~multigraft.converters.importing.onnx_reader.read_onnx` gave it.
-        preprocessing: Sets dynamic height and width; fixed ones have to agree with it.
+        preprocessing: Sets dynamic sizes; fixed ones have to agree with it.
         where: File name, for messages.
 
     Raises:
-        InputError: Not one image input, sizes that contradict ``preprocessing``, or onnxruntime refuses it.
+        InputError: Not one input, sizes that contradict ``preprocessing``, or onnxruntime refuses it.
         UnsupportedOperatorError: A node cannot be grafted or converted.
         ConversionError: A rewritten graph computes something else.
     """
@@ -92,6 +103,8 @@ def simplify(model: onnx.ModelProto, preprocessing: Preprocessing, where: str) -
         refuse_unknown(candidate, where)
         if (worst := _difference(candidate, reference, where)) <= TOLERANCE:
             return candidate
+        if _equals_before_saturation(candidate, model, raw, preprocessing, where):
+            return candidate
         reason = f"outputs differ by {worst:.2g} of their size"
     refuse_unsupported(model, where)
     raise ConversionError(
@@ -105,56 +118,100 @@ def image_input(model: onnx.ModelProto, where: str) -> onnx.ValueInfoProto:
     Raises:
         InputError: There are several, none, or it is no image.
     """
+    picture = only_input(model, where)
+    rank = len(picture.type.tensor_type.shape.dim)
+    if rank != 4:
+        raise InputError(
+            f"{where}: input {picture.name} has {rank} dimensions, and pictures have 4",
+            "give its preprocessing a shape in place of size and color",
+        )
+    return picture
+
+
+def only_input(model: onnx.ModelProto, where: str) -> onnx.ValueInfoProto:
+    """The one input.
+
+    Raises:
+        InputError: There are several, or none.
+    """
     weights = {i.name for i in model.graph.initializer}
     inputs = [i for i in model.graph.input if i.name not in weights]
     if len(inputs) != 1:
         names = ", ".join(i.name for i in inputs) or "none"
-        raise InputError(f"{where} has {len(inputs)} inputs ({names})", "give a network with one image input")
-    if len(inputs[0].type.tensor_type.shape.dim) != 4:
-        raise InputError(
-            f"{where}: input {inputs[0].name} has {len(inputs[0].type.tensor_type.shape.dim)} dimensions",
-            "give a network with an image input of batch, channels, height and width",
-        )
-    found: onnx.ValueInfoProto = inputs[0]
-    return found
+        raise InputError(f"{where} has {len(inputs)} inputs ({names})", "give a network with one input")
+    value: onnx.ValueInfoProto = inputs[0]
+    return value
 
 
-def fix_input(model: onnx.ModelProto, preprocessing: Preprocessing, where: str) -> RawInput:
-    """Make the input float32 (1, channels, height, width) in place; returns what it was."""
-    value = image_input(model, where)
-    dims = [d.dim_value for d in value.type.tensor_type.shape.dim]
-    is_last = dims[3] in _PIXEL_CHANNELS and dims[1] not in _PIXEL_CHANNELS
-    shape = (preprocessing.channels, preprocessing.height, preprocessing.width)
-    found = (dims[3], dims[1], dims[2]) if is_last else (dims[1], dims[2], dims[3])
-    if any(have and have != wanted for have, wanted in zip(found, shape, strict=True)):
-        raise InputError(
-            f"{where} takes {_size(found)} and its preprocessing makes {_size(shape)}",
-            "correct size and color of the preprocessing",
-        )
+def fix_input(model: onnx.ModelProto, preprocessing: Preparation, where: str) -> RawInput:
+    """Make the input float32 (1, *shape; pictures channels first) in place; returns what it was."""
+    value, shape = only_input(model, where), network_shape(preprocessing)
+    is_last = False
+    if isinstance(preprocessing, ArrayPreparation):
+        dims = [d.dim_value for d in value.type.tensor_type.shape.dim]
+        pairs = zip(dims[1:], shape, strict=False)
+        if len(dims) != len(shape) + 1 or any(have and have != wanted for have, wanted in pairs):
+            takes, makes = (" x ".join(str(d or "any") for d in s) for s in (dims[1:], shape))
+            raise InputError(
+                f"{where} takes {takes or 'one number'} behind its batch and its preprocessing makes {makes}",
+                "correct shape of the preprocessing",
+            )
+    else:
+        value = image_input(model, where)
+        dims = [d.dim_value for d in value.type.tensor_type.shape.dim]
+        is_last = dims[3] in _PIXEL_CHANNELS and dims[1] not in _PIXEL_CHANNELS
+        taken = (dims[3], dims[1], dims[2]) if is_last else (dims[1], dims[2], dims[3])
+        if any(have and have != wanted for have, wanted in zip(taken, shape, strict=True)):
+            raise InputError(
+                f"{where} takes {_size(taken)} and its preprocessing makes {_size(shape)}",
+                "correct size and color of the preprocessing",
+            )
     kind = value.type.tensor_type.elem_type
     raw = RawInput(value.name, dims[0] or 1, is_last, np.dtype(helper.tensor_dtype_to_np_dtype(kind)))
     users = [n for n in model.graph.node if value.name in n.input]
-    if kind != TensorProto.FLOAT and not (kind in _INTEGERS and all(n.op_type == "Cast" for n in users)):
+    if isinstance(preprocessing, ArrayPreparation) and preprocessing.values == "int32":
+        _refuse_real_numbers(raw, kind, where)
+    elif kind != TensorProto.FLOAT and not (kind in _INTEGERS and all(n.op_type == "Cast" for n in users)):
         node = f", read by {label(users[0])}" if users else ""
         raise UnsupportedOperatorError(
             f"{where}: input {value.name} is {raw.dtype}, not float32{node}", "export the network with a float32 input"
         )
+    to_one_frame(model.graph, raw.batch)
     # Below version 4 of the format, initialisers have to be inputs as well.
     model.ir_version = max(model.ir_version, 4)
     weights = {i.name for i in model.graph.initializer}
     kept = [i for i in model.graph.input if i.name not in weights]
     del model.graph.input[:]
     model.graph.input.extend(kept)
-    fixed = helper.make_tensor_value_info(value.name, TensorProto.FLOAT, [1, *shape])
-    model.graph.input[0].CopyFrom(fixed)
+    is_whole = isinstance(preprocessing, ArrayPreparation) and preprocessing.values == "int32"
+    stored = TensorProto.INT32 if is_whole else TensorProto.FLOAT
+    model.graph.input[0].CopyFrom(helper.make_tensor_value_info(value.name, stored, [1, *shape]))
+    if is_whole and kind != TensorProto.INT32:
+        _cast_for(model.graph, value.name, kind, users)
     if is_last:
-        read_channels_first(model.graph, value.name, users, preprocessing.channels)
+        read_channels_first(model.graph, value.name, users, shape[0])
     for output in model.graph.output:
         if output.type.tensor_type.shape.dim:
             output.type.tensor_type.shape.dim[0].Clear()
             output.type.tensor_type.shape.dim[0].dim_param = "batch"
     del model.graph.value_info[:]
     return raw
+
+
+def _refuse_real_numbers(raw: RawInput, kind: int, where: str) -> None:
+    if kind not in _INTEGERS:
+        raise InputError(
+            f"{where}: input {raw.name} is {raw.dtype}, and its preprocessing says values = int32",
+            "leave values out",
+        )
+
+
+def _cast_for(graph: onnx.GraphProto, name: str, kind: int, users: Sequence[onnx.NodeProto]) -> None:
+    """Let the readers of an int32 input read it in the type they were made for."""
+    cast = f"{name}/cast"
+    for node in users:
+        node.input[:] = [cast if read == name else read for read in node.input]
+    graph.node.insert(0, helper.make_node("Cast", [name], [cast], cast, to=kind))
 
 
 def _size(shape: tuple[int, ...]) -> str:
@@ -197,8 +254,11 @@ def _at_opset(model: onnx.ModelProto) -> onnx.ModelProto:
     copy.CopyFrom(model)
     if version == OPSET:
         return copy
+    flatten_softmax(copy, version)
     try:
-        return onnx.version_converter.convert_version(copy, OPSET)
+        converted = onnx.version_converter.convert_version(copy, OPSET)
+        mend_resize(converted, model, version)
+        return converted
     except Exception:
         if version < OLDEST_OPSET:
             raise
@@ -227,18 +287,28 @@ def _finish(model: onnx.ModelProto) -> onnx.ModelProto:
 Reference = tuple[list[Array], list[dict[str, npt.NDArray[Any]]]]
 
 
-def _reference(model: onnx.ModelProto, raw: RawInput, preprocessing: Preprocessing, where: str) -> Reference:
-    """Random inputs and what the model answers as it was read, one frame each."""
-    rng = np.random.default_rng(0)
-    pixels = rng.integers(0, 256, (CHECKS, 1, preprocessing.channels, preprocessing.height, preprocessing.width))
-    mean, scale = (np.array(v, np.float32).reshape(1, -1, 1, 1) for v in (preprocessing.mean, preprocessing.scale))
-    inputs = [((p - mean) * scale).astype(np.float32) for p in pixels]
-    if raw.dtype.kind in "iu":
-        inputs = [p.astype(np.int8 if raw.dtype == np.int8 else np.uint8).astype(np.float32) for p in pixels]
+def _reference(model: onnx.ModelProto, raw: RawInput, preprocessing: Preparation, where: str) -> Reference:
+    """Inputs and what the model answers as it was read, one frame each."""
+    if isinstance(preprocessing, ArrayPreparation):
+        rng = np.random.default_rng(0)
+        inputs = [prepare_frames([random_frame(preprocessing, rng)], preprocessing) for _ in range(COUNT)]
+        if raw.dtype.kind in "iu" and preprocessing.values == "float32":
+            inputs = [rng.integers(0, 100, x.shape).astype(np.float32) for x in inputs]
+    else:
+        inputs = _pictures(raw, preprocessing)
     run = runner(model, where)
     names = [o.name for o in model.graph.output]
     answers = [[o[:1] if o.ndim and len(o) == raw.batch else o for o in run(raw.feed(x))] for x in inputs]
     return inputs, [dict(zip(names, values, strict=True)) for values in answers]
+
+
+def _pictures(raw: RawInput, preprocessing: Preprocessing) -> list[Array]:
+    frames = probe_frames(preprocessing.height, preprocessing.width, preprocessing.channels)
+    pixels = frames.transpose(0, 3, 1, 2)[:, None]
+    if raw.dtype.kind in "iu":
+        return [p.astype(np.int8 if raw.dtype == np.int8 else np.uint8).astype(np.float32) for p in pixels]
+    mean, scale = (np.array(v, np.float32).reshape(1, -1, 1, 1) for v in (preprocessing.mean, preprocessing.scale))
+    return [((p - mean) * scale).astype(np.float32) for p in pixels]
 
 
 def _difference(model: onnx.ModelProto, reference: Reference, where: str) -> float:
@@ -246,3 +316,12 @@ def _difference(model: onnx.ModelProto, reference: Reference, where: str) -> flo
     kept = [o.name for o in model.graph.output]
     pairs = ((run({name: x}), [answers[o] for o in kept]) for x, answers in zip(*reference, strict=True))
     return max(difference(new, expected) for new, expected in pairs)
+
+
+def _equals_before_saturation(
+    new: onnx.ModelProto, model: onnx.ModelProto, raw: RawInput, preprocessing: Preparation, where: str
+) -> bool:
+    (new, ends), (old, old_ends) = before_saturation(new), before_saturation(model)
+    if not ends or ends != old_ends & {o.name for o in new.graph.output}:
+        return False
+    return _difference(new, _reference(old, raw, preprocessing, where), where) <= TOLERANCE

@@ -14,6 +14,27 @@ LASTING = ("note: ", "warning: ")
 """What lines begin with that stay on a terminal."""
 
 
+WARNING = LASTING[1]
+
+
+class Remembering:
+    """A report that passes lines on and remembers what was warned of.
+
+    Attributes:
+        warnings: Sentences without the word and without a full stop, in order, each once.
+    """
+
+    def __init__(self, report: Report) -> None:
+        self._report = report
+        self.warnings: list[str] = []
+
+    def __call__(self, line: str) -> None:
+        """Take a line."""
+        if line.startswith(WARNING) and (sentence := line.removeprefix(WARNING)) not in self.warnings:
+            self.warnings.append(sentence)
+        self._report(line)
+
+
 def silent(line: str) -> None:
     """A report that nobody reads."""
 

@@ -9,7 +9,8 @@ import numpy as np
 from multigraft.bundle.manifest import Kind
 from multigraft.converters.network.frames import Frame, Frames
 from multigraft.errors import InputError
-from multigraft.tensors.preprocessing import Preprocessing
+from multigraft.tensors.array_preparation import ArrayPreparation
+from multigraft.tensors.preparation import Preparation, prepare_frames
 
 LARGEST_INPUT = 300.0
 """Inputs of networks are 0..255 at most; beyond, a mean or a deviation was written in the wrong unit."""
@@ -19,12 +20,17 @@ LOOKED_AT = 64
 
 MOST_STRETCHED = 1.6
 MOST_ENLARGED = 2.0
+SMALLEST_SPREAD = 1e-3
+"""Standard deviation of prepared rows, relative to the largest number, below which they say nothing."""
+
 FLATTEST = 2.0
 """Standard deviation of the pixels below which a frame is of one colour."""
 
 
-def advice_on_preprocessing(task: str, preprocessing: Preprocessing) -> Iterator[str]:
-    """Sentences about a mean or scale that is in the wrong unit."""
+def advice_on_preprocessing(task: str, preprocessing: Preparation) -> Iterator[str]:
+    """Sentences about a mean or scale that is in the wrong unit; of arrays only frames tell."""
+    if isinstance(preprocessing, ArrayPreparation):
+        return
     mean, scale = np.array(preprocessing.mean), np.array(preprocessing.scale)
     largest = float(np.abs(np.stack([(0 - mean) * scale, (255 - mean) * scale])).max())
     if largest > LARGEST_INPUT:
@@ -39,11 +45,14 @@ def advice_on_preprocessing(task: str, preprocessing: Preprocessing) -> Iterator
         )
 
 
-def advice_on_frames(task: str, preprocessing: Preprocessing, frames: Frames) -> Iterator[str]:
+def advice_on_frames(task: str, preprocessing: Preparation, frames: Frames) -> Iterator[str]:
     """Sentences about frames that differ from what the network was made for."""
     step = max(1, len(frames) // LOOKED_AT)
     seen = [frames[i] for i in range(0, len(frames), step)][:LOOKED_AT]
     if not seen:
+        return
+    if isinstance(preprocessing, ArrayPreparation):
+        yield from _advice_on_rows(task, preprocessing, seen)
         return
     if preprocessing.color != "grey" and all(_is_grey(f) for f in seen):
         yield f"all frames of {task} are grey, and its network takes colour"
@@ -80,6 +89,21 @@ def check_labels(task: str, kind: Kind, labels: Sequence[str], shapes: Sequence[
         )
     if kind == "segmentation" and len(labels) not in shapes[0]:
         yield f"{task} has {len(labels)} labels, and its output is {' x '.join(map(str, shapes[0]))}"
+
+
+def _advice_on_rows(task: str, preparation: ArrayPreparation, seen: Sequence[Frame]) -> Iterator[str]:
+    if preparation.values == "int32":
+        return
+    values = prepare_frames(seen, preparation)
+    largest, spread = float(np.abs(values).max()), float(values.std())
+    if largest > LARGEST_INPUT:
+        yield (
+            f"the inputs of {task} reach {largest:,.0f}: give the mean and 1 / deviation that its network was trained "
+            "with as mean and scale"
+        )
+    elif spread < SMALLEST_SPREAD * max(1.0, largest):
+        mean = float(values.mean())
+        yield f"the rows of {task} hardly differ: their numbers spread by {spread:.2g} around {mean:.3g}"
 
 
 def _is_grey(frame: Frame) -> bool:

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
-import numpy.typing as npt
+from multigraft.tensors.preparation import Frame
 
-Frame = npt.NDArray[np.uint8]
-"""One camera frame: uint8, height x width (grey), or height x width x 3 (RGB)."""
+__all__ = ["Frame", "Frames"]
 
 Frames = Sequence[Frame]

@@ -12,6 +12,9 @@ import numpy.typing as npt
 from multigraft.converters.network.frames import Frames
 from multigraft.errors import InputError
 from multigraft.npz import NpzFile
+from multigraft.sounds.listening import Listening
+from multigraft.tensors.array_preparation import same_shape
+from multigraft.tensors.preparation import Rows
 
 
 @dataclass(frozen=True)
@@ -26,9 +29,9 @@ class Labelled:
         return float((logits.reshape(len(logits), -1).argmax(1) == self.labels).mean())
 
 
-def load_labelled(path: Path, task: str) -> Labelled:
-    """Read an .npz file with ``frames`` (uint8, frames x height x width [x 3]) and ``labels`` or an array named as the
-    task.
+def load_labelled(path: Path, task: str, rows: Rows | None = None) -> Labelled:
+    """Read an .npz file with ``frames`` (uint8, frames x height x width [x 3]; numbers of shape frames x ``rows`` for a
+    task that takes arrays) and ``labels`` or an array named as the task.
 
     Raises:
         InputError: It is not such a file.
@@ -44,9 +47,12 @@ def load_labelled(path: Path, task: str) -> Labelled:
             f"{path} holds no labelled frames ({error})", f"store arrays frames and labels (or {task}) with numpy.savez"
         ) from error
     count = len(frames) if frames.ndim else 0
-    if frames.dtype != np.uint8 or count != labels.size or labels.ndim != 1 or not count:
+    if isinstance(rows, Listening):
+        rows = (rows.samples,)
+    is_fitting = frames.dtype == np.uint8 if rows is None else same_shape(frames.shape[1:], rows)
+    if not is_fitting or count != labels.size or labels.ndim != 1 or not count:
         raise InputError(
             f"{path} holds {count} frames of {frames.dtype} and {labels.size} labels",
-            "store uint8 frames and one label for each",
+            "store uint8 frames (rows for a task that takes arrays) and one label for each",
         )
     return Labelled(list(frames), labels)

@@ -15,7 +15,7 @@ from multigraft.bundle.manifest import Task
 from multigraft.errors import InputError
 from multigraft.json_decoding import decode
 from multigraft.reading import regular_file
-from multigraft.tensors.preprocessing import Preprocessing
+from multigraft.tensors.preparation import Preparation
 
 METADATA_KEY = "multigraft"
 _LARGEST = 2 << 30
@@ -38,15 +38,15 @@ class MultiTaskModel:
     """One ONNX graph that answers all tasks.
 
     Attributes:
-        model: Batch fixed to 1; images NCHW float32; the graph outputs are all tasks' outputs, nothing else.
-        inputs: Graph input name to what it expects of a camera frame.
+        model: Batch fixed to 1; pictures NCHW float32; the graph outputs are all tasks' outputs, nothing else.
+        inputs: Graph input name to what it expects of a frame.
         segments: In an order in which they can run; together they hold every node exactly once.
         tasks: As they will stand in the manifest (``outputs`` are ONNX tensor names here).
         provenance: Source digests and how the graft was chosen; goes into the manifest.
     """
 
     model: onnx.ModelProto
-    inputs: dict[str, Preprocessing]
+    inputs: dict[str, Preparation]
     segments: tuple[SegmentSpec, ...]
     tasks: tuple[Task, ...]
     provenance: dict[str, Any] = field(default_factory=dict)
@@ -73,7 +73,7 @@ class MultiTaskModel:
                 model = onnx.load_model_from_string(file.read())
             rest = json.loads(next(p.value for p in model.metadata_props if p.key == METADATA_KEY))
             known = {
-                "inputs": decode(dict[str, Preprocessing], rest["inputs"], "inputs"),
+                "inputs": decode(dict[str, Preparation], rest["inputs"], "inputs"),
                 "segments": decode(tuple[SegmentSpec, ...], rest["segments"], "segments"),
                 "tasks": decode(tuple[Task, ...], rest["tasks"], "tasks"),
                 "provenance": rest["provenance"],

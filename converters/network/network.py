@@ -16,7 +16,7 @@ from onnx import numpy_helper
 from multigraft.bundle.manifest import Kind
 from multigraft.converters.network.frames import Frames
 from multigraft.errors import InputError
-from multigraft.tensors.preprocessing import Preprocessing, prepare_batch
+from multigraft.tensors.preparation import Preparation, prepare_frames
 
 Array = npt.NDArray[np.float32]
 
@@ -55,7 +55,7 @@ class CutPoint:
 
     Attributes:
         name: ONNX tensor name, which starts with the network's.
-        shape: Without the batch: (channels, height, width), (features,) or (tokens, features).
+        shape: Without the batch: (channels, height, width), (channels, length), (features,) or (tokens, features).
         node_index: Index of the node that writes it.
         weights: Number of parameters of all nodes up to and including it.
         macs: Multiply-accumulates per frame up to and including it.
@@ -74,7 +74,7 @@ class CutPoint:
 
 
 class Network:
-    """One task's network: constants folded, batch norms folded, one image input (NCHW, float32), nodes in order.
+    """One task's network: constants folded, batch norms folded, one input (pictures: NCHW, float32), nodes in order.
 
     Every tensor name gets the task's name in front (``digit/relu1``), so that networks can be joined in one graph.
 
@@ -83,7 +83,7 @@ class Network:
     Args:
         name: The task's name.
         model: A clean model whose first input dimension is 1 or symbolic. It is copied.
-        preprocessing: What the input expects of a camera frame.
+        preprocessing: What the input expects of a frame.
         kind: What the outputs mean.
         labels: One per class, or empty.
         source_sha256: Digest of the file it came from.
@@ -96,7 +96,7 @@ class Network:
         self,
         name: str,
         model: onnx.ModelProto,
-        preprocessing: Preprocessing,
+        preprocessing: Preparation,
         kind: Kind = "classification",
         labels: Sequence[str] = (),
         source_sha256: str = "",
@@ -112,7 +112,7 @@ class Network:
         inputs = [i.name for i in graph.input if i.name not in self.constants]
         if len(inputs) != 1:
             have = ", ".join(inputs)
-            raise InputError(f"network {name!r} has {len(inputs)} inputs ({have})", "give it one image input")
+            raise InputError(f"network {name!r} has {len(inputs)} inputs ({have})", "give it one input")
         self.input = inputs[0]
         self.outputs = tuple(o.name for o in graph.output)
         self.nodes = list(graph.node)
@@ -135,6 +135,10 @@ class Network:
         """
         return {name: shape[1:] if shape[:1] == (1,) else shape for name, shape in self._whole_shapes.items()}
 
+    def whole_shape(self, name: str) -> tuple[int, ...]:
+        """Shape of a tensor for one frame, with the batch dimension where it has one."""
+        return self._whole_shapes[name]
+
     def has_frames(self, name: str) -> bool:
         """Whether a tensor's first dimension is the batch alone."""
         return self._whole_shapes.get(name, ())[:1] == (1,)
@@ -142,7 +146,7 @@ class Network:
     @functools.cached_property
     def _whole_shapes(self) -> dict[str, tuple[int, ...]]:
         names = [o for n in self.nodes for o in n.output if o]
-        zero = np.zeros((1, *self.input_shape), np.float32)
+        zero = np.zeros((1, *self.input_shape), self.input_dtype)
         values = self._session(tuple(names)).run(names, {self.input: zero})
         return {self.input: zero.shape} | {k: tuple(v.shape) for k, v in zip(names, values, strict=True)}
 
@@ -153,9 +157,15 @@ class Network:
 
     @property
     def input_shape(self) -> tuple[int, ...]:
-        """(channels, height, width) of the input."""
+        """Of the input without the batch; pictures are (channels, height, width)."""
         dims = next(i for i in self.model.graph.input if i.name == self.input).type.tensor_type.shape.dim
         return tuple(d.dim_value for d in dims[1:])
+
+    @functools.cached_property
+    def input_dtype(self) -> np.dtype[Any]:
+        """float32, or int32 for whole numbers."""
+        kind = next(i for i in self.model.graph.input if i.name == self.input).type.tensor_type.elem_type
+        return np.dtype(onnx.helper.tensor_dtype_to_np_dtype(kind))
 
     @functools.cached_property
     def cut_points(self) -> tuple[CutPoint, ...]:
@@ -175,11 +185,11 @@ class Network:
         raise InputError(f"network {self.name!r} has no cut point {name!r}", f"choose from: {have}")
 
     def prepare(self, frames: Frames) -> Array:
-        """Camera frames to this network's input, (frames, channels, height, width) float32."""
-        return prepare_batch(frames, self.preprocessing)
+        """Frames to this network's input, (frames, *input shape), float32."""
+        return prepare_frames(frames, self.preprocessing)
 
     def run(self, x: Array, names: Sequence[str] | None = None) -> dict[str, npt.NDArray[Any]]:
-        """Run on ``x`` (frames, channels, height, width) in minibatches; returns the tensors of ``names``."""
+        """Run on ``x`` (frames, *input shape) in minibatches; returns the tensors of ``names``."""
         names = tuple(self.outputs if names is None else names)
         session = self._session(names)
         size = self.batch
@@ -196,7 +206,10 @@ class Network:
     @functools.cached_property
     def is_batched(self) -> bool:
         """Whether a batch of frames gives what single frames give."""
-        x = np.random.default_rng(0).normal(size=(2, *self.input_shape)).astype(np.float32)
+        random = np.random.default_rng(0)
+        x: npt.NDArray[Any] = random.normal(size=(2, *self.input_shape)).astype(np.float32)
+        if self.input_dtype.kind == "i":
+            x = random.integers(0, 2, x.shape, np.int32)
         session = self._session(self.outputs)
         try:
             both = session.run(list(self.outputs), {self.input: x})

@@ -16,12 +16,15 @@ from multigraft.agreement.agreement import Agreement
 from multigraft.bundle.bundle import GOLDEN_INPUTS, GOLDEN_OUTPUTS, MODEL, MODEL_CARD, Bundle
 from multigraft.bundle.manifest import Input, Manifest, Segment
 from multigraft.converters.conversion.interpreters import PREFERRED, Arrays, Runner, version_of
+from multigraft.converters.conversion.transposes import Permutation
 from multigraft.converters.network.multitask import MultiTaskModel, SegmentSpec
 from multigraft.converters.packing.model_card import model_card
 from multigraft.converters.packing.verify import Verification, run_segments
 from multigraft.converters.quantising.layer_error import LayerErrorReport, spec_of
-from multigraft.converters.quantising.quantise import Precision
+from multigraft.converters.quantising.precisions import Precision
 from multigraft.npz import stored_npz_bytes
+from multigraft.tensors.array_preparation import ArrayPreparation
+from multigraft.tensors.preparation import Preparation
 from multigraft.tensors.specs import TensorSpec
 from multigraft.tflite.graph import Graph, Model
 from multigraft.tflite.macs import graph_macs
@@ -43,6 +46,7 @@ class BundleParts:
         content: The same as a file.
         segments: As cut.
         boundaries: Boundary name to tensor of ``graph``.
+        layouts: ONNX name of inputs and boundaries to the permutation that takes its value there to that of ``graph``.
         golden: Stored inputs to record, one entry per case.
         layers: Quantisation error.
         verification: What was checked.
@@ -60,6 +64,7 @@ class BundleParts:
     content: bytes
     segments: tuple[SegmentSpec, ...]
     boundaries: Mapping[str, str]
+    layouts: Mapping[str, Permutation]
     golden: tuple[Arrays, ...]
     layers: LayerErrorReport
     verification: Verification
@@ -103,11 +108,19 @@ def _manifest(parts: BundleParts) -> Manifest:
         name=parts.name,
         tasks=tasks,
         segments=tuple(_segment(parts, s, g) for s, g in zip(parts.segments, parts.model.subgraphs, strict=True)),
-        inputs=tuple(Input(n, p) for n, p in parts.multitask.inputs.items()),
+        inputs=tuple(Input(n, _laid_out(p, parts.layouts.get(n))) for n, p in parts.multitask.inputs.items()),
         tensors=tuple(_tensor(name, parts.graph, tensor) for name, tensor in boundaries.items()),
         files={},
         provenance={**parts.multitask.provenance, **_provenance(parts)},
     )
+
+
+def _laid_out(preparation: Preparation, layout: Permutation | None) -> Preparation:
+    """The preparation that fills the tensor as the graph holds it; pictures always lie channels last."""
+    if not isinstance(preparation, ArrayPreparation) or layout is None:
+        return preparation
+    order = tuple(axis - 1 for axis in layout[1:])
+    return dataclasses.replace(preparation, order=() if order == tuple(sorted(order)) else order)
 
 
 def _tensor(name: str, graph: Graph, tensor: str) -> TensorSpec:
@@ -142,14 +155,29 @@ def _fidelity(parts: BundleParts, task: str) -> dict[str, Any]:
     return {"quantised_agreement": measured.to_json()} if measured else {}
 
 
-def _provenance(parts: BundleParts) -> dict[str, Any]:
-    worst = parts.layers.worst
+def computing_types(graph: Graph) -> str:
+    """The element types that the layers of a graph compute in, ``int8`` or ``int8+float32``."""
+    layers = [op for op in graph.ops if op.name in _COMPUTES] or list(graph.ops)
+    return "+".join(dict.fromkeys(sorted((graph.tensors[op.outputs[0]].dtype for op in layers), reverse=True)))
+
+
+def made_with() -> dict[str, Any]:
+    """What stands in every manifest about the software behind it."""
     return {
         "multigraft": multigraft.__version__,
-        "tools": {"onnx2tf": parts.converter} | {tool: importlib.metadata.version(tool) for tool in _TOOLS},
+        "tools": {tool: importlib.metadata.version(tool) for tool in _TOOLS},
+        "golden": {"backend": "litert", "version": version_of(PREFERRED), "machine": platform.machine()},
+    }
+
+
+def _provenance(parts: BundleParts) -> dict[str, Any]:
+    worst = parts.layers.worst
+    software = made_with()
+    return {
+        **software,
+        "tools": {"onnx2tf": parts.converter} | software["tools"],
         "precision": parts.precision,
         "calibration_frames": parts.calibration_frames,
-        "golden": {"backend": "litert", "version": version_of(PREFERRED), "machine": platform.machine()},
         "verification": parts.verification.to_json(),
         "worst_layer": dataclasses.asdict(worst) if worst else None,
         **parts.safety,

@@ -24,6 +24,8 @@ from multigraft.converters.conversion.interpreters import Arrays, main_signature
 from multigraft.converters.conversion.onnx2tf import to_tflite
 from multigraft.converters.conversion.onnx2tf_environment import Environment
 from multigraft.converters.conversion.tensor_names import name_as_in_onnx
+from multigraft.converters.importing.probe_frames import COUNT as MADE_UP_FRAMES
+from multigraft.converters.importing.probe_frames import probe_frames
 from multigraft.converters.job.checkpoints import Checkpoints
 from multigraft.converters.job.progress import Report, silent
 from multigraft.converters.network.frames import Frame, Frames
@@ -32,16 +34,18 @@ from multigraft.converters.packing.bundling import BundleParts, pack
 from multigraft.converters.packing.first_difference import first_difference
 from multigraft.converters.packing.quantised_agreement import QuantisedAgreement
 from multigraft.converters.packing.segments import cut_into_segments
-from multigraft.converters.packing.verify import Verification, float_error, random_inputs, verify_segments
+from multigraft.converters.packing.verify import Verification, affordable, float_error, random_inputs, verify_segments
 from multigraft.converters.quantising.improve import Quantised, Quantising, quantise_well
 from multigraft.converters.quantising.keep_float import operators_to_keep
 from multigraft.converters.quantising.layer_error import LayerErrorReport, layer_error, stored
-from multigraft.converters.quantising.quantise import STATIC, Precision, quantise
+from multigraft.converters.quantising.precisions import STATIC, Precision
+from multigraft.converters.quantising.quantise import quantise
 from multigraft.converters.quantising.ranges import Range
 from multigraft.converters.quantising.rescue import Judge, rescue
 from multigraft.converters.quantising.safeguards import Safeguards, Safety
 from multigraft.errors import ConversionError, UsageError
-from multigraft.tensors.preprocessing import Preprocessing, prepare_batch
+from multigraft.tensors.preparation import Preparation, prepare_frames, random_frame
+from multigraft.tensors.preprocessing import Preprocessing
 from multigraft.tflite import tflite_file
 from multigraft.tflite.graph import Graph, Model
 
@@ -98,14 +102,14 @@ def convert(
         multitask: From grafting.
         frames_by_input: Unlabeled camera frames for each graph input; they set the ranges of activations. May be empty
             where ``ranges`` say it all or ``precision`` needs none.
-        precision: A key of :data:`multigraft.converters.quantising.quantise.PRECISIONS`.
+        precision: A key of :data:`multigraft.converters.quantising.precisions.PRECISIONS`.
         keep_float: Layers to leave in float32: regular expressions on ONNX node and tensor names, or operator kinds.
         ranges: Smallest and largest value by ONNX tensor, in place of measuring; others are measured on the frames.
         name: The bundle's name.
         work_dir: An existing folder for intermediate files and logs.
         report: Takes a line for each step.
         checkpoints: Where the converted float model is kept, or None.
-        verified_inputs: Random inputs on which segments and uncut model are compared.
+        verified_inputs: Random inputs on which segments and uncut model are compared; fewer for a large model.
         safeguards: Which layers count as noisy, and the rise of agreement that layers are kept in float for.
 
     Raises:
@@ -118,11 +122,7 @@ def convert(
         raise UsageError(f"{precision} needs frames or ranges", "give unlabeled frames with --source")
     task_outputs = [o for task in multitask.tasks for o in task.outputs]
     environment = onnx2tf_environment.ensure(report)
-    floating = _to_float(multitask, task_outputs, feeds, environment, work_dir, report, checkpoints)
-    report("comparing the float model with the ONNX model")
-    errors = float_error(
-        floating, multitask.model, task_outputs, list(feeds.spaced(FLOAT_INPUTS)), list(feeds.random(2))
-    )
+    floating, errors = _to_float(multitask, task_outputs, feeds, environment, work_dir, report, checkpoints)
     report(f"quantising to {precision}" if precision != "float32" else "keeping float32")
     kept = operators_to_keep(floating.graph, multitask.model, keep_float)
     quantised = _quantised(multitask, floating, feeds, precision, kept, ranges)
@@ -137,12 +137,12 @@ def convert(
     graph = quantised.graph
     model, segments = cut_into_segments(graph, multitask.segments, floating.boundaries)
     content = tflite_file.write(model)
-    report(f"comparing segments and uncut model on {verified_inputs} random inputs")
     samples = [stored(to_tflite_layout(f, floating.layouts), graph) for f in feeds.spaced(VERIFIED_FRAMES)]
-    inputs = [*samples, *random_inputs(graph, verified_inputs)]
+    inputs = affordable(graph, [*samples, *random_inputs(graph, verified_inputs)])
+    report(f"comparing segments and uncut model on {len(inputs)} inputs")
     verification = verify_segments(graph, content, segments, floating.boundaries, task_outputs, inputs)
     verification = dataclasses.replace(
-        verification, float_error=errors, float_inputs=2 + len(feeds.chosen(FLOAT_INPUTS))
+        verification, float_error=errors, float_inputs=len(feeds.chosen(FLOAT_INPUTS)) or MADE_UP_FRAMES
     )
     layers = LayerErrorReport((), 0)
     if precision != "float32":
@@ -163,6 +163,7 @@ def convert(
         content=content,
         segments=tuple(segments),
         boundaries=floating.boundaries,
+        layouts=floating.layouts,
         golden=tuple(samples[: len(samples) // 2 + 1] + random_inputs(graph, 2, seed=1)),
         layers=layers,
         verification=verification,
@@ -186,7 +187,7 @@ def convert(
 class _Feeds:
     """Values of the ONNX inputs, one frame at a time."""
 
-    def __init__(self, inputs: Mapping[str, Preprocessing], frames: Mapping[str, Frames]) -> None:
+    def __init__(self, inputs: Mapping[str, Preparation], frames: Mapping[str, Frames]) -> None:
         if unknown := sorted(set(frames) - set(inputs)):
             raise UsageError(f"frames are given for {unknown[0]!r}", f"the inputs are: {', '.join(inputs)}")
         self._inputs = dict(inputs)
@@ -203,18 +204,24 @@ class _Feeds:
             yield self._feed({n: f[index % len(f)] for n, f in self._frames.items()})
 
     def random(self, count: int) -> Iterator[Arrays]:
-        """Frames of random pixels."""
+        """Frames of random pixels or numbers."""
         rng = np.random.default_rng(0)
         for _ in range(count):
-            yield self._feed(
-                {
-                    n: rng.integers(0, 256, (p.height, p.width, 3)[: 2 if p.channels == 1 else 3], np.uint8)
-                    for n, p in self._inputs.items()
-                }
-            )
+            yield self._feed({n: random_frame(p, rng) for n, p in self._inputs.items()})
+
+    def made_up(self) -> list[Arrays]:
+        """:data:`MADE_UP_FRAMES` frames as a camera makes them, in place of those that are not given."""
+        rng = np.random.default_rng(0)
+        made = {
+            n: probe_frames(p.height, p.width, 3)
+            if isinstance(p, Preprocessing)
+            else [random_frame(p, rng) for _ in range(MADE_UP_FRAMES)]
+            for n, p in self._inputs.items()
+        }
+        return [self._feed({n: f[i] for n, f in made.items()}) for i in range(MADE_UP_FRAMES)]
 
     def _feed(self, frames: Mapping[str, Frame]) -> Arrays:
-        return {n: prepare_batch([frames[n]], p) for n, p in self._inputs.items()}
+        return {n: prepare_frames([frames[n]], p) for n, p in self._inputs.items()}
 
 
 def _to_float(
@@ -225,17 +232,42 @@ def _to_float(
     work_dir: Path,
     report: Report,
     checkpoints: Checkpoints | None,
-) -> FloatModel:
+) -> tuple[FloatModel, dict[str, float]]:
+    """The float model and how far it is from ONNX, by task output."""
     cuts = [o for s in multitask.segments for o in s.outputs if o not in task_outputs]
     prepared = with_outputs(multitask.model, [*cuts, *task_outputs])
+
+    def compared(converted: Model) -> tuple[FloatModel, dict[str, float]]:
+        floating = _located(converted, prepared, cuts, task_outputs, feeds, report)
+        report("comparing the float model with the ONNX model")
+        frames = list(feeds.spaced(FLOAT_INPUTS)) or feeds.made_up()
+        return floating, float_error(floating, multitask.model, task_outputs, frames)
+
     converted = to_tflite(prepared, environment, work_dir, report, checkpoints)
+    try:
+        return compared(converted)
+    except ConversionError as error:
+        try:
+            return compared(to_tflite(prepared, environment, work_dir, report, checkpoints, is_plain=True))
+        except ConversionError:
+            raise error from None
+
+
+def _located(
+    converted: Model,
+    prepared: onnx.ModelProto,
+    cuts: Sequence[str],
+    task_outputs: Sequence[str],
+    feeds: _Feeds,
+    report: Report,
+) -> FloatModel:
     report("finding the cuts in the converted model and cleaning it up")
     probes = list(feeds.random(2))
     try:
         located = locate(converted, prepared, cuts, task_outputs, probes)
     except ConversionError as error:
-        # Random pixels may drive a sound network to where it hardly moves; frames decide where there are some.
-        probes = list(feeds.spaced(2)) or probes
+        # Random pixels may drive a sound network to where it hardly moves, or to where it amplifies rounding.
+        probes = list(feeds.spaced(2)) or feeds.made_up()
         located = _located_on_frames(converted, prepared, cuts, task_outputs, probes, error)
     return name_as_in_onnx(located, prepared, probes[0])
 
@@ -277,7 +309,8 @@ def _quantised(
     ranges: Mapping[str, Range] | None,
 ) -> Quantised:
     if precision in STATIC:
-        known = dict(ranges or {}) | {n: pixel_range(p) for n, p in multitask.inputs.items()}
+        pictures = {n: p for n, p in multitask.inputs.items() if isinstance(p, Preprocessing)}
+        known = dict(ranges or {}) | {n: pixel_range(p) for n, p in pictures.items()}
         how = Quantising(
             precision,
             lambda count: (to_tflite_layout(f, floating.layouts) for f in feeds.spaced(count)),
@@ -288,7 +321,7 @@ def _quantised(
         quantised = quantise_well(floating.graph, how, floating.boundaries.values())
     else:
         graph = quantise(floating.graph, precision, None, kept)
-        quantised = Quantised(floating.graph, graph, lambda more: quantise(floating.graph, precision, None, more))
+        quantised = Quantised(floating.graph, graph, lambda more, _: quantise(floating.graph, precision, None, more))
     lost = [n for n, tensor in floating.boundaries.items() if tensor not in quantised.graph.tensors]
     if lost:
         raise ConversionError(f"quantisation lost the boundary {lost[0]!r}", "cut at another tensor")

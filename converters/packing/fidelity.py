@@ -15,7 +15,7 @@ from multigraft.converters.graft.evidence import Evidence
 from multigraft.converters.network.frames import Frames
 from multigraft.converters.network.network import Network
 from multigraft.tensors.arrays import Array
-from multigraft.tensors.preprocessing import Preparer
+from multigraft.tensors.preparation import preparer_for
 from multigraft.tensors.quantisation import dequantise
 
 
@@ -26,7 +26,7 @@ class BundleRunner:
         self.manifest = bundle.manifest
         self._runner = Runner(bundle.model, backend)
         self._preparers = {
-            i.tensor: Preparer(i.preprocessing, self.manifest.tensor(i.tensor)) for i in self.manifest.inputs
+            i.tensor: preparer_for(i.preprocessing, self.manifest.tensor(i.tensor)) for i in self.manifest.inputs
         }
 
     def outputs(self, task: str, frames: Frames) -> list[Array]:

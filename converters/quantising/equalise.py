@@ -8,6 +8,10 @@ Weights have a scale per output channel here. So what a channel is divided by co
 and a depthwise reader neither: its channels take the whole span. Any other reader holds all input channels in one
 scale: there ``s`` is the geometric mean of both demands, as in the paper, with spans measured on frames in the place of
 the first layer's weights. Factors are powers of two, so the float network stays equal to the last bit.
+
+A rectifier that ends at 6 does not scale with its input. A channel that reaches its end stays as it is; another is made
+larger as far as twice its span stays below the end, so that the float network changes on frames only whose values are
+more than twice those seen, which int8 cuts off anyway.
 """
 
 from __future__ import annotations
@@ -52,6 +56,13 @@ _HOMOGENEOUS = frozenset(
 """A channel of their result is as many times larger as that of what they read, if the channels stay the last axis."""
 
 _PASSING = ("NONE", "RELU", None)
+_LIMITS = {"RELU6": 6.0}
+"""Rectifiers that end, and where."""
+
+_REACHED = 0.99
+"""Of a limit: a channel that comes so near is cut off by it on other frames."""
+
+_HEADROOM = 2.0
 
 
 @dataclass(frozen=True)
@@ -61,10 +72,12 @@ class Joint:
     Attributes:
         writer: What computes it.
         readers: All that multiply it by weights.
+        limit: Where its rectifier ends, or None.
     """
 
     writer: LinearOperator
     readers: tuple[LinearOperator, ...]
+    limit: float | None = None
 
     @property
     def tensor(self) -> str:
@@ -84,10 +97,11 @@ def joints(graph: Graph, fixed: Collection[str]) -> list[Joint]:
     found = []
     for writer in linear_operators(graph):
         readers = _readers(graph, writer.result, {*fixed, *graph.outputs}, _channels(writer, graph))
-        if readers and writer.op.options.get("fused_activation_function") in _PASSING:
+        activation = writer.op.options.get("fused_activation_function")
+        if readers and (activation in _PASSING or activation in _LIMITS):
             constants = [n for o in (writer, *readers) for n in (o.weights, o.bias) if n]
             if own.issuperset(constants):
-                found.append(Joint(writer, tuple(readers)))
+                found.append(Joint(writer, tuple(readers), _LIMITS.get(str(activation))))
     return found
 
 
@@ -110,6 +124,9 @@ def factors(graph: Graph, joint: Joint, spans: Vector) -> Vector:
     wanted *= (by_span / wanted).max()
     exponents = np.rint(np.log2(wanted.clip(1 / GREATEST_FACTOR, GREATEST_FACTOR)))
     result = np.where(live, 2.0**exponents, 1.0)
+    if joint.limit is not None:
+        least = np.exp2(np.ceil(np.log2(np.where(live, _HEADROOM * spans / joint.limit, 1.0))))
+        result = np.where(spans < _REACHED * joint.limit, np.maximum(result, least).clip(None, 1.0), 1.0)
     return result if result[live].max() / result[live].min() >= LEAST_RATIO else np.ones(spans.size)
 
 

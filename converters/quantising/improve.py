@@ -16,7 +16,8 @@ from multigraft.converters.quantising.channels import Channel, measure_channels
 from multigraft.converters.quantising.correct_bias import correctable, corrected
 from multigraft.converters.quantising.equalise import equalised, joints
 from multigraft.converters.quantising.layer_error import real, sqnr_db, stored
-from multigraft.converters.quantising.quantise import Precision, quantise
+from multigraft.converters.quantising.precisions import Precision
+from multigraft.converters.quantising.quantise import quantise
 from multigraft.converters.quantising.ranges import Range, measure
 from multigraft.tflite.graph import Graph
 
@@ -75,13 +76,14 @@ class Quantised:
     Attributes:
         floating: The float graph, equalised where that helps.
         graph: The same quantised.
-        again: Quantises it again, with other operators kept in float, by the name of a tensor they write.
+        again: Quantises it again, with other operators kept in float, and others with 8-bit instead of 4-bit weights,
+            both by the name of a tensor they write.
         improvement: What was done beyond rounding.
     """
 
     floating: Graph
     graph: Graph
-    again: Callable[[Collection[str]], Graph]
+    again: Callable[[Collection[str], Collection[str]], Graph]
     improvement: Improvement = Improvement()
 
 
@@ -109,8 +111,8 @@ class Quantising:
         """``floating`` quantised as it is; with ``means`` of its channels, biases are corrected."""
         ranges = measure(floating, self.feeds(self.frames), self.known)
 
-        def again(keep_float: Collection[str]) -> Graph:
-            graph = quantise(floating, self.precision, ranges, keep_float)
+        def again(keep_float: Collection[str], eight_bits: Collection[str] = ()) -> Graph:
+            graph = quantise(floating, self.precision, ranges, keep_float, eight_bits)
             return graph if means is None else corrected(graph, floating, means)
 
         return Quantised(floating, again(self.keep_float), again)

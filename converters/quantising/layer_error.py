@@ -9,9 +9,9 @@ figure: it is the one to keep in float first.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -24,10 +24,13 @@ from multigraft.tensors.specs import TensorSpec
 from multigraft.tflite.graph import Graph, Op, Tensor
 
 SILENT_DB = 120.0
-"""Given where there is no difference at all, or no signal."""
+"""Given where there is no difference at all; its negative where there is noise and no signal."""
 
 _HUGE = 1e30
 """Values beyond stand for infinity (what maximum pooling is padded with) and have no error."""
+
+_AT_ONCE = 48
+"""Operators whose own interpreters and results are in memory together."""
 
 _CONVERSIONS = frozenset({"QUANTIZE", "DEQUANTIZE"})
 
@@ -77,48 +80,68 @@ class LayerErrorReport:
 
 
 def layer_error(floating: Graph, quantised: Graph, feeds: Sequence[Arrays]) -> LayerErrorReport:
-    """Compare every operator's result in both graphs.
+    """Compare every operator's result in both graphs; some operators and one frame are in memory at a time.
 
     Args:
         floating: The float graph.
         quantised: The same quantised, with equal names for equal tensors.
         feeds: Float values of the inputs, one entry per frame.
     """
-    names = [n for n in activations(floating) if n in quantised.tensors and n not in floating.inputs]
     writers = quantised.producers()
-    names = [n for n in names if n in writers]
-    if not names or not feeds:
-        return LayerErrorReport((), len(feeds))
-    float_taps, taps = Taps(floating, names), Taps(quantised, names)
-    reference = [{n: v.clip(-_HUGE, _HUGE) for n, v in {**feed, **float_taps(feed)}.items()} for feed in feeds]
-    values = [taps(stored(feed, quantised)) for feed in feeds]
-    layers = []
-    for name in names:
-        op, truth = writers[name], [r[name] for r in reference]
-        if op.name in _CONVERSIONS:
-            continue
-        together = sqnr_db(truth, [real(v[name], quantised.tensors[name]) for v in values])
-        layers.append(LayerError(name, op.label, together, _own(quantised, op, name, reference, truth, together)))
+    names = [n for n in activations(floating) if n in writers and n not in floating.inputs]
+    shown = [n for n in names if writers[n].name not in _CONVERSIONS]
+    layers: list[LayerError] = []
+    if feeds:
+        for first in range(0, len(shown), _AT_ONCE):
+            layers += _compared(floating, quantised, shown[first : first + _AT_ONCE], {*names, *floating.inputs}, feeds)
     return LayerErrorReport(tuple(layers), len(feeds))
 
 
-def _own(
-    graph: Graph, op: Op, name: str, reference: Sequence[Arrays], truth: Sequence[npt.NDArray[Any]], together: float
-) -> float:
-    """SQNR of ``op`` alone; ``together`` if it cannot be run alone."""
-    sources = {n: _float_source(graph, n) for n in op.inputs if n and graph.constant(n) is None}
-    if any(source not in reference[0] for source in sources.values()):
-        return together
-    tensors = [graph.tensors[n] for n in (*op.inputs, *op.outputs) if n]
-    alone = Graph.of("one operator", sources, [name], [op], tensors)
-    try:
-        taps = Taps(alone, [name])
-        values = [
-            taps({n: _store(r[source], graph.tensors[n]) for n, source in sources.items()})[name] for r in reference
-        ]
-    except ConversionError:
-        return together
-    return sqnr_db(truth, [real(v, graph.tensors[name]) for v in values])
+def _compared(
+    floating: Graph, quantised: Graph, shown: Sequence[str], known: Collection[str], feeds: Sequence[Arrays]
+) -> list[LayerError]:
+    writers = quantised.producers()
+    alone = {n: _Alone.of(quantised, writers[n], n, known) for n in shown}
+    read = [source for one in alone.values() if one for source in one.sources.values() if source not in floating.inputs]
+    float_taps, taps = Taps(floating, [*shown, *read]), Taps(quantised, shown)
+    together, own = {n: NoiseRatio() for n in shown}, {n: NoiseRatio() for n in shown}
+    for feed in feeds:
+        truth = {n: v.clip(-_HUGE, _HUGE) for n, v in {**feed, **float_taps(feed)}.items()}
+        values = taps(stored(feed, quantised))
+        for name in shown:
+            together[name].add(truth[name], real(values[name], quantised.tensors[name]))
+            one = alone[name]
+            if one is not None:
+                try:
+                    own[name].add(truth[name], one(truth))
+                except ConversionError:
+                    alone[name] = None
+    figures = ((n, together[n].db, together[n].db if alone[n] is None else own[n].db) for n in shown)
+    return [LayerError(n, writers[n].label, db, alone_db) for n, db, alone_db in figures]
+
+
+class _Alone:
+    """One operator of a quantised graph, fed with values of the float network."""
+
+    def __init__(self, taps: Taps, sources: dict[str, str], graph: Graph, name: str) -> None:
+        self._taps, self.sources, self._graph, self._name = taps, sources, graph, name
+
+    @classmethod
+    def of(cls, graph: Graph, op: Op, name: str, known: Collection[str]) -> Self | None:
+        """None if it cannot be run alone."""
+        sources = {n: _float_source(graph, n) for n in op.inputs if n and graph.constant(n) is None}
+        if any(source not in known for source in sources.values()):
+            return None
+        tensors = [graph.tensors[n] for n in (*op.inputs, *op.outputs) if n]
+        try:
+            taps = Taps(Graph.of("one operator", sources, [name], [op], tensors), [name])
+        except ConversionError:
+            return None
+        return cls(taps, sources, graph, name)
+
+    def __call__(self, truth: Arrays) -> npt.NDArray[np.float32]:
+        given = {n: _store(truth[source], self._graph.tensors[n]) for n, source in self.sources.items()}
+        return real(self._taps(given)[self._name], self._graph.tensors[self._name])
 
 
 def _float_source(graph: Graph, name: str) -> str:
@@ -130,16 +153,38 @@ def _float_source(graph: Graph, name: str) -> str:
     return name
 
 
-def sqnr_db(truth: Sequence[npt.NDArray[Any]], values: Sequence[npt.NDArray[Any]]) -> float:
-    """10 log10 of signal power over noise power, in dB, at most :data:`SILENT_DB`."""
-    signal = noise = 0.0
-    for true, value in zip(truth, values, strict=True):
+class NoiseRatio:
+    """Signal-to-noise ratio over any number of frames."""
+
+    def __init__(self) -> None:
+        self._signal = self._noise = 0.0
+
+    def add(self, true: npt.NDArray[Any], value: npt.NDArray[Any]) -> None:
+        """One frame; values beyond :data:`_HUGE` are left out."""
         finite = np.abs(true) < _HUGE
-        signal += float(np.square(true[finite], dtype=np.float64).sum())
-        noise += float(np.square(true[finite].astype(np.float64) - value[finite].astype(np.float64)).sum())
-    if signal == 0 or noise == 0:
-        return SILENT_DB
-    return min(SILENT_DB, 10 * float(np.log10(signal / noise)))
+        if not finite.all():
+            true, value = true[finite], value[finite]
+        exact = true.astype(np.float64).reshape(-1)
+        difference = exact - value.reshape(-1)
+        self._signal += float(exact @ exact)
+        self._noise += float(difference @ difference)
+
+    @property
+    def db(self) -> float:
+        """10 log10 of signal over noise power, in dB, within :data:`SILENT_DB` of 0: noise alone has the least."""
+        if self._noise == 0:
+            return SILENT_DB
+        if self._signal == 0 or not np.isfinite(self._noise):
+            return -SILENT_DB
+        return float(np.clip(10 * (np.log10(self._signal) - np.log10(self._noise)), -SILENT_DB, SILENT_DB))
+
+
+def sqnr_db(truth: Sequence[npt.NDArray[Any]], values: Sequence[npt.NDArray[Any]]) -> float:
+    """The ratio of all frames together, in dB, within :data:`SILENT_DB` of 0."""
+    ratio = NoiseRatio()
+    for true, value in zip(truth, values, strict=True):
+        ratio.add(true, value)
+    return ratio.db
 
 
 def stored(feed: Arrays, graph: Graph) -> Arrays:
@@ -163,4 +208,7 @@ def spec_of(tensor: Tensor) -> TensorSpec:
 
 
 def _store(value: npt.NDArray[Any], tensor: Tensor) -> npt.NDArray[Any]:
+    if tensor.quant is None and tensor.dtype != "float32":
+        # Whole numbers, such as letters, are stored as they are.
+        return value.astype(tensor.dtype)
     return quantise(value, spec_of(tensor))

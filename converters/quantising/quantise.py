@@ -13,30 +13,22 @@ import io
 import re
 import warnings
 from collections.abc import Collection, Mapping
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from multigraft.converters.conversion.interpreters import main_signature
 from multigraft.converters.conversion.rewriting import free_name, prune, rename, replace_op
-from multigraft.converters.quantising.ranges import Range, complete
+from multigraft.converters.quantising.fine_ranges import with_fine_ranges
+from multigraft.converters.quantising.precisions import STATIC, Precision
+from multigraft.converters.quantising.ranges import Range, Ranges, complete
 from multigraft.converters.quantising.sound_ranges import sound_ranges
 from multigraft.converters.quantising.sound_scales import with_sound_scales
 from multigraft.errors import ConversionError, MissingDependencyError
 from multigraft.installing import install_extra
+from multigraft.tensors.arrays import Array
 from multigraft.tflite import tflite_file
 from multigraft.tflite.graph import Graph, Model, Tensor
-
-Precision = Literal["int8", "int4", "dynamic", "float32"]
-PRECISIONS: dict[Precision, str] = {
-    "int8": "8-bit weights (per channel) and 8-bit activations",
-    "int4": "as int8, with 4-bit weights in all full convolutions but those that read the frame",
-    "dynamic": "8-bit weights, activations quantised while running; inputs and outputs stay float32",
-    "float32": "nothing is quantised",
-}
-
-STATIC: tuple[Precision, ...] = ("int8", "int4")
-"""Precisions that need ranges of activations."""
 
 _WEIGHT_STEPS: dict[Precision, int] = {"int8": 127, "int4": 7}
 
@@ -45,7 +37,11 @@ _RESCALING = frozenset({"LEAKY_RELU"})
 
 
 def quantise(
-    graph: Graph, precision: Precision, ranges: Mapping[str, Range] | None = None, keep_float: Collection[str] = ()
+    graph: Graph,
+    precision: Precision,
+    ranges: Mapping[str, Range] | None = None,
+    keep_float: Collection[str] = (),
+    eight_bits: Collection[str] = (),
 ) -> Graph:
     """``graph`` in the given precision, under the same tensor names.
 
@@ -55,6 +51,7 @@ def quantise(
         ranges: Smallest and largest value by tensor; needed for :data:`STATIC`. What operators like reshape pass on
             follows by itself.
         keep_float: Operators to leave alone, by the name of a tensor they write.
+        eight_bits: Operators whose weights have 8 bits where ``precision`` gives them 4, named likewise.
 
     Raises:
         ConversionError: A range is missing or not finite, a scale is out of all bounds, or litert-quantizer fails.
@@ -66,12 +63,12 @@ def quantise(
         from litert_quantizer import quantizer
     except ImportError as error:
         raise MissingDependencyError("quantising needs litert-quantizer", install_extra("convert")) from error
-    statistics = None
+    statistics, full = None, Ranges()
     if precision in STATIC:
         graph, full = with_finite_pads(graph, complete(graph, ranges or {}))
         full = sound_ranges(graph, full, _WEIGHT_STEPS[precision])
         statistics = {
-            name: {"min": np.array([low], np.float32), "max": np.array([high], np.float32)}
+            name: {"min": _of_rank(graph, name, low), "max": _of_rank(graph, name, high)}
             for name, (low, high) in full.items()
         }
     # An output that is also read within the graph would get a DEQUANTIZE that its reader then reads from.
@@ -81,7 +78,7 @@ def quantise(
         # It draws a progress bar on standard error for networks of some size, whatever it is asked.
         with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
             warnings.simplefilter("ignore")
-            worker = quantizer.Quantizer(source, _recipe(graph, precision, keep_float))
+            worker = quantizer.Quantizer(source, _recipe(graph, precision, keep_float, eight_bits))
             result = worker.quantize(statistics, enable_progress_bar=False, enable_progress_report=False)
     except (ValueError, RuntimeError, KeyError, NotImplementedError) as error:
         raise ConversionError(
@@ -90,7 +87,15 @@ def quantise(
     quantised = close_islands(tflite_file.read(bytes(result.quantized_model)).main, keep_float)
     named = _under_their_names(bare_ends(quantised), ends)
     whole = dataclasses.replace(named, outputs=graph.outputs)
-    return with_sound_scales(whole, graph) if precision in STATIC else whole
+    if precision not in STATIC:
+        return whole
+    fine, finer = with_fine_ranges(whole, full)
+    return with_sound_scales(fine, graph, finer)
+
+
+def _of_rank(graph: Graph, name: str, value: float) -> Array:
+    """``value`` with as many axes as the tensor: the quantizer wants them where a constant takes a result's scale."""
+    return np.full((1,) * len(graph.tensors[name].shape), value, np.float32)
 
 
 def with_finite_pads(graph: Graph, ranges: Mapping[str, Range]) -> tuple[Graph, dict[str, Range]]:
@@ -111,7 +116,9 @@ def with_finite_pads(graph: Graph, ranges: Mapping[str, Range]) -> tuple[Graph, 
     return changed, full
 
 
-def _recipe(graph: Graph, precision: Precision, keep_float: Collection[str]) -> list[dict[str, Any]]:
+def _recipe(
+    graph: Graph, precision: Precision, keep_float: Collection[str], eight_bits: Collection[str]
+) -> list[dict[str, Any]]:
     """litert-quantizer's recipe: of entries that match an operator, the last counts."""
     from litert_quantizer import qtyping, recipe_manager
 
@@ -131,11 +138,15 @@ def _recipe(graph: Graph, precision: Precision, keep_float: Collection[str]) -> 
             # Not fully connected layers: tflite-runtime 2.14 has none with 4-bit weights.
             manager.add_static_config(names, operations.CONV_2D, activation_num_bits=8, weight_num_bits=4)
             first = [name for op in graph.ops if set(op.inputs) & set(graph.inputs) for name in op.outputs]
-            manager.add_static_config(_written(first), operations.CONV_2D, activation_num_bits=8, weight_num_bits=8)
+            finer = _written({*first, *eight_bits})
+            manager.add_static_config(finer, operations.CONV_2D, activation_num_bits=8, weight_num_bits=8)
         for end in (operations.INPUT, operations.OUTPUT):
             _leave(manager, names, end)
-    if keep_float:
-        _leave(manager, _written(keep_float), operations.ALL_SUPPORTED)
+    # A divisor that rounds to zero ends the interpreter, and one near zero has few digits left.
+    divisions = (op for op in graph.ops if op.name == "DIV" and graph.constant(op.inputs[1]) is None)
+    divided = [name for op in divisions for name in op.outputs]
+    if kept := {*keep_float, *divided}:
+        _leave(manager, _written(kept), operations.ALL_SUPPORTED)
     recipe: list[dict[str, Any]] = manager.get_quantization_recipe()
     return recipe
 

@@ -20,7 +20,7 @@ class MissingRangesError(ConversionError):
     """Static int8 lacks the ranges of some tensors."""
 
 
-_PASSES_VALUES = frozenset(
+PASSES_VALUES = frozenset(
     {
         "PAD",
         "PADV2",
@@ -91,7 +91,7 @@ def complete(graph: Graph, ranges: Mapping[str, Range]) -> Ranges:
     full = dict(ranges)
     for op in graph.ops:
         source = full.get(op.inputs[0]) if op.inputs else None
-        if source is not None and op.name in _PASSES_VALUES:
+        if source is not None and op.name in PASSES_VALUES:
             for name in op.outputs:
                 full.setdefault(name, (min(source[0], 0.0), max(source[1], 0.0)))
     missing = [n for n in activations(graph) if n not in full]

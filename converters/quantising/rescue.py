@@ -1,9 +1,10 @@
-"""Keeps the noisiest layers in float, one by one, where int8 answers too rarely as the float network does.
+"""Gives the noisiest layers more bits, one by one, where integers answer too rarely as the float network does.
 
-A layer is kept if it brings the agreement nearer to what is needed, or the outputs clearly nearer to the float ones.
-Agreement is looked at on the frames that set the ranges, never on those that accept the bundle. 16-bit activations
-would cost less, and no firmware of ours and not every kernel of the interpreters has them; float runs everywhere but in
-firmware.
+Layers of 4-bit weights first get 8-bit ones, which every target takes; where that is not enough, layers stay in float.
+A layer is changed if that brings the agreement nearer to what is needed, or the outputs clearly nearer to the float
+ones. Agreement is looked at on the frames that set the ranges, never on those that accept the bundle. 16-bit
+activations would cost less than float, and no firmware of ours and not every kernel of the interpreters has them; float
+runs everywhere but in firmware.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from typing import Any
 from multigraft.converters.conversion.interpreters import Arrays, Runner, Taps, tapped
 from multigraft.converters.quantising.improve import Quantised, output_sqnr_db
 from multigraft.converters.quantising.layer_error import LayerError, layer_error, stored
+from multigraft.converters.quantising.linear_operators import linear_operators
 from multigraft.tflite.graph import Graph
 from multigraft.tflite.macs import op_macs
 
@@ -25,6 +27,8 @@ Judge = Callable[[Graph], Mapping[str, float]]
 """Task to the agreement of a quantised graph with the original, 0..1."""
 
 MOST_TRIES = 24
+"""Layers that are tried at most, with more bits and in float each."""
+
 PATIENCE = 4
 """So many layers in turn that do not help, and it ends."""
 
@@ -34,18 +38,19 @@ TIMED_RUNS = 30
 
 @dataclass(frozen=True)
 class Rescue:
-    """What was kept in float so that tasks keep their agreement, and what that costs.
+    """What got more bits or was kept in float so that tasks keep their agreement, and what that costs.
 
     Attributes:
         layers: Kept in float, in the order in which they were chosen.
         tried: How many layers were tried.
         needed: Task to the agreement with the float network that it needs for its budget.
         before: Task to its agreement with all layers quantised.
-        after: Task to its agreement with ``layers`` in float.
+        after: Task to its agreement with ``layers`` in float and ``raised`` in 8 bits.
         weights_bytes: More bytes of weights.
         float_macs: Multiply-accumulates per frame that are in float now.
         latency_us_before: All tasks on one frame here, one thread, median, microseconds.
-        latency_us_after: Likewise, with ``layers`` in float.
+        latency_us_after: Likewise, after it.
+        raised: From 4-bit to 8-bit weights, in the order in which they were chosen.
     """
 
     layers: tuple[LayerError, ...]
@@ -57,6 +62,7 @@ class Rescue:
     float_macs: int
     latency_us_before: float
     latency_us_after: float
+    raised: tuple[LayerError, ...] = ()
 
     @property
     def is_enough(self) -> bool:
@@ -67,28 +73,32 @@ class Rescue:
         """For people."""
         low = [n for n in self.needed if self.before[n] < self.needed[n]]
         missed = ", ".join(f"{n}: {self.before[n]:.3f} on frames for fitting, {self.needed[n]:.3f} needed" for n in low)
-        if not self.layers:
+        if not self.layers and not self.raised:
             return [f"Quantised, too few answers stay equal ({missed}); keeping layers in float did not help."]
-        names = ", ".join(f"{layer.tensor} ({layer.own_sqnr_db:.1f} dB)" for layer in self.layers)
+        done = [f"these get 8-bit weights: {_named(self.raised)}"] if self.raised else []
+        done += [f"these stay float32: {_named(self.layers)}"] if self.layers else []
         now = ", ".join(f"{n} {self.after[n]:.3f}" for n in low)
+        in_float = f" and {self.float_macs:,} multiply-accumulates in float" if self.layers else ""
         return [
-            f"Quantised, too few answers stay equal ({missed}). So these stay float32: {names}.",
+            f"Quantised, too few answers stay equal ({missed}). So {', and '.join(done)}.",
             f"That gives {now}{'' if self.is_enough else ', which is still too little'}.",
-            f"It costs {self.weights_bytes:,} bytes of weights and {self.float_macs:,} multiply-accumulates in float; "
-            f"{self.latency_us_before:.0f} us become {self.latency_us_after:.0f} us here; "
-            "firmware takes no such bundle.",
+            f"It costs {self.weights_bytes:,} bytes of weights{in_float}; "
+            f"{self.latency_us_before:.0f} us become {self.latency_us_after:.0f} us here"
+            f"{'; firmware takes no such bundle' if self.layers else ''}.",
         ]
 
     def to_json(self) -> dict[str, Any]:
         """Plain data for the manifest; without times, so that equal builds give equal bundles."""
-        said = {**dataclasses.asdict(self), "layers": [dataclasses.asdict(layer) for layer in self.layers]}
+        said = dataclasses.asdict(self)
+        for changed in ("layers", "raised"):
+            said[changed] = list(said[changed])
         return {name: value for name, value in said.items() if not name.startswith("latency_us")}
 
 
 def rescue(
     quantised: Quantised, kept: Collection[str], judge: Judge, lacking: Mapping[str, float], feeds: Sequence[Arrays]
 ) -> tuple[Quantised, Rescue | None]:
-    """Keep layers in float until agreement has risen by what is lacking, or nothing helps.
+    """Give layers more bits, and keep layers in float, until agreement has risen by what is lacking or nothing helps.
 
     Args:
         quantised: What to start from.
@@ -110,46 +120,98 @@ def rescue(
     def quality(graph: Graph) -> float:
         return statistics.fmean(output_sqnr_db(truth, graph, feeds).values() or [0.0])
 
-    graph, agreement, noise = quantised.graph, before, quality(quantised.graph)
-    layers: list[LayerError] = []
-    tried = in_vain = 0
-    for layer in _noisiest(quantised, feeds):
-        if tried >= MOST_TRIES or in_vain >= PATIENCE or _shortfall(agreement, needed) <= 0:
-            break
-        tried += 1
-        trial = quantised.again({*kept, *(other.tensor for other in layers), layer.tensor})
-        judged, quiet = judge(trial), quality(trial)
-        if _shortfall(judged, needed) < _shortfall(agreement, needed) or (
-            quiet >= noise + LEAST_GAIN_DB and _shortfall(judged, needed) <= _shortfall(agreement, needed)
-        ):
-            layers.append(layer)
-            graph, agreement, noise, in_vain = trial, judged, quiet, 0
-        else:
-            in_vain += 1
+    search = _Search(quantised.graph, before, quality(quantised.graph), judge, quality, needed)
+    coarse = [layer for layer in _noisiest(quantised, search.graph, feeds) if layer.tensor in _coarse(search.graph)]
+    raised = search.add(coarse, lambda names: quantised.again(kept, names))
+    fine = [layer.tensor for layer in raised]
+    noisy = [] if search.is_enough else _noisiest(quantised, search.graph, feeds)
+    layers = search.add(noisy, lambda names: quantised.again({*kept, *names}, fine))
+    graph, agreement = search.graph, search.agreement
     if _shortfall(agreement, needed) >= _shortfall(before, needed):
-        graph, agreement, layers = quantised.graph, before, []
+        graph, agreement, layers, raised = quantised.graph, before, [], []
     done = Rescue(
         tuple(layers),
-        tried,
+        search.tried,
         needed,
         dict(before),
         dict(agreement),
         graph.weights_bytes() - quantised.graph.weights_bytes(),
         _float_macs(graph) - _float_macs(quantised.graph),
         _latency_us(quantised.graph, feeds[0]),
-        _latency_us(graph, feeds[0]) if layers else 0.0,
+        _latency_us(graph, feeds[0]) if layers or raised else 0.0,
+        tuple(raised),
     )
     return dataclasses.replace(quantised, graph=graph), done
+
+
+@dataclass
+class _Search:
+    """The best graph so far, what it shows, and what another is judged by.
+
+    Attributes:
+        graph: It.
+        agreement: Task to its agreement.
+        noise: Mean SQNR of its outputs, dB.
+        judge: Gives the agreement of a graph.
+        quality: Gives the noise of one.
+        needed: Task to the agreement it needs.
+        tried: Layers tried.
+    """
+
+    graph: Graph
+    agreement: Mapping[str, float]
+    noise: float
+    judge: Judge
+    quality: Callable[[Graph], float]
+    needed: Mapping[str, float]
+    tried: int = 0
+
+    @property
+    def is_enough(self) -> bool:
+        return _shortfall(self.agreement, self.needed) <= 0
+
+    def add(self, layers: Sequence[LayerError], trial_with: Callable[[set[str]], Graph]) -> list[LayerError]:
+        """Those of ``layers``, one after the other, that help; ``trial_with`` changes the layers it is given."""
+        chosen: list[LayerError] = []
+        in_vain = 0
+        for layer in layers[:MOST_TRIES]:
+            if in_vain >= PATIENCE or self.is_enough:
+                break
+            self.tried += 1
+            trial = trial_with({*(other.tensor for other in chosen), layer.tensor})
+            if self._took(trial):
+                chosen.append(layer)
+                in_vain = 0
+            else:
+                in_vain += 1
+        return chosen
+
+    def _took(self, trial: Graph) -> bool:
+        judged, noise = self.judge(trial), self.quality(trial)
+        left, before = _shortfall(judged, self.needed), _shortfall(self.agreement, self.needed)
+        if left > before or (left == before and noise < self.noise + LEAST_GAIN_DB):
+            return False
+        self.graph, self.agreement, self.noise = trial, judged, noise
+        return True
+
+
+def _named(layers: Sequence[LayerError]) -> str:
+    return ", ".join(f"{layer.tensor} ({layer.own_sqnr_db:.1f} dB)" for layer in layers)
+
+
+def _coarse(graph: Graph) -> set[str]:
+    """What operators with 4-bit weights write."""
+    return {o.result for o in linear_operators(graph) if graph.tensors[o.weights].dtype == "int4"}
 
 
 def _shortfall(agreement: Mapping[str, float], needed: Mapping[str, float]) -> float:
     return sum(max(0.0, least - agreement[task]) for task, least in needed.items() if task in agreement)
 
 
-def _noisiest(quantised: Quantised, feeds: Sequence[Arrays]) -> list[LayerError]:
+def _noisiest(quantised: Quantised, graph: Graph, feeds: Sequence[Arrays]) -> list[LayerError]:
     """Operators on integers, the noisiest first."""
-    layers = layer_error(quantised.floating, quantised.graph, feeds).layers
-    computed = [layer for layer in layers if quantised.graph.tensors[layer.tensor].dtype != "float32"]
+    layers = layer_error(quantised.floating, graph, feeds).layers
+    computed = [layer for layer in layers if graph.tensors[layer.tensor].dtype != "float32"]
     return sorted(computed, key=lambda layer: layer.own_sqnr_db)
 
 

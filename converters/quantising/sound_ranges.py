@@ -19,7 +19,10 @@ from multigraft.errors import ConversionError
 from multigraft.tflite.graph import Graph, Op
 
 LEAST_RANGE = 1e-9
-"""litert-quantizer takes no narrower one."""
+"""litert-quantizer takes no narrower one; :mod:`~multigraft.converters.quantising.fine_ranges` sets such scales."""
+
+_NO_RANGE = 1e-18
+"""What is narrower is one value."""
 
 STEPS = 255
 
@@ -41,7 +44,7 @@ _PRODUCT = 2.0**-13
 
 def step(bounds: Range) -> float:
     """The scale that a range gets: zero is in every range."""
-    return max(max(bounds[1], 0.0) - min(bounds[0], 0.0), LEAST_RANGE) / STEPS
+    return max(max(bounds[1], 0.0) - min(bounds[0], 0.0), _NO_RANGE) / STEPS
 
 
 def sound_ranges(graph: Graph, ranges: Mapping[str, Range], weight_steps: int = 127) -> Ranges:

@@ -9,6 +9,7 @@ are stored anew from the float ones. What that takes from them is below a step o
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Collection
 
 import numpy as np
 import numpy.typing as npt
@@ -38,12 +39,13 @@ _ROOM = 2.0**31 - 2.0**12
 _STORED = ("int8", "int16", "uint8")
 
 
-def with_sound_scales(quantised: Graph, floating: Graph) -> Graph:
+def with_sound_scales(quantised: Graph, floating: Graph, finer: Collection[str] = ()) -> Graph:
     """``quantised`` with every bias and every sum of a linear operator within int32.
 
     Args:
         quantised: What litert-quantizer made, under the names of ``floating``.
         floating: The float graph, for the exact weights.
+        finer: Tensors whose scale is no longer what litert-quantizer stored the biases of their readers by.
 
     Raises:
         ConversionError: A scale is no number, too small or too large; the message names the tensor.
@@ -53,7 +55,7 @@ def with_sound_scales(quantised: Graph, floating: Graph) -> Graph:
         original = originals.get(linear.result)
         exact = linear_operator(floating, original) if original is not None else None
         if exact is not None and exact.op.name == linear.op.name and _is_integer(quantised, linear):
-            quantised = _sound(quantised, linear, floating, exact)
+            quantised = _sound(quantised, linear, floating, exact, linear.source in finer)
     check_scales(quantised)
     return quantised
 
@@ -117,7 +119,7 @@ def _is_integer(graph: Graph, linear: LinearOperator) -> bool:
     return weights.dtype in _LARGEST and weights.quant is not None and source.dtype == "int8" and is_bias_integer
 
 
-def _sound(graph: Graph, linear: LinearOperator, floating: Graph, exact: LinearOperator) -> Graph:
+def _sound(graph: Graph, linear: LinearOperator, floating: Graph, exact: LinearOperator, is_rebiased: bool) -> Graph:
     weights = graph.tensors[linear.weights]
     assert weights.quant is not None
     largest = _LARGEST[weights.dtype]
@@ -130,7 +132,7 @@ def _sound(graph: Graph, linear: LinearOperator, floating: Graph, exact: LinearO
     finest = np.where(highest < LEAST_RANGE, np.maximum(highest / largest, LEAST_SCALE), old)
     wanted = np.maximum(np.where(highest > 0, finest, old), least)
     is_changed = wanted != old
-    if not is_changed.any():
+    if not is_changed.any() and not is_rebiased:
         return graph
     scales = np.where(is_changed, np.nextafter(wanted.astype(np.float32), np.float32(np.inf)), old)
     value = constant(floating, exact.weights).astype(np.float64)

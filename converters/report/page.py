@@ -57,7 +57,8 @@ def page(summary: Summary, folder: Path) -> str:
 
 def _header(summary: Summary) -> str:
     networks = "1 network" if len(summary.tasks) == 1 else f"{len(summary.tasks)} networks"
-    sentences = (*summary.notes, *(f"Not compared: {what}." for what in summary.not_compared))
+    warned = (f"Warning: {sentence}." for sentence in summary.warnings)
+    sentences = (*summary.notes, *warned, *(f"Not compared: {what}." for what in summary.not_compared))
     notes = "".join(f'<p class="note">{escape(sentence)}</p>' for sentence in sentences)
     created = re.sub(r"^(\d{4}-\d\d-\d\d)T(\d\d:\d\d).*", r"\1 \2 UTC", summary.created)
     meta = [created, summary.machine.name if summary.machine else "", f"multigraft {summary.version}".strip()]
@@ -199,23 +200,28 @@ def _agreement(agreement: AgreementResult | None, floor: float, budget: float | 
 def _pareto(summary: Summary) -> str:
     if not summary.pareto:
         return ""
-    rows = "".join(_pareto_row(p) for p in sorted(summary.pareto, key=lambda p: p.weights_bytes))
+    is_timed = any(p.latency_us is not None for p in summary.pareto)
+    rows = "".join(_pareto_row(p, is_timed) for p in sorted(summary.pareto, key=lambda p: p.weights_bytes))
+    latency = '<th scope="col" class="number">float32 time here</th>' if is_timed else ""
+    axis = pareto_plot.axis_of(summary).label
     return (
         "<section><h2>What sharing costs and saves</h2><p>Each mark is one plan: who shares how deep. Up is better, "
-        "left is smaller. The line joins the plans that no other beats; the stem below a mark reaches down to the "
+        "left is cheaper. The line joins the plans that no other beats; the stem below a mark reaches down to the "
         "lower bound, which has to stay above the budget; a cross misses a budget; a triangle lies "
         "below the plot; the star is what the bundle holds.</p>"
-        '<figure class="scroll" tabindex="0" aria-label="Plot of agreement against weights; same figures as the table">'
+        f'<figure class="scroll" tabindex="0" aria-label="Plot of agreement against {axis}; same figures as the table">'
         f"{pareto_plot.inline_svg(summary)}</figure>"
         f"<details><summary>All {len(summary.pareto)} plans as a table</summary>"
         '<div class="scroll" tabindex="0" role="region" aria-label="Plans"><table><thead><tr><th scope="col">plan</th>'
         '<th scope="col" class="number">weights</th><th scope="col" class="number">work per frame</th>'
+        f"{latency}"
         '<th scope="col">agreement (lower bound) per task</th><th scope="col">budget</th></tr></thead>'
         f"<tbody>{rows}</tbody></table></div></details></section>"
     )
 
 
-def _pareto_row(point: ParetoPoint) -> str:
+def _pareto_row(point: ParetoPoint, is_timed: bool) -> str:
+    latency = f'<td class="number">{units.latency(point.latency_us)}</td>' if is_timed else ""
     figures = ", ".join(
         f"{escape(task)} {units.percent(value)} ({units.percent(point.lower_bound.get(task))})"
         for task, value in point.agreement.items()
@@ -225,7 +231,7 @@ def _pareto_row(point: ParetoPoint) -> str:
         f'<tr{" class=chosen" if point.chosen else ""}><th scope="row">{escape(point.plan)}'
         f"{'<small>chosen</small>' if point.chosen else ''}</th>"
         f'<td class="number">{units.byte_count(point.weights_bytes)}</td>'
-        f'<td class="number">{units.macs(point.macs)}</td>'
+        f'<td class="number">{units.macs(point.macs)}</td>{latency}'
         f"<td>{figures or 'all networks as they were'}</td><td>{kept}</td></tr>"
     )
 

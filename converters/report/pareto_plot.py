@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import os
 import re
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from multigraft import files
@@ -16,14 +18,44 @@ INK, MUTED, GRID, CHOSEN, OTHER, REFUSED = "#1b1f24", "#5b6470", "#d9dee4", "#0b
 _VARIABLES = {INK: "ink", MUTED: "muted", GRID: "line", CHOSEN: "accent", OTHER: "accent-soft", REFUSED: "warn"}
 
 
+@dataclass(frozen=True)
+class Axis:
+    """What plans are held against agreement by.
+
+    Attributes:
+        label: For people.
+        of: The figure of a point, or None.
+        units: Units with what one of them is in the figure's own, the largest first.
+    """
+
+    label: str
+    of: Callable[[ParetoPoint], float | None]
+    units: tuple[tuple[str, float], ...]
+
+
+_WEIGHTS = Axis("weights of the bundle", lambda p: p.weights_bytes, (("MB", 1e6), ("kB", 1e3)))
+_AXES = {
+    "macs": Axis(
+        "multiply-accumulates per frame", lambda p: p.macs, (("billions", 1e9), ("millions", 1e6), ("thousands", 1e3))
+    ),
+    "latency": Axis("time per frame in float32 here", lambda p: p.latency_us, (("ms", 1e3), ("µs", 1.0))),
+}
+
+
+def axis_of(summary: Summary) -> Axis:
+    """That of what the budget prefers; weights where a plan lacks the figure."""
+    axis = _AXES.get(summary.budget.prefer, _WEIGHTS)
+    return axis if all(axis.of(p) is not None for p in summary.pareto) else _WEIGHTS
+
+
 def weakest(figures: dict[str, float]) -> float:
     """The smallest figure over all tasks; a task that keeps its own network has none and agrees by construction."""
     return min(figures.values(), default=1.0)
 
 
-def front(points: tuple[ParetoPoint, ...]) -> list[ParetoPoint]:
-    """The points that no other point beats in both weights and agreement, by weights."""
-    ordered = sorted(points, key=lambda p: (p.weights_bytes, -weakest(p.agreement)))
+def front(points: tuple[ParetoPoint, ...], axis: Axis = _WEIGHTS) -> list[ParetoPoint]:
+    """The points that no other point beats in both what ``axis`` shows and agreement, by the former."""
+    ordered = sorted(points, key=lambda p: (axis.of(p) or 0, -weakest(p.agreement)))
     best, kept = -1.0, []
     for point in ordered:
         value = weakest(point.agreement)
@@ -83,14 +115,20 @@ def _saved(summary: Summary, **how: Any) -> bytes:
 
 
 def _draw(axes: Any, summary: Summary) -> None:
-    unit, scale = ("MB", 1e6) if max(p.weights_bytes for p in summary.pareto) >= 1e6 else ("kB", 1e3)
+    axis = axis_of(summary)
+    most = max(axis.of(p) or 0 for p in summary.pareto)
+    unit, scale = next((u for u in axis.units if most >= u[1]), axis.units[-1])
+
+    def place(point: ParetoPoint) -> tuple[float, float]:
+        return (axis.of(point) or 0) / scale, 100 * weakest(point.agreement)
+
     floor = _floor(summary)
     axes.grid(color=GRID, linewidth=0.8)
     axes.set_axisbelow(True)
-    kept = [(p.weights_bytes / scale, 100 * weakest(p.agreement)) for p in front(summary.pareto)]
+    kept = [place(p) for p in front(summary.pareto, axis)]
     axes.plot([x for x, _ in kept], [y for _, y in kept], color=OTHER, lw=1.4)
     for point in summary.pareto:
-        _mark(axes, point, point.weights_bytes / scale, 100 * weakest(point.agreement), floor)
+        _mark(axes, point, *place(point), floor)
     minimum = summary.budget.min_agreement
     if minimum is not None:
         axes.axhline(100 * minimum, color=REFUSED, lw=1, ls=(0, (4, 3)))
@@ -107,7 +145,7 @@ def _draw(axes: Any, summary: Summary) -> None:
     lowest = min(max(100 * weakest(p.lower_bound or p.agreement), floor) for p in summary.pareto)
     lowest = min(lowest, 100 * minimum) if minimum is not None else lowest
     axes.set_ylim(lowest - 0.08 * (100 - lowest) - 0.05, 100 + 0.16 * (100 - lowest) + 0.05)
-    axes.set_xlabel(f"weights of the bundle, {unit}")
+    axes.set_xlabel(f"{axis.label}, {unit}")
     axes.set_ylabel("agreement of the weakest task, %")
 
 

@@ -89,7 +89,10 @@ def summarise(
             sum(s.weights_bytes for s in separate) if separate else None,
             sum(s.weights_bytes for s in manifest.segments),
         ),
-        macs=Pair(sum(n.macs for n in grafted.networks), sum(s.macs for s in manifest.segments)),
+        macs=Pair(
+            sum(n.macs for n in grafted.networks) + sum(n.macs for n in built.standing),
+            sum(s.macs for s in manifest.segments),
+        ),
         segments=BitExactness(verification.inputs, verification.mismatches, tuple(verification.backends)),
         name=manifest.name,
         bundle_bytes=bundle_bytes,
@@ -110,6 +113,7 @@ def summarise(
             tuple(MissResult(m.key, m.limit, m.figure, m.task, m.samples, m.issue) for m in misses),
         ),
         notes=notes(built, misses),
+        warnings=grafted.warnings,
         not_compared=tuple(not_compared),
         graph=_segments(built, measured),
         pareto=tuple(_pareto(grafted)),
@@ -123,6 +127,8 @@ def notes(built: Built, misses: Sequence[Miss]) -> tuple[str, ...]:
     """What a reader has to know first."""
     message = built.grafted.outcome.message
     sentences = [message[0].upper() + message[1:] + "."]
+    for network in built.standing if built.grafted.networks else ():
+        sentences.append(f"Task {network.name} is quantised already, and stands as it is.")
     if not built.grafted.evidence:
         sentences.append(NOT_MEASURED)
     sentences += built.conversion.safety.sentences()
@@ -145,8 +151,8 @@ def measure_accuracy(built: Built, labelled: Mapping[str, Labelled]) -> dict[str
     runner = BundleRunner(built.bundle)
     accuracies = {}
     for name, data in labelled.items():
-        network = networks[name]
-        if network.kind != "classification":
+        network = networks.get(name)
+        if network is None or network.kind != "classification":
             continue
         original = data.accuracy(network.run(network.prepare(data.frames))[network.outputs[0]])
         graft = built.grafted.outcome.chosen.grafts.get(name)
@@ -224,6 +230,7 @@ def _pareto(grafted: Grafted) -> list[ParetoPoint]:
             {name: c.agreement.lower_bound for name, c in p.grafts.items() if c.agreement},
             p == outcome.chosen,
             outcome.limits.keeps_agreement(p) and outcome.limits.fits(p),
+            p.latency_us,
         )
         for p in outcome.front
     ]

@@ -116,6 +116,10 @@ class ParetoPoint:
     lower_bound: dict[str, float] = documented_field("Grafted task to its lower bound, 0..1.", default_factory=dict)
     chosen: bool = documented_field("Whether the bundle holds this plan.", default=False)
     meets_budget: bool = documented_field("Whether it keeps every budget.", default=True)
+    latency_us: float | None = documented_field(
+        "All tasks on one frame, float32, where it was built, the parts one by one, microseconds; null if not timed.",
+        default=None,
+    )
 
 
 @dataclass(frozen=True)
@@ -208,6 +212,9 @@ class Summary:
     budget: BudgetResult = documented_field("Budgets asked for.", default_factory=BudgetResult)
     notes: tuple[str, ...] = documented_field(
         "What a reader has to know first, for instance that no sharing met the budget.", default=()
+    )
+    warnings: tuple[str, ...] = documented_field(
+        "What the build warned of: inputs, labels or frames that are not what the networks were made for.", default=()
     )
     not_compared: tuple[str, ...] = documented_field(
         "What could not be compared, measured or drawn, each with the reason; the bundle is whole all the same.",

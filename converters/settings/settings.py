@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import Any, Literal, Self, get_args
 
 from multigraft.bundle.manifest import KINDS, Kind
+from multigraft.converters.settings.foreign_formats import foreign_format
+from multigraft.converters.settings.preparation_settings import PREPARATION
 from multigraft.converters.settings.toml_reader import (
     LARGEST,
     Place,
@@ -28,14 +30,13 @@ from multigraft.converters.settings.toml_reader import (
     nearest,
     number,
     read_file,
-    read_table,
     several,
     table,
     text,
 )
 from multigraft.errors import ConfigurationError, InputError
 from multigraft.reading import read_text
-from multigraft.tensors.preprocessing import Color, Interpolation, Preprocessing, Resize
+from multigraft.tensors.preparation import Preparation
 
 Refine = Literal["none", "distill"]
 Precision = Literal["int8", "float32", "dynamic", "int4"]
@@ -44,7 +45,8 @@ Rescue = Literal["float", "none"]
 
 VIDEO_SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mjpeg", ".mpg")
 ARRAY_SUFFIXES = (".npy", ".npz")
-MODEL_SUFFIXES = (".onnx", ".pt2")
+SOUND_SUFFIXES = (".wav", ".wave")
+MODEL_SUFFIXES = (".onnx", ".pt2", ".tflite")
 TOLERANCE_KINDS: tuple[Kind, ...] = ("regression", "landmarks", "detection", "other")
 
 _IDENTIFIER = text(r"[A-Za-z][A-Za-z0-9_]{0,47}", "a name of letters, digits and _ that starts with a letter")
@@ -62,6 +64,8 @@ def _read_frames(value: Any, place: Place) -> Path:
 def _read_model(value: Any, place: Place) -> str:
     if isinstance(value, str) and _FACTORY.fullmatch(value):
         return value
+    if isinstance(value, str) and (foreign := foreign_format(place.file.parent / value)):
+        place.fail(f"names {value!r}, which {foreign[0]}", foreign[1])
     return str(_MODEL_FILE.read(value, place))
 
 
@@ -82,63 +86,17 @@ def _read_labels(value: Any, place: Place) -> tuple[str, ...]:
     return labels
 
 
-def _read_per_channel(value: Any, place: Place) -> tuple[float, ...]:
-    if isinstance(value, list):
-        values: tuple[float, ...] = several(_NUMBER, _PER_CHANNEL.expects).read(value, place)
-        return values
-    return (_NUMBER.read(value, place),)
-
-
-def _read_size(value: Any, place: Place) -> tuple[int, int]:
-    size = several(integer(1, "a whole number above 0"), _SIZE.expects).read(value, place)
-    if len(size) != 2:
-        place.fail(f"has {len(size)} values", f"write {_SIZE.expects}")
-    return (size[0], size[1])
-
-
 _FRAMES_FILE = file(
-    "a folder of images, a video file, a .npy or an .npz file that exists (FILE.npz:ARRAY where it holds several)",
-    VIDEO_SUFFIXES + ARRAY_SUFFIXES,
+    "a folder of images, .npy or .wav files, a video file, a .npy, .npz or .wav file that exists (FILE.npz:ARRAY where "
+    "it holds several)",
+    VIDEO_SUFFIXES + ARRAY_SUFFIXES + SOUND_SUFFIXES,
     folder=True,
 )
 _FRAMES = Reader(_FRAMES_FILE.expects, _read_frames)
-_MODEL_FILE = file("an .onnx file, a .pt2 exported program or module:factory", MODEL_SUFFIXES)
+_MODEL_FILE = file("an .onnx or .tflite file, a .pt2 exported program or module:factory", MODEL_SUFFIXES)
 _MODEL = Reader(_MODEL_FILE.expects, _read_model)
 _LABEL_FILE = file("a list of texts or the path of a text file with one label a line")
 _LABELS = Reader(_LABEL_FILE.expects, _read_labels)
-_NUMBER = number(lambda v: True, "a number")
-_PER_CHANNEL = Reader("a number, or a list with one number per channel", _read_per_channel)
-_SIZE = Reader("[height, width] in pixels", _read_size)
-
-
-@dataclass(frozen=True)
-class PreprocessingSettings:
-    """How a camera frame becomes this network's input: ``(pixel - mean) * scale``, pixel 0..255."""
-
-    size: tuple[int, int] = key("Height and width of the network input, pixels.", _SIZE)
-    color: Color = key("Channel order; grey is one channel.", choice(*get_args(Color)), default="rgb")
-    mean: tuple[float, ...] = key("Subtracted from each pixel, pixel units (0..255).", _PER_CHANNEL, default=(0.0,))
-    scale: tuple[float, ...] = key(
-        "Multiplied after the mean; 1 / (255 * std) for a std in 0..1 units.", _PER_CHANNEL, default=(1 / 255,)
-    )
-    resize: Resize = key(
-        "stretch ignores the aspect ratio, fit pads with the mean, fill crops the centre.",
-        choice(*get_args(Resize)),
-        default="stretch",
-    )
-    interpolation: Interpolation = key("Between pixels.", choice(*get_args(Interpolation)), default="bilinear")
-
-    def resolved(self, place: Place) -> Preprocessing:
-        channels = 1 if self.color == "grey" else 3
-        for name, values in (("mean", self.mean), ("scale", self.scale)):
-            if len(values) not in (1, channels):
-                place.at(name).fail(
-                    f"has {len(values)} values", f"write one number, or {channels} for color {self.color!r}"
-                )
-        if 0.0 in self.scale:
-            place.at("scale").fail("is 0, which makes every input equal", "write 1 / (255 * std)")
-        mean, scale = (v * channels if len(v) == 1 else v for v in (self.mean, self.scale))
-        return Preprocessing(*self.size, self.color, mean, scale, self.resize, self.interpolation)
 
 
 @dataclass(frozen=True)
@@ -148,14 +106,7 @@ class TaskSettings:
     name: str = key("Name of the task; its segment is head_NAME.", _IDENTIFIER)
     model: str = key("The trained network; module:factory returns a torch.nn.Module.", _MODEL)
     kind: Kind = key("What the outputs mean; agreement is measured accordingly.", choice(*KINDS))
-    preprocessing: Preprocessing = key(
-        "What the network expects of a camera frame.",
-        Reader(
-            "a table [task.preprocessing] with at least size",
-            lambda value, place: read_table(PreprocessingSettings, value, place).resolved(place),
-            PreprocessingSettings,
-        ),
-    )
+    preprocessing: Preparation = key("What the network expects of a frame.", PREPARATION)
     state: Path | None = key(
         "State dict of a module:factory model (torch.save).", file("a file that exists"), default=None
     )
@@ -267,7 +218,7 @@ class ConvertSettings:
         default=15.0,
     )
     rescue: Rescue = key(
-        "float: where int8 misses min_agreement, the noisiest layers stay float32, one by one; none: they do not.",
+        "float: where min_agreement is missed, the noisiest layers get 8-bit weights, then stay float32; none: never.",
         choice(*get_args(Rescue)),
         default="float",
     )

@@ -6,6 +6,7 @@ import dataclasses
 import inspect
 from typing import Any
 
+from multigraft.converters.settings.preparation_settings import FORMS, PREPARATION
 from multigraft.converters.settings.settings import Settings
 from multigraft.converters.settings.toml_reader import keys
 
@@ -54,18 +55,22 @@ min_agreement = 0.97
 
 def markdown() -> str:
     """The whole page."""
-    sections = list(_section(Settings, "Top of the file"))
+    sections = list(_section(Settings, "Top of the file", ""))
     return "\n".join([_INTRODUCTION, *sections])
 
 
-def _section(kind: Any, title: str) -> list[str]:
-    lines, inner = [], []
+def _section(kind: Any, title: str, path: str) -> list[str]:
+    lines: list[str] = []
+    inner: list[str] = []
     for name, field in keys(kind).items():
         reader = field.metadata["reader"]
         if reader.table is not None:
             repeated = name == "task"
-            path = name if kind is Settings else f"task.{name}"
-            inner += _section(reader.table, f"`[[{path}]]`" if repeated else f"`[{path}]`")
+            below = f"{path}.{name}" if path else name
+            label = f"`[[{below}]]`" if repeated else f"`[{below}]`"
+            forms = FORMS if reader is PREPARATION else ((name, "", reader.table),)
+            for _, frames, form in forms:
+                inner += _section(form, f"{label} for {frames}" if frames else label, below)
         if reader.table is None or field.metadata["doc"]:
             lines.append(f"| `{name}` | {reader.expects} | {_default(field)} | {field.metadata['doc']} |")
     summary = [] if kind is Settings else ["", inspect.cleandoc(kind.__doc__)]

@@ -16,12 +16,13 @@ import onnx
 import onnxruntime as ort
 
 from multigraft.converters.job.progress import Report, silent
-from multigraft.converters.network.frames import Frames
+from multigraft.converters.network.frames import Frame, Frames
 from multigraft.converters.network.network import Network
 from multigraft.errors import UsageError
 from multigraft.files import sha256_of
 from multigraft.statistics import similarity
 from multigraft.statistics.similarity import SimilaritySums, minibatches
+from multigraft.tensors.preparation import take_same_frames
 
 MINIBATCH = 128
 """Frames per minibatch where memory allows; the cost of a Gram matrix grows with its square."""
@@ -116,7 +117,7 @@ class SimilarityTable:
         return block
 
 
-def union_of(frames: Mapping[str, Frames], most: int | None = None) -> list[npt.NDArray[np.uint8]]:
+def union_of(frames: Mapping[str, Frames], most: int | None = None) -> list[Frame]:
     """The frames of all tasks, each once, taken from the tasks in turn.
 
     Args:
@@ -124,7 +125,7 @@ def union_of(frames: Mapping[str, Frames], most: int | None = None) -> list[npt.
         most: Stop at this number.
     """
     seen: set[str] = set()
-    union: list[npt.NDArray[np.uint8]] = []
+    union: list[Frame] = []
     for position in range(max((len(f) for f in frames.values()), default=0)):
         for of_task in frames.values():
             if position >= len(of_task) or (most is not None and len(union) >= most):
@@ -135,6 +136,43 @@ def union_of(frames: Mapping[str, Frames], most: int | None = None) -> list[npt.
                 seen.add(digest)
                 union.append(frame)
     return union
+
+
+def by_frames(networks: Sequence[Network]) -> list[list[Network]]:
+    """The networks in groups that one frame can serve: pictures, and rows of each shape."""
+    groups: list[list[Network]] = []
+    for network in networks:
+        group = next((g for g in groups if take_same_frames(g[0].preprocessing, network.preprocessing)), None)
+        if group is None:
+            groups.append([network])
+        else:
+            group.append(network)
+    return groups
+
+
+def joined(tables: Sequence[SimilarityTable], networks: Sequence[Network]) -> SimilarityTable:
+    """One table of several, whose networks see other frames and so are alike to nothing in another table.
+
+    Args:
+        tables: One per group of :func:`by_frames`.
+        networks: All, in the order of the result.
+    """
+    if len(tables) == 1:
+        return tables[0]
+    points = [p for n in networks for table in tables for p in table.points_of(n.name)]
+    unbiased, biased = (np.zeros((len(points), len(points))) for _ in range(2))
+    for table in tables:
+        places = np.ix_(*([points.index(p) for p in table.cut_points],) * 2)
+        unbiased[places], biased[places] = table.unbiased, table.biased
+    return SimilarityTable(
+        tuple(n.name for n in networks),
+        tuple(points),
+        unbiased,
+        biased,
+        max(t.frames for t in tables),
+        max(t.minibatch for t in tables),
+        tables[0].is_pooled,
+    )
 
 
 def measure_similarity(

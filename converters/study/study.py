@@ -21,7 +21,7 @@ from scipy.stats import pearsonr
 from multigraft.bundle.manifest import Relation as JoinRelation
 from multigraft.converters.graft.adapter import is_joinable
 from multigraft.converters.graft.candidate import judge, make_tail
-from multigraft.converters.graft.evidence import Evidence, LoadFrames, split
+from multigraft.converters.graft.evidence import Evidence, LoadedFrames, LoadFrames, split
 from multigraft.converters.graft.join import Join, Method
 from multigraft.converters.graft.lineage import lineage
 from multigraft.converters.importing.importer import load_task
@@ -29,8 +29,15 @@ from multigraft.converters.job.progress import Report, silent
 from multigraft.converters.network.labelled import Labelled, load_labelled
 from multigraft.converters.network.network import CutPoint, Network
 from multigraft.converters.settings.settings import Settings
-from multigraft.converters.similarity.representations import SimilarityTable, measure_similarity, union_of
+from multigraft.converters.similarity.representations import (
+    SimilarityTable,
+    by_frames,
+    joined,
+    measure_similarity,
+    union_of,
+)
 from multigraft.errors import ConfigurationError, InputError, UsageError
+from multigraft.tensors.preparation import row_shape, take_same_frames
 
 Relation = Literal["relatives", "independent"]
 Outcome = Literal["accuracy", "kept"]
@@ -175,11 +182,12 @@ def study_settings(settings: Settings, load_frames: LoadFrames, report: Report =
             key = "frames" if frames is None else "labelled"
             raise ConfigurationError(f"{settings.path}: task {task!r} has no {missing}", f"set {key} for it")
     evidence, labelled = {}, {}
-    loaded = {path: load_frames(path) for path in {p for p, _ in paths.values() if p is not None}}
-    for task, (frames, labelled_frames) in paths.items():
+    loaded = LoadedFrames(load_frames)
+    for settings_of_task in settings.tasks:
+        task, (frames, labelled_frames) = settings_of_task.name, paths[settings_of_task.name]
         assert frames is not None and labelled_frames is not None
-        evidence[task] = split(loaded[frames], settings, frames)
-        labelled[task] = load_labelled(labelled_frames, task)
+        evidence[task] = split(loaded(frames, settings_of_task.preprocessing), settings, frames)
+        labelled[task] = load_labelled(labelled_frames, task, row_shape(settings_of_task.preprocessing))
     networks = []
     for task_settings in settings.tasks:
         report(f"import {task_settings.name}")
@@ -187,8 +195,11 @@ def study_settings(settings: Settings, load_frames: LoadFrames, report: Report =
 
     _check(networks, labelled)
     seed = settings.graft.seed
-    seen = union_of({name: e.fit for name, e in evidence.items()}, SIMILARITY_FRAMES)
-    similarity = measure_similarity(networks, seen, seed=seed, report=report)
+    tables = []
+    for group in by_frames(networks):
+        seen = union_of({n.name: evidence[n.name].fit for n in group}, SIMILARITY_FRAMES)
+        tables.append(measure_similarity(group, seen, seed=seed, report=report))
+    similarity = joined(tables, networks)
     return study(networks, evidence, labelled, similarity, seed=seed, report=report)
 
 
@@ -297,6 +308,8 @@ def _check(networks: Sequence[Network], labelled: Mapping[str, Labelled]) -> Non
 
 def _joins(donor: Network, target: Network, similarity: SimilarityTable) -> Iterator[Join]:
     """All share points: raw and refitted where shapes are equal, else through an adapter at the most similar point."""
+    if not take_same_frames(donor.preprocessing, target.preprocessing):
+        return
     line = lineage(donor, target)
     related = {(d.name, t.name) for d, t in (*line.equal, *line.related)}
 

@@ -14,10 +14,16 @@ from typing import Any, Literal, Self
 
 from multigraft.errors import BundleError
 from multigraft.json_decoding import decode
-from multigraft.tensors.preprocessing import Preprocessing
+from multigraft.tensors.array_preparation import ArrayPreparation
+from multigraft.tensors.preparation import Preparation
 from multigraft.tensors.specs import TensorSpec
 
 SCHEMA = 1
+
+ARRAY_SCHEMA = 2
+"""That of manifests with an input that is no picture; readers of schema 1 know none."""
+
+READABLE = (SCHEMA, ARRAY_SCHEMA)
 
 Kind = Literal["classification", "regression", "landmarks", "segmentation", "detection", "other"]
 KINDS: tuple[Kind, ...] = typing.get_args(Kind)
@@ -44,10 +50,10 @@ class Segment:
 
 @dataclass(frozen=True)
 class Input:
-    """A network input: the tensor it fills and how a camera frame becomes it."""
+    """A network input: the tensor it fills and how a frame becomes it."""
 
     tensor: str
-    preprocessing: Preprocessing
+    preprocessing: Preparation
 
 
 @dataclass(frozen=True)
@@ -104,11 +110,22 @@ class Manifest:
     def segment(self, name: str) -> Segment:
         return next(s for s in self.segments if s.name == name)
 
+    def inputs_of(self, task: str) -> tuple[Input, ...]:
+        """The network inputs that a task's segments read.
+
+        Raises:
+            BundleError: There is no such task.
+        """
+        read = {t for name in self.task(task).segments for t in self.segment(name).inputs.values()}
+        return tuple(source for source in self.inputs if source.tensor in read)
+
     def tensor(self, name: str) -> TensorSpec:
         return next(t for t in self.tensors if t.name == name)
 
     def to_json(self) -> dict[str, Any]:
         plain: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(self)))
+        if any(isinstance(source.preprocessing, ArrayPreparation) for source in self.inputs):
+            plain["schema"] = max(self.schema, ARRAY_SCHEMA)
         return plain
 
     @classmethod
@@ -120,9 +137,9 @@ class Manifest:
         """
         if not isinstance(data, dict) or not isinstance(data.get("schema"), int):
             raise BundleError(f"{where} is not a multigraft manifest", "build the bundle again")
-        if data["schema"] != SCHEMA:
+        if data["schema"] not in READABLE:
             raise BundleError(
-                f"{where} has schema {data['schema']} and this multigraft reads schema {SCHEMA}",
+                f"{where} has schema {data['schema']} and this multigraft reads schema {ARRAY_SCHEMA}",
                 "use the multigraft version that built it, or build it again",
             )
         try:

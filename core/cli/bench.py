@@ -9,6 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from multigraft.cli.shared.bundle_sources import add_source_argument, open_bundle_source
 from multigraft.cli.shared.engine_options import add_engine_arguments, open_engine
 from multigraft.cli.shared.table import print_table
 from multigraft.errors import UsageError
@@ -23,10 +24,8 @@ MAX_FRAMES = 64
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
-    from multigraft.devices.cameras.source_help import HELP
-
     add_engine_arguments(parser)
-    parser.add_argument("--source", metavar="FRAMES", help=f"{HELP} (default: a fake camera of the input's size)")
+    add_source_argument(parser, "fake frames of the input's size")
     parser.add_argument("--runs", type=int, default=500, metavar="N", help="frames measured (default: 500)")
     parser.add_argument("--warmup", type=int, default=50, metavar="N", help="frames before that (default: 50)")
     parser.add_argument(
@@ -50,11 +49,14 @@ def execute(options: argparse.Namespace) -> int:
                 f"--against {' '.join((kind, *models))} is not understood",
                 "write --against separate [MODEL.tflite ...], or --against uncut [MODEL.tflite]",
             )
+    from multigraft.devices.thermal import Thermal, ThrottlingWatch
     from multigraft.runtime import benchmark
     from multigraft.runtime.machine import Machine
 
+    thermal = Thermal()
+    watch = ThrottlingWatch(thermal)
     engine, tasks = open_engine(options)
-    frames = _frames(options.source, engine)
+    frames = _frames(options.source, engine, tasks)
     timing = benchmark.measure_latency(engine, frames, tasks, options.runs, options.warmup)
     comparisons, separate = [], []
     for kind, *models in options.against:
@@ -85,6 +87,7 @@ def execute(options: argparse.Namespace) -> int:
         **_memory(options, engine, separate),
         **_energy(options, engine, frames, tasks),
     }
+    report |= {"was_throttled": watch.was_throttled(), "temperature_c": thermal.temperature_c()}
     if options.json:
         print(json.dumps(report, indent=1))
     else:
@@ -92,12 +95,22 @@ def execute(options: argparse.Namespace) -> int:
     return 0
 
 
-def _frames(source: str | None, engine: Engine) -> list[Any]:
+def _frames(sources: list[str] | None, engine: Engine, tasks: tuple[str, ...] | None) -> list[Any]:
+    from multigraft.devices.cameras.camera import Camera
     from multigraft.devices.cameras.fake_camera import FakeCamera
-    from multigraft.devices.cameras.sources import open_source
+    from multigraft.tensors.preprocessing import Preprocessing
 
-    first = engine.manifest.inputs[0].preprocessing
-    camera = open_source(source) if source else FakeCamera(first.height, first.width, first.color != "grey")
+    manifest = engine.manifest
+    camera: Camera
+    if sources:
+        camera = open_bundle_source(sources, manifest, tasks)
+    elif all(isinstance(source.preprocessing, Preprocessing) for source in manifest.inputs):
+        first = manifest.inputs[0].preprocessing
+        assert isinstance(first, Preprocessing)
+        camera = FakeCamera(first.height, first.width, first.color != "grey")
+    else:
+        asked = tasks or [task.name for task in manifest.tasks]
+        camera = open_bundle_source([f"{task}=fake:" for task in asked], manifest, tasks)
     with camera:
         return list(itertools.islice(camera, MAX_FRAMES))
 
@@ -165,6 +178,21 @@ def _print(report: dict[str, Any], timing: Timing, machine: str) -> None:
             f"Energy: {energy['energy_j_per_frame']:.6f} J per frame, {energy['idle_energy_j_per_frame']:.6f} J of it "
             f"would be drawn idle ({energy['meter']}, {energy['frames']} frames, {energy['window_s']:.1f} s)."
         )
+
+    print(_throttling(report["was_throttled"], report["temperature_c"]))
+
+
+def _throttling(was_throttled: bool | None, temperature_c: float | None) -> str:
+    """A sentence."""
+    warm = "" if temperature_c is None else f" ({temperature_c:.1f} °C now)"
+    if was_throttled is None:
+        return f"Throttling: not known, this system does not tell{warm}."
+    if was_throttled:
+        return (
+            f"Throttling: the processor was slowed down meanwhile{warm}, so times are too long; cool it, or give it a "
+            "stronger power supply."
+        )
+    return f"Throttling: none meanwhile{warm}."
 
 
 def _latency_row(name: str, distribution: Distribution, weights: int | None) -> tuple[str, ...]:

@@ -16,9 +16,12 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
-    parser.add_argument("model", help="an .onnx file or a .pt2 exported program")
+    parser.add_argument("model", help="an .onnx file, a .tflite file or a .pt2 exported program")
     parser.add_argument(
-        "--size", metavar="HEIGHTxWIDTH", help="of the input, pixels, where the file leaves them open; default: 224x224"
+        "--size",
+        metavar="HEIGHTxWIDTH",
+        help="of the input, pixels, where the file leaves them open (default: 224x224); of other arrays, all "
+        "dimensions behind the batch (default: 128 each)",
     )
 
 
@@ -35,17 +38,17 @@ def execute(options: argparse.Namespace) -> int:
     return MultigraftError.exit_code if checked.problems else 0
 
 
-def _size(text: str | None) -> tuple[int, int] | None:
+def _size(text: str | None) -> tuple[int, ...] | None:
     if text is None:
         return None
-    match = re.fullmatch(r"([1-9]\d{0,4})x([1-9]\d{0,4})", text)
-    if match is None:
+    if re.fullmatch(r"[1-9]\d{0,6}(x[1-9]\d{0,6})*", text) is None:
         raise UsageError(f"--size {text} is not understood", "write for instance 224x224")
-    return int(match[1]), int(match[2])
+    return tuple(map(int, text.split("x")))
 
 
 def _print(checked: Checked) -> None:
-    print(f"{checked.source}: opset {checked.opset or 'unknown'}" + (f", {checked.exporter}" * bool(checked.exporter)))
+    opset = f"opset {checked.opset}" if checked.opset else "" if checked.exporter else "opset unknown"
+    print(f"{checked.source}: {', '.join(filter(None, (opset, checked.exporter)))}")
     for name, values in (("input", checked.inputs), ("output", checked.outputs)):
         for value in values:
             print(f"  {name:<7} {value}")

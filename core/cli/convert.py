@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,19 +15,22 @@ from multigraft.cli.shared.table import print_table
 from multigraft.errors import InputError, UsageError
 
 if TYPE_CHECKING:
+    from multigraft.converters.job.progress import Report
     from multigraft.converters.network.frames import Frames
+    from multigraft.converters.network.multitask import MultiTaskModel
     from multigraft.converters.packing.convert import Conversion
     from multigraft.converters.quantising.ranges import Range
+    from multigraft.tensors.preparation import Preparation
 
 MAX_FRAMES = 512
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
-    from multigraft.converters.quantising.quantise import PRECISIONS
+    from multigraft.converters.quantising.precisions import PRECISIONS
     from multigraft.devices.cameras.source_help import HELP
 
-    parser.add_argument("model", help="the .onnx file that multigraft graft wrote")
+    parser.add_argument("model", help="the .onnx file that multigraft graft wrote, or a .tflite file")
     parser.add_argument("-o", "--output", required=True, metavar="NAME.graft", help="the bundle to write")
     parser.add_argument(
         "--source",
@@ -65,18 +69,56 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(options: argparse.Namespace) -> int:
     """Convert, write the bundle, print what was verified."""
-    from multigraft import files
+    from multigraft.converters.importing.tflite.standing import is_quantised
     from multigraft.converters.job.progress import terminal_report
     from multigraft.converters.network.multitask import MultiTaskModel
-    from multigraft.converters.packing.convert import convert
 
     for path in filter(None, (options.output, options.uncut, options.floating)):
         check_output(Path(path))
-    multitask = MultiTaskModel.load(options.model)
-    frames = read_frames(options.source, tuple(multitask.inputs), options.frames)
+    path = Path(options.model)
+    is_tflite = path.suffix.lower() == ".tflite"
+    if is_tflite and is_quantised(path):
+        return _written(_standing(path, options), options)
+    with terminal_report() as report:
+        multitask = _alone(path, report) if is_tflite else MultiTaskModel.load(path)
+    return _written(_converted(multitask, options), options)
+
+
+def _standing(path: Path, options: argparse.Namespace) -> Conversion:
+    """A quantised network as it is."""
+    from multigraft.converters.importing.tflite.standing import load_standing
+    from multigraft.converters.standing import standing_conversion
+
+    if options.floating:
+        raise UsageError(f"--float asks for a float32 model, and {path} computes with integers", "leave --float out")
+    network = load_standing(path, _task_name(path), None, "other")
+    (tensor,) = network.graph.inputs
+    frames = read_frames(options.source, {tensor: network.preprocessing}, options.frames)
+    return standing_conversion(network, options.name or Path(options.output).stem, frames.get(tensor, ()))
+
+
+def _alone(path: Path, report: Report) -> MultiTaskModel:
+    """A float network on its own: pixels of 0..1 become outputs of any meaning."""
+    from multigraft.converters.importing.importer import load_network
+    from multigraft.converters.standing import alone
+
+    return alone(load_network(path, name=_task_name(path), kind="other", report=report))
+
+
+def _task_name(path: Path) -> str:
+    """The file's stem as the name of a task."""
+    plain = re.sub(r"[^A-Za-z0-9_]", "_", path.stem)[:48]
+    return plain if plain[:1].isalpha() else f"task_{plain}"[:48]
+
+
+def _converted(multitask: MultiTaskModel, options: argparse.Namespace) -> Conversion:
+    from multigraft.converters.job.progress import terminal_report
+    from multigraft.converters.packing.convert import convert
+
+    frames = read_frames(options.source, multitask.inputs, options.frames)
     ranges = read_ranges(options.ranges) if options.ranges else None
     with terminal_report() as report, _work_folder(options.work) as folder:
-        conversion = convert(
+        return convert(
             multitask,
             frames,
             precision=options.precision,
@@ -86,6 +128,12 @@ def execute(options: argparse.Namespace) -> int:
             work_dir=folder,
             report=report,
         )
+
+
+def _written(conversion: Conversion, options: argparse.Namespace) -> int:
+    """Write the bundle and what was asked for beside it, and print what was verified."""
+    from multigraft import files
+
     for path, content in ((options.uncut, conversion.uncut_model), (options.floating, conversion.float_model)):
         if path:
             files.write_bytes(path, content)
@@ -97,24 +145,27 @@ def execute(options: argparse.Namespace) -> int:
     return 0
 
 
-def read_frames(sources: Sequence[str], inputs: Sequence[str], limit: int) -> dict[str, Frames]:
+def read_frames(sources: Sequence[str], inputs: Mapping[str, Preparation], limit: int) -> dict[str, Frames]:
     """Frames by input; a source without ``INPUT=`` serves every input that has none of its own.
 
     Raises:
-        InputError: A source is not there or holds no frame.
+        InputError: A source is not there, holds no frame, or cannot serve the inputs it is for.
         UsageError: Two sources for one input, or fewer than 1 frame is asked for.
     """
     import itertools
 
     from multigraft.devices.cameras.sources import open_source
+    from multigraft.tensors.preparation import shared_row_shape
 
     if limit < 1:
         raise UsageError(f"--frames is {limit}", "give at least 1")
     by_input: dict[str, Frames] = {}
     shared: Frames | None = None
-    for text in sources:
-        name = next((n for n in inputs if text.startswith(f"{n}=")), None)
-        with open_source(text if name is None else text[len(name) + 1 :]) as camera:
+    names = [next((n for n in inputs if text.startswith(f"{n}=")), None) for text in sources]
+    for text, name in zip(sources, names, strict=True):
+        served = [p for n, p in inputs.items() if n == name or (name is None and n not in names)]
+        rows = shared_row_shape(served or list(inputs.values()))
+        with open_source(text if name is None else text[len(name) + 1 :], rows) as camera:
             frames = list(itertools.islice(camera, limit))
         if not frames:
             raise InputError(f"{text} holds no frame", "give at least one frame")
@@ -193,7 +244,9 @@ def _print(conversion: Conversion, path: str) -> None:
     print(f"Segments equal the uncut model bit for bit on {checked.inputs} inputs ({backends}).")
     for name, why in checked.refused.items():
         print(f"{name} does not run this model: {why}.")
-    print(f"The float model differs from ONNX by at most {max(checked.float_error.values()):.1e} of an output's range.")
+    if checked.float_error:
+        worst_error = max(checked.float_error.values())
+        print(f"The float model differs from ONNX by at most {worst_error:.1e} of an output's range.")
     for sentence in conversion.safety.sentences():
         print(sentence)
     if worst:

@@ -77,23 +77,7 @@ def execute(options: argparse.Namespace) -> int:
             for tensor in manifest.tensors
         ],
     )
-    print_table(
-        "Inputs",
-        ("tensor", "height", "width", "color", "mean", "scale", "resize", "interpolation"),
-        [
-            (
-                source.tensor,
-                str(source.preprocessing.height),
-                str(source.preprocessing.width),
-                source.preprocessing.color,
-                " ".join(f"{value:.6g}" for value in source.preprocessing.mean),
-                " ".join(f"{value:.6g}" for value in source.preprocessing.scale),
-                source.preprocessing.resize,
-                source.preprocessing.interpolation,
-            )
-            for source in manifest.inputs
-        ],
-    )
+    _print_inputs(manifest)
     print_table(
         "Files",
         ("file", "bytes", "SHA-256"),
@@ -105,6 +89,60 @@ def execute(options: argparse.Namespace) -> int:
     if manifest.provenance:
         print_table("Provenance", ("of", "value"), _flat(manifest.provenance))
     return 0
+
+
+def _print_inputs(manifest: Manifest) -> None:
+    from multigraft.tensors.array_preparation import ArrayPreparation
+    from multigraft.tensors.preprocessing import Preprocessing
+
+    pictures = [(i.tensor, i.preprocessing) for i in manifest.inputs if isinstance(i.preprocessing, Preprocessing)]
+    arrays = [(i.tensor, i.preprocessing) for i in manifest.inputs if isinstance(i.preprocessing, ArrayPreparation)]
+    if pictures:
+        print_table(
+            "Inputs",
+            ("tensor", "height", "width", "color", "mean", "scale", "resize", "interpolation"),
+            [
+                (
+                    tensor, str(p.height), str(p.width), p.color, _numbers(p.mean), _numbers(p.scale), p.resize,
+                    p.interpolation,
+                )
+                for tensor, p in pictures
+            ],
+        )  # fmt: skip
+    if arrays:
+        print_table(
+            "Inputs that are no pictures",
+            ("tensor", "row", "values", "mean", "scale", "axis"),
+            [
+                (
+                    tensor, "x".join(map(str, p.shape)), p.values, _numbers(p.mean), _numbers(p.scale),
+                    "-" if len(p.mean) == len(p.scale) == 1 else str(p.axis),
+                )
+                for tensor, p in arrays
+            ],
+        )  # fmt: skip
+
+    hearing = [(tensor, p.sound) for tensor, p in arrays if p.sound is not None]
+    if hearing:
+        print_table(
+            "Inputs that are made of sound",
+            ("tensor", "rate (Hz)", "window", "step", "fft", "bands", "low (Hz)", "high (Hz)", "floor", "rows", "hop"),
+            [
+                (
+                    tensor, str(f.rate_hz), str(f.window), str(f.step), str(f.fft), str(f.bands), f"{f.low_hz:g}",
+                    f"{f.high_hz:g}", f"{f.floor:g}", str(sound.rows), str(sound.hop),
+                )
+                for tensor, sound in hearing
+                for f in (sound.front_end,)
+            ],
+        )  # fmt: skip
+
+
+def _numbers(values: tuple[float, ...]) -> str:
+    """A few numbers as they are, many by their range."""
+    if len(values) > 8:
+        return f"{len(values)} numbers, {min(values):.6g} to {max(values):.6g}"
+    return " ".join(f"{value:.6g}" for value in values)
 
 
 def totals(manifest: Manifest) -> dict[str, int]:

@@ -37,6 +37,7 @@ from multigraft.statistics.coalescing import (
     fewest,
     without_thin_sums,
 )
+from multigraft.statistics.minimum_frames import MINIMUM_FRAMES
 from multigraft.statistics.release import Release
 from multigraft.statistics.similarity import SimilaritySums
 from multigraft.statistics.subject import Subject
@@ -49,9 +50,6 @@ GROUPS = 8
 
 STUDENT_T = 2.365
 """97.5 % point of Student's t with GROUPS - 1 = 7 degrees of freedom (any table)."""
-
-MINIMUM_FRAMES = 32
-"""Default for the fewest frames that any number in a file sums over."""
 
 Place = tuple[str, str]
 """Site and day (UTC, YYYY-MM-DD)."""

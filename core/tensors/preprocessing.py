@@ -97,7 +97,7 @@ class _FrameGeometry:
     region: tuple[slice, slice] | None
 
 
-class Preparer:
+class PicturePreparer:
     """Fills one input tensor from camera frames. Built once; not for use from several threads at once.
 
     Args:
@@ -257,8 +257,8 @@ _PREPARE = threading.Lock()
 
 
 @functools.lru_cache(maxsize=64)
-def _float_preparer(spec: Preprocessing) -> Preparer:
-    return Preparer(spec, TensorSpec("input", (1, spec.height, spec.width, spec.channels), "float32"))
+def _float_preparer(spec: Preprocessing) -> PicturePreparer:
+    return PicturePreparer(spec, TensorSpec("input", (1, spec.height, spec.width, spec.channels), "float32"))
 
 
 def prepare(frame: Frame, spec: Preprocessing) -> Float32Array:

@@ -7,6 +7,7 @@ Everything is frozen and can be written as a literal. Tensors are referred to by
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -118,15 +119,27 @@ class Graph:
 
     def producer(self, tensor: str) -> Op | None:
         """The operator that writes ``tensor``; None for inputs and constants."""
-        return next((op for op in self.ops if tensor in op.outputs), None)
+        return self._writers.get(tensor)
 
     def producers(self) -> dict[str, Op]:
         """Tensor name to the operator that writes it."""
-        return {name: op for op in self.ops for name in op.outputs}
+        return dict(self._writers)
 
     def consumers(self, tensor: str) -> tuple[Op, ...]:
         """The operators that read ``tensor``."""
-        return tuple(op for op in self.ops if tensor in op.inputs)
+        return self._readers.get(tensor, ())
+
+    @functools.cached_property
+    def _writers(self) -> dict[str, Op]:
+        return {name: op for op in reversed(self.ops) for name in op.outputs}
+
+    @functools.cached_property
+    def _readers(self) -> dict[str, tuple[Op, ...]]:
+        readers: dict[str, list[Op]] = {}
+        for op in self.ops:
+            for name in dict.fromkeys(op.inputs):
+                readers.setdefault(name, []).append(op)
+        return {name: tuple(ops) for name, ops in readers.items()}
 
     def constant(self, tensor: str) -> Array | None:
         """The value of a constant; None if ``tensor`` is absent or computed."""

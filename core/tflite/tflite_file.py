@@ -118,13 +118,14 @@ class _Reader:
     def tensor(self, name: str, packed: Any) -> Tensor:
         if packed.type not in _TYPE_NAMES:
             raise InputError(f"holds tensor {name!r} of an element type without a name here ({packed.type})")
-        if packed.isVariable or packed.sparsity is not None:
-            raise InputError(f"holds tensor {name!r}, which is a variable or sparse", "give a plain feed-forward model")
+        if packed.isVariable:
+            raise InputError(f"holds tensor {name!r}, which is a variable", "give a plain feed-forward model")
         dtype = _TYPE_NAMES[packed.type]
         shape = tuple(int(d) for d in _sequence(packed.shape))
-        return Tensor(name, shape, dtype, _quant(name, packed.quantization), self.value(packed.buffer, dtype, shape))
+        value = self.value(packed.buffer, dtype, shape, packed.sparsity)
+        return Tensor(name, shape, dtype, _quant(name, packed.quantization), value)
 
-    def value(self, index: int, dtype: str, shape: tuple[int, ...]) -> Array | None:
+    def value(self, index: int, dtype: str, shape: tuple[int, ...], sparsity: Any) -> Array | None:
         buffer = self.packed.buffers[index]
         if buffer.offset > 1:
             if buffer.offset + buffer.size > len(self.data):
@@ -136,6 +137,8 @@ class _Reader:
             raw = np.asarray(buffer.data, np.uint8)
         if dtype == "int4":
             return _unpack_int4(raw, shape)
+        if sparsity is not None:
+            return _dense(np.frombuffer(raw.tobytes(), np.dtype(dtype)), shape, sparsity)
         return np.frombuffer(raw.tobytes(), np.dtype(dtype)).reshape(shape)
 
     def op(self, packed: Any, named: Any) -> Op:
@@ -210,6 +213,15 @@ def _unpack_int4(raw: npt.NDArray[np.uint8], shape: tuple[int, ...]) -> npt.NDAr
     return np.where(both > 7, both.astype(np.int8) - 16, both.astype(np.int8)).astype(np.int8).reshape(shape)
 
 
+def _dense(stored: Array, shape: tuple[int, ...], sparsity: Any) -> Array:
+    """All elements of a sparse constant, in the one form of :mod:`multigraft.tflite.checking.sparsity`."""
+    rows = sparsity.dimMetadata[-1]
+    counts = np.diff(np.asarray(rows.arraySegments.values, np.int64))
+    value = np.zeros((int(np.prod(shape[:-1], dtype=np.int64)), shape[-1]), stored.dtype)
+    value[np.repeat(np.arange(len(counts)), counts), np.asarray(rows.arrayIndices.values, np.int64)] = stored
+    return value.reshape(shape)
+
+
 def _pack_int4(values: Array) -> bytes:
     flat = values.reshape(-1).astype(np.uint8) & 0xF
     flat = np.append(flat, np.zeros(flat.size % 2, np.uint8)).reshape(-1, 2)
@@ -256,8 +268,8 @@ class _Writer:
             packed = tensor.dtype == "int4"
             content = _pack_int4(tensor.data) if packed else np.asarray(tensor.data, tensor.dtype).tobytes()
         quant = tensor.quant and self.schema.QuantizationParametersT(
-            scale=list(tensor.quant.scales),
-            zeroPoint=list(tensor.quant.zero_points),
+            scale=np.array(tensor.quant.scales, np.float32),  # as arrays they are packed in one go
+            zeroPoint=np.array(tensor.quant.zero_points, np.int64),
             quantizedDimension=tensor.quant.axis,
         )
         return self.schema.TensorT(

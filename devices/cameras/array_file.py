@@ -10,14 +10,14 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from multigraft.devices.cameras.camera import SourceWithoutDevice
+from multigraft.devices.file_sources import SourceWithoutDevice
 from multigraft.errors import InputError, MultigraftError, UsageError
 from multigraft.npz import NpzFile, npy_header
 from multigraft.reading import UnreadableError, regular_file
 from multigraft.tensors.arrays import Array
 from multigraft.tensors.preprocessing import Frame
 
-_ZIP_BEGINS = (b"PK\3\4", b"PK\5\6")
+ZIP_BEGINS = (b"PK\3\4", b"PK\5\6")
 """The first bytes of a zip file; the second those of an empty one."""
 
 
@@ -51,8 +51,8 @@ class ArrayFile(SourceWithoutDevice):
     def _read(self, array: str | None) -> Array:
         try:
             with regular_file(self._path) as file:
-                if file.read(4) not in _ZIP_BEGINS:
-                    return _mapped(file)
+                if file.read(4) not in ZIP_BEGINS:
+                    return mapped(file)
             with NpzFile(self._path) as arrays:
                 return arrays[self._choose(arrays, array)]
         except MultigraftError:
@@ -98,7 +98,7 @@ def _is_picture(shape: tuple[int, ...]) -> bool:
     return len(shape) == 3 and shape[2] == 3 and min(shape[:2]) > 3
 
 
-def _mapped(file: BinaryIO) -> Array:
+def mapped(file: BinaryIO) -> Array:
     """The array of an open .npy file, read as needed."""
     size = file.seek(0, os.SEEK_END)
     file.seek(0)

@@ -80,15 +80,3 @@ class ShotCamera(Camera, Protocol):
             DeviceError: The device stopped answering, or is not open.
         """
         ...
-
-
-class SourceWithoutDevice:
-    """Base of cameras that hold nothing open between frames: entering and leaving a ``with`` block does nothing."""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        return None

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from multigraft.devices.cameras.camera import SourceWithoutDevice
+from multigraft.devices.file_sources import SourceWithoutDevice
 from multigraft.errors import UsageError
 from multigraft.tensors.preprocessing import Frame
 

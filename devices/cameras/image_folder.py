@@ -13,7 +13,7 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from multigraft.devices.cameras.camera import SourceWithoutDevice
+from multigraft.devices.file_sources import MAC_PREFIX, SourceWithoutDevice
 from multigraft.errors import InputError, MissingDependencyError
 from multigraft.installing import install_extra
 from multigraft.reading import regular_file, unreadable
@@ -24,9 +24,6 @@ SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".ppm", ".pgm", ".webp", ".
 MOST_PIXELS = 64 << 20
 """Of an image: what a camera of today gives; decoded it takes three bytes each."""
 _FORMATS = ("PNG", "JPEG", "MPO", "BMP", "GIF", "PPM", "WEBP", "TIFF")
-
-MAC_PREFIX = "._"
-"""Begins the names of the files in which a Mac keeps attributes beside each image, on disks of other systems."""
 
 
 class ImageFolder(SourceWithoutDevice):

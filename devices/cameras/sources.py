@@ -6,36 +6,48 @@ import re
 from pathlib import Path
 
 from multigraft.devices.cameras.array_file import ArrayFile
+from multigraft.devices.cameras.array_rows import ArrayRows, FakeRows
 from multigraft.devices.cameras.camera import Camera
 from multigraft.devices.cameras.fake_camera import FakeCamera
 from multigraft.devices.cameras.image_folder import SUFFIXES, ImageFolder
 from multigraft.devices.cameras.pi_camera import PiCamera
 from multigraft.devices.cameras.serial_camera import SerialCamera
-from multigraft.devices.cameras.source_help import HELP
+from multigraft.devices.cameras.source_help import HELP, ROWS_HELP, SOUND_HELP
 from multigraft.devices.cameras.v4l2_camera import V4l2Camera
 from multigraft.devices.cameras.video_file import VideoFile
+from multigraft.devices.sounds.arecord import ArecordMicrophone
+from multigraft.devices.sounds.fake_microphone import FakeMicrophone
+from multigraft.devices.sounds.wav_file import WAV_SUFFIXES
+from multigraft.devices.sounds.windows import Listener, SoundFiles
 from multigraft.devices.target.serial_link import BAUD, SerialLink
 from multigraft.errors import InputError, UsageError
 from multigraft.reading import unreadable
+from multigraft.sounds.listening import Listening
+from multigraft.tensors.preparation import Rows
 
 VIDEO_SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mjpeg", ".mpg")
 ARRAY_SUFFIXES = (".npy", ".npz")
 
-LIVE_CAMERAS = (PiCamera, SerialCamera, V4l2Camera)
+LIVE_CAMERAS = (PiCamera, SerialCamera, V4l2Camera, Listener)
 """Cameras whose frames do not come again."""
 
 
-def open_source(text: str) -> Camera:
+def open_source(text: str, rows: Rows | None = None) -> Camera:
     """The camera that ``text`` names; enter it with ``with`` before reading.
 
     Args:
         text: What :data:`HELP` lists. ``camera`` may be followed by ``:WIDTHxHEIGHT``.
+        rows: The shape of a row where the frames are rows of numbers, or the windows of sound; None for pictures.
 
     Raises:
         InputError: The path does not exist, is an empty folder, or is no known type of file.
         UsageError: The options after ``fake:``, ``camera:`` or ``serial:`` are wrong.
     """
     kind, _, options = text.partition(":")
+    if isinstance(rows, Listening):
+        return _sound(text, rows)
+    if rows is not None:
+        return _rows(text, rows)
     if kind == "fake":
         return _fake(options)
     if kind == "camera":
@@ -55,7 +67,41 @@ def open_source(text: str) -> Camera:
     return _path(text)
 
 
-def _path(text: str) -> Camera:
+def _rows(text: str, shape: tuple[int, ...]) -> Camera:
+    kind, _, options = text.partition(":")
+    if kind == "fake":
+        numbers = dict(re.findall(r"(seed|frames)=(\d+)", options))
+        return FakeRows(shape, int(numbers.get("seed", 0)), int(numbers["frames"]) if "frames" in numbers else None)
+    if kind in ("camera", "serial") or re.fullmatch(r"/dev/video\d+", text):
+        raise UsageError(f"{text} gives pictures, and its tasks take rows of numbers", f"give {ROWS_HELP}")
+    path, array = _existing(text)
+    if path.is_dir() or path.suffix.lower() in ARRAY_SUFFIXES:
+        return ArrayRows(path, shape, array)
+    raise InputError(f"{path} holds no rows of numbers, which its tasks take", f"give {ROWS_HELP}")
+
+
+def _sound(text: str, listening: Listening) -> Camera:
+    kind, _, options = text.partition(":")
+    if kind == "fake":
+        numbers = dict(re.findall(r"(seed|frames)=(\d+)", options))
+        count = int(numbers["frames"]) if "frames" in numbers else None
+        samples = None if count is None else listening.samples + (count - 1) * listening.hop
+        seconds = None if samples is None else samples / listening.rate_hz
+        return Listener(FakeMicrophone(listening.rate_hz, int(numbers.get("seed", 0)), seconds), listening)
+    if kind == "microphone":
+        return Listener(ArecordMicrophone(listening.rate_hz, options or "default"), listening)
+    if kind in ("camera", "serial") or re.fullmatch(r"/dev/video\d+", text):
+        raise UsageError(f"{text} gives pictures, and its tasks take sound", f"give {SOUND_HELP}")
+    path, array = _existing(text)
+    if path.suffix.lower() in ARRAY_SUFFIXES:
+        return ArrayRows(path, (listening.samples,), array)
+    if path.is_dir() or path.suffix.lower() in WAV_SUFFIXES:
+        return SoundFiles(path, listening)
+    raise InputError(f"{path} holds no sound that multigraft reads", f"give {SOUND_HELP}")
+
+
+def _existing(text: str) -> tuple[Path, str | None]:
+    """The path, and the array of a .npz file that is named behind it."""
     path, array = Path(text), None
     try:
         if not path.exists() and ".npz:" in text:
@@ -66,6 +112,11 @@ def _path(text: str) -> Camera:
         raise unreadable(path, error) from error
     if not is_there:
         raise InputError(f"{path} does not exist", f"give {HELP}")
+    return path, array
+
+
+def _path(text: str) -> Camera:
+    path, array = _existing(text)
     suffix = path.suffix.lower()
     if path.is_dir() or suffix in SUFFIXES:
         return ImageFolder(path)

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Self
 
-from multigraft.devices.cameras.camera import SourceWithoutDevice
 from multigraft.devices.cameras.opencv import next_frame, opencv
+from multigraft.devices.file_sources import SourceWithoutDevice
 from multigraft.errors import InputError
 from multigraft.tensors.preprocessing import Frame
 

@@ -28,6 +28,8 @@ class FakeFirmware:
         run: Arrays of all inputs to arrays of all outputs.
         tasks: Name to indices of outputs.
         camera: Takes a picture: uint8, HxW or HxWx3. None is a board without a camera.
+        ears: Takes samples (int16) and whether to forget those before; gives the number of rows heard so far and arrays
+            of all inputs. None is a model that takes no sound.
     """
 
     inputs: Sequence[TargetTensor]
@@ -40,6 +42,7 @@ class FakeFirmware:
     cycles: int = 1000
     received: list[Kind] = field(default_factory=list)
     camera: Callable[[], npt.NDArray[np.uint8]] | None = None
+    ears: Callable[[npt.NDArray[np.int16], bool], tuple[int, list[Array]]] | None = None
 
     def __post_init__(self) -> None:
         self._decoder = protocol.Decoder()
@@ -98,6 +101,7 @@ class FakeFirmware:
             Kind.RESET: self._reset,
             Kind.CAPTURE: self._capture,
             Kind.READ_PICTURE: self._read_picture,
+            Kind.HEAR: self._hear,
         }.get(kind)
         try:
             if kind == Kind.STREAM:
@@ -110,7 +114,7 @@ class FakeFirmware:
 
     def _info(self, payload: bytes) -> bytes:
         return protocol.INFO_REPLY.pack(
-            *(protocol.VERSION, protocol.MAX_PAYLOAD, 0),
+            *(protocol.VERSION, protocol.MAX_PAYLOAD, protocol.FLAG_SOUND if self.ears is not None else 0),
             *(len(self.inputs), len(self.outputs), len(self.tasks), 1_000_000),
             *(bytes.fromhex(self.digest), self.board.encode()[:31], self.model.encode()[:23]),
         )
@@ -136,6 +140,15 @@ class FakeFirmware:
             raise _RefusedError(ErrorCode.OUT_OF_RANGE)
         self._staged[number][offset : offset + len(data)] = data
         return b""
+
+    def _hear(self, payload: bytes) -> bytes:
+        if self.ears is None:
+            raise _RefusedError(ErrorCode.UNKNOWN_KIND)
+        (forget,) = protocol.HEAR_REQUEST.unpack(payload[: protocol.HEAR_REQUEST.size])
+        data = payload[protocol.HEAR_REQUEST.size :]
+        rows, arrays = self.ears(np.frombuffer(data[: len(data) & ~1], "<i2").astype(np.int16), bool(forget))
+        self._staged = [bytearray(array.tobytes()) for array in arrays]
+        return protocol.HEAR_REPLY.pack(rows)
 
     def _infer(self, payload: bytes) -> bytes:
         (mask,) = protocol.INFER_REQUEST.unpack(payload)

@@ -67,3 +67,38 @@ def verify_target(
         ]
         cycles, latency_us = max(cycles, answer.cycles), max(latency_us, answer.latency_us)
     return GoldenReport(cases, tuple(wrong), cycles, latency_us)
+
+
+def verify_hearing(target: Target, samples: Array, outputs: Mapping[str, Array]) -> GoldenReport:
+    """Let a device hear all golden sounds and compare what it answers.
+
+    Args:
+        samples: int16, cases x samples.
+        outputs: What the device has to answer, by name, first axis = case.
+
+    Raises:
+        DeviceError: The device takes no sound or does not answer.
+    """
+    wrong: list[tuple[int, str]] = []
+    target.forget()
+    cycles = latency_us = 0
+    for case, sound in enumerate(samples):
+        target.hear(sound, forget=True)
+        answer = target.infer()
+        wrong += [
+            (case, name)
+            for name, array in outputs.items()
+            if not np.array_equal(answer.outputs[name].ravel(), array[case].ravel())
+        ]
+        cycles, latency_us = max(cycles, answer.cycles), max(latency_us, answer.latency_us)
+    return GoldenReport(len(samples), tuple(wrong), cycles, latency_us)
+
+
+def joined(first: GoldenReport, second: GoldenReport) -> GoldenReport:
+    """Both as one; the cases of the second are numbered on."""
+    return GoldenReport(
+        first.cases + second.cases,
+        first.wrong + tuple((first.cases + case, name) for case, name in second.wrong),
+        max(first.cycles, second.cycles),
+        max(first.latency_us, second.latency_us),
+    )

@@ -22,6 +22,7 @@ from multigraft.devices.target.target_info import (
 )
 from multigraft.errors import DeviceError, UsageError
 from multigraft.serial_protocol import Described, Kind, ResetReason
+from multigraft.sounds.log_mel import Samples, check_samples
 from multigraft.tensors.arrays import Array
 from multigraft.tensors.preprocessing import Frame
 
@@ -112,6 +113,32 @@ class Target:
         picture = np.frombuffer(pixels, np.uint8)
         return picture.reshape((height, width) if channels == 1 else (height, width, 3))
 
+    def hear(self, samples: Samples, forget: bool = False) -> int:
+        """Let the device hear samples; :meth:`infer` without inputs then answers on the last rows of their features.
+
+        Args:
+            samples: int16, one channel, at the rate that the model was made for.
+            forget: Forget all samples heard before.
+
+        Returns:
+            Rows of features completed since samples were forgotten.
+
+        Raises:
+            DeviceError: The device's model takes no sound, or the device does not answer.
+            InputError: The samples are of another type or shape.
+        """
+        check_samples(samples)
+        if not self.info.hears:
+            raise DeviceError(f"the model on {self.info.board} takes no sound", "write its inputs instead")
+        data = samples.astype("<i2").tobytes()
+        room = (protocol.MAX_PAYLOAD - protocol.HEAR_REQUEST.size) // 2 * 2
+        rows = 0
+        for offset in range(0, max(1, len(data)), room):
+            request = protocol.HEAR_REQUEST.pack(int(forget and offset == 0)) + data[offset : offset + room]
+            reply = self._request(Kind.HEAR, request, timeout_s=INFERENCE_TIMEOUT_S)
+            (rows,) = protocol.HEAR_REPLY.unpack(reply)
+        return int(rows)
+
     def statistics(self, clear: bool = False) -> dict[str, TensorStatistics]:
         """What went through the int8 and uint8 inputs and outputs since start-up or the last clearing, by name."""
         sums = {}
@@ -190,6 +217,7 @@ class Target:
             bool(flags & protocol.FLAG_UPDATE),
             bool(flags & protocol.FLAG_PROFILE),
             bool(flags & protocol.FLAG_VARIABLES),
+            bool(flags & protocol.FLAG_SOUND),
             tuple(self._tensor(Described.INPUT, number) for number in range(inputs)),
             tuple(self._tensor(Described.OUTPUT, number) for number in range(outputs)),
             dict(self._task(number) for number in range(tasks)),

@@ -31,6 +31,7 @@ class TargetInfo:
     takes_updates: bool
     measures_steps: bool
     keeps_variables: bool
+    hears: bool
     inputs: tuple[TargetTensor, ...]
     outputs: tuple[TargetTensor, ...]
     tasks: dict[str, tuple[int, ...]]

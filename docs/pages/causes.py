@@ -35,8 +35,8 @@ CAUSES = {
     "‹path› is not a whole .graft file (‹reason›)": "The copy was interrupted, or a tool changed line ends.",
     "‹path›: ‹name› is not what was built: ‹number of held› bytes with another SHA-256 digest": "A file inside the "
     "bundle was changed after the build.",
-    "‹where› has schema ‹data› and this multigraft reads schema ‹schema›": "Workstation and device have different "
-    "versions of multigraft.",
+    "‹where› has schema ‹data› and this multigraft reads schema ‹array schema›": "Workstation and device have "
+    "different versions of multigraft.",
     "self-test: output ‹name› of task ‹task› differs by ‹max lsb› LSB from that of ‹made by›, and at most ‹max lsb› "
     "are usual": "int8 kernels differ a little between processors and interpreter versions. More than a little is a "
     "damaged model or a faulty interpreter.",

@@ -20,6 +20,10 @@ GROUPS: dict[str, tuple[str, tuple[str, ...]]] = {
         "Whatever `--source` and `frames` name. [How to use a camera](camera.md).",
         ("devices/cameras/",),
     ),
+    "Sounds and microphones": (
+        "WAV files, microphones, and what networks that listen expect of them. [How to listen](sound.md).",
+        ("devices/sounds/", "core/sounds/"),
+    ),
     "Importing networks": (
         "Reading ONNX files and PyTorch networks.",
         ("converters/importing/", "converters/network/"),

@@ -87,6 +87,7 @@ class AppModel:
         outputs: In the order of ``model_outputs``.
         tasks: Name to indices of its outputs, in the order of the bits of the task mask.
         arena_bytes: RAM of the model's tensors.
+        hears: There are ``sound.h`` and ``sound.c``, which make inputs of samples.
     """
 
     name: str
@@ -95,6 +96,7 @@ class AppModel:
     outputs: tuple[AppTensor, ...]
     tasks: dict[str, tuple[int, ...]]
     arena_bytes: int = 0
+    hears: bool = False
 
     def __post_init__(self) -> None:
         for what, entries in (("inputs", self.inputs), ("outputs", self.outputs), ("tasks", self.tasks)):
@@ -115,6 +117,7 @@ def app_model_of(project: Project, digest: str, name: str | None = None) -> AppM
         tensors(project.outputs),
         {task.name: task.outputs for task in project.tasks},
         project.arena_bytes,
+        "sound.h" in project.files,
     )
 
 
@@ -129,6 +132,7 @@ def app_config(model: AppModel) -> str:
         "APP_OUTPUT_ELEMENTS": f"{prod(model.outputs[0].shape)}u",
         "APP_ARENA_BYTES": f"{model.arena_bytes}u",
         "APP_MODEL_NAME": _c_text(model.name),
+        **({"APP_SOUND": "1"} if model.hears else {}),
     }
     lines = [f"#define {name} {value}" for name, value in values.items()]
     return "\n".join(["#ifndef APP_CONFIG_H", "#define APP_CONFIG_H", *lines, "#endif", ""])

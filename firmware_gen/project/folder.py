@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 
 from multigraft import files
@@ -22,6 +21,8 @@ from multigraft.firmware_gen.project.app_files import app_model_of
 from multigraft.firmware_gen.project.glue_files import how_to
 from multigraft.firmware_gen.project.project import Project
 from multigraft.firmware_gen.project.project_files import project_files
+from multigraft.firmware_gen.project.whole_folder import remove_stale, whole_folder
+from multigraft.npz import NpzFile, npz_bytes
 
 DESCRIPTION = "project.json"
 GOLDEN = "golden.npz"
@@ -85,16 +86,50 @@ class ProjectFolder:
         Raises:
             InputError: The folder has none.
         """
-        try:
-            with np.load(self.path / GOLDEN) as opened:
-                arrays = {name: opened[name] for name in opened.files}
-        except (OSError, ValueError) as error:
-            raise InputError(f"{self.path} has no golden vectors ({error})", "generate the project again") from error
-        parts: dict[str, dict[str, npt.NDArray[Any]]] = {"input": {}, "output": {}}
-        for name, array in arrays.items():
-            kind, _, tensor = name.partition("/")
-            parts[kind][tensor] = array
+        parts = self._golden()
         return parts["input"], parts["output"]
+
+    def golden_sounds(self) -> dict[str, npt.NDArray[Any]]:
+        """Sounds that a model hears and its outputs by name, first axis = case; empty for models that hear nothing.
+
+        Raises:
+            InputError: The folder has no golden vectors.
+        """
+        return self._golden()["sound"]
+
+    def _golden(self) -> dict[str, dict[str, npt.NDArray[Any]]]:
+        parts: dict[str, dict[str, npt.NDArray[Any]]] = {"input": {}, "output": {}, "sound": {}}
+        try:
+            with NpzFile(self.path / GOLDEN) as opened:
+                for name, array in opened.items():
+                    kind, _, tensor = name.partition("/")
+                    parts[kind][tensor] = array
+        except (InputError, KeyError, OSError, ValueError) as error:
+            why = error.problem if isinstance(error, InputError) else str(error)
+            raise InputError(f"{self.path} has no golden vectors ({why})", "generate the project again") from error
+        return parts
+
+
+def check_target(path: Path, force: bool = False) -> None:
+    """Refuse a folder whose files are of somebody else, before any work.
+
+    Args:
+        path: Where a project is to be written.
+        force: Whether files of the same names may be replaced all the same.
+
+    Raises:
+        UsageError: It holds files and is no firmware project, or it is a file.
+    """
+    if path.exists() and not path.is_dir():
+        raise UsageError(f"{path} is a file", "name a folder")
+    if force or not path.is_dir() or (path / DESCRIPTION).is_file():
+        return
+    theirs = sorted(p.name for p in path.iterdir() if not p.name.startswith("."))
+    if theirs:
+        raise UsageError(
+            f"{path} holds {theirs[0]} and is no firmware project, whose files would replace and compile what is there",
+            "name a new folder, or write over it with --force",
+        )
 
 
 def write_folder(
@@ -104,8 +139,12 @@ def write_folder(
     path: Path,
     golden_inputs: Mapping[str, npt.NDArray[Any]] | None = None,
     golden_outputs: Mapping[str, npt.NDArray[Any]] | None = None,
+    golden_sounds: Mapping[str, npt.NDArray[Any]] | None = None,
+    beside: Mapping[str, bytes] | None = None,
 ) -> ProjectFolder:
-    """Write a project folder; existing files of the same names are replaced, others are left.
+    """Write a project folder, whole or not at all.
+
+    Existing files of the same names are replaced, those of an earlier generation removed, others left.
 
     Args:
         project: What was generated for the board's core.
@@ -114,33 +153,49 @@ def write_folder(
         path: The folder.
         golden_inputs: Stored inputs by tensor name, first axis = case.
         golden_outputs: What the outputs have to be for them.
+        golden_sounds: Sounds to hear and what the outputs have to be, for models that hear.
+        beside: More files by name.
 
     Raises:
         UsageError: The project is for another core, or the folder cannot be written.
     """
     if project.core.name != CORES[board.core].name:
         raise UsageError(f"{board.name} has no {project.core.name}", f"generate for {CORES[board.core].name}")
-    texts = {
-        **project_files(board, app_model_of(project, digest)),
-        **{f"src/{name}": text for name, text in project.files.items()},
-        "README.md": _readme(project, board),
+    contents = {
+        **{name: text.encode() for name, text in project_files(board, app_model_of(project, digest)).items()},
+        **{f"src/{name}": text.encode() for name, text in project.files.items()},
+        "README.md": _readme(project, board).encode(),
+        **(beside or {}),
     }
-    steps = tuple(f"{step.operator} {step.output}" for step in project.steps)
-    description = {"board": board.name, "digest": digest, "name": project.name, "steps": steps}
-    try:
-        for name, text in texts.items():
-            (path / name).parent.mkdir(parents=True, exist_ok=True)
-            files.write_bytes(path / name, text.encode())
-    except OSError as error:
-        raise UsageError(f"{path} cannot be written: {error.strerror}", "choose another folder") from error
     if golden_inputs is not None and golden_outputs is not None:
         arrays = {f"input/{name}": array for name, array in golden_inputs.items()}
         arrays |= {f"output/{name}": array for name, array in golden_outputs.items()}
-        with files.whole_file(path / GOLDEN) as temporary, temporary.open("wb") as opened:
-            np.savez(opened, **arrays)
-    # Last: what has no description is no project yet.
-    files.write_bytes(path / DESCRIPTION, json.dumps(description, indent=1).encode() + b"\n")
+        arrays |= {f"sound/{name}": array for name, array in (golden_sounds or {}).items()}
+        contents[GOLDEN] = npz_bytes(arrays)
+    steps = tuple(f"{step.operator} {step.output}" for step in project.steps)
+    description = {
+        "board": board.name, "digest": digest, "name": project.name, "steps": steps, "files": sorted(contents)
+    }  # fmt: skip
+    contents[DESCRIPTION] = json.dumps(description, indent=1).encode() + b"\n"
+    before = _files_of(path)
+    try:
+        with whole_folder(path, DESCRIPTION) as staged:
+            for name, content in contents.items():
+                (staged / name).parent.mkdir(parents=True, exist_ok=True)
+                files.write_bytes(staged / name, content)
+            remove_stale(path, before, set(contents))
+    except OSError as error:
+        raise UsageError(f"{path} cannot be written: {error.strerror}", "choose another folder") from error
     return ProjectFolder(path, board, digest, steps)
+
+
+def _files_of(path: Path) -> list[str]:
+    """What the project in ``path`` says it consists of; nothing where there is none, or none that says it."""
+    try:
+        named = json.loads((path / DESCRIPTION).read_text("utf-8"))["files"]
+    except (OSError, KeyError, TypeError, ValueError):
+        return []
+    return [name for name in named if isinstance(name, str)] if isinstance(named, list) else []
 
 
 def build_folder(path: Path, *variables: str) -> None:

@@ -1,5 +1,6 @@
 """Prints the project's figures on this machine: ``make bench``, or ``python -m tests.benchmarks NAME`` for one of them.
 
+``python -m tests.benchmarks real_networks FOLDER`` takes network files that are not in the repository.
 Every table names its unit and sample count. Nothing here asserts a time.
 """
 
@@ -19,6 +20,7 @@ from tests.benchmarks import (
     firmware,
     large_pair,
     planner,
+    real_networks,
     refit_depth,
     relatives,
 )
@@ -40,6 +42,9 @@ ON_REQUEST: dict[str, Callable[[Path], None]] = {"relatives": relatives.show, "c
 def main() -> None:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(line_buffering=True)  # what processes of their own print stays in its place
+    if sys.argv[1:2] == ["real_networks"]:
+        real_networks.run(sys.argv[2:])
+        return
     names = sys.argv[1:] or list(SECTIONS)
     for name in names:
         with tempfile.TemporaryDirectory(prefix="multigraft-bench-") as folder:

@@ -23,8 +23,8 @@ import onnx
 from multigraft.bundle.bundle import Bundle
 from multigraft.calibration.collect.collect_options import CollectOptions
 from multigraft.calibration.collect.collector import collect
-from multigraft.calibration.collect.sampler import MINIBATCH
 from multigraft.calibration.collect.taps_runner import TapsRunner
+from multigraft.calibration.defaults import MINIBATCH
 from multigraft.cli.shared.settings_options import load_frames
 from multigraft.cli.shared.table import print_table
 from multigraft.converters.field.taps_bundle import make_taps_bundle

@@ -27,7 +27,7 @@ from multigraft.converters.conversion.boundary_tensors import locate, to_tflite_
 from multigraft.converters.conversion.interpreters import Runner, tapped
 from multigraft.converters.conversion.onnx2tf import names_of_other_ranks
 from multigraft.converters.conversion.onnx2tf_environment import Environment, ensure
-from multigraft.converters.conversion.rewrites.rewrite import rewrite
+from multigraft.converters.conversion.rewrite import rewrite
 from multigraft.converters.importing import simplify
 from multigraft.errors import MultigraftError
 from multigraft.tflite import tflite_file

@@ -108,3 +108,10 @@ def test_a_build_goes_on_with_what_its_settings_and_files_still_decide(
     if not done_again:
         assert checkpoints.reused == len(stored)
         assert after.multitask.model.SerializeToString() == before.multitask.model.SerializeToString()
+
+
+def test_what_a_build_warned_of_is_kept_with_it(project: Path) -> None:
+    assert grafted(project)[0].warnings == ()
+    written("scale = 0.004", "mean = 0.5\nscale = 0.004")(project)
+    (first, second) = grafted(project)[0].warnings
+    assert first.startswith("the mean of first is 0.5") and second.startswith("the mean of second is 0.5")

@@ -23,7 +23,8 @@ from multigraft.runtime.backends import BackendName
 from multigraft.runtime.engine import MOST_CHOICES
 from multigraft.runtime.tflite_model import TfliteModel
 from multigraft.tensors.arrays import Array, Float32Array
-from multigraft.tensors.preprocessing import Frame, prepare
+from multigraft.tensors.preparation import Preparation
+from multigraft.tensors.preprocessing import Frame, Preprocessing, prepare
 from multigraft.tensors.quantisation import dequantise, quantise
 from multigraft.tensors.specs import TensorSpec
 from tests.bundle_builder import Built, assemble, build
@@ -46,6 +47,12 @@ def built(backend: BackendName) -> Built:
 @pytest.fixture
 def engine(built: Built, backend: BackendName) -> Engine:
     return Engine(built.bundle, backend=backend)
+
+
+def picture_input(frame: Frame, preparation: Preparation) -> Float32Array:
+    """What a picture becomes, as real numbers, height x width x channels."""
+    assert isinstance(preparation, Preprocessing)
+    return prepare(frame, preparation)
 
 
 def frames_of(count: int = 200, shape: tuple[int, ...] = (28, 28)) -> npt.NDArray[np.uint8]:
@@ -72,7 +79,7 @@ def test_answers_on_frames_are_those_of_each_original(built: Built, engine: Engi
         result = engine.run(frame)
         for task in engine.manifest.tasks:
             original = originals[task.name]
-            original.inputs["image"][0] = quantise(prepare(frame, spec), tensor)
+            original.inputs["image"][0] = quantise(picture_input(frame, spec), tensor)
             original.invoke()
             real = dequantise(original.outputs[task.outputs[0]], engine.manifest.tensor(task.outputs[0])).ravel()
             answer = answer_of(result, task.name, Classification)
@@ -146,7 +153,7 @@ def test_every_kind_of_task_is_answered_as_itself(backend: BackendName) -> None:
 
 def _stored(engine: Engine, frame: Frame) -> Array:
     name = engine.manifest.inputs[0].tensor
-    return quantise(prepare(frame, engine.manifest.inputs[0].preprocessing), engine.manifest.tensor(name))[None]
+    return quantise(picture_input(frame, engine.manifest.inputs[0].preprocessing), engine.manifest.tensor(name))[None]
 
 
 def test_float_bundles_run_too(backend: BackendName) -> None:
@@ -154,7 +161,7 @@ def test_float_bundles_run_too(backend: BackendName) -> None:
     engine = Engine(built.bundle, backend=backend)
     uncut = TfliteModel(built.uncut, backend).subgraph()
     frame = frames_of(1)[0]
-    uncut.inputs["image"][0] = prepare(frame, engine.manifest.inputs[0].preprocessing)
+    uncut.inputs["image"][0] = picture_input(frame, engine.manifest.inputs[0].preprocessing)
     uncut.invoke()
     logits = uncut.outputs["digit/out"].ravel().astype(np.float64)
     answer = answer_of(engine.run(frame), "digit", Classification)
@@ -207,9 +214,7 @@ def test_a_manifest_that_does_not_fit_the_model_is_refused(built: Built, backend
         {"tensors": (TensorSpec("image", image.shape, "int8", image.scale, 3), *rest)},
         {"tasks": (dataclasses.replace(manifest.tasks[0], labels=("one", "two")),)},
         {"tasks": (dataclasses.replace(manifest.tasks[0], segments=("trunk",)),)},
-        {"inputs": (dataclasses.replace(
-            manifest.inputs[0], preprocessing=dataclasses.replace(manifest.inputs[0].preprocessing, width=5)
-        ),)},
+        {"inputs": (dataclasses.replace(manifest.inputs[0], preprocessing=Preprocessing(28, 5, "grey", (0,), (1,))),)},
     )  # fmt: skip
     for changes in wrong:
         with pytest.raises(BundleError) as caught:
@@ -232,7 +237,7 @@ def test_each_network_input_is_made_once_of_the_same_frame(backend: BackendName)
             alone = TfliteModel(built.separate[task], backend).subgraph()
             ((tensor, array),) = alone.inputs.items()
             preprocessing = next(i.preprocessing for i in engine.manifest.inputs if i.tensor == tensor)
-            array[0] = quantise(prepare(frame, preprocessing), engine.manifest.tensor(tensor))
+            array[0] = quantise(picture_input(frame, preprocessing), engine.manifest.tensor(tensor))
             alone.invoke()
             expected = dequantise(alone.outputs[f"{task}/out"][0], engine.manifest.tensor(f"{task}/out"))
             np.testing.assert_array_equal(answer_of(result, task, Values).values, expected)

@@ -137,6 +137,12 @@ class Writer:
         self.nodes.append(helper.make_node(kind, list(inputs), names, name=f"{names[0]}/node", **attributes))
         return names
 
+    def cast(self, x: str, dtype: int, to: str = "") -> str:
+        """Add a Cast to an ONNX element type."""
+        name = to or self.editor.free_name(f"{self._stem}/Cast")
+        self.nodes.append(helper.make_node("Cast", [x], [name], name=f"{name}/node", to=dtype))
+        return name
+
     def constant(self, wish: str, value: Any, dtype: Any = np.float32) -> str:
         """A constant for these nodes."""
         return self.editor.add_constant(f"{self._stem}/{wish}", np.asarray(value, dtype))

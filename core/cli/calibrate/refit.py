@@ -21,18 +21,21 @@ EVENT_EVERY_S = 1.0
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the step's arguments."""
-    from multigraft.calibration.refit.refitting import ACCEPTED, FRAMES
+    from multigraft.calibration.defaults import ACCEPTED_FRAMES, REFIT_FRAMES
     from multigraft.devices.cameras.source_help import HELP
-    from multigraft.statistics.statistics import MINIMUM_FRAMES
+    from multigraft.statistics.minimum_frames import MINIMUM_FRAMES
 
     add = parser.add_argument
     add("plan", metavar="NAME.mgplan", help="the refit bundle that multigraft calibrate plan wrote")
     add("--source", required=True, metavar="FRAMES", help=HELP)
     add("-o", "--output", required=True, type=Path, metavar="NAME.mgrefit", help="the new weights to write")
-    add("--frames", type=int, default=FRAMES, metavar="N", help=f"frames to solve each layer from (default: {FRAMES})")
     add(
-        "--accept", type=int, default=ACCEPTED, metavar="N",
-        help=f"further frames on which agreement is measured, at most (default: {ACCEPTED})",
+        "--frames", type=int, default=REFIT_FRAMES, metavar="N",
+        help=f"frames to solve each layer from (default: {REFIT_FRAMES})",
+    )  # fmt: skip
+    add(
+        "--accept", type=int, default=ACCEPTED_FRAMES, metavar="N",
+        help=f"further frames on which agreement is measured, at most (default: {ACCEPTED_FRAMES})",
     )  # fmt: skip
     add("--every", type=int, default=1, metavar="N", help="use one frame of N (default: every frame)")
     add(
@@ -47,6 +50,7 @@ def execute(options: argparse.Namespace) -> int:
     """Refit, write the weights, print agreements; 130 if it was stopped, and the same command goes on."""
     from multigraft.bundle.bundle import Bundle
     from multigraft.calibration.refit.refitting import RefitOptions, refit_on_device
+    from multigraft.cli.shared.bundle_sources import rows_of
     from multigraft.devices.cameras.sources import open_source
 
     output: Path = options.output
@@ -55,7 +59,8 @@ def execute(options: argparse.Namespace) -> int:
         options.frames, options.accept, options.minimum_frames, options.every, options.confidence,
         threads=options.threads, backend=options.backend,
     )  # fmt: skip
-    plan, camera = Bundle.open(options.plan), open_source(options.source)
+    plan = Bundle.open(options.plan)
+    camera = open_source(options.source, rows_of(plan.manifest))
     refit = refit_on_device(plan, camera, output, settings, _show_refitting(options.json))
     if refit is None:
         if not options.json:

@@ -13,15 +13,18 @@ from multigraft.errors import UsageError
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the step's arguments."""
-    from multigraft.calibration.validation import FRAMES
-    from multigraft.devices.cameras.source_help import HELP
+    from multigraft.calibration.defaults import VALIDATED_FRAMES
+    from multigraft.cli.shared.bundle_sources import add_source_argument
 
     add = parser.add_argument
     add("bundle", metavar="home.graft", help="the bundle to judge")
     add("--against", required=True, metavar="NAME.mgtaps", help="the taps bundle of the original networks")
-    add("--source", required=True, metavar="FRAMES", help=HELP)
+    add_source_argument(parser)
     add("-o", "--output", type=Path, metavar="NAME.json", help="also write the result as JSON")
-    add("--frames", type=int, default=FRAMES, metavar="N", help=f"at most N frames (default: {FRAMES})")
+    add(
+        "--frames", type=int, default=VALIDATED_FRAMES, metavar="N",
+        help=f"at most N frames (default: {VALIDATED_FRAMES})",
+    )  # fmt: skip
     add("--confidence", type=float, default=0.95, metavar="C", help="how sure the bounds shall be (default: 0.95)")
     add("--min-agreement", type=float, metavar="A", help="exit with 1 if a task's lower bound is below A")
     add(
@@ -36,15 +39,18 @@ def execute(options: argparse.Namespace) -> int:
     from multigraft import files
     from multigraft.bundle.bundle import Bundle
     from multigraft.calibration.validation import validate
+    from multigraft.cli.shared.bundle_sources import open_bundle_source
     from multigraft.cli.shared.table import print_table
-    from multigraft.devices.cameras.sources import open_source
 
     if options.output is not None:
         check_output(options.output)
+    bundle, original = Bundle.open(options.bundle), Bundle.open(options.against)
+    known = {task.name for task in original.manifest.tasks}
+    tasks = [task.name for task in bundle.manifest.tasks if task.name in known]
     validation = validate(
-        Bundle.open(options.bundle),
-        Bundle.open(options.against),
-        open_source(options.source),
+        bundle,
+        original,
+        open_bundle_source(options.source, bundle.manifest, tasks or None),
         frames=options.frames,
         confidence=options.confidence,
         tolerances=dict(map(_tolerance, options.tolerance)),

@@ -23,6 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("folder", nargs="?", type=Path, help="for `report` and `verify`: a folder that was generated")
     parser.add_argument("--board", help="what to generate for; `multigraft devices boards` lists them")
     parser.add_argument("-o", "--output", type=Path, help="the project's folder")
+    parser.add_argument("--force", action="store_true", help="write into a folder that holds other files, too")
     parser.add_argument("--ram", type=int, metavar="BYTES", help="fail if the model needs more RAM than this")
     parser.add_argument("--flash", type=int, metavar="BYTES", help="fail if its constants need more flash than this")
     firmware_report.add_arguments(parser)
@@ -52,7 +53,8 @@ def _ops(options: argparse.Namespace) -> int:
 
 
 def _generate(options: argparse.Namespace) -> int:
-    from multigraft.files import sha256_of, write_bytes
+    from multigraft.bundle.bundle import Bundle
+    from multigraft.files import sha256_of
     from multigraft.firmware_gen import generate
     from multigraft.firmware_gen.boards.boards import board_named
     from multigraft.firmware_gen.boards.cores import CORES
@@ -60,11 +62,14 @@ def _generate(options: argparse.Namespace) -> int:
     from multigraft.firmware_gen.inspection.report import REPORT, report_of, report_text
     from multigraft.firmware_gen.program.program import load
     from multigraft.firmware_gen.project.arena_spaces import spaces_of
-    from multigraft.firmware_gen.project.folder import write_folder
+    from multigraft.firmware_gen.project.folder import check_target, write_folder
+    from multigraft.firmware_gen.sounds.golden_sounds import golden_sounds
+    from multigraft.firmware_gen.sounds.sound_inputs import sound_inputs
 
     if options.board is None or options.output is None:
         raise UsageError("a board and an output folder are needed", "give --board NAME and -o FOLDER")
     board = board_named(options.board)
+    check_target(options.output, options.force)
     name = Path(options.what).stem
     source, content = _open(Path(options.what))
     try:
@@ -81,8 +86,9 @@ def _generate(options: argparse.Namespace) -> int:
         error.problem = f"{options.what}: {error.problem}"
         raise
     report = report_of(project, board.name)
-    write_folder(project, board, sha256_of(content), options.output, *golden_vectors(program))
-    write_bytes(options.output / REPORT, json.dumps(report, indent=1).encode() + b"\n")
+    hearing = golden_sounds(program, sound_inputs(source, program.inputs)) if isinstance(source, Bundle) else {}
+    beside = {REPORT: json.dumps(report, indent=1).encode() + b"\n"}
+    write_folder(project, board, sha256_of(content), options.output, *golden_vectors(program), hearing, beside)
     if options.json:
         print(json.dumps(report))
     else:

@@ -21,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(options: argparse.Namespace) -> int:
     """Run it; returns the exit code."""
-    from multigraft.devices.target.golden import verify_target
+    from multigraft.devices.target.golden import joined, verify_hearing, verify_target
     from multigraft.devices.target.serial_link import SerialLink
     from multigraft.devices.target.target import Target
     from multigraft.firmware_gen.boards.qemu import EmulatedBoard
@@ -45,6 +45,8 @@ def execute(options: argparse.Namespace) -> int:
                 "choose the other port or the other project",
             )
         report = verify_target(target, inputs, outputs, folder.digest)
+        if sounds := folder.golden_sounds():
+            report = joined(report, verify_hearing(target, sounds.pop("samples"), sounds))
     where = "in QEMU" if options.qemu else f"at {options.port}"
     if options.json:
         print(json.dumps({**dataclasses.asdict(report), "board": folder.board.name, "emulated": options.qemu}))

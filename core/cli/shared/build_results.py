@@ -45,6 +45,7 @@ def write_results(
     from multigraft.converters.network.labelled import load_labelled
     from multigraft.converters.report import page, pareto_plot, summarise
     from multigraft.converters.similarity.heatmap import write_heatmaps
+    from multigraft.tensors.preparation import row_shape
 
     folder.mkdir(parents=True, exist_ok=True)
     attempt = _Attempts()
@@ -64,7 +65,12 @@ def write_results(
         accuracy = attempt(
             "accuracy on labelled frames",
             lambda: summarise.measure_accuracy(
-                built, {t.name: load_labelled(t.labelled, t.name) for t in settings.tasks if t.labelled}
+                built,
+                {
+                    t.name: load_labelled(t.labelled, t.name, row_shape(t.preprocessing))
+                    for t in settings.tasks
+                    if t.labelled
+                },
             ),
             accuracy,
         )
@@ -114,16 +120,23 @@ class _Attempts:
 
 
 def timing_frames(built: Built) -> list[Any]:
-    """Frames for timing: a held-out one of each task, or grey where a build had none."""
-    return [e.accept[0] for e in built.grafted.evidence.values()] or _grey(built)
+    """Frames for timing: a held-out one of each task, or grey where a build had none; by task where kinds differ."""
+    from multigraft.runtime.frames import blank_frames
+    from multigraft.tensors.preparation import take_same_frames
 
-
-def _grey(built: Built) -> list[Any]:
-    """A frame for timing where a build had none: time does not depend on what it shows."""
-    import numpy as np
-
-    first = built.grafted.networks[0].preprocessing
-    return [np.full((first.height, first.width, 3), 128, np.uint8)]
+    evidence, manifest = built.grafted.evidence, built.bundle.manifest
+    if not evidence:
+        # Time does not depend on what a frame shows.
+        return [blank_frames(manifest)]
+    first = manifest.inputs[0].preprocessing
+    if all(take_same_frames(first, source.preprocessing) for source in manifest.inputs):
+        return [e.accept[0] for e in evidence.values()]
+    frames: dict[str, Any] = {}
+    by_input: dict[str, Any] = {}
+    for task in manifest.tasks:
+        for source in manifest.inputs_of(task.name):
+            frames[task.name] = by_input.setdefault(source.tensor, evidence[task.name].accept[0])
+    return [frames]
 
 
 def write_comparison_models(built: Built, bundle: Path) -> Mapping[str, Path]:

@@ -15,6 +15,7 @@ from multigraft.errors import InputError, UsageError
 if TYPE_CHECKING:
     from multigraft.converters.network.frames import Frames
     from multigraft.converters.settings.settings import Settings
+    from multigraft.tensors.preparation import Rows
 
 MAX_FRAMES = 8192
 MAX_FRAMES_BYTES = 1 << 30
@@ -67,8 +68,12 @@ def read_settings(options: argparse.Namespace) -> Settings:
     return settings
 
 
-def load_frames(source: Path) -> Frames:
+def load_frames(source: Path, rows: Rows | None = None) -> Frames:
     """All frames of a folder, video or array file, up to :data:`MAX_FRAMES` and :data:`MAX_FRAMES_BYTES`.
+
+    Args:
+        source: What holds them.
+        rows: Shape of a row for tasks that take arrays, or the windows of sound; None for pictures.
 
     Raises:
         InputError: It is not there, empty, or holds no frames.
@@ -76,7 +81,7 @@ def load_frames(source: Path) -> Frames:
     from multigraft.devices.cameras.sources import open_source
 
     frames, read_bytes = [], 0
-    with open_source(str(source)) as camera:
+    with open_source(str(source), rows) as camera:
         if getattr(camera, "skipped", 0):
             print(f"note: {camera.name}", file=sys.stderr)
         for frame in itertools.islice(camera, MAX_FRAMES):

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 
 from multigraft.errors import InputError
 from multigraft.tflite.checking.contents import Contents, Operator, Subgraph, read
-from multigraft.tflite.checking.demands import check_counts
+from multigraft.tflite.checking.demands import check_counts, check_sparse
 from multigraft.tflite.checking.flatbuffer import DamagedError
 from multigraft.tflite.checking.rules import ContradictionError
 from multigraft.tflite.checking.scales import check_scales
@@ -106,6 +106,7 @@ def _check_order(subgraph: Subgraph) -> None:
 def _check_operator(contents: Contents, operator: Operator, is_optimised: bool) -> None:
     check_counts(operator, OPERATORS[operator.name][1], is_optimised)
     check_scales(operator)
+    check_sparse(operator)
 
     def constants(place: int) -> Sequence[int]:
         tensor = operator.inputs[place]

@@ -13,6 +13,7 @@ from typing import Any
 
 from multigraft.tflite.checking.flatbuffer import DamagedError, Flatbuffer, Table
 from multigraft.tflite.checking.options import OPTIONS
+from multigraft.tflite.checking.sparsity import FIELDS, stored_elements
 from multigraft.tflite.operators import NAMES, OPERATORS
 
 _BITS: dict[int, tuple[str, int]] = {
@@ -57,6 +58,7 @@ class Tensor:
         zero_points: As many.
         axis: The channel axis.
         is_variable: Keeps its value from run to run.
+        is_sparse: Its content holds some of its elements only.
     """
 
     number: int
@@ -68,6 +70,7 @@ class Tensor:
     zero_points: tuple[int, ...]
     axis: int
     is_variable: bool
+    is_sparse: bool = False
 
     @property
     def is_constant(self) -> bool:
@@ -220,21 +223,24 @@ class _Subgraphs:
             raise DamagedError(f"tensor {number} has element type {kind}, which is not known here")
         dtype, bits = _BITS[kind]
         table.text(3)
-        if table.has(6) or table.has(9) or table.number(10, "I"):
-            raise DamagedError(f"tensor {number} is sparse, a variant or in another file")
+        if table.has(9) or table.number(10, "I"):
+            raise DamagedError(f"tensor {number} is a variant or in another file")
         size = (math.prod(shape) * bits + 7) // 8
         if size > LARGEST_TENSOR:
             raise DamagedError(f"tensor {number} takes {size} bytes")
         place = table.number(2, "I")
         _refer((place,), len(self._buffers), "buffer")
         buffer = self._buffers[place]
-        if buffer.size and buffer.size != size:
-            raise DamagedError(f"tensor {number} takes {size} bytes and its content has {buffer.size}")
+        sparsity = table.table(6, FIELDS)
+        content = size if sparsity is None else stored_elements(sparsity, shape, number) * bits // 8
+        if (buffer.size or sparsity) and buffer.size != content:
+            raise DamagedError(f"tensor {number} takes {content} bytes and its content has {buffer.size}")
         is_variable = bool(table.number(5, "B"))
         if is_variable and buffer.size:
             raise DamagedError(f"tensor {number} is a variable with constant content")
         scales, zero_points, axis = _quantisation(table, shape, number)
-        return Tensor(number, shape, dtype, size, buffer, scales, zero_points, axis, is_variable)
+        is_sparse = sparsity is not None
+        return Tensor(number, shape, dtype, size, buffer, scales, zero_points, axis, is_variable, is_sparse)
 
     def _operator(self, table: Table, tensors: tuple[Tensor, ...]) -> Operator:
         code = table.number(0, "I")

@@ -93,6 +93,8 @@ _ENUMS: dict[str, dict[int, int]] = {
 }
 """Class of options to its fields that choose one of so many."""
 
+_SPARSE = ("float32", "float16", "int8")
+
 
 def check_counts(operator: Operator, options: str, is_optimised: bool) -> None:
     """Check how many tensors an operator has and that its options are there.
@@ -125,3 +127,18 @@ def check_counts(operator: Operator, options: str, is_optimised: bool) -> None:
     for field, count in _ENUMS.get(options, {}).items():
         if not 0 <= operator.options.get(field, 0) < count:
             raise DamagedError(f"a {name} has an option that is not known here")
+
+
+def check_sparse(operator: Operator) -> None:
+    """Check that DENSIFY alone reads sparse constants, and writes what they are.
+
+    Raises:
+        DamagedError: Another operator does, or DENSIFY reads something else.
+    """
+    for tensor in operator.inputs:
+        if tensor is not None and tensor.is_sparse != (operator.name == "DENSIFY"):
+            raise DamagedError(f"a {operator.name} reads tensor {tensor.number}, whose elements are stored otherwise")
+    if operator.name == "DENSIFY" and operator.inputs[0] is not None:
+        source = operator.inputs[0]
+        if source.dtype not in _SPARSE or operator.outputs[0].dtype != source.dtype or source.size == 0:
+            raise DamagedError(f"a DENSIFY has elements of type {source.dtype}, which its kernels do not take")

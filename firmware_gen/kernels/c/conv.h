@@ -19,12 +19,14 @@ MG_INLINE void mg_gather(const mg_window s, const int8_t *in, int32_t y, int32_t
             mg_copy(column, from + left * s.in_c, s.k_w * s.in_c);
             continue;
         }
-        for (int32_t kx = 0; kx < s.k_w; kx++) {
-            const int32_t at = left + kx * s.dilation_w;
-            if (at < 0 || at >= s.in_w)
+        /* Unsigned: what lies left of the row is beyond its end, too, and no sum overflows, which a compiler that follows
+           paths no pixel takes would warn of. */
+        uint32_t at = (uint32_t)left;
+        for (int32_t kx = 0; kx < s.k_w; kx++, at += (uint32_t)s.dilation_w) {
+            if (at >= (uint32_t)s.in_w)
                 mg_fill(column + kx * s.in_c, s.padding, s.in_c);
             else
-                mg_copy(column + kx * s.in_c, from + at * s.in_c, s.in_c);
+                mg_copy(column + kx * s.in_c, from + at * (uint32_t)s.in_c, s.in_c);
         }
     }
 }

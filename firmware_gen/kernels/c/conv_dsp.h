@@ -73,18 +73,19 @@ MG_INLINE void mg_gather_dsp(const mg_window s, const int8_t *in, int32_t y, int
             for (int32_t i = 0; i < rest; i++)
                 mg_single(tail, place++, s.padding);
         } else if (s.in_c % 4 == 0) {
-            for (int32_t kx = 0; kx < s.k_w; kx++) {
-                const int32_t at = left + kx * s.dilation_w;
-                if (inside && at >= 0 && at < s.in_w)
-                    column = mg_widen(column, from + at * s.in_c, s.in_c);
+            /* Unsigned, as in mg_gather. */
+            uint32_t at = (uint32_t)left;
+            for (int32_t kx = 0; kx < s.k_w; kx++, at += (uint32_t)s.dilation_w) {
+                if (inside && at < (uint32_t)s.in_w)
+                    column = mg_widen(column, from + at * (uint32_t)s.in_c, s.in_c);
                 else
                     column = mg_fill_dsp(column, padding, s.in_c);
             }
         } else {
             for (int32_t i = 0; i < s.k_w * s.in_c; i++) {
-                const int32_t at = left + i / s.in_c * s.dilation_w;
-                const int32_t valid = inside && at >= 0 && at < s.in_w;
-                const int32_t value = valid ? from[at * s.in_c + i % s.in_c] : s.padding;
+                const uint32_t at = (uint32_t)left + (uint32_t)(i / s.in_c * s.dilation_w);
+                const int32_t valid = inside && at < (uint32_t)s.in_w;
+                const int32_t value = valid ? from[at * (uint32_t)s.in_c + (uint32_t)(i % s.in_c)] : s.padding;
                 const int32_t j = i % run;
                 if (j < whole)
                     ((int16_t *)column)[(j & 1) * 4 + ((j >> 1) & 1)] = (int16_t)value;

@@ -66,6 +66,10 @@ typedef struct {
 } mg_picture;
 int mg_camera_frame(mg_picture *picture);
 
+/* A microphone, for models that hear: define mg_microphone in a file of your own to write up to as many samples as there
+   is room for, at SOUND_RATE_HZ of sound.h. Their number; 0 if there is none yet. */
+int mg_microphone(int16_t *samples, uint32_t most);
+
 /* A sensor: overwrite this to fill app_staged before each streamed inference. */
 void app_sense(uint8_t *staged);
 

@@ -7,6 +7,9 @@
 #if defined(APP_UPDATE)
 #include "update.h"
 #endif
+#if defined(APP_SOUND)
+#include "sound.h"
+#endif
 
 typedef struct {
     uint32_t inferences;
@@ -71,7 +74,53 @@ static uint32_t outputs_of(uint32_t tasks) {
     return outputs;
 }
 
+#if defined(APP_SOUND)
+static uint32_t rows_heard;
+static uint32_t hearing; /* Bit n: input n is made of what was heard. Writing it ends that until more is heard. */
+
+static void hear(const int16_t *samples, uint32_t count) {
+    rows_heard += (uint32_t)sound_hear(samples, (int32_t)count);
+    hearing = 0xffffffffu;
+}
+
+static void stage_sound(void) {
+    uint8_t *to = app_staged;
+    for (uint32_t i = 0; i < APP_INPUTS; i++) {
+        if ((hearing >> i & 1u) != 0) {
+            sound_input(i, (int8_t *)to);
+        }
+        to += app_inputs[i].bytes;
+    }
+}
+
+/* No microphone: streams answer what was heard last. */
+__attribute__((weak)) int mg_microphone(int16_t *samples, uint32_t most) {
+    (void)samples;
+    (void)most;
+    return -1;
+}
+
+/* Whether there is something new to answer: a row, or no microphone to wait for. */
+static int listen(void) {
+    static int16_t samples[64];
+    const uint32_t rows = rows_heard;
+    for (;;) {
+        const int count = mg_microphone(samples, sizeof samples / sizeof samples[0]);
+        if (count <= 0) {
+            return count < 0;
+        }
+        hear(samples, (uint32_t)count);
+        if (rows_heard != rows) {
+            return 1;
+        }
+    }
+}
+#endif
+
 static int run(uint32_t tasks, uint64_t *cycles) {
+#if defined(APP_SOUND)
+    stage_sound();
+#endif
     const uint8_t *staged = app_staged;
     for (uint32_t i = 0; i < APP_INPUTS; i++) {
         gather(&input_statistics[i], &app_inputs[i], staged);
@@ -137,6 +186,9 @@ static answer do_info(uint8_t *out) {
 #if defined(MODEL_VARIABLE_BYTES)
     flags |= MG_FLAG_VARIABLES;
 #endif
+#if defined(APP_SOUND)
+    flags |= MG_FLAG_SOUND;
+#endif
     *p++ = MG_VERSION;
     *p++ = (uint8_t)MG_MAX_PAYLOAD;
     *p++ = (uint8_t)(MG_MAX_PAYLOAD >> 8);
@@ -177,8 +229,28 @@ static answer do_write(const uint8_t *in, uint32_t length) {
         to += app_inputs[i].bytes;
     }
     memcpy(to, in + MG_WRITE_REQUEST_BYTES, count);
+#if defined(APP_SOUND)
+    hearing &= ~(1u << number);
+#endif
     return 0;
 }
+
+#if defined(APP_SOUND)
+static answer do_hear(const uint8_t *in, uint32_t length, uint8_t *out) {
+    static int16_t samples[MG_MAX_PAYLOAD / 2];
+    const uint32_t count = (length - MG_HEAR_REQUEST_BYTES) / 2;
+    if (in[0] != 0) {
+        sound_reset();
+        rows_heard = 0;
+    }
+    in += MG_HEAR_REQUEST_BYTES;
+    for (uint32_t i = 0; i < count; i++) {
+        samples[i] = (int16_t)(in[2 * i] | in[2 * i + 1] << 8);
+    }
+    hear(samples, count);
+    return written(out, mg_put32(out, rows_heard));
+}
+#endif
 
 static answer do_infer(const uint8_t *in, uint8_t *out) {
     const uint32_t tasks = mg_get32(in);

@@ -16,6 +16,9 @@ static answer execute(const mg_frame *frame, uint8_t *out) {
         {MG_KIND_RESET, 0, 0},
         {MG_KIND_CAPTURE, 0, 0},
         {MG_KIND_READ_PICTURE, MG_READ_PICTURE_REQUEST_BYTES, 0},
+#if defined(APP_SOUND)
+        {MG_KIND_HEAR, MG_HEAR_REQUEST_BYTES, 1},
+#endif
 #if defined(MODEL_PROFILE)
         {MG_KIND_PROFILE, 1, 0},
 #endif
@@ -64,6 +67,10 @@ static answer execute(const mg_frame *frame, uint8_t *out) {
         return do_read_picture(in, out);
     case MG_KIND_RESET_REASON:
         return do_reset_reason(out);
+#if defined(APP_SOUND)
+    case MG_KIND_HEAR:
+        return do_hear(in, frame->length, out);
+#endif
 #if defined(MODEL_PROFILE)
     case MG_KIND_PROFILE:
         return do_profile(in, out);
@@ -125,6 +132,11 @@ void app_idle(void) {
     if (stream_left == 0) {
         return;
     }
+#if defined(APP_SOUND)
+    if (!listen()) {
+        return;
+    }
+#endif
     stream_left--;
     app_sense(app_staged);
     uint64_t cycles;

@@ -1,6 +1,8 @@
-/* QEMU TCG plugin (plugin API version 1, QEMU 4.2 to 8.2): counts the instructions executed between two addresses, in
-   all, per function and per step. Distributions ship no header for it, so what is used is declared here, as in QEMU's
-   documentation of the API ("QEMU TCG Plugins").
+/* QEMU TCG plugin: counts the instructions executed between two addresses, in all, per function and per step.
+   Distributions ship no header for it, so what is used is declared here, as in QEMU's documentation of the API ("QEMU TCG
+   Plugins"). It is of plugin API version 1 for QEMU up to 8.2, which adds to a number anywhere, and of version 2 for QEMU
+   from 9.0 on, which adds to one in a scoreboard of its own. Which of both is known when the library is loaded, by what
+   QEMU has: QEMU reads qemu_plugin_version before it calls anything, and refuses another.
 
    Arguments: begin=ADDRESS, end=ADDRESS, functions=FILE (lines "START SIZE NAME", numbers hexadecimal), steps=FILE
    (lines "ADDRESS NUMBER", the number decimal), output=FILE. Every arrival at end after one at begin adds a line
@@ -27,17 +29,38 @@ typedef void (*qemu_plugin_vcpu_udata_cb_t)(unsigned int vcpu_index, void *userd
 void qemu_plugin_register_vcpu_tb_trans_cb(qemu_plugin_id_t id, qemu_plugin_vcpu_tb_trans_cb_t cb);
 void qemu_plugin_register_vcpu_insn_exec_cb(
     struct qemu_plugin_insn *insn, qemu_plugin_vcpu_udata_cb_t cb, enum qemu_plugin_cb_flags flags, void *userdata);
-void qemu_plugin_register_vcpu_insn_exec_inline(
-    struct qemu_plugin_insn *insn, enum qemu_plugin_op op, void *ptr, uint64_t imm);
 size_t qemu_plugin_tb_n_insns(const struct qemu_plugin_tb *tb);
 struct qemu_plugin_insn *qemu_plugin_tb_get_insn(const struct qemu_plugin_tb *tb, size_t idx);
 uint64_t qemu_plugin_insn_vaddr(const struct qemu_plugin_insn *insn);
 
+#define OF_ONE_VERSION __attribute__((weak))
+
+/* Version 1. */
+OF_ONE_VERSION void qemu_plugin_register_vcpu_insn_exec_inline(
+    struct qemu_plugin_insn *insn, enum qemu_plugin_op op, void *ptr, uint64_t imm);
+
+/* Version 2: one element for each processor, found by its number; a place in it is named by its offset. */
+struct qemu_plugin_scoreboard;
+typedef struct {
+    struct qemu_plugin_scoreboard *score;
+    size_t offset;
+} qemu_plugin_u64;
+OF_ONE_VERSION struct qemu_plugin_scoreboard *qemu_plugin_scoreboard_new(size_t element_size);
+OF_ONE_VERSION void *qemu_plugin_scoreboard_find(struct qemu_plugin_scoreboard *score, unsigned int vcpu_index);
+OF_ONE_VERSION void qemu_plugin_register_vcpu_insn_exec_inline_per_vcpu(
+    struct qemu_plugin_insn *insn, enum qemu_plugin_op op, qemu_plugin_u64 entry, uint64_t imm);
+
 EXPORT int qemu_plugin_version = 1;
 EXPORT int qemu_plugin_install(qemu_plugin_id_t id, const qemu_info_t *info, int argc, char **argv);
 
+__attribute__((constructor)) static void choose_version(void) {
+    if (qemu_plugin_scoreboard_new != NULL) {
+        qemu_plugin_version = 2;
+    }
+}
+
 typedef struct {
-    uint64_t start, size, count;
+    uint64_t start, size;
     char name[200];
 } function;
 
@@ -49,6 +72,9 @@ typedef struct {
 /* The last one is what lies in no function. */
 static function *functions;
 static size_t function_count;
+/* Executed since the last time, by function: here, or in the scoreboard. */
+static uint64_t *executed;
+static struct qemu_plugin_scoreboard *scoreboard;
 static step_label *labels;
 static size_t label_count;
 /* Per step, the one before the first step included, and function. */
@@ -63,8 +89,12 @@ static int by_start(const void *a, const void *b) {
     return x < y ? -1 : x > y;
 }
 
-static function *function_at(uint64_t address) {
-    function *const elsewhere = &functions[function_count];
+static uint64_t *executed_on(unsigned int vcpu) {
+    return scoreboard != NULL ? qemu_plugin_scoreboard_find(scoreboard, vcpu) : executed;
+}
+
+/* Its number; the one behind the last where the address lies in none. */
+static size_t function_at(uint64_t address) {
     size_t low = 0, high = function_count;
     while (low < high) {
         const size_t middle = (low + high) / 2;
@@ -74,7 +104,7 @@ static function *function_at(uint64_t address) {
             high = middle;
         }
     }
-    return low > 0 && address < functions[low - 1].start + functions[low - 1].size ? &functions[low - 1] : elsewhere;
+    return low > 0 && address < functions[low - 1].start + functions[low - 1].size ? low - 1 : function_count;
 }
 
 static const step_label *label_at(uint64_t address) {
@@ -87,39 +117,34 @@ static const step_label *label_at(uint64_t address) {
 }
 
 /* What the functions have counted since the last time belongs to the step that ran. */
-static void settle(void) {
-    uint64_t *of_step = counts + (size_t)(running_step + 1) * (function_count + 1);
+static void settle(unsigned int vcpu) {
+    uint64_t *of_step = counts + (size_t)(running_step + 1) * (function_count + 1), *const since = executed_on(vcpu);
     for (size_t i = 0; i <= function_count; i++) {
-        of_step[i] += functions[i].count;
-        functions[i].count = 0;
+        of_step[i] += since[i];
+        since[i] = 0;
     }
 }
 
 static void at_begin(unsigned int vcpu, void *unused) {
-    (void)vcpu;
     (void)unused;
-    for (size_t i = 0; i <= function_count; i++) {
-        functions[i].count = 0;
-    }
+    memset(executed_on(vcpu), 0, (function_count + 1) * sizeof *executed);
     memset(counts, 0, (size_t)(step_count + 1) * (function_count + 1) * sizeof *counts);
     running_step = -1;
     running = true;
 }
 
 static void at_step(unsigned int vcpu, void *number) {
-    (void)vcpu;
-    settle();
+    settle(vcpu);
     running_step = (int)(intptr_t)number;
 }
 
 static void at_end(unsigned int vcpu, void *unused) {
-    (void)vcpu;
     (void)unused;
     if (!running) {
         return;
     }
     running = false;
-    settle();
+    settle(vcpu);
     uint64_t total = 0;
     const size_t all = (size_t)(step_count + 1) * (function_count + 1);
     for (size_t i = 0; i < all; i++) {
@@ -152,7 +177,13 @@ static void translated(qemu_plugin_id_t id, struct qemu_plugin_tb *tb) {
                     insn, at_step, QEMU_PLUGIN_CB_NO_REGS, (void *)(intptr_t)label->number);
             }
             /* One more per execution of this very instruction: exact also where a block is left in the middle. */
-            qemu_plugin_register_vcpu_insn_exec_inline(insn, QEMU_PLUGIN_INLINE_ADD_U64, &function_at(address)->count, 1);
+            const size_t number = function_at(address);
+            if (scoreboard != NULL) {
+                const qemu_plugin_u64 place = {scoreboard, number * sizeof *executed};
+                qemu_plugin_register_vcpu_insn_exec_inline_per_vcpu(insn, QEMU_PLUGIN_INLINE_ADD_U64, place, 1);
+            } else {
+                qemu_plugin_register_vcpu_insn_exec_inline(insn, QEMU_PLUGIN_INLINE_ADD_U64, &executed[number], 1);
+            }
         }
     }
 }
@@ -173,7 +204,7 @@ static int read_functions(const char *path) {
                 return -1;
             }
         }
-        functions[function_count] = (function){0, 0, 0, "?"};
+        functions[function_count] = (function){0, 0, "?"};
         if (fscanf(file, "%" SCNx64 " %" SCNx64 " %199s", &one.start, &one.size, one.name) != 3) {
             break;
         }
@@ -231,8 +262,12 @@ int qemu_plugin_install(qemu_plugin_id_t id, const qemu_info_t *info, int argc, 
         return -1;
     }
     counts = calloc((size_t)(step_count + 1) * (function_count + 1), sizeof *counts);
-    if (counts == NULL) {
+    executed = calloc(function_count + 1, sizeof *executed);
+    if (counts == NULL || executed == NULL) {
         return -1;
+    }
+    if (qemu_plugin_version == 2) {
+        scoreboard = qemu_plugin_scoreboard_new((function_count + 1) * sizeof *executed);
     }
     qemu_plugin_register_vcpu_tb_trans_cb(id, translated);
     return 0;

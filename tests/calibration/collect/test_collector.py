@@ -20,7 +20,8 @@ from multigraft.calibration.collect.collect_events import CollectEvent
 from multigraft.calibration.collect.collect_options import CollectOptions, kept_folder_of, store_of
 from multigraft.calibration.collect.collector import collect
 from multigraft.calibration.collect.frame_quality import Signature
-from multigraft.calibration.collect.selection import FrameSelector, SelectionRule
+from multigraft.calibration.collect.selection import FrameSelector
+from multigraft.calibration.collect.selection_rule import SelectionRule
 from multigraft.calibration.collect.store import Store
 from multigraft.devices.cameras.array_file import ArrayFile
 from multigraft.devices.cameras.fake_camera import FakeCamera

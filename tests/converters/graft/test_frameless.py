@@ -48,6 +48,11 @@ def test_what_needs_a_refit_is_refused_and_what_breaks_the_budget_is_told() -> N
     assert f"misses max_weights_bytes = 10 (it has {outcome.chosen.weights})" in outcome.message
 
 
+def test_a_build_of_one_says_so() -> None:
+    outcome = plan_without_frames([FIRST], alike, Limits(0.9), {})
+    assert outcome.message == "nothing shared: first is the only network, and sharing needs two"
+
+
 def test_a_refit_is_proposed_at_the_deepest_alike_layer_or_where_asked() -> None:
     proposed = {j.target: j for j in propose([FIRST, RELATIVE, STRANGER], alike, {})}
     shares = {target: (j.donor_point.label, j.method) for target, j in proposed.items()}

@@ -15,7 +15,7 @@ from multigraft.converters.graft.evidence import Evidence
 from multigraft.converters.graft.plan_latency import PlanLatency
 from multigraft.converters.graft.planner import cost_of_plans, plan_sharing
 from multigraft.converters.graft.search import SearchOptions
-from multigraft.converters.graft.sharing_plan import Limits, PlanningResult
+from multigraft.converters.graft.sharing_plan import Limits, PlanningResult, SharingPlan
 from multigraft.converters.network.multitask import MultiTaskModel
 from multigraft.converters.network.network import Network, session_of
 from multigraft.converters.settings.settings import Prefer
@@ -59,6 +59,13 @@ def test_no_sharing_when_no_graft_can_show_the_agreement(similarity: SimilarityT
     assert not outcome.chosen.grafts and "nothing shared" in outcome.message
     apart = assemble(NETWORKS, outcome.chosen)
     assert len(apart.segments) == len(NETWORKS) and len(apart.inputs) == len(NETWORKS)
+
+
+def test_why_nothing_was_tried_is_told_as_it_is(similarity: SimilarityTable) -> None:
+    alone = plan_sharing(NETWORKS[:1], EVIDENCE, similarity, Limits(), SearchOptions())
+    assert alone.message == "nothing shared: first is the only network, and sharing needs two"
+    apart = planned(similarity, Limits(), {n.name: "none" for n in NETWORKS})
+    assert apart.message == 'nothing shared: [graft] share = "none" keeps first, relative and stranger apart'
 
 
 def test_limits_that_no_plan_keeps_are_told_and_the_nearest_plan_is_taken(similarity: SimilarityTable) -> None:
@@ -117,6 +124,21 @@ def test_every_part_of_a_plan_is_timed_once_and_the_fastest_plan_costs_least(out
     assert min(times) > 0 and times == [latency(plan) for plan in outcome.front]
     cost = cost_of_plans(Limits(prefer="latency"), latency)
     assert min(times) == latency(min(outcome.front, key=cost))
+
+
+def test_latency_is_on_the_front_and_decides_where_it_is_preferred(similarity: SimilarityTable) -> None:
+    plain = SharingPlan({}, 100, 100, latency_us=10.0)
+    slow, fast = SharingPlan({}, 90, 90, latency_us=20.0), SharingPlan({}, 120, 120, latency_us=5.0)
+    assert not any(a.covers(b) for a, b in itertools.permutations((plain, slow, fast), 2))
+    assert SharingPlan({}, 100, 100, latency_us=10.3).covers(plain), "timings differ by more"
+    assert SharingPlan({}, 90, 90).covers(plain), "what was not timed is not slower"
+    for prefer in ("weights", "latency"):
+        outcome = planned(similarity, Limits(min_agreement=0.9, prefer=prefer))
+        times = [point["latency_us"] for point in outcome.pareto_json() if point["meets_budget"]]
+        assert min(times) > 0 and sum(point["chosen"] for point in outcome.pareto_json()) == 1
+        if prefer == "latency":
+            assert outcome.chosen.latency_us == min(times)
+            assert not any(a.covers(b) for a, b in itertools.permutations(outcome.front, 2) if b != outcome.chosen)
 
 
 def test_an_override_wins_over_the_budget_and_says_so(similarity: SimilarityTable) -> None:

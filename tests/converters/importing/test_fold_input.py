@@ -89,8 +89,8 @@ def test_folding_never_changes_an_answer(layers: Any, color: Color, mean: Any, d
     preprocessing = Preprocessing(SIZE, SIZE, color, mean[:channels], scale, resize)
     model = model_of(layers, preprocessing)
     expected = answers(model, preprocessing)
-    found = answers(*fold_input(model, preprocessing))
-    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=2e-5 * max(1, np.abs(expected).max(), max(mean) * 50))
+    folded = answers(*fold_input(model, preprocessing))
+    np.testing.assert_allclose(folded, expected, rtol=1e-4, atol=2e-5 * max(1, np.abs(expected).max(), max(mean) * 50))
 
 
 @pytest.mark.parametrize("layers", [unpadded, dense, two_readers, arithmetic])

@@ -240,8 +240,8 @@ def test_an_integer_input_that_is_dequantised_takes_pixels(tmp_path: Path) -> No
     model = g.model(y, dtype=TensorProto.UINT8)
     pixels = np.random.default_rng(0).integers(0, 256, (1, 3, 8, 8), dtype=np.uint8)
     network = load_network(saved(model, tmp_path))
-    found = answer(network, pixels.astype(np.float32))
-    np.testing.assert_allclose(found, answers(model, pixels)[0], rtol=1e-4, atol=1e-4)
+    value = answer(network, pixels.astype(np.float32))
+    np.testing.assert_allclose(value, answers(model, pixels)[0], rtol=1e-4, atol=1e-4)
 
 
 def test_integers_that_are_computed_with_in_other_ways_are_refused_by_name(tmp_path: Path) -> None:
@@ -265,8 +265,8 @@ def test_channels_last_bytes_with_normalisation_inside_share_a_frame_with_others
     pixels = np.random.default_rng(0).integers(0, 256, (1, 8, 8, 3), dtype=np.uint8)
     plain = Preprocessing(8, 8, "rgb", (0.0,) * 3, (1.0,) * 3)
     network = load_network(saved(model, tmp_path), preprocessing=plain, folds_input=True)
-    found = answer(network, network.prepare([pixels[0]]))
-    np.testing.assert_allclose(found, answers(model, pixels)[0], rtol=1e-3, atol=1e-3)
+    value = answer(network, network.prepare([pixels[0]]))
+    np.testing.assert_allclose(value, answers(model, pixels)[0], rtol=1e-3, atol=1e-3)
     assert network.preprocessing == Preprocessing(8, 8)
     assert operators(network) == ["Conv", "Relu"]
 

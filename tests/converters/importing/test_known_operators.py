@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 
 from multigraft.converters.conversion import onnx2tf_environment
-from multigraft.converters.conversion.rewrites.rewrite import RULES
+from multigraft.converters.conversion.rewrite import RULES
 from multigraft.converters.importing.known_operators import BECOMES
 from multigraft.converters.importing.onnx_reader import UNSUPPORTED
 

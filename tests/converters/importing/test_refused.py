@@ -91,7 +91,7 @@ def two_inputs() -> onnx.ModelProto:
     ("model", "preprocessing", "words"),
     [
         (two_inputs(), None, "2 inputs (image, extra)"),
-        (small(shape=(3, SIZE, SIZE)), None, "has 3 dimensions"),
+        (small(shape=(3, SIZE, SIZE)), Preprocessing(8, 8), "has 3 dimensions"),
         (small(shape=("n", 3, "h", "w")), None, "dynamic"),
         (small(), Preprocessing(9, 8), "takes 8 x 8 pixels of 3 channels and its preprocessing makes 9 x 8"),
         (small(), Preprocessing(8, 8, "grey", (0.0,), (1.0,)), "of 1 channels"),

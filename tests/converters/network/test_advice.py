@@ -25,8 +25,8 @@ PLAIN = Preprocessing(32, 32)
 def test_units_of_one_are_noticed_where_pixels_are_meant(
     mean: tuple[float, ...], scale: tuple[float, ...], words: str
 ) -> None:
-    (found,) = advice_on_preprocessing("digit", Preprocessing(32, 32, "rgb", mean, scale))
-    assert words in found and "digit" in found
+    (sentence,) = advice_on_preprocessing("digit", Preprocessing(32, 32, "rgb", mean, scale))
+    assert words in sentence and "digit" in sentence
 
 
 @pytest.mark.parametrize(
@@ -49,8 +49,8 @@ def test_usual_preprocessing_is_not_spoken_of(mean: tuple[float, ...], scale: tu
 def test_frames_that_differ_from_what_the_network_was_made_for(
     frames: list[np.ndarray[tuple[int, ...], np.dtype[np.uint8]]], preprocessing: Preprocessing, words: str
 ) -> None:
-    (found,) = advice_on_frames("digit", preprocessing, frames)
-    assert words in found
+    (sentence,) = advice_on_frames("digit", preprocessing, frames)
+    assert words in sentence
 
 
 def test_frames_that_fit_are_not_spoken_of() -> None:
@@ -79,5 +79,5 @@ def test_labels_that_may_be_right_are_taken(kind: Kind, labels: tuple[str, ...],
 
 
 def test_labels_that_fit_no_dimension_of_a_segmentation_are_named() -> None:
-    (found,) = check_labels("road", "segmentation", ("a", "b", "c"), [(2, 8, 8)])
-    assert found == "road has 3 labels, and its output is 2 x 8 x 8"
+    (sentence,) = check_labels("road", "segmentation", ("a", "b", "c"), [(2, 8, 8)])
+    assert sentence == "road has 3 labels, and its output is 2 x 8 x 8"

@@ -134,7 +134,9 @@ def test_the_engine_runs_it_and_passes_the_golden_inputs_exactly(conversion: Con
 def test_the_float_model_is_the_onnx_model(conversion: Conversion) -> None:
     graph = tflite_file.read(conversion.float_model).main
     multitask = many_operators()
-    feed = {n: prepare_batch(frames(p, 1, seed=9), p) for n, p in multitask.inputs.items()}
+    feed = {
+        n: prepare_batch(frames(p, 1, seed=9), p) for n, p in multitask.inputs.items() if isinstance(p, Preprocessing)
+    }
     truth = OnnxRunner(multitask.model, ["kind/logits", "map/classes"])(feed)
     from multigraft.converters.conversion.interpreters import Runner
 
@@ -240,15 +242,51 @@ def test_frames_are_read_for_all_inputs_or_for_one() -> None:
     from multigraft.cli.convert import read_frames
 
     one, two = "fake:8x8,grey,frames=3", "fake:4x4,grey,frames=2"
-    shared = read_frames([one, f"b={two}"], ["a", "b"], 2)
+    shared = read_frames([one, f"b={two}"], {"a": GREY, "b": GREY}, 2)
     assert {n: (len(f), f[0].shape) for n, f in shared.items()} == {"a": (2, (8, 8)), "b": (2, (4, 4))}
     with pytest.raises(UsageError, match="two sources"):
-        read_frames([one, two], ["a"], 2)
+        read_frames([one, two], {"a": GREY}, 2)
     with pytest.raises(UsageError, match="at least 1"):
-        read_frames([one], ["a"], 0)
+        read_frames([one], {"a": GREY}, 0)
 
 
 def test_a_grey_image_is_stored_without_loss() -> None:
     low, high = pixel_range(GREY)
     assert (low, high) == (0.0, 1.0)
     assert pixel_range(Preprocessing(1, 1, "rgb", (0, 10, 255), (1, -1, 2))) == (-510.0, 255.0)
+
+
+def amplifying(rounds: int = 26) -> MultiTaskModel:
+    """An answer, and one that multiplies rounding by millions on random pixels and is 0 on what a camera gives.
+
+    A logistic map (May, Nature 261, 1976) of how much neighbouring pixels differ beyond what smooth scenes do.
+    """
+    b = OnnxBuilder(3)
+    x = b.input("color/image", 3, 48, 48)
+    b.constant("difference", np.array([[1, -1]] * 3, np.float32).reshape(3, 1, 1, 2))
+    steps = b.add("Conv", "steps", x, "difference", channels=3, group=3)
+    mean = b.add("GlobalAveragePool", "roughness", b.add("Mul", "squares", steps, steps, channels=3), channels=3)
+    b.constant("usual", np.full((1, 3, 1, 1), 0.09, np.float32))
+    b.constant("one", np.full((1, 3, 1, 1), 1.0, np.float32))
+    b.constant("four", np.full((1, 3, 1, 1), 3.99, np.float32))
+    z = b.add("Relu", "start", b.add("Sub", "beyond", mean, "usual", channels=3), channels=3)
+    for number in range(rounds):
+        left = b.add("Sub", f"left{number}", "one", z, channels=3)
+        z = b.add("Mul", f"z{number}", b.add("Mul", f"both{number}", z, left, channels=3), "four", channels=3)
+    pooled = b.add("GlobalAveragePool", "pooled", b.conv_relu("seen", x, 3), channels=3)
+    answer = b.add("Add", "answer", pooled, z, channels=3)
+    preprocessing = Preprocessing(48, 48, "rgb", (0.0,) * 3, (1 / 255,) * 3)
+    return MultiTaskModel(
+        b.model(answer),
+        {"color/image": preprocessing},
+        (SegmentSpec("all", ("color/image",), (answer,)),),
+        (Task("net", "other", (answer,), ("all",)),),
+    )
+
+
+def test_rounding_that_random_pixels_amplify_refuses_no_network_that_comes_without_frames(
+    onnx2tf_environment: Environment, tmp_path: Path
+) -> None:
+    conversion = convert(amplifying(), {}, precision="float32", name="net", work_dir=tmp_path)
+    assert max(conversion.verification.float_error.values()) < 1e-5
+    assert conversion.verification.float_inputs == 3

@@ -10,12 +10,13 @@ import pytest
 from multigraft.converters.conversion.interpreters import Runner, available
 from multigraft.converters.network.multitask import SegmentSpec
 from multigraft.converters.packing.segments import cut_into_segments
-from multigraft.converters.packing.verify import random_inputs, run_segments, verify_segments
-from multigraft.converters.quantising.quantise import PRECISIONS, Precision, quantise
+from multigraft.converters.packing.verify import affordable, random_inputs, run_segments, verify_segments
+from multigraft.converters.quantising.precisions import PRECISIONS, Precision
+from multigraft.converters.quantising.quantise import quantise
 from multigraft.converters.quantising.ranges import measure
 from multigraft.errors import ConversionError
 from multigraft.tflite import tflite_file
-from multigraft.tflite.graph import Graph, Model
+from multigraft.tflite.graph import Graph, Model, Op, Tensor
 from tests.converters.graph_builder import feeds, two_tasks
 
 SEGMENTS = (
@@ -118,3 +119,12 @@ def test_a_difference_of_one_weight_is_found() -> None:
 def test_random_inputs_cover_the_whole_range() -> None:
     values = np.concatenate([f["image"].reshape(-1) for f in random_inputs(quantised(), 50)])
     assert values.dtype == np.int8 and set(values.tolist()) == set(range(-128, 128))
+
+
+def test_a_large_model_is_compared_on_fewer_inputs_from_first_to_last() -> None:
+    side = 40_000
+    tensors = [Tensor("x", (1, side)), Tensor("w", (side, side)), Tensor("y", (1, side))]
+    large = Graph.of("large", ["x"], ["y"], [Op("FULLY_CONNECTED", ("x", "w"), ("y",))], tensors)
+    inputs = [{"x": np.full(1, i)} for i in range(216)]
+    assert [int(i["x"][0]) for i in affordable(large, inputs)] == [0, 30, 61, 92, 122, 153, 184, 215]
+    assert affordable(quantised(), inputs) == inputs

@@ -11,7 +11,7 @@ BLOCKS = ((8, 1), (12, 2), (12, 1), (16, 2), (16, 1))
 """Channels and stride of each block."""
 
 
-def mobile_network(imbalance: float = 0.0, seed: int = 0, classes: int = 10) -> Graph:
+def mobile_network(imbalance: float = 0.0, seed: int = 0, classes: int = 10, activation: str = "RELU") -> Graph:
     """Stem, five inverted residuals (expansion 4), pooling and a classifier, on 1 x 24 x 24 x 3.
 
     Args:
@@ -19,13 +19,14 @@ def mobile_network(imbalance: float = 0.0, seed: int = 0, classes: int = 10) -> 
             weights that read it are multiplied by it, as training with batch norms leaves networks. The function stays.
         seed: Of weights and factors.
         classes: Outputs of the classifier.
+        activation: Of what is inside a block.
     """
     b = GraphBuilder(seed)
     x = b.conv("stem", b.input("x", 1, 24, 24, 3), 8, stride=2, activation="RELU")
     inner = []
     for number, (channels, stride) in enumerate(BLOCKS):
-        wide = b.conv(f"{number}/expand", x, 4 * b.tensors[x].shape[-1], kernel=1, activation="RELU")
-        deep = b.conv(f"{number}/depth", wide, 0, stride=stride, activation="RELU", depthwise=True)
+        wide = b.conv(f"{number}/expand", x, 4 * b.tensors[x].shape[-1], kernel=1, activation=activation)
+        deep = b.conv(f"{number}/depth", wide, 0, stride=stride, activation=activation, depthwise=True)
         flat = b.conv(f"{number}/project", deep, channels, kernel=1)
         inner += [(wide, deep), (deep, flat)]
         same = b.tensors[flat].shape == b.tensors[x].shape

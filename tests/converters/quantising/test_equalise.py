@@ -76,11 +76,26 @@ def test_it_does_not_reach_through_what_does_not(kind: str) -> None:
     assert equalise(graph) == (graph, ())
 
 
-@pytest.mark.parametrize("activation", ["RELU6", "RELU_N1_TO_1"])
-def test_a_fused_activation_with_a_fixed_limit_holds_it_off(activation: str) -> None:
+def test_a_fused_activation_with_two_limits_holds_it_off() -> None:
     graph = between("RELU")
-    first = graph.ops[0].with_options(fused_activation_function=activation)
+    first = graph.ops[0].with_options(fused_activation_function="RELU_N1_TO_1")
     assert not joints(dataclasses.replace(graph, ops=(first, *graph.ops[1:])), ())
+
+
+def test_a_rectifier_that_ends_lets_through_what_stays_well_below_its_end() -> None:
+    graph = mobile_network(3.0, activation="RELU6")
+    changed, tensors = equalise(graph)
+    assert len(tensors) == 10
+    for feed in feeds(graph, 4):
+        assert np.array_equal(run(changed, feed)["y"], run(graph, feed)["y"])
+    before, after = (measure_channels(g, ["0/expand"], feeds(g, 4))["0/expand"].span for g in (graph, changed))
+    assert before.max() / before.min() > 100 and after.max() / after.min() < 10
+    assert (after[after != before] <= 3).all()
+    joint = next(j for j in joints(graph, ()) if j.tensor == "0/expand")
+    spans = np.array([6.0, 5.99, 5.0, 2.0, 0.1, *[6.0] * (before.size - 5)])
+    divisors = factors(graph, joint, spans)
+    assert (divisors[[0, 1, 2]] == 1).all() and divisors[3] <= 1 and divisors[4] < 1
+    assert 2 * 0.1 / divisors[4] <= 6 and (divisors <= 1).all()
 
 
 def test_every_reader_takes_its_part() -> None:
@@ -98,11 +113,11 @@ def test_every_reader_takes_its_part() -> None:
 def test_what_has_to_stay_stays() -> None:
     """Cuts, outputs, tensors that a sum reads, too, and weights that two layers have in common."""
     graph = mobile_network(2.0)
-    found = {j.tensor for j in joints(graph, ())}
-    assert found == {f"{n}/{part}" for n in range(5) for part in ("expand", "depth")}
-    assert {j.tensor for j in joints(graph, ("0/expand",))} == found - {"0/expand"}
+    names = {j.tensor for j in joints(graph, ())}
+    assert names == {f"{n}/{part}" for n in range(5) for part in ("expand", "depth")}
+    assert {j.tensor for j in joints(graph, ("0/expand",))} == names - {"0/expand"}
     tapped = dataclasses.replace(graph, outputs=(*graph.outputs, "1/depth"))
-    assert {j.tensor for j in joints(tapped, ())} == found - {"1/depth"}
+    assert {j.tensor for j in joints(tapped, ())} == names - {"1/depth"}
     shared = between("RELU")
     twin = dataclasses.replace(shared.ops[0], outputs=("twin",))
     tensors = {**shared.tensors, "twin": dataclasses.replace(shared.tensors["first"], name="twin")}

@@ -10,7 +10,7 @@ from multigraft.converters.quantising.channels import measure_channels
 from multigraft.converters.quantising.correct_bias import correctable, corrected
 from multigraft.converters.quantising.improve import Quantised, Quantising, output_sqnr_db, quantise_well
 from multigraft.converters.quantising.layer_error import real, stored
-from multigraft.converters.quantising.quantise import Precision
+from multigraft.converters.quantising.precisions import Precision
 from multigraft.tflite.graph import Graph
 from tests.converters.graph_builder import feeds, run
 from tests.converters.quantising.mobile_network import mobile_network
@@ -45,6 +45,13 @@ def test_an_unbalanced_network_of_inverted_residuals_is_as_good_as_a_balanced_on
     assert improvement.equalising_gain_db is not None and improvement.equalising_gain_db > 10
     assert improvement.to_json()["equalised"]["gain_db"] == improvement.equalising_gain_db
     assert "10 tensors" in improvement.sentences()[0]
+
+
+def test_a_network_of_rectifiers_that_end_is_equalised_too() -> None:
+    floating = mobile_network(3.0, activation="RELU6")
+    plain, well = quantised(floating)
+    assert len(well.improvement.equalised) == 10
+    assert agreement(floating, well.graph) > 0.9 > agreement(floating, plain) + 0.1
 
 
 def content(graph: Graph) -> bytes:
@@ -99,6 +106,6 @@ def test_four_bit_weights_gain_by_corrected_biases() -> None:
 def test_layers_can_be_kept_float_afterwards() -> None:
     floating = mobile_network(3.0)
     _, well = quantised(floating)
-    again = well.again({"stem"})
+    again = well.again({"stem"}, ())
     assert again.tensors["stem"].dtype == "float32" and well.graph.tensors["stem"].dtype == "int8"
     assert agreement(floating, again) > 0.9

@@ -11,7 +11,8 @@ import pytest
 from multigraft.converters.conversion.interpreters import available
 from multigraft.converters.quantising.keep_float import operators_to_keep
 from multigraft.converters.quantising.layer_error import SILENT_DB, layer_error, real, sqnr_db, stored
-from multigraft.converters.quantising.quantise import PRECISIONS, Precision, quantise
+from multigraft.converters.quantising.precisions import PRECISIONS, Precision
+from multigraft.converters.quantising.quantise import quantise
 from multigraft.converters.quantising.ranges import complete, measure
 from multigraft.errors import ConversionError, UsageError
 from multigraft.tflite.graph import Graph

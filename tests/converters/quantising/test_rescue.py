@@ -12,7 +12,7 @@ from multigraft.agreement.agreement import Agreement
 from multigraft.agreement.binomial import lower_bound
 from multigraft.converters.quantising.improve import Quantised, Quantising
 from multigraft.converters.quantising.lacking_agreement import lacking_agreement
-from multigraft.converters.quantising.layer_error import LayerError, LayerErrorReport, real, stored
+from multigraft.converters.quantising.layer_error import SILENT_DB, LayerError, LayerErrorReport, real, sqnr_db, stored
 from multigraft.converters.quantising.rescue import MOST_TRIES, PATIENCE, Rescue, rescue
 from multigraft.converters.quantising.safeguards import Safeguards, Safety
 from multigraft.tflite.graph import Graph
@@ -32,13 +32,30 @@ def spoilt() -> tuple[Graph, Quantised]:
     return floating, Quantising("int8", lambda count: chosen[:count], {}).on(floating)
 
 
+def coarse() -> tuple[Graph, Quantised]:
+    """A network with convolutions of 4-bit weights, of which task ``a`` has one."""
+    floating = two_tasks()
+    chosen = feeds(floating, 32)
+    return floating, Quantising("int4", lambda count: chosen[:count], {}).on(floating)
+
+
+def nearness(floating: Graph, graph: Graph, tolerance: float) -> dict[str, float]:
+    """Output to the share of frames on which it is as the float one within ``tolerance``."""
+    near: dict[str, list[bool]] = {"a": [], "b": []}
+    for feed in feeds(floating, 24, seed=3):
+        truth, values = run(floating, feed), run(graph, stored(feed, graph))
+        for name, one in near.items():
+            one.append(bool(np.abs(real(values[name], graph.tensors[name]) - truth[name]).max() <= tolerance))
+    return {name: float(np.mean(one)) for name, one in near.items()}
+
+
 def agreements(floating: Graph, graph: Graph) -> dict[str, float]:
     same: dict[str, list[bool]] = {"a": [], "b": []}
     for feed in feeds(floating, 48, seed=3):
         truth, values = run(floating, feed), run(graph, stored(feed, graph))
-        for name, found in same.items():
-            found.append(bool(real(values[name], graph.tensors[name]).argmax() == truth[name].argmax()))
-    return {name: float(np.mean(found)) for name, found in same.items()}
+        for name, answers in same.items():
+            answers.append(bool(real(values[name], graph.tensors[name]).argmax() == truth[name].argmax()))
+    return {name: float(np.mean(answers)) for name, answers in same.items()}
 
 
 def test_the_noisiest_layer_stays_float_and_its_cost_is_told() -> None:
@@ -55,6 +72,29 @@ def test_the_noisiest_layer_stays_float_and_its_cost_is_told() -> None:
     said = " ".join(done.sentences())
     assert "stay float32: a (" in said and f"{done.weights_bytes} bytes" in said and "firmware" in said
     assert done.to_json()["layers"][0]["tensor"] == "a"
+
+
+def test_weights_of_4_bits_get_8_before_anything_stays_float() -> None:
+    floating, quantised = coarse()
+    result, done = rescue(quantised, (), lambda g: nearness(floating, g, 0.1), {"a": 0.7}, feeds(floating, 8))
+    assert done is not None and done.is_enough and not done.layers and done.float_macs == 0
+    assert done.before["a"] < 0.3 and done.after["a"] == 1
+    assert [layer.tensor for layer in done.raised] == ["a/conv"]
+    dtypes = {name: result.graph.tensors[f"{name}/conv/weights"].dtype for name in ("a", "b")}
+    assert dtypes == {"a": "int8", "b": "int4"}
+    assert done.weights_bytes == result.graph.weights_bytes() - quantised.graph.weights_bytes() > 0
+    assert all(result.graph.tensors[op.outputs[0]].dtype == "int8" for op in result.graph.ops)
+    said = " ".join(done.sentences())
+    assert "So these get 8-bit weights: a/conv (" in said and "float32" not in said and "firmware" not in said
+    assert done.to_json()["raised"][0]["tensor"] == "a/conv" and done.to_json()["layers"] == []
+
+
+def test_what_8_bits_do_not_give_float_does() -> None:
+    floating, quantised = coarse()
+    result, done = rescue(quantised, (), lambda g: nearness(floating, g, 0.02), {"a": 1.0}, feeds(floating, 8))
+    assert done is not None and done.is_enough and done.layers
+    assert "a/conv" in [layer.tensor for layer in (*done.raised, *done.layers)]
+    assert all(result.graph.tensors[layer.tensor].dtype == "float32" for layer in done.layers)
 
 
 def test_nothing_is_done_where_nothing_is_lacking() -> None:
@@ -118,3 +158,10 @@ def test_layers_below_the_limit_are_named_with_their_noise() -> None:
 def test_a_rescue_without_layers_costs_nothing() -> None:
     done = Rescue((), 4, {"a": 0.9}, {"a": 0.5}, {"a": 0.5}, 0, 0, 10.0, 0.0)
     assert len(done.sentences()) == 1 and "a: 0.500 on frames for fitting, 0.900 needed" in done.sentences()[0]
+
+
+def test_noise_without_a_signal_is_no_silence() -> None:
+    zeros, ones = [np.zeros(4, np.float32)], [np.ones(4, np.float32)]
+    assert sqnr_db(zeros, zeros) == sqnr_db(ones, ones) == SILENT_DB
+    assert sqnr_db(zeros, ones) == -SILENT_DB
+    assert sqnr_db(ones, zeros) == 0

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from multigraft.converters.conversion.interpreters import Arrays, Runner, available, tapped
 from multigraft.converters.quantising.layer_error import layer_error, real, stored
 from multigraft.converters.quantising.linear_operators import linear_operators
-from multigraft.converters.quantising.quantise import Precision, quantise
+from multigraft.converters.quantising.precisions import Precision
+from multigraft.converters.quantising.quantise import quantise
 from multigraft.converters.quantising.ranges import Range, measure
 from multigraft.errors import ConversionError
 from multigraft.firmware_gen.inspection.reference import evaluate
@@ -40,11 +41,11 @@ def firmware(graph: Graph, feed: Arrays) -> Arrays:
 
 def runs(precision: Precision = "int8") -> dict[str, Runs]:
     """Everything that runs int8 here: both interpreters, with and without their delegate, and firmware's reference."""
-    found: dict[str, Runs] = {}
+    runners: dict[str, Runs] = {}
     for backend in available():
-        found[backend] = functools.partial(run, backend=backend)
-        found[f"{backend}, plain"] = functools.partial(plain, backend=backend)
-    return found | ({"firmware": firmware} if precision == "int8" else {})
+        runners[backend] = functools.partial(run, backend=backend)
+        runners[f"{backend}, plain"] = functools.partial(plain, backend=backend)
+    return runners | ({"firmware": firmware} if precision == "int8" else {})
 
 
 def layer(kind: str, activation: str = "NONE") -> Graph:
@@ -189,6 +190,32 @@ def test_a_constant_or_one_sided_input_stays_what_it_is(bounds: Range) -> None:
     for runner in runs().values():
         value = real(runner(quantised, stored(feed, quantised))["y"], quantised.tensors["y"])
         assert np.abs(value - truth).max() <= 0.02 * np.abs(truth).max()
+
+
+@pytest.mark.parametrize("unit", [1.0, 1e-9, 1e-10, 1e-11])
+@pytest.mark.parametrize("form", ["output", "input", "between", "padded"])
+def test_a_network_in_tiny_units_loses_no_more_than_another(form: str, unit: float) -> None:
+    """Values of 1e-11 throughout are as good as others, wherever in the network they are."""
+    b = GraphBuilder()
+    x = b.input("x", 1, 6, 6, CHANNELS)
+    between = b.conv("between", x, CHANNELS, activation="RELU")
+    if form == "padded":
+        between = b.pad("padded", between, (1, 1), (1, 1))
+    graph = b.graph(b.conv("y", between, CHANNELS))
+    first = {"output": 1.0, "input": 1.0, "between": unit, "padded": unit}[form]
+    last = {"output": unit, "input": 1.0, "between": 1 / unit, "padded": 1 / unit}[form]
+    bias = {"output": (1.0, unit), "input": (unit, unit), "between": (unit, 1.0), "padded": (unit, 1.0)}[form]
+    for name, factor, of_bias in (("between", first, bias[0]), ("y", last, bias[1])):
+        weights, old = graph.constant(f"{name}/weights"), graph.constant(f"{name}/bias")
+        assert weights is not None and old is not None
+        graph = with_constant(with_constant(graph, f"{name}/weights", weights * factor), f"{name}/bias", old * of_bias)
+    frames = [{"x": feed["x"] * np.float32(unit if form == "input" else 1)} for feed in feeds(graph, 3)]
+    quantised = quantise(graph, "int8", measure(graph, frames))
+    for where, runner in runs().items():
+        for feed in frames:
+            truth = run(graph, feed)["y"]
+            value = real(runner(quantised, stored(feed, quantised))["y"], quantised.tensors["y"])
+            assert np.abs(value - truth).max() <= 0.05 * np.abs(truth).max(), where
 
 
 @pytest.mark.parametrize("kind", ["ADD", "SUB", "MUL"])

@@ -79,6 +79,26 @@ def test_unknown_fields_are_ignored() -> None:
     assert Summary.from_json(data) == Summary.from_json(sample())
 
 
+def test_the_plot_shows_what_the_budget_prefers() -> None:
+    data = sample(3)
+    data["budget"]["prefer"] = "latency"
+    assert "weights of the bundle, kB" in pareto_plot.inline_svg(Summary.from_json(data)), "no plan was timed"
+    for number, point in enumerate(data["pareto"]):
+        point["latency_us"] = 2500 - 500 * number
+    summary = Summary.from_json(data)
+    assert "time per frame in float32 here, ms" in pareto_plot.inline_svg(summary)
+    front = pareto_plot.front(summary.pareto, pareto_plot.axis_of(summary))
+    assert [p.latency_us for p in front] == sorted(p.latency_us or 0 for p in summary.pareto)
+    assert "2.50 ms" in page(summary, Path())
+    data["budget"]["prefer"] = "macs"
+    assert "multiply-accumulates per frame, millions" in pareto_plot.inline_svg(Summary.from_json(data))
+
+
+def test_a_warning_of_the_build_stands_on_the_page() -> None:
+    summary = Summary.from_json({**sample(3), "warnings": ["all frames of worn are grey"]})
+    assert "Warning: all frames of worn are grey." in page(summary, Path())
+
+
 @pytest.mark.parametrize(
     ("change", "place"),
     [

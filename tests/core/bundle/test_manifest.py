@@ -54,9 +54,9 @@ def test_what_is_no_manifest_is_refused(data: Any) -> None:
 
 def test_another_schema_names_both() -> None:
     with pytest.raises(BundleError) as caught:
-        Manifest.from_json(plain() | {"schema": 2})
+        Manifest.from_json(plain() | {"schema": 3})
     assert str(caught.value) == (
-        "manifest.json has schema 2 and this multigraft reads schema 1; "
+        "manifest.json has schema 3 and this multigraft reads schema 2; "
         "use the multigraft version that built it, or build it again."
     )
     assert "schema 0 and" in refused(plain() | {"schema": 0})

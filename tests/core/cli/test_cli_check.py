@@ -12,7 +12,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from multigraft.cli.main import main
-from multigraft.converters.conversion.rewrites.rewrite import RULES
+from multigraft.converters.conversion.rewrite import RULES
 from multigraft.converters.importing.known_operators import BECOMES, INT8_OPERATORS
 from multigraft.tflite.operators import OPERATORS
 from tests.converters.importing.network_builder import NetworkBuilder, saved

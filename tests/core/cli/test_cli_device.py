@@ -92,6 +92,7 @@ def test_bench_measures_and_compares(home: Path, capsys: pytest.CaptureFixture[s
     assert data["model_bytes"]["separate"] > 0
     assert data["machine"]["interpreter"].startswith("ai-edge-litert")
     assert (data["energy"] is None) == bool(data["energy_reason"])
+    assert data["was_throttled"] in (None, False, True) and "temperature_c" in data
 
 
 def test_bench_prints_units_samples_machine_and_why_energy_is_missing(
@@ -101,7 +102,13 @@ def test_bench_prints_units_samples_machine_and_why_energy_is_missing(
     named = [str(home / "home.separate" / f"{task}.tflite") for task in ("garment", "digit")]
     assert main([*arguments, "--source", str(home / "frames"), "--against", "separate", *named]) == 0
     text = capsys.readouterr().out
-    for words in ("microseconds over 4 frames", "ai-edge-litert", "2 separate models", "not measured: not asked for"):
+    for words in (
+        "microseconds over 4 frames",
+        "ai-edge-litert",
+        "2 separate models",
+        "not measured: not asked for",
+        "Throttling: ",
+    ):
         assert words in text
 
 

@@ -113,3 +113,18 @@ def test_a_graph_that_misses_the_budget_is_written_beside(settings: Path, capfd:
     onnx.checker.check_model(onnx.load("pair.missed.onnx"))
     code, printed, _ = run(["graft", "multigraft.toml", "--allow-miss"], capfd)
     assert code == 0 and Path("pair.onnx").read_bytes() == Path("pair.missed.onnx").read_bytes()
+
+
+def test_a_demo_that_misses_its_budget_says_so_as_a_build_does(
+    settings: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], onnx2tf_environment: object
+) -> None:
+    """The demo's own networks keep theirs; these stand in their place."""
+    monkeypatch.setattr("multigraft.converters.demo.data.demo_folder", lambda: settings.parent)
+    code = main(["demo", "-o", "out"])
+    printed, said = capfd.readouterr()
+    folder = settings.parent / "out"
+    assert code == 3 and not (folder / "demo.graft").exists() and (folder / "demo.missed.graft").exists()
+    assert "max_macs = 10" in said.splitlines()[-1] and "The bundle misses the budget: " in printed
+    assert "out/demo.missed.graft: run it with" in printed
+    assert {miss.key for miss in Summary.load(folder / "summary.json").budget.missed} >= {"max_macs", "max_latency_us"}
+    assert main(["demo", "-o", "out", "--allow-miss", "--json"]) == 0 and (folder / "demo.graft").exists()

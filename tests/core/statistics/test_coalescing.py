@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from multigraft.errors import MultigraftError, UsageError
 from multigraft.statistics import entries
 from multigraft.statistics.coalescing import coalesced_days, coalesced_groups, coalesced_periods, without_thin_sums
+from multigraft.statistics.minimum_frames import MINIMUM_FRAMES
 from multigraft.statistics.similarity import SimilaritySums
-from multigraft.statistics.statistics import GROUPS, MINIMUM_FRAMES, Minibatch, Statistics, combine
+from multigraft.statistics.statistics import GROUPS, Minibatch, Statistics, combine
 from multigraft.statistics.tally import Tally, Terms
 from multigraft.statistics.value_histogram import count
 from tests.calibration.samples import FRAMES, SUBJECT, minibatch, statistics

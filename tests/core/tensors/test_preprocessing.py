@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from multigraft.errors import ConfigurationError, InputError
-from multigraft.tensors.preprocessing import Color, Frame, Preparer, Preprocessing, prepare, prepare_batch
+from multigraft.tensors.preprocessing import Color, Frame, PicturePreparer, Preprocessing, prepare, prepare_batch
 from multigraft.tensors.quantisation import dequantise, quantise
 from multigraft.tensors.specs import TensorSpec
 
@@ -59,14 +59,14 @@ def test_device_and_workstation_see_the_same_values(case: tuple[Preprocessing, F
     real = prepare(frame, spec)
     stored = TensorSpec("image", shape, dtype, scale, zero_point)
     out = np.full(shape, 77, dtype)
-    preparer = Preparer(spec, stored)
+    preparer = PicturePreparer(spec, stored)
     preparer.fill(frame, out)
     np.testing.assert_array_equal(out[0], quantise(real, stored))
     again = np.zeros(shape, dtype)
     preparer.fill(frame, again)
     np.testing.assert_array_equal(again, out)
     floats = np.full(shape, np.nan, np.float32)
-    Preparer(spec, TensorSpec("image", shape, "float32")).fill(frame, floats)
+    PicturePreparer(spec, TensorSpec("image", shape, "float32")).fill(frame, floats)
     np.testing.assert_array_equal(floats[0], real)
     np.testing.assert_array_equal(prepare_batch([frame], spec)[0], real.transpose(2, 0, 1))
 
@@ -134,7 +134,7 @@ def test_fit_keeps_the_aspect_ratio_and_pads_with_the_mean() -> None:
     assert (result[2:6] == np.float32(72.5) * np.float32(1 / 127.5)).all()
     stored = TensorSpec("image", (1, 8, 8, 1), "int8", 1 / 128, 5)
     out = np.full((1, 8, 8, 1), -3, np.int8)
-    Preparer(spec, stored).fill(frame, out)
+    PicturePreparer(spec, stored).fill(frame, out)
     assert (out[0, :2] == 5).all() and (out[0, 6:] == 5).all()
 
 
@@ -156,7 +156,7 @@ def test_frames_need_not_be_contiguous() -> None:
 def test_more_frame_sizes_than_are_kept() -> None:
     spec = plain(5, 5, "grey")
     tensor = TensorSpec("image", (1, 5, 5, 1), "float32")
-    preparer, out = Preparer(spec, tensor), np.empty((1, 5, 5, 1), np.float32)
+    preparer, out = PicturePreparer(spec, tensor), np.empty((1, 5, 5, 1), np.float32)
     for size in [*range(1, 40), 1]:
         preparer.fill(np.full((size, size + 1), size, np.uint8), out)
         assert (out == size).all()
@@ -184,7 +184,7 @@ def test_bad_frames_are_refused_with_a_remedy(frame: Any, says: str) -> None:
 
 
 def test_a_bad_frame_of_a_known_shape_is_refused_too() -> None:
-    preparer = Preparer(plain(4, 4, "grey"), TensorSpec("image", (1, 4, 4, 1), "float32"))
+    preparer = PicturePreparer(plain(4, 4, "grey"), TensorSpec("image", (1, 4, 4, 1), "float32"))
     out = np.empty((1, 4, 4, 1), np.float32)
     preparer.fill(np.zeros((4, 4), np.uint8), out)
     with pytest.raises(InputError):
@@ -207,7 +207,7 @@ def test_contradictory_preprocessing_is_refused(changes: dict[str, Any]) -> None
 def test_a_tensor_that_does_not_fit_is_refused() -> None:
     for tensor in (TensorSpec("x", (1, 4, 5, 3), "float32"), TensorSpec("x", (1, 4, 4, 3), "int32", 1.0)):
         with pytest.raises(ConfigurationError):
-            Preparer(plain(4, 4), tensor)
+            PicturePreparer(plain(4, 4), tensor)
 
 
 def test_quantisation_rounds_half_away_from_zero_and_saturates() -> None:

@@ -11,7 +11,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from multigraft.converters.conversion.boundary_tensors import OnnxRunner
-from multigraft.converters.conversion.rewrites.rewrite import rewrite
+from multigraft.converters.conversion.rewrite import rewrite
 
 OPSET = 20
 RELATIVE = 1e-5

@@ -9,7 +9,7 @@ import onnx
 import pytest
 
 from multigraft.converters.conversion.boundary_tensors import OnnxRunner
-from multigraft.converters.conversion.rewrites.rewrite import rewrite
+from multigraft.converters.conversion.rewrite import rewrite
 from tests.converters.conversion.rewrites.rewritten import assert_same, node_model, operators
 from tests.converters.onnx_builder import OnnxBuilder
 

@@ -128,7 +128,7 @@ def test_what_is_wrong_with_a_folder_is_said(project: Path, tmp_path: Path, capf
     (tmp_path / "file").write_text("")
     model = str(tmp_path / "model.tflite")
     to_file = ["firmware", model, "--board", "mps2-an386", "-o", str(tmp_path / "file")]
-    refused(to_file, "file cannot be written: Not a directory; choose another folder", capfd)
+    refused(to_file, "file is a file; name a folder", capfd)
     (project / "golden.npz").write_bytes(b"no arrays")
     refused(["firmware", "verify", fw, "--qemu"], "has no golden vectors", capfd)
     for damaged in ("", "[]", '{"model": "x"}'):

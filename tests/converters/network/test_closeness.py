@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from multigraft.converters.importing.equivalence import TOLERANCE, difference
+from multigraft.converters.network.closeness import TOLERANCE, difference
 from multigraft.tensors.arrays import Array
 
 

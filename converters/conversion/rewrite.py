@@ -6,6 +6,7 @@ import onnx
 
 from multigraft.converters.conversion.rewrites import (
     activations,
+    batch_norm,
     functions,
     indexing,
     normalisation,
@@ -13,12 +14,28 @@ from multigraft.converters.conversion.rewrites import (
     pooling,
     recurrent,
     resizing,
+    unchanged,
     variadic,
+    windows,
 )
 from multigraft.converters.conversion.rewrites.editing import Editor, Rule, Writer
 from multigraft.converters.conversion.rewrites.folding import fold_constants, without_identities
+from multigraft.converters.conversion.written_out import (
+    broadcasting,
+    contraction,
+    extremes,
+    fixed_indices,
+    fixed_places,
+    pad_modes,
+    transforms,
+    transposed_convolution,
+)
 
-_FAMILIES = (padding, pooling, variadic, activations, normalisation, indexing, resizing, recurrent, functions)
+_FAMILIES = (
+    unchanged, padding, pad_modes, extremes, pooling, variadic, activations, normalisation, batch_norm, indexing,
+    fixed_indices, resizing, fixed_places, recurrent, contraction, transposed_convolution, broadcasting, transforms,
+    functions, windows,
+)  # fmt: skip
 RULES: dict[str, tuple[Rule, ...]] = {
     operator: tuple(rule for family in _FAMILIES for rule in family.RULES.get(operator, ()))
     for family in _FAMILIES
@@ -32,6 +49,7 @@ _PASSES = 100
 def rewrite(model: onnx.ModelProto) -> onnx.ModelProto:
     """The same in operators that onnx2tf converts rightly; inputs and outputs keep their names."""
     editor = Editor(model)
+    fold_constants(editor)
     for _ in range(_PASSES):
         replaced = [_replacement(editor, node) for node in editor.graph.node]
         if all(r is None for r in replaced):

@@ -43,8 +43,8 @@ def merge_external_data(model: onnx.ModelProto, path: Path) -> None:
 
 def external_names(model: onnx.ModelProto) -> list[str]:
     """The files that hold external data, as the model names them, in the order of first mention."""
-    found = (external_data_helper.ExternalDataInfo(t).location for t in external_tensors(model))
-    return list(dict.fromkeys(found))
+    locations = (external_data_helper.ExternalDataInfo(t).location for t in external_tensors(model))
+    return list(dict.fromkeys(locations))
 
 
 def external_tensors(model: onnx.ModelProto) -> Iterator[TensorProto]:

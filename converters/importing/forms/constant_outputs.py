@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import onnx
 
-from multigraft.converters.importing.ordering import reads
+from multigraft.converters.importing.forms.ordering import reads
 from multigraft.errors import InputError
 
 

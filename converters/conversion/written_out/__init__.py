@@ -1,0 +1,1 @@
+"""ONNX to ONNX, before the converter: operators with constant places, sizes or equations said in plainer ones."""

@@ -1,0 +1,133 @@
+"""The sources of a bundle's frames: one for all tasks, or several where tasks take frames of several kinds."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from multigraft.errors import UsageError
+
+if TYPE_CHECKING:
+    from multigraft.bundle.manifest import Manifest
+    from multigraft.devices.cameras.camera import Camera
+    from multigraft.tensors.preparation import Rows
+
+
+def add_source_argument(parser: argparse.ArgumentParser, default: str = "") -> None:
+    """Add ``--source``, once or once a task."""
+    from multigraft.devices.cameras.source_help import HELP
+
+    several = "TASK=FRAMES, repeated, gives tasks sources of their own"
+    parser.add_argument(
+        "--source",
+        action="append",
+        required=not default,
+        metavar="[TASK=]FRAMES",
+        help=f"{HELP}; {several}{default and f' (default: {default})'}",
+    )
+
+
+def rows_of(manifest: Manifest) -> Rows | None:
+    """What one source has to give for all networks of a bundle; None for pictures.
+
+    Raises:
+        InputError: They take frames of several kinds.
+    """
+    from multigraft.tensors.preparation import shared_row_shape
+
+    return shared_row_shape([source.preprocessing for source in manifest.inputs])
+
+
+def example_source(rows: Rows | None) -> str:
+    """A source to show in a command that is suggested."""
+    if rows is None:
+        return "camera"
+    return "rows.npy" if isinstance(rows, tuple) else "sound.wav"
+
+
+def open_bundle_source(texts: Sequence[str], manifest: Manifest, tasks: Sequence[str] | None = None) -> Camera:
+    """The camera of a bundle's tasks; where sources are named for tasks, a frame is a mapping of task to frame.
+
+    Args:
+        texts: As typed: ``FRAMES`` once, or ``TASK=FRAMES`` for some tasks; one without a task serves the others.
+        manifest: Of the bundle.
+        tasks: Those to answer; None for all, or for all that have a source of their own where each names one.
+
+    Raises:
+        BundleError: The bundle has no such task.
+        InputError: A source is not there, or cannot serve the tasks it is for.
+        UsageError: A task has two sources, or none.
+    """
+    from multigraft.devices.cameras.sources import open_source
+    from multigraft.tensors.preparation import shared_row_shape
+
+    names = {task.name for task in manifest.tasks}
+    own: dict[str, str] = {}
+    shared: list[str] = []
+    for text in texts:
+        task, separator, source = text.partition("=")
+        if not separator or task not in names:
+            shared.append(text)
+        elif task in own:
+            raise UsageError(f"task {task} has two sources", "give one")
+        else:
+            own[task] = source
+    if len(shared) > 1:
+        raise UsageError(f"two sources for all tasks: {' and '.join(shared)}", "give one, or write TASK=FRAMES")
+    asked = list(tasks) if tasks is not None else [t.name for t in manifest.tasks if shared or t.name in own]
+    others = [task for task in asked if task not in own]
+    if others and not shared:
+        raise UsageError(f"task {others[0]} has no source", "give one with --source")
+
+    def camera_for(text: str, served: Sequence[str]) -> Camera:
+        inputs = [source.preprocessing for task in served for source in manifest.inputs_of(task)]
+        return open_source(text, shared_row_shape(inputs))
+
+    if not own:
+        return camera_for(shared[0], others)
+    cameras: dict[tuple[str, ...], Camera] = {}
+    for task in (t for t in asked if t in own and not any(t in served for served in cameras)):
+        served = tuple(t for t in asked if own.get(t) == own[task] and _take_same(manifest, t, task))
+        cameras[served] = camera_for(own[task], served)
+    if others:
+        cameras[tuple(others)] = camera_for(shared[0], others)
+    return _Several(cameras)
+
+
+def _take_same(manifest: Manifest, a: str, b: str) -> bool:
+    from multigraft.tensors.preparation import take_same_frames
+
+    inputs = [source.preprocessing for task in (a, b) for source in manifest.inputs_of(task)]
+    return all(take_same_frames(inputs[0], other) for other in inputs)
+
+
+class _Several:
+    """Camera adapter: several sources in step, until the first ends; frames by task."""
+
+    def __init__(self, cameras: Mapping[tuple[str, ...], Camera]) -> None:
+        self._cameras = cameras
+        self._open = contextlib.ExitStack()
+
+    @property
+    def name(self) -> str:
+        return "; ".join(f"{','.join(tasks)}: {camera.name}" for tasks, camera in self._cameras.items())
+
+    def __enter__(self) -> Self:
+        with contextlib.ExitStack() as stack:
+            for camera in self._cameras.values():
+                stack.enter_context(camera)
+            self._open = stack.pop_all()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._open.close()
+
+    def __iter__(self) -> Iterator[Any]:
+        for frames in zip(*self._cameras.values(), strict=False):
+            pairs = zip(self._cameras, frames, strict=True)
+            yield {task: frame for tasks, frame in pairs for task in tasks}

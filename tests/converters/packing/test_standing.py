@@ -1,0 +1,122 @@
+"""Quantised files in a bundle: their tensors, and on every interpreter the same bytes as the file gives."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from multigraft import Bundle
+from multigraft.converters.conversion.interpreters import Runner, WholeFile, available
+from multigraft.converters.importing.tflite.reader import read_tflite
+from multigraft.converters.importing.tflite.standing import is_quantised, load_standing
+from multigraft.converters.network.standing import StandingNetwork
+from multigraft.converters.packing.standing import empty_bundle, standing_agreement, with_standing
+from multigraft.errors import InputError, UnsupportedOperatorError
+from multigraft.runtime import Engine
+from multigraft.tensors.preprocessing import Preprocessing
+from multigraft.tflite.tflite_file import read
+from tests.bundle_builder import build
+from tests.converters.packing.integer_files import FILES, frames, int8_file, saved
+
+PIXELS = Preprocessing(8, 8, "grey", (0.0,), (1 / 255,))
+
+
+def standing(folder: Path, kind: str, name: str = "") -> StandingNetwork:
+    return load_standing(saved(folder, kind), name or kind, PIXELS, "classification", ("a", "b", "c"))
+
+
+def joined(folder: Path) -> tuple[Bundle, list[StandingNetwork]]:
+    networks = [standing(folder, kind) for kind in FILES]
+    order = [n.name for n in networks]
+    return with_standing(empty_bundle("home", {}), networks, order, {k: frames(4) for k in FILES}), networks
+
+
+def test_a_bundle_answers_as_the_files_do_byte_for_byte_on_every_interpreter(tmp_path: Path) -> None:
+    bundle, networks = joined(tmp_path)
+    rng = np.random.default_rng(2)
+    for backend in available():
+        runner = Runner(bundle.model, backend)
+        for network in networks:
+            original = WholeFile(network.content, backend)
+            (source,), (answer,) = network.graph.inputs, network.graph.outputs
+            tensor = network.graph.tensors[source]
+            for _ in range(20):
+                x = rng.integers(-128, 128, tensor.shape).astype(tensor.dtype)
+                given = runner({f"{network.name}/{source}": x}, f"head_{network.name}")[f"{network.name}/{answer}"]
+                assert given.tobytes() == original(x)[0].tobytes()
+
+
+def test_its_tensors_operators_and_scales_are_those_of_the_file(tmp_path: Path) -> None:
+    bundle, networks = joined(tmp_path)
+    held = {g.name: g for g in read(bundle.model).subgraphs}
+    for network in networks:
+        graph = held[f"head_{network.name}"]
+        assert [op.name for op in graph.ops] == [op.name for op in network.graph.ops]
+        for name, tensor in network.graph.tensors.items():
+            kept = graph.tensors[f"{network.name}/{name}"]
+            assert (kept.shape, kept.dtype, kept.quant) == (tensor.shape, tensor.dtype, tensor.quant)
+            assert (kept.data is None) == (tensor.data is None)
+            assert tensor.data is None or np.array_equal(kept.data, tensor.data)  # type: ignore[arg-type]
+    assert len(bundle.model) < 2 * sum(len(n.content) for n in networks) / len(networks) + 8192
+
+
+def test_the_engine_runs_it_and_its_self_test_holds(tmp_path: Path) -> None:
+    bundle, networks = joined(tmp_path)
+    path = bundle.write(tmp_path / "home.graft")
+    engine = Engine(path)
+    assert engine.self_test is not None
+    answers = engine.run(frames(1)[0]).answers
+    assert set(answers) == set(FILES) and {a.to_json()["label"] for a in answers.values()} <= {"a", "b", "c"}
+    same = standing_agreement(bundle, networks[0], frames(40), 0.95, None)
+    assert same.value == 1.0 and same.frames == 40
+    segment = bundle.manifest.segment("head_int8")
+    assert segment.precision == "int8" and segment.macs == networks[0].macs > 0
+    assert segment.weights_bytes == networks[0].weights_bytes
+    assert bundle.manifest.provenance["as_it_is"]["int8"]["mismatches"] == 0
+
+
+def test_tasks_that_are_there_stay_as_they_were(tmp_path: Path) -> None:
+    before = build().bundle
+    names = [t.name for t in before.manifest.tasks]
+    after = with_standing(before, [standing(tmp_path, "int8", "third")], ["third", *names], {})
+    assert [t.name for t in after.manifest.tasks] == ["third", *names]
+    rng = np.random.default_rng(0)
+    old, new = Engine(before), Engine(after)
+    frame = rng.integers(0, 256, (28, 28), np.uint8)
+    assert {k: v for k, v in new.run(frame).answers.items() if k != "third"} == old.run(frame).answers
+
+
+def test_what_cannot_stand_in_a_bundle_is_refused_by_name(tmp_path: Path) -> None:
+    path = saved(tmp_path, "int8")
+    assert is_quantised(path)
+    with pytest.raises(InputError, match="joins a bundle as it is and shares no trunk; give the float32"):
+        read_tflite(path)
+    with pytest.raises(InputError, match=r"has shape \(1, 8, 8, 1\) and its preprocessing makes \(1, 9, 8, 1\)"):
+        load_standing(path, "t", Preprocessing(9, 8, "grey", (0.0,), (1.0,)), "other")
+    wakeword = tmp_path / "state.tflite"
+    wakeword.write_bytes(stateful())
+    with pytest.raises(UnsupportedOperatorError, match="keeps a state from one call to the next"):
+        load_standing(wakeword, "t", None, "other")
+
+
+def stateful() -> bytes:
+    """The int8 network, whose answer a variable is added to."""
+    import dataclasses
+
+    from multigraft.tflite.graph import Model, Op, Tensor
+    from multigraft.tflite.tflite_file import write
+
+    graph = read(int8_file()).main
+    answer = graph.tensors[graph.outputs[0]]
+    kept = dataclasses.replace(answer, name="kept")
+    total = dataclasses.replace(answer, name="total")
+    ops = [
+        Op("VAR_HANDLE", (), ("handle",), {"shared_name": "v", "container": ""}),
+        Op("READ_VARIABLE", ("handle",), ("kept",)),
+        *graph.ops,
+        Op("ADD", (answer.name, "kept"), ("total",)),
+    ]
+    tensors = {t.name: t for t in (Tensor("handle", (), "resource"), kept, *graph.tensors.values(), total)}
+    return write(Model((dataclasses.replace(graph, ops=tuple(ops), tensors=tensors, outputs=("total",)),)))

@@ -1,0 +1,1 @@
+"""Random small graphs through import, conversion and interpreter, compared with onnxruntime on the original."""
