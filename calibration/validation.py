@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,7 @@ from multigraft.devices.cameras.camera import Camera
 from multigraft.errors import InputError, UsageError
 from multigraft.runtime.backends import BackendName
 from multigraft.runtime.engine import Engine
+from multigraft.runtime.frames import frames_of_inputs
 from multigraft.tensors.arrays import Array
 from multigraft.tensors.preparation import Frame, preparer_for
 from multigraft.tensors.quantisation import dequantise
@@ -71,14 +72,24 @@ class Answers:
             array = np.empty(spec.shape, spec.dtype)
             self._inputs.append((source.tensor, preparer_for(source.preprocessing, spec), array))
 
-    def __call__(self, frame: Frame) -> dict[str, list[Array]]:
-        """Task to its outputs (without the batch axis), in the order of the original network."""
-        for _, preparer, array in self._inputs:
-            preparer.fill(frame, array)
-        written = self.engine.compute({name: array for name, _, array in self._inputs})
+    def __call__(self, frame: Frame | Mapping[str, Frame], tasks: Sequence[str]) -> dict[str, list[Array]]:
+        """Task to its outputs (without the batch axis), in the order of the original network.
+
+        Args:
+            frame: One for all tasks, or task to frame.
+            tasks: Those to answer.
+        """
         manifest = self.engine.manifest
+        read = {source.tensor for task in tasks for source in manifest.inputs_of(task)}
+        frames = frames_of_inputs(manifest, frame, tasks) if isinstance(frame, Mapping) else dict.fromkeys(read, frame)
+        for name, preparer, array in self._inputs:
+            if name in read:
+                preparer.fill(frames[name], array)
+        written = self.engine.compute({name: array for name, _, array in self._inputs}, tasks)
         return {
-            task.name: [dequantise(written[o], manifest.tensor(o))[0] for o in task.outputs] for task in manifest.tasks
+            task.name: [dequantise(written[o], manifest.tensor(o))[0] for o in task.outputs]
+            for task in manifest.tasks
+            if task.name in tasks
         }
 
 
@@ -123,7 +134,7 @@ def validate(
     count = 0
     with camera:
         for frame in itertools.islice(camera, frames):
-            before, after = old(frame), new(frame)
+            before, after = old(frame, tasks), new(frame, tasks)
             for name in tasks:
                 rows[name][0].append(before[name])
                 rows[name][1].append(after[name])

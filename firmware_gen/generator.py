@@ -20,7 +20,7 @@ from multigraft.firmware_gen.program.float_layers import check_float_layers
 from multigraft.firmware_gen.program.program import Node, Program, Step, load
 from multigraft.firmware_gen.project.emission import c_files
 from multigraft.firmware_gen.project.project import Port, Project, ProjectRegion, ProjectTask, StepReport, Work
-from multigraft.firmware_gen.sounds.sound_files import sound_files
+from multigraft.firmware_gen.sounds.sound_files import sound_files, sound_ram_bytes
 from multigraft.firmware_gen.sounds.sound_inputs import sound_inputs
 from multigraft.tflite.graph import Graph, Tensor
 from multigraft.tflite.macs import op_macs
@@ -60,7 +60,8 @@ def generate(
     check(program)
     whole = fold_padding(program)
     program = prune(whole)
-    variable_bytes = sum(v.nbytes for v in program.variables.values())
+    hearing = sound_inputs(model, program.inputs) if isinstance(model, Bundle) else ()
+    variable_bytes = sum(v.nbytes for v in program.variables.values()) + sound_ram_bytes(hearing)
     spaces = [replace(s, size=s.size - (0 if k else variable_bytes)) for k, s in enumerate(spaces)]
     steps = [_lowered(step, core) for step in program.steps]
     steps = read_in_place(steps, {t.name for t in program.outputs})
@@ -76,10 +77,13 @@ def generate(
     steps = stream(steps, kept, core, lambda some: _plan(program, some, places).size)
     arena = _final_plan(program, steps, places, spaces)
     project = _project(program, steps, places, arena, core, spaces)
-    project = replace(project, given=_work(whole), left=_work(program))
-    if isinstance(model, Bundle):
-        hearing = sound_files(sound_inputs(model, project.inputs))
-        project = replace(project, files={**project.files, **hearing})
+    project = replace(
+        project,
+        given=_work(whole),
+        left=_work(program),
+        files={**project.files, **sound_files(hearing)},
+        variable_bytes=variable_bytes,
+    )
     _check_budgets(project, ram_bytes, flash_bytes)
     return project
 

@@ -29,7 +29,7 @@ from multigraft.devices.thermal import Thermal
 from multigraft.runtime.memory import give_back_memory
 from multigraft.statistics import statistics_file
 from multigraft.statistics.statistics import Minibatch
-from multigraft.tensors.preprocessing import Frame
+from multigraft.tensors.preparation import Frame
 
 PRECISION_EVERY = 4
 """Minibatches between two computations of the precision."""
@@ -97,14 +97,15 @@ class _Run:
         same = store.cursor.source == camera.name
         self._is_live = isinstance(camera, LIVE_CAMERAS)
         self._start = store.cursor.frames_read if same and not self._is_live else 0
-        self._selector = FrameSelector(options.rule, store.cursor.selection if same else None)
+        rows = sampler.takes_rows
+        self._selector = FrameSelector(options.rule, store.cursor.selection if same else None, rows)
         self._active_before_s = store.cursor.active_s
         self._began_s = time.monotonic()
         self._kept: KeptFrames | None = None
         if options.keep_frames:
             self._kept = KeptFrames(
                 kept_folder_of(output), options.keep_frames, options.keep_bytes,
-                options.keep_days * 86400, store.kept.values(),
+                options.keep_days * 86400, store.kept.values(), rows,
             )  # fmt: skip
         sampler.number = store.statistics.overall.minibatches
         self._is_large = model_bytes > LARGE_BYTES

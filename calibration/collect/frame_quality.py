@@ -7,6 +7,7 @@ import functools
 import numpy as np
 import numpy.typing as npt
 
+from multigraft.calibration.collect.row_quality import row_difference
 from multigraft.statistics.value_histogram import Counts
 from multigraft.tensors.arrays import Float32Array, Float64Array
 from multigraft.tensors.preprocessing import Frame
@@ -53,7 +54,12 @@ def _cells(length: int, depth: int) -> Float32Array:
 
 
 def difference(a: Signature, b: Signature) -> float:
-    """Mean absolute difference of two signatures, in pixel units 0..255; 255 for frames of different form."""
+    """Mean absolute difference of two signatures, in pixel units 0..255; 255 for frames of different form.
+
+    Of rows, which have one dimension, see :func:`multigraft.calibration.collect.row_quality.row_difference`.
+    """
+    if a.ndim == 1:
+        return row_difference(a, b)
     # The methods mean() and sum() take longer than all the rest.
     return float(np.add.reduce(np.abs(a - b), axis=None)) / a.size if a.shape == b.shape else 255.0
 

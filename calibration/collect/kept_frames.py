@@ -1,11 +1,13 @@
 """Frames that were asked for with ``--keep-frames``: the most uncertain ones, within a quota and a retention time.
 
-They lie in a folder of their own, as PGM (grey) or PPM (colour) files that every image viewer opens; nothing else goes
-there. The store lists them; a file that is not listed was written by a run that was cut off, and is removed.
+They lie in a folder of their own, as PGM (grey) or PPM (colour) files that every image viewer opens, or rows as .npy
+files; nothing else goes there. The store lists them; a file that is not listed was written by a run that was cut off,
+and is removed.
 """
 
 from __future__ import annotations
 
+import io
 import os
 import re
 from collections.abc import Iterable
@@ -16,11 +18,12 @@ import numpy as np
 from multigraft import files
 from multigraft.calibration.collect.store import Kept
 from multigraft.errors import DeviceError, UsageError
-from multigraft.tensors.preprocessing import Frame
+from multigraft.tensors.preparation import Frame
 
 SUFFIXES = (".pgm", ".ppm")
+ROW_SUFFIX = ".npy"
 PREFIX = "kept-"
-_NAME = re.compile(r"kept-\d{8,}\.p[gp]m|\.kept-\d{8,}\.p[gp]m\..+")
+_NAME = re.compile(r"kept-\d{8,}\.(?:p[gp]m|npy)|\.kept-\d{8,}\.(?:p[gp]m|npy)\..+")
 
 
 class KeptFrames:
@@ -32,6 +35,7 @@ class KeptFrames:
         quota_bytes: Bytes at most.
         retention_s: Age at which a frame is removed, seconds.
         listed: What the store lists.
+        takes_rows: Frames are rows of numbers.
     """
 
     def __init__(
@@ -41,10 +45,12 @@ class KeptFrames:
         quota_bytes: int,
         retention_s: float,
         listed: Iterable[Kept] = (),
+        takes_rows: bool = False,
     ) -> None:
         if most < 1 or quota_bytes < 1 or retention_s <= 0:
             raise UsageError("the limits for kept frames are not positive", "give positive numbers")
         self.folder = Path(folder)
+        self._takes_rows = takes_rows
         self._most, self._quota, self._retention_s = most, quota_bytes, retention_s
         self._kept = {k.file: k for k in listed}
         self._added: dict[str, Kept] = {}
@@ -57,7 +63,7 @@ class KeptFrames:
         """Keep the frame if it is among the most uncertain (of equals the earlier); returns whether it was kept.
 
         Args:
-            frame: uint8, HxW or HxWx3.
+            frame: A picture (uint8, HxW or HxWx3), or a row.
             margin: Top-1 margin, 0..1; less is more uncertain.
             number: Number of the frame in its source; names the file.
             now_s: Unix time, seconds.
@@ -67,7 +73,7 @@ class KeptFrames:
         """
         for old in [k for k in self._kept.values() if now_s - k.taken_s > self._retention_s]:
             self._drop(old)
-        data = encode(frame)
+        data = encode_row(frame) if self._takes_rows else encode(frame)
         size = len(data)
         if size > self._quota:
             return False
@@ -76,7 +82,8 @@ class KeptFrames:
             if worst.margin <= margin:
                 return False
             self._drop(worst)
-        name = f"{PREFIX}{number:08d}{SUFFIXES[frame.ndim == 3]}"
+        suffix = ROW_SUFFIX if self._takes_rows else SUFFIXES[frame.ndim == 3]
+        name = f"{PREFIX}{number:08d}{suffix}"
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             files.write_bytes(self.folder / name, data)
@@ -128,6 +135,13 @@ def encode(frame: Frame) -> bytes:
     """A frame as binary PGM or PPM (netpbm.sourceforge.net/doc/ppm.html)."""
     kind = b"P5" if frame.ndim == 2 else b"P6"
     return b"%s\n%d %d\n255\n" % (kind, frame.shape[1], frame.shape[0]) + np.ascontiguousarray(frame).tobytes()
+
+
+def encode_row(row: Frame) -> bytes:
+    """A row as the content of a .npy file."""
+    content = io.BytesIO()
+    np.save(content, np.ascontiguousarray(row), allow_pickle=False)
+    return content.getvalue()
 
 
 def _files(folder: Path) -> list[Path]:

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from multigraft.calibration.collect import frame_quality, uncertainty
+from multigraft.calibration.collect import frame_quality, row_quality, uncertainty
 from multigraft.calibration.collect.cross_moments import CrossMoments
 from multigraft.calibration.collect.inner_ranges import InnerRanges
 from multigraft.calibration.collect.tap_sample import (
@@ -33,7 +33,7 @@ from multigraft.statistics.statistics import Minibatch
 from multigraft.statistics.subject import Subject
 from multigraft.statistics.tally import Terms
 from multigraft.tensors.arrays import Array, Float32Array, Float64Array
-from multigraft.tensors.preprocessing import Frame
+from multigraft.tensors.preparation import Frame
 
 COMPARED = 64
 """Frames compared with each other at most: a minibatch consists of parts of so many. The work grows with it, and the
@@ -96,6 +96,7 @@ class Sampler:
         }
         self._inputs = {n.input: [math.inf, -math.inf] for n in runner.networks}
         self._pictures: list[tuple[frame_quality.Signature, npt.NDArray[np.uint8]]] = []
+        self._rows: list[tuple[float, float]] = []
         self._inner = InnerRanges(runner)
         self._cross = CrossMoments(runner, self.subject, self._site)
 
@@ -103,7 +104,7 @@ class Sampler:
         """Run all networks on a frame; the minibatch it completes, or None.
 
         Args:
-            frame: uint8, HxW or HxWx3.
+            frame: A picture (uint8, HxW or HxWx3), or a row.
             signature: The frame's signature, where it is known already.
 
         Raises:
@@ -132,12 +133,20 @@ class Sampler:
         if position == 0:
             self._inner.look()
         self._cross.look(self.number, position)
-        means = frame_quality.signature(frame) if signature is None else signature
-        self._pictures.append((means, frame_quality.centre(frame).copy()))
+        if runner.takes_rows:
+            self._rows.append(row_quality.level_and_roughness(frame))
+        else:
+            means = frame_quality.signature(frame) if signature is None else signature
+            self._pictures.append((means, frame_quality.centre(frame).copy()))
         self.pending += 1
         if row + 1 == self._part:
             self._compare(self._part)
         return self.flush() if self.pending == self.minibatch else None
+
+    @property
+    def takes_rows(self) -> bool:
+        """Whether frames are rows of numbers rather than pictures."""
+        return self._runner.takes_rows
 
     def margin(self) -> float:
         """Least top-1 margin (0..1) of all classifiers on the frame added last; 1 where there is no classifier."""
@@ -156,6 +165,7 @@ class Sampler:
         for tap in self._taps:
             tap.forget()
         self._pictures.clear()
+        self._rows.clear()
         self._inner.discard()
         self._cross.discard()
         for limits in self._inputs.values():
@@ -211,12 +221,10 @@ class Sampler:
 
     def _describe(self, frames: int, local: Terms) -> None:
         """Histograms and drift features of the minibatch."""
-        signatures, centres = zip(*self._pictures, strict=True)
-        light = np.concatenate([s.mean(axis=(1, 2), dtype=np.float64) for s in _stacks(signatures)])
-        sharp = np.concatenate([frame_quality.sharpness(c) for c in _stacks(centres)])
-        local.counts[entries.BRIGHTNESS] = frame_quality.brightness_counts(light)
-        local.counts[entries.SHARPNESS] = frame_quality.sharpness_counts(sharp)
-        _drift(local, "image", np.array([light.mean() / 255, np.log2(1 + sharp).mean()]))
+        if self._runner.takes_rows:
+            self._describe_rows(local)
+        else:
+            self._describe_pictures(local)
         for network in self._runner.networks:
             features = [self._lasts[network.name].mean(frames) @ self._drift[network.name]]
             if network.kind == "classification":
@@ -225,6 +233,21 @@ class Sampler:
                 local.counts[entries.entropies(network.name)] = uncertainty.histogram(entropy)
                 features.append(np.array([margin.mean(), entropy.mean()]))
             _drift(local, network.name, np.concatenate(features))
+
+    def _describe_pictures(self, local: Terms) -> None:
+        signatures, centres = zip(*self._pictures, strict=True)
+        light = np.concatenate([s.mean(axis=(1, 2), dtype=np.float64) for s in _stacks(signatures)])
+        sharp = np.concatenate([frame_quality.sharpness(c) for c in _stacks(centres)])
+        local.counts[entries.BRIGHTNESS] = frame_quality.brightness_counts(light)
+        local.counts[entries.SHARPNESS] = frame_quality.sharpness_counts(sharp)
+        _drift(local, entries.IMAGE, np.array([light.mean() / 255, np.log2(1 + sharp).mean()]))
+
+    def _describe_rows(self, local: Terms) -> None:
+        level, rough = np.array(self._rows).T
+        local.counts[entries.LEVEL] = row_quality.doubling_counts(level)
+        local.counts[entries.ROUGHNESS] = row_quality.doubling_counts(rough)
+        features = [row_quality.doublings(values).mean() for values in (level, rough)]
+        _drift(local, entries.ROW, np.array(features))
 
 
 def _stacks(arrays: Sequence[Array]) -> list[Array]:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from multigraft.calibration.collect.frame_quality import Signature, difference, signature
+from multigraft.calibration.collect.row_quality import row_signature
 from multigraft.calibration.collect.selection_rule import SelectionRule
-from multigraft.tensors.preprocessing import Frame
+from multigraft.tensors.preparation import Frame
 
 
 class FrameSelector:
@@ -17,13 +19,15 @@ class FrameSelector:
     Args:
         rule: When a frame is used.
         state: State of an earlier run; see :attr:`state`.
+        takes_rows: Frames are rows of numbers.
 
     Attributes:
         skipped: Frames refused since it was made.
     """
 
-    def __init__(self, rule: SelectionRule, state: Any = None) -> None:
+    def __init__(self, rule: SelectionRule, state: Any = None, takes_rows: bool = False) -> None:
         self._rule = rule
+        self._signature: Callable[[Frame], Signature] = row_signature if takes_rows else signature
         self._last: Signature | None = None
         self._used_s: float | None = None
         self._count = 0
@@ -41,7 +45,7 @@ class FrameSelector:
         """The frame's signature if it is to be used, else None.
 
         Args:
-            frame: uint8, HxW or HxWx3.
+            frame: A picture (uint8, HxW or HxWx3), or a row.
             now_s: A clock that never goes back, seconds.
         """
         count, self._count = self._count, self._count + 1
@@ -50,7 +54,7 @@ class FrameSelector:
         if count % rule.every or early:
             self.skipped += 1
             return None
-        seen = signature(frame)
+        seen = self._signature(frame)
         if self._last is not None and difference(seen, self._last) < rule.min_difference:
             self.skipped += 1
             return None

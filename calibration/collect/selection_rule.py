@@ -12,7 +12,8 @@ class SelectionRule:
     """When a frame is used.
 
     Attributes:
-        min_difference: Smallest mean difference to the last frame used, in pixel units 0..255; 0 uses equal ones too.
+        min_difference: Smallest mean difference to the last frame used, in pixel units 0..255 (of rows, in 255ths of
+            their largest magnitude); 0 uses equal ones too.
         interval_s: Shortest time between two frames used, seconds.
         every: Use the first of so many frames read.
     """

@@ -15,7 +15,7 @@ from multigraft.runtime.backends import BackendName
 from multigraft.runtime.engine import Engine
 from multigraft.statistics.subject import Subject, Tap, TappedNetwork
 from multigraft.tensors.arrays import Float32Array
-from multigraft.tensors.preparation import Frame, Preparation, preparer_for
+from multigraft.tensors.preparation import Frame, Preparation, preparer_for, shared_row_shape
 
 _AGAIN = "make one with multigraft calibrate prepare"
 
@@ -34,10 +34,12 @@ class TapsRunner:
         engine: Loaded and self-tested.
         arrays: Tensor name to the interpreter's own array, batch axis first; :meth:`run` overwrites it.
         networks: The networks, in the order of the bundle.
+        takes_rows: Frames are rows of numbers rather than pictures.
         taps: All taps, network by network from input to output, none sampled.
 
     Raises:
         BundleError: It is no taps bundle.
+        InputError: Its networks take frames of several kinds.
     """
 
     def __init__(self, bundle: Bundle, threads: int = 1, backend: BackendName = "auto") -> None:
@@ -49,6 +51,7 @@ class TapsRunner:
         self._fills: list[tuple[Callable[[Frame, Float32Array], None], Float32Array]] = []
         self._shared_inputs: list[tuple[Float32Array, Float32Array]] = []
         manifest = bundle.manifest
+        self.takes_rows = shared_row_shape([source.preprocessing for source in manifest.inputs]) is not None
         filled: dict[Preparation, Float32Array] = {}
         sources = manifest.provenance.get("sources", {})
         for task in manifest.tasks:

@@ -69,7 +69,11 @@ class GraftNetworks:
                 fill = preparer_for(source.preprocessing, manifest.tensor(source.tensor)).fill
                 self._fills.append((fill, subgraph.inputs[argument]))
         outputs = {tensor: subgraph.outputs[argument] for argument, tensor in segment.outputs.items()}
-        self.tensors: dict[str, Array] = {name: outputs[name].transpose(axes) for name, axes in graft.axes.items()}
+        self.tensors: dict[str, Array] = {
+            # A signal has a height of 1 in the model.
+            name: (outputs[name][:, 0] if outputs[name].ndim > len(axes) else outputs[name]).transpose(axes)
+            for name, axes in graft.axes.items()
+        }
 
     def run(self, frame: Frame) -> Mapping[str, Array]:
         """Tensor to its value, (1, *shape), channels first; the next call overwrites it.

@@ -36,7 +36,7 @@ from multigraft.refit.refit_plan import PlannedGraft, Refit, SolvedGraft, Solved
 from multigraft.runtime.backends import BackendName
 from multigraft.statistics.minimum_frames import MINIMUM_FRAMES
 from multigraft.tensors.arrays import Array
-from multigraft.tensors.preprocessing import Frame
+from multigraft.tensors.preparation import Frame
 
 STORE_SUFFIX = ".refitting"
 LEAST_ACCEPTED = 16

@@ -41,6 +41,9 @@ _LAYOUTS: dict[int, tuple[Permutation, ...]] = {
 
 _CHANNEL_LAST: Permutation = (0, 2, 3, 1)
 
+OF_SIGNAL: Permutation = (0, 2, 1)
+"""The layout of a cut in a signal (batch, channels, length): (batch, 1, length, channels) in the .tflite file."""
+
 
 @dataclass(frozen=True)
 class FloatModel:
@@ -49,7 +52,8 @@ class FloatModel:
     Attributes:
         graph: Float32; its outputs are the tasks' outputs.
         boundaries: ONNX name of every cut and every task output to its tensor in ``graph``.
-        layouts: ONNX name to the permutation that takes the ONNX value to the .tflite value.
+        layouts: ONNX name to the permutation that takes the ONNX value to the .tflite value; a cut may have a height
+            of 1 besides (:data:`OF_SIGNAL`).
     """
 
     graph: Graph
@@ -99,6 +103,9 @@ def locate(
     found = _match(graph, references, [to_tflite_layout(feed, layouts) for feed in inputs], wanted, hints)
     graph = dataclasses.replace(graph, outputs=tuple(dict.fromkeys(tensor for tensor, _ in found.values())))
     for name in cuts:
+        found[name] = _before_turn_of_signal(graph, *found[name])
+    graph = dataclasses.replace(graph, outputs=tuple(dict.fromkeys(tensor for tensor, _ in found.values())))
+    for name in cuts:
         graph = _put_on_the_path(graph, found[name][0])
     graph = clean(graph)
     for _ in range(len(wanted) + 1):
@@ -112,6 +119,23 @@ def locate(
         boundaries={name: tensor for name, (tensor, _) in found.items()},
         layouts=layouts | {name: permutation for name, (_, permutation) in found.items()},
     )
+
+
+def _before_turn_of_signal(graph: Graph, tensor: str, permutation: Permutation) -> tuple[str, Permutation]:
+    """The channel-last tensor that a signal (rank 3 in ONNX) is turned from, which lies on the path.
+
+    A convolution over one dimension becomes one over a height of 1. Its output is laid out as in ONNX on the side,
+    for whoever looks at it, while the next convolution reads it as it is.
+    """
+    reshape = graph.producer(tensor)
+    turn = graph.producer(reshape.inputs[0]) if reshape is not None and reshape.name == "RESHAPE" else None
+    if reshape is None or turn is None or permutation_of(graph, turn) != (0, 3, 1, 2):
+        return tensor, permutation
+    source = turn.inputs[0]
+    batch, height, length, channels = graph.tensors[source].shape
+    if height != 1 or graph.tensors[tensor].shape != (batch, channels, length) or permutation != (0, 1, 2):
+        return tensor, permutation
+    return source, OF_SIGNAL
 
 
 def inputs_as_in_onnx(converted: Model, model: onnx.ModelProto) -> tuple[Graph, dict[str, Permutation]]:
@@ -279,7 +303,7 @@ def _strip_transposes(graph: Graph, found: _Found, task_outputs: Sequence[str]) 
     for name, (tensor, permutation) in found.items():
         op = graph.producer(tensor)
         last = permutation_of(graph, op)
-        if op is None or last is None or op.inputs[0] in graph.inputs:
+        if op is None or last is None or len(last) != len(permutation) or op.inputs[0] in graph.inputs:
             continue
         inverse = np.argsort(last)
         before = tuple(permutation[i] for i in inverse)

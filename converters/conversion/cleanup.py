@@ -14,6 +14,7 @@ import numpy as np
 
 from multigraft.converters.conversion.dense import fold_bias_into_dense, product_to_dense
 from multigraft.converters.conversion.rewriting import bypass, free_name, int32, only_reader, prune, replace_op
+from multigraft.converters.conversion.signals import raise_above_turn, reduce_before_turn
 from multigraft.converters.conversion.transposes import (
     fold_transpose_into_reduction,
     merge_transposes,
@@ -179,6 +180,8 @@ def _never_negative(graph: Graph, op: Op) -> bool:
 
 
 RULES: tuple[Rule, ...] = (
+    raise_above_turn,
+    reduce_before_turn,
     merge_transposes,
     sink_transposes,
     fold_transpose_into_reduction,

@@ -18,7 +18,7 @@ from multigraft.tflite.graph import Graph, Op, Tensor
 
 Permutation = tuple[int, ...]
 
-_UNARY = frozenset(
+UNARY = frozenset(
     {
         "RELU",
         "RELU6",
@@ -48,7 +48,7 @@ _UNARY = frozenset(
     }
 )
 _BINARY = frozenset(["ADD", "SUB", "MUL", "DIV", "MAXIMUM", "MINIMUM", "SQUARED_DIFFERENCE", "POW"])
-_REDUCTIONS = frozenset(["MEAN", "SUM", "REDUCE_MAX", "REDUCE_MIN", "REDUCE_PROD"])
+REDUCTIONS = frozenset(["MEAN", "SUM", "REDUCE_MAX", "REDUCE_MIN", "REDUCE_PROD"])
 
 
 def merge_transposes(graph: Graph) -> Graph:
@@ -183,7 +183,7 @@ def _split(graph: Graph, op: Op, permutation: Permutation) -> _Untransposed | No
 
 
 _SINKABLE: Mapping[Callable[[Graph, Op, Permutation], _Untransposed | None], tuple[str, ...]] = {
-    _elementwise: (*_UNARY, *_BINARY, "PRELU"),
+    _elementwise: (*UNARY, *_BINARY, "PRELU"),
     _concatenation: ("CONCATENATION",),
     _padding: ("PAD", "PADV2", "MIRROR_PAD"),
     _slice: ("SLICE", "STRIDED_SLICE"),
@@ -195,7 +195,7 @@ _MOVED = {kind: moved for moved, kinds in _SINKABLE.items() for kind in kinds}
 def fold_transpose_into_reduction(graph: Graph) -> Graph:
     """A transpose before a reduction disappears into the axes."""
     for op in graph.ops:
-        permutation = _incoming(graph, op.inputs[0]) if op.name in _REDUCTIONS else None
+        permutation = _incoming(graph, op.inputs[0]) if op.name in REDUCTIONS else None
         axes = graph.constant(op.inputs[1]) if permutation else None
         before = graph.producer(op.inputs[0])
         if permutation is None or axes is None or before is None:

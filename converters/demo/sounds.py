@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from multigraft.converters.demo.speech import NOTHING, RATE_HZ, WORDS, spoken
 
-CLIPS = 1280
+CLIPS = 896
 SENTENCE = ("yes", "one", "stop", "three", "go", "five")
 
 

@@ -2,8 +2,8 @@
 
 Consecutive frames are alike, so frames are no independent sample; means over minibatches nearly are, as far as the
 scene's memory is shorter than a minibatch (the method of batch means). Per minibatch a few features were summed with
-their products: of the picture its brightness and sharpness, of each network four random projections of its last tap's
-channel means and, for a classifier, margin and entropy. Under equal means
+their products: of a picture its brightness and sharpness, of a row its level and roughness, of each network four random
+projections of its last tap's channel means and, for a classifier, margin and entropy. Under equal means
 
     F = (n - p - 1) / ((n - 2) p) * T2,   T2 = n1 n2 / n * d' S^-1 d
 
@@ -37,7 +37,7 @@ class Drift:
     Attributes:
         first: Site, or site and day.
         second: The same.
-        of: ``image`` or the name of a network.
+        of: ``image``, ``row`` or the name of a network.
         effect: Greatest difference of a feature's means, in standard deviations of minibatch means.
         f: The statistic.
         p: Its p-value.
@@ -70,7 +70,7 @@ def find_drift(statistics: Statistics) -> list[Drift]:
     for site, days in by_site.items():
         for (day, before), (next_day, after) in itertools.pairwise(days):
             pairs.append((f"{site} {day}", before, f"{site} {next_day}", after))
-    groups = ["image", *(n.name for n in statistics.subject.networks)]
+    groups = [entries.IMAGE, entries.ROW, *(n.name for n in statistics.subject.networks)]
     comparisons = [
         result
         for first, a, second, b in pairs

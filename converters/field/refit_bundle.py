@@ -9,7 +9,7 @@ original weights.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,7 @@ from multigraft.converters.packing.convert import convert
 from multigraft.errors import ConversionError, InputError
 from multigraft.npz import npz_bytes, read_npz, stored_npz_bytes
 from multigraft.refit.refit_plan import ARRAYS, PLAN, SEGMENT, PlannedGraft, RefitPlan, Stage
+from multigraft.tensors.array_preparation import ArrayPreparation
 from multigraft.tensors.preparation import prepare_frames, random_frame
 
 VERIFIED_INPUTS = 8
@@ -220,14 +221,34 @@ def _axes(bundle: Bundle, model: MultiTaskModel) -> dict[str, tuple[int, ...]]:
         onnx_runner = OnnxRunner(model.model, segment.outputs)
         references = [onnx_runner(feed) for feed in feeds]
         inputs = bundle.manifest.segment(segment.name).inputs
-        stored = [to_tflite_layout({n: f[n] for n in inputs}, dict.fromkeys(inputs, (0, 2, 3, 1))) for f in feeds]
+        stored = [to_tflite_layout({n: f[n] for n in inputs}, _layouts(bundle, inputs)) for f in feeds]
         values = [runner(feed, segment.name) for feed in stored]
         for name in segment.outputs:
-            best = fit([v[name] for v in values], [r[name] for r in references], name)
+            laid_out = [_without_height(v[name], r[name].ndim) for v, r in zip(values, references, strict=True)]
+            best = fit(laid_out, [r[name] for r in references], name)
             if best is None:
                 raise ConversionError(f"tensor {name!r} differs after conversion", "share at another layer")
             axes[name] = tuple(int(i) for i in np.argsort(best[2]))
     return axes
+
+
+def _layouts(bundle: Bundle, inputs: Iterable[str]) -> dict[str, tuple[int, ...]]:
+    """Input to the permutation that takes its value in ONNX to that in the model."""
+    layouts: dict[str, tuple[int, ...]] = {}
+    for source in bundle.manifest.inputs:
+        if source.tensor in inputs:
+            preparation = source.preprocessing
+            if isinstance(preparation, ArrayPreparation):
+                order = preparation.order or tuple(range(len(preparation.shape)))
+                layouts[source.tensor] = (0, *(axis + 1 for axis in order))
+            else:
+                layouts[source.tensor] = (0, 2, 3, 1)
+    return layouts
+
+
+def _without_height(value: npt.NDArray[Any], rank: int) -> npt.NDArray[Any]:
+    """A signal without the height of 1 that it has in the .tflite file."""
+    return value[:, 0] if value.ndim == rank + 1 == 4 and value.shape[1] == 1 else value
 
 
 def _answers_only(bundle: Bundle) -> bytes:

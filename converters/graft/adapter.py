@@ -42,14 +42,16 @@ class Adapter:
 
 def is_joinable(donor: tuple[int, ...], target: tuple[int, ...], kernel: int) -> bool:
     """Whether an adapter of that kernel can bring the donor's shape to the target's (shapes without the batch)."""
-    if len(donor) != len(target) or len(donor) not in (1, 3):
+    if len(donor) != len(target) or len(donor) not in (1, 2, 3):
         return False
     if len(donor) == 1:
         return kernel == 1
     stride = _strides(donor, target)
+    if stride is None and len(donor) == 2:
+        return False
     if stride is None and any(t > 2 * d for d, t in zip(donor[1:], target[1:], strict=True)):
         return False
-    return donor[0] * kernel * kernel <= MAX_INPUTS
+    return donor[0] * int(kernel ** (len(donor) - 1)) <= MAX_INPUTS
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,7 @@ class AdapterDraft:
         layer: The linear view of ``node``, all weights 0.
         weight: Name of its weights.
         bias: Name of its intercepts.
-        size: Height and width that the resize gives, or None.
+        size: Height and width (of a signal, its length) that the resize gives, or None.
         bounds: The clamp's smallest and largest value, or None.
     """
 
@@ -123,7 +125,7 @@ def draft_adapter(
         strides = _strides(donor, target)
         inner, have = source, donor[1:]
         if strides is None:
-            inner, strides, size, have = f"{prefix}/resized", (1, 1), target[1:], target[1:]
+            inner, strides, size, have = f"{prefix}/resized", (1,) * len(target[1:]), target[1:], target[1:]
             scales = f"{prefix}/scales"
             # Rounded up, so that the floor of size * scale is never one short.
             pairs = zip(target[1:], donor[1:], strict=True)
@@ -144,11 +146,11 @@ def draft_adapter(
             [inner, weight, bias],
             [linear_out],
             f"{prefix}/conv",
-            kernel_shape=[kernel, kernel],
+            kernel_shape=[kernel] * len(strides),
             strides=list(strides),
             pads=_pads(have, target[1:], kernel, strides),
         )
-        layer = convolution(node, (target[0], donor[0], kernel, kernel))
+        layer = convolution(node, (target[0], donor[0], *[kernel] * len(strides)))
     after: tuple[onnx.NodeProto, ...] = ()
     if clamp is not None:
         repeated = onnx.NodeProto()
@@ -185,25 +187,25 @@ def fit_adapter(draft: AdapterDraft, received: Array, original: Array, source: s
     return Adapter(draft.nodes, constants, source, solution.relative_error)
 
 
-def _strides(donor: tuple[int, ...], target: tuple[int, ...]) -> tuple[int, int] | None:
+def _strides(donor: tuple[int, ...], target: tuple[int, ...]) -> tuple[int, ...] | None:
     """Whole factors by which the donor's map is larger, or None."""
     if any(d % t for d, t in zip(donor[1:], target[1:], strict=True)):
         return None
-    return donor[1] // target[1], donor[2] // target[2]
+    return tuple(d // t for d, t in zip(donor[1:], target[1:], strict=True))
 
 
-def _pads(have: tuple[int, ...], want: tuple[int, ...], kernel: int, strides: tuple[int, int]) -> list[int]:
+def _pads(have: tuple[int, ...], want: tuple[int, ...], kernel: int, strides: tuple[int, ...]) -> list[int]:
     total = [max((w - 1) * s + kernel - h, 0) for h, w, s in zip(have, want, strides, strict=True)]
     return [t // 2 for t in total] + [t - t // 2 for t in total]
 
 
 def _resize(x: Array, size: tuple[int, ...]) -> Array:
-    """Bilinear with half-pixel centres, as the Resize node does it."""
-    for axis, length in zip((2, 3), size, strict=True):
+    """(Bi)linear with half-pixel centres, as the Resize node does it."""
+    for axis, length in enumerate(size, 2):
         have = x.shape[axis]
         position = np.clip((np.arange(length) + 0.5) * have / length - 0.5, 0, have - 1)
         low = np.floor(position).astype(int)
         high = np.minimum(low + 1, have - 1)
-        share = (position - low).astype(np.float32).reshape([-1 if a == axis else 1 for a in range(4)])
+        share = (position - low).astype(np.float32).reshape([-1 if a == axis else 1 for a in range(x.ndim)])
         x = np.take(x, low, axis) * (1 - share) + np.take(x, high, axis) * share
     return x

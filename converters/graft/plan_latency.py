@@ -41,16 +41,18 @@ class PlanLatency:
         return sum(map(self._network, alone)) + sum(map(self._tail, plan.grafts.values()))
 
     def _network(self, network: Network) -> float:
-        return self._once(network, lambda: network.model.SerializeToString(), network.input, network.input_shape)
+        feed = {network.input: np.ones((1, *network.input_shape), network.input_dtype)}
+        return self._once(network, lambda: network.model.SerializeToString(), feed)
 
     def _tail(self, graft: Candidate) -> float:
         tail, shape = graft.tail, graft.join.donor_point.shape
-        return self._once(graft, lambda: tail.model(len(shape) + 1).SerializeToString(), tail.source, shape)
+        feed = {tail.source: np.ones((1, *shape), np.float32)}
+        return self._once(graft, lambda: tail.model(len(shape) + 1).SerializeToString(), feed)
 
-    def _once(self, part: object, content: Callable[[], bytes], name: str, shape: tuple[int, ...]) -> float:
+    def _once(self, part: object, content: Callable[[], bytes], feed: dict[str, Any]) -> float:
         # Kept with its time, so that no other object can get its id.
         if id(part) not in self._timed:
-            self._timed[id(part)] = part, _median_us(content(), {name: np.ones((1, *shape), np.float32)})
+            self._timed[id(part)] = part, _median_us(content(), feed)
         return self._timed[id(part)][1]
 
 

@@ -24,6 +24,8 @@ from multigraft.converters.conversion.interpreters import Arrays, main_signature
 from multigraft.converters.conversion.onnx2tf import to_tflite
 from multigraft.converters.conversion.onnx2tf_environment import Environment
 from multigraft.converters.conversion.tensor_names import name_as_in_onnx
+from multigraft.converters.importing.probe_frames import COUNT as MADE_UP_FRAMES
+from multigraft.converters.importing.probe_frames import probe_frames
 from multigraft.converters.job.checkpoints import Checkpoints
 from multigraft.converters.job.progress import Report, silent
 from multigraft.converters.network.frames import Frame, Frames
@@ -140,7 +142,7 @@ def convert(
     report(f"comparing segments and uncut model on {len(inputs)} inputs")
     verification = verify_segments(graph, content, segments, floating.boundaries, task_outputs, inputs)
     verification = dataclasses.replace(
-        verification, float_error=errors, float_inputs=2 + len(feeds.chosen(FLOAT_INPUTS))
+        verification, float_error=errors, float_inputs=len(feeds.chosen(FLOAT_INPUTS)) or MADE_UP_FRAMES
     )
     layers = LayerErrorReport((), 0)
     if precision != "float32":
@@ -207,6 +209,17 @@ class _Feeds:
         for _ in range(count):
             yield self._feed({n: random_frame(p, rng) for n, p in self._inputs.items()})
 
+    def made_up(self) -> list[Arrays]:
+        """:data:`MADE_UP_FRAMES` frames as a camera makes them, in place of those that are not given."""
+        rng = np.random.default_rng(0)
+        made = {
+            n: probe_frames(p.height, p.width, 3)
+            if isinstance(p, Preprocessing)
+            else [random_frame(p, rng) for _ in range(MADE_UP_FRAMES)]
+            for n, p in self._inputs.items()
+        }
+        return [self._feed({n: f[i] for n, f in made.items()}) for i in range(MADE_UP_FRAMES)]
+
     def _feed(self, frames: Mapping[str, Frame]) -> Arrays:
         return {n: prepare_frames([frames[n]], p) for n, p in self._inputs.items()}
 
@@ -227,8 +240,8 @@ def _to_float(
     def compared(converted: Model) -> tuple[FloatModel, dict[str, float]]:
         floating = _located(converted, prepared, cuts, task_outputs, feeds, report)
         report("comparing the float model with the ONNX model")
-        frames, noise = list(feeds.spaced(FLOAT_INPUTS)), list(feeds.random(2))
-        return floating, float_error(floating, multitask.model, task_outputs, frames, noise)
+        frames = list(feeds.spaced(FLOAT_INPUTS)) or feeds.made_up()
+        return floating, float_error(floating, multitask.model, task_outputs, frames)
 
     converted = to_tflite(prepared, environment, work_dir, report, checkpoints)
     try:
@@ -253,8 +266,8 @@ def _located(
     try:
         located = locate(converted, prepared, cuts, task_outputs, probes)
     except ConversionError as error:
-        # Random pixels may drive a sound network to where it hardly moves; frames decide where there are some.
-        probes = list(feeds.spaced(2)) or probes
+        # Random pixels may drive a sound network to where it hardly moves, or to where it amplifies rounding.
+        probes = list(feeds.spaced(2)) or feeds.made_up()
         located = _located_on_frames(converted, prepared, cuts, task_outputs, probes, error)
     return name_as_in_onnx(located, prepared, probes[0])
 

@@ -208,4 +208,7 @@ def spec_of(tensor: Tensor) -> TensorSpec:
 
 
 def _store(value: npt.NDArray[Any], tensor: Tensor) -> npt.NDArray[Any]:
+    if tensor.quant is None and tensor.dtype != "float32":
+        # Whole numbers, such as letters, are stored as they are.
+        return value.astype(tensor.dtype)
     return quantise(value, spec_of(tensor))

@@ -204,8 +204,8 @@ def _drift(statistics: Statistics, drift: list[Drift]) -> str:
         rows = '<tr><td colspan="7">Too few minibatches per place to compare.</td></tr>'
     return (
         "<section><h2>Drift</h2><p>Whether sites, and days of a site, saw the same: Hotelling's two-sample test on "
-        "minibatch means of picture features, projected representations, margin and entropy; p-values adjusted by "
-        "Holm's method. The effect is in standard deviations of minibatch means.</p>"
+        "minibatch means of features of the frames, projected representations, margin and entropy; p-values adjusted "
+        "by Holm's method. The effect is in standard deviations of minibatch means.</p>"
         '<div class="scroll" tabindex="0" role="region" aria-label="Drift"><table><thead><tr><th scope="col">first</th>'
         '<th scope="col">second</th><th scope="col">of</th><th scope="col" class="number">effect</th>'
         '<th scope="col" class="number">F</th><th scope="col" class="number">p</th><th scope="col"></th></tr></thead>'
@@ -269,12 +269,22 @@ def _pictures(statistics: Statistics) -> str:
     drawn = ""
     for site in statistics.sites[:6]:
         tallies = [t for (of, _), t in statistics.places.items() if of == site]
-        for what, first, last in (("brightness", "black", "white"), ("sharpness", "blurred", "sharp")):
+        for what, first, last in (
+            (entries.BRIGHTNESS, "black", "white"),
+            (entries.SHARPNESS, "blurred", "sharp"),
+            (entries.LEVEL, "2^-16", "2^16"),
+            (entries.ROUGHNESS, "2^-16", "2^16"),
+        ):
             if all(what in t.counts for t in tallies):
                 counts = np.sum([t.counts[what] for t in tallies], axis=0)
                 drawn += f"<div><h3>{escape(site)}: {what}</h3>{charts.bars(counts, first, last)}</div>"
     if not drawn:
         return ""
+    if _summed(statistics, entries.LEVEL) is not None:
+        return (
+            "<section><h2>The rows</h2><p>Root mean square of the rows that were used, and of their steps along the "
+            f'last axis: two bins per doubling.</p><div class="small">{drawn}</div></section>'
+        )
     return (
         "<section><h2>The picture</h2><p>Mean grey, and the variance of the Laplacian (four bins per doubling), of the "
         f'frames that were used.</p><div class="small">{drawn}</div></section>'

@@ -122,6 +122,21 @@ def _print_inputs(manifest: Manifest) -> None:
             ],
         )  # fmt: skip
 
+    hearing = [(tensor, p.sound) for tensor, p in arrays if p.sound is not None]
+    if hearing:
+        print_table(
+            "Inputs that are made of sound",
+            ("tensor", "rate (Hz)", "window", "step", "fft", "bands", "low (Hz)", "high (Hz)", "floor", "rows", "hop"),
+            [
+                (
+                    tensor, str(f.rate_hz), str(f.window), str(f.step), str(f.fft), str(f.bands), f"{f.low_hz:g}",
+                    f"{f.high_hz:g}", f"{f.floor:g}", str(sound.rows), str(sound.hop),
+                )
+                for tensor, sound in hearing
+                for f in (sound.front_end,)
+            ],
+        )  # fmt: skip
+
 
 def _numbers(values: tuple[float, ...]) -> str:
     """A few numbers as they are, many by their range."""

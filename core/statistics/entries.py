@@ -17,6 +17,15 @@ BRIGHTNESS = "brightness"
 SHARPNESS = "sharpness"
 """Counts of frames by their sharpness."""
 
+LEVEL = "level"
+"""Counts of rows by their root mean square."""
+
+ROUGHNESS = "roughness"
+"""Counts of rows by the root mean square of their steps."""
+
+IMAGE, ROW = "image", "row"
+"""What drift is tested on besides networks: the features of the frames themselves."""
+
 _CROSS_SUMS = ("first/", "second/", "cross/")
 _CROSS_ROWS = "rows/"
 

@@ -88,7 +88,7 @@ class Project:
         lifetimes: Buffer name to its bytes, the first and the last step it is in use.
         constant_bytes: Bytes of weights and tables in flash.
         regions: Memories the arena lies in, only those that are used.
-        variable_bytes: RAM of what is kept between inferences, beside the arena.
+        variable_bytes: RAM of what is kept between inferences, beside the arena: variables, sound.
         given: Work of the model as it came.
         left: Work of the model that is generated, after exact pruning.
     """

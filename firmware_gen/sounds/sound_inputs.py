@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -13,29 +12,27 @@ from multigraft.firmware_gen.sounds.sound_files import SoundInput
 from multigraft.sounds.front_end import UNITS_PER_NAT
 from multigraft.tensors.array_preparation import ArrayPreparation
 from multigraft.tensors.quantisation import quantise
-
-if TYPE_CHECKING:
-    from multigraft.firmware_gen.project.project import Port
+from multigraft.tflite.graph import Tensor
 
 
-def sound_inputs(bundle: Bundle, inputs: Sequence[Port]) -> tuple[SoundInput, ...]:
+def sound_inputs(bundle: Bundle, inputs: Sequence[Tensor]) -> tuple[SoundInput, ...]:
     """The inputs that are made of sound, in the order of ``inputs``.
 
     Args:
         bundle: What the firmware is made of.
-        inputs: Of the generated model, named as the bundle's tensors.
+        inputs: Of the program that was loaded from it.
 
     Raises:
         InputError: An input is not int8.
     """
     preparations = {source.tensor: source.preprocessing for source in bundle.manifest.inputs}
     found = []
-    for number, port in enumerate(inputs):
-        preparation = preparations.get(port.name)
+    for number, tensor in enumerate(inputs):
+        preparation = preparations.get(tensor.name)
         if isinstance(preparation, ArrayPreparation) and preparation.sound is not None:
-            if port.dtype != "int8":
-                raise InputError(f"input {port.name!r} is {port.dtype}, not int8", 'build with precision = "int8"')
-            found.append(_sound_input(number, preparation, bundle, port.name))
+            if tensor.dtype != "int8":
+                raise InputError(f"input {tensor.name!r} is {tensor.dtype}, not int8", 'build with precision = "int8"')
+            found.append(_sound_input(number, preparation, bundle, tensor.name))
     return tuple(found)
 
 

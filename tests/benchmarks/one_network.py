@@ -122,6 +122,7 @@ def measure(
         row.outcome = str(error)
         return row
     watch("import")
+    assert isinstance(network.preprocessing, Preprocessing)
     seen, held_out = _frames(network.preprocessing, frames, count)
     row.size, row.parameters = network.input_shape, network.weights
     reference = _outputs(network, held_out)

@@ -33,7 +33,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--interval", type=float, default=rule.interval_s, metavar="S", help="use a frame every S seconds at most")
     add(
         "--min-difference", type=float, default=rule.min_difference, metavar="D",
-        help=f"skip a frame whose mean grey differs by less than D of 255 (default: {rule.min_difference:g})",
+        help="skip a frame whose mean grey differs by less than D of 255, or a row by less than D / 255 of its largest "
+        f"number (default: {rule.min_difference:g})",
     )  # fmt: skip
     add("--minibatch", type=int, default=default.minibatch, metavar="N", help=f"default: {default.minibatch}")
     add(
@@ -65,6 +66,7 @@ def execute(options: argparse.Namespace) -> int:
     from multigraft.calibration.collect.collector import collect
     from multigraft.calibration.collect.live_view import show_collecting
     from multigraft.calibration.collect.selection_rule import SelectionRule
+    from multigraft.cli.shared.bundle_sources import rows_of
     from multigraft.devices.cameras.sources import open_source
 
     output: Path = options.output
@@ -85,7 +87,8 @@ def execute(options: argparse.Namespace) -> int:
         threads=options.threads,
         backend=options.backend,
     )
-    bundle, camera = Bundle.open(options.taps), open_source(options.source)
+    bundle = Bundle.open(options.taps)
+    camera = open_source(options.source, rows_of(bundle.manifest))
     with show_collecting(settings, options.json) as report:
         done = collect(bundle, camera, output, settings, report)
     frames = done.statistics.frames

@@ -19,6 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(options: argparse.Namespace) -> int:
     """Choose share points, convert donors, originals and grafted rests, write the bundle."""
+    from multigraft.cli.shared.bundle_sources import example_source, rows_of
     from multigraft.cli.shared.settings_options import check_output, load_frames, read_settings
 
     settings = read_settings(options)
@@ -39,8 +40,9 @@ def execute(options: argparse.Namespace) -> int:
     for join in joins:
         alike = "" if join.cka is None else f", CKA {join.cka:.3f}"
         print(f"{join.target} on {join.donor} up to {join.donor_point.label} ({join.method}{alike})")
+    source = example_source(rows_of(bundle.manifest))
     print(
         f"{options.output} ({options.output.stat().st_size:,} bytes); on the device run: "
-        f"multigraft calibrate refit {options.output.name} --source camera -o site.mgrefit"
+        f"multigraft calibrate refit {options.output.name} --source {source} -o site.mgrefit"
     )
     return 0

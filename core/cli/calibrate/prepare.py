@@ -5,8 +5,14 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from multigraft.cli.shared.bundle_sources import example_source
 from multigraft.cli.shared.settings_options import check_output
+from multigraft.errors import UsageError
+
+if TYPE_CHECKING:
+    from multigraft.converters.settings.settings import Settings, TaskSettings
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -14,6 +20,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("settings", type=Path, help="the settings file, multigraft.toml (see docs/settings.md)")
     parser.add_argument(
         "-o", "--output", required=True, type=Path, metavar="NAME.mgtaps", help="the taps bundle to write"
+    )
+    parser.add_argument(
+        "--tasks", metavar="A,B", help="these tasks only: those of one source, where others take frames of another kind"
     )
     parser.add_argument(
         "--every-cut", action="store_true", help="also tap cut points that are wider than one before and one behind"
@@ -27,10 +36,13 @@ def execute(options: argparse.Namespace) -> int:
     from multigraft.converters.importing.importer import load_task
     from multigraft.converters.job.progress import terminal_report
     from multigraft.converters.settings.settings import Settings
+    from multigraft.tensors.preparation import shared_row_shape
 
     check_output(options.output)
     settings = Settings.load(options.settings)
-    networks = [load_task(task, settings.path.parent) for task in settings.tasks]
+    chosen = _chosen(settings, options.tasks)
+    shape = shared_row_shape([task.preprocessing for task in chosen])
+    networks = [load_task(task, settings.path.parent) for task in chosen]
     with terminal_report() as report, work_folder() as folder:
         bundle = make_taps_bundle(networks, f"{settings.bundle.name}-taps", folder, report, is_every=options.every_cut)
     bundle.write(options.output)
@@ -38,10 +50,21 @@ def execute(options: argparse.Namespace) -> int:
     if options.json:
         print(json.dumps({"output": str(options.output), "bytes": options.output.stat().st_size, "taps": taps}))
         return 0
+    source = example_source(shape) + " --minutes 30" * (shape is None)
     for name, points in taps.items():
         print(f"{name}: {len(points)} taps")
     print(
         f"{options.output} ({options.output.stat().st_size:,} bytes); on the device run: "
-        f"multigraft calibrate collect {options.output.name} --source camera --minutes 30 -o site.mgstats"
+        f"multigraft calibrate collect {options.output.name} --source {source} -o site.mgstats"
     )
     return 0
+
+
+def _chosen(settings: Settings, names: str | None) -> tuple[TaskSettings, ...]:
+    if names is None:
+        return settings.tasks
+    by_name = {task.name: task for task in settings.tasks}
+    wanted = [name.strip() for name in names.split(",")]
+    if unknown := next((name for name in wanted if name not in by_name), None):
+        raise UsageError(f"{settings.path} has no task {unknown!r}", f"choose from: {', '.join(by_name)}")
+    return tuple(by_name[name] for name in wanted)

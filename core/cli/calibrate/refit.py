@@ -50,6 +50,7 @@ def execute(options: argparse.Namespace) -> int:
     """Refit, write the weights, print agreements; 130 if it was stopped, and the same command goes on."""
     from multigraft.bundle.bundle import Bundle
     from multigraft.calibration.refit.refitting import RefitOptions, refit_on_device
+    from multigraft.cli.shared.bundle_sources import rows_of
     from multigraft.devices.cameras.sources import open_source
 
     output: Path = options.output
@@ -58,7 +59,8 @@ def execute(options: argparse.Namespace) -> int:
         options.frames, options.accept, options.minimum_frames, options.every, options.confidence,
         threads=options.threads, backend=options.backend,
     )  # fmt: skip
-    plan, camera = Bundle.open(options.plan), open_source(options.source)
+    plan = Bundle.open(options.plan)
+    camera = open_source(options.source, rows_of(plan.manifest))
     refit = refit_on_device(plan, camera, output, settings, _show_refitting(options.json))
     if refit is None:
         if not options.json:

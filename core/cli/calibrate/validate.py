@@ -14,12 +14,12 @@ from multigraft.errors import UsageError
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the step's arguments."""
     from multigraft.calibration.defaults import VALIDATED_FRAMES
-    from multigraft.devices.cameras.source_help import HELP
+    from multigraft.cli.shared.bundle_sources import add_source_argument
 
     add = parser.add_argument
     add("bundle", metavar="home.graft", help="the bundle to judge")
     add("--against", required=True, metavar="NAME.mgtaps", help="the taps bundle of the original networks")
-    add("--source", required=True, metavar="FRAMES", help=HELP)
+    add_source_argument(parser)
     add("-o", "--output", type=Path, metavar="NAME.json", help="also write the result as JSON")
     add(
         "--frames", type=int, default=VALIDATED_FRAMES, metavar="N",
@@ -39,15 +39,18 @@ def execute(options: argparse.Namespace) -> int:
     from multigraft import files
     from multigraft.bundle.bundle import Bundle
     from multigraft.calibration.validation import validate
+    from multigraft.cli.shared.bundle_sources import open_bundle_source
     from multigraft.cli.shared.table import print_table
-    from multigraft.devices.cameras.sources import open_source
 
     if options.output is not None:
         check_output(options.output)
+    bundle, original = Bundle.open(options.bundle), Bundle.open(options.against)
+    known = {task.name for task in original.manifest.tasks}
+    tasks = [task.name for task in bundle.manifest.tasks if task.name in known]
     validation = validate(
-        Bundle.open(options.bundle),
-        Bundle.open(options.against),
-        open_source(options.source),
+        bundle,
+        original,
+        open_bundle_source(options.source, bundle.manifest, tasks or None),
         frames=options.frames,
         confidence=options.confidence,
         tolerances=dict(map(_tolerance, options.tolerance)),

@@ -86,7 +86,7 @@ def _generate(options: argparse.Namespace) -> int:
         error.problem = f"{options.what}: {error.problem}"
         raise
     report = report_of(project, board.name)
-    hearing = golden_sounds(program, sound_inputs(source, project.inputs)) if isinstance(source, Bundle) else {}
+    hearing = golden_sounds(program, sound_inputs(source, program.inputs)) if isinstance(source, Bundle) else {}
     beside = {REPORT: json.dumps(report, indent=1).encode() + b"\n"}
     write_folder(project, board, sha256_of(content), options.output, *golden_vectors(program), hearing, beside)
     if options.json:

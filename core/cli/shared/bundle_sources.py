@@ -13,6 +13,7 @@ from multigraft.errors import UsageError
 if TYPE_CHECKING:
     from multigraft.bundle.manifest import Manifest
     from multigraft.devices.cameras.camera import Camera
+    from multigraft.tensors.preparation import Rows
 
 
 def add_source_argument(parser: argparse.ArgumentParser, default: str = "") -> None:
@@ -27,6 +28,24 @@ def add_source_argument(parser: argparse.ArgumentParser, default: str = "") -> N
         metavar="[TASK=]FRAMES",
         help=f"{HELP}; {several}{default and f' (default: {default})'}",
     )
+
+
+def rows_of(manifest: Manifest) -> Rows | None:
+    """What one source has to give for all networks of a bundle; None for pictures.
+
+    Raises:
+        InputError: They take frames of several kinds.
+    """
+    from multigraft.tensors.preparation import shared_row_shape
+
+    return shared_row_shape([source.preprocessing for source in manifest.inputs])
+
+
+def example_source(rows: Rows | None) -> str:
+    """A source to show in a command that is suggested."""
+    if rows is None:
+        return "camera"
+    return "rows.npy" if isinstance(rows, tuple) else "sound.wav"
 
 
 def open_bundle_source(texts: Sequence[str], manifest: Manifest, tasks: Sequence[str] | None = None) -> Camera:
@@ -70,12 +89,19 @@ def open_bundle_source(texts: Sequence[str], manifest: Manifest, tasks: Sequence
     if not own:
         return camera_for(shared[0], others)
     cameras: dict[tuple[str, ...], Camera] = {}
-    for source in dict.fromkeys(own[task] for task in asked if task in own):
-        served = tuple(task for task in asked if own.get(task) == source)
-        cameras[served] = camera_for(source, served)
+    for task in (t for t in asked if t in own and not any(t in served for served in cameras)):
+        served = tuple(t for t in asked if own.get(t) == own[task] and _take_same(manifest, t, task))
+        cameras[served] = camera_for(own[task], served)
     if others:
         cameras[tuple(others)] = camera_for(shared[0], others)
     return _Several(cameras)
+
+
+def _take_same(manifest: Manifest, a: str, b: str) -> bool:
+    from multigraft.tensors.preparation import take_same_frames
+
+    inputs = [source.preprocessing for task in (a, b) for source in manifest.inputs_of(task)]
+    return all(take_same_frames(inputs[0], other) for other in inputs)
 
 
 class _Several:

@@ -41,6 +41,12 @@ MG_INLINE int32_t mg_hear(const mg_front_end *f, mg_heard *heard, int16_t sample
     return 1;
 }
 
+#if defined(__ARM_ARCH_6M__) || defined(MG_MULTIPLY_32)
+MG_KERNEL int64_t mg_wide(int32_t a, int32_t b) { return b < 0 ? -mg_product(a, -b) : mg_product(a, b); }
+#else
+MG_INLINE int64_t mg_wide(int32_t a, int32_t b) { return (int64_t)a * b; }
+#endif
+
 MG_INLINE int32_t mg_rounded(int64_t x, int32_t bits)
 {
     return (int32_t)((x + ((int64_t)1 << (bits - 1))) >> bits);
@@ -68,7 +74,7 @@ MG_INLINE void mg_place(const mg_front_end *f, const mg_heard *heard, int32_t *w
         int32_t value = 0;
         if (n < f->window) {
             const int32_t weight = f->hann[2 * n > f->window ? f->window - n : n];
-            value = mg_rounded((int64_t)heard->ring[from] * weight, 30 - f->extra);
+            value = mg_rounded(mg_wide(heard->ring[from], weight), 30 - f->extra);
             if (++from == f->window)
                 from = 0;
         }
@@ -88,13 +94,13 @@ MG_INLINE void mg_transform(const mg_front_end *f, int32_t *work)
     for (int32_t half = 1; half < pairs; half *= 2) {
         const int32_t turn = pairs / half; /* Of the table's entries, from one butterfly to the next. */
         for (int32_t k = 0; k < half; k++) {
-            const int64_t cosine = mg_cosine(f, k * turn), sine = mg_sine(f, k * turn);
+            const int32_t cosine = mg_cosine(f, k * turn), sine = mg_sine(f, k * turn);
             for (int32_t at = k; at < pairs; at += 2 * half) {
                 int32_t *const a = work + 2 * at, *const b = a + 2 * half;
                 int32_t re = b[0], im = b[1];
                 if (k > 0) {
-                    re = mg_rounded(b[0] * cosine + b[1] * sine, 30);
-                    im = mg_rounded(b[1] * cosine - b[0] * sine, 30);
+                    re = mg_rounded(mg_wide(b[0], cosine) + mg_wide(b[1], sine), 30);
+                    im = mg_rounded(mg_wide(b[1], cosine) - mg_wide(b[0], sine), 30);
                 }
                 b[0] = a[0] - re;
                 b[1] = a[1] - im;
@@ -109,11 +115,12 @@ MG_INLINE void mg_transform(const mg_front_end *f, int32_t *work)
 MG_INLINE uint64_t mg_square(const mg_front_end *f, const int32_t *work, int32_t k)
 {
     const int32_t *const here = work + 2 * k, *const there = work + f->fft - 2 * k;
-    const int64_t cosine = mg_cosine(f, k), sine = mg_sine(f, k), one = (int64_t)1 << 30;
+    const int32_t cosine = mg_cosine(f, k), sine = mg_sine(f, k);
+    const int64_t one = (int64_t)1 << 30;
     const int32_t odd_re = here[1] + there[1], odd_im = there[0] - here[0];
-    const int64_t re = mg_rounded((here[0] + there[0]) * one + odd_re * cosine + odd_im * sine, 31);
-    const int64_t im = mg_rounded((here[1] - there[1]) * one + odd_im * cosine - odd_re * sine, 31);
-    const uint64_t square = (uint64_t)(re * re) + (uint64_t)(im * im);
+    const int32_t re = mg_rounded((here[0] + there[0]) * one + mg_wide(odd_re, cosine) + mg_wide(odd_im, sine), 31);
+    const int32_t im = mg_rounded((here[1] - there[1]) * one + mg_wide(odd_im, cosine) - mg_wide(odd_re, sine), 31);
+    const uint64_t square = (uint64_t)mg_wide(re, re) + (uint64_t)mg_wide(im, im);
     return f->dropped == 0 ? square : (square + ((uint64_t)1 << (f->dropped - 1))) >> f->dropped;
 }
 

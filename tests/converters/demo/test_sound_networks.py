@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -70,6 +71,17 @@ def test_words_of_a_wav_file_are_recognised(built: Path, capsys: pytest.CaptureF
         assert line["file"] == "sentence.wav"
     right = sum(word in labels for word, labels in zip(WORDS, heard, strict=True))
     assert right >= len(WORDS) - 2, heard
+
+
+def test_inspecting_and_measuring_take_sound(built: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["inspect", str(built)]) == 0
+    shown = capsys.readouterr().out
+    assert re.search(
+        r"Inputs that are made of sound\n.*\n.*\n.* 16000 +480 +320 +512 +40 +20 +4000 +1e-06 +49 +7920", shown
+    )
+    for source in ([], ["--source", str(built.with_name("clips"))], ["--source", "fake:seed=3"]):
+        assert main(["bench", str(built), "--runs", "3", "--warmup", "1", *source, "--json"]) == 0
+        assert json.loads(capsys.readouterr().out)
 
 
 def test_firmware_hears_a_wav_file_and_answers_as_python_does(built: Path, tmp_path: Path) -> None:

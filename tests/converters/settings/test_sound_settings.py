@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -68,3 +69,15 @@ def test_what_cannot_be_is_refused_with_its_place(preprocessing: str, says: str,
     with pytest.raises(ConfigurationError, match=says) as caught:
         load(tmp_path, preprocessing)
     assert "task[0].preprocessing" in str(caught.value)
+
+
+def test_the_examples_of_the_page_are_read(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[3] / "docs" / "sound.md").read_text("utf-8")
+    whole, sound = re.findall(r"^```toml\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
+    (tmp_path / "sounds").mkdir()
+    (tmp_path / "command.onnx").write_bytes(b"")
+    for text in (whole, re.sub(r"sound = .*\nshape = .*", f"{sound}shape = [1, 64, 101]", whole)):
+        (tmp_path / "multigraft.toml").write_text(text, "utf-8")
+        (task,) = Settings.load(tmp_path / "multigraft.toml").tasks
+        assert isinstance(task.preprocessing, ArrayPreparation) and task.preprocessing.sound is not None
+    assert isinstance(task.preprocessing, ArrayPreparation) and task.preprocessing.is_bands_first

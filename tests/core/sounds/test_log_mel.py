@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import numpy.typing as npt
 import pytest
 import scipy.signal
 
+from multigraft.devices.sounds.fake_microphone import FakeMicrophone
 from multigraft.errors import ConfigurationError, InputError
 from multigraft.sounds.front_end import NAMED, UNITS_PER_NAT, FrontEnd
 from multigraft.sounds.log_mel import LogMelStream, log_mel
@@ -91,6 +94,18 @@ def test_other_parameters_and_extreme_sounds(front_end: FrontEnd) -> None:
         assert np.percentile(error, 99) <= 0.006
         # Bands that are 80 dB below the loudest one, where 16 bits of a sample say little themselves.
         assert error.max() <= 0.05
+
+
+def test_librosa_gives_the_same_features() -> None:
+    """librosa 0.11.0: melspectrogram(y, sr=16000, n_fft=512, win_length=480, hop_length=320, center=False, n_mels=40,
+    fmin=20, fmax=4000, htk=True, norm=None), y with 16 zeros before and behind it, as librosa centres the window."""
+    sound = np.concatenate(list(FakeMicrophone(seed=9, seconds=0.8)))
+    sound[6000:9000] //= 64
+    with np.load(Path(__file__).with_name("librosa_log_mel.npz")) as file:
+        wanted = file["features"]
+    error = np.abs(log_mel(sound, KEYWORD) / UNITS_PER_NAT - wanted)
+    assert error.max() <= 0.006
+    assert error.mean() <= 5e-4
 
 
 def test_silence_is_the_logarithm_of_the_floor() -> None:

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from multigraft.devices.sounds.wav_file import EXTENSIBLE, FLOAT, PCM, WavFile
 from multigraft.devices.sounds.windows import SoundFiles, windows
@@ -101,6 +103,28 @@ def test_what_is_not_read_names_the_command_that_converts_it(data: bytes, says: 
     path.write_bytes(data)
     with pytest.raises(InputError, match=says):
         WavFile(path, 16_000)
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.sampled_from([riff(packed(SOUND, 16), PCM, 2), riff(packed(SOUND, 24), EXTENSIBLE, 2, 24)]),
+    st.lists(st.tuples(st.integers(0, 90), st.integers(0, 255)), max_size=4),
+    st.integers(0, 100),
+)
+def test_damaged_files_are_read_or_refused(
+    tmp_path: Path, whole: bytes, changes: list[tuple[int, int]], kept: int
+) -> None:
+    data = bytearray(whole)
+    for at, value in changes:
+        data[at % len(data)] = value
+    path = tmp_path / "a.wav"
+    path.write_bytes(data[:kept] if kept < 60 else data)
+    try:
+        rows = list(WavFile(path, 16_000))
+    except InputError as error:
+        assert error.remedy
+    else:
+        assert all(row.dtype == np.int16 and row.ndim == 1 for row in rows)
 
 
 def test_a_pipe_or_nothing_is_refused(tmp_path: Path) -> None:

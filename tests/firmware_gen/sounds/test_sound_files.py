@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pytest
 
 from multigraft.errors import InputError
-from multigraft.firmware_gen.sounds.sound_files import SoundInput, sound_files
+from multigraft.firmware_gen.sounds.sound_files import SoundInput, sound_files, sound_ram_bytes
 from multigraft.sounds.front_end import NAMED, FrontEnd
 from multigraft.sounds.log_mel import log_mel
 from tests.firmware_gen.host import SANITIZERS, WARNINGS, gcc
@@ -67,7 +67,7 @@ def rounded(mean: float, step: float) -> npt.NDArray[np.int8]:
 class Host:
     """The generated front end as a program of this machine."""
 
-    def __init__(self, inputs: list[SoundInput], folder: Path) -> None:
+    def __init__(self, inputs: list[SoundInput], folder: Path, *flags: str) -> None:
         sizes = [i.rows * i.front_end.bands for i in inputs]
         at = [sum(sizes[:k]) for k in range(len(sizes))]
         entries = ", ".join(f'{{"x", data + {a}, {n}, 1.0f, 0}}' for a, n in zip(at, sizes, strict=True))
@@ -77,7 +77,7 @@ class Host:
         for name, text in files.items():
             (folder / name).write_text(text)
         self.size = sum(sizes)
-        self.program = gcc(folder, folder / "program", *WARNINGS, "-O1", *SANITIZERS, "sound.c", "main.c")
+        self.program = gcc(folder, folder / "program", *WARNINGS, "-O1", *SANITIZERS, *flags, "sound.c", "main.c")
 
     def hear(self, pieces: list[npt.NDArray[np.int16] | None]) -> tuple[list[int], npt.NDArray[np.int8]]:
         """Rows completed and the model's inputs after each piece; None forgets all."""
@@ -107,15 +107,17 @@ def sounds(front_end: FrontEnd, seconds: float = 0.5) -> list[npt.NDArray[np.int
     return [np.clip(np.rint(kind), -32768, 32767).astype(np.int16) for kind in kinds]
 
 
+@pytest.mark.parametrize("flag", ["-DPLAIN", "-DMG_MULTIPLY_32"])
 @pytest.mark.parametrize("front_end", FRONT_ENDS, ids=lambda f: f"{f.rate_hz}-{f.window}-{f.bands}-{f.floor:g}")
-def test_every_row_equals_that_of_python(front_end: FrontEnd, tmp_path: Path) -> None:
+def test_every_row_equals_that_of_python(front_end: FrontEnd, flag: str, tmp_path: Path) -> None:
+    """By products of 64 bits, and by those that cores without them make of halves."""
     # One row per input, stored once by its low and once by its high bits, so that all 16 of a feature are compared.
     features = np.arange(-32768, 32768)
     coarse = (features >> 8).astype(np.int8)
     parts = [SoundInput(0, front_end, 1, False, coarse)]
     for level in (-14, -6, 0, 6):
         parts.append(SoundInput(len(parts), front_end, 1, False, rounded(level, 1 / 1024)))
-    host = Host(parts, tmp_path)
+    host = Host(parts, tmp_path, flag)
     for sound in sounds(front_end):
         wanted = log_mel(sound, front_end)
         sound = sound[: front_end.samples(len(wanted))]
@@ -160,3 +162,15 @@ def test_one_rate_for_all() -> None:
     with pytest.raises(InputError, match="hears at 8000 Hz and at 16000 Hz"):
         sound_files(inputs)
     assert sound_files([]) == {}
+
+
+def test_the_ram_that_is_reported_is_what_the_compiler_takes(tmp_path: Path) -> None:
+    inputs = [
+        SoundInput(0, KEYWORD, 49, False, rounded(-7, 0.1)),
+        SoundInput(1, FrontEnd(16_000, 400, 160, 512, 16, 60.0, 7000.0), 98, True, rounded(-7, 0.1)),
+    ]
+    host = Host(inputs, tmp_path)
+    gcc(host.program.parent, tmp_path / "sound.o", "-O1", "-c", "sound.c")
+    sized = subprocess.run(["size", "-A", str(tmp_path / "sound.o")], check=True, capture_output=True, text=True)
+    taken = sum(int(line.split()[1]) for line in sized.stdout.splitlines() if line.startswith((".bss", ".data ")))
+    assert 0 <= taken - sound_ram_bytes(inputs) <= 160
