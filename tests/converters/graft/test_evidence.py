@@ -29,13 +29,13 @@ preprocessing = { size = [4, 4], color = "grey" }
     ("count", "fit", "accept"), [(512, 384, 128), (2048, 512, 1536), (100, 75, 25), (30, 16, 14), (40, 26, 14)]
 )
 def test_a_quarter_is_held_out_where_there_are_many_frames(tmp_path: Path, count: int, fit: int, accept: int) -> None:
-    evidence = split(np.zeros((count, 4, 4), np.uint8), loaded(tmp_path), tmp_path / "frames.npy")
+    evidence = split(list(np.zeros((count, 4, 4), np.uint8)), loaded(tmp_path), tmp_path / "frames.npy")
     assert (len(evidence.fit), len(evidence.accept)) == (fit, accept)
 
 
 def test_too_few_frames_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="takes 14 held-out frames"):
-        split(np.zeros((29, 4, 4), np.uint8), loaded(tmp_path), tmp_path / "frames.npy")
+        split(list(np.zeros((29, 4, 4), np.uint8)), loaded(tmp_path), tmp_path / "frames.npy")
 
 
 def loaded(folder: Path) -> Settings:
