@@ -191,11 +191,17 @@ def to_tflite_layout(values: Arrays, layouts: dict[str, Permutation]) -> Arrays:
 
 
 def relative_error(value: npt.NDArray[Any], reference: npt.NDArray[Any]) -> float:
-    """Largest difference over the largest magnitude of ``reference``; infinite for differing shapes or for NaN."""
+    """Largest difference over the largest magnitude of ``reference``; infinite for differing shapes.
+
+    Infinities and NaN have to be equal; magnitudes are those of the finite values.
+    """
     if value.shape != reference.shape:
         return float("inf")
-    difference = np.abs(value.astype(np.float64) - reference.astype(np.float64)).max(initial=0.0)
-    error = difference / max(float(np.abs(reference).max(initial=0.0)), 1e-12)
+    finite = np.isfinite(reference)
+    if not np.array_equal(value[~finite], reference[~finite], equal_nan=True):
+        return float("inf")
+    difference = np.abs(value[finite].astype(np.float64) - reference[finite].astype(np.float64)).max(initial=0.0)
+    error = difference / max(float(np.abs(reference[finite]).max(initial=0.0)), 1e-12)
     return float(error) if np.isfinite(error) else float("inf")
 
 

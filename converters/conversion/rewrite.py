@@ -7,13 +7,16 @@ import onnx
 from multigraft.converters.conversion.rewrites import (
     activations,
     batch_norm,
+    control_flow,
     functions,
     indexing,
+    masking,
     normalisation,
     padding,
     pooling,
     recurrent,
     resizing,
+    sampling,
     unchanged,
     variadic,
     windows,
@@ -33,8 +36,8 @@ from multigraft.converters.conversion.written_out import (
 
 _FAMILIES = (
     unchanged, padding, pad_modes, extremes, pooling, variadic, activations, normalisation, batch_norm, indexing,
-    fixed_indices, resizing, fixed_places, recurrent, contraction, transposed_convolution, broadcasting, transforms,
-    functions, windows,
+    fixed_indices, resizing, fixed_places, sampling, recurrent, control_flow, contraction, transposed_convolution,
+    masking, broadcasting, transforms, functions, windows,
 )  # fmt: skip
 RULES: dict[str, tuple[Rule, ...]] = {
     operator: tuple(rule for family in _FAMILIES for rule in family.RULES.get(operator, ()))

@@ -1,10 +1,15 @@
-"""Activations with parameters that TFLite lacks: Elu with alpha, Gelu by tanh, Swish with alpha; and fmod."""
+"""Activations with parameters that TFLite lacks: Elu and Swish with alpha, Gelu by tanh; fmod; and tiny bounds."""
 
 from __future__ import annotations
 
 import math
 
+import numpy as np
+
 from multigraft.converters.conversion.rewrites.editing import Rule, Writer, attributes
+
+_TAKEN_FOR_ZERO = 1e-6
+"""By onnx2tf, as the bound of a Clip or Max."""
 
 
 def elu(writer: Writer) -> bool:
@@ -38,6 +43,19 @@ def swish(writer: Writer) -> bool:
     return True
 
 
+def least(writer: Writer) -> bool:
+    """The larger of a value and a tiny number is ``relu(x) + tiny``: onnx2tf takes the number for zero.
+
+    It stands before divisions, so that zero is not one of them.
+    """
+    node, tiny = writer.node, writer.editor.constant(writer.node.input[1]) if len(writer.node.input) == 2 else None
+    if tiny is None or tiny.size != 1 or tiny.dtype != np.float32 or not 0 < tiny.reshape(-1)[0] <= _TAKEN_FOR_ZERO:
+        return False
+    floor = writer.constant("least", float(tiny.reshape(-1)[0]))
+    writer("Add", writer("Relu", node.input[0]), floor, to=node.output[0])
+    return True
+
+
 def modulo(writer: Writer) -> bool:
     """Mod with fmod is ``x - y * trunc(x / y)``, of the sign of x."""
     x, y = writer.node.input
@@ -49,4 +67,11 @@ def modulo(writer: Writer) -> bool:
     return True
 
 
-RULES: dict[str, tuple[Rule, ...]] = {"Elu": (elu,), "Gelu": (gelu,), "Swish": (swish,), "Mod": (modulo,)}
+RULES: dict[str, tuple[Rule, ...]] = {
+    "Elu": (elu,),
+    "Gelu": (gelu,),
+    "Swish": (swish,),
+    "Mod": (modulo,),
+    "Clip": (least,),
+    "Max": (least,),
+}

@@ -11,9 +11,10 @@ import onnx
 import onnx.inliner
 from onnx import helper
 
+from multigraft.converters.conversion.rewrites.control_flow import rename_inputs
 from multigraft.converters.conversion.rewrites.editing import Rule, Writer
 
-EXPANDED = ("Attention", "RMSNormalization", "RotaryEmbedding", "CausalConvWithState", "SwiGLU")
+EXPANDED = ("Attention", "RMSNormalization", "RotaryEmbedding", "CausalConvWithState", "SwiGLU", "LinearAttention")
 
 _DOMAIN = "multigraft.definition"
 
@@ -21,6 +22,9 @@ _DOMAIN = "multigraft.definition"
 def expand(writer: Writer) -> bool:
     """Put the definition in the operator's place."""
     node, editor = writer.node, writer.editor
+    for attribute in node.attribute:
+        if attribute.name == "softmax_precision" and attribute.i == onnx.TensorProto.DOUBLE:
+            attribute.i = onnx.TensorProto.FLOAT  # TFLite has no Softmax of double precision
     function = _definition(writer)
     if function is None:
         return False
@@ -43,13 +47,14 @@ def expand(writer: Writer) -> bool:
     )
     inlined = onnx.inliner.inline_local_functions(small)
     fixed = {*node.input, *node.output}
-    names_of = {n: editor.free_name(f"{node.output[0]}/{n}") for m in inlined.graph.node for n in m.output}
+    written = (n for m in inlined.graph.node for n in m.output if n not in fixed)
+    new_names = {n: editor.free_name(f"{node.output[0]}/{n}") for n in written}
     for inner in inlined.graph.node:
         kept = onnx.NodeProto()
         kept.CopyFrom(inner)
-        for names in (kept.input, kept.output):
-            for i, name in enumerate(names):
-                names[i] = name if name in fixed else names_of.get(name, name)
+        rename_inputs(kept, new_names)
+        for i, name in enumerate(kept.output):
+            kept.output[i] = new_names.get(name, name)
         kept.name = f"{kept.output[0]}/node"
         writer.nodes.append(kept)
     return True
