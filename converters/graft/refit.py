@@ -95,13 +95,14 @@ def refit(
     for index, node in enumerate(nodes):
         layer = linear_layer(node, network.constants)
         solved: onnx.NodeProto = node
+        read = [n for n in node.input if n in live]
+        original_out = run_node(node, {n: live[n].original for n in read}, network.constants, network.opset)
         if layer is not None and node.input[0] in live:
-            solved, added, layer_fit = _solve_layer(network, nodes, index, layer, live, rng)
+            given = original_out[node.output[0]]
+            solved, added, layer_fit = _solve_layer(network, nodes, index, layer, given, live, rng)
             constants |= added
             fits.append(layer_fit)
         new_nodes.append(solved)
-        read = [n for n in node.input if n in live]
-        original_out = run_node(node, {n: live[n].original for n in read}, network.constants, network.opset)
         now_out = run_node(solved, {n: live[n].now for n in read}, network.constants | constants, network.opset)
         for name in node.output:
             if name:
@@ -143,12 +144,12 @@ def _solve_layer(
     nodes: list[onnx.NodeProto],
     index: int,
     layer: LinearLayer,
+    wanted: npt.NDArray[Any],
     live: dict[str, _Pair],
     rng: np.random.Generator,
 ) -> tuple[onnx.NodeProto, dict[str, Array], LayerFit]:
     node = nodes[index]
     pair = live[node.input[0]]
-    wanted = run_node(node, {node.input[0]: pair.original}, network.constants, network.opset)[node.output[0]]
     consumers = [n for n in nodes[index + 1 :] if node.output[0] in n.input]
     skip: npt.NDArray[Any] | None = None
     after = consumers
