@@ -96,14 +96,16 @@ def refit(
         layer = linear_layer(node, network.constants)
         solved: onnx.NodeProto = node
         read = [n for n in node.input if n in live]
-        original_out = run_node(node, {n: live[n].original for n in read}, network.constants, network.opset)
+        was = {n: live[n].original for n in read}
+        original_out = run_node(node, was, network.constants, network.opset, len(original))
         if layer is not None and node.input[0] in live:
             given = original_out[node.output[0]]
             solved, added, layer_fit = _solve_layer(network, nodes, index, layer, given, live, rng)
             constants |= added
             fits.append(layer_fit)
         new_nodes.append(solved)
-        now_out = run_node(solved, {n: live[n].now for n in read}, network.constants | constants, network.opset)
+        now = {n: live[n].now for n in read}
+        now_out = run_node(solved, now, network.constants | constants, network.opset, len(original))
         for name in node.output:
             if name:
                 live[name] = _Pair(original_out[name], now_out[name])
@@ -117,8 +119,9 @@ def run_node(
     inputs: Mapping[str, npt.NDArray[Any]],
     constants: Mapping[str, npt.NDArray[Any]],
     opset: int,
+    frames: int,
 ) -> dict[str, npt.NDArray[Any]]:
-    """Run one node on all frames in chunks; the first axis of every input is the frame."""
+    """Run one node on all frames in chunks; the first axis of every input is frames, or frames times positions."""
     initializers = [onnx.numpy_helper.from_array(constants[n], n) for n in dict.fromkeys(node.input) if n in constants]
     outputs = [o for o in node.output if o]
     graph = onnx.helper.make_graph(
@@ -134,8 +137,11 @@ def run_node(
     session = session_of(model_of(graph, opset), node.name)
     if not inputs:
         return dict(zip(outputs, session.run(outputs, {}), strict=True))
-    frames = len(next(iter(inputs.values())))
-    parts = [session.run(outputs, {n: v[i : i + CHUNK] for n, v in inputs.items()}) for i in range(0, frames, CHUNK)]
+    rows = {n: len(v) // frames for n, v in inputs.items()}
+    parts = [
+        session.run(outputs, {n: v[i * rows[n] : (i + CHUNK) * rows[n]] for n, v in inputs.items()})
+        for i in range(0, frames, CHUNK)
+    ]
     return {o: np.concatenate([p[k] for p in parts]) for k, o in enumerate(outputs)}
 
 

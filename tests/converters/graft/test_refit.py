@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 
 from multigraft.converters.graft.candidate import evaluate, make_tail
 from multigraft.converters.graft.evidence import Evidence
 from multigraft.converters.graft.join import Join, Method
 from multigraft.converters.graft.lineage import lineage
-from multigraft.converters.graft.refit import refit
+from multigraft.converters.graft.refit import refit, run_node
 from multigraft.converters.graft.tail import tail_of
 from multigraft.converters.network.network import Network, attributes
 from multigraft.tensors.preprocessing import Preprocessing
@@ -148,3 +149,11 @@ def test_equal_weights_are_shared_without_any_difference() -> None:
     features = parent.run(parent.prepare(ACCEPT), [graft.tail.source])[graft.tail.source].astype(np.float32)
     original = same.run(same.prepare(ACCEPT))[same.outputs[0]]
     assert np.array_equal(graft.tail.run(features)[0], original)
+
+
+def test_tokens_of_all_frames_in_one_axis_stay_with_their_frames() -> None:
+    """As a Gemm of a transformer reads them: more frames than go through at once."""
+    tokens = np.random.default_rng(0).standard_normal((70 * 3, 4)).astype(np.float32)
+    node = onnx.helper.make_node("Reshape", ["x", "shape"], ["y"])
+    answer = run_node(node, {"x": tokens}, {"shape": np.array([-1, 3, 4], np.int64)}, 20, frames=70)
+    np.testing.assert_array_equal(answer["y"], tokens.reshape(70, 3, 4))

@@ -57,8 +57,9 @@ def test_the_one_number_that_a_picture_is_padded_with_has_an_axis_of_its_own() -
     amounts = Tensor("amounts", (4, 2), "int32", data=np.array([[0, 0], [1, 1], [1, 1], [0, 0]], np.int32))
     lowest = Tensor("lowest", (1,), data=np.array([-3.0e38], np.float32))
     tensors = [Tensor("x", (1, 5, 5, 2)), amounts, lowest, Tensor("padded", (1, 7, 7, 2)), Tensor("y", (1, 3, 3, 2))]
-    window = {"padding": "VALID", "stride_h": 2, "stride_w": 2, "filter_height": 3, "filter_width": 3}
-    ops = [Op("PADV2", ("x", "amounts", "lowest"), ("padded",)), Op("MAX_POOL_2D", ("padded",), ("y",), window)]
+    pool = Op("MAX_POOL_2D", ("padded",), ("y",), {"padding": "VALID", "stride_h": 2, "stride_w": 2})
+    pool = pool.with_options(filter_height=3, filter_width=3)
+    ops = [Op("PADV2", ("x", "amounts", "lowest"), ("padded",)), pool]
     graph = Graph.of("padded", ["x"], ["y"], ops, tensors)
     _, db = quantised_answer(graph, [{"x": RNG.standard_normal((1, 5, 5, 2)).astype(np.float32)} for _ in range(8)])
     assert db > 35
