@@ -25,6 +25,7 @@ from multigraft.refit.linear_layer import HELD_OUT_EVERY, LinearLayer, positions
 from multigraft.refit.ridge import fit_rows
 
 CHUNK = 64
+_FRAMES_FIRST = frozenset({"Conv", "ConvTranspose"})
 
 
 @dataclass(frozen=True)
@@ -97,7 +98,7 @@ def refit(
         solved: onnx.NodeProto = node
         read = [n for n in node.input if n in live]
         was = {n: live[n].original for n in read}
-        original_out = run_node(node, was, network.constants, network.opset, len(original))
+        original_out = run_node(node, was, network.constants, network.opset)
         if layer is not None and node.input[0] in live:
             given = original_out[node.output[0]]
             solved, added, layer_fit = _solve_layer(network, nodes, index, layer, given, live, rng)
@@ -105,7 +106,7 @@ def refit(
             fits.append(layer_fit)
         new_nodes.append(solved)
         now = {n: live[n].now for n in read}
-        now_out = run_node(solved, now, network.constants | constants, network.opset, len(original))
+        now_out = run_node(solved, now, network.constants | constants, network.opset)
         for name in node.output:
             if name:
                 live[name] = _Pair(original_out[name], now_out[name])
@@ -119,9 +120,8 @@ def run_node(
     inputs: Mapping[str, npt.NDArray[Any]],
     constants: Mapping[str, npt.NDArray[Any]],
     opset: int,
-    frames: int,
 ) -> dict[str, npt.NDArray[Any]]:
-    """Run one node on all frames in chunks; the first axis of every input is frames, or frames times positions."""
+    """Run one node on all frames; convolutions in chunks, for memory: other nodes may have frames along any axis."""
     initializers = [onnx.numpy_helper.from_array(constants[n], n) for n in dict.fromkeys(node.input) if n in constants]
     outputs = [o for o in node.output if o]
     graph = onnx.helper.make_graph(
@@ -137,11 +137,11 @@ def run_node(
     session = session_of(model_of(graph, opset), node.name)
     if not inputs:
         return dict(zip(outputs, session.run(outputs, {}), strict=True))
-    rows = {n: len(v) // frames for n, v in inputs.items()}
-    parts = [
-        session.run(outputs, {n: v[i * rows[n] : (i + CHUNK) * rows[n]] for n, v in inputs.items()})
-        for i in range(0, frames, CHUNK)
-    ]
+    frames = len(next(iter(inputs.values())))
+    step = CHUNK if node.op_type in _FRAMES_FIRST and len(inputs) == 1 else frames
+    if step >= frames:
+        return dict(zip(outputs, session.run(outputs, dict(inputs)), strict=True))
+    parts = [session.run(outputs, {n: v[i : i + step] for n, v in inputs.items()}) for i in range(0, frames, step)]
     return {o: np.concatenate([p[k] for p in parts]) for k, o in enumerate(outputs)}
 
 

@@ -20,7 +20,7 @@ from tests.converters.graft.networks import OPSET
 def check(node: NodeProto, constants: dict[str, npt.NDArray[Any]], x: npt.NDArray[np.float32]) -> LinearLayer:
     layer = linear_layer(node, constants)
     assert layer is not None
-    expected = run_node(node, {"x": x}, constants, OPSET, len(x))["y"]
+    expected = run_node(node, {"x": x}, constants, OPSET)["y"]
     got = layer.design(x) @ layer.weight + layer.intercept[:, None]
     np.testing.assert_allclose(got, layer.rows(expected), rtol=1e-4, atol=1e-4)
     names = list(node.input)
@@ -31,7 +31,7 @@ def check(node: NodeProto, constants: dict[str, npt.NDArray[Any]], x: npt.NDArra
     rewritten = NodeProto()
     rewritten.CopyFrom(node)
     rewritten.input[:] = names
-    again = run_node(rewritten, {"x": x}, constants, OPSET, len(x))["y"]
+    again = run_node(rewritten, {"x": x}, constants, OPSET)["y"]
     np.testing.assert_allclose(again, expected, rtol=1e-4, atol=1e-4)
     return layer
 

@@ -151,9 +151,14 @@ def test_equal_weights_are_shared_without_any_difference() -> None:
     assert np.array_equal(graft.tail.run(features)[0], original)
 
 
-def test_tokens_of_all_frames_in_one_axis_stay_with_their_frames() -> None:
-    """As a Gemm of a transformer reads them: more frames than go through at once."""
-    tokens = np.random.default_rng(0).standard_normal((70 * 3, 4)).astype(np.float32)
-    node = onnx.helper.make_node("Reshape", ["x", "shape"], ["y"])
-    answer = run_node(node, {"x": tokens}, {"shape": np.array([-1, 3, 4], np.int64)}, 20, frames=70)
-    np.testing.assert_array_equal(answer["y"], tokens.reshape(70, 3, 4))
+@pytest.mark.parametrize(
+    ("shape", "kind", "expected"), [((210, 4), "Reshape", (70, 3, 4)), ((1, 70, 4), "Squeeze", (70, 4))]
+)
+def test_frames_that_lie_along_another_axis_stay_together(
+    shape: tuple[int, ...], kind: str, expected: tuple[int, ...]
+) -> None:
+    """As in a transformer, whose tokens are rows of a Gemm and whose heads come first; more than go through at once."""
+    x = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
+    second = np.array([-1, 3, 4] if kind == "Reshape" else [0], np.int64)
+    node = onnx.helper.make_node(kind, ["x", "second"], ["y"])
+    np.testing.assert_array_equal(run_node(node, {"x": x}, {"second": second}, 20)["y"], x.reshape(expected))
