@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from multigraft.statistics.release import Release
 from multigraft.statistics.statistics import Statistics
 
 Reason = Literal["source ended", "frames reached", "minutes reached", "precision reached", "stopped"]
@@ -54,6 +55,8 @@ class Collected:
         statistics: All that the store holds.
         reason: Why it stopped.
         path: The file that was written; None if there are too few frames.
+        release: Which release of the store it is; number 0 if there is none.
+        missing: About how many more frames the next release needs; 0 if the file has all.
         used: Frames that this run added to the statistics.
         skipped: Frames refused in this run.
     """
@@ -61,5 +64,7 @@ class Collected:
     statistics: Statistics
     reason: Reason
     path: Path | None
+    release: Release
+    missing: int
     used: int
     skipped: int

@@ -11,8 +11,6 @@ import time
 from collections.abc import Callable, Generator
 from pathlib import Path
 
-import numpy as np
-
 from multigraft.bundle.bundle import Bundle
 from multigraft.calibration.blas_check import check_products
 from multigraft.calibration.collect.collect_events import Collected, CollectEvent, OnCollectEvent, Reason
@@ -20,12 +18,15 @@ from multigraft.calibration.collect.collect_options import CollectOptions, kept_
 from multigraft.calibration.collect.kept_frames import KeptFrames
 from multigraft.calibration.collect.sampler import Sampler
 from multigraft.calibration.collect.selection import FrameSelector
-from multigraft.calibration.collect.store import Cursor, Store
+from multigraft.calibration.collect.store import Store
+from multigraft.calibration.collect.store_facts import Cursor
+from multigraft.calibration.collect.tap_sample import DETAIL_EVERY
 from multigraft.calibration.collect.taps_runner import TapsRunner
 from multigraft.calibration.stop_signals import stop_signals
 from multigraft.devices.cameras.camera import Camera, ShotCamera
 from multigraft.devices.cameras.sources import LIVE_CAMERAS
 from multigraft.devices.thermal import Thermal
+from multigraft.errors import InputError, UsageError
 from multigraft.runtime.memory import give_back_memory
 from multigraft.statistics import statistics_file
 from multigraft.statistics.statistics import Minibatch
@@ -35,7 +36,8 @@ PRECISION_EVERY = 4
 """Minibatches between two computations of the precision."""
 
 EXPORT_EVERY = 64
-"""Minibatches between two times that the file is written while collecting."""
+"""A release is made whenever the whole run has a multiple of so many minibatches: a run that was killed makes the same
+ones as one that was not."""
 
 EXPORT_LEVEL = 1
 """The level of zlib's compression for the file while collecting: frames wait. The last one is compressed well."""
@@ -58,8 +60,10 @@ def collect(
 ) -> Collected:
     """Collect statistics; the same call resumes.
 
-    The store lies beside ``output``; the file itself is written at the end and at each checkpoint, so that what was
-    collected can be carried off at any time. A source of files is read on from where the store ends.
+    The store lies beside ``output``; the file itself is a release of the store, written at the end and every
+    :data:`EXPORT_EVERY` minibatches, so that what was collected can be carried off at any time. It stays what it was
+    where a new release would differ from it by sums over too few frames. A source of files is read on from where the
+    store ends.
 
     Args:
         bundle: From ``multigraft calibrate prepare``.
@@ -72,19 +76,44 @@ def collect(
 
     Raises:
         BundleError: It is no taps bundle.
-        UsageError: Another collector is at it, or the store belongs to something else.
+        UsageError: Another collector is at it, the store belongs to something else, or ``output`` is no release of it.
         DeviceError: The camera does not answer, the disk is full, or numpy multiplies wrongly.
         InputError: A frame cannot be used, or the store is damaged.
     """
     check_products()
     runner = TapsRunner(bundle, options.threads, options.backend)
     sampler = Sampler(runner, options.minibatch, options.memory_bytes, options.features, options.site)
-    with Store(store_of(output), sampler.subject, options.minimum_frames) as store, stop_signals() as stop, camera:
+    path = store_of(output)
+    if output.exists() and not path.exists():
+        raise UsageError(
+            f"{output} is there and the store that it came from is not, and what a new one adds could be told apart",
+            "move it away, bring back its store, or give another output",
+        )
+    fixed = options.minimum_frames, options.minibatch, options.site
+    with Store(path, sampler.subject, *fixed) as store, stop_signals() as stop, camera:
+        _check_release(output, store)
         for unfinished in output.parent.glob(f".{output.name}.*"):
             # A file that was being written when its process was killed.
             unfinished.unlink()
         run = _Run(store, sampler, camera, output, options, report, clock, thermal or Thermal(), len(bundle.model))
         return run.until(stop)
+
+
+def _check_release(output: Path, store: Store) -> None:
+    """Refuse if the file is no release that the store knows of, as with a store that was brought back from a copy."""
+    if not output.exists():
+        return
+    try:
+        releases = statistics_file.read(output).releases
+    except InputError as error:
+        raise UsageError(
+            f"{output} is no release of its store: {error.problem}", "move it away, or give another output"
+        ) from error
+    if releases.keys() != {store.id} or releases[store.id].number > store.release.number:
+        raise UsageError(
+            f"{output} is no release that its store knows of: what the two differ by could be told apart",
+            "bring back the store that wrote it, move it away, or give another output",
+        )
 
 
 class _Run:
@@ -107,13 +136,14 @@ class _Run:
                 kept_folder_of(output), options.keep_frames, options.keep_bytes,
                 options.keep_days * 86400, store.kept.values(), rows,
             )  # fmt: skip
-        sampler.number = store.statistics.overall.minibatches
+        sampler.number = store.minibatches
         self._is_large = model_bytes > LARGE_BYTES
-        self._used, self._begun_with = 0, store.statistics.frames
+        self._used, self._begun_with = 0, store.frames
         self._read = self._start
-        self._precision = self._measured_precision()
+        self._precision = store.precision()
         self._shown_s = -math.inf
-        self._checkpointed = store.statistics.overall.minibatches
+        # It may have been killed between a minibatch and the release that is due after it.
+        self._release_if_due()
 
     def until(self, stop: list[int]) -> Collected:
         reason = self._reached()
@@ -133,9 +163,9 @@ class _Run:
             self._append(self._sampler.flush())
             reason = "source ended"
         self._show(last=True)
-        statistics = self._store.statistics
-        used = statistics.frames - self._begun_with
-        return Collected(statistics, reason, self._export(), used, self._selector.skipped)
+        path, store = self._export(), self._store
+        used = store.frames - self._begun_with
+        return Collected(store.statistics, reason, path, store.release, self._missing(), used, self._selector.skipped)
 
     def _unread(self) -> Generator[tuple[Frame, Callable[[], Frame]], None, None]:
         """What the selection looks at, and how to get the frame."""
@@ -172,36 +202,43 @@ class _Run:
         self._store.append(minibatch, (self._options.site, day), cursor, *changes)
         if self._kept is not None:
             self._kept.confirm()
-        number = self._store.statistics.overall.minibatches
-        if number % PRECISION_EVERY == 0:
-            self._precision = self._measured_precision()
-        if number - self._checkpointed >= EXPORT_EVERY:
-            self._checkpointed = number
+        if self._store.minibatches % PRECISION_EVERY == 0:
+            self._precision = self._store.precision()
+        self._release_if_due()
+
+    def _release_if_due(self) -> None:
+        number = self._store.minibatches
+        if number and number % EXPORT_EVERY == 0 and number != self._store.released_upto:
             self._export(EXPORT_LEVEL)
 
     @property
     def _active_s(self) -> float:
         return self._active_before_s + time.monotonic() - self._began_s
 
-    def _measured_precision(self) -> float | None:
-        widths = self._store.statistics.precision()
-        return None if widths is None else float(np.max(widths))
-
     def _reached(self) -> Reason | None:
         options = self._options
-        if options.frames is not None and self._store.statistics.frames >= options.frames:
+        if options.frames is not None and self._store.frames >= options.frames:
             return "frames reached"
         if options.minutes is not None and self._active_s >= 60 * options.minutes:
             return "minutes reached"
-        enough = self._store.statistics.frames >= options.minimum_frames
+        enough = self._store.frames >= options.minimum_frames
         if options.precision is not None and enough and self._precision is not None:
             return "precision reached" if self._precision <= options.precision else None
         return None
 
     def _export(self, level: int = 6) -> Path | None:
-        if self._store.statistics.detailed_frames < self._options.minimum_frames:
+        """Make the next release if there is enough for one, and see that the file is the last one."""
+        self._store.advance(level)
+        content = self._store.released_content()
+        if content is None:
             return None
-        return statistics_file.write(self._store.statistics, self._output, level)
+        if self._output.is_file() and self._output.read_bytes() == content:
+            return self._output
+        return statistics_file.write_content(content, self._output)
+
+    def _missing(self) -> int:
+        lack = self._store.missing()
+        return 0 if lack is None else lack.frames * (1 if lack.cell == "all" else DETAIL_EVERY)
 
     def _show(self, last: bool = False) -> None:
         now = time.monotonic()
@@ -212,7 +249,7 @@ class _Run:
         sizes = [p.stat().st_size for p in (store.path, Path(f"{store.path}-wal")) if p.exists()]
         self._report(
             CollectEvent(
-                frames=store.statistics.frames,
+                frames=store.frames,
                 pending=self._sampler.pending,
                 skipped=self._selector.skipped,
                 rate_hz=self._used / max(1e-9, now - self._began_s),

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from multigraft import files
-from multigraft.calibration.collect.store import Kept
+from multigraft.calibration.collect.store_facts import KEPT_NAME, Kept
 from multigraft.errors import DeviceError, UsageError
 from multigraft.tensors.preparation import Frame
 
@@ -52,7 +52,7 @@ class KeptFrames:
         self.folder = Path(folder)
         self._takes_rows = takes_rows
         self._most, self._quota, self._retention_s = most, quota_bytes, retention_s
-        self._kept = {k.file: k for k in listed}
+        self._kept = {k.file: k for k in listed if KEPT_NAME.fullmatch(k.file)}
         self._added: dict[str, Kept] = {}
         self._dropped: list[str] = []
         for path in _files(self.folder):

@@ -189,11 +189,13 @@ class Sampler:
         self._describe(frames, local)
         self._inner.summarise(overall)
         self._cross.summarise(overall)
-        overall.counts[entries.DETAILED] = np.array(-(-frames // DETAIL_EVERY), np.int64)
+        # The features for drift are means over these frames, too.
+        for terms in (overall, local):
+            terms.counts[entries.DETAILED] = np.array(-(-frames // DETAIL_EVERY), np.int64)
         similarity = self._similarity
         self.number += 1
         self.discard()
-        return Minibatch(overall, local, similarity)
+        return Minibatch(overall, local, similarity, is_rest=frames < self.minibatch)
 
     def _no_similarity(self) -> SimilaritySums:
         return SimilaritySums([t.name for t in self.subject.taps])

@@ -5,10 +5,9 @@ tflite-runtime 2.14 aborts, for one, where whole numbers of five dimensions are 
 
 from __future__ import annotations
 
-import faulthandler
-import os
 import signal
-import warnings
+import subprocess
+import sys
 
 import numpy as np
 
@@ -16,7 +15,7 @@ from multigraft.converters.conversion.interpreters import Runner
 from multigraft.tflite import tflite_file
 
 SECONDS = 120
-"""For loading and one run with zeros."""
+"""For starting Python, loading and one run with zeros."""
 
 
 def crash_of(model: bytes, backend: str) -> str:
@@ -26,24 +25,21 @@ def crash_of(model: bytes, backend: str) -> str:
         model: Content of a .tflite file with one signature.
         backend: A key of :data:`multigraft.converters.conversion.interpreters.BACKENDS`.
     """
-    with warnings.catch_warnings():
-        # The child runs nothing but the interpreter, which starts threads of its own.
-        warnings.simplefilter("ignore", DeprecationWarning)
-        child = os.fork()
-    if child == 0:
-        try:
-            signal.alarm(SECONDS)
-            faulthandler.disable()
-            null = os.open(os.devnull, os.O_WRONLY)
-            os.dup2(null, 1)
-            os.dup2(null, 2)
-            _run(model, backend)
-        finally:
-            os._exit(0)
-    _, status = os.waitpid(child, 0)
-    return signal.Signals(os.WTERMSIG(status)).name if os.WIFSIGNALED(status) else ""
+    command = [sys.executable, "-m", "multigraft.converters.conversion.trial", backend]
+    try:
+        # No fork: interpreters that ran here left locks behind whose threads a fork lacks.
+        ended = subprocess.run(
+            command, input=model, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=SECONDS, check=False
+        )
+    except subprocess.TimeoutExpired:
+        return signal.SIGKILL.name
+    return signal.Signals(-ended.returncode).name if ended.returncode < 0 else ""
 
 
 def _run(model: bytes, backend: str) -> None:
     graph = tflite_file.read(model).main
     Runner(model, backend)({n: np.zeros(graph.tensors[n].shape, graph.tensors[n].dtype) for n in graph.inputs})
+
+
+if __name__ == "__main__":
+    _run(sys.stdin.buffer.read(), sys.argv[1])

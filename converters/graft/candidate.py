@@ -23,9 +23,12 @@ from multigraft.converters.network.network import (
 
 REFIT_BYTES = 3 * 2**28
 MIN_REFIT_FRAMES = 64
-MAX_REFIT_MACS = 100_000_000_000
+MAX_REFIT_MACS = 30_000_000_000
 """The refit uses fewer frames, but not fewer than these, where activations are so large that memory is short, and about
 as many as MAX_REFIT_MACS multiply-accumulates run, where networks are so large that time is."""
+
+REFIT_RUNS = 4
+"""What a refit costs in runs of the network on its frames: two are runs, the rest goes into solving."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +68,7 @@ def make_tail(
     rest = target.nodes[cut.node_index + 1 :]
     if join.method in ("exact", "raw"):
         return tail_of(renamed_input(rest, cut.name, source), target.constants, source, target), (), None
-    frames = frames[: _frames_that_fit(target, cut)]
+    frames = frames[: refit_frames(target, cut)]
     original = target.run(target.prepare(frames), [cut.name])[cut.name].astype(np.float32)
     received = donor.run(donor.prepare(frames), [source])[source].astype(np.float32)
     adapter = None
@@ -81,7 +84,7 @@ def make_tail(
     return tail_of(renamed_input(nodes, cut.name, source), constants, source, target), solved.layers, None
 
 
-def _frames_that_fit(target: Network, cut: CutPoint) -> int:
+def refit_frames(target: Network, cut: CutPoint) -> int:
     """How many frames the refit can hold: the largest tensor behind the cut four times (before and after a layer, in
     the original and in the grafted network)."""
     behind = (o for n in target.nodes[cut.node_index :] for o in n.output if o)

@@ -16,6 +16,10 @@ from multigraft.errors import ConfigurationError, InputError
 from multigraft.tensors.preparation import Preparation, Rows, row_shape, take_same_frames
 
 MAX_ACCEPT_FRAMES = 4096
+HELD_OUT_SHARE = 4
+LEAST_FIT_FRAMES = 64
+"""A quarter of the frames is held out where that leaves so many for fitting: with the fewest that can show a budget, a
+single answer that differs misses it."""
 
 LoadFrames = Callable[[Path, Rows | None], Frames]
 """Reads a folder, video or array file: pictures, or rows or sounds as they are given;
@@ -87,7 +91,8 @@ def split(frames: Frames, settings: Settings, path: Path) -> Evidence:
         InputError: There are too few frames to show the agreement that the budget asks for.
     """
     needed = settings.frames_needed
-    fit = min(settings.graft.fit_frames, len(frames) - needed)
+    held_out = max(needed, min(len(frames) // HELD_OUT_SHARE, len(frames) - LEAST_FIT_FRAMES))
+    fit = min(settings.graft.fit_frames, len(frames) - held_out)
     if fit < needed // 4 or fit < 16:
         raise InputError(
             f"{path} holds {len(frames)} frames, and showing an agreement of {settings.budget.min_agreement:g} at a "

@@ -25,6 +25,7 @@ from multigraft.refit.linear_layer import HELD_OUT_EVERY, LinearLayer, positions
 from multigraft.refit.ridge import fit_rows
 
 CHUNK = 64
+_FRAMES_FIRST = frozenset({"Conv", "ConvTranspose"})
 
 
 @dataclass(frozen=True)
@@ -95,14 +96,17 @@ def refit(
     for index, node in enumerate(nodes):
         layer = linear_layer(node, network.constants)
         solved: onnx.NodeProto = node
+        read = [n for n in node.input if n in live]
+        was = {n: live[n].original for n in read}
+        original_out = run_node(node, was, network.constants, network.opset)
         if layer is not None and node.input[0] in live:
-            solved, added, layer_fit = _solve_layer(network, nodes, index, layer, live, rng)
+            given = original_out[node.output[0]]
+            solved, added, layer_fit = _solve_layer(network, nodes, index, layer, given, live, rng)
             constants |= added
             fits.append(layer_fit)
         new_nodes.append(solved)
-        read = [n for n in node.input if n in live]
-        original_out = run_node(node, {n: live[n].original for n in read}, network.constants, network.opset)
-        now_out = run_node(solved, {n: live[n].now for n in read}, network.constants | constants, network.opset)
+        now = {n: live[n].now for n in read}
+        now_out = run_node(solved, now, network.constants | constants, network.opset)
         for name in node.output:
             if name:
                 live[name] = _Pair(original_out[name], now_out[name])
@@ -117,7 +121,7 @@ def run_node(
     constants: Mapping[str, npt.NDArray[Any]],
     opset: int,
 ) -> dict[str, npt.NDArray[Any]]:
-    """Run one node on all frames in chunks; the first axis of every input is the frame."""
+    """Run one node on all frames; convolutions in chunks, for memory: other nodes may have frames along any axis."""
     initializers = [onnx.numpy_helper.from_array(constants[n], n) for n in dict.fromkeys(node.input) if n in constants]
     outputs = [o for o in node.output if o]
     graph = onnx.helper.make_graph(
@@ -134,7 +138,10 @@ def run_node(
     if not inputs:
         return dict(zip(outputs, session.run(outputs, {}), strict=True))
     frames = len(next(iter(inputs.values())))
-    parts = [session.run(outputs, {n: v[i : i + CHUNK] for n, v in inputs.items()}) for i in range(0, frames, CHUNK)]
+    step = CHUNK if node.op_type in _FRAMES_FIRST and len(inputs) == 1 else frames
+    if step >= frames:
+        return dict(zip(outputs, session.run(outputs, dict(inputs)), strict=True))
+    parts = [session.run(outputs, {n: v[i : i + step] for n, v in inputs.items()}) for i in range(0, frames, step)]
     return {o: np.concatenate([p[k] for p in parts]) for k, o in enumerate(outputs)}
 
 
@@ -143,12 +150,12 @@ def _solve_layer(
     nodes: list[onnx.NodeProto],
     index: int,
     layer: LinearLayer,
+    wanted: npt.NDArray[Any],
     live: dict[str, _Pair],
     rng: np.random.Generator,
 ) -> tuple[onnx.NodeProto, dict[str, Array], LayerFit]:
     node = nodes[index]
     pair = live[node.input[0]]
-    wanted = run_node(node, {node.input[0]: pair.original}, network.constants, network.opset)[node.output[0]]
     consumers = [n for n in nodes[index + 1 :] if node.output[0] in n.input]
     skip: npt.NDArray[Any] | None = None
     after = consumers

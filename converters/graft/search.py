@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from multigraft.bundle.manifest import Relation
 from multigraft.converters.graft.adapter import is_joinable
-from multigraft.converters.graft.candidate import Candidate, evaluate
+from multigraft.converters.graft.candidate import REFIT_RUNS, Candidate, evaluate, refit_frames
 from multigraft.converters.graft.evidence import Evidence
 from multigraft.converters.graft.join import Join, Method
 from multigraft.converters.graft.lineage import Lineage, lineage
@@ -27,7 +27,12 @@ SMALL_MACS = 50_000_000
 keeps the agreement asked for is looked for by halving, with fewer methods."""
 
 MAX_HALVINGS = 4
-"""At most one of 31 cut points is then left untried; evaluating one of a large network takes minutes."""
+"""At most one of 31 cut points is then left untried; evaluating one of a large network takes long."""
+
+SEARCH_MACS = 1_000_000_000_000
+MIN_HALVINGS = 2
+"""Fewer are halved, but not fewer than these, where evaluating them would take more multiply-accumulates than
+SEARCH_MACS, which are about a minute's on two cores."""
 
 TIE = 0.01
 HOPELESS = 0.5
@@ -98,7 +103,13 @@ def candidates(
     tolerance = (options.tolerances or {}).get(target.name)
     is_small = max(donor.macs, target.macs) <= SMALL_MACS
     groups = [list(group) for _, group in itertools.groupby(joins, key=lambda j: j.target_point.name)]
-    depths = _Depths(len(groups), every=is_small or forced is not None)
+    halvings = _affordable_halvings(target, evidence)
+    depths = _Depths(len(groups), every=is_small or forced is not None, halvings=halvings)
+    if not depths.every and halvings < min(MAX_HALVINGS, len(groups).bit_length()):
+        report(
+            f"{target.name} takes {target.macs / 1e9:.1f} G multiply-accumulates: of {len(groups)} cut points the "
+            f"search looks at {halvings}; --share {target.name}=LAYER tries another"
+        )
     done = 0
     for group in depths:
         best = bound = 0.0
@@ -115,6 +126,13 @@ def candidates(
         depths.judge(best >= HOPELESS, bound >= options.enough)
 
 
+def _affordable_halvings(target: Network, evidence: Evidence) -> int:
+    """How many cut points of a large network can be evaluated within SEARCH_MACS, as a refit at the first one costs."""
+    refitted = min(len(evidence.fit), refit_frames(target, target.cut_points[0])) if target.cut_points else 0
+    each = (REFIT_RUNS * refitted + len(evidence.accept)) * max(target.macs, 1)
+    return max(MIN_HALVINGS, min(MAX_HALVINGS, SEARCH_MACS // max(each, 1)))
+
+
 class _Depths:
     """Numbers of the cut points to try next, 0 the shallowest.
 
@@ -122,16 +140,17 @@ class _Depths:
         points: How many there are.
         every: All from shallow to deep until two in a row are hopeless; else by halving: agreement falls with depth, so
             a kept budget sends the search deeper and a missed one shallower.
+        halvings: How many at most.
     """
 
-    def __init__(self, points: int, every: bool) -> None:
-        self._points, self._every = points, every
+    def __init__(self, points: int, every: bool, halvings: int = MAX_HALVINGS) -> None:
+        self._points, self.every = points, every
         self._low, self._high = 0, points
-        self._left = MAX_HALVINGS
+        self._most = self._left = halvings
         self._hopeless = 0
 
     def __iter__(self) -> Iterator[int]:
-        if self._every:
+        if self.every:
             while self._low < self._points and self._hopeless < 2:
                 yield self._low
                 self._low += 1
@@ -146,12 +165,12 @@ class _Depths:
 
     def total(self, joins: int) -> int:
         """Grafts that there will be about."""
-        return joins if self._every else min(MAX_HALVINGS, self._points.bit_length()) * -(-joins // self._points)
+        return joins if self.every else min(self._most, self._points.bit_length()) * -(-joins // self._points)
 
     def judge(self, is_hopeful: bool, keeps: bool) -> None:
         """What came out at the number given last."""
         self._hopeless = 0 if is_hopeful else self._hopeless + 1
-        if not self._every:
+        if not self.every:
             self._low, self._high = (self._middle + 1, self._high) if keeps else (self._low, self._middle)
 
 

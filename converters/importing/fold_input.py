@@ -22,6 +22,7 @@ from onnx import numpy_helper
 
 from multigraft.converters.importing.equivalence import runner
 from multigraft.converters.importing.probe_frames import probe_frames
+from multigraft.converters.importing.saturation import before_saturation
 from multigraft.converters.network.closeness import TOLERANCE, difference
 from multigraft.converters.network.network import attributes
 from multigraft.errors import ConversionError
@@ -75,15 +76,24 @@ def fold_input(model: onnx.ModelProto, preprocessing: Preprocessing) -> tuple[on
     left = _fold(copy.graph, name, _absorb(copy.graph, name, preprocessing))
     if left == preprocessing:
         return model, preprocessing
-    # Frames of twice the size and another shape, so that resizing and its padding take part.
-    frames = probe_frames(2 * preprocessing.height, preprocessing.width, 3)
-    run, run_copy = runner(model, "the network"), runner(copy, "the folded network")
-    for x, y in zip(prepare_batch(frames, preprocessing), prepare_batch(frames, left), strict=True):
-        if (worst := difference(run_copy({name: y[None]}), run({name: x[None]}))) > TOLERANCE:
-            raise ConversionError(
-                f"folding the preprocessing changes the outputs by {worst:.2g} of their size", "report this model"
-            )
+    worst = _difference(model, preprocessing, copy, left)
+    if worst > TOLERANCE:
+        (old, ends), (new, new_ends) = before_saturation(model), before_saturation(copy)
+        if ends and ends == new_ends and _difference(old, preprocessing, new, left) <= TOLERANCE:
+            return copy, left
+        raise ConversionError(
+            f"folding the preprocessing changes the outputs by {worst:.2g} of their size", "report this model"
+        )
     return copy, left
+
+
+def _difference(old: onnx.ModelProto, whole: Preprocessing, new: onnx.ModelProto, left: Preprocessing) -> float:
+    name = old.graph.input[0].name
+    # Frames of twice the size and another shape, so that resizing and its padding take part.
+    frames = probe_frames(2 * whole.height, whole.width, 3)
+    run, run_new = runner(old, "the network"), runner(new, "the folded network")
+    pairs = zip(prepare_batch(frames, whole), prepare_batch(frames, left), strict=True)
+    return max(difference(run_new({name: y[None]}), run({name: x[None]})) for x, y in pairs)
 
 
 def _absorb(graph: onnx.GraphProto, name: str, preprocessing: Preprocessing) -> Preprocessing:

@@ -28,6 +28,7 @@ from multigraft.converters.importing.node_names import label, one_line
 from multigraft.converters.importing.old_operators import flatten_softmax, mend_resize
 from multigraft.converters.importing.onnx_reader import DEFAULT_DOMAINS, refuse_unsupported
 from multigraft.converters.importing.probe_frames import COUNT, probe_frames
+from multigraft.converters.importing.saturation import before_saturation
 from multigraft.converters.network.closeness import TOLERANCE, difference
 from multigraft.errors import ConversionError, InputError, MissingDependencyError, UnsupportedOperatorError
 from multigraft.installing import install_extra
@@ -101,6 +102,8 @@ def simplify(model: onnx.ModelProto, preprocessing: Preparation, where: str) -> 
         refuse_unsupported(candidate, where)
         refuse_unknown(candidate, where)
         if (worst := _difference(candidate, reference, where)) <= TOLERANCE:
+            return candidate
+        if _equals_before_saturation(candidate, model, raw, preprocessing, where):
             return candidate
         reason = f"outputs differ by {worst:.2g} of their size"
     refuse_unsupported(model, where)
@@ -313,3 +316,12 @@ def _difference(model: onnx.ModelProto, reference: Reference, where: str) -> flo
     kept = [o.name for o in model.graph.output]
     pairs = ((run({name: x}), [answers[o] for o in kept]) for x, answers in zip(*reference, strict=True))
     return max(difference(new, expected) for new, expected in pairs)
+
+
+def _equals_before_saturation(
+    new: onnx.ModelProto, model: onnx.ModelProto, raw: RawInput, preprocessing: Preparation, where: str
+) -> bool:
+    (new, ends), (old, old_ends) = before_saturation(new), before_saturation(model)
+    if not ends or ends != old_ends & {o.name for o in new.graph.output}:
+        return False
+    return _difference(new, _reference(old, raw, preprocessing, where), where) <= TOLERANCE

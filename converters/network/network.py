@@ -256,6 +256,8 @@ def session_of(model: onnx.ModelProto, name: str) -> ort.InferenceSession:
     options.log_severity_level = 4
     # The arena keeps each session's peak for as long as the session lives.
     options.enable_cpu_mem_arena = False
+    # Waiting threads would take the cores from numpy's, which work between two runs.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:
         return ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
     except Exception as error:

@@ -22,10 +22,12 @@ from multigraft.converters.packing.model_card import model_card
 from multigraft.converters.packing.verify import Verification, run_segments
 from multigraft.converters.quantising.layer_error import LayerErrorReport, spec_of
 from multigraft.converters.quantising.precisions import Precision
+from multigraft.errors import ConversionError, InputError
 from multigraft.npz import stored_npz_bytes
 from multigraft.tensors.array_preparation import ArrayPreparation
 from multigraft.tensors.preparation import Preparation
 from multigraft.tensors.specs import TensorSpec
+from multigraft.tflite.checking.check import check_tflite
 from multigraft.tflite.graph import Graph, Model
 from multigraft.tflite.macs import graph_macs
 
@@ -75,7 +77,15 @@ class BundleParts:
 
 
 def pack(parts: BundleParts) -> Bundle:
-    """The bundle of ``parts``."""
+    """The bundle of ``parts``.
+
+    Raises:
+        ConversionError: Whoever opens it would refuse its model.
+    """
+    try:
+        check_tflite(parts.content, "the converted model")
+    except InputError as error:
+        raise ConversionError(error.problem, "this is a defect of multigraft, please report it") from error
     manifest = _manifest(parts)
     inputs, outputs = _golden(parts)
     contents = {

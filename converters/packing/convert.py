@@ -24,6 +24,8 @@ from multigraft.converters.conversion.interpreters import Arrays, main_signature
 from multigraft.converters.conversion.onnx2tf import to_tflite
 from multigraft.converters.conversion.onnx2tf_environment import Environment
 from multigraft.converters.conversion.tensor_names import name_as_in_onnx
+from multigraft.converters.importing.probe_frames import COUNT as MADE_UP_FRAMES
+from multigraft.converters.importing.probe_frames import probe_frames
 from multigraft.converters.job.checkpoints import Checkpoints
 from multigraft.converters.job.progress import Report, silent
 from multigraft.converters.network.frames import Frame, Frames
@@ -32,6 +34,7 @@ from multigraft.converters.packing.bundling import BundleParts, pack
 from multigraft.converters.packing.first_difference import first_difference
 from multigraft.converters.packing.quantised_agreement import QuantisedAgreement
 from multigraft.converters.packing.segments import cut_into_segments
+from multigraft.converters.packing.steadiness import steady
 from multigraft.converters.packing.verify import Verification, affordable, float_error, random_inputs, verify_segments
 from multigraft.converters.quantising.improve import Quantised, Quantising, quantise_well
 from multigraft.converters.quantising.keep_float import operators_to_keep
@@ -120,7 +123,7 @@ def convert(
         raise UsageError(f"{precision} needs frames or ranges", "give unlabeled frames with --source")
     task_outputs = [o for task in multitask.tasks for o in task.outputs]
     environment = onnx2tf_environment.ensure(report)
-    floating, errors = _to_float(multitask, task_outputs, feeds, environment, work_dir, report, checkpoints)
+    floating, errors, count = _to_float(multitask, task_outputs, feeds, environment, work_dir, report, checkpoints)
     report(f"quantising to {precision}" if precision != "float32" else "keeping float32")
     kept = operators_to_keep(floating.graph, multitask.model, keep_float)
     quantised = _quantised(multitask, floating, feeds, precision, kept, ranges)
@@ -139,9 +142,7 @@ def convert(
     inputs = affordable(graph, [*samples, *random_inputs(graph, verified_inputs)])
     report(f"comparing segments and uncut model on {len(inputs)} inputs")
     verification = verify_segments(graph, content, segments, floating.boundaries, task_outputs, inputs)
-    verification = dataclasses.replace(
-        verification, float_error=errors, float_inputs=2 + len(feeds.chosen(FLOAT_INPUTS))
-    )
+    verification = dataclasses.replace(verification, float_error=errors, float_inputs=count)
     layers = LayerErrorReport((), 0)
     if precision != "float32":
         report("measuring the error of each layer")
@@ -207,6 +208,17 @@ class _Feeds:
         for _ in range(count):
             yield self._feed({n: random_frame(p, rng) for n, p in self._inputs.items()})
 
+    def made_up(self) -> list[Arrays]:
+        """:data:`MADE_UP_FRAMES` frames as a camera makes them, in place of those that are not given."""
+        rng = np.random.default_rng(0)
+        made = {
+            n: probe_frames(p.height, p.width, 3)
+            if isinstance(p, Preprocessing)
+            else [random_frame(p, rng) for _ in range(MADE_UP_FRAMES)]
+            for n, p in self._inputs.items()
+        }
+        return [self._feed({n: f[i] for n, f in made.items()}) for i in range(MADE_UP_FRAMES)]
+
     def _feed(self, frames: Mapping[str, Frame]) -> Arrays:
         return {n: prepare_frames([frames[n]], p) for n, p in self._inputs.items()}
 
@@ -219,23 +231,24 @@ def _to_float(
     work_dir: Path,
     report: Report,
     checkpoints: Checkpoints | None,
-) -> tuple[FloatModel, dict[str, float]]:
-    """The float model and how far it is from ONNX, by task output."""
+) -> tuple[FloatModel, dict[str, float], int]:
+    """The float model and how far it is from ONNX, by task output, on how many frames."""
     cuts = [o for s in multitask.segments for o in s.outputs if o not in task_outputs]
     prepared = with_outputs(multitask.model, [*cuts, *task_outputs])
+    frames = steady(multitask.model, task_outputs, list(feeds.spaced(FLOAT_INPUTS)) or feeds.made_up())
 
     def compared(converted: Model) -> tuple[FloatModel, dict[str, float]]:
-        floating = _located(converted, prepared, cuts, task_outputs, feeds, report)
+        floating = _located(converted, prepared, cuts, task_outputs, list(feeds.random(2)), frames, report)
         report("comparing the float model with the ONNX model")
-        frames, noise = list(feeds.spaced(FLOAT_INPUTS)), list(feeds.random(2))
-        return floating, float_error(floating, multitask.model, task_outputs, frames, noise)
+        return floating, float_error(floating, multitask.model, task_outputs, frames)
 
     converted = to_tflite(prepared, environment, work_dir, report, checkpoints)
     try:
-        return compared(converted)
+        return *compared(converted), len(frames)
     except ConversionError as error:
         try:
-            return compared(to_tflite(prepared, environment, work_dir, report, checkpoints, is_plain=True))
+            plain = to_tflite(prepared, environment, work_dir, report, checkpoints, is_plain=True)
+            return *compared(plain), len(frames)
         except ConversionError:
             raise error from None
 
@@ -245,16 +258,16 @@ def _located(
     prepared: onnx.ModelProto,
     cuts: Sequence[str],
     task_outputs: Sequence[str],
-    feeds: _Feeds,
+    probes: Sequence[Arrays],
+    frames: Sequence[Arrays],
     report: Report,
 ) -> FloatModel:
     report("finding the cuts in the converted model and cleaning it up")
-    probes = list(feeds.random(2))
     try:
         located = locate(converted, prepared, cuts, task_outputs, probes)
     except ConversionError as error:
-        # Random pixels may drive a sound network to where it hardly moves; frames decide where there are some.
-        probes = list(feeds.spaced(2)) or probes
+        # Random pixels may drive a sound network to where it hardly moves, or to where it amplifies rounding.
+        probes = [frames[0], frames[-1]]
         located = _located_on_frames(converted, prepared, cuts, task_outputs, probes, error)
     return name_as_in_onnx(located, prepared, probes[0])
 

@@ -35,6 +35,9 @@ _WEIGHT_STEPS: dict[Precision, int] = {"int8": 127, "int4": 7}
 
 _RESCALING = frozenset({"LEAKY_RELU"})
 
+_OWN_SCALES = frozenset({"CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV", "FULLY_CONNECTED"})
+"""Operators whose constants have scales of their own."""
+
 
 def quantise(
     graph: Graph,
@@ -94,8 +97,17 @@ def quantise(
 
 
 def _of_rank(graph: Graph, name: str, value: float) -> Array:
-    """``value`` with as many axes as the tensor: the quantizer wants them where a constant takes a result's scale."""
-    return np.full((1,) * len(graph.tensors[name].shape), value, np.float32)
+    """``value`` with as many axes as a constant has that takes this result's scale, for the quantizer scales it so.
+
+    Results of rank 4 may come of constants of another rank: what PADV2 pads with, one side of MAXIMUM.
+    """
+    producer = graph.producer(name)
+    rank = len(graph.tensors[name].shape)
+    if producer is not None and producer.name not in _OWN_SCALES:
+        constants = (v for i in producer.inputs if (v := graph.constant(i)) is not None)
+        ranks = [v.ndim for v in constants if v.dtype == np.float32]
+        rank = ranks[0] if ranks else rank
+    return np.full((1,) * rank, value, np.float32)
 
 
 def with_finite_pads(graph: Graph, ranges: Mapping[str, Range]) -> tuple[Graph, dict[str, Range]]:

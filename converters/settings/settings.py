@@ -187,7 +187,7 @@ class GraftSettings:
     )
     seed: int = key("Seed of every random choice.", integer(0, "a whole number of at least 0"), default=0)
     fit_frames: int = key(
-        "Frames the refit uses; the others are held out for acceptance.",
+        "Most frames the refit uses; the others, a quarter at least of many, are held out for acceptance.",
         integer(1, "a whole number above 0"),
         default=512,
     )

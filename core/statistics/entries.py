@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 DETAILED = "detailed"
-"""Count of the frames that channel moments, ranges and histograms of values are of."""
+"""Count of the frames that channel moments, ranges, histograms of values and features for drift are of."""
 
 INNER = "inner"
 """Count of the frames that ranges of tensors between the taps are of; fewer than the others."""

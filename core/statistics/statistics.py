@@ -30,8 +30,15 @@ import numpy as np
 
 from multigraft.errors import UsageError
 from multigraft.statistics import entries
-from multigraft.statistics.coalescing import coalesced_days, coalesced_groups, coalesced_periods, without_thin_sums
+from multigraft.statistics.coalescing import (
+    coalesced_days,
+    coalesced_groups,
+    coalesced_periods,
+    fewest,
+    without_thin_sums,
+)
 from multigraft.statistics.minimum_frames import MINIMUM_FRAMES
+from multigraft.statistics.release import Release
 from multigraft.statistics.similarity import SimilaritySums
 from multigraft.statistics.subject import Subject
 from multigraft.statistics.tally import Tally, Terms
@@ -56,11 +63,14 @@ class Minibatch:
         overall: What :attr:`Statistics.overall` gains.
         local: What the tally of the site and day gains.
         similarity: Sums over this minibatch alone.
+        is_rest: Whether it is what was left at the end of a source. It counts to the group and the period of the
+            first minibatch that it is added to: alone it may be of few frames.
     """
 
     overall: Terms
     local: Terms
     similarity: SimilaritySums
+    is_rest: bool = False
 
 
 class Statistics:
@@ -75,6 +85,7 @@ class Statistics:
         places: The same per site and day.
         groups: Similarity, minibatches dealt out in turn.
         periods: Similarity by time: period ``k`` starts after ``minimum_frames * (2**k - 1)`` frames of a run.
+        releases: Of which stores it is which release; empty for statistics that no store released.
     """
 
     def __init__(self, subject: Subject, minimum_frames: int = MINIMUM_FRAMES) -> None:
@@ -86,6 +97,7 @@ class Statistics:
         self.places: dict[Place, Tally] = {}
         self.groups = [self._no_similarity() for _ in range(GROUPS)]
         self.periods: list[SimilaritySums] = []
+        self.releases: dict[str, Release] = {}
 
     def _no_similarity(self) -> SimilaritySums:
         return SimilaritySums([tap.name for tap in self.subject.taps])
@@ -105,15 +117,25 @@ class Statistics:
         """Sites, in order of their names."""
         return tuple(sorted({site for site, _ in self.places}))
 
-    def add(self, minibatch: Minibatch, place: Place) -> None:
+    def add(self, minibatch: Minibatch, place: Place, frames_before: int = 0, minibatches_before: int = 0) -> None:
         """Add a minibatch of one run; minibatches of a run have to come in their order.
+
+        Args:
+            minibatch: The next one.
+            place: Where and when it was taken.
+            frames_before: Frames of the run that are not in these statistics, as they came before them.
+            minibatches_before: The same for minibatches.
 
         Raises:
             UsageError: It is of another subject.
             InputError: A sum would leave its range.
         """
-        period = (self.frames // self.minimum_frames + 1).bit_length() - 1
-        group = self.overall.minibatches % GROUPS
+        number = minibatches_before + self.overall.minibatches
+        frames = frames_before + self.frames
+        if minibatch.is_rest and self.overall.minibatches:
+            number, frames = minibatches_before, frames_before
+        period = (frames // self.minimum_frames + 1).bit_length() - 1
+        group = number % GROUPS
         similarity = self.groups[group].merge(minibatch.similarity)
         local = self.places.get(place, Tally()).merge(Tally())
         local.add(minibatch.local)
@@ -127,13 +149,19 @@ class Statistics:
         """The statistics of both; exactly associative and commutative.
 
         Raises:
-            UsageError: They are of different subjects.
+            UsageError: They are of different subjects, or both hold frames of one store.
         """
         if self.subject != other.subject:
             raise UsageError(
                 "statistics of different networks or settings cannot be merged", "merge runs of the same taps bundle"
             )
+        if twice := self.releases.keys() & other.releases.keys():
+            raise UsageError(
+                f"both statistics hold frames of store {min(twice)}, which would count twice",
+                "merge each store's newest release once",
+            )
         merged = Statistics(self.subject, min(self.minimum_frames, other.minimum_frames))
+        merged.releases = self.releases | other.releases
         merged.overall = self.overall.merge(other.overall)
         for place in self.places.keys() | other.places.keys():
             merged.places[place] = self.places.get(place, Tally()).merge(other.places.get(place, Tally()))
@@ -153,7 +181,7 @@ class Statistics:
     __hash__ = None  # type: ignore[assignment]  # it changes with every add
 
     def _state(self) -> tuple[object, ...]:
-        return self.subject, self.minimum_frames, self.overall, self.places, self.groups, self.periods
+        return self.subject, self.minimum_frames, self.overall, self.places, self.groups, self.periods, self.releases
 
     def similarity(self) -> SimilaritySums:
         """Similarity over all frames."""
@@ -207,6 +235,12 @@ class Statistics:
         square: Float64Array = self.overall.sums[entries.channel_squares(tap)].values() / positions
         return mean, np.maximum(square - mean**2, 0)
 
+    @property
+    def outer(self) -> set[str]:
+        """Tensors whose ranges are of all frames or all detailed ones: taps, inputs and outputs."""
+        outer = {tap.name for tap in self.subject.taps}
+        return outer | {name for network in self.subject.networks for name in (network.input, *network.outputs)}
+
     def coalesced(self) -> Statistics:
         """The same sums, none over fewer frames than the minimum; see :mod:`multigraft.statistics.coalescing`.
 
@@ -215,9 +249,8 @@ class Statistics:
         """
         minimum = self.minimum_frames
         whole = Statistics(self.subject, minimum)
-        outer = {tap.name for tap in self.subject.taps}
-        outer |= {name for network in self.subject.networks for name in (network.input, *network.outputs)}
-        whole.overall = without_thin_sums(self.overall, outer, minimum)
+        whole.releases = dict(self.releases)
+        whole.overall = without_thin_sums(self.overall, self.outer, minimum)
         for site in self.sites:
             days = {day: tally for (of_site, day), tally in self.places.items() if of_site == site}
             whole.places |= {(site, day): tally for day, tally in coalesced_days(days, minimum).items()}
@@ -261,7 +294,7 @@ class Statistics:
         Raises:
             UsageError: One does.
         """
-        cells = [self.detailed_frames, *(t.frames for t in self.places.values())]
+        cells = [self.detailed_frames, *(fewest(t) for t in self.places.values())]
         cells += [s.frames for s in (*self.groups, *self.periods) if s.frames]
         if (least := min(cells)) < self.minimum_frames:
             raise UsageError(

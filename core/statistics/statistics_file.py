@@ -1,8 +1,9 @@
 """The file format of Statistics, ``NAME.mgstats``: a zip that any tool opens.
 
-``manifest.json`` holds the schema, the subject, the number of frames, and size and SHA-256 of every other member;
-``overall.npz``, ``place-N.npz``, ``groups.npz`` and ``slots.npz`` hold plain NumPy arrays. Members carry no clock, so
-equal statistics give equal bytes. The file is not signed: a digest shows damage, not an author.
+``manifest.json`` holds the schema, the subject, the number of frames, which stores' releases it is made of, and size
+and SHA-256 of every other member; ``overall.npz``, ``place-N.npz``, ``groups.npz`` and ``slots.npz`` hold plain NumPy
+arrays. Members carry no clock, so equal statistics give equal bytes. The file is not signed: a digest shows damage, not
+an author. Files of before there were releases are read, too.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from multigraft.errors import DeviceError, InputError
 from multigraft.json_decoding import decode
 from multigraft.npz import FIXED_TIME, LARGEST, npz_bytes, read_npz
 from multigraft.reading import UnreadableError, parse_json, read_file
+from multigraft.statistics.release import releases_from_json, releases_to_json
 from multigraft.statistics.similarity import SimilaritySums
 from multigraft.statistics.statistics import GROUPS, Statistics
 from multigraft.statistics.subject import Subject
@@ -63,6 +65,8 @@ def to_bytes(statistics: Statistics, level: int = 6) -> bytes:
         "slots": len(statistics.periods),
         "files": {name: {"sha256": files.sha256_of(data), "size": len(data)} for name, data in members.items()},
     }
+    if statistics.releases:
+        manifest["releases"] = releases_to_json(statistics.releases)
     manifest["digest"] = _digest(manifest)
     text = json.dumps(manifest, indent=1, sort_keys=True).encode() + b"\n"
     return _zip({MANIFEST: text, **members})
@@ -92,6 +96,7 @@ def from_bytes(data: bytes, where: str) -> Statistics:
     try:
         subject: Subject = decode(Subject, manifest["subject"], "subject")
         statistics = Statistics(subject, manifest["minimum_frames"])
+        statistics.releases = releases_from_json(manifest.get("releases", {}))
         statistics.overall = Tally.from_arrays(read_npz(members["overall.npz"], allowance))
         for number, place in enumerate(manifest["places"]):
             tally = Tally.from_arrays(read_npz(members[f"place-{number}.npz"], allowance))
@@ -115,8 +120,17 @@ def write(statistics: Statistics, path: str | os.PathLike[str], level: int = 6) 
         UsageError: As :meth:`Statistics.coalesced`, or the folder cannot be written.
         DeviceError: The disk is full.
     """
+    return write_content(to_bytes(statistics.coalesced(), level), path)
+
+
+def write_content(data: bytes, path: str | os.PathLike[str]) -> Path:
+    """Write what :func:`to_bytes` gave, whole or not at all.
+
+    Raises:
+        UsageError: The folder cannot be written.
+        DeviceError: The disk is full.
+    """
     path = Path(path)
-    data = to_bytes(statistics.coalesced(), level)
     try:
         files.write_bytes(path, data)
     except OSError as error:

@@ -32,8 +32,9 @@ from multigraft.converters.graft.sharing_plan import SharingPlan
 from multigraft.converters.importing.importer import load_network
 from multigraft.converters.importing.onnx_reader import read_onnx
 from multigraft.converters.network.network import Network
-from multigraft.converters.packing.convert import convert
+from multigraft.converters.packing.convert import FLOAT_INPUTS, convert
 from multigraft.converters.packing.fidelity import BundleRunner
+from multigraft.converters.packing.steadiness import moves
 from multigraft.converters.packing.verify import FLOAT_TOLERANCE
 from multigraft.converters.quantising.layer_error import sqnr_db
 from multigraft.errors import MultigraftError
@@ -50,6 +51,10 @@ OPEN_SIZE = 224
 
 BARE_SECONDS = 300
 RUNS = 15
+
+LEAST_ANSWER = 1e-3
+"""Below, a sigmoid is 0 in eight bits: a detector that finds nothing on the pictures shows nothing of its int8."""
+
 Values = list[npt.NDArray[Any]]
 
 
@@ -63,10 +68,12 @@ class Row:
         parameters: Number.
         outcome: ``through``, or the sentence that ended it.
         steps: Step to wall seconds and CPU seconds, those of child processes included.
-        float_error: Largest difference of the float .tflite from onnxruntime, of the output's range.
-        agreement: Of the int8 bundle with onnxruntime on held-out frames, 0..1.
+        float_error: Largest difference of the float .tflite from onnxruntime on pictures, of the output's range.
+        rounding: How far onnxruntime's own answer moves there with the last bit of the input, likewise: what float32
+            leaves open. A float error of that size is none of the conversion.
+        agreement: Of the int8 bundle with onnxruntime on held-out frames, 0..1; None if no output answers.
         agreement_kind: By which rule.
-        sqnr_db: Of the outputs on held-out frames, the worst output.
+        sqnr_db: Of the outputs on held-out frames, the worst of those that answer; None if none does.
         noisiest: The layer with the largest error of its own, and that in dB.
         bare: What onnx2tf alone makes of the file: ``right``, ``wrong``, ``refused``, ``does not run``, ``crashes``.
         operators: Way to number of operators.
@@ -79,6 +86,7 @@ class Row:
     outcome: str = ""
     steps: dict[str, tuple[float, float]] = dataclasses.field(default_factory=dict)
     float_error: float | None = None
+    rounding: float | None = None
     agreement: float | None = None
     agreement_kind: Kind | None = None
     sqnr_db: float | None = None
@@ -204,6 +212,9 @@ def _ours(
     converted = convert(multitask, {network.input: seen}, name="net", work_dir=folder, report=report)
     watch(step)
     row.float_error = max(converted.verification.float_error.values())
+    feeds = [{network.input: network.prepare([frame])} for frame in seen[:: max(1, len(seen) // FLOAT_INPUTS)]]
+    row.rounding = max(moves(network.model, network.outputs, feeds))
+    watch.restart()
     if (worst := converted.layer_error.worst) is not None:
         row.noisiest = f"{worst.operator} {worst.tensor}", round(worst.own_sqnr_db, 1)
     raw = folder / "onnx2tf" / "model_float32.tflite"
@@ -212,8 +223,10 @@ def _ours(
         _count_and_time(row, way, content)
     row.agreement_kind = "classification" if len(reference) == 1 and _is_of_classes(reference[0]) else "other"
     got = _bundle_outputs(converted.bundle, held_out, reference)
-    row.agreement = agreement(row.agreement_kind, reference, got).value
-    row.sqnr_db = round(min(sqnr_db([r], [g]) for r, g in zip(reference, got, strict=True)), 1)
+    answering = [(r, g) for r, g in zip(reference, got, strict=True) if np.abs(r).max(initial=0) > LEAST_ANSWER]
+    if answering:
+        row.agreement = agreement(row.agreement_kind, reference, got).value
+        row.sqnr_db = round(min(sqnr_db([r], [g]) for r, g in answering), 1)
 
 
 def _is_of_classes(value: npt.NDArray[Any]) -> bool:

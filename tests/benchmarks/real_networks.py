@@ -24,7 +24,7 @@ from typing import Any
 SECONDS = 900
 SUFFIXES = (".onnx", ".tflite")
 _COLUMNS = (
-    "network", "parameters", "through", "import + float + int8 (s; CPU)", "memory (MiB)", "float error",
+    "network", "parameters", "through", "import + float + int8 (s; CPU)", "memory (MiB)", "float error (rounding)",
     "int8 agreement", "int8 SQNR (dB)", "bare onnx2tf", "operators: bare, with rewrites, ours", "latency (ms)",
     "int8 (ms)",
 )  # fmt: skip
@@ -102,7 +102,7 @@ def _cells(row: dict[str, Any]) -> list[str]:
         "yes" if row["outcome"] == "through" else row["outcome"],
         times if names else "",
         str(row["memory_mib"]),
-        _shown(row.get("float_error"), "{:.0e}"),
+        _shown(row.get("float_error"), "{:.0e}") + _shown(row.get("rounding"), " ({:.0e})"),
         _shown(row.get("agreement"), "{:.3f}") + (" (10 %)" if row.get("agreement_kind") == "other" else ""),
         _shown(row.get("sqnr_db"), "{:.1f}"),
         row.get("bare") or "",

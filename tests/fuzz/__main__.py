@@ -15,11 +15,9 @@ from pathlib import Path
 import onnx
 from hypothesis import HealthCheck, Phase, given, seed, settings
 
-from multigraft.converters.conversion import onnx2tf_environment
 from multigraft.converters.quantising.precisions import Precision
-from tests.fuzz.converting import Served
 from tests.fuzz.graphs import Graph, graphs
-from tests.fuzz.judging import judge
+from tests.fuzz.judge import Judge
 
 
 def graph_of(number: int) -> Graph:
@@ -53,14 +51,14 @@ def main() -> int:
     refused: collections.Counter[str] = collections.Counter()
     start = time.monotonic()
     with tempfile.TemporaryDirectory() as name:
-        served = Served(onnx2tf_environment.ensure(print), Path(name))
+        judge = Judge(Path(name))
         for number in range(options.first, options.first + options.graphs):
             graph = graph_of(number)
             counts["graphs"] += 1
             kinds = [n.op_type for n in graph.model.graph.node if n.op_type != "Constant"]
             precisions: list[Precision] = ["float32", "int8"] if number % options.int8 == 0 else ["float32"]
             for precision in precisions:
-                verdict = judge(graph, served, precision)
+                verdict = judge(graph, precision)
                 label = verdict.kind if precision == "float32" else f"int8 {verdict.kind}"
                 counts[label] += 1
                 if precision == "float32":
@@ -74,7 +72,7 @@ def main() -> int:
                         options.keep.mkdir(exist_ok=True, parents=True)
                         onnx.save(graph.model, options.keep / f"{number}-{label.replace(' ', '-')}.onnx")
                     break
-        served.close()
+        judge.close()
     columns = ("right", "refused", "late", "vague", "wrong", "traceback", "crash")
     print(f"{'operator':28}" + "".join(f"{c:>10}" for c in columns))
     for kind, counted in sorted(operators.items()):

@@ -55,8 +55,8 @@ class Verdict:
         return self.kind not in ("right", "refused", "late")
 
 
-def judge(graph: Graph, served: Served, precision: Precision = "float32") -> Verdict:
-    """As :func:`judge_here`, in a fork, as interpreters may crash."""
+def judge_in_fork(graph: Graph, served: Served, precision: Precision = "float32") -> Verdict:
+    """As :func:`judge_here`, in a fork, as interpreters may crash; for processes without threads."""
     reader, writer = os.pipe()
     if (child := os.fork()) == 0:
         try:

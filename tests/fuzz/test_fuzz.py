@@ -11,22 +11,22 @@ from hypothesis import HealthCheck, given, settings
 from multigraft.converters.conversion.onnx2tf_environment import Environment
 from tests.fuzz.converting import Served
 from tests.fuzz.graphs import Graph, graphs
-from tests.fuzz.judging import judge
+from tests.fuzz.judge import Judge
 
 GRAPHS = 40
 
 
 @pytest.fixture(scope="module")
-def served(onnx2tf_environment: Environment, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    server = Served(onnx2tf_environment, tmp_path_factory.mktemp("fuzz"))
-    yield server
-    server.close()
+def judge(onnx2tf_environment: Environment, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Judge]:
+    judge = Judge(tmp_path_factory.mktemp("fuzz"))
+    yield judge
+    assert judge.close() == 0
 
 
 @settings(max_examples=GRAPHS, derandomize=True, database=None, deadline=None, suppress_health_check=[*HealthCheck])
 @given(graph=graphs())
-def test_a_random_graph_is_right_or_refused_by_name(served: Served, graph: Graph) -> None:
-    verdict = judge(graph, served)
+def test_a_random_graph_is_right_or_refused_by_name(judge: Judge, graph: Graph) -> None:
+    verdict = judge(graph)
     assert not verdict.is_bad, f"{verdict.kind}: {verdict.detail}"
 
 

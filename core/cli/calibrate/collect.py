@@ -95,13 +95,21 @@ def execute(options: argparse.Namespace) -> int:
     if options.json:
         result = {
             "event": "done", "reason": done.reason, "frames": frames, "used": done.used, "skipped": done.skipped,
-            "output": None if done.path is None else str(done.path),
+            "output": None if done.path is None else str(done.path), "release": done.release.number,
+            "released_frames": done.release.frames, "missing": done.missing,
         }  # fmt: skip
         print(json.dumps(result))
         return 0
     print(f"{done.reason}: {frames:,} frames, {done.used:,} of them now, {done.skipped:,} skipped")
     if done.path is None:
-        print(f"too few for a file yet (kept in {store_of(output)}); the same command goes on")
+        print(
+            f"too few for a file yet: about {done.missing:,} more are needed (kept in {store_of(output)}); "
+            "the same command goes on"
+        )
+        return 0
+    release = f"release {done.release.number}, {done.release.frames:,} frames, {done.path.stat().st_size:,} bytes"
+    if done.missing:
+        print(f"{done.path} stays {release}: the next needs about {done.missing:,} more; the same command goes on")
     else:
-        print(f"{done.path} ({done.path.stat().st_size:,} bytes); the same command with other limits goes on")
+        print(f"{done.path} ({release}); the same command with other limits goes on")
     return 0

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from multigraft.calibration.collect.store import Cursor, Store
+from multigraft.calibration.collect.store import Store
+from multigraft.calibration.collect.store_facts import Cursor
 from multigraft.errors import DeviceError, InputError, UsageError
 from multigraft.statistics.statistics import Statistics
 from tests.calibration.samples import SUBJECT, minibatch

@@ -16,12 +16,15 @@ from multigraft.converters.conversion.work_folder import work_folder
 from tests.converters.onnx_builder import OnnxBuilder, mobilenet_v2
 
 CONVERT = """
+import signal
 import sys
 import onnx
 from multigraft.converters.conversion.onnx2tf import to_tflite
 from multigraft.converters.conversion.onnx2tf_environment import ensure
 from multigraft.converters.conversion.work_folder import work_folder
 
+# A job in the background of a shell inherits an interrupt that is ignored.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 with work_folder() as folder:
     print(folder, flush=True)
     to_tflite(onnx.load(sys.argv[1]), ensure(), folder)

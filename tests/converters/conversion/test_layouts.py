@@ -11,7 +11,8 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from multigraft.converters.conversion.boundary_tensors import OnnxRunner, locate, to_tflite_layout
-from multigraft.converters.conversion.interpreters import available, main_signature
+from multigraft.converters.conversion.interpreters import Runner, available, main_signature
+from multigraft.converters.conversion.known_results import without_known_results
 from multigraft.converters.conversion.onnx2tf import to_tflite
 from multigraft.converters.conversion.onnx2tf_environment import Environment
 from multigraft.converters.conversion.reconnecting import reconnected
@@ -23,6 +24,7 @@ from multigraft.converters.packing.convert import convert
 from multigraft.converters.packing.fidelity import BundleRunner
 from multigraft.tensors.preprocessing import Preprocessing
 from multigraft.tflite import tflite_file
+from multigraft.tflite.checking.check import check_tflite
 from multigraft.tflite.graph import Graph, Model, Op, Tensor
 from tests.converters.conversion.through_converter import random_feeds
 from tests.converters.graph_builder import run
@@ -118,3 +120,19 @@ def test_without_changes_of_layout_the_same_is_computed(onnx2tf_environment: Env
     values = run(floating.graph, to_tflite_layout(feeds[0], floating.layouts))
     wanted = OnnxRunner(network, ["classes"])(feeds[0])["classes"]
     np.testing.assert_allclose(values[floating.boundaries["classes"]], wanted, rtol=1e-4, atol=1e-5)
+
+
+def test_a_shape_that_is_known_is_not_computed() -> None:
+    shape = Tensor("shape", (2,), "int32", data=np.array([4, 1], np.int32))
+    places = Tensor("places", (2,), "int32", data=np.array([1, 0], np.int32))
+    tensors = [Tensor("x", (1, 4)), Tensor("sizes", (2,), "int32"), places, shape, Tensor("y", (4, 1))]
+    ops = [
+        Op("SHAPE", ("x",), ("sizes",)),
+        Op("GATHER", ("sizes", "places"), ("shape",)),
+        Op("RESHAPE", ("x", "shape"), ("y",)),
+    ]
+    graph = without_known_results(Graph.of("g", ["x"], ["y"], ops, tensors))
+    assert [op.name for op in graph.ops] == ["RESHAPE"]
+    content = tflite_file.write(Model((graph,), (main_signature(graph),)))
+    check_tflite(content, "g")
+    np.testing.assert_array_equal(Runner(content)({"x": np.ones((1, 4), np.float32)})["y"], np.ones((4, 1)))

@@ -254,3 +254,16 @@ def test_in_large_networks_halving_finds_the_deepest_point_that_keeps_the_budget
         assert graft.join == refits[deepest].join
         assert len({c.join.target_point for c in outcome.evaluated}) <= len(bounds).bit_length()
     assert not searched(0.9999).chosen.grafts
+
+
+def test_the_search_of_a_large_network_is_bounded_by_its_cost_and_says_so(
+    similarity: SimilarityTable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("multigraft.converters.graft.search.SMALL_MACS", 0)
+    monkeypatch.setattr("multigraft.converters.graft.search.SEARCH_MACS", 1)
+    monkeypatch.setattr("multigraft.converters.graft.search.MIN_HALVINGS", 1)
+    said: list[str] = []
+    pair = (NETWORKS[0], NETWORKS[2])
+    outcome = plan_sharing(pair, EVIDENCE, similarity, Limits(min_agreement=0.9), SearchOptions(), said.append)
+    assert len({c.join.target_point for c in outcome.evaluated}) == 1
+    assert any("cut points the search looks at 1" in line and "--share" in line for line in said)

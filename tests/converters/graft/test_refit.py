@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 
 from multigraft.converters.graft.candidate import evaluate, make_tail
 from multigraft.converters.graft.evidence import Evidence
 from multigraft.converters.graft.join import Join, Method
 from multigraft.converters.graft.lineage import lineage
-from multigraft.converters.graft.refit import refit
+from multigraft.converters.graft.refit import refit, run_node
 from multigraft.converters.graft.tail import tail_of
 from multigraft.converters.network.network import Network, attributes
 from multigraft.tensors.preprocessing import Preprocessing
@@ -148,3 +149,16 @@ def test_equal_weights_are_shared_without_any_difference() -> None:
     features = parent.run(parent.prepare(ACCEPT), [graft.tail.source])[graft.tail.source].astype(np.float32)
     original = same.run(same.prepare(ACCEPT))[same.outputs[0]]
     assert np.array_equal(graft.tail.run(features)[0], original)
+
+
+@pytest.mark.parametrize(
+    ("shape", "kind", "expected"), [((210, 4), "Reshape", (70, 3, 4)), ((1, 70, 4), "Squeeze", (70, 4))]
+)
+def test_frames_that_lie_along_another_axis_stay_together(
+    shape: tuple[int, ...], kind: str, expected: tuple[int, ...]
+) -> None:
+    """As in a transformer, whose tokens are rows of a Gemm and whose heads come first; more than go through at once."""
+    x = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
+    second = np.array([-1, 3, 4] if kind == "Reshape" else [0], np.int64)
+    node = onnx.helper.make_node(kind, ["x", "second"], ["y"])
+    np.testing.assert_array_equal(run_node(node, {"x": x}, {"second": second}, 20)["y"], x.reshape(expected))

@@ -101,12 +101,3 @@ def test_an_output_that_hardly_moves_does_not_hide_a_wrong_layer() -> None:
     model = converted(-14.0, first=moved(FIRST, 0.3))
     with pytest.raises(ConversionError, match="'one' of Gemm '/one/Gemm'"):
         float_error(model, original(-14.0), ["y"], FRAMES)
-
-
-def test_frames_decide_and_random_pixels_only_where_there_are_none() -> None:
-    """Far from what a camera gives, rounding may be as large as the answer."""
-    model = converted(0.0, first=np.asarray(np.where(np.arange(4) == 3, moved(FIRST, 0.3), FIRST), np.float32))
-    dark = [{"x": np.where(np.arange(4) == 3, 0, f["x"]).astype(np.float32)} for f in FRAMES]
-    assert float_error(model, original(0.0), ["y"], dark, FRAMES)["y"] > FLOAT_TOLERANCE
-    with pytest.raises(ConversionError, match="'one'"):
-        float_error(model, original(0.0), ["y"], [], FRAMES)

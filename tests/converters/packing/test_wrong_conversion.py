@@ -12,13 +12,15 @@ import pytest
 from multigraft.converters.conversion.onnx2tf import to_tflite
 from multigraft.converters.conversion.onnx2tf_environment import Environment
 from multigraft.converters.packing.convert import convert
+from multigraft.converters.quantising.precisions import Precision
 from multigraft.errors import ConversionError
 from multigraft.tflite.graph import Model
 from tests.converters.packing.test_convert import COLOR, GREY, frames, many_operators
 
 
+@pytest.mark.parametrize("precision", ["int8", "float32"])
 def test_the_layer_that_was_converted_wrongly_is_named(
-    onnx2tf_environment: Environment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    precision: Precision, onnx2tf_environment: Environment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def wrong(*arguments: Any, **options: Any) -> Model:
         """What onnx2tf gives, with other weights in the convolution that has 3 channels at its end."""
@@ -32,6 +34,6 @@ def test_the_layer_that_was_converted_wrongly_is_named(
         return dataclasses.replace(model, subgraphs=(graph, *model.subgraphs[1:]))
 
     monkeypatch.setattr("multigraft.converters.packing.convert.to_tflite", wrong)
-    given = {"color/image": frames(COLOR, 4), "grey/image": frames(GREY, 4)}
+    given = {"color/image": frames(COLOR, 4), "grey/image": frames(GREY, 4)} if precision == "int8" else {}
     with pytest.raises(ConversionError, match=r"the first that differs is 'map/classes' of Conv.*differs by 0\.\d+ of"):
-        convert(many_operators(), given, name="many", work_dir=tmp_path)
+        convert(many_operators(), given, precision=precision, name="many", work_dir=tmp_path)

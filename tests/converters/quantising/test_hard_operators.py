@@ -52,6 +52,19 @@ def test_a_constant_of_three_axes_is_joined_to_what_is_computed() -> None:
     assert db > 35
 
 
+def test_the_one_number_that_a_picture_is_padded_with_has_an_axis_of_its_own() -> None:
+    """Pads before a maximum pooling hold the lowest value, whose scale is the picture's."""
+    amounts = Tensor("amounts", (4, 2), "int32", data=np.array([[0, 0], [1, 1], [1, 1], [0, 0]], np.int32))
+    lowest = Tensor("lowest", (1,), data=np.array([-3.0e38], np.float32))
+    tensors = [Tensor("x", (1, 5, 5, 2)), amounts, lowest, Tensor("padded", (1, 7, 7, 2)), Tensor("y", (1, 3, 3, 2))]
+    pool = Op("MAX_POOL_2D", ("padded",), ("y",), {"padding": "VALID", "stride_h": 2, "stride_w": 2})
+    pool = pool.with_options(filter_height=3, filter_width=3)
+    ops = [Op("PADV2", ("x", "amounts", "lowest"), ("padded",)), pool]
+    graph = Graph.of("padded", ["x"], ["y"], ops, tensors)
+    _, db = quantised_answer(graph, [{"x": RNG.standard_normal((1, 5, 5, 2)).astype(np.float32)} for _ in range(8)])
+    assert db > 35
+
+
 def test_infinite_noise_has_a_finite_ratio() -> None:
     one = [np.ones(3, np.float32)]
     assert sqnr_db(one, [np.array([1, np.inf, 1], np.float32)]) == -SILENT_DB

@@ -38,6 +38,7 @@ def test_collect_combine_report_validate_purge(place: Path, capsys: pytest.Captu
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert lines[-1] == {
         "event": "done", "reason": "source ended", "frames": 160, "used": 80, "skipped": 0, "output": "site-8.mgstats",
+        "release": 2, "released_frames": 160, "missing": 0,
     }  # fmt: skip
     assert lines[0]["event"] == "progress" and {"precision", "temperature_c", "free_bytes"} <= set(lines[0])
     assert main(["calibrate", "combine", "site-8.mgstats", "site-7.mgstats", "-o", "fleet.mgstats"]) == 0
