@@ -91,7 +91,7 @@ def test_a_file_that_is_none(tmp_path: Path, capsys: pytest.CaptureFixture[str])
 def test_the_table_names_operators_that_there_are() -> None:
     assert {name for becomes in BECOMES.values() for name in becomes} <= OPERATORS.keys()
     assert INT8_OPERATORS - {"STABLEHLO_COMPOSITE"} <= OPERATORS.keys()
-    # Control flow is written out in models that are converted as they are; import refuses what simplifying leaves of it.
+    # Import refuses the control flow that simplifying leaves.
     assert RULES.keys() - {"If", "Loop", "Scan"} <= BECOMES.keys()
 
 
