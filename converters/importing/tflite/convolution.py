@@ -49,38 +49,28 @@ def _geometry(op: Op) -> tuple[tuple[int, int], tuple[int, int]]:
 
 
 def _conv(b: GraphBuilder, op: Op) -> None:
-    _, height, width, held = b.shapes[op.inputs[1]]
-    strides, dilations = _geometry(op)
-    source = b.shapes[op.inputs[0]]
-    image, pads = _image(b, op, pads_of(op, source[1:3], (height, width), strides, dilations))
-    b.finish(
-        op,
-        "first",
-        "Conv",
-        [image, _weights(b, op, (0, 3, 1, 2)), *_bias(b, op, 2)],
-        kernel_shape=[height, width],
-        strides=list(strides),
-        dilations=list(dilations),
-        group=source[3] // held,
-        pads=pads,
-    )
+    held = b.shapes[op.inputs[1]][3]
+    _windowed(b, op, (0, 3, 1, 2), b.shapes[op.inputs[0]][3] // held)
 
 
 def _depthwise(b: GraphBuilder, op: Op) -> None:
+    # Channel q of input channel i is number i * multiplier + q in both.
+    _windowed(b, op, (3, 0, 1, 2), b.shapes[op.inputs[0]][3])
+
+
+def _windowed(b: GraphBuilder, op: Op, weights_order: tuple[int, int, int, int], group: int) -> None:
     _, height, width, _ = b.shapes[op.inputs[1]]
     strides, dilations = _geometry(op)
-    source = b.shapes[op.inputs[0]]
-    image, pads = _image(b, op, pads_of(op, source[1:3], (height, width), strides, dilations))
-    # Channel q of input channel i is number i * multiplier + q in both.
+    image, pads = _image(b, op, pads_of(op, b.shapes[op.inputs[0]][1:3], (height, width), strides, dilations))
     b.finish(
         op,
         "first",
         "Conv",
-        [image, _weights(b, op, (3, 0, 1, 2)), *_bias(b, op, 2)],
+        [image, _weights(b, op, weights_order), *_bias(b, op, 2)],
         kernel_shape=[height, width],
         strides=list(strides),
         dilations=list(dilations),
-        group=source[3],
+        group=group,
         pads=pads,
     )
 
