@@ -31,8 +31,8 @@ from multigraft.converters.conversion.rewrite import rewrite
 from multigraft.converters.importing import simplify
 from multigraft.errors import MultigraftError
 from multigraft.tflite import tflite_file
+from tests.fuzz.converting import LAUNCHER, SERVER
 
-BATCH = Path(__file__).with_name("onnx2tf_batch.py").resolve()
 TOLERANCE = 1e-4
 """Largest difference, relative to the largest magnitude of the output where that is above 1."""
 
@@ -240,8 +240,13 @@ def verdicts(tests: Sequence[Case], folder: Path, is_ours: bool, environment: En
         place.mkdir(parents=True)
         onnx.save(model, place / "model.onnx")
         (place / "kept").write_text("\n".join(names_of_other_ranks(model)) if is_ours else "")
-    command = [str(environment.python), "-P", str(BATCH), *map(str, folders)]
-    subprocess.run(command, env=environment.variables, check=True)
+    command = [str(environment.python), "-P", str(SERVER), str(LAUNCHER)]
+    asked = "".join(f"usual {place}\n" for place in folders)
+    ended = subprocess.run(
+        command, env=environment.variables, input=asked, stdout=subprocess.PIPE, text=True, check=True
+    )
+    for place, status in zip(folders, ended.stdout.split(), strict=True):
+        (place / "status").write_text(status)
     judged = zip(tests, folders, models, strict=True)
     return {case.name: judge(case, place, is_ours, model) for case, place, model in judged}
 

@@ -13,20 +13,9 @@ import pytest
 
 from multigraft.cli.main import main
 from tests.converters.importing import unusual_forms as forms
+from tests.core.cli.test_forms_built import HEAD, TASK
 
 Form = Callable[[int], onnx.ModelProto]
-
-HEAD = 'frames = "frames.npy"\n[bundle]\nname = "forms"\n[budget]\nmin_agreement = 0.6\n[graft]\nfit_frames = 96\n'
-TASK = """
-[[task]]
-name = "{name}"
-model = "{name}.onnx"
-kind = "other"
-tolerance = 0.5
-[task.preprocessing]
-size = [16, 16]
-scale = 0.00392
-"""
 
 
 def pairs() -> list[tuple[Form, Form]]:
@@ -44,7 +33,7 @@ def test_a_build_goes_through(
     for name, make, seed in (("first", first, 1), ("second", second, 2)):
         onnx.save(make(seed), f"{name}.onnx")
         assert main(["check", f"{name}.onnx"]) == 0
-        tasks += TASK.format(name=name)
+        tasks += TASK.format(name=name, scale=0.00392)
     Path("multigraft.toml").write_text(f"{HEAD}{tasks}", "utf-8")
     capsys.readouterr()
     assert main(["build", "multigraft.toml", "-o", "forms.graft", "--json"]) == 0
@@ -63,6 +52,6 @@ def test_weights_behind_links_are_built(
     Path("first.data").rename("blobs/1f")
     Path("first.data").symlink_to("blobs/1f")
     np.save("frames.npy", np.random.default_rng(0).integers(0, 256, (200, 16, 16, 3), dtype=np.uint8))
-    Path("multigraft.toml").write_text(HEAD + TASK.format(name="first"), "utf-8")
+    Path("multigraft.toml").write_text(HEAD + TASK.format(name="first", scale=0.00392), "utf-8")
     assert main(["build", "multigraft.toml", "-o", "forms.graft", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["tasks"][0]["int8_agreement"]["value"] > 0.8
