@@ -22,6 +22,7 @@ from multigraft.converters.importing.batch_norm import fold_batch_norms
 from multigraft.converters.importing.channels_first import read_channels_first
 from multigraft.converters.importing.equivalence import runner
 from multigraft.converters.importing.forms.constant_outputs import leave_out_constant_outputs
+from multigraft.converters.importing.forms.constant_ways import write_out_constant_ways
 from multigraft.converters.importing.forms.fixed_batch import to_one_frame
 from multigraft.converters.importing.known_operators import refuse_unknown
 from multigraft.converters.importing.node_names import label, one_line
@@ -90,6 +91,7 @@ def simplify(model: onnx.ModelProto, preprocessing: Preparation, where: str) -> 
     clean.CopyFrom(model)
     raw = fix_input(clean, preprocessing, where)
     reference = _reference(model, raw, preprocessing, where)
+    clean = write_out_constant_ways(clean)
     reason = ""
     for attempt in (_slim, _slim_without_fusion, _slim_after_onnxruntime):
         try:
@@ -106,7 +108,7 @@ def simplify(model: onnx.ModelProto, preprocessing: Preparation, where: str) -> 
         if _equals_before_saturation(candidate, model, raw, preprocessing, where):
             return candidate
         reason = f"outputs differ by {worst:.2g} of their size"
-    refuse_unsupported(model, where)
+    refuse_unsupported(clean, where)
     raise ConversionError(
         f"{where} cannot be simplified ({reason})", "simplify it with onnxslim or onnxsim first, or report this model"
     )
