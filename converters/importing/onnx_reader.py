@@ -50,6 +50,9 @@ UNLESS_CONSTANT: dict[str, tuple[str, str]] = {
 }
 """The same for operators that simplifying writes out where what they go by is constant."""
 
+_SCORES_WITH_MASK = 2
+"""Of ``qk_matmul_output_mode``."""
+
 DEFAULT_DOMAINS = ("", "ai.onnx")
 
 
@@ -150,5 +153,17 @@ def refuse_node(node: onnx.NodeProto, where: str) -> None:
     if node.op_type in UNLESS_CONSTANT:
         problem, remedy = UNLESS_CONSTANT[node.op_type]
         raise UnsupportedOperatorError(f"{where}: {label(node)} {problem}", remedy)
+    if node.op_type == "Attention" and _shows_masked_scores(node):
+        raise UnsupportedOperatorError(
+            f"{where}: {label(node)} gives its masked scores, which runtimes write differently",
+            "give the scores before the mask, or after Softmax",
+        )
     if node.op_type == "BatchNormalization" and any(a.name == "training_mode" and a.i for a in node.attribute):
         raise UnsupportedOperatorError(f"{where}: {label(node)} is in training mode", "export it in inference mode")
+
+
+def _shows_masked_scores(node: onnx.NodeProto) -> bool:
+    """Where ONNX has minus infinity, onnxruntime has the lowest number."""
+    given = {a.name: a.i for a in node.attribute}
+    is_masked = bool(given.get("is_causal")) or bool(list(node.input)[3:4] and node.input[3])
+    return is_masked and given.get("qk_matmul_output_mode", 0) == _SCORES_WITH_MASK and any(node.output[3:4])
