@@ -27,6 +27,7 @@ from multigraft.converters.importing.known_operators import refuse_unknown
 from multigraft.converters.importing.node_names import label, one_line
 from multigraft.converters.importing.old_operators import flatten_softmax, mend_resize
 from multigraft.converters.importing.onnx_reader import DEFAULT_DOMAINS, refuse_unsupported
+from multigraft.converters.importing.open_size import usual_size
 from multigraft.converters.importing.probe_frames import COUNT, probe_frames
 from multigraft.converters.importing.saturation import before_saturation
 from multigraft.converters.network.closeness import TOLERANCE, difference
@@ -89,7 +90,10 @@ def simplify(model: onnx.ModelProto, preprocessing: Preparation, where: str) -> 
     clean = onnx.ModelProto()
     clean.CopyFrom(model)
     raw = fix_input(clean, preprocessing, where)
-    reference = _reference(model, raw, preprocessing, where)
+    try:
+        reference = _reference(model, raw, preprocessing, where)
+    except InputError as error:
+        raise _named_size(model, preprocessing, error) from error
     reason = ""
     for attempt in (_slim, _slim_without_fusion, _slim_after_onnxruntime):
         try:
@@ -300,6 +304,19 @@ def _reference(model: onnx.ModelProto, raw: RawInput, preprocessing: Preparation
     names = [o.name for o in model.graph.output]
     answers = [[o[:1] if o.ndim and len(o) == raw.batch else o for o in run(raw.feed(x))] for x in inputs]
     return inputs, [dict(zip(names, values, strict=True)) for values in answers]
+
+
+def _named_size(model: onnx.ModelProto, preprocessing: Preparation, error: InputError) -> InputError:
+    """``error``, with a size that runs where the file leaves its size open."""
+    if not isinstance(preprocessing, Preprocessing):
+        return error
+    height, width, size = preprocessing.height, preprocessing.width, usual_size(model)
+    if size is None or size == (height, width):
+        return error
+    return InputError(
+        f"{error.problem} (at {height} x {width} pixels)",
+        f"give size = [{size[0]}, {size[1]}] in its preprocessing, at which it runs, or another that it takes",
+    )
 
 
 def _pictures(raw: RawInput, preprocessing: Preprocessing) -> list[Array]:

@@ -187,21 +187,26 @@ def close_islands(graph: Graph, keep_float: Collection[str] = ()) -> Graph:
 
     Such an operator stands between a DEQUANTIZE and a QUANTIZE; its kernel takes any two scales.
     """
-    for op in graph.ops:
-        if op.name not in _RESCALING or op.outputs[0] in keep_float:
-            continue
-        before, readers = graph.producer(op.inputs[0]), graph.consumers(op.outputs[0])
-        stored = {r.outputs[0] for r in readers if r.name == "QUANTIZE"}
-        if before is None or before.name != "DEQUANTIZE" or len(stored) != 1 or op.outputs[0] in graph.outputs:
-            continue
-        if any(r.name != "QUANTIZE" for r in readers):
-            continue
-        result, name = stored.pop(), op.outputs[0]
-        closed = dataclasses.replace(op, inputs=before.inputs, outputs=(result,))
-        rest = tuple(o for o in graph.ops if o not in readers)
-        graph = prune(replace_op(dataclasses.replace(graph, ops=rest), op, [closed]))
-        graph = rename(graph, {result: name})
+    names = [op.outputs[0] for op in graph.ops if op.name in _RESCALING and op.outputs[0] not in keep_float]
+    for name in names:
+        graph = _closed(graph, name)
     return graph
+
+
+def _closed(graph: Graph, name: str) -> Graph:
+    """With the operator that writes ``name`` on integers, where it stands so."""
+    op = graph.producer(name)
+    before, readers = None if op is None else graph.producer(op.inputs[0]), graph.consumers(name)
+    stored = {r.outputs[0] for r in readers if r.name == "QUANTIZE"}
+    if op is None or before is None or before.name != "DEQUANTIZE" or len(stored) != 1 or name in graph.outputs:
+        return graph
+    if any(r.name != "QUANTIZE" for r in readers):
+        return graph
+    result = stored.pop()
+    closed = dataclasses.replace(op, inputs=before.inputs, outputs=(result,))
+    rest = tuple(o for o in graph.ops if o not in readers)
+    pruned = prune(replace_op(dataclasses.replace(graph, ops=rest), op, [closed]))
+    return rename(pruned, {result: name})
 
 
 def bare_ends(graph: Graph) -> Graph:

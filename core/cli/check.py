@@ -20,8 +20,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--size",
         metavar="HEIGHTxWIDTH",
-        help="of the input, pixels, where the file leaves them open (default: 224x224); of other arrays, all "
-        "dimensions behind the batch (default: 128 each)",
+        help="of the input, pixels, where the file leaves them open (default: a usual size at which it runs); of "
+        "other arrays, all dimensions behind the batch (default: 128 each)",
     )
 
 

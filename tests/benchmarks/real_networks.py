@@ -21,6 +21,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from tests.benchmarks.network_row import FILE
+
 SECONDS = 900
 SUFFIXES = (".onnx", ".tflite")
 _COLUMNS = (
@@ -67,7 +69,7 @@ def measure(path: Path, place: Path, options: Sequence[str]) -> dict[str, Any]:
         process = subprocess.Popen(command, stdout=stream, stderr=stream, preexec_fn=_limit)
         _, status, used = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
-    written = place / "row.json"
+    written = place / FILE
     if written.is_file():
         row: dict[str, Any] = json.loads(written.read_text())
     else:

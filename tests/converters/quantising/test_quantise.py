@@ -130,6 +130,18 @@ def test_a_leaky_rectifier_runs_on_integers() -> None:
     assert kept.tensors["leaky"].dtype == "float32"
 
 
+def test_several_leaky_rectifiers_run_on_integers() -> None:
+    b = GraphBuilder()
+    x = b.input("x", 1, 8, 8, 3)
+    for name in ("one", "two", "three"):
+        x = b.op("LEAKY_RELU", f"{name}/leaky", [b.conv(name, x, 4)], (1, 8, 8, 4), alpha=0.125)
+    floating = b.graph(b.conv("out", x, 2))
+    graph = quantised(floating, "int8")
+    assert [op.name for op in graph.ops] == [op.name for op in floating.ops]
+    for backend in available():
+        assert error(floating, graph, backend) < 0.05
+
+
 def test_a_pad_of_minus_infinity_before_maximum_pooling_gets_a_sane_scale() -> None:
     b = GraphBuilder()
     x = b.conv("conv", b.input("x", 1, 8, 8, 3), 4)
