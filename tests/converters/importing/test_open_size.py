@@ -1,4 +1,4 @@
-"""Networks that leave their size open: the one that the file states, one at which they run, or a sentence that helps."""
+"""Networks that leave their size open: the one that the file states, one at which they run, or a sentence."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.converters.importing.network_builder import NetworkBuilder, saved
 
 
 def height_of_its_own(shape: tuple[object, ...] = ("n", 3, "height", "width")) -> onnx.ModelProto:
-    """As a recogniser of a line of text: its height has to be 48, though the file need not say so; any width will do."""
+    """As a recogniser of a line of text: its height has to be 48, though the file need not say so."""
     b = NetworkBuilder()
     b.add("Conv", ["image", b.weight("column", 8, 3, 48, 1)], "c")
     b.add("Squeeze", ["c", b.constant("axis", [2])], "letters")
