@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import collections
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 import onnx
 
 from multigraft.converters.conversion.rewrite import rewrite
+from multigraft.converters.importing.forms.constant_inputs import hold_constant
 from multigraft.converters.importing.importer import load_network
 from multigraft.converters.importing.known_operators import INT8_OPERATORS, refuse_unknown_node, tflite_operators
 from multigraft.converters.importing.node_names import label, one_line
@@ -94,13 +95,14 @@ class Checked:
         return asdict(self)
 
 
-def check(source: str, size: tuple[int, ...] | None = None) -> Checked:
+def check(source: str, size: tuple[int, ...] | None = None, constants: Mapping[str, float] | None = None) -> Checked:
     """Read and clean a network as a build does, and say what was found.
 
     Args:
         source: An .onnx file, a .tflite file or a .pt2 exported program.
         size: Height and width of the input, pixels, where the file leaves them open; of arrays, every dimension
             behind the batch.
+        constants: As :func:`~multigraft.converters.importing.importer.load_network` takes them.
 
     Raises:
         InputError: There is no such file, or it may not be read.
@@ -121,8 +123,11 @@ def check(source: str, size: tuple[int, ...] | None = None) -> Checked:
         if suffix == ".onnx" or suffix not in MODEL_SUFFIXES:
             raw = _as_written(source)
             raw = read_onnx(Path(source))
+            hold_constant(raw, constants or {}, source)
         preprocessing = None if raw is None else assumed_preparation(raw, size, notes)
-        network = load_network(source, name="network", preprocessing=preprocessing, report=notes.append)
+        network = load_network(
+            source, name="network", preprocessing=preprocessing, constants=constants, report=notes.append
+        )
     except MultigraftError as error:
         is_assumed = any("size is open" in n for n in notes) and not isinstance(error, UnsupportedOperatorError)
         remedy = f"give the --size that it takes, or {error.remedy}" if is_assumed else error.remedy

@@ -22,7 +22,9 @@ from multigraft.converters.importing.batch_norm import fold_batch_norms
 from multigraft.converters.importing.channels_first import read_channels_first
 from multigraft.converters.importing.equivalence import runner
 from multigraft.converters.importing.forms.constant_outputs import leave_out_constant_outputs
+from multigraft.converters.importing.forms.decided_branches import take_decided_branches
 from multigraft.converters.importing.forms.fixed_batch import to_one_frame
+from multigraft.converters.importing.forms.neutral_bounds import leave_out_neutral_bounds
 from multigraft.converters.importing.known_operators import refuse_unknown
 from multigraft.converters.importing.node_names import label, one_line
 from multigraft.converters.importing.old_operators import flatten_softmax, mend_resize
@@ -94,6 +96,7 @@ def simplify(model: onnx.ModelProto, preprocessing: Preparation, where: str) -> 
         reference = _reference(model, raw, preprocessing, where)
     except InputError as error:
         raise _named_size(model, preprocessing, error) from error
+    take_decided_branches(clean, where)
     reason = ""
     for attempt in (_slim, _slim_without_fusion, _slim_after_onnxruntime):
         try:
@@ -142,7 +145,10 @@ def only_input(model: onnx.ModelProto, where: str) -> onnx.ValueInfoProto:
     inputs = [i for i in model.graph.input if i.name not in weights]
     if len(inputs) != 1:
         names = ", ".join(i.name for i in inputs) or "none"
-        raise InputError(f"{where} has {len(inputs)} inputs ({names})", "give a network with one input")
+        raise InputError(
+            f"{where} has {len(inputs)} inputs ({names})",
+            "give the value of every one but the frame's as constants, or a network with one input",
+        )
     value: onnx.ValueInfoProto = inputs[0]
     return value
 
@@ -276,6 +282,7 @@ def _finish(model: onnx.ModelProto) -> onnx.ModelProto:
         if value is not None:
             graph.initializer.append(numpy_helper.from_array(numpy_helper.to_array(value), node.output[0]))
             graph.node.remove(node)
+    leave_out_neutral_bounds(graph)
     fold_batch_norms(model)
     read = {i for n in graph.node for i in n.input} | {o.name for o in graph.output}
     used = [i for i in graph.initializer if i.name in read]

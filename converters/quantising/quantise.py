@@ -28,7 +28,7 @@ from multigraft.errors import ConversionError, MissingDependencyError
 from multigraft.installing import install_extra
 from multigraft.tensors.arrays import Array
 from multigraft.tflite import tflite_file
-from multigraft.tflite.graph import Graph, Model, Tensor
+from multigraft.tflite.graph import Graph, Model, Op, Tensor
 
 _WEIGHT_STEPS: dict[Precision, int] = {"int8": 127, "int4": 7}
 
@@ -69,6 +69,7 @@ def quantise(
     statistics, full = None, Ranges()
     if precision in STATIC:
         graph, full = with_finite_pads(graph, complete(graph, ranges or {}))
+        graph = with_near_bounds(graph, full)
         full = sound_ranges(graph, full, _WEIGHT_STEPS[precision])
         statistics = {
             name: {"min": _of_rank(graph, name, low), "max": _of_rank(graph, name, high)}
@@ -120,12 +121,34 @@ def with_finite_pads(graph: Graph, ranges: Mapping[str, Range]) -> tuple[Graph, 
             continue
         low, high = full[op.inputs[0]]
         if float(value.reshape(-1)[0]) < low:
-            name = free_name(changed, f"{op.outputs[0]}/lowest")
-            lowest = Tensor(name, value.shape, data=np.full_like(value, low))
-            padded = dataclasses.replace(op, inputs=(*op.inputs[:2], name))
-            changed = prune(replace_op(changed, op, [padded], [lowest]))
+            changed = _reading(changed, op, 2, np.full_like(value, low))
             full[op.outputs[0]] = low, high
     return changed, full
+
+
+def with_near_bounds(graph: Graph, ranges: Mapping[str, Range]) -> Graph:
+    """Let bounds that no value reaches (-1e30, minus infinity) lie where the values end: they share one scale."""
+    changed = graph
+    for op in graph.ops:
+        if op.name not in ("MAXIMUM", "MINIMUM"):
+            continue
+        for place, name in enumerate(op.inputs):
+            value, bounds = graph.constant(name), ranges.get(op.inputs[1 - place])
+            if value is None or bounds is None or value.dtype != np.float32:
+                continue
+            end = bounds[0 if op.name == "MAXIMUM" else 1]
+            near = np.maximum(value, end) if op.name == "MAXIMUM" else np.minimum(value, end)
+            if not np.array_equal(near, value):
+                changed = _reading(changed, op, place, near.astype(np.float32))
+    return changed
+
+
+def _reading(graph: Graph, op: Op, place: int, value: Array) -> Graph:
+    """With another constant as one input of an operator."""
+    name = free_name(graph, f"{op.outputs[0]}/constant")
+    inputs = (*op.inputs[:place], name, *op.inputs[place + 1 :])
+    new = dataclasses.replace(op, inputs=inputs)
+    return prune(replace_op(graph, op, [new], [Tensor(name, value.shape, data=value)]))
 
 
 def _recipe(
@@ -157,10 +180,17 @@ def _recipe(
     # A divisor that rounds to zero ends the interpreter, and one near zero has few digits left.
     divisions = (op for op in graph.ops if op.name == "DIV" and graph.constant(op.inputs[1]) is None)
     divided = [name for op in divisions for name in op.outputs]
-    if kept := {*keep_float, *divided}:
+    endless = [name for op in graph.ops if _has_no_scale(graph, op) for name in op.outputs]
+    if kept := {*keep_float, *divided, *endless}:
         _leave(manager, _written(kept), operations.ALL_SUPPORTED)
     recipe: list[dict[str, Any]] = manager.get_quantization_recipe()
     return recipe
+
+
+def _has_no_scale(graph: Graph, op: Op) -> bool:
+    """Whether it reads a constant that holds an infinite value."""
+    constants = (value for name in op.inputs if (value := graph.constant(name)) is not None)
+    return any(value.dtype == np.float32 and not np.isfinite(value).all() for value in constants)
 
 
 def _written(tensors: Collection[str]) -> str:

@@ -22,6 +22,7 @@ from multigraft.converters.conversion.onnx2tf_environment import ensure
 from multigraft.converters.graft.assemble import assemble
 from multigraft.converters.graft.sharing_plan import SharingPlan
 from multigraft.converters.importing.check import assumed_preparation
+from multigraft.converters.importing.forms.constant_inputs import hold_constant
 from multigraft.converters.importing.importer import load_network
 from multigraft.converters.importing.onnx_reader import read_onnx
 from multigraft.converters.importing.tflite.standing import is_quantised
@@ -46,6 +47,11 @@ BARE_SECONDS = 300
 
 LEAST_ANSWER = 1e-3
 """Below, a sigmoid is 0 in eight bits: a detector that finds nothing on the pictures shows nothing of its int8."""
+
+FORMS: dict[str, tuple[dict[str, float], tuple[int, ...]]] = {
+    "silero_vad": ({"sr": 16_000, "state": 0, "h": 0, "c": 0}, (576,)),
+}
+"""Start of a file's name to inputs that are constants, and the size of its frame, as its package calls it."""
 
 Values = list[npt.NDArray[Any]]
 
@@ -84,9 +90,14 @@ def measure(
 
 
 def _load(path: Path) -> Network:
-    """At the size that ``multigraft check`` takes where the file leaves it open."""
-    assumed = assumed_preparation(read_onnx(path), None, []) if path.suffix.lower() == ".onnx" else None
-    return load_network(path, name="net", preprocessing=assumed)
+    """At the size that ``multigraft check`` takes where the file leaves it open, or its documentation's."""
+    if path.suffix.lower() != ".onnx":
+        return load_network(path, name="net")
+    constants, size = next((f for name, f in FORMS.items() if path.stem.startswith(name)), ({}, None))
+    model = read_onnx(path)
+    constants = {i.name: constants[i.name] for i in model.graph.input if i.name in constants}
+    hold_constant(model, constants, path.name)
+    return load_network(path, name="net", preprocessing=assumed_preparation(model, size, []), constants=constants)
 
 
 Pictures = list[npt.NDArray[Any]]
