@@ -75,7 +75,7 @@ def load_network(
     elif path.suffix.lower() == ".tflite" and path.is_file():
         from multigraft.converters.importing.tflite.reader import read_tflite
 
-        model, digest = read_tflite(path, report), sha256_of_file(path)
+        model, digest = read_tflite(path, report, _in_file(preprocessing)), sha256_of_file(path)
     elif path.suffix.lower() == ".pt2":
         from multigraft.converters.importing.torch_export import export_program
 
@@ -151,6 +151,14 @@ def default_preprocessing(model: onnx.ModelProto, where: str) -> Preparation:
     if channels not in (1, 3) or not height or not width:
         raise InputError(f"{where} has an input of dynamic or unusual shape {dims}", "give its preprocessing")
     return Preprocessing(height, width, "grey" if channels == 1 else "rgb", (0.0,) * channels, (1 / 255,) * channels)
+
+
+def _in_file(preparation: Preparation | None) -> tuple[int, ...] | None:
+    """Shape of a .tflite file's input without its batch: pictures have their channels last."""
+    if preparation is None:
+        return None
+    shape = network_shape(preparation)
+    return (*shape[1:], shape[0]) if isinstance(preparation, Preprocessing) else shape
 
 
 def _headers(path: Path) -> onnx.ModelProto | None:

@@ -50,6 +50,7 @@ LEAST_ANSWER = 1e-3
 
 FORMS: dict[str, tuple[dict[str, float], tuple[int, ...]]] = {
     "silero_vad": ({"sr": 16_000, "state": 0, "h": 0, "c": 0}, (576,)),
+    "melspectrogram": ({}, (1760,)),
 }
 """Start of a file's name to inputs that are constants, and the size of its frame, as its package calls it."""
 
@@ -91,9 +92,9 @@ def measure(
 
 def _load(path: Path) -> Network:
     """At the size that ``multigraft check`` takes where the file leaves it open, or its documentation's."""
-    if path.suffix.lower() != ".onnx":
-        return load_network(path, name="net")
     constants, size = next((f for name, f in FORMS.items() if path.stem.startswith(name)), ({}, None))
+    if path.suffix.lower() != ".onnx":
+        return load_network(path, name="net", preprocessing=None if size is None else ArrayPreparation(size))
     model = read_onnx(path)
     constants = {i.name: constants[i.name] for i in model.graph.input if i.name in constants}
     hold_constant(model, constants, path.name)
