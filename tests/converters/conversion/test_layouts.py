@@ -145,3 +145,14 @@ def test_a_shape_that_is_known_is_not_computed() -> None:
     content = tflite_file.write(Model((graph,), (main_signature(graph),)))
     check_tflite(content, "g")
     np.testing.assert_array_equal(Runner(content)({"x": np.ones((1, 4), np.float32)})["y"], np.ones((4, 1)))
+
+
+def test_a_single_number_within_a_network_is_a_row_of_one(onnx2tf_environment: Environment, tmp_path: Path) -> None:
+    """As a clip below the loudest of a spectrum: the file passes the check of bundles."""
+    b = OnnxBuilder(3)
+    x = b.conv("conv", b.input("x", 3, 8, 8), 4)
+    b.constant("floor", np.array(0.5, np.float32))
+    loudest = b.add("ReduceMax", "loudest", x, keepdims=0, channels=1)
+    model = b.model(b.add("Max", "clipped", x, b.add("Sub", "lowest", loudest, "floor")))
+    graph = through_converter(model, onnx2tf_environment, tmp_path)
+    check_tflite(tflite_file.write(Model((graph,), (main_signature(graph),))), "g")
