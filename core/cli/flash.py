@@ -73,7 +73,8 @@ def _update(folder: ProjectFolder, options: argparse.Namespace) -> int:
         target = Target(link, timeout_s=timeout_s(options))
         if target.info.board != folder.board.name:
             raise DeviceError(
-                f"the device is a {target.info.board}, not a {folder.board.name}", "choose the right port or project"
+                f"the device at {target.name} is a {target.info.board}, not a {folder.board.name}",
+                "choose the right port or project",
             )
         slot = target.update(content, lambda done, total: _progress(done / total, "writing"))
         target.reset()

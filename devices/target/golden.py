@@ -47,18 +47,19 @@ def verify_target(
     info = target.info
     if digest is not None and info.digest != digest:
         raise DeviceError(
-            f"{info.board} runs {info.model!r}, which is not the model of this project", "flash the project first"
+            f"the device at {target.name} runs {info.model!r}, which is not the model of this project",
+            "flash the project first",
         )
     have_inputs, have_outputs = {t.name for t in info.inputs}, {t.name for t in info.outputs}
     given, wanted = _as_on_device(inputs), _as_on_device(outputs)
     if set(given) != have_inputs or set(wanted) != have_outputs:
         raise InputError(
-            f"the golden vectors are for {sorted(inputs)} and {sorted(outputs)}, the device has "
+            f"the golden vectors are for {sorted(inputs)} and {sorted(outputs)}, the device at {target.name} has "
             f"{sorted(have_inputs)} and {sorted(have_outputs)}",
             "generate the project again",
         )
-    cases = _cases(info.inputs, given)
-    if cases != _cases(info.outputs, wanted):
+    cases = _cases(target.name, info.inputs, given)
+    if cases != _cases(target.name, info.outputs, wanted):
         raise InputError("the golden vectors have more inputs than outputs, or fewer", "generate the project again")
     target.forget()  # the cases of a model with variables are one sequence
     answers = (target.infer({name: array[case] for name, array in given.items()}) for case in range(cases))
@@ -80,9 +81,10 @@ def verify_hearing(target: Target, samples: Array, outputs: Mapping[str, Array])
     unknown = sorted(set(wanted) - {t.name for t in info.outputs})
     if unknown or not wanted:
         raise InputError(
-            f"the golden sounds are for {sorted(outputs)}, which the device does not have", "generate the project again"
+            f"the golden sounds are for {sorted(outputs)}, which the device at {target.name} does not have",
+            "generate the project again",
         )
-    cases = _cases([t for t in info.outputs if t.name in wanted], wanted)
+    cases = _cases(target.name, [t for t in info.outputs if t.name in wanted], wanted)
     if samples.ndim != 2 or len(samples) != cases:
         raise InputError(
             f"the golden sounds have the shape {samples.shape} for {cases} answers", "generate the project again"
@@ -101,7 +103,7 @@ def _as_on_device(arrays: Mapping[str, Array]) -> dict[str, Array]:
     return {protocol.name_on_device(name): array for name, array in arrays.items()}
 
 
-def _cases(tensors: Iterable[TargetTensor], arrays: Mapping[str, Array]) -> int:
+def _cases(place: str, tensors: Iterable[TargetTensor], arrays: Mapping[str, Array]) -> int:
     """How many cases the arrays of these tensors have.
 
     Raises:
@@ -112,7 +114,7 @@ def _cases(tensors: Iterable[TargetTensor], arrays: Mapping[str, Array]) -> int:
         array = arrays[tensor.name]
         if array.ndim == 0 or array.dtype != tensor.dtype or array[:1].nbytes != tensor.bytes:
             raise InputError(
-                f"the golden vectors of {tensor.name!r} are {array.dtype} {array.shape}, and the device has "
+                f"the golden vectors of {tensor.name!r} are {array.dtype} {array.shape}, and the device at {place} has "
                 f"{tensor.dtype} {tensor.shape}",
                 "generate the project again and flash it",
             )

@@ -155,8 +155,9 @@ def event(mask: int, answer: int, index: int, whole: TargetTensor) -> Callable[[
         if (message.sequence, number) != (answer & 0xFFFF, index):
             raise LostEventError
         data = message.payload[protocol.STREAM_EVENT.size :]
-        if not size == len(data) == min(whole.bytes, room):
-            raise ReplyError(f"{len(data)} bytes of {whole.name!r}, said to be {size}")
+        count = min(whole.bytes, room)
+        if not size == len(data) == count:
+            raise ReplyError(f"{len(data)} bytes of {whole.name!r}, said to be {size}, where there have to be {count}")
         return data[: size - size % np.dtype(whole.dtype).itemsize], cycles, latency_us
 
     return read

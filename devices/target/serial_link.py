@@ -27,6 +27,14 @@ def _serial() -> Any:
     return serial
 
 
+def _failures(*more: type[Exception]) -> tuple[type[Exception], ...]:
+    """What pyserial raises where a port is gone: a termios.error is no OSError."""
+    known = (_serial().SerialException, OSError, TypeError, *more)
+    with contextlib.suppress(ImportError):
+        return (*known, importlib.import_module("termios").error)
+    return known  # Windows
+
+
 @dataclass(frozen=True)
 class SerialPort:
     """A port of this machine; ``usb`` is vendor and product id if it is a USB device."""
@@ -77,7 +85,8 @@ class SerialLink:
         try:
             self._open = serial.Serial(self._port, self._baud, timeout=0, write_timeout=WRITE_TIMEOUT_S, exclusive=True)
             self._open.reset_input_buffer()
-        except (serial.SerialException, OSError, ValueError) as error:
+        except _failures(ValueError) as error:
+            self.__exit__(None, None, None)
             raise self._refusal(error) from error
         return self
 
@@ -98,9 +107,10 @@ class SerialLink:
         port, self._open = self._open, None
         if port is not None:
             # Closing would wait for a device to take what was sent to it.
-            with contextlib.suppress(_serial().SerialException, OSError):
+            with contextlib.suppress(*_failures()):
                 port.reset_output_buffer()
-            port.close()
+            with contextlib.suppress(*_failures()):
+                port.close()
 
     def write(self, data: bytes) -> None:
         opened = self._opened()
@@ -110,7 +120,7 @@ class SerialLink:
             raise DeviceError(
                 f"{self._port} takes no more bytes since {WRITE_TIMEOUT_S:g} s", "reset the board, or plug it in again"
             ) from None
-        except (_serial().SerialException, OSError) as error:
+        except _failures() as error:
             raise self._lost(error) from error
 
     def read(self, limit: int, timeout_s: float) -> bytes:
@@ -121,7 +131,7 @@ class SerialLink:
                 opened.timeout = timeout_s
                 waiting = 1
             return bytes(opened.read(waiting))
-        except (_serial().SerialException, OSError, TypeError) as error:
+        except _failures() as error:
             raise self._lost(error) from error
 
     def _opened(self) -> Any:

@@ -71,6 +71,11 @@ class Target:
         self._ask = self._requests.ask
         self.info = self._describe()
 
+    @property
+    def name(self) -> str:
+        """Where it is, for messages."""
+        return self._link.name
+
     @_operation
     def infer(self, inputs: Mapping[str, Array] | None = None, tasks: Iterable[str] | None = None) -> TargetAnswer:
         """Run tasks (all by default) on the inputs given; those left out stay what they were.
@@ -144,7 +149,7 @@ class Target:
         height, width, channels = self._ask(Kind.CAPTURE, b"", replies.picture_shape, works=True)
         if not height or not width or channels not in (1, 3):
             raise DeviceError(
-                f"the device at {self._link.name} took a picture of {height} x {width} pixels, {channels} channels",
+                f"the device at {self.name} took a picture of {height} x {width} pixels, {channels} channels",
                 "mg_camera_frame has to give at least one pixel, of 1 or 3 channels",
             )
         pixels = bytearray()
@@ -171,7 +176,7 @@ class Target:
         """
         check_samples(samples)
         if not self.info.hears:
-            raise DeviceError(f"the model on {self.info.board} takes no sound", "write its inputs instead")
+            raise DeviceError(f"the model on the device at {self.name} takes no sound", "write its inputs instead")
         data = samples.astype("<i2").tobytes()
         room = (protocol.MAX_PAYLOAD - protocol.HEAR_REQUEST.size) // 2 * 2
         rows: int | None = 0 if forget else None
@@ -206,7 +211,7 @@ class Target:
         """
         if not self.info.measures_steps:
             raise DeviceError(
-                f"the firmware on {self.info.board} does not measure steps", "build it with make PROFILE=1"
+                f"the firmware of the device at {self.name} does not measure steps", "build it with make PROFILE=1"
             )
         cycles: list[int] = []
         for _ in range(MOST_PROFILES):
@@ -215,7 +220,7 @@ class Target:
             if len(further) < STEPS_AT_ONCE:
                 return cycles
         raise DeviceError(
-            f"the model on {self.info.board} has too many steps to ask for",
+            f"the model on the device at {self.name} has too many steps to ask for",
             "count them with: multigraft firmware report FOLDER --qemu",
         )
 
@@ -243,7 +248,7 @@ class Target:
             DeviceError: The device takes no updates, or refuses the image. It keeps running what it ran.
         """
         if not self.info.takes_updates:
-            raise DeviceError(f"{self.info.board} has no second slot", "flash it with multigraft flash")
+            raise DeviceError(f"the device at {self.name} has no second slot", "flash it with multigraft flash")
         begin = protocol.UPDATE_BEGIN_REQUEST.pack(len(image), zlib.crc32(image))
         slot = self._ask(Kind.UPDATE_BEGIN, begin, replies.slot, works=True)
         room = protocol.MAX_PAYLOAD - protocol.UPDATE_WRITE_REQUEST.size
@@ -267,7 +272,7 @@ class Target:
         for what, tensors in (("inputs", inputs), ("outputs", outputs)):
             if sum(tensor.bytes for tensor in tensors) > replies.MOST_BYTES:
                 raise DeviceError(
-                    f"the device at {self._link.name} says that its {what} have more than {replies.MOST_BYTES} bytes",
+                    f"the device at {self.name} says that its {what} have more than {replies.MOST_BYTES} bytes",
                     "flash firmware that this version generated, or choose another port",
                 )
         for what, names in (
@@ -277,7 +282,7 @@ class Target:
         ):
             if len(set(names)) < len(names):
                 raise DeviceError(
-                    f"the device at {self._link.name} has several {what} of one name, of which it keeps 31 characters",
+                    f"the device at {self.name} has several {what} of one name, of which it keeps 31 characters",
                     "give them shorter names, generate the firmware again and flash it",
                 )
         return TargetInfo(
@@ -302,14 +307,14 @@ class Target:
         asked = have if tasks is None else list(tasks)
         for name in asked:
             if name not in have:
-                raise UsageError(f"{self.info.board} has no task {name!r}", f"choose from: {', '.join(have)}")
+                raise UsageError(f"the device at {self.name} has no task {name!r}", f"choose from: {', '.join(have)}")
         mask = sum(1 << have.index(name) for name in set(asked))
         return mask, sorted({output for name in asked for output in self.info.tasks[name]})
 
     def _write(self, name: str, values: Array) -> None:
         names = [tensor.name for tensor in self.info.inputs]
         if name not in names:
-            raise UsageError(f"{self.info.board} has no input {name!r}", f"choose from: {', '.join(names)}")
+            raise UsageError(f"the device at {self.name} has no input {name!r}", f"choose from: {', '.join(names)}")
         number = names.index(name)
         tensor = self.info.inputs[number]
         data = np.ascontiguousarray(values).tobytes()

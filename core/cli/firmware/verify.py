@@ -43,7 +43,7 @@ def execute(options: argparse.Namespace) -> int:
         target = Target(link, timeout_s=timeout_s(options, options.qemu))
         if target.info.board != folder.board.name:
             raise UsageError(
-                f"the device is a {target.info.board}, the project is for {folder.board.name}",
+                f"the device at {target.name} is a {target.info.board}, the project is for {folder.board.name}",
                 "choose the other port or the other project",
             )
         report = verify_target(target, inputs, outputs, folder.digest)
