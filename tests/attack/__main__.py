@@ -17,6 +17,7 @@ from pathlib import Path
 from multigraft.errors import InputError
 from multigraft.runtime.backends import load_backend
 from multigraft.tflite.checking.check import check_tflite
+from tests.attack import boards
 from tests.attack.archives import count, opens
 from tests.attack.interpreters import run_in_child
 from tests.attack.tflite_mutants import Mutator
@@ -85,6 +86,7 @@ def main() -> int:
         print(f"{times:6} {text}")
     bad = sum(counted[kind] for counted in counts.values() for kind in ("crash", "hang", "traceback"))
     bad += _archives(options.archives, options.seed)
+    bad += boards.campaign(seed=options.seed)
     return int(bad > 0)
 
 
