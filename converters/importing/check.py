@@ -11,6 +11,7 @@ from typing import Any
 import onnx
 
 from multigraft.converters.conversion.rewrite import rewrite
+from multigraft.converters.importing.consent import require_consent
 from multigraft.converters.importing.importer import load_network
 from multigraft.converters.importing.known_operators import INT8_OPERATORS, refuse_unknown_node, tflite_operators
 from multigraft.converters.importing.node_names import label, one_line
@@ -96,22 +97,25 @@ class Checked:
         return asdict(self)
 
 
-def check(source: str, size: tuple[int, ...] | None = None) -> Checked:
+def check(source: str, size: tuple[int, ...] | None = None, *, trusts_code: bool = False) -> Checked:
     """Read and clean a network as a build does, and say what was found.
 
     Args:
         source: An .onnx file, a .tflite file or a .pt2 exported program.
         size: Height and width of the input, pixels, where the file leaves them open; of arrays, every dimension
             behind the batch.
+        trusts_code: Agree to open a .pt2 file, which may run code.
 
     Raises:
         InputError: There is no such file, or it may not be read.
         MissingDependencyError: PyTorch is needed and not installed.
+        UsageError: It may run code when it is opened, and nobody agreed to that.
     """
     if foreign := foreign_format(Path(source)):
         raise InputError(f"{source} {foreign[0]}", foreign[1])
     with regular_file(source):
         pass
+    require_consent(source, trusts_code)
     if Path(source).suffix.lower() == ".tflite" and (checked := _standing(source)):
         return checked
     notes: list[str] = []
@@ -124,7 +128,9 @@ def check(source: str, size: tuple[int, ...] | None = None) -> Checked:
             raw = _as_written(source)
             raw = read_onnx(Path(source))
         preprocessing = None if raw is None else _preprocessing(raw, size, notes)
-        network = load_network(source, name="network", preprocessing=preprocessing, report=notes.append)
+        network = load_network(
+            source, name="network", preprocessing=preprocessing, report=notes.append, trusts_code=trusts_code
+        )
     except MultigraftError as error:
         is_assumed = any("size is open" in n for n in notes) and not isinstance(error, UnsupportedOperatorError)
         remedy = f"give the --size that it takes, or {error.remedy}" if is_assumed else error.remedy

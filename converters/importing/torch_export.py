@@ -1,4 +1,7 @@
-"""PyTorch networks to ONNX through torch.onnx; torch is imported only here, when asked for."""
+"""PyTorch networks to ONNX through torch.onnx; torch is imported only here, when asked for.
+
+Both ways run code of whoever wrote the network: callers ask for consent first (:mod:`.consent`).
+"""
 
 from __future__ import annotations
 
@@ -21,6 +24,8 @@ from multigraft.converters.importing.simplify import OPSET
 from multigraft.errors import InputError, MissingDependencyError, UnsupportedOperatorError
 from multigraft.installing import install_extra
 
+SAFE_WEIGHTS_ONLY = (2, 6)
+"""First version of PyTorch whose ``weights_only`` keeps what it promises."""
 _WRAPPERS = ("state_dict", "model_state_dict", "model")
 """Keys under which training scripts commonly store the state dict proper."""
 
@@ -118,6 +123,12 @@ def _read_state(torch: Any, path: Path) -> Any:
         except ImportError as error:
             raise MissingDependencyError(f"{path} needs safetensors", "install safetensors") from error
     else:
+        if tuple(int(part) for part in torch.__version__.split(".")[:2]) < SAFE_WEIGHTS_ONLY:
+            raise InputError(
+                f"{path} may run code in PyTorch {torch.__version__} (CVE-2025-32434)",
+                "install PyTorch 2.6 or newer, or save the weights as .safetensors",
+            )
+
         # weights_only: a pickle from somewhere else must not run code.
         def load_file(name: str) -> Any:
             return torch.load(name, map_location="cpu", weights_only=True)

@@ -7,6 +7,7 @@ import json
 import re
 from typing import TYPE_CHECKING
 
+from multigraft.cli.shared.settings_options import add_trust_argument
 from multigraft.cli.shared.table import print_table
 from multigraft.errors import MultigraftError, UsageError
 
@@ -23,13 +24,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="of the input, pixels, where the file leaves them open (default: 224x224); of other arrays, all "
         "dimensions behind the batch (default: 128 each)",
     )
+    add_trust_argument(parser)
 
 
 def execute(options: argparse.Namespace) -> int:
     """Print what was found; returns 0 if the network can be built, 2 if not."""
     from multigraft.converters.importing.check import check
 
-    checked = check(options.model, _size(options.size))
+    checked = check(options.model, _size(options.size), trusts_code=options.trust_code)
     if options.json:
         firmware = {row.operator: _firmware(row) for row in checked.rows}
         print(json.dumps({**checked.to_json(), "firmware": firmware, "can_be_built": not checked.problems}, indent=1))

@@ -23,6 +23,8 @@ CAUSES = {
     "numbers around 0 and gets 0 to 255, or the other way round.",
     "‹where› takes ‹found› and its preprocessing makes ‹shape›": "`size` is height first, then width. A grey network "
     'needs `color = "grey"`.',
+    "‹model› may run code of its author when PyTorch opens it": "PyTorch evaluates parts of such a file. A file from "
+    "somebody else can hold a command.",
     "‹where›: ‹node› is in training mode": "The network was exported without `eval()`.",
     "‹path› keeps weights in ‹location›, which is not beside it": "Large ONNX files keep their weights in a second "
     "file. Both have to be copied.",
