@@ -22,7 +22,7 @@ import onnx.inliner
 from multigraft.converters.importing.node_names import one_line
 from multigraft.converters.importing.simplify import OPSET
 from multigraft.errors import InputError, MissingDependencyError, UnsupportedOperatorError
-from multigraft.installing import install_extra
+from multigraft.installing import failed_import, how_missing, install_extra
 
 SAFE_WEIGHTS_ONLY = (2, 6)
 """First version of PyTorch whose ``weights_only`` keeps what it promises."""
@@ -85,9 +85,11 @@ def _torch() -> Any:
     try:
         importlib.import_module("onnxscript")
         return importlib.import_module("torch")
-    except ImportError as error:
+    except Exception as error:
+        missing = failed_import(error) or "torch"
         raise MissingDependencyError(
-            f"PyTorch networks need {error.name or 'torch'}", f"export the network to ONNX, or {install_extra('torch')}"
+            f"PyTorch networks need {missing}, which is {how_missing(error)}",
+            f"export the network to ONNX, or {install_extra('torch')}",
         ) from error
 
 
@@ -120,8 +122,10 @@ def _read_state(torch: Any, path: Path) -> Any:
     if path.suffix.lower() == ".safetensors":
         try:
             load_file = importlib.import_module("safetensors.torch").load_file
-        except ImportError as error:
-            raise MissingDependencyError(f"{path} needs safetensors", "install safetensors") from error
+        except Exception as error:
+            raise MissingDependencyError(
+                f"{path} needs safetensors, which is {how_missing(error)}", "install safetensors"
+            ) from error
     else:
         if tuple(int(part) for part in torch.__version__.split(".")[:2]) < SAFE_WEIGHTS_ONLY:
             raise InputError(
