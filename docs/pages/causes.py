@@ -45,12 +45,13 @@ CAUSES = {
     "no TFLite interpreter can be used (‹problem›)": "Neither ai-edge-litert nor tflite-runtime is installed in this "
     "environment.",
     "tflite-runtime does not work with numpy ‹version›": "tflite-runtime 2.14 was built for numpy 1.",
-    "the Raspberry Pi camera needs picamera2, which is ‹reason›": "picamera2 comes with Raspberry Pi OS, and a plain virtual environment "
-    "does not see it.",
+    "the Raspberry Pi camera needs picamera2, which is ‹reason›": "picamera2 comes with Raspberry Pi OS, and a plain "
+    "virtual environment does not see it.",
     "‹device› cannot be opened as a camera": "Another program holds it, or your user may not open it. A new group "
     "counts after the next login.",
     "there is no ‹device›": "A USB camera often has two numbers, of which only the first gives pictures.",
-    "reading images needs Pillow, which is ‹reason›": "A device installs numpy and an interpreter only. Images need one more package.",
+    "reading images needs Pillow, which is ‹reason›": "A device installs numpy and an interpreter only. "
+    "Images need one more package.",
     "‹path› may not be read": "Since 2020 Linux lets only root read the processor's energy counter.",
     "‹path› is in use by another collector": "A collector runs already, perhaps as a service or in another terminal.",
     "‹path› was begun with another ‹name›": "A collection is resumed with the options it was begun with.",
