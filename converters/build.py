@@ -217,7 +217,7 @@ def import_networks(settings: Settings, report: Report = silent) -> tuple[Networ
     networks = []
     for task in settings.tasks:
         report(f"import {task.name}")
-        networks.append(load_task(task, settings.path.parent, report))
+        networks.append(load_task(task, settings.path.parent, report, trusts_code=settings.trusts_code))
     return tuple(networks)
 
 

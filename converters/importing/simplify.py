@@ -35,7 +35,7 @@ from multigraft.converters.importing.probe_frames import COUNT, probe_frames
 from multigraft.converters.importing.saturation import before_saturation
 from multigraft.converters.network.closeness import TOLERANCE, difference
 from multigraft.errors import ConversionError, InputError, MissingDependencyError, UnsupportedOperatorError
-from multigraft.installing import install_extra
+from multigraft.installing import how_missing, install_extra
 from multigraft.tensors.array_preparation import ArrayPreparation
 from multigraft.tensors.preparation import Preparation, network_shape, prepare_frames, random_frame
 from multigraft.tensors.preprocessing import Preprocessing
@@ -254,8 +254,10 @@ def _slim_after_onnxruntime(model: onnx.ModelProto) -> onnx.ModelProto:
 def _onnxslim(model: onnx.ModelProto, **options: Any) -> onnx.ModelProto:
     try:
         import onnxslim
-    except ImportError as error:
-        raise MissingDependencyError("import needs onnxslim", install_extra("convert")) from error
+    except Exception as error:
+        raise MissingDependencyError(
+            f"import needs onnxslim, which is {how_missing(error)}", install_extra("convert")
+        ) from error
     slim: onnx.ModelProto = onnxslim.slim(model, **options)
     return slim
 
