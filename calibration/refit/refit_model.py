@@ -43,6 +43,12 @@ class RefitModel:
         """The layer with its original weights."""
         return layer_of(stage.geometry, self._arrays[f"{stage.layer}/1"], self._arrays.get(f"{stage.layer}/2"))
 
+    def weights(self, stage: Stage) -> dict[str, Float32Array]:
+        """What :meth:`replace` takes for a layer, with the original weights."""
+        layer = self.layer(stage)
+        values = layer.initializers(layer.weight, layer.intercept)
+        return {f"{stage.layer}/{position}": np.asarray(value, np.float32) for position, value in values.items()}
+
     def replace(self, weights: Mapping[str, Float32Array]) -> None:
         """Put weights into the model; a :class:`GraftNetworks` made before does not change."""
         numbers = np.frombuffer(self._content, "<f4", len(self._content) // 4)
