@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from multigraft.bundle.bundle import Bundle
+from multigraft.calibration.refit.plan_check import check_plan
 from multigraft.refit.linear_layer import LinearLayer, layer_of
 from multigraft.refit.refit_plan import SEGMENT, PlannedGraft, RefitPlan, Stage
 from multigraft.runtime.backends import BackendName
@@ -30,11 +31,12 @@ class RefitModel:
         interpreter: The interpreter that runs it, in words.
 
     Raises:
-        BundleError: It is no refit bundle.
+        BundleError: It is no refit bundle, or its plan is damaged.
     """
 
     def __init__(self, bundle: Bundle, threads: int = 1, backend: BackendName = "auto") -> None:
         self.plan, self._arrays = RefitPlan.of(bundle)
+        check_plan(self.plan, self._arrays, bundle)
         self.interpreter = str(Engine(bundle, threads, backend).model.backend)
         self._bundle, self._threads, self._backend = bundle, threads, backend
         self._content = bytearray(bundle.model)

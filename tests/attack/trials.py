@@ -12,7 +12,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
+
 from multigraft.errors import MultigraftError
+from multigraft.npz import npz_bytes, read_npz
 
 SECONDS = 10
 """A try that takes longer hangs."""
@@ -34,13 +37,18 @@ class End:
         kind: Of :data:`KINDS`.
         detail: The signal, or exception and place.
         seconds: How long it took.
-        peak_mb: Largest resident size (``ru_maxrss``) above what the process had before, megabytes.
+        peak_mb: Largest resident size (``ru_maxrss``) above what the process had at first, megabytes.
     """
 
     kind: str
     detail: str
     seconds: float
     peak_mb: float
+
+    @property
+    def is_bad(self) -> bool:
+        """Whether none may end so."""
+        return self.kind in BAD
 
 
 @dataclass
@@ -65,7 +73,7 @@ class Row:
         """Count one try."""
         self.counts[end.kind] += 1
         self.slowest, self.peak_mb = max(self.slowest, end.seconds), max(self.peak_mb, end.peak_mb)
-        if end.kind in BAD:
+        if end.is_bad:
             self.details[f"{end.kind} {end.detail}"] += 1
 
     @property
@@ -87,18 +95,19 @@ HEAD = (
 def tried(run: Callable[[], object]) -> End:
     """Call ``run`` in a forked process, whose output goes nowhere."""
     reading, writing = os.pipe()
-    before = _resident_kib()
     start = time.perf_counter()
     child = os.fork()
     if child == 0:
         os.close(reading)
+        # Less than its parent's: pages of files come when they are touched.
+        os.write(writing, f"{_resident_kib()} ".encode())
         os.write(writing, _said(run).encode(errors="replace")[:2000])
         os._exit(0)
     os.close(writing)
     with os.fdopen(reading, "rb") as pipe:
-        said = pipe.read().decode(errors="replace")
+        before, _, said = pipe.read().decode(errors="replace").partition(" ")
     _, status, usage = os.wait4(child, 0)
-    seconds, peak_mb = time.perf_counter() - start, max(0, usage.ru_maxrss - before) * 1024 / 1e6
+    seconds, peak_mb = time.perf_counter() - start, max(0, usage.ru_maxrss - int(before)) * 1024 / 1e6
     if os.WIFSIGNALED(status):
         number = signal.Signals(os.WTERMSIG(status))
         return End("hang" if number == signal.SIGALRM else "crash", number.name, seconds, peak_mb)
@@ -106,6 +115,31 @@ def tried(run: Callable[[], object]) -> End:
     if kind in ("refused", "passed") and peak_mb > MEMORY_MB:
         return End("memory", f"{peak_mb:.0f} MB, {kind} {detail}"[:160], seconds, peak_mb)
     return End(kind or "crash", detail or f"exit code {os.WEXITSTATUS(status)}", seconds, peak_mb)
+
+
+def apart(make: Callable[[], dict[str, bytes]]) -> dict[str, bytes]:
+    """What ``make`` gives, made in a forked process: threads that it starts would not be in those forked later.
+
+    Raises:
+        RuntimeError: It failed.
+    """
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.close(reading)
+        try:
+            with os.fdopen(writing, "wb") as pipe:
+                pipe.write(npz_bytes({name: np.frombuffer(data, np.uint8) for name, data in make().items()}, 0))
+        except BaseException:
+            traceback.print_exc()
+            os._exit(1)
+        os._exit(0)
+    os.close(writing)
+    with os.fdopen(reading, "rb") as pipe:
+        made = pipe.read()
+    if os.waitpid(child, 0)[1]:
+        raise RuntimeError("seeds cannot be made")
+    return {name: array.tobytes() for name, array in read_npz(made).items()}
 
 
 def _said(run: Callable[[], object]) -> str:

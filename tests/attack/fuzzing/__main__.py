@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import re
+import shlex
 import subprocess
 import sys
 import tempfile
@@ -16,7 +18,7 @@ from pathlib import Path
 
 from multigraft.files import sha256_of
 from tests.attack.fuzzing import corpus
-from tests.attack.fuzzing.targets import NAMES, target
+from tests.attack.fuzzing.targets import AGAIN, NAMES, target
 
 SECONDS_OF_ONE = 10
 MEMORY_MIB = 1024
@@ -103,9 +105,13 @@ def _found(name: str, findings: Path, ends: Path, keep: Path | None) -> list[str
 def _minimised(name: str, inputs: Path, folder: Path) -> list[bytes]:
     merged = folder / "merged"
     merged.mkdir()
+    again = folder / "again"
+    again.write_text(f'#!/bin/sh\nexec {shlex.join(_command(name, folder / "findings"))} "$@"\n', "utf-8")
+    again.chmod(0o755)
     subprocess.run(
-        _command(name, folder / "findings", "-merge=1", f"-max_len={corpus.LARGEST_INPUT}", str(merged), str(inputs)),
+        [again, "-merge=1", f"-max_len={corpus.LARGEST_INPUT}", str(merged), str(inputs)],
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=True,
+        env=os.environ | {AGAIN: str(again)},
     )  # fmt: skip
     return [path.read_bytes() for path in merged.iterdir()]
 

@@ -6,6 +6,7 @@ python -m tests.attack.fuzzing.worker TARGET FINDINGS [options of libFuzzer]
 from __future__ import annotations
 
 import json
+import os
 import sys
 import traceback
 from pathlib import Path
@@ -20,6 +21,7 @@ def main() -> None:
 
         reader = target(name)
     from multigraft.errors import MultigraftError
+    from tests.attack.fuzzing.targets import AGAIN
 
     known: set[str] = set()
 
@@ -37,7 +39,8 @@ def main() -> None:
             with findings.open("a", encoding="utf-8") as file:
                 file.write(json.dumps({"where": where, "text": str(error)[:200], "input": data.hex()}) + "\n")
 
-    atheris.Setup([sys.argv[0], *sys.argv[3:]], once)
+    # To merge, libFuzzer runs its own program again.
+    atheris.Setup([os.environ.get(AGAIN, sys.argv[0]), *sys.argv[3:]], once)
     atheris.Fuzz()
 
 
