@@ -115,5 +115,8 @@ def test_variables_constants_tables_and_choices_are_read() -> None:
     assert ("‹source› holds no frames", "give a source with some") in said
     link = "the device at ‹link› has no camera"
     assert (link, "define mg_camera_frame in its firmware, build and flash it") in said
-    assert ("‹where›: ‹node› is control flow", "export the network with fixed control flow") in said
+    assert (
+        "‹where›: ‹node› is control flow that depends on the frame, or repeats too much",
+        "export the network with fixed control flow",
+    ) in said
     assert [problem for problem, remedy in said if re.fullmatch("‹[^›]*›", problem) and not remedy] == []
