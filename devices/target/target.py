@@ -231,7 +231,7 @@ class Target:
     def reset(self) -> None:
         """Start the device again and wait until it answers."""
         self._ask(Kind.RESET, b"", replies.nothing)
-        self.info = self._describe()
+        self.info = self._describe(starts=True)
 
     def forget(self) -> None:
         """Set what the model keeps between inferences to its initial values; without variables, nothing happens."""
@@ -256,15 +256,15 @@ class Target:
             for offset in range(0, len(image), room):
                 piece = image[offset : offset + room]
                 request = protocol.UPDATE_WRITE_REQUEST.pack(offset) + piece
-                self._ask(Kind.UPDATE_WRITE, request, replies.nothing)
+                self._ask(Kind.UPDATE_WRITE, request, replies.nothing, works=True)
                 self._requests.carried(len(piece), SLOWEST_FLASH_BYTES_PER_S)
                 progress(offset + len(piece), len(image))
         self._ask(Kind.UPDATE_COMMIT, b"", replies.nothing, works=True)
         return slot
 
     @_operation
-    def _describe(self) -> TargetInfo:
-        head = self._ask(Kind.INFO, b"", replies.head)
+    def _describe(self, starts: bool = False) -> TargetInfo:
+        head = self._ask(Kind.INFO, b"", replies.head, works=starts)
         inputs = [self._tensor(Described.INPUT, number) for number in range(head.inputs)]
         outputs = [self._tensor(Described.OUTPUT, number) for number in range(head.outputs)]
         read = replies.task(head.outputs)
