@@ -61,7 +61,7 @@ bench: $(VENV)/.ready-dev
 
 # Opt-in: some minutes. The tests hold a short form of it.
 attack: $(VENV)/.ready-dev
-	$(BIN)/python -m tests.attack --mutants $(or $(MUTANTS),10000) $(MODELS)
+	nice $(BIN)/python -m tests.attack $(if $(MUTANTS),--mutants $(MUTANTS)) $(ATTACK) $(MODELS)
 
 # Opt-in: half an hour on one core. Graph NUMBER alone: --first NUMBER --graphs 1.
 fuzz: $(VENV)/.ready-dev

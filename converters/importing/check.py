@@ -13,6 +13,7 @@ import onnx
 from multigraft.converters.conversion.rewrite import rewrite
 from multigraft.converters.importing.consent import require_consent
 from multigraft.converters.importing.forms.constant_inputs import hold_constant
+from multigraft.converters.importing.forms.well_formed import refuse_broken_text
 from multigraft.converters.importing.importer import load_network
 from multigraft.converters.importing.known_operators import INT8_OPERATORS, refuse_unknown_node, tflite_operators
 from multigraft.converters.importing.node_names import label, one_line
@@ -217,7 +218,9 @@ def _described(tensor: Tensor) -> str:
 def _as_written(source: str) -> onnx.ModelProto | None:
     try:
         with regular_file(source, LARGEST) as file:
-            return onnx.load_model_from_string(file.read())
+            model = onnx.load_model_from_string(file.read())
+        refuse_broken_text(model, source)
+        return model
     except Exception:  # whatever it is, the reader names it
         return None
 
@@ -230,7 +233,9 @@ def _inputs(model: onnx.ModelProto) -> list[onnx.ValueInfoProto]:
 def _value(value: onnx.ValueInfoProto) -> str:
     kind = value.type.tensor_type
     dims = [str(d.dim_value) if d.HasField("dim_value") else d.dim_param or "?" for d in kind.shape.dim]
-    return f"{value.name}: {onnx.TensorProto.DataType.Name(kind.elem_type).lower()} {' x '.join(dims)}".rstrip()
+    types = onnx.TensorProto.DataType
+    known = types.Name(kind.elem_type).lower() if kind.elem_type in types.values() else f"type {kind.elem_type}"
+    return f"{value.name}: {known} {' x '.join(dims)}".rstrip()
 
 
 def assumed_preparation(model: onnx.ModelProto, size: tuple[int, ...] | None, notes: list[str]) -> Preparation | None:

@@ -5,6 +5,7 @@ Whatever was rewritten is compared with the model as it was read, in onnxruntime
 
 from __future__ import annotations
 
+import math
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -45,6 +46,9 @@ OPSET = 20
 
 OLDEST_OPSET = 13
 """Networks that cannot be brought to OPSET are taken as they are from here on."""
+
+LARGEST_INPUT = 1 << 25
+"""Numbers that an input may take, all frames of its batch together: a 4K picture in colour is 25 million."""
 
 _PIXEL_CHANNELS = (1, 3)
 _INTEGERS = (TensorProto.UINT8, TensorProto.INT8, TensorProto.INT32, TensorProto.INT64)
@@ -179,6 +183,13 @@ def fix_input(model: onnx.ModelProto, preprocessing: Preparation, where: str) ->
                 "correct size and color of the preprocessing",
             )
     kind = value.type.tensor_type.elem_type
+    if (dims[0] or 1) * math.prod(shape) > LARGEST_INPUT:
+        raise InputError(
+            f"{where} takes {(dims[0] or 1) * math.prod(shape):,} numbers at once and may take {LARGEST_INPUT:,}",
+            "export it for one frame, at a size that a camera gives",
+        )
+    if kind not in TensorProto.DataType.values() or kind == TensorProto.UNDEFINED:
+        raise InputError(f"{where}: input {value.name} is of type {kind}, which is not known", "export it again")
     raw = RawInput(value.name, dims[0] or 1, is_last, np.dtype(helper.tensor_dtype_to_np_dtype(kind)))
     users = [n for n in model.graph.node if value.name in n.input]
     if isinstance(preprocessing, ArrayPreparation) and preprocessing.values == "int32":
