@@ -22,7 +22,7 @@ class SerialCamera:
     Args:
         link: To the board; not yet open.
         clock: Seconds, monotonic.
-        timeout_s: Seconds that a picture may take, besides one for every 3,000 bytes of it.
+        timeout_s: Seconds that a picture may take, besides one for every 2,000 bytes of it.
     """
 
     def __init__(self, link: Link, clock: Callable[[], float] = time.monotonic, timeout_s: float = TIMEOUT_S) -> None:

@@ -45,11 +45,8 @@ def verify_target(
         InputError: The vectors do not fit the device.
     """
     info = target.info
-    if digest is not None and info.digest != digest:
-        raise DeviceError(
-            f"the device at {target.name} runs {info.model!r}, which is not the model of this project",
-            "flash the project first",
-        )
+    if digest is not None:
+        check_model(target, digest)
     have_inputs, have_outputs = {t.name for t in info.inputs}, {t.name for t in info.outputs}
     given, wanted = _as_on_device(inputs), _as_on_device(outputs)
     if set(given) != have_inputs or set(wanted) != have_outputs:
@@ -64,6 +61,23 @@ def verify_target(
     target.forget()  # the cases of a model with variables are one sequence
     answers = (target.infer({name: array[case] for name, array in given.items()}) for case in range(cases))
     return _compared(answers, outputs, cases)
+
+
+def check_model(target: Target, digest: str) -> None:
+    """Refuse a device that runs another model, or the same one of an earlier generation.
+
+    Args:
+        target: The device.
+        digest: Hex SHA-256 of the model that it has to run.
+
+    Raises:
+        DeviceError: It says another one.
+    """
+    if target.info.digest != digest:
+        raise DeviceError(
+            f"the device at {target.name} runs {target.info.model!r}, which is not the model of this project",
+            "flash the project first",
+        )
 
 
 def verify_hearing(target: Target, samples: Array, outputs: Mapping[str, Array]) -> GoldenReport:

@@ -23,8 +23,10 @@ ATTEMPTS = 3
 ANSWER_TIMEOUT_S = 1.0
 """After which a request that takes no work is sent again."""
 LONGEST_TIMEOUT_S = 86_400.0
-SLOWEST_BYTES_PER_S = 3000
-"""A quarter of what 115,200 bits per second carry: data that arrive faster do not count against the time limit."""
+SLOWEST_BYTES_PER_S = 2000
+"""A sixth of what 115,200 bits per second carry: data that arrive faster do not count against the time limit."""
+SLOWEST_FLASH_BYTES_PER_S = 500
+"""The same of data that a device writes to its flash before it answers."""
 MOST_EVENTS = 1024
 """Of a stream, waiting to be read; older ones are forgotten, which is noticed by their numbers."""
 
@@ -84,10 +86,15 @@ class Requests:
         finally:
             self._end = None
 
-    def carried(self, count: int) -> None:
-        """Lengthen the operation by what the slowest line takes for bytes that were asked for and went over it."""
+    def carried(self, count: int, slowest: int = SLOWEST_BYTES_PER_S) -> None:
+        """Lengthen the operation by what bytes that were asked for and went over the line may take.
+
+        Args:
+            count: How many bytes.
+            slowest: As many may go over it per second.
+        """
         if self._end is not None:
-            self._end += count / SLOWEST_BYTES_PER_S
+            self._end += count / slowest
 
     def ask(self, kind: Kind, payload: bytes, read: Callable[[bytes], T], works: bool = False) -> T:
         """:meth:`send`, and read the reply.

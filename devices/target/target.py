@@ -13,7 +13,7 @@ import numpy as np
 from multigraft import serial_protocol as protocol
 from multigraft.devices.target import replies
 from multigraft.devices.target.link import TIMEOUT_S, Link
-from multigraft.devices.target.requests import Requests
+from multigraft.devices.target.requests import SLOWEST_FLASH_BYTES_PER_S, Requests
 from multigraft.devices.target.target_info import (
     TargetAnswer,
     TargetInfo,
@@ -52,7 +52,7 @@ class Target:
 
     Every request is sent again if no answer comes in time; the device executes it once. Every method (of :meth:`stream`
     every answer, of :meth:`update` every phase) ends within the time limit, whatever the device does. Data that go over
-    the line at 3,000 bytes per second or more do not count against it. What the device says is checked against what it
+    the line at 2,000 bytes per second or more do not count against it. What the device says is checked against what it
     was asked and what it said before; all its inputs, all its outputs, or a picture may have 8 MiB.
 
     Args:
@@ -231,7 +231,7 @@ class Target:
     def reset(self) -> None:
         """Start the device again and wait until it answers."""
         self._ask(Kind.RESET, b"", replies.nothing)
-        self.info = self._describe()
+        self.info = self._describe(starts=True)
 
     def forget(self) -> None:
         """Set what the model keeps between inferences to its initial values; without variables, nothing happens."""
@@ -256,15 +256,15 @@ class Target:
             for offset in range(0, len(image), room):
                 piece = image[offset : offset + room]
                 request = protocol.UPDATE_WRITE_REQUEST.pack(offset) + piece
-                self._ask(Kind.UPDATE_WRITE, request, replies.nothing)
-                self._requests.carried(len(piece))
+                self._ask(Kind.UPDATE_WRITE, request, replies.nothing, works=True)
+                self._requests.carried(len(piece), SLOWEST_FLASH_BYTES_PER_S)
                 progress(offset + len(piece), len(image))
         self._ask(Kind.UPDATE_COMMIT, b"", replies.nothing, works=True)
         return slot
 
     @_operation
-    def _describe(self) -> TargetInfo:
-        head = self._ask(Kind.INFO, b"", replies.head)
+    def _describe(self, starts: bool = False) -> TargetInfo:
+        head = self._ask(Kind.INFO, b"", replies.head, works=starts)
         inputs = [self._tensor(Described.INPUT, number) for number in range(head.inputs)]
         outputs = [self._tensor(Described.OUTPUT, number) for number in range(head.outputs)]
         read = replies.task(head.outputs)

@@ -218,6 +218,8 @@ def test_the_wrong_device_is_refused(project: Path, capfd: pytest.CaptureFixture
             capfd,
         )
         refused(["monitor", "--port", port, "--tasks", "smell"], "no task 'smell'; choose from: mean, slope", capfd)
+        other = ["monitor", "--port", port, "--project", str(project)]
+        refused(other, f"the device at {port} runs 'tiny', which is not the model of this project", capfd)
         never = ["monitor", "--port", port, "--timeout", "0"]
         refused(never, "a device cannot be given 0.0 s to answer; give it up to 86400", capfd)
         with_slots(project)
