@@ -29,7 +29,7 @@ def execute(options: argparse.Namespace) -> int:
     """
     from multigraft.cli.shared.build_results import write_results
     from multigraft.cli.shared.printed_summary import print_summary
-    from multigraft.cli.shared.settings_options import load_frames
+    from multigraft.cli.shared.settings_options import check_output, load_frames
     from multigraft.converters.build import build
     from multigraft.converters.demo.data import demo_folder
     from multigraft.converters.job.progress import terminal_report
@@ -39,6 +39,9 @@ def execute(options: argparse.Namespace) -> int:
     folder: Path = options.output
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"{folder} is a file", "name a folder with -o")
+    # The folders above it are made, too.
+    there = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.is_dir())
+    check_output(there / f"{folder.name}.graft")
     name = "sounds" if options.sounds else "demo"
     source = "FRAMES"
     settings = Settings.read(demo_folder() / ("sounds.toml" if options.sounds else "multigraft.toml"))
