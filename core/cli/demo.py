@@ -8,10 +8,12 @@ import json
 from pathlib import Path
 
 from multigraft.cli.shared.missed_budget import add_allow_miss, missed_name, misses_of, refuse
+from multigraft.cli.shared.settings_options import use_one_thread
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
+    use_one_thread()
     parser.add_argument(
         "-o", "--output", type=Path, default=Path("demo-out"), metavar="FOLDER", help="default: demo-out"
     )
