@@ -90,7 +90,7 @@ def _needs(name: str, extras: tuple[str, ...] = ()) -> Iterator[str]:
 
 def _described(name: str, distribution: importlib.metadata.Distribution) -> dict[str, Any]:
     digest = _files_digest(distribution)
-    more = {"properties": [{"name": FILES_DIGEST, "value": digest}]} if digest else {}
+    more: dict[str, Any] = {"properties": [{"name": FILES_DIGEST, "value": digest}]} if digest else {}
     return _component(name, distribution.version, **more)
 
 
@@ -108,7 +108,7 @@ def _files_digest(distribution: importlib.metadata.Distribution) -> str | None:
 
 def _converter(version: str) -> list[dict[str, Any]]:
     """The converter's own environment, whose wheels are pinned by digests; one that the user chose is not known."""
-    where = {"properties": [{"name": ENVIRONMENT, "value": "onnx2tf"}]}
+    where: dict[str, Any] = {"properties": [{"name": ENVIRONMENT, "value": "onnx2tf"}]}
     if not version or os.environ.get(PYTHON_VARIABLE):
         return [_component("onnx2tf", version, **where)] if version else []
     return [
