@@ -63,7 +63,7 @@ bench: $(VENV)/.ready-dev
 
 # Opt-in: some minutes. The tests hold a short form of it.
 attack: $(VENV)/.ready-dev
-	$(BIN)/python -m tests.attack --mutants $(or $(MUTANTS),10000) $(MODELS)
+	nice $(BIN)/python -m tests.attack $(if $(MUTANTS),--mutants $(MUTANTS)) $(ATTACK) $(MODELS)
 
 # Opt-in: asks a service for advisories, so it needs the network; without, it says that nothing was looked at.
 audit: $(VENV)/.ready-audit

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import collections
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -12,10 +12,13 @@ import onnx
 
 from multigraft.converters.conversion.rewrite import rewrite
 from multigraft.converters.importing.consent import require_consent
+from multigraft.converters.importing.forms.constant_inputs import hold_constant
+from multigraft.converters.importing.forms.well_formed import refuse_broken_text
 from multigraft.converters.importing.importer import load_network
 from multigraft.converters.importing.known_operators import INT8_OPERATORS, refuse_unknown_node, tflite_operators
 from multigraft.converters.importing.node_names import label, one_line
 from multigraft.converters.importing.onnx_reader import DEFAULT_DOMAINS, LARGEST, read_onnx, refuse_node
+from multigraft.converters.importing.open_size import DEFAULT, open_dimensions, usual_size
 from multigraft.converters.importing.simplify import INDEX_TYPES
 from multigraft.converters.importing.tflite.loading import load
 from multigraft.converters.importing.tflite.standing import load_standing
@@ -30,11 +33,8 @@ from multigraft.tensors.preprocessing import Preprocessing
 from multigraft.tflite.graph import Tensor
 from multigraft.tflite.macs import graph_macs
 
-OPEN_SIZE = 224
-"""Height and width, pixels, that are taken where the file leaves them open."""
-
 OPEN_LENGTH = 128
-"""The same for each dimension of arrays."""
+"""What is taken for each dimension of arrays that the file leaves open."""
 
 
 @dataclass(frozen=True)
@@ -97,13 +97,20 @@ class Checked:
         return asdict(self)
 
 
-def check(source: str, size: tuple[int, ...] | None = None, *, trusts_code: bool = False) -> Checked:
+def check(
+    source: str,
+    size: tuple[int, ...] | None = None,
+    constants: Mapping[str, float] | None = None,
+    *,
+    trusts_code: bool = False,
+) -> Checked:
     """Read and clean a network as a build does, and say what was found.
 
     Args:
         source: An .onnx file, a .tflite file or a .pt2 exported program.
         size: Height and width of the input, pixels, where the file leaves them open; of arrays, every dimension
             behind the batch.
+        constants: As :func:`~multigraft.converters.importing.importer.load_network` takes them.
         trusts_code: Agree to open a .pt2 file, which may run code.
 
     Raises:
@@ -127,9 +134,15 @@ def check(source: str, size: tuple[int, ...] | None = None, *, trusts_code: bool
         if suffix == ".onnx" or suffix not in MODEL_SUFFIXES:
             raw = _as_written(source)
             raw = read_onnx(Path(source))
-        preprocessing = None if raw is None else _preprocessing(raw, size, notes)
+            hold_constant(raw, constants or {}, source)
+        preprocessing = None if raw is None else assumed_preparation(raw, size, notes)
         network = load_network(
-            source, name="network", preprocessing=preprocessing, report=notes.append, trusts_code=trusts_code
+            source,
+            name="network",
+            preprocessing=preprocessing,
+            constants=constants,
+            report=notes.append,
+            trusts_code=trusts_code,
         )
     except MultigraftError as error:
         is_assumed = any("size is open" in n for n in notes) and not isinstance(error, UnsupportedOperatorError)
@@ -205,7 +218,9 @@ def _described(tensor: Tensor) -> str:
 def _as_written(source: str) -> onnx.ModelProto | None:
     try:
         with regular_file(source, LARGEST) as file:
-            return onnx.load_model_from_string(file.read())
+            model = onnx.load_model_from_string(file.read())
+        refuse_broken_text(model, source)
+        return model
     except Exception:  # whatever it is, the reader names it
         return None
 
@@ -218,11 +233,16 @@ def _inputs(model: onnx.ModelProto) -> list[onnx.ValueInfoProto]:
 def _value(value: onnx.ValueInfoProto) -> str:
     kind = value.type.tensor_type
     dims = [str(d.dim_value) if d.HasField("dim_value") else d.dim_param or "?" for d in kind.shape.dim]
-    return f"{value.name}: {onnx.TensorProto.DataType.Name(kind.elem_type).lower()} {' x '.join(dims)}".rstrip()
+    types = onnx.TensorProto.DataType
+    known = types.Name(kind.elem_type).lower() if kind.elem_type in types.values() else f"type {kind.elem_type}"
+    return f"{value.name}: {known} {' x '.join(dims)}".rstrip()
 
 
-def _preprocessing(model: onnx.ModelProto, size: tuple[int, ...] | None, notes: list[str]) -> Preparation | None:
-    """Pixels or numbers as they are, at the file's own size, or ``size``; None where the importer knows better."""
+def assumed_preparation(model: onnx.ModelProto, size: tuple[int, ...] | None, notes: list[str]) -> Preparation | None:
+    """Pixels or numbers as they are, at the file's own size, ``size`` or a usual one; None for any other.
+
+    ``notes`` takes a line for a size that was assumed.
+    """
     inputs = _inputs(model)
     if len(inputs) != 1:
         return None
@@ -232,11 +252,12 @@ def _preprocessing(model: onnx.ModelProto, size: tuple[int, ...] | None, notes: 
     if size is not None and len(size) != 2:
         raise UsageError(f"--size has {len(size)} numbers, and pictures have 2", "write for instance 224x224")
     channels, *have = (dims[3], *dims[1:3]) if dims[3] in (1, 3) and dims[1] not in (1, 3) else dims[1:]
-    wanted = size or (OPEN_SIZE, OPEN_SIZE)
-    height, width = (own or asked for own, asked in zip(have, wanted, strict=True))
     if channels not in (0, 1, 3):
         return None
-    if not all(have) and size is None:
+    is_open = open_dimensions(inputs[0]) is not None
+    wanted = size or (usual_size(model) if is_open else None) or DEFAULT
+    height, width = (own or asked for own, asked in zip(have, wanted, strict=True))
+    if is_open and size is None:
         notes.append(f"note: its size is open; it was checked at {height} x {width} pixels")
     channels = channels or 3
     return Preprocessing(height, width, "grey" if channels == 1 else "rgb", (0.0,) * channels, (1 / 255,) * channels)

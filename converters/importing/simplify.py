@@ -5,6 +5,7 @@ Whatever was rewritten is compared with the model as it was read, in onnxruntime
 
 from __future__ import annotations
 
+import math
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,11 +23,15 @@ from multigraft.converters.importing.batch_norm import fold_batch_norms
 from multigraft.converters.importing.channels_first import read_channels_first
 from multigraft.converters.importing.equivalence import runner
 from multigraft.converters.importing.forms.constant_outputs import leave_out_constant_outputs
+from multigraft.converters.importing.forms.constant_ways import write_out_constant_ways
+from multigraft.converters.importing.forms.decided_branches import take_decided_branches
 from multigraft.converters.importing.forms.fixed_batch import to_one_frame
+from multigraft.converters.importing.forms.neutral_bounds import leave_out_neutral_bounds
 from multigraft.converters.importing.known_operators import refuse_unknown
 from multigraft.converters.importing.node_names import label, one_line
 from multigraft.converters.importing.old_operators import flatten_softmax, mend_resize
 from multigraft.converters.importing.onnx_reader import DEFAULT_DOMAINS, refuse_unsupported
+from multigraft.converters.importing.open_size import usual_size
 from multigraft.converters.importing.probe_frames import COUNT, probe_frames
 from multigraft.converters.importing.saturation import before_saturation
 from multigraft.converters.network.closeness import TOLERANCE, difference
@@ -41,6 +46,9 @@ OPSET = 20
 
 OLDEST_OPSET = 13
 """Networks that cannot be brought to OPSET are taken as they are from here on."""
+
+LARGEST_INPUT = 1 << 25
+"""Numbers that an input may take, all frames of its batch together: a 4K picture in colour is 25 million."""
 
 _PIXEL_CHANNELS = (1, 3)
 _INTEGERS = (TensorProto.UINT8, TensorProto.INT8, TensorProto.INT32, TensorProto.INT64)
@@ -89,7 +97,12 @@ def simplify(model: onnx.ModelProto, preprocessing: Preparation, where: str) -> 
     clean = onnx.ModelProto()
     clean.CopyFrom(model)
     raw = fix_input(clean, preprocessing, where)
-    reference = _reference(model, raw, preprocessing, where)
+    try:
+        reference = _reference(model, raw, preprocessing, where)
+    except InputError as error:
+        raise _named_size(model, preprocessing, error) from error
+    take_decided_branches(clean, where)
+    clean = write_out_constant_ways(clean)
     reason = ""
     for attempt in (_slim, _slim_without_fusion, _slim_after_onnxruntime):
         try:
@@ -106,7 +119,7 @@ def simplify(model: onnx.ModelProto, preprocessing: Preparation, where: str) -> 
         if _equals_before_saturation(candidate, model, raw, preprocessing, where):
             return candidate
         reason = f"outputs differ by {worst:.2g} of their size"
-    refuse_unsupported(model, where)
+    refuse_unsupported(clean, where)
     raise ConversionError(
         f"{where} cannot be simplified ({reason})", "simplify it with onnxslim or onnxsim first, or report this model"
     )
@@ -138,7 +151,10 @@ def only_input(model: onnx.ModelProto, where: str) -> onnx.ValueInfoProto:
     inputs = [i for i in model.graph.input if i.name not in weights]
     if len(inputs) != 1:
         names = ", ".join(i.name for i in inputs) or "none"
-        raise InputError(f"{where} has {len(inputs)} inputs ({names})", "give a network with one input")
+        raise InputError(
+            f"{where} has {len(inputs)} inputs ({names})",
+            "give the value of every one but the frame's as constants, or a network with one input",
+        )
     value: onnx.ValueInfoProto = inputs[0]
     return value
 
@@ -167,6 +183,13 @@ def fix_input(model: onnx.ModelProto, preprocessing: Preparation, where: str) ->
                 "correct size and color of the preprocessing",
             )
     kind = value.type.tensor_type.elem_type
+    if (dims[0] or 1) * math.prod(shape) > LARGEST_INPUT:
+        raise InputError(
+            f"{where} takes {(dims[0] or 1) * math.prod(shape):,} numbers at once and may take {LARGEST_INPUT:,}",
+            "export it for one frame, at a size that a camera gives",
+        )
+    if kind not in TensorProto.DataType.values() or kind == TensorProto.UNDEFINED:
+        raise InputError(f"{where}: input {value.name} is of type {kind}, which is not known", "export it again")
     raw = RawInput(value.name, dims[0] or 1, is_last, np.dtype(helper.tensor_dtype_to_np_dtype(kind)))
     users = [n for n in model.graph.node if value.name in n.input]
     if isinstance(preprocessing, ArrayPreparation) and preprocessing.values == "int32":
@@ -274,6 +297,7 @@ def _finish(model: onnx.ModelProto) -> onnx.ModelProto:
         if value is not None:
             graph.initializer.append(numpy_helper.from_array(numpy_helper.to_array(value), node.output[0]))
             graph.node.remove(node)
+    leave_out_neutral_bounds(graph)
     fold_batch_norms(model)
     read = {i for n in graph.node for i in n.input} | {o.name for o in graph.output}
     used = [i for i in graph.initializer if i.name in read]
@@ -302,6 +326,19 @@ def _reference(model: onnx.ModelProto, raw: RawInput, preprocessing: Preparation
     names = [o.name for o in model.graph.output]
     answers = [[o[:1] if o.ndim and len(o) == raw.batch else o for o in run(raw.feed(x))] for x in inputs]
     return inputs, [dict(zip(names, values, strict=True)) for values in answers]
+
+
+def _named_size(model: onnx.ModelProto, preprocessing: Preparation, error: InputError) -> InputError:
+    """``error``, with a size that runs where the file leaves its size open."""
+    if not isinstance(preprocessing, Preprocessing):
+        return error
+    height, width, size = preprocessing.height, preprocessing.width, usual_size(model)
+    if size is None or size == (height, width):
+        return error
+    return InputError(
+        f"{error.problem} (at {height} x {width} pixels)",
+        f"give size = [{size[0]}, {size[1]}] in its preprocessing, at which it runs, or another that it takes",
+    )
 
 
 def _pictures(raw: RawInput, preprocessing: Preprocessing) -> list[Array]:

@@ -115,6 +115,12 @@ class TaskSettings:
     state: Path | None = key(
         "State dict of a module:factory model (torch.save).", file("a file that exists"), default=None
     )
+    constants: Mapping[str, float] = key(
+        "Inputs of the network beside the frame that are the same for every frame (a sampling rate, an empty state), "
+        "and the value of all of their elements.",
+        mapping(number(lambda v: True, "a number"), "a table of INPUT = NUMBER"),
+        default_factory=dict,
+    )
     labels: tuple[str, ...] = key("Names of the answers, in the order of the outputs.", _LABELS, default=())
     frames: Path | None = key(
         "Unlabeled frames for this task alone; else those of the whole file.", _FRAMES, default=None

@@ -20,7 +20,7 @@ from typing import Any
 
 from multigraft import files
 from multigraft.archive import Allowance, Archive
-from multigraft.errors import DeviceError, InputError
+from multigraft.errors import DeviceError, InputError, UsageError
 from multigraft.json_decoding import decode
 from multigraft.npz import FIXED_TIME, LARGEST, npz_bytes, read_npz
 from multigraft.reading import UnreadableError, parse_json, read_file
@@ -112,14 +112,20 @@ def write(statistics: Statistics, path: str | os.PathLike[str], level: int = 6) 
     """Write ``statistics`` coalesced, whole or not at all; equal statistics give equal bytes.
 
     Args:
-        statistics: What to write.
+        statistics: What to write: read from files, or the sum of such. What a collector has added since its last
+            release is only written by its store, since two files that differ by few frames show them.
         path: ``NAME.mgstats``.
         level: The level of zlib's compression.
 
     Raises:
-        UsageError: As :meth:`Statistics.coalesced`, or the folder cannot be written.
+        UsageError: They were not released, as :meth:`Statistics.coalesced`, or the folder cannot be written.
         DeviceError: The disk is full.
     """
+    if not statistics.is_released:
+        raise UsageError(
+            "statistics that no store has released are not written",
+            "take the files that collect wrote, and add those up",
+        )
     return write_content(to_bytes(statistics.coalesced(), level), path)
 
 
@@ -146,7 +152,9 @@ def read(path: str | os.PathLike[str]) -> Statistics:
     Raises:
         InputError: It is not there, not such a file, damaged, or its schema is newer.
     """
-    return from_bytes(read_file(path, LARGEST_FILE), str(path))
+    statistics = from_bytes(read_file(path, LARGEST_FILE), str(path))
+    statistics.is_released = True
+    return statistics
 
 
 def _digest(manifest: Mapping[str, Any]) -> str:

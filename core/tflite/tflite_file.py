@@ -6,6 +6,7 @@ written into it, each distinct content once, aligned to 16 bytes as the schema d
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import re
 import struct
@@ -115,7 +116,15 @@ class _Reader:
 
         ops = tuple(self.op(op, named) for op in _sequence(packed.operators))
         name = _text(packed.name) or f"subgraph_{index}"
-        return Graph(name, named(packed.inputs), named(packed.outputs), ops, tensors)
+        inputs = named(packed.inputs)
+        written = {*inputs, *(n for op in ops for n in op.outputs)}
+        # A constant without elements (the shape of a single number) has no bytes to tell it from what is computed.
+        tensors |= {
+            n: dataclasses.replace(t, data=np.empty(t.shape, t.dtype))
+            for n, t in tensors.items()
+            if 0 in t.shape and t.dtype in ("int32", "int64") and t.data is None and n not in written
+        }
+        return Graph(name, inputs, named(packed.outputs), ops, tensors)
 
     def tensor(self, name: str, packed: Any) -> Tensor:
         if packed.type not in _TYPE_NAMES:

@@ -64,9 +64,13 @@ CAUSES = {
     "there is no serial port ‹port›": "The cable may be for charging only, or the port has another number since the "
     "board was plugged in again.",
     "‹port› may not be opened": "Serial ports belong to a group. A new group counts after the next login.",
+    "the device at ‹name› answers ‹asked› with ‹what›": "What a board says is checked before it is used: "
+    "lengths, numbers, names and sizes have to be those that firmware of this version can send.",
+    "the device at ‹name› stopped answering, or takes longer than ‹timeout s› s": "A network of 100 million "
+    "multiplications takes some seconds on a small board.",
     "the device at ‹name› does not answer": "The board runs other firmware, hangs, or its UART is on another port.",
-    "‹board› runs ‹model›, which is not the model of this project": "The board was flashed from another project, or "
-    "the project was generated again since.",
+    "the device at ‹target› runs ‹model›, which is not the model of this project": "The board was flashed "
+    "from another project, or the project was generated again since.",
     "‹name› finds no board": "The board is not in its boot loader, or the debug probe is not connected.",
     "no board shows its UF2 drive": "The drive appears only in the boot loader.",
     "the model needs ‹size› bytes of RAM and there are ‹there›, ‹missing› too few": "The arena holds all tensors that "

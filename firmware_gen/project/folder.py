@@ -21,7 +21,7 @@ from multigraft.firmware_gen.project.app_files import app_model_of
 from multigraft.firmware_gen.project.glue_files import how_to
 from multigraft.firmware_gen.project.project import Project
 from multigraft.firmware_gen.project.project_files import project_files
-from multigraft.firmware_gen.project.whole_folder import remove_stale, whole_folder
+from multigraft.firmware_gen.project.whole_folder import finish_left, remove_stale, whole_folder
 from multigraft.npz import NpzFile, npz_bytes
 from multigraft.reading import read_json
 from multigraft.visible import visible
@@ -126,6 +126,7 @@ def check_target(path: Path, force: bool = False) -> None:
     """
     if path.exists() and not path.is_dir():
         raise UsageError(f"{path} is a file", "name a folder")
+    _finish(path)
     if force or not path.is_dir() or (path / DESCRIPTION).is_file():
         return
     theirs = sorted(p.name for p in path.iterdir() if not p.name.startswith("."))
@@ -181,6 +182,7 @@ def write_folder(
         "board": board.name, "digest": digest, "name": project.name, "steps": steps, "files": sorted(contents)
     }  # fmt: skip
     contents[DESCRIPTION] = json.dumps(description, indent=1).encode() + b"\n"
+    _finish(path)
     before = _files_of(path)
     try:
         with whole_folder(path, DESCRIPTION) as staged:
@@ -191,6 +193,14 @@ def write_folder(
     except OSError as error:
         raise UsageError(f"{path} cannot be written: {error.strerror}", "choose another folder") from error
     return ProjectFolder(path, board, digest, steps)
+
+
+def _finish(path: Path) -> None:
+    """What a killed process began to put in its place: a project that is there in part looks like nobody's."""
+    try:
+        finish_left(path, DESCRIPTION)
+    except OSError as error:
+        raise UsageError(f"{path} cannot be written: {error.strerror}", "choose another folder") from error
 
 
 def _files_of(path: Path) -> list[str]:
