@@ -13,10 +13,11 @@ SITE   := site
 PACKAGES := core devices runtime calibration converters firmware_gen
 EXTRAS_torch := dev,torch
 EXTRAS_mutants := dev,mutants
+EXTRAS_audit := dev,audit
 METADATA := setup.cfg pyproject.toml $(wildcard setup.py packaging/demo/*)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-torch check docs dev bench attack fuzz mutants firmware-tools clean FORCE
+.PHONY: help demo test test-torch check docs dev bench attack audit fuzz mutants firmware-tools clean FORCE
 .DELETE_ON_ERROR:
 
 help:
@@ -27,6 +28,7 @@ help:
 	@echo "make docs        the pages as a site to read offline: $(SITE)/index.html"
 	@echo "make bench       latency, memory and accuracy figures of this machine"
 	@echo "make attack      crashes of the interpreters over 10,000 damaged models (MODELS=\"one.tflite two.tflite\")"
+	@echo "make audit       known vulnerabilities of what is installed and pinned (needs the network)"
 	@echo "make fuzz        2,000 random small ONNX graphs through the whole job, against onnxruntime (GRAPHS=2000; half an hour)"
 	@echo "make mutants     faults put into the code one by one, each of which a test has to notice (an hour; docs/mutants.md)"
 	@echo "make firmware-tools  compilers and QEMU for the firmware tests (apt; make test does it, too)"
@@ -62,6 +64,10 @@ bench: $(VENV)/.ready-dev
 # Opt-in: some minutes. The tests hold a short form of it.
 attack: $(VENV)/.ready-dev
 	nice $(BIN)/python -m tests.attack $(if $(MUTANTS),--mutants $(MUTANTS)) $(ATTACK) $(MODELS)
+
+# Opt-in: asks a service for advisories, so it needs the network; without, it says that nothing was looked at.
+audit: $(VENV)/.ready-audit
+	.ci/audit $(BIN)
 
 # Opt-in: half an hour on one core. Graph NUMBER alone: --first NUMBER --graphs 1.
 fuzz: $(VENV)/.ready-dev

@@ -18,7 +18,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from multigraft.errors import UsageError
+from multigraft.errors import MultigraftError, UsageError
 
 _SUFFIX = ".part"
 _TEMPORARY = re.compile(rf"\..+\.[a-z0-9_]{{8}}{re.escape(_SUFFIX)}")
@@ -53,6 +53,11 @@ def whole_file(target: str | os.PathLike[str]) -> Iterator[Path]:
         temporary.chmod(0o666 & ~umask)
         temporary.replace(target)
         sync_folder(target.parent)
+    except OSError as error:
+        # A write to a full disk does not say which file it was for.
+        if error.filename is None and not isinstance(error, MultigraftError):
+            error.filename = str(target)
+        raise
     finally:
         temporary.unlink(missing_ok=True)
         os.close(handle)

@@ -14,6 +14,8 @@ from typing import Any, BinaryIO
 from multigraft.errors import InputError
 from multigraft.visible import visible
 
+LARGEST_JSON = 64 << 20
+"""Bytes of a file that lists what a large network has, once a layer and once a plan."""
 MOST_DEPTH = 64
 """Levels of lists and tables within each other."""
 _SHOWN = 120
@@ -109,6 +111,16 @@ def read_text(path: Path, most: int) -> str:
         UnicodeDecodeError: It is not UTF-8 text.
     """
     return read_file(path, most).decode("utf-8-sig").replace("\r\n", "\n")
+
+
+def read_json(path: str | os.PathLike[str], most: int = LARGEST_JSON) -> Any:
+    """A JSON file of an unknown sender.
+
+    Raises:
+        InputError: As :func:`regular_file`.
+        UnreadableError: As :func:`parse_json`.
+    """
+    return parse_json(read_file(path, most))
 
 
 def parse_json(raw: bytes | bytearray | memoryview) -> Any:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from multigraft import files
-from multigraft.cli.shared.settings_options import add_trust_argument, check_folder, load_frames
+from multigraft.cli.shared.settings_options import add_trust_argument, check_folder, load_frames, use_one_thread
 from multigraft.cli.shared.table import print_table
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ PLOT = "study.png"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
+    use_one_thread()
     parser.add_argument("settings", help="a multigraft.toml whose tasks name labelled frames (labelled = ...)")
     parser.add_argument(
         "-o",

@@ -127,7 +127,7 @@ def build_plugin(folder: Path) -> Path:
         "-o",
         str(plugin),
     ]
-    done = subprocess.run(command, input=source, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, input=source, capture_output=True, text=True, errors="replace", check=False)
     if done.returncode != 0:
         raise ConversionError(f"the counting plugin does not compile: {done.stderr.strip()}", "report it")
     return plugin
@@ -136,7 +136,7 @@ def build_plugin(folder: Path) -> Path:
 def _symbols(board: Board, image: Path) -> tuple[list[_Function], list[tuple[int, int]]]:
     """The functions of an image, and address and number of each step's label."""
     tool = toolchain_of(CORES[board.core]).tool("nm")
-    done = subprocess.run([tool, "-S", str(image)], capture_output=True, text=True, check=False)
+    done = subprocess.run([tool, "-S", str(image)], capture_output=True, text=True, errors="replace", check=False)
     if done.returncode != 0:
         raise ConversionError(f"{image} is no image: {done.stderr.strip()}", "build it again")
     functions, labels = [], []
@@ -161,7 +161,7 @@ class Sizes:
 def image_sizes(board: Board, image: Path) -> Sizes:
     """What an image or a library takes, by the size tool of the toolchain."""
     tool = toolchain_of(CORES[board.core]).tool("size")
-    done = subprocess.run([tool, "--totals", str(image)], capture_output=True, text=True, check=False)
+    done = subprocess.run([tool, "--totals", str(image)], capture_output=True, text=True, errors="replace", check=False)
     if done.returncode != 0:
         raise ConversionError(f"{image} is no image: {done.stderr.strip()}", "build it again")
     text, data, bss = (int(field) for field in done.stdout.splitlines()[-1].split()[:3])

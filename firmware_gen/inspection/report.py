@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 from multigraft.errors import InputError, MissingDependencyError
 from multigraft.firmware_gen.project.project import Project
 from multigraft.installing import how_missing, install_extra
+from multigraft.reading import read_json
 from multigraft.visible import drawn, visible
 
 REPORT = "report.json"
@@ -76,11 +76,11 @@ def read_report(folder: Path) -> dict[str, Any]:
     """
     path = folder / REPORT
     try:
-        report: dict[str, Any] = json.loads(path.read_text("utf-8"))
+        report: dict[str, Any] = read_json(path)
         if not {"model", "ram_bytes", "regions", "buffers", "steps", "macs_before_pruning"} <= set(report):
             raise ValueError("fields are missing")
-    except OSError as error:
-        raise InputError(f"{path} does not exist", "name a folder that `multigraft firmware` wrote") from error
+    except InputError as error:
+        raise InputError(error.problem, "name a folder that `multigraft firmware` wrote") from error
     except (TypeError, ValueError) as error:
         raise InputError(f"{path} is no report of this version ({error})", "generate the project again") from error
     return report

@@ -12,7 +12,7 @@ from typing import Any
 import numpy.typing as npt
 
 from multigraft import files
-from multigraft.errors import ConversionError, InputError, UsageError
+from multigraft.errors import ConversionError, InputError, MultigraftError, UsageError
 from multigraft.firmware_gen.boards.board import Board, Uart
 from multigraft.firmware_gen.boards.boards import board_named
 from multigraft.firmware_gen.boards.cores import CORES
@@ -23,6 +23,7 @@ from multigraft.firmware_gen.project.project import Project
 from multigraft.firmware_gen.project.project_files import project_files
 from multigraft.firmware_gen.project.whole_folder import finish_left, remove_stale, whole_folder
 from multigraft.npz import NpzFile, npz_bytes
+from multigraft.reading import read_json
 from multigraft.visible import visible
 
 DESCRIPTION = "project.json"
@@ -54,13 +55,15 @@ class ProjectFolder:
         Raises:
             UsageError: It is no project folder.
         """
-        try:
-            data = json.loads((path / DESCRIPTION).read_text("utf-8"))
-            return cls(path, board_named(data["board"]), data["digest"], tuple(data["steps"]))
-        except FileNotFoundError:
+        if not (path / DESCRIPTION).exists():
             raise UsageError(
                 f"{path} is no firmware project", "make one with: multigraft firmware MODEL --board BOARD -o FOLDER"
-            ) from None
+            )
+        try:
+            data = read_json(path / DESCRIPTION)
+            return cls(path, board_named(data["board"]), data["digest"], tuple(data["steps"]))
+        except MultigraftError:
+            raise
         except (KeyError, TypeError, ValueError) as error:
             raise UsageError(f"{path / DESCRIPTION} is damaged ({error})", "generate the project again") from error
 
@@ -203,7 +206,7 @@ def _finish(path: Path) -> None:
 def _files_of(path: Path) -> list[str]:
     """What the project in ``path`` says it consists of; nothing where there is none, or none that says it."""
     try:
-        named = json.loads((path / DESCRIPTION).read_text("utf-8"))["files"]
+        named = read_json(path / DESCRIPTION)["files"]
     except (OSError, KeyError, TypeError, ValueError):
         return []
     return [name for name in named if isinstance(name, str)] if isinstance(named, list) else []
@@ -217,7 +220,9 @@ def build_folder(path: Path, *variables: str) -> None:
         ConversionError: It does not build, which for a linker message often means that the board is too small.
     """
     toolchain_of(CORES[ProjectFolder.open(path).board.core]).tool("gcc")
-    done = subprocess.run(["make", "-C", str(path), *variables], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        ["make", "-C", str(path), *variables], capture_output=True, text=True, errors="replace", check=False
+    )
     if done.returncode == 0:
         return
     overflow = [line for line in done.stderr.splitlines() if "overflowed by" in line or "left for the stack" in line]

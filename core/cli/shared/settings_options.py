@@ -22,8 +22,18 @@ MAX_FRAMES_BYTES = 1 << 30
 """A long video is read up to here, so that a machine with 4 GiB can graft."""
 
 
+def use_one_thread() -> None:
+    """Let numpy's products use one thread, unless the user says otherwise.
+
+    The order in which they add floats depends on the number of threads, and with it the last bits of refitted weights:
+    one number gives the same bundle on machines of any number of cores. Has to be called before numpy is imported.
+    """
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+
 def add_settings_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the settings file and what may override it."""
+    use_one_thread()
     parser.add_argument("settings", type=Path, help="the settings file, multigraft.toml (see docs/settings.md)")
     parser.add_argument("--frames", metavar="FRAMES", help="unlabeled frames for all tasks, instead of those it names")
     parser.add_argument(
