@@ -12,7 +12,6 @@ import onnx
 
 from multigraft.agreement.agreement import Agreement
 from multigraft.bundle.bundle import Bundle
-from multigraft.converters.conversion import onnx2tf_environment
 from multigraft.converters.conversion.boundary_tensors import (
     FloatModel,
     inputs_as_in_onnx,
@@ -20,9 +19,8 @@ from multigraft.converters.conversion.boundary_tensors import (
     to_tflite_layout,
     with_outputs,
 )
+from multigraft.converters.conversion.converter import Converter, find_converter
 from multigraft.converters.conversion.interpreters import Arrays, main_signature
-from multigraft.converters.conversion.onnx2tf import to_tflite
-from multigraft.converters.conversion.onnx2tf_environment import Environment
 from multigraft.converters.conversion.tensor_names import name_as_in_onnx
 from multigraft.converters.importing.probe_frames import COUNT as MADE_UP_FRAMES
 from multigraft.converters.importing.probe_frames import probe_frames
@@ -145,10 +143,10 @@ def convert(
     if precision in STATIC and not feeds.chosen(1) and not ranges:
         raise UsageError(f"{precision} needs frames or ranges", "give unlabeled frames with --source")
     task_outputs = [o for task in multitask.tasks for o in task.outputs]
-    environment = onnx2tf_environment.ensure(report)
+    converter = find_converter(report)
     prepared = before.prepared if before else None
     if prepared is None:
-        floating, errors, count = _to_float(multitask, task_outputs, feeds, environment, work_dir, report, checkpoints)
+        floating, errors, count = _to_float(multitask, task_outputs, feeds, converter, work_dir, report, checkpoints)
         report(f"quantising to {precision}" if precision != "float32" else "keeping float32")
         kept = frozenset(operators_to_keep(floating.graph, multitask.model, keep_float))
         quantised = _quantised(multitask, floating, feeds, precision, kept, ranges)
@@ -198,7 +196,7 @@ def convert(
         verification=verification,
         agreements=measured,
         calibration_frames=len(feeds.chosen(CALIBRATION_FRAMES)),
-        converter=environment.version,
+        converter=converter.version,
         safety=safety.to_json(),
     )
     outputs = {n: floating.boundaries[n] for n in task_outputs}
@@ -258,7 +256,7 @@ def _to_float(
     multitask: MultiTaskModel,
     task_outputs: Sequence[str],
     feeds: _Feeds,
-    environment: Environment,
+    converter: Converter,
     work_dir: Path,
     report: Report,
     checkpoints: Checkpoints | None,
@@ -273,12 +271,12 @@ def _to_float(
         report("comparing the float model with the ONNX model")
         return floating, float_error(floating, multitask.model, task_outputs, frames)
 
-    converted = to_tflite(prepared, environment, work_dir, report, checkpoints)
+    converted = converter.to_tflite(prepared, work_dir, report, checkpoints)
     try:
         return *compared(converted), len(frames)
     except ConversionError as error:
         try:
-            plain = to_tflite(prepared, environment, work_dir, report, checkpoints, is_plain=True)
+            plain = converter.to_tflite(prepared, work_dir, report, checkpoints, is_plain=True)
             return *compared(plain), len(frames)
         except ConversionError:
             raise error from None

@@ -45,7 +45,7 @@ BEYOND_TFLITE = {
 """Part of a test's name to why no .tflite file of builtin operators can compute it."""
 
 NOT_YET = {
-    "mask_causal": "onnxruntime writes the lowest number where ONNX has minus infinity: refused, as not to be found",
+    "mask_causal": "onnxruntime writes the lowest number where ONNX has minus infinity; import refuses it",
 }
 """The same for what could be computed."""
 

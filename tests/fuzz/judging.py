@@ -135,11 +135,14 @@ def _wanted(graph: Graph, frames: list[npt.NDArray[np.uint8]]) -> list[list[Any]
 
 
 def _laid_out(value: npt.NDArray[Any], expected: npt.NDArray[Any]) -> npt.NDArray[Any] | None:
-    """The bundle's frames-first, channel-last answer as the original lies."""
-    shape = expected.shape[1:]
-    value = value.reshape(len(expected), -1, *value.shape[1:])
-    if len(shape) == 4 and value.shape[2:] == (*shape[2:], shape[1]):
-        value = np.moveaxis(value, -1, 2)
+    """The bundle's frames-first, channel-last answer as the original lies; one without a batch has got the frame."""
+    shape, frames = expected.shape[1:], len(expected)
+    is_picture = value.ndim == 4
+    if value.ndim == len(shape):
+        value = value.reshape(frames, -1, *value.shape[1:])
+    channels = value.ndim - 3
+    if is_picture and channels > 0 and value.shape[channels:] == (*shape[channels:], shape[channels - 1]):
+        value = np.moveaxis(value, -1, channels)
     if not shape and value.size == expected.size:  # a single number is a row of one
         value = value.reshape(expected.shape)
     return value if value.shape == expected.shape else None

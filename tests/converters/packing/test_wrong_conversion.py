@@ -33,7 +33,7 @@ def test_the_layer_that_was_converted_wrongly_is_named(
         graph = dataclasses.replace(graph, tensors={**graph.tensors, weights.name: changed})
         return dataclasses.replace(model, subgraphs=(graph, *model.subgraphs[1:]))
 
-    monkeypatch.setattr("multigraft.converters.packing.convert.to_tflite", wrong)
+    monkeypatch.setattr("multigraft.converters.conversion.onnx2tf.to_tflite", wrong)
     given = {"color/image": frames(COLOR, 4), "grey/image": frames(GREY, 4)} if precision == "int8" else {}
     with pytest.raises(ConversionError, match=r"the first that differs is 'map/classes' of Conv.*differs by 0\.\d+ of"):
         convert(many_operators(), given, precision=precision, name="many", work_dir=tmp_path)
