@@ -30,6 +30,7 @@ from multigraft.converters.importing.old_operators import flatten_softmax, mend_
 from multigraft.converters.importing.onnx_reader import DEFAULT_DOMAINS, refuse_unsupported
 from multigraft.converters.importing.probe_frames import COUNT, probe_frames
 from multigraft.converters.importing.saturation import before_saturation
+from multigraft.converters.importing.tensor_sizes import refuse_large_tensors
 from multigraft.converters.network.closeness import TOLERANCE, difference
 from multigraft.errors import ConversionError, InputError, MissingDependencyError, UnsupportedOperatorError
 from multigraft.installing import install_extra
@@ -93,6 +94,7 @@ def simplify(model: onnx.ModelProto, preprocessing: Preparation, where: str) -> 
     clean = onnx.ModelProto()
     clean.CopyFrom(model)
     raw = fix_input(clean, preprocessing, where)
+    refuse_large_tensors(clean, where)
     reference = _reference(model, raw, preprocessing, where)
     reason = ""
     for attempt in (_slim, _slim_without_fusion, _slim_after_onnxruntime):

@@ -122,7 +122,8 @@ def read_file(kind: type, path: Path, /, **extra: Any) -> Any:
         raise ConfigurationError(error.problem, error.remedy) from error
     except RecursionError:
         place.fail("is nested too deeply", "write lists and tables a few levels deep")
-    except tomllib.TOMLDecodeError as error:
+    except ValueError as error:
+        # What the parser says, and what Python says of whole numbers of thousands of digits.
         place.fail(f"is not TOML: {str(error)[:1].lower()}{str(error)[1:]}", "correct that line")
     return read_table(kind, data, place, **extra)
 
@@ -173,9 +174,13 @@ def number(accept: Callable[[float], bool], expects: str) -> Reader:
     def read(value: Any, place: Place) -> float:
         if not isinstance(value, int | float) or isinstance(value, bool):
             place.wrong_type(value, expects)
-        if not math.isfinite(value) or not accept(value):
-            place.fail(f"is {value}", f"write {expects}")
-        return float(value)
+        try:
+            given = float(value)
+        except OverflowError:
+            given = math.inf
+        if not math.isfinite(given) or not accept(given):
+            place.fail(f"is {value}" if math.isfinite(given) else "is no number of float64", f"write {expects}")
+        return given
 
     return Reader(expects, read)
 

@@ -40,8 +40,8 @@ def interpreters(
         unchecked: Give the interpreters what the check refuses, too: what the check is for.
         keep: A folder for those that ended badly.
     """
-    for name in BACKENDS:
-        load_backend(name)
+    for backend in BACKENDS:
+        load_backend(backend)
     check, rows = Row("tflite check"), {name: Row(f"tflite in {name}") for name in BACKENDS}
     made = Campaign("tflite", mutants, files, Mutator, check_tflite_file).made(mutants, seed)
     for number, (name, mutant) in enumerate(made):
