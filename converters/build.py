@@ -168,10 +168,9 @@ def _built(settings: Settings, load_frames: LoadFrames, report: Report, checkpoi
     fidelity = _measured(settings, grafted, conversion, report)
     if lacking := _lacking(settings, fidelity):
         more = Safeguards(settings.convert.min_layer_sqnr_db, lacking, _own_frames(grafted))
-        conversion = _convert(grafted.multitask, grafted, settings, report, checkpoints, more)
+        conversion = _convert(grafted.multitask, grafted, settings, report, checkpoints, more, conversion)
         fidelity = _measured(settings, grafted, conversion, report)
-    bundle = with_fidelity(conversion.bundle, fidelity) if grafted.evidence else conversion.bundle
-    return Built(grafted, conversion, bundle, None)
+    return Built(grafted, conversion, with_fidelity(conversion.bundle, fidelity), None)
 
 
 def _only_standing(settings: Settings) -> Built:
@@ -218,7 +217,7 @@ def import_networks(settings: Settings, report: Report = silent) -> tuple[Networ
     networks = []
     for task in settings.tasks:
         report(f"import {task.name}")
-        networks.append(load_task(task, settings.path.parent, report))
+        networks.append(load_task(task, settings.path.parent, report, trusts_code=settings.trusts_code))
     return tuple(networks)
 
 
@@ -328,6 +327,7 @@ def _convert(
     report: Report,
     checkpoints: Checkpoints | None,
     safeguards: Safeguards | None = None,
+    before: Conversion | None = None,
 ) -> Conversion:
     by_input: dict[str, Frames] = {}
     for network in grafted.networks:
@@ -350,6 +350,7 @@ def _convert(
                 report=report,
                 checkpoints=checkpoints,
                 safeguards=safeguards or Safeguards(settings.convert.min_layer_sqnr_db),
+                before=before,
             )
     except MissingRangesError as error:
         if grafted.collected is None:
@@ -386,15 +387,14 @@ def _own_frames(grafted: Grafted) -> dict[str, dict[str, Frames]]:
 
 def _fidelity(settings: Settings, grafted: Grafted, conversion: Conversion) -> dict[str, dict[str, Any]]:
     """Task to the agreement of the bundle, and of the grafted float network, with its original on held-out frames."""
-    runner = BundleRunner(conversion.bundle)
-    confidence = settings.budget.confidence
+    runner, confidence = BundleRunner(conversion.bundle), settings.budget.confidence
     figures = {}
     for network, task in zip(grafted.networks, settings.tasks, strict=True):
         evidence = grafted.evidence[network.name]
-        in_bundle = bundle_agreement(runner, network, evidence, confidence, task.tolerance)
-        figures[network.name] = {"bundle_agreement": in_bundle.to_json()}
+        bundled = bundle_agreement(runner, network, evidence, confidence, task.tolerance).to_json()
+        figures[network.name] = {"bundle_agreement": bundled}
         if network.name not in grafted.outcome.chosen.grafts:
             answers = evidence.answers(network)
-            with_itself = agreement(network.kind, answers, answers, confidence=confidence)
-            figures[network.name]["grafted_agreement"] = with_itself.to_json()
+            itself = agreement(network.kind, answers, answers, confidence=confidence).to_json()
+            figures[network.name]["grafted_agreement"] = itself
     return figures

@@ -27,6 +27,7 @@ from multigraft.converters.quantising.improve import Improvement
 from multigraft.converters.quantising.layer_error import LayerErrorReport
 from multigraft.converters.quantising.safeguards import Safeguards, Safety
 from multigraft.converters.settings.settings import Settings
+from multigraft.errors import InputError
 
 MESSAGE = "every network is quantised already, and stands as it is"
 
@@ -42,6 +43,8 @@ def standing_networks(settings: Settings, report: Report) -> tuple[StandingNetwo
         path = Path(task.model)
         if path.suffix.lower() != ".tflite" or not is_quantised(path):
             continue
+        if task.constants:
+            raise InputError(f"{path} computes with integers, so that its inputs cannot be constants", "leave them out")
         network = load_standing(path, task.name, task.preprocessing, task.kind, task.labels)
         report(f"note: {path.name} computes with integers: it joins the bundle as it is, and shares no trunk")
         shapes = [network.graph.tensors[o].shape[1:] for o in network.graph.outputs]

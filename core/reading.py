@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from multigraft.errors import InputError
+from multigraft.visible import visible
 
 MOST_DEPTH = 64
 """Levels of lists and tables within each other."""
@@ -24,7 +25,7 @@ class UnreadableError(ValueError):
 
 def printable(text: str) -> str:
     """``text`` for a message: no control characters, no lone surrogates, not too long."""
-    shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text[: _SHOWN + 1])
+    shown = visible(text[: _SHOWN + 1])
     return shown[:_SHOWN] + "…" if len(shown) > _SHOWN else shown
 
 

@@ -95,10 +95,31 @@ def locate(
     Raises:
         ConversionError: A tensor cannot be identified.
     """
+    try:
+        return _located(*inputs_as_in_onnx(converted, model), converted, model, cuts, task_outputs, inputs)
+    except ConversionError as error:
+        # A cube of an input does not tell how it lies.
+        if not any(len({d.dim_value for d in i.type.tensor_type.shape.dim[1:]}) == 1 for i in model.graph.input):
+            raise
+        as_in_onnx = inputs_as_in_onnx(converted, model, is_channel_first=True)
+        try:
+            return _located(*as_in_onnx, converted, model, cuts, task_outputs, inputs)
+        except ConversionError:
+            raise error from None
+
+
+def _located(
+    graph: Graph,
+    layouts: dict[str, Permutation],
+    converted: Model,
+    model: onnx.ModelProto,
+    cuts: Sequence[str],
+    task_outputs: Sequence[str],
+    inputs: Sequence[Arrays],
+) -> FloatModel:
     wanted = tuple(dict.fromkeys([*cuts, *task_outputs]))
     reference_runner = OnnxRunner(model, wanted)
     references = [reference_runner(feed) for feed in inputs]
-    graph, layouts = inputs_as_in_onnx(converted, model)
     hints = converted.signatures[0].outputs if converted.signatures else {}
     found = _match(graph, references, [to_tflite_layout(feed, layouts) for feed in inputs], wanted, hints)
     graph = dataclasses.replace(graph, outputs=tuple(dict.fromkeys(tensor for tensor, _ in found.values())))
@@ -138,14 +159,18 @@ def _before_turn_of_signal(graph: Graph, tensor: str, permutation: Permutation) 
     return source, OF_SIGNAL
 
 
-def inputs_as_in_onnx(converted: Model, model: onnx.ModelProto) -> tuple[Graph, dict[str, Permutation]]:
+def inputs_as_in_onnx(
+    converted: Model, model: onnx.ModelProto, is_channel_first: bool = False
+) -> tuple[Graph, dict[str, Permutation]]:
     """The converted main graph with its inputs named as in ONNX, and how each lies.
+
+    One whose shape allows both lies channel-last, or first with ``is_channel_first``.
 
     Raises:
         ConversionError: An input cannot be identified.
     """
     graph = _with_onnx_inputs(converted, model)
-    layouts = _input_layouts(graph, model)
+    layouts = _input_layouts(graph, model, is_channel_first)
     for name, permutation in layouts.items():
         if permutation == (0, 1, 2, 3):
             graph, layouts[name] = _from_channel_last(graph, name), _CHANNEL_LAST
@@ -221,11 +246,12 @@ def _with_onnx_inputs(converted: Model, model: onnx.ModelProto) -> Graph:
     return rename(graph, taken | {tensor: name for name, tensor in arguments.items()})
 
 
-def _input_layouts(graph: Graph, model: onnx.ModelProto) -> dict[str, Permutation]:
+def _input_layouts(graph: Graph, model: onnx.ModelProto, is_channel_first: bool) -> dict[str, Permutation]:
     layouts = {}
     for info in model.graph.input:
         shape = tuple(d.dim_value for d in info.type.tensor_type.shape.dim)
-        for permutation in _LAYOUTS.get(len(shape), (tuple(range(len(shape))),)):
+        choices = _LAYOUTS.get(len(shape), (tuple(range(len(shape))),))
+        for permutation in choices[::-1] if is_channel_first else choices:
             if tuple(shape[p] for p in permutation) == graph.tensors[info.name].shape:
                 layouts[info.name] = permutation
                 break

@@ -15,7 +15,7 @@ import onnx
 
 from multigraft import files
 from multigraft.converters.conversion.dangling import write_dangling
-from multigraft.converters.conversion.known_results import without_known_results
+from multigraft.converters.conversion.known_results import with_agreeing_reshapes, without_known_results
 from multigraft.converters.conversion.onnx2tf_environment import Environment, cache_folder
 from multigraft.converters.conversion.onnx2tf_launcher import PLAIN
 from multigraft.converters.conversion.reconnecting import reconnected
@@ -69,7 +69,7 @@ def to_tflite(
                 f"operator {op.custom_code}{where} has no TFLite counterpart", "replace that operator in the network"
             )
     readers = {node.output[0]: node.input[0] for node in prepared.graph.node if node.input and node.output}
-    known = map(without_known_results, converted.subgraphs)
+    known = (with_agreeing_reshapes(without_known_results(g)) for g in converted.subgraphs)
     graphs = (reconnected(write_dangling(graph, readers)) for graph in known)
     return dataclasses.replace(converted, subgraphs=tuple(graphs))
 

@@ -9,6 +9,7 @@ from multigraft.converters.conversion.rewrites import (
     batch_norm,
     control_flow,
     functions,
+    hard_swish,
     indexing,
     masking,
     normalisation,
@@ -35,9 +36,9 @@ from multigraft.converters.conversion.written_out import (
 )
 
 _FAMILIES = (
-    unchanged, padding, pad_modes, extremes, pooling, variadic, activations, normalisation, batch_norm, indexing,
-    fixed_indices, resizing, fixed_places, sampling, recurrent, control_flow, contraction, transposed_convolution,
-    masking, broadcasting, transforms, functions, windows,
+    hard_swish, unchanged, padding, pad_modes, extremes, pooling, variadic, activations, normalisation, batch_norm,
+    indexing, fixed_indices, resizing, fixed_places, sampling, recurrent, control_flow, contraction,
+    transposed_convolution, masking, broadcasting, transforms, functions, windows,
 )  # fmt: skip
 RULES: dict[str, tuple[Rule, ...]] = {
     operator: tuple(rule for family in _FAMILIES for rule in family.RULES.get(operator, ()))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import collections
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -11,11 +11,14 @@ from typing import Any
 import onnx
 
 from multigraft.converters.conversion.rewrite import rewrite
+from multigraft.converters.importing.consent import require_consent
+from multigraft.converters.importing.forms.constant_inputs import hold_constant
 from multigraft.converters.importing.forms.well_formed import refuse_broken_text
 from multigraft.converters.importing.importer import load_network
 from multigraft.converters.importing.known_operators import INT8_OPERATORS, refuse_unknown_node, tflite_operators
 from multigraft.converters.importing.node_names import label, one_line
 from multigraft.converters.importing.onnx_reader import DEFAULT_DOMAINS, LARGEST, read_onnx, refuse_node
+from multigraft.converters.importing.open_size import DEFAULT, open_dimensions, usual_size
 from multigraft.converters.importing.simplify import INDEX_TYPES
 from multigraft.converters.importing.tflite.loading import load
 from multigraft.converters.importing.tflite.standing import load_standing
@@ -30,11 +33,8 @@ from multigraft.tensors.preprocessing import Preprocessing
 from multigraft.tflite.graph import Tensor
 from multigraft.tflite.macs import graph_macs
 
-OPEN_SIZE = 224
-"""Height and width, pixels, that are taken where the file leaves them open."""
-
 OPEN_LENGTH = 128
-"""The same for each dimension of arrays."""
+"""What is taken for each dimension of arrays that the file leaves open."""
 
 
 @dataclass(frozen=True)
@@ -97,22 +97,32 @@ class Checked:
         return asdict(self)
 
 
-def check(source: str, size: tuple[int, ...] | None = None) -> Checked:
+def check(
+    source: str,
+    size: tuple[int, ...] | None = None,
+    constants: Mapping[str, float] | None = None,
+    *,
+    trusts_code: bool = False,
+) -> Checked:
     """Read and clean a network as a build does, and say what was found.
 
     Args:
         source: An .onnx file, a .tflite file or a .pt2 exported program.
         size: Height and width of the input, pixels, where the file leaves them open; of arrays, every dimension
             behind the batch.
+        constants: As :func:`~multigraft.converters.importing.importer.load_network` takes them.
+        trusts_code: Agree to open a .pt2 file, which may run code.
 
     Raises:
         InputError: There is no such file, or it may not be read.
         MissingDependencyError: PyTorch is needed and not installed.
+        UsageError: It may run code when it is opened, and nobody agreed to that.
     """
     if foreign := foreign_format(Path(source)):
         raise InputError(f"{source} {foreign[0]}", foreign[1])
     with regular_file(source):
         pass
+    require_consent(source, trusts_code)
     if Path(source).suffix.lower() == ".tflite" and (checked := _standing(source)):
         return checked
     notes: list[str] = []
@@ -124,8 +134,16 @@ def check(source: str, size: tuple[int, ...] | None = None) -> Checked:
         if suffix == ".onnx" or suffix not in MODEL_SUFFIXES:
             raw = _as_written(source)
             raw = read_onnx(Path(source))
-        preprocessing = None if raw is None else _preprocessing(raw, size, notes)
-        network = load_network(source, name="network", preprocessing=preprocessing, report=notes.append)
+            hold_constant(raw, constants or {}, source)
+        preprocessing = None if raw is None else assumed_preparation(raw, size, notes)
+        network = load_network(
+            source,
+            name="network",
+            preprocessing=preprocessing,
+            constants=constants,
+            report=notes.append,
+            trusts_code=trusts_code,
+        )
     except MultigraftError as error:
         is_assumed = any("size is open" in n for n in notes) and not isinstance(error, UnsupportedOperatorError)
         remedy = f"give the --size that it takes, or {error.remedy}" if is_assumed else error.remedy
@@ -220,8 +238,11 @@ def _value(value: onnx.ValueInfoProto) -> str:
     return f"{value.name}: {known} {' x '.join(dims)}".rstrip()
 
 
-def _preprocessing(model: onnx.ModelProto, size: tuple[int, ...] | None, notes: list[str]) -> Preparation | None:
-    """Pixels or numbers as they are, at the file's own size, or ``size``; None where the importer knows better."""
+def assumed_preparation(model: onnx.ModelProto, size: tuple[int, ...] | None, notes: list[str]) -> Preparation | None:
+    """Pixels or numbers as they are, at the file's own size, ``size`` or a usual one; None for any other.
+
+    ``notes`` takes a line for a size that was assumed.
+    """
     inputs = _inputs(model)
     if len(inputs) != 1:
         return None
@@ -231,11 +252,12 @@ def _preprocessing(model: onnx.ModelProto, size: tuple[int, ...] | None, notes: 
     if size is not None and len(size) != 2:
         raise UsageError(f"--size has {len(size)} numbers, and pictures have 2", "write for instance 224x224")
     channels, *have = (dims[3], *dims[1:3]) if dims[3] in (1, 3) and dims[1] not in (1, 3) else dims[1:]
-    wanted = size or (OPEN_SIZE, OPEN_SIZE)
-    height, width = (own or asked for own, asked in zip(have, wanted, strict=True))
     if channels not in (0, 1, 3):
         return None
-    if not all(have) and size is None:
+    is_open = open_dimensions(inputs[0]) is not None
+    wanted = size or (usual_size(model) if is_open else None) or DEFAULT
+    height, width = (own or asked for own, asked in zip(have, wanted, strict=True))
+    if is_open and size is None:
         notes.append(f"note: its size is open; it was checked at {height} x {width} pixels")
     channels = channels or 3
     return Preprocessing(height, width, "grey" if channels == 1 else "rgb", (0.0,) * channels, (1 / 255,) * channels)

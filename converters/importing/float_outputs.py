@@ -1,6 +1,7 @@
-"""Outputs of whole numbers or truth values, such as ArgMax gives, become float32, and single numbers rows of one.
+"""Outputs of whole numbers or truth values, such as ArgMax gives, become float32, and all have the frame first.
 
-All behind import counts on both.
+Single numbers become rows of one; what begins with another dimension, as a recurrent state does, gets a first one. All
+behind import counts on both.
 """
 
 from __future__ import annotations
@@ -14,10 +15,10 @@ def cast_outputs(model: onnx.ModelProto) -> list[str]:
     """Append a Cast or a Reshape to every other output, in place; the outputs keep their names, which are returned.
 
     Args:
-        model: Its outputs have their types.
+        model: Its outputs have their types and the shapes that they have for one frame.
     """
     graph = model.graph
-    others = [o for o in graph.output if o.type.tensor_type.elem_type != TensorProto.FLOAT or _is_single(o)]
+    others = [o for o in graph.output if o.type.tensor_type.elem_type != TensorProto.FLOAT or _is_frameless(o)]
     taken = {n for node in graph.node for n in (*node.input, *node.output)}
     for output in others:
         inner = f"{output.name}/as_computed"
@@ -26,19 +27,26 @@ def cast_outputs(model: onnx.ModelProto) -> list[str]:
         for node in graph.node:
             node.input[:] = [inner if n == output.name else n for n in node.input]
             node.output[:] = [inner if n == output.name else n for n in node.output]
-        last = f"{inner}/float" if _is_single(output) else output.name
+        last = f"{inner}/float" if _is_frameless(output) else output.name
         graph.node.append(helper.make_node("Cast", [inner], [last], f"{output.name}/cast", to=TensorProto.FLOAT))
         output.type.tensor_type.elem_type = TensorProto.FLOAT
-        if _is_single(output):
+        if _is_frameless(output):
+            dims = [d.dim_value for d in output.type.tensor_type.shape.dim]
             shape = f"{inner}/shape"
-            graph.initializer.append(numpy_helper.from_array(np.array([1], np.int64), shape))
+            graph.initializer.append(numpy_helper.from_array(np.array([1, *dims], np.int64), shape))
             graph.node.append(helper.make_node("Reshape", [last, shape], [output.name], f"{output.name}/row"))
-            output.type.tensor_type.shape.dim.add().dim_value = 1
+            del output.type.tensor_type.shape.dim[:]
+            for size in (1, *dims):
+                output.type.tensor_type.shape.dim.add().dim_value = size
     if others:
         del graph.value_info[:]
         model.CopyFrom(onnx.shape_inference.infer_shapes(model))
     return [o.name for o in others]
 
 
-def _is_single(output: onnx.ValueInfoProto) -> bool:
-    return output.type.tensor_type.HasField("shape") and not output.type.tensor_type.shape.dim
+def _is_frameless(output: onnx.ValueInfoProto) -> bool:
+    kind = output.type.tensor_type
+    if not kind.HasField("shape"):
+        return False
+    dims = [d.dim_value for d in kind.shape.dim]
+    return not dims or (dims[0] > 1 and all(dims))

@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import onnx
 
 from multigraft.bundle.manifest import Kind
+from multigraft.converters.importing.consent import require_consent
 from multigraft.converters.importing.float_outputs import cast_outputs
 from multigraft.converters.importing.fold_input import fold_input
+from multigraft.converters.importing.forms.constant_inputs import hold_constant
 from multigraft.converters.importing.onnx_reader import read_onnx, sha256_of_file
 from multigraft.converters.importing.simplify import INDEX_TYPES, only_input, simplify
 from multigraft.converters.job.progress import Report, silent
 from multigraft.converters.network.advice import advice_on_preprocessing, check_labels
 from multigraft.converters.network.network import Network
 from multigraft.converters.settings.foreign_formats import foreign_format
-from multigraft.converters.settings.settings import MODEL_SUFFIXES, TaskSettings
+from multigraft.converters.settings.settings import MODEL_SUFFIXES, TaskSettings, is_factory
 from multigraft.errors import InputError
 from multigraft.reading import regular_file
 from multigraft.tensors.array_preparation import ArrayPreparation
@@ -36,6 +38,8 @@ def load_network(
     state: str | os.PathLike[str] | None = None,
     folder: str | os.PathLike[str] = ".",
     folds_input: bool = False,
+    constants: Mapping[str, float] | None = None,
+    trusts_code: bool = False,
     report: Report = silent,
 ) -> Network:
     """Read a network, clean its graph, and check that it still computes the same.
@@ -52,14 +56,18 @@ def load_network(
         folder: Where the module of ``module:factory`` is looked for first.
         folds_input: Take colour order and normalisation into the first layer where that is exact; the network's
             ``preprocessing`` is what is left.
+        constants: Inputs beside the frame that are the same for every frame, and the value of all of their elements.
+        trusts_code: Agree to run what a .pt2 file or a ``module:factory`` holds; ``MULTIGRAFT_TRUST_CODE=1`` agrees,
+            too.
         report: Takes a line for what was cast, dequantised, or looks wrong.
 
     Raises:
-        InputError: The file is missing, damaged or not such a file, has not one input, or contradicts
-            ``preprocessing``.
+        InputError: The file is missing, damaged or not such a file, has not one input beside ``constants``, or
+            contradicts ``preprocessing``.
         UnsupportedOperatorError: A node cannot be grafted or converted; it is named.
         ConversionError: The cleaned graph computes something else than the file.
         MissingDependencyError: PyTorch is needed and not installed.
+        UsageError: The model runs code when it is opened, and nobody agreed to that.
     """
     text = os.fspath(source)
     path = Path(text)
@@ -72,16 +80,18 @@ def load_network(
     elif path.suffix.lower() == ".tflite" and path.is_file():
         from multigraft.converters.importing.tflite.reader import read_tflite
 
-        model, digest = read_tflite(path, report), sha256_of_file(path)
+        model, digest = read_tflite(path, report, _in_file(preprocessing)), sha256_of_file(path)
     elif path.suffix.lower() == ".pt2":
         from multigraft.converters.importing.torch_export import export_program
 
+        require_consent(text, trusts_code)
         model, digest = export_program(path), sha256_of_file(path)
-    elif ":" in text:
+    elif is_factory(text):
         from multigraft.converters.importing.torch_export import export_factory
 
         if preprocessing is None:
             raise InputError(f"{text} does not tell its input size", "give its preprocessing")
+        require_consent(text, trusts_code)
         shape = (1, *network_shape(preprocessing))
         model = export_factory(text, shape, None if state is None else Path(state), Path(folder))
         digest = hashlib.sha256(model.SerializeToString(deterministic=True)).hexdigest()
@@ -91,10 +101,11 @@ def load_network(
         )
     else:
         raise InputError(f"{path} does not exist", "check the path")
+    hold_constant(model, constants or {}, text)
     preprocessing = preprocessing or default_preprocessing(model, text)
     clean = simplify(model, preprocessing, text)
     for output in cast_outputs(clean):
-        report(f"note: output {output} of {path.name} is no float32 tensor with dimensions; it becomes one")
+        report(f"note: output {output} of {path.name} is not float32 with the frame first; it becomes so")
     kept = {o.name for o in clean.graph.output}
     for output in (o.name for o in model.graph.output if o.name not in kept):
         report(f"note: output {output} of {path.name} is the same for every frame, and is left out")
@@ -103,7 +114,9 @@ def load_network(
     return Network(name or path.stem.replace(":", "_"), clean, preprocessing, kind, labels, digest)
 
 
-def load_task(task: TaskSettings, folder: str | os.PathLike[str], report: Report = silent) -> Network:
+def load_task(
+    task: TaskSettings, folder: str | os.PathLike[str], report: Report = silent, *, trusts_code: bool = False
+) -> Network:
     """The network of one ``[[task]]`` of the settings file in ``folder``, its normalisation folded where exact.
 
     Raises:
@@ -118,6 +131,8 @@ def load_task(task: TaskSettings, folder: str | os.PathLike[str], report: Report
         state=task.state,
         folder=folder,
         folds_input=True,
+        constants=task.constants,
+        trusts_code=trusts_code,
         report=report,
     )
     for sentence in (
@@ -146,6 +161,14 @@ def default_preprocessing(model: onnx.ModelProto, where: str) -> Preparation:
     if channels not in (1, 3) or not height or not width:
         raise InputError(f"{where} has an input of dynamic or unusual shape {dims}", "give its preprocessing")
     return Preprocessing(height, width, "grey" if channels == 1 else "rgb", (0.0,) * channels, (1 / 255,) * channels)
+
+
+def _in_file(preparation: Preparation | None) -> tuple[int, ...] | None:
+    """Shape of a .tflite file's input without its batch: pictures have their channels last."""
+    if preparation is None:
+        return None
+    shape = network_shape(preparation)
+    return (*shape[1:], shape[0]) if isinstance(preparation, Preprocessing) else shape
 
 
 def _headers(path: Path) -> onnx.ModelProto | None:

@@ -36,6 +36,7 @@ Celu: MAXIMUM MINIMUM EXP
 CenterCropPad: SLICE PAD
 Clip: RELU6 MAXIMUM MINIMUM
 Col2Im: RESHAPE TRANSPOSE
+Compress: GATHER
 Concat: CONCATENATION
 Constant:
 ConstantOfShape:
@@ -69,6 +70,7 @@ HannWindow:
 HardSigmoid: MUL ADD MAXIMUM MINIMUM
 Hardmax: ARG_MAX ONE_HOT
 Identity:
+If:
 InstanceNormalization: MEAN SQUARED_DIFFERENCE RSQRT MUL ADD
 Inverse: MUL SUB DIV
 IsInf: EQUAL
@@ -79,6 +81,7 @@ LinearAttention: BATCH_MATMUL EXP MUL ADD
 LayerNormalization: MEAN SQUARED_DIFFERENCE RSQRT MUL ADD
 LessOrEqual: LESS_EQUAL
 LogSoftmax: LOG_SOFTMAX
+Loop:
 LpNormalization: ABS SUM DIV
 LpPool: ABS POW AVERAGE_POOL_2D MUL
 MatMul: BATCH_MATMUL
@@ -91,6 +94,7 @@ MelWeightMatrix:
 Min: MINIMUM
 Mish: EXP LOG TANH MUL
 Mod: FLOOR_MOD
+NegativeLogLikelihoodLoss: GATHER_ND MUL SUM DIV
 Not: LOGICAL_NOT
 OneHot: ONE_HOT
 Or: LOGICAL_OR
@@ -113,6 +117,7 @@ ReverseSequence: REVERSE_SEQUENCE
 RotaryEmbedding: SPLIT MUL ADD SUB CONCATENATION
 RoiAlign: GATHER_ND MUL ADD
 STFT: BATCH_MATMUL
+Scan:
 ScatterElements: SCATTER_ND
 ScatterND: SCATTER_ND
 Scatter: SCATTER_ND
@@ -122,11 +127,13 @@ Sigmoid: LOGISTIC
 Sinh: EXP SUB MUL
 Size: SHAPE
 Slice: STRIDED_SLICE
+SoftmaxCrossEntropyLoss: LOG_SOFTMAX GATHER_ND MUL SUM DIV
 Softplus: EXP ADD LOG
 Softsign: ABS ADD DIV
 Swish: LOGISTIC MUL
 SwiGLU: LOGISTIC MUL
 Tan: SIN COS DIV
+TensorScatter: SCATTER_ND
 ThresholdedRelu: GREATER MUL
 TopK: TOPK_V2
 Trilu: MUL

@@ -23,7 +23,10 @@ from multigraft.reading import regular_file
 LARGEST = 2 << 30
 """Bytes of an .onnx file, as protobuf has it; larger weights lie beside it."""
 
-_CONTROL_FLOW = "is control flow", "export the network with fixed control flow"
+_CONTROL_FLOW = (
+    "is control flow that depends on the frame, or repeats too much",
+    "export the network with fixed control flow",
+)
 _SEQUENCE = "works on sequences", "export the network without lists of tensors"
 _RANDOM = "draws random numbers", "export the network in inference mode"
 _DATA_DEPENDENT = "gives an output whose shape depends on values", "end the network before it"
@@ -32,16 +35,24 @@ _TEXT = "does not work on images", "give a network with one image input"
 UNSUPPORTED: dict[str, tuple[str, str]] = {
     operator: reason
     for reason, operators in {
-        _CONTROL_FLOW: "If Loop Scan",
         _SEQUENCE: "SequenceAt SequenceConstruct SequenceEmpty SequenceErase SequenceInsert SequenceLength SequenceMap "
         "SplitToSequence ConcatFromSequence Optional OptionalGetElement OptionalHasElement",
         _RANDOM: "RandomNormal RandomNormalLike RandomUniform RandomUniformLike Multinomial Bernoulli",
-        _DATA_DEPENDENT: "NonZero NonMaxSuppression Unique Compress",
+        _DATA_DEPENDENT: "NonZero NonMaxSuppression Unique",
         _TEXT: "StringNormalizer StringConcat StringSplit RegexFullMatch TfIdfVectorizer ImageDecoder",
     }.items()
     for operator in operators.split()
 }
 """Operator to what it does and the remedy."""
+
+UNLESS_CONSTANT: dict[str, tuple[str, str]] = {
+    **dict.fromkeys(("If", "Loop", "Scan"), _CONTROL_FLOW),
+    "Compress": _DATA_DEPENDENT,
+}
+"""The same for operators that simplifying writes out where what they go by is constant."""
+
+_SCORES_WITH_MASK = 2
+"""Of ``qk_matmul_output_mode``."""
 
 DEFAULT_DOMAINS = ("", "ai.onnx")
 
@@ -142,5 +153,20 @@ def refuse_node(node: onnx.NodeProto, where: str) -> None:
     if node.op_type in UNSUPPORTED:
         problem, remedy = UNSUPPORTED[node.op_type]
         raise UnsupportedOperatorError(f"{where}: {label(node)} {problem}", remedy)
+    if node.op_type in UNLESS_CONSTANT:
+        problem, remedy = UNLESS_CONSTANT[node.op_type]
+        raise UnsupportedOperatorError(f"{where}: {label(node)} {problem}", remedy)
+    if node.op_type == "Attention" and _shows_masked_scores(node):
+        raise UnsupportedOperatorError(
+            f"{where}: {label(node)} gives its masked scores, which runtimes write differently",
+            "give the scores before the mask, or after Softmax",
+        )
     if node.op_type == "BatchNormalization" and any(a.name == "training_mode" and a.i for a in node.attribute):
         raise UnsupportedOperatorError(f"{where}: {label(node)} is in training mode", "export it in inference mode")
+
+
+def _shows_masked_scores(node: onnx.NodeProto) -> bool:
+    """Where ONNX has minus infinity, onnxruntime has the lowest number."""
+    given = {a.name: a.i for a in node.attribute}
+    is_masked = bool(given.get("is_causal")) or bool(list(node.input)[3:4] and node.input[3])
+    return is_masked and given.get("qk_matmul_output_mode", 0) == _SCORES_WITH_MASK and any(node.output[3:4])

@@ -23,17 +23,21 @@ from multigraft.converters.importing.batch_norm import fold_batch_norms
 from multigraft.converters.importing.channels_first import read_channels_first
 from multigraft.converters.importing.equivalence import runner
 from multigraft.converters.importing.forms.constant_outputs import leave_out_constant_outputs
+from multigraft.converters.importing.forms.constant_ways import write_out_constant_ways
+from multigraft.converters.importing.forms.decided_branches import take_decided_branches
 from multigraft.converters.importing.forms.fixed_batch import to_one_frame
+from multigraft.converters.importing.forms.neutral_bounds import leave_out_neutral_bounds
 from multigraft.converters.importing.known_operators import refuse_unknown
 from multigraft.converters.importing.node_names import label, one_line
 from multigraft.converters.importing.old_operators import flatten_softmax, mend_resize
 from multigraft.converters.importing.onnx_reader import DEFAULT_DOMAINS, refuse_unsupported
+from multigraft.converters.importing.open_size import usual_size
 from multigraft.converters.importing.probe_frames import COUNT, probe_frames
 from multigraft.converters.importing.saturation import before_saturation
 from multigraft.converters.importing.tensor_sizes import refuse_large_tensors
 from multigraft.converters.network.closeness import TOLERANCE, difference
 from multigraft.errors import ConversionError, InputError, MissingDependencyError, UnsupportedOperatorError
-from multigraft.installing import install_extra
+from multigraft.installing import how_missing, install_extra
 from multigraft.tensors.array_preparation import ArrayPreparation
 from multigraft.tensors.preparation import Preparation, network_shape, prepare_frames, random_frame
 from multigraft.tensors.preprocessing import Preprocessing
@@ -95,7 +99,12 @@ def simplify(model: onnx.ModelProto, preprocessing: Preparation, where: str) -> 
     clean.CopyFrom(model)
     raw = fix_input(clean, preprocessing, where)
     refuse_large_tensors(clean, where)
-    reference = _reference(model, raw, preprocessing, where)
+    try:
+        reference = _reference(model, raw, preprocessing, where)
+    except InputError as error:
+        raise _named_size(model, preprocessing, error) from error
+    take_decided_branches(clean, where)
+    clean = write_out_constant_ways(clean)
     reason = ""
     for attempt in (_slim, _slim_without_fusion, _slim_after_onnxruntime):
         try:
@@ -112,7 +121,7 @@ def simplify(model: onnx.ModelProto, preprocessing: Preparation, where: str) -> 
         if _equals_before_saturation(candidate, model, raw, preprocessing, where):
             return candidate
         reason = f"outputs differ by {worst:.2g} of their size"
-    refuse_unsupported(model, where)
+    refuse_unsupported(clean, where)
     raise ConversionError(
         f"{where} cannot be simplified ({reason})", "simplify it with onnxslim or onnxsim first, or report this model"
     )
@@ -144,7 +153,10 @@ def only_input(model: onnx.ModelProto, where: str) -> onnx.ValueInfoProto:
     inputs = [i for i in model.graph.input if i.name not in weights]
     if len(inputs) != 1:
         names = ", ".join(i.name for i in inputs) or "none"
-        raise InputError(f"{where} has {len(inputs)} inputs ({names})", "give a network with one input")
+        raise InputError(
+            f"{where} has {len(inputs)} inputs ({names})",
+            "give the value of every one but the frame's as constants, or a network with one input",
+        )
     value: onnx.ValueInfoProto = inputs[0]
     return value
 
@@ -255,8 +267,10 @@ def _slim_after_onnxruntime(model: onnx.ModelProto) -> onnx.ModelProto:
 def _onnxslim(model: onnx.ModelProto, **options: Any) -> onnx.ModelProto:
     try:
         import onnxslim
-    except ImportError as error:
-        raise MissingDependencyError("import needs onnxslim", install_extra("convert")) from error
+    except Exception as error:
+        raise MissingDependencyError(
+            f"import needs onnxslim, which is {how_missing(error)}", install_extra("convert")
+        ) from error
     slim: onnx.ModelProto = onnxslim.slim(model, **options)
     return slim
 
@@ -285,6 +299,7 @@ def _finish(model: onnx.ModelProto) -> onnx.ModelProto:
         if value is not None:
             graph.initializer.append(numpy_helper.from_array(numpy_helper.to_array(value), node.output[0]))
             graph.node.remove(node)
+    leave_out_neutral_bounds(graph)
     fold_batch_norms(model)
     read = {i for n in graph.node for i in n.input} | {o.name for o in graph.output}
     used = [i for i in graph.initializer if i.name in read]
@@ -313,6 +328,19 @@ def _reference(model: onnx.ModelProto, raw: RawInput, preprocessing: Preparation
     names = [o.name for o in model.graph.output]
     answers = [[o[:1] if o.ndim and len(o) == raw.batch else o for o in run(raw.feed(x))] for x in inputs]
     return inputs, [dict(zip(names, values, strict=True)) for values in answers]
+
+
+def _named_size(model: onnx.ModelProto, preprocessing: Preparation, error: InputError) -> InputError:
+    """``error``, with a size that runs where the file leaves its size open."""
+    if not isinstance(preprocessing, Preprocessing):
+        return error
+    height, width, size = preprocessing.height, preprocessing.width, usual_size(model)
+    if size is None or size == (height, width):
+        return error
+    return InputError(
+        f"{error.problem} (at {height} x {width} pixels)",
+        f"give size = [{size[0]}, {size[1]}] in its preprocessing, at which it runs, or another that it takes",
+    )
 
 
 def _pictures(raw: RawInput, preprocessing: Preprocessing) -> list[Array]:

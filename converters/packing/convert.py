@@ -61,6 +61,25 @@ FLOAT_INPUTS = 8
 
 
 @dataclass(frozen=True)
+class Prepared:
+    """What does not change when layers get more bits.
+
+    Attributes:
+        floating: The float model, as converted.
+        float_errors: Its error against ONNX by task output.
+        float_inputs: Over how many frames.
+        kept: Operators to leave in float, by a tensor they write.
+        quantised: The same quantised, with whatever helps.
+    """
+
+    floating: FloatModel
+    float_errors: dict[str, float]
+    float_inputs: int
+    kept: frozenset[str]
+    quantised: Quantised
+
+
+@dataclass(frozen=True)
 class Conversion:
     """A bundle and what was learnt while making it.
 
@@ -72,6 +91,7 @@ class Conversion:
         verification: What was compared and the figures.
         agreement: Task to how often the quantised answers as the float model; empty without frames.
         safety: What was done for precision beyond rounding, and which layers are noisy.
+        prepared: Spares a second conversion with other safeguards much of its work; None where nothing was converted.
     """
 
     bundle: Bundle
@@ -81,6 +101,7 @@ class Conversion:
     verification: Verification
     agreement: Mapping[str, Agreement]
     safety: Safety
+    prepared: Prepared | None = None
 
 
 def convert(
@@ -96,6 +117,7 @@ def convert(
     checkpoints: Checkpoints | None = None,
     verified_inputs: int = VERIFIED_RANDOM_INPUTS,
     safeguards: Safeguards = Safeguards(),  # noqa: B008 (frozen)
+    before: Conversion | None = None,
 ) -> Conversion:
     """Convert, quantise, cut, verify and pack.
 
@@ -112,6 +134,7 @@ def convert(
         checkpoints: Where the converted float model is kept, or None.
         verified_inputs: Random inputs on which segments and uncut model are compared; fewer for a large model.
         safeguards: Which layers count as noisy, and the rise of agreement that layers are kept in float for.
+        before: A conversion of the same with other safeguards.
 
     Raises:
         ConversionError: A tool failed or the result is not equal to what it was made of.
@@ -123,18 +146,23 @@ def convert(
         raise UsageError(f"{precision} needs frames or ranges", "give unlabeled frames with --source")
     task_outputs = [o for task in multitask.tasks for o in task.outputs]
     environment = onnx2tf_environment.ensure(report)
-    floating, errors, count = _to_float(multitask, task_outputs, feeds, environment, work_dir, report, checkpoints)
-    report(f"quantising to {precision}" if precision != "float32" else "keeping float32")
-    kept = operators_to_keep(floating.graph, multitask.model, keep_float)
-    quantised = _quantised(multitask, floating, feeds, precision, kept, ranges)
-    floating = dataclasses.replace(floating, graph=quantised.floating)
+    prepared = before.prepared if before else None
+    if prepared is None:
+        floating, errors, count = _to_float(multitask, task_outputs, feeds, environment, work_dir, report, checkpoints)
+        report(f"quantising to {precision}" if precision != "float32" else "keeping float32")
+        kept = frozenset(operators_to_keep(floating.graph, multitask.model, keep_float))
+        quantised = _quantised(multitask, floating, feeds, precision, kept, ranges)
+        floating = dataclasses.replace(floating, graph=quantised.floating)
+        prepared = Prepared(floating, errors, count, kept, quantised)
+    floating, quantised = prepared.floating, prepared.quantised
     agreements = QuantisedAgreement(multitask, floating, lambda: feeds.spaced(AGREEMENT_FRAMES))
     rescued = None
     if precision in STATIC and safeguards.lacking:
         report("keeping the noisiest layers in float, one by one")
         some = [to_tflite_layout(f, floating.layouts) for f in feeds.spaced(RESCUE_FRAMES)]
         judge = _judge(multitask, floating, frames_by_input, safeguards)
-        quantised, rescued = rescue(quantised, kept, judge, safeguards.lacking, some)
+        known = before.layer_error if before else None
+        quantised, rescued = rescue(quantised, prepared.kept, judge, safeguards.lacking, some, known)
     graph = quantised.graph
     model, segments = cut_into_segments(graph, multitask.segments, floating.boundaries)
     content = tflite_file.write(model)
@@ -142,7 +170,9 @@ def convert(
     inputs = affordable(graph, [*samples, *random_inputs(graph, verified_inputs)])
     report(f"comparing segments and uncut model on {len(inputs)} inputs")
     verification = verify_segments(graph, content, segments, floating.boundaries, task_outputs, inputs)
-    verification = dataclasses.replace(verification, float_error=errors, float_inputs=count)
+    verification = dataclasses.replace(
+        verification, float_error=prepared.float_errors, float_inputs=prepared.float_inputs
+    )
     layers = LayerErrorReport((), 0)
     if precision != "float32":
         report("measuring the error of each layer")
@@ -180,6 +210,7 @@ def convert(
         verification=verification,
         agreement=measured,
         safety=safety,
+        prepared=prepared,
     )
 
 
@@ -331,14 +362,30 @@ def _quantised(
 def _judge(
     multitask: MultiTaskModel, floating: FloatModel, frames: Mapping[str, Frames], safeguards: Safeguards
 ) -> Judge:
-    """Measures every task that lacks agreement on its own frames."""
+    """Measures every task that lacks agreement on its own frames; tasks of the same frames together."""
+    judges: list[tuple[Mapping[str, Frames], list[str], QuantisedAgreement]] = []
+    for task in safeguards.lacking:
+        chosen = {**frames, **safeguards.frames.get(task, {})}
+        for other, tasks, _ in judges:
+            if all(_are_same(chosen[n], other[n]) for n in chosen):
+                tasks.append(task)
+                break
+        else:
+            judges.append((chosen, [task], _agreement_on(multitask, floating, chosen)))
 
-    def of(task: str) -> QuantisedAgreement:
-        feeds = _Feeds(multitask.inputs, {**frames, **safeguards.frames.get(task, {})})
-        return QuantisedAgreement(multitask, floating, lambda: feeds.spaced(AGREEMENT_FRAMES))
+    def judge(graph: Graph) -> dict[str, float]:
+        return {t: value for _, tasks, one in judges for t, value in one.values(graph).items() if t in tasks}
 
-    judges = {task: of(task) for task in safeguards.lacking}
-    return lambda graph: {task: one.values(graph)[task] for task, one in judges.items()}
+    return judge
+
+
+def _are_same(one: Frames, other: Frames) -> bool:
+    return len(one) == len(other) and all(a is b for a, b in zip(one, other, strict=True))
+
+
+def _agreement_on(multitask: MultiTaskModel, floating: FloatModel, frames: Mapping[str, Frames]) -> QuantisedAgreement:
+    feeds = _Feeds(multitask.inputs, frames)
+    return QuantisedAgreement(multitask, floating, lambda: feeds.spaced(AGREEMENT_FRAMES))
 
 
 def _whole(graph: Graph, outputs: Mapping[str, str]) -> bytes:

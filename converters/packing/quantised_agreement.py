@@ -11,6 +11,7 @@ import numpy.typing as npt
 from multigraft.agreement.agreement import Agreement, agreement
 from multigraft.converters.conversion.boundary_tensors import FloatModel, OnnxRunner, to_tflite_layout
 from multigraft.converters.conversion.interpreters import Arrays, Runner, tapped
+from multigraft.converters.job.over_frames import over_frames
 from multigraft.converters.network.multitask import MultiTaskModel
 from multigraft.converters.quantising.layer_error import real, stored
 from multigraft.tflite.graph import Graph
@@ -36,10 +37,10 @@ class QuantisedAgreement:
     def __call__(self, graph: Graph) -> dict[str, Agreement]:
         """Task to agreement; empty without frames."""
         layouts, boundaries = self._floating.layouts, self._floating.boundaries
-        runner = Runner(tapped(graph, [boundaries[n] for n in self._names]))
+        content = tapped(graph, [boundaries[n] for n in self._names])
         new: dict[str, list[npt.NDArray[Any]]] = {n: [] for n in self._names}
-        for feed in self._feeds():
-            answer = runner(stored(to_tflite_layout(feed, layouts), graph))
+        feeds = (stored(to_tflite_layout(feed, layouts), graph) for feed in self._feeds())
+        for answer in over_frames(lambda: Runner(content), feeds):
             for n in self._names:
                 value = real(answer[boundaries[n]], graph.tensors[boundaries[n]])
                 new[n].append(value.transpose(np.argsort(layouts[n]))[0])
@@ -60,6 +61,6 @@ class QuantisedAgreement:
     def _originals(self) -> dict[str, list[npt.NDArray[Any]]]:
         if not self._original:
             runner = OnnxRunner(self._model, self._names)
-            rows = [runner(feed) for feed in self._feeds()]
+            rows = list(over_frames(lambda: runner, self._feeds()))
             self._original = {n: [row[n][0] for row in rows] for n in self._names}
         return self._original

@@ -1,7 +1,8 @@
 """Tries what may lower the error of an int8 network, and keeps what does on frames that had no part in it.
 
-Equalisation changes the float graph (not its results), bias correction the quantised one. Each is judged by the error
-of the network's outputs on held-out frames against the float network's; without a clear gain the graph stays as it was.
+Equalisation changes the float graph (not its results), narrower ranges and bias correction change the quantised one.
+Each is judged by the error of the network's outputs on held-out frames against the float network's; without a clear
+gain the graph stays as it was.
 """
 
 from __future__ import annotations
@@ -12,13 +13,14 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from multigraft.converters.conversion.interpreters import Arrays, Taps
+from multigraft.converters.job.over_frames import over_frames
 from multigraft.converters.quantising.channels import Channel, measure_channels
 from multigraft.converters.quantising.correct_bias import correctable, corrected
 from multigraft.converters.quantising.equalise import equalised, joints
 from multigraft.converters.quantising.layer_error import real, sqnr_db, stored
 from multigraft.converters.quantising.precisions import Precision
 from multigraft.converters.quantising.quantise import quantise
-from multigraft.converters.quantising.ranges import Range, measure
+from multigraft.converters.quantising.ranges import Observed, Range, observe
 from multigraft.tflite.graph import Graph
 
 LEAST_GAIN_DB = 1.0
@@ -38,12 +40,16 @@ class Improvement:
     Attributes:
         equalised: Tensors whose channels were rescaled.
         equalising_gain_db: What that gained on held-out frames, mean over the outputs; None if it was not tried.
+        narrowed: Tensors whose largest values are cut off for a finer step.
+        narrowing_gain_db: Likewise.
         are_biases_corrected: Whether biases were.
         correcting_gain_db: Likewise.
     """
 
     equalised: tuple[str, ...] = ()
     equalising_gain_db: float | None = None
+    narrowed: tuple[str, ...] = ()
+    narrowing_gain_db: float | None = None
     are_biases_corrected: bool = False
     correcting_gain_db: float | None = None
 
@@ -55,6 +61,11 @@ class Improvement:
                 f"Equalised the channels of {len(self.equalised)} tensors: {self.equalising_gain_db:+.1f} dB at the "
                 "outputs on held-out frames."
             )
+        if self.narrowed:
+            said.append(
+                f"Narrowed the ranges of {len(self.narrowed)} tensors: {self.narrowing_gain_db:+.1f} dB at the outputs "
+                "on held-out frames."
+            )
         if self.are_biases_corrected:
             said.append(f"Corrected biases: {self.correcting_gain_db:+.1f} dB at the outputs on held-out frames.")
         return said
@@ -64,6 +75,8 @@ class Improvement:
         done: dict[str, Any] = {}
         if self.equalised:
             done["equalised"] = {"tensors": list(self.equalised), "gain_db": self.equalising_gain_db}
+        if self.narrowed:
+            done["narrowed"] = {"tensors": list(self.narrowed), "gain_db": self.narrowing_gain_db}
         if self.are_biases_corrected:
             done["corrected_biases"] = {"gain_db": self.correcting_gain_db}
         return done
@@ -107,9 +120,28 @@ class Quantising:
     frames: int = 512
     least_gain_db: float = LEAST_GAIN_DB
 
-    def on(self, floating: Graph, means: Mapping[str, Channel] | None = None) -> Quantised:
-        """``floating`` quantised as it is; with ``means`` of its channels, biases are corrected."""
-        ranges = measure(floating, self.feeds(self.frames), self.known)
+    def observed(self, floating: Graph, *, narrows: bool) -> Observed:
+        """The ranges of ``floating``; what has no range of least error has its whole one."""
+        return observe(floating, self.feeds(self.frames), self.known, narrows=narrows)
+
+    def on(
+        self,
+        floating: Graph,
+        means: Mapping[str, Channel] | None = None,
+        *,
+        is_narrow: bool = False,
+        observed: Observed | None = None,
+    ) -> Quantised:
+        """``floating`` quantised as it is.
+
+        Args:
+            floating: It.
+            means: Of its channels; with them biases are corrected.
+            is_narrow: Take the ranges of least error.
+            observed: Where they are known already.
+        """
+        seen = observed or self.observed(floating, narrows=is_narrow)
+        ranges = seen.narrow if is_narrow else seen.ranges
 
         def again(keep_float: Collection[str], eight_bits: Collection[str] = ()) -> Graph:
             graph = quantise(floating, self.precision, ranges, keep_float, eight_bits)
@@ -119,7 +151,7 @@ class Quantising:
 
 
 def quantise_well(floating: Graph, how: Quantising, fixed: Collection[str]) -> Quantised:
-    """Quantise, with equalisation and bias correction where held-out frames show that they help.
+    """Quantise, with equalisation, narrower ranges and bias correction where held-out frames show that they help.
 
     Args:
         floating: Float32.
@@ -130,29 +162,34 @@ def quantise_well(floating: Graph, how: Quantising, fixed: Collection[str]) -> Q
     seen, held_out = chosen[::2], chosen[1::2]
     if len(chosen) < LEAST_FRAMES:
         return how.on(floating)
-    taps = Taps(floating, floating.outputs)
-    truth = [taps(feed) for feed in held_out]
+    truth = list(over_frames(lambda: Taps(floating, floating.outputs), held_out))
     trial = dataclasses.replace(how, feeds=lambda _: seen)
-    plain = _Trial.of(floating, trial, truth, held_out)
+    best = _Trial.of(floating, trial, truth, held_out)
     candidate, touched = _equalised(floating, {*fixed, *how.known}, how.keep_float, seen)
-    tensors: tuple[str, ...] = ()
-    chosen_trial, gain = plain, None
+    equalising: float | None = None
     if touched:
         other = _Trial.of(candidate, trial, truth, held_out)
-        gain = other.gain_over(plain)
-        if gain >= how.least_gain_db:
-            chosen_trial, tensors = other, touched
-    correcting = chosen_trial.correcting_gain
+        equalising = other.gain_over(best)
+        best, touched = (other, touched) if equalising >= how.least_gain_db else (best, ())
+    narrow = best.narrowed(trial, truth, held_out)
+    narrowing = narrow.gain_over(best)
+    is_narrow = narrowing >= how.least_gain_db
+    best = narrow if is_narrow else best
+    correcting = best.correcting_gain
     is_corrected = correcting >= how.least_gain_db
-    result = how.on(chosen_trial.floating, chosen_trial.means if is_corrected else None)
-    return dataclasses.replace(result, improvement=Improvement(tensors, gain, is_corrected, correcting))
+    observed = how.observed(best.floating, narrows=is_narrow)
+    result = how.on(best.floating, best.means if is_corrected else None, is_narrow=is_narrow, observed=observed)
+    narrowed = observed.narrowed if is_narrow else ()
+    done = Improvement(touched, equalising, narrowed, narrowing, is_corrected, correcting)
+    return dataclasses.replace(result, improvement=done)
 
 
 @dataclass(frozen=True)
 class _Trial:
-    """A float graph, means of its channels, and the SQNR of its outputs once rounded, and once corrected."""
+    """A float graph, ranges, means of its channels, and the SQNR of its outputs once rounded, and once corrected."""
 
     floating: Graph
+    observed: Observed
     means: Mapping[str, Channel]
     rounded: Mapping[str, float]
     corrected: Mapping[str, float]
@@ -160,11 +197,20 @@ class _Trial:
 
     @classmethod
     def of(cls, floating: Graph, how: Quantising, truth: Sequence[Arrays], held_out: Sequence[Arrays]) -> Self:
+        observed = how.observed(floating, narrows=True)
         means = measure_channels(floating, correctable(floating), how.feeds(how.frames))
-        graph = how.on(floating).graph
-        correction = corrected(graph, floating, means)
+        untried = cls(floating, observed, means, {}, {}, how.least_gain_db)
+        return untried._with(how.on(floating, observed=observed).graph, truth, held_out)
+
+    def narrowed(self, how: Quantising, truth: Sequence[Arrays], held_out: Sequence[Arrays]) -> Self:
+        """The same with the ranges of least error."""
+        graph = how.on(self.floating, is_narrow=True, observed=self.observed).graph
+        return self._with(graph, truth, held_out)
+
+    def _with(self, graph: Graph, truth: Sequence[Arrays], held_out: Sequence[Arrays]) -> Self:
+        correction = corrected(graph, self.floating, self.means)
         before, after = (output_sqnr_db(truth, g, held_out) for g in (graph, correction))
-        return cls(floating, means, before, after, how.least_gain_db)
+        return dataclasses.replace(self, rounded=before, corrected=after)
 
     @property
     def correcting_gain(self) -> float:
@@ -187,8 +233,7 @@ class _Trial:
 
 def output_sqnr_db(truth: Sequence[Arrays], graph: Graph, feeds: Sequence[Arrays]) -> dict[str, float]:
     """SQNR of every output of ``graph`` against its true float values, in dB."""
-    taps = Taps(graph, graph.outputs)
-    values = [taps(stored(feed, graph)) for feed in feeds]
+    values = list(over_frames(lambda: Taps(graph, graph.outputs), (stored(feed, graph) for feed in feeds)))
     return {
         n: sqnr_db([t[n] for t in truth], [real(v[n], graph.tensors[n]) for v in values])
         for n in graph.outputs
@@ -199,5 +244,5 @@ def output_sqnr_db(truth: Sequence[Arrays], graph: Graph, feeds: Sequence[Arrays
 def _equalised(
     floating: Graph, fixed: Collection[str], keep_float: Collection[str], seen: Sequence[Arrays]
 ) -> tuple[Graph, tuple[str, ...]]:
-    names = [j.tensor for j in joints(floating, fixed) if j.tensor not in keep_float]
+    names = [n for j in joints(floating, fixed) if not set(j.tensors) & set(keep_float) for n in j.tensors]
     return equalised(floating, fixed, measure_channels(floating, names, seen)) if names else (floating, ())

@@ -25,10 +25,10 @@ from multigraft.converters.quantising.ranges import Range, Ranges, complete
 from multigraft.converters.quantising.sound_ranges import sound_ranges
 from multigraft.converters.quantising.sound_scales import with_sound_scales
 from multigraft.errors import ConversionError, MissingDependencyError
-from multigraft.installing import install_extra
+from multigraft.installing import how_missing, install_extra
 from multigraft.tensors.arrays import Array
 from multigraft.tflite import tflite_file
-from multigraft.tflite.graph import Graph, Model, Tensor
+from multigraft.tflite.graph import Graph, Model, Op, Tensor
 
 _WEIGHT_STEPS: dict[Precision, int] = {"int8": 127, "int4": 7}
 
@@ -64,11 +64,14 @@ def quantise(
         return graph
     try:
         from litert_quantizer import quantizer
-    except ImportError as error:
-        raise MissingDependencyError("quantising needs litert-quantizer", install_extra("convert")) from error
+    except Exception as error:
+        raise MissingDependencyError(
+            f"quantising needs litert-quantizer, which is {how_missing(error)}", install_extra("convert")
+        ) from error
     statistics, full = None, Ranges()
     if precision in STATIC:
         graph, full = with_finite_pads(graph, complete(graph, ranges or {}))
+        graph = with_near_bounds(graph, full)
         full = sound_ranges(graph, full, _WEIGHT_STEPS[precision])
         statistics = {
             name: {"min": _of_rank(graph, name, low), "max": _of_rank(graph, name, high)}
@@ -120,12 +123,34 @@ def with_finite_pads(graph: Graph, ranges: Mapping[str, Range]) -> tuple[Graph, 
             continue
         low, high = full[op.inputs[0]]
         if float(value.reshape(-1)[0]) < low:
-            name = free_name(changed, f"{op.outputs[0]}/lowest")
-            lowest = Tensor(name, value.shape, data=np.full_like(value, low))
-            padded = dataclasses.replace(op, inputs=(*op.inputs[:2], name))
-            changed = prune(replace_op(changed, op, [padded], [lowest]))
+            changed = _reading(changed, op, 2, np.full_like(value, low))
             full[op.outputs[0]] = low, high
     return changed, full
+
+
+def with_near_bounds(graph: Graph, ranges: Mapping[str, Range]) -> Graph:
+    """Let bounds that no value reaches (-1e30, minus infinity) lie where the values end: they share one scale."""
+    changed = graph
+    for op in graph.ops:
+        if op.name not in ("MAXIMUM", "MINIMUM"):
+            continue
+        for place, name in enumerate(op.inputs):
+            value, bounds = graph.constant(name), ranges.get(op.inputs[1 - place])
+            if value is None or bounds is None or value.dtype != np.float32:
+                continue
+            end = bounds[0 if op.name == "MAXIMUM" else 1]
+            near = np.maximum(value, end) if op.name == "MAXIMUM" else np.minimum(value, end)
+            if not np.array_equal(near, value):
+                changed = _reading(changed, op, place, near.astype(np.float32))
+    return changed
+
+
+def _reading(graph: Graph, op: Op, place: int, value: Array) -> Graph:
+    """With another constant as one input of an operator."""
+    name = free_name(graph, f"{op.outputs[0]}/constant")
+    inputs = (*op.inputs[:place], name, *op.inputs[place + 1 :])
+    new = dataclasses.replace(op, inputs=inputs)
+    return prune(replace_op(graph, op, [new], [Tensor(name, value.shape, data=value)]))
 
 
 def _recipe(
@@ -157,10 +182,17 @@ def _recipe(
     # A divisor that rounds to zero ends the interpreter, and one near zero has few digits left.
     divisions = (op for op in graph.ops if op.name == "DIV" and graph.constant(op.inputs[1]) is None)
     divided = [name for op in divisions for name in op.outputs]
-    if kept := {*keep_float, *divided}:
+    endless = [name for op in graph.ops if _has_no_scale(graph, op) for name in op.outputs]
+    if kept := {*keep_float, *divided, *endless}:
         _leave(manager, _written(kept), operations.ALL_SUPPORTED)
     recipe: list[dict[str, Any]] = manager.get_quantization_recipe()
     return recipe
+
+
+def _has_no_scale(graph: Graph, op: Op) -> bool:
+    """Whether it reads a constant that holds an infinite value."""
+    constants = (value for name in op.inputs if (value := graph.constant(name)) is not None)
+    return any(value.dtype == np.float32 and not np.isfinite(value).all() for value in constants)
 
 
 def _written(tensors: Collection[str]) -> str:
@@ -187,21 +219,26 @@ def close_islands(graph: Graph, keep_float: Collection[str] = ()) -> Graph:
 
     Such an operator stands between a DEQUANTIZE and a QUANTIZE; its kernel takes any two scales.
     """
-    for op in graph.ops:
-        if op.name not in _RESCALING or op.outputs[0] in keep_float:
-            continue
-        before, readers = graph.producer(op.inputs[0]), graph.consumers(op.outputs[0])
-        stored = {r.outputs[0] for r in readers if r.name == "QUANTIZE"}
-        if before is None or before.name != "DEQUANTIZE" or len(stored) != 1 or op.outputs[0] in graph.outputs:
-            continue
-        if any(r.name != "QUANTIZE" for r in readers):
-            continue
-        result, name = stored.pop(), op.outputs[0]
-        closed = dataclasses.replace(op, inputs=before.inputs, outputs=(result,))
-        rest = tuple(o for o in graph.ops if o not in readers)
-        graph = prune(replace_op(dataclasses.replace(graph, ops=rest), op, [closed]))
-        graph = rename(graph, {result: name})
+    names = [op.outputs[0] for op in graph.ops if op.name in _RESCALING and op.outputs[0] not in keep_float]
+    for name in names:
+        graph = _closed(graph, name)
     return graph
+
+
+def _closed(graph: Graph, name: str) -> Graph:
+    """With the operator that writes ``name`` on integers, where it stands so."""
+    op = graph.producer(name)
+    before, readers = None if op is None else graph.producer(op.inputs[0]), graph.consumers(name)
+    stored = {r.outputs[0] for r in readers if r.name == "QUANTIZE"}
+    if op is None or before is None or before.name != "DEQUANTIZE" or len(stored) != 1 or name in graph.outputs:
+        return graph
+    if any(r.name != "QUANTIZE" for r in readers):
+        return graph
+    result = stored.pop()
+    closed = dataclasses.replace(op, inputs=before.inputs, outputs=(result,))
+    rest = tuple(o for o in graph.ops if o not in readers)
+    pruned = prune(replace_op(dataclasses.replace(graph, ops=rest), op, [closed]))
+    return rename(pruned, {result: name})
 
 
 def bare_ends(graph: Graph) -> Graph:

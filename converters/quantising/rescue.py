@@ -2,9 +2,9 @@
 
 Layers of 4-bit weights first get 8-bit ones, which every target takes; where that is not enough, layers stay in float.
 A layer is changed if that brings the agreement nearer to what is needed, or the outputs clearly nearer to the float
-ones. Agreement is looked at on the frames that set the ranges, never on those that accept the bundle. 16-bit
-activations would cost less than float, and no firmware of ours and not every kernel of the interpreters has them; float
-runs everywhere but in firmware.
+ones, and neither clearly further away. Agreement is looked at on the frames that set the ranges, never on those that
+accept the bundle. 16-bit activations would cost less than float, and no firmware of ours and not every kernel of the
+interpreters has them; float runs everywhere but in firmware.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any
 
 from multigraft.converters.conversion.interpreters import Arrays, Runner, Taps, tapped
 from multigraft.converters.quantising.improve import Quantised, output_sqnr_db
-from multigraft.converters.quantising.layer_error import LayerError, layer_error, stored
+from multigraft.converters.quantising.layer_error import LayerError, LayerErrorReport, layer_error, stored
 from multigraft.converters.quantising.linear_operators import linear_operators
 from multigraft.tflite.graph import Graph
 from multigraft.tflite.macs import op_macs
@@ -33,6 +33,10 @@ PATIENCE = 4
 """So many layers in turn that do not help, and it ends."""
 
 LEAST_GAIN_DB = 0.1
+
+CLEARLY_WORSE_DB = 1.0
+"""Such an answer is not worth the frames that agreement takes."""
+
 TIMED_RUNS = 30
 
 
@@ -96,7 +100,12 @@ class Rescue:
 
 
 def rescue(
-    quantised: Quantised, kept: Collection[str], judge: Judge, lacking: Mapping[str, float], feeds: Sequence[Arrays]
+    quantised: Quantised,
+    kept: Collection[str],
+    judge: Judge,
+    lacking: Mapping[str, float],
+    feeds: Sequence[Arrays],
+    known: LayerErrorReport | None = None,
 ) -> tuple[Quantised, Rescue | None]:
     """Give layers more bits, and keep layers in float, until agreement has risen by what is lacking or nothing helps.
 
@@ -106,6 +115,7 @@ def rescue(
         judge: Measures agreement.
         lacking: Task to the rise of its agreement that is needed, above 0; others are not looked at.
         feeds: Some frames, as the float graph takes them, to tell noisy layers by.
+        known: The error of the layers of ``quantised``, where it was measured already.
 
     Returns:
         What is to be used, and what was done; None where there was nothing to do.
@@ -116,16 +126,19 @@ def rescue(
     needed = {task: min(1.0, before[task] + rise) for task, rise in lacking.items()}
     taps = Taps(quantised.floating, quantised.floating.outputs)
     truth = [taps(feed) for feed in feeds]
+    noise = known or layer_error(quantised.floating, quantised.graph, feeds)
 
     def quality(graph: Graph) -> float:
         return statistics.fmean(output_sqnr_db(truth, graph, feeds).values() or [0.0])
 
     search = _Search(quantised.graph, before, quality(quantised.graph), judge, quality, needed)
-    coarse = [layer for layer in _noisiest(quantised, search.graph, feeds) if layer.tensor in _coarse(search.graph)]
+    of_four_bits = _coarse(search.graph)
+    coarse = [layer for layer in _noisiest(noise, search.graph) if layer.tensor in of_four_bits]
     raised = search.add(coarse, lambda names: quantised.again(kept, names))
     fine = [layer.tensor for layer in raised]
-    noisy = [] if search.is_enough else _noisiest(quantised, search.graph, feeds)
-    layers = search.add(noisy, lambda names: quantised.again({*kept, *names}, fine))
+    if raised and not search.is_enough:
+        noise = layer_error(quantised.floating, search.graph, feeds)
+    layers = search.add(_noisiest(noise, search.graph), lambda names: quantised.again({*kept, *names}, fine))
     graph, agreement = search.graph, search.agreement
     if _shortfall(agreement, needed) >= _shortfall(before, needed):
         graph, agreement, layers, raised = quantised.graph, before, [], []
@@ -152,7 +165,7 @@ class _Search:
         graph: It.
         agreement: Task to its agreement.
         noise: Mean SQNR of its outputs, dB.
-        judge: Gives the agreement of a graph.
+        judge: Gives the agreement of a graph, which takes many frames.
         quality: Gives the noise of one.
         needed: Task to the agreement it needs.
         tried: Layers tried.
@@ -187,7 +200,10 @@ class _Search:
         return chosen
 
     def _took(self, trial: Graph) -> bool:
-        judged, noise = self.judge(trial), self.quality(trial)
+        noise = self.quality(trial)
+        if noise <= self.noise - CLEARLY_WORSE_DB:
+            return False
+        judged = self.judge(trial)
         left, before = _shortfall(judged, self.needed), _shortfall(self.agreement, self.needed)
         if left > before or (left == before and noise < self.noise + LEAST_GAIN_DB):
             return False
@@ -208,10 +224,9 @@ def _shortfall(agreement: Mapping[str, float], needed: Mapping[str, float]) -> f
     return sum(max(0.0, least - agreement[task]) for task, least in needed.items() if task in agreement)
 
 
-def _noisiest(quantised: Quantised, graph: Graph, feeds: Sequence[Arrays]) -> list[LayerError]:
+def _noisiest(noise: LayerErrorReport, graph: Graph) -> list[LayerError]:
     """Operators on integers, the noisiest first."""
-    layers = layer_error(quantised.floating, graph, feeds).layers
-    computed = [layer for layer in layers if graph.tensors[layer.tensor].dtype != "float32"]
+    computed = [layer for layer in noise.layers if graph.tensors[layer.tensor].dtype != "float32"]
     return sorted(computed, key=lambda layer: layer.own_sqnr_db)
 
 

@@ -97,7 +97,9 @@ def _least_step(graph: Graph, op: Op, ranges: Mapping[str, Range], weight_steps:
 def _step_of(graph: Graph, name: str, ranges: Mapping[str, Range]) -> float | None:
     value = graph.constant(name)
     if value is not None:
-        return step((float(value.min()), float(value.max()))) if value.dtype == np.float32 and value.size else None
+        if value.dtype != np.float32 or not value.size or not np.isfinite(value).all():  # what reads such stays float
+            return None
+        return step((float(value.min()), float(value.max())))
     return step(ranges[name]) if name in ranges else None
 
 

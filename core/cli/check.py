@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import re
 from typing import TYPE_CHECKING
 
+from multigraft.cli.shared.settings_options import add_trust_argument
 from multigraft.cli.shared.table import print_table
 from multigraft.errors import MultigraftError, UsageError
 
@@ -20,16 +22,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--size",
         metavar="HEIGHTxWIDTH",
-        help="of the input, pixels, where the file leaves them open (default: 224x224); of other arrays, all "
-        "dimensions behind the batch (default: 128 each)",
+        help="of the input, pixels, where the file leaves them open (default: a usual size at which it runs); of "
+        "other arrays, all dimensions behind the batch (default: 128 each)",
     )
+    parser.add_argument(
+        "--constant",
+        metavar="INPUT=NUMBER",
+        action="append",
+        default=[],
+        help="the value of an input beside the frame that is the same for every frame; may be given several times",
+    )
+    add_trust_argument(parser)
 
 
 def execute(options: argparse.Namespace) -> int:
     """Print what was found; returns 0 if the network can be built, 2 if not."""
     from multigraft.converters.importing.check import check
 
-    checked = check(options.model, _size(options.size))
+    constants = dict(map(_constant, options.constant))
+    checked = check(options.model, _size(options.size), constants, trusts_code=options.trust_code)
     if options.json:
         firmware = {row.operator: _firmware(row) for row in checked.rows}
         print(json.dumps({**checked.to_json(), "firmware": firmware, "can_be_built": not checked.problems}, indent=1))
@@ -44,6 +55,17 @@ def _size(text: str | None) -> tuple[int, ...] | None:
     if re.fullmatch(r"[1-9]\d{0,6}(x[1-9]\d{0,6})*", text) is None:
         raise UsageError(f"--size {text} is not understood", "write for instance 224x224")
     return tuple(map(int, text.split("x")))
+
+
+def _constant(text: str) -> tuple[str, float]:
+    name, _, number = text.rpartition("=")
+    try:
+        value = float(number)
+    except ValueError:
+        value = math.nan
+    if not name or not math.isfinite(value):
+        raise UsageError(f"--constant {text} is not understood", "write for instance rate=16000")
+    return name, value
 
 
 def _print(checked: Checked) -> None:

@@ -8,6 +8,8 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from multigraft.cli.shared.board_options import add_timeout_argument, timeout_s
+
 if TYPE_CHECKING:
     from multigraft.devices.target.target import Target
     from multigraft.devices.target.target_info import TargetAnswer
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--port", required=True, help="serial port of the board")
+    add_timeout_argument(parser)
     parser.add_argument("--tasks", help="comma-separated; all if left out")
     parser.add_argument("--count", type=int, default=10, help="answers to wait for (default: 10)")
     parser.add_argument("--project", type=Path, help="its folder, to name the steps")
@@ -26,7 +29,7 @@ def execute(options: argparse.Namespace) -> int:
 
     tasks = options.tasks.split(",") if options.tasks else None
     with SerialLink(options.port) as link:
-        target = Target(link)
+        target = Target(link, timeout_s=timeout_s(options))
         if not options.json:
             info = target.info
             print(f"{info.board} runs {info.model} ({', '.join(info.tasks)})", flush=True)

@@ -6,6 +6,7 @@ written into it, each distinct content once, aligned to 16 bytes as the schema d
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import re
 import struct
@@ -16,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from multigraft.errors import InputError, MissingDependencyError
+from multigraft.installing import how_missing
 from multigraft.tensors.arrays import Array
 from multigraft.tflite.graph import Graph, Model, Op, OptionValue, Quant, Signature, Tensor
 from multigraft.tflite.operators import ACTIVATIONS, NAMES, OPERATORS, PADDINGS, TENSOR_TYPES
@@ -73,9 +75,10 @@ def write(model: Model) -> bytes:
 def _schema() -> Any:
     try:
         from ai_edge_litert import schema_py_generated
-    except ImportError as error:
+    except Exception as error:
         raise MissingDependencyError(
-            "reading a .tflite file needs its schema", "install ai-edge-litert with pip"
+            f"reading a .tflite file needs ai-edge-litert, which is {how_missing(error)}",
+            "install ai-edge-litert with pip",
         ) from error
     return schema_py_generated
 
@@ -113,7 +116,15 @@ class _Reader:
 
         ops = tuple(self.op(op, named) for op in _sequence(packed.operators))
         name = _text(packed.name) or f"subgraph_{index}"
-        return Graph(name, named(packed.inputs), named(packed.outputs), ops, tensors)
+        inputs = named(packed.inputs)
+        written = {*inputs, *(n for op in ops for n in op.outputs)}
+        # A constant without elements (the shape of a single number) has no bytes to tell it from what is computed.
+        tensors |= {
+            n: dataclasses.replace(t, data=np.empty(t.shape, t.dtype))
+            for n, t in tensors.items()
+            if 0 in t.shape and t.dtype in ("int32", "int64") and t.data is None and n not in written
+        }
+        return Graph(name, inputs, named(packed.outputs), ops, tensors)
 
     def tensor(self, name: str, packed: Any) -> Tensor:
         if packed.type not in _TYPE_NAMES:

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from multigraft.devices.file_sources import MAC_PREFIX, SourceWithoutDevice
 from multigraft.errors import InputError, MissingDependencyError
-from multigraft.installing import install_extra
+from multigraft.installing import how_missing, install_extra
 from multigraft.reading import regular_file, unreadable
 from multigraft.tensors.preprocessing import Frame
 
@@ -150,6 +150,8 @@ def _formats() -> tuple[str, ...]:
 def _pillow() -> tuple[Any, Any]:
     try:
         from PIL import Image, ImageOps
-    except ImportError as error:
-        raise MissingDependencyError("reading images needs Pillow", install_extra("images")) from error
+    except Exception as error:
+        raise MissingDependencyError(
+            f"reading images needs Pillow, which is {how_missing(error)}", install_extra("images")
+        ) from error
     return Image, ImageOps

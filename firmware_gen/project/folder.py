@@ -23,6 +23,7 @@ from multigraft.firmware_gen.project.project import Project
 from multigraft.firmware_gen.project.project_files import project_files
 from multigraft.firmware_gen.project.whole_folder import finish_left, remove_stale, whole_folder
 from multigraft.npz import NpzFile, npz_bytes
+from multigraft.visible import visible
 
 DESCRIPTION = "project.json"
 GOLDEN = "golden.npz"
@@ -240,12 +241,12 @@ def _readme(project: Project, board: Board) -> str:
         f"    multigraft flash . --port PORT      # {board.flashing.method}\n" if board.flashing and board.uart else ""
     )
     verify = "    multigraft firmware verify . --qemu # golden vectors, bit for bit\n" if board.qemu else ""
-    tasks = "".join(f"- bit {bit}: {task.name}\n" for bit, task in enumerate(project.tasks))
+    tasks = "".join(f"- bit {bit}: {visible(task.name)}\n" for bit, task in enumerate(project.tasks))
     make = "make" if board.uart else "make library"
     use = "" if board.uart else f"\n{how_to(board)}"
     serial = f"\n{_serial(board.uart)}\n" if board.uart else ""
     return (
-        f"# {project.name} for {board.title}\n\n"
+        f"# {visible(project.name)} for {board.title}\n\n"
         f"    {make}\n{flash}{verify}"
         + (_ON_THE_PORT if board.uart and board.flashing else "")
         + f"{serial}\n`src/model.h` is the model's interface, `model_run(task_mask)` its one function. Tasks:\n\n"

@@ -9,22 +9,33 @@ import argparse
 import os
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from tests.attack import boards
 from tests.attack.campaigns import CAMPAIGNS
 from tests.attack.tflite_campaigns import firmware, interpreters, models
 from tests.attack.trials import HEAD, Row
 
 TFLITE = 10_000
 KINDS = ("tflite", "firmware", *CAMPAIGNS)
+BOARDS = "boards"
+"""Run last and with a table of its own."""
+
+
+def chosen(options: argparse.Namespace) -> Sequence[str]:
+    """The kinds that are asked for; with files of one's own what reads such files."""
+    named: list[str] | None = options.only
+    return named or ((*KINDS, BOARDS) if not options.models else KINDS[:2])
 
 
 def rows(options: argparse.Namespace) -> Iterator[Row]:
     """Each kind in turn."""
     files = models(options.models)
     wanted: int | None = options.mutants
-    for kind in options.only or (KINDS if not options.models else KINDS[:2]):
+    for kind in chosen(options):
+        if kind == BOARDS:
+            continue
         if kind == "tflite":
             yield from interpreters(files, wanted or TFLITE, options.seed, options.unchecked, options.keep)
             continue
@@ -39,7 +50,7 @@ def rows(options: argparse.Namespace) -> Iterator[Row]:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("models", nargs="*", type=Path, help="instead of those that the tests build")
-    parser.add_argument("--only", action="append", choices=KINDS, help="this kind; may be given again")
+    parser.add_argument("--only", action="append", choices=(*KINDS, BOARDS), help="this kind; may be given again")
     parser.add_argument("--mutants", type=int, help="of each kind, in place of what stands for it")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument(
@@ -54,6 +65,8 @@ def main() -> int:
     for row in rows(options):
         print(row, flush=True)
         bad += row.bad
+    if BOARDS in chosen(options):
+        bad += boards.campaign(seed=options.seed)
     return int(bad > 0)
 
 

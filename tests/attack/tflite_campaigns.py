@@ -42,9 +42,9 @@ def interpreters(
     """
     for backend in BACKENDS:
         load_backend(backend)
-    check, rows = Row("tflite check"), {name: Row(f"tflite in {name}") for name in BACKENDS}
+    check, rows = Row("tflite check"), {b: Row(f"tflite in {b}") for b in BACKENDS}
     made = Campaign("tflite", mutants, files, Mutator, check_tflite_file).made(mutants, seed)
-    for number, (name, mutant) in enumerate(made):
+    for number, (model, mutant) in enumerate(made):
         end = tried(lambda mutant=mutant: check_tflite_file(mutant))  # type: ignore[misc]
         check.add(end)
         ends = {"check": end}
@@ -55,7 +55,7 @@ def interpreters(
         for place, end in ends.items():
             if keep is not None and end.is_bad:
                 keep.mkdir(parents=True, exist_ok=True)
-                kept = f"{name}-{number}-{place}-{end.kind}.tflite".replace(" ", "-")
+                kept = f"{model}-{number}-{place}-{end.kind}.tflite".replace(" ", "-")
                 (keep / kept).write_bytes(mutant)
     yield from (check, *rows.values())
 

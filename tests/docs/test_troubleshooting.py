@@ -24,7 +24,7 @@ from tests.bundle_builder import build
 PAGE = (DOCS / "troubleshooting.md").read_text("utf-8")
 BUILTINS = {"ValueError", "TypeError", "RuntimeError", "KeyError", "AttributeError", "AssertionError", "LayerError"}
 """Raised where a caller of ours catches them; no user sees them."""
-REASONS = {"DamagedError", "UnreadableError"}
+REASONS = {"DamagedError", "ReplyError", "UnreadableError"}
 """What they say completes the sentence of another error, in brackets or behind a colon."""
 ROWS = re.findall(
     r"^\| (?:`` (.+?) ``|`(.+?)`) \| (?:`` (.+?) ``|`(.+?)`|report it, with the model) \|", PAGE, re.MULTILINE
@@ -115,5 +115,8 @@ def test_variables_constants_tables_and_choices_are_read() -> None:
     assert ("‹source› holds no frames", "give a source with some") in said
     link = "the device at ‹link› has no camera"
     assert (link, "define mg_camera_frame in its firmware, build and flash it") in said
-    assert ("‹where›: ‹node› is control flow", "export the network with fixed control flow") in said
+    assert (
+        "‹where›: ‹node› is control flow that depends on the frame, or repeats too much",
+        "export the network with fixed control flow",
+    ) in said
     assert [problem for problem, remedy in said if re.fullmatch("‹[^›]*›", problem) and not remedy] == []

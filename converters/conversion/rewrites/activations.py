@@ -7,6 +7,7 @@ import math
 import numpy as np
 
 from multigraft.converters.conversion.rewrites.editing import Rule, Writer, attributes
+from multigraft.converters.conversion.rewrites.variadic import NEVER
 
 _TAKEN_FOR_ZERO = 1e-6
 """By onnx2tf, as the bound of a Clip or Max."""
@@ -56,6 +57,29 @@ def least(writer: Writer) -> bool:
     return True
 
 
+def open_bounds(writer: Writer) -> bool:
+    """A bound of Clip that nothing reaches is none: int8 has no steps that go so far."""
+    node = writer.node
+    low, high = [*node.input[1:], "", ""][:2]
+    bounds = [writer.editor.constant(n) if n else None for n in (low, high)]
+    if any(b is not None and b.dtype != np.float32 for b in bounds):
+        return False
+    is_low = bounds[0] is not None and bool(bounds[0] <= -NEVER)
+    is_high = bounds[1] is not None and bool(bounds[1] >= NEVER)
+    if not is_low and not is_high:
+        return False
+    low, high, x = "" if is_low else low, "" if is_high else high, node.input[0]
+    if low and high:
+        return False
+    if low and bounds[0] is not None and not bounds[0].any():
+        writer("Relu", x, to=node.output[0])
+    elif low or high:
+        writer("Max" if low else "Min", x, low or high, to=node.output[0])
+    else:
+        writer("Identity", x, to=node.output[0])
+    return True
+
+
 def modulo(writer: Writer) -> bool:
     """Mod with fmod is ``x - y * trunc(x / y)``, of the sign of x."""
     x, y = writer.node.input
@@ -72,6 +96,6 @@ RULES: dict[str, tuple[Rule, ...]] = {
     "Gelu": (gelu,),
     "Swish": (swish,),
     "Mod": (modulo,),
-    "Clip": (least,),
+    "Clip": (least, open_bounds),
     "Max": (least,),
 }

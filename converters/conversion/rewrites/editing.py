@@ -99,12 +99,24 @@ class Editor:
         return [*self._infos, *stored]
 
     def finished(self) -> onnx.ModelProto:
-        """The model with inferred shapes, without initialisers that nothing reads."""
+        """The model with inferred shapes, without nodes and initialisers that nothing reads."""
+        self._leave_out_unread()
         read = {n for node in self.graph.node for n in node.input} | {o.name for o in self.graph.output}
         used = [i for i in self.graph.initializer if i.name in read]
         del self.graph.initializer[:]
         self.graph.initializer.extend(used)
         return onnx.shape_inference.infer_shapes(self.model)
+
+    def _leave_out_unread(self) -> None:
+        if any(a.HasField("g") for n in self.graph.node for a in n.attribute):
+            return
+        needed, kept = {o.name for o in self.graph.output}, []
+        for node in reversed(self.graph.node):
+            if needed.intersection(node.output):
+                needed.update(node.input)
+                kept.append(onnx.NodeProto.FromString(node.SerializeToString()))
+        del self.graph.node[:]
+        self.graph.node.extend(reversed(kept))
 
     def _read_shapes(self) -> None:
         del self.graph.value_info[:]

@@ -30,6 +30,19 @@ def backward_slice(writer: Writer) -> bool:
     return True
 
 
+def compress(writer: Writer) -> bool:
+    """Compress by a constant condition gathers what that keeps."""
+    node, axis = writer.node, attributes(writer.node).get("axis")
+    condition, shape = writer.editor.constant(node.input[1]), writer.editor.shape(node.input[0])
+    if condition is None or shape is None or not condition.any():
+        return False
+    x = node.input[0]
+    if axis is None:
+        x = writer("Reshape", x, writer.ints("flat", [-1]))
+    writer("Gather", x, writer.ints("kept", np.flatnonzero(condition)), to=node.output[0], axis=axis or 0)
+    return True
+
+
 def uneven_split(writer: Writer) -> bool:
     """A Split into a number of parts names their sizes, the last one smaller if need be."""
     node, given = writer.node, attributes(writer.node)
@@ -77,6 +90,7 @@ def space_to_depth(writer: Writer) -> bool:
 
 
 RULES: dict[str, tuple[Rule, ...]] = {
+    "Compress": (compress,),
     "Slice": (backward_slice,),
     "Split": (uneven_split,),
     "SpaceToDepth": (space_to_depth,),

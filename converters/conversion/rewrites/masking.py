@@ -1,7 +1,7 @@
-"""Masks of minus infinity before Softmax hold a large negative number instead.
+"""Masks of minus infinity, or of numbers that no int8 scale holds, have a large negative number instead.
 
-Softmax of nothing but minus infinity is NaN in TFLite; and onnx2tf writes Where with a constant condition as products,
-in which zero times infinity is NaN, too.
+They do so before Softmax alone, where that is the same. Softmax of nothing but minus infinity is NaN in TFLite; and
+onnx2tf writes Where with a constant condition as products, in which zero times infinity is NaN, too.
 """
 
 from __future__ import annotations
@@ -12,15 +12,16 @@ from onnx import TensorProto
 
 from multigraft.converters.conversion.rewrites.editing import Rule, Writer, attributes
 
-MASKED = -1e30
-"""Its exponential is zero beside that of any score, and two of them still have a sum."""
+MASKED = -1e11
+"""Its exponential is zero beside that of any score, scores below 4,000 vanish in it, and int8 can still hold it: steps
+are 1e9 at most, and a layer that loses its scores by that is kept float."""
 
 
 def finite(writer: Writer) -> bool:
-    """Take the infinity out of a constant that is added to scores, or put in their place."""
+    """Take what is below :data:`MASKED` out of a constant that is added to scores, or put in their place."""
     node = writer.node
     values = {i: v for i, n in enumerate(node.input) if (v := writer.editor.constant(n)) is not None}
-    changed = {i: v for i, v in values.items() if v.dtype == np.float32 and np.isneginf(v).any()}
+    changed = {i: v for i, v in values.items() if v.dtype == np.float32 and (v < MASKED).any()}
     if not changed or not _only_softmax_reads(writer.editor.graph, node.output[0]):
         return False
     inputs = list(node.input)

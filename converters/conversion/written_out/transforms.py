@@ -25,16 +25,20 @@ def dft(writer: Writer) -> bool:
         return False
     along, rank = int(np.asarray(axis).reshape(-1)[0]) % len(shape), len(shape)
     is_inverse, is_onesided = bool(given.get("inverse")), bool(given.get("onesided"))
-    length = shape[along]
+    is_real = is_inverse and is_onesided
+    length = 2 * (shape[along] - 1) if is_real else shape[along]
     if len(node.input) > 1 and node.input[1]:
         wanted = writer.editor.constant(node.input[1])
         if wanted is None:
             return False
         length = int(wanted.reshape(-1)[0])
-    if length > _LARGEST or (is_inverse and is_onesided):
+    if not 0 < length <= _LARGEST:
         return False
-    used = min(length, shape[along])
-    matrix = _matrix(length, used, result[along], shape[-1], is_inverse)
+    used = min(length // 2 + 1 if is_real else length, shape[along])
+    results = length if is_real else result[along]
+    matrix = (
+        _half_to_real(length, used, shape[-1]) if is_real else _matrix(length, used, results, shape[-1], is_inverse)
+    )
     x = node.input[0]
     if used < shape[along]:
         begin, end, axes = (writer.ints("part", [v]) for v in (0, used, along))
@@ -42,10 +46,10 @@ def dft(writer: Writer) -> bool:
     # The transformed axis goes next to the last one, real and imaginary part, and both become one.
     order = [*(a for a in range(rank - 1) if a != along), along, rank - 1]
     x = writer("Transpose", x, perm=order)
-    outer = [result[a] for a in order[:-2]]
+    outer = [shape[a] for a in order[:-2]]
     x = writer("Reshape", x, writer.ints("rows", [*outer, used * shape[-1]]))
     y = writer("MatMul", x, writer.constant("matrix", matrix))
-    y = writer("Reshape", y, writer.ints("pairs", [*outer, result[along], 2]))
+    y = writer("Reshape", y, writer.ints("pairs", [*outer, results, 1 if is_real else 2]))
     writer("Transpose", y, perm=[int(a) for a in np.argsort(order)], to=node.output[0])
     return True
 
@@ -59,6 +63,13 @@ def _matrix(length: int, used: int, results: int, parts: int, is_inverse: bool) 
     if parts == 2:
         matrix[:, 1, :, 0], matrix[:, 1, :, 1] = -sines, cosines
     return matrix.reshape(used * parts, results * 2) / (length if is_inverse else 1)
+
+
+def _half_to_real(length: int, used: int, parts: int) -> Array:
+    """(used * parts, length): the real signal whose first ``used`` bins of the spectrum are given."""
+    units = np.stack([np.eye(used), 1j * np.eye(used)][:parts], axis=1).reshape(used * parts, used)
+    signal: Array = np.fft.irfft(units, length, axis=1)
+    return signal
 
 
 def stft(writer: Writer) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +11,8 @@ from multigraft.converters.importing.tflite.branches import written_out
 from multigraft.converters.importing.tflite.custom import as_builtin
 from multigraft.converters.importing.tflite.dilation import join_dilations
 from multigraft.converters.importing.tflite.folding import fold
-from multigraft.errors import InputError, UnsupportedOperatorError
+from multigraft.converters.importing.tflite.open_sizes import at_size, open_size, refuse_open_size
+from multigraft.errors import UnsupportedOperatorError
 from multigraft.reading import read_file
 from multigraft.tflite import tflite_file
 from multigraft.tflite.checking.check import check_structure, check_tflite
@@ -52,20 +54,38 @@ class TfliteNetwork:
         return any(name.endswith("/float") and name not in self.model.main.tensors for name in self.graph.tensors)
 
 
-def load(path: Path) -> TfliteNetwork:
+def load(path: Path, shape: Sequence[int] | None = None) -> TfliteNetwork:
     """Read and check a file.
 
+    Args:
+        path: Where it lies.
+        shape: What a size that it leaves open is to be: of the input without its batch, in the order of the file.
+
     Raises:
-        InputError: It is not there, is no .tflite file, is damaged, or leaves the size of its input open.
+        InputError: It is not there, is no .tflite file, is damaged, leaves the size of its input open where there is no
+            ``shape``, or does not take it.
         UnsupportedOperatorError: It holds control flow that cannot be written out.
     """
     content = read_file(path, LARGEST)
     where = str(path)
     check_structure(content, where)
-    _refuse_open_sizes(content, where)
+    if shape is not None and open_size(content) is not None:
+        content = at_size(content, shape, where)
+    refuse_open_size(content, where)
     model = tflite_file.read(content)
     whole = written_out(model, where)
     return TfliteNetwork(path, content, model, join_dilations(fold(as_builtin(whole))))
+
+
+def takes_any_size(path: Path) -> bool:
+    """Whether a file leaves the size of its input open.
+
+    Raises:
+        InputError: It is not there, is no .tflite file, or is damaged.
+    """
+    content = read_file(path, LARGEST)
+    check_structure(content, str(path))
+    return open_size(content) is not None
 
 
 def checked(network: TfliteNetwork) -> bytes:
@@ -102,19 +122,3 @@ def _reason(op: Op, where: str) -> tuple[str, str]:
     if op.name in OPERATORS and "QUANTIZE" in op.name:
         return f"{named} changes between integers and real numbers", "convert the network in float32 or wholly in int8"
     return f"{named} cannot be converted to ONNX", "replace it, or end the network before it"
-
-
-def _refuse_open_sizes(content: bytes, where: str) -> None:
-    """Shapes in the file are those of one choice of the sizes that it leaves open; only the batch is known to be 1."""
-    from ai_edge_litert import schema_py_generated as schema
-
-    graph = schema.Model.GetRootAs(content, 0).Subgraphs(0)
-    for i in range(graph.InputsLength()):
-        tensor = graph.Tensors(graph.Inputs(i))
-        sizes = [int(tensor.ShapeSignature(k)) for k in range(tensor.ShapeSignatureLength())]
-        if -1 in sizes[1:]:
-            shown = " x ".join("?" if s < 0 else str(s) for s in sizes)
-            raise InputError(
-                f"{where} leaves the size of its input {tensor.Name().decode()} open ({shown})",
-                "convert it with a fixed input size",
-            )

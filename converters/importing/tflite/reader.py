@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import onnx
@@ -14,19 +15,20 @@ from multigraft.converters.job.progress import Report, silent
 from multigraft.errors import InputError
 
 
-def read_tflite(path: Path, report: Report = silent) -> onnx.ModelProto:
+def read_tflite(path: Path, report: Report = silent, shape: Sequence[int] | None = None) -> onnx.ModelProto:
     """A float network as an ONNX model, float32; a picture input and outputs that are pictures have channels first.
 
     Args:
         path: Of the file; weights may be float16, int8 (dynamic range) or sparse.
         report: Takes a line for what was rounded or rewritten.
+        shape: Of its input without the batch, in the order of the file, where it leaves that open.
 
     Raises:
-        InputError: It is missing, damaged, no .tflite file, quantised, or leaves its sizes open.
+        InputError: It is missing, damaged, no .tflite file, quantised, or leaves its sizes open without ``shape``.
         UnsupportedOperatorError: An operator has no form in ONNX; it is named.
         ConversionError: What was made of it computes something else.
     """
-    network = load(path)
+    network = load(path, shape)
     if network.is_quantised:
         raise InputError(
             f"{path} computes with integers, so that it joins a bundle as it is and shares no trunk",

@@ -10,7 +10,7 @@ import numpy as np
 
 from multigraft.bundle.manifest import Kind
 from multigraft.converters.conversion.interpreters import PREFERRED, WholeFile
-from multigraft.converters.importing.tflite.loading import TfliteNetwork, load, refuse_operators
+from multigraft.converters.importing.tflite.loading import TfliteNetwork, load, refuse_operators, takes_any_size
 from multigraft.converters.network.standing import StandingNetwork
 from multigraft.converters.quantising.layer_error import spec_of
 from multigraft.errors import ConfigurationError, InputError, UnsupportedOperatorError
@@ -28,12 +28,12 @@ _STATEFUL = frozenset(("VAR_HANDLE", "READ_VARIABLE", "ASSIGN_VARIABLE", "CALL_O
 
 
 def is_quantised(path: Path) -> bool:
-    """Whether a .tflite file computes with integers.
+    """Whether a .tflite file computes with integers, and so stands as it is; none of an open size does.
 
     Raises:
         InputError: As :func:`multigraft.converters.importing.tflite.loading.load`.
     """
-    return load(path).is_quantised
+    return not takes_any_size(path) and load(path).is_quantised
 
 
 def load_standing(

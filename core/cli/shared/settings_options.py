@@ -41,6 +41,16 @@ def add_settings_arguments(parser: argparse.ArgumentParser) -> None:
         help="the trunk layer a task shares up to, or none, instead of the automatic choice; may be repeated",
     )
     parser.add_argument("--refine", choices=("none", "distill"), help="label-free refinement after the refit")
+    add_trust_argument(parser)
+
+
+def add_trust_argument(parser: argparse.ArgumentParser) -> None:
+    """Add the consent that no settings file can give."""
+    parser.add_argument(
+        "--trust-code",
+        action="store_true",
+        help="open .pt2 files and module:factory, which run code of whoever wrote them (or MULTIGRAFT_TRUST_CODE=1)",
+    )
 
 
 def read_settings(options: argparse.Namespace) -> Settings:
@@ -52,7 +62,7 @@ def read_settings(options: argparse.Namespace) -> Settings:
     """
     from multigraft.converters.settings.settings import Settings, parse_share
 
-    settings = Settings.read(options.settings)
+    settings = Settings.read(options.settings, trusts_code=options.trust_code)
     if options.statistics is not None:
         settings = dataclasses.replace(settings, statistics=Path(options.statistics))
     if options.refit is not None:

@@ -26,15 +26,17 @@ from multigraft.tensors.preprocessing import Preprocessing
 from multigraft.tflite import tflite_file
 from multigraft.tflite.checking.check import check_tflite
 from multigraft.tflite.graph import Graph, Model, Op, Tensor
-from tests.converters.conversion.through_converter import random_feeds
+from tests.converters.conversion.through_converter import random_feeds, through_converter
 from tests.converters.graph_builder import run
 from tests.converters.onnx_builder import OnnxBuilder
 
 SIZE = Preprocessing(4, 6, "rgb", (127.5,) * 3, (1 / 64,) * 3)
 
 
-def model(*nodes: onnx.NodeProto, outputs: list[str], **constants: Any) -> onnx.ModelProto:
-    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 3, 4, 6])
+def model(
+    *nodes: onnx.NodeProto, outputs: list[str], size: tuple[int, int] = (4, 6), **constants: Any
+) -> onnx.ModelProto:
+    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 3, *size])
     stored = [numpy_helper.from_array(np.asarray(v), k) for k, v in constants.items()]
     results = [helper.make_empty_tensor_value_info(n) for n in outputs]
     graph = helper.make_graph(list(nodes), "form", [x], results, stored)
@@ -44,6 +46,13 @@ def model(*nodes: onnx.NodeProto, outputs: list[str], **constants: Any) -> onnx.
 
 def node(kind: str, inputs: str, output: str, **attributes: Any) -> onnx.NodeProto:
     return helper.make_node(kind, inputs.split(), [output], **attributes)
+
+
+def test_an_input_that_is_a_cube_is_tried_both_ways(onnx2tf_environment: Environment, tmp_path: Path) -> None:
+    """onnx2tf leaves it channel-first where no operator wants it otherwise, and its shape does not tell."""
+    cube = model(node("Reshape", "x flat", "y"), node("Reshape", "x row", "z"), outputs=["y", "z"],
+                 size=(3, 3), flat=np.array([1, 27]), row=np.array([9, 3, 1, 1]))  # fmt: skip
+    through_converter(cube, onnx2tf_environment, tmp_path)
 
 
 MATRIX = np.random.default_rng(0).standard_normal((6, 2)).astype(np.float32)
@@ -136,3 +145,14 @@ def test_a_shape_that_is_known_is_not_computed() -> None:
     content = tflite_file.write(Model((graph,), (main_signature(graph),)))
     check_tflite(content, "g")
     np.testing.assert_array_equal(Runner(content)({"x": np.ones((1, 4), np.float32)})["y"], np.ones((4, 1)))
+
+
+def test_a_single_number_within_a_network_is_a_row_of_one(onnx2tf_environment: Environment, tmp_path: Path) -> None:
+    """As a clip below the loudest of a spectrum: the file passes the check of bundles."""
+    b = OnnxBuilder(3)
+    x = b.conv("conv", b.input("x", 3, 8, 8), 4)
+    b.constant("floor", np.array(0.5, np.float32))
+    loudest = b.add("ReduceMax", "loudest", x, keepdims=0, channels=1)
+    model = b.model(b.add("Max", "clipped", x, b.add("Sub", "lowest", loudest, "floor")))
+    graph = through_converter(model, onnx2tf_environment, tmp_path)
+    check_tflite(tflite_file.write(Model((graph,), (main_signature(graph),))), "g")

@@ -56,6 +56,13 @@ def with_operator(operator: str, dtype: int = FLOAT, **attributes: Any) -> Calla
     return make
 
 
+def attention(**given: Any) -> onnx.ModelProto:
+    g = NetworkBuilder()
+    y = g.add("Conv", ["image", g.weight("w", 4, 3, 1, 1)], "c")
+    g.nodes.append(helper.make_node("Attention", [y, y, y], ["answer", "", "", "scores"], "node_answer", **given))
+    return g.model("answer", "scores", opset=23)
+
+
 def integers() -> onnx.ModelProto:
     g = NetworkBuilder()
     x = g.add("Add", ["image", "image"], "twice")
@@ -69,6 +76,10 @@ def integers() -> onnx.ModelProto:
         (foreign, "Relu 'node_answer' is of the operator set 'com.example'"),
         (with_operator("RandomNormalLike"), "RandomNormalLike 'node_answer' draws random numbers"),
         (with_operator("NonZero", TensorProto.INT64), "NonZero 'node_answer' gives an output whose shape"),
+        (
+            lambda: attention(is_causal=1, qk_matmul_output_mode=2),
+            "Attention 'node_answer' gives its masked scores, which runtimes write differently",
+        ),
         (integers, "input image is int32, not float32, read by Add 'node_twice'"),
     ],
 )
@@ -78,6 +89,11 @@ def test_unsupported_operators_are_named_with_their_node(
     with pytest.raises(UnsupportedOperatorError) as caught:
         load_network(saved(make(), tmp_path))
     assert node in str(caught.value) and "network.onnx" in str(caught.value)
+
+
+def test_scores_that_no_mask_touches_are_taken(tmp_path: Path) -> None:
+    for options in ({"qk_matmul_output_mode": 2}, {"is_causal": 1, "qk_matmul_output_mode": 3}):
+        assert "network/scores" in load_network(saved(attention(**options), tmp_path)).outputs
 
 
 def two_inputs() -> onnx.ModelProto:

@@ -75,6 +75,32 @@ def test_a_second_input_that_is_read_is_refused_by_name(tmp_path: Path) -> None:
         read(model, tmp_path)
 
 
-def test_a_loop_is_refused_by_name(tmp_path: Path) -> None:
-    with pytest.raises(UnsupportedOperatorError, match="Loop 'node_looped' is control flow"):
-        read(forms.constant_loop(1), tmp_path)
+def test_a_loop_of_a_constant_number_of_steps_is_written_out(tmp_path: Path) -> None:
+    model = forms.constant_loop(1)
+    network, _ = read(model, tmp_path)
+    assert [n.op_type for n in network.model.graph.node].count("Tanh") == 3
+    got = next(iter(network.run(FRAME).values()))
+    np.testing.assert_allclose(got, answers(model, FRAME)[0], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("steps", [0, 1, 4])
+def test_loops_may_hold_loops_and_choices(tmp_path: Path, steps: int) -> None:
+    model = forms.loop_of_choices(1, steps)
+    network, _ = read(model, tmp_path)
+    assert not {"Loop", "If", "Compress"} & {n.op_type for n in network.model.graph.node}
+    got = next(iter(network.run(FRAME).values()))
+    np.testing.assert_allclose(got, answers(model, FRAME)[0], rtol=1e-4, atol=1e-5)
+
+
+def test_a_loop_that_depends_on_the_frame_is_refused_by_name(tmp_path: Path) -> None:
+    with pytest.raises(UnsupportedOperatorError, match="Loop 'node_looped' is control flow that depends on the frame"):
+        read(forms.loop_until_dark(1), tmp_path)
+
+
+def test_a_loop_of_too_many_steps_is_refused_by_name(tmp_path: Path) -> None:
+    model = forms.constant_loop(1)
+    for stored in model.graph.initializer:
+        if stored.name == "rounds":
+            stored.CopyFrom(onnx.numpy_helper.from_array(np.array(5000, np.int64), "rounds"))
+    with pytest.raises(UnsupportedOperatorError, match=r"Loop 'node_looped' is control flow .* or repeats too much"):
+        read(model, tmp_path)

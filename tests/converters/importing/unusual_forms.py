@@ -212,6 +212,54 @@ def constant_loop(seed: int = 0) -> onnx.ModelProto:
     return g.model(classes(g, g.add("Loop", [rounds, go, "a"], "looped", body=body)), shape=(1, 3, SIZE, SIZE))
 
 
+def loop_body(nodes: list[onnx.NodeProto], go_on: str, state: str, result: str) -> onnx.GraphProto:
+    """Reads ``round``, ``go`` and ``state``; its rounds and conditions may be called as those of others."""
+    number, go = (
+        helper.make_tensor_value_info(*i, []) for i in (("round", TensorProto.INT64), ("go", TensorProto.BOOL))
+    )
+    outputs = [
+        helper.make_tensor_value_info(go_on, TensorProto.BOOL, []),
+        helper.make_tensor_value_info(result, FLOAT, None),
+    ]
+    return helper.make_graph(nodes, "body", [number, go, helper.make_tensor_value_info(state, FLOAT, None)], outputs)
+
+
+def loop_of_choices(seed: int = 0, steps: int = 4) -> onnx.ModelProto:
+    """Odd rounds halve and even ones run another loop of two rounds; then every other channel is kept."""
+    g = NetworkBuilder(seed)
+    conv_relu(g, "image", "a", 3)
+    rounds, two = g.constant("rounds", np.array(steps, np.int64)), g.constant("two", np.array(2, np.int64))
+    bend, again = helper.make_node("Tanh", ["inner"], ["bent"]), helper.make_node("Identity", ["go"], ["again"])
+    inner = loop_body([bend, again], "again", "inner", "bent")
+    then_branch = branch(g, "odd", [helper.make_node("Mul", ["state", "half"], ["halved"])], "halved")
+    else_branch = branch(g, "even", [helper.make_node("Loop", ["two", "", "state"], ["twice"], body=inner)], "twice")
+    g.constant("yes", np.array(True)), g.constant("half", np.float32(0.5))
+    nodes = [
+        helper.make_node("Mod", ["round", two], ["odd"]),
+        helper.make_node("Cast", ["odd"], ["is_odd"], to=TensorProto.BOOL),
+        helper.make_node("If", ["is_odd"], ["next"], then_branch=then_branch, else_branch=else_branch),
+        helper.make_node("Cast", ["go"], ["go_on"], to=TensorProto.BOOL),
+    ]
+    looped = g.add("Loop", [rounds, "yes", "a"], "looped", body=loop_body(nodes, "go_on", "state", "next"))
+    kept = g.constant("kept", np.arange(8) % 2 == 0)
+    return g.model(classes(g, g.add("Compress", [looped, kept], "some", axis=1), 4), shape=(1, 3, SIZE, SIZE))
+
+
+def loop_until_dark(seed: int = 0) -> onnx.ModelProto:
+    """Halves until nothing is above a tenth."""
+    g = NetworkBuilder(seed)
+    conv_relu(g, "image", "a", 3)
+    g.constant("half", np.float32(0.5)), g.constant("tenth", np.float32(0.1))
+    nodes = [
+        helper.make_node("Mul", ["state", "half"], ["next"]),
+        helper.make_node("ReduceMax", ["next"], ["most"], keepdims=0),
+        helper.make_node("Greater", ["most", "tenth"], ["go_on"]),
+    ]
+    rounds, go = g.constant("rounds", np.array(30, np.int64)), g.constant("go_first", np.array(True))
+    looped = g.add("Loop", [rounds, go, "a"], "looped", body=loop_body(nodes, "go_on", "state", "next"))
+    return g.model(classes(g, looped), shape=(1, 3, SIZE, SIZE))
+
+
 FORMS: tuple[Callable[[int], onnx.ModelProto], ...] = (
     initialisers_as_inputs,
     sparse,

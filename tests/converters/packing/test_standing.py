@@ -18,7 +18,7 @@ from multigraft.runtime import Engine
 from multigraft.tensors.preprocessing import Preprocessing
 from multigraft.tflite.tflite_file import read
 from tests.bundle_builder import build
-from tests.converters.packing.integer_files import FILES, frames, int8_file, saved
+from tests.converters.packing.integer_files import FILES, frames, int8_file, int16_file, saved
 
 PIXELS = Preprocessing(8, 8, "grey", (0.0,), (1 / 255,))
 
@@ -120,3 +120,20 @@ def stateful() -> bytes:
     ]
     tensors = {t.name: t for t in (Tensor("handle", (), "resource"), kept, *graph.tensors.values(), total)}
     return write(Model((dataclasses.replace(graph, ops=tuple(ops), tensors=tensors, outputs=("total",)),)))
+
+
+def test_an_old_file_answers_as_the_network_does(tmp_path: Path) -> None:
+    """Its weights are rounded anew, to one scale, hence the margin."""
+    old, new = (Path(saved(tmp_path, kind)).read_bytes() for kind in ("old", "int8"))
+    rng = np.random.default_rng(4)
+    for _ in range(20):
+        x = rng.integers(0, 256, (1, 8, 8, 1), np.uint8)
+        (answer,), (wanted,) = WholeFile(old)(x), WholeFile(new)((x.astype(np.int16) - 128).astype(np.int8))
+        assert np.abs(answer.astype(int) - 128 - wanted).max() <= 12
+
+
+def test_values_in_16_bits_outside_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "int16.tflite"
+    path.write_bytes(int16_file(is_float_outside=False))
+    with pytest.raises(InputError, match="is int16, which no frame becomes"):
+        load_standing(path, "a", PIXELS, "classification")

@@ -17,7 +17,7 @@ from tests.converters.quantising.mobile_network import mobile_network
 
 
 def equalise(graph: Graph, fixed: tuple[str, ...] = ()) -> tuple[Graph, tuple[str, ...]]:
-    names = [j.tensor for j in joints(graph, fixed)]
+    names = [n for j in joints(graph, fixed) for n in j.tensors]
     return equalised(graph, fixed, measure_channels(graph, names, feeds(graph, 4)) if names else {})
 
 
@@ -111,10 +111,12 @@ def test_every_reader_takes_its_part() -> None:
 
 
 def test_what_has_to_stay_stays() -> None:
-    """Cuts, outputs, tensors that a sum reads, too, and weights that two layers have in common."""
+    """Cuts, outputs, and weights that two layers have in common."""
     graph = mobile_network(2.0)
     names = {j.tensor for j in joints(graph, ())}
-    assert names == {f"{n}/{part}" for n in range(5) for part in ("expand", "depth")}
+    paths = {"stem", "1/project", "3/project"}
+    assert names == {f"{n}/{part}" for n in range(5) for part in ("expand", "depth")} | paths
+    assert {j.tensor for j in joints(graph, ("2/sum",))} == names - {"1/project"}
     assert {j.tensor for j in joints(graph, ("0/expand",))} == names - {"0/expand"}
     tapped = dataclasses.replace(graph, outputs=(*graph.outputs, "1/depth"))
     assert {j.tensor for j in joints(tapped, ())} == names - {"1/depth"}
@@ -122,6 +124,38 @@ def test_what_has_to_stay_stays() -> None:
     twin = dataclasses.replace(shared.ops[0], outputs=("twin",))
     tensors = {**shared.tensors, "twin": dataclasses.replace(shared.tensors["first"], name="twin")}
     assert not joints(dataclasses.replace(shared, ops=(*shared.ops, twin), tensors=tensors), ())
+
+
+def test_what_is_added_up_is_rescaled_alike() -> None:
+    """A residual path whose channels differ by thousands: all that goes into the sums, and all that reads them."""
+    graph = mobile_network()
+    joint = next(j for j in joints(graph, ()) if j.tensor == "1/project")
+    assert joint.tensors == ("1/project", "2/project", "2/sum")
+    assert {r.result for r in joint.readers} == {"2/expand", "3/expand"}
+    spoilt = rescaled(graph, joint, np.exp2(np.arange(12) - 6.0))
+    assert_equal_bits(graph, spoilt)
+    changed, tensors = equalise(spoilt)
+    assert set(joint.tensors) <= set(tensors)
+    assert_equal_bits(graph, changed)
+    before, after = (measure_channels(g, ["2/sum"], feeds(g, 4))["2/sum"].span for g in (spoilt, changed))
+    assert after.max() / after.min() < before.max() / before.min() / 30
+
+
+@pytest.mark.parametrize("kind", ["MUL", "RELU6", "constant", "twice"])
+def test_a_sum_of_something_else_stays(kind: str) -> None:
+    """With a rectifier that ends, with a constant, where a product reads it, where an addend is scaled otherwise."""
+    b = GraphBuilder()
+    x = b.conv("first", b.input("x", 1, 8, 8, 3), 6)
+    shape = b.tensors[x].shape
+    if kind == "constant":
+        other = b.constant("offset", np.ones(shape, np.float32))
+    else:
+        other = b.conv("second", x, 6, activation="RELU6" if kind == "RELU6" else "NONE")
+    total = b.op("ADD", "sum", [x, other], shape, fused_activation_function="NONE")
+    if kind == "MUL":
+        total = b.op("MUL", "product", [total, total], shape, fused_activation_function="NONE")
+    graph = b.graph(b.conv("y", total, 4), *(["sum"] if kind == "twice" else []))
+    assert "first" not in {n for j in joints(graph, ()) for n in j.tensors}
 
 
 def test_channels_before_a_depthwise_layer_come_to_one_span() -> None:

@@ -130,6 +130,41 @@ def test_a_leaky_rectifier_runs_on_integers() -> None:
     assert kept.tensors["leaky"].dtype == "float32"
 
 
+def test_several_leaky_rectifiers_run_on_integers() -> None:
+    b = GraphBuilder()
+    x = b.input("x", 1, 8, 8, 3)
+    for name in ("one", "two", "three"):
+        x = b.op("LEAKY_RELU", f"{name}/leaky", [b.conv(name, x, 4)], (1, 8, 8, 4), alpha=0.125)
+    floating = b.graph(b.conv("out", x, 2))
+    graph = quantised(floating, "int8")
+    assert [op.name for op in graph.ops] == [op.name for op in floating.ops]
+    for backend in available():
+        assert error(floating, graph, backend) < 0.05
+
+
+@pytest.mark.parametrize("bound", [-np.inf, -1e30, -1e4])
+def test_a_bound_that_no_value_reaches_costs_no_steps(bound: float) -> None:
+    b = GraphBuilder()
+    x = b.conv("conv", b.input("x", 1, 8, 8, 3), 4)
+    bounded = b.op("MAXIMUM", "bounded", [b.constant("bound", np.full(1, bound)), x], (1, 8, 8, 4))
+    floating = b.graph(b.conv("out", bounded, 2))
+    graph = quantised(floating, "int8")
+    assert graph.tensors["bounded"].dtype == "int8"
+    for backend in available():
+        assert error(floating, graph, backend) < 0.05
+
+
+def test_what_reads_an_infinite_constant_stays_float() -> None:
+    b = GraphBuilder()
+    x = b.dense("dense", b.mean("mean", b.conv("conv", b.input("x", 1, 8, 8, 3), 4)), 4)
+    divided = b.op("DIV", "divided", [x, b.constant("by", np.array([[1, np.inf, 2, 4]]))], (1, 4))
+    floating = b.graph(b.dense("out", divided, 3))
+    graph = quantised(floating, "int8")
+    assert graph.tensors["divided"].dtype == "float32" and graph.tensors["dense"].dtype == "int8"
+    for backend in available():
+        assert error(floating, graph, backend) < 0.05
+
+
 def test_a_pad_of_minus_infinity_before_maximum_pooling_gets_a_sane_scale() -> None:
     b = GraphBuilder()
     x = b.conv("conv", b.input("x", 1, 8, 8, 3), 4)

@@ -149,3 +149,10 @@ def test_an_unknown_option_is_refused() -> None:
     wrong = dataclasses.replace(graph, ops=(op, *graph.ops[1:]))
     with pytest.raises(InputError, match="stride_h"):
         tflite_file.write(Model((wrong,)))
+
+
+def test_a_constant_without_elements_stays_one() -> None:
+    tensors = [Tensor("x", (1, 1)), Tensor("to", (0,), "int32", data=np.empty(0, np.int32)), Tensor("y", ())]
+    graph = Graph.of("g", ["x"], ["y"], [Op("RESHAPE", ("x", "to"), ("y",))], tensors)
+    value = tflite_file.read(tflite_file.write(Model((graph,)))).main.constant("to")
+    assert value is not None and value.shape == (0,) and value.dtype == np.int32

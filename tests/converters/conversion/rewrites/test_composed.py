@@ -105,6 +105,21 @@ def test_scans_are_written_out(directions: list[int], axis: int) -> None:
     assert "Scan" not in operators(assert_same(scan(directions, axis)))
 
 
+@pytest.mark.parametrize("direction", [0, 1])
+def test_scans_of_the_first_form_are_written_out_for_one_frame(direction: int) -> None:
+    s, e, n, o = (helper.make_tensor_value_info(k, TensorProto.FLOAT, [2]) for k in "seno")
+    nodes = (helper.make_node("Add", ["s", "e"], ["n"]), helper.make_node("Identity", ["n"], ["o"]))
+    step = body(*nodes, inputs=[s, e], outputs=[n, o])
+    node = helper.make_node(
+        "Scan", ["", "start", "x"], ["last", "all"], body=step, num_scan_inputs=1, directions=[direction]
+    )
+    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 3, 2])
+    results = [helper.make_tensor_value_info(n, TensorProto.FLOAT, None) for n in ("last", "all")]
+    graph = helper.make_graph([node], "g", [x], results, [numpy_helper.from_array(values(1, 2), "start")])
+    model = helper.make_model(graph, ir_version=4, opset_imports=[helper.make_opsetid("", 8)])
+    assert "Scan" not in operators(assert_same(model))
+
+
 def test_loops_of_a_constant_number_of_steps_are_written_out() -> None:
     number = helper.make_tensor_value_info("i", TensorProto.INT64, [])
     on, still = (helper.make_tensor_value_info(n, TensorProto.BOOL, []) for n in ("on", "still"))

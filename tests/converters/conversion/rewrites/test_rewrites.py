@@ -39,6 +39,28 @@ def test_an_operator_is_said_in_others(kind: str) -> None:
     assert kind not in operators(assert_same(GONE[kind]))
 
 
+FAR = float(np.finfo(np.float32).max)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "left"),
+    [
+        (-np.inf, np.inf, {"Identity"}), (0, FAR, {"Relu"}), (-FAR, 1, {"Min"}), (0.5, np.inf, {"Max"}),
+        (-1e30, None, {"Identity"}), (None, FAR, {"Identity"}), (-1, 1, {"Clip"}),
+    ],
+)  # fmt: skip
+def test_bounds_that_nothing_reaches_go(low: float | None, high: float | None, left: set[str]) -> None:
+    bounds = [None if b is None else np.float32(b) for b in (low, high)]
+    assert operators(assert_same(node_model("Clip", [1, 3, 4], bounds))) == left
+
+
+@pytest.mark.parametrize(("kind", "far"), [("Max", -np.inf), ("Max", -FAR), ("Min", np.inf), ("Min", 1e30)])
+def test_constants_that_never_win_go(kind: str, far: float) -> None:
+    assert operators(assert_same(node_model(kind, [1, 3, 4], [np.float32(far)]))) == {"Identity"}
+    widened = np.full((2, 3, 4), far, np.float32)
+    assert operators(assert_same(node_model(kind, [1, 3, 4], [widened]))) == {kind}
+
+
 def test_elu_keeps_no_alpha() -> None:
     new = assert_same(node_model("Elu", [1, 3, 4], alpha=0.3))
     assert all(a.name != "alpha" for n in new.graph.node for a in n.attribute)

@@ -61,6 +61,7 @@ GONE: dict[str, tuple[str, onnx.ModelProto]] = {
     "half": ("DFT", node_model("DFT", [3, 5, 2, 1], [None, np.array(-3)], onesided=1)),
     "longer": ("DFT", node_model("DFT", [2, 6, 2], [np.array(8), np.array(1)])),
     "inverse": ("DFT", node_model("DFT", [2, 6, 2], [np.array(4), np.array(1)], inverse=1)),
+    "real": ("DFT", node_model("DFT", [2, 4, 2], [None, np.array(1)], inverse=1, onesided=1)),
     "frames": ("STFT", node_model("STFT", [2, 12, 1], [np.array(3), floats(5)], onesided=1)),
     "slope": ("PRelu", node_model("PRelu", [1, 3, 4, 5], [floats(5)])),
     "higher": ("Expand", node_model("Expand", [2, 1], [np.array([3, 1, 4])])),

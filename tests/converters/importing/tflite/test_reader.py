@@ -14,8 +14,10 @@ from multigraft.converters.conversion.interpreters import Runner, main_signature
 from multigraft.converters.importing.importer import load_network
 from multigraft.converters.importing.tflite.loading import load
 from multigraft.converters.importing.tflite.reader import read_tflite
+from multigraft.converters.importing.tflite.standing import is_quantised
 from multigraft.converters.network.network import session_of
 from multigraft.errors import InputError, MultigraftError, UnsupportedOperatorError
+from multigraft.tensors.preprocessing import Preprocessing
 from multigraft.tflite import tflite_file
 from multigraft.tflite.graph import Graph, Model, Op, Tensor
 from tests.attack.test_tflite_mutants import packed
@@ -162,6 +164,21 @@ def test_a_size_that_is_left_open_is_refused(tmp_path: Path) -> None:
     assert "leaves the size of its input t0 open (? x ? x ? x 3)" in said
     image.shapeSignature = [-1, *IMAGE[1:]]
     assert load(saved(tmp_path, packed(model))).graph.inputs == ("t0",)
+
+
+def test_a_size_that_is_left_open_is_set_by_the_preprocessing(tmp_path: Path) -> None:
+    s = Sketch()
+    content = s.file(s.conv(s.conv(s.input(*IMAGE), 4), 2))
+    model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(content, 0))
+    for tensor in model.subgraphs[0].tensors:
+        if len(tensor.shape) == 4 and tensor.shape[0] == 1:
+            tensor.shapeSignature = [-1, -1, -1, tensor.shape[3]]
+    path = saved(tmp_path, packed(model))
+    network = load_network(path, preprocessing=Preprocessing(12, 20, "rgb", (0.0,) * 3, (1 / 255,) * 3))
+    assert network.input_shape == (3, 12, 20)
+    with pytest.raises(InputError, match="takes any x any x 3 and its preprocessing makes 12 x 20 x 1"):
+        load_network(path, preprocessing=Preprocessing(12, 20, "grey", (0.0,), (1 / 255,)))
+    assert not is_quantised(path)
 
 
 def test_inputs_that_are_no_pictures_are_arrays(tmp_path: Path) -> None:
