@@ -34,6 +34,7 @@ from multigraft.converters.importing.onnx_reader import DEFAULT_DOMAINS, refuse_
 from multigraft.converters.importing.open_size import usual_size
 from multigraft.converters.importing.probe_frames import COUNT, probe_frames
 from multigraft.converters.importing.saturation import before_saturation
+from multigraft.converters.importing.tensor_sizes import refuse_large_tensors
 from multigraft.converters.network.closeness import TOLERANCE, difference
 from multigraft.errors import ConversionError, InputError, MissingDependencyError, UnsupportedOperatorError
 from multigraft.installing import how_missing, install_extra
@@ -97,6 +98,7 @@ def simplify(model: onnx.ModelProto, preprocessing: Preparation, where: str) -> 
     clean = onnx.ModelProto()
     clean.CopyFrom(model)
     raw = fix_input(clean, preprocessing, where)
+    refuse_large_tensors(clean, where)
     try:
         reference = _reference(model, raw, preprocessing, where)
     except InputError as error:

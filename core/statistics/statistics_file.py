@@ -24,6 +24,7 @@ from multigraft.errors import DeviceError, InputError, UsageError
 from multigraft.json_decoding import decode
 from multigraft.npz import FIXED_TIME, LARGEST, npz_bytes, read_npz
 from multigraft.reading import UnreadableError, parse_json, read_file
+from multigraft.statistics.contradictions import refuse_contradictions
 from multigraft.statistics.release import releases_from_json, releases_to_json
 from multigraft.statistics.similarity import SimilaritySums
 from multigraft.statistics.statistics import GROUPS, Statistics
@@ -44,6 +45,8 @@ LARGEST_FILE = 512 << 20
 _LARGEST_MANIFEST = 8 << 20
 _MOST_MEMBERS = 1 << 14
 _MEMBER = re.compile(r"manifest\.json|(overall|groups|slots|place-[0-9]{1,5})\.npz")
+_MOST_PERIODS = 64
+"""Each is twice as long as the one before."""
 _AGAIN = "copy it again, or collect again"
 
 
@@ -95,14 +98,20 @@ def from_bytes(data: bytes, where: str) -> Statistics:
         raise InputError(f"{where} is damaged: a digest differs", _AGAIN)
     try:
         subject: Subject = decode(Subject, manifest["subject"], "subject")
-        statistics = Statistics(subject, manifest["minimum_frames"])
+        statistics = Statistics(subject, decode(int, manifest["minimum_frames"], "minimum_frames"))
         statistics.releases = releases_from_json(manifest.get("releases", {}))
         statistics.overall = Tally.from_arrays(read_npz(members["overall.npz"], allowance))
-        for number, place in enumerate(manifest["places"]):
-            tally = Tally.from_arrays(read_npz(members[f"place-{number}.npz"], allowance))
-            statistics.places[place["site"], place["day"]] = tally
+        for number, entry in enumerate(manifest["places"]):
+            place = decode(str, entry["site"], "site"), decode(str, entry["day"], "day")
+            if place in statistics.places:
+                raise ValueError("a place stands twice")
+            statistics.places[place] = Tally.from_arrays(read_npz(members[f"place-{number}.npz"], allowance))
         statistics.groups = _similarities(read_npz(members["groups.npz"], allowance), GROUPS)
-        statistics.periods = _similarities(read_npz(members["slots.npz"], allowance), manifest["slots"])
+        periods = decode(int, manifest["slots"], "slots")
+        if not 0 <= periods <= _MOST_PERIODS:
+            raise ValueError(f"it has {periods} periods")
+        statistics.periods = _similarities(read_npz(members["slots.npz"], allowance), periods)
+        refuse_contradictions(statistics)
     except (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError) as error:
         raise InputError(f"{where} is damaged ({error})", _AGAIN) from error
     return statistics

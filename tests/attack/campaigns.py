@@ -12,8 +12,10 @@ import numpy as np
 from multigraft.bundle.bundle import Bundle
 from multigraft.calibration.collect.store import Store
 from multigraft.calibration.collect.store_facts import Cursor
+from multigraft.cli.main import main
 from multigraft.runtime import Engine
 from multigraft.statistics import statistics_file
+from multigraft.statistics.combining import combine_files
 from tests.attack import refit_files
 from tests.attack.archive_mutants import ArchiveMutator
 from tests.attack.frame_mutants import FrameMutator
@@ -95,14 +97,21 @@ def bundles(folder: Path) -> Campaign:
 
 
 def statistics(folder: Path) -> Campaign:
-    """Statistics, with digests that fit: read, and what a build asks of them."""
+    """Statistics, with digests that fit: combined, shown, and what a build asks of them."""
+    path, good = folder / "mutant.mgstats", folder / "good.mgstats"
+    good.write_bytes(STATISTICS)
 
     def run(data: bytes) -> None:
-        read = statistics_file.from_bytes(data, "the mutant")
-        read.coalesced()
+        path.write_bytes(data)
+        read = statistics_file.read(path)
         read.ranges(99.0)
         read.precision()
-        (read + read) if not read.releases else read.history()
+        for tap in read.subject.taps:
+            read.channel_moments(tap.name)
+            read.cross_moments(tap.name, tap.name)
+        combine_files([path, good])
+        statistics_file.write(read, folder / "again.mgstats")
+        main(["calibrate", "report", str(path), "-o", str(folder / "report.html")])
 
     return Campaign("statistics", 1000, {"": STATISTICS}, ArchiveMutator, run)
 

@@ -204,7 +204,7 @@ def test_a_digest_that_differs_is_damage() -> None:
         (lambda m, _: m["places"][1].pop("site"), "'site'"),
         (lambda m, _: m["places"][1].pop("day"), "'day'"),
         (lambda m, _: m.update(slots=4), "similarity sums lack the array taps; collect them again."),
-        (lambda m, _: m.update(slots="3"), "'str' object cannot be interpreted as an integer"),
+        (lambda m, _: m.update(slots="3"), "slots has to be int, not str"),
         (lambda _, f: f.pop("overall.npz"), "'overall.npz'"),
         (lambda _, f: f.pop("groups.npz"), "'groups.npz'"),
         (lambda _, f: f.update({"slots.npz": b"text"}), "File is not a zip file"),
