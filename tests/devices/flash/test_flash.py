@@ -202,7 +202,7 @@ def test_what_a_drive_or_a_tool_says_steers_no_terminal_and_a_drive_that_says_to
     job = pico_job(tmp_path)
     flasher = Uf2Flasher([tmp_path / "media"])
     drive = uf2_drive(tmp_path / "media", "\x1b[2JRP2350")
-    with pytest.raises(DeviceError, match=re.escape("is a \\x1b[2JRP2350, not RPI-RP2")):
+    with pytest.raises(DeviceError, match=re.escape("is a \\u001b[2JRP2350, not RPI-RP2")):
         flasher.flash(job, lambda done, doing: None)
     (drive / "INFO_UF2.TXT").write_text("Board-ID: RPI-RP2\n" + "x" * (1 << 16))
     with pytest.raises(DeviceError, match="no board shows its UF2 drive"):
@@ -213,7 +213,7 @@ def test_what_a_drive_or_a_tool_says_steers_no_terminal_and_a_drive_that_says_to
         flasher.flash(job, lambda done, doing: None)
     play(monkeypatch, tmp_path / "bin", "openocd", ["\x1b]0;owned\x07"], code=1)
     tool, plain = job_for("openocd", image)
-    with pytest.raises(DeviceError, match=re.escape("(\\x1b]0;owned\\x07)")):
+    with pytest.raises(DeviceError, match=re.escape("(\\u001b]0;owned\\u0007)")):
         tool.flash(plain, lambda done, doing: None)
 
 
