@@ -13,10 +13,12 @@ SITE   := site
 PACKAGES := core devices runtime calibration converters firmware_gen
 EXTRAS_torch := dev,torch
 EXTRAS_mutants := dev,mutants
+EXTRAS_audit := dev,audit
+EXTRAS_fuzzing := dev,fuzzing
 METADATA := setup.cfg pyproject.toml $(wildcard setup.py packaging/demo/*)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-torch check docs dev bench attack fuzz mutants firmware-tools clean FORCE
+.PHONY: help demo test test-torch check docs dev bench attack kills audit fuzz fuzz-readers mutants firmware-tools clean FORCE
 .DELETE_ON_ERROR:
 
 help:
@@ -26,7 +28,10 @@ help:
 	@echo "make check       ruff, formatting, mypy --strict"
 	@echo "make docs        the pages as a site to read offline: $(SITE)/index.html"
 	@echo "make bench       latency, memory and accuracy figures of this machine"
-	@echo "make attack      crashes of the interpreters over 10,000 damaged models (MODELS=\"one.tflite two.tflite\")"
+	@echo "make attack      30,000 damaged files of every kind that travels, through what opens them (an hour; ATTACK=\"--only onnx\")"
+	@echo "make kills       kill -9 at random moments of build, collect, graft and firmware, and run again (KILLS=60)"
+	@echo "make fuzz-readers  what opens bundles, models, frames and settings, fuzzed by atheris (MINUTES=60 each)"
+	@echo "make audit       known vulnerabilities of what is installed and pinned (needs the network)"
 	@echo "make fuzz        2,000 random small ONNX graphs through the whole job, against onnxruntime (GRAPHS=2000; half an hour)"
 	@echo "make mutants     faults put into the code one by one, each of which a test has to notice (an hour; docs/mutants.md)"
 	@echo "make firmware-tools  compilers and QEMU for the firmware tests (apt; make test does it, too)"
@@ -61,7 +66,22 @@ bench: $(VENV)/.ready-dev
 
 # Opt-in: some minutes. The tests hold a short form of it.
 attack: $(VENV)/.ready-dev
-	$(BIN)/python -m tests.attack --mutants $(or $(MUTANTS),10000) $(MODELS)
+	nice $(BIN)/python -m tests.attack $(if $(MUTANTS),--mutants $(MUTANTS)) $(ATTACK) $(MODELS)
+
+# Opt-in: asks a service for advisories, so it needs the network; without, it says that nothing was looked at.
+audit: $(VENV)/.ready-audit
+	.ci/audit $(BIN)
+
+# Opt-in: a quarter of an hour on two idle cores.
+kills: $(VENV)/.ready-dev
+	$(BIN)/multigraft setup-onnx2tf
+	nice $(BIN)/python -m tests.attack.kills --kills $(or $(KILLS),60)
+
+# Opt-in: MINUTES for each reader, one after the other.
+fuzz-readers: $(VENV)/.ready-fuzzing
+	for reader in bundle_reader tflite_check frame_decoder settings_reader; do \
+		nice $(BIN)/python -m tests.attack.fuzzing $$reader --minutes $(or $(MINUTES),60) --keep build/fuzzing || exit 1; \
+	done
 
 # Opt-in: half an hour on one core. Graph NUMBER alone: --first NUMBER --graphs 1.
 fuzz: $(VENV)/.ready-dev

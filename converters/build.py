@@ -21,7 +21,7 @@ from multigraft.converters.field.statistics_input import (
 )
 from multigraft.converters.graft.assemble import assemble
 from multigraft.converters.graft.candidate import Candidate
-from multigraft.converters.graft.evidence import Evidence, LoadFrames, load_evidence
+from multigraft.converters.graft.evidence import Evidence, LoadFrames, advice_on_answers, load_evidence
 from multigraft.converters.graft.explanation import explain
 from multigraft.converters.graft.frameless import plan_without_frames
 from multigraft.converters.graft.planner import plan_sharing
@@ -217,7 +217,7 @@ def import_networks(settings: Settings, report: Report = silent) -> tuple[Networ
     networks = []
     for task in settings.tasks:
         report(f"import {task.name}")
-        networks.append(load_task(task, settings.path.parent, report))
+        networks.append(load_task(task, settings.path.parent, report, trusts_code=settings.trusts_code))
     return tuple(networks)
 
 
@@ -239,7 +239,8 @@ def _check_frames(
     for task, network in zip(settings.tasks, networks, strict=True):
         if network.name in evidence:
             network.prepare([evidence[network.name].fit[0]])
-            for sentence in advice_on_frames(task.name, task.preprocessing, evidence[network.name].fit):
+            advice = advice_on_frames(task.name, task.preprocessing, evidence[network.name].fit)
+            for sentence in (*advice, *advice_on_answers(network, evidence[network.name])):
                 report(f"warning: {sentence}")
 
 
@@ -361,11 +362,21 @@ def _convert(
 def _measured(
     settings: Settings, grafted: Grafted, conversion: Conversion, report: Report
 ) -> dict[str, dict[str, Any]]:
-    """Figures of the bundle on held-out frames; empty without frames."""
+    """Task to the agreement of the bundle, and of the grafted float network, with its original on held-out frames."""
     if not grafted.evidence:
         return {}
     report("compare the bundle with the original networks")
-    return _fidelity(settings, grafted, conversion)
+    runner, confidence = BundleRunner(conversion.bundle), settings.budget.confidence
+    figures = {}
+    for network, task in zip(grafted.networks, settings.tasks, strict=True):
+        evidence = grafted.evidence[network.name]
+        bundled = bundle_agreement(runner, network, evidence, confidence, task.tolerance).to_json()
+        figures[network.name] = {"bundle_agreement": bundled}
+        if network.name not in grafted.outcome.chosen.grafts:
+            answers = evidence.answers(network)
+            itself = agreement(network.kind, answers, answers, confidence=confidence).to_json()
+            figures[network.name]["grafted_agreement"] = itself
+    return figures
 
 
 def _lacking(settings: Settings, fidelity: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
@@ -383,18 +394,3 @@ def _own_frames(grafted: Grafted) -> dict[str, dict[str, Frames]]:
     """Task to its frames for fitting, by the input it reads: no choice looks at those that accept."""
     networks = {n.name: n for n in grafted.networks}
     return {t.name: {networks[t.donor or t.name].input: grafted.evidence[t.name].fit} for t in grafted.multitask.tasks}
-
-
-def _fidelity(settings: Settings, grafted: Grafted, conversion: Conversion) -> dict[str, dict[str, Any]]:
-    """Task to the agreement of the bundle, and of the grafted float network, with its original on held-out frames."""
-    runner, confidence = BundleRunner(conversion.bundle), settings.budget.confidence
-    figures = {}
-    for network, task in zip(grafted.networks, settings.tasks, strict=True):
-        evidence = grafted.evidence[network.name]
-        bundled = bundle_agreement(runner, network, evidence, confidence, task.tolerance).to_json()
-        figures[network.name] = {"bundle_agreement": bundled}
-        if network.name not in grafted.outcome.chosen.grafts:
-            answers = evidence.answers(network)
-            itself = agreement(network.kind, answers, answers, confidence=confidence).to_json()
-            figures[network.name]["grafted_agreement"] = itself
-    return figures

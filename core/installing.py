@@ -15,7 +15,33 @@ import sysconfig
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+from multigraft.reading import printable
+
 NAME = "multigraft"
+
+
+def failed_import(error: BaseException) -> str | None:
+    """The package whose import raised ``error``, None if something else did.
+
+    A package that is not there, or one that is installed and broken: built for another numpy, without its libraries.
+    Such a one raises whatever it likes while its modules run.
+    """
+    trace = error.__traceback__
+    while trace is not None:
+        package = str(trace.tb_frame.f_globals.get("__name__", NAME)).partition(".")[0]
+        if trace.tb_frame.f_code.co_name == "<module>" and package not in (NAME, "__main__"):
+            return package
+        trace = trace.tb_next
+    package = (error.name or NAME).partition(".")[0] if isinstance(error, ImportError) else NAME
+    return None if package == NAME else package
+
+
+def how_missing(error: BaseException) -> str:
+    """What is wrong with a package whose import raised ``error``: completes "needs PACKAGE, which is …"."""
+    if isinstance(error, ModuleNotFoundError):
+        return "not installed"
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return f"installed but cannot be imported ({printable(lines[0]).rstrip('.')})"
 
 
 def install_extra(extra: str) -> str:

@@ -41,7 +41,10 @@ def decode(kind: Any, value: Any, place: str) -> Any:
             return None
         return decode(_member([a for a in arguments if a is not type(None)], value), value, place)
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
+        try:
+            return float(value)
+        except OverflowError:
+            raise ValueError(f"{place} is too large") from None
     if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
         raise TypeError(f"{place} has to be {kind.__name__}, not {type(value).__name__}")
     return value

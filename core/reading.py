@@ -12,7 +12,10 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from multigraft.errors import InputError
+from multigraft.visible import visible
 
+LARGEST_JSON = 64 << 20
+"""Bytes of a file that lists what a large network has, once a layer and once a plan."""
 MOST_DEPTH = 64
 """Levels of lists and tables within each other."""
 _SHOWN = 120
@@ -24,7 +27,7 @@ class UnreadableError(ValueError):
 
 def printable(text: str) -> str:
     """``text`` for a message: no control characters, no lone surrogates, not too long."""
-    shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text[: _SHOWN + 1])
+    shown = visible(text[: _SHOWN + 1])
     return shown[:_SHOWN] + "…" if len(shown) > _SHOWN else shown
 
 
@@ -108,6 +111,16 @@ def read_text(path: Path, most: int) -> str:
         UnicodeDecodeError: It is not UTF-8 text.
     """
     return read_file(path, most).decode("utf-8-sig").replace("\r\n", "\n")
+
+
+def read_json(path: str | os.PathLike[str], most: int = LARGEST_JSON) -> Any:
+    """A JSON file of an unknown sender.
+
+    Raises:
+        InputError: As :func:`regular_file`.
+        UnreadableError: As :func:`parse_json`.
+    """
+    return parse_json(read_file(path, most))
 
 
 def parse_json(raw: bytes | bytearray | memoryview) -> Any:

@@ -155,6 +155,22 @@ FLAG_SOUND = 8
 """The model hears: HEAR takes its samples."""
 
 
+NAME_BYTES = 32
+"""Bytes that a device keeps of a tensor's or a task's name, with a 0 at the end."""
+
+
+def kind_name(kind: int) -> str:
+    """What a request is called in messages."""
+    known = {entry.value: entry.name for entry in Kind}
+    return known.get(kind, f"request {kind}")
+
+
+def name_on_device(name: str) -> str:
+    """What a device says of a name: ASCII, printable, and no more than it keeps."""
+    ascii_only = name.encode("ascii", "replace").decode()
+    return "".join(c if c.isprintable() else "?" for c in ascii_only)[: NAME_BYTES - 1]
+
+
 @dataclass(frozen=True)
 class Message:
     """A request, a reply or an event; one frame on the line."""

@@ -10,7 +10,8 @@ from multigraft.errors import DeviceError
 def read_text(path: Path) -> str | None:
     """The stripped text of a sysfs file; None where it is not there or may not be read."""
     try:
-        return path.read_text().strip()
+        # Names come from firmware, in whatever encoding its maker had.
+        return path.read_text("utf-8", "replace").strip()
     except OSError:
         return None
 
@@ -22,7 +23,7 @@ def read_number(path: Path) -> int:
         DeviceError: It cannot be read or holds no number.
     """
     try:
-        return int(path.read_text())
+        return int(path.read_text("ascii"))
     except PermissionError as error:
         raise DeviceError(f"{path} may not be read", f"run: sudo chmod a+r {path}") from error
     except (OSError, ValueError) as error:

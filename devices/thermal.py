@@ -60,12 +60,14 @@ class Thermal:
     def throttle_counts(self) -> int | None:
         """How often the processor was slowed down since the start, all cores; None where it does not count."""
         texts = [read_text(path) for path in self._root.glob(_COUNTS)]
-        counts = [int(text) for text in texts if text is not None and text.isdigit()]
+        counts = [int(text) for text in texts if text is not None and text.isascii() and text.isdigit()]
         return sum(counts) if counts else None
 
     def _said(self) -> str:
         try:
-            return subprocess.run(self._command, capture_output=True, text=True, timeout=5, check=False).stdout
+            return subprocess.run(
+                self._command, capture_output=True, text=True, errors="replace", timeout=5, check=False
+            ).stdout
         except (OSError, subprocess.SubprocessError):
             return ""
 

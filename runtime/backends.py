@@ -14,7 +14,7 @@ from typing import Any, Literal
 import numpy as np
 
 from multigraft.errors import MissingDependencyError, UsageError
-from multigraft.installing import install_package
+from multigraft.installing import how_missing, install_package
 
 InterpreterName = Literal["litert", "tflite-runtime"]
 BackendName = Literal["auto"] | InterpreterName
@@ -82,8 +82,8 @@ def _load(name: InterpreterName) -> Backend:
     try:
         module = importlib.import_module(f"{_MODULES[name]}.interpreter")
         version = importlib.metadata.version(distribution)
-    except ImportError as error:
+    except Exception as error:
         raise MissingDependencyError(
-            f"{distribution} cannot be imported ({error})", install_package(distribution)
+            f"{distribution} is {how_missing(error)}", install_package(distribution)
         ) from error
     return Backend(name, version, module)

@@ -99,7 +99,7 @@ def measure_models(paths: Sequence[Path], backend: BackendName = "auto", threads
 def _measure(job: dict[str, Any]) -> MemoryUse:
     # -P: a file called like a module in the working folder must not be imported instead of it.
     command = [sys.executable, "-P", "-m", "multigraft.runtime.memory_probe", json.dumps(job)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
     if done.returncode != 0:
         last = done.stderr.strip().splitlines()[-1:] or [f"exit code {done.returncode}"]
         raise InputError(f"memory could not be measured: {last[0].rstrip('.')}", "check that the files can be run")

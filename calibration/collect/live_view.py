@@ -12,6 +12,7 @@ from typing import TextIO
 
 from multigraft.calibration.collect.collect_events import CollectEvent, OnCollectEvent
 from multigraft.calibration.collect.collect_options import CollectOptions
+from multigraft.plain_streams import terminal_of
 
 PLAIN_EVERY_S = 10.0
 """Seconds between plain lines: a log of an hour stays readable."""
@@ -65,10 +66,10 @@ def show_collecting(
             from rich.console import Console
             from rich.live import Live
             from rich.table import Table
-        except ImportError:
+        except Exception:  # missing or broken: it is no more than an ornament
             pass
         else:
-            console = Console(file=target)
+            console = Console(file=terminal_of(target))
             with Live(console=console, refresh_per_second=4, transient=True) as live:
 
                 def table(event: CollectEvent) -> None:

@@ -30,7 +30,7 @@ from multigraft.calibration.collect.store_facts import Cursor, Kept, cursor_from
 from multigraft.calibration.database import Database
 from multigraft.errors import UsageError
 from multigraft.statistics import statistics_file
-from multigraft.statistics.release import MOST, Release
+from multigraft.statistics.release import MOST, Release, is_store_id
 from multigraft.statistics.releasing import Missing, advanced, missing
 from multigraft.statistics.similarity import SimilaritySums
 from multigraft.statistics.statistics import Minibatch, Place, Statistics
@@ -113,6 +113,8 @@ class Store(Database):
                     f"{self.path} was begun with another {name.replace('_', ' ')}",
                     "use the same taps bundle and options, or give another file",
                 )
+        if "store" in facts and not is_store_id(facts["store"]):
+            raise self._damaged("its name")
         new = {name: value for name, value in wanted.items() if name not in facts and value is not None}
         if "store" not in facts:
             new["store"] = secrets.token_hex(8)

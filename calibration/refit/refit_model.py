@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from multigraft.bundle.bundle import Bundle
+from multigraft.calibration.refit.plan_check import check_plan
 from multigraft.refit.linear_layer import LinearLayer, layer_of
 from multigraft.refit.refit_plan import SEGMENT, PlannedGraft, RefitPlan, Stage
 from multigraft.runtime.backends import BackendName
@@ -30,11 +31,12 @@ class RefitModel:
         interpreter: The interpreter that runs it, in words.
 
     Raises:
-        BundleError: It is no refit bundle.
+        BundleError: It is no refit bundle, or its plan is damaged.
     """
 
     def __init__(self, bundle: Bundle, threads: int = 1, backend: BackendName = "auto") -> None:
         self.plan, self._arrays = RefitPlan.of(bundle)
+        check_plan(self.plan, self._arrays, bundle)
         self.interpreter = str(Engine(bundle, threads, backend).model.backend)
         self._bundle, self._threads, self._backend = bundle, threads, backend
         self._content = bytearray(bundle.model)
@@ -42,6 +44,12 @@ class RefitModel:
     def layer(self, stage: Stage) -> LinearLayer:
         """The layer with its original weights."""
         return layer_of(stage.geometry, self._arrays[f"{stage.layer}/1"], self._arrays.get(f"{stage.layer}/2"))
+
+    def weights(self, stage: Stage) -> dict[str, Float32Array]:
+        """What :meth:`replace` takes for a layer, with the original weights."""
+        layer = self.layer(stage)
+        values = layer.initializers(layer.weight, layer.intercept)
+        return {f"{stage.layer}/{position}": np.asarray(value, np.float32) for position, value in values.items()}
 
     def replace(self, weights: Mapping[str, Float32Array]) -> None:
         """Put weights into the model; a :class:`GraftNetworks` made before does not change."""

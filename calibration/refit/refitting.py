@@ -9,7 +9,6 @@ sums and solved weights, so that the same command resumes.
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
 import json
 import time
@@ -23,16 +22,16 @@ import numpy as np
 from multigraft.agreement.agreement import agreement
 from multigraft.bundle.bundle import Bundle
 from multigraft.calibration.blas_check import check_products
-from multigraft.calibration.database import Database, remove_database
+from multigraft.calibration.database import remove_database
 from multigraft.calibration.defaults import ACCEPTED_FRAMES, REFIT_FRAMES
 from multigraft.calibration.refit.refit_model import RefitModel
+from multigraft.calibration.refit.refit_store import Progress, RefitStore, bytes_of, check_arrays, restored
 from multigraft.calibration.refit.stage_solver import StageSolver
 from multigraft.calibration.stop_signals import stop_signals
 from multigraft.devices.cameras.camera import Camera
 from multigraft.devices.cameras.sources import LIVE_CAMERAS
 from multigraft.errors import InputError, UsageError
-from multigraft.npz import npz_bytes, read_npz
-from multigraft.refit.refit_plan import PlannedGraft, Refit, SolvedGraft, SolvedLayer
+from multigraft.refit.refit_plan import PlannedGraft, Refit, SolvedGraft
 from multigraft.runtime.backends import BackendName
 from multigraft.statistics.minimum_frames import MINIMUM_FRAMES
 from multigraft.tensors.arrays import Array
@@ -44,11 +43,6 @@ LEAST_ACCEPTED = 16
 
 CHECKPOINT_S = 30.0
 """Seconds of work that a power cut may cost: the sums of a wide layer are some MiB, too much for every minibatch."""
-
-_TABLES = """
-CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value TEXT NOT NULL);
-CREATE TABLE IF NOT EXISTS state (id INTEGER PRIMARY KEY CHECK (id = 0), place TEXT NOT NULL, content BLOB NOT NULL);
-"""
 
 
 @dataclass(frozen=True)
@@ -130,53 +124,13 @@ def refit_on_device(
         "source": camera.name,
         "options": json.dumps([options.frames, options.accept, options.every, options.seed, options.minimum_frames]),
     }
-    with _Store(path, facts) as store, stop_signals() as stop, camera:
+    with RefitStore(path, facts) as store, stop_signals() as stop, camera:
         refit = _Run(model, camera, store, options, report, stop).all()
         if refit is None:
             return None
         refit.write(output)
     remove_database(path)
     return refit
-
-
-_OTHER = {"model": "another refit bundle", "source": "another source", "options": "other options"}
-"""What a store that cannot be resumed was begun with, by the fact that differs."""
-
-
-class _Store(Database):
-    """One state, replaced as a whole."""
-
-    def __init__(self, path: Path, facts: dict[str, str]) -> None:
-        super().__init__(path, _TABLES)
-        try:
-            for name, value in facts.items():
-                row = self._connection.execute("SELECT value FROM facts WHERE name = ?", (name,)).fetchone()
-                if row is None:
-                    with self._transaction() as connection:
-                        connection.execute("INSERT INTO facts VALUES (?, ?)", (name, value))
-                elif row[0] != value:
-                    raise UsageError(
-                        f"{path} was begun with {_OTHER[name]}", "use the same command, or remove it to start anew"
-                    )
-        except BaseException:
-            self._connection.close()
-            raise
-
-    def save(self, progress: dict[str, Any], arrays: dict[str, Array]) -> None:
-        """Replace the state, durably."""
-        with self._transaction() as connection:
-            row = (json.dumps(progress), npz_bytes(arrays))
-            connection.execute("INSERT OR REPLACE INTO state VALUES (0, ?, ?)", row)
-
-    def load(self) -> tuple[dict[str, Any], dict[str, Array]]:
-        """The state; empty for a new store."""
-        row = self._connection.execute("SELECT place, content FROM state").fetchone()
-        if row is None:
-            return {}, {}
-        try:
-            return json.loads(row[0]), read_npz(row[1])
-        except Exception as error:
-            raise InputError(f"{self.path} is damaged ({error})", "remove it to start anew") from error
 
 
 class _StoppedError(Exception):
@@ -188,7 +142,7 @@ class _Run:
         self,
         model: RefitModel,
         camera: Camera,
-        store: _Store,
+        store: RefitStore,
         options: RefitOptions,
         report: OnRefitEvent,
         stop: list[int],
@@ -197,18 +151,36 @@ class _Run:
         self._options, self._report, self._stop = options, report, stop
         self._is_live = isinstance(camera, LIVE_CAMERAS)
         self._live: Iterator[Frame] | None = None
-        progress, arrays = store.load()
-        self._frames: int = progress.get("frames", options.frames)
-        self._solved: list[SolvedGraft] = [_solved_graft(g) for g in progress.get("solved", [])]
-        self._layers: list[SolvedLayer] = [SolvedLayer(**layer) for layer in progress.get("layers", [])]
+        progress, arrays = store.load(model.plan, self._most_bytes())
+        self._frames = progress.frames or options.frames
+        self._solved, self._layers = list(progress.solved), list(progress.layers)
         self._weights = {k.removeprefix("weight:"): v for k, v in arrays.items() if k.startswith("weight:")}
         self._pending = {k.removeprefix("solver:"): v for k, v in arrays.items() if k.startswith("solver:")}
+        self._check_loaded()
         self._saved_s = time.monotonic()
         self._passes = sum(
             StageSolver(s, model.layer(s), self._frames, 0).rounds for g in model.plan.grafts for s in g.stages
         )
-        self._done: int = progress.get("passes", 0)
+        self._done = progress.passes
         model.replace(self._weights)
+
+    def _most_bytes(self) -> int:
+        """Bytes of the largest state there can be."""
+        stages = [stage for graft in self._model.plan.grafts for stage in graft.stages]
+        largest = max(
+            (bytes_of(StageSolver(s, self._model.layer(s), self._options.frames, 0).state(True)) for s in stages),
+            default=0,
+        )
+        return largest + sum(bytes_of(self._model.weights(stage)) for stage in stages)
+
+    def _check_loaded(self) -> None:
+        """What was loaded has to be the solved layers' weights, and at most the sums of one more layer."""
+        grafts = self._model.plan.grafts
+        stages = [stage for graft in grafts[: len(self._solved)] for stage in graft.stages]
+        if self._layers:
+            stages += grafts[len(self._solved)].stages[: len(self._layers)]
+        wanted = {k: v for stage in stages for k, v in self._model.weights(stage).items()}
+        check_arrays(self._weights, wanted, self._store.path)
 
     def all(self) -> Refit | None:
         """Every graft that is not solved yet."""
@@ -223,7 +195,7 @@ class _Run:
         for number, stage in enumerate(graft.stages[len(self._layers) :], len(self._layers)):
             solver = StageSolver(stage, self._model.layer(stage), self._frames, self._options.seed + number)
             if self._pending:
-                solver.restore(self._pending)
+                restored(solver, self._pending, self._store.path)
                 self._pending = {}
             networks = self._model.open(graft)
             while not solver.is_done:
@@ -234,7 +206,13 @@ class _Run:
                     )
                     self._between(solver)
                 self._settle(solver)
-                solver.finish_pass()
+                try:
+                    solver.finish_pass()
+                except np.linalg.LinAlgError as error:
+                    raise InputError(
+                        f"{stage.layer} cannot be solved from its sums ({error})",
+                        f"remove {self._store.path} to start anew",
+                    ) from error
                 self._done += 1
             layer, weights = solver.solved()
             self._layers.append(layer)
@@ -284,12 +262,7 @@ class _Run:
             self._save(solver)
 
     def _save(self, solver: StageSolver | None) -> None:
-        progress = {
-            "frames": self._frames,
-            "passes": self._done,
-            "solved": [dataclasses.asdict(g) for g in self._solved],
-            "layers": [dataclasses.asdict(layer) for layer in self._layers],
-        }
+        progress = Progress(self._frames, self._done, tuple(self._solved), tuple(self._layers))
         arrays: dict[str, Array] = {f"weight:{k}": v for k, v in self._weights.items()}
         if solver is not None:
             arrays |= {f"solver:{k}": v for k, v in solver.state().items()}
@@ -318,7 +291,3 @@ class _Run:
             confidence=self._options.confidence, tolerance=graft.tolerance,
         )  # fmt: skip
         return shown.to_json()
-
-
-def _solved_graft(data: dict[str, Any]) -> SolvedGraft:
-    return SolvedGraft(**{**data, "layers": tuple(SolvedLayer(**layer) for layer in data["layers"])})

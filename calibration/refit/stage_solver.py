@@ -110,14 +110,20 @@ class StageSolver:
         weights = {f"{self.stage.layer}/{position}": np.asarray(v, np.float32) for position, v in values.items()}
         return SolvedLayer(self.stage.layer, solution.strength, solution.relative_error, self._rows), weights
 
-    def state(self) -> dict[str, Array]:
-        """Everything that a later run needs to go on, as plain arrays."""
+    def state(self, is_solved: bool = False) -> dict[str, Array]:
+        """Everything that a later run needs to go on, as plain arrays.
+
+        Args:
+            is_solved: Put in a solution even before there is one, so that its shapes can be compared.
+        """
         numbers = [self.round, self.seen, self._rows, *(p.rows for p in self._parts.values())]
         arrays: dict[str, Array] = {"numbers": np.array(numbers, np.int64)}
         for name, part in self._parts.items():
             arrays |= {f"{name}/{key}": getattr(part, key) for key in _SUMS}
-        if self._solution is not None:
-            solution = self._solution
+        solution = self._solution
+        if solution is None and is_solved:
+            solution = Solution(self.prior, np.zeros((len(self.prior), self.prior.shape[2])), 0.0, 0.0)
+        if solution is not None:
             arrays |= {"weight": solution.weight, "intercept": solution.intercept}
             arrays["reals"] = np.array([solution.strength, solution.relative_error, self._variance])
         return arrays

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from multigraft.errors import ConversionError, MissingDependencyError
+from multigraft.installing import how_missing
 from multigraft.tflite import tflite_file
 from multigraft.tflite.graph import Graph, Model, Signature
 
@@ -41,8 +42,8 @@ class Runner:
     def __init__(self, model: bytes, backend: str = "ai-edge-litert", threads: int = 1, delegates: bool = True) -> None:
         try:
             module = importlib.import_module(BACKENDS[backend])
-        except ImportError as error:
-            raise MissingDependencyError(f"{backend} is not installed", f"install {backend} with pip") from error
+        except Exception as error:
+            raise MissingDependencyError(f"{backend} is {how_missing(error)}", f"install {backend} with pip") from error
         try:
             kinds = module.OpResolverType
             kind = kinds.AUTO if delegates else kinds.BUILTIN_WITHOUT_DEFAULT_DELEGATES

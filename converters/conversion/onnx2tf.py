@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import os
 import re
+import shutil
 import signal
 import subprocess
 from pathlib import Path
@@ -90,11 +91,21 @@ def _convert(model: onnx.ModelProto, environment: Environment, folder: Path, rep
     result = output / "model_float32.tflite"
     if returncode or not result.is_file():
         text = log.read_text(errors="replace")
+        if _FULL.search(text) or shutil.disk_usage(folder).free < _LEAST_FREE:
+            raise ConversionError(
+                f"onnx2tf {environment.version} failed: the disk of {folder.parent} is full",
+                "make room there, or set TMPDIR to a folder on another disk",
+            )
         raise ConversionError(
             f"onnx2tf {environment.version} failed{_reason(text, model)}",
             f"replace that operator in the network, or see {_keep(text, log)}",
         )
     return result.read_bytes()
+
+
+_FULL = re.compile("No space left on device|Disk quota exceeded|File too large")
+_LEAST_FREE = 1 << 20
+"""Bytes: on a full disk the log may lack the line that says so."""
 
 
 def names_of_other_ranks(model: onnx.ModelProto) -> list[str]:

@@ -89,7 +89,7 @@ def ensure(report: Report = silent, python: Path | None = None) -> Environment:
 def _configured(python: Path) -> Environment:
     query = f"import importlib.metadata; print(importlib.metadata.version({_PACKAGE!r}))"
     try:
-        answer = subprocess.run([python, "-c", query], capture_output=True, text=True, check=True)
+        answer = subprocess.run([python, "-c", query], capture_output=True, text=True, errors="replace", check=True)
     except (OSError, subprocess.CalledProcessError):
         raise UsageError(
             f"{PYTHON_VARIABLE}={python} is not a Python with onnx2tf", "correct or unset the variable"

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from multigraft.converters.distill.torch_operators import OPERATORS, Call, Tensor
 from multigraft.converters.graft.tail import Tail
 from multigraft.errors import MissingDependencyError, UnsupportedOperatorError
-from multigraft.installing import install_extra
+from multigraft.installing import how_missing, install_extra
 
 TRAINED_INPUTS = {
     "Conv": (1, 2),
@@ -35,9 +35,9 @@ def import_torch() -> Any:
     """
     try:
         return importlib.import_module("torch")
-    except ImportError as error:
+    except Exception as error:
         raise MissingDependencyError(
-            "distillation needs torch", f"leave refine off, or {install_extra('torch')}"
+            f"distillation needs torch, which is {how_missing(error)}", f"leave refine off, or {install_extra('torch')}"
         ) from error
 
 

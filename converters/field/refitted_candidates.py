@@ -21,6 +21,7 @@ from multigraft.converters.graft.search import SearchOptions
 from multigraft.converters.graft.tail import Tail
 from multigraft.converters.network.network import Network
 from multigraft.errors import InputError
+from multigraft.json_decoding import decode
 from multigraft.refit.refit_plan import Refit, SolvedGraft
 
 
@@ -71,10 +72,20 @@ def _candidate(
         made = nodes[: len(nodes) - len(target.nodes[cut.node_index + 1 :])]
         adapter = Adapter(made, {}, at.name, layers[0].relative_error)
     if evidence is None:
-        shown = None if graft.agreement is None else Agreement(**graft.agreement)
+        shown = None if graft.agreement is None else _agreement(graft)
         return costed(join, tail, target, shown, layers, adapter)
     tolerance = (options.tolerances or {}).get(target.name)
     return judge(join, tail, donor, target, evidence, options.confidence, tolerance, layers, adapter)
+
+
+def _agreement(graft: SolvedGraft) -> Agreement:
+    try:
+        shown: Agreement = decode(Agreement, graft.agreement, "agreement")
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(f"the refit of {graft.target} is damaged ({error})", "refit again") from error
+    if not (0 <= shown.lower_bound <= shown.value <= 1 and 0 < shown.confidence < 1 and shown.frames > 0):
+        raise InputError(f"the refit of {graft.target} has an agreement that cannot be", "refit again")
+    return shown
 
 
 def _plain(node: onnx.NodeProto) -> onnx.NodeProto:

@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy.typing as npt
 
+from multigraft.agreement.agreement import RELATIVE_ERROR
+from multigraft.agreement.boxes import SCORE_THRESHOLD, Layout
 from multigraft.converters.network.frames import Frames
 from multigraft.converters.network.network import Network
 from multigraft.converters.settings.settings import Settings
@@ -40,6 +42,17 @@ class Evidence:
             outputs = target.run(target.prepare(self.accept))
             self._answers[target.name] = [outputs[o] for o in target.outputs]
         return self._answers[target.name]
+
+
+def advice_on_answers(network: Network, evidence: Evidence) -> list[str]:
+    """What is to be said where answers cannot be compared by their meaning; mostly nothing."""
+    if network.kind != "detection" or Layout.find(evidence.answers(network)) is not None:
+        return []
+    return [
+        f"{network.name} shows no boxes as corners with scores of {SCORE_THRESHOLD:g} to 1 on these frames, so its "
+        f"outputs are compared as numbers, each within {RELATIVE_ERROR:g} of its size: give frames that hold what it "
+        'finds, export it with its boxes decoded, or say kind = "other" and a tolerance'
+    ]
 
 
 class LoadedFrames:

@@ -11,7 +11,9 @@ from typing import Any
 import onnx
 
 from multigraft.converters.conversion.rewrite import rewrite
+from multigraft.converters.importing.consent import require_consent
 from multigraft.converters.importing.forms.constant_inputs import hold_constant
+from multigraft.converters.importing.forms.well_formed import refuse_broken_text
 from multigraft.converters.importing.importer import load_network
 from multigraft.converters.importing.known_operators import INT8_OPERATORS, refuse_unknown_node, tflite_operators
 from multigraft.converters.importing.node_names import label, one_line
@@ -95,7 +97,13 @@ class Checked:
         return asdict(self)
 
 
-def check(source: str, size: tuple[int, ...] | None = None, constants: Mapping[str, float] | None = None) -> Checked:
+def check(
+    source: str,
+    size: tuple[int, ...] | None = None,
+    constants: Mapping[str, float] | None = None,
+    *,
+    trusts_code: bool = False,
+) -> Checked:
     """Read and clean a network as a build does, and say what was found.
 
     Args:
@@ -103,15 +111,18 @@ def check(source: str, size: tuple[int, ...] | None = None, constants: Mapping[s
         size: Height and width of the input, pixels, where the file leaves them open; of arrays, every dimension
             behind the batch.
         constants: As :func:`~multigraft.converters.importing.importer.load_network` takes them.
+        trusts_code: Agree to open a .pt2 file, which may run code.
 
     Raises:
         InputError: There is no such file, or it may not be read.
         MissingDependencyError: PyTorch is needed and not installed.
+        UsageError: It may run code when it is opened, and nobody agreed to that.
     """
     if foreign := foreign_format(Path(source)):
         raise InputError(f"{source} {foreign[0]}", foreign[1])
     with regular_file(source):
         pass
+    require_consent(source, trusts_code)
     if Path(source).suffix.lower() == ".tflite" and (checked := _standing(source)):
         return checked
     notes: list[str] = []
@@ -126,7 +137,12 @@ def check(source: str, size: tuple[int, ...] | None = None, constants: Mapping[s
             hold_constant(raw, constants or {}, source)
         preprocessing = None if raw is None else assumed_preparation(raw, size, notes)
         network = load_network(
-            source, name="network", preprocessing=preprocessing, constants=constants, report=notes.append
+            source,
+            name="network",
+            preprocessing=preprocessing,
+            constants=constants,
+            report=notes.append,
+            trusts_code=trusts_code,
         )
     except MultigraftError as error:
         is_assumed = any("size is open" in n for n in notes) and not isinstance(error, UnsupportedOperatorError)
@@ -202,7 +218,9 @@ def _described(tensor: Tensor) -> str:
 def _as_written(source: str) -> onnx.ModelProto | None:
     try:
         with regular_file(source, LARGEST) as file:
-            return onnx.load_model_from_string(file.read())
+            model = onnx.load_model_from_string(file.read())
+        refuse_broken_text(model, source)
+        return model
     except Exception:  # whatever it is, the reader names it
         return None
 
@@ -215,7 +233,9 @@ def _inputs(model: onnx.ModelProto) -> list[onnx.ValueInfoProto]:
 def _value(value: onnx.ValueInfoProto) -> str:
     kind = value.type.tensor_type
     dims = [str(d.dim_value) if d.HasField("dim_value") else d.dim_param or "?" for d in kind.shape.dim]
-    return f"{value.name}: {onnx.TensorProto.DataType.Name(kind.elem_type).lower()} {' x '.join(dims)}".rstrip()
+    types = onnx.TensorProto.DataType
+    known = types.Name(kind.elem_type).lower() if kind.elem_type in types.values() else f"type {kind.elem_type}"
+    return f"{value.name}: {known} {' x '.join(dims)}".rstrip()
 
 
 def assumed_preparation(model: onnx.ModelProto, size: tuple[int, ...] | None, notes: list[str]) -> Preparation | None:

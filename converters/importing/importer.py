@@ -10,6 +10,7 @@ from pathlib import Path
 import onnx
 
 from multigraft.bundle.manifest import Kind
+from multigraft.converters.importing.consent import require_consent
 from multigraft.converters.importing.float_outputs import cast_outputs
 from multigraft.converters.importing.fold_input import fold_input
 from multigraft.converters.importing.forms.constant_inputs import hold_constant
@@ -19,7 +20,7 @@ from multigraft.converters.job.progress import Report, silent
 from multigraft.converters.network.advice import advice_on_preprocessing, check_labels
 from multigraft.converters.network.network import Network
 from multigraft.converters.settings.foreign_formats import foreign_format
-from multigraft.converters.settings.settings import MODEL_SUFFIXES, TaskSettings
+from multigraft.converters.settings.settings import MODEL_SUFFIXES, TaskSettings, is_factory
 from multigraft.errors import InputError
 from multigraft.reading import regular_file
 from multigraft.tensors.array_preparation import ArrayPreparation
@@ -38,6 +39,7 @@ def load_network(
     folder: str | os.PathLike[str] = ".",
     folds_input: bool = False,
     constants: Mapping[str, float] | None = None,
+    trusts_code: bool = False,
     report: Report = silent,
 ) -> Network:
     """Read a network, clean its graph, and check that it still computes the same.
@@ -55,6 +57,8 @@ def load_network(
         folds_input: Take colour order and normalisation into the first layer where that is exact; the network's
             ``preprocessing`` is what is left.
         constants: Inputs beside the frame that are the same for every frame, and the value of all of their elements.
+        trusts_code: Agree to run what a .pt2 file or a ``module:factory`` holds; ``MULTIGRAFT_TRUST_CODE=1`` agrees,
+            too.
         report: Takes a line for what was cast, dequantised, or looks wrong.
 
     Raises:
@@ -63,6 +67,7 @@ def load_network(
         UnsupportedOperatorError: A node cannot be grafted or converted; it is named.
         ConversionError: The cleaned graph computes something else than the file.
         MissingDependencyError: PyTorch is needed and not installed.
+        UsageError: The model runs code when it is opened, and nobody agreed to that.
     """
     text = os.fspath(source)
     path = Path(text)
@@ -79,12 +84,14 @@ def load_network(
     elif path.suffix.lower() == ".pt2":
         from multigraft.converters.importing.torch_export import export_program
 
+        require_consent(text, trusts_code)
         model, digest = export_program(path), sha256_of_file(path)
-    elif ":" in text:
+    elif is_factory(text):
         from multigraft.converters.importing.torch_export import export_factory
 
         if preprocessing is None:
             raise InputError(f"{text} does not tell its input size", "give its preprocessing")
+        require_consent(text, trusts_code)
         shape = (1, *network_shape(preprocessing))
         model = export_factory(text, shape, None if state is None else Path(state), Path(folder))
         digest = hashlib.sha256(model.SerializeToString(deterministic=True)).hexdigest()
@@ -107,7 +114,9 @@ def load_network(
     return Network(name or path.stem.replace(":", "_"), clean, preprocessing, kind, labels, digest)
 
 
-def load_task(task: TaskSettings, folder: str | os.PathLike[str], report: Report = silent) -> Network:
+def load_task(
+    task: TaskSettings, folder: str | os.PathLike[str], report: Report = silent, *, trusts_code: bool = False
+) -> Network:
     """The network of one ``[[task]]`` of the settings file in ``folder``, its normalisation folded where exact.
 
     Raises:
@@ -123,6 +132,7 @@ def load_task(task: TaskSettings, folder: str | os.PathLike[str], report: Report
         folder=folder,
         folds_input=True,
         constants=task.constants,
+        trusts_code=trusts_code,
         report=report,
     )
     for sentence in (

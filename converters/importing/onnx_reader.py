@@ -13,6 +13,7 @@ from multigraft.converters.importing.forms.float_types import cast_to_float32
 from multigraft.converters.importing.forms.ordering import sort_nodes
 from multigraft.converters.importing.forms.sparse import write_out_sparse
 from multigraft.converters.importing.forms.unused_inputs import leave_out_unused_inputs
+from multigraft.converters.importing.forms.well_formed import refuse_broken_tensors, refuse_broken_text
 from multigraft.converters.importing.local_functions import expand_functions, refuse_explosion
 from multigraft.converters.importing.node_names import label, name_nodes_once, one_line
 from multigraft.converters.job.progress import Report, silent
@@ -76,9 +77,11 @@ def read_onnx(path: Path, report: Report = silent) -> onnx.ModelProto:
         raise InputError(f"{path} is not an ONNX file, or not a whole one", "copy or export it again") from None
     if not model.ir_version or not model.graph.node:
         raise InputError(f"{path} is not an ONNX file", "give an .onnx file that an exporter wrote")
+    refuse_broken_text(model, str(path))
     refuse_explosion(model, str(path))
     _open_negative_dimensions(model)
     merge_external_data(model, path)
+    refuse_broken_tensors(model, str(path))
     try:
         sort_nodes(model.graph, str(path))
         onnx.checker.check_model(_with_output_shapes(model))

@@ -5,6 +5,7 @@ Whatever was rewritten is compared with the model as it was read, in onnxruntime
 
 from __future__ import annotations
 
+import math
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -33,9 +34,10 @@ from multigraft.converters.importing.onnx_reader import DEFAULT_DOMAINS, refuse_
 from multigraft.converters.importing.open_size import usual_size
 from multigraft.converters.importing.probe_frames import COUNT, probe_frames
 from multigraft.converters.importing.saturation import before_saturation
+from multigraft.converters.importing.tensor_sizes import refuse_large_tensors
 from multigraft.converters.network.closeness import TOLERANCE, difference
 from multigraft.errors import ConversionError, InputError, MissingDependencyError, UnsupportedOperatorError
-from multigraft.installing import install_extra
+from multigraft.installing import how_missing, install_extra
 from multigraft.tensors.array_preparation import ArrayPreparation
 from multigraft.tensors.preparation import Preparation, network_shape, prepare_frames, random_frame
 from multigraft.tensors.preprocessing import Preprocessing
@@ -45,6 +47,9 @@ OPSET = 20
 
 OLDEST_OPSET = 13
 """Networks that cannot be brought to OPSET are taken as they are from here on."""
+
+LARGEST_INPUT = 1 << 25
+"""Numbers that an input may take, all frames of its batch together: a 4K picture in colour is 25 million."""
 
 _PIXEL_CHANNELS = (1, 3)
 _INTEGERS = (TensorProto.UINT8, TensorProto.INT8, TensorProto.INT32, TensorProto.INT64)
@@ -93,6 +98,7 @@ def simplify(model: onnx.ModelProto, preprocessing: Preparation, where: str) -> 
     clean = onnx.ModelProto()
     clean.CopyFrom(model)
     raw = fix_input(clean, preprocessing, where)
+    refuse_large_tensors(clean, where)
     try:
         reference = _reference(model, raw, preprocessing, where)
     except InputError as error:
@@ -179,6 +185,13 @@ def fix_input(model: onnx.ModelProto, preprocessing: Preparation, where: str) ->
                 "correct size and color of the preprocessing",
             )
     kind = value.type.tensor_type.elem_type
+    if (dims[0] or 1) * math.prod(shape) > LARGEST_INPUT:
+        raise InputError(
+            f"{where} takes {(dims[0] or 1) * math.prod(shape):,} numbers at once and may take {LARGEST_INPUT:,}",
+            "export it for one frame, at a size that a camera gives",
+        )
+    if kind not in TensorProto.DataType.values() or kind == TensorProto.UNDEFINED:
+        raise InputError(f"{where}: input {value.name} is of type {kind}, which is not known", "export it again")
     raw = RawInput(value.name, dims[0] or 1, is_last, np.dtype(helper.tensor_dtype_to_np_dtype(kind)))
     users = [n for n in model.graph.node if value.name in n.input]
     if isinstance(preprocessing, ArrayPreparation) and preprocessing.values == "int32":
@@ -254,8 +267,10 @@ def _slim_after_onnxruntime(model: onnx.ModelProto) -> onnx.ModelProto:
 def _onnxslim(model: onnx.ModelProto, **options: Any) -> onnx.ModelProto:
     try:
         import onnxslim
-    except ImportError as error:
-        raise MissingDependencyError("import needs onnxslim", install_extra("convert")) from error
+    except Exception as error:
+        raise MissingDependencyError(
+            f"import needs onnxslim, which is {how_missing(error)}", install_extra("convert")
+        ) from error
     slim: onnx.ModelProto = onnxslim.slim(model, **options)
     return slim
 

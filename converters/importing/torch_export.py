@@ -1,4 +1,7 @@
-"""PyTorch networks to ONNX through torch.onnx; torch is imported only here, when asked for."""
+"""PyTorch networks to ONNX through torch.onnx; torch is imported only here, when asked for.
+
+Both ways run code of whoever wrote the network: callers ask for consent first (:mod:`.consent`).
+"""
 
 from __future__ import annotations
 
@@ -19,8 +22,10 @@ import onnx.inliner
 from multigraft.converters.importing.node_names import one_line
 from multigraft.converters.importing.simplify import OPSET
 from multigraft.errors import InputError, MissingDependencyError, UnsupportedOperatorError
-from multigraft.installing import install_extra
+from multigraft.installing import failed_import, how_missing, install_extra
 
+SAFE_WEIGHTS_ONLY = (2, 6)
+"""First version of PyTorch whose ``weights_only`` keeps what it promises."""
 _WRAPPERS = ("state_dict", "model_state_dict", "model")
 """Keys under which training scripts commonly store the state dict proper."""
 
@@ -80,9 +85,11 @@ def _torch() -> Any:
     try:
         importlib.import_module("onnxscript")
         return importlib.import_module("torch")
-    except ImportError as error:
+    except Exception as error:
+        missing = failed_import(error) or "torch"
         raise MissingDependencyError(
-            f"PyTorch networks need {error.name or 'torch'}", f"export the network to ONNX, or {install_extra('torch')}"
+            f"PyTorch networks need {missing}, which is {how_missing(error)}",
+            f"export the network to ONNX, or {install_extra('torch')}",
         ) from error
 
 
@@ -115,9 +122,17 @@ def _read_state(torch: Any, path: Path) -> Any:
     if path.suffix.lower() == ".safetensors":
         try:
             load_file = importlib.import_module("safetensors.torch").load_file
-        except ImportError as error:
-            raise MissingDependencyError(f"{path} needs safetensors", "install safetensors") from error
+        except Exception as error:
+            raise MissingDependencyError(
+                f"{path} needs safetensors, which is {how_missing(error)}", "install safetensors"
+            ) from error
     else:
+        if tuple(int(part) for part in torch.__version__.split(".")[:2]) < SAFE_WEIGHTS_ONLY:
+            raise InputError(
+                f"{path} may run code in PyTorch {torch.__version__} (CVE-2025-32434)",
+                "install PyTorch 2.6 or newer, or save the weights as .safetensors",
+            )
+
         # weights_only: a pickle from somewhere else must not run code.
         def load_file(name: str) -> Any:
             return torch.load(name, map_location="cpu", weights_only=True)

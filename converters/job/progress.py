@@ -7,6 +7,9 @@ import sys
 from collections.abc import Callable, Iterator
 from typing import TextIO
 
+from multigraft.plain_streams import terminal_of
+from multigraft.visible import visible
+
 Report = Callable[[str], None]
 """Takes one short line that says what is being done now, with its count where there is one: ``graft b (2 of 9)``."""
 
@@ -49,22 +52,26 @@ def terminal_report(stream: TextIO | None = None) -> Iterator[Report]:
     stream = stream or sys.stderr
     try:
         from rich.console import Console
-    except ImportError:
+        from rich.text import Text
+    except Exception:
+        # Missing or broken: it is no more than an ornament.
         Console = None  # type: ignore[assignment,misc]
     if Console is not None and stream.isatty():
-        console = Console(file=stream)
+        console = Console(file=terminal_of(stream))
         with console.status("") as status:
 
             def beside_spinner(line: str) -> None:
+                # As a text, not as markup: a name may hold brackets.
+                shown = Text(visible(line))
                 if line.startswith(LASTING):
-                    console.print(line, markup=False, highlight=False)
+                    console.print(shown)
                 else:
-                    status.update(line.replace("[", r"\["))
+                    status.update(shown)
 
             yield beside_spinner
         return
 
     def plain(line: str) -> None:
-        print(line, file=stream, flush=True)
+        print(visible(line), file=stream, flush=True)
 
     yield plain

@@ -18,6 +18,7 @@ from multigraft.bundle.manifest import Input, Manifest, Segment
 from multigraft.converters.conversion.interpreters import PREFERRED, Arrays, Runner, version_of
 from multigraft.converters.conversion.transposes import Permutation
 from multigraft.converters.network.multitask import MultiTaskModel, SegmentSpec
+from multigraft.converters.packing.materials import bill_of_materials
 from multigraft.converters.packing.model_card import model_card
 from multigraft.converters.packing.verify import Verification, run_segments
 from multigraft.converters.quantising.layer_error import LayerErrorReport, spec_of
@@ -171,18 +172,23 @@ def computing_types(graph: Graph) -> str:
     return "+".join(dict.fromkeys(sorted((graph.tensors[op.outputs[0]].dtype for op in layers), reverse=True)))
 
 
-def made_with() -> dict[str, Any]:
-    """What stands in every manifest about the software behind it."""
+def made_with(converter: str = "") -> dict[str, Any]:
+    """What stands in every manifest about the software behind it.
+
+    Args:
+        converter: Version of onnx2tf; empty where nothing was converted.
+    """
     return {
         "multigraft": multigraft.__version__,
         "tools": {tool: importlib.metadata.version(tool) for tool in _TOOLS},
         "golden": {"backend": "litert", "version": version_of(PREFERRED), "machine": platform.machine()},
+        "sbom": bill_of_materials(converter),
     }
 
 
 def _provenance(parts: BundleParts) -> dict[str, Any]:
     worst = parts.layers.worst
-    software = made_with()
+    software = made_with(parts.converter)
     return {
         **software,
         "tools": {"onnx2tf": parts.converter} | software["tools"],

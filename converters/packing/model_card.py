@@ -5,12 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from multigraft.bundle.manifest import Manifest, Task
+from multigraft.visible import visible
 
 
 def model_card(manifest: Manifest) -> str:
     """What the bundle answers, what it is made of, and how well it keeps to the original networks."""
     provenance = manifest.provenance
-    lines = [f"# {manifest.name}", "", "Several networks on shared segments, made by multigraft.", "", "## Tasks", ""]
+    lines = [
+        f"# {visible(manifest.name)}",
+        "",
+        "Several networks on shared segments, made by multigraft.",
+        "",
+        "## Tasks",
+        "",
+    ]
     lines += _table(
         ("task", "kind", "relation", "shared up to", "segments", "agreement with the float model"),
         (
@@ -80,4 +88,4 @@ def _versions(versions: dict[str, str]) -> str:
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
     lines = [f"| {' | '.join(head)} |", f"|{' --- |' * len(head)}"]
-    return lines + [f"| {' | '.join(cell.replace('|', '/') for cell in row)} |" for row in rows]
+    return lines + [f"| {' | '.join(visible(cell).replace('|', '/') for cell in row)} |" for row in rows]

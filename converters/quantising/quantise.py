@@ -25,7 +25,7 @@ from multigraft.converters.quantising.ranges import Range, Ranges, complete
 from multigraft.converters.quantising.sound_ranges import sound_ranges
 from multigraft.converters.quantising.sound_scales import with_sound_scales
 from multigraft.errors import ConversionError, MissingDependencyError
-from multigraft.installing import install_extra
+from multigraft.installing import how_missing, install_extra
 from multigraft.tensors.arrays import Array
 from multigraft.tflite import tflite_file
 from multigraft.tflite.graph import Graph, Model, Op, Tensor
@@ -64,8 +64,10 @@ def quantise(
         return graph
     try:
         from litert_quantizer import quantizer
-    except ImportError as error:
-        raise MissingDependencyError("quantising needs litert-quantizer", install_extra("convert")) from error
+    except Exception as error:
+        raise MissingDependencyError(
+            f"quantising needs litert-quantizer, which is {how_missing(error)}", install_extra("convert")
+        ) from error
     statistics, full = None, Ranges()
     if precision in STATIC:
         graph, full = with_finite_pads(graph, complete(graph, ranges or {}))

@@ -18,6 +18,7 @@ from multigraft.statistics.statistics import Statistics
 from multigraft.statistics.statistics_file import CONTENT
 from multigraft.statistics.subject import Tap
 from multigraft.statistics.value_histogram import percentile
+from multigraft.visible import visible
 
 GOOD_PRECISION = 0.02
 """Half width of a CKA's interval beyond which more frames hardly change a decision."""
@@ -35,7 +36,7 @@ Counts = npt.NDArray[np.int64]
 
 def write_report(statistics: Statistics, path: Path, title: str) -> None:
     """Write the page, whole or not at all."""
-    files.write_bytes(path, page(statistics, title).encode())
+    files.write_bytes(path, visible(page(statistics, title), keep="\n\t").encode())
 
 
 def page(statistics: Statistics, title: str) -> str:

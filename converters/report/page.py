@@ -15,6 +15,7 @@ from multigraft.converters.report import pareto_plot, units
 from multigraft.converters.report.segment_graph import segment_graph
 from multigraft.converters.report.summary import AgreementResult, Pair, ParetoPoint, Summary, TaskResult
 from multigraft.errors import InputError
+from multigraft.visible import visible
 
 WORST_LAYERS = 12
 """Layers shown in the quantisation section; all stand in summary.json."""
@@ -32,7 +33,7 @@ def write_page(summary: Summary, path: str | os.PathLike[str], folder: str | os.
         InputError: A picture is not there.
         MissingDependencyError: matplotlib is not installed.
     """
-    files.write_bytes(path, page(summary, Path(folder)).encode())
+    files.write_bytes(path, visible(page(summary, Path(folder)), keep="\n\t").encode())
 
 
 def page(summary: Summary, folder: Path) -> str:

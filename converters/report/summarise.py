@@ -17,6 +17,7 @@ from multigraft.converters.graft.candidate import Candidate, make_tail
 from multigraft.converters.graft.missed_budget import Miss, in_words
 from multigraft.converters.network.labelled import Labelled
 from multigraft.converters.packing.fidelity import BundleRunner
+from multigraft.converters.packing.materials import summarised
 from multigraft.converters.report.summary import (
     AccuracyResult,
     AgreementResult,
@@ -119,7 +120,7 @@ def summarise(
         pareto=tuple(_pareto(grafted)),
         similarity=tuple(_similarity(grafted, heatmaps, folder)),
         layer_error=tuple(LayerErrorResult(**vars(layer)) for layer in built.conversion.layer_error.layers),
-        provenance=dict(manifest.provenance),
+        provenance=summarised(manifest.provenance),
     )
 
 

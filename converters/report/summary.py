@@ -11,7 +11,6 @@ import dataclasses
 import json
 import os
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Self
 
 from multigraft import files
@@ -19,6 +18,7 @@ from multigraft.bundle.manifest import Kind, Relation
 from multigraft.converters.settings.documented_fields import documented_field
 from multigraft.errors import InputError
 from multigraft.json_decoding import decode
+from multigraft.reading import UnreadableError, read_json
 
 SCHEMA = 1
 
@@ -261,12 +261,8 @@ class Summary:
             InputError: It is not there or not such a file.
         """
         try:
-            return cls.from_json(json.loads(Path(path).read_text("utf-8")), str(path))
-        except OSError as error:
-            raise InputError(f"{path} cannot be read: {error.strerror}", "check the path") from error
-        except UnicodeDecodeError:
-            raise InputError(f"{path} is not a summary: not UTF-8 text", "see docs/summary.md") from None
-        except json.JSONDecodeError as error:
+            return cls.from_json(read_json(path), str(path))
+        except UnreadableError as error:
             raise InputError(f"{path} is not a summary: {error}", "see docs/summary.md") from error
 
     def write(self, path: str | os.PathLike[str]) -> None:

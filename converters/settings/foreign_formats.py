@@ -10,10 +10,16 @@ _KERAS = (".keras", ".h5", ".hdf5")
 def foreign_format(path: Path) -> tuple[str, str] | None:
     """What a Keras file or SavedModel folder is, and what to do about it; None for anything else."""
     target = f"{path.stem}.tflite"
-    if path.suffix.lower() in _KERAS and path.is_file():
+    try:
+        is_keras = path.suffix.lower() in _KERAS and path.is_file()
+        is_saved_model = path.is_dir() and (path / "saved_model.pb").is_file()
+    except OSError:
+        # Whoever opens it says what is wrong with the path.
+        return None
+    if is_keras:
         made = f"from_keras_model(tf.keras.models.load_model({str(path)!r}))"
         return "is a Keras file", _command(made, target)
-    if path.is_dir() and (path / "saved_model.pb").is_file():
+    if is_saved_model:
         return "is a SavedModel folder", _command(f"from_saved_model({str(path)!r})", f"{path.name}.tflite")
     return None
 

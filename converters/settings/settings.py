@@ -53,6 +53,11 @@ _IDENTIFIER = text(r"[A-Za-z][A-Za-z0-9_]{0,47}", "a name of letters, digits and
 _FACTORY = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 
 
+def is_factory(model: str) -> bool:
+    """Whether ``model`` is ``module:factory`` rather than a file."""
+    return _FACTORY.fullmatch(model) is not None
+
+
 def _read_frames(value: Any, place: Place) -> Path:
     """A path that exists; ``FILE.npz:ARRAY`` keeps its array's name."""
     if isinstance(value, str) and (match := re.fullmatch(r"(.+\.npz):(\w+)", value, re.IGNORECASE)):
@@ -134,7 +139,7 @@ class TaskSettings:
     @property
     def is_factory(self) -> bool:
         """Whether ``model`` is ``module:factory`` rather than a file."""
-        return _FACTORY.fullmatch(self.model) is not None
+        return is_factory(self.model)
 
 
 @dataclass(frozen=True)
@@ -232,7 +237,13 @@ class ConvertSettings:
 
 @dataclass(frozen=True)
 class Settings:
-    """All of multigraft.toml; ``path`` is the file itself, absolute."""
+    """All of multigraft.toml.
+
+    Attributes:
+        path: The file itself, absolute.
+        trusts_code: The user has agreed to models that run code when they are opened. No key of the file, which may
+            be what is hostile.
+    """
 
     path: Path
     tasks: tuple[TaskSettings, ...] = key(
@@ -253,28 +264,33 @@ class Settings:
     budget: Budget = key("", table(Budget), default_factory=Budget)
     graft: GraftSettings = key("", table(GraftSettings), default_factory=GraftSettings)
     convert: ConvertSettings = key("", table(ConvertSettings), default_factory=ConvertSettings)
+    trusts_code: bool = False
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> Self:
+    def load(cls, path: str | os.PathLike[str], *, trusts_code: bool = False) -> Self:
         """Read and check a settings file.
+
+        Args:
+            path: The file.
+            trusts_code: Agree to models that run code when they are opened (.pt2 and ``module:factory``).
 
         Raises:
             ConfigurationError: It is not there, is not TOML, has an unknown key or a wrong value, or contradicts
                 itself; the message names file, key and remedy.
         """
-        settings = cls.read(path)
+        settings = cls.read(path, trusts_code=trusts_code)
         settings.check()
         return settings
 
     @classmethod
-    def read(cls, path: str | os.PathLike[str]) -> Self:
+    def read(cls, path: str | os.PathLike[str], *, trusts_code: bool = False) -> Self:
         """Read a settings file without :meth:`check`, for a caller that overrides some of it first.
 
         Raises:
             ConfigurationError: As for :meth:`load`, but for contradictions across keys.
         """
         path = Path(path).absolute()
-        settings: Self = read_file(cls, path, path=path)
+        settings: Self = read_file(cls, path, path=path, trusts_code=trusts_code)
         return settings
 
     def frames_of(self, task: TaskSettings) -> Path | None:

@@ -21,6 +21,8 @@ from multigraft.errors import ConfigurationError, InputError
 from multigraft.reading import read_text
 
 LARGEST = 256 << 10
+_TOO_LARGE = 1 << 63
+"""TOML has whole numbers of 64 bits, and Python's parser takes any."""
 """Bytes of a settings file."""
 
 _NAMES = {
@@ -124,6 +126,8 @@ def read_file(kind: type, path: Path, /, **extra: Any) -> Any:
         place.fail("is nested too deeply", "write lists and tables a few levels deep")
     except tomllib.TOMLDecodeError as error:
         place.fail(f"is not TOML: {str(error)[:1].lower()}{str(error)[1:]}", "correct that line")
+    except ValueError:
+        place.fail("is not TOML: it holds a number of thousands of digits", "correct it")
     return read_table(kind, data, place, **extra)
 
 
@@ -160,6 +164,8 @@ def integer(minimum: int, expects: str) -> Reader:
     def read(value: Any, place: Place) -> int:
         if not isinstance(value, int) or isinstance(value, bool):
             place.wrong_type(value, expects)
+        if value >= _TOO_LARGE:
+            place.fail("is too large", f"write {expects}")
         if value < minimum:
             place.fail(f"is {value}", f"write {expects}")
         return value
@@ -173,6 +179,8 @@ def number(accept: Callable[[float], bool], expects: str) -> Reader:
     def read(value: Any, place: Place) -> float:
         if not isinstance(value, int | float) or isinstance(value, bool):
             place.wrong_type(value, expects)
+        if abs(value) >= _TOO_LARGE and isinstance(value, int):
+            place.fail("is too large", f"write {expects}")
         if not math.isfinite(value) or not accept(value):
             place.fail(f"is {value}", f"write {expects}")
         return float(value)
@@ -213,7 +221,10 @@ def file(expects: str, suffixes: tuple[str, ...] = (), folder: bool = False) -> 
     def read(value: Any, place: Place) -> Path:
         if not isinstance(value, str):
             place.wrong_type(value, expects)
-        path = (place.file.parent / Path(value).expanduser()).absolute()
+        try:
+            path = (place.file.parent / Path(value).expanduser()).absolute()
+        except RuntimeError:
+            place.fail(f"names {value!r}, and there is no such user", "write the whole path")
         try:
             is_there = path.exists()
         except OSError as error:

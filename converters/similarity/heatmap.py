@@ -12,7 +12,8 @@ import numpy as np
 from multigraft import files
 from multigraft.converters.similarity.representations import SimilarityTable
 from multigraft.errors import MissingDependencyError
-from multigraft.installing import install_extra
+from multigraft.installing import how_missing, install_extra
+from multigraft.visible import drawn
 
 NUMBERS_UP_TO = 14
 """Cells per side up to which the figures themselves are written into the cells."""
@@ -59,8 +60,10 @@ def write_heatmap(
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
         from matplotlib.patches import Rectangle
-    except ImportError as error:
-        raise MissingDependencyError("heat maps need matplotlib", install_extra("convert")) from error
+    except Exception as error:
+        raise MissingDependencyError(
+            f"heat maps need matplotlib, which is {how_missing(error)}", install_extra("convert")
+        ) from error
     rows, columns = table.points_of(a), table.points_of(b)
     values = table.between(a, b)
     cell = 0.55 if max(values.shape) <= NUMBERS_UP_TO else 0.24
@@ -72,7 +75,7 @@ def write_heatmap(
     axes.set_title(f"{a} and {b}\n{table.frames} frames" + (", averaged over space" if table.is_pooled else ""), pad=18)
     for axis, points, name in ((axes.xaxis, columns, b), (axes.yaxis, rows, a)):
         step = -(-len(points) // TICKS_UP_TO)
-        axis.set_ticks(range(0, len(points), step), [short_label(p) for p in points[::step]], fontsize=8)
+        axis.set_ticks(range(0, len(points), step), [drawn(short_label(p)) for p in points[::step]], fontsize=8)
         axis.set_label_text(f"{name}, from input to output")
     axes.tick_params(axis="x", rotation=60)
     for tick in axes.get_xticklabels():

@@ -191,7 +191,7 @@ def study_settings(settings: Settings, load_frames: LoadFrames, report: Report =
     networks = []
     for task_settings in settings.tasks:
         report(f"import {task_settings.name}")
-        networks.append(load_task(task_settings, settings.path.parent))
+        networks.append(load_task(task_settings, settings.path.parent, trusts_code=settings.trusts_code))
 
     _check(networks, labelled)
     seed = settings.graft.seed

@@ -9,7 +9,7 @@ from typing import Any
 from multigraft import files
 from multigraft.converters.study.study import PREDICTOR_TEXT, PREDICTORS, Sharing, Study
 from multigraft.errors import MissingDependencyError
-from multigraft.installing import install_extra
+from multigraft.installing import how_missing, install_extra
 
 COLORS = {"relatives": "#0b6bcb", "independent": "#b3541e"}
 ROWS: tuple[tuple[Sharing, str], ...] = (("raw", "raw sharing"), ("refitted", "refitted"))
@@ -28,8 +28,10 @@ def write_scatter(study: Study, path: str | os.PathLike[str]) -> Path:
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
-    except ImportError as error:
-        raise MissingDependencyError("the scatter plot needs matplotlib", install_extra("convert")) from error
+    except Exception as error:
+        raise MissingDependencyError(
+            f"the scatter plot needs matplotlib, which is {how_missing(error)}", install_extra("convert")
+        ) from error
     figure = Figure(figsize=(3.1 * len(PREDICTORS), 3.1 * len(ROWS) + 0.6), layout="constrained")
     FigureCanvasAgg(figure)
     grid = figure.subplots(len(ROWS), len(PREDICTORS), squeeze=False, sharey=True)

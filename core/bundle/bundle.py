@@ -19,8 +19,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import shutil
-import tempfile
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -138,20 +136,11 @@ class Bundle:
                 raise BundleError(f"{self.manifest.name} holds {name}, which is no part of a bundle", "build it again")
         if folder.exists():
             raise UsageError(f"{folder} exists already", "name a new folder")
-        try:
-            temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
-        except OSError as error:
-            raise UsageError(f"{folder} cannot be made: {error.strerror}", "choose another folder") from error
-        try:
+        with files.new_folder(folder) as temporary:
             for name, data in [*self._contents.items(), (MANIFEST, self._manifest_bytes())]:
                 member = temporary / name
                 member.parent.mkdir(parents=True, exist_ok=True)
                 files.write_bytes(member, data)
-            temporary.chmod(0o755)
-            temporary.rename(folder)
-            files.sync_folder(folder.parent)
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
         return folder
 
     def _manifest_bytes(self) -> bytes:

@@ -56,7 +56,7 @@ def execute(options: argparse.Namespace) -> int:
     thermal = Thermal()
     watch = ThrottlingWatch(thermal)
     engine, tasks = open_engine(options)
-    frames = _frames(options.source, engine, tasks)
+    frames = _frames(options.source, engine, tasks, min(MAX_FRAMES, options.warmup + options.runs))
     timing = benchmark.measure_latency(engine, frames, tasks, options.runs, options.warmup)
     comparisons, separate = [], []
     for kind, *models in options.against:
@@ -95,7 +95,7 @@ def execute(options: argparse.Namespace) -> int:
     return 0
 
 
-def _frames(sources: list[str] | None, engine: Engine, tasks: tuple[str, ...] | None) -> list[Any]:
+def _frames(sources: list[str] | None, engine: Engine, tasks: tuple[str, ...] | None, most: int) -> list[Any]:
     from multigraft.devices.cameras.camera import Camera
     from multigraft.devices.cameras.fake_camera import FakeCamera
     from multigraft.tensors.preprocessing import Preprocessing
@@ -112,7 +112,7 @@ def _frames(sources: list[str] | None, engine: Engine, tasks: tuple[str, ...] | 
         asked = tasks or [task.name for task in manifest.tasks]
         camera = open_bundle_source([f"{task}=fake:" for task in asked], manifest, tasks)
     with camera:
-        return list(itertools.islice(camera, MAX_FRAMES))
+        return list(itertools.islice(camera, most))
 
 
 def _memory(options: argparse.Namespace, engine: Engine, separate: list[Path]) -> dict[str, Any]:

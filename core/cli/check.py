@@ -8,6 +8,7 @@ import math
 import re
 from typing import TYPE_CHECKING
 
+from multigraft.cli.shared.settings_options import add_trust_argument
 from multigraft.cli.shared.table import print_table
 from multigraft.errors import MultigraftError, UsageError
 
@@ -31,13 +32,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=[],
         help="the value of an input beside the frame that is the same for every frame; may be given several times",
     )
+    add_trust_argument(parser)
 
 
 def execute(options: argparse.Namespace) -> int:
     """Print what was found; returns 0 if the network can be built, 2 if not."""
     from multigraft.converters.importing.check import check
 
-    checked = check(options.model, _size(options.size), dict(map(_constant, options.constant)))
+    constants = dict(map(_constant, options.constant))
+    checked = check(options.model, _size(options.size), constants, trusts_code=options.trust_code)
     if options.json:
         firmware = {row.operator: _firmware(row) for row in checked.rows}
         print(json.dumps({**checked.to_json(), "firmware": firmware, "can_be_built": not checked.problems}, indent=1))

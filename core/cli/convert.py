@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from multigraft.cli.shared.settings_options import check_output
 from multigraft.cli.shared.table import print_table
 from multigraft.errors import InputError, UsageError
+from multigraft.reading import read_json
 
 if TYPE_CHECKING:
     from multigraft.converters.job.progress import Report
@@ -189,11 +190,10 @@ def read_ranges(path: str) -> dict[str, Range]:
 
         return statistics_file.read(path).ranges()
     try:
-        data = json.loads(Path(path).read_text("utf-8"))
-        return {str(name): (float(low), float(high)) for name, (low, high) in data.items()}
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror}", "check the path") from error
-    except (ValueError, TypeError, AttributeError):
+        return {str(name): (float(low), float(high)) for name, (low, high) in read_json(path).items()}
+    except InputError:
+        raise
+    except (ValueError, TypeError, AttributeError, OverflowError):
         raise InputError(f"{path} holds no ranges", 'write {"TENSOR": [smallest, largest], ...}') from None
 
 

@@ -8,10 +8,12 @@ import json
 from pathlib import Path
 
 from multigraft.cli.shared.missed_budget import add_allow_miss, missed_name, misses_of, refuse
+from multigraft.cli.shared.settings_options import use_one_thread
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
+    use_one_thread()
     parser.add_argument(
         "-o", "--output", type=Path, default=Path("demo-out"), metavar="FOLDER", help="default: demo-out"
     )
@@ -29,7 +31,7 @@ def execute(options: argparse.Namespace) -> int:
     """
     from multigraft.cli.shared.build_results import write_results
     from multigraft.cli.shared.printed_summary import print_summary
-    from multigraft.cli.shared.settings_options import load_frames
+    from multigraft.cli.shared.settings_options import check_output, load_frames
     from multigraft.converters.build import build
     from multigraft.converters.demo.data import demo_folder
     from multigraft.converters.job.progress import terminal_report
@@ -39,6 +41,9 @@ def execute(options: argparse.Namespace) -> int:
     folder: Path = options.output
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"{folder} is a file", "name a folder with -o")
+    # The folders above it are made, too.
+    there = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.is_dir())
+    check_output(there / f"{folder.name}.graft")
     name = "sounds" if options.sounds else "demo"
     source = "FRAMES"
     settings = Settings.read(demo_folder() / ("sounds.toml" if options.sounds else "multigraft.toml"))

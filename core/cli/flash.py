@@ -9,16 +9,23 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from multigraft.cli.shared.board_options import add_timeout_argument, timeout_s
 from multigraft.errors import DeviceError, UsageError
+from multigraft.reading import read_file
 
 if TYPE_CHECKING:
     from multigraft.firmware_gen.project.folder import ProjectFolder
+
+
+MOST_IMAGE_BYTES = 64 << 20
+"""No board has so much flash."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("project", type=Path, help="folder that multigraft firmware wrote and make built")
     parser.add_argument("--port", help="serial port of the board, for tools that need one")
     parser.add_argument("--image", type=Path, help="image to write instead of the project's own")
+    add_timeout_argument(parser)
     parser.add_argument("--dry-run", action="store_true", help="print the exact commands and run nothing")
 
 
@@ -61,13 +68,15 @@ def _update(folder: ProjectFolder, options: argparse.Namespace) -> int:
     from multigraft.devices.target.target import Target
 
     image = options.image or folder.image(".bin")
+    content = read_file(image, MOST_IMAGE_BYTES)
     with SerialLink(options.port) as link:
-        target = Target(link)
+        target = Target(link, timeout_s=timeout_s(options))
         if target.info.board != folder.board.name:
             raise DeviceError(
-                f"the device is a {target.info.board}, not a {folder.board.name}", "choose the right port or project"
+                f"the device at {target.name} is a {target.info.board}, not a {folder.board.name}",
+                "choose the right port or project",
             )
-        slot = target.update(image.read_bytes(), lambda done, total: _progress(done / total, "writing"))
+        slot = target.update(content, lambda done, total: _progress(done / total, "writing"))
         target.reset()
     if options.json:
         print(json.dumps({"board": folder.board.name, "image": str(image), "slot": slot, "verified": True}))

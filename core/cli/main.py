@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import importlib
 import os
 import sys
@@ -10,8 +11,10 @@ from collections.abc import Sequence
 
 import multigraft
 from multigraft.errors import MissingDependencyError, MultigraftError
-from multigraft.installing import install_extra
+from multigraft.installing import failed_import, how_missing, install_extra
+from multigraft.plain_streams import OutputError, plain_streams
 from multigraft.reading import printable
+from multigraft.visible import visible
 
 COMMANDS = {
     "build": "graft, convert and pack the networks of a settings file into a bundle",
@@ -62,13 +65,12 @@ def _execute(argv: Sequence[str]) -> int:
     options = parser.parse_args(argv)
     try:
         code: int = options.execute(options)
-    except ModuleNotFoundError as error:
-        package = (error.name or "multigraft").split(".")[0]
-        if package == "multigraft":
+    except Exception as error:
+        package = failed_import(error)
+        if isinstance(error, MultigraftError) or package is None:
             raise
         raise MissingDependencyError(
-            f"multigraft {options.command} needs {package}, which is not installed",
-            install_extra("convert"),
+            f"multigraft {options.command} needs {package}, which is {how_missing(error)}", install_extra("convert")
         ) from error
     return code
 
@@ -79,27 +81,40 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         The exit code: 0, 2 usage, 3 budget, 70 a defect of multigraft, 78 configuration, 130 interrupted.
     """
-    argv = sys.argv[1:] if argv is None else argv
-    try:
-        code = _execute(argv)
-        sys.stdout.flush()
+    with plain_streams():
+        try:
+            try:
+                code = _answered(sys.argv[1:] if argv is None else argv)
+            finally:
+                # argparse ends with SystemExit once it has printed help.
+                sys.stdout.flush()
+        except OutputError as error:
+            if error.errno == errno.EPIPE:
+                # Whoever read it has seen enough.
+                return 0
+            why = f"standard output cannot be written ({error.strerror})"
+            print(f"multigraft: {why}; check the space on its disk, or where it leads.", file=sys.stderr)
+            return MultigraftError.exit_code
         return code
-    except MultigraftError as error:
-        if os.environ.get("MULTIGRAFT_DEBUG") == "1":
-            raise
-        print(f"multigraft: {error}", file=sys.stderr)
-        return error.exit_code
+
+
+def _answered(argv: Sequence[str]) -> int:
+    """The exit code of one command; what it raises is printed as one sentence."""
+    try:
+        return _execute(argv)
+    except OutputError:
+        raise
     except KeyboardInterrupt:
         print("multigraft: interrupted; nothing was left half-written.", file=sys.stderr)
         return INTERRUPTED
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
     except Exception as error:
         if os.environ.get("MULTIGRAFT_DEBUG") == "1":
             raise
-        print(f"multigraft: {_unforeseen(error)}", file=sys.stderr)
-        return MultigraftError.exit_code if isinstance(error, OSError) else DEFECT
+        said = str(error) if isinstance(error, MultigraftError) else _unforeseen(error)
+        print(f"multigraft: {visible(said)}", file=sys.stderr)
+        if isinstance(error, MultigraftError):
+            return error.exit_code
+        return MultigraftError.exit_code if isinstance(error, OSError | MemoryError) else DEFECT
 
 
 def _unforeseen(error: Exception) -> str:
@@ -108,6 +123,8 @@ def _unforeseen(error: Exception) -> str:
     if isinstance(error, OSError):
         where = f"{printable(str(error.filename))} cannot be read or written" if error.filename else "a file failed"
         return f"{where} ({error.strerror or said}); check the path, its permissions and the space on its disk."
+    if isinstance(error, MemoryError):
+        return f"the memory does not suffice ({said}); give a smaller network or fewer frames, or a larger machine."
     return (
         f"{type(error).__name__}: {said}; this is a defect of multigraft, please report it with what the same command "
         "says after MULTIGRAFT_DEBUG=1."

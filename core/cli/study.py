@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from multigraft import files
-from multigraft.cli.shared.settings_options import check_folder, load_frames
+from multigraft.cli.shared.settings_options import add_trust_argument, check_folder, load_frames, use_one_thread
 from multigraft.cli.shared.table import print_table
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ PLOT = "study.png"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
+    use_one_thread()
     parser.add_argument("settings", help="a multigraft.toml whose tasks name labelled frames (labelled = ...)")
     parser.add_argument(
         "-o",
@@ -28,6 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FOLDER",
         help=f"receives {RESULT} and {PLOT} (default: %(default)s)",
     )
+    add_trust_argument(parser)
 
 
 def execute(options: argparse.Namespace) -> int:
@@ -37,7 +39,7 @@ def execute(options: argparse.Namespace) -> int:
     from multigraft.converters.study.study import study_settings
     from multigraft.converters.study.study_plot import write_scatter
 
-    settings = Settings.load(options.settings)
+    settings = Settings.load(options.settings, trusts_code=options.trust_code)
     folder = Path(options.output)
     check_folder(folder)
     with terminal_report() as report:

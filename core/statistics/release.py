@@ -25,6 +25,11 @@ class Release:
     frames: int
 
 
+def is_store_id(text: str) -> bool:
+    """Whether ``text`` may name a store."""
+    return _ID.fullmatch(text) is not None
+
+
 Releases = Mapping[str, Release]
 """Store id (16 hex digits) to the release of it."""
 
@@ -46,7 +51,7 @@ def releases_from_json(data: Any) -> dict[str, Release]:
     for store, entry in data.items():
         fields = [entry.get(name) for name in ("number", "frames")] if isinstance(entry, dict) else []
         numbers = [n for n in fields if type(n) is int and 0 < n < MOST]
-        if not _ID.fullmatch(store) or len(numbers) != 2:
+        if not is_store_id(store) or len(numbers) != 2:
             raise ValueError("a release has to have a store, a number and frames")
         releases[store] = Release(*numbers)
     return releases

@@ -86,6 +86,7 @@ class Statistics:
         groups: Similarity, minibatches dealt out in turn.
         periods: Similarity by time: period ``k`` starts after ``minimum_frames * (2**k - 1)`` frames of a run.
         releases: Of which stores it is which release; empty for statistics that no store released.
+        is_released: Whether all of it came out of files, which stores released; only then may it become a file.
     """
 
     def __init__(self, subject: Subject, minimum_frames: int = MINIMUM_FRAMES) -> None:
@@ -98,6 +99,7 @@ class Statistics:
         self.groups = [self._no_similarity() for _ in range(GROUPS)]
         self.periods: list[SimilaritySums] = []
         self.releases: dict[str, Release] = {}
+        self.is_released = False
 
     def _no_similarity(self) -> SimilaritySums:
         return SimilaritySums([tap.name for tap in self.subject.taps])
@@ -139,6 +141,7 @@ class Statistics:
         similarity = self.groups[group].merge(minibatch.similarity)
         local = self.places.get(place, Tally()).merge(Tally())
         local.add(minibatch.local)
+        self.is_released = False
         self.overall.add(minibatch.overall)
         self.places[place], self.groups[group] = local, similarity
         while len(self.periods) <= period:
@@ -162,6 +165,7 @@ class Statistics:
             )
         merged = Statistics(self.subject, min(self.minimum_frames, other.minimum_frames))
         merged.releases = self.releases | other.releases
+        merged.is_released = self.is_released and other.is_released
         merged.overall = self.overall.merge(other.overall)
         for place in self.places.keys() | other.places.keys():
             merged.places[place] = self.places.get(place, Tally()).merge(other.places.get(place, Tally()))

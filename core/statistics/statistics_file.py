@@ -20,10 +20,11 @@ from typing import Any
 
 from multigraft import files
 from multigraft.archive import Allowance, Archive
-from multigraft.errors import DeviceError, InputError
+from multigraft.errors import DeviceError, InputError, UsageError
 from multigraft.json_decoding import decode
 from multigraft.npz import FIXED_TIME, LARGEST, npz_bytes, read_npz
 from multigraft.reading import UnreadableError, parse_json, read_file
+from multigraft.statistics.contradictions import refuse_contradictions
 from multigraft.statistics.release import releases_from_json, releases_to_json
 from multigraft.statistics.similarity import SimilaritySums
 from multigraft.statistics.statistics import GROUPS, Statistics
@@ -44,6 +45,8 @@ LARGEST_FILE = 512 << 20
 _LARGEST_MANIFEST = 8 << 20
 _MOST_MEMBERS = 1 << 14
 _MEMBER = re.compile(r"manifest\.json|(overall|groups|slots|place-[0-9]{1,5})\.npz")
+_MOST_PERIODS = 64
+"""Each is twice as long as the one before."""
 _AGAIN = "copy it again, or collect again"
 
 
@@ -95,14 +98,20 @@ def from_bytes(data: bytes, where: str) -> Statistics:
         raise InputError(f"{where} is damaged: a digest differs", _AGAIN)
     try:
         subject: Subject = decode(Subject, manifest["subject"], "subject")
-        statistics = Statistics(subject, manifest["minimum_frames"])
+        statistics = Statistics(subject, decode(int, manifest["minimum_frames"], "minimum_frames"))
         statistics.releases = releases_from_json(manifest.get("releases", {}))
         statistics.overall = Tally.from_arrays(read_npz(members["overall.npz"], allowance))
-        for number, place in enumerate(manifest["places"]):
-            tally = Tally.from_arrays(read_npz(members[f"place-{number}.npz"], allowance))
-            statistics.places[place["site"], place["day"]] = tally
+        for number, entry in enumerate(manifest["places"]):
+            place = decode(str, entry["site"], "site"), decode(str, entry["day"], "day")
+            if place in statistics.places:
+                raise ValueError("a place stands twice")
+            statistics.places[place] = Tally.from_arrays(read_npz(members[f"place-{number}.npz"], allowance))
         statistics.groups = _similarities(read_npz(members["groups.npz"], allowance), GROUPS)
-        statistics.periods = _similarities(read_npz(members["slots.npz"], allowance), manifest["slots"])
+        periods = decode(int, manifest["slots"], "slots")
+        if not 0 <= periods <= _MOST_PERIODS:
+            raise ValueError(f"it has {periods} periods")
+        statistics.periods = _similarities(read_npz(members["slots.npz"], allowance), periods)
+        refuse_contradictions(statistics)
     except (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError) as error:
         raise InputError(f"{where} is damaged ({error})", _AGAIN) from error
     return statistics
@@ -112,14 +121,20 @@ def write(statistics: Statistics, path: str | os.PathLike[str], level: int = 6) 
     """Write ``statistics`` coalesced, whole or not at all; equal statistics give equal bytes.
 
     Args:
-        statistics: What to write.
+        statistics: What to write: read from files, or the sum of such. What a collector has added since its last
+            release is only written by its store, since two files that differ by few frames show them.
         path: ``NAME.mgstats``.
         level: The level of zlib's compression.
 
     Raises:
-        UsageError: As :meth:`Statistics.coalesced`, or the folder cannot be written.
+        UsageError: They were not released, as :meth:`Statistics.coalesced`, or the folder cannot be written.
         DeviceError: The disk is full.
     """
+    if not statistics.is_released:
+        raise UsageError(
+            "statistics that no store has released are not written",
+            "take the files that collect wrote, and add those up",
+        )
     return write_content(to_bytes(statistics.coalesced(), level), path)
 
 
@@ -146,7 +161,9 @@ def read(path: str | os.PathLike[str]) -> Statistics:
     Raises:
         InputError: It is not there, not such a file, damaged, or its schema is newer.
     """
-    return from_bytes(read_file(path, LARGEST_FILE), str(path))
+    statistics = from_bytes(read_file(path, LARGEST_FILE), str(path))
+    statistics.is_released = True
+    return statistics
 
 
 def _digest(manifest: Mapping[str, Any]) -> str:

@@ -108,8 +108,8 @@ class Tally:
         return self.sums[name].values() / max(1, self.frames)
 
     def count_of(self, name: str, default: int = 0) -> int:
-        """The single count of that name; ``default`` where there is none."""
-        return int(self.counts[name]) if name in self.counts else default
+        """All counts of that name together; ``default`` where there are none."""
+        return int(self.counts[name].sum()) if name in self.counts else default
 
     def to_arrays(self) -> dict[str, Array]:
         """Plain arrays, named ``KIND/NAME``, with ``size``: frames and minibatches."""

@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from multigraft.errors import InputError, MissingDependencyError
+from multigraft.installing import how_missing
 from multigraft.tensors.arrays import Array
 from multigraft.tflite.graph import Graph, Model, Op, OptionValue, Quant, Signature, Tensor
 from multigraft.tflite.operators import ACTIVATIONS, NAMES, OPERATORS, PADDINGS, TENSOR_TYPES
@@ -74,9 +75,10 @@ def write(model: Model) -> bytes:
 def _schema() -> Any:
     try:
         from ai_edge_litert import schema_py_generated
-    except ImportError as error:
+    except Exception as error:
         raise MissingDependencyError(
-            "reading a .tflite file needs its schema", "install ai-edge-litert with pip"
+            f"reading a .tflite file needs ai-edge-litert, which is {how_missing(error)}",
+            "install ai-edge-litert with pip",
         ) from error
     return schema_py_generated
 

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from multigraft.devices.file_sources import MAC_PREFIX, SourceWithoutDevice
 from multigraft.errors import InputError, MissingDependencyError
-from multigraft.installing import install_extra
+from multigraft.installing import how_missing, install_extra
 from multigraft.reading import regular_file, unreadable
 from multigraft.tensors.preprocessing import Frame
 
@@ -23,6 +23,12 @@ SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".ppm", ".pgm", ".webp", ".
 """What counts as an image; other files in the folder are left alone."""
 MOST_PIXELS = 64 << 20
 """Of an image: what a camera of today gives; decoded it takes three bytes each."""
+FREE_PIXELS = 12 << 20
+MOST_PIXELS_PER_BYTE = 400
+"""Beyond so many pixels an image has to have a byte for so many of them, as the best PNG and JPEG files have: others
+decode to gigabytes that a few bytes claim."""
+_STRIP = 1 << 20
+"""Pixels that are scaled at a time."""
 _FORMATS = ("PNG", "JPEG", "MPO", "BMP", "GIF", "PPM", "WEBP", "TIFF")
 
 
@@ -92,13 +98,19 @@ def read_image(path: Path) -> Frame:
                     f"{path} has {image.width} x {image.height} pixels, more than {MOST_PIXELS >> 20} million",
                     "export it smaller",
                 )
+            size = file.seek(0, os.SEEK_END)
+            if image.width * image.height > max(FREE_PIXELS, MOST_PIXELS_PER_BYTE * size):
+                raise InputError(
+                    f"{path} claims {image.width} x {image.height} pixels in {size} bytes", "export it again"
+                )
             upright = ops.exif_transpose(image)
             if upright.mode.startswith("I;16"):
                 return (np.asarray(upright).astype(np.uint16) >> 8).astype(np.uint8)
             if upright.mode in ("I", "F"):
                 return _eight_bits(np.asarray(upright))
             grey = upright.mode in ("1", "L", "LA")
-            return np.array(upright.convert("L" if grey else "RGB"))
+            wanted = "L" if grey else "RGB"
+            return np.array(upright if upright.mode == wanted else upright.convert(wanted))
     except InputError:
         raise
     except (
@@ -111,12 +123,19 @@ def read_image(path: Path) -> Frame:
 
 def _eight_bits(pixels: npt.NDArray[np.int32] | npt.NDArray[np.float32]) -> Frame:
     """Scale by the range that holds the brightest pixel: 0..1 (floats), 8, 16 or 32 bits; what is below 0 is black."""
-    values = np.clip(np.nan_to_num(pixels.astype(np.float64), posinf=0, neginf=0), 0, None)
-    brightest = values.max(initial=0)
+    rows = max(1, _STRIP // max(1, pixels.shape[1]))
+    strips = [slice(at, at + rows) for at in range(0, len(pixels), rows)]
+    brightest = max((_above_black(pixels[strip]).max(initial=0) for strip in strips), default=0.0)
     ranges = (*((1.0,) if pixels.dtype.kind == "f" else ()), 255.0, 65535.0, 2147483647.0)
     whole = next((r for r in ranges if brightest <= r), brightest)
-    scaled: Frame = np.rint(values * (255 / whole)).astype(np.uint8)
+    scaled: Frame = np.empty(pixels.shape, np.uint8)
+    for strip in strips:
+        scaled[strip] = np.rint(_above_black(pixels[strip]) * (255 / whole))
     return scaled
+
+
+def _above_black(pixels: npt.NDArray[np.int32] | npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+    return np.clip(np.nan_to_num(pixels.astype(np.float64), posinf=0, neginf=0), 0, None)
 
 
 @functools.cache
@@ -131,6 +150,8 @@ def _formats() -> tuple[str, ...]:
 def _pillow() -> tuple[Any, Any]:
     try:
         from PIL import Image, ImageOps
-    except ImportError as error:
-        raise MissingDependencyError("reading images needs Pillow", install_extra("images")) from error
+    except Exception as error:
+        raise MissingDependencyError(
+            f"reading images needs Pillow, which is {how_missing(error)}", install_extra("images")
+        ) from error
     return Image, ImageOps

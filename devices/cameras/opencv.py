@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from multigraft.errors import MissingDependencyError
-from multigraft.installing import install_extra
+from multigraft.installing import how_missing, install_extra
 from multigraft.tensors.preprocessing import Frame
 
 
@@ -27,6 +27,8 @@ def opencv() -> Any:
     """
     try:
         import cv2
-    except ImportError as error:
-        raise MissingDependencyError("reading video needs OpenCV", install_extra("video")) from error
+    except Exception as error:
+        raise MissingDependencyError(
+            f"reading video needs OpenCV, which is {how_missing(error)}", install_extra("video")
+        ) from error
     return cv2

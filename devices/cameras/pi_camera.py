@@ -10,6 +10,7 @@ import numpy as np
 
 from multigraft.devices.cameras.camera import Shot
 from multigraft.errors import DeviceError, MissingDependencyError
+from multigraft.installing import how_missing
 from multigraft.tensors.preprocessing import Frame
 
 SMALL = (320, 240)
@@ -132,9 +133,9 @@ def _small_size(width: int, height: int) -> tuple[int, int]:
 def _picamera2() -> Callable[[int], Any]:
     try:
         from picamera2 import Picamera2
-    except ImportError as error:
+    except Exception as error:
         raise MissingDependencyError(
-            "the Raspberry Pi camera needs picamera2",
+            f"the Raspberry Pi camera needs picamera2, which is {how_missing(error)}",
             "install it with: sudo apt install python3-picamera2, and make the environment with "
             "python3 -m venv --system-site-packages",
         ) from error

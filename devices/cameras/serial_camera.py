@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import Self
 
-from multigraft.devices.target.link import Link
+from multigraft.devices.target.link import TIMEOUT_S, Link
 from multigraft.devices.target.target import Target
 from multigraft.errors import DeviceError
 from multigraft.tensors.preprocessing import Frame
@@ -22,10 +22,11 @@ class SerialCamera:
     Args:
         link: To the board; not yet open.
         clock: Seconds, monotonic.
+        timeout_s: Seconds that a picture may take, besides one for every 2,000 bytes of it.
     """
 
-    def __init__(self, link: Link, clock: Callable[[], float] = time.monotonic) -> None:
-        self._link, self._clock = link, clock
+    def __init__(self, link: Link, clock: Callable[[], float] = time.monotonic, timeout_s: float = TIMEOUT_S) -> None:
+        self._link, self._clock, self._timeout_s = link, clock, timeout_s
         self._target: Target | None = None
 
     @property
@@ -35,7 +36,7 @@ class SerialCamera:
     def __enter__(self) -> Self:
         self._link.__enter__()
         try:
-            self._target = Target(self._link, self._clock)
+            self._target = Target(self._link, self._clock, self._timeout_s)
         except BaseException:
             self._link.__exit__(None, None, None)
             raise

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from multigraft.devices.flash.flasher import FlashJob, FlashProgress
 from multigraft.errors import DeviceError, InputError, MissingDependencyError, UsageError
 from multigraft.installing import install_extra
+from multigraft.reading import printable
 
 
 @dataclass(frozen=True)
@@ -176,7 +177,7 @@ class ToolFlasher:
             raise DeviceError(f"{self.name} finds no board{where}", "plug it in and hold its boot button if it has one")
         if code != 0 or (step.must_say and not re.search(step.must_say, said)):
             last = said.strip().splitlines()[-1] if said.strip() else "it said nothing"
-            raise DeviceError(f"{self.name} failed while {step.doing} ({last[:200]})", "flash it again")
+            raise DeviceError(f"{self.name} failed while {step.doing} ({printable(last)})", "flash it again")
 
 
 def _find(tool: str) -> str | None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from multigraft.devices.flash.flasher import FlashJob, FlashProgress
 from multigraft.errors import DeviceError, InputError
+from multigraft.reading import printable, read_file
 
 MAGIC_START, MAGIC_MIDDLE, MAGIC_END = 0x0A324655, 0x9E5D5157, 0x0AB16F30
 FLAG_FAMILY = 0x2000
@@ -16,6 +17,7 @@ BLOCK = 512
 PAYLOAD = 256
 _HEADER = struct.Struct("<8I")
 INFO = "INFO_UF2.TXT"
+MOST_INFO_BYTES = 1 << 16
 MOUNTS = ("/media", "/run/media", "/Volumes")
 
 
@@ -97,7 +99,7 @@ class Uf2Flasher:
             # A bootloader that has all blocks restarts at once, and its drive is gone: that is how it says yes.
             if (drive / INFO).exists():
                 raise DeviceError(f"{drive} cannot be written: {error.strerror}", "copy again") from error
-        if target.exists() and target.read_bytes() != image:
+        if target.exists() and (target.stat().st_size != len(image) or target.read_bytes() != image):
             raise DeviceError(f"{target} differs from what was written", "unplug the board and copy again")
         progress(1.0, "done")
 
@@ -105,9 +107,12 @@ class Uf2Flasher:
         drives = []
         for mount in self._mounts:
             for info in sorted([*mount.glob(f"*/{INFO}"), *mount.glob(f"*/*/{INFO}")]):
-                lines = info.read_text("utf-8", "replace").splitlines()
+                try:
+                    lines = read_file(info, MOST_INFO_BYTES).decode("utf-8", "replace").splitlines()
+                except InputError:
+                    continue  # No boot loader's drive.
                 board = next((line.partition(":")[2].strip() for line in lines if line.startswith("Board-ID:")), "")
-                drives.append((info.parent, board))
+                drives.append((info.parent, printable(board)))
         return drives
 
     def _drive_of(self, job: FlashJob) -> Path:

@@ -10,7 +10,7 @@ from typing import Any, Self
 
 from multigraft.devices.power.power_sampling import SampledMeter
 from multigraft.errors import DeviceError, MissingDependencyError
-from multigraft.installing import install_extra, install_package
+from multigraft.installing import how_missing, install_extra, install_package
 
 
 class JtopMeter(SampledMeter):
@@ -38,8 +38,8 @@ class JtopMeter(SampledMeter):
             meter = cls()
             with meter:
                 pass
-        except MissingDependencyError:
-            return None, ""
+        except MissingDependencyError as error:
+            return None, "" if isinstance(error.__cause__, ModuleNotFoundError) else str(error).rstrip(".")
         except DeviceError as error:
             return None, str(error).rstrip(".")
         return meter, ""
@@ -47,9 +47,9 @@ class JtopMeter(SampledMeter):
     def __enter__(self) -> Self:
         try:
             import jtop
-        except ImportError as error:
+        except Exception as error:
             raise MissingDependencyError(
-                "reading power through jtop needs jetson-stats", install_extra("jetson")
+                f"reading power through jtop needs jetson-stats, which is {how_missing(error)}", install_extra("jetson")
             ) from error
         try:
             self._service = jtop.jtop()

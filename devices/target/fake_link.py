@@ -19,6 +19,8 @@ from multigraft.errors import DeviceError
 from multigraft.serial_protocol import Described, ErrorCode, Kind, Message
 from multigraft.tensors.arrays import Array
 
+MOST_IMAGE_BYTES = 1 << 20
+
 
 @dataclass
 class FakeFirmware:
@@ -30,6 +32,9 @@ class FakeFirmware:
         camera: Takes a picture: uint8, HxW or HxWx3. None is a board without a camera.
         ears: Takes samples (int16) and whether to forget those before; gives the number of rows heard so far and arrays
             of all inputs. None is a model that takes no sound.
+        step_cycles: Of every step of the model; empty is firmware that does not measure them.
+        forget: Sets variables to their initial values. None is a model without variables.
+        slot: Which of two slots runs; None is a board that takes no updates.
     """
 
     inputs: Sequence[TargetTensor]
@@ -43,6 +48,9 @@ class FakeFirmware:
     received: list[Kind] = field(default_factory=list)
     camera: Callable[[], npt.NDArray[np.uint8]] | None = None
     ears: Callable[[npt.NDArray[np.int16], bool], tuple[int, list[Array]]] | None = None
+    step_cycles: Sequence[int] = ()
+    forget: Callable[[], None] | None = None
+    slot: int | None = None
 
     def __post_init__(self) -> None:
         self._decoder = protocol.Decoder()
@@ -58,6 +66,7 @@ class FakeFirmware:
         }
         self._picture = np.empty((0, 0, 1), np.uint8)
         self._last: tuple[int, int, bytes] = (-1, 0, b"")
+        self._image: tuple[bytearray, int] | None = None
         self._reset_reason = getattr(self, "_reset_reason", protocol.ResetReason.POWER_ON)
 
     def receive(self, data: bytes) -> bytes:
@@ -102,6 +111,11 @@ class FakeFirmware:
             Kind.CAPTURE: self._capture,
             Kind.READ_PICTURE: self._read_picture,
             Kind.HEAR: self._hear,
+            **({Kind.PROFILE: self._profile} if self.step_cycles else {}),
+            **({Kind.FORGET: self._forget} if self.forget is not None else {}),
+            Kind.UPDATE_BEGIN: self._update_begin,
+            Kind.UPDATE_WRITE: self._update_write,
+            Kind.UPDATE_COMMIT: self._update_commit,
         }.get(kind)
         try:
             if kind == Kind.STREAM:
@@ -113,8 +127,14 @@ class FakeFirmware:
             raise _RefusedError(ErrorCode.WRONG_LENGTH) from None
 
     def _info(self, payload: bytes) -> bytes:
+        flags = (
+            (protocol.FLAG_SOUND if self.ears is not None else 0)
+            | (protocol.FLAG_PROFILE if self.step_cycles else 0)
+            | (protocol.FLAG_VARIABLES if self.forget is not None else 0)
+            | (protocol.FLAG_UPDATE if self.slot is not None else 0)
+        )
         return protocol.INFO_REPLY.pack(
-            *(protocol.VERSION, protocol.MAX_PAYLOAD, protocol.FLAG_SOUND if self.ears is not None else 0),
+            *(protocol.VERSION, protocol.MAX_PAYLOAD, flags),
             *(len(self.inputs), len(self.outputs), len(self.tasks), 1_000_000),
             *(bytes.fromhex(self.digest), self.board.encode()[:31], self.model.encode()[:23]),
         )
@@ -220,6 +240,39 @@ class FakeFirmware:
     def _reset(self, payload: bytes) -> bytes:
         self._reset_reason = protocol.ResetReason.SOFTWARE
         self._start()
+        return b""
+
+    def _profile(self, payload: bytes) -> bytes:
+        (first,) = protocol.PROFILE_REQUEST.unpack(payload)
+        further = self.step_cycles[first : first + protocol.MAX_PAYLOAD // 4]
+        return struct.pack(f"<{len(further)}I", *further)
+
+    def _forget(self, payload: bytes) -> bytes:
+        if self.forget is not None:
+            self.forget()
+        return b""
+
+    def _update_begin(self, payload: bytes) -> bytes:
+        if self.slot is None:
+            raise _RefusedError(ErrorCode.UNKNOWN_KIND)
+        size, crc = protocol.UPDATE_BEGIN_REQUEST.unpack(payload)
+        if size > MOST_IMAGE_BYTES:
+            raise _RefusedError(ErrorCode.WRONG_IMAGE)
+        self._image = bytearray(size), crc
+        return bytes([1 - self.slot])
+
+    def _update_write(self, payload: bytes) -> bytes:
+        (offset,) = protocol.UPDATE_WRITE_REQUEST.unpack(payload[: protocol.UPDATE_WRITE_REQUEST.size])
+        data = payload[protocol.UPDATE_WRITE_REQUEST.size :]
+        if self._image is None or offset + len(data) > len(self._image[0]):
+            raise _RefusedError(ErrorCode.WRONG_IMAGE)
+        self._image[0][offset : offset + len(data)] = data
+        return b""
+
+    def _update_commit(self, payload: bytes) -> bytes:
+        if self.slot is None or self._image is None or zlib.crc32(self._image[0]) != self._image[1]:
+            raise _RefusedError(ErrorCode.WRONG_IMAGE)
+        self.slot = 1 - self.slot
         return b""
 
 

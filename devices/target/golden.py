@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
+from multigraft import serial_protocol as protocol
 from multigraft.devices.target.target import Target
+from multigraft.devices.target.target_info import TargetAnswer, TargetTensor
 from multigraft.errors import DeviceError, InputError
 from multigraft.tensors.arrays import Array
 
@@ -43,30 +45,39 @@ def verify_target(
         InputError: The vectors do not fit the device.
     """
     info = target.info
-    if digest is not None and info.digest != digest:
-        raise DeviceError(
-            f"{info.board} runs {info.model!r}, which is not the model of this project", "flash the project first"
-        )
+    if digest is not None:
+        check_model(target, digest)
     have_inputs, have_outputs = {t.name for t in info.inputs}, {t.name for t in info.outputs}
-    if set(inputs) != have_inputs or set(outputs) != have_outputs:
+    given, wanted = _as_on_device(inputs), _as_on_device(outputs)
+    if set(given) != have_inputs or set(wanted) != have_outputs:
         raise InputError(
-            f"the golden vectors are for {sorted(inputs)} and {sorted(outputs)}, the device has "
+            f"the golden vectors are for {sorted(inputs)} and {sorted(outputs)}, the device at {target.name} has "
             f"{sorted(have_inputs)} and {sorted(have_outputs)}",
             "generate the project again",
         )
-    cases = len(next(iter(inputs.values())))
-    wrong: list[tuple[int, str]] = []
+    cases = _cases(target.name, info.inputs, given)
+    if cases != _cases(target.name, info.outputs, wanted):
+        raise InputError("the golden vectors have more inputs than outputs, or fewer", "generate the project again")
     target.forget()  # the cases of a model with variables are one sequence
-    cycles = latency_us = 0
-    for case in range(cases):
-        answer = target.infer({name: array[case] for name, array in inputs.items()})
-        wrong += [
-            (case, name)
-            for name, array in outputs.items()
-            if not np.array_equal(answer.outputs[name].ravel(), array[case].ravel())
-        ]
-        cycles, latency_us = max(cycles, answer.cycles), max(latency_us, answer.latency_us)
-    return GoldenReport(cases, tuple(wrong), cycles, latency_us)
+    answers = (target.infer({name: array[case] for name, array in given.items()}) for case in range(cases))
+    return _compared(answers, outputs, cases)
+
+
+def check_model(target: Target, digest: str) -> None:
+    """Refuse a device that runs another model, or the same one of an earlier generation.
+
+    Args:
+        target: The device.
+        digest: Hex SHA-256 of the model that it has to run.
+
+    Raises:
+        DeviceError: It says another one.
+    """
+    if target.info.digest != digest:
+        raise DeviceError(
+            f"the device at {target.name} runs {target.info.model!r}, which is not the model of this project",
+            "flash the project first",
+        )
 
 
 def verify_hearing(target: Target, samples: Array, outputs: Mapping[str, Array]) -> GoldenReport:
@@ -78,20 +89,66 @@ def verify_hearing(target: Target, samples: Array, outputs: Mapping[str, Array])
 
     Raises:
         DeviceError: The device takes no sound or does not answer.
+        InputError: The vectors do not fit the device.
     """
-    wrong: list[tuple[int, str]] = []
+    wanted, info = _as_on_device(outputs), target.info
+    unknown = sorted(set(wanted) - {t.name for t in info.outputs})
+    if unknown or not wanted:
+        raise InputError(
+            f"the golden sounds are for {sorted(outputs)}, which the device at {target.name} does not have",
+            "generate the project again",
+        )
+    cases = _cases(target.name, [t for t in info.outputs if t.name in wanted], wanted)
+    if samples.ndim != 2 or len(samples) != cases:
+        raise InputError(
+            f"the golden sounds have the shape {samples.shape} for {cases} answers", "generate the project again"
+        )
     target.forget()
+
+    def answers() -> Iterator[TargetAnswer]:
+        for sound in samples:
+            target.hear(sound, forget=True)
+            yield target.infer()
+
+    return _compared(answers(), outputs, cases)
+
+
+def _as_on_device(arrays: Mapping[str, Array]) -> dict[str, Array]:
+    return {protocol.name_on_device(name): array for name, array in arrays.items()}
+
+
+def _cases(place: str, tensors: Iterable[TargetTensor], arrays: Mapping[str, Array]) -> int:
+    """How many cases the arrays of these tensors have.
+
+    Raises:
+        InputError: They differ in that, or a case is not of a tensor's type and size.
+    """
+    counts = set()
+    for tensor in tensors:
+        array = arrays[tensor.name]
+        if array.ndim == 0 or array.dtype != tensor.dtype or array[:1].nbytes != tensor.bytes:
+            raise InputError(
+                f"the golden vectors of {tensor.name!r} are {array.dtype} {array.shape}, and the device at {place} has "
+                f"{tensor.dtype} {tensor.shape}",
+                "generate the project again and flash it",
+            )
+        counts.add(len(array))
+    if len(counts) != 1:
+        raise InputError("the golden vectors of a tensor have more cases than others", "generate the project again")
+    return counts.pop()
+
+
+def _compared(answers: Iterable[TargetAnswer], outputs: Mapping[str, Array], cases: int) -> GoldenReport:
+    wrong: list[tuple[int, str]] = []
     cycles = latency_us = 0
-    for case, sound in enumerate(samples):
-        target.hear(sound, forget=True)
-        answer = target.infer()
+    for case, answer in enumerate(answers):
         wrong += [
             (case, name)
             for name, array in outputs.items()
-            if not np.array_equal(answer.outputs[name].ravel(), array[case].ravel())
+            if not np.array_equal(answer.outputs[protocol.name_on_device(name)].ravel(), array[case].ravel())
         ]
         cycles, latency_us = max(cycles, answer.cycles), max(latency_us, answer.latency_us)
-    return GoldenReport(len(samples), tuple(wrong), cycles, latency_us)
+    return GoldenReport(cases, tuple(wrong), cycles, latency_us)
 
 
 def joined(first: GoldenReport, second: GoldenReport) -> GoldenReport:

@@ -5,6 +5,9 @@ from __future__ import annotations
 from types import TracebackType
 from typing import Protocol, Self, runtime_checkable
 
+TIMEOUT_S = 8.0
+"""Default of the seconds that a device may take for one operation, such as an inference with its inputs and outputs."""
+
 
 @runtime_checkable
 class Link(Protocol):

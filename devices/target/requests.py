@@ -1,17 +1,34 @@
-"""Requests to a device over a link that may lose or change bytes: each is sent again until its reply has come."""
+"""Requests to a device over a link that may lose or change bytes: each is sent again until its reply has come.
+
+The device need not be one of ours: a reply has to have the sequence number, kind and form that the request asks for,
+and neither noise, nor replies to something else, nor one byte now and then keep the workstation waiting for longer than
+the time limit.
+"""
 
 from __future__ import annotations
 
+import collections
+import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from typing import TypeVar
 
 from multigraft import serial_protocol as protocol
-from multigraft.devices.target.link import Link
-from multigraft.errors import DeviceError
+from multigraft.devices.target import replies
+from multigraft.devices.target.link import TIMEOUT_S, Link
+from multigraft.errors import DeviceError, UsageError
 from multigraft.serial_protocol import ErrorCode, Kind, Message
 
 ATTEMPTS = 3
 ANSWER_TIMEOUT_S = 1.0
+"""After which a request that takes no work is sent again."""
+LONGEST_TIMEOUT_S = 86_400.0
+SLOWEST_BYTES_PER_S = 2000
+"""A sixth of what 115,200 bits per second carry: data that arrive faster do not count against the time limit."""
+SLOWEST_FLASH_BYTES_PER_S = 500
+"""The same of data that a device writes to its flash before it answers."""
+MOST_EVENTS = 1024
+"""Of a stream, waiting to be read; older ones are forgotten, which is noticed by their numbers."""
 
 _MEANING = {
     ErrorCode.UNKNOWN_KIND: ("does not know this request", "generate and flash the firmware again"),
@@ -26,6 +43,8 @@ _MEANING = {
     ErrorCode.WRONG_IMAGE: ("refused the image: too large, incomplete or with a wrong CRC", "build and send it again"),
 }
 
+T = TypeVar("T")
+
 
 class Requests:
     """Sends requests, matches replies by their sequence number, and puts events of a stream aside.
@@ -33,40 +52,127 @@ class Requests:
     Args:
         link: An open link.
         clock: Seconds, monotonic.
+        timeout_s: Seconds that one :meth:`operation` may take.
+
+    Raises:
+        UsageError: The time limit is no number of seconds.
     """
 
-    def __init__(self, link: Link, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, link: Link, clock: Callable[[], float] = time.monotonic, timeout_s: float = TIMEOUT_S) -> None:
+        if not 0 < timeout_s <= LONGEST_TIMEOUT_S:
+            raise UsageError(
+                f"a device cannot be given {timeout_s} s to answer", f"give it up to {LONGEST_TIMEOUT_S:.0f}"
+            )
         self._link = link
         self._clock = clock
+        self._timeout_s = timeout_s
+        self._end: float | None = None
         self._sequence = 0
         self._decoder = protocol.Decoder()
         self._heard = b""
         self._spoke = False
-        self._events: list[Message] = []
+        self._other: int | None = None
+        self._events: collections.deque[Message] = collections.deque(maxlen=MOST_EVENTS)
 
-    def send(self, kind: int, payload: bytes = b"", timeout_s: float = ANSWER_TIMEOUT_S) -> bytes:
+    @contextlib.contextmanager
+    def operation(self) -> Iterator[None]:
+        """All that is asked inside has to be answered within the time limit; an operation within one is part of it."""
+        if self._end is not None:
+            yield
+            return
+        self._end = self._clock() + self._timeout_s
+        try:
+            yield
+        finally:
+            self._end = None
+
+    def carried(self, count: int, slowest: int = SLOWEST_BYTES_PER_S) -> None:
+        """Lengthen the operation by what bytes that were asked for and went over the line may take.
+
+        Args:
+            count: How many bytes.
+            slowest: As many may go over it per second.
+        """
+        if self._end is not None:
+            self._end += count / slowest
+
+    def ask(self, kind: Kind, payload: bytes, read: Callable[[bytes], T], works: bool = False) -> T:
+        """:meth:`send`, and read the reply.
+
+        Args:
+            kind: What is asked.
+            payload: With what.
+            read: Makes the value of the reply's payload, or raises :class:`replies.ReplyError`.
+            works: The device answers only after an inference or something else that takes time.
+
+        Raises:
+            DeviceError: No answer came in time, the device refuses, or its reply is none to this request.
+        """
+        reply = self.send(kind, payload, works)
+        try:
+            return read(reply)
+        except replies.ReplyError as error:
+            raise self._wrong(kind, str(error)) from None
+
+    def send(self, kind: int, payload: bytes = b"", works: bool = False) -> bytes:
         """Send a request until it is answered, at most :data:`ATTEMPTS` times; the payload of its reply.
 
         Raises:
-            DeviceError: No answer came, or the device refuses.
+            DeviceError: No answer came in time, or the device refuses.
         """
         self._sequence = (self._sequence + 1) & 0xFFFF
-        # The delimiter in front ends whatever the device took for the beginning of a frame.
-        request = protocol.DELIMITER + protocol.encode(Message(kind, self._sequence, payload))
-        for _ in range(ATTEMPTS):
-            self._link.write(request)
-            reply = self._await(timeout_s)
-            if reply is None:
-                continue
-            if reply.kind == Kind.ERROR | protocol.REPLY:
-                problem, remedy = _MEANING[ErrorCode(reply.payload[0])]
-                raise DeviceError(f"the device at {self._link.name} {problem}", remedy)
-            if reply.kind == kind | protocol.REPLY:
-                return reply.payload
-        raise self._silence()
+        request = self._frame(kind, payload)
+        wait_s = max(ANSWER_TIMEOUT_S, self._timeout_s / ATTEMPTS) if works else ANSWER_TIMEOUT_S
+        self._other = None
+        with self.operation():
+            assert self._end is not None
+            for _ in range(ATTEMPTS):
+                self._link.write(request)
+                reply = self._await(kind, min(self._clock() + wait_s, self._end))
+                if reply is not None:
+                    return self._accepted(kind, reply)
+                if self._clock() >= self._end:
+                    break
+            raise self._silence(kind, works or self._clock() >= self._end)
 
-    def _silence(self) -> DeviceError:
+    def tell(self, kind: int, payload: bytes = b"") -> None:
+        """Send a request without waiting for its reply; a link that is gone is no error."""
+        self._sequence = (self._sequence + 1) & 0xFFFF
+        with contextlib.suppress(DeviceError):
+            self._link.write(self._frame(kind, payload))
+
+    def _frame(self, kind: int, payload: bytes) -> bytes:
+        # The delimiter in front ends whatever the device took for the beginning of a frame.
+        return protocol.DELIMITER + protocol.encode(Message(kind, self._sequence, payload))
+
+    def _accepted(self, kind: int, reply: Message) -> bytes:
+        if reply.version != protocol.VERSION:
+            problem, remedy = _MEANING[ErrorCode.WRONG_VERSION]
+            raise DeviceError(f"the device at {self._link.name} {problem}", remedy)
+        if reply.kind == kind | protocol.REPLY:
+            return reply.payload
+        try:
+            problem, remedy = _MEANING[replies.error_code(reply.payload)]
+        except replies.ReplyError as error:
+            raise self._wrong(kind, str(error)) from None
+        raise DeviceError(f"the device at {self._link.name} {problem}", remedy)
+
+    def _wrong(self, kind: int, what: str) -> DeviceError:
+        asked = protocol.kind_name(kind)
+        return DeviceError(
+            f"the device at {self._link.name} answers {asked} with {what}",
+            "flash firmware that this version generated, or choose another port",
+        )
+
+    def _silence(self, kind: int, is_late: bool) -> DeviceError:
         name, heard = self._link.name, self._heard
+        if self._other is not None:
+            return self._wrong(kind, f"a reply to {protocol.kind_name(self._other)}")
+        if self._spoke and is_late:
+            return DeviceError(
+                f"the device at {name} stopped answering, or takes longer than {self._timeout_s:g} s",
+                "ask again, as it may have started again, or let it take longer with --timeout",
+            )
         if self._spoke:
             return DeviceError(f"the device at {name} stopped answering", "ask again: it may have started again")
         if b"m-ready" in heard:
@@ -79,15 +185,18 @@ class Requests:
             )
         return DeviceError(f"the device at {name} does not answer", "check that it is flashed and reset it")
 
-    def _await(self, timeout_s: float) -> Message | None:
-        end = self._clock() + timeout_s
+    def _await(self, kind: int, end: float) -> Message | None:
+        wanted = (kind | protocol.REPLY, Kind.ERROR | protocol.REPLY)
         while (left := end - self._clock()) > 0:
             reply = None
             for message in self._receive(left):
                 if message.kind == Kind.STREAM_EVENT | protocol.REPLY:
                     self._events.append(message)
-                elif message.sequence == self._sequence and message.kind & protocol.REPLY:
+                elif message.sequence == self._sequence and message.kind in wanted:
                     reply = message
+                elif message.sequence == self._sequence and message.kind & protocol.REPLY:
+                    # Perhaps of another program that had the port before; the right one may still come.
+                    self._other = message.kind & ~protocol.REPLY
             if reply is not None:
                 return reply
         return None
@@ -96,18 +205,27 @@ class Requests:
         """Forget the events that came so far."""
         self._events.clear()
 
-    def next_event(self, timeout_s: float) -> Message:
-        """The next event of a stream.
+    def next_event(self, read: Callable[[Message], T]) -> T:
+        """The next event of a stream, read as :meth:`ask` does.
 
         Raises:
-            DeviceError: None came in time.
+            DeviceError: None came in time, or it is none of this stream.
         """
-        end = self._clock() + timeout_s
-        while not self._events and (left := end - self._clock()) > 0:
-            self._events += [m for m in self._receive(left) if m.kind == Kind.STREAM_EVENT | protocol.REPLY]
+        with self.operation():
+            assert self._end is not None
+            while not self._events and (left := self._end - self._clock()) > 0:
+                self._events += [m for m in self._receive(left) if m.kind == Kind.STREAM_EVENT | protocol.REPLY]
         if not self._events:
-            raise DeviceError(f"the device at {self._link.name} stopped streaming", "reset it")
-        return self._events.pop(0)
+            raise DeviceError(
+                f"the device at {self._link.name} stopped streaming, or takes longer than {self._timeout_s:g} s",
+                "reset it, or let it take longer with --timeout",
+            )
+        try:
+            return read(self._events.popleft())
+        except replies.LostEventError:
+            raise DeviceError(f"{self._link.name} lost part of a stream", "start the stream again") from None
+        except replies.ReplyError as error:
+            raise self._wrong(Kind.STREAM, str(error)) from None
 
     def _receive(self, timeout_s: float) -> list[Message]:
         data = self._link.read(4096, timeout_s)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import importlib
 import types
@@ -10,8 +11,11 @@ from typing import Any, Self
 
 from multigraft.errors import DeviceError, MissingDependencyError
 from multigraft.installing import install_extra
+from multigraft.reading import printable
 
 BAUD = 115_200
+WRITE_TIMEOUT_S = 2.0
+"""For a request, which takes 0.03 s at :data:`BAUD`; a device that reads nothing more is waited for no longer."""
 
 
 def _serial() -> Any:
@@ -21,6 +25,14 @@ def _serial() -> Any:
     except ImportError:
         raise MissingDependencyError("serial ports need pyserial", install_extra("serial")) from None
     return serial
+
+
+def _failures(*more: type[Exception]) -> tuple[type[Exception], ...]:
+    """What pyserial raises where a port is gone: a termios.error is no OSError."""
+    known = (_serial().SerialException, OSError, TypeError, *more)
+    with contextlib.suppress(ImportError):
+        return (*known, importlib.import_module("termios").error)
+    return known  # Windows
 
 
 @dataclass(frozen=True)
@@ -42,7 +54,7 @@ def serial_ports() -> list[SerialPort]:
     ports = [
         SerialPort(
             port.device,
-            port.description or "",
+            printable(port.description or ""),
             (port.vid, port.pid) if port.vid is not None and port.pid is not None else None,
             port.serial_number,
         )
@@ -71,9 +83,10 @@ class SerialLink:
     def __enter__(self) -> Self:
         serial = _serial()
         try:
-            self._open = serial.Serial(self._port, self._baud, timeout=0, write_timeout=10, exclusive=True)
+            self._open = serial.Serial(self._port, self._baud, timeout=0, write_timeout=WRITE_TIMEOUT_S, exclusive=True)
             self._open.reset_input_buffer()
-        except (serial.SerialException, OSError, ValueError) as error:
+        except _failures(ValueError) as error:
+            self.__exit__(None, None, None)
             raise self._refusal(error) from error
         return self
 
@@ -93,13 +106,21 @@ class SerialLink:
     ) -> None:
         port, self._open = self._open, None
         if port is not None:
-            port.close()
+            # Closing would wait for a device to take what was sent to it.
+            with contextlib.suppress(*_failures()):
+                port.reset_output_buffer()
+            with contextlib.suppress(*_failures()):
+                port.close()
 
     def write(self, data: bytes) -> None:
         opened = self._opened()
         try:
             opened.write(data)
-        except (_serial().SerialException, OSError) as error:
+        except _serial().SerialTimeoutException:
+            raise DeviceError(
+                f"{self._port} takes no more bytes since {WRITE_TIMEOUT_S:g} s", "reset the board, or plug it in again"
+            ) from None
+        except _failures() as error:
             raise self._lost(error) from error
 
     def read(self, limit: int, timeout_s: float) -> bytes:
@@ -110,7 +131,7 @@ class SerialLink:
                 opened.timeout = timeout_s
                 waiting = 1
             return bytes(opened.read(waiting))
-        except (_serial().SerialException, OSError, TypeError) as error:
+        except _failures() as error:
             raise self._lost(error) from error
 
     def _opened(self) -> Any:

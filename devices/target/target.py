@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import struct
+import functools
 import time
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Concatenate, ParamSpec, TypeVar
 
 import numpy as np
 
 from multigraft import serial_protocol as protocol
-from multigraft.devices.target.link import Link
-from multigraft.devices.target.requests import Requests
+from multigraft.devices.target import replies
+from multigraft.devices.target.link import TIMEOUT_S, Link
+from multigraft.devices.target.requests import SLOWEST_FLASH_BYTES_PER_S, Requests
 from multigraft.devices.target.target_info import (
     TargetAnswer,
     TargetInfo,
@@ -21,33 +23,60 @@ from multigraft.devices.target.target_info import (
     TensorStatistics,
 )
 from multigraft.errors import DeviceError, UsageError
-from multigraft.serial_protocol import Described, Kind, ResetReason
+from multigraft.serial_protocol import Described, Kind
 from multigraft.sounds.log_mel import Samples, check_samples
 from multigraft.tensors.arrays import Array
 from multigraft.tensors.preprocessing import Frame
 
-INFERENCE_TIMEOUT_S = 30.0
+STEPS_AT_ONCE = protocol.MAX_PAYLOAD // 4
+MOST_PROFILES = 255 // STEPS_AT_ONCE + 1
+"""A request names the first step in one byte."""
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def _operation(method: Callable[Concatenate[Target, P], T]) -> Callable[Concatenate[Target, P], T]:
+    """The whole method is one operation, with one time limit."""
+
+    @functools.wraps(method)
+    def timed(self: Target, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        with self._requests.operation():
+            return method(self, *args, **kwargs)
+
+    return timed
 
 
 class Target:
     """A device with generated firmware; the link has to be open and is not closed here.
 
-    Every request is sent again if no answer comes in time; the device executes it once.
+    Every request is sent again if no answer comes in time; the device executes it once. Every method (of :meth:`stream`
+    every answer, of :meth:`update` every phase) ends within the time limit, whatever the device does. Data that go over
+    the line at 2,000 bytes per second or more do not count against it. What the device says is checked against what it
+    was asked and what it said before; all its inputs, all its outputs, or a picture may have 8 MiB.
 
     Args:
         link: An open link.
         clock: Seconds, monotonic.
+        timeout_s: The time limit in seconds.
 
     Raises:
         DeviceError: Nothing answers, or what answers is no firmware of ours.
+        UsageError: The time limit is no number of seconds.
     """
 
-    def __init__(self, link: Link, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, link: Link, clock: Callable[[], float] = time.monotonic, timeout_s: float = TIMEOUT_S) -> None:
         self._link = link
-        self._requests = Requests(link, clock)
-        self._request = self._requests.send
+        self._requests = Requests(link, clock, timeout_s)
+        self._ask = self._requests.ask
         self.info = self._describe()
 
+    @property
+    def name(self) -> str:
+        """Where it is, for messages."""
+        return self._link.name
+
+    @_operation
     def infer(self, inputs: Mapping[str, Array] | None = None, tasks: Iterable[str] | None = None) -> TargetAnswer:
         """Run tasks (all by default) on the inputs given; those left out stay what they were.
 
@@ -61,35 +90,53 @@ class Target:
         for name, values in (inputs or {}).items():
             self._write(name, values)
         mask, outputs = self._mask(tasks)
-        reply = self._request(Kind.INFER, protocol.INFER_REQUEST.pack(mask), timeout_s=INFERENCE_TIMEOUT_S)
-        _, cycles, latency_us = protocol.INFER_REPLY.unpack(reply)
+        request = protocol.INFER_REQUEST.pack(mask)
+        cycles, latency_us = self._ask(Kind.INFER, request, replies.inference(mask), works=True)
         return TargetAnswer({self.info.outputs[i].name: self._read(i) for i in outputs}, cycles, latency_us)
 
     def stream(self, count: int, tasks: Iterable[str] | None = None) -> Iterator[TargetAnswer]:
         """Let the device infer ``count`` times on what it senses and yield every answer.
 
         Outputs longer than a frame are cut. Leaving the loop early stops the device.
+
+        Raises:
+            UsageError: There is no such task, or the count is no number of the protocol.
+            DeviceError: An answer does not come in time, or a part of one is lost.
         """
+        if not 0 <= count < 2**32:
+            raise UsageError(f"a stream cannot have {count} answers", "choose from 0 to 4294967295")
         mask, outputs = self._mask(tasks)
         self._requests.forget_events()
-        self._request(Kind.STREAM, protocol.STREAM_REQUEST.pack(mask, count))
-        outputs_so_far: dict[str, Array] = {}
+        self._ask(Kind.STREAM, protocol.STREAM_REQUEST.pack(mask, count), replies.nothing, works=True)
         try:
-            for _ in range(count):
-                for index in outputs:
-                    event = self._requests.next_event(INFERENCE_TIMEOUT_S)
-                    _, cycles, latency_us, number, size = protocol.STREAM_EVENT.unpack_from(event.payload)
-                    if number != index:
-                        raise DeviceError(f"{self._link.name} lost part of a stream", "start the stream again")
-                    tensor = self.info.outputs[number]
-                    data = event.payload[protocol.STREAM_EVENT.size :][:size]
-                    whole = size == tensor.bytes
-                    values = np.frombuffer(data, tensor.dtype)
-                    outputs_so_far[tensor.name] = values.reshape(tensor.shape) if whole else values
-                yield TargetAnswer(dict(outputs_so_far), cycles, latency_us)
-        finally:
-            self._request(Kind.STREAM, protocol.STREAM_REQUEST.pack(0, 0))
+            for number in range(count):
+                yield self._streamed(mask, number, outputs)
+        except GeneratorExit:
+            self._stop()
+            raise
+        except BaseException:
+            # Also where the user interrupts it. Who does not answer is not waited for once more.
+            self._requests.tell(Kind.STREAM, protocol.STREAM_REQUEST.pack(0, 0))
+            raise
+        self._stop()
 
+    @_operation
+    def _streamed(self, mask: int, number: int, outputs: list[int]) -> TargetAnswer:
+        values: dict[str, Array] = {}
+        cycles = latency_us = 0
+        for index in outputs:
+            tensor = self.info.outputs[index]
+            event = replies.event(mask, number, index, tensor)
+            data, cycles, latency_us = self._requests.next_event(event)
+            array = np.frombuffer(data, tensor.dtype)
+            values[tensor.name] = array.reshape(tensor.shape) if len(data) == tensor.bytes else array
+        return TargetAnswer(values, cycles, latency_us)
+
+    def _stop(self) -> None:
+        # The device answers when it is done with the inference that it began.
+        self._ask(Kind.STREAM, protocol.STREAM_REQUEST.pack(0, 0), replies.nothing, works=True)
+
+    @_operation
     def capture(self) -> Frame:
         """Let the device take a picture and fetch it.
 
@@ -99,20 +146,20 @@ class Target:
         Raises:
             DeviceError: The device has no camera, its camera fails, or it does not answer.
         """
-        reply = self._request(Kind.CAPTURE, timeout_s=INFERENCE_TIMEOUT_S)
-        height, width, channels = protocol.CAPTURE_REPLY.unpack(reply)
+        height, width, channels = self._ask(Kind.CAPTURE, b"", replies.picture_shape, works=True)
         if not height or not width or channels not in (1, 3):
             raise DeviceError(
-                f"the device at {self._link.name} took a picture of {height} x {width} pixels, {channels} channels",
+                f"the device at {self.name} took a picture of {height} x {width} pixels, {channels} channels",
                 "mg_camera_frame has to give at least one pixel, of 1 or 3 channels",
             )
         pixels = bytearray()
         while (left := height * width * channels - len(pixels)) > 0:
             request = protocol.READ_PICTURE_REQUEST.pack(len(pixels), min(left, protocol.MAX_PAYLOAD))
-            pixels += self._request(Kind.READ_PICTURE, request)
+            pixels += self._data(Kind.READ_PICTURE, request, min(left, protocol.MAX_PAYLOAD))
         picture = np.frombuffer(pixels, np.uint8)
         return picture.reshape((height, width) if channels == 1 else (height, width, 3))
 
+    @_operation
     def hear(self, samples: Samples, forget: bool = False) -> int:
         """Let the device hear samples; :meth:`infer` without inputs then answers on the last rows of their features.
 
@@ -129,59 +176,67 @@ class Target:
         """
         check_samples(samples)
         if not self.info.hears:
-            raise DeviceError(f"the model on {self.info.board} takes no sound", "write its inputs instead")
+            raise DeviceError(f"the model on the device at {self.name} takes no sound", "write its inputs instead")
         data = samples.astype("<i2").tobytes()
         room = (protocol.MAX_PAYLOAD - protocol.HEAR_REQUEST.size) // 2 * 2
-        rows = 0
+        rows: int | None = 0 if forget else None
         for offset in range(0, max(1, len(data)), room):
-            request = protocol.HEAR_REQUEST.pack(int(forget and offset == 0)) + data[offset : offset + room]
-            reply = self._request(Kind.HEAR, request, timeout_s=INFERENCE_TIMEOUT_S)
-            (rows,) = protocol.HEAR_REPLY.unpack(reply)
-        return int(rows)
+            piece = data[offset : offset + room]
+            read = replies.rows_heard(rows, len(piece) // 2)
+            request = protocol.HEAR_REQUEST.pack(int(forget and offset == 0)) + piece
+            rows = self._ask(Kind.HEAR, request, read, works=True)
+            self._requests.carried(len(piece))
+        return rows or 0
 
+    @_operation
     def statistics(self, clear: bool = False) -> dict[str, TensorStatistics]:
         """What went through the int8 and uint8 inputs and outputs since start-up or the last clearing, by name."""
         sums = {}
         for kind, tensors in ((Described.INPUT, self.info.inputs), (Described.OUTPUT, self.info.outputs)):
             for number, tensor in enumerate(tensors):
                 request = protocol.STATISTICS_REQUEST.pack(kind, number, int(clear))
-                reply = protocol.STATISTICS_REPLY.unpack(self._request(Kind.STATISTICS, request))
-                sums[tensor.name] = TensorStatistics(*reply)
+                sums[tensor.name] = self._ask(Kind.STATISTICS, request, replies.statistics(tensor))
         return sums
 
     def memory(self) -> TargetMemory:
         """What the image takes, and the peak of its stack so far."""
-        return TargetMemory(*protocol.MEMORY_REPLY.unpack(self._request(Kind.MEMORY)))
+        return TargetMemory(*self._ask(Kind.MEMORY, b"", replies.fields(protocol.MEMORY_REPLY)))
 
+    @_operation
     def step_cycles(self) -> list[int]:
         """Processor cycles of every step of the model in the last inference; 0 for those that were not needed.
 
         Raises:
-            DeviceError: The firmware was built without ``PROFILE=1``.
+            DeviceError: The firmware was built without ``PROFILE=1``, or the model has too many steps.
         """
         if not self.info.measures_steps:
             raise DeviceError(
-                f"the firmware on {self.info.board} does not measure steps", "build it with make PROFILE=1"
+                f"the firmware of the device at {self.name} does not measure steps", "build it with make PROFILE=1"
             )
         cycles: list[int] = []
-        while reply := self._request(Kind.PROFILE, protocol.PROFILE_REQUEST.pack(len(cycles))):
-            cycles += struct.unpack(f"<{len(reply) // 4}I", reply)
-        return cycles
+        for _ in range(MOST_PROFILES):
+            further = self._ask(Kind.PROFILE, protocol.PROFILE_REQUEST.pack(len(cycles)), replies.step_cycles)
+            cycles += further
+            if len(further) < STEPS_AT_ONCE:
+                return cycles
+        raise DeviceError(
+            f"the model on the device at {self.name} has too many steps to ask for",
+            "count them with: multigraft firmware report FOLDER --qemu",
+        )
 
     def reset_reason(self) -> TargetReset:
         """Why the device last started."""
-        reason, where, status = protocol.RESET_REPLY.unpack(self._request(Kind.RESET_REASON))
-        return TargetReset(ResetReason(reason), where, status)
+        return self._ask(Kind.RESET_REASON, b"", replies.reset_reason)
 
     def reset(self) -> None:
         """Start the device again and wait until it answers."""
-        self._request(Kind.RESET)
-        self.info = self._describe()
+        self._ask(Kind.RESET, b"", replies.nothing)
+        self.info = self._describe(starts=True)
 
     def forget(self) -> None:
         """Set what the model keeps between inferences to its initial values; without variables, nothing happens."""
         if self.info.keeps_variables:
-            self._request(Kind.FORGET)
+            self._ask(Kind.FORGET, b"", replies.nothing)
 
     def update(self, image: bytes, progress: Callable[[int, int], None] = lambda done, total: None) -> int:
         """Write ``image`` into the slot that is not running; the device runs it from its next start on.
@@ -193,59 +248,73 @@ class Target:
             DeviceError: The device takes no updates, or refuses the image. It keeps running what it ran.
         """
         if not self.info.takes_updates:
-            raise DeviceError(f"{self.info.board} has no second slot", "flash it with multigraft flash")
+            raise DeviceError(f"the device at {self.name} has no second slot", "flash it with multigraft flash")
         begin = protocol.UPDATE_BEGIN_REQUEST.pack(len(image), zlib.crc32(image))
-        slot = self._request(Kind.UPDATE_BEGIN, begin, timeout_s=INFERENCE_TIMEOUT_S)[0]
+        slot = self._ask(Kind.UPDATE_BEGIN, begin, replies.slot, works=True)
         room = protocol.MAX_PAYLOAD - protocol.UPDATE_WRITE_REQUEST.size
-        for offset in range(0, len(image), room):
-            piece = image[offset : offset + room]
-            self._request(Kind.UPDATE_WRITE, protocol.UPDATE_WRITE_REQUEST.pack(offset) + piece)
-            progress(offset + len(piece), len(image))
-        self._request(Kind.UPDATE_COMMIT, timeout_s=INFERENCE_TIMEOUT_S)
+        with self._requests.operation():
+            for offset in range(0, len(image), room):
+                piece = image[offset : offset + room]
+                request = protocol.UPDATE_WRITE_REQUEST.pack(offset) + piece
+                self._ask(Kind.UPDATE_WRITE, request, replies.nothing, works=True)
+                self._requests.carried(len(piece), SLOWEST_FLASH_BYTES_PER_S)
+                progress(offset + len(piece), len(image))
+        self._ask(Kind.UPDATE_COMMIT, b"", replies.nothing, works=True)
         return slot
 
-    def _describe(self) -> TargetInfo:
-        reply = self._request(Kind.INFO)
-        if len(reply) != protocol.INFO_REPLY.size:
-            raise DeviceError(f"{self._link.name} speaks another protocol", "flash firmware of this version")
-        _, _, flags, inputs, outputs, tasks, clock_hz, digest, board, model = protocol.INFO_REPLY.unpack(reply)
+    @_operation
+    def _describe(self, starts: bool = False) -> TargetInfo:
+        head = self._ask(Kind.INFO, b"", replies.head, works=starts)
+        inputs = [self._tensor(Described.INPUT, number) for number in range(head.inputs)]
+        outputs = [self._tensor(Described.OUTPUT, number) for number in range(head.outputs)]
+        read = replies.task(head.outputs)
+        tasks = [self._ask(Kind.DESCRIBE, bytes([Described.TASK, n]), read) for n in range(head.tasks)]
+        for what, tensors in (("inputs", inputs), ("outputs", outputs)):
+            if sum(tensor.bytes for tensor in tensors) > replies.MOST_BYTES:
+                raise DeviceError(
+                    f"the device at {self.name} says that its {what} have more than {replies.MOST_BYTES} bytes",
+                    "flash firmware that this version generated, or choose another port",
+                )
+        for what, names in (
+            ("inputs", [tensor.name for tensor in inputs]),
+            ("outputs", [tensor.name for tensor in outputs]),
+            ("tasks", [name for name, _ in tasks]),
+        ):
+            if len(set(names)) < len(names):
+                raise DeviceError(
+                    f"the device at {self.name} has several {what} of one name, of which it keeps 31 characters",
+                    "give them shorter names, generate the firmware again and flash it",
+                )
         return TargetInfo(
-            _text(board),
-            _text(model),
-            digest.hex(),
-            clock_hz,
-            bool(flags & protocol.FLAG_UPDATE),
-            bool(flags & protocol.FLAG_PROFILE),
-            bool(flags & protocol.FLAG_VARIABLES),
-            bool(flags & protocol.FLAG_SOUND),
-            tuple(self._tensor(Described.INPUT, number) for number in range(inputs)),
-            tuple(self._tensor(Described.OUTPUT, number) for number in range(outputs)),
-            dict(self._task(number) for number in range(tasks)),
+            head.board,
+            head.model,
+            head.digest,
+            head.clock_hz,
+            bool(head.flags & protocol.FLAG_UPDATE),
+            bool(head.flags & protocol.FLAG_PROFILE),
+            bool(head.flags & protocol.FLAG_VARIABLES),
+            bool(head.flags & protocol.FLAG_SOUND),
+            tuple(inputs),
+            tuple(outputs),
+            dict(tasks),
         )
 
     def _tensor(self, kind: Described, number: int) -> TargetTensor:
-        reply = protocol.TENSOR_REPLY.unpack(self._request(Kind.DESCRIBE, bytes([kind, number])))
-        dtype, rank, size, scale, zero_point, *shape, name = reply
-        dtype_name = protocol.DataType(dtype).name.lower()
-        return TargetTensor(_text(name), dtype_name, tuple(shape[:rank]), size, scale, zero_point)
-
-    def _task(self, number: int) -> tuple[str, tuple[int, ...]]:
-        mask, name = protocol.TASK_REPLY.unpack(self._request(Kind.DESCRIBE, bytes([Described.TASK, number])))
-        return _text(name), tuple(i for i in range(32) if mask >> i & 1)
+        return self._ask(Kind.DESCRIBE, bytes([kind, number]), replies.tensor)
 
     def _mask(self, tasks: Iterable[str] | None) -> tuple[int, list[int]]:
         have = list(self.info.tasks)
         asked = have if tasks is None else list(tasks)
         for name in asked:
             if name not in have:
-                raise UsageError(f"{self.info.board} has no task {name!r}", f"choose from: {', '.join(have)}")
+                raise UsageError(f"the device at {self.name} has no task {name!r}", f"choose from: {', '.join(have)}")
         mask = sum(1 << have.index(name) for name in set(asked))
         return mask, sorted({output for name in asked for output in self.info.tasks[name]})
 
     def _write(self, name: str, values: Array) -> None:
         names = [tensor.name for tensor in self.info.inputs]
         if name not in names:
-            raise UsageError(f"{self.info.board} has no input {name!r}", f"choose from: {', '.join(names)}")
+            raise UsageError(f"the device at {self.name} has no input {name!r}", f"choose from: {', '.join(names)}")
         number = names.index(name)
         tensor = self.info.inputs[number]
         data = np.ascontiguousarray(values).tobytes()
@@ -257,16 +326,18 @@ class Target:
         room = protocol.MAX_PAYLOAD - protocol.WRITE_REQUEST.size
         for offset in range(0, len(data), room):
             request = protocol.WRITE_REQUEST.pack(number, offset) + data[offset : offset + room]
-            self._request(Kind.WRITE_INPUT, request)
+            self._ask(Kind.WRITE_INPUT, request, replies.nothing)
+            self._requests.carried(len(request))
 
     def _read(self, number: int) -> Array:
         tensor = self.info.outputs[number]
-        data = b""
-        while len(data) < tensor.bytes:
-            count = min(protocol.MAX_PAYLOAD, tensor.bytes - len(data))
-            data += self._request(Kind.READ_OUTPUT, protocol.READ_REQUEST.pack(number, len(data), count))
+        data = bytearray()
+        while (left := tensor.bytes - len(data)) > 0:
+            count = min(protocol.MAX_PAYLOAD, left)
+            data += self._data(Kind.READ_OUTPUT, protocol.READ_REQUEST.pack(number, len(data), count), count)
         return np.frombuffer(data, tensor.dtype).reshape(tensor.shape)
 
-
-def _text(padded: bytes) -> str:
-    return padded.partition(b"\0")[0].decode("ascii", "replace")
+    def _data(self, kind: Kind, request: bytes, count: int) -> bytes:
+        data = self._ask(kind, request, replies.exactly(count))
+        self._requests.carried(count)
+        return data

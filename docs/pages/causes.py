@@ -23,6 +23,8 @@ CAUSES = {
     "numbers around 0 and gets 0 to 255, or the other way round.",
     "‹where› takes ‹found› and its preprocessing makes ‹shape›": "`size` is height first, then width. A grey network "
     'needs `color = "grey"`.',
+    "‹model› may run code of its author when PyTorch opens it": "PyTorch evaluates parts of such a file. A file from "
+    "somebody else can hold a command.",
     "‹where›: ‹node› is in training mode": "The network was exported without `eval()`.",
     "‹path› keeps weights in ‹location›, which is not beside it": "Large ONNX files keep their weights in a second "
     "file. Both have to be copied.",
@@ -43,12 +45,13 @@ CAUSES = {
     "no TFLite interpreter can be used (‹problem›)": "Neither ai-edge-litert nor tflite-runtime is installed in this "
     "environment.",
     "tflite-runtime does not work with numpy ‹version›": "tflite-runtime 2.14 was built for numpy 1.",
-    "the Raspberry Pi camera needs picamera2": "picamera2 comes with Raspberry Pi OS, and a plain virtual environment "
-    "does not see it.",
+    "the Raspberry Pi camera needs picamera2, which is ‹reason›": "picamera2 comes with Raspberry Pi OS, and a plain "
+    "virtual environment does not see it.",
     "‹device› cannot be opened as a camera": "Another program holds it, or your user may not open it. A new group "
     "counts after the next login.",
     "there is no ‹device›": "A USB camera often has two numbers, of which only the first gives pictures.",
-    "reading images needs Pillow": "A device installs numpy and an interpreter only. Images need one more package.",
+    "reading images needs Pillow, which is ‹reason›": "A device installs numpy and an interpreter only. "
+    "Images need one more package.",
     "‹path› may not be read": "Since 2020 Linux lets only root read the processor's energy counter.",
     "‹path› is in use by another collector": "A collector runs already, perhaps as a service or in another terminal.",
     "‹path› was begun with another ‹name›": "A collection is resumed with the options it was begun with.",
@@ -61,9 +64,13 @@ CAUSES = {
     "there is no serial port ‹port›": "The cable may be for charging only, or the port has another number since the "
     "board was plugged in again.",
     "‹port› may not be opened": "Serial ports belong to a group. A new group counts after the next login.",
+    "the device at ‹name› answers ‹asked› with ‹what›": "What a board says is checked before it is used: "
+    "lengths, numbers, names and sizes have to be those that firmware of this version can send.",
+    "the device at ‹name› stopped answering, or takes longer than ‹timeout s› s": "A network of 100 million "
+    "multiplications takes some seconds on a small board.",
     "the device at ‹name› does not answer": "The board runs other firmware, hangs, or its UART is on another port.",
-    "‹board› runs ‹model›, which is not the model of this project": "The board was flashed from another project, or "
-    "the project was generated again since.",
+    "the device at ‹target› runs ‹model›, which is not the model of this project": "The board was flashed "
+    "from another project, or the project was generated again since.",
     "‹name› finds no board": "The board is not in its boot loader, or the debug probe is not connected.",
     "no board shows its UF2 drive": "The drive appears only in the boot loader.",
     "the model needs ‹size› bytes of RAM and there are ‹there›, ‹missing› too few": "The arena holds all tensors that "
@@ -72,8 +79,9 @@ CAUSES = {
     "in flash. Deeper sharing makes them fewer.",
     "the model's ‹tensor› is ‹dtype›, not int8": 'The bundle was built with `precision = "float32"` or `"dynamic"`.',
     "‹prefix›‹name› is not installed": "The compiler for this board's core is a package of the system.",
-    "multigraft ‹command› needs ‹package›, which is not installed": "This command is for the workstation, and only "
-    "what a device needs was installed.",
+    "multigraft ‹command› needs ‹package›, which is ‹reason›": "This command is for the workstation, and only "
+    "what a device needs was installed. A package that is installed and cannot be imported was often built for another "
+    "numpy, or lacks a library of the system.",
 }
 
 SYMPTOMS = (

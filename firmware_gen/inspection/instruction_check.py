@@ -122,7 +122,7 @@ def _disassembled(core: CoreFeatures, image: Path) -> list[tuple[int, str, str, 
     """Address, encoding, mnemonic and operands of everything in executable sections."""
     options = ["-M", "no-aliases"] if core.architecture == "riscv" else ["-marmv8.1-m.main"]
     command = [toolchain_of(core).tool("objdump"), "-d", "-w", *options, str(image)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
     if done.returncode != 0:
         raise ConversionError(f"{image} cannot be disassembled: {done.stderr.strip()}", "build it again")
     matches = (_LINE.match(line) for line in done.stdout.splitlines())
@@ -135,7 +135,7 @@ def _alone(core: CoreFeatures, code: str) -> tuple[str, str]:
         image = Path(name) / "one.o"
         command = [toolchain_of(core).tool("gcc"), *core.gcc_flags, "-c", "-x", "assembler", "-", "-o", str(image)]
         text = f".thumb\n.inst.{'w' if len(code) == 8 else 'n'} 0x{code}\n"
-        subprocess.run(command, input=text, capture_output=True, text=True, check=True)
+        subprocess.run(command, input=text, capture_output=True, text=True, errors="replace", check=True)
         return _disassembled(core, image)[0][2:]
 
 

@@ -20,7 +20,7 @@ from multigraft.firmware_gen.boards.board import Board
 from multigraft.firmware_gen.boards.cores import CORES
 from multigraft.firmware_gen.boards.qemu import EmulatedBoard
 from multigraft.firmware_gen.boards.toolchain import toolchain_of
-from multigraft.installing import install_extra
+from multigraft.installing import how_missing, install_extra
 
 BEGIN, END = "app_marker_begin", "app_marker_end"
 NOT_THE_MODEL = ("tick_handler", BEGIN, END, "app_infer")
@@ -127,7 +127,7 @@ def build_plugin(folder: Path) -> Path:
         "-o",
         str(plugin),
     ]
-    done = subprocess.run(command, input=source, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, input=source, capture_output=True, text=True, errors="replace", check=False)
     if done.returncode != 0:
         raise ConversionError(f"the counting plugin does not compile: {done.stderr.strip()}", "report it")
     return plugin
@@ -136,7 +136,7 @@ def build_plugin(folder: Path) -> Path:
 def _symbols(board: Board, image: Path) -> tuple[list[_Function], list[tuple[int, int]]]:
     """The functions of an image, and address and number of each step's label."""
     tool = toolchain_of(CORES[board.core]).tool("nm")
-    done = subprocess.run([tool, "-S", str(image)], capture_output=True, text=True, check=False)
+    done = subprocess.run([tool, "-S", str(image)], capture_output=True, text=True, errors="replace", check=False)
     if done.returncode != 0:
         raise ConversionError(f"{image} is no image: {done.stderr.strip()}", "build it again")
     functions, labels = [], []
@@ -161,7 +161,7 @@ class Sizes:
 def image_sizes(board: Board, image: Path) -> Sizes:
     """What an image or a library takes, by the size tool of the toolchain."""
     tool = toolchain_of(CORES[board.core]).tool("size")
-    done = subprocess.run([tool, "--totals", str(image)], capture_output=True, text=True, check=False)
+    done = subprocess.run([tool, "--totals", str(image)], capture_output=True, text=True, errors="replace", check=False)
     if done.returncode != 0:
         raise ConversionError(f"{image} is no image: {done.stderr.strip()}", "build it again")
     text, data, bss = (int(field) for field in done.stdout.splitlines()[-1].split()[:3])
@@ -172,8 +172,10 @@ def count_instructions(board: Board, image: Path) -> Instructions:
     """Boot an image built with ``make PROTOCOL=bench`` in QEMU and count one inference of all tasks, on zeros."""
     try:
         serial = importlib.import_module("serial")
-    except ImportError:
-        raise MissingDependencyError("counting needs pyserial", install_extra("serial")) from None
+    except Exception as error:
+        raise MissingDependencyError(
+            f"counting needs pyserial, which is {how_missing(error)}", install_extra("serial")
+        ) from None
     with tempfile.TemporaryDirectory() as name:
         counter = InstructionCounter(board, image, Path(name))
         emulated = EmulatedBoard(board, image, counter.options)

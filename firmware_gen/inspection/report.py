@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from multigraft.errors import InputError, MissingDependencyError
 from multigraft.firmware_gen.project.project import Project
-from multigraft.installing import install_extra
+from multigraft.installing import how_missing, install_extra
+from multigraft.reading import read_json
+from multigraft.visible import drawn, visible
 
 REPORT = "report.json"
 """Name of the report in a project's folder."""
@@ -75,11 +76,11 @@ def read_report(folder: Path) -> dict[str, Any]:
     """
     path = folder / REPORT
     try:
-        report: dict[str, Any] = json.loads(path.read_text("utf-8"))
+        report: dict[str, Any] = read_json(path)
         if not {"model", "ram_bytes", "regions", "buffers", "steps", "macs_before_pruning"} <= set(report):
             raise ValueError("fields are missing")
-    except OSError as error:
-        raise InputError(f"{path} does not exist", "name a folder that `multigraft firmware` wrote") from error
+    except InputError as error:
+        raise InputError(error.problem, "name a folder that `multigraft firmware` wrote") from error
     except (TypeError, ValueError) as error:
         raise InputError(f"{path} is no report of this version ({error})", "generate the project again") from error
     return report
@@ -116,7 +117,7 @@ def report_text(report: Mapping[str, Any]) -> str:
         span = f"{max(b['first_step'], 0)}-{min(b['last_step'], len(report['steps']) - 1)}"
         where = f"{b['region']}: " if len(regions) > 1 else ""
         lines.append(f"{b['offset']:>8} {b['bytes']:>8}  {span:<9}  {where}{b['name']}")
-    return "\n".join(lines)
+    return "\n".join(map(visible, lines))
 
 
 def _pruned(report: Mapping[str, Any], title: str, field: str, unit: str) -> str:
@@ -134,8 +135,10 @@ def draw_report(report: Mapping[str, Any], target: Path) -> None:
     """
     try:
         from matplotlib.figure import Figure
-    except ImportError as error:
-        raise MissingDependencyError("drawing the RAM map needs matplotlib", install_extra("convert")) from error
+    except Exception as error:
+        raise MissingDependencyError(
+            f"drawing the RAM map needs matplotlib, which is {how_missing(error)}", install_extra("convert")
+        ) from error
     count = len(report["steps"])
     regions = report["regions"]
     figure = Figure(figsize=(max(6.0, 0.6 * count), 5 * len(regions) + 2), layout="constrained")
@@ -152,9 +155,13 @@ def draw_report(report: Mapping[str, Any], target: Path) -> None:
         if b["bytes"] >= 0.04 * size_of[b["region"]]:
             short = b["name"].rstrip("/").rpartition("/")[2][: 8 * (right - left + 1)]
             middle = ((left + right) / 2, b["offset"] + b["bytes"] / 2)
-            plot_of[b["region"]].text(*middle, f"{short}\n{b['bytes']}", ha="center", va="center", fontsize=6)
+            plot_of[b["region"]].text(*middle, f"{drawn(short)}\n{b['bytes']}", ha="center", va="center", fontsize=6)
     for region, axes in zip(regions, plots, strict=True):
-        axes.set(xlabel="step", ylabel="bytes", title=f"{report['model']}: {region['bytes']} bytes of {region['name']}")
+        axes.set(
+            xlabel="step",
+            ylabel="bytes",
+            title=f"{drawn(report['model'])}: {region['bytes']} bytes of {region['name']}",
+        )
         labels = [f"{number} {step['operator']}" for number, step in enumerate(report["steps"])]
         axes.set_xticks(range(count), labels, rotation=90, fontsize=7)
     try:

@@ -160,7 +160,8 @@ def app_model(model: AppModel) -> str:
 
 def _c_text(text: str) -> str:
     plain = text.encode("ascii", "replace").decode()
-    return json.dumps("".join(c if c.isprintable() else "?" for c in plain))
+    # Two question marks in a row begin a trigraph in C11; an escaped one begins none.
+    return json.dumps("".join(c if c.isprintable() else "?" for c in plain)).replace("?", r"\?")
 
 
 def _c_float(value: float) -> str:

@@ -148,7 +148,9 @@ def _run(
 
 
 def _comment(text: str) -> str:
-    return re.sub(r"[^\x20-\x7e]", "?", text).replace("*/", "* /").replace("/*", "/ *")[:90]
+    plain = re.sub(r"[^\x20-\x7e]", "?", text).replace("*/", "* /").replace("/*", "/ *")[:90]
+    # Two question marks in a row begin a trigraph in C11.
+    return re.sub(r"\?(?=\?)", "? ", plain)
 
 
 def _string(text: str) -> str:
@@ -198,8 +200,12 @@ def _interface(
         f"#define MODEL_TASK_COUNT {len(tasks)}",
         f"#define MODEL_ALL_TASKS {(1 << len(tasks)) - 1:#x}u",
     ]
+    macros = {"COUNT"}
     for index, task in enumerate(tasks):
-        macro = re.sub(r"[^A-Z0-9]", "_", task.name.upper())
+        macro = re.sub(r"[^A-Z0-9]", "_", task.name.upper(), flags=re.ASCII)
+        while macro in macros:
+            macro += f"_{index}"
+        macros.add(macro)
         lines.append(f"#define MODEL_TASK_{macro} {1 << index:#x}u")
     lines += [
         f"#define MODEL_INPUT_COUNT {len(inputs)}",

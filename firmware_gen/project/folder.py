@@ -12,7 +12,7 @@ from typing import Any
 import numpy.typing as npt
 
 from multigraft import files
-from multigraft.errors import ConversionError, InputError, UsageError
+from multigraft.errors import ConversionError, InputError, MultigraftError, UsageError
 from multigraft.firmware_gen.boards.board import Board, Uart
 from multigraft.firmware_gen.boards.boards import board_named
 from multigraft.firmware_gen.boards.cores import CORES
@@ -21,8 +21,10 @@ from multigraft.firmware_gen.project.app_files import app_model_of
 from multigraft.firmware_gen.project.glue_files import how_to
 from multigraft.firmware_gen.project.project import Project
 from multigraft.firmware_gen.project.project_files import project_files
-from multigraft.firmware_gen.project.whole_folder import remove_stale, whole_folder
+from multigraft.firmware_gen.project.whole_folder import finish_left, remove_stale, whole_folder
 from multigraft.npz import NpzFile, npz_bytes
+from multigraft.reading import read_json
+from multigraft.visible import visible
 
 DESCRIPTION = "project.json"
 GOLDEN = "golden.npz"
@@ -53,13 +55,15 @@ class ProjectFolder:
         Raises:
             UsageError: It is no project folder.
         """
-        try:
-            data = json.loads((path / DESCRIPTION).read_text("utf-8"))
-            return cls(path, board_named(data["board"]), data["digest"], tuple(data["steps"]))
-        except FileNotFoundError:
+        if not (path / DESCRIPTION).exists():
             raise UsageError(
                 f"{path} is no firmware project", "make one with: multigraft firmware MODEL --board BOARD -o FOLDER"
-            ) from None
+            )
+        try:
+            data = read_json(path / DESCRIPTION)
+            return cls(path, board_named(data["board"]), data["digest"], tuple(data["steps"]))
+        except MultigraftError:
+            raise
         except (KeyError, TypeError, ValueError) as error:
             raise UsageError(f"{path / DESCRIPTION} is damaged ({error})", "generate the project again") from error
 
@@ -122,6 +126,7 @@ def check_target(path: Path, force: bool = False) -> None:
     """
     if path.exists() and not path.is_dir():
         raise UsageError(f"{path} is a file", "name a folder")
+    _finish(path)
     if force or not path.is_dir() or (path / DESCRIPTION).is_file():
         return
     theirs = sorted(p.name for p in path.iterdir() if not p.name.startswith("."))
@@ -177,6 +182,7 @@ def write_folder(
         "board": board.name, "digest": digest, "name": project.name, "steps": steps, "files": sorted(contents)
     }  # fmt: skip
     contents[DESCRIPTION] = json.dumps(description, indent=1).encode() + b"\n"
+    _finish(path)
     before = _files_of(path)
     try:
         with whole_folder(path, DESCRIPTION) as staged:
@@ -189,10 +195,18 @@ def write_folder(
     return ProjectFolder(path, board, digest, steps)
 
 
+def _finish(path: Path) -> None:
+    """What a killed process began to put in its place: a project that is there in part looks like nobody's."""
+    try:
+        finish_left(path, DESCRIPTION)
+    except OSError as error:
+        raise UsageError(f"{path} cannot be written: {error.strerror}", "choose another folder") from error
+
+
 def _files_of(path: Path) -> list[str]:
     """What the project in ``path`` says it consists of; nothing where there is none, or none that says it."""
     try:
-        named = json.loads((path / DESCRIPTION).read_text("utf-8"))["files"]
+        named = read_json(path / DESCRIPTION)["files"]
     except (OSError, KeyError, TypeError, ValueError):
         return []
     return [name for name in named if isinstance(name, str)] if isinstance(named, list) else []
@@ -206,7 +220,9 @@ def build_folder(path: Path, *variables: str) -> None:
         ConversionError: It does not build, which for a linker message often means that the board is too small.
     """
     toolchain_of(CORES[ProjectFolder.open(path).board.core]).tool("gcc")
-    done = subprocess.run(["make", "-C", str(path), *variables], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        ["make", "-C", str(path), *variables], capture_output=True, text=True, errors="replace", check=False
+    )
     if done.returncode == 0:
         return
     overflow = [line for line in done.stderr.splitlines() if "overflowed by" in line or "left for the stack" in line]
@@ -230,12 +246,12 @@ def _readme(project: Project, board: Board) -> str:
         f"    multigraft flash . --port PORT      # {board.flashing.method}\n" if board.flashing and board.uart else ""
     )
     verify = "    multigraft firmware verify . --qemu # golden vectors, bit for bit\n" if board.qemu else ""
-    tasks = "".join(f"- bit {bit}: {task.name}\n" for bit, task in enumerate(project.tasks))
+    tasks = "".join(f"- bit {bit}: {visible(task.name)}\n" for bit, task in enumerate(project.tasks))
     make = "make" if board.uart else "make library"
     use = "" if board.uart else f"\n{how_to(board)}"
     serial = f"\n{_serial(board.uart)}\n" if board.uart else ""
     return (
-        f"# {project.name} for {board.title}\n\n"
+        f"# {visible(project.name)} for {board.title}\n\n"
         f"    {make}\n{flash}{verify}"
         + (_ON_THE_PORT if board.uart and board.flashing else "")
         + f"{serial}\n`src/model.h` is the model's interface, `model_run(task_mask)` its one function. Tasks:\n\n"

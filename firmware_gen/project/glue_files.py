@@ -65,7 +65,8 @@ def _identifier(name: str) -> str:
 
 
 def _plain(name: str) -> str:
-    return re.sub(r"[^\w .-]", "_", name, flags=re.ASCII)
+    # A dash at the beginning would be an item of a list in YAML.
+    return re.sub(r"[^\w .-]", "_", name, flags=re.ASCII).lstrip(" .-") or "model"
 
 
 def _library_properties(board: Board, model: AppModel) -> str:

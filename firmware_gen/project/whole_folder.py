@@ -1,22 +1,24 @@
 """A folder of generated files: all of them take their places, or none does.
 
 They are written into a folder of their own first, on the same file system, so that a full disk, a signal or a refusal
-leaves what was there. What a killed process left behind goes when the next one writes there.
+leaves what was there. Once all are there it says so, and they take their places one by one. What a killed process left
+behind is finished by the next one if it was all there, and goes otherwise.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
-from multigraft.files import sync_folder
+from multigraft.files import left_in, sync_folder, temporary_folder, write_bytes
 
 _MARK = ".multigraft-new-"
-_LOCK = ".in-use"
+_LEFT = re.compile(rf"{re.escape(_MARK)}[a-z0-9_]{{8}}")
+_FILES, _COMPLETE = "files", "complete"
 
 
 @contextlib.contextmanager
@@ -33,18 +35,39 @@ def whole_folder(target: Path, last: str) -> Iterator[Path]:
     target = target.absolute()
     made = [p for p in (target, *target.parents) if not p.exists()]
     target.mkdir(parents=True, exist_ok=True)
-    _sweep(target)
+    finish_left(target, last)
     try:
-        with tempfile.TemporaryDirectory(prefix=_MARK, dir=target) as name, _in_use(Path(name)):
-            staged = Path(name) / "files"
+        folder, handle = temporary_folder(target, _MARK)
+        try:
+            staged = folder / _FILES
             staged.mkdir()
             yield staged
+            write_bytes(folder / _COMPLETE, b"")
             _move(staged, target, last)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+            os.close(handle)
     finally:
-        for folder in made:
+        for path in made:
             with contextlib.suppress(OSError):  # what holds something stays
-                folder.rmdir()
+                path.rmdir()
     sync_folder(target)
+
+
+def finish_left(target: Path, last: str) -> None:
+    """Let files of a killed process take their places if all of them are there; remove what else it left.
+
+    Args:
+        target: The folder; it need not exist.
+        last: As for :func:`whole_folder`.
+
+    Raises:
+        OSError: They cannot be moved.
+    """
+    for folder in left_in(target, _LEFT):
+        if (folder / _COMPLETE).is_file():
+            _move(folder / _FILES, target, last)
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def remove_stale(target: Path, before: list[str], now: set[str]) -> None:
@@ -61,28 +84,7 @@ def _move(staged: Path, target: Path, last: str) -> None:
     names = [p.relative_to(staged) for p in sorted(staged.rglob("*")) if p.is_file()]
     for name in names:
         (target / name).parent.mkdir(parents=True, exist_ok=True)
-    (target / last).unlink(missing_ok=True)
+    if (staged / last).exists():
+        (target / last).unlink(missing_ok=True)
     for name in sorted(names, key=lambda n: str(n) == last):
         (staged / name).replace(target / name)
-
-
-@contextlib.contextmanager
-def _in_use(folder: Path) -> Iterator[None]:
-    """Hold the lock by which :func:`_sweep` knows that the process lives; the kernel lets it go with the process."""
-    with (folder / _LOCK).open("w") as lock:
-        if os.name == "posix":
-            import fcntl
-
-            fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
-
-
-def _sweep(target: Path) -> None:
-    if os.name != "posix":
-        return
-    import fcntl
-
-    for folder in target.glob(f"{_MARK}*"):
-        with contextlib.suppress(OSError), (folder / _LOCK).open("r+") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            shutil.rmtree(folder, ignore_errors=True)

@@ -59,6 +59,10 @@ class ArchiveMutator:
         content = self._members[name]
         if name.endswith(".npz") and self._random.random() < 0.7:
             content = self._array(content)
+        elif name.endswith(".json") and self._random.random() < 0.9:
+            value = json.loads(content)
+            self._change(value)
+            content = json.dumps(value).encode()
         else:
             content = scrambled(content, self._random)
         return self._packed({**self._members, name: content}, json.loads(self._members["manifest.json"]))

@@ -1,4 +1,4 @@
-"""Bundles and statistics that somebody changed, digests and all, run or are refused in a sentence."""
+"""Files of every kind that somebody changed, digests and all, are used or refused in a sentence, within bounds."""
 
 from __future__ import annotations
 
@@ -6,14 +6,34 @@ from pathlib import Path
 
 import pytest
 
-from tests.attack.archives import count, opens
+from multigraft.converters.conversion.onnx2tf_environment import Environment
+from tests.attack.campaigns import CAMPAIGNS, Campaign, onnx_files
+from tests.attack.tflite_campaigns import firmware
+from tests.attack.tflite_seeds import seeds
+from tests.attack.trials import tried
 
-MUTANTS = 30
+MUTANTS = {"onnx": 24, "refit-plans": 12, "refit-stores": 12}
+OF_OTHERS = 60
+SEED = 3
+GOOD = 8
+"""Seeds that are tried as they are."""
 
 
-@pytest.mark.parametrize("name", ["bundle", "varied bundle", "statistics"])
-def test_mutants_are_opened_or_refused(name: str, tmp_path: Path) -> None:
-    data, opened = opens(tmp_path)[name]
-    opened(data)
-    ends = count(data, opened, MUTANTS, 3)
-    assert ends.keys() == {"opened", "refused"}, ends
+def _campaign(name: str, folder: Path) -> Campaign:
+    if name == "firmware":
+        return firmware(seeds(), 0)
+    return onnx_files(folder, 4) if name == "onnx" else CAMPAIGNS[name](folder)
+
+
+@pytest.mark.parametrize("name", [*CAMPAIGNS, "firmware"])
+def test_mutants_are_used_or_refused(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, onnx2tf_environment: Environment
+) -> None:
+    monkeypatch.setenv("MULTIGRAFT_DEBUG", "1")
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    campaign = _campaign(name, tmp_path)
+    some = list(campaign.seeds.items())[:GOOD]
+    good = {name: tried(lambda data=data: campaign.opened(data)) for name, data in some}  # type: ignore[misc]
+    assert {end.kind for end in good.values()} - {"refused"} == {"passed"}, good
+    row = campaign.run(MUTANTS.get(name, OF_OTHERS), SEED)
+    assert row.bad == 0 and row.counts["refused"] > 0, str(row)

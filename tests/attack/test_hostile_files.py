@@ -98,7 +98,7 @@ BRACKETS = "[" * 100_000
 CASES: dict[str, tuple[Make, str, str]] = {
     "name that climbs": (named("../evil"), INSPECT, "holds ../evil, which"),
     "absolute name": (named("/evil"), INSPECT, "holds /evil, which"),
-    "name with an escape": (named("a\x1b[2J"), INSPECT, r"holds a\x1b[2J, which"),
+    "name with an escape": (named("a\x1b[2J"), INSPECT, r"holds a\u001b[2J, which"),
     "name twice": (twice, INSPECT, "two members of one name"),
     "member that is a link": (linked_member, INSPECT, "model.tflite is no regular file"),
     "member that unpacks to 300 MB": (deflated_member, INSPECT, "compressed in a way"),

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 
+from multigraft.statistics import statistics_file
 from multigraft.statistics.similarity import SimilaritySums
 from multigraft.statistics.statistics import Minibatch, Place, Statistics
 from multigraft.statistics.subject import Subject, Tap, TappedNetwork
@@ -57,3 +60,8 @@ def statistics(
     for number in range(count):
         gathered.add(minibatch(seed * 1000 + number, shift=shift), place)
     return gathered
+
+
+def released(held: Statistics, path: Path) -> Path:
+    """The file that a store would have released of these."""
+    return statistics_file.write_content(statistics_file.to_bytes(held.coalesced()), path)

@@ -24,7 +24,7 @@ from tests.bundle_builder import build
 PAGE = (DOCS / "troubleshooting.md").read_text("utf-8")
 BUILTINS = {"ValueError", "TypeError", "RuntimeError", "KeyError", "AttributeError", "AssertionError", "LayerError"}
 """Raised where a caller of ours catches them; no user sees them."""
-REASONS = {"DamagedError", "UnreadableError"}
+REASONS = {"DamagedError", "ReplyError", "UnreadableError"}
 """What they say completes the sentence of another error, in brackets or behind a colon."""
 ROWS = re.findall(
     r"^\| (?:`` (.+?) ``|`(.+?)`) \| (?:`` (.+?) ``|`(.+?)`|report it, with the model) \|", PAGE, re.MULTILINE

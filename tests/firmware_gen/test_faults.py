@@ -37,7 +37,7 @@ def test_a_fault_is_reported_with_its_place(name: str, tmp_path: Path) -> None:
         target.infer(tasks=["mean"])
         assert target.reset_reason().reason == protocol.ResetReason.POWER_ON
         with pytest.raises(DeviceError, match="stopped answering"):
-            target._request(protocol.Kind.INFER, protocol.INFER_REQUEST.pack(3), timeout_s=0.5)
+            target._requests.send(protocol.Kind.INFER, protocol.INFER_REQUEST.pack(3))
         reset = Target(link).reset_reason()
         assert reset.reason == protocol.ResetReason.FAULT
         tool = toolchain_of(CORES[board.core]).tool("addr2line")

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from multigraft.cli.shared.bundle_sources import example_source
-from multigraft.cli.shared.settings_options import check_output
+from multigraft.cli.shared.settings_options import add_trust_argument, check_output
 from multigraft.errors import UsageError
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--tasks", metavar="A,B", help="these tasks only: those of one source, where others take frames of another kind"
     )
+    add_trust_argument(parser)
     parser.add_argument(
         "--every-cut", action="store_true", help="also tap cut points that are wider than one before and one behind"
     )
@@ -39,10 +40,10 @@ def execute(options: argparse.Namespace) -> int:
     from multigraft.tensors.preparation import shared_row_shape
 
     check_output(options.output)
-    settings = Settings.load(options.settings)
+    settings = Settings.load(options.settings, trusts_code=options.trust_code)
     chosen = _chosen(settings, options.tasks)
     shape = shared_row_shape([task.preprocessing for task in chosen])
-    networks = [load_task(task, settings.path.parent) for task in chosen]
+    networks = [load_task(task, settings.path.parent, trusts_code=settings.trusts_code) for task in chosen]
     with terminal_report() as report, work_folder() as folder:
         bundle = make_taps_bundle(networks, f"{settings.bundle.name}-taps", folder, report, is_every=options.every_cut)
     bundle.write(options.output)

@@ -8,6 +8,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from multigraft.cli.shared.board_options import EMULATED_TIMEOUT_S
 from multigraft.errors import MissingDependencyError, UsageError
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ def _count(folder: ProjectFolder, report: dict[str, Any]) -> None:
         emulated = EmulatedBoard(folder.board, image, counter.options)
         with emulated, SerialLink(emulated.port) as link:
             emulated.resume()
-            target = Target(link)
+            target = Target(link, timeout_s=EMULATED_TIMEOUT_S)
             if target.info.digest != folder.digest:
                 raise UsageError(f"{image} holds another model", f"build it again with: {folder.make}")
             for case in range(cases):

@@ -7,6 +7,7 @@ import contextlib
 import dataclasses
 import json
 
+from multigraft.cli.shared.board_options import add_timeout_argument, timeout_s
 from multigraft.errors import UsageError
 
 FAILED = 1
@@ -17,6 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     where = parser.add_mutually_exclusive_group()
     where.add_argument("--port", help="for `verify`: serial port of the board")
     where.add_argument("--qemu", action="store_true", help="for `verify` and `report`: boot the image in QEMU")
+    add_timeout_argument(parser, "for `verify`: ")
 
 
 def execute(options: argparse.Namespace) -> int:
@@ -38,10 +40,10 @@ def execute(options: argparse.Namespace) -> int:
             emulated.resume()
         else:
             link = stack.enter_context(SerialLink(options.port))
-        target = Target(link)
+        target = Target(link, timeout_s=timeout_s(options, options.qemu))
         if target.info.board != folder.board.name:
             raise UsageError(
-                f"the device is a {target.info.board}, the project is for {folder.board.name}",
+                f"the device at {target.name} is a {target.info.board}, the project is for {folder.board.name}",
                 "choose the other port or the other project",
             )
         report = verify_target(target, inputs, outputs, folder.digest)

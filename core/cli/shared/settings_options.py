@@ -22,8 +22,18 @@ MAX_FRAMES_BYTES = 1 << 30
 """A long video is read up to here, so that a machine with 4 GiB can graft."""
 
 
+def use_one_thread() -> None:
+    """Let numpy's products use one thread, unless the user says otherwise.
+
+    The order in which they add floats depends on the number of threads, and with it the last bits of refitted weights:
+    one number gives the same bundle on machines of any number of cores. Has to be called before numpy is imported.
+    """
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+
 def add_settings_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the settings file and what may override it."""
+    use_one_thread()
     parser.add_argument("settings", type=Path, help="the settings file, multigraft.toml (see docs/settings.md)")
     parser.add_argument("--frames", metavar="FRAMES", help="unlabeled frames for all tasks, instead of those it names")
     parser.add_argument(
@@ -41,6 +51,16 @@ def add_settings_arguments(parser: argparse.ArgumentParser) -> None:
         help="the trunk layer a task shares up to, or none, instead of the automatic choice; may be repeated",
     )
     parser.add_argument("--refine", choices=("none", "distill"), help="label-free refinement after the refit")
+    add_trust_argument(parser)
+
+
+def add_trust_argument(parser: argparse.ArgumentParser) -> None:
+    """Add the consent that no settings file can give."""
+    parser.add_argument(
+        "--trust-code",
+        action="store_true",
+        help="open .pt2 files and module:factory, which run code of whoever wrote them (or MULTIGRAFT_TRUST_CODE=1)",
+    )
 
 
 def read_settings(options: argparse.Namespace) -> Settings:
@@ -52,7 +72,7 @@ def read_settings(options: argparse.Namespace) -> Settings:
     """
     from multigraft.converters.settings.settings import Settings, parse_share
 
-    settings = Settings.read(options.settings)
+    settings = Settings.read(options.settings, trusts_code=options.trust_code)
     if options.statistics is not None:
         settings = dataclasses.replace(settings, statistics=Path(options.statistics))
     if options.refit is not None:

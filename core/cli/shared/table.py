@@ -6,6 +6,9 @@ import sys
 from collections.abc import Sequence
 from typing import TextIO
 
+from multigraft.plain_streams import terminal_of
+from multigraft.visible import visible
+
 Row = Sequence[str]
 
 
@@ -29,6 +32,8 @@ def print_table(
         stream: Where it is printed; None for standard output.
     """
     stream = stream or sys.stdout
+    title, headers = visible(title), [visible(header) for header in headers]
+    rows = [[visible(cell) for cell in row] for row in rows]
     if right is None:
         right = [bool(rows) and all(_is_number(row[i]) for row in rows) for i in range(len(headers))]
     if stream.isatty() and _print_rich(title, headers, rows, right, is_narrow, stream):
@@ -55,12 +60,14 @@ def _print_rich(
     try:
         from rich import box
         from rich.console import Console
-        from rich.markup import escape
         from rich.table import Table
-    except ImportError:
+        from rich.text import Text
+    except Exception:
+        # Missing or broken: it is no more than an ornament.
         return False
+    # As texts, not as markup: a name may hold brackets.
     table = Table(
-        title=escape(title),
+        title=Text(title),
         title_justify="left",
         title_style="bold",
         box=box.SIMPLE_HEAD,
@@ -70,9 +77,9 @@ def _print_rich(
     for position, (header, number) in enumerate(zip(headers, right, strict=True)):
         # Folded, not cut off: a tensor's name is of no use without its end.
         table.add_column(
-            header, justify="right" if number else "left", overflow="fold", no_wrap=is_narrow and position > 0
+            Text(header), justify="right" if number else "left", overflow="fold", no_wrap=is_narrow and position > 0
         )
     for row in rows:
-        table.add_row(*map(escape, row))
-    Console(file=stream, highlight=False).print(table)
+        table.add_row(*map(Text, row))
+    Console(file=terminal_of(stream), highlight=False).print(table)
     return True

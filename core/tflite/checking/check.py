@@ -20,6 +20,7 @@ from multigraft.tflite.checking.flatbuffer import DamagedError
 from multigraft.tflite.checking.rules import ContradictionError
 from multigraft.tflite.checking.scales import check_scales
 from multigraft.tflite.checking.shapes import output_shapes
+from multigraft.tflite.checking.types import check_types
 from multigraft.tflite.operators import OPERATORS
 
 IDENTIFIER = b"TFL3"
@@ -105,6 +106,7 @@ def _check_order(subgraph: Subgraph) -> None:
 
 def _check_operator(contents: Contents, operator: Operator, is_optimised: bool) -> None:
     check_counts(operator, OPERATORS[operator.name][1], is_optimised)
+    check_types(operator)
     check_scales(operator)
     check_sparse(operator)
 

@@ -13,6 +13,8 @@ from multigraft.tflite.checking.flatbuffer import DamagedError
 
 _RANGES = {"int8": (-128, 127), "uint8": (0, 255), "int16": (0, 0)}
 _LARGEST_FACTOR = float(1 << 30)
+_LEAST_SCALE = 2.0**-126
+"""Of float32; what is smaller has no reciprocal."""
 _ARITHMETIC = (
     "ADD SUB MUL DIV CONV_2D DEPTHWISE_CONV_2D TRANSPOSE_CONV FULLY_CONNECTED AVERAGE_POOL_2D MAX_POOL_2D "
     "CONCATENATION SOFTMAX LOG_SOFTMAX LOGISTIC TANH HARD_SWISH LEAKY_RELU PRELU MEAN SUM REDUCE_MAX REDUCE_MIN "
@@ -69,6 +71,8 @@ def check_scales(operator: Operator) -> None:
 def _check_range(operator: Operator, tensor: Tensor) -> None:
     if not tensor.is_constant and (len(tensor.scales) != 1 or not tensor.scales[0] > 0):
         raise DamagedError(f"a {operator.name} computes with tensor {tensor.number}, which has no scale")
+    if any(0 < scale < _LEAST_SCALE for scale in tensor.scales):
+        raise DamagedError(f"a {operator.name} has scales that its kernels cannot work with")
     least, most = _RANGES[tensor.dtype]
     for zero_point in tensor.zero_points:
         if not least <= zero_point <= most:

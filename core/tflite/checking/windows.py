@@ -24,7 +24,7 @@ def _bias(operator: Operator, place: int, channels: int) -> None:
 def conv(operator: Operator, constants: Constants) -> list[Shape]:
     batch, height, width, depth = shape_of(operator, 0, 4)
     channels, kernel_h, kernel_w, held = shape_of(operator, 1, 4)
-    demand(held > 0 and depth % held == 0 and channels % (depth // held) == 0)
+    demand(0 < held <= depth and depth % held == 0 and channels % (depth // held) == 0)
     _bias(operator, 2, channels)
     get = operator.options.get
     is_valid = get(0, 0) == 1

@@ -17,6 +17,7 @@ from multigraft.statistics import statistics_file
 from multigraft.statistics.entries import CROSSED, INNER
 from multigraft.tensors.arrays import Array
 from tests.calibration.networks import frames, taps_bundle
+from tests.calibration.samples import released
 from tests.optional import some
 
 MINIBATCH, FRAMES = 8, 160
@@ -80,7 +81,7 @@ def test_sums_of_too_few_frames_are_not_written(tmp_path: Path) -> None:
     statistics.overall.counts[CROSSED] = np.array(OPTIONS.minimum_frames - 1)
     statistics.overall.counts[INNER] = np.array(OPTIONS.minimum_frames - 1)
     statistics.overall.lows["garment/inner"] = statistics.overall.highs["garment/inner"] = np.array(1.0)
-    written = statistics_file.read(statistics_file.write(statistics, tmp_path / "b.mgstats"))
+    written = statistics_file.read(released(statistics, tmp_path / "b.mgstats"))
     assert written.crossed_frames == written.inner_frames == 0
     assert written.cross_moments("garment/relu2", "digit/relu2") is None
     assert all(name.startswith(("channel/", "square/")) for name in written.overall.sums)

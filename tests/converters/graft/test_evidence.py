@@ -7,9 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from multigraft.converters.graft.evidence import split
+from multigraft.converters.graft.evidence import Evidence, advice_on_answers, split
 from multigraft.converters.settings.settings import Settings
 from multigraft.errors import InputError
+from tests.converters.graft.networks import residual_network
 
 TEXT = """\
 frames = "frames.npy"
@@ -36,6 +37,19 @@ def test_a_quarter_is_held_out_where_there_are_many_frames(tmp_path: Path, count
 def test_too_few_frames_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="takes 14 held-out frames"):
         split(list(np.zeros((29, 4, 4), np.uint8)), loaded(tmp_path), tmp_path / "frames.npy")
+
+
+def test_a_detector_whose_answers_are_no_boxes_is_warned_of() -> None:
+    """And one that finds nothing on the frames; not one whose boxes can be compared, nor another kind of network."""
+    frames = list(np.random.default_rng(0).integers(0, 256, (4, 8, 8), np.uint8))
+    raw = residual_network("raw", 0, kind="detection")
+    (sentence,) = advice_on_answers(raw, Evidence(frames, frames))
+    assert sentence.startswith("raw shows no boxes") and "within 0.1" in sentence and 'kind = "other"' in sentence
+    boxes = np.tile(np.array([0.1, 0.2, 0.5, 0.6], np.float32), (4, 3, 1))
+    for score, warnings in ((0.9, 0), (0.1, 1)):
+        answers = {"raw": [boxes, np.full((4, 3), score, np.float32)]}
+        assert len(advice_on_answers(raw, Evidence(frames, frames, answers))) == warnings
+    assert not advice_on_answers(residual_network("plain", 0), Evidence(frames, frames))
 
 
 def loaded(folder: Path) -> Settings:

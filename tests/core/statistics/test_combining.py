@@ -10,7 +10,7 @@ from multigraft.errors import UsageError
 from multigraft.statistics import statistics_file
 from multigraft.statistics.combining import combine_files
 from multigraft.statistics.release import Release, releases_apart, releases_from_json, releases_to_json
-from tests.calibration.samples import statistics
+from tests.calibration.samples import released, statistics
 
 A, B = "a" * 16, "b" * 16
 
@@ -19,7 +19,7 @@ def file(path: Path, store: str | None, number: int, minibatches: int, seed: int
     made = statistics(seed, minibatches)
     if store is not None:
         made.releases = {store: Release(number, made.frames)}
-    return statistics_file.write(made, path)
+    return released(made, path)
 
 
 def test_of_two_releases_of_a_store_the_newer_counts(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ from multigraft.statistics.statistics import GROUPS, STUDENT_T, Minibatch, Stati
 from multigraft.statistics.statistics_file import to_bytes
 from multigraft.statistics.value_histogram import RELATIVE_ERROR, count, percentile
 from multigraft.tensors.arrays import Float64Array
-from tests.calibration.samples import FRAMES, SUBJECT, minibatch, statistics
+from tests.calibration.samples import FRAMES, SUBJECT, minibatch, released, statistics
 
 REALS = st.floats(-(2.0**50), 2.0**50, allow_nan=False, width=64)
 
@@ -121,7 +121,7 @@ def test_two_runs_of_one_site_add_up_to_what_one_run_over_both_would_sum() -> No
 
 def test_a_file_reads_back_equal_and_writes_equal_bytes(tmp_path: Path) -> None:
     held = statistics(1, 20)
-    path = statistics_file.write(held, tmp_path / "a.mgstats")
+    path = released(held, tmp_path / "a.mgstats")
     again = statistics_file.read(path)
     assert again == held.coalesced()
     statistics_file.write(again, tmp_path / "b.mgstats")
@@ -135,7 +135,7 @@ def test_no_tensor_of_the_file_has_a_frame_dimension(tmp_path: Path, frames: int
         held = Statistics(SUBJECT, frames)
         for number in range(minibatches):
             held.add(minibatch(number, frames), ("a", "d"))
-        path = statistics_file.write(held, tmp_path / f"{minibatches}.mgstats")
+        path = released(held, tmp_path / f"{minibatches}.mgstats")
         found: dict[str, tuple[int, ...]] = {}
         with zipfile.ZipFile(path) as archive:
             for name in archive.namelist():
@@ -152,8 +152,22 @@ def test_no_tensor_of_the_file_has_a_frame_dimension(tmp_path: Path, frames: int
 def test_below_the_minimum_nothing_is_written(tmp_path: Path) -> None:
     held = statistics(2, 3, minimum=FRAMES * 4)
     with pytest.raises(UsageError, match="24 frames, fewer than the minimum of 32"):
-        statistics_file.write(held, tmp_path / "a.mgstats")
+        released(held, tmp_path / "a.mgstats")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_no_store_has_released_is_not_written(tmp_path: Path) -> None:
+    # Two files that differ by a minibatch would show its sums.
+    held = statistics(1, 20)
+    read = statistics_file.read(released(held, tmp_path / "a.mgstats"))
+    more = statistics_file.read(tmp_path / "a.mgstats")
+    more.add(minibatch(99), ("a", "2026-05-01"))
+    for unreleased in (held, read + held, more):
+        with pytest.raises(UsageError, match="no store has released are not written"):
+            statistics_file.write(unreleased, tmp_path / "b.mgstats")
+    assert [p.name for p in tmp_path.iterdir()] == ["a.mgstats"]
+    other = statistics_file.read(released(statistics(2, 20), tmp_path / "c.mgstats"))
+    assert statistics_file.read(statistics_file.write(read + other, tmp_path / "b.mgstats")).frames == 320
 
 
 def test_small_days_join_their_neighbours_and_no_cell_is_under_the_minimum() -> None:

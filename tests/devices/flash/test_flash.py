@@ -196,6 +196,27 @@ def test_a_uf2_file_is_copied_to_the_right_drive_and_no_other(tmp_path: Path, mo
         flasher.flash(job, lambda done, doing: None)
 
 
+def test_what_a_drive_or_a_tool_says_steers_no_terminal_and_a_drive_that_says_too_much_is_none(
+    tmp_path: Path, image: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = pico_job(tmp_path)
+    flasher = Uf2Flasher([tmp_path / "media"])
+    drive = uf2_drive(tmp_path / "media", "\x1b[2JRP2350")
+    with pytest.raises(DeviceError, match=re.escape("is a \\x1b[2JRP2350, not RPI-RP2")):
+        flasher.flash(job, lambda done, doing: None)
+    (drive / "INFO_UF2.TXT").write_text("Board-ID: RPI-RP2\n" + "x" * (1 << 16))
+    with pytest.raises(DeviceError, match="no board shows its UF2 drive"):
+        flasher.flash(job, lambda done, doing: None)
+    (drive / "INFO_UF2.TXT").unlink()
+    os.mkfifo(drive / "INFO_UF2.TXT")
+    with pytest.raises(DeviceError, match="no board shows its UF2 drive"):
+        flasher.flash(job, lambda done, doing: None)
+    play(monkeypatch, tmp_path / "bin", "openocd", ["\x1b]0;owned\x07"], code=1)
+    tool, plain = job_for("openocd", image)
+    with pytest.raises(DeviceError, match=re.escape("(\\x1b]0;owned\\x07)")):
+        tool.flash(plain, lambda done, doing: None)
+
+
 def test_a_uf2_file_for_another_chip_or_cut_off_is_refused(tmp_path: Path) -> None:
     uf2_drive(tmp_path / "media", "RPI-RP2")
     flasher = Uf2Flasher([tmp_path / "media"])

@@ -199,13 +199,13 @@ def test_wrong_requests_are_refused_with_a_remedy(link: Link) -> None:
         target.update(b"image")
     for kind, payload in ((0x33, b""), (protocol.Kind.INFER, b"123"), (protocol.Kind.INFER, b"\0" * 4)):
         with pytest.raises(DeviceError, match="the device at"):
-            target._request(kind, payload)
+            target._requests.send(kind, payload)
     for number, offset, size in ((0, 14, 3), (0, 2**32 - 1, 2), (1, 0, 1), (255, 0, 1)):
         with pytest.raises(DeviceError, match="does not have"):
-            target._request(protocol.Kind.WRITE_INPUT, protocol.WRITE_REQUEST.pack(number, offset) + bytes(size))
+            target._requests.send(protocol.Kind.WRITE_INPUT, protocol.WRITE_REQUEST.pack(number, offset) + bytes(size))
     for request in ((0, 4, 1), (0, 2**32 - 1, 2), (1, 299, 2), (2, 0, 1), (1, 0, 241)):
         with pytest.raises(DeviceError, match="does not have"):
-            target._request(protocol.Kind.READ_OUTPUT, protocol.READ_REQUEST.pack(*request))
+            target._requests.send(protocol.Kind.READ_OUTPUT, protocol.READ_REQUEST.pack(*request))
 
 
 def test_a_lost_answer_is_asked_for_again_and_nothing_runs_twice() -> None:

@@ -103,7 +103,7 @@ def test_an_update_runs_from_the_next_start_on(images: Images, tmp_path: Path) -
         with pytest.raises(DeviceError, match="refused the image"):
             target.update(b"\0" * (SLOTS.size + 1))
         with pytest.raises(DeviceError, match="refused the image"):
-            target._request(Kind.UPDATE_COMMIT)
+            target._requests.send(Kind.UPDATE_COMMIT)
         target.reset()
         assert version_of(target) == 0
 

@@ -13,7 +13,7 @@ from multigraft.cli.main import main
 from multigraft.statistics import statistics_file
 from tests.bundle_builder import build
 from tests.calibration.networks import frames, taps_bundle
-from tests.calibration.samples import statistics
+from tests.calibration.samples import released, statistics
 
 
 @pytest.fixture
@@ -94,7 +94,7 @@ def test_what_cannot_be_done_is_said_in_one_sentence_and_leaves_nothing(
     place: Path, capsys: pytest.CaptureFixture[str], case: str
 ) -> None:
     build((("pose", "regression"),)).bundle.write("home.graft")
-    statistics_file.write(statistics(1, 4), "ok.mgstats")
+    released(statistics(1, 4), Path("ok.mgstats"))
     before = {p.name for p in place.iterdir()}
     assert main(["calibrate", *WRONG[case]]) == 2
     error = capsys.readouterr().err.splitlines()

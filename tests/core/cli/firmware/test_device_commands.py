@@ -20,6 +20,12 @@ from tests.firmware_gen.boards.test_boards import needs_tools
 def described(folder: Path, board: Board, *variables: str) -> Path:
     """A tiny project with golden vectors, built."""
     tiny_model.build(board, folder, *variables)
+    return golden_project(folder, board.name)
+
+
+def golden_project(folder: Path, board: str) -> Path:
+    """What a tiny project holds beside its source, written into a folder, which is made."""
+    folder.mkdir(exist_ok=True)
     frames = np.random.default_rng(5).integers(-128, 128, (4, 1, 4, 4, 1), dtype=np.int8)
     answers = [tiny_model.reference(frame.ravel()) for frame in frames]
     np.savez(
@@ -30,7 +36,7 @@ def described(folder: Path, board: Board, *variables: str) -> Path:
             "output/difference": np.stack([slope for _, slope in answers]),
         },
     )
-    description = {"board": board.name, "digest": "ab" * 32, "steps": ["MEAN sum", "SUB difference"], "name": "tiny"}
+    description = {"board": board, "digest": "ab" * 32, "steps": ["MEAN sum", "SUB difference"], "name": "tiny"}
     (folder / "project.json").write_text(json.dumps(description))
     return folder
 
@@ -76,7 +82,7 @@ def test_another_model_or_board_on_the_device_is_refused(
     assert "which is not the model of this project; flash the project first" in capsys.readouterr().err
     (folder / "project.json").write_text(json.dumps({**description, "board": "mps2-an385"}))
     assert main(["firmware", "verify", str(folder), "--qemu"]) == 2
-    assert "the device is a mps2-an386, the project is for mps2-an385" in capsys.readouterr().err
+    assert " is a mps2-an386, the project is for mps2-an385" in capsys.readouterr().err
 
 
 def test_what_verifying_needs_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -213,11 +213,17 @@ def test_the_wrong_device_is_refused(project: Path, capfd: pytest.CaptureFixture
     with terminal(firmware.receive) as port:
         verify = ["firmware", "verify", str(project), "--port", port]
         refused(
-            verify, "mps2-an386 runs 'tiny', which is not the model of this project; flash the project first", capfd
+            verify,
+            f"the device at {port} runs 'tiny', which is not the model of this project; flash the project first",
+            capfd,
         )
         refused(["monitor", "--port", port, "--tasks", "smell"], "no task 'smell'; choose from: mean, slope", capfd)
+        other = ["monitor", "--port", port, "--project", str(project)]
+        refused(other, f"the device at {port} runs 'tiny', which is not the model of this project", capfd)
+        never = ["monitor", "--port", port, "--timeout", "0"]
+        refused(never, "a device cannot be given 0.0 s to answer; give it up to 86400", capfd)
         with_slots(project)
-        refused(verify, "the device is a mps2-an386, the project is for qemu-virt-rv32-slots", capfd)
+        refused(verify, f"the device at {port} is a mps2-an386, the project is for qemu-virt-rv32-slots", capfd)
         update = ["flash", str(project), "--port", port, "--image", str(project / "project.json")]
         refused(update, "is a mps2-an386, not a qemu-virt-rv32-slots; choose the right port or project", capfd)
 

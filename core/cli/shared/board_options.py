@@ -1,0 +1,35 @@
+"""Options of the commands that talk to a board."""
+
+from __future__ import annotations
+
+import argparse
+
+EMULATED_TIMEOUT_S = 90.0
+"""QEMU is slower than any board where the workstation is busy, and is ended by the command that started it."""
+
+
+def add_timeout_argument(parser: argparse.ArgumentParser, where: str = "") -> None:
+    """Add how long a board may take; :func:`timeout_s` says it.
+
+    Args:
+        parser: Gets the argument.
+        where: Begins its help.
+    """
+    from multigraft.devices.target.link import TIMEOUT_S
+
+    parser.add_argument(
+        "--timeout",
+        type=float,
+        metavar="SECONDS",
+        help=f"{where}the most that the board may take for one answer (default: {TIMEOUT_S:g})",
+    )
+
+
+def timeout_s(options: argparse.Namespace, emulated: bool = False) -> float:
+    """What was asked, or the default of boards or of those in QEMU."""
+    from multigraft.devices.target.link import TIMEOUT_S
+
+    if options.timeout is not None:
+        asked: float = options.timeout
+        return asked
+    return EMULATED_TIMEOUT_S if emulated else TIMEOUT_S

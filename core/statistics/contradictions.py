@@ -1,0 +1,58 @@
+"""Whether the parts of statistics that came in a file fit each other, before anybody computes with them."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from multigraft.statistics import entries
+from multigraft.statistics.statistics import Statistics
+from multigraft.statistics.tally import Tally
+from multigraft.statistics.value_histogram import BINS
+
+
+def refuse_contradictions(statistics: Statistics) -> None:
+    """Check names, shapes and signs of everything.
+
+    Raises:
+        ValueError: Something contradicts something else.
+    """
+    subject = statistics.subject
+    taps = [tap.name for tap in subject.taps]
+    if any(sums.taps != tuple(taps) for sums in (*statistics.groups, *statistics.periods)):
+        raise ValueError("its similarity is of other taps")
+    if any(min(sums.frames, sums.minibatches) < 0 for sums in (*statistics.groups, *statistics.periods)):
+        raise ValueError("its similarity is over fewer frames than none")
+    for tally in (statistics.overall, *statistics.places.values()):
+        _check_tally(tally)
+    sums = statistics.overall.sums
+    for tap in subject.taps:
+        for name in (entries.channel_sums(tap.name), entries.channel_squares(tap.name)):
+            if name in sums and sums[name].shape != tap.shape[-1:]:
+                raise ValueError(f"{name} is not of the tap's channels")
+    channels = {tap.name: tap.shape[-1:] for tap in subject.taps}
+    for one, first in channels.items():
+        for name, shape in (
+            (entries.first_moments(one), first),
+            (entries.second_moments(one), first * 2),
+            *((entries.cross_moments(one, other), first + second) for other, second in channels.items()),
+        ):
+            if name in sums and sums[name].shape != shape:
+                raise ValueError(f"{name} is not of the taps' channels")
+
+
+def _check_tally(tally: Tally) -> None:
+    if tally.lows.keys() != tally.highs.keys():
+        raise ValueError("it holds a least value without a greatest")
+    for name, low in tally.lows.items():
+        high = tally.highs[name]
+        if low.shape != () or high.shape != () or not -np.inf < low <= high < np.inf:
+            raise ValueError(f"the range of {name} is none")
+    for name, counts in tally.counts.items():
+        if name in (entries.DETAILED, entries.INNER, entries.CROSSED):
+            fits = counts.size == 1
+        elif name.startswith(entries.value_counts("")):
+            fits = counts.shape == (BINS,)
+        else:
+            fits = counts.ndim <= 1
+        if not fits or (counts < 0).any():
+            raise ValueError(f"the counts of {name} are none")

@@ -1,0 +1,68 @@
+"""Mutants of pictures, arrays and sounds: numbers of their headers, lengths, cuts; a PNG's checksums fit again."""
+
+from __future__ import annotations
+
+import io
+import random
+import struct
+import zipfile
+import zlib
+
+from tests.attack.archive_mutants import packed, scrambled
+
+INTEGERS = (0, 1, 2, 3, 7, 8, 16, 255, 256, 8191, 32767, 65535, 1 << 16, 1 << 24, (1 << 31) - 1, 1 << 31, (1 << 32) - 1)
+_PNG = b"\x89PNG\r\n\x1a\n"
+_HEAD = 160
+"""Bytes at the beginning, where most formats say what follows."""
+
+
+class FrameMutator:
+    """Makes mutants of one input of the frame decoder; equal seeds give equal mutants.
+
+    Args:
+        data: A byte that says the form, and the file.
+        seed: For the choice of all mutants.
+    """
+
+    def __init__(self, data: bytes, seed: int = 0) -> None:
+        self._form, self._data, self._random = data[:1], data[1:], random.Random(seed)
+
+    def mutant(self) -> bytes:
+        """The next one."""
+        draw = self._random
+        if self._data.startswith(b"PK") and draw.random() < 0.6:
+            return self._form + self._in_archive()
+        made = self._changed(self._data)
+        if made.startswith(_PNG) and draw.random() < 0.8:
+            made = _with_checksums(made)
+        return self._form + made
+
+    def _changed(self, data: bytes) -> bytes:
+        draw = self._random
+        if draw.random() < 0.3:
+            return scrambled(data, draw)
+        changed = bytearray(data)
+        for _ in range(draw.choice((1, 1, 2))):
+            size = draw.choice((1, 2, 4))
+            place = draw.randrange(max(1, min(len(changed), draw.choice((_HEAD, 1 << 30))) - size))
+            value = draw.choice(INTEGERS) % (1 << 8 * size)
+            changed[place : place + size] = value.to_bytes(size, draw.choice(("little", "big")))
+        return bytes(changed)
+
+    def _in_archive(self) -> bytes:
+        """The array of an .npz file, changed before it is packed."""
+        with zipfile.ZipFile(io.BytesIO(self._data)) as archive:
+            members = {name: archive.read(name) for name in archive.namelist()}
+        name = self._random.choice(list(members))
+        members[self._random.choice((name, name, "y.npy", "x"))] = self._changed(members[name])
+        return packed(members)
+
+
+def _with_checksums(data: bytes) -> bytes:
+    made, place = bytearray(_PNG), len(_PNG)
+    while place + 12 <= len(data):
+        (length,) = struct.unpack_from(">I", data, place)
+        content = data[place + 8 : place + 8 + length]
+        made += data[place : place + 8] + content + struct.pack(">I", zlib.crc32(data[place + 4 : place + 8] + content))
+        place += 12 + len(content)
+    return bytes(made) + data[place:]

@@ -1,0 +1,78 @@
+"""Mutants of .tflite files: through the check, those that pass through both interpreters, and all through firmware."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from multigraft.cli.main import main
+from multigraft.runtime.backends import InterpreterName, load_backend
+from multigraft.tflite.checking.check import check_tflite
+from tests.attack.campaigns import Campaign
+from tests.attack.interpreters import run_in_child
+from tests.attack.tflite_mutants import Mutator
+from tests.attack.tflite_seeds import seeds
+from tests.attack.trials import Row, tried
+from tests.firmware_gen.operators.test_operators import MODELS
+
+BOARD = "mps2-an386"
+BACKENDS: tuple[InterpreterName, ...] = ("litert", "tflite-runtime")
+
+
+def models(paths: list[Path]) -> dict[str, bytes]:
+    """Name to content; without paths those that the tests build."""
+    if paths:
+        return {path.name: path.read_bytes() for path in paths}
+    return seeds() | {f"operator {name}": make() for name, make in MODELS.items()}
+
+
+def interpreters(
+    files: dict[str, bytes], mutants: int, seed: int, unchecked: bool = False, keep: Path | None = None
+) -> Iterator[Row]:
+    """The check, then both interpreters without it.
+
+    Args:
+        files: Good models.
+        mutants: How many.
+        seed: Of all of them.
+        unchecked: Give the interpreters what the check refuses, too: what the check is for.
+        keep: A folder for those that ended badly.
+    """
+    for backend in BACKENDS:
+        load_backend(backend)
+    check, rows = Row("tflite check"), {b: Row(f"tflite in {b}") for b in BACKENDS}
+    made = Campaign("tflite", mutants, files, Mutator, check_tflite_file).made(mutants, seed)
+    for number, (model, mutant) in enumerate(made):
+        end = tried(lambda mutant=mutant: check_tflite_file(mutant))  # type: ignore[misc]
+        check.add(end)
+        ends = {"check": end}
+        if end.kind == "passed" or unchecked:
+            ends |= {backend: run_in_child(mutant, backend, checked=False) for backend in BACKENDS}
+            for backend in BACKENDS:
+                rows[backend].add(ends[backend])
+        for place, end in ends.items():
+            if keep is not None and end.is_bad:
+                keep.mkdir(parents=True, exist_ok=True)
+                kept = f"{model}-{number}-{place}-{end.kind}.tflite".replace(" ", "-")
+                (keep / kept).write_bytes(mutant)
+    yield from (check, *rows.values())
+
+
+def check_tflite_file(data: bytes) -> None:
+    """Check a mutant."""
+    check_tflite(data, "the mutant")
+
+
+def firmware(files: dict[str, bytes], mutants: int) -> Campaign:
+    """Every mutant through ``multigraft firmware``, as far as a whole project."""
+
+    def run(data: bytes) -> None:
+        with tempfile.TemporaryDirectory() as name:
+            path, folder = Path(name) / "mutant.tflite", Path(name) / "fw"
+            path.write_bytes(data)
+            main(["firmware", str(path), "-o", str(folder), "--board", BOARD])
+            json.loads((folder / "project.json").read_bytes())
+
+    return Campaign("firmware", mutants, files, Mutator, run)
