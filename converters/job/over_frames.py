@@ -27,7 +27,8 @@ def over_frames(make: Callable[[], Callable[[Feed], Result]], feeds: Iterable[Fe
         make: Makes a worker, for one thread alone.
         feeds: Read in the thread that iterates.
     """
-    cores = min(len(os.sched_getaffinity(0)), MOST_WORKERS)
+    known = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = min(known, MOST_WORKERS)
     if cores == 1:
         yield from map(make(), feeds)
         return

@@ -14,6 +14,7 @@ from typing import Self
 import numpy as np
 import numpy.typing as npt
 
+from multigraft.refit.row_blocks import products, times
 from multigraft.tensors.arrays import Array, Float64Array
 
 STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
@@ -45,9 +46,8 @@ class RidgeSums:
 
     def add(self, design: Array, targets: Array) -> None:
         """Add rows: ``design`` (groups, rows, inputs) and ``targets`` (groups, rows, outputs)."""
-        transposed = design.transpose(0, 2, 1)
-        self.xx += transposed @ design
-        self.xy += transposed @ targets
+        self.xx += products(design, design)
+        self.xy += products(design, targets)
         self.yy += np.einsum("gro,gro->go", targets, targets, dtype=np.float64)
         self.x += design.sum(1, dtype=np.float64)
         self.y += targets.sum(1, dtype=np.float64)
@@ -55,7 +55,7 @@ class RidgeSums:
 
     def retarget(self, design: Array, targets: Array) -> None:
         """Put ``targets`` in the place of those added so far, for the same ``design`` rows."""
-        self.xy = (design.transpose(0, 2, 1) @ targets).astype(np.float64)
+        self.xy = products(design, targets)
         self.yy = np.einsum("gro,gro->go", targets, targets, dtype=np.float64)
         self.y = targets.sum(1, dtype=np.float64)
 
@@ -112,7 +112,7 @@ class Solution:
 
     def predict(self, design: Array) -> Array:
         """Outputs (groups, rows, outputs) in the dtype of ``design``."""
-        result: Array = design @ self.weight.astype(design.dtype)
+        result = times(design, self.weight.astype(design.dtype))
         result += self.intercept[:, None, :].astype(design.dtype)
         return result
 

@@ -113,6 +113,8 @@ def reverse_sequence(writer: Writer) -> bool:
     if lengths is None or shape is None or math.prod(shape) > _LARGEST:
         return False
     batch, time = given.get("batch_axis", 1), given.get("time_axis", 0)
+    if {batch, time} != {0, 1} or len(shape) < 2:  # ONNX allows no other axes
+        return False
     if len(set(lengths.tolist())) == 1:
         order = np.arange(shape[time])
         order[: lengths[0]] = order[: lengths[0]][::-1]
