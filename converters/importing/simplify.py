@@ -24,7 +24,6 @@ from multigraft.converters.importing.channels_first import read_channels_first
 from multigraft.converters.importing.equivalence import runner
 from multigraft.converters.importing.forms.constant_outputs import leave_out_constant_outputs
 from multigraft.converters.importing.forms.constant_ways import write_out_constant_ways
-from multigraft.converters.importing.forms.decided_branches import take_decided_branches
 from multigraft.converters.importing.forms.fixed_batch import to_one_frame
 from multigraft.converters.importing.forms.neutral_bounds import leave_out_neutral_bounds
 from multigraft.converters.importing.known_operators import refuse_unknown
@@ -103,7 +102,6 @@ def simplify(model: onnx.ModelProto, preprocessing: Preparation, where: str) -> 
         reference = _reference(model, raw, preprocessing, where)
     except InputError as error:
         raise _named_size(model, preprocessing, error) from error
-    take_decided_branches(clean, where)
     clean = write_out_constant_ways(clean)
     reason = ""
     for attempt in (_slim, _slim_without_fusion, _slim_after_onnxruntime):

@@ -1,11 +1,14 @@
-"""If, Loop, Scan and Compress are written out where the way, the number of steps or what is kept is constant."""
+"""If, Loop, Scan and Compress are written out where the way, the number of steps or what is kept is constant.
+
+Constant is, too, what follows from the sizes of a network whose input has fixed ones.
+"""
 
 from __future__ import annotations
 
 import onnx
 
 from multigraft.converters.conversion.rewrites import control_flow, indexing
-from multigraft.converters.conversion.rewrites.control_flow import LARGEST
+from multigraft.converters.conversion.rewrites.control_flow import LARGEST, nodes_in
 from multigraft.converters.conversion.rewrites.editing import Editor, Rule, Writer
 from multigraft.converters.conversion.rewrites.folding import fold_constants
 
@@ -25,7 +28,7 @@ def write_out_constant_ways(model: onnx.ModelProto) -> onnx.ModelProto:
         return model
     editor = Editor(model)
     fold_constants(editor)
-    most = len(editor.graph.node) + LARGEST
+    most = nodes_in(editor.graph) + LARGEST  # branches that are taken make no node that is not there already
     while len(editor.graph.node) <= most:
         nodes: list[onnx.NodeProto] = []
         is_changed = False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from multigraft.cli.main import main
+from multigraft.converters.conversion.rewrites.control_flow import LARGEST
+from multigraft.converters.importing.forms.constant_ways import write_out_constant_ways
 from multigraft.converters.importing.importer import load_network, load_task
 from multigraft.converters.network.network import session_of
 from multigraft.converters.settings.settings import Settings
@@ -127,3 +130,23 @@ def test_a_constant_fills_every_element_in_the_type_of_its_input(tmp_path: Path)
     network = load_network(path, preprocessing=WINDOW, constants={"rate": RATE, "state": 2})
     stored = [numpy_helper.to_array(i) for i in network.model.graph.initializer]
     assert any(v.dtype == np.float32 and v.size in (1, 6) and (v == 2).all() for v in stored)
+
+
+def test_branches_of_many_nodes_are_taken_at_every_depth() -> None:
+    deep = helper.make_node("If", ["yes"], ["result"], then_branch=chain(1, "a"), else_branch=chain(2, "b"))
+    outer = branch("outer", [*chain(LARGEST + 1, "c").node, deep], "result")
+    graph = helper.make_graph(
+        [helper.make_node("If", ["yes"], ["answer"], then_branch=outer, else_branch=chain(3, "d"))],
+        "deep",
+        [helper.make_tensor_value_info("x", FLOAT, [1])],
+        [helper.make_tensor_value_info("answer", FLOAT, [1])],
+        [numpy_helper.from_array(np.array(True), "yes")],
+    )
+    written = write_out_constant_ways(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)]))
+    assert "If" not in {n.op_type for n in written.graph.node}
+
+
+def chain(length: int, name: str) -> onnx.GraphProto:
+    names = ["x", *(f"{name}{i}" for i in range(length))]
+    nodes = [helper.make_node("Neg", [a], [b]) for a, b in itertools.pairwise(names)]
+    return branch(name, nodes, names[-1])
