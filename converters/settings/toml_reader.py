@@ -21,9 +21,9 @@ from multigraft.errors import ConfigurationError, InputError
 from multigraft.reading import read_text
 
 LARGEST = 256 << 10
+"""Bytes of a settings file."""
 _TOO_LARGE = 1 << 63
 """TOML has whole numbers of 64 bits, and Python's parser takes any."""
-"""Bytes of a settings file."""
 
 _NAMES = {
     bool: "true or false",
