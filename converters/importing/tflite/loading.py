@@ -66,26 +66,29 @@ def load(path: Path, shape: Sequence[int] | None = None) -> TfliteNetwork:
             ``shape``, or does not take it.
         UnsupportedOperatorError: It holds control flow that cannot be written out.
     """
-    content = read_file(path, LARGEST)
-    where = str(path)
-    check_structure(content, where)
+    content = _checked_content(path)
     if shape is not None and open_size(content) is not None:
-        content = at_size(content, shape, where)
-    refuse_open_size(content, where)
-    model = tflite_file.read(content)
-    whole = written_out(model, where)
-    return TfliteNetwork(path, content, model, join_dilations(fold(as_builtin(whole))))
+        content = at_size(content, shape, str(path))
+    refuse_open_size(content, str(path))
+    return _network(path, content)
 
 
-def takes_any_size(path: Path) -> bool:
-    """Whether a file leaves the size of its input open.
+def load_fixed(path: Path) -> TfliteNetwork | None:
+    """As :func:`load`; None where the file leaves the size of its input open."""
+    content = _checked_content(path)
+    return None if open_size(content) is not None else _network(path, content)
 
-    Raises:
-        InputError: It is not there, is no .tflite file, or is damaged.
-    """
+
+def _checked_content(path: Path) -> bytes:
     content = read_file(path, LARGEST)
     check_structure(content, str(path))
-    return open_size(content) is not None
+    return content
+
+
+def _network(path: Path, content: bytes) -> TfliteNetwork:
+    model = tflite_file.read(content)
+    whole = written_out(model, str(path))
+    return TfliteNetwork(path, content, model, join_dilations(fold(as_builtin(whole))))
 
 
 def checked(network: TfliteNetwork) -> bytes:

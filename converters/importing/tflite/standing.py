@@ -10,7 +10,7 @@ import numpy as np
 
 from multigraft.bundle.manifest import Kind
 from multigraft.converters.conversion.interpreters import PREFERRED, WholeFile
-from multigraft.converters.importing.tflite.loading import TfliteNetwork, load, refuse_operators, takes_any_size
+from multigraft.converters.importing.tflite.loading import TfliteNetwork, load, load_fixed, refuse_operators
 from multigraft.converters.network.standing import StandingNetwork
 from multigraft.converters.quantising.layer_error import spec_of
 from multigraft.errors import ConfigurationError, InputError, UnsupportedOperatorError
@@ -33,7 +33,8 @@ def is_quantised(path: Path) -> bool:
     Raises:
         InputError: As :func:`multigraft.converters.importing.tflite.loading.load`.
     """
-    return not takes_any_size(path) and load(path).is_quantised
+    network = load_fixed(path)
+    return network is not None and network.is_quantised
 
 
 def load_standing(
