@@ -25,7 +25,7 @@ class Editor:
         self.model = onnx.ModelProto()
         self.model.CopyFrom(model)
         self.opset = next((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), 0)
-        self._read_shapes()
+        self._read_graph()
         self._constants = {i.name: i for i in self.graph.initializer}
         self._names = {
             *self._constants,
@@ -51,6 +51,10 @@ class Editor:
         """The ONNX element type of a tensor; 0 where it is not known."""
         return self._dtypes.get(name, 0)
 
+    def producer(self, name: str) -> onnx.NodeProto | None:
+        """The node that writes a tensor; None for an input or a constant."""
+        return self._producers.get(name)
+
     def free_name(self, wish: str) -> str:
         """``wish``, or with a number behind it if a tensor has that name; it is taken from now on."""
         name, number = wish, 1
@@ -72,7 +76,7 @@ class Editor:
         kept = [onnx.NodeProto.FromString(n.SerializeToString()) for n in nodes]
         del self.graph.node[:]
         self.graph.node.extend(kept)
-        self._read_shapes()
+        self._read_graph()
 
     def store(self, values: Mapping[str, Array]) -> None:
         """Make constants of tensors, and take away the nodes that write them."""
@@ -91,7 +95,7 @@ class Editor:
             elif name not in written:
                 self.graph.initializer.append(numpy_helper.from_array(np.asarray(value), name))
                 self._constants[name] = self.graph.initializer[-1]
-        self._read_shapes()
+        self._read_graph()
 
     def infos(self) -> list[onnx.ValueInfoProto]:
         """Type, and shape as far as known, of every tensor."""
@@ -118,7 +122,10 @@ class Editor:
         del self.graph.node[:]
         self.graph.node.extend(reversed(kept))
 
-    def _read_shapes(self) -> None:
+    def _read_graph(self) -> None:
+        self._producers: dict[str, onnx.NodeProto] = {
+            name: node for node in self.graph.node for name in node.output if name
+        }
         del self.graph.value_info[:]
         inferred = onnx.shape_inference.infer_shapes(self.model, data_prop=True).graph
         self._shapes: dict[str, Shape] = {i.name: tuple(i.dims) for i in inferred.initializer}

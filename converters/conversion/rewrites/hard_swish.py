@@ -23,7 +23,7 @@ def hard_swish(writer: Writer) -> bool:
         return False
     x = ""
     if whole := _sixth_of(editor, node):
-        product = _producer(editor, whole)
+        product = editor.producer(whole)
         if product is not None and product.op_type == "Mul":
             x = _factor(product, lambda name: _of_clipped(editor, name))
     elif node.op_type == "Mul" and all(editor.constant(n) is None for n in node.input):
@@ -42,7 +42,7 @@ def _factor(product: onnx.NodeProto, gated: Callable[[str], str]) -> str:
 
 def _of_gate(editor: Editor, name: str) -> str:
     """``x`` where a tensor is ``relu6(x + 3) / 6``."""
-    node = _producer(editor, name)
+    node = editor.producer(name)
     if node is None:
         return ""
     if node.op_type == "HardSigmoid":
@@ -55,12 +55,12 @@ def _of_gate(editor: Editor, name: str) -> str:
 
 def _of_clipped(editor: Editor, name: str) -> str:
     """``x`` where a tensor is ``relu6(x + 3)``."""
-    clip = _producer(editor, name)
+    clip = editor.producer(name)
     if clip is None or clip.op_type != "Clip" or len(clip.input) != 3:
         return ""
     if not _is(editor, clip.input[1], 0) or not _is(editor, clip.input[2], 6):
         return ""
-    added = _producer(editor, clip.input[0])
+    added = editor.producer(clip.input[0])
     if added is None or added.op_type != "Add":
         return ""
     a, b = added.input
@@ -80,10 +80,6 @@ def _sixth_of(editor: Editor, node: onnx.NodeProto) -> str:
 def _is(editor: Editor, name: str, wanted: float) -> bool:
     value = editor.constant(name)
     return value is not None and value.size == 1 and abs(float(value.reshape(-1)[0]) - wanted) < _CLOSE
-
-
-def _producer(editor: Editor, name: str) -> onnx.NodeProto | None:
-    return next((n for n in editor.graph.node if name in n.output), None)
 
 
 RULES: dict[str, tuple[Rule, ...]] = dict.fromkeys(("Mul", "Div"), (hard_swish,))
