@@ -13,6 +13,7 @@ import onnx
 from multigraft.converters.conversion.rewrite import rewrite
 from multigraft.converters.importing.consent import require_consent
 from multigraft.converters.importing.forms.constant_inputs import hold_constant
+from multigraft.converters.importing.forms.inputs import fed_inputs
 from multigraft.converters.importing.forms.well_formed import refuse_broken_text
 from multigraft.converters.importing.importer import load_network
 from multigraft.converters.importing.known_operators import INT8_OPERATORS, refuse_unknown_node, tflite_operators
@@ -162,7 +163,7 @@ def check(
     opset = 0 if facts is None else next((int(o.version) for o in facts.opset_import if o.domain in DEFAULT_DOMAINS), 0)
     return Checked(
         source,
-        () if facts is None else tuple(map(_value, _inputs(facts))),
+        () if facts is None else tuple(map(_value, fed_inputs(facts.graph))),
         () if facts is None else tuple(map(_value, facts.graph.output)),
         0 if raw is None and network is not None and Path(source).suffix.lower() == ".tflite" else opset,
         "" if facts is None else f"{facts.producer_name} {facts.producer_version}".strip(),
@@ -225,11 +226,6 @@ def _as_written(source: str) -> onnx.ModelProto | None:
         return None
 
 
-def _inputs(model: onnx.ModelProto) -> list[onnx.ValueInfoProto]:
-    weights = {i.name for i in model.graph.initializer}
-    return [i for i in model.graph.input if i.name not in weights]
-
-
 def _value(value: onnx.ValueInfoProto) -> str:
     kind = value.type.tensor_type
     dims = [str(d.dim_value) if d.HasField("dim_value") else d.dim_param or "?" for d in kind.shape.dim]
@@ -243,7 +239,7 @@ def assumed_preparation(model: onnx.ModelProto, size: tuple[int, ...] | None, no
 
     ``notes`` takes a line for a size that was assumed.
     """
-    inputs = _inputs(model)
+    inputs = fed_inputs(model.graph)
     if len(inputs) != 1:
         return None
     dims = [d.dim_value for d in inputs[0].type.tensor_type.shape.dim]

@@ -9,6 +9,7 @@ import numpy as np
 import onnx
 from onnx import helper
 
+from multigraft.converters.importing.forms.inputs import fed_inputs
 from multigraft.converters.network.network import session_of
 from multigraft.errors import InputError
 
@@ -60,8 +61,7 @@ def usual_size(model: onnx.ModelProto) -> Size | None:
     Returns:
         Height and width, fixed ones as the file has them; None where the size is not open, or none of them runs.
     """
-    stored = {i.name for i in model.graph.initializer}
-    inputs = [i for i in model.graph.input if i.name not in stored]
+    inputs = fed_inputs(model.graph)
     places = open_dimensions(inputs[0]) if len(inputs) == 1 else None
     if places is None:
         return None

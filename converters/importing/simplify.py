@@ -25,6 +25,7 @@ from multigraft.converters.importing.equivalence import runner
 from multigraft.converters.importing.forms.constant_outputs import leave_out_constant_outputs
 from multigraft.converters.importing.forms.constant_ways import write_out_constant_ways
 from multigraft.converters.importing.forms.fixed_batch import to_one_frame
+from multigraft.converters.importing.forms.inputs import fed_inputs
 from multigraft.converters.importing.forms.neutral_bounds import leave_out_neutral_bounds
 from multigraft.converters.importing.known_operators import refuse_unknown
 from multigraft.converters.importing.node_names import label, one_line
@@ -147,16 +148,14 @@ def only_input(model: onnx.ModelProto, where: str) -> onnx.ValueInfoProto:
     Raises:
         InputError: There are several, or none.
     """
-    weights = {i.name for i in model.graph.initializer}
-    inputs = [i for i in model.graph.input if i.name not in weights]
+    inputs = fed_inputs(model.graph)
     if len(inputs) != 1:
         names = ", ".join(i.name for i in inputs) or "none"
         raise InputError(
             f"{where} has {len(inputs)} inputs ({names})",
             "give the value of every one but the frame's as constants, or a network with one input",
         )
-    value: onnx.ValueInfoProto = inputs[0]
-    return value
+    return inputs[0]
 
 
 def fix_input(model: onnx.ModelProto, preprocessing: Preparation, where: str) -> RawInput:
@@ -202,8 +201,7 @@ def fix_input(model: onnx.ModelProto, preprocessing: Preparation, where: str) ->
     to_one_frame(model.graph, raw.batch)
     # Below version 4 of the format, initialisers have to be inputs as well.
     model.ir_version = max(model.ir_version, 4)
-    weights = {i.name for i in model.graph.initializer}
-    kept = [i for i in model.graph.input if i.name not in weights]
+    kept = fed_inputs(model.graph)
     del model.graph.input[:]
     model.graph.input.extend(kept)
     is_whole = isinstance(preprocessing, ArrayPreparation) and preprocessing.values == "int32"

@@ -8,6 +8,7 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
+from multigraft.converters.importing.forms.inputs import fed_inputs
 from multigraft.errors import InputError
 
 LARGEST = 1 << 24
@@ -25,8 +26,7 @@ def hold_constant(model: onnx.ModelProto, values: Mapping[str, float], where: st
     Raises:
         InputError: An input is not there, is of a type that holds no such number, or no input is left for the frame.
     """
-    stored = {i.name for i in model.graph.initializer}
-    inputs = {i.name: i for i in model.graph.input if i.name not in stored}
+    inputs = {i.name: i for i in fed_inputs(model.graph)}
     for name, value in values.items():
         if name not in inputs:
             raise InputError(f"{where} has no input {name!r}", f"its inputs are {', '.join(inputs)}")

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import onnx
 
+from multigraft.converters.importing.forms.inputs import fed_inputs
 from multigraft.converters.importing.forms.ordering import reads
 from multigraft.errors import InputError
 
 
 def constant_outputs(graph: onnx.GraphProto) -> list[str]:
     """Outputs that no path leads to from the input; nodes have to be in order and constants folded."""
-    stored = {i.name for i in graph.initializer}
-    depends = {i.name for i in graph.input if i.name not in stored}
+    depends = {i.name for i in fed_inputs(graph)}
     for node in graph.node:
         if not depends.isdisjoint(reads(node)):
             depends.update(node.output)
