@@ -67,6 +67,9 @@ class PlainStream(io.TextIOBase):
         """As :meth:`write`."""
         self._guarded(self.stream.flush)
 
+    def close(self) -> None:
+        """Nothing: the other stream is somebody else's, and what it could not take was said when it was written."""
+
     def _guarded(self, do: Callable[[], object]) -> None:
         # Kept, since argparse passes over what goes wrong while it prints help.
         if self._failed is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import itertools
 import os
 import re
 import shutil
@@ -52,7 +53,7 @@ def to_tflite(
         ConversionError: onnx2tf failed or left an operator that TFLite does not have; it names operator and node as far
             as onnx2tf tells, and the log.
     """
-    prepared = rewrite(model)
+    prepared, names = with_plain_inputs(rewrite(model))
 
     def convert() -> bytes:
         return _convert(prepared, environment, folder, report, is_plain)
@@ -72,7 +73,11 @@ def to_tflite(
     readers = {node.output[0]: node.input[0] for node in prepared.graph.node if node.input and node.output}
     known = (with_agreeing_reshapes(without_known_results(g)) for g in converted.subgraphs)
     graphs = (reconnected(write_dangling(graph, readers)) for graph in known)
-    return dataclasses.replace(converted, subgraphs=tuple(graphs))
+    signatures = (
+        dataclasses.replace(s, inputs={names.get(argument, argument): tensor for argument, tensor in s.inputs.items()})
+        for s in converted.signatures
+    )
+    return dataclasses.replace(converted, subgraphs=tuple(graphs), signatures=tuple(signatures))
 
 
 def _convert(model: onnx.ModelProto, environment: Environment, folder: Path, report: Report, is_plain: bool) -> bytes:
@@ -106,6 +111,27 @@ def _convert(model: onnx.ModelProto, environment: Environment, folder: Path, rep
 _FULL = re.compile("No space left on device|Disk quota exceeded|File too large")
 _LEAST_FREE = 1 << 20
 """Bytes: on a full disk the log may lack the line that says so."""
+
+
+def with_plain_inputs(model: onnx.ModelProto) -> tuple[onnx.ModelProto, dict[str, str]]:
+    """``model`` with plain names for inputs that onnx2tf would rename (PyTorch's ``onnx::Flatten_0``).
+
+    Returns:
+        It, and the plain name to the one it stands for: of several renamed inputs nobody could say which is which.
+    """
+    strange = [i.name for i in model.graph.input if ":" in i.name]
+    if not strange:
+        return model, {}
+    taken = {n for node in model.graph.node for n in (*node.input, *node.output)} | {i.name for i in model.graph.input}
+    free = (name for number in itertools.count() if (name := f"input_{number}") not in taken)
+    plain = dict(zip(strange, free, strict=False))
+    renamed = onnx.ModelProto()
+    renamed.CopyFrom(model)
+    for value in renamed.graph.input:
+        value.name = plain.get(value.name, value.name)
+    for node in renamed.graph.node:
+        node.input[:] = [plain.get(n, n) for n in node.input]
+    return renamed, {new: old for old, new in plain.items()}
 
 
 def names_of_other_ranks(model: onnx.ModelProto) -> list[str]:

@@ -11,16 +11,6 @@ def one_line(error: BaseException) -> str:
     return lines[0].rstrip(".") if lines else type(error).__name__
 
 
-def name_nodes_once(graph: onnx.GraphProto) -> None:
-    """Number the names of nodes that several have, in place: onnxruntime wants each once."""
-    seen: set[str] = set()
-    for node in graph.node:
-        name, number = node.name, 1
-        while node.name and node.name in seen:
-            node.name, number = f"{name}_{number}", number + 1
-        seen.add(node.name)
-
-
 def label(node: onnx.NodeProto) -> str:
     """How messages name a node: operator and name, or what it writes if it has none."""
     return f"{node.op_type} {node.name or (node.output[0] if node.output else '')!r}"

@@ -243,7 +243,18 @@ def prefixed(model: onnx.ModelProto, prefix: str) -> onnx.ModelProto:
         node.output[:] = [renamed(o) for o in node.output]
     for value in [*graph.initializer, *graph.input, *graph.output, *graph.value_info]:
         value.name = renamed(value.name)
+    name_nodes_once(graph)
     return copy
+
+
+def name_nodes_once(graph: onnx.GraphProto) -> None:
+    """Number the names of nodes that several have, in place: onnxruntime wants each once."""
+    seen: set[str] = set()
+    for node in graph.node:
+        name, number = node.name, 1
+        while node.name and node.name in seen:
+            node.name, number = f"{name}_{number}", number + 1
+        seen.add(node.name)
 
 
 def session_of(model: onnx.ModelProto, name: str) -> ort.InferenceSession:

@@ -14,7 +14,8 @@ import numpy as np
 
 from multigraft.converters.quantising.linear_operators import LinearOperator, linear_operators
 from multigraft.converters.quantising.ranges import PASSES_VALUES, Range
-from multigraft.converters.quantising.sound_ranges import LEAST_RANGE, STEPS, step
+from multigraft.converters.quantising.sound_ranges import LEAST_RANGE, step
+from multigraft.converters.quantising.value_counts import STEPS
 from multigraft.tflite.graph import Graph, Quant, Tensor
 
 _FLOOR = 1.01 * LEAST_RANGE / STEPS

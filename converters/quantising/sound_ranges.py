@@ -15,6 +15,7 @@ import numpy as np
 
 from multigraft.converters.quantising.linear_operators import linear_operator
 from multigraft.converters.quantising.ranges import Range, Ranges
+from multigraft.converters.quantising.value_counts import STEPS
 from multigraft.errors import ConversionError
 from multigraft.tflite.graph import Graph, Op
 
@@ -23,8 +24,6 @@ LEAST_RANGE = 1e-9
 
 _NO_RANGE = 1e-18
 """What is narrower is one value."""
-
-STEPS = 255
 
 _ACCUMULATOR = 2.0**30
 """The largest sum of a channel, in steps of its output."""

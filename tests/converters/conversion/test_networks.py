@@ -44,6 +44,14 @@ def test_dense_skips_around_depthwise_convolutions_stay_depthwise(
     assert "TRANSPOSE" not in counts
 
 
+def test_inputs_with_the_names_of_old_exporters_stay_apart(onnx2tf_environment: Environment, tmp_path: Path) -> None:
+    """Two networks side by side whose inputs onnx2tf would rename: each answer is of its own input."""
+    b = OnnxBuilder(6)
+    answers = [b.classifier(f"{n}.classes", b.conv(n, b.input(f"{n}/onnx::Conv_0", 2, 8, 8), 4), 3) for n in "ab"]
+    graph = through_converter(b.model(*answers), onnx2tf_environment, tmp_path)
+    assert set(graph.inputs) == {"a/onnx::Conv_0", "b/onnx::Conv_0"}
+
+
 def padded_shortcut(b: OnnxBuilder, x: str) -> str:
     """A residual block at half the size, whose shortcut takes every other pixel and pads the channels."""
     channels = b.channels[x]

@@ -111,6 +111,14 @@ def duplicate_node_names(seed: int = 0) -> onnx.ModelProto:
     return model
 
 
+def node_called_as_what_another_writes(seed: int = 0) -> onnx.ModelProto:
+    """Nodes without a name are called as what they write."""
+    model = plain(seed)
+    first, second = model.graph.node[:2]
+    first.name, second.name = second.output[0], ""
+    return model
+
+
 def unnamed_nodes(seed: int = 0) -> onnx.ModelProto:
     model = plain(seed)
     for node in model.graph.node:
@@ -270,6 +278,7 @@ FORMS: tuple[Callable[[int], onnx.ModelProto], ...] = (
     fixed_batch,
     unused_input,
     duplicate_node_names,
+    node_called_as_what_another_writes,
     unnamed_nodes,
     strange_names,
     initialiser_as_output,

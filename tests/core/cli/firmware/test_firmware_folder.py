@@ -19,11 +19,13 @@ from tests.firmware_gen.models import residual
 
 CROWDED = """
 import resource, sys
+sys.dont_write_bytecode = True
 resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000))
 from multigraft.cli.main import main
 sys.exit(main(sys.argv[1:]))
 """
-"""No file may be longer than 2,000 bytes: a disk that is full after the first ones."""
+"""No file may be longer than 2,000 bytes: a disk that is full after the first ones. Python itself would leave compiled
+modules cut off there, which every later process then loads."""
 
 KILLED = """
 import sys, time
