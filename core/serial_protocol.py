@@ -165,10 +165,15 @@ def kind_name(kind: int) -> str:
     return known.get(kind, f"request {kind}")
 
 
+def firmware_text(text: str) -> str:
+    """``text`` as it stands in firmware: ASCII, printable."""
+    ascii_only = text.encode("ascii", "replace").decode()
+    return "".join(c if c.isprintable() else "?" for c in ascii_only)
+
+
 def name_on_device(name: str) -> str:
-    """What a device says of a name: ASCII, printable, and no more than it keeps."""
-    ascii_only = name.encode("ascii", "replace").decode()
-    return "".join(c if c.isprintable() else "?" for c in ascii_only)[: NAME_BYTES - 1]
+    """What a device says of a name: no more of it than it keeps."""
+    return firmware_text(name)[: NAME_BYTES - 1]
 
 
 @dataclass(frozen=True)

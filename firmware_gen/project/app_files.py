@@ -159,9 +159,8 @@ def app_model(model: AppModel) -> str:
 
 
 def _c_text(text: str) -> str:
-    plain = text.encode("ascii", "replace").decode()
     # Two question marks in a row begin a trigraph in C11; an escaped one begins none.
-    return json.dumps("".join(c if c.isprintable() else "?" for c in plain)).replace("?", r"\?")
+    return json.dumps(protocol.firmware_text(text)).replace("?", r"\?")
 
 
 def _c_float(value: float) -> str:
