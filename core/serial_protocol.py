@@ -155,6 +155,9 @@ FLAG_SOUND = 8
 """The model hears: HEAR takes its samples."""
 
 
+MOST_TENSORS = 32
+"""Inputs, outputs or tasks: a mask has as many bits."""
+MOST_DIMENSIONS = 6
 NAME_BYTES = 32
 """Bytes that a device keeps of a tensor's or a task's name, with a 0 at the end."""
 
