@@ -155,6 +155,9 @@ FLAG_SOUND = 8
 """The model hears: HEAR takes its samples."""
 
 
+MOST_TENSORS = 32
+"""Inputs, outputs or tasks: a mask has as many bits."""
+MOST_DIMENSIONS = 6
 NAME_BYTES = 32
 """Bytes that a device keeps of a tensor's or a task's name, with a 0 at the end."""
 
@@ -165,10 +168,15 @@ def kind_name(kind: int) -> str:
     return known.get(kind, f"request {kind}")
 
 
+def firmware_text(text: str) -> str:
+    """``text`` as it stands in firmware: ASCII, printable."""
+    ascii_only = text.encode("ascii", "replace").decode()
+    return "".join(c if c.isprintable() else "?" for c in ascii_only)
+
+
 def name_on_device(name: str) -> str:
-    """What a device says of a name: ASCII, printable, and no more than it keeps."""
-    ascii_only = name.encode("ascii", "replace").decode()
-    return "".join(c if c.isprintable() else "?" for c in ascii_only)[: NAME_BYTES - 1]
+    """What a device says of a name: no more of it than it keeps."""
+    return firmware_text(name)[: NAME_BYTES - 1]
 
 
 @dataclass(frozen=True)

@@ -40,7 +40,8 @@ def combine_files(paths: Sequence[Path], output: Path | None = None) -> Combinat
         UsageError: A file is named twice or has a copy, a store is in two sums, or two files claim one release.
         InputError: One is no statistics file.
     """
-    if twice := next((p for p in paths if [q.resolve() for q in paths].count(p.resolve()) > 1), None):
+    resolved = [path.resolve() for path in paths]
+    if twice := next((p for p, r in zip(paths, resolved, strict=True) if resolved.count(r) > 1), None):
         raise UsageError(f"{twice} is named twice", "name each file once, else its frames count twice")
     parts: dict[Path, Statistics] = {}
     apart: list[str] = []

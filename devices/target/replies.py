@@ -18,9 +18,6 @@ from multigraft import serial_protocol as protocol
 from multigraft.devices.target.target_info import TargetReset, TargetTensor, TensorStatistics
 from multigraft.serial_protocol import DataType, ErrorCode, Message, ResetReason
 
-MOST_TENSORS = 32
-"""Inputs, outputs or tasks: a mask has as many bits."""
-MOST_DIMENSIONS = 6
 MOST_BYTES = 8 << 20
 """Of all inputs, all outputs, or a picture: twice the memory of the largest board."""
 UNTOUCHED = (2**31 - 1, -(2**31))
@@ -86,8 +83,8 @@ def head(reply: bytes) -> Head:
     if (version, most_payload) != (protocol.VERSION, protocol.MAX_PAYLOAD):
         raise ReplyError(f"version {version} and payloads of {most_payload} bytes")
     for what, count in (("inputs", inputs), ("outputs", outputs), ("tasks", tasks)):
-        if count > MOST_TENSORS:
-            raise ReplyError(f"{count} {what}, more than {MOST_TENSORS}")
+        if count > protocol.MOST_TENSORS:
+            raise ReplyError(f"{count} {what}, more than {protocol.MOST_TENSORS}")
     return Head(_text(board), _text(model), digest.hex(), clock_hz, flags, inputs, outputs, tasks)
 
 
@@ -99,8 +96,8 @@ def tensor(reply: bytes) -> TargetTensor:
         dtype = DataType(code).name.lower()
     except ValueError:
         raise ReplyError(f"the unknown data type {code} of {name!r}") from None
-    if rank > MOST_DIMENSIONS:
-        raise ReplyError(f"{rank} dimensions of {name!r}, more than {MOST_DIMENSIONS}")
+    if rank > protocol.MOST_DIMENSIONS:
+        raise ReplyError(f"{rank} dimensions of {name!r}, more than {protocol.MOST_DIMENSIONS}")
     shape = tuple(lengths[:rank])
     if not 0 < size <= MOST_BYTES or math.prod(shape) * np.dtype(dtype).itemsize != size:
         raise ReplyError(f"{size} bytes of {dtype} in the shape {shape} for {name!r}")

@@ -21,8 +21,6 @@ _BYTES = {
     protocol.DataType.FLOAT32: 4,
     protocol.DataType.BOOL: 1,
 }
-MOST_DIMENSIONS = 6
-MOST_TENSORS = 32
 
 
 @dataclass(frozen=True)
@@ -67,7 +65,7 @@ class AppTensor:
         Raises:
             InputError: It has more dimensions than the protocol takes.
         """
-        if len(self.shape) > MOST_DIMENSIONS:
+        if len(self.shape) > protocol.MOST_DIMENSIONS:
             raise InputError(f"tensor {self.name!r} has {len(self.shape)} dimensions", "firmware takes at most 6")
         shape = ", ".join(f"{d}u" for d in self.shape) or "0"
         return (
@@ -100,8 +98,8 @@ class AppModel:
 
     def __post_init__(self) -> None:
         for what, entries in (("inputs", self.inputs), ("outputs", self.outputs), ("tasks", self.tasks)):
-            if not 1 <= len(entries) <= MOST_TENSORS:
-                raise InputError(f"the model has {len(entries)} {what}", f"firmware takes 1 to {MOST_TENSORS}")
+            if not 1 <= len(entries) <= protocol.MOST_TENSORS:
+                raise InputError(f"the model has {len(entries)} {what}", f"firmware takes 1 to {protocol.MOST_TENSORS}")
 
 
 def app_model_of(project: Project, digest: str, name: str | None = None) -> AppModel:
@@ -159,9 +157,8 @@ def app_model(model: AppModel) -> str:
 
 
 def _c_text(text: str) -> str:
-    plain = text.encode("ascii", "replace").decode()
     # Two question marks in a row begin a trigraph in C11; an escaped one begins none.
-    return json.dumps("".join(c if c.isprintable() else "?" for c in plain)).replace("?", r"\?")
+    return json.dumps(protocol.firmware_text(text)).replace("?", r"\?")
 
 
 def _c_float(value: float) -> str:

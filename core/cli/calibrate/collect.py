@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 from pathlib import Path
 
 from multigraft.cli.shared.engine_options import add_interpreter_arguments
-from multigraft.cli.shared.settings_options import check_output
+from multigraft.cli.shared.settings_options import check_output, use_one_thread
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the step's arguments."""
-    # numpy's BLAS reads it when it is imported. Its products are so small here that threads only wait for each other,
-    # and take the processor from the networks.
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    # Products are so small here that threads only wait for each other, and take the processor from the networks.
+    use_one_thread()
     from multigraft.calibration.collect.collect_options import CollectOptions
     from multigraft.calibration.collect.selection_rule import SelectionRule
     from multigraft.devices.cameras.source_help import HELP
