@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import platform
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 
+from multigraft.cores import usable_cores
 from multigraft.runtime.backends import Backend
 
 
@@ -31,7 +31,7 @@ class Machine:
             board=_text(Path("/proc/device-tree/model")) or _text(Path("/sys/class/dmi/id/product_name")),
             processor=_processor(),
             architecture=platform.machine(),
-            cores=len(os.sched_getaffinity(0)),
+            cores=usable_cores(),
             interpreter=str(backend),
             python=platform.python_version(),
             numpy=np.__version__,

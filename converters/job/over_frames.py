@@ -7,11 +7,12 @@ result does not depend on the thread it is computed by, so that equal frames giv
 from __future__ import annotations
 
 import collections
-import os
 import threading
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
+
+from multigraft.cores import usable_cores
 
 MOST_WORKERS = 4
 """Each holds all of a network's activations."""
@@ -27,8 +28,7 @@ def over_frames(make: Callable[[], Callable[[Feed], Result]], feeds: Iterable[Fe
         make: Makes a worker, for one thread alone.
         feeds: Read in the thread that iterates.
     """
-    known = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    cores = min(known, MOST_WORKERS)
+    cores = min(usable_cores(), MOST_WORKERS)
     if cores == 1:
         yield from map(make(), feeds)
         return

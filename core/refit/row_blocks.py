@@ -7,12 +7,12 @@ other machines: whoever wants equal bits sets ``OPENBLAS_NUM_THREADS=1``, and lo
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
+from multigraft.cores import usable_cores
 from multigraft.tensors.arrays import Array, Float64Array
 
 ROWS = 4096
@@ -49,13 +49,9 @@ def times(x: Array, weight: Array) -> Array:
 def _blocks(of: Callable[[slice], Array], rows: int, multiplications: int) -> Iterator[Array]:
     """``of`` every block, in order."""
     slices = [slice(first, first + ROWS) for first in range(0, max(rows, 1), ROWS)]
-    threads = min(_cores(), len(slices), _MOST_THREADS)
+    threads = min(usable_cores(), len(slices), _MOST_THREADS)
     if threads == 1 or multiplications < _WORTH_A_THREAD:
         yield from map(of, slices)
         return
     with ThreadPoolExecutor(threads) as pool:
         yield from pool.map(of, slices)
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
