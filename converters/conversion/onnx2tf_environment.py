@@ -81,9 +81,14 @@ def ensure(report: Report = silent, python: Path | None = None) -> Environment:
             cannot be written.
         ConversionError: No interpreter serves, or the packages could not be installed; the message names the log.
     """
-    if configured := os.environ.get(PYTHON_VARIABLE):
+    if configured := python_of_user():
         return _configured(Path(configured).absolute())
     return _ensure(cache_folder(), REQUIREMENTS, report, python)
+
+
+def python_of_user() -> str | None:
+    """The interpreter that ``$MULTIGRAFT_ONNX2TF`` names; what is installed beside it is not known here."""
+    return os.environ.get(PYTHON_VARIABLE) or None
 
 
 def _configured(python: Path) -> Environment:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import functools
 import hashlib
 import importlib.metadata
-import os
 import platform
 import re
 import sys
@@ -18,7 +17,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import multigraft
-from multigraft.converters.conversion.onnx2tf_environment import PYTHON_VARIABLE, REQUIREMENTS
+from multigraft.converters.conversion.onnx2tf_environment import REQUIREMENTS, python_of_user
 
 MOST_COMPONENTS = 256
 """Far more than there are; a manifest has bounds."""
@@ -109,7 +108,7 @@ def _files_digest(distribution: importlib.metadata.Distribution) -> str | None:
 def _converter(version: str) -> list[dict[str, Any]]:
     """The converter's own environment, whose wheels are pinned by digests; one that the user chose is not known."""
     where: dict[str, Any] = {"properties": [{"name": ENVIRONMENT, "value": "onnx2tf"}]}
-    if not version or os.environ.get(PYTHON_VARIABLE):
+    if not version or python_of_user():
         return [_component("onnx2tf", version, **where)] if version else []
     return [
         _component(
