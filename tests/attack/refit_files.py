@@ -25,7 +25,7 @@ from multigraft.converters.network.network import Network
 from multigraft.devices.cameras.array_file import ArrayFile
 from multigraft.npz import npz_bytes, read_npz
 from multigraft.refit.refit_plan import Refit
-from tests.attack.archive_mutants import VALUES, packed, scrambled
+from tests.attack.mutants.archive_mutants import VALUES, packed, scrambled
 from tests.attack.trials import apart
 from tests.converters.graft.networks import frames, residual_network
 

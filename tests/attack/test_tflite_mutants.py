@@ -21,7 +21,7 @@ from multigraft.tflite import tflite_file
 from multigraft.tflite.checking.check import check_tflite
 from multigraft.tflite.graph import Model
 from tests.attack.interpreters import run_in_child
-from tests.attack.tflite_mutants import Mutator
+from tests.attack.mutants.tflite_mutants import Mutator
 from tests.attack.tflite_seeds import seeds
 from tests.firmware_gen.operators.test_operators import MODELS
 from tests.runtime.conftest import BACKENDS

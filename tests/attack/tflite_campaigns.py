@@ -12,7 +12,7 @@ from multigraft.runtime.backends import InterpreterName, load_backend
 from multigraft.tflite.checking.check import check_tflite
 from tests.attack.campaigns import Campaign
 from tests.attack.interpreters import run_in_child
-from tests.attack.tflite_mutants import Mutator
+from tests.attack.mutants.tflite_mutants import Mutator
 from tests.attack.tflite_seeds import seeds
 from tests.attack.trials import Row, tried
 from tests.firmware_gen.operators.test_operators import MODELS

@@ -9,7 +9,7 @@ import onnx
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 
-from tests.attack.archive_mutants import scrambled
+from tests.attack.mutants.archive_mutants import scrambled
 
 INTEGERS = (0, 1, -1, 2, 3, 7, 16, 255, 1 << 16, 1 << 31, -(1 << 31), (1 << 31) - 1, 1 << 40, (1 << 63) - 1, -(1 << 63))
 FLOATS = (0.0, -1.0, 1e-45, 1e38, float("inf"), float("nan"))

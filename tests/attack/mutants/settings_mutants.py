@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 
-from tests.attack.archive_mutants import scrambled
+from tests.attack.mutants.archive_mutants import scrambled
 
 VALUES = (
     "", "true", "0", "-1", "1e400", "nan", "inf", "-inf", "1e-320", "9" * 400, "0x7fffffffffffffff",

@@ -8,7 +8,7 @@ import struct
 import zipfile
 import zlib
 
-from tests.attack.archive_mutants import packed, scrambled
+from tests.attack.mutants.archive_mutants import packed, scrambled
 
 INTEGERS = (0, 1, 2, 3, 7, 8, 16, 255, 256, 8191, 32767, 65535, 1 << 16, 1 << 24, (1 << 31) - 1, 1 << 31, (1 << 32) - 1)
 _PNG = b"\x89PNG\r\n\x1a\n"

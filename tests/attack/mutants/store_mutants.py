@@ -12,7 +12,7 @@ import zlib
 from pathlib import Path
 from typing import Any
 
-from tests.attack.archive_mutants import VALUES, packed, scrambled
+from tests.attack.mutants.archive_mutants import VALUES, packed, scrambled
 
 STORED: tuple[Any, ...] = (
     None, 0, 1, -1, 2, 1 << 40, -(1 << 63), (1 << 63) - 1, 0.5, 1e308, -0.0, "", "x", "../x", "é" * 300, b"", b"x",
