@@ -12,7 +12,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from tests.attack import boards
+from tests.attack.boards import meetings
 from tests.attack.campaigns import CAMPAIGNS
 from tests.attack.tflite_campaigns import firmware, interpreters, models
 from tests.attack.trials import HEAD, Row
@@ -66,7 +66,7 @@ def main() -> int:
         print(row, flush=True)
         bad += row.bad
     if BOARDS in chosen(options):
-        bad += boards.campaign(seed=options.seed)
+        bad += meetings.campaign(seed=options.seed)
     return int(bad > 0)
 
 

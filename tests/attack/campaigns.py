@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 
@@ -17,22 +16,17 @@ from multigraft.runtime import Engine
 from multigraft.statistics import statistics_file
 from multigraft.statistics.combining import combine_files
 from tests.attack import refit_files
-from tests.attack.archive_mutants import ArchiveMutator
-from tests.attack.frame_mutants import FrameMutator
 from tests.attack.fuzzing import frame_decoder, settings_reader
-from tests.attack.settings_mutants import SettingsMutator
-from tests.attack.store_mutants import StoreMutator
+from tests.attack.mutants.archive_mutants import ArchiveMutator
+from tests.attack.mutants.frame_mutants import FrameMutator
+from tests.attack.mutants.mutator import Mutator
+from tests.attack.mutants.refit_mutants import RefitMutator
+from tests.attack.mutants.settings_mutants import SettingsMutator
+from tests.attack.mutants.store_mutants import StoreMutator
 from tests.attack.trials import Row, apart, tried
 from tests.bundle_builder import build
 from tests.calibration.samples import SUBJECT, minibatch
 from tests.core.statistics.test_statistics_file import DATA as STATISTICS
-
-
-class Mutator(Protocol):
-    """Makes mutants of one file."""
-
-    def mutant(self) -> bytes:
-        """The next one."""
 
 
 @dataclass(frozen=True)
@@ -140,7 +134,7 @@ def stores(folder: Path) -> Campaign:
 
 def refits(folder: Path) -> Campaign:
     """Files of solved weights, as a build takes them."""
-    return Campaign("refits", 500, refit_files.solved(folder), refit_files.RefitMutator, refit_files.opened(folder))
+    return Campaign("refits", 500, refit_files.solved(folder), RefitMutator, refit_files.opened(folder))
 
 
 def refit_stores(folder: Path) -> Campaign:
@@ -156,7 +150,7 @@ def refit_plans(folder: Path) -> Campaign:
 def onnx_files(folder: Path, graphs: int = 60) -> Campaign:
     """ONNX files through ``multigraft check``, and the reader that a build has."""
     from tests.attack import onnx_campaign, onnx_seeds
-    from tests.attack.onnx_mutants import OnnxMutator
+    from tests.attack.mutants.onnx_mutants import OnnxMutator
 
     return Campaign("onnx", 2000, apart(lambda: onnx_seeds.seeds(graphs)), OnnxMutator, onnx_campaign.opened(folder))
 

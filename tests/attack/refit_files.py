@@ -4,12 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import io
-import json
-import random
 import sqlite3
 import tempfile
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -23,9 +19,7 @@ from multigraft.converters.graft.join import Join
 from multigraft.converters.graft.search import SearchOptions
 from multigraft.converters.network.network import Network
 from multigraft.devices.cameras.array_file import ArrayFile
-from multigraft.npz import npz_bytes, read_npz
 from multigraft.refit.refit_plan import Refit
-from tests.attack.archive_mutants import VALUES, packed, scrambled
 from tests.attack.trials import apart
 from tests.converters.graft.networks import frames, residual_network
 
@@ -141,50 +135,3 @@ def opened(folder: Path) -> Callable[[bytes], object]:
             assert candidate is not None
 
     return run
-
-
-class RefitMutator:
-    """Makes mutants of a file of solved weights; equal seeds give equal mutants.
-
-    Args:
-        data: The file.
-        seed: For the choice of all mutants.
-    """
-
-    def __init__(self, data: bytes, seed: int = 0) -> None:
-        self._data, self._random = data, random.Random(seed)
-
-    def mutant(self) -> bytes:
-        """The next one."""
-        draw = self._random
-        way = draw.random()
-        if way < 0.15:
-            return scrambled(self._data, draw)
-        if way < 0.55:
-            arrays = read_npz(self._data)
-            facts = json.loads(arrays["manifest"].tobytes())
-            self._change(facts)
-            arrays["manifest"] = np.frombuffer(json.dumps(facts).encode(), np.uint8)
-            return npz_bytes(arrays)
-        with zipfile.ZipFile(io.BytesIO(self._data)) as archive:
-            members = {name: archive.read(name) for name in archive.namelist()}
-        name = draw.choice(list(members))
-        content = members.pop(name)
-        if draw.random() < 0.8:
-            size = draw.choice((96, len(content)))
-            members[name] = scrambled(content[:size], draw) + content[size:]
-        else:
-            members[draw.choice((draw.choice(list(members)), "x.npy", "../x.npy"))] = content
-        return packed(members)
-
-    def _change(self, facts: dict[str, object]) -> None:
-        places: list[tuple[object, object]] = [(facts, key) for key in facts]
-        for holder, key in places:
-            inner = holder[key]  # type: ignore[index]
-            keys = list(inner) if isinstance(inner, dict) else range(len(inner)) if isinstance(inner, list) else ()
-            places += [(inner, k) for k in keys]
-        holder, key = self._random.choice(places)
-        if self._random.random() < 0.2:
-            del holder[key]  # type: ignore[attr-defined]
-        else:
-            holder[key] = self._random.choice(VALUES)  # type: ignore[index]

@@ -12,7 +12,7 @@ from multigraft.runtime.backends import InterpreterName, load_backend
 from multigraft.tflite.checking.check import check_tflite
 from tests.attack.campaigns import Campaign
 from tests.attack.interpreters import run_in_child
-from tests.attack.tflite_mutants import Mutator
+from tests.attack.mutants.tflite_mutants import TfliteMutator
 from tests.attack.tflite_seeds import seeds
 from tests.attack.trials import Row, tried
 from tests.firmware_gen.operators.test_operators import MODELS
@@ -43,7 +43,7 @@ def interpreters(
     for backend in BACKENDS:
         load_backend(backend)
     check, rows = Row("tflite check"), {b: Row(f"tflite in {b}") for b in BACKENDS}
-    made = Campaign("tflite", mutants, files, Mutator, check_tflite_file).made(mutants, seed)
+    made = Campaign("tflite", mutants, files, TfliteMutator, check_tflite_file).made(mutants, seed)
     for number, (model, mutant) in enumerate(made):
         end = tried(lambda mutant=mutant: check_tflite_file(mutant))  # type: ignore[misc]
         check.add(end)
@@ -75,4 +75,4 @@ def firmware(files: dict[str, bytes], mutants: int) -> Campaign:
             main(["firmware", str(path), "-o", str(folder), "--board", BOARD])
             json.loads((folder / "project.json").read_bytes())
 
-    return Campaign("firmware", mutants, files, Mutator, run)
+    return Campaign("firmware", mutants, files, TfliteMutator, run)

@@ -20,7 +20,7 @@ from multigraft.files import sha256_of
 from multigraft.npz import read_npz
 from multigraft.refit.refit_plan import RefitPlan
 from multigraft.tflite.checking.check import check_tflite
-from tests.attack.archive_mutants import packed
+from tests.attack.mutants.pieces import packed
 
 BETWEEN = b"\n--next--\n"
 MANIFEST, MODEL, CARD = "manifest.json", "model.tflite", "MODEL_CARD.md"

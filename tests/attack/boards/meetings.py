@@ -8,16 +8,15 @@ from __future__ import annotations
 
 import collections
 import signal
-import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.attack.board_commands import Command, Ending, Meeting, Workstation
-from tests.attack.handmade_boards import WRONG_BIT, handmade
-from tests.attack.hostile_boards import Board, generated
+from tests.attack.boards.board_commands import Command, Ending, Meeting, Workstation
+from tests.attack.boards.handmade_boards import WRONG_BIT, handmade
+from tests.attack.boards.hostile_boards import Board, generated
 
 COUNT = 220
 HANG_S = 10
@@ -137,7 +136,3 @@ def campaign(count: int = COUNT, seed: int = 0) -> int:
         last = (verdict.ending.err.strip().splitlines() or [verdict.ending.out[-200:]])[-1]
         print(f"{verdict.kind}: {verdict.command} with {verdict.board}: code {verdict.ending.code}, {last!r}")
     return len(bad)
-
-
-if __name__ == "__main__":
-    sys.exit(campaign(int(sys.argv[1]) if len(sys.argv) > 1 else COUNT) > 0)

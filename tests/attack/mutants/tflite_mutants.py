@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable
 from typing import Any
 
@@ -10,22 +9,18 @@ import flatbuffers
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
+from tests.attack.mutants.mutator import Mutator
+
 INTEGERS = (0, 1, 2, 3, 7, 8, 15, 16, 127, 128, 255, 256, 1 << 15, 1 << 16, 1 << 24, 1 << 30, (1 << 31) - 1, 1 << 31)
 """Values that lie at borders; their negatives, too."""
 SCALES = (0.0, -1.0, 1e-45, 1e-30, 1e-12, 1e12, 1e38, float("inf"), float("nan"))
 
 
-class Mutator:
-    """Makes mutants of one file; equal seeds give equal mutants.
-
-    Args:
-        data: A .tflite file.
-        seed: For the choice of all mutants.
-    """
+class TfliteMutator(Mutator):
+    """Makes mutants of one .tflite file."""
 
     def __init__(self, data: bytes, seed: int = 0) -> None:
-        self._data = data
-        self._random = random.Random(seed)
+        super().__init__(data, seed)
         # Where neither the content of a large buffer lies: there a change does more than another weight.
         self._tables = [place for place in range(0, len(data) - 3, 4) if not any(
             start <= place < stop for start, stop in _large_buffers(data)

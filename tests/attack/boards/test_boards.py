@@ -6,10 +6,10 @@ import signal
 
 import pytest
 
-from tests.attack.board_commands import COMMANDS
-from tests.attack.boards import BAD, COUNT, Verdict, boards, meet
-from tests.attack.handmade_boards import WRONG_BIT
-from tests.attack.hostile_boards import CHANGES, Board, generated
+from tests.attack.boards.board_commands import COMMANDS
+from tests.attack.boards.handmade_boards import WRONG_BIT
+from tests.attack.boards.hostile_boards import CHANGES, Board, generated
+from tests.attack.boards.meetings import BAD, COUNT, Verdict, boards, meet
 
 pytest.importorskip("serial")
 WAITED_FOR = ("late", "second", "silence", "time", "ever", "left out", "CRC", "half a frame", "byte by byte", "number")

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import random
 from typing import Any
 
 import onnx
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 
-from tests.attack.archive_mutants import scrambled
+from tests.attack.mutants.mutator import Mutator
+from tests.attack.mutants.pieces import scrambled
 
 INTEGERS = (0, 1, -1, 2, 3, 7, 16, 255, 1 << 16, 1 << 31, -(1 << 31), (1 << 31) - 1, 1 << 40, (1 << 63) - 1, -(1 << 63))
 FLOATS = (0.0, -1.0, 1e-45, 1e38, float("inf"), float("nan"))
@@ -20,19 +20,10 @@ TEXTS = (
 BOUNDS = {FieldDescriptor.TYPE_INT32: 1 << 31, FieldDescriptor.TYPE_UINT64: 0}
 
 
-class OnnxMutator:
-    """Makes mutants of one file; equal seeds give equal mutants.
-
-    Args:
-        data: The file.
-        seed: For the choice of all mutants.
-    """
-
-    def __init__(self, data: bytes, seed: int = 0) -> None:
-        self._data, self._random = data, random.Random(seed)
+class OnnxMutator(Mutator):
+    """Makes mutants of one ONNX file."""
 
     def mutant(self) -> bytes:
-        """The next one."""
         if self._random.random() < 0.15:
             return scrambled(self._data, self._random)
         model = onnx.load_model_from_string(self._data)

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import io
-import random
 import struct
-import zipfile
 import zlib
 
-from tests.attack.archive_mutants import packed, scrambled
+from tests.attack.mutants.mutator import Mutator
+from tests.attack.mutants.pieces import packed, scrambled, unpacked
 
 INTEGERS = (0, 1, 2, 3, 7, 8, 16, 255, 256, 8191, 32767, 65535, 1 << 16, 1 << 24, (1 << 31) - 1, 1 << 31, (1 << 32) - 1)
 _PNG = b"\x89PNG\r\n\x1a\n"
@@ -16,8 +14,8 @@ _HEAD = 160
 """Bytes at the beginning, where most formats say what follows."""
 
 
-class FrameMutator:
-    """Makes mutants of one input of the frame decoder; equal seeds give equal mutants.
+class FrameMutator(Mutator):
+    """Makes mutants of one input of the frame decoder.
 
     Args:
         data: A byte that says the form, and the file.
@@ -25,7 +23,8 @@ class FrameMutator:
     """
 
     def __init__(self, data: bytes, seed: int = 0) -> None:
-        self._form, self._data, self._random = data[:1], data[1:], random.Random(seed)
+        super().__init__(data[1:], seed)
+        self._form = data[:1]
 
     def mutant(self) -> bytes:
         """The next one."""
@@ -51,8 +50,7 @@ class FrameMutator:
 
     def _in_archive(self) -> bytes:
         """The array of an .npz file, changed before it is packed."""
-        with zipfile.ZipFile(io.BytesIO(self._data)) as archive:
-            members = {name: archive.read(name) for name in archive.namelist()}
+        members = unpacked(self._data)
         name = self._random.choice(list(members))
         members[self._random.choice((name, name, "y.npy", "x"))] = self._changed(members[name])
         return packed(members)

@@ -13,7 +13,7 @@ from multigraft import serial_protocol as protocol
 from multigraft.devices.target.fake_link import FakeFirmware
 from multigraft.serial_protocol import Kind, Message
 from multigraft.tensors.arrays import Array
-from tests.attack.hostile_boards import Board, Sent, Talk, frame
+from tests.attack.boards.hostile_boards import Board, Sent, Talk, frame
 from tests.devices.target.test_link import fake_firmware
 
 PICTURE = np.arange(12 * 10 * 3, dtype=np.uint8).reshape(12, 10, 3)

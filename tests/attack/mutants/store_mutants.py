@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import random
 import sqlite3
 import tempfile
 import zipfile
@@ -12,7 +11,8 @@ import zlib
 from pathlib import Path
 from typing import Any
 
-from tests.attack.archive_mutants import VALUES, packed, scrambled
+from tests.attack.mutants.mutator import Mutator
+from tests.attack.mutants.pieces import VALUES, packed, places, scrambled
 
 STORED: tuple[Any, ...] = (
     None, 0, 1, -1, 2, 1 << 40, -(1 << 63), (1 << 63) - 1, 0.5, 1e308, -0.0, "", "x", "../x", "é" * 300, b"", b"x",
@@ -20,19 +20,10 @@ STORED: tuple[Any, ...] = (
 )  # fmt: skip
 
 
-class StoreMutator:
-    """Makes mutants of one SQLite file; equal seeds give equal mutants.
-
-    Args:
-        data: The file.
-        seed: For the choice of all mutants.
-    """
-
-    def __init__(self, data: bytes, seed: int = 0) -> None:
-        self._data, self._random = data, random.Random(seed)
+class StoreMutator(Mutator):
+    """Makes mutants of one SQLite file."""
 
     def mutant(self) -> bytes:
-        """The next one."""
         if self._random.random() < 0.3:
             return scrambled(self._data, self._random)
         with tempfile.TemporaryDirectory() as folder:
@@ -75,13 +66,8 @@ class StoreMutator:
 
     def _json(self, text: str) -> str:
         parsed = json.loads(text)
-        places = [(parsed, key) for key in parsed]
-        for holder, key in places:
-            inner = holder[key]
-            keys = list(inner) if isinstance(inner, dict) else range(len(inner)) if isinstance(inner, list) else ()
-            places += [(inner, k) for k in keys]
-        if places:
-            holder, key = self._random.choice(places)
+        if found := places(parsed):
+            holder, key = self._random.choice(found)
             holder[key] = self._random.choice(VALUES)
         return json.dumps(parsed)
 

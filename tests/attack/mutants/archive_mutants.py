@@ -5,35 +5,20 @@ from __future__ import annotations
 import copy
 import io
 import json
-import random
 import zipfile
 from collections.abc import Callable
 from typing import Any
 
 from multigraft.files import sha256_of
-from multigraft.npz import FIXED_TIME
-
-VALUES: tuple[Any, ...] = (
-    None, True, False, 0, 1, -1, 2, 1 << 31, -(1 << 63), 1 << 80, 0.5, -1.0, 1e308, 1e-320, float("nan"), float("inf"),
-    "", "x", "\x00", "../x", "\x1b[2J", "é" * 300, "int8", "float32", "float64", "garment", "classification",
-    "segmentation", [], [[]], [1], [-1], ["x"], [1 << 40] * 4, {}, {"x": 1},
-)  # fmt: skip
-"""What a place of the manifest may hold instead."""
-
-Contents = dict[str, bytes]
+from tests.attack.mutants.mutator import Mutator
+from tests.attack.mutants.pieces import VALUES, Contents, packed, places, scrambled, unpacked
 
 
-class ArchiveMutator:
-    """Makes mutants of one archive with a ``manifest.json``; equal seeds give equal mutants.
-
-    Args:
-        data: The archive.
-        seed: For the choice of all mutants.
-    """
+class ArchiveMutator(Mutator):
+    """Makes mutants of one archive with a ``manifest.json``."""
 
     def __init__(self, data: bytes, seed: int = 0) -> None:
-        self._data = data
-        self._random = random.Random(seed)
+        super().__init__(data, seed)
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             self._members = {info.filename: archive.read(info) for info in archive.infolist()}
             self._methods = {info.filename: info.compress_type for info in archive.infolist()}
@@ -69,8 +54,7 @@ class ArchiveMutator:
 
     def _array(self, content: bytes) -> bytes:
         """One array of an .npz file, changed before it is packed."""
-        with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            arrays = {name: archive.read(name) for name in archive.namelist()}
+        arrays = unpacked(content)
         if not arrays:
             return content
         name = self._random.choice(list(arrays))
@@ -92,17 +76,13 @@ class ArchiveMutator:
 
     def _change(self, value: Any) -> None:
         """One place within parsed JSON, at any depth."""
-        places = [(value, key) for key in value]
-        for holder, key in places:
-            inner = holder[key]
-            keys = list(inner) if isinstance(inner, dict) else range(len(inner)) if isinstance(inner, list) else ()
-            places += [(inner, k) for k in keys]
-        holder, key = self._random.choice(places)
+        found = places(value)
+        holder, key = self._random.choice(found)
         way = self._random.random()
         if way < 0.15:
             del holder[key]
         elif way < 0.3:
-            other, place = self._random.choice(places)
+            other, place = self._random.choice(found)
             # A copy: a place within itself would be a circle.
             holder[key] = copy.deepcopy(other.get(place) if isinstance(other, dict) else next(iter(other), None))
         else:
@@ -119,24 +99,3 @@ class ArchiveMutator:
         if "manifest.json" in members:
             members = {**members, "manifest.json": json.dumps(rest).encode()}
         return packed(members, self._methods)
-
-
-def scrambled(data: bytes, draw: random.Random) -> bytes:
-    """Some bytes flipped, or cut."""
-    if not data:
-        return b"x"
-    if draw.random() < 0.2:
-        return data[: draw.randrange(len(data))]
-    changed = bytearray(data)
-    for _ in range(draw.choice((1, 1, 2, 8))):
-        changed[draw.randrange(len(changed))] ^= 1 << draw.randrange(8)
-    return bytes(changed)
-
-
-def packed(members: Contents, methods: dict[str, int] | None = None) -> bytes:
-    """An archive of these members."""
-    target = io.BytesIO()
-    with zipfile.ZipFile(target, "w") as archive:
-        for name, content in members.items():
-            archive.writestr(zipfile.ZipInfo(name, FIXED_TIME), content, (methods or {}).get(name, zipfile.ZIP_STORED))
-    return target.getvalue()

@@ -9,7 +9,7 @@ from typing import Any
 
 from multigraft import serial_protocol as protocol
 from multigraft.serial_protocol import Described, Kind, Message
-from tests.attack.hostile_boards import ASKED, EVENT, Board, Change, Sent, Talk, ever, frame
+from tests.attack.boards.hostile_boards import ASKED, EVENT, Board, Change, Sent, Talk, ever, frame
 
 DTYPE, RANK, BYTES, SCALE, ZERO, SHAPE, NAME = 0, 1, 2, 3, 4, 5, 11
 """Places in a TENSOR_REPLY."""

@@ -27,8 +27,8 @@ from multigraft.devices.target.serial_link import SerialLink
 from multigraft.devices.target.target import Target
 from multigraft.errors import MultigraftError
 from multigraft.runtime.backends import load_backend
-from tests.attack.board_talk import Answers, faithful, serve
-from tests.attack.hostile_boards import Board
+from tests.attack.boards.board_talk import Answers, faithful, serve
+from tests.attack.boards.hostile_boards import Board
 from tests.bundle_builder import build
 from tests.core.cli.firmware.test_device_commands import golden_project
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import random
-
-from tests.attack.archive_mutants import scrambled
+from tests.attack.mutants.mutator import Mutator
+from tests.attack.mutants.pieces import scrambled
 
 VALUES = (
     "", "true", "0", "-1", "1e400", "nan", "inf", "-inf", "1e-320", "9" * 400, "0x7fffffffffffffff",
@@ -18,19 +17,10 @@ VALUES = (
 KEYS = ("", "x", '"é"', '"\\u0000"', "a.b.c", "'a b'", "frames", "name", "task", "size", "shape", "sound", "scale")
 
 
-class SettingsMutator:
-    """Makes mutants of one file; equal seeds give equal mutants.
-
-    Args:
-        data: The file.
-        seed: For the choice of all mutants.
-    """
-
-    def __init__(self, data: bytes, seed: int = 0) -> None:
-        self._data, self._random = data, random.Random(seed)
+class SettingsMutator(Mutator):
+    """Makes mutants of one settings file."""
 
     def mutant(self) -> bytes:
-        """The next one."""
         draw = self._random
         if draw.random() < 0.15:
             return scrambled(self._data, draw)

@@ -1,0 +1,1 @@
+"""Boards that answer wrongly, and every command that speaks to one."""

@@ -1,0 +1,1 @@
+"""Makers of mutants, one for each kind of file."""
