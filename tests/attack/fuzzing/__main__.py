@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import re
 import shlex
 import subprocess
@@ -18,7 +17,7 @@ from pathlib import Path
 
 from multigraft.files import sha256_of
 from tests.attack.fuzzing import corpus
-from tests.attack.fuzzing.targets import AGAIN, NAMES, target
+from tests.attack.fuzzing.targets import NAMES, target
 
 SECONDS_OF_ONE = 10
 MEMORY_MIB = 1024
@@ -73,7 +72,7 @@ def _fuzz(options: argparse.Namespace, inputs: Path, findings: Path, ends: Path)
             "-print_final_stats=1",
         )  # fmt: skip
         ran = subprocess.run(
-            _command(options.target, findings, *arguments), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+            _command(options.target, findings, "worker", *arguments), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
             text=True, errors="replace",
         )  # fmt: skip
         executed = re.search(r"number_of_executed_units: (\d+)", ran.stderr)
@@ -106,12 +105,11 @@ def _minimised(name: str, inputs: Path, folder: Path) -> list[bytes]:
     merged = folder / "merged"
     merged.mkdir()
     again = folder / "again"
-    again.write_text(f'#!/bin/sh\nexec {shlex.join(_command(name, folder / "findings"))} "$@"\n', "utf-8")
+    again.write_text(f'#!/bin/sh\nexec {shlex.join(_command(name, folder / "findings"))} "$0" "$@"\n', "utf-8")
     again.chmod(0o755)
     subprocess.run(
         [again, "-merge=1", f"-max_len={corpus.LARGEST_INPUT}", str(merged), str(inputs)],
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=True,
-        env=os.environ | {AGAIN: str(again)},
     )  # fmt: skip
     return [path.read_bytes() for path in merged.iterdir()]
 

@@ -8,9 +8,6 @@ from typing import Protocol, cast
 NAMES = ("bundle_reader", "tflite_check", "frame_decoder", "settings_reader")
 """Modules of this folder."""
 
-AGAIN = "MULTIGRAFT_FUZZING_AGAIN"
-"""Environment variable: path of a program that starts the worker with its first two arguments."""
-
 
 class Target(Protocol):
     """One reader."""

@@ -1,12 +1,13 @@
 """The process that atheris runs in; what it finds goes into a file, a line each, and fuzzing goes on.
 
-python -m tests.attack.fuzzing.worker TARGET FINDINGS [options of libFuzzer]
+python -m tests.attack.fuzzing.worker TARGET FINDINGS PROGRAM [options of libFuzzer]
+
+PROGRAM is what libFuzzer starts again when it merges, with its options alone.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import sys
 import traceback
 from pathlib import Path
@@ -21,7 +22,6 @@ def main() -> None:
 
         reader = target(name)
     from multigraft.errors import MultigraftError
-    from tests.attack.fuzzing.targets import AGAIN
 
     known: set[str] = set()
 
@@ -39,8 +39,7 @@ def main() -> None:
             with findings.open("a", encoding="utf-8") as file:
                 file.write(json.dumps({"where": where, "text": str(error)[:200], "input": data.hex()}) + "\n")
 
-    # To merge, libFuzzer runs its own program again.
-    atheris.Setup([os.environ.get(AGAIN, sys.argv[0]), *sys.argv[3:]], once)
+    atheris.Setup(sys.argv[3:], once)
     atheris.Fuzz()
 
 
