@@ -2,38 +2,26 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from multigraft.converters.conversion.onnx2tf_environment import Environment
-from tests.attack.campaigns import CAMPAIGNS, Campaign, onnx_files
-from tests.attack.tflite_campaigns import firmware
-from tests.attack.tflite_seeds import seeds
-from tests.attack.trials import tried
-
-MUTANTS = {"onnx": 24, "refit-plans": 12, "refit-stores": 12}
-OF_OTHERS = 60
-SEED = 3
-GOOD = 8
-"""Seeds that are tried as they are."""
+from tests.attack.short_form import KINDS
 
 
-def _campaign(name: str, folder: Path) -> Campaign:
-    if name == "firmware":
-        return firmware(seeds(), 0)
-    return onnx_files(folder, 4) if name == "onnx" else CAMPAIGNS[name](folder)
-
-
-@pytest.mark.parametrize("name", [*CAMPAIGNS, "firmware"])
-def test_mutants_are_used_or_refused(
-    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, onnx2tf_environment: Environment
-) -> None:
-    monkeypatch.setenv("MULTIGRAFT_DEBUG", "1")
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    campaign = _campaign(name, tmp_path)
-    some = list(campaign.seeds.items())[:GOOD]
-    good = {name: tried(lambda data=data: campaign.opened(data)) for name, data in some}  # type: ignore[misc]
-    assert {end.kind for end in good.values()} - {"refused"} == {"passed"}, good
-    row = campaign.run(MUTANTS.get(name, OF_OTHERS), SEED)
-    assert row.bad == 0 and row.counts["refused"] > 0, str(row)
+@pytest.mark.parametrize("name", KINDS)
+def test_mutants_are_used_or_refused(name: str, tmp_path: Path, onnx2tf_environment: Environment) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.attack.short_form", name, str(tmp_path)],
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    said = json.loads(done.stdout.splitlines()[-1])
+    assert {end.partition(" ")[0] for end in said["good"].values()} - {"refused"} == {"passed"}, said["good"]
+    assert said["bad"] == 0 and said["refused"] > 0, said["row"]
