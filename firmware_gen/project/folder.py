@@ -12,7 +12,7 @@ from typing import Any
 import numpy.typing as npt
 
 from multigraft import files
-from multigraft.errors import ConversionError, InputError, MultigraftError, UsageError
+from multigraft.errors import ConversionError, InputError, UsageError
 from multigraft.firmware_gen.boards.board import Board, Uart
 from multigraft.firmware_gen.boards.boards import board_named
 from multigraft.firmware_gen.boards.cores import CORES
@@ -62,7 +62,7 @@ class ProjectFolder:
         try:
             data = read_json(path / DESCRIPTION)
             return cls(path, board_named(data["board"]), data["digest"], tuple(data["steps"]))
-        except MultigraftError:
+        except InputError:
             raise
         except (KeyError, TypeError, ValueError) as error:
             raise UsageError(f"{path / DESCRIPTION} is damaged ({error})", "generate the project again") from error

@@ -10,6 +10,7 @@ from tests.attack.boards.board_commands import COMMANDS
 from tests.attack.boards.handmade_boards import WRONG_BIT
 from tests.attack.boards.hostile_boards import CHANGES, Board, generated
 from tests.attack.boards.meetings import BAD, COUNT, Verdict, boards, meet
+from tests.attack.fresh import in_fresh_process
 
 pytest.importorskip("serial")
 WAITED_FOR = ("late", "second", "silence", "time", "ever", "left out", "CRC", "half a frame", "byte by byte", "number")
@@ -18,6 +19,11 @@ WAITED_FOR = ("late", "second", "silence", "time", "ever", "left out", "CRC", "h
 
 def is_quick(board: Board) -> bool:
     return not any(word in board.name for word in WAITED_FOR)
+
+
+def met(names: list[str], commands: list[str]) -> list[Verdict]:
+    """What became of every command with the boards of those names."""
+    return list(meet([board for board in boards(COUNT) if board.name in names], commands))
 
 
 def bad(verdicts: list[Verdict]) -> list[str]:
@@ -38,16 +44,15 @@ def test_there_are_200_distinct_ones_and_every_change_is_among_them() -> None:
 
 def test_a_board_that_is_wrong_ends_every_command_in_a_sentence_or_not_at_all() -> None:
     chosen = [board for board in boards(COUNT) if is_quick(board)]
-    picked = [*chosen[::7], *(board for board in chosen if board.name == WRONG_BIT)]
-    verdicts = list(meet(picked, [name for name in COMMANDS if name != "bench"]))
+    picked = [*(board.name for board in chosen[::7]), WRONG_BIT]
+    verdicts = in_fresh_process(met, picked, [name for name in COMMANDS if name != "bench"])
     assert bad(verdicts) == []
     assert {v.kind for v in verdicts} == {"answered", "refused"}
 
 
 def test_a_board_that_keeps_a_command_waiting_is_given_up() -> None:
     names = ("one byte a second", "empty outputs for ever", "silence once asked for INFER")
-    chosen = [board for board in boards(0) if board.name in names]
-    assert len(chosen) == len(names)
-    verdicts = list(meet(chosen, ["verify"]))
+    assert len([board for board in boards(0) if board.name in names]) == len(names)
+    verdicts = in_fresh_process(met, list(names), ["verify"])
     assert bad(verdicts) == []
     assert {v.kind for v in verdicts} == {"refused"}
