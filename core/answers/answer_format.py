@@ -1,0 +1,49 @@
+"""How the outputs of a task are to be read; plain data in the manifest."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+SCORE_THRESHOLD = 0.25
+IOU_THRESHOLD = 0.45
+MOST = 100
+"""Answers kept per frame: a hostile or confused network cannot make a frame cost more than this."""
+
+
+@dataclass(frozen=True)
+class AnswerFormat:
+    """What a family needs to know to decode; a field that a family does not use stays as it is.
+
+    Attributes:
+        family: Name in :data:`multigraft.answers.families.table.FAMILIES`.
+        shapes: Of the network's outputs without the batch axis, in the layout of the original network (channels
+            first), in its order.
+        size: Height and width of the network input, pixels.
+        roles: Role ("boxes", "scores", "keypoints", "anchors_8"...) to the number of the output that holds it.
+        score_threshold: Answers below are no answers.
+        iou_threshold: Of two boxes of one class that overlap by more, the one with the lower score goes.
+        most: Answers kept per frame, those of the highest scores.
+        strides: Input pixels per cell of each level, where levels are joined or can't be told by their shapes.
+        anchors: Per level, width and height of each anchor in input pixels, one after the other.
+        keypoints: Number of keypoints per box.
+        normalised: Whether coordinates are shares of the input (0..1) rather than pixels.
+        blank: CTC: number of the class that means nothing.
+        edges: Pairs of keypoints to be joined by a line, one after the other.
+        gallery: Embeddings: names of known vectors; the vectors stand in ``gallery_vectors``, row by row.
+    """
+
+    family: str
+    shapes: tuple[tuple[int, ...], ...]
+    size: tuple[int, ...]
+    roles: dict[str, int] = field(default_factory=dict)
+    score_threshold: float = SCORE_THRESHOLD
+    iou_threshold: float = IOU_THRESHOLD
+    most: int = MOST
+    strides: tuple[int, ...] = ()
+    anchors: tuple[tuple[float, ...], ...] = ()
+    keypoints: int = 0
+    normalised: bool = False
+    blank: int = 0
+    edges: tuple[int, ...] = ()
+    gallery: tuple[str, ...] = ()
+    gallery_vectors: tuple[tuple[float, ...], ...] = ()
