@@ -26,6 +26,12 @@ class AnswerFormat:
         strides: Input pixels per cell of each level, where levels are joined or can't be told by their shapes.
         anchors: Per level, width and height of each anchor in input pixels, one after the other.
         keypoints: Number of keypoints per box.
+        keypoint_numbers: 3 where each keypoint has a confidence, 2 where it has x and y alone.
+        bins: Numbers per edge of a box whose distance is the mean of a distribution; 1 where it is a distance itself.
+        boxes: How boxes are written: "corners" (left, top, right, bottom), "centres" (centre x, centre y, width,
+            height), "sizes" (left, top, width, height) or "y_first" (top, left, bottom, right).
+        scores: "probabilities", "logits" (a sigmoid has still to be taken), or "" where the values tell it: raw
+            scores of a detector are far below 0 almost everywhere, probabilities never.
         normalised: Whether coordinates are shares of the input (0..1) rather than pixels.
         blank: CTC: number of the class that means nothing.
         edges: Pairs of keypoints to be joined by a line, one after the other.
@@ -42,6 +48,10 @@ class AnswerFormat:
     strides: tuple[int, ...] = ()
     anchors: tuple[tuple[float, ...], ...] = ()
     keypoints: int = 0
+    keypoint_numbers: int = 3
+    bins: int = 0
+    boxes: str = "corners"
+    scores: str = ""
     normalised: bool = False
     blank: int = 0
     edges: tuple[int, ...] = ()

@@ -10,11 +10,13 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
+from multigraft.answers.masks import Mask, block_of, placed_mask
 from multigraft.answers.placement import Placement
 from multigraft.answers.suppression import suppress
 from multigraft.tensors.arrays import Float32Array
 
-Mask = npt.NDArray[np.bool_]
+_FARTHEST = np.float32(1e6)
+"""Pixels: no coordinate is beyond, whatever a network says, so that sums and areas stay numbers."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,8 +31,9 @@ class Detections:
         labels: Names of the classes; empty without names.
         keypoints: (n, k, 3) float32: x, y in the same pixels, and a confidence 0..1; None without.
         edges: Pairs of keypoints that a drawing joins.
-        masks: Per box, which pixels belong to it; rows and columns span ``extent`` where there is one, else the box.
-            None without.
+        masks: Per box, which of the pixels that it touches belong to it: row r and column c of a mask are the pixel
+            (floor(top) + r, floor(left) + c), up to ceil(bottom) and ceil(right), see
+            :func:`multigraft.answers.masks.block_of`; so ``frame[block_of(box)][mask]`` are its pixels. None without.
         corners: (n, 4, 2) float32: corners of rotated boxes, in order around them; None without.
     """
 
@@ -64,19 +67,56 @@ class Detections:
             corners=None if self.corners is None else self.corners[rows],
         )
 
+    def sound(self) -> Self:
+        """Without those whose score, box or corners are no finite numbers.
+
+        Scores end at 1, coordinates at a million pixels; a keypoint that is nowhere is at 0, 0 with confidence 0.
+        """
+        is_sound = np.isfinite(self.scores) & np.isfinite(self.boxes).all(axis=1)
+        if self.corners is not None:
+            is_sound &= np.isfinite(self.corners).all(axis=(1, 2))
+        rows = np.flatnonzero(is_sound)
+        chosen = self if len(rows) == len(self) else self.chosen(rows)
+        keypoints = chosen.keypoints
+        if keypoints is not None:
+            somewhere = np.isfinite(keypoints).all(axis=2, keepdims=True)
+            keypoints = np.clip(np.where(somewhere, keypoints, np.float32(0)), -_FARTHEST, _FARTHEST)
+            keypoints[:, :, 2] = np.clip(keypoints[:, :, 2], 0, 1)
+        return dataclasses.replace(
+            chosen,
+            boxes=np.clip(chosen.boxes, -_FARTHEST, _FARTHEST),
+            scores=np.minimum(chosen.scores, np.float32(1)),
+            keypoints=keypoints,
+            corners=None if chosen.corners is None else np.clip(chosen.corners, -_FARTHEST, _FARTHEST),
+        )
+
     def suppressed(self, iou_threshold: float, most: int) -> Self:
-        """Without the boxes that show what a better one shows, and by falling score; see :func:`suppress`."""
-        return self.chosen(suppress(self.boxes, self.scores, self.classes, iou_threshold, most))
+        """Sound ones, without the boxes that show what a better one shows, by falling score; see :func:`suppress`."""
+        sound = self.sound()
+        return sound.chosen(suppress(sound.boxes, sound.scores, sound.classes, iou_threshold, most))
+
+    def best(self, most: int) -> Self:
+        """Sound ones by falling score, so many of them; equal ones in the order they came."""
+        sound = self.sound()
+        return sound.chosen(np.argsort(-sound.scores, kind="stable")[:most])
 
     def placed(self, placement: Placement) -> Self:
-        """The same in pixels of the frame; boxes end at its border."""
+        """The same in pixels of the frame; boxes, and masks with them, end at its border."""
         keypoints = self.keypoints
         if keypoints is not None:
             keypoints = np.concatenate([placement.points(keypoints[:, :, :2]), keypoints[:, :, 2:]], axis=2)
+        boxes = placement.boxes(self.boxes)
+        masks = self.masks
+        if masks is not None:
+            masks = tuple(
+                placed_mask(mask, block_of(box), placement, block_of(placed))
+                for mask, box, placed in zip(masks, self.boxes, boxes, strict=True)
+            )
         return dataclasses.replace(
             self,
-            boxes=placement.boxes(self.boxes),
+            boxes=boxes,
             keypoints=keypoints,
+            masks=masks,
             corners=None if self.corners is None else placement.points(self.corners),
         )
 

@@ -44,6 +44,8 @@ class Evidence:
         kind: What its task is.
         labels: Names of its classes; empty where none were given.
         metadata: What its file says of itself (exporters write strides, names, keypoint shapes).
+        named: Whether the user named the family: it then refuses only what can't be, and otherwise everything that
+            may as well be of another family.
     """
 
     shapes: tuple[Shape, ...]
@@ -52,6 +54,7 @@ class Evidence:
     kind: Kind
     labels: tuple[str, ...] = ()
     metadata: Mapping[str, str] = field(default_factory=dict)
+    named: bool = False
 
 
 @dataclass(frozen=True)

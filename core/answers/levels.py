@@ -19,6 +19,11 @@ def cells_of(size: Sequence[int], strides: Sequence[int], per_cell: int = 1) -> 
     return sum(rows * columns for rows, columns in (grid_of(size, s) for s in strides)) * per_cell
 
 
+def stride_of(size: Sequence[int], rows: int, columns: int) -> int | None:
+    """The stride of a level of so many rows and columns: a power of two from 2 to 128; None where there is none."""
+    return next((s for s in (2, 4, 8, 16, 32, 64, 128) if grid_of(size, s) == (rows, columns)), None)
+
+
 def points_of(
     size: Sequence[int], strides: Sequence[int], offset: float, per_cell: int = 1
 ) -> tuple[Float32Array, Float32Array]:

@@ -36,3 +36,17 @@ def logit(probability: float) -> float:
     """What a sigmoid turns into ``probability``: a threshold on raw outputs costs no exponential per cell."""
     clipped = min(max(probability, 1e-9), 1 - 1e-9)
     return float(np.log(clipped / (1 - clipped)))
+
+
+def are_logits(values: Float32Array, said: str) -> bool:
+    """Whether scores still need a sigmoid.
+
+    Args:
+        values: All scores of a frame.
+        said: :attr:`multigraft.answers.answer_format.AnswerFormat.scores`; where it's empty the values tell:
+            probabilities are never below 0, raw scores of a detector are so in almost every cell.
+    """
+    if said or not values.size:
+        return said == "logits"
+    lowest = values.min()
+    return bool((np.fmin.reduce(values, axis=None) if np.isnan(lowest) else lowest) < -0.5)

@@ -2,14 +2,47 @@
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 
 from multigraft.answers.answer_format import AnswerFormat
+from multigraft.answers.families.anchors import YOLOV3_RAW, YOLOV4_RAW, YOLOV5, YOLOV5_RAW, YOLOV7_RAW
+from multigraft.answers.families.centernet import CENTERNET
+from multigraft.answers.families.distributions import NANODET, YOLOV8_RAW
+from multigraft.answers.families.end_to_end import YOLOV7_END2END, YOLOV10
+from multigraft.answers.families.plain import PLAIN
+from multigraft.answers.families.yolo_masks import YOLO26_SEG, YOLOV5_SEG, YOLOV8_SEG
+from multigraft.answers.families.yolo_pose import YOLO26_POSE, YOLOV8_POSE
+from multigraft.answers.families.yolo_rotated import YOLO26_OBB, YOLOV8_OBB
 from multigraft.answers.families.yolov8 import YOLOV8
+from multigraft.answers.families.yolox import YOLOX, YOLOX_DECODED
 from multigraft.answers.family import Decoder, Evidence, Family
 from multigraft.errors import ConfigurationError
 
-FAMILIES: dict[str, Family] = {family.name: family for family in (YOLOV8,)}
+_ROWS = (
+    YOLOV8,
+    YOLOV8_RAW,
+    YOLOV8_POSE,
+    YOLOV8_OBB,
+    YOLOV8_SEG,
+    YOLOV10,
+    YOLO26_POSE,
+    YOLO26_OBB,
+    YOLO26_SEG,
+    YOLOV5,
+    YOLOV5_RAW,
+    YOLOV5_SEG,
+    YOLOV7_RAW,
+    YOLOV7_END2END,
+    YOLOV3_RAW,
+    YOLOV4_RAW,
+    YOLOX,
+    YOLOX_DECODED,
+    NANODET,
+    CENTERNET,
+    PLAIN,
+)
+FAMILIES: dict[str, Family] = {family.name: family for family in _ROWS}
 """By name; the order in which they are tried when nothing is said."""
 
 AUTO = "auto"
@@ -33,13 +66,21 @@ def recognised(evidence: Evidence, family: str = AUTO) -> AnswerFormat | None:
         return None
     if family != AUTO:
         return _named(evidence, family)
-    fitting = [
-        (f, found)
-        for f in FAMILIES.values()
-        if evidence.kind in f.kinds and isinstance(found := f.recognise(evidence), AnswerFormat)
+    found = fitting(evidence)
+    if not found and evidence.labels:
+        # Labels of a wrong number hide the family; without them it is found, and its decoder says what is wrong.
+        found = fitting(dataclasses.replace(evidence, labels=()))
+    return found[0] if len(found) == 1 else None
+
+
+def fitting(evidence: Evidence) -> list[AnswerFormat]:
+    """All readings of a network's outputs that nothing speaks against; more than one where the user has to name it."""
+    found = [
+        (family, answer)
+        for family in FAMILIES.values()
+        if evidence.kind in family.kinds and isinstance(answer := family.recognise(evidence), AnswerFormat)
     ]
-    certain = [found for f, found in fitting if f.certain] or [found for _, found in fitting]
-    return certain[0] if len(certain) == 1 else None
+    return [answer for family, answer in found if family.certain] or [answer for _, answer in found]
 
 
 def decoder_of(answer: AnswerFormat, labels: tuple[str, ...]) -> Decoder:
@@ -52,7 +93,7 @@ def decoder_of(answer: AnswerFormat, labels: tuple[str, ...]) -> Decoder:
 
 
 def _named(evidence: Evidence, name: str) -> AnswerFormat:
-    found = _family(name).recognise(evidence)
+    found = _family(name).recognise(dataclasses.replace(evidence, named=True))
     if isinstance(found, str):
         raise ConfigurationError(f"the outputs are no {name}: {found}", 'name another format, or "raw"')
     return found

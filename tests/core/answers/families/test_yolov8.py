@@ -32,9 +32,7 @@ def test_boxes_come_back(size: tuple[int, int], classes: int, count: int, by_cel
     output = np.zeros((4 + classes, cells), np.float32)
     where = random.choice(cells, count, replace=False)
     # Side by side, so that none suppresses another.
-    boxes = (
-        np.stack([np.array([9 * i, 5, 9 * i + 8, 20 + i]) for i in range(count)]).astype(np.float32) if count else []
-    )
+    boxes = np.array([[9 * i, 5, 9 * i + 8, 20 + i] for i in range(count)], np.float32).reshape(-1, 4)
     for cell, box in zip(where, boxes, strict=True):
         output[:4, cell] = (box[0] + box[2]) / 2, (box[1] + box[3]) / 2, box[2] - box[0], box[3] - box[1]
         output[4 + random.integers(classes), cell] = random.uniform(0.3, 1)
