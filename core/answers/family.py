@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol, Self
 
 from multigraft.answers.answer_format import AnswerFormat
+from multigraft.answers.kind import Kind
 from multigraft.answers.placement import Placement
-from multigraft.bundle.manifest import Kind
 from multigraft.tensors.arrays import Float32Array
 
 Shape = tuple[int, ...]
