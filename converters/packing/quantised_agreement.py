@@ -49,7 +49,10 @@ class QuantisedAgreement:
         original = self._originals()
         return {
             task.name: agreement(
-                task.kind, [np.stack(original[o]) for o in task.outputs], [np.stack(new[o]) for o in task.outputs]
+                task.kind,
+                [np.stack(original[o]) for o in task.outputs],
+                [np.stack(new[o]) for o in task.outputs],
+                answer=task.answer,
             )
             for task in self._tasks
         }
