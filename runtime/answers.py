@@ -11,8 +11,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from multigraft.answers.answer_format import AnswerFormat
+from multigraft.answers.families.table import decoder_of
+from multigraft.answers.family import Decoded, channels_first
 from multigraft.bundle.manifest import Task
-from multigraft.errors import BundleError
+from multigraft.errors import BundleError, ConfigurationError
 from multigraft.tensors.arrays import Array, Float32Array, Float64Array
 from multigraft.tensors.quantisation import INTEGERS, dequantise
 from multigraft.tensors.specs import TensorSpec
@@ -101,7 +104,7 @@ class Raw:
         return {"outputs": [output.tolist() for output in self.outputs]}
 
 
-Answer = Classification | Values | ClassMap | Raw
+Answer = Classification | Values | ClassMap | Raw | Decoded
 
 MAX_LISTED_CLASSES = 64
 """Up to so many classes a list beats numpy's fixed cost per call."""
@@ -120,6 +123,8 @@ def make_decoder(task: Task, tensors: Sequence[TensorSpec], arrays: Sequence[Arr
     """
     if not tensors:
         raise BundleError(f"task {task.name} has no output", "build the bundle again")
+    if task.answer is not None:
+        return _decoded(task, task.answer, tensors, arrays)
     if task.kind == "classification":
         return _classification(task, tensors[0], arrays[0])
     if task.kind in ("regression", "landmarks") and len(arrays) == 1:
@@ -129,6 +134,24 @@ def make_decoder(task: Task, tensors: Sequence[TensorSpec], arrays: Sequence[Arr
         return _class_map(task, tensors[0], arrays[0])
     pairs = tuple(zip(arrays, tensors, strict=True))
     return lambda: Raw(tuple(dequantise(array[0], spec) for array, spec in pairs))
+
+
+def _decoded(
+    task: Task, answer: AnswerFormat, tensors: Sequence[TensorSpec], arrays: Sequence[Array]
+) -> Callable[[], Decoded]:
+    """An answer in pixels of the network input."""
+    try:
+        decode = decoder_of(answer, task.labels)
+    except ConfigurationError as error:
+        raise BundleError(f"task {task.name}: {error.problem}", error.remedy) from error
+    pairs = tuple(zip(arrays, tensors, strict=True))
+    shapes = [channels_first(array[0]).shape for array in arrays]
+    if shapes != list(answer.shapes):
+        raise BundleError(
+            f"task {task.name} is decoded from outputs of shapes {list(answer.shapes)}, and they are {shapes}",
+            "build the bundle again",
+        )
+    return lambda: decode([channels_first(dequantise(array[0], spec)) for array, spec in pairs])
 
 
 def _check_labels(task: Task, classes: int) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import onnx
 
-from multigraft.bundle.manifest import Kind
+from multigraft.answers.kind import Kind
 from multigraft.converters.importing.consent import require_consent
 from multigraft.converters.importing.float_outputs import cast_outputs
 from multigraft.converters.importing.fold_input import fold_input

@@ -13,7 +13,7 @@ import onnx
 import onnxruntime as ort
 from onnx import numpy_helper
 
-from multigraft.bundle.manifest import Kind
+from multigraft.answers.kind import Kind
 from multigraft.converters.network.frames import Frames
 from multigraft.errors import InputError
 from multigraft.tensors.preparation import Preparation, prepare_frames

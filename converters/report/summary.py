@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from multigraft import files
-from multigraft.bundle.manifest import Kind, Relation
+from multigraft.answers.kind import Kind
+from multigraft.bundle.manifest import Relation
 from multigraft.converters.settings.documented_fields import documented_field
 from multigraft.errors import InputError
 from multigraft.json_decoding import decode

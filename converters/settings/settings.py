@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Self, get_args
 
-from multigraft.bundle.manifest import KINDS, Kind
+from multigraft.answers.kind import KINDS, Kind
 from multigraft.converters.settings.foreign_formats import foreign_format
 from multigraft.converters.settings.preparation_settings import PREPARATION
 from multigraft.converters.settings.toml_reader import (

@@ -22,7 +22,7 @@ import numpy.typing as npt
 
 from multigraft.agreement.binomial import lower_bound, lower_bound_of_mean
 from multigraft.agreement.boxes import IOU, Detections, Layout
-from multigraft.bundle.manifest import Kind
+from multigraft.answers.kind import Kind
 from multigraft.errors import InputError, UsageError
 from multigraft.tensors.arrays import Array, Float64Array
 

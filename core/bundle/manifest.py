@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import typing
 from dataclasses import dataclass, field
 from typing import Any, Literal, Self
 
+from multigraft.answers.answer_format import AnswerFormat
+from multigraft.answers.kind import Kind
 from multigraft.errors import BundleError
 from multigraft.json_decoding import decode
 from multigraft.tensors.array_preparation import ArrayPreparation
@@ -25,8 +26,6 @@ ARRAY_SCHEMA = 2
 
 READABLE = (SCHEMA, ARRAY_SCHEMA)
 
-Kind = Literal["classification", "regression", "landmarks", "segmentation", "detection", "other"]
-KINDS: tuple[Kind, ...] = typing.get_args(Kind)
 Relation = Literal["donor", "relative", "independent", "unshared"]
 
 
@@ -62,7 +61,7 @@ class Task:
 
     ``outputs`` names the tensors that hold the answer, in the order of the original network. ``segments`` lists all
     segments the answer needs, in running order. ``fidelity`` holds what was measured at build time, each figure with
-    its sample count.
+    its sample count. ``answer`` says how the outputs are decoded; None where ``kind`` says all.
     """
 
     name: str
@@ -74,6 +73,7 @@ class Task:
     donor: str | None = None
     share_point: str | None = None
     fidelity: dict[str, Any] = field(default_factory=dict)
+    answer: AnswerFormat | None = None
 
 
 @dataclass(frozen=True)
@@ -126,6 +126,9 @@ class Manifest:
         plain: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(self)))
         if any(isinstance(source.preprocessing, ArrayPreparation) for source in self.inputs):
             plain["schema"] = max(self.schema, ARRAY_SCHEMA)
+        for task in plain["tasks"]:
+            if task["answer"] is None:
+                del task["answer"]
         return plain
 
     @classmethod

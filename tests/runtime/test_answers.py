@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from multigraft.bundle.manifest import Kind, Task
+from multigraft.answers.kind import Kind
+from multigraft.bundle.manifest import Task
 from multigraft.errors import BundleError
 from multigraft.runtime.answers import MAX_LISTED_CLASSES, Classification, ClassMap, Raw, Values, make_decoder
 from multigraft.tensors.arrays import Array, Float64Array

@@ -14,8 +14,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from multigraft.answers.kind import Kind
 from multigraft.bundle.bundle import Bundle
-from multigraft.bundle.manifest import Kind
 from multigraft.errors import BundleError, InputError, UsageError
 from multigraft.runtime import Engine, Result
 from multigraft.runtime.answers import Answer, Classification, ClassMap, Raw, Values

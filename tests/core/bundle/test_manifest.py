@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from multigraft.bundle.manifest import KINDS, SCHEMA, Manifest
+from multigraft.answers.kind import KINDS
+from multigraft.bundle.manifest import SCHEMA, Manifest
 from multigraft.errors import BundleError
 from tests.core.bundle.samples import bundle, manifest
 
