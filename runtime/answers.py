@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from multigraft.answers.class_map import ClassMap
 from multigraft.bundle.manifest import Task
 from multigraft.errors import BundleError
 from multigraft.tensors.arrays import Array, Float32Array, Float64Array
@@ -72,23 +72,6 @@ class Values:
 
     def to_json(self) -> dict[str, Any]:
         return {"values": self.values.tolist()}
-
-
-@dataclass(frozen=True, slots=True)
-class ClassMap:
-    """The class of every pixel: ``classes`` is int32, height x width, at the network's own resolution.
-
-    A single output channel is two classes: 1 above one half where all outputs lie within 0..1, otherwise above 0.
-    """
-
-    classes: npt.NDArray[np.int32]
-    labels: tuple[str, ...]
-
-    def to_json(self) -> dict[str, Any]:
-        """Shape and pixels per class; the map itself would be longer than the line is useful."""
-        numbers, counts = np.unique(self.classes, return_counts=True)
-        names = [self.labels[n] if n < len(self.labels) else str(n) for n in numbers]
-        return {"shape": list(self.classes.shape), "pixels": dict(zip(names, counts.tolist(), strict=True))}
 
 
 @dataclass(frozen=True, slots=True)
