@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from multigraft.answers.answer_format import AnswerFormat
+from multigraft.answers.class_map import ClassMap
 from multigraft.answers.families.table import decoder_of
 from multigraft.answers.family import Decoded, channels_first
 from multigraft.bundle.manifest import Task
@@ -75,23 +75,6 @@ class Values:
 
     def to_json(self) -> dict[str, Any]:
         return {"values": self.values.tolist()}
-
-
-@dataclass(frozen=True, slots=True)
-class ClassMap:
-    """The class of every pixel: ``classes`` is int32, height x width, at the network's own resolution.
-
-    A single output channel is two classes: 1 above one half where all outputs lie within 0..1, otherwise above 0.
-    """
-
-    classes: npt.NDArray[np.int32]
-    labels: tuple[str, ...]
-
-    def to_json(self) -> dict[str, Any]:
-        """Shape and pixels per class; the map itself would be longer than the line is useful."""
-        numbers, counts = np.unique(self.classes, return_counts=True)
-        names = [self.labels[n] if n < len(self.labels) else str(n) for n in numbers]
-        return {"shape": list(self.classes.shape), "pixels": dict(zip(names, counts.tolist(), strict=True))}
 
 
 @dataclass(frozen=True, slots=True)
