@@ -14,6 +14,7 @@ import numpy.typing as npt
 from multigraft.bundle.manifest import Task
 from multigraft.errors import BundleError
 from multigraft.tensors.arrays import Array, Float32Array, Float64Array
+from multigraft.tensors.joining import joined_outputs
 from multigraft.tensors.quantisation import INTEGERS, dequantise
 from multigraft.tensors.specs import TensorSpec
 
@@ -122,6 +123,8 @@ def make_decoder(task: Task, tensors: Sequence[TensorSpec], arrays: Sequence[Arr
         raise BundleError(f"task {task.name} has no output", "build the bundle again")
     if task.kind == "classification":
         return _classification(task, tensors[0], arrays[0])
+    if task.joined:
+        return _of_joined(task, tensors, arrays)
     if task.kind in ("regression", "landmarks") and len(arrays) == 1:
         spec, array = tensors[0], arrays[0]
         return lambda: Values(dequantise(array[0], spec))
@@ -129,6 +132,17 @@ def make_decoder(task: Task, tensors: Sequence[TensorSpec], arrays: Sequence[Arr
         return _class_map(task, tensors[0], arrays[0])
     pairs = tuple(zip(arrays, tensors, strict=True))
     return lambda: Raw(tuple(dequantise(array[0], spec) for array, spec in pairs))
+
+
+def _of_joined(task: Task, tensors: Sequence[TensorSpec], arrays: Sequence[Array]) -> Callable[[], Values | Raw]:
+    """Of outputs that were parted, as the network gave them."""
+
+    def outputs() -> tuple[Float32Array, ...]:
+        return tuple(output[0] for output in joined_outputs(task.joined, tensors, arrays))
+
+    if task.kind in ("regression", "landmarks") and len(task.joined) == 1:
+        return lambda: Values(outputs()[0])
+    return lambda: Raw(outputs())
 
 
 def _check_labels(task: Task, classes: int) -> None:
