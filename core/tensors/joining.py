@@ -125,11 +125,18 @@ class Joined:
         return stack.pop()
 
     def __str__(self) -> str:
-        """For people: ``concatenate(boxes, scores; axis 1)``."""
+        return self.formula()
+
+    def formula(self, names: Mapping[str, str] | None = None) -> str:
+        """For people: ``concatenate(boxes, scores; axis 1)``.
+
+        Args:
+            names: Part to what it is called instead.
+        """
         stack: list[str] = []
         for step in self.steps:
             if isinstance(step, Part):
-                stack.append(step.tensor)
+                stack.append((names or {}).get(step.tensor, step.tensor))
             elif isinstance(step, Concatenate):
                 made = f"concatenate({', '.join(stack[-step.count :])}; axis {step.axis})"
                 del stack[-step.count :]
