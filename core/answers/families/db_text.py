@@ -113,7 +113,8 @@ def text_rectangles(likely: Float32Array, least: float) -> tuple[Float64Array, F
 def _outline(region: Region) -> Float64Array:
     first = np.stack([region.first, region.rows], axis=1)
     last = np.stack([region.last, region.rows], axis=1)
-    return np.concatenate([first, last]).astype(np.float64)
+    outline: Float64Array = np.concatenate([first, last]).astype(np.float64)
+    return outline
 
 
 def _mean_within(likely: Float32Array, corners: Float64Array) -> float:
