@@ -32,7 +32,7 @@ from multigraft.converters.packing.quantised_agreement import QuantisedAgreement
 from multigraft.converters.packing.segments import cut_into_segments
 from multigraft.converters.packing.steadiness import steady
 from multigraft.converters.packing.verify import Verification, affordable, float_error, random_inputs, verify_segments
-from multigraft.converters.parting.part import PARTING_FRAMES, part_outputs, with_parts
+from multigraft.converters.parting.part import PARTING_FRAMES, Parting, part_outputs, with_parts
 from multigraft.converters.quantising.improve import Quantised, Quantising, quantise_well
 from multigraft.converters.quantising.keep_float import operators_to_keep
 from multigraft.converters.quantising.layer_error import LayerErrorReport, layer_error, stored
@@ -66,6 +66,7 @@ class Prepared:
         float_inputs: Over how many frames.
         kept: Operators to leave in float, by a tensor they write.
         quantised: The same quantised, with whatever helps.
+        parted: Which outputs were parted and why, for people.
     """
 
     floating: FloatModel
@@ -73,6 +74,7 @@ class Prepared:
     float_inputs: int
     kept: frozenset[str]
     quantised: Quantised
+    parted: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -98,6 +100,10 @@ class Conversion:
     agreement: Mapping[str, Agreement]
     safety: Safety
     prepared: Prepared | None = None
+
+    def sentences(self) -> list[str]:
+        """What was done and found beyond rounding, for people; empty if there is nothing to say."""
+        return [*(self.prepared.parted if self.prepared else ()), *self.safety.sentences()]
 
 
 def convert(
@@ -145,18 +151,18 @@ def convert(
     prepared = before.prepared if before else None
     if prepared is None:
         floating, errors, count = _to_float(multitask, task_outputs, feeds, converter, work_dir, report, checkpoints)
-        known = dict(ranges or {})
+        parting = Parting(floating)
         if precision in STATIC:
             some = [to_tflite_layout(f, floating.layouts) for f in feeds.spaced(PARTING_FRAMES)]
-            parting = part_outputs(multitask, floating, some, known)
-            floating, known = parting.floating, {**known, **parting.known}
-            for sentence in parting.sentences:
-                report(sentence)
+            parting = part_outputs(multitask, floating, some, ranges or {})
+        floating, known = parting.floating, {**(ranges or {}), **parting.known}
+        for sentence in parting.sentences:
+            report(sentence)
         report(f"quantising to {precision}" if precision != "float32" else "keeping float32")
         kept = frozenset(operators_to_keep(floating.graph, multitask.model, keep_float))
         quantised = _quantised(multitask, floating, feeds, precision, kept, known)
         floating = dataclasses.replace(floating, graph=quantised.floating)
-        prepared = Prepared(floating, errors, count, kept, quantised)
+        prepared = Prepared(floating, errors, count, kept, quantised, parting.sentences)
     floating, quantised = prepared.floating, prepared.quantised
     agreements = QuantisedAgreement(multitask, floating, lambda: feeds.spaced(AGREEMENT_FRAMES))
     rescued = None

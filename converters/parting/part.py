@@ -20,14 +20,13 @@ from multigraft.converters.job.over_frames import over_frames
 from multigraft.converters.network.multitask import MultiTaskModel
 from multigraft.converters.parting.joins import Join, join_of, moves, thinned
 from multigraft.converters.parting.probabilities import is_probability
+from multigraft.converters.parting.slices import slices_above_joins
+from multigraft.converters.parting.tails import MOST_ALIKE, tails_above_joins
 from multigraft.converters.quantising.ranges import Range
 from multigraft.tensors.joining import MOST_STEPS, Joined, Part
 from multigraft.tflite.graph import Graph
 
-MOST_ALIKE = 4.0
-"""Parts whose ranges differ by less keep one scale: the narrowest loses two bits at most."""
-
-PARTING_FRAMES = 16
+PARTING_FRAMES = 8
 """On which ranges of parts are compared; those that set their scales are measured afterwards."""
 
 EQUAL = 1e-5
@@ -61,21 +60,19 @@ def part_outputs(
         ranges: Ranges that are known; the others are measured, and without frames a join of others stays.
     """
     ends = {floating.boundaries.get(name, name) for segment in multitask.segments for name in segment.inputs}
-    outputs = [o for task in multitask.tasks if task.kind in PARTED_KINDS for o in task.outputs]
-    wholes = {name: tensor for name in outputs if (tensor := floating.boundaries[name]) not in ends}
-    joins = {name: join_of(floating.graph, tensor, ends) for name, tensor in wholes.items()}
-    joins = {name: join for name, join in joins.items() if join.step is not None}
-    if not joins:
-        return Parting(floating)
-    graph = floating.graph
-    bounds = _ranges(graph, {leaf for join in joins.values() for leaf in join.leaves}, feeds, ranges)
-    chosen = {name: thinned(join, lambda leaves: _are_alike(leaves, bounds)) for name, join in joins.items()}
-    chosen = {n: j for n, j in chosen.items() if j.step is not None and len(list(j.steps(_same(j)))) <= MOST_STEPS}
-    chosen = {n: j for n, j in chosen.items() if _equals(floating, floating.graph, n, j, feeds)}
-    if not chosen:
-        return Parting(floating)
-    parted, known = _parted(multitask, floating, graph, chosen)
-    return Parting(parted, known, tuple(_sentence(name, join, bounds) for name, join in chosen.items()))
+    outputs = dict.fromkeys(o for task in multitask.tasks if task.kind in PARTED_KINDS for o in task.outputs)
+    seen = _Seen(floating, ends, feeds, ranges)
+    wholes = [name for name in outputs if floating.boundaries[name] not in ends]
+    # What rewrites make has no range but a measured one.
+    for rewrites in (True, False) if feeds else (False,):
+        parted = [name for name in wholes if seen.join_of(name, seen.graph([name], rewrites)).step is not None]
+        graph = seen.graph(parted, rewrites)
+        joins = {name: seen.join_of(name, graph) for name in parted}
+        if joins and all(seen.is_equal(graph, name, join) for name, join in joins.items()):
+            made, known = _parted(multitask, floating, graph, joins)
+            sentences = tuple(_sentence(name, join, seen.bounds(graph, join.leaves)) for name, join in joins.items())
+            return Parting(made, known, sentences)
+    return Parting(floating)
 
 
 def with_parts(multitask: MultiTaskModel, joined: Mapping[str, Joined]) -> MultiTaskModel:
@@ -98,34 +95,72 @@ def with_parts(multitask: MultiTaskModel, joined: Mapping[str, Joined]) -> Multi
     return dataclasses.replace(multitask, segments=segments, tasks=tuple(tasks))
 
 
-def _are_alike(leaves: Collection[str], bounds: Mapping[str, Range]) -> bool:
-    """Whether one scale serves all; what is always zero asks for none, and what is not known stays as it is."""
-    if any(leaf not in bounds for leaf in leaves):
-        return True
-    widths = [width for leaf in leaves if (width := _width(bounds[leaf])) > 0]
-    return not widths or max(widths) <= MOST_ALIKE * min(widths)
+@dataclass(frozen=True)
+class _Seen:
+    """A float model, and what of it is known."""
+
+    floating: FloatModel
+    ends: Collection[str]
+    feeds: Sequence[Arrays]
+    ranges: Mapping[str, Range]
+    measured: dict[str, Range] = field(default_factory=dict)
+
+    def graph(self, outputs: Iterable[str], rewrites: bool) -> Graph:
+        """The float graph, where asked for with nothing joined before ``outputs`` that can be joined behind it."""
+        graph = self.floating.graph
+        for tensor in (self.floating.boundaries[name] for name in outputs if rewrites):
+            graph = tails_above_joins(graph, tensor, self.ends, self.are_alike)
+            graph = slices_above_joins(graph, tensor, self.ends)
+        return graph
+
+    def join_of(self, output: str, graph: Graph) -> Join:
+        """What ``output`` is joined of that has to have a scale of its own."""
+        join = join_of(graph, self.floating.boundaries[output], self.ends)
+        self.bounds(graph, () if join.step is None else join.leaves)
+        thin = thinned(join, lambda leaves: self.are_alike(graph, leaves))
+        return thin if len(list(thin.steps(_same(thin)))) <= MOST_STEPS else Join(join.tensor)
+
+    def is_equal(self, graph: Graph, output: str, join: Join) -> bool:
+        """Whether the parts of ``graph``, joined, are the output of the float model on every frame."""
+        whole, leaves = self.floating.boundaries[output], list(dict.fromkeys(join.leaves))
+        before, after = Taps(self.floating.graph, [whole]), Taps(graph, leaves)
+        joined = join.joined(output, _same(join))
+        return all(relative_error(joined(after(feed)), before(feed)[whole]) <= EQUAL for feed in self.feeds)
+
+    def are_alike(self, graph: Graph, leaves: Collection[str]) -> bool:
+        """Whether one scale serves all; what is always zero asks for none, and what is not known stays as it is."""
+        bounds = self.bounds(graph, leaves)
+        if any(leaf not in bounds for leaf in leaves):
+            return True
+        widths = [width for leaf in leaves if (width := _width(bounds[leaf])) > 0]
+        return not widths or max(widths) <= MOST_ALIKE * min(widths)
+
+    def bounds(self, graph: Graph, leaves: Collection[str]) -> dict[str, Range]:
+        """The range of every leaf that can be told."""
+        found = {leaf: self.measured[leaf] for leaf in leaves if leaf in self.measured}
+        for leaf in leaves:
+            if leaf not in found and is_probability(graph, leaf):
+                found[leaf] = 0.0, 1.0
+            elif leaf not in found and (known := _known(graph, leaf, self.ranges)) is not None:
+                found[leaf] = known
+        open_names = sorted({leaf for leaf in leaves if leaf not in found})
+        for values in over_frames(lambda: Taps(graph, open_names), self.feeds) if open_names else ():
+            for name in open_names:
+                low, high = float(values[name].min()), float(values[name].max())
+                before = found.get(name, (low, high))
+                found[name] = min(low, before[0]), max(high, before[1])
+        # Other rewrites of the graph may give its new tensors the same names.
+        self.measured.update({leaf: bounds for leaf, bounds in found.items() if leaf in self.floating.graph.tensors})
+        return {leaf: bounds for leaf, bounds in found.items() if np.isfinite(bounds).all()}
+
+
+def _same(join: Join) -> dict[str, str]:
+    return {leaf: leaf for leaf in join.leaves}
 
 
 def _width(bounds: Range) -> float:
     """Zero is in every range."""
     return max(bounds[1], 0.0) - min(bounds[0], 0.0)
-
-
-def _ranges(
-    graph: Graph, leaves: Collection[str], feeds: Sequence[Arrays], ranges: Mapping[str, Range]
-) -> dict[str, Range]:
-    """The range of every leaf that can be told."""
-    found = {leaf: (0.0, 1.0) for leaf in leaves if is_probability(graph, leaf)}
-    for leaf in leaves:
-        if leaf not in found and (known := _known(graph, leaf, ranges)) is not None:
-            found[leaf] = known
-    open_names = sorted(leaf for leaf in leaves if leaf not in found)
-    for values in over_frames(lambda: Taps(graph, open_names), feeds) if open_names else ():
-        for name in open_names:
-            low, high = float(values[name].min()), float(values[name].max())
-            before = found.get(name, (low, high))
-            found[name] = min(low, before[0]), max(high, before[1])
-    return {name: bounds for name, bounds in found.items() if np.isfinite(bounds).all()}
 
 
 def _known(graph: Graph, tensor: str, ranges: Mapping[str, Range]) -> Range | None:
@@ -136,18 +171,6 @@ def _known(graph: Graph, tensor: str, ranges: Mapping[str, Range]) -> Range | No
             return None
         tensor = op.inputs[0]
     return ranges[tensor]
-
-
-def _same(join: Join) -> dict[str, str]:
-    return {leaf: leaf for leaf in join.leaves}
-
-
-def _equals(floating: FloatModel, graph: Graph, output: str, join: Join, feeds: Sequence[Arrays]) -> bool:
-    """Whether the joined parts are the output, on every frame."""
-    whole = floating.boundaries[output]
-    leaves = list(dict.fromkeys(join.leaves))
-    before, after, joined = Taps(floating.graph, [whole]), Taps(graph, leaves), join.joined(output, _same(join))
-    return all(relative_error(joined(after(feed)), before(feed)[whole]) <= EQUAL for feed in feeds)
 
 
 def _parted(
