@@ -104,9 +104,9 @@ def _count(answer: AnswerFormat, shape: Shape) -> int:
     """Rows that boxes have."""
     numbers = (4,) if "scores" in answer.roles else (5,)
     match _squeezed(shape):
-        case (count, 4 | 5 as columns) if columns in numbers or columns == 5:
+        case (count, 4 | 5 as columns) if count and (columns in numbers or columns == 5):
             return count
-        case (4 | 5 as rows, count) if rows in numbers:
+        case (4 | 5 as rows, count) if count and rows in numbers:
             return count
     wanted = " or ".join(f"n x {n}" for n in numbers)
     raise ConfigurationError(
