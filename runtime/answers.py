@@ -9,14 +9,15 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from multigraft.answers.answer_format import AnswerFormat
+from multigraft.answers.class_map import ClassMap
 from multigraft.answers.families.table import decoder_of
 from multigraft.answers.family import Decoded, channels_first
 from multigraft.bundle.manifest import Task
 from multigraft.errors import BundleError, ConfigurationError
 from multigraft.tensors.arrays import Array, Float32Array, Float64Array
+from multigraft.tensors.joining import joined_outputs
 from multigraft.tensors.quantisation import INTEGERS, dequantise
 from multigraft.tensors.specs import TensorSpec
 
@@ -78,23 +79,6 @@ class Values:
 
 
 @dataclass(frozen=True, slots=True)
-class ClassMap:
-    """The class of every pixel: ``classes`` is int32, height x width, at the network's own resolution.
-
-    A single output channel is two classes: 1 above one half where all outputs lie within 0..1, otherwise above 0.
-    """
-
-    classes: npt.NDArray[np.int32]
-    labels: tuple[str, ...]
-
-    def to_json(self) -> dict[str, Any]:
-        """Shape and pixels per class; the map itself would be longer than the line is useful."""
-        numbers, counts = np.unique(self.classes, return_counts=True)
-        names = [self.labels[n] if n < len(self.labels) else str(n) for n in numbers]
-        return {"shape": list(self.classes.shape), "pixels": dict(zip(names, counts.tolist(), strict=True))}
-
-
-@dataclass(frozen=True, slots=True)
 class Raw:
     """All outputs of a task as real numbers: float32, without the batch axis, in the order of the original network."""
 
@@ -127,6 +111,8 @@ def make_decoder(task: Task, tensors: Sequence[TensorSpec], arrays: Sequence[Arr
         return _decoded(task, task.answer, tensors, arrays)
     if task.kind == "classification":
         return _classification(task, tensors[0], arrays[0])
+    if task.joined:
+        return _of_joined(task, tensors, arrays)
     if task.kind in ("regression", "landmarks") and len(arrays) == 1:
         spec, array = tensors[0], arrays[0]
         return lambda: Values(dequantise(array[0], spec))
@@ -145,13 +131,30 @@ def _decoded(
     except ConfigurationError as error:
         raise BundleError(f"task {task.name}: {error.problem}", error.remedy) from error
     pairs = tuple(zip(arrays, tensors, strict=True))
-    shapes = [channels_first(array[0]).shape for array in arrays]
+
+    def outputs() -> list[Float32Array]:
+        if task.joined:
+            return [channels_first(output[0]) for output in joined_outputs(task.joined, tensors, arrays)]
+        return [channels_first(dequantise(array[0], spec)) for array, spec in pairs]
+
+    shapes = [output.shape for output in outputs()]
     if shapes != list(answer.shapes):
         raise BundleError(
             f"task {task.name} is decoded from outputs of shapes {list(answer.shapes)}, and they are {shapes}",
             "build the bundle again",
         )
-    return lambda: decode([channels_first(dequantise(array[0], spec)) for array, spec in pairs])
+    return lambda: decode(outputs())
+
+
+def _of_joined(task: Task, tensors: Sequence[TensorSpec], arrays: Sequence[Array]) -> Callable[[], Values | Raw]:
+    """Of outputs that were parted, as the network gave them."""
+
+    def outputs() -> tuple[Float32Array, ...]:
+        return tuple(output[0] for output in joined_outputs(task.joined, tensors, arrays))
+
+    if task.kind in ("regression", "landmarks") and len(task.joined) == 1:
+        return lambda: Values(outputs()[0])
+    return lambda: Raw(outputs())
 
 
 def _check_labels(task: Task, classes: int) -> None:

@@ -8,9 +8,18 @@ import difflib
 from multigraft.answers.answer_format import AnswerFormat
 from multigraft.answers.families.anchors import YOLOV3_RAW, YOLOV4_RAW, YOLOV5, YOLOV5_RAW, YOLOV7_RAW
 from multigraft.answers.families.centernet import CENTERNET
+from multigraft.answers.families.ctc import CTC
+from multigraft.answers.families.db_text import DB_TEXT
 from multigraft.answers.families.distributions import NANODET, YOLOV8_RAW
 from multigraft.answers.families.end_to_end import YOLOV7_END2END, YOLOV10
+from multigraft.answers.families.faces import RETINAFACE, SCRFD, YUNET
+from multigraft.answers.families.keypoints import HEAT_MAPS, MOVENET, POINTS, SIMCC
+from multigraft.answers.families.maps import CLASS_MAP, DENSE_MAP
+from multigraft.answers.families.mediapipe import MEDIAPIPE
 from multigraft.answers.families.plain import PLAIN
+from multigraft.answers.families.ssd import SSD, SSD_DECODED, SSD_TF
+from multigraft.answers.families.tflite_detection import TFLITE_DETECTION
+from multigraft.answers.families.vectors import EMBEDDING, MULTI_LABEL
 from multigraft.answers.families.yolo_masks import YOLO26_SEG, YOLOV5_SEG, YOLOV8_SEG
 from multigraft.answers.families.yolo_pose import YOLO26_POSE, YOLOV8_POSE
 from multigraft.answers.families.yolo_rotated import YOLO26_OBB, YOLOV8_OBB
@@ -41,6 +50,24 @@ _ROWS = (
     NANODET,
     CENTERNET,
     PLAIN,
+    TFLITE_DETECTION,
+    SSD,
+    SSD_TF,
+    SSD_DECODED,
+    MEDIAPIPE,
+    SCRFD,
+    RETINAFACE,
+    YUNET,
+    MOVENET,
+    HEAT_MAPS,
+    SIMCC,
+    POINTS,
+    CLASS_MAP,
+    DENSE_MAP,
+    MULTI_LABEL,
+    EMBEDDING,
+    CTC,
+    DB_TEXT,
 )
 FAMILIES: dict[str, Family] = {family.name: family for family in _ROWS}
 """By name; the order in which they are tried when nothing is said."""

@@ -1,0 +1,1 @@
+"""Arithmetic of maps and outlines that answers need, on plain arrays."""
