@@ -176,7 +176,7 @@ def test_overlapping_boxes_are_averaged_by_their_scores() -> None:
     np.testing.assert_allclose(answer.boxes, [[1.2, 0, 11.2, 10], [50, 50, 60, 60]], atol=1e-5)
     np.testing.assert_allclose(answer.scores, [0.75, 0.6])
     assert answer.keypoints is not None
-    np.testing.assert_allclose(answer.keypoints[0], np.array([[1.2, 0, 1]] * 2), atol=1e-5)
+    np.testing.assert_allclose(answer.keypoints[0], np.array([[1.2, 0, 1], [1.2, 0, 1]], np.float32), atol=1e-5)
     assert len(blended(found, 0.3, 1)) == 1
 
 
