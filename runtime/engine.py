@@ -17,6 +17,7 @@ from multigraft.errors import BundleError, ConfigurationError, InputError, Usage
 from multigraft.runtime.answers import Answer, make_decoder
 from multigraft.runtime.backends import BackendName
 from multigraft.runtime.frames import frames_of_inputs
+from multigraft.runtime.places import Places
 from multigraft.runtime.self_test import SelfTest, run_self_test
 from multigraft.runtime.tflite_model import Subgraph, TfliteModel
 from multigraft.runtime.untrusted import try_in_child
@@ -41,6 +42,7 @@ class _BoundTasks:
         runs: (copies, invoke) per segment: bytes of the boundary tensors that it reads as (target, source), and what
             runs it.
         decoders: (task, what reads its answer) per task.
+        placed: (task, tensor) of those whose answers have a place on the frame that this input is made of.
         segments: Their names, in running order.
     """
 
@@ -49,6 +51,7 @@ class _BoundTasks:
     input_copies: tuple[tuple[memoryview, memoryview], ...]
     runs: tuple[tuple[tuple[tuple[memoryview, memoryview], ...], Callable[[], Any]], ...]
     decoders: tuple[tuple[str, Callable[[], Answer]], ...]
+    placed: tuple[tuple[str, str], ...]
     segments: tuple[str, ...]
 
 
@@ -147,6 +150,7 @@ class Engine:
             for argument, tensor in segment.outputs.items()
         }
         self._preparers = {source.tensor: self._preparer(source.tensor) for source in self.manifest.inputs}
+        self._places = Places(self.manifest)
         self._lock = threading.Lock()
         self._bound: dict[tuple[str, ...] | None, _BoundTasks] = {}
         self._bound[None] = self._bind(tuple(task.name for task in self.manifest.tasks))
@@ -192,6 +196,9 @@ class Engine:
                 invoke()
                 stamp(_now())
             answers = {name: decode() for name, decode in bound.decoders}
+            for name, tensor in bound.placed:
+                shown = frame if by_task is None else frames[tensor]
+                answers[name] = self._places.placed(answers[name], tensor, shown)  # type: ignore[arg-type]
         return Result(answers, bound.segments, start, stamps, _now())
 
     def compute(self, inputs: Mapping[str, Array], tasks: Iterable[str] | None = None) -> dict[str, Array]:
@@ -274,6 +281,7 @@ class Engine:
             tuple(input_copies),
             tuple(runs),
             tuple(decoders),
+            tuple((task.name, self.manifest.inputs_of(task.name)[0].tensor) for task in tasks if task.answer),
             tuple(s.name for s in segments),
         )
 

@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from multigraft.answers.kind import Kind
 from multigraft.bundle.bundle import GOLDEN_INPUTS, GOLDEN_OUTPUTS, MODEL, MODEL_CARD, Bundle
-from multigraft.bundle.manifest import Input, Kind, Manifest, Segment, Task
+from multigraft.bundle.manifest import Input, Manifest, Segment, Task
 from multigraft.runtime.backends import BackendName
 from multigraft.runtime.self_test import golden_origin
 from multigraft.runtime.tflite_model import TfliteModel

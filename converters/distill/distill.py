@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from multigraft.agreement.agreement import Agreement, agreement
-from multigraft.bundle.manifest import Kind
+from multigraft.answers.kind import Kind
 from multigraft.converters.distill.torch_operators import Tensor
 from multigraft.converters.distill.torch_tail import TorchTail, import_torch, with_weights
 from multigraft.converters.graft.candidate import Candidate

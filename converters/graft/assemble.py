@@ -56,6 +56,7 @@ def assemble(
             (*reach.get(start, ()), head),
             root.labels,
             "donor" if grafts else "unshared",
+            answer=root.answer,
         )
         for graft in grafts:
             target = next(n for n in networks if n.name == graft.join.target)
@@ -117,6 +118,7 @@ def _grafted_task(target: Network, graft: Candidate, trunk: tuple[str, ...]) -> 
             **({"grafted_agreement": graft.agreement.to_json()} if graft.agreement else {}),
             "layers": [vars(layer) for layer in graft.layers],
         },
+        answer=target.answer,
     )
 
 

@@ -128,6 +128,7 @@ def judge(
         tail.run(features),
         confidence=confidence,
         tolerance=tolerance,
+        answer=target.answer,
     )
     return costed(join, tail, target, measured, layers, adapter)
 

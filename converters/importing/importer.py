@@ -9,7 +9,7 @@ from pathlib import Path
 
 import onnx
 
-from multigraft.bundle.manifest import Kind
+from multigraft.answers.kind import Kind
 from multigraft.converters.importing.consent import require_consent
 from multigraft.converters.importing.float_outputs import cast_outputs
 from multigraft.converters.importing.fold_input import fold_input
@@ -18,6 +18,7 @@ from multigraft.converters.importing.onnx_reader import read_onnx, sha256_of_fil
 from multigraft.converters.importing.simplify import INDEX_TYPES, only_input, simplify
 from multigraft.converters.job.progress import Report, silent
 from multigraft.converters.network.advice import advice_on_preprocessing, check_labels
+from multigraft.converters.network.answering import read_answers
 from multigraft.converters.network.network import Network
 from multigraft.converters.settings.foreign_formats import foreign_format
 from multigraft.converters.settings.settings import MODEL_SUFFIXES, TaskSettings, is_factory
@@ -111,7 +112,8 @@ def load_network(
         report(f"note: output {output} of {path.name} is the same for every frame, and is left out")
     if folds_input and isinstance(preprocessing, Preprocessing):
         clean, preprocessing = fold_input(clean, preprocessing)
-    return Network(name or path.stem.replace(":", "_"), clean, preprocessing, kind, labels, digest)
+    said = {entry.key: entry.value for entry in model.metadata_props}
+    return Network(name or path.stem.replace(":", "_"), clean, preprocessing, kind, labels, digest, said)
 
 
 def load_task(
@@ -140,6 +142,7 @@ def load_task(
         *advice_on_preprocessing(task.name, task.preprocessing),
     ):
         report(f"warning: {sentence}")
+    read_answers(network, task.answer, report)
     return network
 
 

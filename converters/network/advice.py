@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from multigraft.bundle.manifest import Kind
+from multigraft.answers.kind import Kind
 from multigraft.converters.network.frames import Frame, Frames
 from multigraft.errors import InputError
 from multigraft.tensors.array_preparation import ArrayPreparation

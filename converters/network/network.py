@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +13,8 @@ import onnx
 import onnxruntime as ort
 from onnx import numpy_helper
 
-from multigraft.bundle.manifest import Kind
+from multigraft.answers.answer_format import AnswerFormat
+from multigraft.answers.kind import Kind
 from multigraft.converters.network.frames import Frames
 from multigraft.errors import InputError
 from multigraft.tensors.preparation import Preparation, prepare_frames
@@ -87,6 +88,8 @@ class Network:
         kind: What the outputs mean.
         labels: One per class, or empty.
         source_sha256: Digest of the file it came from.
+        metadata: What the file says of itself.
+        answer: How the outputs are decoded; None where ``kind`` says all.
 
     Raises:
         InputError: The graph has not exactly one input, or onnxruntime refuses it.
@@ -100,12 +103,16 @@ class Network:
         kind: Kind = "classification",
         labels: Sequence[str] = (),
         source_sha256: str = "",
+        metadata: Mapping[str, str] | None = None,
+        answer: AnswerFormat | None = None,
     ) -> None:
         self.name = name
         self.preprocessing = preprocessing
         self.kind = kind
         self.labels = tuple(labels)
         self.source_sha256 = source_sha256
+        self.metadata = dict(metadata or {})
+        self.answer = answer
         self.model = prefixed(batched(model), f"{name}/")
         graph = self.model.graph
         self.constants = {i.name: numpy_helper.to_array(i) for i in graph.initializer}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from multigraft.bundle.manifest import Kind
+from multigraft.answers.kind import Kind
 from multigraft.tensors.preparation import Preparation
 from multigraft.tflite.graph import Graph
 from multigraft.tflite.macs import graph_macs

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from multigraft import files
-from multigraft.bundle.manifest import Kind, Relation
+from multigraft.answers.kind import Kind
+from multigraft.bundle.manifest import Relation
 from multigraft.converters.settings.documented_fields import documented_field
 from multigraft.errors import InputError
 from multigraft.json_decoding import decode
@@ -134,7 +135,9 @@ class MissResult:
     )
     task: str | None = documented_field("Whose agreement it is.", default=None)
     samples: int | None = documented_field("Frames or runs behind the figure; null where it is exact.", default=None)
-    issue: str = documented_field("Why it could not be measured.", default="")
+    issue: str = documented_field(
+        "Why it could not be measured, or which of the task's outputs suffers most.", default=""
+    )
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Self, get_args
 
-from multigraft.bundle.manifest import KINDS, Kind
+from multigraft.answers.kind import KINDS, Kind
+from multigraft.converters.settings.answer_settings import AnswerSettings
 from multigraft.converters.settings.foreign_formats import foreign_format
 from multigraft.converters.settings.preparation_settings import PREPARATION
 from multigraft.converters.settings.toml_reader import (
@@ -120,6 +121,11 @@ class TaskSettings:
         "and the value of all of their elements.",
         mapping(number(lambda v: True, "a number"), "a table of INPUT = NUMBER"),
         default_factory=dict,
+    )
+    answer: AnswerSettings | None = key(
+        "How the outputs are to be read; without it those of a detection are recognised, and others are read by kind.",
+        table(AnswerSettings),
+        default=None,
     )
     labels: tuple[str, ...] = key("Names of the answers, in the order of the outputs.", _LABELS, default=())
     frames: Path | None = key(

@@ -188,6 +188,18 @@ def number(accept: Callable[[float], bool], expects: str) -> Reader:
     return Reader(expects, read)
 
 
+def flag() -> Reader:
+    """true or false."""
+    expects = "true or false"
+
+    def read(value: Any, place: Place) -> bool:
+        if not isinstance(value, bool):
+            place.wrong_type(value, expects)
+        return value
+
+    return Reader(expects, read)
+
+
 def several(one: Reader, expects: str) -> Reader:
     """A list; every item by ``one``."""
 

@@ -22,7 +22,10 @@ import numpy.typing as npt
 
 from multigraft.agreement.binomial import lower_bound, lower_bound_of_mean
 from multigraft.agreement.boxes import IOU, Detections, Layout
-from multigraft.bundle.manifest import Kind
+from multigraft.answers.answer_format import AnswerFormat
+from multigraft.answers.families.table import decoder_of
+from multigraft.answers.kind import Kind
+from multigraft.answers.matching import frame_score, rule_of
 from multigraft.errors import InputError, UsageError
 from multigraft.tensors.arrays import Array, Float64Array
 
@@ -63,7 +66,13 @@ class Agreement:
 
 
 def agreement(
-    kind: Kind, original: Outputs, new: Outputs, *, confidence: float = 0.95, tolerance: float | None = None
+    kind: Kind,
+    original: Outputs,
+    new: Outputs,
+    *,
+    confidence: float = 0.95,
+    tolerance: float | None = None,
+    answer: AnswerFormat | None = None,
 ) -> Agreement:
     """Compare outputs on the same frames.
 
@@ -74,6 +83,7 @@ def agreement(
         confidence: Probability that the bound holds, between 0 and 1.
         tolerance: regression, landmarks: largest difference, in the unit of the output; detection: smallest IoU of
             matched boxes; other: largest relative error. None for the default of the kind.
+        answer: How the outputs are decoded; answers are then compared as people see them.
 
     Raises:
         UsageError: The confidence is no probability, or there are no frames.
@@ -81,7 +91,7 @@ def agreement(
     """
     if not 0 < confidence < 1:
         raise UsageError(f"confidence {confidence} is not between 0 and 1", "give for instance 0.95")
-    scores, tolerance, rule, is_binary = frame_scores(kind, original, new, tolerance)
+    scores, tolerance, rule, is_binary = frame_scores(kind, original, new, tolerance, answer)
     total = float(scores.sum())
     bound = lower_bound(round(total), len(scores), confidence) if is_binary else None
     return Agreement(
@@ -96,13 +106,20 @@ def agreement(
 
 
 def frame_scores(
-    kind: Kind, original: Outputs, new: Outputs, tolerance: float | None = None
+    kind: Kind,
+    original: Outputs,
+    new: Outputs,
+    tolerance: float | None = None,
+    answer: AnswerFormat | None = None,
 ) -> tuple[Scores, float | None, str, bool]:
     """Score of each frame (0..1), the tolerance used, the rule in words, and whether all scores are 0 or 1 by rule."""
     _check(original, new)
     usable = np.all([np.isfinite(o).reshape(len(o), -1).all(axis=1) for o in new], axis=0)
     new = [np.where(np.isfinite(o), o, 0) if o.dtype.kind == "f" else o for o in new]
     pairs = list(zip(original, new, strict=True))
+    if answer is not None and (decoded := _decoded_scores(answer, original, new, tolerance)) is not None:
+        scores, used, rule = decoded
+        return scores * usable, used, rule, False
     if kind == "classification":
         scores = np.all([_same_class(a, b) for a, b in pairs], axis=0)
         return scores * usable, None, "same class with the highest score", True
@@ -128,6 +145,23 @@ def frame_scores(
     used = RELATIVE_ERROR if tolerance is None else tolerance
     scores = np.all([_relative_error(a, b) <= used for a, b in pairs], axis=0)
     return scores * usable, used, f"relative error of every output at most {used:g}", True
+
+
+def _decoded_scores(
+    answer: AnswerFormat, original: Outputs, new: Outputs, tolerance: float | None
+) -> tuple[Scores, float, str] | None:
+    """None where there is no rule for such answers."""
+    decode = decoder_of(answer, ())
+    scores, rule = [], None
+    for frame in range(len(original[0])):
+        right, judged = (decode([np.asarray(o[frame], np.float32) for o in outputs]) for outputs in (original, new))
+        rule = rule_of(right, tolerance)
+        score = frame_score(right, judged, tolerance)
+        if rule is None or score is None:
+            return None
+        scores.append(score)
+    assert rule is not None
+    return np.array(scores), rule[1], rule[0]
 
 
 def _check(original: Outputs, new: Outputs) -> None:

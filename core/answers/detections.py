@@ -10,9 +10,9 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
+from multigraft.answers.geometry.suppression import suppress
 from multigraft.answers.masks import Mask, block_of, placed_mask
 from multigraft.answers.placement import Placement
-from multigraft.answers.suppression import suppress
 from multigraft.tensors.arrays import Float32Array
 
 _FARTHEST = np.float32(1e6)

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol, Self
+from typing import Any, Protocol, Self, runtime_checkable
 
 from multigraft.answers.answer_format import AnswerFormat
+from multigraft.answers.kind import Kind
 from multigraft.answers.placement import Placement
-from multigraft.bundle.manifest import Kind
 from multigraft.tensors.arrays import Float32Array
 
 Shape = tuple[int, ...]
 
 
+@runtime_checkable
 class Decoded(Protocol):
     """An answer in pixels of the network input."""
 
@@ -31,6 +32,11 @@ Decoder = Callable[[Sequence[Float32Array]], Decoded]
 
 It copies what it keeps: the outputs are the interpreter's own memory.
 """
+
+
+def channels_first(output: Float32Array) -> Float32Array:
+    """An output of a bundle without its batch axis as its network gave it: maps of a bundle are channels last."""
+    return output.transpose(2, 0, 1) if output.ndim == 3 else output
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from typing import Self
 import numpy as np
 
 from multigraft.tensors.arrays import Float32Array, Float64Array
+from multigraft.tensors.preprocessing import Preprocessing, frame_regions
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,12 @@ class Placement:
             ]
         )
         return cls(matrix, width, height)
+
+    @classmethod
+    def of_frame(cls, preprocessing: Preprocessing, shape: tuple[int, ...]) -> Self:
+        """Of a frame of ``shape`` (rows, columns, ...) that ``preprocessing`` makes the input of."""
+        crop, region = frame_regions(preprocessing, shape)
+        return cls.of_regions(shape, crop, region, (preprocessing.height, preprocessing.width))
 
     def within(self, outer: Placement) -> Placement:
         """This one's frame is a part of ``outer``'s frame: the way from this input to the outer frame."""

@@ -20,8 +20,8 @@ from typing import Any, Self
 import numpy as np
 
 from multigraft import files
+from multigraft.answers.kind import Kind
 from multigraft.bundle.bundle import Bundle
-from multigraft.bundle.manifest import Kind
 from multigraft.errors import BundleError, InputError
 from multigraft.json_decoding import decode
 from multigraft.npz import npz_bytes, read_npz

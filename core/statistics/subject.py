@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from multigraft.bundle.manifest import Kind
+from multigraft.answers.kind import Kind
 
 
 @dataclass(frozen=True)

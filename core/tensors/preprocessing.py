@@ -207,16 +207,22 @@ class PicturePreparer:
         return geometry
 
 
-def _geometry(spec: Preprocessing, shape: tuple[int, ...]) -> _FrameGeometry:
+def frame_regions(
+    spec: Preprocessing, shape: tuple[int, ...]
+) -> tuple[tuple[slice, slice] | None, tuple[slice, slice] | None]:
+    """Which part of a frame fills which part of the network input.
+
+    Args:
+        spec: What the network expects.
+        shape: Of the frame.
+
+    Returns:
+        Rows and columns of the frame, None for all of them; and those of the input.
+    """
     height, width = shape[:2]
-    depth = shape[2] if len(shape) == 3 and spec.channels == 3 else 1
     target = (spec.height, spec.width)
-    if (height, width) == target:
-        return _FrameGeometry(None, None, None)
-
-    def resizer(rows: int, columns: int, inner: tuple[int, int]) -> Resizer:
-        return Resizer((rows, columns, depth), inner, spec.interpolation == "bilinear", spec.color == "bgr")
-
+    if (height, width) == target or spec.resize == "stretch":
+        return None, None
     # Ratios are compared and rounded in whole numbers: no machine rounds a half differently.
     wide = height * target[1] < target[0] * width
     if spec.resize == "fill":
@@ -226,15 +232,23 @@ def _geometry(spec: Preprocessing, shape: tuple[int, ...]) -> _FrameGeometry:
             else (min(height, _ratio(width, target[0], target[1])), width)
         )
         top, left = (height - rows) // 2, (width - columns) // 2
-        return _FrameGeometry(
-            (slice(top, top + rows), slice(left, left + columns)), resizer(rows, columns, target), None
-        )
-    if spec.resize == "fit":
-        inner = (_ratio(target[1], height, width), target[1]) if wide else (target[0], _ratio(target[0], width, height))
-        top, left = (target[0] - inner[0]) // 2, (target[1] - inner[1]) // 2
-        region = (slice(top, top + inner[0]), slice(left, left + inner[1]))
-        return _FrameGeometry(None, resizer(height, width, inner), region)
-    return _FrameGeometry(None, resizer(height, width, target), None)
+        return (slice(top, top + rows), slice(left, left + columns)), None
+    inner = (_ratio(target[1], height, width), target[1]) if wide else (target[0], _ratio(target[0], width, height))
+    top, left = (target[0] - inner[0]) // 2, (target[1] - inner[1]) // 2
+    return None, (slice(top, top + inner[0]), slice(left, left + inner[1]))
+
+
+def _geometry(spec: Preprocessing, shape: tuple[int, ...]) -> _FrameGeometry:
+    depth = shape[2] if len(shape) == 3 and spec.channels == 3 else 1
+    if shape[:2] == (spec.height, spec.width):
+        return _FrameGeometry(None, None, None)
+    crop, region = frame_regions(spec, shape)
+    rows, columns = (crop[0].stop - crop[0].start, crop[1].stop - crop[1].start) if crop else shape[:2]
+    inner = (
+        (region[0].stop - region[0].start, region[1].stop - region[1].start) if region else (spec.height, spec.width)
+    )
+    resizer = Resizer((rows, columns, depth), inner, spec.interpolation == "bilinear", spec.color == "bgr")
+    return _FrameGeometry(crop, resizer, region)
 
 
 def _ratio(length: int, numerator: int, denominator: int) -> int:

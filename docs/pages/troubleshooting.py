@@ -14,7 +14,7 @@ GROUPS: dict[str, tuple[str, tuple[str, ...]]] = {
     ),
     "Settings": (
         "The settings file, `multigraft.toml`. [All settings](settings.md).",
-        ("converters/settings/", "core/tensors/"),
+        ("converters/settings/", "core/tensors/", "core/answers/"),
     ),
     "Frames and cameras": (
         "Whatever `--source` and `frames` name. [How to use a camera](camera.md).",

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from multigraft.bundle.manifest import Kind
+from multigraft.answers.kind import Kind
 from multigraft.converters.conversion.interpreters import PREFERRED, WholeFile
 from multigraft.tflite import tflite_file
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from multigraft.bundle.manifest import Kind
+from multigraft.answers.kind import Kind
 from multigraft.converters.conversion.interpreters import PREFERRED, WholeFile
 from multigraft.converters.importing.tflite.loading import TfliteNetwork, load, load_fixed, refuse_operators
 from multigraft.converters.network.standing import StandingNetwork

@@ -19,12 +19,12 @@ from multigraft.answers.answer_format import AnswerFormat
 from multigraft.answers.boxes import corners_of_centres
 from multigraft.answers.detections import Detections
 from multigraft.answers.family import Decoder, Evidence, Family
+from multigraft.answers.geometry.suppression import CANDIDATES
 from multigraft.answers.hints import size_text
 from multigraft.answers.label_check import check_labels
 from multigraft.answers.levels import cells_of, grid_of
 from multigraft.answers.selection import logit, sigmoid
 from multigraft.answers.skeleton import pairs_of
-from multigraft.answers.suppression import CANDIDATES
 from multigraft.errors import ConfigurationError
 from multigraft.tensors.arrays import Float32Array
 

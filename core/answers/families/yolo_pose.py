@@ -22,11 +22,8 @@ from multigraft.answers.family import Decoder, Evidence, Family
 from multigraft.answers.hints import classes_of, keypoints_of, task_of
 from multigraft.answers.label_check import check_labels
 from multigraft.answers.selection import best_per_class
-from multigraft.answers.skeleton import edges_of, pairs_of
+from multigraft.answers.skeleton import COCO_KEYPOINTS, edges_of, pairs_of
 from multigraft.tensors.arrays import Float32Array
-
-_FEWEST = 5
-"""Keypoints below which a network is not taken for one of poses unless it is named or its file says so."""
 
 
 def _with_keypoints(blank: AnswerFormat, evidence: Evidence, numbers: int, where: str) -> AnswerFormat | str:
@@ -43,8 +40,8 @@ def _with_keypoints(blank: AnswerFormat, evidence: Evidence, numbers: int, where
         if count < 1 or classes + 3 * count != numbers:
             return f"{where} has {numbers} numbers beside the box, which are not {classes} and 3 per keypoint"
     if not evidence.named and task_of(evidence) != "pose":
-        if count < _FEWEST:
-            return f"{count} keypoints are too few to take the network for one of poses"
+        if count != COCO_KEYPOINTS and evidence.kind != "landmarks":
+            return f"{count} keypoints are not the {COCO_KEYPOINTS} of people"
         if classes_of(evidence) is None and evidence.kind != "landmarks" and not is_end_to_end:
             return "neither labels nor the file tell keypoints from classes"
     return dataclasses.replace(blank, keypoints=count, keypoint_numbers=each, edges=edges_of(count))

@@ -9,7 +9,7 @@ import numpy as np
 import onnx
 import pytest
 
-from multigraft.bundle.manifest import Kind
+from multigraft.answers.kind import Kind
 from multigraft.converters.distill.distill import distill_plan
 from multigraft.converters.graft.assemble import assemble
 from multigraft.converters.graft.candidate import Candidate, evaluate

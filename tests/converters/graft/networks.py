@@ -10,7 +10,7 @@ import numpy.typing as npt
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from multigraft.bundle.manifest import Kind
+from multigraft.answers.kind import Kind
 from multigraft.converters.network.frames import Frame
 from multigraft.converters.network.network import Network, model_of
 from multigraft.tensors.preprocessing import Preprocessing

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from multigraft.bundle.manifest import Kind
+from multigraft.answers.kind import Kind
 from multigraft.converters.network.advice import advice_on_frames, advice_on_preprocessing, check_labels
 from multigraft.errors import InputError
 from multigraft.tensors.preprocessing import Preprocessing

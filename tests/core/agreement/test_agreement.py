@@ -15,7 +15,7 @@ from scipy.stats import binom
 
 from multigraft.agreement.agreement import agreement
 from multigraft.agreement.binomial import lower_bound, lower_bound_of_mean
-from multigraft.bundle.manifest import KINDS, Kind
+from multigraft.answers.kind import KINDS, Kind
 from multigraft.errors import InputError, UsageError
 
 Array = npt.NDArray[Any]

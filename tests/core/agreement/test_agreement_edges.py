@@ -10,7 +10,7 @@ import pytest
 
 from multigraft.agreement.agreement import RANGE_FRACTION, RELATIVE_ERROR, Agreement, agreement, frame_scores
 from multigraft.agreement.binomial import lower_bound, lower_bound_of_mean
-from multigraft.bundle.manifest import Kind
+from multigraft.answers.kind import Kind
 from multigraft.errors import InputError, MultigraftError, UsageError
 
 Array = npt.NDArray[Any]

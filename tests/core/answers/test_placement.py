@@ -23,8 +23,10 @@ def test_points_come_back_through_a_turned_crop(
     placement = inner.within(outer)
     points = random.uniform(0, 900, (20, 2)).astype(np.float32)
     there = placement.points(points)
+    # Points are float32: what rounds to a pixel's 2**-13 there is stretched on the way back.
+    back_scale = np.abs(placement.inverse()[:, :2]).max()
     back = there @ placement.inverse()[:, :2].T + placement.inverse()[:, 2]
-    np.testing.assert_allclose(back, points, atol=0.02 * max(1.0, columns / width, rows / height))
+    np.testing.assert_allclose(back, points, atol=1e-3 + 1e-6 * back_scale * max(1.0, np.abs(there).max()))
 
 
 def test_the_whole_input_is_the_whole_frame() -> None:

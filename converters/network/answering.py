@@ -1,0 +1,60 @@
+"""How a network's outputs become answers: what the settings say, else what shapes and names tell."""
+
+from __future__ import annotations
+
+from multigraft.answers.families.table import AUTO, RAW, decoder_of, recognised
+from multigraft.answers.family import Evidence
+from multigraft.converters.job.progress import Report, silent
+from multigraft.converters.network.network import Network
+from multigraft.converters.settings.answer_settings import AnswerSettings
+from multigraft.errors import ConfigurationError
+from multigraft.tensors.preprocessing import Preprocessing
+
+RECOGNISED = ("detection",)
+"""Kinds of tasks whose format is looked for when nothing is said of it: raw, their outputs are of no use to people."""
+
+
+def read_answers(network: Network, settings: AnswerSettings | None, report: Report = silent) -> None:
+    """Give the network the format of its answers, in place.
+
+    Args:
+        network: Its ``answer`` is set, and ``labels`` where it has none and its file names the classes.
+        settings: What the settings say; None for nothing.
+        report: Takes a line that says what was recognised.
+
+    Raises:
+        ConfigurationError: The outputs are not of the family that was named, or labels do not fit it.
+    """
+    preparation = network.preprocessing
+    named = AUTO if settings is None else settings.format
+    if named == RAW or (settings is None and network.kind not in RECOGNISED):
+        return
+    if not isinstance(preparation, Preprocessing):
+        if named != AUTO:
+            raise ConfigurationError(
+                f"task {network.name!r} takes no pictures, and the format {named} is for pictures", "leave answer out"
+            )
+        return
+    evidence = Evidence(
+        tuple(tuple(network.whole_shape(output)[1:]) for output in network.outputs),
+        tuple(output.split("/", 1)[1] for output in network.outputs),
+        (preparation.height, preparation.width),
+        network.kind,
+        network.labels,
+        network.metadata,
+    )
+    try:
+        answer = recognised(evidence, named)
+        if answer is None:
+            shapes = ", ".join(" x ".join(map(str, shape)) for shape in evidence.shapes)
+            report(
+                f"warning: outputs of {network.name} ({shapes}) are of no family known, or of several; they come out "
+                "as raw numbers: name one with [task.answer] format (docs/answers.md)"
+            )
+            return
+        answer = settings.over(answer) if settings is not None else answer
+        decoder_of(answer, network.labels)
+    except ConfigurationError as error:
+        raise ConfigurationError(f"task {network.name!r}: {error.problem}", error.remedy) from error
+    network.answer = answer
+    report(f"note: outputs of {network.name} are read as {answer.family}")

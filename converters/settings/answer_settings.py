@@ -1,0 +1,71 @@
+"""``[task.answer]``: how a network's outputs are to be read."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from multigraft.answers.answer_format import AnswerFormat
+from multigraft.answers.families.table import AUTO, FAMILIES, RAW
+from multigraft.converters.settings.toml_reader import choice, flag, integer, key, mapping, number, several
+
+_SHARE = number(lambda v: 0 < v < 1, "a number above 0 and below 1")
+_PIXELS = number(lambda v: v > 0, "a number above 0")
+
+
+@dataclass(frozen=True)
+class AnswerSettings:
+    """Which family of networks the outputs are of, and what it needs to know beside their shapes."""
+
+    format: str = key(
+        "Family of the network (see docs/answers.md); auto recognises it by shapes and names, raw leaves numbers.",
+        choice(AUTO, RAW, *FAMILIES),
+        default=AUTO,
+    )
+    score_threshold: float | None = key("Answers below are no answers.", _SHARE, default=None)
+    iou_threshold: float | None = key(
+        "Of two boxes of a class that overlap by more, the one of the lower score goes.", _SHARE, default=None
+    )
+    most: int | None = key("Answers kept per frame.", integer(1, "a whole number above 0"), default=None)
+    strides: tuple[int, ...] | None = key(
+        "Input pixels per cell of each level.",
+        several(integer(1, "a whole number above 0"), "a list of whole numbers above 0, as in [8, 16, 32]"),
+        default=None,
+    )
+    anchors: tuple[tuple[float, ...], ...] | None = key(
+        "Per level, width and height of each anchor in input pixels.",
+        several(several(_PIXELS, "a list of numbers"), "a list of lists, as in [[10, 13, 16, 30], [30, 61, 62, 45]]"),
+        default=None,
+    )
+    keypoints: int | None = key("Number of keypoints per box.", integer(1, "a whole number above 0"), default=None)
+    boxes: str | None = key("How boxes are written.", choice("corners", "centres", "sizes", "y_first"), default=None)
+    scores: str | None = key("What scores are.", choice("probabilities", "logits"), default=None)
+    normalised: bool | None = key("Whether coordinates are shares of the input (0..1).", flag(), default=None)
+    blank: int | None = key(
+        "Number of the class that means nothing (text).", integer(0, "a whole number of at least 0"), default=None
+    )
+    roles: Mapping[str, int] | None = key(
+        "Which output holds what, by number from 0.",
+        mapping(
+            integer(0, "a whole number of at least 0"), "a table of ROLE = OUTPUT, as in { boxes = 0, scores = 1 }"
+        ),
+        default=None,
+    )
+    edges: tuple[int, ...] | None = key(
+        "Pairs of keypoints that a drawing joins, one after the other.",
+        several(integer(0, "a whole number of at least 0"), "a list of whole numbers, as in [0, 1, 1, 2]"),
+        default=None,
+    )
+
+    def over(self, recognised: AnswerFormat) -> AnswerFormat:
+        """What was recognised, with what is said here."""
+        known = {f.name for f in dataclasses.fields(AnswerFormat)}
+        said = {
+            f.name: value
+            for f in dataclasses.fields(self)
+            if f.name in known and (value := getattr(self, f.name)) is not None
+        }
+        if "roles" in said:
+            said["roles"] = {**recognised.roles, **said["roles"]}
+        return dataclasses.replace(recognised, **said)
