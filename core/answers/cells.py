@@ -42,6 +42,8 @@ def read_cells(
                 axis = 1 if shape[1] == count else 0
                 return Cells(shape[1 - axis], strides, axis == 0)
     count = cells_of(evidence.size, sets[0], per_cell)
+    if len(shape) != 2:
+        return f"output {output} is {size_text(shape)} in place of two axes, numbers and {count} cells"
     return f"output {output} is {size_text(shape)} and has to have {count} cells for an input of this size"
 
 

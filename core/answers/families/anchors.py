@@ -23,6 +23,7 @@ from multigraft.answers.boxes import corners_of_centres, in_pixels
 from multigraft.answers.cells import is_by_cell, read_cells
 from multigraft.answers.detections import Detections
 from multigraft.answers.family import Decoder, Evidence, Family, Shape
+from multigraft.answers.format_check import check_reading
 from multigraft.answers.hints import contradiction, size_text, task_of
 from multigraft.answers.label_check import check_labels
 from multigraft.answers.levels import grid_of, stride_of
@@ -79,6 +80,7 @@ def _recognise_decoded(evidence: Evidence) -> AnswerFormat | str:
 
 
 def _decoded(answer: AnswerFormat, labels: tuple[str, ...]) -> Decoder:
+    check_reading(answer, labels, _recognise_decoded)
     output = answer.roles["predictions"]
     by_cell = is_by_cell(answer.shapes[output], answer.size, answer.strides, PER_CELL)
     check_labels(labels, answer.shapes[output][by_cell] - 5, f"output {output}")
@@ -140,6 +142,7 @@ def _read_level(shape: Shape, size: tuple[int, ...]) -> tuple[int, int] | None:
 
 def _raw(answer: AnswerFormat, labels: tuple[str, ...]) -> Decoder:
     variant = _VARIANTS[answer.family]
+    check_reading(answer, labels, functools.partial(_recognise_raw, answer.family))
     if len(answer.anchors) != len(answer.strides) or any(len(level) != 2 * PER_CELL for level in answer.anchors):
         raise ConfigurationError(
             f"{answer.family} with levels of strides {', '.join(map(str, answer.strides))} needs as many anchors lists",

@@ -21,6 +21,7 @@ from multigraft.answers.hints import contradiction, output_named, size_text
 from multigraft.answers.label_check import check_labels
 from multigraft.answers.levels import stride_of
 from multigraft.answers.selection import are_logits, logit, sigmoid
+from multigraft.errors import ConfigurationError
 from multigraft.tensors.arrays import Float32Array
 
 _NEIGHBOURS = tuple((y, x) for y in (-1, 0, 1) for x in (-1, 0, 1) if (y, x) != (0, 0))
@@ -64,6 +65,13 @@ def _roles(evidence: Evidence) -> dict[str, int] | str:
 
 
 def _decoder(answer: AnswerFormat, labels: tuple[str, ...]) -> Decoder:
+    maps = {answer.shapes[number][1:] for number in answer.roles.values()}
+    lack = {"heat", "sizes"} - answer.roles.keys()
+    if lack or len(answer.strides) != 1 or len(maps) != 1 or len(maps.pop()) != 2:
+        raise ConfigurationError("the roles of centernet are no maps of one size", "give heat, sizes and offsets")
+    for role in answer.roles.keys() & {"sizes", "offsets"}:
+        if answer.shapes[answer.roles[role]][0] != 2:
+            raise ConfigurationError(f"output {answer.roles[role]} has not the 2 channels of {role}", "name others")
     check_labels(labels, answer.shapes[answer.roles["heat"]][0], f"output {answer.roles['heat']}")
     stride = np.float32(answer.strides[0])
 

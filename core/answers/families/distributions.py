@@ -25,6 +25,7 @@ from multigraft.answers.boxes import corners_of_distances
 from multigraft.answers.cells import is_by_cell, read_cells
 from multigraft.answers.detections import Detections
 from multigraft.answers.family import Decoder, Evidence, Family, Shape
+from multigraft.answers.format_check import check_reading
 from multigraft.answers.hints import classes_of, contradiction, size_text, task_of
 from multigraft.answers.label_check import check_labels
 from multigraft.answers.levels import grid_of, points_of, stride_of
@@ -66,7 +67,7 @@ def _recognise(name: str, evidence: Evidence) -> AnswerFormat | str:
     if strides not in variant.strides:
         return f"there are levels of strides {', '.join(map(str, strides))}"
     blank = AnswerFormat(name, evidence.shapes, evidence.size, strides=strides)
-    widths = {tuple(_channels(evidence.shapes[i], evidence.size, stride) for i in groups[stride]) for stride in strides}
+    widths = {tuple(_channels(evidence.shapes[i]) for i in groups[stride]) for stride in strides}
     if len(widths) != 1:
         return "levels differ in their channels"
     return _with_roles(blank, evidence, list(widths.pop()), groups)
@@ -132,12 +133,13 @@ def _stride(shape: Shape, size: tuple[int, ...]) -> int | None:
     return None
 
 
-def _channels(shape: Shape, size: tuple[int, ...], stride: int) -> int:
+def _channels(shape: Shape) -> int:
     return shape[0] if len(shape) == 3 else shape[1]
 
 
 def _decoder(answer: AnswerFormat, labels: tuple[str, ...]) -> Decoder:
     variant = _VARIANTS[answer.family]
+    check_reading(answer, labels, functools.partial(_recognise, answer.family), fields=("strides",))
     width = 4 * answer.bins
     is_together = not any(role.startswith("boxes") for role in answer.roles)
     offset = 0.0 if not variant.boxes_first and is_together and len(answer.strides) == _CORNER_LEVELS else 0.5
@@ -147,11 +149,11 @@ def _decoder(answer: AnswerFormat, labels: tuple[str, ...]) -> Decoder:
         total = answer.shapes[0][by_cell] - width
     else:
         role = f"joined_{answer.strides[0]}" if is_together else f"scores_{answer.strides[0]}"
-        shape = answer.shapes[answer.roles[role]]
-        total = (shape[0] if len(shape) == 3 else shape[1]) - (width if is_together else 0)
+        total = _channels(answer.shapes[answer.roles[role]]) - (width if is_together else 0)
     if total < 1 or answer.bins < 1:
         raise ConfigurationError(f"{answer.family} with {answer.bins} bins leaves {total} classes", "give other bins")
     check_labels(labels, total, "each level")
+    _check_levels(answer, total)
     edges = slice(0, width) if variant.boxes_first else slice(total, None)
     kinds = slice(width, None) if variant.boxes_first else slice(0, total)
 
@@ -185,6 +187,18 @@ def _decoder(answer: AnswerFormat, labels: tuple[str, ...]) -> Decoder:
         return Detections(boxes, probabilities, classes, labels).suppressed(answer.iou_threshold, answer.most)
 
     return decode
+
+
+def _check_levels(answer: AnswerFormat, classes: int) -> None:
+    """Refuse roles whose outputs are of another level, or of another width."""
+    widths = {"boxes": 4 * answer.bins, "scores": classes, "joined": 4 * answer.bins + classes}
+    for role, output in answer.roles.items():
+        kind, _, stride = role.partition("_")
+        shape = answer.shapes[output]
+        if stride and (_stride(shape, answer.size) != int(stride) or _channels(shape) != widths[kind]):
+            raise ConfigurationError(
+                f"output {output} is {size_text(shape)} and can't be {role} of {widths[kind]} numbers", "name others"
+            )
 
 
 def _by_cell(level: Float32Array) -> Float32Array:

@@ -18,6 +18,7 @@ from multigraft.answers.cells import read_cells
 from multigraft.answers.detections import Detections
 from multigraft.answers.families.anchors import PER_CELL
 from multigraft.answers.family import Decoder, Evidence, Family
+from multigraft.answers.format_check import check_reading
 from multigraft.answers.hints import size_text, task_of
 from multigraft.tensors.arrays import Float32Array
 
@@ -59,6 +60,8 @@ def _recognise(evidence: Evidence) -> AnswerFormat | str:
 
 
 def _decoder(answer: AnswerFormat, labels: tuple[str, ...]) -> Decoder:
+    check_reading(answer, labels, _recognise)
+
     @np.errstate(all="ignore")
     def decode(outputs: Sequence[Float32Array]) -> Detections:
         rows = filled(outputs[0], 4, answer.score_threshold, 5)
@@ -82,6 +85,8 @@ def _recognise_batched(evidence: Evidence) -> AnswerFormat | str:
 
 
 def _batched(answer: AnswerFormat, labels: tuple[str, ...]) -> Decoder:
+    check_reading(answer, labels, _recognise_batched)
+
     @np.errstate(all="ignore")
     def decode(outputs: Sequence[Float32Array]) -> Detections:
         rows = filled(outputs[0], 6, answer.score_threshold, 5)

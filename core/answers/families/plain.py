@@ -50,9 +50,21 @@ def _decoder(answer: AnswerFormat, labels: tuple[str, ...]) -> Decoder:
     shape = answer.shapes[roles["boxes"]]
     count = _count(answer, shape)
     has_last = "scores" not in roles
-    per_class = 0 if has_last or "classes" in roles else _per_class(answer.shapes[roles["scores"]], count)
+    per_class = 0 if has_last else _per_class(answer.shapes[roles["scores"]], count)
+    if "classes" in roles and per_class > 1:
+        raise ConfigurationError(
+            f"output {roles['scores']} holds {per_class} scores per box, and output {roles['classes']} its class",
+            "leave one of them out",
+        )
     if per_class > 1:
         check_labels(labels, per_class, f"output {roles['scores']}")
+    if "classes" in roles and int(np.prod(answer.shapes[roles["classes"]])) != count:
+        raise ConfigurationError(
+            f"classes are {size_text(answer.shapes[roles['classes']])}, and there are {count} boxes",
+            "name the output of their classes",
+        )
+    if "count" in roles and int(np.prod(answer.shapes[roles["count"]])) != 1:
+        raise ConfigurationError(f"output {roles['count']} is not one number", "name the output of the count")
     keypoints, each = _keypoints(answer, count)
     edges = pairs_of(answer.edges or edges_of(keypoints))
 
@@ -86,13 +98,9 @@ def _decoder(answer: AnswerFormat, labels: tuple[str, ...]) -> Decoder:
 
 
 def _checked_roles(answer: AnswerFormat) -> dict[str, int]:
-    for role, number in answer.roles.items():
+    for role in answer.roles:
         if role not in ROLES:
             raise ConfigurationError(f"there is no role {role!r}", f"choose from: {', '.join(ROLES)}")
-        if not 0 <= number < len(answer.shapes):
-            raise ConfigurationError(
-                f"{role} are said to be in output {number}, and there are {len(answer.shapes)}", "count from 0"
-            )
     if "boxes" not in answer.roles:
         raise ConfigurationError("a plain format does not say which output holds the boxes", "add it to its roles")
     if answer.boxes not in FORMS:
@@ -104,9 +112,9 @@ def _count(answer: AnswerFormat, shape: Shape) -> int:
     """Rows that boxes have."""
     numbers = (4,) if "scores" in answer.roles else (5,)
     match _squeezed(shape):
-        case (count, 4 | 5 as columns) if columns in numbers or columns == 5:
+        case (count, 4 | 5 as columns) if count and (columns in numbers or columns == 5):
             return count
-        case (4 | 5 as rows, count) if rows in numbers:
+        case (4 | 5 as rows, count) if count and rows in numbers:
             return count
     wanted = " or ".join(f"n x {n}" for n in numbers)
     raise ConfigurationError(

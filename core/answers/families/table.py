@@ -26,7 +26,8 @@ from multigraft.answers.families.yolo_rotated import YOLO26_OBB, YOLOV8_OBB
 from multigraft.answers.families.yolov8 import YOLOV8
 from multigraft.answers.families.yolox import YOLOX, YOLOX_DECODED
 from multigraft.answers.family import Decoder, Evidence, Family
-from multigraft.errors import ConfigurationError
+from multigraft.answers.format_check import check_format
+from multigraft.errors import ConfigurationError, MultigraftError
 
 _ROWS = (
     YOLOV8,
@@ -116,7 +117,16 @@ def decoder_of(answer: AnswerFormat, labels: tuple[str, ...]) -> Decoder:
     Raises:
         ConfigurationError: The family is unknown, or labels or fields do not fit it.
     """
-    return _family(answer.family).decoder(answer, labels)
+    family = _family(answer.family)
+    check_format(answer)
+    try:
+        return family.decoder(answer, labels)
+    except MultigraftError:
+        raise
+    except (LookupError, ValueError, TypeError, ArithmeticError) as error:
+        raise ConfigurationError(
+            f"the format of the answers is none of {answer.family}: {error}", "name another format, or build again"
+        ) from error
 
 
 def _named(evidence: Evidence, name: str) -> AnswerFormat:

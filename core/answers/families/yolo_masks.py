@@ -22,6 +22,7 @@ from multigraft.answers.detections import Detections
 from multigraft.answers.families.anchors import PER_CELL
 from multigraft.answers.families.end_to_end import filled, read_rows, whole
 from multigraft.answers.family import Decoder, Evidence, Family
+from multigraft.answers.format_check import check_reading
 from multigraft.answers.geometry.suppression import suppress
 from multigraft.answers.hints import contradiction, size_text, task_of
 from multigraft.answers.label_check import check_labels
@@ -72,6 +73,7 @@ def _prototypes(evidence: Evidence) -> int | str:
 
 
 def _decoder(per_cell: int, before: int, answer: AnswerFormat, labels: tuple[str, ...]) -> Decoder:
+    check_reading(answer, labels, functools.partial(_recognise, answer.family, per_cell, before))
     output, prototypes = answer.roles["predictions"], answer.roles["prototypes"]
     shape, coefficients = answer.shapes[output], answer.shapes[prototypes][0]
     by_cell = not per_cell or is_by_cell(shape, answer.size, answer.strides, per_cell)

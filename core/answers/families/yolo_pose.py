@@ -19,11 +19,14 @@ from multigraft.answers.cells import is_by_cell, read_cells
 from multigraft.answers.detections import Detections
 from multigraft.answers.families.end_to_end import filled, read_rows, whole
 from multigraft.answers.family import Decoder, Evidence, Family
+from multigraft.answers.format_check import check_reading
 from multigraft.answers.hints import classes_of, keypoints_of, task_of
 from multigraft.answers.label_check import check_labels
 from multigraft.answers.selection import best_per_class
 from multigraft.answers.skeleton import COCO_KEYPOINTS, edges_of, pairs_of
 from multigraft.tensors.arrays import Float32Array
+
+_DECIDED = ("strides", "roles", "keypoints", "keypoint_numbers")
 
 
 def _with_keypoints(blank: AnswerFormat, evidence: Evidence, numbers: int, where: str) -> AnswerFormat | str:
@@ -59,7 +62,13 @@ def _recognise(evidence: Evidence) -> AnswerFormat | str:
     return _with_keypoints(blank, evidence, cells.numbers - 4, "output 0")
 
 
+def _told(answer: AnswerFormat) -> dict[str, str]:
+    """Keypoints as a file would tell them."""
+    return {"kpt_shape": f"[{answer.keypoints}, {answer.keypoint_numbers}]"}
+
+
 def _decoder(answer: AnswerFormat, labels: tuple[str, ...]) -> Decoder:
+    check_reading(answer, labels, _recognise, _told(answer), _DECIDED)
     by_cell = is_by_cell(answer.shapes[0], answer.size, answer.strides)
     end = answer.shapes[0][by_cell] - answer.keypoints * answer.keypoint_numbers
     check_labels(labels, end - 4, "output 0")
@@ -98,6 +107,8 @@ def _recognise_rows(evidence: Evidence) -> AnswerFormat | str:
 
 
 def _rows(answer: AnswerFormat, labels: tuple[str, ...]) -> Decoder:
+    check_reading(answer, labels, _recognise_rows, _told(answer), _DECIDED)
+
     @np.errstate(all="ignore")
     def decode(outputs: Sequence[Float32Array]) -> Detections:
         rows = filled(outputs[0], 4, answer.score_threshold, 5)

@@ -17,6 +17,7 @@ from multigraft.answers.cells import is_by_cell, read_cells
 from multigraft.answers.detections import Detections
 from multigraft.answers.families.end_to_end import filled, read_rows, whole
 from multigraft.answers.family import Decoder, Evidence, Family
+from multigraft.answers.format_check import check_reading
 from multigraft.answers.geometry.rotated import corners_of_rotated, suppress_rotated
 from multigraft.answers.hints import contradiction, task_of
 from multigraft.answers.label_check import check_labels
@@ -40,6 +41,7 @@ def _recognise(evidence: Evidence) -> AnswerFormat | str:
 
 
 def _decoder(answer: AnswerFormat, labels: tuple[str, ...]) -> Decoder:
+    check_reading(answer, labels, _recognise)
     by_cell = is_by_cell(answer.shapes[0], answer.size, answer.strides)
     check_labels(labels, answer.shapes[0][by_cell] - 5, "output 0")
 
@@ -79,6 +81,8 @@ def _recognise_rows(evidence: Evidence) -> AnswerFormat | str:
 
 
 def _rows(answer: AnswerFormat, labels: tuple[str, ...]) -> Decoder:
+    check_reading(answer, labels, _recognise_rows)
+
     @np.errstate(all="ignore")
     def decode(outputs: Sequence[Float32Array]) -> Detections:
         rows = filled(outputs[0], 4, answer.score_threshold, 5)

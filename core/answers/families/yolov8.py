@@ -15,6 +15,7 @@ from multigraft.answers.boxes import corners_of_centres, in_pixels
 from multigraft.answers.cells import is_by_cell, read_cells
 from multigraft.answers.detections import Detections
 from multigraft.answers.family import Decoder, Evidence, Family
+from multigraft.answers.format_check import check_reading
 from multigraft.answers.hints import classes_of, contradiction, task_of
 from multigraft.answers.label_check import check_labels
 from multigraft.answers.selection import best_per_class
@@ -44,6 +45,7 @@ def _recognise(evidence: Evidence) -> AnswerFormat | str:
 
 
 def _decoder(answer: AnswerFormat, labels: tuple[str, ...]) -> Decoder:
+    check_reading(answer, labels, _recognise)
     by_cell = is_by_cell(answer.shapes[0], answer.size, answer.strides)
     check_labels(labels, answer.shapes[0][by_cell] - 4, "output 0")
 

@@ -18,6 +18,7 @@ from multigraft.answers.boxes import corners_of_centres, in_pixels
 from multigraft.answers.cells import is_by_cell, read_cells
 from multigraft.answers.detections import Detections
 from multigraft.answers.family import Decoder, Evidence, Family
+from multigraft.answers.format_check import check_reading
 from multigraft.answers.hints import contradiction, size_text, task_of
 from multigraft.answers.label_check import check_labels
 from multigraft.answers.levels import points_of, stride_of
@@ -61,6 +62,7 @@ def _recognise_levels(name: str, evidence: Evidence) -> AnswerFormat | str:
 
 
 def _decoder(answer: AnswerFormat, labels: tuple[str, ...]) -> Decoder:
+    check_reading(answer, labels, functools.partial(_recognise, answer.family))
     shape = answer.shapes[0]
     is_joined = "predictions" in answer.roles
     by_cell = is_joined and is_by_cell(shape, answer.size, answer.strides)

@@ -35,7 +35,8 @@ def suppress_rotated(
     """Numbers of the rotated boxes to keep, by falling score; as :func:`suppress` of upright ones.
 
     Overlap is that of the boxes as normal distributions (ProbIoU, arXiv:2106.06072), as Ultralytics suppresses them:
-    upright boxes around slanted neighbours overlap though the things do not.
+    upright boxes around slanted neighbours overlap though the things do not. Greedy, unlike there: a box that is itself
+    suppressed takes no other with it.
 
     Args:
         boxes: (n, 5) finite: centre x, centre y, width, height, angle in radians.
