@@ -19,6 +19,7 @@ from multigraft.answers.answer_format import AnswerFormat
 from multigraft.answers.boxes import corners_of_centres
 from multigraft.answers.detections import Detections
 from multigraft.answers.family import Decoder, Evidence, Family
+from multigraft.answers.format_check import check_reading
 from multigraft.answers.geometry.suppression import CANDIDATES
 from multigraft.answers.hints import size_text
 from multigraft.answers.label_check import check_labels
@@ -83,6 +84,7 @@ def _anchors(size: Sequence[int], count: int) -> Float32Array | None:
 
 
 def _decoder(answer: AnswerFormat, labels: tuple[str, ...]) -> Decoder:
+    check_reading(answer, labels, _recognise)
     at_boxes, at_scores = answer.roles["boxes"], answer.roles["scores"]
     count, numbers = answer.shapes[at_boxes]
     anchors = _anchors(answer.size, count)

@@ -14,7 +14,7 @@ from multigraft.answers.detections import Detections
 from multigraft.answers.families.table import decoder_of, recognised
 from multigraft.answers.family import Evidence, Shape
 from multigraft.answers.placement import Placement
-from multigraft.bundle.manifest import Kind
+from multigraft.answers.kind import Kind
 from multigraft.errors import ConfigurationError
 from multigraft.tensors.arrays import Float32Array
 

@@ -15,9 +15,9 @@ from multigraft.answers.dense_map import DenseMap
 from multigraft.answers.embedding import Embedding
 from multigraft.answers.families.table import decoder_of, recognised
 from multigraft.answers.family import Evidence, Shape
+from multigraft.answers.kind import KINDS
 from multigraft.answers.multi_label import MultiLabel
 from multigraft.answers.placement import Placement
-from multigraft.bundle.manifest import KINDS
 from multigraft.errors import ConfigurationError
 
 seeds = st.integers(0, 2**31)
