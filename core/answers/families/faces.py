@@ -19,6 +19,7 @@ from multigraft.answers.answer_format import AnswerFormat
 from multigraft.answers.boxes import corners_of_centres, corners_of_distances
 from multigraft.answers.detections import Detections
 from multigraft.answers.family import Decoder, Evidence, Family
+from multigraft.answers.format_check import check_reading
 from multigraft.answers.geometry.anchors import anchors_of, corners_of_deltas, points_of_deltas
 from multigraft.answers.hints import size_text
 from multigraft.answers.label_check import check_labels
@@ -65,6 +66,7 @@ def _recognise(evidence: Evidence) -> AnswerFormat | str:
 
 
 def _decoder(answer: AnswerFormat, labels: tuple[str, ...]) -> Decoder:
+    check_reading(answer, labels, _recognise, fields=("strides", "roles", "keypoints"))
     roles, strides = answer.roles, answer.strides
     check_labels(labels, 1, "each output of scores")
     anchors = sum(answer.shapes[roles[f"scores_{stride}"]][0] for stride in strides)
@@ -115,6 +117,7 @@ def _recognise_retinaface(evidence: Evidence) -> AnswerFormat | str:
 
 
 def _retinaface(answer: AnswerFormat, labels: tuple[str, ...]) -> Decoder:
+    check_reading(answer, labels, _recognise_retinaface)
     check_labels(labels, 1, "the output of scores")
     sides = [np.array([(side, side) for side in pair], np.float32) for pair in _PRIORS]
     grids = [grid_of(answer.size, stride) for stride in _STRIDES]
@@ -164,6 +167,7 @@ def _recognise_yunet(evidence: Evidence) -> AnswerFormat | str:
 
 
 def _yunet(answer: AnswerFormat, labels: tuple[str, ...]) -> Decoder:
+    check_reading(answer, labels, _recognise_yunet)
     check_labels(labels, 1, "each output of scores")
     roles = answer.roles
     corners, strides = points_of(answer.size, _STRIDES, 0)

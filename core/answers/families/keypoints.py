@@ -22,6 +22,7 @@ from multigraft.answers.answer_format import AnswerFormat
 from multigraft.answers.boxes import points_in_pixels, upright_around
 from multigraft.answers.detections import Detections, no_detections
 from multigraft.answers.family import Decoder, Evidence, Family, Shape
+from multigraft.answers.format_check import check_reading
 from multigraft.answers.hints import output_named, size_text
 from multigraft.answers.label_check import check_labels
 from multigraft.answers.selection import are_logits, sigmoid
@@ -76,6 +77,7 @@ def _squeezed(shape: Shape) -> Shape:
 
 
 def _movenet(answer: AnswerFormat, labels: tuple[str, ...]) -> Decoder:
+    check_reading(answer, labels, _recognise_movenet)
     check_labels(labels, 1, "output 0")
     is_single = _squeezed(answer.shapes[0]) == (COCO_KEYPOINTS, 3)
     edges = pairs_of(answer.edges)
@@ -178,6 +180,8 @@ def _recognise_simcc(evidence: Evidence) -> AnswerFormat | str:
 
 def _simcc(answer: AnswerFormat, labels: tuple[str, ...]) -> Decoder:
     at_x, at_y = answer.roles["x"], answer.roles["y"]
+    if any(len(answer.shapes[i]) != 2 for i in (at_x, at_y)) or answer.shapes[at_x][0] != answer.shapes[at_y][0]:
+        raise ConfigurationError("x and y are not two outputs of as many keypoints", "name others in the roles")
     check_labels(labels, 1, f"output {at_x}")
     scale = (answer.size[1] / answer.shapes[at_x][1], answer.size[0] / answer.shapes[at_y][1])
 

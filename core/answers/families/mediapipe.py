@@ -19,20 +19,24 @@ from multigraft.answers.answer_format import AnswerFormat
 from multigraft.answers.boxes import corners_of_centres
 from multigraft.answers.detections import Detections
 from multigraft.answers.family import Decoder, Evidence, Family
+from multigraft.answers.format_check import check_reading
 from multigraft.answers.geometry.suppression import CANDIDATES
 from multigraft.answers.hints import size_text
 from multigraft.answers.label_check import check_labels
-from multigraft.answers.levels import grid_of
+from multigraft.answers.levels import cells_of, grid_of
 from multigraft.answers.selection import logit, sigmoid
 from multigraft.answers.skeleton import pairs_of
 from multigraft.errors import ConfigurationError
 from multigraft.tensors.arrays import Float32Array
 
 SCORE_THRESHOLD = 0.5
+FAR_SCORE_THRESHOLD = 0.6
+"""Of the detector of faces far away, which is surer of what it sees."""
 IOU_THRESHOLD = 0.3
 _LEVELS = (((8, 2), (16, 6)), ((16, 2), (32, 6)), ((4, 1),), ((8, 2), (16, 2), (32, 6)))
 """Of each set of anchors: strides, and anchors per cell. Faces near by and palms; faces of the first "back" model;
 faces far away; people, and palms of the first model."""
+_FAR = (4,)
 _SCORES = 100.0
 """Raw scores are cut here, as MediaPipe does."""
 
@@ -56,7 +60,7 @@ def _recognise(evidence: Evidence) -> AnswerFormat | str:
         shapes,
         evidence.size,
         {"boxes": 1 - at_scores, "scores": at_scores},
-        score_threshold=SCORE_THRESHOLD,
+        score_threshold=FAR_SCORE_THRESHOLD if count == cells_of(evidence.size, _FAR) else SCORE_THRESHOLD,
         iou_threshold=IOU_THRESHOLD,
         keypoints=(numbers - 4) // 2,
         keypoint_numbers=2,
@@ -80,6 +84,7 @@ def _anchors(size: Sequence[int], count: int) -> Float32Array | None:
 
 
 def _decoder(answer: AnswerFormat, labels: tuple[str, ...]) -> Decoder:
+    check_reading(answer, labels, _recognise)
     at_boxes, at_scores = answer.roles["boxes"], answer.roles["scores"]
     count, numbers = answer.shapes[at_boxes]
     anchors = _anchors(answer.size, count)

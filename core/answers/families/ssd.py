@@ -25,36 +25,39 @@ from multigraft.answers.boxes import in_pixels
 from multigraft.answers.detections import Detections
 from multigraft.answers.family import Decoder, Evidence, Family
 from multigraft.answers.geometry.anchors import anchors_of, corners_of_deltas
-from multigraft.answers.hints import size_text
+from multigraft.answers.hints import output_named, size_text
 from multigraft.answers.label_check import check_labels
 from multigraft.answers.levels import grid_of
 from multigraft.answers.selection import best_per_class, sigmoid
 from multigraft.errors import ConfigurationError
 from multigraft.tensors.arrays import Float32Array
 
-TENSORFLOW, DECODED = "ssd-tf", "ssd-decoded"
+TORCHVISION, TENSORFLOW, DECODED = "ssd", "ssd-tf", "ssd-decoded"
 _FEWEST = 400
 """Boxes below which a network is not taken for an SSD unless it is named: queries of transformers are fewer."""
 
 
 def _recognise(name: str, evidence: Evidence) -> AnswerFormat | str:
-    boxes = [i for i, shape in enumerate(evidence.shapes) if len(shape) == 2 and shape[1] == 4]
+    at_anchors = output_named(evidence, r"anchor|prior")
+    boxes = [i for i, shape in enumerate(evidence.shapes) if len(shape) == 2 and shape[1] == 4 and i != at_anchors]
     pairs = [
         (b, s)
         for b in boxes
         for s, shape in enumerate(evidence.shapes)
-        if s != b and len(shape) == 2 and shape[1] >= 2 and shape[0] == evidence.shapes[b][0]
+        if s not in (b, at_anchors) and len(shape) == 2 and shape[1] >= 2 and shape[0] == evidence.shapes[b][0]
     ]
-    # Three classes and a background are 4 numbers as well: then the names tell, or boxes come last or first as usual.
+    # Three classes and a background are 4 numbers as well: then only names tell.
     pairs = [p for p in pairs if _named_so(evidence, p)] or pairs
     if not pairs:
         return "no output has 4 numbers per box beside one with scores of two or more classes"
     at_boxes, at_scores = pairs[0]
     roles = {"boxes": at_boxes, "scores": at_scores}
     count, classes = evidence.shapes[at_scores]
+    if at_anchors is not None and evidence.shapes[at_anchors] == (count, 4):
+        roles["anchors"] = at_anchors
     labels = len(evidence.labels)
     if not evidence.named:
-        if len(evidence.shapes) != 2 or len(pairs) != 1:
+        if len(evidence.shapes) != len(roles) or len(pairs) != 1:
             return "there are more outputs than boxes and scores"
         if count < _FEWEST:
             return f"{count} boxes are too few"
@@ -62,7 +65,8 @@ def _recognise(name: str, evidence: Evidence) -> AnswerFormat | str:
             return f"output {at_scores} would hold {classes} classes and a background, and {labels} are known"
         if name == DECODED and not _named_so(evidence, pairs[0]):
             return "no output is named boxes or scores"
-        if name != DECODED and known_anchors(name == TENSORFLOW, evidence.size, count) is None:
+        has_anchors = "anchors" in roles or known_anchors(name == TENSORFLOW, evidence.size, count) is not None
+        if name != DECODED and not has_anchors:
             return f"no known set of anchors has {count} for an input of this size"
         if name != DECODED and _named_so(evidence, pairs[0]):
             return "outputs named boxes and scores hold decoded boxes"
@@ -104,6 +108,9 @@ def _decoder(answer: AnswerFormat, labels: tuple[str, ...]) -> Decoder:
                 boxes = corners_of_deltas(boxes, anchors * sides if answer.normalised else anchors)
             else:
                 boxes = corners_of_deltas(boxes, fixed[kept])
+        if answer.family == TORCHVISION:
+            # Cut off before boxes are compared, as in its training's evaluation.
+            boxes = np.clip(boxes, 0, sides)
         return Detections(boxes, scores, chosen, labels).suppressed(answer.iou_threshold, answer.most)
 
     return decode
@@ -224,10 +231,10 @@ def _spread(size: tuple[int, int], sides: Sequence[Sequence[tuple[float, float]]
 
 
 SSD = Family(
-    "ssd",
+    TORCHVISION,
     "torchvision's SSD: boxes relative to anchors, scores of classes after a background, before NMS",
     ("detection",),
-    functools.partial(_recognise, "ssd"),
+    functools.partial(_recognise, TORCHVISION),
     _decoder,
 )
 SSD_TF = Family(

@@ -56,5 +56,5 @@ def corners_of_deltas(
 
 def points_of_deltas(deltas: Float32Array, anchors: Float32Array, centre: float = 0.1) -> Float32Array:
     """(n, k, 2) points written relative to anchors, (n, 2 k) or (n, k, 2)."""
-    points = deltas.reshape(len(anchors), -1, 2)
+    points = deltas.reshape(len(anchors), math.prod(deltas.shape[1:]) // 2, 2)
     return anchors[:, None, :2] + points * np.float32(centre) * anchors[:, None, 2:]
