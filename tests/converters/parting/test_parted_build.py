@@ -20,6 +20,7 @@ from multigraft.converters.network.multitask import MultiTaskModel
 from multigraft.converters.packing.budget import missed
 from multigraft.converters.packing.convert import Conversion, convert
 from multigraft.converters.packing.fidelity import BundleRunner
+from multigraft.converters.quantising.precisions import Precision
 from multigraft.converters.settings.settings import Budget
 from multigraft.runtime import Engine
 from multigraft.runtime.answers import Raw
@@ -52,12 +53,12 @@ class Made:
         return [np.concatenate([row[name] for row in rows]) for name in names]
 
 
-def made(multitask: MultiTaskModel, folder: Path, precision: str = "int8") -> Made:
+def made(multitask: MultiTaskModel, folder: Path, precision: Precision = "int8") -> Made:
     said: list[str] = []
     given = {"image": frames(24)}
     done = convert(
         multitask, given, precision=precision, name="finder", work_dir=folder, report=said.append, verified_inputs=24
-    )  # type: ignore[arg-type]
+    )
     return Made(multitask, done, said)
 
 
@@ -170,7 +171,7 @@ def test_the_build_says_what_it_parted_and_why(built: Made) -> None:
     ids=["of like range", "in float"],
 )
 def test_nothing_is_parted_without_need(
-    multitask: MultiTaskModel, precision: str, onnx2tf_environment: Environment, tmp_path: Path
+    multitask: MultiTaskModel, precision: Precision, onnx2tf_environment: Environment, tmp_path: Path
 ) -> None:
     done = made(multitask, tmp_path, precision)
     assert not any("Parted" in line for line in done.said)
