@@ -11,15 +11,16 @@ import numpy as np
 
 from multigraft.agreement.agreement import Agreement, agreement
 from multigraft.bundle.bundle import Bundle
+from multigraft.bundle.manifest import Task
 from multigraft.calibration.defaults import VALIDATED_FRAMES
 from multigraft.devices.cameras.camera import Camera
 from multigraft.errors import InputError, UsageError
 from multigraft.runtime.backends import BackendName
 from multigraft.runtime.engine import Engine
 from multigraft.runtime.frames import frames_of_inputs
-from multigraft.tensors.arrays import Array
+from multigraft.tensors.arrays import Array, Float32Array
+from multigraft.tensors.joining import joined_outputs
 from multigraft.tensors.preparation import Frame, preparer_for
-from multigraft.tensors.quantisation import dequantise
 
 SCHEMA = 1
 
@@ -87,10 +88,14 @@ class Answers:
                 preparer.fill(frames[name], array)
         written = self.engine.compute({name: array for name, _, array in self._inputs}, tasks)
         return {
-            task.name: [dequantise(written[o], manifest.tensor(o))[0] for o in task.outputs]
+            task.name: [output[0] for output in self._outputs(task, written)]
             for task in manifest.tasks
             if task.name in tasks
         }
+
+    def _outputs(self, task: Task, written: Mapping[str, Array]) -> list[Float32Array]:
+        specs = [self.engine.manifest.tensor(name) for name in task.outputs]
+        return joined_outputs(task.joined, specs, [written[name] for name in task.outputs])
 
 
 def validate(

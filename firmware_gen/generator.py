@@ -226,7 +226,7 @@ def _project(
 
     outputs = tuple(port(t) for t in program.outputs)
     names = [o.name for o in outputs]
-    tasks = tuple(ProjectTask(t.name, tuple(names.index(o) for o in t.outputs)) for t in program.tasks)
+    tasks = tuple(ProjectTask(t.name, tuple(names.index(o) for o in t.outputs), t.joined) for t in program.tasks)
     reports = tuple(
         StepReport(
             s.step.node.name, s.step.node.outputs[0].name, s.step.tasks, s.kernel.macs,

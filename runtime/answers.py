@@ -17,6 +17,7 @@ from multigraft.answers.family import Decoded, channels_first
 from multigraft.bundle.manifest import Task
 from multigraft.errors import BundleError, ConfigurationError
 from multigraft.tensors.arrays import Array, Float32Array, Float64Array
+from multigraft.tensors.joining import joined_outputs
 from multigraft.tensors.quantisation import INTEGERS, dequantise
 from multigraft.tensors.specs import TensorSpec
 
@@ -110,6 +111,8 @@ def make_decoder(task: Task, tensors: Sequence[TensorSpec], arrays: Sequence[Arr
         return _decoded(task, task.answer, tensors, arrays)
     if task.kind == "classification":
         return _classification(task, tensors[0], arrays[0])
+    if task.joined:
+        return _of_joined(task, tensors, arrays)
     if task.kind in ("regression", "landmarks") and len(arrays) == 1:
         spec, array = tensors[0], arrays[0]
         return lambda: Values(dequantise(array[0], spec))
@@ -128,13 +131,30 @@ def _decoded(
     except ConfigurationError as error:
         raise BundleError(f"task {task.name}: {error.problem}", error.remedy) from error
     pairs = tuple(zip(arrays, tensors, strict=True))
-    shapes = [channels_first(array[0]).shape for array in arrays]
+
+    def outputs() -> list[Float32Array]:
+        if task.joined:
+            return [channels_first(output[0]) for output in joined_outputs(task.joined, tensors, arrays)]
+        return [channels_first(dequantise(array[0], spec)) for array, spec in pairs]
+
+    shapes = [output.shape for output in outputs()]
     if shapes != list(answer.shapes):
         raise BundleError(
             f"task {task.name} is decoded from outputs of shapes {list(answer.shapes)}, and they are {shapes}",
             "build the bundle again",
         )
-    return lambda: decode([channels_first(dequantise(array[0], spec)) for array, spec in pairs])
+    return lambda: decode(outputs())
+
+
+def _of_joined(task: Task, tensors: Sequence[TensorSpec], arrays: Sequence[Array]) -> Callable[[], Values | Raw]:
+    """Of outputs that were parted, as the network gave them."""
+
+    def outputs() -> tuple[Float32Array, ...]:
+        return tuple(output[0] for output in joined_outputs(task.joined, tensors, arrays))
+
+    if task.kind in ("regression", "landmarks") and len(task.joined) == 1:
+        return lambda: Values(outputs()[0])
+    return lambda: Raw(outputs())
 
 
 def _check_labels(task: Task, classes: int) -> None:

@@ -10,8 +10,8 @@ Layout: a boundary of rank 4 ends up channel-last in the .tflite file; a task's 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -23,6 +23,7 @@ from multigraft.converters.conversion.interpreters import Arrays, Taps, one_line
 from multigraft.converters.conversion.rewriting import free_name, int32, prune, rename
 from multigraft.converters.conversion.transposes import Permutation, permutation_of
 from multigraft.errors import ConversionError
+from multigraft.tensors.joining import Joined
 from multigraft.tflite.graph import Graph, Model, Op
 
 TOLERANCE = 1e-3
@@ -54,11 +55,13 @@ class FloatModel:
         boundaries: ONNX name of every cut and every task output to its tensor in ``graph``.
         layouts: ONNX name to the permutation that takes the ONNX value to the .tflite value; a cut may have a height
             of 1 besides (:data:`OF_SIGNAL`).
+        joined: ONNX name of every task output that was parted to how it is joined of boundaries: it is none itself.
     """
 
     graph: Graph
     boundaries: dict[str, str]
     layouts: dict[str, Permutation]
+    joined: Mapping[str, Joined] = field(default_factory=dict)
 
 
 def with_outputs(model: onnx.ModelProto, names: Iterable[str]) -> onnx.ModelProto:

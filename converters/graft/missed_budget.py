@@ -17,7 +17,7 @@ class Miss:
         limit: What was asked for.
         task: Whose agreement it is, or None.
         samples: Frames or runs behind the figure; None where it is an exact count.
-        issue: Why it could not be measured.
+        issue: Why it could not be measured, or what of the answer suffers.
     """
 
     key: str
@@ -30,13 +30,14 @@ class Miss:
     def __str__(self) -> str:
         if self.figure is None:
             return f"{self.key} = {self.limit:g} (not measured: {self.issue})"
+        issue = f"; {self.issue}" if self.issue else ""
         return _WORDS[self.key].format(
-            figure=self.figure, limit=self.limit, task=self.task, samples=f"{self.samples or 0:,}"
+            figure=self.figure, limit=self.limit, task=self.task, samples=f"{self.samples or 0:,}", issue=issue
         )
 
 
 _WORDS = {
-    "min_agreement": "min_agreement = {limit:g} ({task} shows {figure:.4f} on {samples} frames)",
+    "min_agreement": "min_agreement = {limit:g} ({task} shows {figure:.4f} on {samples} frames{issue})",
     "max_weights_bytes": "max_weights_bytes = {limit:.0f} (it has {figure:.0f})",
     "max_macs": "max_macs = {limit:.0f} (it has {figure:.0f})",
     "max_latency_us": "max_latency_us = {limit:g} (it takes {figure:.0f}, the median of {samples} runs here)",

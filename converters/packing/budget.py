@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from multigraft.bundle.manifest import Manifest
+from multigraft.bundle.manifest import Manifest, Task
 from multigraft.converters.graft.missed_budget import Miss
+from multigraft.converters.quantising.layer_error import LayerError
 from multigraft.converters.settings.settings import Budget
 
 
@@ -24,7 +26,12 @@ class MeasuredLatency:
     issue: str = ""
 
 
-def missed(budget: Budget, manifest: Manifest, latency: MeasuredLatency | None = None) -> tuple[Miss, ...]:
+def missed(
+    budget: Budget,
+    manifest: Manifest,
+    latency: MeasuredLatency | None = None,
+    layers: Sequence[LayerError] = (),
+) -> tuple[Miss, ...]:
     """Every key of the budget that the bundle does not keep.
 
     Args:
@@ -32,12 +39,14 @@ def missed(budget: Budget, manifest: Manifest, latency: MeasuredLatency | None =
         manifest: Of the finished bundle: segments hold exact counts of the written file, tasks the agreement of the
             quantised bundle with the original networks. A task without it (a build without frames) misses nothing.
         latency: Needed where there is a limit to it.
+        layers: Quantisation errors: they tell which of several outputs suffers.
     """
     misses = []
     for task in manifest.tasks:
         shown = task.fidelity.get("bundle_agreement")
         if shown is not None and shown["lower_bound"] < budget.min_agreement:
-            misses.append(Miss("min_agreement", shown["lower_bound"], budget.min_agreement, task.name, shown["frames"]))
+            figures = shown["lower_bound"], budget.min_agreement, task.name, shown["frames"]
+            misses.append(Miss("min_agreement", *figures, suffering(task, layers)))
     weights = sum(s.weights_bytes for s in manifest.segments)
     if budget.max_weights_bytes is not None and weights > budget.max_weights_bytes:
         misses.append(Miss("max_weights_bytes", weights, budget.max_weights_bytes))
@@ -49,3 +58,12 @@ def missed(budget: Budget, manifest: Manifest, latency: MeasuredLatency | None =
         if taken is None or taken > limit:
             misses.append(Miss("max_latency_us", taken, limit, None, latency.samples, latency.issue))
     return tuple(misses)
+
+
+def suffering(task: Task, layers: Sequence[LayerError]) -> str:
+    """Which of a task's outputs, or of parts of one, int8 costs most; empty where there is one, or nothing known."""
+    known = [layer for layer in layers if layer.tensor in task.outputs]
+    if len(task.outputs) < 2 or not known:
+        return ""
+    worst = min(known, key=lambda layer: layer.sqnr_db)
+    return f"of its outputs {worst.tensor} suffers most in int8, {worst.sqnr_db:.1f} dB SQNR"

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import onnx
 
 from multigraft.agreement.agreement import Agreement
@@ -22,18 +21,18 @@ from multigraft.converters.conversion.boundary_tensors import (
 from multigraft.converters.conversion.converter import Converter, find_converter
 from multigraft.converters.conversion.interpreters import Arrays, main_signature
 from multigraft.converters.conversion.tensor_names import name_as_in_onnx
-from multigraft.converters.importing.probe_frames import COUNT as MADE_UP_FRAMES
-from multigraft.converters.importing.probe_frames import probe_frames
 from multigraft.converters.job.checkpoints import Checkpoints
 from multigraft.converters.job.progress import Report, silent
-from multigraft.converters.network.frames import Frame, Frames
+from multigraft.converters.network.frames import Frames
 from multigraft.converters.network.multitask import MultiTaskModel
 from multigraft.converters.packing.bundling import BundleParts, pack
+from multigraft.converters.packing.feeds import Feeds
 from multigraft.converters.packing.first_difference import first_difference
 from multigraft.converters.packing.quantised_agreement import QuantisedAgreement
 from multigraft.converters.packing.segments import cut_into_segments
 from multigraft.converters.packing.steadiness import steady
 from multigraft.converters.packing.verify import Verification, affordable, float_error, random_inputs, verify_segments
+from multigraft.converters.parting.part import PARTING_FRAMES, Parting, part_outputs, with_parts
 from multigraft.converters.quantising.improve import Quantised, Quantising, quantise_well
 from multigraft.converters.quantising.keep_float import operators_to_keep
 from multigraft.converters.quantising.layer_error import LayerErrorReport, layer_error, stored
@@ -43,7 +42,6 @@ from multigraft.converters.quantising.ranges import Range
 from multigraft.converters.quantising.rescue import Judge, rescue
 from multigraft.converters.quantising.safeguards import Safeguards, Safety
 from multigraft.errors import ConversionError, UsageError
-from multigraft.tensors.preparation import Preparation, prepare_frames, random_frame
 from multigraft.tensors.preprocessing import Preprocessing
 from multigraft.tflite import tflite_file
 from multigraft.tflite.graph import Graph, Model
@@ -68,6 +66,7 @@ class Prepared:
         float_inputs: Over how many frames.
         kept: Operators to leave in float, by a tensor they write.
         quantised: The same quantised, with whatever helps.
+        parted: Which outputs were parted and why, for people.
     """
 
     floating: FloatModel
@@ -75,6 +74,7 @@ class Prepared:
     float_inputs: int
     kept: frozenset[str]
     quantised: Quantised
+    parted: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -100,6 +100,10 @@ class Conversion:
     agreement: Mapping[str, Agreement]
     safety: Safety
     prepared: Prepared | None = None
+
+    def sentences(self) -> list[str]:
+        """What was done and found beyond rounding, for people; empty if there is nothing to say."""
+        return [*(self.prepared.parted if self.prepared else ()), *self.safety.sentences()]
 
 
 def convert(
@@ -139,7 +143,7 @@ def convert(
         UsageError: Frames are given for an input that does not exist, or a layer to keep is not there.
         InputError: A frame does not fit.
     """
-    feeds = _Feeds(multitask.inputs, frames_by_input)
+    feeds = Feeds(multitask.inputs, frames_by_input)
     if precision in STATIC and not feeds.chosen(1) and not ranges:
         raise UsageError(f"{precision} needs frames or ranges", "give unlabeled frames with --source")
     task_outputs = [o for task in multitask.tasks for o in task.outputs]
@@ -147,11 +151,18 @@ def convert(
     prepared = before.prepared if before else None
     if prepared is None:
         floating, errors, count = _to_float(multitask, task_outputs, feeds, converter, work_dir, report, checkpoints)
+        parting = Parting(floating)
+        if precision in STATIC:
+            some = [to_tflite_layout(f, floating.layouts) for f in feeds.spaced(PARTING_FRAMES)]
+            parting = part_outputs(multitask, floating, some, ranges or {})
+        floating, known = parting.floating, {**(ranges or {}), **parting.known}
+        for sentence in parting.sentences:
+            report(sentence)
         report(f"quantising to {precision}" if precision != "float32" else "keeping float32")
         kept = frozenset(operators_to_keep(floating.graph, multitask.model, keep_float))
-        quantised = _quantised(multitask, floating, feeds, precision, kept, ranges)
+        quantised = _quantised(multitask, floating, feeds, precision, kept, known)
         floating = dataclasses.replace(floating, graph=quantised.floating)
-        prepared = Prepared(floating, errors, count, kept, quantised)
+        prepared = Prepared(floating, errors, count, kept, quantised, parting.sentences)
     floating, quantised = prepared.floating, prepared.quantised
     agreements = QuantisedAgreement(multitask, floating, lambda: feeds.spaced(AGREEMENT_FRAMES))
     rescued = None
@@ -159,9 +170,11 @@ def convert(
         report("keeping the noisiest layers in float, one by one")
         some = [to_tflite_layout(f, floating.layouts) for f in feeds.spaced(RESCUE_FRAMES)]
         judge = _judge(multitask, floating, frames_by_input, safeguards)
-        known = before.layer_error if before else None
-        quantised, rescued = rescue(quantised, prepared.kept, judge, safeguards.lacking, some, known)
+        measured_before = before.layer_error if before else None
+        quantised, rescued = rescue(quantised, prepared.kept, judge, safeguards.lacking, some, measured_before)
     graph = quantised.graph
+    multitask = with_parts(multitask, floating.joined)
+    task_outputs = [o for task in multitask.tasks for o in task.outputs]
     model, segments = cut_into_segments(graph, multitask.segments, floating.boundaries)
     content = tflite_file.write(model)
     samples = [stored(to_tflite_layout(f, floating.layouts), graph) for f in feeds.spaced(VERIFIED_FRAMES)]
@@ -212,50 +225,10 @@ def convert(
     )
 
 
-class _Feeds:
-    """Values of the ONNX inputs, one frame at a time."""
-
-    def __init__(self, inputs: Mapping[str, Preparation], frames: Mapping[str, Frames]) -> None:
-        if unknown := sorted(set(frames) - set(inputs)):
-            raise UsageError(f"frames are given for {unknown[0]!r}", f"the inputs are: {', '.join(inputs)}")
-        self._inputs = dict(inputs)
-        self._frames = {n: frames.get(n, ()) for n in inputs}
-        self._count = max(map(len, self._frames.values())) if all(map(len, self._frames.values())) else 0
-
-    def chosen(self, count: int) -> list[int]:
-        """Indices of at most ``count`` frames, evenly spaced; shorter inputs start again from their first."""
-        return [int(i) for i in np.linspace(0, self._count - 1, min(count, self._count))] if self._count else []
-
-    def spaced(self, count: int) -> Iterator[Arrays]:
-        """At most ``count`` frames, evenly spaced."""
-        for index in self.chosen(count):
-            yield self._feed({n: f[index % len(f)] for n, f in self._frames.items()})
-
-    def random(self, count: int) -> Iterator[Arrays]:
-        """Frames of random pixels or numbers."""
-        rng = np.random.default_rng(0)
-        for _ in range(count):
-            yield self._feed({n: random_frame(p, rng) for n, p in self._inputs.items()})
-
-    def made_up(self) -> list[Arrays]:
-        """:data:`MADE_UP_FRAMES` frames as a camera makes them, in place of those that are not given."""
-        rng = np.random.default_rng(0)
-        made = {
-            n: probe_frames(p.height, p.width, 3)
-            if isinstance(p, Preprocessing)
-            else [random_frame(p, rng) for _ in range(MADE_UP_FRAMES)]
-            for n, p in self._inputs.items()
-        }
-        return [self._feed({n: f[i] for n, f in made.items()}) for i in range(MADE_UP_FRAMES)]
-
-    def _feed(self, frames: Mapping[str, Frame]) -> Arrays:
-        return {n: prepare_frames([frames[n]], p) for n, p in self._inputs.items()}
-
-
 def _to_float(
     multitask: MultiTaskModel,
     task_outputs: Sequence[str],
-    feeds: _Feeds,
+    feeds: Feeds,
     converter: Converter,
     work_dir: Path,
     report: Report,
@@ -332,14 +305,14 @@ def pixel_range(preprocessing: Preprocessing) -> Range:
 def _quantised(
     multitask: MultiTaskModel,
     floating: FloatModel,
-    feeds: _Feeds,
+    feeds: Feeds,
     precision: Precision,
     kept: Collection[str],
-    ranges: Mapping[str, Range] | None,
+    ranges: Mapping[str, Range],
 ) -> Quantised:
     if precision in STATIC:
         pictures = {n: p for n, p in multitask.inputs.items() if isinstance(p, Preprocessing)}
-        known = dict(ranges or {}) | {n: pixel_range(p) for n, p in pictures.items()}
+        known = dict(ranges) | {n: pixel_range(p) for n, p in pictures.items()}
         how = Quantising(
             precision,
             lambda count: (to_tflite_layout(f, floating.layouts) for f in feeds.spaced(count)),
@@ -382,7 +355,7 @@ def _are_same(one: Frames, other: Frames) -> bool:
 
 
 def _agreement_on(multitask: MultiTaskModel, floating: FloatModel, frames: Mapping[str, Frames]) -> QuantisedAgreement:
-    feeds = _Feeds(multitask.inputs, frames)
+    feeds = Feeds(multitask.inputs, frames)
     return QuantisedAgreement(multitask, floating, lambda: feeds.spaced(AGREEMENT_FRAMES))
 
 

@@ -15,8 +15,8 @@ from multigraft.converters.graft.evidence import Evidence
 from multigraft.converters.network.frames import Frames
 from multigraft.converters.network.network import Network
 from multigraft.tensors.arrays import Array
+from multigraft.tensors.joining import joined_outputs
 from multigraft.tensors.preparation import preparer_for
-from multigraft.tensors.quantisation import dequantise
 
 
 class BundleRunner:
@@ -31,9 +31,11 @@ class BundleRunner:
 
     def outputs(self, task: str, frames: Frames) -> list[Array]:
         """The task's outputs as real numbers, one array per output, frames first, in the layout of the bundle."""
-        names = self.manifest.task(task).outputs
-        rows = [self._answer(task, frame) for frame in frames]
-        return [np.concatenate([dequantise(row[n], self.manifest.tensor(n)) for row in rows]) for n in names]
+        asked = self.manifest.task(task)
+        specs = [self.manifest.tensor(name) for name in asked.outputs]
+        rows = (self._answer(task, frame) for frame in frames)
+        real = [joined_outputs(asked.joined, specs, [row[name] for name in asked.outputs]) for row in rows]
+        return [np.concatenate(output) for output in zip(*real, strict=True)]
 
     def _answer(self, task: str, frame: Array) -> dict[str, Array]:
         values: dict[str, Array] = {}

@@ -26,6 +26,9 @@ def model_card(manifest: Manifest) -> str:
             for t in manifest.tasks
         ),
     )
+    if joined := [(t.name, output.name, str(output)) for t in manifest.tasks for output in t.joined]:
+        lines += ["", "## Outputs that are joined of parts, each with a scale of its own", ""]
+        lines += _table(("task", "output", "is"), joined)
     lines += ["", "## Segments", ""]
     lines += _table(
         ("segment", "precision", "weights (bytes)", "MACs", "reads", "writes"),

@@ -36,13 +36,15 @@ class QuantisedAgreement:
 
     def __call__(self, graph: Graph) -> dict[str, Agreement]:
         """Task to agreement; empty without frames."""
-        layouts, boundaries = self._floating.layouts, self._floating.boundaries
-        content = tapped(graph, [boundaries[n] for n in self._names])
+        layouts, boundaries, joined = self._floating.layouts, self._floating.boundaries, self._floating.joined
+        parts = {n: joined[n].parts if n in joined else (n,) for n in self._names}
+        content = tapped(graph, [boundaries[part] for of_output in parts.values() for part in of_output])
         new: dict[str, list[npt.NDArray[Any]]] = {n: [] for n in self._names}
         feeds = (stored(to_tflite_layout(feed, layouts), graph) for feed in self._feeds())
         for answer in over_frames(lambda: Runner(content), feeds):
             for n in self._names:
-                value = real(answer[boundaries[n]], graph.tensors[boundaries[n]])
+                values = {p: real(answer[boundaries[p]], graph.tensors[boundaries[p]]) for p in parts[n]}
+                value = joined[n](values) if n in joined else values[n]
                 new[n].append(value.transpose(np.argsort(layouts[n]))[0])
         if not all(new.values()):
             return {}

@@ -132,7 +132,7 @@ def notes(built: Built, misses: Sequence[Miss]) -> tuple[str, ...]:
         sentences.append(f"Task {network.name} is quantised already, and stands as it is.")
     if not built.grafted.evidence:
         sentences.append(NOT_MEASURED)
-    sentences += built.conversion.safety.sentences()
+    sentences += built.conversion.sentences()
     if misses:
         sentences.append(f"The bundle misses the budget: {in_words(misses)}.")
     return tuple(sentences)

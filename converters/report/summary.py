@@ -135,7 +135,9 @@ class MissResult:
     )
     task: str | None = documented_field("Whose agreement it is.", default=None)
     samples: int | None = documented_field("Frames or runs behind the figure; null where it is exact.", default=None)
-    issue: str = documented_field("Why it could not be measured.", default="")
+    issue: str = documented_field(
+        "Why it could not be measured, or which of the task's outputs suffers most.", default=""
+    )
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from multigraft.answers.kind import Kind
 from multigraft.errors import BundleError
 from multigraft.json_decoding import decode
 from multigraft.tensors.array_preparation import ArrayPreparation
+from multigraft.tensors.joining import Joined
 from multigraft.tensors.preparation import Preparation
 from multigraft.tensors.specs import TensorSpec
 
@@ -24,7 +25,13 @@ SCHEMA = 1
 ARRAY_SCHEMA = 2
 """That of manifests with an input that is no picture; readers of schema 1 know none."""
 
-READABLE = (SCHEMA, ARRAY_SCHEMA)
+PARTED_SCHEMA = 3
+"""That of manifests with an output that is joined of parts; readers of schema 2 would take the parts for outputs."""
+
+READABLE = (SCHEMA, ARRAY_SCHEMA, PARTED_SCHEMA)
+
+PARTED_KINDS: tuple[Kind, ...] = ("regression", "landmarks", "detection", "other")
+"""Those whose outputs may be parted; the answer of the others is a comparison within one tensor."""
 
 Relation = Literal["donor", "relative", "independent", "unshared"]
 
@@ -59,9 +66,13 @@ class Input:
 class Task:
     """One question the bundle answers.
 
-    ``outputs`` names the tensors that hold the answer, in the order of the original network. ``segments`` lists all
-    segments the answer needs, in running order. ``fidelity`` holds what was measured at build time, each figure with
-    its sample count. ``answer`` says how the outputs are decoded; None where ``kind`` says all.
+    ``outputs`` names the tensors that hold the answer, as segments write them, in the order of the original network.
+    ``segments`` lists all segments the answer needs, in running order. ``fidelity`` holds what was measured at build
+    time, each figure with its sample count. ``answer`` says how the outputs are decoded; None where ``kind`` says all.
+
+    ``joined`` is empty where ``outputs`` are the outputs of the original network. Where one of those joins parts of
+    unlike range, ``outputs`` names the parts, each with a scale of its own, and ``joined`` says for every output of the
+    original network, in its order, how it is put together: see :func:`multigraft.tensors.joining.joined_outputs`.
     """
 
     name: str
@@ -74,6 +85,7 @@ class Task:
     share_point: str | None = None
     fidelity: dict[str, Any] = field(default_factory=dict)
     answer: AnswerFormat | None = None
+    joined: tuple[Joined, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -126,9 +138,12 @@ class Manifest:
         plain: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(self)))
         if any(isinstance(source.preprocessing, ArrayPreparation) for source in self.inputs):
             plain["schema"] = max(self.schema, ARRAY_SCHEMA)
+        if any(task.joined for task in self.tasks):
+            plain["schema"] = PARTED_SCHEMA
         for task in plain["tasks"]:
-            if task["answer"] is None:
-                del task["answer"]
+            for name in ("answer", "joined"):
+                if not task[name]:
+                    del task[name]
         return plain
 
     @classmethod
@@ -142,7 +157,7 @@ class Manifest:
             raise BundleError(f"{where} is not a multigraft manifest", "build the bundle again")
         if data["schema"] not in READABLE:
             raise BundleError(
-                f"{where} has schema {data['schema']} and this multigraft reads schema {ARRAY_SCHEMA}",
+                f"{where} has schema {data['schema']} and this multigraft reads schema {READABLE[-1]}",
                 "use the multigraft version that built it, or build it again",
             )
         try:
@@ -167,3 +182,13 @@ class Manifest:
                 raise ValueError(f"task {task.name} answers with {sorted(missing)}, which nothing writes")
             if missing := set(task.segments) - segments:
                 raise ValueError(f"task {task.name} needs segments {sorted(missing)}, which are not there")
+            self._check_joined(task)
+
+    def _check_joined(self, task: Task) -> None:
+        shapes = {t.name: t.shape for t in self.tensors if t.name in task.outputs}
+        for output in task.joined:
+            output.shape(shapes)
+        if task.joined and task.kind not in PARTED_KINDS:
+            raise ValueError(f"task {task.name} is a {task.kind}, whose outputs are never parted")
+        if task.joined and set(task.outputs) != {part for output in task.joined for part in output.parts}:
+            raise ValueError(f"task {task.name} does not join what it answers with")

@@ -247,7 +247,7 @@ def _print(conversion: Conversion, path: str) -> None:
     if checked.float_error:
         worst_error = max(checked.float_error.values())
         print(f"The float model differs from ONNX by at most {worst_error:.1e} of an output's range.")
-    for sentence in conversion.safety.sentences():
+    for sentence in conversion.sentences():
         print(sentence)
     if worst:
         print(f"Worst layer: {worst.tensor} ({worst.operator}), {worst.own_sqnr_db:.1f} dB SQNR on its own.")

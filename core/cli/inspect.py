@@ -47,6 +47,12 @@ def execute(options: argparse.Namespace) -> int:
             for task in manifest.tasks
         ],
     )
+    if joined := [(task.name, output) for task in manifest.tasks for output in task.joined]:
+        print_table(
+            "Outputs that are joined of parts",
+            ("task", "output", "is"),
+            [(task, output.name, str(output)) for task, output in joined],
+        )
     print_table(
         "Segments",
         ("segment", "precision", "weights (bytes)", "MACs", "operators", "reads", "writes"),

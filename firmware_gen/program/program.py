@@ -16,6 +16,7 @@ from multigraft.errors import InputError
 from multigraft.firmware_gen.program.validity import check_graph
 from multigraft.firmware_gen.program.variables import initial_subgraphs, with_variables
 from multigraft.tensors.arrays import Array
+from multigraft.tensors.joining import Joined
 from multigraft.tflite import tflite_file
 from multigraft.tflite.checking.check import check_structure
 from multigraft.tflite.graph import Graph, Model, Op, Tensor
@@ -60,10 +61,14 @@ class Step:
 
 @dataclass(frozen=True)
 class Task:
-    """A question: its bit is its place in :attr:`Program.tasks`, its answer the tensors named."""
+    """A question: its bit is its place in :attr:`Program.tasks`, its answer the tensors named.
+
+    ``joined`` says how outputs of the network are made of them where those were parted.
+    """
 
     name: str
     outputs: tuple[str, ...]
+    joined: tuple[Joined, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -105,7 +110,7 @@ def _join(model: Model, manifest: Manifest | None, name: str) -> Program:
         check_graph(graph)
     if manifest is not None:
         parts = [(s.signature, s.inputs, s.outputs) for s in manifest.segments]
-        wanted = [Task(t.name, t.outputs) for t in manifest.tasks]
+        wanted = [Task(t.name, t.outputs, t.joined) for t in manifest.tasks]
         given = [i.tensor for i in manifest.inputs]
         return _assemble(model, parts, wanted, given, name)
     if initial_subgraphs(model) | {0} >= set(range(len(model.subgraphs))):

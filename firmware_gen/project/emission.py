@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import textwrap
 from collections.abc import Mapping, Sequence
 from importlib import resources
 from typing import TYPE_CHECKING
@@ -215,9 +216,23 @@ def _interface(
         f"#define MODEL_INPUT_BYTES {sum(p.size for p in inputs)}",
         f"#define MODEL_OUTPUT_BYTES {sum(p.size for p in outputs)}",
         *([f"#define MODEL_VARIABLE_BYTES {sum(v.nbytes for v in variables.values())}"] if variables else []),
+        *_joins(outputs, tasks),
         _DECLARATIONS,
     ]
     return "\n".join(lines)
+
+
+def _joins(outputs: Sequence[Port], tasks: Sequence[ProjectTask]) -> list[str]:
+    """A comment that says how outputs of the network are made of ``model_outputs``; nothing where they are those."""
+    places = {port.name: f"model_outputs[{place}]" for place, port in enumerate(outputs)}
+    parts = {part for task in tasks for output in task.joined for part in output.parts}
+    if not parts:
+        return []
+    said = ["Real numbers of these make the network's outputs, which have no scale of their own:"]
+    said += [f"{places[p.name]} is {' x '.join(map(str, p.shape))};" for p in outputs if p.name in parts]
+    said += [f"{t.name}: {output.name} = {output.formula(places)};" for t in tasks for output in t.joined]
+    lines = [line for sentence in said for line in textwrap.wrap(sentence, 90, subsequent_indent="    ")]
+    return ["", "/*", *(f" * {_comment(line)}".rstrip() for line in lines), " */"]
 
 
 _DECLARATIONS = """

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 
 from multigraft.firmware_gen.boards.cores import CoreFeatures
 from multigraft.firmware_gen.memory.planner import ArenaPlan
+from multigraft.tensors.joining import Joined
 
 
 @dataclass(frozen=True)
@@ -36,10 +37,14 @@ class Port:
 
 @dataclass(frozen=True)
 class ProjectTask:
-    """A task: bit ``1 << index`` of the mask; its answers by their place in :attr:`Project.outputs`."""
+    """A task: bit ``1 << index`` of the mask; its answers by their place in :attr:`Project.outputs`.
+
+    ``joined`` says how outputs of the network are made of them where those were parted.
+    """
 
     name: str
     outputs: tuple[int, ...]
+    joined: tuple[Joined, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -82,8 +82,7 @@ def _colour(found: Detections, number: int, colour: Colour) -> Colour:
 def _text(found: Detections, number: int, task: str) -> str:
     score = float(found.scores[number])
     shown = f" {score:.2f}" if math.isfinite(score) else ""
-    ids = getattr(found, "ids", None)
-    identity = f" #{ids[number]}" if ids is not None and ids[number] >= 0 else ""
+    identity = f" #{found.ids[number]}" if found.ids is not None and found.ids[number] >= 0 else ""
     is_single = not found.labels and not found.classes.any()
     return f"{task if is_single else found.label(number)}{identity}{shown}"
 

@@ -8,11 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from multigraft.answers.class_map import ClassMap
 from multigraft.answers.kind import Kind
 from multigraft.bundle.manifest import Task
 from multigraft.errors import BundleError
-from multigraft.runtime.answers import MAX_LISTED_CLASSES, Classification, ClassMap, Raw, Values, make_decoder
+from multigraft.runtime.answers import MAX_LISTED_CLASSES, Classification, Raw, Values, make_decoder
 from multigraft.tensors.arrays import Array, Float64Array
+from multigraft.tensors.joining import Concatenate, Joined, Part
 from multigraft.tensors.specs import TensorSpec
 
 SOFTMAX_SCALE = 1 / 256
@@ -156,3 +158,30 @@ def test_labels_and_shapes_that_do_not_fit_are_refused() -> None:
         make_decoder(task("segmentation"), [spec_of(logits)], [logits])
     with pytest.raises(BundleError, match="is not contiguous"):
         make_decoder(task("classification"), [spec_of(pixels[:, ::2])], [pixels[:, ::2]])
+
+
+def joined_task(kind: Kind, *joined: Joined) -> Task:
+    return Task("t", kind, ("a", "b"), ("s",), joined=joined)
+
+
+def test_outputs_that_were_parted_are_answered_as_the_network_gave_them() -> None:
+    a, b = np.array([[1, 2, 3]], np.int8), np.array([[10, 20]], np.int8)
+    specs = [TensorSpec("a", (1, 3), "int8", 0.5, 0), TensorSpec("b", (1, 2), "int8", 100.0, 0)]
+    whole = Joined("whole", (Part("b"), Part("a"), Concatenate(1, 2)))
+    alone = Joined("a", (Part("a"),))
+    decode = make_decoder(joined_task("detection", whole, alone), specs, [a, b])
+    answer = decode()
+    assert isinstance(answer, Raw)
+    assert [o.tolist() for o in answer.outputs] == [[1000, 2000, 0.5, 1, 1.5], [0.5, 1, 1.5]]
+    a[0, 0] = 8
+    assert [o.tolist() for o in answer.outputs] == [[1000, 2000, 0.5, 1, 1.5], [0.5, 1, 1.5]], "an answer never changes"
+    later = decode()
+    assert isinstance(later, Raw) and later.outputs[1].tolist() == [4, 1, 1.5]
+
+
+@pytest.mark.parametrize("kind", NUMBERS)
+def test_one_joined_output_of_numbers_is_values(kind: Kind) -> None:
+    specs = [TensorSpec("a", (1, 1), "float32"), TensorSpec("b", (1, 1), "float32")]
+    arrays: list[Array] = [np.array([[1.5]], np.float32), np.array([[2.5]], np.float32)]
+    answer = make_decoder(joined_task(kind, Joined("o", (Part("a"), Part("b"), Concatenate(1, 2)))), specs, arrays)()
+    assert isinstance(answer, Values) and answer.values.tolist() == [1.5, 2.5]

@@ -14,11 +14,12 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from multigraft.answers.class_map import ClassMap
 from multigraft.answers.kind import Kind
 from multigraft.bundle.bundle import Bundle
 from multigraft.errors import BundleError, InputError, UsageError
 from multigraft.runtime import Engine, Result
-from multigraft.runtime.answers import Answer, Classification, ClassMap, Raw, Values
+from multigraft.runtime.answers import Answer, Classification, Raw, Values
 from multigraft.runtime.backends import BackendName
 from multigraft.runtime.engine import MOST_CHOICES
 from multigraft.runtime.tflite_model import TfliteModel

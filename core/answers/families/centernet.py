@@ -16,11 +16,11 @@ from multigraft.answers.answer_format import AnswerFormat
 from multigraft.answers.boxes import corners_of_centres
 from multigraft.answers.detections import Detections
 from multigraft.answers.family import Decoder, Evidence, Family
+from multigraft.answers.geometry.suppression import CANDIDATES
 from multigraft.answers.hints import contradiction, output_named, size_text
 from multigraft.answers.label_check import check_labels
 from multigraft.answers.levels import stride_of
 from multigraft.answers.selection import are_logits, logit, sigmoid
-from multigraft.answers.suppression import CANDIDATES
 from multigraft.tensors.arrays import Float32Array
 
 _NEIGHBOURS = tuple((y, x) for y in (-1, 0, 1) for x in (-1, 0, 1) if (y, x) != (0, 0))

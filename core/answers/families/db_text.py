@@ -107,13 +107,15 @@ def text_rectangles(likely: Float32Array, least: float) -> tuple[Float64Array, F
             continue
         found.append(_from_upper_left(_moved_out(corners, sides, distance)))
         scores.append(score)
-    return np.array(found).reshape(-1, 4, 2), np.array(scores, np.float32)
+    rectangles: Float64Array = np.array(found, np.float64).reshape(-1, 4, 2)
+    return rectangles, np.array(scores, np.float32)
 
 
 def _outline(region: Region) -> Float64Array:
     first = np.stack([region.first, region.rows], axis=1)
     last = np.stack([region.last, region.rows], axis=1)
-    return np.concatenate([first, last]).astype(np.float64)
+    outline: Float64Array = np.concatenate([first, last]).astype(np.float64)
+    return outline
 
 
 def _mean_within(likely: Float32Array, corners: Float64Array) -> float:
@@ -122,8 +124,8 @@ def _mean_within(likely: Float32Array, corners: Float64Array) -> float:
     low = np.clip(np.floor(corners.min(axis=0)), 0, limits).astype(np.intp)
     high = np.clip(np.ceil(corners.max(axis=0)), 0, limits).astype(np.intp)
     crop = likely[low[1] : high[1] + 1, low[0] : high[0] + 1]
-    x = np.arange(low[0], high[0] + 1)
-    y = np.arange(low[1], high[1] + 1)[:, None]
+    x = np.arange(low[0], high[0] + 1, dtype=np.float32)
+    y = np.arange(low[1], high[1] + 1, dtype=np.float32)[:, None]
     inside = np.ones(crop.shape, np.bool_)
     for axis in (corners[1] - corners[0], corners[3] - corners[0]):
         length = np.hypot(*axis)

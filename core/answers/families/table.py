@@ -12,8 +12,13 @@ from multigraft.answers.families.ctc import CTC
 from multigraft.answers.families.db_text import DB_TEXT
 from multigraft.answers.families.distributions import NANODET, YOLOV8_RAW
 from multigraft.answers.families.end_to_end import YOLOV7_END2END, YOLOV10
+from multigraft.answers.families.faces import RETINAFACE, SCRFD, YUNET
+from multigraft.answers.families.keypoints import HEAT_MAPS, MOVENET, POINTS, SIMCC
 from multigraft.answers.families.maps import CLASS_MAP, DENSE_MAP
+from multigraft.answers.families.mediapipe import MEDIAPIPE
 from multigraft.answers.families.plain import PLAIN
+from multigraft.answers.families.ssd import SSD, SSD_DECODED, SSD_TF
+from multigraft.answers.families.tflite_detection import TFLITE_DETECTION
 from multigraft.answers.families.vectors import EMBEDDING, MULTI_LABEL
 from multigraft.answers.families.yolo_masks import YOLO26_SEG, YOLOV5_SEG, YOLOV8_SEG
 from multigraft.answers.families.yolo_pose import YOLO26_POSE, YOLOV8_POSE
@@ -45,6 +50,18 @@ _ROWS = (
     NANODET,
     CENTERNET,
     PLAIN,
+    TFLITE_DETECTION,
+    SSD,
+    SSD_TF,
+    SSD_DECODED,
+    MEDIAPIPE,
+    SCRFD,
+    RETINAFACE,
+    YUNET,
+    MOVENET,
+    HEAT_MAPS,
+    SIMCC,
+    POINTS,
     CLASS_MAP,
     DENSE_MAP,
     MULTI_LABEL,

@@ -22,11 +22,11 @@ from multigraft.answers.detections import Detections
 from multigraft.answers.families.anchors import PER_CELL
 from multigraft.answers.families.end_to_end import filled, read_rows, whole
 from multigraft.answers.family import Decoder, Evidence, Family
+from multigraft.answers.geometry.suppression import suppress
 from multigraft.answers.hints import contradiction, size_text, task_of
 from multigraft.answers.label_check import check_labels
 from multigraft.answers.masks import block_of, mask_of_prototypes
 from multigraft.answers.selection import best_per_class
-from multigraft.answers.suppression import suppress
 from multigraft.tensors.arrays import Float32Array
 
 MOST_INPUTS = 16

@@ -17,9 +17,9 @@ from multigraft.answers.cells import is_by_cell, read_cells
 from multigraft.answers.detections import Detections
 from multigraft.answers.families.end_to_end import filled, read_rows, whole
 from multigraft.answers.family import Decoder, Evidence, Family
+from multigraft.answers.geometry.rotated import corners_of_rotated, suppress_rotated
 from multigraft.answers.hints import contradiction, task_of
 from multigraft.answers.label_check import check_labels
-from multigraft.answers.rotated import corners_of_rotated, suppress_rotated
 from multigraft.answers.selection import best_per_class
 from multigraft.tensors.arrays import Float32Array
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from multigraft.answers.suppression import suppress
+from multigraft.answers.geometry.suppression import suppress
 from multigraft.tensors.arrays import Array
 
 

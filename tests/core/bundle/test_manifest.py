@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from typing import Any
 
 import pytest
 
 from multigraft.answers.kind import KINDS
-from multigraft.bundle.manifest import SCHEMA, Manifest
+from multigraft.bundle.manifest import PARTED_SCHEMA, SCHEMA, Manifest
 from multigraft.errors import BundleError
+from multigraft.tensors.joining import Concatenate, Joined, Part, Reshape, Transpose
 from tests.core.bundle.samples import bundle, manifest
 
 
@@ -55,9 +57,9 @@ def test_what_is_no_manifest_is_refused(data: Any) -> None:
 
 def test_another_schema_names_both() -> None:
     with pytest.raises(BundleError) as caught:
-        Manifest.from_json(plain() | {"schema": 3})
+        Manifest.from_json(plain() | {"schema": 4})
     assert str(caught.value) == (
-        "manifest.json has schema 3 and this multigraft reads schema 2; "
+        "manifest.json has schema 4 and this multigraft reads schema 3; "
         "use the multigraft version that built it, or build it again."
     )
     assert "schema 0 and" in refused(plain() | {"schema": 0})
@@ -92,3 +94,57 @@ def test_a_missing_field_is_named() -> None:
     assert refused(data) == (
         "a.graft: manifest.json is damaged ('manifest.segments[1].precision is missing'); build the bundle again."
     )
+
+
+STEPS = (Part("xy"), Transpose((0, 1)), Part("logits"), Reshape((1, 2)), Concatenate(1, 2))
+
+
+def parted() -> Manifest:
+    """The task ``place`` answers with one output, which is joined of two tensors."""
+    made = bundle().manifest
+    place = dataclasses.replace(made.tasks[1], joined=(Joined("answer", STEPS),))
+    return dataclasses.replace(made, tasks=(made.tasks[0], place))
+
+
+def test_a_parted_output_survives_json_under_a_schema_that_older_readers_refuse() -> None:
+    data = json.loads(json.dumps(parted().to_json()))
+    assert data["schema"] == PARTED_SCHEMA == 3
+    assert Manifest.from_json(data).tasks == parted().tasks
+    assert "joined" in data["tasks"][1] and "joined" not in data["tasks"][0]
+
+
+def test_nothing_is_written_where_nothing_is_parted() -> None:
+    assert plain()["schema"] == 1 and not any("joined" in task for task in plain()["tasks"])
+
+
+def steps_of(data: dict[str, Any]) -> list[dict[str, Any]]:
+    steps: list[dict[str, Any]] = data["tasks"][1]["joined"][0]["steps"]
+    return steps
+
+
+@pytest.mark.parametrize(
+    ("place", "step", "damage"),
+    [
+        (4, {"kind": "concatenate", "axis": 2, "count": 2}, "step 4 of joining answer does not fit what is to be"),
+        (4, {"kind": "concatenate", "axis": 1, "count": 3}, "step 4 of joining answer does not fit what is to be"),
+        (4, {"kind": "transpose", "order": [0, 1]}, "the steps of joining answer do not end in one output"),
+        (0, {"kind": "part", "tensor": "features"}, "step 0 of joining answer does not fit what is to be joined"),
+        (0, {"kind": "part", "tensor": "logits"}, "task place does not join what it answers with"),
+        (3, {"kind": "reshape", "shape": [3]}, "step 3 of joining answer does not fit what is to be joined"),
+        (3, {"kind": "reshape", "shape": "2"}, "manifest.tasks[1].joined[0].steps[3].shape has to be a list"),
+        (3, {"kind": "reshape"}, "manifest.tasks[1].joined[0].steps[3].shape is missing"),
+        (0, {"kind": "call", "tensor": "xy"}, "manifest.tasks[1].joined[0].steps[0].kind is 'call' and has to be one"),
+        (0, [], "manifest.tasks[1].joined[0].steps[0] has to be an object"),
+    ],
+)
+def test_steps_that_do_not_fit_are_one_sentence(place: int, step: Any, damage: str) -> None:
+    data = parted().to_json()
+    steps_of(data)[place] = step
+    assert damage in refused(data) and refused(data).endswith("; build the bundle again.")
+    assert "\n" not in refused(data)
+
+
+def test_a_classification_is_never_parted() -> None:
+    data = parted().to_json()
+    data["tasks"][1]["kind"] = "classification"
+    assert "task place is a classification, whose outputs are never parted" in refused(data)

@@ -14,7 +14,7 @@ from multigraft.answers.answer_format import AnswerFormat
 from multigraft.answers.detections import Detections
 from multigraft.answers.families.table import decoder_of, recognised
 from multigraft.answers.family import Evidence
-from multigraft.bundle.manifest import Kind
+from multigraft.answers.kind import Kind
 from multigraft.tensors.arrays import Float32Array
 
 SIZES = st.sampled_from([(320, 320), (64, 96), (160, 128)])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from multigraft.answers.suppression import CANDIDATES
+from multigraft.answers.geometry.suppression import CANDIDATES
 from multigraft.tensors.arrays import Float32Array, Float64Array
 
 _TINY = 1e-9
@@ -32,7 +32,7 @@ def suppress_rotated(
     iou_threshold: float,
     most: int,
 ) -> npt.NDArray[np.intp]:
-    """Numbers of the rotated boxes to keep, by falling score; as :func:`multigraft.answers.suppression.suppress`.
+    """Numbers of the rotated boxes to keep, by falling score; as :func:`suppress` of upright ones.
 
     Overlap is that of the boxes as normal distributions (ProbIoU, arXiv:2106.06072), as Ultralytics suppresses them:
     upright boxes around slanted neighbours overlap though the things do not.
