@@ -36,6 +36,7 @@ class Detections:
             :func:`multigraft.answers.masks.block_of`; so ``frame[block_of(box)][mask]`` are its pixels. None without.
         corners: (n, 4, 2) float32: corners of rotated boxes, in order around them; None without.
         parents: (n,) int32: of a detector that looked at another task's boxes, the number of the box; None without.
+        ids: (n,) int64: which thing it is over frames, -1 where that is not known yet; None where nobody follows them.
     """
 
     boxes: Float32Array
@@ -47,6 +48,7 @@ class Detections:
     masks: tuple[Mask, ...] | None = None
     corners: Float32Array | None = None
     parents: npt.NDArray[np.int32] | None = None
+    ids: npt.NDArray[np.int64] | None = None
 
     def __len__(self) -> int:
         return len(self.boxes)
@@ -68,6 +70,7 @@ class Detections:
             masks=None if self.masks is None else tuple(self.masks[i] for i in rows),
             corners=None if self.corners is None else self.corners[rows],
             parents=None if self.parents is None else self.parents[rows],
+            ids=None if self.ids is None else self.ids[rows],
         )
 
     def sound(self) -> Self:
@@ -140,6 +143,8 @@ class Detections:
                 one["within"] = int(self.parents[i])
             if self.masks is not None:
                 one["mask_pixels"] = int(self.masks[i].sum())
+            if self.ids is not None:
+                one["id"] = int(self.ids[i]) if self.ids[i] >= 0 else None
             found.append(one)
         return {"detections": found}
 
