@@ -11,13 +11,13 @@ from PIL import Image, ImageDraw
 
 from docs.pages.sources import DOCS
 from multigraft.answers.class_map import ClassMap
+from multigraft.answers.decoding.skeleton import COCO_EDGES, pairs_of
 from multigraft.answers.dense_map import DenseMap
 from multigraft.answers.detections import Detections
 from multigraft.answers.embedding import Embedding
 from multigraft.answers.masks import block_of
 from multigraft.answers.multi_label import MultiLabel
 from multigraft.answers.placement import Placement
-from multigraft.answers.skeleton import COCO_EDGES, pairs_of
 from multigraft.answers.text import Text
 from multigraft.runtime.answers import Answer, Classification
 from multigraft.runtime.drawing.draw import draw

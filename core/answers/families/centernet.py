@@ -13,14 +13,14 @@ import numpy as np
 import numpy.typing as npt
 
 from multigraft.answers.answer_format import AnswerFormat
-from multigraft.answers.boxes import corners_of_centres
+from multigraft.answers.decoding.boxes import corners_of_centres
+from multigraft.answers.decoding.hints import contradiction, output_named, size_text
+from multigraft.answers.decoding.label_check import check_labels
+from multigraft.answers.decoding.levels import stride_of
+from multigraft.answers.decoding.selection import are_logits, logit, sigmoid
 from multigraft.answers.detections import Detections
 from multigraft.answers.family import Decoder, Evidence, Family
 from multigraft.answers.geometry.suppression import CANDIDATES
-from multigraft.answers.hints import contradiction, output_named, size_text
-from multigraft.answers.label_check import check_labels
-from multigraft.answers.levels import stride_of
-from multigraft.answers.selection import are_logits, logit, sigmoid
 from multigraft.errors import ConfigurationError
 from multigraft.tensors.arrays import Float32Array
 

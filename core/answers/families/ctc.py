@@ -14,8 +14,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from multigraft.answers.answer_format import AnswerFormat
+from multigraft.answers.decoding.hints import size_text
 from multigraft.answers.family import Decoder, Evidence, Family, Shape
-from multigraft.answers.hints import size_text
 from multigraft.answers.text import Text
 from multigraft.errors import ConfigurationError
 from multigraft.tensors.arrays import Float32Array

@@ -14,14 +14,14 @@ import numpy as np
 import numpy.typing as npt
 
 from multigraft.answers.answer_format import AnswerFormat
-from multigraft.answers.boxes import upright_around
+from multigraft.answers.decoding.boxes import upright_around
+from multigraft.answers.decoding.hints import size_text
+from multigraft.answers.decoding.label_check import check_labels
+from multigraft.answers.decoding.selection import are_logits, sigmoid
 from multigraft.answers.detections import Detections, no_detections
 from multigraft.answers.family import Decoder, Evidence, Family
 from multigraft.answers.geometry.connected_regions import Region, connected_regions
 from multigraft.answers.geometry.polygons import smallest_rectangle
-from multigraft.answers.hints import size_text
-from multigraft.answers.label_check import check_labels
-from multigraft.answers.selection import are_logits, sigmoid
 from multigraft.tensors.arrays import Float32Array, Float64Array
 
 CORE_THRESHOLD = 0.3

@@ -21,15 +21,15 @@ from dataclasses import dataclass
 import numpy as np
 
 from multigraft.answers.answer_format import AnswerFormat
-from multigraft.answers.boxes import corners_of_distances
-from multigraft.answers.cells import is_by_cell, read_cells
+from multigraft.answers.decoding.boxes import corners_of_distances
+from multigraft.answers.decoding.cells import is_by_cell, read_cells
+from multigraft.answers.decoding.format_check import check_reading
+from multigraft.answers.decoding.hints import classes_of, contradiction, size_text, task_of
+from multigraft.answers.decoding.label_check import check_labels
+from multigraft.answers.decoding.levels import grid_of, points_of, stride_of
+from multigraft.answers.decoding.selection import are_logits, best_per_class, logit, sigmoid
 from multigraft.answers.detections import Detections
 from multigraft.answers.family import Decoder, Evidence, Family, Shape
-from multigraft.answers.format_check import check_reading
-from multigraft.answers.hints import classes_of, contradiction, size_text, task_of
-from multigraft.answers.label_check import check_labels
-from multigraft.answers.levels import grid_of, points_of, stride_of
-from multigraft.answers.selection import are_logits, best_per_class, logit, sigmoid
 from multigraft.errors import ConfigurationError
 from multigraft.tensors.arrays import Float32Array
 

@@ -13,13 +13,13 @@ from collections.abc import Sequence
 import numpy as np
 
 from multigraft.answers.answer_format import AnswerFormat
-from multigraft.answers.boxes import in_pixels
-from multigraft.answers.cells import read_cells
+from multigraft.answers.decoding.boxes import in_pixels
+from multigraft.answers.decoding.cells import read_cells
+from multigraft.answers.decoding.format_check import check_reading
+from multigraft.answers.decoding.hints import size_text, task_of
 from multigraft.answers.detections import Detections
 from multigraft.answers.families.anchors import PER_CELL
 from multigraft.answers.family import Decoder, Evidence, Family
-from multigraft.answers.format_check import check_reading
-from multigraft.answers.hints import size_text, task_of
 from multigraft.tensors.arrays import Float32Array
 
 ROWS = 300

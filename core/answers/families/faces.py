@@ -16,15 +16,15 @@ from collections.abc import Sequence
 import numpy as np
 
 from multigraft.answers.answer_format import AnswerFormat
-from multigraft.answers.boxes import corners_of_centres, corners_of_distances
+from multigraft.answers.decoding.boxes import corners_of_centres, corners_of_distances
+from multigraft.answers.decoding.format_check import check_reading
+from multigraft.answers.decoding.hints import size_text
+from multigraft.answers.decoding.label_check import check_labels
+from multigraft.answers.decoding.levels import cells_of, grid_of, points_of
+from multigraft.answers.decoding.selection import are_logits, logit, sigmoid
 from multigraft.answers.detections import Detections
 from multigraft.answers.family import Decoder, Evidence, Family
-from multigraft.answers.format_check import check_reading
 from multigraft.answers.geometry.anchors import anchors_of, corners_of_deltas, points_of_deltas
-from multigraft.answers.hints import size_text
-from multigraft.answers.label_check import check_labels
-from multigraft.answers.levels import cells_of, grid_of, points_of
-from multigraft.answers.selection import are_logits, logit, sigmoid
 from multigraft.tensors.arrays import Float32Array
 
 SCORE_THRESHOLD = 0.5

@@ -19,14 +19,14 @@ from collections.abc import Sequence
 import numpy as np
 
 from multigraft.answers.answer_format import AnswerFormat
-from multigraft.answers.boxes import points_in_pixels, upright_around
+from multigraft.answers.decoding.boxes import points_in_pixels, upright_around
+from multigraft.answers.decoding.format_check import check_reading
+from multigraft.answers.decoding.hints import output_named, size_text
+from multigraft.answers.decoding.label_check import check_labels
+from multigraft.answers.decoding.selection import are_logits, sigmoid
+from multigraft.answers.decoding.skeleton import COCO_KEYPOINTS, edges_of, pairs_of
 from multigraft.answers.detections import Detections, no_detections
 from multigraft.answers.family import Decoder, Evidence, Family, Shape
-from multigraft.answers.format_check import check_reading
-from multigraft.answers.hints import output_named, size_text
-from multigraft.answers.label_check import check_labels
-from multigraft.answers.selection import are_logits, sigmoid
-from multigraft.answers.skeleton import COCO_KEYPOINTS, edges_of, pairs_of
 from multigraft.errors import ConfigurationError
 from multigraft.tensors.arrays import Float32Array
 

@@ -17,11 +17,11 @@ import numpy as np
 
 from multigraft.answers.answer_format import AnswerFormat
 from multigraft.answers.class_map import ClassMap
+from multigraft.answers.decoding.hints import size_text
+from multigraft.answers.decoding.label_check import check_labels
+from multigraft.answers.decoding.selection import logit
 from multigraft.answers.dense_map import DenseMap
 from multigraft.answers.family import Decoder, Evidence, Family, Shape
-from multigraft.answers.hints import size_text
-from multigraft.answers.label_check import check_labels
-from multigraft.answers.selection import logit
 from multigraft.errors import ConfigurationError
 from multigraft.tensors.arrays import Float32Array
 

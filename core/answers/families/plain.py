@@ -13,13 +13,13 @@ from collections.abc import Sequence
 import numpy as np
 
 from multigraft.answers.answer_format import AnswerFormat
-from multigraft.answers.boxes import corners_of_centres, in_pixels, points_in_pixels
+from multigraft.answers.decoding.boxes import corners_of_centres, in_pixels, points_in_pixels
+from multigraft.answers.decoding.hints import output_named, size_text
+from multigraft.answers.decoding.label_check import check_labels
+from multigraft.answers.decoding.selection import are_logits, best_per_class, sigmoid
+from multigraft.answers.decoding.skeleton import edges_of, pairs_of
 from multigraft.answers.detections import Detections
 from multigraft.answers.family import Decoder, Evidence, Family, Shape
-from multigraft.answers.hints import output_named, size_text
-from multigraft.answers.label_check import check_labels
-from multigraft.answers.selection import are_logits, best_per_class, sigmoid
-from multigraft.answers.skeleton import edges_of, pairs_of
 from multigraft.errors import ConfigurationError
 from multigraft.tensors.arrays import Float32Array
 

@@ -21,14 +21,14 @@ from collections.abc import Sequence
 import numpy as np
 
 from multigraft.answers.answer_format import AnswerFormat
-from multigraft.answers.boxes import in_pixels
+from multigraft.answers.decoding.boxes import in_pixels
+from multigraft.answers.decoding.hints import output_named, size_text
+from multigraft.answers.decoding.label_check import check_labels
+from multigraft.answers.decoding.levels import grid_of
+from multigraft.answers.decoding.selection import best_per_class, sigmoid
 from multigraft.answers.detections import Detections
 from multigraft.answers.family import Decoder, Evidence, Family
 from multigraft.answers.geometry.anchors import anchors_of, corners_of_deltas
-from multigraft.answers.hints import output_named, size_text
-from multigraft.answers.label_check import check_labels
-from multigraft.answers.levels import grid_of
-from multigraft.answers.selection import best_per_class, sigmoid
 from multigraft.errors import ConfigurationError
 from multigraft.tensors.arrays import Float32Array
 

@@ -6,6 +6,7 @@ import dataclasses
 import difflib
 
 from multigraft.answers.answer_format import AnswerFormat
+from multigraft.answers.decoding.format_check import check_format
 from multigraft.answers.families.anchors import YOLOV3_RAW, YOLOV4_RAW, YOLOV5, YOLOV5_RAW, YOLOV7_RAW
 from multigraft.answers.families.centernet import CENTERNET
 from multigraft.answers.families.ctc import CTC
@@ -26,7 +27,6 @@ from multigraft.answers.families.yolo_rotated import YOLO26_OBB, YOLOV8_OBB
 from multigraft.answers.families.yolov8 import YOLOV8
 from multigraft.answers.families.yolox import YOLOX, YOLOX_DECODED
 from multigraft.answers.family import Decoder, Evidence, Family
-from multigraft.answers.format_check import check_format
 from multigraft.errors import ConfigurationError, MultigraftError
 
 _ROWS = (

@@ -15,10 +15,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from multigraft.answers.answer_format import AnswerFormat
-from multigraft.answers.boxes import in_pixels
+from multigraft.answers.decoding.boxes import in_pixels
+from multigraft.answers.decoding.hints import output_named, size_text
 from multigraft.answers.detections import Detections
 from multigraft.answers.family import Decoder, Evidence, Family, Shape
-from multigraft.answers.hints import output_named, size_text
 from multigraft.errors import ConfigurationError
 from multigraft.tensors.arrays import Float32Array
 

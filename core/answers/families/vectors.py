@@ -14,12 +14,12 @@ from collections.abc import Sequence
 import numpy as np
 
 from multigraft.answers.answer_format import AnswerFormat
+from multigraft.answers.decoding.hints import size_text
+from multigraft.answers.decoding.label_check import check_labels
+from multigraft.answers.decoding.selection import sigmoid
 from multigraft.answers.embedding import Embedding
 from multigraft.answers.family import Decoder, Evidence, Family
-from multigraft.answers.hints import size_text
-from multigraft.answers.label_check import check_labels
 from multigraft.answers.multi_label import MultiLabel
-from multigraft.answers.selection import sigmoid
 from multigraft.errors import ConfigurationError
 from multigraft.tensors.arrays import Float32Array
 

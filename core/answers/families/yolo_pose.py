@@ -14,16 +14,16 @@ from collections.abc import Sequence
 import numpy as np
 
 from multigraft.answers.answer_format import AnswerFormat
-from multigraft.answers.boxes import corners_of_centres, in_pixels, points_in_pixels
-from multigraft.answers.cells import is_by_cell, read_cells
+from multigraft.answers.decoding.boxes import corners_of_centres, in_pixels, points_in_pixels
+from multigraft.answers.decoding.cells import is_by_cell, read_cells
+from multigraft.answers.decoding.format_check import check_reading
+from multigraft.answers.decoding.hints import classes_of, keypoints_of, task_of
+from multigraft.answers.decoding.label_check import check_labels
+from multigraft.answers.decoding.selection import best_per_class
+from multigraft.answers.decoding.skeleton import COCO_KEYPOINTS, edges_of, pairs_of
 from multigraft.answers.detections import Detections
 from multigraft.answers.families.end_to_end import filled, read_rows, whole
 from multigraft.answers.family import Decoder, Evidence, Family
-from multigraft.answers.format_check import check_reading
-from multigraft.answers.hints import classes_of, keypoints_of, task_of
-from multigraft.answers.label_check import check_labels
-from multigraft.answers.selection import best_per_class
-from multigraft.answers.skeleton import COCO_KEYPOINTS, edges_of, pairs_of
 from multigraft.tensors.arrays import Float32Array
 
 _DECIDED = ("strides", "roles", "keypoints", "keypoint_numbers")

@@ -12,16 +12,16 @@ from collections.abc import Sequence
 import numpy as np
 
 from multigraft.answers.answer_format import AnswerFormat
-from multigraft.answers.boxes import upright_around
-from multigraft.answers.cells import is_by_cell, read_cells
+from multigraft.answers.decoding.boxes import upright_around
+from multigraft.answers.decoding.cells import is_by_cell, read_cells
+from multigraft.answers.decoding.format_check import check_reading
+from multigraft.answers.decoding.hints import contradiction, task_of
+from multigraft.answers.decoding.label_check import check_labels
+from multigraft.answers.decoding.selection import best_per_class
 from multigraft.answers.detections import Detections
 from multigraft.answers.families.end_to_end import filled, read_rows, whole
 from multigraft.answers.family import Decoder, Evidence, Family
-from multigraft.answers.format_check import check_reading
 from multigraft.answers.geometry.rotated import corners_of_rotated, suppress_rotated
-from multigraft.answers.hints import contradiction, task_of
-from multigraft.answers.label_check import check_labels
-from multigraft.answers.selection import best_per_class
 from multigraft.tensors.arrays import Float32Array
 
 

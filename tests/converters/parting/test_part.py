@@ -6,7 +6,8 @@ import numpy as np
 import onnx
 import pytest
 
-from multigraft.bundle.manifest import Kind, Task
+from multigraft.answers.kind import Kind
+from multigraft.bundle.manifest import Task
 from multigraft.converters.conversion.boundary_tensors import FloatModel
 from multigraft.converters.conversion.interpreters import Arrays
 from multigraft.converters.network.multitask import MultiTaskModel, SegmentSpec

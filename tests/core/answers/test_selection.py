@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from multigraft.answers.selection import are_logits, best_per_class, logit, sigmoid
+from multigraft.answers.decoding.selection import are_logits, best_per_class, logit, sigmoid
 
 
 def test_probabilities_and_raw_scores_are_told_by_their_values_unless_said() -> None:

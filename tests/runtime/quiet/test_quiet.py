@@ -100,7 +100,10 @@ def test_things_keep_their_numbers_and_new_ones_get_new_ones() -> None:
     identities = Identities(kept_frames=3)
     seen = []
     for frame in range(12):
-        boxes = [[10 + 4 * frame, 10, 60 + 4 * frame, 100], [300 - 4 * frame, 50, 360 - 4 * frame, 150]]
+        boxes: list[list[float]] = [
+            [10 + 4 * frame, 10, 60 + 4 * frame, 100],
+            [300 - 4 * frame, 50, 360 - 4 * frame, 150],
+        ]
         chosen = [0] if frame in (5, 6) else [] if frame > 8 else [1, 0]
         answer = identities.step({"a": found([boxes[i] for i in chosen], [0.9] * len(chosen), [0] * len(chosen))})["a"]
         assert isinstance(answer, Detections)

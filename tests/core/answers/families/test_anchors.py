@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from multigraft.answers.decoding.levels import cells_of, grid_of
 from multigraft.answers.families.table import decoder_of
-from multigraft.answers.levels import cells_of, grid_of
 from multigraft.errors import ConfigurationError
 from multigraft.tensors.arrays import Array
 from tests.core.answers.families.scenes import (

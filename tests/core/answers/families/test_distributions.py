@@ -7,8 +7,8 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from multigraft.answers.decoding.levels import grid_of
 from multigraft.answers.families.table import decoder_of
-from multigraft.answers.levels import grid_of
 from multigraft.errors import ConfigurationError
 from multigraft.tensors.arrays import Array, Float32Array
 from tests.core.answers.families.scenes import SEEDS, SIZES, boxes_apart, check, decoded, evidence, format_of, logits

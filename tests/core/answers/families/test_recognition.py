@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from multigraft.answers.answer_format import AnswerFormat
+from multigraft.answers.decoding.levels import cells_of, grid_of
 from multigraft.answers.families.table import FAMILIES, decoder_of, fitting, recognised
 from multigraft.answers.family import Evidence, Shape
-from multigraft.answers.levels import cells_of, grid_of
 from multigraft.answers.placement import Placement
 from multigraft.errors import ConfigurationError
 from tests.core.answers.families.scenes import evidence

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from multigraft.answers.levels import cells_of
+from multigraft.answers.decoding.levels import cells_of
 from multigraft.answers.placement import Placement
 from multigraft.errors import ConfigurationError
 from multigraft.tensors.arrays import Array

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from multigraft.answers.decoding.levels import cells_of
 from multigraft.answers.detections import Detections
 from multigraft.answers.families.table import decoder_of, recognised
 from multigraft.answers.family import Evidence
-from multigraft.answers.levels import cells_of
 from multigraft.errors import ConfigurationError
 
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from multigraft.answers.levels import grid_of
+from multigraft.answers.decoding.levels import grid_of
 from multigraft.errors import ConfigurationError
 from tests.core.answers.families.scenes import (
     SEEDS,

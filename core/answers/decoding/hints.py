@@ -37,7 +37,7 @@ def contradiction(evidence: Evidence, classes: int, output: str) -> str | None:
     """A clause where the number of classes read from the shapes is not the known one.
 
     A family that the user named is not contradicted: there a wrong number of labels is an error of its own
-    (:func:`multigraft.answers.label_check.check_labels`).
+    (:func:`multigraft.answers.decoding.label_check.check_labels`).
     """
     known = classes_of(evidence)
     if evidence.named or known is None or known == classes:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from multigraft.answers.decoding.hints import size_text
+from multigraft.answers.decoding.levels import cells_of
 from multigraft.answers.family import Evidence, Shape
-from multigraft.answers.hints import size_text
-from multigraft.answers.levels import cells_of
 
 STRIDES = ((8, 16, 32), (8, 16, 32, 64), (4, 8, 16, 32), (16, 32))
 """Levels that YOLO-like networks have: P3 to P5, to P6, from P2, and tiny ones of two."""
