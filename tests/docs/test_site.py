@@ -83,7 +83,7 @@ def test_the_interface_is_described(site: Path) -> None:
     for name in (
         "bundle.bundle.Bundle.open",
         "runtime.engine.Engine.run",
-        "runtime.engine.Result.total_us",
+        "runtime.result.Result.total_us",
         "statistics.statistics.Statistics",
         "devices.cameras.camera.Camera.__iter__",
         "devices.power.power.PowerMeter.energy_j",
