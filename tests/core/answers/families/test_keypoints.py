@@ -13,8 +13,8 @@ from multigraft.answers.answer_format import AnswerFormat
 from multigraft.answers.detections import Detections
 from multigraft.answers.families.table import decoder_of, recognised
 from multigraft.answers.family import Evidence, Shape
-from multigraft.answers.placement import Placement
 from multigraft.answers.kind import Kind
+from multigraft.answers.placement import Placement
 from multigraft.errors import ConfigurationError
 from multigraft.tensors.arrays import Float32Array
 
