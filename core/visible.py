@@ -19,7 +19,7 @@ def visible(text: str, keep: str = "") -> str:
     """
     if text.isascii() and text.isprintable():
         return text
-    return "".join(c if _is_shown(c) or c in keep else _escaped(c) for c in text)
+    return "".join(c if _is_shown(c) or c in keep else escaped(c) for c in text)
 
 
 def drawn(text: str) -> str:
@@ -31,5 +31,6 @@ def _is_shown(character: str) -> bool:
     return unicodedata.category(character) not in _HIDDEN or character in _JOINERS
 
 
-def _escaped(character: str) -> str:
+def escaped(character: str) -> str:
+    r"""``\u001b`` in place of a character, as JSON has it."""
     return f"\\u{ord(character):04x}" if ord(character) < 1 << 16 else f"\\U{ord(character):08x}"

@@ -144,19 +144,23 @@ class _Writing:
 
     def instead_of(self, op: Op, names: Sequence[str]) -> Graph:
         """The graph whose operators read ``names`` instead of what ``op`` writes."""
-        kept = {*self.graph.outputs, *self.ends}
-        graph = replace_op(self.graph, op, self.ops, self.tensors)
-        read = {}
-        for name, output in zip(names, op.outputs, strict=True):
-            if output not in kept:
-                read[output] = name
-                continue
-            shape = graph.tensors[output].shape
-            target = int32(free_name(graph, f"{output}/shape"), shape)
-            copy = Op("RESHAPE", (name, target.name), (output,), {"new_shape": shape})
-            last = next(o for o in reversed(graph.ops) if name in o.outputs)
-            graph = replace_op(graph, last, [last, copy], [target])
-        ops = (dataclasses.replace(o, inputs=tuple(read.get(n, n) for n in o.inputs)) for o in graph.ops)
+        kept, made = {*self.graph.outputs, *self.ends}, {t.name for t in self.tensors}
+        called = {name: output for name, output in zip(names, op.outputs, strict=True) if name in made}
+        instead = {output: name for name, output in zip(names, op.outputs, strict=True) if called.get(name) != output}
+        tensors, copies = list(self.tensors), []
+        for output, name in instead.items():
+            if output in kept:
+                shape = self.graph.tensors[output].shape
+                tensors.append(int32(free_name(self._names(), f"{output}/shape"), shape))
+                copy = Op("RESHAPE", (called.get(name, name), tensors[-1].name), (output,), {"new_shape": shape})
+                copies.append(copy)
+        read = called | {o: called.get(name, name) for o, name in instead.items() if o not in kept}
+        graph = replace_op(self.graph, op, [*self.ops, *copies], tensors)
+
+        def renamed(old: tuple[str, ...]) -> tuple[str, ...]:
+            return tuple(read.get(n, n) for n in old)
+
+        ops = (dataclasses.replace(o, inputs=renamed(o.inputs), outputs=renamed(o.outputs)) for o in graph.ops)
         return prune(dataclasses.replace(graph, ops=tuple(ops)))
 
     def _of_join(self, op: Op, axis: int, cut: _Cut, depth: int) -> str | None:

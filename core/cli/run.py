@@ -1,14 +1,23 @@
-"""``multigraft run``: answers on frames, one line of JSON each."""
+"""``multigraft run``: answers on frames, one line of JSON each; or a table, a COCO file, pictures, events."""
 
 from __future__ import annotations
 
 import argparse
-import json
+import contextlib
 import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+from multigraft.cli.shared.answer_output import FORMATS, MOST_PICTURES, Pictures, answer_writer
 from multigraft.cli.shared.bundle_sources import add_source_argument, open_bundle_source
 from multigraft.cli.shared.engine_options import add_engine_arguments, open_engine
 from multigraft.errors import UsageError
+
+if TYPE_CHECKING:
+    from multigraft.runtime.answers import Answer
+
+_Step = Callable[[Mapping[str, "Answer"]], "dict[str, Answer]"]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -16,21 +25,93 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_engine_arguments(parser)
     add_source_argument(parser)
     parser.add_argument("--frames", type=int, metavar="N", help="stop after N frames (default: when the source ends)")
+    parser.add_argument(
+        "--format",
+        choices=FORMATS,
+        default="jsonl",
+        help="a line of JSON per frame, a COCO results list, or a table with a row per answer (default: jsonl)",
+    )
+    parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="write there in place of standard output")
+    parser.add_argument(
+        "--draw",
+        type=Path,
+        metavar="FOLDER",
+        help=f"write each frame with its answers there as PNG; without --frames {MOST_PICTURES} at most",
+    )
+    parser.add_argument("--force", action="store_true", help="draw into a folder that holds files, too")
+    parser.add_argument(
+        "--steady", type=int, metavar="N", help="a class changes when more than half of the last N frames say so"
+    )
+    parser.add_argument(
+        "--enter", type=float, metavar="SCORE", help="classes of boxes and labels come in at this score (needs --leave)"
+    )
+    parser.add_argument("--leave", type=float, metavar="SCORE", help="and leave below this one")
+    parser.add_argument("--track", action="store_true", help="follow things over frames: each detection gets an id")
+    parser.add_argument(
+        "--events", action="store_true", help="print a line when something appears or vanishes, and nothing else"
+    )
 
 
 def execute(options: argparse.Namespace) -> int:
     """Print ``{"frame", "file" (images only), "answers", "latency_us"}`` per frame, as soon as it is answered."""
     if options.frames is not None and options.frames < 1:
         raise UsageError(f"--frames is {options.frames}", "give at least 1")
+    if (options.enter is None) != (options.leave is None):
+        raise UsageError("--enter and --leave need each other", "give both, or neither")
+    if options.events and options.format != "jsonl":
+        raise UsageError(f"events have no form as {options.format}", "leave --format out")
     engine, tasks = open_engine(options)
+    steps = _filters(options, tasks or [task.name for task in engine.manifest.tasks])
     camera = open_bundle_source(options.source, engine.manifest, tasks)
     if engine.self_test is not None and not engine.self_test.exact:
         print(f"multigraft: self-test: {engine.self_test}", file=sys.stderr)
     files = getattr(camera, "files", ())
-    with camera:
+    drawn = Pictures(options.draw, options.force, files, options.frames is not None) if options.draw else None
+    events = _events(options)
+    with contextlib.ExitStack() as stack:
+        write = stack.enter_context(answer_writer(options.format, options.output))
+        stack.enter_context(camera)
         for number, frame in enumerate(camera):
-            line = {"frame": number, **({"file": files[number].name} if files else {})}
-            print(json.dumps({**line, **engine.run(frame, tasks).to_json()}), flush=True)
+            named = {"frame": number, **({"file": files[number].name} if files else {})}
+            result = engine.run(frame, tasks)
+            for step in steps:
+                result.answers = step(result.answers)
+            if events is None:
+                write(named, frame, result.answers, result.to_json())
+            else:
+                for event in events(result.answers):
+                    write(named, frame, {}, event)
+            if drawn is not None:
+                drawn.write(named, frame, result.answers)
             if options.frames is not None and number + 1 >= options.frames:
                 break
     return 0
+
+
+def _filters(options: argparse.Namespace, tasks: list[str] | tuple[str, ...]) -> list[_Step]:
+    """What answers go through, in turn."""
+    from multigraft.runtime.quiet.hysteresis import Hysteresis
+    from multigraft.runtime.quiet.identities import Identities
+    from multigraft.runtime.quiet.majority import Majority
+    from multigraft.runtime.quiet.steady import Rule, Steady
+
+    steps: list[_Step] = []
+    if options.steady is not None or options.enter is not None:
+        frames = 1 if options.steady is None else options.steady
+        Majority[int](frames)
+        if options.enter is not None:
+            Hysteresis(options.enter, options.leave)
+        rule = Rule(frames, options.enter, options.leave or 0.0)
+        steps.append(Steady(dict.fromkeys(tasks, rule)).step)
+    if options.track:
+        steps.append(Identities().step)
+    return steps
+
+
+def _events(options: argparse.Namespace) -> Callable[[Mapping[str, Answer]], list[dict[str, Any]]] | None:
+    if not options.events:
+        return None
+    from multigraft.runtime.quiet.events import Events
+    from multigraft.runtime.quiet.identities import KEPT_FRAMES
+
+    return Events(KEPT_FRAMES if options.track else 0).step

@@ -85,7 +85,40 @@ def places_of_two_sizes() -> MultiTaskModel:
     return b.with_tasks("detection", output, b.conv("mask", b.features, 2))
 
 
-def _split(x: str, sizes: str, outputs: list[str]) -> Any:
+def decoded_slices() -> MultiTaskModel:
+    """As YOLOX: sizes, each with boxes and scores joined, one after the other; then boxes are cut out and decoded."""
+    b = Head()
+    sizes = []
+    for size, side, x in ((0, 8, b.features), (1, 4, b.conv_relu("down", b.features, 8, 3, 2))):
+        boxes = b.times(f"boxes{size}/steps", b.conv(f"boxes{size}", x, 4, 1), 0.3)
+        logits = b.times(f"logits{size}", b.conv(f"scores{size}/map", x, CLASSES, 1), 0.35)
+        scores = b.add("Sigmoid", f"scores{size}", logits)
+        joined = b.add("Concat", f"joined{size}", boxes, scores, axis=1, channels=4 + CLASSES)
+        sizes.append(b.shaped(f"flat{size}", joined, 1, 4 + CLASSES, side * side))
+    every = b.add("Transpose", "every", b.add("Concat", "sizes", *sizes, axis=2), perm=[0, 2, 1])
+    b.constant("sides", np.array([2, 2, CLASSES], np.int64))
+    b.nodes.append(_split(every, "sides", ["xy", "wh", "scores"], 2))
+    b.channels |= {"xy": 1, "wh": 1, "scores": 1}
+    stride = np.repeat([8.0, 16.0], [64, 16]).reshape(1, 80, 1)
+    grid = np.random.default_rng(0).uniform(0, 36, (1, 80, 2)).astype(np.float32)
+    centre = b.times("centre", b.add("Add", "placed", "xy", b.constant("grid", grid)), stride)
+    extent = b.times("extent", b.add("Exp", "grown", b.times("share", "wh", 0.3)), stride)
+    return b.with_tasks("detection", b.add("Concat", "output", centre, extent, "scores", axis=2))
+
+
+def times_after_the_join() -> MultiTaskModel:
+    """Boxes of 0 to 1 are joined with scores, and only then multiplied by the size of the picture."""
+    b = Head()
+    places = b.times("boxes/logits", b.conv("boxes/map", b.features, 4), 0.5)
+    boxes = b.add("Sigmoid", "boxes", b.shaped("boxes/flat", places, 1, 4, 64))
+    logits = b.times("scores/logits", b.conv("scores/map", b.features, CLASSES), 0.5)
+    scores = b.add("Sigmoid", "scores", b.shaped("scores/flat", logits, 1, CLASSES, 64))
+    joined = b.add("Transpose", "turned", b.add("Concat", "joined", boxes, scores, axis=1), perm=[0, 2, 1])
+    factors = np.array([640.0] * 4 + [1.0] * CLASSES).reshape(1, 1, -1)
+    return b.with_tasks("other", b.times("output", joined, factors))
+
+
+def _split(x: str, sizes: str, outputs: list[str], axis: int = 4) -> Any:
     from onnx import helper
 
-    return helper.make_node("Split", [x, sizes], outputs, axis=4)
+    return helper.make_node("Split", [x, sizes], outputs, axis=axis)

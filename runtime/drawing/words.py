@@ -1,0 +1,43 @@
+"""Answers that have no place on the frame, in a few words."""
+
+from __future__ import annotations
+
+import json
+
+from multigraft.answers.embedding import UNKNOWN, Embedding
+from multigraft.answers.multi_label import MultiLabel
+from multigraft.answers.text import Text
+from multigraft.runtime.answers import Answer, Classification, Raw, Values
+
+_MOST_NUMBERS = 6
+
+
+def words_of(task: str, answer: Answer) -> str:
+    """One line that begins with the task's name."""
+    return f"{task}: {_said(answer)}"
+
+
+def _said(answer: Answer) -> str:
+    match answer:
+        case Classification():
+            return f"{answer.index if answer.label is None else answer.label} {answer.score:.2f}"
+        case MultiLabel():
+            few = [f"{answer.label(i)} {float(answer.scores[i]):.2f}" for i in range(min(len(answer), _MOST_NUMBERS))]
+            return ", ".join(few) or "none"
+        case Text():
+            return f"“{answer.text}” {answer.score:.2f}" if answer.text else "no text"
+        case Embedding(similarity=None):
+            return f"a vector of {len(answer.vector)} numbers"
+        case Embedding():
+            return f"{answer.name or UNKNOWN} {answer.similarity:.2f}"
+        case Values():
+            return _numbers(answer.values.reshape(-1)[: _MOST_NUMBERS + 1].tolist())
+        case Raw():
+            return ", ".join(" x ".join(map(str, output.shape)) for output in answer.outputs[:_MOST_NUMBERS])
+        case _:
+            return json.dumps(answer.to_json(), ensure_ascii=False)[:200]
+
+
+def _numbers(values: list[float]) -> str:
+    shown = " ".join(f"{value:.3g}" for value in values[:_MOST_NUMBERS])
+    return f"{shown} …" if len(values) > _MOST_NUMBERS else shown

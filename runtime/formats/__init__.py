@@ -1,0 +1,1 @@
+"""Answers as records of formats that other programs read."""

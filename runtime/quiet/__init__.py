@@ -1,0 +1,1 @@
+"""Answers over time: what holds, who is who, and what happened."""
