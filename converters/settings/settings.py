@@ -81,7 +81,8 @@ def _read_labels(value: Any, place: Place) -> tuple[str, ...]:
         path = _LABEL_FILE.read(value, place)
         try:
             lines = read_text(path, LARGEST).splitlines()
-            labels = tuple(line.strip() for line in lines if line.strip())
+            # An alphabet has a line for the space.
+            labels = tuple(line if line == " " else line.strip() for line in lines if line == " " or line.strip())
         except InputError as error:
             place.fail(f"names {value!r}: {error.problem}", f"write {_LABELS.expects}")
         except UnicodeDecodeError:

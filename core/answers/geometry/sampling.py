@@ -45,6 +45,7 @@ def nearest(values: Array, back: Float64Array, height: int, width: int, elsewher
     return placed
 
 
+@np.errstate(all="ignore")
 def linear(values: Float32Array, back: Float64Array, height: int, width: int) -> Float32Array:
     """The map between its pixels linear, at the centre of each of the frame's pixels.
 

@@ -168,15 +168,15 @@ def test_mediapipe(kind: tuple[int, int, int], count: int, boxes_first: bool, se
 
 
 def test_overlapping_boxes_are_averaged_by_their_scores() -> None:
-    boxes = np.array([[0, 0, 10, 10], [2, 0, 12, 10], [50, 50, 60, 60]], np.float32)
+    boxes: Float32Array = np.array([[0, 0, 10, 10], [2, 0, 12, 10], [50, 50, 60, 60]], np.float32)
     points = boxes[:, None, :2].repeat(2, axis=1)
     points = np.concatenate([points, np.ones((3, 2, 1), np.float32)], axis=2)
     found = Detections(boxes, np.array([0.5, 0.75, 0.6], np.float32), np.zeros(3, np.int32), (), points)
     answer = blended(found, 0.3, 10)
-    np.testing.assert_allclose(answer.boxes, np.array([[1.2, 0, 11.2, 10], [50, 50, 60, 60]]), atol=1e-5)
+    np.testing.assert_allclose(answer.boxes, [[1.2, 0.0, 11.2, 10.0], [50.0, 50.0, 60.0, 60.0]], atol=1e-5)
     np.testing.assert_allclose(answer.scores, [0.75, 0.6])
     assert answer.keypoints is not None
-    np.testing.assert_allclose(answer.keypoints[0], np.array([[1.2, 0, 1], [1.2, 0, 1]], np.float32), atol=1e-5)
+    np.testing.assert_allclose(answer.keypoints[0], [[1.2, 0.0, 1.0], [1.2, 0.0, 1.0]], atol=1e-5)
     assert len(blended(found, 0.3, 1)) == 1
 
 

@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from multigraft.answers.answer_format import AnswerFormat
 from multigraft.answers.decoding.levels import cells_of, grid_of
 from multigraft.answers.families.table import FAMILIES, decoder_of, fitting, recognised
 from multigraft.answers.family import Evidence, Shape
 from multigraft.answers.placement import Placement
 from multigraft.errors import ConfigurationError
+from tests.core.answers.families.hostile_formats import ruined
 from tests.core.answers.families.scenes import evidence
 
 P3_5, P3_6 = (8, 16, 32), (8, 16, 32, 64)
@@ -174,35 +174,6 @@ def test_every_family_of_this_table_is_known(family: str) -> None:
     assert FAMILIES[family].name == family
 
 
-def _ruined(random: np.random.Generator, answer: AnswerFormat) -> AnswerFormat:
-    """The format as a hostile manifest may have it."""
-    changes: dict[str, Any] = {}
-    numbers = [-1, 0, 1, 2, 3, 5, 8, 16, 32, 64, 85, 300, 2**31, 2**70]
-
-    def number() -> int:
-        return numbers[random.integers(len(numbers))]
-
-    for field in random.permutation([f.name for f in dataclasses.fields(answer)])[: random.integers(1, 4)].tolist():
-        match field:
-            case "shapes":
-                changes[field] = tuple(tuple(number() for _ in s) for s in answer.shapes)[: random.integers(1, 4)]
-            case "size" | "strides" | "edges":
-                changes[field] = tuple(number() for _ in range(random.integers(0, 4)))
-            case "roles":
-                changes[field] = {role: int(random.integers(-1, 7)) for role in [*answer.roles, "x"] if number() > 2}
-            case "score_threshold" | "iou_threshold":
-                changes[field] = float(random.choice([np.nan, np.inf, -1, 0, 0.5, 1, 2]))
-            case "most" | "keypoints" | "keypoint_numbers" | "bins" | "blank":
-                changes[field] = number()
-            case "anchors":
-                changes[field] = tuple((float(number()),) * 6 for _ in range(random.integers(0, 4)))
-            case "boxes" | "scores":
-                changes[field] = str(random.choice(["", "x", "logits", "y_first", "centres"]))
-            case "normalised":
-                changes[field] = True
-    return dataclasses.replace(answer, **changes)
-
-
 @pytest.mark.parametrize("family", OURS)
 def test_a_hostile_format_is_refused_or_decodes(family: str) -> None:
     random = np.random.default_rng(1)
@@ -214,8 +185,8 @@ def test_a_hostile_format_is_refused_or_decodes(family: str) -> None:
     for _ in range(150):
         try:
             # Bundles are refused, too, whose outputs are not of the shapes that the format tells.
-            decode = decoder_of(dataclasses.replace(_ruined(random, answer), shapes=answer.shapes), ())
-            decoder_of(_ruined(random, answer), ())
+            decode = decoder_of(dataclasses.replace(ruined(random, answer), shapes=answer.shapes), ())
+            decoder_of(ruined(random, answer), ())
         except ConfigurationError:
             refused += 1
             continue
