@@ -122,7 +122,7 @@ def graft(
     _check_refinement(settings)
     collected = None if settings.statistics is None else StatisticsInput.open(settings.statistics)
     networks = import_networks(settings, report)
-    evidence = load_evidence(settings, load_frames)
+    evidence = load_evidence(settings, load_frames, networks, report)
     _check_frames(settings, networks, evidence, report)
     saved = SavedEvaluations(checkpoints) if checkpoints else None
     similarity = _similarity(settings, networks, evidence, collected, saved, report)

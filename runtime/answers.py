@@ -14,6 +14,7 @@ from multigraft.answers.answer_format import AnswerFormat
 from multigraft.answers.class_map import ClassMap
 from multigraft.answers.families.table import decoder_of
 from multigraft.answers.family import Decoded, channels_first
+from multigraft.answers.per_box import PerBox
 from multigraft.bundle.manifest import Task
 from multigraft.errors import BundleError, ConfigurationError
 from multigraft.tensors.arrays import Array, Float32Array, Float64Array
@@ -88,7 +89,7 @@ class Raw:
         return {"outputs": [output.tolist() for output in self.outputs]}
 
 
-Answer = Classification | Values | ClassMap | Raw | Decoded
+Answer = Classification | Values | ClassMap | Raw | Decoded | PerBox
 
 MAX_LISTED_CLASSES = 64
 """Up to so many classes a list beats numpy's fixed cost per call."""

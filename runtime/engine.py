@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import threading
 import time
@@ -11,13 +12,19 @@ from typing import Any
 
 import numpy as np
 
+from multigraft.answers.crops import crop
+from multigraft.answers.detections import Detections, no_detections
+from multigraft.answers.family import Decoded
+from multigraft.answers.per_box import PerBox, gathered
 from multigraft.bundle.bundle import Bundle
 from multigraft.bundle.manifest import Manifest, Segment
 from multigraft.errors import BundleError, ConfigurationError, InputError, UsageError
 from multigraft.runtime.answers import Answer, make_decoder
 from multigraft.runtime.backends import BackendName
+from multigraft.runtime.cascades import Stage, StageTime, staged
 from multigraft.runtime.frames import frames_of_inputs
 from multigraft.runtime.places import Places
+from multigraft.runtime.result import Result
 from multigraft.runtime.self_test import SelfTest, run_self_test
 from multigraft.runtime.tflite_model import Subgraph, TfliteModel
 from multigraft.runtime.untrusted import try_in_child
@@ -44,6 +51,8 @@ class _BoundTasks:
         decoders: (task, what reads its answer) per task.
         placed: (task, tensor) of those whose answers have a place on the frame that this input is made of.
         segments: Their names, in running order.
+        roots: Those of the tasks, or of the tasks whose boxes they look at, that look at whole frames.
+        stages: What is asked of boxes, in running order; mostly nothing.
     """
 
     fills: tuple[tuple[Callable[[Frame, Array], None], Array], ...]
@@ -53,58 +62,8 @@ class _BoundTasks:
     decoders: tuple[tuple[str, Callable[[], Answer]], ...]
     placed: tuple[tuple[str, str], ...]
     segments: tuple[str, ...]
-
-
-class Result:
-    """What one frame gave.
-
-    Attributes:
-        answers: Task name to answer; its type depends on the task's kind (:mod:`multigraft.runtime.answers`).
-    """
-
-    __slots__ = ("_end", "_segments", "_stamps", "_start", "answers")
-
-    def __init__(
-        self, answers: dict[str, Answer], segments: tuple[str, ...], start: int, stamps: list[int], end: int
-    ) -> None:
-        self.answers = answers
-        self._segments = segments
-        self._start = start
-        self._stamps = stamps
-        self._end = end
-
-    @property
-    def total_us(self) -> float:
-        """Everything :meth:`Engine.run` did, in microseconds."""
-        return (self._end - self._start) / 1000
-
-    @property
-    def preprocessing_us(self) -> float:
-        """From the frame to the network inputs, in microseconds."""
-        return (self._stamps[0] - self._start) / 1000
-
-    @property
-    def latency_us(self) -> dict[str, float]:
-        """Segment name to microseconds, in running order, each with the copies of its inputs."""
-        stamps = self._stamps
-        return {name: (stamps[i + 1] - stamps[i]) / 1000 for i, name in enumerate(self._segments)}
-
-    @property
-    def answering_us(self) -> float:
-        """From the last output tensor to the answers, in microseconds."""
-        return (self._end - self._stamps[-1]) / 1000
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain data: answers by task, and latencies in microseconds."""
-        return {
-            "answers": {task: answer.to_json() for task, answer in self.answers.items()},
-            "latency_us": {
-                "total": round(self.total_us, 1),
-                "preprocessing": round(self.preprocessing_us, 1),
-                "segments": {name: round(value, 1) for name, value in self.latency_us.items()},
-                "answering": round(self.answering_us, 1),
-            },
-        }
+    roots: tuple[str, ...]
+    stages: tuple[Stage, ...]
 
 
 class Engine:
@@ -178,6 +137,13 @@ class Engine:
             bound = self._bound[tasks]  # type: ignore[index]
         except (KeyError, TypeError):
             bound = self._bound_for(tasks)
+        if bound.stages:
+            return self._run_stages(bound, frame, by_task, start)
+        return self._run(bound, frame, by_task, start)
+
+    def _run(
+        self, bound: _BoundTasks, frame: Frame | Mapping[str, Frame], by_task: Mapping[str, Frame] | None, start: int
+    ) -> Result:
         with self._lock:
             if by_task is None:
                 for fill, array in bound.fills:
@@ -200,6 +166,41 @@ class Engine:
                 shown = frame if by_task is None else frames[tensor]
                 answers[name] = self._places.placed(answers[name], tensor, shown)  # type: ignore[arg-type]
         return Result(answers, bound.segments, start, stamps, _now())
+
+    def _run_stages(
+        self, bound: _BoundTasks, frame: Frame | Mapping[str, Frame], by_task: Mapping[str, Frame] | None, start: int
+    ) -> Result:
+        """The tasks that look at whole frames, then those that look at boxes, stage by stage."""
+        whole = self._run(self._bound_for(bound.roots), frame, by_task, start)
+        answers, times = dict(whole.answers), []
+        shown = {root: frame if by_task is None else by_task[root] for root in bound.roots}
+        for stage in bound.stages:
+            begin = _now()
+            picture = shown[stage.on.task]
+            shown |= dict.fromkeys(stage.tasks, picture)
+            told, time = self._ask_boxes(stage, picture, answers[stage.on.task], start)  # type: ignore[arg-type]
+            answers |= told
+            times.append(dataclasses.replace(time, us=(_now() - begin) / 1000))
+        return whole.followed(answers, tuple(times), _now())
+
+    def _ask_boxes(self, stage: Stage, frame: Frame, found: Answer, start: int) -> tuple[dict[str, Answer], StageTime]:
+        if isinstance(found, PerBox) and not found.numbers:
+            found = no_detections()
+        if not isinstance(found, Detections):
+            raise BundleError(f"task {stage.on.task} finds no boxes for {stage.tasks[0]}", "build the bundle again")
+        bound, limit = self._bound_for(stage.tasks), stage.on.deadline_us
+        numbers, told = stage.on.numbers(found), []
+        for number in numbers:
+            if limit is not None and (_now() - start) / 1000 > limit:
+                break
+            part, placement = crop(frame, found, number, stage.on)
+            one = self._run(bound, part, None, _now()).answers
+            told.append({n: a.placed(placement) if isinstance(a, Decoded) else a for n, a in one.items()})
+        asked = numbers[: len(told)]
+        answers: dict[str, Answer] = {
+            name: gathered(stage.on.task, asked, [one[name] for one in told]) for name in stage.tasks
+        }
+        return answers, StageTime(stage, len(asked), len(numbers) - len(asked), 0.0)
 
     def compute(self, inputs: Mapping[str, Array], tasks: Iterable[str] | None = None) -> dict[str, Array]:
         """Run segments on stored tensors, without preprocessing and answering.
@@ -283,6 +284,7 @@ class Engine:
             tuple(decoders),
             tuple((task.name, self.manifest.inputs_of(task.name)[0].tensor) for task in tasks if task.answer),
             tuple(s.name for s in segments),
+            *staged(self.manifest, names),
         )
 
     def _output(self, tensor: str, task: str, segments: set[str]) -> Array:

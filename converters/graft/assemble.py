@@ -57,6 +57,7 @@ def assemble(
             root.labels,
             "donor" if grafts else "unshared",
             answer=root.answer,
+            on=root.on,
         )
         for graft in grafts:
             target = next(n for n in networks if n.name == graft.join.target)
@@ -119,6 +120,7 @@ def _grafted_task(target: Network, graft: Candidate, trunk: tuple[str, ...]) -> 
             "layers": [vars(layer) for layer in graft.layers],
         },
         answer=target.answer,
+        on=target.on,
     )
 
 

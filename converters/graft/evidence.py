@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,9 +11,11 @@ import numpy.typing as npt
 
 from multigraft.agreement.agreement import RELATIVE_ERROR
 from multigraft.agreement.boxes import SCORE_THRESHOLD, Layout
+from multigraft.converters.job.progress import Report, silent
+from multigraft.converters.network.cut_frames import CutFrames
 from multigraft.converters.network.frames import Frames
 from multigraft.converters.network.network import Network
-from multigraft.converters.settings.settings import Settings
+from multigraft.converters.settings.settings import Settings, TaskSettings
 from multigraft.errors import ConfigurationError, InputError
 from multigraft.tensors.preparation import Preparation, Rows, row_shape, take_same_frames
 
@@ -75,8 +77,13 @@ class LoadedFrames:
         return self._loaded[-1][2]
 
 
-def load_evidence(settings: Settings, load_frames: LoadFrames) -> dict[str, Evidence]:
+def load_evidence(
+    settings: Settings, load_frames: LoadFrames, networks: Sequence[Network] = (), report: Report = silent
+) -> dict[str, Evidence]:
     """Task to its frames; nothing where the settings give statistics and no frames at all.
+
+    A task that looks at boxes and has no frames of its own gets what it will see: crops of the frames of the task
+    whose boxes they are, as ``networks`` find them.
 
     Raises:
         ConfigurationError: Some tasks have frames and others have none.
@@ -86,18 +93,27 @@ def load_evidence(settings: Settings, load_frames: LoadFrames) -> dict[str, Evid
         return {}
     loaded = LoadedFrames(load_frames)
     evidence = {}
+    cut = CutFrames(settings, networks, lambda task: loaded(_path_of(settings, task), task.preprocessing), report)
     for task in settings.tasks:
-        path = settings.frames_of(task)
-        if path is None:
-            raise ConfigurationError(
-                f"{settings.path}: task {task.name!r} has no frames, and others have",
-                "name unlabeled frames for every task, or statistics and no frames at all",
-            )
+        if task.on is not None and task.frames is None:
+            evidence[task.name] = split(cut(task), settings, f"task {task.on.task!r} finds boxes, and with them")
+            continue
+        path = _path_of(settings, task)
         evidence[task.name] = split(loaded(path, task.preprocessing), settings, path)
     return evidence
 
 
-def split(frames: Frames, settings: Settings, path: Path) -> Evidence:
+def _path_of(settings: Settings, task: TaskSettings) -> Path:
+    path = settings.frames_of(task)
+    if path is None:
+        raise ConfigurationError(
+            f"{settings.path}: task {task.name!r} has no frames, and others have",
+            "name unlabeled frames for every task, or statistics and no frames at all",
+        )
+    return path
+
+
+def split(frames: Frames, settings: Settings, path: Path | str) -> Evidence:
     """The first frames fit, the rest accept; they are kept apart in time, since neighbours in a video are alike.
 
     Raises:

@@ -17,7 +17,6 @@ from multigraft.converters.graft.saved_evaluations import SavedEvaluations
 from multigraft.converters.job.progress import Report, silent
 from multigraft.converters.network.network import CutPoint, Network
 from multigraft.errors import ConfigurationError
-from multigraft.tensors.preparation import take_same_frames
 
 Similarity = Callable[[str, str], float]
 """Unbiased CKA of two cut points by name."""
@@ -201,7 +200,7 @@ def joins_of(
     def join(d: CutPoint, t: CutPoint, method: Method, relation: Relation) -> Join:
         return Join(donor.name, target.name, d, t, method, relation, similarity(d.name, t.name))
 
-    if not take_same_frames(donor.preprocessing, target.preprocessing):
+    if not donor.sees_frames_of(target):
         return
     wanted = donor.cut_point(forced) if forced else None
     equal = [p for p in line.equal if wanted is None or p[0] == wanted]

@@ -142,6 +142,7 @@ def load_task(
         *advice_on_preprocessing(task.name, task.preprocessing),
     ):
         report(f"warning: {sentence}")
+    network.on = None if task.on is None else task.on.on
     read_answers(network, task.answer, report)
     return network
 

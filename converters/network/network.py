@@ -14,10 +14,11 @@ import onnxruntime as ort
 from onnx import numpy_helper
 
 from multigraft.answers.answer_format import AnswerFormat
+from multigraft.answers.crops import On
 from multigraft.answers.kind import Kind
 from multigraft.converters.network.frames import Frames
 from multigraft.errors import InputError
-from multigraft.tensors.preparation import Preparation, prepare_frames
+from multigraft.tensors.preparation import Preparation, prepare_frames, take_same_frames
 
 Array = npt.NDArray[np.float32]
 
@@ -90,6 +91,7 @@ class Network:
         source_sha256: Digest of the file it came from.
         metadata: What the file says of itself.
         answer: How the outputs are decoded; None where ``kind`` says all.
+        on: Whose boxes the task looks at; None where it looks at whole frames.
 
     Raises:
         InputError: The graph has not exactly one input, or onnxruntime refuses it.
@@ -105,6 +107,7 @@ class Network:
         source_sha256: str = "",
         metadata: Mapping[str, str] | None = None,
         answer: AnswerFormat | None = None,
+        on: On | None = None,
     ) -> None:
         self.name = name
         self.preprocessing = preprocessing
@@ -113,6 +116,7 @@ class Network:
         self.source_sha256 = source_sha256
         self.metadata = dict(metadata or {})
         self.answer = answer
+        self.on = on
         self.model = prefixed(batched(model), f"{name}/")
         graph = self.model.graph
         self.constants = {i.name: numpy_helper.to_array(i) for i in graph.initializer}
@@ -123,6 +127,10 @@ class Network:
         self.input = inputs[0]
         self.outputs = tuple(o.name for o in graph.output)
         self.nodes = list(graph.node)
+
+    def sees_frames_of(self, other: Network) -> bool:
+        """Whether one frame can serve both: of one kind, and crops of the same boxes."""
+        return self.on == other.on and take_same_frames(self.preprocessing, other.preprocessing)
 
     @property
     def weights(self) -> int:

@@ -17,6 +17,7 @@ from typing import Any, Literal, Self, get_args
 
 from multigraft.answers.kind import KINDS, Kind
 from multigraft.converters.settings.answer_settings import AnswerSettings
+from multigraft.converters.settings.cascade_settings import CascadeSettings
 from multigraft.converters.settings.foreign_formats import foreign_format
 from multigraft.converters.settings.preparation_settings import PREPARATION
 from multigraft.converters.settings.toml_reader import (
@@ -125,6 +126,11 @@ class TaskSettings:
     answer: AnswerSettings | None = key(
         "How the outputs are to be read; without it those of a detection are recognised, and others are read by kind.",
         table(AnswerSettings),
+        default=None,
+    )
+    on: CascadeSettings | None = key(
+        "The task looks at the boxes of another one in place of whole frames; its frames, if named, are such crops.",
+        table(CascadeSettings),
         default=None,
     )
     labels: tuple[str, ...] = key("Names of the answers, in the order of the outputs.", _LABELS, default=())
@@ -320,6 +326,7 @@ class Settings:
                     f"is {task.name!r}, which another task has", "give every task a name of its own"
                 )
             names.append(task.name.lower())
+        self._check_cascades(place)
         for name in self.graft.share:
             if name not in {t.name for t in self.tasks}:
                 place.at("graft").at("share").at(name).fail(
@@ -329,6 +336,22 @@ class Settings:
             place.at("convert").at("keep_float").fail(
                 'contradicts precision = "float32"', "remove it, every layer stays float32"
             )
+
+    def _check_cascades(self, place: Place) -> None:
+        tasks = {task.name: task for task in self.tasks}
+        for i, task in enumerate(self.tasks):
+            here, chain = place.at("task").item(i).at("on"), [task.name]
+            while (on := tasks[chain[-1]].on) is not None:
+                if on.task not in tasks:
+                    here.at("task").fail(f"is {on.task!r}, which no task is called", nearest(on.task, list(tasks)))
+                if on.task in chain:
+                    here.at("task").fail(
+                        f"leads back to where it began ({' on '.join([*chain, on.task])})",
+                        "let one look at whole frames",
+                    )
+                chain.append(on.task)
+            if task.on is not None and len(task.on.level) not in (0, 2):
+                here.at("level").fail(f"has {len(task.on.level)} numbers", "write two, as in [0, 1]")
 
     @property
     def frames_needed(self) -> int:

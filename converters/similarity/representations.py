@@ -22,7 +22,6 @@ from multigraft.errors import UsageError
 from multigraft.files import sha256_of
 from multigraft.statistics import similarity
 from multigraft.statistics.similarity import SimilaritySums, minibatches
-from multigraft.tensors.preparation import take_same_frames
 
 MINIBATCH = 128
 """Frames per minibatch where memory allows; the cost of a Gram matrix grows with its square."""
@@ -142,7 +141,7 @@ def by_frames(networks: Sequence[Network]) -> list[list[Network]]:
     """The networks in groups that one frame can serve: pictures, and rows of each shape."""
     groups: list[list[Network]] = []
     for network in networks:
-        group = next((g for g in groups if take_same_frames(g[0].preprocessing, network.preprocessing)), None)
+        group = next((g for g in groups if g[0].sees_frames_of(network)), None)
         if group is None:
             groups.append([network])
         else:

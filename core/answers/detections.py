@@ -35,6 +35,7 @@ class Detections:
             (floor(top) + r, floor(left) + c), up to ceil(bottom) and ceil(right), see
             :func:`multigraft.answers.masks.block_of`; so ``frame[block_of(box)][mask]`` are its pixels. None without.
         corners: (n, 4, 2) float32: corners of rotated boxes, in order around them; None without.
+        parents: (n,) int32: of a detector that looked at another task's boxes, the number of the box; None without.
         ids: (n,) int64: which thing it is over frames, -1 where that is not known yet; None where nobody follows them.
     """
 
@@ -46,6 +47,7 @@ class Detections:
     edges: tuple[tuple[int, int], ...] = ()
     masks: tuple[Mask, ...] | None = None
     corners: Float32Array | None = None
+    parents: npt.NDArray[np.int32] | None = None
     ids: npt.NDArray[np.int64] | None = None
 
     def __len__(self) -> int:
@@ -67,6 +69,7 @@ class Detections:
             keypoints=None if self.keypoints is None else self.keypoints[rows],
             masks=None if self.masks is None else tuple(self.masks[i] for i in rows),
             corners=None if self.corners is None else self.corners[rows],
+            parents=None if self.parents is None else self.parents[rows],
             ids=None if self.ids is None else self.ids[rows],
         )
 
@@ -136,6 +139,8 @@ class Detections:
                 one["keypoints"] = [[round(v, 2) for v in point] for point in self.keypoints[i].tolist()]
             if self.corners is not None:
                 one["corners"] = [[round(v, 2) for v in point] for point in self.corners[i].tolist()]
+            if self.parents is not None:
+                one["within"] = int(self.parents[i])
             if self.masks is not None:
                 one["mask_pixels"] = int(self.masks[i].sum())
             if self.ids is not None:

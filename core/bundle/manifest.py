@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, Self
 
 from multigraft.answers.answer_format import AnswerFormat
+from multigraft.answers.crops import On
 from multigraft.answers.kind import Kind
 from multigraft.errors import BundleError
 from multigraft.json_decoding import decode
@@ -69,6 +70,7 @@ class Task:
     ``outputs`` names the tensors that hold the answer, as segments write them, in the order of the original network.
     ``segments`` lists all segments the answer needs, in running order. ``fidelity`` holds what was measured at build
     time, each figure with its sample count. ``answer`` says how the outputs are decoded; None where ``kind`` says all.
+    ``on`` names the task whose boxes it looks at; None where it looks at whole frames.
 
     ``joined`` is empty where ``outputs`` are the outputs of the original network. Where one of those joins parts of
     unlike range, ``outputs`` names the parts, each with a scale of its own, and ``joined`` says for every output of the
@@ -85,6 +87,7 @@ class Task:
     share_point: str | None = None
     fidelity: dict[str, Any] = field(default_factory=dict)
     answer: AnswerFormat | None = None
+    on: On | None = None
     joined: tuple[Joined, ...] = ()
 
 
@@ -141,7 +144,7 @@ class Manifest:
         if any(task.joined for task in self.tasks):
             plain["schema"] = PARTED_SCHEMA
         for task in plain["tasks"]:
-            for name in ("answer", "joined"):
+            for name in ("answer", "joined", "on"):
                 if not task[name]:
                     del task[name]
         return plain
@@ -183,6 +186,19 @@ class Manifest:
             if missing := set(task.segments) - segments:
                 raise ValueError(f"task {task.name} needs segments {sorted(missing)}, which are not there")
             self._check_joined(task)
+        self._check_cascades()
+
+    def _check_cascades(self) -> None:
+        tasks = {task.name: task for task in self.tasks}
+        for task in self.tasks:
+            seen = {task.name}
+            while task.on is not None:
+                if task.on.task not in tasks:
+                    raise ValueError(f"task {task.name} looks at the boxes of {task.on.task}, which is not there")
+                task = tasks[task.on.task]
+                if task.name in seen:
+                    raise ValueError(f"task {task.name} looks at its own boxes in the end")
+                seen.add(task.name)
 
     def _check_joined(self, task: Task) -> None:
         shapes = {t.name: t.shape for t in self.tensors if t.name in task.outputs}
