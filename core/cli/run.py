@@ -61,7 +61,8 @@ def execute(options: argparse.Namespace) -> int:
     if options.events and options.format != "jsonl":
         raise UsageError(f"events have no form as {options.format}", "leave --format out")
     engine, tasks = open_engine(options)
-    steps = _filters(options, tasks or [task.name for task in engine.manifest.tasks])
+    bases = {task.name: task.on.task for task in engine.manifest.tasks if task.on is not None}
+    steps = _filters(options, [task.name for task in engine.manifest.tasks], bases)
     camera = open_bundle_source(options.source, engine.manifest, tasks)
     if engine.self_test is not None and not engine.self_test.exact:
         print(f"multigraft: self-test: {engine.self_test}", file=sys.stderr)
@@ -76,19 +77,20 @@ def execute(options: argparse.Namespace) -> int:
             result = engine.run(frame, tasks)
             for step in steps:
                 result.answers = step(result.answers)
+            frames = {task: _frame_of(task, frame, bases) for task in result.answers}
             if events is None:
-                write(named, frame, result.answers, result.to_json())
+                write(named, frames, result.answers, result.to_json())
             else:
                 for event in events(result.answers):
-                    write(named, frame, {}, event)
+                    write(named, frames, {}, event)
             if drawn is not None:
-                drawn.write(named, frame, result.answers)
+                drawn.write(named, frames, result.answers)
             if options.frames is not None and number + 1 >= options.frames:
                 break
     return 0
 
 
-def _filters(options: argparse.Namespace, tasks: list[str] | tuple[str, ...]) -> list[_Step]:
+def _filters(options: argparse.Namespace, tasks: list[str], bases: dict[str, str]) -> list[_Step]:
     """What answers go through, in turn."""
     from multigraft.runtime.quiet.hysteresis import Hysteresis
     from multigraft.runtime.quiet.identities import Identities
@@ -102,10 +104,19 @@ def _filters(options: argparse.Namespace, tasks: list[str] | tuple[str, ...]) ->
         if options.enter is not None:
             Hysteresis(options.enter, options.leave)
         rule = Rule(frames, options.enter, options.leave or 0.0)
-        steps.append(Steady(dict.fromkeys(tasks, rule)).step)
+        steps.append(Steady(dict.fromkeys(tasks, rule), bases).step)
     if options.track:
         steps.append(Identities().step)
     return steps
+
+
+def _frame_of(task: str, frame: Any, bases: Mapping[str, str]) -> Any:
+    """The frame that a task was asked of; of one that looks at boxes, the frame of those."""
+    if not isinstance(frame, Mapping):
+        return frame
+    while task not in frame:
+        task = bases[task]
+    return frame[task]
 
 
 def _events(options: argparse.Namespace) -> Callable[[Mapping[str, Answer]], list[dict[str, Any]]] | None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 
-from docs.pages import commands, import_picture, troubleshooting, ways
+from docs.pages import answers, commands, import_picture, troubleshooting, ways
 from docs.pages.sources import DOCS
 from multigraft.converters.report import summary_docs
 from multigraft.converters.settings import settings_docs
 
 PAGES: dict[str, Callable[[], str]] = {
+    "answers.md": answers.markdown,
     "commands.md": commands.markdown,
     "imports.svg": import_picture.svg,
     "settings.md": settings_docs.markdown,

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Self
 
 import numpy as np
 from PIL import Image, ImageDraw
@@ -17,7 +15,7 @@ from multigraft.answers.detections import Detections
 from multigraft.answers.embedding import Embedding
 from multigraft.answers.masks import block_of
 from multigraft.answers.multi_label import MultiLabel
-from multigraft.answers.placement import Placement
+from multigraft.answers.per_box import PerBox
 from multigraft.answers.text import Text
 from multigraft.runtime.answers import Answer, Classification
 from multigraft.runtime.drawing.draw import draw
@@ -29,23 +27,6 @@ COLUMNS = 3
 CELL = WIDTH + 56
 PEOPLE = ((70, 70, 150), (200, 90, 110), (290, 100, 90))
 """Centre, top and height of each, pixels."""
-
-
-@dataclass(frozen=True)
-class OfBoxes:
-    """What a task said of another's boxes."""
-
-    numbers: tuple[int, ...]
-    answers: tuple[Answer, ...]
-    of: str
-
-    def placed(self, placement: Placement) -> Self:
-        """The same."""
-        return self
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain data."""
-        return {"of": self.of, "answers": [answer.to_json() for answer in self.answers]}
 
 
 def street() -> tuple[Frame, Frame]:
@@ -118,8 +99,8 @@ def scenes() -> dict[str, tuple[Frame, Mapping[str, Answer]]]:
             {"parts": Detections(upright, scores, np.array([0, 1], np.int32), ("plate", "bar"), corners=turned)},
         ),
         "a class per pixel": (frame, {"ground": ClassMap(classes.astype(np.int32), ("sky", "road", "person"))}),
-        "text": (np.asarray(sign), {"line": lines, "text": OfBoxes((0,), (Text("PLATFORM 9", 0.98),), "line")}),
-        "one task on another's boxes": (frame, {"person": found, "mood": OfBoxes((0, 1, 2), faces, "person")}),
+        "text": (np.asarray(sign), {"line": lines, "text": PerBox("line", (0,), (Text("PLATFORM 9", 0.98),))}),
+        "one task on another's boxes": (frame, {"person": found, "mood": PerBox("person", (0, 1, 2), faces)}),
         "a number per pixel": (frame, {"depth": DenseMap(depth[None])}),
         "answers without a place": (
             frame,

@@ -10,12 +10,13 @@ import numpy as np
 from multigraft.answers.class_map import ClassMap
 from multigraft.answers.dense_map import DenseMap
 from multigraft.answers.detections import Detections
+from multigraft.answers.per_box import PerBox
 from multigraft.errors import InputError
 from multigraft.runtime.answers import Answer
 from multigraft.runtime.drawing.canvas import Canvas
 from multigraft.runtime.drawing.colours import Colour, colour_of
 from multigraft.runtime.drawing.maps import draw_class_map, draw_dense_map
-from multigraft.runtime.drawing.of_boxes import OfBoxes, draw_detections, draw_of_boxes
+from multigraft.runtime.drawing.of_boxes import draw_detections, draw_of_boxes
 from multigraft.runtime.drawing.words import words_of
 from multigraft.tensors.preprocessing import Frame
 
@@ -54,7 +55,7 @@ def draw(frame: Frame, answers: Mapping[str, Answer]) -> Image:
             if isinstance(answer, kind):
                 drawer(canvas, task, answer, colours[task])
     for task, answer in answers.items():
-        if isinstance(answer, OfBoxes):
+        if isinstance(answer, PerBox):
             draw_of_boxes(canvas, task, answer, colours[task], answers)
         elif not isinstance(answer, tuple(DRAWERS)):
             canvas.caption(words_of(task, answer), colours[task])

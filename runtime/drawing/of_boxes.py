@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Protocol, runtime_checkable
 
 import numpy as np
 
 from multigraft.answers.detections import Detections
 from multigraft.answers.masks import block_of
+from multigraft.answers.per_box import PerBox
 from multigraft.runtime.answers import Answer
 from multigraft.runtime.drawing.canvas import Canvas
 from multigraft.runtime.drawing.colours import Colour, colour_of
@@ -21,18 +21,6 @@ FARTHEST = 1e7
 """Pixels: a box that reaches beyond has no pixels that could be counted."""
 SEEN = 0.3
 """Keypoints of less confidence are not where they say."""
-
-
-@runtime_checkable
-class OfBoxes(Protocol):
-    """What a task said of each box of another."""
-
-    @property
-    def numbers(self) -> tuple[int, ...]: ...
-    @property
-    def answers(self) -> tuple[Answer, ...]: ...
-    @property
-    def of(self) -> str: ...
 
 
 def draw_detections(canvas: Canvas, task: str, found: Detections, colour: Colour) -> None:
@@ -54,7 +42,7 @@ def draw_detections(canvas: Canvas, task: str, found: Detections, colour: Colour
         canvas.label(_text(found, i, task), found.boxes[i][:2].tolist(), colours[i])
 
 
-def draw_of_boxes(canvas: Canvas, task: str, said: OfBoxes, colour: Colour, answers: Mapping[str, Answer]) -> None:
+def draw_of_boxes(canvas: Canvas, task: str, said: PerBox, colour: Colour, answers: Mapping[str, Answer]) -> None:
     """Answers with a place of their own where they are, others as a line within the lower edge of their box."""
     boxes = answers.get(said.of)
     for number, answer in zip(said.numbers[:MOST_DRAWN], said.answers, strict=False):
@@ -70,7 +58,7 @@ def draw_of_boxes(canvas: Canvas, task: str, said: OfBoxes, colour: Colour, answ
 
 
 def _tasks_before(task: str, of: str, answers: Mapping[str, Answer]) -> int:
-    same = [name for name, answer in answers.items() if isinstance(answer, OfBoxes) and answer.of == of]
+    same = [name for name, answer in answers.items() if isinstance(answer, PerBox) and answer.of == of]
     return same.index(task) if task in same else 0
 
 

@@ -6,18 +6,19 @@ import json
 
 from multigraft.answers.embedding import UNKNOWN, Embedding
 from multigraft.answers.multi_label import MultiLabel
+from multigraft.answers.per_box import Told
 from multigraft.answers.text import Text
-from multigraft.runtime.answers import Answer, Classification, Raw, Values
+from multigraft.runtime.answers import Classification, Raw, Values
 
 _MOST_NUMBERS = 6
 
 
-def words_of(task: str, answer: Answer) -> str:
+def words_of(task: str, answer: Told) -> str:
     """One line that begins with the task's name."""
     return f"{task}: {_said(answer)}"
 
 
-def _said(answer: Answer) -> str:
+def _said(answer: Told) -> str:
     match answer:
         case Classification():
             return f"{answer.index if answer.label is None else answer.label} {answer.score:.2f}"

@@ -28,9 +28,6 @@ def coco_records(image: int, answers: Mapping[str, Answer], height: int, width: 
     for task, answer in answers.items():
         if isinstance(answer, Detections):
             yield from _of(task, image, answer, height, width)
-        for inner in getattr(answer, "answers", ()):
-            if isinstance(inner, Detections):
-                yield from _of(task, image, inner, height, width)
 
 
 def _of(task: str, image: int, found: Detections, height: int, width: int) -> Iterator[dict[str, Any]]:

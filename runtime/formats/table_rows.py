@@ -13,6 +13,7 @@ from multigraft.answers.dense_map import DenseMap
 from multigraft.answers.detections import Detections
 from multigraft.answers.embedding import Embedding
 from multigraft.answers.multi_label import MultiLabel
+from multigraft.answers.per_box import PerBox, Told
 from multigraft.answers.text import Text
 from multigraft.runtime.answers import Answer, Classification, Raw, Values
 
@@ -35,7 +36,7 @@ def table_rows(answers: Mapping[str, Answer]) -> Iterator[dict[str, Any]]:
         yield from ({"task": task, **row} for row in _rows(answer))
 
 
-def _rows(answer: Answer) -> Iterator[dict[str, Any]]:
+def _rows(answer: Told) -> Iterator[dict[str, Any]]:
     match answer:
         case Detections():
             yield from (_box(answer, i) for i in range(len(answer)))
@@ -69,7 +70,7 @@ def _rows(answer: Answer) -> Iterator[dict[str, Any]]:
         case Raw():
             for i, output in enumerate(answer.outputs):
                 yield {"kind": "raw", "number": i, "value": " x ".join(map(str, output.shape))}
-        case _ if hasattr(answer, "numbers") and hasattr(answer, "answers"):
+        case PerBox():
             for number, inner in zip(answer.numbers, answer.answers, strict=True):
                 yield from ({**row, "box": number} for row in _rows(inner))
         case _:
@@ -81,6 +82,8 @@ def _box(found: Detections, number: int) -> dict[str, Any]:
     row["label"] = found.label(number) if found.labels else None
     row["score"] = _short(found.scores[number])
     row |= zip(("left", "top", "right", "bottom"), map(_short, found.boxes[number].tolist()), strict=True)
+    if found.parents is not None:
+        row["box"] = int(found.parents[number])
     if found.ids is not None and found.ids[number] >= 0:
         row["id"] = int(found.ids[number])
     points = found.keypoints if found.keypoints is not None else found.corners

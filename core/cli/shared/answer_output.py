@@ -21,8 +21,8 @@ FORMATS = ("jsonl", "coco", "csv")
 MOST_PICTURES = 1000
 """Without ``--frames``: a camera that nobody watches does not fill the disk."""
 
-Write = Callable[[dict[str, Any], Any, "Mapping[str, Answer]", dict[str, Any]], None]
-"""Takes what names the frame (``frame``, ``file``), the frame, its answers, and the plain result."""
+Write = Callable[[dict[str, Any], Mapping[str, Any], "Mapping[str, Answer]", dict[str, Any]], None]
+"""Takes what names the frame (``frame``, ``file``), task to frame, its answers, and the plain result."""
 
 
 @contextlib.contextmanager
@@ -44,9 +44,11 @@ def answer_writer(format_name: str, target: Path | None) -> Iterator[Write]:
         stopped: BaseException | None = None
         is_begun = False
 
-        def write(named: dict[str, Any], frame: Any, answers: Mapping[str, Answer], plain: dict[str, Any]) -> None:
+        def write(
+            named: dict[str, Any], frames: Mapping[str, Any], answers: Mapping[str, Answer], plain: dict[str, Any]
+        ) -> None:
             nonlocal is_begun
-            write_frame(named, frame, answers, plain)
+            write_frame(named, frames, answers, plain)
             is_begun = True
 
         try:
@@ -67,7 +69,9 @@ def answer_writer(format_name: str, target: Path | None) -> Iterator[Write]:
 
 
 def _lines(out: TextIO) -> tuple[Write, Callable[[], None]]:
-    def write(named: dict[str, Any], frame: Any, answers: Mapping[str, Answer], plain: dict[str, Any]) -> None:
+    def write(
+        named: dict[str, Any], frames: Mapping[str, Any], answers: Mapping[str, Answer], plain: dict[str, Any]
+    ) -> None:
         print(json.dumps({**named, **plain}), file=out, flush=True)
 
     return write, lambda: None
@@ -79,7 +83,9 @@ def _table(out: TextIO) -> tuple[Write, Callable[[], None]]:
     rows = csv.DictWriter(out, COLUMNS, lineterminator="\n")
     rows.writeheader()
 
-    def write(named: dict[str, Any], frame: Any, answers: Mapping[str, Answer], plain: dict[str, Any]) -> None:
+    def write(
+        named: dict[str, Any], frames: Mapping[str, Any], answers: Mapping[str, Answer], plain: dict[str, Any]
+    ) -> None:
         rows.writerows({**named, **row} for row in table_rows(answers))
         out.flush()
 
@@ -93,10 +99,11 @@ def _coco(out: TextIO) -> tuple[Write, Callable[[], None]]:
 
     before = "["
 
-    def write(named: dict[str, Any], frame: Any, answers: Mapping[str, Answer], plain: dict[str, Any]) -> None:
+    def write(
+        named: dict[str, Any], frames: Mapping[str, Any], answers: Mapping[str, Answer], plain: dict[str, Any]
+    ) -> None:
         nonlocal before
-        frames = frame if isinstance(frame, Mapping) else dict.fromkeys(answers, frame)
-        if not any(isinstance(a, Detections) or hasattr(a, "answers") for a in answers.values()):
+        if not any(isinstance(a, Detections) for a in answers.values()):
             raise UsageError("no task that is answered gives boxes", "use --format jsonl or csv")
         stem = Path(named.get("file", "")).stem
         image = int(stem) if stem.isascii() and stem.isdigit() and len(stem) < 16 else named["frame"]
@@ -145,7 +152,7 @@ class Pictures:
         self._names = {s.name: s.stem if stems.count(s.stem) == 1 else s.name for s in sources[:100_000]}
         self._folder, self._left = folder, None if is_bounded else MOST_PICTURES
 
-    def write(self, named: dict[str, Any], frame: Any, answers: Mapping[str, Answer]) -> None:
+    def write(self, named: dict[str, Any], frames: Mapping[str, Any], answers: Mapping[str, Answer]) -> None:
         """Draw one frame, or one per source of frames.
 
         Raises:
@@ -161,7 +168,6 @@ class Pictures:
                 print(f"multigraft: {said}.", file=sys.stderr)
             if self._left < 0:
                 return
-        frames = frame if isinstance(frame, Mapping) else dict.fromkeys(answers, frame)
         shown: dict[int, list[str]] = {}
         for task in answers:
             if is_picture(frames[task]):

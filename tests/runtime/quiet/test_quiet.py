@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import numpy as np
@@ -11,6 +12,8 @@ from hypothesis import strategies as st
 
 from multigraft.answers.detections import Detections, no_detections
 from multigraft.answers.multi_label import MultiLabel
+from multigraft.answers.per_box import PerBox
+from multigraft.answers.text import Text
 from multigraft.errors import UsageError
 from multigraft.runtime.answers import Answer, Classification
 from multigraft.runtime.quiet.events import Events
@@ -85,6 +88,28 @@ def test_boxes_of_a_class_come_and_go_with_its_best_score() -> None:
     labels = steady.step({"a": MultiLabel(np.array([1], np.int32), np.array([0.9], np.float32))})["a"]
     assert isinstance(labels, MultiLabel)
     assert labels.classes.tolist() == [1]
+
+
+def test_what_was_said_of_a_box_stays_with_it() -> None:
+    steady = Steady({"a": Rule(1, 0.6, 0.3)}, {"b": "a", "c": "a", "d": "c"})
+    box = [0.0, 0.0, 5.0, 5.0]
+    animals = found([box, box, box], [0.5, 0.9, 0.8], [0, 1, 1])
+    parts = dataclasses.replace(animals, parents=np.array([0, 1, 2], np.int32))
+    said = tuple(Text(name, 1.0) for name in ("low", "high", "middle"))
+    answers: dict[str, Answer] = {
+        "d": PerBox("c", (0, 1, 2), said),
+        "b": PerBox("a", (0, 1, 2), said),
+        "c": parts,
+        "a": animals,
+    }
+    calm = steady.step(answers)
+    assert list(calm) == list(answers)
+    assert calm["b"] == PerBox("a", (0, 1), said[1:])
+    assert calm["d"] == PerBox("c", (0, 1), said[1:])
+    assert isinstance(calm["c"], Detections)
+    assert calm["c"].parents is not None
+    assert calm["c"].parents.tolist() == [0, 1]
+    assert calm["c"].scores.tolist() == pytest.approx([0.9, 0.8])
 
 
 def test_events_say_who_came_and_who_left() -> None:

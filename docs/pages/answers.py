@@ -1,0 +1,81 @@
+"""``docs/answers.md``: kinds of answers, with the table of families as the code has it."""
+
+from __future__ import annotations
+
+from multigraft.answers.families.table import FAMILIES
+from multigraft.runtime.formats.table_rows import COLUMNS
+
+_PAGE = """# Answers
+
+What a network says becomes what a person uses: boxes, poses, masks or text, in pixels of the frame as it came.
+Coordinates begin at the upper left corner of the frame, and the centre of its first pixel is 0.5, 0.5.
+
+![Nine made-up pictures, each with one kind of answer drawn](answers.png)
+
+    multigraft run home.graft --source camera --draw out/ --frames 100
+
+`--draw` writes each frame with its answers as PNG. It needs Pillow (`'multigraft[images]'`). Frames of fewer than 320
+pixels are magnified in whole steps. Pictures from a folder keep their names, other frames are `frame-000000.png` and
+so on. Without `--frames` the first 1000 are drawn. A folder that holds files needs `--force`.
+
+## Choosing a format
+
+A task's `[task.answer]` says how its outputs are read ([settings](settings.md)). `format = "auto"` looks at shapes
+and names, and says at build what it took. Name the format where nothing was recognised; what does not fit is then
+said. `"raw"` leaves outputs as they are.
+
+| format | for kinds | what it is |
+|---|---|---|
+{families}
+
+## What `run` prints
+
+| `--format` | what comes |
+|---|---|
+| `jsonl` | a line of JSON per frame, as soon as it is answered |
+| `coco` | a COCO results list at the end: boxes, scores, keypoints, masks as run lengths |
+| `csv` | a table, one row per answer |
+
+`-o FILE` writes there. The file appears when the run ends, also after an interrupt, with the frames that were
+answered.
+
+In a COCO list, `image_id` is the number that a picture's name is, else the number of the frame. `category_id` is the
+number of the class plus 1, whatever the labels are called. `task` and `label` stand beside COCO's own keys.
+
+The columns of a table are always the same: {columns}. What a row does not have is empty. `kind` says what it is:
+
+| `kind` | one row for | filled |
+|---|---|---|
+| `class` | a classification | `label`, `index`, `score` |
+| `box` | a detection | `number`, `label`, `index`, `score`, `left` to `bottom`, `id`, `points` |
+| `label` | a class of several at once | `number`, `label`, `index`, `score` |
+| `pixels` | a class of a class map | `label`, `index`, `value`: pixels |
+| `map` | a dense map | `value`: least, mean, most |
+| `text` | a line of text | `value`, `score` |
+| `embedding` | a vector | `label`, `score`: nearest known one; else `value` |
+| `value` | a number | `number`, `value` |
+| `raw` | an output | `number`, `value`: its shape |
+
+`box` is the number of the box that a task on another's boxes looked at. `points` are keypoints, else corners.
+Each is x, y and, of keypoints, a confidence; points are parted by semicolons.
+
+## Quiet answers
+
+| option | what it does |
+|---|---|
+| `--steady N` | a class changes when more than half of the last N frames say so |
+| `--enter S --leave S` | classes of boxes and labels come in at one score and leave at a lower one |
+| `--track` | each thing keeps an `id` over frames (`'multigraft[track]'`) |
+| `--events` | a line when something appears or vanishes, and nothing else |
+
+With `--track --events` one person is one event, however many frames show it. A thing that is out of sight for more
+than 30 frames has vanished.
+"""
+
+
+def markdown() -> str:
+    """The page."""
+    rows = [
+        f"| `{f.name}` | {', '.join(f.kinds)} | {f.meaning.replace('|', chr(92) + '|')} |" for f in FAMILIES.values()
+    ]
+    return _PAGE.format(families="\n".join(rows), columns=", ".join(f"`{column}`" for column in COLUMNS))
