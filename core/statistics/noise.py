@@ -19,7 +19,7 @@ from multigraft.errors import UsageError
 UNIT = 4096
 """Length of the longest vector that a frame may add per tap: steps of its numbers are so fine."""
 
-MOST_NUMBERS = 1 << 12
+MOST_NUMBERS = 1 << 10
 """Numbers of all taps together are no more."""
 
 UNIT_OF_PRIVACY = (
@@ -195,6 +195,7 @@ def noise_from_json(data: Any) -> Noise:
 
 
 def _positive(value: Any) -> float:
-    if type(value) not in (int, float) or not 0 < value < math.inf:
+    # Sums are smaller than 2**61; so wide a range leaves squares of everything finite.
+    if type(value) not in (int, float) or not 1e-36 < value < 1e37:
         raise ValueError("its noise is no number")
     return float(value)

@@ -125,7 +125,7 @@ def test_readers_that_look_for_no_noise_still_read_what_is_there(tmp_path: Path)
     assert not read.similarity().unbiased_cka().any() and read.ranges() == {} and read.precision() is None
 
 
-@pytest.mark.parametrize("change", ["epsilon", "frames", "bounds", "tap", "radius", "variance"])
+@pytest.mark.parametrize("change", ["epsilon", "frames", "bounds", "tap", "radius", "variance", "numbers"])
 def test_noise_that_contradicts_its_sums_is_refused(change: str) -> None:
     made = with_noise(64, 2.0)
     assert made.noise is not None
@@ -135,7 +135,8 @@ def test_noise_that_contradicts_its_sums_is_refused(change: str) -> None:
         "epsilon": {"epsilon": -1}, "frames": {"frames": 65}, "bounds": {"bounds": data["bounds"][:1]},
         "tap": {"bounds": [{**bound, "tap": "x"} for bound in data["bounds"]]},
         "radius": {"bounds": [{**data["bounds"][0], "radius": 0}, *data["bounds"][1:]]},
-        "variance": {"variance": float("nan")},
+        "variance": {"variance": 1e300},
+        "numbers": {"bounds": [{**bound, "numbers": 10**6} for bound in data["bounds"]]},
     }  # fmt: skip
     try:
         made.noise = noise_from_json(data | changes[change])
