@@ -134,7 +134,7 @@ def similarity_from_statistics(statistics: Statistics, networks: Sequence[Networ
         if is_known.size and not is_known.any():
             raise InputError(
                 f"the statistics are too noisy to choose by: of {is_known.size} CKAs none is known to ±{TOO_NOISY:g}",
-                "collect more frames in fewer releases, or allow a larger epsilon",
+                "collect more frames in fewer releases, allow a larger epsilon, or build from frames alone",
             )
         cka = np.where(similar.is_known, similar.cka, 0.0)
         table = SimilarityTable(tuple(names), sums.taps, cka, np.maximum(cka, 0), statistics.frames, minibatch)

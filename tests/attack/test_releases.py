@@ -169,10 +169,10 @@ def test_with_noise_an_equal_export_gives_equal_bytes_and_nothing_to_average(tmp
         collect(BUNDLE, ArrayFile(tmp_path / "f.npy"), output, options(256, privacy))
         assert output.read_bytes() == content
     first = statistics_file.read(output)
-    collect(BUNDLE, ArrayFile(tmp_path / "f.npy"), output, options(640, privacy))
+    collect(BUNDLE, ArrayFile(tmp_path / "f.npy"), output, options(512, privacy))
     second = statistics_file.read(output)
     assert first.noise is not None and second.noise is not None
-    assert (second.frames, second.noise.frames) == (640, 640) and second.noise.variance == 2 * first.noise.variance
+    assert (second.frames, second.noise.frames) == (512, 512) and second.noise.variance == 2 * first.noise.variance
     for other in (None, Privacy(2.0), Privacy(1.0, 1e-9)):
         with pytest.raises(MultigraftError, match=r"begun with noise|begun with another noise"):
             collect(BUNDLE, ArrayFile(tmp_path / "f.npy"), output, options(1000, other))
