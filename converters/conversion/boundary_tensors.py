@@ -19,7 +19,7 @@ import numpy.typing as npt
 import onnx
 
 from multigraft.converters.conversion.cleanup import clean
-from multigraft.converters.conversion.interpreters import Arrays, Taps
+from multigraft.converters.conversion.interpreters import Arrays, Taps, one_line
 from multigraft.converters.conversion.rewriting import free_name, int32, prune, rename
 from multigraft.converters.conversion.transposes import Permutation, permutation_of
 from multigraft.errors import ConversionError
@@ -95,17 +95,7 @@ def locate(
     Raises:
         ConversionError: A tensor cannot be identified.
     """
-    try:
-        return _located(*inputs_as_in_onnx(converted, model), converted, model, cuts, task_outputs, inputs)
-    except ConversionError as error:
-        # A cube of an input does not tell how it lies.
-        if not any(len({d.dim_value for d in i.type.tensor_type.shape.dim[1:]}) == 1 for i in model.graph.input):
-            raise
-        as_in_onnx = inputs_as_in_onnx(converted, model, is_channel_first=True)
-        try:
-            return _located(*as_in_onnx, converted, model, cuts, task_outputs, inputs)
-        except ConversionError:
-            raise error from None
+    return _located(*inputs_as_in_onnx(converted, model), converted, model, cuts, task_outputs, inputs)
 
 
 def _located(
@@ -159,18 +149,16 @@ def _before_turn_of_signal(graph: Graph, tensor: str, permutation: Permutation) 
     return source, OF_SIGNAL
 
 
-def inputs_as_in_onnx(
-    converted: Model, model: onnx.ModelProto, is_channel_first: bool = False
-) -> tuple[Graph, dict[str, Permutation]]:
+def inputs_as_in_onnx(converted: Model, model: onnx.ModelProto) -> tuple[Graph, dict[str, Permutation]]:
     """The converted main graph with its inputs named as in ONNX, and how each lies.
 
-    One whose shape allows both lies channel-last, or first with ``is_channel_first``.
+    A cube, whose shape allows both, was kept channel-first by the converter.
 
     Raises:
         ConversionError: An input cannot be identified.
     """
     graph = _with_onnx_inputs(converted, model)
-    layouts = _input_layouts(graph, model, is_channel_first)
+    layouts = _input_layouts(graph, model)
     for name, permutation in layouts.items():
         if permutation == (0, 1, 2, 3):
             graph, layouts[name] = _from_channel_last(graph, name), _CHANNEL_LAST
@@ -203,11 +191,22 @@ class OnnxRunner:
         options.log_severity_level = 3
         self.outputs = list(dict.fromkeys(outputs))
         source = with_outputs(model, self.outputs).SerializeToString()
-        self._session = onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
+        try:
+            self._session = onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
+        except Exception as error:
+            raise ConversionError(
+                f"onnxruntime refuses the network: {one_line(error)}", "replace that operator in the network"
+            ) from error
 
     def __call__(self, feed: Arrays) -> Arrays:
         """Values of the outputs for one input (NCHW), by name."""
-        return dict(zip(self.outputs, self._session.run(self.outputs, feed), strict=True))
+        try:
+            values = self._session.run(self.outputs, feed)
+        except Exception as error:
+            raise ConversionError(
+                f"the network cannot be run on a frame: {one_line(error)}", "correct the network, which may fail in use"
+            ) from error
+        return dict(zip(self.outputs, values, strict=True))
 
 
 def to_tflite_layout(values: Arrays, layouts: dict[str, Permutation]) -> Arrays:
@@ -246,12 +245,12 @@ def _with_onnx_inputs(converted: Model, model: onnx.ModelProto) -> Graph:
     return rename(graph, taken | {tensor: name for name, tensor in arguments.items()})
 
 
-def _input_layouts(graph: Graph, model: onnx.ModelProto, is_channel_first: bool) -> dict[str, Permutation]:
+def _input_layouts(graph: Graph, model: onnx.ModelProto) -> dict[str, Permutation]:
     layouts = {}
     for info in model.graph.input:
         shape = tuple(d.dim_value for d in info.type.tensor_type.shape.dim)
         choices = _LAYOUTS.get(len(shape), (tuple(range(len(shape))),))
-        for permutation in choices[::-1] if is_channel_first else choices:
+        for permutation in choices[::-1] if len(shape) == 4 and len(set(shape[1:])) == 1 else choices:
             if tuple(shape[p] for p in permutation) == graph.tensors[info.name].shape:
                 layouts[info.name] = permutation
                 break

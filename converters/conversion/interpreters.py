@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -23,6 +24,8 @@ PREFERRED = next(iter(BACKENDS))
 """What the runtime uses where both are installed, and what makes the golden outputs."""
 
 MAIN = "serving_default"
+
+_NODE_NUMBER = re.compile(r"Node number (\d+)")
 
 
 class Runner:
@@ -51,8 +54,9 @@ class Runner:
                 model_content=model, num_threads=threads, experimental_op_resolver_type=kind
             )
             self._runners: dict[str, Any] = {}
+            self._model = model
         except (ValueError, RuntimeError) as error:
-            raise ConversionError(f"{backend} refuses the model ({_one_line(error)})") from error
+            raise ConversionError(f"{backend} refuses the model ({one_line(error)})") from error
 
     def __call__(self, inputs: Mapping[str, npt.NDArray[Any]], signature: str = MAIN) -> Arrays:
         """Run one signature; returns all of its outputs, copied."""
@@ -61,7 +65,8 @@ class Runner:
                 self._runners[signature] = self._interpreter.get_signature_runner(signature)
             outputs: Arrays = self._runners[signature](**inputs)
         except (ValueError, RuntimeError) as error:
-            raise ConversionError(f"signature {signature!r} does not run ({_one_line(error)})") from error
+            where = _written_by(self._model, signature, error)
+            raise ConversionError(f"signature {signature!r} does not run ({one_line(error)}{where})") from error
         return outputs
 
 
@@ -153,5 +158,17 @@ def _probe() -> Model:
     return Model((graph,), (main_signature(graph),))
 
 
-def _one_line(error: Exception) -> str:
+def _written_by(model: bytes, signature: str, error: Exception) -> str:
+    """What the operator writes that the interpreter names by number, for a sentence; empty if it names none."""
+    number = _NODE_NUMBER.search(str(error))
+    file = tflite_file.read(model)
+    subgraph = next((s.subgraph for s in file.signatures if s.name == signature), 0)
+    ops = file.subgraphs[subgraph].ops
+    if number is None or int(number[1]) >= len(ops) or not ops[int(number[1])].outputs:
+        return ""
+    return f" It writes {ops[int(number[1])].outputs[0]!r}."
+
+
+def one_line(error: Exception) -> str:
+    """What an interpreter says, for use inside a sentence."""
     return " ".join(str(error).split())[:200]

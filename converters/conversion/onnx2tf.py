@@ -10,6 +10,7 @@ import re
 import shutil
 import signal
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 from typing import TextIO
 
@@ -24,6 +25,7 @@ from multigraft.converters.conversion.reconnecting import reconnected
 from multigraft.converters.conversion.rewrite import rewrite
 from multigraft.converters.job.checkpoints import Checkpoints
 from multigraft.converters.job.progress import Report, silent
+from multigraft.converters.network.failing_node import failing_node
 from multigraft.errors import ConversionError, UsageError
 from multigraft.tflite import tflite_file
 from multigraft.tflite.graph import Model
@@ -31,6 +33,7 @@ from multigraft.tflite.graph import Model
 _LAUNCHER = Path(__file__).with_name("onnx2tf_launcher.py").resolve()
 
 _NODE = re.compile(r"onnx_op_name: *(\S+)")
+_OP = re.compile(r"Error: .*\bop=(\S+)")
 _MISSING = re.compile(r"No module named 'onnx2tf\.ops\.(\w+)'")
 _LAST_WORDS = re.compile(r"^(\w*(?:Error|Exception)): *(.+)$", re.MULTILINE)
 
@@ -81,31 +84,47 @@ def to_tflite(
 
 
 def _convert(model: onnx.ModelProto, environment: Environment, folder: Path, report: Report, is_plain: bool) -> bytes:
-    source, output, log = folder / "model.onnx", folder / "onnx2tf", folder / "onnx2tf.log"
-    onnx.save(model, source)
     how = ", its changes of layout left out" if is_plain else ""
     report(f"converting with onnx2tf {environment.version}{how}")
+    content, log = _attempt(model, environment, folder, is_plain)
+    if content is not None:
+        return content
+    if _FULL.search(log) or shutil.disk_usage(folder).free < _LEAST_FREE:
+        raise ConversionError(
+            f"onnx2tf {environment.version} failed: the disk of {folder.parent} is full",
+            "make room there, or set TMPDIR to a folder on another disk",
+        )
+
+    def fails(part: onnx.ModelProto) -> bool:
+        return _attempt(part, environment, folder, is_plain)[0] is None
+
+    raise ConversionError(
+        f"onnx2tf {environment.version} failed{reason_of(log, model, fails)}",
+        f"replace that operator in the network, or see {keep_log(log, folder / LOG)}",
+    )
+
+
+LOG = "onnx2tf.log"
+
+
+def _attempt(
+    model: onnx.ModelProto, environment: Environment, folder: Path, is_plain: bool
+) -> tuple[bytes | None, str]:
+    """The .tflite file, None where there is none; and what was said."""
+    source, output, log = folder / "model.onnx", folder / "onnx2tf", folder / LOG
+    shutil.rmtree(output, ignore_errors=True)
+    onnx.save(model, source)
     # onnxsim would run as three more processes, on a graph that is simplified already.
     arguments = ["-i", source.name, "-o", output.name, "-n", "--not_use_onnxsim"]
-    if kept := names_of_other_ranks(model):
+    if kept := names_kept_channel_first(model):
         arguments += ["--keep_shape_absolutely_input_names", *kept]
     started = [str(environment.python), "-P", str(_LAUNCHER), str(os.getpid()), *([PLAIN] if is_plain else [])]
     command = [*started, *arguments]
     with log.open("w") as stream:
         returncode = _run(command, folder, stream, environment)
     result = output / "model_float32.tflite"
-    if returncode or not result.is_file():
-        text = log.read_text(errors="replace")
-        if _FULL.search(text) or shutil.disk_usage(folder).free < _LEAST_FREE:
-            raise ConversionError(
-                f"onnx2tf {environment.version} failed: the disk of {folder.parent} is full",
-                "make room there, or set TMPDIR to a folder on another disk",
-            )
-        raise ConversionError(
-            f"onnx2tf {environment.version} failed{_reason(text, model)}",
-            f"replace that operator in the network, or see {_keep(text, log)}",
-        )
-    return result.read_bytes()
+    said = log.read_text(errors="replace")
+    return (None if returncode or not result.is_file() else result.read_bytes()), said
 
 
 _FULL = re.compile("No space left on device|Disk quota exceeded|File too large")
@@ -134,9 +153,10 @@ def with_plain_inputs(model: onnx.ModelProto) -> tuple[onnx.ModelProto, dict[str
     return renamed, {new: old for old, new in plain.items()}
 
 
-def names_of_other_ranks(model: onnx.ModelProto) -> list[str]:
-    """The inputs that are no images: only those of rank 4 become channel-last, all others stay as they are in ONNX."""
-    return [i.name for i in model.graph.input if len(i.type.tensor_type.shape.dim) != 4]
+def names_kept_channel_first(model: onnx.ModelProto) -> list[str]:
+    """The inputs that stay as they are in ONNX: those that are no images, and cubes, which do not tell how they lie."""
+    shapes = {i.name: [d.dim_value for d in i.type.tensor_type.shape.dim] for i in model.graph.input}
+    return [name for name, shape in shapes.items() if len(shape) != 4 or len(set(shape[1:])) == 1]
 
 
 def _run(command: list[str], folder: Path, log: TextIO, environment: Environment) -> int:
@@ -158,7 +178,7 @@ def _run(command: list[str], folder: Path, log: TextIO, environment: Environment
         process.wait()
 
 
-def _keep(text: str, log: Path) -> Path:
+def keep_log(text: str, log: Path) -> Path:
     """Where the log stays when the working folder goes."""
     kept = cache_folder() / "onnx2tf-failed.log"
     try:
@@ -169,16 +189,18 @@ def _keep(text: str, log: Path) -> Path:
     return kept
 
 
-def _reason(log: str, model: onnx.ModelProto) -> str:
-    """What the log tells, as the rest of a sentence."""
+def reason_of(log: str, model: onnx.ModelProto, fails: Callable[[onnx.ModelProto], bool]) -> str:
+    """What the log tells, as the rest of a sentence; where it names no node, that which parts of the model show."""
     if found := _MISSING.search(log):
         return f": it knows no operator {found[1]}{_nodes_of(model, found[1])}"
     words = _LAST_WORDS.findall(log)
     said = f" ({words[-1][0]}: {words[-1][1][:120]})" if words else ""
-    if found := _NODE.search(log):
-        kinds = {n.name: n.op_type for n in model.graph.node}
-        return f" at node {found[1]!r} ({kinds.get(found[1], 'made by onnx2tf')}){said}"
-    return said
+    nodes = {n.name: n for n in model.graph.node}
+    named = _NODE.search(log) or _OP.search(log)
+    node = nodes.get(named[1]) if named else failing_node(model, fails)
+    if node is not None:
+        return f" at node {(node.name or node.output[0])!r} ({node.op_type}){said}"
+    return f" at node {named[1]!r} (made by onnx2tf){said}" if named else said
 
 
 def _nodes_of(model: onnx.ModelProto, kind: str) -> str:

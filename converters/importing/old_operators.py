@@ -41,18 +41,20 @@ def flatten_softmax(model: onnx.ModelProto, version: int) -> None:
     _set_nodes(model, nodes)
 
 
-def mend_resize(model: onnx.ModelProto, old: onnx.ModelProto, version: int) -> None:
-    """Give what was Upsample, or Resize of version 10, in ``old`` its coordinates and rounding, in place."""
+def mend_resize(model: onnx.ModelProto, version: int) -> None:
+    """Give what was Upsample, or Resize of version 10, before conversion its coordinates and rounding, in place.
+
+    The converter renames what it replaces, so names tell nothing; nothing else becomes a Resize.
+    """
     if version > _ONE_TRANSFORMATION:
         return
-    names = {n.output[0] for n in old.graph.node if n.op_type in ("Resize", "Upsample")}
     constants = {i.name: numpy_helper.to_array(i) for i in model.graph.initializer}
     for node in model.graph.node:
         constants.update((node.output[0], numpy_helper.to_array(a.t)) for a in node.attribute if a.name == "value")
     nodes: list[onnx.NodeProto] = []
     for node in model.graph.node:
         scales = constants.get(node.input[2]) if node.op_type == "Resize" and len(node.input) > 2 else None
-        if node.op_type != "Resize" or node.output[0] not in names or scales is None:
+        if node.op_type != "Resize" or scales is None:
             nodes.append(node)
             continue
         mode = next((helper.get_attribute_value(a).decode() for a in node.attribute if a.name == "mode"), "nearest")

@@ -280,7 +280,7 @@ def _at_opset(model: onnx.ModelProto) -> onnx.ModelProto:
     flatten_softmax(copy, version)
     try:
         converted = onnx.version_converter.convert_version(copy, OPSET)
-        mend_resize(converted, model, version)
+        mend_resize(converted, version)
         return converted
     except Exception:
         if version < OLDEST_OPSET:

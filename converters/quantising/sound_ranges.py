@@ -34,6 +34,9 @@ _MULTIPLIER = 128.0
 _NARROWEST = 2.0**-12
 """Of the input's step, for operators that move or average values."""
 
+_SOFTMAX = 2.0**-20
+"""Of an input of SOFTMAX, whose kernels multiply it by 2**26 times its step and refuse less than one."""
+
 _SUM = 2.0**-8
 """Of the larger input's step: finer is what no sum of the two resolves (ADD ends the process from 2**-19)."""
 
@@ -64,6 +67,8 @@ def sound_ranges(graph: Graph, ranges: Mapping[str, Range], weight_steps: int = 
             )
     sound = dict(ranges)
     for op in graph.ops:
+        if op.name == "SOFTMAX" and (source := op.inputs[0]) in sound and step(sound[source]) < _SOFTMAX:
+            sound[source] = _widened(sound[source], _SOFTMAX * STEPS)
         least = _least_step(graph, op, sound, weight_steps)
         for name in op.outputs:
             if name in sound and step(sound[name]) < least:

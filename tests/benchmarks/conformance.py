@@ -26,7 +26,7 @@ from onnx import numpy_helper
 
 from multigraft.converters.conversion.boundary_tensors import locate, to_tflite_layout
 from multigraft.converters.conversion.interpreters import Runner, tapped
-from multigraft.converters.conversion.onnx2tf import names_of_other_ranks
+from multigraft.converters.conversion.onnx2tf import names_kept_channel_first
 from multigraft.converters.conversion.onnx2tf_environment import Environment, ensure
 from multigraft.converters.conversion.rewrite import rewrite
 from multigraft.converters.importing import simplify
@@ -242,7 +242,7 @@ def verdicts(tests: Sequence[Case], folder: Path, is_ours: bool, environment: En
     for place, model in zip(folders, models, strict=True):
         place.mkdir(parents=True)
         onnx.save(model, place / "model.onnx")
-        (place / "kept").write_text("\n".join(names_of_other_ranks(model)) if is_ours else "")
+        (place / "kept").write_text("\n".join(names_kept_channel_first(model)) if is_ours else "")
     command = [str(environment.python), "-P", str(SERVER), str(LAUNCHER)]
     asked = "".join(f"usual {place}\n" for place in folders)
     ended = subprocess.run(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterable
@@ -10,7 +11,7 @@ from pathlib import Path
 import onnx
 
 from multigraft.converters.conversion import onnx2tf_launcher
-from multigraft.converters.conversion.onnx2tf import _keep, _reason, names_of_other_ranks
+from multigraft.converters.conversion.onnx2tf import keep_log, names_kept_channel_first, reason_of
 from multigraft.converters.conversion.onnx2tf_environment import Environment
 from multigraft.converters.conversion.onnx2tf_launcher import PLAIN
 from multigraft.converters.job.checkpoints import Checkpoints
@@ -47,20 +48,30 @@ class Served(Checkpoints):
             return self._convert(model, Path(place), "plain" if PLAIN in others else "usual")
 
     def _convert(self, model: onnx.ModelProto, place: Path, way: str) -> bytes:
+        content, text, ended = self._attempt(model, place, way)
+        if content is not None:
+            return content
+
+        def fails(part: onnx.ModelProto) -> bool:
+            return self._attempt(part, place, way)[0] is None
+
+        raise ConversionError(
+            f"onnx2tf {self._environment.version} failed{ended}{reason_of(text, model, fails)}",
+            f"replace that operator in the network, or see {keep_log(text, place / 'log')}",
+        )
+
+    def _attempt(self, model: onnx.ModelProto, place: Path, way: str) -> tuple[bytes | None, str, str]:
+        """The .tflite file, None where there is none; what was said; and the signal that ended it."""
+        shutil.rmtree(place / "onnx2tf", ignore_errors=True)
         onnx.save(model, place / "model.onnx")
-        (place / "kept").write_text("\n".join(names_of_other_ranks(model)))
+        (place / "kept").write_text("\n".join(names_kept_channel_first(model)))
         assert self._process.stdin is not None and self._process.stdout is not None
         print(way, place, file=self._process.stdin, flush=True)
         status = int(self._process.stdout.readline())
         result = place / "onnx2tf" / "model_float32.tflite"
-        if status or not result.is_file():
-            text = (place / "log").read_text(errors="replace")
-            ended = f" by signal {status & 0x7F}" if status & 0x7F else ""
-            raise ConversionError(
-                f"onnx2tf {self._environment.version} failed{ended}{_reason(text, model)}",
-                f"replace that operator in the network, or see {_keep(text, place / 'log')}",
-            )
-        return result.read_bytes()
+        text = (place / "log").read_text(errors="replace")
+        ended = f" by signal {status & 0x7F}" if status & 0x7F else ""
+        return (None if status or not result.is_file() else result.read_bytes()), text, ended
 
     @property
     def has_ended(self) -> bool:

@@ -169,6 +169,8 @@ def _named(error: MultigraftError, graph: Graph) -> str:
     for node in graph.model.graph.node:
         if any(re.search(rf"'net/{output}[/']", str(error)) for output in node.output):
             return str(node.op_type)
+        if node.name and re.search(rf"'net/{node.name}(?![0-9A-Za-z])", str(error)):
+            return str(node.op_type)
     kinds = sorted({n.op_type for n in graph.model.graph.node}, key=len, reverse=True)
     found = (k for k in kinds if re.search(rf"\b{k}\b|\bONNX_{k.upper()}\b", str(error)))
     return next(found, "")

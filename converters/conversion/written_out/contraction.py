@@ -10,6 +10,9 @@ _LARGEST_SIDE = 4
 """Of a matrix whose determinant is written out: 24 products."""
 
 
+_MOST_DIMENSIONS = 5
+
+
 def einsum(writer: Writer) -> bool:
     """Sum over what only one operand has, then multiply matrices of batch, kept and summed dimensions."""
     node = writer.node
@@ -120,4 +123,25 @@ def _cofactors(writer: Writer, cells: list[list[str]]) -> str:
     return total
 
 
-RULES: dict[str, tuple[Rule, ...]] = {"Einsum": (einsum,), "Det": (determinant,)}
+def flat_batch(writer: Writer) -> bool:
+    """BATCH_MATMUL takes five dimensions: further ones of a batch are joined, where no two of them broadcast."""
+    node, editor = writer.node, writer.editor
+    left, right, result = (editor.shape(n) for n in (*node.input, node.output[0]))
+    if left is None or right is None or result is None or min(len(left), len(right)) < 2:
+        return False
+    if max(len(left), len(right)) <= _MOST_DIMENSIONS or math.prod(result) == 0:
+        return False
+    batches = [math.prod(shape[:-2]) for shape in (left, right)]
+    whole = math.prod(result[:-2])
+    if any(batch not in (1, whole) for batch in batches):
+        return False
+    operands = [
+        writer("Reshape", name, writer.ints("rows", [*([batch] if batch > 1 else []), *shape[-2:]]))
+        for name, shape, batch in zip(node.input, (left, right), batches, strict=True)
+    ]
+    product = writer("MatMul", *operands)
+    writer("Reshape", product, writer.ints("product", result), to=node.output[0])
+    return True
+
+
+RULES: dict[str, tuple[Rule, ...]] = {"Einsum": (einsum,), "Det": (determinant,), "MatMul": (flat_batch,)}

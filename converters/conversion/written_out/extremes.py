@@ -71,10 +71,12 @@ def places(writer: Writer) -> bool:
     """The places of maxima: every window is gathered, and ArgMax chooses from the places of its elements."""
     node, editor, given = writer.node, writer.editor, attributes(writer.node)
     shape, result = editor.shape(node.input[0]), editor.shape(node.output[0])
-    is_unpooled = any(n.op_type == "MaxUnpool" and node.output[1] in n.input for n in editor.graph.node)
-    is_automatic = given.get("auto_pad", "NOTSET") not in ("NOTSET", "VALID")
-    if len(node.output) < 2 or not node.output[1] or is_unpooled or shape is None or result is None:
+    if len(node.output) < 2 or not node.output[1] or shape is None or result is None:
         return False
+    is_unpooled = any(n.op_type == "MaxUnpool" and node.output[1] in n.input for n in editor.graph.node)
+    if is_unpooled:
+        return False
+    is_automatic = given.get("auto_pad", "NOTSET") not in ("NOTSET", "VALID")
     if given.get("storage_order") or is_automatic:
         return False
     rank, sizes = len(shape) - 2, shape[2:]

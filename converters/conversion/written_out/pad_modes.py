@@ -48,6 +48,8 @@ def _cut(writer: Writer, shape: tuple[int, ...], ends: dict[int, tuple[int, int]
     if not is_negative and is_whole:
         return False
     x = node.input[0]
+    if any(shape[axis] + min(before, 0) + min(after, 0) <= 0 for axis, (before, after) in ends.items()):
+        return _nothing_left(writer, value)
     if is_negative:
         cut = {a: pair for a, pair in ends.items() if min(pair) < 0}
         starts = writer.ints("starts", [max(0, -before) for before, _ in cut.values()])
@@ -59,6 +61,18 @@ def _cut(writer: Writer, shape: tuple[int, ...], ends: dict[int, tuple[int, int]
         writer("Pad", x, writer.ints("pads", amounts), *([value] if value else []), to=node.output[0])
     else:
         writer("Identity", x, to=node.output[0])
+    return True
+
+
+def _nothing_left(writer: Writer, value: str) -> bool:
+    """What is cut down to nothing and padded again is padding alone."""
+    node = writer.node
+    result = writer.editor.shape(node.output[0])
+    filling = writer.editor.constant(value) if value else np.zeros((), np.float32)
+    if result is None or filling is None or 0 in result:
+        return False
+    whole = np.full(result, filling.reshape(-1)[0], filling.dtype)
+    writer("Identity", writer.editor.add_constant(f"{node.output[0]}/padding", whole), to=node.output[0])
     return True
 
 

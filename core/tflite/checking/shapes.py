@@ -168,11 +168,13 @@ def _split_v(operator: Operator, constants: Constants) -> list[Shape]:
 def _gather(operator: Operator, constants: Constants) -> list[Shape]:
     shape, places = shape_of(operator, 0), shape_of(operator, 1)
     axis = axis_within(operator.options.get(0, 0), len(shape))
-    demand(operator.options.get(1, 0) == 0)
+    batch = operator.options.get(1, 0)
+    batch = batch + len(places) if batch < 0 else batch
+    demand(0 <= batch <= min(len(places), axis) and shape[:batch] == places[:batch])
     source = operator.inputs[1]
     if source is not None and source.is_constant:
         demand(all(0 <= place < shape[axis] for place in constants(1)))
-    return [(*shape[:axis], *places, *shape[axis + 1 :])]
+    return [(*shape[:axis], *places[batch:], *shape[axis + 1 :])]
 
 
 def _tile(operator: Operator, constants: Constants) -> list[Shape]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,10 @@ from multigraft.converters.conversion.trial import crash_of
 from multigraft.converters.graft.assemble import assemble
 from multigraft.converters.graft.sharing_plan import SharingPlan
 from multigraft.converters.importing.importer import load_network
+from multigraft.converters.network.failing_node import failing_node
 from multigraft.converters.packing.convert import convert
 from multigraft.converters.packing.fidelity import BundleRunner
+from multigraft.errors import ConversionError, InputError
 from multigraft.tensors.preprocessing import Preprocessing
 from multigraft.tflite import tflite_file
 from multigraft.tflite.checking.check import check_tflite
@@ -48,11 +51,61 @@ def node(kind: str, inputs: str, output: str, **attributes: Any) -> onnx.NodePro
     return helper.make_node(kind, inputs.split(), [output], **attributes)
 
 
-def test_an_input_that_is_a_cube_is_tried_both_ways(onnx2tf_environment: Environment, tmp_path: Path) -> None:
-    """onnx2tf leaves it channel-first where no operator wants it otherwise, and its shape does not tell."""
-    cube = model(node("Reshape", "x flat", "y"), node("Reshape", "x row", "z"), outputs=["y", "z"],
-                 size=(3, 3), flat=np.array([1, 27]), row=np.array([9, 3, 1, 1]))  # fmt: skip
-    through_converter(cube, onnx2tf_environment, tmp_path)
+CUBES: dict[str, onnx.ModelProto] = {
+    "no operator wants it channel-last": model(
+        node("Reshape", "x flat", "y"), node("Reshape", "x row", "z"), outputs=["y", "z"], size=(3, 3),
+        flat=np.array([1, 27]), row=np.array([9, 3, 1, 1]),
+    ),
+    "one does, and one does not": model(
+        node("MaxPool", "x", "p", kernel_shape=[2, 2]), node("Concat", "x x", "c", axis=0),
+        node("Reshape", "p four", "y"), node("Reshape", "c flat", "z"), outputs=["y", "z"], size=(3, 3),
+        four=np.array([1, 12]), flat=np.array([1, 54]),
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", CUBES)
+def test_an_input_that_is_a_cube_is_kept_channel_first(
+    name: str, onnx2tf_environment: Environment, tmp_path: Path
+) -> None:
+    """Its shape does not tell how it lies, and left to itself onnx2tf takes it both ways within one network."""
+    through_converter(CUBES[name], onnx2tf_environment, tmp_path)
+
+
+def test_a_gather_of_a_batch_passes_the_check() -> None:
+    """As onnx2tf writes a GridSample."""
+    places = Tensor("places", (2, 3), "int32", data=np.array([[0, 3, 1], [2, 2, 0]], np.int32))
+    tensors = [Tensor("x", (2, 4, 5)), places, Tensor("y", (2, 3, 5))]
+    op = Op("GATHER", ("x", "places"), ("y",), {"axis": 1, "batch_dims": 1})
+    graph = Graph.of("g", ["x"], ["y"], [op], tensors)
+    content = tflite_file.write(Model((graph,), (main_signature(graph),)))
+    check_tflite(content, "g")
+    x = np.random.default_rng(0).standard_normal((2, 4, 5)).astype(np.float32)
+    wanted = np.stack([x[0, [0, 3, 1]], x[1, [2, 2, 0]]])
+    np.testing.assert_array_equal(Runner(content)({"x": x})["y"], wanted)
+    other = dataclasses.replace(graph, tensors={**graph.tensors, "places": dataclasses.replace(places, shape=(3, 2))})
+    with pytest.raises(InputError, match="GATHER cannot work"):
+        check_tflite(tflite_file.write(Model((other,), (main_signature(other),))), "g")
+
+
+def test_the_operator_is_named_on_which_an_interpreter_stops() -> None:
+    shape = Tensor("shape", (2,), "int32", data=np.array([3, -1], np.int32))
+    tensors = [Tensor("x", (1, 4)), Tensor("a", (1, 4)), shape, Tensor("net/y", (3, 1))]
+    ops = [Op("ABS", ("x",), ("a",)), Op("RESHAPE", ("a", "shape"), ("net/y",))]
+    graph = Graph.of("g", ["x"], ["net/y"], ops, tensors)
+    runner = Runner(tflite_file.write(Model((graph,), (main_signature(graph),))), delegates=False)
+    with pytest.raises(ConversionError, match="It writes 'net/y'"):
+        runner({"x": np.ones((1, 4), np.float32)})
+
+
+def test_the_operator_is_named_on_which_the_converter_stops() -> None:
+    b = OnnxBuilder(1)
+    x = b.conv("first", b.input("x", 3, 8, 6), 4)
+    network = b.model(b.classifier("classes", b.add("Relu", "active", b.add("Sigmoid", "squashed", x)), 5))
+    for kind in ("Conv", "Relu", "Sigmoid"):
+        found = failing_node(network, lambda part, kind=kind: any(n.op_type == kind for n in part.graph.node))  # type: ignore[misc]
+        assert found is not None
+        assert found.op_type == kind
 
 
 MATRIX = np.random.default_rng(0).standard_normal((6, 2)).astype(np.float32)

@@ -53,6 +53,14 @@ def test_upsample_had_it_too(mode: str, tmp_path: Path) -> None:
     assert_same(*network(tmp_path, 9, node, scales=np.array([1, 1, 2, 1.5], np.float32)))
 
 
+def test_an_upsample_within_a_network_has_it_whatever_the_converter_calls_it(tmp_path: Path) -> None:
+    nodes = [
+        helper.make_node("Upsample", ["x", "scales"], ["larger"], mode="linear"),
+        helper.make_node("Relu", ["larger"], ["y"]),
+    ]
+    assert_same(*network(tmp_path, 9, *nodes, scales=np.array([1, 1, 3, 2], np.float32)))
+
+
 def test_an_index_is_given_as_float_with_a_note(tmp_path: Path) -> None:
     graph = helper.make_graph(
         [helper.make_node("ArgMax", ["x"], ["y"], axis=1, keepdims=0)], "index",

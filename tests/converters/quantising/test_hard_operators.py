@@ -8,6 +8,7 @@ from multigraft.converters.conversion.interpreters import Arrays, Runner, tapped
 from multigraft.converters.quantising.layer_error import SILENT_DB, real, sqnr_db, stored
 from multigraft.converters.quantising.quantise import quantise
 from multigraft.converters.quantising.ranges import measure
+from multigraft.tflite.checking.check import check_tflite
 from multigraft.tflite.graph import Graph, Op, Tensor
 
 RNG = np.random.default_rng(2)
@@ -69,3 +70,14 @@ def test_infinite_noise_has_a_finite_ratio() -> None:
     one = [np.ones(3, np.float32)]
     assert sqnr_db(one, [np.array([1, np.inf, 1], np.float32)]) == -SILENT_DB
     assert sqnr_db(one, [np.array([1, np.nan, 1], np.float32)]) == -SILENT_DB
+
+
+def test_a_softmax_over_what_never_moves_passes_the_check() -> None:
+    """Its kernels refuse a scale below 2**-26."""
+    tensors = [Tensor("x", (1, 4)), Tensor("none", (1, 4)), Tensor("y", (1, 4))]
+    zeros = Tensor("zeros", (4,), data=np.zeros(4, np.float32))
+    ops = [Op("MUL", ("x", "zeros"), ("none",)), Op("SOFTMAX", ("none",), ("y",), {"beta": 1.0})]
+    graph = Graph.of("still", ["x"], ["y"], ops, [*tensors, zeros])
+    int8, db = quantised_answer(graph, [{"x": RNG.standard_normal((1, 4)).astype(np.float32)} for _ in range(8)])
+    check_tflite(tapped(int8, ["y"]), "still")
+    assert db > 35

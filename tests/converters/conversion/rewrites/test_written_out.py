@@ -90,6 +90,19 @@ def test_a_pad_takes_away_or_repeats(name: str) -> None:
     assert left == []
 
 
+def test_what_is_cut_to_nothing_and_padded_is_padding_alone() -> None:
+    new = assert_same(node_model("Pad", [1, 2, 3, 4], [np.array([0, -3, 0, 0, 0, 3, 0, 0]), np.float32(-3)]))
+    assert operators(new) == {"Identity"}
+
+
+@pytest.mark.parametrize(("shape", "matrix"), [([1, 1, 2, 2, 3, 4], [4, 2]), ([1, 1, 2, 2, 3, 4], [1, 1, 2, 2, 4, 1])])
+def test_further_dimensions_of_a_batch_are_joined(shape: list[int], matrix: list[int]) -> None:
+    new = assert_same(node_model("MatMul", shape, [floats(*matrix)]))
+    (product,) = (n for n in new.graph.node if n.op_type == "MatMul")
+    ranks = {i.name: len(i.type.tensor_type.shape.dim) for i in new.graph.value_info}
+    assert ranks[product.output[0]] <= 3
+
+
 def test_a_pad_of_some_axes_names_all() -> None:
     new = assert_same(node_model("Pad", [1, 3, 4], [np.array([1, 2]), np.float32(3), np.array([-1])]))
     (pad,) = new.graph.node
