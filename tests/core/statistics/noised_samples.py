@@ -24,7 +24,8 @@ def frames(count: int, seed: int = 0, likeness: float = 1.0) -> Whole:
     own = random.standard_normal((count, len(BOUNDS), NUMBERS)) * [1, 0.7, 0.5, 0.3]
     values = likeness * shared + (1 - likeness) * own
     length = np.linalg.norm(values, axis=2, keepdims=True)
-    return np.trunc(values / np.maximum(length, 1) * (UNIT - 1)).astype(np.int64).reshape(count, -1)
+    whole: Whole = np.trunc(values / np.maximum(length, 1) * (UNIT - 1)).astype(np.int64).reshape(count, -1)
+    return whole
 
 
 def sums_of(added: Whole) -> Whole:
