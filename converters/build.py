@@ -253,6 +253,8 @@ def _similarity(
     report: Report,
 ) -> SimilarityTable:
     if collected is not None:
+        for sentence in collected.advice():
+            report(sentence)
         return similarity_from_statistics(collected.statistics, networks)
     is_small = max(n.macs for n in networks) <= SMALL_MACS
     compared = SIMILARITY_FRAMES if is_small else LARGE_SIMILARITY_FRAMES
@@ -336,7 +338,7 @@ def _convert(
             served = [t.name for t in multitask.tasks if network.name in (t.name, t.donor)]
             by_input[network.input] = union_of({n: grafted.evidence[n].fit[:CALIBRATION_FRAMES] for n in served})
     ranges: Mapping[str, Range] | None = None
-    if grafted.collected is not None:
+    if grafted.collected is not None and (grafted.collected.has_ranges or not by_input):
         ranges = ranges_from_statistics(grafted.collected.statistics, grafted.networks)
     try:
         with work_folder() as folder:

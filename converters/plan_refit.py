@@ -44,6 +44,8 @@ def plan_refit(
         assert settings.statistics is not None, "checked by the settings"
         collected = StatisticsInput.open(settings.statistics)
         networks = import_networks(settings, report)
+        for sentence in collected.advice():
+            report(sentence)
         similarity = similarity_from_statistics(collected.statistics, networks)
         joins = propose(networks, similarity, settings.graft.share)
         message = f"no cut points have a CKA of {MIN_CKA:g}"

@@ -11,6 +11,7 @@ from multigraft.calibration.collect.selection_rule import SelectionRule
 from multigraft.calibration.defaults import FEATURES, MEMORY_BYTES, MINIBATCH
 from multigraft.errors import UsageError
 from multigraft.statistics.minimum_frames import MINIMUM_FRAMES
+from multigraft.statistics.noise import Privacy
 
 if TYPE_CHECKING:
     from multigraft.runtime.backends import BackendName
@@ -30,6 +31,8 @@ class CollectOptions:
         features: Features per sample of a large tap; see :mod:`multigraft.calibration.collect.tap_sample`.
         minimum_frames: Below it no file is written.
         rule: Which frames are used.
+        privacy: Noise on what leaves the device; None for none. Which frames are used, and how many, must then not
+            depend on what they show.
         keep_frames: Store so many of the most uncertain frames.
         keep_bytes: Quota for them.
         keep_days: Age in days at which they are removed.
@@ -46,6 +49,7 @@ class CollectOptions:
     features: int = FEATURES
     minimum_frames: int = MINIMUM_FRAMES
     rule: SelectionRule = field(default_factory=SelectionRule)
+    privacy: Privacy | None = None
     keep_frames: int = 0
     keep_bytes: int = 256 * 2**20
     keep_days: float = 7.0
@@ -59,6 +63,13 @@ class CollectOptions:
                 raise UsageError(f"{name} is {value}", "give a positive number")
         if not self.site.strip() or "/" in self.site:
             raise UsageError(f"the site is {self.site!r}", "give a name without a slash")
+        if self.privacy is not None and self.precision is not None:
+            raise UsageError("with noise, frames must not decide when to stop", "leave the precision out")
+        if self.privacy is not None and self.rule.min_difference > 0:
+            raise UsageError(
+                "with noise, frames must not decide which frames are used",
+                "give a smallest difference of 0, and skip by time",
+            )
 
 
 def store_of(output: Path) -> Path:

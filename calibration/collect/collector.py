@@ -18,7 +18,7 @@ from multigraft.calibration.collect.collect_options import CollectOptions, kept_
 from multigraft.calibration.collect.kept_frames import KeptFrames
 from multigraft.calibration.collect.sampler import Sampler
 from multigraft.calibration.collect.selection import FrameSelector
-from multigraft.calibration.collect.store import Store
+from multigraft.calibration.collect.store import Noising, Store
 from multigraft.calibration.collect.store_facts import Cursor
 from multigraft.calibration.collect.tap_sample import DETAIL_EVERY
 from multigraft.calibration.collect.taps_runner import TapsRunner
@@ -29,6 +29,7 @@ from multigraft.devices.thermal import Thermal
 from multigraft.errors import InputError, UsageError
 from multigraft.runtime.memory import give_back_memory
 from multigraft.statistics import statistics_file
+from multigraft.statistics.noising import opendp
 from multigraft.statistics.statistics import Minibatch
 from multigraft.tensors.preparation import Frame
 
@@ -77,12 +78,18 @@ def collect(
     Raises:
         BundleError: It is no taps bundle.
         UsageError: Another collector is at it, the store belongs to something else, or ``output`` is no release of it.
+        MissingDependencyError: Noise was asked for, and OpenDP is not installed.
         DeviceError: The camera does not answer, the disk is full, or numpy multiplies wrongly.
         InputError: A frame cannot be used, or the store is damaged.
     """
     check_products()
+    if options.privacy is not None:
+        # Before the first frame, not after the last.
+        opendp()
     runner = TapsRunner(bundle, options.threads, options.backend)
-    sampler = Sampler(runner, options.minibatch, options.memory_bytes, options.features, options.site)
+    sizes = options.minibatch, options.memory_bytes, options.features
+    sampler = Sampler(runner, *sizes, options.site, is_bounded=options.privacy is not None)
+    noising = None if options.privacy is None else Noising(options.privacy, sampler.bounds)
     path = store_of(output)
     if output.exists() and not path.exists():
         raise UsageError(
@@ -90,7 +97,7 @@ def collect(
             "move it away, bring back its store, or give another output",
         )
     fixed = options.minimum_frames, options.minibatch, options.site
-    with Store(path, sampler.subject, *fixed) as store, stop_signals() as stop, camera:
+    with Store(path, sampler.subject, *fixed, noising) as store, stop_signals() as stop, camera:
         _check_release(output, store)
         for unfinished in output.parent.glob(f".{output.name}.*"):
             # A file that was being written when its process was killed.

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from multigraft.calibration.collect import frame_quality, row_quality, uncertainty
+from multigraft.calibration.collect.bounded_sums import BoundedSums
 from multigraft.calibration.collect.cross_moments import CrossMoments
 from multigraft.calibration.collect.inner_ranges import InnerRanges
 from multigraft.calibration.collect.tap_sample import (
@@ -28,6 +29,7 @@ from multigraft.calibration.collect.taps_runner import TapsRunner
 from multigraft.calibration.defaults import FEATURES, MEMORY_BYTES, MINIBATCH
 from multigraft.errors import InputError, UsageError
 from multigraft.statistics import entries
+from multigraft.statistics.noise import Bounds
 from multigraft.statistics.similarity import FEATURE_BLOCK, MIN_BATCH, SimilaritySums
 from multigraft.statistics.statistics import Minibatch
 from multigraft.statistics.subject import Subject
@@ -54,6 +56,7 @@ class Sampler:
         features: Features per sample of a large tap at most; runs that are to be merged need the same.
         site: Where the frames come from; each site draws samples of its own, so that their errors average out.
         seed: Seed of the features that drift is tested on; runs that are to be merged need the same.
+        is_bounded: Whether sums are kept that noise can hide a frame in.
 
     Attributes:
         subject: What its minibatches are about.
@@ -63,7 +66,7 @@ class Sampler:
 
     def __init__(
         self, runner: TapsRunner, minibatch: int = MINIBATCH, memory_bytes: int = MEMORY_BYTES,
-        features: int = FEATURES, site: str = "", seed: int = 0,
+        features: int = FEATURES, site: str = "", seed: int = 0, is_bounded: bool = False,
     ) -> None:  # fmt: skip
         if minibatch < MIN_BATCH:
             raise UsageError(f"a minibatch of {minibatch} frames", f"give {MIN_BATCH} or more")
@@ -99,6 +102,7 @@ class Sampler:
         self._rows: list[tuple[float, float]] = []
         self._inner = InnerRanges(runner)
         self._cross = CrossMoments(runner, self.subject, self._site)
+        self._bounded = BoundedSums(runner, self.subject.taps) if is_bounded else None
 
     def add(self, frame: Frame, signature: frame_quality.Signature | None = None) -> Minibatch | None:
         """Run all networks on a frame; the minibatch it completes, or None.
@@ -133,6 +137,8 @@ class Sampler:
         if position == 0:
             self._inner.look()
         self._cross.look(self.number, position)
+        if self._bounded is not None:
+            self._bounded.look()
         if runner.takes_rows:
             self._rows.append(row_quality.level_and_roughness(frame))
         else:
@@ -142,6 +148,11 @@ class Sampler:
         if row + 1 == self._part:
             self._compare(self._part)
         return self.flush() if self.pending == self.minibatch else None
+
+    @property
+    def bounds(self) -> Bounds:
+        """What a frame adds at most to sums that get noise; nothing where none do."""
+        return {} if self._bounded is None else self._bounded.bounds
 
     @property
     def takes_rows(self) -> bool:
@@ -168,6 +179,8 @@ class Sampler:
         self._rows.clear()
         self._inner.discard()
         self._cross.discard()
+        if self._bounded is not None:
+            self._bounded.discard()
         for limits in self._inputs.values():
             limits[:] = [math.inf, -math.inf]
 
@@ -189,6 +202,8 @@ class Sampler:
         self._describe(frames, local)
         self._inner.summarise(overall)
         self._cross.summarise(overall)
+        if self._bounded is not None:
+            self._bounded.summarise(overall)
         # The features for drift are means over these frames, too.
         for terms in (overall, local):
             terms.counts[entries.DETAILED] = np.array(-(-frames // DETAIL_EVERY), np.int64)

@@ -21,6 +21,7 @@ import os
 import secrets
 import zlib
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -29,7 +30,9 @@ from multigraft.calibration.collect import minibatch_record
 from multigraft.calibration.collect.store_facts import Cursor, Kept, cursor_from_json, kept_from_row
 from multigraft.calibration.database import Database
 from multigraft.errors import UsageError
-from multigraft.statistics import statistics_file
+from multigraft.statistics import entries, statistics_file
+from multigraft.statistics.noise import Bounds, Privacy
+from multigraft.statistics.noising import noised
 from multigraft.statistics.release import MOST, Release, is_store_id
 from multigraft.statistics.releasing import Missing, advanced, missing
 from multigraft.statistics.similarity import SimilaritySums
@@ -57,6 +60,26 @@ CREATE TABLE kept (file TEXT PRIMARY KEY, margin REAL NOT NULL, taken_s REAL NOT
 """
 
 
+@dataclass(frozen=True)
+class Noising:
+    """Noise on the releases of a store.
+
+    Attributes:
+        privacy: How much.
+        bounds: What a frame adds at most.
+    """
+
+    privacy: Privacy
+    bounds: Bounds
+
+    @property
+    def described(self) -> str:
+        """What must stay: a store's frames are promised one thing."""
+        return json.dumps(
+            [dataclasses.asdict(self.privacy), {n: dataclasses.asdict(b) for n, b in self.bounds.items()}]
+        )
+
+
 class Store(Database):
     """One run's minibatches, open and locked.
 
@@ -67,6 +90,7 @@ class Store(Database):
         minibatch: Frames of a minibatch, None for any. Like the others it stays as it was when the store was made:
             the same frames, dealt out anew, would be other sums.
         site: Where the frames come from, None for any.
+        noising: Noise on every release, and what it is for; it stays as it was, too.
 
     Attributes:
         id: Tells its releases from those of other stores: 16 hex digits.
@@ -81,10 +105,10 @@ class Store(Database):
 
     def __init__(
         self, path: str | os.PathLike[str], subject: Subject, minimum_frames: int, minibatch: int | None = None,
-        site: str | None = None,
+        site: str | None = None, noising: Noising | None = None,
     ) -> None:  # fmt: skip
         super().__init__(path, _TABLES)
-        self._subject, self._minimum = subject, minimum_frames
+        self._subject, self._minimum, self._noising = subject, minimum_frames, noising
         try:
             facts: dict[str, str] = dict(self._rows("facts", {"name": str, "value": str}, 100))
             self.id = self._check(facts, minibatch, site)
@@ -106,7 +130,13 @@ class Store(Database):
             "minimum_frames": str(self._minimum),
             "minibatch": None if minibatch is None else str(minibatch),
             "site": site,
+            "noise": None if self._noising is None else self._noising.described,
         }
+        if facts and ("noise" in facts) != (wanted["noise"] is not None):
+            raise UsageError(
+                f"{self.path} was begun {'with' if 'noise' in facts else 'without'} noise",
+                "keep to it: give the same --epsilon and --delta, or another file",
+            )
         for name, value in wanted.items():
             if name in facts and value is not None and facts[name] != value:
                 raise UsageError(
@@ -189,11 +219,17 @@ class Store(Database):
         released = self._released()
         if released is None:
             return self._since.merge(Statistics(self._subject, self._minimum))
+        if released.noise is not None:
+            # With noise and without do not add up; those without stay here.
+            released.overall.sums.pop(entries.BOUNDED)
+            released.noise = None
         released.releases = {}
         return released.merge(self._since)
 
     def precision(self) -> float | None:
-        """Half width of the widest 95 % interval of a CKA; None while it is not known."""
+        """Half width of the widest 95 % interval of a CKA; None while it is not known, and always with noise."""
+        if self._noising is not None:
+            return None
         light = Statistics(self._subject, self._minimum)
         pairs = zip(self._released_groups or light.groups, self._since.groups, strict=True)
         light.groups = [a.merge(b) for a, b in pairs]
@@ -254,7 +290,10 @@ class Store(Database):
         """
         if not self._since.overall.minibatches or self.missing() is not None:
             return False
-        made, rest = advanced(self._released(), self._since, self._least)
+        if self._noising is None:
+            made, rest = advanced(self._released(), self._since, self._least)
+        else:
+            made, rest = self._with_noise(self._noising), Statistics(self._subject, self._minimum)
         number, upto = self._release.number + 1, self.minibatches
         made.releases = {self.id: Release(number, made.frames)}
         made.check_privacy()
@@ -265,6 +304,13 @@ class Store(Database):
         self._note(made, number, upto)
         self._since, self._least, self._logged = rest, 0, 0
         return True
+
+    def _with_noise(self, noising: Noising) -> Statistics:
+        """The last release and a block with noise. What gets none is never released; the next one starts anew."""
+        block, _ = advanced(None, self._since, self._least)
+        released = self._released()
+        added = noised(block, noising.privacy, noising.bounds)
+        return added if released is None else released.merge(added)
 
     def released_content(self) -> bytes | None:
         """The statistics file of the last release; None before the first."""

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
+import numpy.typing as npt
 
 from multigraft import files
 from multigraft.converters.network.network import Network
@@ -15,6 +16,7 @@ from multigraft.converters.quantising.ranges import MissingRangesError, Range
 from multigraft.converters.similarity.representations import SimilarityTable
 from multigraft.errors import InputError
 from multigraft.statistics import statistics_file
+from multigraft.statistics.noised_similarity import TOO_NOISY, noised_similarity
 from multigraft.statistics.statistics import Statistics
 
 CLIP_PERCENT = 99.99
@@ -49,11 +51,41 @@ class StatisticsInput:
 
     def provenance(self) -> dict[str, Any]:
         """What the manifest says about it."""
-        return {"sha256": self.sha256, "frames": self.statistics.frames, "sites": list(self.statistics.sites)}
+        facts = {"sha256": self.sha256, "frames": self.statistics.frames, "sites": list(self.statistics.sites)}
+        noise = self.statistics.noise
+        if noise is None:
+            return facts
+        return facts | {"noise": {"epsilon": noise.epsilon, "delta": noise.delta, "frames": noise.frames}}
+
+    def advice(self) -> list[str]:
+        """What is to be said of its noise; nothing where there is none."""
+        if (similar := noised_similarity(self.statistics)) is None or self.statistics.noise is None:
+            return []
+        across = _across(self.statistics)
+        said = [f"{self.name}: {self.statistics.noise.sentence(self.statistics.frames)}"]
+        known, widths = similar.is_known[across], similar.half_width[across]
+        if known.any():
+            said[0] += f"; CKA is known to ±{np.median(widths[known]):.2f} (median)"
+        if lost := int((~known).sum()):
+            said.append(
+                f"{lost} of {len(known)} CKAs are too noisy to choose by (beyond ±{TOO_NOISY:g}) and count as 0: "
+                "collect more frames in fewer releases, or allow a larger epsilon"
+            )
+        return said
+
+    @property
+    def has_ranges(self) -> bool:
+        """Whether it holds ranges; frames with noise have none."""
+        return bool(self.statistics.overall.lows)
 
     def more_ranges_needed(self, error: MissingRangesError) -> MissingRangesError:
         """The same refusal with how many frames gave ranges, and what to do."""
         statistics = self.statistics
+        if statistics.noise is not None and not self.has_ranges:
+            return MissingRangesError(
+                f"{self.name}: {error.problem} (a file with noise holds no ranges)",
+                "give frames, or choose --precision dynamic",
+            )
         counts = f"{statistics.inner_frames} of {statistics.frames} frames gave ranges of all"
         return MissingRangesError(
             f"{self.name}: {error.problem} ({counts})",
@@ -85,21 +117,40 @@ def check_subject(statistics: Statistics, networks: Sequence[Network]) -> None:
 def similarity_from_statistics(statistics: Statistics, networks: Sequence[Network]) -> SimilarityTable:
     """CKA between the tapped cut points of all networks, as :func:`measure_similarity` gives it.
 
-    Cut points that were not tapped are not in the table; they count as alike to nothing.
+    Cut points that were not tapped are not in the table; they count as alike to nothing, and so do those of which noise
+    leaves too little to choose by.
 
     Raises:
-        InputError: As :func:`check_subject`.
+        InputError: As :func:`check_subject`; or noise leaves nothing to choose by.
     """
     check_subject(statistics, networks)
     sums = statistics.similarity()
     minibatch = sums.frames // max(1, sums.minibatches)
-    table = SimilarityTable.from_sums([n.name for n in networks], sums, minibatch)
+    names = [n.name for n in networks]
+    if (similar := noised_similarity(statistics)) is None:
+        table = SimilarityTable.from_sums(names, sums, minibatch)
+    else:
+        is_known = similar.is_known[_across(statistics)]
+        if is_known.size and not is_known.any():
+            raise InputError(
+                f"the statistics are too noisy to choose by: of {is_known.size} CKAs none is known to ±{TOO_NOISY:g}",
+                "collect more frames in fewer releases, allow a larger epsilon, or build from frames alone",
+            )
+        cka = np.where(similar.is_known, similar.cka, 0.0)
+        table = SimilarityTable(tuple(names), sums.taps, cka, np.maximum(cka, 0), statistics.frames, minibatch)
     points = [p.name for n in networks for p in n.cut_points if p.name in sums.taps]
     order = [sums.taps.index(p) for p in points]
     chosen = np.ix_(order, order)
     return SimilarityTable(
         table.networks, tuple(points), table.unbiased[chosen], table.biased[chosen], table.frames, table.minibatch
     )
+
+
+def _across(statistics: Statistics) -> npt.NDArray[np.bool_]:
+    """Taps x taps: pairs of two networks, each once."""
+    network = np.array([tap.network for tap in statistics.subject.taps])
+    across: npt.NDArray[np.bool_] = np.triu(network[:, None] != network[None])
+    return across
 
 
 def ranges_from_statistics(

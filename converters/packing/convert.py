@@ -38,7 +38,7 @@ from multigraft.converters.quantising.keep_float import operators_to_keep
 from multigraft.converters.quantising.layer_error import LayerErrorReport, layer_error, stored
 from multigraft.converters.quantising.precisions import STATIC, Precision
 from multigraft.converters.quantising.quantise import quantise
-from multigraft.converters.quantising.ranges import Range
+from multigraft.converters.quantising.ranges import MissingRangesError, Range
 from multigraft.converters.quantising.rescue import Judge, rescue
 from multigraft.converters.quantising.safeguards import Safeguards, Safety
 from multigraft.errors import ConversionError, UsageError
@@ -145,6 +145,8 @@ def convert(
     """
     feeds = Feeds(multitask.inputs, frames_by_input)
     if precision in STATIC and not feeds.chosen(1) and not ranges:
+        if ranges is not None:
+            raise MissingRangesError(f"{precision} needs frames or ranges", "give frames")
         raise UsageError(f"{precision} needs frames or ranges", "give unlabeled frames with --source")
     task_outputs = [o for task in multitask.tasks for o in task.outputs]
     converter = find_converter(report)

@@ -14,6 +14,8 @@ from multigraft import files
 from multigraft.converters.field.drift import SIGNIFICANT, Drift, find_drift
 from multigraft.converters.report import field_charts as charts
 from multigraft.statistics import entries
+from multigraft.statistics.noise import LEFT_OUT, UNIT_OF_PRIVACY, Noise
+from multigraft.statistics.noised_similarity import TOO_NOISY, NoisedSimilarity, noised_similarity
 from multigraft.statistics.statistics import Statistics
 from multigraft.statistics.statistics_file import CONTENT
 from multigraft.statistics.subject import Tap
@@ -28,10 +30,13 @@ TAIL = 4.0
 
 LABEL_LENGTH = 26
 MOST_ROWS = 24
+CUT_OFF = 0.9
+"""Mean square length of what frames add with noise, over the greatest, from which on most were cut off."""
 SURE = 0.9
 """Top-1 margin from which an early exit would be safe in most uses."""
 
 Counts = npt.NDArray[np.int64]
+Matrix = npt.NDArray[np.float64]
 
 
 def write_report(statistics: Statistics, path: Path, title: str) -> None:
@@ -70,7 +75,9 @@ def suggestions(statistics: Statistics, drift: list[Drift]) -> list[str]:
     """What to do next, one sentence each; empty where nothing is left to do."""
     advice = []
     widths = statistics.precision()
-    if widths is None:
+    if (noised := noised_similarity(statistics)) is not None:
+        advice += _noise_advice(statistics, noised)
+    elif widths is None:
         advice.append("Collect more: the precision of a CKA is known from 8 minibatches of enough frames on.")
     elif (width := float(widths.max())) > GOOD_PRECISION:
         times = (width / GOOD_PRECISION) ** 2
@@ -100,6 +107,26 @@ def suggestions(statistics: Statistics, drift: list[Drift]) -> list[str]:
     return advice
 
 
+def _noise_advice(statistics: Statistics, noised: NoisedSimilarity) -> list[str]:
+    unknown = [
+        noised.half_width[i, j] > TOO_NOISY for rows, columns in _pairs(statistics) for i in rows for j in columns
+        if i != j
+    ]  # fmt: skip
+    advice = []
+    if any(unknown):
+        advice.append(
+            f"{sum(unknown)} of {len(unknown)} CKAs are too noisy to choose by (beyond ±{TOO_NOISY:g}): collect more "
+            "frames in fewer releases, or allow a larger epsilon."
+        )
+    far = [tap for tap, share in noised.cut_off.items() if share > CUT_OFF]
+    if far:
+        advice.append(
+            f"Most frames lie beyond the public radius of {len(far)} taps, the first is {far[0]}: their distances from "
+            "the centre count as equal, and CKA is of directions alone."
+        )
+    return advice
+
+
 def short(name: str) -> str:
     """A tap's name without its network and what exporters add, its end kept where it is long."""
     label = name.split("/", 1)[-1].strip("/").removesuffix("_output_0")
@@ -110,14 +137,22 @@ def _plural(count: int, what: str) -> str:
     return f"{count:,} {what}" if count == 1 else f"{count:,} {what}s"
 
 
+def _cka(statistics: Statistics) -> tuple[Matrix, Matrix | None, str]:
+    """CKA of all taps, half widths of intervals and what they are made of."""
+    if (noised := noised_similarity(statistics)) is not None:
+        return noised.cka, noised.half_width, "widest 95 % interval, of noise and sketches"
+    return statistics.similarity().unbiased_cka(), statistics.precision(), "widest 95 % interval, jackknife"
+
+
 def _tiles(statistics: Statistics) -> str:
-    widths = statistics.precision()
+    _, widths, made_of = _cka(statistics)
+    detail = "CKA alone, with noise" if statistics.noise else f"ranges and moments of {statistics.detailed_frames:,}"
     days = {day for _, day in statistics.places}
     tiles = [
-        ("Frames", f"{statistics.frames:,}", f"ranges and moments of {statistics.detailed_frames:,}"),
+        ("Frames", f"{statistics.frames:,}", detail),
         ("Sites", f"{len(statistics.sites)}", ", ".join(statistics.sites)[:80]),
         ("Days", f"{len(days)}", f"{min(days)} to {max(days)}" if days else ""),
-        ("CKA known to", "–" if widths is None else f"±{widths.max():.3f}", "widest 95 % interval, jackknife"),
+        ("CKA known to", "–" if widths is None else f"±{widths.max():.3f}", made_of),
     ]
     return '<div class="tiles">' + "".join(
         f'<div class="tile"><h3>{name}</h3><p class="figure">{escape(figure)}</p><small>{escape(what)}</small></div>'
@@ -140,8 +175,7 @@ def _pairs(statistics: Statistics) -> list[tuple[list[int], list[int]]]:
 
 
 def _similarity(statistics: Statistics) -> str:
-    taps, cka = statistics.subject.taps, statistics.similarity().unbiased_cka()
-    widths = statistics.precision()
+    taps, (cka, widths, _) = statistics.subject.taps, _cka(statistics)
     maps = ""
     for rows, columns in _pairs(statistics):
         block = cka[np.ix_(rows, columns)]
@@ -310,7 +344,9 @@ def _wasteful(statistics: Statistics) -> list[str]:
 
 def _ranges(statistics: Statistics) -> str:
     ranges = statistics.ranges()
-    rows = "".join(_range_row(statistics, tap, ranges) for tap in statistics.subject.taps)
+    rows = "".join(_range_row(statistics, tap, ranges) for tap in statistics.subject.taps if tap.name in ranges)
+    if not rows:
+        return ""
     return (
         "<section><h2>Ranges</h2><p>Least and greatest value of each tap, the range of the middle 99.9 % of values "
         "(to 1 part in 64), and how much wider the full range is: static int8 spends its 256 steps on the range it is "
@@ -335,6 +371,13 @@ def _range_row(statistics: Statistics, tap: Tap, ranges: dict[str, tuple[float, 
     )
 
 
+def _noise(noise: Noise, frames: int) -> str:
+    return escape(
+        f"{noise.sentence(frames)} (unit: {UNIT_OF_PRIVACY}; {noise.mechanism}); what has noise lacks "
+        f"{', '.join(LEFT_OUT)}"
+    )
+
+
 def _content(statistics: Statistics) -> str:
     subject = statistics.subject
     facts = [
@@ -342,6 +385,8 @@ def _content(statistics: Statistics) -> str:
         ("Fewest frames that a number sums over", f"{statistics.minimum_frames:,}"),
         ("Model that was tapped", f"<code>{subject.model_sha256}</code>"),
     ]
+    if statistics.noise is not None:
+        facts.append(("Noise", _noise(statistics.noise, statistics.frames)))
     for network in subject.networks:
         count = sum(t.network == network.name for t in subject.taps)
         facts.append((escape(network.name), f"{network.kind}, {_plural(count, 'tap')}"))

@@ -61,6 +61,8 @@ def combine_files(paths: Sequence[Path], output: Path | None = None) -> Combinat
         apart.append(
             f"whoever has the sum and all files but one can tell that one apart: the smallest is of {least:,} frames"
         )
+    if whole.noise is not None:
+        apart.append(f"the sum says of its noise: {whole.noise.sentence(whole.frames)}")
     if output is not None:
         apart += _before(output, whole)
     return Combination(whole, tuple(parts), tuple(apart))

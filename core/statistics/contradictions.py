@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from multigraft.statistics import entries
+from multigraft.statistics.noise import length_of
 from multigraft.statistics.statistics import Statistics
 from multigraft.statistics.tally import Tally
 from multigraft.statistics.value_histogram import BINS
@@ -25,6 +26,11 @@ def refuse_contradictions(statistics: Statistics) -> None:
     for tally in (statistics.overall, *statistics.places.values()):
         _check_tally(tally)
     sums = statistics.overall.sums
+    if (noise := statistics.noise) is not None:
+        if list(noise.bounds) != [tap for tap in taps if tap in noise.bounds] or noise.frames > statistics.frames:
+            raise ValueError("its noise is of other taps or frames")
+        if entries.BOUNDED not in sums or sums[entries.BOUNDED].shape != (length_of(noise.bounds),):
+            raise ValueError("its noise is on other sums")
     for tap in subject.taps:
         for name in (entries.channel_sums(tap.name), entries.channel_squares(tap.name)):
             if name in sums and sums[name].shape != tap.shape[-1:]:

@@ -26,6 +26,10 @@ ROUGHNESS = "roughness"
 IMAGE, ROW = "image", "row"
 """What drift is tested on besides networks: the features of the frames themselves."""
 
+BOUNDED = "bounded"
+"""Sums of numbers of which a frame adds no more than a bound, then of their products, each pair once: what noise is
+added to, see :mod:`multigraft.statistics.noise`."""
+
 _CROSS_SUMS = ("first/", "second/", "cross/")
 _CROSS_ROWS = "rows/"
 

@@ -101,6 +101,30 @@ class ExactSums:
         sums: Float64Array = whole.astype(np.float64) + np.ldexp(rest.astype(np.float64), -BITS)
         return sums
 
+    def whole(self) -> Integers:
+        """The sums of terms that were whole numbers, exactly: int64.
+
+        Raises:
+            InputError: A sum is no whole number.
+        """
+        if self._low.any():
+            raise InputError("a sum of whole numbers has a fraction", "collect again")
+        return self._high.copy()
+
+    @classmethod
+    def of_whole(cls, values: Integers) -> Self:
+        """Sums that are whole numbers.
+
+        Args:
+            values: int64.
+
+        Raises:
+            InputError: One is 2**61 or more.
+        """
+        sums = cls(values.shape)
+        sums._set(values, np.zeros(values.shape, np.int64))
+        return sums
+
     def to_array(self) -> Integers:
         """int64, 2 x :attr:`shape`: high and low parts."""
         return np.stack([self._high, self._low])

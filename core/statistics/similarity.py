@@ -180,6 +180,14 @@ class SimilaritySums:
         """Taps x taps, float64: biased linear CKA of minibatches of the size used; it grows with features / frames."""
         return np.clip(self._cka(self._biased), -1.0, 1.0)
 
+    def mean_hsic(self) -> Float64Array:
+        """Taps x taps, float64: unbiased HSIC, the mean over frames; 0 where there are none."""
+        i, j = self._upper
+        hsic = np.zeros((len(self.taps), len(self.taps)))
+        # Whole numbers may be too large for float64; their quotient is not.
+        hsic[i, j] = hsic[j, i] = [s / (max(1, self.frames) << _UNIT_EXPONENT) for s in self._unbiased]
+        return hsic
+
     def _cka(self, sums: Sequence[int]) -> Float64Array:
         # A common exponent keeps the ratios and brings any magnitude into the range of float64.
         shift = max(0, max(abs(s).bit_length() for s in sums) - 1000)

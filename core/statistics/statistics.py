@@ -38,6 +38,7 @@ from multigraft.statistics.coalescing import (
     without_thin_sums,
 )
 from multigraft.statistics.minimum_frames import MINIMUM_FRAMES
+from multigraft.statistics.noise import Noise
 from multigraft.statistics.release import Release
 from multigraft.statistics.similarity import SimilaritySums
 from multigraft.statistics.subject import Subject
@@ -86,6 +87,7 @@ class Statistics:
         groups: Similarity, minibatches dealt out in turn.
         periods: Similarity by time: period ``k`` starts after ``minimum_frames * (2**k - 1)`` frames of a run.
         releases: Of which stores it is which release; empty for statistics that no store released.
+        noise: What was added to their sums; None where nothing was.
         is_released: Whether all of it came out of files, which stores released; only then may it become a file.
     """
 
@@ -99,6 +101,7 @@ class Statistics:
         self.groups = [self._no_similarity() for _ in range(GROUPS)]
         self.periods: list[SimilaritySums] = []
         self.releases: dict[str, Release] = {}
+        self.noise: Noise | None = None
         self.is_released = False
 
     def _no_similarity(self) -> SimilaritySums:
@@ -166,6 +169,7 @@ class Statistics:
         merged = Statistics(self.subject, min(self.minimum_frames, other.minimum_frames))
         merged.releases = self.releases | other.releases
         merged.is_released = self.is_released and other.is_released
+        merged.noise = self.noise.merge(other.noise) if self.noise and other.noise else self.noise or other.noise
         merged.overall = self.overall.merge(other.overall)
         for place in self.places.keys() | other.places.keys():
             merged.places[place] = self.places.get(place, Tally()).merge(other.places.get(place, Tally()))
@@ -185,7 +189,8 @@ class Statistics:
     __hash__ = None  # type: ignore[assignment]  # it changes with every add
 
     def _state(self) -> tuple[object, ...]:
-        return self.subject, self.minimum_frames, self.overall, self.places, self.groups, self.periods, self.releases
+        sums = self.overall, self.places, self.groups, self.periods
+        return self.subject, self.minimum_frames, sums, self.releases, self.noise
 
     def similarity(self) -> SimilaritySums:
         """Similarity over all frames."""
@@ -254,6 +259,7 @@ class Statistics:
         minimum = self.minimum_frames
         whole = Statistics(self.subject, minimum)
         whole.releases = dict(self.releases)
+        whole.noise = self.noise
         whole.overall = without_thin_sums(self.overall, self.outer, minimum)
         for site in self.sites:
             days = {day: tally for (of_site, day), tally in self.places.items() if of_site == site}

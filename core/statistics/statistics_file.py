@@ -1,9 +1,9 @@
 """The file format of Statistics, ``NAME.mgstats``: a zip that any tool opens.
 
-``manifest.json`` holds the schema, the subject, the number of frames, which stores' releases it is made of, and size
-and SHA-256 of every other member; ``overall.npz``, ``place-N.npz``, ``groups.npz`` and ``slots.npz`` hold plain NumPy
-arrays. Members carry no clock, so equal statistics give equal bytes. The file is not signed: a digest shows damage, not
-an author. Files of before there were releases are read, too.
+``manifest.json`` holds the schema, the subject, the number of frames, which stores' releases it is made of, what noise
+was added, if any, and size and SHA-256 of every other member; ``overall.npz``, ``place-N.npz``, ``groups.npz`` and
+``slots.npz`` hold plain NumPy arrays. Members carry no clock, so equal statistics give equal bytes. The file is not
+signed: a digest shows damage, not an author. Files of before there were releases are read, too.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from multigraft.json_decoding import decode
 from multigraft.npz import FIXED_TIME, LARGEST, npz_bytes, read_npz
 from multigraft.reading import UnreadableError, parse_json, read_file
 from multigraft.statistics.contradictions import refuse_contradictions
+from multigraft.statistics.noise import noise_from_json, noise_to_json
 from multigraft.statistics.release import releases_from_json, releases_to_json
 from multigraft.statistics.similarity import SimilaritySums
 from multigraft.statistics.statistics import GROUPS, Statistics
@@ -70,6 +71,8 @@ def to_bytes(statistics: Statistics, level: int = 6) -> bytes:
     }
     if statistics.releases:
         manifest["releases"] = releases_to_json(statistics.releases)
+    if statistics.noise is not None:
+        manifest["noise"] = noise_to_json(statistics.noise)
     manifest["digest"] = _digest(manifest)
     text = json.dumps(manifest, indent=1, sort_keys=True).encode() + b"\n"
     return _zip({MANIFEST: text, **members})
@@ -100,6 +103,8 @@ def from_bytes(data: bytes, where: str) -> Statistics:
         subject: Subject = decode(Subject, manifest["subject"], "subject")
         statistics = Statistics(subject, decode(int, manifest["minimum_frames"], "minimum_frames"))
         statistics.releases = releases_from_json(manifest.get("releases", {}))
+        if "noise" in manifest:
+            statistics.noise = noise_from_json(manifest["noise"])
         statistics.overall = Tally.from_arrays(read_npz(members["overall.npz"], allowance))
         for number, entry in enumerate(manifest["places"]):
             place = decode(str, entry["site"], "site"), decode(str, entry["day"], "day")

@@ -7,20 +7,25 @@ import os
 import signal
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from multigraft import files
+from multigraft.calibration.collect.bounded_sums import BoundedSums
 from multigraft.calibration.collect.collect_options import CollectOptions, store_of
 from multigraft.calibration.collect.collector import collect
+from multigraft.calibration.collect.selection_rule import SelectionRule
 from multigraft.calibration.collect.store import Store
 from multigraft.calibration.collect.taps_runner import TapsRunner
 from multigraft.devices.cameras.array_file import ArrayFile
 from multigraft.errors import MultigraftError
 from multigraft.statistics import entries, statistics_file
+from multigraft.statistics.noise import UNIT, Privacy, numbers_of
 from multigraft.statistics.release import releases_apart
 from multigraft.statistics.statistics import Statistics
+from multigraft.statistics.tally import Terms
 from multigraft.tensors.arrays import Float64Array
 from tests.calibration.networks import frames, taps_bundle
 
@@ -30,8 +35,10 @@ TAP, POSITIONS = "garment/relu2", 36
 IMAGES = frames(FRAMES, seed=11)
 
 
-def options(limit: int | None = None) -> CollectOptions:
-    return CollectOptions(frames=limit, site="a", minibatch=MINIBATCH, minimum_frames=MINIMUM)
+def options(limit: int | None = None, privacy: Privacy | None = None) -> CollectOptions:
+    rule = SelectionRule() if privacy is None else SelectionRule(min_difference=0)
+    sizes: dict[str, Any] = {"minibatch": MINIBATCH, "minimum_frames": MINIMUM}
+    return CollectOptions(frames=limit, site="a", rule=rule, privacy=privacy, **sizes)
 
 
 def embeddings(images: np.ndarray[tuple[int, ...], np.dtype[np.uint8]]) -> Float64Array:
@@ -48,12 +55,15 @@ TRUTH = embeddings(IMAGES[::8])
 STRANGERS = embeddings(frames(len(TRUTH), seed=12))
 
 
-def collected(folder: Path, step: int, releases: list[Statistics], clock: Callable[[], float] = lambda: 0.0) -> None:
+def collected(
+    folder: Path, step: int, releases: list[Statistics], clock: Callable[[], float] = lambda: 0.0,
+    privacy: Privacy | None = None,
+) -> None:  # fmt: skip
     """A run that is stopped and resumed all the time; whoever carries files off keeps each one."""
     np.save(folder / "f.npy", IMAGES)
     seen = b""
     for limit in range(step, FRAMES + 1, step):
-        done = collect(BUNDLE, ArrayFile(folder / "f.npy"), folder / "a.mgstats", options(limit), clock=clock)
+        done = collect(BUNDLE, ArrayFile(folder / "f.npy"), folder / "a.mgstats", options(limit, privacy), clock=clock)
         if done.path is not None and done.path.read_bytes() != seen:
             seen = done.path.read_bytes()
             releases.append(statistics_file.read(done.path))
@@ -117,6 +127,62 @@ def test_the_same_guesses_hit_where_nothing_holds_a_release_back(tmp_path: Path)
     made = [(about, guess) for about, guess in guesses(states) if len(about) == 1]
     assert len(made) == 19 and nearer(made) == 1
     assert max(np.abs(TRUTH[about.start] - guess).max() for about, guess in made) < 1e-5
+
+
+def test_with_noise_no_pair_of_releases_tells_a_frame_from_a_strangers(tmp_path: Path) -> None:
+    """From the sums that are left, in the numbers of a sketch: the means of all blocks, and of all unions of them."""
+    releases: list[Statistics] = []
+    collected(tmp_path, 136, releases, privacy=Privacy(1.0))
+    assert len(releases) >= 3 and thinnest(releases) >= MINIMUM
+    assert all(set(r.overall.sums) == {entries.BOUNDED} and not r.overall.counts for r in releases)
+    runner = TapsRunner(BUNDLE)
+    bounded = BoundedSums(runner, runner.taps)
+    numbers = len(bounded.added(np.zeros((1, numbers_of(bounded.bounds))))[0])
+
+    def sketches(images: np.ndarray[tuple[int, ...], np.dtype[np.uint8]]) -> Float64Array:
+        rows = []
+        for image in images:
+            runner.run(image)
+            bounded.look()
+            terms = Terms()
+            bounded.summarise(terms)
+            rows.append(terms.sums[entries.BOUNDED][:numbers] / UNIT)
+        return np.array(rows)
+
+    true, stranger = sketches(IMAGES[:FRAMES:4]), sketches(frames(FRAMES // 4, seed=12))
+    wins = []
+    for old, new in itertools.combinations(releases, 2):
+        sums = [r.overall.sums[entries.BOUNDED].values()[:numbers] / UNIT for r in (old, new)]
+        guess = (sums[1] - sums[0]) / (new.frames - old.frames)
+        for number in range(-(-old.frames // 4), new.frames // 4):
+            wins.append(np.linalg.norm(true[number] - guess) < np.linalg.norm(stranger[number] - guess))
+    assert 0.4 < np.mean(wins) < 0.6
+
+
+def test_with_noise_an_equal_export_gives_equal_bytes_and_nothing_to_average(tmp_path: Path) -> None:
+    np.save(tmp_path / "f.npy", IMAGES)
+    output, privacy = tmp_path / "a.mgstats", Privacy(1.0)
+    collect(BUNDLE, ArrayFile(tmp_path / "f.npy"), output, options(256, privacy))
+    content = output.read_bytes()
+    for _ in range(2):
+        output.unlink()
+        collect(BUNDLE, ArrayFile(tmp_path / "f.npy"), output, options(256, privacy))
+        assert output.read_bytes() == content
+    first = statistics_file.read(output)
+    collect(BUNDLE, ArrayFile(tmp_path / "f.npy"), output, options(512, privacy))
+    second = statistics_file.read(output)
+    assert first.noise is not None and second.noise is not None
+    assert (second.frames, second.noise.frames) == (512, 512) and second.noise.variance == 2 * first.noise.variance
+    for other in (None, Privacy(2.0), Privacy(1.0, 1e-9)):
+        with pytest.raises(MultigraftError, match=r"begun with noise|begun with another noise"):
+            collect(BUNDLE, ArrayFile(tmp_path / "f.npy"), output, options(1000, other))
+
+
+def test_a_store_without_noise_gets_none_later(tmp_path: Path) -> None:
+    np.save(tmp_path / "f.npy", IMAGES)
+    collect(BUNDLE, ArrayFile(tmp_path / "f.npy"), tmp_path / "a.mgstats", options(256))
+    with pytest.raises(MultigraftError, match="begun without noise"):
+        collect(BUNDLE, ArrayFile(tmp_path / "f.npy"), tmp_path / "a.mgstats", options(512, Privacy(1.0)))
 
 
 @pytest.mark.parametrize("step", [24, 136, 400])

@@ -19,6 +19,7 @@ from tests.benchmarks import (
     field_grafting,
     firmware,
     large_pair,
+    noise_price,
     planner,
     real_networks,
     refit_depth,
@@ -35,8 +36,12 @@ SECTIONS: dict[str, Callable[[Path], None]] = {
     "collect": collect_cost.show,
 }
 
-ON_REQUEST: dict[str, Callable[[Path], None]] = {"relatives": relatives.show, "conformance": conformance.show}
-"""The first needs PyTorch, and data that is not in the repository; the second takes minutes."""
+ON_REQUEST: dict[str, Callable[[Path], None]] = {
+    "relatives": relatives.show,
+    "conformance": conformance.show,
+    "noise": noise_price.show,
+}
+"""The first needs PyTorch, and data that is not in the repository; the others take minutes."""
 
 
 def main() -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from multigraft.cli.shared.engine_options import add_interpreter_arguments
 from multigraft.cli.shared.settings_options import check_output, use_one_thread
+from multigraft.errors import UsageError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -17,6 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     from multigraft.calibration.collect.collect_options import CollectOptions
     from multigraft.calibration.collect.selection_rule import SelectionRule
     from multigraft.devices.cameras.source_help import HELP
+    from multigraft.statistics.noise import DELTA
 
     default, rule = CollectOptions(), SelectionRule()
     add = parser.add_argument
@@ -30,9 +32,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--every", type=int, default=rule.every, metavar="N", help="use one frame of N (default: every frame)")
     add("--interval", type=float, default=rule.interval_s, metavar="S", help="use a frame every S seconds at most")
     add(
-        "--min-difference", type=float, default=rule.min_difference, metavar="D",
+        "--min-difference", type=float, metavar="D",
         help="skip a frame whose mean grey differs by less than D of 255, or a row by less than D / 255 of its largest "
-        f"number (default: {rule.min_difference:g})",
+        f"number (default: {rule.min_difference:g}; with --epsilon: 0)",
     )  # fmt: skip
     add("--minibatch", type=int, default=default.minibatch, metavar="N", help=f"default: {default.minibatch}")
     add(
@@ -48,6 +50,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--minimum-frames", type=int, default=default.minimum_frames, metavar="N",
         help=f"every number of the file sums over at least N frames (default: {default.minimum_frames})",
     )  # fmt: skip
+    add(
+        "--epsilon", type=float, metavar="E",
+        help="add noise, so that the file is (E, D)-differentially private for every frame; it then holds CKA alone "
+        "(default: no noise)",
+    )  # fmt: skip
+    add("--delta", type=float, metavar="D", help=f"with --epsilon (default: {DELTA:g})")
     add(
         "--keep-frames", type=int, default=0, metavar="N",
         help="store the N most uncertain frames in OUTPUT.frames (default: none is stored)",
@@ -66,9 +74,18 @@ def execute(options: argparse.Namespace) -> int:
     from multigraft.calibration.collect.selection_rule import SelectionRule
     from multigraft.cli.shared.bundle_sources import rows_of
     from multigraft.devices.cameras.sources import open_source
+    from multigraft.statistics.noise import DELTA, Privacy
 
     output: Path = options.output
     check_output(output)
+    if options.delta is not None and options.epsilon is None:
+        raise UsageError("--delta goes with --epsilon", "give both, or none")
+    privacy = (
+        None if options.epsilon is None else Privacy(options.epsilon, DELTA if options.delta is None else options.delta)
+    )
+    difference = options.min_difference
+    if difference is None:
+        difference = SelectionRule().min_difference if privacy is None else 0.0
     settings = CollectOptions(
         frames=options.frames,
         minutes=options.minutes,
@@ -78,7 +95,8 @@ def execute(options: argparse.Namespace) -> int:
         memory_bytes=options.memory_mib << 20,
         features=options.features,
         minimum_frames=options.minimum_frames,
-        rule=SelectionRule(options.min_difference, options.interval, options.every),
+        rule=SelectionRule(difference, options.interval, options.every),
+        privacy=privacy,
         keep_frames=options.keep_frames,
         keep_bytes=options.keep_mib << 20,
         keep_days=options.keep_days,
@@ -91,11 +109,13 @@ def execute(options: argparse.Namespace) -> int:
         done = collect(bundle, camera, output, settings, report)
     frames = done.statistics.frames
     if options.json:
-        result = {
+        result: dict[str, object] = {
             "event": "done", "reason": done.reason, "frames": frames, "used": done.used, "skipped": done.skipped,
             "output": None if done.path is None else str(done.path), "release": done.release.number,
             "released_frames": done.release.frames, "missing": done.missing,
         }  # fmt: skip
+        if privacy is not None:
+            result |= {"epsilon": privacy.epsilon, "delta": privacy.delta}
         print(json.dumps(result))
         return 0
     print(f"{done.reason}: {frames:,} frames, {done.used:,} of them now, {done.skipped:,} skipped")
@@ -106,6 +126,8 @@ def execute(options: argparse.Namespace) -> int:
         )
         return 0
     release = f"release {done.release.number}, {done.release.frames:,} frames, {done.path.stat().st_size:,} bytes"
+    if privacy is not None:
+        release += f", ({privacy.epsilon:g}, {privacy.delta:g})-differentially private for every frame"
     if done.missing:
         print(f"{done.path} stays {release}: the next needs about {done.missing:,} more; the same command goes on")
     else:

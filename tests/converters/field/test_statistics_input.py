@@ -8,11 +8,19 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from multigraft.converters.field.statistics_input import ranges_from_statistics, similarity_from_statistics
+from multigraft.converters.field.statistics_input import (
+    StatisticsInput,
+    ranges_from_statistics,
+    similarity_from_statistics,
+)
 from multigraft.converters.network.frames import Frame
 from multigraft.converters.network.network import Network
+from multigraft.converters.quantising.ranges import MissingRangesError
 from multigraft.converters.similarity.representations import measure_similarity
 from multigraft.errors import InputError
+from multigraft.statistics import entries
+from multigraft.statistics.exact_sums import ExactSums
+from multigraft.statistics.noise import UNIT, Noise, TapBounds
 from multigraft.statistics.similarity import SimilaritySums
 from multigraft.statistics.statistics import Minibatch, Statistics
 from multigraft.statistics.subject import Subject, Tap, TappedNetwork
@@ -84,3 +92,34 @@ def test_statistics_of_other_networks_are_refused(networks: list[Network]) -> No
     first.source_sha256, other.source_sha256 = "a" * 64, "b" * 64
     with pytest.raises(InputError, match="SHA-256 differs"):
         similarity_from_statistics(collected([first], frames(64)), [other])
+
+
+def with_noise(statistics: Statistics, deviation: float) -> Statistics:
+    """Frames that add the same to the first tap of each network, and noise of a size (1: a single frame's)."""
+    taps = statistics.subject.taps
+    bounds = {tap.name: TapBounds(2, 1.0, is_sketch=False) for tap in taps}
+    random = np.random.default_rng(0)
+    added = np.tile(random.integers(-2048, 2049, (4096, 2)), (1, len(taps)))
+    first, second = np.triu_indices(added.shape[1])
+    exact = np.concatenate([UNIT * added.sum(axis=0), (added.T @ added)[first, second]])
+    noise = np.rint(deviation * UNIT**2 * random.standard_normal(len(exact))).astype(np.int64)
+    made = Statistics(statistics.subject, 32)
+    made.overall.frames = 4096
+    made.overall.sums[entries.BOUNDED] = ExactSums.of_whole(exact + noise)
+    made.noise = Noise(2.0, 1e-6, "a test", 4096, (deviation * UNIT**2) ** 2, bounds)
+    return made
+
+
+def test_noise_that_leaves_enough_chooses_and_noise_that_leaves_nothing_is_refused(networks: list[Network]) -> None:
+    plain = collected(networks, frames(64))
+    table = similarity_from_statistics(with_noise(plain, 5.0), networks)
+    assert table(table.cut_points[0], table.cut_points[-1]) > 0.9 and table.frames == 4096
+    clear, drowned = (StatisticsInput(with_noise(plain, size), "a.mgstats", "0" * 64) for size in (5.0, 1e4))
+    assert len(clear.advice()) == 1 and "(2, 1e-06)-differentially private; CKA is known to" in clear.advice()[0]
+    assert clear.provenance()["noise"] == {"epsilon": 2.0, "delta": 1e-6, "frames": 4096}
+    assert "CKAs are too noisy to choose by" in drowned.advice()[1]
+    with pytest.raises(InputError, match=r"too noisy to choose by.*collect more"):
+        similarity_from_statistics(drowned.statistics, networks)
+    assert ranges_from_statistics(clear.statistics, networks) == {} and not clear.has_ranges
+    missing = clear.more_ranges_needed(MissingRangesError("int8 needs ranges", "give some"))
+    assert "a file with noise holds no ranges" in str(missing) and "give frames" in str(missing)

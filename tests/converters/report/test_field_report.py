@@ -15,6 +15,7 @@ from multigraft.converters.field.drift import find_drift
 from multigraft.converters.report.field_report import page, suggestions, write_report
 from multigraft.statistics.statistics import Statistics
 from tests.calibration.samples import SUBJECT, minibatch, statistics
+from tests.core.statistics.noised_samples import with_noise
 
 
 @pytest.fixture(scope="module")
@@ -61,6 +62,17 @@ def test_the_page_is_one_well_formed_file_without_script(fleet: Statistics) -> N
     Checker().feed(re.sub(r"<(\w+)([^<>]*)/>", r"<\1\2></\1>", text))
     assert open_tags == []
     assert page(fleet, "fleet <of> 2") == text
+
+
+@pytest.mark.parametrize("epsilon", [8.0, 0.01])
+def test_files_with_noise_say_so_and_what_they_lack(epsilon: float) -> None:
+    hidden = with_noise(2048, epsilon)
+    text = page(hidden, "hidden")
+    assert f"each of its 2,048 frames is ({epsilon:g}, 1e-06)-differentially private" in text
+    assert "of noise and sketches" in text and "least and greatest values" in text and "<h2>Ranges" not in text
+    advice = " ".join(suggestions(hidden, find_drift(hidden)))
+    assert ("too noisy to choose by" in advice) == (epsilon < 1)
+    assert "differentially private" in page(hidden + statistics(1, 4), "both")
 
 
 @pytest.mark.parametrize("count", [1, 4, 20])

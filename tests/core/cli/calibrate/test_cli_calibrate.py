@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -109,3 +110,46 @@ def test_every_step_has_help(step: str, capsys: pytest.CaptureFixture[str]) -> N
         main(["calibrate", step, "--help"])
     assert left.value.code == 0
     assert "--json" in capsys.readouterr().out
+
+
+def test_noise_is_declared_from_the_command_to_the_report(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert collect(7) == 0 and collect(8, "--epsilon", "8") == 0
+    assert "(8, 1e-06)-differentially private for every frame" in capsys.readouterr().out
+    plain, hidden = (statistics_file.read(f"site-{number}.mgstats") for number in (7, 8))
+    assert plain.noise is None and hidden.noise is not None and hidden.frames == hidden.noise.frames == 160
+    assert main(["calibrate", "combine", "site-7.mgstats", "site-8.mgstats", "-o", "fleet.mgstats", "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)["apart"][-1]
+    assert "of its 320 frames 160 are (8, 1e-06)-differentially private" in said
+    for name in ("site-8", "fleet"):
+        assert main(["calibrate", "report", f"{name}.mgstats", "-o", "report.html"]) == 0
+        assert "differentially private" in Path("report.html").read_text()
+    assert "too noisy to choose by" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("wrong", "sentence"),
+    [
+        (("--delta", "1e-6"), "--delta goes with --epsilon"),
+        (("--epsilon", "0"), "epsilon is 0"),
+        (("--epsilon", "1", "--delta", "0"), "delta is 0"),
+        (("--epsilon", "1", "--precision", "0.02"), "frames must not decide when to stop"),
+        (("--epsilon", "1", "--min-difference", "1"), "frames must not decide which frames are used"),
+    ],
+)
+def test_noise_that_would_promise_too_much_is_refused(
+    place: Path, capsys: pytest.CaptureFixture[str], wrong: tuple[str, ...], sentence: str
+) -> None:
+    assert collect(7, *wrong) == 2
+    assert sentence in capsys.readouterr().err and not list(place.glob("site-7.mgstats*"))
+
+
+def test_without_opendp_a_run_with_noise_does_not_begin(
+    place: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in [n for n in sys.modules if n.partition(".")[0] == "opendp"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "opendp", None)
+    assert collect(7, "--epsilon", "1") == 2
+    assert "noise in statistics needs OpenDP, which is not installed; run: " in capsys.readouterr().err
+    assert not list(place.glob("site-7.mgstats*"))
+    assert collect(7) == 0
