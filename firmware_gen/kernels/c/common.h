@@ -13,7 +13,12 @@
 #endif
 
 #define MG_INLINE static inline __attribute__((always_inline, unused))
+#if defined(__GNUC__) && !defined(__clang__)
+/* gcc 12 at -O2 drops calls of functions that only write through pointers into a static union, unless they are noipa. */
+#define MG_KERNEL static __attribute__((noipa, unused))
+#else
 #define MG_KERNEL static __attribute__((noinline, unused))
+#endif
 
 MG_INLINE int32_t mg_min(int32_t a, int32_t b) { return a < b ? a : b; }
 MG_INLINE int32_t mg_max(int32_t a, int32_t b) { return a > b ? a : b; }
