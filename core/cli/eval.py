@@ -1,0 +1,172 @@
+"""``multigraft eval``: accuracy on labelled frames, per task, beside the original networks."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from multigraft.cli.shared.engine_options import add_interpreter_arguments
+from multigraft.cli.shared.settings_options import add_trust_argument
+from multigraft.cli.shared.table import print_table
+from multigraft.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from multigraft.bundle.bundle import Bundle
+    from multigraft.converters.network.network import Network
+    from multigraft.converters.settings.settings import Settings
+    from multigraft.runtime import Engine
+    from multigraft.tensors.preparation import Frame
+
+LOWEST_SCORE = 0.001
+"""Average precision looks at all scores; a threshold would cut its curve off."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's arguments."""
+    parser.add_argument("bundle", help="a .graft file or a deployed folder")
+    parser.add_argument(
+        "--labelled",
+        required=True,
+        type=Path,
+        metavar="FILE",
+        help="boxes in COCO's form (.json), or frames and labels of classes (.npz)",
+    )
+    parser.add_argument(
+        "--images", type=Path, metavar="FOLDER", help="the pictures of a COCO file (default: its folder)"
+    )
+    parser.add_argument(
+        "--settings", metavar="TOML", help="the settings it was built with: the original networks are judged as well"
+    )
+    parser.add_argument("--tasks", metavar="A,B", help="judge these tasks only (default: all that fit the labels)")
+    add_interpreter_arguments(parser)
+    add_trust_argument(parser)
+
+
+def execute(options: argparse.Namespace) -> int:
+    """Print a row per task, or with ``--json`` the figures."""
+    from multigraft.bundle.bundle import Bundle
+    from multigraft.converters.settings.settings import Settings
+    from multigraft.runtime import Engine
+
+    bundle = _with_lowest_scores(Bundle.open(options.bundle))
+    engine = Engine(bundle, options.threads, options.backend)
+    asked = None if options.tasks is None else [n.strip() for n in options.tasks.split(",") if n.strip()]
+    for name in asked or ():
+        engine.manifest.task(name)
+    names = asked or [task.name for task in engine.manifest.tasks]
+    settings = None if options.settings is None else Settings.load(options.settings, trusts_code=options.trust_code)
+    judge = _of_classes if options.labelled.suffix.lower() == ".npz" else _of_boxes
+    rows = judge(engine, names, settings, options)
+    if not rows:
+        raise UsageError(
+            f"no task of {options.bundle} can be judged by {options.labelled}", "give other labels or tasks"
+        )
+    if options.json:
+        print(json.dumps({"labelled": str(options.labelled), "tasks": rows}))
+        return 0
+    figures = [key for key in rows[0]["bundle"] if key not in ("frames", "boxes")]
+    sides = [side for side in ("bundle", "original") if side in rows[0]]
+    columns = ["task", *(f"{figure} {side}" for figure in figures for side in sides), "frames"]
+    table = [
+        [row["task"], *(f"{100 * row[side][figure]:.1f} %" for figure in figures for side in sides), row["frames"]]
+        for row in rows
+    ]
+    print_table(str(options.labelled), columns, [list(map(str, row)) for row in table])
+    return 0
+
+
+def _with_lowest_scores(bundle: Bundle) -> Bundle:
+    from multigraft.bundle.bundle import Bundle
+
+    tasks = tuple(
+        task
+        if task.answer is None
+        else dataclasses.replace(task, answer=dataclasses.replace(task.answer, score_threshold=LOWEST_SCORE))
+        for task in bundle.manifest.tasks
+    )
+    contents = {name: bundle.read(name) for name in bundle.manifest.files}
+    return Bundle.create(dataclasses.replace(bundle.manifest, tasks=tasks), contents)
+
+
+def _originals(settings: Settings | None) -> Iterator[Network]:
+    from multigraft.converters.importing.importer import load_task
+
+    for task in settings.tasks if settings is not None else ():
+        network = load_task(task, settings.path.parent, trusts_code=settings.trusts_code)  # type: ignore[union-attr]
+        if network.answer is not None:
+            network.answer = dataclasses.replace(network.answer, score_threshold=LOWEST_SCORE)
+        yield network
+
+
+def _of_boxes(engine: Engine, names: list[str], settings: Settings | None, options: argparse.Namespace) -> list[Any]:
+    from multigraft.answers.detections import Detections
+    from multigraft.converters.evaluation.coco_figures import coco, detection_figures
+    from multigraft.converters.evaluation.coco_labels import read_coco
+    from multigraft.converters.network.cut_frames import decoded
+
+    coco()
+    labels = read_coco(options.labelled, options.images)
+    names = [n for n in names if (task := engine.manifest.task(n)).answer is not None and task.on is None]
+    found: dict[str, dict[int, Detections]] = {name: {} for name in names}
+    originals = {n.name: n for n in _originals(settings) if n.name in names}
+    before: dict[str, dict[int, Detections]] = {name: {} for name in originals}
+    for image, path in labels.images.items():
+        frame = _picture(path)
+        for name, answer in engine.run(frame, names or None).answers.items():
+            if name in found and isinstance(answer, Detections):
+                found[name][image] = answer
+        for name, network in originals.items():
+            before[name][image] = decoded(network, [frame])[0]
+    rows = []
+    for name in names:
+        if not found[name]:
+            continue
+        task = engine.manifest.task(name)
+        figures = detection_figures(labels, found[name], task.labels)
+        row = {"task": name, "frames": figures.images, "boxes": figures.boxes, "bundle": _shares(figures.to_json())}
+        if name in before:
+            row["original"] = _shares(detection_figures(labels, before[name], task.labels).to_json())
+        rows.append(row)
+    return rows
+
+
+def _shares(figures: dict[str, Any]) -> dict[str, float]:
+    return {key: figures[key] for key in ("map", "map50", "map75")}
+
+
+def _picture(path: Path) -> Frame:
+    from multigraft.devices.cameras.sources import open_source
+
+    with open_source(str(path)) as camera:
+        return next(iter(camera))
+
+
+def _of_classes(engine: Engine, names: list[str], settings: Settings | None, options: argparse.Namespace) -> list[Any]:
+    from multigraft.converters.network.labelled import load_labelled
+    from multigraft.runtime.answers import Classification
+    from multigraft.tensors.preparation import row_shape
+
+    originals = {n.name: n for n in _originals(settings)}
+    rows = []
+    for name in names:
+        task = engine.manifest.task(name)
+        if task.kind != "classification" or task.on is not None or task.answer is not None:
+            continue
+        labelled = load_labelled(options.labelled, name, row_shape(engine.manifest.inputs_of(name)[0].preprocessing))
+        answers = [engine.run(frame, [name]).answers[name] for frame in labelled.frames]
+        right = sum(
+            isinstance(a, Classification) and a.index == label
+            for a, label in zip(answers, labelled.labels, strict=True)
+        )
+        row: dict[str, Any] = {"task": name, "frames": len(answers), "bundle": {"accuracy": right / len(answers)}}
+        if name in originals:
+            network = originals[name]
+            logits = network.run(network.prepare(labelled.frames))[network.outputs[0]]
+            row["original"] = {"accuracy": labelled.accuracy(logits)}
+        rows.append(row)
+    return rows
