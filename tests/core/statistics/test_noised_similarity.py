@@ -29,7 +29,7 @@ def of(statistics: Statistics) -> NoisedSimilarity:
 def exact(count: int, likeness: float) -> Float64Array:
     added = frames(count, likeness=likeness).astype(np.float32).reshape(count, len(BOUNDS), -1)
     sums = SimilaritySums([tap.name for tap in SUBJECT.taps])
-    for part in np.split(added, count // 128):
+    for part in np.split(added, count // 1024):
         sums.add([part[:, tap] for tap in range(len(BOUNDS))])
     return sums.unbiased_cka()
 
