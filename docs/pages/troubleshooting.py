@@ -45,7 +45,7 @@ GROUPS: dict[str, tuple[str, tuple[str, ...]]] = {
     ),
     "Reports, studies and the demo": (
         "Pages and pictures that a build writes. [Reading the report](report.md).",
-        ("converters/report/", "converters/study/", "converters/demo/"),
+        ("converters/report/", "converters/study/", "converters/evaluation/", "converters/demo/"),
     ),
     "Opening a bundle": ("Files with the ending `.graft`.", ("core/bundle/",)),
     "Running and measuring": (

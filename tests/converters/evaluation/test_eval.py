@@ -67,7 +67,7 @@ def test_boxes_elsewhere_have_none(project: Path, capsys: pytest.CaptureFixture[
 
 def test_classes_are_counted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     cascade_scene.judge(tmp_path / "mood.onnx", 2)
-    faces = [np.full((16, 16, 3), (0, 200, 200 * (n % 2)), np.uint8) for n in range(100)]
+    faces = [np.full((16, 16, 3), (n // 4, 200, 200 * (n % 2)), np.uint8) for n in range(100)]
     np.save(tmp_path / "frames.npy", np.stack(faces))
     np.savez(tmp_path / "labelled.npz", frames=np.stack(faces[:10]), labels=np.array([0, 1] * 4 + [1, 0]))
     (tmp_path / "multigraft.toml").write_text(
