@@ -178,12 +178,23 @@ class Engine:
             begin = _now()
             picture = shown[stage.on.task]
             shown |= dict.fromkeys(stage.tasks, picture)
-            told, time = self._ask_boxes(stage, picture, answers[stage.on.task], start)  # type: ignore[arg-type]
+            told, time = self.ask_boxes(stage, picture, answers[stage.on.task], start)  # type: ignore[arg-type]
             answers |= told
             times.append(dataclasses.replace(time, us=(_now() - begin) / 1000))
         return whole.followed(answers, tuple(times), _now())
 
-    def _ask_boxes(self, stage: Stage, frame: Frame, found: Answer, start: int) -> tuple[dict[str, Answer], StageTime]:
+    def ask_boxes(self, stage: Stage, frame: Frame, found: Answer, start: int) -> tuple[dict[str, Answer], StageTime]:
+        """Ask a stage's tasks of boxes.
+
+        Args:
+            stage: Which tasks, and how the boxes are cut out.
+            frame: uint8, height x width or height x width x 3.
+            found: The boxes, in its pixels.
+            start: When the frame began, of ``time.perf_counter_ns``: deadlines count from it.
+
+        Raises:
+            BundleError: ``found`` holds no boxes.
+        """
         if isinstance(found, PerBox) and not found.numbers:
             found = no_detections()
         if not isinstance(found, Detections):

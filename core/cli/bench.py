@@ -17,6 +17,7 @@ from multigraft.errors import UsageError
 if TYPE_CHECKING:
     from multigraft.runtime import Engine
     from multigraft.runtime.benchmark import Distribution, Timing
+    from multigraft.runtime.crop_timing import CropTiming
 
 MAX_FRAMES = 64
 """Frames kept in memory; runs go round."""
@@ -78,6 +79,7 @@ def execute(options: argparse.Namespace) -> int:
         "frames": len(frames),
         "self_test": None if engine.self_test is None else engine.self_test.to_json(),
         "latency_us": asdict(timing),
+        "stages": [stage.to_json() for stage in _stages(engine, frames, tasks, options)],
         "weights_bytes": benchmark.weights_bytes(engine),
         "model_bytes": {
             "bundle": len(engine.bundle.model),
@@ -93,6 +95,15 @@ def execute(options: argparse.Namespace) -> int:
     else:
         _print(report, timing, str(Machine.here(engine.model.backend)))
     return 0
+
+
+def _stages(
+    engine: Engine, frames: list[Any], tasks: tuple[str, ...] | None, options: argparse.Namespace
+) -> list[CropTiming]:
+    from multigraft.runtime.crop_timing import measure_crops
+
+    pictures = [frame for frame in frames if str(getattr(frame, "dtype", "")) == "uint8"]
+    return measure_crops(engine, pictures[0], tasks, options.runs, options.warmup) if pictures else []
 
 
 def _frames(sources: list[str] | None, engine: Engine, tasks: tuple[str, ...] | None, most: int) -> list[Any]:
@@ -150,6 +161,16 @@ def _print(report: dict[str, Any], timing: Timing, machine: str) -> None:
         ("part", "median", "p90", "p99", "min", "max", "weights (bytes)"),
         [_latency_row(name, distribution, report["weights_bytes"].get(name)) for name, distribution in rows],
     )
+    if report["stages"]:
+        print_table(
+            f"Looking at boxes, in microseconds over {timing.total.samples} made-up sets of them",
+            ("tasks", "on", "boxes", "median", "p90", "p99"),
+            [
+                (", ".join(s["tasks"]), s["on"], count, *(f"{taken[p]:.1f}" for p in ("p50", "p90", "p99")))
+                for s in report["stages"]
+                for count, taken in s["crops"].items()
+            ],
+        )
     if report["against"]:
         print_table(
             "Engine without preprocessing against, by interleaved pairs (microseconds, medians)",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from pathlib import Path
 from typing import Any
 
@@ -97,6 +98,22 @@ def test_after_the_deadline_no_box_is_begun_and_the_line_says_so(bundle: Bundle)
 def test_boxes_of_other_classes_are_left_alone(bundle: Bundle) -> None:
     result = Engine(with_on(bundle, labels=("dog",))).run(picture(*PEOPLE["four"]))
     assert [stage.crops for stage in result.stages] == [0, 0]
+
+
+def test_bench_tells_what_looking_at_boxes_costs_by_their_number(
+    bundle: Bundle, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bundle.write(tmp_path / "people.graft")
+    measure = ["bench", str(tmp_path / "people.graft"), "--runs", "5", "--warmup", "1", "--no-memory", "--no-energy"]
+    assert main([*measure, "--json"]) == 0
+    stages = json.loads(capsys.readouterr().out)["stages"]
+    assert [(s["on"], s["tasks"], list(s["crops"])) for s in stages] == [
+        ("person", ["face"], ["0", "1", "4"]),
+        ("face", ["mood", "age"], ["0", "1", "4"]),
+    ]
+    assert {taken["samples"] for s in stages for taken in s["crops"].values()} == {5}
+    assert main(measure) == 0
+    assert "mood, age" in capsys.readouterr().out
 
 
 WRONG: dict[str, tuple[str, str]] = {
