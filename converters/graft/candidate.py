@@ -129,6 +129,7 @@ def judge(
         confidence=confidence,
         tolerance=tolerance,
         answer=target.answer,
+        labels=target.labels,
     )
     return costed(join, tail, target, measured, layers, adapter)
 

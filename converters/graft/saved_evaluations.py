@@ -67,7 +67,7 @@ class SavedEvaluations:
 
         def parts() -> tuple[bytes, ...]:
             graph = network.model.SerializeToString(deterministic=True)
-            answer = b"" if network.answer is None else repr(network.answer).encode()
+            answer = b"" if network.answer is None else repr((network.answer, network.labels)).encode()
             return graph, repr(network.preprocessing).encode(), network.kind.encode(), answer
 
         return self._digest(network, parts)

@@ -63,7 +63,15 @@ def bundle_agreement(
     original = evidence.answers(network)
     answers = runner.outputs(network.name, evidence.accept)
     new = [_original_layout(b, a.shape) for a, b in zip(original, answers, strict=True)]
-    return agreement(network.kind, original, new, confidence=confidence, tolerance=tolerance, answer=network.answer)
+    return agreement(
+        network.kind,
+        original,
+        new,
+        confidence=confidence,
+        tolerance=tolerance,
+        answer=network.answer,
+        labels=network.labels,
+    )
 
 
 def with_fidelity(bundle: Bundle, figures: Mapping[str, Mapping[str, Any]]) -> Bundle:

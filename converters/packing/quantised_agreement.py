@@ -55,6 +55,7 @@ class QuantisedAgreement:
                 [np.stack(original[o]) for o in task.outputs],
                 [np.stack(new[o]) for o in task.outputs],
                 answer=task.answer,
+                labels=task.labels,
             )
             for task in self._tasks
         }

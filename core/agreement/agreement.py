@@ -73,6 +73,7 @@ def agreement(
     confidence: float = 0.95,
     tolerance: float | None = None,
     answer: AnswerFormat | None = None,
+    labels: tuple[str, ...] = (),
 ) -> Agreement:
     """Compare outputs on the same frames.
 
@@ -84,6 +85,7 @@ def agreement(
         tolerance: regression, landmarks: largest difference, in the unit of the output; detection: smallest IoU of
             matched boxes; other: largest relative error. None for the default of the kind.
         answer: How the outputs are decoded; answers are then compared as people see them.
+        labels: Of the task, for decoders that need them.
 
     Raises:
         UsageError: The confidence is no probability, or there are no frames.
@@ -91,7 +93,7 @@ def agreement(
     """
     if not 0 < confidence < 1:
         raise UsageError(f"confidence {confidence} is not between 0 and 1", "give for instance 0.95")
-    scores, tolerance, rule, is_binary = frame_scores(kind, original, new, tolerance, answer)
+    scores, tolerance, rule, is_binary = frame_scores(kind, original, new, tolerance, answer, labels)
     total = float(scores.sum())
     bound = lower_bound(round(total), len(scores), confidence) if is_binary else None
     return Agreement(
@@ -111,13 +113,14 @@ def frame_scores(
     new: Outputs,
     tolerance: float | None = None,
     answer: AnswerFormat | None = None,
+    labels: tuple[str, ...] = (),
 ) -> tuple[Scores, float | None, str, bool]:
     """Score of each frame (0..1), the tolerance used, the rule in words, and whether all scores are 0 or 1 by rule."""
     _check(original, new)
     usable = np.all([np.isfinite(o).reshape(len(o), -1).all(axis=1) for o in new], axis=0)
     new = [np.where(np.isfinite(o), o, 0) if o.dtype.kind == "f" else o for o in new]
     pairs = list(zip(original, new, strict=True))
-    if answer is not None and (decoded := _decoded_scores(answer, original, new, tolerance)) is not None:
+    if answer is not None and (decoded := _decoded_scores(answer, labels, original, new, tolerance)) is not None:
         scores, used, rule = decoded
         return scores * usable, used, rule, False
     if kind == "classification":
@@ -148,10 +151,10 @@ def frame_scores(
 
 
 def _decoded_scores(
-    answer: AnswerFormat, original: Outputs, new: Outputs, tolerance: float | None
+    answer: AnswerFormat, labels: tuple[str, ...], original: Outputs, new: Outputs, tolerance: float | None
 ) -> tuple[Scores, float, str] | None:
     """None where there is no rule for such answers."""
-    decode = decoder_of(answer, ())
+    decode = decoder_of(answer, labels)
     scores, rule = [], None
     for frame in range(len(original[0])):
         right, judged = (decode([np.asarray(o[frame], np.float32) for o in outputs]) for outputs in (original, new))

@@ -7,8 +7,13 @@ from typing import Any
 
 import numpy as np
 
+from multigraft.answers.class_map import ClassMap
+from multigraft.answers.dense_map import DenseMap
 from multigraft.answers.detections import Detections
+from multigraft.answers.embedding import Embedding
 from multigraft.answers.family import Decoded
+from multigraft.answers.multi_label import MultiLabel
+from multigraft.answers.text import Text
 from multigraft.tensors.arrays import Float32Array
 
 IOU = 0.5
@@ -85,8 +90,47 @@ def _boxes(original: Any, new: Any, iou: float) -> float:
     return 2 * len(matches(original, new, iou)) / count if count else 1.0
 
 
+def _characters(original: Any, new: Any, _: float) -> float:
+    longest = max(len(original.text), len(new.text))
+    return 1 - _edits(original.text, new.text) / longest if longest else 1.0
+
+
+def _edits(a: str, b: str) -> int:
+    """Characters to be put in, left out or changed (Levenshtein, 1966)."""
+    row = list(range(len(b) + 1))
+    for i, one in enumerate(a, 1):
+        corner, row[0] = row[0], i
+        for j, other in enumerate(b, 1):
+            corner, row[j] = row[j], min(row[j] + 1, row[j - 1] + 1, corner + (one != other))
+    return row[-1]
+
+
+def _pixels(original: Any, new: Any, _: float) -> float:
+    return float((original.classes == new.classes).mean()) if original.classes.size else 1.0
+
+
+def _depths(original: Any, new: Any, share: float) -> float:
+    a, b = original.values, new.values
+    spread = float(np.nanmax(a) - np.nanmin(a)) if np.isfinite(a).any() else 0.0
+    return float((np.abs(a - b) <= share * spread + np.finfo(np.float32).eps * np.abs(a)).mean())
+
+
+def _class_sets(original: Any, new: Any, _: float) -> float:
+    a, b = set(original.classes.tolist()), set(new.classes.tolist())
+    return 2 * len(a & b) / (len(a) + len(b)) if a or b else 1.0
+
+
+def _directions(original: Any, new: Any, cosine: float) -> float:
+    return float(float(original.vector @ new.vector) >= cosine and original.name == new.name)
+
+
 Rule = tuple[Callable[[Any, Any, float], float], float, str]
 RULES: dict[type, Rule] = {
     Detections: (_boxes, IOU, "share of boxes matched with the same class and IoU of at least {:g}, per frame"),
+    Text: (_characters, 0.0, "share of equal characters, per frame"),
+    ClassMap: (_pixels, 0.0, "share of pixels with the same class, per frame"),
+    DenseMap: (_depths, 0.05, "share of pixels within {:g} of the range, per frame"),
+    MultiLabel: (_class_sets, 0.0, "share of labels that both give, per frame"),
+    Embedding: (_directions, 0.95, "cosine of at least {:g} and the same name, per frame"),
 }
 """Type of answer to its score, the default tolerance, and the rule in words."""

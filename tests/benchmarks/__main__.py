@@ -16,6 +16,7 @@ from tests.benchmarks import (
     collect_cost,
     conformance,
     demo_bundle,
+    families,
     field_grafting,
     firmware,
     large_pair,
@@ -40,6 +41,7 @@ ON_REQUEST: dict[str, Callable[[Path], None]] = {
     "relatives": relatives.show,
     "conformance": conformance.show,
     "noise": noise_price.show,
+    "families": families.show,
 }
 """The first needs PyTorch, and data that is not in the repository; the others take minutes."""
 
