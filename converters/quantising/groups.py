@@ -1,0 +1,135 @@
+"""Groups of operators that stay float together where the answers of a detector, decoded, differ too often.
+
+One by one such layers hardly help: the arithmetic that decodes boxes loses as much by its last operator as by its
+first, and the noise of the first layers, whose values are far apart, reaches all others.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+
+from multigraft.converters.quantising.improve import Quantised
+from multigraft.tflite.graph import Graph
+from multigraft.tflite.macs import graph_macs, op_macs
+
+FIRST_SHARES = (0.025, 0.05, 0.1, 0.2, 0.4)
+"""Shares of the multiply-accumulates that the first layers, kept in float together, may have; tried in turn."""
+
+
+@dataclass(frozen=True)
+class Group:
+    """Operators that stay float together.
+
+    Attributes:
+        name: For people.
+        operators: How many.
+        macs: Multiply-accumulates per frame of these.
+    """
+
+    name: str
+    operators: int
+    macs: int
+
+
+@dataclass(frozen=True)
+class Grouped:
+    """A quantised graph with groups in float.
+
+    Attributes:
+        graph: It.
+        quantised: What quantises it again: with the ranges that were chosen.
+        kept: What is in float, by a tensor that is written.
+        groups: The groups.
+        has_whole_ranges: Whether values were given their whole ranges again, but for idle ends.
+        agreement: Task to its agreement.
+        tried: Graphs that were judged.
+    """
+
+    graph: Graph
+    quantised: Quantised
+    kept: frozenset[str]
+    groups: tuple[Group, ...]
+    has_whole_ranges: bool
+    agreement: Mapping[str, float]
+    tried: int
+
+
+def with_groups(
+    quantised: Quantised,
+    kept: Collection[str],
+    tail: Collection[str],
+    judge: Callable[[Graph], Mapping[str, float]],
+    shortfall: Callable[[Mapping[str, float]], float],
+    before: Mapping[str, float],
+) -> Grouped:
+    """Keep the tail, then more and more of the first layers in float, until nothing is lacking; the best of these.
+
+    Args:
+        quantised: What to start from.
+        kept: Operators that are in float anyway.
+        tail: What the arithmetic behind the last layers writes.
+        judge: Measures agreement.
+        shortfall: Of an agreement, what it lacks; 0 where it is enough.
+        before: What ``judge`` says of ``quantised.graph``.
+    """
+    best = Grouped(quantised.graph, quantised, frozenset(kept), (), False, before, 0)
+    tried = 0
+    floating = quantised.floating
+    ends = _group("what turns the results of the last layers into answers", floating, tail)
+    variants = [(quantised, False)]
+    if quantised.whole is not None:
+        variants.append((quantised.with_whole_ranges, True))
+    start = best
+    for made, is_whole in variants:
+        trial = _trial(made, {*kept, *tail}, (ends,) if tail else (), is_whole, judge)
+        tried += 1
+        if start is best or shortfall(trial.agreement) < shortfall(start.agreement):
+            start = trial
+        if shortfall(start.agreement) <= 0:
+            break
+    if shortfall(start.agreement) < shortfall(best.agreement):
+        best = start
+    seen = 0
+    for share in FIRST_SHARES:
+        first = first_layers(floating, share)
+        if shortfall(best.agreement) <= 0:
+            break
+        if len(first) == seen:
+            continue
+        seen = len(first)
+        group = _group("the first layers", floating, first)
+        trial = _trial(start.quantised, {*start.kept, *first}, (*start.groups, group), start.has_whole_ranges, judge)
+        tried += 1
+        if shortfall(trial.agreement) < shortfall(best.agreement):
+            best = trial
+    return dataclasses.replace(best, tried=tried)
+
+
+def first_layers(graph: Graph, share: float) -> tuple[str, ...]:
+    """What the first operators write, in running order, that have at most ``share`` of the multiply-accumulates."""
+    left = share * graph_macs(graph)
+    found: list[str] = []
+    for op in graph.ops:
+        left -= op_macs(graph, op)
+        if left < 0:
+            break
+        found += op.outputs
+    return tuple(found)
+
+
+def _group(name: str, graph: Graph, written: Collection[str]) -> Group:
+    ops = [op for op in graph.ops if set(op.outputs) & set(written)]
+    return Group(name, len(ops), sum(op_macs(graph, op) for op in ops))
+
+
+def _trial(
+    made: Quantised,
+    kept: Collection[str],
+    groups: tuple[Group, ...],
+    is_whole: bool,
+    judge: Callable[[Graph], Mapping[str, float]],
+) -> Grouped:
+    graph = made.again(kept, ())
+    return Grouped(graph, made, frozenset(kept), groups, is_whole, judge(graph), 1)
