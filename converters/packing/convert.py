@@ -42,6 +42,7 @@ from multigraft.converters.quantising.quantise import quantise
 from multigraft.converters.quantising.ranges import Range
 from multigraft.converters.quantising.rescue import Judge, rescue
 from multigraft.converters.quantising.safeguards import Safeguards, Safety
+from multigraft.converters.quantising.silu_ranges import read_by_silus
 from multigraft.errors import ConversionError, UsageError
 from multigraft.tensors.preprocessing import Preprocessing
 from multigraft.tflite import tflite_file
@@ -191,6 +192,9 @@ def convert(
         report("measuring the error of each layer")
         sampled = [to_tflite_layout(f, floating.layouts) for f in feeds.spaced(LAYER_ERROR_FRAMES)]
         layers = layer_error(floating.graph, graph, sampled)
+        if rescued is not None and rescued.has_whole_ranges:
+            # What a SiLU makes nothing of is cut off there, which is no noise.
+            layers = layers.without(read_by_silus(floating.graph))
     safety = Safety(quantised.improvement, rescued, layers.below(safeguards.min_layer_sqnr_db), safeguards)
     for sentence in safety.sentences():
         report(sentence)

@@ -17,6 +17,9 @@ from multigraft.tflite.macs import graph_macs, op_macs
 FIRST_SHARES = (0.025, 0.05, 0.1, 0.2, 0.4)
 """Shares of the multiply-accumulates that the first layers, kept in float together, may have; tried in turn."""
 
+LEAST_GAIN = 0.005
+"""Agreement that more of the first layers have to gain: less is not worth their time."""
+
 
 @dataclass(frozen=True)
 class Group:
@@ -75,35 +78,23 @@ def with_groups(
         before: What ``judge`` says of ``quantised.graph``.
     """
     best = Grouped(quantised.graph, quantised, frozenset(kept), (), False, before, 0)
-    tried = 0
-    floating = quantised.floating
-    ends = _group("what turns the results of the last layers into answers", floating, tail)
-    variants = [(quantised, False)]
-    if quantised.whole is not None:
-        variants.append((quantised.with_whole_ranges, True))
-    start = best
-    for made, is_whole in variants:
-        trial = _trial(made, {*kept, *tail}, (ends,) if tail else (), is_whole, judge)
-        tried += 1
-        if start is best or shortfall(trial.agreement) < shortfall(start.agreement):
-            start = trial
-        if shortfall(start.agreement) <= 0:
-            break
-    if shortfall(start.agreement) < shortfall(best.agreement):
-        best = start
-    seen = 0
-    for share in FIRST_SHARES:
-        first = first_layers(floating, share)
-        if shortfall(best.agreement) <= 0:
-            break
+    floating, tried, seen = quantised.floating, 0, -1
+    variants = [(quantised, False), *([(quantised.with_whole_ranges, True)] if quantised.whole is not None else [])]
+    ends = (_group("what turns the results of the last layers into answers", floating, tail),) if tail else ()
+    for share in (0.0, *FIRST_SHARES):
+        first = first_layers(floating, share) if share else ()
         if len(first) == seen:
             continue
         seen = len(first)
-        group = _group("the first layers", floating, first)
-        trial = _trial(start.quantised, {*start.kept, *first}, (*start.groups, group), start.has_whole_ranges, judge)
-        tried += 1
-        if shortfall(trial.agreement) < shortfall(best.agreement):
-            best = trial
+        groups = (*ends, _group("the first layers", floating, first)) if first else ends
+        least = LEAST_GAIN if first else 0.0
+        for made, is_whole in variants:
+            trial = _trial(made, {*kept, *tail, *first}, groups, is_whole, judge)
+            tried += 1
+            if shortfall(trial.agreement) < shortfall(best.agreement) - least:
+                best = trial
+            if shortfall(best.agreement) <= 0:
+                return dataclasses.replace(best, tried=tried)
     return dataclasses.replace(best, tried=tried)
 
 

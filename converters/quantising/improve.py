@@ -106,7 +106,10 @@ class Quantised:
     @property
     def with_whole_ranges(self) -> Self:
         """The same, quantised again with ``whole``."""
-        return self if self.whole is None else dataclasses.replace(self, again=self.whole)
+        if self.whole is None:
+            return self
+        done = dataclasses.replace(self.improvement, narrowed=(), are_biases_corrected=False)
+        return dataclasses.replace(self, again=self.whole, improvement=done)
 
 
 @dataclass(frozen=True)

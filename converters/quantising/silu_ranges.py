@@ -23,12 +23,21 @@ def without_idle_ends(graph: Graph, ranges: Mapping[str, Range]) -> Ranges:
         ranges: Of its activations.
     """
     cut = dict(ranges)
-    for op in graph.ops:
-        source, readers = op.inputs[0] if op.inputs else "", graph.consumers(op.inputs[0]) if op.inputs else []
-        if op.name != "LOGISTIC" or source not in cut or source in (*graph.inputs, *graph.outputs):
-            continue
-        others = [reader for reader in readers if reader is not op]
-        if others and all(o.name == "MUL" and set(o.inputs) == {source, op.outputs[0]} for o in others):
+    for source in read_by_silus(graph):
+        if source in cut:
             low, high = cut[source]
             cut[source] = max(low, LEAST), max(high, 0.0)
     return cut
+
+
+def read_by_silus(graph: Graph) -> frozenset[str]:
+    """The tensors that nothing but a SiLU reads, and that are no outputs."""
+    found = set()
+    for op in graph.ops:
+        if op.name != "LOGISTIC" or op.inputs[0] in (*graph.inputs, *graph.outputs):
+            continue
+        source = op.inputs[0]
+        others = [reader for reader in graph.consumers(source) if reader is not op]
+        if others and all(o.name == "MUL" and set(o.inputs) == {source, op.outputs[0]} for o in others):
+            found.add(source)
+    return frozenset(found)

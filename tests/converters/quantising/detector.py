@@ -26,7 +26,7 @@ def detector(seed: int = 0) -> Graph:
     bins = b.reshape("bins", edges, 1, cells, 4, BINS)
     likely = b.op("SOFTMAX", "likely", [bins], (1, cells, 4, BINS), beta=1.0)
     distances = b.reshape("distances", b.conv("means", likely, 1, kernel=1), 1, cells, 4)
-    place = (np.stack(np.meshgrid(np.arange(CELLS), np.arange(CELLS)), -1).reshape(1, cells, 2) + 0.5)
+    place = np.stack(np.meshgrid(np.arange(CELLS), np.arange(CELLS)), -1).reshape(1, cells, 2) + 0.5
     centres = b.constant("centres", np.concatenate([place, place], -1))
     signed = b.op("MUL", "signed", [distances, b.constant("signs", [-0.5, -0.5, 0.5, 0.5])], (1, cells, 4))
     corners = b.op("ADD", "corners", [signed, centres], (1, cells, 4))
@@ -34,7 +34,7 @@ def detector(seed: int = 0) -> Graph:
     logits = b.reshape("logits", b.conv("classes", _silu(b, "class", x, 32), 3, kernel=1), 1, cells, 3)
     scores = b.op("LOGISTIC", "scores", [logits], (1, cells, 3))
     graph = with_constant(b.graph(boxes, scores), "means/weights", np.arange(BINS))
-    for name, factor in (("means/bias", 0.0), ("layer0/conv/weights", 8.0), ("edges/weights", 1.5)):
+    for name, factor in (("means/bias", 0.0), ("layer0/conv/weights", 8.0), ("edges/weights", 0.7)):
         value = graph.constant(name)
         assert value is not None
         graph = with_constant(graph, name, value * factor)
