@@ -33,7 +33,7 @@ from multigraft.converters.packing.segments import cut_into_segments
 from multigraft.converters.packing.steadiness import steady
 from multigraft.converters.packing.verify import Verification, affordable, float_error, random_inputs, verify_segments
 from multigraft.converters.parting.part import PARTING_FRAMES, Parting, part_outputs, with_parts
-from multigraft.converters.quantising.arithmetic_tail import arithmetic_tail
+from multigraft.converters.quantising.arithmetic_tail import decoding_tail
 from multigraft.converters.quantising.improve import Quantised, Quantising, quantise_well
 from multigraft.converters.quantising.keep_float import operators_to_keep
 from multigraft.converters.quantising.layer_error import LayerErrorReport, layer_error, stored
@@ -357,11 +357,11 @@ def _judge(
 
 
 def _decoding_tail(multitask: MultiTaskModel, floating: FloatModel, lacking: Collection[str]) -> tuple[str, ...]:
-    """What the arithmetic behind the last layers writes, of tasks of ``lacking`` whose answers are decoded."""
+    """What the last layers and the arithmetic behind them write, of tasks of ``lacking`` whose answers are decoded."""
     names = [o for task in multitask.tasks if task.answer is not None and task.name in lacking for o in task.outputs]
     parts = [p for o in names for p in (floating.joined[o].parts if o in floating.joined else (o,))]
     cuts = {floating.boundaries.get(name, name) for segment in multitask.segments for name in segment.inputs}
-    return arithmetic_tail(floating.graph, cuts, [floating.boundaries[p] for p in parts])
+    return decoding_tail(floating.graph, cuts, [floating.boundaries[p] for p in parts])
 
 
 def _are_same(one: Frames, other: Frames) -> bool:

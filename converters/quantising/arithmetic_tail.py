@@ -19,6 +19,20 @@ MOST_WEIGHTS = 64
 MOST_MACS_SHARE = 0.01
 """Of the graph's multiply-accumulates, of one such operator at most."""
 
+MOST_LAST_MACS_SHARE = 0.05
+"""Of the graph's multiply-accumulates, of all last layers together, where they are cheap."""
+
+
+def decoding_tail(graph: Graph, ends: Collection[str], outputs: Collection[str]) -> tuple[str, ...]:
+    """As :func:`arithmetic_tail`, with the last layers themselves where they are cheap: it needs their fine steps."""
+    tail = arithmetic_tail(graph, ends, outputs)
+    writers = graph.producers()
+    read = dict.fromkeys(n for written in tail for n in writers[written].inputs if n in writers and n not in tail)
+    last = [name for name in read if name not in ends and op_macs(graph, writers[name]) > 0]
+    if sum(op_macs(graph, writers[name]) for name in last) > MOST_LAST_MACS_SHARE * graph_macs(graph):
+        return tail
+    return tuple(name for op in graph.ops for name in op.outputs if name in tail or name in last)
+
 
 def arithmetic_tail(graph: Graph, ends: Collection[str], outputs: Collection[str]) -> tuple[str, ...]:
     """What the operators behind the last layers write, in running order.

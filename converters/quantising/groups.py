@@ -20,6 +20,12 @@ FIRST_SHARES = (0.025, 0.05, 0.1, 0.2, 0.4)
 LEAST_GAIN = 0.005
 """Agreement that more of the first layers have to gain: less is not worth their time."""
 
+SAME = 0.03
+"""Agreements that differ by no more are alike: two standard errors where 5 of 150 frames differ. Noise then tells."""
+
+LEAST_GAIN_DB = 1.0
+"""What it then has to gain."""
+
 
 @dataclass(frozen=True)
 class Group:
@@ -65,6 +71,7 @@ def with_groups(
     tail: Collection[str],
     judge: Callable[[Graph], Mapping[str, float]],
     shortfall: Callable[[Mapping[str, float]], float],
+    quality: Callable[[Graph], float],
     before: Mapping[str, float],
 ) -> Grouped:
     """Keep the tail, then more and more of the first layers in float, until nothing is lacking; the best of these.
@@ -72,15 +79,16 @@ def with_groups(
     Args:
         quantised: What to start from.
         kept: Operators that are in float anyway.
-        tail: What the arithmetic behind the last layers writes.
+        tail: What the last layers and the arithmetic behind them write.
         judge: Measures agreement.
         shortfall: Of an agreement, what it lacks; 0 where it is enough.
+        quality: Mean SQNR of a graph's outputs, dB.
         before: What ``judge`` says of ``quantised.graph``.
     """
     best = Grouped(quantised.graph, quantised, frozenset(kept), (), False, before, 0)
     floating, tried, seen = quantised.floating, 0, -1
     variants = [(quantised, False), *([(quantised.with_whole_ranges, True)] if quantised.whole is not None else [])]
-    ends = (_group("what turns the results of the last layers into answers", floating, tail),) if tail else ()
+    ends = (_group("the last layers and what makes answers of them", floating, tail),) if tail else ()
     for share in (0.0, *FIRST_SHARES):
         first = first_layers(floating, share) if share else ()
         if len(first) == seen:
@@ -91,7 +99,11 @@ def with_groups(
         for made, is_whole in variants:
             trial = _trial(made, {*kept, *tail, *first}, groups, is_whole, judge)
             tried += 1
-            if shortfall(trial.agreement) < shortfall(best.agreement) - least:
+            fall = shortfall(best.agreement) - shortfall(trial.agreement)
+            is_clearer = (
+                is_whole == best.has_whole_ranges and quality(trial.graph) >= quality(best.graph) + LEAST_GAIN_DB
+            )
+            if fall > least or (fall >= -SAME and is_clearer):
                 best = trial
             if shortfall(best.agreement) <= 0:
                 return dataclasses.replace(best, tried=tried)

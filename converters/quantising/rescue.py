@@ -1,10 +1,10 @@
-"""Gives the noisiest layers more bits, one by one, where integers answer too rarely as the float network does.
+"""Gives layers more bits where integers answer too rarely as the float network does: the noisiest, one by one.
 
-Layers of 4-bit weights first get 8-bit ones, which every target takes; where that is not enough, layers stay in float.
-A layer is changed if that brings the agreement nearer to what is needed, or the outputs clearly nearer to the float
-ones, and neither clearly further away. Agreement is looked at on the frames that set the ranges, never on those that
-accept the bundle. 16-bit activations would cost less than float, and no firmware of ours and not every kernel of the
-interpreters has them; float runs everywhere but in firmware.
+Where answers are decoded, groups of layers come before single ones. Layers of 4-bit weights get 8-bit ones, which every
+target takes; where that is not enough, layers stay in float. A layer is changed if that brings the agreement nearer to
+what is needed, or the outputs clearly nearer to the float ones, and neither clearly further away. Agreement is looked
+at on the frames that set the ranges, never on those that accept the bundle. 16-bit activations would cost less than float,
+and no firmware of ours and not every kernel of the interpreters has them; float runs everywhere but in firmware.
 """
 
 from __future__ import annotations
@@ -131,8 +131,8 @@ def rescue(
         lacking: Task to the rise of its agreement that is needed, above 0; others are not looked at.
         feeds: Some frames, as the float graph takes them, to tell noisy layers by.
         known: The error of the layers of ``quantised``, where it was measured already.
-        tail: What the arithmetic behind the last layers of decoded answers writes; with it, groups of operators are
-            tried in float before single ones.
+        tail: What the last layers of decoded answers and the arithmetic behind them write; with it, groups of
+            operators are tried in float before single ones.
 
     Returns:
         What is to be used, and what was done; None where there was nothing to do.
@@ -143,16 +143,16 @@ def rescue(
     needed = {task: min(1.0, before[task] + rise) for task, rise in lacking.items()}
     taps = Taps(quantised.floating, quantised.floating.outputs)
     truth = [taps(feed) for feed in feeds]
-    original, grouped = quantised, None
-    if tail:
-        lacks = functools.partial(_shortfall, needed=needed)
-        grouped = with_groups(quantised, kept, tail, judge, lacks, before)
-        if grouped.graph is not quantised.graph:
-            quantised, kept, known = dataclasses.replace(grouped.quantised, graph=grouped.graph), grouped.kept, None
 
     def quality(graph: Graph) -> float:
         return statistics.fmean(output_sqnr_db(truth, graph, feeds).values() or [0.0])
 
+    original, grouped = quantised, None
+    if tail:
+        lacks = functools.partial(_shortfall, needed=needed)
+        grouped = with_groups(quantised, kept, tail, judge, lacks, quality, before)
+        if grouped.graph is not quantised.graph:
+            quantised, kept, known = dataclasses.replace(grouped.quantised, graph=grouped.graph), grouped.kept, None
     start = before if grouped is None else grouped.agreement
     search = _Search(quantised.graph, start, quality(quantised.graph), judge, quality, needed)
     raised: list[LayerError] = []

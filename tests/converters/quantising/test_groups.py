@@ -6,7 +6,7 @@ import dataclasses
 
 import pytest
 
-from multigraft.converters.quantising.arithmetic_tail import arithmetic_tail
+from multigraft.converters.quantising.arithmetic_tail import arithmetic_tail, decoding_tail
 from multigraft.converters.quantising.groups import FIRST_SHARES, first_layers
 from multigraft.converters.quantising.improve import Quantised, Quantising
 from multigraft.converters.quantising.rescue import Rescue, rescue
@@ -38,7 +38,7 @@ def rescued(floating: Graph, tail: tuple[str, ...]) -> tuple[Quantised, Quantise
 @pytest.mark.parametrize("seed", [0, 1])
 def test_boxes_of_a_detector_stay_in_int8_where_they_are_in_float(seed: int) -> None:
     floating = detector(seed)
-    plain, result, done = rescued(floating, arithmetic_tail(floating, (), floating.outputs))
+    plain, result, done = rescued(floating, decoding_tail(floating, (), floating.outputs))
     fresh = feeds(floating, 60, seed=5)
     assert (overlaps(floating, plain.graph, fresh) >= IOU).mean() < 0.9
     assert (overlaps(floating, result.graph, fresh) >= IOU).mean() >= 0.95
@@ -61,6 +61,15 @@ def test_the_tail_is_the_arithmetic_behind_the_last_layers() -> None:
     assert arithmetic_tail(floating, ("likely", "logits"), floating.outputs) == (*TAIL[2:7], "scores")
     assert arithmetic_tail(floating, (), ["scores"]) == ("logits", "scores")
     assert not {"a/conv", "b/conv"} & set(arithmetic_tail(two_tasks(), (), ["a", "b"]))
+
+
+def test_last_layers_are_with_it_where_they_are_cheap() -> None:
+    floating = detector()
+    assert decoding_tail(floating, (), ["scores"]) == ("classes", "logits", "scores")
+    assert decoding_tail(floating, ("classes",), ["scores"]) == ("logits", "scores")
+    assert decoding_tail(floating, (), floating.outputs) == TAIL
+    tasks = two_tasks()
+    assert decoding_tail(tasks, (), ["a", "b"]) == arithmetic_tail(tasks, (), ["a", "b"])
 
 
 @pytest.mark.parametrize("share", FIRST_SHARES)
