@@ -33,6 +33,7 @@ from multigraft.converters.packing.segments import cut_into_segments
 from multigraft.converters.packing.steadiness import steady
 from multigraft.converters.packing.verify import Verification, affordable, float_error, random_inputs, verify_segments
 from multigraft.converters.parting.part import PARTING_FRAMES, Parting, part_outputs, with_parts
+from multigraft.converters.quantising.arithmetic_tail import decoding_tail
 from multigraft.converters.quantising.improve import Quantised, Quantising, quantise_well
 from multigraft.converters.quantising.keep_float import operators_to_keep
 from multigraft.converters.quantising.layer_error import LayerErrorReport, layer_error, stored
@@ -41,6 +42,7 @@ from multigraft.converters.quantising.quantise import quantise
 from multigraft.converters.quantising.ranges import MissingRangesError, Range
 from multigraft.converters.quantising.rescue import Judge, rescue
 from multigraft.converters.quantising.safeguards import Safeguards, Safety
+from multigraft.converters.quantising.silu_ranges import read_by_silus
 from multigraft.errors import ConversionError, UsageError
 from multigraft.tensors.preprocessing import Preprocessing
 from multigraft.tflite import tflite_file
@@ -169,11 +171,12 @@ def convert(
     agreements = QuantisedAgreement(multitask, floating, lambda: feeds.spaced(AGREEMENT_FRAMES))
     rescued = None
     if precision in STATIC and safeguards.lacking:
-        report("keeping the noisiest layers in float, one by one")
+        report("keeping the noisiest layers in float")
         some = [to_tflite_layout(f, floating.layouts) for f in feeds.spaced(RESCUE_FRAMES)]
         judge = _judge(multitask, floating, frames_by_input, safeguards)
         measured_before = before.layer_error if before else None
-        quantised, rescued = rescue(quantised, prepared.kept, judge, safeguards.lacking, some, measured_before)
+        tail = _decoding_tail(multitask, floating, safeguards.lacking)
+        quantised, rescued = rescue(quantised, prepared.kept, judge, safeguards.lacking, some, measured_before, tail)
     graph = quantised.graph
     multitask = with_parts(multitask, floating.joined)
     task_outputs = [o for task in multitask.tasks for o in task.outputs]
@@ -191,6 +194,9 @@ def convert(
         report("measuring the error of each layer")
         sampled = [to_tflite_layout(f, floating.layouts) for f in feeds.spaced(LAYER_ERROR_FRAMES)]
         layers = layer_error(floating.graph, graph, sampled)
+        if rescued is not None and rescued.has_whole_ranges:
+            # What a SiLU makes nothing of is cut off there, which is no noise.
+            layers = layers.without(read_by_silus(floating.graph))
     safety = Safety(quantised.improvement, rescued, layers.below(safeguards.min_layer_sqnr_db), safeguards)
     for sentence in safety.sentences():
         report(sentence)
@@ -350,6 +356,14 @@ def _judge(
         return {t: value for _, tasks, one in judges for t, value in one.values(graph).items() if t in tasks}
 
     return judge
+
+
+def _decoding_tail(multitask: MultiTaskModel, floating: FloatModel, lacking: Collection[str]) -> tuple[str, ...]:
+    """What the last layers and the arithmetic behind them write, of tasks of ``lacking`` whose answers are decoded."""
+    names = [o for task in multitask.tasks if task.answer is not None and task.name in lacking for o in task.outputs]
+    parts = [p for o in names for p in (floating.joined[o].parts if o in floating.joined else (o,))]
+    cuts = {floating.boundaries.get(name, name) for segment in multitask.segments for name in segment.inputs}
+    return decoding_tail(floating.graph, cuts, [floating.boundaries[p] for p in parts])
 
 
 def _are_same(one: Frames, other: Frames) -> bool:

@@ -69,6 +69,10 @@ class LayerErrorReport:
         noisy = (layer for layer in self.layers if layer.own_sqnr_db < sqnr_db)
         return tuple(sorted(noisy, key=lambda layer: layer.own_sqnr_db))
 
+    def without(self, tensors: Collection[str]) -> Self:
+        """The same without some operators, by what they write."""
+        return dataclasses.replace(self, layers=tuple(layer for layer in self.layers if layer.tensor not in tensors))
+
     def to_json(self) -> dict[str, Any]:
         """Plain data: ``frames``, ``worst`` (tensor name or None), ``layers``."""
         worst = self.worst

@@ -1,15 +1,17 @@
-"""Gives the noisiest layers more bits, one by one, where integers answer too rarely as the float network does.
+"""Gives layers more bits where integers answer too rarely as the float network does: the noisiest, one by one.
 
-Layers of 4-bit weights first get 8-bit ones, which every target takes; where that is not enough, layers stay in float.
-A layer is changed if that brings the agreement nearer to what is needed, or the outputs clearly nearer to the float
-ones, and neither clearly further away. Agreement is looked at on the frames that set the ranges, never on those that
-accept the bundle. 16-bit activations would cost less than float, and no firmware of ours and not every kernel of the
-interpreters has them; float runs everywhere but in firmware.
+Where answers are decoded, groups of layers come before single ones. Layers of 4-bit weights get 8-bit ones, which
+every target takes; where that is not enough, layers stay in float. A layer is changed if that brings the agreement
+nearer to what is needed, or the outputs clearly nearer to the float ones, and neither clearly further away. Agreement
+is looked at on the frames that set the ranges, never on those that accept the bundle. 16-bit activations would cost
+less than float, and no firmware of ours and not every kernel of the interpreters has them; float runs everywhere but
+in firmware.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import functools
 import statistics
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -17,6 +19,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from multigraft.converters.conversion.interpreters import Arrays, Runner, Taps, tapped
+from multigraft.converters.quantising.groups import Group, with_groups
 from multigraft.converters.quantising.improve import Quantised, output_sqnr_db
 from multigraft.converters.quantising.layer_error import LayerError, LayerErrorReport, layer_error, stored
 from multigraft.converters.quantising.linear_operators import linear_operators
@@ -55,6 +58,8 @@ class Rescue:
         latency_us_before: All tasks on one frame here, one thread, median, microseconds.
         latency_us_after: Likewise, after it.
         raised: From 4-bit to 8-bit weights, in the order in which they were chosen.
+        groups: Kept in float together, before single layers.
+        has_whole_ranges: Whether values were given their whole ranges again, but for what a SiLU makes nothing of.
     """
 
     layers: tuple[LayerError, ...]
@@ -67,6 +72,8 @@ class Rescue:
     latency_us_before: float
     latency_us_after: float
     raised: tuple[LayerError, ...] = ()
+    groups: tuple[Group, ...] = ()
+    has_whole_ranges: bool = False
 
     @property
     def is_enough(self) -> bool:
@@ -77,24 +84,32 @@ class Rescue:
         """For people."""
         low = [n for n in self.needed if self.before[n] < self.needed[n]]
         missed = ", ".join(f"{n}: {self.before[n]:.3f} on frames for fitting, {self.needed[n]:.3f} needed" for n in low)
-        if not self.layers and not self.raised:
+        if not self.layers and not self.raised and not self.groups and not self.has_whole_ranges:
             return [f"Quantised, too few answers stay equal ({missed}); keeping layers in float did not help."]
         done = [f"these get 8-bit weights: {_named(self.raised)}"] if self.raised else []
+        if self.has_whole_ranges:
+            done.append("values keep their whole ranges, but for those below what a SiLU lets through")
+        for group in self.groups:
+            done.append(f"{group.name} ({group.operators} operators, {group.macs:,} MACs) stay float32")
         done += [f"these stay float32: {_named(self.layers)}"] if self.layers else []
+        is_float = bool(self.layers or self.groups)
         now = ", ".join(f"{n} {self.after[n]:.3f}" for n in low)
-        in_float = f" and {self.float_macs:,} multiply-accumulates in float" if self.layers else ""
+        in_float = f" and {self.float_macs:,} multiply-accumulates in float" if is_float else ""
         return [
             f"Quantised, too few answers stay equal ({missed}). So {', and '.join(done)}.",
             f"That gives {now}{'' if self.is_enough else ', which is still too little'}.",
             f"It costs {self.weights_bytes:,} bytes of weights{in_float}; "
             f"{self.latency_us_before:.0f} us become {self.latency_us_after:.0f} us here"
-            f"{'; firmware takes no such bundle' if self.layers else ''}.",
+            f"{'; firmware takes no such bundle' if is_float else ''}.",
         ]
 
     def to_json(self) -> dict[str, Any]:
         """Plain data for the manifest; without times, so that equal builds give equal bundles."""
         said = dataclasses.asdict(self)
-        for changed in ("layers", "raised"):
+        for added in ("groups", "has_whole_ranges"):
+            if not said[added]:
+                del said[added]
+        for changed in {"layers", "raised", "groups"} & said.keys():
             said[changed] = list(said[changed])
         return {name: value for name, value in said.items() if not name.startswith("latency_us")}
 
@@ -106,6 +121,7 @@ def rescue(
     lacking: Mapping[str, float],
     feeds: Sequence[Arrays],
     known: LayerErrorReport | None = None,
+    tail: Collection[str] = (),
 ) -> tuple[Quantised, Rescue | None]:
     """Give layers more bits, and keep layers in float, until agreement has risen by what is lacking or nothing helps.
 
@@ -116,6 +132,8 @@ def rescue(
         lacking: Task to the rise of its agreement that is needed, above 0; others are not looked at.
         feeds: Some frames, as the float graph takes them, to tell noisy layers by.
         known: The error of the layers of ``quantised``, where it was measured already.
+        tail: What the last layers of decoded answers and the arithmetic behind them write; with it, groups of
+            operators are tried in float before single ones.
 
     Returns:
         What is to be used, and what was done; None where there was nothing to do.
@@ -126,33 +144,45 @@ def rescue(
     needed = {task: min(1.0, before[task] + rise) for task, rise in lacking.items()}
     taps = Taps(quantised.floating, quantised.floating.outputs)
     truth = [taps(feed) for feed in feeds]
-    noise = known or layer_error(quantised.floating, quantised.graph, feeds)
 
     def quality(graph: Graph) -> float:
         return statistics.fmean(output_sqnr_db(truth, graph, feeds).values() or [0.0])
 
-    search = _Search(quantised.graph, before, quality(quantised.graph), judge, quality, needed)
-    of_four_bits = _coarse(search.graph)
-    coarse = [layer for layer in _noisiest(noise, search.graph) if layer.tensor in of_four_bits]
-    raised = search.add(coarse, lambda names: quantised.again(kept, names))
-    fine = [layer.tensor for layer in raised]
-    if raised and not search.is_enough:
-        noise = layer_error(quantised.floating, search.graph, feeds)
-    layers = search.add(_noisiest(noise, search.graph), lambda names: quantised.again({*kept, *names}, fine))
+    original, grouped = quantised, None
+    if tail:
+        lacks = functools.partial(_shortfall, needed=needed)
+        grouped = with_groups(quantised, kept, tail, judge, lacks, quality, before)
+        if grouped.graph is not quantised.graph:
+            quantised, kept, known = dataclasses.replace(grouped.quantised, graph=grouped.graph), grouped.kept, None
+    start = before if grouped is None else grouped.agreement
+    search = _Search(quantised.graph, start, quality(quantised.graph), judge, quality, needed)
+    raised: list[LayerError] = []
+    layers: list[LayerError] = []
+    if not search.is_enough:
+        noise = known or layer_error(quantised.floating, search.graph, feeds)
+        of_four_bits = _coarse(search.graph)
+        coarse = [layer for layer in _noisiest(noise, search.graph) if layer.tensor in of_four_bits]
+        raised = search.add(coarse, lambda names: quantised.again(kept, names))
+        fine = [layer.tensor for layer in raised]
+        if raised and not search.is_enough:
+            noise = layer_error(quantised.floating, search.graph, feeds)
+        layers = search.add(_noisiest(noise, search.graph), lambda names: quantised.again({*kept, *names}, fine))
     graph, agreement = search.graph, search.agreement
-    if _shortfall(agreement, needed) >= _shortfall(before, needed):
-        graph, agreement, layers, raised = quantised.graph, before, [], []
+    if _shortfall(agreement, needed) >= _shortfall(start, needed):
+        graph, agreement, layers, raised = quantised.graph, start, [], []
     done = Rescue(
         tuple(layers),
-        search.tried,
+        search.tried + (grouped.tried if grouped else 0),
         needed,
         dict(before),
         dict(agreement),
-        graph.weights_bytes() - quantised.graph.weights_bytes(),
-        _float_macs(graph) - _float_macs(quantised.graph),
-        _latency_us(quantised.graph, feeds[0]),
-        _latency_us(graph, feeds[0]) if layers or raised else 0.0,
+        graph.weights_bytes() - original.graph.weights_bytes(),
+        _float_macs(graph) - _float_macs(original.graph),
+        _latency_us(original.graph, feeds[0]),
+        _latency_us(graph, feeds[0]) if graph is not original.graph else 0.0,
         tuple(raised),
+        grouped.groups if grouped else (),
+        grouped is not None and grouped.has_whole_ranges,
     )
     return dataclasses.replace(quantised, graph=graph), done
 

@@ -22,6 +22,8 @@ def check_float_layers(program: Program, manifest: Manifest) -> None:
     rescue = manifest.provenance.get("rescue")
     listed = rescue.get("layers", []) if isinstance(rescue, dict) else []
     rescued = [str(layer.get("tensor")) for layer in listed if isinstance(layer, dict)]
+    grouped = rescue.get("groups", []) if isinstance(rescue, dict) else []
+    rescued += [str(group.get("name")) for group in grouped if isinstance(group, dict)]
     if rescued:
         raise InputError(
             f"{_named(rescued)} stayed float32, because too few answers stayed equal in int8, and firmware computes "

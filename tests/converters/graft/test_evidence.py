@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from multigraft.answers.answer_format import AnswerFormat
 from multigraft.converters.graft.evidence import Evidence, advice_on_answers, split
 from multigraft.converters.settings.settings import Settings
 from multigraft.errors import InputError
@@ -50,6 +51,19 @@ def test_a_detector_whose_answers_are_no_boxes_is_warned_of() -> None:
         answers = {"raw": [boxes, np.full((4, 3), score, np.float32)]}
         assert len(advice_on_answers(raw, Evidence(frames, frames, answers))) == warnings
     assert not advice_on_answers(residual_network("plain", 0), Evidence(frames, frames))
+
+
+def test_a_detector_whose_answers_are_decoded_is_warned_of_where_it_finds_nothing() -> None:
+    frames = list(np.random.default_rng(0).integers(0, 256, (4, 8, 8), np.uint8))
+    found = residual_network("found", 0, kind="detection")
+    found.answer = AnswerFormat("yolov8", ((6, 84),), (64, 64), {"predictions": 0}, strides=(8, 16, 32))
+    output = np.zeros((4, 6, 84), np.float32)
+    output[:, :4] = np.array([32, 32, 16, 16], np.float32)[:, None]
+    (sentence,) = advice_on_answers(found, Evidence(frames, frames, {"found": [output]}))
+    assert sentence.startswith("found finds something on 0 of 4 held-out frames") and "frames that hold" in sentence
+    output = output.copy()
+    output[1, 4, 0] = 0.9
+    assert not advice_on_answers(found, Evidence(frames, frames, {"found": [output]}))
 
 
 def loaded(folder: Path) -> Settings:

@@ -141,7 +141,10 @@ def test_an_interrupt_leaves_a_whole_file(home: Path, tmp_path: Path, format_nam
     (tmp_path / "out").mkdir()
     arguments = ["run", str(home / "boxes.graft"), "--source", str(tmp_path / "many.npy"), "--format", format_name]
     arguments += ["-o", str(tmp_path / "found"), "--draw", str(tmp_path / "out"), "--frames", "20000"]
-    command = [sys.executable, "-m", "multigraft.cli.main", *arguments]
+    # Whoever runs the tests in the background may have SIGINT ignored, and children inherit that.
+    heard = "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); "
+    started = heard + "from multigraft.cli.main import main; sys.exit(main(sys.argv[1:]))"
+    command = [sys.executable, "-c", started, *arguments]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         while not list((tmp_path / "out").glob("frame-000002.png")):
             assert process.poll() is None, process.communicate()

@@ -1,0 +1,138 @@
+"""Groups of operators that stay float together where the answers of a detector, decoded, differ too often.
+
+One by one such layers hardly help: the arithmetic that decodes boxes loses as much by its last operator as by its
+first, and the noise of the first layers, whose values are far apart, reaches all others.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+
+from multigraft.converters.quantising.improve import Quantised
+from multigraft.tflite.graph import Graph
+from multigraft.tflite.macs import graph_macs, op_macs
+
+FIRST_SHARES = (0.025, 0.05, 0.1, 0.2, 0.4)
+"""Shares of the multiply-accumulates that the first layers, kept in float together, may have; tried in turn."""
+
+LEAST_GAIN = 0.005
+"""Agreement that more of the first layers have to gain: less is not worth their time."""
+
+SAME = 0.03
+"""Agreements that differ by no more are alike: two standard errors where 5 of 150 frames differ. Noise then tells."""
+
+LEAST_GAIN_DB = 1.0
+"""What it then has to gain."""
+
+
+@dataclass(frozen=True)
+class Group:
+    """Operators that stay float together.
+
+    Attributes:
+        name: For people.
+        operators: How many.
+        macs: Multiply-accumulates per frame of these.
+    """
+
+    name: str
+    operators: int
+    macs: int
+
+
+@dataclass(frozen=True)
+class Grouped:
+    """A quantised graph with groups in float.
+
+    Attributes:
+        graph: It.
+        quantised: What quantises it again: with the ranges that were chosen.
+        kept: What is in float, by a tensor that is written.
+        groups: The groups.
+        has_whole_ranges: Whether values were given their whole ranges again, but for idle ends.
+        agreement: Task to its agreement.
+        tried: Graphs that were judged.
+    """
+
+    graph: Graph
+    quantised: Quantised
+    kept: frozenset[str]
+    groups: tuple[Group, ...]
+    has_whole_ranges: bool
+    agreement: Mapping[str, float]
+    tried: int
+
+
+def with_groups(
+    quantised: Quantised,
+    kept: Collection[str],
+    tail: Collection[str],
+    judge: Callable[[Graph], Mapping[str, float]],
+    shortfall: Callable[[Mapping[str, float]], float],
+    quality: Callable[[Graph], float],
+    before: Mapping[str, float],
+) -> Grouped:
+    """Keep the tail, then more and more of the first layers in float, until nothing is lacking; the best of these.
+
+    Args:
+        quantised: What to start from.
+        kept: Operators that are in float anyway.
+        tail: What the last layers and the arithmetic behind them write.
+        judge: Measures agreement.
+        shortfall: Of an agreement, what it lacks; 0 where it is enough.
+        quality: Mean SQNR of a graph's outputs, dB.
+        before: What ``judge`` says of ``quantised.graph``.
+    """
+    best = Grouped(quantised.graph, quantised, frozenset(kept), (), False, before, 0)
+    floating, tried, seen = quantised.floating, 0, -1
+    variants = [(quantised, False), *([(quantised.with_whole_ranges, True)] if quantised.whole is not None else [])]
+    ends = (_group("the last layers and what makes answers of them", floating, tail),) if tail else ()
+    for share in (0.0, *FIRST_SHARES):
+        first = first_layers(floating, share) if share else ()
+        if len(first) == seen:
+            continue
+        seen = len(first)
+        groups = (*ends, _group("the first layers", floating, first)) if first else ends
+        least = LEAST_GAIN if first else 0.0
+        for made, is_whole in variants:
+            trial = _trial(made, {*kept, *tail, *first}, groups, is_whole, judge)
+            tried += 1
+            fall = shortfall(best.agreement) - shortfall(trial.agreement)
+            is_clearer = (
+                is_whole == best.has_whole_ranges and quality(trial.graph) >= quality(best.graph) + LEAST_GAIN_DB
+            )
+            if fall > least or (fall >= -SAME and is_clearer):
+                best = trial
+            if shortfall(best.agreement) <= 0:
+                return dataclasses.replace(best, tried=tried)
+    return dataclasses.replace(best, tried=tried)
+
+
+def first_layers(graph: Graph, share: float) -> tuple[str, ...]:
+    """What the first operators write, in running order, that have at most ``share`` of the multiply-accumulates."""
+    left = share * graph_macs(graph)
+    found: list[str] = []
+    for op in graph.ops:
+        left -= op_macs(graph, op)
+        if left < 0:
+            break
+        found += op.outputs
+    return tuple(found)
+
+
+def _group(name: str, graph: Graph, written: Collection[str]) -> Group:
+    ops = [op for op in graph.ops if set(op.outputs) & set(written)]
+    return Group(name, len(ops), sum(op_macs(graph, op) for op in ops))
+
+
+def _trial(
+    made: Quantised,
+    kept: Collection[str],
+    groups: tuple[Group, ...],
+    is_whole: bool,
+    judge: Callable[[Graph], Mapping[str, float]],
+) -> Grouped:
+    graph = made.again(kept, ())
+    return Grouped(graph, made, frozenset(kept), groups, is_whole, judge(graph), 1)
