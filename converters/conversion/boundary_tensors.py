@@ -336,7 +336,7 @@ def _strip_transposes(graph: Graph, found: _Found, task_outputs: Sequence[str]) 
     stripped = dict(found)
     for name, (tensor, permutation) in found.items():
         op = graph.producer(tensor)
-        last = permutation_of(graph, op)
+        last = permutation_of(graph, op) or _turn_of_one_channel(graph, op)
         if op is None or last is None or len(last) != len(permutation) or op.inputs[0] in graph.inputs:
             continue
         inverse = np.argsort(last)
@@ -345,6 +345,17 @@ def _strip_transposes(graph: Graph, found: _Found, task_outputs: Sequence[str]) 
             stripped[name] = op.inputs[0], before
     outputs = tuple(dict.fromkeys(tensor for tensor, _ in stripped.values()))
     return dataclasses.replace(graph, outputs=outputs), stripped
+
+
+def _turn_of_one_channel(graph: Graph, op: Op | None) -> Permutation | None:
+    """The permutation that a RESHAPE stands for, which converters write where a map has one channel."""
+    if op is None or op.name != "RESHAPE":
+        return None
+    before, after = graph.tensors[op.inputs[0]].shape, graph.tensors[op.outputs[0]].shape
+    for turn in ((0, 3, 1, 2), (0, 2, 3, 1)):
+        if len(before) == len(after) == 4 and 1 in (before[1], before[3]) and after == tuple(before[p] for p in turn):
+            return turn
+    return None
 
 
 def _enforce_layout(graph: Graph, found: _Found, task_outputs: Sequence[str]) -> tuple[Graph, _Found]:

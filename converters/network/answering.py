@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from multigraft.answers.families.table import AUTO, RAW, decoder_of, recognised
+from multigraft.answers.families.table import AUTO, RAW, decoder_of, fitting, recognised
 from multigraft.answers.family import Evidence
 from multigraft.converters.job.progress import Report, silent
 from multigraft.converters.network.network import Network
@@ -47,9 +47,11 @@ def read_answers(network: Network, settings: AnswerSettings | None, report: Repo
         answer = recognised(evidence, named)
         if answer is None:
             shapes = ", ".join(" x ".join(map(str, shape)) for shape in evidence.shapes)
+            several = [found.family for found in fitting(evidence)]
+            what = f"may be of {' or '.join(several)}" if several else "are of no family known"
             report(
-                f"warning: outputs of {network.name} ({shapes}) are of no family known, or of several; they come out "
-                "as raw numbers: name one with [task.answer] format (docs/answers.md)"
+                f"warning: outputs of {network.name} ({shapes}) {what}; they come out as raw numbers: name a format "
+                "with [task.answer] (docs/answers.md)"
             )
             return
         answer = settings.over(answer) if settings is not None else answer

@@ -39,6 +39,9 @@ class AnswerSettings:
         default=None,
     )
     keypoints: int | None = key("Number of keypoints per box.", integer(1, "a whole number above 0"), default=None)
+    keypoint_numbers: int | None = key(
+        "Numbers per keypoint: 3 with a confidence, 2 without.", integer(2, "2 or 3"), default=None
+    )
     boxes: str | None = key("How boxes are written.", choice("corners", "centres", "sizes", "y_first"), default=None)
     scores: str | None = key("What scores are.", choice("probabilities", "logits"), default=None)
     normalised: bool | None = key("Whether coordinates are shares of the input (0..1).", flag(), default=None)

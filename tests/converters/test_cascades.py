@@ -116,6 +116,14 @@ def test_bench_tells_what_looking_at_boxes_costs_by_their_number(
     assert "mood, age" in capsys.readouterr().out
 
 
+def test_statistics_are_of_whole_frames_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = cascade_scene.project(tmp_path)
+    assert main(["calibrate", "prepare", str(path), "-o", str(tmp_path / "home.mgtaps")]) == 2
+    assert "looks at boxes of 'person'" in capsys.readouterr().err
+    chosen = ["--tasks", "person", "-o", str(tmp_path / "home.mgtaps")]
+    assert main(["calibrate", "prepare", str(path), *chosen]) == 0
+
+
 WRONG: dict[str, tuple[str, str]] = {
     "no such task": ('on = { task = "persn" }', r"on.task is 'persn', which no task is called; did you mean person"),
     "a circle": ('on = { task = "age" }', r"leads back to where it began \(face on age on face\)"),

@@ -62,6 +62,17 @@ def execute(options: argparse.Namespace) -> int:
 
 
 def _chosen(settings: Settings, names: str | None) -> tuple[TaskSettings, ...]:
+    chosen = _named(settings, names)
+    if (inner := next((task for task in chosen if task.on is not None), None)) is not None:
+        whole = ",".join(task.name for task in settings.tasks if task.on is None)
+        raise UsageError(
+            f"task {inner.name!r} looks at boxes of {inner.on.task!r}, and statistics are of whole frames",  # type: ignore[union-attr]
+            f"leave it out: --tasks {whole}",
+        )
+    return chosen
+
+
+def _named(settings: Settings, names: str | None) -> tuple[TaskSettings, ...]:
     if names is None:
         return settings.tasks
     by_name = {task.name: task for task in settings.tasks}

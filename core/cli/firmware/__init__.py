@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -72,6 +73,12 @@ def _generate(options: argparse.Namespace) -> int:
     check_target(options.output, options.force)
     name = Path(options.what).stem
     source, content = _open(Path(options.what))
+    if isinstance(source, Bundle) and (inner := [t.name for t in source.manifest.tasks if t.on is not None]):
+        print(
+            f"multigraft: note: {', '.join(inner)} look at boxes of other tasks; firmware finds and cuts no boxes, so "
+            "your program writes their inputs and asks for them by its mask of tasks",
+            file=sys.stderr,
+        )
     try:
         program = load(source, name)
         project = generate(
