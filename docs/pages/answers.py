@@ -39,10 +39,10 @@ margin = 0.2       # added on each side, as a share of the box
 top = 4            # boxes per frame, the surest first
 ```
 
-`labels` chooses classes of boxes, `level = [0, 1]` turns the crop until these two keypoints lie level, and `deadline_us`
-stops before further boxes. Tasks on the same boxes share a trunk like tasks on the same frame. Where nothing was found,
-nothing runs. The line of `run` says how many boxes were looked at and how long that took; `multigraft bench` measures it
-by their number.
+`labels` chooses classes of boxes, and `deadline_us` stops before further boxes. `level = [0, 1]` turns the crop until
+these two keypoints lie level. Tasks on the same boxes share a trunk like tasks on the same frame. Where nothing was
+found, nothing runs. The line of `run` says how many boxes were looked at and how long that took; `multigraft bench`
+measures it by their number.
 
 A build cuts its unlabeled frames out itself, with the network that finds the boxes. `frames` of the task, if you name
 some, are such crops. Statistics from a device are of whole frames, and firmware leaves cutting to your program.
@@ -51,8 +51,9 @@ some, are such crops. Statistics from a device are of whole frames, and firmware
 
     multigraft eval home.graft --labelled coco.json --settings multigraft.toml
 
-`eval` gives mean average precision on boxes in COCO's form (`'multigraft[eval]'`), or accuracy on an .npz file of `frames`
-and `labels`. With `--settings` the original networks stand beside the bundle. A task on another's boxes is not judged.
+`eval` gives mean average precision on boxes in COCO's form (`'multigraft[eval]'`), or accuracy on an .npz file of
+`frames` and `labels`. With `--settings` the original networks stand beside the bundle. A task on another's boxes is not
+judged.
 
 ## What `run` prints
 
