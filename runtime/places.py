@@ -5,7 +5,6 @@ from __future__ import annotations
 from multigraft.answers.family import Decoded
 from multigraft.answers.placement import Placement
 from multigraft.bundle.manifest import Manifest
-from multigraft.runtime.answers import Answer
 from multigraft.tensors.preparation import Frame
 from multigraft.tensors.preprocessing import Preprocessing
 
@@ -19,10 +18,10 @@ class Places:
         self._preparations = {source.tensor: source.preprocessing for source in manifest.inputs}
         self._known: dict[tuple[str, tuple[int, ...]], Placement] = {}
 
-    def placed(self, answer: Answer, tensor: str, frame: Frame) -> Answer:
+    def placed(self, answer: Decoded, tensor: str, frame: Frame) -> Decoded:
         """The answer in pixels of the frame that the input ``tensor`` was made of."""
         placement = self.of(tensor, frame)
-        return answer.placed(placement) if placement is not None and isinstance(answer, Decoded) else answer
+        return answer if placement is None else answer.placed(placement)
 
     def of(self, tensor: str, frame: Frame) -> Placement | None:
         """How the input lies in the frame; None where it is no picture."""

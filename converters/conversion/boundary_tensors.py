@@ -21,7 +21,7 @@ import onnx
 from multigraft.converters.conversion.cleanup import clean
 from multigraft.converters.conversion.interpreters import Arrays, Taps, one_line
 from multigraft.converters.conversion.rewriting import free_name, int32, prune, rename
-from multigraft.converters.conversion.transposes import Permutation, permutation_of
+from multigraft.converters.conversion.transposes import Permutation, is_cube, permutation_of
 from multigraft.errors import ConversionError
 from multigraft.tensors.joining import Joined
 from multigraft.tflite.graph import Graph, Model, Op
@@ -253,7 +253,7 @@ def _input_layouts(graph: Graph, model: onnx.ModelProto) -> dict[str, Permutatio
     for info in model.graph.input:
         shape = tuple(d.dim_value for d in info.type.tensor_type.shape.dim)
         choices = _LAYOUTS.get(len(shape), (tuple(range(len(shape))),))
-        for permutation in choices[::-1] if len(shape) == 4 and len(set(shape[1:])) == 1 else choices:
+        for permutation in choices[::-1] if is_cube(shape) else choices:
             if tuple(shape[p] for p in permutation) == graph.tensors[info.name].shape:
                 layouts[info.name] = permutation
                 break

@@ -23,6 +23,7 @@ from multigraft.converters.conversion.onnx2tf_environment import Environment, ca
 from multigraft.converters.conversion.onnx2tf_launcher import PLAIN
 from multigraft.converters.conversion.reconnecting import reconnected
 from multigraft.converters.conversion.rewrite import rewrite
+from multigraft.converters.conversion.transposes import is_cube
 from multigraft.converters.job.checkpoints import Checkpoints
 from multigraft.converters.job.progress import Report, silent
 from multigraft.converters.network.failing_node import failing_node
@@ -156,7 +157,7 @@ def with_plain_inputs(model: onnx.ModelProto) -> tuple[onnx.ModelProto, dict[str
 def names_kept_channel_first(model: onnx.ModelProto) -> list[str]:
     """The inputs that stay as they are in ONNX: those that are no images, and cubes, which do not tell how they lie."""
     shapes = {i.name: [d.dim_value for d in i.type.tensor_type.shape.dim] for i in model.graph.input}
-    return [name for name, shape in shapes.items() if len(shape) != 4 or len(set(shape[1:])) == 1]
+    return [name for name, shape in shapes.items() if len(shape) != 4 or is_cube(shape)]
 
 
 def _run(command: list[str], folder: Path, log: TextIO, environment: Environment) -> int:

@@ -6,7 +6,7 @@ Every rule takes a float graph and returns one that computes the same, or the ve
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -232,6 +232,11 @@ def transpose_to_reshape(graph: Graph) -> Graph:
             reshape = Op("RESHAPE", (op.inputs[0], target.name), op.outputs, {"new_shape": new_shape})
             return prune(replace_op(graph, op, [reshape], [target]))
     return graph
+
+
+def is_cube(shape: Sequence[int]) -> bool:
+    """Whether the shape of a picture does not tell how it lies: (batch, n, n, n)."""
+    return len(shape) == 4 and len(set(shape[1:])) == 1
 
 
 def permutation_of(graph: Graph, op: Op | None) -> Permutation | None:

@@ -7,13 +7,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 
 from multigraft.agreement.agreement import RELATIVE_ERROR
 from multigraft.agreement.boxes import SCORE_THRESHOLD, Layout
 from multigraft.answers.detections import Detections
-from multigraft.answers.families.table import decoder_of
+from multigraft.answers.families.table import decoded
 from multigraft.converters.job.progress import Report, silent
 from multigraft.converters.network.cut_frames import CutFrames
 from multigraft.converters.network.frames import Frames
@@ -59,14 +58,13 @@ def advice_on_answers(network: Network, evidence: Evidence) -> list[str]:
         return []
     outputs = evidence.answers(network)
     if network.answer is not None:
-        decode = decoder_of(network.answer, ())
-        answers = [decode([np.asarray(o[i], np.float32) for o in outputs]) for i in range(len(outputs[0]))]
+        answers, frames = decoded(network.answer, network.labels, outputs), len(outputs[0])
         # Answers of other kinds, such as maps, are never empty.
         found = sum(not isinstance(answer, Detections) or len(answer) > 0 for answer in answers)
-        if found >= max(1, LEAST_FOUND * len(answers)):
+        if found >= max(1, LEAST_FOUND * frames):
             return []
         return [
-            f"{network.name} finds something on {found} of {len(answers)} held-out frames, so their agreement says "
+            f"{network.name} finds something on {found} of {frames} held-out frames, so their agreement says "
             "next to nothing: give frames that hold what it finds"
         ]
     if Layout.find(outputs) is not None:

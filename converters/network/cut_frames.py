@@ -8,7 +8,7 @@ import numpy as np
 
 from multigraft.answers.crops import crop
 from multigraft.answers.detections import Detections
-from multigraft.answers.families.table import decoder_of
+from multigraft.answers.families.table import decoded
 from multigraft.answers.placement import Placement
 from multigraft.converters.job.progress import Report, silent
 from multigraft.converters.network.frames import Frame, Frames
@@ -99,12 +99,14 @@ class CutFrames:
         seen = []
         for start in range(0, len(views), _CHUNK):
             part = views[start : start + _CHUNK]
-            for (place, _, outer), found in zip(part, decoded(network, [view for _, view, _ in part]), strict=True):
+            for (place, _, outer), found in zip(
+                part, detections_of(network, [view for _, view, _ in part]), strict=True
+            ):
                 seen.append((place, found if outer is None else found.placed(outer)))
         return seen
 
 
-def decoded(network: Network, frames: Frames) -> list[Detections]:
+def detections_of(network: Network, frames: Frames) -> list[Detections]:
     """What a detector finds on frames, in their pixels.
 
     Raises:
@@ -115,11 +117,10 @@ def decoded(network: Network, frames: Frames) -> list[Detections]:
             f"task {network.name!r} finds no boxes that another task could look at",
             "name the format of its answers with [task.answer] (docs/answers.md)",
         )
-    decode = decoder_of(network.answer, network.labels)
     outputs = network.run(network.prepare(frames))
+    answers = decoded(network.answer, network.labels, [outputs[o] for o in network.outputs])
     found = []
-    for number, frame in enumerate(frames):
-        answer = decode([outputs[o][number] for o in network.outputs])
+    for answer, frame in zip(answers, frames, strict=True):
         if not isinstance(answer, Detections):
             raise ConfigurationError(
                 f"task {network.name!r} answers with no boxes that another task could look at",

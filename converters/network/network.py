@@ -90,6 +90,8 @@ class Network:
         labels: One per class, or empty.
         source_sha256: Digest of the file it came from.
         metadata: What the file says of itself.
+
+    Attributes:
         answer: How the outputs are decoded; None where ``kind`` says all.
         on: Whose boxes the task looks at; None where it looks at whole frames.
 
@@ -106,8 +108,6 @@ class Network:
         labels: Sequence[str] = (),
         source_sha256: str = "",
         metadata: Mapping[str, str] | None = None,
-        answer: AnswerFormat | None = None,
-        on: On | None = None,
     ) -> None:
         self.name = name
         self.preprocessing = preprocessing
@@ -115,8 +115,8 @@ class Network:
         self.labels = tuple(labels)
         self.source_sha256 = source_sha256
         self.metadata = dict(metadata or {})
-        self.answer = answer
-        self.on = on
+        self.answer: AnswerFormat | None = None
+        self.on: On | None = None
         self.model = prefixed(batched(model), f"{name}/")
         graph = self.model.graph
         self.constants = {i.name: numpy_helper.to_array(i) for i in graph.initializer}

@@ -76,11 +76,9 @@ def bundle_agreement(
 
 def with_fidelity(bundle: Bundle, figures: Mapping[str, Mapping[str, Any]]) -> Bundle:
     """The same bundle with figures added to its tasks' fidelity."""
-    tasks = tuple(
+    return bundle.with_tasks(
         dataclasses.replace(t, fidelity={**t.fidelity, **figures.get(t.name, {})}) for t in bundle.manifest.tasks
     )
-    contents = {name: bundle.read(name) for name in bundle.manifest.files}
-    return Bundle.create(dataclasses.replace(bundle.manifest, tasks=tasks), contents)
 
 
 def _original_layout(new: Array, shape: Sequence[int]) -> Array:

@@ -21,11 +21,11 @@ import numpy as np
 import numpy.typing as npt
 
 from multigraft.agreement.binomial import lower_bound, lower_bound_of_mean
-from multigraft.agreement.boxes import IOU, Detections, Layout
+from multigraft.agreement.boxes import Detections, Layout
 from multigraft.answers.answer_format import AnswerFormat
-from multigraft.answers.families.table import decoder_of
+from multigraft.answers.families.table import decoded
 from multigraft.answers.kind import Kind
-from multigraft.answers.matching import frame_score, rule_of
+from multigraft.answers.matching import IOU, rule_of
 from multigraft.errors import InputError, UsageError
 from multigraft.tensors.arrays import Array, Float64Array
 
@@ -120,8 +120,8 @@ def frame_scores(
     usable = np.all([np.isfinite(o).reshape(len(o), -1).all(axis=1) for o in new], axis=0)
     new = [np.where(np.isfinite(o), o, 0) if o.dtype.kind == "f" else o for o in new]
     pairs = list(zip(original, new, strict=True))
-    if answer is not None and (decoded := _decoded_scores(answer, labels, original, new, tolerance)) is not None:
-        scores, used, rule = decoded
+    if answer is not None and (as_seen := _decoded_scores(answer, labels, original, new, tolerance)) is not None:
+        scores, used, rule = as_seen
         return scores * usable, used, rule, False
     if kind == "classification":
         scores = np.all([_same_class(a, b) for a, b in pairs], axis=0)
@@ -154,17 +154,16 @@ def _decoded_scores(
     answer: AnswerFormat, labels: tuple[str, ...], original: Outputs, new: Outputs, tolerance: float | None
 ) -> tuple[Scores, float, str] | None:
     """None where there is no rule for such answers."""
-    decode = decoder_of(answer, labels)
-    scores, rule = [], None
-    for frame in range(len(original[0])):
-        right, judged = (decode([np.asarray(o[frame], np.float32) for o in outputs]) for outputs in (original, new))
-        rule = rule_of(right, tolerance)
-        score = frame_score(right, judged, tolerance)
-        if rule is None or score is None:
-            return None
-        scores.append(score)
+    scores, rule, used = [], None, 0.0
+    for right, judged in zip(*(decoded(answer, labels, outputs) for outputs in (original, new)), strict=True):
+        if rule is None:
+            rule = rule_of(right)
+            if rule is None:
+                return None
+            used = rule.tolerance if tolerance is None else tolerance
+        scores.append(rule.score(right, judged, used))
     assert rule is not None
-    return np.array(scores), rule[1], rule[0]
+    return np.array(scores), used, rule.words.format(used)
 
 
 def _check(original: Outputs, new: Outputs) -> None:

@@ -9,13 +9,12 @@ from typing import Self
 import numpy as np
 import numpy.typing as npt
 
+from multigraft.answers.geometry.overlap import iou_matrix
+from multigraft.answers.matching import IOU
 from multigraft.tensors.arrays import Array, Float64Array
 
 SCORE_THRESHOLD = 0.3
 """Boxes below it are no answers; common evaluation scripts draw from 0.3 up."""
-
-IOU = 0.5
-"""Smallest intersection over union of a match (PASCAL VOC)."""
 
 
 @dataclass(frozen=True)
@@ -100,18 +99,3 @@ class Detections:
                 matches += 1
                 overlap[:, best] = 0.0
         return 2 * matches / (len(mine) + len(theirs))
-
-
-def iou_matrix(a: Float64Array, b: Float64Array) -> Float64Array:
-    """Intersection over union of every box of ``a`` (n, 4) with every box of ``b`` (m, 4), (n, m)."""
-    low = np.maximum(a[:, None, :2], b[None, :, :2])
-    high = np.minimum(a[:, None, 2:], b[None, :, 2:])
-    inner = np.prod(np.maximum(high - low, 0), axis=2)
-    union = _area(a)[:, None] + _area(b)[None, :] - inner
-    iou: Float64Array = np.divide(inner, union, out=np.zeros_like(inner), where=union > 0)
-    return iou
-
-
-def _area(boxes: Float64Array) -> Float64Array:
-    area: Float64Array = np.prod(np.maximum(boxes[:, 2:] - boxes[:, :2], 0), axis=1)
-    return area

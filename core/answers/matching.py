@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,9 +13,9 @@ from multigraft.answers.dense_map import DenseMap
 from multigraft.answers.detections import Detections
 from multigraft.answers.embedding import Embedding
 from multigraft.answers.family import Decoded
+from multigraft.answers.geometry.overlap import iou_matrix
 from multigraft.answers.multi_label import MultiLabel
 from multigraft.answers.text import Text
-from multigraft.tensors.arrays import Float32Array
 
 IOU = 0.5
 """Smallest intersection over union of a match (PASCAL VOC)."""
@@ -26,42 +27,41 @@ _SURE = 0.3
 """Confidence from which a keypoint counts."""
 
 
+@dataclass(frozen=True)
+class Rule:
+    """When two answers of one kind agree.
+
+    Attributes:
+        score: Of what is right, what is judged, and a tolerance: 0 to 1, how much of both is equal.
+        tolerance: What still counts as equal, unless another is asked for.
+        words: For people, with a place for the tolerance.
+    """
+
+    score: Callable[[Any, Any, float], float]
+    tolerance: float
+    words: str
+
+
+def rule_of(answer: Decoded) -> Rule | None:
+    """The rule for answers of that kind; None where there is none."""
+    return next((rule for kind, rule in RULES.items() if isinstance(answer, kind)), None)
+
+
 def frame_score(original: Decoded, new: Decoded, tolerance: float | None = None) -> float | None:
     """0 to 1: how much of two answers is equal; None where there is no rule for such answers.
 
     Args:
         original: What is right.
         new: What is judged.
-        tolerance: What still counts as equal, in the unit of :func:`rule_of`; None for its default.
+        tolerance: As in :class:`Rule`; None for its own.
     """
-    for kind, (score, default, _) in RULES.items():
-        if isinstance(original, kind):
-            return score(original, new, default if tolerance is None else tolerance)
-    return None
-
-
-def rule_of(answer: Decoded, tolerance: float | None = None) -> tuple[str, float] | None:
-    """In words when answers count as equal, and the tolerance used."""
-    for kind, (_, default, words) in RULES.items():
-        if isinstance(answer, kind):
-            used = default if tolerance is None else tolerance
-            return words.format(used), used
-    return None
-
-
-def iou_of(a: Float32Array, b: Float32Array) -> Float32Array:
-    """(n, m): intersection over union of boxes (n, 4) and (m, 4), corners."""
-    low, high = np.maximum(a[:, None, :2], b[None, :, :2]), np.minimum(a[:, None, 2:], b[None, :, 2:])
-    inner = np.prod(np.maximum(high - low, 0), axis=2)
-    area_a, area_b = (np.prod(np.maximum(c[:, 2:] - c[:, :2], 0), axis=1) for c in (a, b))
-    union = area_a[:, None] + area_b[None, :] - inner
-    found: Float32Array = np.divide(inner, union, out=np.zeros_like(inner), where=union > 0)
-    return found
+    rule = rule_of(original)
+    return None if rule is None else rule.score(original, new, rule.tolerance if tolerance is None else tolerance)
 
 
 def matches(original: Detections, new: Detections, iou: float = IOU) -> list[tuple[int, int]]:
     """Pairs of boxes of one class that overlap by at least ``iou``, each once, the best of each in order of score."""
-    overlap = iou_of(original.boxes, new.boxes)
+    overlap = iou_matrix(original.boxes, new.boxes)
     overlap[original.classes[:, None] != new.classes[None, :]] = 0
     found = []
     for number in range(len(original)):
@@ -124,13 +124,12 @@ def _directions(original: Any, new: Any, cosine: float) -> float:
     return float(float(original.vector @ new.vector) >= cosine and original.name == new.name)
 
 
-Rule = tuple[Callable[[Any, Any, float], float], float, str]
 RULES: dict[type, Rule] = {
-    Detections: (_boxes, IOU, "share of boxes matched with the same class and IoU of at least {:g}, per frame"),
-    Text: (_characters, 0.0, "share of equal characters, per frame"),
-    ClassMap: (_pixels, 0.0, "share of pixels with the same class, per frame"),
-    DenseMap: (_depths, 0.05, "share of pixels within {:g} of the range, per frame"),
-    MultiLabel: (_class_sets, 0.0, "share of labels that both give, per frame"),
-    Embedding: (_directions, 0.95, "cosine of at least {:g} and the same name, per frame"),
+    Detections: Rule(_boxes, IOU, "share of boxes matched with the same class and IoU of at least {:g}, per frame"),
+    Text: Rule(_characters, 0.0, "share of equal characters, per frame"),
+    ClassMap: Rule(_pixels, 0.0, "share of pixels with the same class, per frame"),
+    DenseMap: Rule(_depths, 0.05, "share of pixels within {:g} of the range, per frame"),
+    MultiLabel: Rule(_class_sets, 0.0, "share of labels that both give, per frame"),
+    Embedding: Rule(_directions, 0.95, "cosine of at least {:g} and the same name, per frame"),
 }
-"""Type of answer to its score, the default tolerance, and the rule in words."""
+"""By type of answer."""

@@ -17,16 +17,17 @@ no more than it says.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import os
 import zipfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Self
 
 from multigraft import files
 from multigraft.archive import Archive
-from multigraft.bundle.manifest import FileEntry, Manifest
+from multigraft.bundle.manifest import FileEntry, Manifest, Task
 from multigraft.errors import BundleError, InputError, UsageError
 from multigraft.npz import FIXED_TIME
 from multigraft.reading import UnreadableError, parse_json, printable, read_file, regular_file
@@ -118,6 +119,11 @@ class Bundle:
                     f"{shown} holds {extra[0]}, which its manifest does not name", "build the bundle again"
                 )
         return cls(manifest, contents, path)
+
+    def with_tasks(self, tasks: Iterable[Task]) -> Bundle:
+        """The same bundle, in memory, whose manifest says these of its tasks."""
+        contents = {name: self.read(name) for name in self.manifest.files}
+        return Bundle.create(dataclasses.replace(self.manifest, tasks=tuple(tasks)), contents)
 
     def write(self, path: str | os.PathLike[str]) -> Path:
         """Write the bundle as one .graft file, whole or not at all; equal bundles give equal bytes."""

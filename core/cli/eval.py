@@ -8,7 +8,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from multigraft.cli.shared.engine_options import add_interpreter_arguments
+from multigraft.cli.shared.engine_options import add_interpreter_arguments, chosen_tasks
 from multigraft.cli.shared.settings_options import add_trust_argument
 from multigraft.cli.shared.table import print_table
 from multigraft.errors import UsageError
@@ -16,6 +16,7 @@ from multigraft.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from multigraft.answers.answer_format import AnswerFormat
     from multigraft.bundle.bundle import Bundle
     from multigraft.converters.network.network import Network
     from multigraft.converters.settings.settings import Settings
@@ -55,10 +56,7 @@ def execute(options: argparse.Namespace) -> int:
 
     bundle = _with_lowest_scores(Bundle.open(options.bundle))
     engine = Engine(bundle, options.threads, options.backend)
-    asked = None if options.tasks is None else [n.strip() for n in options.tasks.split(",") if n.strip()]
-    for name in asked or ():
-        engine.manifest.task(name)
-    names = asked or [task.name for task in engine.manifest.tasks]
+    names = list(chosen_tasks(engine.manifest, options.tasks) or (task.name for task in engine.manifest.tasks))
     settings = None if options.settings is None else Settings.load(options.settings, trusts_code=options.trust_code)
     judge = _of_classes if options.labelled.suffix.lower() == ".npz" else _of_boxes
     rows = judge(engine, names, settings, options)
@@ -81,25 +79,22 @@ def execute(options: argparse.Namespace) -> int:
 
 
 def _with_lowest_scores(bundle: Bundle) -> Bundle:
-    from multigraft.bundle.bundle import Bundle
+    tasks = bundle.manifest.tasks
+    return bundle.with_tasks(dataclasses.replace(task, answer=_of_all_scores(task.answer)) for task in tasks)
 
-    tasks = tuple(
-        task
-        if task.answer is None
-        else dataclasses.replace(task, answer=dataclasses.replace(task.answer, score_threshold=LOWEST_SCORE))
-        for task in bundle.manifest.tasks
-    )
-    contents = {name: bundle.read(name) for name in bundle.manifest.files}
-    return Bundle.create(dataclasses.replace(bundle.manifest, tasks=tasks), contents)
+
+def _of_all_scores(answer: AnswerFormat | None) -> AnswerFormat | None:
+    return None if answer is None else dataclasses.replace(answer, score_threshold=LOWEST_SCORE)
 
 
 def _originals(settings: Settings | None) -> Iterator[Network]:
     from multigraft.converters.importing.importer import load_task
 
-    for task in settings.tasks if settings is not None else ():
-        network = load_task(task, settings.path.parent, trusts_code=settings.trusts_code)  # type: ignore[union-attr]
-        if network.answer is not None:
-            network.answer = dataclasses.replace(network.answer, score_threshold=LOWEST_SCORE)
+    if settings is None:
+        return
+    for task in settings.tasks:
+        network = load_task(task, settings.path.parent, trusts_code=settings.trusts_code)
+        network.answer = _of_all_scores(network.answer)
         yield network
 
 
@@ -107,7 +102,7 @@ def _of_boxes(engine: Engine, names: list[str], settings: Settings | None, optio
     from multigraft.answers.detections import Detections
     from multigraft.converters.evaluation.coco_figures import coco, detection_figures
     from multigraft.converters.evaluation.coco_labels import read_coco
-    from multigraft.converters.network.cut_frames import decoded
+    from multigraft.converters.network.cut_frames import detections_of
 
     coco()
     labels = read_coco(options.labelled, options.images)
@@ -121,7 +116,7 @@ def _of_boxes(engine: Engine, names: list[str], settings: Settings | None, optio
             if name in found and isinstance(answer, Detections):
                 found[name][image] = answer
         for name, network in originals.items():
-            before[name][image] = decoded(network, [frame])[0]
+            before[name][image] = detections_of(network, [frame])[0]
     rows = []
     for name in names:
         if not found[name]:

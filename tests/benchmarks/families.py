@@ -9,7 +9,6 @@ import time
 from pathlib import Path
 
 from tests.converters import random_heads
-from tests.converters.test_random_heads import through
 
 
 def show(folder: Path) -> None:
@@ -22,7 +21,7 @@ def show(folder: Path) -> None:
         said, start = io.StringIO(), time.monotonic()
         try:
             with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(said):
-                through(folder)
+                random_heads.through(folder)
         except AssertionError:
             print(said.getvalue()[-400:])
         pictures = len(list((folder / "drawn").glob("*.png")))

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 
+from multigraft.cli.main import main
 from tests.converters.onnx_builder import OnnxBuilder
 from tests.core.answers.families.test_hostile_formats import ALPHABET, KINDS
 from tests.core.answers.families.test_recognition import NAMES, OURS, shapes_of
@@ -57,3 +58,11 @@ def settings(folder: Path, family: str, precision: str = "float32") -> Path:
         "utf-8",
     )
     return path
+
+
+def through(folder: Path) -> None:
+    """Build, run and draw what :func:`settings` wrote."""
+    bundle = str(folder / "net.graft")
+    assert main(["build", str(folder / "multigraft.toml"), "--allow-miss", "-o", bundle]) == 0
+    given = ["--source", str(folder / "frames.npy"), "--frames", "3", "--draw", str(folder / "drawn")]
+    assert main(["run", bundle, *given]) == 0

@@ -75,12 +75,10 @@ def test_a_task_alone_brings_the_tasks_whose_boxes_it_needs(bundle: Bundle) -> N
 
 def with_on(bundle: Bundle, **changes: Any) -> Bundle:
     """The bundle with other keys of ``on`` for the face task."""
-    tasks = tuple(
+    return bundle.with_tasks(
         dataclasses.replace(t, on=dataclasses.replace(t.on, **changes)) if t.name == "face" and t.on else t
         for t in bundle.manifest.tasks
     )
-    contents = {name: bundle.read(name) for name in bundle.manifest.files}
-    return Bundle.create(dataclasses.replace(bundle.manifest, tasks=tasks), contents)
 
 
 def test_so_many_boxes_are_looked_at_and_no_more(bundle: Bundle) -> None:

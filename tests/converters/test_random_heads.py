@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from multigraft.cli.main import main
 from tests.converters import random_heads
 
 SHORT = ("yolov8-raw", "yolov8-seg", "yunet", "db-text", "heat-maps", "ctc")
@@ -16,17 +15,9 @@ SHORT = ("yolov8-raw", "yolov8-seg", "yunet", "db-text", "heat-maps", "ctc")
 @pytest.mark.parametrize("family", SHORT)
 def test_a_raw_head_is_built_run_and_drawn(family: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     random_heads.settings(tmp_path, family)
-    through(tmp_path)
+    random_heads.through(tmp_path)
     lines = capsys.readouterr().out.splitlines()
     told = [json.loads(line)["answers"]["task"] for line in lines if line.startswith('{"frame"')]
     assert len(told) == 3
     assert "outputs" not in told[0]
     assert len(list((tmp_path / "drawn").glob("*.png"))) == 3
-
-
-def through(folder: Path) -> None:
-    """Build, run and draw what :func:`tests.converters.random_heads.settings` wrote."""
-    bundle = str(folder / "net.graft")
-    assert main(["build", str(folder / "multigraft.toml"), "--allow-miss", "-o", bundle]) == 0
-    given = ["--source", str(folder / "frames.npy"), "--frames", "3", "--draw", str(folder / "drawn")]
-    assert main(["run", bundle, *given]) == 0

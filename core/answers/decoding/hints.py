@@ -51,6 +51,12 @@ def output_named(evidence: Evidence, pattern: str) -> int | None:
     return found[0] if len(found) == 1 else None
 
 
+def several_outputs(evidence: Evidence) -> str | None:
+    """A clause where there is not exactly one output."""
+    count = len(evidence.shapes)
+    return None if count == 1 else f"there are {count} outputs in place of one"
+
+
 def size_text(shape: tuple[int, ...]) -> str:
     """A shape for a sentence: 84 x 2100."""
     return " x ".join(map(str, shape))

@@ -16,7 +16,7 @@ from multigraft.answers.answer_format import AnswerFormat
 from multigraft.answers.decoding.boxes import in_pixels
 from multigraft.answers.decoding.cells import read_cells
 from multigraft.answers.decoding.format_check import check_reading
-from multigraft.answers.decoding.hints import size_text, task_of
+from multigraft.answers.decoding.hints import several_outputs, size_text, task_of
 from multigraft.answers.detections import Detections
 from multigraft.answers.families.anchors import PER_CELL
 from multigraft.answers.family import Decoder, Evidence, Family
@@ -52,8 +52,8 @@ def whole(values: Float32Array) -> np.typing.NDArray[np.int32]:
 
 
 def _recognise(evidence: Evidence) -> AnswerFormat | str:
-    if len(evidence.shapes) != 1:
-        return f"there are {len(evidence.shapes)} outputs in place of one"
+    if clause := several_outputs(evidence):
+        return clause
     if clause := read_rows(evidence, 0, 6, "detect"):
         return clause
     return AnswerFormat("yolov10", evidence.shapes, evidence.size, {"rows": 0})
@@ -72,8 +72,8 @@ def _decoder(answer: AnswerFormat, labels: tuple[str, ...]) -> Decoder:
 
 
 def _recognise_batched(evidence: Evidence) -> AnswerFormat | str:
-    if len(evidence.shapes) != 1:
-        return f"there are {len(evidence.shapes)} outputs in place of one"
+    if clause := several_outputs(evidence):
+        return clause
     shape = evidence.shapes[0]
     if len(shape) != 2 or shape[1] != 7:
         return f"output 0 is {size_text(shape)} in place of rows of 7 numbers"

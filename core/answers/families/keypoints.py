@@ -21,7 +21,7 @@ import numpy as np
 from multigraft.answers.answer_format import AnswerFormat
 from multigraft.answers.decoding.boxes import points_in_pixels, upright_around
 from multigraft.answers.decoding.format_check import check_reading
-from multigraft.answers.decoding.hints import output_named, size_text
+from multigraft.answers.decoding.hints import output_named, several_outputs, size_text
 from multigraft.answers.decoding.label_check import check_labels
 from multigraft.answers.decoding.selection import are_logits, sigmoid
 from multigraft.answers.decoding.skeleton import COCO_KEYPOINTS, edges_of, pairs_of
@@ -52,8 +52,8 @@ _NUMBERS = {
 
 
 def _recognise_movenet(evidence: Evidence) -> AnswerFormat | str:
-    if len(evidence.shapes) != 1:
-        return f"there are {len(evidence.shapes)} outputs in place of one"
+    if clause := several_outputs(evidence):
+        return clause
     shape = _squeezed(evidence.shapes[0])
     if shape not in ((COCO_KEYPOINTS, 3),) and not (len(shape) == 2 and shape[1] == _MOVENET_ROW):
         return f"output 0 is {size_text(evidence.shapes[0])} in place of 17 x 3 or n x {_MOVENET_ROW}"

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+from collections.abc import Iterator, Sequence
+
+import numpy as np
 
 from multigraft.answers.answer_format import AnswerFormat
 from multigraft.answers.decoding.format_check import check_format
@@ -26,8 +29,9 @@ from multigraft.answers.families.yolo_pose import YOLO26_POSE, YOLOV8_POSE
 from multigraft.answers.families.yolo_rotated import YOLO26_OBB, YOLOV8_OBB
 from multigraft.answers.families.yolov8 import YOLOV8
 from multigraft.answers.families.yolox import YOLOX, YOLOX_DECODED
-from multigraft.answers.family import Decoder, Evidence, Family
+from multigraft.answers.family import Decoded, Decoder, Evidence, Family
 from multigraft.errors import ConfigurationError, MultigraftError
+from multigraft.tensors.arrays import Array
 
 _ROWS = (
     YOLOV8,
@@ -127,6 +131,21 @@ def decoder_of(answer: AnswerFormat, labels: tuple[str, ...]) -> Decoder:
         raise ConfigurationError(
             f"the format of the answers is none of {answer.family}: {error}", "name another format, or build again"
         ) from error
+
+
+def decoded(answer: AnswerFormat, labels: tuple[str, ...], outputs: Sequence[Array]) -> Iterator[Decoded]:
+    """Answers to many frames, in pixels of the network input, one at a time: maps of all would fill the memory.
+
+    Args:
+        answer: The format.
+        labels: Of the task.
+        outputs: Of the original network in its order and layout, each with the frames as first axis.
+
+    Raises:
+        ConfigurationError: As :func:`decoder_of`.
+    """
+    decode = decoder_of(answer, labels)
+    return (decode([np.asarray(o[frame], np.float32) for o in outputs]) for frame in range(len(outputs[0])))
 
 
 def _named(evidence: Evidence, name: str) -> AnswerFormat:

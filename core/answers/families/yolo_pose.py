@@ -17,7 +17,7 @@ from multigraft.answers.answer_format import AnswerFormat
 from multigraft.answers.decoding.boxes import corners_of_centres, in_pixels, points_in_pixels
 from multigraft.answers.decoding.cells import is_by_cell, read_cells
 from multigraft.answers.decoding.format_check import check_reading
-from multigraft.answers.decoding.hints import classes_of, keypoints_of, task_of
+from multigraft.answers.decoding.hints import classes_of, keypoints_of, several_outputs, task_of
 from multigraft.answers.decoding.label_check import check_labels
 from multigraft.answers.decoding.selection import best_per_class
 from multigraft.answers.decoding.skeleton import COCO_KEYPOINTS, edges_of, pairs_of
@@ -51,8 +51,8 @@ def _with_keypoints(blank: AnswerFormat, evidence: Evidence, numbers: int, where
 
 
 def _recognise(evidence: Evidence) -> AnswerFormat | str:
-    if len(evidence.shapes) != 1:
-        return f"there are {len(evidence.shapes)} outputs in place of one"
+    if clause := several_outputs(evidence):
+        return clause
     if not evidence.named and task_of(evidence) not in (None, "pose"):
         return f"the file says that its task is {task_of(evidence)}"
     cells = read_cells(evidence, 0)
@@ -95,8 +95,8 @@ def _keypoints(numbers: Float32Array, answer: AnswerFormat) -> Float32Array:
 
 
 def _recognise_rows(evidence: Evidence) -> AnswerFormat | str:
-    if len(evidence.shapes) != 1:
-        return f"there are {len(evidence.shapes)} outputs in place of one"
+    if clause := several_outputs(evidence):
+        return clause
     shape = evidence.shapes[0]
     if len(shape) != 2 or shape[1] < 8:
         return "output 0 is no rows of a box, score, class and keypoints"

@@ -12,10 +12,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from multigraft.answers.answer_format import AnswerFormat
-from multigraft.answers.decoding.boxes import upright_around
+from multigraft.answers.decoding.boxes import in_pixels, upright_around
 from multigraft.answers.decoding.cells import is_by_cell, read_cells
 from multigraft.answers.decoding.format_check import check_reading
-from multigraft.answers.decoding.hints import contradiction, task_of
+from multigraft.answers.decoding.hints import contradiction, several_outputs, task_of
 from multigraft.answers.decoding.label_check import check_labels
 from multigraft.answers.decoding.selection import best_per_class
 from multigraft.answers.detections import Detections
@@ -26,8 +26,8 @@ from multigraft.tensors.arrays import Float32Array
 
 
 def _recognise(evidence: Evidence) -> AnswerFormat | str:
-    if len(evidence.shapes) != 1:
-        return f"there are {len(evidence.shapes)} outputs in place of one"
+    if clause := several_outputs(evidence):
+        return clause
     if not evidence.named and task_of(evidence) != "obb":
         return "the file does not say that its task is obb, and an angle looks like one more class"
     cells = read_cells(evidence, 0)
@@ -67,14 +67,13 @@ def _detections(
 
 def _in_pixels(boxes: Float32Array, answer: AnswerFormat) -> Float32Array:
     # An angle is one of pixels already: shares of a square input alone could carry it.
-    if answer.normalised:
-        boxes[:, :4] *= np.array([answer.size[1], answer.size[0]] * 2, np.float32)
+    in_pixels(boxes[:, :4], answer)
     return boxes
 
 
 def _recognise_rows(evidence: Evidence) -> AnswerFormat | str:
-    if len(evidence.shapes) != 1:
-        return f"there are {len(evidence.shapes)} outputs in place of one"
+    if clause := several_outputs(evidence):
+        return clause
     if clause := read_rows(evidence, 0, 7, "obb"):
         return clause
     return AnswerFormat("yolo26-obb", evidence.shapes, evidence.size, {"rows": 0})

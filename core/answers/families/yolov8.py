@@ -14,7 +14,7 @@ from multigraft.answers.answer_format import AnswerFormat
 from multigraft.answers.decoding.boxes import corners_of_centres, in_pixels
 from multigraft.answers.decoding.cells import is_by_cell, read_cells
 from multigraft.answers.decoding.format_check import check_reading
-from multigraft.answers.decoding.hints import classes_of, contradiction, task_of
+from multigraft.answers.decoding.hints import classes_of, contradiction, several_outputs, task_of
 from multigraft.answers.decoding.label_check import check_labels
 from multigraft.answers.decoding.selection import best_per_class
 from multigraft.answers.detections import Detections
@@ -26,8 +26,8 @@ KNOWN_OTHERS = {56: "one class with 17 keypoints (yolov8-pose)", 20: "15 classes
 
 
 def _recognise(evidence: Evidence) -> AnswerFormat | str:
-    if len(evidence.shapes) != 1:
-        return f"there are {len(evidence.shapes)} outputs in place of one"
+    if clause := several_outputs(evidence):
+        return clause
     cells = read_cells(evidence, 0)
     if isinstance(cells, str):
         return cells

@@ -63,12 +63,13 @@ def execute(options: argparse.Namespace) -> int:
 
 def _chosen(settings: Settings, names: str | None) -> tuple[TaskSettings, ...]:
     chosen = _named(settings, names)
-    if (inner := next((task for task in chosen if task.on is not None), None)) is not None:
-        whole = ",".join(task.name for task in settings.tasks if task.on is None)
-        raise UsageError(
-            f"task {inner.name!r} looks at boxes of {inner.on.task!r}, and statistics are of whole frames",  # type: ignore[union-attr]
-            f"leave it out: --tasks {whole}",
-        )
+    for task in chosen:
+        if task.on is not None:
+            whole = ",".join(t.name for t in settings.tasks if t.on is None)
+            raise UsageError(
+                f"task {task.name!r} looks at boxes of {task.on.task!r}, and statistics are of whole frames",
+                f"leave it out: --tasks {whole}",
+            )
     return chosen
 
 

@@ -6,6 +6,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from multigraft.bundle.manifest import Manifest
     from multigraft.runtime import Engine
 
 
@@ -46,9 +47,18 @@ def open_engine(options: argparse.Namespace) -> tuple[Engine, tuple[str, ...] | 
         self_test=not options.no_self_test,
         untrusted=options.untrusted,
     )
-    if options.tasks is None:
-        return engine, None
-    tasks = tuple(name.strip() for name in options.tasks.split(",") if name.strip())
+    return engine, chosen_tasks(engine.manifest, options.tasks)
+
+
+def chosen_tasks(manifest: Manifest, names: str | None) -> tuple[str, ...] | None:
+    """Tasks as ``--tasks`` names them; None for all.
+
+    Raises:
+        BundleError: The bundle has no such task.
+    """
+    if names is None:
+        return None
+    tasks = tuple(name.strip() for name in names.split(",") if name.strip())
     for name in tasks or ("",):
-        engine.manifest.task(name)
-    return engine, tasks
+        manifest.task(name)
+    return tasks

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from multigraft.answers.matching import iou_of
+from multigraft.answers.geometry.overlap import iou_matrix
 from multigraft.converters.conversion.interpreters import Arrays
 from multigraft.converters.quantising.layer_error import real, stored
 from multigraft.tensors.arrays import Float32Array
@@ -54,5 +54,5 @@ def overlaps(floating: Graph, graph: Graph, feeds: list[Arrays]) -> Float32Array
         truth, values = run(floating, feed), run(graph, stored(feed, graph))
         cell = int(truth["scores"][0].max(1).argmax())
         boxes = real(values["boxes"], graph.tensors["boxes"])[0]
-        found.append(iou_of(truth["boxes"][0][cell : cell + 1], boxes[cell : cell + 1])[0, 0])
+        found.append(iou_matrix(truth["boxes"][0][cell : cell + 1], boxes[cell : cell + 1])[0, 0])
     return np.array(found, np.float32)

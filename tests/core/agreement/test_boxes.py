@@ -9,7 +9,9 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from multigraft.agreement.boxes import IOU, SCORE_THRESHOLD, Detections, Layout, iou_matrix
+from multigraft.agreement.boxes import SCORE_THRESHOLD, Detections, Layout
+from multigraft.answers.geometry.overlap import iou_matrix
+from multigraft.answers.matching import IOU
 
 Array = npt.NDArray[Any]
 pytestmark = pytest.mark.filterwarnings("error")
