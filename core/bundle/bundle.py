@@ -99,7 +99,19 @@ class Bundle:
         """
         path = Path(path)
         shown = printable(str(path))
-        opened = _open_folder(path) if path.is_dir() else _open_zip(path)
+        return cls._of(_open_folder(path) if path.is_dir() else _open_zip(path), shown, path)
+
+    @classmethod
+    def from_bytes(cls, data: bytes, shown: str) -> Self:
+        """The bundle that a .graft file's content is, verified as :meth:`open` does; ``shown`` names it in errors.
+
+        Raises:
+            BundleError: It is not a bundle, truncated, or a digest differs.
+        """
+        return cls._of(_open_bytes(data, shown), shown, None)
+
+    @classmethod
+    def _of(cls, opened: contextlib.AbstractContextManager[_Opened], shown: str, path: Path | None) -> Self:
         with opened as (sizes, read):
             if unknown := sorted(set(sizes) - LARGEST.keys()):
                 raise BundleError(
@@ -230,5 +242,17 @@ def _open_zip(path: Path) -> Iterator[_Opened]:
     except InputError as error:
         raise BundleError(error.problem, error.remedy) from error
     except UnreadableError as error:
-        shown = printable(str(path))
-        raise BundleError(f"{shown} is not a whole .graft file ({error})", "copy it again or build it again") from error
+        raise _not_whole(printable(str(path)), error) from error
+
+
+@contextlib.contextmanager
+def _open_bytes(data: bytes, shown: str) -> Iterator[_Opened]:
+    try:
+        with Archive(data, lambda name: True, _MOST_MEMBERS) as archive:
+            yield archive.sizes, archive.read
+    except UnreadableError as error:
+        raise _not_whole(shown, error) from error
+
+
+def _not_whole(shown: str, error: UnreadableError) -> BundleError:
+    return BundleError(f"{shown} is not a whole .graft file ({error})", "copy it again or build it again")
