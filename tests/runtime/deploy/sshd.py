@@ -69,7 +69,8 @@ def running(folder: Path) -> Iterator[Sshd]:
     server = subprocess.Popen([program, "-D", "-e", "-f", str(folder / "sshd_config")], stderr=subprocess.DEVNULL)
     try:
         _wait(port)
-        command = f"{shlex.quote(sys.executable)} -m multigraft"
+        path = f"PYTHONPATH={os.environ.get('PYTHONPATH', '')}"
+        command = shlex.join(["env", path, sys.executable, "-m", "multigraft"])
         ssh = ["ssh", "-F", "none", "-p", str(port), "-i", str(folder / "user_key")]
         ssh += ["-o", f"UserKnownHostsFile={folder}/known", "-o", "StrictHostKeyChecking=accept-new"]
         yield Sshd(f"{getpass.getuser()}@127.0.0.1", shlex.join(ssh), command)
