@@ -112,10 +112,12 @@ def make_state(state: Path) -> None:
 def link(state: Path, name: str, target: Path) -> None:
     """Let ``current`` or ``previous`` lead to a bundle's folder, by one rename that is on the disk afterwards.
 
+    The caller holds the state (:func:`locked`).
+
     Raises:
         OSError: The state folder cannot be written; the link leads where it led.
     """
-    temporary = state / f".{name}.{os.getpid()}.link"
+    temporary = state / f".{name}.link"
     temporary.unlink(missing_ok=True)
     try:
         temporary.symlink_to(Path(_BUNDLES) / target.name)
