@@ -180,7 +180,8 @@ def locked(state: Path, name: str = _LOCK) -> Iterator[None]:
 
     with contextlib.ExitStack() as stack:
         with contextlib.suppress(OSError):
-            handle = os.open(state / name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+            # For reading, which suffices for a lock: another user may have made the file.
+            handle = os.open(state / name, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o644)
             stack.callback(os.close, handle)
             fcntl.flock(handle, fcntl.LOCK_EX)
         yield
