@@ -31,7 +31,7 @@ import numpy as np
 from multigraft.bundle.bundle import Bundle
 from multigraft.files import sha256_of
 from multigraft.runtime.deploy import store, trial
-from multigraft.runtime.deploy.deploying import deploy
+from multigraft.runtime.deploy.deploying import Policy, deploy
 from multigraft.runtime.deploy.stream import packed
 from multigraft.runtime.engine import Engine
 from tests.bundle_builder import build
@@ -97,7 +97,7 @@ class Round:
         self.counts[kind]["switched" if now.name != before.name else "stayed"] += 1
 
     def _deploy(self, kind: str, graft: Path) -> int:
-        command = [sys.executable, "-m", "multigraft", "deploy", "--state", str(self.state)]
+        command = [sys.executable, "-m", "multigraft", "deploy", "--keep", "0", "--state", str(self.state)]
         match kind:
             case "killed":
                 return self._killed([*command, str(graft)])
@@ -153,7 +153,7 @@ class Round:
             code = 1
             try:
                 _kill_before(self.state, left)
-                deploy(graft.read_bytes(), None, self.state)
+                deploy(graft.read_bytes(), None, self.state, Policy(kept=0))
                 code = 0
             finally:
                 os._exit(code)
@@ -228,8 +228,11 @@ def run(folder: Path, deploys: int, seed: int, kinds: list[str]) -> Round:
     with contextlib.ExitStack() as stack:
         server = stack.enter_context(sshd.running(folder)) if "connection cut" in kinds else None
         done = Round(folder, server, seed)
+        # Of four bundles two stay, so that every other deployment unpacks one.
         for number in range(deploys):
             done.cut(kinds[number % len(kinds)])
+            if number % 50 == 49:
+                print(f"{number + 1} of {deploys}", file=sys.stderr, flush=True)
     return done
 
 
