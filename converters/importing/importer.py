@@ -21,6 +21,7 @@ from multigraft.converters.network.advice import advice_on_preprocessing, check_
 from multigraft.converters.network.answering import read_answers
 from multigraft.converters.network.network import Network
 from multigraft.converters.settings.foreign_formats import foreign_format
+from multigraft.converters.settings.label_reader import CategoryNames
 from multigraft.converters.settings.settings import MODEL_SUFFIXES, TaskSettings, is_factory
 from multigraft.errors import InputError
 from multigraft.reading import regular_file
@@ -143,7 +144,7 @@ def load_task(
     ):
         report(f"warning: {sentence}")
     network.on = None if task.on is None else task.on.on
-    read_answers(network, task.answer, report)
+    read_answers(network, task.answer, report, task.labels.ids if isinstance(task.labels, CategoryNames) else ())
     return network
 
 

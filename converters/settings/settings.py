@@ -19,9 +19,9 @@ from multigraft.answers.kind import KINDS, Kind
 from multigraft.converters.settings.answer_settings import AnswerSettings
 from multigraft.converters.settings.cascade_settings import CascadeSettings
 from multigraft.converters.settings.foreign_formats import foreign_format
+from multigraft.converters.settings.label_reader import LABELS
 from multigraft.converters.settings.preparation_settings import PREPARATION
 from multigraft.converters.settings.toml_reader import (
-    LARGEST,
     Place,
     Reader,
     choice,
@@ -36,8 +36,7 @@ from multigraft.converters.settings.toml_reader import (
     table,
     text,
 )
-from multigraft.errors import ConfigurationError, InputError
-from multigraft.reading import read_text
+from multigraft.errors import ConfigurationError
 from multigraft.tensors.preparation import Preparation
 
 Refine = Literal["none", "distill"]
@@ -76,24 +75,6 @@ def _read_model(value: Any, place: Place) -> str:
     return str(_MODEL_FILE.read(value, place))
 
 
-def _read_labels(value: Any, place: Place) -> tuple[str, ...]:
-    if isinstance(value, str):
-        path = _LABEL_FILE.read(value, place)
-        try:
-            lines = read_text(path, LARGEST).splitlines()
-            # An alphabet has a line for the space.
-            labels = tuple(line if line == " " else line.strip() for line in lines if line == " " or line.strip())
-        except InputError as error:
-            place.fail(f"names {value!r}: {error.problem}", f"write {_LABELS.expects}")
-        except UnicodeDecodeError:
-            place.fail(f"names {value!r}, which is not UTF-8 text", f"write {_LABELS.expects}")
-    else:
-        labels = several(text(), _LABELS.expects).read(value, place)
-    if not labels:
-        place.fail("is empty", f"write {_LABELS.expects}")
-    return labels
-
-
 _FRAMES_FILE = file(
     "a folder of images, .npy or .wav files, a video file, a .npy, .npz or .wav file that exists (FILE.npz:ARRAY where "
     "it holds several)",
@@ -103,8 +84,6 @@ _FRAMES_FILE = file(
 _FRAMES = Reader(_FRAMES_FILE.expects, _read_frames)
 _MODEL_FILE = file("an .onnx or .tflite file, a .pt2 exported program or module:factory", MODEL_SUFFIXES)
 _MODEL = Reader(_MODEL_FILE.expects, _read_model)
-_LABEL_FILE = file("a list of texts or the path of a text file with one label a line")
-_LABELS = Reader(_LABEL_FILE.expects, _read_labels)
 
 
 @dataclass(frozen=True)
@@ -134,7 +113,7 @@ class TaskSettings:
         table(CascadeSettings),
         default=None,
     )
-    labels: tuple[str, ...] = key("Names of the answers, in the order of the outputs.", _LABELS, default=())
+    labels: tuple[str, ...] = key("Names of the answers, in the order of the outputs.", LABELS, default=())
     frames: Path | None = key(
         "Unlabeled frames for this task alone; else those of the whole file.", _FRAMES, default=None
     )

@@ -122,10 +122,11 @@ def _of_boxes(engine: Engine, names: list[str], settings: Settings | None, optio
         if not found[name]:
             continue
         task = engine.manifest.task(name)
-        figures = detection_figures(labels, found[name], task.labels)
+        ids = () if task.answer is None else task.answer.category_ids
+        figures = detection_figures(labels, found[name], task.labels, ids)
         row = {"task": name, "frames": figures.images, "boxes": figures.boxes, "bundle": _shares(figures.to_json())}
         if name in before:
-            row["original"] = _shares(detection_figures(labels, before[name], task.labels).to_json())
+            row["original"] = _shares(detection_figures(labels, before[name], task.labels, ids).to_json())
         rows.append(row)
     return rows
 

@@ -22,7 +22,11 @@ so on. Without `--frames` the first 1000 are drawn. A folder that holds files ne
 
 A task's `[task.answer]` says how its outputs are read ([settings](settings.md)). `format = "auto"` looks at shapes
 and names, and says at build what it took. Name the format where nothing was recognised; what does not fit is then
-said. `"raw"` leaves outputs as they are.
+said. `"raw"` leaves outputs as they are. Without `[task.answer]` a detection is read as with `"auto"`, and so is a
+segmentation whose outputs are maps in the form of the input: its classes lie on the frame at the frame's size.
+
+`score_threshold`, `iou_threshold` and `most` change when an answer counts; each family has defaults of its own. Lines
+of text (`db-text`) also have `core_threshold`, `unclip_ratio` and `min_size`.
 
 | format | for kinds | what it is |
 |---|---|---|
@@ -66,8 +70,11 @@ judged.
 `-o FILE` writes there. The file appears when the run ends, also after an interrupt, with the frames that were
 answered.
 
-In a COCO list, `image_id` is the number that a picture's name is, else the number of the frame. `category_id` is the
-number of the class plus 1, whatever the labels are called. `task` and `label` stand beside COCO's own keys.
+In a COCO list, `image_id` is the number that a picture's name is, else the number of the frame. `category_id` is what
+the settings say: `labels = "instances.json"` takes names and numbers of classes from a COCO file, `category_ids` of
+`[task.answer]` lists them. Where they say nothing it is the number of the class plus 1. With `--coco instances.json`
+both are the file's, pictures by their names and classes by theirs, as `eval` has them; a class that the file does not
+know is left out. `task` and `label` stand beside COCO's own keys.
 
 The columns of a table are always the same: {columns}. What a row does not have is empty. `kind` says what it is:
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import string
+from typing import Any
 
 import numpy as np
 import pytest
@@ -183,4 +184,22 @@ def test_maps_that_do_not_fit_are_named_and_others_are_recognised() -> None:
         db((8400,), (640, 640))
     found = recognised(Evidence(((1, 64, 96),), ("out",), (64, 96), "detection"))
     assert found is not None and found.family == "db-text" and found.score_threshold == 0.5
-    assert recognised(Evidence(((1, 64, 96),), ("out",), (64, 96), "segmentation")) is None
+    other = recognised(Evidence(((1, 64, 96),), ("out",), (64, 96), "segmentation"))
+    assert other is not None and other.family == "class-map"
+
+
+def test_what_is_text_and_how_far_its_lines_reach_can_be_said() -> None:
+    likely = map_of([(60, 40, 60, 12, 0.0), (60, 90, 60, 12, 0.0)], 128, 128)
+    likely[70:] *= np.float32(0.5)
+
+    def found(**changes: Any) -> Detections:
+        answer = dataclasses.replace(db((1, 128, 128), (128, 128)), score_threshold=0.1, **changes)
+        lines = decoder_of(answer, ())([likely[None]])
+        assert isinstance(lines, Detections)
+        return lines
+
+    assert (len(found()), len(found(core_threshold=0.6)), len(found(min_size=20))) == (2, 1, 0)
+    tight, wide = (found(unclip_ratio=ratio).boxes[0] for ratio in (0.5, 2.5))
+    # A core of about 60 x 12: its area over its perimeter is 5 pixels.
+    np.testing.assert_allclose((tight - wide)[:2], 2 * 5, atol=0.5)
+    np.testing.assert_allclose((wide - tight)[2:], 2 * 5, atol=0.5)
