@@ -114,7 +114,8 @@ def _coco(ids: CocoIds, out: TextIO) -> tuple[Write, Callable[[], None]]:
             if isinstance(answer, Detections):
                 ids.check(task)
             if is_picture(frames[task]):
-                for record in coco_records(image, {task: answer}, *frames[task].shape[:2], category=ids.category):
+                height, width = frames[task].shape[:2]
+                for record in coco_records(image, {task: answer}, height, width, ids.category):
                     out.write(f"{before}\n{json.dumps(record, allow_nan=False)}")
                     before = ","
 
