@@ -286,6 +286,8 @@ def _judged(
         candidate.tail.run(_features(candidate, donor, evidence.accept)),
         confidence=options.confidence,
         tolerance=(options.tolerances or {}).get(target.name),
+        answer=target.answer,
+        labels=target.labels,
     )
 
 

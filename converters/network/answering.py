@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 
 from multigraft.answers.answer_format import AnswerFormat
 from multigraft.answers.families.table import AUTO, RAW, decoder_of, fitting, recognised
 from multigraft.answers.family import Evidence
+from multigraft.answers.own_format import OwnFormat
 from multigraft.converters.job.progress import Report, silent
 from multigraft.converters.network.network import Network
 from multigraft.converters.settings.answer_settings import AnswerSettings
 from multigraft.errors import ConfigurationError
+from multigraft.own_code import require_trust
 from multigraft.tensors.preprocessing import Preprocessing
 
 RECOGNISED = ("detection", "segmentation")
@@ -18,18 +21,27 @@ RECOGNISED = ("detection", "segmentation")
 
 
 def read_answers(
-    network: Network, settings: AnswerSettings | None, report: Report = silent, category_ids: tuple[int, ...] = ()
+    network: Network,
+    settings: AnswerSettings | None,
+    report: Report = silent,
+    category_ids: tuple[int, ...] = (),
+    folder: Path = Path(),
+    trusts_code: bool = False,
 ) -> None:
     """Give the network the format of its answers, in place.
 
     Args:
-        network: Its ``answer`` is set, and ``labels`` where it has none and its file names the classes.
+        network: Its ``answer`` is set.
         settings: What the settings say; None for nothing.
         report: Takes a line that says what was recognised.
         category_ids: What a data set numbers the classes, where their names come from one.
+        folder: Where the module of an own function is looked for.
+        trusts_code: Agree to run that function.
 
     Raises:
         ConfigurationError: The outputs are not of the family that was named, or labels do not fit it.
+        UsageError: A function decodes, and nobody has agreed to run it.
+        InputError: That function is missing.
     """
     preparation = network.preprocessing
     named = AUTO if settings is None else settings.format
@@ -41,10 +53,16 @@ def read_answers(
                 f"task {network.name!r} takes no pictures, and the format {named} is for pictures", "leave answer out"
             )
         return
+    size = preparation.height, preparation.width
+    if settings is not None and (function := settings.function) is not None:
+        require_trust(function, trusts_code)
+        network.answer = OwnFormat.load(function, folder, size)
+        report(f"note: {function} reads the outputs of {network.name} here; the bundle gives them as they are")
+        return
     evidence = Evidence(
         tuple(tuple(network.whole_shape(output)[1:]) for output in network.outputs),
         tuple(output.split("/", 1)[1] for output in network.outputs),
-        (preparation.height, preparation.width),
+        size,
         network.kind,
         network.labels,
         network.metadata,

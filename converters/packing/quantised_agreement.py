@@ -27,7 +27,7 @@ class QuantisedAgreement:
     """
 
     def __init__(self, multitask: MultiTaskModel, floating: FloatModel, feeds: Callable[[], Iterable[Arrays]]) -> None:
-        self._tasks = multitask.tasks
+        self._tasks, self._own = multitask.tasks, multitask.own
         self._floating = floating
         self._feeds = feeds
         self._model = multitask.model
@@ -54,7 +54,7 @@ class QuantisedAgreement:
                 task.kind,
                 [np.stack(original[o]) for o in task.outputs],
                 [np.stack(new[o]) for o in task.outputs],
-                answer=task.answer,
+                answer=self._own.get(task.name) or task.answer,
                 labels=task.labels,
             )
             for task in self._tasks

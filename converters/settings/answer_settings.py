@@ -8,13 +8,19 @@ from dataclasses import dataclass
 
 from multigraft.answers.answer_format import AnswerFormat
 from multigraft.answers.families.table import AUTO, FAMILIES, RAW
-from multigraft.converters.settings.toml_reader import choice, flag, integer, key, mapping, number, several
+from multigraft.converters.settings.toml_reader import Reader, choice, flag, integer, key, mapping, number, several
 from multigraft.errors import ConfigurationError
+from multigraft.own_code import is_function
 
 _SHARE = number(lambda v: 0 < v < 1, "a number above 0 and below 1")
 _PIXELS = number(lambda v: v > 0, "a number above 0")
 
 
+_FAMILY = choice(AUTO, RAW, *FAMILIES)
+_FORMAT = Reader(
+    f"{_FAMILY.expects}, or module:function",
+    lambda value, place: value if isinstance(value, str) and is_function(value) else _FAMILY.read(value, place),
+)
 _OF_ONE = dict.fromkeys(("core_threshold", "unclip_ratio", "min_size"), "db-text") | {"blank": "ctc"}
 """Keys that one family alone knows."""
 
@@ -24,8 +30,9 @@ class AnswerSettings:
     """Which family of networks the outputs are of, and what it needs to know beside their shapes."""
 
     format: str = key(
-        "Family of the network (see docs/answers.md); auto recognises it by shapes and names, raw leaves numbers.",
-        choice(AUTO, RAW, *FAMILIES),
+        "Family of the network (see docs/answers.md); auto recognises it by shapes and names, raw leaves numbers; "
+        "module:function decodes on this machine alone.",
+        _FORMAT,
         default=AUTO,
     )
     score_threshold: float | None = key("Answers below are no answers.", _SHARE, default=None)
@@ -84,6 +91,20 @@ class AnswerSettings:
         several(integer(0, "a whole number of at least 0"), "a list of whole numbers, as in [1, 2, 3]"),
         default=None,
     )
+
+    @property
+    def function(self) -> str | None:
+        """``module:function`` where that decodes.
+
+        Raises:
+            ConfigurationError: More is said, which a function knows by itself.
+        """
+        if not is_function(self.format):
+            return None
+        for f in dataclasses.fields(self):
+            if f.name != "format" and getattr(self, f.name) is not None:
+                raise ConfigurationError(f"{f.name} is of no use to {self.format}", "leave it out")
+        return self.format
 
     def over(self, recognised: AnswerFormat) -> AnswerFormat:
         """What was recognised, with what is said here.

@@ -37,6 +37,7 @@ from multigraft.converters.settings.toml_reader import (
     text,
 )
 from multigraft.errors import ConfigurationError
+from multigraft.own_code import is_function
 from multigraft.tensors.preparation import Preparation
 
 Refine = Literal["none", "distill"]
@@ -51,12 +52,6 @@ MODEL_SUFFIXES = (".onnx", ".pt2", ".tflite")
 TOLERANCE_KINDS: tuple[Kind, ...] = ("regression", "landmarks", "detection", "other")
 
 _IDENTIFIER = text(r"[A-Za-z][A-Za-z0-9_]{0,47}", "a name of letters, digits and _ that starts with a letter")
-_FACTORY = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
-
-
-def is_factory(model: str) -> bool:
-    """Whether ``model`` is ``module:factory`` rather than a file."""
-    return _FACTORY.fullmatch(model) is not None
 
 
 def _read_frames(value: Any, place: Place) -> Path:
@@ -68,7 +63,7 @@ def _read_frames(value: Any, place: Place) -> Path:
 
 
 def _read_model(value: Any, place: Place) -> str:
-    if isinstance(value, str) and _FACTORY.fullmatch(value):
+    if isinstance(value, str) and is_function(value):
         return value
     if isinstance(value, str) and (foreign := foreign_format(place.file.parent / value)):
         place.fail(f"names {value!r}, which {foreign[0]}", foreign[1])
@@ -131,7 +126,7 @@ class TaskSettings:
     @property
     def is_factory(self) -> bool:
         """Whether ``model`` is ``module:factory`` rather than a file."""
-        return is_factory(self.model)
+        return is_function(self.model)
 
 
 @dataclass(frozen=True)
@@ -324,6 +319,11 @@ class Settings:
             while (on := tasks[chain[-1]].on) is not None:
                 if on.task not in tasks:
                     here.at("task").fail(f"is {on.task!r}, which no task is called", nearest(on.task, list(tasks)))
+                if (answer := tasks[on.task].answer) is not None and is_function(answer.format):
+                    here.at("task").fail(
+                        f"is {on.task!r}, whose boxes {answer.format} makes, which no bundle carries",
+                        "name a task whose format is built in",
+                    )
                 if on.task in chain:
                     here.at("task").fail(
                         f"leads back to where it began ({' on '.join([*chain, on.task])})",

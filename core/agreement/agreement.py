@@ -26,6 +26,7 @@ from multigraft.answers.answer_format import AnswerFormat
 from multigraft.answers.families.table import decoded
 from multigraft.answers.kind import Kind
 from multigraft.answers.matching import IOU, rule_of
+from multigraft.answers.own_format import OwnFormat
 from multigraft.errors import InputError, UsageError
 from multigraft.tensors.arrays import Array, Float64Array
 
@@ -72,7 +73,7 @@ def agreement(
     *,
     confidence: float = 0.95,
     tolerance: float | None = None,
-    answer: AnswerFormat | None = None,
+    answer: AnswerFormat | OwnFormat | None = None,
     labels: tuple[str, ...] = (),
 ) -> Agreement:
     """Compare outputs on the same frames.
@@ -112,7 +113,7 @@ def frame_scores(
     original: Outputs,
     new: Outputs,
     tolerance: float | None = None,
-    answer: AnswerFormat | None = None,
+    answer: AnswerFormat | OwnFormat | None = None,
     labels: tuple[str, ...] = (),
 ) -> tuple[Scores, float | None, str, bool]:
     """Score of each frame (0..1), the tolerance used, the rule in words, and whether all scores are 0 or 1 by rule."""
@@ -151,7 +152,7 @@ def frame_scores(
 
 
 def _decoded_scores(
-    answer: AnswerFormat, labels: tuple[str, ...], original: Outputs, new: Outputs, tolerance: float | None
+    answer: AnswerFormat | OwnFormat, labels: tuple[str, ...], original: Outputs, new: Outputs, tolerance: float | None
 ) -> tuple[Scores, float, str] | None:
     """None where there is no rule for such answers."""
     scores, rule, used = [], None, 0.0

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 from multigraft.cli.shared.answer_output import FORMATS, MOST_PICTURES, Pictures, answer_writer
 from multigraft.cli.shared.bundle_sources import add_source_argument, open_bundle_source
 from multigraft.cli.shared.engine_options import add_engine_arguments, open_engine
+from multigraft.cli.shared.own_decoding import own_formats
+from multigraft.cli.shared.trust import add_trust_argument
 from multigraft.errors import UsageError
 
 if TYPE_CHECKING:
@@ -31,6 +33,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="jsonl",
         help="a line of JSON per frame, a COCO results list, or a table with a row per answer (default: jsonl)",
     )
+    parser.add_argument(
+        "--decode",
+        action="append",
+        default=[],
+        metavar="TASK=MODULE:FUNCTION",
+        help="a function of the current folder makes this task's answer (docs/answers.md); needs --trust-code",
+    )
+    add_trust_argument(parser)
     parser.add_argument(
         "--coco",
         type=Path,
@@ -70,7 +80,7 @@ def execute(options: argparse.Namespace) -> int:
         raise UsageError(f"events have no form as {options.format}", "leave --format out")
     if options.coco is not None and options.format != "coco":
         raise UsageError(f"--coco {options.coco} belongs to --format coco", "add it, or leave --coco out")
-    engine, tasks = open_engine(options)
+    engine, tasks = open_engine(options, own_formats(options.decode, options.trust_code))
     ids = CocoIds(engine.manifest, options.coco)
     bases = {task.name: task.on.task for task in engine.manifest.tasks if task.on is not None}
     steps = _filters(options, [task.name for task in engine.manifest.tasks], bases)

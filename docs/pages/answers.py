@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from multigraft.answers.families.table import FAMILIES
+from multigraft.answers.own_format import MOST
 from multigraft.runtime.formats.table_rows import COLUMNS
 
 _PAGE = """# Answers
@@ -31,6 +32,29 @@ of text (`db-text`) also have `core_threshold`, `unclip_ratio` and `min_size`.
 | format | for kinds | what it is |
 |---|---|---|
 {families}
+
+## A function of your own
+
+Where no family and no table of roles fits, a function decodes: `format = "decoding:decode"` names `decode` in
+`decoding.py` beside the settings.
+
+```python
+import numpy as np
+
+
+def decode(outputs, labels, size):
+    boxes, scores = outputs  # float32, without the batch axis, as the original network gives them
+    return {{"boxes": boxes, "scores": scores}}  # left, top, right, bottom in pixels of the network input
+```
+
+`labels` are the task's, `size` is height and width of the input. Besides `boxes` and `scores` the dict may hold
+`classes`, `keypoints` and `corners`. Rows of left, top, right, bottom, score, class will do, and so will a text or an
+answer of `multigraft.answers`. The {most} surest boxes are kept.
+
+It is code, so it runs only where you say so, with `--trust-code`: `build` and `eval` judge by it. A bundle neither
+carries nor names it, and a device gives the outputs as they are. On a device that has the file, say
+`multigraft run home.graft --decode person=decoding:decode --trust-code`, or `Engine(bundle, own={{...}})` with an
+`OwnFormat`. No other task can look at its boxes.
 
 ## A task on another's boxes
 
@@ -112,4 +136,4 @@ def markdown() -> str:
     rows = [
         f"| `{f.name}` | {', '.join(f.kinds)} | {f.meaning.replace('|', chr(92) + '|')} |" for f in FAMILIES.values()
     ]
-    return _PAGE.format(families="\n".join(rows), columns=", ".join(f"`{column}`" for column in COLUMNS))
+    return _PAGE.format(families="\n".join(rows), most=MOST, columns=", ".join(f"`{column}`" for column in COLUMNS))

@@ -9,6 +9,7 @@ import numpy as np
 import onnx
 import pytest
 
+from multigraft.answers.answer_format import AnswerFormat
 from multigraft.converters.importing.importer import load_task
 from multigraft.converters.network.network import Network
 from multigraft.converters.settings.settings import Settings
@@ -53,14 +54,14 @@ def test_labels_of_a_coco_file_bring_their_numbers(tmp_path: Path) -> None:
     categories(tmp_path, (44, "person"))
     network, _ = loaded(tmp_path, "detection", 'labels = "coco.json"')
     assert network.labels == ("person",)
-    assert network.answer is not None and network.answer.category_ids == (44,)
+    assert isinstance(network.answer, AnswerFormat) and network.answer.category_ids == (44,)
 
 
 def test_numbers_that_are_given_win(tmp_path: Path) -> None:
     people(tmp_path)
     categories(tmp_path, (44, "person"))
     network, _ = loaded(tmp_path, "detection", 'labels = "coco.json"\nanswer = { category_ids = [3] }')
-    assert network.answer is not None and network.answer.category_ids == (3,)
+    assert isinstance(network.answer, AnswerFormat) and network.answer.category_ids == (3,)
 
 
 def test_names_of_a_coco_file_come_by_rising_numbers(tmp_path: Path) -> None:
@@ -94,7 +95,7 @@ def test_what_does_not_fit_is_one_sentence(tmp_path: Path, rest: str, sentence: 
 def test_a_segmentation_that_names_no_format_is_a_class_map(tmp_path: Path, is_last: bool) -> None:
     parts(tmp_path, is_last=is_last)
     network, said = loaded(tmp_path, "segmentation")
-    assert network.answer is not None and network.answer.family == "class-map"
+    assert isinstance(network.answer, AnswerFormat) and network.answer.family == "class-map"
     assert "note: outputs of task are read as class-map" in said
 
 
