@@ -31,7 +31,7 @@ def answer(returned: Any, labels: tuple[str, ...] = ()) -> Any:
     [
         {"boxes": BOXES, "scores": SCORES, "classes": [0, 1]},
         np.concatenate([BOXES, np.array([[0.25, 0], [0.75, 1]])], axis=1),
-        Detections(BOXES.astype(np.float64), np.array(SCORES), np.array([0, 1])),  # type: ignore[arg-type]
+        Detections(BOXES.astype(np.float32), np.array(SCORES, np.float32), np.array([0, 1], np.int32)),
     ],
     ids=["a dict", "rows", "detections"],
 )
