@@ -288,6 +288,7 @@ def _judged(
         tolerance=(options.tolerances or {}).get(target.name),
         answer=target.answer,
         labels=target.labels,
+        right=evidence.decoded(target),
     )
 
 

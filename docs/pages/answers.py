@@ -23,8 +23,8 @@ so on. Without `--frames` the first 1000 are drawn. A folder that holds files ne
 
 A task's `[task.answer]` says how its outputs are read ([settings](settings.md)). `format = "auto"` looks at shapes
 and names, and says at build what it took. Name the format where nothing was recognised; what does not fit is then
-said. `"raw"` leaves outputs as they are. Without `[task.answer]` a detection is read as with `"auto"`, and so is a
-segmentation whose outputs are maps in the form of the input: its classes lie on the frame at the frame's size.
+said. `"raw"` leaves outputs as they are. Without `[task.answer]` a detection is read as with `"auto"`. So is a
+segmentation whose outputs are maps in the form of the input. Its classes lie on the frame at the frame's size.
 
 `score_threshold`, `iou_threshold` and `most` change when an answer counts; each family has defaults of its own. Lines
 of text (`db-text`) also have `core_threshold`, `unclip_ratio` and `min_size`.
