@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import csv
 import functools
-import json
 import shutil
 import sys
 import tempfile
@@ -13,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
+from multigraft.cli.shared.json_text import json_text
 from multigraft.errors import DeviceError, InputError, UsageError
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ def _lines(out: TextIO) -> tuple[Write, Callable[[], None]]:
     def write(
         named: dict[str, Any], frames: Mapping[str, Any], answers: Mapping[str, Answer], plain: dict[str, Any]
     ) -> None:
-        print(json.dumps({**named, **plain}), file=out, flush=True)
+        print(json_text({**named, **plain}), file=out, flush=True)
 
     return write, lambda: None
 
@@ -116,7 +116,7 @@ def _coco(ids: CocoIds, out: TextIO) -> tuple[Write, Callable[[], None]]:
             if is_picture(frames[task]):
                 height, width = frames[task].shape[:2]
                 for record in coco_records(image, {task: answer}, height, width, ids.category):
-                    out.write(f"{before}\n{json.dumps(record, allow_nan=False)}")
+                    out.write(f"{before}\n{json_text(record)}")
                     before = ","
 
     def finish() -> None:

@@ -58,7 +58,9 @@ def test_every_answer_goes_every_way_out_of_every_frame(family: str, shape: tupl
         assert picture.width >= shape[1] and picture.height >= shape[0] and not frame.any()
         json.dumps(found.to_json(), allow_nan=False)
         json.dumps(list(table_rows({TASK: found})), allow_nan=False)
-        json.dumps(list(coco_records(1, {TASK: found}, *shape[:2], lambda task, number: number)), allow_nan=False)
+        json.dumps(
+            list(coco_records(1, {TASK: found}, shape[0], shape[1], lambda task, number: number)), allow_nan=False
+        )
         score = frame_score(found, found)
         assert score is not None and 0 <= score <= 1
 
