@@ -126,7 +126,7 @@ class Store(Database):
         """Compare what has to stay, and note it in a new store; the store's id."""
         wanted: dict[str, Any] = {
             "schema": str(SCHEMA),
-            "subject": json.dumps(dataclasses.asdict(self._subject), sort_keys=True),
+            "subject": json.dumps(self._subject.to_json(), sort_keys=True),
             "minimum_frames": str(self._minimum),
             "minibatch": None if minibatch is None else str(minibatch),
             "site": site,

@@ -10,6 +10,8 @@ from multigraft.statistics.statistics import Statistics
 from multigraft.statistics.tally import Tally
 from multigraft.statistics.value_histogram import BINS
 
+_SINGLE = (entries.DETAILED, entries.INNER, entries.CROSSED, entries.CROPS, entries.DETAILED_CROPS)
+
 
 def refuse_contradictions(statistics: Statistics) -> None:
     """Check names, shapes and signs of everything.
@@ -25,6 +27,8 @@ def refuse_contradictions(statistics: Statistics) -> None:
         raise ValueError("its similarity is over fewer frames than none")
     for tally in (statistics.overall, *statistics.places.values()):
         _check_tally(tally)
+    if subject.crops and statistics.crops < statistics.frames:
+        raise ValueError("it holds fewer crops than frames that they come from")
     sums = statistics.overall.sums
     if (noise := statistics.noise) is not None:
         if list(noise.bounds) != [tap for tap in taps if tap in noise.bounds] or noise.frames > statistics.frames:
@@ -54,7 +58,7 @@ def _check_tally(tally: Tally) -> None:
         if low.shape != () or high.shape != () or not -np.inf < low <= high < np.inf:
             raise ValueError(f"the range of {name} is none")
     for name, counts in tally.counts.items():
-        if name in (entries.DETAILED, entries.INNER, entries.CROSSED):
+        if name in _SINGLE:
             fits = counts.size == 1
         elif name.startswith(entries.value_counts("")):
             fits = counts.shape == (BINS,)

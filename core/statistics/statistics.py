@@ -109,13 +109,18 @@ class Statistics:
 
     @property
     def frames(self) -> int:
-        """Frames summed over."""
+        """Frames summed over; of statistics of crops, those that at least one crop came from."""
         return self.overall.frames
 
     @property
     def detailed_frames(self) -> int:
         """Frames that channel moments, ranges and histograms of values are of."""
         return self.overall.count_of(entries.DETAILED, self.frames)
+
+    @property
+    def crops(self) -> int:
+        """Crops that came from the frames; of whole frames as many as frames."""
+        return self.overall.count_of(entries.CROPS, self.frames)
 
     @property
     def sites(self) -> tuple[str, ...]:
@@ -239,7 +244,8 @@ class Statistics:
         shape = next((t.shape for t in self.subject.taps if t.name == tap), None)
         if shape is None:
             raise UsageError(f"the statistics hold no tap {tap!r}", "name a cut point")
-        positions = max(1, self.detailed_frames * math.prod(shape[:-1]))
+        looked_at = self.overall.count_of(entries.DETAILED_CROPS, self.detailed_frames)
+        positions = max(1, looked_at * math.prod(shape[:-1]))
         mean: Float64Array = self.overall.sums[entries.channel_sums(tap)].values() / positions
         square: Float64Array = self.overall.sums[entries.channel_squares(tap)].values() / positions
         return mean, np.maximum(square - mean**2, 0)
