@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from multigraft.calibration.collect.views import View
+from multigraft.calibration.views import View
 from multigraft.statistics.release import Release
 from multigraft.statistics.statistics import Statistics
 

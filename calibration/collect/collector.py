@@ -21,8 +21,8 @@ from multigraft.calibration.collect.selection import FrameSelector
 from multigraft.calibration.collect.store import Noising, Store
 from multigraft.calibration.collect.store_facts import Cursor
 from multigraft.calibration.collect.taps_runner import TapsRunner
-from multigraft.calibration.collect.views import Cutter, View, turn, views_of
 from multigraft.calibration.stop_signals import stop_signals
+from multigraft.calibration.views import Cutter, View, turn, views_of
 from multigraft.devices.cameras.camera import Camera, ShotCamera
 from multigraft.devices.cameras.sources import LIVE_CAMERAS
 from multigraft.devices.thermal import Thermal
@@ -52,7 +52,7 @@ def collect(
     """Collect statistics; the same call resumes.
 
     A bundle whose networks look at crops gives a file for whole frames and one for each kind of crops
-    (:mod:`multigraft.calibration.collect.views`), with a store of its own.
+    (:mod:`multigraft.calibration.views`), with a store of its own.
 
     The store lies beside ``output``; the file itself is a release of the store, written at the end and every
     :data:`multigraft.calibration.collect.gathering.EXPORT_EVERY` minibatches, so that what was collected can be carried

@@ -13,7 +13,7 @@ from multigraft.calibration.collect.sampler import Sampler
 from multigraft.calibration.collect.store import Store
 from multigraft.calibration.collect.store_facts import Cursor
 from multigraft.calibration.collect.tap_sample import DETAIL_EVERY
-from multigraft.calibration.collect.views import Cutter, View
+from multigraft.calibration.views import Cutter, View
 from multigraft.runtime.memory import give_back_memory
 from multigraft.statistics import statistics_file
 from multigraft.statistics.statistics import Minibatch, Place

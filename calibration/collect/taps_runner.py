@@ -10,7 +10,7 @@ import numpy as np
 
 from multigraft.bundle.bundle import Bundle
 from multigraft.bundle.tap_outputs import TAP_PAIRS
-from multigraft.calibration.collect.views import View, views_of
+from multigraft.calibration.views import View, views_of
 from multigraft.errors import BundleError
 from multigraft.runtime.backends import BackendName
 from multigraft.runtime.engine import Engine
