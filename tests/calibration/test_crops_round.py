@@ -59,8 +59,8 @@ def project(onnx2tf_environment: Environment, tmp_path: Path, monkeypatch: pytes
     seen = np.stack(pictures(900, seed=3)).astype(np.int16)
     # What is inside a person differs from person to person.
     seen += (seen > 0) * random.integers(-60, 56, (len(seen), 64, 64, 1))
-    for number, site in enumerate(("site-7", "site-8")):
-        np.save(f"{site}.npy", np.clip(seen[number::2], 0, 255).astype(np.uint8))
+    for start, site in ((0, "site-7"), (450, "site-8")):
+        np.save(f"{site}.npy", np.clip(seen[start : start + 450], 0, 255).astype(np.uint8))
     Path("multigraft.toml").write_text(SETTINGS + "".join(TASK.format(name=n) for n in ("first", "second")))
     for name in ("fleet.mgstats", "fleet.person.mgstats"):
         Path(name).touch()
