@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from multigraft.cli.shared.engine_options import add_interpreter_arguments
+from multigraft.cli.shared.json_text import json_text
 from multigraft.cli.shared.settings_options import check_output, use_one_thread
 from multigraft.errors import UsageError
 
@@ -132,7 +132,7 @@ def execute(options: argparse.Namespace) -> int:
                 }
                 for one in done.gathered[1:]
             ]  # fmt: skip
-        print(json.dumps(result))
+        print(json_text(result))
         return 0
     together = sum(one.statistics.frames for one in done.gathered)
     print(f"{done.reason}: {together:,} frames, {done.used:,} of them now, {done.skipped:,} skipped")
