@@ -189,7 +189,8 @@ class Store(Database):
         is_joined = minibatch.is_rest and since.overall.minibatches
         since.add(minibatch, place, self._release.frames, self._released_upto)
         if not is_joined:
-            frames = minibatch.overall.frames
+            # Of its last crops no similarity may have been computed.
+            frames = min(minibatch.overall.frames, minibatch.similarity.frames)
             self._least = min(self._least or frames, frames)
         self._logged += 1
 
