@@ -159,7 +159,7 @@ def _tiles(statistics: Statistics) -> str:
     days = {day for _, day in statistics.places}
     tiles = [
         ("Frames", f"{statistics.frames:,}", detail),
-        *([("Crops", f"{statistics.crops:,}", "of them")] if statistics.subject.crops else []),
+        *([("Crops", f"{statistics.crops:,}", "all of these frames")] if statistics.subject.crops else []),
         ("Sites", f"{len(statistics.sites)}", ", ".join(statistics.sites)[:80]),
         ("Days", f"{len(days)}", f"{min(days)} to {max(days)}" if days else ""),
         ("CKA known to", "–" if widths is None else f"±{widths.max():.3f}", made_of),
