@@ -105,6 +105,8 @@ def from_bytes(data: bytes, where: str) -> Statistics:
         raise InputError(f"{where} is damaged: a digest differs", _AGAIN)
     try:
         subject: Subject = decode(Subject, manifest["subject"], "subject")
+        if (schema == CROPS_SCHEMA) != bool(subject.crops):
+            raise ValueError("its schema is one of other statistics")
         statistics = Statistics(subject, decode(int, manifest["minimum_frames"], "minimum_frames"))
         statistics.releases = releases_from_json(manifest.get("releases", {}))
         if "noise" in manifest:
