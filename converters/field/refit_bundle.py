@@ -26,6 +26,7 @@ from multigraft.converters.field.bundle_kinds import RefitBundle
 from multigraft.converters.graft.join import Join
 from multigraft.converters.graft.layer_order import NOW, LayerOrder, layer_order
 from multigraft.converters.job.progress import Report, silent
+from multigraft.converters.network.cut_frames import answer_on_device
 from multigraft.converters.network.multitask import MultiTaskModel, SegmentSpec
 from multigraft.converters.network.network import Network, model_of
 from multigraft.converters.packing.convert import convert
@@ -184,7 +185,15 @@ def _model(
         segment = f"{FINDER}{finder.name}"
         segments.append(SegmentSpec(segment, (finder.input,), finder.outputs))
         tasks.append(
-            Task(segment, finder.kind, finder.outputs, (segment,), finder.labels, answer=finder.answer, on=_on(finder))
+            Task(
+                segment,
+                finder.kind,
+                finder.outputs,
+                (segment,),
+                finder.labels,
+                answer=answer_on_device(finder),
+                on=_on(finder),
+            )
         )
     for join in joins:
         target, order = networks[join.target], orders[join.target]

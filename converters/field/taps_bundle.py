@@ -23,7 +23,7 @@ from multigraft.converters.field.range_stretches import with_inner_stretches
 from multigraft.converters.graft.assemble import assemble
 from multigraft.converters.graft.sharing_plan import SharingPlan
 from multigraft.converters.job.progress import Report, silent
-from multigraft.converters.network.cut_frames import detections_of
+from multigraft.converters.network.cut_frames import answer_on_device, detections_of
 from multigraft.converters.network.multitask import MultiTaskModel, SegmentSpec
 from multigraft.converters.network.network import CutPoint, Network
 from multigraft.converters.packing.convert import convert
@@ -134,6 +134,7 @@ def make_taps_bundle(
     finders = {n.on.task for n in networks if n.on is not None}
     for network in networks:
         if network.name in finders:
+            answer_on_device(network)
             detections_of(network, [blank_frame(network.preprocessing)])
     model = tapped_model(networks, is_every)
     made = convert(

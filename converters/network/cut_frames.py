@@ -7,9 +7,11 @@ from itertools import groupby
 
 import numpy as np
 
+from multigraft.answers.answer_format import AnswerFormat
 from multigraft.answers.crops import crop
 from multigraft.answers.detections import Detections
 from multigraft.answers.families.table import decoded
+from multigraft.answers.own_format import OwnFormat
 from multigraft.answers.per_box import gathered
 from multigraft.answers.placement import Placement
 from multigraft.converters.job.progress import Report, silent
@@ -137,3 +139,17 @@ def detections_of(network: Network, frames: Frames) -> list[Detections]:
             )
         found.append(answer.placed(Placement.of_frame(network.preprocessing, frame.shape)))
     return found
+
+
+def answer_on_device(network: Network) -> AnswerFormat | None:
+    """How a device that collects reads the boxes of a network; it runs no function of the user.
+
+    Raises:
+        ConfigurationError: A function decodes the network's answers.
+    """
+    if isinstance(network.answer, OwnFormat):
+        raise ConfigurationError(
+            f"task {network.name!r} is decoded by a function, which a device that collects does not run",
+            "leave out the tasks that look at its boxes, or name a format of [task.answer]",
+        )
+    return network.answer
