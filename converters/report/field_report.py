@@ -65,18 +65,9 @@ def page(statistics: Statistics, title: str) -> str:
         '<meta name="viewport" content="width=device-width, initial-scale=1"><link rel="icon" href="data:,">'
         f"<title>{escape(title)} – multigraft field report</title><style>\n{style}{charts.STYLE}</style></head>\n"
         f'<body><header><p class="eyebrow">multigraft field report</p><h1>{escape(title)}</h1>'
-        f'<p class="lead">{_seen(statistics)} of {_plural(len(statistics.sites), "site")}, seen by the '
+        f'<p class="lead">{escape(statistics.seen)} of {_plural(len(statistics.sites), "site")}, seen by the '
         f"networks {escape(names)}. No label and no frame was needed to bring this home.</p></header>\n"
         f"<main>{chr(10).join(s for s in sections if s)}</main></body></html>\n"
-    )
-
-
-def _seen(statistics: Statistics) -> str:
-    if not statistics.subject.crops:
-        return f"{statistics.frames:,} frames"
-    return (
-        f"{statistics.crops:,} crops of what {escape(statistics.subject.crops[-1].task)} found in "
-        f"{statistics.frames:,} frames"
     )
 
 

@@ -123,6 +123,13 @@ class Statistics:
         return self.overall.count_of(entries.CROPS, self.frames)
 
     @property
+    def seen(self) -> str:
+        """How much was seen, for people."""
+        if not self.subject.crops:
+            return f"{self.frames:,} frames"
+        return f"{self.crops:,} crops of what {self.subject.crops[-1].task} found in {self.frames:,} frames"
+
+    @property
     def sites(self) -> tuple[str, ...]:
         """Sites, in order of their names."""
         return tuple(sorted({site for site, _ in self.places}))
