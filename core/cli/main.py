@@ -25,6 +25,7 @@ COMMANDS = {
     "run": "answer tasks on frames, as JSON lines",
     "eval": "measure accuracy on labelled frames, beside the original networks",
     "bench": "measure latency and memory of a bundle",
+    "energy": "measure joules per frame, part and task, with an error bound",
     "calibrate": "collect statistics on a device, without labels and without keeping frames, and use them",
     "study": "correlate similarity and agreement with accuracy over all share points",
     "demo": "run the whole job on the networks that ship with multigraft",
