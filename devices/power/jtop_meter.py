@@ -15,6 +15,7 @@ from multigraft.devices.power.power_sampling import SampledMeter
 from multigraft.devices.power.rails import Accuracy, Rail, counted, feeder_of
 from multigraft.errors import DeviceError, MissingDependencyError
 from multigraft.installing import how_missing, install_extra, install_package
+from multigraft.reading import printable
 
 FASTEST_S = 0.1
 """Between two updates that the service keeps up with; each reads all sensors of the board."""
@@ -83,8 +84,10 @@ class JtopMeter(SampledMeter):
         except Exception as error:
             # jtop raises JtopException, OSError and others, depending on what its service lacks.
             self._close()
+            why = printable(str(error).strip().partition("\n")[0].partition(".")[0]) or type(error).__name__
             raise DeviceError(
-                f"jtop does not answer ({error})", "start its service: sudo systemctl restart jtop"
+                f"jtop does not answer ({why})",
+                "start its service: sudo systemctl restart jtop",
             ) from error
         return self
 

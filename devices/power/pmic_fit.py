@@ -14,7 +14,10 @@ import numpy as np
 
 from multigraft.errors import InputError
 
-_MIDDLING = 2.0
+_DEVIATIONS = 2.0
+
+SLOPES = (0.5, 3.0)
+"""No power supply is worse or better: two meters on the same board lie in between."""
 
 
 @dataclass(frozen=True)
@@ -62,12 +65,12 @@ class PmicFit:
         slope, offset = (float(v) for v in np.polyfit(x, y, 1))
         left = y - (slope * x + offset)
         deviation = math.sqrt(float((left**2).sum()) / (len(x) - 2))
-        if slope <= 0 or deviation > 0.1 * float(y.mean()):
+        if not SLOPES[0] < slope < SLOPES[1] or deviation > 0.1 * float(y.mean()):
             raise InputError(
                 f"the two meters do not agree (slope {slope:.2f}, {deviation:.2f} W beside the line)",
                 "put the USB meter right before the board, with nothing else behind it",
             )
-        return cls(slope, offset, meter_gain + _MIDDLING * deviation / float(y.mean()), len(x), board)
+        return cls(slope, offset, meter_gain + _DEVIATIONS * deviation / float(y.mean()), len(x), board)
 
     def write(self, path: Path) -> None:
         """Keep it as JSON."""

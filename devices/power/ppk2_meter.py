@@ -18,6 +18,9 @@ USB_MILLIVOLTS = 5000
 TAKEN_S = 0.005
 """Values of so long become one reading: their mean, which holds all that was drawn."""
 
+DRAINING_S = 0.1
+"""Until the last values are here after it was told to stop."""
+
 ACCURACY = Accuracy(TAKEN_S, gain=0.15, offset_w=0.001, step_w=0.00001)
 """Nordic states 10 to 15 % over its ranges (PPK2 user guide, measurement accuracy), and at most 1 A."""
 
@@ -53,6 +56,10 @@ class Ppk2Meter(PushedMeter):
             ) from error
         try:
             self._kit = PPK2_API(self._port, timeout=1, exclusive=True)
+            # A process that was killed has left it measuring.
+            self._kit.stop_measuring()
+            time.sleep(DRAINING_S)
+            self._kit.ser.reset_input_buffer()
             self._kit.get_modifiers()
             self._kit.set_source_voltage(self._millivolts)
             self._kit.use_ampere_meter()
