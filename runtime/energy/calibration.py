@@ -76,11 +76,21 @@ def calibrate(
             for busy in range(cores + 1):
                 with load(busy):
                     time.sleep(step_s * SETTLING)
-                    began, rails_j, board_j = time.perf_counter(), pmic.energy_j(), reference.energy_j()
+                    before = [_last(meter) for meter in (pmic, reference)]
                     time.sleep(step_s * (1 - SETTLING))
-                    spent_s = time.perf_counter() - began
-                    # The meter has the old line in its joules; undone, they are the rails' own.
-                    drawn_w = (pmic.energy_j() - rails_j) / spent_s
-                    rails_w.append((drawn_w - pmic.fit.offset_w) / pmic.fit.slope)
-                    board_w.append((reference.energy_j() - board_j) / spent_s)
+                    after = [_last(meter) for meter in (pmic, reference)]
+                    fitted_w, drawn_w = (
+                        (end_j - start_j) / (end_s - start_s)
+                        for (start_s, start_j), (end_s, end_j) in zip(before, after, strict=True)
+                    )
+                    # The controller's joules have the old line in them; undone, they are the rails' own.
+                    rails_w.append((fitted_w - pmic.fit.offset_w) / pmic.fit.slope)
+                    board_w.append(drawn_w)
     return PmicFit.of(rails_w, board_w, reference.accuracy.gain)
+
+
+def _last(meter: PowerMeter) -> tuple[float, float]:
+    """When the last sample was taken, and joules up to it: each meter's own time, as one may be slow to answer."""
+    meter.energy_j()
+    curve = meter.curve()
+    return float(curve.times_s[-1]), float(curve.energy_j[-1])

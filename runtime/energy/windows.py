@@ -176,7 +176,9 @@ class Bench:
         )
 
     def _shift(self, interval_s: float) -> None:
-        """Wait for this round's point between two readings."""
+        """Wait for this round's point between two readings; random ones need none."""
+        if self.meter.accuracy.is_random:
+            return
         wanted = (self._first + self._number * GOLDEN) % 1
         since_s = self._clock() - float(self.meter.curve().times_s[-1])
         self._sleep((wanted * interval_s - since_s) % interval_s)
