@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from multigraft.cli.shared.bundle_sources import add_source_argument
 from multigraft.cli.shared.engine_options import add_engine_arguments, open_engine
+from multigraft.cli.shared.json_text import json_text
 from multigraft.cli.shared.table import print_table
 from multigraft.errors import DeviceError, UsageError
 
@@ -98,7 +98,7 @@ def execute(options: argparse.Namespace) -> int:
         "estimate": None if guess is None else guess.to_json(),
     }
     if options.json:
-        print(json.dumps(report, indent=1))
+        print(json_text(report, indent=1))
     else:
         print(f"{options.bundle} on {machine}, {options.threads} threads\n")
         _print_measured(measured, reason)
@@ -245,7 +245,7 @@ def _calibrate(options: argparse.Namespace) -> int:
     fit = calibrate(pmic, reference, options.minutes * 60)
     fit.write(kept_fit())
     if options.json:
-        print(json.dumps({"slope": fit.slope, "offset_w": fit.offset_w, "error": fit.error, "points": fit.points}))
+        print(json_text({"slope": fit.slope, "offset_w": fit.offset_w, "error": fit.error, "points": fit.points}))
     else:
         print(
             f"Watts of the board = {fit.slope:.4f} x rails + {fit.offset_w:.4f}, within {fit.error * 100:.2g} %, from "

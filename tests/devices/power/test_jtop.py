@@ -22,7 +22,8 @@ def measured(board: str) -> dict[str, Any]:
         allowed = False
     if not allowed:
         pytest.skip("hardware: this machine gives no user namespace to emulate a board in")
-    searched = [str(Path.cwd()), *filter(None, [os.environ.get("PYTHONPATH")])]
+    # `make jtop` puts another version of jetson-stats before the installed one.
+    searched = [str(Path.cwd()), *sys.path]
     done = subprocess.run(
         [*NAMESPACE, sys.executable, "-m", "tests.devices.power.emulated_jetson", board],
         capture_output=True,
