@@ -84,7 +84,7 @@ class JtopMeter(SampledMeter):
         except Exception as error:
             # jtop raises JtopException, OSError and others, depending on what its service lacks.
             self._close()
-            why = printable(str(error).strip().partition("\n")[0].partition(".")[0]) or type(error).__name__
+            why = printable(str(error).strip().partition("\n")[0].partition(". ")[0]) or type(error).__name__
             raise DeviceError(
                 f"jtop does not answer ({why})",
                 "start its service: sudo systemctl restart jtop",

@@ -82,6 +82,7 @@ class Ppk2Meter(PushedMeter):
         if self._kit is not None:
             # The board goes on: only measuring stops.
             self._kit.stop_measuring()
+            self._kit.ser.flush()
             self._kit.ser.close()
             self._kit = None
 
