@@ -18,7 +18,7 @@ EXTRAS_fuzzing := dev,fuzzing
 METADATA := setup.cfg pyproject.toml $(wildcard setup.py packaging/demo/*)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-torch check docs dev bench attack kills cuts audit fuzz fuzz-readers mutants firmware-tools clean FORCE
+.PHONY: help demo test test-torch check docs dev bench attack kills cuts audit fuzz fuzz-readers mutants firmware-tools clean FORCE jtop
 .DELETE_ON_ERROR:
 
 help:
@@ -28,6 +28,7 @@ help:
 	@echo "make check       ruff, formatting, mypy --strict"
 	@echo "make docs        the pages as a site to read offline: $(SITE)/index.html"
 	@echo "make bench       latency, memory and accuracy figures of this machine"
+	@echo "make jtop        power meters through jetson-stats' real service, two versions, on two emulated Jetsons"
 	@echo "make attack      30,000 damaged files of every kind that travels, through what opens them (an hour; ATTACK=\"--only onnx\")"
 	@echo "make kills       kill -9 at random moments of build, collect, graft and firmware, and run again (KILLS=60)"
 	@echo "make cuts        500 deployments cut at random points: killed, connection cut, disk full (CUTS=500; half an hour)"
@@ -81,6 +82,13 @@ kills: $(VENV)/.ready-dev
 # Opt-in: half an hour. As root a full disk is among them, and with OpenSSH's server real connections.
 cuts: $(VENV)/.ready-dev
 	nice $(BIN)/python -m tests.runtime.deploy.cuts --deploys $(or $(CUTS),500)
+
+# Opt-in: jetson-stats' real service, an old version and a new one, over two emulated boards. Needs the network once.
+jtop: $(VENV)/.ready-dev
+	for version in 4.3.2 7.2.2; do \
+		test -d build/jtop/$$version || $(PIP) install --target build/jtop/$$version jetson-stats==$$version || exit 1; \
+		PYTHONPATH=build/jtop/$$version $(BIN)/python -m pytest tests/devices/power/test_jtop.py || exit 1; \
+	done
 
 # Opt-in: MINUTES for each reader, one after the other.
 fuzz-readers: $(VENV)/.ready-fuzzing

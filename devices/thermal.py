@@ -23,6 +23,10 @@ _FIRMWARE = "devices/platform/soc/soc:firmware/get_throttled"
 _COUNTS = "devices/system/cpu/cpu*/thermal_throttle/*_throttle_count"
 """How often an x86 processor was slowed down since the start."""
 
+_OVER_CURRENT = "class/hwmon/hwmon*/oc*_event_cnt"
+"""How often a Jetson was slowed down since the start because it drew too much, or its supply gave too little (Jetson
+Linux Developer Guide, over-current throttling)."""
+
 
 class Thermal:
     """Reads ``/sys``; nothing here needs a package or a right.
@@ -59,7 +63,7 @@ class Thermal:
 
     def throttle_counts(self) -> int | None:
         """How often the processor was slowed down since the start, all cores; None where it does not count."""
-        texts = [read_text(path) for path in self._root.glob(_COUNTS)]
+        texts = [read_text(path) for pattern in (_COUNTS, _OVER_CURRENT) for path in self._root.glob(pattern)]
         counts = [int(text) for text in texts if text is not None and text.isascii() and text.isdigit()]
         return sum(counts) if counts else None
 

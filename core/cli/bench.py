@@ -15,6 +15,7 @@ from multigraft.cli.shared.table import print_table
 from multigraft.errors import UsageError
 
 if TYPE_CHECKING:
+    from multigraft.devices.cameras.camera import Camera
     from multigraft.runtime import Engine
     from multigraft.runtime.benchmark import Distribution, Timing
     from multigraft.runtime.crop_timing import CropTiming
@@ -107,23 +108,24 @@ def _stages(
 
 
 def _frames(sources: list[str] | None, engine: Engine, tasks: tuple[str, ...] | None, most: int) -> list[Any]:
-    from multigraft.devices.cameras.camera import Camera
+    with fake_or_opened(sources, engine, tasks) as camera:
+        return list(itertools.islice(camera, most))
+
+
+def fake_or_opened(sources: list[str] | None, engine: Engine, tasks: tuple[str, ...] | None) -> Camera:
+    """The camera that sources name; without any, one of fake frames that fit the bundle."""
     from multigraft.devices.cameras.fake_camera import FakeCamera
     from multigraft.tensors.preprocessing import Preprocessing
 
     manifest = engine.manifest
-    camera: Camera
     if sources:
-        camera = open_bundle_source(sources, manifest, tasks)
-    elif all(isinstance(source.preprocessing, Preprocessing) for source in manifest.inputs):
+        return open_bundle_source(sources, manifest, tasks)
+    if all(isinstance(source.preprocessing, Preprocessing) for source in manifest.inputs):
         first = manifest.inputs[0].preprocessing
         assert isinstance(first, Preprocessing)
-        camera = FakeCamera(first.height, first.width, first.color != "grey")
-    else:
-        asked = tasks or [task.name for task in manifest.tasks]
-        camera = open_bundle_source([f"{task}=fake:" for task in asked], manifest, tasks)
-    with camera:
-        return list(itertools.islice(camera, most))
+        return FakeCamera(first.height, first.width, first.color != "grey")
+    asked = tasks or [task.name for task in manifest.tasks]
+    return open_bundle_source([f"{task}=fake:" for task in asked], manifest, tasks)
 
 
 def _memory(options: argparse.Namespace, engine: Engine, separate: list[Path]) -> dict[str, Any]:

@@ -28,6 +28,7 @@ COMMANDS = {
     "sign": "sign a bundle, or make keys to sign with",
     "deploy": "let a bundle be served here or on other machines, once it has passed its self-test there",
     "rollback": "let the bundle before be served again, here or on other machines",
+    "energy": "measure joules per frame, part and task, with an error bound",
     "calibrate": "collect statistics on a device, without labels and without keeping frames, and use them",
     "study": "correlate similarity and agreement with accuracy over all share points",
     "demo": "run the whole job on the networks that ship with multigraft",

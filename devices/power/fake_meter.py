@@ -6,6 +6,9 @@ import time
 from collections.abc import Callable
 
 from multigraft.devices.power.power_sampling import SampledMeter
+from multigraft.devices.power.rails import Accuracy, Rail
+
+EXACT = Accuracy(interval_s=0.001, gain=0.0)
 
 
 class FakeMeter(SampledMeter):
@@ -15,15 +18,18 @@ class FakeMeter(SampledMeter):
         power_mw: Constant power in milliwatts, or a function that gives it.
         interval_s: Between samples; None samples only when the energy is read.
         clock: Seconds, monotonic.
+        accuracy: That of its readings.
     """
 
     name = "fake power meter"
-    rails = ("fake",)
 
     def __init__(
         self,
         power_mw: float | Callable[[], float] = 1000.0,
         interval_s: float | None = None,
         clock: Callable[[], float] = time.perf_counter,
+        accuracy: Accuracy = EXACT,
     ) -> None:
-        super().__init__(power_mw if callable(power_mw) else lambda: power_mw, interval_s, clock)
+        rail = Rail("fake", accuracy)
+        read_mw = power_mw if callable(power_mw) else lambda: power_mw
+        super().__init__(lambda: read_mw() / 1000, (rail,), (rail,), interval_s, clock)

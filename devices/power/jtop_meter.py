@@ -3,39 +3,62 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
 from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Self
 
+from multigraft.devices.power.curve import Curve
+from multigraft.devices.power.ina_chips import CHIPS
 from multigraft.devices.power.power_sampling import SampledMeter
+from multigraft.devices.power.rails import Accuracy, Rail, counted, feeder_of
 from multigraft.errors import DeviceError, MissingDependencyError
 from multigraft.installing import how_missing, install_extra, install_package
+from multigraft.reading import printable
+
+FASTEST_S = 0.1
+"""Between two updates that the service keeps up with; each reads all sensors of the board."""
+
+PATIENCE = 5
+"""Updates that may stay out before the service counts as gone, and 3 seconds at least."""
+
+_TOTAL = "total of jtop"
 
 
 class JtopMeter(SampledMeter):
-    """PowerMeter adapter: the total power that the jtop service reports (jetson-stats 4 and newer).
+    """PowerMeter adapter: what the jtop service reports (jetson-stats 4 and newer), a sample per update of the service.
 
-    The service updates about once a second: a window has to last many seconds to mean anything.
+    The first client of the service sets its pace, so where another is connected already, that one's holds.
 
     Args:
-        interval_s: Between samples; None samples only when the energy is read.
+        interval_s: Between updates that the service is asked for.
         clock: Seconds, monotonic.
     """
 
-    rails = ("total of jtop",)
     name = "jtop (jetson-stats)"
 
-    def __init__(self, interval_s: float | None = 0.5, clock: Callable[[], float] = time.perf_counter) -> None:
-        super().__init__(self._power_mw, interval_s, clock)
+    def __init__(self, interval_s: float = FASTEST_S, clock: Callable[[], float] = time.perf_counter) -> None:
+        self._asked_s = interval_s
         self._service: Any = None
+        self._updated = threading.Event()
+        self._use((Rail(_TOTAL, self._rated(interval_s)),), clock)
+
+    def _use(self, tree: tuple[Rail, ...], clock: Callable[[], float]) -> None:
+        super().__init__(lambda: self._last[1], tree, counted(tree), None, clock)
+
+    @staticmethod
+    def _rated(interval_s: float) -> Accuracy:
+        return CHIPS["ina3221"].accuracy(interval_s)
 
     @classmethod
-    def find(cls, sysfs_root: str | os.PathLike[str] = "/sys") -> tuple[Self | None, str]:
+    def find(
+        cls, sysfs_root: str | os.PathLike[str] = "/sys", interval_s: float = FASTEST_S
+    ) -> tuple[Self | None, str]:
         """The meter and "", or None and the reason; "" where jetson-stats is not installed, as it is not on other
         boards."""
         try:
-            meter = cls()
+            meter = cls(interval_s)
             with meter:
                 pass
         except MissingDependencyError as error:
@@ -52,18 +75,29 @@ class JtopMeter(SampledMeter):
                 f"reading power through jtop needs jetson-stats, which is {how_missing(error)}", install_extra("jetson")
             ) from error
         try:
-            self._service = jtop.jtop()
+            self._service = jtop.jtop(interval=self._asked_s)
             self._service.start()
-            return super().__enter__()
+            self._begin()
         except DeviceError:
             self._close()
             raise
         except Exception as error:
             # jtop raises JtopException, OSError and others, depending on what its service lacks.
             self._close()
+            why = printable(str(error).strip().partition("\n")[0].partition(". ")[0]) or type(error).__name__
             raise DeviceError(
-                f"jtop does not answer ({error})", "start its service: sudo systemctl restart jtop"
+                f"jtop does not answer ({why})",
+                "start its service: sudo systemctl restart jtop",
             ) from error
+        return self
+
+    def _begin(self) -> None:
+        pace_s = float(getattr(self._service, "interval", 0) or self._asked_s)
+        power = self._service.power
+        self._use(_tree(power, self._rated(pace_s if pace_s > 0 else self._asked_s)), self._clock)
+        with self._lock:
+            self._start(_watts(power, self.rails))
+        self._service.attach(self._update)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -71,15 +105,68 @@ class JtopMeter(SampledMeter):
         super().__exit__(kind, error, trace)
         self._close()
 
+    def energy_j(self) -> float:
+        """Joules since the block was entered; after the last update, its power counts on."""
+        with self._lock:
+            self._check()
+            then_s, watts = self._last
+            return self._total_j + max(0.0, self._clock() - then_s) * max(0.0, watts)
+
+    def curve(self) -> Curve:
+        """What the service told since the block was entered."""
+        return super().curve()
+
+    def _check(self) -> None:
+        super()._check()
+        silent_s = self._clock() - self._last[0]
+        if silent_s > max(3.0, PATIENCE * self.accuracy.interval_s):
+            raise DeviceError(
+                f"jtop has told nothing for {silent_s:.0f} seconds", "start its service: sudo systemctl restart jtop"
+            )
+
+    def _update(self, service: Any) -> None:
+        """Called by jtop's own thread, an update each; an error raised here would end that thread unseen."""
+        try:
+            watts = _watts(service.power, self.rails)
+        except DeviceError as error:
+            self._error = error
+            return
+        with self._lock:
+            if self._is_entered:
+                self._add(watts)
+
     def _close(self) -> None:
         if self._service is not None:
             self._service.close()
             self._service = None
 
-    def _power_mw(self) -> float:
-        try:
-            return float(self._service.power["tot"]["power"])
-        except (AttributeError, KeyError, TypeError) as error:
-            raise DeviceError(
-                "jtop reports no total power", f"update it; {install_package('jetson-stats>=4.3')}"
-            ) from error
+
+def _tree(power: Any, accuracy: Accuracy) -> tuple[Rail, ...]:
+    """The rails that feed no other are added up here: jtop's own total holds parts of a rail besides it."""
+    names = list(_rails(power))
+    if not names:
+        return (Rail(_TOTAL, accuracy),)
+    return tuple(Rail(name, accuracy, feeder_of(name, names)) for name in names)
+
+
+def _rails(power: Any) -> dict[str, Any]:
+    """Rail to what jtop tells of it; the one that feeds all stands in its total, by name."""
+    try:
+        rails, total = dict(power["rail"]), power["tot"]
+        # Batteries and USB-C sources are no rails of the board; they alone have a type or a state of charge.
+        rails = {n: r for n, r in rails.items() if not {"status", "type", "charge"} & set(r)}
+        return {total["name"]: total, **rails} if "name" in total else rails
+    except (AttributeError, KeyError, TypeError):
+        return {}
+
+
+def _watts(power: Any, names: tuple[str, ...]) -> float:
+    try:
+        if names == (_TOTAL,):
+            return float(power["tot"]["power"]) / 1000
+        rails = _rails(power)
+        return sum(float(rails[name]["power"]) for name in names) / 1000
+    except (AttributeError, KeyError, TypeError) as error:
+        raise DeviceError(
+            "jtop reports no total power", f"update it; {install_package('jetson-stats>=4.3')}"
+        ) from error

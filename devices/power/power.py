@@ -6,6 +6,9 @@ import os
 from types import TracebackType
 from typing import Protocol, Self, runtime_checkable
 
+from multigraft.devices.power.curve import Curve
+from multigraft.devices.power.rails import Accuracy, Rail
+
 
 @runtime_checkable
 class PowerMeter(Protocol):
@@ -18,6 +21,9 @@ class PowerMeter(Protocol):
     Attributes:
         name: The sensor and where it is, for reports.
         rails: What is counted, as the hardware calls it; their sum is what :meth:`energy_j` gives.
+        tree: All rails that the sensor tells of, each with the one that feeds it. None of :attr:`rails` lies behind
+            another.
+        accuracy: How often that sum is made anew, and how far it may be off.
     """
 
     @property
@@ -25,6 +31,12 @@ class PowerMeter(Protocol):
 
     @property
     def rails(self) -> tuple[str, ...]: ...
+
+    @property
+    def tree(self) -> tuple[Rail, ...]: ...
+
+    @property
+    def accuracy(self) -> Accuracy: ...
 
     def __enter__(self) -> Self:
         """Start counting from 0.
@@ -48,9 +60,17 @@ class PowerMeter(Protocol):
         """
         ...
 
+    def curve(self) -> Curve:
+        """What was sampled since the block was entered; of a long time, the last minutes.
+
+        Raises:
+            DeviceError: The sensor stopped answering, or the block is not entered.
+        """
+        ...
+
 
 def find_power_meter(sysfs_root: str | os.PathLike[str] = "/sys") -> tuple[PowerMeter | None, str]:
-    """Look for a power sensor of this machine: the board's own first, then jetson-stats, then the processor's.
+    """Look for a power sensor of this machine: the board's own first, then jetson-stats, a Pi's, the processor's.
 
     Args:
         sysfs_root: Where sysfs is mounted.
@@ -60,10 +80,11 @@ def find_power_meter(sysfs_root: str | os.PathLike[str] = "/sys") -> tuple[Power
     """
     from multigraft.devices.power.hwmon_meter import HwmonMeter
     from multigraft.devices.power.jtop_meter import JtopMeter
+    from multigraft.devices.power.pmic_meter import PmicMeter
     from multigraft.devices.power.rapl_meter import RaplMeter
 
     reasons = []
-    for meter in (HwmonMeter, JtopMeter, RaplMeter):
+    for meter in (HwmonMeter, JtopMeter, PmicMeter, RaplMeter):
         usable, reason = meter.find(sysfs_root)
         if usable is not None:
             return usable, ""

@@ -2,49 +2,80 @@
 
 from __future__ import annotations
 
+import random
 import threading
 import time
+from array import array
 from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
+import numpy as np
+
+from multigraft.devices.power.curve import Curve
+from multigraft.devices.power.rails import Accuracy, Rail, together
 from multigraft.errors import DeviceError
+
+KEPT_SAMPLES = 1 << 17
+"""Of the curve: four minutes at 500 Hz, 3 MB. A service that counts for weeks needs the sum alone."""
 
 
 class SampledMeter:
-    """Base of meters whose hardware tells power only.
+    """Base of meters that are read again and again.
 
-    A thread reads the sensor every ``interval_s``; each call of :meth:`energy_j` reads it once more, so that short
-    windows are covered too. A window shorter than the sensor's own averaging time is as good as one reading.
+    A thread reads the sensor at a random moment of every ``interval_s``: a load that repeats, at whatever period, can't
+    stay in step with that. Each call of :meth:`energy_j` reads it once more, so that short windows are covered too.
 
     Args:
-        read_power_mw: Milliwatts, summed over all rails.
+        read: Watts, summed over all counted rails; or, with ``counts``, joules that never fall.
+        tree: All rails, each with the one that feeds it.
+        counting: Those of them that are added up.
         interval_s: Between samples, in seconds; None samples only when :meth:`energy_j` is called.
         clock: Seconds, monotonic.
+        counts: Whether ``read`` gives joules.
     """
 
     def __init__(
         self,
-        read_power_mw: Callable[[], float],
-        interval_s: float | None = 0.02,
+        read: Callable[[], float],
+        tree: tuple[Rail, ...],
+        counting: tuple[Rail, ...],
+        interval_s: float | None,
         clock: Callable[[], float] = time.perf_counter,
+        counts: bool = False,
     ) -> None:
-        self._read = read_power_mw
+        self._read = read
+        self.tree = tree
+        self.rails = tuple(rail.name for rail in counting)
+        self._sensor = together(counting)
         self._interval_s = interval_s
         self._clock = clock
+        self._counts = counts
         self._lock = threading.Lock()
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
-        self._last: tuple[float, float] | None = None
+        self._is_entered = False
+        self._last = (0.0, 0.0)
         self._total_j = 0.0
         self._error: DeviceError | None = None
+        self._samples = (array("d"), array("d"), array("d"))
+
+    @property
+    def accuracy(self) -> Accuracy:
+        """Of the sum over :attr:`rails`, with the pace at which this meter samples."""
+        sensor = self._sensor
+        interval_s = max(sensor.interval_s, self._interval_s or 0.0)
+        return Accuracy(interval_s, sensor.gain, sensor.offset_w, sensor.step_w, self._interval_s is not None)
 
     def __enter__(self) -> Self:
-        self._total_j, self._error = 0.0, None
-        self._last = (self._clock(), self._read())
+        first = self._read()
+        with self._lock:
+            self._start(first)
         if self._interval_s is not None:
             self._stop.clear()
-            self._thread = threading.Thread(target=self._sample, name="power meter", daemon=True)
+            self._thread = threading.Thread(
+                target=self._sample, args=(self._interval_s,), name="power meter", daemon=True
+            )
             self._thread.start()
         return self
 
@@ -55,23 +86,61 @@ class SampledMeter:
         if self._thread is not None:
             self._thread.join()
             self._thread = None
-        self._last = None
+        self._is_entered = False
 
     def energy_j(self) -> float:
         """Joules since the block was entered."""
         with self._lock:
-            if self._error is not None:
-                raise self._error
-            if self._last is None:
-                raise DeviceError("a power meter was read before it was started", "read it inside a with block")
-            then_s, before_mw = self._last
-            now_s, now_mw = self._clock(), self._read()
-            self._total_j += max(0.0, now_s - then_s) * max(0.0, before_mw + now_mw) / 2 / 1000
-            self._last = (now_s, now_mw)
+            self._check()
+            self._add(self._read())
             return self._total_j
 
-    def _sample(self) -> None:
-        while not self._stop.wait(self._interval_s):
+    def curve(self) -> Curve:
+        """What was sampled since the block was entered, the last minutes of it."""
+        with self._lock:
+            self._check()
+            times, joules, watts = (np.array(samples) for samples in self._samples)
+        return Curve(times, joules, watts)
+
+    def _start(self, first: float) -> None:
+        self._total_j, self._error, self._is_entered = 0.0, None, True
+        self._samples = (array("d"), array("d"), array("d"))
+        self._last = (self._clock(), first)
+        self._keep(0.0 if self._counts else first)
+
+    def _check(self) -> None:
+        if self._error is not None:
+            raise self._error
+        if not self._is_entered:
+            raise DeviceError("a power meter was read before it was started", "read it inside a with block")
+
+    def _add(self, value: float) -> None:
+        then_s, before = self._last
+        now_s = max(then_s, self._clock())
+        spent_s = now_s - then_s
+        drawn_j = value - before if self._counts else spent_s * max(0.0, before + value) / 2
+        self._total_j += max(0.0, drawn_j)
+        self._last = (now_s, value)
+        if spent_s:
+            self._keep(drawn_j / spent_s if self._counts else value)
+
+    def _keep(self, power_w: float) -> None:
+        times, joules, watts = self._samples
+        times.append(self._last[0])
+        joules.append(self._total_j)
+        watts.append(power_w)
+        if len(times) >= 2 * KEPT_SAMPLES:
+            for samples in self._samples:
+                del samples[:KEPT_SAMPLES]
+
+    def _sample(self, interval_s: float) -> None:
+        began, number = time.perf_counter(), 0
+        while True:
+            # One moment of each interval: stratified sampling, which is unbiased and steadier than waiting at random.
+            number = max(number + 1, int((time.perf_counter() - began) / interval_s))
+            due = began + (number + random.random()) * interval_s
+            if self._stop.wait(max(0.0, due - time.perf_counter())):
+                return
             try:
                 self.energy_j()
             except DeviceError as error:

@@ -118,7 +118,7 @@ SYMPTOMS = (
     (
         'Energy is "not measured".',
         "The machine has no sensor, or it may not be read.",
-        "The report names the reason. Energy is never estimated.",
+        "The report names the reason. [Energy](energy.md) lists what measures.",
     ),
     (
         "`validate` agrees less than the report said.",

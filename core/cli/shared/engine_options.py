@@ -13,9 +13,9 @@ if TYPE_CHECKING:
     from multigraft.runtime import Engine
 
 
-def add_engine_arguments(parser: argparse.ArgumentParser) -> None:
+def add_engine_arguments(parser: argparse.ArgumentParser, is_needed: bool = True) -> None:
     """Add the bundle and how to run it."""
-    parser.add_argument("bundle", help="a .graft file or a deployed folder")
+    parser.add_argument("bundle", nargs=None if is_needed else "?", help="a .graft file or a deployed folder")
     parser.add_argument("--tasks", metavar="A,B", help="answer these tasks only (default: all)")
     add_interpreter_arguments(parser)
     parser.add_argument("--no-self-test", action="store_true", help="do not run the golden inputs first")

@@ -13,11 +13,11 @@ from typing import Any
 import pytest
 
 from multigraft.devices.power.fake_meter import FakeMeter
-from multigraft.devices.power.hwmon_meter import HwmonMeter, Rail
+from multigraft.devices.power.hwmon_meter import HwmonMeter, rails_of
 from multigraft.devices.power.jtop_meter import JtopMeter
 from multigraft.devices.power.power import PowerMeter, find_power_meter
 from multigraft.devices.power.rapl_meter import RaplMeter
-from multigraft.errors import DeviceError, MissingDependencyError
+from multigraft.errors import DeviceError, MissingDependencyError, UsageError
 
 
 class Clock:
@@ -33,8 +33,14 @@ class Clock:
 def put(root: Path, path: str, text: object) -> Path:
     target = root / path
     target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_text(f"{text}\n")
-    return target
+    return write(target, text)
+
+
+def write(target: Path, text: object) -> Path:
+    """At once, as a register changes: a thread may be reading."""
+    part = target.with_name(target.name + ".new")
+    part.write_text(f"{text}\n")
+    return part.replace(target)
 
 
 def rapl_zone(root: Path, zone: str, name: str, energy_uj: object, range_uj: int = 262_143_328_850) -> Path:
@@ -67,15 +73,13 @@ ORIN_NANO = (("VDD_IN", 5000, 1200), ("VDD_CPU_GPU_CV", 5000, 400), ("VDD_SOC", 
 def rapl_rig(tmp_path: Path) -> tuple[PowerMeter, Draw]:
     counter = rapl_zone(tmp_path, "intel-rapl:0", "package-0", 1000)
     meter = RaplMeter((counter.parent,))
-    return meter, lambda joules: counter.write_text(str(int(counter.read_text()) + int(joules * 1e6)))
+    return meter, lambda joules: write(counter, int(counter.read_text()) + int(joules * 1e6))
 
 
 def hwmon_rig(tmp_path: Path) -> tuple[PowerMeter, Draw]:
     ina3221(tmp_path, 0, ORIN_NANO)
     clock = Clock()
-    folder = tmp_path / "class/hwmon/hwmon0"
-    rail = Rail("VDD_IN", voltage=folder / "in1_input", current=folder / "curr1_input")
-    meter = HwmonMeter((rail,), interval_s=None, clock=clock)
+    meter = HwmonMeter(rails_of(tmp_path), interval_s=None, clock=clock)
     return meter, lambda joules: setattr(clock, "now_s", clock.now_s + joules / 6.0)
 
 
@@ -132,9 +136,9 @@ def test_rapl_counter_may_wrap(tmp_path: Path) -> None:
     meter, reason = find_power_meter(tmp_path)
     assert meter is not None and reason == ""
     with meter:
-        counter.write_text("500000")
+        write(counter, 500000)
         assert meter.energy_j() == pytest.approx(1.5)
-        counter.write_text("900000")
+        write(counter, 900000)
         assert meter.energy_j() == pytest.approx(1.9)
 
 
@@ -150,7 +154,7 @@ def test_rapl_counts_each_package_once(tmp_path: Path) -> None:
     assert meter.rails == ("package-0", "package-1")
     with meter:
         for counter in counters:
-            counter.write_text("2000000")
+            write(counter, 2000000)
         assert meter.energy_j() == pytest.approx(4.0)
 
 
@@ -171,7 +175,66 @@ def test_without_such_a_rail_all_are_added_up(tmp_path: Path) -> None:
     meter, _ = HwmonMeter.find(tmp_path)
     assert meter is not None
     assert meter.rails == ("VDD_GPU_SOC", "VDD_CPU_CV", "VIN_SYS_5V0", "ina226 hwmon2")
-    assert meter._read() == pytest.approx(1900 + 950 + 4500 + 2500)
+    assert meter._read() == pytest.approx(1.9 + 0.95 + 4.5 + 2.5)
+
+
+def test_a_thor_reads_what_it_draws_and_not_its_parts_as_well(tmp_path: Path) -> None:
+    ina3221(tmp_path, 0, (("VDD_GPU", 10000, 1000), ("VDD_CPU_SOC_MSS", 10000, 1000), ("VIN_SYS_5V0", 10000, 1000)))
+    put(tmp_path, "class/hwmon/hwmon1/name", "ina238")
+    put(tmp_path, "class/hwmon/hwmon1/power1_input", 40_000_000)
+    meter = meter_of(tmp_path)
+    assert meter.rails == ("VIN",)
+    assert [rail.parent for rail in meter.tree] == ["VIN", "VIN", "VIN", None]
+    clock = Clock()
+    with HwmonMeter(rails_of(tmp_path), interval_s=None, clock=clock) as still:
+        clock.now_s = 1.0
+        assert still.energy_j() == pytest.approx(40.0)
+
+
+def test_rails_may_be_chosen_but_never_with_their_parts(tmp_path: Path) -> None:
+    ina3221(tmp_path, 0, ORIN_NANO)
+    meter, _ = HwmonMeter.find(tmp_path, ["VDD_SOC", "VDD_CPU_GPU_CV"])
+    assert meter is not None and meter.rails == ("VDD_SOC", "VDD_CPU_GPU_CV")
+    assert meter._read() == pytest.approx(2.0 + 1.5)
+    with pytest.raises(UsageError, match="VDD_SOC lies behind VDD_IN"):
+        HwmonMeter.find(tmp_path, ["VDD_SOC", "VDD_IN"])
+    with pytest.raises(UsageError, match="choose from: VDD_IN"):
+        HwmonMeter.find(tmp_path, ["VDD_CV"])
+
+
+def test_a_nano_of_jetpack_4_shows_its_sensor_elsewhere(tmp_path: Path) -> None:
+    put(tmp_path, "bus/i2c/devices/6-0040/name", "ina3221x")
+    for number, (name, milliwatt) in enumerate((("POM_5V_IN", 3300), ("POM_5V_GPU", 400), ("POM_5V_CPU", 900))):
+        put(tmp_path, f"bus/i2c/devices/6-0040/iio:device0/rail_name_{number}", name)
+        put(tmp_path, f"bus/i2c/devices/6-0040/iio:device0/in_power{number}_input", milliwatt)
+    meter = meter_of(tmp_path)
+    assert meter.rails == ("POM_5V_IN",)
+    assert {rail.name: rail.parent for rail in meter.tree}["POM_5V_CPU"] == "POM_5V_IN"
+    with meter:
+        assert meter.curve().power_w[0] == pytest.approx(3.3)
+
+
+def test_how_far_a_rail_may_be_off_follows_its_shunt_and_its_pace(tmp_path: Path) -> None:
+    ina3221(tmp_path, 0, ORIN_NANO)
+    (coarse,) = (rail for rail in rails_of(tmp_path) if rail.name == "VDD_IN")
+    put(tmp_path, "class/hwmon/hwmon0/shunt1_resistor", 20_000)
+    put(tmp_path, "class/hwmon/hwmon0/update_interval", 2)
+    (fine,) = (rail for rail in rails_of(tmp_path) if rail.name == "VDD_IN")
+    # 80 uV and 40 uV over 5 and 20 milliohms, at 5 V.
+    assert (coarse.accuracy.offset_w, fine.accuracy.offset_w) == pytest.approx((0.08, 0.02))
+    assert (coarse.accuracy.step_w, fine.accuracy.step_w) == pytest.approx((0.04, 0.01))
+    assert coarse.accuracy.rate_hz < 200 < fine.accuracy.rate_hz
+    meter = meter_of(tmp_path)
+    assert meter.accuracy.rate_hz >= 350 and meter.accuracy.is_random
+    assert fine.to_json()["unit"] == "W"
+
+
+def test_a_jetson_that_shows_hwmon_below_its_bus_alone_is_read_once(tmp_path: Path) -> None:
+    ina3221(tmp_path, 3, ORIN_NANO)
+    below = tmp_path / "bus/i2c/devices/1-0040/hwmon"
+    below.mkdir(parents=True)
+    (below / "hwmon3").symlink_to(tmp_path / "class/hwmon/hwmon3")
+    assert len(rails_of(tmp_path)) == 3
 
 
 def test_power_that_changes_is_integrated_by_trapezoids() -> None:
@@ -230,35 +293,62 @@ def test_a_counter_that_may_not_be_read_is_told_with_the_remedy(tmp_path: Path) 
     assert "energy_uj" in reason
 
 
-def fake_jtop(total_mw: int | None) -> types.SimpleNamespace:
-    """jetson-stats' module as documented for version 4, which needs a Jetson to be installed for real."""
+def fake_jtop(power: dict[str, Any], services: list[Any] | None = None) -> types.SimpleNamespace:
+    """jetson-stats' module, for what its real service (test_jtop.py) can't be made to do."""
+    started = [] if services is None else services
 
     class Service:
+        def __init__(self, interval: float = 1.0) -> None:
+            self.interval = interval
+            self.tell: Callable[[Any], None] = lambda service: None
+
         def start(self) -> None:
-            pass
+            started.append(self)
+
+        def attach(self, observer: Callable[[Any], None]) -> None:
+            self.tell = observer
 
         def close(self) -> None:
             pass
 
         @property
         def power(self) -> dict[str, Any]:
-            return {"rail": {}, "tot": {"power": total_mw}} if total_mw is not None else {}
+            return power
 
     return types.SimpleNamespace(jtop=Service)
 
 
 def test_jtop_is_used_where_sysfs_shows_no_sensor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "jtop", fake_jtop(7000))
+    services: list[Any] = []
+    monkeypatch.setitem(sys.modules, "jtop", fake_jtop({"rail": {}, "tot": {"power": 7000}}, services))
     meter, reason = find_power_meter(tmp_path)
     assert isinstance(meter, JtopMeter) and reason == ""
     clock = Clock()
-    with JtopMeter(interval_s=None, clock=clock) as meter:
+    with JtopMeter(0.5, clock) as meter:
         clock.now_s = 2.0
         assert meter.energy_j() == pytest.approx(14.0)
+        services[-1].tell(services[-1])
+        assert meter.curve().energy_j.tolist() == pytest.approx([0.0, 14.0])
+        assert meter.accuracy.rate_hz == pytest.approx(2.0) and not meter.accuracy.is_random
+        clock.now_s = 9.0
+        with pytest.raises(DeviceError, match="told nothing for 7 seconds"):
+            meter.energy_j()
+
+
+def test_jtops_total_of_parts_and_whole_is_not_believed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rails = {name: {"power": 10_000, "online": True} for name in ("VDD_GPU", "VDD_CPU_SOC_MSS", "VIN_SYS_5V0")}
+    battery = {"battery": {"power": 9000, "status": "Discharging"}}
+    power = {"rail": {**rails, **battery, "VIN": {"power": 40_000}}, "tot": {"power": 79_000}}
+    monkeypatch.setitem(sys.modules, "jtop", fake_jtop(power))
+    meter, reason = find_power_meter(tmp_path)
+    assert meter is not None, reason
+    with meter:
+        assert meter.rails == ("VIN",)
+        assert {rail.name: rail.parent for rail in meter.tree} == {**dict.fromkeys(rails, "VIN"), "VIN": None}
 
 
 def test_jtop_without_a_total_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "jtop", fake_jtop(None))
+    monkeypatch.setitem(sys.modules, "jtop", fake_jtop({}))
     meter, reason = find_power_meter(tmp_path)
     assert meter is None and "no total power" in reason
 
