@@ -7,8 +7,10 @@ out says where each number of each candidate lies in memory.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -17,8 +19,14 @@ from multigraft.answers.answer_format import AnswerFormat
 from multigraft.answers.decoding.cells import is_by_cell
 from multigraft.answers.decoding.levels import cells_of, grid_of, points_of
 from multigraft.answers.decoding.selection import logit, sigmoid
+from multigraft.answers.families.faces import retinaface_priors
+from multigraft.answers.families.mediapipe import mediapipe_anchors
+from multigraft.answers.families.ssd import anchors_of_format
+from multigraft.answers.geometry.anchors import MOST_GROWN
 from multigraft.tensors.arrays import Float32Array
 
+PART = 1 << 40
+"""Places of the tensor after the next one begin so much later."""
 Places = npt.NDArray[np.int64]
 Change = Callable[[Float32Array], Float32Array]
 """Of real numbers, element by element: what a table makes of them."""
@@ -65,8 +73,9 @@ class Candidates:
         form: ``corners``, ``sizes``, ``centres``, ``points`` or ``distances``: what the numbers of a box are.
         scores: ``probabilities``, ``logits``, or ``""`` where a score below -0.5 tells that they are raw.
         peaks: Each class is a map, and candidates are what no neighbour exceeds.
-        suppresses: Of boxes that show the same thing, the best is left.
+        overlaps: Of boxes that overlap: ``best`` (the best is left), ``mean`` (their mean is), or ``all``.
         shares: Coordinates are shares of the input.
+        ends: Boxes end at the border of the input before they are compared.
         by_share: Raw scores are compared with the threshold after their sigmoid, not before.
         object_tells: Whether scores are raw is told by what they are multiplied by alone.
     """
@@ -75,25 +84,26 @@ class Candidates:
     form: str
     scores: str
     peaks: bool = False
-    suppresses: bool = True
+    overlaps: Literal["best", "mean", "all"] = "best"
     shares: bool = False
+    ends: bool = False
     by_share: bool = False
     object_tells: bool = False
 
 
-def _yolov8(answer: AnswerFormat, outputs: Sequence[Places]) -> Candidates:
+def _yolov8(answer: AnswerFormat, outputs: Sequence[Places], real: Sequence[Float32Array]) -> Candidates:
     rows = _by_cell(answer, outputs[0])
     block = Block(rows[:, 4:], rows[:, :2], rows[:, 2:4])
     return Candidates((block,), "centres", "probabilities", shares=answer.normalised)
 
 
-def _yolov5(answer: AnswerFormat, outputs: Sequence[Places]) -> Candidates:
+def _yolov5(answer: AnswerFormat, outputs: Sequence[Places], real: Sequence[Float32Array]) -> Candidates:
     rows = _by_cell(answer, outputs[answer.roles["predictions"]], 3)
     block = Block(rows[:, 5:], rows[:, :2], rows[:, 2:4], rows[:, 4])
     return Candidates((block,), "centres", "probabilities", shares=answer.normalised)
 
 
-def _yolox(answer: AnswerFormat, outputs: Sequence[Places]) -> Candidates:
+def _yolox(answer: AnswerFormat, outputs: Sequence[Places], real: Sequence[Float32Array]) -> Candidates:
     if "predictions" in answer.roles:
         rows = _by_cell(answer, outputs[0])
     else:
@@ -113,7 +123,7 @@ def _yolox(answer: AnswerFormat, outputs: Sequence[Places]) -> Candidates:
     return Candidates(tuple(blocks), "points", answer.scores, shares=answer.normalised)
 
 
-def _anchors_raw(answer: AnswerFormat, outputs: Sequence[Places]) -> Candidates:
+def _anchors_raw(answer: AnswerFormat, outputs: Sequence[Places], real: Sequence[Float32Array]) -> Candidates:
     is_squared = answer.family in ("yolov5-raw", "yolov7-raw")
     blocks = []
     for stride, pairs in zip(answer.strides, answer.anchors, strict=True):
@@ -152,7 +162,7 @@ def _stretched(by: float) -> Change:
     return lambda values: by * values - np.float32((by - 1) / 2)
 
 
-def _centernet(answer: AnswerFormat, outputs: Sequence[Places]) -> Candidates:
+def _centernet(answer: AnswerFormat, outputs: Sequence[Places], real: Sequence[Float32Array]) -> Candidates:
     heat, sizes = (outputs[answer.roles[role]] for role in ("heat", "sizes"))
     kinds, rows, columns = heat.shape
     y, x = np.mgrid[0:rows, 0:columns].astype(np.float32)
@@ -167,10 +177,10 @@ def _centernet(answer: AnswerFormat, outputs: Sequence[Places]) -> Candidates:
     block = Block(
         heat.reshape(kinds, -1).T, offsets, sizes.reshape(2, -1).T, None, corners, sides, float(stride)
     )  # fmt: skip
-    return Candidates((block,), "points", answer.scores, peaks=True, suppresses=False)
+    return Candidates((block,), "points", answer.scores, peaks=True, overlaps="all")
 
 
-def _plain(answer: AnswerFormat, outputs: Sequence[Places]) -> Candidates | str:
+def _plain(answer: AnswerFormat, outputs: Sequence[Places], real: Sequence[Float32Array]) -> Candidates | str:
     if others := sorted(answer.roles.keys() - {"boxes", "scores", "keypoints"}):
         return f"plain with {others[0]}"
     if "scores" not in answer.roles:
@@ -184,18 +194,78 @@ def _plain(answer: AnswerFormat, outputs: Sequence[Places]) -> Candidates | str:
         boxes = boxes[:, [1, 0, 3, 2]]
     form = {"y_first": "corners"}.get(answer.boxes, answer.boxes)
     block = Block(likely, boxes[:, :2], boxes[:, 2:4])
-    return Candidates((block,), form, answer.scores, False, likely.shape[1] > 1, answer.normalised, by_share=True)
+    return Candidates(
+        (block,),
+        form,
+        answer.scores,
+        overlaps="best" if likely.shape[1] > 1 else "all",
+        shares=answer.normalised,
+        by_share=True,
+    )
 
 
-def _ssd_decoded(answer: AnswerFormat, outputs: Sequence[Places]) -> Candidates | str:
+def _ssd(answer: AnswerFormat, outputs: Sequence[Places], real: Sequence[Float32Array]) -> Candidates | str:
     boxes, likely = (outputs[answer.roles[role]] for role in ("boxes", "scores"))
-    if answer.scores != "probabilities":
-        return 'ssd-decoded without scores = "probabilities"'
-    block = Block(likely[:, 1:], boxes[:, :2], boxes[:, 2:])
-    return Candidates((block,), "corners", "probabilities", shares=answer.normalised)
+    is_tensorflow = answer.family == "ssd-tf"
+    said = answer.scores or ("probabilities" if _are_probabilities(likely, real) else "")
+    if said != "probabilities" and not (said == "logits" and is_tensorflow):
+        return f"{answer.family} whose scores may be raw (say what they are: scores)"
+    if answer.family == "ssd-decoded":
+        block = Block(likely[:, 1:], boxes[:, :2], boxes[:, 2:])
+        return Candidates((block,), "corners", said, shares=answer.normalised)
+    if "anchors" in answer.roles:
+        return f"{answer.family} with an output of anchors"
+    anchors = anchors_of_format(answer, len(boxes))
+    if is_tensorflow:
+        boxes = boxes[:, [1, 0, 3, 2]]
+    ends = not is_tensorflow
+    blocks = tuple(_deltas(likely[some, 1:], boxes[some], anchors[some]) for some in _levels(anchors))
+    return Candidates(blocks, "points", said, by_share=True, ends=ends)
 
 
-def _scrfd(answer: AnswerFormat, outputs: Sequence[Places]) -> Candidates:
+def _retinaface(answer: AnswerFormat, outputs: Sequence[Places], real: Sequence[Float32Array]) -> Candidates | str:
+    boxes, pair = (outputs[answer.roles[role]] for role in ("boxes", "scores"))
+    if answer.scores == "logits" or not (answer.scores or _are_probabilities(pair, real)):
+        return "retinaface whose scores may be raw (say what they are: scores)"
+    anchors = retinaface_priors(answer.size)
+    blocks = tuple(_deltas(pair[some, 1:], boxes[some], anchors[some]) for some in _levels(anchors))
+    return Candidates(blocks, "points", "probabilities")
+
+
+def _deltas(scores: Places, boxes: Places, anchors: Float32Array) -> Block:
+    sides = anchors[:, [2, 3, 2, 3]]
+    return Block(scores, boxes[:, :2], boxes[:, 2:], None, anchors[:, :2], sides, 1.0, (_tenth, _grown))
+
+
+def _levels(points: Float32Array) -> list[slice]:
+    """Rows of each level of a set of points: they go right and down, and those of the next begin before; levels of one
+    cell in the same place count as one.
+    """
+    right, down = np.diff(points[:, :2], axis=0).T
+    starts = [0, *(int(n) + 1 for n in np.flatnonzero((down < 0) | ((down == 0) & (right < 0)))), len(points)]
+    return [slice(a, b) for a, b in itertools.pairwise(starts)]
+
+
+def _are_probabilities(places: Places, real: Sequence[Float32Array]) -> bool:
+    """Whether no stored value is less than 0 or more than 1, but for rounding."""
+    tensors = np.unique(places // PART).tolist()
+    return all(real[tensor].min() >= -0.01 and real[tensor].max() <= 1.01 for tensor in tensors)
+
+
+def _mediapipe(answer: AnswerFormat, outputs: Sequence[Places], real: Sequence[Float32Array]) -> Candidates | str:
+    boxes, likely = (outputs[answer.roles[role]] for role in ("boxes", "scores"))
+    points = mediapipe_anchors(answer.size, len(boxes))
+    if points is None:
+        return "mediapipe with other anchors"
+    ones = np.ones((len(boxes), 4), np.float32)
+    blocks = tuple(
+        Block(likely[some], boxes[some, :2], boxes[some, 2:4], None, points[some], ones[some])
+        for some in _levels(points)
+    )
+    return Candidates(blocks, "points", "logits", overlaps="mean")
+
+
+def _scrfd(answer: AnswerFormat, outputs: Sequence[Places], real: Sequence[Float32Array]) -> Candidates:
     blocks = []
     for stride in answer.strides:
         likely, boxes = (outputs[answer.roles[f"{role}_{stride}"]] for role in ("scores", "boxes"))
@@ -206,7 +276,9 @@ def _scrfd(answer: AnswerFormat, outputs: Sequence[Places]) -> Candidates:
     return Candidates(tuple(blocks), "distances", answer.scores)
 
 
-READERS: dict[str, Callable[[AnswerFormat, Sequence[Places]], Candidates | str]] = {
+Reader = Callable[[AnswerFormat, Sequence[Places], Sequence[Float32Array]], Candidates | str]
+
+READERS: dict[str, Reader] = {
     "yolov8": _yolov8,
     "yolov5": _yolov5,
     "yolov5-raw": _anchors_raw,
@@ -217,8 +289,12 @@ READERS: dict[str, Callable[[AnswerFormat, Sequence[Places]], Candidates | str]]
     "yolox-decoded": _yolox,
     "centernet": _centernet,
     "plain": _plain,
-    "ssd-decoded": _ssd_decoded,
+    "ssd": _ssd,
+    "ssd-tf": _ssd,
+    "ssd-decoded": _ssd,
+    "mediapipe": _mediapipe,
     "scrfd": _scrfd,
+    "retinaface": _retinaface,
 }
 """By family. A reader returns what of its family firmware does not read, in words."""
 
@@ -235,6 +311,15 @@ def _by_cell(answer: AnswerFormat, output: Places, per_cell: int = 1) -> Places:
 
 def _exponential(values: Float32Array) -> Float32Array:
     powers: Float32Array = np.exp(values)
+    return powers
+
+
+def _tenth(values: Float32Array) -> Float32Array:
+    return values * np.float32(0.1)
+
+
+def _grown(values: Float32Array) -> Float32Array:
+    powers: Float32Array = np.exp(np.minimum(values * np.float32(0.2), np.float32(MOST_GROWN)))
     return powers
 
 

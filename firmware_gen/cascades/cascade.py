@@ -190,7 +190,7 @@ def _views(manifest: Manifest, names: Sequence[str], on: On | None) -> tuple[Vie
         for source in manifest.inputs_of(name):
             spec, preparation = manifest.tensor(source.tensor), source.preprocessing
             if isinstance(preparation, Preprocessing):
-                views[source.tensor] = _view(name, preparation, spec, on.margin if on is not None else 0.0)
+                views[source.tensor] = view_of(name, preparation, spec, on.margin if on is not None else 0.0)
             elif on is not None:
                 raise ConfigurationError(
                     f"task {name!r} looks at boxes and takes no pictures", "leave out its on, or give it pictures"
@@ -198,7 +198,18 @@ def _views(manifest: Manifest, names: Sequence[str], on: On | None) -> tuple[Vie
     return tuple(views.values())
 
 
-def _view(task: str, preparation: Preprocessing, spec: TensorSpec, margin: float) -> View:
+def view_of(task: str, preparation: Preprocessing, spec: TensorSpec, margin: float) -> View:
+    """What a network sees of a part of the frame.
+
+    Args:
+        task: For messages.
+        preparation: How pixels become its input.
+        spec: The input.
+        margin: Around boxes, as a share of them.
+
+    Raises:
+        ConfigurationError: The input is not int8 or too large.
+    """
     if spec.dtype != "int8":
         raise ConfigurationError(
             f"input {spec.name!r} of task {task!r} is {spec.dtype}, not int8", 'build with precision = "int8"'

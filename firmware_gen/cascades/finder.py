@@ -9,24 +9,32 @@ import numpy as np
 
 from multigraft.answers.answer_format import AnswerFormat
 from multigraft.answers.decoding.selection import sigmoid
+from multigraft.answers.families.mediapipe import MOST_RAW
 from multigraft.answers.families.table import decoder_of
 from multigraft.answers.family import channels_first
 from multigraft.answers.geometry.suppression import CANDIDATES
 from multigraft.bundle.manifest import Task
 from multigraft.errors import ConfigurationError
-from multigraft.firmware_gen.cascades.candidates import READERS, Block, Candidates, Change, Places, least_score, same
+from multigraft.firmware_gen.cascades.candidates import (
+    PART,
+    READERS,
+    Block,
+    Candidates,
+    Change,
+    Places,
+    least_score,
+    same,
+)
 from multigraft.firmware_gen.kernels.c_text import digest
 from multigraft.tensors.arrays import Float32Array
 from multigraft.tensors.quantisation import dequantise
 from multigraft.tensors.specs import TensorSpec
 
 CANDIDATE_BYTES = 8
-BOX_FLOATS = 7
-"""Left, top, right, bottom, score, class, and the number of the box it was found in."""
-_PART = 1 << 40
 _MOST_LEVELS = 64
 _FORMS = {"corners": "MG_CORNERS", "sizes": "MG_SIZES", "centres": "MG_CENTRES", "points": "MG_POINTS",
           "distances": "MG_DISTANCES"}  # fmt: skip
+_OVERLAPS = {"all": "MG_ALL", "best": "MG_BEST", "mean": "MG_MEAN"}
 _NOWHERE = "{-1, 0, 0, 0, 0, 0.0f, {-1, -1}}"
 _STORED = np.arange(-128, 128).astype(np.int8)
 
@@ -80,12 +88,13 @@ def finder_of(task: Task, specs: Sequence[TensorSpec]) -> Finder:
     outputs = _places(task, specs)
     if [o.shape for o in outputs] != list(answer.shapes):
         raise ConfigurationError(f"the outputs of task {task.name!r} are not of its format", "build the bundle again")
-    read = READERS[answer.family](answer, outputs)
+    real = [dequantise(_STORED, spec) for spec in specs]
+    read = READERS[answer.family](answer, outputs, real)
     if isinstance(read, str):
         raise ConfigurationError(
             f"firmware does not decode {read}, the format of task {task.name!r}", f"firmware decodes: {covered}"
         )
-    return _printed(task, answer, read, specs)
+    return _printed(task, answer, read, specs, real)
 
 
 def _places(task: Task, specs: Sequence[TensorSpec]) -> list[Places]:
@@ -96,7 +105,7 @@ def _places(task: Task, specs: Sequence[TensorSpec]) -> list[Places]:
                 f"{spec.name!r} of task {task.name!r} is {spec.dtype}, and firmware finds boxes in int8",
                 'build the bundle with precision = "int8"',
             )
-    parts = {s.name: k * _PART + np.arange(int(np.prod(s.shape))).reshape(s.shape) for k, s in enumerate(specs)}
+    parts = {s.name: k * PART + np.arange(int(np.prod(s.shape))).reshape(s.shape) for k, s in enumerate(specs)}
     if task.joined:
         values: Mapping[str, Float32Array] = parts  # type: ignore[assignment]
         whole = [output(values) for output in task.joined]
@@ -121,9 +130,10 @@ class _Constants:
         return self._known[stored]
 
 
-def _printed(task: Task, answer: AnswerFormat, read: Candidates, specs: Sequence[TensorSpec]) -> Finder:
+def _printed(
+    task: Task, answer: AnswerFormat, read: Candidates, specs: Sequence[TensorSpec], real: Sequence[Float32Array]
+) -> Finder:
     constants = _Constants()
-    real = [dequantise(_STORED, spec) for spec in specs]
     levels = [level for block in read.blocks for level in _levels(task, answer, read, block, real, specs, constants)]
     classes = read.blocks[0].scores.shape[1]
     cells = sum(len(block.second) for block in read.blocks)
@@ -131,11 +141,13 @@ def _printed(task: Task, answer: AnswerFormat, read: Candidates, specs: Sequence
         raise ConfigurationError(f"the outputs of task {task.name!r} are in too many pieces", "build the bundle again")
     count = cells * (classes if read.peaks else 1)
     most, capacity = min(answer.most, count), min(count, CANDIDATES)
-    sides = (answer.size[1], answer.size[0]) if read.shares else (1, 1)
+    whole = (answer.size[1], answer.size[0])
+    sides, edges = whole if read.shares else (1, 1), whole if read.ends else (0, 0)
     body = (
         f"{len(levels)}, {_FORMS[read.form]}, {classes}, {cells}, {capacity}, {int(read.scores == 'logits')}, "
-        f"{int(read.peaks)}, {int(read.suppresses)}, {most}, {_real(answer.score_threshold)}, "
-        f"{_real(answer.iou_threshold)}, {_real(sides[0])}, {_real(sides[1])}"
+        f"{int(read.peaks)}, {_OVERLAPS[read.overlaps]}, {most}, {_real(answer.score_threshold)}, "
+        f"{_real(answer.iou_threshold)}, {_real(sides[0])}, {_real(sides[1])}, "
+        f"{_real(edges[0])}, {_real(edges[1])}"
     )
     rows = ",\n".join(levels)
     name = f"finder_{digest(rows + body)}"
@@ -160,7 +172,7 @@ def _levels(
     for start, stop in _runs(np.concatenate(told, axis=1)):
         some = slice(start, stop)
         raw = block.raw_changes or block.changes
-        squash: tuple[Change, Change] = (same, sigmoid)
+        squash: tuple[Change, Change] = (same, _capped if read.overlaps == "mean" else sigmoid)
         first = None if block.first is None else block.first[some]
         fields = [
             _field(block.scores[some], squash, real, specs, constants),
@@ -170,14 +182,14 @@ def _levels(
         ]
         if None in fields:
             raise ConfigurationError(f"boxes of task {task.name!r} lie unevenly in memory", "build the bundle again")
-        counted = real[int((block.scores if block.object is None else block.object[:, None])[start, 0]) // _PART]
+        counted = real[int((block.scores if block.object is None else block.object[:, None])[start, 0]) // PART]
         least = [_least(answer, counted, read.by_share, is_raw) for is_raw in (False, True)]
         below = [-128, -128]
         if not read.scores:
             if not read.object_tells:
-                below[0] = _below(real[int(block.scores[start, 0]) // _PART])
+                below[0] = _below(real[int(block.scores[start, 0]) // PART])
             if block.object is not None:
-                below[1] = _below(real[int(block.object[start]) // _PART])
+                below[1] = _below(real[int(block.object[start]) // PART])
         numbers = ", ".join(map(str, (stop - start, start, *grid[:2])))
         pairs = ", ".join(f"{{{a}, {b}}}" for a, b in (least, below))
         levels.append(
@@ -204,11 +216,11 @@ def _field(
     constants: _Constants,
 ) -> str | None:  # fmt: skip
     """The ``mg_field`` of (n, k) places; None where they do not lie evenly in one tensor."""
-    tensor, base = divmod(int(places[0, 0]), _PART)
+    tensor, base = divmod(int(places[0, 0]), PART)
     step = int(places[1, 0] - places[0, 0]) if len(places) > 1 else 0
     onwards = int(places[0, 1] - places[0, 0]) if places.shape[1] > 1 else 0
     rows, columns = np.arange(len(places))[:, None], np.arange(places.shape[1])
-    if not np.array_equal(places, tensor * _PART + base + rows * step + columns * onwards):
+    if not np.array_equal(places, tensor * PART + base + rows * step + columns * onwards):
         return None
     tables = [-1 if change is same else constants.add(_quiet(change, real[tensor])) for change in changes]
     spec = specs[tensor]
@@ -217,6 +229,10 @@ def _field(
         f"{{{tensor}, {base}, {step}, {onwards}, {spec.zero_point}, {_real(float(scale))}, "
         f"{{{tables[0]}, {tables[1]}}}}}"
     )
+
+
+def _capped(values: Float32Array) -> Float32Array:
+    return sigmoid(np.minimum(values, np.float32(MOST_RAW)))
 
 
 def _quiet(change: Change, values: Float32Array) -> Float32Array:

@@ -9,6 +9,7 @@ from typing import cast
 import numpy as np
 import numpy.typing as npt
 
+from multigraft.answers.box_rows import rows_of
 from multigraft.answers.crops import crop
 from multigraft.answers.detections import Detections, no_detections
 from multigraft.answers.families.table import decoder_of
@@ -27,7 +28,6 @@ from multigraft.tensors.joining import joined_outputs
 from multigraft.tensors.preparation import Preparer, preparer_for
 from multigraft.tensors.preprocessing import Preprocessing
 from multigraft.tensors.quantisation import dequantise
-from multigraft.tflite.graph import Tensor
 
 Picture = npt.NDArray[np.uint8]
 _CASES = 8
@@ -79,8 +79,8 @@ class CascadeReference:
             else:
                 self._look(stage, frame, made, found)
         for number, detections in found.items():
-            boxes, count = self._outputs[self._program.tasks[number].name][-2:]
-            made |= {boxes.name: _rows(detections, boxes), count.name: np.array([len(detections)], np.int32)}
+            count, boxes = self._outputs[self._program.tasks[number].name][-2:]
+            made |= {boxes.name: rows_of(detections, boxes.shape[0]), count.name: np.array([len(detections)], np.int32)}
         return {t.name: made[t.name] for outputs in self._outputs.values() for t in outputs}
 
     def _look(self, stage: Stage, frame: Picture, made: dict[str, Array], found: dict[int, Detections]) -> None:
@@ -135,17 +135,6 @@ class CascadeReference:
         else:
             outputs = [channels_first(dequantise(a[0], s)) for a, s in zip(arrays, specs, strict=True)]
         return cast(Detections, self._decoders[number](outputs))
-
-
-def _rows(found: Detections, boxes: Tensor) -> Float32Array:
-    rows = np.zeros(boxes.shape, np.float32)
-    count = len(found)
-    # Adding 0 makes 0 of -0.
-    rows[:count, :4] = found.boxes + np.float32(0)
-    rows[:count, 4] = found.scores
-    rows[:count, 5] = found.classes
-    rows[:count, 6] = -1 if found.parents is None else found.parents
-    return rows
 
 
 def golden_frames(

@@ -12,8 +12,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from multigraft.answers import box_rows
 from multigraft.firmware_gen.cascades.cascade import Cascade, Stage, View
-from multigraft.firmware_gen.cascades.finder import BOX_FLOATS, CANDIDATE_BYTES, Finder
+from multigraft.firmware_gen.cascades.finder import CANDIDATE_BYTES, Finder
 from multigraft.firmware_gen.kernels.c_text import digest
 from multigraft.firmware_gen.kernels.kernel import Call, Kernel
 from multigraft.firmware_gen.kernels.lowered_step import LoweredStep
@@ -72,8 +73,8 @@ def outputs_of(cascade: Cascade, program: Program) -> dict[str, tuple[Tensor, ..
         for number in stage.tasks:
             task = program.tasks[number]
             if number in cascade.finders:
-                boxes = named(f"{task.name}/boxes", (cascade.most_boxes(number), BOX_FLOATS), real)
-                made[task.name] = (*crops, boxes, named(f"{task.name}/count", (1,), whole))
+                boxes = named(f"{task.name}/boxes", (cascade.most_boxes(number), box_rows.NUMBERS), real)
+                made[task.name] = (*crops, named(f"{task.name}/count", (1,), whole), boxes)
             elif on is None:
                 made[task.name] = tuple(program.tensors[name] for name in task.outputs)
             else:
@@ -160,11 +161,11 @@ class _Weaver:
         found: tuple[Tensor, ...] = ()
         repeat = ""
         if on is not None:
-            boxes, count = self._outputs[on.task][-2:]
+            count, boxes = self._outputs[on.task][-2:]
             crops = self._outputs[names[stage.tasks[0]]][0]
             found, repeat = (boxes, crops), crops.name
             self._add(
-                "CHOOSE", stage.mask, (boxes, count), (crops,), _choose(self._classes(on.task, on.labels), on.top)
+                "CHOOSE", stage.mask, (count, boxes), (crops,), _choose(self._classes(on.task, on.labels), on.top)
             )
             self._clear(stage)
         for view in stage.views:
@@ -216,20 +217,8 @@ class _Weaver:
             words[number // 32] |= 1 << number % 32
         return words
 
-    def _view_text(self, view: View) -> tuple[str, str]:
-        """Name and definition of a ``mg_view``."""
-        cascade, seen = self._cascade, view.preprocessing
-        fields = (
-            seen.height, seen.width, seen.channels, cascade.height, cascade.width, cascade.channels,
-            _RESIZE[seen.resize], int(seen.interpolation == "nearest"), int(seen.color == "bgr"), view.padding,
-            float(view.margin).hex(),
-        )  # fmt: skip
-        body = ", ".join(map(str, fields))
-        name = f"view_{digest(body)}"
-        return name, f"static const mg_view {name} = {{{body}}};\n"
-
     def _prepare(self, view: View, is_crop: bool) -> Kernel:
-        name, text = self._view_text(view)
+        name, text = view_text(view, self._frame.shape[1:])
 
         def call(ins: Sequence[str], outs: Sequence[str], scratch: str, constants: str) -> str:
             part = _part(name, ins[1:] if is_crop else None)
@@ -241,20 +230,31 @@ class _Weaver:
         return Kernel(call, ("crop.h",), {name: text}, view.stored.tobytes())
 
     def _find(self, finder: Finder, view: View, count: int, is_crop: bool) -> Kernel:
-        name, text = self._view_text(view)
+        name, text = view_text(view, self._frame.shape[1:])
 
         def call(ins: Sequence[str], outs: Sequence[str], scratch: str, constants: str) -> str:
             part = _part(name, ins[count:] if is_crop else None)
             return (
                 f"{{\n    mg_part part;\n    const int8_t *const found[] = {{{', '.join(ins[:count])}}};\n"
                 f"    const int32_t number = {part};\n"
-                f"    mg_find(&{finder.name}, found, {constants}, &{name}, &part, number, {outs[0]}, {outs[1]},"
+                f"    mg_find(&{finder.name}, found, {constants}, &{name}, &part, number, {outs[1]}, {outs[0]},"
                 f" {scratch});\n}}"
             )
 
         functions = {name: text, finder.name: finder.text}
         constant = finder.constant or np.zeros(1, np.float32).tobytes()
         return Kernel(call, ("crop.h", "boxes.h"), functions, constant, CANDIDATE_BYTES * finder.capacity)
+
+
+def view_text(view: View, frame: Sequence[int]) -> tuple[str, str]:
+    """Name and definition of a ``mg_view`` of frames of that height, width and number of channels."""
+    seen = view.preprocessing
+    resize = _RESIZE[seen.resize]
+    sizes = (seen.height, seen.width, seen.channels, *frame)
+    ways = (resize, int(seen.interpolation == "nearest"), int(seen.color == "bgr"), view.padding)
+    body = ", ".join(map(str, (*sizes, *ways, float(view.margin).hex())))
+    name = f"view_{digest(body)}"
+    return name, f"static const mg_view {name} = {{{body}}};\n"
 
 
 def _part(view: str, crop: Sequence[str] | None) -> str:
@@ -268,7 +268,7 @@ def _choose(classes: list[int] | None, top: int) -> Kernel:
         name = f"classes_{digest(body)}"
         functions = {name: f"static const uint32_t {name}[] = {{{body}}};\n"}
     return Kernel(
-        lambda ins, outs, *_: f"mg_choose({ins[0]}, {ins[1]}, {name}, {top}, {outs[0]});", ("crop.h",), functions
+        lambda ins, outs, *_: f"mg_choose({ins[1]}, {ins[0]}, {name}, {top}, {outs[0]});", ("crop.h",), functions
     )
 
 

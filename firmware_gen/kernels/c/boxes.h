@@ -26,16 +26,18 @@ typedef struct {
 } mg_level;
 
 enum { MG_CORNERS, MG_SIZES, MG_CENTRES, MG_POINTS, MG_DISTANCES };
+enum { MG_ALL, MG_BEST, MG_MEAN }; /* What is left of boxes that overlap. */
 
 typedef struct {
     const mg_level *levels;
     int32_t level_count, form, classes, cells, capacity;
     int32_t raw;      /* 1: scores are raw whatever they tell */
     int32_t peaks;    /* each class is a map, and candidates are what no neighbour exceeds */
-    int32_t suppress; /* 0: boxes may overlap */
+    int32_t left;     /* of boxes that overlap: MG_ALL... */
     int32_t most;
     float least, overlap;
-    float wide, high; /* what coordinates are multiplied by */
+    float wide, high;           /* what coordinates are multiplied by */
+    float edge_wide, edge_high; /* where boxes end before they are compared; 0: nowhere */
 } mg_finder;
 
 typedef struct {
@@ -187,8 +189,13 @@ MG_KERNEL int32_t mg_box(const mg_finder *f, const int8_t *const *data, const vo
             high = mg_add32(middle, after);
         }
         const float by = axis == 0 ? f->wide : f->high;
+        const float edge = axis == 0 ? f->edge_wide : f->edge_high;
         box[axis] = mg_mul32(low, by);
         box[axis + 2] = mg_mul32(high, by);
+        if (edge > 0.0f) {
+            box[axis] = mg_within(box[axis], edge);
+            box[axis + 2] = mg_within(box[axis + 2], edge);
+        }
     }
     for (int32_t k = 0; k < 4; k++) {
         if ((mg_load(&box[k]) >> 23 & 255u) == 255u)
@@ -215,35 +222,93 @@ MG_KERNEL int32_t mg_overlap(const float *a, const float *b, float share)
     return inner > mg_mul32(share, mg_sub32(mg_add32(mg_area(a), mg_area(b)), inner));
 }
 
+/* Makes a heap a list by rising score, without those whose boxes are no numbers; returns how many there are. */
+MG_KERNEL int32_t mg_sort(const mg_finder *f, const int8_t *const *data, const void *constants, int32_t raw,
+                          mg_candidate *heap, int32_t count)
+{
+    float box[4];
+    int32_t sound = 0;
+    for (int32_t last = count - 1; last > 0; last--) {
+        const mg_candidate best = heap[0];
+        heap[0] = heap[last];
+        heap[last] = best;
+        mg_sink(heap, 0, last);
+    }
+    for (int32_t at = 0; at < count; at++)
+        if (mg_box(f, data, constants, raw, (int32_t)heap[at].place / f->classes, box))
+            heap[sound++] = heap[at];
+    return sound;
+}
+
+/* The mean of all candidates whose boxes overlap that of the best one, by their scores; they are taken out of the
+   left ones, which lie by rising score. Returns how many are left. */
+MG_KERNEL int32_t mg_mean_box(const mg_finder *f, const int8_t *const *data, const void *constants, int32_t raw,
+                          mg_candidate *sorted, int32_t left, float *mean)
+{
+    float best[4], other[4], sum = 0.0f;
+    int32_t kept = left - 1;
+    mg_box(f, data, constants, raw, (int32_t)sorted[left - 1].place / f->classes, best);
+    const float area = mg_area(best);
+    /* From the best on: what overlaps goes to the end, in its order. */
+    for (int32_t at = left - 2; at >= 0; at--) {
+        mg_box(f, data, constants, raw, (int32_t)sorted[at].place / f->classes, other);
+        const float wide = mg_side(best[0] > other[0] ? best[0] : other[0], best[2] < other[2] ? best[2] : other[2]);
+        const float high = mg_side(best[1] > other[1] ? best[1] : other[1], best[3] < other[3] ? best[3] : other[3]);
+        const float shared = mg_mul32(wide, high), all = mg_sub32(mg_add32(mg_area(other), area), shared);
+        if (mg_div32(shared, all > 1e-9f ? all : 1e-9f) > f->overlap) {
+            const mg_candidate moved = sorted[at];
+            kept--;
+            for (int32_t n = at; n < kept; n++)
+                sorted[n] = sorted[n + 1];
+            sorted[kept] = moved;
+        }
+    }
+    for (int32_t at = left - 1; at >= kept; at--)
+        sum = at == left - 1 ? sorted[at].score : mg_add32(sum, sorted[at].score);
+    for (int32_t at = left - 1; at >= kept; at--) {
+        const float weight = mg_div32(sorted[at].score, sum);
+        mg_box(f, data, constants, raw, (int32_t)sorted[at].place / f->classes, other);
+        for (int32_t k = 0; k < 4; k++) {
+            const float term = mg_mul32(weight, other[k]);
+            mean[k] = at == left - 1 ? term : mg_add32(mean[k], term);
+        }
+    }
+    return kept;
+}
+
 /* Adds what is found on a part of the frame to boxes and their count, by falling score.
 
    data: the outputs. within: number of the box that the part shows, or -1. scratch: capacity candidates. */
 MG_KERNEL void mg_find(const mg_finder *f, const int8_t *const *data, const void *constants, const mg_view *view,
                        const mg_part *part, int32_t within, int8_t *boxes, int8_t *counts, void *scratch)
 {
-    mg_candidate *const heap = scratch;
+    mg_candidate *const found = scratch;
     const int32_t raw = f->raw || mg_are_raw(f, data), there = mg_number(counts, 0);
-    int32_t left = mg_collect(f, data, constants, raw, heap), count = 0;
+    int32_t left = mg_collect(f, data, constants, raw, found), count = 0;
     int8_t *const rows = boxes + there * MG_BOX_BYTES;
     for (int32_t at = left / 2 - 1; at >= 0; at--)
-        mg_sink(heap, at, left);
+        mg_sink(found, at, left);
+    if (f->left == MG_MEAN)
+        left = mg_sort(f, data, constants, raw, found, left);
     while (left > 0 && count < f->most) {
-        const mg_candidate best = heap[0];
-        heap[0] = heap[--left];
-        mg_sink(heap, 0, left);
-        const int32_t place = (int32_t)best.place;
-        const int32_t kind = f->peaks ? place / f->cells : place % f->classes;
         float row[MG_BOX_FLOATS];
-        if (!mg_box(f, data, constants, raw, f->peaks ? place % f->cells : place / f->classes, row))
-            continue;
-        row[4] = best.score;
-        row[5] = (float)kind;
-        row[6] = (float)within;
+        const mg_candidate best = f->left == MG_MEAN ? found[left - 1] : found[0];
+        const int32_t place = (int32_t)best.place;
         int32_t is_new = 1;
-        for (int32_t k = 0; k < count && is_new && f->suppress; k++) {
-            float other[MG_BOX_FLOATS];
-            memcpy(other, rows + k * MG_BOX_BYTES, sizeof other);
-            is_new = other[5] != row[5] || !mg_overlap(other, row, f->overlap);
+        row[4] = best.score;
+        row[5] = (float)(f->peaks ? place / f->cells : place % f->classes);
+        row[6] = (float)within;
+        if (f->left == MG_MEAN) {
+            left = mg_mean_box(f, data, constants, raw, found, left, row);
+        } else {
+            found[0] = found[--left];
+            mg_sink(found, 0, left);
+            is_new = mg_box(f, data, constants, raw, f->peaks ? place % f->cells : place / f->classes, row);
+            for (int32_t k = 0; k < count && is_new && f->left == MG_BEST; k++) {
+                float other[MG_BOX_FLOATS];
+                memcpy(other, rows + k * MG_BOX_BYTES, sizeof other);
+                is_new = other[5] != row[5] || !mg_overlap(other, row, f->overlap);
+            }
         }
         if (is_new)
             memcpy(rows + count++ * MG_BOX_BYTES, row, sizeof row);
@@ -251,7 +316,7 @@ MG_KERNEL void mg_find(const mg_finder *f, const int8_t *const *data, const void
     for (int32_t k = 0; k < count; k++) {
         float row[MG_BOX_FLOATS];
         memcpy(row, rows + k * MG_BOX_BYTES, sizeof row);
-        mg_place(view, part, row);
+        mg_on_frame(view, part, row);
         memcpy(rows + k * MG_BOX_BYTES, row, sizeof row);
     }
     const int32_t all = there + count;

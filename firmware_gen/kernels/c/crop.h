@@ -8,6 +8,7 @@
 MG_KERNEL float mg_add32(float a, float b) { return a + b; }
 MG_KERNEL float mg_sub32(float a, float b) { return a - b; }
 MG_KERNEL float mg_mul32(float a, float b) { return a * b; }
+MG_KERNEL float mg_div32(float a, float b) { return a / b; }
 MG_KERNEL double mg_add64(double a, double b) { return a + b; }
 MG_KERNEL double mg_sub64(double a, double b) { return a - b; }
 MG_KERNEL double mg_mul64(double a, double b) { return a * b; }
@@ -158,7 +159,7 @@ MG_KERNEL void mg_prepare(const mg_view *v, const void *tables, const int8_t *fr
 MG_INLINE float mg_within(float x, float limit) { return !(x > 0.0f) ? 0.0f : x < limit ? x : limit; }
 
 /* A box of the network input, which shows a part of the frame, in pixels of the frame: cut off at the part's border. */
-MG_KERNEL void mg_place(const mg_view *v, const mg_part *part, float *box)
+MG_KERNEL void mg_on_frame(const mg_view *v, const mg_part *part, float *box)
 {
     mg_part from, to;
     mg_regions(v, part->height, part->width, &from, &to);
