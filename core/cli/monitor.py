@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +12,7 @@ import numpy as np
 
 from multigraft.answers.box_rows import rows_in
 from multigraft.cli.shared.board_options import add_timeout_argument, timeout_s
+from multigraft.cli.shared.json_text import json_text
 
 if TYPE_CHECKING:
     from multigraft.devices.target.target import Target
@@ -56,7 +56,7 @@ def execute(options: argparse.Namespace) -> int:
 def _show(target: Target, answer: TargetAnswer, as_json: bool) -> None:
     if as_json:
         outputs = {name: values.ravel().tolist() for name, values in answer.outputs.items()}
-        line = json.dumps({"outputs": outputs, "cycles": answer.cycles, "latency_us": answer.latency_us})
+        line = json_text({"outputs": outputs, "cycles": answer.cycles, "latency_us": answer.latency_us})
     else:
         said = [_said(name, values, target, answer.outputs) for name, values in answer.outputs.items()]
         line = f"{'  '.join(said)}  {answer.cycles} cycles, {answer.latency_us} us"
@@ -88,7 +88,7 @@ def _summary(target: Target, folder: ProjectFolder | None, options: argparse.Nam
     if options.json:
         statistics = {name: dataclasses.asdict(s) for name, s in target.statistics().items()}
         state = {"memory": dataclasses.asdict(memory), "reset": reset.reason.name.lower(), "steps": steps}
-        print(json.dumps({**state, "statistics": statistics}))
+        print(json_text({**state, "statistics": statistics}))
         return
     names = folder.steps if folder is not None else ()
     for number, cycles in enumerate(steps):
