@@ -27,6 +27,8 @@ MOST_SIDE = 4096
 """Pixels of a side of the frame and of an input, so that 32 bits hold what resizing computes."""
 MOST_MARGIN = 16.0
 MOST_CROPS = 1024
+MOST_US = 2**31
+"""Of a deadline: the device's clock has 32 bits."""
 
 
 @dataclass(frozen=True)
@@ -159,9 +161,9 @@ def _check(name: str, on: On | None) -> None:
         raise ConfigurationError(
             f"task {name!r} wants its crops turned by keypoints, which firmware does not do", "leave out on.level"
         )
-    if on.deadline_us is not None:
+    if on.deadline_us is not None and not 0 <= on.deadline_us <= MOST_US:
         raise ConfigurationError(
-            f"task {name!r} has a deadline, and firmware has no clock to keep it by", "leave it out and lower on.top"
+            f"task {name!r} has a deadline of {on.deadline_us:g} us", f"choose one from 0 to {MOST_US}, or none"
         )
     if not 0 <= on.margin <= MOST_MARGIN or not 1 <= on.top <= MOST_CROPS or not math.isfinite(on.margin):
         raise ConfigurationError(

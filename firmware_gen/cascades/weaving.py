@@ -7,6 +7,8 @@ more memory than one.
 
 from __future__ import annotations
 
+import functools
+import operator
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -41,10 +43,15 @@ class Woven:
 
 def frame_of(cascade: Cascade, program: Program) -> Tensor:
     """The input that the frame is."""
-    name = "frame"
+    shape = (1, cascade.height, cascade.width, cascade.channels)
+    return named_apart("frame", program, Tensor("", shape, "uint8"))
+
+
+def named_apart(name: str, program: Program, tensor: Tensor) -> Tensor:
+    """The tensor, called so that no tensor of the program has its name."""
     while name in program.tensors:
         name += "_"
-    return Tensor(name, (1, cascade.height, cascade.width, cascade.channels), "uint8")
+    return replace(tensor, name=name)
 
 
 def inputs_of(cascade: Cascade | None, program: Program) -> tuple[Tensor, ...]:
@@ -154,6 +161,7 @@ class _Weaver:
         self.steps: list[LoweredStep] = []
         self._cascade, self._program, self._outputs, self._places = cascade, program, outputs, places
         self._frame = frame
+        self._started = named_apart("started", program, Tensor("", (1,), "int32"))
 
     def add_stage(self, stage: Stage, steps: Sequence[LoweredStep]) -> None:
         manifest, on = self._cascade.manifest, stage.on
@@ -168,6 +176,11 @@ class _Weaver:
                 "CHOOSE", stage.mask, (count, boxes), (crops,), _choose(self._classes(on.task, on.labels), on.top)
             )
             self._clear(stage)
+            if on.deadline_us is not None:
+                late = _late(int(on.deadline_us))
+                self._add("IN TIME", stage.mask, (self._started,), (crops,), late, repeat)
+        elif watched := [s.mask for s in self._cascade.stages if s.on is not None and s.on.deadline_us is not None]:
+            self._add("CLOCK", functools.reduce(operator.or_, watched), (), (self._started,), _clock())
         for view in stage.views:
             readers = [n for n, name in names.items() if view.tensor in {i.tensor for i in manifest.inputs_of(name)}]
             mask = sum(1 << n for n in readers)
@@ -269,6 +282,23 @@ def _choose(classes: list[int] | None, top: int) -> Kernel:
         functions = {name: f"static const uint32_t {name}[] = {{{body}}};\n"}
     return Kernel(
         lambda ins, outs, *_: f"mg_choose({ins[1]}, {ins[0]}, {name}, {top}, {outs[0]});", ("crop.h",), functions
+    )
+
+
+def _clock() -> Kernel:
+    """Notes when the frame began."""
+    text = "__attribute__((weak)) uint32_t model_microseconds(void)\n{\n    return 0;\n}\n"
+
+    def call(ins: Sequence[str], outs: Sequence[str], scratch: str, constants: str) -> str:
+        return f"{{\n    const uint32_t now = model_microseconds();\n    memcpy({outs[0]}, &now, sizeof now);\n}}"
+
+    return Kernel(call, functions={"model_microseconds": text})
+
+
+def _late(limit: int) -> Kernel:
+    """Leaves the loop once the deadline has passed."""
+    return _statement(
+        lambda ins, outs, *_: f"if (mg_late(model_microseconds(), {ins[0]}, {limit}u, at, {outs[0]}))\n    break;"
     )
 
 

@@ -137,7 +137,15 @@ MG_KERNEL void mg_prepare(const mg_view *v, const void *tables, const int8_t *fr
         ((part->top + from.top) * v->frame_width + part->left + from.left) * depth;
     if (to.height != v->height || to.width != v->width)
         mg_fill(out, v->padding, v->height * v->width * v->channels);
-    for (int32_t row = 0; row < to.height; row++) {
+    const int32_t is_as_large = from.height == to.height && from.width == to.width;
+    for (int32_t row = 0; row < to.height && is_as_large; row++) {
+        const uint8_t *pixel = pixels + row * v->frame_width * depth;
+        int8_t *result = out + ((to.top + row) * v->width + to.left) * v->channels;
+        for (int32_t column = 0; column < to.width; column++, pixel += depth)
+            for (int32_t c = 0; c < v->channels; c++)
+                *result++ = stored[256 * c + mg_colour(v, pixel, c)];
+    }
+    for (int32_t row = 0; row < to.height && !is_as_large; row++) {
         const mg_between y = mg_source(row, from.height, to.height, v->nearest);
         const uint8_t *const upper = pixels + y.low * v->frame_width * depth;
         const uint8_t *const lower = pixels + y.high * v->frame_width * depth;
@@ -176,6 +184,17 @@ MG_KERNEL void mg_on_frame(const mg_view *v, const mg_part *part, float *box)
         box[axis] = mg_within((float)mg_add64((double)low, start), frame);
         box[axis + 2] = mg_within((float)mg_add64((double)high, start), frame);
     }
+}
+
+/* Whether more than so many microseconds have passed since a frame began; then the boxes from turn at on were not
+   looked at. */
+MG_KERNEL int32_t mg_late(uint32_t now, const int8_t *started, uint32_t limit, int32_t at, int8_t *crops)
+{
+    if (now - mg_load(started) <= limit)
+        return 0;
+    memset(crops + 4 * (at + 1), 0, 4 * (size_t)(mg_number(crops, 0) - at));
+    memcpy(crops, &at, sizeof at);
+    return 1;
 }
 
 /* The first boxes of these classes (a bit each; NULL for all), at most so many: their count, then their numbers. */

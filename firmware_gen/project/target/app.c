@@ -34,6 +34,12 @@ void model_profile(uint32_t step) {
 }
 #endif
 
+#if defined(MODEL_HAS_DEADLINES)
+uint32_t model_microseconds(void) {
+    return (uint32_t)(clock_cycles() / (CORE_CLOCK_HZ / 1000000u));
+}
+#endif
+
 int app_infer(uint32_t tasks, uint64_t *cycles) {
     const uint8_t *from = app_staged;
     for (uint32_t i = 0; i < APP_INPUTS; i++) {

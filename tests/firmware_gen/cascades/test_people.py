@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -11,15 +12,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from multigraft.answers.answer_format import AnswerFormat
 from multigraft.bundle.bundle import Bundle
 from multigraft.cli.main import main
 from multigraft.devices.target.serial_link import SerialLink
 from multigraft.devices.target.target import Target
+from multigraft.errors import ConfigurationError, UsageError
 from multigraft.firmware_gen import generate, generator
 from multigraft.firmware_gen.boards.boards import BOARDS
 from multigraft.firmware_gen.boards.cores import CORES
 from multigraft.firmware_gen.boards.qemu import EmulatedBoard
 from multigraft.firmware_gen.boards.toolchain import APT_PACKAGES
+from multigraft.firmware_gen.cascades.candidates import READERS
 from multigraft.firmware_gen.project.folder import build_folder
 from multigraft.firmware_gen.project.project import Project
 from tests.converters.cascade_scene import Picture
@@ -163,3 +167,73 @@ def test_nothing_runs_when_nothing_was_found_and_a_network_once_a_box(bundle: Bu
             of_faces = step.tasks & sum(1 << names.index(n) for n in ("face", "mood", "age"))
             once = not of_faces or step.operator in ("CHOOSE", "CLEAR")
             assert count == (1 if once else len(people)), step
+
+
+SLOW_CLOCK = """
+uint32_t model_microseconds(void);
+uint32_t model_microseconds(void)
+{
+    static uint32_t now = 0xfffff000u;
+    return now += 1000u;
+}
+"""
+
+
+@pytest.mark.parametrize(("deadline_us", "looked_at"), [(2500.0, 2), (0.0, 0), (1e9, 4)])
+def test_after_its_deadline_a_task_begins_with_no_further_box(
+    deadline_us: float, looked_at: int, bundle: Bundle, tmp_path: Path
+) -> None:
+    """By a clock that goes on by a millisecond whenever it is read, and soon begins anew."""
+    project = generate(with_on(bundle, "face", deadline_us=deadline_us), core=CORES["m3"])
+    text = project.files["model.c"].replace("__attribute__((weak)) uint32_t", "uint32_t its_own_")
+    project = dataclasses.replace(project, files={**project.files, "model.c": text + SLOW_CLOCK})
+    program = compile_host(project, tmp_path, "-O1", *SANITIZERS)
+    said = run_host(program, project, [frames()[3][None, None]])
+    (crops,) = said["person/crops"]
+    assert crops.tolist() == [looked_at, *range(looked_at), *[0] * (4 - looked_at)]
+    assert said["person/count"] == 4
+    assert said["face/count"] == looked_at
+
+
+REFUSED: dict[str, tuple[Callable[[Bundle], Bundle], str]] = {
+    "turned crops": (lambda b: with_on(b, "face", level=(0, 1)), "task 'face' wants its crops turned by keypoints"),
+    "a margin beyond": (lambda b: with_on(b, "face", margin=20.0), "with a margin of 20; choose a margin from 0 to 16"),
+    "no box": (lambda b: with_on(b, "face", top=0), "looks at 0 boxes"),
+    "a late deadline": (lambda b: with_on(b, "face", deadline_us=1e10), "a deadline of 1e[+]10 us"),
+    "no format": (lambda b: with_answer(b, "person", None), "decodes no answers of task 'person'.*name its format"),
+}
+
+
+def with_answer(bundle: Bundle, task: str, answer: AnswerFormat | None) -> Bundle:
+    return bundle.with_tasks(
+        dataclasses.replace(t, answer=answer) if t.name == task else t for t in bundle.manifest.tasks
+    )
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_firmware_does_not_do_is_refused_in_one_sentence(name: str, bundle: Bundle) -> None:
+    change, sentence = REFUSED[name]
+    with pytest.raises(ConfigurationError, match=sentence):
+        generate(change(bundle), core=CORES["m3"])
+
+
+def test_a_frame_of_no_pixels_or_for_nothing_is_refused(
+    path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["firmware", str(path), "--board", "mps2-an385", "-o", str(tmp_path / "fw")]
+    assert main([*command, "--frame", "5000x10"]) == ConfigurationError.exit_code
+    assert "the frame is 5000 x 10 pixels" in capsys.readouterr().err
+    assert main([*command, "--frame", "wide"]) == UsageError.exit_code
+    assert "--frame wide is not understood" in capsys.readouterr().err
+    alone = Bundle.open(path)
+    alone.with_tasks(dataclasses.replace(t, on=None) for t in alone.manifest.tasks).write(tmp_path / "flat.graft")
+    flat = ["firmware", str(tmp_path / "flat.graft"), *command[2:]]
+    assert main([*flat, "--frame", "64x64"]) == UsageError.exit_code
+    assert "no task looks at boxes" in capsys.readouterr().err
+    assert main(flat) == 0
+
+
+def test_the_page_names_the_formats_that_are_decoded() -> None:
+    page = Path("docs/firmware.md").read_text("utf-8")
+    (listed,) = re.findall(r"Boxes are decoded for these formats: (.*?)\. Others", page, re.DOTALL)
+    assert set(re.findall(r"`([^`]+)`", listed)) == set(READERS)
