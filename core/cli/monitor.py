@@ -72,7 +72,8 @@ def _said(name: str, values: Array, target: Target, outputs: Mapping[str, Array]
     if values.dtype == np.int32:
         return f"{name}: {int(values.flat[0])}"
     tensor = next(t for t in target.info.outputs if t.name == name)
-    crops = [array for other, array in outputs.items() if other.endswith("/crops")]
+    its = [target.info.outputs[number].name for number in target.info.tasks.get(task, ())]
+    crops = [outputs[other] for other in its if other.endswith("/crops")]
     is_of_crops = what.startswith("answers") and len(crops) > 0 and values.ndim > 1
     largest = []
     for row in values[: max(0, int(crops[0].flat[0]))] if is_of_crops else [values]:

@@ -99,6 +99,11 @@ class Cascade:
         """The bit of a task."""
         return [t.name for t in self.manifest.tasks].index(task)
 
+    def seen_by(self, task: int) -> View:
+        """The input of a detector in whose pixels its boxes are: its first."""
+        first = self.manifest.inputs_of(self.manifest.tasks[task].name)[0].tensor
+        return next(view for view in self.views if view.tensor == first)
+
     def needed(self, stage: Stage) -> int:
         """Bits of the tasks whose boxes a stage needs, of all before it."""
         mask, on = 0, stage.on
@@ -146,6 +151,12 @@ def cascade_of(bundle: Bundle, program: Program, frame: tuple[int, int] | None =
         for number, task in enumerate(manifest.tasks)
         if task.name in targets
     }
+    for name in targets:
+        sources = manifest.inputs_of(name)
+        if not sources or not isinstance(sources[0].preprocessing, Preprocessing):
+            raise ConfigurationError(
+                f"task {name!r}, whose boxes another looks at, takes no pictures", "give it pictures, or build again"
+            )
     first = next(t for t in targets if manifest.task(t).on is None)
     whole = _views(manifest, (first,), None)[0].preprocessing
     height, width = frame or (whole.height, whole.width)

@@ -18,7 +18,7 @@ from multigraft.answers.per_box import gathered
 from multigraft.answers.placement import Placement
 from multigraft.bundle.bundle import GOLDEN_INPUTS, Bundle
 from multigraft.errors import MultigraftError
-from multigraft.firmware_gen.cascades.cascade import Cascade, Stage, View
+from multigraft.firmware_gen.cascades.cascade import Cascade, Stage
 from multigraft.firmware_gen.cascades.weaving import frame_of, outputs_of
 from multigraft.firmware_gen.inspection.reference import evaluate
 from multigraft.firmware_gen.program.program import Program
@@ -73,7 +73,7 @@ class CascadeReference:
                 for number in stage.tasks:
                     made |= {name: raw[name] for name in self._program.tasks[number].outputs}
                     if number in self._decoders:
-                        seen = self._view(number, stage).preprocessing
+                        seen = self._cascade.seen_by(number).preprocessing
                         placement = Placement.of_frame(seen, frame.shape)
                         found[number] = self._decoded(number, raw).placed(placement)
             else:
@@ -95,7 +95,7 @@ class CascadeReference:
             part, place = crop(frame, boxes, number, on)
             said.append(self._run(stage, part, {}))
             for task, answers in inner.items():
-                within = Placement.of_frame(self._view(task, stage).preprocessing, part.shape)
+                within = Placement.of_frame(self._cascade.seen_by(task).preprocessing, part.shape)
                 answers.append(self._decoded(task, said[-1]).placed(within).placed(place))
         for task in stage.tasks:
             name = self._program.tasks[task].name
@@ -110,10 +110,6 @@ class CascadeReference:
                 made[kept.name] = np.zeros(kept.shape, kept.dtype)
                 for row, one in enumerate(said):
                     made[kept.name][row] = one[raw][0]
-
-    def _view(self, task: int, stage: Stage) -> View:
-        read = {i.tensor for i in self._cascade.manifest.inputs_of(self._program.tasks[task].name)}
-        return next(view for view in stage.views if view.tensor in read)
 
     def _run(self, stage: Stage, picture: Picture, others: Mapping[str, Array]) -> dict[str, Array]:
         inputs = dict(others)

@@ -194,8 +194,7 @@ class _Weaver:
             raw = [self._program.tensors[n] for n in self._program.tasks[number].outputs]
             if number in self._cascade.finders:
                 finder = self._cascade.finders[number]
-                view = next(v for v in stage.views if v.tensor in {i.tensor for i in manifest.inputs_of(name)})
-                kernel = self._find(finder, view, len(raw), on is not None)
+                kernel = self._find(finder, self._cascade.seen_by(number), len(raw), on is not None)
                 self._add("BOXES", 1 << number, (*raw, *found), self._outputs[name][-2:], kernel, repeat)
             elif on is not None:
                 for one, kept in zip(raw, self._outputs[name][1:], strict=True):

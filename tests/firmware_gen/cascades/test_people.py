@@ -22,11 +22,12 @@ from multigraft.firmware_gen import generate, generator
 from multigraft.firmware_gen.boards.boards import BOARDS
 from multigraft.firmware_gen.boards.cores import CORES
 from multigraft.firmware_gen.boards.qemu import EmulatedBoard
-from multigraft.firmware_gen.boards.toolchain import APT_PACKAGES
 from multigraft.firmware_gen.cascades.candidates import READERS
+from multigraft.firmware_gen.inspection.instruction_check import check_instructions
 from multigraft.firmware_gen.project.folder import build_folder
 from multigraft.firmware_gen.project.project import Project
 from tests.converters.cascade_scene import Picture
+from tests.firmware_gen.boards.test_boards import needs_tools
 from tests.firmware_gen.borders import apart, borders
 from tests.firmware_gen.cascades.people import (
     PEOPLE,
@@ -66,13 +67,12 @@ def bundle(path: Path) -> Bundle:
     return Bundle.open(path)
 
 
+@needs_tools
 @pytest.mark.parametrize("name", ["netduinoplus2", "mps2-an385"])
 def test_a_board_answers_as_engine_does(
     name: str, path: Path, bundle: Bundle, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     board = BOARDS[name]
-    if board.qemu is None or not shutil.which(f"qemu-system-{board.qemu.system}"):
-        pytest.skip(f"firmware tools: install {' '.join(APT_PACKAGES)}")
     folder = tmp_path / "fw"
     assert main(["firmware", str(path), "--board", name, "-o", str(folder)]) == 0
     build_folder(folder)
@@ -170,7 +170,6 @@ def test_nothing_runs_when_nothing_was_found_and_a_network_once_a_box(bundle: Bu
 
 
 SLOW_CLOCK = """
-uint32_t model_microseconds(void);
 uint32_t model_microseconds(void)
 {
     static uint32_t now = 0xfffff000u;
@@ -185,7 +184,7 @@ def test_after_its_deadline_a_task_begins_with_no_further_box(
 ) -> None:
     """By a clock that goes on by a millisecond whenever it is read, and soon begins anew."""
     project = generate(with_on(bundle, "face", deadline_us=deadline_us), core=CORES["m3"])
-    text = project.files["model.c"].replace("__attribute__((weak)) uint32_t", "uint32_t its_own_")
+    text = project.files["model.c"].replace("uint32_t model_microseconds(void)\n", "uint32_t none(void)\n")
     project = dataclasses.replace(project, files={**project.files, "model.c": text + SLOW_CLOCK})
     program = compile_host(project, tmp_path, "-O1", *SANITIZERS)
     said = run_host(program, project, [frames()[3][None, None]])
@@ -237,3 +236,29 @@ def test_the_page_names_the_formats_that_are_decoded() -> None:
     page = Path("docs/firmware.md").read_text("utf-8")
     (listed,) = re.findall(r"Boxes are decoded for these formats: (.*?)\. Others", page, re.DOTALL)
     assert set(re.findall(r"`([^`]+)`", listed)) == set(READERS)
+
+
+def test_the_example_of_a_library_says_how_many_boxes_there_are(path: Path, tmp_path: Path) -> None:
+    board = next(board for board in BOARDS.values() if board.framework == "arduino")
+    assert main(["firmware", str(path), "--board", board.name, "-o", str(tmp_path / "fw")]) == 0
+    # The board's kernels are no code for this machine; the example is the same for every core.
+    for name, text in generate(Bundle.open(path), core=CORES["m0plus"]).files.items():
+        (tmp_path / name).write_text(text)
+    shutil.copy(tmp_path / "fw/examples/zephyr/main.c", tmp_path / "main.c")
+    program = gcc(tmp_path, tmp_path / "program", *WARNINGS, "-O1", "-DMG_MULTIPLY_32", "main.c", "model.c")
+    said = subprocess.run([str(program)], capture_output=True, text=True, check=True).stdout
+    assert said.splitlines() == ["person: 0", "face: 0", "mood: 0", "age: 0"]
+    assert "memcpy(&count, output.data" in (tmp_path / "fw/examples/Answer/Answer.ino").read_text()
+
+
+@needs_tools
+@pytest.mark.parametrize("name", ["pico", "nano33ble", "mps2-an500", "mps2-an505", "mps3-an547", "qemu-virt-rv32"])
+def test_boards_are_given_no_instruction_that_their_core_lacks(name: str, path: Path, tmp_path: Path) -> None:
+    """Boxes are floating-point numbers, of single and of double precision."""
+    board = BOARDS[name]
+    assert main(["firmware", str(path), "--board", name, "-o", str(tmp_path)]) == 0
+    build_folder(tmp_path)
+    built_files = [tmp_path / "build/model/src/model.o"]
+    built_files += [tmp_path / "build/frames/firmware.elf"] if board.uart is not None else []
+    for file in built_files:
+        assert check_instructions(CORES[board.core], file) == []
