@@ -49,7 +49,7 @@ def test_the_monitor_says_where_people_are_and_how_many_faces_were_looked_at(
     first, second = [line for line in capsys.readouterr().out.splitlines() if " cycles" in line]
     assert "person/count: 0  person/boxes: none  person/crops: 0  face/count: 0  face/boxes: none" in first
     assert "mood/answers: none  age/answers: none" in first
-    people = re.findall(r"person/boxes: \[(\d+) (\d+) \d+ \d+\] 0 \(0\.\d+\), \[(\d+) (\d+) \d+ \d+\]", second)
+    people = re.findall(r"person/boxes: \[(\d+) (\d+) \d+ \d+\] 0 \([\d.]+\), \[(\d+) (\d+) \d+ \d+\]", second)
     assert len(people) == 1
     edges = sorted((int(people[0][k]), int(people[0][k + 1])) for k in (0, 2))
     assert all(abs(a - b) <= 3 for found, there in zip(edges, [(4, 8), (36, 30)], strict=True)
