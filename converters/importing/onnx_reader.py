@@ -16,10 +16,10 @@ from multigraft.converters.importing.forms.sparse import write_out_sparse
 from multigraft.converters.importing.forms.unused_inputs import leave_out_unused_inputs
 from multigraft.converters.importing.forms.well_formed import refuse_broken_tensors, refuse_broken_text
 from multigraft.converters.importing.local_functions import expand_functions, refuse_explosion
-from multigraft.converters.importing.node_names import label, one_line
+from multigraft.converters.importing.node_names import label
 from multigraft.converters.job.progress import Report, silent
 from multigraft.converters.network.network import name_nodes_once
-from multigraft.errors import InputError, MultigraftError, UnsupportedOperatorError
+from multigraft.errors import InputError, MultigraftError, UnsupportedOperatorError, one_line
 from multigraft.reading import regular_file
 
 LARGEST = 2 << 30

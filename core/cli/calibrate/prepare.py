@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from multigraft.cli.shared.bundle_sources import example_source
 from multigraft.cli.shared.json_text import json_text
-from multigraft.cli.shared.settings_options import add_trust_argument, check_output
+from multigraft.cli.shared.settings_options import check_output
+from multigraft.cli.shared.trust import add_trust_argument
 from multigraft.errors import UsageError
 
 if TYPE_CHECKING:
