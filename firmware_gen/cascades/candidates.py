@@ -93,7 +93,8 @@ class Candidates:
 
 def _yolov8(answer: AnswerFormat, outputs: Sequence[Places], real: Sequence[Float32Array]) -> Candidates:
     rows = _by_cell(answer, outputs[0])
-    block = Block(rows[:, 4:], rows[:, :2], rows[:, 2:4])
+    points = answer.keypoints * answer.keypoint_numbers if answer.family == "yolov8-pose" else 0
+    block = Block(rows[:, 4 : rows.shape[1] - points], rows[:, :2], rows[:, 2:4])
     return Candidates((block,), "centres", "probabilities", shares=answer.normalised)
 
 
@@ -280,6 +281,7 @@ Reader = Callable[[AnswerFormat, Sequence[Places], Sequence[Float32Array]], Cand
 
 READERS: dict[str, Reader] = {
     "yolov8": _yolov8,
+    "yolov8-pose": _yolov8,
     "yolov5": _yolov5,
     "yolov5-raw": _anchors_raw,
     "yolov7-raw": _anchors_raw,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import cast
@@ -26,7 +27,6 @@ from multigraft.npz import read_npz
 from multigraft.tensors.arrays import Array, Float32Array
 from multigraft.tensors.joining import joined_outputs
 from multigraft.tensors.preparation import Preparer, preparer_for
-from multigraft.tensors.preprocessing import Preprocessing
 from multigraft.tensors.quantisation import dequantise
 
 Picture = npt.NDArray[np.uint8]
@@ -157,28 +157,25 @@ def golden_frames(
 
 
 def _golden_pictures(bundle: Bundle, cascade: Cascade) -> Array:
-    """Frames of the first detector's golden inputs; none where the frame has another size than they."""
-    shape = (0, 1, cascade.height, cascade.width, cascade.channels)
-    view = next((v for v in cascade.stages[0].views if _fits(v.preprocessing, cascade)), None)
-    if view is None:
-        return np.empty(shape, np.uint8)
+    """Frames that the golden inputs of the first detector may have been made of, resized where the frame has another
+    size; none where the bundle has none.
+    """
+    view = cascade.seen_by(next(n for n in cascade.finders if cascade.manifest.tasks[n].on is None))
+    seen, size = view.preprocessing, (cascade.height, cascade.width, cascade.channels)
     try:
         stored = read_npz(bundle.read(GOLDEN_INPUTS)).get(view.tensor)
     except (MultigraftError, KeyError, ValueError):
         stored = None
-    if stored is None or stored.dtype != np.int8 or stored.size % int(np.prod(shape[1:])):
-        return np.empty(shape, np.uint8)
-    cases = stored.reshape(-1, *shape[1:])
+    shape = (seen.height, seen.width, seen.channels)
+    if stored is None or stored.dtype != np.int8 or not stored.size or stored.size % math.prod(shape):
+        return np.empty((0, 1, *size), np.uint8)
+    cases = stored.reshape(-1, *shape)
     # Several pixels may be stored as one value: any of them is as good.
-    planes = [
-        np.abs(view.stored[c].astype(np.int16)[:, None] - np.arange(-128, 128)).argmin(axis=0).astype(np.uint8)
-        for c in range(cascade.channels)
-    ]
-    pictures = np.stack([planes[c][cases[..., c].astype(np.int16) + 128] for c in range(cascade.channels)], axis=-1)
-    frames: Array = pictures[..., ::-1] if view.preprocessing.color == "bgr" else pictures
-    return frames
-
-
-def _fits(preprocessing: Preprocessing, cascade: Cascade) -> bool:
-    sizes = (preprocessing.height, preprocessing.width, preprocessing.channels)
-    return sizes == (cascade.height, cascade.width, cascade.channels)
+    every = np.arange(-128, 128)
+    pixels = [np.abs(plane.astype(np.int16)[:, None] - every).argmin(axis=0).astype(np.uint8) for plane in view.stored]
+    pictures = np.stack([p[cases[..., c].astype(np.int16) + 128] for c, p in enumerate(pixels)], axis=-1)
+    if seen.color == "bgr":
+        pictures = pictures[..., ::-1]
+    rows, columns = (np.arange(n) * side // n for n, side in zip(size[:2], shape[:2], strict=True))
+    frames: Array = pictures[:, rows][:, :, columns].repeat(size[2] // shape[2], axis=3)
+    return frames[:, None]

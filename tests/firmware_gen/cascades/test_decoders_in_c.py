@@ -99,6 +99,7 @@ PIXELS, OFFSETS = (0.8, -100), (0.02, 10)
 TASKS: dict[str, tuple[Task, tuple[tuple[float, int], ...]]] = {
     "yolov8": (task_of("yolov8", ((7, ALL),)), ((0.5, -127),)),
     "yolov8, cells first, shares": (task_of("yolov8", ((ALL, 7),), normalised=True), (PROBABILITY,)),
+    "yolov8-pose": (task_of("yolov8-pose", ((4 + 1 + 3 * 17, ALL),), 1), ((0.5, -127),)),
     "yolov5": (task_of("yolov5", ((3 * ALL, 8),)), ((0.03, -120),)),
     "yolov5-raw": (task_of("yolov5-raw", RAW), ((0.05, 40), (0.06, 50), (0.05, 30))),
     "yolov5-raw after a sigmoid": (task_of("yolov5-raw", RAW), (PROBABILITY,) * 3),
@@ -267,7 +268,7 @@ def test_every_family_that_is_read_is_tried() -> None:
 
 def test_what_firmware_does_not_decode_is_refused_with_what_it_does() -> None:
     task = task_of("yolov10", ((300, 6),))
-    with pytest.raises(ConfigurationError, match=r"does not decode yolov10.*firmware decodes: yolov8, yolov5"):
+    with pytest.raises(ConfigurationError, match=r"does not decode yolov10.*firmware decodes: yolov8, yolov8-pose"):
         finder_of(task, [TensorSpec("out0", (1, 300, 6), "int8", 0.1)])
     with pytest.raises(ConfigurationError, match="decodes no answers of task 'thing'"):
         finder_of(dataclasses.replace(task, answer=None), [TensorSpec("out0", (1, 300, 6), "int8", 0.1)])
