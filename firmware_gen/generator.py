@@ -8,6 +8,9 @@ from dataclasses import replace
 from multigraft.bundle.bundle import Bundle
 from multigraft.errors import InputError, UnsupportedOperatorError, UsageError
 from multigraft.firmware_gen.boards.cores import CoreFeatures
+from multigraft.firmware_gen.cascades.cascade import cascade_of
+from multigraft.firmware_gen.cascades.interface import header_notes
+from multigraft.firmware_gen.cascades.weaving import over_loops, weave
 from multigraft.firmware_gen.kernels.lowered_step import LoweredStep
 from multigraft.firmware_gen.memory.planner import ArenaPlan, Buffer, Sharing, plan
 from multigraft.firmware_gen.memory.regions import Space, spread
@@ -37,6 +40,7 @@ def generate(
     spaces: Sequence[Space] = (),
     ram_bytes: int | None = None,
     flash_bytes: int | None = None,
+    frame: tuple[int, int] | None = None,
 ) -> Project:
     """Generate C for ``model``.
 
@@ -48,8 +52,10 @@ def generate(
             None given means one of any size.
         ram_bytes: Budget for the arena, over all memories; None for none.
         flash_bytes: Budget for constants, which are what a model certainly takes of the flash; None for none.
+        frame: Height and width of the frame that tasks on boxes cut crops of; None for the first detector's input.
 
     Raises:
+        ConfigurationError: A task looks at boxes in a way that firmware does not know.
         InputError: The file is damaged, or not an int8 model.
         UnsupportedOperatorError: An operator, or its use, is not supported; all of them are listed.
         UsageError: A budget or the memories are exceeded; the message has the number of bytes missing.
@@ -58,11 +64,9 @@ def generate(
     if isinstance(model, Bundle):
         check_float_layers(program, model.manifest)
     check(program)
+    cascade = cascade_of(model, program, frame) if isinstance(model, Bundle) else None
     whole = fold_padding(program)
-    program = prune(whole)
-    hearing = sound_inputs(model, program.inputs) if isinstance(model, Bundle) else ()
-    variable_bytes = sum(v.nbytes for v in program.variables.values()) + sound_ram_bytes(hearing)
-    spaces = [replace(s, size=s.size - (0 if k else variable_bytes)) for k, s in enumerate(spaces)]
+    pruned = program = prune(whole)
     steps = [_lowered(step, core) for step in program.steps]
     steps = read_in_place(steps, {t.name for t in program.outputs})
     places = _resolve_views(steps)
@@ -73,14 +77,22 @@ def generate(
         for s in steps
         if not s.kernel.view
     ]
+    needs: tuple[tuple[int, int], ...] = ()
+    if cascade is not None:
+        woven = weave(cascade, program, steps, places)
+        program, steps, needs = woven.program, woven.steps, woven.needs
+    hearing = sound_inputs(model, program.inputs) if isinstance(model, Bundle) else ()
+    variable_bytes = sum(v.nbytes for v in program.variables.values()) + sound_ram_bytes(hearing)
+    spaces = [replace(s, size=s.size - (0 if k else variable_bytes)) for k, s in enumerate(spaces)]
     kept = {places.get(t.name, t.name) for t in program.outputs}
     steps = stream(steps, kept, core, lambda some: _plan(program, some, places).size)
     arena = _final_plan(program, steps, places, spaces)
-    project = _project(program, steps, places, arena, core, spaces)
+    notes = () if cascade is None else header_notes(cascade)
+    project = _project(program, steps, places, arena, core, spaces, needs, notes)
     project = replace(
         project,
         given=_work(whole),
-        left=_work(program),
+        left=_work(pruned),
         files={**project.files, **sound_files(hearing)},
         variable_bytes=variable_bytes,
     )
@@ -190,6 +202,7 @@ def _buffers(
             touch(result, place, index)
     for answer in program.outputs:
         touch(answer, places.get(answer.name, answer.name), len(steps))
+    over_loops(steps, first, last)
     buffers = [Buffer(name, sizes[name], first[name], last[name]) for name in sizes]
     buffers += [
         Buffer(scratch_name(i), s.kernel.scratch_bytes, i, i) for i, s in enumerate(steps) if s.kernel.scratch_bytes
@@ -216,6 +229,8 @@ def _project(
     arena: ArenaPlan,
     core: CoreFeatures,
     spaces: Sequence[Space],
+    needs: Sequence[tuple[int, int]] = (),
+    notes: Sequence[str] = (),
 ) -> Project:
     def port(tensor: Tensor) -> Port:
         place = places.get(tensor.name, tensor.name)
@@ -239,7 +254,9 @@ def _project(
     regions = tuple(
         ProjectRegion(s.name, share, s.size, s.section) for s, share in zip(spaces, shares, strict=False) if share
     ) or (ProjectRegion("RAM", arena.size, None, ""),)
-    files, constant_bytes = c_files(program.name, steps, arena, inputs, outputs, tasks, spaces, program.variables)
+    files, constant_bytes = c_files(
+        program.name, steps, arena, inputs, outputs, tasks, spaces, program.variables, needs, notes
+    )
     lifetimes = {b.name: (b.size, b.first, b.last) for b in _buffers(program, steps, places)[0]}
     return Project(
         program.name,

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
+from multigraft.answers.box_rows import rows_in
 from multigraft.cli.shared.board_options import add_timeout_argument, timeout_s
 from multigraft.cli.shared.json_text import json_text
 
@@ -14,6 +18,7 @@ if TYPE_CHECKING:
     from multigraft.devices.target.target import Target
     from multigraft.devices.target.target_info import TargetAnswer
     from multigraft.firmware_gen.project.folder import ProjectFolder
+    from multigraft.tensors.arrays import Array
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -53,14 +58,29 @@ def _show(target: Target, answer: TargetAnswer, as_json: bool) -> None:
         outputs = {name: values.ravel().tolist() for name, values in answer.outputs.items()}
         line = json_text({"outputs": outputs, "cycles": answer.cycles, "latency_us": answer.latency_us})
     else:
-        best = []
-        for name, values in answer.outputs.items():
-            tensor = next(t for t in target.info.outputs if t.name == name)
-            place = int(values.argmax())
-            real = (float(values.ravel()[place]) - tensor.zero_point) * (tensor.scale or 1.0)
-            best.append(f"{name}: {place} ({real:.3g})")
-        line = f"{'  '.join(best)}  {answer.cycles} cycles, {answer.latency_us} us"
+        said = [_said(name, values, target, answer.outputs) for name, values in answer.outputs.items()]
+        line = f"{'  '.join(said)}  {answer.cycles} cycles, {answer.latency_us} us"
     print(line, flush=True)
+
+
+def _said(name: str, values: Array, target: Target, outputs: Mapping[str, Array]) -> str:
+    """An output in short: the largest element and its place; where boxes lie; how many there are of what."""
+    task, _, what = name.rpartition("/")
+    if what == "boxes" and (boxes := rows_in(outputs, task)) is not None:
+        said = [f"[{' '.join(f'{v:.0f}' for v in row[:4])}] {row[5]:.0f} ({row[4]:.2f})" for row in boxes]
+        return f"{name}: {', '.join(said) or 'none'}"
+    if values.dtype == np.int32:
+        return f"{name}: {int(values.flat[0])}"
+    tensor = next(t for t in target.info.outputs if t.name == name)
+    its = [target.info.outputs[number].name for number in target.info.tasks.get(task, ())]
+    crops = [outputs[other] for other in its if other.endswith("/crops")]
+    is_of_crops = what.startswith("answers") and len(crops) > 0 and values.ndim > 1
+    largest = []
+    for row in values[: max(0, int(crops[0].flat[0]))] if is_of_crops else [values]:
+        place = int(row.argmax())
+        real = (float(row.flat[place]) - tensor.zero_point) * (tensor.scale or 1.0)
+        largest.append(f"{place} ({real:.3g})")
+    return f"{name}: {', '.join(largest) or 'none'}"
 
 
 def _summary(target: Target, folder: ProjectFolder | None, options: argparse.Namespace) -> None:

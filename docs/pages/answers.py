@@ -73,8 +73,8 @@ found, nothing runs. The line of `run` says how many boxes were looked at and ho
 measures it by their number.
 
 A build cuts its unlabeled frames out itself, with the network that finds the boxes. `frames` of the task, if you name
-some, are such crops. A device collects statistics of crops, too ([how](calibration.md#crops)). Firmware leaves cutting
-to your program.
+some, are such crops. A device collects statistics of crops, too ([how](calibration.md#crops)).
+[Firmware](firmware.md#tasks-on-anothers-boxes) finds the boxes and cuts the crops on the device.
 
 ## How good it is
 

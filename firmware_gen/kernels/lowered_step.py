@@ -10,9 +10,14 @@ from multigraft.firmware_gen.program.program import Step
 
 @dataclass(frozen=True)
 class LoweredStep:
-    """A step with its kernel; ``reads`` and ``writes`` name buffers, views already resolved."""
+    """A step with its kernel; ``reads`` and ``writes`` name buffers, views already resolved.
+
+    Steps in a row with the same ``repeat`` are a loop: the first 32 bits of that buffer say how often they run, and C
+    text finds in ``at`` which turn it is.
+    """
 
     step: Step
     kernel: Kernel
     reads: tuple[str, ...]
     writes: tuple[str, ...]
+    repeat: str = ""

@@ -138,7 +138,7 @@ def fuse(
     scratch_bytes = column_at + max(first.kernel.scratch_bytes, kernel.scratch_bytes)
     macs = sum(p.kernel.macs for p in parts)
     made = Kernel(call, includes, functions, constant, scratch_bytes, overlaps, macs=macs)
-    return LoweredStep(_step(parts, reads), made, tuple(reads), parts[-1].writes)
+    return LoweredStep(_step(parts, reads), made, tuple(reads), parts[-1].writes, parts[-1].repeat)
 
 
 def _words(count: int) -> int:

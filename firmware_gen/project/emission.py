@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import textwrap
 from collections.abc import Mapping, Sequence
@@ -37,8 +38,13 @@ def c_files(
     tasks: Sequence[ProjectTask],
     spaces: Sequence[Space] = (),
     variables: Mapping[str, Array] | None = None,
+    needs: Sequence[tuple[int, int]] = (),
+    notes: Sequence[str] = (),
 ) -> tuple[dict[str, str], int]:
-    """File name to text, and the bytes of all constants."""
+    """File name to text, and the bytes of all constants.
+
+    ``needs``: bits of tasks, and of the tasks that have to run for these. ``notes``: lines for ``model.h``.
+    """
     includes = list(dict.fromkeys(["common.h", *(i for s in steps for i in s.kernel.includes)]))
     constants: dict[bytes, str] = {}
     for s in steps:
@@ -54,9 +60,9 @@ def c_files(
     parts.append(_tables(inputs, outputs, tasks))
     places = {variable: f"variable_{k}.bytes" for k, variable in enumerate(variables or {})}
     parts.append(_variables(list((variables or {}).values())))
-    parts.append(_run(steps, arena, constants, (1 << len(tasks)) - 1, places))
+    parts.append(_run(steps, arena, constants, (1 << len(tasks)) - 1, places, needs))
     files = {
-        "model.h": _interface(name, inputs, outputs, tasks, len(steps), arena.total, variables or {}),
+        "model.h": _interface(name, inputs, outputs, tasks, len(steps), arena.total, variables or {}, notes),
         "model.c": "".join(parts),
     }
     files |= {f"mg_{i}": library(i) for i in includes}
@@ -106,6 +112,7 @@ def _run(
     constants: dict[bytes, str],
     all_tasks: int,
     variables: Mapping[str, str],
+    needs: Sequence[tuple[int, int]],
 ) -> str:
     def at(buffer: str) -> str:
         return variables.get(buffer) or _at(arena, buffer)
@@ -125,12 +132,17 @@ def _run(
         "    if (task_mask == 0 || (task_mask & ~MODEL_ALL_TASKS) != 0)",
         "        return -1;",
         *(("    if (!variables_hold)", "        model_reset();") if variables else ()),
+        *(f"    task_mask |= (task_mask & {some:#x}u) != 0 ? {others:#x}u : 0u;" for some, others in needs),
     ]
-    open_mask = all_tasks
+    open_mask, repeat = all_tasks, ""
     for index, s in enumerate(steps):
-        if s.step.tasks != open_mask:
+        if s.step.tasks != open_mask or s.repeat != repeat:
             if open_mask != all_tasks:
                 lines.append("    }")
+            if s.repeat != repeat:
+                lines += ["    }"] if repeat else []
+                lines += [_loop(steps[index:], at(s.repeat))] if s.repeat else []
+                repeat = s.repeat
             open_mask = s.step.tasks
             if open_mask != all_tasks:
                 lines.append(f"    if (task_mask & {open_mask:#x}u) {{")
@@ -144,8 +156,17 @@ def _run(
         lines.append(pad + s.kernel.call(ins, outs, scratch, constant).replace("\n", "\n" + pad))
     if open_mask != all_tasks:
         lines.append("    }")
+    lines += ["    }"] if repeat else []
     lines += [f"    STEP({len(steps)});", "    return 0;", "}", ""]
     return "\n".join(lines)
+
+
+def _loop(steps: Sequence[LoweredStep], count: str) -> str:
+    """The head of the loop that the first of these steps begins."""
+    mask = 0
+    for s in itertools.takewhile(lambda s: s.repeat == steps[0].repeat, steps):
+        mask |= s.step.tasks
+    return f"    for (int32_t at = 0; (task_mask & {mask:#x}u) != 0 && at < mg_number({count}, 0); at++) {{"
 
 
 def _comment(text: str) -> str:
@@ -188,6 +209,7 @@ def _interface(
     steps: int,
     arena: int,
     variables: Mapping[str, Array],
+    notes: Sequence[str],
 ) -> str:
     lines = [
         _HEADER.strip(),
@@ -217,6 +239,7 @@ def _interface(
         f"#define MODEL_OUTPUT_BYTES {sum(p.size for p in outputs)}",
         *([f"#define MODEL_VARIABLE_BYTES {sum(v.nbytes for v in variables.values())}"] if variables else []),
         *_joins(outputs, tasks),
+        *notes,
         _DECLARATIONS,
     ]
     return "\n".join(lines)

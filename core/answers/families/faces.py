@@ -116,12 +116,17 @@ def _recognise_retinaface(evidence: Evidence) -> AnswerFormat | str:
     )
 
 
+def retinaface_priors(size: Sequence[int]) -> Float32Array:
+    """(n, 4) centre x, centre y, width, height of the priors for an input of ``size`` (height, width), pixels."""
+    sides = [np.array([(side, side) for side in pair], np.float32) for pair in _PRIORS]
+    grids = [grid_of(size, stride) for stride in _STRIDES]
+    return anchors_of(grids, [(float(s), float(s)) for s in _STRIDES], sides)
+
+
 def _retinaface(answer: AnswerFormat, labels: tuple[str, ...]) -> Decoder:
     check_reading(answer, labels, _recognise_retinaface)
     check_labels(labels, 1, "the output of scores")
-    sides = [np.array([(side, side) for side in pair], np.float32) for pair in _PRIORS]
-    grids = [grid_of(answer.size, stride) for stride in _STRIDES]
-    priors = anchors_of(grids, [(float(s), float(s)) for s in _STRIDES], sides)
+    priors = retinaface_priors(answer.size)
 
     @np.errstate(all="ignore")
     def decode(outputs: Sequence[Float32Array]) -> Detections:

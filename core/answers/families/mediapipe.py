@@ -37,7 +37,7 @@ _LEVELS = (((8, 2), (16, 6)), ((16, 2), (32, 6)), ((4, 1),), ((8, 2), (16, 2), (
 """Of each set of anchors: strides, and anchors per cell. Faces near by and palms; faces of the first "back" model;
 faces far away; people, and palms of the first model."""
 _FAR = (4,)
-_SCORES = 100.0
+MOST_RAW = 100.0
 """Raw scores are cut here, as MediaPipe does."""
 
 
@@ -51,7 +51,7 @@ def _recognise(evidence: Evidence) -> AnswerFormat | str:
     count, numbers = shapes[1 - at_scores]
     if shapes[at_scores][1] != 1 or numbers < 4 or numbers % 2:
         return f"output {1 - at_scores} is {size_text(shapes[1 - at_scores])} in place of n x (4 + 2 keypoints)"
-    if _anchors(evidence.size, count) is None:
+    if mediapipe_anchors(evidence.size, count) is None:
         return f"no set of anchors has {count} for an input of {size_text(evidence.size)}"
     if not evidence.named and numbers == 4:
         return "there are no keypoints"
@@ -67,7 +67,7 @@ def _recognise(evidence: Evidence) -> AnswerFormat | str:
     )
 
 
-def _anchors(size: Sequence[int], count: int) -> Float32Array | None:
+def mediapipe_anchors(size: Sequence[int], count: int) -> Float32Array | None:
     """(count, 2) x and y of the anchors' centres, pixels."""
     for levels in _LEVELS:
         grids = [(grid_of(size, stride), each) for stride, each in levels]
@@ -87,7 +87,7 @@ def _decoder(answer: AnswerFormat, labels: tuple[str, ...]) -> Decoder:
     check_reading(answer, labels, _recognise)
     at_boxes, at_scores = answer.roles["boxes"], answer.roles["scores"]
     count, numbers = answer.shapes[at_boxes]
-    anchors = _anchors(answer.size, count)
+    anchors = mediapipe_anchors(answer.size, count)
     if anchors is None:
         raise ConfigurationError(
             f"no set of anchors has {count} for an input of {size_text(answer.size)}", "build the bundle again"
@@ -100,7 +100,7 @@ def _decoder(answer: AnswerFormat, labels: tuple[str, ...]) -> Decoder:
     def decode(outputs: Sequence[Float32Array]) -> Detections:
         raw = outputs[at_scores][:, 0]
         kept = np.flatnonzero(raw >= logit(answer.score_threshold))
-        scores = sigmoid(np.minimum(raw[kept], np.float32(_SCORES)))
+        scores = sigmoid(np.minimum(raw[kept], np.float32(MOST_RAW)))
         some, middle = outputs[at_boxes][kept], anchors[kept]
         boxes = some[:, :4].copy()
         boxes[:, :2] += middle
@@ -126,13 +126,19 @@ def blended(found: Detections, iou_threshold: float, most: int) -> Detections:
         is_same = _overlaps(found.boxes[first], found.boxes[left]) > iou_threshold
         is_same[0] = True
         group = left[is_same]
-        weights = found.scores[group] / found.scores[group].sum()
-        boxes[first] = weights @ found.boxes[group]
+        weights = found.scores[group] / _sum(found.scores[group])
+        boxes[first] = _sum(weights[:, None] * found.boxes[group])
         if points is not None and found.keypoints is not None:
-            points[first] = np.tensordot(weights, found.keypoints[group], axes=1)
+            points[first] = _sum(weights[:, None, None] * found.keypoints[group])
         firsts.append(first)
         left = left[~is_same]
     return dataclasses.replace(found, boxes=boxes, keypoints=points).chosen(firsts)
+
+
+def _sum(values: Float32Array) -> Float32Array:
+    """Over the first axis, from the first on: whoever adds in this order gets the same bits, which firmware does."""
+    total: Float32Array = np.add.accumulate(values, axis=0)[-1]
+    return total
 
 
 def _overlaps(box: Float32Array, others: Float32Array) -> Float32Array:

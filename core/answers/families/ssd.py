@@ -90,7 +90,7 @@ def _decoder(answer: AnswerFormat, labels: tuple[str, ...]) -> Decoder:
     if len(labels) == classes:
         labels = labels[1:]
     check_labels(labels, classes - 1, f"output {at_scores} (beside the background)")
-    fixed = None if answer.family == DECODED or "anchors" in answer.roles else _anchors(answer, count)
+    fixed = None if answer.family == DECODED or "anchors" in answer.roles else anchors_of_format(answer, count)
     sides = np.array([answer.size[1], answer.size[0]] * 2, np.float32)
 
     @np.errstate(all="ignore")
@@ -147,7 +147,12 @@ _ROUNDING = 0.01
 """Probabilities in 8 bits may end a step beside 0 and 1."""
 
 
-def _anchors(answer: AnswerFormat, count: int) -> Float32Array:
+def anchors_of_format(answer: AnswerFormat, count: int) -> Float32Array:
+    """(count, 4) centre x, centre y, width, height of the anchors that a format names or is known by, pixels.
+
+    Raises:
+        ConfigurationError: There is no such set.
+    """
     if not answer.anchors:
         known = known_anchors(answer.family == TENSORFLOW, (answer.size[0], answer.size[1]), count)
         if known is None:

@@ -9,7 +9,7 @@ import numpy as np
 
 from multigraft.tensors.arrays import Float32Array
 
-_MOST_GROWN = math.log(1000 / 16)
+MOST_GROWN = math.log(1000 / 16)
 """Logarithm of how many times its anchor a box is at most (torchvision's BoxCoder)."""
 
 
@@ -49,7 +49,7 @@ def corners_of_deltas(
         side: Variance of sides.
     """
     middle = anchors[:, :2] + deltas[:, :2] * np.float32(centre) * anchors[:, 2:]
-    half = anchors[:, 2:] * np.exp(np.minimum(deltas[:, 2:] * np.float32(side), np.float32(_MOST_GROWN)))
+    half = anchors[:, 2:] * np.exp(np.minimum(deltas[:, 2:] * np.float32(side), np.float32(MOST_GROWN)))
     half = half * np.float32(0.5)
     return np.concatenate([middle - half, middle + half], axis=1)
 

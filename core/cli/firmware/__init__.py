@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import sys
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,6 +27,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--force", action="store_true", help="write into a folder that holds other files, too")
     parser.add_argument("--ram", type=int, metavar="BYTES", help="fail if the model needs more RAM than this")
     parser.add_argument("--flash", type=int, metavar="BYTES", help="fail if its constants need more flash than this")
+    parser.add_argument(
+        "--frame",
+        metavar="HEIGHTxWIDTH",
+        help="pixels of the frame that tasks on boxes cut crops of (default: those of the first detector's input)",
+    )
     firmware_report.add_arguments(parser)
     firmware_verify.add_arguments(parser)
 
@@ -59,6 +64,9 @@ def _generate(options: argparse.Namespace) -> int:
     from multigraft.firmware_gen import generate
     from multigraft.firmware_gen.boards.boards import board_named
     from multigraft.firmware_gen.boards.cores import CORES
+    from multigraft.firmware_gen.cascades.cascade import cascade_of
+    from multigraft.firmware_gen.cascades.reference import golden_frames
+    from multigraft.firmware_gen.cascades.weaving import inputs_of
     from multigraft.firmware_gen.inspection.reference import golden_vectors
     from multigraft.firmware_gen.inspection.report import REPORT, report_of, report_text
     from multigraft.firmware_gen.program.program import load
@@ -67,41 +75,56 @@ def _generate(options: argparse.Namespace) -> int:
     from multigraft.firmware_gen.sounds.golden_sounds import golden_sounds
     from multigraft.firmware_gen.sounds.sound_inputs import sound_inputs
 
+    frame = _frame(options.frame)
     if options.board is None or options.output is None:
         raise UsageError("a board and an output folder are needed", "give --board NAME and -o FOLDER")
     board = board_named(options.board)
     check_target(options.output, options.force)
     name = Path(options.what).stem
     source, content = _open(Path(options.what))
-    if isinstance(source, Bundle) and (inner := [t.name for t in source.manifest.tasks if t.on is not None]):
-        print(
-            f"multigraft: note: {', '.join(inner)} look at boxes of other tasks; firmware finds and cuts no boxes, so "
-            "your program writes their inputs and asks for them by its mask of tasks",
-            file=sys.stderr,
-        )
     try:
         program = load(source, name)
+        cascade = cascade_of(source, program, frame) if isinstance(source, Bundle) else None
+        if frame is not None and cascade is None:
+            raise UsageError("no task looks at boxes of another one", "leave out --frame")
         project = generate(
             source,
             core=CORES[board.core],
             name=name,
-            spaces=spaces_of(board, sum(tensor.stored_bytes for tensor in program.inputs)),
+            spaces=spaces_of(board, sum(t.stored_bytes for t in inputs_of(cascade, program))),
             ram_bytes=options.ram,
             flash_bytes=board.capacity("flash") if options.flash is None else options.flash,
+            frame=frame,
         )
+        if cascade is not None and isinstance(source, Bundle):
+            golden = golden_frames(source, cascade, program)
+        else:
+            golden = golden_vectors(program)
     except MultigraftError as error:
         error.problem = f"{options.what}: {error.problem}"
         raise
     report = report_of(project, board.name)
-    hearing = golden_sounds(program, sound_inputs(source, program.inputs)) if isinstance(source, Bundle) else {}
+    hearing = {}
+    if isinstance(source, Bundle) and cascade is None:
+        hearing = golden_sounds(program, sound_inputs(source, program.inputs))
     beside = {REPORT: json_text(report, indent=1).encode() + b"\n"}
-    write_folder(project, board, sha256_of(content), options.output, *golden_vectors(program), hearing, beside)
+    write_folder(project, board, sha256_of(content), options.output, *golden, hearing, beside)
     if options.json:
         print(json_text(report))
     else:
         print(report_text(report))
         print(f"\nwritten to {options.output}; build it with: make -C {options.output}")
     return 0
+
+
+def _frame(text: str | None) -> tuple[int, int] | None:
+    """Height and width."""
+    if text is None:
+        return None
+    found = re.fullmatch(r"([1-9]\d{0,6})x([1-9]\d{0,6})", text)
+    if found is None:
+        raise UsageError(f"--frame {text} is not understood", "write for instance 120x160")
+    return int(found[1]), int(found[2])
 
 
 def _open(path: Path) -> tuple[bytes | Bundle, bytes]:

@@ -321,6 +321,17 @@ __attribute__((weak)) int mg_camera_frame(mg_picture *taken) {
     return 0;
 }
 
+#if defined(MODEL_FRAME_HEIGHT)
+/* Streams answer what the camera sees, if its pictures are as large as the model's frame. */
+static void look(void) {
+    mg_picture seen = {0};
+    if (mg_camera_frame(&seen) >= 0 && seen.pixels != NULL && seen.height == MODEL_FRAME_HEIGHT &&
+        seen.width == MODEL_FRAME_WIDTH && seen.channels == MODEL_FRAME_CHANNELS) {
+        memcpy(app_staged, seen.pixels, app_inputs[0].bytes);
+    }
+}
+#endif
+
 static answer do_capture(uint8_t *out) {
     memset(&picture, 0, sizeof picture);
     mg_picture taken = {0};

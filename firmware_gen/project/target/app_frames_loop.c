@@ -138,6 +138,9 @@ void app_idle(void) {
     }
 #endif
     stream_left--;
+#if defined(MODEL_FRAME_HEIGHT)
+    look();
+#endif
     app_sense(app_staged);
     uint64_t cycles;
     if (run(stream_tasks, &cycles) != 0) {
