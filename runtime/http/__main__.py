@@ -1,5 +1,4 @@
-"""The process that speaks HTTP: ``python -m multigraft.runtime.http LISTENING CHANNEL``, two inherited descriptors.
-"""
+"""The process that speaks HTTP: ``python -m multigraft.runtime.http LISTENING CHANNEL``, two inherited descriptors."""
 
 from __future__ import annotations
 

@@ -158,7 +158,9 @@ def _wanted(header: dict[str, Any], names: list[str]) -> tuple[dict[str, bool | 
         if name not in names:
             raise Refused(400, f"there is no output {str(name)[:80]!r}; choose from: {', '.join(names)}")
         if isinstance(how, dict) and how.get("classification"):
-            raise Refused(400, "the classification extension is not spoken here; ask the bundle's own model for answers")
+            raise Refused(
+                400, "the classification extension is not spoken here; ask the bundle's own model for answers"
+            )
         wanted[name] = how.get("binary_data") if isinstance(how, dict) else None
     return wanted, is_binary
 

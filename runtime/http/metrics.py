@@ -83,11 +83,15 @@ def _families(figures: dict[str, Any], refused: Counter[str]) -> Iterator[Any]:
     for kind, count in figures["errors"].items():
         errors.add_metric([kind], count)
     yield errors
-    asked = CounterMetricFamily("inference_requests", "Requests for an inference, by what became of them.", None, ["end"])
+    asked = CounterMetricFamily(
+        "inference_requests", "Requests for an inference, by what became of them.", None, ["end"]
+    )
     for end, count in figures["requests"].items():
         asked.add_metric([end], count)
     yield asked
-    unanswered = CounterMetricFamily("http_refused", "HTTP requests and connections that were refused.", None, ["reason"])
+    unanswered = CounterMetricFamily(
+        "http_refused", "HTTP requests and connections that were refused.", None, ["reason"]
+    )
     for reason, count in sorted(refused.items()):
         unanswered.add_metric([reason], count)
     yield unanswered

@@ -51,13 +51,9 @@ class Figures:
         clock: Seconds, monotonic.
     """
 
-    def __init__(
-        self, manifest: Manifest, tasks: Iterable[str], clock: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, manifest: Manifest, tasks: Iterable[str], clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._segments = {
-            name: manifest.task(name).segments for name in tasks if manifest.task(name).on is None
-        }
+        self._segments = {name: manifest.task(name).segments for name in tasks if manifest.task(name).on is None}
         self.times = {name: Histogram() for name in tasks}
         self.frames = 0
         self.errors: collections.Counter[str] = collections.Counter()

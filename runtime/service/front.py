@@ -47,7 +47,7 @@ class Address:
         is_port = port.isascii() and port.isdigit() and int(port) < 1 << 16
         if not colon or not is_port:
             raise UsageError(f"--listen {text!r} is no address", "write for example 127.0.0.1:8080 or 0.0.0.0:8080")
-        return cls(host.strip("[]") or "0.0.0.0", int(port))  # noqa: S104
+        return cls(host.strip("[]") or "0.0.0.0", int(port))
 
     def __str__(self) -> str:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
@@ -66,7 +66,9 @@ def listen(address: Address) -> socket.socket:
         )[0]
         listening = socket.socket(family, kind, number)
     except OSError as error:
-        raise ConfigurationError(f"{address} cannot be listened at ({error})", "choose another with --listen") from error
+        raise ConfigurationError(
+            f"{address} cannot be listened at ({error})", "choose another with --listen"
+        ) from error
     try:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening.bind(where)

@@ -75,7 +75,6 @@ class Loop:
             ConfigurationError: The camera is none, or gives frames that the tasks do not take.
             MultigraftError: The interpreter fails again and again.
         """
-        steps = -1
         while self._code is None:
             wait_s = self._pace.wait_s()
             has_frame = False
@@ -91,13 +90,15 @@ class Loop:
                 error = self._frames.fatal
                 problem, remedy = getattr(error, "problem", str(error)), getattr(error, "remedy", "")
                 raise ConfigurationError(problem, remedy) from error
-            is_served = self._requests.serve(lambda: self._frames.has_frame)
+            self._requests.serve(self._is_due)
             # Whoever waits for a frame that does not come is not alive: the camera hangs, and a restart may help.
-            if has_frame or wait_s > 0 or self._frames.is_pausing or (is_served and self._frames.steps != steps):
+            if has_frame or wait_s > 0 or self._frames.is_pausing:
                 self._notifier.alive()
-            steps = self._frames.steps
             self._tell()
         return self._code
+
+    def _is_due(self) -> bool:
+        return self._frames.has_frame and self._pace.wait_s() <= 0
 
     def _answer(self, frame: Any) -> None:
         begin = time.perf_counter()

@@ -26,11 +26,12 @@ class Vitals:
     Args:
         power: The meter.
         thermal: Temperature and throttling.
-        each: Is called after every round, in this thread.
+        each: Is called after every round, in this thread; may be set before :meth:`start`.
     """
 
     def __init__(self, power: Power, thermal: Thermal | None = None, each: Callable[[], None] = lambda: None) -> None:
-        self._power, self._thermal, self._each = power, thermal or Thermal(), each
+        self._power, self._thermal = power, thermal or Thermal()
+        self.each = each
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="vitals", daemon=True)
         self._now: dict[str, Any] = {
@@ -66,7 +67,7 @@ class Vitals:
                 "memory_bytes": memory_bytes(),
                 "descriptors": descriptors(),
             }
-            self._each()
+            self.each()
         self._power.close()
 
 
@@ -81,5 +82,5 @@ def memory_bytes() -> int:
 def descriptors() -> int:
     """Files and sockets that this process holds; 0 where the system does not tell."""
     with contextlib.suppress(OSError):
-        return len(os.listdir(_DESCRIPTORS))
+        return sum(1 for _ in _DESCRIPTORS.iterdir())
     return 0
