@@ -10,8 +10,8 @@ from typing import Any
 
 from multigraft.runtime.http import inference_protocol, live
 from multigraft.runtime.http.exchange import Receive, Request, Response, Send, json_response
-from multigraft.runtime.http.guard import Guard, Refused
-from multigraft.runtime.http.loop_side import LoopSide, NoAnswer
+from multigraft.runtime.http.guard import Guard, RefusedError
+from multigraft.runtime.http.loop_side import LoopSide, NoAnswerError
 from multigraft.runtime.http.metrics import exposition
 
 BODY_S = 20.0
@@ -53,10 +53,10 @@ class Application:
                 response = Response(b"", "text/plain", 303, {"location": "/", "set-cookie": cookie})
             else:
                 response = await asyncio.wait_for(self._answer(request), BODY_S)
-        except Refused as error:
+        except RefusedError as error:
             self._refused[_reason(error.status)] += 1
             response = json_response({"error": error.problem}, error.status, error.headers)
-        except (NoAnswer, TimeoutError):
+        except (NoAnswerError, TimeoutError):
             self._refused["slow"] += 1
             response = json_response({"error": "no answer in time"}, 503, {"connection": "close"})
         except Exception as error:
@@ -71,9 +71,9 @@ class Application:
             return await self._models.answer(request, path)
         handler = self._pages().get(path)
         if handler is None:
-            raise Refused(404, "there is no such page")
+            raise RefusedError(404, "there is no such page")
         if request.method not in ("GET", "HEAD"):
-            raise Refused(405, "ask with GET", {"allow": "GET, HEAD"})
+            raise RefusedError(405, "ask with GET", {"allow": "GET, HEAD"})
         return await handler(request)
 
     def _pages(self) -> dict[str, Handler]:

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from multigraft.runtime.http.guard import Refused
+from multigraft.runtime.http.guard import RefusedError
 
 MOST_BODY = 32 << 20
 """Bytes of a request."""
@@ -44,14 +44,14 @@ class Request:
         """All of it.
 
         Raises:
-            Refused: It is too long, compressed, or the client went away.
+            RefusedError: It is too long, compressed, or the client went away.
         """
         if self.headers.get("content-encoding", "identity") != "identity":
-            raise Refused(415, "send the body as it is, without compression")
+            raise RefusedError(415, "send the body as it is, without compression")
         length = self.headers.get("content-length", "")
         announced = int(length) if length.isascii() and length.isdigit() else 0
         if announced > MOST_BODY:
-            raise Refused(413, f"the body has {announced} bytes and may have {MOST_BODY}", {"connection": "close"})
+            raise RefusedError(413, f"the body has {announced} bytes and may have {MOST_BODY}", {"connection": "close"})
         if announced <= LARGE_BODY and length:
             return await self._read(LARGE_BODY)
         if _large.locked():
@@ -64,10 +64,10 @@ class Request:
         while True:
             message = await self.receive()
             if message["type"] == "http.disconnect":
-                raise Refused(400, "the client went away")
+                raise RefusedError(400, "the client went away")
             parts += message.get("body", b"")
             if len(parts) > most:
-                raise Refused(413, f"the body has more than {most} bytes", {"connection": "close"})
+                raise RefusedError(413, f"the body has more than {most} bytes", {"connection": "close"})
             if not message.get("more_body", False):
                 return bytes(parts)
 
@@ -87,6 +87,6 @@ def json_response(data: Any, status: int = 200, headers: Mapping[str, str] | Non
     return Response(json.dumps(data).encode(), "application/json", status, headers or {})
 
 
-def busy() -> Refused:
+def busy() -> RefusedError:
     """What a client is told that has to come again."""
-    return Refused(503, "busy; ask again in a moment", {"retry-after": "1"})
+    return RefusedError(503, "busy; ask again in a moment", {"retry-after": "1"})

@@ -11,7 +11,7 @@ from urllib.parse import parse_qs
 COOKIE = "multigraft"
 
 
-class Refused(Exception):
+class RefusedError(Exception):
     """A request that is not answered.
 
     Args:
@@ -28,7 +28,7 @@ class Refused(Exception):
 
 
 class Guard:
-    """Lets requests through or raises :class:`Refused`.
+    """Lets requests through or raises :class:`RefusedError`.
 
     Args:
         token: What a client has to know; None where only this machine can ask.
@@ -45,20 +45,20 @@ class Guard:
         page are refused in any case.
 
         Raises:
-            Refused: 401 or 403.
+            RefusedError: 401 or 403.
         """
         host = headers.get("host", "")
         origin = headers.get("origin")
         if headers.get("sec-fetch-site") in ("cross-site", "same-site") and method != "GET":
-            raise Refused(403, "this was sent by a page of another site")
+            raise RefusedError(403, "this was sent by a page of another site")
         if origin is not None and origin.partition("://")[2] != host:
-            raise Refused(403, "this was sent by a page of another site")
+            raise RefusedError(403, "this was sent by a page of another site")
         if self._token is None:
             if not is_loopback(_name(host)):
-                raise Refused(403, "ask for 127.0.0.1 or localhost")
+                raise RefusedError(403, "ask for 127.0.0.1 or localhost")
             return
         if not hmac.compare_digest(_given(headers, query).encode(), self._token.encode()):
-            raise Refused(
+            raise RefusedError(
                 401,
                 "give the token: in a header 'Authorization: Bearer TOKEN', or once in a browser as ?token=TOKEN",
                 {"www-authenticate": "Bearer"},

@@ -14,7 +14,7 @@ import numpy as np
 
 from multigraft import __version__
 from multigraft.runtime.http.exchange import Request, Response, busy, json_response
-from multigraft.runtime.http.guard import Refused
+from multigraft.runtime.http.guard import RefusedError
 from multigraft.runtime.http.loop_side import LoopSide
 from multigraft.runtime.http.tensors import Expected, read_input, write_output
 from multigraft.tensors.arrays import Array
@@ -41,7 +41,7 @@ class Models:
         """One request.
 
         Raises:
-            Refused: It is none of the protocol, or not of a model that there is.
+            RefusedError: It is none of the protocol, or not of a model that there is.
         """
         parts = path.split("/")[2:]
         if not self._known:
@@ -63,30 +63,30 @@ class Models:
             case ["models", name, *rest]:
                 if rest[:1] == ["versions"]:
                     if rest[1:2] != [VERSION]:
-                        raise Refused(404, f"there is version {VERSION} of every model, and no other")
+                        raise RefusedError(404, f"there is version {VERSION} of every model, and no other")
                     rest = rest[2:]
                 return await self._of_model(request, self._model(name), rest)
-        raise Refused(404, "the protocol has no such address")
+        raise RefusedError(404, "the protocol has no such address")
 
     def _listed(self) -> list[dict[str, str]]:
         return [{"name": name, "version": VERSION, "state": "READY"} for name in self._known]
 
     def _model(self, name: str) -> dict[str, Any]:
         if name not in self._known:
-            raise Refused(404, f"there is no model {name[:80]!r}; choose from: {', '.join(self._known)}")
+            raise RefusedError(404, f"there is no model {name[:80]!r}; choose from: {', '.join(self._known)}")
         return self._known[name]
 
     async def _of_model(self, request: Request, model: dict[str, Any], rest: list[str]) -> Response:
         if rest == ["infer"]:
             if request.method != "POST":
-                raise Refused(405, "ask with POST", {"allow": "POST"})
+                raise RefusedError(405, "ask with POST", {"allow": "POST"})
             return await self._infer(request, model)
         if rest == ["ready"]:
             return json_response({"name": model["name"], "ready": True})
         if not rest:
             told = {key: model[key] for key in ("name", "platform", "inputs", "outputs", "parameters")}
             return json_response({**told, "versions": [VERSION]})
-        raise Refused(404, "the protocol has no such address")
+        raise RefusedError(404, "the protocol has no such address")
 
     async def _infer(self, request: Request, model: dict[str, Any]) -> Response:
         raw = await request.body()
@@ -101,7 +101,7 @@ class Models:
         body = b"".join(np.ascontiguousarray(values).tobytes() for values in inputs.values())
         answer = await self._loop.ask("infer", asked, body)
         if "refused" in answer:
-            raise Refused(400, answer["refused"])
+            raise RefusedError(400, answer["refused"])
         if "busy" in answer:
             raise busy()
         return _response(header, model, answer["outputs"], wanted, is_binary)
@@ -111,16 +111,16 @@ def _split(raw: bytes, length: str | None) -> tuple[dict[str, Any], memoryview]:
     end = len(raw)
     if length is not None:
         if not (length.isascii() and length.isdigit() and len(length) < 12 and int(length) <= len(raw)):
-            raise Refused(400, "Inference-Header-Content-Length is no length of a part of the body")
+            raise RefusedError(400, "Inference-Header-Content-Length is no length of a part of the body")
         end = int(length)
     if end > MOST_JSON:
-        raise Refused(413, f"the JSON part has {end} bytes and may have {MOST_JSON}; send tensors as binary data")
+        raise RefusedError(413, f"the JSON part has {end} bytes and may have {MOST_JSON}; send tensors as binary data")
     try:
         header = json.loads(raw[:end])
     except (ValueError, RecursionError) as error:
-        raise Refused(400, "the body is not JSON") from error
+        raise RefusedError(400, "the body is not JSON") from error
     if not isinstance(header, dict):
-        raise Refused(400, "the body is no JSON object")
+        raise RefusedError(400, "the body is no JSON object")
     return header, memoryview(raw)[end:]
 
 
@@ -133,13 +133,13 @@ def _inputs(header: dict[str, Any], binary: memoryview, model: dict[str, Any]) -
     }
     listed = header.get("inputs")
     if not isinstance(listed, list) or not 0 < len(listed) <= _MOST_INPUTS:
-        raise Refused(400, "there are no inputs")
+        raise RefusedError(400, "there are no inputs")
     inputs: dict[str, Array] = {}
     for given in listed:
         name, values, taken = read_input(given, expected, binary)
         inputs[name], binary = values, binary[taken:]
     if len(binary):
-        raise Refused(400, f"{len(binary)} bytes of binary data belong to no input")
+        raise RefusedError(400, f"{len(binary)} bytes of binary data belong to no input")
     return inputs
 
 
@@ -151,15 +151,15 @@ def _wanted(header: dict[str, Any], names: list[str]) -> tuple[dict[str, bool | 
     if listed is None or listed == []:
         return dict.fromkeys(names), is_binary
     if not isinstance(listed, list) or not all(isinstance(o, dict) for o in listed):
-        raise Refused(400, "outputs is no list of objects")
+        raise RefusedError(400, "outputs is no list of objects")
     wanted: dict[str, bool | None] = {}
     for output in listed:
         name, how = output.get("name"), output.get("parameters")
         if name not in names:
-            raise Refused(400, f"there is no output {str(name)[:80]!r}; choose from: {', '.join(names)}")
+            raise RefusedError(400, f"there is no output {str(name)[:80]!r}; choose from: {', '.join(names)}")
         if isinstance(how, dict) and how.get("classification"):
-            raise Refused(
-                400, "the classification extension is not spoken here; ask the bundle's own model for answers"
+            raise RefusedError(
+                400, "the classification extension is not spoken; ask the bundle's own model for answers"
             )
         wanted[name] = how.get("binary_data") if isinstance(how, dict) else None
     return wanted, is_binary

@@ -10,7 +10,7 @@ from typing import Any
 
 from multigraft.errors import MissingDependencyError, MultigraftError
 from multigraft.runtime.http.exchange import Request, Response
-from multigraft.runtime.http.guard import Refused
+from multigraft.runtime.http.guard import RefusedError
 
 FILES = {
     "/": ("index.html", "text/html; charset=utf-8"),
@@ -55,11 +55,11 @@ async def picture(shown: tuple[int, list[tuple[Any, dict[str, Any]]]] | None) ->
         shown: Its number, and frames with what was answered on them; None before the first.
 
     Raises:
-        Refused: There is no picture: 404 with the reason.
+        RefusedError: There is no picture: 404 with the reason.
     """
     global _last
     if shown is None:
-        raise Refused(404, "no frame was answered yet")
+        raise RefusedError(404, "no frame was answered yet")
     number, groups = shown
     async with _drawing:
         if _last is None or _last[0] != number:
@@ -67,7 +67,7 @@ async def picture(shown: tuple[int, list[tuple[Any, dict[str, Any]]]] | None) ->
                 body = await asyncio.get_running_loop().run_in_executor(None, _jpeg, groups)
             except MultigraftError as error:
                 reason = f"{error}" if isinstance(error, MissingDependencyError) else "these frames are no pictures"
-                raise Refused(404, reason) from error
+                raise RefusedError(404, reason) from error
             _last = number, Response(body, "image/jpeg", headers={"x-frame": str(number)})
         return _last[1]
 

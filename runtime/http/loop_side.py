@@ -16,7 +16,7 @@ PATIENCE_S = 20.0
 _LARGE = 1 << 16
 
 
-class NoAnswer(Exception):
+class NoAnswerError(Exception):
     """The loop did not answer in time."""
 
 
@@ -43,7 +43,7 @@ class LoopSide:
         """The loop's answer.
 
         Raises:
-            NoAnswer: It gave none within :data:`PATIENCE_S`.
+            NoAnswerError: It gave none within :data:`PATIENCE_S`.
         """
         assert self._loop is not None
         number = next(self._numbers)
@@ -56,7 +56,7 @@ class LoopSide:
                 await self._loop.run_in_executor(None, self._send, raw)
             return await asyncio.wait_for(future, PATIENCE_S)
         except TimeoutError as error:
-            raise NoAnswer(f"no answer to {kind} within {PATIENCE_S:g} s") from error
+            raise NoAnswerError(f"no answer to {kind} within {PATIENCE_S:g} s") from error
         finally:
             self._waiting.pop(number, None)
 

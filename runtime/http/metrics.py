@@ -45,7 +45,6 @@ def _families(figures: dict[str, Any], refused: Counter[str]) -> Iterator[Any]:
         GaugeMetricFamily,
         HistogramMetricFamily,
         InfoMetricFamily,
-        StateSetMetricFamily,
     )
 
     bundle = InfoMetricFamily("bundle", "The bundle that is served.")
@@ -62,7 +61,7 @@ def _families(figures: dict[str, Any], refused: Counter[str]) -> Iterator[Any]:
         "dropped_frames", "Frames that the camera gave while another was looked at.", value=figures["dropped"]
     )
     yield GaugeMetricFamily("frame_rate", "Frames a second over the last seconds.", value=figures["rate_hz"])
-    yield StateSetMetricFamily("camera", "Whether the camera gives frames.", {"up": figures["health"]["camera"]})
+    yield GaugeMetricFamily("camera_up", "Whether the camera gives frames.", value=float(figures["health"]["camera"]))
     yield CounterMetricFamily("camera_losses", "How often it stopped giving frames.", value=figures["losses"])
     joules = CounterMetricFamily("energy_joules", "Energy since the start.", labels=["rail", "source"], unit="joules")
     watts = GaugeMetricFamily("power_watts", "Power over the last second.", labels=["rail", "source"], unit="watts")

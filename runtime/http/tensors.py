@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from multigraft.runtime.http.guard import Refused
+from multigraft.runtime.http.guard import RefusedError
 from multigraft.tensors.arrays import Array
 
 DATATYPES: Mapping[str, str] = {
@@ -64,18 +64,18 @@ def read_input(given: Any, expected: Mapping[str, Expected], binary: memoryview)
         Its name, the array, and how many bytes of ``binary`` it took.
 
     Raises:
-        Refused: 400, in a sentence.
+        RefusedError: 400, in a sentence.
     """
     if not isinstance(given, dict) or not isinstance(given.get("name"), str):
-        raise Refused(400, "an input has no name")
+        raise RefusedError(400, "an input has no name")
     name = given["name"]
     if name not in expected:
-        raise Refused(400, f"there is no input {name[:80]!r}; choose from: {', '.join(expected)}")
+        raise RefusedError(400, f"there is no input {name[:80]!r}; choose from: {', '.join(expected)}")
     wanted, shape = expected[name], given.get("shape")
     if not isinstance(shape, list) or len(shape) > _MOST_AXES or not all(type(n) is int and n > 0 for n in shape):
-        raise Refused(400, f"input {name} needs a shape of positive whole numbers")
+        raise RefusedError(400, f"input {name} needs a shape of positive whole numbers")
     if given.get("datatype") != wanted.datatype or not wanted.fits(tuple(shape)):
-        raise Refused(
+        raise RefusedError(
             400,
             f"input {name} is {str(given.get('datatype'))[:20]} of shape {shape}, "
             f"and has to be {wanted.datatype} of shape {list(wanted.shape)}",
@@ -86,23 +86,23 @@ def read_input(given: Any, expected: Mapping[str, Expected], binary: memoryview)
     if size is None:
         return name, _of_json(name, given.get("data"), dtype, shape, count), 0
     if type(size) is not int or size != count * dtype.itemsize or size > len(binary):
-        raise Refused(400, f"input {name} has to have {count * dtype.itemsize} bytes of binary data")
+        raise RefusedError(400, f"input {name} has to have {count * dtype.itemsize} bytes of binary data")
     return name, np.frombuffer(binary[:size], dtype).reshape(shape), size
 
 
 def _of_json(name: str, data: Any, dtype: np.dtype[Any], shape: list[int], count: int) -> Array:
     if not isinstance(data, list):
-        raise Refused(400, f"input {name} has no data")
+        raise RefusedError(400, f"input {name} has no data")
     try:
         with np.errstate(all="ignore"):
             loose = np.array(data)
             values = loose.astype(dtype)
     except (ValueError, TypeError, OverflowError) as error:
-        raise Refused(400, f"input {name}: its data is no array of numbers") from error
+        raise RefusedError(400, f"input {name}: its data is no array of numbers") from error
     if loose.dtype.kind not in "biuf" or values.size != count:
-        raise Refused(400, f"input {name}: its data is not {count} numbers")
+        raise RefusedError(400, f"input {name}: its data is not {count} numbers")
     if dtype.kind in "iu" and not np.array_equal(values, loose):
-        raise Refused(400, f"input {name}: its data does not fit {dtype}")
+        raise RefusedError(400, f"input {name}: its data does not fit {dtype}")
     return values.reshape(shape)
 
 
