@@ -105,6 +105,17 @@ class TfliteModel:
         """The arguments that a signature writes."""
         return tuple(self._arguments[signature]["outputs"])
 
+    def has_delegate(self) -> bool | None:
+        """Whether a delegate (XNNPACK) took operators of the first subgraph; None where the interpreter does not tell.
+
+        Without one a network takes several times as long. XNNPACK stays away without a word where it cannot read
+        /proc/cpuinfo.
+        """
+        told = getattr(self._interpreter, "_get_ops_details", None)
+        if told is None:
+            return None
+        return any(operator["op_name"] == "DELEGATE" for operator in told())
+
     def without_delegates(self) -> Self:
         """Another interpreter over the same content, one thread: it packs no weights and allocates nothing yet.
 

@@ -117,7 +117,10 @@ def serve(settings: Settings, open_camera: OpenCamera) -> int:
             stack.callback(frames.stop)
             frames.start()
             where = "" if settings.listen is None else f" at http://{settings.listen}"
-            journal.write(INFO, "started", f"{engine.manifest.name} ({sha256[:12]}) serves {first.name}{where}")
+            is_fast = engine.model.has_delegate()
+            xnnpack = {True: "on", False: "off", None: "unknown"}[is_fast]
+            said = f"{engine.manifest.name} ({sha256[:12]}) serves {first.name}{where}, XNNPACK is {xnnpack}"
+            journal.write(WARNING if is_fast is False else INFO, "started", said, xnnpack=xnnpack)
             notifier.ready(loop.status())
             code = loop.run()
         notifier.stopping()

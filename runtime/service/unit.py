@@ -50,7 +50,7 @@ OOMPolicy=stop
 SupplementaryGroups={groups}
 StateDirectory={name}
 UMask=0022
-Environment=PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 TF_CPP_MIN_LOG_LEVEL=1{extra}
+Environment=PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1{extra}
 
 AmbientCapabilities=
 CapabilityBoundingSet=
