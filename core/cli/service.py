@@ -33,6 +33,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     uninstall.add_argument("--purge", action="store_true", help="remove its bundles and its token, too")
     for step in (install, status, logs, uninstall):
         step.add_argument("--name", default=NAME, metavar="UNIT", help=f"of the service (default: {NAME})")
+        # Without a default of its own it would undo a --json given before the step.
+        step.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help="print the result as JSON")
 
 
 def execute(options: argparse.Namespace) -> int:

@@ -21,7 +21,7 @@ from multigraft.runtime.http.loop_side import LoopSide
 NICENESS = 10
 MOST_DATA = 768 << 20
 """Bytes of memory of this process's own: what is beyond fails here, and not in the loop."""
-MOST_FILES = 256
+MOST_FILES = 512
 BACKLOG = 128
 HEARTBEAT_S = 5.0
 

@@ -18,7 +18,9 @@ BODY_S = 20.0
 """For a request to come in and be answered; the connection's own limit is behind it."""
 _SAFE: Mapping[str, str] = {
     "cache-control": "no-store",
-    "content-security-policy": "default-src 'self'; img-src 'self' blob:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "content-security-policy": (
+        "default-src 'self'; img-src 'self' blob:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    ),
     "cross-origin-resource-policy": "same-origin",
     "referrer-policy": "no-referrer",
     "x-content-type-options": "nosniff",

@@ -12,7 +12,8 @@ from multigraft.installing import how_missing, install_extra
 if TYPE_CHECKING:
     from uvicorn.protocols.http.h11_impl import H11Protocol
 
-MOST_CONNECTIONS = 64
+MOST_CONNECTIONS = 200
+"""More than are accepted in one turn, so that a new one is heard before it can be crowded out."""
 HEAD_S = 5.0
 """For a connection to send the head of its first request."""
 REQUEST_S = 30.0

@@ -49,10 +49,11 @@ class Requests:
     Args:
         engine: Is used by the thread that calls :meth:`serve`.
         counts: Is told what became of requests.
+        clock: Seconds, monotonic.
     """
 
-    def __init__(self, engine: Engine, counts: Counter[str]) -> None:
-        self._engine, self._counts = engine, counts
+    def __init__(self, engine: Engine, counts: Counter[str], clock: Callable[[], float] = time.perf_counter) -> None:
+        self._engine, self._counts, self._clock = engine, counts, clock
         self._queue: queue.Queue[Asked] = queue.Queue(MOST_WAITING)
         self._credit_s = 0.0
         self._names = _bundle_model(engine.manifest)
@@ -80,7 +81,7 @@ class Requests:
         if self._queue.empty() or (has_frame() and self._credit_s < self._slowest_s):
             return False
         is_in_the_way = has_frame()
-        begin = time.perf_counter()
+        begin = self._clock()
         asked = self._queue.get_nowait()
         try:
             answer: dict[str, Any] = {"outputs": self._answer(asked)}
@@ -91,7 +92,7 @@ class Requests:
         except Exception as error:
             answer = {"refused": f"the interpreter failed ({error})"}
             self._counts["failed"] += 1
-        took = time.perf_counter() - begin
+        took = self._clock() - begin
         self._slowest_s = max(self._slowest_s * 0.9, took)
         if is_in_the_way:
             self._credit_s -= took

@@ -8,6 +8,8 @@ import socket
 import time
 from collections.abc import Callable, Mapping
 
+PATIENCE_S = 5.0
+"""For what has to arrive."""
 _PART = 4
 """The watchdog is fed this many times before it would bark."""
 
@@ -29,8 +31,6 @@ class Notifier:
         if address[:1] in ("/", "@"):
             self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
             with contextlib.suppress(OSError):
-                # A manager that does not read must not hold the loop up.
-                self._socket.setblocking(False)
                 self._socket.connect("\0" + address[1:] if address[0] == "@" else address)
         usec, pid = environment.get("WATCHDOG_USEC", ""), environment.get("WATCHDOG_PID", "")
         is_mine = not pid or pid == str(os.getpid())
@@ -39,7 +39,7 @@ class Notifier:
 
     def ready(self, status: str) -> None:
         """The service is up."""
-        self._send(f"READY=1\nSTATUS={status}")
+        self._send(f"READY=1\nSTATUS={status}", PATIENCE_S)
 
     def status(self, status: str) -> None:
         """One line for ``systemctl status``."""
@@ -47,7 +47,7 @@ class Notifier:
 
     def stopping(self) -> None:
         """The service is about to end."""
-        self._send("STOPPING=1")
+        self._send("STOPPING=1", PATIENCE_S)
 
     def alive(self) -> None:
         """Feed the watchdog; called for every frame, it sends as often as is needed."""
@@ -56,7 +56,9 @@ class Notifier:
             self._next = now + self.watchdog_s / _PART
             self._send("WATCHDOG=1")
 
-    def _send(self, state: str) -> None:
+    def _send(self, state: str, wait_s: float = 0.0) -> None:
         if self._socket is not None:
             with contextlib.suppress(OSError):
+                # A manager that does not read must not hold the loop up.
+                self._socket.settimeout(wait_s)
                 self._socket.send(state.encode())

@@ -83,8 +83,8 @@ def boot(root: Path, program: Path, results: Path) -> str:
     # nspawn keeps its own files under /run, which has to be a file system of its own.
     inner.write_text(
         "set -e\nmount -t tmpfs tmpfs /run\n"
-        f"exec systemd-nspawn --quiet --directory='{root}' --volatile=overlay --register=no --keep-unit --private-network "
-        f"--console=pipe --bind='{results}':/srv/results "
+        f"exec systemd-nspawn --quiet --directory='{root}' --volatile=overlay --register=no --keep-unit "
+        f"--private-network --console=pipe --bind='{results}':/srv/results "
         f"--bind-ro='{results}/drive.service':/etc/systemd/system/drive.service "
         "--boot systemd.wants=drive.service\n"
     )

@@ -65,7 +65,8 @@ def settings(text: str) -> None:
     DROP_IN.parent.mkdir(parents=True, exist_ok=True)
     DROP_IN.write_text(f"[Service]\nWatchdogSec={WATCHDOG_S}\n{text}")
     run("systemctl", "daemon-reload")
-    run("systemctl", "restart", "--no-block", UNIT)
+    # Waits for the notification.
+    run("systemctl", "restart", UNIT)
 
 
 def events(name: str) -> list[dict[str, Any]]:
@@ -93,10 +94,7 @@ def installs() -> None:
     time.sleep(6)
     seen["status"] = json.loads(run(MULTIGRAFT, "service", "status", "--json"))
     seen["type"] = shown("Type")
-    seen["user"] = (
-        run("ps", "-o", "user=", "-p", shown("MainPID")) or Path(f"/proc/{shown('MainPID')}/status").read_text()
-    )
-    seen["uid"] = os.stat(f"/proc/{shown('MainPID')}").st_uid
+    seen["uid"] = Path(f"/proc/{shown('MainPID')}").stat().st_uid
     seen["metrics"] = asked("/metrics")[1]
     seen["picture"] = asked("/live/state")[0]
 
