@@ -39,9 +39,8 @@ def grown(served: Served, frames: int, settle: int) -> list[str]:
         assert status in (200, 503), said
         pid = served.process.pid
         descriptors = len(list(Path(f"/proc/{pid}/fd").iterdir()))
-        child = sum(
-            _rss(int(pid)) for pid in Path(f"/proc/{pid}/task").glob("*/children") for pid in pid.read_text().split()
-        )
+        tasks = Path(f"/proc/{pid}/task").glob("*/children")
+        child = sum(_anonymous(number) for path in tasks for number in path.read_text().split())
         seen.append((state["frames"], state["memory_bytes"], descriptors, child))
     # The first looks load what looking takes.
     first, last = seen[len(seen) // 4], seen[-1]
