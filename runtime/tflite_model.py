@@ -109,7 +109,7 @@ class TfliteModel:
         """Whether a delegate (XNNPACK) took operators of the first subgraph; None where the interpreter does not tell.
 
         Without one a network takes several times as long. XNNPACK stays away without a word where it cannot read
-        /proc/cpuinfo.
+        /proc/cpuinfo (on Arm).
         """
         told = getattr(self._interpreter, "_get_ops_details", None)
         if told is None:

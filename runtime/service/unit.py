@@ -1,8 +1,8 @@
 """The systemd unit of the service: systemd.service(5), systemd.exec(5), systemd.resource-control(5).
 
 Sandboxed as far as it costs no speed and no device. ``ProcSubset=pid`` is left out on purpose: without /proc/cpuinfo
-XNNPACK does not start, and inference takes several times as long. ``PrivateUsers=`` would take the groups away that
-cameras and sensors are opened by, ``PrivateDevices=`` the devices themselves.
+XNNPACK does not start on Arm, and inference takes several times as long. ``PrivateUsers=`` would take the groups away
+that cameras and sensors are opened by, ``PrivateDevices=`` the devices themselves.
 """
 
 from __future__ import annotations

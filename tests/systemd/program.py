@@ -108,11 +108,8 @@ def scores() -> None:
 
 def looks_for_xnnpack() -> None:
     seen["xnnpack"] = [event["MULTIGRAFT_XNNPACK"] for event in events("started")][-1:]
-    settings("ProcSubset=pid\n")
-    until(is_well)
-    seen["xnnpack_without_cpuinfo"] = [event["MULTIGRAFT_XNNPACK"] for event in events("started")][-1:]
-    settings("")
-    until(is_well)
+    # On Arm XNNPACK asks this file what the processor can do.
+    seen["cpuinfo"] = "processor" in Path(f"/proc/{shown('MainPID')}/root/proc/cpuinfo").read_text()
 
 
 def kills() -> None:
