@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from multigraft.cli.shared.engine_options import add_interpreter_arguments, chosen_tasks
+from multigraft.cli.shared.json_text import json_text
 from multigraft.cli.shared.settings_options import add_trust_argument
 from multigraft.cli.shared.table import print_table
 from multigraft.errors import UsageError
@@ -65,7 +65,7 @@ def execute(options: argparse.Namespace) -> int:
             f"no task of {options.bundle} can be judged by {options.labelled}", "give other labels or tasks"
         )
     if options.json:
-        print(json.dumps({"labelled": str(options.labelled), "tasks": rows}))
+        print(json_text({"labelled": str(options.labelled), "tasks": rows}))
         return 0
     figures = [key for key in rows[0]["bundle"] if key not in ("frames", "boxes")]
     sides = [side for side in ("bundle", "original") if side in rows[0]]

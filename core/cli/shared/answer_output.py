@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import csv
-import json
 import shutil
 import sys
 import tempfile
@@ -12,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
+from multigraft.cli.shared.json_text import json_text
 from multigraft.errors import DeviceError, InputError, UsageError
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ def _lines(out: TextIO) -> tuple[Write, Callable[[], None]]:
     def write(
         named: dict[str, Any], frames: Mapping[str, Any], answers: Mapping[str, Answer], plain: dict[str, Any]
     ) -> None:
-        print(json.dumps({**named, **plain}), file=out, flush=True)
+        print(json_text({**named, **plain}), file=out, flush=True)
 
     return write, lambda: None
 
@@ -110,7 +110,7 @@ def _coco(out: TextIO) -> tuple[Write, Callable[[], None]]:
         for task, answer in answers.items():
             if is_picture(frames[task]):
                 for record in coco_records(image, {task: answer}, *frames[task].shape[:2]):
-                    out.write(f"{before}\n{json.dumps(record, allow_nan=False)}")
+                    out.write(f"{before}\n{json_text(record)}")
                     before = ","
 
     def finish() -> None:
