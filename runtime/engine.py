@@ -100,7 +100,7 @@ class Engine:
         if untrusted:
             check_tflite(self.bundle.model, "the model")
             try_in_child(self.bundle.model, backend, threads)
-        self.model = TfliteModel(self.bundle.model, backend, threads)
+        self.model = TfliteModel(self.bundle.model_path or self.bundle.model, backend, threads)
         self._tensors = {spec.name: spec for spec in self.manifest.tensors}
         self._subgraphs = {segment.name: self._subgraph(segment) for segment in self.manifest.segments}
         self._sources = {
@@ -116,6 +116,7 @@ class Engine:
         self.self_test: SelfTest | None = (
             run_self_test(self.bundle, self.compute, self.model.backend) if self_test else None
         )
+        self.model.let_go()
 
     def run(self, frame: Frame | Mapping[str, Frame], tasks: Iterable[str] | None = None) -> Result:
         """Answer tasks on one frame.

@@ -22,6 +22,7 @@ import numpy as np
 from multigraft.errors import InputError, UsageError
 from multigraft.reading import regular_file
 from multigraft.runtime.backends import BackendName, load_backend
+from multigraft.runtime.memory import let_go_of_file
 from multigraft.tensors.arrays import Array
 from multigraft.tflite.checking.check import check_tflite
 
@@ -115,6 +116,15 @@ class TfliteModel:
         if told is None:
             return None
         return any(operator["op_name"] == "DELEGATE" for operator in told())
+
+    def let_go(self) -> None:
+        """Let the system have the memory of what was read of the file, where it is one: it is read again where needed.
+
+        Kernels work on the packed weights that the interpreter made of it. What some read in place comes back with the
+        next run, and stays.
+        """
+        if "model_path" in self._options:
+            let_go_of_file(Path(self._options["model_path"]))
 
     def without_delegates(self) -> Self:
         """Another interpreter over the same content, one thread: it packs no weights and allocates nothing yet.
