@@ -68,7 +68,7 @@ def execute(options: argparse.Namespace) -> int:
     """Serve until SIGTERM or Ctrl-C."""
     from multigraft.runtime.deploy.store import state_folder
     from multigraft.runtime.service.front import Address
-    from multigraft.runtime.service.serving import serve
+    from multigraft.runtime.service.serving import AGAIN, serve
     from multigraft.runtime.service.settings import Settings
 
     sources = options.source or ["camera"]
@@ -99,7 +99,7 @@ def execute(options: argparse.Namespace) -> int:
     def open_camera(engine: Engine, tasks: tuple[str, ...] | None) -> Camera:
         return open_bundle_source(settings.sources, engine.manifest, tasks)
 
-    return serve(settings, open_camera)
+    return 75 if serve(settings, open_camera) == AGAIN else 0
 
 
 def check_serving(options: argparse.Namespace) -> None:

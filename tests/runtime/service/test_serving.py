@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import signal
 import socket
 import threading
@@ -85,6 +86,15 @@ def test_metrics_are_open_metrics_and_name_what_is_served(service: Served) -> No
     }
     assert set(counts) == {"garment", "digit"} and min(counts.values()) >= 20
     assert {"dropped_frames", "energy_joules", "power_watts", "resident_memory_bytes"} <= families.keys()
+
+
+def test_the_dashboard_asks_for_metrics_that_there_are(service: Served) -> None:
+    families = set(re.findall(r"^# TYPE (\w+)", service.ask("/metrics")[2].decode(), re.MULTILINE))
+    panels = json.loads((Path(__file__).parents[3] / "docs" / "grafana.json").read_text("utf-8"))["panels"]
+    asked = {name for panel in panels for target in panel["targets"] for name in re.findall(r"(\w+)\{", target["expr"])}
+    # What only some machines have.
+    known = families | {"temperature_celsius", "throttled"}
+    assert {name for name in asked if name.removesuffix("_bucket") not in known} == set()
 
 
 def test_an_inference_that_is_asked_for_is_counted(service: Served) -> None:
