@@ -41,6 +41,7 @@ class Application:
     def __init__(self, loop: LoopSide, guard: Guard, refused: Counter[str]) -> None:
         self._loop, self._guard, self._refused = loop, guard, refused
         self._models = inference_protocol.Models(loop)
+        self._pictures = live.Pictures(loop)
 
     async def __call__(self, scope: Mapping[str, Any], receive: Receive, send: Send) -> None:
         """ASGI: one request."""
@@ -88,21 +89,21 @@ class Application:
         }
 
     async def _health(self, request: Request) -> Response:
-        figures = await self._loop.ask("figures")
+        figures = await self._loop.figures()
         health = figures["health"]
         status = 200 if health["ok"] else 503
         return json_response(health, status)
 
     async def _metrics(self, request: Request) -> Response:
-        figures = await self._loop.ask("figures")
+        figures = await self._loop.figures()
         body, content_type = exposition(figures, self._refused, request.headers.get("accept", ""))
         return Response(body, content_type)
 
     async def _state(self, request: Request) -> Response:
-        return json_response(live.state(await self._loop.ask("figures")))
+        return json_response(live.state(await self._loop.figures()))
 
     async def _picture(self, request: Request) -> Response:
-        return await live.picture(await self._loop.ask("picture"))
+        return await self._pictures.latest()
 
 
 def _reason(status: int) -> str:

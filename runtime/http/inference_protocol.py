@@ -54,7 +54,7 @@ class Models:
             case ["health", "live"]:
                 return json_response({"live": True})
             case ["health", "ready"]:
-                health = (await self._loop.ask("figures"))["health"]
+                health = (await self._loop.figures())["health"]
                 return json_response({"ready": health["ok"]}, 200 if health["ok"] else 503)
             case ["models"]:
                 return json_response({"models": self._listed()})

@@ -11,6 +11,7 @@ from typing import Any
 from multigraft.errors import MissingDependencyError, MultigraftError
 from multigraft.runtime.http.exchange import Request, Response
 from multigraft.runtime.http.guard import RefusedError
+from multigraft.runtime.http.loop_side import LoopSide
 
 FILES = {
     "/": ("index.html", "text/html; charset=utf-8"),
@@ -21,9 +22,8 @@ FILES = {
 QUALITY = 80
 LARGEST = 960
 """Pixels of the longer side of what is sent: a telephone's screen."""
-
-_drawing = asyncio.Lock()
-_last: tuple[int, Response] | None = None
+PICTURE_S = 0.08
+"""A picture is good for so long: each costs the loop's process a copy of the frame."""
 
 
 async def file(request: Request) -> Response:
@@ -48,28 +48,44 @@ def state(figures: dict[str, Any]) -> dict[str, Any]:
     }  # fmt: skip
 
 
-async def picture(shown: tuple[int, list[tuple[Any, dict[str, Any]]]] | None) -> Response:
-    """The frame that was answered last, with its answers, as JPEG; several below each other where tasks see several.
+class Pictures:
+    """The latest picture as JPEG, drawn once however many look at it.
 
     Args:
-        shown: Its number, and frames with what was answered on them; None before the first.
-
-    Raises:
-        RefusedError: There is no picture: 404 with the reason.
+        loop: Is asked for it.
     """
-    global _last
-    if shown is None:
-        raise RefusedError(404, "no frame was answered yet")
-    number, groups = shown
-    async with _drawing:
-        if _last is None or _last[0] != number:
-            try:
-                body = await asyncio.get_running_loop().run_in_executor(None, _jpeg, groups)
-            except MultigraftError as error:
-                reason = f"{error}" if isinstance(error, MissingDependencyError) else "these frames are no pictures"
-                raise RefusedError(404, reason) from error
-            _last = number, Response(body, "image/jpeg", headers={"x-frame": str(number)})
-        return _last[1]
+
+    def __init__(self, loop: LoopSide) -> None:
+        self._loop = loop
+        self._lock = asyncio.Lock()
+        self._last: Response | None = None
+        self._next = 0.0
+
+    async def latest(self) -> Response:
+        """The frame that was answered last, with its answers; several below each other where tasks see several.
+
+        Raises:
+            RefusedError: There is no picture: 404 with the reason.
+        """
+        clock = asyncio.get_running_loop()
+        async with self._lock:
+            if self._last is None or clock.time() >= self._next:
+                self._last = None
+                self._last = await self._drawn()
+                self._next = clock.time() + PICTURE_S
+            return self._last
+
+    async def _drawn(self) -> Response:
+        shown = await self._loop.ask("picture")
+        if shown is None:
+            raise RefusedError(404, "no frame was answered yet")
+        number, groups = shown
+        try:
+            body = await asyncio.get_running_loop().run_in_executor(None, _jpeg, groups)
+        except MultigraftError as error:
+            reason = f"{error}" if isinstance(error, MissingDependencyError) else "these frames are no pictures"
+            raise RefusedError(404, reason) from error
+        return Response(body, "image/jpeg", headers={"x-frame": str(number)})
 
 
 def _jpeg(groups: list[tuple[Any, dict[str, Any]]]) -> bytes:

@@ -13,6 +13,7 @@ from multigraft.runtime.http.channel import ask_bytes, read_answer
 
 PATIENCE_S = 20.0
 """For an answer; what is asked of the loop waits for the frame that is looked at."""
+FRESH_S = 0.1
 _LARGE = 1 << 16
 
 
@@ -33,11 +34,23 @@ class LoopSide:
         self._waiting: dict[int, asyncio.Future[Any]] = {}
         self._sending = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._asking = asyncio.Lock()
+        self._figures: Any = None
+        self._next_figures = 0.0
 
     def start(self) -> None:
         """Read answers from now on; called in the event loop."""
         self._loop = asyncio.get_running_loop()
         threading.Thread(target=self._read, name="answers", daemon=True).start()
+
+    async def figures(self) -> Any:
+        """What the loop tells of itself, at most :data:`FRESH_S` old: a flood of clients is no flood for the loop."""
+        assert self._loop is not None
+        async with self._asking:
+            if self._loop.time() >= self._next_figures:
+                self._figures = await self.ask("figures")
+                self._next_figures = self._loop.time() + FRESH_S
+            return self._figures
 
     async def ask(self, kind: str, header: dict[str, Any] | None = None, body: bytes = b"") -> Any:
         """The loop's answer.

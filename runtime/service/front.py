@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import queue
 import socket
 import subprocess
@@ -14,7 +15,8 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import Any
 
-from multigraft.errors import ConfigurationError, UsageError
+from multigraft.errors import ConfigurationError, MissingDependencyError, UsageError
+from multigraft.installing import install_extra
 from multigraft.runtime.http.__main__ import BACKLOG, HEARTBEAT_S
 from multigraft.runtime.http.channel import ChannelError, answer_bytes, read_question
 
@@ -26,6 +28,7 @@ SILENCE_S = 12 * HEARTBEAT_S
 """Without a question the process is taken to be stuck, and started again."""
 FIRST_PAUSE_S = 1.0
 LONGEST_PAUSE_S = 60.0
+PACKAGES = ("uvicorn", "prometheus_client")
 _ANSWERS = 64
 
 
@@ -58,8 +61,13 @@ def listen(address: Address) -> socket.socket:
 
     Raises:
         ConfigurationError: The address is not this machine's.
+        MissingDependencyError: A package that HTTP needs is not installed.
         UsageError: Somebody else has it, or it may not be had.
     """
+    for package in PACKAGES:
+        # Found, not imported: the other process needs it.
+        if importlib.util.find_spec(package) is None:
+            raise MissingDependencyError(f"HTTP needs {package}, which is not installed", install_extra("serve"))
     try:
         family, kind, number, _, where = socket.getaddrinfo(
             address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE

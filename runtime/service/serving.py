@@ -32,7 +32,7 @@ from multigraft.runtime.service.notify import Notifier
 from multigraft.runtime.service.power import Power
 from multigraft.runtime.service.settings import Settings, token_of
 from multigraft.runtime.service.vitals import Vitals, memory_bytes
-from multigraft.runtime.service.window import Window
+from multigraft.runtime.service.window import STALE_S, Window
 
 AGAIN = 75
 """EX_TEMPFAIL of sysexits.h: the service ends so that it is started again."""
@@ -91,9 +91,11 @@ def serve(settings: Settings, open_camera: OpenCamera) -> int:
         vitals = Vitals(Power(fail=lost_sensor))
         window = None
         if settings.listen is not None:
+            with _missing_is_wrong():
+                listening = listen(settings.listen)
             window = stack.enter_context(
                 Window(
-                    listen(settings.listen),
+                    listening,
                     bundle={"name": engine.manifest.name, "sha256": sha256},
                     source=first.name,
                     manifest=engine.manifest,
@@ -103,6 +105,7 @@ def serve(settings: Settings, open_camera: OpenCamera) -> int:
                     camera=lambda: (frames.is_up, frames.reason, frames.dropped, frames.losses),
                     token=token,
                     say=front_ended,
+                    stale_s=max(STALE_S, 3 / settings.rate_hz) if settings.rate_hz else STALE_S,
                 )
             )
         trial_of = Settling(settings, folder, figures, journal)
@@ -245,6 +248,15 @@ def _configured() -> Iterator[None]:
     try:
         yield
     except (BundleError, InputError, MissingDependencyError, UsageError) as error:
+        raise ConfigurationError(error.problem, error.remedy) from error
+
+
+@contextlib.contextmanager
+def _missing_is_wrong() -> Iterator[None]:
+    """A package that is not installed is not there at the next start either."""
+    try:
+        yield
+    except MissingDependencyError as error:
         raise ConfigurationError(error.problem, error.remedy) from error
 
 

@@ -73,7 +73,7 @@ RemoveIPC=yes
 RestrictNamespaces=yes
 RestrictRealtime=yes
 RestrictSUIDSGID=yes
-RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6
+RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6 AF_NETLINK
 SystemCallArchitectures=native
 SystemCallErrorNumber=EPERM
 SystemCallFilter=@system-service
@@ -85,7 +85,8 @@ DevicePolicy=closed
 [Install]
 WantedBy=multi-user.target
 """
-# setpriority: the process that speaks HTTP makes itself nicer than the one that infers.
+# setpriority: the process that speaks HTTP makes itself nicer than the one that infers. AF_NETLINK: libcamera finds its
+# devices by udev.
 
 
 @dataclass(frozen=True)

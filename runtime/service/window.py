@@ -17,7 +17,7 @@ from multigraft.runtime.service.vitals import Vitals
 from multigraft.tensors.preparation import Frame
 
 STALE_S = 10.0
-"""A loop whose last frame is older is not well."""
+"""The least that a loop is given for a frame before it is said not to be well."""
 
 
 class Window:
@@ -34,6 +34,7 @@ class Window:
         camera: Whether the camera gives frames, what is wrong if not, frames dropped, and how often it was lost.
         token: What clients have to know.
         say: Is told when the HTTP process had to be started again.
+        stale_s: A loop whose last frame is older is not well.
     """
 
     def __init__(
@@ -49,7 +50,9 @@ class Window:
         camera: Callable[[], tuple[bool, str, int, int]],
         token: str | None = None,
         say: Callable[[str], None] = lambda sentence: None,
+        stale_s: float = STALE_S,
     ) -> None:
+        self._stale_s = stale_s
         self._bundle, self._source, self._token, self._camera = dict(bundle), source, token, camera
         self._manifest, self._figures, self._vitals, self._requests = manifest, figures, vitals, requests
         self._last: tuple[int, dict[str, Frame], Result] | None = None
@@ -83,7 +86,7 @@ class Window:
         """Whether frames are answered; if not, why."""
         is_up, reason, _, _ = self._camera()
         age_s = self._figures.age_s
-        if is_up and (age_s is None or age_s > STALE_S):
+        if is_up and (age_s is None or age_s > self._stale_s):
             reason = f"no frame was answered for {age_s or self._figures.uptime_s:.0f} s"
         return {"ok": is_up and not reason, "camera": is_up, "reason": reason}
 

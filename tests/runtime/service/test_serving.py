@@ -21,6 +21,7 @@ from multigraft.bundle.bundle import Bundle
 from multigraft.cli.main import main
 from multigraft.runtime.deploy import store, trial
 from multigraft.runtime.service.serving import digest_of
+from multigraft.runtime.tflite_model import TfliteModel
 from tests.bundle_builder import build
 from tests.runtime.service.served import Served, serving
 from tests.runtime.service.soak import grown
@@ -86,6 +87,15 @@ def test_metrics_are_open_metrics_and_name_what_is_served(service: Served) -> No
     }
     assert set(counts) == {"garment", "digit"} and min(counts.values()) >= 20
     assert {"dropped_frames", "energy_joules", "power_watts", "resident_memory_bytes"} <= families.keys()
+
+
+def test_the_log_says_whether_xnnpack_is_on(service: Served) -> None:
+    assert "XNNPACK is on" in service.log.read_text()
+    model = TfliteModel(build().bundle.model)
+    plain = model.without_delegates()
+    for one in (model, plain):
+        one.subgraph("trunk")
+    assert (model.has_delegate(), plain.has_delegate()) == (True, False)
 
 
 def test_the_dashboard_asks_for_metrics_that_there_are(service: Served) -> None:
