@@ -18,7 +18,7 @@ from multigraft.runtime.http.connections import HEAD_BYTES, IDLE_S, bounded_prot
 from multigraft.runtime.http.guard import Guard
 from multigraft.runtime.http.loop_side import LoopSide
 
-NICENESS = 10
+NICENESS = 5
 MOST_DATA = 768 << 20
 """Bytes of memory of this process's own: what is beyond fails here, and not in the loop."""
 MOST_FILES = 512
@@ -32,8 +32,6 @@ def main(listening: int, channel: int) -> None:
     Raises:
         MissingDependencyError: uvicorn is not installed.
     """
-    with contextlib.suppress(OSError):
-        os.nice(NICENESS)
     with contextlib.suppress(OSError, ValueError):
         resource.setrlimit(resource.RLIMIT_DATA, (MOST_DATA, MOST_DATA))
         resource.setrlimit(resource.RLIMIT_NOFILE, (MOST_FILES, MOST_FILES))
@@ -50,6 +48,9 @@ async def _serve(listening: socket.socket, loop: LoopSide) -> None:
     refused: Counter[str] = Counter()
     loop.start()
     settings = await loop.ask("settings")
+    # Not before: on a busy machine the start would take minutes.
+    with contextlib.suppress(OSError):
+        os.nice(NICENESS)
     application = Application(loop, Guard(settings["token"]), refused)
     heartbeat = asyncio.create_task(_beat(loop))
     config = uvicorn.Config(

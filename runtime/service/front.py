@@ -26,6 +26,8 @@ Question = Callable[[dict[str, Any], memoryview, Answer], None]
 
 SILENCE_S = 12 * HEARTBEAT_S
 """Without a question the process is taken to be stuck, and started again."""
+START_S = 300.0
+"""For the first question: a busy machine takes its time to start a process."""
 FIRST_PAUSE_S = 1.0
 LONGEST_PAUSE_S = 60.0
 PACKAGES = ("uvicorn", "prometheus_client")
@@ -161,8 +163,10 @@ class Front:
         return f"the process that speaks HTTP {reason} (exit code {process.returncode}); it is started again"
 
     def _answer_all(self, connection: Connection, answers: queue.Queue[bytes | None]) -> str:
+        patience_s = START_S
         try:
-            while connection.poll(SILENCE_S):
+            while connection.poll(patience_s):
+                patience_s = SILENCE_S
                 header, body = read_question(connection)
                 number = header["id"]
 
