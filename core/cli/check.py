@@ -8,8 +8,8 @@ import re
 from typing import TYPE_CHECKING
 
 from multigraft.cli.shared.json_text import json_text
-from multigraft.cli.shared.settings_options import add_trust_argument
 from multigraft.cli.shared.table import print_table
+from multigraft.cli.shared.trust import add_trust_argument
 from multigraft.errors import MultigraftError, UsageError
 
 if TYPE_CHECKING:

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 from multigraft import files
 from multigraft.cli.shared.json_text import json_text
-from multigraft.cli.shared.settings_options import add_trust_argument, check_folder, load_frames, use_one_thread
+from multigraft.cli.shared.settings_options import check_folder, load_frames, use_one_thread
 from multigraft.cli.shared.table import print_table
+from multigraft.cli.shared.trust import add_trust_argument
 
 if TYPE_CHECKING:
     from multigraft.converters.study.study import Correlation, Study
