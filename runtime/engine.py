@@ -103,12 +103,8 @@ class Engine:
         if untrusted:
             check_tflite(self.bundle.model, "the model")
             try_in_child(self.bundle.model, backend, threads)
-<<<<<<< HEAD
-        self.model = TfliteModel(self.bundle.model_path or self.bundle.model, backend, threads)
-=======
         self.own = {name: dataclasses.replace(own, size=self._size_of(name)) for name, own in (own or {}).items()}
-        self.model = TfliteModel(self.bundle.model, backend, threads)
->>>>>>> main
+        self.model = TfliteModel(self.bundle.model_path or self.bundle.model, backend, threads)
         self._tensors = {spec.name: spec for spec in self.manifest.tensors}
         self._subgraphs = {segment.name: self._subgraph(segment) for segment in self.manifest.segments}
         self._sources = {

@@ -12,12 +12,9 @@ from typing import TYPE_CHECKING, Any
 from multigraft.cli.shared.answer_output import FORMATS, MOST_PICTURES, Pictures, answer_writer
 from multigraft.cli.shared.bundle_sources import add_source_argument, open_bundle_source
 from multigraft.cli.shared.engine_options import add_engine_arguments, open_engine
-<<<<<<< HEAD
 from multigraft.cli.shared.live_page import add_show_arguments, live_page
-=======
 from multigraft.cli.shared.own_decoding import own_formats
 from multigraft.cli.shared.trust import add_trust_argument
->>>>>>> main
 from multigraft.errors import UsageError
 
 if TYPE_CHECKING:
@@ -75,11 +72,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(options: argparse.Namespace) -> int:
     """Print ``{"frame", "file" (images only), "answers", "latency_us"}`` per frame, as soon as it is answered."""
-<<<<<<< HEAD
-    from multigraft.runtime.frames import frame_of
-=======
     from multigraft.cli.shared.coco_ids import CocoIds
->>>>>>> main
+    from multigraft.runtime.frames import frame_of
 
     if options.frames is not None and options.frames < 1:
         raise UsageError(f"--frames is {options.frames}", "give at least 1")
@@ -100,12 +94,8 @@ def execute(options: argparse.Namespace) -> int:
     drawn = Pictures(options.draw, options.force, files, options.frames is not None) if options.draw else None
     events = _events(options)
     with contextlib.ExitStack() as stack:
-<<<<<<< HEAD
-        write = stack.enter_context(answer_writer(options.format, options.output))
-        show = stack.enter_context(live_page(options, engine, tasks, camera.name))
-=======
         write = stack.enter_context(answer_writer(options.format, options.output, ids))
->>>>>>> main
+        show = stack.enter_context(live_page(options, engine, tasks, camera.name))
         stack.enter_context(camera)
         for number, frame in enumerate(camera):
             named = {"frame": number, **({"file": files[number].name} if files else {})}

@@ -112,10 +112,12 @@ def make_state(state: Path) -> None:
 def link(state: Path, name: str, target: Path) -> None:
     """Let ``current`` or ``previous`` lead to a bundle's folder, by one rename that is on the disk afterwards.
 
+    The caller holds the state (:func:`locked`).
+
     Raises:
         OSError: The state folder cannot be written; the link leads where it led.
     """
-    temporary = state / f".{name}.{os.getpid()}.link"
+    temporary = state / f".{name}.link"
     temporary.unlink(missing_ok=True)
     try:
         temporary.symlink_to(Path(_BUNDLES) / target.name)
@@ -178,7 +180,8 @@ def locked(state: Path, name: str = _LOCK) -> Iterator[None]:
 
     with contextlib.ExitStack() as stack:
         with contextlib.suppress(OSError):
-            handle = os.open(state / name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+            # For reading, which suffices for a lock: another user may have made the file.
+            handle = os.open(state / name, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o644)
             stack.callback(os.close, handle)
             fcntl.flock(handle, fcntl.LOCK_EX)
         yield

@@ -15,6 +15,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import multigraft
+
 SECONDS = 10.0
 
 
@@ -69,7 +71,8 @@ def running(folder: Path) -> Iterator[Sshd]:
     server = subprocess.Popen([program, "-D", "-e", "-f", str(folder / "sshd_config")], stderr=subprocess.DEVNULL)
     try:
         _wait(port)
-        path = f"PYTHONPATH={os.environ.get('PYTHONPATH', '')}"
+        # The multigraft that runs these tests, wherever it lies.
+        path = f"PYTHONPATH={Path(multigraft.__file__).parents[1]}"
         command = shlex.join(["env", path, sys.executable, "-m", "multigraft"])
         ssh = ["ssh", "-F", "none", "-p", str(port), "-i", str(folder / "user_key")]
         ssh += ["-o", f"UserKnownHostsFile={folder}/known", "-o", "StrictHostKeyChecking=accept-new"]
