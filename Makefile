@@ -18,7 +18,7 @@ EXTRAS_fuzzing := dev,fuzzing
 METADATA := setup.cfg pyproject.toml $(wildcard setup.py packaging/demo/*)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-torch check docs dev bench attack kills cuts audit fuzz fuzz-readers mutants firmware-tools clean FORCE jtop
+.PHONY: help demo test test-torch check docs dev bench attack kills cuts audit fuzz fuzz-readers mutants firmware-tools clean FORCE jtop systemd soak
 .DELETE_ON_ERROR:
 
 help:
@@ -35,6 +35,8 @@ help:
 	@echo "make fuzz-readers  what opens bundles, models, frames and settings, fuzzed by atheris (MINUTES=60 each)"
 	@echo "make audit       known vulnerabilities of what is installed and pinned (needs the network)"
 	@echo "make fuzz        2,000 random small ONNX graphs through the whole job, against onnxruntime (GRAPHS=2000; half an hour)"
+	@echo "make systemd     the service in a container of Debian 12 under a real systemd (root, the network once; minutes)"
+	@echo "make soak        a service that answers 200,000 frames and may not grow (FRAMES=200000)"
 	@echo "make mutants     faults put into the code one by one, each of which a test has to notice (an hour; docs/mutants.md)"
 	@echo "make firmware-tools  compilers and QEMU for the firmware tests (apt; make test does it, too)"
 	@echo "make dev         environment for development: $(BIN)/multigraft runs this checkout"
@@ -99,6 +101,14 @@ fuzz-readers: $(VENV)/.ready-fuzzing
 # Opt-in: half an hour on one core. Graph NUMBER alone: --first NUMBER --graphs 1.
 fuzz: $(VENV)/.ready-dev
 	nice $(BIN)/python -m tests.fuzz --graphs $(or $(GRAPHS),2000) $(FUZZ)
+
+# Opt-in: takes root, systemd-nspawn and debootstrap; the container's root stays in the user's cache folder.
+systemd: $(VENV)/.ready-dev
+	$(BIN)/python -m tests.systemd $(if $(KEEP),--keep $(KEEP))
+
+# Opt-in: some minutes. The tests hold a short form of it.
+soak: $(VENV)/.ready-dev
+	nice $(BIN)/python -m tests.runtime.service.soak --frames $(or $(FRAMES),200000)
 
 mutants: $(VENV)/.ready-mutants
 	nice $(BIN)/python -m tests.mutants.campaign

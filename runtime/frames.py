@@ -40,3 +40,18 @@ def blank_frames(manifest: Manifest) -> Frame | dict[str, Frame]:
         return blank_frame(first)
     by_input = {source.tensor: blank_frame(source.preprocessing) for source in manifest.inputs}
     return {task.name: by_input[manifest.inputs_of(task.name)[0].tensor] for task in manifest.tasks}
+
+
+def frame_of(task: str, frame: Frame | Mapping[str, Frame], bases: Mapping[str, str]) -> Frame:
+    """The frame that a task was asked of; of one that looks at boxes, the frame of those.
+
+    Args:
+        task: Its name.
+        frame: What the engine was given.
+        bases: Task that looks at boxes to the task that finds them.
+    """
+    if not isinstance(frame, Mapping):
+        return frame
+    while task not in frame:
+        task = bases[task]
+    return frame[task]

@@ -106,6 +106,17 @@ class TfliteModel:
         """The arguments that a signature writes."""
         return tuple(self._arguments[signature]["outputs"])
 
+    def has_delegate(self) -> bool | None:
+        """Whether a delegate (XNNPACK) took operators of the first subgraph; None where the interpreter does not tell.
+
+        Without one a network takes several times as long. XNNPACK stays away without a word where it cannot read
+        /proc/cpuinfo (on Arm).
+        """
+        told = getattr(self._interpreter, "_get_ops_details", None)
+        if told is None:
+            return None
+        return any(operator["op_name"] == "DELEGATE" for operator in told())
+
     def let_go(self) -> None:
         """Let the system have what loading needed: memory that was freed, and what was read of the file, if it is one.
 

@@ -23,6 +23,8 @@ COMMANDS = {
     "convert": "convert a grafted model to a .tflite bundle",
     "inspect": "show what a bundle holds",
     "run": "answer tasks on frames, as JSON lines",
+    "serve": "answer for as long as the machine runs, and show it over HTTP",
+    "service": "put multigraft serve under systemd, look at it there, take it out",
     "eval": "measure accuracy on labelled frames, beside the original networks",
     "bench": "measure latency and memory of a bundle",
     "sign": "sign a bundle, or make keys to sign with",

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from multigraft.cli.shared.answer_output import FORMATS, MOST_PICTURES, Pictures, answer_writer
 from multigraft.cli.shared.bundle_sources import add_source_argument, open_bundle_source
 from multigraft.cli.shared.engine_options import add_engine_arguments, open_engine
+from multigraft.cli.shared.live_page import add_show_arguments, live_page
 from multigraft.cli.shared.own_decoding import own_formats
 from multigraft.cli.shared.trust import add_trust_argument
 from multigraft.errors import UsageError
@@ -66,11 +67,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--events", action="store_true", help="print a line when something appears or vanishes, and nothing else"
     )
+    add_show_arguments(parser)
 
 
 def execute(options: argparse.Namespace) -> int:
     """Print ``{"frame", "file" (images only), "answers", "latency_us"}`` per frame, as soon as it is answered."""
     from multigraft.cli.shared.coco_ids import CocoIds
+    from multigraft.runtime.frames import frame_of
 
     if options.frames is not None and options.frames < 1:
         raise UsageError(f"--frames is {options.frames}", "give at least 1")
@@ -92,13 +95,15 @@ def execute(options: argparse.Namespace) -> int:
     events = _events(options)
     with contextlib.ExitStack() as stack:
         write = stack.enter_context(answer_writer(options.format, options.output, ids))
+        show = stack.enter_context(live_page(options, engine, tasks, camera.name))
         stack.enter_context(camera)
         for number, frame in enumerate(camera):
             named = {"frame": number, **({"file": files[number].name} if files else {})}
             result = engine.run(frame, tasks)
             for step in steps:
                 result.answers = step(result.answers)
-            frames = {task: _frame_of(task, frame, bases) for task in result.answers}
+            frames = {task: frame_of(task, frame, bases) for task in result.answers}
+            show(frames, result)
             if events is None:
                 write(named, frames, result.answers, result.to_json())
             else:
@@ -129,15 +134,6 @@ def _filters(options: argparse.Namespace, tasks: list[str], bases: dict[str, str
     if options.track:
         steps.append(Identities().step)
     return steps
-
-
-def _frame_of(task: str, frame: Any, bases: Mapping[str, str]) -> Any:
-    """The frame that a task was asked of; of one that looks at boxes, the frame of those."""
-    if not isinstance(frame, Mapping):
-        return frame
-    while task not in frame:
-        task = bases[task]
-    return frame[task]
 
 
 def _events(options: argparse.Namespace) -> Callable[[Mapping[str, Answer]], list[dict[str, Any]]] | None:

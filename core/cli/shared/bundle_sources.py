@@ -112,6 +112,11 @@ class _Several:
         self._open = contextlib.ExitStack()
 
     @property
+    def cameras(self) -> tuple[Camera, ...]:
+        """Those there are."""
+        return tuple(self._cameras.values())
+
+    @property
     def name(self) -> str:
         return "; ".join(f"{','.join(tasks)}: {camera.name}" for tasks, camera in self._cameras.items())
 

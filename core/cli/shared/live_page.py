@@ -1,0 +1,82 @@
+"""``--show``: the live page of what a command does."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import sys
+import webbrowser
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from multigraft.errors import UsageError
+
+if TYPE_CHECKING:
+    from multigraft.runtime import Engine, Result
+
+Show = Callable[[dict[str, Any], "Result"], None]
+"""Takes task to frame, and what was answered."""
+
+LISTEN = "127.0.0.1:8080"
+
+
+def add_show_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add whether and where to show."""
+    parser.add_argument("--show", action="store_true", help="show pictures, answers and times as a live page")
+    parser.add_argument("--listen", default=LISTEN, metavar="ADDRESS:PORT", help=f"where (default: {LISTEN})")
+
+
+@contextlib.contextmanager
+def live_page(
+    options: argparse.Namespace, engine: Engine, tasks: tuple[str, ...] | None, source: str
+) -> Iterator[Show]:
+    """What shows a frame, until the block is left; nothing is shown unless ``--show`` says so.
+
+    Raises:
+        UsageError: The address cannot be listened at.
+    """
+    if not options.show:
+        if options.listen != LISTEN:
+            raise UsageError("--listen says where to show, and nothing is to be shown", "add --show")
+        yield lambda frames, result: None
+        return
+    from multigraft.runtime.deploy.store import state_folder
+    from multigraft.runtime.service.figures import Figures
+    from multigraft.runtime.service.front import Address, listen
+    from multigraft.runtime.service.power import Power
+    from multigraft.runtime.service.serving import digest_of
+    from multigraft.runtime.service.settings import Settings, token_of
+    from multigraft.runtime.service.vitals import Vitals
+    from multigraft.runtime.service.window import Window
+
+    address = Address.parse(options.listen)
+    token = token_of(Settings(engine.bundle.path, (), state_folder(), listen=address))
+    names = tuple(task.name for task in engine.manifest.tasks if tasks is None or task.name in tasks)
+    figures, vitals = Figures(engine.manifest, names), Vitals(Power())
+    sha256 = "" if engine.bundle.path is None else digest_of(engine.bundle.path)
+    window = Window(
+        listen(address),
+        bundle={"name": engine.manifest.name, "sha256": sha256},
+        source=source,
+        manifest=engine.manifest,
+        figures=figures,
+        vitals=vitals,
+        requests=None,
+        camera=lambda: (True, "", 0, 0),
+        token=token,
+        say=lambda sentence: print(f"multigraft: {sentence}", file=sys.stderr),
+    )
+
+    def show(frames: dict[str, Any], result: Result) -> None:
+        figures.answered(result)
+        window.show(frames, result)
+
+    url = f"http://{address}/" + (f"?token={token}" if token else "")
+    print(f"multigraft: live page: {url}", file=sys.stderr)
+    with window, contextlib.ExitStack() as stack:
+        stack.callback(vitals.stop)
+        vitals.start()
+        if not token and (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
+            webbrowser.open(url)
+        yield show

@@ -1,0 +1,1 @@
+"""HTTP in a process of its own: whatever clients do, the inference loop keeps its rate."""

@@ -1,0 +1,96 @@
+"""The figures in the form that Prometheus reads: OpenMetrics, by its own client."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from multigraft.errors import MissingDependencyError
+from multigraft.installing import how_missing, install_extra
+
+
+def exposition(figures: dict[str, Any], refused: Counter[str], accept: str) -> tuple[bytes, str]:
+    """The text and its content type.
+
+    Args:
+        figures: What the loop tells of itself.
+        refused: Requests that were not answered, by reason.
+        accept: The client's header ``Accept``: OpenMetrics where it takes that, else Prometheus' older text.
+
+    Raises:
+        MissingDependencyError: prometheus-client is not installed.
+    """
+    try:
+        from prometheus_client import CollectorRegistry
+        from prometheus_client.exposition import choose_encoder
+    except Exception as error:
+        raise MissingDependencyError(
+            f"metrics need prometheus-client, which is {how_missing(error)}", install_extra("serve")
+        ) from error
+
+    class Collector:
+        def collect(self) -> Iterable[Any]:
+            return _families(figures, refused)
+
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(Collector())
+    encode, content_type = choose_encoder(accept)
+    return encode(registry), content_type
+
+
+def _families(figures: dict[str, Any], refused: Counter[str]) -> Iterator[Any]:
+    from prometheus_client.core import (
+        CounterMetricFamily,
+        GaugeMetricFamily,
+        HistogramMetricFamily,
+        InfoMetricFamily,
+    )
+
+    bundle = InfoMetricFamily("bundle", "The bundle that is served.")
+    bundle.add_metric([], {"sha256": figures["bundle"]["sha256"], "name": figures["bundle"]["name"]})
+    yield bundle
+    times = HistogramMetricFamily(
+        "inference_seconds", "What a frame's segments that a task needs took.", labels=["task"], unit="seconds"
+    )
+    for task, known in figures["tasks"].items():
+        times.add_metric([task], [(bound, count) for bound, count in known["buckets"]], known["sum"])
+    yield times
+    yield CounterMetricFamily("frames", "Frames that were answered.", value=figures["frames"])
+    yield CounterMetricFamily(
+        "dropped_frames", "Frames that the camera gave while another was looked at.", value=figures["dropped"]
+    )
+    yield GaugeMetricFamily("frame_rate", "Frames a second over the last seconds.", value=figures["rate_hz"])
+    yield GaugeMetricFamily("camera_up", "Whether the camera gives frames.", value=float(figures["health"]["camera"]))
+    yield CounterMetricFamily("camera_losses", "How often it stopped giving frames.", value=figures["losses"])
+    joules = CounterMetricFamily("energy_joules", "Energy since the start.", labels=["rail", "source"], unit="joules")
+    watts = GaugeMetricFamily("power_watts", "Power over the last second.", labels=["rail", "source"], unit="watts")
+    for reading in figures["power"]:
+        joules.add_metric([reading["rail"], reading["source"]], reading["joules"])
+        watts.add_metric([reading["rail"], reading["source"]], reading["watts"])
+    yield joules
+    yield watts
+    for name, text, value in (
+        ("temperature_celsius", "The hottest thermal zone.", figures["temperature_c"]),
+        ("throttled", "Whether the processor is slowed down now.", figures["throttled"]),
+        ("resident_memory_bytes", "Memory of the process that infers.", figures["memory_bytes"]),
+        ("open_descriptors", "Files and sockets that it holds.", figures["descriptors"]),
+    ):
+        if value is not None:
+            yield GaugeMetricFamily(name, text, value=float(value))
+    errors = CounterMetricFamily("errors", "What went wrong and was got over, by kind.", labels=["kind"])
+    for kind, count in figures["errors"].items():
+        errors.add_metric([kind], count)
+    yield errors
+    asked = CounterMetricFamily(
+        "inference_requests", "Requests for an inference, by what became of them.", None, ["end"]
+    )
+    for end, count in figures["requests"].items():
+        asked.add_metric([end], count)
+    yield asked
+    unanswered = CounterMetricFamily(
+        "http_refused", "HTTP requests and connections that were refused.", None, ["reason"]
+    )
+    for reason, count in sorted(refused.items()):
+        unanswered.add_metric([reason], count)
+    yield unanswered

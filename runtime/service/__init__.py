@@ -1,0 +1,1 @@
+"""The service: frames answered for as long as the machine runs, watched over by systemd."""

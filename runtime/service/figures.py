@@ -1,0 +1,132 @@
+"""What the service knows of itself; counted for every frame, so it is made of cheap steps."""
+
+from __future__ import annotations
+
+import bisect
+import collections
+import time
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from multigraft.answers.class_map import ClassMap
+from multigraft.answers.dense_map import DenseMap
+from multigraft.answers.detections import Detections
+from multigraft.answers.per_box import PerBox
+from multigraft.bundle.manifest import Manifest
+from multigraft.runtime.result import Result
+
+BOUNDS_S = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.033, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
+"""Upper bounds of the histogram's buckets, seconds; a frame of a camera of 30 a second has 0.033."""
+MOST_BOXES = 5
+"""Of one answer, in words."""
+RATE_FRAMES = 64
+"""Over so many frames the rate is told."""
+
+
+class Histogram:
+    """Counts of times.
+
+    Attributes:
+        sum: Seconds, of all.
+    """
+
+    def __init__(self) -> None:
+        self._counts = [0] * (len(BOUNDS_S) + 1)
+        self.sum = 0.0
+
+    def add(self, seconds: float) -> None:
+        """One more."""
+        self._counts[bisect.bisect_left(BOUNDS_S, seconds)] += 1
+        self.sum += seconds
+
+    def to_json(self) -> dict[str, Any]:
+        """Upper bound, as Prometheus writes it, to how many were at most that; and the sum."""
+        total, buckets = 0, []
+        for bound, count in zip((*map(str, BOUNDS_S), "+Inf"), self._counts, strict=True):
+            total += count
+            buckets.append((bound, total))
+        return {"buckets": buckets, "sum": self.sum}
+
+
+class Figures:
+    """Counters of one process.
+
+    Args:
+        manifest: Of the bundle.
+        tasks: Those that are answered.
+        clock: Seconds, monotonic.
+    """
+
+    def __init__(self, manifest: Manifest, tasks: Iterable[str], clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._segments = {name: manifest.task(name).segments for name in tasks if manifest.task(name).on is None}
+        self.times = {name: Histogram() for name in tasks}
+        self.frames = 0
+        self.errors: collections.Counter[str] = collections.Counter()
+        self.requests: collections.Counter[str] = collections.Counter()
+        self._ends: collections.deque[float] = collections.deque(maxlen=RATE_FRAMES)
+        self._started = clock()
+
+    def answered(self, result: Result) -> None:
+        """Count a frame."""
+        latency_us = result.latency_us
+        for name, segments in self._segments.items():
+            self.times[name].add(sum([latency_us.get(segment, 0.0) for segment in segments]) / 1e6)
+        for stage in result.stages:
+            for name in stage.stage.tasks:
+                if name in self.times:
+                    self.times[name].add(stage.us / 1e6)
+        self.frames += 1
+        self._ends.append(self._clock())
+
+    @property
+    def rate_hz(self) -> float:
+        """Frames a second over the last ones, counted up to now: it falls when none come any more."""
+        ends = list(self._ends)
+        if len(ends) < 2:
+            return 0.0
+        last = max(ends[-1], self._clock() - (ends[-1] - ends[0]) / (len(ends) - 1))
+        return (len(ends) - 1) / max(1e-9, last - ends[0])
+
+    @property
+    def age_s(self) -> float | None:
+        """Seconds since the last frame was answered; None before the first."""
+        ends = list(self._ends)
+        return self._clock() - ends[-1] if ends else None
+
+    @property
+    def uptime_s(self) -> float:
+        """Since this was made."""
+        return self._clock() - self._started
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data."""
+        return {
+            "frames": self.frames,
+            "rate_hz": self.rate_hz,
+            "age_s": self.age_s,
+            "uptime_s": self.uptime_s,
+            "tasks": {name: times.to_json() for name, times in self.times.items()},
+            "errors": dict(self.errors),
+            "requests": dict(self.requests),
+        }
+
+
+def words(answers: Mapping[str, Any]) -> dict[str, str]:
+    """Task to its answer in a few words, as the live page shows it."""
+    return {task: _said(task, answer) for task, answer in answers.items()}
+
+
+def _said(task: str, answer: Any) -> str:
+    from multigraft.runtime.drawing.words import words_of
+
+    if isinstance(answer, Detections):
+        few = [f"{answer.label(i) or task} {float(answer.scores[i]):.2f}" for i in range(min(len(answer), MOST_BOXES))]
+        more = [f"and {len(answer) - MOST_BOXES} more"] if len(answer) > MOST_BOXES else []
+        return ", ".join(few + more) or "nothing"
+    if isinstance(answer, PerBox):
+        few = [f"{number}: {_said(task, one)}" for number, one in zip(answer.numbers, answer.answers, strict=False)]
+        return "; ".join(few[:MOST_BOXES]) or "no boxes"
+    if isinstance(answer, ClassMap | DenseMap):
+        return "see the picture"
+    return words_of(task, answer).removeprefix(f"{task}: ")

@@ -1,0 +1,193 @@
+"""The inferring side's end of HTTP: the process that speaks it, its questions, and their answers."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import queue
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from typing import Any
+
+from multigraft.errors import ConfigurationError, MissingDependencyError, UsageError
+from multigraft.installing import install_extra
+from multigraft.runtime.http.__main__ import BACKLOG, HEARTBEAT_S
+from multigraft.runtime.http.channel import ChannelError, answer_bytes, read_question
+
+Answer = Callable[[Any], None]
+Question = Callable[[dict[str, Any], memoryview, Answer], None]
+"""Takes a question's header, what follows it, and what sends the answer, at once or later, from any thread."""
+
+SILENCE_S = 12 * HEARTBEAT_S
+"""Without a question the process is taken to be stuck, and started again."""
+START_S = 300.0
+"""For the first question: a busy machine takes its time to start a process."""
+FIRST_PAUSE_S = 1.0
+LONGEST_PAUSE_S = 60.0
+PACKAGES = ("uvicorn", "prometheus_client")
+_ANSWERS = 64
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where HTTP is spoken."""
+
+    host: str
+    port: int
+
+    @classmethod
+    def parse(cls, text: str) -> Address:
+        """``127.0.0.1:8080``, ``[::1]:8080``, ``:8080`` for every address.
+
+        Raises:
+            UsageError: It is none of these.
+        """
+        host, colon, port = text.rpartition(":")
+        is_port = port.isascii() and port.isdigit() and int(port) < 1 << 16
+        if not colon or not is_port:
+            raise UsageError(f"--listen {text!r} is no address", "write for example 127.0.0.1:8080 or 0.0.0.0:8080")
+        return cls(host.strip("[]") or "0.0.0.0", int(port))
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+def listen(address: Address) -> socket.socket:
+    """A socket that listens; it outlives the process that answers.
+
+    Raises:
+        ConfigurationError: The address is not this machine's.
+        MissingDependencyError: A package that HTTP needs is not installed.
+        UsageError: Somebody else has it, or it may not be had.
+    """
+    for package in PACKAGES:
+        # Found, not imported: the other process needs it.
+        if importlib.util.find_spec(package) is None:
+            raise MissingDependencyError(f"HTTP needs {package}, which is not installed", install_extra("serve"))
+    try:
+        family, kind, number, _, where = socket.getaddrinfo(
+            address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        listening = socket.socket(family, kind, number)
+    except OSError as error:
+        raise ConfigurationError(
+            f"{address} cannot be listened at ({error})", "choose another with --listen"
+        ) from error
+    try:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind(where)
+        listening.listen(BACKLOG)
+    except OSError as error:
+        listening.close()
+        raise UsageError(
+            f"{address} cannot be listened at ({error.strerror})", "end what uses it, or choose another with --listen"
+        ) from error
+    return listening
+
+
+class Front:
+    """Runs the HTTP process, starts it again when it ends or is stuck, and answers its questions.
+
+    Args:
+        listening: What it accepts connections from.
+        questions: Kind to what answers it.
+        say: Is told, in a sentence, when the process had to be started again.
+    """
+
+    def __init__(
+        self, listening: socket.socket, questions: dict[str, Question], say: Callable[[str], None] = lambda s: None
+    ) -> None:
+        self._listening, self._questions, self._say = listening, questions, say
+        self._stopped = threading.Event()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._thread = threading.Thread(target=self._run, name="front", daemon=True)
+        self.restarts = 0
+
+    def start(self) -> None:
+        """Speak HTTP from now on."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End the process."""
+        self._stopped.set()
+        process = self._process
+        if process is not None:
+            process.terminate()
+        if self._thread.is_alive():
+            self._thread.join(5.0)
+        self._listening.close()
+
+    def _run(self) -> None:
+        pause_s = FIRST_PAUSE_S
+        while not self._stopped.is_set():
+            begin = time.monotonic()
+            reason = self._once()
+            if self._stopped.is_set():
+                return
+            self.restarts += 1
+            self._say(reason)
+            pause_s = FIRST_PAUSE_S if time.monotonic() - begin > LONGEST_PAUSE_S else min(pause_s * 2, LONGEST_PAUSE_S)
+            self._stopped.wait(pause_s)
+
+    def _once(self) -> str:
+        """One life of the process; why it ended."""
+        ours, theirs = socket.socketpair()
+        connection = Connection(ours.detach())
+        with theirs:
+            handles = (self._listening.fileno(), theirs.fileno())
+            # -P: a file called like a module in the working folder must not be imported instead of it.
+            command = [sys.executable, "-P", "-m", "multigraft.runtime.http", *map(str, handles)]
+            process = self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, pass_fds=handles)
+        answers: queue.Queue[bytes | None] = queue.Queue(_ANSWERS)
+        writer = threading.Thread(target=_write, args=(connection, answers), name="answers", daemon=True)
+        writer.start()
+        try:
+            reason = self._answer_all(connection, answers)
+        finally:
+            with contextlib.suppress(queue.Full):
+                answers.put_nowait(None)
+            process.terminate()
+            try:
+                process.wait(3.0)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+            writer.join(1.0)
+            connection.close()
+        return f"the process that speaks HTTP {reason} (exit code {process.returncode}); it is started again"
+
+    def _answer_all(self, connection: Connection, answers: queue.Queue[bytes | None]) -> str:
+        patience_s = START_S
+        try:
+            while connection.poll(patience_s):
+                patience_s = SILENCE_S
+                header, body = read_question(connection)
+                number = header["id"]
+
+                def answer(told: Any, number: int = number) -> None:
+                    # One that does not read its answers gets none.
+                    with contextlib.suppress(queue.Full):
+                        answers.put_nowait(answer_bytes(number, told))
+
+                question = self._questions.get(header["kind"])
+                if question is None:
+                    answer(None)
+                else:
+                    question(header, body, answer)
+        except (EOFError, OSError):
+            return "ended"
+        except ChannelError as error:
+            return f"said {error}"
+        return "did not move"
+
+
+def _write(connection: Connection, answers: queue.Queue[bytes | None]) -> None:
+    with contextlib.suppress(OSError, ValueError):
+        while (raw := answers.get()) is not None:
+            connection.send_bytes(raw)

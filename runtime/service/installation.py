@@ -1,0 +1,127 @@
+"""Puts the service into systemd, looks at it there, and takes it out again."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+from multigraft import files
+from multigraft.bundle.bundle import Bundle
+from multigraft.errors import DeviceError, UsageError
+from multigraft.runtime.deploy import store, trial
+from multigraft.runtime.service.serving import digest_of
+from multigraft.runtime.service.unit import Unit
+
+UNITS = Path("/etc/systemd/system")
+STATES = Path("/var/lib")
+MANAGED = Path("/run/systemd/system")
+"""Is there where systemd runs (sd_booted(3))."""
+_SHOWN = ("ActiveState", "SubState", "StatusText", "NRestarts", "ExecMainStatus", "MemoryCurrent", "Result")
+
+
+def install(unit: Unit, bundle: Path | None, units: Path = UNITS, states: Path = STATES) -> Path:
+    """Write the unit, put the bundle into its state folder, and start the service, now and with the system.
+
+    Returns:
+        The unit file.
+
+    Raises:
+        BundleError: The bundle cannot be opened.
+        DeviceError: systemd does not do what it is told.
+        UsageError: This is not root, or systemd does not run.
+    """
+    require_root(f"sudo multigraft service install {bundle or ''}".rstrip())
+    if not MANAGED.is_dir():
+        raise UsageError("systemd does not run here", "start it yourself: multigraft serve")
+    if bundle is not None:
+        state = states / unit.name
+        opened = Bundle.open(bundle)
+        trial.switch_to(state, store.put(state, digest_of(bundle), opened))
+        give_to_owner(state)
+    path = units / f"{unit.name}.service"
+    files.write_bytes(path, unit.text().encode())
+    systemctl("daemon-reload")
+    systemctl("enable", unit.name)
+    systemctl("reset-failed", unit.name, is_needed=False)
+    systemctl("restart", "--no-block", unit.name)
+    return path
+
+
+def uninstall(name: str, purge: bool, units: Path = UNITS) -> None:
+    """Stop the service and remove its unit; its bundles, too, if asked to.
+
+    Raises:
+        DeviceError: systemd does not do what it is told.
+        UsageError: This is not root, or there is no such service.
+    """
+    require_root("sudo multigraft service uninstall")
+    path = units / f"{name}.service"
+    if not path.exists():
+        raise UsageError(f"there is no {path}", "name the service with --name")
+    systemctl("disable", "--now", name)
+    if purge:
+        systemctl("clean", "--what=state", name)
+    path.unlink()
+    systemctl("daemon-reload")
+
+
+def status(name: str) -> dict[str, Any]:
+    """What systemd knows of the service: ``ActiveState``, ``StatusText`` and others, as texts.
+
+    Raises:
+        DeviceError: systemd does not answer.
+    """
+    said = systemctl("show", name, f"--property={','.join(_SHOWN)}")
+    return dict(line.split("=", 1) for line in said.splitlines() if "=" in line)
+
+
+def logs(name: str, lines: int, follow: bool) -> int:
+    """Print the service's log.
+
+    Raises:
+        DeviceError: There is no journalctl.
+    """
+    journalctl = shutil.which("journalctl")
+    if journalctl is None:
+        raise DeviceError("there is no journalctl", "look where this system keeps its logs")
+    command = [journalctl, "--unit", name, "--lines", str(lines), "--output", "short-iso", "--no-pager"]
+    return subprocess.run([*command, *(["--follow"] if follow else [])], check=False).returncode
+
+
+def require_root(command: str) -> None:
+    """Refuse to go on without the rights.
+
+    Raises:
+        UsageError: This is not root.
+    """
+    if os.geteuid() != 0:
+        raise UsageError("changing system services takes root's rights", f"run: {command}")
+
+
+def give_to_owner(state: Path) -> None:
+    """Let all that lies in the state folder belong to whom the folder belongs: the service's user."""
+    with contextlib.suppress(OSError):
+        folder = state.resolve()
+        owner = folder.stat()
+        for path in (folder, *folder.rglob("*")):
+            os.chown(path, owner.st_uid, owner.st_gid, follow_symlinks=False)
+
+
+def systemctl(*arguments: str, is_needed: bool = True) -> str:
+    """What ``systemctl`` says.
+
+    Raises:
+        DeviceError: It fails, and is needed.
+    """
+    try:
+        done = subprocess.run(["systemctl", *arguments], capture_output=True, text=True, check=False)
+    except OSError as error:
+        raise DeviceError("there is no systemctl", "use a system with systemd, or run: multigraft serve") from error
+    if is_needed and done.returncode != 0:
+        said = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
+        raise DeviceError(f"systemctl {' '.join(arguments)} failed ({said})", "look at: journalctl --unit multigraft")
+    return done.stdout

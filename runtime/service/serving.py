@@ -1,0 +1,288 @@
+"""``multigraft serve``: puts the parts together and runs them until the service is told to end."""
+
+from __future__ import annotations
+
+import contextlib
+import faulthandler
+import hashlib
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from multigraft.devices.cameras.camera import Camera
+from multigraft.devices.file_sources import SourceWithoutDevice
+from multigraft.errors import (
+    BundleError,
+    ConfigurationError,
+    InputError,
+    MissingDependencyError,
+    MultigraftError,
+    UsageError,
+)
+from multigraft.runtime.deploy import store, trial
+from multigraft.runtime.engine import Engine
+from multigraft.runtime.service.asked import Requests
+from multigraft.runtime.service.figures import Figures
+from multigraft.runtime.service.frames import Frames, Pace
+from multigraft.runtime.service.front import listen
+from multigraft.runtime.service.journal import INFO, NOTICE, WARNING, Journal
+from multigraft.runtime.service.loop import Loop
+from multigraft.runtime.service.notify import Notifier
+from multigraft.runtime.service.power import Power
+from multigraft.runtime.service.settings import Settings, token_of
+from multigraft.runtime.service.vitals import Vitals, memory_bytes
+from multigraft.runtime.service.window import STALE_S, Window
+
+AGAIN = 75
+"""EX_TEMPFAIL of sysexits.h: the service ends so that it is started again."""
+SETTLED_S = 120.0
+SETTLED_FRAMES = 20
+"""A bundle on trial has served well after both."""
+BASELINE_S = 300.0
+MEMORY_SLACK = 64 << 20
+_CHUNK = 1 << 20
+
+OpenCamera = Callable[[Engine, "tuple[str, ...] | None"], Camera]
+
+
+def serve(settings: Settings, open_camera: OpenCamera) -> int:
+    """Serve until SIGTERM, SIGINT, or a reason to start again.
+
+    Args:
+        settings: What to serve, and how.
+        open_camera: Makes the camera, not yet open, for an engine and its tasks.
+
+    Returns:
+        The exit code: 0, or :data:`AGAIN`.
+
+    Raises:
+        ConfigurationError: What was asked for cannot work, however often it is started.
+        MultigraftError: It may work when it is started again.
+    """
+    # On SIGABRT, which systemd's watchdog sends, the log gets what every thread was doing.
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        faulthandler.enable()
+    journal, notifier = Journal(), Notifier()
+    with _configured():
+        token = token_of(settings)
+    folder, engine = _engine(settings, journal)
+    with _configured():
+        tasks = settings.tasks
+        for name in tasks or ():
+            engine.manifest.task(name)
+        first = open_camera(engine, tasks)
+    sha256 = folder.name if settings.bundle is None else digest_of(folder)
+    journal.fields |= {"BUNDLE": sha256[:12], "NAME": engine.manifest.name}
+    names = tuple(task.name for task in engine.manifest.tasks if tasks is None or task.name in tasks)
+    figures = Figures(engine.manifest, names)
+    requests = Requests(engine, figures.requests)
+    frames = Frames(_first_then(first, lambda: open_camera(engine, tasks)), is_live(first), _camera_teller(journal))
+
+    def lost_sensor(sentence: str) -> None:
+        figures.errors["sensor"] += 1
+        journal.write(WARNING, "sensor_lost", f"the power meter stopped answering: {sentence}")
+
+    def front_ended(sentence: str) -> None:
+        figures.errors["http"] += 1
+        journal.write(WARNING, "http_ended", sentence)
+
+    with contextlib.ExitStack() as stack:
+        vitals = Vitals(Power(fail=lost_sensor))
+        window = None
+        if settings.listen is not None:
+            with _missing_is_wrong():
+                listening = listen(settings.listen)
+            window = stack.enter_context(
+                Window(
+                    listening,
+                    bundle={"name": engine.manifest.name, "sha256": sha256},
+                    source=first.name,
+                    manifest=engine.manifest,
+                    figures=figures,
+                    vitals=vitals,
+                    requests=requests,
+                    camera=lambda: (frames.is_up, frames.reason, frames.dropped, frames.losses),
+                    token=token,
+                    say=front_ended,
+                    stale_s=max(STALE_S, 3 / settings.rate_hz) if settings.rate_hz else STALE_S,
+                )
+            )
+        trial_of = Settling(settings, folder, figures, journal)
+        loop = Loop(
+            engine, tasks, frames, Pace(settings.rate_hz), figures, requests, window, notifier, journal, trial_of.look
+        )
+        watch = Watch(settings, folder, figures, journal, loop.end)
+        vitals.each = watch.look
+        with _signals(loop):
+            stack.callback(vitals.stop)
+            vitals.start()
+            stack.callback(frames.stop)
+            frames.start()
+            where = "" if settings.listen is None else f" at http://{settings.listen}"
+            is_fast = engine.model.has_delegate()
+            xnnpack = {True: "on", False: "off", None: "unknown"}[is_fast]
+            said = f"{engine.manifest.name} ({sha256[:12]}) serves {first.name}{where}, XNNPACK is {xnnpack}"
+            journal.write(WARNING if is_fast is False else INFO, "started", said, xnnpack=xnnpack)
+            notifier.ready(loop.status())
+            code = loop.run()
+        notifier.stopping()
+        journal.write(INFO, "stopped", f"{figures.frames} frames were answered, {frames.dropped} dropped")
+    return code
+
+
+class Settling:
+    """Tells the state folder when a bundle on trial has served well.
+
+    Args:
+        settings: Whose state folder.
+        folder: The bundle.
+        figures: How it does.
+        journal: The log.
+    """
+
+    def __init__(self, settings: Settings, folder: Path, figures: Figures, journal: Journal) -> None:
+        self._settings, self._folder, self._figures, self._journal = settings, folder, figures, journal
+        self._is_done = settings.bundle is not None
+
+    def look(self) -> None:
+        """After a frame."""
+        if self._is_done or self._figures.frames < SETTLED_FRAMES or self._figures.uptime_s < SETTLED_S:
+            return
+        self._is_done = True
+        try:
+            trial.settled(self._settings.state, self._folder)
+        except OSError as error:
+            self._journal.write(WARNING, "not_settled", f"that the bundle serves well cannot be noted: {error}")
+
+
+class Watch:
+    """Looks, once a second, for reasons to start again: too much memory, another bundle.
+
+    Args:
+        settings: Limits, and the state folder.
+        folder: The bundle that is served.
+        figures: How it does.
+        journal: The log.
+        end: Ends the loop with an exit code.
+        memory: Bytes in use.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        folder: Path,
+        figures: Figures,
+        journal: Journal,
+        end: Callable[[int], None],
+        memory: Callable[[], int] = memory_bytes,
+    ) -> None:
+        self._settings, self._folder, self._figures, self._journal = settings, folder, figures, journal
+        self._end, self._memory = end, memory
+        self._limit = settings.most_memory_bytes
+        self._is_done = False
+
+    def look(self) -> None:
+        """Once a second."""
+        if self._is_done:
+            return
+        used = self._memory()
+        if self._limit is None and self._figures.uptime_s > BASELINE_S and self._figures.frames:
+            self._limit = 2 * used + MEMORY_SLACK
+        if self._limit is not None and used > self._limit:
+            self._again("memory", f"{used >> 20} MiB of memory are in use, and {self._limit >> 20} MiB may be")
+        elif self._settings.bundle is None:
+            now = store.current(self._settings.state)
+            if now is not None and now.name != self._folder.name:
+                self._again("deployed", f"bundle {now.name[:12]} was deployed")
+
+    def _again(self, event: str, why: str) -> None:
+        self._is_done = True
+        self._journal.write(NOTICE, event, f"{why}; the service ends to be started again")
+        self._end(AGAIN)
+
+
+def is_live(camera: Camera) -> bool:
+    """Whether frames come whether they are taken or not; files and fakes wait."""
+    several = getattr(camera, "cameras", None)
+    if several is not None:
+        return any(is_live(one) for one in several)
+    return not isinstance(camera, SourceWithoutDevice)
+
+
+def digest_of(bundle: Path) -> str:
+    """SHA-256 of a .graft file; of a deployed folder, its name where that is one, else of its manifest."""
+    if bundle.is_dir():
+        name = bundle.resolve().name
+        if len(name) == 64 and not set(name) - set("0123456789abcdef"):
+            return name
+        bundle = bundle / "manifest.json"
+    digest = hashlib.sha256()
+    with bundle.open("rb") as file:
+        while chunk := file.read(_CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def _engine(settings: Settings, journal: Journal) -> tuple[Path, Engine]:
+    def made(folder: Path) -> Engine:
+        return Engine(folder, settings.threads, settings.backend, settings.self_test, settings.untrusted)
+
+    if settings.bundle is not None:
+        with _configured():
+            return settings.bundle, made(settings.bundle)
+    with _configured():
+        folder = trial.starting(settings.state, lambda said: journal.write(WARNING, "bundle_replaced", said))
+    try:
+        return folder, made(folder)
+    except (MissingDependencyError, UsageError) as error:
+        raise ConfigurationError(error.problem, error.remedy) from error
+    except (BundleError, InputError) as error:
+        # This start is counted: after a few of them the bundle before is served.
+        raise MultigraftError(error.problem, error.remedy) from error
+
+
+@contextlib.contextmanager
+def _configured() -> Iterator[None]:
+    """What fails here fails at every start."""
+    try:
+        yield
+    except (BundleError, InputError, MissingDependencyError, UsageError) as error:
+        raise ConfigurationError(error.problem, error.remedy) from error
+
+
+@contextlib.contextmanager
+def _missing_is_wrong() -> Iterator[None]:
+    """A package that is not installed is not there at the next start either."""
+    try:
+        yield
+    except MissingDependencyError as error:
+        raise ConfigurationError(error.problem, error.remedy) from error
+
+
+def _first_then(first: Camera, make: Callable[[], Camera]) -> Callable[[], Camera]:
+    left = [first]
+    return lambda: left.pop() if left else make()
+
+
+def _camera_teller(journal: Journal) -> Callable[[bool, str], None]:
+    def tell(is_up: bool, sentence: str) -> None:
+        if is_up:
+            journal.write(NOTICE, "camera_back", sentence)
+        else:
+            journal.write(WARNING, "camera_lost", f"{sentence.rstrip('.')}; it is looked for again")
+
+    return tell
+
+
+@contextlib.contextmanager
+def _signals(loop: Loop) -> Iterator[None]:
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    for number in before:
+        signal.signal(number, lambda *_: loop.end(0))
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        sys.stdout.flush()

@@ -1,0 +1,84 @@
+"""What ``multigraft serve`` is told."""
+
+from __future__ import annotations
+
+import re
+import secrets
+from dataclasses import dataclass
+from pathlib import Path
+
+from multigraft import files
+from multigraft.errors import ConfigurationError
+from multigraft.reading import printable
+from multigraft.runtime.backends import BackendName
+from multigraft.runtime.http.guard import is_loopback
+from multigraft.runtime.service.front import Address
+
+TOKEN = "token"
+_TOKEN = re.compile(r"[A-Za-z0-9._~-]{16,128}")
+_MOST_TOKEN = 4096
+
+
+@dataclass(frozen=True)
+class Settings:
+    """All of it.
+
+    Attributes:
+        bundle: What to serve; None for the one that was deployed.
+        sources: Of frames, as typed.
+        state: The state folder.
+        tasks: Those to answer; None for all.
+        listen: Where HTTP is spoken; None for nowhere.
+        token_file: Holds what clients have to know.
+        rate_hz: The most frames a second.
+        most_memory_bytes: The service ends, to be started again, when it needs more; None for twice what it needed at
+            first and 64 MiB.
+        threads: For the kernels.
+        backend: Which interpreter.
+        self_test: Run the golden inputs on load.
+        untrusted: First load and run the model in a child process.
+    """
+
+    bundle: Path | None
+    sources: tuple[str, ...]
+    state: Path
+    tasks: tuple[str, ...] | None = None
+    listen: Address | None = None
+    token_file: Path | None = None
+    rate_hz: float | None = None
+    most_memory_bytes: int | None = None
+    threads: int = 1
+    backend: BackendName = "auto"
+    self_test: bool = True
+    untrusted: bool = False
+
+
+def token_of(settings: Settings) -> str | None:
+    """What clients have to know; None where only this machine can ask.
+
+    Where others can and no file is named, one is made once, in the state folder.
+
+    Raises:
+        ConfigurationError: The file cannot be read or made, or holds no token.
+    """
+    if settings.listen is None or (settings.token_file is None and is_loopback(settings.listen.host)):
+        return None
+    path = settings.token_file or settings.state / TOKEN
+    shown = printable(str(path))
+    try:
+        if settings.token_file is None and not path.exists():
+            settings.state.mkdir(parents=True, exist_ok=True)
+            with files.whole_file(path) as temporary:
+                temporary.write_text(secrets.token_urlsafe(24) + "\n", "ascii")
+            path.chmod(0o600)
+        with path.open("rb") as file:
+            token = file.read(_MOST_TOKEN).decode("ascii", "replace").strip()
+    except OSError as error:
+        raise ConfigurationError(
+            f"the token file {shown} cannot be read ({error.strerror})", "check the path and its permissions"
+        ) from error
+    if not _TOKEN.fullmatch(token):
+        raise ConfigurationError(
+            f"{shown} holds no token", "write 16 to 128 letters, digits or - . _ ~ into it, and nothing else"
+        )
+    return token

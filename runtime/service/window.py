@@ -1,0 +1,146 @@
+"""A loop seen from outside: its figures and its latest frame, over HTTP."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from multigraft.bundle.manifest import Manifest
+from multigraft.runtime.result import Result
+from multigraft.runtime.service.asked import Asked, Requests
+from multigraft.runtime.service.figures import Figures, words
+from multigraft.runtime.service.front import Answer, Front, Question
+from multigraft.runtime.service.vitals import Vitals
+from multigraft.tensors.preparation import Frame
+
+STALE_S = 10.0
+"""The least that a loop is given for a frame before it is said not to be well."""
+
+
+class Window:
+    """Answers the HTTP process's questions.
+
+    Args:
+        listening: Where HTTP is spoken.
+        bundle: ``name`` and ``sha256`` of what is served.
+        source: The camera, in words.
+        manifest: Of the bundle.
+        figures: The loop's counters.
+        vitals: The machine's readings.
+        requests: Inferences that clients ask for; None where they may not.
+        camera: Whether the camera gives frames, what is wrong if not, frames dropped, and how often it was lost.
+        token: What clients have to know.
+        say: Is told when the HTTP process had to be started again.
+        stale_s: A loop whose last frame is older is not well.
+    """
+
+    def __init__(
+        self,
+        listening: socket.socket,
+        *,
+        bundle: Mapping[str, str],
+        source: str,
+        manifest: Manifest,
+        figures: Figures,
+        vitals: Vitals,
+        requests: Requests | None,
+        camera: Callable[[], tuple[bool, str, int, int]],
+        token: str | None = None,
+        say: Callable[[str], None] = lambda sentence: None,
+        stale_s: float = STALE_S,
+    ) -> None:
+        self._stale_s = stale_s
+        self._bundle, self._source, self._token, self._camera = dict(bundle), source, token, camera
+        self._manifest, self._figures, self._vitals, self._requests = manifest, figures, vitals, requests
+        self._last: tuple[int, dict[str, Frame], Result] | None = None
+        questions: dict[str, Question] = {
+            "alive": lambda header, body, answer: answer(True),
+            "settings": lambda header, body, answer: answer({"token": self._token}),
+            "figures": lambda header, body, answer: answer(self.to_json()),
+            "models": lambda header, body, answer: answer(requests.models() if requests is not None else []),
+            "picture": lambda header, body, answer: answer(self.picture()),
+            "infer": self._infer,
+        }
+        self._front = Front(listening, questions, say)
+
+    def __enter__(self) -> Window:
+        self._front.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._front.stop()
+
+    def show(self, frames: dict[str, Frame], result: Result) -> None:
+        """Keep the latest frame.
+
+        Args:
+            frames: Task to the frame that it was asked of.
+            result: The answers.
+        """
+        self._last = self._figures.frames, frames, result
+
+    def health(self) -> dict[str, Any]:
+        """Whether frames are answered; if not, why."""
+        is_up, reason, _, _ = self._camera()
+        age_s = self._figures.age_s
+        if is_up and (age_s is None or age_s > self._stale_s):
+            reason = f"no frame was answered for {age_s or self._figures.uptime_s:.0f} s"
+        return {"ok": is_up and not reason, "camera": is_up, "reason": reason}
+
+    def picture(self) -> tuple[int, list[tuple[Frame, dict[str, Any]]]] | None:
+        """The latest frame's number, and each frame of that moment with what was answered on it."""
+        if self._last is None:
+            return None
+        number, frames, result = self._last
+        groups: dict[int, tuple[Frame, dict[str, Any]]] = {}
+        for task, answer in result.answers.items():
+            groups.setdefault(id(frames[task]), (frames[task], {}))[1][task] = answer
+        return number, list(groups.values())
+
+    def to_json(self) -> dict[str, Any]:
+        """Everything but the picture, as plain data."""
+        _, _, dropped, losses = self._camera()
+        shown: dict[str, Any] = {"frame": 0, "words": {}, "latency_us": {}}
+        if self._last is not None:
+            number, _, result = self._last
+            latency_us = {
+                "preprocessing": result.preprocessing_us,
+                **result.latency_us,
+                **{f"boxes of {stage.stage.on.task}": stage.us for stage in result.stages},
+                "answering": result.answering_us,
+            }
+            shown = {"frame": number, "words": words(result.answers), "latency_us": latency_us}
+        return {
+            "bundle": self._bundle,
+            "source": self._source,
+            "health": self.health(),
+            "dropped": dropped,
+            "losses": losses,
+            **self._figures.to_json(),
+            **self._vitals.to_json(),
+            **shown,
+        }
+
+    def _infer(self, header: dict[str, Any], body: memoryview, answer: Answer) -> None:
+        if self._requests is None:
+            answer({"refused": "this only shows what it sees; serve the bundle with: multigraft serve"})
+            return
+        try:
+            asked = _asked(header, body, answer)
+        except (KeyError, TypeError, ValueError) as error:
+            answer({"refused": f"the inputs are not whole ({error})"})
+            return
+        self._requests.put(asked)
+
+
+def _asked(header: dict[str, Any], body: memoryview, answer: Answer) -> Asked:
+    inputs = {}
+    for described in header["inputs"]:
+        dtype, shape = np.dtype(str(described["dtype"])), tuple(int(n) for n in described["shape"])
+        size = dtype.itemsize * int(np.prod(shape, dtype=np.int64))
+        inputs[str(described["name"])] = np.frombuffer(body[:size], dtype).reshape(shape)
+        body = body[size:]
+    return Asked(str(header["model"]), inputs, tuple(map(str, header["outputs"])), answer)

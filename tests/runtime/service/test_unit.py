@@ -1,0 +1,170 @@
+"""The unit as systemd reads it, the log as journald reads it, and what is said in words."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from multigraft.cli.main import main
+from multigraft.errors import ConfigurationError
+from multigraft.runtime import Engine
+from multigraft.runtime.service import installation
+from multigraft.runtime.service.figures import words
+from multigraft.runtime.service.front import Address
+from multigraft.runtime.service.journal import WARNING, Journal
+from multigraft.runtime.service.settings import Settings, token_of
+from multigraft.runtime.service.unit import Unit
+from tests.box_bundle import box_bundle, bright_frames
+
+MOST_EXPOSURE = 20
+"""Tenths, as systemd-analyze takes it."""
+
+
+def values(text: str, key: str) -> list[str]:
+    return [line.partition("=")[2] for line in text.splitlines() if line.startswith(f"{key}=")]
+
+
+def test_the_unit_restarts_feeds_the_watchdog_and_keeps_cpuinfo() -> None:
+    text = Unit("multigraft", ("--source", "camera")).text({"video", "i2c", "wheel"})
+    assert values(text, "Type") == ["notify"]
+    assert values(text, "RestartPreventExitStatus") == ["78"]
+    assert values(text, "Restart") == ["always"]
+    assert values(text, "ProcSubset") == ["all"]
+    assert values(text, "SupplementaryGroups") == ["video i2c"]
+    assert values(text, "DynamicUser") == ["yes"]
+    assert values(text, "IPAddressDeny") == ["any"]
+    assert values(text, "ExecStart") == [f"{sys.executable} -P -m multigraft serve --source camera"]
+    open_to_all = Unit("other", (), "pi", False, token_file=Path("/etc/token")).text(())
+    assert values(open_to_all, "IPAddressDeny") == [] and values(open_to_all, "User") == ["pi"]
+    assert values(open_to_all, "LoadCredential") == ["token:/etc/token"]
+    assert values(open_to_all, "ExecStart")[0].endswith("serve --token-file %d/token")
+
+
+@pytest.mark.parametrize("word", ["a b", 'a"b', "a%b", "a$b", "a\\b", "a;b", ""])
+def test_words_with_signs_of_systemd_arrive_as_they_were(word: str, tmp_path: Path) -> None:
+    [command] = values(Unit("multigraft", ("--source", word)).text(()), "ExecStart")
+    last = command.removeprefix(f"{sys.executable} -P -m multigraft serve --source ")
+    # systemd.service(5): quotes, then backslashes, specifiers and variables.
+    inner = last[1:-1] if last.startswith('"') else last
+    plain = inner.replace("$$", "$").replace("%%", "%").replace('\\"', '"').replace("\\\\", "\\")
+    assert plain == word
+
+
+def test_systemd_understands_the_unit_and_finds_it_safe(tmp_path: Path) -> None:
+    path = tmp_path / "multigraft.service"
+    path.write_text(Unit("multigraft", ("--source", "camera")).text())
+    analyze = shutil.which("systemd-analyze")
+    if analyze is None:
+        pytest.skip("systemd: it is not installed here")
+    checks = (
+        ["security", "--offline=true", f"--threshold={MOST_EXPOSURE}", "--no-pager", str(path)],
+        ["verify", "--man=no", str(path)],
+    )
+    for arguments in checks:
+        done = subprocess.run([analyze, *arguments], capture_output=True, text=True, check=False)
+        if "--offline" in done.stderr:
+            pytest.skip("systemd: this one judges no files")
+        assert done.returncode == 0, done.stdout[-300:] + done.stderr
+        assert "multigraft.service:" not in done.stderr, done.stderr
+
+
+def test_a_changed_unit_would_be_found_unsafe(tmp_path: Path) -> None:
+    text = Unit("multigraft", ()).text(())
+    dropped = [line for line in text.splitlines() if not line.startswith(("System", "Capability", "NoNew", "Dynamic"))]
+    path = tmp_path / "multigraft.service"
+    path.write_text("\n".join(dropped))
+    analyze = shutil.which("systemd-analyze")
+    if analyze is None:
+        pytest.skip("systemd: it is not installed here")
+    command = [analyze, "security", "--offline=true", f"--threshold={MOST_EXPOSURE}", "--no-pager", str(path)]
+    assert subprocess.run(command, capture_output=True, check=False).returncode != 0
+
+
+def test_install_prints_the_unit_and_changes_nothing(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    (tmp_path / "frames").mkdir()
+    arguments = ["service", "install", "--print", "--source", str(tmp_path / "frames"), "--rate", "5"]
+    assert main([*arguments, "--tasks", "digit", "--max-memory", "300"]) == 0
+    text = capsys.readouterr().out
+    assert f"--source {tmp_path / 'frames'}" in text
+    assert "--rate 5 --max-memory 300" in text and "--tasks digit" in text
+    assert str(tmp_path / "frames") in "".join(values(text, "BindReadOnlyPaths"))
+
+
+def test_what_takes_root_says_so(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    assert main(["service", "install", "--source", "fake:"]) == 2
+    assert "takes root's rights; run: sudo multigraft service install" in capsys.readouterr().err
+    assert main(["service", "uninstall"]) == 2
+
+
+@pytest.mark.parametrize("name", ["a b", "../x", "A", ""])
+def test_names_that_are_none_are_refused(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["service", "status", "--name", name]) == 2
+    assert "use small letters" in capsys.readouterr().err
+
+
+def test_without_systemd_it_says_what_to_do(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(installation, "MANAGED", tmp_path / "nothing")
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    with pytest.raises(Exception, match="systemd does not run here; start it yourself: multigraft serve"):
+        installation.install(Unit("multigraft", ()), None, tmp_path, tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_journal_gets_fields(tmp_path: Path) -> None:
+    state = os.fstat(2)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listening:
+        listening.bind(str(tmp_path / "journal"))
+        listening.settimeout(10)
+        journal = Journal({"BUNDLE": "abc"}, tmp_path / "journal", {"JOURNAL_STREAM": f"{state.st_dev}:{state.st_ino}"})
+        journal.write(WARNING, "camera_lost", "two\nlines", camera="front")
+        record = listening.recv(65536)
+    length = len(b"two\nlines").to_bytes(8, "little")
+    assert b"MESSAGE\n" + length + b"two\nlines\n" in record
+    for field in (b"PRIORITY=4\n", b"MULTIGRAFT_EVENT=camera_lost\n", b"MULTIGRAFT_BUNDLE=abc\n"):
+        assert field in record
+    assert b"MULTIGRAFT_CAMERA=front\n" in record
+
+
+def test_elsewhere_the_log_is_plain(capfd: pytest.CaptureFixture[str]) -> None:
+    Journal(environment={"JOURNAL_STREAM": "1:2"}).write(WARNING, "camera_lost", "the camera is gone")
+    assert capfd.readouterr().err == "multigraft: the camera is gone\n"
+
+
+def test_boxes_are_said_in_words() -> None:
+    engine = Engine(box_bundle())
+    [frame] = bright_frames(20)
+    said = words(engine.run(frame).answers)
+    assert said["line"].startswith("line ")
+    [nothing] = bright_frames(None)
+    assert words(engine.run(nothing).answers)["line"] == "nothing"
+
+
+@pytest.mark.parametrize("text", ["", "short", "a" * 200, "with space inside it", "ü" * 20])
+def test_a_file_that_holds_no_token_is_refused(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "token"
+    path.write_text(text)
+    settings = Settings(None, (), tmp_path, listen=Address("0.0.0.0", 1), token_file=path)
+    with pytest.raises(ConfigurationError, match="holds no token"):
+        token_of(settings)
+
+
+@pytest.mark.parametrize(
+    ("text", "host", "port"),
+    [("127.0.0.1:8080", "127.0.0.1", 8080), ("[::1]:80", "::1", 80), (":1", "0.0.0.0", 1), ("pi:0", "pi", 0)],
+)
+def test_addresses(text: str, host: str, port: int) -> None:
+    address = Address.parse(text)
+    assert (address.host, address.port) == (host, port)
+
+
+@pytest.mark.parametrize("text", ["8080", "pi", "pi:", "pi:x", "pi:99999", "pi:-1", ""])
+def test_what_is_no_address_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="is no address"):
+        Address.parse(text)
