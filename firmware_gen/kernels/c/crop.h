@@ -197,19 +197,33 @@ MG_KERNEL int32_t mg_late(uint32_t now, const int8_t *started, uint32_t limit, i
     return 1;
 }
 
-/* The first boxes of these classes (a bit each; NULL for all), at most so many: their count, then their numbers. */
+MG_INLINE float mg_box_number(const int8_t *boxes, int32_t box, int32_t at)
+{
+    float value;
+    memcpy(&value, boxes + box * MG_BOX_BYTES + 4 * at, sizeof value);
+    return value;
+}
+
+/* The boxes of these classes (a bit each; NULL for all) with the highest scores, at most so many, equal ones in their
+   order: their count, then their numbers. */
 MG_KERNEL void mg_choose(const int8_t *boxes, const int8_t *counts, const uint32_t *classes, int32_t top, int8_t *crops)
 {
     int32_t count = 0;
     memset(crops, 0, 4 * (size_t)(top + 1));
-    for (int32_t number = 0; number < mg_number(counts, 0) && count < top; number++) {
-        float index;
-        memcpy(&index, boxes + number * MG_BOX_BYTES + 20, sizeof index);
-        const uint32_t class_number = (uint32_t)index;
-        if (classes == NULL || (classes[class_number / 32] >> class_number % 32 & 1u) != 0) {
-            count++;
-            memcpy(crops + 4 * count, &number, sizeof number);
-        }
+    for (int32_t box = 0; box < mg_number(counts, 0); box++) {
+        const uint32_t index = (uint32_t)mg_box_number(boxes, box, 5);
+        const float score = mg_box_number(boxes, box, 4);
+        int32_t place = count;
+        if (classes != NULL && (classes[index / 32] >> index % 32 & 1u) == 0)
+            continue;
+        while (place > 0 && score > mg_box_number(boxes, mg_number(crops, place), 4))
+            place--;
+        if (place == top)
+            continue;
+        count = mg_min(count + 1, top);
+        for (int32_t at = count; at > place + 1; at--)
+            memcpy(crops + 4 * at, crops + 4 * (at - 1), 4);
+        memcpy(crops + 4 * (place + 1), &box, sizeof box);
     }
     memcpy(crops, &count, sizeof count);
 }
