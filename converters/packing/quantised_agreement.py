@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -24,12 +24,20 @@ class QuantisedAgreement:
         multitask: The ONNX model and its tasks.
         floating: The float graph, for names and layouts.
         feeds: Gives the frames as the ONNX model takes them, from the start at each call; may give none.
+        tolerances: Task to what still counts as equal; None for the default of its kind.
     """
 
-    def __init__(self, multitask: MultiTaskModel, floating: FloatModel, feeds: Callable[[], Iterable[Arrays]]) -> None:
+    def __init__(
+        self,
+        multitask: MultiTaskModel,
+        floating: FloatModel,
+        feeds: Callable[[], Iterable[Arrays]],
+        tolerances: Mapping[str, float | None],
+    ) -> None:
         self._tasks = multitask.tasks
         self._floating = floating
         self._feeds = feeds
+        self._tolerances = tolerances
         self._model = multitask.model
         self._names = [o for task in multitask.tasks for o in task.outputs]
         self._original: dict[str, list[npt.NDArray[Any]]] = {}
@@ -54,6 +62,7 @@ class QuantisedAgreement:
                 task.kind,
                 [np.stack(original[o]) for o in task.outputs],
                 [np.stack(new[o]) for o in task.outputs],
+                tolerance=self._tolerances.get(task.name),
                 answer=task.answer,
                 labels=task.labels,
             )
