@@ -80,9 +80,9 @@ def _read_labels(value: Any, place: Place) -> tuple[str, ...]:
     if isinstance(value, str):
         path = _LABEL_FILE.read(value, place)
         try:
-            lines = read_text(path, LARGEST).splitlines()
-            # An alphabet has a line for the space.
-            labels = tuple(line if line == " " else line.strip() for line in lines if line == " " or line.strip())
+            lines = read_text(path, LARGEST).replace("\r", "\n").split("\n")
+            # An alphabet has a line for the space, and may have one for the space of another script or a separator.
+            labels = tuple(line if len(line) == 1 else line.strip() for line in lines if len(line) == 1 or line.strip())
         except InputError as error:
             place.fail(f"names {value!r}: {error.problem}", f"write {_LABELS.expects}")
         except UnicodeDecodeError:
