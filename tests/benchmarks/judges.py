@@ -170,7 +170,7 @@ def built(folder: Path, settings: str, precision: str) -> Path:
     if bundle.is_file() and file.is_file() and file.read_text() == settings:
         return bundle
     file.write_text(settings)
-    command = [sys.executable, "-m", "multigraft", "build", file, "--allow-miss", "--force", "-o", bundle]
+    command = [sys.executable, "-m", "multigraft", "build", file, "--allow-miss", "-o", bundle]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     (folder / f"{precision}.log").write_text(done.stdout + done.stderr)
     missed = bundle.with_name(f"{precision}.missed.graft")
