@@ -63,3 +63,9 @@ class ConversionError(MultigraftError, RuntimeError):
 
 class DeviceError(MultigraftError, OSError):
     """A camera, sensor or port does not answer as it has to."""
+
+
+def one_line(error: BaseException) -> str:
+    """The first non-empty line of an error's text without its full stop, for use inside a sentence."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0].rstrip(".") if lines else type(error).__name__

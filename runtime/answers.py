@@ -14,6 +14,7 @@ from multigraft.answers.answer_format import AnswerFormat
 from multigraft.answers.class_map import ClassMap
 from multigraft.answers.families.table import decoder_of
 from multigraft.answers.family import Decoded, channels_first
+from multigraft.answers.own_format import OwnFormat
 from multigraft.answers.per_box import PerBox
 from multigraft.bundle.manifest import Task
 from multigraft.errors import BundleError, ConfigurationError
@@ -95,19 +96,24 @@ MAX_LISTED_CLASSES = 64
 """Up to so many classes a list beats numpy's fixed cost per call."""
 
 
-def make_decoder(task: Task, tensors: Sequence[TensorSpec], arrays: Sequence[Array]) -> Callable[[], Answer]:
+def make_decoder(
+    task: Task, tensors: Sequence[TensorSpec], arrays: Sequence[Array], own: OwnFormat | None = None
+) -> Callable[[], Answer]:
     """A function that reads the answer out of the output arrays as they are when it is called.
 
     Args:
         task: The task, whose kind and labels decide.
         tensors: What its outputs are.
         arrays: Where its outputs lie, in the same order; held on to.
+        own: The user's function that decodes; None for what the task says.
 
     Raises:
         BundleError: The number of labels does not fit the output, or there is no output.
     """
     if not tensors:
         raise BundleError(f"task {task.name} has no output", "build the bundle again")
+    if own is not None:
+        return _of_own(task, own, tensors, arrays)
     if task.answer is not None:
         return _decoded(task, task.answer, tensors, arrays)
     if task.kind == "classification":
@@ -131,13 +137,7 @@ def _decoded(
         decode = decoder_of(answer, task.labels)
     except ConfigurationError as error:
         raise BundleError(f"task {task.name}: {error.problem}", error.remedy) from error
-    pairs = tuple(zip(arrays, tensors, strict=True))
-
-    def outputs() -> list[Float32Array]:
-        if task.joined:
-            return [channels_first(output[0]) for output in joined_outputs(task.joined, tensors, arrays)]
-        return [channels_first(dequantise(array[0], spec)) for array, spec in pairs]
-
+    outputs = _original_outputs(task, tensors, arrays)
     shapes = [output.shape for output in outputs()]
     if shapes != list(answer.shapes):
         raise BundleError(
@@ -145,6 +145,27 @@ def _decoded(
             "build the bundle again",
         )
     return lambda: decode(outputs())
+
+
+def _of_own(
+    task: Task, own: OwnFormat, tensors: Sequence[TensorSpec], arrays: Sequence[Array]
+) -> Callable[[], Decoded]:
+    decode, outputs = own.decoder(task.labels), _original_outputs(task, tensors, arrays)
+    return lambda: decode(outputs())
+
+
+def _original_outputs(
+    task: Task, tensors: Sequence[TensorSpec], arrays: Sequence[Array]
+) -> Callable[[], list[Float32Array]]:
+    """What gives the outputs in the original network's layout, without the batch axis."""
+    pairs = tuple(zip(arrays, tensors, strict=True))
+
+    def outputs() -> list[Float32Array]:
+        if task.joined:
+            return [channels_first(output[0]) for output in joined_outputs(task.joined, tensors, arrays)]
+        return [channels_first(dequantise(array[0], spec)) for array, spec in pairs]
+
+    return outputs
 
 
 def _of_joined(task: Task, tensors: Sequence[TensorSpec], arrays: Sequence[Array]) -> Callable[[], Values | Raw]:

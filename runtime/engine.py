@@ -15,6 +15,7 @@ import numpy as np
 from multigraft.answers.crops import crop
 from multigraft.answers.detections import Detections, no_detections
 from multigraft.answers.family import Decoded
+from multigraft.answers.own_format import OwnFormat
 from multigraft.answers.per_box import PerBox, gathered
 from multigraft.bundle.bundle import Bundle
 from multigraft.bundle.manifest import Manifest, Segment
@@ -30,6 +31,7 @@ from multigraft.runtime.tflite_model import Subgraph, TfliteModel
 from multigraft.runtime.untrusted import try_in_child
 from multigraft.tensors.arrays import Array
 from multigraft.tensors.preparation import Frame, Preparer, preparer_for
+from multigraft.tensors.preprocessing import Preprocessing
 from multigraft.tflite.checking.check import check_tflite
 
 _ALL = slice(None)
@@ -75,10 +77,12 @@ class Engine:
         backend: Which interpreter.
         self_test: Run the golden inputs on load; see :attr:`self_test`.
         untrusted: Load and run the model once in a child process before, which may crash in place of this one.
+        own: Task to a function of yours that makes its answer, in place of what the bundle says of it.
 
     Attributes:
         bundle: The bundle.
         model: The interpreter.
+        own: As given.
         self_test: How the golden inputs came out; None where it was not run.
 
     Raises:
@@ -94,12 +98,14 @@ class Engine:
         backend: BackendName = "auto",
         self_test: bool = True,
         untrusted: bool = False,
+        own: Mapping[str, OwnFormat] | None = None,
     ) -> None:
         self.bundle = bundle if isinstance(bundle, Bundle) else Bundle.open(bundle)
         self.manifest: Manifest = self.bundle.manifest
         if untrusted:
             check_tflite(self.bundle.model, "the model")
             try_in_child(self.bundle.model, backend, threads)
+        self.own = {name: dataclasses.replace(own, size=self._size_of(name)) for name, own in (own or {}).items()}
         self.model = TfliteModel(self.bundle.model, backend, threads)
         self._tensors = {spec.name: spec for spec in self.manifest.tensors}
         self._subgraphs = {segment.name: self._subgraph(segment) for segment in self.manifest.segments}
@@ -286,17 +292,23 @@ class Engine:
         for task in tasks:
             specs = [self._tensors[name] for name in task.outputs]
             arrays = [self._output(name, task.name, wanted) for name in task.outputs]
-            decoders.append((task.name, make_decoder(task, specs, arrays)))
+            decoders.append((task.name, make_decoder(task, specs, arrays, self.own.get(task.name))))
         return _BoundTasks(
             tuple(fills.values()),
             tuple(fills),
             tuple(input_copies),
             tuple(runs),
             tuple(decoders),
-            tuple((task.name, self.manifest.inputs_of(task.name)[0].tensor) for task in tasks if task.answer),
+            tuple((t.name, self.manifest.inputs_of(t.name)[0].tensor) for t in tasks if t.answer or t.name in self.own),
             tuple(s.name for s in segments),
             *staged(self.manifest, names),
         )
+
+    def _size_of(self, task: str) -> tuple[int, int]:
+        preparation = self.manifest.inputs_of(task)[0].preprocessing
+        if not isinstance(preparation, Preprocessing):
+            raise ConfigurationError(f"task {task} takes no pictures, and a function decodes those", "leave it out")
+        return preparation.height, preparation.width
 
     def _output(self, tensor: str, task: str, segments: set[str]) -> Array:
         for segment in self.manifest.segments:

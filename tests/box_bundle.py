@@ -16,7 +16,7 @@ from tests.tflite_builder import Graph
 SIZE = 64
 
 
-def box_bundle(labels: tuple[str, ...] = ("line",)) -> Bundle:
+def box_bundle(labels: tuple[str, ...] = ("line",), category_ids: tuple[int, ...] = ()) -> Bundle:
     """Task "line" says where a frame is bright, "kind" classifies it; both at 64 x 64 grey."""
     # Of the first weight this seed makes a positive one, so that bright stays bright.
     graph = Graph(seed=3, float32=True)
@@ -27,7 +27,9 @@ def box_bundle(labels: tuple[str, ...] = ("line",)) -> Bundle:
     segments = {"trunk": ["bright"], "head_kind": ["kind/mean", "kind/out"]}
     tasks: dict[str, Any] = {"line": ("detection", bright, labels), "kind": ("classification", out, ("a", "b", "c"))}
     bundle = assemble(graph, segments, tasks).bundle
-    answer = AnswerFormat("db-text", ((1, SIZE, SIZE),), (SIZE, SIZE), {"map": 0}, scores="probabilities")
+    answer = AnswerFormat(
+        "db-text", ((1, SIZE, SIZE),), (SIZE, SIZE), {"map": 0}, scores="probabilities", category_ids=category_ids
+    )
     line, kind = bundle.manifest.tasks
     manifest = dataclasses.replace(bundle.manifest, tasks=(dataclasses.replace(line, answer=answer), kind))
     contents = {name: bundle.read(name) for name in manifest.files}

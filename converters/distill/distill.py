@@ -286,6 +286,9 @@ def _judged(
         candidate.tail.run(_features(candidate, donor, evidence.accept)),
         confidence=options.confidence,
         tolerance=(options.tolerances or {}).get(target.name),
+        answer=target.answer,
+        labels=target.labels,
+        right=evidence.decoded(target),
     )
 
 

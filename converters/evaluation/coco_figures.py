@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import io
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from multigraft.answers.categories import category_of, no_class_of
 from multigraft.answers.detections import Detections
 from multigraft.converters.evaluation.coco_labels import CocoLabels
-from multigraft.errors import InputError, MissingDependencyError
+from multigraft.errors import MissingDependencyError
 from multigraft.installing import how_missing, install_extra
 
 
@@ -52,13 +53,16 @@ def coco() -> Any:
     return loaded
 
 
-def detection_figures(labels: CocoLabels, found: Mapping[int, Detections], names: tuple[str, ...]) -> DetectionFigures:
+def detection_figures(
+    labels: CocoLabels, found: Mapping[int, Detections], names: tuple[str, ...], category_ids: tuple[int, ...] = ()
+) -> DetectionFigures:
     """How well boxes fit the labels.
 
     Args:
         labels: What is right.
         found: ``image_id`` to boxes in pixels of the picture.
         names: The task's labels.
+        category_ids: What the task's settings number its classes; empty where they say nothing.
 
     Raises:
         InputError: None of the task's classes is a category of the file.
@@ -67,16 +71,17 @@ def detection_figures(labels: CocoLabels, found: Mapping[int, Detections], names
     loaded = coco()
     from pycocotools.cocoeval import COCOeval
 
-    shared = {labels.category_of(names, n) for n in range(len(names) or len(labels.categories))} - {None}
+    def category(number: int) -> int | None:
+        return category_of(number, names, category_ids, labels.categories)
+
+    shared = {category(n) for n in range(len(names) or len(category_ids) or len(labels.categories))} - {None}
     if not shared:
-        raise InputError(
-            f"{labels.path} has none of the classes {', '.join(names[:5])}", "name labels as the categories are named"
-        )
+        raise no_class_of(labels.path, names, category_ids)
     with contextlib.redirect_stdout(io.StringIO()):
         truth = loaded.COCO()
         truth.dataset = labels.content
         truth.createIndex()
-        records = list(_records(labels, found, names))
+        records = list(_records(category, found))
         if not records:
             return DetectionFigures(0.0, 0.0, 0.0, len(labels.images), _boxes(labels, shared))
         judged = COCOeval(truth, truth.loadRes(records), "bbox")
@@ -92,12 +97,12 @@ def _boxes(labels: CocoLabels, categories: set[int | None]) -> int:
     return sum(int(note["category_id"]) in categories for note in labels.content["annotations"])
 
 
-def _records(labels: CocoLabels, found: Mapping[int, Detections], names: tuple[str, ...]) -> Iterable[dict[str, Any]]:
+def _records(category: Callable[[int], int | None], found: Mapping[int, Detections]) -> Iterable[dict[str, Any]]:
     for image, detections in found.items():
         for i in range(len(detections)):
-            category = labels.category_of(names, int(detections.classes[i]))
-            if category is not None:
+            known = category(int(detections.classes[i]))
+            if known is not None:
                 left, top, right, bottom = map(float, detections.boxes[i])
                 box = [left, top, right - left, bottom - top]
                 score = float(detections.scores[i])
-                yield {"image_id": image, "category_id": category, "bbox": box, "score": score}
+                yield {"image_id": image, "category_id": known, "bbox": box, "score": score}

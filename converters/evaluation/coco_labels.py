@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from multigraft.answers.categories import categories_of, read_content
 from multigraft.errors import InputError
-from multigraft.reading import read_text
-
-LARGEST = 512 << 20
-"""Bytes; COCO's own training labels take 450 MB."""
 
 
 @dataclass(frozen=True)
@@ -30,14 +26,6 @@ class CocoLabels:
     categories: dict[int, str]
     content: dict[str, Any]
 
-    def category_of(self, labels: tuple[str, ...], number: int) -> int | None:
-        """The category that a class of a network is: of the same name; without names by its place in the list."""
-        if not labels:
-            known = sorted(self.categories)
-            return known[number] if number < len(known) else None
-        name = labels[number].casefold() if number < len(labels) else None
-        return next((key for key, value in self.categories.items() if value.casefold() == name), None)
-
 
 def read_coco(path: Path, folder: Path | None = None) -> CocoLabels:
     """Read labels.
@@ -51,9 +39,9 @@ def read_coco(path: Path, folder: Path | None = None) -> CocoLabels:
     """
     remedy = "give a COCO file with images, annotations and categories"
     try:
-        content = json.loads(read_text(path, LARGEST))
+        content = read_content(path)
         images = {int(i["id"]): str(i["file_name"]) for i in content["images"]}
-        categories = {int(c["id"]): str(c["name"]) for c in content["categories"]}
+        categories = categories_of(content)
         for note in content["annotations"]:
             box = [float(v) for v in note["bbox"]]
             if len(box) != 4 or int(note["image_id"]) not in images or int(note["category_id"]) not in categories:

@@ -9,6 +9,8 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 
+from multigraft.answers.answer_format import AnswerFormat
+from multigraft.answers.own_format import OwnFormat
 from multigraft.bundle.manifest import Task
 from multigraft.converters.graft.candidate import Candidate
 from multigraft.converters.graft.lineage import weights_digest
@@ -56,7 +58,7 @@ def assemble(
             (*reach.get(start, ()), head),
             root.labels,
             "donor" if grafts else "unshared",
-            answer=root.answer,
+            answer=_carried(root),
             on=root.on,
         )
         for graft in grafts:
@@ -82,6 +84,7 @@ def assemble(
         segments=tuple(segments),
         tasks=tuple(tasks[n.name] for n in networks),
         provenance={"sources": sources, **(provenance or {})},
+        own={n.name: n.answer for n in networks if isinstance(n.answer, OwnFormat)},
     )
 
 
@@ -102,6 +105,11 @@ def _trunk_segments(
     return reach
 
 
+def _carried(network: Network) -> AnswerFormat | None:
+    """What a bundle says of a network's answers: nothing of a function of the user, which is code."""
+    return None if isinstance(network.answer, OwnFormat) else network.answer
+
+
 def _grafted_task(target: Network, graft: Candidate, trunk: tuple[str, ...]) -> Task:
     join = graft.join
     return Task(
@@ -119,7 +127,7 @@ def _grafted_task(target: Network, graft: Candidate, trunk: tuple[str, ...]) -> 
             **({"grafted_agreement": graft.agreement.to_json()} if graft.agreement else {}),
             "layers": [vars(layer) for layer in graft.layers],
         },
-        answer=target.answer,
+        answer=_carried(target),
         on=target.on,
     )
 

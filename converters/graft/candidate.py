@@ -130,6 +130,7 @@ def judge(
         tolerance=tolerance,
         answer=target.answer,
         labels=target.labels,
+        right=evidence.decoded(target),
     )
     return costed(join, tail, target, measured, layers, adapter)
 

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy.typing as npt
 
-from multigraft.agreement.agreement import RELATIVE_ERROR
+from multigraft.agreement.agreement import RELATIVE_ERROR, kept_answers
 from multigraft.agreement.boxes import SCORE_THRESHOLD, Layout
 from multigraft.answers.detections import Detections
 from multigraft.answers.families.table import decoded
+from multigraft.answers.family import Decoded
 from multigraft.converters.job.progress import Report, silent
 from multigraft.converters.network.cut_frames import CutFrames
 from multigraft.converters.network.frames import Frames
@@ -39,6 +40,7 @@ class Evidence:
     fit: Frames
     accept: Frames
     _answers: dict[str, list[npt.NDArray[Any]]] = field(default_factory=dict, repr=False, compare=False)
+    _decoded: dict[str, tuple[Decoded, ...] | None] = field(default_factory=dict, repr=False, compare=False)
 
     def answers(self, target: Network) -> list[npt.NDArray[Any]]:
         """The original outputs on the held-out frames, computed once."""
@@ -46,6 +48,12 @@ class Evidence:
             outputs = target.run(target.prepare(self.accept))
             self._answers[target.name] = [outputs[o] for o in target.outputs]
         return self._answers[target.name]
+
+    def decoded(self, target: Network) -> tuple[Decoded, ...] | None:
+        """What they say, decoded once; None where that is not kept, see :func:`kept_answers`."""
+        if target.name not in self._decoded:
+            self._decoded[target.name] = kept_answers(target.answer, target.labels, self.answers(target))
+        return self._decoded[target.name]
 
 
 LEAST_FOUND = 0.02
@@ -58,7 +66,10 @@ def advice_on_answers(network: Network, evidence: Evidence) -> list[str]:
         return []
     outputs = evidence.answers(network)
     if network.answer is not None:
-        answers, frames = decoded(network.answer, network.labels, outputs), len(outputs[0])
+        answers: Iterable[Decoded] | None = evidence.decoded(network)
+        if answers is None:
+            answers = decoded(network.answer, network.labels, outputs)
+        frames = len(outputs[0])
         # Answers of other kinds, such as maps, are never empty.
         found = sum(not isinstance(answer, Detections) or len(answer) > 0 for answer in answers)
         if found >= max(1, LEAST_FOUND * frames):

@@ -17,7 +17,7 @@ from multigraft.converters.importing.forms.inputs import fed_inputs
 from multigraft.converters.importing.forms.well_formed import refuse_broken_text
 from multigraft.converters.importing.importer import load_network
 from multigraft.converters.importing.known_operators import INT8_OPERATORS, refuse_unknown_node, tflite_operators
-from multigraft.converters.importing.node_names import label, one_line
+from multigraft.converters.importing.node_names import label
 from multigraft.converters.importing.onnx_reader import DEFAULT_DOMAINS, LARGEST, read_onnx, refuse_node
 from multigraft.converters.importing.open_size import DEFAULT, open_dimensions, usual_size
 from multigraft.converters.importing.simplify import INDEX_TYPES
@@ -26,7 +26,7 @@ from multigraft.converters.importing.tflite.standing import load_standing
 from multigraft.converters.network.network import Network
 from multigraft.converters.settings.foreign_formats import foreign_format
 from multigraft.converters.settings.settings import MODEL_SUFFIXES
-from multigraft.errors import InputError, MultigraftError, UnsupportedOperatorError, UsageError
+from multigraft.errors import InputError, MultigraftError, UnsupportedOperatorError, UsageError, one_line
 from multigraft.reading import regular_file
 from multigraft.tensors.array_preparation import ArrayPreparation
 from multigraft.tensors.preparation import Preparation

@@ -8,14 +8,10 @@ from the command line or the environment, never from a settings file, which may 
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
-from multigraft.converters.settings.settings import is_factory
 from multigraft.errors import UsageError
-
-OPTION = "--trust-code"
-VARIABLE = "MULTIGRAFT_TRUST_CODE"
+from multigraft.own_code import OPTION, VARIABLE, is_function, is_trusted, require_trust
 
 
 def require_consent(model: str, trusts_code: bool) -> None:
@@ -28,12 +24,10 @@ def require_consent(model: str, trusts_code: bool) -> None:
     Raises:
         UsageError: It runs code, and nobody has agreed.
     """
-    if trusts_code or os.environ.get(VARIABLE) == "1":
-        return
-    remedy = f"if you trust whoever wrote it, add {OPTION} or set {VARIABLE}=1"
-    if Path(model).suffix.lower() == ".pt2":
+    if Path(model).suffix.lower() == ".pt2" and not is_trusted(trusts_code):
         raise UsageError(
-            f"{model} may run code of its author when PyTorch opens it", f"{remedy}, else ask for an .onnx"
+            f"{model} may run code of its author when PyTorch opens it",
+            f"if you trust whoever wrote it, add {OPTION} or set {VARIABLE}=1, else ask for an .onnx",
         )
-    if is_factory(model):
-        raise UsageError(f"{model} runs Python code from the folder of the settings", remedy)
+    if is_function(model):
+        require_trust(model, trusts_code)

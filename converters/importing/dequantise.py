@@ -8,7 +8,7 @@ ReLU that they took away, so that it comes back, with its upper end where that i
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import onnx
@@ -108,7 +108,7 @@ class _Dequantiser:
         self.constants[name] = value
         return name
 
-    def fail(self, problem: str) -> None:
+    def fail(self, problem: str) -> NoReturn:
         raise UnsupportedOperatorError(
             f"{self.where}: {label(self.node)} {problem}", "give the float32 network that it was made from"
         )
@@ -127,7 +127,7 @@ class _Dequantiser:
         factor, offset = self.parameters(scale, zero)
         if name in self.constants:
             node = helper.make_node("DequantizeLinear", ["x", "s", "z"], ["y"], axis=axis)
-            value = _evaluated(
+            value = self.evaluated(
                 node, {"x": self.constants[name], "s": factor, "z": offset.astype(self.constants[name].dtype)}
             )
             self.stands_for[name] = self.store(f"{name}/float", value.astype(np.float32))
@@ -218,6 +218,24 @@ class _Dequantiser:
                 self.graph.node.append(helper.make_node("Identity", [source], [output.name]))
                 output.type.tensor_type.elem_type = TensorProto.FLOAT
 
+    def evaluated(self, node: onnx.NodeProto, feeds: dict[str, Array]) -> Array:
+        """What ``node`` gives for constants."""
+        feeds |= {name: np.zeros(()) for name in node.input if name and name not in feeds}
+        values = [
+            helper.make_tensor_value_info(k, helper.np_dtype_to_tensor_dtype(v.dtype), v.shape)
+            for k, v in feeds.items()
+        ]
+        result = helper.make_tensor_value_info(node.output[0], TensorProto.UNDEFINED, None)
+        graph = helper.make_graph([node], "one", values, [result])
+        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10)
+        try:
+            results: Any = ReferenceEvaluator(model).run(None, feeds)
+            value: Array = results[0]
+        # The reference's operators check nothing: whatever does not fit ends in an error of theirs.
+        except Exception as error:
+            self.fail(f"cannot be computed from its constants ({error})")
+        return value
+
     def attribute(self, name: str, default: Any) -> Any:
         return next((helper.get_attribute_value(a) for a in self.node.attribute if str(a.name) == name), default)
 
@@ -228,27 +246,13 @@ class _Dequantiser:
         return {a.name: helper.get_attribute_value(a) for a in self.node.attribute if a.name not in without}
 
 
-def _evaluated(node: onnx.NodeProto, feeds: dict[str, Array]) -> Array:
-    for name in [i for i in node.input if i and i not in feeds]:
-        feeds[name] = np.zeros(())
-    values = [
-        helper.make_tensor_value_info(k, helper.np_dtype_to_tensor_dtype(v.dtype), v.shape) for k, v in feeds.items()
-    ]
-    result = helper.make_tensor_value_info(node.output[0], TensorProto.UNDEFINED, None)
-    graph = helper.make_graph([node], "one", values, [result])
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10)
-    results: Any = ReferenceEvaluator(model).run(None, feeds)
-    value: Array = results[0]
-    return value
-
-
 def _quantize(d: _Dequantiser) -> None:
     x, output = d.input(0), d.node.output[0]
     if x in d.constants:
         # Weights in float, rounded by the pair: that they are rounded is part of the network.
         factor, offset = d.parameters(d.input(1), d.input(2))
         node = helper.make_node("QuantizeLinear", ["x", "s", "z"], ["y"], axis=d.attribute("axis", 1))
-        d.constants[output] = _evaluated(node, {"x": d.constants[x], "s": factor, "z": offset})
+        d.constants[output] = d.evaluated(node, {"x": d.constants[x], "s": factor, "z": offset})
         return
     d.clamped(x, output, d.input(1), d.input(2))
 
@@ -261,7 +265,7 @@ def _dequantize(d: _Dequantiser) -> None:
         feeds = {name: d.constants[name] for name in d.node.input if name in d.constants}
         if len(feeds) < len([i for i in d.node.input if i]):
             d.fail("has a scale that is computed at run time")
-        d.constants[output] = _evaluated(node, feeds).astype(np.float32)
+        d.constants[output] = d.evaluated(node, feeds).astype(np.float32)
         return
     source = d.real(d.input(0), d.input(1), d.input(2), d.attribute("axis", 1))
     if source in d.constants:

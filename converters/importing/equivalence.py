@@ -8,10 +8,9 @@ from typing import Any
 import numpy.typing as npt
 import onnx
 
-from multigraft.converters.importing.node_names import one_line
 from multigraft.converters.importing.onnx_reader import refuse_unsupported
 from multigraft.converters.network.network import session_of
-from multigraft.errors import InputError
+from multigraft.errors import InputError, one_line
 
 
 def runner(model: onnx.ModelProto, where: str) -> Callable[[Mapping[str, npt.NDArray[Any]]], list[npt.NDArray[Any]]]:

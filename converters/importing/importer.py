@@ -21,8 +21,10 @@ from multigraft.converters.network.advice import advice_on_preprocessing, check_
 from multigraft.converters.network.answering import read_answers
 from multigraft.converters.network.network import Network
 from multigraft.converters.settings.foreign_formats import foreign_format
-from multigraft.converters.settings.settings import MODEL_SUFFIXES, TaskSettings, is_factory
+from multigraft.converters.settings.label_reader import CategoryNames
+from multigraft.converters.settings.settings import MODEL_SUFFIXES, TaskSettings
 from multigraft.errors import InputError
+from multigraft.own_code import is_function
 from multigraft.reading import regular_file
 from multigraft.tensors.array_preparation import ArrayPreparation
 from multigraft.tensors.preparation import Preparation, network_shape
@@ -87,7 +89,7 @@ def load_network(
 
         require_consent(text, trusts_code)
         model, digest = export_program(path), sha256_of_file(path)
-    elif is_factory(text):
+    elif is_function(text):
         from multigraft.converters.importing.torch_export import export_factory
 
         if preprocessing is None:
@@ -143,7 +145,8 @@ def load_task(
     ):
         report(f"warning: {sentence}")
     network.on = None if task.on is None else task.on.on
-    read_answers(network, task.answer, report)
+    ids = task.labels.ids if isinstance(task.labels, CategoryNames) else ()
+    read_answers(network, task.answer, report, ids, Path(folder), trusts_code)
     return network
 
 

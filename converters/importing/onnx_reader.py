@@ -11,14 +11,15 @@ from multigraft.converters.importing.dequantise import dequantise, is_quantised
 from multigraft.converters.importing.forms.external_data import external_names, merge_external_data
 from multigraft.converters.importing.forms.float_types import cast_to_float32
 from multigraft.converters.importing.forms.ordering import sort_nodes
+from multigraft.converters.importing.forms.repeated_outputs import leave_out_repeated_outputs
 from multigraft.converters.importing.forms.sparse import write_out_sparse
 from multigraft.converters.importing.forms.unused_inputs import leave_out_unused_inputs
 from multigraft.converters.importing.forms.well_formed import refuse_broken_tensors, refuse_broken_text
 from multigraft.converters.importing.local_functions import expand_functions, refuse_explosion
-from multigraft.converters.importing.node_names import label, one_line
+from multigraft.converters.importing.node_names import label
 from multigraft.converters.job.progress import Report, silent
 from multigraft.converters.network.network import name_nodes_once
-from multigraft.errors import InputError, MultigraftError, UnsupportedOperatorError
+from multigraft.errors import InputError, MultigraftError, UnsupportedOperatorError, one_line
 from multigraft.reading import regular_file
 
 LARGEST = 2 << 30
@@ -96,6 +97,8 @@ def read_onnx(path: Path, report: Report = silent) -> onnx.ModelProto:
         raise InputError(f"{path} is not valid ONNX: {one_line(error)}", "export it again") from error
     for name in leave_out_unused_inputs(model):
         report(f"note: nothing in {path.name} reads its input {name}, which is left out")
+    for name in leave_out_repeated_outputs(model):
+        report(f"note: {path.name} lists its output {name} more than once; it is given once")
     was = cast_to_float32(model)
     if was:
         report(f"note: {path.name} holds {was}; it is cast to float32")

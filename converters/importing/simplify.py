@@ -28,7 +28,7 @@ from multigraft.converters.importing.forms.fixed_batch import to_one_frame
 from multigraft.converters.importing.forms.inputs import fed_inputs
 from multigraft.converters.importing.forms.neutral_bounds import leave_out_neutral_bounds
 from multigraft.converters.importing.known_operators import refuse_unknown
-from multigraft.converters.importing.node_names import label, one_line
+from multigraft.converters.importing.node_names import label
 from multigraft.converters.importing.old_operators import flatten_softmax, mend_resize
 from multigraft.converters.importing.onnx_reader import DEFAULT_DOMAINS, refuse_unsupported
 from multigraft.converters.importing.open_size import usual_size
@@ -36,7 +36,7 @@ from multigraft.converters.importing.probe_frames import COUNT, probe_frames
 from multigraft.converters.importing.saturation import before_saturation
 from multigraft.converters.importing.tensor_sizes import refuse_large_tensors
 from multigraft.converters.network.closeness import TOLERANCE, difference
-from multigraft.errors import ConversionError, InputError, MissingDependencyError, UnsupportedOperatorError
+from multigraft.errors import ConversionError, InputError, MissingDependencyError, UnsupportedOperatorError, one_line
 from multigraft.installing import how_missing, install_extra
 from multigraft.tensors.array_preparation import ArrayPreparation
 from multigraft.tensors.preparation import Preparation, network_shape, prepare_frames, random_frame

@@ -9,20 +9,18 @@ import contextlib
 import importlib
 import io
 import logging
-import sys
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import onnx
 import onnx.inliner
 
-from multigraft.converters.importing.node_names import one_line
 from multigraft.converters.importing.simplify import OPSET
-from multigraft.errors import InputError, MissingDependencyError, UnsupportedOperatorError
+from multigraft.errors import InputError, MissingDependencyError, UnsupportedOperatorError, one_line
 from multigraft.installing import failed_import, how_missing, install_extra
+from multigraft.own_code import import_path, named_function
 
 SAFE_WEIGHTS_ONLY = (2, 6)
 """First version of PyTorch whose ``weights_only`` keeps what it promises."""
@@ -94,17 +92,8 @@ def _torch() -> Any:
 
 
 def _build(torch: Any, source: str, folder: Path) -> Any:
-    place, _, function = source.partition(":")
-    with _import_path(folder):
-        try:
-            imported: ModuleType = importlib.import_module(place)
-        except Exception as error:
-            raise InputError(
-                f"module {place} of {source} cannot be imported ({one_line(error)})", "check the name and its folder"
-            ) from error
-        factory = getattr(imported, function, None)
-        if not callable(factory):
-            raise InputError(f"module {place} has no function {function!r}", "name a function that returns the network")
+    factory = named_function(source, folder, "returns the network")
+    with import_path(folder):
         try:
             module = factory()
         except Exception as error:
@@ -162,18 +151,6 @@ def _to_onnx(torch: Any, source: str, module: Any, arguments: tuple[Any, ...]) -
             ) from error
     model: onnx.ModelProto = program.model_proto
     return onnx.inliner.inline_local_functions(model) if model.functions else model
-
-
-@contextlib.contextmanager
-def _import_path(folder: Path) -> Iterator[None]:
-    path = str(folder.absolute())
-    sys.path.insert(0, path)
-    importlib.invalidate_caches()
-    try:
-        yield
-    finally:
-        if path in sys.path:
-            sys.path.remove(path)
 
 
 @contextlib.contextmanager

@@ -5,12 +5,14 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self
 
 import onnx
 
 from multigraft import files
+from multigraft.answers.own_format import OwnFormat
 from multigraft.bundle.manifest import Task
 from multigraft.errors import InputError
 from multigraft.json_decoding import decode
@@ -43,6 +45,7 @@ class MultiTaskModel:
         segments: In an order in which they can run; together they hold every node exactly once.
         tasks: As they will stand in the manifest (``outputs`` are ONNX tensor names here).
         provenance: Source digests and how the graft was chosen; goes into the manifest.
+        own: Task to the user's function that decodes its outputs here; is not saved.
     """
 
     model: onnx.ModelProto
@@ -50,12 +53,13 @@ class MultiTaskModel:
     segments: tuple[SegmentSpec, ...]
     tasks: tuple[Task, ...]
     provenance: dict[str, Any] = field(default_factory=dict)
+    own: Mapping[str, OwnFormat] = field(default_factory=dict)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write an .onnx file that any ONNX tool opens; the rest stands in its metadata."""
         model = onnx.ModelProto()
         model.CopyFrom(self.model)
-        rest = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name != "model"}
+        rest = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name not in ("model", "own")}
         plain = json.dumps(rest, default=dataclasses.asdict)
         onnx.helper.set_model_props(model, {METADATA_KEY: plain})
         files.write_bytes(path, model.SerializeToString())

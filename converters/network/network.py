@@ -16,6 +16,7 @@ from onnx import numpy_helper
 from multigraft.answers.answer_format import AnswerFormat
 from multigraft.answers.crops import On
 from multigraft.answers.kind import Kind
+from multigraft.answers.own_format import OwnFormat
 from multigraft.converters.network.frames import Frames
 from multigraft.errors import InputError
 from multigraft.tensors.preparation import Preparation, prepare_frames, take_same_frames
@@ -115,7 +116,7 @@ class Network:
         self.labels = tuple(labels)
         self.source_sha256 = source_sha256
         self.metadata = dict(metadata or {})
-        self.answer: AnswerFormat | None = None
+        self.answer: AnswerFormat | OwnFormat | None = None
         self.on: On | None = None
         self.model = prefixed(batched(model), f"{name}/")
         graph = self.model.graph

@@ -360,7 +360,8 @@ def _judge(
 
 def _decoding_tail(multitask: MultiTaskModel, floating: FloatModel, lacking: Collection[str]) -> tuple[str, ...]:
     """What the last layers and the arithmetic behind them write, of tasks of ``lacking`` whose answers are decoded."""
-    names = [o for task in multitask.tasks if task.answer is not None and task.name in lacking for o in task.outputs]
+    decoded = {task.name for task in multitask.tasks if task.answer is not None} | set(multitask.own)
+    names = [o for task in multitask.tasks if task.name in decoded and task.name in lacking for o in task.outputs]
     parts = [p for o in names for p in (floating.joined[o].parts if o in floating.joined else (o,))]
     cuts = {floating.boundaries.get(name, name) for segment in multitask.segments for name in segment.inputs}
     return decoding_tail(floating.graph, cuts, [floating.boundaries[p] for p in parts])

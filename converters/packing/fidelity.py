@@ -71,6 +71,7 @@ def bundle_agreement(
         tolerance=tolerance,
         answer=network.answer,
         labels=network.labels,
+        right=evidence.decoded(network),
     )
 
 

@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from multigraft.agreement.agreement import Agreement, agreement
+from multigraft.agreement.agreement import Agreement, agreement, kept_answers
+from multigraft.answers.family import Decoded
+from multigraft.bundle.manifest import Task
 from multigraft.converters.conversion.boundary_tensors import FloatModel, OnnxRunner, to_tflite_layout
 from multigraft.converters.conversion.interpreters import Arrays, Runner, tapped
 from multigraft.converters.job.over_frames import over_frames
@@ -34,13 +36,14 @@ class QuantisedAgreement:
         feeds: Callable[[], Iterable[Arrays]],
         tolerances: Mapping[str, float | None],
     ) -> None:
-        self._tasks = multitask.tasks
+        self._tasks, self._own = multitask.tasks, multitask.own
         self._floating = floating
         self._feeds = feeds
         self._tolerances = tolerances
         self._model = multitask.model
         self._names = [o for task in multitask.tasks for o in task.outputs]
         self._original: dict[str, list[npt.NDArray[Any]]] = {}
+        self._said: dict[str, tuple[Decoded, ...] | None] = {}
 
     def __call__(self, graph: Graph) -> dict[str, Agreement]:
         """Task to agreement; empty without frames."""
@@ -56,22 +59,20 @@ class QuantisedAgreement:
                 new[n].append(value.transpose(np.argsort(layouts[n]))[0])
         if not all(new.values()):
             return {}
-        original = self._originals()
-        return {
-            task.name: agreement(
-                task.kind,
-                [np.stack(original[o]) for o in task.outputs],
-                [np.stack(new[o]) for o in task.outputs],
-                tolerance=self._tolerances.get(task.name),
-                answer=task.answer,
-                labels=task.labels,
-            )
-            for task in self._tasks
-        }
+        return {task.name: self._of(task, [np.stack(new[o]) for o in task.outputs]) for task in self._tasks}
 
     def values(self, graph: Graph) -> dict[str, float]:
         """Task to its mean agreement alone."""
         return {task: measured.value for task, measured in self(graph).items()}
+
+    def _of(self, task: Task, new: list[npt.NDArray[Any]]) -> Agreement:
+        original = [np.stack(self._originals()[o]) for o in task.outputs]
+        answer = self._own.get(task.name) or task.answer
+        if task.name not in self._said:
+            self._said[task.name] = kept_answers(answer, task.labels, original)
+        right = self._said[task.name]
+        tolerance = self._tolerances.get(task.name)
+        return agreement(task.kind, original, new, tolerance=tolerance, answer=answer, labels=task.labels, right=right)
 
     def _originals(self) -> dict[str, list[npt.NDArray[Any]]]:
         if not self._original:

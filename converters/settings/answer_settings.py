@@ -8,10 +8,21 @@ from dataclasses import dataclass
 
 from multigraft.answers.answer_format import AnswerFormat
 from multigraft.answers.families.table import AUTO, FAMILIES, RAW
-from multigraft.converters.settings.toml_reader import choice, flag, integer, key, mapping, number, several
+from multigraft.converters.settings.toml_reader import Reader, choice, flag, integer, key, mapping, number, several
+from multigraft.errors import ConfigurationError
+from multigraft.own_code import is_function
 
 _SHARE = number(lambda v: 0 < v < 1, "a number above 0 and below 1")
 _PIXELS = number(lambda v: v > 0, "a number above 0")
+
+
+_FAMILY = choice(AUTO, RAW, *FAMILIES)
+_FORMAT = Reader(
+    f"{_FAMILY.expects}, or module:function",
+    lambda value, place: value if isinstance(value, str) and is_function(value) else _FAMILY.read(value, place),
+)
+_OF_ONE = dict.fromkeys(("core_threshold", "unclip_ratio", "min_size"), "db-text") | {"blank": "ctc"}
+"""Keys that one family alone knows."""
 
 
 @dataclass(frozen=True)
@@ -19,8 +30,9 @@ class AnswerSettings:
     """Which family of networks the outputs are of, and what it needs to know beside their shapes."""
 
     format: str = key(
-        "Family of the network (see docs/answers.md); auto recognises it by shapes and names, raw leaves numbers.",
-        choice(AUTO, RAW, *FAMILIES),
+        "Family of the network (see docs/answers.md); auto recognises it by shapes and names, raw leaves numbers; "
+        "module:function decodes on this machine alone.",
+        _FORMAT,
         default=AUTO,
     )
     score_threshold: float | None = key("Answers below are no answers.", _SHARE, default=None)
@@ -61,14 +73,57 @@ class AnswerSettings:
         default=None,
     )
 
+    core_threshold: float | None = key(
+        "Text boxes (db-text): pixels of the map above are the core of a line.", _SHARE, default=None
+    )
+    unclip_ratio: float | None = key(
+        "Text boxes: each side of a core moves out by this times its area over its perimeter.",
+        number(lambda v: 0 < v <= 10, "a number above 0 and up to 10"),
+        default=None,
+    )
+    min_size: float | None = key(
+        "Text boxes: pixels of the map that the shorter side of a core has at least.",
+        number(lambda v: 1 <= v <= 1000, "a number of 1 to 1000"),
+        default=None,
+    )
+    category_ids: tuple[int, ...] | None = key(
+        "What a data set numbers the classes, for COCO files; by labels where those come from one, else from 1 on.",
+        several(integer(0, "a whole number of at least 0"), "a list of whole numbers, as in [1, 2, 3]"),
+        default=None,
+    )
+
+    @property
+    def function(self) -> str | None:
+        """``module:function`` where that decodes.
+
+        Raises:
+            ConfigurationError: More is said, which a function knows by itself.
+        """
+        if not is_function(self.format):
+            return None
+        for f in dataclasses.fields(self):
+            if f.name != "format" and getattr(self, f.name) is not None:
+                raise ConfigurationError(f"{f.name} is of no use to {self.format}", "leave it out")
+        return self.format
+
     def over(self, recognised: AnswerFormat) -> AnswerFormat:
-        """What was recognised, with what is said here."""
+        """What was recognised, with what is said here.
+
+        Raises:
+            ConfigurationError: Something is said that only another family knows.
+        """
         known = {f.name for f in dataclasses.fields(AnswerFormat)}
         said = {
             f.name: value
             for f in dataclasses.fields(self)
             if f.name in known and (value := getattr(self, f.name)) is not None
         }
+        for name, family in _OF_ONE.items():
+            if name in said and family != recognised.family:
+                raise ConfigurationError(
+                    f"{name} belongs to {family}, and the outputs are read as {recognised.family}",
+                    "leave it out, or name that format",
+                )
         if "roles" in said:
             said["roles"] = {**recognised.roles, **said["roles"]}
         return dataclasses.replace(recognised, **said)

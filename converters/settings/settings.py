@@ -19,9 +19,9 @@ from multigraft.answers.kind import KINDS, Kind
 from multigraft.converters.settings.answer_settings import AnswerSettings
 from multigraft.converters.settings.cascade_settings import CascadeSettings
 from multigraft.converters.settings.foreign_formats import foreign_format
+from multigraft.converters.settings.label_reader import LABELS
 from multigraft.converters.settings.preparation_settings import PREPARATION
 from multigraft.converters.settings.toml_reader import (
-    LARGEST,
     Place,
     Reader,
     choice,
@@ -36,8 +36,8 @@ from multigraft.converters.settings.toml_reader import (
     table,
     text,
 )
-from multigraft.errors import ConfigurationError, InputError
-from multigraft.reading import read_text
+from multigraft.errors import ConfigurationError
+from multigraft.own_code import is_function
 from multigraft.tensors.preparation import Preparation
 
 Refine = Literal["none", "distill"]
@@ -52,12 +52,6 @@ MODEL_SUFFIXES = (".onnx", ".pt2", ".tflite")
 TOLERANCE_KINDS: tuple[Kind, ...] = ("regression", "landmarks", "detection", "other")
 
 _IDENTIFIER = text(r"[A-Za-z][A-Za-z0-9_]{0,47}", "a name of letters, digits and _ that starts with a letter")
-_FACTORY = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
-
-
-def is_factory(model: str) -> bool:
-    """Whether ``model`` is ``module:factory`` rather than a file."""
-    return _FACTORY.fullmatch(model) is not None
 
 
 def _read_frames(value: Any, place: Place) -> Path:
@@ -69,29 +63,11 @@ def _read_frames(value: Any, place: Place) -> Path:
 
 
 def _read_model(value: Any, place: Place) -> str:
-    if isinstance(value, str) and _FACTORY.fullmatch(value):
+    if isinstance(value, str) and is_function(value):
         return value
     if isinstance(value, str) and (foreign := foreign_format(place.file.parent / value)):
         place.fail(f"names {value!r}, which {foreign[0]}", foreign[1])
     return str(_MODEL_FILE.read(value, place))
-
-
-def _read_labels(value: Any, place: Place) -> tuple[str, ...]:
-    if isinstance(value, str):
-        path = _LABEL_FILE.read(value, place)
-        try:
-            lines = read_text(path, LARGEST).replace("\r", "\n").split("\n")
-            # An alphabet has a line for the space, and may have one for the space of another script or a separator.
-            labels = tuple(line if len(line) == 1 else line.strip() for line in lines if len(line) == 1 or line.strip())
-        except InputError as error:
-            place.fail(f"names {value!r}: {error.problem}", f"write {_LABELS.expects}")
-        except UnicodeDecodeError:
-            place.fail(f"names {value!r}, which is not UTF-8 text", f"write {_LABELS.expects}")
-    else:
-        labels = several(text(), _LABELS.expects).read(value, place)
-    if not labels:
-        place.fail("is empty", f"write {_LABELS.expects}")
-    return labels
 
 
 _FRAMES_FILE = file(
@@ -103,8 +79,6 @@ _FRAMES_FILE = file(
 _FRAMES = Reader(_FRAMES_FILE.expects, _read_frames)
 _MODEL_FILE = file("an .onnx or .tflite file, a .pt2 exported program or module:factory", MODEL_SUFFIXES)
 _MODEL = Reader(_MODEL_FILE.expects, _read_model)
-_LABEL_FILE = file("a list of texts or the path of a text file with one label a line")
-_LABELS = Reader(_LABEL_FILE.expects, _read_labels)
 
 
 @dataclass(frozen=True)
@@ -134,7 +108,7 @@ class TaskSettings:
         table(CascadeSettings),
         default=None,
     )
-    labels: tuple[str, ...] = key("Names of the answers, in the order of the outputs.", _LABELS, default=())
+    labels: tuple[str, ...] = key("Names of the answers, in the order of the outputs.", LABELS, default=())
     frames: Path | None = key(
         "Unlabeled frames for this task alone; else those of the whole file.", _FRAMES, default=None
     )
@@ -152,7 +126,7 @@ class TaskSettings:
     @property
     def is_factory(self) -> bool:
         """Whether ``model`` is ``module:factory`` rather than a file."""
-        return is_factory(self.model)
+        return is_function(self.model)
 
 
 @dataclass(frozen=True)
@@ -345,6 +319,11 @@ class Settings:
             while (on := tasks[chain[-1]].on) is not None:
                 if on.task not in tasks:
                     here.at("task").fail(f"is {on.task!r}, which no task is called", nearest(on.task, list(tasks)))
+                if (answer := tasks[on.task].answer) is not None and is_function(answer.format):
+                    here.at("task").fail(
+                        f"is {on.task!r}, whose boxes {answer.format} makes, which no bundle carries",
+                        "name a task whose format is built in",
+                    )
                 if on.task in chain:
                     here.at("task").fail(
                         f"leads back to where it began ({' on '.join([*chain, on.task])})",

@@ -13,19 +13,24 @@ independent unit, so the bound counts frames, never pixels or boxes:
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from multigraft.agreement import boxes
 from multigraft.agreement.binomial import lower_bound, lower_bound_of_mean
-from multigraft.agreement.boxes import Detections, Layout
 from multigraft.answers.answer_format import AnswerFormat
+from multigraft.answers.class_map import ClassMap
+from multigraft.answers.dense_map import DenseMap
+from multigraft.answers.detections import Detections
 from multigraft.answers.families.table import decoded
+from multigraft.answers.family import Decoded
 from multigraft.answers.kind import Kind
 from multigraft.answers.matching import IOU, rule_of
+from multigraft.answers.own_format import OwnFormat
 from multigraft.errors import InputError, UsageError
 from multigraft.tensors.arrays import Array, Float64Array
 
@@ -72,8 +77,9 @@ def agreement(
     *,
     confidence: float = 0.95,
     tolerance: float | None = None,
-    answer: AnswerFormat | None = None,
+    answer: AnswerFormat | OwnFormat | None = None,
     labels: tuple[str, ...] = (),
+    right: Sequence[Decoded] | None = None,
 ) -> Agreement:
     """Compare outputs on the same frames.
 
@@ -86,6 +92,7 @@ def agreement(
             matched boxes; other: largest relative error. None for the default of the kind.
         answer: How the outputs are decoded; answers are then compared as people see them.
         labels: Of the task, for decoders that need them.
+        right: What ``original`` says by ``answer``, from :func:`kept_answers`, where it is compared more than once.
 
     Raises:
         UsageError: The confidence is no probability, or there are no frames.
@@ -93,7 +100,7 @@ def agreement(
     """
     if not 0 < confidence < 1:
         raise UsageError(f"confidence {confidence} is not between 0 and 1", "give for instance 0.95")
-    scores, tolerance, rule, is_binary = frame_scores(kind, original, new, tolerance, answer, labels)
+    scores, tolerance, rule, is_binary = frame_scores(kind, original, new, tolerance, answer, labels, right)
     total = float(scores.sum())
     bound = lower_bound(round(total), len(scores), confidence) if is_binary else None
     return Agreement(
@@ -112,17 +119,21 @@ def frame_scores(
     original: Outputs,
     new: Outputs,
     tolerance: float | None = None,
-    answer: AnswerFormat | None = None,
+    answer: AnswerFormat | OwnFormat | None = None,
     labels: tuple[str, ...] = (),
+    right: Sequence[Decoded] | None = None,
 ) -> tuple[Scores, float | None, str, bool]:
     """Score of each frame (0..1), the tolerance used, the rule in words, and whether all scores are 0 or 1 by rule."""
     _check(original, new)
     usable = np.all([np.isfinite(o).reshape(len(o), -1).all(axis=1) for o in new], axis=0)
     new = [np.where(np.isfinite(o), o, 0) if o.dtype.kind == "f" else o for o in new]
     pairs = list(zip(original, new, strict=True))
-    if answer is not None and (as_seen := _decoded_scores(answer, labels, original, new, tolerance)) is not None:
-        scores, used, rule = as_seen
-        return scores * usable, used, rule, False
+    if answer is not None:
+        originals = decoded(answer, labels, original) if right is None else right
+        as_seen = _decoded_scores(answer, labels, originals, new, tolerance)
+        if as_seen is not None:
+            scores, used, rule = as_seen
+            return scores * usable, used, rule, False
     if kind == "classification":
         scores = np.all([_same_class(a, b) for a, b in pairs], axis=0)
         return scores * usable, None, "same class with the highest score", True
@@ -130,10 +141,10 @@ def frame_scores(
         scores = np.mean([_same_pixels(a, b) for a, b in pairs], axis=0)
         return scores * usable, None, "share of pixels with the same class, per frame", False
     if kind == "detection":
-        if (layout := Layout.find(original)) is not None:
+        if (layout := boxes.Layout.find(original)) is not None:
             iou = IOU if tolerance is None else tolerance
             rule = f"share of boxes matched with the same class and IoU of at least {iou:g}, per frame"
-            scores = Detections.read(original, layout).f1(Detections.read(new, layout), iou)
+            scores = boxes.Detections.read(original, layout).f1(boxes.Detections.read(new, layout), iou)
             return scores * usable, iou, rule, False
         tolerance = None
     if kind in ("regression", "landmarks"):
@@ -150,12 +161,33 @@ def frame_scores(
     return scores * usable, used, f"relative error of every output at most {used:g}", True
 
 
+def kept_answers(
+    answer: AnswerFormat | OwnFormat | None, labels: tuple[str, ...], original: Outputs
+) -> tuple[Decoded, ...] | None:
+    """What outputs say on every frame, for :func:`agreement` to compare with time and again.
+
+    None where nothing decodes them, or where answers are maps or masks: those of all frames would fill the memory.
+    """
+    if answer is None:
+        return None
+    kept = []
+    for one in decoded(answer, labels, original):
+        if isinstance(one, ClassMap | DenseMap) or (isinstance(one, Detections) and one.masks is not None):
+            return None
+        kept.append(one)
+    return tuple(kept)
+
+
 def _decoded_scores(
-    answer: AnswerFormat, labels: tuple[str, ...], original: Outputs, new: Outputs, tolerance: float | None
+    answer: AnswerFormat | OwnFormat,
+    labels: tuple[str, ...],
+    originals: Iterable[Decoded],
+    new: Outputs,
+    tolerance: float | None,
 ) -> tuple[Scores, float, str] | None:
     """None where there is no rule for such answers."""
     scores, rule, used = [], None, 0.0
-    for right, judged in zip(*(decoded(answer, labels, outputs) for outputs in (original, new)), strict=True):
+    for right, judged in zip(originals, decoded(answer, labels, new), strict=True):
         if rule is None:
             rule = rule_of(right)
             if rule is None:

@@ -6,6 +6,10 @@ from dataclasses import dataclass, field
 
 SCORE_THRESHOLD = 0.25
 IOU_THRESHOLD = 0.45
+CORE_THRESHOLD = 0.3
+UNCLIP_RATIO = 1.6
+MIN_SIZE = 3.0
+"""Of DB, as RapidOCR has them."""
 MOST = 100
 """Answers kept per frame: a hostile or confused network cannot make a frame cost more than this."""
 
@@ -36,6 +40,10 @@ class AnswerFormat:
         blank: CTC: number of the class that means nothing.
         edges: Pairs of keypoints to be joined by a line, one after the other.
         gallery: Embeddings: names of known vectors; the vectors stand in ``gallery_vectors``, row by row.
+        core_threshold: Text boxes: pixels of the map above are the core of a line.
+        unclip_ratio: Text boxes: each side of a core moves out by this times its area over its perimeter.
+        min_size: Text boxes: pixels of the map that the shorter side of a core has at least.
+        category_ids: Per class, what a data set numbers it; empty where nobody said.
     """
 
     family: str
@@ -57,3 +65,7 @@ class AnswerFormat:
     edges: tuple[int, ...] = ()
     gallery: tuple[str, ...] = ()
     gallery_vectors: tuple[tuple[float, ...], ...] = ()
+    core_threshold: float = CORE_THRESHOLD
+    unclip_ratio: float = UNCLIP_RATIO
+    min_size: float = MIN_SIZE
+    category_ids: tuple[int, ...] = ()

@@ -109,6 +109,7 @@ def _pixels(original: Any, new: Any, _: float) -> float:
     return float((original.classes == new.classes).mean()) if original.classes.size else 1.0
 
 
+@np.errstate(invalid="ignore")
 def _depths(original: Any, new: Any, share: float) -> float:
     a, b = original.values, new.values
     spread = float(np.nanmax(a) - np.nanmin(a)) if np.isfinite(a).any() else 0.0

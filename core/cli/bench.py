@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from multigraft.cli.shared.bundle_sources import add_source_argument, open_bundle_source
 from multigraft.cli.shared.engine_options import add_engine_arguments, open_engine
+from multigraft.cli.shared.json_text import json_text
 from multigraft.cli.shared.table import print_table
 from multigraft.errors import UsageError
 
@@ -91,7 +91,7 @@ def execute(options: argparse.Namespace) -> int:
     }
     report |= {"was_throttled": watch.was_throttled(), "temperature_c": thermal.temperature_c()}
     if options.json:
-        print(json.dumps(report, indent=1))
+        print(json_text(report, indent=1))
     else:
         _print(report, timing, str(Machine.here(engine.model.backend)))
     return 0

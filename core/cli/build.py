@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from multigraft.cli.shared.json_text import json_text
 from multigraft.cli.shared.missed_budget import add_allow_miss, missed_name, misses_of, refuse
 from multigraft.cli.shared.settings_options import (
     add_settings_arguments,
@@ -83,7 +83,7 @@ def execute(options: argparse.Namespace) -> int:
                 built = with_separate(settings, built, report, checkpoints=checkpoints)
                 summary = write_results(settings, built, written, options.report_dir, report, misses=misses)
         if options.json:
-            print(json.dumps({"output": str(written), **summary.to_json()}, indent=1))
+            print(json_text({"output": str(written), **summary.to_json()}, indent=1))
         else:
             print_summary(summary)
             page = options.report_dir and options.report_dir / "report.html"

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import re
 from typing import TYPE_CHECKING
 
-from multigraft.cli.shared.settings_options import add_trust_argument
+from multigraft.cli.shared.json_text import json_text
 from multigraft.cli.shared.table import print_table
+from multigraft.cli.shared.trust import add_trust_argument
 from multigraft.errors import MultigraftError, UsageError
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def execute(options: argparse.Namespace) -> int:
     checked = check(options.model, _size(options.size), constants, trusts_code=options.trust_code)
     if options.json:
         firmware = {row.operator: _firmware(row) for row in checked.rows}
-        print(json.dumps({**checked.to_json(), "firmware": firmware, "can_be_built": not checked.problems}, indent=1))
+        print(json_text({**checked.to_json(), "firmware": firmware, "can_be_built": not checked.problems}, indent=1))
     else:
         _print(checked)
     return MultigraftError.exit_code if checked.problems else 0

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from multigraft.cli.shared.json_text import json_text
 from multigraft.cli.shared.settings_options import check_output
 from multigraft.cli.shared.table import print_table
 from multigraft.errors import InputError, UsageError
@@ -140,7 +140,7 @@ def _written(conversion: Conversion, options: argparse.Namespace) -> int:
             files.write_bytes(path, content)
     conversion.bundle.write(options.output)
     if options.json:
-        print(json.dumps(summary(conversion, options.output), indent=1))
+        print(json_text(summary(conversion, options.output), indent=1))
     else:
         _print(conversion, options.output)
     return 0

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import json
 from pathlib import Path
 
+from multigraft.cli.shared.json_text import json_text
 from multigraft.cli.shared.missed_budget import add_allow_miss, missed_name, misses_of, refuse
 from multigraft.cli.shared.settings_options import use_one_thread
 
@@ -62,7 +62,7 @@ def execute(options: argparse.Namespace) -> int:
         bundle = built.bundle.write(missed_name(output) if misses and not options.allow_miss else output)
         summary = write_results(settings, built, bundle, folder, report, misses=misses)
     if options.json:
-        print(json.dumps(summary.to_json(), indent=1))
+        print(json_text(summary.to_json(), indent=1))
     else:
         print_summary(summary)
         print(f"\n{bundle}: run it with: multigraft run {bundle} --source {source}")

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import json
 
+from multigraft.cli.shared.json_text import json_text
 from multigraft.cli.shared.table import print_table
 
 
@@ -15,7 +15,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def execute(options: argparse.Namespace) -> int:
     rows = _ports() if options.what == "list" else _boards()
     if options.json:
-        print(json.dumps(rows))
+        print(json_text(rows))
     elif not rows:
         print("no serial port; plug a board in")
     else:

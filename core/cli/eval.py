@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from multigraft.cli.shared.engine_options import add_interpreter_arguments, chosen_tasks
-from multigraft.cli.shared.settings_options import add_trust_argument
+from multigraft.cli.shared.json_text import json_text
 from multigraft.cli.shared.table import print_table
+from multigraft.cli.shared.trust import add_trust_argument
 from multigraft.errors import UsageError
 
 if TYPE_CHECKING:
@@ -50,22 +50,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(options: argparse.Namespace) -> int:
     """Print a row per task, or with ``--json`` the figures."""
+    from multigraft.answers.own_format import OwnFormat
     from multigraft.bundle.bundle import Bundle
     from multigraft.converters.settings.settings import Settings
     from multigraft.runtime import Engine
 
     bundle = _with_lowest_scores(Bundle.open(options.bundle))
-    engine = Engine(bundle, options.threads, options.backend)
-    names = list(chosen_tasks(engine.manifest, options.tasks) or (task.name for task in engine.manifest.tasks))
     settings = None if options.settings is None else Settings.load(options.settings, trusts_code=options.trust_code)
+    originals = {network.name: network for network in _originals(settings)}
+    own = {name: n.answer for name, n in originals.items() if isinstance(n.answer, OwnFormat)}
+    engine = Engine(bundle, options.threads, options.backend, own=own)
+    names = list(chosen_tasks(engine.manifest, options.tasks) or (task.name for task in engine.manifest.tasks))
     judge = _of_classes if options.labelled.suffix.lower() == ".npz" else _of_boxes
-    rows = judge(engine, names, settings, options)
+    rows = judge(engine, names, originals, options)
     if not rows:
         raise UsageError(
             f"no task of {options.bundle} can be judged by {options.labelled}", "give other labels or tasks"
         )
     if options.json:
-        print(json.dumps({"labelled": str(options.labelled), "tasks": rows}))
+        print(json_text({"labelled": str(options.labelled), "tasks": rows}))
         return 0
     figures = [key for key in rows[0]["bundle"] if key not in ("frames", "boxes")]
     sides = [side for side in ("bundle", "original") if side in rows[0]]
@@ -88,17 +91,21 @@ def _of_all_scores(answer: AnswerFormat | None) -> AnswerFormat | None:
 
 
 def _originals(settings: Settings | None) -> Iterator[Network]:
+    from multigraft.answers.own_format import OwnFormat
     from multigraft.converters.importing.importer import load_task
 
     if settings is None:
         return
     for task in settings.tasks:
         network = load_task(task, settings.path.parent, trusts_code=settings.trusts_code)
-        network.answer = _of_all_scores(network.answer)
+        if not isinstance(network.answer, OwnFormat):
+            network.answer = _of_all_scores(network.answer)
         yield network
 
 
-def _of_boxes(engine: Engine, names: list[str], settings: Settings | None, options: argparse.Namespace) -> list[Any]:
+def _of_boxes(
+    engine: Engine, names: list[str], originals: dict[str, Network], options: argparse.Namespace
+) -> list[Any]:
     from multigraft.answers.detections import Detections
     from multigraft.converters.evaluation.coco_figures import coco, detection_figures
     from multigraft.converters.evaluation.coco_labels import read_coco
@@ -106,9 +113,10 @@ def _of_boxes(engine: Engine, names: list[str], settings: Settings | None, optio
 
     coco()
     labels = read_coco(options.labelled, options.images)
-    names = [n for n in names if (task := engine.manifest.task(n)).answer is not None and task.on is None]
+    tasks = [engine.manifest.task(name) for name in names]
+    names = [t.name for t in tasks if t.on is None and (t.answer is not None or t.name in engine.own)]
     found: dict[str, dict[int, Detections]] = {name: {} for name in names}
-    originals = {n.name: n for n in _originals(settings) if n.name in names}
+    originals = {name: network for name, network in originals.items() if name in names}
     before: dict[str, dict[int, Detections]] = {name: {} for name in originals}
     for image, path in labels.images.items():
         frame = _picture(path)
@@ -122,10 +130,11 @@ def _of_boxes(engine: Engine, names: list[str], settings: Settings | None, optio
         if not found[name]:
             continue
         task = engine.manifest.task(name)
-        figures = detection_figures(labels, found[name], task.labels)
+        ids = () if task.answer is None else task.answer.category_ids
+        figures = detection_figures(labels, found[name], task.labels, ids)
         row = {"task": name, "frames": figures.images, "boxes": figures.boxes, "bundle": _shares(figures.to_json())}
         if name in before:
-            row["original"] = _shares(detection_figures(labels, before[name], task.labels).to_json())
+            row["original"] = _shares(detection_figures(labels, before[name], task.labels, ids).to_json())
         rows.append(row)
     return rows
 
@@ -141,12 +150,13 @@ def _picture(path: Path) -> Frame:
         return next(iter(camera))
 
 
-def _of_classes(engine: Engine, names: list[str], settings: Settings | None, options: argparse.Namespace) -> list[Any]:
+def _of_classes(
+    engine: Engine, names: list[str], originals: dict[str, Network], options: argparse.Namespace
+) -> list[Any]:
     from multigraft.converters.network.labelled import load_labelled
     from multigraft.runtime.answers import Classification
     from multigraft.tensors.preparation import row_shape
 
-    originals = {n.name: n for n in _originals(settings)}
     rows = []
     for name in names:
         task = engine.manifest.task(name)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import json
 import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from multigraft.cli.shared.board_options import add_timeout_argument, timeout_s
+from multigraft.cli.shared.json_text import json_text
 from multigraft.errors import DeviceError, UsageError
 from multigraft.reading import read_file
 
@@ -52,11 +52,11 @@ def execute(options: argparse.Namespace) -> int:
     job = FlashJob(image, flashing.target, options.port, flashing.chip_id, flashing.base, flashing.chip_register)
     commands = flasher.commands(job)
     if options.dry_run:
-        print(json.dumps(commands) if options.json else "\n".join(map(shlex.join, commands)))
+        print(json_text(commands) if options.json else "\n".join(map(shlex.join, commands)))
         return 0
     flasher.flash(job, _progress)
     if options.json:
-        print(json.dumps({"board": board.name, "image": str(image), "verified": True}))
+        print(json_text({"board": board.name, "image": str(image), "verified": True}))
     else:
         print(f"{board.name}: {image} written and verified")
     return 0
@@ -79,7 +79,7 @@ def _update(folder: ProjectFolder, options: argparse.Namespace) -> int:
         slot = target.update(content, lambda done, total: _progress(done / total, "writing"))
         target.reset()
     if options.json:
-        print(json.dumps({"board": folder.board.name, "image": str(image), "slot": slot, "verified": True}))
+        print(json_text({"board": folder.board.name, "image": str(image), "slot": slot, "verified": True}))
     else:
         print(f"{folder.board.name}: {image} written to slot {slot}, verified and started")
     return 0

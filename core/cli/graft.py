@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 
+from multigraft.cli.shared.json_text import json_text
 from multigraft.cli.shared.missed_budget import add_allow_miss, missed_name, refuse
 from multigraft.cli.shared.settings_options import add_settings_arguments, check_output, load_frames, read_settings
 
@@ -41,7 +41,7 @@ def execute(options: argparse.Namespace) -> int:
         grafted.multitask.save(written)
         if options.json:
             missed = [vars(miss) for miss in misses]
-            print(json.dumps({"output": str(written), "missed": missed, **outcome.to_json()}, indent=1))
+            print(json_text({"output": str(written), "missed": missed, **outcome.to_json()}, indent=1))
         else:
             print(f"{written}: {outcome.message}")
         refuse(written, output, misses)

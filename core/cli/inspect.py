@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import json
 from typing import TYPE_CHECKING, Any
 
+from multigraft.cli.shared.json_text import json_text
 from multigraft.cli.shared.table import print_table
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ def execute(options: argparse.Namespace) -> int:
 
     manifest = Bundle.open(options.bundle).manifest
     if options.json:
-        print(json.dumps({**manifest.to_json(), "totals": totals(manifest)}, indent=1))
+        print(json_text({**manifest.to_json(), "totals": totals(manifest)}, indent=1))
         return 0
     sums = totals(manifest)
     print(

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from multigraft.cli.shared.board_options import add_timeout_argument, timeout_s
+from multigraft.cli.shared.json_text import json_text
 
 if TYPE_CHECKING:
     from multigraft.devices.target.target import Target
@@ -51,7 +51,7 @@ def execute(options: argparse.Namespace) -> int:
 def _show(target: Target, answer: TargetAnswer, as_json: bool) -> None:
     if as_json:
         outputs = {name: values.ravel().tolist() for name, values in answer.outputs.items()}
-        line = json.dumps({"outputs": outputs, "cycles": answer.cycles, "latency_us": answer.latency_us})
+        line = json_text({"outputs": outputs, "cycles": answer.cycles, "latency_us": answer.latency_us})
     else:
         best = []
         for name, values in answer.outputs.items():
@@ -69,7 +69,7 @@ def _summary(target: Target, folder: ProjectFolder | None, options: argparse.Nam
     if options.json:
         statistics = {name: dataclasses.asdict(s) for name, s in target.statistics().items()}
         state = {"memory": dataclasses.asdict(memory), "reset": reset.reason.name.lower(), "steps": steps}
-        print(json.dumps({**state, "statistics": statistics}))
+        print(json_text({**state, "statistics": statistics}))
         return
     names = folder.steps if folder is not None else ()
     for number, cycles in enumerate(steps):

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 from multigraft.cli.shared.answer_output import FORMATS, MOST_PICTURES, Pictures, answer_writer
 from multigraft.cli.shared.bundle_sources import add_source_argument, open_bundle_source
 from multigraft.cli.shared.engine_options import add_engine_arguments, open_engine
+from multigraft.cli.shared.own_decoding import own_formats
+from multigraft.cli.shared.trust import add_trust_argument
 from multigraft.errors import UsageError
 
 if TYPE_CHECKING:
@@ -30,6 +32,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         choices=FORMATS,
         default="jsonl",
         help="a line of JSON per frame, a COCO results list, or a table with a row per answer (default: jsonl)",
+    )
+    parser.add_argument(
+        "--decode",
+        action="append",
+        default=[],
+        metavar="TASK=MODULE:FUNCTION",
+        help="a function of the current folder makes this task's answer (docs/answers.md); needs --trust-code",
+    )
+    add_trust_argument(parser)
+    parser.add_argument(
+        "--coco",
+        type=Path,
+        metavar="FILE",
+        help="with --format coco: number pictures and classes as this COCO file does (annotations, .json)",
     )
     parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="write there in place of standard output")
     parser.add_argument(
@@ -54,13 +70,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(options: argparse.Namespace) -> int:
     """Print ``{"frame", "file" (images only), "answers", "latency_us"}`` per frame, as soon as it is answered."""
+    from multigraft.cli.shared.coco_ids import CocoIds
+
     if options.frames is not None and options.frames < 1:
         raise UsageError(f"--frames is {options.frames}", "give at least 1")
     if (options.enter is None) != (options.leave is None):
         raise UsageError("--enter and --leave need each other", "give both, or neither")
     if options.events and options.format != "jsonl":
         raise UsageError(f"events have no form as {options.format}", "leave --format out")
-    engine, tasks = open_engine(options)
+    if options.coco is not None and options.format != "coco":
+        raise UsageError(f"--coco {options.coco} belongs to --format coco", "add it, or leave --coco out")
+    engine, tasks = open_engine(options, own_formats(options.decode, options.trust_code))
+    ids = CocoIds(engine.manifest, options.coco)
     bases = {task.name: task.on.task for task in engine.manifest.tasks if task.on is not None}
     steps = _filters(options, [task.name for task in engine.manifest.tasks], bases)
     camera = open_bundle_source(options.source, engine.manifest, tasks)
@@ -70,7 +91,7 @@ def execute(options: argparse.Namespace) -> int:
     drawn = Pictures(options.draw, options.force, files, options.frames is not None) if options.draw else None
     events = _events(options)
     with contextlib.ExitStack() as stack:
-        write = stack.enter_context(answer_writer(options.format, options.output))
+        write = stack.enter_context(answer_writer(options.format, options.output, ids))
         stack.enter_context(camera)
         for number, frame in enumerate(camera):
             named = {"frame": number, **({"file": files[number].name} if files else {})}

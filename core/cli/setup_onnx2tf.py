@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
+
+from multigraft.cli.shared.json_text import json_text
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -25,7 +26,7 @@ def execute(options: argparse.Namespace) -> int:
     with terminal_report() as report:
         environment = ensure(report, Path(options.python) if options.python else None)
     if options.json:
-        print(json.dumps({"python": str(environment.python), "onnx2tf": environment.version}))
+        print(json_text({"python": str(environment.python), "onnx2tf": environment.version}))
     else:
         print(f"onnx2tf {environment.version} is ready: {environment.python}")
     return 0

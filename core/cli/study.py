@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from multigraft import files
-from multigraft.cli.shared.settings_options import add_trust_argument, check_folder, load_frames, use_one_thread
+from multigraft.cli.shared.json_text import json_text
+from multigraft.cli.shared.settings_options import check_folder, load_frames, use_one_thread
 from multigraft.cli.shared.table import print_table
+from multigraft.cli.shared.trust import add_trust_argument
 
 if TYPE_CHECKING:
     from multigraft.converters.study.study import Correlation, Study
@@ -45,7 +46,7 @@ def execute(options: argparse.Namespace) -> int:
     with terminal_report() as report:
         study = study_settings(settings, load_frames, report)
     folder.mkdir(exist_ok=True)
-    text = json.dumps(study.to_json(), indent=1)
+    text = json_text(study.to_json(), indent=1)
     files.write_bytes(folder / RESULT, text.encode() + b"\n")
     write_scatter(study, folder / PLOT)
     if options.json:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from multigraft.statistics import entries
@@ -9,6 +11,8 @@ from multigraft.statistics.noise import length_of
 from multigraft.statistics.statistics import Statistics
 from multigraft.statistics.tally import Tally
 from multigraft.statistics.value_histogram import BINS
+
+_MEANS, _PRODUCTS = entries.drift_means(""), entries.drift_products("")
 
 
 def refuse_contradictions(statistics: Statistics) -> None:
@@ -23,8 +27,11 @@ def refuse_contradictions(statistics: Statistics) -> None:
         raise ValueError("its similarity is of other taps")
     if any(min(sums.frames, sums.minibatches) < 0 for sums in (*statistics.groups, *statistics.periods)):
         raise ValueError("its similarity is over fewer frames than none")
-    for tally in (statistics.overall, *statistics.places.values()):
+    tallies = (statistics.overall, *statistics.places.values())
+    for tally in tallies:
         _check_tally(tally)
+    _check_drift(tallies)
+    _check_detailed(statistics.overall, taps)
     sums = statistics.overall.sums
     if (noise := statistics.noise) is not None:
         if list(noise.bounds) != [tap for tap in taps if tap in noise.bounds] or noise.frames > statistics.frames:
@@ -44,6 +51,38 @@ def refuse_contradictions(statistics: Statistics) -> None:
         ):
             if name in sums and sums[name].shape != shape:
                 raise ValueError(f"{name} is not of the taps' channels")
+
+
+def _check_drift(tallies: Sequence[Tally]) -> None:
+    """Features and their products come together, and are the same features everywhere."""
+    lengths: dict[str, int] = {}
+    for sums in (tally.sums for tally in tallies):
+        means = {name.removeprefix(_MEANS) for name in sums if name.startswith(_MEANS)}
+        products = {name.removeprefix(_PRODUCTS) for name in sums if name.startswith(_PRODUCTS)}
+        if odd := means ^ products:
+            raise ValueError(f"it holds half of the features of {min(odd)}")
+        for name in means:
+            shape = sums[entries.drift_means(name)].shape
+            if len(shape) != 1 or sums[entries.drift_products(name)].shape != shape * 2:
+                raise ValueError(f"the features of {name} are none")
+            if lengths.setdefault(name, shape[0]) != shape[0]:
+                raise ValueError(f"the features of {name} are of two kinds")
+
+
+def _check_detailed(overall: Tally, taps: Sequence[str]) -> None:
+    """A detailed minibatch adds moments and a histogram of every tap."""
+    held = [
+        [tap for tap in taps if entry(tap) in there]
+        for entry, there in (
+            (entries.channel_sums, overall.sums),
+            (entries.channel_squares, overall.sums),
+            (entries.value_counts, overall.counts),
+        )
+    ]
+    if any(part not in ([], list(taps)) for part in held) or any(part != held[0] for part in held):
+        raise ValueError("it holds moments and histograms of some taps alone")
+    if not held[0] and any(tap in overall.lows for tap in taps):
+        raise ValueError("it holds ranges of taps without their histograms")
 
 
 def _check_tally(tally: Tally) -> None:

@@ -234,11 +234,13 @@ class Statistics:
         """Mean and variance of each channel of a tap over frames and positions.
 
         Raises:
-            UsageError: There is no such tap.
+            UsageError: There is no such tap, or its moments are not held, as where noise was added.
         """
         shape = next((t.shape for t in self.subject.taps if t.name == tap), None)
         if shape is None:
             raise UsageError(f"the statistics hold no tap {tap!r}", "name a cut point")
+        if entries.channel_sums(tap) not in self.overall.sums:
+            raise UsageError(f"the statistics hold no moments of tap {tap!r}", "collect some without noise")
         positions = max(1, self.detailed_frames * math.prod(shape[:-1]))
         mean: Float64Array = self.overall.sums[entries.channel_sums(tap)].values() / positions
         square: Float64Array = self.overall.sums[entries.channel_squares(tap)].values() / positions

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import re
 import shutil
+import signal
 import subprocess
 import sysconfig
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -13,6 +17,13 @@ from multigraft.devices.flash.flasher import FlashJob, FlashProgress
 from multigraft.errors import DeviceError, InputError, MissingDependencyError, UsageError
 from multigraft.installing import install_extra
 from multigraft.reading import printable
+
+STEP_S = 600.0
+"""What one step may take: the slowest here writes 16 MiB over a serial line at 460,800 baud in six minutes."""
+SAID_CHARACTERS = 1 << 20
+"""What is kept of a tool's output, of its end."""
+LONGEST_PIECE = 4096
+"""Bytes of a line that does not end."""
 
 
 @dataclass(frozen=True)
@@ -154,17 +165,55 @@ class ToolFlasher:
         steps = self._tool.steps(job)
         for number, (command, step) in enumerate(zip(commands, steps, strict=True)):
             progress(number / len(steps), step.doing)
-            said = ""
-            process = subprocess.Popen(
-                [executable, *command[1:]], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-            )
-            for piece in _pieces(process):
-                said += piece
-                if percent := re.search(r"(\d{1,3})(?:\.\d+)? ?%", piece):
-                    done = min(int(percent[1]), 100) / 100
-                    progress((number + done) / len(steps), step.doing)
-            self._judge(process.wait(), said, job, step)
+
+            def tell(share: float, number: int = number, step: Step = step) -> None:
+                progress((number + share) / len(steps), step.doing)
+
+            self._judge(*self._run([executable, *command[1:]], step, tell), job, step)
         progress(1.0, "done")
+
+    def _run(self, command: list[str], step: Step, tell: Callable[[float], None]) -> tuple[int, str]:
+        """Exit code and output of one step.
+
+        Raises:
+            DeviceError: It was not done in STEP_S; the tool and what it started are gone then.
+        """
+        said, is_late = "", threading.Event()
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+
+        def stop() -> None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+
+        def late() -> None:
+            is_late.set()
+            stop()
+
+        watch = threading.Timer(STEP_S, late)
+        watch.daemon = True
+        watch.start()
+        try:
+            for piece in _pieces(process):
+                said = (said + piece)[-SAID_CHARACTERS:]
+                if percent := re.search(r"(\d{1,3})(?:\.\d+)? ?%", piece):
+                    tell(min(int(percent[1]), 100) / 100)
+            code = process.wait()
+        finally:
+            watch.cancel()
+            if process.returncode is None:
+                stop()
+                process.wait()
+        if is_late.is_set():
+            raise DeviceError(
+                f"{self.name} was not done with {step.doing} in {STEP_S:.0f} s", "reset the board and flash it again"
+            )
+        return code, said
 
     def _judge(self, code: int, said: str, job: FlashJob, step: Step) -> None:
         asked_in_vain = step.doing == "asking the chip" and code == 0 and not re.search(step.must_say, said)
@@ -192,7 +241,7 @@ def _pieces(process: subprocess.Popen[bytes]) -> Iterator[str]:
     with process.stdout as stream:
         while byte := stream.read(1):
             piece += byte
-            if byte in b"\r\n":
+            if byte in b"\r\n" or len(piece) == LONGEST_PIECE:
                 yield piece.decode("utf-8", "replace")
                 piece = b""
     yield piece.decode("utf-8", "replace")

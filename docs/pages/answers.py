@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from multigraft.answers.families.table import FAMILIES
+from multigraft.answers.own_format import MOST
 from multigraft.runtime.formats.table_rows import COLUMNS
 
 _PAGE = """# Answers
@@ -22,11 +23,38 @@ so on. Without `--frames` the first 1000 are drawn. A folder that holds files ne
 
 A task's `[task.answer]` says how its outputs are read ([settings](settings.md)). `format = "auto"` looks at shapes
 and names, and says at build what it took. Name the format where nothing was recognised; what does not fit is then
-said. `"raw"` leaves outputs as they are.
+said. `"raw"` leaves outputs as they are. Without `[task.answer]` a detection is read as with `"auto"`. So is a
+segmentation whose outputs are maps in the form of the input. Its classes lie on the frame at the frame's size.
+
+`score_threshold`, `iou_threshold` and `most` change when an answer counts; each family has defaults of its own. Lines
+of text (`db-text`) also have `core_threshold`, `unclip_ratio` and `min_size`.
 
 | format | for kinds | what it is |
 |---|---|---|
 {families}
+
+## A function of your own
+
+Where no family and no table of roles fits, a function decodes: `format = "decoding:decode"` names `decode` in
+`decoding.py` beside the settings.
+
+```python
+import numpy as np
+
+
+def decode(outputs, labels, size):
+    boxes, scores = outputs  # float32, without the batch axis, as the original network gives them
+    return {{"boxes": boxes, "scores": scores}}  # left, top, right, bottom in pixels of the network input
+```
+
+`labels` are the task's, `size` is height and width of the input. Besides `boxes` and `scores` the dict may hold
+`classes`, `keypoints` and `corners`. Rows of left, top, right, bottom, score, class will do, and so will a text or an
+answer of `multigraft.answers`. The {most} surest boxes are kept.
+
+It is code, so it runs only where you say so, with `--trust-code`: `build` and `eval` judge by it. A bundle neither
+carries nor names it, and a device gives the outputs as they are. On a device that has the file, say
+`multigraft run home.graft --decode person=decoding:decode --trust-code`, or `Engine(bundle, own={{...}})` with an
+`OwnFormat`. No other task can look at its boxes.
 
 ## A task on another's boxes
 
@@ -66,8 +94,11 @@ judged.
 `-o FILE` writes there. The file appears when the run ends, also after an interrupt, with the frames that were
 answered.
 
-In a COCO list, `image_id` is the number that a picture's name is, else the number of the frame. `category_id` is the
-number of the class plus 1, whatever the labels are called. `task` and `label` stand beside COCO's own keys.
+In a COCO list, `image_id` is the number that a picture's name is, else the number of the frame. `category_id` is what
+the settings say: `labels = "instances.json"` takes names and numbers of classes from a COCO file, `category_ids` of
+`[task.answer]` lists them. Where they say nothing it is the number of the class plus 1. With `--coco instances.json`
+both are the file's, pictures by their names and classes by theirs, as `eval` has them; a class that the file does not
+know is left out. `task` and `label` stand beside COCO's own keys.
 
 The columns of a table are always the same: {columns}. What a row does not have is empty. `kind` says what it is:
 
@@ -105,4 +136,4 @@ def markdown() -> str:
     rows = [
         f"| `{f.name}` | {', '.join(f.kinds)} | {f.meaning.replace('|', chr(92) + '|')} |" for f in FAMILIES.values()
     ]
-    return _PAGE.format(families="\n".join(rows), columns=", ".join(f"`{column}`" for column in COLUMNS))
+    return _PAGE.format(families="\n".join(rows), most=MOST, columns=", ".join(f"`{column}`" for column in COLUMNS))

@@ -26,7 +26,7 @@ GROUPS: dict[str, tuple[str, tuple[str, ...]]] = {
     ),
     "Importing networks": (
         "Reading ONNX files and PyTorch networks.",
-        ("converters/importing/", "converters/network/", "converters/standing.py"),
+        ("converters/importing/", "converters/network/", "converters/standing.py", "core/own_code.py"),
     ),
     "Comparing and grafting": (
         "Choosing what is shared, and showing that it keeps the answers. [Choosing a budget](budget.md).",

@@ -5,12 +5,16 @@ from __future__ import annotations
 import math
 
 from multigraft.errors import InputError
+from multigraft.tflite.checking.demands import COUNTS
 from multigraft.tflite.graph import Graph, Tensor
 
 MOST_BYTES = 1 << 30
 """Bytes of one tensor; no microcontroller has as much memory."""
 LEAST_SCALE, GREATEST_SCALE = 1e-20, 1e9
 """Scales of int8 tensors: the products of two, over a third, are numbers in float32."""
+
+_UNKNOWN = (1, 1 << 16, 1, 1 << 16)
+"""What an operator has at most of which nothing is known here; it is refused by name later."""
 
 _REMEDY = "copy the model again, or convert it again"
 _TENSORS_NEEDED = {"VAR_HANDLE": (0, 1), "READ_VARIABLE": (1, 1), "ASSIGN_VARIABLE": (2, 0), "CALL_ONCE": (0, 0)}
@@ -35,6 +39,12 @@ def check_graph(graph: Graph) -> None:
         inputs, outputs = _TENSORS_NEEDED.get(op.name, (1, 1))
         if len(op.inputs) < inputs or len(op.outputs) < outputs or "" in (*op.inputs[:inputs], *op.outputs):
             raise InputError(f"an operator {op.label} lacks an input or an output", _REMEDY)
+        _, most, _, most_out = COUNTS.get(op.name, _UNKNOWN)
+        if len(op.inputs) > most or len(op.outputs) > most_out:
+            raise InputError(
+                f"an operator {op.label} has {len(op.inputs)} inputs and {len(op.outputs)} outputs, more than it takes",
+                _REMEDY,
+            )
         for name in op.inputs:
             if name and name not in known:
                 raise InputError(f"{op.label} reads {name!r} before it is written", _REMEDY)

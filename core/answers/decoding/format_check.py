@@ -12,6 +12,7 @@ from multigraft.errors import ConfigurationError
 _LARGEST_SIDE = 1 << 14
 """Pixels of an input; tables of its cells have to fit a device's memory."""
 _MOST = 100_000
+_WIDEST = 100.0
 
 
 def check_format(answer: AnswerFormat) -> None:
@@ -28,6 +29,10 @@ def check_format(answer: AnswerFormat) -> None:
         ("iou_threshold", 0 <= answer.iou_threshold <= 1),
         ("most", 0 < answer.most <= _MOST),
         ("anchors", all(math.isfinite(v) and v > 0 for level in answer.anchors for v in level)),
+        ("core_threshold", 0 <= answer.core_threshold <= 1),
+        ("unclip_ratio", 0 <= answer.unclip_ratio <= _WIDEST),
+        ("min_size", 0 <= answer.min_size <= _LARGEST_SIDE),
+        ("category_ids", len(set(answer.category_ids)) == len(answer.category_ids) <= _MOST),
         ("edges", len(answer.edges) % 2 == 0 and all(0 <= e < (keypoints or _MOST) for e in answer.edges)),
     ):
         if not fits:

@@ -1,9 +1,10 @@
 """DB: lines of text as turned rectangles, from a map of how likely each pixel lies in the core of a line.
 
-Pixels above 0.3, a region at a time; the smallest rectangle around it; its score is the mean of the map in it; the
-core is then made as large as the line: each side moves out by area * 1.6 / perimeter. Sources: Liao et al., "Real-time
-scene text detection with differentiable binarization", arXiv:1911.08947; thresholds as RapidOCR has them
-(RapidAI/RapidOCR, python/rapidocr_onnxruntime/config.yaml); PaddlePaddle/PaddleOCR ppocr/postprocess/db_postprocess.py.
+Pixels above 0.3 (``core_threshold``), a region at a time; the smallest rectangle around it; its score is the mean of
+the map in it; the core is then made as large as the line: each side moves out by area * 1.6 (``unclip_ratio``) /
+perimeter. Sources: Liao et al., "Real-time scene text detection with differentiable binarization", arXiv:1911.08947;
+thresholds as RapidOCR has them (RapidAI/RapidOCR, python/rapidocr_onnxruntime/config.yaml); PaddlePaddle/PaddleOCR
+ppocr/postprocess/db_postprocess.py.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from multigraft.answers.answer_format import AnswerFormat
+from multigraft.answers.answer_format import CORE_THRESHOLD, MIN_SIZE, UNCLIP_RATIO, AnswerFormat
 from multigraft.answers.decoding.boxes import upright_around
 from multigraft.answers.decoding.hints import size_text
 from multigraft.answers.decoding.label_check import check_labels
@@ -24,14 +25,11 @@ from multigraft.answers.geometry.connected_regions import Region, connected_regi
 from multigraft.answers.geometry.polygons import smallest_rectangle
 from multigraft.tensors.arrays import Float32Array, Float64Array
 
-CORE_THRESHOLD = 0.3
 SCORE_THRESHOLD = 0.5
-UNCLIP_RATIO = 1.6
 _REGIONS = 1000
 """Regions looked at, the largest ones."""
-_THINNEST_CORE = 3.0
-_THINNEST_LINE = 5.0
-"""Pixels of the map: nobody reads what is thinner."""
+_THICKER = 2.0
+"""Pixels of the map by which a line is at least thicker than the thinnest core."""
 _WORK = 16
 """Pixels looked at for scores, in maps: regions around regions cannot stall a frame."""
 
@@ -59,7 +57,9 @@ def _decoder(answer: AnswerFormat, labels: tuple[str, ...]) -> Decoder:
         # The first of three maps is the one of the cores; the others are of training.
         likely = outputs[number].reshape(-1, *shape[-2:])[0]
         likely = sigmoid(likely) if are_logits(likely, answer.scores) else likely
-        corners, scores = text_rectangles(likely, answer.score_threshold)
+        corners, scores = text_rectangles(
+            likely, answer.score_threshold, answer.core_threshold, answer.unclip_ratio, answer.min_size
+        )
         if not len(scores):
             return no_detections(labels)
         placed = (corners * scale).astype(np.float32)
@@ -69,17 +69,26 @@ def _decoder(answer: AnswerFormat, labels: tuple[str, ...]) -> Decoder:
     return decode
 
 
-def text_rectangles(likely: Float32Array, least: float) -> tuple[Float64Array, Float32Array]:
+def text_rectangles(
+    likely: Float32Array,
+    least: float,
+    core_threshold: float = CORE_THRESHOLD,
+    unclip_ratio: float = UNCLIP_RATIO,
+    min_size: float = MIN_SIZE,
+) -> tuple[Float64Array, Float32Array]:
     """Lines of text on a map.
 
     Args:
         likely: (rows, columns), probabilities; NaN is nothing.
         least: Score from which a rectangle counts.
+        core_threshold: Probability above which a pixel belongs to the core of a line.
+        unclip_ratio: A core's sides move out by this times its area over its perimeter.
+        min_size: Pixels that the shorter side of a core has at least.
 
     Returns:
         (n, 4, 2) corners in pixels of the map, clockwise from the one nearest to its upper left, and (n,) scores.
     """
-    core = likely > np.float32(CORE_THRESHOLD)
+    core = likely > np.float32(core_threshold)
     rows, columns = core.shape
     # Grown by a pixel to the right and below: what a pixel parts is one line, and the pixels' numbers are then the
     # edges of the core.
@@ -97,13 +106,13 @@ def text_rectangles(likely: Float32Array, least: float) -> tuple[Float64Array, F
         if budget < 0:
             break
         corners, sides = smallest_rectangle(_outline(region))
-        if sides.min() < _THINNEST_CORE:
+        if sides.min() < min_size:
             continue
         score = _mean_within(likely, corners)
         if not score >= least:
             continue
-        distance = sides[0] * sides[1] * UNCLIP_RATIO / (2 * (sides[0] + sides[1]))
-        if sides.min() + 2 * distance < _THINNEST_LINE:
+        distance = sides[0] * sides[1] * unclip_ratio / (2 * (sides[0] + sides[1]))
+        if sides.min() + 2 * distance < min_size + _THICKER:
             continue
         found.append(_from_upper_left(_moved_out(corners, sides, distance)))
         scores.append(score)

@@ -30,6 +30,7 @@ from multigraft.answers.families.yolo_rotated import YOLO26_OBB, YOLOV8_OBB
 from multigraft.answers.families.yolov8 import YOLOV8
 from multigraft.answers.families.yolox import YOLOX, YOLOX_DECODED
 from multigraft.answers.family import Decoded, Decoder, Evidence, Family
+from multigraft.answers.own_format import OwnFormat
 from multigraft.errors import ConfigurationError, MultigraftError
 from multigraft.tensors.arrays import Array
 
@@ -115,12 +116,14 @@ def fitting(evidence: Evidence) -> list[AnswerFormat]:
     return [answer for family, answer in found if family.certain] or [answer for _, answer in found]
 
 
-def decoder_of(answer: AnswerFormat, labels: tuple[str, ...]) -> Decoder:
+def decoder_of(answer: AnswerFormat | OwnFormat, labels: tuple[str, ...]) -> Decoder:
     """What decodes answers of that format.
 
     Raises:
         ConfigurationError: The family is unknown, or labels or fields do not fit it.
     """
+    if isinstance(answer, OwnFormat):
+        return answer.decoder(labels)
     family = _family(answer.family)
     check_format(answer)
     try:
@@ -133,7 +136,7 @@ def decoder_of(answer: AnswerFormat, labels: tuple[str, ...]) -> Decoder:
         ) from error
 
 
-def decoded(answer: AnswerFormat, labels: tuple[str, ...], outputs: Sequence[Array]) -> Iterator[Decoded]:
+def decoded(answer: AnswerFormat | OwnFormat, labels: tuple[str, ...], outputs: Sequence[Array]) -> Iterator[Decoded]:
     """Answers to many frames, in pixels of the network input, one at a time: maps of all would fill the memory.
 
     Args:

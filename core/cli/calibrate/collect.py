@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 
 from multigraft.cli.shared.engine_options import add_interpreter_arguments
+from multigraft.cli.shared.json_text import json_text
 from multigraft.cli.shared.settings_options import check_output, use_one_thread
 from multigraft.errors import UsageError
 
@@ -116,7 +116,7 @@ def execute(options: argparse.Namespace) -> int:
         }  # fmt: skip
         if privacy is not None:
             result |= {"epsilon": privacy.epsilon, "delta": privacy.delta}
-        print(json.dumps(result))
+        print(json_text(result))
         return 0
     print(f"{done.reason}: {frames:,} frames, {done.used:,} of them now, {done.skipped:,} skipped")
     if done.path is None:

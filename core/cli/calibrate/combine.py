@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
+
+from multigraft.cli.shared.json_text import json_text
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -27,7 +28,7 @@ def execute(options: argparse.Namespace) -> int:
             "output": str(options.output), "frames": fleet.frames, "files": files, "sites": sites,
             "apart": list(combined.apart),
         }  # fmt: skip
-        print(json.dumps(result))
+        print(json_text(result))
     else:
         print(f"{options.output}: {fleet.frames:,} frames of {files} files, sites {', '.join(sites)}")
         for sentence in combined.apart:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
+
+from multigraft.cli.shared.json_text import json_text
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -35,7 +36,7 @@ def execute(options: argparse.Namespace) -> int:
         shares = {
             j.target: {"donor": j.donor, "layer": j.donor_point.label, "method": j.method, "cka": j.cka} for j in joins
         }
-        print(json.dumps({"output": str(options.output), "bytes": options.output.stat().st_size, "shares": shares}))
+        print(json_text({"output": str(options.output), "bytes": options.output.stat().st_size, "shares": shares}))
         return 0
     for join in joins:
         alike = "" if join.cka is None else f", CKA {join.cka:.3f}"

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from multigraft.cli.shared.bundle_sources import example_source
-from multigraft.cli.shared.settings_options import add_trust_argument, check_output
+from multigraft.cli.shared.json_text import json_text
+from multigraft.cli.shared.settings_options import check_output
+from multigraft.cli.shared.trust import add_trust_argument
 from multigraft.errors import UsageError
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ def execute(options: argparse.Namespace) -> int:
     bundle.write(options.output)
     taps = {network.name: [point.name for point in tapped_points(network, options.every_cut)] for network in networks}
     if options.json:
-        print(json.dumps({"output": str(options.output), "bytes": options.output.stat().st_size, "taps": taps}))
+        print(json_text({"output": str(options.output), "bytes": options.output.stat().st_size, "taps": taps}))
         return 0
     source = example_source(shape) + " --minutes 30" * (shape is None)
     for name, points in taps.items():

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
+
+from multigraft.cli.shared.json_text import json_text
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -24,7 +25,7 @@ def execute(options: argparse.Namespace) -> int:
     if options.store:
         remove_database(store_of(options.file))
     if options.json:
-        print(json.dumps({"folder": str(folder), "removed": removed}))
+        print(json_text({"folder": str(folder), "removed": removed}))
     else:
         print(f"{removed} frames removed from {folder}")
     return 0

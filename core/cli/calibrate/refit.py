@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from multigraft.cli.shared.engine_options import add_interpreter_arguments
+from multigraft.cli.shared.json_text import json_text
 from multigraft.cli.shared.settings_options import check_output
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def execute(options: argparse.Namespace) -> int:
             {"task": g.target, "frames": g.frames, "layers": len(g.layers), "agreement": g.agreement}
             for g in refit.grafts
         ]
-        print(json.dumps({"event": "done", "output": str(output), "grafts": grafts}))
+        print(json_text({"event": "done", "output": str(output), "grafts": grafts}))
         return 0
     for graft in refit.grafts:
         shown = "agreement not measured, there were no frames left"
@@ -95,7 +95,7 @@ def _show_refitting(as_json: bool) -> OnRefitEvent:
             return
         last_s = now
         if as_json:
-            print(json.dumps({"event": "progress", **vars(event)}), flush=True)
+            print(json_text({"event": "progress", **vars(event)}), flush=True)
             return
         text = (
             f"pass {min(event.passes_done + 1, event.passes)} of {event.passes}, {event.target}: {event.layer}, "

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
+
+from multigraft.cli.shared.json_text import json_text
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -24,7 +25,7 @@ def execute(options: argparse.Namespace) -> int:
     write_report(statistics, options.output, options.title or options.file.name.removesuffix(".mgstats"))
     advice = suggestions(statistics, find_drift(statistics))
     if options.json:
-        print(json.dumps({"output": str(options.output), "frames": statistics.frames, "suggestions": advice}))
+        print(json_text({"output": str(options.output), "frames": statistics.frames, "suggestions": advice}))
     else:
         print("\n".join([str(options.output), *advice]))
     return 0

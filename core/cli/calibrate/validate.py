@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 
 from multigraft.cli.shared.engine_options import add_interpreter_arguments
+from multigraft.cli.shared.json_text import json_text
 from multigraft.cli.shared.settings_options import check_output
 from multigraft.errors import UsageError
 
@@ -59,9 +59,9 @@ def execute(options: argparse.Namespace) -> int:
     )
     data = validation.to_json()
     if options.output is not None:
-        files.write_bytes(options.output, (json.dumps(data, indent=1) + "\n").encode())
+        files.write_bytes(options.output, (json_text(data, indent=1) + "\n").encode())
     if options.json:
-        print(json.dumps(data))
+        print(json_text(data))
     else:
         rows = [
             [name, f"{100 * a.value:.2f} %", f"{100 * a.lower_bound:.2f} %", f"{a.frames:,}", a.rule]

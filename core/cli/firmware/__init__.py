@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from multigraft.cli.firmware import report as firmware_report
 from multigraft.cli.firmware import verify as firmware_verify
+from multigraft.cli.shared.json_text import json_text
 from multigraft.errors import MultigraftError, UsageError
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def _ops(options: argparse.Namespace) -> int:
     from multigraft.firmware_gen.operators import OPERATORS
 
     if options.json:
-        print(json.dumps({n: {"takes": o.summary, "demands": o.demands()} for n, o in sorted(OPERATORS.items())}))
+        print(json_text({n: {"takes": o.summary, "demands": o.demands()} for n, o in sorted(OPERATORS.items())}))
     else:
         print(operator_table())
     return 0
@@ -94,10 +94,10 @@ def _generate(options: argparse.Namespace) -> int:
         raise
     report = report_of(project, board.name)
     hearing = golden_sounds(program, sound_inputs(source, program.inputs)) if isinstance(source, Bundle) else {}
-    beside = {REPORT: json.dumps(report, indent=1).encode() + b"\n"}
+    beside = {REPORT: json_text(report, indent=1).encode() + b"\n"}
     write_folder(project, board, sha256_of(content), options.output, *golden_vectors(program), hearing, beside)
     if options.json:
-        print(json.dumps(report))
+        print(json_text(report))
     else:
         print(report_text(report))
         print(f"\nwritten to {options.output}; build it with: make -C {options.output}")

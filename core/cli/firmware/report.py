@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import json
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from multigraft.cli.shared.board_options import EMULATED_TIMEOUT_S
+from multigraft.cli.shared.json_text import json_text
 from multigraft.errors import MissingDependencyError, UsageError
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def execute(options: argparse.Namespace) -> int:
     report |= _sizes(folder)
     if options.picture is not None:
         draw_report(report, options.picture)
-    print(json.dumps(report) if options.json else report_text(report))
+    print(json_text(report) if options.json else report_text(report))
     return 0
 
 

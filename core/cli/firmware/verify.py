@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 import contextlib
 import dataclasses
-import json
 
 from multigraft.cli.shared.board_options import add_timeout_argument, timeout_s
+from multigraft.cli.shared.json_text import json_text
 from multigraft.errors import UsageError
 
 FAILED = 1
@@ -51,7 +51,7 @@ def execute(options: argparse.Namespace) -> int:
             report = joined(report, verify_hearing(target, sounds.pop("samples"), sounds))
     where = "in QEMU" if options.qemu else f"at {options.port}"
     if options.json:
-        print(json.dumps({**dataclasses.asdict(report), "board": folder.board.name, "emulated": options.qemu}))
+        print(json_text({**dataclasses.asdict(report), "board": folder.board.name, "emulated": options.qemu}))
     elif report.wrong:
         case, name = report.wrong[0]
         print(f"{folder.board.name} {where}: {len(report.wrong)} outputs differ, the first is {name} of case {case}")

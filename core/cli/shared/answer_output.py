@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import csv
-import json
+import functools
 import shutil
 import sys
 import tempfile
@@ -12,9 +12,11 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
+from multigraft.cli.shared.json_text import json_text
 from multigraft.errors import DeviceError, InputError, UsageError
 
 if TYPE_CHECKING:
+    from multigraft.cli.shared.coco_ids import CocoIds
     from multigraft.runtime.answers import Answer
 
 FORMATS = ("jsonl", "coco", "csv")
@@ -23,10 +25,11 @@ MOST_PICTURES = 1000
 
 Write = Callable[[dict[str, Any], Mapping[str, Any], "Mapping[str, Answer]", dict[str, Any]], None]
 """Takes what names the frame (``frame``, ``file``), task to frame, its answers, and the plain result."""
+_Begin = Callable[[TextIO], "tuple[Write, Callable[[], None]]"]
 
 
 @contextlib.contextmanager
-def answer_writer(format_name: str, target: Path | None) -> Iterator[Write]:
+def answer_writer(format_name: str, target: Path | None, ids: CocoIds) -> Iterator[Write]:
     """What writes a frame's answers in that format, to a file that appears whole at the end, or to standard output.
 
     An interrupt or an error of a camera ends the file with the frames that were answered.
@@ -40,7 +43,8 @@ def answer_writer(format_name: str, target: Path | None) -> Iterator[Write]:
         elif format_name == "coco":
             # Standard output gets the list whole, however long it was in the making.
             out = stack.enter_context(tempfile.TemporaryFile("w+", encoding="utf-8"))
-        write_frame, finish = {"jsonl": _lines, "coco": _coco, "csv": _table}[format_name](out)
+        begin: dict[str, _Begin] = {"jsonl": _lines, "coco": functools.partial(_coco, ids), "csv": _table}
+        write_frame, finish = begin[format_name](out)
         stopped: BaseException | None = None
         is_begun = False
 
@@ -72,7 +76,7 @@ def _lines(out: TextIO) -> tuple[Write, Callable[[], None]]:
     def write(
         named: dict[str, Any], frames: Mapping[str, Any], answers: Mapping[str, Answer], plain: dict[str, Any]
     ) -> None:
-        print(json.dumps({**named, **plain}), file=out, flush=True)
+        print(json_text({**named, **plain}), file=out, flush=True)
 
     return write, lambda: None
 
@@ -92,7 +96,7 @@ def _table(out: TextIO) -> tuple[Write, Callable[[], None]]:
     return write, lambda: None
 
 
-def _coco(out: TextIO) -> tuple[Write, Callable[[], None]]:
+def _coco(ids: CocoIds, out: TextIO) -> tuple[Write, Callable[[], None]]:
     from multigraft.answers.detections import Detections
     from multigraft.runtime.drawing.draw import is_picture
     from multigraft.runtime.formats.coco import coco_records
@@ -105,12 +109,14 @@ def _coco(out: TextIO) -> tuple[Write, Callable[[], None]]:
         nonlocal before
         if not any(isinstance(a, Detections) for a in answers.values()):
             raise UsageError("no task that is answered gives boxes", "use --format jsonl or csv")
-        stem = Path(named.get("file", "")).stem
-        image = int(stem) if stem.isascii() and stem.isdigit() and len(stem) < 16 else named["frame"]
+        image = ids.image(named)
         for task, answer in answers.items():
+            if isinstance(answer, Detections):
+                ids.check(task)
             if is_picture(frames[task]):
-                for record in coco_records(image, {task: answer}, *frames[task].shape[:2]):
-                    out.write(f"{before}\n{json.dumps(record, allow_nan=False)}")
+                height, width = frames[task].shape[:2]
+                for record in coco_records(image, {task: answer}, height, width, ids.category):
+                    out.write(f"{before}\n{json_text(record)}")
                     before = ","
 
     def finish() -> None:

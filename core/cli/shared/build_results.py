@@ -8,6 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from multigraft.cli.shared.json_text import json_text
+
 if TYPE_CHECKING:
     from multigraft.converters.build import Built
     from multigraft.converters.graft.missed_budget import Miss
@@ -39,7 +41,6 @@ def write_results(
 
     What fails on the way, whatever the reason, stands in the summary: the bundle is good without it.
     """
-    import json
 
     from multigraft import files
     from multigraft.converters.network.labelled import load_labelled
@@ -87,7 +88,7 @@ def write_results(
         ("plans.json", built.grafted.outcome.to_json()),
         ("layer_error.json", built.conversion.layer_error.to_json()),
     ):
-        files.write_bytes(folder / name, json.dumps(data, indent=1).encode() + b"\n")
+        files.write_bytes(folder / name, json_text(data, indent=1).encode() + b"\n")
     if summary.pareto:
         attempt("the Pareto plot", lambda: pareto_plot.write_png(summary, folder / "pareto.png"), None)
     told = dataclasses.replace(summary, not_compared=tuple(attempt.failed))

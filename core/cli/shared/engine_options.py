@@ -6,6 +6,9 @@ import argparse
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from multigraft.answers.own_format import OwnFormat
     from multigraft.bundle.manifest import Manifest
     from multigraft.runtime import Engine
 
@@ -32,8 +35,14 @@ def add_interpreter_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def open_engine(options: argparse.Namespace) -> tuple[Engine, tuple[str, ...] | None]:
+def open_engine(
+    options: argparse.Namespace, own: Mapping[str, OwnFormat] | None = None
+) -> tuple[Engine, tuple[str, ...] | None]:
     """The engine and the tasks asked for; None for all.
+
+    Args:
+        options: As parsed.
+        own: Task to the user's function that makes its answer.
 
     Raises:
         BundleError: The bundle cannot be opened, fails its self-test, or has no such task.
@@ -46,6 +55,7 @@ def open_engine(options: argparse.Namespace) -> tuple[Engine, tuple[str, ...] | 
         options.backend,
         self_test=not options.no_self_test,
         untrusted=options.untrusted,
+        own=own,
     )
     return engine, chosen_tasks(engine.manifest, options.tasks)
 

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from multigraft.cli.shared.trust import add_trust_argument
 from multigraft.errors import InputError, UsageError
 
 if TYPE_CHECKING:
@@ -52,15 +53,6 @@ def add_settings_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--refine", choices=("none", "distill"), help="label-free refinement after the refit")
     add_trust_argument(parser)
-
-
-def add_trust_argument(parser: argparse.ArgumentParser) -> None:
-    """Add the consent that no settings file can give."""
-    parser.add_argument(
-        "--trust-code",
-        action="store_true",
-        help="open .pt2 files and module:factory, which run code of whoever wrote them (or MULTIGRAFT_TRUST_CODE=1)",
-    )
 
 
 def read_settings(options: argparse.Namespace) -> Settings:

@@ -27,7 +27,7 @@ _TERNARY = (
     "BATCH_TO_SPACE_ND SPACE_TO_BATCH_ND PADV2 SELECT SELECT_V2 SLICE RANGE SCATTER_ND DYNAMIC_UPDATE_SLICE "
     "UNSORTED_SEGMENT_PROD UNSORTED_SEGMENT_MAX UNSORTED_SEGMENT_SUM UNSORTED_SEGMENT_MIN"
 )
-_COUNTS: dict[str, tuple[int, int, int, int]] = {
+COUNTS: dict[str, tuple[int, int, int, int]] = {
     **dict.fromkeys(_UNARY.split(), (1, 1, 1, 1)),
     **dict.fromkeys(_BINARY.split(), (2, 2, 1, 1)),
     **dict.fromkeys(_TERNARY.split(), (3, 3, 1, 1)),
@@ -108,9 +108,9 @@ def check_counts(operator: Operator, options: str, is_optimised: bool) -> None:
         DamagedError: They are not what its kernels expect, or nothing is known about the operator here.
     """
     name = operator.name
-    if name not in _COUNTS:
+    if name not in COUNTS:
         raise DamagedError(f"it holds a {name}, whose kernels are not known to look before they read")
-    least, most, least_out, most_out = _COUNTS[name]
+    least, most, least_out, most_out = COUNTS[name]
     if not (least <= len(operator.inputs) <= most and least_out <= len(operator.outputs) <= most_out):
         raise DamagedError(f"a {name} has {len(operator.inputs)} inputs and {len(operator.outputs)} outputs")
     if (

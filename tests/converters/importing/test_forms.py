@@ -254,6 +254,17 @@ def test_integers_that_are_computed_with_in_other_ways_are_refused_by_name(tmp_p
         load_network(saved(model, tmp_path))
 
 
+def test_constants_that_cannot_be_dequantised_are_refused_by_name(tmp_path: Path) -> None:
+    g = NetworkBuilder()
+    weight = g.constant("w8", np.ones((4, 3, 3, 3), np.int8))
+    scale = g.constant("s", np.full(4, 0.02, np.float32))
+    zero = g.constant("z", np.zeros(4, np.int8))
+    real = g.add("DequantizeLinear", [weight, scale, zero], "w", axis=7)
+    model = g.model(g.add("Conv", ["image", real], "answer"))
+    with pytest.raises(UnsupportedOperatorError, match="DequantizeLinear 'node_w' cannot be computed"):
+        load_network(saved(model, tmp_path))
+
+
 def test_channels_last_bytes_with_normalisation_inside_share_a_frame_with_others(tmp_path: Path) -> None:
     g = NetworkBuilder()
     y = g.add("Cast", ["image"], "float", to=FLOAT)

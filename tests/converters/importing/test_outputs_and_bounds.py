@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from multigraft.converters.importing.check import check
 from multigraft.converters.importing.importer import load_network
 from tests.converters.importing.network_builder import NetworkBuilder, operators, saved
 from tests.converters.importing.network_builder import answers as raw_answers
@@ -53,3 +54,19 @@ def test_a_bound_that_nothing_passes_is_left_out(
     assert (operator not in operators(network)) == is_left_out
     x = np.random.default_rng(0).random((1, 3, 8, 8), np.float32)
     np.testing.assert_allclose(network.run(x)[network.outputs[0]], raw_answers(model, x)[0], rtol=1e-5, atol=1e-6)
+
+
+def test_an_output_that_is_listed_twice_is_given_once(tmp_path: Path) -> None:
+    b = NetworkBuilder()
+    b.add("Conv", ["image", b.weight("w", 4, 3, 3, 3)], "c")
+    b.add("GlobalAveragePool", ["c"], "g")
+    b.add("Flatten", ["g"], "answer")
+    b.add("Relu", ["answer"], "bound")
+    model = b.model("answer", "bound", "answer")
+    lines: list[str] = []
+    network = load_network(saved(model, tmp_path), report=lines.append)
+    assert network.outputs == ("network/answer", "network/bound")
+    assert any("lists its output answer more than once" in line for line in lines)
+    assert not check(str(tmp_path / "network.onnx")).problems
+    x = np.random.default_rng(0).random((1, 3, 8, 8), np.float32)
+    np.testing.assert_allclose(network.run(x)["network/answer"], raw_answers(model, x)[0], rtol=1e-5, atol=1e-6)

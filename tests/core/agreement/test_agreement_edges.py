@@ -8,9 +8,18 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from multigraft.agreement.agreement import RANGE_FRACTION, RELATIVE_ERROR, Agreement, agreement, frame_scores
+from multigraft.agreement.agreement import (
+    RANGE_FRACTION,
+    RELATIVE_ERROR,
+    Agreement,
+    agreement,
+    frame_scores,
+    kept_answers,
+)
 from multigraft.agreement.binomial import lower_bound, lower_bound_of_mean
+from multigraft.answers.class_map import ClassMap
 from multigraft.answers.kind import Kind
+from multigraft.answers.own_format import OwnFormat
 from multigraft.errors import InputError, MultigraftError, UsageError
 
 Array = npt.NDArray[Any]
@@ -219,3 +228,26 @@ def test_an_error_relative_to_nothing_is_only_none() -> None:
     assert scores("other", zero, other) == [1, 0]
     tiny = float(np.finfo(np.float32).tiny)
     assert scores("other", zero.astype(np.float64), np.array([[tiny / 20, 0, 0], [tiny / 5, 0, 0]])) == [1, 0]
+
+
+def test_answers_that_are_kept_give_the_same_agreement_and_are_decoded_once() -> None:
+    calls: list[int] = []
+
+    def decode(outputs: list[Array], labels: tuple[str, ...], size: tuple[int, int]) -> Array:
+        calls.append(1)
+        return np.array([[*outputs[0], 0.9]])
+
+    own = OwnFormat("own:decode", decode, (8, 8))
+    original = [np.array([[0, 0, 4, 4], [1, 1, 5, 5]], np.float32)]
+    new = [np.array([[0, 0, 4, 4], [5, 5, 7, 7]], np.float32)]
+    expected = agreement("detection", original, new, answer=own)
+    right = kept_answers(own, (), original)
+    calls.clear()
+    assert agreement("detection", original, new, answer=own, right=right) == expected
+    assert (expected.value, len(calls)) == (0.5, 2)
+
+
+def test_answers_that_would_fill_the_memory_are_not_kept() -> None:
+    own = OwnFormat("own:decode", lambda outputs, labels, size: ClassMap(outputs[0].astype(np.int32), ()), (2, 2))
+    assert kept_answers(own, (), [np.zeros((3, 2, 2), np.float32)]) is None
+    assert kept_answers(None, (), [np.zeros((3, 2, 2), np.float32)]) is None

@@ -58,6 +58,54 @@ def test_numbers_of_coco_pictures_come_from_their_names(home: Path, tmp_path: Pa
     assert [r["image_id"] for r in json.loads((tmp_path / "found.json").read_text("utf-8"))] == [139, 285]
 
 
+def coco_file(folder: Path, name: str = "Line", *files: str) -> Path:
+    path = folder / "labels.json"
+    images = [{"id": 70 + n, "file_name": f"val/{file}"} for n, file in enumerate(files)]
+    path.write_text(
+        json.dumps({"images": images, "annotations": [], "categories": [{"id": 44, "name": name}]}), "utf-8"
+    )
+    return path
+
+
+def test_numbers_of_a_data_set_are_taken_from_its_file(
+    home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pycocotools = pytest.importorskip("pycocotools.coco", reason="multigraft[eval] is not installed")
+    truth = coco_file(tmp_path, "Line", "000000000285.jpg", "000000000139.jpg")
+    found = tmp_path / "found.json"
+    assert run(home, "--format", "coco", "--coco", str(truth), "-o", str(found), source="frames") == 0
+    assert [(r["image_id"], r["category_id"]) for r in json.loads(found.read_text("utf-8"))] == [(71, 44), (70, 44)]
+    assert len(pycocotools.COCO(str(truth)).loadRes(str(found)).getAnnIds(catIds=[44])) == 2
+
+
+def test_numbers_of_classes_stand_in_the_bundle(tmp_path: Path, home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    box_bundle(category_ids=(18,)).write(tmp_path / "boxes.graft")
+    np.save(tmp_path / "frames.npy", bright_frames(20))
+    assert run(tmp_path, "--format", "coco") == 0
+    (record,) = json.loads(capsys.readouterr().out)
+    assert (record["category_id"], record["label"]) == (18, "line")
+
+
+@pytest.mark.parametrize(
+    ("name", "files", "sentence"),
+    [
+        ("dog", (), "has none of the classes line"),
+        ("line", ("7.jpg",), "names no picture 000000000139.jpg"),
+        ("line", None, "holds no categories in COCO's form"),
+    ],
+)
+def test_a_data_set_that_does_not_fit_is_one_sentence(
+    name: str, files: tuple[str, ...] | None, sentence: str, home: Path, tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    path = coco_file(tmp_path, name, *(files or ()))
+    if files is None:
+        path.write_text("[]", "utf-8")
+    assert run(home, "--format", "coco", "--coco", str(path), source="frames") in (1, 2, 65, 66, 78)
+    said = capsys.readouterr().err
+    assert sentence in said and said.count("\n") == 1
+
+
 def test_a_table_has_a_row_per_answer_and_one_header(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(home, "--format", "csv") == 0
     text = capsys.readouterr().out

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from multigraft.devices.cameras.array_rows import ArrayRows
 from multigraft.devices.cameras.sources import open_source
 from multigraft.errors import InputError, UsageError
 from multigraft.tensors.arrays import Array
@@ -100,3 +101,12 @@ def test_fake_rows_depend_on_nothing_but_their_settings() -> None:
     assert [r.shape for r in rows] == [(3, 8)] * 4 and not np.array_equal(rows[0], rows[1])
     np.testing.assert_array_equal(rows, read("fake:seed=2,frames=4"))
     assert not np.array_equal(rows, read("fake:seed=3,frames=4"))
+
+
+@pytest.mark.parametrize("rows", [10**30, 1 << 63, 1 << 47])
+def test_more_rows_than_any_disk_holds_are_damage(rows: int, tmp_path: Path) -> None:
+    path = tmp_path / "rows.npy"
+    with path.open("wb") as file:
+        np.lib.format.write_array_header_1_0(file, {"descr": "<f4", "fortran_order": False, "shape": (rows, 4)})
+    with pytest.raises(InputError, match="more bytes than any disk holds"):
+        ArrayRows(path, (4,))

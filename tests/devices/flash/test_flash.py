@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -13,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from multigraft.cli.main import main
+from multigraft.devices.flash import tool_flasher
 from multigraft.devices.flash.flasher import Flasher, FlashJob
 from multigraft.devices.flash.flashers import flasher_for
 from multigraft.devices.flash.uf2_flasher import Uf2Flasher, families_of, uf2_of
@@ -280,3 +282,27 @@ def test_what_cannot_be_flashed_says_what_to_do(
 def test_a_folder_that_is_no_project_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["flash", str(tmp_path)]) == 2
     assert "is no firmware project; make one with" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("does", ["sleep 1000", "while :; do sleep 1000 & wait; done", "yes", "yes | tr -d '\\n'"])
+def test_a_tool_that_never_ends_is_ended_with_all_that_it_started(
+    does: str, tmp_path: Path, image: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    play(monkeypatch, tmp_path / "bin", "esptool.py", [])
+    (tmp_path / "bin/esptool.py").write_text(f'#!/bin/sh\necho $$ > "{tmp_path}/pid"\n{does}\n')
+    monkeypatch.setattr(tool_flasher, "STEP_S", 1.0)
+    flasher, job = job_for("esptool.py", image)
+    with pytest.raises(DeviceError, match=r"esptool\.py was not done with writing in 1 s"):
+        flasher.flash(job, lambda done, doing: None)
+    group = int((tmp_path / "pid").read_text())
+    assert group not in _running_groups()
+
+
+def _running_groups() -> set[int]:
+    """Process groups in which something runs; what is dead and not yet waited for does not."""
+    groups = set()
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            state, _, group = path.read_text().rpartition(")")[2].split()[:3]
+            groups |= {int(group)} if state != "Z" else set()
+    return groups

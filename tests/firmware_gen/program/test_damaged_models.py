@@ -59,6 +59,12 @@ def in_reverse(graph: Graph) -> Graph:
     return replace(graph, ops=graph.ops[::-1])
 
 
+def _of_three(graph: Graph) -> Graph:
+    number = next(i for i, op in enumerate(graph.ops) if op.name == "ADD")
+    first, second = graph.ops[number].inputs
+    return operator(number, inputs=(first, second, second))(graph)
+
+
 GRAPHS: dict[str, tuple[Damage, str]] = {
     "operators out of order": (in_reverse, "before it is written"),
     "an operator reads what it writes": (operator(1, inputs=("second", "second/w")), "'second' before it is written"),
@@ -68,6 +74,11 @@ GRAPHS: dict[str, tuple[Damage, str]] = {
     "an operator without inputs": (operator(1, inputs=()), "CONV_2D lacks an input or an output"),
     "an operator without outputs": (operator(1, outputs=()), "CONV_2D lacks an input or an output"),
     "an operator without its weights": (operator(1, inputs=("first",)), "lacks input 1"),
+    "an operator with more inputs than it takes": (
+        operator(1, inputs=("first", "second/w", "second/b", "second/b")),
+        "CONV_2D has 4 inputs and 1 outputs, more than it takes",
+    ),
+    "a sum of three": (_of_three, "ADD has 3 inputs and 1 outputs, more than it takes"),
     "an output that nothing writes": (lambda g: replace(g, ops=g.ops[:-1]), "'answer' is written by no operator"),
     "an input that is a constant": (lambda g: replace(g, inputs=("first/w",)), "'first/w' is no tensor to be filled"),
     "an input given twice": (lambda g: replace(g, inputs=("image", "image")), "'image' is no tensor to be filled"),

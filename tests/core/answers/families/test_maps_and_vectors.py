@@ -36,7 +36,59 @@ def format_of(
 @pytest.mark.parametrize("kind", [k for k in KINDS if k not in ("detection", "landmarks")])
 def test_nothing_is_read_so_unless_the_user_says_it(shape: Shape, kind: str) -> None:
     found = recognised(Evidence((shape,), ("out",), (32, 48), kind))  # type: ignore[arg-type]
-    assert found is None
+    is_map = kind == "segmentation" and shape[1:] == (32, 48)
+    assert (found is not None and found.family == "class-map") if is_map else found is None
+
+
+@pytest.mark.parametrize(
+    ("shapes", "expected"),
+    [
+        (((3, 32, 48),), True),
+        (((3, 8, 12), (3, 8, 12)), True),
+        (((32, 48, 3),), True),
+        (((32, 48),), True),
+        (((1, 32, 48),), True),
+        (((3, 9, 40),), False),
+        (((3, 32, 48), (10,)), False),
+        (((116, 1512), (32, 8, 12)), False),
+        (((1, 1, 3),), False),
+    ],
+)
+def test_a_segmentation_is_a_class_map_where_all_outputs_look_like_one(
+    shapes: tuple[Shape, ...], expected: bool
+) -> None:
+    names = tuple(f"o{i}" for i in range(len(shapes)))
+    found = recognised(Evidence(shapes, names, (32, 48), "segmentation"))
+    assert (found is not None and found.family == "class-map") is expected
+
+
+def test_labels_of_another_number_than_a_recognised_maps_classes_are_refused() -> None:
+    answer = recognised(Evidence(((3, 32, 48),), ("out",), (32, 48), "segmentation", ("a", "b")))
+    assert answer is not None
+    with pytest.raises(ConfigurationError, match="2 labels, and output 0 holds 3 classes"):
+        decoder_of(answer, ("a", "b"))
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(1, 9), st.sampled_from([(32, 48), (8, 12), (16, 24)]), seeds)
+def test_maps_whose_channels_come_last_are_read_alike(classes: int, sides: tuple[int, int], seed: int) -> None:
+    scores = np.random.default_rng(seed).normal(size=(classes, *sides)).astype(np.float32)
+    last = np.ascontiguousarray(scores.transpose(1, 2, 0))
+    for family in ("class-map", "dense-map"):
+        one, other = (decoder_of(format_of(family, s.shape), ())([s]) for s in (scores, last))
+        name = "classes" if family == "class-map" else "values"
+        np.testing.assert_array_equal(getattr(one, name), getattr(other, name))
+
+
+def test_classes_that_a_network_chose_are_told_from_scores_without_labels() -> None:
+    chosen = np.array([[[0, 7], [1, 2]]], np.float32)
+    for values, expected in (
+        (chosen, [[0, 7], [1, 2]]),
+        (chosen + 0.25, [[1, 1], [1, 1]]),
+        (chosen - 1, [[0, 1], [0, 1]]),
+    ):
+        found = decoder_of(format_of("class-map", (1, 2, 2), (2, 2)), ())([values])
+        assert isinstance(found, ClassMap) and found.classes.tolist() == expected
 
 
 @settings(max_examples=20, deadline=None)
