@@ -39,7 +39,7 @@ answer = {{ format = "yolov8", score_threshold = 0.25, iou_threshold = 0.45 }}
 class NudeNet:
     """Its answers are boxes of whole pixels: what is left of them is cut off, and ours are cut alike."""
 
-    packages = ("nudenet", "cv2", "onnxruntime")
+    packages: tuple[str, ...] = ("nudenet", "cv2", "onnxruntime")
 
     def pictures(self, fit: Path | None, judged: Path | None) -> tuple[Path | list[Array], list[Array]]:
         read_pictures(fit)

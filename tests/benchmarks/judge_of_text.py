@@ -67,7 +67,7 @@ on = {{ task = "lines", top = 64 }}
 class RapidOcr:
     """Its answers are corners, a side, a text and a score for each line."""
 
-    packages = ("rapidocr_onnxruntime", "cv2", "onnxruntime", "matplotlib")
+    packages: tuple[str, ...] = ("rapidocr_onnxruntime", "cv2", "onnxruntime", "matplotlib")
 
     def pictures(self, fit: Path | None, judged: Path | None) -> tuple[Path | list[Array], list[Array]]:
         known = fonts()

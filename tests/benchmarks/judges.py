@@ -169,11 +169,13 @@ def built(folder: Path, settings: str, precision: str) -> Path:
     bundle, file = folder / f"{precision}.graft", folder / f"{precision}.toml"
     if bundle.is_file() and file.is_file() and file.read_text() == settings:
         return bundle
+    missed = bundle.with_name(f"{precision}.missed.graft")
+    bundle.unlink(missing_ok=True)
+    missed.unlink(missing_ok=True)
     file.write_text(settings)
-    command = [sys.executable, "-m", "multigraft", "build", file, "--allow-miss", "-o", bundle]
+    command = [sys.executable, "-m", "multigraft", "build", str(file), "--allow-miss", "-o", str(bundle)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     (folder / f"{precision}.log").write_text(done.stdout + done.stderr)
-    missed = bundle.with_name(f"{precision}.missed.graft")
     if missed.is_file() and not bundle.is_file():
         missed.rename(bundle)
     if not bundle.is_file():
