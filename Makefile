@@ -18,7 +18,7 @@ EXTRAS_fuzzing := dev,fuzzing
 METADATA := setup.cfg pyproject.toml $(wildcard setup.py packaging/demo/*)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-torch check docs dev bench attack kills audit fuzz fuzz-readers mutants firmware-tools clean FORCE
+.PHONY: help demo test test-torch check docs dev bench attack kills cuts audit fuzz fuzz-readers mutants firmware-tools clean FORCE
 .DELETE_ON_ERROR:
 
 help:
@@ -30,6 +30,7 @@ help:
 	@echo "make bench       latency, memory and accuracy figures of this machine"
 	@echo "make attack      30,000 damaged files of every kind that travels, through what opens them (an hour; ATTACK=\"--only onnx\")"
 	@echo "make kills       kill -9 at random moments of build, collect, graft and firmware, and run again (KILLS=60)"
+	@echo "make cuts        500 deployments cut at random points: killed, connection cut, disk full (CUTS=500; half an hour)"
 	@echo "make fuzz-readers  what opens bundles, models, frames and settings, fuzzed by atheris (MINUTES=60 each)"
 	@echo "make audit       known vulnerabilities of what is installed and pinned (needs the network)"
 	@echo "make fuzz        2,000 random small ONNX graphs through the whole job, against onnxruntime (GRAPHS=2000; half an hour)"
@@ -76,6 +77,10 @@ audit: $(VENV)/.ready-audit
 kills: $(VENV)/.ready-dev
 	$(BIN)/multigraft setup-onnx2tf
 	nice $(BIN)/python -m tests.attack.kills --kills $(or $(KILLS),60)
+
+# Opt-in: half an hour. As root a full disk is among them, and with OpenSSH's server real connections.
+cuts: $(VENV)/.ready-dev
+	nice $(BIN)/python -m tests.runtime.deploy.cuts --deploys $(or $(CUTS),500)
 
 # Opt-in: MINUTES for each reader, one after the other.
 fuzz-readers: $(VENV)/.ready-fuzzing

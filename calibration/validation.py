@@ -13,6 +13,7 @@ from multigraft.agreement.agreement import Agreement, agreement
 from multigraft.bundle.bundle import Bundle
 from multigraft.bundle.manifest import Task
 from multigraft.calibration.defaults import VALIDATED_FRAMES
+from multigraft.calibration.views import Cutter, View, views_of
 from multigraft.devices.cameras.camera import Camera
 from multigraft.errors import InputError, UsageError
 from multigraft.runtime.backends import BackendName
@@ -98,6 +99,27 @@ class Answers:
         return joined_outputs(task.joined, specs, [written[name] for name in task.outputs])
 
 
+class _Look:
+    """What some tasks are compared on.
+
+    Args:
+        engine: Of the originals.
+        view: What the tasks look at.
+        tasks: Some of them.
+    """
+
+    def __init__(self, engine: Engine, view: View, tasks: list[str]) -> None:
+        self._view, self.tasks = view, tasks
+        self._cutter = Cutter(engine, view, view.crops[-1].top) if view.crops else None
+
+    def __call__(self, frame: Frame | Mapping[str, Frame], number: int) -> Frame | Mapping[str, Frame] | None:
+        """The frame, or one of the crops in turn; None where there is none."""
+        if self._cutter is None:
+            return frame
+        crops = self._cutter.crops(frame[self._view.crops[0].task] if isinstance(frame, Mapping) else frame)
+        return crops[number % len(crops)] if crops else None
+
+
 def validate(
     bundle: Bundle,
     original: Bundle,
@@ -112,6 +134,9 @@ def validate(
 ) -> Validation:
     """Run both on the same frames and compare each task's outputs.
 
+    Tasks that look at crops get those that the original network finds, both the same, and one of each frame: several of
+    a frame are no independent samples.
+
     Args:
         bundle: The grafted one.
         original: From ``multigraft calibrate prepare``.
@@ -124,7 +149,8 @@ def validate(
         on_frame: Called after every frame.
 
     Raises:
-        UsageError: The bundles have no task in common, a task has outputs of other shapes, or there is no frame.
+        UsageError: The bundles have no task in common, a task has outputs of other shapes, there is no frame, or no
+            crop for a task that looks at some.
         InputError: A frame cannot be used.
     """
     if frames < 1:
@@ -135,20 +161,30 @@ def validate(
     if not tasks:
         have = ", ".join(kinds)
         raise UsageError(f"{bundle.manifest.name} answers none of the original tasks ({have})", "give its own taps")
+    views = [(view, [t for t in tasks if t in view.tasks]) for view in views_of(original.manifest)]
+    looks = [_Look(old.engine, view, known) for view, known in views if known]
     rows: dict[str, tuple[list[list[Array]], list[list[Array]]]] = {name: ([], []) for name in tasks}
     count = 0
     with camera:
         for frame in itertools.islice(camera, frames):
-            before, after = old(frame, tasks), new(frame, tasks)
-            for name in tasks:
-                rows[name][0].append(before[name])
-                rows[name][1].append(after[name])
+            for look in looks:
+                if (shown := look(frame, count)) is None:
+                    continue
+                before, after = old(shown, look.tasks), new(shown, look.tasks)
+                for name in look.tasks:
+                    rows[name][0].append(before[name])
+                    rows[name][1].append(after[name])
             count += 1
             on_frame(count, frames)
     if not count:
         raise UsageError(f"{camera.name} gave no frame", "give a source that holds some")
     agreements = {}
     for name in tasks:
+        if not rows[name][0]:
+            raise UsageError(
+                f"in {count} frames of {camera.name} nothing was found for {name} to look at",
+                "give a source that holds what it looks at",
+            )
         stacked = [[np.stack(arrays) for arrays in zip(*side, strict=True)] for side in rows[name]]
         try:
             agreements[name] = agreement(

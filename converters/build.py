@@ -13,12 +13,8 @@ from multigraft.agreement.agreement import Agreement, agreement
 from multigraft.bundle.bundle import Bundle
 from multigraft.converters import standing as apart
 from multigraft.converters.conversion.work_folder import work_folder
+from multigraft.converters.field.collected import Collected
 from multigraft.converters.field.refitted_candidates import grafts_of
-from multigraft.converters.field.statistics_input import (
-    StatisticsInput,
-    ranges_from_statistics,
-    similarity_from_statistics,
-)
 from multigraft.converters.graft.assemble import assemble
 from multigraft.converters.graft.candidate import Candidate
 from multigraft.converters.graft.evidence import Evidence, LoadFrames, advice_on_answers, load_evidence
@@ -82,7 +78,7 @@ class Grafted:
     similarity: SimilarityTable
     outcome: PlanningResult
     multitask: MultiTaskModel
-    collected: StatisticsInput | None = None
+    collected: Collected | None = None
     warnings: tuple[str, ...] = ()
 
 
@@ -120,7 +116,7 @@ def graft(
     """
     report = Remembering(report)
     _check_refinement(settings)
-    collected = None if settings.statistics is None else StatisticsInput.open(settings.statistics)
+    collected = Collected.open(settings.statistics) if settings.statistics else None
     networks = import_networks(settings, report)
     evidence = load_evidence(settings, load_frames, networks, report)
     _check_frames(settings, networks, evidence, report)
@@ -249,14 +245,14 @@ def _similarity(
     settings: Settings,
     networks: Sequence[Network],
     evidence: Mapping[str, Evidence],
-    collected: StatisticsInput | None,
+    collected: Collected | None,
     saved: SavedEvaluations | None,
     report: Report,
 ) -> SimilarityTable:
     if collected is not None:
         for sentence in collected.advice():
             report(sentence)
-        return similarity_from_statistics(collected.statistics, networks)
+        return collected.similarity(networks)
     is_small = max(n.macs for n in networks) <= SMALL_MACS
     compared = SIMILARITY_FRAMES if is_small else LARGE_SIMILARITY_FRAMES
     seed = settings.graft.seed
@@ -272,7 +268,7 @@ def _plan(
     settings: Settings,
     networks: Sequence[Network],
     evidence: Mapping[str, Evidence],
-    collected: StatisticsInput | None,
+    collected: Collected | None,
     similarity: SimilarityTable,
     saved: SavedEvaluations | None,
     report: Report,
@@ -297,8 +293,9 @@ def _plan(
     if settings.refit is not None:
         refitted = grafts_of(Refit.open(settings.refit), networks, evidence, options)
     if not evidence:
-        report(f"no frames: {settings.statistics} gives similarity and ranges; refit and acceptance need frames")
-        moments = None if collected is None else collected.statistics
+        named = ", ".join(map(str, settings.statistics))
+        report(f"no frames: {named} gives similarity and ranges; refit and acceptance need frames")
+        moments = None if collected is None else collected.by_network
         return plan_without_frames(networks, similarity, limits, settings.graft.share, refitted, moments)
     outcome = plan_sharing(networks, evidence, similarity, limits, options, report, refitted)
     if settings.graft.refine != "distill" or not outcome.chosen.grafts:
@@ -311,7 +308,7 @@ def _plan(
 
 
 def _provenance(
-    settings: Settings, evidence: Mapping[str, Evidence], collected: StatisticsInput | None, outcome: PlanningResult
+    settings: Settings, evidence: Mapping[str, Evidence], collected: Collected | None, outcome: PlanningResult
 ) -> dict[str, Any]:
     provenance: dict[str, Any] = {
         "plan": outcome.message,
@@ -340,7 +337,7 @@ def _convert(
             by_input[network.input] = union_of({n: grafted.evidence[n].fit[:CALIBRATION_FRAMES] for n in served})
     ranges: Mapping[str, Range] | None = None
     if grafted.collected is not None and (grafted.collected.has_ranges or not by_input):
-        ranges = ranges_from_statistics(grafted.collected.statistics, grafted.networks)
+        ranges = grafted.collected.ranges(grafted.networks)
     try:
         with work_folder() as folder:
             return convert(

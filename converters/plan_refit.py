@@ -6,8 +6,8 @@ from pathlib import Path
 
 from multigraft.converters.build import graft, import_networks
 from multigraft.converters.field.bundle_kinds import RefitBundle
+from multigraft.converters.field.collected import Collected
 from multigraft.converters.field.refit_bundle import make_refit_bundle
-from multigraft.converters.field.statistics_input import StatisticsInput, similarity_from_statistics
 from multigraft.converters.graft.evidence import LoadFrames
 from multigraft.converters.graft.join import Join
 from multigraft.converters.graft.propose import MIN_CKA, propose
@@ -41,12 +41,12 @@ def plan_refit(
         chosen = [c.join for c in grafted.outcome.chosen.grafts.values()]
         joins = tuple(j for j in chosen if j.method not in ("exact", "raw"))
     else:
-        assert settings.statistics is not None, "checked by the settings"
-        collected = StatisticsInput.open(settings.statistics)
+        assert settings.statistics, "checked by the settings"
+        collected = Collected.open(settings.statistics)
         networks = import_networks(settings, report)
         for sentence in collected.advice():
             report(sentence)
-        similarity = similarity_from_statistics(collected.statistics, networks)
+        similarity = collected.similarity(networks)
         joins = propose(networks, similarity, settings.graft.share)
         message = f"no cut points have a CKA of {MIN_CKA:g}"
     if not joins:

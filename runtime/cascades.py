@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from multigraft.answers.crops import On
+from multigraft.answers.crops import On, crop
+from multigraft.answers.detections import Detections, no_detections
+from multigraft.answers.per_box import PerBox
+from multigraft.answers.placement import Placement
 from multigraft.bundle.manifest import Manifest
+from multigraft.errors import BundleError
+from multigraft.runtime.answers import Answer
+from multigraft.tensors.preparation import Frame
 
 
 @dataclass(frozen=True)
@@ -61,6 +67,25 @@ def staged(manifest: Manifest, names: Iterable[str]) -> tuple[tuple[str, ...], t
         ready |= set(level)
         waiting = [n for n in waiting if n not in ready]
     return roots, tuple(Stage(on, tuple(tasks)) for on, tasks in stages.items())
+
+
+def crops_of(on: On, frame: Frame, found: Answer) -> tuple[tuple[int, ...], Callable[[int], tuple[Frame, Placement]]]:
+    """The boxes that are looked at, and what cuts one of them out: what Engine and a collector do alike.
+
+    Args:
+        on: Which boxes, and how.
+        frame: uint8, height x width or height x width x 3.
+        found: What the task whose boxes they are says of the frame.
+
+    Raises:
+        BundleError: ``found`` holds no boxes.
+    """
+    if isinstance(found, PerBox) and not found.numbers:
+        found = no_detections()
+    if not isinstance(found, Detections):
+        raise BundleError(f"task {on.task} finds no boxes for another task", "build the bundle again")
+    boxes = found
+    return tuple(on.numbers(boxes)), lambda number: crop(frame, boxes, number, on)
 
 
 def _on(manifest: Manifest, name: str) -> On:

@@ -12,17 +12,15 @@ from typing import Any
 
 import numpy as np
 
-from multigraft.answers.crops import crop
-from multigraft.answers.detections import Detections, no_detections
 from multigraft.answers.family import Decoded
 from multigraft.answers.own_format import OwnFormat
-from multigraft.answers.per_box import PerBox, gathered
+from multigraft.answers.per_box import gathered
 from multigraft.bundle.bundle import Bundle
 from multigraft.bundle.manifest import Manifest, Segment
 from multigraft.errors import BundleError, ConfigurationError, InputError, UsageError
 from multigraft.runtime.answers import Answer, make_decoder
 from multigraft.runtime.backends import BackendName
-from multigraft.runtime.cascades import Stage, StageTime, staged
+from multigraft.runtime.cascades import Stage, StageTime, crops_of, staged
 from multigraft.runtime.frames import frames_of_inputs
 from multigraft.runtime.places import Places
 from multigraft.runtime.result import Result
@@ -106,7 +104,7 @@ class Engine:
             check_tflite(self.bundle.model, "the model")
             try_in_child(self.bundle.model, backend, threads)
         self.own = {name: dataclasses.replace(own, size=self._size_of(name)) for name, own in (own or {}).items()}
-        self.model = TfliteModel(self.bundle.model, backend, threads)
+        self.model = TfliteModel(self.bundle.model_path or self.bundle.model, backend, threads)
         self._tensors = {spec.name: spec for spec in self.manifest.tensors}
         self._subgraphs = {segment.name: self._subgraph(segment) for segment in self.manifest.segments}
         self._sources = {
@@ -122,6 +120,7 @@ class Engine:
         self.self_test: SelfTest | None = (
             run_self_test(self.bundle, self.compute, self.model.backend) if self_test else None
         )
+        self.model.let_go()
 
     def run(self, frame: Frame | Mapping[str, Frame], tasks: Iterable[str] | None = None) -> Result:
         """Answer tasks on one frame.
@@ -201,19 +200,16 @@ class Engine:
         Raises:
             BundleError: ``found`` holds no boxes.
         """
-        if isinstance(found, PerBox) and not found.numbers:
-            found = no_detections()
-        if not isinstance(found, Detections):
-            raise BundleError(f"task {stage.on.task} finds no boxes for {stage.tasks[0]}", "build the bundle again")
+        numbers, cut = crops_of(stage.on, frame, found)
         bound, limit = self._bound_for(stage.tasks), stage.on.deadline_us
-        numbers, told = stage.on.numbers(found), []
+        told = []
         for number in numbers:
             if limit is not None and (_now() - start) / 1000 > limit:
                 break
-            part, placement = crop(frame, found, number, stage.on)
+            part, placement = cut(number)
             one = self._run(bound, part, None, _now()).answers
             told.append({n: a.placed(placement) if isinstance(a, Decoded) else a for n, a in one.items()})
-        asked = numbers[: len(told)]
+        asked = list(numbers[: len(told)])
         answers: dict[str, Answer] = {
             name: gathered(stage.on.task, asked, [one[name] for one in told]) for name in stage.tasks
         }

@@ -22,6 +22,7 @@ import numpy as np
 from multigraft.errors import InputError, UsageError
 from multigraft.reading import regular_file
 from multigraft.runtime.backends import BackendName, load_backend
+from multigraft.runtime.memory import give_back_memory, let_go_of_file
 from multigraft.tensors.arrays import Array
 from multigraft.tflite.checking.check import check_tflite
 
@@ -104,6 +105,16 @@ class TfliteModel:
     def outputs_of(self, signature: str) -> tuple[str, ...]:
         """The arguments that a signature writes."""
         return tuple(self._arguments[signature]["outputs"])
+
+    def let_go(self) -> None:
+        """Let the system have what loading needed: memory that was freed, and what was read of the file, if it is one.
+
+        Kernels work on the packed weights that the interpreter made of it. What some read in place comes back with the
+        next run, and stays.
+        """
+        if "model_path" in self._options:
+            let_go_of_file(Path(self._options["model_path"]))
+        give_back_memory()
 
     def without_delegates(self) -> Self:
         """Another interpreter over the same content, one thread: it packs no weights and allocates nothing yet.

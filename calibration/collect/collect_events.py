@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from multigraft.calibration.views import View
 from multigraft.statistics.release import Release
 from multigraft.statistics.statistics import Statistics
 
@@ -18,8 +19,8 @@ class CollectEvent:
     """How collecting stands now.
 
     Attributes:
-        frames: Frames in the statistics.
-        pending: Frames that were run, but are not in the statistics yet.
+        frames: Frames in the statistics, of all views.
+        pending: Frames and crops that were run, but are not in the statistics yet.
         skipped: Frames that the selection refused in this run.
         rate_hz: Frames used per second in this run.
         active_s: Time spent collecting, all runs.
@@ -48,23 +49,63 @@ OnCollectEvent = Callable[[CollectEvent], None]
 
 
 @dataclass(frozen=True)
+class Gathered:
+    """What there is now of one view: of whole frames, or of crops.
+
+    Attributes:
+        view: What the networks look at.
+        statistics: All that the store holds.
+        path: The file that was written; None if there are too few frames.
+        output: Where it is, or will be.
+        release: Which release of the store it is; number 0 if there is none.
+        missing: About how many more frames the next release needs; 0 if the file has all.
+        used: Frames that this run added to the statistics.
+    """
+
+    view: View
+    statistics: Statistics
+    path: Path | None
+    output: Path
+    release: Release
+    missing: int
+    used: int
+
+
+@dataclass(frozen=True)
 class Collected:
     """How it ended.
 
     Attributes:
-        statistics: All that the store holds.
         reason: Why it stopped.
-        path: The file that was written; None if there are too few frames.
-        release: Which release of the store it is; number 0 if there is none.
-        missing: About how many more frames the next release needs; 0 if the file has all.
-        used: Frames that this run added to the statistics.
         skipped: Frames refused in this run.
+        gathered: What there is of each view, whole frames first.
     """
 
-    statistics: Statistics
     reason: Reason
-    path: Path | None
-    release: Release
-    missing: int
-    used: int
     skipped: int
+    gathered: tuple[Gathered, ...]
+
+    @property
+    def statistics(self) -> Statistics:
+        """Those of whole frames."""
+        return self.gathered[0].statistics
+
+    @property
+    def path(self) -> Path | None:
+        """The file of whole frames; None if there are too few."""
+        return self.gathered[0].path
+
+    @property
+    def release(self) -> Release:
+        """That of whole frames."""
+        return self.gathered[0].release
+
+    @property
+    def missing(self) -> int:
+        """As :attr:`Gathered.missing`, of whole frames."""
+        return self.gathered[0].missing
+
+    @property
+    def used(self) -> int:
+        """Frames that this run added to the statistics, of all views."""
+        return sum(one.used for one in self.gathered)

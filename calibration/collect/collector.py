@@ -8,40 +8,30 @@ import functools
 import math
 import shutil
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 
 from multigraft.bundle.bundle import Bundle
 from multigraft.calibration.blas_check import check_products
 from multigraft.calibration.collect.collect_events import Collected, CollectEvent, OnCollectEvent, Reason
-from multigraft.calibration.collect.collect_options import CollectOptions, kept_folder_of, store_of
-from multigraft.calibration.collect.kept_frames import KeptFrames
+from multigraft.calibration.collect.collect_options import CollectOptions, store_of
+from multigraft.calibration.collect.gathering import Gathering
 from multigraft.calibration.collect.sampler import Sampler
 from multigraft.calibration.collect.selection import FrameSelector
 from multigraft.calibration.collect.store import Noising, Store
 from multigraft.calibration.collect.store_facts import Cursor
-from multigraft.calibration.collect.tap_sample import DETAIL_EVERY
 from multigraft.calibration.collect.taps_runner import TapsRunner
 from multigraft.calibration.stop_signals import stop_signals
+from multigraft.calibration.views import Cutter, View, turn, views_of
 from multigraft.devices.cameras.camera import Camera, ShotCamera
 from multigraft.devices.cameras.sources import LIVE_CAMERAS
 from multigraft.devices.thermal import Thermal
 from multigraft.errors import InputError, UsageError
-from multigraft.runtime.memory import give_back_memory
+from multigraft.runtime.engine import Engine
 from multigraft.statistics import statistics_file
 from multigraft.statistics.noising import opendp
 from multigraft.statistics.statistics import Minibatch
 from multigraft.tensors.preparation import Frame
-
-PRECISION_EVERY = 4
-"""Minibatches between two computations of the precision."""
-
-EXPORT_EVERY = 64
-"""A release is made whenever the whole run has a multiple of so many minibatches: a run that was killed makes the same
-ones as one that was not."""
-
-EXPORT_LEVEL = 1
-"""The level of zlib's compression for the file while collecting: frames wait. The last one is compressed well."""
 
 LARGE_BYTES = 4 << 20
 """The size of a model from which on what a minibatch has freed is worth giving back before it is stored."""
@@ -61,10 +51,13 @@ def collect(
 ) -> Collected:
     """Collect statistics; the same call resumes.
 
+    A bundle whose networks look at crops gives a file for whole frames and one for each kind of crops
+    (:mod:`multigraft.calibration.views`), with a store of its own.
+
     The store lies beside ``output``; the file itself is a release of the store, written at the end and every
-    :data:`EXPORT_EVERY` minibatches, so that what was collected can be carried off at any time. It stays what it was
-    where a new release would differ from it by sums over too few frames. A source of files is read on from where the
-    store ends.
+    :data:`multigraft.calibration.collect.gathering.EXPORT_EVERY` minibatches, so that what was collected can be carried
+    off at any time. It stays what it was where a new release would differ from it by sums over too few frames. A source
+    of files is read on from where the store ends.
 
     Args:
         bundle: From ``multigraft calibrate prepare``.
@@ -77,7 +70,8 @@ def collect(
 
     Raises:
         BundleError: It is no taps bundle.
-        UsageError: Another collector is at it, the store belongs to something else, or ``output`` is no release of it.
+        UsageError: Another collector is at it, the store belongs to something else, ``output`` is no release of it, or
+            noise was asked for where networks look at crops.
         MissingDependencyError: Noise was asked for, and OpenDP is not installed.
         DeviceError: The camera does not answer, the disk is full, or numpy multiplies wrongly.
         InputError: A frame cannot be used, or the store is damaged.
@@ -86,24 +80,54 @@ def collect(
     if options.privacy is not None:
         # Before the first frame, not after the last.
         opendp()
-    runner = TapsRunner(bundle, options.threads, options.backend)
-    sizes = options.minibatch, options.memory_bytes, options.features
-    sampler = Sampler(runner, *sizes, options.site, is_bounded=options.privacy is not None)
-    noising = None if options.privacy is None else Noising(options.privacy, sampler.bounds)
-    path = store_of(output)
-    if output.exists() and not path.exists():
+    views = views_of(bundle.manifest)
+    if options.privacy is not None and len(views) > 1:
+        crops = ",".join(view.tasks[0] for view in views[1:])
         raise UsageError(
-            f"{output} is there and the store that it came from is not, and what a new one adds could be told apart",
-            "move it away, bring back its store, or give another output",
+            f"with noise, frames must not decide what is counted, and whether {crops} has a crop is up to the frame",
+            f"prepare without crops: --tasks {','.join(views[0].tasks)}",
         )
+    engine = Engine(bundle, options.threads, options.backend)
+    samplers = _samplers(bundle, engine, views, options)
+    noising = None if options.privacy is None else Noising(options.privacy, samplers[0].bounds)
+    outputs = [view.output(output) for view in views]
+    for path in outputs:
+        if path.exists() and not store_of(path).exists():
+            raise UsageError(
+                f"{path} is there and the store that it came from is not, and what a new one adds could be told apart",
+                "move it away, bring back its store, or give another output",
+            )
     fixed = options.minimum_frames, options.minibatch, options.site
-    with Store(path, sampler.subject, *fixed, noising) as store, stop_signals() as stop, camera:
-        _check_release(output, store)
-        for unfinished in output.parent.glob(f".{output.name}.*"):
-            # A file that was being written when its process was killed.
-            unfinished.unlink()
-        run = _Run(store, sampler, camera, output, options, report, clock, thermal or Thermal(), len(bundle.model))
+    with contextlib.ExitStack() as opened:
+        stores = [
+            opened.enter_context(Store(store_of(path), sampler.subject, *fixed, noising))
+            for path, sampler in zip(outputs, samplers, strict=True)
+        ]
+        for path, store in zip(outputs, stores, strict=True):
+            _check_release(path, store)
+            for unfinished in path.parent.glob(f".{path.name}.*"):
+                # A file that was being written when its process was killed.
+                unfinished.unlink()
+        stop = opened.enter_context(stop_signals())
+        opened.enter_context(camera)
+        gatherings = []
+        for view, sampler, store, path in zip(views, samplers, stores, outputs, strict=True):
+            cutter = Cutter(engine, view, sampler.most) if view.crops else None
+            is_large = len(bundle.model) > LARGE_BYTES
+            gatherings.append(Gathering(view, sampler, store, path, options, camera.name, cutter, is_large))
+        run = _Run(gatherings, camera, options, samplers[0].takes_rows, report, clock, thermal or Thermal())
         return run.until(stop)
+
+
+def _samplers(bundle: Bundle, engine: Engine, views: Sequence[View], options: CollectOptions) -> list[Sampler]:
+    runners = [TapsRunner(bundle, options.threads, options.backend, view, engine) for view in views]
+    samplers = []
+    for runner in runners:
+        beside = tuple(tap for other in runners if other is not runner for tap in other.taps)
+        sizes = options.minibatch, options.memory_bytes, options.features
+        is_bounded = options.privacy is not None
+        samplers.append(Sampler(runner, *sizes, options.site, is_bounded=is_bounded, beside=beside))
+    return samplers
 
 
 def _check_release(output: Path, store: Store) -> None:
@@ -125,32 +149,29 @@ def _check_release(output: Path, store: Store) -> None:
 
 class _Run:
     def __init__(
-        self, store: Store, sampler: Sampler, camera: Camera, output: Path, options: CollectOptions,
-        report: OnCollectEvent, clock: Callable[[], float], thermal: Thermal, model_bytes: int,
+        self, gatherings: Sequence[Gathering], camera: Camera, options: CollectOptions, takes_rows: bool,
+        report: OnCollectEvent, clock: Callable[[], float], thermal: Thermal,
     ) -> None:  # fmt: skip
-        self._store, self._sampler, self._camera, self._output = store, sampler, camera, output
+        self._gatherings, self._camera = gatherings, camera
         self._options, self._report, self._clock, self._thermal = options, report, clock, thermal
-        same = store.cursor.source == camera.name
         self._is_live = isinstance(camera, LIVE_CAMERAS)
-        self._start = store.cursor.frames_read if same and not self._is_live else 0
-        rows = sampler.takes_rows
-        self._selector = FrameSelector(options.rule, store.cursor.selection if same else None, rows)
-        self._active_before_s = store.cursor.active_s
+        cursors = [gathering.cursor for gathering in gatherings]
+        # A source of files is read on from where the first of them ends; the others have seen some of what follows.
+        self._starts = [0 if cursor is None or self._is_live else cursor.frames_read for cursor in cursors]
+        self._start = min(self._starts)
+        # Of a camera, whose past frames are gone, from where the last of them ended.
+        begun = [cursor for cursor in cursors if cursor is not None]
+        state = None
+        if begun and self._is_live:
+            state = max(begun, key=lambda cursor: cursor.active_s).selection
+        elif len(begun) == len(cursors):
+            state = min(begun, key=lambda cursor: cursor.frames_read).selection
+        self._selector = FrameSelector(options.rule, state, takes_rows)
+        self._active_before_s = max(gathering.store.cursor.active_s for gathering in gatherings)
         self._began_s = time.monotonic()
-        self._kept: KeptFrames | None = None
-        if options.keep_frames:
-            self._kept = KeptFrames(
-                kept_folder_of(output), options.keep_frames, options.keep_bytes,
-                options.keep_days * 86400, store.kept.values(), rows,
-            )  # fmt: skip
-        sampler.number = store.minibatches
-        self._is_large = model_bytes > LARGE_BYTES
-        self._used, self._begun_with = 0, store.frames
+        self._used = 0
         self._read = self._start
-        self._precision = store.precision()
         self._shown_s = -math.inf
-        # It may have been killed between a minibatch and the release that is due after it.
-        self._release_if_due()
 
     def until(self, stop: list[int]) -> Collected:
         reason = self._reached()
@@ -167,12 +188,11 @@ class _Run:
                     self._show()
         if reason is None:
             # Of a source that ends, the rest counts too; of any other stop it is read again, or lost.
-            self._append(self._sampler.flush())
+            for gathering in self._gatherings:
+                self._append(gathering, gathering.flush())
             reason = "source ended"
         self._show(last=True)
-        path, store = self._export(), self._store
-        used = store.frames - self._begun_with
-        return Collected(store.statistics, reason, path, store.release, self._missing(), used, self._selector.skipped)
+        return Collected(reason, self._selector.skipped, tuple(gathering.finish() for gathering in self._gatherings))
 
     def _unread(self) -> Generator[tuple[Frame, Callable[[], Frame]], None, None]:
         """What the selection looks at, and how to get the frame."""
@@ -190,33 +210,34 @@ class _Run:
         signature = self._selector.choose(seen, time.monotonic())
         if signature is None:
             return
+        number = self._read - 1
+        view = turn(number, len(self._gatherings))
+        if number < self._starts[view]:
+            # It has been counted, and is read again for the sake of another view.
+            return
         frame = fetch()
+        gathering = self._gatherings[view]
         # What is counted is that of frames, whatever they were chosen by.
-        minibatch = self._sampler.add(frame, signature if frame is seen else None)
+        minibatch = gathering.take(frame, signature if frame is seen else None, number, self._clock)
         self._used += 1
-        if self._kept is not None:
-            self._kept.offer(frame, self._sampler.margin(), self._read - 1, self._clock())
-        self._append(minibatch)
+        self._append(gathering, minibatch)
 
-    def _append(self, minibatch: Minibatch | None) -> None:
+    def _append(self, gathering: Gathering, minibatch: Minibatch | None) -> None:
         if minibatch is None:
             return
         day = datetime.datetime.fromtimestamp(self._clock(), datetime.UTC).strftime("%Y-%m-%d")
         cursor = Cursor(self._camera.name, self._read, self._selector.state, self._active_s)
-        changes = self._kept.changes if self._kept is not None else ((), ())
-        if self._is_large:
-            give_back_memory()
-        self._store.append(minibatch, (self._options.site, day), cursor, *changes)
-        if self._kept is not None:
-            self._kept.confirm()
-        if self._store.minibatches % PRECISION_EVERY == 0:
-            self._precision = self._store.precision()
-        self._release_if_due()
+        gathering.append(minibatch, (self._options.site, day), cursor)
 
-    def _release_if_due(self) -> None:
-        number = self._store.minibatches
-        if number and number % EXPORT_EVERY == 0 and number != self._store.released_upto:
-            self._export(EXPORT_LEVEL)
+    @property
+    def _frames(self) -> int:
+        return sum(gathering.store.frames for gathering in self._gatherings)
+
+    @property
+    def _precision(self) -> float | None:
+        """The widest of all views; None while that of one is not known."""
+        known = [gathering.precision for gathering in self._gatherings]
+        return None if None in known else max(p for p in known if p is not None)
 
     @property
     def _active_s(self) -> float:
@@ -224,49 +245,36 @@ class _Run:
 
     def _reached(self) -> Reason | None:
         options = self._options
-        if options.frames is not None and self._store.frames >= options.frames:
+        if options.frames is not None and self._frames >= options.frames:
             return "frames reached"
         if options.minutes is not None and self._active_s >= 60 * options.minutes:
             return "minutes reached"
-        enough = self._store.frames >= options.minimum_frames
-        if options.precision is not None and enough and self._precision is not None:
-            return "precision reached" if self._precision <= options.precision else None
+        if options.precision is not None:
+            enough = all(gathering.store.frames >= options.minimum_frames for gathering in self._gatherings)
+            if enough and (precision := self._precision) is not None and precision <= options.precision:
+                return "precision reached"
         return None
-
-    def _export(self, level: int = 6) -> Path | None:
-        """Make the next release if there is enough for one, and see that the file is the last one."""
-        self._store.advance(level)
-        content = self._store.released_content()
-        if content is None:
-            return None
-        if self._output.is_file() and self._output.read_bytes() == content:
-            return self._output
-        return statistics_file.write_content(content, self._output)
-
-    def _missing(self) -> int:
-        lack = self._store.missing()
-        return 0 if lack is None else lack.frames * (1 if lack.cell == "all" else DETAIL_EVERY)
 
     def _show(self, last: bool = False) -> None:
         now = time.monotonic()
         if not last and now - self._shown_s < EVENT_EVERY_S:
             return
         self._shown_s = now
-        store = self._store
-        sizes = [p.stat().st_size for p in (store.path, Path(f"{store.path}-wal")) if p.exists()]
+        stores = [gathering.store for gathering in self._gatherings]
+        files = [path for store in stores for path in (store.path, Path(f"{store.path}-wal"))]
         self._report(
             CollectEvent(
-                frames=store.frames,
-                pending=self._sampler.pending,
+                frames=self._frames,
+                pending=sum(gathering.pending for gathering in self._gatherings),
                 skipped=self._selector.skipped,
                 rate_hz=self._used / max(1e-9, now - self._began_s),
                 active_s=self._active_s,
                 precision=self._precision,
                 temperature_c=self._thermal.temperature_c(),
                 is_throttled=self._thermal.is_throttled(),
-                store_bytes=sum(sizes),
-                free_bytes=shutil.disk_usage(store.path.parent).free,
-                kept=len(store.kept),
+                store_bytes=sum(path.stat().st_size for path in files if path.exists()),
+                free_bytes=shutil.disk_usage(stores[0].path.parent).free,
+                kept=sum(len(store.kept) for store in stores),
             )
         )
 

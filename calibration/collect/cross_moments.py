@@ -54,15 +54,15 @@ class CrossMoments:
         self._sums: dict[str, Float32Array] = {}
         self._frames = 0
 
-    def look(self, number: int, position: int) -> None:
-        """Note the frame that was run last, if it is to be watched.
+    def look(self, number: int, position: int) -> bool:
+        """Note the frame that was run last, if it is to be watched; returns whether it is.
 
         Args:
             number: Number of its minibatch in the store.
             position: Position of the frame in the minibatch.
         """
         if not self._pairs or (number >= EARLY and (number % EVERY or position % EVERY_FRAME)):
-            return
+            return False
         place = self._frames % BLOCK
         if place == 0:
             self._draw(number)
@@ -71,6 +71,7 @@ class CrossMoments:
         self._frames += 1
         if place + 1 == BLOCK:
             self._multiply(BLOCK)
+        return True
 
     def _draw(self, number: int) -> None:
         random = np.random.default_rng((self._site, number, _STREAM, self._frames))

@@ -8,6 +8,8 @@ time.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 
 from multigraft.bundle.tap_outputs import RANGES_SIGNATURE, RESIDENT
@@ -36,7 +38,10 @@ class InnerRanges:
     def __init__(self, runner: TapsRunner) -> None:
         self._runner = runner
         interpreter = runner.engine.model
-        self._stretches = sorted(s for s in interpreter.signatures if s.startswith(RANGES_SIGNATURE))
+        stretches = sorted(s for s in interpreter.signatures if s.startswith(RANGES_SIGNATURE))
+        others = tuple(f"{t.name}/" for t in runner.engine.manifest.tasks if t.name not in runner.view.tasks)
+        # A stretch is of one network, whose name is what its tensors' names begin with.
+        self._stretches = [s for s in stretches if not _is_of(others, interpreter.outputs_of(s))]
         read = [interpreter.inputs_of(name) for name in self._stretches]
         given = runner.arrays.keys() | {o for name in self._stretches for o in interpreter.outputs_of(name)}
         if unknown := {tensor for inputs in read for tensor in inputs} - given:
@@ -109,3 +114,7 @@ class InnerRanges:
         """Forget what was seen."""
         self._frames = 0
         self._limits.clear()
+
+
+def _is_of(prefixes: tuple[str, ...], tensors: Iterable[str]) -> bool:
+    return any(tensor.startswith(prefixes) for tensor in tensors)

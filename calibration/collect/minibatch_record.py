@@ -18,7 +18,7 @@ import numpy as np
 from multigraft.archive import FREE_EXPANSION, MOST_EXPANSION
 from multigraft.errors import InputError
 from multigraft.reading import parse_json
-from multigraft.statistics.similarity import MIN_BATCH, SimilaritySums
+from multigraft.statistics.similarity import SimilaritySums
 from multigraft.statistics.statistics import Minibatch
 from multigraft.statistics.tally import Terms
 from multigraft.tensors.arrays import Array
@@ -97,7 +97,7 @@ def _decoded(content: bytes) -> Minibatch:
     end = content.index(b"\n")
     header = parse_json(content[:end])
     frames = header["frames"]
-    if type(frames) is not int or not MIN_BATCH <= frames < MOST_FRAMES:
+    if type(frames) is not int or not 1 <= frames < MOST_FRAMES:
         raise ValueError("it has no number of frames")
     overall, local = Terms(frames), Terms(frames)
     parts = {"overall": overall, "local": local}

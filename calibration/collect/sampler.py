@@ -1,8 +1,12 @@
-"""From frames to what a minibatch adds to the statistics.
+"""From frames, or the crops of frames, to what a minibatch adds to the statistics.
 
 Per frame, a sample of every representation is copied out of the interpreter
 (:mod:`multigraft.calibration.collect.tap_sample`); everything else is computed once per minibatch, on arrays that lie
 together.
+
+Crops are samples as whole frames are. But those of one frame are of one scene, so that every cell of the statistics
+counts the frames that its crops come from, each once. All crops of a frame go into the same minibatch, which may
+therefore be a few crops larger than asked for.
 """
 
 from __future__ import annotations
@@ -32,7 +36,7 @@ from multigraft.statistics import entries
 from multigraft.statistics.noise import Bounds
 from multigraft.statistics.similarity import FEATURE_BLOCK, MIN_BATCH, SimilaritySums
 from multigraft.statistics.statistics import Minibatch
-from multigraft.statistics.subject import Subject
+from multigraft.statistics.subject import Subject, Tap
 from multigraft.statistics.tally import Terms
 from multigraft.tensors.arrays import Array, Float32Array, Float64Array
 from multigraft.tensors.preparation import Frame
@@ -47,37 +51,46 @@ STACKED_BYTES = 1 << 17
 
 
 class Sampler:
-    """Runs frames and gathers minibatches.
+    """Runs frames, or crops of frames, and gathers minibatches.
 
     Args:
         runner: What to run.
-        minibatch: Frames per minibatch, at least 4.
+        minibatch: Frames, or crops, per minibatch, at least 4.
         memory_bytes: Bound for what is kept of the representations of a minibatch.
         features: Features per sample of a large tap at most; runs that are to be merged need the same.
         site: Where the frames come from; each site draws samples of its own, so that their errors average out.
         seed: Seed of the features that drift is tested on; runs that are to be merged need the same.
         is_bounded: Whether sums are kept that noise can hide a frame in.
+        beside: Taps of other views, for which ``memory_bytes`` have to do, too.
 
     Attributes:
         subject: What its minibatches are about.
-        pending: Frames of the minibatch that is being gathered.
+        pending: Frames, or crops, of the minibatch that is being gathered.
+        most: Crops of a frame at most.
         number: Number of that minibatch. What is sampled depends on it alone: a run that resumes has to set it.
     """
 
     def __init__(
         self, runner: TapsRunner, minibatch: int = MINIBATCH, memory_bytes: int = MEMORY_BYTES,
-        features: int = FEATURES, site: str = "", seed: int = 0, is_bounded: bool = False,
+        features: int = FEATURES, site: str = "", seed: int = 0, is_bounded: bool = False, beside: Sequence[Tap] = (),
     ) -> None:  # fmt: skip
         if minibatch < MIN_BATCH:
             raise UsageError(f"a minibatch of {minibatch} frames", f"give {MIN_BATCH} or more")
         self.minibatch = minibatch
         self.pending = self.number = 0
         self._runner = runner
+        crops = runner.view.crops
+        self.most = min(crops[-1].top, minibatch) if crops else 1
+        capacity = minibatch + self.most - 1
+        self._origins: list[int] = []
+        self._crossed: set[int] = set()
+        self._last = 0
         self._site = zlib.crc32(site.encode())
-        sampled = plan_samples(runner.taps, min(minibatch, COMPARED), memory_bytes, features)
-        self.subject: Subject = runner.subject(sampled, seed)
+        sampled = plan_samples((*runner.taps, *beside), min(minibatch, COMPARED), memory_bytes, features)
+        own = {tap.name: sampled[tap.name] for tap in runner.taps if tap.name in sampled}
+        self.subject: Subject = runner.subject(own, seed)
         self._part = part = min(minibatch, COMPARED)
-        self._taps = [TapSample(t, minibatch, runner.arrays[t.name]) for t in self.subject.taps]
+        self._taps = [TapSample(t, capacity, runner.arrays[t.name]) for t in self.subject.taps]
         self._readers = make_readers(self._taps, part)
         block = part * min(FEATURE_BLOCK, max(t.width for t in self._taps))
         self._scratch: Float32Array = np.empty(max(block, *(t.features for t in self.subject.taps)), np.float32)
@@ -93,7 +106,7 @@ class Sampler:
         }
         self._lasts = {name: next(g for g in self._taps if g.tap.name == t.name) for name, t in lasts.items()}
         self._outputs = {
-            o: (np.empty((minibatch, runner.arrays[o].size), np.float32), runner.arrays[o].reshape(-1))
+            o: (np.empty((capacity, runner.arrays[o].size), np.float32), runner.arrays[o].reshape(-1))
             for n in runner.networks
             for o in n.outputs
         }
@@ -114,6 +127,31 @@ class Sampler:
         Raises:
             InputError: The frame has another form, or a network gives NaN or infinity.
         """
+        self._take(frame, signature, self._origins[-1] + 1 if self._origins else 0)
+        return self._finished()
+
+    def add_crops(self, crops: Sequence[Frame]) -> Minibatch | None:
+        """The same with the crops of one frame.
+
+        Args:
+            crops: At most :attr:`most` pictures (uint8, HxW or HxWx3); none for a frame in which nothing was found,
+                which adds nothing.
+
+        Raises:
+            UsageError: They are more.
+            InputError: As :meth:`add`.
+        """
+        if len(crops) > self.most:
+            raise UsageError(f"{len(crops)} crops of a frame", f"give at most {self.most}")
+        origin = self._origins[-1] + 1 if self._origins else 0
+        for crop in crops:
+            self._take(crop, None, origin)
+        return self._finished()
+
+    def _finished(self) -> Minibatch | None:
+        return self.flush() if self.pending >= self.minibatch else None
+
+    def _take(self, frame: Frame, signature: frame_quality.Signature | None, origin: int) -> None:
         position, runner = self.pending, self._runner
         part, row = divmod(position, self._part)
         if row == 0:
@@ -136,7 +174,8 @@ class Sampler:
                 limits[0], limits[1] = min(limits[0], float(array.min())), max(limits[1], float(array.max()))
         if position == 0:
             self._inner.look()
-        self._cross.look(self.number, position)
+        if self._cross.look(self.number, position):
+            self._crossed.add(origin)
         if self._bounded is not None:
             self._bounded.look()
         if runner.takes_rows:
@@ -144,10 +183,11 @@ class Sampler:
         else:
             means = frame_quality.signature(frame) if signature is None else signature
             self._pictures.append((means, frame_quality.centre(frame).copy()))
+        self._origins.append(origin)
+        self._last = position
         self.pending += 1
         if row + 1 == self._part:
             self._compare(self._part)
-        return self.flush() if self.pending == self.minibatch else None
 
     @property
     def bounds(self) -> Bounds:
@@ -159,9 +199,13 @@ class Sampler:
         """Whether frames are rows of numbers rather than pictures."""
         return self._runner.takes_rows
 
-    def margin(self) -> float:
-        """Least top-1 margin (0..1) of all classifiers on the frame added last; 1 where there is no classifier."""
-        position = (self.pending or self.minibatch) - 1
+    def margin(self, back: int = 0) -> float:
+        """Least top-1 margin (0..1) of all classifiers on a frame or crop; 1 where there is no classifier.
+
+        Args:
+            back: How many came after it, of the same frame.
+        """
+        position = self._last - back
         classifiers = [n for n in self._runner.networks if n.kind == "classification"]
         margins = [
             uncertainty.margin_and_entropy(self._outputs[n.outputs[0]][0][position : position + 1])[0][0]
@@ -172,6 +216,8 @@ class Sampler:
     def discard(self) -> None:
         """Forget the frames gathered so far."""
         self.pending = 0
+        self._origins.clear()
+        self._crossed.clear()
         self._similarity = self._no_similarity()
         for tap in self._taps:
             tap.forget()
@@ -185,14 +231,22 @@ class Sampler:
             limits[:] = [math.inf, -math.inf]
 
     def flush(self) -> Minibatch | None:
-        """The minibatch of the frames gathered so far; None if they are fewer than 4, which are forgotten."""
+        """The minibatch of what was gathered so far; None if that are fewer than 4, which are forgotten."""
         frames = self.pending
         if frames < MIN_BATCH:
             self.discard()
             return None
+        compared = frames
         if (rest := frames % self._part) >= MIN_BATCH:
             self._compare(rest)
-        overall, local = Terms(frames), Terms(frames)
+        elif rest:
+            # Too few to compare; their values count, as their moments do.
+            compared -= rest
+            for tap in self._taps:
+                tap.count_values(rest)
+        origins = [self._origins[:frames], self._origins[:compared], self._origins[::DETAIL_EVERY]]
+        whole, alike, detailed = (len(set(of)) for of in origins)
+        overall, local = Terms(whole), Terms(whole)
         for tap in self._taps:
             tap.summarise(frames, overall)
         for name, (rows, _) in self._outputs.items():
@@ -206,8 +260,15 @@ class Sampler:
             self._bounded.summarise(overall)
         # The features for drift are means over these frames, too.
         for terms in (overall, local):
-            terms.counts[entries.DETAILED] = np.array(-(-frames // DETAIL_EVERY), np.int64)
+            terms.counts[entries.DETAILED] = np.array(detailed, np.int64)
+        if self._runner.view.crops:
+            for terms in (overall, local):
+                terms.counts[entries.CROPS] = np.array(frames, np.int64)
+            overall.counts[entries.DETAILED_CROPS] = np.array(-(-frames // DETAIL_EVERY), np.int64)
+            if self._crossed:
+                overall.counts[entries.CROSSED] = np.array(len(self._crossed), np.int64)
         similarity = self._similarity
+        similarity.frames = alike
         self.number += 1
         self.discard()
         return Minibatch(overall, local, similarity, is_rest=frames < self.minibatch)

@@ -126,7 +126,7 @@ class Store(Database):
         """Compare what has to stay, and note it in a new store; the store's id."""
         wanted: dict[str, Any] = {
             "schema": str(SCHEMA),
-            "subject": json.dumps(dataclasses.asdict(self._subject), sort_keys=True),
+            "subject": json.dumps(self._subject.to_json(), sort_keys=True),
             "minimum_frames": str(self._minimum),
             "minibatch": None if minibatch is None else str(minibatch),
             "site": site,
@@ -189,7 +189,8 @@ class Store(Database):
         is_joined = minibatch.is_rest and since.overall.minibatches
         since.add(minibatch, place, self._release.frames, self._released_upto)
         if not is_joined:
-            frames = minibatch.overall.frames
+            # Of its last crops no similarity may have been computed.
+            frames = min(minibatch.overall.frames, minibatch.similarity.frames)
             self._least = min(self._least or frames, frames)
         self._logged += 1
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from multigraft.bundle.bundle import Bundle
 from multigraft.bundle.tap_outputs import TAP_PAIRS
+from multigraft.calibration.views import View, views_of
 from multigraft.errors import BundleError
 from multigraft.runtime.backends import BackendName
 from multigraft.runtime.engine import Engine
@@ -21,7 +22,7 @@ _AGAIN = "make one with multigraft calibrate prepare"
 
 
 class TapsRunner:
-    """Runs every network of a taps bundle. Not for use from several threads at once.
+    """Runs every network of one view of a taps bundle. Not for use from several threads at once.
 
     A taps bundle holds one float32 segment per network; what the segment writes beside the task's outputs are taps.
 
@@ -29,11 +30,14 @@ class TapsRunner:
         bundle: From ``multigraft calibrate prepare``.
         threads: Threads for the kernels.
         backend: Which interpreter.
+        view: Whose networks; None for those that look at whole frames.
+        engine: The bundle's, where it is loaded already.
 
     Attributes:
         engine: Loaded and self-tested.
         arrays: Tensor name to the interpreter's own array, batch axis first; :meth:`run` overwrites it.
         networks: The networks, in the order of the bundle.
+        view: What they look at.
         takes_rows: Frames are rows of numbers rather than pictures.
         taps: All taps, network by network from input to output, none sampled.
 
@@ -42,8 +46,12 @@ class TapsRunner:
         InputError: Its networks take frames of several kinds.
     """
 
-    def __init__(self, bundle: Bundle, threads: int = 1, backend: BackendName = "auto") -> None:
-        self.engine = Engine(bundle, threads, backend)
+    def __init__(
+        self, bundle: Bundle, threads: int = 1, backend: BackendName = "auto", view: View | None = None,
+        engine: Engine | None = None,
+    ) -> None:  # fmt: skip
+        self.engine = engine or Engine(bundle, threads, backend)
+        self.view = view or views_of(bundle.manifest)[0]
         self.arrays: dict[str, Float32Array] = {}
         self.networks: tuple[TappedNetwork, ...] = ()
         self.taps: tuple[Tap, ...] = ()
@@ -54,7 +62,7 @@ class TapsRunner:
         self.takes_rows = shared_row_shape([source.preprocessing for source in manifest.inputs]) is not None
         filled: dict[Preparation, Float32Array] = {}
         sources = manifest.provenance.get("sources", {})
-        for task in manifest.tasks:
+        for task in (task for task in manifest.tasks if task.name in self.view.tasks):
             segments = [s for s in manifest.segments if s.name in task.segments]
             if len(segments) != 1 or len(segments[0].inputs) != 1:
                 raise BundleError(
@@ -97,8 +105,11 @@ class TapsRunner:
             seed: Seed of the features that drift is tested on.
         """
         taps = tuple(dataclasses.replace(t, sampled=sampled.get(t.name, 0)) for t in self.taps)
+        names = {t.name for t in taps}
         pairs = tuple(tuple(map(str, pair)) for pair in self.engine.manifest.provenance.get(TAP_PAIRS, ()))
-        return Subject(self.engine.manifest.files["model.tflite"].sha256, self.networks, taps, seed, pairs)
+        pairs = tuple(pair for pair in pairs if all(name in names for name in pair))
+        digest = self.engine.manifest.files["model.tflite"].sha256
+        return Subject(digest, self.networks, taps, seed, pairs, self.view.crops)
 
     def run(self, frame: Frame) -> None:
         """Run all networks on one frame; the results lie in :attr:`arrays`.

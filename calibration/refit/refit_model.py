@@ -9,6 +9,7 @@ import numpy as np
 
 from multigraft.bundle.bundle import Bundle
 from multigraft.calibration.refit.plan_check import check_plan
+from multigraft.calibration.views import Cutter, views_of
 from multigraft.refit.linear_layer import LinearLayer, layer_of
 from multigraft.refit.refit_plan import SEGMENT, PlannedGraft, RefitPlan, Stage
 from multigraft.runtime.backends import BackendName
@@ -29,6 +30,7 @@ class RefitModel:
     Attributes:
         plan: What to solve.
         interpreter: The interpreter that runs it, in words.
+        cutters: Target to what cuts out what it looks at; those of whole frames have none.
 
     Raises:
         BundleError: It is no refit bundle, or its plan is damaged.
@@ -37,7 +39,14 @@ class RefitModel:
     def __init__(self, bundle: Bundle, threads: int = 1, backend: BackendName = "auto") -> None:
         self.plan, self._arrays = RefitPlan.of(bundle)
         check_plan(self.plan, self._arrays, bundle)
-        self.interpreter = str(Engine(bundle, threads, backend).model.backend)
+        engine = Engine(bundle, threads, backend)
+        self.interpreter = str(engine.model.backend)
+        looks = {name: view for view in views_of(bundle.manifest) if view.crops for name in view.tasks}
+        self.cutters = {
+            graft.target: Cutter(engine, view, view.crops[-1].top)
+            for graft in self.plan.grafts
+            if (view := looks.get(graft.target)) is not None
+        }
         self._bundle, self._threads, self._backend = bundle, threads, backend
         self._content = bytearray(bundle.model)
 

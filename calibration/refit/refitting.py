@@ -28,6 +28,7 @@ from multigraft.calibration.refit.refit_model import RefitModel
 from multigraft.calibration.refit.refit_store import Progress, RefitStore, bytes_of, check_arrays, restored
 from multigraft.calibration.refit.stage_solver import StageSolver
 from multigraft.calibration.stop_signals import stop_signals
+from multigraft.calibration.views import Cutter
 from multigraft.devices.cameras.camera import Camera
 from multigraft.devices.cameras.sources import LIVE_CAMERAS
 from multigraft.errors import InputError, UsageError
@@ -199,7 +200,7 @@ class _Run:
                 self._pending = {}
             networks = self._model.open(graft)
             while not solver.is_done:
-                for frame in self._pass(solver):
+                for frame in self._pass(graft, solver):
                     solver.add(networks.run(frame))
                     self._report(
                         RefitEvent(graft.target, stage.layer, self._done, self._passes, solver.seen, self._frames)
@@ -229,7 +230,12 @@ class _Run:
         self._layers = []
         self._save(None)
 
-    def _chosen(self) -> Iterator[Frame]:
+    def _chosen(self, graft: PlannedGraft) -> Iterator[Frame]:
+        """What a graft's networks look at: frames of the source, or one crop of each frame in which some are found."""
+        cutter = self._model.cutters.get(graft.target)
+        return self._unread() if cutter is None else _one_of_each(self._unread(), cutter)
+
+    def _unread(self) -> Iterator[Frame]:
         """Frames of the source: of a file from its start, of a camera from now on."""
         if not self._is_live:
             return itertools.islice(self._camera, 0, None, self._options.every)
@@ -237,10 +243,12 @@ class _Run:
             self._live = itertools.islice(self._camera, 0, None, self._options.every)
         return self._live
 
-    def _pass(self, solver: StageSolver) -> Iterator[Frame]:
+    def _pass(self, graft: PlannedGraft, solver: StageSolver) -> Iterator[Frame]:
         """The frames that this pass has not seen yet."""
         done = solver.seen
-        return itertools.islice(self._chosen(), *((self._frames - done,) if self._is_live else (done, self._frames)))
+        return itertools.islice(
+            self._chosen(graft), *((self._frames - done,) if self._is_live else (done, self._frames))
+        )
 
     def _settle(self, solver: StageSolver) -> None:
         """The first pass tells how many frames there are."""
@@ -274,7 +282,7 @@ class _Run:
         networks = self._model.open(graft)
         start = 0 if self._is_live else self._frames
         rows: list[list[Array]] = []
-        for frame in itertools.islice(self._chosen(), start, start + self._options.accept):
+        for frame in itertools.islice(self._chosen(graft), start, start + self._options.accept):
             tensors = networks.run(frame)
             rows.append([tensors[o][0].copy() for o in (*graft.outputs, *graft.grafted_outputs)])
             self._report(
@@ -291,3 +299,10 @@ class _Run:
             confidence=self._options.confidence, tolerance=graft.tolerance,
         )  # fmt: skip
         return shown.to_json()
+
+
+def _one_of_each(frames: Iterator[Frame], cutter: Cutter) -> Iterator[Frame]:
+    """A crop of each frame, its boxes in turn: several of a frame would be one sample, not several."""
+    for number, frame in enumerate(frames):
+        if crops := cutter.crops(frame):
+            yield crops[number % len(crops)]

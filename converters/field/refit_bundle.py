@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 
+from multigraft.answers.crops import On, way_to_crops
 from multigraft.bundle.bundle import GOLDEN_OUTPUTS, Bundle
 from multigraft.bundle.manifest import Task
 from multigraft.converters.conversion.boundary_tensors import OnnxRunner, fit, to_tflite_layout
@@ -25,6 +26,7 @@ from multigraft.converters.field.bundle_kinds import RefitBundle
 from multigraft.converters.graft.join import Join
 from multigraft.converters.graft.layer_order import NOW, LayerOrder, layer_order
 from multigraft.converters.job.progress import Report, silent
+from multigraft.converters.network.cut_frames import answer_on_device
 from multigraft.converters.network.multitask import MultiTaskModel, SegmentSpec
 from multigraft.converters.network.network import Network, model_of
 from multigraft.converters.packing.convert import convert
@@ -35,6 +37,9 @@ from multigraft.tensors.array_preparation import ArrayPreparation
 from multigraft.tensors.preparation import prepare_frames, random_frame
 
 VERIFIED_INPUTS = 8
+FINDER = "boxes_"
+"""Begins the name of a task that finds the boxes at which the grafted networks look."""
+
 LEAST = np.float32(1e-20)
 """Weights below are raised to it: so small numbers have no place of their own, and change nothing."""
 
@@ -166,12 +171,33 @@ def _model(
     nodes: list[onnx.NodeProto] = []
     constants: Arrays = {}
     inputs, segments, tasks = {}, [], []
+    finders = _finders(networks, joins)
     for donor in dict.fromkeys(j.donor for j in joins):
         last = max(j.donor_point.node_index for j in joins if j.donor == donor)
-        nodes += networks[donor].nodes[: last + 1]
+        nodes += networks[donor].nodes[: None if donor in finders else last + 1]
+    placed = {j.donor for j in joins}
+    for name in (name for name in finders if name not in placed):
+        nodes += networks[name].nodes
+    placed |= set(finders)
+    for finder in (networks[name] for name in finders):
+        constants |= finder.constants
+        inputs[finder.input] = finder
+        segment = f"{FINDER}{finder.name}"
+        segments.append(SegmentSpec(segment, (finder.input,), finder.outputs))
+        tasks.append(
+            Task(
+                segment,
+                finder.kind,
+                finder.outputs,
+                (segment,),
+                finder.labels,
+                answer=answer_on_device(finder),
+                on=_on(finder),
+            )
+        )
     for join in joins:
         target, order = networks[join.target], orders[join.target]
-        nodes += [*target.nodes, *order.nodes]
+        nodes += [*(() if target.name in placed else target.nodes), *order.nodes]
         constants |= order.constants
         for network in (networks[join.donor], target):
             constants |= network.constants
@@ -180,7 +206,9 @@ def _model(
         sources = tuple(dict.fromkeys([networks[join.donor].input, target.input]))
         segments.append(SegmentSpec(f"{SEGMENT}{target.name}", sources, outputs))
         answers = (*target.outputs, *(NOW + o for o in target.outputs))
-        tasks.append(Task(target.name, target.kind, answers, (f"{SEGMENT}{target.name}",), target.labels))
+        tasks.append(
+            Task(target.name, target.kind, answers, (f"{SEGMENT}{target.name}",), target.labels, on=_on(target))
+        )
     used = {i for n in nodes for i in n.input}
     linear = {n.input[p] for n in nodes if n.op_type in _WEIGHTED for p in range(1, len(n.input))}
     initializers = {k: marked.get(k, _even(v) if k in linear else v) for k, v in constants.items() if k in used}
@@ -188,7 +216,7 @@ def _model(
         nodes,
         "refit",
         [_value(name, n.input_shape) for name, n in inputs.items()],
-        [_value(f, t.shapes[o]) for t in (networks[j.target] for j in joins) for o in t.outputs for f in (o, NOW + o)],
+        [_value(name, shape) for name, shape in _answers(networks, joins, finders).items()],
         [onnx.numpy_helper.from_array(np.ascontiguousarray(v), k) for k, v in initializers.items()],
     )
     model = model_of(graph, next(iter(networks.values())).opset)
@@ -200,6 +228,28 @@ def _model(
         tuple(tasks),
         {"plan": "refit on the device"},
     )
+
+
+def _finders(networks: Mapping[str, Network], joins: Sequence[Join]) -> tuple[str, ...]:
+    """The networks whose boxes the grafted ones look at, those of whole frames first."""
+    ways = [way_to_crops(join.target, lambda name: networks[name].on) for join in joins]
+    return tuple(dict.fromkeys(on.task for way in ways for on in way))
+
+
+def _on(network: Network) -> On | None:
+    """What it looks at, found by the task of the refit bundle that only finds."""
+    on = network.on
+    return None if on is None else dataclasses.replace(on, task=f"{FINDER}{on.task}", deadline_us=None)
+
+
+def _answers(
+    networks: Mapping[str, Network], joins: Sequence[Join], finders: Sequence[str]
+) -> dict[str, tuple[int, ...]]:
+    """Answer to its shape: of the finders, of the originals and of the grafted."""
+    shapes = {o: networks[name].shapes[o] for name in finders for o in networks[name].outputs}
+    for target in (networks[join.target] for join in joins):
+        shapes |= {name: target.shapes[o] for o in target.outputs for name in (o, NOW + o)}
+    return shapes
 
 
 _WEIGHTED = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})

@@ -7,6 +7,7 @@ what the interpreter computes or can fuse. What lies between the taps is looked 
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import math
 from collections.abc import Sequence
@@ -22,10 +23,12 @@ from multigraft.converters.field.range_stretches import with_inner_stretches
 from multigraft.converters.graft.assemble import assemble
 from multigraft.converters.graft.sharing_plan import SharingPlan
 from multigraft.converters.job.progress import Report, silent
+from multigraft.converters.network.cut_frames import answer_on_device, detections_of
 from multigraft.converters.network.multitask import MultiTaskModel, SegmentSpec
 from multigraft.converters.network.network import CutPoint, Network
 from multigraft.converters.packing.convert import convert
 from multigraft.npz import read_npz, stored_npz_bytes
+from multigraft.tensors.preparation import blank_frame
 
 VERIFIED_INPUTS = 32
 """Random inputs on which the bundle is compared with the uncut model: one segment per network leaves little to cut."""
@@ -55,7 +58,8 @@ def tapped_points(network: Network, is_every: bool = False) -> tuple[CutPoint, .
 
 
 def stitching_pairs(networks: Sequence[Network], is_every: bool = False) -> tuple[tuple[str, str], ...]:
-    """Taps between which second moments are worth keeping: for every tap and other network, the one that fits best.
+    """Taps between which second moments are worth keeping: for every tap and other network of the same frames or crops,
+    the one that fits best.
 
     That is, of as many positions: of equal channels if there is one, then at the most similar relative depth. Deep
     pairs, which save most, come first, as long as all sums together have at most :data:`MAX_CROSS_SUMS` entries.
@@ -65,6 +69,8 @@ def stitching_pairs(networks: Sequence[Network], is_every: bool = False) -> tupl
     width = {p.name: p.shape[0] for of_network in points.values() for p in of_network}
     wanted: dict[tuple[str, str], None] = {}
     for a, b in itertools.permutations(networks, 2):
+        if not a.sees_frames_of(b):
+            continue
         for t in points[b.name]:
             fitting = [d for d in points[a.name] if d.shape[1:] == t.shape[1:] and len(t.shape) in (1, 3)]
             best = min(fitting, key=lambda d: (d.shape != t.shape, abs(depth[d.name] - depth[t.name])), default=None)
@@ -100,9 +106,13 @@ def tapped_model(networks: Sequence[Network], is_every: bool = False) -> MultiTa
         TAP_PAIRS: [list(pair) for pair in stitching_pairs(networks, is_every)],
         "taps": {n.name: [p.name for p in tapped_points(n, is_every)] for n in networks},
     }
+    # Which crops are collected from must not depend on how fast a device is.
+    tasks = tuple(
+        dataclasses.replace(t, on=dataclasses.replace(t.on, deadline_us=None) if t.on else None) for t in apart.tasks
+    )
     model = onnx.ModelProto()
     model.CopyFrom(apart.model)
-    return MultiTaskModel(model, apart.inputs, segments, apart.tasks, provenance)
+    return MultiTaskModel(model, apart.inputs, segments, tasks, provenance)
 
 
 def make_taps_bundle(
@@ -119,7 +129,13 @@ def make_taps_bundle(
 
     Raises:
         ConversionError: The conversion failed, or its result is not equal to the networks.
+        ConfigurationError: A network looks at the boxes of one that finds none, by its format.
     """
+    finders = {n.on.task for n in networks if n.on is not None}
+    for network in networks:
+        if network.name in finders:
+            answer_on_device(network)
+            detections_of(network, [blank_frame(network.preprocessing)])
     model = tapped_model(networks, is_every)
     made = convert(
         model, {}, precision="float32", name=name, work_dir=work_dir, report=report, verified_inputs=VERIFIED_INPUTS

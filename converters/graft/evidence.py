@@ -119,7 +119,7 @@ def load_evidence(
         ConfigurationError: Some tasks have frames and others have none.
         InputError: As :func:`split`.
     """
-    if settings.statistics is not None and not any(settings.frames_of(task) for task in settings.tasks):
+    if settings.statistics and not any(settings.frames_of(task) for task in settings.tasks):
         return {}
     loaded = LoadedFrames(load_frames)
     evidence = {}

@@ -30,7 +30,7 @@ def plan_without_frames(
     limits: Limits,
     share: Mapping[str, str],
     given: Mapping[str, Candidate] | None = None,
-    statistics: Statistics | None = None,
+    statistics: Mapping[str, Statistics] | None = None,
 ) -> PlanningResult:
     """Share what needs no refit.
 
@@ -40,11 +40,17 @@ def plan_without_frames(
         limits: Those of the budget; an agreement bound is only shown by grafts that were measured elsewhere.
         share: Task to the donor's layer it shares up to, or "none".
         given: Task to a graft that was refitted and measured on a device.
-        statistics: Those whose second moments give stitching layers.
+        statistics: Task to those whose second moments give stitching layers.
 
     Raises:
         ConfigurationError: A layer that was asked for cannot be shared without frames.
     """
+    for task in (n for n in networks if share.get(n.name, UNSHARED) != UNSHARED):
+        if not any(n.sees_frames_of(task) for n in networks if n is not task):
+            raise ConfigurationError(
+                f"task {task.name!r} cannot share: no other task looks at the same frames or crops",
+                "take it out of [graft] share",
+            )
     given = given or {}
     below = {t: c for t, c in given.items() if t not in share and not _keeps(c, limits)}
     given = {t: c for t, c in given.items() if t not in below}
@@ -57,7 +63,8 @@ def plan_without_frames(
         for target in left:
             graft, error = given.get(target.name), None
             if graft is None and target.name not in below:
-                graft, error = _graft(donor, target, similarity, share.get(target.name), statistics) or (None, None)
+                of = (statistics or {}).get(target.name)
+                graft, error = _graft(donor, target, similarity, share.get(target.name), of) or (None, None)
             if graft is not None and graft.join.donor == donor.name:
                 if error is not None:
                     errors[target.name] = error
@@ -80,7 +87,7 @@ def _graft(
     donor: Network, target: Network, similarity: Similarity, wanted: str | None, statistics: Statistics | None
 ) -> tuple[Candidate, float | None] | None:
     """The best graft that needs no frame, with the error of the representation where it is not 0."""
-    if target is donor or wanted == UNSHARED:
+    if target is donor or wanted == UNSHARED or not donor.sees_frames_of(target):
         return None
     line = lineage(donor, target)
     pair: tuple[CutPoint, CutPoint, Method] | None

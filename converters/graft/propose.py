@@ -13,6 +13,7 @@ from multigraft.converters.graft.lineage import lineage
 from multigraft.converters.graft.search import Similarity, choose_donor, joins_of
 from multigraft.converters.graft.sharing_plan import UNSHARED
 from multigraft.converters.network.network import Network
+from multigraft.converters.similarity.representations import by_frames
 from multigraft.errors import ConfigurationError
 
 MIN_CKA = 0.8
@@ -32,6 +33,11 @@ def propose(networks: Sequence[Network], similarity: Similarity, share: Mapping[
     Raises:
         ConfigurationError: Nothing fits a layer that was asked for.
     """
+    return tuple(join for group in by_frames(networks) for join in _within(group, similarity, share))
+
+
+def _within(networks: Sequence[Network], similarity: Similarity, share: Mapping[str, str]) -> list[Join]:
+    """Those of networks that see the same frames, or crops."""
     free = [n for n in networks if share.get(n.name, UNSHARED) == UNSHARED] or list(networks)
     donor = choose_donor(free, similarity)
     proposed: list[Join] = []
@@ -52,4 +58,4 @@ def propose(networks: Sequence[Network], similarity: Similarity, share: Mapping[
             )
         # The last is the deepest, and of equally deep ones the method that keeps most.
         proposed += joins[-1:]
-    return tuple(proposed)
+    return proposed

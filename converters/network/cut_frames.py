@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import groupby
 
 import numpy as np
 
+from multigraft.answers.answer_format import AnswerFormat
 from multigraft.answers.crops import crop
 from multigraft.answers.detections import Detections
 from multigraft.answers.families.table import decoded
+from multigraft.answers.own_format import OwnFormat
+from multigraft.answers.per_box import gathered
 from multigraft.answers.placement import Placement
 from multigraft.converters.job.progress import Report, silent
 from multigraft.converters.network.frames import Frame, Frames
@@ -76,7 +80,7 @@ class CutFrames:
         return self._frames_of(self._tasks[name])
 
     def _detections(self, name: str) -> list[tuple[int, Detections]]:
-        """Number of the frame and what the task found on it, in pixels of the frame; of a cascade, a row per crop."""
+        """Number of the frame and what the task found on it, in pixels of the frame."""
         if name not in self._found:
             self._report(f"look for what {name} finds, to cut it out")
             self._found[name] = self._search(name)
@@ -103,7 +107,14 @@ class CutFrames:
                 part, detections_of(network, [view for _, view, _ in part]), strict=True
             ):
                 seen.append((place, found if outer is None else found.placed(outer)))
-        return seen
+        return [(place, _together(name, [found for _, found in of])) for place, of in groupby(seen, lambda one: one[0])]
+
+
+def _together(task: str, found: list[Detections]) -> Detections:
+    """All that was found on one frame, of which a task may look at the surest few: as Engine has it."""
+    whole = found[0] if len(found) == 1 else gathered(task, range(len(found)), found)
+    assert isinstance(whole, Detections)
+    return whole
 
 
 def detections_of(network: Network, frames: Frames) -> list[Detections]:
@@ -128,3 +139,17 @@ def detections_of(network: Network, frames: Frames) -> list[Detections]:
             )
         found.append(answer.placed(Placement.of_frame(network.preprocessing, frame.shape)))
     return found
+
+
+def answer_on_device(network: Network) -> AnswerFormat | None:
+    """How a device that collects reads the boxes of a network; it runs no function of the user.
+
+    Raises:
+        ConfigurationError: A function decodes the network's answers.
+    """
+    if isinstance(network.answer, OwnFormat):
+        raise ConfigurationError(
+            f"task {network.name!r} is decoded by a function, which a device that collects does not run",
+            "leave out the tasks that look at its boxes, or name a format of [task.answer]",
+        )
+    return network.answer

@@ -65,7 +65,7 @@ def page(statistics: Statistics, title: str) -> str:
         '<meta name="viewport" content="width=device-width, initial-scale=1"><link rel="icon" href="data:,">'
         f"<title>{escape(title)} – multigraft field report</title><style>\n{style}{charts.STYLE}</style></head>\n"
         f'<body><header><p class="eyebrow">multigraft field report</p><h1>{escape(title)}</h1>'
-        f'<p class="lead">{statistics.frames:,} frames of {_plural(len(statistics.sites), "site")}, seen by the '
+        f'<p class="lead">{escape(statistics.seen)} of {_plural(len(statistics.sites), "site")}, seen by the '
         f"networks {escape(names)}. No label and no frame was needed to bring this home.</p></header>\n"
         f"<main>{chr(10).join(s for s in sections if s)}</main></body></html>\n"
     )
@@ -150,6 +150,7 @@ def _tiles(statistics: Statistics) -> str:
     days = {day for _, day in statistics.places}
     tiles = [
         ("Frames", f"{statistics.frames:,}", detail),
+        *([("Crops", f"{statistics.crops:,}", "all of these frames")] if statistics.subject.crops else []),
         ("Sites", f"{len(statistics.sites)}", ", ".join(statistics.sites)[:80]),
         ("Days", f"{len(days)}", f"{min(days)} to {max(days)}" if days else ""),
         ("CKA known to", "–" if widths is None else f"±{widths.max():.3f}", made_of),

@@ -31,6 +31,7 @@ from multigraft.converters.settings.toml_reader import (
     mapping,
     nearest,
     number,
+    one_or_several,
     read_file,
     several,
     table,
@@ -237,10 +238,11 @@ class Settings:
         "One per network.", several(table(TaskSettings), "one [[task]] table per network"), name="task"
     )
     frames: Path | None = key("Unlabeled frames for all tasks.", _FRAMES, default=None)
-    statistics: Path | None = key(
-        "Statistics collected on a device: similarity and int8 ranges come from it; refit and acceptance need frames.",
-        file("a .mgstats file that exists", (".mgstats",)),
-        default=None,
+    statistics: tuple[Path, ...] = key(
+        "Statistics collected on a device, a file or a list: similarity and int8 ranges come from them; refit and "
+        "acceptance need frames.",
+        one_or_several(file("a .mgstats file that exists", (".mgstats",))),
+        default=(),
     )
     refit: Path | None = key(
         "Layers refitted on a device (multigraft calibrate refit); their tasks take that graft or none.",
@@ -350,7 +352,7 @@ class Settings:
             place.at("tolerance").fail(
                 f"has no meaning for kind {task.kind!r}", f"remove it; it belongs to {', '.join(TOLERANCE_KINDS)}"
             )
-        if self.frames_of(task) is None and self.statistics is None:
+        if self.frames_of(task) is None and not self.statistics:
             place.at("frames").fail("is missing", "name unlabeled frames here, or frames for all tasks at the top")
 
 

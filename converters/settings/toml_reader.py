@@ -211,6 +211,17 @@ def several(one: Reader, expects: str) -> Reader:
     return Reader(expects, read, one.table)
 
 
+def one_or_several(one: Reader) -> Reader:
+    """A value or a list of them; always read as several."""
+
+    def read(value: Any, place: Place) -> tuple[Any, ...]:
+        if isinstance(value, list):
+            return tuple(one.read(item, place.item(i)) for i, item in enumerate(value))
+        return (one.read(value, place),)
+
+    return Reader(one.expects, read)
+
+
 def mapping(one: Reader, expects: str) -> Reader:
     """A table with free names; every value by ``one``."""
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -53,7 +55,22 @@ class On:
             for n in range(len(found))
             if (not self.labels or found.label(n) in self.labels) and np.isfinite(found.boxes[n]).all()
         ]
-        return fitting[: self.top]
+        # A task that was itself asked of several boxes tells of one after the other.
+        return sorted(fitting, key=lambda n: -float(found.scores[n]))[: self.top]
+
+
+def way_to_crops(task: str, on_of: Callable[[str], On | None]) -> tuple[On, ...]:
+    """Through whose boxes a task looks: the outermost first, without deadlines; nothing for one of whole frames.
+
+    Args:
+        task: Its name.
+        on_of: Task to what it looks at; leads to one of whole frames in the end.
+    """
+    way: list[On] = []
+    while (on := on_of(task)) is not None:
+        way.insert(0, dataclasses.replace(on, deadline_us=None))
+        task = on.task
+    return tuple(way)
 
 
 def crop(frame: Array, found: Detections, number: int, on: On) -> tuple[Array, Placement]:

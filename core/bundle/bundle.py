@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import json
 import os
 import zipfile
@@ -28,9 +29,10 @@ from typing import Self
 from multigraft import files
 from multigraft.archive import Archive
 from multigraft.bundle.manifest import FileEntry, Manifest, Task
+from multigraft.bundle.unpacked_files import UnpackedFiles, read_in_folder, verified
 from multigraft.errors import BundleError, InputError, UsageError
 from multigraft.npz import FIXED_TIME
-from multigraft.reading import UnreadableError, parse_json, printable, read_file, regular_file
+from multigraft.reading import UnreadableError, parse_json, printable, regular_file
 
 MODEL = "model.tflite"
 MANIFEST = "manifest.json"
@@ -52,7 +54,7 @@ _MOST_MEMBERS = 64
 
 
 class Bundle:
-    """A verified bundle, read into memory.
+    """A verified bundle: read into memory, or of a deployed folder, whose files are read when they are asked for.
 
     Use :meth:`open` and :meth:`write`; the constructor takes parts that are already consistent.
 
@@ -64,12 +66,17 @@ class Bundle:
     def __init__(self, manifest: Manifest, contents: Mapping[str, bytes], path: Path | None = None) -> None:
         self.manifest = manifest
         self.path = path
-        self._contents = dict(contents)
+        self._contents = contents if isinstance(contents, UnpackedFiles) else dict(contents)
 
     @property
     def model(self) -> bytes:
         """The .tflite flatbuffer."""
         return self._contents[MODEL]
+
+    @property
+    def model_path(self) -> Path | None:
+        """Where the flatbuffer lies as a file of its own, which can be mapped; None in memory or in a .graft file."""
+        return self._contents.folder / MODEL if isinstance(self._contents, UnpackedFiles) else None
 
     def read(self, name: str) -> bytes:
         """The bytes of one file of the bundle.
@@ -99,7 +106,26 @@ class Bundle:
         """
         path = Path(path)
         shown = printable(str(path))
-        opened = _open_folder(path) if path.is_dir() else _open_zip(path)
+        is_folder = path.is_dir()
+        return cls._of(_open_folder(path) if is_folder else _open_zip(path), shown, path, is_folder)
+
+    @classmethod
+    def from_bytes(cls, data: bytes, shown: str) -> Self:
+        """The bundle that a .graft file's content is, verified as :meth:`open` does; ``shown`` names it in errors.
+
+        Raises:
+            BundleError: It is not a bundle, truncated, or a digest differs.
+        """
+        return cls._of(_open_bytes(data, shown), shown, None)
+
+    @classmethod
+    def _of(
+        cls,
+        opened: contextlib.AbstractContextManager[_Opened],
+        shown: str,
+        path: Path | None,
+        is_folder: bool = False,
+    ) -> Self:
         with opened as (sizes, read):
             if unknown := sorted(set(sizes) - LARGEST.keys()):
                 raise BundleError(
@@ -113,7 +139,17 @@ class Bundle:
             if MANIFEST not in sizes:
                 raise BundleError(f"{shown} holds no {MANIFEST}", "point to a .graft file that multigraft build wrote")
             manifest = _read_manifest(read(MANIFEST), f"{shown}: {MANIFEST}")
-            contents = {name: _verified(shown, name, entry, sizes, read) for name, entry in manifest.files.items()}
+            contents: Mapping[str, bytes]
+            if is_folder and path is not None:
+                # A link that is switched later leads to other files.
+                contents = UnpackedFiles(path.resolve(), manifest.files, shown)
+                for name in contents:
+                    contents[name]
+            else:
+                contents = {
+                    name: verified(shown, name, entry, sizes.get(name, -1), functools.partial(read, name))
+                    for name, entry in manifest.files.items()
+                }
             if extra := sorted(set(sizes) - set(contents) - {MANIFEST}):
                 raise BundleError(
                     f"{shown} holds {extra[0]}, which its manifest does not name", "build the bundle again"
@@ -175,19 +211,6 @@ def _read_manifest(raw: bytes, where: str) -> Manifest:
     return manifest
 
 
-def _verified(shown: str, name: str, entry: FileEntry, sizes: Mapping[str, int], read: Callable[[str], bytes]) -> bytes:
-    """The bytes of a file, of the size and digest that the manifest says."""
-    if name not in sizes:
-        raise BundleError(f"{shown} lacks {printable(name)}", "copy it again or build it again")
-    data = read(name) if sizes[name] == entry.size else b""
-    if len(data) != entry.size or files.sha256_of(data) != entry.sha256:
-        raise BundleError(
-            f"{shown}: {name} is not what was built: {sizes[name]} bytes with another SHA-256 digest",
-            "copy the bundle again or build it again",
-        )
-    return data
-
-
 @contextlib.contextmanager
 def _open_folder(path: Path) -> Iterator[_Opened]:
     shown = printable(str(path))
@@ -200,7 +223,7 @@ def _open_folder(path: Path) -> Iterator[_Opened]:
             sizes[name] = entry.stat(follow_symlinks=False).st_size
     except OSError as error:
         raise BundleError(f"{shown} cannot be read: {error.strerror}", "check its permissions") from error
-    yield sizes, lambda name: _read_in_folder(path / name, sizes[name])
+    yield sizes, lambda name: read_in_folder(path / name, sizes[name])
 
 
 def _entries(path: Path, inner: str = "golden") -> Iterator[os.DirEntry[str]]:
@@ -215,13 +238,6 @@ def _entries(path: Path, inner: str = "golden") -> Iterator[os.DirEntry[str]]:
                 yield entry
 
 
-def _read_in_folder(path: Path, size: int) -> bytes:
-    try:
-        return read_file(path, size, links=False)
-    except InputError as error:
-        raise BundleError(error.problem, error.remedy) from error
-
-
 @contextlib.contextmanager
 def _open_zip(path: Path) -> Iterator[_Opened]:
     try:
@@ -230,5 +246,17 @@ def _open_zip(path: Path) -> Iterator[_Opened]:
     except InputError as error:
         raise BundleError(error.problem, error.remedy) from error
     except UnreadableError as error:
-        shown = printable(str(path))
-        raise BundleError(f"{shown} is not a whole .graft file ({error})", "copy it again or build it again") from error
+        raise _not_whole(printable(str(path)), error) from error
+
+
+@contextlib.contextmanager
+def _open_bytes(data: bytes, shown: str) -> Iterator[_Opened]:
+    try:
+        with Archive(data, lambda name: True, _MOST_MEMBERS) as archive:
+            yield archive.sizes, archive.read
+    except UnreadableError as error:
+        raise _not_whole(shown, error) from error
+
+
+def _not_whole(shown: str, error: UnreadableError) -> BundleError:
+    return BundleError(f"{shown} is not a whole .graft file ({error})", "copy it again or build it again")

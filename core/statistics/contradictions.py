@@ -12,6 +12,7 @@ from multigraft.statistics.statistics import Statistics
 from multigraft.statistics.tally import Tally
 from multigraft.statistics.value_histogram import BINS
 
+_SINGLE = (entries.DETAILED, entries.INNER, entries.CROSSED, entries.CROPS, entries.DETAILED_CROPS)
 _MEANS, _PRODUCTS = entries.drift_means(""), entries.drift_products("")
 
 
@@ -30,6 +31,8 @@ def refuse_contradictions(statistics: Statistics) -> None:
     tallies = (statistics.overall, *statistics.places.values())
     for tally in tallies:
         _check_tally(tally)
+    if subject.crops and statistics.crops < statistics.frames:
+        raise ValueError("it holds fewer crops than frames that they come from")
     _check_drift(tallies)
     _check_detailed(statistics.overall, taps)
     sums = statistics.overall.sums
@@ -93,7 +96,7 @@ def _check_tally(tally: Tally) -> None:
         if low.shape != () or high.shape != () or not -np.inf < low <= high < np.inf:
             raise ValueError(f"the range of {name} is none")
     for name, counts in tally.counts.items():
-        if name in (entries.DETAILED, entries.INNER, entries.CROSSED):
+        if name in _SINGLE:
             fits = counts.size == 1
         elif name.startswith(entries.value_counts("")):
             fits = counts.shape == (BINS,)

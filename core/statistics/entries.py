@@ -11,6 +11,12 @@ INNER = "inner"
 CROSSED = "crossed"
 """Count of the frames that products of channels between taps are of."""
 
+CROPS = "crops"
+"""Count of the crops that came from the frames; a frame counts once, whatever number of crops came from it."""
+
+DETAILED_CROPS = "detailed crops"
+"""Count of the crops that channel moments are of, of the :data:`DETAILED` frames."""
+
 BRIGHTNESS = "brightness"
 """Counts of frames by their mean grey."""
 

@@ -45,6 +45,8 @@ def missing(since: Statistics) -> Missing | None:
     """
     minimum = since.minimum_frames
     cells = {"all": since.frames, entries.DETAILED: since.overall.count_of(entries.DETAILED, since.frames)}
+    # Of the last few crops of a minibatch no similarity is computed.
+    cells["compared"] = sum(group.frames for group in since.groups)
     for site in since.sites:
         tallies = [tally for (of_site, _), tally in since.places.items() if of_site == site]
         cells[f"of site {site}"] = sum(map(fewest, tallies))

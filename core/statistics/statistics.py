@@ -109,13 +109,25 @@ class Statistics:
 
     @property
     def frames(self) -> int:
-        """Frames summed over."""
+        """Frames summed over; of statistics of crops, those that at least one crop came from."""
         return self.overall.frames
 
     @property
     def detailed_frames(self) -> int:
         """Frames that channel moments, ranges and histograms of values are of."""
         return self.overall.count_of(entries.DETAILED, self.frames)
+
+    @property
+    def crops(self) -> int:
+        """Crops that came from the frames; of whole frames as many as frames."""
+        return self.overall.count_of(entries.CROPS, self.frames)
+
+    @property
+    def seen(self) -> str:
+        """How much was seen, for people."""
+        if not self.subject.crops:
+            return f"{self.frames:,} frames"
+        return f"{self.crops:,} crops of what {self.subject.crops[-1].task} found in {self.frames:,} frames"
 
     @property
     def sites(self) -> tuple[str, ...]:
@@ -241,7 +253,8 @@ class Statistics:
             raise UsageError(f"the statistics hold no tap {tap!r}", "name a cut point")
         if entries.channel_sums(tap) not in self.overall.sums:
             raise UsageError(f"the statistics hold no moments of tap {tap!r}", "collect some without noise")
-        positions = max(1, self.detailed_frames * math.prod(shape[:-1]))
+        looked_at = self.overall.count_of(entries.DETAILED_CROPS, self.detailed_frames)
+        positions = max(1, looked_at * math.prod(shape[:-1]))
         mean: Float64Array = self.overall.sums[entries.channel_sums(tap)].values() / positions
         square: Float64Array = self.overall.sums[entries.channel_squares(tap)].values() / positions
         return mean, np.maximum(square - mean**2, 0)

@@ -8,7 +8,6 @@ signed: a digest shows damage, not an author. Files of before there were release
 
 from __future__ import annotations
 
-import dataclasses
 import io
 import json
 import os
@@ -34,6 +33,10 @@ from multigraft.statistics.tally import Tally
 from multigraft.tensors.arrays import Array, Arrays
 
 SCHEMA = 1
+
+CROPS_SCHEMA = 2
+"""That of statistics of crops; readers of schema 1 would take numbers of crops for numbers of frames."""
+
 MANIFEST = "manifest.json"
 CONTENT = (
     "Sums, counts, least and greatest values over at least minimum_frames frames each. No frame, no thumbnail and no "
@@ -60,11 +63,11 @@ def to_bytes(statistics: Statistics, level: int = 6) -> bytes:
     members["groups.npz"] = npz_bytes(_similarity_arrays(statistics.groups), level)
     members["slots.npz"] = npz_bytes(_similarity_arrays(statistics.periods), level)
     manifest = {
-        "schema": SCHEMA,
+        "schema": CROPS_SCHEMA if statistics.subject.crops else SCHEMA,
         "content": CONTENT,
         "frames": statistics.frames,
         "minimum_frames": statistics.minimum_frames,
-        "subject": dataclasses.asdict(statistics.subject),
+        "subject": statistics.subject.to_json(),
         "places": [{"site": site, "day": day} for site, day in places],
         "slots": len(statistics.periods),
         "files": {name: {"sha256": files.sha256_of(data), "size": len(data)} for name, data in members.items()},
@@ -91,9 +94,10 @@ def from_bytes(data: bytes, where: str) -> Statistics:
         schema = manifest["schema"]
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(f"{where} holds no manifest of statistics", "give a .mgstats file") from error
-    if schema != SCHEMA:
+    if schema not in (SCHEMA, CROPS_SCHEMA):
         raise InputError(
-            f"{where} has schema {schema} and this multigraft reads schema {SCHEMA}", "use the version that wrote it"
+            f"{where} has schema {schema} and this multigraft reads schema {CROPS_SCHEMA}",
+            "use the version that wrote it",
         )
     if manifest.get("digest") != _digest(manifest) or manifest.get("files") != {
         name: {"sha256": files.sha256_of(member), "size": len(member)} for name, member in members.items()
@@ -101,6 +105,8 @@ def from_bytes(data: bytes, where: str) -> Statistics:
         raise InputError(f"{where} is damaged: a digest differs", _AGAIN)
     try:
         subject: Subject = decode(Subject, manifest["subject"], "subject")
+        if (schema == CROPS_SCHEMA) != bool(subject.crops):
+            raise ValueError("its schema is one of other statistics")
         statistics = Statistics(subject, decode(int, manifest["minimum_frames"], "minimum_frames"))
         statistics.releases = releases_from_json(manifest.get("releases", {}))
         if "noise" in manifest:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from dataclasses import dataclass
+from typing import Any
 
+from multigraft.answers.crops import On
 from multigraft.answers.kind import Kind
 
 
@@ -52,6 +55,8 @@ class Subject:
         taps: In the order of the similarity sums.
         seed: Seed of the random projections.
         pairs: Taps of two networks with equal positions, between which second moments are kept.
+        crops: Through whose boxes the networks look, see :func:`multigraft.answers.crops.way_to_crops`; empty for whole
+            frames.
     """
 
     model_sha256: str
@@ -59,3 +64,11 @@ class Subject:
     taps: tuple[Tap, ...]
     seed: int = 0
     pairs: tuple[tuple[str, ...], ...] = ()
+    crops: tuple[On, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data; of whole frames, as before there were others."""
+        plain = dataclasses.asdict(self)
+        if not self.crops:
+            del plain["crops"]
+        return plain

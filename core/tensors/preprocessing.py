@@ -35,6 +35,8 @@ Frame = npt.NDArray[np.uint8]
 
 _SHAPES_KEPT = 16
 """Shapes of frames whose geometry is kept; a folder of photographs may hold a different size per file."""
+_AT_ONCE = 1 << 15
+"""Values looked up in one call: numpy makes an index of 8 bytes of each, which would stay in memory between frames."""
 
 
 @dataclass(frozen=True)
@@ -192,7 +194,10 @@ class PicturePreparer:
             np.bitwise_xor(pixels, np.uint8(128), out=target.view(np.uint8))
         elif whole and target.flags.c_contiguous:
             # "clip" never clips here; unlike the default it lets numpy write into out without a copy.
-            np.take(tables[0], pixels, out=target, mode="clip")
+            step = len(target) if target.size <= _AT_ONCE else max(1, _AT_ONCE * len(target) // target.size)
+            for first in range(0, len(target), step):
+                rows = slice(first, first + step)
+                np.take(tables[0], pixels[rows], out=target[rows], mode="clip")
         else:
             for channel in range(target.shape[2]):
                 target[:, :, channel] = tables[channel][pixels[:, :, channel % pixels.shape[2]]]

@@ -73,7 +73,8 @@ found, nothing runs. The line of `run` says how many boxes were looked at and ho
 measures it by their number.
 
 A build cuts its unlabeled frames out itself, with the network that finds the boxes. `frames` of the task, if you name
-some, are such crops. Statistics from a device are of whole frames, and firmware leaves cutting to your program.
+some, are such crops. A device collects statistics of crops, too ([how](calibration.md#crops)). Firmware leaves cutting
+to your program.
 
 ## How good it is
 

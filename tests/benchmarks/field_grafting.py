@@ -50,9 +50,9 @@ def show(folder: Path) -> None:
         report("collect statistics")
         field = _statistics(tasks, folder)
         similarity = similarity_from_statistics(field, networks)
-        alone = plan_without_frames(networks, similarity, Limits(0.98), {}, None, field)
+        alone = plan_without_frames(networks, similarity, Limits(0.98), {}, None, dict.fromkeys(NAMES, field))
         points = {name: c.join.donor_point.label for name, c in chosen.items()}
-        forced = plan_without_frames(networks, similarity, Limits(0.98), points, None, field)
+        forced = plan_without_frames(networks, similarity, Limits(0.98), points, None, dict.fromkeys(NAMES, field))
         for name, with_frames in chosen.items():
             task, donor = tasks[name], tasks[with_frames.join.donor]
             join = with_frames.join

@@ -111,7 +111,7 @@ def _plan(statistics: Statistics, networks: Sequence[Network]) -> str:
 
 
 def _graft(path: Path) -> tuple[str, str]:
-    settings = dataclasses.replace(Settings.load(SETTINGS), statistics=path)
+    settings = dataclasses.replace(Settings.load(SETTINGS), statistics=(path,))
     try:
         chosen = graft(settings, load_frames).outcome.chosen
     except InputError:

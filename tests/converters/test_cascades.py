@@ -14,10 +14,13 @@ from multigraft.answers.detections import Detections
 from multigraft.answers.per_box import PerBox
 from multigraft.bundle.bundle import Bundle
 from multigraft.cli.main import main
+from multigraft.converters.importing.importer import load_task
+from multigraft.converters.network.cut_frames import CutFrames
 from multigraft.converters.settings.settings import Settings
 from multigraft.errors import ConfigurationError
 from multigraft.runtime import Engine
 from multigraft.runtime.answers import Classification
+from multigraft.statistics import statistics_file
 from tests.converters import cascade_scene
 from tests.converters.cascade_scene import FACE, PERSON, Person, picture
 
@@ -114,12 +117,50 @@ def test_bench_tells_what_looking_at_boxes_costs_by_their_number(
     assert "mood, age" in capsys.readouterr().out
 
 
-def test_statistics_are_of_whole_frames_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_statistics_of_faces_in_persons_are_a_file_of_their_own(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     path = cascade_scene.project(tmp_path)
-    assert main(["calibrate", "prepare", str(path), "-o", str(tmp_path / "home.mgtaps")]) == 2
-    assert "looks at boxes of 'person'" in capsys.readouterr().err
-    chosen = ["--tasks", "person", "-o", str(tmp_path / "home.mgtaps")]
-    assert main(["calibrate", "prepare", str(path), *chosen]) == 0
+    assert main(["calibrate", "prepare", str(path), "-o", str(tmp_path / "home.mgtaps")]) == 0
+    np.save(tmp_path / "seen.npy", np.stack(cascade_scene.pictures(300, seed=5)))
+    collect = ["calibrate", "collect", str(tmp_path / "home.mgtaps"), "--source", str(tmp_path / "seen.npy")]
+    sizes = ["--minibatch", "8", "--minimum-frames", "8", "--min-difference", "0"]
+    capsys.readouterr()
+    assert main([*collect, *sizes, "-o", str(tmp_path / "a.mgstats")]) == 0
+    assert "mood, age: " in (told := capsys.readouterr().out) and "crops of what face found, in" in told
+    seen = {name: statistics_file.read(tmp_path / f"a.{name}mgstats").subject for name in ("", "person.", "face.")}
+    assert {name: [n.name for n in s.networks] for name, s in seen.items()} == {
+        "": ["person"], "person.": ["face"], "face.": ["mood", "age"],
+    }  # fmt: skip
+    assert [[on.task for on in s.crops] for s in seen.values()] == [[], ["person"], ["person", "face"]]
+    kept = [*collect, *sizes, "--keep-frames", "2", "-o", str(tmp_path / "b.mgstats")]
+    assert main(kept) == 0
+    capsys.readouterr()
+    assert main(["calibrate", "purge", *(str(tmp_path / f"b.{name}mgstats") for name in seen)]) == 0
+    assert capsys.readouterr().out.count("2 frames removed from") == 3
+
+
+def test_builds_look_at_the_boxes_that_engine_looks_at(tmp_path: Path) -> None:
+    path = cascade_scene.project(tmp_path)
+    path.write_text(
+        path.read_text("utf-8").replace('on = { task = "face" }', 'on = { task = "face", top = 1 }'), "utf-8"
+    )
+    settings = Settings.load(path)
+    networks = [load_task(task, tmp_path) for task in settings.tasks]
+    frames = [picture(*PEOPLE["two"]), picture(*PEOPLE["nobody"]), picture(*PEOPLE["four"])]
+    cut = CutFrames(settings, networks, lambda task: frames)
+    persons, faces = cut(settings.tasks[1]), cut(settings.tasks[2])
+    assert len(persons) == 6
+    # One of each frame, whichever person it belongs to.
+    assert len(faces) == 2
+
+
+def test_taps_of_a_task_without_boxes_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = cascade_scene.project(tmp_path)
+    path.write_text(path.read_text("utf-8").replace('on = { task = "face" }', "", 1)
+                    .replace('on = { task = "face" }', 'on = { task = "mood" }'), "utf-8")  # fmt: skip
+    assert main(["calibrate", "prepare", str(path), "-o", str(tmp_path / "home.mgtaps")]) == 78
+    assert "'mood' finds no boxes" in capsys.readouterr().err
 
 
 WRONG: dict[str, tuple[str, str]] = {

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import mmap
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from multigraft.errors import DeviceError, InputError
 from multigraft.runtime.backends import BackendName
-from multigraft.runtime.memory import measure_bundle, measure_models, pss_kib
+from multigraft.runtime.engine import Engine
+from multigraft.runtime.memory import let_go_of_file, measure_bundle, measure_models, pss_kib
 from tests.bundle_builder import build
 
 
@@ -48,3 +51,39 @@ def test_what_goes_wrong_in_the_fresh_process_is_passed_on(tmp_path: Path) -> No
     (tmp_path / "bad.tflite").write_text("this is not a model")
     with pytest.raises(InputError, match=r"bad\.tflite is not a \.tflite file"):
         measure_models([tmp_path / "bad.tflite"])
+
+
+def test_a_deployed_bundle_keeps_no_page_of_its_model_and_answers_the_same(
+    backend: BackendName, tmp_path: Path
+) -> None:
+    bundle = build(backend=backend).bundle
+    path, folder = bundle.write(tmp_path / "home.graft"), bundle.deploy(tmp_path / "home")
+    frame = np.random.default_rng(2).integers(0, 256, (28, 28), np.uint8)
+    script = (
+        "import re, sys\n"
+        "from multigraft.runtime.engine import Engine\n"
+        "engine = Engine(sys.argv[1], backend=sys.argv[2])\n"
+        "parts = re.split(r'^(?=[0-9a-f]+-[0-9a-f]+ )', open('/proc/self/smaps').read(), flags=re.M)\n"
+        "mapped = [part for part in parts if part.split('\\n')[0].endswith('model.tflite')]\n"
+        "print(len(mapped), sum(int(re.search(r'Rss: +(\\d+)', part)[1]) for part in mapped))"
+    )
+    command = [sys.executable, "-c", script, str(folder), backend]
+    mapped, resident = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+    assert (int(mapped) > 0, int(resident)) == (True, 0)
+    wanted = Engine(path, backend=backend).run(frame).answers
+    engine = Engine(folder, backend=backend)
+    for _ in range(3):
+        answers = engine.run(frame).answers
+        assert [answer.to_json() for answer in answers.values()] == [answer.to_json() for answer in wanted.values()]
+
+
+def test_only_the_named_file_is_let_go(tmp_path: Path) -> None:
+    path = tmp_path / "a file"
+    path.write_bytes(b"x" * 8192)
+    assert let_go_of_file(path) == 0
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
+        assert mapped[:2] == b"xx"
+        assert let_go_of_file(path) == 8192
+        assert mapped[4096:] == b"x" * 4096
+        assert let_go_of_file(tmp_path / "another") == 0
+        assert let_go_of_file(path, tmp_path / "no such list") == 0

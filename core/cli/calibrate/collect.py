@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from multigraft.cli.shared.engine_options import add_interpreter_arguments
 from multigraft.cli.shared.json_text import json_text
 from multigraft.cli.shared.settings_options import check_output, use_one_thread
 from multigraft.errors import UsageError
+
+if TYPE_CHECKING:
+    from multigraft.calibration.collect.collect_events import Gathered
+    from multigraft.statistics.noise import Privacy
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -24,7 +29,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("taps", metavar="NAME.mgtaps", help="the taps bundle that multigraft calibrate prepare wrote")
     add("--source", required=True, metavar="FRAMES", help=HELP)
-    add("-o", "--output", required=True, type=Path, metavar="NAME.mgstats", help="the statistics to write")
+    add(
+        "-o", "--output", required=True, type=Path, metavar="NAME.mgstats",
+        help="the statistics to write; those of what TASK found go beside them, as NAME.TASK.mgstats",
+    )  # fmt: skip
     add("--site", help="where the device stands (default: the output's name)")
     add("--minutes", type=float, metavar="M", help="stop after M minutes of collecting, all runs together")
     add("--frames", type=int, metavar="N", help="stop at N frames, all runs together")
@@ -68,7 +76,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def execute(options: argparse.Namespace) -> int:
     """Collect until something ends it, write the file, say what to do next."""
     from multigraft.bundle.bundle import Bundle
-    from multigraft.calibration.collect.collect_options import CollectOptions, store_of
+    from multigraft.calibration.collect.collect_options import CollectOptions
     from multigraft.calibration.collect.collector import collect
     from multigraft.calibration.collect.live_view import show_collecting
     from multigraft.calibration.collect.selection_rule import SelectionRule
@@ -107,29 +115,59 @@ def execute(options: argparse.Namespace) -> int:
     camera = open_source(options.source, rows_of(bundle.manifest))
     with show_collecting(settings, options.json) as report:
         done = collect(bundle, camera, output, settings, report)
-    frames = done.statistics.frames
+    whole = done.gathered[0]
+    frames = whole.statistics.frames
     if options.json:
         result: dict[str, object] = {
             "event": "done", "reason": done.reason, "frames": frames, "used": done.used, "skipped": done.skipped,
-            "output": None if done.path is None else str(done.path), "release": done.release.number,
-            "released_frames": done.release.frames, "missing": done.missing,
+            **_released(whole),
         }  # fmt: skip
         if privacy is not None:
             result |= {"epsilon": privacy.epsilon, "delta": privacy.delta}
+        if len(done.gathered) > 1:
+            result["crops"] = [
+                {
+                    "on": one.view.crops[-1].task, "tasks": one.view.tasks, "frames": one.statistics.frames,
+                    "crops": one.statistics.crops, **_released(one),
+                }
+                for one in done.gathered[1:]
+            ]  # fmt: skip
         print(json_text(result))
         return 0
-    print(f"{done.reason}: {frames:,} frames, {done.used:,} of them now, {done.skipped:,} skipped")
-    if done.path is None:
+    together = sum(one.statistics.frames for one in done.gathered)
+    print(f"{done.reason}: {together:,} frames, {done.used:,} of them now, {done.skipped:,} skipped")
+    for one in done.gathered:
+        if one.view.crops:
+            crops, on, of = one.statistics.crops, one.view.crops[-1].task, one.statistics.frames
+            print(f"{', '.join(one.view.tasks)}: {crops:,} crops of what {on} found, in {of:,} frames")
+        elif len(done.gathered) > 1:
+            print(f"{', '.join(one.view.tasks)}: {frames:,} whole frames")
+        _tell(one, privacy)
+    return 0
+
+
+def _released(one: Gathered) -> dict[str, object]:
+    return {
+        "output": None if one.path is None else str(one.path), "release": one.release.number,
+        "released_frames": one.release.frames, "missing": one.missing,
+    }  # fmt: skip
+
+
+def _tell(one: Gathered, privacy: Privacy | None) -> None:
+    """What became of a file."""
+    from multigraft.calibration.collect.collect_options import store_of
+
+    frames = " frames that hold some" if one.view.crops else ""
+    if one.path is None:
         print(
-            f"too few for a file yet: about {done.missing:,} more are needed (kept in {store_of(output)}); "
+            f"too few for a file yet: about {one.missing:,} more{frames} are needed (kept in {store_of(one.output)}); "
             "the same command goes on"
         )
-        return 0
-    release = f"release {done.release.number}, {done.release.frames:,} frames, {done.path.stat().st_size:,} bytes"
+        return
+    release = f"release {one.release.number}, {one.release.frames:,} frames, {one.path.stat().st_size:,} bytes"
     if privacy is not None:
         release += f", ({privacy.epsilon:g}, {privacy.delta:g})-differentially private for every frame"
-    if done.missing:
-        print(f"{done.path} stays {release}: the next needs about {done.missing:,} more; the same command goes on")
+    if one.missing:
+        print(f"{one.path} stays {release}: the next needs about {one.missing:,} more; the same command goes on")
     else:
-        print(f"{done.path} ({release}); the same command with other limits goes on")
-    return 0
+        print(f"{one.path} ({release}); the same command with other limits goes on")

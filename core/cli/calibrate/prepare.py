@@ -23,7 +23,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "-o", "--output", required=True, type=Path, metavar="NAME.mgtaps", help="the taps bundle to write"
     )
     parser.add_argument(
-        "--tasks", metavar="A,B", help="these tasks only: those of one source, where others take frames of another kind"
+        "--tasks",
+        metavar="A,B",
+        help="these tasks only, and those whose boxes they look at: tasks of one source, where "
+        "others take frames of another kind",
     )
     add_trust_argument(parser)
     parser.add_argument(
@@ -63,15 +66,14 @@ def execute(options: argparse.Namespace) -> int:
 
 
 def _chosen(settings: Settings, names: str | None) -> tuple[TaskSettings, ...]:
-    chosen = _named(settings, names)
-    for task in chosen:
-        if task.on is not None:
-            whole = ",".join(t.name for t in settings.tasks if t.on is None)
-            raise UsageError(
-                f"task {task.name!r} looks at boxes of {task.on.task!r}, and statistics are of whole frames",
-                f"leave it out: --tasks {whole}",
-            )
-    return chosen
+    """Those named, and those whose boxes they look at."""
+    by_name = {task.name: task for task in settings.tasks}
+    wanted = {task.name: task for task in _named(settings, names)}
+    for task in tuple(wanted.values()):
+        while task.on is not None:
+            task = by_name[task.on.task]
+            wanted[task.name] = task
+    return tuple(wanted.values())
 
 
 def _named(settings: Settings, names: str | None) -> tuple[TaskSettings, ...]:

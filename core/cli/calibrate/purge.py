@@ -10,7 +10,9 @@ from multigraft.cli.shared.json_text import json_text
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the step's arguments."""
-    parser.add_argument("file", type=Path, metavar="NAME.mgstats", help="the output that collect was given")
+    parser.add_argument(
+        "files", type=Path, nargs="+", metavar="NAME.mgstats", help="the output that collect was given, or its files"
+    )
     parser.add_argument("--store", action="store_true", help="also remove the store, so that collecting starts anew")
 
 
@@ -20,12 +22,13 @@ def execute(options: argparse.Namespace) -> int:
     from multigraft.calibration.collect.kept_frames import purge
     from multigraft.calibration.database import remove_database
 
-    folder = kept_folder_of(options.file)
-    removed = purge(folder)
-    if options.store:
-        remove_database(store_of(options.file))
-    if options.json:
-        print(json_text({"folder": str(folder), "removed": removed}))
-    else:
-        print(f"{removed} frames removed from {folder}")
+    for file in options.files:
+        folder = kept_folder_of(file)
+        removed = purge(folder)
+        if options.store:
+            remove_database(store_of(file))
+        if options.json:
+            print(json_text({"folder": str(folder), "removed": removed}))
+        else:
+            print(f"{removed} frames removed from {folder}")
     return 0

@@ -39,9 +39,10 @@ def add_settings_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--frames", metavar="FRAMES", help="unlabeled frames for all tasks, instead of those it names")
     parser.add_argument(
         "--statistics",
+        action="append",
         metavar="FILE",
         help="statistics collected on a device (.mgstats): similarity and int8 ranges come from them; refit and "
-        "acceptance need frames too",
+        "acceptance need frames too; once for each file where tasks look at crops",
     )
     parser.add_argument("--refit", metavar="FILE", help="layers refitted on a device (.mgrefit)")
     parser.add_argument(
@@ -66,7 +67,7 @@ def read_settings(options: argparse.Namespace) -> Settings:
 
     settings = Settings.read(options.settings, trusts_code=options.trust_code)
     if options.statistics is not None:
-        settings = dataclasses.replace(settings, statistics=Path(options.statistics))
+        settings = dataclasses.replace(settings, statistics=tuple(map(Path, options.statistics)))
     if options.refit is not None:
         settings = dataclasses.replace(settings, refit=Path(options.refit))
     if options.frames is not None:

@@ -90,17 +90,18 @@ def test_the_tail_runs_behind_the_donor_as_its_error_says(field: Statistics) -> 
 
 
 def test_relatives_share_deep_and_strangers_only_when_asked(field: Statistics) -> None:
-    outcome = plan_without_frames(NETWORKS, alike, Limits(0.9), {}, None, field)
+    by_network = {network.name: field for network in NETWORKS}
+    outcome = plan_without_frames(NETWORKS, alike, Limits(0.9), {}, None, by_network)
     assert set(outcome.chosen.grafts) == {"relative"}
     join = outcome.chosen.grafts["relative"].join
     assert join.target_point == RELATIVE.cut_points[-1] and join.method in ("raw", "stitch")
     assert "% of the variance of what relative expects there is not reproduced" in outcome.message
     errors = [e for _, e in stitching_candidates(FIRST, STRANGER, field, alike, None)]
     assert errors and min(errors) > MAX_ERROR
-    asked = plan_without_frames([FIRST, STRANGER], alike, Limits(0.9), {"stranger": "block"}, None, field)
+    asked = plan_without_frames([FIRST, STRANGER], alike, Limits(0.9), {"stranger": "block"}, None, by_network)
     assert asked.chosen.grafts["stranger"].join.method == "stitch"
     # One dense layer follows global pooling: the stitch is multiplied into it and costs nothing.
-    deep = plan_without_frames([FIRST, STRANGER], alike, Limits(0.9), {"stranger": "flat"}, None, field)
+    deep = plan_without_frames([FIRST, STRANGER], alike, Limits(0.9), {"stranger": "flat"}, None, by_network)
     assert deep.chosen.grafts["stranger"].own_weights == 3 * 12 + 3
 
 

@@ -172,8 +172,13 @@ def test_everything_comes_back(tmp_path: Path) -> None:
             "again.",
         ),
         (
+            forged(lambda m, _: m.update(schema=3)),
+            "x has schema 3 and this multigraft reads schema 2; use the version that wrote it.",
+        ),
+        (
+            # As statistics of crops are, which these are not.
             forged(lambda m, _: m.update(schema=2)),
-            "x has schema 2 and this multigraft reads schema 1; use the version that wrote it.",
+            "x is damaged (its schema is one of other statistics); copy it again, or collect again.",
         ),
     ],
 )

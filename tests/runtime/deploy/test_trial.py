@@ -1,0 +1,148 @@
+"""A new bundle is served on trial; one that never settles, or is damaged, gives way to the one before by itself."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from multigraft.bundle.bundle import MODEL
+from multigraft.errors import BundleError, UsageError
+from multigraft.files import sha256_of
+from multigraft.runtime.deploy import store, trial
+from tests.bundle_builder import build
+
+
+@pytest.fixture(scope="module")
+def graft(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build().bundle.write(tmp_path_factory.mktemp("built") / "home.graft")
+
+
+class Device:
+    """A state folder and what was said about it."""
+
+    def __init__(self, state: Path, graft: Path) -> None:
+        self.state, self.graft = state, graft
+        self.said: list[str] = []
+
+    def deploy(self, letter: str) -> Path:
+        """The same bundle under another digest, so that several can be told apart."""
+        from multigraft.bundle.bundle import Bundle
+
+        folder = store.put(self.state, sha256_of(letter.encode()), Bundle.open(self.graft))
+        trial.switch_to(self.state, folder)
+        return folder
+
+    def start(self) -> Path:
+        return trial.starting(self.state, self.said.append)
+
+    def damage(self, folder: Path) -> None:
+        model = folder / MODEL
+        model.write_bytes(model.read_bytes()[:-1])
+
+
+@pytest.fixture
+def device(in_memory: Path, graft: Path) -> Device:
+    return Device(in_memory / "state", graft)
+
+
+def settle_one(device: Device, letter: str = "a") -> Path:
+    folder = device.deploy(letter)
+    assert device.start() == folder
+    trial.settled(device.state, folder)
+    return folder
+
+
+def test_without_a_bundle_the_remedy_is_to_deploy_one(device: Device) -> None:
+    with pytest.raises(UsageError, match="run: multigraft deploy"):
+        device.start()
+
+
+def test_a_bundle_that_never_settles_rolls_back_after_its_trials(device: Device) -> None:
+    old = settle_one(device)
+    new = device.deploy("b")
+    assert [device.start() for _ in range(trial.TRIALS)] == [new] * trial.TRIALS
+    assert device.said == []
+    assert [device.start() for _ in range(5)] == [old] * 5
+    assert len(device.said) == 1 and "rolled back" in device.said[0]
+    assert store.current(device.state) == old
+
+
+def test_a_bundle_that_settles_is_never_rolled_back(device: Device) -> None:
+    settle_one(device)
+    new = device.deploy("b")
+    device.start()
+    trial.settled(device.state)
+    assert [device.start() for _ in range(9)] == [new] * 9
+
+
+def test_the_first_bundle_has_nothing_to_come_back_to_and_stays(device: Device) -> None:
+    only = device.deploy("a")
+    assert [device.start() for _ in range(9)] == [only] * 9
+
+
+def test_one_that_was_never_started_is_not_settled_by_the_one_that_runs(device: Device) -> None:
+    old = settle_one(device)
+    new = device.deploy("b")
+    trial.settled(device.state)
+    trial.settled(device.state, old)
+    assert json.loads((device.state / trial.TRIAL).read_text())["settled"] is False
+    assert [device.start() for _ in range(trial.TRIALS + 1)] == [new] * trial.TRIALS + [old]
+
+
+def test_a_damaged_bundle_gives_way_and_says_so(device: Device) -> None:
+    old = settle_one(device)
+    new = settle_one(device, "b")
+    device.damage(new)
+    assert device.start() == old
+    assert "damaged" in device.said[0]
+    assert device.start() == old
+    assert len(device.said) == 1
+
+
+def test_when_the_previous_one_is_damaged_too_an_older_one_serves(device: Device) -> None:
+    oldest, older, new = (settle_one(device, letter) for letter in "abc")
+    device.damage(new)
+    device.damage(older)
+    assert device.start() == oldest
+
+
+def test_nothing_whole_is_an_error_with_a_remedy(device: Device) -> None:
+    device.damage(settle_one(device))
+    with pytest.raises(BundleError, match="deploy it again"):
+        device.start()
+
+
+def test_two_bad_bundles_in_a_row_come_back_to_the_one_that_served(device: Device) -> None:
+    good = settle_one(device)
+    device.deploy("b")
+    device.start()
+    device.deploy("c")
+    served = [device.start() for _ in range(9)]
+    assert served[-1] == good
+    assert served.index(good) == trial.TRIALS
+
+
+def test_rolling_back_by_hand_and_deploying_again_gives_a_new_trial(device: Device) -> None:
+    old, new = settle_one(device), settle_one(device, "b")
+    assert trial.roll_back(device.state) == old
+    assert device.start() == old
+    with pytest.raises(UsageError, match="no bundle to come back to"):
+        trial.roll_back(device.state)
+    assert device.deploy("b") == new
+    assert [device.start() for _ in range(trial.TRIALS + 1)] == [new] * trial.TRIALS + [old]
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[1]", b'{"good": 3, "starts": "x", "since": NaN, "bundle": []}'])
+def test_a_damaged_note_of_the_trial_starts_a_new_one(device: Device, content: bytes) -> None:
+    old, new = settle_one(device), settle_one(device, "b")
+    (device.state / trial.TRIAL).write_bytes(content)
+    assert [device.start() for _ in range(trial.TRIALS + 1)] == [new] * trial.TRIALS + [old]
+
+
+def test_links_lead_into_the_store_and_nowhere_else(device: Device) -> None:
+    settle_one(device)
+    (device.state / "current").unlink()
+    (device.state / "current").symlink_to("../../etc")
+    assert store.current(device.state) is None
