@@ -164,7 +164,8 @@ def _built(settings: Settings, load_frames: LoadFrames, report: Report, checkpoi
     conversion = _convert(grafted.multitask, grafted, settings, report, checkpoints, asked)
     fidelity = _measured(settings, grafted, conversion, report)
     if lacking := _lacking(settings, fidelity):
-        more = dataclasses.replace(asked, lacking=lacking, frames=_own_frames(grafted))
+        measured = {task: float(fidelity[task]["bundle_agreement"]["value"]) for task in lacking}
+        more = dataclasses.replace(asked, lacking=lacking, measured=measured, frames=_own_frames(grafted))
         conversion = _convert(grafted.multitask, grafted, settings, report, checkpoints, more, conversion)
         fidelity = _measured(settings, grafted, conversion, report)
     return Built(grafted, conversion, with_fidelity(conversion.bundle, fidelity), None)

@@ -176,7 +176,9 @@ def convert(
         judge = _judge(multitask, floating, frames_by_input, safeguards)
         measured_before = before.layer_error if before else None
         tail = _decoding_tail(multitask, floating, safeguards.lacking)
-        quantised, rescued = rescue(quantised, prepared.kept, judge, safeguards.lacking, some, measured_before, tail)
+        quantised, rescued = rescue(
+            quantised, prepared.kept, judge, safeguards.lacking, some, measured_before, tail, safeguards.measured
+        )
     graph = quantised.graph
     multitask = with_parts(multitask, floating.joined)
     task_outputs = [o for task in multitask.tasks for o in task.outputs]

@@ -132,6 +132,7 @@ def rescue(
     feeds: Sequence[Arrays],
     known: LayerErrorReport | None = None,
     tail: Collection[str] = (),
+    measured: Mapping[str, float] | None = None,
 ) -> tuple[Quantised, Rescue | None]:
     """Give layers more bits, and keep layers in float, until agreement has risen by what is lacking or nothing helps.
 
@@ -144,6 +145,8 @@ def rescue(
         known: The error of the layers of ``quantised``, where it was measured already.
         tail: What the last layers of decoded answers and the arithmetic behind them write; with it, groups of
             operators are tried in float before single ones.
+        measured: Task to the agreement that the rise is missing from, on other frames: as large a share of what differs
+            then has to go, on frames of which more differs as well.
 
     Returns:
         What is to be used, and what was done; None where there was nothing to do.
@@ -151,7 +154,7 @@ def rescue(
     if not lacking or not feeds:
         return quantised, None
     before = judge(quantised.graph)
-    needed = {task: min(1.0, before[task] + rise) for task, rise in lacking.items()}
+    needed = {task: _needed(before[task], rise, (measured or {}).get(task)) for task, rise in lacking.items()}
     taps = Taps(quantised.floating, quantised.floating.outputs)
     truth = [taps(feed) for feed in feeds]
 
@@ -203,6 +206,12 @@ def rescue(
         not_worth,
     )
     return dataclasses.replace(quantised, graph=graph), done
+
+
+def _needed(before: float, rise: float, measured: float | None) -> float:
+    """The agreement that is needed here where one of ``measured`` has to rise elsewhere."""
+    share = 0.0 if measured is None or measured >= 1 else rise / (1 - measured)
+    return min(1.0, max(before + rise, before + share * (1 - before)))
 
 
 @dataclass

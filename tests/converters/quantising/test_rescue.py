@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -110,6 +111,19 @@ def test_it_ends_where_nothing_helps_and_says_so() -> None:
     assert result.graph is quantised.graph and (done.weights_bytes, done.float_macs) == (0, 0)
     assert PATIENCE <= done.tried <= MOST_TRIES
     assert "did not help" in done.sentences()[0]
+
+
+def test_frames_of_which_more_differs_need_as_large_a_share() -> None:
+    """Half of what differs has to go on frames held out: so it has to on those for fitting, where more differs."""
+    floating, quantised = spoilt()
+
+    def judge(graph: Graph) -> dict[str, float]:
+        return {"a": 0.8 if graph.tensors["a"].dtype == "float32" else 0.4}
+
+    _, done = rescue(quantised, (), judge, {"a": 0.1}, feeds(floating, 4), measured={"a": 0.8})
+    assert done is not None and done.needed == {"a": pytest.approx(0.7)} and done.is_enough
+    _, easy = rescue(quantised, (), judge, {"a": 0.3}, feeds(floating, 4), measured={"a": 0.1})
+    assert easy is not None and easy.needed == {"a": pytest.approx(0.7)}
 
 
 def test_what_gains_next_to_nothing_is_given_up_early_and_told() -> None:
