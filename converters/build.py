@@ -160,10 +160,12 @@ def build(
 def _built(settings: Settings, load_frames: LoadFrames, report: Report, checkpoints: Checkpoints | None) -> Built:
     """The networks that can be grafted."""
     grafted = graft(settings, load_frames, report, checkpoints=checkpoints)
-    conversion = _convert(grafted.multitask, grafted, settings, report, checkpoints)
+    asked = Safeguards(settings.convert.min_layer_sqnr_db, tolerances={t.name: t.tolerance for t in settings.tasks})
+    conversion = _convert(grafted.multitask, grafted, settings, report, checkpoints, asked)
     fidelity = _measured(settings, grafted, conversion, report)
     if lacking := _lacking(settings, fidelity):
-        more = Safeguards(settings.convert.min_layer_sqnr_db, lacking, _own_frames(grafted))
+        measured = {task: float(fidelity[task]["bundle_agreement"]["value"]) for task in lacking}
+        more = dataclasses.replace(asked, lacking=lacking, measured=measured, frames=_own_frames(grafted))
         conversion = _convert(grafted.multitask, grafted, settings, report, checkpoints, more, conversion)
         fidelity = _measured(settings, grafted, conversion, report)
     return Built(grafted, conversion, with_fidelity(conversion.bundle, fidelity), None)

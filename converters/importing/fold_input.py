@@ -111,7 +111,7 @@ def _absorb(graph: onnx.GraphProto, name: str, preprocessing: Preprocessing) -> 
         is_swapped = right == name and node.op_type in ("Sub", "Div")
         value = _per_channel(constants.get(other), preprocessing.channels)
         shifts = node.op_type in ("Add", "Sub")
-        if value is None or is_swapped or (shifts and preprocessing.resize == "fit"):
+        if value is None or is_swapped or (shifts and preprocessing.pads):
             break
         if not shifts and not np.all(value):
             break
@@ -136,7 +136,7 @@ def _fold(graph: onnx.GraphProto, name: str, preprocessing: Preprocessing) -> Pr
     mean, scale = np.array(preprocessing.mean), np.array(preprocessing.scale)
     flips = preprocessing.color == "bgr" and all(r.groups == 1 for r in readers)
     folds_mean = (
-        mean.any() and preprocessing.resize != "fit" and not any(r.pads or r.node.op_type == "MatMul" for r in readers)
+        mean.any() and not preprocessing.pads and not any(r.pads or r.node.op_type == "MatMul" for r in readers)
     )
     ratio = scale / UNIT_SCALE
     shift = -mean * scale if folds_mean else np.zeros_like(mean)

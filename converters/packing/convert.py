@@ -168,7 +168,7 @@ def convert(
         floating = dataclasses.replace(floating, graph=quantised.floating)
         prepared = Prepared(floating, errors, count, kept, quantised, parting.sentences)
     floating, quantised = prepared.floating, prepared.quantised
-    agreements = QuantisedAgreement(multitask, floating, lambda: feeds.spaced(AGREEMENT_FRAMES))
+    agreements = QuantisedAgreement(multitask, floating, lambda: feeds.spaced(AGREEMENT_FRAMES), safeguards.tolerances)
     rescued = None
     if precision in STATIC and safeguards.lacking:
         report("keeping the noisiest layers in float")
@@ -176,7 +176,9 @@ def convert(
         judge = _judge(multitask, floating, frames_by_input, safeguards)
         measured_before = before.layer_error if before else None
         tail = _decoding_tail(multitask, floating, safeguards.lacking)
-        quantised, rescued = rescue(quantised, prepared.kept, judge, safeguards.lacking, some, measured_before, tail)
+        quantised, rescued = rescue(
+            quantised, prepared.kept, judge, safeguards.lacking, some, measured_before, tail, safeguards.measured
+        )
     graph = quantised.graph
     multitask = with_parts(multitask, floating.joined)
     task_outputs = [o for task in multitask.tasks for o in task.outputs]
@@ -350,7 +352,7 @@ def _judge(
                 tasks.append(task)
                 break
         else:
-            judges.append((chosen, [task], _agreement_on(multitask, floating, chosen)))
+            judges.append((chosen, [task], _agreement_on(multitask, floating, chosen, safeguards.tolerances)))
 
     def judge(graph: Graph) -> dict[str, float]:
         return {t: value for _, tasks, one in judges for t, value in one.values(graph).items() if t in tasks}
@@ -371,9 +373,14 @@ def _are_same(one: Frames, other: Frames) -> bool:
     return len(one) == len(other) and all(a is b for a, b in zip(one, other, strict=True))
 
 
-def _agreement_on(multitask: MultiTaskModel, floating: FloatModel, frames: Mapping[str, Frames]) -> QuantisedAgreement:
+def _agreement_on(
+    multitask: MultiTaskModel,
+    floating: FloatModel,
+    frames: Mapping[str, Frames],
+    tolerances: Mapping[str, float | None],
+) -> QuantisedAgreement:
     feeds = Feeds(multitask.inputs, frames)
-    return QuantisedAgreement(multitask, floating, lambda: feeds.spaced(AGREEMENT_FRAMES))
+    return QuantisedAgreement(multitask, floating, lambda: feeds.spaced(AGREEMENT_FRAMES), tolerances)
 
 
 def _whole(graph: Graph, outputs: Mapping[str, str]) -> bytes:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -26,12 +26,20 @@ class QuantisedAgreement:
         multitask: The ONNX model and its tasks.
         floating: The float graph, for names and layouts.
         feeds: Gives the frames as the ONNX model takes them, from the start at each call; may give none.
+        tolerances: Task to what still counts as equal; None for the default of its kind.
     """
 
-    def __init__(self, multitask: MultiTaskModel, floating: FloatModel, feeds: Callable[[], Iterable[Arrays]]) -> None:
+    def __init__(
+        self,
+        multitask: MultiTaskModel,
+        floating: FloatModel,
+        feeds: Callable[[], Iterable[Arrays]],
+        tolerances: Mapping[str, float | None],
+    ) -> None:
         self._tasks, self._own = multitask.tasks, multitask.own
         self._floating = floating
         self._feeds = feeds
+        self._tolerances = tolerances
         self._model = multitask.model
         self._names = [o for task in multitask.tasks for o in task.outputs]
         self._original: dict[str, list[npt.NDArray[Any]]] = {}
@@ -63,7 +71,8 @@ class QuantisedAgreement:
         if task.name not in self._said:
             self._said[task.name] = kept_answers(answer, task.labels, original)
         right = self._said[task.name]
-        return agreement(task.kind, original, new, answer=answer, labels=task.labels, right=right)
+        tolerance = self._tolerances.get(task.name)
+        return agreement(task.kind, original, new, tolerance=tolerance, answer=answer, labels=task.labels, right=right)
 
     def _originals(self) -> dict[str, list[npt.NDArray[Any]]]:
         if not self._original:

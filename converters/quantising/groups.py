@@ -20,6 +20,10 @@ FIRST_SHARES = (0.025, 0.05, 0.1, 0.2, 0.4)
 LEAST_GAIN = 0.005
 """Agreement that more of the first layers have to gain: less is not worth their time."""
 
+LEAST_GAIN_PER_SHARE = 0.1
+"""Agreement that more of the first layers have to gain by the share of all multiply-accumulates that they have, unless
+it is enough then: 0.02 for a fifth of the network, which in float takes about as long as all of it in integers."""
+
 SAME = 0.03
 """Agreements that differ by no more are alike: two standard errors where 5 of 150 frames differ. Noise then tells."""
 
@@ -88,6 +92,7 @@ def with_groups(
     best = Grouped(quantised.graph, quantised, frozenset(kept), (), False, before, 0)
     floating, tried, seen = quantised.floating, 0, -1
     variants = [(quantised, False), *([(quantised.with_whole_ranges, True)] if quantised.whole is not None else [])]
+    has_share = 0.0
     ends = (_group("the last layers and what makes answers of them", floating, tail),) if tail else ()
     for share in (0.0, *FIRST_SHARES):
         first = first_layers(floating, share) if share else ()
@@ -95,7 +100,7 @@ def with_groups(
             continue
         seen = len(first)
         groups = (*ends, _group("the first layers", floating, first)) if first else ends
-        least = LEAST_GAIN if first else 0.0
+        least = max(LEAST_GAIN, LEAST_GAIN_PER_SHARE * (share - has_share)) if first else 0.0
         for made, is_whole in variants:
             trial = _trial(made, {*kept, *tail, *first}, groups, is_whole, judge)
             tried += 1
@@ -103,8 +108,9 @@ def with_groups(
             is_clearer = (
                 is_whole == best.has_whole_ranges and quality(trial.graph) >= quality(best.graph) + LEAST_GAIN_DB
             )
-            if fall > least or (fall >= -SAME and is_clearer):
-                best = trial
+            is_enough = shortfall(trial.agreement) <= 0
+            if fall > least or is_enough or (not first and fall >= -SAME and is_clearer):
+                best, has_share = trial, share
             if shortfall(best.agreement) <= 0:
                 return dataclasses.replace(best, tried=tried)
     return dataclasses.replace(best, tried=tried)

@@ -35,6 +35,12 @@ MOST_TRIES = 24
 PATIENCE = 4
 """So many layers in turn that do not help, and it ends."""
 
+LEAST_PART = 0.1
+"""Of what is lacking, that has to be made up where not all of it is: else it is not worth its time and given up."""
+
+POOR_TRIES = 6
+"""Layers after which so much has to be made up, or no more are tried."""
+
 LEAST_GAIN_DB = 0.1
 
 CLEARLY_WORSE_DB = 1.0
@@ -60,6 +66,8 @@ class Rescue:
         raised: From 4-bit to 8-bit weights, in the order in which they were chosen.
         groups: Kept in float together, before single layers.
         has_whole_ranges: Whether values were given their whole ranges again, but for what a SiLU makes nothing of.
+        not_worth: Agreement, summed over the tasks, that was gained by what was then given up: less than
+            :data:`LEAST_PART` of what was lacking.
     """
 
     layers: tuple[LayerError, ...]
@@ -74,6 +82,7 @@ class Rescue:
     raised: tuple[LayerError, ...] = ()
     groups: tuple[Group, ...] = ()
     has_whole_ranges: bool = False
+    not_worth: float = 0.0
 
     @property
     def is_enough(self) -> bool:
@@ -85,7 +94,8 @@ class Rescue:
         low = [n for n in self.needed if self.before[n] < self.needed[n]]
         missed = ", ".join(f"{n}: {self.before[n]:.3f} on frames for fitting, {self.needed[n]:.3f} needed" for n in low)
         if not self.layers and not self.raised and not self.groups and not self.has_whole_ranges:
-            return [f"Quantised, too few answers stay equal ({missed}); keeping layers in float did not help."]
+            little = f"gained {self.not_worth:.4f}, which is not worth its time" if self.not_worth else "did not help"
+            return [f"Quantised, too few answers stay equal ({missed}); keeping layers in float {little}."]
         done = [f"these get 8-bit weights: {_named(self.raised)}"] if self.raised else []
         if self.has_whole_ranges:
             done.append("values keep their whole ranges, but for those below what a SiLU lets through")
@@ -106,7 +116,7 @@ class Rescue:
     def to_json(self) -> dict[str, Any]:
         """Plain data for the manifest; without times, so that equal builds give equal bundles."""
         said = dataclasses.asdict(self)
-        for added in ("groups", "has_whole_ranges"):
+        for added in ("groups", "has_whole_ranges", "not_worth"):
             if not said[added]:
                 del said[added]
         for changed in {"layers", "raised", "groups"} & said.keys():
@@ -122,6 +132,7 @@ def rescue(
     feeds: Sequence[Arrays],
     known: LayerErrorReport | None = None,
     tail: Collection[str] = (),
+    measured: Mapping[str, float] | None = None,
 ) -> tuple[Quantised, Rescue | None]:
     """Give layers more bits, and keep layers in float, until agreement has risen by what is lacking or nothing helps.
 
@@ -134,6 +145,8 @@ def rescue(
         known: The error of the layers of ``quantised``, where it was measured already.
         tail: What the last layers of decoded answers and the arithmetic behind them write; with it, groups of
             operators are tried in float before single ones.
+        measured: Task to the agreement that the rise is missing from, on other frames: as large a share of what differs
+            then has to go, on frames of which more differs as well.
 
     Returns:
         What is to be used, and what was done; None where there was nothing to do.
@@ -141,7 +154,7 @@ def rescue(
     if not lacking or not feeds:
         return quantised, None
     before = judge(quantised.graph)
-    needed = {task: min(1.0, before[task] + rise) for task, rise in lacking.items()}
+    needed = {task: _needed(before[task], rise, (measured or {}).get(task)) for task, rise in lacking.items()}
     taps = Taps(quantised.floating, quantised.floating.outputs)
     truth = [taps(feed) for feed in feeds]
 
@@ -155,7 +168,9 @@ def rescue(
         if grouped.graph is not quantised.graph:
             quantised, kept, known = dataclasses.replace(grouped.quantised, graph=grouped.graph), grouped.kept, None
     start = before if grouped is None else grouped.agreement
-    search = _Search(quantised.graph, start, quality(quantised.graph), judge, quality, needed)
+    search = _Search(
+        quantised.graph, start, quality(quantised.graph), judge, quality, needed, _shortfall(before, needed)
+    )
     raised: list[LayerError] = []
     layers: list[LayerError] = []
     if not search.is_enough:
@@ -167,9 +182,14 @@ def rescue(
         if raised and not search.is_enough:
             noise = layer_error(quantised.floating, search.graph, feeds)
         layers = search.add(_noisiest(noise, search.graph), lambda names: quantised.again({*kept, *names}, fine))
-    graph, agreement = search.graph, search.agreement
+    graph, agreement, not_worth = search.graph, search.agreement, 0.0
     if _shortfall(agreement, needed) >= _shortfall(start, needed):
         graph, agreement, layers, raised = quantised.graph, start, [], []
+    left, lacked = _shortfall(agreement, needed), _shortfall(before, needed)
+    if left > (1 - LEAST_PART) * lacked:
+        not_worth = max(0.0, lacked - left)
+        quantised, graph, agreement, layers, raised = original, original.graph, before, [], []
+        grouped = dataclasses.replace(grouped, groups=(), has_whole_ranges=False) if grouped else None
     done = Rescue(
         tuple(layers),
         search.tried + (grouped.tried if grouped else 0),
@@ -183,8 +203,15 @@ def rescue(
         tuple(raised),
         grouped.groups if grouped else (),
         grouped is not None and grouped.has_whole_ranges,
+        not_worth,
     )
     return dataclasses.replace(quantised, graph=graph), done
+
+
+def _needed(before: float, rise: float, measured: float | None) -> float:
+    """The agreement that is needed here where one of ``measured`` has to rise elsewhere."""
+    share = 0.0 if measured is None or measured >= 1 else rise / (1 - measured)
+    return min(1.0, max(before + rise, before + share * (1 - before)))
 
 
 @dataclass
@@ -198,6 +225,7 @@ class _Search:
         judge: Gives the agreement of a graph, which takes many frames.
         quality: Gives the noise of one.
         needed: Task to the agreement it needs.
+        lacked: What was missing before anything was tried.
         tried: Layers tried.
     """
 
@@ -207,6 +235,7 @@ class _Search:
     judge: Judge
     quality: Callable[[Graph], float]
     needed: Mapping[str, float]
+    lacked: float
     tried: int = 0
 
     @property
@@ -218,7 +247,7 @@ class _Search:
         chosen: list[LayerError] = []
         in_vain = 0
         for layer in layers[:MOST_TRIES]:
-            if in_vain >= PATIENCE or self.is_enough:
+            if in_vain >= PATIENCE or self.is_enough or self._is_hopeless:
                 break
             self.tried += 1
             trial = trial_with({*(other.tensor for other in chosen), layer.tensor})
@@ -228,6 +257,11 @@ class _Search:
             else:
                 in_vain += 1
         return chosen
+
+    @property
+    def _is_hopeless(self) -> bool:
+        """Whether enough layers were tried to know that the rest will not be worth it."""
+        return self.tried >= POOR_TRIES and _shortfall(self.agreement, self.needed) > (1 - LEAST_PART) * self.lacked
 
     def _took(self, trial: Graph) -> bool:
         noise = self.quality(trial)

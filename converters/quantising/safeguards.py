@@ -25,12 +25,16 @@ class Safeguards:
     Attributes:
         min_layer_sqnr_db: A layer with less (its own error, in dB) is named.
         lacking: Task to the rise of its agreement, 0..1, for which layers are kept in float; may be empty.
+        measured: Task to the agreement, 0..1, that ``lacking`` is missing from, on frames held out.
         frames: Task to the frames, by input, on which that rise is measured; other inputs get frames anyway.
+        tolerances: Task to what still counts as equal answers, as its settings say; None for the default of its kind.
     """
 
     min_layer_sqnr_db: float = MIN_LAYER_SQNR_DB
     lacking: Mapping[str, float] = field(default_factory=dict)
     frames: Mapping[str, Mapping[str, Frames]] = field(default_factory=dict)
+    tolerances: Mapping[str, float | None] = field(default_factory=dict)
+    measured: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -35,13 +35,13 @@ def _read(value: Any, place: Place) -> tuple[str, ...]:
         try:
             if path.suffix.lower() == ".json":
                 return CategoryNames.of(categories_of(read_content(path)))
-            lines = read_text(path, LARGEST).splitlines()
+            lines = read_text(path, LARGEST).replace("\r", "\n").split("\n")
         except InputError as error:
             place.fail(f"names {value!r}: {error.problem}", f"write {LABELS.expects}")
         except UnicodeDecodeError:
             place.fail(f"names {value!r}, which is not UTF-8 text", f"write {LABELS.expects}")
-        # An alphabet has a line for the space.
-        labels = tuple(line if line == " " else line.strip() for line in lines if line == " " or line.strip())
+        # An alphabet has a line for the space, and may have one for the space of another script or a separator.
+        labels = tuple(line if len(line) == 1 else line.strip() for line in lines if len(line) == 1 or line.strip())
     if not labels:
         place.fail("is empty", f"write {LABELS.expects}")
     return labels

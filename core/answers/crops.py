@@ -20,6 +20,12 @@ MOST_PIXELS = 1 << 24
 _SURE = 0.3
 """Confidence from which a keypoint tells how a crop is turned."""
 
+_TALL = 1.5
+"""A turned box that many times as high as wide is laid on its side: so PaddleOCR reads what is written upwards."""
+
+_UPRIGHT = 0.5
+"""Pixels: corners no farther from those of the upright box are not worth making pixels anew."""
+
 
 @dataclass(frozen=True)
 class On:
@@ -77,10 +83,15 @@ def crop(frame: Array, found: Detections, number: int, on: On) -> tuple[Array, P
         on: Margin and alignment.
 
     Returns:
-        A view of the frame of at least one pixel, cut at its border; where keypoints are made level, a copy, with the
-        nearest pixels of the border beyond it. The placement takes pixels of the crop to those of the frame.
+        A view of the frame of at least one pixel, cut at its border; where keypoints are made level, or the box has
+        corners and is turned, a copy, with the nearest pixels of the border beyond it. A turned box is cut along its
+        sides, and one much higher than wide lies on its left side. The placement takes pixels of the crop to those
+        of the frame.
     """
     height, width = frame.shape[:2]
+    turned = None if on.level else _along_corners(frame, found, number, on.margin)
+    if turned is not None:
+        return turned
     left, top, right, bottom = found.boxes[number].astype(np.float64).tolist()
     wide, high = on.margin * (right - left), on.margin * (bottom - top)
     left, right, top, bottom = left - wide, right + wide, top - high, bottom + high
@@ -91,6 +102,24 @@ def crop(frame: Array, found: Detections, number: int, on: On) -> tuple[Array, P
     last = max(min(math.ceil(right), width), first[0] + 1), max(min(math.ceil(bottom), height), first[1] + 1)
     matrix = np.array([[1.0, 0.0, first[0]], [0.0, 1.0, first[1]]])
     return frame[first[1] : last[1], first[0] : last[0]], Placement(matrix, width, height)
+
+
+def _along_corners(frame: Array, found: Detections, number: int, margin: float) -> tuple[Array, Placement] | None:
+    """Along the sides of a turned box; None where it has no corners or is not turned."""
+    if found.corners is None or not np.isfinite(found.corners[number]).all():
+        return None
+    corners = found.corners[number].astype(np.float64)
+    if np.hypot(*(corners[3] - corners[0])) >= _TALL * np.hypot(*(corners[1] - corners[0])):
+        corners = np.roll(corners, -1, axis=0)
+    (left, top), (right, bottom) = corners.min(axis=0), corners.max(axis=0)
+    upright = np.array([[left, top], [right, top], [right, bottom], [left, bottom]])
+    along, across = corners[1] - corners[0], corners[3] - corners[0]
+    width, height = np.hypot(*along) * (1 + 2 * margin), np.hypot(*across) * (1 + 2 * margin)
+    if np.abs(corners - upright).max() <= _UPRIGHT or min(width, height) < 1 or width * height > MOST_PIXELS:
+        return None
+    size = max(1, round(width)), max(1, round(height))
+    axes = np.column_stack([along * (1 + 2 * margin) / size[0], across * (1 + 2 * margin) / size[1]])
+    return _made_anew(frame, np.column_stack([axes, corners[0] - margin * (along + across)]), size)
 
 
 def _angle(found: Detections, number: int, on: On) -> float:
@@ -109,9 +138,14 @@ def _turned(frame: Array, box: tuple[float, float, float, float], angle: float) 
     cosine, sine = math.cos(angle), math.sin(angle)
     linear = np.array([[cosine, -sine], [sine, cosine]])
     centre = np.array([(left + right) / 2, (top + bottom) / 2])
-    matrix = np.column_stack([linear, centre - linear @ (columns / 2, rows / 2)])
+    return _made_anew(frame, np.column_stack([linear, centre - linear @ (columns / 2, rows / 2)]), (columns, rows))
+
+
+def _made_anew(frame: Array, matrix: Float64Array, size: tuple[int, int]) -> tuple[Array, Placement]:
+    """A crop of ``size`` (columns, rows) whose pixels ``matrix`` takes to those of the frame."""
+    columns, rows = size
     y, x = np.mgrid[0:rows, 0:columns] + 0.5
-    places = np.stack([x.ravel(), y.ravel()]).T @ linear.T + matrix[:, 2] - 0.5
+    places = np.stack([x.ravel(), y.ravel()]).T @ matrix[:, :2].T + matrix[:, 2] - 0.5
     return _sampled(frame, places).reshape(rows, columns, *frame.shape[2:]), Placement(matrix, *frame.shape[1::-1])
 
 

@@ -27,7 +27,7 @@ from multigraft.tensors.resizing import Pixels, Resizer
 from multigraft.tensors.specs import TensorSpec
 
 Color = Literal["rgb", "bgr", "grey"]
-Resize = Literal["stretch", "fit", "fill"]
+Resize = Literal["stretch", "fit", "fill", "corner"]
 Interpolation = Literal["bilinear", "nearest"]
 
 Frame = npt.NDArray[np.uint8]
@@ -49,7 +49,8 @@ class Preprocessing:
         color: Channel order; ``grey`` is one channel.
         mean: Per channel, in pixel units (0..255).
         scale: Per channel: input = (pixel - mean) * scale.
-        resize: ``stretch`` ignores the aspect ratio, ``fit`` pads with the mean, ``fill`` crops the centre.
+        resize: ``stretch`` ignores the aspect ratio, ``fit`` pads with the mean, ``fill`` crops the centre; ``corner``
+            is ``fit`` with all padding to the right or below, as many detectors and readers of text were trained.
         interpolation: Between pixels.
 
     Raises:
@@ -88,6 +89,11 @@ class Preprocessing:
     @property
     def channels(self) -> int:
         return 1 if self.color == "grey" else 3
+
+    @property
+    def pads(self) -> bool:
+        """Whether a part of the input may hold no pixels of the frame."""
+        return self.resize in ("fit", "corner")
 
 
 @dataclass(frozen=True)
@@ -239,7 +245,7 @@ def frame_regions(
         top, left = (height - rows) // 2, (width - columns) // 2
         return (slice(top, top + rows), slice(left, left + columns)), None
     inner = (_ratio(target[1], height, width), target[1]) if wide else (target[0], _ratio(target[0], width, height))
-    top, left = (target[0] - inner[0]) // 2, (target[1] - inner[1]) // 2
+    top, left = (0, 0) if spec.resize == "corner" else ((target[0] - inner[0]) // 2, (target[1] - inner[1]) // 2)
     return None, (slice(top, top + inner[0]), slice(left, left + inner[1]))
 
 

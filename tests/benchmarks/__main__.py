@@ -1,6 +1,7 @@
 """Prints the project's figures on this machine: ``make bench``, or ``python -m tests.benchmarks NAME`` for one of them.
 
-``python -m tests.benchmarks real_networks FOLDER`` takes network files that are not in the repository.
+``python -m tests.benchmarks real_networks FOLDER`` takes network files that are not in the repository, and ``judges``
+packages and pictures that are not.
 Every table names its unit and sample count. Nothing here asserts a time.
 """
 
@@ -19,6 +20,7 @@ from tests.benchmarks import (
     families,
     field_grafting,
     firmware,
+    judges,
     large_pair,
     noise_price,
     planner,
@@ -51,6 +53,9 @@ def main() -> None:
         sys.stdout.reconfigure(line_buffering=True)  # what processes of their own print stays in its place
     if sys.argv[1:2] == ["real_networks"]:
         real_networks.run(sys.argv[2:])
+        return
+    if sys.argv[1:2] == ["judges"]:
+        judges.run(sys.argv[2:])
         return
     names = sys.argv[1:] or list(SECTIONS)
     for name in names:

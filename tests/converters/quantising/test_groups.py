@@ -50,6 +50,25 @@ def test_boxes_of_a_detector_stay_in_int8_where_they_are_in_float(seed: int) -> 
     assert [group["name"] for group in done.to_json()["groups"]] == [group.name for group in done.groups]
 
 
+@pytest.mark.parametrize(("per_share", "is_chosen"), [(0.08, False), (0.5, True)])
+def test_first_layers_stay_float_where_they_gain_enough_for_their_share(per_share: float, is_chosen: bool) -> None:
+    """What is lacking is never reached here: the gain alone decides, by the work that becomes float."""
+    floating = detector(0)
+    seen = feeds(floating, 16)
+    plain = Quantising("int8", lambda count: seen[:count], {}).on(floating)
+    tail, total = decoding_tail(floating, (), floating.outputs), graph_macs(floating)
+
+    def judge(graph: Graph) -> dict[str, float]:
+        is_tail = graph.tensors["boxes"].dtype == "float32"
+        first = [n for n in first_layers(floating, 1.0) if n not in tail and graph.tensors[n].dtype == "float32"]
+        macs = sum(op_macs(floating, op) for op in floating.ops if op.outputs[0] in first)
+        return {"find": 0.1 + 0.2 * is_tail + per_share * macs / total}
+
+    _, done = rescue(plain, (), judge, {"find": 0.9}, seen[:4], tail=tail)
+    assert done is not None and not done.is_enough
+    assert ("the first layers" in [group.name for group in done.groups]) == is_chosen
+
+
 def test_without_decoded_answers_no_group_is_tried() -> None:
     _, _, done = rescued(detector(1), ())
     assert not done.groups and not done.has_whole_ranges and "groups" not in done.to_json()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -13,7 +14,7 @@ from multigraft.agreement.binomial import lower_bound
 from multigraft.converters.quantising.improve import Quantised, Quantising
 from multigraft.converters.quantising.lacking_agreement import lacking_agreement
 from multigraft.converters.quantising.layer_error import SILENT_DB, LayerError, LayerErrorReport, real, sqnr_db, stored
-from multigraft.converters.quantising.rescue import MOST_TRIES, PATIENCE, Rescue, rescue
+from multigraft.converters.quantising.rescue import LEAST_PART, MOST_TRIES, PATIENCE, POOR_TRIES, Rescue, rescue
 from multigraft.converters.quantising.safeguards import Safeguards, Safety
 from multigraft.tflite.graph import Graph
 from multigraft.tflite.macs import op_macs
@@ -110,6 +111,33 @@ def test_it_ends_where_nothing_helps_and_says_so() -> None:
     assert result.graph is quantised.graph and (done.weights_bytes, done.float_macs) == (0, 0)
     assert PATIENCE <= done.tried <= MOST_TRIES
     assert "did not help" in done.sentences()[0]
+
+
+def test_frames_of_which_more_differs_need_as_large_a_share() -> None:
+    """Half of what differs has to go on frames held out: so it has to on those for fitting, where more differs."""
+    floating, quantised = spoilt()
+
+    def judge(graph: Graph) -> dict[str, float]:
+        return {"a": 0.8 if graph.tensors["a"].dtype == "float32" else 0.4}
+
+    _, done = rescue(quantised, (), judge, {"a": 0.1}, feeds(floating, 4), measured={"a": 0.8})
+    assert done is not None and done.needed == {"a": pytest.approx(0.7)} and done.is_enough
+    _, easy = rescue(quantised, (), judge, {"a": 0.3}, feeds(floating, 4), measured={"a": 0.1})
+    assert easy is not None and easy.needed == {"a": pytest.approx(0.7)}
+
+
+def test_what_gains_next_to_nothing_is_given_up_early_and_told() -> None:
+    """A tenth of what is lacking has to be made up: less is not worth the time that layers take in float."""
+    floating, quantised = spoilt()
+
+    def judge(graph: Graph) -> dict[str, float]:
+        return {"a": 0.5 + 0.005 * sum(graph.tensors[op.outputs[0]].dtype == "float32" for op in graph.ops)}
+
+    result, done = rescue(quantised, (), judge, {"a": 0.45}, feeds(floating, 4))
+    assert done is not None and not done.is_enough and not done.layers and not done.groups
+    assert result.graph is quantised.graph and done.after == done.before and done.tried <= POOR_TRIES
+    assert 0 < done.not_worth < LEAST_PART * 0.45 and done.to_json()["not_worth"] == done.not_worth
+    assert "which is not worth its time" in done.sentences()[0]
 
 
 def test_what_helps_a_little_is_kept_and_called_too_little() -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
 
+from multigraft.agreement.agreement import RANGE_FRACTION
 from multigraft.bundle.manifest import Task
 from multigraft.converters.conversion.onnx2tf_environment import Environment
 from multigraft.converters.network.frames import Frame
@@ -50,7 +52,7 @@ def pictures(count: int) -> list[Frame]:
 def rescued(onnx2tf_environment: Environment, tmp_path_factory: pytest.TempPathFactory) -> tuple[Conversion, list[str]]:
     said: list[str] = []
     frames = pictures(48)
-    asked = Safeguards(60.0, {"kind": 0.2}, {"kind": {"image": frames}})
+    asked = Safeguards(60.0, {"kind": 0.2}, {"kind": {"image": frames}}, {"kind": None})
     work: Path = tmp_path_factory.mktemp("work")
     return convert(
         network(), {"image": frames}, name="n", work_dir=work, report=said.append, verified_inputs=8, safeguards=asked
@@ -76,3 +78,18 @@ def test_manifest_and_progress_tell_it(rescued: tuple[Conversion, list[str]]) ->
     assert named == [layer.tensor for layer in conversion.layer_error.below(60.0)]
     assert any("So these stay float32: " in line and "kind (" in line for line in said)
     assert any("below 60 dB" in line for line in said) == bool(named)
+
+
+@pytest.mark.parametrize(("tolerance", "least", "most"), [(1e6, 1.0, 1.0), (1e-6, 0.0, 0.0), (None, 0.0, 1.0)])
+def test_agreement_is_by_the_tolerance_of_the_task(
+    tolerance: float | None, least: float, most: float, onnx2tf_environment: Environment, tmp_path: Path
+) -> None:
+    """A regression that int8 changes a little agrees or not by what its settings let pass."""
+    given = network()
+    task = dataclasses.replace(given.tasks[0], kind="regression")
+    regression = dataclasses.replace(given, tasks=(task,))
+    asked = Safeguards(tolerances={"kind": tolerance})
+    frames = {"image": pictures(16)}
+    done = convert(regression, frames, name="n", work_dir=tmp_path, verified_inputs=2, safeguards=asked)
+    assert least <= done.agreement["kind"].value <= most
+    assert done.agreement["kind"].tolerance == (tolerance or RANGE_FRACTION)

@@ -271,3 +271,12 @@ def test_a_byte_order_mark_is_no_part_of_settings_and_labels(folder: Path) -> No
     path = folder / "multigraft.toml"
     path.write_text(GOOD, "utf-8-sig")
     assert Settings.load(path).tasks[0].labels == ("shirt", "boot")
+
+
+def test_a_line_of_one_character_is_a_label_whatever_it_is(folder: Path) -> None:
+    """An alphabet may hold spaces of several scripts, and characters at which some programs end a line."""
+    alphabet = ("a", " ", "\u3000", "\u2028", "\x0b", "b c", "d")
+    (folder / "labels.txt").write_text("a\r\n \n\u3000\n\n\u2028\n\x0b\n  \n b c \nd\n", "utf-8")
+    path = folder / "multigraft.toml"
+    path.write_text(GOOD, "utf-8")
+    assert Settings.load(path).tasks[0].labels == alphabet

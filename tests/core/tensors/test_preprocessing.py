@@ -40,7 +40,7 @@ def cases(draw: st.DrawFn) -> tuple[Preprocessing, Frame, str, float, int]:
     size = st.integers(1, 12)
     spec = Preprocessing(
         draw(size), draw(size), color, mean, scales,
-        draw(st.sampled_from(("stretch", "fit", "fill"))), draw(st.sampled_from(("bilinear", "nearest"))),
+        draw(st.sampled_from(("stretch", "fit", "fill", "corner"))), draw(st.sampled_from(("bilinear", "nearest"))),
     )  # fmt: skip
     same = draw(st.booleans())
     height, width = (spec.height, spec.width) if same else (draw(st.integers(1, 20)), draw(st.integers(1, 20)))
@@ -136,6 +136,17 @@ def test_fit_keeps_the_aspect_ratio_and_pads_with_the_mean() -> None:
     out = np.full((1, 8, 8, 1), -3, np.int8)
     PicturePreparer(spec, stored).fill(frame, out)
     assert (out[0, :2] == 5).all() and (out[0, 6:] == 5).all()
+
+
+def test_corner_is_fit_with_all_padding_to_the_right_or_below() -> None:
+    frame = frame_of((10, 20, 3))
+    spec = dataclasses.replace(plain(8, 8), mean=(9.0, 8.0, 7.0))
+    corner, fit = (prepare(frame, dataclasses.replace(spec, resize=rule)) for rule in ("corner", "fit"))
+    np.testing.assert_array_equal(corner[:4], fit[2:6])
+    assert (corner[4:] == 0).all()
+    tall = prepare(frame.transpose(1, 0, 2), dataclasses.replace(spec, resize="corner"))
+    np.testing.assert_array_equal(tall[:, :4], fit[2:6].transpose(1, 0, 2))
+    assert (tall[:, 4:] == 0).all()
 
 
 def test_fill_crops_the_centre() -> None:
