@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from multigraft.cli.shared.engine_options import add_interpreter_arguments
+from multigraft.cli.shared.json_text import json_text
 from multigraft.cli.shared.remote_options import add_remote_arguments, add_state_argument, on_machines
 from multigraft.errors import UsageError
 from multigraft.reading import printable, read_file
@@ -61,7 +61,7 @@ def execute(options: argparse.Namespace) -> int:
             assert code is not None
             return code
     answer = deploy(data, signature, state_folder(options.state), policy).to_json()
-    print(json.dumps(answer) if options.json else _sentence(answer))
+    print(json_text(answer) if options.json else _sentence(answer))
     return 0
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import json
 from typing import Any
 
+from multigraft.cli.shared.json_text import json_text
 from multigraft.cli.shared.remote_options import add_remote_arguments, add_state_argument, on_machines
 from multigraft.reading import printable
 
@@ -27,7 +27,7 @@ def execute(options: argparse.Namespace) -> int:
     code = on_machines(options, ["rollback", "--json", *state], (), _sentence)
     if code is None:
         answer = {"digest": roll_back(state_folder(options.state)).name}
-        print(json.dumps(answer) if options.json else _sentence(answer))
+        print(json_text(answer) if options.json else _sentence(answer))
     return code or 0
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from pathlib import Path
 
 from multigraft.cli.serve import add_serving_arguments, check_serving
 from multigraft.cli.shared.bundle_sources import add_source_argument
+from multigraft.cli.shared.json_text import json_text
 from multigraft.errors import UsageError
 
 NAME = "multigraft"
@@ -68,7 +68,7 @@ def _install(options: argparse.Namespace) -> int:
     path = installation.install(unit, options.bundle)
     told = {"unit": str(path), "address": None if listen is None else f"http://{listen}"}
     if options.json:
-        print(json.dumps(told))
+        print(json_text(told))
     else:
         print(f"Wrote {path} and started it; see: multigraft service status")
         if listen is not None:
@@ -107,7 +107,7 @@ def _status(options: argparse.Namespace) -> int:
 
     told = status(options.name)
     if options.json:
-        print(json.dumps(told))
+        print(json_text(told))
     else:
         print(f"{options.name}: {told.get('ActiveState', 'unknown')} ({told.get('SubState', '')})")
         if told.get("StatusText"):

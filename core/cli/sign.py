@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import argparse
 import getpass
-import json
 from pathlib import Path
 
+from multigraft.cli.shared.json_text import json_text
 from multigraft.errors import UsageError
 from multigraft.reading import read_file
 
@@ -56,4 +56,4 @@ def _new_password() -> str:
 
 
 def _print(options: argparse.Namespace, sentence: str, path: str) -> None:
-    print(json.dumps({"path": path}) if options.json else sentence)
+    print(json_text({"path": path}) if options.json else sentence)

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from multigraft import files
-from multigraft.bundle.bundle import Bundle
 from multigraft.errors import DeviceError, UsageError
-from multigraft.runtime.deploy import store, trial
-from multigraft.runtime.service.serving import digest_of
+from multigraft.reading import read_file
+from multigraft.runtime.deploy.deploying import deploy
+from multigraft.runtime.deploy.signatures import LARGEST_GRAFT, signature_beside
 from multigraft.runtime.service.unit import Unit
 
 UNITS = Path("/etc/systemd/system")
@@ -30,7 +30,7 @@ def install(unit: Unit, bundle: Path | None, units: Path = UNITS, states: Path =
         The unit file.
 
     Raises:
-        BundleError: The bundle cannot be opened.
+        BundleError: The bundle cannot be opened, fails its self-test, or is not signed as it has to be.
         DeviceError: systemd does not do what it is told.
         UsageError: This is not root, or systemd does not run.
     """
@@ -39,8 +39,7 @@ def install(unit: Unit, bundle: Path | None, units: Path = UNITS, states: Path =
         raise UsageError("systemd does not run here", "start it yourself: multigraft serve")
     if bundle is not None:
         state = states / unit.name
-        opened = Bundle.open(bundle)
-        trial.switch_to(state, store.put(state, digest_of(bundle), opened))
+        deploy(read_file(bundle, LARGEST_GRAFT), signature_beside(bundle), state)
         give_to_owner(state)
     path = units / f"{unit.name}.service"
     files.write_bytes(path, unit.text().encode())

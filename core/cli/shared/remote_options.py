@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import json
 import shlex
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from multigraft.cli.shared.json_text import json_text
 from multigraft.cli.shared.table import print_table
 from multigraft.errors import MultigraftError, UsageError
 
@@ -79,13 +79,13 @@ def on_machines(
     remote = Remote(options.remote_command, tuple(words), asks=options.host is not None)
     if options.host is not None:
         answer = remote.ask(options.host, arguments, given)
-        print(json.dumps({"host": options.host, **answer}) if options.json else f"{options.host}: {sentence(answer)}")
+        print(json_text({"host": options.host, **answer}) if options.json else f"{options.host}: {sentence(answer)}")
         return 0
     outcomes = in_waves(
         read_waves(options.hosts), lambda host: remote.ask(host, arguments, given), options.parallel, _tell
     )
     if options.json:
-        print(json.dumps([{"host": o.host, "wave": o.wave, "result": o.result, **_details(o)} for o in outcomes]))
+        print(json_text([{"host": o.host, "wave": o.wave, "result": o.result, **_details(o)} for o in outcomes]))
     else:
         said = [outcome.problem or (sentence(outcome.answer) if outcome.answer else "") for outcome in outcomes]
         rows = [[str(o.wave), o.host, o.result, text] for o, text in zip(outcomes, said, strict=True)]
