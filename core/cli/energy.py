@@ -22,11 +22,13 @@ if TYPE_CHECKING:
 MAX_FRAMES = 64
 """Frames kept in memory; runs go round."""
 
+SPLITS = ("shapley", "marginal", "by-use")
+"""As :data:`multigraft.runtime.energy.attribution.SPLITS`, without what that loads."""
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
-    from multigraft.devices.power.meters import HELP
-    from multigraft.runtime.energy.attribution import SPLITS
+    from multigraft.devices.power.meter_help import HELP
 
     add_engine_arguments(parser, is_needed=False)
     add_source_argument(parser, "fake frames of the input's size")

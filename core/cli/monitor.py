@@ -8,9 +8,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from multigraft.answers.box_rows import rows_in
 from multigraft.cli.shared.board_options import add_timeout_argument, timeout_s
 from multigraft.cli.shared.json_text import json_text
 
@@ -65,11 +62,13 @@ def _show(target: Target, answer: TargetAnswer, as_json: bool) -> None:
 
 def _said(name: str, values: Array, target: Target, outputs: Mapping[str, Array]) -> str:
     """An output in short: the largest element and its place; where boxes lie; how many there are of what."""
+    from multigraft.answers.box_rows import rows_in
+
     task, _, what = name.rpartition("/")
     if what == "boxes" and (boxes := rows_in(outputs, task)) is not None:
         said = [f"[{' '.join(f'{v:.0f}' for v in row[:4])}] {row[5]:.0f} ({row[4]:.2f})" for row in boxes]
         return f"{name}: {', '.join(said) or 'none'}"
-    if values.dtype == np.int32:
+    if values.dtype.name == "int32":
         return f"{name}: {int(values.flat[0])}"
     tensor = next(t for t in target.info.outputs if t.name == name)
     its = [target.info.outputs[number].name for number in target.info.tasks.get(task, ())]

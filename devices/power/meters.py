@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from multigraft.devices.power.meter_help import HELP
 from multigraft.devices.power.power import PowerMeter, find_power_meter
 from multigraft.errors import DeviceError, UsageError
 
-HELP = (
-    "auto; none; hwmon[:RAIL,RAIL] (INA sensors); jtop[:SECONDS]; pmic (Pi 5); rapl; tc66:PORT; fnirsi[:SERIAL] "
-    "(FNB48, FNB58, C1); joulescope; ppk2:PORT[,MILLIVOLTS]; fake[:WATTS]"
-)
 NONE = "none"
 
 
@@ -18,7 +15,7 @@ def open_meter(text: str) -> tuple[PowerMeter | None, str]:
     """The meter that a text names, not entered yet.
 
     Args:
-        text: As :data:`HELP` says.
+        text: As :data:`~multigraft.devices.power.meter_help.HELP` says.
 
     Returns:
         The meter and "", or, for ``auto`` and ``none``, None and the reason why there is none.

@@ -9,6 +9,7 @@ from collections.abc import Collection, Mapping
 
 import pytest
 
+from multigraft.cli import energy
 from multigraft.runtime.energy.attribution import SHARED, SPLITS, attribute
 
 
@@ -85,3 +86,7 @@ def test_a_task_that_is_asked_seldom_pays_for_the_trunk_in_those_frames_alone() 
 
 def test_what_belongs_to_nobody_is_everybodys() -> None:
     assert attribute({"loop": 4.0}, {}, [("a", "b"), ("a",), ()]) == pytest.approx({"a": 6 / 3, "b": 2 / 3})
+
+
+def test_the_command_offers_all_of_them() -> None:
+    assert energy.SPLITS == SPLITS
