@@ -11,7 +11,7 @@ from typing import Any
 from multigraft.answers.detections import Detections
 from multigraft.converters.evaluation.coco_labels import CocoLabels
 from multigraft.errors import InputError, MissingDependencyError
-from multigraft.installing import how_missing, install_extra
+from multigraft.installing import how_missing, install_extra, repair
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,8 @@ def coco() -> Any:
         from pycocotools import coco as loaded
     except Exception as error:
         raise MissingDependencyError(
-            f"mean average precision needs pycocotools, which is {how_missing(error)}", install_extra("eval")
+            f"mean average precision needs pycocotools, which is {how_missing(error)}",
+            repair(error, install_extra("eval")),
         ) from error
     return loaded
 

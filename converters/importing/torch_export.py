@@ -22,7 +22,7 @@ import onnx.inliner
 from multigraft.converters.importing.node_names import one_line
 from multigraft.converters.importing.simplify import OPSET
 from multigraft.errors import InputError, MissingDependencyError, UnsupportedOperatorError
-from multigraft.installing import failed_import, how_missing, install_extra
+from multigraft.installing import failed_import, how_missing, install_extra, repair
 
 SAFE_WEIGHTS_ONLY = (2, 6)
 """First version of PyTorch whose ``weights_only`` keeps what it promises."""
@@ -89,7 +89,7 @@ def _torch() -> Any:
         missing = failed_import(error) or "torch"
         raise MissingDependencyError(
             f"PyTorch networks need {missing}, which is {how_missing(error)}",
-            f"export the network to ONNX, or {install_extra('torch')}",
+            repair(error, f"export the network to ONNX, or {install_extra('torch')}"),
         ) from error
 
 

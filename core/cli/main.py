@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import multigraft
 from multigraft.errors import MissingDependencyError, MultigraftError
-from multigraft.installing import failed_import, how_missing, install_extra
+from multigraft.installing import failed_import, how_missing, install_extra, repair
 from multigraft.plain_streams import OutputError, plain_streams
 from multigraft.reading import printable
 from multigraft.visible import visible
@@ -71,7 +71,8 @@ def _execute(argv: Sequence[str]) -> int:
         if isinstance(error, MultigraftError) or package is None:
             raise
         raise MissingDependencyError(
-            f"multigraft {options.command} needs {package}, which is {how_missing(error)}", install_extra("convert")
+            f"multigraft {options.command} needs {package}, which is {how_missing(error)}",
+            repair(error, install_extra("convert")),
         ) from error
     return code
 

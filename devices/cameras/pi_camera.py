@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
@@ -10,8 +11,11 @@ import numpy as np
 
 from multigraft.devices.cameras.camera import Shot
 from multigraft.errors import DeviceError, MissingDependencyError
-from multigraft.installing import how_missing
+from multigraft.installing import how_missing, repair, sees_system_packages, show_system_packages
 from multigraft.tensors.preprocessing import Frame
+
+SYSTEMS_COPY = Path("/usr/lib/python3/dist-packages/picamera2")
+"""Where python3-picamera2 of Raspberry Pi OS lies."""
 
 SMALL = (320, 240)
 """Largest width and height of the low-resolution stream."""
@@ -134,10 +138,15 @@ def _picamera2() -> Callable[[int], Any]:
     try:
         from picamera2 import Picamera2
     except Exception as error:
+        usual = (
+            f"let this environment see that of the system; {show_system_packages()}"
+            if SYSTEMS_COPY.exists() and not sees_system_packages()
+            else "install it with: sudo apt install python3-picamera2, and make the environment with "
+            "python3 -m venv --system-site-packages"
+        )
         raise MissingDependencyError(
             f"the Raspberry Pi camera needs picamera2, which is {how_missing(error)}",
-            "install it with: sudo apt install python3-picamera2, and make the environment with "
-            "python3 -m venv --system-site-packages",
+            repair(error, usual),
         ) from error
     driver: Callable[[int], Any] = Picamera2
     return driver
