@@ -27,6 +27,7 @@ COMMANDS = {
     "bench": "measure latency and memory of a bundle",
     "calibrate": "collect statistics on a device, without labels and without keeping frames, and use them",
     "study": "correlate similarity and agreement with accuracy over all share points",
+    "doctor": "say what this machine has, what is missing, and what to type",
     "demo": "run the whole job on the networks that ship with multigraft",
     "firmware": "generate C firmware for a microcontroller, and report what it costs",
     "devices": "list serial ports with the boards on them, or the boards there are",
@@ -81,7 +82,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Parse ``argv`` and run one command.
 
     Returns:
-        The exit code: 0, 2 usage, 3 budget, 70 a defect of multigraft, 78 configuration, 130 interrupted.
+        The exit code: 0, 1 a check that fails, 2 usage, 3 budget, 70 a defect of multigraft, 78 configuration,
+        130 interrupted.
     """
     with plain_streams():
         try:
