@@ -18,7 +18,7 @@ EXTRAS_fuzzing := dev,fuzzing
 METADATA := setup.cfg pyproject.toml $(wildcard setup.py packaging/demo/*)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-torch check docs dev bench attack kills audit fuzz fuzz-readers mutants firmware-tools clean FORCE
+.PHONY: help deb demo test test-torch check docs dev bench attack kills audit fuzz fuzz-readers mutants firmware-tools clean FORCE
 .DELETE_ON_ERROR:
 
 help:
@@ -35,6 +35,7 @@ help:
 	@echo "make fuzz        2,000 random small ONNX graphs through the whole job, against onnxruntime (GRAPHS=2000; half an hour)"
 	@echo "make mutants     faults put into the code one by one, each of which a test has to notice (an hour; docs/mutants.md)"
 	@echo "make firmware-tools  compilers and QEMU for the firmware tests (apt; make test does it, too)"
+	@echo "make deb         a Debian package in dist/ (DEBIAN=12 or 13, ARCH=arm64 or amd64; needs debhelper and the network)"
 	@echo "make dev         environment for development: $(BIN)/multigraft runs this checkout"
 	@echo "make clean       remove what make made (the converter's environment stays in the user's cache folder)"
 
@@ -90,6 +91,10 @@ fuzz: $(VENV)/.ready-dev
 mutants: $(VENV)/.ready-mutants
 	nice $(BIN)/python -m tests.mutants.campaign
 	nice $(BIN)/python -m tests.mutants.left_out
+
+# Any machine with debhelper packs for any of them: wheels are fetched, nothing is compiled.
+deb: $(VENV)/.made
+	PYTHON=$(BIN)/python packaging/make-deb $(or $(DEBIAN),12) $(or $(ARCH),$(shell dpkg --print-architecture))
 
 dev: $(VENV)/.ready-dev
 
