@@ -65,7 +65,7 @@ class ReturningCamera:
     ) -> None:
         self.camera = camera
         self._is_patient, self._wait, self._report = is_patient, wait, report
-        self._is_open = False
+        self._is_open = self._is_left = False
         self._first_error: DeviceError | None = None
         self.losses = 0
         self.outage: Outage | None = None
@@ -75,7 +75,7 @@ class ReturningCamera:
         return self.camera.name
 
     def __enter__(self) -> Self:
-        self._first_error = None
+        self._first_error, self._is_left = None, False
         try:
             self._open()
         except DeviceError as error:
@@ -87,6 +87,7 @@ class ReturningCamera:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._is_left = True
         self._close()
 
     def __iter__(self) -> Iterator[Frame]:
@@ -101,6 +102,8 @@ class ReturningCamera:
                 if self._report is not None:
                     self._report(self.outage)
                 self._wait(pause_s)
+                if self._is_left:
+                    return
                 try:
                     self._open()
                     error = None

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from multigraft.devices.cameras.array_file import ArrayFile
 from multigraft.devices.cameras.array_rows import ArrayRows, FakeRows
+from multigraft.devices.cameras.as_they_come import AsTheyCome
 from multigraft.devices.cameras.camera import Camera
 from multigraft.devices.cameras.fake_camera import FakeCamera
 from multigraft.devices.cameras.image_folder import SUFFIXES, ImageFolder
@@ -39,7 +40,7 @@ ARRAY_SUFFIXES = (".npy", ".npz")
 FREE_RUNNING = (PiCamera, V4l2Camera, StreamCamera)
 """Cameras whose frames come whether they are read or not."""
 
-LIVE_CAMERAS = (*FREE_RUNNING, SerialCamera, Listener, NewestFrame, ReturningCamera)
+LIVE_CAMERAS = (*FREE_RUNNING, SerialCamera, Listener, NewestFrame, ReturningCamera, AsTheyCome)
 """Cameras whose frames do not come again."""
 
 
@@ -69,17 +70,21 @@ def resilient(
 
 def dropped_frames(camera: Camera) -> int | None:
     """Frames that a camera took and nobody had time for; None of a source that has all of them read."""
+    if isinstance(camera, AsTheyCome):
+        return camera.dropped + sum(dropped_frames(one) or 0 for one in camera.cameras.values())
     while isinstance(camera, ReturningCamera):
         camera = camera.camera
     return camera.dropped if isinstance(camera, NewestFrame) else None
 
 
-def open_source(text: str, rows: Rows | None = None) -> Camera:
+def open_source(text: str, rows: Rows | None = None, pixels: tuple[int, int] | None = None) -> Camera:
     """The camera that ``text`` names; enter it with ``with`` before reading.
 
     Args:
         text: What :data:`HELP` lists. ``camera`` may be followed by ``:WIDTHxHEIGHT``.
         rows: The shape of a row where the frames are rows of numbers, or the windows of sound; None for pictures.
+        pixels: Height and width that pictures need not exceed: a camera with a scaler of its own then gives no more
+            than it takes, of the same field of view.
 
     Raises:
         InputError: The path does not exist, is an empty folder, or is no known type of file.
@@ -94,7 +99,7 @@ def open_source(text: str, rows: Rows | None = None) -> Camera:
         return _fake(options)
     if kind == "camera":
         if not options:
-            return PiCamera()
+            return PiCamera() if pixels is None else PiCamera.no_larger_than_needed(*pixels)
         size = re.fullmatch(r"(\d+)x(\d+)", options)
         if not size:
             raise UsageError(f"source {text!r} is not understood", "write camera or camera:640x480")

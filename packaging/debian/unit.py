@@ -44,6 +44,8 @@ def main(source: Path, output: Path) -> None:
     module = importlib.util.module_from_spec(spec)
     sys.modules["unit"] = module
     spec.loader.exec_module(module)
+    # Where the packing Python lies is of no interest to the unit.
+    module.__dict__["_program"] = list
     output.write_text(packed(module.Unit("multigraft", (), user="multigraft").text(())), "utf-8")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from types import TracebackType
 from typing import Self
@@ -12,7 +13,9 @@ from typing import Self
 import numpy as np
 import pytest
 
+from multigraft.devices.cameras.as_they_come import AsTheyCome
 from multigraft.devices.cameras.fake_camera import FakeCamera
+from multigraft.devices.cameras.fake_picamera2 import FakePicamera2
 from multigraft.devices.cameras.newest import NewestFrame
 from multigraft.devices.cameras.pi_camera import PiCamera
 from multigraft.devices.cameras.returning import FIRST_S, LONGEST_S, Outage, ReturningCamera
@@ -187,6 +190,67 @@ def test_a_missing_package_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setitem(sys.modules, "picamera2", None)
     with pytest.raises(MissingDependencyError), ReturningCamera(PiCamera(), is_patient=True):
         pass
+
+
+def test_a_camera_is_not_opened_again_once_the_block_is_left() -> None:
+    plug = Plug([1, 1])
+    camera = ReturningCamera(plug, wait=lambda seconds: camera.__exit__(None, None, None))
+    with camera:
+        assert len(list(camera)) == 1
+    assert not plug.is_open
+
+
+def test_several_cameras_hold_up_none_of_each_other() -> None:
+    fast, slow = Tape(50), Tape(2)
+    with AsTheyCome({("a", "b"): fast, ("c",): slow}) as camera:
+        frames = iter(camera)
+        fast.play(3)
+        first = next(frames)
+        assert list(first) == ["a", "b"]
+        assert first["a"] is first["b"]
+        assert first["a"][0, 0] == 2
+        assert camera.dropped == dropped_frames(camera) == 2
+        fast.play(1)
+        slow.play(1)
+        fast.play(1)
+        # The frame that waits longer comes first, renewed though it was.
+        assert [list(next(frames)) for _ in range(2)] == [["a", "b"], ["c"]]
+        assert camera.dropped == 3
+        fast.play(45)
+        slow.play(1)
+        assert [int(next(iter(frame.values()))[0, 0]) for frame in frames] == [49, 1]
+    assert dropped_frames(camera) == 47
+
+
+def test_what_one_of_several_raises_ends_all() -> None:
+    with AsTheyCome({("a",): Plug([0]), ("b",): Plug([0])}) as camera, pytest.raises(DeviceError, match="stopped"):
+        list(camera)
+
+
+def test_a_camera_that_is_away_holds_up_no_other() -> None:
+    with mjpeg_server() as server:
+        away = ReturningCamera(Plug([0] * 10_000), wait=lambda seconds: time.sleep(0.02))
+        camera = AsTheyCome({("a",): resilient(open_source(server.url)), ("b",): away})
+        with camera:
+            frames = list(itertools.islice(camera, 5))
+    assert [list(frame) for frame in frames] == [["a"]] * 5
+
+
+def test_the_cameras_own_scaler_gives_no_more_than_is_needed() -> None:
+    def size(pixels: tuple[int, int] | None) -> tuple[int, ...]:
+        source = open_source("camera", None, pixels)
+        assert isinstance(source, PiCamera)
+        source._driver = FakePicamera2
+        with source:
+            return next(iter(source)).shape
+
+    assert size(None) == (480, 640, 3)
+    assert size((224, 224)) == (224, 300, 3)
+    assert size((96, 160)) == (120, 160, 3)
+    assert size((1080, 1920)) == (480, 640, 3)
+    with_size = open_source("camera:1280x720", None, (96, 96))
+    assert isinstance(with_size, PiCamera)
+    assert with_size._size == (1280, 720)
 
 
 def test_a_file_ends() -> None:
