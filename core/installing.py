@@ -171,7 +171,9 @@ def _same_numpy(package: str, origin: Path | None) -> str:
 def _again(package: str, origin: Path | None) -> str:
     distribution = _distribution(package)
     if _is_systems(origin):
-        return f"run: sudo apt install --reinstall python3-{distribution.lower().removeprefix('python-')}"
+        # Debian names packages by what is imported (Python policy, 4.3).
+        name = {"cv2": "opencv"}.get(package, package.lower().replace("_", "-"))
+        return f"run: sudo apt install --reinstall python3-{name}"
     command = install_package(distribution)
     if " inject " in command:
         return command.replace(" inject ", " inject --force ", 1)
