@@ -31,6 +31,10 @@ DEBIAN_PACKAGES = {
 """Extra of multigraft to what brings the same from Debian."""
 
 
+DESKTOP_OPENCV = ("opencv-python", "opencv-contrib-python")
+"""Distributions of ``cv2`` that want the libraries of a desktop; ``-headless`` ones do not."""
+
+
 def failed_import(error: BaseException) -> str | None:
     """The package whose import raised ``error``, None if something else did.
 
@@ -72,8 +76,10 @@ def repair(error: BaseException, usual: str) -> str:
     match fault.kind:
         case "numpy":
             return _same_numpy(package, origin)
-        case "library" if package == "cv2" and fault.detail == "libGL.so.1":
-            return "run: sudo apt install libgl1; or put opencv-python-headless in the place of opencv-python"
+        case "library" if (desktop := _distribution(package)) in DESKTOP_OPENCV:
+            # One library of a desktop after the other would be missed: libxcb, libGL, libgthread.
+            command = _forced(install_package(f"{desktop}-headless"))
+            return f"first remove {desktop}, which is for desktops (pip uninstall -y {desktop}); then {command}"
         case "library":
             known = LIBRARIES.get(fault.detail)
             return f"run: sudo apt install {known or f'PACKAGE, whose name tells: apt-file search {fault.detail}'}"
@@ -174,7 +180,11 @@ def _again(package: str, origin: Path | None) -> str:
         # Debian names packages by what is imported (Python policy, 4.3).
         name = {"cv2": "opencv"}.get(package, package.lower().replace("_", "-"))
         return f"run: sudo apt install --reinstall python3-{name}"
-    command = install_package(distribution)
+    return _forced(install_package(distribution))
+
+
+def _forced(command: str) -> str:
+    """The command of :func:`install_package`, also where that version is installed."""
     if " inject " in command:
         return command.replace(" inject ", " inject --force ", 1)
     return command.replace(" pip install ", " pip install --force-reinstall --no-cache-dir ", 1)

@@ -32,6 +32,9 @@ PACKAGES = (
 INTERPRETERS = (("litert", "ai-edge-litert"), ("tflite-runtime", "tflite-runtime"))
 """Name of the backend, and of its distribution."""
 
+JETSON = "etc/nv_tegra_release"
+"""Is there on a Jetson."""
+
 SYSTEMS_PICAMERA2 = "usr/lib/python3/dist-packages/picamera2"
 
 
@@ -49,6 +52,8 @@ def check_python(system: System) -> list[Finding]:
 def check_packages(system: System) -> list[Finding]:
     """Each is imported: one that is installed may be broken."""
     found = [_package(system, title, module, usual) for title, module, usual in PACKAGES]
+    if system.exists(JETSON):
+        found.append(_package(system, "jetson-stats (power in containers)", "jtop", "extra=jetson"))
     if system.exists(SYSTEMS_PICAMERA2) or is_raspberry_pi(system):
         found.append(_package(system, "picamera2 (camera on the ribbon cable)", "picamera2", "package=picamera2"))
         found[-1] = _of_picamera2(system, found[-1])

@@ -41,6 +41,10 @@ def cv2_without_libgl(folder: Path) -> None:
     package.mkdir()
     message = "libGL.so.1: cannot open shared object file: No such file or directory"
     (package / "__init__.py").write_text(f"raise ImportError({message!r})\n")
+    installed = folder / "opencv_python-4.11.0.dist-info"
+    installed.mkdir()
+    (installed / "METADATA").write_text("Metadata-Version: 2.1\nName: opencv-python\nVersion: 4.11.0\n")
+    (installed / "top_level.txt").write_text("cv2\n")
 
 
 def cv2_without_a_library(folder: Path) -> None:
@@ -99,7 +103,7 @@ def litert_for_a_newer_system(folder: Path) -> None:
 
 
 CASES: list[tuple[Callable[[Path], None], str, str, str]] = [
-    (cv2_without_libgl, "clip.avi", "the system lacks libGL.so.1", "sudo apt install libgl1"),
+    (cv2_without_libgl, "clip.avi", "the system lacks libGL.so.1", "opencv-python-headless"),
     (cv2_without_a_library, "clip.avi", "the system lacks libgone.so.3", "apt-file search libgone.so.3"),
     (pillow_without_its_half, "pictures", "this copy is damaged", "install --force-reinstall --no-cache-dir pillow"),
     (pillow_of_another_processor, "pictures", "another processor", "install --force-reinstall --no-cache-dir pillow"),
