@@ -18,7 +18,7 @@ EXTRAS_fuzzing := dev,fuzzing
 METADATA := setup.cfg pyproject.toml $(wildcard setup.py packaging/demo/*)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-torch check docs dev bench attack kills cuts audit fuzz fuzz-readers mutants firmware-tools clean FORCE jtop systemd soak
+.PHONY: help demo test test-torch check docs dev bench attack kills cuts audit fuzz fuzz-readers mutants firmware-tools clean FORCE jtop systemd soak deb
 .DELETE_ON_ERROR:
 
 help:
@@ -39,6 +39,7 @@ help:
 	@echo "make soak        a service that answers 200,000 frames and may not grow (FRAMES=200000)"
 	@echo "make mutants     faults put into the code one by one, each of which a test has to notice (an hour; docs/mutants.md)"
 	@echo "make firmware-tools  compilers and QEMU for the firmware tests (apt; make test does it, too)"
+	@echo "make deb         a Debian package in dist/ (DEBIAN=12 or 13, ARCH=arm64 or amd64; needs debhelper and the network)"
 	@echo "make dev         environment for development: $(BIN)/multigraft runs this checkout"
 	@echo "make clean       remove what make made (the converter's environment stays in the user's cache folder)"
 
@@ -113,6 +114,10 @@ soak: $(VENV)/.ready-dev
 mutants: $(VENV)/.ready-mutants
 	nice $(BIN)/python -m tests.mutants.campaign
 	nice $(BIN)/python -m tests.mutants.left_out
+
+# Any machine with debhelper packs for any of them: wheels are fetched, nothing is compiled.
+deb: $(VENV)/.made
+	PYTHON=$(BIN)/python packaging/make-deb $(or $(DEBIAN),12) $(or $(ARCH),$(shell dpkg --print-architecture))
 
 dev: $(VENV)/.ready-dev
 

@@ -7,17 +7,32 @@ from a folder, or as an editable checkout.
 from __future__ import annotations
 
 import importlib.metadata
+import importlib.util
 import json
 import os
 import shlex
+import site
 import sys
 import sysconfig
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+from multigraft.broken_packages import LIBRARIES, fault_of
 from multigraft.reading import printable
 
 NAME = "multigraft"
+
+DEBIAN_PACKAGES = {
+    "images": "python3-pil",
+    "video": "python3-opencv",
+    "serial": "python3-serial",
+    "pi": "python3-pil python3-picamera2",
+}
+"""Extra of multigraft to what brings the same from Debian."""
+
+
+DESKTOP_OPENCV = ("opencv-python", "opencv-contrib-python")
+"""Distributions of ``cv2`` that want the libraries of a desktop; ``-headless`` ones do not."""
 
 
 def failed_import(error: BaseException) -> str | None:
@@ -38,10 +53,44 @@ def failed_import(error: BaseException) -> str | None:
 
 def how_missing(error: BaseException) -> str:
     """What is wrong with a package whose import raised ``error``: completes "needs PACKAGE, which is …"."""
-    if isinstance(error, ModuleNotFoundError):
+    fault = fault_of(error, failed_import(error))
+    if isinstance(error, ModuleNotFoundError) and fault is None:
         return "not installed"
     lines = str(error).strip().splitlines() or [type(error).__name__]
-    return f"installed but cannot be imported ({printable(lines[0]).rstrip('.')})"
+    said = printable(lines[0]).rstrip(".")
+    return f"installed but cannot be imported ({said if fault is None else f'{fault.cause}: {said}'})"
+
+
+def repair(error: BaseException, usual: str) -> str:
+    """The remedy for a package whose import raised ``error``.
+
+    Args:
+        error: What was raised.
+        usual: The remedy where the package is not installed; also where it is broken in a way that is not known.
+    """
+    package = failed_import(error)
+    fault = fault_of(error, package)
+    if fault is None or package is None:
+        return usual
+    origin = _origin(error, package)
+    match fault.kind:
+        case "numpy":
+            return _same_numpy(package, origin)
+        case "library" if (desktop := _distribution(package)) in DESKTOP_OPENCV:
+            # One library of a desktop after the other would be missed: libxcb, libGL, libgthread.
+            command = _forced(install_package(f"{desktop}-headless"))
+            return f"first remove {desktop}, which is for desktops (pip uninstall -y {desktop}); then {command}"
+        case "library":
+            known = LIBRARIES.get(fault.detail)
+            return f"run: sudo apt install {known or f'PACKAGE, whose name tells: apt-file search {fault.detail}'}"
+        case "newer system":
+            return f"install an older release of {_distribution(package)}, or a newer system"
+        case "name taken":
+            return f"rename the file {package}.py, or start from another folder"
+        case "needs" if package == "picamera2":
+            return "run: sudo apt install python3-picamera2; and remove the one of pip: pip uninstall picamera2"
+        case _:
+            return _again(package, origin)
 
 
 def install_extra(extra: str) -> str:
@@ -50,6 +99,8 @@ def install_extra(extra: str) -> str:
     Args:
         extra: Its name in setup.cfg, such as ``"flash"``.
     """
+    if _is_tool("usr", "lib"):
+        return _for_debian(extra)
     folder, editable = _source()
     wanted = f"{folder or NAME}[{extra}]"
     if folder and editable:
@@ -64,6 +115,8 @@ def install_package(requirement: str) -> str:
     Args:
         requirement: As pip takes it, such as ``"numpy<2"``.
     """
+    if _is_tool("usr", "lib"):
+        return "run: sudo apt install --reinstall multigraft"
     if _is_tool("uv", "tools"):
         return f"run: uv pip install --python {shlex.quote(sys.prefix)} {shlex.quote(requirement)}"
     if _is_tool("pipx", "venvs"):
@@ -71,10 +124,76 @@ def install_package(requirement: str) -> str:
     return _run(shlex.quote(requirement))
 
 
+def sees_system_packages() -> bool:
+    """Whether this Python sees the packages of the system's Python, such as picamera2."""
+    if sys.prefix == sys.base_prefix:
+        return True
+    try:
+        lines = (Path(sys.prefix) / "pyvenv.cfg").read_text("utf-8").lower().splitlines()
+    except OSError:
+        return False
+    return any(line.replace(" ", "") == "include-system-site-packages=true" for line in lines)
+
+
+def show_system_packages() -> str:
+    """The command that lets this environment see the system's packages, as a remedy."""
+    return f"run: python3 -m venv --system-site-packages {shlex.quote(_short(sys.prefix))}"
+
+
 def install_demo() -> str:
     """The command that installs the demo's networks and frames, as a remedy."""
     folder, _ = _source()
     return install_package(str(Path(folder) / "packaging" / "demo")) if folder else install_extra("demo")
+
+
+def _origin(error: BaseException, package: str) -> Path | None:
+    """The file in which the package failed."""
+    trace = error.__traceback__
+    while trace is not None:
+        if str(trace.tb_frame.f_globals.get("__name__", "")).partition(".")[0] == package:
+            return Path(trace.tb_frame.f_code.co_filename)
+        trace = trace.tb_next
+    return None
+
+
+def _is_systems(path: Path | None) -> bool:
+    """Whether a file came with a package of Debian: pip installs nothing there."""
+    return path is not None and "dist-packages" in path.parts and "local" not in path.parts
+
+
+def _same_numpy(package: str, origin: Path | None) -> str:
+    """Bring a compiled package and numpy together again."""
+    spec = importlib.util.find_spec("numpy")
+    numpy = Path(spec.origin) if spec is not None and spec.origin else None
+    if numpy is not None and Path(site.getusersitepackages()) in numpy.parents:
+        return "run: python3 -m pip uninstall --break-system-packages numpy; it hides the one of the system"
+    if _is_systems(origin):
+        # It cannot be built anew, and numpy of the environment is what pip may change.
+        is_old = sys.version_info < (3, 13)
+        return install_package("numpy<2" if is_old else "numpy>=2")
+    return _again(package, origin)
+
+
+def _again(package: str, origin: Path | None) -> str:
+    distribution = _distribution(package)
+    if _is_systems(origin):
+        # Debian names packages by what is imported (Python policy, 4.3).
+        name = {"cv2": "opencv"}.get(package, package.lower().replace("_", "-"))
+        return f"run: sudo apt install --reinstall python3-{name}"
+    return _forced(install_package(distribution))
+
+
+def _forced(command: str) -> str:
+    """The command of :func:`install_package`, also where that version is installed."""
+    if " inject " in command:
+        return command.replace(" inject ", " inject --force ", 1)
+    return command.replace(" pip install ", " pip install --force-reinstall --no-cache-dir ", 1)
+
+
+def _distribution(package: str) -> str:
+    """What pip calls a package that is imported by another name."""
+    found = importlib.metadata.packages_distributions().get(package)
+    return found[0] if found else {"PIL": "pillow", "cv2": "opencv-python-headless"}.get(package, package)
 
 
 def _run(arguments: str) -> str:
@@ -110,8 +229,19 @@ def _short(path: str) -> str:
     return path if relative.startswith("..") or len(relative) >= len(path) else relative
 
 
+def _for_debian(extra: str) -> str:
+    """What brings an extra to the environment of multigraft's Debian package, which sees the system's packages."""
+    packages = DEBIAN_PACKAGES.get(extra)
+    if packages is not None:
+        return f"run: sudo apt install {packages}"
+    return (
+        "make an environment of your own: python3 -m venv --system-site-packages ~/multigraft && "
+        f"~/multigraft/bin/pip install 'multigraft[{extra}]'"
+    )
+
+
 def _is_tool(tool: str, folder: str) -> bool:
-    """Whether this environment is one that a tool made for multigraft alone: ``…/uv/tools/multigraft``."""
+    """Whether this environment was made for multigraft alone: ``…/uv/tools/multigraft``, ``/usr/lib/multigraft``."""
     return Path(sys.prefix).parts[-3:] == (tool, folder, NAME)
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.metadata
+import importlib.util
 import os
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -14,7 +15,7 @@ from typing import Any, Literal
 import numpy as np
 
 from multigraft.errors import MissingDependencyError, UsageError
-from multigraft.installing import how_missing, install_package
+from multigraft.installing import how_missing, install_package, repair
 
 InterpreterName = Literal["litert", "tflite-runtime"]
 BackendName = Literal["auto"] | InterpreterName
@@ -57,13 +58,17 @@ def load_backend(name: BackendName = "auto") -> Backend:
     """
     asked = os.environ.get(CHOICE, "auto") if name == "auto" else name
     if asked == "auto":
+        is_broken = False
         for candidate in _MODULES:
             try:
                 return _load(candidate)
             except MissingDependencyError as error:
-                reason = error
+                # One that is installed and broken is what to mend, rather than one that is not there.
+                if not is_broken:
+                    reason, is_broken = error, not isinstance(error.__cause__, ModuleNotFoundError)
         raise MissingDependencyError(
-            f"no TFLite interpreter can be used ({reason.problem})", install_package("ai-edge-litert")
+            f"no TFLite interpreter can be used ({reason.problem})",
+            reason.remedy if is_broken else install_package("ai-edge-litert"),
         )
     for known in _MODULES:
         if asked == known:
@@ -73,7 +78,8 @@ def load_backend(name: BackendName = "auto") -> Backend:
 
 def _load(name: InterpreterName) -> Backend:
     distribution = _DISTRIBUTIONS[name]
-    if name == "tflite-runtime" and int(np.__version__.partition(".")[0]) >= 2:
+    is_new_numpy = int(np.__version__.partition(".")[0]) >= 2
+    if name == "tflite-runtime" and is_new_numpy and importlib.util.find_spec("tflite_runtime") is not None:
         # It would import, and fail only when an Interpreter is made, with a message about _ARRAY_API.
         raise MissingDependencyError(
             f"tflite-runtime does not work with numpy {np.__version__}",
@@ -84,6 +90,6 @@ def _load(name: InterpreterName) -> Backend:
         version = importlib.metadata.version(distribution)
     except Exception as error:
         raise MissingDependencyError(
-            f"{distribution} is {how_missing(error)}", install_package(distribution)
+            f"{distribution} is {how_missing(error)}", repair(error, install_package(distribution))
         ) from error
     return Backend(name, version, module)

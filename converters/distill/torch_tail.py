@@ -13,7 +13,7 @@ import numpy.typing as npt
 from multigraft.converters.distill.torch_operators import OPERATORS, Call, Tensor
 from multigraft.converters.graft.tail import Tail
 from multigraft.errors import MissingDependencyError, UnsupportedOperatorError
-from multigraft.installing import how_missing, install_extra
+from multigraft.installing import how_missing, install_extra, repair
 
 TRAINED_INPUTS = {
     "Conv": (1, 2),
@@ -37,7 +37,8 @@ def import_torch() -> Any:
         return importlib.import_module("torch")
     except Exception as error:
         raise MissingDependencyError(
-            f"distillation needs torch, which is {how_missing(error)}", f"leave refine off, or {install_extra('torch')}"
+            f"distillation needs torch, which is {how_missing(error)}",
+            repair(error, f"leave refine off, or {install_extra('torch')}"),
         ) from error
 
 

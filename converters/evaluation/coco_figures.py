@@ -12,7 +12,7 @@ from multigraft.answers.categories import category_of, no_class_of
 from multigraft.answers.detections import Detections
 from multigraft.converters.evaluation.coco_labels import CocoLabels
 from multigraft.errors import MissingDependencyError
-from multigraft.installing import how_missing, install_extra
+from multigraft.installing import how_missing, install_extra, repair
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,8 @@ def coco() -> Any:
         from pycocotools import coco as loaded
     except Exception as error:
         raise MissingDependencyError(
-            f"mean average precision needs pycocotools, which is {how_missing(error)}", install_extra("eval")
+            f"mean average precision needs pycocotools, which is {how_missing(error)}",
+            repair(error, install_extra("eval")),
         ) from error
     return loaded
 

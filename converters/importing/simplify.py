@@ -37,7 +37,7 @@ from multigraft.converters.importing.saturation import before_saturation
 from multigraft.converters.importing.tensor_sizes import refuse_large_tensors
 from multigraft.converters.network.closeness import TOLERANCE, difference
 from multigraft.errors import ConversionError, InputError, MissingDependencyError, UnsupportedOperatorError, one_line
-from multigraft.installing import how_missing, install_extra
+from multigraft.installing import how_missing, install_extra, repair
 from multigraft.tensors.array_preparation import ArrayPreparation
 from multigraft.tensors.preparation import Preparation, network_shape, prepare_frames, random_frame
 from multigraft.tensors.preprocessing import Preprocessing
@@ -265,7 +265,7 @@ def _onnxslim(model: onnx.ModelProto, **options: Any) -> onnx.ModelProto:
         import onnxslim
     except Exception as error:
         raise MissingDependencyError(
-            f"import needs onnxslim, which is {how_missing(error)}", install_extra("convert")
+            f"import needs onnxslim, which is {how_missing(error)}", repair(error, install_extra("convert"))
         ) from error
     slim: onnx.ModelProto = onnxslim.slim(model, **options)
     return slim

@@ -19,7 +19,7 @@ import onnx.inliner
 
 from multigraft.converters.importing.simplify import OPSET
 from multigraft.errors import InputError, MissingDependencyError, UnsupportedOperatorError, one_line
-from multigraft.installing import failed_import, how_missing, install_extra
+from multigraft.installing import failed_import, how_missing, install_extra, repair
 from multigraft.own_code import import_path, named_function
 
 SAFE_WEIGHTS_ONLY = (2, 6)
@@ -87,7 +87,7 @@ def _torch() -> Any:
         missing = failed_import(error) or "torch"
         raise MissingDependencyError(
             f"PyTorch networks need {missing}, which is {how_missing(error)}",
-            f"export the network to ONNX, or {install_extra('torch')}",
+            repair(error, f"export the network to ONNX, or {install_extra('torch')}"),
         ) from error
 
 

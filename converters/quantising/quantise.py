@@ -25,7 +25,7 @@ from multigraft.converters.quantising.ranges import Range, Ranges, complete
 from multigraft.converters.quantising.sound_ranges import sound_ranges
 from multigraft.converters.quantising.sound_scales import with_sound_scales
 from multigraft.errors import ConversionError, MissingDependencyError
-from multigraft.installing import how_missing, install_extra
+from multigraft.installing import how_missing, install_extra, repair
 from multigraft.tensors.arrays import Array
 from multigraft.tflite import tflite_file
 from multigraft.tflite.graph import Graph, Model, Op, Tensor
@@ -66,7 +66,7 @@ def quantise(
         from litert_quantizer import quantizer
     except Exception as error:
         raise MissingDependencyError(
-            f"quantising needs litert-quantizer, which is {how_missing(error)}", install_extra("convert")
+            f"quantising needs litert-quantizer, which is {how_missing(error)}", repair(error, install_extra("convert"))
         ) from error
     statistics, full = None, Ranges()
     if precision in STATIC:

@@ -12,7 +12,7 @@ from typing import Any
 from multigraft import files
 from multigraft.converters.report.summary import ParetoPoint, Summary
 from multigraft.errors import MissingDependencyError
-from multigraft.installing import how_missing, install_extra
+from multigraft.installing import how_missing, install_extra, repair
 
 INK, MUTED, GRID, CHOSEN, OTHER, REFUSED = "#1b1f24", "#5b6470", "#d9dee4", "#0b6bcb", "#5b8fc7", "#b3541e"
 _VARIABLES = {INK: "ink", MUTED: "muted", GRID: "line", CHOSEN: "accent", OTHER: "accent-soft", REFUSED: "warn"}
@@ -92,7 +92,7 @@ def _saved(summary: Summary, **how: Any) -> bytes:
         from matplotlib.figure import Figure
     except Exception as error:
         raise MissingDependencyError(
-            f"the Pareto plot needs matplotlib, which is {how_missing(error)}", install_extra("convert")
+            f"the Pareto plot needs matplotlib, which is {how_missing(error)}", repair(error, install_extra("convert"))
         ) from error
     style: Any = {
         "svg.fonttype": "none",

@@ -12,7 +12,7 @@ import numpy as np
 from multigraft import files
 from multigraft.converters.similarity.representations import SimilarityTable
 from multigraft.errors import MissingDependencyError
-from multigraft.installing import how_missing, install_extra
+from multigraft.installing import how_missing, install_extra, repair
 from multigraft.visible import drawn
 
 NUMBERS_UP_TO = 14
@@ -62,7 +62,7 @@ def write_heatmap(
         from matplotlib.patches import Rectangle
     except Exception as error:
         raise MissingDependencyError(
-            f"heat maps need matplotlib, which is {how_missing(error)}", install_extra("convert")
+            f"heat maps need matplotlib, which is {how_missing(error)}", repair(error, install_extra("convert"))
         ) from error
     rows, columns = table.points_of(a), table.points_of(b)
     values = table.between(a, b)

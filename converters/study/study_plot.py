@@ -9,7 +9,7 @@ from typing import Any
 from multigraft import files
 from multigraft.converters.study.study import PREDICTOR_TEXT, PREDICTORS, Sharing, Study
 from multigraft.errors import MissingDependencyError
-from multigraft.installing import how_missing, install_extra
+from multigraft.installing import how_missing, install_extra, repair
 
 COLORS = {"relatives": "#0b6bcb", "independent": "#b3541e"}
 ROWS: tuple[tuple[Sharing, str], ...] = (("raw", "raw sharing"), ("refitted", "refitted"))
@@ -30,7 +30,7 @@ def write_scatter(study: Study, path: str | os.PathLike[str]) -> Path:
         from matplotlib.figure import Figure
     except Exception as error:
         raise MissingDependencyError(
-            f"the scatter plot needs matplotlib, which is {how_missing(error)}", install_extra("convert")
+            f"the scatter plot needs matplotlib, which is {how_missing(error)}", repair(error, install_extra("convert"))
         ) from error
     figure = Figure(figsize=(3.1 * len(PREDICTORS), 3.1 * len(ROWS) + 0.6), layout="constrained")
     FigureCanvasAgg(figure)

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import multigraft
 from multigraft.errors import MissingDependencyError, MultigraftError
-from multigraft.installing import failed_import, how_missing, install_extra
+from multigraft.installing import failed_import, how_missing, install_extra, repair
 from multigraft.plain_streams import OutputError, plain_streams
 from multigraft.reading import printable
 from multigraft.visible import visible
@@ -33,6 +33,7 @@ COMMANDS = {
     "energy": "measure joules per frame, part and task, with an error bound",
     "calibrate": "collect statistics on a device, without labels and without keeping frames, and use them",
     "study": "correlate similarity and agreement with accuracy over all share points",
+    "doctor": "say what this machine has, what is missing, and what to type",
     "demo": "run the whole job on the networks that ship with multigraft",
     "firmware": "generate C firmware for a microcontroller, and report what it costs",
     "devices": "list serial ports with the boards on them, or the boards there are",
@@ -77,7 +78,8 @@ def _execute(argv: Sequence[str]) -> int:
         if isinstance(error, MultigraftError) or package is None:
             raise
         raise MissingDependencyError(
-            f"multigraft {options.command} needs {package}, which is {how_missing(error)}", install_extra("convert")
+            f"multigraft {options.command} needs {package}, which is {how_missing(error)}",
+            repair(error, install_extra("convert")),
         ) from error
     return code
 
@@ -86,7 +88,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Parse ``argv`` and run one command.
 
     Returns:
-        The exit code: 0, 2 usage, 3 budget, 70 a defect of multigraft, 78 configuration, 130 interrupted.
+        The exit code: 0, 1 a check that fails, 2 usage, 3 budget, 70 a defect of multigraft, 78 configuration,
+        130 interrupted.
     """
     with plain_streams():
         try:

@@ -18,6 +18,7 @@ from multigraft.cli.shared.trust import add_trust_argument
 from multigraft.errors import UsageError
 
 if TYPE_CHECKING:
+    from multigraft.devices.cameras.camera import Camera
     from multigraft.runtime.answers import Answer
 
 _Step = Callable[[Mapping[str, "Answer"]], "dict[str, Answer]"]
@@ -87,7 +88,7 @@ def execute(options: argparse.Namespace) -> int:
     ids = CocoIds(engine.manifest, options.coco)
     bases = {task.name: task.on.task for task in engine.manifest.tasks if task.on is not None}
     steps = _filters(options, [task.name for task in engine.manifest.tasks], bases)
-    camera = open_bundle_source(options.source, engine.manifest, tasks)
+    camera = open_bundle_source(options.source, engine.manifest, tasks, _guarded)
     if engine.self_test is not None and not engine.self_test.exact:
         print(f"multigraft: self-test: {engine.self_test}", file=sys.stderr)
     files = getattr(camera, "files", ())
@@ -95,11 +96,12 @@ def execute(options: argparse.Namespace) -> int:
     events = _events(options)
     with contextlib.ExitStack() as stack:
         write = stack.enter_context(answer_writer(options.format, options.output, ids))
+        stack.callback(_tell_dropped, camera)
         show = stack.enter_context(live_page(options, engine, tasks, camera.name))
         stack.enter_context(camera)
         for number, frame in enumerate(camera):
             named = {"frame": number, **({"file": files[number].name} if files else {})}
-            result = engine.run(frame, tasks)
+            result = engine.run(frame, None if isinstance(frame, Mapping) else tasks)
             for step in steps:
                 result.answers = step(result.answers)
             frames = {task: frame_of(task, frame, bases) for task in result.answers}
@@ -114,6 +116,20 @@ def execute(options: argparse.Namespace) -> int:
             if options.frames is not None and number + 1 >= options.frames:
                 break
     return 0
+
+
+def _guarded(camera: Camera) -> Camera:
+    """A camera that is looked for again when it vanishes, which is told on standard error."""
+    from multigraft.devices.cameras.sources import resilient
+
+    return resilient(camera, report=lambda outage: print(f"multigraft: {outage}.", file=sys.stderr))
+
+
+def _tell_dropped(camera: Camera) -> None:
+    from multigraft.devices.cameras.sources import dropped_frames
+
+    if dropped := dropped_frames(camera):
+        print(f"multigraft: {dropped:,} frames were dropped, as answers took longer than the camera.", file=sys.stderr)
 
 
 def _filters(options: argparse.Namespace, tasks: list[str], bases: dict[str, str]) -> list[_Step]:

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from multigraft.errors import MissingDependencyError
-from multigraft.installing import how_missing, install_extra
+from multigraft.installing import how_missing, install_extra, repair
 from multigraft.statistics import entries
 from multigraft.statistics.exact_sums import ExactSums
 from multigraft.statistics.noise import Bounds, Noise, Privacy, length_of, sensitivity
@@ -42,7 +42,7 @@ def opendp() -> Any:
         module: Any = importlib.import_module("opendp.prelude")
     except (ImportError, OSError, AttributeError) as error:
         raise MissingDependencyError(
-            f"noise in statistics needs OpenDP, which is {how_missing(error)}", install_extra("privacy")
+            f"noise in statistics needs OpenDP, which is {how_missing(error)}", repair(error, install_extra("privacy"))
         ) from error
     module.enable_features("contrib")
     return module

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from multigraft.devices.file_sources import MAC_PREFIX, SourceWithoutDevice
 from multigraft.errors import InputError, MissingDependencyError
-from multigraft.installing import how_missing, install_extra
+from multigraft.installing import how_missing, install_extra, repair
 from multigraft.reading import regular_file, unreadable
 from multigraft.tensors.preprocessing import Frame
 
@@ -152,6 +152,6 @@ def _pillow() -> tuple[Any, Any]:
         from PIL import Image, ImageOps
     except Exception as error:
         raise MissingDependencyError(
-            f"reading images needs Pillow, which is {how_missing(error)}", install_extra("images")
+            f"reading images needs Pillow, which is {how_missing(error)}", repair(error, install_extra("images"))
         ) from error
     return Image, ImageOps

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from multigraft.errors import MissingDependencyError
-from multigraft.installing import how_missing, install_extra
+from multigraft.installing import how_missing, install_extra, repair
 from multigraft.tensors.preprocessing import Frame
 
 
@@ -29,6 +29,6 @@ def opencv() -> Any:
         import cv2
     except Exception as error:
         raise MissingDependencyError(
-            f"reading video needs OpenCV, which is {how_missing(error)}", install_extra("video")
+            f"reading video needs OpenCV, which is {how_missing(error)}", repair(error, install_extra("video"))
         ) from error
     return cv2

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Generator, Iterator
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
@@ -10,8 +12,14 @@ import numpy as np
 
 from multigraft.devices.cameras.camera import Shot
 from multigraft.errors import DeviceError, MissingDependencyError
-from multigraft.installing import how_missing
+from multigraft.installing import how_missing, repair, sees_system_packages, show_system_packages
 from multigraft.tensors.preprocessing import Frame
+
+SYSTEMS_COPY = Path("/usr/lib/python3/dist-packages/picamera2")
+"""Where python3-picamera2 of Raspberry Pi OS lies."""
+
+USUAL = (640, 480)
+"""Width and height of frames."""
 
 SMALL = (320, 240)
 """Largest width and height of the low-resolution stream."""
@@ -31,12 +39,24 @@ class PiCamera:
     """
 
     def __init__(
-        self, height: int = 480, width: int = 640, number: int = 0, driver: Callable[[int], Any] | None = None
+        self, height: int = USUAL[1], width: int = USUAL[0], number: int = 0, driver: Callable[[int], Any] | None = None
     ) -> None:
         self._size = (width, height)
         self._number = number
         self._driver = driver
         self._camera: Any = None
+
+    @classmethod
+    def no_larger_than_needed(cls, height: int, width: int) -> Self:
+        """A camera whose frames have at least these rows and columns, or its usual size, and its usual field of view.
+
+        What the camera's own processor scales costs this one nothing: 300 x 224 pixels in place of 640 x 480 for a
+        network of 224 x 224.
+        """
+        part = min(1.0, max(height / USUAL[1], width / USUAL[0]))
+        # Even, as the scaler needs it.
+        columns, rows = (2 * math.ceil(side * part / 2) for side in USUAL)
+        return cls(rows, columns)
 
     @property
     def name(self) -> str:
@@ -134,10 +154,15 @@ def _picamera2() -> Callable[[int], Any]:
     try:
         from picamera2 import Picamera2
     except Exception as error:
+        usual = (
+            f"let this environment see that of the system; {show_system_packages()}"
+            if SYSTEMS_COPY.exists() and not sees_system_packages()
+            else "install it with: sudo apt install python3-picamera2, and make the environment with "
+            "python3 -m venv --system-site-packages"
+        )
         raise MissingDependencyError(
             f"the Raspberry Pi camera needs picamera2, which is {how_missing(error)}",
-            "install it with: sudo apt install python3-picamera2, and make the environment with "
-            "python3 -m venv --system-site-packages",
+            repair(error, usual),
         ) from error
     driver: Callable[[int], Any] = Picamera2
     return driver

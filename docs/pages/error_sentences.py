@@ -185,6 +185,8 @@ def _installing(call: ast.Call) -> str:
             return f"run: ‹python› -m pip install 'multigraft[{extra}]'"
         case "install_package", [requirement]:
             return f"run: ‹python› -m pip install '{requirement}'"
+        case "show_system_packages", []:
+            return "run: python3 -m venv --system-site-packages ‹environment›"
         case "install_demo", []:
             return "run: ‹python› -m pip install packaging/demo"
     return ""
@@ -207,6 +209,8 @@ def _texts(node: ast.expr, scope: _Scope, depth: int = 0) -> list[str]:
         return _texts(inner, scope, depth + 1) if follow and depth < 3 else [_placeholder(inner)]
     if isinstance(node, ast.Call) and (command := _installing(node)):
         return [command]
+    if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "repair":
+        return _texts(node.args[1], scope, depth)
     if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
         return [a + b for a in _texts(node.left, scope, depth) for b in _texts(node.right, scope, depth)]
     if isinstance(node, ast.IfExp):

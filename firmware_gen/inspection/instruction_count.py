@@ -20,7 +20,7 @@ from multigraft.firmware_gen.boards.board import Board
 from multigraft.firmware_gen.boards.cores import CORES
 from multigraft.firmware_gen.boards.qemu import EmulatedBoard
 from multigraft.firmware_gen.boards.toolchain import toolchain_of
-from multigraft.installing import how_missing, install_extra
+from multigraft.installing import how_missing, install_extra, repair
 
 BEGIN, END = "app_marker_begin", "app_marker_end"
 NOT_THE_MODEL = ("tick_handler", BEGIN, END, "app_infer")
@@ -174,7 +174,7 @@ def count_instructions(board: Board, image: Path) -> Instructions:
         serial = importlib.import_module("serial")
     except Exception as error:
         raise MissingDependencyError(
-            f"counting needs pyserial, which is {how_missing(error)}", install_extra("serial")
+            f"counting needs pyserial, which is {how_missing(error)}", repair(error, install_extra("serial"))
         ) from None
     with tempfile.TemporaryDirectory() as name:
         counter = InstructionCounter(board, image, Path(name))

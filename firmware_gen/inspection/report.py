@@ -8,7 +8,7 @@ from typing import Any
 
 from multigraft.errors import InputError, MissingDependencyError
 from multigraft.firmware_gen.project.project import Project
-from multigraft.installing import how_missing, install_extra
+from multigraft.installing import how_missing, install_extra, repair
 from multigraft.reading import read_json
 from multigraft.visible import drawn, visible
 
@@ -137,7 +137,8 @@ def draw_report(report: Mapping[str, Any], target: Path) -> None:
         from matplotlib.figure import Figure
     except Exception as error:
         raise MissingDependencyError(
-            f"drawing the RAM map needs matplotlib, which is {how_missing(error)}", install_extra("convert")
+            f"drawing the RAM map needs matplotlib, which is {how_missing(error)}",
+            repair(error, install_extra("convert")),
         ) from error
     count = len(report["steps"])
     regions = report["regions"]

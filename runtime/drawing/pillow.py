@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from multigraft.errors import MissingDependencyError
-from multigraft.installing import how_missing, install_extra
+from multigraft.installing import how_missing, install_extra, repair
 
 
 def pillow() -> tuple[Any, Any, Any]:
@@ -18,6 +18,6 @@ def pillow() -> tuple[Any, Any, Any]:
         from PIL import Image, ImageDraw, ImageFont
     except Exception as error:
         raise MissingDependencyError(
-            f"drawing needs Pillow, which is {how_missing(error)}", install_extra("images")
+            f"drawing needs Pillow, which is {how_missing(error)}", repair(error, install_extra("images"))
         ) from error
     return Image, ImageDraw, ImageFont

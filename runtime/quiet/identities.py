@@ -10,7 +10,7 @@ import numpy as np
 
 from multigraft.answers.detections import Detections
 from multigraft.errors import MissingDependencyError
-from multigraft.installing import how_missing, install_extra
+from multigraft.installing import how_missing, install_extra, repair
 from multigraft.runtime.answers import Answer
 
 SURE = 0.5
@@ -41,7 +41,7 @@ class Identities:
         except Exception as error:
             raise MissingDependencyError(
                 f"following things over frames needs edgefirst-tracker, which is {how_missing(error)}",
-                install_extra("track"),
+                repair(error, install_extra("track")),
             ) from error
         self._make: Any = lambda: ByteTrack(SURE, OVERLAP, OVERLAP, kept_frames * _FRAME_NS)
         self._kept_frames = kept_frames

@@ -94,3 +94,50 @@ def test_a_damaged_origin_is_none(monkeypatch: pytest.MonkeyPatch, text: str) ->
     stand(monkeypatch, None)
     monkeypatch.setattr(Installed, "read_text", lambda self, name: text)
     assert installing.install_extra("serial").endswith("pip install 'multigraft[serial]'")
+
+
+def test_in_the_debian_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    stand(monkeypatch, None, "/usr/lib/multigraft")
+    assert installing.install_extra("video") == "run: sudo apt install python3-opencv"
+    assert "~/multigraft/bin/pip install 'multigraft[privacy]'" in installing.install_extra("privacy")
+    assert installing.install_package("numpy<2") == "run: sudo apt install --reinstall multigraft"
+
+
+def test_whether_packages_of_the_system_are_seen(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(sys, "prefix", str(tmp_path))
+    monkeypatch.setattr(sys, "base_prefix", "/usr")
+    assert not installing.sees_system_packages()
+    for value, seen in (("true", True), ("false", False)):
+        (tmp_path / "pyvenv.cfg").write_text(f"home = /usr/bin\ninclude-system-site-packages = {value}\n")
+        assert installing.sees_system_packages() is seen
+    assert installing.show_system_packages() == f"run: python3 -m venv --system-site-packages {tmp_path}"
+
+
+def raised(module: str, path: Path, error: Exception) -> Exception:
+    """An error as importing a module of that file would raise it."""
+    try:
+        exec(compile("raise error", str(path), "exec"), {"__name__": module, "error": error})
+    except Exception as caught:
+        return caught
+    raise AssertionError
+
+
+def test_a_package_of_the_system_beside_another_numpy(monkeypatch: pytest.MonkeyPatch) -> None:
+    stand(monkeypatch, None)
+    changed = ValueError("numpy.dtype size changed, may indicate binary incompatibility")
+    system = raised("simplejpeg", Path("/usr/lib/python3/dist-packages/simplejpeg.py"), changed)
+    wanted = "numpy<2" if sys.version_info < (3, 13) else "numpy>=2"
+    assert installing.repair(system, "x") == f"run: /srv/environment/bin/python -m pip install '{wanted}'"
+    own = raised("simplejpeg", Path("/srv/environment/lib/site-packages/simplejpeg.py"), changed)
+    assert installing.repair(own, "x").endswith("pip install --force-reinstall --no-cache-dir simplejpeg")
+
+
+def test_a_damaged_package_of_the_system() -> None:
+    broken = ImportError("/usr/lib/_imaging.so: undefined symbol: ImagingMissing")
+    error = raised("serial", Path("/usr/lib/python3/dist-packages/serial/__init__.py"), broken)
+    assert installing.repair(error, "x") == "run: sudo apt install --reinstall python3-serial"
+
+
+def test_what_is_not_known_gets_the_usual_remedy() -> None:
+    assert installing.repair(RuntimeError("?"), "run: this") == "run: this"
+    assert installing.repair(ModuleNotFoundError("No module named 'cv2'", name="cv2"), "run: this") == "run: this"

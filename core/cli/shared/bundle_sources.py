@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -48,20 +48,28 @@ def example_source(rows: Rows | None) -> str:
     return "rows.npy" if isinstance(rows, tuple) else "sound.wav"
 
 
-def open_bundle_source(texts: Sequence[str], manifest: Manifest, tasks: Sequence[str] | None = None) -> Camera:
+def open_bundle_source(
+    texts: Sequence[str],
+    manifest: Manifest,
+    tasks: Sequence[str] | None = None,
+    guard: Callable[[Camera], Camera] = lambda camera: camera,
+) -> Camera:
     """The camera of a bundle's tasks; where sources are named for tasks, a frame is a mapping of task to frame.
 
     Args:
         texts: As typed: ``FRAMES`` once, or ``TASK=FRAMES`` for some tasks; one without a task serves the others.
         manifest: Of the bundle.
         tasks: Those to answer; None for all, or for all that have a source of their own where each names one.
+        guard: What each camera is put into, such as :func:`~multigraft.devices.cameras.sources.resilient`. Where it
+            makes live cameras of all of several, frames come as they are taken, those of one camera at a time.
 
     Raises:
         BundleError: The bundle has no such task.
         InputError: A source is not there, or cannot serve the tasks it is for.
         UsageError: A task has two sources, or none.
     """
-    from multigraft.devices.cameras.sources import open_source
+    from multigraft.devices.cameras.as_they_come import AsTheyCome
+    from multigraft.devices.cameras.sources import dropped_frames, open_source
     from multigraft.tensors.preparation import shared_row_shape
 
     names = {task.name for task in manifest.tasks}
@@ -84,7 +92,7 @@ def open_bundle_source(texts: Sequence[str], manifest: Manifest, tasks: Sequence
 
     def camera_for(text: str, served: Sequence[str]) -> Camera:
         inputs = [source.preprocessing for task in served for source in manifest.inputs_of(task)]
-        return open_source(text, shared_row_shape(inputs))
+        return guard(open_source(text, shared_row_shape(inputs), smallest_frame(manifest, served)))
 
     if not own:
         return camera_for(shared[0], others)
@@ -94,7 +102,23 @@ def open_bundle_source(texts: Sequence[str], manifest: Manifest, tasks: Sequence
         cameras[served] = camera_for(own[task], served)
     if others:
         cameras[tuple(others)] = camera_for(shared[0], others)
+    if all(dropped_frames(camera) is not None for camera in cameras.values()):
+        return AsTheyCome(cameras)
     return _Several(cameras)
+
+
+def smallest_frame(manifest: Manifest, tasks: Sequence[str]) -> tuple[int, int] | None:
+    """Height and width of pictures that have all the pixels that tasks take; None where more may be of use.
+
+    That is where boxes are cut out of the frame, or where no pictures are taken.
+    """
+    from multigraft.tensors.preprocessing import Preprocessing
+
+    inputs = [source.preprocessing for task in tasks for source in manifest.inputs_of(task)]
+    if any(task.on is not None for task in manifest.tasks) or not all(isinstance(i, Preprocessing) for i in inputs):
+        return None
+    sizes = [(i.height, i.width) for i in inputs if isinstance(i, Preprocessing)]
+    return (max(height for height, _ in sizes), max(width for _, width in sizes)) if sizes else None
 
 
 def _take_same(manifest: Manifest, a: str, b: str) -> bool:

@@ -1,0 +1,43 @@
+"""``multigraft doctor``: what this machine has, what is missing, and what to type."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from multigraft.cli.shared.json_text import json_text
+
+WRONG = 1
+"""Exit code where something is wrong."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's arguments."""
+    parser.add_argument(
+        "--report",
+        type=Path,
+        metavar="FILE",
+        help="write the findings there, too, to attach to an issue: without names, addresses, serial numbers, folders",
+    )
+
+
+def execute(options: argparse.Namespace) -> int:
+    """Print a line per finding as it comes; 1 where something is wrong."""
+    from multigraft import files
+    from multigraft.runtime.doctor.examination import examine, is_well, to_json
+    from multigraft.runtime.doctor.report import report
+    from multigraft.runtime.doctor.system import System
+    from multigraft.visible import visible
+
+    system, findings = System(), []
+    for finding in examine(system):
+        findings.append(finding)
+        if not options.json:
+            print(f"{finding.state:<8} {visible(finding.name)}: {visible(finding.said)}", flush=True)
+            if finding.remedy:
+                print(f"{'':<8} -> {visible(finding.remedy)}", flush=True)
+    if options.report is not None:
+        files.write_bytes(options.report, report(findings, system).encode())
+    if options.json:
+        print(json_text(to_json(findings), indent=2))
+    return 0 if is_well(findings) else WRONG

@@ -1,0 +1,76 @@
+"""Heat, throttling, power and its supply."""
+
+from __future__ import annotations
+
+from multigraft.devices.power.power import find_power_meter
+from multigraft.devices.thermal import HAS_OCCURRED, THROTTLED_NOW, Thermal
+from multigraft.runtime.doctor.finding import Finding
+from multigraft.runtime.doctor.system import System
+
+HOT_C = 80.0
+"""From here on Raspberry Pi lowers its clock (raspberrypi.com/documentation/computers/raspberry-pi.html)."""
+
+UNDER_VOLTAGE = 0x1
+"""Bit 0 of the firmware's state; bit 16 for some time since the start."""
+
+_COOL = "give it a heat sink or a fan, and air"
+_SUPPLY = "use the board's own power supply and a short cable: 5.1 V at 3 A, 5 A for a Pi 5"
+
+
+def check_heat(system: System) -> list[Finding]:
+    """Temperature now, and whether the processor is or was slowed down."""
+    thermal = Thermal(system.root / "sys", _vcgencmd(system))
+    hottest = thermal.temperature_c()
+    if hottest is None:
+        found = [
+            Finding("temperature", "missing", "no thermal zone can be read", "run on the board, outside a container")
+        ]
+    else:
+        is_hot = hottest >= HOT_C
+        found = [Finding("temperature", "wrong" if is_hot else "ok", f"{hottest:.1f} °C", _COOL if is_hot else "")]
+    return [*found, *_throttling(thermal)]
+
+
+def _throttling(thermal: Thermal) -> list[Finding]:
+    state, counts = thermal.firmware_state(), thermal.throttle_counts()
+    if state is not None:
+        now, before = state & THROTTLED_NOW, (state & HAS_OCCURRED) >> 16
+        found = []
+        if (now | before) & UNDER_VOLTAGE:
+            when = "now" if now & UNDER_VOLTAGE else "some time since the start"
+            found.append(Finding("power supply", "wrong", f"under-voltage {when} ({state:#x})", _SUPPLY))
+        else:
+            found.append(Finding("power supply", "ok", "no under-voltage since the start"))
+        if (now | before) & ~UNDER_VOLTAGE:
+            when = "now" if now & ~UNDER_VOLTAGE else "some time since the start"
+            found.append(Finding("throttling", "wrong", f"slowed down {when} ({state:#x})", _COOL))
+        else:
+            found.append(Finding("throttling", "ok", "not since the start"))
+        return found
+    if counts is None:
+        return [
+            Finding("throttling", "missing", "this system does not tell", "compare figures of several runs of bench")
+        ]
+    if counts:
+        return [
+            Finding("throttling", "ok", f"{counts:,} times since the start", "bench tells whether it was during a run")
+        ]
+    return [Finding("throttling", "ok", "not since the start")]
+
+
+def _vcgencmd(system: System) -> tuple[str, ...]:
+    if system.run("vcgencmd", "version", seconds=5) is None:
+        return ("false",)
+    # By the doctor's own PATH, which may be another machine's.
+    return ("env", f"PATH={system.environment.get('PATH', '')}", "vcgencmd", "get_throttled")
+
+
+def check_power(system: System) -> list[Finding]:
+    """The sensor that bench and energy would take."""
+    meter, reason = find_power_meter(system.root / "sys")
+    if meter is not None:
+        return [Finding("power sensor", "ok", f"{meter.name}: {', '.join(meter.rails)}")]
+    remedy = "connect an INA219, INA226 or INA260 as a hwmon device; without one energy stands as not measured"
+    if "sudo chmod" in reason:
+        remedy = f"run: sudo chmod{reason.partition('sudo chmod')[2].partition(',')[0]}"
+    return [Finding("power sensor", "missing", reason, remedy)]
