@@ -23,6 +23,7 @@ import numpy as np
 import pytest
 
 from multigraft.cli.main import COMMANDS
+from multigraft.cli.main import module_of as module_of_command
 from tests.bundle_builder import build as build_bundle
 
 ROOT = Path(__file__).parents[1]
@@ -164,7 +165,7 @@ def test_importing_the_device_side_loads_no_workstation_package() -> None:
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_has_its_module(command: str) -> None:
-    module = importlib.import_module(f"multigraft.cli.{command.replace('-', '_')}")
+    module = importlib.import_module(module_of_command(command))
     assert callable(module.add_arguments)
     assert callable(module.execute)
 

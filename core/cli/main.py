@@ -41,13 +41,21 @@ COMMANDS = {
     "monitor": "show live answers, cycles and memory of a device",
     "setup-onnx2tf": "make the converter's own environment now, so that later work needs no network",
 }
-"""Command to one-line help; the module is ``multigraft.cli.<command>`` with dashes as underscores."""
+"""Command to one-line help."""
 
 INTERRUPTED = 130
 DEFECT = 70
 """EX_SOFTWARE of sysexits.h."""
 COMPLETING = "_ARGCOMPLETE"
 """Set by a shell that asks what may follow: ``eval "$(register-python-argcomplete multigraft)"``."""
+
+_SERVING = ("serve", "service", "sign", "deploy", "rollback")
+
+
+def module_of(command: str) -> str:
+    """The module of a command."""
+    room = "serving." if command in _SERVING else ""
+    return f"multigraft.cli.{room}{command.replace('-', '_')}"
 
 
 def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
@@ -59,7 +67,7 @@ def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
     for name, summary in COMMANDS.items():
         command = commands.add_parser(name, help=summary, description=summary[0].upper() + summary[1:] + ".")
         if name == asked:
-            module = importlib.import_module(f"multigraft.cli.{name.replace('-', '_')}")
+            module = importlib.import_module(module_of(name))
             module.add_arguments(command)
             command.add_argument("--json", action="store_true", help="print the result as JSON")
             command.set_defaults(execute=module.execute)

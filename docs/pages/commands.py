@@ -7,7 +7,7 @@ import importlib
 import re
 from collections.abc import Iterator
 
-from multigraft.cli.main import COMMANDS
+from multigraft.cli.main import COMMANDS, module_of
 
 _INTRODUCTION = """# Commands
 
@@ -32,7 +32,7 @@ def markdown() -> str:
     lines = [_INTRODUCTION.format(table=table)]
     for name, summary in COMMANDS.items():
         parser = argparse.ArgumentParser(prog=f"multigraft {name}", add_help=False)
-        importlib.import_module(f"multigraft.cli.{name.replace('-', '_')}").add_arguments(parser)
+        importlib.import_module(module_of(name)).add_arguments(parser)
         lines += _section(parser, summary, "##")
     return "\n".join(lines).rstrip("\n") + "\n"
 

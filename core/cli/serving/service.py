@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from multigraft.cli.serve import add_serving_arguments, check_serving
+from multigraft.cli.serving.serve import add_serving_arguments, check_serving
 from multigraft.cli.shared.bundle_sources import add_source_argument
 from multigraft.cli.shared.json_text import json_text
 from multigraft.errors import UsageError
