@@ -7,6 +7,7 @@ install it again the same way.
 from __future__ import annotations
 
 import re
+import sys
 from dataclasses import dataclass
 from typing import Literal
 
@@ -89,6 +90,9 @@ def fault_of(error: BaseException, package: str | None) -> Fault | None:
         missing = (error.name or "").partition(".")[0]
         if not missing or package is None or missing != package:
             return Fault("needs", missing) if missing and package is not None else None
+        if "is not a package" in str(error):
+            # A module without parts is called like it; None stands where Python was told not to import it.
+            return Fault("name taken", package) if sys.modules.get(package) is not None else None
         # A part of the package itself: `No module named 'PIL._imaging'`.
         return Fault("reinstall", error.name or "") if "." in (error.name or "") else None
     said: BaseException | None = error
