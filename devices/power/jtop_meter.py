@@ -6,6 +6,7 @@ import os
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
@@ -23,7 +24,11 @@ FASTEST_S = 0.1
 PATIENCE = 5
 """Updates that may stay out before the service counts as gone, and 3 seconds at least."""
 
+SERVICE = Path("/run/jtop.sock")
+"""Is there while the service runs."""
+
 _TOTAL = "total of jtop"
+_RESTART = "start its service: sudo systemctl restart jtop"
 
 
 class JtopMeter(SampledMeter):
@@ -74,6 +79,9 @@ class JtopMeter(SampledMeter):
             raise MissingDependencyError(
                 f"reading power through jtop needs jetson-stats, which is {how_missing(error)}", install_extra("jetson")
             ) from error
+        if not SERVICE.exists():
+            # The client would ask systemd by three subprocesses, whose input it leaves open.
+            raise DeviceError("jtop does not answer (its service does not run)", _RESTART)
         try:
             self._service = jtop.jtop(interval=self._asked_s)
             self._service.start()
@@ -87,7 +95,7 @@ class JtopMeter(SampledMeter):
             why = printable(str(error).strip().partition("\n")[0].partition(". ")[0]) or type(error).__name__
             raise DeviceError(
                 f"jtop does not answer ({why})",
-                "start its service: sudo systemctl restart jtop",
+                _RESTART,
             ) from error
         return self
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from multigraft.devices.power import jtop_meter
 from multigraft.devices.power.fake_meter import FakeMeter
 from multigraft.devices.power.hwmon_meter import HwmonMeter, rails_of
 from multigraft.devices.power.jtop_meter import JtopMeter
@@ -291,6 +292,20 @@ def test_a_counter_that_may_not_be_read_is_told_with_the_remedy(tmp_path: Path) 
     meter, reason = find_power_meter(tmp_path)
     assert meter is None
     assert "energy_uj" in reason
+
+
+@pytest.fixture(autouse=True)
+def service_runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(jtop_meter, "SERVICE", tmp_path)
+
+
+def test_without_its_service_jtop_is_not_asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    services: list[Any] = []
+    monkeypatch.setattr(jtop_meter, "SERVICE", tmp_path / "gone")
+    monkeypatch.setitem(sys.modules, "jtop", fake_jtop({"tot": {"power": 7000}}, services))
+    meter, reason = JtopMeter.find()
+    assert meter is None and services == []
+    assert reason == "jtop does not answer (its service does not run); start its service: sudo systemctl restart jtop"
 
 
 def fake_jtop(power: dict[str, Any], services: list[Any] | None = None) -> types.SimpleNamespace:
