@@ -65,7 +65,8 @@ class PreprocessingSettings:
         "Multiplied after the mean; 1 / (255 * std) for a std in 0..1 units.", _PER_CHANNEL, default=(1 / 255,)
     )
     resize: Resize = key(
-        "stretch ignores the aspect ratio, fit pads with the mean, fill crops the centre, corner pads right or below.",
+        "stretch ignores the aspect ratio, fit pads with the mean, fill crops the centre, corner pads right or below, "
+        "line fills the height and pads at the right or squeezes the width.",
         choice(*get_args(Resize)),
         default="stretch",
     )

@@ -27,7 +27,7 @@ from multigraft.tensors.resizing import Pixels, Resizer
 from multigraft.tensors.specs import TensorSpec
 
 Color = Literal["rgb", "bgr", "grey"]
-Resize = Literal["stretch", "fit", "fill", "corner"]
+Resize = Literal["stretch", "fit", "fill", "corner", "line"]
 Interpolation = Literal["bilinear", "nearest"]
 
 Frame = npt.NDArray[np.uint8]
@@ -50,7 +50,9 @@ class Preprocessing:
         mean: Per channel, in pixel units (0..255).
         scale: Per channel: input = (pixel - mean) * scale.
         resize: ``stretch`` ignores the aspect ratio, ``fit`` pads with the mean, ``fill`` crops the centre; ``corner``
-            is ``fit`` with all padding to the right or below, as many detectors and readers of text were trained.
+            is ``fit`` with all padding to the right or below, as many detectors were trained; ``line`` makes a frame
+            as high as the input, as readers of text were trained: what is shorter is padded at its right, what is
+            longer is squeezed.
         interpolation: Between pixels.
 
     Raises:
@@ -93,7 +95,7 @@ class Preprocessing:
     @property
     def pads(self) -> bool:
         """Whether a part of the input may hold no pixels of the frame."""
-        return self.resize in ("fit", "corner")
+        return self.resize in ("fit", "corner", "line")
 
 
 @dataclass(frozen=True)
@@ -244,6 +246,8 @@ def frame_regions(
         )
         top, left = (height - rows) // 2, (width - columns) // 2
         return (slice(top, top + rows), slice(left, left + columns)), None
+    if spec.resize == "line":
+        return None, (slice(0, target[0]), slice(0, min(target[1], -(-target[0] * width // height))))
     inner = (_ratio(target[1], height, width), target[1]) if wide else (target[0], _ratio(target[0], width, height))
     top, left = (0, 0) if spec.resize == "corner" else ((target[0] - inner[0]) // 2, (target[1] - inner[1]) // 2)
     return None, (slice(top, top + inner[0]), slice(left, left + inner[1]))

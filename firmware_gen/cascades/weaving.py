@@ -23,7 +23,13 @@ from multigraft.firmware_gen.kernels.lowered_step import LoweredStep
 from multigraft.firmware_gen.program.program import Node, Program, Step
 from multigraft.tflite.graph import Op, Tensor
 
-_RESIZE = {"stretch": "MG_STRETCH", "fit": "MG_FIT", "fill": "MG_FILL"}
+_RESIZE = {
+    "stretch": "MG_STRETCH",
+    "fit": "MG_FIT",
+    "fill": "MG_FILL",
+    "corner": "MG_CORNER",
+    "line": "MG_LINE",
+}
 
 
 @dataclass(frozen=True)

@@ -51,14 +51,14 @@ name = "side"
 model = {models}/ch_ppocr_mobile_v2.0_cls_infer.onnx"
 kind = "classification"
 labels = ["0", "180"]
-preprocessing = {{ size = [48, 192], color = "bgr", mean = 127.5, scale = 0.00784313725, resize = "corner" }}
+preprocessing = {{ size = [48, 192], color = "bgr", mean = 127.5, scale = 0.00784313725, resize = "line" }}
 on = {{ task = "lines", top = 64 }}
 [[task]]
 name = "text"
 model = {models}/ch_PP-OCRv4_rec_infer.onnx"
 kind = "other"
 labels = "characters.txt"
-preprocessing = {{ size = [48, 640], color = "bgr", mean = 127.5, scale = 0.00784313725, resize = "corner" }}
+preprocessing = {{ size = [48, 480], color = "bgr", mean = 127.5, scale = 0.00784313725, resize = "line" }}
 answer = {{ format = "ctc" }}
 on = {{ task = "lines", top = 64 }}
 """

@@ -14,7 +14,7 @@ MG_KERNEL double mg_sub64(double a, double b) { return a - b; }
 MG_KERNEL double mg_mul64(double a, double b) { return a * b; }
 MG_KERNEL double mg_div64(double a, double b) { return a / b; }
 
-enum { MG_STRETCH, MG_FIT, MG_FILL };
+enum { MG_STRETCH, MG_FIT, MG_FILL, MG_CORNER, MG_LINE };
 
 /* What a network sees of a part of the frame. */
 typedef struct {
@@ -87,13 +87,17 @@ MG_KERNEL void mg_regions(const mg_view *v, int32_t height, int32_t width, mg_pa
             from->height = mg_min(height, mg_ratio(width, v->height, v->width));
         from->left = (width - from->width) / 2;
         from->top = (height - from->height) / 2;
+    } else if (v->resize == MG_LINE) {
+        to->width = mg_min(v->width, (v->height * width + height - 1) / height);
     } else {
         if (wide)
             to->height = mg_ratio(v->width, height, width);
         else
             to->width = mg_ratio(v->height, width, height);
-        to->left = (v->width - to->width) / 2;
-        to->top = (v->height - to->height) / 2;
+        if (v->resize == MG_FIT) {
+            to->left = (v->width - to->width) / 2;
+            to->top = (v->height - to->height) / 2;
+        }
     }
 }
 

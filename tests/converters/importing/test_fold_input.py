@@ -81,7 +81,7 @@ ALL = [padded, unpadded, depthwise, dense, matmul, two_readers, arithmetic, skip
     st.sampled_from(["rgb", "bgr", "grey"]),
     st.tuples(numbers, numbers, numbers),
     st.tuples(numbers, numbers, numbers),
-    st.sampled_from(["stretch", "fit", "fill", "corner"]),
+    st.sampled_from(["stretch", "fit", "fill", "corner", "line"]),
 )
 def test_folding_never_changes_an_answer(layers: Any, color: Color, mean: Any, deviation: Any, resize: Any) -> None:
     channels = 1 if color == "grey" else 3

@@ -40,7 +40,8 @@ def cases(draw: st.DrawFn) -> tuple[Preprocessing, Frame, str, float, int]:
     size = st.integers(1, 12)
     spec = Preprocessing(
         draw(size), draw(size), color, mean, scales,
-        draw(st.sampled_from(("stretch", "fit", "fill", "corner"))), draw(st.sampled_from(("bilinear", "nearest"))),
+        draw(st.sampled_from(("stretch", "fit", "fill", "corner", "line"))),
+        draw(st.sampled_from(("bilinear", "nearest"))),
     )  # fmt: skip
     same = draw(st.booleans())
     height, width = (spec.height, spec.width) if same else (draw(st.integers(1, 20)), draw(st.integers(1, 20)))
@@ -147,6 +148,17 @@ def test_corner_is_fit_with_all_padding_to_the_right_or_below() -> None:
     tall = prepare(frame.transpose(1, 0, 2), dataclasses.replace(spec, resize="corner"))
     np.testing.assert_array_equal(tall[:, :4], fit[2:6].transpose(1, 0, 2))
     assert (tall[:, 4:] == 0).all()
+
+
+def test_a_line_of_text_is_as_high_as_the_input_and_padded_at_its_right_or_squeezed() -> None:
+    spec = dataclasses.replace(plain(8, 20), mean=(9.0, 8.0, 7.0), resize="line")
+    short = prepare(frame_of((16, 29, 3)), spec)
+    inner = dataclasses.replace(spec, width=15, resize="stretch")
+    np.testing.assert_array_equal(short[:, :15], prepare(frame_of((16, 29, 3)), inner))
+    assert (short[:, 15:] == 0).all()
+    for size in ((16, 90, 3), (16, 40, 3)):
+        stretched = dataclasses.replace(spec, resize="stretch")
+        np.testing.assert_array_equal(prepare(frame_of(size), spec), prepare(frame_of(size), stretched))
 
 
 def test_fill_crops_the_centre() -> None:
