@@ -294,7 +294,7 @@ def test_a_counter_that_may_not_be_read_is_told_with_the_remedy(tmp_path: Path) 
     assert "energy_uj" in reason
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture
 def service_runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(jtop_meter, "SERVICE", tmp_path)
 
@@ -333,6 +333,7 @@ def fake_jtop(power: dict[str, Any], services: list[Any] | None = None) -> types
     return types.SimpleNamespace(jtop=Service)
 
 
+@pytest.mark.usefixtures("service_runs")
 def test_jtop_is_used_where_sysfs_shows_no_sensor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     services: list[Any] = []
     monkeypatch.setitem(sys.modules, "jtop", fake_jtop({"rail": {}, "tot": {"power": 7000}}, services))
@@ -350,6 +351,7 @@ def test_jtop_is_used_where_sysfs_shows_no_sensor(tmp_path: Path, monkeypatch: p
             meter.energy_j()
 
 
+@pytest.mark.usefixtures("service_runs")
 def test_jtops_total_of_parts_and_whole_is_not_believed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     rails = {name: {"power": 10_000, "online": True} for name in ("VDD_GPU", "VDD_CPU_SOC_MSS", "VIN_SYS_5V0")}
     battery = {"battery": {"power": 9000, "status": "Discharging"}}
@@ -362,6 +364,7 @@ def test_jtops_total_of_parts_and_whole_is_not_believed(tmp_path: Path, monkeypa
         assert {rail.name: rail.parent for rail in meter.tree} == {**dict.fromkeys(rails, "VIN"), "VIN": None}
 
 
+@pytest.mark.usefixtures("service_runs")
 def test_jtop_without_a_total_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "jtop", fake_jtop({}))
     meter, reason = find_power_meter(tmp_path)
