@@ -68,8 +68,11 @@ def project(onnx2tf_environment: Environment, tmp_path: Path, monkeypatch: pytes
 
 
 def test_statistics_of_crops_serve_what_those_of_frames_serve(
-    project: Path, capsys: pytest.CaptureFixture[str]
+    project: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # These networks of random weights differ by more from one interpreter to the other than a self-test lets pass.
+    monkeypatch.setenv("MULTIGRAFT_BACKEND", "litert")
+
     def run(*argv: str) -> None:
         assert main(list(argv)) == 0, capsys.readouterr().err
 

@@ -19,6 +19,7 @@ from multigraft.cli.main import main
 from multigraft.errors import BundleError, DeviceError, InputError, UsageError
 from multigraft.files import sha256_of
 from multigraft.npz import read_npz
+from multigraft.runtime.backends import load_backend
 from multigraft.runtime.deploy import proof, store, trial
 from multigraft.runtime.deploy.deploying import Policy, deploy, wait_settled
 from multigraft.runtime.deploy.remote import Remote
@@ -34,7 +35,7 @@ def grafts(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     folder = tmp_path_factory.mktemp("built")
     made = [build(heads=(("digit", "classification"),), width=width).bundle for width in (8, 9)]
     contents = {name: made[1].read(name) for name in made[1].manifest.files}
-    outputs = {name: np.flip(array, -1).copy() for name, array in read_npz(contents[GOLDEN_OUTPUTS]).items()}
+    outputs = {name: array ^ np.int8(64) for name, array in read_npz(contents[GOLDEN_OUTPUTS]).items()}
     bad = Bundle.create(dataclasses.replace(made[1].manifest), {**contents, GOLDEN_OUTPUTS: npz(outputs)})
     return [bundle.write(folder / f"{number}.graft") for number, bundle in enumerate([*made, bad])]
 
@@ -51,7 +52,9 @@ def digest_of(graft: Path) -> str:
 def test_a_bundle_is_served_once_it_has_passed_its_self_test(grafts: list[Path], state: Path) -> None:
     first = deploy(grafts[0].read_bytes(), None, state)
     assert (first.is_new, first.before) == (True, None)
-    assert first.self_test == "4 golden inputs: all tensors equal"
+    # Another interpreter than the one that made them may differ by some LSB.
+    is_same = load_backend().name == "litert"
+    assert first.self_test.startswith("4 golden inputs: all tensors equal" if is_same else "4 golden inputs: ")
     second = deploy(grafts[1].read_bytes(), None, state)
     assert second.before == first.digest == digest_of(grafts[0])
     assert trial.starting(state).name == second.digest
