@@ -161,10 +161,6 @@ def read_npy(data: bytes, is_writable: bool = True) -> Array:
     return array.copy() if is_writable else array
 
 
-MOST_BYTES = 1 << 48
-"""Of one array: rows of many files together are still counted by a machine's integers."""
-
-
 def npy_header(source: BinaryIO) -> tuple[np.dtype[Any], tuple[int, ...], bool]:
     """Type, shape and Fortran order that a .npy file promises; ``source`` is then at the first element.
 
@@ -183,6 +179,4 @@ def npy_header(source: BinaryIO) -> tuple[np.dtype[Any], tuple[int, ...], bool]:
         raise UnreadableError("an array holds something else than numbers")
     if not all(isinstance(size, int) and size >= 0 for size in shape) or len(shape) > 32:
         raise UnreadableError(f"an array has shape {shape}")
-    if max(math.prod(shape) * dtype.itemsize, *shape, 0) > MOST_BYTES:
-        raise UnreadableError("an array promises more bytes than any disk holds")
     return dtype, shape, is_fortran

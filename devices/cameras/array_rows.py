@@ -20,6 +20,9 @@ from multigraft.tensors.arrays import Array
 
 _Header = tuple[np.dtype[Any], tuple[int, ...]]
 
+MOST_ROWS = 1 << 40
+"""Of one file: those of many together are still counted by a machine's integers."""
+
 
 @dataclass(frozen=True)
 class _Part:
@@ -84,6 +87,8 @@ class ArrayRows(SourceWithoutDevice):
                 f"store numbers of shape N x {row}",
             )
         is_many = self._holds_many(shape)
+        if max(shape, default=0) > MOST_ROWS:
+            raise _damaged(path, ValueError("it promises more rows than any disk holds"))
         return _Part(path, array, shape[0] if is_many else 1, not is_many)
 
     def _holds_many(self, shape: tuple[int, ...]) -> bool:

@@ -55,7 +55,8 @@ def resilient(
     wait: Callable[[float], None] = time.sleep,
     report: Callable[[Outage], None] | None = None,
 ) -> Camera:
-    """A camera whose frames are never queued, and that is looked for again when it vanishes; a file is left as it is.
+    """A camera whose frames are never queued, and that is looked for again when it vanishes; files and boards
+    are left as they are.
 
     Args:
         camera: As :func:`open_source` gives it.
@@ -63,7 +64,8 @@ def resilient(
         wait: In the same way.
         report: In the same way.
     """
-    if not isinstance(camera, (*FREE_RUNNING, SerialCamera)):
+    # A board that answers wrongly is not one that vanished: who asks it for frames is told, and ends.
+    if not isinstance(camera, FREE_RUNNING):
         return camera
     return ReturningCamera(newest_only(camera), is_patient, wait, report)
 

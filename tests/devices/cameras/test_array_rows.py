@@ -108,5 +108,5 @@ def test_more_rows_than_any_disk_holds_are_damage(rows: int, tmp_path: Path) -> 
     path = tmp_path / "rows.npy"
     header = f"{{'descr': '<f4', 'fortran_order': False, 'shape': ({rows}, 4)}}".encode().ljust(117) + b"\n"
     path.write_bytes(b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header)
-    with pytest.raises(InputError, match="more bytes than any disk holds"):
+    with pytest.raises(InputError, match="more rows than any disk holds"):
         ArrayRows(path, (4,))
