@@ -18,7 +18,7 @@ EXTRAS_fuzzing := dev,fuzzing
 METADATA := setup.cfg pyproject.toml $(wildcard setup.py packaging/demo/*)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-torch check docs dev bench attack kills cuts audit fuzz fuzz-readers mutants firmware-tools clean FORCE jtop systemd soak deb
+.PHONY: help demo test test-torch check docs dev bench jtop attack kills cuts audit fuzz fuzz-readers systemd soak mutants deb firmware-tools clean FORCE
 .DELETE_ON_ERROR:
 
 help:
