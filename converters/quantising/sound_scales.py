@@ -36,6 +36,9 @@ _LARGEST = {"int8": 127, "int4": 7}
 _ROOM = 2.0**31 - 2.0**12
 """What a sum may come to: int32, less what rounding of each product can add."""
 
+_GREATEST_RATIO = 128.0
+"""Steps of the output that one step of input times weight may be: XNNPACK takes less than 256."""
+
 _STORED = ("int8", "int16", "uint8")
 
 
@@ -130,7 +133,10 @@ def _sound(graph: Graph, linear: LinearOperator, floating: Graph, exact: LinearO
         highest, least = highest.max(keepdims=True), least.max(keepdims=True)
     # Below its least range litert-quantizer stores zeros, whatever the weights are.
     finest = np.where(highest < LEAST_RANGE, np.maximum(highest / largest, LEAST_SCALE), old)
-    wanted = np.maximum(np.where(highest > 0, finest, old), least)
+    # A channel without weights has a scale that fits nothing; beside a very narrow output it is too coarse to be run.
+    output = graph.tensors[linear.result].quant
+    coarsest = np.inf if output is None else _GREATEST_RATIO * output.scales[0] / input_scale(graph, linear)
+    wanted = np.maximum(np.where(highest > 0, finest, np.minimum(old, coarsest)), least)
     is_changed = wanted != old
     if not is_changed.any() and not is_rebiased:
         return graph

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from multigraft.converters.conversion.interpreters import Arrays, Runner, available, tapped
@@ -107,6 +107,8 @@ def per_channel(one: st.SearchStrategy[float]) -> st.SearchStrategy[list[float]]
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.sampled_from(KINDS), st.sampled_from(("NONE", "RELU")), per_channel(factors), per_channel(biases))
+@example("CONV_2D", "NONE", [0.0, 0.0, 0.0, 1e-14], [0.0] * CHANNELS)
+@example("DEPTHWISE_CONV_2D", "RELU", [0.0, 0.0, 0.0, 1e-17], [0.0] * CHANNELS)
 def test_no_channel_is_further_off_than_its_own_rounding(
     kind: str, activation: str, weights: list[float], bias: list[float]
 ) -> None:
