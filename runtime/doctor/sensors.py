@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
+
 from multigraft.devices.power.power import find_power_meter
-from multigraft.devices.thermal import HAS_OCCURRED, THROTTLED_NOW, Thermal
+from multigraft.devices.thermal import HAS_OCCURRED, THROTTLED_NOW, VCGENCMD, Thermal
 from multigraft.runtime.doctor.finding import Finding
 from multigraft.runtime.doctor.system import System
 
@@ -59,10 +61,8 @@ def _throttling(thermal: Thermal) -> list[Finding]:
 
 
 def _vcgencmd(system: System) -> tuple[str, ...]:
-    if system.run("vcgencmd", "version", seconds=5) is None:
-        return ("false",)
-    # By the doctor's own PATH, which may be another machine's.
-    return ("env", f"PATH={system.environment.get('PATH', '')}", "vcgencmd", "get_throttled")
+    # By the doctor's own PATH, which may be another machine's; where there is no such program, env says nothing.
+    return ("env", f"PATH={system.environment.get('PATH', os.defpath)}", *VCGENCMD)
 
 
 def check_power(system: System) -> list[Finding]:
