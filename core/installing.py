@@ -30,7 +30,6 @@ DEBIAN_PACKAGES = {
 }
 """Extra of multigraft to what brings the same from Debian."""
 
-
 DESKTOP_OPENCV = ("opencv-python", "opencv-contrib-python")
 """Distributions of ``cv2`` that want the libraries of a desktop; ``-headless`` ones do not."""
 
