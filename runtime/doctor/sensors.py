@@ -18,6 +18,12 @@ UNDER_VOLTAGE = 0x1
 _COOL = "give it a heat sink or a fan, and air"
 _SUPPLY = "use the board's own power supply and a short cable: 5.1 V at 3 A, 5 A for a Pi 5"
 
+_STATES = (
+    ("power supply", UNDER_VOLTAGE, "under-voltage", "no under-voltage", _SUPPLY),
+    ("throttling", ~UNDER_VOLTAGE, "slowed down", "not", _COOL),
+)
+"""Title, the bits that are wrong, and how each way is said."""
+
 
 def check_heat(system: System) -> list[Finding]:
     """Temperature now, and whether the processor is or was slowed down."""
@@ -38,16 +44,12 @@ def _throttling(thermal: Thermal) -> list[Finding]:
     if state is not None:
         now, before = state & THROTTLED_NOW, (state & HAS_OCCURRED) >> 16
         found = []
-        if (now | before) & UNDER_VOLTAGE:
-            when = "now" if now & UNDER_VOLTAGE else "some time since the start"
-            found.append(Finding("power supply", "wrong", f"under-voltage {when} ({state:#x})", _SUPPLY))
-        else:
-            found.append(Finding("power supply", "ok", "no under-voltage since the start"))
-        if (now | before) & ~UNDER_VOLTAGE:
-            when = "now" if now & ~UNDER_VOLTAGE else "some time since the start"
-            found.append(Finding("throttling", "wrong", f"slowed down {when} ({state:#x})", _COOL))
-        else:
-            found.append(Finding("throttling", "ok", "not since the start"))
+        for name, bits, wrong, well, remedy in _STATES:
+            if (now | before) & bits:
+                when = "now" if now & bits else "some time since the start"
+                found.append(Finding(name, "wrong", f"{wrong} {when} ({state:#x})", remedy))
+            else:
+                found.append(Finding(name, "ok", f"{well} since the start"))
         return found
     if counts is None:
         return [
