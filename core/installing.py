@@ -30,7 +30,6 @@ DEBIAN_PACKAGES = {
 }
 """Extra of multigraft to what brings the same from Debian."""
 
-
 DESKTOP_OPENCV = ("opencv-python", "opencv-contrib-python")
 """Distributions of ``cv2`` that want the libraries of a desktop; ``-headless`` ones do not."""
 
@@ -78,7 +77,7 @@ def repair(error: BaseException, usual: str) -> str:
             return _same_numpy(package, origin)
         case "library" if (desktop := _distribution(package)) in DESKTOP_OPENCV:
             # One library of a desktop after the other would be missed: libxcb, libGL, libgthread.
-            command = _forced(install_package(f"{desktop}-headless"))
+            command = install_package(f"{desktop}-headless", anew=True)
             return f"first remove {desktop}, which is for desktops (pip uninstall -y {desktop}); then {command}"
         case "library":
             known = LIBRARIES.get(fault.detail)
@@ -109,19 +108,21 @@ def install_extra(extra: str) -> str:
     return _run(shlex.quote(wanted))
 
 
-def install_package(requirement: str) -> str:
+def install_package(requirement: str, anew: bool = False) -> str:
     """The command that installs another distribution into the environment that runs, as a remedy.
 
     Args:
         requirement: As pip takes it, such as ``"numpy<2"``.
+        anew: Also where that version is installed.
     """
+    forced = "--force-reinstall --no-cache-dir " if anew else ""
     if _is_tool("usr", "lib"):
         return "run: sudo apt install --reinstall multigraft"
     if _is_tool("uv", "tools"):
-        return f"run: uv pip install --python {shlex.quote(sys.prefix)} {shlex.quote(requirement)}"
+        return f"run: uv pip install {forced}--python {shlex.quote(sys.prefix)} {shlex.quote(requirement)}"
     if _is_tool("pipx", "venvs"):
-        return f"run: pipx inject {NAME} {shlex.quote(requirement)}"
-    return _run(shlex.quote(requirement))
+        return f"run: pipx inject {'--force ' if anew else ''}{NAME} {shlex.quote(requirement)}"
+    return _run(f"{forced}{shlex.quote(requirement)}")
 
 
 def sees_system_packages() -> bool:
@@ -180,14 +181,7 @@ def _again(package: str, origin: Path | None) -> str:
         # Debian names packages by what is imported (Python policy, 4.3).
         name = {"cv2": "opencv"}.get(package, package.lower().replace("_", "-"))
         return f"run: sudo apt install --reinstall python3-{name}"
-    return _forced(install_package(distribution))
-
-
-def _forced(command: str) -> str:
-    """The command of :func:`install_package`, also where that version is installed."""
-    if " inject " in command:
-        return command.replace(" inject ", " inject --force ", 1)
-    return command.replace(" pip install ", " pip install --force-reinstall --no-cache-dir ", 1)
+    return install_package(distribution, anew=True)
 
 
 def _distribution(package: str) -> str:

@@ -58,7 +58,7 @@ def execute(options: argparse.Namespace) -> int:
     thermal = Thermal()
     watch = ThrottlingWatch(thermal)
     engine, tasks = open_engine(options)
-    frames = _frames(options.source, engine, tasks, min(MAX_FRAMES, options.warmup + options.runs))
+    frames = first_frames(options.source, engine, tasks, min(MAX_FRAMES, options.warmup + options.runs))
     timing = benchmark.measure_latency(engine, frames, tasks, options.runs, options.warmup)
     comparisons, separate = [], []
     for kind, *models in options.against:
@@ -107,13 +107,13 @@ def _stages(
     return measure_crops(engine, pictures[0], tasks, options.runs, options.warmup) if pictures else []
 
 
-def _frames(sources: list[str] | None, engine: Engine, tasks: tuple[str, ...] | None, most: int) -> list[Any]:
-    with fake_or_opened(sources, engine, tasks) as camera:
+def first_frames(sources: list[str] | None, engine: Engine, tasks: tuple[str, ...] | None, most: int) -> list[Any]:
+    """Up to ``most`` frames of what sources name; without any, fake ones that fit the bundle."""
+    with _fake_or_opened(sources, engine, tasks) as camera:
         return list(itertools.islice(camera, most))
 
 
-def fake_or_opened(sources: list[str] | None, engine: Engine, tasks: tuple[str, ...] | None) -> Camera:
-    """The camera that sources name; without any, one of fake frames that fit the bundle."""
+def _fake_or_opened(sources: list[str] | None, engine: Engine, tasks: tuple[str, ...] | None) -> Camera:
     from multigraft.devices.cameras.fake_camera import FakeCamera
     from multigraft.tensors.preprocessing import Preprocessing
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import itertools
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,9 +17,6 @@ if TYPE_CHECKING:
     from multigraft.runtime import Engine
     from multigraft.runtime.energy.estimate import Estimate
     from multigraft.runtime.energy.measuring import Measured
-
-MAX_FRAMES = 64
-"""Frames kept in memory; runs go round."""
 
 SPLITS = ("shapley", "marginal", "by-use")
 """As :data:`multigraft.runtime.energy.attribution.SPLITS`, without what that loads."""
@@ -133,15 +129,12 @@ def _measure(
     meter: PowerMeter,
     watch: Any,
 ) -> Measured:
-    from multigraft.cli.bench import fake_or_opened
+    from multigraft.cli.bench import MAX_FRAMES, first_frames
     from multigraft.runtime.energy.measuring import measure_bundle
 
-    camera = fake_or_opened(options.source, engine, tuple(tasks))
-    with camera:
-        frames = list(itertools.islice(camera, MAX_FRAMES))
     return measure_bundle(
         engine,
-        frames,
+        first_frames(options.source, engine, tuple(tasks), MAX_FRAMES),
         tasks,
         meter,
         error=options.error / 100,

@@ -13,7 +13,7 @@ from multigraft.errors import DeviceError, MissingDependencyError
 from multigraft.installing import how_missing, install_extra
 
 ACCURACY = Accuracy(interval_s=0.04, gain=0.01, step_w=0.0001)
-"""Four values come together; its maker states 0.5 % each for voltage and current."""
+"""Four values come together; nominally it is off by 0.5 % each in voltage and current."""
 
 
 class FnirsiMeter(PushedMeter):

@@ -28,7 +28,7 @@ SAMPLE_S = 0.002
 INA3221_CHANNELS = (1, 2, 3)
 
 UPDATE_S = {"ina3221": 0.0066, "ina219": 0.001064, "ina226": 0.0022, "ina228": 0.0022, "ina238": 0.0022}
-"""Between new values as the drivers set the chips up, where ``update_interval`` does not tell."""
+"""Between new values, nominally, as the drivers set the chips up, where ``update_interval`` does not tell."""
 
 
 class HwmonMeter(SampledMeter):

@@ -1,4 +1,4 @@
-"""Texas Instruments' power sensors: how far each chip may be off."""
+"""Texas Instruments' power sensors: how far each chip may be off, by the nominal figures of its datasheet."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ USUAL_SHUNT_OHM = 0.005
 
 @dataclass(frozen=True)
 class Chip:
-    """Figures of a datasheet.
+    """Nominal figures of a datasheet, none of them measured here.
 
     Attributes:
         gain: Largest gain error of current and voltage together, over temperature, without the shunt.
@@ -55,5 +55,5 @@ CHIPS = {
     "ina238": _FINEST,
     "ina260": Chip(0.005, 10e-6, 20e-6),
 }
-"""Name in sysfs to the chip's figures: TI's SBOS576 (INA3221), SBOS448 (INA219), SBOS547 (INA226), SBOSA20 (INA228),
-SLYS022 (INA238), SBOS656 (INA260) and their relatives."""
+"""Name in sysfs to the chip's nominal figures: TI's SBOS576 (INA3221), SBOS448 (INA219), SBOS547 (INA226), SBOSA20
+(INA228), SLYS022 (INA238), SBOS656 (INA260) and their relatives."""

@@ -12,7 +12,7 @@ from multigraft.errors import DeviceError, MissingDependencyError
 from multigraft.installing import how_missing, install_extra
 
 ACCURACY = Accuracy(interval_s=0.05, gain=0.01)
-"""It integrates a million values a second or two, and tells the sum twenty times; its maker states 0.5 % to 1 %."""
+"""It integrates a million values a second or two, and tells the sum twenty times; nominally off by 0.5 % to 1 %."""
 
 VOLTAGE_RANGE = "15V"
 

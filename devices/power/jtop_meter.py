@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import os
-import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
-from multigraft.devices.power.curve import Curve
 from multigraft.devices.power.ina_chips import CHIPS
-from multigraft.devices.power.power_sampling import SampledMeter
+from multigraft.devices.power.pushed_meter import PushedMeter
 from multigraft.devices.power.rails import Accuracy, Rail, counted, feeder_of
 from multigraft.errors import DeviceError, MissingDependencyError
 from multigraft.installing import how_missing, install_extra, install_package
@@ -31,7 +28,7 @@ _TOTAL = "total of jtop"
 _RESTART = "start its service: sudo systemctl restart jtop"
 
 
-class JtopMeter(SampledMeter):
+class JtopMeter(PushedMeter):
     """PowerMeter adapter: what the jtop service reports (jetson-stats 4 and newer), a sample per update of the service.
 
     The first client of the service sets its pace, so where another is connected already, that one's holds.
@@ -44,13 +41,9 @@ class JtopMeter(SampledMeter):
     name = "jtop (jetson-stats)"
 
     def __init__(self, interval_s: float = FASTEST_S, clock: Callable[[], float] = time.perf_counter) -> None:
+        super().__init__(Rail(_TOTAL, self._rated(interval_s)), clock)
         self._asked_s = interval_s
         self._service: Any = None
-        self._updated = threading.Event()
-        self._use((Rail(_TOTAL, self._rated(interval_s)),), clock)
-
-    def _use(self, tree: tuple[Rail, ...], clock: Callable[[], float]) -> None:
-        super().__init__(lambda: self._last[1], tree, counted(tree), None, clock)
 
     @staticmethod
     def _rated(interval_s: float) -> Accuracy:
@@ -72,7 +65,7 @@ class JtopMeter(SampledMeter):
             return None, str(error).rstrip(".")
         return meter, ""
 
-    def __enter__(self) -> Self:
+    def _open(self) -> None:
         try:
             import jtop
         except Exception as error:
@@ -87,66 +80,40 @@ class JtopMeter(SampledMeter):
             self._service.start()
             self._begin()
         except DeviceError:
-            self._close()
             raise
         except Exception as error:
             # jtop raises JtopException, OSError and others, depending on what its service lacks.
-            self._close()
             why = printable(str(error).strip().partition("\n")[0].partition(". ")[0]) or type(error).__name__
             raise DeviceError(
                 f"jtop does not answer ({why})",
                 _RESTART,
             ) from error
-        return self
 
     def _begin(self) -> None:
         pace_s = float(getattr(self._service, "interval", 0) or self._asked_s)
         power = self._service.power
-        self._use(_tree(power, self._rated(pace_s if pace_s > 0 else self._asked_s)), self._clock)
-        with self._lock:
-            self._start(_watts(power, self.rails))
+        tree = _tree(power, self._rated(pace_s if pace_s > 0 else self._asked_s))
+        self._count(tree, counted(tree))
+        self.push(_watts(power, self.rails))
         self._service.attach(self._update)
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        super().__exit__(kind, error, trace)
-        self._close()
+    def _close(self) -> None:
+        if self._service is not None:
+            self._service.close()
+            self._service = None
 
-    def energy_j(self) -> float:
-        """Joules since the block was entered; after the last update, its power counts on."""
-        with self._lock:
-            self._check()
-            then_s, watts = self._last
-            return self._total_j + max(0.0, self._clock() - then_s) * max(0.0, watts)
-
-    def curve(self) -> Curve:
-        """What the service told since the block was entered."""
-        return super().curve()
-
-    def _check(self) -> None:
-        super()._check()
-        silent_s = self._clock() - self._last[0]
+    def _check_silence(self, silent_s: float) -> None:
         if silent_s > max(3.0, PATIENCE * self.accuracy.interval_s):
-            raise DeviceError(
-                f"jtop has told nothing for {silent_s:.0f} seconds", "start its service: sudo systemctl restart jtop"
-            )
+            raise DeviceError(f"jtop has told nothing for {silent_s:.0f} seconds", _RESTART)
 
     def _update(self, service: Any) -> None:
         """Called by jtop's own thread, an update each; an error raised here would end that thread unseen."""
         try:
             watts = _watts(service.power, self.rails)
         except DeviceError as error:
-            self._error = error
+            self.fail(error)
             return
-        with self._lock:
-            if self._is_entered:
-                self._add(watts)
-
-    def _close(self) -> None:
-        if self._service is not None:
-            self._service.close()
-            self._service = None
+        self.push(watts)
 
 
 def _tree(power: Any, accuracy: Accuracy) -> tuple[Rail, ...]:

@@ -45,9 +45,7 @@ class SampledMeter:
         counts: bool = False,
     ) -> None:
         self._read = read
-        self.tree = tree
-        self.rails = tuple(rail.name for rail in counting)
-        self._sensor = together(counting)
+        self._count(tree, counting)
         self._interval_s = interval_s
         self._clock = clock
         self._counts = counts
@@ -59,6 +57,11 @@ class SampledMeter:
         self._total_j = 0.0
         self._error: DeviceError | None = None
         self._samples = (array("d"), array("d"), array("d"))
+
+    def _count(self, tree: tuple[Rail, ...], counting: tuple[Rail, ...]) -> None:
+        self.tree = tree
+        self.rails = tuple(rail.name for rail in counting)
+        self._sensor = together(counting)
 
     @property
     def accuracy(self) -> Accuracy:

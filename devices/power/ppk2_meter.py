@@ -22,7 +22,7 @@ DRAINING_S = 0.1
 """Until the last values are here after it was told to stop."""
 
 ACCURACY = Accuracy(TAKEN_S, gain=0.15, offset_w=0.001, step_w=0.00001)
-"""Nordic states 10 to 15 % over its ranges (PPK2 user guide, measurement accuracy), and at most 1 A."""
+"""Nominal: 10 to 15 % over its ranges (PPK2 user guide, measurement accuracy), and at most 1 A."""
 
 
 class Ppk2Meter(PushedMeter):

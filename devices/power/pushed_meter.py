@@ -8,7 +8,6 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
-from multigraft.devices.power.curve import Curve
 from multigraft.devices.power.power_sampling import SampledMeter
 from multigraft.devices.power.rails import Rail
 from multigraft.errors import DeviceError
@@ -28,13 +27,14 @@ class PushedMeter(SampledMeter):
 
     def __init__(self, rail: Rail, clock: Callable[[], float] = time.perf_counter, counts: bool = False) -> None:
         super().__init__(lambda: self._last[1], (rail,), (rail,), None, clock, counts)
+        self._is_open = False
 
     @property
     @abstractmethod
     def name(self) -> str: ...
 
     def _open(self) -> None:
-        """Start the meter; from now on it calls :meth:`push`."""
+        """Start the meter; from now on it calls :meth:`push`. Whatever it raises, :meth:`_close` is called."""
         raise NotImplementedError
 
     def _close(self) -> None:
@@ -46,7 +46,7 @@ class PushedMeter(SampledMeter):
         with self._lock:
             if self._is_entered:
                 self._add(value)
-            else:
+            elif self._is_open:
                 self._start(value)
 
     def fail(self, error: DeviceError) -> None:
@@ -54,21 +54,29 @@ class PushedMeter(SampledMeter):
         self._error = error
 
     def __enter__(self) -> Self:
-        self._error, self._is_entered = None, False
-        self._open()
-        began = time.monotonic()
-        while not self._is_entered and self._error is None and time.monotonic() - began < PATIENCE_S:
-            time.sleep(0.002)
-        if not self._is_entered:
-            self._close()
-            raise self._error or DeviceError(f"{self.name} sends nothing", "unplug it and plug it in again")
+        self._error, self._is_entered, self._is_open = None, False, True
+        try:
+            self._open()
+            began = time.monotonic()
+            while not self._is_entered and self._error is None and time.monotonic() - began < PATIENCE_S:
+                time.sleep(0.002)
+            if not self._is_entered:
+                raise self._error or DeviceError(f"{self.name} sends nothing", "unplug it and plug it in again")
+        except BaseException:
+            self._shut()
+            raise
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._shut()
+
+    def _shut(self) -> None:
         self._close()
-        self._is_entered = False
+        with self._lock:
+            # A reading that comes late begins nothing.
+            self._is_entered = self._is_open = False
 
     def energy_j(self) -> float:
         """Joules since the block was entered, up to the last reading, whose power counts on."""
@@ -79,13 +87,12 @@ class PushedMeter(SampledMeter):
             then_s, watts = self._last
             return self._total_j + max(0.0, self._clock() - then_s) * max(0.0, watts)
 
-    def curve(self) -> Curve:
-        """What was received since the block was entered."""
-        return super().curve()
-
     def _check(self) -> None:
         super()._check()
-        silent_s = self._clock() - self._last[0]
+        self._check_silence(self._clock() - self._last[0])
+
+    def _check_silence(self, silent_s: float) -> None:
+        """Refuse a meter that has sent nothing for too long."""
         if silent_s > PATIENCE_S:
             raise DeviceError(
                 f"{self.name} has sent nothing for {silent_s:.0f} seconds", "unplug it and plug it in again"

@@ -90,20 +90,9 @@ def feeder_of(name: str, measured: Iterable[str]) -> str | None:
 
 
 def counted(rails: Sequence[Rail]) -> tuple[Rail, ...]:
-    """Those that may be added up: none lies behind another of ``rails``, at any distance."""
-    parents = {rail.name: rail.parent for rail in rails}
-
-    def is_fed(name: str) -> bool:
-        seen = {name}
-        parent = parents[name]
-        while parent is not None and parent not in seen:
-            if parent in parents:
-                return True
-            seen.add(parent)
-            parent = parents.get(parent)
-        return False
-
-    return tuple(rail for rail in rails if not is_fed(rail.name))
+    """Those that may be added up: none lies behind another of ``rails``."""
+    names = {rail.name for rail in rails}
+    return tuple(rail for rail in rails if rail.parent not in names - {rail.name})
 
 
 def chosen(rails: Sequence[Rail], names: Sequence[str]) -> tuple[Rail, ...]:

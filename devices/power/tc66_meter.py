@@ -16,7 +16,7 @@ SAMPLE_S = 0.1
 """The meter answers within some tens of milliseconds, and makes about ten values a second."""
 
 ACCURACY = Accuracy(SAMPLE_S, gain=0.015, offset_w=0.005, step_w=0.0001)
-"""Its manual: voltage to 0.5 %, current to 1 % and some digits."""
+"""Nominal: voltage to 0.5 %, current to 1 % and some digits."""
 
 
 class Tc66Meter(SampledMeter):

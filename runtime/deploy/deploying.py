@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import shutil
 import subprocess
 import time
@@ -148,12 +147,14 @@ def wait_settled(state: Path, digest: str, seconds: float) -> None:
 def _restart(unit: str) -> None:
     if unit.startswith("-"):
         raise UsageError(f"{unit} is no unit", "name one such as multigraft.service")
-    with contextlib.suppress(FileNotFoundError):
+    try:
         done = subprocess.run(["systemctl", "try-restart", unit], capture_output=True, text=True, check=False)
-        if done.returncode != 0:
-            said = printable((done.stderr.strip().splitlines() or ["no reason given"])[-1]).rstrip(".")
-            raise DeviceError(
-                f"the bundle is deployed, and {unit} cannot be restarted: {said}", "restart it as a user who may"
-            )
-        return
-    raise DeviceError(f"the bundle is deployed, and {unit} cannot be restarted: there is no systemctl", "restart it")
+    except FileNotFoundError:
+        raise DeviceError(
+            f"the bundle is deployed, and {unit} cannot be restarted: there is no systemctl", "restart it"
+        ) from None
+    if done.returncode != 0:
+        said = printable((done.stderr.strip().splitlines() or ["no reason given"])[-1]).rstrip(".")
+        raise DeviceError(
+            f"the bundle is deployed, and {unit} cannot be restarted: {said}", "restart it as a user who may"
+        )

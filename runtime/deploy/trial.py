@@ -215,8 +215,7 @@ def _started(state: Path, folder: Path, trial: Trial, say: Callable[[str], None]
     counted = dataclasses.replace(trial, bundle=folder.name, starts=trial.starts_of(folder.name) + 1)
     if _try_to(lambda: write_trial(state, counted), say):
         return folder
-    other = _other(state, folder, trial)
-    return other or folder
+    return _other(state, folder, trial) or folder
 
 
 def _try_to(step: Callable[[], Any], say: Callable[[str], None]) -> bool:

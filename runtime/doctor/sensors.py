@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
+
 from multigraft.devices.power.power import find_power_meter
-from multigraft.devices.thermal import HAS_OCCURRED, THROTTLED_NOW, Thermal
+from multigraft.devices.thermal import HAS_OCCURRED, THROTTLED_NOW, VCGENCMD, Thermal
 from multigraft.runtime.doctor.finding import Finding
 from multigraft.runtime.doctor.system import System
 
@@ -15,6 +17,12 @@ UNDER_VOLTAGE = 0x1
 
 _COOL = "give it a heat sink or a fan, and air"
 _SUPPLY = "use the board's own power supply and a short cable: 5.1 V at 3 A, 5 A for a Pi 5"
+
+_STATES = (
+    ("power supply", UNDER_VOLTAGE, "under-voltage", "no under-voltage", _SUPPLY),
+    ("throttling", ~UNDER_VOLTAGE, "slowed down", "not", _COOL),
+)
+"""Title, the bits that are wrong, and how each way is said."""
 
 
 def check_heat(system: System) -> list[Finding]:
@@ -36,16 +44,12 @@ def _throttling(thermal: Thermal) -> list[Finding]:
     if state is not None:
         now, before = state & THROTTLED_NOW, (state & HAS_OCCURRED) >> 16
         found = []
-        if (now | before) & UNDER_VOLTAGE:
-            when = "now" if now & UNDER_VOLTAGE else "some time since the start"
-            found.append(Finding("power supply", "wrong", f"under-voltage {when} ({state:#x})", _SUPPLY))
-        else:
-            found.append(Finding("power supply", "ok", "no under-voltage since the start"))
-        if (now | before) & ~UNDER_VOLTAGE:
-            when = "now" if now & ~UNDER_VOLTAGE else "some time since the start"
-            found.append(Finding("throttling", "wrong", f"slowed down {when} ({state:#x})", _COOL))
-        else:
-            found.append(Finding("throttling", "ok", "not since the start"))
+        for name, bits, wrong, well, remedy in _STATES:
+            if (now | before) & bits:
+                when = "now" if now & bits else "some time since the start"
+                found.append(Finding(name, "wrong", f"{wrong} {when} ({state:#x})", remedy))
+            else:
+                found.append(Finding(name, "ok", f"{well} since the start"))
         return found
     if counts is None:
         return [
@@ -59,10 +63,8 @@ def _throttling(thermal: Thermal) -> list[Finding]:
 
 
 def _vcgencmd(system: System) -> tuple[str, ...]:
-    if system.run("vcgencmd", "version", seconds=5) is None:
-        return ("false",)
-    # By the doctor's own PATH, which may be another machine's.
-    return ("env", f"PATH={system.environment.get('PATH', '')}", "vcgencmd", "get_throttled")
+    # By the doctor's own PATH, which may be another machine's; where there is no such program, env says nothing.
+    return ("env", f"PATH={system.environment.get('PATH', os.defpath)}", *VCGENCMD)
 
 
 def check_power(system: System) -> list[Finding]:

@@ -84,7 +84,6 @@ def check_interpreters(system: System) -> list[Finding]:
         if "error" in told and re.search("not installed$", told["error"]):
             continue
         found.append(_interpreter(system, distribution, told))
-
     if not found:
         found = [Finding("interpreter", "wrong", "none is installed", install_package("ai-edge-litert"))]
     if any(one.state == "ok" for one in found):
@@ -123,7 +122,6 @@ def _answer(system: System, *arguments: str) -> dict[str, Any]:
         return {"error": ended.errors, "remedy": "try again; a first start from an SD card takes long"}
     if ended.code < 0:
         name = signal.Signals(-ended.code).name
-
         why = ", an instruction that this processor does not have" if name == "SIGILL" else ""
         return {"error": f"it ends with {name}{why}", "remedy": "install an older release of it"}
     try:

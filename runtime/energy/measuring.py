@@ -141,11 +141,11 @@ def users_of(part: Part, manifest: Manifest, tasks: Sequence[str]) -> tuple[str,
         return tuple(task for task in tasks if asked & set(_chain(manifest, task)))
     found = []
     for task in tasks:
-        for name in _chain(manifest, task)[-1:]:
-            reads = {source.tensor for source in manifest.inputs_of(name)}
-            needed = {"preprocessing": reads, "segment": set(manifest.task(name).segments), "answering": {name}}
-            if part.of in needed[part.kind]:
-                found.append(task)
+        root = _chain(manifest, task)[-1]
+        reads = {source.tensor for source in manifest.inputs_of(root)}
+        needed = {"preprocessing": reads, "segment": set(manifest.task(root).segments), "answering": {root}}
+        if part.of in needed[part.kind]:
+            found.append(task)
     return tuple(found)
 
 

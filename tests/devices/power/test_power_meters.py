@@ -349,6 +349,10 @@ def test_jtop_is_used_where_sysfs_shows_no_sensor(tmp_path: Path, monkeypatch: p
         clock.now_s = 9.0
         with pytest.raises(DeviceError, match="told nothing for 7 seconds"):
             meter.energy_j()
+    # The client's thread outlives the block by an update, which begins nothing.
+    services[-1].tell(services[-1])
+    with pytest.raises(DeviceError, match="before it was started"):
+        meter.energy_j()
 
 
 @pytest.mark.usefixtures("service_runs")

@@ -54,14 +54,6 @@ def test_an_interpreter_that_works() -> None:
 
 
 CRASH = "import os, signal\nos.kill(os.getpid(), signal.{})\n"
-WRONG = """
-import numpy as np
-class OpResolverType: AUTO = BUILTIN_REF = 0
-from {original} import *
-import {original} as original
-class Interpreter(original.Interpreter):
-    def _get_ops_details(self): return [dict(op_name="CONV_2D")]
-"""
 
 
 @pytest.mark.parametrize(

@@ -135,8 +135,7 @@ def cascade() -> Bundle:
     """Task "kind" looks at the boxes of "line"."""
     bundle = box_bundle()
     line, kind = bundle.manifest.tasks
-    manifest = dataclasses.replace(bundle.manifest, tasks=(line, dataclasses.replace(kind, on=On("line"))))
-    return Bundle.create(manifest, {name: bundle.read(name) for name in manifest.files})
+    return bundle.with_tasks((line, dataclasses.replace(kind, on=On("line"))))
 
 
 def test_looking_at_boxes_is_a_part_and_needs_what_finds_them() -> None:
