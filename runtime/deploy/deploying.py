@@ -70,7 +70,9 @@ class Deployed:
         return asdict(self)
 
 
-def deploy(data: bytes, signature: bytes | None, state: Path, policy: Policy | None = None) -> Deployed:
+def deploy(
+    data: bytes, signature: bytes | None, state: Path, policy: Policy | None = None, name: str = "the bundle"
+) -> Deployed:
     """Take a bundle; whatever fails or ends this process on the way leaves what was served.
 
     Args:
@@ -78,6 +80,7 @@ def deploy(data: bytes, signature: bytes | None, state: Path, policy: Policy | N
         signature: Content of its signature, if there is one.
         state: The state folder.
         policy: How.
+        name: What a sentence calls the file.
 
     Raises:
         BundleError: It is no bundle, is not signed as it has to be, or fails its self-test.
@@ -88,7 +91,7 @@ def deploy(data: bytes, signature: bytes | None, state: Path, policy: Policy | N
     digest = files.sha256_of(data)
     keys = trusted_keys(state)
     signed_by = check_signature(data, signature, keys) if keys or policy.require_signature else None
-    bundle = Bundle.from_bytes(data, "the bundle")
+    bundle = Bundle.from_bytes(data, name)
     store.make_state(state)
     try:
         with store.locked(state, "deploying"):

@@ -89,7 +89,10 @@ def check_interpreters(system: System) -> list[Finding]:
     if any(one.state == "ok" for one in found):
         # One is enough: nothing fails because of the other.
         milder: dict[State, State] = {"ok": "ok", "missing": "ok", "wrong": "missing"}
-        found = [dataclasses.replace(one, state=milder[one.state]) for one in found]
+        found = [
+            dataclasses.replace(one, state=milder[one.state], remedy="" if one.state == "missing" else one.remedy)
+            for one in found
+        ]
     return found
 
 

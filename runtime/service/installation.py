@@ -39,7 +39,7 @@ def install(unit: Unit, bundle: Path | None, units: Path = UNITS, states: Path =
         raise UsageError("systemd does not run here", "start it yourself: multigraft serve")
     if bundle is not None:
         state = states / unit.name
-        deploy(read_file(bundle, LARGEST_GRAFT), signature_beside(bundle), state)
+        deploy(read_file(bundle, LARGEST_GRAFT), signature_beside(bundle), state, name=str(bundle))
         give_to_owner(state)
     path = units / f"{unit.name}.service"
     files.write_bytes(path, unit.text().encode())

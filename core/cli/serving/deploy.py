@@ -60,7 +60,8 @@ def execute(options: argparse.Namespace) -> int:
             code = on_machines(options, arguments, (packed(data, signature), data), _sentence)
             assert code is not None
             return code
-    answer = deploy(data, signature, state_folder(options.state), policy).to_json()
+    name = str(options.bundle or "the bundle")
+    answer = deploy(data, signature, state_folder(options.state), policy, name).to_json()
     print(json_text(answer) if options.json else _sentence(answer))
     return 0
 

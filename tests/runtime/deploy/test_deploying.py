@@ -69,6 +69,16 @@ def test_one_that_fails_its_self_test_leaves_nothing(grafts: list[Path], state: 
     assert [path.name for path in (state / "bundles").iterdir()] == [old]
 
 
+def test_a_file_that_is_cut_is_named(
+    grafts: list[Path], state: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cut = tmp_path / "cut.graft"
+    cut.write_bytes(grafts[0].read_bytes()[:5000])
+    assert main(["deploy", str(cut), "--state", str(state)]) == 2
+    assert f"multigraft: {cut} is not a whole .graft file" in capsys.readouterr().err
+    assert not state.exists()
+
+
 def test_a_crash_or_a_hang_is_a_failed_self_test(
     grafts: list[Path], state: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

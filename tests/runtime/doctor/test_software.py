@@ -49,6 +49,7 @@ def test_the_probe_is_what_its_code_makes() -> None:
 def test_an_interpreter_that_works() -> None:
     litert = next(one for one in check_interpreters(System()) if one.name == "ai-edge-litert")
     assert litert == Finding("ai-edge-litert", "ok", f"{load_backend('litert')} works, XNNPACK on")
+    assert all(one.remedy == "" for one in check_interpreters(System()) if one.state == "ok")
     (python,) = check_python(System())
     assert python.state == "ok"
 
