@@ -129,9 +129,7 @@ def _anchors_raw(answer: AnswerFormat, outputs: Sequence[Places], real: Sequence
     blocks = []
     for stride, pairs in zip(answer.strides, answer.anchors, strict=True):
         level = outputs[answer.roles[f"level_{stride}"]]
-        rows, columns = grid_of(answer.size, stride)
-        y, x = np.mgrid[0:rows, 0:columns].astype(np.float32)
-        corners = np.stack([x, y], axis=-1).reshape(-1, 2)
+        corners = points_of(grid_of(answer.size, stride), (1,), 0)[0]
         stretch = _stretch(answer, stride)
         changes: tuple[Change, Change] = (stretch, _exponential)
         raw_changes: tuple[Change, Change] = (_then(sigmoid, stretch), _exponential)
@@ -166,17 +164,12 @@ def _stretched(by: float) -> Change:
 def _centernet(answer: AnswerFormat, outputs: Sequence[Places], real: Sequence[Float32Array]) -> Candidates:
     heat, sizes = (outputs[answer.roles[role]] for role in ("heat", "sizes"))
     kinds, rows, columns = heat.shape
-    y, x = np.mgrid[0:rows, 0:columns].astype(np.float32)
-    corners = np.stack([x, y], axis=-1).reshape(-1, 2)
-    offsets = None
-    if "offsets" in answer.roles:
-        offsets = outputs[answer.roles["offsets"]].reshape(2, -1).T
-    else:
-        corners = corners + np.float32(0.5)
+    offsets = outputs[answer.roles["offsets"]].reshape(2, -1).T if "offsets" in answer.roles else None
+    points = points_of((rows, columns), (1,), 0.5 if offsets is None else 0)[0]
     stride = answer.strides[0]
     sides = np.tile(np.array([1, 1, stride, stride], np.float32), (rows * columns, 1))
     block = Block(
-        heat.reshape(kinds, -1).T, offsets, sizes.reshape(2, -1).T, None, corners, sides, float(stride)
+        heat.reshape(kinds, -1).T, offsets, sizes.reshape(2, -1).T, None, points, sides, float(stride)
     )  # fmt: skip
     return Candidates((block,), "points", answer.scores, peaks=True, overlaps="all")
 
