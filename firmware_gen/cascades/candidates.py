@@ -21,6 +21,7 @@ from multigraft.answers.decoding.levels import cells_of, grid_of, points_of
 from multigraft.answers.decoding.selection import logit, sigmoid
 from multigraft.answers.families.faces import retinaface_priors
 from multigraft.answers.families.mediapipe import mediapipe_anchors
+from multigraft.answers.families.plain import count_of_boxes
 from multigraft.answers.families.ssd import anchors_of_format
 from multigraft.answers.geometry.anchors import MOST_GROWN
 from multigraft.tensors.arrays import Float32Array
@@ -181,7 +182,7 @@ def _plain(answer: AnswerFormat, outputs: Sequence[Places], real: Sequence[Float
         return "plain with scores beside the boxes"
     boxes, likely = (np.squeeze(outputs[answer.roles[role]]) for role in ("boxes", "scores"))
     boxes = np.atleast_2d(boxes)
-    count = boxes.size // boxes.shape[0 if boxes.shape[0] in (4, 5) and boxes.shape[1] not in (4, 5) else 1]
+    count = count_of_boxes(answer)
     boxes = boxes if boxes.shape[0] == count else boxes.T
     likely = likely.reshape(count, -1) if likely.ndim == 1 or likely.shape[0] == count else likely.T
     if answer.boxes == "y_first":
