@@ -110,7 +110,7 @@ class _Look:
 
     def __init__(self, engine: Engine, view: View, tasks: list[str]) -> None:
         self._view, self.tasks = view, tasks
-        self._cutter = Cutter(engine, view, view.crops[-1].top) if view.crops else None
+        self._cutter = Cutter(engine, view) if view.crops else None
 
     def __call__(self, frame: Frame | Mapping[str, Frame], number: int) -> Frame | Mapping[str, Frame] | None:
         """The frame, or one of the crops in turn; None where there is none."""

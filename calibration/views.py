@@ -73,10 +73,10 @@ class Cutter:
     Args:
         engine: Of the taps bundle.
         view: One of crops.
-        most: Crops of a frame at most; of more, the surest.
+        most: Crops of a frame at most; of more, the surest. None for as many as the view looks at.
     """
 
-    def __init__(self, engine: Engine, view: View, most: int) -> None:
+    def __init__(self, engine: Engine, view: View, most: int | None = None) -> None:
         self._engine, self._on, self._most = engine, view.crops[-1], most
         self._asked = (self._on.task,)
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from multigraft.answers.crops import On, crop
+from multigraft.answers.crops import On, by_stage, crop, way_to_crops
 from multigraft.answers.detections import Detections, no_detections
 from multigraft.answers.per_box import PerBox
 from multigraft.answers.placement import Placement
@@ -50,23 +50,15 @@ def staged(manifest: Manifest, names: Iterable[str]) -> tuple[tuple[str, ...], t
     Raises:
         BundleError: The bundle has no such task.
     """
+
+    def on_of(name: str) -> On | None:
+        return manifest.task(name).on
+
     wanted: dict[str, None] = {}
     for name in names:
-        chain = [name]
-        while (on := manifest.task(chain[-1]).on) is not None:
-            chain.append(on.task)
-        wanted.update(dict.fromkeys(reversed(chain)))
-    roots = tuple(name for name in wanted if manifest.task(name).on is None)
-    stages: dict[On, list[str]] = {}
-    ready = set(roots)
-    waiting = [name for name in wanted if name not in ready]
-    while waiting:
-        level = [n for n in waiting if _on(manifest, n).task in ready]
-        for name in level:
-            stages.setdefault(_on(manifest, name), []).append(name)
-        ready |= set(level)
-        waiting = [n for n in waiting if n not in ready]
-    return roots, tuple(Stage(on, tuple(tasks)) for on, tasks in stages.items())
+        wanted |= dict.fromkeys([*(on.task for on in way_to_crops(name, on_of)), name])
+    stages = by_stage(wanted, on_of)
+    return tuple(stages[None]), tuple(Stage(on, tuple(tasks)) for on, tasks in stages.items() if on is not None)
 
 
 def crops_of(on: On, frame: Frame, found: Answer) -> tuple[tuple[int, ...], Callable[[int], tuple[Frame, Placement]]]:
@@ -86,9 +78,3 @@ def crops_of(on: On, frame: Frame, found: Answer) -> tuple[tuple[int, ...], Call
         raise BundleError(f"task {on.task} finds no boxes for another task", "build the bundle again")
     boxes = found
     return tuple(on.numbers(boxes)), lambda number: crop(frame, boxes, number, on)
-
-
-def _on(manifest: Manifest, name: str) -> On:
-    on = manifest.task(name).on
-    assert on is not None
-    return on

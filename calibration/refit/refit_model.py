@@ -43,7 +43,7 @@ class RefitModel:
         self.interpreter = str(engine.model.backend)
         looks = {name: view for view in views_of(bundle.manifest) if view.crops for name in view.tasks}
         self.cutters = {
-            graft.target: Cutter(engine, view, view.crops[-1].top)
+            graft.target: Cutter(engine, view)
             for graft in self.plan.grafts
             if (view := looks.get(graft.target)) is not None
         }

@@ -42,7 +42,7 @@ class QuantisedAgreement:
         self._tolerances = tolerances
         self._model = multitask.model
         self._names = [o for task in multitask.tasks for o in task.outputs]
-        self._original: dict[str, list[npt.NDArray[Any]]] = {}
+        self._original: dict[str, npt.NDArray[Any]] = {}
         self._said: dict[str, tuple[Decoded, ...] | None] = {}
 
     def __call__(self, graph: Graph) -> dict[str, Agreement]:
@@ -66,7 +66,7 @@ class QuantisedAgreement:
         return {task: measured.value for task, measured in self(graph).items()}
 
     def _of(self, task: Task, new: list[npt.NDArray[Any]]) -> Agreement:
-        original = [np.stack(self._originals()[o]) for o in task.outputs]
+        original = [self._originals()[o] for o in task.outputs]
         answer = self._own.get(task.name) or task.answer
         if task.name not in self._said:
             self._said[task.name] = kept_answers(answer, task.labels, original)
@@ -74,9 +74,9 @@ class QuantisedAgreement:
         tolerance = self._tolerances.get(task.name)
         return agreement(task.kind, original, new, tolerance=tolerance, answer=answer, labels=task.labels, right=right)
 
-    def _originals(self) -> dict[str, list[npt.NDArray[Any]]]:
+    def _originals(self) -> dict[str, npt.NDArray[Any]]:
         if not self._original:
             runner = OnnxRunner(self._model, self._names)
             rows = list(over_frames(lambda: runner, self._feeds()))
-            self._original = {n: [row[n][0] for row in rows] for n in self._names}
+            self._original = {n: np.stack([row[n][0] for row in rows]) for n in self._names}
         return self._original

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -71,6 +71,24 @@ def way_to_crops(task: str, on_of: Callable[[str], On | None]) -> tuple[On, ...]
         way.insert(0, dataclasses.replace(on, deadline_us=None))
         task = on.task
     return tuple(way)
+
+
+def by_stage(tasks: Iterable[str], on_of: Callable[[str], On | None]) -> dict[On | None, list[str]]:
+    """Tasks by what they look at, in running order: those of whole frames first.
+
+    Args:
+        tasks: Their names; of each task also that whose boxes it looks at.
+        on_of: Task to what it looks at; leads to one of whole frames in the end.
+    """
+    waiting = {name: on_of(name) for name in tasks}
+    stages: dict[On | None, list[str]] = {None: [name for name, on in waiting.items() if on is None]}
+    ready = set(stages[None])
+    while waiting := {name: on for name, on in waiting.items() if name not in ready}:
+        level = {name: on for name, on in waiting.items() if on is not None and on.task in ready}
+        for name, on in level.items():
+            stages.setdefault(on, []).append(name)
+        ready |= level.keys()
+    return stages
 
 
 def crop(frame: Array, found: Detections, number: int, on: On) -> tuple[Array, Placement]:

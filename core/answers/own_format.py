@@ -5,6 +5,7 @@ It is code, so a bundle never carries or names it: whoever runs it says so, each
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -100,8 +101,7 @@ def _answer_of(found: Any, labels: tuple[str, ...]) -> Decoded:
         checked = _detections(given, found.labels or labels)
         if found.masks is not None and len(found.masks) != len(found.boxes):
             raise ValueError(f"{len(found.masks)} masks for {len(found.boxes)} boxes")
-        rest = Detections(**{**vars(checked), "masks": found.masks, "edges": found.edges})
-        return rest.best(MOST)
+        return dataclasses.replace(checked, masks=found.masks, edges=found.edges).best(MOST)
     if isinstance(found, Mapping):
         if unknown := [key for key in found if key not in _KEYS]:
             raise ValueError(f"an entry {unknown[0]!r}, which is none of {', '.join(_KEYS)}")
@@ -118,12 +118,11 @@ def _detections(given: Mapping[str, Any], labels: tuple[str, ...]) -> Detections
     for key in ("boxes", "scores"):
         if key not in given:
             raise ValueError(f"no {key}")
-    boxes = _array(given, "boxes").reshape(-1, 4) if np.size(given["boxes"]) == 0 else _array(given, "boxes")
+    boxes = _array(given, "boxes")
+    boxes = boxes if boxes.size else boxes.reshape(-1, 4)
     count = len(boxes)
-    arrays = {
-        "boxes": _shaped(boxes, "boxes", (count, 4)),
-        "scores": _shaped(_array(given, "scores"), "scores", (count,)),
-    }
+    _shaped(boxes, "boxes", (count, 4))
+    scores = _shaped(_array(given, "scores"), "scores", (count,))
     numbers = _array(given, "classes") if given.get("classes") is not None else np.zeros(count, np.float32)
     _shaped(numbers, "classes", (count,))
     if count and not (np.isfinite(numbers).all() and (np.rint(numbers) == numbers).all()):
@@ -139,7 +138,7 @@ def _detections(given: Mapping[str, Any], labels: tuple[str, ...]) -> Detections
             keypoints = np.concatenate([keypoints, np.ones_like(keypoints[:, :, :1])], axis=2)
     if given.get("corners") is not None:
         corners = _shaped(_array(given, "corners"), "corners", (count, 4, 2))
-    return Detections(arrays["boxes"], arrays["scores"], numbers.astype(np.int32), labels, keypoints, corners=corners)
+    return Detections(boxes, scores, numbers.astype(np.int32), labels, keypoints, corners=corners)
 
 
 def _array(given: Mapping[str, Any], key: str) -> Float32Array:

@@ -21,6 +21,7 @@ from multigraft.answers.decoding.levels import cells_of, grid_of, points_of
 from multigraft.answers.decoding.selection import logit, sigmoid
 from multigraft.answers.families.faces import retinaface_priors
 from multigraft.answers.families.mediapipe import mediapipe_anchors
+from multigraft.answers.families.plain import count_of_boxes
 from multigraft.answers.families.ssd import anchors_of_format
 from multigraft.answers.geometry.anchors import MOST_GROWN
 from multigraft.tensors.arrays import Float32Array
@@ -129,9 +130,7 @@ def _anchors_raw(answer: AnswerFormat, outputs: Sequence[Places], real: Sequence
     blocks = []
     for stride, pairs in zip(answer.strides, answer.anchors, strict=True):
         level = outputs[answer.roles[f"level_{stride}"]]
-        rows, columns = grid_of(answer.size, stride)
-        y, x = np.mgrid[0:rows, 0:columns].astype(np.float32)
-        corners = np.stack([x, y], axis=-1).reshape(-1, 2)
+        corners = points_of(grid_of(answer.size, stride), (1,), 0)[0]
         stretch = _stretch(answer, stride)
         changes: tuple[Change, Change] = (stretch, _exponential)
         raw_changes: tuple[Change, Change] = (_then(sigmoid, stretch), _exponential)
@@ -166,17 +165,12 @@ def _stretched(by: float) -> Change:
 def _centernet(answer: AnswerFormat, outputs: Sequence[Places], real: Sequence[Float32Array]) -> Candidates:
     heat, sizes = (outputs[answer.roles[role]] for role in ("heat", "sizes"))
     kinds, rows, columns = heat.shape
-    y, x = np.mgrid[0:rows, 0:columns].astype(np.float32)
-    corners = np.stack([x, y], axis=-1).reshape(-1, 2)
-    offsets = None
-    if "offsets" in answer.roles:
-        offsets = outputs[answer.roles["offsets"]].reshape(2, -1).T
-    else:
-        corners = corners + np.float32(0.5)
+    offsets = outputs[answer.roles["offsets"]].reshape(2, -1).T if "offsets" in answer.roles else None
+    points = points_of((rows, columns), (1,), 0.5 if offsets is None else 0)[0]
     stride = answer.strides[0]
     sides = np.tile(np.array([1, 1, stride, stride], np.float32), (rows * columns, 1))
     block = Block(
-        heat.reshape(kinds, -1).T, offsets, sizes.reshape(2, -1).T, None, corners, sides, float(stride)
+        heat.reshape(kinds, -1).T, offsets, sizes.reshape(2, -1).T, None, points, sides, float(stride)
     )  # fmt: skip
     return Candidates((block,), "points", answer.scores, peaks=True, overlaps="all")
 
@@ -188,7 +182,7 @@ def _plain(answer: AnswerFormat, outputs: Sequence[Places], real: Sequence[Float
         return "plain with scores beside the boxes"
     boxes, likely = (np.squeeze(outputs[answer.roles[role]]) for role in ("boxes", "scores"))
     boxes = np.atleast_2d(boxes)
-    count = boxes.size // boxes.shape[0 if boxes.shape[0] in (4, 5) and boxes.shape[1] not in (4, 5) else 1]
+    count = count_of_boxes(answer)
     boxes = boxes if boxes.shape[0] == count else boxes.T
     likely = likely.reshape(count, -1) if likely.ndim == 1 or likely.shape[0] == count else likely.T
     if answer.boxes == "y_first":

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from multigraft.answers.crops import On
+from multigraft.answers.crops import On, by_stage, way_to_crops
 from multigraft.bundle.bundle import Bundle
 from multigraft.bundle.manifest import Manifest
 from multigraft.errors import ConfigurationError
@@ -106,11 +106,8 @@ class Cascade:
 
     def needed(self, stage: Stage) -> int:
         """Bits of the tasks whose boxes a stage needs, of all before it."""
-        mask, on = 0, stage.on
-        while on is not None:
-            mask |= 1 << self.number(on.task)
-            on = self.manifest.task(on.task).on
-        return mask
+        way = way_to_crops(self.manifest.tasks[stage.tasks[0]].name, lambda name: self.manifest.task(name).on)
+        return sum(1 << self.number(on.task) for on in way)
 
     def most_boxes(self, task: int) -> int:
         """Boxes that a task has on one frame at most."""
@@ -142,7 +139,7 @@ def cascade_of(bundle: Bundle, program: Program, frame: tuple[int, int] | None =
         )
     stages = tuple(
         Stage(on, tuple(map([t.name for t in manifest.tasks].index, names)), _views(manifest, names, on))
-        for on, names in _staged(manifest).items()
+        for on, names in by_stage([t.name for t in manifest.tasks], lambda name: manifest.task(name).on).items()
     )
     _check_apart(program, stages)
     targets = list(dict.fromkeys(t.on.task for t in inner if t.on is not None))
@@ -181,20 +178,6 @@ def _check(name: str, on: On | None) -> None:
             f"task {name!r} looks at {on.top} boxes with a margin of {on.margin:g}",
             f"choose a margin from 0 to {MOST_MARGIN:g} and a top from 1 to {MOST_CROPS}",
         )
-
-
-def _staged(manifest: Manifest) -> dict[On | None, list[str]]:
-    """Names of tasks by what they look at, in running order: whole frames first."""
-    stages: dict[On | None, list[str]] = {None: [t.name for t in manifest.tasks if t.on is None]}
-    ready = set(stages[None])
-    waiting = [t for t in manifest.tasks if t.on is not None]
-    while waiting:
-        level = [t for t in waiting if t.on is not None and t.on.task in ready]
-        for task in level:
-            stages.setdefault(task.on, []).append(task.name)
-        ready |= {t.name for t in level}
-        waiting = [t for t in waiting if t.name not in ready]
-    return stages
 
 
 def _views(manifest: Manifest, names: Sequence[str], on: On | None) -> tuple[View, ...]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -105,12 +106,11 @@ def _places(task: Task, specs: Sequence[TensorSpec]) -> list[Places]:
                 f"{spec.name!r} of task {task.name!r} is {spec.dtype}, and firmware finds boxes in int8",
                 'build the bundle with precision = "int8"',
             )
-    parts = {s.name: k * PART + np.arange(int(np.prod(s.shape))).reshape(s.shape) for k, s in enumerate(specs)}
-    if task.joined:
-        values: Mapping[str, Float32Array] = parts  # type: ignore[assignment]
-        whole = [output(values) for output in task.joined]
-    else:
-        whole = [parts[spec.name] for spec in specs]  # type: ignore[misc]
+    # What joins outputs is written for real numbers and only moves them, so that it moves places as well.
+    parts: dict[str, Any] = {
+        s.name: k * PART + np.arange(int(np.prod(s.shape))).reshape(s.shape) for k, s in enumerate(specs)
+    }
+    whole = [output(parts) for output in task.joined] or [parts[spec.name] for spec in specs]
     return [np.asarray(channels_first(output[0]), np.int64) for output in whole]
 
 

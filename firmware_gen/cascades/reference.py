@@ -24,10 +24,9 @@ from multigraft.firmware_gen.cascades.weaving import frame_of, outputs_of
 from multigraft.firmware_gen.inspection.reference import evaluate
 from multigraft.firmware_gen.program.program import Program
 from multigraft.npz import read_npz
-from multigraft.tensors.arrays import Array, Float32Array
+from multigraft.tensors.arrays import Array
 from multigraft.tensors.joining import joined_outputs
 from multigraft.tensors.preparation import Preparer, preparer_for
-from multigraft.tensors.quantisation import dequantise
 
 Picture = npt.NDArray[np.uint8]
 _CASES = 8
@@ -125,11 +124,7 @@ class CascadeReference:
         task = self._cascade.finders[number].task
         specs = [self._cascade.manifest.tensor(name) for name in task.outputs]
         arrays = [raw[name] for name in task.outputs]
-        outputs: list[Float32Array]
-        if task.joined:
-            outputs = [channels_first(o[0]) for o in joined_outputs(task.joined, specs, arrays)]
-        else:
-            outputs = [channels_first(dequantise(a[0], s)) for a, s in zip(arrays, specs, strict=True)]
+        outputs = [channels_first(o[0]) for o in joined_outputs(task.joined, specs, arrays)]
         return cast(Detections, self._decoders[number](outputs))
 
 

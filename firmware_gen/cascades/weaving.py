@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 import operator
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -18,7 +18,7 @@ from multigraft.answers import box_rows
 from multigraft.firmware_gen.cascades.cascade import Cascade, Stage, View
 from multigraft.firmware_gen.cascades.finder import CANDIDATE_BYTES, Finder
 from multigraft.firmware_gen.kernels.c_text import digest
-from multigraft.firmware_gen.kernels.kernel import Call, Kernel
+from multigraft.firmware_gen.kernels.kernel import Kernel
 from multigraft.firmware_gen.kernels.lowered_step import LoweredStep
 from multigraft.firmware_gen.program.program import Node, Program, Step
 from multigraft.tflite.graph import Op, Tensor
@@ -302,19 +302,14 @@ def _clock() -> Kernel:
 
 def _late(limit: int) -> Kernel:
     """Leaves the loop once the deadline has passed."""
-    return _statement(
+    return Kernel(
         lambda ins, outs, *_: f"if (mg_late(model_microseconds(), {ins[0]}, {limit}u, at, {outs[0]}))\n    break;"
     )
 
 
 def _clear(size: int) -> Kernel:
-    return _statement(lambda ins, outs, *_: f"memset({outs[0]}, 0, {size});")
+    return Kernel(lambda ins, outs, *_: f"memset({outs[0]}, 0, {size});")
 
 
 def _keep(size: int) -> Kernel:
-    return _statement(lambda ins, outs, *_: f"memcpy({outs[0]} + {size} * at, {ins[0]}, {size});")
-
-
-def _statement(call: Callable[..., str]) -> Kernel:
-    made: Call = call
-    return Kernel(made)
+    return Kernel(lambda ins, outs, *_: f"memcpy({outs[0]} + {size} * at, {ins[0]}, {size});")

@@ -47,8 +47,7 @@ def _recognise(evidence: Evidence) -> AnswerFormat | str:
 
 def _decoder(answer: AnswerFormat, labels: tuple[str, ...]) -> Decoder:
     roles = _checked_roles(answer)
-    shape = answer.shapes[roles["boxes"]]
-    count = _count(answer, shape)
+    count = count_of_boxes(answer)
     has_last = "scores" not in roles
     per_class = 0 if has_last else _per_class(answer.shapes[roles["scores"]], count)
     if "classes" in roles and per_class > 1:
@@ -108,8 +107,13 @@ def _checked_roles(answer: AnswerFormat) -> dict[str, int]:
     return answer.roles
 
 
-def _count(answer: AnswerFormat, shape: Shape) -> int:
-    """Rows that boxes have."""
+def count_of_boxes(answer: AnswerFormat) -> int:
+    """Rows that the boxes of a plain format have.
+
+    Raises:
+        ConfigurationError: The output of that role holds no boxes.
+    """
+    shape = answer.shapes[answer.roles["boxes"]]
     numbers = (4,) if "scores" in answer.roles else (5,)
     match _squeezed(shape):
         case (count, 4 | 5 as columns) if count and (columns in numbers or columns == 5):

@@ -26,7 +26,6 @@ from multigraft.firmware_gen.kernels.c_text import array
 from multigraft.firmware_gen.project.emission import library
 from multigraft.tensors.arrays import Array
 from multigraft.tensors.joining import Concatenate, Joined, Part, Step, Transpose, joined_outputs
-from multigraft.tensors.quantisation import dequantise
 from multigraft.tensors.specs import TensorSpec
 from tests.firmware_gen.host import SANITIZERS, WARNINGS, gcc
 
@@ -196,10 +195,7 @@ def decoded_in_c(program: Path, number: int, finder: Finder, cases: list[list[Ar
 
 def wanted(task: Task, specs: list[TensorSpec], case: list[Array]) -> Detections:
     assert task.answer is not None
-    if task.joined:
-        outputs = [channels_first(o[0]) for o in joined_outputs(task.joined, specs, case)]
-    else:
-        outputs = [channels_first(dequantise(a[0], s)) for a, s in zip(case, specs, strict=True)]
+    outputs = [channels_first(o[0]) for o in joined_outputs(task.joined, specs, case)]
     found = cast(Detections, decoder_of(task.answer, task.labels)(outputs))
     limits = np.array([SIZE[1], SIZE[0]] * 2, np.float32)
     boxes = found.boxes[:, [0, 1, 2, 3]]

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -96,9 +97,9 @@ def test_a_board_answers_as_engine_does(
     assert persons == [len(people) for people in PEOPLE] * 2
 
 
-def with_on(bundle: Bundle, task: str, **changes: object) -> Bundle:
+def with_on(bundle: Bundle, task: str, **changes: Any) -> Bundle:
     return bundle.with_tasks(
-        dataclasses.replace(t, on=dataclasses.replace(t.on, **changes)) if t.name == task and t.on else t  # type: ignore[arg-type]
+        dataclasses.replace(t, on=dataclasses.replace(t.on, **changes)) if t.name == task and t.on else t
         for t in bundle.manifest.tasks
     )
 
@@ -155,7 +156,8 @@ def steps_run(project: Project, folder: Path, seen: list[Picture]) -> list[list[
     program = gcc(folder, folder / "counter", *WARNINGS, "-O1", "-DMODEL_PROFILE", "model.c", "main.c")
     data = b"".join(f.tobytes() for f in seen)
     done = subprocess.run([str(program)], input=data, capture_output=True, check=True)
-    return np.frombuffer(done.stdout, np.uint32).reshape(len(seen), -1).tolist()  # type: ignore[no-any-return]
+    steps: list[list[int]] = np.frombuffer(done.stdout, np.uint32).reshape(len(seen), -1).tolist()
+    return steps
 
 
 def test_nothing_runs_when_nothing_was_found_and_a_network_once_a_box(bundle: Bundle, tmp_path: Path) -> None:
