@@ -2,11 +2,56 @@
 
 from __future__ import annotations
 
-from typing import Any
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from types import TracebackType
+from typing import Any, Self
 
-from multigraft.errors import MissingDependencyError
+from multigraft.errors import DeviceError, MissingDependencyError
 from multigraft.installing import how_missing, install_extra, repair
 from multigraft.tensors.preprocessing import Frame
+
+
+class LiveCapture(ABC):
+    """Base of cameras that OpenCV reads: opened by ``with``, and read until the block is left."""
+
+    _capture: Any = None
+
+    @property
+    @abstractmethod
+    def name(self) -> str: ...
+
+    @property
+    def _device_name(self) -> str:
+        """What messages call it."""
+        return self.name
+
+    @abstractmethod
+    def _open(self) -> Any:
+        """An open ``cv2.VideoCapture``."""
+
+    @abstractmethod
+    def _stopped(self) -> DeviceError:
+        """What is raised when no frame comes any more."""
+
+    def __enter__(self) -> Self:
+        self._capture = self._open()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._capture is not None:
+            self._capture.release()
+            self._capture = None
+
+    def __iter__(self) -> Iterator[Frame]:
+        while self._capture is not None:
+            frame = next_frame(self._capture)
+            if frame is None:
+                raise self._stopped()
+            yield frame
+        raise DeviceError(f"{self._device_name} is not open", "read it inside a with block")
 
 
 def next_frame(capture: Any) -> Frame | None:

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 from urllib.parse import urlsplit
 
-from multigraft.devices.cameras.opencv import next_frame, opencv
+from multigraft.devices.cameras.opencv import LiveCapture, opencv
 from multigraft.errors import DeviceError
-from multigraft.tensors.preprocessing import Frame
 
 SCHEMES = ("rtsp", "rtsps", "http", "https", "udp", "tcp")
 """What an address begins with."""
@@ -18,7 +15,7 @@ TIMEOUT_S = 10.0
 """For an answer, and for each frame."""
 
 
-class StreamCamera:
+class StreamCamera(LiveCapture):
     """Camera adapter: the frames of an address, RGB.
 
     Args:
@@ -28,14 +25,13 @@ class StreamCamera:
 
     def __init__(self, url: str, timeout_s: float = TIMEOUT_S) -> None:
         self._url, self._timeout_s = url, timeout_s
-        self._capture: Any = None
 
     @property
     def name(self) -> str:
         parts = urlsplit(self._url)
         return f"stream {parts._replace(netloc=parts.netloc.rpartition('@')[2], query='').geturl()}"
 
-    def __enter__(self) -> Self:
+    def _open(self) -> Any:
         cv2 = opencv()
         timeout_ms = int(self._timeout_s * 1000)
         limits = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, timeout_ms, cv2.CAP_PROP_READ_TIMEOUT_MSEC, timeout_ms]
@@ -49,20 +45,7 @@ class StreamCamera:
                 f"{self.name} does not answer or shows no video",
                 "check address, user and password with: ffprobe ADDRESS",
             )
-        self._capture = capture
-        return self
+        return capture
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._capture is not None:
-            self._capture.release()
-            self._capture = None
-
-    def __iter__(self) -> Iterator[Frame]:
-        while self._capture is not None:
-            frame = next_frame(self._capture)
-            if frame is None:
-                raise DeviceError(f"{self.name} stopped giving frames", "check the camera and the network")
-            yield frame
-        raise DeviceError(f"{self.name} is not open", "read it inside a with block")
+    def _stopped(self) -> DeviceError:
+        return DeviceError(f"{self.name} stopped giving frames", "check the camera and the network")

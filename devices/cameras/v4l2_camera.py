@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
-from multigraft.devices.cameras.opencv import next_frame, opencv
+from multigraft.devices.cameras.opencv import LiveCapture, opencv
 from multigraft.errors import DeviceError
-from multigraft.tensors.preprocessing import Frame
 
 
-class V4l2Camera:
+class V4l2Camera(LiveCapture):
     """Camera adapter: a Video4Linux device (USB cameras), RGB.
 
     Args:
@@ -24,13 +21,16 @@ class V4l2Camera:
     def __init__(self, device: str = "/dev/video0", height: int = 0, width: int = 0) -> None:
         self._device = device
         self._size = (height, width)
-        self._capture: Any = None
 
     @property
     def name(self) -> str:
         return f"camera {self._device}"
 
-    def __enter__(self) -> Self:
+    @property
+    def _device_name(self) -> str:
+        return self._device
+
+    def _open(self) -> Any:
         cv2 = opencv()
         if not Path(self._device).exists():
             raise DeviceError(
@@ -48,20 +48,7 @@ class V4l2Camera:
                 capture.set(which, value)
         # One buffered frame: an answer has to be about now, not about what lay in the queue.
         capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)
-        self._capture = capture
-        return self
+        return capture
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._capture is not None:
-            self._capture.release()
-            self._capture = None
-
-    def __iter__(self) -> Iterator[Frame]:
-        while self._capture is not None:
-            frame = next_frame(self._capture)
-            if frame is None:
-                raise DeviceError(f"{self._device} stopped giving frames", "plug it in again")
-            yield frame
-        raise DeviceError(f"{self._device} is not open", "read it inside a with block")
+    def _stopped(self) -> DeviceError:
+        return DeviceError(f"{self._device} stopped giving frames", "plug it in again")

@@ -42,6 +42,13 @@ class Application:
         self._loop, self._guard, self._refused = loop, guard, refused
         self._models = inference_protocol.Models(loop)
         self._pictures = live.Pictures(loop)
+        self._pages: Mapping[str, Handler] = {
+            "/healthz": self._health,
+            "/metrics": self._metrics,
+            "/live/state": self._state,
+            "/live/picture": self._picture,
+            **dict.fromkeys(live.FILES, live.file),
+        }
 
     async def __call__(self, scope: Mapping[str, Any], receive: Receive, send: Send) -> None:
         """ASGI: one request."""
@@ -72,21 +79,12 @@ class Application:
         path = request.path.rstrip("/") or "/"
         if path.startswith("/v2"):
             return await self._models.answer(request, path)
-        handler = self._pages().get(path)
+        handler = self._pages.get(path)
         if handler is None:
             raise RefusedError(404, "there is no such page")
         if request.method not in ("GET", "HEAD"):
             raise RefusedError(405, "ask with GET", {"allow": "GET, HEAD"})
         return await handler(request)
-
-    def _pages(self) -> dict[str, Handler]:
-        return {
-            "/healthz": self._health,
-            "/metrics": self._metrics,
-            "/live/state": self._state,
-            "/live/picture": self._picture,
-            **dict.fromkeys(live.FILES, live.file),
-        }
 
     async def _health(self, request: Request) -> Response:
         figures = await self._loop.figures()

@@ -56,7 +56,7 @@ class Requests:
         self._engine, self._counts, self._clock = engine, counts, clock
         self._queue: queue.Queue[Asked] = queue.Queue(MOST_WAITING)
         self._credit_s = 0.0
-        self._names = _bundle_model(engine.manifest)
+        self._whole = _bundle_model(engine.manifest)
         self._slowest_s = 0.0
 
     @property
@@ -101,7 +101,7 @@ class Requests:
 
     def _answer(self, asked: Asked) -> dict[str, Any]:
         manifest = self._engine.manifest
-        if asked.model != self._names:
+        if asked.model != self._whole:
             computed = self._engine.compute(asked.inputs, (asked.model,))
             return {name: computed[name] for name in asked.outputs}
         frame: Any = asked.inputs.get("frame")
@@ -113,7 +113,7 @@ class Requests:
 
     def models(self) -> list[dict[str, Any]]:
         """What the Open Inference Protocol says of each model: the bundle, then its tasks."""
-        return [_of_bundle(self._engine.manifest, self._names), *_of_tasks(self._engine.manifest)]
+        return [_of_bundle(self._engine.manifest, self._whole), *_of_tasks(self._engine.manifest)]
 
 
 def _bundle_model(manifest: Manifest) -> str:

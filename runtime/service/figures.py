@@ -5,7 +5,7 @@ from __future__ import annotations
 import bisect
 import collections
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from multigraft.answers.class_map import ClassMap
@@ -53,14 +53,17 @@ class Figures:
 
     Args:
         manifest: Of the bundle.
-        tasks: Those that are answered.
+        tasks: Those that are answered; None for all.
         clock: Seconds, monotonic.
     """
 
-    def __init__(self, manifest: Manifest, tasks: Iterable[str], clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, manifest: Manifest, tasks: Collection[str] | None, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._clock = clock
-        self._segments = {name: manifest.task(name).segments for name in tasks if manifest.task(name).on is None}
-        self.times = {name: Histogram() for name in tasks}
+        answered = [task for task in manifest.tasks if tasks is None or task.name in tasks]
+        self._segments = {task.name: task.segments for task in answered if task.on is None}
+        self.times = {task.name: Histogram() for task in answered}
         self.frames = 0
         self.errors: collections.Counter[str] = collections.Counter()
         self.requests: collections.Counter[str] = collections.Counter()

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from multigraft.devices.cameras.camera import Camera
-from multigraft.errors import ConfigurationError, InputError, MissingDependencyError, UsageError
+from multigraft.errors import ConfigurationError, InputError, MissingDependencyError, MultigraftError, UsageError
 
 FIRST_PAUSE_S = 1.0
 LONGEST_PAUSE_S = 60.0
@@ -43,7 +43,7 @@ class Frames:
         self.steps = 0
         """Grows with every frame and every attempt."""
         self.reason = "the camera was not opened yet"
-        self.fatal: Exception | None = None
+        self.fatal: MultigraftError | None = None
         """What no further attempt can mend."""
         self._thread = threading.Thread(target=self._run, name="camera", daemon=True)
 

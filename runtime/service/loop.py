@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 from multigraft.errors import ConfigurationError, InputError, MultigraftError
@@ -88,8 +88,7 @@ class Loop:
                 self._each()
             elif self._frames.fatal is not None:
                 error = self._frames.fatal
-                problem, remedy = getattr(error, "problem", str(error)), getattr(error, "remedy", "")
-                raise ConfigurationError(problem, remedy) from error
+                raise ConfigurationError(error.problem, error.remedy) from error
             self._requests.serve(self._is_due)
             # Whoever waits for a frame that does not come is not alive: the camera hangs, and a restart may help.
             if has_frame or wait_s > 0 or self._frames.is_pausing:
@@ -119,8 +118,8 @@ class Loop:
         self._failures = 0
         self._figures.answered(result)
         if self._window is not None:
-            shown: Mapping[str, Any] = {task: frame_of(task, frame, self._bases) for task in result.answers}
-            self._window.show(dict(shown), result)
+            shown = {task: frame_of(task, frame, self._bases) for task in result.answers}
+            self._window.show(shown, result)
         self._requests.earned(time.perf_counter() - begin)
 
     def _fail(self, kind: str, error: Exception) -> None:

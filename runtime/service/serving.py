@@ -41,7 +41,6 @@ SETTLED_FRAMES = 20
 """A bundle on trial has served well after both."""
 BASELINE_S = 300.0
 MEMORY_SLACK = 64 << 20
-_CHUNK = 1 << 20
 
 OpenCamera = Callable[[Engine, "tuple[str, ...] | None"], Camera]
 
@@ -65,7 +64,7 @@ def serve(settings: Settings, open_camera: OpenCamera) -> int:
         faulthandler.enable()
     journal, notifier = Journal(), Notifier()
     with _configured():
-        token = token_of(settings)
+        token = token_of(settings.listen, settings.state, settings.token_file)
     folder, engine = _engine(settings, journal)
     with _configured():
         tasks = settings.tasks
@@ -74,8 +73,7 @@ def serve(settings: Settings, open_camera: OpenCamera) -> int:
         first = open_camera(engine, tasks)
     sha256 = folder.name if settings.bundle is None else digest_of(folder)
     journal.fields |= {"BUNDLE": sha256[:12], "NAME": engine.manifest.name}
-    names = tuple(task.name for task in engine.manifest.tasks if tasks is None or task.name in tasks)
-    figures = Figures(engine.manifest, names)
+    figures = Figures(engine.manifest, tasks)
     requests = Requests(engine, figures.requests)
     frames = Frames(_first_then(first, lambda: open_camera(engine, tasks)), is_live(first), _camera_teller(journal))
 
@@ -91,7 +89,7 @@ def serve(settings: Settings, open_camera: OpenCamera) -> int:
         vitals = Vitals(Power(fail=lost_sensor))
         window = None
         if settings.listen is not None:
-            with _missing_is_wrong():
+            with _configured(MissingDependencyError):
                 listening = listen(settings.listen)
             window = stack.enter_context(
                 Window(
@@ -217,11 +215,8 @@ def digest_of(bundle: Path) -> str:
         if len(name) == 64 and not set(name) - set("0123456789abcdef"):
             return name
         bundle = bundle / "manifest.json"
-    digest = hashlib.sha256()
     with bundle.open("rb") as file:
-        while chunk := file.read(_CHUNK):
-            digest.update(chunk)
-    return digest.hexdigest()
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _engine(settings: Settings, journal: Journal) -> tuple[Path, Engine]:
@@ -234,29 +229,19 @@ def _engine(settings: Settings, journal: Journal) -> tuple[Path, Engine]:
     with _configured():
         folder = trial.starting(settings.state, lambda said: journal.write(WARNING, "bundle_replaced", said))
     try:
-        return folder, made(folder)
-    except (MissingDependencyError, UsageError) as error:
-        raise ConfigurationError(error.problem, error.remedy) from error
+        with _configured(MissingDependencyError, UsageError):
+            return folder, made(folder)
     except (BundleError, InputError) as error:
         # This start is counted: after a few of them the bundle before is served.
         raise MultigraftError(error.problem, error.remedy) from error
 
 
 @contextlib.contextmanager
-def _configured() -> Iterator[None]:
-    """What fails here fails at every start."""
+def _configured(*kinds: type[MultigraftError]) -> Iterator[None]:
+    """What fails here fails at every start; where kinds are named, those alone."""
     try:
         yield
-    except (BundleError, InputError, MissingDependencyError, UsageError) as error:
-        raise ConfigurationError(error.problem, error.remedy) from error
-
-
-@contextlib.contextmanager
-def _missing_is_wrong() -> Iterator[None]:
-    """A package that is not installed is not there at the next start either."""
-    try:
-        yield
-    except MissingDependencyError as error:
+    except kinds or (BundleError, InputError, MissingDependencyError, UsageError) as error:
         raise ConfigurationError(error.problem, error.remedy) from error
 
 

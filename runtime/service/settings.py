@@ -53,21 +53,26 @@ class Settings:
     untrusted: bool = False
 
 
-def token_of(settings: Settings) -> str | None:
+def token_of(listen: Address | None, state: Path, token_file: Path | None = None) -> str | None:
     """What clients have to know; None where only this machine can ask.
 
     Where others can and no file is named, one is made once, in the state folder.
 
+    Args:
+        listen: See :class:`Settings`.
+        state: In the same way.
+        token_file: In the same way.
+
     Raises:
         ConfigurationError: The file cannot be read or made, or holds no token.
     """
-    if settings.listen is None or (settings.token_file is None and is_loopback(settings.listen.host)):
+    if listen is None or (token_file is None and is_loopback(listen.host)):
         return None
-    path = settings.token_file or settings.state / TOKEN
+    path = token_file or state / TOKEN
     shown = printable(str(path))
     try:
-        if settings.token_file is None and not path.exists():
-            settings.state.mkdir(parents=True, exist_ok=True)
+        if token_file is None and not path.exists():
+            state.mkdir(parents=True, exist_ok=True)
             with files.whole_file(path) as temporary:
                 temporary.write_text(secrets.token_urlsafe(24) + "\n", "ascii")
             path.chmod(0o600)

@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from multigraft.cli.shared.bundle_sources import add_source_argument, open_bundle_source
-from multigraft.cli.shared.engine_options import add_interpreter_arguments
+from multigraft.cli.shared.engine_options import add_running_arguments, task_names
+from multigraft.cli.shared.live_page import LISTEN
+from multigraft.cli.shared.remote_options import add_state_argument
 from multigraft.errors import ConfigurationError, UsageError
 
 if TYPE_CHECKING:
     from multigraft.devices.cameras.camera import Camera
     from multigraft.runtime import Engine
-
-LISTEN = "127.0.0.1:8080"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -32,12 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def add_serving_arguments(parser: argparse.ArgumentParser) -> None:
     """Add how to serve."""
     parser.add_argument("--tasks", metavar="A,B", help="answer these tasks only (default: all)")
-    parser.add_argument(
-        "--state",
-        type=Path,
-        metavar="DIR",
-        help="the state folder (default: the service's own, else ~/.local/state/multigraft)",
-    )
+    add_state_argument(parser)
     parser.add_argument(
         "--listen",
         default=LISTEN,
@@ -57,18 +52,14 @@ def add_serving_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="MIB",
         help="end, to be started again, when this is exceeded (default: twice the use after five minutes, and 64)",
     )
-    add_interpreter_arguments(parser)
-    parser.add_argument("--no-self-test", action="store_true", help="do not run the golden inputs first")
-    parser.add_argument(
-        "--untrusted", action="store_true", help="first load and run the model in a child process, which may crash"
-    )
+    add_running_arguments(parser)
 
 
 def execute(options: argparse.Namespace) -> int:
     """Serve until SIGTERM or Ctrl-C."""
     from multigraft.runtime.deploy.store import state_folder
     from multigraft.runtime.service.front import Address
-    from multigraft.runtime.service.serving import AGAIN, serve
+    from multigraft.runtime.service.serving import serve
     from multigraft.runtime.service.settings import Settings
 
     sources = options.source or ["camera"]
@@ -78,14 +69,11 @@ def execute(options: argparse.Namespace) -> int:
     except UsageError as error:
         # Under systemd a wrong option is a wrong configuration, which no restart mends.
         raise ConfigurationError(error.problem, error.remedy) from error
-    names = None
-    if options.tasks is not None:
-        names = tuple(name.strip() for name in options.tasks.split(",") if name.strip()) or ("",)
     settings = Settings(
         bundle=options.bundle,
         sources=tuple(sources),
         state=state_folder(options.state),
-        tasks=names,
+        tasks=task_names(options.tasks),
         listen=listen,
         token_file=options.token_file,
         rate_hz=options.rate,
@@ -99,7 +87,7 @@ def execute(options: argparse.Namespace) -> int:
     def open_camera(engine: Engine, tasks: tuple[str, ...] | None) -> Camera:
         return open_bundle_source(settings.sources, engine.manifest, tasks)
 
-    return 75 if serve(settings, open_camera) == AGAIN else 0
+    return serve(settings, open_camera)
 
 
 def check_serving(options: argparse.Namespace) -> None:

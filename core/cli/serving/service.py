@@ -5,11 +5,15 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from multigraft.cli.serving.serve import add_serving_arguments, check_serving
 from multigraft.cli.shared.bundle_sources import add_source_argument
 from multigraft.cli.shared.json_text import json_text
 from multigraft.errors import UsageError
+
+if TYPE_CHECKING:
+    from multigraft.runtime.service.unit import Unit
 
 NAME = "multigraft"
 
@@ -76,10 +80,11 @@ def _install(options: argparse.Namespace) -> int:
     return 0
 
 
-def _token_hint(unit: object) -> str:
-    token_file = getattr(unit, "token_file", None)
-    name = getattr(unit, "name", NAME)
-    return f"/?token=…, with the token in {token_file or f'/var/lib/{name}/token'}"
+def _token_hint(unit: Unit) -> str:
+    from multigraft.runtime.service.installation import STATES
+    from multigraft.runtime.service.settings import TOKEN
+
+    return f"/?token=…, with the token in {unit.token_file or STATES / unit.name / TOKEN}"
 
 
 def _arguments(options: argparse.Namespace, sources: list[str]) -> list[str]:

@@ -17,6 +17,11 @@ def add_engine_arguments(parser: argparse.ArgumentParser, is_needed: bool = True
     """Add the bundle and how to run it."""
     parser.add_argument("bundle", nargs=None if is_needed else "?", help="a .graft file or a deployed folder")
     parser.add_argument("--tasks", metavar="A,B", help="answer these tasks only (default: all)")
+    add_running_arguments(parser)
+
+
+def add_running_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add how a bundle is loaded and run."""
     add_interpreter_arguments(parser)
     parser.add_argument("--no-self-test", action="store_true", help="do not run the golden inputs first")
     parser.add_argument(
@@ -66,9 +71,14 @@ def chosen_tasks(manifest: Manifest, names: str | None) -> tuple[str, ...] | Non
     Raises:
         BundleError: The bundle has no such task.
     """
-    if names is None:
-        return None
-    tasks = tuple(name.strip() for name in names.split(",") if name.strip())
-    for name in tasks or ("",):
+    tasks = task_names(names)
+    for name in tasks or ():
         manifest.task(name)
     return tasks
+
+
+def task_names(names: str | None) -> tuple[str, ...] | None:
+    """What ``--tasks`` names; None for all tasks, and one name that no task has where it names nothing."""
+    if names is None:
+        return None
+    return tuple(name.strip() for name in names.split(",") if name.strip()) or ("",)

@@ -46,14 +46,13 @@ def live_page(
     from multigraft.runtime.service.front import Address, listen
     from multigraft.runtime.service.power import Power
     from multigraft.runtime.service.serving import digest_of
-    from multigraft.runtime.service.settings import Settings, token_of
+    from multigraft.runtime.service.settings import token_of
     from multigraft.runtime.service.vitals import Vitals
     from multigraft.runtime.service.window import Window
 
     address = Address.parse(options.listen)
-    token = token_of(Settings(engine.bundle.path, (), state_folder(), listen=address))
-    names = tuple(task.name for task in engine.manifest.tasks if tasks is None or task.name in tasks)
-    figures, vitals = Figures(engine.manifest, names), Vitals(Power())
+    token = token_of(address, state_folder())
+    figures, vitals = Figures(engine.manifest, tasks), Vitals(Power())
     sha256 = "" if engine.bundle.path is None else digest_of(engine.bundle.path)
     window = Window(
         listen(address),

@@ -48,7 +48,10 @@ def add_remote_arguments(parser: argparse.ArgumentParser) -> None:
 def add_state_argument(parser: argparse.ArgumentParser) -> None:
     """Add where the bundles of a machine lie."""
     parser.add_argument(
-        "--state", type=Path, metavar="FOLDER", help="where bundles lie (default: that of the service, or the user's)"
+        "--state",
+        type=Path,
+        metavar="FOLDER",
+        help="the state folder, where bundles lie (default: the service's own, else ~/.local/state/multigraft)",
     )
 
 

@@ -18,7 +18,7 @@ from multigraft.runtime.service import installation
 from multigraft.runtime.service.figures import words
 from multigraft.runtime.service.front import Address
 from multigraft.runtime.service.journal import WARNING, Journal
-from multigraft.runtime.service.settings import Settings, token_of
+from multigraft.runtime.service.settings import token_of
 from multigraft.runtime.service.unit import Unit
 from tests.box_bundle import box_bundle, bright_frames
 
@@ -150,9 +150,8 @@ def test_boxes_are_said_in_words() -> None:
 def test_a_file_that_holds_no_token_is_refused(text: str, tmp_path: Path) -> None:
     path = tmp_path / "token"
     path.write_text(text)
-    settings = Settings(None, (), tmp_path, listen=Address("0.0.0.0", 1), token_file=path)
     with pytest.raises(ConfigurationError, match="holds no token"):
-        token_of(settings)
+        token_of(Address("0.0.0.0", 1), tmp_path, path)
 
 
 @pytest.mark.parametrize(
