@@ -89,7 +89,7 @@ def serve(settings: Settings, open_camera: OpenCamera) -> int:
         vitals = Vitals(Power(fail=lost_sensor))
         window = None
         if settings.listen is not None:
-            with _configured(MissingDependencyError):
+            with _configured((MissingDependencyError,)):
                 listening = listen(settings.listen)
             window = stack.enter_context(
                 Window(
@@ -229,7 +229,7 @@ def _engine(settings: Settings, journal: Journal) -> tuple[Path, Engine]:
     with _configured():
         folder = trial.starting(settings.state, lambda said: journal.write(WARNING, "bundle_replaced", said))
     try:
-        with _configured(MissingDependencyError, UsageError):
+        with _configured((MissingDependencyError, UsageError)):
             return folder, made(folder)
     except (BundleError, InputError) as error:
         # This start is counted: after a few of them the bundle before is served.
@@ -237,11 +237,13 @@ def _engine(settings: Settings, journal: Journal) -> tuple[Path, Engine]:
 
 
 @contextlib.contextmanager
-def _configured(*kinds: type[MultigraftError]) -> Iterator[None]:
-    """What fails here fails at every start; where kinds are named, those alone."""
+def _configured(
+    kinds: tuple[type[MultigraftError], ...] = (BundleError, InputError, MissingDependencyError, UsageError),
+) -> Iterator[None]:
+    """What fails here fails at every start."""
     try:
         yield
-    except kinds or (BundleError, InputError, MissingDependencyError, UsageError) as error:
+    except kinds as error:
         raise ConfigurationError(error.problem, error.remedy) from error
 
 

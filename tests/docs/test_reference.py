@@ -10,6 +10,7 @@ import pytest
 from docs.pages.sources import DOCS, ROOT, trees
 from multigraft import errors
 from multigraft.cli.main import DEFECT, INTERRUPTED, main
+from multigraft.runtime.service.serving import AGAIN
 
 READERS = {"os.environ.get", "os.environ.setdefault", "os.getenv", "os.environ.pop"}
 
@@ -55,7 +56,7 @@ def test_exit_codes_are_those_of_the_code() -> None:
     kinds = [
         kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, errors.MultigraftError)
     ]
-    assert codes == {*returned_by_commands(), DEFECT, INTERRUPTED, *(kind.exit_code for kind in kinds)}
+    assert codes == {*returned_by_commands(), AGAIN, DEFECT, INTERRUPTED, *(kind.exit_code for kind in kinds)}
 
 
 def returned_by_commands() -> set[int]:
