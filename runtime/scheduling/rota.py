@@ -128,6 +128,10 @@ class Rota:
         jobs = sorted(self._pending.values(), key=_order)
         return next((job.task for job in jobs if not self._is_looking_ahead or not self._harms(job, now)), None)
 
+    def deadline_s(self, task: str) -> float:
+        """Of a task that is due, of the clock."""
+        return self._pending[task].deadline_s
+
     def done(self, task: str) -> bool:
         """A task was answered; whether in time."""
         job = self._pending.pop(task)

@@ -28,16 +28,19 @@ class Histogram:
 
     Attributes:
         sum: Seconds, of all.
+        count: How many there are.
     """
 
     def __init__(self) -> None:
         self._counts = [0] * (len(BOUNDS_S) + 1)
         self.sum = 0.0
+        self.count = 0
 
     def add(self, seconds: float) -> None:
         """One more."""
         self._counts[bisect.bisect_left(BOUNDS_S, seconds)] += 1
         self.sum += seconds
+        self.count += 1
 
     def to_json(self) -> dict[str, Any]:
         """Upper bound, as Prometheus writes it, to how many were at most that; and the sum."""

@@ -169,7 +169,7 @@ class Loop:
             return f"waiting for the camera: {self._frames.reason}"
         if not self._frames.is_up:
             return f"the camera is gone, and is looked for: {self._frames.reason}"
-        times = [t.sum / max(1, self._figures.frames) for t in self._figures.times.values()]
+        times = [t.sum / max(1, t.count) for t in self._figures.times.values()]
         return (
             f"{self._figures.rate_hz:.1f} frames/s, {max(times, default=0.0) * 1000:.1f} ms for the slowest task, "
             f"{self._figures.frames} answered, {self._frames.dropped} dropped"

@@ -6,12 +6,14 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from multigraft.bundle.manifest import Manifest
 from multigraft.devices.power.power import find_power_meter
 from multigraft.devices.thermal import Thermal
-from multigraft.errors import ConfigurationError
+from multigraft.errors import ConfigurationError, MultigraftError
+from multigraft.runtime.deploy.trial import read_trial
 from multigraft.runtime.result import Result
 from multigraft.runtime.scheduling.admission import Verdict, admit_of_camera
 from multigraft.runtime.scheduling.budget import Budget
@@ -41,12 +43,18 @@ class Schedule:
         allow_miss: Start although the rates do not fit this machine.
         most_w: Watts above which rates are lowered.
         most_c: Degrees Celsius, in the same way.
+        gives_way: The bundle is on trial, and another is there to be served in its place.
     """
 
     rates: tuple[TaskRate, ...]
     allow_miss: bool = False
     most_w: float | None = None
     most_c: float | None = None
+    gives_way: bool = False
+
+
+class RatesError(ConfigurationError):
+    """Tasks' rates do not fit this machine."""
 
 
 class ScheduledLoop(Loop):
@@ -65,6 +73,20 @@ class ScheduledLoop(Loop):
         self._budget = Budget(schedule.rates, schedule.most_w, schedule.most_c)
         self._told: tuple[float, Counter[str]] = (time.monotonic(), Counter())
         self._figures.schedule = self.figures
+
+    def run(self) -> int:
+        """Answer frames, as :meth:`Loop.run` does.
+
+        Raises:
+            ConfigurationError: The rates do not fit this machine, or what :meth:`Loop.run` raises.
+            MultigraftError: The rates do not fit, and after some starts another bundle is served.
+        """
+        try:
+            return super().run()
+        except RatesError as error:
+            if self._schedule.gives_way:
+                raise MultigraftError(error.problem, error.remedy) from error
+            raise
 
     def figures(self) -> dict[str, Any]:
         """Task to its rate of now, and deadlines met and missed."""
@@ -131,7 +153,7 @@ class ScheduledLoop(Loop):
         """What tasks take here, if their rates fit; None where the loop is to end meanwhile.
 
         Raises:
-            ConfigurationError: They do not fit.
+            RatesError: They do not fit.
         """
         tasks = [rate.task for rate in self._schedule.rates]
         for attempt in range(ATTEMPTS):
@@ -171,13 +193,18 @@ class ScheduledLoop(Loop):
             self._journal.write(WARNING, "deadlines_missed", f"missed deadlines of the last minute: {told}")
 
 
-def refusal(verdict: Verdict) -> ConfigurationError:
+def refusal(verdict: Verdict) -> RatesError:
     """The error of rates that do not fit."""
-    return ConfigurationError(verdict.sentence(), f"{verdict.remedy()}; --allow-miss serves it all the same")
+    return RatesError(verdict.sentence(), f"{verdict.remedy()}; --allow-miss serves it all the same")
 
 
-def schedule_of(settings: Settings, manifest: Manifest) -> Schedule | None:
+def schedule_of(settings: Settings, manifest: Manifest, folder: Path) -> Schedule | None:
     """What the settings ask of a loop; None where all tasks are asked of every frame.
+
+    Args:
+        settings: What to serve, and how.
+        manifest: Of the bundle.
+        folder: The bundle.
 
     Raises:
         UsageError: A task has no rate, or one has that is not served.
@@ -194,4 +221,6 @@ def schedule_of(settings: Settings, manifest: Manifest) -> Schedule | None:
         raise ConfigurationError("--max-temperature needs a thermal zone, and this system has none", "leave it out")
     tasks = settings.tasks or tuple(task.name for task in manifest.tasks)
     rates = rates_of(settings.rate_hz, settings.task_rates, tasks)
-    return Schedule(rates, settings.allow_miss, settings.most_w, settings.most_c)
+    others = set(read_trial(settings.state).good) - {folder.name}
+    is_on_trial = settings.bundle is None and folder.name not in read_trial(settings.state).good
+    return Schedule(rates, settings.allow_miss, settings.most_w, settings.most_c, is_on_trial and bool(others))

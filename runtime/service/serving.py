@@ -73,7 +73,7 @@ def serve(settings: Settings, open_camera: OpenCamera) -> int:
         for name in tasks or ():
             engine.manifest.task(name)
         first = open_camera(engine, tasks)
-        schedule = schedule_of(settings, engine.manifest)
+        schedule = schedule_of(settings, engine.manifest, folder)
     sha256 = folder.name if settings.bundle is None else digest_of(folder)
     journal.fields |= {"BUNDLE": sha256[:12], "NAME": engine.manifest.name}
     figures = Figures(engine.manifest, tasks)

@@ -28,6 +28,7 @@ from tests.benchmarks import (
     real_networks,
     refit_depth,
     relatives,
+    schedulers,
 )
 
 SECTIONS: dict[str, Callable[[Path], None]] = {
@@ -46,6 +47,7 @@ ON_REQUEST: dict[str, Callable[[Path], None]] = {
     "noise": noise_price.show,
     "families": families.show,
     "admission": admission.show,
+    "schedulers": schedulers.show,
 }
 """The first needs PyTorch, and data that is not in the repository; the others take minutes."""
 

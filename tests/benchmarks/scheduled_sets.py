@@ -197,7 +197,7 @@ class Service:
         for task in self._tasks:
             known = self._figures.times[task]
             segments = self._engine.manifest.task(task).segments
-            expected += dict(known.to_json()["buckets"])["+Inf"] * sum(times.mean_s(name) for name in segments)
+            expected += known.count * sum(times.mean_s(name) for name in segments)
             taken += known.sum
         return taken / expected if expected else 1.0
 
@@ -227,7 +227,7 @@ class OnPaper:
     def measure(self, rounds: int) -> Times:
         """What its tasks take."""
         return measure_times(
-            self._engine, lambda: FRAME, self._tasks, rounds, 600.0, rest_s=0.0, now=time.thread_time_ns
+            self._engine, lambda: FRAME, self._tasks, rounds, 600.0, rest_s=REST_S, now=time.thread_time_ns
         )
 
     def _clock(self) -> float:

@@ -12,8 +12,9 @@ from multigraft.errors import BundleError, InputError
 from multigraft.runtime import Engine
 from multigraft.runtime.backends import BackendName
 from multigraft.runtime.turns import Turn
-from tests.bundle_builder import build
+from tests.bundle_builder import assemble, build
 from tests.calibration.crop_networks import crop_frames, crops_bundle
+from tests.tflite_builder import Graph
 
 TASKS = ("garment", "sky", "digit")
 FRAMES = np.random.default_rng(0).integers(0, 255, (6, 30, 40), dtype=np.uint8)
@@ -66,6 +67,23 @@ def test_another_use_of_the_engine_in_between_changes_no_answer(engine: Engine) 
     turn.ask("sky")
     engine.compute(stored)
     assert said(turn.ask("garment")) == said(wanted["garment"])
+
+
+def test_an_input_that_two_segments_read_is_prepared_once() -> None:
+    graph = Graph(seed=3)
+    image = graph.input("image", (1, 28, 28, 1))
+    tasks, segments = {}, {}
+    for name in ("one", "two"):
+        graph.conv(f"{name}/conv", image, 8, stride=2)
+        graph.dense(f"{name}/out", graph.mean(f"{name}/mean", f"{name}/conv"), 4)
+        segments[name] = [f"{name}/conv", f"{name}/mean", f"{name}/out"]
+        tasks[name] = ("classification", f"{name}/out", tuple("abcd"))
+    engine = Engine(assemble(graph, segments, tasks).bundle)  # type: ignore[arg-type]
+    wanted = engine.run(FRAMES[1]).answers
+    engine.run(FRAMES[0])
+    turn = Turn(engine, FRAMES[1])
+    assert [said(turn.ask(name)) for name in ("two", "one")] == [said(wanted[name]) for name in ("two", "one")]
+    assert [part for part in turn.times_us if part.startswith("prepare")] == ["prepare image"]
 
 
 def test_frames_by_task_and_unknown_tasks(engine: Engine) -> None:

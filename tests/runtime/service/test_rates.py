@@ -11,6 +11,7 @@ import pytest
 
 from multigraft.cli.main import main
 from multigraft.runtime import Engine
+from multigraft.runtime.deploy import store, trial
 from multigraft.runtime.scheduling.budget import Budget
 from multigraft.runtime.scheduling.rates import TaskRate
 from multigraft.runtime.service import scheduled
@@ -64,6 +65,35 @@ def test_rates_that_do_not_fit_end_it_with_78_and_name_those_that_would(
     assert main([*arguments, "--rate", "garment=10000", "--rate", "digit=9000"]) == 78
     said = capsys.readouterr().err
     assert "garment=10000,digit=9000 does not fit: " in said and "would fit; --allow-miss" in said
+
+
+def test_a_deployed_bundle_that_is_too_slow_gives_way_to_the_one_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(scheduled, "PAUSE_S", 0.0)
+    before, new = (store.put(tmp_path, digit * 64, build(width=width).bundle) for digit, width in (("a", 8), ("b", 12)))
+    trial.switch_to(tmp_path, before)
+    trial.starting(tmp_path)
+    trial.settled(tmp_path)
+    trial.switch_to(tmp_path, new)
+    arguments = [
+        "serve",
+        "--source",
+        "fake:",
+        "--listen",
+        "none",
+        "--state",
+        str(tmp_path),
+        "--rate",
+        "10000,priority=1",
+    ]
+    assert main(arguments) == 78, "an option that makes no sense is nothing that another bundle mends"
+    arguments[-1:] = ["garment=10000", "--rate", "digit=10000"]
+    assert main(arguments) == 2
+    assert "would fit" in capsys.readouterr().err
+    for _ in range(trial.TRIALS - 1):
+        trial.starting(tmp_path)
+    assert trial.starting(tmp_path) == before
 
 
 @pytest.mark.parametrize(
