@@ -21,7 +21,7 @@ from multigraft.runtime.scheduling.rates import spelt
 from multigraft.runtime.scheduling.times import Times
 from tests.benchmarks.scheduled_sets import OnPaper, Ran, Service, bundles, drawn
 
-ROUNDS = 300
+ROUNDS = 200
 
 
 @dataclass(frozen=True)

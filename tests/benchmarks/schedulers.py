@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import subprocess
 import sys
@@ -27,12 +28,14 @@ from multigraft.runtime.scheduling.times import Times
 from multigraft.runtime.turns import Turn
 from tests.benchmarks.scheduled_sets import FRAME, bundles
 
-SECONDS = 15.0
+SECONDS = 12.0
 BUNDLE = "five heads"
 SHAPE = (("a", 1, ""), ("b", "1/2", ""), ("c", "1/2", ",priority=1"), ("d", "1/5", ""), ("e", "1/10", ""))
 """Task, its rate of the fastest one's, and what else is asked of it."""
-LOADS = (0.5, 0.75, 0.95, 1.2)
+LOADS = (0.4, 0.6, 0.8, 1.0)
 """Of the core, with shared segments."""
+NICE_STEP = 1.25
+"""What one step of niceness makes of a process's share of a core (sched(7))."""
 
 Told = tuple[dict[str, list[int]], float]
 """Task to deadlines met and missed; and seconds of the processor in other processes."""
@@ -143,13 +146,14 @@ def _driven(rota: Rota, rates: Sequence[TaskRate], begin: Callable[[], Turn]) ->
 
 
 def _processes(bundle: Path, rates: Sequence[TaskRate], folder: Path) -> Told:
-    """Each begins once all have loaded their bundle."""
+    """Each begins once all have loaded their bundle; together they weigh as much as one process against others."""
     start = folder / "start"
     start.unlink(missing_ok=True)
     words = [sys.executable, "-m", "tests.benchmarks.schedulers", str(bundle), str(start)]
+    nicer = round(math.log(len(rates), NICE_STEP))
     started = []
     for rate in rates:
-        asked = [rate.task, str(rate.rate_hz), str(SECONDS)]
+        asked = [rate.task, str(rate.rate_hz), str(SECONDS), str(nicer)]
         started.append(subprocess.Popen([*words, *asked], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True))
     for process in started:
         assert process.stdout is not None and process.stdout.readline() == "ready\n"
@@ -158,9 +162,10 @@ def _processes(bundle: Path, rates: Sequence[TaskRate], folder: Path) -> Told:
     return {task: counts for task, (counts, _) in told.items()}, sum(spent for _, spent in told.values())
 
 
-def _one(bundle: str, start: str, task: str, hertz: str, seconds: str) -> None:
+def _one(bundle: str, start: str, task: str, hertz: str, seconds: str, nicer: str) -> None:
     """What one of those processes does."""
     global SECONDS
+    os.nice(int(nicer))
     SECONDS = float(seconds)
     engine = Engine(bundle)
     for _ in range(20):
