@@ -70,12 +70,12 @@ def serve(settings: Settings, open_camera: OpenCamera) -> int:
         tasks = settings.tasks
         for name in tasks or ():
             engine.manifest.task(name)
-        first = open_camera(engine, tasks)
+        camera = open_camera(engine, tasks)
     sha256 = folder.name if settings.bundle is None else digest_of(folder)
     journal.fields |= {"BUNDLE": sha256[:12], "NAME": engine.manifest.name}
     figures = Figures(engine.manifest, tasks)
     requests = Requests(engine, figures.requests)
-    frames = Frames(_first_then(first, lambda: open_camera(engine, tasks)), is_live(first), _camera_teller(journal))
+    frames = Frames(camera, is_live(camera), _camera_teller(journal))
 
     def lost_sensor(sentence: str) -> None:
         figures.errors["sensor"] += 1
@@ -95,7 +95,7 @@ def serve(settings: Settings, open_camera: OpenCamera) -> int:
                 Window(
                     listening,
                     bundle={"name": engine.manifest.name, "sha256": sha256},
-                    source=first.name,
+                    source=camera.name,
                     manifest=engine.manifest,
                     figures=figures,
                     vitals=vitals,
@@ -120,7 +120,7 @@ def serve(settings: Settings, open_camera: OpenCamera) -> int:
             where = "" if settings.listen is None else f" at http://{settings.listen}"
             is_fast = engine.model.has_delegate()
             xnnpack = {True: "on", False: "off", None: "unknown"}[is_fast]
-            said = f"{engine.manifest.name} ({sha256[:12]}) serves {first.name}{where}, XNNPACK is {xnnpack}"
+            said = f"{engine.manifest.name} ({sha256[:12]}) serves {camera.name}{where}, XNNPACK is {xnnpack}"
             journal.write(WARNING if is_fast is False else INFO, "started", said, xnnpack=xnnpack)
             notifier.ready(loop.status())
             code = loop.run()
@@ -247,17 +247,9 @@ def _configured(
         raise ConfigurationError(error.problem, error.remedy) from error
 
 
-def _first_then(first: Camera, make: Callable[[], Camera]) -> Callable[[], Camera]:
-    left = [first]
-    return lambda: left.pop() if left else make()
-
-
 def _camera_teller(journal: Journal) -> Callable[[bool, str], None]:
     def tell(is_up: bool, sentence: str) -> None:
-        if is_up:
-            journal.write(NOTICE, "camera_back", sentence)
-        else:
-            journal.write(WARNING, "camera_lost", f"{sentence.rstrip('.')}; it is looked for again")
+        journal.write(NOTICE if is_up else WARNING, "camera_back" if is_up else "camera_lost", sentence)
 
     return tell
 
