@@ -135,7 +135,7 @@ class _Endless:
             for frame in self._camera:
                 yield frame
                 has_frames = not self._is_live
-        raise DeviceError("the camera gives no frames any more")
+        raise DeviceError("the camera gives no frames any more", "check its cable and its power")
 
 
 class Pace:

@@ -78,6 +78,14 @@ def current() -> str:
     return (BUNDLES / "current").readlink().name
 
 
+def main_pid() -> int:
+    pid = int(shown("MainPID"))
+    # Signals to process 0 reach this program itself.
+    if not pid:
+        raise RuntimeError("the service does not run")
+    return pid
+
+
 def restarted(fault: Callable[[], None]) -> dict[str, Any]:
     before, count = shown("MainPID"), int(shown("NRestarts"))
     fault()
@@ -94,7 +102,7 @@ def installs() -> None:
     time.sleep(6)
     seen["status"] = json.loads(run(MULTIGRAFT, "service", "status", "--json"))
     seen["type"] = shown("Type")
-    seen["uid"] = Path(f"/proc/{shown('MainPID')}").stat().st_uid
+    seen["uid"] = Path(f"/proc/{main_pid()}").stat().st_uid
     seen["metrics"] = asked("/metrics")[1]
     seen["picture"] = asked("/live/state")[0]
 
@@ -109,15 +117,15 @@ def scores() -> None:
 def looks_for_xnnpack() -> None:
     seen["xnnpack"] = [event["MULTIGRAFT_XNNPACK"] for event in events("started")][-1:]
     # On Arm XNNPACK asks this file what the processor can do.
-    seen["cpuinfo"] = "processor" in Path(f"/proc/{shown('MainPID')}/root/proc/cpuinfo").read_text()
+    seen["cpuinfo"] = "processor" in Path(f"/proc/{main_pid()}/root/proc/cpuinfo").read_text()
 
 
 def kills() -> None:
-    seen["killed"] = restarted(lambda: os.kill(int(shown("MainPID")), signal.SIGKILL))
+    seen["killed"] = restarted(lambda: os.kill(main_pid(), signal.SIGKILL))
 
 
 def stops() -> None:
-    seen["stopped"] = restarted(lambda: os.kill(int(shown("MainPID")), signal.SIGSTOP))
+    seen["stopped"] = restarted(lambda: os.kill(main_pid(), signal.SIGSTOP))
 
 
 def kills_http() -> None:
@@ -234,7 +242,7 @@ def main() -> None:
             seen.setdefault("broken", {})[step.__name__] = traceback.format_exc()
         seen.setdefault("seconds", {})[step.__name__] = round(time.monotonic() - begin, 1)
         (RESULTS / "results.json").write_text(json.dumps(seen, indent=1))
-    (RESULTS / "journal.txt").write_text(run("journalctl", "--no-pager", "-o", "short-monotonic"))
+        (RESULTS / "journal.txt").write_text(run("journalctl", "--no-pager", "-o", "short-monotonic"))
 
 
 main()

@@ -246,6 +246,22 @@ def test_energy_goes_on_where_it_was_when_a_sensor_comes_back() -> None:
     power.close()
 
 
+def test_whatever_a_sensor_fails_with_is_said_and_ends_nothing() -> None:
+    class Odd(FakeMeter):
+        def energy_j(self) -> float:
+            raise ZeroDivisionError
+
+    said: list[str] = []
+    power = Power(lambda: (Odd(2000.0), ""), fail=said.append)
+    assert power.read() == [] and said == ["ZeroDivisionError"]
+
+    def damaged() -> tuple[FakeMeter | None, str]:
+        raise InputError("pmic-fit.json holds no calibration", "calibrate again")
+
+    assert Power(damaged, fail=said.append).read() == []
+    assert said[1:] == ["pmic-fit.json holds no calibration; calibrate again."]
+
+
 def test_memory_beyond_the_limit_ends_the_service_once(engine: Engine, tmp_path: Any) -> None:
     used, codes = [100 << 20], list[int]()
     figures = Figures(engine.manifest, ("digit",))
