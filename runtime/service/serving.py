@@ -30,7 +30,7 @@ from multigraft.runtime.service.journal import INFO, NOTICE, WARNING, Journal
 from multigraft.runtime.service.loop import Loop
 from multigraft.runtime.service.notify import Notifier
 from multigraft.runtime.service.power import Power
-from multigraft.runtime.service.settings import Settings, token_of
+from multigraft.runtime.service.settings import Settings, token_of, token_path
 from multigraft.runtime.service.vitals import Vitals, memory_bytes
 from multigraft.runtime.service.window import STALE_S, Window
 
@@ -118,6 +118,8 @@ def serve(settings: Settings, open_camera: OpenCamera) -> int:
             stack.callback(frames.stop)
             frames.start()
             where = "" if settings.listen is None else f" at http://{settings.listen}"
+            if (path := token_path(settings.listen, settings.state, settings.token_file)) is not None:
+                where += f" to who has the token in {path}"
             is_fast = engine.model.has_delegate()
             xnnpack = {True: "on", False: "off", None: "unknown"}[is_fast]
             said = f"{engine.manifest.name} ({sha256[:12]}) serves {camera.name}{where}, XNNPACK is {xnnpack}"
