@@ -1,9 +1,10 @@
 """Gives layers more bits where integers answer too rarely as the float network does: the noisiest, one by one.
 
-Where answers are decoded, groups of layers come before single ones. Layers of 4-bit weights get 8-bit ones, which
-every target takes; where that is not enough, layers stay in float. A layer is changed if that brings the agreement
-nearer to what is needed, or the outputs clearly nearer to the float ones, and neither clearly further away. Agreement
-is looked at on the frames that set the ranges, never on those that accept the bundle. 16-bit activations would cost
+Where answers are decoded, groups of layers come before single ones, some of them with 8-bit weights and float values.
+Layers of 4-bit weights get 8-bit ones, which every target takes; where that is not enough, layers stay in float. A
+layer is changed if that brings the agreement nearer to what is needed, or the outputs clearly nearer to the float ones,
+and neither clearly further away. Agreement is looked at on the frames that set the ranges, never on those that accept
+the bundle. 16-bit activations would cost
 less than float, and no firmware of ours and not every kernel of the interpreters has them; float runs everywhere but
 in firmware.
 """
