@@ -1,4 +1,4 @@
-"""Every operator's C by every compiler at every level, run in QEMU and compared with tflite-runtime's reference kernels.
+"""Every operator by every compiler at every level, run in QEMU and compared with tflite-runtime's reference kernels.
 
 Usage: python -m tests.firmware_gen.compilers.matrix [--core CORE]… [--compiler gcc|clang]… [--level LEVEL]…
 """
@@ -58,13 +58,9 @@ def subject(name: str, model: bytes) -> Subject:
     """Random, extreme and golden inputs, answered by the reference interpreter in one sequence."""
     program = load(model)
     golden, _ = golden_vectors(program, 4)
-    inputs = [
-        np.concatenate([_made(t.shape, t.dtype, seed), golden[t.name]]) for seed, t in enumerate(program.inputs)
-    ]
+    inputs = [np.concatenate([_made(t.shape, t.dtype, seed), golden[t.name]]) for seed, t in enumerate(program.inputs)]
     answers = reference(model, inputs)
-    rows = [
-        np.ascontiguousarray(a.reshape(len(a), -1)).view(np.uint8).reshape(len(a), -1) for a in (*inputs, *answers)
-    ]
+    rows = [np.ascontiguousarray(a.reshape(len(a), -1)).view(np.uint8).reshape(len(a), -1) for a in (*inputs, *answers)]
     return Subject(name, model, np.concatenate(rows, axis=1).tobytes())
 
 

@@ -1,4 +1,4 @@
-"""A short form of the compiler matrix: the levels at which optimisers differ most, on the cores with kernels of their own."""
+"""A short form of the compiler matrix: levels at which optimisers differ most, on cores with kernels of their own."""
 
 from __future__ import annotations
 
@@ -22,9 +22,7 @@ def chosen() -> list[Subject]:
 
 
 @pytest.mark.parametrize(("core", "level"), [("m3", "-O2"), ("m4", "-O0"), ("m55", "-O0"), ("rv32imc", "-O2 -flto")])
-def test_answers_are_the_same_with_every_compiler(
-    core: str, level: str, chosen: list[Subject], tmp_path: Path
-) -> None:
+def test_answers_are_the_same_with_every_compiler(core: str, level: str, chosen: list[Subject], tmp_path: Path) -> None:
     installed = [compiler for compiler in COMPILERS if compiler_command(compiler, CORES[core]) is not None]
     if not installed:
         pytest.skip(f"firmware tools: install {' '.join(APT_PACKAGES)}")
