@@ -33,6 +33,7 @@ from multigraft.runtime.service.notify import Notifier
 from multigraft.runtime.service.power import Power
 from multigraft.runtime.service.scheduled import Schedule, ScheduledLoop, schedule_of
 from multigraft.runtime.service.settings import Settings, token_of
+from multigraft.runtime.service.settings import Settings, token_of, token_path
 from multigraft.runtime.service.vitals import Vitals, memory_bytes
 from multigraft.runtime.service.window import STALE_S, Window
 
@@ -74,11 +75,12 @@ def serve(settings: Settings, open_camera: OpenCamera) -> int:
             engine.manifest.task(name)
         first = open_camera(engine, tasks)
         schedule = schedule_of(settings, engine.manifest, folder)
+        camera = open_camera(engine, tasks)
     sha256 = folder.name if settings.bundle is None else digest_of(folder)
     journal.fields |= {"BUNDLE": sha256[:12], "NAME": engine.manifest.name}
     figures = Figures(engine.manifest, tasks)
     requests = Requests(engine, figures.requests)
-    frames = Frames(_first_then(first, lambda: open_camera(engine, tasks)), is_live(first), _camera_teller(journal))
+    frames = Frames(camera, is_live(camera), _camera_teller(journal))
 
     def lost_sensor(sentence: str) -> None:
         figures.errors["sensor"] += 1
@@ -98,7 +100,7 @@ def serve(settings: Settings, open_camera: OpenCamera) -> int:
                 Window(
                     listening,
                     bundle={"name": engine.manifest.name, "sha256": sha256},
-                    source=first.name,
+                    source=camera.name,
                     manifest=engine.manifest,
                     figures=figures,
                     vitals=vitals,
@@ -126,9 +128,11 @@ def serve(settings: Settings, open_camera: OpenCamera) -> int:
             stack.callback(frames.stop)
             frames.start()
             where = "" if settings.listen is None else f" at http://{settings.listen}"
+            if (path := token_path(settings.listen, settings.state, settings.token_file)) is not None:
+                where += f" to who has the token in {path}"
             is_fast = engine.model.has_delegate()
             xnnpack = {True: "on", False: "off", None: "unknown"}[is_fast]
-            said = f"{engine.manifest.name} ({sha256[:12]}) serves {first.name}{where}, XNNPACK is {xnnpack}"
+            said = f"{engine.manifest.name} ({sha256[:12]}) serves {camera.name}{where}, XNNPACK is {xnnpack}"
             journal.write(WARNING if is_fast is False else INFO, "started", said, xnnpack=xnnpack)
             notifier.ready(loop.status())
             code = loop.run()
@@ -269,10 +273,7 @@ def _first_then(first: Camera, make: Callable[[], Camera]) -> Callable[[], Camer
 
 def _camera_teller(journal: Journal) -> Callable[[bool, str], None]:
     def tell(is_up: bool, sentence: str) -> None:
-        if is_up:
-            journal.write(NOTICE, "camera_back", sentence)
-        else:
-            journal.write(WARNING, "camera_lost", f"{sentence.rstrip('.')}; it is looked for again")
+        journal.write(NOTICE if is_up else WARNING, "camera_back" if is_up else "camera_lost", sentence)
 
     return tell
 

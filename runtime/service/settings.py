@@ -62,6 +62,19 @@ class Settings:
     untrusted: bool = False
 
 
+def token_path(listen: Address | None, state: Path, token_file: Path | None = None) -> Path | None:
+    """Where the token lies that clients have to know; None where only this machine can ask.
+
+    Args:
+        listen: See :class:`Settings`.
+        state: In the same way.
+        token_file: In the same way.
+    """
+    if listen is None or (token_file is None and is_loopback(listen.host)):
+        return None
+    return token_file or state / TOKEN
+
+
 def token_of(listen: Address | None, state: Path, token_file: Path | None = None) -> str | None:
     """What clients have to know; None where only this machine can ask.
 
@@ -75,9 +88,9 @@ def token_of(listen: Address | None, state: Path, token_file: Path | None = None
     Raises:
         ConfigurationError: The file cannot be read or made, or holds no token.
     """
-    if listen is None or (token_file is None and is_loopback(listen.host)):
+    path = token_path(listen, state, token_file)
+    if path is None:
         return None
-    path = token_file or state / TOKEN
     shown = printable(str(path))
     try:
         if token_file is None and not path.exists():

@@ -81,6 +81,7 @@ def execute(options: argparse.Namespace) -> int:
     try:
         check_serving(options)
         listen = None if options.listen == "none" else Address.parse(options.listen)
+        state, tasks = state_folder(options.state), task_names(options.tasks)
     except UsageError as error:
         # Under systemd a wrong option is a wrong configuration, which no restart mends.
         raise ConfigurationError(error.problem, error.remedy) from error
@@ -88,8 +89,8 @@ def execute(options: argparse.Namespace) -> int:
     settings = Settings(
         bundle=options.bundle,
         sources=tuple(sources),
-        state=state_folder(options.state),
-        tasks=task_names(options.tasks),
+        state=state,
+        tasks=tasks,
         listen=listen,
         token_file=options.token_file,
         rate_hz=bare,
