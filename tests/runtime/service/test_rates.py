@@ -26,6 +26,9 @@ from tests.runtime.scheduling.made_times import times
 from tests.runtime.service.served import serving
 from tests.runtime.service.test_loop import Eye
 
+IMPOSSIBLE = "garment=10,deadline=0.001ms"
+"""On any machine."""
+
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -57,14 +60,14 @@ def test_each_task_is_answered_at_its_rate_and_deadlines_are_told(home: Path, tm
         assert "garment=20,digit=5 fits" in served.log.read_text() or "would fit" in served.log.read_text()
 
 
-def test_rates_that_do_not_fit_end_it_with_78_and_name_those_that_would(
+def test_rates_that_do_not_fit_end_it_with_78_and_say_why(
     home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(scheduled, "PAUSE_S", 0.0)
     arguments = ["serve", str(home), "--source", "fake:", "--listen", "none", "--state", str(tmp_path)]
-    assert main([*arguments, "--rate", "garment=10000", "--rate", "digit=9000"]) == 78
+    assert main([*arguments, "--rate", IMPOSSIBLE, "--rate", "digit=5"]) == 78
     said = capsys.readouterr().err
-    assert "garment=10000,digit=9000 does not fit: " in said and "would fit; --allow-miss" in said
+    assert "garment=10,digit=5 does not fit: garment alone takes up to " in said and "--allow-miss serves it" in said
 
 
 def test_a_deployed_bundle_that_is_too_slow_gives_way_to_the_one_before(
@@ -88,9 +91,9 @@ def test_a_deployed_bundle_that_is_too_slow_gives_way_to_the_one_before(
         "10000,priority=1",
     ]
     assert main(arguments) == 78, "an option that makes no sense is nothing that another bundle mends"
-    arguments[-1:] = ["garment=10000", "--rate", "digit=10000"]
+    arguments[-1:] = [IMPOSSIBLE, "--rate", "digit=5"]
     assert main(arguments) == 2
-    assert "would fit" in capsys.readouterr().err
+    assert "garment=10,digit=5 does not fit" in capsys.readouterr().err
     for _ in range(trial.TRIALS - 1):
         trial.starting(tmp_path)
     assert trial.starting(tmp_path) == before
@@ -134,15 +137,14 @@ def test_the_unit_carries_rates_and_limits(capsys: pytest.CaptureFixture[str]) -
 
 
 def test_bench_says_whether_rates_fit_by_its_exit_code(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["bench", str(home), "--rate", "garment=9000", "--rate", "digit=9000", "--json"]) == 1
+    assert main(["bench", str(home), "--rate", IMPOSSIBLE, "--rate", "digit=5", "--json"]) == 1
     told = json.loads(capsys.readouterr().out)
-    assert not told["fits"] and told["quantile"] == 0.99 and told["confidence"] == 0.95 and told["rounds"] == 300
+    assert not told["fits"] and told["quantile"] == 0.99 and told["rounds"] >= 20
+    assert told["confidence"] == pytest.approx(min(0.95, 1 - 0.99 ** told["rounds"]), abs=1e-4)
     assert main(["bench", str(home), "--rate", "0.2,priority=1"]) == 2
     capsys.readouterr()
     assert main(["bench", str(home), "--rate", "0.2", "--rate", "digit=0.1"]) == 0
-    assert capsys.readouterr().out.startswith(
-        "garment=0.2,digit=0.1 fits: 0% busy, 0.0% of deadlines missed at most (300"
-    )
+    assert capsys.readouterr().out.startswith("garment=0.2,digit=0.1 fits: ")
 
 
 def test_a_budget_lowers_and_raises_rates_of_a_running_loop_and_says_so(
