@@ -72,7 +72,6 @@ def serve(settings: Settings, open_camera: OpenCamera) -> int:
         tasks = settings.tasks
         for name in tasks or ():
             engine.manifest.task(name)
-        first = open_camera(engine, tasks)
         schedule = schedule_of(settings, engine.manifest, folder)
         camera = open_camera(engine, tasks)
     sha256 = folder.name if settings.bundle is None else digest_of(folder)
@@ -113,7 +112,7 @@ def serve(settings: Settings, open_camera: OpenCamera) -> int:
         trial_of = Settling(settings, folder, figures, journal)
         pace = Pace(settings.rate_hz if schedule is None else None)
         parts = (engine, tasks, frames, pace, figures, requests, window, notifier, journal, trial_of.look)
-        loop = Loop(*parts) if schedule is None else ScheduledLoop(schedule, is_live(first), *parts)
+        loop = Loop(*parts) if schedule is None else ScheduledLoop(schedule, is_live(camera), *parts)
         watch = Watch(settings, folder, figures, journal, loop.end)
 
         def each_second() -> None:
@@ -263,11 +262,6 @@ def _stale_s(settings: Settings, schedule: Schedule | None) -> float:
         slowest = min(FACTORS) * max(rate.rate_hz for rate in schedule.rates)
         return max(STALE_S, float(3 / slowest))
     return max(STALE_S, 3 / settings.rate_hz) if settings.rate_hz else STALE_S
-
-
-def _first_then(first: Camera, make: Callable[[], Camera]) -> Callable[[], Camera]:
-    left = [first]
-    return lambda: left.pop() if left else make()
 
 
 def _camera_teller(journal: Journal) -> Callable[[bool, str], None]:
