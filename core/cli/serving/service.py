@@ -99,12 +99,18 @@ def _arguments(options: argparse.Namespace, sources: list[str]) -> list[str]:
     words += ["--listen", options.listen]
     if options.state is not None:
         words += ["--state", str(options.state.absolute())]
-    for name in ("tasks", "rate", "max_memory"):
+    if options.tasks is not None:
+        words += ["--tasks", options.tasks]
+    for rate in options.rate:
+        words += ["--rate", rate]
+    for name in ("max_power", "max_temperature", "max_memory"):
         value = getattr(options, name)
         if value is not None:
             words += [f"--{name.replace('_', '-')}", f"{value:g}" if isinstance(value, float) else str(value)]
     words += ["--threads", str(options.threads), "--backend", options.backend]
-    words += [f"--{name.replace('_', '-')}" for name in ("no_self_test", "untrusted") if getattr(options, name)]
+    words += [
+        f"--{name.replace('_', '-')}" for name in ("allow_miss", "no_self_test", "untrusted") if getattr(options, name)
+    ]
     return words
 
 
