@@ -32,7 +32,6 @@ from multigraft.runtime.service.loop import Loop
 from multigraft.runtime.service.notify import Notifier
 from multigraft.runtime.service.power import Power
 from multigraft.runtime.service.scheduled import Schedule, ScheduledLoop, schedule_of
-from multigraft.runtime.service.settings import Settings, token_of
 from multigraft.runtime.service.settings import Settings, token_of, token_path
 from multigraft.runtime.service.vitals import Vitals, memory_bytes
 from multigraft.runtime.service.window import STALE_S, Window

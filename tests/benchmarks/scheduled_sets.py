@@ -159,7 +159,7 @@ class Service:
 
     def __enter__(self) -> Self:
         self._figures = Figures(self._engine.manifest, self._tasks)
-        self._frames = Frames(Still, False)
+        self._frames = Frames(Still(), False)
         requests = Requests(self._engine, self._figures.requests)
         self._parts = (
             self._engine, None, self._frames, Pace(None), self._figures, requests, None, Notifier({}), Journal({}),

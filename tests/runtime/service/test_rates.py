@@ -151,7 +151,7 @@ def test_a_budget_lowers_and_raises_rates_of_a_running_loop_and_says_so(
     now = [0.0]
     engine = Engine(build().bundle)
     figures = Figures(engine.manifest, None)
-    frames = Frames(Eye, False)
+    frames = Frames(Eye(), False)
     asked = (TaskRate("garment", Fraction(20), 1), TaskRate("digit", Fraction(10)))
     parts: Any = (engine, None, frames, Pace(None), figures, Requests(engine, figures.requests), None, Notifier({}))
     loop = ScheduledLoop(Schedule(asked, most_w=4.0), False, *parts, Journal({}))
