@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Any
 
 from multigraft.errors import ConfigurationError, MissingDependencyError, UsageError
@@ -25,13 +26,19 @@ Question = Callable[[dict[str, Any], memoryview, Answer], None]
 """Takes a question's header, what follows it, and what sends the answer, at once or later, from any thread."""
 
 SILENCE_S = 12 * HEARTBEAT_S
-"""Without a question the process is taken to be stuck, and started again."""
+"""Without a question the process is taken to be stuck, and started again, unless it is starved."""
+STARVED_SHARE = 0.1
+"""Of the silence: who wanted to run for that long and was not let is starved by a busy machine, and not stuck."""
+ENOUGH_S = 10.0
+"""On a processor without a question is stuck on the busiest machine, too: a heartbeat takes some milliseconds."""
 START_S = 300.0
 """For the first question: a busy machine takes its time to start a process."""
 FIRST_PAUSE_S = 1.0
 LONGEST_PAUSE_S = 60.0
 PACKAGES = ("uvicorn", "prometheus_client")
 _ANSWERS = 64
+Scheduled = tuple[float, float]
+"""What :func:`scheduled_s` gives."""
 
 
 @dataclass(frozen=True)
@@ -148,7 +155,7 @@ class Front:
         writer = threading.Thread(target=_write, args=(connection, answers), name="answers", daemon=True)
         writer.start()
         try:
-            reason = self._answer_all(connection, answers)
+            reason = self._answer_all(connection, answers, process.pid)
         finally:
             with contextlib.suppress(queue.Full):
                 answers.put_nowait(None)
@@ -162,13 +169,22 @@ class Front:
             connection.close()
         return f"the process that speaks HTTP {reason} (exit code {process.returncode}); it is started again"
 
-    def _answer_all(self, connection: Connection, answers: queue.Queue[bytes | None]) -> str:
+    def _answer_all(self, connection: Connection, answers: queue.Queue[bytes | None], pid: int) -> str:
         patience_s = START_S
+        asked = before = scheduled_s(pid)
         try:
-            while connection.poll(patience_s):
+            while True:
+                if not connection.poll(patience_s):
+                    now = scheduled_s(pid)
+                    if self._stopped.is_set() or not is_starved(asked, before, now, patience_s):
+                        return "did not move"
+                    before = now
+                    continue
                 patience_s = SILENCE_S
                 header, body = read_question(connection)
                 number = header["id"]
+                if header["kind"] == "alive":
+                    asked = before = scheduled_s(pid)
 
                 def answer(told: Any, number: int = number) -> None:
                     # One that does not read its answers gets none.
@@ -184,7 +200,32 @@ class Front:
             return "ended"
         except ChannelError as error:
             return f"said {error}"
-        return "did not move"
+
+
+def scheduled_s(pid: int) -> Scheduled | None:
+    """Seconds that a process's first thread ran, and that it wanted to run and had to wait (/proc/PID/schedstat).
+
+    None where the system does not tell.
+    """
+    try:
+        ran, waited, _ = Path(f"/proc/{pid}/schedstat").read_text("ascii").split()
+        return int(ran) / 1e9, int(waited) / 1e9
+    except (OSError, ValueError):
+        return None
+
+
+def is_starved(asked: Scheduled | None, before: Scheduled | None, now: Scheduled | None, silence_s: float) -> bool:
+    """Whether a process that says nothing only waits for its turn.
+
+    Args:
+        asked: What :func:`scheduled_s` said when it asked for the last time.
+        before: At the beginning of this silence.
+        now: Now.
+        silence_s: Seconds of this silence.
+    """
+    if asked is None or before is None or now is None:
+        return False
+    return now[0] - asked[0] < ENOUGH_S and now[1] - before[1] >= STARVED_SHARE * silence_s
 
 
 def _write(connection: Connection, answers: queue.Queue[bytes | None]) -> None:

@@ -140,7 +140,7 @@ def main() -> int:
             seen = happened(root, "program.py", results, options.keep)
             return 1 if seen is None or told(judged(seen)) else 0
         repacked(options.deb, results)
-        build(heads=(("digit", "classification"),), size=(3000, 3000, 1)).bundle.write(results / "large.graft")
+        build(heads=(("digit", "classification"),), size=(2000, 2000, 1)).bundle.write(results / "large.graft")
         seen = happened(root, "packaged.py", results, options.keep)
         return 1 if seen is None or told(judged_package(seen)) else 0
 

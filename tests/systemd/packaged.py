@@ -30,7 +30,7 @@ MULTIGRAFT = "/usr/bin/multigraft"
 OPTIONS = Path("/etc/default/multigraft")
 UNIT_FILE = Path("/lib/systemd/system/multigraft.service")
 LIMIT = Path("/run/systemd/system/multigraft.service.d/limit.conf")
-SLACK = 48 << 20
+SLACK = 24 << 20
 LINE = 'MULTIGRAFT_OPTIONS="--source fake:28x28,grey --rate 20"\n'
 
 

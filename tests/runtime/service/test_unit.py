@@ -4,23 +4,28 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
+import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from multigraft.cli.main import main
 from multigraft.errors import ConfigurationError
 from multigraft.runtime import Engine
-from multigraft.runtime.service import installation
+from multigraft.runtime.http.__main__ import HEARTBEAT_S
+from multigraft.runtime.service import front, installation
 from multigraft.runtime.service.figures import words
-from multigraft.runtime.service.front import Address
+from multigraft.runtime.service.front import Address, is_starved, scheduled_s
 from multigraft.runtime.service.journal import WARNING, Journal
 from multigraft.runtime.service.settings import token_of
 from multigraft.runtime.service.unit import Unit
 from tests.box_bundle import box_bundle, bright_frames
+from tests.runtime.service.served import until
 
 MOST_EXPOSURE = 20
 """Tenths, as systemd-analyze takes it."""
@@ -171,6 +176,40 @@ def test_boxes_are_said_in_words() -> None:
     assert said["line"].startswith("line ")
     [nothing] = bright_frames(None)
     assert words(engine.run(nothing).answers)["line"] == "nothing"
+
+
+def test_a_process_that_waits_for_its_turn_is_not_stuck() -> None:
+    ran, waited = scheduled_s(os.getpid()) or (0.0, 0.0)
+    assert ran > 0 and waited >= 0
+    assert scheduled_s(2**22 + 1) is None
+    # It sleeps for good, is starved, is starved for a second minute, spins on a machine that is busy, is not known.
+    assert not is_starved((1.0, 3.0), (1.0, 3.0), (1.0, 3.1), 60)
+    assert is_starved((1.0, 3.0), (1.0, 3.0), (1.5, 59.0), 60)
+    assert is_starved((1.0, 3.0), (1.5, 59.0), (2.0, 110.0), 60)
+    assert not is_starved((1.0, 3.0), (8.0, 59.0), (12.0, 110.0), 60)
+    assert not is_starved(None, None, (12.0, 110.0), 60)
+
+
+def test_a_process_that_is_stopped_is_started_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(front, "SILENCE_S", 2 * HEARTBEAT_S)
+    said: list[str] = []
+    questions: dict[str, front.Question] = {"settings": lambda header, body, answer: answer({"token": None})}
+    asked = threading.Event()
+
+    def alive(header: dict[str, Any], body: memoryview, answer: front.Answer) -> None:
+        answer(True)
+        asked.set()
+
+    questions["alive"] = alive
+    one = front.Front(front.listen(Address("127.0.0.1", 0)), questions, said.append)
+    one.start()
+    try:
+        assert asked.wait(60) and one._process is not None
+        os.kill(one._process.pid, signal.SIGSTOP)
+        until(lambda: bool(said))
+    finally:
+        one.stop()
+    assert said == ["the process that speaks HTTP did not move (exit code -9); it is started again"]
 
 
 @pytest.mark.parametrize("text", ["", "short", "a" * 200, "with space inside it", "ü" * 20])
