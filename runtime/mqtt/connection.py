@@ -57,7 +57,7 @@ class Connection:
         """Number of a message that is not confirmed yet, to what it was sent with, and since when."""
         outer = self
 
-        class Client(paho.Client):  # type: ignore[misc]
+        class Client(paho.Client):  # type: ignore[misc, name-defined]
             def _sock_recv(self, size: int) -> bytes:
                 data: bytes = super()._sock_recv(min(size, _PART))
                 outer._read(len(data))
@@ -197,8 +197,8 @@ def load_paho() -> Any:
     try:
         import paho.mqtt.client as client
 
-        # Version 1 has none.
-        _ = client.CallbackAPIVersion
+        if not hasattr(client, "CallbackAPIVersion"):
+            raise ImportError("it is older than version 2")
     except Exception as error:
         raise MissingDependencyError(
             f"MQTT needs paho-mqtt 2, which is {how_missing(error)}", repair(error, install_extra("mqtt"))

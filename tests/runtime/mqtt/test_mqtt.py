@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import paho.mqtt.client as paho
 import pytest
+from paho.mqtt.enums import CallbackAPIVersion
 
 from multigraft.cli.main import main
 from multigraft.errors import ConfigurationError, DeviceError, UsageError
@@ -66,7 +67,7 @@ class Ear:
     def __init__(self, port: int) -> None:
         self.texts: dict[str, str] = {}
         self.events: list[dict[str, Any]] = []
-        self.client = paho.Client(paho.CallbackAPIVersion.VERSION2)
+        self.client = paho.Client(CallbackAPIVersion.VERSION2)
         self.client.on_connect = lambda client, *_: client.subscribe("#", 1)
         self.client.on_message = self._heard
         self.client.connect("127.0.0.1", port)
@@ -274,7 +275,7 @@ def test_home_assistants_own_schema_takes_every_entity() -> None:
     if python is None:
         pytest.skip("home assistant: MULTIGRAFT_HOME_ASSISTANT names no Python that has it")
     topics = Topics("node", "multigraft", "homeassistant")
-    found = {}
+    found: dict[str, Any] = {}
     for labels in (("line",), ("a'b{{ x }}", "ü/+#")):
         manifest = box_bundle(labels).manifest
         found |= configurations(topics, manifest, ("line", "kind"), "ab" * 32, machine(FIGURES))
