@@ -84,6 +84,7 @@ def _families(figures: dict[str, Any], refused: Counter[str]) -> Iterator[Any]:
     yield errors
     if figures.get("mqtt") is not None:
         yield from _of_broker(figures["mqtt"])
+    yield from _schedule(figures["schedule"])
     asked = CounterMetricFamily(
         "inference_requests", "Requests for an inference, by what became of them.", None, ["end"]
     )
@@ -109,3 +110,18 @@ def _of_broker(told: dict[str, Any]) -> Iterator[Any]:
         ("mqtt_foreign_messages", "Messages from the broker that nobody asked for.", "foreign"),
     ):
         yield CounterMetricFamily(name, text, value=told[key])
+
+
+def _schedule(tasks: dict[str, dict[str, float]]) -> Iterator[Any]:
+    from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+
+    if not tasks:
+        return
+    rates = GaugeMetricFamily("task_rate_hertz", "Answers a second that a task is asked for now.", labels=["task"])
+    met = CounterMetricFamily("deadlines_met", "Answers in time.", labels=["task"])
+    missed = CounterMetricFamily("deadline_misses", "Answers that came late or never.", labels=["task"])
+    for task, known in tasks.items():
+        rates.add_metric([task], known["rate_hz"])
+        met.add_metric([task], known["met"])
+        missed.add_metric([task], known["missed"])
+    yield from (rates, met, missed)

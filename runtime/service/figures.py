@@ -22,16 +22,19 @@ class Histogram:
 
     Attributes:
         sum: Seconds, of all.
+        count: How many there are.
     """
 
     def __init__(self) -> None:
         self._counts = [0] * (len(BOUNDS_S) + 1)
         self.sum = 0.0
+        self.count = 0
 
     def add(self, seconds: float) -> None:
         """One more."""
         self._counts[bisect.bisect_left(BOUNDS_S, seconds)] += 1
         self.sum += seconds
+        self.count += 1
 
     def to_json(self) -> dict[str, Any]:
         """Upper bound, as Prometheus writes it, to how many were at most that; and the sum."""
@@ -63,6 +66,8 @@ class Figures:
         self.requests: collections.Counter[str] = collections.Counter()
         self.broker: Callable[[], dict[str, Any]] | None = None
         """Tells how MQTT does; None where nothing is told to a broker."""
+        self.schedule: Callable[[], dict[str, Any]] = dict
+        """Tasks that have rates of their own: the rate, and deadlines met and missed."""
         self._ends: collections.deque[float] = collections.deque(maxlen=RATE_FRAMES)
         self._started = clock()
 
@@ -70,7 +75,8 @@ class Figures:
         """Count a frame."""
         latency_us = result.latency_us
         for name, segments in self._segments.items():
-            self.times[name].add(sum([latency_us.get(segment, 0.0) for segment in segments]) / 1e6)
+            if name in result.answers:
+                self.times[name].add(sum([latency_us.get(segment, 0.0) for segment in segments]) / 1e6)
         for stage in result.stages:
             for name in stage.stage.tasks:
                 if name in self.times:
@@ -109,4 +115,5 @@ class Figures:
             "errors": dict(self.errors),
             "requests": dict(self.requests),
             "mqtt": None if self.broker is None else self.broker(),
+            "schedule": self.schedule(),
         }
