@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from multigraft.cli.shared.json_text import json_text
+from multigraft.cli.shared.mqtt_options import add_broker_arguments, broker_of
 
 WRONG = 1
 """Exit code where something is wrong."""
@@ -19,6 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="write the findings there, too, to attach to an issue: without names, addresses, serial numbers, folders",
     )
+    add_broker_arguments(parser)
 
 
 def execute(options: argparse.Namespace) -> int:
@@ -30,13 +32,16 @@ def execute(options: argparse.Namespace) -> int:
             print(f"{broken['state']:<8} {broken['name']}: {broken['said']}\n{'':<8} -> {broken['remedy']}")
         return WRONG
     from multigraft import files
-    from multigraft.runtime.doctor.examination import examine, is_well, to_json
+    from multigraft.runtime.doctor.broker import check_broker
+    from multigraft.runtime.doctor.examination import CHECKS, examine, is_well, to_json
     from multigraft.runtime.doctor.report import report
     from multigraft.runtime.doctor.system import System
     from multigraft.visible import visible
 
     system, findings = System(), []
-    for finding in examine(system):
+    broker = broker_of(options)
+    checks = CHECKS if broker is None else (*CHECKS, check_broker(broker))
+    for finding in examine(system, checks):
         findings.append(finding)
         if not options.json:
             print(f"{finding.state:<8} {visible(finding.name)}: {visible(finding.said)}", flush=True)

@@ -82,6 +82,8 @@ def _families(figures: dict[str, Any], refused: Counter[str]) -> Iterator[Any]:
     for kind, count in figures["errors"].items():
         errors.add_metric([kind], count)
     yield errors
+    if figures.get("mqtt") is not None:
+        yield from _of_broker(figures["mqtt"])
     yield from _schedule(figures["schedule"])
     asked = CounterMetricFamily(
         "inference_requests", "Requests for an inference, by what became of them.", None, ["end"]
@@ -95,6 +97,19 @@ def _families(figures: dict[str, Any], refused: Counter[str]) -> Iterator[Any]:
     for reason, count in sorted(refused.items()):
         unanswered.add_metric([reason], count)
     yield unanswered
+
+
+def _of_broker(told: dict[str, Any]) -> Iterator[Any]:
+    from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+
+    yield GaugeMetricFamily("mqtt_up", "Whether the MQTT broker answers.", value=float(told["up"]))
+    for name, text, key in (
+        ("mqtt_messages", "Messages that were sent to the broker.", "sent"),
+        ("mqtt_dropped_events", "Events that were dropped while the broker was not there.", "dropped"),
+        ("mqtt_losses", "How often the broker stopped answering.", "losses"),
+        ("mqtt_foreign_messages", "Messages from the broker that nobody asked for.", "foreign"),
+    ):
+        yield CounterMetricFamily(name, text, value=told[key])
 
 
 def _schedule(tasks: dict[str, dict[str, float]]) -> Iterator[Any]:

@@ -5,20 +5,14 @@ from __future__ import annotations
 import bisect
 import collections
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection
 from typing import Any
 
-from multigraft.answers.class_map import ClassMap
-from multigraft.answers.dense_map import DenseMap
-from multigraft.answers.detections import Detections
-from multigraft.answers.per_box import PerBox
 from multigraft.bundle.manifest import Manifest
 from multigraft.runtime.result import Result
 
 BOUNDS_S = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.033, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 """Upper bounds of the histogram's buckets, seconds; a frame of a camera of 30 a second has 0.033."""
-MOST_BOXES = 5
-"""Of one answer, in words."""
 RATE_FRAMES = 64
 """Over so many frames the rate is told."""
 
@@ -70,6 +64,8 @@ class Figures:
         self.frames = 0
         self.errors: collections.Counter[str] = collections.Counter()
         self.requests: collections.Counter[str] = collections.Counter()
+        self.broker: Callable[[], dict[str, Any]] | None = None
+        """Tells how MQTT does; None where nothing is told to a broker."""
         self.schedule: Callable[[], dict[str, Any]] = dict
         """Tasks that have rates of their own: the rate, and deadlines met and missed."""
         self._ends: collections.deque[float] = collections.deque(maxlen=RATE_FRAMES)
@@ -118,25 +114,6 @@ class Figures:
             "tasks": {name: times.to_json() for name, times in self.times.items()},
             "errors": dict(self.errors),
             "requests": dict(self.requests),
+            "mqtt": None if self.broker is None else self.broker(),
             "schedule": self.schedule(),
         }
-
-
-def words(answers: Mapping[str, Any]) -> dict[str, str]:
-    """Task to its answer in a few words, as the live page shows it."""
-    return {task: _said(task, answer) for task, answer in answers.items()}
-
-
-def _said(task: str, answer: Any) -> str:
-    from multigraft.runtime.drawing.words import words_of
-
-    if isinstance(answer, Detections):
-        few = [f"{answer.label(i) or task} {float(answer.scores[i]):.2f}" for i in range(min(len(answer), MOST_BOXES))]
-        more = [f"and {len(answer) - MOST_BOXES} more"] if len(answer) > MOST_BOXES else []
-        return ", ".join(few + more) or "nothing"
-    if isinstance(answer, PerBox):
-        few = [f"{number}: {_said(task, one)}" for number, one in zip(answer.numbers, answer.answers, strict=False)]
-        return "; ".join(few[:MOST_BOXES]) or "no boxes"
-    if isinstance(answer, ClassMap | DenseMap):
-        return "see the picture"
-    return words_of(task, answer).removeprefix(f"{task}: ")

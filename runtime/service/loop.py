@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from multigraft.errors import ConfigurationError, InputError, MultigraftError
+from multigraft.runtime.answers import Answer
 from multigraft.runtime.engine import Engine
 from multigraft.runtime.frames import frame_of
 from multigraft.runtime.result import Result
@@ -69,6 +70,8 @@ class Loop:
         self._pace: Paced = pace
         self._figures, self._requests, self._window = figures, requests, window
         self._notifier, self._journal, self._each = notifier, journal, each
+        self.answered: Callable[[Mapping[str, Answer]], None] = lambda answers: None
+        """Is given every frame's answers, and must not wait."""
         self._bases = {task.name: task.on.task for task in engine.manifest.tasks if task.on is not None}
         self._code: int | None = None
         self._failures = 0
@@ -138,6 +141,7 @@ class Loop:
         if result is None:
             return
         self._figures.answered(result)
+        self.answered(result.answers)
         if self._window is not None:
             shown = {task: frame_of(task, frame, self._bases) for task in result.answers}
             self._window.show(shown, result)

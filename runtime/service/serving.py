@@ -7,8 +7,9 @@ import faulthandler
 import hashlib
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from multigraft.devices.cameras.camera import Camera
 from multigraft.devices.file_sources import SourceWithoutDevice
@@ -22,6 +23,7 @@ from multigraft.errors import (
 )
 from multigraft.runtime.deploy import store, trial
 from multigraft.runtime.engine import Engine
+from multigraft.runtime.mqtt.publisher import Publisher
 from multigraft.runtime.scheduling.budget import FACTORS
 from multigraft.runtime.service.asked import Requests
 from multigraft.runtime.service.figures import Figures
@@ -113,6 +115,20 @@ def serve(settings: Settings, open_camera: OpenCamera) -> int:
         pace = Pace(settings.rate_hz if schedule is None else None)
         parts = (engine, tasks, frames, pace, figures, requests, window, notifier, journal, trial_of.look)
         loop = Loop(*parts) if schedule is None else ScheduledLoop(schedule, is_live(camera), *parts)
+        if settings.broker is not None:
+            with _configured((MissingDependencyError,)):
+                publisher = Publisher(
+                    settings.broker,
+                    engine.manifest,
+                    tasks,
+                    sha256,
+                    settings.state,
+                    _figures_teller(figures, vitals, frames),
+                    _broker_teller(journal, figures),
+                )
+            figures.broker, loop.answered = publisher.to_json, publisher.answered
+            stack.callback(publisher.stop)
+            publisher.start()
         watch = Watch(settings, folder, figures, journal, loop.end)
 
         def each_second() -> None:
@@ -269,6 +285,26 @@ def _camera_teller(journal: Journal) -> Callable[[bool, str], None]:
         journal.write(NOTICE if is_up else WARNING, "camera_back" if is_up else "camera_lost", sentence)
 
     return tell
+
+
+def _broker_teller(journal: Journal, figures: Figures) -> Callable[[bool, str], None]:
+    def tell(is_up: bool, sentence: str) -> None:
+        if is_up:
+            journal.write(NOTICE, "broker_back", f"MQTT: {sentence}")
+        else:
+            figures.errors["mqtt"] += 1
+            journal.write(WARNING, "broker_lost", f"MQTT: {sentence.rstrip('.')}; it is looked for again")
+
+    return tell
+
+
+def _figures_teller(figures: Figures, vitals: Vitals, frames: Frames) -> Callable[[], Mapping[str, Any] | None]:
+    def told() -> Mapping[str, Any] | None:
+        if not vitals.is_known:
+            return None
+        return {**vitals.to_json(), "rate_hz": figures.rate_hz, "camera": frames.is_up}
+
+    return told
 
 
 @contextlib.contextmanager

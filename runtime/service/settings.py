@@ -12,6 +12,7 @@ from multigraft.errors import ConfigurationError
 from multigraft.reading import printable
 from multigraft.runtime.backends import BackendName
 from multigraft.runtime.http.guard import is_loopback
+from multigraft.runtime.mqtt.broker import Broker
 from multigraft.runtime.scheduling.rates import TaskRate
 from multigraft.runtime.service.front import Address
 
@@ -42,6 +43,7 @@ class Settings:
         backend: Which interpreter.
         self_test: Run the golden inputs on load.
         untrusted: First load and run the model in a child process.
+        broker: Of MQTT; None for none.
     """
 
     bundle: Path | None
@@ -60,6 +62,7 @@ class Settings:
     backend: BackendName = "auto"
     self_test: bool = True
     untrusted: bool = False
+    broker: Broker | None = None
 
 
 def token_path(listen: Address | None, state: Path, token_file: Path | None = None) -> Path | None:

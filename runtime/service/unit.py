@@ -100,6 +100,8 @@ class Unit:
         is_local: HTTP is spoken to this machine alone.
         needed: Paths it reads, besides those of the system.
         token_file: Is handed over by systemd, readable for the service alone; None without.
+        password_file: Of an MQTT broker's user, in the same way.
+        is_broker_local: There is no MQTT broker on another machine.
     """
 
     name: str
@@ -108,6 +110,8 @@ class Unit:
     is_local: bool = True
     needed: tuple[Path, ...] = ()
     token_file: Path | None = None
+    password_file: Path | None = None
+    is_broker_local: bool = True
 
     def text(self, groups: Iterable[str] | None = None) -> str:
         """The file.
@@ -117,13 +121,18 @@ class Unit:
         """
         there = {group.gr_name for group in grp.getgrall()} if groups is None else set(groups)
         arguments = list(self.arguments)
-        extra = ""
-        if self.token_file is not None:
-            arguments += ["--token-file", "%d/token"]
-            extra = f"\nLoadCredential=token:{_escaped(str(self.token_file))}"
+        extra, handed = "", set[str]()
+        for name, option, path in (
+            ("token", "--token-file", self.token_file),
+            ("mqtt-password", "--mqtt-password-file", self.password_file),
+        ):
+            if path is not None:
+                arguments += [option, f"%d/{name}"]
+                handed.add(f"%d/{name}")
+                extra += f"\nLoadCredential={name}:{_escaped(str(path))}"
         # -P: a file called like a module in the working folder must not be imported instead of it.
         words = [sys.executable, "-P", "-m", "multigraft", "serve"]
-        command = " ".join([*map(_quoted, words), *(w if w == "%d/token" else _quoted(w) for w in arguments)])
+        command = " ".join([*map(_quoted, words), *(w if w in handed else _quoted(w) for w in arguments)])
         binds = [path for path in _outermost([*_program(), *self.needed]) if _is_hidden(path)]
         return _TEXT.format(
             name=self.name,
@@ -133,7 +142,7 @@ class Unit:
             groups=" ".join(group for group in GROUPS if group in there),
             extra=extra,
             devices="\n".join(f"DeviceAllow={device} rw" for device in DEVICES),
-            network="IPAddressDeny=any\nIPAddressAllow=localhost\n" if self.is_local else "",
+            network="IPAddressDeny=any\nIPAddressAllow=localhost\n" if self.is_local and self.is_broker_local else "",
             binds="".join(f"BindReadOnlyPaths={_escaped(str(path))}\n" for path in binds),
         )
 

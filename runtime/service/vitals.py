@@ -33,6 +33,8 @@ class Vitals:
         self._power, self._thermal = power, thermal or Thermal()
         self.each = each
         self._stopped = threading.Event()
+        self.is_known = False
+        """Whether a round is done."""
         self._thread = threading.Thread(target=self._run, name="vitals", daemon=True)
         self._now: dict[str, Any] = {
             "power": [], "temperature_c": None, "throttled": None,
@@ -67,6 +69,7 @@ class Vitals:
                 "memory_bytes": memory_bytes(),
                 "descriptors": descriptors(),
             }
+            self.is_known = True
             self.each()
         self._power.close()
 

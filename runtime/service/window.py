@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 
 from multigraft.bundle.manifest import Manifest
+from multigraft.runtime.drawing.words import words
 from multigraft.runtime.result import Result
 from multigraft.runtime.service.asked import Asked, Requests
-from multigraft.runtime.service.figures import Figures, words
+from multigraft.runtime.service.figures import Figures
 from multigraft.runtime.service.front import Answer, Front, Question
 from multigraft.runtime.service.vitals import Vitals
 from multigraft.tensors.preparation import Frame

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from multigraft.cli.shared.bundle_sources import add_source_argument, open_bundle_source
 from multigraft.cli.shared.engine_options import add_running_arguments, task_names
 from multigraft.cli.shared.live_page import LISTEN
+from multigraft.cli.shared.mqtt_options import add_broker_arguments, add_topic_arguments, broker_of
 from multigraft.cli.shared.rate_options import add_rate_argument
 from multigraft.cli.shared.remote_options import add_state_argument
 from multigraft.errors import ConfigurationError, UsageError
@@ -66,6 +67,8 @@ def add_serving_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="MIB",
         help="end, to be started again, when this is exceeded (default: twice the use after five minutes, and 64)",
     )
+    add_broker_arguments(parser)
+    add_topic_arguments(parser)
     add_running_arguments(parser)
 
 
@@ -80,6 +83,7 @@ def execute(options: argparse.Namespace) -> int:
     sources = options.source or ["camera"]
     try:
         check_serving(options)
+        broker = broker_of(options)
         listen = None if options.listen == "none" else Address.parse(options.listen)
         state, tasks = state_folder(options.state), task_names(options.tasks)
     except UsageError as error:
@@ -103,6 +107,7 @@ def execute(options: argparse.Namespace) -> int:
         backend=options.backend,
         self_test=not options.no_self_test,
         untrusted=options.untrusted,
+        broker=broker,
     )
 
     def open_camera(engine: Engine, tasks: tuple[str, ...] | None) -> Camera:

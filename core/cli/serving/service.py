@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from multigraft.cli.serving.serve import add_serving_arguments, check_serving
 from multigraft.cli.shared.bundle_sources import add_source_argument
 from multigraft.cli.shared.json_text import json_text
+from multigraft.cli.shared.mqtt_options import broker_of, broker_words
 from multigraft.errors import UsageError
 
 if TYPE_CHECKING:
@@ -55,9 +56,12 @@ def _install(options: argparse.Namespace) -> int:
     from multigraft.runtime.service.unit import Unit
 
     check_serving(options)
+    broker = broker_of(options)
     sources = options.source or ["camera"]
     listen = None if options.listen == "none" else Address.parse(options.listen)
     needed = [Path(path) for source in sources if (path := source.partition("=")[2] or source) and Path(path).exists()]
+    if options.mqtt_ca is not None:
+        needed.append(options.mqtt_ca)
     unit = Unit(
         options.name,
         tuple(_arguments(options, sources)),
@@ -65,6 +69,8 @@ def _install(options: argparse.Namespace) -> int:
         listen is None or is_loopback(listen.host),
         tuple(path.absolute() for path in needed),
         options.token_file.absolute() if options.token_file else None,
+        options.mqtt_password_file.absolute() if options.mqtt_password_file else None,
+        broker is None or is_loopback(broker.host),
     )
     if options.only_print:
         sys.stdout.write(unit.text())
@@ -107,6 +113,7 @@ def _arguments(options: argparse.Namespace, sources: list[str]) -> list[str]:
         value = getattr(options, name)
         if value is not None:
             words += [f"--{name.replace('_', '-')}", f"{value:g}" if isinstance(value, float) else str(value)]
+    words += broker_words(options)
     words += ["--threads", str(options.threads), "--backend", options.backend]
     words += [
         f"--{name.replace('_', '-')}" for name in ("allow_miss", "no_self_test", "untrusted") if getattr(options, name)
