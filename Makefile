@@ -35,6 +35,8 @@ help:
 	@echo "make fuzz-readers  what opens bundles, models, frames and settings, fuzzed by atheris (MINUTES=60 each)"
 	@echo "make audit       known vulnerabilities of what is installed and pinned (needs the network)"
 	@echo "make fuzz        2,000 random small ONNX graphs through the whole job, against onnxruntime (GRAPHS=2000; half an hour)"
+	@echo "make systemd     the service in a container of Debian 12 under a real systemd (root, the network once; minutes);"
+	@echo "                 with DEB=dist/NAME.deb that package: installed, upgraded, a bad bundle, removed, purged"
 	@echo "make systemd     the service in a container of Debian 12 under a real systemd (root, the network once; minutes)"
 	@echo "make compilers   every operator's C by gcc and clang at every level, in QEMU (COMPILERS=\"--core m3\"; half an hour)"
 	@echo "make soak        a service that answers 200,000 frames and may not grow (FRAMES=200000)"
@@ -110,7 +112,7 @@ compilers: $(VENV)/.ready-dev firmware-tools
 
 # Opt-in: takes root, systemd-nspawn and debootstrap; the container's root stays in the user's cache folder.
 systemd: $(VENV)/.ready-dev
-	$(BIN)/python -m tests.systemd $(if $(KEEP),--keep $(KEEP))
+	$(BIN)/python -m tests.systemd $(if $(KEEP),--keep $(KEEP)) $(if $(DEB),--deb $(DEB))
 
 # Opt-in: some minutes. The tests hold a short form of it.
 soak: $(VENV)/.ready-dev
