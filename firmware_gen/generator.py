@@ -28,6 +28,12 @@ from multigraft.firmware_gen.sounds.sound_inputs import sound_inputs
 from multigraft.tflite.graph import Graph, Tensor
 from multigraft.tflite.macs import op_macs
 
+STORED = ("int8", "uint8")
+"""Types of inputs and outputs, beside float32 that is converted."""
+_QUANTISE = (
+    "quantise it here: name it as the model of a [[task]] in multigraft.toml with some hundred unlabelled frames, run "
+    "`multigraft build`, and give the bundle"
+)
 FINAL_NODES = 60_000
 """Search nodes for the plan that is used, some seconds at most; those that fusions are compared by get fewer."""
 
@@ -104,33 +110,44 @@ def check(program: Program) -> None:
     """Refuse what the generator cannot do, all of it in one message.
 
     Raises:
-        InputError: Inputs or outputs are not int8, nor float32 that is quantised first or dequantised last.
+        InputError: Inputs or outputs are of types that are neither stored here nor converted first or last.
         UnsupportedOperatorError: An operator has no kernel or breaks a constraint of it.
     """
     for tensor in (*program.inputs, *program.outputs):
-        if tensor.dtype != "int8" and not _converted(program, tensor):
+        if tensor.dtype not in STORED and not _converted(program, tensor):
+            unknown = dict.fromkeys(s.node.name for s in program.steps if s.node.name not in OPERATORS)
+            more = f", and there is no kernel for {', '.join(unknown)}" if unknown else ""
+            real = tensor.dtype in ("float32", "float16")
             raise InputError(
-                f"the model's {tensor.name!r} is {tensor.dtype}, not int8",
-                "quantise the model to int8 with int8 inputs and outputs",
+                f"the model's {tensor.name!r} is {tensor.dtype}, not {' or '.join(STORED)}{more}",
+                _QUANTISE if real else "quantise the model to int8 with int8 or uint8 inputs and outputs",
             )
-    problems = []
+    problems: dict[str, list[str]] = {}
     for step in program.steps:
         node = step.node
         operator = OPERATORS.get(node.name)
         broken = "it has no kernel here." if operator is None else operator.broken(node)
         if broken:
-            problems.append(f"{node.place}: {broken.rstrip('.').lower()}")
+            problems.setdefault(f"{node.name}: {broken.rstrip('.').lower()}", []).append(node.written)
     if problems:
-        more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+        listed = [f"{problem} ({_some(places)})" for problem, places in problems.items()]
         raise UnsupportedOperatorError(
-            f"{problems[0]}{more}", "see `multigraft firmware ops` for what is supported and convert the model again"
+            "; ".join(listed), "see `multigraft firmware ops` for what is supported and convert the model again"
         )
 
 
+def _some(places: Sequence[str]) -> str:
+    """The first of some places, and how many there are."""
+    more = f" and {len(places) - 1} more" if len(places) > 1 else ""
+    return f"{places[0]!r}{more}"
+
+
 def _converted(program: Program, tensor: Tensor) -> bool:
-    """A float32 input that only QUANTIZE reads, or a float32 output that DEQUANTIZE writes."""
+    """A float32 input that only QUANTIZE reads, a float32 output that DEQUANTIZE writes, or places as an answer."""
     readers = {s.node.name for s in program.steps if tensor.name in [t.name for t in s.node.inputs if t is not None]}
     writers = {s.node.name for s in program.steps if tensor.name in [t.name for t in s.node.outputs]}
+    if tensor.dtype == "int32":
+        return not readers and bool(writers) and writers <= {"ARG_MAX", "ARG_MIN"}
     return tensor.dtype == "float32" and (readers or {"QUANTIZE"}) == {"QUANTIZE"} and writers <= {"DEQUANTIZE"}
 
 
@@ -234,7 +251,7 @@ def _project(
 ) -> Project:
     def port(tensor: Tensor) -> Port:
         place = places.get(tensor.name, tensor.name)
-        quant = tensor.quant if tensor.dtype == "int8" else None
+        quant = tensor.quant if tensor.dtype in ("int8", "uint8") else None
         scale, zero_point = (quant.scales[0], quant.zero_points[0]) if quant else (0.0, 0)
         where = (arena.offsets[place], tensor.stored_bytes, arena.regions.get(place, 0))
         return Port(tensor.name, tensor.shape, scale, zero_point, *where, tensor.dtype)

@@ -77,7 +77,8 @@ CAUSES = {
     "live at the same time. `multigraft firmware report --picture` draws where they are on a larger board.",
     "the weights need ‹constant bytes› bytes of flash, ‹constant bytes› more than there are": "All tasks' weights lie "
     "in flash. Deeper sharing makes them fewer.",
-    "the model's ‹tensor› is ‹dtype›, not int8": 'The bundle was built with `precision = "float32"` or `"dynamic"`.',
+    "the model's ‹tensor› is ‹dtype›, not ‹stored›": "The model, or the bundle, is of real numbers: one built with "
+    '`precision = "float32"` or `"dynamic"`.',
     "‹prefix›‹name› is not installed": "The compiler for this board's core is a package of the system.",
     "multigraft ‹command› needs ‹package›, which is ‹reason›": "This command is for the workstation, and only "
     "what a device needs was installed. A package that is installed and cannot be imported was often built for another "

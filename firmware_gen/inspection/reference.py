@@ -36,7 +36,8 @@ def _evaluate(program: Program, inputs: Mapping[str, Array], variables: dict[str
     for step in program.steps:
         node = step.node
         given = [None if t is None else values[t.name] if t.data is None else t.data for t in node.inputs]
-        values[node.outputs[0].name] = OPERATORS[node.name].reference(node, given)
+        answers = OPERATORS[node.name].references(node, given)
+        values |= {tensor.name: answer for tensor, answer in zip(node.outputs, answers, strict=True)}
     variables.update({name: values[name] for name in variables})
     return {t.name: values[t.name] for t in program.outputs}
 
@@ -49,7 +50,11 @@ def golden_vectors(program: Program, cases: int = 8, seed: int = 0) -> tuple[dic
         stored = random.integers(-128, 128, (cases, *tensor.shape))
         for case, value in zip(range(cases), (-128, 127), strict=False):
             stored[case] = value
-        inputs[tensor.name] = stored.astype(np.int8) if tensor.dtype == "int8" else _real(program, tensor, stored)
+        if tensor.dtype == "float32":
+            inputs[tensor.name] = _real(program, tensor, stored)
+        else:
+            # The same bits read as uint8 are as random.
+            inputs[tensor.name] = stored.astype(np.int8).view(tensor.dtype)
     frames = [{name: array[case] for name, array in inputs.items()} for case in range(cases)]
     rows = evaluate_sequence(program, frames)
     return inputs, {t.name: np.stack([row[t.name] for row in rows]) for t in program.outputs}

@@ -11,6 +11,7 @@ from multigraft.firmware_gen.arithmetic.accumulators import Layer, dense_layer
 from multigraft.firmware_gen.arithmetic.geometry import Window
 from multigraft.firmware_gen.arithmetic.windowed_layers import convolution_layer, depthwise_layer
 from multigraft.firmware_gen.operators import OPERATORS
+from multigraft.firmware_gen.operators.pooling.mean import over_pixels
 from multigraft.firmware_gen.program.program import Node, Program
 from multigraft.tensors.arrays import Array
 from multigraft.tflite.graph import Tensor
@@ -18,8 +19,10 @@ from multigraft.tflite.graph import Tensor
 Interval = tuple[Array, Array]
 """Least and greatest stored value per channel (last axis), int64."""
 
-KEEP_CHANNELS = ("AVERAGE_POOL_2D", "MAX_POOL_2D", "MEAN")
-"""Operators whose channels are functions of the same input channel and keep a constant channel constant."""
+
+def keeps_channels(node: Node) -> bool:
+    """Whether its channels are functions of the same input channel and keep a constant channel constant."""
+    return node.name in ("AVERAGE_POOL_2D", "MAX_POOL_2D") or (node.name == "MEAN" and over_pixels(node))
 
 
 def intervals(program: Program) -> dict[str, Interval]:
@@ -46,9 +49,9 @@ def _bounds(node: Node, output: Tensor, known: dict[str, Interval]) -> Interval:
         return _linear(node, low, high)
     if node.name == "FULLY_CONNECTED" and len(low) == node.input(1).shape[1]:
         return _linear(node, low, high)
-    if node.name == "MEAN":
+    if node.name == "MEAN" and over_pixels(node):
         return _mean(node, low, high)
-    if node.name in KEEP_CHANNELS and node.op.options.get("fused_activation_function", "NONE") == "NONE":
+    if keeps_channels(node) and node.op.options.get("fused_activation_function", "NONE") == "NONE":
         return low, high
     if node.name == "RESHAPE" and same_channels(node):
         return low, high

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from multigraft.firmware_gen.arithmetic.accumulators import quant
-from multigraft.firmware_gen.passes.intervals import KEEP_CHANNELS, intervals, layer_of, pads, same_channels
+from multigraft.firmware_gen.passes.intervals import intervals, keeps_channels, layer_of, pads, same_channels
 from multigraft.firmware_gen.program.program import Node, Program, Step
 from multigraft.tensors.arrays import Array
 from multigraft.tflite.graph import Tensor
@@ -47,7 +47,7 @@ def _droppable(program: Program, known: dict[str, tuple[Array, Array]]) -> dict[
         for output in step.node.outputs:
             low, high = known[output.name]
             mask = low == high
-            if output.name in fixed or step.node.name not in (*_LINEAR, "DEPTHWISE_CONV_2D", *KEEP_CHANNELS, "RESHAPE"):
+            if output.name in fixed or not (step.node.name in _LINEAR or _apart(step.node)):
                 dropped[output.name] = np.zeros_like(mask)
                 continue
             for node in readers.get(output.name, []):
@@ -56,12 +56,17 @@ def _droppable(program: Program, known: dict[str, tuple[Array, Array]]) -> dict[
     # Forwards: what keeps channels apart can lose only what its input loses.
     for step in program.steps:
         node = step.node
-        if node.name in ("DEPTHWISE_CONV_2D", *KEEP_CHANNELS, "RESHAPE"):
+        if _apart(node):
             source = node.input(0)
             given = dropped.get(source.name, np.zeros(source.shape[-1], bool))
             result = dropped[node.outputs[0].name]
             dropped[node.outputs[0].name] = result & given if len(result) == len(given) else result & False
     return _in_granules(program, dropped)
+
+
+def _apart(node: Node) -> bool:
+    """Whether its output has the input's channels, each made of that one."""
+    return node.name in ("DEPTHWISE_CONV_2D", "RESHAPE") or keeps_channels(node)
 
 
 def _may_lose(node: Node, tensor: Tensor, value: Array, dropped: dict[str, Array]) -> Array:
@@ -76,7 +81,7 @@ def _may_lose(node: Node, tensor: Tensor, value: Array, dropped: dict[str, Array
             return none
         # Where padding is read instead, the channel would not contribute its constant.
         return ~none if not pads(layer_of(node)[1]) else value == quant(tensor).zero_points[0]
-    if node.name in ("DEPTHWISE_CONV_2D", *KEEP_CHANNELS) or (node.name == "RESHAPE" and same_channels(node)):
+    if node.name == "DEPTHWISE_CONV_2D" or keeps_channels(node) or (node.name == "RESHAPE" and same_channels(node)):
         return result if len(result) == len(none) else none
     return none
 
@@ -87,9 +92,8 @@ def _in_granules(program: Program, dropped: dict[str, Array]) -> dict[str, Array
     for step in program.steps:
         node = step.node
         name = node.outputs[0].name
-        apart = node.name in ("DEPTHWISE_CONV_2D", *KEEP_CHANNELS, "RESHAPE")
         source = node.input(0).name
-        chained = apart and source in dropped and dropped[source].shape == dropped[name].shape
+        chained = _apart(node) and source in dropped and dropped[source].shape == dropped[name].shape
         group[name] = group.get(source, source) if chained else name
     common: dict[str, Array] = {}
     for name, root in group.items():
@@ -135,7 +139,7 @@ def _without(
             inputs[position] = _smaller(tensor, kept(tensor))
     smaller = _smaller(result, kept(result))
     tensors[smaller.name] = smaller
-    return replace(node, inputs=tuple(inputs), outputs=(smaller,))
+    return replace(node, inputs=tuple(inputs), outputs=(smaller, *node.outputs[1:]))
 
 
 def _bias(node: Node) -> Array:

@@ -46,6 +46,11 @@ class Node:
         return tensor
 
     @property
+    def written(self) -> str:
+        """The tensor it writes first, for messages."""
+        return self.outputs[0].name if self.outputs else "nothing"
+
+    @property
     def place(self) -> str:
         """Where it stands, for messages."""
         return f"{self.name} that writes {self.outputs[0].name!r}" if self.outputs else self.name

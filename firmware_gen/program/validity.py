@@ -64,14 +64,17 @@ def _check_tensor(tensor: Tensor) -> None:
         )
     if math.prod(tensor.shape) > MOST_BYTES:
         raise InputError(f"tensor {tensor.name!r} has shape {tensor.shape}, too large for any board", _REMEDY)
-    if tensor.dtype != "int8" or tensor.quant is None:
+    if tensor.dtype not in ("int8", "uint8") or tensor.quant is None:
         return
+    least, most = (-128, 127) if tensor.dtype == "int8" else (0, 255)
     scales, zero_points, axis = tensor.quant.scales, tensor.quant.zero_points, tensor.quant.axis
     # A NaN fails every comparison.
     if not all(LEAST_SCALE <= scale <= GREATEST_SCALE for scale in scales):
         raise InputError(f"tensor {tensor.name!r} has a scale of {_worst(scales):g}", "quantise the model again")
-    if len(zero_points) != len(scales) or not all(-128 <= zero_point <= 127 for zero_point in zero_points):
-        raise InputError(f"tensor {tensor.name!r} has a zero point that is no int8", "quantise the model again")
+    if len(zero_points) != len(scales) or not all(least <= zero_point <= most for zero_point in zero_points):
+        raise InputError(
+            f"tensor {tensor.name!r} has a zero point that is no {tensor.dtype}", "quantise the model again"
+        )
     if len(scales) > 1 and not (0 <= axis < len(tensor.shape) and tensor.shape[axis] == len(scales)):
         raise InputError(
             f"tensor {tensor.name!r} of shape {tensor.shape} has {len(scales)} scales along axis {axis}",

@@ -238,11 +238,23 @@ def _interface(
         f"#define MODEL_INPUT_BYTES {sum(p.size for p in inputs)}",
         f"#define MODEL_OUTPUT_BYTES {sum(p.size for p in outputs)}",
         *([f"#define MODEL_VARIABLE_BYTES {sum(v.nbytes for v in variables.values())}"] if variables else []),
+        *_other_types(inputs, outputs),
         *_joins(outputs, tasks),
         *notes,
         _DECLARATIONS,
     ]
     return "\n".join(lines)
+
+
+def _other_types(inputs: Sequence[Port], outputs: Sequence[Port]) -> list[str]:
+    """A comment on tensors whose bytes are neither int8 nor float32; nothing where there are none."""
+    named = [
+        f" * model_{kind}[{place}] holds {port.dtype}: read its bytes as {port.dtype}_t."
+        for kind, ports in (("inputs", inputs), ("outputs", outputs))
+        for place, port in enumerate(ports)
+        if port.dtype not in ("int8", "float32") and port.scale
+    ]
+    return ["", "/*", *named, " */"] if named else []
 
 
 def _joins(outputs: Sequence[Port], tasks: Sequence[ProjectTask]) -> list[str]:
@@ -263,8 +275,8 @@ _DECLARATIONS = """
 extern "C" {
 #endif
 
-/* int8, NHWC: real = scale * (stored - zero_point). Where scale is 0, data are float32 values, aligned to 4 bytes. The
-   data lies in the arena: a run destroys the inputs. */
+/* int8, NHWC: real = scale * (stored - zero_point). Where scale is 0, data are float32 values, aligned to 4 bytes. A
+   comment above names those that are neither. The data lies in the arena: a run destroys the inputs. */
 typedef struct {
     const char *name;
     int8_t *data;

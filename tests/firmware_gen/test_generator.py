@@ -78,18 +78,25 @@ def test_only_cores_with_dsp_instructions_get_them() -> None:
 
 def test_a_float_model_is_refused() -> None:
     model = build(float32=True).uncut
-    with pytest.raises(InputError, match="float32, not int8; quantise"):
+    with pytest.raises(InputError, match=r"float32, not int8 or uint8; quantise it here.*`multigraft build`"):
         generate(model, core=M3)
 
 
 def test_unsupported_operators_are_named_with_the_reason() -> None:
     a, b = activation("a", (1, 4, 4, 2)), activation("b", (1, 1, 1, 3))
     model = single("ADD", [a, b], activation("out", (1, 4, 4, 2)), 2, fused_activation_function="NONE")
-    with pytest.raises(UnsupportedOperatorError, match=r"ADD that writes 'out': .*by broadcasting"):
+    with pytest.raises(UnsupportedOperatorError, match=r"ADD: .*by broadcasting.* \('out'\)"):
         generate(model, core=M3)
     model = single("ELU", [a], activation("out", (1, 4, 4, 2)))
     with pytest.raises(UnsupportedOperatorError, match="it has no kernel here"):
         generate(model, core=M3)
+    network = Builder()
+    network.add(a)
+    for name, source in (("x", "a"), ("y", "x")):
+        network.plain("ELU", name, [source], a)
+    network.plain("GELU", "out", ["y"], a)
+    with pytest.raises(UnsupportedOperatorError, match=r"ELU: .* \('x' and 1 more\); GELU: .* \('out'\)"):
+        generate(network.model(["a"], ["out"]), core=M3)
 
 
 def test_budgets_name_the_bytes_missing() -> None:

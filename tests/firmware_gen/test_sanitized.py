@@ -28,6 +28,7 @@ from tests.firmware_gen.inspection.test_machine_code import dense_layers, mobile
 from tests.firmware_gen.mlperf_shapes import SHAPES
 from tests.firmware_gen.models import real_valued, remembering, residual, streamed
 from tests.firmware_gen.operators import test_operators
+from tests.firmware_gen.operators.more_models import MORE
 
 FOLDER = "MULTIGRAFT_BENCH_MODELS"
 CASES = 40
@@ -45,7 +46,7 @@ GIVEN: dict[str, Callable[[], bytes | Bundle]] = {
     path.stem: partial(lambda path: opened(str(path))[path.stem], path) for path in models_in(os.environ.get(FOLDER))
 }
 UNEQUAL = {f"unequal {name}": make for name, make in test_operators.UNEQUAL.items()}
-MODELS: dict[str, Callable[[], bytes | Bundle]] = {**test_operators.MODELS, **UNEQUAL, **NETWORKS}
+MODELS: dict[str, Callable[[], bytes | Bundle]] = {**test_operators.MODELS, **UNEQUAL, **MORE, **NETWORKS}
 MODELS |= {**SHAPES, **GIVEN} if GIVEN else {}
 
 
@@ -69,6 +70,7 @@ def test_no_byte_beside_its_buffers_is_touched(name: str, core: str, tmp_path: P
     for seed, (tensor, golden) in enumerate(zip(program.inputs, golden_vectors(program)[0].values(), strict=True)):
         real = tensor.dtype == "float32"
         made = test_operators.floats(tensor.shape, seed)[:CASES] if real else stimuli(tensor.shape, CASES, seed)
+        made = made if real else made.view(tensor.dtype)
         inputs.append(np.concatenate([made, golden]))
     multiply = ["-DMG_MULTIPLY_32"] if core == "m0plus" else []
     host = compile_host(project, tmp_path, "-O1", *SANITIZERS, *forbidden(project), *multiply)

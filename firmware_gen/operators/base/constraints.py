@@ -14,6 +14,13 @@ def is_int8(tensor: Tensor | None) -> bool:
     return tensor is not None and tensor.dtype == "int8" and tensor.quant is not None and tensor.quant.per_tensor
 
 
+def is_bytes(tensor: Tensor | None) -> bool:
+    """An int8 or uint8 tensor with one scale."""
+    return is_int8(tensor) or (
+        tensor is not None and tensor.dtype == "uint8" and tensor.quant is not None and tensor.quant.per_tensor
+    )
+
+
 def int8(node: Node) -> bool:
     """The first input and the outputs have to be int8 with one scale each."""
     return is_int8(node.input(0)) and all(is_int8(t) for t in node.outputs)

@@ -51,6 +51,10 @@ class Operator(ABC):
             inputs: One array per input, constants included, of the tensors' shapes and dtypes.
         """
 
+    def references(self, node: Node, inputs: Sequence[Array | None]) -> tuple[Array, ...]:
+        """One array per output; operators with several outputs define this."""
+        return (self.reference(node, inputs),)
+
     @abstractmethod
     def lower(self, node: Node, core: CoreFeatures) -> Kernel:
         """The operator as C for ``core``."""

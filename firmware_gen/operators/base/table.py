@@ -21,11 +21,22 @@ def codes() -> Array:
     return np.arange(-128, 128, dtype=np.int64)
 
 
-def rescaled(node: Node) -> Array:
+def by_byte(dtype: str) -> Array:
+    """The value that each of the 256 bytes stores as int8 or uint8, int64."""
+    return np.arange(256, dtype=np.uint8).view(dtype).astype(np.int64)
+
+
+def limits(dtype: str) -> tuple[int, int]:
+    """The least and the greatest value of int8 or uint8."""
+    return int(np.iinfo(dtype).min), int(np.iinfo(dtype).max)
+
+
+def rescaled(node: Node, stored: Array | None = None) -> Array:
     """The stored output of every stored input where the value stays the same, int64, not yet clamped."""
+    stored = codes() if stored is None else stored
     source, result = quant(node.input(0)), quant(node.outputs[0])
     multiplier, shift = quantize_multiplier(float(np.float32(source.scales[0])) / float(np.float32(result.scales[0])))
-    return rescale(codes() - source.zero_points[0], multiplier, shift) + result.zero_points[0]
+    return rescale(stored - source.zero_points[0], multiplier, shift) + result.zero_points[0]
 
 
 def look_up(table: Array, node: Node, inputs: Sequence[Array | None]) -> Array:
@@ -36,10 +47,15 @@ def look_up(table: Array, node: Node, inputs: Sequence[Array | None]) -> Array:
 
 def table_kernel(table: Array, node: Node) -> Kernel:
     """The C that looks up an int8 table, the first value being the one for -128; nothing where all stays as it is."""
-    if np.array_equal(table, np.arange(-128, 128)):
+    return byte_table_kernel(np.roll(table, -128), node)
+
+
+def byte_table_kernel(table: Array, node: Node) -> Kernel:
+    """The C that looks up a table of 256 bytes, the first being the one for a byte of 0."""
+    if np.array_equal(table.view(np.uint8), np.arange(256)):
         return view()
     count = int(np.prod(node.outputs[0].shape))
-    text = array("table", np.roll(table, -128).tobytes())
+    text = array("table", table.tobytes())
     name = f"table_{digest(text)}"
     body = (
         f"MG_KERNEL void {name}(const int8_t *in, int8_t *out, int32_t n)\n{{\n    {text.strip()}\n"

@@ -25,10 +25,10 @@ def nearest(size: int, result: int, align_corners: bool, half_pixel: bool) -> li
     return [int(i) for i in np.clip(rounded, 0, size - 1)]
 
 
-def _sizes(node: Node) -> bool:
-    """Input and output have to have equally many channels, and fewer than 65536 rows and columns."""
+def equal_channels(node: Node) -> bool:
+    """Input and output have to have equally many channels, and fewer than 32768 rows and columns."""
     source, result = node.input(0).shape, node.outputs[0].shape
-    return source[3] == result[3] and max(*source[1:3], *result[1:3]) < 1 << 16
+    return source[3] == result[3] and max(*source[1:3], *result[1:3]) < 1 << 15
 
 
 class ResizeNearest(Operator):
@@ -36,7 +36,7 @@ class ResizeNearest(Operator):
 
     names = ("RESIZE_NEAREST_NEIGHBOR",)
     summary = "int8, any constant size"
-    constraints = (int8, image, same_scale, _sizes)
+    constraints = (int8, image, same_scale, equal_channels)
 
     def _indices(self, node: Node) -> tuple[list[int], list[int]]:
         source, result, options = node.input(0).shape, node.outputs[0].shape, node.op.options

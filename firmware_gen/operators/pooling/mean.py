@@ -1,4 +1,4 @@
-"""MEAN over height and width."""
+"""MEAN over any axes."""
 
 from __future__ import annotations
 
@@ -14,34 +14,30 @@ from multigraft.firmware_gen.kernels.c_text import digest
 from multigraft.firmware_gen.kernels.kernel import Kernel
 from multigraft.firmware_gen.operators.base.constraints import int8
 from multigraft.firmware_gen.operators.base.operator import Operator
+from multigraft.firmware_gen.operators.pooling.reduction import axes_of, fits, reduction_loops
 from multigraft.firmware_gen.program.program import Node
 from multigraft.tensors.arrays import Array
 
-
-def _axes(node: Node) -> bool:
-    """The mean has to be over height and width of a four-dimensional tensor with batch 1."""
-    axes, shape = node.input(1).data, node.input(0).shape
-    if axes is None or len(shape) != 4 or shape[0] != 1:
-        return False
-    return axes.dtype.kind == "i" and sorted(int(a) % 4 for a in axes.reshape(-1)) == [1, 2]
+_MOST_SUMMED = 1 << 23
+"""Elements of one sum, so that it fits 32 bits with its zero points."""
 
 
-def _shape(node: Node) -> bool:
-    """The output has to have one value per channel."""
-    return math.prod(node.outputs[0].shape) == node.input(0).shape[3] == node.outputs[0].shape[-1]
+def _few(node: Node) -> bool:
+    """At most 2^23 elements may be summed."""
+    return math.prod(node.input(0).shape[a] for a in axes_of(node)) <= _MOST_SUMMED
 
 
 class Mean(Operator):
-    """MEAN over height and width, with or without kept dimensions."""
+    """MEAN, with or without kept dimensions."""
 
     names = ("MEAN",)
-    summary = "int8, over height and width"
-    constraints = (int8, _axes, _shape)
+    summary = "int8, over any constant axes"
+    constraints = (int8, fits, _few)
 
     def _arithmetic(self, node: Node) -> tuple[int, int, int, int]:
         """Sum of zero points, multiplier, shift, output zero point."""
         source, result = quant(node.input(0)), quant(node.outputs[0])
-        count = node.input(0).shape[1] * node.input(0).shape[2]
+        count = math.prod(node.input(0).shape[a] for a in axes_of(node))
         real = float(np.float32(source.scales[0])) / float(np.float32(result.scales[0]))
         multiplier, shift = quantize_multiplier(real)
         down = min(count.bit_length() - 1, 32, 31 + shift)
@@ -51,16 +47,21 @@ class Mean(Operator):
     def reference(self, node: Node, inputs: Sequence[Array | None]) -> Array:
         zero_sum, multiplier, shift, zero_point = self._arithmetic(node)
         assert inputs[0] is not None
-        sums = inputs[0].astype(np.int64).sum(axis=(1, 2)) - zero_sum
+        sums = inputs[0].astype(np.int64).sum(axis=axes_of(node)) - zero_sum
         result = np.clip(rescale(sums, multiplier, shift) + zero_point, -128, 127)
         return result.astype(np.int8).reshape(node.outputs[0].shape)
 
     def lower(self, node: Node, core: CoreFeatures) -> Kernel:
         zero_sum, multiplier, shift, zero_point = self._arithmetic(node)
-        _, height, width, channels = node.input(0).shape
-        fast = core.mve and shift <= 0
-        kernel, includes = ("mg_mean_mve", ("mve.h", "pool.h", "pool_mve.h")) if fast else ("mg_mean", ("pool.h",))
-        body = f"{kernel}(in, out, {height * width}, {channels}, {zero_sum}, {multiplier}, {shift}, {zero_point});"
+        includes: tuple[str, ...] = ()
+        if over_pixels(node):
+            _, height, width, channels = node.input(0).shape
+            fast = core.mve and shift <= 0
+            kernel, includes = ("mg_mean_mve", ("mve.h", "pool.h", "pool_mve.h")) if fast else ("mg_mean", ("pool.h",))
+            body = f"{kernel}(in, out, {height * width}, {channels}, {zero_sum}, {multiplier}, {shift}, {zero_point});"
+        else:
+            result = f"mg_clamp(mg_rescale(value, {multiplier}, {shift}) + {zero_point}, -128, 127)"
+            body = reduction_loops(node, str(-zero_sum), "value + {}", result)
         name = f"mean_{digest(body)}"
         text = f"MG_KERNEL void {name}(const int8_t *in, int8_t *out)\n{{\n    {body}\n}}\n"
 
@@ -68,3 +69,9 @@ class Mean(Operator):
             return f"{name}({ins[0]}, {outs[0]});"
 
         return Kernel(call, includes, {name: text})
+
+
+def over_pixels(node: Node) -> bool:
+    """Whether it is a MEAN over height and width of one image, so that channels stay apart."""
+    shape = node.input(0).shape
+    return len(shape) == 4 and shape[0] == 1 and axes_of(node) == (1, 2) and node.outputs[0].shape[-1:] == shape[3:]

@@ -27,5 +27,8 @@ class CallOnce(Operator):
         assert inputs[0] is not None
         return inputs[0]
 
+    def references(self, node: Node, inputs: Sequence[Array | None]) -> tuple[Array, ...]:
+        return tuple(value for value in inputs if value is not None)
+
     def lower(self, node: Node, core: CoreFeatures) -> Kernel:
         return view()

@@ -136,7 +136,7 @@ OPERATORS: dict[str, tuple[str, Damage, str]] = {
     "dense of other rows": ("dense", tensor("in", shape=(1, 36)), "units x depth"),
     "pool of other channels": ("max pool", tensor("out", shape=(1, 4, 4, 6)), "equally many channels"),
     "pool without a window": ("max pool", operator(0, options={"filter_height": -3}), "height and width"),
-    "mean of other channels": ("mean", tensor("out", shape=(1, 7)), "one value per channel"),
+    "mean of other channels": ("mean", tensor("out", shape=(1, 7)), "the output's shape"),
     "relu of another shape": ("relu", tensor("out", shape=(1, 16, 15)), "same shape"),
     "softmax of another shape": ("softmax", tensor("out", shape=(2, 14)), "same shape"),
     "softmax of a tiny scale": ("softmax", scales("in", 1e-9), "2^-26 or more"),

@@ -18,6 +18,8 @@ from multigraft.cli.main import main
 from multigraft.firmware_gen.boards.boards import BOARDS
 from multigraft.firmware_gen.boards.cores import CORES
 from multigraft.firmware_gen.inspection.instruction_check import check_instructions
+from multigraft.firmware_gen.project.app_files import AppModel, AppTensor
+from multigraft.firmware_gen.project.glue_files import glue_files, how_to
 from multigraft.tflite import tflite_file
 from tests.bundle_builder import build
 from tests.firmware_gen.boards.test_boards import needs_tools
@@ -146,6 +148,7 @@ def test_an_arduino_library_has_the_properties_the_ide_wants(projects: dict[str,
     )
     assert re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9 _.-]{0,62}", properties["name"])
     assert properties["category"] == "Data Processing"
+    assert properties["url"].startswith("https://")
     assert "garment, digit" in properties["paragraph"]
 
 
@@ -169,6 +172,50 @@ def test_cmake_builds_the_library_as_the_framework_would(
     run("cmake", "-S", ".", "-B", "out", "-DCMAKE_TOOLCHAIN_FILE=arm.cmake", folder=tmp_path)
     run("cmake", "--build", "out", folder=tmp_path)
     assert "model_run" in run("arm-none-eabi-nm", f"out/{library}", folder=tmp_path)
+
+
+def test_pico_examples_name_their_board() -> None:
+    model = app_model("float32")
+    for name in ("pico", "pico2"):
+        text = glue_files(BOARDS[name], model)["examples/pico-sdk/CMakeLists.txt"]
+        assert f"set(PICO_BOARD {name} CACHE" in text
+
+
+def test_zephyr_is_told_the_board() -> None:
+    for board in LIBRARIES.values():
+        assert "west build -b BOARD" not in how_to(board)
+
+
+def app_model(dtype: str) -> AppModel:
+    frame = AppTensor("frame", "int8", (1, 4), 0.5, -3)
+    scale = 0.0 if dtype == "float32" else 1 / 256
+    return AppModel("tiny", "ab" * 32, (frame,), (AppTensor("answer", dtype, (1, 4), scale, 0),), {"main": (0,)})
+
+
+@pytest.mark.parametrize(("dtype", "values"), [("float32", "{-3, 1.5f, 7.25f, 2}"), ("uint8", "{7, 100, 200, 3}")])
+def test_examples_find_the_largest_element_of_any_type(dtype: str, values: str, tmp_path: Path) -> None:
+    kind = "float" if dtype == "float32" else "uint8_t"
+    text = glue_files(BOARDS["esp32c3"], app_model(dtype))["examples/zephyr/main.c"]
+    (tmp_path / "main.c").write_text(text)
+    (tmp_path / "model.h").write_text(
+        f"""#include <stdint.h>
+#define MODEL_TASK_COUNT 1
+#define MODEL_INPUT_COUNT 1
+#define MODEL_ALL_TASKS 1u
+typedef struct {{ const char *name; int8_t *data; uint32_t bytes; float scale; int32_t zero_point; }} model_tensor;
+typedef struct {{ const char *name; const uint8_t *outputs; uint32_t output_count; }} model_task;
+static int8_t frame[4];
+static {kind} stored[4] = {values};
+static const uint8_t first[] = {{0}};
+static const model_tensor model_inputs[] = {{{{"frame", frame, 4, 0.5f, -3}}}};
+static const model_tensor model_outputs[] =
+    {{{{"answer", (int8_t *)stored, sizeof stored, {"0.0f" if dtype == "float32" else "0.00390625f"}, 0}}}};
+static const model_task model_tasks[] = {{{{"main", first, 1}}}};
+static int model_run(uint32_t mask) {{ return mask == 1u ? 0 : 1; }}
+"""
+    )
+    run("gcc", *WARNINGS, "main.c", "-o", "answer", folder=tmp_path)
+    assert run(str(tmp_path / "answer"), folder=tmp_path) == "main: 2\n"
 
 
 def test_a_whole_image_builds_with_cmake_as_with_make(tmp_path: Path) -> None:

@@ -52,11 +52,11 @@ MODELS: dict[str, tuple[Callable[[], bytes], str, str]] = {
     "an operator without a kernel": (
         elu,
         "mps2-an386",
-        "ELU that writes 'out': it has no kernel here; see `multigraft",
+        "ELU: it has no kernel here ('out'); see `multigraft",
     ),
     "a dynamic shape": (dynamic, "mps2-an386", "is not static"),
-    "a float model": (lambda: build(float32=True).uncut, "mps2-an386", "float32, not int8; quantise the model to int8"),
-    "a float output": (float_output, "mps2-an386", "'answer' is float32, not int8; quantise"),
+    "a float model": (lambda: build(float32=True).uncut, "mps2-an386", "float32, not int8 or uint8; quantise it here"),
+    "a float output": (float_output, "mps2-an386", "'answer' is float32, not int8 or uint8; quantise"),
     "more RAM than the board has": (
         lambda: residual(size=48),
         "microbit",

@@ -1,0 +1,56 @@
+"""DEPTH_TO_SPACE and SPACE_TO_DEPTH."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from multigraft.firmware_gen.boards.cores import CoreFeatures
+from multigraft.firmware_gen.kernels.c_text import digest
+from multigraft.firmware_gen.kernels.kernel import Kernel
+from multigraft.firmware_gen.kernels.strided_copy import copy_function, copy_loops, strides_of
+from multigraft.firmware_gen.operators.base.constraints import image, int8, same_scale
+from multigraft.firmware_gen.operators.base.operator import Operator
+from multigraft.firmware_gen.program.options import integer
+from multigraft.firmware_gen.program.program import Node
+from multigraft.tensors.arrays import Array
+
+
+def _block(node: Node) -> bool:
+    """The block size has to make the output's height, width and channels of the input's."""
+    block = integer(node.op.options.get("block_size"))
+    small, large = node.input(0).shape, node.outputs[0].shape
+    if node.name == "SPACE_TO_DEPTH":
+        small, large = large, small
+    return block >= 1 and (1, small[1] * block, small[2] * block, small[3]) == (*large[:3], large[3] * block * block)
+
+
+class DepthSpace(Operator):
+    """Channels to blocks of pixels, or back: one copy in another order of axes."""
+
+    names = ("DEPTH_TO_SPACE", "SPACE_TO_DEPTH")
+    summary = "int8, any block size"
+    constraints = (int8, image, same_scale, _block)
+
+    def _axes(self, node: Node) -> tuple[list[int], list[int]]:
+        """The input's axes with blocks apart, and in which order the output has them."""
+        block, (_, height, width, channels) = integer(node.op.options.get("block_size")), node.input(0).shape
+        if node.name == "DEPTH_TO_SPACE":
+            return [height, width, block, block, channels // block**2], [0, 2, 1, 3, 4]
+        return [height // block, block, width // block, block, channels], [0, 2, 1, 3, 4]
+
+    def reference(self, node: Node, inputs: Sequence[Array | None]) -> Array:
+        axes, order = self._axes(node)
+        assert inputs[0] is not None
+        return inputs[0].reshape(axes).transpose(order).reshape(node.outputs[0].shape)
+
+    def lower(self, node: Node, core: CoreFeatures) -> Kernel:
+        axes, order = self._axes(node)
+        strides = strides_of(axes)
+        sizes = [axes[a] for a in order]
+        body = copy_loops(sizes, strides_of(sizes), [strides[a] for a in order])
+        name = f"blocks_{digest(body)}"
+
+        def call(ins: Sequence[str], outs: Sequence[str], scratch: str, constants: str) -> str:
+            return f"{name}({ins[0]}, {outs[0]});"
+
+        return Kernel(call, (), {name: copy_function(name, body)})

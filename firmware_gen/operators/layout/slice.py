@@ -1,0 +1,55 @@
+"""SLICE."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from multigraft.firmware_gen.boards.cores import CoreFeatures
+from multigraft.firmware_gen.kernels.c_text import digest
+from multigraft.firmware_gen.kernels.kernel import Kernel
+from multigraft.firmware_gen.kernels.strided_copy import copy_function, copy_loops, strides_of
+from multigraft.firmware_gen.operators.base.constraints import int8, same_scale
+from multigraft.firmware_gen.operators.base.operator import Operator
+from multigraft.firmware_gen.program.program import Node
+from multigraft.tensors.arrays import Array
+
+
+def _begin(node: Node) -> list[int] | None:
+    begin, shape = node.input(1).data, node.input(0).shape
+    if begin is None or begin.dtype.kind != "i" or begin.size != len(shape):
+        return None
+    return [int(b) for b in begin.reshape(-1)]
+
+
+def _fits(node: Node) -> bool:
+    """Where it begins has to be constant, of at most 6 dimensions, and the output has to lie within the input."""
+    begin, shape, result = _begin(node), node.input(0).shape, node.outputs[0].shape
+    if begin is None or len(shape) > 6 or len(result) != len(shape):
+        return False
+    return all(b >= 0 and b + n <= size for b, n, size in zip(begin, result, shape, strict=True))
+
+
+class Slice(Operator):
+    """SLICE: a block of the input."""
+
+    names = ("SLICE",)
+    summary = "int8, constant begin"
+    constraints = (int8, same_scale, _fits)
+
+    def reference(self, node: Node, inputs: Sequence[Array | None]) -> Array:
+        begin = _begin(node)
+        assert inputs[0] is not None and begin is not None
+        return inputs[0][tuple(slice(b, b + n) for b, n in zip(begin, node.outputs[0].shape, strict=True))]
+
+    def lower(self, node: Node, core: CoreFeatures) -> Kernel:
+        begin, result = _begin(node), node.outputs[0].shape
+        assert begin is not None
+        strides = strides_of(node.input(0).shape)
+        first = sum(b * s for b, s in zip(begin, strides, strict=True))
+        body = f"from += {first};\n    {copy_loops(result, strides_of(result), strides)}"
+        name = f"slice_{digest(body)}"
+
+        def call(ins: Sequence[str], outs: Sequence[str], scratch: str, constants: str) -> str:
+            return f"{name}({ins[0]}, {outs[0]});"
+
+        return Kernel(call, (), {name: copy_function(name, body)})
