@@ -38,7 +38,7 @@ class Candidate:
     Attributes:
         join: Where and how.
         tail: The nodes of the target's own part.
-        agreement: With the original outputs on held-out frames; None where there were none to measure it on.
+        agreement: With the original outputs on the frames that choose; None where there were none to measure it on.
         own_weights: Parameters of the target's own part, adapter included.
         own_macs: Multiply-accumulates of it per frame.
         layers: How the refit of each layer went; empty without one.
@@ -126,7 +126,7 @@ def judge(
         target.kind,
         evidence.answers(target),
         tail.run(features),
-        confidence=confidence,
+        confidence=min(confidence, evidence.most_confidence),
         tolerance=tolerance,
         answer=target.answer,
         labels=target.labels,
