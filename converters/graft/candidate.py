@@ -118,11 +118,25 @@ def judge(
     layers: tuple[LayerFit, ...] = (),
     adapter: Adapter | None = None,
 ) -> Candidate:
-    """Measure a tail on the held-out frames."""
+    """Measure a tail on the frames that choose, and say what it costs."""
+    measured = agreement_of(join, tail, donor, target, evidence, confidence, tolerance)
+    return costed(join, tail, target, measured, layers, adapter)
+
+
+def agreement_of(
+    join: Join,
+    tail: Tail,
+    donor: Network,
+    target: Network,
+    evidence: Evidence,
+    confidence: float,
+    tolerance: float | None,
+) -> Agreement:
+    """Agreement of a tail with the original network on the held-out frames of ``evidence``."""
     frames = evidence.accept
     source = join.donor_point.name
     features = donor.run(donor.prepare(frames), [source])[source].astype(np.float32)
-    measured = agreement(
+    return agreement(
         target.kind,
         evidence.answers(target),
         tail.run(features),
@@ -132,7 +146,6 @@ def judge(
         labels=target.labels,
         right=evidence.decoded(target),
     )
-    return costed(join, tail, target, measured, layers, adapter)
 
 
 def costed(

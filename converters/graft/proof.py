@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 
 from multigraft.agreement.agreement import Agreement
-from multigraft.converters.graft.candidate import judge
+from multigraft.converters.graft.candidate import agreement_of
 from multigraft.converters.graft.evidence import Evidence
 from multigraft.converters.graft.search import SearchOptions
 from multigraft.converters.graft.sharing_plan import SharingPlan
@@ -31,7 +31,7 @@ def proved(
             continue
         donor, tolerance = by_name[graft.join.donor], (options.tolerances or {}).get(name)
         own = evidence[name].proof
-        shown = judge(graft.join, graft.tail, donor, by_name[name], own, options.confidence, tolerance).agreement
+        shown = agreement_of(graft.join, graft.tail, donor, by_name[name], own, options.confidence, tolerance)
         grafts[name] = dataclasses.replace(graft, agreement=shown)
     shown_all = [g.agreement for g in grafts.values() if g.agreement is not None]
     return dataclasses.replace(
