@@ -6,6 +6,7 @@ import dataclasses
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 from multigraft.agreement.agreement import Agreement, agreement
@@ -31,7 +32,7 @@ def raw_graft(evidence: Evidence) -> Candidate:
     return judge(join, tail, PARENT, CHILD, evidence, 0.95, None)
 
 
-def measured(correct: np.ndarray, confidence: float) -> Agreement:
+def measured(correct: npt.NDArray[np.bool_], confidence: float) -> Agreement:
     """The agreement of answers that equal the original's where ``correct`` says so."""
     original = np.tile(np.array([1.0, 0.0], np.float32), (len(correct), 1))
     new = np.where(correct[:, None], original, original[:, ::-1])
