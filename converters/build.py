@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from multigraft import files
-from multigraft.agreement.agreement import Agreement, agreement
 from multigraft.bundle.bundle import Bundle
 from multigraft.converters import standing as apart
 from multigraft.converters.conversion.work_folder import work_folder
@@ -17,10 +16,17 @@ from multigraft.converters.field.collected import Collected
 from multigraft.converters.field.refitted_candidates import grafts_of
 from multigraft.converters.graft.assemble import assemble
 from multigraft.converters.graft.candidate import Candidate
-from multigraft.converters.graft.evidence import Evidence, LoadFrames, advice_on_answers, load_evidence
+from multigraft.converters.graft.evidence import (
+    Evidence,
+    LoadFrames,
+    advice_on_answers,
+    load_evidence,
+    note_on_proof,
+)
 from multigraft.converters.graft.explanation import explain
 from multigraft.converters.graft.frameless import plan_without_frames
 from multigraft.converters.graft.planner import plan_sharing
+from multigraft.converters.graft.proof import proved, shortfall
 from multigraft.converters.graft.saved_evaluations import SavedEvaluations
 from multigraft.converters.graft.search import SMALL_MACS, SearchOptions
 from multigraft.converters.graft.sharing_plan import BYTES_PER_WEIGHT, Limits, PlanningResult, SharingPlan
@@ -33,11 +39,10 @@ from multigraft.converters.network.frames import Frames
 from multigraft.converters.network.multitask import MultiTaskModel
 from multigraft.converters.network.network import Network
 from multigraft.converters.network.standing import StandingNetwork
+from multigraft.converters.packing import promise
 from multigraft.converters.packing.convert import Conversion, convert
-from multigraft.converters.packing.fidelity import BundleRunner, bundle_agreement, with_fidelity
+from multigraft.converters.packing.fidelity import with_fidelity
 from multigraft.converters.packing.standing import with_standing
-from multigraft.converters.quantising.lacking_agreement import lacking_agreement
-from multigraft.converters.quantising.precisions import STATIC
 from multigraft.converters.quantising.ranges import MissingRangesError, Range
 from multigraft.converters.quantising.safeguards import Safeguards
 from multigraft.converters.settings.settings import Settings
@@ -123,8 +128,10 @@ def graft(
     saved = SavedEvaluations(checkpoints) if checkpoints else None
     similarity = _similarity(settings, networks, evidence, collected, saved, report)
     outcome = _plan(settings, networks, evidence, collected, similarity, saved, report)
+    plan = proved(outcome.chosen, networks, evidence, _search_options(settings))
+    outcome = dataclasses.replace(outcome, message=outcome.message + shortfall(plan, settings.budget.min_agreement))
     report(outcome.message)
-    multitask = assemble(networks, outcome.chosen, _provenance(settings, evidence, collected, outcome))
+    multitask = assemble(networks, plan, _provenance(settings, evidence, collected, outcome))
     return Grafted(networks, evidence, similarity, outcome, multitask, collected, tuple(report.warnings))
 
 
@@ -162,12 +169,17 @@ def _built(settings: Settings, load_frames: LoadFrames, report: Report, checkpoi
     grafted = graft(settings, load_frames, report, checkpoints=checkpoints)
     asked = Safeguards(settings.convert.min_layer_sqnr_db, tolerances={t.name: t.tolerance for t in settings.tasks})
     conversion = _convert(grafted.multitask, grafted, settings, report, checkpoints, asked)
-    fidelity = _measured(settings, grafted, conversion, report)
-    if lacking := _lacking(settings, fidelity):
-        measured = {task: float(fidelity[task]["bundle_agreement"]["value"]) for task in lacking}
-        more = dataclasses.replace(asked, lacking=lacking, measured=measured, frames=_own_frames(grafted))
-        conversion = _convert(grafted.multitask, grafted, settings, report, checkpoints, more, conversion)
-        fidelity = _measured(settings, grafted, conversion, report)
+    if promise.may_rescue(settings) and grafted.evidence:
+        report("compare the bundle with the original networks")
+        chosen = promise.measured(settings, conversion.bundle, grafted.networks, grafted.evidence)
+        if lacking := promise.lacking(settings, chosen):
+            measured = {task: float(chosen[task]["bundle_agreement"]["value"]) for task in lacking}
+            more = dataclasses.replace(asked, lacking=lacking, measured=measured, frames=_own_frames(grafted))
+            conversion = _convert(grafted.multitask, grafted, settings, report, checkpoints, more, conversion)
+    report("compare the bundle with the original networks on frames that no choice has looked at")
+    kept = {n.name for n in grafted.networks} - set(grafted.outcome.chosen.grafts)
+    proofs = promise.proofs(grafted.evidence)
+    fidelity = promise.measured(settings, conversion.bundle, grafted.networks, proofs, kept)
     return Built(grafted, conversion, with_fidelity(conversion.bundle, fidelity), None)
 
 
@@ -234,6 +246,9 @@ def _check_frames(
     settings: Settings, networks: Sequence[Network], evidence: Mapping[str, Evidence], report: Report
 ) -> None:
     """Prepare one frame for each network, so that a wrong shape is named before any long work, and warn of others."""
+    budget = settings.budget
+    for sentence in dict.fromkeys(note_on_proof(e, budget.min_agreement, budget.confidence) for e in evidence.values()):
+        report(f"note: {sentence}")
     for task, network in zip(settings.tasks, networks, strict=True):
         if network.name in evidence:
             network.prepare([evidence[network.name].fit[0]])
@@ -282,14 +297,7 @@ def _plan(
         BYTES_PER_WEIGHT[settings.convert.precision],
         budget.prefer,
     )
-    options = SearchOptions(
-        budget.confidence,
-        {t.name: t.tolerance for t in settings.tasks},
-        settings.graft.seed,
-        settings.graft.share,
-        budget.min_agreement,
-        saved,
-    )
+    options = _search_options(settings, saved)
     refitted: Mapping[str, Candidate] = {}
     if settings.refit is not None:
         refitted = grafts_of(Refit.open(settings.refit), networks, evidence, options)
@@ -308,12 +316,19 @@ def _plan(
     return dataclasses.replace(outcome, chosen=chosen, front=(*outcome.front, chosen), message=message)
 
 
+def _search_options(settings: Settings, saved: SavedEvaluations | None = None) -> SearchOptions:
+    budget, tolerances = settings.budget, {t.name: t.tolerance for t in settings.tasks}
+    return SearchOptions(
+        budget.confidence, tolerances, settings.graft.seed, settings.graft.share, budget.min_agreement, saved
+    )
+
+
 def _provenance(
     settings: Settings, evidence: Mapping[str, Evidence], collected: Collected | None, outcome: PlanningResult
 ) -> dict[str, Any]:
     provenance: dict[str, Any] = {
         "plan": outcome.message,
-        "frames": {n: len(e.fit) + len(e.accept) for n, e in evidence.items()},
+        "frames": {n: len(e.fit) + len(e.accept) + len(e.prove) for n, e in evidence.items()},
     }
     if collected is not None:
         provenance["statistics"] = collected.provenance()
@@ -358,37 +373,6 @@ def _convert(
         if grafted.collected is None:
             raise
         raise grafted.collected.more_ranges_needed(error) from error
-
-
-def _measured(
-    settings: Settings, grafted: Grafted, conversion: Conversion, report: Report
-) -> dict[str, dict[str, Any]]:
-    """Task to the agreement of the bundle, and of the grafted float network, with its original on held-out frames."""
-    if not grafted.evidence:
-        return {}
-    report("compare the bundle with the original networks")
-    runner, confidence = BundleRunner(conversion.bundle), settings.budget.confidence
-    figures = {}
-    for network, task in zip(grafted.networks, settings.tasks, strict=True):
-        evidence = grafted.evidence[network.name]
-        bundled = bundle_agreement(runner, network, evidence, confidence, task.tolerance).to_json()
-        figures[network.name] = {"bundle_agreement": bundled}
-        if network.name not in grafted.outcome.chosen.grafts:
-            answers = evidence.answers(network)
-            itself = agreement(network.kind, answers, answers, confidence=confidence).to_json()
-            figures[network.name]["grafted_agreement"] = itself
-    return figures
-
-
-def _lacking(settings: Settings, fidelity: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
-    """Task to what its agreement in the bundle lacks; empty where layers stay quantised whatever they cost."""
-    if settings.convert.rescue == "none" or settings.convert.precision not in STATIC:
-        return {}
-    lacks = {
-        task: lacking_agreement(settings.budget.min_agreement, Agreement(**figures["bundle_agreement"]))
-        for task, figures in fidelity.items()
-    }
-    return {task: lack for task, lack in lacks.items() if lack > 0}
 
 
 def _own_frames(grafted: Grafted) -> dict[str, dict[str, Frames]]:

@@ -76,12 +76,12 @@ def put_beside(
         ConversionError: It answers otherwise than a file.
     """
     order = [t.name for t in settings.tasks]
-    whole = with_standing(bundle, standing, order, {name: e.accept for name, e in evidence.items()})
+    whole = with_standing(bundle, standing, order, {name: e.proof.accept for name, e in evidence.items()})
     tolerances = {t.name: t.tolerance for t in settings.tasks}
     figures = {}
     for network in standing:
         if network.name in evidence:
-            frames = evidence[network.name].accept
+            frames = evidence[network.name].proof.accept
             same = standing_agreement(whole, network, frames, settings.budget.confidence, tolerances[network.name])
             figures[network.name] = {"grafted_agreement": same.to_json(), "bundle_agreement": same.to_json()}
     return with_fidelity(whole, figures)

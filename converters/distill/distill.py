@@ -284,7 +284,7 @@ def _judged(
         target.kind,
         evidence.answers(target),
         candidate.tail.run(_features(candidate, donor, evidence.accept)),
-        confidence=options.confidence,
+        confidence=min(options.confidence, evidence.most_confidence),
         tolerance=(options.tolerances or {}).get(target.name),
         answer=target.answer,
         labels=target.labels,

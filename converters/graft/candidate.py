@@ -38,7 +38,7 @@ class Candidate:
     Attributes:
         join: Where and how.
         tail: The nodes of the target's own part.
-        agreement: With the original outputs on held-out frames; None where there were none to measure it on.
+        agreement: With the original outputs on the frames that choose; None where there were none to measure it on.
         own_weights: Parameters of the target's own part, adapter included.
         own_macs: Multiply-accumulates of it per frame.
         layers: How the refit of each layer went; empty without one.
@@ -118,21 +118,34 @@ def judge(
     layers: tuple[LayerFit, ...] = (),
     adapter: Adapter | None = None,
 ) -> Candidate:
-    """Measure a tail on the held-out frames."""
+    """Measure a tail on the frames that choose, and say what it costs."""
+    measured = agreement_of(join, tail, donor, target, evidence, confidence, tolerance)
+    return costed(join, tail, target, measured, layers, adapter)
+
+
+def agreement_of(
+    join: Join,
+    tail: Tail,
+    donor: Network,
+    target: Network,
+    evidence: Evidence,
+    confidence: float,
+    tolerance: float | None,
+) -> Agreement:
+    """Agreement of a tail with the original network on the held-out frames of ``evidence``."""
     frames = evidence.accept
     source = join.donor_point.name
     features = donor.run(donor.prepare(frames), [source])[source].astype(np.float32)
-    measured = agreement(
+    return agreement(
         target.kind,
         evidence.answers(target),
         tail.run(features),
-        confidence=confidence,
+        confidence=min(confidence, evidence.most_confidence),
         tolerance=tolerance,
         answer=target.answer,
         labels=target.labels,
         right=evidence.decoded(target),
     )
-    return costed(join, tail, target, measured, layers, adapter)
 
 
 def costed(

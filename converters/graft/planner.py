@@ -65,7 +65,7 @@ def plan_sharing(
             round_front = _pareto(grown if forced else [*round_front, *grown])
         front = _pareto([*front, *round_front])
         considered += round_front
-        chosen = _pick(round_front, limits, cost, forced=bool(share)) or chosen
+        chosen = pick(round_front, limits, cost, forced=bool(share)) or chosen
         left = [n for n in left if n is not donor and n.name not in chosen.grafts]
     if chosen not in front:
         front = [*front, chosen]
@@ -114,7 +114,8 @@ def cost_of_plans(limits: Limits, latency: Callable[[SharingPlan], float]) -> Co
     return cost
 
 
-def _pick(plans: Sequence[SharingPlan], limits: Limits, cost: Cost, forced: bool) -> SharingPlan | None:
+def pick(plans: Sequence[SharingPlan], limits: Limits, cost: Cost, forced: bool = False) -> SharingPlan | None:
+    """The plan of least cost that keeps the limits, or else the agreement; ``forced`` takes one that keeps neither."""
     feasible = [p for p in plans if limits.keeps_agreement(p)]
     if not feasible and forced:
         feasible = list(plans)

@@ -188,7 +188,7 @@ def _evaluate(
     )
     if options.saved is None:
         return how()
-    decisive = options.confidence, tolerance, options.seed
+    decisive = min(options.confidence, evidence.most_confidence), tolerance, options.seed
     return options.saved.graft(join, (donor, target), (evidence.fit, evidence.accept), decisive, how)
 
 

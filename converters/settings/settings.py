@@ -186,7 +186,7 @@ class GraftSettings:
     )
     seed: int = key("Seed of every random choice.", integer(0, "a whole number of at least 0"), default=0)
     fit_frames: int = key(
-        "Most frames the refit uses; the others, a quarter at least of many, are held out for acceptance.",
+        "Most frames the refit uses; the others, a third at least of many, choose and prove.",
         integer(1, "a whole number above 0"),
         default=512,
     )

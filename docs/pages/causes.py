@@ -14,8 +14,9 @@ CAUSES = {
     "‹settings file: key› names ‹value›, which does not exist beside the settings file": "Paths are relative to the "
     "settings file, not to the folder you are in.",
     "‹path› holds ‹number of frames› frames, and showing an agreement of ‹min agreement› at a confidence of "
-    "‹confidence› takes ‹needed› held-out frames besides those for fitting": "A bound is shown by counting: with few "
-    "frames, even agreement on every one of them is no proof. 0.97 at 95 % takes 99 held-out frames without a miss.",
+    "‹confidence› takes ‹needed› held-out frames besides those for fitting and choosing": "A bound is shown by "
+    "counting: with few frames, even agreement on every one of them is no proof. 0.97 at 95 % takes 99 frames without "
+    "a miss, and others to fit and to choose.",
     "‹written› misses the budget: ‹misses›": "What was written was measured and does not keep all of `[budget]`: "
     "int8 took more than grafting left, or no plan keeps all limits. The report's Pareto front shows what there is.",
     "‹path› does not exist": "A path is misspelt, or relative to another folder than the one you are in.",

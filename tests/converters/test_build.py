@@ -34,7 +34,7 @@ GRAFT = '[graft]\nfit_frames = 64\nseed = 0\nshare = { second = "stem" }\n'
 def project(tmp_path: Path) -> Path:
     onnx.save(residual_network("first", 1).model, tmp_path / "first.onnx")
     onnx.save(residual_network("second", 2).model, tmp_path / "second.onnx")
-    np.save(tmp_path / "frames.npy", np.stack(frames(128)))
+    np.save(tmp_path / "frames.npy", np.stack(frames(192)))
     text = HEAD + GRAFT + "".join(TASK.format(name=name) for name in ("first", "second"))
     (tmp_path / "multigraft.toml").write_text(text, "utf-8")
     return tmp_path
@@ -83,7 +83,8 @@ STEPS = {"similarity", "graft"}
         pytest.param(nothing, set(), id="nothing"),
         pytest.param(other_weights, STEPS, id="weights"),
         pytest.param(another_frame(0), STEPS, id="a frame to fit"),
-        pytest.param(another_frame(-1), {"graft"}, id="a held-out frame"),
+        pytest.param(another_frame(64), {"graft"}, id="a frame that chooses"),
+        pytest.param(another_frame(-1), set(), id="a frame that proves"),
         pytest.param(written("scale = 0.004", "scale = 0.005"), STEPS, id="preprocessing"),
         pytest.param(written("seed = 0", "seed = 1"), STEPS, id="seed"),
         pytest.param(written("fit_frames = 64", "fit_frames = 63"), STEPS, id="number of frames"),

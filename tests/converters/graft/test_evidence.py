@@ -28,16 +28,19 @@ preprocessing = { size = [4, 4], color = "grey" }
 
 
 @pytest.mark.parametrize(
-    ("count", "fit", "accept"), [(512, 384, 128), (2048, 512, 1536), (100, 75, 25), (30, 16, 14), (40, 26, 14)]
+    ("count", "fit", "accept", "prove"),
+    [(512, 342, 56, 114), (2048, 512, 512, 1024), (100, 67, 16, 17), (46, 16, 16, 14), (60, 30, 16, 14)],
 )
-def test_a_quarter_is_held_out_where_there_are_many_frames(tmp_path: Path, count: int, fit: int, accept: int) -> None:
+def test_a_third_is_held_out_where_there_are_many_frames(
+    tmp_path: Path, count: int, fit: int, accept: int, prove: int
+) -> None:
     evidence = split(list(np.zeros((count, 4, 4), np.uint8)), loaded(tmp_path), tmp_path / "frames.npy")
-    assert (len(evidence.fit), len(evidence.accept)) == (fit, accept)
+    assert (len(evidence.fit), len(evidence.accept), len(evidence.prove)) == (fit, accept, prove)
 
 
 def test_too_few_frames_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="takes 14 held-out frames"):
-        split(list(np.zeros((29, 4, 4), np.uint8)), loaded(tmp_path), tmp_path / "frames.npy")
+        split(list(np.zeros((45, 4, 4), np.uint8)), loaded(tmp_path), tmp_path / "frames.npy")
 
 
 def test_a_detector_whose_answers_are_no_boxes_is_warned_of() -> None:

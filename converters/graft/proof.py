@@ -1,0 +1,53 @@
+"""What a plan promises: its grafts measured on frames that no choice has looked at."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+
+from multigraft.agreement.agreement import Agreement
+from multigraft.converters.graft.candidate import agreement_of
+from multigraft.converters.graft.evidence import Evidence
+from multigraft.converters.graft.search import SearchOptions
+from multigraft.converters.graft.sharing_plan import SharingPlan
+from multigraft.converters.network.network import Network
+
+
+def proved(
+    plan: SharingPlan, networks: Sequence[Network], evidence: Mapping[str, Evidence], options: SearchOptions
+) -> SharingPlan:
+    """``plan`` with the agreement of every graft as the frames of the proof show it.
+
+    Args:
+        plan: The chosen one. Only one may be proved: choosing among proofs would make them choices.
+        networks: All of them.
+        evidence: Task to its frames; a graft without stays as it is.
+        options: Confidence and tolerances.
+    """
+    by_name = {n.name: n for n in networks}
+    grafts = dict(plan.grafts)
+    for name, graft in plan.grafts.items():
+        if name not in evidence:
+            continue
+        donor, tolerance = by_name[graft.join.donor], (options.tolerances or {}).get(name)
+        own = evidence[name].proof
+        shown = agreement_of(graft.join, graft.tail, donor, by_name[name], own, options.confidence, tolerance)
+        grafts[name] = dataclasses.replace(graft, agreement=shown)
+    shown_all = [g.agreement for g in grafts.values() if g.agreement is not None]
+    return dataclasses.replace(
+        plan,
+        grafts=grafts,
+        agreement=min((a.value for a in shown_all), default=plan.agreement),
+        lower_bound=min((a.lower_bound for a in shown_all), default=plan.lower_bound),
+    )
+
+
+def shortfall(plan: SharingPlan, minimum: float) -> str:
+    """What of a proved plan lies below the budget, to be added to a sentence; nothing where all keep it."""
+    short: list[tuple[str, Agreement]] = [
+        (name, a) for name, g in plan.grafts.items() if (a := g.agreement) is not None and a.lower_bound < minimum
+    ]
+    return "".join(
+        f"; on {a.frames:,} frames that no choice has looked at, {name} shows {a.lower_bound:.4f} and not {minimum:g}"
+        for name, a in short
+    )

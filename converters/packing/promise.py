@@ -1,0 +1,66 @@
+"""Agreement of a bundle with the original networks: on the frames that choose, and as promised, on those that prove."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+from multigraft.agreement.agreement import Agreement, agreement
+from multigraft.bundle.bundle import Bundle
+from multigraft.converters.graft.evidence import Evidence
+from multigraft.converters.network.network import Network
+from multigraft.converters.packing.fidelity import BundleRunner, bundle_agreement
+from multigraft.converters.quantising.lacking_agreement import lacking_agreement
+from multigraft.converters.quantising.precisions import STATIC
+from multigraft.converters.settings.settings import Settings
+
+
+def measured(
+    settings: Settings,
+    bundle: Bundle,
+    networks: Sequence[Network],
+    evidence: Mapping[str, Evidence],
+    unchanged: Collection[str] = (),
+) -> dict[str, dict[str, Any]]:
+    """Task to the agreement of the bundle with its original network on the held-out frames of ``evidence``.
+
+    Args:
+        settings: Confidence and tolerances.
+        bundle: What is measured.
+        networks: The originals, in the order of the settings.
+        evidence: Task to its frames; nothing is measured without.
+        unchanged: Tasks whose float network is the original one, which agrees with itself.
+    """
+    if not evidence:
+        return {}
+    runner, asked = BundleRunner(bundle), settings.budget.confidence
+    figures = {}
+    for network, task in zip(networks, settings.tasks, strict=True):
+        own = evidence[network.name]
+        confidence = min(asked, own.most_confidence)
+        bundled = bundle_agreement(runner, network, own, confidence, task.tolerance).to_json()
+        figures[network.name] = {"bundle_agreement": bundled}
+        if network.name in unchanged:
+            answers = own.answers(network)
+            itself = agreement(network.kind, answers, answers, confidence=confidence).to_json()
+            figures[network.name]["grafted_agreement"] = itself
+    return figures
+
+
+def may_rescue(settings: Settings) -> bool:
+    """Whether layers may leave the precision asked for where agreement lacks."""
+    return settings.convert.rescue != "none" and settings.convert.precision in STATIC
+
+
+def lacking(settings: Settings, figures: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
+    """Task to what its agreement in the bundle lacks; empty where all keep the budget."""
+    lacks = {
+        task: lacking_agreement(settings.budget.min_agreement, Agreement(**shown["bundle_agreement"]))
+        for task, shown in figures.items()
+    }
+    return {task: lack for task, lack in lacks.items() if lack > 0}
+
+
+def proofs(evidence: Mapping[str, Evidence]) -> dict[str, Evidence]:
+    """Task to its frames, those held out being the ones that no choice has looked at."""
+    return {task: own.proof for task, own in evidence.items()}
