@@ -108,7 +108,7 @@ def with_groups(
     tried, has_share, seen = 0, 0.0, {0}
     variants = [(quantised, False), *([(quantised.with_whole_ranges, True)] if quantised.whole is not None else [])]
     for share in (0.0, *FIRST_SHARES, *NEXT_SHARES):
-        is_next, layers = share in NEXT_SHARES, first_layers(floating, share, tail)
+        is_next, layers = share in NEXT_SHARES, first_layers(floating, share, tail) if share else ()
         if share and len(layers) in seen:
             continue
         seen.add(len(layers))
