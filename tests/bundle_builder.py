@@ -60,7 +60,7 @@ def assemble(
     graph: Graph,
     segments: dict[str, list[str]],
     tasks: dict[str, tuple[Kind, str, tuple[str, ...]]],
-    backend: BackendName = "litert",
+    backend: BackendName = "auto",
     cases: int = 4,
     provenance: dict[str, Any] | None = None,
 ) -> Built:

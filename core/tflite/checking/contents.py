@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import mmap
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -66,7 +66,7 @@ class Tensor:
     dtype: str
     size: int
     buffer: Buffer
-    scales: tuple[float, ...]
+    scales: Sequence[float]
     zero_points: tuple[int, ...]
     axis: int
     is_variable: bool
@@ -183,8 +183,8 @@ def _quantisation(table: Table, shape: tuple[int, ...], number: int) -> tuple[An
     if held is None:
         return (), (), 0
     for place in (0, 1):
-        held.numbers(place, "f")
-    scales, zero_points = held.numbers(2, "f"), held.numbers(3, "q")
+        held.floats(place)
+    scales, zero_points = held.floats(2), held.numbers(3, "q")
     axis = held.number(6, "i")
     if held.number(4, "B"):
         raise DamagedError(f"tensor {number} is quantised by blocks")

@@ -1,0 +1,90 @@
+"""Which test files an Arm root can run: those of the device side that need nothing of the workstation."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+FOLDERS = ("core", "devices", "runtime", "calibration")
+HAS = {
+    "PIL", "ai_edge_litert", "flatbuffers", "hypothesis", "multigraft", "numpy", "prometheus_client", "pytest", "tests",
+    "tflite_runtime",
+}  # fmt: skip
+"""Packages in the root that tests import."""
+MAKES_BUNDLES = {"demo", "onnx2tf_environment"}
+"""Fixtures that convert networks."""
+LEFT_OUT = {
+    "tests/runtime/doctor/test_software.py": "starts some hundred interpreters of Python",
+    "tests/runtime/deploy/test_cuts.py": "starts some hundred interpreters of Python",
+    "tests/runtime/http/test_live_page.py": "needs a browser",
+    "tests/core/test_broken_packages.py": "starts some hundred interpreters of Python",
+    "tests/core/cli/test_cli_device.py": "starts some hundred interpreters of Python",
+}
+"""Test file to why it is not among them in spite of the rule."""
+SMALL = ("tests/core/answers", "tests/core/bundle", "tests/core/tensors", "tests/runtime/test_")
+"""What 32-bit Arm runs: that numbers are right there."""
+
+
+def chosen(checkout: Path, is_small: bool = False) -> list[str]:
+    """Test files, relative to the checkout, in order.
+
+    Args:
+        checkout: The repository's root.
+        is_small: Of :data:`SMALL` only.
+    """
+    found = []
+    for folder in FOLDERS:
+        for path in sorted((checkout / "tests" / folder).rglob("test_*.py")):
+            name = path.relative_to(checkout).as_posix()
+            if name in LEFT_OUT or (is_small and not name.startswith(SMALL)):
+                continue
+            if not needs(checkout, name) - HAS and not _arguments(path) & MAKES_BUNDLES:
+                found.append(name)
+    return found
+
+
+def needs(checkout: Path, name: str) -> set[str]:
+    """Packages beside the standard library that a test file imports, by itself or by what it imports of here."""
+    packages: set[str] = set()
+    waiting, seen = [checkout / name], set()
+    while waiting:
+        path = waiting.pop()
+        if path in seen:
+            continue
+        seen.add(path)
+        is_test = path.is_relative_to(checkout / "tests")
+        for module in _imported(path, is_test):
+            packages.add(module.partition(".")[0])
+            waiting += [file for file in _files(checkout, module) if file.is_file()]
+    return packages - set(sys.stdlib_module_names) - {"__future__"}
+
+
+def _imported(path: Path, is_test: bool) -> Iterator[str]:
+    """What tests import anywhere; of the product only what is imported with the module, the rest being optional."""
+    tree = ast.parse(path.read_text("utf-8"))
+    for node in ast.walk(tree) if is_test else tree.body:
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module is not None:
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def _files(checkout: Path, module: str) -> Iterator[Path]:
+    first, *rest = module.split(".")
+    if first == "multigraft":
+        rooms = ("devices", "runtime", "calibration", "converters", "firmware_gen")
+        base = checkout if rest and rest[0] in rooms else checkout / "core"
+    elif first == "tests":
+        base = checkout / "tests"
+    else:
+        return
+    yield base.joinpath(*rest).with_suffix(".py") if rest else base / "__init__.py"
+    yield base.joinpath(*rest, "__init__.py")
+
+
+def _arguments(path: Path) -> set[str]:
+    functions = (node for node in ast.walk(ast.parse(path.read_text("utf-8"))) if isinstance(node, ast.FunctionDef))
+    return {argument.arg for function in functions for argument in function.args.args}

@@ -1,0 +1,97 @@
+"""Roots of Debian 12 that the opt-in jobs run in: where they are kept, and how this checkout comes into them."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+
+def cache(name: str) -> Path:
+    """Where a root is kept between runs."""
+    base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return base / "multigraft" / name
+
+
+def made_once(root: Path, *command: str, further: Sequence[str] = ()) -> None:
+    """Make a root that is not there yet.
+
+    Args:
+        root: The folder.
+        command: Makes it (the network is needed then); the folder's name follows.
+        further: Arguments after the folder.
+
+    Raises:
+        RuntimeError: The command failed.
+    """
+    if (root / "etc" / "debian_version").exists():
+        return
+    shutil.rmtree(root, ignore_errors=True)
+    fresh = root.with_name(f"{root.name}.new")
+    shutil.rmtree(fresh, ignore_errors=True)
+    fresh.parent.mkdir(parents=True, exist_ok=True)
+    run(*command, str(fresh), *further)
+    fresh.rename(root)
+
+
+def wheel_of(checkout: Path, folder: Path) -> Path:
+    """This checkout's wheel, as git would see it now.
+
+    Args:
+        checkout: The repository's root.
+        folder: For the wheel and what its building leaves.
+    """
+    target = folder / "wheel"
+    shutil.rmtree(target, ignore_errors=True)
+    copy = folder / "source"
+    shutil.rmtree(copy, ignore_errors=True)
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=checkout, check=True, capture_output=True, text=True,
+    ).stdout.split("\0")  # fmt: skip
+    for name in filter(None, listed):
+        if (checkout / name).exists():
+            (copy / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(checkout / name, copy / name)
+    run(sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(target), str(copy))
+    shutil.rmtree(copy)
+    return next(target.glob("*.whl"))
+
+
+def install(site: Path, *what: str, machine: str = "x86_64") -> None:
+    """Unpack wheels for Debian 12's Python 3.11 into a folder; nothing is compiled and nothing runs.
+
+    Args:
+        site: The folder.
+        what: Requirements, and options of ``pip install``.
+        machine: Whose: x86_64, aarch64 or armv7l.
+    """
+    run(*_INTO, str(site), *_platforms(machine), *what)
+
+
+def install_wheel(site: Path, wheel: Path) -> None:
+    """Put a pure wheel, and nothing that it needs, into a folder in place of what is there of it."""
+    run(*_INTO, str(site), "--no-deps", "--no-index", "--force-reinstall", str(wheel))
+
+
+def run(*command: str) -> None:
+    """Run a command.
+
+    Raises:
+        RuntimeError: It failed; the message ends with what it said.
+    """
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise RuntimeError(f"{' '.join(command[:3])} failed:\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
+
+
+_GLIBC = ("2014", "_2_17", "_2_26", "_2_27", "_2_28", "_2_34")
+_INTO = (sys.executable, "-m", "pip", "install", "--quiet", "--upgrade", "--target")
+
+
+def _platforms(machine: str) -> Sequence[str]:
+    names = [f"--platform=manylinux{name}_{machine}" for name in _GLIBC]
+    return ["--python-version=3.11", "--implementation=cp", "--only-binary=:all:", *names]
