@@ -17,13 +17,10 @@ import pytest
 from multigraft.cli.main import main
 from multigraft.errors import ConfigurationError
 from multigraft.runtime import Engine
+from multigraft.runtime.drawing.words import words
 from multigraft.runtime.http.__main__ import HEARTBEAT_S
 from multigraft.runtime.service import front, installation
-from multigraft.runtime.service.figures import words
 from multigraft.runtime.service.front import Address, is_starved, scheduled_s
-from multigraft.runtime.drawing.words import words
-from multigraft.runtime.service import installation
-from multigraft.runtime.service.front import Address
 from multigraft.runtime.service.journal import WARNING, Journal
 from multigraft.runtime.service.settings import token_of
 from multigraft.runtime.service.unit import Unit
