@@ -197,8 +197,8 @@ def load_paho() -> Any:
     try:
         import paho.mqtt.client as client
 
-        if not hasattr(client, "CallbackAPIVersion"):
-            raise ImportError("it is older than version 2")
+        # Version 1 has none.
+        _ = vars(client)["CallbackAPIVersion"]
     except Exception as error:
         raise MissingDependencyError(
             f"MQTT needs paho-mqtt 2, which is {how_missing(error)}", repair(error, install_extra("mqtt"))
