@@ -18,7 +18,7 @@ EXTRAS_fuzzing := dev,fuzzing
 METADATA := setup.cfg pyproject.toml $(wildcard setup.py packaging/demo/*)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-torch check docs dev bench jtop attack kills cuts audit fuzz fuzz-readers systemd arm64 armv7 soak mutants deb firmware-tools clean FORCE
+.PHONY: help demo test test-torch check docs dev bench jtop attack kills cuts audit fuzz fuzz-readers compilers systemd arm64 armv7 soak mutants deb firmware-tools clean FORCE
 .DELETE_ON_ERROR:
 
 help:
@@ -35,9 +35,11 @@ help:
 	@echo "make fuzz-readers  what opens bundles, models, frames and settings, fuzzed by atheris (MINUTES=60 each)"
 	@echo "make audit       known vulnerabilities of what is installed and pinned (needs the network)"
 	@echo "make fuzz        2,000 random small ONNX graphs through the whole job, against onnxruntime (GRAPHS=2000; half an hour)"
-	@echo "make systemd     the service in a container of Debian 12 under a real systemd (root, the network once; minutes)"
+	@echo "make systemd     the service in a container of Debian 12 under a real systemd (root, the network once; minutes);"
+	@echo "                 with DEB=dist/NAME.deb that package: installed, upgraded, a bad bundle, removed, purged"
 	@echo "make arm64       the device tests on an emulated Pi 4 and Pi 5 under Debian 12 (qemu-user, the network once)"
 	@echo "make armv7       numbers and answers on an emulated 32-bit Pi, likewise"
+	@echo "make compilers   every operator's C by gcc and clang at every level, in QEMU (COMPILERS=\"--core m3\"; half an hour)"
 	@echo "make soak        a service that answers 200,000 frames and may not grow (FRAMES=200000)"
 	@echo "make mutants     faults put into the code one by one, each of which a test has to notice (an hour; docs/mutants.md)"
 	@echo "make firmware-tools  compilers and QEMU for the firmware tests (apt; make test does it, too)"
@@ -105,9 +107,13 @@ fuzz-readers: $(VENV)/.ready-fuzzing
 fuzz: $(VENV)/.ready-dev
 	nice $(BIN)/python -m tests.fuzz --graphs $(or $(GRAPHS),2000) $(FUZZ)
 
+# Opt-in: half an hour. The tests hold a short form of it. Clang's rows take the Debian packages clang and lld.
+compilers: $(VENV)/.ready-dev firmware-tools
+	nice $(BIN)/python -m tests.firmware_gen.compilers.matrix $(COMPILERS)
+
 # Opt-in: takes root, systemd-nspawn and debootstrap; the container's root stays in the user's cache folder.
 systemd: $(VENV)/.ready-dev
-	$(BIN)/python -m tests.systemd $(if $(KEEP),--keep $(KEEP))
+	$(BIN)/python -m tests.systemd $(if $(KEEP),--keep $(KEEP)) $(if $(DEB),--deb $(DEB))
 
 # Opt-in: takes mmdebstrap, qemu-user-static and Linux 6.7; the roots stay in the user's cache folder.
 arm64: $(VENV)/.ready-dev

@@ -61,7 +61,7 @@ def measure_crops(
 
 
 def _timed(engine: Engine, stage: Stage, frame: Frame, count: int, runs: int, warmup: int) -> Distribution:
-    boxes = _boxes(frame, count)
+    boxes = made_up_boxes(frame, count)
     taken = []
     for number in range(warmup + runs):
         start = _now()
@@ -71,7 +71,7 @@ def _timed(engine: Engine, stage: Stage, frame: Frame, count: int, runs: int, wa
     return Distribution.of(taken)
 
 
-def _boxes(frame: Frame, count: int) -> Detections:
+def made_up_boxes(frame: Frame, count: int) -> Detections:
     """Squares of half the frame's height, in a row."""
     height, width = frame.shape[:2]
     side = height / 2

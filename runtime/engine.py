@@ -82,6 +82,7 @@ class Engine:
         model: The interpreter.
         own: As given.
         self_test: How the golden inputs came out; None where it was not run.
+        uses: Grows whenever segments are run.
 
     Raises:
         BundleError: Manifest and model do not fit each other, or the golden outputs are missed.
@@ -115,6 +116,7 @@ class Engine:
         self._preparers = {source.tensor: self._preparer(source.tensor) for source in self.manifest.inputs}
         self._places = Places(self.manifest)
         self._lock = threading.Lock()
+        self.uses = 0
         self._bound: dict[tuple[str, ...] | None, _BoundTasks] = {}
         self._bound[None] = self._bind(tuple(task.name for task in self.manifest.tasks))
         self.self_test: SelfTest | None = (
@@ -150,6 +152,7 @@ class Engine:
         self, bound: _BoundTasks, frame: Frame | Mapping[str, Frame], by_task: Mapping[str, Frame] | None, start: int
     ) -> Result:
         with self._lock:
+            self.uses += 1
             if by_task is None:
                 for fill, array in bound.fills:
                     fill(frame, array)  # type: ignore[arg-type]
@@ -232,6 +235,7 @@ class Engine:
         bound = self._bound[None] if tasks is None else self._bound_for(tasks)
         chosen = [self.manifest.segment(name) for name in bound.segments]
         with self._lock:
+            self.uses += 1
             for segment in chosen:
                 for argument, tensor in segment.inputs.items():
                     if tensor in self._preparers:

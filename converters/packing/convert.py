@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -332,8 +333,8 @@ def _quantised(
         )
         quantised = quantise_well(floating.graph, how, floating.boundaries.values())
     else:
-        graph = quantise(floating.graph, precision, None, kept)
-        quantised = Quantised(floating.graph, graph, lambda more, _: quantise(floating.graph, precision, None, more))
+        again = functools.partial(quantise, floating.graph, precision, None)
+        quantised = Quantised(floating.graph, again(kept), again)
     lost = [n for n, tensor in floating.boundaries.items() if tensor not in quantised.graph.tensors]
     if lost:
         raise ConversionError(f"quantisation lost the boundary {lost[0]!r}", "cut at another tensor")

@@ -8,9 +8,10 @@ gain the graph stays as it was.
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 from multigraft.converters.conversion.interpreters import Arrays, Taps
 from multigraft.converters.job.over_frames import over_frames
@@ -83,6 +84,15 @@ class Improvement:
         return done
 
 
+class Again(Protocol):
+    """Quantises a float graph again."""
+
+    def __call__(
+        self, keep_float: Collection[str], eight_bits: Collection[str] = (), float_values: Collection[str] = ()
+    ) -> Graph:
+        """As :func:`multigraft.converters.quantising.quantise.quantise` takes them."""
+
+
 @dataclass(frozen=True)
 class Quantised:
     """A quantised graph, and the float graph it equals but for rounding.
@@ -90,8 +100,8 @@ class Quantised:
     Attributes:
         floating: The float graph, equalised where that helps.
         graph: The same quantised.
-        again: Quantises it again, with other operators kept in float, and others with 8-bit instead of 4-bit weights,
-            both by the name of a tensor they write.
+        again: Quantises it again, with other operators kept in float, others with 8-bit instead of 4-bit weights, and
+            others with float values beside 8-bit weights, all by the name of a tensor they write.
         improvement: What was done beyond rounding.
         whole: As ``again``, with the whole ranges of all values but for the idle ends of what a SiLU reads; None where
             no ranges are known. Narrower ranges lower the noise on average, and may cut off what few answers hang on.
@@ -99,9 +109,15 @@ class Quantised:
 
     floating: Graph
     graph: Graph
-    again: Callable[[Collection[str], Collection[str]], Graph]
+    again: Again
     improvement: Improvement = Improvement()
-    whole: Callable[[Collection[str], Collection[str]], Graph] | None = None
+    whole: Again | None = None
+
+    def with_float_values(self, written: Collection[str]) -> Self:
+        """The same, where operators that write ``written`` keep their 8-bit weights and compute float values."""
+        if not written:
+            return self
+        return dataclasses.replace(self, again=functools.partial(self.again, float_values=written))
 
     @property
     def with_whole_ranges(self) -> Self:
@@ -155,12 +171,17 @@ class Quantising:
         seen = observed or self.observed(floating, narrows=is_narrow)
         ranges = seen.narrow if is_narrow else seen.ranges
 
-        def again(keep_float: Collection[str], eight_bits: Collection[str] = ()) -> Graph:
-            graph = quantise(floating, self.precision, ranges, keep_float, eight_bits)
+        def again(
+            keep_float: Collection[str], eight_bits: Collection[str] = (), float_values: Collection[str] = ()
+        ) -> Graph:
+            graph = quantise(floating, self.precision, ranges, keep_float, eight_bits, float_values)
             return graph if means is None else corrected(graph, floating, means)
 
-        def whole(keep_float: Collection[str], eight_bits: Collection[str] = ()) -> Graph:
-            return quantise(floating, self.precision, without_idle_ends(floating, seen.ranges), keep_float, eight_bits)
+        def whole(
+            keep_float: Collection[str], eight_bits: Collection[str] = (), float_values: Collection[str] = ()
+        ) -> Graph:
+            own = without_idle_ends(floating, seen.ranges)
+            return quantise(floating, self.precision, own, keep_float, eight_bits, float_values)
 
         return Quantised(floating, again(self.keep_float), again, whole=whole)
 

@@ -35,6 +35,9 @@ _WEIGHT_STEPS: dict[Precision, int] = {"int8": 127, "int4": 7}
 
 _RESCALING = frozenset({"LEAKY_RELU"})
 
+DYNAMIC = frozenset({"CONV_2D", "FULLY_CONNECTED"})
+"""Operators that XNNPACK multiplies by 8-bit weights where they read float values; it has no such depthwise ones."""
+
 _OWN_SCALES = frozenset({"CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV", "FULLY_CONNECTED"})
 """Operators whose constants have scales of their own."""
 
@@ -45,6 +48,7 @@ def quantise(
     ranges: Mapping[str, Range] | None = None,
     keep_float: Collection[str] = (),
     eight_bits: Collection[str] = (),
+    float_values: Collection[str] = (),
 ) -> Graph:
     """``graph`` in the given precision, under the same tensor names.
 
@@ -55,6 +59,8 @@ def quantise(
             follows by itself.
         keep_float: Operators to leave alone, by the name of a tensor they write.
         eight_bits: Operators whose weights have 8 bits where ``precision`` gives them 4, named likewise.
+        float_values: Operators that read and write float values, named likewise; weights of :data:`DYNAMIC` have 8 bits
+            there, and what they read is quantised while running.
 
     Raises:
         ConversionError: A range is missing or not finite, a scale is out of all bounds, or litert-quantizer fails.
@@ -84,13 +90,13 @@ def quantise(
         # It draws a progress bar on standard error for networks of some size, whatever it is asked.
         with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
             warnings.simplefilter("ignore")
-            worker = quantizer.Quantizer(source, _recipe(graph, precision, keep_float, eight_bits))
+            worker = quantizer.Quantizer(source, _recipe(graph, precision, keep_float, eight_bits, float_values))
             result = worker.quantize(statistics, enable_progress_bar=False, enable_progress_report=False)
     except (ValueError, RuntimeError, KeyError, NotImplementedError) as error:
         raise ConversionError(
             f"litert-quantizer failed ({' '.join(str(error).split())[:200]})", "keep the layers it names in float"
         ) from error
-    quantised = close_islands(tflite_file.read(bytes(result.quantized_model)).main, keep_float)
+    quantised = close_islands(tflite_file.read(bytes(result.quantized_model)).main, {*keep_float, *float_values})
     named = _under_their_names(bare_ends(quantised), ends)
     whole = dataclasses.replace(named, outputs=graph.outputs)
     if precision not in STATIC:
@@ -154,7 +160,11 @@ def _reading(graph: Graph, op: Op, place: int, value: Array) -> Graph:
 
 
 def _recipe(
-    graph: Graph, precision: Precision, keep_float: Collection[str], eight_bits: Collection[str]
+    graph: Graph,
+    precision: Precision,
+    keep_float: Collection[str],
+    eight_bits: Collection[str],
+    float_values: Collection[str],
 ) -> list[dict[str, Any]]:
     """litert-quantizer's recipe: of entries that match an operator, the last counts."""
     from litert_quantizer import qtyping, recipe_manager
@@ -163,11 +173,8 @@ def _recipe(
     manager = recipe_manager.RecipeManager()
     if precision == "dynamic":
         manager.add_dynamic_config(names, operations.ALL_SUPPORTED, num_bits=8)
-        # tflite-runtime 2.14 has no transposed convolution of float activations with 8-bit weights, and takes the first
-        # channel's scale for all channels of a fully connected layer, without a word.
-        manager.add_dynamic_config(
-            names, operations.FULLY_CONNECTED, num_bits=8, granularity=qtyping.QuantGranularity.TENSORWISE
-        )
+        _with_one_scale(manager, names)
+        # tflite-runtime 2.14 has no transposed convolution of float activations with 8-bit weights.
         _leave(manager, names, operations.CONV_2D_TRANSPOSE)
     else:
         manager.add_static_config(names, operations.ALL_SUPPORTED, activation_num_bits=8, weight_num_bits=8)
@@ -179,6 +186,11 @@ def _recipe(
             manager.add_static_config(finer, operations.CONV_2D, activation_num_bits=8, weight_num_bits=8)
         for end in (operations.INPUT, operations.OUTPUT):
             _leave(manager, names, end)
+    if float_values:
+        those = _written(float_values)
+        _leave(manager, those, operations.ALL_SUPPORTED)
+        manager.add_dynamic_config(those, operations.CONV_2D, num_bits=8)
+        _with_one_scale(manager, those)
     # A divisor that rounds to zero ends the interpreter, and one near zero has few digits left.
     divisions = (op for op in graph.ops if op.name == "DIV" and graph.constant(op.inputs[1]) is None)
     divided = [name for op in divisions for name in op.outputs]
@@ -198,6 +210,15 @@ def _has_no_scale(graph: Graph, op: Op) -> bool:
 def _written(tensors: Collection[str]) -> str:
     """Matches operators that write one of ``tensors``: the quantizer searches in "tensor;tensor;"."""
     return f"(^|;)({'|'.join(map(re.escape, sorted(tensors)))});"
+
+
+def _with_one_scale(manager: Any, names: str) -> None:
+    """8-bit weights of fully connected layers on float values: tflite-runtime 2.14 takes the first channel's scale for
+    all channels, without a word."""
+    from litert_quantizer import qtyping
+
+    kind, granularity = qtyping.TFLOperationName.FULLY_CONNECTED, qtyping.QuantGranularity.TENSORWISE
+    manager.add_dynamic_config(names, kind, num_bits=8, granularity=granularity)
 
 
 def _leave(manager: Any, names: str, operation: Any) -> None:

@@ -1,9 +1,10 @@
 """Gives layers more bits where integers answer too rarely as the float network does: the noisiest, one by one.
 
-Where answers are decoded, groups of layers come before single ones. Layers of 4-bit weights get 8-bit ones, which
-every target takes; where that is not enough, layers stay in float. A layer is changed if that brings the agreement
-nearer to what is needed, or the outputs clearly nearer to the float ones, and neither clearly further away. Agreement
-is looked at on the frames that set the ranges, never on those that accept the bundle. 16-bit activations would cost
+Where answers are decoded, groups of layers come before single ones, some of them with 8-bit weights and float values.
+Layers of 4-bit weights get 8-bit ones, which every target takes; where that is not enough, layers stay in float. A
+layer is changed if that brings the agreement nearer to what is needed, or the outputs clearly nearer to the float ones,
+and neither clearly further away. Agreement is looked at on the frames that set the ranges, never on those that accept
+the bundle. 16-bit activations would cost
 less than float, and no firmware of ours and not every kernel of the interpreters has them; float runs everywhere but
 in firmware.
 """
@@ -22,7 +23,7 @@ from multigraft.converters.conversion.interpreters import Arrays, Runner, Taps, 
 from multigraft.converters.quantising.groups import Group, with_groups
 from multigraft.converters.quantising.improve import Quantised, output_sqnr_db
 from multigraft.converters.quantising.layer_error import LayerError, LayerErrorReport, layer_error, stored
-from multigraft.converters.quantising.linear_operators import linear_operators
+from multigraft.converters.quantising.linear_operators import LinearOperator, linear_operators
 from multigraft.tflite.graph import Graph
 from multigraft.tflite.macs import op_macs
 
@@ -61,6 +62,7 @@ class Rescue:
         after: Task to its agreement with ``layers`` in float and ``raised`` in 8 bits.
         weights_bytes: More bytes of weights.
         float_macs: Multiply-accumulates per frame that are in float now.
+        dynamic_macs: Of these, those of 8-bit weights, which are quantised while running.
         latency_us_before: All tasks on one frame here, one thread, median, microseconds.
         latency_us_after: Likewise, after it.
         raised: From 4-bit to 8-bit weights, in the order in which they were chosen.
@@ -83,6 +85,7 @@ class Rescue:
     groups: tuple[Group, ...] = ()
     has_whole_ranges: bool = False
     not_worth: float = 0.0
+    dynamic_macs: int = 0
 
     @property
     def is_enough(self) -> bool:
@@ -104,7 +107,8 @@ class Rescue:
         done += [f"these stay float32: {_named(self.layers)}"] if self.layers else []
         is_float = bool(self.layers or self.groups)
         now = ", ".join(f"{n} {self.after[n]:.3f}" for n in low)
-        in_float = f" and {self.float_macs:,} multiply-accumulates in float" if is_float else ""
+        of_eight = f", {self.dynamic_macs:,} of them with 8-bit weights" if self.dynamic_macs else ""
+        in_float = f" and {self.float_macs:,} multiply-accumulates in float{of_eight}" if is_float else ""
         return [
             f"Quantised, too few answers stay equal ({missed}). So {', and '.join(done)}.",
             f"That gives {now}{'' if self.is_enough else ', which is still too little'}.",
@@ -116,7 +120,7 @@ class Rescue:
     def to_json(self) -> dict[str, Any]:
         """Plain data for the manifest; without times, so that equal builds give equal bundles."""
         said = dataclasses.asdict(self)
-        for added in ("groups", "has_whole_ranges", "not_worth"):
+        for added in ("groups", "has_whole_ranges", "not_worth", "dynamic_macs"):
             if not said[added]:
                 del said[added]
         for changed in {"layers", "raised", "groups"} & said.keys():
@@ -204,6 +208,7 @@ def rescue(
         grouped.groups if grouped else (),
         grouped is not None and grouped.has_whole_ranges,
         not_worth,
+        _dynamic_macs(graph) - _dynamic_macs(original.graph),
     )
     return dataclasses.replace(quantised, graph=graph), done
 
@@ -289,13 +294,24 @@ def _shortfall(agreement: Mapping[str, float], needed: Mapping[str, float]) -> f
 
 
 def _noisiest(noise: LayerErrorReport, graph: Graph) -> list[LayerError]:
-    """Operators on integers, the noisiest first."""
-    computed = [layer for layer in noise.layers if graph.tensors[layer.tensor].dtype != "float32"]
+    """Operators on integers or with integer weights, the noisiest first."""
+    dynamic = {linear.result for linear in _dynamic(graph)}
+    computed = [n for n in noise.layers if graph.tensors[n.tensor].dtype != "float32" or n.tensor in dynamic]
     return sorted(computed, key=lambda layer: layer.own_sqnr_db)
 
 
 def _float_macs(graph: Graph) -> int:
     return sum(op_macs(graph, op) for op in graph.ops if graph.tensors[op.outputs[0]].dtype == "float32")
+
+
+def _dynamic_macs(graph: Graph) -> int:
+    return sum(op_macs(graph, linear.op) for linear in _dynamic(graph))
+
+
+def _dynamic(graph: Graph) -> list[LinearOperator]:
+    """Operators that write float values and have integer weights."""
+    linear = (o for o in linear_operators(graph) if graph.tensors[o.result].dtype == "float32")
+    return [o for o in linear if graph.tensors[o.weights].dtype != "float32"]
 
 
 def _latency_us(graph: Graph, feed: Arrays) -> float:

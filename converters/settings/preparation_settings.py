@@ -65,12 +65,17 @@ class PreprocessingSettings:
         "Multiplied after the mean; 1 / (255 * std) for a std in 0..1 units.", _PER_CHANNEL, default=(1 / 255,)
     )
     resize: Resize = key(
-        "stretch ignores the aspect ratio, fit pads with the mean, fill crops the centre, corner pads right or below, "
+        "stretch ignores the aspect ratio, fit pads, fill crops the centre, corner pads right or below, "
         "line fills the height and pads at the right or squeezes the width.",
         choice(*get_args(Resize)),
         default="stretch",
     )
     interpolation: Interpolation = key("Between pixels.", choice(*get_args(Interpolation)), default="bilinear")
+    pad: int | None = key(
+        "The pixel that is padded with, 0..255 in every channel, as in 114 for YOLO networks; by default the mean.",
+        integer(0, "a whole number from 0 to 255"),
+        default=None,
+    )
 
     def resolved(self, place: Place) -> Preprocessing:
         """What is read here, checked across keys."""
@@ -82,8 +87,12 @@ class PreprocessingSettings:
                 )
         if 0.0 in self.scale:
             place.at("scale").fail("is 0, which makes every input equal", "write 1 / (255 * std)")
+        if self.pad is not None and self.pad > 255:
+            place.at("pad").fail(f"is {self.pad}", "write a whole number from 0 to 255")
+        if self.pad is not None and self.resize in ("stretch", "fill"):
+            place.at("pad").fail(f'is {self.pad}, and resize = "{self.resize}" pads nothing', 'write resize = "fit"')
         mean, scale = (v * channels if len(v) == 1 else v for v in (self.mean, self.scale))
-        return Preprocessing(*self.size, self.color, mean, scale, self.resize, self.interpolation)
+        return Preprocessing(*self.size, self.color, mean, scale, self.resize, self.interpolation, self.pad)
 
 
 @dataclass(frozen=True)

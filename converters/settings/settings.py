@@ -217,7 +217,7 @@ class ConvertSettings:
         default=15.0,
     )
     rescue: Rescue = key(
-        "float: where min_agreement is missed, the noisiest layers get 8-bit weights, then stay float32; none: never.",
+        "float: where min_agreement is missed, layers get 8-bit weights, float values, or stay float32; none: never.",
         choice(*get_args(Rescue)),
         default="float",
     )

@@ -29,7 +29,10 @@ ARRAY_SCHEMA = 2
 PARTED_SCHEMA = 3
 """That of manifests with an output that is joined of parts; readers of schema 2 would take the parts for outputs."""
 
-READABLE = (SCHEMA, ARRAY_SCHEMA, PARTED_SCHEMA)
+PAD_SCHEMA = 4
+"""That of manifests with a pixel to pad with; readers of schema 3 would pad with the mean."""
+
+READABLE = (SCHEMA, ARRAY_SCHEMA, PARTED_SCHEMA, PAD_SCHEMA)
 
 PARTED_KINDS: tuple[Kind, ...] = ("regression", "landmarks", "detection", "other")
 """Those whose outputs may be parted; the answer of the others is a comparison within one tensor."""
@@ -143,6 +146,12 @@ class Manifest:
             plain["schema"] = max(self.schema, ARRAY_SCHEMA)
         if any(task.joined for task in self.tasks):
             plain["schema"] = PARTED_SCHEMA
+        for source in plain["inputs"]:
+            if "pad" in source["preprocessing"]:
+                if source["preprocessing"]["pad"] is None:
+                    del source["preprocessing"]["pad"]
+                else:
+                    plain["schema"] = PAD_SCHEMA
         for task in plain["tasks"]:
             for name in ("answer", "joined", "on"):
                 if not task[name]:

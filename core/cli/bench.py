@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from multigraft.cli.shared.bundle_sources import add_source_argument, open_bundle_source
 from multigraft.cli.shared.engine_options import add_engine_arguments, open_engine
 from multigraft.cli.shared.json_text import json_text
+from multigraft.cli.shared.rate_options import add_rate_argument
 from multigraft.cli.shared.table import print_table
 from multigraft.errors import UsageError
 
@@ -39,12 +40,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="compare with the tasks' separate models or with the uncut model: those named, or those that build wrote "
         "beside the bundle; may be given twice",
     )
+    add_rate_argument(
+        parser, "only say whether tasks at these rates fit this machine, and which rates would (exit code 1 if not)"
+    )
     parser.add_argument("--no-memory", action="store_true", help="do not measure memory in fresh processes")
     parser.add_argument("--no-energy", action="store_true", help="do not look for a power sensor")
 
 
 def execute(options: argparse.Namespace) -> int:
     """Measure, then print tables, or with ``--json`` everything as one object."""
+    if options.rate:
+        return _admit(options)
     for kind, *models in options.against:
         if kind not in ("separate", "uncut") or (kind == "uncut" and len(models) > 1):
             raise UsageError(
@@ -96,6 +102,29 @@ def execute(options: argparse.Namespace) -> int:
     else:
         _print(report, timing, str(Machine.here(engine.model.backend)))
     return 0
+
+
+def _admit(options: argparse.Namespace) -> int:
+    """Say whether rates fit; 0 if they do, 1 if not."""
+    from multigraft.runtime.machine import Machine
+    from multigraft.runtime.scheduling.admission import admit
+    from multigraft.runtime.scheduling.measuring import measure_times
+    from multigraft.runtime.scheduling.rates import parse_rates, rates_of
+
+    bare, own = parse_rates(options.rate)
+    engine, tasks = open_engine(options)
+    rates = rates_of(bare, own, tasks or tuple(task.name for task in engine.manifest.tasks))
+    frames = itertools.cycle(
+        first_frames(options.source, engine, tasks, min(MAX_FRAMES, options.warmup + options.runs))
+    )
+    times = measure_times(engine, lambda: next(frames), [rate.task for rate in rates])
+    verdict = admit(rates, times)
+    if options.json:
+        machine = Machine.here(engine.model.backend).to_json()
+        print(json_text({"bundle": str(options.bundle), "machine": machine, **verdict.to_json()}, indent=1))
+    else:
+        print(f"{verdict.sentence()}{'' if verdict.fits else f'; {verdict.remedy()}'}.")
+    return 0 if verdict.fits else 1
 
 
 def _stages(

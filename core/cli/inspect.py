@@ -114,11 +114,11 @@ def _print_inputs(manifest: Manifest) -> None:
     if pictures:
         print_table(
             "Inputs",
-            ("tensor", "height", "width", "color", "mean", "scale", "resize", "interpolation"),
+            ("tensor", "height", "width", "color", "mean", "scale", "resize", "pad", "interpolation"),
             [
                 (
                     tensor, str(p.height), str(p.width), p.color, _numbers(p.mean), _numbers(p.scale), p.resize,
-                    p.interpolation,
+                    "mean" if p.pad is None else str(p.pad), p.interpolation,
                 )
                 for tensor, p in pictures
             ],

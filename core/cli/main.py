@@ -10,8 +10,8 @@ import sys
 from collections.abc import Sequence
 
 import multigraft
-from multigraft.errors import MissingDependencyError, MultigraftError
-from multigraft.installing import failed_import, how_missing, install_extra, repair
+from multigraft.errors import ConfigurationError, MissingDependencyError, MultigraftError
+from multigraft.installing import failed_import, how_missing, install_extra, install_package, repair
 from multigraft.plain_streams import OutputError, plain_streams
 from multigraft.reading import printable
 from multigraft.visible import visible
@@ -49,6 +49,9 @@ DEFECT = 70
 COMPLETING = "_ARGCOMPLETE"
 """Set by a shell that asks what may follow: ``eval "$(register-python-argcomplete multigraft)"``."""
 
+SERVICE = ("NOTIFY_SOCKET", "INVOCATION_ID")
+"""What systemd gives the services that it starts (systemd.exec(5))."""
+
 _SERVING = ("serve", "service", "sign", "deploy", "rollback")
 
 
@@ -78,7 +81,13 @@ def _execute(argv: Sequence[str]) -> int:
     parser = _parser(argv)
     if COMPLETING in os.environ:
         importlib.import_module("argcomplete").autocomplete(parser)
-    options = parser.parse_args(argv)
+    try:
+        options = parser.parse_args(argv)
+    except SystemExit as end:
+        # A unit that was edited by hand: systemd starts again what ends with 2, and does not what ends with 78.
+        if end.code and argv[:1] == ["serve"] and any(name in os.environ for name in SERVICE):
+            raise SystemExit(ConfigurationError.exit_code) from None
+        raise
     try:
         code: int = options.execute(options)
     except Exception as error:
@@ -87,7 +96,7 @@ def _execute(argv: Sequence[str]) -> int:
             raise
         raise MissingDependencyError(
             f"multigraft {options.command} needs {package}, which is {how_missing(error)}",
-            repair(error, install_extra("convert")),
+            repair(error, install_package("numpy", anew=True) if package == "numpy" else install_extra("convert")),
         ) from error
     return code
 

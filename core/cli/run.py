@@ -120,9 +120,13 @@ def execute(options: argparse.Namespace) -> int:
 
 def _guarded(camera: Camera) -> Camera:
     """A camera that is looked for again when it vanishes, which is told on standard error."""
+    from multigraft.devices.cameras.returning import RETURNED
     from multigraft.devices.cameras.sources import resilient
 
-    return resilient(camera, report=lambda outage: print(f"multigraft: {outage}.", file=sys.stderr))
+    def say(sentence: object) -> None:
+        print(f"multigraft: {sentence}.", file=sys.stderr)
+
+    return resilient(camera, report=say, returned=lambda: say(RETURNED))
 
 
 def _tell_dropped(camera: Camera) -> None:

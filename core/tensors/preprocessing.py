@@ -49,15 +49,16 @@ class Preprocessing:
         color: Channel order; ``grey`` is one channel.
         mean: Per channel, in pixel units (0..255).
         scale: Per channel: input = (pixel - mean) * scale.
-        resize: ``stretch`` ignores the aspect ratio, ``fit`` pads with the mean, ``fill`` crops the centre; ``corner``
+        resize: ``stretch`` ignores the aspect ratio, ``fit`` pads, ``fill`` crops the centre; ``corner``
             is ``fit`` with all padding to the right or below, as many detectors were trained; ``line`` makes a frame
             as high as the input, as readers of text were trained: what is shorter is padded at its right, what is
             longer is squeezed.
         interpolation: Between pixels.
+        pad: The pixel that is padded with, 0..255 in every channel; None for the mean, which makes inputs of 0.
 
     Raises:
         ConfigurationError: A size is not positive, ``mean`` or ``scale`` does not have one finite number per channel,
-            a scale is zero, or a choice is unknown.
+            a scale is zero, ``pad`` is no pixel, or a choice is unknown.
     """
 
     height: int
@@ -67,6 +68,7 @@ class Preprocessing:
     scale: tuple[float, ...] = (1 / 255, 1 / 255, 1 / 255)
     resize: Resize = "stretch"
     interpolation: Interpolation = "bilinear"
+    pad: int | None = None
 
     def __post_init__(self) -> None:
         for name, choices in (("color", Color), ("resize", Resize), ("interpolation", Interpolation)):
@@ -87,6 +89,8 @@ class Preprocessing:
                 raise ConfigurationError(f"preprocessing: {name} is {values}", "give finite numbers")
         if 0 in self.scale:
             raise ConfigurationError("preprocessing: a scale is 0", "give 1 / standard deviation, in 1 / pixel units")
+        if self.pad is not None and not 0 <= self.pad <= 255:
+            raise ConfigurationError(f"preprocessing: pad is {self.pad}", "give a pixel, 0 to 255")
 
     @property
     def channels(self) -> int:
@@ -94,8 +98,8 @@ class Preprocessing:
 
     @property
     def pads(self) -> bool:
-        """Whether a part of the input may hold no pixels of the frame."""
-        return self.resize in ("fit", "corner", "line")
+        """Whether a part of the input may hold what is no pixel: zeros, whatever the mean."""
+        return self.resize in ("fit", "corner", "line") and self.pad is None
 
 
 @dataclass(frozen=True)
@@ -134,13 +138,18 @@ class PicturePreparer:
         self._mean = np.array(spec.mean, np.float32)
         self._scale = np.array(spec.scale, np.float32)
         self._uniform = len(set(spec.mean)) == len(set(spec.scale)) == 1
-        self._padding: float | int = 0.0
+        self._padding: float | int | Array = 0.0
         self._tables: Array | None = None
         if tensor.dtype != "float32":
             pixels = np.arange(256, dtype=np.float32)[:, None]
             self._tables = np.ascontiguousarray(quantise((pixels - self._mean) * self._scale, tensor).T)
             self._padding = int(quantise(0.0, tensor))
         self._flips_sign = self._tables is not None and (self._tables == np.arange(-128, 128)).all()
+        if spec.pad is not None:
+            pixel = np.full((1, 1, 1), spec.pad, np.uint8)
+            padding: Array = np.empty((1, 1, spec.channels), tensor.dtype)
+            self._write(pixel, padding)
+            self._padding = padding[0, 0]
 
     def fill(self, frame: Frame, out: Array) -> None:
         """Write the network input made of ``frame`` into ``out``.
@@ -175,6 +184,9 @@ class PicturePreparer:
             target[: rows.start] = target[rows.stop :] = self._padding
             target[rows, : columns.start] = target[rows, columns.stop :] = self._padding
             target = target[geometry.region]
+        self._write(pixels, target)
+
+    def _write(self, pixels: Pixels, target: Array) -> None:
         if self._tables is None:
             self._write_float(pixels, target)
         else:

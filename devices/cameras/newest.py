@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import Self
 
 from multigraft.devices.cameras.camera import Camera
+from multigraft.devices.cameras.slot import Slot
 from multigraft.errors import DeviceError
 from multigraft.tensors.preprocessing import Frame
 
@@ -81,38 +82,32 @@ class _Reading(threading.Thread):
     def __init__(self, camera: Camera, leaving_s: float) -> None:
         super().__init__(name=f"multigraft: {camera.name}", daemon=True)
         self._camera, self._leaving_s = camera, leaving_s
-        self._changed = threading.Condition()
-        self._frame: Frame | None = None
+        self._slot = Slot[Frame]()
         self._error: BaseException | None = None
-        self._is_open = self._is_over = self._is_left = False
-        self.dropped = 0
+        self._is_open = False
+        self._is_known = threading.Event()
+        """Whether it opened or failed to."""
+
+    @property
+    def dropped(self) -> int:
+        return self._slot.dropped
 
     def run(self) -> None:
         try:
             with self._camera as camera:
-                self._tell(is_open=True)
+                self._is_open = True
+                self._is_known.set()
                 for frame in camera:
-                    with self._changed:
-                        if self._is_left:
-                            break
-                        self.dropped += self._frame is not None
-                        self._frame = frame
-                        self._changed.notify_all()
+                    if not self._slot.put(frame):
+                        break
         except BaseException as error:
             self._error = error
         finally:
-            self._tell(is_over=True)
-
-    def _tell(self, is_open: bool = False, is_over: bool = False) -> None:
-        with self._changed:
-            self._is_open |= is_open
-            self._is_over |= is_over
-            self._changed.notify_all()
+            self._slot.close()
+            self._is_known.set()
 
     def wait_until_open(self, seconds: float) -> None:
-        with self._changed:
-            told = self._changed.wait_for(lambda: self._is_open or self._is_over, seconds)
-        if not told:
+        if not self._is_known.wait(seconds):
             self.leave()
             raise DeviceError(f"{self._camera.name} does not open within {seconds:g} s", "unplug it and plug it in")
         if self._error is not None and not self._is_open:
@@ -120,18 +115,15 @@ class _Reading(threading.Thread):
 
     def take(self, seconds: float) -> Frame | None:
         """The newest frame that nobody took; None at the end of the source."""
-        with self._changed:
-            self._changed.wait_for(lambda: self._frame is not None or self._is_over, seconds)
-            frame, self._frame = self._frame, None
+        frame = self._slot.take(seconds)
         if frame is not None:
             return frame
         if self._error is not None:
             raise self._error
-        if not self._is_over:
+        if not self._slot.is_closed:
             raise DeviceError(f"{self._camera.name} gave no frame for {seconds:g} s", "unplug it and plug it in again")
         return None
 
     def leave(self) -> None:
-        with self._changed:
-            self._is_left = True
+        self._slot.close()
         self.join(self._leaving_s)

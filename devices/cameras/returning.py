@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -9,11 +10,21 @@ from types import TracebackType
 from typing import Self
 
 from multigraft.devices.cameras.camera import Camera
-from multigraft.errors import DeviceError
+from multigraft.errors import (
+    ConfigurationError,
+    DeviceError,
+    InputError,
+    MissingDependencyError,
+    MultigraftError,
+    UsageError,
+)
 from multigraft.tensors.preprocessing import Frame
 
 FIRST_S = 0.5
 LONGEST_S = 30.0
+RETURNED = "the camera gives frames again"
+_NO_DEVICE = (ConfigurationError, InputError, MissingDependencyError, UsageError)
+"""What no waiting mends, where no frame was ever seen."""
 
 
 @dataclass(frozen=True)
@@ -37,11 +48,11 @@ class Outage:
 
 
 class ReturningCamera:
-    """Camera adapter: goes on when another camera's :class:`~multigraft.errors.DeviceError` is over.
+    """Camera adapter: goes on when what another camera failed with is over.
 
     Pauses double from :data:`FIRST_S` to :data:`LONGEST_S`, and begin anew once a frame has come: a camera that opens
-    and gives nothing is not asked without end. What is no fault of the device (a missing package, a wrong source) is
-    raised as ever.
+    and gives nothing is not asked without end. Drivers raise what they like when a cable is pulled, so any exception is
+    a loss. Before the first frame of all, what is no fault of the device (a missing package, a wrong source) is raised.
 
     Args:
         camera: One that can be entered again; where it reads in a thread, that goes inside
@@ -49,6 +60,7 @@ class ReturningCamera:
         is_patient: Wait for a camera that is not there at the start either; otherwise entering raises.
         wait: Spends a pause of so many seconds; what it raises ends the search.
         report: Told of each pause before it begins.
+        returned: Called when it gives frames again.
 
     Attributes:
         camera: The camera.
@@ -62,10 +74,11 @@ class ReturningCamera:
         is_patient: bool = False,
         wait: Callable[[float], None] = time.sleep,
         report: Callable[[Outage], None] | None = None,
+        returned: Callable[[], None] = lambda: None,
     ) -> None:
         self.camera = camera
-        self._is_patient, self._wait, self._report = is_patient, wait, report
-        self._is_open = self._is_left = False
+        self._is_patient, self._wait, self._report, self._returned = is_patient, wait, report, returned
+        self._is_open = self._is_left = self._had_frames = False
         self._first_error: DeviceError | None = None
         self.losses = 0
         self.outage: Outage | None = None
@@ -78,10 +91,10 @@ class ReturningCamera:
         self._first_error, self._is_left = None, False
         try:
             self._open()
-        except DeviceError as error:
+        except Exception as error:
             if not self._is_patient:
                 raise
-            self._first_error = error
+            self._first_error = self._of_the_device(error)
         return self
 
     def __exit__(
@@ -93,10 +106,10 @@ class ReturningCamera:
     def __iter__(self) -> Iterator[Frame]:
         if not self._is_open and self._first_error is None:
             raise DeviceError(f"{self.name} is not open", "read it inside a with block")
-        error, attempt = self._first_error, 0
+        error, attempt, next_pause_s = self._first_error, 0, FIRST_S
         while True:
             while error is not None:
-                pause_s = min(FIRST_S * 2**attempt, LONGEST_S)
+                pause_s, next_pause_s = next_pause_s, min(next_pause_s * 2, LONGEST_S)
                 attempt += 1
                 self.outage = Outage(self.name, error, attempt, pause_s)
                 if self._report is not None:
@@ -107,17 +120,30 @@ class ReturningCamera:
                 try:
                     self._open()
                     error = None
-                except DeviceError as again:
-                    error = again
+                except Exception as again:
+                    error = self._of_the_device(again)
             try:
                 for frame in self.camera:
-                    attempt, self.outage = 0, None
+                    if self.outage is not None:
+                        attempt, next_pause_s, self.outage = 0, FIRST_S, None
+                        self._returned()
+                    self._had_frames = True
                     yield frame
                 return
-            except DeviceError as lost:
+            except Exception as lost:
+                error = self._of_the_device(lost)
                 self.losses += self.outage is None
-                error = lost
-                self._close()
+                with contextlib.suppress(Exception):
+                    self._close()
+
+    def _of_the_device(self, error: Exception) -> DeviceError:
+        if isinstance(error, _NO_DEVICE) and not self._had_frames:
+            raise error
+        if isinstance(error, DeviceError):
+            return error
+        if isinstance(error, MultigraftError):
+            return DeviceError(error.problem, error.remedy)
+        return DeviceError(str(error) or type(error).__name__)
 
     def _open(self) -> None:
         self.camera.__enter__()

@@ -54,6 +54,7 @@ def resilient(
     is_patient: bool = False,
     wait: Callable[[float], None] = time.sleep,
     report: Callable[[Outage], None] | None = None,
+    returned: Callable[[], None] = lambda: None,
 ) -> Camera:
     """A camera whose frames are never queued, and that is looked for again when it vanishes; files and boards
     are left as they are.
@@ -63,11 +64,12 @@ def resilient(
         is_patient: See :class:`~multigraft.devices.cameras.returning.ReturningCamera`.
         wait: In the same way.
         report: In the same way.
+        returned: In the same way.
     """
     # A board that answers wrongly is not one that vanished: who asks it for frames is told, and ends.
     if not isinstance(camera, FREE_RUNNING):
         return camera
-    return ReturningCamera(newest_only(camera), is_patient, wait, report)
+    return ReturningCamera(newest_only(camera), is_patient, wait, report, returned)
 
 
 def dropped_frames(camera: Camera) -> int | None:

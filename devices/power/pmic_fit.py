@@ -103,10 +103,25 @@ class PmicFit:
         return fit
 
 
+NAME = "pmic-fit.json"
+SHARED = Path("/etc/multigraft")
+"""A fit for every user of this machine, the service's among them."""
+
 PUBLISHED = PmicFit(1.145, 0.588, 0.10, 0, "one board's published fit")
 """Of one Pi 5, by one person with a wall meter; no spread over boards is known, so 10 % is a guess."""
 
 
 def kept_fit() -> Path:
-    """Where the fit of this board is kept."""
-    return Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "multigraft" / "pmic-fit.json"
+    """Where the fit of this board is kept for the user who made it."""
+    # A user that systemd made may have no home at all, which pathlib takes for an error.
+    home = os.path.expanduser("~/.config")  # noqa: PTH111
+    return Path(os.environ.get("XDG_CONFIG_HOME") or home) / "multigraft" / NAME
+
+
+def known_fit() -> PmicFit:
+    """The user's fit, else the machine's, else the published one.
+
+    Raises:
+        InputError: What is kept is damaged.
+    """
+    return next((PmicFit.read(path) for path in (kept_fit(), SHARED / NAME) if path.is_file()), PUBLISHED)

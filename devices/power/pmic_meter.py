@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Self
 
-from multigraft.devices.power.pmic_fit import PUBLISHED, PmicFit, kept_fit
+from multigraft.devices.power.pmic_fit import PmicFit, known_fit
 from multigraft.devices.power.power_sampling import SampledMeter
 from multigraft.devices.power.rails import Accuracy, Rail
 from multigraft.errors import DeviceError
@@ -44,9 +44,7 @@ class PmicMeter(SampledMeter):
         interval_s: float | None = SAMPLE_S,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
-        if fit is None:
-            fit = PmicFit.read(kept_fit()) if kept_fit().is_file() else PUBLISHED
-        self.fit = fit
+        self.fit = fit = known_fit() if fit is None else fit
         self._command = tuple(command)
         board = Rail(BOARD, Accuracy(SAMPLE_S, fit.error))
         parts = tuple(Rail(name, board.accuracy, BOARD) for name in read_rails(self._command))

@@ -40,14 +40,14 @@ class View:
         preprocessing: How pixels become it.
         margin: Around boxes, as a share of them.
         stored: int8, channels x 256: what is stored for each pixel value.
-        padding: What is stored beside the picture.
+        padding: What is stored beside the picture, a number for each channel.
     """
 
     tensor: str
     preprocessing: Preprocessing
     margin: float
     stored: npt.NDArray[np.int8]
-    padding: int
+    padding: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -219,11 +219,11 @@ def view_of(task: str, preparation: Preprocessing, spec: TensorSpec, margin: flo
     stored = np.empty(shape, np.int8)
     row = TensorSpec(spec.name, shape, "int8", spec.scale, spec.zero_point)
     preparer_for(ramp, row).fill(pixels[:, :, 0] if preparation.channels == 1 else pixels, stored)
-    blank = Preprocessing(3, 1, preparation.color, preparation.mean, preparation.scale, "fit")
+    blank = Preprocessing(3, 1, preparation.color, preparation.mean, preparation.scale, "fit", pad=preparation.pad)
     padded = np.empty((1, 3, 1, preparation.channels), np.int8)
     row = TensorSpec(spec.name, padded.shape, "int8", spec.scale, spec.zero_point)
     preparer_for(blank, row).fill(np.zeros((1, 1), np.uint8), padded)
-    return View(spec.name, preparation, margin, stored[0, 0].T.copy(), int(padded[0, 0, 0, 0]))
+    return View(spec.name, preparation, margin, stored[0, 0].T.copy(), tuple(padded[0, 0, 0].tolist()))
 
 
 def _check_apart(program: Program, stages: Sequence[Stage]) -> None:

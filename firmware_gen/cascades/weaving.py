@@ -269,8 +269,9 @@ def view_text(view: View, frame: Sequence[int]) -> tuple[str, str]:
     seen = view.preprocessing
     resize = _RESIZE[seen.resize]
     sizes = (seen.height, seen.width, seen.channels, *frame)
-    ways = (resize, int(seen.interpolation == "nearest"), int(seen.color == "bgr"), view.padding)
-    body = ", ".join(map(str, (*sizes, *ways, float(view.margin).hex())))
+    ways = (resize, int(seen.interpolation == "nearest"), int(seen.color == "bgr"))
+    padding = f"{{{', '.join(map(str, view.padding))}}}"
+    body = ", ".join(map(str, (*sizes, *ways, padding, float(view.margin).hex())))
     name = f"view_{digest(body)}"
     return name, f"static const mg_view {name} = {{{body}}};\n"
 

@@ -19,12 +19,12 @@ _TWO_PIXELS = (
     "ldm.w r0!, {r12, lr}",
     "smlad r5, r2, r12, r5",
     "smlad r9, r2, lr, r9",
-    "sxtb16.w r2, r2",
+    "sxtb16 r2, r2",
     "smlad r4, r2, r12, r4",
     "smlad r8, r2, lr, r8",
     "smlad r7, r3, r12, r7",
     "smlad r11, r3, lr, r11",
-    "sxtb16.w r3, r3",
+    "sxtb16 r3, r3",
     "smlad r6, r3, r12, r6",
     "smlad r10, r3, lr, r10",
 )
@@ -32,10 +32,10 @@ _ONE_PIXEL = (
     "ldm.w r1!, {r2, r3}",
     "ldr.w r12, [r0], #4",
     "smlad r5, r2, r12, r5",
-    "sxtb16.w r2, r2",
+    "sxtb16 r2, r2",
     "smlad r4, r2, r12, r4",
     "smlad r7, r3, r12, r7",
-    "sxtb16.w r3, r3",
+    "sxtb16 r3, r3",
     "smlad r6, r3, r12, r6",
 )
 """Every instruction takes four bytes, so that the loop can be entered at any pair."""

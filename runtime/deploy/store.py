@@ -31,13 +31,20 @@ _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
 def state_folder(asked: Path | None = None) -> Path:
-    """The state folder: what was asked for, what systemd gives a service, or the user's own."""
+    """The state folder: what was asked for, what systemd gives a service, or the user's own.
+
+    Raises:
+        UsageError: The user has no home folder.
+    """
     if asked is not None:
         return asked
     given = os.environ.get("STATE_DIRECTORY", "").partition(":")[0]
     if given:
         return Path(given)
-    return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "multigraft"
+    try:
+        return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "multigraft"
+    except RuntimeError as error:
+        raise UsageError("this user has no home folder to keep bundles in", "name one with --state") from error
 
 
 def current(state: Path) -> Path | None:

@@ -90,7 +90,7 @@ def starting(state: Path, say: Callable[[str], None] | None = None) -> Path:
     with store.locked(state):
         folder = store.current(state)
         trial = read_trial(state)
-        if folder is None or not store.is_whole(folder):
+        if folder is None or not _may_be_whole(folder):
             return _started(state, _instead_of_damaged(state, folder, trial, say), trial, say)
         if folder.name not in trial.good and trial.starts_of(folder.name) >= TRIALS:
             other = _other(state, folder, trial)
@@ -185,6 +185,14 @@ def write_trial(state: Path, trial: Trial) -> None:
     good = [digest for digest in trial.good if store.bundle_folder(state, digest).is_dir()]
     data = {**dataclasses.asdict(trial), "settled": trial.bundle in trial.good, "good": good}
     files.write_bytes(state / TRIAL, json.dumps(data, indent=1).encode() + b"\n")
+
+
+def _may_be_whole(folder: Path) -> bool:
+    try:
+        return store.is_whole(folder)
+    except MemoryError:
+        # Nothing is known of it; the start is counted, and will hardly end well.
+        return True
 
 
 def _instead_of_damaged(state: Path, folder: Path | None, trial: Trial, say: Callable[[str], None]) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import os
 import re
 import socket
 from collections.abc import Sequence
@@ -83,7 +84,7 @@ def _own_words(system: System) -> dict[str, str]:
         words[serial[1]] = "‹number›"
     for host in (system.text("etc/hostname") or "", socket.gethostname()):
         words[host] = words[host.partition(".")[0]] = "‹host›"
-    home = system.environment.get("HOME") or str(Path.home())
+    home = system.environment.get("HOME") or os.path.expanduser("~")  # noqa: PTH111
     for name in (system.environment.get("USER", ""), system.environment.get("LOGNAME", ""), Path(home).name, _user()):
         words[name] = "‹user›"
     # Ordinary words of such texts.

@@ -43,7 +43,7 @@ def state(figures: dict[str, Any]) -> dict[str, Any]:
         key: figures[key]
         for key in (
             "bundle", "source", "health", "frame", "frames", "dropped", "rate_hz", "words", "latency_us", "power",
-            "temperature_c", "throttled", "memory_bytes", "uptime_s", "errors",
+            "temperature_c", "throttled", "memory_bytes", "uptime_s", "errors", "schedule",
         )
     }  # fmt: skip
 

@@ -82,6 +82,7 @@ def _families(figures: dict[str, Any], refused: Counter[str]) -> Iterator[Any]:
     for kind, count in figures["errors"].items():
         errors.add_metric([kind], count)
     yield errors
+    yield from _schedule(figures["schedule"])
     asked = CounterMetricFamily(
         "inference_requests", "Requests for an inference, by what became of them.", None, ["end"]
     )
@@ -94,3 +95,18 @@ def _families(figures: dict[str, Any], refused: Counter[str]) -> Iterator[Any]:
     for reason, count in sorted(refused.items()):
         unanswered.add_metric([reason], count)
     yield unanswered
+
+
+def _schedule(tasks: dict[str, dict[str, float]]) -> Iterator[Any]:
+    from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+
+    if not tasks:
+        return
+    rates = GaugeMetricFamily("task_rate_hertz", "Answers a second that a task is asked for now.", labels=["task"])
+    met = CounterMetricFamily("deadlines_met", "Answers in time.", labels=["task"])
+    missed = CounterMetricFamily("deadline_misses", "Answers that came late or never.", labels=["task"])
+    for task, known in tasks.items():
+        rates.add_metric([task], known["rate_hz"])
+        met.add_metric([task], known["met"])
+        missed.add_metric([task], known["missed"])
+    yield from (rates, met, missed)

@@ -28,16 +28,19 @@ class Histogram:
 
     Attributes:
         sum: Seconds, of all.
+        count: How many there are.
     """
 
     def __init__(self) -> None:
         self._counts = [0] * (len(BOUNDS_S) + 1)
         self.sum = 0.0
+        self.count = 0
 
     def add(self, seconds: float) -> None:
         """One more."""
         self._counts[bisect.bisect_left(BOUNDS_S, seconds)] += 1
         self.sum += seconds
+        self.count += 1
 
     def to_json(self) -> dict[str, Any]:
         """Upper bound, as Prometheus writes it, to how many were at most that; and the sum."""
@@ -67,6 +70,8 @@ class Figures:
         self.frames = 0
         self.errors: collections.Counter[str] = collections.Counter()
         self.requests: collections.Counter[str] = collections.Counter()
+        self.schedule: Callable[[], dict[str, Any]] = dict
+        """Tasks that have rates of their own: the rate, and deadlines met and missed."""
         self._ends: collections.deque[float] = collections.deque(maxlen=RATE_FRAMES)
         self._started = clock()
 
@@ -74,7 +79,8 @@ class Figures:
         """Count a frame."""
         latency_us = result.latency_us
         for name, segments in self._segments.items():
-            self.times[name].add(sum([latency_us.get(segment, 0.0) for segment in segments]) / 1e6)
+            if name in result.answers:
+                self.times[name].add(sum([latency_us.get(segment, 0.0) for segment in segments]) / 1e6)
         for stage in result.stages:
             for name in stage.stage.tasks:
                 if name in self.times:
@@ -112,6 +118,7 @@ class Figures:
             "tasks": {name: times.to_json() for name, times in self.times.items()},
             "errors": dict(self.errors),
             "requests": dict(self.requests),
+            "schedule": self.schedule(),
         }
 
 

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterator
+from types import TracebackType
+from typing import Any, Self
 
 from multigraft.devices.cameras.camera import Camera
-from multigraft.errors import ConfigurationError, InputError, MissingDependencyError, MultigraftError, UsageError
-
-FIRST_PAUSE_S = 1.0
-LONGEST_PAUSE_S = 60.0
-"""Between two attempts to open the camera; each is twice the one before."""
+from multigraft.devices.cameras.returning import RETURNED, Outage, ReturningCamera
+from multigraft.devices.cameras.slot import Slot
+from multigraft.errors import DeviceError, MultigraftError
 
 
 class Frames:
@@ -22,21 +21,21 @@ class Frames:
     camera (files, a fake) waits until its frame was taken, drops nothing, and begins again at its end.
 
     Args:
-        open_camera: Makes the camera; called again after it was lost.
+        camera: Not yet open; entered again after it was lost
+            (:class:`~multigraft.devices.cameras.returning.ReturningCamera`).
         is_live: Whether frames come whether they are taken or not.
         say: Is told in a sentence that the camera was lost (False) or is there again (True).
     """
 
     def __init__(
-        self, open_camera: Callable[[], Camera], is_live: bool, say: Callable[[bool, str], None] = lambda up, s: None
+        self, camera: Camera, is_live: bool, say: Callable[[bool, str], None] = lambda up, sentence: None
     ) -> None:
-        self._open, self._is_live, self._say = open_camera, is_live, say
-        self._changed = threading.Condition()
-        self._frame: Any = None
-        self._has_frame = False
+        self._camera = ReturningCamera(
+            _Endless(camera, is_live), True, self._pause, self._lost, lambda: say(True, RETURNED)
+        )
+        self._is_live, self._say = is_live, say
+        self._slot = Slot[Any]()
         self._stopped = threading.Event()
-        self.dropped = 0
-        self.losses = 0
         self.is_up = False
         self.is_pausing = False
         """Between two attempts: nothing hangs, there is just no camera."""
@@ -53,83 +52,90 @@ class Frames:
 
     def take(self, wait_s: float) -> tuple[bool, Any]:
         """Whether a frame came within that time, and the frame."""
-        with self._changed:
-            if not self._has_frame:
-                self._changed.wait(wait_s)
-            if not self._has_frame:
-                return False, None
-            frame, self._frame, self._has_frame = self._frame, None, False
-            self._changed.notify_all()
-            return True, frame
+        frame = self._slot.take(wait_s)
+        return frame is not None, frame
 
     @property
     def has_frame(self) -> bool:
         """Whether one waits to be taken."""
-        return self._has_frame
+        return self._slot.is_full
+
+    @property
+    def dropped(self) -> int:
+        """Frames that nobody took."""
+        return self._slot.dropped
+
+    @property
+    def losses(self) -> int:
+        """How often the camera vanished."""
+        return self._camera.losses
 
     def stop(self, wait_s: float = 3.0) -> None:
         """Give the camera back; one that hangs is left alone."""
         self._stopped.set()
-        with self._changed:
-            self._changed.notify_all()
+        self._slot.close()
         if self._thread.is_alive():
             self._thread.join(wait_s)
 
     def _run(self) -> None:
-        pause_s, had_frames = FIRST_PAUSE_S, False
-        while not self._stopped.is_set():
-            before = self.steps
-            try:
-                with self._open() as camera:
-                    for frame in camera:
-                        self._put(frame)
-                        had_frames = True
-                        if self._stopped.is_set():
-                            return
-                if not self._is_live and self.steps > before:
-                    continue
-                problem = "the camera gives no frames any more"
-            except (ConfigurationError, InputError, MissingDependencyError, UsageError) as error:
-                if not had_frames:
-                    self.fatal = error
-                    return
-                problem = str(error)
-            except Exception as error:
-                # Drivers raise what they like when a cable is pulled.
-                problem = str(error) or type(error).__name__
-            if self.steps > before:
-                pause_s = FIRST_PAUSE_S
-            self._lost(problem)
-            self._pause(pause_s)
-            pause_s = min(LONGEST_PAUSE_S, pause_s * 2)
+        try:
+            with self._camera as camera:
+                for frame in camera:
+                    if not self._slot.put(frame, is_patient=not self._is_live):
+                        return
+                    self.is_up, self.reason = True, ""
+                    self.steps += 1
+        except _StoppedError:
+            pass
+        except MultigraftError as error:
+            self.fatal = error
 
-    def _put(self, frame: Any) -> None:
-        with self._changed:
-            if self._has_frame and self._is_live:
-                self.dropped += 1
-            while self._has_frame and not self._is_live and not self._stopped.is_set():
-                self._changed.wait()
-            self._frame, self._has_frame = frame, True
-            self.steps += 1
-            self._changed.notify_all()
-        if not self.is_up:
-            self.is_up, self.reason = True, ""
-            if self.losses:
-                self._say(True, "the camera gives frames again")
-
-    def _lost(self, problem: str) -> None:
-        if self.is_up or not self.losses:
-            self.losses += 1
-            self._say(False, problem)
-        self.is_up, self.reason = False, problem
+    def _lost(self, outage: Outage) -> None:
+        if outage.attempt == 1:
+            self._say(False, str(outage))
+        self.is_up, self.reason = False, str(outage.error)
         self.steps += 1
 
     def _pause(self, seconds: float) -> None:
         self.is_pausing = True
         try:
-            self._stopped.wait(seconds)
+            if self._stopped.wait(seconds):
+                raise _StoppedError
         finally:
             self.is_pausing = False
+
+
+class _StoppedError(Exception):
+    """Nobody looks for the camera any more."""
+
+
+class _Endless:
+    """Camera adapter: files begin again at their end, which for a camera is a loss."""
+
+    def __init__(self, camera: Camera, is_live: bool) -> None:
+        self._camera, self._is_live = camera, is_live
+
+    @property
+    def name(self) -> str:
+        return self._camera.name
+
+    def __enter__(self) -> Self:
+        self._camera.__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._camera.__exit__(kind, error, trace)
+
+    def __iter__(self) -> Iterator[Any]:
+        has_frames = True
+        while has_frames:
+            has_frames = False
+            for frame in self._camera:
+                yield frame
+                has_frames = not self._is_live
+        raise DeviceError("the camera gives no frames any more", "check its cable and its power")
 
 
 class Pace:

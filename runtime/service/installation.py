@@ -20,7 +20,9 @@ UNITS = Path("/etc/systemd/system")
 STATES = Path("/var/lib")
 MANAGED = Path("/run/systemd/system")
 """Is there where systemd runs (sd_booted(3))."""
-_SHOWN = ("ActiveState", "SubState", "StatusText", "NRestarts", "ExecMainStatus", "MemoryCurrent", "Result")
+_SHOWN = (
+    "LoadState", "ActiveState", "SubState", "StatusText", "NRestarts", "ExecMainStatus", "MemoryCurrent", "Result",
+)  # fmt: skip
 
 
 def install(unit: Unit, bundle: Path | None, units: Path = UNITS, states: Path = STATES) -> Path:
@@ -35,8 +37,7 @@ def install(unit: Unit, bundle: Path | None, units: Path = UNITS, states: Path =
         UsageError: This is not root, or systemd does not run.
     """
     require_root(f"sudo multigraft service install {bundle or ''}".rstrip())
-    if not MANAGED.is_dir():
-        raise UsageError("systemd does not run here", "start it yourself: multigraft serve")
+    require_systemd()
     if bundle is not None:
         state = states / unit.name
         deploy(read_file(bundle, LARGEST_GRAFT), signature_beside(bundle), state, name=str(bundle))
@@ -55,9 +56,10 @@ def uninstall(name: str, purge: bool, units: Path = UNITS) -> None:
 
     Raises:
         DeviceError: systemd does not do what it is told.
-        UsageError: This is not root, or there is no such service.
+        UsageError: This is not root, systemd does not run, or there is no such service.
     """
     require_root("sudo multigraft service uninstall")
+    require_systemd()
     path = units / f"{name}.service"
     if not path.exists():
         raise UsageError(f"there is no {path}", "name the service with --name")
@@ -73,9 +75,14 @@ def status(name: str) -> dict[str, Any]:
 
     Raises:
         DeviceError: systemd does not answer.
+        UsageError: systemd does not run, or knows of no such service.
     """
+    require_systemd()
     said = systemctl("show", name, f"--property={','.join(_SHOWN)}")
-    return dict(line.split("=", 1) for line in said.splitlines() if "=" in line)
+    told = dict(line.split("=", 1) for line in said.splitlines() if "=" in line)
+    if told.pop("LoadState", "") == "not-found":
+        raise UsageError(f"there is no service {name}", "put it in: sudo multigraft service install BUNDLE")
+    return told
 
 
 def logs(name: str, lines: int, follow: bool) -> int:
@@ -83,12 +90,24 @@ def logs(name: str, lines: int, follow: bool) -> int:
 
     Raises:
         DeviceError: There is no journalctl.
+        UsageError: systemd does not run.
     """
+    require_systemd()
     journalctl = shutil.which("journalctl")
     if journalctl is None:
         raise DeviceError("there is no journalctl", "look where this system keeps its logs")
     command = [journalctl, "--unit", name, "--lines", str(lines), "--output", "short-iso", "--no-pager"]
     return subprocess.run([*command, *(["--follow"] if follow else [])], check=False).returncode
+
+
+def require_systemd() -> None:
+    """Refuse to go on where there is none to talk to.
+
+    Raises:
+        UsageError: systemd does not run.
+    """
+    if not MANAGED.is_dir():
+        raise UsageError("systemd does not run here", "start it yourself: multigraft serve")
 
 
 def require_root(command: str) -> None:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 from multigraft.errors import ConfigurationError, InputError, MultigraftError
 from multigraft.runtime.engine import Engine
 from multigraft.runtime.frames import frame_of
+from multigraft.runtime.result import Result
 from multigraft.runtime.service.asked import Requests
 from multigraft.runtime.service.figures import Figures
-from multigraft.runtime.service.frames import Frames, Pace
+from multigraft.runtime.service.frames import Frames
 from multigraft.runtime.service.journal import ERROR, Journal
 from multigraft.runtime.service.notify import Notifier
 from multigraft.runtime.service.window import Window
@@ -23,6 +24,18 @@ MOST_FAILURES = 10
 """Frames in a row that the interpreter may fail on; a new one is needed then."""
 
 
+class Paced(Protocol):
+    """Says when a frame is wanted."""
+
+    def wait_s(self) -> float:
+        """Seconds until then; 0 if it is now."""
+        ...
+
+    def begin(self) -> None:
+        """One was taken."""
+        ...
+
+
 class Loop:
     """Answers frames until :meth:`end` is called.
 
@@ -30,7 +43,7 @@ class Loop:
         engine: Used by this loop alone.
         tasks: Those to answer; None for all.
         frames: The camera.
-        pace: The most frames a second.
+        pace: When the next frame is wanted.
         figures: Counts.
         requests: What clients ask for.
         window: Shows; None where nobody can look.
@@ -44,7 +57,7 @@ class Loop:
         engine: Engine,
         tasks: tuple[str, ...] | None,
         frames: Frames,
-        pace: Pace,
+        pace: Paced,
         figures: Figures,
         requests: Requests,
         window: Window | None,
@@ -52,7 +65,8 @@ class Loop:
         journal: Journal,
         each: Callable[[], None] = lambda: None,
     ) -> None:
-        self._engine, self._tasks, self._frames, self._pace = engine, tasks, frames, pace
+        self._engine, self._tasks, self._frames = engine, tasks, frames
+        self._pace: Paced = pace
         self._figures, self._requests, self._window = figures, requests, window
         self._notifier, self._journal, self._each = notifier, journal, each
         self._bases = {task.name: task.on.task for task in engine.manifest.tasks if task.on is not None}
@@ -64,6 +78,9 @@ class Loop:
         """End after the frame that is looked at; from any thread or from a signal handler."""
         if self._code is None:
             self._code = code
+
+    def look(self, readings: dict[str, Any]) -> None:
+        """Once a second, from any thread: what :class:`~multigraft.runtime.service.vitals.Vitals` read."""
 
     def run(self) -> int:
         """Answer frames.
@@ -102,7 +119,9 @@ class Loop:
     def _answer(self, frame: Any) -> None:
         begin = time.perf_counter()
         try:
-            result = self._engine.run(frame, self._tasks)
+            result = self._ask(frame)
+        except ConfigurationError:
+            raise
         except InputError as error:
             if not self._figures.frames:
                 raise ConfigurationError(error.problem, error.remedy) from error
@@ -116,11 +135,17 @@ class Loop:
             self._fail("interpreter", error)
             return
         self._failures = 0
+        if result is None:
+            return
         self._figures.answered(result)
         if self._window is not None:
             shown = {task: frame_of(task, frame, self._bases) for task in result.answers}
             self._window.show(shown, result)
         self._requests.earned(time.perf_counter() - begin)
+
+    def _ask(self, frame: Any) -> Result | None:
+        """What the frame gives; None where nothing was asked of it."""
+        return self._engine.run(frame, self._tasks)
 
     def _fail(self, kind: str, error: Exception) -> None:
         self._figures.errors[kind] += 1
@@ -144,7 +169,7 @@ class Loop:
             return f"waiting for the camera: {self._frames.reason}"
         if not self._frames.is_up:
             return f"the camera is gone, and is looked for: {self._frames.reason}"
-        times = [t.sum / max(1, self._figures.frames) for t in self._figures.times.values()]
+        times = [t.sum / max(1, t.count) for t in self._figures.times.values()]
         return (
             f"{self._figures.rate_hz:.1f} frames/s, {max(times, default=0.0) * 1000:.1f} ms for the slowest task, "
             f"{self._figures.frames} answered, {self._frames.dropped} dropped"

@@ -9,7 +9,6 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from multigraft.devices.power.power import PowerMeter, find_power_meter
-from multigraft.errors import DeviceError
 
 AGAIN_S = 60.0
 """Between two searches for a sensor that was there."""
@@ -62,8 +61,9 @@ class Power:
         rail, source = "+".join(self._meter.rails), self._meter.name
         try:
             counted = self._meter.energy_j()
-        except DeviceError as error:
-            self._lose(str(error))
+        except Exception as error:
+            # Drivers of USB meters raise what they like; no sensor is worth the service.
+            self._lose(str(error) or type(error).__name__)
             return []
         then, joules = self._then
         watts = (counted - joules) / (now - then) if now > then else 0.0
@@ -75,7 +75,7 @@ class Power:
         """Give the sensor back."""
         meter, self._meter = self._meter, None
         if meter is not None:
-            with contextlib.suppress(DeviceError):
+            with contextlib.suppress(Exception):
                 meter.__exit__(None, None, None)
 
     def _open(self) -> None:
@@ -85,8 +85,8 @@ class Power:
             if meter is not None:
                 meter.__enter__()
                 self._meter, self._then = meter, (self._clock(), 0.0)
-        except (DeviceError, OSError) as error:
-            self._fail(str(error))
+        except Exception as error:
+            self._fail(str(error) or type(error).__name__)
 
     def _lose(self, sentence: str) -> None:
         assert self._meter is not None

@@ -22,6 +22,7 @@ from multigraft.errors import (
 )
 from multigraft.runtime.deploy import store, trial
 from multigraft.runtime.engine import Engine
+from multigraft.runtime.scheduling.budget import FACTORS
 from multigraft.runtime.service.asked import Requests
 from multigraft.runtime.service.figures import Figures
 from multigraft.runtime.service.frames import Frames, Pace
@@ -30,7 +31,8 @@ from multigraft.runtime.service.journal import INFO, NOTICE, WARNING, Journal
 from multigraft.runtime.service.loop import Loop
 from multigraft.runtime.service.notify import Notifier
 from multigraft.runtime.service.power import Power
-from multigraft.runtime.service.settings import Settings, token_of
+from multigraft.runtime.service.scheduled import Schedule, ScheduledLoop, schedule_of
+from multigraft.runtime.service.settings import Settings, token_of, token_path
 from multigraft.runtime.service.vitals import Vitals, memory_bytes
 from multigraft.runtime.service.window import STALE_S, Window
 
@@ -70,12 +72,13 @@ def serve(settings: Settings, open_camera: OpenCamera) -> int:
         tasks = settings.tasks
         for name in tasks or ():
             engine.manifest.task(name)
-        first = open_camera(engine, tasks)
+        schedule = schedule_of(settings, engine.manifest, folder)
+        camera = open_camera(engine, tasks)
     sha256 = folder.name if settings.bundle is None else digest_of(folder)
     journal.fields |= {"BUNDLE": sha256[:12], "NAME": engine.manifest.name}
     figures = Figures(engine.manifest, tasks)
     requests = Requests(engine, figures.requests)
-    frames = Frames(_first_then(first, lambda: open_camera(engine, tasks)), is_live(first), _camera_teller(journal))
+    frames = Frames(camera, is_live(camera), _camera_teller(journal))
 
     def lost_sensor(sentence: str) -> None:
         figures.errors["sensor"] += 1
@@ -95,7 +98,7 @@ def serve(settings: Settings, open_camera: OpenCamera) -> int:
                 Window(
                     listening,
                     bundle={"name": engine.manifest.name, "sha256": sha256},
-                    source=first.name,
+                    source=camera.name,
                     manifest=engine.manifest,
                     figures=figures,
                     vitals=vitals,
@@ -103,24 +106,31 @@ def serve(settings: Settings, open_camera: OpenCamera) -> int:
                     camera=lambda: (frames.is_up, frames.reason, frames.dropped, frames.losses),
                     token=token,
                     say=front_ended,
-                    stale_s=max(STALE_S, 3 / settings.rate_hz) if settings.rate_hz else STALE_S,
+                    stale_s=_stale_s(settings, schedule),
                 )
             )
         trial_of = Settling(settings, folder, figures, journal)
-        loop = Loop(
-            engine, tasks, frames, Pace(settings.rate_hz), figures, requests, window, notifier, journal, trial_of.look
-        )
+        pace = Pace(settings.rate_hz if schedule is None else None)
+        parts = (engine, tasks, frames, pace, figures, requests, window, notifier, journal, trial_of.look)
+        loop = Loop(*parts) if schedule is None else ScheduledLoop(schedule, is_live(camera), *parts)
         watch = Watch(settings, folder, figures, journal, loop.end)
-        vitals.each = watch.look
+
+        def each_second() -> None:
+            watch.look()
+            loop.look(vitals.to_json())
+
+        vitals.each = each_second
         with _signals(loop):
             stack.callback(vitals.stop)
             vitals.start()
             stack.callback(frames.stop)
             frames.start()
             where = "" if settings.listen is None else f" at http://{settings.listen}"
+            if (path := token_path(settings.listen, settings.state, settings.token_file)) is not None:
+                where += f" to who has the token in {path}"
             is_fast = engine.model.has_delegate()
             xnnpack = {True: "on", False: "off", None: "unknown"}[is_fast]
-            said = f"{engine.manifest.name} ({sha256[:12]}) serves {first.name}{where}, XNNPACK is {xnnpack}"
+            said = f"{engine.manifest.name} ({sha256[:12]}) serves {camera.name}{where}, XNNPACK is {xnnpack}"
             journal.write(WARNING if is_fast is False else INFO, "started", said, xnnpack=xnnpack)
             notifier.ready(loop.status())
             code = loop.run()
@@ -247,17 +257,16 @@ def _configured(
         raise ConfigurationError(error.problem, error.remedy) from error
 
 
-def _first_then(first: Camera, make: Callable[[], Camera]) -> Callable[[], Camera]:
-    left = [first]
-    return lambda: left.pop() if left else make()
+def _stale_s(settings: Settings, schedule: Schedule | None) -> float:
+    if schedule is not None:
+        slowest = min(FACTORS) * max(rate.rate_hz for rate in schedule.rates)
+        return max(STALE_S, float(3 / slowest))
+    return max(STALE_S, 3 / settings.rate_hz) if settings.rate_hz else STALE_S
 
 
 def _camera_teller(journal: Journal) -> Callable[[bool, str], None]:
     def tell(is_up: bool, sentence: str) -> None:
-        if is_up:
-            journal.write(NOTICE, "camera_back", sentence)
-        else:
-            journal.write(WARNING, "camera_lost", f"{sentence.rstrip('.')}; it is looked for again")
+        journal.write(NOTICE if is_up else WARNING, "camera_back" if is_up else "camera_lost", sentence)
 
     return tell
 

@@ -12,6 +12,7 @@ from multigraft.errors import ConfigurationError
 from multigraft.reading import printable
 from multigraft.runtime.backends import BackendName
 from multigraft.runtime.http.guard import is_loopback
+from multigraft.runtime.scheduling.rates import TaskRate
 from multigraft.runtime.service.front import Address
 
 TOKEN = "token"
@@ -30,7 +31,11 @@ class Settings:
         tasks: Those to answer; None for all.
         listen: Where HTTP is spoken; None for nowhere.
         token_file: Holds what clients have to know.
-        rate_hz: The most frames a second.
+        rate_hz: The most frames a second; of tasks without a rate of their own where others have one.
+        task_rates: Of tasks that have one of their own.
+        allow_miss: Serve although this machine is too slow for the tasks' rates.
+        most_w: Watts above which tasks' rates are lowered; None for no limit.
+        most_c: Degrees Celsius, in the same way.
         most_memory_bytes: The service ends, to be started again, when it needs more; None for twice what it needed at
             first and 64 MiB.
         threads: For the kernels.
@@ -46,11 +51,28 @@ class Settings:
     listen: Address | None = None
     token_file: Path | None = None
     rate_hz: float | None = None
+    task_rates: tuple[TaskRate, ...] = ()
+    allow_miss: bool = False
+    most_w: float | None = None
+    most_c: float | None = None
     most_memory_bytes: int | None = None
     threads: int = 1
     backend: BackendName = "auto"
     self_test: bool = True
     untrusted: bool = False
+
+
+def token_path(listen: Address | None, state: Path, token_file: Path | None = None) -> Path | None:
+    """Where the token lies that clients have to know; None where only this machine can ask.
+
+    Args:
+        listen: See :class:`Settings`.
+        state: In the same way.
+        token_file: In the same way.
+    """
+    if listen is None or (token_file is None and is_loopback(listen.host)):
+        return None
+    return token_file or state / TOKEN
 
 
 def token_of(listen: Address | None, state: Path, token_file: Path | None = None) -> str | None:
@@ -66,9 +88,9 @@ def token_of(listen: Address | None, state: Path, token_file: Path | None = None
     Raises:
         ConfigurationError: The file cannot be read or made, or holds no token.
     """
-    if listen is None or (token_file is None and is_loopback(listen.host)):
+    path = token_path(listen, state, token_file)
+    if path is None:
         return None
-    path = token_file or state / TOKEN
     shown = printable(str(path))
     try:
         if token_file is None and not path.exists():

@@ -56,6 +56,7 @@ class Window:
         self._bundle, self._source, self._token, self._camera = dict(bundle), source, token, camera
         self._manifest, self._figures, self._vitals, self._requests = manifest, figures, vitals, requests
         self._last: tuple[int, dict[str, Frame], Result] | None = None
+        self._answers: dict[str, Any] = {}
         questions: dict[str, Question] = {
             "alive": lambda header, body, answer: answer(True),
             "settings": lambda header, body, answer: answer({"token": self._token}),
@@ -81,6 +82,8 @@ class Window:
             result: The answers.
         """
         self._last = self._figures.frames, frames, result
+        # A frame need not be asked of every task: of the others the last answer stands.
+        self._answers = {**self._answers, **result.answers}
 
     def health(self) -> dict[str, Any]:
         """Whether frames are answered; if not, why."""
@@ -112,7 +115,7 @@ class Window:
                 **{f"boxes of {stage.stage.on.task}": stage.us for stage in result.stages},
                 "answering": result.answering_us,
             }
-            shown = {"frame": number, "words": words(result.answers), "latency_us": latency_us}
+            shown = {"frame": number, "words": words(self._answers), "latency_us": latency_us}
         return {
             "bundle": self._bundle,
             "source": self._source,

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tests.benchmarks import (
+    admission,
     collect_cost,
     conformance,
     demo_bundle,
@@ -27,6 +28,7 @@ from tests.benchmarks import (
     real_networks,
     refit_depth,
     relatives,
+    schedulers,
 )
 
 SECTIONS: dict[str, Callable[[Path], None]] = {
@@ -44,6 +46,8 @@ ON_REQUEST: dict[str, Callable[[Path], None]] = {
     "conformance": conformance.show,
     "noise": noise_price.show,
     "families": families.show,
+    "admission": admission.show,
+    "schedulers": schedulers.show,
 }
 """The first needs PyTorch, and data that is not in the repository; the others take minutes."""
 

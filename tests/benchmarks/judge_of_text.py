@@ -44,6 +44,7 @@ precision = "{precision}"
 name = "lines"
 model = {models}/ch_PP-OCRv4_det_infer.onnx"
 kind = "detection"
+tolerance = 0.9
 preprocessing = {{ size = [{height}, {width}], color = "bgr", mean = 127.5, scale = 0.00784313725 }}
 answer = {{ format = "db-text" }}
 [[task]]

@@ -1,13 +1,15 @@
 """Boots Debian 12 under systemd-nspawn and lets happen to the service what may happen; some minutes, as root.
 
-python -m tests.systemd [--keep FOLDER]
+python -m tests.systemd [--keep FOLDER] [--deb FILE]
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import re
 import shutil
+import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -52,9 +54,78 @@ def judged(seen: dict[str, Any]) -> Iterator[tuple[bool, str]]:
     yield not seen["left"], f"uninstalled, left: {seen['left']}"
 
 
+def judged_package(seen: dict[str, Any]) -> Iterator[tuple[bool, str]]:
+    """In the same way, of the Debian package."""
+    yield not seen.get("broken"), f"every step ran {list(seen.get('broken', {}))}"
+    first = seen["install"]
+    brought = ("unit", "command", "options", "user", "enabled")
+    yield all(first["there"][name] for name in brought) and not first["there"]["active"], f"package installed: {first}"
+    serve = seen["serve"]
+    yield serve["took_s"] is not None and serve["user"] == ["multigraft"], f"serves once a bundle is there: {serve}"
+    yield serve["xnnpack"] == ["on"], f"XNNPACK inside: {serve['xnnpack']}"
+    upgrade = seen["upgrade"]
+    kept = upgrade["kept_options"] and upgrade["kept_bundle"] and upgrade["version"] == SECOND_VERSION
+    yield upgrade["took_s"] is not None and kept, f"upgraded, and serves again: {upgrade}"
+    good = seen["good"]
+    yield good["took_s"] is not None and good["served"] != serve["served"], f"another bundle: {good}"
+    bad = seen["bad"]
+    yield (
+        bad["well_before"] and bad["settled_s"] is not None and bad["bad"] != bad["good"],
+        f"a bundle passes its self-test and fails: {bad}",
+    )
+    yield bad["took_s"] is not None and bad["served"] == bad["good"] and bool(bad["told"]), "rolled back by itself"
+    removed = seen["remove"]
+    gone = not any(removed["there"][name] for name in ("unit", "command", "active")) and removed["answers"] == 0
+    yield gone and removed["there"]["state"] and removed["there"]["options"], f"removed, bundles kept: {removed}"
+    again = seen["again"]
+    yield again["took_s"] is not None and again["served"] == bad["good"], f"installed again, and serves: {again}"
+    yield not seen["purge"]["left"] and seen["purge"]["answers"] == 0, f"purged: {seen['purge']}"
+
+
+SECOND_VERSION = "99.0"
+
+
+def repacked(package: Path, folder: Path) -> None:
+    """The same package as a later version: ``first.deb`` and ``second.deb``."""
+    shutil.copy(package, folder / "first.deb")
+    with tempfile.TemporaryDirectory() as name:
+        tree = Path(name) / "tree"
+        subprocess.run(["dpkg-deb", "-R", str(package), str(tree)], check=True)
+        control = tree / "DEBIAN" / "control"
+        control.write_text(re.sub(r"(?m)^Version: .*$", f"Version: {SECOND_VERSION}", control.read_text()))
+        subprocess.run(["dpkg-deb", "-Zgzip", "-z1", "-b", str(tree), str(folder / "second.deb")], check=True)
+
+
+def happened(root: Path, program: str, results: Path, keep: Path | None) -> dict[str, Any] | None:
+    """What the program saw inside, None if it did not get to it."""
+    console = machine.boot(root, HERE / program, results)
+    if keep is not None:
+        shutil.copytree(results, keep, dirs_exist_ok=True, ignore=shutil.ignore_patterns("*.deb"))
+        (keep / "console.txt").write_text(console)
+    if not (results / "results.json").exists():
+        print(console[-3000:])
+        return None
+    seen: dict[str, Any] = json.loads((results / "results.json").read_text())
+    return seen
+
+
+def told(judgements: Iterator[tuple[bool, str]]) -> int:
+    """Print each; how many are bad. What was never seen ends it, and is one."""
+    bad = 0
+    try:
+        for is_right, what in judgements:
+            print("ok  " if is_right else "BAD ", what)
+            bad += not is_right
+    except KeyError as error:
+        print(f"BAD  nothing was seen of {error}")
+        bad += 1
+    return bad
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--keep", type=Path, metavar="FOLDER", help="of what was seen, and the container's journal")
+    parser.add_argument("--deb", type=Path, metavar="FILE", help="the Debian package, which is tried then, and alone")
     options = parser.parse_args()
     if (reason := machine.missing()) is not None:
         print(f"Nothing was booted: {reason}.")
@@ -65,19 +136,13 @@ def main() -> int:
         results = Path(folder)
         build().bundle.write(results / "first.graft")
         build(width=12).bundle.write(results / "second.graft")
-        console = machine.boot(root, HERE / "program.py", results)
-        if options.keep is not None:
-            shutil.copytree(results, options.keep, dirs_exist_ok=True)
-            (options.keep / "console.txt").write_text(console)
-        if not (results / "results.json").exists():
-            print(console[-3000:])
-            return 1
-        seen = json.loads((results / "results.json").read_text())
-    bad = 0
-    for is_right, what in judged(seen):
-        print("ok  " if is_right else "BAD ", what)
-        bad += not is_right
-    return 1 if bad else 0
+        if options.deb is None:
+            seen = happened(root, "program.py", results, options.keep)
+            return 1 if seen is None or told(judged(seen)) else 0
+        repacked(options.deb, results)
+        build(heads=(("digit", "classification"),), size=(3000, 3000, 1)).bundle.write(results / "large.graft")
+        seen = happened(root, "packaged.py", results, options.keep)
+        return 1 if seen is None or told(judged_package(seen)) else 0
 
 
 if __name__ == "__main__":

@@ -59,6 +59,9 @@ def boot(root: Path, program: Path, results: Path) -> str:
         What the console showed.
     """
     shutil.copy(program, results / "program.py")
+    shared = results / "tests" / "systemd"
+    shared.mkdir(parents=True, exist_ok=True)
+    shutil.copy(program.with_name("inside.py"), shared)
     (results / "drive.service").write_text(
         "[Unit]\nAfter=multi-user.target\n[Service]\nType=oneshot\nStandardOutput=journal+console\n"
         f"ExecStart=/{PREFIX}/bin/python /srv/results/program.py\nExecStopPost=/bin/systemctl poweroff --force\n"

@@ -9,56 +9,31 @@ import json
 import os
 import re
 import signal
-import subprocess
 import time
-import traceback
-import urllib.error
-import urllib.request
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-RESULTS = Path("/srv/results")
+from tests.systemd.inside import (
+    BUNDLES,
+    RESULTS,
+    UNIT,
+    asked,
+    current,
+    drive,
+    events,
+    is_well,
+    main_pid,
+    restarted,
+    run,
+    seen,
+    served,
+    shown,
+    until,
+)  # fmt: skip
+
 FAULTS = Path("/run/faults")
 MULTIGRAFT = "/srv/multigraft/bin/multigraft"
-UNIT = "multigraft"
 WATCHDOG_S = 6
 DROP_IN = Path("/etc/systemd/system/multigraft.service.d/test.conf")
-BUNDLES = Path("/var/lib/multigraft")
-LONG_S = 60.0
-seen: dict[str, Any] = {}
-
-
-def run(*command: str) -> str:
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    return done.stdout + done.stderr
-
-
-def shown(name: str) -> str:
-    return run("systemctl", "show", UNIT, "--value", f"--property={name}").strip()
-
-
-def asked(path: str) -> tuple[int, str]:
-    try:
-        with urllib.request.urlopen(f"http://127.0.0.1:8080{path}", timeout=5) as answer:
-            return answer.status, answer.read().decode()
-    except urllib.error.HTTPError as error:
-        return error.code, error.read().decode()
-    except OSError as error:
-        return 0, str(error)
-
-
-def until(condition: Callable[[], bool], seconds: float = LONG_S) -> float | None:
-    begin = time.monotonic()
-    while time.monotonic() - begin < seconds:
-        if condition():
-            return round(time.monotonic() - begin, 1)
-        time.sleep(0.1)
-    return None
-
-
-def is_well() -> bool:
-    return asked("/healthz")[0] == 200
 
 
 def settings(text: str) -> None:
@@ -67,22 +42,6 @@ def settings(text: str) -> None:
     run("systemctl", "daemon-reload")
     # Waits for the notification.
     run("systemctl", "restart", UNIT)
-
-
-def events(name: str) -> list[dict[str, Any]]:
-    lines = run("journalctl", "--no-pager", "-o", "json", f"MULTIGRAFT_EVENT={name}").splitlines()
-    return [json.loads(line) for line in lines if line.startswith("{")]
-
-
-def current() -> str:
-    return (BUNDLES / "current").readlink().name
-
-
-def restarted(fault: Callable[[], None]) -> dict[str, Any]:
-    before, count = shown("MainPID"), int(shown("NRestarts"))
-    fault()
-    took = until(lambda: int(shown("NRestarts")) > count and shown("MainPID") not in (before, "0") and is_well())
-    return {"took_s": took, "restarts": int(shown("NRestarts")) - count, "result": shown("Result")}
 
 
 def installs() -> None:
@@ -94,7 +53,7 @@ def installs() -> None:
     time.sleep(6)
     seen["status"] = json.loads(run(MULTIGRAFT, "service", "status", "--json"))
     seen["type"] = shown("Type")
-    seen["uid"] = Path(f"/proc/{shown('MainPID')}").stat().st_uid
+    seen["uid"] = Path(f"/proc/{main_pid()}").stat().st_uid
     seen["metrics"] = asked("/metrics")[1]
     seen["picture"] = asked("/live/state")[0]
 
@@ -109,15 +68,15 @@ def scores() -> None:
 def looks_for_xnnpack() -> None:
     seen["xnnpack"] = [event["MULTIGRAFT_XNNPACK"] for event in events("started")][-1:]
     # On Arm XNNPACK asks this file what the processor can do.
-    seen["cpuinfo"] = "processor" in Path(f"/proc/{shown('MainPID')}/root/proc/cpuinfo").read_text()
+    seen["cpuinfo"] = "processor" in Path(f"/proc/{main_pid()}/root/proc/cpuinfo").read_text()
 
 
 def kills() -> None:
-    seen["killed"] = restarted(lambda: os.kill(int(shown("MainPID")), signal.SIGKILL))
+    seen["killed"] = restarted(lambda: os.kill(main_pid(), signal.SIGKILL))
 
 
 def stops() -> None:
-    seen["stopped"] = restarted(lambda: os.kill(int(shown("MainPID")), signal.SIGSTOP))
+    seen["stopped"] = restarted(lambda: os.kill(main_pid(), signal.SIGSTOP))
 
 
 def kills_http() -> None:
@@ -185,11 +144,10 @@ def corrupts() -> None:
     model.write_bytes(data)
     run("systemctl", "restart", UNIT)
     until(is_well)
-    served = re.search(r'bundle_info\{.*sha256="([0-9a-f]+)"', asked("/metrics")[1])
     seen["corrupted"] = {
         "first": first,
         "second": second,
-        "served": served[1] if served else None,
+        "served": served(),
         "said": [event["MESSAGE"] for event in events("bundle_replaced")],
     }
 
@@ -221,20 +179,6 @@ def uninstalls() -> None:
     seen["left"] = [str(path) for path in (Path("/etc/systemd/system/multigraft.service"), BUNDLES) if path.exists()]
 
 
-def main() -> None:
-    steps = (
-        installs, scores, looks_for_xnnpack, kills, stops, kills_http, hangs, unplugs, corrupts, misconfigures,
-        uninstalls,
-    )  # fmt: skip
-    for step in steps:
-        begin = time.monotonic()
-        try:
-            step()
-        except Exception:
-            seen.setdefault("broken", {})[step.__name__] = traceback.format_exc()
-        seen.setdefault("seconds", {})[step.__name__] = round(time.monotonic() - begin, 1)
-        (RESULTS / "results.json").write_text(json.dumps(seen, indent=1))
-    (RESULTS / "journal.txt").write_text(run("journalctl", "--no-pager", "-o", "short-monotonic"))
-
-
-main()
+drive(
+    installs, scores, looks_for_xnnpack, kills, stops, kills_http, hangs, unplugs, corrupts, misconfigures, uninstalls
+)

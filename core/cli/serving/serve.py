@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from multigraft.cli.shared.bundle_sources import add_source_argument, open_bundle_source
 from multigraft.cli.shared.engine_options import add_running_arguments, task_names
 from multigraft.cli.shared.live_page import LISTEN
+from multigraft.cli.shared.rate_options import add_rate_argument
 from multigraft.cli.shared.remote_options import add_state_argument
 from multigraft.errors import ConfigurationError, UsageError
+from multigraft.reading import printable
 
 if TYPE_CHECKING:
     from multigraft.devices.cameras.camera import Camera
@@ -45,7 +48,18 @@ def add_serving_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="holds what clients have to know (default: one is made in the state folder if others can ask)",
     )
-    parser.add_argument("--rate", type=float, metavar="N", help="answer at most N frames a second")
+    add_rate_argument(
+        parser, "answer at most N frames a second; repeated with TASK=N, each task at its own rate if this machine can"
+    )
+    parser.add_argument(
+        "--allow-miss", action="store_true", help="start although this machine is too slow for the tasks' rates"
+    )
+    parser.add_argument(
+        "--max-power", metavar="WATTS", help="lower the tasks' rates above this, those of the lowest priority first"
+    )
+    parser.add_argument(
+        "--max-temperature", type=float, metavar="CELSIUS", help="lower the tasks' rates above this, in the same way"
+    )
     parser.add_argument(
         "--max-memory",
         type=int,
@@ -58,6 +72,7 @@ def add_serving_arguments(parser: argparse.ArgumentParser) -> None:
 def execute(options: argparse.Namespace) -> int:
     """Serve until SIGTERM or Ctrl-C."""
     from multigraft.runtime.deploy.store import state_folder
+    from multigraft.runtime.scheduling.rates import parse_rates
     from multigraft.runtime.service.front import Address
     from multigraft.runtime.service.serving import serve
     from multigraft.runtime.service.settings import Settings
@@ -66,17 +81,23 @@ def execute(options: argparse.Namespace) -> int:
     try:
         check_serving(options)
         listen = None if options.listen == "none" else Address.parse(options.listen)
+        state, tasks = state_folder(options.state), task_names(options.tasks)
     except UsageError as error:
         # Under systemd a wrong option is a wrong configuration, which no restart mends.
         raise ConfigurationError(error.problem, error.remedy) from error
+    bare, own = parse_rates(options.rate)
     settings = Settings(
         bundle=options.bundle,
         sources=tuple(sources),
-        state=state_folder(options.state),
-        tasks=task_names(options.tasks),
+        state=state,
+        tasks=tasks,
         listen=listen,
         token_file=options.token_file,
-        rate_hz=options.rate,
+        rate_hz=bare,
+        task_rates=own,
+        allow_miss=options.allow_miss,
+        most_w=watts_of(options.max_power),
+        most_c=options.max_temperature,
         most_memory_bytes=None if options.max_memory is None else options.max_memory << 20,
         threads=options.threads,
         backend=options.backend,
@@ -94,9 +115,32 @@ def check_serving(options: argparse.Namespace) -> None:
     """Refuse numbers that mean nothing.
 
     Raises:
-        UsageError: The rate or the memory is not positive.
+        UsageError: A rate, power, temperature or memory is not positive, or tasks have no rate that could be lowered.
     """
-    if options.rate is not None and not options.rate > 0:
-        raise UsageError(f"--rate is {options.rate:g}", "give a positive number of frames a second")
+    from multigraft.runtime.scheduling.rates import parse_rates
+
+    bare, own = parse_rates(options.rate)
+    watts_of(options.max_power)
+    if options.max_temperature is not None and not 0 < options.max_temperature < 200:
+        raise UsageError(f"--max-temperature is {options.max_temperature:g}", "give degrees Celsius, as in 75")
+    limits = {"--max-power": options.max_power, "--max-temperature": options.max_temperature}
+    for name, value in limits.items():
+        if value is not None and bare is None and not own:
+            raise UsageError(f"{name} lowers rates, and no task has one", "give rates with --rate")
     if options.max_memory is not None and options.max_memory < 1:
         raise UsageError(f"--max-memory is {options.max_memory}", "give at least 1")
+
+
+def watts_of(text: str | None) -> float | None:
+    """``4W``, ``4.5`` or ``500mW`` in watts.
+
+    Raises:
+        UsageError: It is no power.
+    """
+    if text is None:
+        return None
+    found = re.fullmatch(r"([0-9]{1,6}(?:\.[0-9]{1,6})?)(W|mW|)", text)
+    watts = float(found[1]) / (1000 if found[2] == "mW" else 1) if found else 0.0
+    if watts <= 0:
+        raise UsageError(f"--max-power is {printable(text)}", "give watts, as in 4W")
+    return watts

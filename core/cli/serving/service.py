@@ -13,7 +13,7 @@ from multigraft.cli.shared.json_text import json_text
 from multigraft.errors import UsageError
 
 if TYPE_CHECKING:
-    from multigraft.runtime.service.unit import Unit
+    from multigraft.runtime.service.front import Address
 
 NAME = "multigraft"
 
@@ -76,15 +76,16 @@ def _install(options: argparse.Namespace) -> int:
     else:
         print(f"Wrote {path} and started it; see: multigraft service status")
         if listen is not None:
-            print(f"Live page: http://{listen}" + ("" if unit.is_local else _token_hint(unit)))
+            print(f"Live page: http://{listen}{_token_hint(options, listen)}")
     return 0
 
 
-def _token_hint(unit: Unit) -> str:
+def _token_hint(options: argparse.Namespace, listen: Address) -> str:
     from multigraft.runtime.service.installation import STATES
-    from multigraft.runtime.service.settings import TOKEN
+    from multigraft.runtime.service.settings import token_path
 
-    return f"/?token=…, with the token in {unit.token_file or STATES / unit.name / TOKEN}"
+    path = token_path(listen, options.state or STATES / options.name, options.token_file)
+    return "" if path is None else f"/?token=…, with the token in {path.absolute()}"
 
 
 def _arguments(options: argparse.Namespace, sources: list[str]) -> list[str]:
@@ -98,12 +99,18 @@ def _arguments(options: argparse.Namespace, sources: list[str]) -> list[str]:
     words += ["--listen", options.listen]
     if options.state is not None:
         words += ["--state", str(options.state.absolute())]
-    for name in ("tasks", "rate", "max_memory"):
+    if options.tasks is not None:
+        words += ["--tasks", options.tasks]
+    for rate in options.rate:
+        words += ["--rate", rate]
+    for name in ("max_power", "max_temperature", "max_memory"):
         value = getattr(options, name)
         if value is not None:
             words += [f"--{name.replace('_', '-')}", f"{value:g}" if isinstance(value, float) else str(value)]
     words += ["--threads", str(options.threads), "--backend", options.backend]
-    words += [f"--{name.replace('_', '-')}" for name in ("no_self_test", "untrusted") if getattr(options, name)]
+    words += [
+        f"--{name.replace('_', '-')}" for name in ("allow_miss", "no_self_test", "untrusted") if getattr(options, name)
+    ]
     return words
 
 

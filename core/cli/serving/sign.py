@@ -32,8 +32,18 @@ def execute(options: argparse.Namespace) -> int:
     )
 
     asked = [name for name in ("key", "check", "new_key") if getattr(options, name) is not None]
-    if len(asked) != 1 or (options.bundle is None) != (asked == ["new_key"]):
-        raise UsageError("one thing at a time", "give a bundle with --key or with --check, or --new-key alone")
+    if len(asked) > 1:
+        both = " and ".join(f"--{name.replace('_', '-')}" for name in asked)
+        raise UsageError(f"{both} ask for different things", "give one at a time")
+    if not asked and options.bundle is not None:
+        raise UsageError(
+            f"no key to sign {options.bundle} with",
+            "name it with --key, or make one with --new-key; --check checks a signature",
+        )
+    if options.bundle is None and asked != ["new_key"]:
+        raise UsageError("no bundle to sign or to check", "name a .graft file, or make a key with --new-key")
+    if options.bundle is not None and options.new_key is not None:
+        raise UsageError("--new-key makes a key and signs nothing", "leave the bundle out, then sign it with --key")
     if options.new_key is not None:
         public = new_key(options.new_key, None if options.no_password else _new_password())
         _print(options, f"{options.new_key} signs; copy {public} to whoever has to trust it", str(public))

@@ -13,12 +13,21 @@
 #endif
 
 #define MG_INLINE static inline __attribute__((always_inline, unused))
-#if defined(__GNUC__) && !defined(__clang__)
-/* gcc 12 at -O2 drops calls of functions that only write through pointers into a static union, unless they are noipa. */
+/* A kernel whose caller passes places in the arena must not be specialised for them: where gcc (12, at -O2) knows both
+   addresses, it writes them as differences from 0, later takes that for an access through a null pointer, concludes that
+   nothing behind it happens, and drops the call. Nothing is known of arguments of noipa functions, which gcc has from
+   version 8 on; before, noclone keeps them from being put in place. */
+#if defined(__GNUC__) && !defined(__clang__) && __GNUC__ >= 8
 #define MG_KERNEL static __attribute__((noipa, unused))
+#elif defined(__GNUC__) && !defined(__clang__)
+#define MG_KERNEL static __attribute__((noinline, noclone, unused))
 #else
 #define MG_KERNEL static __attribute__((noinline, unused))
 #endif
+
+/* Words and halfwords that lie where bytes, or each other, do. */
+typedef uint32_t __attribute__((may_alias)) mg_word;
+typedef int16_t __attribute__((may_alias)) mg_half;
 
 MG_INLINE int32_t mg_min(int32_t a, int32_t b) { return a < b ? a : b; }
 MG_INLINE int32_t mg_max(int32_t a, int32_t b) { return a > b ? a : b; }

@@ -48,7 +48,7 @@ MG_INLINE uint32_t *mg_fill_dsp(uint32_t *column, uint32_t value, int32_t n)
 /* One place of a column whose rest is not a multiple of four. */
 MG_INLINE void mg_single(uint32_t *tail, int32_t place, int32_t value)
 {
-    ((int16_t *)tail)[(place >> 1) * 4 + (place & 1)] = (int16_t)value;
+    ((mg_half *)tail)[(place >> 1) * 4 + (place & 1)] = (int16_t)value;
 }
 
 /* Inputs of output pixel (y, x) in the order of tap_order(); column points to the pixel's first word. */
@@ -88,7 +88,7 @@ MG_INLINE void mg_gather_dsp(const mg_window s, const int8_t *in, int32_t y, int
                 const int32_t value = valid ? from[at * (uint32_t)s.in_c + (uint32_t)(i % s.in_c)] : s.padding;
                 const int32_t j = i % run;
                 if (j < whole)
-                    ((int16_t *)column)[(j & 1) * 4 + ((j >> 1) & 1)] = (int16_t)value;
+                    ((mg_half *)column)[(j & 1) * 4 + ((j >> 1) & 1)] = (int16_t)value;
                 else
                     mg_single(tail, place++, value);
                 if (j < whole && (j & 3) == 3)
@@ -137,7 +137,7 @@ MG_INLINE void mg_dense_dsp(int32_t taps, int32_t channels, const int8_t *in, in
                             uint32_t *column, int32_t pairs, int32_t low, int32_t high, mg_block *block)
 {
     const int32_t whole = taps / 4 * 4, padded = (channels + 3) / 4 * 4;
-    int16_t *const tail = (int16_t *)column + whole;
+    mg_half *const tail = (mg_half *)column + whole;
     int8_t *const to = padded == channels ? out : (int8_t *)(column + pairs);
     for (int32_t i = 0; i < whole; i += 4) {
         const uint32_t word = mg_load(in + i);

@@ -14,6 +14,22 @@ typedef struct {
     int32_t high;
 } mg_mve_layer;
 
+MG_INLINE const int8_t *mg_sum_mve(const int8_t *w, const int8_t *column, int32_t groups, int32_t *sums)
+{
+    int32_t a0 = 0, a1 = 0, a2 = 0, a3 = 0;
+    for (; groups > 0; groups--, column += 16, w += 64) {
+        const int8x16_t x = vldrbq_s8(column);
+        a0 = vmladavaq_s8(a0, x, vldrbq_s8(w));
+        a1 = vmladavaq_s8(a1, x, vldrbq_s8(w + 16));
+        a2 = vmladavaq_s8(a2, x, vldrbq_s8(w + 32));
+        a3 = vmladavaq_s8(a3, x, vldrbq_s8(w + 48));
+    }
+    sums[0] = a0, sums[1] = a1, sums[2] = a2, sums[3] = a3;
+    return w;
+}
+
+/* The assembly takes registers that unoptimised code keeps for itself, and names that only gcc knows. */
+#if defined(__OPTIMIZE__) && !defined(__clang__)
 /* Four channels of two columns: sums, bias, and the reference's rescaling. The accumulator of VMLADAVA is an even
    register: all eight of them are taken, so that no low-overhead loop (which needs lr) is possible. Per four channels
    the stream holds the weights, then bias, multiplier and shift of each channel. Returns where the next four begin. */
@@ -67,20 +83,20 @@ MG_INLINE const int8_t *mg_block_mve(const int8_t *w, const int8_t *column, cons
     *other = y;
     return w;
 }
-
-MG_INLINE const int8_t *mg_sum_mve(const int8_t *w, const int8_t *column, int32_t groups, int32_t *sums)
+#else
+MG_INLINE const int8_t *mg_block_mve(const int8_t *w, const int8_t *column, const int8_t *second, int32_t groups,
+                                     int32x4_t *result, int32x4_t *other)
 {
-    int32_t a0 = 0, a1 = 0, a2 = 0, a3 = 0;
-    for (; groups > 0; groups--, column += 16, w += 64) {
-        const int8x16_t x = vldrbq_s8(column);
-        a0 = vmladavaq_s8(a0, x, vldrbq_s8(w));
-        a1 = vmladavaq_s8(a1, x, vldrbq_s8(w + 16));
-        a2 = vmladavaq_s8(a2, x, vldrbq_s8(w + 32));
-        a3 = vmladavaq_s8(a3, x, vldrbq_s8(w + 48));
-    }
-    sums[0] = a0, sums[1] = a1, sums[2] = a2, sums[3] = a3;
-    return w;
+    int32_t sums[4], others[4];
+    mg_sum_mve(w, second, groups, others);
+    w = mg_sum_mve(w, column, groups, sums);
+    const int32_t *const scales = (const int32_t *)(const void *)w;
+    const int32x4_t bias = vldrwq_s32(scales), multiplier = vldrwq_s32(scales + 4), shift = vldrwq_s32(scales + 8);
+    *result = mg_rescale_mve(vaddq_s32(vldrwq_s32(sums), bias), multiplier, shift);
+    *other = mg_rescale_mve(vaddq_s32(vldrwq_s32(others), bias), multiplier, shift);
+    return w + 48;
 }
+#endif
 
 MG_INLINE int32x4_t mg_limited_mve(int32x4_t scaled, int32_t zero_point, int32x4_t low, int32x4_t high)
 {

@@ -20,7 +20,8 @@ enum { MG_STRETCH, MG_FIT, MG_FILL, MG_CORNER, MG_LINE };
 typedef struct {
     int32_t height, width, channels;
     int32_t frame_height, frame_width, frame_channels;
-    int32_t resize, nearest, reverse, padding;
+    int32_t resize, nearest, reverse;
+    int32_t padding[3]; /* of each channel */
     double margin; /* around boxes, as a share of them */
 } mg_view;
 
@@ -139,8 +140,9 @@ MG_KERNEL void mg_prepare(const mg_view *v, const void *tables, const int8_t *fr
     mg_regions(v, part->height, part->width, &from, &to);
     const uint8_t *const pixels = (const uint8_t *)frame +
         ((part->top + from.top) * v->frame_width + part->left + from.left) * depth;
-    if (to.height != v->height || to.width != v->width)
-        mg_fill(out, v->padding, v->height * v->width * v->channels);
+    for (int32_t i = 0; i < v->height * v->width && (to.height != v->height || to.width != v->width); i++)
+        for (int32_t c = 0; c < v->channels; c++)
+            out[i * v->channels + c] = (int8_t)v->padding[c];
     const int32_t is_as_large = from.height == to.height && from.width == to.width;
     for (int32_t row = 0; row < to.height && is_as_large; row++) {
         const uint8_t *pixel = pixels + row * v->frame_width * depth;

@@ -11,6 +11,8 @@ MG_INLINE uint32_t mg_pair(int32_t low, int32_t high)
     return word;
 }
 
+/* Immediate operands of assembly are constants only where functions are inlined. */
+#if defined(__OPTIMIZE__) && !defined(__clang__)
 /* (sum * multiplier + offset) >> shift, saturated; shift is at least 32. */
 MG_INLINE int32_t mg_saturate(int32_t sum, int32_t multiplier, int64_t offset, int32_t shift)
 {
@@ -71,11 +73,41 @@ MG_INLINE int32_t mg_three_rows_twice(const uint32_t *at, const uint32_t *a, con
     *second = next;
     return sum;
 }
+#else
+MG_INLINE int32_t mg_saturate(int32_t sum, int32_t multiplier, int64_t offset, int32_t shift)
+{
+    return mg_clamp((int32_t)(((int64_t)sum * multiplier + offset) >> shift), -128, 127);
+}
+
+/* The lower halves' product, and the upper ones'. */
+MG_INLINE int32_t mg_low(uint32_t a, uint32_t b) { return (int16_t)a * (int16_t)b; }
+MG_INLINE int32_t mg_high(uint32_t a, uint32_t b) { return ((int32_t)a >> 16) * ((int32_t)b >> 16); }
+
+MG_INLINE int32_t mg_three_rows(const uint32_t *at, const uint32_t *a, const uint32_t *b, int32_t words)
+{
+    int32_t sum = 0;
+    for (int32_t k = 0; k < 3; k++, at += words)
+        sum += mg_low(at[0], a[k]) + mg_high(at[0], a[k]) + (int16_t)at[1] * ((int32_t)b[k] >> 16);
+    return sum;
+}
+
+MG_INLINE int32_t mg_three_rows_twice(const uint32_t *at, const uint32_t *a, const uint32_t *b, int32_t words,
+                                      int32_t *second)
+{
+    int32_t next = 0;
+    for (int32_t k = 0; k < 3; k++) {
+        const uint32_t *const row = at + k * words;
+        next += ((int32_t)row[0] >> 16) * (int16_t)a[k] + mg_low(row[1], b[k]) + mg_high(row[1], b[k]);
+    }
+    *second = next;
+    return mg_three_rows(at, a, b, words);
+}
+#endif
 
 MG_INLINE void mg_widen_plane(const mg_window s, const int8_t *from, uint32_t *plane, int32_t height, int32_t words)
 {
     const int32_t rows = mg_min(s.in_h, height - s.pad_h), columns = mg_min(s.in_w, 2 * words - s.pad_w);
-    int16_t *to = (int16_t *)plane + s.pad_h * 2 * words + s.pad_w;
+    mg_half *to = (mg_half *)plane + s.pad_h * 2 * words + s.pad_w;
     for (int32_t y = 0; y < rows; y++, to += 2 * words, from += (s.in_w - columns) * s.in_c)
 #pragma GCC unroll 8
         for (int32_t x = 0; x < columns; x++, from += s.in_c)

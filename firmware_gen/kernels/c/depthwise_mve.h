@@ -12,6 +12,7 @@ typedef struct {
     const int8_t *from, *w;
 } mg_taps_mve;
 
+#if defined(__OPTIMIZE__) && !defined(__clang__)
 MG_INLINE void mg_tap_mve(mg_taps_mve *t, int32_t step, int32_t is_first)
 {
     int16x8_t product;
@@ -38,10 +39,25 @@ MG_INLINE void mg_tap_mve(mg_taps_mve *t, int32_t step, int32_t is_first)
 
 /* sum += the even (b), or odd (t), lanes of x, widened. */
 #define MG_WIDEN_MVE(half, sum, x)                                                                                    \
-    __asm__ volatile("vmovl" half ".s16 q6, %q[lanes]\n\tvadd.i32 %q[to], %q[to], q6"                                 \
+    __asm__ volatile("vmovl" #half ".s16 q6, %q[lanes]\n\tvadd.i32 %q[to], %q[to], q6"                                 \
                      : [to] "+w"(sum)                                                                                 \
                      : [lanes] "w"(x)                                                                                 \
                      : "q6")
+#else
+MG_INLINE void mg_tap_mve(mg_taps_mve *t, int32_t step, int32_t is_first)
+{
+    const int8x16_t x = vldrbq_s8(t->from), w = vldrbq_s8(t->w);
+    const int16x8_t even = vmullbq_int_s8(x, w), odd = vmulltq_int_s8(x, w);
+    t->even = is_first ? even : vaddq_s16(t->even, even);
+    t->odd = is_first ? odd : vaddq_s16(t->odd, odd);
+    t->from += step;
+    t->w += 16;
+}
+
+#define MG_WIDEN_MVE_b(x) vmovlbq_s16(x)
+#define MG_WIDEN_MVE_t(x) vmovltq_s16(x)
+#define MG_WIDEN_MVE(half, sum, x) ((sum) = vaddq_s32(sum, MG_WIDEN_MVE_##half(x)))
+#endif
 
 MG_INLINE int32x4_t mg_scaled_mve(int32x4_t sum, const int32_t *scales)
 {
@@ -67,10 +83,10 @@ MG_INLINE int8x16_t mg_depthwise_pixel_mve(const mg_window s, const int8_t *cons
                 t.from = rows[tap / s.k_w] + at;
             mg_tap_mve(&t, 16 * s.dilation_w, tap == first);
         }
-        MG_WIDEN_MVE("b", a, t.even);
-        MG_WIDEN_MVE("t", b, t.even);
-        MG_WIDEN_MVE("b", c, t.odd);
-        MG_WIDEN_MVE("t", d, t.odd);
+        MG_WIDEN_MVE(b, a, t.even);
+        MG_WIDEN_MVE(t, b, t.even);
+        MG_WIDEN_MVE(b, c, t.odd);
+        MG_WIDEN_MVE(t, d, t.odd);
     }
     const int32_t *const scales = (const int32_t *)(const void *)t.w;
     int16x8_t even = vqmovnbq_s32(vuninitializedq_s16(), mg_scaled_mve(a, scales));

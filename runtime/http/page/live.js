@@ -97,6 +97,8 @@ function show(now) {
     ...(now.throttled === null ? [] : [["slowed down", now.throttled ? "yes" : "no"]]),
     ["memory", `${(now.memory_bytes / 1048576).toFixed(0)} MiB`],
     ...joules,
+    ...Object.entries(now.schedule).map(([task, known]) =>
+      [`deadlines, ${task}`, `${known.missed} of ${known.met + known.missed} missed, ${Number(known.rate_hz.toPrecision(3))} a second`]),
     ...Object.entries(now.errors).map(([kind, count]) => [`errors, ${kind}`, String(count)]),
     ["bundle", now.bundle.sha256.slice(0, 12)],
   ]);

@@ -69,6 +69,36 @@ def test_first_layers_stay_float_where_they_gain_enough_for_their_share(per_shar
     assert ("the first layers" in [group.name for group in done.groups]) == is_chosen
 
 
+def test_layers_behind_the_first_compute_float_values_with_8_bit_weights() -> None:
+    floating = detector(0)
+    seen = feeds(floating, 16)
+    plain = Quantising("int8", lambda count: seen[:count], {}).on(floating)
+    tail, total = decoding_tail(floating, (), floating.outputs), graph_macs(floating)
+
+    def judge(graph: Graph) -> dict[str, float]:
+        macs = sum(op_macs(graph, op) for op in graph.ops if graph.tensors[op.outputs[0]].dtype == "float32")
+        return {"find": 0.5 + 0.4 * macs / total}
+
+    result, done = rescue(plain, (), judge, {"find": 0.15}, seen[:4], tail=tail)
+    assert done is not None and done.is_enough and not done.layers
+    (group,) = [group for group in done.groups if group.weights_bits == 8]
+    assert 0.3 * total < done.dynamic_macs == group.macs < done.float_macs < total
+    weights = {n: result.graph.tensors[f"{n}/weights"].dtype for n in ("layer3/conv", "class/conv", "means")}
+    assert weights == {"layer3/conv": "int8", "class/conv": "int8", "means": "float32"}
+    assert result.graph.tensors["layer3/conv"].dtype == "float32" and result.graph.tensors["class/conv"].dtype == "int8"
+    assert done.weights_bytes < 0.1 * floating.weights_bytes()
+    said = " ".join(done.sentences())
+    assert "layers with 8-bit weights" in said and f"{done.dynamic_macs:,} of them with 8-bit weights" in said
+    assert done.to_json()["dynamic_macs"] == done.dynamic_macs
+
+
+def test_layers_of_other_tasks_are_left_alone() -> None:
+    tasks = two_tasks()
+    own = first_layers(tasks, 1.0, ["b"])
+    assert own == tuple(n for n in first_layers(tasks, 1.0) if not n.startswith("a")) and "b/conv" in own
+    assert first_layers(tasks, 0.5, ["b"]) != first_layers(tasks, 0.5)
+
+
 def test_without_decoded_answers_no_group_is_tried() -> None:
     _, _, done = rescued(detector(1), ())
     assert not done.groups and not done.has_whole_ranges and "groups" not in done.to_json()

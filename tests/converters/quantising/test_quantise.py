@@ -85,6 +85,27 @@ def test_kept_layers_stay_float_and_so_do_the_ends_they_touch(keep: tuple[str, .
         assert error(floating, graph, backend) < 0.05
 
 
+@pytest.mark.parametrize("backend", available())
+def test_layers_on_float_values_keep_8_bit_weights(backend: str) -> None:
+    floating = two_tasks()
+    values = ("first", "second", "trunk", "padded", "a/conv", "a/mean", "a")
+    graph = quantise(floating, "int8", measure(floating, feeds(floating, 16)), float_values=values)
+    assert {graph.tensors[n].dtype for n in ("image", *values)} == {"float32"}
+    assert {graph.tensors[n].dtype for n in ("b/conv", "b/mean", "b")} == {"int8"}
+    weights = {n: graph.tensors[f"{n}/weights"].dtype for n in ("first", "second", "a/conv", "a", "b")}
+    assert weights == {"first": "int8", "second": "float32", "a/conv": "int8", "a": "int8", "b": "int8"}
+    quant = graph.tensors["a/conv/weights"].quant
+    assert quant is not None and len(quant.scales) == 8
+    assert error(floating, graph, backend) < 0.03
+
+
+def test_what_stays_float_has_float_weights_beside_float_values_too() -> None:
+    floating = two_tasks()
+    values = ("first", "second", "trunk", "padded", "a/conv")
+    graph = quantise(floating, "int8", measure(floating, feeds(floating, 4)), ["a/conv"], float_values=values)
+    assert graph.tensors["a/conv/weights"].dtype == "float32" and graph.tensors["first/weights"].dtype == "int8"
+
+
 def test_an_output_that_the_network_reads_again_keeps_its_name() -> None:
     b = GraphBuilder()
     x = b.conv("conv", b.input("x", 1, 6, 6, 3), 4, activation="RELU")

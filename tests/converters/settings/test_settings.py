@@ -34,6 +34,7 @@ mean = 72.9
 scale = 0.01
 resize = "fit"
 interpolation = "nearest"
+pad = 114
 
 [[task]]
 name = "pose"
@@ -89,7 +90,7 @@ def test_every_setting_is_read(folder: Path) -> None:
     assert not garment.is_factory
     assert garment.labels == ("shirt", "boot")
     assert garment.labelled == folder / "labelled.npz"
-    assert garment.preprocessing == Preprocessing(28, 32, "grey", (72.9,), (0.01,), "fit", "nearest")
+    assert garment.preprocessing == Preprocessing(28, 32, "grey", (72.9,), (0.01,), "fit", "nearest", 114)
     assert settings.frames_of(garment) == folder / "frames"
     assert (pose.model, pose.is_factory, pose.state) == ("nets.pose:make", True, folder / "pose.pt")
     assert pose.preprocessing == Preprocessing(64, 64, "rgb", (1.0, 2.0, 3.0), (1 / 255,) * 3)
@@ -175,6 +176,8 @@ BAD = [
     ('color = "grey"', 'color = "gray"', "task[0].preprocessing.color", "did you mean grey"),
     ("mean = [1, 2, 3]", "mean = [1, 2]", "task[1].preprocessing.mean", "or 3 for color 'rgb'"),
     ("scale = 0.01", "scale = 0", "task[0].preprocessing.scale", "1 / (255 * std)"),
+    ("pad = 114", "pad = 256", "task[0].preprocessing.pad", "from 0 to 255"),
+    ('resize = "fit"', 'resize = "fill"', "task[0].preprocessing.pad", 'write resize = "fit"'),
     ('share = { pose = "relu3" }', 'share = { poes = "relu3" }', "graft.share.poes", "did you mean pose"),
     ('share = { pose = "relu3" }', 'share = "relu3"', "graft.share", "a table of TASK"),
     ("seed = 7", "seed = -1", "graft.seed", "at least 0"),

@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 
 from multigraft.answers.kind import KINDS
-from multigraft.bundle.manifest import PARTED_SCHEMA, SCHEMA, Manifest
+from multigraft.bundle.manifest import PAD_SCHEMA, PARTED_SCHEMA, SCHEMA, Manifest
 from multigraft.errors import BundleError
 from multigraft.tensors.joining import Concatenate, Joined, Part, Reshape, Transpose
+from multigraft.tensors.preprocessing import Preprocessing
 from tests.core.bundle.samples import bundle, manifest
 
 
@@ -57,9 +58,9 @@ def test_what_is_no_manifest_is_refused(data: Any) -> None:
 
 def test_another_schema_names_both() -> None:
     with pytest.raises(BundleError) as caught:
-        Manifest.from_json(plain() | {"schema": 4})
+        Manifest.from_json(plain() | {"schema": 5})
     assert str(caught.value) == (
-        "manifest.json has schema 4 and this multigraft reads schema 3; "
+        "manifest.json has schema 5 and this multigraft reads schema 4; "
         "use the multigraft version that built it, or build it again."
     )
     assert "schema 0 and" in refused(plain() | {"schema": 0})
@@ -97,6 +98,21 @@ def test_a_missing_field_is_named() -> None:
 
 
 STEPS = (Part("xy"), Transpose((0, 1)), Part("logits"), Reshape((1, 2)), Concatenate(1, 2))
+
+
+def test_a_pixel_to_pad_with_survives_json_under_a_schema_that_older_readers_refuse() -> None:
+    made = bundle().manifest
+    assert all("pad" not in source["preprocessing"] for source in made.to_json()["inputs"])
+    (first, *others) = made.inputs
+    assert isinstance(first.preprocessing, Preprocessing)
+    seen = dataclasses.replace(first.preprocessing, resize="fit", pad=114)
+    padded = dataclasses.replace(made, inputs=(dataclasses.replace(first, preprocessing=seen), *others))
+    data = json.loads(json.dumps(padded.to_json()))
+    assert data["schema"] == PAD_SCHEMA == 4
+    assert Manifest.from_json(data).inputs == padded.inputs
+    data["inputs"][0]["preprocessing"]["pad"] = 256
+    with pytest.raises(BundleError, match="pad is 256"):
+        Manifest.from_json(data)
 
 
 def parted() -> Manifest:

@@ -177,6 +177,31 @@ def test_a_package_that_is_installed_and_broken(folder: Path, package: str, argv
     assert code == 2 and "which is installed but cannot be imported (" in sentence
 
 
+@pytest.mark.parametrize(
+    ("breaks", "cause"),
+    [
+        ('raise ValueError("numpy.dtype size changed, may indicate binary incompatibility")', "for another numpy"),
+        (
+            'raise ImportError("libopenblas.so.0: cannot open shared object file: No such file or directory")',
+            "sudo apt install libopenblas0",
+        ),
+        ("raise SystemError", "--force-reinstall --no-cache-dir numpy"),
+    ],
+)
+def test_doctor_names_what_is_wrong_with_numpy(tmp_path: Path, breaks: str, cause: str) -> None:
+    (tmp_path / "numpy.py").write_text(breaks + "\n", "utf-8")
+    command = [sys.executable, "-P", "-m", "multigraft"]
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    done = subprocess.run([*command, "doctor"], capture_output=True, text=True, env=environment, check=False)
+    assert (done.returncode, done.stderr) == (1, "")
+    assert done.stdout.startswith("wrong    numpy: installed but cannot be imported (") and cause in done.stdout
+    done = subprocess.run([*command, "doctor", "--json"], capture_output=True, text=True, env=environment, check=False)
+    [finding] = json.loads(done.stdout)["findings"]
+    assert finding["state"] == "wrong" and cause in finding["said"] + finding["remedy"]
+    done = subprocess.run([*command, "bench", "a.graft"], capture_output=True, text=True, env=environment, check=False)
+    assert done.returncode == 2 and cause in done.stderr
+
+
 def test_names_of_sensors_may_be_in_any_encoding(tmp_path: Path) -> None:
     chip = tmp_path / "class" / "hwmon" / "hwmon0"
     chip.mkdir(parents=True)

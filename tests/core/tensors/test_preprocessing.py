@@ -42,6 +42,7 @@ def cases(draw: st.DrawFn) -> tuple[Preprocessing, Frame, str, float, int]:
         draw(size), draw(size), color, mean, scales,
         draw(st.sampled_from(("stretch", "fit", "fill", "corner", "line"))),
         draw(st.sampled_from(("bilinear", "nearest"))),
+        draw(st.none() | st.integers(0, 255)),
     )  # fmt: skip
     same = draw(st.booleans())
     height, width = (spec.height, spec.width) if same else (draw(st.integers(1, 20)), draw(st.integers(1, 20)))
@@ -137,6 +138,26 @@ def test_fit_keeps_the_aspect_ratio_and_pads_with_the_mean() -> None:
     out = np.full((1, 8, 8, 1), -3, np.int8)
     PicturePreparer(spec, stored).fill(frame, out)
     assert (out[0, :2] == 5).all() and (out[0, 6:] == 5).all()
+
+
+@pytest.mark.parametrize("dtype", ["float32", "int8"])
+@pytest.mark.parametrize("color", COLORS)
+def test_a_pixel_to_pad_with_is_a_pixel_like_those_of_the_frame(color: Color, dtype: str) -> None:
+    channels = 1 if color == "grey" else 3
+    spec = Preprocessing(8, 8, color, (10.0, 20.0, 30.0)[:channels], (0.5, 0.25, 1.0)[:channels], "fit", pad=114)
+    tensor = (
+        TensorSpec("x", (1, 8, 8, channels), dtype, 0.5, 3)
+        if dtype == "int8"
+        else TensorSpec("x", (1, 8, 8, channels), dtype)
+    )
+    frame = frame_of((4, 8, 3))
+    whole = np.full((8, 8, 3), 114, np.uint8)
+    whole[2:6] = frame
+    padded, given_whole = (np.empty(tensor.shape, tensor.dtype) for _ in range(2))
+    PicturePreparer(spec, tensor).fill(frame, padded)
+    PicturePreparer(spec, tensor).fill(whole, given_whole)
+    np.testing.assert_array_equal(padded, given_whole)
+    assert not spec.pads and dataclasses.replace(spec, pad=None).pads
 
 
 def test_corner_is_fit_with_all_padding_to_the_right_or_below() -> None:

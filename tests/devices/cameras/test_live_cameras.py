@@ -22,7 +22,7 @@ from multigraft.devices.cameras.returning import FIRST_S, LONGEST_S, Outage, Ret
 from multigraft.devices.cameras.sources import LIVE_CAMERAS, dropped_frames, newest_only, open_source, resilient
 from multigraft.devices.cameras.stream_camera import StreamCamera
 from multigraft.devices.cameras.v4l2_camera import V4l2Camera
-from multigraft.errors import DeviceError, MissingDependencyError
+from multigraft.errors import DeviceError, InputError, MissingDependencyError
 from multigraft.tensors.preprocessing import Frame
 from tests.devices.cameras.streaming import mjpeg_server
 
@@ -160,9 +160,30 @@ def test_a_camera_that_vanishes_is_looked_for_at_growing_intervals() -> None:
 
 def test_pauses_have_a_longest() -> None:
     pauses: list[float] = []
-    with ReturningCamera(Plug([1, *[None] * 12, 1]), wait=pauses.append) as camera:
+    # More than the powers of two that a float holds: a night without the camera.
+    with ReturningCamera(Plug([1, *[None] * 1100, 1]), wait=pauses.append) as camera:
         list(itertools.islice(camera, 2))
     assert max(pauses) == pauses[-1] == LONGEST_S
+
+
+def test_what_a_driver_raises_is_a_loss_once_there_were_frames() -> None:
+    class Cable(Plug):
+        def __iter__(self) -> Iterator[Frame]:
+            yield np.zeros((2, 2), np.uint8)
+            errors = [RuntimeError("the cable was pulled"), InputError("half a frame", "send it whole")]
+            raise errors[len(self._times) - 1]
+
+    said: list[str] = []
+    camera = ReturningCamera(
+        Cable([1, 1, 1]),
+        wait=lambda seconds: None,
+        report=lambda o: said.append(str(o)),
+        returned=lambda: said.append(""),
+    )
+    with camera:
+        assert len(list(itertools.islice(camera, 3))) == 3
+    assert camera.losses == 2
+    assert said == ["half a frame; looking again in 0.5 s", "", "the cable was pulled; looking again in 0.5 s", ""]
 
 
 def test_a_camera_that_is_not_there_at_the_start() -> None:

@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 
+from multigraft.devices.power import pmic_fit
 from multigraft.devices.power.fnirsi_meter import FnirsiMeter
 from multigraft.devices.power.joulescope_meter import JoulescopeMeter
 from multigraft.devices.power.meters import open_meter
@@ -27,6 +28,7 @@ from multigraft.devices.power.power import PowerMeter
 from multigraft.devices.power.ppk2_meter import Ppk2Meter
 from multigraft.devices.power.tc66_meter import Tc66Meter
 from multigraft.errors import DeviceError, InputError, MissingDependencyError, UsageError
+from multigraft.runtime.deploy.store import state_folder
 
 
 @contextmanager
@@ -275,6 +277,23 @@ def test_a_fit_that_was_kept_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyP
     (tmp_path / "multigraft" / "pmic-fit.json").write_text("{}")
     with pytest.raises(InputError, match="holds no calibration"):
         PmicMeter(command=command)
+
+
+def test_the_fit_of_a_machine_is_that_of_users_without_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def nobody(uid: int) -> None:
+        raise KeyError(uid)
+
+    # As a service has it whose user systemd made.
+    monkeypatch.delenv("HOME", raising=False)
+    monkeypatch.delenv("XDG_CONFIG_HOME", raising=False)
+    monkeypatch.setattr("pwd.getpwuid", nobody)
+    monkeypatch.setattr(pmic_fit, "SHARED", tmp_path)
+    assert pmic_fit.known_fit() is PUBLISHED
+    fit = PmicFit(2.0, 0.5, 0.03, 40, "this")
+    fit.write(tmp_path / pmic_fit.NAME)
+    assert pmic_fit.known_fit() == fit
+    with pytest.raises(UsageError, match="no home folder"):
+        state_folder()
 
 
 def test_a_pi_4_has_no_such_command(tmp_path: Path) -> None:

@@ -42,7 +42,7 @@ static const struct {
     const uint32_t *constants;
     int32_t bytes, count, starts[8];
 } all[] = {%(rows)s};
-static const mg_view view = {%(height)d, %(width)d, 3, %(height)d, %(width)d, 3, MG_STRETCH, 0, 0, 0, 0.0};
+static const mg_view view = {%(height)d, %(width)d, 3, %(height)d, %(width)d, 3, MG_STRETCH, 0, 0, {0}, 0.0};
 int main(void)
 {
     int32_t head[2];

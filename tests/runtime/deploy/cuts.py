@@ -1,6 +1,7 @@
-"""Deployments that are cut at random moments, after each of which a service has to find a bundle that answers.
+"""Deployments that are cut at random moments, after each of which the service has to answer from a valid bundle.
 
-``python -m tests.runtime.deploy.cuts --deploys 500`` prints a row per kind of cut. Kinds:
+``python -m tests.runtime.deploy.cuts --deploys 500`` prints a row per kind of cut. ``multigraft serve`` runs on the
+state folder throughout, is started again when it ends, and is killed after a third of the cuts. Kinds:
 
 - ``killed``: kill -9 of ``multigraft deploy`` at a random moment
 - ``killed at an operation``: kill -9 just before a random operation on the state folder (open, rename, mkdir, ...)
@@ -15,18 +16,16 @@ from __future__ import annotations
 import argparse
 import collections
 import contextlib
+import json
 import os
 import random
 import resource
-import shutil
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
-
-import numpy as np
 
 from multigraft.bundle.bundle import Bundle
 from multigraft.files import sha256_of
@@ -36,6 +35,7 @@ from multigraft.runtime.deploy.stream import packed
 from multigraft.runtime.engine import Engine
 from tests.bundle_builder import build
 from tests.runtime.deploy import sshd
+from tests.runtime.deploy.standing import Standing, random_frame
 
 KINDS = (
     "killed",
@@ -55,26 +55,41 @@ class Round:
     def __init__(self, folder: Path, server: sshd.Sshd | None, seed: int) -> None:
         self.random = random.Random(seed)
         self.server = server
-        self.state = folder / "state"
+        # A disk of its own where there may be one, to be filled.
+        self.disk = folder / "disk"
+        self.disk.mkdir()
+        self.state = self.disk / "state"
+        self.service: Standing | None = None
         self.grafts, self.expected = [], {}
-        self.frame = np.random.default_rng(1).integers(0, 256, (28, 28), np.uint8)
+        self.frame = random_frame()
         for number, width in enumerate((8, 9, 10, 11)):
             path = build(heads=(("digit", "classification"),), width=width).bundle.write(folder / f"{number}.graft")
             self.grafts.append(path)
             self.expected[sha256_of(path.read_bytes())] = self._answer(path)
-        deploy(self.grafts[0].read_bytes(), None, self.state)
-        trial.settled(self.serve())
         self.duration_s = 2.0
+        self.has_settled = False
+        self.left: list[str] = []
+        self.bundles = 0
         self.counts: dict[str, collections.Counter[str]] = {kind: collections.Counter() for kind in KINDS}
 
+    def begin(self) -> None:
+        """The first bundle."""
+        deploy(self.grafts[0].read_bytes(), None, self.state)
+        trial.settled(self.serve())
+        self.has_settled = True
+
     def _answer(self, path: Path) -> str:
-        return str(Engine(path).run(self.frame).answers["digit"].to_json())
+        return json.dumps(Engine(path).run(self.frame).answers["digit"].to_json())
 
     def serve(self) -> Path:
         """What a service does at its start: a bundle that gives the answers that it gave when it was made."""
-        folder = trial.starting(self.state, lambda said: None)
-        assert self._answer(folder) == self.expected[folder.name]
-        assert Bundle.open(folder)
+        if self.service is None:
+            folder = trial.starting(self.state, lambda said: None)
+            assert self._answer(folder) == self.expected[folder.name]
+            assert Bundle.open(folder)
+            return self.state
+        digest, answers = self.service.answers(self.frame)
+        assert json.dumps(answers["digit"]) == self.expected[digest]
         return self.state
 
     def cut(self, kind: str) -> None:
@@ -87,11 +102,15 @@ class Round:
             self._wait_for_the_other_side()
             now = store.current(self.state)
             assert now is not None and before is not None
-            assert now.name in (before.name, digest)
-            if code == 0:
-                assert now.name == digest
+            # A bundle that did not settle may have given way to the one before it meanwhile.
+            if self.has_settled or self.service is None:
+                assert now.name in (before.name, digest)
+                assert code != 0 or now.name == digest
+            if self.service is not None and self.random.random() < 1 / 3:
+                self.service.kill()
             self.serve()
-        if self.random.random() < 2 / 3:
+        self.has_settled = self.random.random() < 2 / 3
+        if self.has_settled:
             trial.settled(self.state)
         self.counts[kind]["done" if code == 0 else "cut"] += 1
         self.counts[kind]["switched" if now.name != before.name else "stayed"] += 1
@@ -143,17 +162,21 @@ class Round:
 
     def _wait_for_the_other_side(self) -> None:
         """What a cut connection leaves behind goes on for a while, like on another machine."""
-        while any(str(self.state).encode() in line for line in _command_lines()):
+        while any(str(self.state).encode() in line and b"\0serve\0" not in line for line in _command_lines()):
             time.sleep(0.02)
 
     def _killed_inside(self, graft: Path) -> int:
         left = self.random.randrange(90)
+        if self.service is not None:
+            # Threads and a fork do not go together.
+            call = f"deploy_and_die(Path({str(graft)!r}), Path({str(self.state)!r}), {left})"
+            program = f"from pathlib import Path; from tests.runtime.deploy.cuts import deploy_and_die; {call}"
+            return subprocess.run([sys.executable, "-c", program], capture_output=True, check=False).returncode
         pid = os.fork()
         if pid == 0:
             code = 1
             try:
-                _kill_before(self.state, left)
-                deploy(graft.read_bytes(), None, self.state, Policy(kept=0))
+                deploy_and_die(graft, self.state, left)
                 code = 0
             finally:
                 os._exit(code)
@@ -161,25 +184,16 @@ class Round:
 
     @contextlib.contextmanager
     def _full_disk(self) -> Iterator[None]:
-        """The state on a small disk that is filled but for a random number of bytes; back to where it was after."""
-        mounted = self.state.with_name("mounted")
-        mounted.mkdir(exist_ok=True)
-        subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={WHOLE_DISK}", "tmpfs", str(mounted)], check=True)
-        kept = self.state
+        """The disk that the state is on, filled but for a random number of bytes."""
+        filler = self.disk / "filler"
+        space = os.statvfs(self.disk)
+        left = self.random.randrange(0, 3 * self.grafts[0].stat().st_size)
         try:
-            shutil.copytree(kept, mounted / "state", symlinks=True)
-            self.state = mounted / "state"
-            space = os.statvfs(mounted)
-            left = self.random.randrange(0, 3 * self.grafts[0].stat().st_size)
             with contextlib.suppress(OSError):
-                (mounted / "filler").write_bytes(bytes(max(space.f_bavail * space.f_frsize - left, 0)))
+                filler.write_bytes(bytes(max(space.f_bavail * space.f_frsize - left, 0)))
             yield
-            (mounted / "filler").unlink()
-            shutil.rmtree(kept)
-            shutil.copytree(mounted / "state", kept, symlinks=True)
         finally:
-            self.state = kept
-            subprocess.run(["umount", str(mounted)], check=True)
+            filler.unlink()
 
 
 def _command_lines() -> Iterator[bytes]:
@@ -187,6 +201,12 @@ def _command_lines() -> Iterator[bytes]:
         if path.parent.name != str(os.getpid()):
             with contextlib.suppress(OSError):
                 yield path.read_bytes()
+
+
+def deploy_and_die(graft: Path, state: Path, left: int) -> None:
+    """Deploy, and be killed before the operation on the state folder after ``left`` ones."""
+    _kill_before(state, left)
+    deploy(graft.read_bytes(), None, state, Policy(kept=0))
 
 
 def _kill_before(state: Path, left: int) -> None:
@@ -222,17 +242,35 @@ def kinds_here() -> list[str]:
     return [kind for kind in KINDS if kind not in without]
 
 
-def run(folder: Path, deploys: int, seed: int, kinds: list[str]) -> Round:
-    """Do so many deployments, the kinds in turn."""
+@contextlib.contextmanager
+def small_disk(folder: Path) -> Iterator[None]:
+    """A file system in memory at ``folder``."""
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={WHOLE_DISK}", "tmpfs", str(folder)], check=True)
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+def run(folder: Path, deploys: int, seed: int, kinds: list[str], is_served: bool = True) -> Round:
+    """Do so many deployments, the kinds in turn; with a service, or with what one does at its start."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     with contextlib.ExitStack() as stack:
         server = stack.enter_context(sshd.running(folder)) if "connection cut" in kinds else None
         done = Round(folder, server, seed)
+        if "disk full" in kinds:
+            stack.enter_context(small_disk(done.disk))
+        done.begin()
+        if is_served:
+            done.service = stack.enter_context(Standing(done.state, folder / "serve.log"))
+            done.serve()
         # Of four bundles two stay, so that every other deployment unpacks one.
         for number in range(deploys):
             done.cut(kinds[number % len(kinds)])
             if number % 50 == 49:
                 print(f"{number + 1} of {deploys}", file=sys.stderr, flush=True)
+        done.left = sorted(path.name for path in done.state.iterdir())
+        done.bundles = len(store.bundles(done.state))
     return done
 
 
@@ -249,7 +287,10 @@ def main() -> int:
             counts = done.counts[kind]
             total = counts["done"] + counts["cut"]
             print(f"{kind:24} {total:8} {counts['done']:6} {counts['cut']:6} {counts['switched']:9}   {total}")
-        print(f"left over: {[path.name for path in done.state.iterdir()]}, {len(store.bundles(done.state))} bundles")
+        print(f"left over: {done.left}, {done.bundles} bundles")
+        assert done.service is not None
+        ends = collections.Counter(done.service.codes)
+        print(f"the service was started {done.service.starts} times; it ended with {dict(ends)}")
     return 0
 
 

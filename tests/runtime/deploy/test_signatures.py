@@ -39,6 +39,23 @@ def key(tmp_path: Path) -> Path:
     return tmp_path / "maker"
 
 
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        (["home.graft"], "no key to sign home.graft with; name it with --key"),
+        ([], "no bundle to sign or to check"),
+        (["--key", "garden"], "no bundle to sign or to check"),
+        (["home.graft", "--key", "a", "--check", "b"], "--key and --check ask for different things"),
+        (["home.graft", "--new-key", "a"], "--new-key makes a key and signs nothing"),
+    ],
+)
+def test_what_is_not_enough_to_sign_is_said(
+    arguments: list[str], problem: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["sign", *arguments]) == 2
+    assert problem in capsys.readouterr().err
+
+
 def public(key: Path) -> dict[str, bytes]:
     path = key.with_name(f"{key.name}.pub")
     return {str(path): path.read_bytes()}

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from multigraft.bundle.bundle import MODEL
+from multigraft.bundle.bundle import MODEL, Bundle
 from multigraft.errors import BundleError, UsageError
 from multigraft.files import sha256_of
 from multigraft.runtime.deploy import store, trial
@@ -28,8 +30,6 @@ class Device:
 
     def deploy(self, letter: str) -> Path:
         """The same bundle under another digest, so that several can be told apart."""
-        from multigraft.bundle.bundle import Bundle
-
         folder = store.put(self.state, sha256_of(letter.encode()), Bundle.open(self.graft))
         trial.switch_to(self.state, folder)
         return folder
@@ -146,3 +146,28 @@ def test_links_lead_into_the_store_and_nowhere_else(device: Device) -> None:
     (device.state / "current").unlink()
     (device.state / "current").symlink_to("../../etc")
     assert store.current(device.state) is None
+
+
+WITHOUT_MEMORY = """
+import resource, sys
+from pathlib import Path
+from multigraft.runtime.deploy.trial import starting
+size = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmSize:"))
+most = int(size.split()[1]) * 1024 + (1 << 20)
+resource.setrlimit(resource.RLIMIT_AS, (most, most))
+print(starting(Path(sys.argv[1])).name)
+"""
+
+
+def test_a_bundle_that_does_not_fit_into_memory_gives_way(in_memory: Path) -> None:
+    state = in_memory / "state"
+    digests = []
+    for number, side in enumerate((28, 800)):
+        path = build(heads=(("digit", "classification"),), size=(side, side, 1), width=1).bundle.write(
+            in_memory / f"{number}.graft"
+        )
+        digests.append(sha256_of(path.read_bytes()))
+        trial.switch_to(state, store.put(state, digests[-1], Bundle.open(path)))
+    command = [sys.executable, "-c", WITHOUT_MEMORY, str(state)]
+    served = [subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip() for _ in range(4)]
+    assert served == [digests[1]] * 3 + [digests[0]]

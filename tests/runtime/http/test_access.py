@@ -39,6 +39,7 @@ def test_others_than_this_machine_need_the_token_that_was_made(folder: Path, tmp
         path = tmp_path / "state" / "token"
         service.until(lambda: path.exists() and b"give the token" in _said(service))
         assert path.stat().st_mode & 0o777 == 0o600
+        assert f"to who has the token in {path}" in service.log.read_text()
         token = path.read_text().strip()
         for page in ("/", "/healthz", "/metrics", "/live/picture", "/v2/models"):
             assert service.ask(page)[0] == 401

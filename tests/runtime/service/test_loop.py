@@ -13,10 +13,10 @@ from typing import Any, Self
 import numpy as np
 import pytest
 
+from multigraft.devices.cameras import returning
 from multigraft.devices.power.fake_meter import FakeMeter
-from multigraft.errors import DeviceError
+from multigraft.errors import DeviceError, InputError
 from multigraft.runtime import Engine
-from multigraft.runtime.service import frames as camera_frames
 from multigraft.runtime.service.asked import MOST_WAITING, Asked, Requests
 from multigraft.runtime.service.figures import Figures
 from multigraft.runtime.service.frames import Frames, Pace
@@ -76,11 +76,11 @@ def engine() -> Engine:
 
 @pytest.fixture
 def running(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Eye, Frames, Counting, Figures]]:
-    monkeypatch.setattr(camera_frames, "FIRST_PAUSE_S", 0.05)
-    monkeypatch.setattr(camera_frames, "LONGEST_PAUSE_S", 0.2)
+    monkeypatch.setattr(returning, "FIRST_S", 0.05)
+    monkeypatch.setattr(returning, "LONGEST_S", 0.2)
     eye, notifier = Eye(), Counting({})
     figures = Figures(engine.manifest, ("garment", "digit"))
-    frames = Frames(lambda: eye, True)
+    frames = Frames(eye, True)
     requests = Requests(engine, figures.requests)
     loop = Loop(engine, None, frames, Pace(None), figures, requests, None, notifier, Journal())
     thread = threading.Thread(target=loop.run)
@@ -125,7 +125,7 @@ def test_the_watchdog_is_fed_while_the_camera_is_looked_for(
 
 def test_frames_that_nobody_takes_are_dropped_and_counted() -> None:
     eye = Eye()
-    frames = Frames(lambda: eye, True)
+    frames = Frames(eye, True)
     frames.start()
     eye.allowed.release(5)
     until(lambda: frames.steps == 5)
@@ -141,7 +141,7 @@ def test_files_wait_and_begin_again_at_their_end() -> None:
         def __iter__(self) -> Iterator[Frame]:
             yield from (np.full((2, 2), number, np.uint8) for number in range(3))
 
-    frames = Frames(Film, False)
+    frames = Frames(Film(), False)
     frames.start()
     seen = [int(frames.take(60)[1][0, 0]) for _ in range(7)]
     frames.stop()
@@ -149,24 +149,30 @@ def test_files_wait_and_begin_again_at_their_end() -> None:
     assert frames.dropped == 0 and frames.losses == 0
 
 
+class Failing(Eye):
+    """Cannot be opened."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__()
+        self._error = error
+
+    def __enter__(self) -> Self:
+        raise self._error
+
+
 def test_a_camera_that_cannot_be_configured_is_not_looked_for_again() -> None:
-    def wrong() -> Eye:
-        raise ValueError("never seen")
-
-    from multigraft.errors import InputError
-
-    def refused() -> Eye:
-        raise InputError("no such thing", "name another")
-
-    frames = Frames(refused, True)
+    said: list[tuple[bool, str]] = []
+    frames = Frames(Failing(InputError("no such thing", "name another")), True, lambda *told: said.append(told))
     frames.start()
     until(lambda: frames.fatal is not None)
     frames.stop()
-    other = Frames(wrong, True)
+    assert said == []
+    other = Frames(Failing(ValueError("never seen")), True, lambda *told: said.append(told))
     other.start()
-    until(lambda: other.losses == 1)
-    assert other.fatal is None and other.reason == "never seen"
+    until(lambda: other.is_pausing)
+    assert other.fatal is None and other.reason == "never seen."
     other.stop()
+    assert said == [(False, "never seen; looking again in 0.5 s")]
 
 
 def asked(answers: list[dict[str, Any]]) -> Asked:
@@ -238,6 +244,22 @@ def test_energy_goes_on_where_it_was_when_a_sensor_comes_back() -> None:
     reading = power.read()[0]
     assert (reading.joules, reading.watts) == (8.0, 2.0)
     power.close()
+
+
+def test_whatever_a_sensor_fails_with_is_said_and_ends_nothing() -> None:
+    class Odd(FakeMeter):
+        def energy_j(self) -> float:
+            raise ZeroDivisionError
+
+    said: list[str] = []
+    power = Power(lambda: (Odd(2000.0), ""), fail=said.append)
+    assert power.read() == [] and said == ["ZeroDivisionError"]
+
+    def damaged() -> tuple[FakeMeter | None, str]:
+        raise InputError("pmic-fit.json holds no calibration", "calibrate again")
+
+    assert Power(damaged, fail=said.append).read() == []
+    assert said[1:] == ["pmic-fit.json holds no calibration; calibrate again."]
 
 
 def test_memory_beyond_the_limit_ends_the_service_once(engine: Engine, tmp_path: Any) -> None:

@@ -152,6 +152,22 @@ def test_a_wrong_configuration_ends_with_78(
     assert problem in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(("variable", "code"), [("NOTIFY_SOCKET", 78), ("INVOCATION_ID", 78), ("OTHER", 2)])
+def test_an_option_that_there_is_not_ends_a_unit_for_good(
+    variable: str, code: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("NOTIFY_SOCKET", "INVOCATION_ID"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv(variable, "x")
+    with pytest.raises(SystemExit) as ended:
+        main(["serve", "--sauce", "camera"])
+    assert ended.value.code == code
+    assert "unrecognized arguments: --sauce" in capsys.readouterr().err
+    with pytest.raises(SystemExit) as ended:
+        main(["serve", "--help"])
+    assert not ended.value.code
+
+
 def test_frames_that_the_tasks_do_not_take_end_it_with_78(home: Path, tmp_path: Path) -> None:
     np.save(tmp_path / "rows.npy", np.zeros((2, 5), np.float32))
     assert main(["serve", str(home), "--source", str(tmp_path / "rows.npy"), "--listen", "none"]) == 78

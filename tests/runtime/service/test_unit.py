@@ -117,6 +117,33 @@ def test_without_systemd_it_says_what_to_do(monkeypatch: pytest.MonkeyPatch, tmp
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("step", ["status", "logs", "uninstall"])
+def test_without_systemd_there_is_nothing_to_ask(
+    step: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(installation, "MANAGED", tmp_path / "nothing")
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    assert main(["service", step]) == 2
+    assert capsys.readouterr().err == "multigraft: systemd does not run here; start it yourself: multigraft serve.\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "hint"),
+    [
+        (["--listen", "0.0.0.0:80"], "/var/lib/multigraft/token"),
+        (["--listen", "0.0.0.0:80", "--state", "/srv/state"], "/srv/state/token"),
+        (["--listen", "0.0.0.0:80", "--token-file", "/etc/token"], "/etc/token"),
+        ([], ""),
+    ],
+)
+def test_an_installed_service_says_where_the_token_lies(
+    arguments: list[str], hint: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(installation, "install", lambda unit, bundle: Path("multigraft.service"))
+    assert main(["service", "install", *arguments]) == 0
+    assert capsys.readouterr().out.endswith(f"the token in {hint}\n" if hint else "http://127.0.0.1:8080\n")
+
+
 def test_the_journal_gets_fields(tmp_path: Path) -> None:
     state = os.fstat(2)
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listening:

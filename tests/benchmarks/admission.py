@@ -1,0 +1,108 @@
+"""Whether the admission test says the truth: random task sets, judged, and then run whatever it said.
+
+Borne out is an admitted set that misses under 1 % of its deadlines, and a refused one of which a task misses 1 % or
+more.
+MULTIGRAFT_SETS is how many (200), MULTIGRAFT_SET_SECONDS how long each runs (5). With MULTIGRAFT_SET_CLOCK=cpu time is
+processor time, so that others on the machine change nothing; without, the service's own loop runs in real time.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+from dataclasses import dataclass
+from pathlib import Path
+
+from multigraft.cli.shared.table import print_table
+from multigraft.runtime import Engine
+from multigraft.runtime.machine import Machine
+from multigraft.runtime.scheduling.admission import MOST_MISSED, Verdict, play
+from multigraft.runtime.scheduling.rates import spelt
+from multigraft.runtime.scheduling.times import Times
+from tests.benchmarks.scheduled_sets import OnPaper, Ran, Service, bundles, drawn
+
+ROUNDS = 300
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A set, what was said of it, and what became of it."""
+
+    number: int
+    bundle: str
+    verdict: Verdict
+    ran: Ran
+    load: float
+
+    @property
+    def is_right(self) -> bool:
+        """Admitted and under the limit, or refused and a task above it."""
+        return self.ran.missed_part < MOST_MISSED if self.verdict.fits else self.ran.worst_part >= MOST_MISSED
+
+
+def show(folder: Path) -> None:
+    """Print how many verdicts were right, and each that was not."""
+    sets, seconds = int(os.environ.get("MULTIGRAFT_SETS", 200)), float(os.environ.get("MULTIGRAFT_SET_SECONDS", 5))
+    numbers = random.Random(12)
+    engines = {name: Engine(built.bundle) for name, built in bundles().items()}
+    judged = [_judged(n, *numbers.choice(list(engines.items())), numbers, seconds) for n in range(sets)]
+    machine = Machine.here(next(iter(engines.values())).model.backend)
+    print_table(
+        f"admission of {sets} random task sets, each run for {seconds:g} s afterwards; {machine}, one thread",
+        ("said", "sets", "deadlines", "borne out", "not borne out", "median missed", "most missed"),
+        [
+            _row("admitted", [j for j in judged if j.verdict.fits]),
+            _row("refused", [j for j in judged if not j.verdict.fits]),
+        ],
+    )
+    wrong = [j for j in judged if not j.is_right]
+    print_table(
+        "verdicts that were not borne out",
+        ("set", "bundle", "rates", "said", "foreseen", "missed", "worst task", "times of those measured", "load"),
+        [
+            (
+                str(j.number), j.bundle, spelt(j.verdict.rates), "fits" if j.verdict.fits else "does not fit",
+                f"{max(j.verdict.missed.values()):.1%}", f"{j.ran.missed_part:.1%}", f"{j.ran.worst_part:.1%}",
+                f"{j.ran.slower:.2f}", f"{j.load:.1f}",
+            )
+            for j in wrong
+        ],
+    )  # fmt: skip
+    loads = sorted(j.load for j in judged)
+    print(
+        f"Load of the machine meanwhile: {loads[0]:.1f} to {loads[-1]:.1f}, {loads[len(loads) // 2]:.1f} in the middle."
+    )
+
+
+def _judged(number: int, name: str, engine: Engine, numbers: random.Random, seconds: float) -> Judged:
+    tasks = tuple(task.name for task in engine.manifest.tasks)
+    runner = OnPaper if os.environ.get("MULTIGRAFT_SET_CLOCK") == "cpu" else Service
+    with runner(engine, tasks) as service:
+        times = service.measure(ROUNDS)
+        rates = drawn(numbers, times, tasks)
+        verdict = play(rates, times)
+        ran = service.run(rates, times, seconds)
+    judged = Judged(number, name, verdict, ran, os.getloadavg()[0])
+    print(_line(judged, times), flush=True)
+    return judged
+
+
+def _line(judged: Judged, times: Times) -> str:
+    verdict, ran = judged.verdict, judged.ran
+    said = "fits" if verdict.fits else "does not fit"
+    return (
+        f"{judged.number:4} {'ok   ' if judged.is_right else 'WRONG'} {spelt(verdict.rates)} {said}: foreseen "
+        f"{max(verdict.missed.values()):.2%} at {verdict.load:.0%} busy, ran {ran.missed_part:.2%} "
+        f"({ran.worst_part:.2%} of the worst), {ran.frames} frames, "
+        f"{ran.slower:.3f} of the measured times, load {judged.load:.1f}"
+    )
+
+
+def _row(said: str, judged: list[Judged]) -> list[str]:
+    parts = sorted(j.ran.missed_part for j in judged) or [0.0]
+    right = sum(j.is_right for j in judged)
+    deadlines = sum(sum(j.ran.met.values()) + sum(j.ran.missed.values()) for j in judged)
+    return [
+        said, str(len(judged)), f"{deadlines:,}", str(right), str(len(judged) - right), f"{parts[len(parts) // 2]:.2%}",
+        f"{parts[-1]:.2%}",
+    ]  # fmt: skip
