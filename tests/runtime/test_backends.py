@@ -91,6 +91,7 @@ def test_threads_do_not_change_the_answer(built: Built, backend: BackendName) ->
     np.testing.assert_array_equal(results[0], results[1])
 
 
+@pytest.mark.skipif("litert" not in BACKENDS, reason="hardware: LiteRT has no 32-bit Arm")
 def test_auto_prefers_ai_edge_litert(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("MULTIGRAFT_BACKEND", raising=False)
     assert load_backend("auto").name == "litert"
@@ -189,7 +190,7 @@ def test_an_open_shape_is_refused(backend: BackendName) -> None:
 def test_the_environment_says_what_auto_means(monkeypatch: pytest.MonkeyPatch, choice: BackendName) -> None:
     monkeypatch.setenv("MULTIGRAFT_BACKEND", choice)
     assert load_backend().name == choice
-    assert load_backend("litert").name == "litert"
+    assert load_backend(BACKENDS[0]).name == BACKENDS[0]
 
 
 def test_a_choice_that_is_unknown_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
