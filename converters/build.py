@@ -26,7 +26,6 @@ from multigraft.converters.graft.evidence import (
 from multigraft.converters.graft.explanation import explain
 from multigraft.converters.graft.frameless import plan_without_frames
 from multigraft.converters.graft.planner import plan_sharing
-from multigraft.converters.graft.proof import proved, shortfall
 from multigraft.converters.graft.saved_evaluations import SavedEvaluations
 from multigraft.converters.graft.search import SMALL_MACS, SearchOptions
 from multigraft.converters.graft.sharing_plan import BYTES_PER_WEIGHT, Limits, PlanningResult, SharingPlan
@@ -42,6 +41,7 @@ from multigraft.converters.network.standing import StandingNetwork
 from multigraft.converters.packing import promise
 from multigraft.converters.packing.convert import Conversion, convert
 from multigraft.converters.packing.fidelity import with_fidelity
+from multigraft.converters.packing.proof import proved, shortfall
 from multigraft.converters.packing.standing import with_standing
 from multigraft.converters.quantising.ranges import MissingRangesError, Range
 from multigraft.converters.quantising.safeguards import Safeguards

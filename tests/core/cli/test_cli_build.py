@@ -161,4 +161,4 @@ def test_frames_on_the_command_line_replace_those_of_the_file(inside: Path, capf
     np.savez(inside / "other.npz", day=frames(200, seed=5), night=frames(300, seed=6))
     report = printed(["graft", "multigraft.toml", "-o", "c.onnx", "--frames", "other.npz:night"], capfd)
     held_out = {a["frames"] for point in report["evaluated"] for a in [point["agreement"]]}
-    assert held_out == {100}
+    assert held_out == {33}, "a third of what is held out of 300 chooses"
