@@ -18,7 +18,7 @@ EXTRAS_fuzzing := dev,fuzzing
 METADATA := setup.cfg pyproject.toml $(wildcard setup.py packaging/demo/*)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-torch check docs dev bench jtop attack kills cuts audit fuzz fuzz-readers compilers systemd soak mutants deb firmware-tools clean FORCE arm64 armv7
+.PHONY: help demo test test-torch check docs dev bench jtop attack kills cuts audit fuzz fuzz-readers compilers systemd soak mutants deb firmware-tools arm64 armv7 clean FORCE
 .DELETE_ON_ERROR:
 
 help:
@@ -37,7 +37,6 @@ help:
 	@echo "make fuzz        2,000 random small ONNX graphs through the whole job, against onnxruntime (GRAPHS=2000; half an hour)"
 	@echo "make systemd     the service in a container of Debian 12 under a real systemd (root, the network once; minutes);"
 	@echo "                 with DEB=dist/NAME.deb that package: installed, upgraded, a bad bundle, removed, purged"
-	@echo "make systemd     the service in a container of Debian 12 under a real systemd (root, the network once; minutes)"
 	@echo "make compilers   every operator's C by gcc and clang at every level, in QEMU (COMPILERS=\"--core m3\"; half an hour)"
 	@echo "make arm64       the device tests on an emulated Pi 4 and Pi 5 under Debian 12 (qemu-user, the network once)"
 	@echo "make armv7       numbers and answers on an emulated 32-bit Pi, likewise"
