@@ -120,7 +120,9 @@ class Engine:
         self._bound: dict[tuple[str, ...] | None, _BoundTasks] = {}
         self._bound[None] = self._bind(tuple(task.name for task in self.manifest.tasks))
         self.self_test: SelfTest | None = (
-            run_self_test(self.bundle, self.compute, self.model.backend) if self_test else None
+            run_self_test(self.bundle, self.compute, self.model.backend, self.model.has_delegate())
+            if self_test
+            else None
         )
         self.model.let_go()
 

@@ -4,10 +4,15 @@ Kernels differ: optimised int8 kernels of another processor or interpreter versi
 grows to a few steps (LSB) at the outputs. So the policy is:
 
 - Same interpreter, version and processor architecture as those that made the golden outputs (the manifest's
-  ``provenance["golden"]``: ``backend``, ``version``, ``machine``): every integer tensor has to be equal.
+  ``provenance["golden"]``: ``backend``, ``version``, ``machine``): every integer tensor has to be equal. LiteRT without
+  XNNPACK, which it has wherever it can, is not the same interpreter.
 - Otherwise, and for float32 tensors always: the outputs of the tasks may differ by :data:`MAX_LSB` steps (integer) or
   :data:`MAX_FLOAT` of the tensor's largest magnitude (float32), and the top class of a classification has to be the
   same, unless the golden outputs hold several that close to the top.
+- Where other kernels run a network with quantised layers, an output of :data:`MANY` values or more may have some that
+  are further off (of the thousands of boxes that a detector weighs, those without an object say little): the root mean
+  square of the differences is at most :data:`MAX_RMS` of the output's standard deviation, 18 dB below it. Of what was
+  tried (docs/figures.md), the worst was 0.074.
 
 What differs within the policy is reported, not hidden: :meth:`SelfTest.to_json`.
 """
@@ -35,6 +40,8 @@ Compute = Callable[[Mapping[str, Array]], Mapping[str, Array]]
 
 MAX_LSB = 8
 MAX_FLOAT = 1e-3
+MAX_RMS = 0.125
+MANY = 1000
 
 
 @dataclass(frozen=True)
@@ -103,13 +110,14 @@ def read_golden(bundle: Bundle) -> tuple[dict[str, Array], dict[str, Array]]:
     return inputs, outputs
 
 
-def run_self_test(bundle: Bundle, compute: Compute, backend: Backend) -> SelfTest:
+def run_self_test(bundle: Bundle, compute: Compute, backend: Backend, has_delegate: bool | None = None) -> SelfTest:
     """Run all golden inputs through all segments.
 
     Args:
         bundle: Holds the golden inputs and outputs.
         compute: Runs all segments on stored network inputs, by tensor name, and gives every tensor they wrote.
         backend: The interpreter that ``compute`` runs on.
+        has_delegate: Whether XNNPACK runs there; None if unknown.
 
     Raises:
         BundleError: The outputs are missed by more than the policy allows, or the golden files are damaged.
@@ -143,14 +151,15 @@ def run_self_test(bundle: Bundle, compute: Compute, backend: Backend) -> SelfTes
     origin = bundle.manifest.provenance.get("golden")
     origin = origin if isinstance(origin, dict) else {}
     here_origin = golden_origin(backend)
+    lacks_delegate = backend.name == "litert" and has_delegate is False
     report = SelfTest(
         cases=cases,
         exact=not lsb,
-        same_kernels=all(origin.get(key) == value for key, value in here_origin.items()),
+        same_kernels=not lacks_delegate and all(origin.get(key) == value for key, value in here_origin.items()),
         max_lsb=lsb,
         max_relative=relative,
         made_by=_in_words(origin),
-        run_by=_in_words(here_origin),
+        run_by=_in_words(here_origin) + (", without XNNPACK" if lacks_delegate else ""),
     )
     _judge(bundle, report, outputs, {name: np.stack(arrays) for name, arrays in computed.items()})
     return report
@@ -177,7 +186,12 @@ def _judge(bundle: Bundle, report: SelfTest, golden: dict[str, Array], here: dic
         )
     specs = {spec.name: spec for spec in bundle.manifest.tensors}
     for task in bundle.manifest.tasks:
+        may_stray = not report.same_kernels and any(
+            bundle.manifest.segment(name).precision != "float32" for name in task.segments
+        )
         for name in task.outputs:
+            if may_stray and name in golden and _is_near_as_a_whole(golden[name], here[name]):
+                continue
             if report.max_lsb.get(name, 0) > MAX_LSB:
                 raise BundleError(
                     f"self-test: output {name} of task {task.name} differs by {report.max_lsb[name]} LSB from that of "
@@ -193,6 +207,14 @@ def _judge(bundle: Bundle, report: SelfTest, golden: dict[str, Array], here: dic
         if task.kind == "classification" and task.outputs[0] in golden:
             name = task.outputs[0]
             _check_top(task, specs[name], golden[name], here[name], remedy)
+
+
+def _is_near_as_a_whole(golden: Array, here: Array) -> bool:
+    """Whether an output of many values is right but for some of them."""
+    if golden[0].size < MANY:
+        return False
+    wanted = golden.astype(np.float64)
+    return bool(np.sqrt(np.mean((here.reshape(golden.shape) - wanted) ** 2)) <= MAX_RMS * wanted.std())
 
 
 def _check_top(task: Task, spec: TensorSpec, golden: Array, here: Array, remedy: str) -> None:

@@ -13,7 +13,7 @@ from multigraft.bundle.bundle import GOLDEN_INPUTS, GOLDEN_OUTPUTS, Bundle
 from multigraft.errors import BundleError, MultigraftError
 from multigraft.runtime import Engine
 from multigraft.runtime.backends import BackendName
-from multigraft.runtime.self_test import MAX_LSB, SelfTest, read_golden
+from multigraft.runtime.self_test import MANY, MAX_LSB, SelfTest, read_golden, run_self_test
 from multigraft.tensors.arrays import Array
 from tests.bundle_builder import Built, build, npz
 
@@ -84,6 +84,51 @@ def test_many_steps_off_elsewhere_are_refused(built: Built, backend: BackendName
 def test_what_lies_between_segments_may_be_further_off_elsewhere(built: Built, backend: BackendName) -> None:
     report = self_test_of(edited(built, shift("trunk/conv2", 30), ELSEWHERE), backend)
     assert report.max_lsb == {"trunk/conv2": 30}
+
+
+def strayed(few: int) -> Change:
+    """Every so many values of a map of boxes' size are far off."""
+
+    def change(outputs: dict[str, Array]) -> None:
+        moved = outputs["map/map"].copy()
+        far = moved.reshape(-1)[::few]
+        far[...] = np.where(far < 0, far + 20, far - 20)
+        outputs["map/map"] = moved
+
+    return change
+
+
+@pytest.fixture
+def mapped(backend: BackendName) -> Built:
+    return build((("map", "segmentation"), ("digit", "classification")), size=(96, 96, 3), backend=backend)
+
+
+def test_of_thousands_of_values_some_may_be_further_off_elsewhere(mapped: Built, backend: BackendName) -> None:
+    assert read_golden(mapped.bundle)[1]["map/map"][0].size >= MANY
+    report = self_test_of(edited(mapped, strayed(3000), ELSEWHERE), backend)
+    assert report.max_lsb == {"map/map": 20}
+    assert "up to 20 LSB" in str(report)
+    with pytest.raises(BundleError, match=f"at most {MAX_LSB}"):
+        Engine(edited(mapped, strayed(3), ELSEWHERE), backend=backend)
+    with pytest.raises(BundleError, match="20 LSB"):
+        Engine(edited(mapped, strayed(3000)), backend=backend)
+
+
+def test_litert_without_xnnpack_is_another_interpreter(built: Built, backend: BackendName) -> None:
+    engine = Engine(built.bundle, backend=backend)
+    bundle = edited(built, shift("digit/out", 1))
+
+    def said(has_delegate: bool) -> SelfTest:
+        return run_self_test(bundle, engine.compute, engine.model.backend, has_delegate)
+
+    with pytest.raises(BundleError, match="1 LSB"):
+        said(True)
+    if backend == "litert":
+        assert not said(False).same_kernels
+        assert "without XNNPACK" in str(said(False))
+    else:
+        with pytest.raises(BundleError, match="1 LSB"):
+            said(False)
 
 
 def test_unknown_origin_is_treated_as_elsewhere(built: Built, backend: BackendName) -> None:
