@@ -194,8 +194,10 @@ def _recipe(
     # A divisor that rounds to zero ends the interpreter, and one near zero has few digits left.
     divisions = (op for op in graph.ops if op.name == "DIV" and graph.constant(op.inputs[1]) is None)
     divided = [name for op in divisions for name in op.outputs]
+    # tflite-runtime 2.14 has no square root of integers and refuses the whole model.
+    roots = [name for op in graph.ops if op.name == "SQRT" for name in op.outputs]
     endless = [name for op in graph.ops if _has_no_scale(graph, op) for name in op.outputs]
-    if kept := {*keep_float, *divided, *endless}:
+    if kept := {*keep_float, *divided, *roots, *endless}:
         _leave(manager, _written(kept), operations.ALL_SUPPORTED)
     recipe: list[dict[str, Any]] = manager.get_quantization_recipe()
     return recipe

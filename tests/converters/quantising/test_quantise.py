@@ -186,6 +186,16 @@ def test_what_reads_an_infinite_constant_stays_float() -> None:
         assert error(floating, graph, backend) < 0.05
 
 
+def test_a_square_root_stays_float_since_older_interpreters_have_none_of_integers() -> None:
+    b = GraphBuilder()
+    positive = b.op("LOGISTIC", "positive", [b.conv("conv", b.input("x", 1, 8, 8, 3), 4)], (1, 8, 8, 4))
+    floating = b.graph(b.conv("out", b.op("SQRT", "root", [positive], (1, 8, 8, 4)), 2))
+    graph = quantised(floating, "int8")
+    assert graph.tensors["root"].dtype == "float32" and graph.tensors["conv"].dtype == "int8"
+    for backend in available():
+        assert error(floating, graph, backend) < 0.05
+
+
 def test_a_pad_of_minus_infinity_before_maximum_pooling_gets_a_sane_scale() -> None:
     b = GraphBuilder()
     x = b.conv("conv", b.input("x", 1, 8, 8, 3), 4)
