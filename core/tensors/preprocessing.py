@@ -13,7 +13,7 @@ import functools
 import math
 import threading
 import typing
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -35,7 +35,7 @@ Frame = npt.NDArray[np.uint8]
 
 _SHAPES_KEPT = 16
 """Shapes of frames whose geometry is kept; a folder of photographs may hold a different size per file."""
-_AT_ONCE = 1 << 15
+_AT_ONCE = 1 << 13
 """Values looked up in one call: numpy makes an index of 8 bytes of each, which would stay in memory between frames."""
 
 
@@ -207,14 +207,16 @@ class PicturePreparer:
         if whole and self._flips_sign:
             np.bitwise_xor(pixels, np.uint8(128), out=target.view(np.uint8))
         elif whole and target.flags.c_contiguous:
-            # "clip" never clips here; unlike the default it lets numpy write into out without a copy.
-            step = len(target) if target.size <= _AT_ONCE else max(1, _AT_ONCE * len(target) // target.size)
-            for first in range(0, len(target), step):
-                rows = slice(first, first + step)
-                np.take(tables[0], pixels[rows], out=target[rows], mode="clip")
+            # Without an index, and faster than numpy's lookup.
+            table = tables[0].tobytes()
+            for rows in _few_rows(target):
+                few = target[rows]
+                few[...] = np.frombuffer(pixels[rows].tobytes().translate(table), few.dtype).reshape(few.shape)
         else:
             for channel in range(target.shape[2]):
-                target[:, :, channel] = tables[channel][pixels[:, :, channel % pixels.shape[2]]]
+                plane, seen = target[:, :, channel], pixels[:, :, channel % pixels.shape[2]]
+                for rows in _few_rows(plane):
+                    plane[rows] = tables[channel][seen[rows]]
 
     def _geometry_of(self, frame: Any) -> _FrameGeometry:
         if not isinstance(frame, np.ndarray) or frame.dtype != np.uint8:
@@ -276,6 +278,12 @@ def _geometry(spec: Preprocessing, shape: tuple[int, ...]) -> _FrameGeometry:
     )
     resizer = Resizer((rows, columns, depth), inner, spec.interpolation == "bilinear", spec.color == "bgr")
     return _FrameGeometry(crop, resizer, region)
+
+
+def _few_rows(target: Array) -> Iterator[slice]:
+    """Rows of at most :data:`_AT_ONCE` values, or one."""
+    step = max(1, _AT_ONCE * len(target) // target.size)
+    return (slice(first, first + step) for first in range(0, len(target), step))
 
 
 def _ratio(length: int, numerator: int, denominator: int) -> int:
