@@ -38,7 +38,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "labels.txt").write_text("zéro\none\ntwo\n", "utf-8-sig")
     rng = np.random.default_rng(0)
     (tmp_path / "frames").mkdir()
-    for number in range(80):
+    for number in range(96):
         Image.fromarray(rng.integers(0, 65536, (8, 8), dtype=np.uint16)).save(tmp_path / "frames" / f"{number}.png")
         (tmp_path / "frames" / f"._{number}.png").write_bytes(b"\x00\x05\x16\x07")
     return tmp_path
@@ -55,7 +55,7 @@ def graft(folder: Path, capfd: pytest.CaptureFixture[str], **keys: str) -> tuple
 def test_files_as_people_have_them_are_taken(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
     code, said = graft(folder, capfd)
     assert code == 0 and not any(line.startswith("warning") for line in said)
-    assert sum("80 of a Mac's ._ files" in line for line in said) == 1
+    assert sum("96 of a Mac's ._ files" in line for line in said) == 1
 
 
 def test_mean_and_scale_in_units_of_one_are_warned_of(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import getpass
 import json
 import os
 import shutil
@@ -45,7 +46,9 @@ def mosquitto(folder: Path, port: int, *lines: str) -> Iterator[subprocess.Popen
     program = shutil.which("mosquitto", path="/usr/sbin:/usr/bin:/usr/local/sbin")
     if program is None:
         pytest.skip("mosquitto: not installed")
-    (folder / "mosquitto.conf").write_text("\n".join((f"listener {port} 127.0.0.1", *lines, "")))
+    # As root it would become a user of its own, who reads no folder of pytest.
+    first = (f"user {getpass.getuser()}", f"listener {port} 127.0.0.1")
+    (folder / "mosquitto.conf").write_text("\n".join((*first, *lines, "")))
     process = subprocess.Popen([program, "-c", str(folder / "mosquitto.conf")], stderr=subprocess.DEVNULL)
     try:
         until(lambda: _answers(port))
@@ -201,8 +204,6 @@ def test_password_and_tls_with_a_real_broker(tmp_path: Path) -> None:
     subprocess.run([*make, *names], check=True, capture_output=True)
     command = ["mosquitto_passwd", "-b", "-c", str(tmp_path / "users"), "pi", "secret word"]
     subprocess.run(command, check=True, capture_output=True)
-    for path in (tmp_path, *tmp_path.parents[:2], tmp_path / "key", tmp_path / "users"):
-        path.chmod(0o755)
     (tmp_path / "password").write_text("secret word\n")
     (tmp_path / "wrong").write_text("secret\n")
     lines = (f"certfile {tmp_path / 'ca'}", f"keyfile {tmp_path / 'key'}", f"password_file {tmp_path / 'users'}")
