@@ -52,12 +52,16 @@ class HwmonMeter(SampledMeter):
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         counting = chosen(tree, names)
-        readers = [rail.read_w for rail in counting if rail.read_w is not None]
-        super().__init__(lambda: sum(read() for read in readers), tuple(tree), counting, interval_s, clock)
+        self._readers = [rail.read_w for rail in counting if rail.read_w is not None]
+        super().__init__(self._watts, tuple(tree), counting, interval_s, clock)
 
     @property
     def name(self) -> str:
         return f"INA sensor on {' + '.join(self.rails)}"
+
+    def _watts(self) -> float:
+        self._each = tuple(read() for read in self._readers)
+        return sum(self._each)
 
     @classmethod
     def find(

@@ -55,6 +55,10 @@ class SampledMeter:
         self._is_entered = False
         self._last = (0.0, 0.0)
         self._total_j = 0.0
+        self._each: tuple[float, ...] = ()
+        """What ``read`` found last, of each counted rail; a subclass that knows more than the sum sets it there."""
+        self._each_before: tuple[float, ...] = ()
+        self._each_j: list[float] = []
         self._error: DeviceError | None = None
         self._samples = (array("d"), array("d"), array("d"))
 
@@ -98,6 +102,17 @@ class SampledMeter:
             self._add(self._read())
             return self._total_j
 
+    def rails_j(self) -> dict[str, float]:
+        """Joules of each of :attr:`rails` since the block was entered, as of the last sample.
+
+        Empty where the sensor tells their sum alone.
+        """
+        with self._lock:
+            self._check()
+            if len(self._each_j) != len(self.rails):
+                return {}
+            return dict(zip(self.rails, self._each_j, strict=True))
+
     def curve(self) -> Curve:
         """What was sampled since the block was entered, the last minutes of it."""
         with self._lock:
@@ -109,6 +124,7 @@ class SampledMeter:
         self._total_j, self._error, self._is_entered = 0.0, None, True
         self._samples = (array("d"), array("d"), array("d"))
         self._last = (self._clock(), first)
+        self._each_before, self._each_j = self._each, [0.0] * len(self._each)
         self._keep(0.0 if self._counts else first)
 
     def _check(self) -> None:
@@ -123,6 +139,10 @@ class SampledMeter:
         spent_s = now_s - then_s
         drawn_j = value - before if self._counts else spent_s * max(0.0, before + value) / 2
         self._total_j += max(0.0, drawn_j)
+        for place, (old, new) in enumerate(zip(self._each_before, self._each, strict=True)):
+            drawn = new - old if self._counts else spent_s * max(0.0, old + new) / 2
+            self._each_j[place] += max(0.0, drawn)
+        self._each_before = self._each
         self._last = (now_s, value)
         if spent_s:
             self._keep(drawn_j / spent_s if self._counts else value)

@@ -44,7 +44,7 @@ class RaplMeter(SampledMeter):
         self._zones = zones
         self._ranges_uj = tuple(read_number(zone / "max_energy_range_uj") for zone in zones)
         self._last_uj: tuple[int, ...] | None = None
-        self._total_uj = 0
+        self._totals_uj = [0] * len(zones)
         rails = tuple(Rail(read_text(zone / "name") or zone.name, ACCURACY) for zone in zones)
         super().__init__(self._counted_j, rails, rails, interval_s, clock, counts=True)
 
@@ -74,7 +74,8 @@ class RaplMeter(SampledMeter):
     def _counted_j(self) -> float:
         """Joules since the first call."""
         now = tuple(read_number(zone / "energy_uj") for zone in self._zones)
-        for before, after, limit in zip(self._last_uj or now, now, self._ranges_uj, strict=True):
-            self._total_uj += after - before if after >= before else after + limit - before
+        for place, (before, after, limit) in enumerate(zip(self._last_uj or now, now, self._ranges_uj, strict=True)):
+            self._totals_uj[place] += after - before if after >= before else after + limit - before
         self._last_uj = now
-        return self._total_uj / 1e6
+        self._each = tuple(total / 1e6 for total in self._totals_uj)
+        return sum(self._totals_uj) / 1e6
