@@ -44,7 +44,7 @@ def test_the_settings_example_loads(tmp_path: Path) -> None:
 def test_every_make_target_that_is_named_exists() -> None:
     makefile = (ROOT / "Makefile").read_text("utf-8")
     pages = "".join(path.read_text("utf-8") for path in PAGES)
-    for target in set(re.findall(r"`make ([a-z][a-z-]*)`|^    make ([a-z][a-z-]*)", pages, re.MULTILINE)):
+    for target in set(re.findall(r"`make ([a-z][a-z0-9-]*)`|^    make ([a-z][a-z0-9-]*)", pages, re.MULTILINE)):
         name = "".join(target)
         assert re.search(rf"^{name}:", makefile, re.MULTILINE), name
 

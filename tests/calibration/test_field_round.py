@@ -127,5 +127,5 @@ def test_layers_refitted_on_the_device_are_built_at_home(project: Path, capsys: 
     assert "nothing shared" in (out := capsys.readouterr().out) and "second is left unshared, its refit shows" in out
     run("graft", "multigraft.toml", "--refit", "a.mgrefit", "--json", "-o", "home.onnx")
     evaluated = json.loads(capsys.readouterr().out)["evaluated"]
-    # With frames the same weights are judged again at home, on the held-out ones.
-    assert [(e["task"], e["method"], e["agreement"]["frames"]) for e in evaluated] == [("second", "refit", 200)]
+    # With frames the same weights are judged again at home, on a third of the held-out ones: the others prove.
+    assert [(e["task"], e["method"], e["agreement"]["frames"]) for e in evaluated] == [("second", "refit", 66)]
