@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 import struct
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -295,7 +296,11 @@ def test_a_tool_that_never_ends_is_ended_with_all_that_it_started(
     with pytest.raises(DeviceError, match=r"esptool\.py was not done with writing in 1 s"):
         flasher.flash(job, lambda done, doing: None)
     group = int((tmp_path / "pid").read_text())
-    assert group not in _running_groups()
+    # Nobody waits for what the tool started: a busy machine takes a moment to end it.
+    give_up = time.monotonic() + 60
+    while group in _running_groups():
+        assert time.monotonic() < give_up
+        time.sleep(0.05)
 
 
 def _running_groups() -> set[int]:
