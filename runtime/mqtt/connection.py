@@ -9,7 +9,7 @@ import contextlib
 import time
 from typing import Any
 
-from multigraft.errors import DeviceError, MissingDependencyError
+from multigraft.errors import ConfigurationError, DeviceError, MissingDependencyError
 from multigraft.installing import how_missing, install_extra, repair
 from multigraft.reading import printable
 from multigraft.runtime.mqtt.broker import Broker
@@ -207,8 +207,6 @@ def load_paho() -> Any:
 
 
 def _encrypt(client: Any, broker: Broker) -> None:
-    from multigraft.errors import ConfigurationError
-
     try:
         client.tls_set(ca_certs=None if broker.ca_file is None else str(broker.ca_file))
     except (OSError, ValueError) as error:

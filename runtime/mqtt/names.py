@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import re
 import socket
-from collections.abc import Iterable
 from pathlib import Path
 
 MACHINE_ID = Path("/etc/machine-id")
@@ -21,11 +20,6 @@ def slug(name: str) -> str:
     # A name that had to be changed could meet another one.
     digest = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:8]
     return f"{plain}_{digest}" if plain else digest
-
-
-def slugs(names: Iterable[str]) -> dict[str, str]:
-    """Name to its slug."""
-    return {name: slug(name) for name in names}
 
 
 def node_of(state: Path, machine_id: Path = MACHINE_ID) -> str:

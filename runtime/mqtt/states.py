@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections import Counter
 from collections.abc import Mapping
 from typing import Any
@@ -12,6 +11,7 @@ from multigraft.answers.detections import Detections
 from multigraft.answers.embedding import Embedding
 from multigraft.answers.per_box import PerBox
 from multigraft.bundle.manifest import Manifest, Task
+from multigraft.json_encoding import finite
 from multigraft.runtime.answers import Answer, Raw, Values
 from multigraft.runtime.drawing.words import words
 from multigraft.runtime.mqtt.discovery import counted_classes, numbers_of
@@ -48,7 +48,7 @@ def state_of(manifest: Manifest, task: Task, answer: Answer) -> dict[str, Any]:
     count = numbers_of(manifest, task)
     if count:
         values = answer.values.reshape(-1).tolist() if isinstance(answer, Values) else []
-        told["numbers"] = [_finite(value) for value in (values + [math.nan] * count)[:count]]
+        told["numbers"] = finite((values + [None] * count)[:count])
     return told
 
 
@@ -74,7 +74,7 @@ def machine(figures: Mapping[str, Any]) -> dict[str, Any]:
 
 def dumped(told: Mapping[str, Any]) -> str:
     """JSON, without numbers that JSON does not have."""
-    return json.dumps(_plain(told), ensure_ascii=True, separators=(",", ":"), allow_nan=False)
+    return json.dumps(finite(told), ensure_ascii=True, separators=(",", ":"), allow_nan=False)
 
 
 def _few(answer: Any) -> dict[str, Any]:
@@ -100,22 +100,6 @@ def _few(answer: Any) -> dict[str, Any]:
         case _:
             plain: dict[str, Any] = answer.to_json()
             return plain
-
-
-def _plain(value: Any) -> Any:
-    match value:
-        case float():
-            return _finite(value)
-        case Mapping():
-            return {str(key): _plain(one) for key, one in value.items()}
-        case list() | tuple():
-            return [_plain(one) for one in value]
-        case _:
-            return value
-
-
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None
 
 
 def _switch(is_on: bool) -> str:

@@ -11,7 +11,7 @@ tasks begin at the same tick, so one hyperperiod shows every alignment there is.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 from multigraft.runtime.scheduling.rates import TaskRate, spelt
@@ -103,7 +103,7 @@ def admit(rates: Sequence[TaskRate], times: Times) -> Verdict:
     verdict = play(rates, times)
     if verdict.fits:
         return verdict
-    return Verdict(**{**verdict.__dict__, "fitting": _fitting(rates, times)})
+    return replace(verdict, fitting=_fitting(rates, times))
 
 
 def admit_of_camera(rates: Sequence[TaskRate], times: Times, camera_hz: float | None) -> Verdict:
@@ -114,9 +114,9 @@ def admit_of_camera(rates: Sequence[TaskRate], times: Times, camera_hz: float | 
         return verdict
     why = f"the camera gives {camera_hz:.3g} frames a second, and {fastest.task} asks for {float(fastest.rate_hz):.3g}"
     most = Fraction(f"{camera_hz:.2g}")
-    lower = [TaskRate(r.task, min(r.rate_hz, most), r.priority, r.deadline_s) for r in verdict.fitting or rates]
+    lower = [replace(r, rate_hz=min(r.rate_hz, most)) for r in verdict.fitting or rates]
     fitting = tuple(lower) if play(lower, times).fits else None
-    return Verdict(**{**verdict.__dict__, "hopeless": why, "fitting": fitting})
+    return replace(verdict, hopeless=why, fitting=fitting)
 
 
 def play(rates: Sequence[TaskRate], times: Times, ticks: int = TICKS) -> Verdict:
@@ -196,4 +196,4 @@ def _rounded(rate: TaskRate) -> TaskRate:
     """Down to two digits: what is proposed should be easy to type."""
     digits = Fraction(10) ** (len(str(int(rate.rate_hz))) - 2) if rate.rate_hz >= 1 else Fraction(1, 100)
     rounded = rate.rate_hz // digits * digits
-    return TaskRate(rate.task, rounded or rate.rate_hz, rate.priority, rate.deadline_s)
+    return replace(rate, rate_hz=rounded or rate.rate_hz)

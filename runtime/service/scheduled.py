@@ -221,6 +221,6 @@ def schedule_of(settings: Settings, manifest: Manifest, folder: Path) -> Schedul
         raise ConfigurationError("--max-temperature needs a thermal zone, and this system has none", "leave it out")
     tasks = settings.tasks or tuple(task.name for task in manifest.tasks)
     rates = rates_of(settings.rate_hz, settings.task_rates, tasks)
-    others = set(read_trial(settings.state).good) - {folder.name}
-    is_on_trial = settings.bundle is None and folder.name not in read_trial(settings.state).good
-    return Schedule(rates, settings.allow_miss, settings.most_w, settings.most_c, is_on_trial and bool(others))
+    good = read_trial(settings.state).good
+    gives_way = settings.bundle is None and folder.name not in good and bool(good)
+    return Schedule(rates, settings.allow_miss, settings.most_w, settings.most_c, gives_way)

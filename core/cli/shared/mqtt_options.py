@@ -11,6 +11,7 @@ from multigraft.errors import UsageError
 if TYPE_CHECKING:
     from multigraft.runtime.mqtt.broker import Broker
 
+# As in multigraft.runtime.mqtt.broker, without what that loads.
 PREFIX = "multigraft"
 DISCOVERY = "homeassistant"
 
@@ -50,15 +51,8 @@ def broker_of(options: argparse.Namespace) -> Broker | None:
     prefix, discovery = getattr(options, "mqtt_prefix", PREFIX), getattr(options, "mqtt_discovery", DISCOVERY)
     if options.mqtt is not None:
         return Broker.parse(options.mqtt, options.mqtt_password_file, options.mqtt_ca, prefix, discovery)
-    if (
-        options.mqtt_password_file is not None
-        or options.mqtt_ca is not None
-        or (prefix, discovery)
-        != (
-            PREFIX,
-            DISCOVERY,
-        )
-    ):
+    is_usual = (prefix, discovery) == (PREFIX, DISCOVERY)
+    if options.mqtt_password_file is not None or options.mqtt_ca is not None or not is_usual:
         raise UsageError("options of MQTT without a broker", "name it: --mqtt mqtt://broker")
     return None
 

@@ -167,6 +167,7 @@ def test_hostile_messages_are_counted_and_not_obeyed(tmp_path: Path) -> None:
         # The flood ends the connection; then it is told again.
         until(lambda: publisher.losses == 1)
         until(lambda: publisher.is_up)
+        assert publisher.to_json()["foreign"] == 100
 
 
 def test_a_broker_that_says_nothing_or_lies_holds_nobody_up(tmp_path: Path) -> None:
