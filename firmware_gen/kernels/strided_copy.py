@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from multigraft.firmware_gen.kernels.kernel import Kernel, function_kernel
+
 
 def strides_of(shape: Sequence[int]) -> list[int]:
     """Elements between neighbours along each axis of a dense tensor."""
@@ -35,3 +37,8 @@ def copy_loops(sizes: Sequence[int], to_strides: Sequence[int], from_strides: Se
 def copy_function(name: str, body: str) -> str:
     """A C function ``name(from, to)`` with ``body``."""
     return f"MG_KERNEL void {name}(const int8_t *from, int8_t *to)\n{{\n    {body}\n}}\n"
+
+
+def copy_kernel(kind: str, body: str) -> Kernel:
+    """One C function ``kind_…(from, to)`` with ``body``."""
+    return function_kernel(kind, body, pointers=("from", "to"))

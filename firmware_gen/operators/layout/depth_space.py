@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from multigraft.firmware_gen.boards.cores import CoreFeatures
-from multigraft.firmware_gen.kernels.c_text import digest
 from multigraft.firmware_gen.kernels.kernel import Kernel
-from multigraft.firmware_gen.kernels.strided_copy import copy_function, copy_loops, strides_of
+from multigraft.firmware_gen.kernels.strided_copy import copy_kernel, copy_loops, strides_of
 from multigraft.firmware_gen.operators.base.constraints import image, int8, same_scale
 from multigraft.firmware_gen.operators.base.operator import Operator
 from multigraft.firmware_gen.program.options import integer
@@ -48,9 +47,4 @@ class DepthSpace(Operator):
         strides = strides_of(axes)
         sizes = [axes[a] for a in order]
         body = copy_loops(sizes, strides_of(sizes), [strides[a] for a in order])
-        name = f"blocks_{digest(body)}"
-
-        def call(ins: Sequence[str], outs: Sequence[str], scratch: str, constants: str) -> str:
-            return f"{name}({ins[0]}, {outs[0]});"
-
-        return Kernel(call, (), {name: copy_function(name, body)})
+        return copy_kernel("blocks", body)

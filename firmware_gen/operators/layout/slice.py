@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from multigraft.firmware_gen.boards.cores import CoreFeatures
-from multigraft.firmware_gen.kernels.c_text import digest
 from multigraft.firmware_gen.kernels.kernel import Kernel
-from multigraft.firmware_gen.kernels.strided_copy import copy_function, copy_loops, strides_of
+from multigraft.firmware_gen.kernels.strided_copy import copy_kernel, copy_loops, strides_of
 from multigraft.firmware_gen.operators.base.constraints import int8, same_scale
 from multigraft.firmware_gen.operators.base.operator import Operator
 from multigraft.firmware_gen.program.program import Node
@@ -47,9 +46,4 @@ class Slice(Operator):
         strides = strides_of(node.input(0).shape)
         first = sum(b * s for b, s in zip(begin, strides, strict=True))
         body = f"from += {first};\n    {copy_loops(result, strides_of(result), strides)}"
-        name = f"slice_{digest(body)}"
-
-        def call(ins: Sequence[str], outs: Sequence[str], scratch: str, constants: str) -> str:
-            return f"{name}({ins[0]}, {outs[0]});"
-
-        return Kernel(call, (), {name: copy_function(name, body)})
+        return copy_kernel("slice", body)
