@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from multigraft.firmware_gen.kernels.c_text import digest
+
 Call = Callable[[Sequence[str], Sequence[str], str, str], str]
 """Pointers of the inputs, of the outputs, of the scratch, and of the constants, to a C statement."""
 
@@ -76,3 +78,29 @@ def view() -> Kernel:
         return ""
 
     return Kernel(call, view=True)
+
+
+def function_kernel(
+    kind: str,
+    body: str,
+    includes: tuple[str, ...] = (),
+    overlaps: Mapping[int, Overlap] | None = None,
+    pointers: tuple[str, str] = ("in", "out"),
+) -> Kernel:
+    """A kernel that is one C function of an input and an output, which is named after what it does.
+
+    Args:
+        kind: What the function's name begins with.
+        body: Its statements, over two ``int8_t *``.
+        includes: As in :class:`Kernel`.
+        overlaps: As in :class:`Kernel`.
+        pointers: What the body calls input and output.
+    """
+    name = f"{kind}_{digest(body)}"
+    source, result = pointers
+    text = f"MG_KERNEL void {name}(const int8_t *{source}, int8_t *{result})\n{{\n    {body}\n}}\n"
+
+    def call(ins: Sequence[str], outs: Sequence[str], scratch: str, constants: str) -> str:
+        return f"{name}({ins[0]}, {outs[0]});"
+
+    return Kernel(call, includes, {name: text}, overlaps=overlaps or {})

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from multigraft.firmware_gen.kernels.c_text import digest
+from multigraft.firmware_gen.kernels.kernel import Kernel, function_kernel
+
 
 def strides_of(shape: Sequence[int]) -> list[int]:
     """Elements between neighbours along each axis of a dense tensor."""
@@ -35,3 +38,43 @@ def copy_loops(sizes: Sequence[int], to_strides: Sequence[int], from_strides: Se
 def copy_function(name: str, body: str) -> str:
     """A C function ``name(from, to)`` with ``body``."""
     return f"MG_KERNEL void {name}(const int8_t *from, int8_t *to)\n{{\n    {body}\n}}\n"
+
+
+def copy_kernel(kind: str, body: str) -> Kernel:
+    """One C function ``kind_…(from, to)`` with ``body``."""
+    return function_kernel(kind, body, pointers=("from", "to"))
+
+
+def transposing_kernel(kind: str, shape: Sequence[int], order: Sequence[int]) -> Kernel:
+    """A tensor of ``shape`` with its axes in another order."""
+    strides = strides_of(shape)
+    sizes = [shape[a] for a in order]
+    return copy_kernel(kind, copy_loops(sizes, strides_of(sizes), [strides[a] for a in order]))
+
+
+def slicing_kernel(shape: Sequence[int], slices: Sequence[slice]) -> Kernel:
+    """Part of a tensor of ``shape``; of each axis a slice with start, stop and a step from 1 on, all of them within."""
+    strides = strides_of(shape)
+    sizes = [len(range(s.start, s.stop, s.step)) for s in slices]
+    first = sum(s.start * stride for s, stride in zip(slices, strides, strict=True))
+    steps = [s.step * stride for s, stride in zip(slices, strides, strict=True)]
+    return copy_kernel("slice", f"from += {first};\n    {copy_loops(sizes, strides_of(sizes), steps)}")
+
+
+def joining_kernel(shapes: Sequence[Sequence[int]], result: Sequence[int], axis: int) -> Kernel:
+    """Tensors of ``shapes`` side by side along an axis of the result."""
+    strides = strides_of(result)
+    functions, names, offsets, offset = {}, [], [], 0
+    for shape in shapes:
+        body = copy_loops(shape, strides, strides_of(shape))
+        name = f"copy_{digest(body)}"
+        functions[name] = copy_function(name, body)
+        names.append(name)
+        offsets.append(offset)
+        offset += shape[axis] * strides[axis]
+
+    def call(ins: Sequence[str], outs: Sequence[str], scratch: str, constants: str) -> str:
+        calls = zip(names, ins, offsets, strict=True)
+        return " ".join(f"{name}({source}, {outs[0]} + {at});" for name, source, at in calls)
+
+    return Kernel(call, (), functions)

@@ -16,8 +16,7 @@ from multigraft.firmware_gen.arithmetic.fixed_point import (
     rounding_shift,
 )
 from multigraft.firmware_gen.boards.cores import CoreFeatures
-from multigraft.firmware_gen.kernels.c_text import digest
-from multigraft.firmware_gen.kernels.kernel import Kernel, Overlap
+from multigraft.firmware_gen.kernels.kernel import Kernel, Overlap, function_kernel
 from multigraft.firmware_gen.operators.base.constraints import int8, same_shape
 from multigraft.firmware_gen.operators.base.operator import Operator
 from multigraft.firmware_gen.program.options import number
@@ -88,10 +87,4 @@ class Softmax(Operator):
             f"static const int32_t table[{len(table)}] = {{{values}}};\n"
             f"    mg_softmax(in, out, {rows}, {depth}, table, {len(table)});"
         )
-        name = f"softmax_{digest(body)}"
-        text = f"MG_KERNEL void {name}(const int8_t *in, int8_t *out)\n{{\n    {body}\n}}\n"
-
-        def call(ins: Sequence[str], outs: Sequence[str], scratch: str, constants: str) -> str:
-            return f"{name}({ins[0]}, {outs[0]});"
-
-        return Kernel(call, ("softmax.h",), {name: text}, overlaps={0: Overlap(0)})
+        return function_kernel("softmax", body, ("softmax.h",), overlaps={0: Overlap(0)})

@@ -7,9 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from multigraft.firmware_gen.boards.cores import CoreFeatures
-from multigraft.firmware_gen.kernels.c_text import digest
 from multigraft.firmware_gen.kernels.kernel import Kernel
-from multigraft.firmware_gen.kernels.strided_copy import copy_function, copy_loops, strides_of
+from multigraft.firmware_gen.kernels.strided_copy import joining_kernel
 from multigraft.firmware_gen.operators.base.constraints import int8, is_int8
 from multigraft.firmware_gen.operators.base.operator import Operator
 from multigraft.firmware_gen.program.options import integer
@@ -50,20 +49,5 @@ class Concatenation(Operator):
         return np.concatenate([i for i in inputs if i is not None], axis=self._axis(node))
 
     def lower(self, node: Node, core: CoreFeatures) -> Kernel:
-        axis = self._axis(node)
-        strides = strides_of(node.outputs[0].shape)
-        functions, names, offsets, offset = {}, [], [], 0
-        for index in range(len(node.inputs)):
-            shape = node.input(index).shape
-            body = copy_loops(shape, strides, strides_of(shape))
-            name = f"copy_{digest(body)}"
-            functions[name] = copy_function(name, body)
-            names.append(name)
-            offsets.append(offset)
-            offset += shape[axis] * strides[axis]
-
-        def call(ins: Sequence[str], outs: Sequence[str], scratch: str, constants: str) -> str:
-            calls = zip(names, ins, offsets, strict=True)
-            return " ".join(f"{name}({source}, {outs[0]} + {at});" for name, source, at in calls)
-
-        return Kernel(call, (), functions)
+        shapes = [node.input(index).shape for index in range(len(node.inputs))]
+        return joining_kernel(shapes, node.outputs[0].shape, self._axis(node))

@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from multigraft.firmware_gen.boards.cores import CoreFeatures
-from multigraft.firmware_gen.kernels.c_text import digest
 from multigraft.firmware_gen.kernels.kernel import Kernel
-from multigraft.firmware_gen.kernels.strided_copy import copy_function, copy_loops, strides_of
+from multigraft.firmware_gen.kernels.strided_copy import transposing_kernel
 from multigraft.firmware_gen.operators.base.constraints import image, int8, same_scale
 from multigraft.firmware_gen.operators.base.operator import Operator
 from multigraft.firmware_gen.program.options import integer
 from multigraft.firmware_gen.program.program import Node
 from multigraft.tensors.arrays import Array
+
+_ORDER = (0, 2, 1, 3, 4)
+"""Where the output has the input's axes, either way."""
 
 
 def _block(node: Node) -> bool:
@@ -31,26 +33,16 @@ class DepthSpace(Operator):
     summary = "int8, any block size"
     constraints = (int8, image, same_scale, _block)
 
-    def _axes(self, node: Node) -> tuple[list[int], list[int]]:
-        """The input's axes with blocks apart, and in which order the output has them."""
+    def _axes(self, node: Node) -> list[int]:
+        """The input's axes with blocks apart."""
         block, (_, height, width, channels) = integer(node.op.options.get("block_size")), node.input(0).shape
         if node.name == "DEPTH_TO_SPACE":
-            return [height, width, block, block, channels // block**2], [0, 2, 1, 3, 4]
-        return [height // block, block, width // block, block, channels], [0, 2, 1, 3, 4]
+            return [height, width, block, block, channels // block**2]
+        return [height // block, block, width // block, block, channels]
 
     def reference(self, node: Node, inputs: Sequence[Array | None]) -> Array:
-        axes, order = self._axes(node)
         assert inputs[0] is not None
-        return inputs[0].reshape(axes).transpose(order).reshape(node.outputs[0].shape)
+        return inputs[0].reshape(self._axes(node)).transpose(_ORDER).reshape(node.outputs[0].shape)
 
     def lower(self, node: Node, core: CoreFeatures) -> Kernel:
-        axes, order = self._axes(node)
-        strides = strides_of(axes)
-        sizes = [axes[a] for a in order]
-        body = copy_loops(sizes, strides_of(sizes), [strides[a] for a in order])
-        name = f"blocks_{digest(body)}"
-
-        def call(ins: Sequence[str], outs: Sequence[str], scratch: str, constants: str) -> str:
-            return f"{name}({ins[0]}, {outs[0]});"
-
-        return Kernel(call, (), {name: copy_function(name, body)})
+        return transposing_kernel("blocks", self._axes(node), _ORDER)

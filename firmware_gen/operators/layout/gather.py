@@ -8,9 +8,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from multigraft.firmware_gen.boards.cores import CoreFeatures
-from multigraft.firmware_gen.kernels.c_text import digest
 from multigraft.firmware_gen.kernels.kernel import Kernel
-from multigraft.firmware_gen.kernels.strided_copy import copy_function
+from multigraft.firmware_gen.kernels.strided_copy import copy_kernel
 from multigraft.firmware_gen.operators.base.constraints import int8, same_scale
 from multigraft.firmware_gen.operators.base.operator import Operator
 from multigraft.firmware_gen.program.options import integer
@@ -59,9 +58,4 @@ class Gather(Operator):
             f"        for (int32_t k = 0; k < {len(indices)}; k++, to += {run})\n"
             f"            memcpy(to, from + places[k] * {run}, {run});"
         )
-        name = f"gather_{digest(body)}"
-
-        def call(ins: Sequence[str], outs: Sequence[str], scratch: str, constants: str) -> str:
-            return f"{name}({ins[0]}, {outs[0]});"
-
-        return Kernel(call, (), {name: copy_function(name, body)})
+        return copy_kernel("gather", body)

@@ -7,9 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from multigraft.firmware_gen.boards.cores import CoreFeatures
-from multigraft.firmware_gen.kernels.c_text import digest
 from multigraft.firmware_gen.kernels.kernel import Kernel
-from multigraft.firmware_gen.kernels.strided_copy import copy_function, copy_loops, strides_of
+from multigraft.firmware_gen.kernels.strided_copy import joining_kernel
 from multigraft.firmware_gen.operators.base.constraints import int8
 from multigraft.firmware_gen.operators.base.operator import Operator
 from multigraft.firmware_gen.program.options import integer
@@ -50,11 +49,5 @@ class Pack(Operator):
 
     def lower(self, node: Node, core: CoreFeatures) -> Kernel:
         axis, shape = self._axis(node), node.input(0).shape
-        strides = strides_of(node.outputs[0].shape)
-        body = copy_loops(shape, [*strides[:axis], *strides[axis + 1 :]], strides_of(shape))
-        name = f"copy_{digest(body)}"
-
-        def call(ins: Sequence[str], outs: Sequence[str], scratch: str, constants: str) -> str:
-            return " ".join(f"{name}({source}, {outs[0]} + {k * strides[axis]});" for k, source in enumerate(ins))
-
-        return Kernel(call, (), {name: copy_function(name, body)})
+        part = (*shape[:axis], 1, *shape[axis:])
+        return joining_kernel([part] * len(node.inputs), node.outputs[0].shape, axis)

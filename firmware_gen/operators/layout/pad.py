@@ -8,9 +8,8 @@ import numpy as np
 
 from multigraft.firmware_gen.arithmetic.accumulators import quant
 from multigraft.firmware_gen.boards.cores import CoreFeatures
-from multigraft.firmware_gen.kernels.c_text import digest
 from multigraft.firmware_gen.kernels.kernel import Kernel
-from multigraft.firmware_gen.kernels.strided_copy import copy_function, copy_loops, strides_of
+from multigraft.firmware_gen.kernels.strided_copy import copy_kernel, copy_loops, strides_of
 from multigraft.firmware_gen.operators.base.constraints import int8, same_scale
 from multigraft.firmware_gen.operators.base.operator import Operator
 from multigraft.firmware_gen.program.program import Node
@@ -49,9 +48,4 @@ class Pad(Operator):
             f"memset(to, {zero_point}, {int(np.prod(result))});\n    to += {first};\n    "
             + copy_loops(source, strides, strides_of(source))
         )  # fmt: skip
-        name = f"pad_{digest(body)}"
-
-        def call(ins: Sequence[str], outs: Sequence[str], scratch: str, constants: str) -> str:
-            return f"{name}({ins[0]}, {outs[0]});"
-
-        return Kernel(call, (), {name: copy_function(name, body)})
+        return copy_kernel("pad", body)

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from multigraft.firmware_gen.boards.cores import CoreFeatures
-from multigraft.firmware_gen.kernels.c_text import digest
 from multigraft.firmware_gen.kernels.kernel import Kernel
+from multigraft.firmware_gen.kernels.strided_copy import copy_kernel
 from multigraft.firmware_gen.operators.base.constraints import image, int8, same_scale
 from multigraft.firmware_gen.operators.base.operator import Operator
 from multigraft.firmware_gen.operators.layout.resize_nearest import equal_channels
@@ -104,10 +104,4 @@ class ResizeBilinear(Operator):
             "                *to++ = (int8_t)((sum + (sum > 0 ? 1 << 19 : -(1 << 19))) / (1 << 20));\n"
             "            }\n        }\n    }"
         )
-        name = f"bilinear_{digest(body)}"
-        text = f"MG_KERNEL void {name}(const int8_t *from, int8_t *to)\n{{\n    {body}\n}}\n"
-
-        def call(ins: Sequence[str], outs: Sequence[str], scratch: str, constants: str) -> str:
-            return f"{name}({ins[0]}, {outs[0]});"
-
-        return Kernel(call, (), {name: text})
+        return copy_kernel("bilinear", body)

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from multigraft.firmware_gen.boards.cores import CoreFeatures
-from multigraft.firmware_gen.kernels.c_text import digest
 from multigraft.firmware_gen.kernels.kernel import Kernel
+from multigraft.firmware_gen.kernels.strided_copy import copy_kernel
 from multigraft.firmware_gen.operators.base.constraints import image, int8, same_scale
 from multigraft.firmware_gen.operators.base.operator import Operator
 from multigraft.firmware_gen.program.program import Node
@@ -58,10 +58,4 @@ class ResizeNearest(Operator):
             f"        for (int32_t x = 0; x < {len(columns)}; x++, to += {channels})\n"
             f"            memcpy(to, from + (rows[y] * {width} + columns[x]) * {channels}, {channels});"
         )
-        name = f"resize_{digest(body)}"
-        text = f"MG_KERNEL void {name}(const int8_t *from, int8_t *to)\n{{\n    {body}\n}}\n"
-
-        def call(ins: Sequence[str], outs: Sequence[str], scratch: str, constants: str) -> str:
-            return f"{name}({ins[0]}, {outs[0]});"
-
-        return Kernel(call, (), {name: text})
+        return copy_kernel("resize", body)

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from multigraft.firmware_gen.boards.cores import CoreFeatures
-from multigraft.firmware_gen.kernels.c_text import digest
 from multigraft.firmware_gen.kernels.kernel import Kernel
-from multigraft.firmware_gen.kernels.strided_copy import copy_function, copy_loops, strides_of
+from multigraft.firmware_gen.kernels.strided_copy import slicing_kernel
 from multigraft.firmware_gen.operators.base.constraints import int8, same_scale
 from multigraft.firmware_gen.operators.base.operator import Operator
 from multigraft.firmware_gen.program.program import Node
@@ -19,6 +18,12 @@ def _begin(node: Node) -> list[int] | None:
     if begin is None or begin.dtype.kind != "i" or begin.size != len(shape):
         return None
     return [int(b) for b in begin.reshape(-1)]
+
+
+def _slices(node: Node) -> list[slice]:
+    begin = _begin(node)
+    assert begin is not None
+    return [slice(b, b + n, 1) for b, n in zip(begin, node.outputs[0].shape, strict=True)]
 
 
 def _fits(node: Node) -> bool:
@@ -37,19 +42,8 @@ class Slice(Operator):
     constraints = (int8, same_scale, _fits)
 
     def reference(self, node: Node, inputs: Sequence[Array | None]) -> Array:
-        begin = _begin(node)
-        assert inputs[0] is not None and begin is not None
-        return inputs[0][tuple(slice(b, b + n) for b, n in zip(begin, node.outputs[0].shape, strict=True))]
+        assert inputs[0] is not None
+        return inputs[0][tuple(_slices(node))]
 
     def lower(self, node: Node, core: CoreFeatures) -> Kernel:
-        begin, result = _begin(node), node.outputs[0].shape
-        assert begin is not None
-        strides = strides_of(node.input(0).shape)
-        first = sum(b * s for b, s in zip(begin, strides, strict=True))
-        body = f"from += {first};\n    {copy_loops(result, strides_of(result), strides)}"
-        name = f"slice_{digest(body)}"
-
-        def call(ins: Sequence[str], outs: Sequence[str], scratch: str, constants: str) -> str:
-            return f"{name}({ins[0]}, {outs[0]});"
-
-        return Kernel(call, (), {name: copy_function(name, body)})
+        return slicing_kernel(node.input(0).shape, _slices(node))

@@ -10,7 +10,7 @@ from multigraft.firmware_gen.boards.cores import CoreFeatures
 from multigraft.firmware_gen.kernels.c_text import digest
 from multigraft.firmware_gen.kernels.kernel import Kernel
 from multigraft.firmware_gen.kernels.strided_copy import copy_function, copy_loops, strides_of
-from multigraft.firmware_gen.operators.base.constraints import int8
+from multigraft.firmware_gen.operators.base.constraints import is_int8
 from multigraft.firmware_gen.operators.base.operator import Operator
 from multigraft.firmware_gen.program.options import integer
 from multigraft.firmware_gen.program.program import Node
@@ -20,9 +20,9 @@ _AXIS_AT = {"SPLIT": 0, "SPLIT_V": 2}
 """Operator to its input that holds the axis."""
 
 
-def source_at(name: str) -> int:
+def _source_at(node: Node) -> int:
     """Which input is divided: SPLIT has its axis in front of it."""
-    return 1 if name == "SPLIT" else 0
+    return 1 if node.name == "SPLIT" else 0
 
 
 def _axis(node: Node) -> int | None:
@@ -34,7 +34,7 @@ def _axis(node: Node) -> int | None:
         if given is None or given.dtype.kind != "i" or given.size != 1:
             return None
         axis = int(given.reshape(-1)[0])
-    rank = len(node.input(source_at(node.name)).shape)
+    rank = len(node.input(_source_at(node)).shape)
     axis = axis + rank if axis < 0 else axis
     return axis if 0 <= axis < rank <= 6 else None
 
@@ -50,13 +50,8 @@ def _sizes(node: Node) -> list[int]:
 
 def _types(node: Node) -> bool:
     """What is divided and the parts have to be int8 with the same scale and zero point."""
-    source = node.input(source_at(node.name))
-    return all(t.dtype == source.dtype and t.quant == source.quant for t in node.outputs) and int8_tensor(node)
-
-
-def int8_tensor(node: Node) -> bool:
-    """Whether what is divided is int8 with one scale."""
-    return int8(Node(node.op, (node.input(source_at(node.name)),), node.outputs))
+    source = node.input(_source_at(node))
+    return is_int8(source) and all((t.dtype, t.quant) == (source.dtype, source.quant) for t in node.outputs)
 
 
 def _fits(node: Node) -> bool:
@@ -64,7 +59,7 @@ def _fits(node: Node) -> bool:
     axis = _axis(node)
     if axis is None:
         return False
-    shape = node.input(source_at(node.name)).shape
+    shape = node.input(_source_at(node)).shape
     parts = [list(shape) for _ in node.outputs]
     for part, size in zip(parts, _sizes(node), strict=True):
         part[axis : axis + 1] = [] if node.name == "UNPACK" else [size]
@@ -84,13 +79,13 @@ class Split(Operator):
         return self.references(node, inputs)[0]
 
     def references(self, node: Node, inputs: Sequence[Array | None]) -> tuple[Array, ...]:
-        source, axis = inputs[source_at(node.name)], _axis(node)
+        source, axis = inputs[_source_at(node)], _axis(node)
         assert source is not None and axis is not None
         parts = np.split(source, np.cumsum(_sizes(node))[:-1].tolist(), axis=axis)
         return tuple(part.reshape(t.shape) for part, t in zip(parts, node.outputs, strict=True))
 
     def lower(self, node: Node, core: CoreFeatures) -> Kernel:
-        position, axis = source_at(node.name), _axis(node)
+        position, axis = _source_at(node), _axis(node)
         assert axis is not None
         shape = node.input(position).shape
         strides = strides_of(shape)

@@ -8,9 +8,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from multigraft.firmware_gen.boards.cores import CoreFeatures
-from multigraft.firmware_gen.kernels.c_text import digest
 from multigraft.firmware_gen.kernels.kernel import Kernel
-from multigraft.firmware_gen.kernels.strided_copy import copy_function, copy_loops, strides_of
+from multigraft.firmware_gen.kernels.strided_copy import slicing_kernel
 from multigraft.firmware_gen.operators.base.constraints import int8
 from multigraft.firmware_gen.operators.base.operator import Operator
 from multigraft.firmware_gen.program.options import integer
@@ -68,15 +67,4 @@ class StridedSlice(Operator):
         return inputs[0][tuple(_slices(node))].reshape(node.outputs[0].shape)
 
     def lower(self, node: Node, core: CoreFeatures) -> Kernel:
-        slices = _slices(node)
-        sizes = [len(range(s.start, s.stop, s.step)) for s in slices]
-        strides = strides_of(node.input(0).shape)
-        first = sum(s.start * stride for s, stride in zip(slices, strides, strict=True))
-        steps = [s.step * stride for s, stride in zip(slices, strides, strict=True)]
-        body = f"from += {first};\n    {copy_loops(sizes, strides_of(sizes), steps)}"
-        name = f"slice_{digest(body)}"
-
-        def call(ins: Sequence[str], outs: Sequence[str], scratch: str, constants: str) -> str:
-            return f"{name}({ins[0]}, {outs[0]});"
-
-        return Kernel(call, (), {name: copy_function(name, body)})
+        return slicing_kernel(node.input(0).shape, _slices(node))

@@ -7,9 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from multigraft.firmware_gen.boards.cores import CoreFeatures
-from multigraft.firmware_gen.kernels.c_text import digest
 from multigraft.firmware_gen.kernels.kernel import Kernel, view
-from multigraft.firmware_gen.kernels.strided_copy import copy_function, copy_loops, strides_of
+from multigraft.firmware_gen.kernels.strided_copy import transposing_kernel
 from multigraft.firmware_gen.operators.base.constraints import int8
 from multigraft.firmware_gen.operators.base.operator import Operator
 from multigraft.firmware_gen.program.program import Node
@@ -46,12 +45,4 @@ class Transpose(Operator):
         moved = [a for a in order if shape[a] != 1]
         if moved == sorted(moved):
             return view()
-        strides = strides_of(shape)
-        result = [shape[a] for a in order]
-        body = copy_loops(result, strides_of(result), [strides[a] for a in order])
-        name = f"transpose_{digest(body)}"
-
-        def call(ins: Sequence[str], outs: Sequence[str], scratch: str, constants: str) -> str:
-            return f"{name}({ins[0]}, {outs[0]});"
-
-        return Kernel(call, (), {name: copy_function(name, body)})
+        return transposing_kernel("transpose", shape, order)

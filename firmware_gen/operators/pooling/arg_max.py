@@ -8,8 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from multigraft.firmware_gen.boards.cores import CoreFeatures
-from multigraft.firmware_gen.kernels.c_text import digest
-from multigraft.firmware_gen.kernels.kernel import Kernel
+from multigraft.firmware_gen.kernels.kernel import Kernel, function_kernel
 from multigraft.firmware_gen.operators.base.constraints import is_int8
 from multigraft.firmware_gen.operators.base.operator import Operator
 from multigraft.firmware_gen.operators.pooling.reduction import axes_of
@@ -51,10 +50,4 @@ class ArgMax(Operator):
             f"                if (in[i * {run} + x] {compared} in[best * {run} + x])\n"
             "                    best = i;\n            memcpy(out, &best, 4);\n        }"
         )
-        name = f"place_{digest(body)}"
-        text = f"MG_KERNEL void {name}(const int8_t *in, int8_t *out)\n{{\n    {body}\n}}\n"
-
-        def call(ins: Sequence[str], outs: Sequence[str], scratch: str, constants: str) -> str:
-            return f"{name}({ins[0]}, {outs[0]});"
-
-        return Kernel(call, (), {name: text})
+        return function_kernel("place", body)

@@ -10,8 +10,7 @@ import numpy as np
 from multigraft.firmware_gen.arithmetic.accumulators import quant
 from multigraft.firmware_gen.arithmetic.fixed_point import quantize_multiplier, rescale
 from multigraft.firmware_gen.boards.cores import CoreFeatures
-from multigraft.firmware_gen.kernels.c_text import digest
-from multigraft.firmware_gen.kernels.kernel import Kernel
+from multigraft.firmware_gen.kernels.kernel import Kernel, function_kernel
 from multigraft.firmware_gen.operators.base.constraints import int8
 from multigraft.firmware_gen.operators.base.operator import Operator
 from multigraft.firmware_gen.operators.pooling.reduction import axes_of, fits, reduction_loops
@@ -62,13 +61,7 @@ class Mean(Operator):
         else:
             result = f"mg_clamp(mg_rescale(value, {multiplier}, {shift}) + {zero_point}, -128, 127)"
             body = reduction_loops(node, str(-zero_sum), "value + {}", result)
-        name = f"mean_{digest(body)}"
-        text = f"MG_KERNEL void {name}(const int8_t *in, int8_t *out)\n{{\n    {body}\n}}\n"
-
-        def call(ins: Sequence[str], outs: Sequence[str], scratch: str, constants: str) -> str:
-            return f"{name}({ins[0]}, {outs[0]});"
-
-        return Kernel(call, includes, {name: text})
+        return function_kernel("mean", body, includes)
 
 
 def over_pixels(node: Node) -> bool:

@@ -10,8 +10,8 @@ from multigraft.firmware_gen.arithmetic.accumulators import quant
 from multigraft.firmware_gen.arithmetic.activation_range import activation_range
 from multigraft.firmware_gen.arithmetic.geometry import Window, window
 from multigraft.firmware_gen.boards.cores import CoreFeatures
-from multigraft.firmware_gen.kernels.c_text import digest, window_literal
-from multigraft.firmware_gen.kernels.kernel import Kernel, Overlap
+from multigraft.firmware_gen.kernels.c_text import window_literal
+from multigraft.firmware_gen.kernels.kernel import Kernel, Overlap, function_kernel
 from multigraft.firmware_gen.operators.base.constraints import fused_activation, image, int8, same_scale, window_fits
 from multigraft.firmware_gen.operators.base.operator import Operator
 from multigraft.firmware_gen.program.options import integer
@@ -79,14 +79,8 @@ class Pool(Operator):
         over, low, high = _window(node)
         kernel, includes = ("mg_pool_mve", ("mve.h", "pool.h", "pool_mve.h")) if core.mve else ("mg_pool", ("pool.h",))
         body = f"{kernel}({window_literal(over, 0)}, in, out, {int(self._averages)}, {low}, {high});"
-        name = f"pool_{digest(body)}"
-        text = f"MG_KERNEL void {name}(const int8_t *in, int8_t *out)\n{{\n    {body}\n}}\n"
-
-        def call(ins: Sequence[str], outs: Sequence[str], scratch: str, constants: str) -> str:
-            return f"{name}({ins[0]}, {outs[0]});"
-
         # Channel by channel: the pixel's other channels are still to be read when its first is written.
-        return Kernel(call, includes, {name: text}, overlaps={0: Overlap(_distance(over))})
+        return function_kernel("pool", body, includes, overlaps={0: Overlap(_distance(over))})
 
 
 def _distance(over: Window) -> int:

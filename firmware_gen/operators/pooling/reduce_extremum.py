@@ -7,8 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from multigraft.firmware_gen.boards.cores import CoreFeatures
-from multigraft.firmware_gen.kernels.c_text import digest
-from multigraft.firmware_gen.kernels.kernel import Kernel
+from multigraft.firmware_gen.kernels.kernel import Kernel, function_kernel
 from multigraft.firmware_gen.operators.base.constraints import int8, same_scale
 from multigraft.firmware_gen.operators.base.operator import Operator
 from multigraft.firmware_gen.operators.pooling.reduction import axes_of, fits, reduction_loops
@@ -31,10 +30,4 @@ class ReduceExtremum(Operator):
     def lower(self, node: Node, core: CoreFeatures) -> Kernel:
         start, step = ("-128", "mg_max(value, {})") if node.name == "REDUCE_MAX" else ("127", "mg_min(value, {})")
         body = reduction_loops(node, start, step, "(int8_t)value")
-        name = f"{node.name.lower()}_{digest(body)}"
-        text = f"MG_KERNEL void {name}(const int8_t *in, int8_t *out)\n{{\n    {body}\n}}\n"
-
-        def call(ins: Sequence[str], outs: Sequence[str], scratch: str, constants: str) -> str:
-            return f"{name}({ins[0]}, {outs[0]});"
-
-        return Kernel(call, (), {name: text})
+        return function_kernel(node.name.lower(), body)
