@@ -150,7 +150,10 @@ class Front:
             handles = (self._listening.fileno(), theirs.fileno())
             # -P: a file called like a module in the working folder must not be imported instead of it.
             command = [sys.executable, "-P", "-m", "multigraft.runtime.http", *map(str, handles)]
-            process = self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, pass_fds=handles)
+            # A session of its own: Ctrl-C in a terminal is for the loop, which ends this process in its turn.
+            process = self._process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, pass_fds=handles, start_new_session=True
+            )
         answers: queue.Queue[bytes | None] = queue.Queue(_ANSWERS)
         writer = threading.Thread(target=_write, args=(connection, answers), name="answers", daemon=True)
         writer.start()

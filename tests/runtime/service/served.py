@@ -95,7 +95,10 @@ def serving(
     command = [sys.executable, "-m", "multigraft", "serve", *arguments, "--state", str(folder / "state")]
     with log.open("wb") as errors:
         process = subprocess.Popen(
-            [*command, "--listen", f"{listen}:{port}"], stderr=errors, env={**os.environ, **(environment or {})}
+            [*command, "--listen", f"{listen}:{port}"],
+            stderr=errors,
+            env={**os.environ, **(environment or {})},
+            start_new_session=True,
         )
         served = Served(process, port, log)
         try:

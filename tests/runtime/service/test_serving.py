@@ -210,6 +210,19 @@ def test_a_bundle_that_is_deployed_is_served_from_the_next_start_on(tmp_path: Pa
         assert served.process.wait(60) == 75
 
 
+def test_ctrl_c_ends_it_without_a_word_of_its_parts(home: Path, tmp_path: Path) -> None:
+    with serving(tmp_path, str(home), "--source", "fake:", "--rate", "50") as served:
+        served.until(served.is_well)
+        children = _children(served)
+        # A terminal sends it to all of the group.
+        os.killpg(served.process.pid, signal.SIGINT)
+        assert served.process.wait(60) == 0
+        served.until(lambda: not any(Path(f"/proc/{child}").exists() for child in children))
+        said = served.log.read_text()
+    assert "Traceback" not in said and "started again" not in said
+    assert "frames were answered" in said
+
+
 def test_nothing_is_left_when_the_service_is_killed(home: Path, tmp_path: Path) -> None:
     with serving(tmp_path, str(home), "--source", "fake:", "--rate", "50") as served:
         served.until(served.is_well)
