@@ -251,7 +251,7 @@ def _project(
 ) -> Project:
     def port(tensor: Tensor) -> Port:
         place = places.get(tensor.name, tensor.name)
-        quant = tensor.quant if tensor.dtype in ("int8", "uint8") else None
+        quant = tensor.quant if tensor.dtype in STORED else None
         scale, zero_point = (quant.scales[0], quant.zero_points[0]) if quant else (0.0, 0)
         where = (arena.offsets[place], tensor.stored_bytes, arena.regions.get(place, 0))
         return Port(tensor.name, tensor.shape, scale, zero_point, *where, tensor.dtype)

@@ -17,6 +17,12 @@ def strides_of(shape: Sequence[int]) -> list[int]:
     return result[::-1]
 
 
+def broadcast_strides(shape: Sequence[int], rank: int) -> list[int]:
+    """Elements between neighbours along each of ``rank`` axes; 0 where the tensor is repeated, as numpy does."""
+    whole = (*(1,) * (rank - len(shape)), *shape)
+    return [0 if size == 1 else stride for size, stride in zip(whole, strides_of(whole), strict=True)]
+
+
 def copy_loops(sizes: Sequence[int], to_strides: Sequence[int], from_strides: Sequence[int]) -> str:
     """Statements that copy ``sizes`` elements from ``from`` to ``to`` (both ``int8_t *``)."""
     axes = [(n, t, f) for n, t, f in zip(sizes, to_strides, from_strides, strict=True) if n != 1]

@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from multigraft.firmware_gen.inspection.reference import evaluate_sequence
+from multigraft.firmware_gen.program.program import Program
 from multigraft.firmware_gen.project.project import Project
 from multigraft.tensors.arrays import Array
 
@@ -100,6 +102,13 @@ def reference(model: bytes, inputs: list[Array]) -> list[Array]:
         made.invoke()
         rows.append([made.get_tensor(d["index"]).copy() for d in made.get_output_details()])
     return [np.stack(r) for r in zip(*rows, strict=True)]
+
+
+def evaluate(program: Program, inputs: list[Array]) -> dict[str, Array]:
+    """Outputs by name as numpy has them, cases first; ``inputs`` holds one array per model input, cases first."""
+    names = [t.name for t in program.inputs]
+    rows = evaluate_sequence(program, [dict(zip(names, case, strict=True)) for case in zip(*inputs, strict=True)])
+    return {t.name: np.stack([row[t.name] for row in rows]) for t in program.outputs}
 
 
 def stimuli(shape: tuple[int, ...], cases: int, seed: int = 0) -> Array:

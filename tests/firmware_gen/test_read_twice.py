@@ -10,9 +10,8 @@ import pytest
 
 from multigraft.firmware_gen import generate
 from multigraft.firmware_gen.boards.cores import M3
-from multigraft.firmware_gen.inspection.reference import evaluate_sequence
 from multigraft.firmware_gen.program.program import load
-from tests.firmware_gen.host import compile_host, reference, run_host, stimuli
+from tests.firmware_gen.host import compile_host, evaluate, reference, run_host, stimuli
 from tests.firmware_gen.models import Builder, activation
 
 CASES = 60
@@ -22,13 +21,12 @@ def assert_equal(model: bytes, folder: Path) -> None:
     program = load(model)
     inputs = [stimuli(t.shape, CASES, seed) for seed, t in enumerate(program.inputs)]
     wanted = reference(model, inputs)
-    names = [t.name for t in program.inputs]
-    rows = evaluate_sequence(program, [dict(zip(names, case, strict=True)) for case in zip(*inputs, strict=True)])
+    evaluated = evaluate(program, inputs)
     project = generate(model, core=M3)
     answers = run_host(compile_host(project, folder), project, inputs)
     for task, want in zip(program.tasks, wanted, strict=True):
         (name,) = task.outputs
-        np.testing.assert_array_equal(np.stack([row[name] for row in rows]), want)
+        np.testing.assert_array_equal(evaluated[name], want)
         np.testing.assert_array_equal(answers[name], want)
 
 

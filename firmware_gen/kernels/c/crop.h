@@ -140,9 +140,11 @@ MG_KERNEL void mg_prepare(const mg_view *v, const void *tables, const int8_t *fr
     mg_regions(v, part->height, part->width, &from, &to);
     const uint8_t *const pixels = (const uint8_t *)frame +
         ((part->top + from.top) * v->frame_width + part->left + from.left) * depth;
-    for (int32_t i = 0; i < v->height * v->width && (to.height != v->height || to.width != v->width); i++)
+    const int32_t is_padded = to.height != v->height || to.width != v->width;
+    const int32_t size = v->height * v->width * v->channels;
+    for (int32_t i = 0; i < size && is_padded; i += v->channels)
         for (int32_t c = 0; c < v->channels; c++)
-            out[i * v->channels + c] = (int8_t)v->padding[c];
+            out[i + c] = (int8_t)v->padding[c];
     const int32_t is_as_large = from.height == to.height && from.width == to.width;
     for (int32_t row = 0; row < to.height && is_as_large; row++) {
         const uint8_t *pixel = pixels + row * v->frame_width * depth;

@@ -12,7 +12,7 @@ from multigraft.firmware_gen.kernels.c_text import array, digest
 from multigraft.firmware_gen.kernels.kernel import Kernel
 from multigraft.firmware_gen.operators.base.constraints import is_bytes, same_shape
 from multigraft.firmware_gen.operators.base.operator import Operator
-from multigraft.firmware_gen.operators.base.table import by_byte
+from multigraft.firmware_gen.operators.base.table import by_byte, look_up
 from multigraft.firmware_gen.program.program import Node
 from multigraft.tensors.arrays import Array
 
@@ -37,8 +37,7 @@ class Dequantize(Operator):
         return (scale * (by_byte(node.input(0).dtype) - source.zero_points[0])).astype(np.float32)
 
     def reference(self, node: Node, inputs: Sequence[Array | None]) -> Array:
-        assert inputs[0] is not None
-        return np.take(self.table(node), inputs[0].view(np.uint8)).reshape(node.outputs[0].shape)
+        return look_up(self.table(node), node, inputs)
 
     def lower(self, node: Node, core: CoreFeatures) -> Kernel:
         count = int(np.prod(node.outputs[0].shape))

@@ -12,7 +12,7 @@ from multigraft.firmware_gen.boards.cores import CoreFeatures
 from multigraft.firmware_gen.kernels.kernel import Kernel
 from multigraft.firmware_gen.operators.base.constraints import int8, same_shape
 from multigraft.firmware_gen.operators.base.operator import Operator
-from multigraft.firmware_gen.operators.base.table import SUMMARY, codes, look_up, table_kernel
+from multigraft.firmware_gen.operators.base.table import SUMMARY, by_byte, look_up, table_kernel
 from multigraft.firmware_gen.program.options import number
 from multigraft.firmware_gen.program.program import Node
 from multigraft.tensors.arrays import Array
@@ -20,7 +20,7 @@ from multigraft.tensors.arrays import Array
 
 def _table(node: Node) -> Array:
     alpha = number(node.op.options.get("alpha"), 0.0)
-    values = leaky_relu(codes(), quant(node.input(0)), quant(node.outputs[0]), alpha)
+    values = leaky_relu(by_byte(), quant(node.input(0)), quant(node.outputs[0]), alpha)
     return np.clip(values, -128, 127).astype(np.int8)
 
 

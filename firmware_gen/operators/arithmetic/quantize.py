@@ -12,7 +12,7 @@ from multigraft.firmware_gen.kernels.c_text import array, digest
 from multigraft.firmware_gen.kernels.kernel import Kernel, Overlap
 from multigraft.firmware_gen.operators.base.constraints import is_bytes, same_shape
 from multigraft.firmware_gen.operators.base.operator import Operator
-from multigraft.firmware_gen.operators.base.table import by_byte, byte_table_kernel, limits, rescaled
+from multigraft.firmware_gen.operators.base.table import limits, look_up, rescaled, table_kernel
 from multigraft.firmware_gen.program.program import Node
 from multigraft.tensors.arrays import Array
 
@@ -43,7 +43,7 @@ class Quantize(Operator):
     def reference(self, node: Node, inputs: Sequence[Array | None]) -> Array:
         assert inputs[0] is not None
         if node.input(0).dtype != "float32":
-            return np.take(_table(node), inputs[0].view(np.uint8)).reshape(node.outputs[0].shape)
+            return look_up(_table(node), node, inputs)
         low, high = limits(node.outputs[0].dtype)
         ends = np.where(np.signbit(inputs[0]), low, high)
         values = np.where(np.isnan(inputs[0]), ends, _quantised(node, inputs[0]))
@@ -51,7 +51,7 @@ class Quantize(Operator):
 
     def lower(self, node: Node, core: CoreFeatures) -> Kernel:
         if node.input(0).dtype != "float32":
-            return byte_table_kernel(_table(node), node)
+            return table_kernel(_table(node), node)
         least = limits(node.outputs[0].dtype)[0]
         count = int(np.prod(node.outputs[0].shape))
         text = array("steps", _steps(node).astype("<i4").tobytes()).replace("uint32_t", "int32_t", 1)
@@ -78,8 +78,8 @@ class Quantize(Operator):
 
 def _table(node: Node) -> Array:
     """The result of each of the 256 bytes."""
-    source, result = node.input(0).dtype, node.outputs[0].dtype
-    return np.clip(rescaled(node, by_byte(source)), *limits(result)).astype(result)
+    result = node.outputs[0].dtype
+    return np.clip(rescaled(node), *limits(result)).astype(result)
 
 
 def _steps(node: Node) -> Array:

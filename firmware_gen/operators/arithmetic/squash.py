@@ -12,7 +12,7 @@ from multigraft.firmware_gen.boards.cores import CoreFeatures
 from multigraft.firmware_gen.kernels.kernel import Kernel
 from multigraft.firmware_gen.operators.base.constraints import int8, same_shape
 from multigraft.firmware_gen.operators.base.operator import Operator
-from multigraft.firmware_gen.operators.base.table import SUMMARY, codes, look_up, table_kernel
+from multigraft.firmware_gen.operators.base.table import SUMMARY, by_byte, look_up, table_kernel
 from multigraft.firmware_gen.program.program import Node
 from multigraft.tensors.arrays import Array
 
@@ -45,7 +45,7 @@ def _argument(node: Node) -> tuple[Array, Array, Array]:
     real = float(np.float32(source.scales[0])) * float(1 << (31 - _INPUT_BITS))
     multiplier, shift = quantize_multiplier(real)
     radius = int(np.floor(float((1 << _INPUT_BITS) - 1) * float(1 << (31 - _INPUT_BITS)) / float(1 << shift)))
-    centred = codes() - source.zero_points[0]
+    centred = by_byte() - source.zero_points[0]
     inside = rescale(np.clip(centred, -radius, radius), multiplier, shift)
     return inside, centred <= -radius, centred >= radius
 

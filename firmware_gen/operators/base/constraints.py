@@ -11,19 +11,27 @@ from multigraft.tflite.graph import Tensor
 
 def is_int8(tensor: Tensor | None) -> bool:
     """An int8 tensor with one scale."""
-    return tensor is not None and tensor.dtype == "int8" and tensor.quant is not None and tensor.quant.per_tensor
+    return _has_one_scale(tensor, "int8")
 
 
 def is_bytes(tensor: Tensor | None) -> bool:
     """An int8 or uint8 tensor with one scale."""
-    return is_int8(tensor) or (
-        tensor is not None and tensor.dtype == "uint8" and tensor.quant is not None and tensor.quant.per_tensor
-    )
+    return _has_one_scale(tensor, "int8", "uint8")
+
+
+def _has_one_scale(tensor: Tensor | None, *dtypes: str) -> bool:
+    return tensor is not None and tensor.dtype in dtypes and tensor.quant is not None and tensor.quant.per_tensor
 
 
 def int8(node: Node) -> bool:
     """The first input and the outputs have to be int8 with one scale each."""
     return is_int8(node.input(0)) and all(is_int8(t) for t in node.outputs)
+
+
+def two_int8(node: Node) -> bool:
+    """Both inputs have to be int8 with one scale each, and at most one of them a constant."""
+    both = (node.input(0), node.input(1))
+    return all(is_int8(t) for t in both) and any(t.data is None for t in both)
 
 
 def image(node: Node) -> bool:

@@ -10,7 +10,8 @@ import numpy as np
 from multigraft.firmware_gen.boards.cores import CoreFeatures
 from multigraft.firmware_gen.kernels.c_text import digest
 from multigraft.firmware_gen.kernels.kernel import Kernel, Overlap
-from multigraft.firmware_gen.operators.base.constraints import fused_activation, int8, is_int8
+from multigraft.firmware_gen.kernels.strided_copy import broadcast_strides
+from multigraft.firmware_gen.operators.base.constraints import fused_activation, int8, two_int8
 from multigraft.firmware_gen.operators.base.operator import Constraint
 from multigraft.firmware_gen.program.program import Node
 from multigraft.tensors.arrays import Array
@@ -29,17 +30,9 @@ class Axis:
 
 def axes(shape: Sequence[int], a: Sequence[int], b: Sequence[int]) -> list[Axis]:
     """The fewest loops, outermost first, that visit an output of ``shape`` in order with its operands."""
-
-    def steps(operand: Sequence[int]) -> list[int]:
-        padded = (1,) * (len(shape) - len(operand)) + tuple(operand)
-        result, step = [], 1
-        for size in reversed(padded):
-            result.append(0 if size == 1 else step)
-            step *= size
-        return result[::-1]
-
+    steps = (broadcast_strides(operand, len(shape)) for operand in (a, b))
     loops: list[Axis] = []
-    for axis in (Axis(*row) for row in zip(shape, steps(a), steps(b), strict=True) if row[0] != 1):
+    for axis in (Axis(*row) for row in zip(shape, *steps, strict=True) if row[0] != 1):
         last = loops[-1] if loops else None
         if last is not None and (last.a, last.b) == (axis.a * axis.size, axis.b * axis.size):
             loops[-1] = Axis(last.size * axis.size, axis.a, axis.b)
@@ -65,12 +58,6 @@ class Formula:
     high: int
 
 
-def _both(node: Node) -> bool:
-    """Both inputs have to be int8 with one scale each, and at most one of them a constant."""
-    both = (node.input(0), node.input(1))
-    return all(is_int8(t) for t in both) and any(t.data is None for t in both)
-
-
 def _shapes(node: Node) -> bool:
     """The inputs' shapes have to fit together by broadcasting, in at most 5 loops."""
     a, b, result = node.input(0).shape, node.input(1).shape, node.outputs[0].shape
@@ -82,7 +69,7 @@ def _shapes(node: Node) -> bool:
 
 
 SUMMARY = "int8, broadcasting, either input constant, fused ReLU"
-CONSTRAINTS: tuple[Constraint, ...] = (int8, fused_activation, _both, _shapes)
+CONSTRAINTS: tuple[Constraint, ...] = (int8, fused_activation, two_int8, _shapes)
 
 
 def elementwise_kernel(node: Node, formula: Formula, core: CoreFeatures) -> Kernel:

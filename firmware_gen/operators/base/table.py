@@ -1,4 +1,4 @@
-"""Functions of one int8 value as a table of 256 results, which is computed here and read on the device."""
+"""Functions of one stored value as a table of 256 results, which is computed here and read on the device."""
 
 from __future__ import annotations
 
@@ -16,13 +16,8 @@ from multigraft.tensors.arrays import Array
 SUMMARY = "int8 to int8, a table of 256 bytes in flash"
 
 
-def codes() -> Array:
-    """All int8 values in order, int64: what a table is computed from."""
-    return np.arange(-128, 128, dtype=np.int64)
-
-
-def by_byte(dtype: str) -> Array:
-    """The value that each of the 256 bytes stores as int8 or uint8, int64."""
+def by_byte(dtype: str = "int8") -> Array:
+    """The value that each of the 256 bytes stores as int8 or uint8, int64: what a table is computed from."""
     return np.arange(256, dtype=np.uint8).view(dtype).astype(np.int64)
 
 
@@ -31,27 +26,22 @@ def limits(dtype: str) -> tuple[int, int]:
     return int(np.iinfo(dtype).min), int(np.iinfo(dtype).max)
 
 
-def rescaled(node: Node, stored: Array | None = None) -> Array:
+def rescaled(node: Node) -> Array:
     """The stored output of every stored input where the value stays the same, int64, not yet clamped."""
-    stored = codes() if stored is None else stored
+    stored = by_byte(node.input(0).dtype)
     source, result = quant(node.input(0)), quant(node.outputs[0])
     multiplier, shift = quantize_multiplier(float(np.float32(source.scales[0])) / float(np.float32(result.scales[0])))
     return rescale(stored - source.zero_points[0], multiplier, shift) + result.zero_points[0]
 
 
 def look_up(table: Array, node: Node, inputs: Sequence[Array | None]) -> Array:
-    """The output by a table of 256 values, the first of them being the one for -128."""
+    """The output by a table of 256 values, the first of them being the one for a byte of 0."""
     assert inputs[0] is not None
-    return np.take(table, inputs[0].astype(np.int64) + 128).reshape(node.outputs[0].shape)
+    return np.take(table, inputs[0].view(np.uint8)).reshape(node.outputs[0].shape)
 
 
 def table_kernel(table: Array, node: Node) -> Kernel:
-    """The C that looks up an int8 table, the first value being the one for -128; nothing where all stays as it is."""
-    return byte_table_kernel(np.roll(table, -128), node)
-
-
-def byte_table_kernel(table: Array, node: Node) -> Kernel:
-    """The C that looks up a table of 256 bytes, the first being the one for a byte of 0."""
+    """The C that looks up a table of 256 bytes, the first being the one for a byte of 0; nothing where all stay."""
     if np.array_equal(table.view(np.uint8), np.arange(256)):
         return view()
     count = int(np.prod(node.outputs[0].shape))

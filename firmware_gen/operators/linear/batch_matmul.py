@@ -12,20 +12,14 @@ from multigraft.firmware_gen.arithmetic.fixed_point import quantize_multiplier, 
 from multigraft.firmware_gen.boards.cores import CoreFeatures
 from multigraft.firmware_gen.kernels.c_text import digest
 from multigraft.firmware_gen.kernels.kernel import Kernel
-from multigraft.firmware_gen.kernels.strided_copy import strides_of
-from multigraft.firmware_gen.operators.base.constraints import int8, is_int8
+from multigraft.firmware_gen.kernels.strided_copy import broadcast_strides
+from multigraft.firmware_gen.operators.base.constraints import int8, two_int8
 from multigraft.firmware_gen.operators.base.operator import Operator
 from multigraft.firmware_gen.program.program import Node
 from multigraft.tensors.arrays import Array
 
 _MOST_TAPS = 1 << 15
 """Products of one sum, so that it fits 32 bits."""
-
-
-def _both(node: Node) -> bool:
-    """Both inputs have to be int8 with one scale each, and at most one of them a constant."""
-    both = (node.input(0), node.input(1))
-    return all(is_int8(t) for t in both) and any(t.data is None for t in both)
 
 
 def _sizes(node: Node) -> tuple[int, int, int, int]:
@@ -56,7 +50,7 @@ class BatchMatmul(Operator):
 
     names = ("BATCH_MATMUL",)
     summary = "int8, either input constant, batches broadcast, either matrix turned"
-    constraints = (int8, _both, _fits)
+    constraints = (int8, two_int8, _fits)
 
     def _arithmetic(self, node: Node) -> tuple[tuple[int, int, int], int, int]:
         """Zero points, multiplier and shift; the product of the scales is float32."""
@@ -111,8 +105,7 @@ def _places(node: Node) -> list[tuple[int, int]]:
     places = []
     for position in (0, 1):
         shape = node.input(position).shape
-        whole = (1,) * (len(batch) - len(shape[:-2])) + shape[:-2]
-        steps = [0 if n == 1 else s for n, s in zip(whole, strides_of(whole), strict=True)]
+        steps = broadcast_strides(shape[:-2], len(batch))
         size = math.prod(shape[-2:])
         places.append([size * sum(i * s for i, s in zip(at, steps, strict=True)) for at in np.ndindex(*batch)])
     return list(zip(*places, strict=True))

@@ -21,9 +21,14 @@ _MOST_SUMMED = 1 << 23
 """Elements of one sum, so that it fits 32 bits with its zero points."""
 
 
+def _summed(node: Node) -> int:
+    """Elements of one sum."""
+    return math.prod(node.input(0).shape[a] for a in axes_of(node))
+
+
 def _few(node: Node) -> bool:
     """At most 2^23 elements may be summed."""
-    return math.prod(node.input(0).shape[a] for a in axes_of(node)) <= _MOST_SUMMED
+    return _summed(node) <= _MOST_SUMMED
 
 
 class Mean(Operator):
@@ -36,7 +41,7 @@ class Mean(Operator):
     def _arithmetic(self, node: Node) -> tuple[int, int, int, int]:
         """Sum of zero points, multiplier, shift, output zero point."""
         source, result = quant(node.input(0)), quant(node.outputs[0])
-        count = math.prod(node.input(0).shape[a] for a in axes_of(node))
+        count = _summed(node)
         real = float(np.float32(source.scales[0])) / float(np.float32(result.scales[0]))
         multiplier, shift = quantize_multiplier(real)
         down = min(count.bit_length() - 1, 32, 31 + shift)

@@ -204,7 +204,7 @@ def _run(image: Path, core_name: str) -> list[str]:
 def show(cores: Sequence[str], compilers: Sequence[str], levels: Sequence[str]) -> int:
     """Print a row per compiler and level, a column per core; returns how many models answered wrong."""
     chosen = [subject(name, model) for name, model in subjects().items()]
-    count, missing = 0, []
+    count = 0
     print(f"{len(chosen)} models, {CASES + 4} inputs each: answers that differ in any bit", flush=True)
     print(f"{'':<18}" + "".join(f"{CORES[core].name:>14}" for core in cores), flush=True)
     for compiler in compilers:
@@ -212,7 +212,6 @@ def show(cores: Sequence[str], compilers: Sequence[str], levels: Sequence[str]) 
             print(f"{compiler + ' ' + level:<18}", end="", flush=True)
             for core in cores:
                 if compiler_command(compiler, CORES[core]) is None:
-                    missing.append(f"{compiler} for {core}")
                     print(f"{'–':>14}", end="", flush=True)
                     continue
                 with tempfile.TemporaryDirectory() as folder:

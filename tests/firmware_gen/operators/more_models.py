@@ -21,6 +21,10 @@ def constant(tensor: Tensor, seed: int = 3) -> Tensor:
     return replace(tensor, data=values)
 
 
+def axis_of(number: int) -> Tensor:
+    return Tensor("axis", (), "int32", None, np.array(number, np.int32))
+
+
 def parted(op: str, inputs: list[Tensor], outputs: list[Tensor], version: int = 1, **options: OptionValue) -> bytes:
     """A model of one operator with several outputs."""
     given = [t.name for t in inputs if t.data is None]
@@ -33,14 +37,14 @@ def split(axis: int, parts: int, shape: tuple[int, ...] = (1, 4, 6, 3)) -> bytes
     part = list(shape)
     part[axis] //= parts
     outputs = [activation(f"out{k}", tuple(part)) for k in range(parts)]
-    number = Tensor("axis", (), "int32", None, np.array(axis, np.int32))
-    return parted("SPLIT", [number, activation("in", shape)], outputs, 2, num_splits=parts)
+    return parted("SPLIT", [axis_of(axis), activation("in", shape)], outputs, 2, num_splits=parts)
 
 
 def split_v(axis: int, sizes: list[int], shape: tuple[int, ...] = (1, 4, 7, 5)) -> bytes:
     outputs = [activation(f"out{k}", (*shape[: axis % 4], n, *shape[axis % 4 + 1 :])) for k, n in enumerate(sizes)]
-    number = Tensor("axis", (), "int32", None, np.array(axis, np.int32))
-    return parted("SPLIT_V", [activation("in", shape), ints("sizes", sizes), number], outputs, 2, num_splits=len(sizes))
+    return parted(
+        "SPLIT_V", [activation("in", shape), ints("sizes", sizes), axis_of(axis)], outputs, 2, num_splits=len(sizes)
+    )
 
 
 def reduced(
@@ -162,11 +166,11 @@ MORE: dict[str, Callable[[], bytes]] = {
     "products with a constant": lambda: matmul((2, 4, 5), (5, 6), (2, 4, 6), fixed=True),
     "products with a turned matrix": lambda: matmul((1, 2, 4, 5), (1, 2, 3, 5), (1, 2, 4, 3), adj_y=True),
     "place of the greatest": lambda: single(
-        "ARG_MAX", [activation("in", (2, 5, 7)), Tensor("axis", (), "int32", None, np.array(-1, np.int32))],
+        "ARG_MAX", [activation("in", (2, 5, 7)), axis_of(-1)],
         Tensor("out", (2, 5), "int32"), 2, output_type=2,
     ),
     "place of the least": lambda: single(
-        "ARG_MIN", [activation("in", (2, 5, 7)), Tensor("axis", (), "int32", None, np.array(1, np.int32))],
+        "ARG_MIN", [activation("in", (2, 5, 7)), axis_of(1)],
         Tensor("out", (2, 7), "int32"), 2, output_type=2,
     ),
 }  # fmt: skip

@@ -11,9 +11,8 @@ from hypothesis import strategies as st
 
 from multigraft.firmware_gen import generate
 from multigraft.firmware_gen.boards.cores import M3
-from multigraft.firmware_gen.inspection.reference import evaluate_sequence
 from multigraft.firmware_gen.program.program import load
-from tests.firmware_gen.host import compile_host, reference, run_host, stimuli
+from tests.firmware_gen.host import compile_host, evaluate, reference, run_host, stimuli
 from tests.firmware_gen.models import activation, ints, single
 from tests.firmware_gen.operators.more_models import MORE, bilinear, bytes_of, constant, quantised
 
@@ -30,12 +29,11 @@ def assert_same(model: bytes, folder: Path, cases: int = CASES) -> None:
         for seed, t in enumerate(program.inputs)
     ]
     wanted = reference(model, inputs)
-    names = [t.name for t in program.inputs]
-    rows = evaluate_sequence(program, [dict(zip(names, case, strict=True)) for case in zip(*inputs, strict=True)])
+    evaluated = evaluate(program, inputs)
     project = generate(model, core=M3)
     answers = run_host(compile_host(project, folder), project, inputs)
     for tensor, want in zip(program.outputs, wanted, strict=True):
-        np.testing.assert_array_equal(np.stack([row[tensor.name] for row in rows]), want)
+        np.testing.assert_array_equal(evaluated[tensor.name], want)
         np.testing.assert_array_equal(answers[tensor.name].reshape(want.shape), want)
 
 
@@ -44,15 +42,14 @@ def test_operator_equals_the_reference_kernel(name: str, tmp_path: Path) -> None
     assert_same(MORE[name](), tmp_path)
 
 
-def numpy_equals(model: bytes) -> None:
+def assert_numpy_is_same(model: bytes) -> None:
     """numpy and the reference interpreter agree; the C is held to numpy above."""
     program = load(model)
     inputs = [stimuli(t.shape, 12, seed).view(t.dtype) for seed, t in enumerate(program.inputs)]
     wanted = reference(model, inputs)
-    names = [t.name for t in program.inputs]
-    rows = evaluate_sequence(program, [dict(zip(names, case, strict=True)) for case in zip(*inputs, strict=True)])
+    evaluated = evaluate(program, inputs)
     for tensor, want in zip(program.outputs, wanted, strict=True):
-        np.testing.assert_array_equal(np.stack([row[tensor.name] for row in rows]), want)
+        np.testing.assert_array_equal(evaluated[tensor.name], want)
 
 
 SCALES = st.floats(1e-4, 2.0)
@@ -65,14 +62,14 @@ def test_means_of_any_scale(a: float, za: int, b: float, zb: int, axes: set[int]
     shape = (2, 3, 4, 5)
     result = tuple(n for k, n in enumerate(shape) if k not in axes)
     source, out = activation("in", shape, a, za), activation("out", result, b, zb)
-    numpy_equals(single("MEAN", [source, ints("axes", sorted(axes))], out, 2, keep_dims=False))
+    assert_numpy_is_same(single("MEAN", [source, ints("axes", sorted(axes))], out, 2, keep_dims=False))
 
 
 @settings(max_examples=60, deadline=None)
 @given(SCALES, ZEROS, SCALES, ZEROS, SCALES, ZEROS)
 def test_prelu_of_any_scale(a: float, za: int, s: float, zs: int, b: float, zb: int) -> None:
     slopes = constant(activation("slopes", (1, 1, 6), s, zs))
-    numpy_equals(
+    assert_numpy_is_same(
         single("PRELU", [activation("in", (1, 2, 3, 6), a, za), slopes], activation("out", (1, 2, 3, 6), b, zb))
     )
 
@@ -80,7 +77,7 @@ def test_prelu_of_any_scale(a: float, za: int, s: float, zs: int, b: float, zb: 
 @settings(max_examples=60, deadline=None)
 @given(st.integers(1, 9), st.integers(1, 9), st.integers(1, 24), st.integers(1, 24), st.sampled_from(["", "a", "h"]))
 def test_bilinear_of_any_size(height: int, width: int, rows: int, columns: int, flag: str) -> None:
-    numpy_equals(bilinear((rows, columns), flag == "a", flag == "h", (height, width)))
+    assert_numpy_is_same(bilinear((rows, columns), flag == "a", flag == "h", (height, width)))
 
 
 @settings(max_examples=60, deadline=None)
@@ -88,7 +85,7 @@ def test_bilinear_of_any_size(height: int, width: int, rows: int, columns: int, 
 def test_quantize_of_any_scale(a: float, za: int, b: float, zb: int, types: tuple[str, str]) -> None:
     offsets = [128 if kind == "uint8" else 0 for kind in types]
     source = bytes_of("in", (1, 64), types[0], a, za + offsets[0])
-    numpy_equals(quantised(source, bytes_of("out", (1, 64), types[1], b, zb + offsets[1])))
+    assert_numpy_is_same(quantised(source, bytes_of("out", (1, 64), types[1], b, zb + offsets[1])))
 
 
 @settings(max_examples=40, deadline=None)
@@ -96,4 +93,6 @@ def test_quantize_of_any_scale(a: float, za: int, b: float, zb: int, types: tupl
 def test_products_of_any_scale(a: float, za: int, b: float, zb: int, c: float, zc: int, adj_y: bool) -> None:
     other = (2, 3, 4) if adj_y else (2, 4, 3)
     operands = [activation("a", (2, 5, 4), a, za), activation("b", other, b, zb)]
-    numpy_equals(single("BATCH_MATMUL", operands, activation("out", (2, 5, 3), c, zc), 3, adj_x=False, adj_y=adj_y))
+    assert_numpy_is_same(
+        single("BATCH_MATMUL", operands, activation("out", (2, 5, 3), c, zc), 3, adj_x=False, adj_y=adj_y)
+    )
