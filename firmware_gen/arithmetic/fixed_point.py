@@ -45,9 +45,12 @@ def rounding_shift(x: Array, exponent: Array | int) -> Array:
 
 
 def rescale(x: Array, multiplier: Array | int, shift: Array | int) -> Array:
-    """MultiplyByQuantizedMultiplier: ``x * multiplier * 2^(shift - 31)``, rounded twice."""
+    """MultiplyByQuantizedMultiplier: ``x * multiplier * 2^(shift - 31)``, rounded twice.
+
+    What is shifted beyond 32 bits wraps around, as in the kernels: an output whose scale is that fine means little.
+    """
     shift = np.asarray(shift, np.int64)
-    left = np.left_shift(np.asarray(x, np.int64), np.maximum(shift, 0))
+    left = np.left_shift(np.asarray(x, np.int64), np.maximum(shift, 0)).astype(np.int32).astype(np.int64)
     return rounding_shift(doubling_high_multiply(left, multiplier), np.maximum(-shift, 0))
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from multigraft.firmware_gen import generate
@@ -90,6 +90,7 @@ def test_quantize_of_any_scale(a: float, za: int, b: float, zb: int, types: tupl
 
 @settings(max_examples=40, deadline=None)
 @given(SCALES, ZEROS, SCALES, ZEROS, SCALES, ZEROS, st.booleans())
+@example(1.0, 0, 2.0, 0, 1e-4, 0, False)
 def test_products_of_any_scale(a: float, za: int, b: float, zb: int, c: float, zc: int, adj_y: bool) -> None:
     other = (2, 3, 4) if adj_y else (2, 4, 3)
     operands = [activation("a", (2, 5, 4), a, za), activation("b", other, b, zb)]
