@@ -27,7 +27,7 @@ from multigraft.runtime.scheduling.rates import TaskRate, parse_rates, spelt
 from multigraft.runtime.scheduling.rota import Rota
 from multigraft.runtime.scheduling.times import Times
 from multigraft.runtime.turns import Turn
-from tests.benchmarks.scheduled_sets import FRAME, answer_due, bundles, work_s
+from tests.benchmarks.scheduling.scheduled_sets import FRAME, answer_due, bundles, work_s
 
 SECONDS = 12.0
 BUNDLE = "five heads"
@@ -140,7 +140,7 @@ def _processes(bundle: Path, rates: Sequence[TaskRate], folder: Path) -> Told:
     """Each begins once all have loaded their bundle; together they weigh as much as one process against others."""
     start = folder / "start"
     start.unlink(missing_ok=True)
-    words = [sys.executable, "-m", "tests.benchmarks.schedulers", str(bundle), str(start)]
+    words = [sys.executable, "-m", "tests.benchmarks.scheduling.schedulers", str(bundle), str(start)]
     nicer = round(math.log(len(rates), NICE_STEP))
     started = []
     for rate in rates:
