@@ -121,13 +121,7 @@ def distill_plan(
             report(f"distill {task}: agreement {before.value:.4f} -> {after.value:.4f}")
         else:
             report(f"distill {task}: kept as it was, agreement {before.value:.4f} would become {after.value:.4f}")
-    agreements = [c.shown for c in grafts.values()]
-    return dataclasses.replace(
-        chosen,
-        grafts=grafts,
-        agreement=min((a.value for a in agreements), default=1.0),
-        lower_bound=min((a.lower_bound for a in agreements), default=1.0),
-    )
+    return chosen.with_grafts(grafts)
 
 
 def _distilled(
