@@ -20,11 +20,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from multigraft.agreement.agreement import Agreement, agreement
 from multigraft.answers.kind import Kind
 from multigraft.converters.distill.torch_operators import Tensor
 from multigraft.converters.distill.torch_tail import TorchTail, import_torch, with_weights
-from multigraft.converters.graft.candidate import Candidate
+from multigraft.converters.graft.candidate import Candidate, agreement_of
 from multigraft.converters.graft.evidence import Evidence
 from multigraft.converters.graft.search import SearchOptions
 from multigraft.converters.graft.sharing_plan import SharingPlan
@@ -122,13 +121,7 @@ def distill_plan(
             report(f"distill {task}: agreement {before.value:.4f} -> {after.value:.4f}")
         else:
             report(f"distill {task}: kept as it was, agreement {before.value:.4f} would become {after.value:.4f}")
-    agreements = [c.shown for c in grafts.values()]
-    return dataclasses.replace(
-        chosen,
-        grafts=grafts,
-        agreement=min((a.value for a in agreements), default=1.0),
-        lower_bound=min((a.lower_bound for a in agreements), default=1.0),
-    )
+    return chosen.with_grafts(grafts)
 
 
 def _distilled(
@@ -153,7 +146,9 @@ def _distilled(
     _train(torch, module, candidate, target, examples, rng, report)
     tail = with_weights(candidate.tail, module.values())
     refined = dataclasses.replace(candidate, tail=tail)
-    return dataclasses.replace(refined, agreement=_judged(refined, donor, target, evidence, options))
+    tolerance = (options.tolerances or {}).get(target.name)
+    shown = agreement_of(refined.join, tail, donor, target, evidence, options.confidence, tolerance)
+    return dataclasses.replace(refined, agreement=shown)
 
 
 def _train(
@@ -275,21 +270,6 @@ def _shifted(frame: Frame, rng: np.random.Generator) -> Frame:
 def _features(candidate: Candidate, donor: Network, frames: Frames) -> Array:
     source = candidate.join.donor_point.name
     return donor.run(donor.prepare(frames), [source])[source].astype(np.float32)
-
-
-def _judged(
-    candidate: Candidate, donor: Network, target: Network, evidence: Evidence, options: SearchOptions
-) -> Agreement:
-    return agreement(
-        target.kind,
-        evidence.answers(target),
-        candidate.tail.run(_features(candidate, donor, evidence.accept)),
-        confidence=min(options.confidence, evidence.most_confidence),
-        tolerance=(options.tolerances or {}).get(target.name),
-        answer=target.answer,
-        labels=target.labels,
-        right=evidence.decoded(target),
-    )
 
 
 @contextlib.contextmanager

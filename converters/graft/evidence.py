@@ -7,6 +7,7 @@ what is promised is measured once, on a part that no choice has looked at.
 
 from __future__ import annotations
 
+import bisect
 import functools
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -199,7 +200,7 @@ def split(frames: Frames, settings: Settings, path: Path | str) -> Evidence:
 def note_on_proof(evidence: Evidence, minimum: float, confidence: float) -> str:
     """What the frames are for, and what share of those of the proof has to agree, before anything is done."""
     count = len(evidence.proof.accept)
-    least = next((k for k in range(count + 1) if lower_bound(k, count, confidence) >= minimum), count)
+    least = bisect.bisect_left(range(count), minimum, key=lambda k: lower_bound(k, count, confidence))
     return (
         f"{len(evidence.fit):,} frames fit, {len(evidence.accept):,} choose, and {count:,} that no choice looks at "
         f"prove: {100 * least / count:.1f} % of these have to agree to show {minimum:g} at {100 * confidence:g} %"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -53,6 +54,16 @@ class SharingPlan:
             self.macs - target.macs + graft.own_macs,
             min(self.agreement, value),
             min(self.lower_bound, bound),
+        )
+
+    def with_grafts(self, grafts: Mapping[str, Candidate]) -> SharingPlan:
+        """The same with other grafts of the same tasks and sizes: judged on other frames, or with other weights."""
+        shown = [(a.value, a.lower_bound) if (a := graft.agreement) else (0.0, 0.0) for graft in grafts.values()]
+        return dataclasses.replace(
+            self,
+            grafts=grafts,
+            agreement=min((value for value, _ in shown), default=1.0),
+            lower_bound=min((bound for _, bound in shown), default=1.0),
         )
 
     def covers(self, other: SharingPlan) -> bool:

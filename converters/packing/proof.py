@@ -33,13 +33,7 @@ def proved(
         own = evidence[name].proof
         shown = agreement_of(graft.join, graft.tail, donor, by_name[name], own, options.confidence, tolerance)
         grafts[name] = dataclasses.replace(graft, agreement=shown)
-    shown_all = [g.agreement for g in grafts.values() if g.agreement is not None]
-    return dataclasses.replace(
-        plan,
-        grafts=grafts,
-        agreement=min((a.value for a in shown_all), default=plan.agreement),
-        lower_bound=min((a.lower_bound for a in shown_all), default=plan.lower_bound),
-    )
+    return plan.with_grafts(grafts)
 
 
 def shortfall(plan: SharingPlan, minimum: float) -> str:

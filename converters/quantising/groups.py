@@ -105,11 +105,11 @@ def with_groups(
     ends = (_group("the last layers and what makes answers of them", floating, tail),) if tail else ()
     best = Grouped(quantised.graph, quantised, frozenset(kept), (), False, before, 0)
     first: tuple[str, ...] = ()
-    tried, has_share, seen = 0, 0.0, {0}
+    tried, has_share, seen = 0, 0.0, set[int]()
     variants = [(quantised, False), *([(quantised.with_whole_ranges, True)] if quantised.whole is not None else [])]
     for share in (0.0, *FIRST_SHARES, *NEXT_SHARES):
         is_next, layers = share in NEXT_SHARES, first_layers(floating, share, tail) if share else ()
-        if share and len(layers) in seen:
+        if len(layers) in seen:
             continue
         seen.add(len(layers))
         next_layers = [name for name in layers if name not in (*first, *tail, *kept)] if is_next else []

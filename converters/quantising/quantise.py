@@ -35,9 +35,6 @@ _WEIGHT_STEPS: dict[Precision, int] = {"int8": 127, "int4": 7}
 
 _RESCALING = frozenset({"LEAKY_RELU"})
 
-DYNAMIC = frozenset({"CONV_2D", "FULLY_CONNECTED"})
-"""Operators that XNNPACK multiplies by 8-bit weights where they read float values; it has no such depthwise ones."""
-
 _OWN_SCALES = frozenset({"CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV", "FULLY_CONNECTED"})
 """Operators whose constants have scales of their own."""
 
@@ -59,8 +56,8 @@ def quantise(
             follows by itself.
         keep_float: Operators to leave alone, by the name of a tensor they write.
         eight_bits: Operators whose weights have 8 bits where ``precision`` gives them 4, named likewise.
-        float_values: Operators that read and write float values, named likewise; weights of :data:`DYNAMIC` have 8 bits
-            there, and what they read is quantised while running.
+        float_values: Operators that read and write float values, named likewise; weights of full convolutions and fully
+            connected layers have 8 bits there, and what they read is quantised while running.
 
     Raises:
         ConversionError: A range is missing or not finite, a scale is out of all bounds, or litert-quantizer fails.
@@ -189,6 +186,7 @@ def _recipe(
     if float_values:
         those = _written(float_values)
         _leave(manager, those, operations.ALL_SUPPORTED)
+        # XNNPACK has no depthwise convolution of float values with 8-bit weights.
         manager.add_dynamic_config(those, operations.CONV_2D, num_bits=8)
         _with_one_scale(manager, those)
     # A divisor that rounds to zero ends the interpreter, and one near zero has few digits left.

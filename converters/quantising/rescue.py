@@ -4,9 +4,8 @@ Where answers are decoded, groups of layers come before single ones, some of the
 Layers of 4-bit weights get 8-bit ones, which every target takes; where that is not enough, layers stay in float. A
 layer is changed if that brings the agreement nearer to what is needed, or the outputs clearly nearer to the float ones,
 and neither clearly further away. Agreement is looked at on the frames that set the ranges, never on those that accept
-the bundle. 16-bit activations would cost
-less than float, and no firmware of ours and not every kernel of the interpreters has them; float runs everywhere but
-in firmware.
+the bundle. 16-bit activations would cost less than float, and no firmware of ours and not every kernel of the
+interpreters has them; float runs everywhere but in firmware.
 """
 
 from __future__ import annotations

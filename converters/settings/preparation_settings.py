@@ -73,7 +73,7 @@ class PreprocessingSettings:
     interpolation: Interpolation = key("Between pixels.", choice(*get_args(Interpolation)), default="bilinear")
     pad: int | None = key(
         "The pixel that is padded with, 0..255 in every channel, as in 114 for YOLO networks; by default the mean.",
-        integer(0, "a whole number from 0 to 255"),
+        integer(0, "a whole number from 0 to 255", 255),
         default=None,
     )
 
@@ -87,8 +87,6 @@ class PreprocessingSettings:
                 )
         if 0.0 in self.scale:
             place.at("scale").fail("is 0, which makes every input equal", "write 1 / (255 * std)")
-        if self.pad is not None and self.pad > 255:
-            place.at("pad").fail(f"is {self.pad}", "write a whole number from 0 to 255")
         if self.pad is not None and self.resize in ("stretch", "fill"):
             place.at("pad").fail(f'is {self.pad}, and resize = "{self.resize}" pads nothing', 'write resize = "fit"')
         mean, scale = (v * channels if len(v) == 1 else v for v in (self.mean, self.scale))

@@ -158,15 +158,15 @@ def choice(*values: str) -> Reader:
     return Reader(expects, read)
 
 
-def integer(minimum: int, expects: str) -> Reader:
-    """A whole number of at least ``minimum``; TOML's 1_000_000 is fine, 1e6 is a float and is refused."""
+def integer(minimum: int, expects: str, maximum: int | None = None) -> Reader:
+    """A whole number from ``minimum`` to ``maximum``; TOML's 1_000_000 is fine, 1e6 is a float and is refused."""
 
     def read(value: Any, place: Place) -> int:
         if not isinstance(value, int) or isinstance(value, bool):
             place.wrong_type(value, expects)
         if value >= _TOO_LARGE:
             place.fail("is too large", f"write {expects}")
-        if value < minimum:
+        if value < minimum or (maximum is not None and value > maximum):
             place.fail(f"is {value}", f"write {expects}")
         return value
 

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from multigraft.answers.kind import Kind
 from multigraft.bundle.bundle import Bundle
 from multigraft.errors import MissingDependencyError
 from multigraft.npz import read_npz
@@ -30,9 +31,9 @@ INTERPRETERS: tuple[InterpreterName, ...] = ("litert", "tflite-runtime")
 
 def make(folder: Path, further: list[Path]) -> None:
     """Write bundles made in code, and further ones, each with random inputs and this machine's answers."""
-    heads = (("garment", "classification"), ("map", "segmentation"))
+    heads: tuple[tuple[str, Kind], ...] = (("garment", "classification"), ("map", "segmentation"))
     kinds = {
-        "int8": build(heads),  # type: ignore[arg-type]
+        "int8": build(heads),
         "int8-colour": build(size=(96, 96, 3), width=24),
         "float32": build(float32=True),
     }

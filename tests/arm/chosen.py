@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -45,7 +46,8 @@ def chosen(checkout: Path, is_small: bool = False) -> list[str]:
     return found
 
 
-def needs(checkout: Path, name: str) -> set[str]:
+@functools.cache
+def needs(checkout: Path, name: str) -> frozenset[str]:
     """Packages beside the standard library that a test file imports, by itself or by what it imports of here."""
     packages: set[str] = set()
     waiting, seen = [checkout / name], set()
@@ -58,18 +60,20 @@ def needs(checkout: Path, name: str) -> set[str]:
         for module in _imported(path, is_test):
             packages.add(module.partition(".")[0])
             waiting += [file for file in _files(checkout, module) if file.is_file()]
-    return packages - set(sys.stdlib_module_names) - {"__future__"}
+    return frozenset(packages - set(sys.stdlib_module_names) - {"__future__"})
 
 
-def _imported(path: Path, is_test: bool) -> Iterator[str]:
+@functools.cache
+def _imported(path: Path, is_test: bool) -> tuple[str, ...]:
     """What tests import anywhere; of the product only what is imported with the module, the rest being optional."""
     tree = ast.parse(path.read_text("utf-8"))
+    found: list[str] = []
     for node in ast.walk(tree) if is_test else tree.body:
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
+            found += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.module is not None:
-            yield node.module
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+            found += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+    return tuple(found)
 
 
 def _files(checkout: Path, module: str) -> Iterator[Path]:
@@ -85,6 +89,7 @@ def _files(checkout: Path, module: str) -> Iterator[Path]:
     yield base.joinpath(*rest, "__init__.py")
 
 
-def _arguments(path: Path) -> set[str]:
+@functools.cache
+def _arguments(path: Path) -> frozenset[str]:
     functions = (node for node in ast.walk(ast.parse(path.read_text("utf-8"))) if isinstance(node, ast.FunctionDef))
-    return {argument.arg for function in functions for argument in function.args.args}
+    return frozenset(argument.arg for function in functions for argument in function.args.args)

@@ -14,7 +14,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tests.benchmarks import (
-    admission,
     collect_cost,
     conformance,
     demo_bundle,
@@ -28,8 +27,8 @@ from tests.benchmarks import (
     real_networks,
     refit_depth,
     relatives,
-    schedulers,
 )
+from tests.benchmarks.scheduling import admission, schedulers
 
 SECTIONS: dict[str, Callable[[Path], None]] = {
     "refit": refit_depth.show,

@@ -136,13 +136,13 @@ def main() -> int:
         results = Path(folder)
         build().bundle.write(results / "first.graft")
         build(width=12).bundle.write(results / "second.graft")
-        if options.deb is None:
-            seen = happened(root, "program.py", results, options.keep)
-            return 1 if seen is None or told(judged(seen)) else 0
-        repacked(options.deb, results)
-        build(heads=(("digit", "classification"),), size=(2000, 2000, 1)).bundle.write(results / "large.graft")
-        seen = happened(root, "packaged.py", results, options.keep)
-        return 1 if seen is None or told(judged_package(seen)) else 0
+        program, judge = "program.py", judged
+        if options.deb is not None:
+            program, judge = "packaged.py", judged_package
+            repacked(options.deb, results)
+            build(heads=(("digit", "classification"),), size=(2000, 2000, 1)).bundle.write(results / "large.graft")
+        seen = happened(root, program, results, options.keep)
+        return 1 if seen is None or told(judge(seen)) else 0
 
 
 if __name__ == "__main__":

@@ -28,7 +28,7 @@ from tests.systemd.inside import (
     served,
     shown,
     until,
-)  # fmt: skip
+)
 
 FAULTS = Path("/run/faults")
 MULTIGRAFT = "/srv/multigraft/bin/multigraft"

@@ -7,13 +7,13 @@ import json
 import threading
 from collections import Counter
 from collections.abc import Iterator
-from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
 import pytest
 
 from multigraft.devices.cameras import returning
+from multigraft.devices.file_sources import SourceWithoutDevice
 from multigraft.devices.power.fake_meter import FakeMeter
 from multigraft.errors import DeviceError, InputError
 from multigraft.runtime import Engine
@@ -33,7 +33,7 @@ from tests.runtime.service.served import until
 FRAME = np.zeros((28, 28), np.uint8)
 
 
-class Eye:
+class Eye(SourceWithoutDevice):
     """A camera that does what it is told: gives a frame, fails, or hangs."""
 
     name = "eye"
@@ -46,11 +46,6 @@ class Eye:
         if self.is_broken:
             raise DeviceError("there is no eye", "plug it in")
         return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        return None
 
     def __iter__(self) -> Iterator[Frame]:
         while True:

@@ -19,7 +19,7 @@ from multigraft.runtime.machine import Machine
 from multigraft.runtime.scheduling.admission import MOST_MISSED, Verdict, play
 from multigraft.runtime.scheduling.rates import spelt
 from multigraft.runtime.scheduling.times import Times
-from tests.benchmarks.scheduled_sets import OnPaper, Ran, Service, bundles, drawn
+from tests.benchmarks.scheduling.scheduled_sets import OnPaper, Ran, Service, bundles, drawn
 
 ROUNDS = 200
 

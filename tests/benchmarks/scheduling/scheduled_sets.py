@@ -6,7 +6,7 @@ import functools
 import random
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from types import TracebackType
@@ -14,6 +14,8 @@ from typing import Self
 
 import numpy as np
 
+from multigraft.answers.kind import Kind
+from multigraft.devices.file_sources import SourceWithoutDevice
 from multigraft.runtime import Engine
 from multigraft.runtime.scheduling.measuring import measure_times
 from multigraft.runtime.scheduling.rates import TaskRate
@@ -38,18 +40,10 @@ REST_S = 0.004
 """Between measured rounds."""
 
 
-class Still:
+class Still(SourceWithoutDevice):
     """A camera that gives one frame again and again: nothing of it takes time from the tasks."""
 
     name = "still"
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        return None
 
     def __iter__(self) -> Iterator[Frame]:
         while True:
@@ -60,7 +54,8 @@ def made(trunk: int, heads: dict[str, int], middle: tuple[str, ...] = ()) -> Bui
     """A bundle of a trunk and heads that take as many convolutions as said; tasks of ``middle`` share one more part."""
     graph = Graph(seed=5)
     shared = graph.conv("in", graph.input("image", (1, SIZE, SIZE, 3)), 16, stride=2)
-    segments, tasks = {"trunk": ["in"]}, {}
+    segments = {"trunk": ["in"]}
+    tasks: dict[str, tuple[Kind, str, tuple[str, ...]]] = {}
     shared = _chain(graph, segments["trunk"], "trunk", shared, trunk)
     forked = shared
     if middle:
@@ -73,7 +68,7 @@ def made(trunk: int, heads: dict[str, int], middle: tuple[str, ...] = ()) -> Bui
         graph.dense(f"{name}/out", pooled, 10)
         segments[f"head_{name}"] = [*members, f"{name}/mean", f"{name}/out"]
         tasks[name] = ("classification", f"{name}/out", tuple(f"{name} {i}" for i in range(10)))
-    return assemble(graph, segments, tasks)  # type: ignore[arg-type]
+    return assemble(graph, segments, tasks)
 
 
 def _chain(graph: Graph, members: list[str], name: str, source: str, count: int) -> str:
@@ -94,15 +89,35 @@ def bundles() -> dict[str, Built]:
     }
 
 
+def work_s(times: Times, ratios: Iterable[tuple[str, Fraction]]) -> float:
+    """Seconds that tasks take while the fastest is due once, each after those before it.
+
+    Args:
+        times: What was measured.
+        ratios: Task to its rate of the fastest one's.
+    """
+    total, after = 0.0, frozenset[str]()
+    for task, ratio in ratios:
+        total += float(ratio) * float(np.mean(times.seconds(task, after)))
+        after |= {task}
+    return total
+
+
+def answer_due(rota: Rota, turn: Turn) -> None:
+    """Ask the frame for what is due, until nothing is or a new frame is wanted."""
+    while (task := rota.next()) is not None:
+        turn.ask(task)
+        rota.done(task)
+        if rota.is_due:
+            break
+
+
 def drawn(numbers: random.Random, times: Times, tasks: tuple[str, ...]) -> tuple[TaskRate, ...]:
     """Random rates, priorities and deadlines: what they ask for is 0.2 to 1.1 of the time there is, more or less."""
     chosen = [task for task in tasks if numbers.random() < 0.8] or [tasks[0]]
     numbers.shuffle(chosen)
     ratios = [Fraction(1), *numbers.choices(RATIOS, k=len(chosen) - 1)]
-    asked, after = 0.0, frozenset[str]()
-    for task, ratio in zip(chosen, ratios, strict=True):
-        asked += float(ratio) * float(np.mean(times.seconds(task, after)))
-        after |= {task}
+    asked = work_s(times, zip(chosen, ratios, strict=True))
     fastest = Fraction(f"{numbers.uniform(0.2, 1.1) / asked:.3g}")
     rates = []
     for task, ratio in zip(chosen, ratios, strict=True):
@@ -242,11 +257,7 @@ class OnPaper:
             self._waited_s += rota.wait_s()
             rota.begin()
             turn = Turn(self._engine, FRAME, time.thread_time_ns)
-            while (task := rota.next()) is not None:
-                turn.ask(task)
-                rota.done(task)
-                if rota.is_due:
-                    break
+            answer_due(rota, turn)
             frames += 1
             for part, us in turn.times_us.items():
                 total, count = taken.get(part, (0.0, 0))

@@ -6,6 +6,7 @@ Deadlines met, answers a second and processor time; joules where this machine ha
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import math
 import os
@@ -26,7 +27,7 @@ from multigraft.runtime.scheduling.rates import TaskRate, parse_rates, spelt
 from multigraft.runtime.scheduling.rota import Rota
 from multigraft.runtime.scheduling.times import Times
 from multigraft.runtime.turns import Turn
-from tests.benchmarks.scheduled_sets import FRAME, bundles
+from tests.benchmarks.scheduling.scheduled_sets import FRAME, answer_due, bundles, work_s
 
 SECONDS = 12.0
 BUNDLE = "five heads"
@@ -57,9 +58,9 @@ def show(folder: Path) -> None:
         said = play(rates, times)
         verdict = "fits" if said.fits else "does not fit"
         ways: dict[str, Callable[[], Told]] = {
-            "rota": lambda rates=rates: _together(engine, rates, times),  # type: ignore[misc]
-            "earliest deadline first, each task whole": lambda rates=rates: _whole(engine, rates, times),  # type: ignore[misc]
-            "a process for each task": lambda rates=rates: _processes(path, rates, folder),  # type: ignore[misc]
+            "rota": functools.partial(_together, engine, rates, times),
+            "earliest deadline first, each task whole": functools.partial(_whole, engine, rates, times),
+            "a process for each task": functools.partial(_processes, path, rates, folder),
         }
         print(f"{load:.0%} of the core is {spelt(rates)}, admission says: {said.sentence()}.")
         rows += [_row(f"{load:.0%}, {verdict}", way, run, meter) for way, run in ways.items()]
@@ -74,11 +75,7 @@ def show(folder: Path) -> None:
 
 
 def _rates(load: float, times: Times) -> tuple[TaskRate, ...]:
-    asked, after = 0.0, frozenset[str]()
-    for task, ratio, _ in SHAPE:
-        values = times.seconds(task, after)
-        asked += float(Fraction(ratio)) * sum(values) / len(values)
-        after |= {task}
+    asked = work_s(times, [(task, Fraction(ratio)) for task, ratio, _ in SHAPE])
     return parse_rates([f"{t}={float(Fraction(r)) * load / asked:.4g}{more}" for t, r, more in SHAPE])[1]
 
 
@@ -107,8 +104,7 @@ def _counting(meter: PowerMeter | None) -> Iterator[Callable[[], float | None]]:
 
 
 def _together(engine: Engine, rates: Sequence[TaskRate], times: Times) -> Told:
-    rota = Rota(rates, times.bound_s)
-    return _driven(rota, rates, lambda: Turn(engine, FRAME))
+    return _driven(engine, Rota(rates, times.bound_s), SECONDS)
 
 
 def _whole(engine: Engine, rates: Sequence[TaskRate], times: Times) -> Told:
@@ -129,27 +125,22 @@ def _whole(engine: Engine, rates: Sequence[TaskRate], times: Times) -> Told:
     return {task: [rota.met[task], rota.missed[task]] for task, rota in rotas.items()}, 0.0
 
 
-def _driven(rota: Rota, rates: Sequence[TaskRate], begin: Callable[[], Turn]) -> Told:
-    end = time.monotonic() + SECONDS
+def _driven(engine: Engine, rota: Rota, seconds: float) -> Told:
+    end = time.monotonic() + seconds
     while time.monotonic() < end:
         time.sleep(rota.wait_s())
         if not rota.is_due:
             continue
         rota.begin()
-        turn = begin()
-        while (task := rota.next()) is not None:
-            turn.ask(task)
-            rota.done(task)
-            if rota.is_due:
-                break
-    return {rate.task: [rota.met[rate.task], rota.missed[rate.task]] for rate in rates}, 0.0
+        answer_due(rota, Turn(engine, FRAME))
+    return {rate.task: [rota.met[rate.task], rota.missed[rate.task]] for rate in rota.rates}, 0.0
 
 
 def _processes(bundle: Path, rates: Sequence[TaskRate], folder: Path) -> Told:
     """Each begins once all have loaded their bundle; together they weigh as much as one process against others."""
     start = folder / "start"
     start.unlink(missing_ok=True)
-    words = [sys.executable, "-m", "tests.benchmarks.schedulers", str(bundle), str(start)]
+    words = [sys.executable, "-m", "tests.benchmarks.scheduling.schedulers", str(bundle), str(start)]
     nicer = round(math.log(len(rates), NICE_STEP))
     started = []
     for rate in rates:
@@ -164,9 +155,7 @@ def _processes(bundle: Path, rates: Sequence[TaskRate], folder: Path) -> Told:
 
 def _one(bundle: str, start: str, task: str, hertz: str, seconds: str, nicer: str) -> None:
     """What one of those processes does."""
-    global SECONDS
     os.nice(int(nicer))
-    SECONDS = float(seconds)
     engine = Engine(bundle)
     for _ in range(20):
         engine.run(FRAME, (task,))
@@ -175,7 +164,7 @@ def _one(bundle: str, start: str, task: str, hertz: str, seconds: str, nicer: st
         time.sleep(0.01)
     rate = TaskRate(task, Fraction(hertz))
     before = time.process_time()
-    told, _ = _driven(Rota([rate], lambda name, ran: 0.0), [rate], lambda: Turn(engine, FRAME))
+    told, _ = _driven(engine, Rota([rate], lambda name, ran: 0.0), float(seconds))
     print(json.dumps([told[task], time.process_time() - before]))
 
 

@@ -1,0 +1,1 @@
+"""Benchmarks of tasks with rates: verdicts of admission, and schedulers beside each other."""
