@@ -97,8 +97,12 @@ def _difference(tasks: Any, here: dict[str, Array], there: dict[str, Array]) -> 
         if task.kind == "classification"
     ]
     return {
-        "values": values, "unequal": unequal, "most_lsb": steps, "relative": relative, "same_class": float(min(tops, default=1.0)),
-    }  # fmt: skip
+        "values": values,
+        "unequal": unequal,
+        "most_lsb": steps,
+        "relative": relative,
+        "same_class": float(min(tops, default=1.0)),
+    }
 
 
 def _top(array: Array) -> Array:
