@@ -66,9 +66,8 @@ class Exporter:
             ) from error
         except Exception as error:
             # Of a certificate that is not there, or a timeout that is no number.
-            raise DeviceError(
-                f"OpenTelemetry's exporter cannot be made ({_said(error)})", "check OTEL_EXPORTER_*"
-            ) from error
+            said = f"OpenTelemetry's exporter cannot be made ({_said(error)})"
+            raise DeviceError(said, "correct the variables OTEL_EXPORTER_OTLP_…") from error
         data = self._data(list(families))
         self._session.trouble = ""
         try:
@@ -148,9 +147,8 @@ def _exporter() -> tuple[Any, Any]:
             except Exception as error:
                 self.trouble = _said(error)
                 raise
-            self.trouble = (
-                "" if answer.ok else f"it answers {answer.status_code} {printable(answer.reason or '')}".strip()
-            )
+            said = f"it answers {answer.status_code} {printable(answer.reason or '')}"
+            self.trouble = "" if answer.ok else said.strip()
             return answer
 
     session = Session()

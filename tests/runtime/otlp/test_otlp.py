@@ -1,4 +1,4 @@
-"""Figures at an OpenTelemetry collector: the same as at /metrics, under its names, whatever becomes of the collector."""
+"""Figures at an OpenTelemetry collector: those of /metrics under its names, whatever becomes of the collector."""
 
 from __future__ import annotations
 
@@ -52,6 +52,10 @@ FIGURES: dict[str, Any] = {
     "schedule": {"digit": {"rate_hz": 5.0, "met": 90, "missed": 7}},
     "requests": {"answered": 4, "busy": 1},
 }
+NO_METRICS = {
+    "hw.id", "hw.type", "hw.state", "multigraft.source", "multigraft.task",
+    "multigraft.bundle.name",
+}  # fmt: skip
 REFUSED = Counter({"no token": 5})
 
 
@@ -85,7 +89,7 @@ def test_the_collector_gets_what_metrics_says(collector: Collector, sender: Expo
         for sample in family.samples:
             values = set(sample.labels.values())
             keys = [(name, a) for name, a in left if name == NAMES[family.name][0] and {v for _, v in a} == values]
-            assert [left.pop(key) for key in keys] == ([sample.value] if not NAMES[family.name][0][:3] == "hw." else [])
+            assert [left.pop(key) for key in keys] == ([sample.value] if NAMES[family.name][0][:3] != "hw." else [])
     assert {name for name, _ in left} == {"multigraft.inference.duration"}
     durations = {attributes_of(p)["multigraft.task"]: p for p in points_of(told["multigraft.inference.duration"])}
     assert set(durations) == {"digit", "garment"}
@@ -226,7 +230,7 @@ def test_when_figures_are_told(given: dict[str, str], is_wanted: bool) -> None:
         (
             "OTEL_EXPORTER_OTLP_PROTOCOL",
             "grpc",
-            "OTEL_EXPORTER_OTLP_PROTOCOL is grpc, which is not spoken here; set it to",
+            "OTEL_EXPORTER_OTLP_PROTOCOL is grpc, which is not spoken here; set",
         ),
     ],
 )
@@ -308,6 +312,12 @@ def test_figures_that_cannot_be_had_end_nothing(sender: Exporter) -> None:
 
     Exporting(sender, broken, lambda is_up, sentence: said.append(sentence)).once()
     assert said == ["figures cannot be told to OpenTelemetry (RuntimeError('no figures'))."]
+
+
+def test_the_page_names_every_metric(collector: Collector, sender: Exporter) -> None:
+    sender.send(now())
+    page = (Path(__file__).parents[3] / "docs" / "opentelemetry.md").read_text("utf-8")
+    assert set(collector.metrics()) == set(re.findall(r"`((?:hw|process|multigraft)\.[a-z_.]+)`", page)) - NO_METRICS
 
 
 @pytest.fixture
