@@ -17,8 +17,7 @@ def add_quiet_arguments(parser: argparse.ArgumentParser, about: str = "") -> Non
         "--steady",
         type=int,
         metavar="N",
-        help=f"{about}a class changes when more than half of the last N frames say so, and a thing has vanished "
-        "after more than N frames without it",
+        help=f"{about}a class changes when more than half of the last N frames say so; things vanish after N frames away",
     )
     parser.add_argument(
         "--enter",

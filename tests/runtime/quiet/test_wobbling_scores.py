@@ -85,7 +85,10 @@ def test_run_prints_one_event_for_a_score_that_wobbles(
     box_bundle().write(tmp_path / "home.graft")
     levels = [80, 80, 60, 60, 60] * 4 if arguments and "--leave" in arguments else [80, 80, 20, 20, 20] * 4
     frames = bright_frames(*[20] * len(levels))
-    np.save(tmp_path / "frames.npy", np.stack([np.minimum(f, np.uint8(level)) for f, level in zip(frames, levels)]))
+    np.save(
+        tmp_path / "frames.npy",
+        np.stack([np.minimum(f, np.uint8(level)) for f, level in zip(frames, levels, strict=True)]),
+    )
     source = str(tmp_path / "frames.npy")
     assert (
         main(["run", str(tmp_path / "home.graft"), "--tasks", "line", "--source", source, "--events", *arguments]) == 0
