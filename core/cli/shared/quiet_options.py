@@ -17,7 +17,8 @@ def add_quiet_arguments(parser: argparse.ArgumentParser, about: str = "") -> Non
         "--steady",
         type=int,
         metavar="N",
-        help=f"{about}a class changes when more than half of the last N frames say so; things vanish after N frames away",
+        help=f"{about}a class changes when more than half of the last N frames say so; "
+        "things vanish after N frames away",
     )
     parser.add_argument(
         "--enter",
