@@ -44,13 +44,15 @@ def main(port: str, transport: str, fps: str, login: str = "") -> None:
 
     def configure(_: Any, media: Any) -> None:
         source = media.get_element().get_by_name("pictures")
-        number = 0
+        number, ended = 0, list[bool]()
+        media.connect("unprepared", lambda _: ended.append(True))
 
         def push() -> bool:
             nonlocal number
             number += 1
-            flow = source.emit("push-buffer", Gst.Buffer.new_wrapped(picture(number)))
-            return bool(flow == Gst.FlowReturn.OK)
+            # Refused while one client leaves and the next one comes; then it goes on.
+            source.emit("push-buffer", Gst.Buffer.new_wrapped(picture(number)))
+            return not ended
 
         GLib.timeout_add(1000 // int(fps), push)
 
