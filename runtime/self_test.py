@@ -11,9 +11,10 @@ grows to a few steps (LSB) at the outputs. So the policy is:
   same, unless the golden outputs hold several that close to the top.
 - Where other kernels run a network with quantised layers, an output of :data:`MANY` values or more may have some that
   are further off (of the thousands of boxes that a detector weighs, those without an object say little): the root mean
-  square of the differences is at most :data:`MAX_RMS` of the output's standard deviation, 18 dB below it. Of the
+  square of the differences is at most :data:`MAX_RMS` of the output's standard deviation, 18 dB below it. So it is for
+  classes, of whatever number, since the top class is looked at besides: a sound one of two was 11 LSB off. Of the
   detectors that were tried (docs/figures.md), the worst was 0.074.
-- Where the manifest says how the outputs of such a task are decoded, its answers judge: the mean score of the golden
+- Where the manifest says how the outputs of a task are decoded, its answers judge: the mean score of the golden
   inputs whose answer is not empty is at least :data:`MIN_AGREEMENT`, by the tolerances of agreement
   (:mod:`multigraft.answers.matching`). Answers see what is above a threshold alone and golden inputs are few, so the
   root mean square is bounded all the same, by :data:`MAX_RMS_DECODED` (14 dB). Two PP-OCR networks had 0.148 and 0.163.
@@ -201,9 +202,12 @@ def _judge(bundle: Bundle, report: SelfTest, golden: dict[str, Array], here: dic
         may_stray = not report.same_kernels and any(
             bundle.manifest.segment(name).precision != "float32" for name in task.segments
         )
-        most = MAX_RMS_DECODED if may_stray and _says_the_same(task, specs, golden, here) else MAX_RMS
+        # Weights of 8 bits that compute floats (dynamic range) are called float32 and stray as well.
+        says_the_same = not report.same_kernels and _says_the_same(task, specs, golden, here)
+        most = MAX_RMS_DECODED if says_the_same else MAX_RMS
         for name in task.outputs:
-            if may_stray and name in golden and _is_near_as_a_whole(golden[name], here[name], most):
+            is_judged = name in golden and (golden[name][0].size >= MANY or task.kind == "classification")
+            if (may_stray or says_the_same) and is_judged and _is_near_as_a_whole(golden[name], here[name], most):
                 continue
             if report.max_lsb.get(name, 0) > MAX_LSB:
                 raise BundleError(
@@ -223,9 +227,7 @@ def _judge(bundle: Bundle, report: SelfTest, golden: dict[str, Array], here: dic
 
 
 def _is_near_as_a_whole(golden: Array, here: Array, most: float) -> bool:
-    """Whether an output of many values is right but for some of them."""
-    if golden[0].size < MANY:
-        return False
+    """Whether an output is right but for some of its values."""
     wanted = golden.astype(np.float64)
     return bool(np.sqrt(np.mean((here.reshape(golden.shape) - wanted) ** 2)) <= most * wanted.std())
 
