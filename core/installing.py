@@ -19,8 +19,7 @@ from urllib.parse import unquote, urlsplit
 
 from multigraft.broken_packages import LIBRARIES, fault_of
 from multigraft.reading import printable
-
-NAME = "multigraft"
+from multigraft.tool_environment import NAME, kept_by, uv_tool_command
 
 DEBIAN_PACKAGES = {
     "images": "python3-pil",
@@ -98,14 +97,16 @@ def install_extra(extra: str) -> str:
     Args:
         extra: Its name in setup.cfg, such as ``"flash"``.
     """
-    if _is_tool("usr", "lib"):
+    keeper = kept_by()
+    if keeper == "debian":
         return _for_debian(extra)
     folder, editable = _source()
-    wanted = f"{folder or NAME}[{extra}]"
-    if folder and editable:
-        # A plain editable install would leave files out of sight of type checkers; the Makefile's is a strict one.
-        return _run(f"--config-settings editable_mode=strict -e {shlex.quote(wanted)}")
-    return _run(shlex.quote(wanted))
+    # A plain editable install would leave files out of sight of type checkers; the Makefile's is a strict one.
+    options = "--config-settings editable_mode=strict -e" if folder and editable else ""
+    if keeper == "uv tool":
+        return f"run: {uv_tool_command(folder or NAME, extra, options)}"
+    arguments = f"{options} {shlex.quote(f'{folder or NAME}[{extra}]')}".strip()
+    return f"run: pipx install --force {arguments}" if keeper == "pipx" else _run(arguments)
 
 
 def install_package(requirement: str, anew: bool = False) -> str:
@@ -116,13 +117,13 @@ def install_package(requirement: str, anew: bool = False) -> str:
         anew: Also where that version is installed.
     """
     forced = "--force-reinstall --no-cache-dir " if anew else ""
-    if _is_tool("usr", "lib"):
-        return "run: sudo apt install --reinstall multigraft"
-    if _is_tool("uv", "tools"):
-        return f"run: uv pip install {forced}--python {shlex.quote(sys.prefix)} {shlex.quote(requirement)}"
-    if _is_tool("pipx", "venvs"):
-        return f"run: pipx inject {'--force ' if anew else ''}{NAME} {shlex.quote(requirement)}"
-    return _run(f"{forced}{shlex.quote(requirement)}")
+    match kept_by():
+        case "debian":
+            return "run: sudo apt install --reinstall multigraft"
+        case "pipx":
+            return f"run: pipx inject {'--force ' if anew else ''}{NAME} {shlex.quote(requirement)}"
+        case _:
+            return _run(f"{forced}{shlex.quote(requirement)}")
 
 
 def sees_system_packages() -> bool:
@@ -191,10 +192,9 @@ def _distribution(package: str) -> str:
 
 
 def _run(arguments: str) -> str:
-    if _is_tool("uv", "tools"):
-        return f"run: uv tool install --force {arguments}"
-    if _is_tool("pipx", "venvs"):
-        return f"run: pipx install --force {arguments}"
+    if kept_by() in ("uv tool", "uv"):
+        # These have no pip of their own.
+        return f"run: uv pip install --python {shlex.quote(_short(sys.prefix))} {arguments}"
     if _externally_managed():
         return f"run: python3 -m venv --system-site-packages .venv && .venv/bin/python -m pip install {arguments}"
     return f"run: {shlex.quote(_short(sys.executable or 'python3'))} -m pip install {arguments}"
@@ -232,11 +232,6 @@ def _for_debian(extra: str) -> str:
         "make an environment of your own: python3 -m venv --system-site-packages ~/multigraft && "
         f"~/multigraft/bin/pip install 'multigraft[{extra}]'"
     )
-
-
-def _is_tool(tool: str, folder: str) -> bool:
-    """Whether this environment was made for multigraft alone: ``…/uv/tools/multigraft``, ``/usr/lib/multigraft``."""
-    return Path(sys.prefix).parts[-3:] == (tool, folder, NAME)
 
 
 def _externally_managed() -> bool:

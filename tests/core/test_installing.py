@@ -69,13 +69,48 @@ def test_a_clone_that_is_gone_is_not_named(monkeypatch: pytest.MonkeyPatch, tmp_
     assert installing.install_demo().endswith("pip install 'multigraft[demo]'")
 
 
-def test_environments_of_tools(monkeypatch: pytest.MonkeyPatch) -> None:
-    stand(monkeypatch, None, "/Users/me/.local/share/uv/tools/multigraft")
-    assert installing.install_extra("video") == "run: uv tool install --force 'multigraft[video]'"
-    assert installing.install_package("x").startswith("run: uv pip install --python /Users/me/")
-    stand(monkeypatch, None, "/Users/me/.local/share/pipx/venvs/multigraft")
+RECEIPT = """
+[tool]
+requirements = [
+    { name = "multigraft", extras = ["serve", "images"], directory = "/srv/clone" },
+    { name = "numpy", specifier = "<2" },
+]
+python = "/usr/bin/python3"
+"""
+
+
+def test_an_environment_of_uv_tool_keeps_what_it_was_asked_for(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    stand(monkeypatch, None, str(tmp_path))
+    receipt = tmp_path / "uv-receipt.toml"
+    for text in ("[tool]\n", "damaged", "tool = 3\n", "[tool]\nrequirements = [3]\n"):
+        receipt.write_text(text)
+        assert installing.install_extra("video") == "run: uv tool install --force 'multigraft[video]'"
+    receipt.write_text(RECEIPT)
+    assert installing.install_extra("video") == (
+        "run: uv tool install --force --python /usr/bin/python3 --with 'numpy<2' 'multigraft[images,serve,video]'"
+    )
+    assert installing.install_package("x", anew=True) == (
+        f"run: uv pip install --python {tmp_path} --force-reinstall --no-cache-dir x"
+    )
+
+
+def test_an_environment_of_pipx(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    stand(monkeypatch, None, str(tmp_path))
+    (tmp_path / "pipx_metadata.json").touch()
     assert installing.install_extra("video") == "run: pipx install --force 'multigraft[video]'"
     assert installing.install_package("x") == "run: pipx inject multigraft x"
+
+
+def test_an_environment_of_uv_venv_has_no_pip(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    stand(monkeypatch, None, str(tmp_path))
+    (tmp_path / "pyvenv.cfg").write_text("home = /usr/bin\nuv = 0.13.9\n")
+    assert installing.install_extra("video") == f"run: uv pip install --python {tmp_path} 'multigraft[video]'"
+    pip = tmp_path / "lib" / "python3.13" / "site-packages" / "pip"
+    pip.mkdir(parents=True)
+    (pip / "__init__.py").touch()
+    assert installing.install_package("x") == f"run: {tmp_path}/bin/python -m pip install x"
 
 
 def test_the_systems_python_takes_a_virtual_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
