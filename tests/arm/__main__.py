@@ -66,7 +66,7 @@ def answered(root: Path, processor: Processor, folder: Path) -> bool:
 def tested(root: Path, processor: Processor, folder: Path, litert: str | None, files: list[str]) -> bool:
     """Run tests there, with what they say in a file of :data:`LOGS` while they run; True if all passed."""
     begin = time.monotonic()
-    options = ["-q", "-p", "no:cacheprovider", "-n", "2", "--dist", "loadfile", "--durations=10"]
+    options = ["-q", "-p", "no:cacheprovider", "-p", "tests.arm.fewer", "-n", "2", "--dist", "loadfile", "--durations=10"]
     inner = ["/usr/bin/python3", "-m", "pytest", *options, *files]
     line = command(root, processor, CHECKOUT, folder, *inner, litert=litert)
     LOGS.mkdir(parents=True, exist_ok=True)
