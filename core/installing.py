@@ -39,6 +39,8 @@ def failed_import(error: BaseException) -> str | None:
     A package that is not there, or one that is installed and broken: built for another numpy, without its libraries.
     Such a one raises whatever it likes while its modules run.
     """
+    if isinstance(error, SyntaxError) and (damaged := _package_of(error.filename)) is not None:
+        return damaged
     trace = error.__traceback__
     while trace is not None:
         package = str(trace.tb_frame.f_globals.get("__name__", NAME)).partition(".")[0]
@@ -68,16 +70,19 @@ def repair(error: BaseException, usual: str) -> str:
     """
     package = failed_import(error)
     fault = fault_of(error, package)
-    if fault is None or package is None:
+    if package is None or (fault is None and isinstance(error, ModuleNotFoundError)):
         return usual
     origin = _origin(error, package)
+    if fault is None:
+        # It is there: installing it as usual would leave it as it is.
+        return _again(package, origin)
     match fault.kind:
         case "numpy":
             return _same_numpy(package, origin)
         case "library" if (desktop := _distribution(package)) in DESKTOP_OPENCV:
             # One library of a desktop after the other would be missed: libxcb, libGL, libgthread.
             command = install_package(f"{desktop}-headless", anew=True)
-            return f"first remove {desktop}, which is for desktops (pip uninstall -y {desktop}); then {command}"
+            return f"first remove {desktop}, which is for desktops ({_uninstall(desktop)}); then {command}"
         case "library":
             known = LIBRARIES.get(fault.detail)
             return f"run: sudo apt install {known or f'PACKAGE, whose name tells: apt-file search {fault.detail}'}"
@@ -86,7 +91,7 @@ def repair(error: BaseException, usual: str) -> str:
         case "name taken":
             return f"rename the file {package}.py, or start from another folder"
         case "needs" if package == "picamera2":
-            return "run: sudo apt install python3-picamera2; and remove the one of pip: pip uninstall picamera2"
+            return f"run: sudo apt install python3-picamera2; and remove the one of pip: {_uninstall(package)}"
         case _:
             return _again(package, origin)
 
@@ -150,11 +155,22 @@ def install_demo() -> str:
 
 def _origin(error: BaseException, package: str) -> Path | None:
     """The file in which the package failed."""
+    if isinstance(error, SyntaxError):
+        return Path(error.filename) if error.filename else None
     trace = error.__traceback__
     while trace is not None:
         if str(trace.tb_frame.f_globals.get("__name__", "")).partition(".")[0] == package:
             return Path(trace.tb_frame.f_code.co_filename)
         trace = trace.tb_next
+    return None
+
+
+def _package_of(file: str | None) -> str | None:
+    """The package that an installed file belongs to."""
+    parts = Path(file or "").parts
+    for folder in ("site-packages", "dist-packages"):
+        if folder in parts[:-1]:
+            return parts[len(parts) - parts[::-1].index(folder)].partition(".")[0]
     return None
 
 
@@ -174,6 +190,17 @@ def _same_numpy(package: str, origin: Path | None) -> str:
         is_old = sys.version_info < (3, 13)
         return install_package("numpy<2" if is_old else "numpy>=2")
     return _again(package, origin)
+
+
+def _uninstall(package: str) -> str:
+    """What is typed to remove a distribution from the environment that runs."""
+    match kept_by():
+        case "uv" | "uv tool":
+            return f"uv pip uninstall --python {shlex.quote(_short(sys.prefix))} {package}"
+        case "pipx":
+            return f"pipx runpip {NAME} uninstall -y {package}"
+        case _:
+            return f"pip uninstall -y {package}"
 
 
 def _again(package: str, origin: Path | None) -> str:

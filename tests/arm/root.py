@@ -119,7 +119,7 @@ def made(architecture: Architecture, wheel: Path, mirror: str | None = None) -> 
     """
     root = debian_root.cache(f"{architecture.debian}-debian12")
     # Unpacked only: no script of a package is run.
-    unpacked = ("mmdebstrap", "--quiet", "--variant=extract", f"--architectures={architecture.debian}")
+    unpacked = ("mmdebstrap", "--variant=extract", f"--architectures={architecture.debian}")
     include = f"--include={PACKAGES}{architecture.packages}"
     debian_root.made_once(root, *unpacked, include, "bookworm", further=(mirror,) if mirror else ())
     site = root / SITE
