@@ -21,7 +21,7 @@ from typing import Any
 from multigraft.runtime.self_test import MAX_FLOAT, MAX_LSB
 from tests import debian_root
 from tests.arm import answers
-from tests.arm.chosen import chosen
+from tests.arm.chosen import SINGLE, chosen
 from tests.arm.root import ARM64, ARMV7, PROCESSORS, Processor, command, made, missing
 
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -66,7 +66,19 @@ def answered(root: Path, processor: Processor, folder: Path) -> bool:
 def tested(root: Path, processor: Processor, folder: Path, litert: str | None, files: list[str]) -> bool:
     """Run tests there, with what they say in a file of :data:`LOGS` while they run; True if all passed."""
     begin = time.monotonic()
-    options = ["-q", "-p", "no:cacheprovider", "-p", "tests.arm.fewer", "-n", "2", "--dist", "loadfile", "--durations=10"]
+    options = [
+        "-v",
+        "-p",
+        "no:cacheprovider",
+        "-p",
+        "tests.arm.fewer",
+        "-n",
+        "2",
+        "--dist",
+        "loadfile",
+        "--durations=10",
+    ]
+    options += [f"--deselect={test}" for test in SINGLE]
     inner = ["/usr/bin/python3", "-m", "pytest", *options, *files]
     line = command(root, processor, CHECKOUT, folder, *inner, litert=litert)
     LOGS.mkdir(parents=True, exist_ok=True)

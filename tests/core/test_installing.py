@@ -80,9 +80,7 @@ python = "/usr/bin/python3"
 """
 
 
-def test_an_environment_of_uv_tool_keeps_what_it_was_asked_for(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_an_environment_of_uv_tool_keeps_what_it_was_asked_for(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     stand(monkeypatch, None, str(tmp_path))
     receipt = tmp_path / "uv-receipt.toml"
     for text in ("[tool]\n", "damaged", "tool = 3\n", "[tool]\nrequirements = [3]\n"):
