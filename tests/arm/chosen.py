@@ -20,6 +20,7 @@ LEFT_OUT = {
     "tests/runtime/doctor/test_software.py": "starts some hundred interpreters of Python",
     "tests/runtime/deploy/test_cuts.py": "starts some hundred interpreters of Python",
     "tests/runtime/http/test_live_page.py": "needs a browser",
+    "tests/runtime/service/test_serving.py": "a service has a minute to answer, and does not on an emulated processor",
     "tests/core/test_broken_packages.py": "starts some hundred interpreters of Python",
     "tests/core/cli/test_cli_device.py": "starts some hundred interpreters of Python",
     "tests/core/cli/test_start.py": "starts some dozen interpreters of Python",
