@@ -53,6 +53,7 @@ from multigraft.converters.similarity.representations import (
     measure_similarity,
     union_of,
 )
+from multigraft.converters.thinning.search import with_thinning
 from multigraft.errors import ConfigurationError
 from multigraft.refit.refit_plan import Refit
 
@@ -128,6 +129,9 @@ def graft(
     saved = SavedEvaluations(checkpoints) if checkpoints else None
     similarity = _similarity(settings, networks, evidence, collected, saved, report)
     outcome = _plan(settings, networks, evidence, collected, similarity, saved, report)
+    if not settings.graft.thin.is_none:
+        options = _search_options(settings)
+        outcome = with_thinning(outcome, networks, evidence, settings.graft.thin, options, report)
     plan = proved(outcome.chosen, networks, evidence, _search_options(settings))
     outcome = dataclasses.replace(outcome, message=outcome.message + shortfall(plan, settings.budget.min_agreement))
     report(outcome.message)
@@ -177,7 +181,7 @@ def _built(settings: Settings, load_frames: LoadFrames, report: Report, checkpoi
             more = dataclasses.replace(asked, lacking=lacking, measured=measured, frames=_own_frames(grafted))
             conversion = _convert(grafted.multitask, grafted, settings, report, checkpoints, more, conversion)
     report("compare the bundle with the original networks on frames that no choice has looked at")
-    kept = {n.name for n in grafted.networks} - set(grafted.outcome.chosen.grafts)
+    kept = {n.name for n in grafted.networks} - set(grafted.outcome.chosen.agreements)
     proofs = promise.proofs(grafted.evidence)
     fidelity = promise.measured(settings, conversion.bundle, grafted.networks, proofs, kept)
     return Built(grafted, conversion, with_fidelity(conversion.bundle, fidelity), None)
@@ -232,7 +236,9 @@ def import_networks(settings: Settings, report: Report = silent) -> tuple[Networ
 
 
 def _check_refinement(settings: Settings) -> None:
-    """Refuse distillation that cannot be done before any long work."""
+    """Refuse what cannot be done before any long work."""
+    if not settings.graft.thin.is_none and not any(settings.frames_of(task) for task in settings.tasks):
+        raise ConfigurationError(f"{settings.path}: thin needs frames", "name unlabeled frames, or thin nothing")
     if settings.graft.refine != "distill":
         return
     from multigraft.converters.distill.torch_tail import import_torch

@@ -72,6 +72,3 @@ def allot(found: Survey, share: float, macs: float = 1.0) -> list[int]:
         widths = best
         now = total(widths)
     return widths
-
-
-

@@ -12,13 +12,10 @@ import numpy as np
 import onnx
 
 from multigraft.converters.graft.onnx_linear_layer import linear_layer
-from multigraft.converters.network.network import Network, attributes
+from multigraft.converters.network.network import ACTIVATIONS, Network, attributes
 from multigraft.refit.linear_layer import Dense, LinearLayer
 
-PER_CHANNEL = frozenset(
-    ("Relu", "Clip", "LeakyRelu", "Sigmoid", "HardSigmoid", "HardSwish", "Tanh", "Elu", "Selu", "Softplus", "Gelu")
-    + ("Erf", "Mish", "Swish", "Identity", "MaxPool", "AveragePool", "GlobalAveragePool", "GlobalMaxPool")
-)
+PER_CHANNEL = (ACTIVATIONS - {"PRelu"}) | {"Identity", "MaxPool", "AveragePool", "GlobalAveragePool", "GlobalMaxPool"}
 """Operators that compute every channel from itself alone, with constants that are the same for all."""
 
 ELEMENTWISE = frozenset(("Add", "Sub", "Mul", "Div", "PRelu", "Min", "Max"))

@@ -99,12 +99,12 @@ def _solve(
         keep = min(positions, -(-_rows_wanted(layers) // frames))
         picked = rng.integers(0, positions, (len(goal), keep)) if keep < positions else None
         aims = goal - values[skip] if skip else goal
-        designs.append(np.concatenate([l.design(values[g], picked) for l, g in zip(layers, given, strict=True)], 2))
+        designs.append(np.concatenate([one.design(values[g], picked) for one, g in zip(layers, given, strict=True)], 2))
         targets.append(layer.rows(aims, picked))
         if skip and bounds:
             offsets.append(layer.rows(values[skip], picked))
     design, target = np.concatenate(designs, 1), np.concatenate(targets, 1)
-    prior = np.concatenate([l.weight for l in layers], 1)
+    prior = np.concatenate([one.weight for one in layers], 1)
     held_out = (np.arange(design.shape[1]) // keep) % HELD_OUT_EVERY == 0
     solution = fit_rows(design, target, held_out, prior, bounds, np.concatenate(offsets, 1) if offsets else None)
     own = layer.weight.shape[1]

@@ -123,13 +123,11 @@ def _widths(channels: int) -> list[int]:
     return sorted({max(1, round(channels * step / STEPS)) for step in range(1, STEPS + 1)})
 
 
-def _reads(
-    network: Network, groups: Sequence[Channels], frames: Frames, seed: int, report: Report
-) -> dict[int, Read]:
+def _reads(network: Network, groups: Sequence[Channels], frames: Frames, seed: int, report: Report) -> dict[int, Read]:
     wanted = sorted({index for group in groups for index in group.readers})
     cuts = {p.node_index: p.name for p in network.cut_points}
     flow, found, rng = Flow(network, frames), {}, np.random.default_rng(seed)
-    for index, node in enumerate(network.nodes):
+    for index in range(len(network.nodes)):
         if index in wanted:
             report(f"look at what layers of {network.name} read ({len(found) + 1} of {len(wanted)})")
             found[index] = _read(network, flow, index, len(frames), rng)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from multigraft.converters.graft.thinned_network import ThinnedLayer
 from multigraft.converters.job.progress import Report, silent
 from multigraft.converters.network.frames import Frames
 from multigraft.converters.network.network import LINEAR, Network
@@ -18,23 +19,6 @@ from multigraft.converters.thinning.allot import allot
 from multigraft.converters.thinning.narrow import narrowed
 from multigraft.converters.thinning.resolve import resolved
 from multigraft.converters.thinning.survey import Survey, survey
-
-
-@dataclass(frozen=True)
-class ThinnedLayer:
-    """One layer that writes fewer channels.
-
-    Attributes:
-        name: Its tensor.
-        channels: How many there were.
-        kept: How many are left.
-        relative_error: Of what it gives, squared, over the variance of what it gave; 0 where nothing changed for it.
-    """
-
-    name: str
-    channels: int
-    kept: int
-    relative_error: float
 
 
 @dataclass(frozen=True)

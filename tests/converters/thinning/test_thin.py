@@ -161,9 +161,7 @@ def test_solving_every_layer_keeps_more_than_narrowing_alone(network: Network) -
     thinned = thin(network, FRAMES, 0.5, found=found)
     kept = {layer.name: layer.kept for layer in thinned.layers}
     names = [network.nodes[g.makers[0]].output[0].split("/")[1] for g in found.groups]
-    chosen = [
-        np.sort(order[: kept.get(name, len(order))]) for name, order in zip(names, found.orders, strict=True)
-    ]
+    chosen = [np.sort(order[: kept.get(name, len(order))]) for name, order in zip(names, found.orders, strict=True)]
     plain = narrowed(network, found.groups, chosen)
     assert plain.macs == thinned.network.macs
     assert error(thinned.network, network) < 0.5 * error(plain, network)
