@@ -11,8 +11,8 @@ from multigraft.agreement.agreement import Agreement
 from multigraft.converters.graft.candidate import Candidate
 from multigraft.converters.graft.join import METHOD_TEXT
 from multigraft.converters.graft.missed_budget import Miss
-from multigraft.converters.graft.thinned_network import ThinnedNetwork
 from multigraft.converters.network.network import Network
+from multigraft.converters.network.thinned_network import ThinnedNetwork
 from multigraft.converters.settings.settings import Prefer
 
 BYTES_PER_WEIGHT = {"int8": 1.0, "float32": 4.0, "dynamic": 1.0, "int4": 0.5}

@@ -18,9 +18,9 @@ from multigraft.converters.graft.plan_latency import PlanLatency
 from multigraft.converters.graft.planner import cost_of_plans, pareto, pick, timed
 from multigraft.converters.graft.search import SearchOptions
 from multigraft.converters.graft.sharing_plan import Limits, PlanningResult, SharingPlan
-from multigraft.converters.graft.thinned_network import ThinnedNetwork
 from multigraft.converters.job.progress import Report, silent
 from multigraft.converters.network.network import Network
+from multigraft.converters.network.thinned_network import ThinnedNetwork
 from multigraft.converters.settings.thin_shares import Share, ThinShares
 from multigraft.converters.similarity.representations import union_of
 from multigraft.converters.thinning.explain_thinning import explain_thinning

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from multigraft.converters.graft.thinned_network import ThinnedLayer
 from multigraft.converters.job.progress import Report, silent
 from multigraft.converters.network.frames import Frames
 from multigraft.converters.network.network import LINEAR, Network
+from multigraft.converters.network.thinned_network import ThinnedLayer
 from multigraft.converters.thinning.allot import allot
 from multigraft.converters.thinning.narrow import narrowed
 from multigraft.converters.thinning.resolve import resolved
