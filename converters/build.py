@@ -23,7 +23,7 @@ from multigraft.converters.graft.evidence import (
     load_evidence,
     note_on_proof,
 )
-from multigraft.converters.graft.explanation import explain
+from multigraft.converters.graft.explanation import explain, poor_bargain
 from multigraft.converters.graft.frameless import plan_without_frames
 from multigraft.converters.graft.planner import plan_sharing
 from multigraft.converters.graft.saved_evaluations import SavedEvaluations
@@ -133,7 +133,7 @@ def graft(
         options = _search_options(settings)
         outcome = with_thinning(outcome, networks, evidence, settings.graft.thin, options, report)
     plan = proved(outcome.chosen, networks, evidence, _search_options(settings))
-    outcome = dataclasses.replace(outcome, message=outcome.message + shortfall(plan, settings.budget.min_agreement))
+    outcome = dataclasses.replace(outcome, message=outcome.message + _judgement(plan, outcome, settings))
     report(outcome.message)
     multitask = assemble(networks, plan, _provenance(settings, evidence, collected, outcome))
     return Grafted(networks, evidence, similarity, outcome, multitask, collected, tuple(report.warnings))
@@ -176,7 +176,10 @@ def _built(settings: Settings, load_frames: LoadFrames, report: Report, checkpoi
     if promise.may_rescue(settings) and grafted.evidence:
         report("compare the bundle with the original networks")
         chosen = promise.measured(settings, conversion.bundle, grafted.networks, grafted.evidence)
-        if lacking := promise.lacking(settings, chosen):
+        # What lacks agreement before anything is quantised gains none by layers that stay float.
+        spoilt = {m.task for m in grafted.outcome.limits.missed(grafted.outcome.chosen)}
+        figures = {task: shown for task, shown in chosen.items() if task not in spoilt}
+        if lacking := promise.lacking(settings, figures):
             measured = {task: float(chosen[task]["bundle_agreement"]["value"]) for task in lacking}
             more = dataclasses.replace(asked, lacking=lacking, measured=measured, frames=_own_frames(grafted))
             conversion = _convert(grafted.multitask, grafted, settings, report, checkpoints, more, conversion)
@@ -233,6 +236,11 @@ def import_networks(settings: Settings, report: Report = silent) -> tuple[Networ
         report(f"import {task.name}")
         networks.append(load_task(task, settings.path.parent, report, trusts_code=settings.trusts_code))
     return tuple(networks)
+
+
+def _judgement(plan: SharingPlan, outcome: PlanningResult, settings: Settings) -> str:
+    bargain = poor_bargain(plan, outcome.front, outcome.limits, not settings.graft.thin.is_none)
+    return shortfall(plan, settings.budget.min_agreement) + bargain
 
 
 def _check_refinement(settings: Settings) -> None:

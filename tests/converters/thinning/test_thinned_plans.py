@@ -9,9 +9,13 @@ import numpy as np
 import onnx
 import pytest
 
+from multigraft.agreement.agreement import Agreement
 from multigraft.cli.shared.settings_options import load_frames
 from multigraft.converters.build import Grafted, graft
+from multigraft.converters.graft.explanation import poor_bargain
+from multigraft.converters.graft.sharing_plan import Limits, SharingPlan
 from multigraft.converters.network.network import Network
+from multigraft.converters.network.thinned_network import ThinnedNetwork
 from multigraft.converters.settings.settings import Settings
 from multigraft.converters.settings.thin_shares import ThinShares, parse_thin
 from multigraft.errors import ConfigurationError
@@ -114,3 +118,16 @@ def test_thinning_without_frames_is_refused(tmp_path: Path) -> None:
     bare = dataclasses.replace(settings, frames=None, statistics=(tmp_path / "home.mgstats",))
     with pytest.raises(ConfigurationError, match="thin needs frames"):
         graft(bare, load_frames)
+
+
+def test_a_plan_that_gains_less_than_it_loses_is_called_so() -> None:
+    made = Agreement(0.968, 0.96, 0.95, 1000, "classification")
+    network = residual_network("first", 1)
+    plan = SharingPlan(
+        {}, 990, 910, 0.968, 0.96, thinned={"first": ThinnedNetwork(network, made, (), network.weights, network.macs)}
+    )
+    front = [SharingPlan({}, 1000, 1000), plan]
+    said = poor_bargain(plan, front, Limits(prefer="weights"), thins=False)
+    assert "1.0 % of the weights for 3.2 % of answers" in said and 'thin = "auto"' in said
+    assert poor_bargain(plan, front, Limits(prefer="macs"), thins=True) == ""
+    assert poor_bargain(front[0], front, Limits(), thins=True) == ""
