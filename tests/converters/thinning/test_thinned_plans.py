@@ -121,7 +121,7 @@ def test_thinning_without_frames_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_plan_that_gains_less_than_it_loses_is_called_so() -> None:
-    made = Agreement(0.968, 0.96, 0.95, 1000, "classification")
+    made = Agreement(0.968, 0.96, 0.95, 1000, "classification", None, "equal class")
     network = residual_network("first", 1)
     plan = SharingPlan(
         {}, 990, 910, 0.968, 0.96, thinned={"first": ThinnedNetwork(network, made, (), network.weights, network.macs)}
