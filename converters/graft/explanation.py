@@ -79,9 +79,8 @@ def poor_bargain(plan: SharingPlan, front: Sequence[SharingPlan], limits: Limits
         return ""
     what = "weights" if limits.prefer == "weights" else "MACs"
     better = "the networks apart would be better" if thins else 'thin = "auto" looks for better'
-    return (
-        f"; it gains less than it loses, {100 * gained:.1f} % of the {what} for {100 * lost:.1f} % of answers: {better}"
-    )
+    paid = f"{100 * gained:.1f} % of the {what} for {100 * lost:.1f} % of answers"
+    return f"; it gains less than it loses, {paid}: {better}"
 
 
 def _reason(

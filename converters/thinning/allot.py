@@ -9,7 +9,9 @@ import numpy as np
 
 from multigraft.converters.network.network import Network, node_macs, node_weights
 from multigraft.converters.thinning.channels import Channels
+from multigraft.converters.thinning.narrow import Indices
 from multigraft.converters.thinning.survey import Survey
+from multigraft.tensors.arrays import Float64Array
 
 
 @dataclass(frozen=True)
@@ -26,7 +28,7 @@ class Cost:
     groups: Sequence[Channels]
     macs: float = 1.0
 
-    def tables(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def tables(self) -> tuple[Float64Array, Indices, Indices]:
         """Of every linear node: its share of the cost, and the groups that it reads and writes, -1 for none."""
         network = self.network
         macs = np.array([node_macs(n, network.constants, network.shapes) for n in network.nodes], float)

@@ -7,8 +7,10 @@ tensor's channels belong to one group, found by joining what each operator ties 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import onnx
 
 from multigraft.converters.graft.onnx_linear_layer import linear_layer
@@ -151,7 +153,7 @@ class _Ties:
         return any(n in self._network.constants and self._network.constants[n].size > 1 for n in node.input)
 
     @staticmethod
-    def _per_channel_axis(value: np.ndarray, axis: int, count: int, rank: int) -> int | None:
+    def _per_channel_axis(value: npt.NDArray[Any], axis: int, count: int, rank: int) -> int | None:
         """The axis of channels of a constant that is broadcast; -1 where it has one value for all; None if neither."""
         return constant_axis(value.shape, axis, count, rank)
 

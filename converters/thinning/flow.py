@@ -32,7 +32,8 @@ class Flow:
         self.nodes = [_copy(n) for n in network.nodes]
         self.constants = dict(network.constants)
         self._writer = {o: i for i, n in enumerate(self.nodes) for o in n.output if o}
-        self._start, self._from, self._values = network.input, 0, None
+        self._start, self._from = network.input, 0
+        self._values: Array | None = None
         self._sessions: dict[tuple[str, ...], ort.InferenceSession] = {}
         self.step = max(1, min(CHUNK, network.batch)) if network.is_batched else 1
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -57,12 +58,20 @@ def spread(channels: Indices, size: int) -> Indices:
     return (channels[:, None] * size + np.arange(size)).reshape(-1)
 
 
-def _take_bias(values, node, index, left, take) -> None:  # type: ignore[no-untyped-def]
-    if len(node.input) > 2 and node.input[2] and values[node.input[2]].size > 1:
-        take(index, 2, left, values[node.input[2]].ndim - 1)
+Take = Callable[[int, int, Indices, int], None]
+"""Takes channels of a constant: the node's index, the constant's position, the channels, their axis."""
 
 
-def _take_between(network, node, index, group, left, take) -> None:  # type: ignore[no-untyped-def]
+def _take_bias(
+    constants: Mapping[str, npt.NDArray[Any]], node: onnx.NodeProto, index: int, left: Indices, take: Take
+) -> None:
+    if len(node.input) > 2 and node.input[2] and constants[node.input[2]].size > 1:
+        take(index, 2, left, constants[node.input[2]].ndim - 1)
+
+
+def _take_between(
+    network: Network, node: onnx.NodeProto, index: int, group: Channels, left: Indices, take: Take
+) -> None:
     if node.op_type in ("Conv", "BatchNormalization"):
         for position, name in enumerate(node.input):
             if position and name:

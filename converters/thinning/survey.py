@@ -109,8 +109,8 @@ def survey(network: Network, frames: Frames, seed: int = 0, report: Report = sil
     for number, group in enumerate(groups, 1):
         report(f"weigh channels of {network.name} ({number} of {len(groups)})")
         every = [reads[index] for index in group.readers]
-        order = pivots(sum(r.covariance(group.count) for r in every), np.ones(group.count))
-        curve = sum(r.curve(order, group.count) for r in every)
+        order = pivots(np.sum([r.covariance(group.count) for r in every], axis=0), np.ones(group.count))
+        curve = np.sum([r.curve(order, group.count) for r in every], axis=0)
         probe = max(1, group.count // 2)
         changed = _answers(_solved(network, group, np.sort(order[:probe]), every), probed)
         moved = _moved(was, changed) / max(float(curve[probe]), 1e-9)
@@ -126,7 +126,8 @@ def _widths(channels: int) -> list[int]:
 def _reads(network: Network, groups: Sequence[Channels], frames: Frames, seed: int, report: Report) -> dict[int, Read]:
     wanted = sorted({index for group in groups for index in group.readers})
     cuts = {p.node_index: p.name for p in network.cut_points}
-    flow, found, rng = Flow(network, frames), {}, np.random.default_rng(seed)
+    flow, rng = Flow(network, frames), np.random.default_rng(seed)
+    found: dict[int, Read] = {}
     for index in range(len(network.nodes)):
         if index in wanted:
             report(f"look at what layers of {network.name} read ({len(found) + 1} of {len(wanted)})")
