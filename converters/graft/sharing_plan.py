@@ -53,7 +53,8 @@ class SharingPlan:
     @property
     def agreements(self) -> dict[str, Agreement | None]:
         """Every task that does not stand as it came, to its agreement with its original."""
-        return {name: part.agreement for name, part in (*self.grafts.items(), *self.thinned.items())}
+        grafted = {name: graft.agreement for name, graft in self.grafts.items()}
+        return grafted | {name: network.agreement for name, network in self.thinned.items()}
 
     def root(self, network: Network) -> Network:
         """What stands for a network that is not grafted."""
