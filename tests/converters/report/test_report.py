@@ -321,5 +321,5 @@ def test_a_thinned_network_shows_what_is_left_and_its_channels(tmp_path: Path) -
     said = next(line for line in remarks(Summary.from_json(data)) if "was thinned" in line)
     shown = rendered(data, tmp_path).text
     assert said.startswith(name) and said in shown
-    assert "conv7 64 20 12.5" in shown
+    assert re.search(r"conv7\s*64\s*20\s*12\.5", shown)
     assert "Thinned networks" not in rendered(sample(), tmp_path).text
