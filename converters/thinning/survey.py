@@ -24,6 +24,11 @@ from multigraft.tensors.arrays import Float64Array
 RIDGE = 1e-3
 """Strength of the ridge where channels are compared, relative to the mean variance of the inputs."""
 
+ROWS_AN_INPUT = 4
+MOST_DETERMINED = 0.9
+"""Share of inputs to rows from which on a fit says nothing; where rows are fewer than ROWS_AN_INPUT times the inputs,
+its error is corrected (Golub, Heath and Wahba, Technometrics 21, 1979)."""
+
 STEPS = 16
 """In how many steps a group's channels go."""
 
@@ -59,8 +64,18 @@ class Read:
         lower = np.linalg.cholesky(xx[np.ix_(inputs, inputs)])
         explained = (np.linalg.solve(lower, xy[inputs]) ** 2).sum(1).reshape(count, -1).sum(1)
         whole = float(np.sum(self.sums.yy - self.sums.y**2 / self.sums.rows))
-        error: Float64Array = np.maximum(whole - np.concatenate([[0.0], np.cumsum(explained)]), 0) / self.variance
-        return error
+        error: Float64Array = np.maximum(whole - np.concatenate([[0.0], np.cumsum(explained)]), 0)
+        # With few rows an input, what is left of these rows says too little of others: generalised cross-validation.
+        share = np.arange(count + 1) * (len(xx) // count) / self.sums.rows
+        few = share * ROWS_AN_INPUT > 1
+        error[few] = np.minimum(error[few] / np.maximum(1 - share[few], 1e-3) ** 2, whole)
+        error[few & (share >= MOST_DETERMINED)] = whole
+        if few.any():
+            # The ridge pulls to the weights as they are, so leaving channels out and no more is what it costs at most.
+            apart = (xx * (self.weight @ self.weight.T))[np.ix_(inputs, inputs)][::-1, ::-1]
+            left_out = np.append(np.diagonal(apart.cumsum(0).cumsum(1))[::-1], 0.0)[:: len(xx) // count]
+            error[few] = np.minimum(error, left_out)[few]
+        return error / self.variance
 
     def solve(self, kept: Indices, count: int) -> tuple[Float64Array, Float64Array]:
         """Weights (inputs, outputs) and intercept that read ``kept`` channels alone."""

@@ -11,8 +11,9 @@ from onnx import helper
 from multigraft.converters.network.network import Network
 from multigraft.converters.thinning.channels import channel_groups
 from multigraft.converters.thinning.pivots import pivots
-from multigraft.converters.thinning.survey import survey
+from multigraft.converters.thinning.survey import Read, survey
 from multigraft.converters.thinning.thin import thin
+from multigraft.refit.ridge import RidgeSums
 from tests.converters.graft.networks import GREY, frames, model, residual_network
 
 FRAMES = frames(120, seed=1)
@@ -178,3 +179,16 @@ def test_pivots_take_what_is_not_explained_yet() -> None:
     covariance = np.cov(np.concatenate([values, values[:, :1]], axis=1).T)
     assert pivots(covariance, np.ones(4)).tolist() == [0, 1, 2, 3]
     assert pivots(covariance, np.array([1, 9.0, 1, 1])).tolist()[0] == 1
+
+
+def test_few_frames_do_not_make_channels_look_needless() -> None:
+    """A classifier of 80 inputs and 40 rows is fitted without error by half of them, which says nothing."""
+    rng = np.random.default_rng(0)
+    sums = RidgeSums.empty(1, 80, 3)
+    inputs = rng.normal(size=(1, 40, 80))
+    weight = rng.normal(size=(80, 3))
+    sums.add(inputs, inputs @ weight)
+    variance = float(np.sum(sums.yy - sums.y**2 / sums.rows))
+    curve = Read(sums, weight, variance).curve(np.arange(80), 80)
+    assert curve[40] > 0.2 and curve[79] > 0 and curve[-1] == pytest.approx(0)
+    assert curve[40] > curve[60] > curve[79]
