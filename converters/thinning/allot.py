@@ -28,17 +28,21 @@ class Cost:
     groups: Sequence[Channels]
     macs: float = 1.0
 
-    def tables(self) -> tuple[Float64Array, Indices, Indices]:
-        """Of every linear node: its share of the cost, and the groups that it reads and writes, -1 for none."""
+    def tables(self) -> tuple[Float64Array, Float64Array, Indices, Indices]:
+        """Of every node: the shares of the cost of its products and of its biases, which what it reads does not change,
+        and the groups that it reads and writes, -1 for none."""
         network = self.network
         macs = np.array([node_macs(n, network.constants, network.shapes) for n in network.nodes], float)
         weights = np.array([node_weights(n, network.constants) for n in network.nodes], float)
-        share = self.macs * macs / max(macs.sum(), 1) + (1 - self.macs) * weights / max(weights.sum(), 1)
+        constants = [network.constants.get(n.input[1]) if len(n.input) > 1 else None for n in network.nodes]
+        products = np.minimum(weights, [0 if value is None else value.size for value in constants])
+        per_weight = (1 - self.macs) / max(weights.sum(), 1)
+        share = self.macs * macs / max(macs.sum(), 1) + per_weight * products
         reads, writes = np.full(len(share), -1), np.full(len(share), -1)
         for number, group in enumerate(self.groups):
             reads[list(group.readers)] = number
             writes[[*group.makers, *group.between]] = number
-        return share, reads, writes
+        return share, per_weight * (weights - products), reads, writes
 
 
 def allot(found: Survey, share: float, macs: float = 1.0) -> list[int]:
@@ -49,13 +53,13 @@ def allot(found: Survey, share: float, macs: float = 1.0) -> list[int]:
         share: Of the cost that may be left.
         macs: As :attr:`Cost.macs`.
     """
-    cost, reads, writes = Cost(found.network, found.groups, macs).tables()
+    cost, biases, reads, writes = Cost(found.network, found.groups, macs).tables()
     counts = np.array([g.count for g in found.groups], float)
     widths = [g.count for g in found.groups]
 
     def total(these: Sequence[int]) -> float:
         ratio = np.append(np.array(these) / counts, 1.0)
-        return float(np.sum(cost * ratio[reads] * ratio[writes]))
+        return float(np.sum((cost * ratio[reads] + biases) * ratio[writes]))
 
     now = total(widths)
     while now > share * (1 + 1e-9):
