@@ -71,16 +71,17 @@ def judged_package(seen: dict[str, Any]) -> Iterator[tuple[bool, str]]:
     yield good["took_s"] is not None and good["served"] != serve["served"], f"another bundle: {good}"
     refused = seen["refused"]
     yield "fails its self-test here" in refused["said"] and refused["same"], f"one fails its self-test: {refused}"
-    crashes, hangs = seen["crashes"], seen["hangs"]
-    yield crashes["well_before"] and crashes["settled_s"] is not None, "the one before served well, and has settled"
-    for what, bad in (("crashes", crashes), ("misses the watchdog", hangs)):
+    large, crashes, hangs = seen["does_not_fit"], seen["crashes"], seen["hangs"]
+    yield large["well_before"] and large["settled_s"] is not None, "the one before served well, and has settled"
+    for what, bad in (("does not fit", large), ("crashes", crashes), ("misses the watchdog", hangs)):
         yield (
             bad["bad"] != bad["good"] and bad["restarts"] >= TRIALS,
             f"a bundle passes its self-test and {what}: {bad}",
         )
         is_back = bad["took_s"] is not None and bad["served"] == bad["good"] == good["served"]
         yield is_back and bool(bad["told"]), "rolled back by itself"
-    yield hangs["stopped"] == hangs["missed"] == TRIALS, f"missed the watchdog {hangs['missed']} times"
+    yield hangs["sent"] == hangs["logged"] == TRIALS, f"missed the watchdog {hangs['logged']} times"
+    yield crashes["sent"] == crashes["logged"] == TRIALS, f"crashed {crashes['logged']} times"
     removed = seen["remove"]
     gone = not any(removed["there"][name] for name in ("unit", "command", "active")) and removed["answers"] == 0
     yield gone and removed["there"]["state"] and removed["there"]["options"], f"removed, bundles kept: {removed}"
@@ -149,6 +150,7 @@ def main() -> int:
             repacked(options.deb, results)
             build(heads=(("digit", "classification"),), size=(2000, 2000, 1)).bundle.write(results / "large.graft")
             build(width=16).bundle.write(results / "hanging.graft")
+            build(width=18).bundle.write(results / "crashing.graft")
             failing(build(width=14).bundle).write(results / "wrong.graft")
         seen = happened(root, program, results, options.keep)
         return 1 if seen is None or told(judge(seen)) else 0

@@ -1,7 +1,8 @@
 """Runs inside the container: the Debian package installed, upgraded, with bad bundles, removed and purged.
 
-Bad are three: one fails its self-test and is not taken. One passes it when it is deployed, and crashes under the unit's
-limits. One passes as well and serves, and then its process is stopped each time, so that it misses the watchdog.
+Bad are four: one fails its self-test and is not taken. One passes it when it is deployed, and does not fit into memory
+under the unit's limits. Two pass and serve, and each time their process gets a signal of this program's: SIGSEGV, a
+crash, or SIGSTOP, so that it misses the watchdog.
 """
 
 from __future__ import annotations
@@ -109,7 +110,7 @@ def refuses_what_fails_its_self_test() -> None:
     seen["refused"] = {"said": said, "same": current() == served() == before and main_pid() == pid}
 
 
-def gets_one_that_crashes() -> None:
+def gets_one_that_does_not_fit() -> None:
     good = served()
     data = re.search(r"VmData:\s+(\d+)", Path(f"/proc/{main_pid()}/status").read_text())
     assert data is not None
@@ -121,29 +122,38 @@ def gets_one_that_crashes() -> None:
     is_well_before = served() == good
     # What has served well for two minutes is what is come back to.
     settled = until(lambda: json.loads((BUNDLES / "trial.json").read_text())["settled"], 180)
-    seen["crashes"] = {"well_before": is_well_before, "settled_s": settled, **rolled_back(deployed("large"), good)}
+    seen["does_not_fit"] = {"well_before": is_well_before, "settled_s": settled, **rolled_back(deployed("large"), good)}
     LIMIT.unlink()
+
+
+def gets_one_that_crashes() -> None:
+    seen["crashes"] = signalled("crashing", signal.SIGSEGV, "status=11/SEGV")
 
 
 def gets_one_that_hangs() -> None:
     WATCHDOG.write_text("[Service]\nWatchdogSec=4\nTimeoutAbortSec=2\n")
     run("systemctl", "daemon-reload")
+    seen["hangs"] = signalled("hanging", signal.SIGSTOP, "Watchdog timeout")
+    WATCHDOG.unlink()
+
+
+def signalled(name: str, number: signal.Signals, logged: str) -> dict[str, Any]:
+    """What becomes of a bundle whose process gets a signal each time that it serves."""
     run("systemctl", "restart", "multigraft")
     until(is_well)
     good, begin = served(), time.time()
-    said, hanging = deployed("hanging"), current()
-    stopped: list[int] = []
+    said, bad = deployed(name), current()
+    sent: list[int] = []
 
-    def stop() -> None:
+    def send() -> None:
         pid = int(shown("MainPID"))
-        if pid and pid not in stopped and served() == hanging:
-            os.kill(pid, signal.SIGSTOP)
-            stopped.append(pid)
+        if pid and pid not in sent and served() == bad:
+            os.kill(pid, number)
+            sent.append(pid)
 
-    seen["hangs"] = rolled_back(said, good, stop)
-    missed = run("journalctl", "--no-pager", "-u", "multigraft", f"--since=@{int(begin)}", "--grep=Watchdog timeout")
-    seen["hangs"] |= {"stopped": len(stopped), "missed": missed.count("Watchdog timeout")}
-    WATCHDOG.unlink()
+    became = rolled_back(said, good, send)
+    log = run("journalctl", "--no-pager", "-u", "multigraft", f"--since=@{int(begin)}")
+    return {**became, "sent": len(sent), "logged": log.count(logged)}
 
 
 def rolled_back(said: str, good: str, look: Callable[[], None] = lambda: None) -> dict[str, Any]:
@@ -199,6 +209,7 @@ drive(
     upgrades,
     gets_a_good_bundle,
     refuses_what_fails_its_self_test,
+    gets_one_that_does_not_fit,
     gets_one_that_crashes,
     gets_one_that_hangs,
     is_removed,
