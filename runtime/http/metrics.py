@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from multigraft.errors import MissingDependencyError
 from multigraft.installing import how_missing, install_extra
 
 
-def exposition(figures: dict[str, Any], refused: Counter[str], accept: str) -> tuple[bytes, str]:
+def exposition(
+    figures: dict[str, Any], refused: Counter[str], accept: str, exports: Mapping[str, Any] | None = None
+) -> tuple[bytes, str]:
     """The text and its content type.
 
     Args:
         figures: What the loop tells of itself.
         refused: Requests that were not answered, by reason.
         accept: The client's header ``Accept``: OpenMetrics where it takes that, else Prometheus' older text.
+        exports: See :func:`families`.
 
     Raises:
         MissingDependencyError: prometheus-client is not installed.
@@ -31,7 +34,7 @@ def exposition(figures: dict[str, Any], refused: Counter[str], accept: str) -> t
 
     class Collector:
         def collect(self) -> Iterable[Any]:
-            return _families(figures, refused)
+            return families(figures, refused, exports)
 
     registry = CollectorRegistry(auto_describe=False)
     registry.register(Collector())
@@ -39,7 +42,14 @@ def exposition(figures: dict[str, Any], refused: Counter[str], accept: str) -> t
     return encode(registry), content_type
 
 
-def _families(figures: dict[str, Any], refused: Counter[str]) -> Iterator[Any]:
+def families(figures: dict[str, Any], refused: Counter[str], exports: Mapping[str, Any] | None = None) -> Iterator[Any]:
+    """The metrics as Prometheus' client has them.
+
+    Args:
+        figures: What the loop tells of itself.
+        refused: Requests that were not answered, by reason.
+        exports: How an OpenTelemetry collector is told: ``up``, and ``ends`` by count; None where none is.
+    """
     from prometheus_client.core import (
         CounterMetricFamily,
         GaugeMetricFamily,
@@ -97,6 +107,12 @@ def _families(figures: dict[str, Any], refused: Counter[str]) -> Iterator[Any]:
     for reason, count in sorted(refused.items()):
         unanswered.add_metric([reason], count)
     yield unanswered
+    if exports is not None:
+        yield GaugeMetricFamily("otlp_up", "Whether the collector took the last figures.", value=float(exports["up"]))
+        told = CounterMetricFamily("otlp_exports", "Exports to a collector, by what became of them.", None, ["end"])
+        for end, count in exports["ends"].items():
+            told.add_metric([end], count)
+        yield told
 
 
 def _of_broker(told: dict[str, Any]) -> Iterator[Any]:

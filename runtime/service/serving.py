@@ -24,6 +24,7 @@ from multigraft.errors import (
 from multigraft.runtime.deploy import store, trial
 from multigraft.runtime.engine import Engine
 from multigraft.runtime.mqtt.publisher import Publisher
+from multigraft.runtime.otlp.environment import is_wanted
 from multigraft.runtime.scheduling.budget import FACTORS
 from multigraft.runtime.service.asked import Requests
 from multigraft.runtime.service.figures import Figures
@@ -93,9 +94,10 @@ def serve(settings: Settings, open_camera: OpenCamera) -> int:
     with contextlib.ExitStack() as stack:
         vitals = Vitals(Power(fail=lost_sensor))
         window = None
-        if settings.listen is not None:
+        exports = is_wanted()
+        if settings.listen is not None or exports:
             with _configured((MissingDependencyError,)):
-                listening = listen(settings.listen)
+                listening = None if settings.listen is None else listen(settings.listen)
             window = stack.enter_context(
                 Window(
                     listening,
@@ -108,6 +110,7 @@ def serve(settings: Settings, open_camera: OpenCamera) -> int:
                     camera=lambda: (frames.is_up, frames.reason, frames.dropped, frames.losses),
                     token=token,
                     say=front_ended,
+                    exported=_collector_teller(journal, figures) if exports else None,
                     stale_s=_stale_s(settings, schedule),
                 )
             )
@@ -294,6 +297,17 @@ def _broker_teller(journal: Journal, figures: Figures) -> Callable[[bool, str], 
         else:
             figures.errors["mqtt"] += 1
             journal.write(WARNING, "broker_lost", f"MQTT: {sentence.rstrip('.')}; it is looked for again")
+
+    return tell
+
+
+def _collector_teller(journal: Journal, figures: Figures) -> Callable[[bool, str], None]:
+    def tell(is_up: bool, sentence: str) -> None:
+        if is_up:
+            journal.write(NOTICE, "collector_back", f"OpenTelemetry: {sentence}")
+        else:
+            figures.errors["otlp"] += 1
+            journal.write(WARNING, "collector_lost", f"OpenTelemetry: {sentence.rstrip('.')}; it is tried again")
 
     return tell
 

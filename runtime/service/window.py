@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -16,16 +17,20 @@ from multigraft.runtime.service.figures import Figures
 from multigraft.runtime.service.front import Answer, Front, Question
 from multigraft.runtime.service.vitals import Vitals
 from multigraft.tensors.preparation import Frame
+from multigraft.visible import visible
 
 STALE_S = 10.0
 """The least that a loop is given for a frame before it is said not to be well."""
+
+MOST_SAID = 400
+"""Letters of a sentence from the HTTP process, which strangers talk to."""
 
 
 class Window:
     """Answers the HTTP process's questions.
 
     Args:
-        listening: Where HTTP is spoken.
+        listening: Where HTTP is spoken; None for nowhere.
         bundle: ``name`` and ``sha256`` of what is served.
         source: The camera, in words.
         manifest: Of the bundle.
@@ -35,12 +40,14 @@ class Window:
         camera: Whether the camera gives frames, what is wrong if not, frames dropped, and how often it was lost.
         token: What clients have to know.
         say: Is told when the HTTP process had to be started again.
+        exported: Is told in a sentence when an OpenTelemetry collector takes no figures any more, and when it does
+            again; None where none is told anything.
         stale_s: A loop whose last frame is older is not well.
     """
 
     def __init__(
         self,
-        listening: socket.socket,
+        listening: socket.socket | None,
         *,
         bundle: Mapping[str, str],
         source: str,
@@ -51,16 +58,19 @@ class Window:
         camera: Callable[[], tuple[bool, str, int, int]],
         token: str | None = None,
         say: Callable[[str], None] = lambda sentence: None,
+        exported: Callable[[bool, str], None] | None = None,
         stale_s: float = STALE_S,
     ) -> None:
         self._stale_s = stale_s
         self._bundle, self._source, self._token, self._camera = dict(bundle), source, token, camera
         self._manifest, self._figures, self._vitals, self._requests = manifest, figures, vitals, requests
+        self._exported, self._started_ns = exported, time.time_ns()
         self._last: tuple[int, dict[str, Frame], Result] | None = None
         self._answers: dict[str, Any] = {}
         questions: dict[str, Question] = {
             "alive": lambda header, body, answer: answer(True),
-            "settings": lambda header, body, answer: answer({"token": self._token}),
+            "settings": lambda header, body, answer: answer(self.settings()),
+            "exporting": self._exporting,
             "figures": lambda header, body, answer: answer(self.to_json()),
             "models": lambda header, body, answer: answer(requests.models() if requests is not None else []),
             "picture": lambda header, body, answer: answer(self.picture()),
@@ -93,6 +103,10 @@ class Window:
         if is_up and (age_s is None or age_s > self._stale_s):
             reason = f"no frame was answered for {age_s or self._figures.uptime_s:.0f} s"
         return {"ok": is_up and not reason, "camera": is_up, "reason": reason}
+
+    def settings(self) -> dict[str, Any]:
+        """What the HTTP process has to know."""
+        return {"token": self._token, "exports": self._exported is not None, "started_ns": self._started_ns}
 
     def picture(self) -> tuple[int, list[tuple[Frame, dict[str, Any]]]] | None:
         """The latest frame's number, and each frame of that moment with what was answered on it."""
@@ -127,6 +141,11 @@ class Window:
             **self._vitals.to_json(),
             **shown,
         }
+
+    def _exporting(self, header: dict[str, Any], body: memoryview, answer: Answer) -> None:
+        if self._exported is not None:
+            self._exported(header.get("up") is True, visible(str(header.get("sentence"))[:MOST_SAID]))
+        answer(True)
 
     def _infer(self, header: dict[str, Any], body: memoryview, answer: Answer) -> None:
         if self._requests is None:

@@ -51,6 +51,7 @@ def execute(options: argparse.Namespace) -> int:
 
 def _install(options: argparse.Namespace) -> int:
     from multigraft.runtime.http.guard import is_loopback
+    from multigraft.runtime.otlp.environment import endpoint_of, host_of, is_wanted, read_defaults
     from multigraft.runtime.service import installation
     from multigraft.runtime.service.front import Address
     from multigraft.runtime.service.unit import Unit
@@ -62,6 +63,7 @@ def _install(options: argparse.Namespace) -> int:
     needed = [Path(path) for source in sources if (path := source.partition("=")[2] or source) and Path(path).exists()]
     if options.mqtt_ca is not None:
         needed.append(options.mqtt_ca)
+    variables = read_defaults(installation.DEFAULTS / options.name)
     unit = Unit(
         options.name,
         tuple(_arguments(options, sources)),
@@ -71,6 +73,7 @@ def _install(options: argparse.Namespace) -> int:
         options.token_file.absolute() if options.token_file else None,
         options.mqtt_password_file.absolute() if options.mqtt_password_file else None,
         broker is None or is_loopback(broker.host),
+        not is_wanted(variables) or is_loopback(host_of(endpoint_of(variables))),
     )
     if options.only_print:
         sys.stdout.write(unit.text())
