@@ -67,12 +67,8 @@ def families(figures: dict[str, Any], refused: Counter[str], exports: Mapping[st
         times.add_metric([task], [(bound, count) for bound, count in known["buckets"]], known["sum"])
     yield times
     yield CounterMetricFamily("frames", "Frames that were answered.", value=figures["frames"])
-    yield CounterMetricFamily(
-        "dropped_frames", "Frames that the camera gave while another was looked at.", value=figures["dropped"]
-    )
+    yield from _of_cameras(figures["cameras"])
     yield GaugeMetricFamily("frame_rate", "Frames a second over the last seconds.", value=figures["rate_hz"])
-    yield GaugeMetricFamily("camera_up", "Whether the camera gives frames.", value=float(figures["health"]["camera"]))
-    yield CounterMetricFamily("camera_losses", "How often it stopped giving frames.", value=figures["losses"])
     joules = CounterMetricFamily("energy_joules", "Energy since the start.", labels=["rail", "source"], unit="joules")
     watts = GaugeMetricFamily("power_watts", "Power over the last second.", labels=["rail", "source"], unit="watts")
     for reading in figures["power"]:
@@ -113,6 +109,24 @@ def families(figures: dict[str, Any], refused: Counter[str], exports: Mapping[st
         for end, count in exports["ends"].items():
             told.add_metric([end], count)
         yield told
+
+
+def _of_cameras(cameras: list[dict[str, Any]]) -> Iterator[Any]:
+    from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+
+    # Tasks that take frames of different kinds may read one camera twice: its name alone is not unique.
+    labels = ["camera", "tasks"]
+    dropped = CounterMetricFamily(
+        "dropped_frames", "Frames that a camera gave while another was looked at.", None, labels
+    )
+    is_up = GaugeMetricFamily("camera_up", "Whether a camera gives frames.", None, labels)
+    losses = CounterMetricFamily("camera_losses", "How often it stopped giving frames.", None, labels)
+    for camera in cameras:
+        values = [camera["name"], ",".join(camera["tasks"])]
+        dropped.add_metric(values, camera["dropped"])
+        is_up.add_metric(values, float(camera["up"]))
+        losses.add_metric(values, camera["losses"])
+    yield from (dropped, is_up, losses)
 
 
 def _of_broker(told: dict[str, Any]) -> Iterator[Any]:

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from multigraft.devices.cameras.camera import Camera
-from multigraft.devices.file_sources import SourceWithoutDevice
 from multigraft.errors import (
     BundleError,
     ConfigurationError,
@@ -47,15 +46,15 @@ SETTLED_FRAMES = 20
 BASELINE_S = 300.0
 MEMORY_SLACK = 64 << 20
 
-OpenCamera = Callable[[Engine, "tuple[str, ...] | None"], Camera]
+OpenCameras = Callable[[Engine, "tuple[str, ...] | None"], Mapping[tuple[str, ...], Camera]]
 
 
-def serve(settings: Settings, open_camera: OpenCamera) -> int:
+def serve(settings: Settings, open_cameras: OpenCameras) -> int:
     """Serve until SIGTERM, SIGINT, or a reason to start again.
 
     Args:
         settings: What to serve, and how.
-        open_camera: Makes the camera, not yet open, for an engine and its tasks.
+        open_cameras: Makes tasks' cameras, not yet open, for an engine and its tasks; no tasks to one that is for all.
 
     Returns:
         The exit code: 0, or :data:`AGAIN`.
@@ -76,12 +75,12 @@ def serve(settings: Settings, open_camera: OpenCamera) -> int:
         for name in tasks or ():
             engine.manifest.task(name)
         schedule = schedule_of(settings, engine.manifest, folder)
-        camera = open_camera(engine, tasks)
+        cameras = open_cameras(engine, tasks)
     sha256 = folder.name if settings.bundle is None else digest_of(folder)
     journal.fields |= {"BUNDLE": sha256[:12], "NAME": engine.manifest.name}
     figures = Figures(engine.manifest, tasks)
     requests = Requests(engine, figures.requests)
-    frames = Frames(camera, is_live(camera), _camera_teller(journal))
+    frames = Frames(cameras, say=_camera_teller(journal))
 
     def lost_sensor(sentence: str) -> None:
         figures.errors["sensor"] += 1
@@ -102,12 +101,12 @@ def serve(settings: Settings, open_camera: OpenCamera) -> int:
                 Window(
                     listening,
                     bundle={"name": engine.manifest.name, "sha256": sha256},
-                    source=camera.name,
+                    source=frames.name,
                     manifest=engine.manifest,
                     figures=figures,
                     vitals=vitals,
                     requests=requests,
-                    camera=lambda: (frames.is_up, frames.reason, frames.dropped, frames.losses),
+                    cameras=frames.to_json,
                     token=token,
                     say=front_ended,
                     exported=_collector_teller(journal, figures) if exports else None,
@@ -117,7 +116,7 @@ def serve(settings: Settings, open_camera: OpenCamera) -> int:
         trial_of = Settling(settings, folder, figures, journal)
         pace = Pace(settings.rate_hz if schedule is None else None)
         parts = (engine, tasks, frames, pace, figures, requests, window, notifier, journal, trial_of.look)
-        loop = Loop(*parts) if schedule is None else ScheduledLoop(schedule, is_live(camera), *parts)
+        loop = Loop(*parts) if schedule is None else ScheduledLoop(schedule, *parts)
         if settings.broker is not None:
             with _configured((MissingDependencyError,)):
                 publisher = Publisher(
@@ -128,6 +127,7 @@ def serve(settings: Settings, open_camera: OpenCamera) -> int:
                     settings.state,
                     _figures_teller(figures, vitals, frames),
                     _broker_teller(journal, figures),
+                    settings.calm,
                 )
             figures.broker, loop.answered = publisher.to_json, publisher.answered
             stack.callback(publisher.stop)
@@ -149,7 +149,7 @@ def serve(settings: Settings, open_camera: OpenCamera) -> int:
                 where += f" to who has the token in {path}"
             is_fast = engine.model.has_delegate()
             xnnpack = {True: "on", False: "off", None: "unknown"}[is_fast]
-            said = f"{engine.manifest.name} ({sha256[:12]}) serves {camera.name}{where}, XNNPACK is {xnnpack}"
+            said = f"{engine.manifest.name} ({sha256[:12]}) serves {frames.name}{where}, XNNPACK is {xnnpack}"
             journal.write(WARNING if is_fast is False else INFO, "started", said, xnnpack=xnnpack)
             notifier.ready(loop.status())
             code = loop.run()
@@ -227,14 +227,6 @@ class Watch:
         self._is_done = True
         self._journal.write(NOTICE, event, f"{why}; the service ends to be started again")
         self._end(AGAIN)
-
-
-def is_live(camera: Camera) -> bool:
-    """Whether frames come whether they are taken or not; files and fakes wait."""
-    several = getattr(camera, "cameras", None)
-    if several is not None:
-        return any(is_live(one) for one in several)
-    return not isinstance(camera, SourceWithoutDevice)
 
 
 def digest_of(bundle: Path) -> str:

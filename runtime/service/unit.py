@@ -102,8 +102,7 @@ class Unit:
         needed: Paths it reads, besides those of the system.
         token_file: Is handed over by systemd, readable for the service alone; None without.
         password_file: Of an MQTT broker's user, in the same way.
-        is_broker_local: There is no MQTT broker on another machine.
-        is_collector_local: There is no OpenTelemetry collector on another machine.
+        is_alone: It asks no other machine: no MQTT broker, network camera or OpenTelemetry collector.
     """
 
     name: str
@@ -113,8 +112,7 @@ class Unit:
     needed: tuple[Path, ...] = ()
     token_file: Path | None = None
     password_file: Path | None = None
-    is_broker_local: bool = True
-    is_collector_local: bool = True
+    is_alone: bool = True
 
     def text(self, groups: Iterable[str] | None = None) -> str:
         """The file.
@@ -136,7 +134,6 @@ class Unit:
         # -P: a file called like a module in the working folder must not be imported instead of it.
         words = [sys.executable, "-P", "-m", "multigraft", "serve"]
         command = " ".join([*map(_quoted, words), *(w if w in handed else _quoted(w) for w in arguments)])
-        is_alone = self.is_local and self.is_broker_local and self.is_collector_local
         binds = [path for path in _outermost([*_program(), *self.needed]) if _is_hidden(path)]
         return _TEXT.format(
             name=self.name,
@@ -146,7 +143,7 @@ class Unit:
             groups=" ".join(group for group in GROUPS if group in there),
             extra=extra,
             devices="\n".join(f"DeviceAllow={device} rw" for device in DEVICES),
-            network="IPAddressDeny=any\nIPAddressAllow=localhost\n" if is_alone else "",
+            network="IPAddressDeny=any\nIPAddressAllow=localhost\n" if self.is_local and self.is_alone else "",
             binds="".join(f"BindReadOnlyPaths={_escaped(str(path))}\n" for path in binds),
         )
 

@@ -37,7 +37,7 @@ class Window:
         figures: The loop's counters.
         vitals: The machine's readings.
         requests: Inferences that clients ask for; None where they may not.
-        camera: Whether the camera gives frames, what is wrong if not, frames dropped, and how often it was lost.
+        cameras: How each does, as :meth:`~multigraft.runtime.service.frames.Frames.to_json` tells it.
         token: What clients have to know.
         say: Is told when the HTTP process had to be started again.
         exported: Is told in a sentence when an OpenTelemetry collector takes no figures any more, and when it does
@@ -55,14 +55,14 @@ class Window:
         figures: Figures,
         vitals: Vitals,
         requests: Requests | None,
-        camera: Callable[[], tuple[bool, str, int, int]],
+        cameras: Callable[[], list[dict[str, Any]]],
         token: str | None = None,
         say: Callable[[str], None] = lambda sentence: None,
         exported: Callable[[bool, str], None] | None = None,
         stale_s: float = STALE_S,
     ) -> None:
         self._stale_s = stale_s
-        self._bundle, self._source, self._token, self._camera = dict(bundle), source, token, camera
+        self._bundle, self._source, self._token, self._cameras = dict(bundle), source, token, cameras
         self._manifest, self._figures, self._vitals, self._requests = manifest, figures, vitals, requests
         self._exported, self._started_ns = exported, time.time_ns()
         self._last: tuple[int, dict[str, Frame], Result] | None = None
@@ -98,9 +98,14 @@ class Window:
 
     def health(self) -> dict[str, Any]:
         """Whether frames are answered; if not, why."""
-        is_up, reason, _, _ = self._camera()
+        cameras = self._cameras()
+        is_up = all(camera["up"] for camera in cameras)
+        reason = "; ".join(camera["reason"] for camera in cameras if camera["reason"])
+        for camera in cameras:
+            if not reason and (camera["silent_s"] or 0.0) > self._stale_s:
+                reason = f"{camera['name']} gave no frame for {camera['silent_s']:.0f} s"
         age_s = self._figures.age_s
-        if is_up and (age_s is None or age_s > self._stale_s):
+        if is_up and not reason and (age_s is None or age_s > self._stale_s):
             reason = f"no frame was answered for {age_s or self._figures.uptime_s:.0f} s"
         return {"ok": is_up and not reason, "camera": is_up, "reason": reason}
 
@@ -120,7 +125,7 @@ class Window:
 
     def to_json(self) -> dict[str, Any]:
         """Everything but the picture, as plain data."""
-        _, _, dropped, losses = self._camera()
+        cameras = self._cameras()
         shown: dict[str, Any] = {"frame": 0, "words": {}, "latency_us": {}}
         if self._last is not None:
             number, _, result = self._last
@@ -135,8 +140,8 @@ class Window:
             "bundle": self._bundle,
             "source": self._source,
             "health": self.health(),
-            "dropped": dropped,
-            "losses": losses,
+            "cameras": cameras,
+            "dropped": sum(camera["dropped"] for camera in cameras),
             **self._figures.to_json(),
             **self._vitals.to_json(),
             **shown,
