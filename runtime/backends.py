@@ -67,8 +67,8 @@ def load_backend(name: BackendName = "auto") -> Backend:
                 if not is_broken:
                     reason, is_broken = error, not isinstance(error.__cause__, ModuleNotFoundError)
         if not is_broken:
-            reason = MissingDependencyError("none is installed", install_package("ai-edge-litert"))
-        raise MissingDependencyError(f"no TFLite interpreter can be used ({reason.problem})", reason.remedy)
+            raise MissingDependencyError("no TFLite interpreter is installed", install_package("ai-edge-litert"))
+        raise reason
     for known in _MODULES:
         if asked == known:
             return _load(known)

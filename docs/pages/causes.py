@@ -43,8 +43,7 @@ CAUSES = {
     "self-test: output ‹name› of task ‹task› differs by ‹max lsb› LSB from that of ‹made by›, and at most ‹max lsb› "
     "are usual": "int8 kernels differ a little between processors and interpreter versions. More than a little is a "
     "damaged model or a faulty interpreter.",
-    "no TFLite interpreter can be used (‹problem›)": "Neither ai-edge-litert nor tflite-runtime is installed in this "
-    "environment.",
+    "no TFLite interpreter is installed": "Neither ai-edge-litert nor tflite-runtime is installed in this environment.",
     "tflite-runtime does not work with numpy ‹version›": "tflite-runtime 2.14 was built for numpy 1.",
     "the Raspberry Pi camera needs picamera2, which is ‹reason›": "picamera2 comes with Raspberry Pi OS, and a plain "
     "virtual environment does not see it.",

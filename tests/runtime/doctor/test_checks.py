@@ -119,7 +119,12 @@ def test_a_full_disk_and_a_clock_that_was_not_set(tmp_path: Path) -> None:
 
 def test_a_state_folder_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[Path] = []
-    monkeypatch.setattr(System, "may_use", lambda self, path: bool(asked.append(path)))
+
+    def refuse(_: System, path: Path) -> bool:
+        asked.append(path)
+        return False
+
+    monkeypatch.setattr(System, "may_use", refuse)
     system = machine(tmp_path, environment={"STATE_DIRECTORY": f"{tmp_path}/not/there:/other"})
     found = finding(check_disk, "state folder", system)
     assert (found.state, asked, found.private) == ("wrong", [tmp_path], (str(tmp_path),))
