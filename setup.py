@@ -14,6 +14,8 @@ from setuptools.command.build_ext import build_ext
 FOLDER = Path("runtime/delegate/c")
 IS_LEFT_OUT = os.environ.get("MULTIGRAFT_WITHOUT_DELEGATE") == "1"
 """For packages of another processor than this one."""
+MATHS = ("-ffp-contract=off", "-fno-trapping-math", "-fno-math-errno")
+"""Every result is the same on every processor; comparisons of floats are vectorised all the same."""
 
 
 class BuildDelegate(build_ext):
@@ -34,7 +36,7 @@ DELEGATE = Extension(
     "multigraft.runtime.delegate.libmultigraft_binary",
     sources=sorted(map(str, FOLDER.glob("*.c"))),
     depends=sorted(map(str, FOLDER.glob("*.h"))),
-    extra_compile_args=["-std=c11", "-O3", "-g0", "-ffp-contract=off", "-fvisibility=hidden", "-Wno-unknown-pragmas"],
+    extra_compile_args=["-std=c11", "-O3", "-g0", *MATHS, "-fvisibility=hidden", "-Wno-unknown-pragmas"],
     extra_link_args=["-lpthread", "-lm", "-Wl,-s"],
     optional=True,
 )

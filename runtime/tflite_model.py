@@ -205,7 +205,8 @@ class TfliteModel:
 
         try:
             views = {name: view(d) for name, d in inputs.items()}, {name: view(d) for name, d in outputs.items()}
-            invoke = functools.partial(wrapper.Invoke, index)
+            invoke: Any = functools.partial(wrapper.Invoke, index)
+            invoke.interpreter = interpreter  # which keeps the delegates alive
             for name, array in views[0].items():
                 array[...] = given.get(name, 0)
             invoke()

@@ -241,11 +241,16 @@ static void run_chunk(void *argument, int part, int thread) {
     const int count = work->total - first < c->chunk ? work->total - first : c->chunk;
     int32_t *counts = c->counts + (size_t)thread * (size_t)c->chunk * c->stride;
     const uint32_t *pixels[256];
-    for (int i = 0; i < c->chunk; i++) {
-        const int pixel = first + (i < count ? i : count - 1), image = pixel / c->columns / c->rows;
-        const size_t row = (size_t)image * (size_t)c->padded_h + (size_t)(pixel / c->columns % c->rows) * (size_t)c->stride_h;
-        pixels[i] = work->source + (row * (size_t)c->padded_w + (size_t)(pixel % c->columns) * (size_t)c->stride_w) * (size_t)depth;
+    int image = first / c->columns / c->rows, y = first / c->columns % c->rows, x = first % c->columns;
+    for (int i = 0; i < count; i++) {
+        const size_t row = (size_t)image * (size_t)c->padded_h + (size_t)y * (size_t)c->stride_h;
+        pixels[i] = work->source + (row * (size_t)c->padded_w + (size_t)x * (size_t)c->stride_w) * (size_t)depth;
+        if (++x == c->columns) {
+            x = 0;
+            if (++y == c->rows) y = 0, image++;
+        }
     }
+    for (int i = count; i < c->chunk; i++) pixels[i] = pixels[count - 1]; /* a tile is always whole */
     for (int g = 0; g < c->groups; g++)
         for (int b = 0; b < c->blocks; b++) {
             const int left = per_group - b * kernels->block;
@@ -266,13 +271,12 @@ static void run_chunk(void *argument, int part, int thread) {
             kernels->compare(row, is_doubled ? c->doubled : c->thresholds, c->outputs, words);
             continue;
         }
-        if (!is_doubled)
-            for (int o = 0; o < c->outputs; o++) row[o] *= 2;
+        const int shift = !is_doubled;
         if (c->type == TFLITE_INT8)
-            kernels->to_int8(row, c->outputs, c->least, c->most, c->multiplier, c->bias,
+            kernels->to_int8(row, shift, c->outputs, c->least, c->most, c->multiplier, c->bias,
                              (int8_t *)work->to + pixel * (size_t)c->outputs);
         else
-            kernels->to_float(row, c->outputs, c->least, c->most, c->multiplier, c->bias,
+            kernels->to_float(row, shift, c->outputs, c->least, c->most, c->multiplier, c->bias,
                               (float *)work->to + pixel * (size_t)c->outputs);
     }
 }

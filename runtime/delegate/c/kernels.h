@@ -18,12 +18,12 @@ typedef struct Kernels {
                  int32_t *counts, size_t stride);
     /* Bit i of the words is x[i] > limits[i]; bits beyond n are 0. */
     void (*compare)(const int32_t *x, const int32_t *limits, int n, uint32_t *words);
-    /* clamp(x) * multiplier + bias in float32 */
-    void (*to_float)(const int32_t *x, int n, int32_t least, int32_t most, const float *multiplier, const float *bias,
-                     float *y);
+    /* clamp(x << shift) * multiplier + bias in float32 */
+    void (*to_float)(const int32_t *x, int shift, int n, int32_t least, int32_t most, const float *multiplier,
+                     const float *bias, float *y);
     /* the same, rounded half away from zero and saturated */
-    void (*to_int8)(const int32_t *x, int n, int32_t least, int32_t most, const float *multiplier, const float *bias,
-                    int8_t *y);
+    void (*to_int8)(const int32_t *x, int shift, int n, int32_t least, int32_t most, const float *multiplier,
+                    const float *bias, int8_t *y);
     /* Bit i of the words is x[i] < 0, or x[i] < zero_point; bits beyond n are 0. */
     void (*pack_float)(const float *x, size_t n, uint32_t *words);
     void (*pack_int8)(const int8_t *x, size_t n, int32_t zero_point, uint32_t *words);

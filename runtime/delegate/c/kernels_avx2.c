@@ -86,6 +86,26 @@ static void compare(const int32_t *x, const int32_t *limits, int n, uint32_t *wo
     }
 }
 
+static void to_int8_256(const int32_t *x, int shift, int n, int32_t least, int32_t most, const float *multiplier,
+                        const float *bias, int8_t *y) {
+    const __m256i low = _mm256_set1_epi32(least), high = _mm256_set1_epi32(most);
+    int i = 0;
+    for (; i + 8 <= n; i += 8) {
+        __m256i v = _mm256_slli_epi32(_mm256_loadu_si256((const __m256i *)(x + i)), shift);
+        v = _mm256_max_epi32(_mm256_min_epi32(v, high), low);
+        __m256 r = _mm256_mul_ps(_mm256_cvtepi32_ps(v), _mm256_loadu_ps(multiplier + i));
+        r = _mm256_add_ps(r, _mm256_loadu_ps(bias + i));
+        /* The second operand is what is left of NaN. */
+        r = _mm256_min_ps(_mm256_max_ps(r, _mm256_set1_ps(-128.0f)), _mm256_set1_ps(127.0f));
+        v = _mm256_cvttps_epi32(r);
+        const __m256 rest = _mm256_sub_ps(r, _mm256_cvtepi32_ps(v));
+        v = _mm256_add_epi32(v, _mm256_cvttps_epi32(_mm256_add_ps(rest, rest)));
+        const __m128i half = _mm_packs_epi32(_mm256_castsi256_si128(v), _mm256_extracti128_si256(v, 1));
+        _mm_storel_epi64((__m128i *)(y + i), _mm_packs_epi16(half, half));
+    }
+    to_int8(x + i, shift, n - i, least, most, multiplier + i, bias + i, y + i);
+}
+
 static void pack_float(const float *x, size_t n, uint32_t *words) {
     for (size_t i = 0; i < n; i += 32) {
         uint32_t word = 0;
@@ -120,7 +140,7 @@ static void pack_int8(const int8_t *x, size_t n, int32_t zero_point, uint32_t *w
 #endif
 
 const Kernels avx2_kernels = {"avx2",  PIXELS,   BLOCK,   BLOCK,      tile,
-                              compare, to_float, to_int8, pack_float, pack_int8};
+                              compare, to_float, to_int8_256, pack_float, pack_int8};
 #else
 typedef int nothing_here;
 #endif

@@ -78,7 +78,14 @@ static void tile(const uint32_t *const *pixels, const int32_t *places, int k, co
 static inline __mmask16 first(size_t n) { return n < 16 ? (__mmask16)((1u << n) - 1) : (__mmask16)0xffff; }
 
 static void compare(const int32_t *x, const int32_t *limits, int n, uint32_t *words) {
-    for (int i = 0; i < n; i += 32) {
+    int i = 0;
+    for (; i + 32 <= n; i += 32) {
+        const __mmask16 low = _mm512_cmpgt_epi32_mask(_mm512_loadu_si512(x + i), _mm512_loadu_si512(limits + i));
+        const __mmask16 high =
+            _mm512_cmpgt_epi32_mask(_mm512_loadu_si512(x + i + 16), _mm512_loadu_si512(limits + i + 16));
+        words[i / 32] = low | (uint32_t)high << 16;
+    }
+    for (; i < n; i += 32) {
         uint32_t word = 0;
         for (int j = 0; j < 32 && i + j < n; j += 16) {
             const __mmask16 mask = first((size_t)(n - i - j));
@@ -87,6 +94,24 @@ static void compare(const int32_t *x, const int32_t *limits, int n, uint32_t *wo
             word |= (uint32_t)_mm512_mask_cmpgt_epi32_mask(mask, a, b) << j;
         }
         words[i / 32] = word;
+    }
+}
+
+static void to_int8_512(const int32_t *x, int shift, int n, int32_t least, int32_t most, const float *multiplier,
+                        const float *bias, int8_t *y) {
+    const __m512i low = _mm512_set1_epi32(least), high = _mm512_set1_epi32(most);
+    for (int i = 0; i < n; i += 16) {
+        const __mmask16 mask = first((size_t)(n - i));
+        __m512i v = _mm512_slli_epi32(_mm512_maskz_loadu_epi32(mask, x + i), (unsigned)shift);
+        v = _mm512_max_epi32(_mm512_min_epi32(v, high), low);
+        __m512 r = _mm512_mul_ps(_mm512_cvtepi32_ps(v), _mm512_maskz_loadu_ps(mask, multiplier + i));
+        r = _mm512_add_ps(r, _mm512_maskz_loadu_ps(mask, bias + i));
+        /* The second operand is what is left of NaN. */
+        r = _mm512_min_ps(_mm512_max_ps(r, _mm512_set1_ps(-128.0f)), _mm512_set1_ps(127.0f));
+        v = _mm512_cvttps_epi32(r);
+        const __m512 rest = _mm512_sub_ps(r, _mm512_cvtepi32_ps(v));
+        v = _mm512_add_epi32(v, _mm512_cvttps_epi32(_mm512_add_ps(rest, rest)));
+        _mm512_mask_cvtepi32_storeu_epi8(y + i, mask, v);
     }
 }
 
@@ -116,7 +141,7 @@ static void pack_int8(const int8_t *x, size_t n, int32_t zero_point, uint32_t *w
 #endif
 
 const Kernels avx512_kernels = {"avx512", PIXELS,  BLOCK,   LANES,      tile,
-                                compare,  to_float, to_int8, pack_float, pack_int8};
+                                compare,  to_float, to_int8_512, pack_float, pack_int8};
 #else
 typedef int nothing_here;
 #endif

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from pathlib import Path
 
 import numpy as np
@@ -80,6 +81,15 @@ def test_operators_in_several_subgraphs_beside_others(backend: InterpreterName) 
     np.testing.assert_array_equal(features, answer_of(case, x))
     signs = loaded.subgraph("head", {"f": features}).outputs["s"]
     np.testing.assert_array_equal(signs, np.where(features < 0, -1, 1))
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_function_that_runs_it_is_all_that_has_to_be_kept(backend: InterpreterName) -> None:
+    rng = np.random.default_rng(5)
+    case = with_values(Conv(), rng)
+    invoke = TfliteModel(model_of(case), backend).subgraph("serve").invoke
+    gc.collect()
+    invoke()
 
 
 def test_an_installation_without_the_library_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
