@@ -20,6 +20,7 @@ from multigraft.converters.graft.evidence import (
     Evidence,
     LoadFrames,
     advice_on_answers,
+    is_graded,
     load_evidence,
     note_on_proof,
 )
@@ -246,8 +247,9 @@ def _check_frames(
     settings: Settings, networks: Sequence[Network], evidence: Mapping[str, Evidence], report: Report
 ) -> None:
     """Prepare one frame for each network, so that a wrong shape is named before any long work, and warn of others."""
-    budget = settings.budget
-    for sentence in dict.fromkeys(note_on_proof(e, budget.min_agreement, budget.confidence) for e in evidence.values()):
+    asked = settings.budget.min_agreement, settings.budget.confidence
+    judged = [(n, evidence[n.name]) for n in networks if n.name in evidence]
+    for sentence in dict.fromkeys(note_on_proof(own, *asked, is_graded(n, own)) for n, own in judged):
         report(f"note: {sentence}")
     for task, network in zip(settings.tasks, networks, strict=True):
         if network.name in evidence:

@@ -19,3 +19,11 @@ class SourceWithoutDevice:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         return None
+
+
+def is_live(source: object) -> bool:
+    """Whether frames come whether they are taken or not; files and fakes wait."""
+    several = getattr(source, "cameras", None)
+    if several is not None:
+        return any(is_live(one) for one in several)
+    return not isinstance(source, SourceWithoutDevice)

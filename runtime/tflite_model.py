@@ -23,7 +23,7 @@ from multigraft.errors import InputError, UsageError
 from multigraft.reading import regular_file
 from multigraft.runtime.backends import BackendName, load_backend
 from multigraft.runtime.delegate.library import delegates_for
-from multigraft.runtime.memory import give_back_memory, let_go_of_file
+from multigraft.runtime.memory import give_back_memory, let_go_of_code, let_go_of_file
 from multigraft.tensors.arrays import Array
 from multigraft.tflite.checking.check import check_tflite
 
@@ -121,13 +121,14 @@ class TfliteModel:
         return any(operator["op_name"] == "DELEGATE" for operator in told())
 
     def let_go(self) -> None:
-        """Let the system have what loading needed: memory that was freed, and what was read of the file, if it is one.
+        """Let the system have what loading needed: freed memory, code, and what was read of the file, if it is one.
 
         Kernels work on the packed weights that the interpreter made of it. What some read in place comes back with the
         next run, and stays.
         """
         if "model_path" in self._options:
             let_go_of_file(Path(self._options["model_path"]))
+        let_go_of_code()
         give_back_memory()
 
     def without_delegates(self) -> Self:

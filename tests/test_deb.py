@@ -17,6 +17,7 @@ WRITTEN = """\
 Description=Answers
 
 [Service]
+EnvironmentFile=-/etc/default/multigraft
 ExecStart=/somewhere/python -P -m multigraft serve --source camera
 User=multigraft
 SupplementaryGroups=video i2c
@@ -41,6 +42,7 @@ def unit() -> ModuleType:
 def test_the_unit_of_the_package(unit: ModuleType) -> None:
     lines = unit.packed(WRITTEN).splitlines()
     start = lines.index("ExecStart=/usr/lib/multigraft/bin/python3 -P -m multigraft serve $MULTIGRAFT_OPTIONS")
+    # Its options and OpenTelemetry's variables.
     assert lines[start - 1] == "EnvironmentFile=-/etc/default/multigraft"
     # Nothing is started before there is something to serve, and no group is asked for that a machine may not have.
     assert lines.index("ConditionPathExists=/var/lib/multigraft/current") < lines.index("[Service]")

@@ -16,8 +16,8 @@ from typing import Any
 
 import numpy.typing as npt
 
-from multigraft.agreement.agreement import RELATIVE_ERROR, kept_answers
-from multigraft.agreement.binomial import lower_bound
+from multigraft.agreement.agreement import RELATIVE_ERROR, frame_scores, kept_answers
+from multigraft.agreement.betting import lower_bound_of_count
 from multigraft.agreement.boxes import SCORE_THRESHOLD, Layout
 from multigraft.answers.detections import Detections
 from multigraft.answers.families.table import decoded
@@ -197,11 +197,27 @@ def split(frames: Frames, settings: Settings, path: Path | str) -> Evidence:
     )
 
 
-def note_on_proof(evidence: Evidence, minimum: float, confidence: float) -> str:
-    """What the frames are for, and what share of those of the proof has to agree, before anything is done."""
+def is_graded(network: Network, evidence: Evidence) -> bool:
+    """Whether frames of that network can agree in part."""
+    outputs = evidence.answers(network)
+    if network.kind != "detection" or network.answer is not None:
+        outputs = [output[:1] for output in outputs]  # Boxes alone are recognised by what all frames show.
+    return not frame_scores(network.kind, outputs, outputs, None, network.answer, network.labels)[3]
+
+
+def note_on_proof(evidence: Evidence, minimum: float, confidence: float, is_graded: bool) -> str:
+    """What the frames are for, and what those of the proof have to show, before anything is done."""
     count = len(evidence.proof.accept)
-    least = bisect.bisect_left(range(count), minimum, key=lambda k: lower_bound(k, count, confidence))
+    least = bisect.bisect_left(
+        range(count), minimum, key=lambda right: lower_bound_of_count(right, count, confidence, is_graded)
+    )
+    share = f"{100 * least / count:.1f} %"
+    enough = (
+        f"an agreement of {share} on these is enough, and less where no frame differs wholly,"
+        if is_graded and least < count
+        else f"{share} of these have to agree"
+    )
     return (
         f"{len(evidence.fit):,} frames fit, {len(evidence.accept):,} choose, and {count:,} that no choice looks at "
-        f"prove: {100 * least / count:.1f} % of these have to agree to show {minimum:g} at {100 * confidence:g} %"
+        f"prove: {enough} to show {minimum:g} at {100 * confidence:g} %"
     )

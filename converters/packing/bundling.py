@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import importlib.metadata
 import platform
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,6 +33,9 @@ from multigraft.tflite.graph import Graph, Model
 from multigraft.tflite.macs import graph_macs
 
 _TOOLS = ("onnx", "onnxruntime", "litert-quantizer", "ai-edge-litert", "numpy")
+GOLDEN_BYTES = 4 << 20
+"""Golden inputs and outputs travel with every bundle, and a device runs them at each start."""
+FEWEST_GOLDEN = 2
 _COMPUTES = frozenset({"CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV", "FULLY_CONNECTED", "BATCH_MATMUL", "CONV_3D"})
 
 
@@ -50,7 +53,7 @@ class BundleParts:
         segments: As cut.
         boundaries: Boundary name to tensor of ``graph``.
         layouts: ONNX name of inputs and boundaries to the permutation that takes its value there to that of ``graph``.
-        golden: Stored inputs to record, one entry per case.
+        golden: Stored inputs to record, one entry per case, the most telling first.
         layers: Quantisation error.
         verification: What was checked.
         agreements: Task to its agreement with the float model.
@@ -98,13 +101,34 @@ def pack(parts: BundleParts) -> Bundle:
     return Bundle.create(manifest, contents)
 
 
+def recorded(run: Callable[[Arrays], Arrays], cases: Sequence[Arrays]) -> list[tuple[Arrays, Arrays]]:
+    """Golden inputs, each with its outputs: as many as :data:`GOLDEN_BYTES` hold, :data:`FEWEST_GOLDEN` at least.
+
+    Args:
+        run: Answers a case.
+        cases: Stored inputs, the most telling first.
+    """
+    kept: list[tuple[Arrays, Arrays]] = []
+    for case in cases:
+        kept.append((case, run(case)))
+        each = sum(value.nbytes for values in kept[0] for value in values.values())
+        if len(kept) >= FEWEST_GOLDEN and (len(kept) + 1) * each > GOLDEN_BYTES:
+            break
+    return kept
+
+
 def _golden(parts: BundleParts) -> tuple[Arrays, Arrays]:
     runner = Runner(parts.content, PREFERRED)
-    results = [run_segments(runner, parts.segments, case) for case in parts.golden]
-    outputs = [n for s in parts.segments for n in s.outputs]
+    outputs = dict.fromkeys(n for s in parts.segments for n in s.outputs)
+
+    def run(case: Arrays) -> Arrays:
+        values = run_segments(runner, parts.segments, case)
+        return {n: values[n] for n in outputs}
+
+    kept = recorded(run, [{n: case[n] for n in parts.graph.inputs} for case in parts.golden])
     return (
-        {n: np.stack([case[n] for case in parts.golden]) for n in parts.graph.inputs},
-        {n: np.stack([r[n] for r in results]) for n in dict.fromkeys(outputs)},
+        {n: np.stack([inputs[n] for inputs, _ in kept]) for n in parts.graph.inputs},
+        {n: np.stack([results[n] for _, results in kept]) for n in outputs},
     )
 
 

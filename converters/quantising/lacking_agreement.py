@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 from multigraft.agreement.agreement import Agreement
-from multigraft.agreement.binomial import lower_bound, lower_bound_of_mean
-
-_GRADED = frozenset({"segmentation", "detection", "landmarks"})
-"""Kinds with frames that agree in part, whose bound is the wider one."""
+from multigraft.agreement.betting import lower_bound_of_count
 
 
 def lacking_agreement(minimum: float, measured: Agreement) -> float:
-    """The rise of the mean score, 0..1, after which its lower bound is at least ``minimum``; 0 if it is."""
-    bound = lower_bound_of_mean if measured.kind in _GRADED else lower_bound
+    """The rise of the mean score, 0..1, after which its lower bound is at least ``minimum``; 0 if it is.
+
+    Where frames agree in part, less may be enough: it is for scores of 0 and 1, which have the lowest bound.
+    """
     if measured.lower_bound >= minimum:
         return 0.0
     least, most = 0, measured.frames
     while least < most:
         middle = (least + most) // 2
-        if bound(middle, measured.frames, measured.confidence) >= minimum:
+        if lower_bound_of_count(middle, measured.frames, measured.confidence, measured.is_graded) >= minimum:
             most = middle
         else:
             least = middle + 1

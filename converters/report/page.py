@@ -148,8 +148,8 @@ def _tasks(summary: Summary) -> str:
     strip = f" Bounds hold at {confidences} confidence. Strips run from {units.percent(floor, 0)} to 100 %{mark}."
     return (
         "<section><h2>Tasks</h2><p>Accuracy needs labels and is shown where they were given. Agreement needs none: it "
-        "is the share of held-out frames on which the answer equals the original network's, with an exact binomial "
-        f"lower bound.{strip if shown else ''}</p>"
+        "is the share of held-out frames on which the answer equals the original network's, with a lower "
+        f"bound.{strip if shown else ''}</p>"
         '<div class="scroll" tabindex="0" role="region" aria-label="Tasks"><table class="tasks"><thead><tr>'
         '<th scope="col">task</th><th scope="col">network</th><th scope="col">shares up to</th>'
         '<th scope="col" class="number">CKA there</th><th scope="col" class="number">accuracy<br>original</th>'

@@ -29,7 +29,9 @@ class AgreementResult:
     """How often the answer equals the original network's, on held-out unlabeled frames."""
 
     value: float = documented_field("Share of frames that agree, 0..1.")
-    lower_bound: float = documented_field("Exact one-sided binomial (Clopper-Pearson) lower bound of it, 0..1.")
+    lower_bound: float = documented_field(
+        "One-sided lower bound of it, 0..1: exact binomial (Clopper-Pearson), or by betting where frames agree in part."
+    )
     confidence: float = documented_field("Confidence of the bound, 0..1.")
     frames: int = documented_field("Frames compared.")
 

@@ -65,7 +65,7 @@ def remarks(summary: Summary) -> list[str]:
         *shares,
         *([f"original, grafted, bundle: accuracy on {labelled} labelled frames."] if labelled else []),
         *([f"agreement: with the original networks on {frames} held-out unlabeled frames;"] if shown else []),
-        *([f"bound: its exact binomial lower bound at {confidences} confidence."] if shown else []),
+        *([f"bound: its lower bound at {confidences} confidence."] if shown else []),
         f"Segments in turn {equal} ({check.inputs:,} inputs).",
         *([f"Energy was not measured: {summary.energy_reason}."] if summary.energy is None else []),
     ]

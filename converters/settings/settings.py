@@ -7,7 +7,6 @@ file.
 
 from __future__ import annotations
 
-import math
 import os
 import re
 from collections.abc import Mapping
@@ -15,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Self, get_args
 
+from multigraft.agreement.binomial import frames_needed
 from multigraft.answers.kind import KINDS, Kind
 from multigraft.converters.settings.answer_settings import AnswerSettings
 from multigraft.converters.settings.cascade_settings import CascadeSettings
@@ -151,7 +151,7 @@ class Budget:
         default=0.95,
     )
     confidence: float = key(
-        "Confidence of that bound (exact binomial, Clopper-Pearson, one-sided).",
+        "Confidence of that bound (one-sided; exact binomial, or by betting where frames agree in part).",
         number(lambda v: 0.5 <= v < 1, "a number of at least 0.5 and below 1"),
         default=0.95,
     )
@@ -337,11 +337,8 @@ class Settings:
 
     @property
     def frames_needed(self) -> int:
-        """Fewest held-out frames with which :attr:`Budget.min_agreement` can be shown at all.
-
-        With n of n answers equal, the one-sided Clopper-Pearson bound is ``(1 - confidence) ** (1 / n)``.
-        """
-        return math.ceil(math.log(1 - self.budget.confidence) / math.log(self.budget.min_agreement))
+        """Fewest held-out frames with which :attr:`Budget.min_agreement` can be shown at all, whatever the task."""
+        return frames_needed(self.budget.min_agreement, self.budget.confidence)
 
     def _check_task(self, task: TaskSettings, place: Place) -> None:
         if task.state is not None and not task.is_factory:

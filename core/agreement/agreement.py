@@ -6,8 +6,7 @@ Each frame gets a score of 0..1 by the kind of the task; the agreement is the me
 independent unit, so the bound counts frames, never pixels or boxes:
 
 - scores that are 0 or 1: the exact binomial bound of Clopper and Pearson (Biometrika 26, 1934);
-- scores between: for any independent scores in 0..1 the same bound at risk ``(1 - confidence) / e``, with the sum of
-  scores rounded down (Bentkus, Ann. Probab. 32, 2004; Bates et al., J. ACM 68, 2021, section 3.1).
+- scores between: for any independent scores in 0..1 a bound by betting, see :mod:`multigraft.agreement.betting`.
 """
 
 from __future__ import annotations
@@ -21,7 +20,8 @@ import numpy as np
 import numpy.typing as npt
 
 from multigraft.agreement import boxes
-from multigraft.agreement.binomial import lower_bound, lower_bound_of_mean
+from multigraft.agreement.betting import lower_bound_of_mean
+from multigraft.agreement.binomial import lower_bound
 from multigraft.answers.answer_format import AnswerFormat
 from multigraft.answers.class_map import ClassMap
 from multigraft.answers.dense_map import DenseMap
@@ -56,6 +56,7 @@ class Agreement:
         kind: What the outputs mean.
         tolerance: What still counts as equal, in the unit that ``rule`` names; None where answers are equal or not.
         rule: When a frame counts as agreed.
+        is_graded: Frames can agree in part, which has a bound of its own.
     """
 
     value: float
@@ -65,6 +66,7 @@ class Agreement:
     kind: Kind
     tolerance: float | None
     rule: str
+    is_graded: bool = False
 
     def to_json(self) -> dict[str, Any]:
         return dataclasses.asdict(self)
@@ -101,16 +103,19 @@ def agreement(
     if not 0 < confidence < 1:
         raise UsageError(f"confidence {confidence} is not between 0 and 1", "give for instance 0.95")
     scores, tolerance, rule, is_binary = frame_scores(kind, original, new, tolerance, answer, labels, right)
-    total = float(scores.sum())
-    bound = lower_bound(round(total), len(scores), confidence) if is_binary else None
+    if is_binary:
+        bound = lower_bound(round(float(scores.sum())), len(scores), confidence)
+    else:
+        bound = lower_bound_of_mean(scores, confidence)
     return Agreement(
         value=float(scores.mean()),
-        lower_bound=lower_bound_of_mean(total, len(scores), confidence) if bound is None else bound,
+        lower_bound=bound,
         confidence=confidence,
         frames=len(scores),
         kind=kind,
         tolerance=tolerance,
         rule=rule,
+        is_graded=not is_binary,
     )
 
 
@@ -132,8 +137,8 @@ def frame_scores(
         originals = decoded(answer, labels, original) if right is None else right
         as_seen = _decoded_scores(answer, labels, originals, new, tolerance)
         if as_seen is not None:
-            scores, used, rule = as_seen
-            return scores * usable, used, rule, False
+            scores, used, rule, is_binary = as_seen
+            return scores * usable, used, rule, is_binary
     if kind == "classification":
         scores = np.all([_same_class(a, b) for a, b in pairs], axis=0)
         return scores * usable, None, "same class with the highest score", True
@@ -184,8 +189,8 @@ def _decoded_scores(
     originals: Iterable[Decoded],
     new: Outputs,
     tolerance: float | None,
-) -> tuple[Scores, float, str] | None:
-    """None where there is no rule for such answers."""
+) -> tuple[Scores, float, str, bool] | None:
+    """As :func:`frame_scores`; None where there is no rule for such answers."""
     scores, rule, used = [], None, 0.0
     for right, judged in zip(originals, decoded(answer, labels, new), strict=True):
         if rule is None:
@@ -195,7 +200,7 @@ def _decoded_scores(
             used = rule.tolerance if tolerance is None else tolerance
         scores.append(rule.score(right, judged, used))
     assert rule is not None
-    return np.array(scores), used, rule.words.format(used)
+    return np.array(scores, np.float64), used, rule.words.format(used), not rule.is_graded
 
 
 def _check(original: Outputs, new: Outputs) -> None:

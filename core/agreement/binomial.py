@@ -13,7 +13,8 @@ import numpy as np
 
 from multigraft.tensors.arrays import Float64Array
 
-_HALVINGS = 100
+HALVINGS = 100
+"""More than a bisection between floats takes; it ends sooner."""
 
 
 def tail(successes: int, trials: int, probability: float) -> float:
@@ -56,7 +57,7 @@ def lower_bound(successes: int, trials: int, confidence: float) -> float:
         return float(risk ** (1 / trials))
     parts = _logarithms(successes, trials)
     low, high = 0.0, 1.0
-    for _ in range(_HALVINGS):
+    for _ in range(HALVINGS):
         middle = (low + high) / 2
         if middle in (low, high):
             break
@@ -67,10 +68,17 @@ def lower_bound(successes: int, trials: int, confidence: float) -> float:
     return (low + high) / 2
 
 
-def lower_bound_of_mean(total: float, trials: int, confidence: float) -> float:
-    """Lower bound on the mean of independent scores in 0..1 whose sum is ``total``.
+def frames_needed(minimum: float, confidence: float) -> int:
+    """Fewest frames that can show an agreement of ``minimum`` at all: those whose bound reaches it if all agree.
 
-    Source: Bentkus, Ann. Probab. 32, 2004: the binomial bound at risk ``(1 - confidence) / e``.
+    Where frames agree in part the bound of frames that all agree is the same, see :mod:`multigraft.agreement.betting`.
+
+    Args:
+        minimum: Between 0 and 1.
+        confidence: Between 0 and 1.
     """
-    whole = math.floor(total + 1e-9 * trials)
-    return lower_bound(whole, trials, 1 - (1 - confidence) / math.e)
+    # Logarithms may round to the neighbour of a whole number, so the bound itself has the last word.
+    frames = max(1, math.ceil(math.log(1 - confidence) / math.log(minimum)) - 1)
+    while lower_bound(frames, frames, confidence) < minimum:
+        frames += 1
+    return frames

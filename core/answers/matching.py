@@ -35,11 +35,13 @@ class Rule:
         score: Of what is right, what is judged, and a tolerance: 0 to 1, how much of both is equal.
         tolerance: What still counts as equal, unless another is asked for.
         words: For people, with a place for the tolerance.
+        is_graded: The score may lie between 0 and 1.
     """
 
     score: Callable[[Any, Any, float], float]
     tolerance: float
     words: str
+    is_graded: bool = True
 
 
 def rule_of(answer: Decoded) -> Rule | None:
@@ -131,6 +133,6 @@ RULES: dict[type, Rule] = {
     ClassMap: Rule(_pixels, 0.0, "share of pixels with the same class, per frame"),
     DenseMap: Rule(_depths, 0.05, "share of pixels within {:g} of the range, per frame"),
     MultiLabel: Rule(_class_sets, 0.0, "share of labels that both give, per frame"),
-    Embedding: Rule(_directions, 0.95, "cosine of at least {:g} and the same name, per frame"),
+    Embedding: Rule(_directions, 0.95, "cosine of at least {:g} and the same name, per frame", False),
 }
 """By type of answer."""

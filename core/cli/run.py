@@ -14,6 +14,7 @@ from multigraft.cli.shared.bundle_sources import add_source_argument, open_bundl
 from multigraft.cli.shared.engine_options import add_engine_arguments, open_engine
 from multigraft.cli.shared.live_page import add_show_arguments, live_page
 from multigraft.cli.shared.own_decoding import own_formats
+from multigraft.cli.shared.quiet_options import add_quiet_arguments, rule_of
 from multigraft.cli.shared.trust import add_trust_argument
 from multigraft.errors import UsageError
 
@@ -57,13 +58,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"write each frame with its answers there as PNG; without --frames {MOST_PICTURES} at most",
     )
     parser.add_argument("--force", action="store_true", help="draw into a folder that holds files, too")
-    parser.add_argument(
-        "--steady", type=int, metavar="N", help="a class changes when more than half of the last N frames say so"
-    )
-    parser.add_argument(
-        "--enter", type=float, metavar="SCORE", help="classes of boxes and labels come in at this score (needs --leave)"
-    )
-    parser.add_argument("--leave", type=float, metavar="SCORE", help="and leave below this one")
+    add_quiet_arguments(parser)
     parser.add_argument("--track", action="store_true", help="follow things over frames: each detection gets an id")
     parser.add_argument(
         "--events", action="store_true", help="print a line when something appears or vanishes, and nothing else"
@@ -78,8 +73,6 @@ def execute(options: argparse.Namespace) -> int:
 
     if options.frames is not None and options.frames < 1:
         raise UsageError(f"--frames is {options.frames}", "give at least 1")
-    if (options.enter is None) != (options.leave is None):
-        raise UsageError("--enter and --leave need each other", "give both, or neither")
     if options.events and options.format != "jsonl":
         raise UsageError(f"events have no form as {options.format}", "leave --format out")
     if options.coco is not None and options.format != "coco":
@@ -120,13 +113,13 @@ def execute(options: argparse.Namespace) -> int:
 
 def _guarded(camera: Camera) -> Camera:
     """A camera that is looked for again when it vanishes, which is told on standard error."""
-    from multigraft.devices.cameras.returning import RETURNED
+    from multigraft.devices.cameras.returning import returned
     from multigraft.devices.cameras.sources import resilient
 
     def say(sentence: object) -> None:
         print(f"multigraft: {sentence}.", file=sys.stderr)
 
-    return resilient(camera, report=say, returned=lambda: say(RETURNED))
+    return resilient(camera, report=say, returned=lambda: say(returned(camera.name)))
 
 
 def _tell_dropped(camera: Camera) -> None:
@@ -138,18 +131,12 @@ def _tell_dropped(camera: Camera) -> None:
 
 def _filters(options: argparse.Namespace, tasks: list[str], bases: dict[str, str]) -> list[_Step]:
     """What answers go through, in turn."""
-    from multigraft.runtime.quiet.hysteresis import Hysteresis
     from multigraft.runtime.quiet.identities import Identities
-    from multigraft.runtime.quiet.majority import Majority
     from multigraft.runtime.quiet.steady import Rule, Steady
 
     steps: list[_Step] = []
-    if options.steady is not None or options.enter is not None:
-        frames = 1 if options.steady is None else options.steady
-        Majority[int](frames)
-        if options.enter is not None:
-            Hysteresis(options.enter, options.leave)
-        rule = Rule(frames, options.enter, options.leave or 0.0)
+    rule = rule_of(options, Rule())
+    if rule != Rule():
         steps.append(Steady(dict.fromkeys(tasks, rule), bases).step)
     if options.track:
         steps.append(Identities().step)
@@ -162,4 +149,4 @@ def _events(options: argparse.Namespace) -> Callable[[Mapping[str, Answer]], lis
     from multigraft.runtime.quiet.events import Events
     from multigraft.runtime.quiet.identities import KEPT_FRAMES
 
-    return Events(KEPT_FRAMES if options.track else 0).step
+    return Events(max(options.steady or 0, KEPT_FRAMES if options.track else 0)).step

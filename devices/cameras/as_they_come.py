@@ -10,6 +10,7 @@ from typing import Any, Self
 
 from multigraft.devices.cameras.camera import Camera
 from multigraft.devices.cameras.newest import LEAVING_S
+from multigraft.devices.cameras.slot import Slots
 from multigraft.errors import DeviceError
 from multigraft.tensors.preprocessing import Frame
 
@@ -21,20 +22,19 @@ class AsTheyCome:
 
     Args:
         cameras: Who asks for its frames to the camera; live ones.
-
-    Attributes:
-        dropped: Frames that were taken and not handed out.
     """
 
     def __init__(self, cameras: Mapping[tuple[str, ...], Camera]) -> None:
         self.cameras = dict(cameras)
-        self.dropped = 0
-        self._changed = threading.Condition()
-        self._frames: dict[tuple[str, ...], Frame] = {}
-        self._errors: list[BaseException] = []
+        self._slots = Slots[tuple[str, ...], Frame]()
+        self._dropped, self._errors, self._ended = 0, list[BaseException](), list[str]()
         self._threads: list[threading.Thread] = []
-        self._is_left, self._reading = False, 0
         self._open = contextlib.ExitStack()
+
+    @property
+    def dropped(self) -> int:
+        """Frames that were taken and not handed out."""
+        return self._dropped + self._slots.dropped.total()
 
     @property
     def name(self) -> str:
@@ -45,9 +45,9 @@ class AsTheyCome:
             for camera in self.cameras.values():
                 stack.enter_context(camera)
             self._open = stack.pop_all()
-        self._is_left, self._reading = False, len(self.cameras)
+        self._dropped, self._slots, self._errors, self._ended = self.dropped, Slots(), [], []
         self._threads = [
-            threading.Thread(target=self._read, args=pair, daemon=True, name=f"multigraft: {pair[1].name}")
+            threading.Thread(target=self._read, args=(self._slots, *pair), daemon=True, name=pair[1].name)
             for pair in self.cameras.items()
         ]
         for thread in self._threads:
@@ -57,9 +57,7 @@ class AsTheyCome:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        with self._changed:
-            self._is_left = True
-            self._changed.notify_all()
+        self._slots.close()
         for thread in self._threads:
             thread.join(LEAVING_S)
         self._threads = []
@@ -69,30 +67,20 @@ class AsTheyCome:
         """Task to frame, of one camera."""
         if not self._threads:
             raise DeviceError(f"{self.name} is not open", "read it inside a with block")
-        while True:
-            with self._changed:
-                self._changed.wait_for(lambda: self._frames or self._errors or not self._reading)
-                if self._errors:
-                    raise self._errors[0]
-                if not self._frames:
-                    return
-                # The one that has waited longest: a frame that replaces another keeps its place.
-                tasks = next(iter(self._frames))
-                frame = self._frames.pop(tasks)
+        while (found := self._slots.take(None)) is not None and not self._errors:
+            tasks, frame = found
             yield dict.fromkeys(tasks, frame)
+        if self._errors:
+            raise self._errors[0]
 
-    def _read(self, tasks: tuple[str, ...], camera: Camera) -> None:
+    def _read(self, slots: Slots[tuple[str, ...], Frame], tasks: tuple[str, ...], camera: Camera) -> None:
         try:
             for frame in camera:
-                with self._changed:
-                    if self._is_left:
-                        return
-                    self.dropped += tasks in self._frames
-                    self._frames[tasks] = frame
-                    self._changed.notify_all()
+                if not slots.put(tasks, frame):
+                    return
         except BaseException as error:
             self._errors.append(error)
-        finally:
-            with self._changed:
-                self._reading -= 1
-                self._changed.notify_all()
+            slots.close()
+        self._ended.append(camera.name)
+        if len(self._ended) == len(self.cameras):
+            slots.close()

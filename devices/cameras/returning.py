@@ -22,7 +22,6 @@ from multigraft.tensors.preprocessing import Frame
 
 FIRST_S = 0.5
 LONGEST_S = 30.0
-RETURNED = "the camera gives frames again"
 _NO_DEVICE = (ConfigurationError, InputError, MissingDependencyError, UsageError)
 """What no waiting mends, where no frame was ever seen."""
 
@@ -45,6 +44,11 @@ class Outage:
 
     def __str__(self) -> str:
         return f"{self.error.problem}; looking again in {self.pause_s:g} s"
+
+
+def returned(camera: str) -> str:
+    """What is said when a camera gives frames again."""
+    return f"{camera} gives frames again"
 
 
 class ReturningCamera:
@@ -114,6 +118,9 @@ class ReturningCamera:
                 self.outage = Outage(self.name, error, attempt, pause_s)
                 if self._report is not None:
                     self._report(self.outage)
+                # Told before it is closed: a network camera that is dead takes half a minute to be taken leave of.
+                with contextlib.suppress(Exception):
+                    self._close()
                 self._wait(pause_s)
                 if self._is_left:
                     return
@@ -133,8 +140,6 @@ class ReturningCamera:
             except Exception as lost:
                 error = self._of_the_device(lost)
                 self.losses += self.outage is None
-                with contextlib.suppress(Exception):
-                    self._close()
 
     def _of_the_device(self, error: Exception) -> DeviceError:
         if isinstance(error, _NO_DEVICE) and not self._had_frames:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from multigraft.devices.cameras.addresses import shown_address
 from multigraft.devices.cameras.array_file import ArrayFile
 from multigraft.devices.cameras.array_rows import ArrayRows, FakeRows
 from multigraft.devices.cameras.as_they_come import AsTheyCome
@@ -126,7 +127,9 @@ def _rows(text: str, shape: tuple[int, ...]) -> Camera:
         numbers = dict(re.findall(r"(seed|frames)=(\d+)", options))
         return FakeRows(shape, int(numbers.get("seed", 0)), int(numbers["frames"]) if "frames" in numbers else None)
     if _is_camera(text):
-        raise UsageError(f"{text} gives pictures, and its tasks take rows of numbers", f"give {ROWS_HELP}")
+        raise UsageError(
+            f"{shown_address(text)} gives pictures, and its tasks take rows of numbers", f"give {ROWS_HELP}"
+        )
     path, array = _existing(text)
     if path.is_dir() or path.suffix.lower() in ARRAY_SUFFIXES:
         return ArrayRows(path, shape, array)
@@ -144,7 +147,7 @@ def _sound(text: str, listening: Listening) -> Camera:
     if kind == "microphone":
         return Listener(ArecordMicrophone(listening.rate_hz, options or "default"), listening)
     if _is_camera(text):
-        raise UsageError(f"{text} gives pictures, and its tasks take sound", f"give {SOUND_HELP}")
+        raise UsageError(f"{shown_address(text)} gives pictures, and its tasks take sound", f"give {SOUND_HELP}")
     path, array = _existing(text)
     if path.suffix.lower() in ARRAY_SUFFIXES:
         return ArrayRows(path, (listening.samples,), array)
@@ -169,7 +172,7 @@ def _existing(text: str) -> tuple[Path, str | None]:
     except PermissionError as error:
         raise unreadable(path, error) from error
     if not is_there:
-        raise InputError(f"{path} does not exist", f"give {HELP}")
+        raise InputError(f"{shown_address(text)} does not exist", f"give {HELP}")
     return path, array
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
-from urllib.parse import urlsplit
 
+from multigraft.devices.cameras.addresses import shown_address
 from multigraft.devices.cameras.opencv import LiveCapture, opencv
+from multigraft.devices.cameras.rtsp_probe import why_no_video
 from multigraft.errors import DeviceError
 
 SCHEMES = ("rtsp", "rtsps", "http", "https", "udp", "tcp")
@@ -13,6 +15,8 @@ SCHEMES = ("rtsp", "rtsps", "http", "https", "udp", "tcp")
 
 TIMEOUT_S = 10.0
 """For an answer, and for each frame."""
+ASKING_S = 3.0
+"""For the answer to what is wrong: with the time above, no longer than readers wait for a camera to open."""
 
 
 class StreamCamera(LiveCapture):
@@ -28,12 +32,13 @@ class StreamCamera(LiveCapture):
 
     @property
     def name(self) -> str:
-        parts = urlsplit(self._url)
-        return f"stream {parts._replace(netloc=parts.netloc.rpartition('@')[2], query='').geturl()}"
+        return f"stream {shown_address(self._url)}"
 
     def _open(self) -> Any:
         cv2 = opencv()
         timeout_ms = int(self._timeout_s * 1000)
+        # Over Wi-Fi, UDP loses packets and with them parts of the picture. FFmpeg falls back on UDP.
+        os.environ.setdefault("OPENCV_FFMPEG_CAPTURE_OPTIONS", "rtsp_flags;prefer_tcp")
         limits = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, timeout_ms, cv2.CAP_PROP_READ_TIMEOUT_MSEC, timeout_ms]
         try:
             capture = cv2.VideoCapture(self._url, cv2.CAP_FFMPEG, limits)
@@ -41,11 +46,18 @@ class StreamCamera(LiveCapture):
             raise DeviceError(f"{self.name} cannot be opened ({error.err})", "check the address") from error
         if not capture.isOpened():
             capture.release()
+            said = why_no_video(self._url, min(self._timeout_s, ASKING_S)) if self._is_rtsp else None
+            if said is not None:
+                raise DeviceError(f"{self.name} {said[0]}", said[1])
             raise DeviceError(
                 f"{self.name} does not answer or shows no video",
                 "check address, user and password with: ffprobe ADDRESS",
             )
         return capture
+
+    @property
+    def _is_rtsp(self) -> bool:
+        return self._url.lower().startswith("rtsp://")
 
     def _stopped(self) -> DeviceError:
         return DeviceError(f"{self.name} stopped giving frames", "check the camera and the network")

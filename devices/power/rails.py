@@ -79,6 +79,9 @@ FEEDS: Mapping[str, Sequence[str]] = {
 boards' schematics): VDD_IN and POM_5V_IN feed the module, VDD_MUX the carrier board of TX1 and TX2, and VIN, an INA238
 that jetson-stats calls so, all of a Thor."""
 
+WHOLE_MACHINE = ("VDD_MUX", "VIN")
+"""Rails of a Jetson that feed the carrier board, too, and with it all of the machine."""
+
 MODULE_INPUTS = ("VDD_IN", "POM_5V_IN", "VDD_MUX", "VIN")
 """What feeds any other rail of a Jetson's INA3221."""
 

@@ -122,10 +122,14 @@ Each is x, y and, of keypoints, a confidence; points are parted by semicolons.
 
 | option | what it does |
 |---|---|
-| `--steady N` | a class changes when more than half of the last N frames say so |
+| `--steady N` | a class changes when more than half of the last N frames say so; things vanish after N frames away |
 | `--enter S --leave S` | classes of boxes and labels come in at one score and leave at a lower one |
 | `--track` | each thing keeps an `id` over frames (`'multigraft[track]'`) |
 | `--events` | a line when something appears or vanishes, and nothing else |
+
+A score that wobbles around a threshold makes things come and go. Between `--leave` and `--enter` nothing changes:
+what is there stays, and what is not there does not come. [`serve --mqtt`](mqtt.md) takes `--steady`, `--enter` and
+`--leave`, too.
 
 With `--track --events` one person is one event, however many frames show it. A thing that is out of sight for more
 than 30 frames has vanished.

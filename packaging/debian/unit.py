@@ -24,7 +24,7 @@ def packed(text: str) -> str:
     text = re.sub(r"^#.*\n", "", text, flags=re.MULTILINE)
     text = re.sub(r"^(SupplementaryGroups|BindReadOnlyPaths)=.*\n", "", text, flags=re.MULTILINE)
     changes = (
-        (r"^ExecStart=.*$", f"EnvironmentFile=-/etc/default/multigraft\nExecStart={COMMAND}"),
+        (r"^ExecStart=.*$", f"ExecStart={COMMAND}"),
         (r"^\[Service\]$", f"ConditionPathExists={STATE}/current\n\n[Service]"),
     )
     for line, instead in changes:

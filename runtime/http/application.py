@@ -36,10 +36,17 @@ class Application:
         loop: What is asked for figures, pictures and inferences.
         guard: Who may ask.
         refused: Counts what was refused, by reason; the connections count into it, too.
+        exports: Tells how an OpenTelemetry collector is told; None where none is.
     """
 
-    def __init__(self, loop: LoopSide, guard: Guard, refused: Counter[str]) -> None:
-        self._loop, self._guard, self._refused = loop, guard, refused
+    def __init__(
+        self,
+        loop: LoopSide,
+        guard: Guard,
+        refused: Counter[str],
+        exports: Callable[[], Mapping[str, Any] | None] = lambda: None,
+    ) -> None:
+        self._loop, self._guard, self._refused, self._exports = loop, guard, refused, exports
         self._models = inference_protocol.Models(loop)
         self._pictures = live.Pictures(loop)
         self._pages: Mapping[str, Handler] = {
@@ -94,7 +101,8 @@ class Application:
 
     async def _metrics(self, request: Request) -> Response:
         figures = await self._loop.figures()
-        body, content_type = exposition(figures, self._refused, request.headers.get("accept", ""))
+        accept = request.headers.get("accept", "")
+        body, content_type = exposition(figures, self._refused, accept, self._exports())
         return Response(body, content_type)
 
     async def _state(self, request: Request) -> Response:

@@ -42,7 +42,8 @@ def state(figures: dict[str, Any]) -> dict[str, Any]:
     return {
         key: figures[key]
         for key in (
-            "bundle", "source", "health", "frame", "frames", "dropped", "rate_hz", "words", "latency_us", "power",
+            "bundle", "source", "health", "cameras", "frame", "frames", "dropped", "rate_hz",
+            "words", "latency_us", "power",
             "temperature_c", "throttled", "memory_bytes", "uptime_s", "errors", "schedule",
         )
     }  # fmt: skip

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from multigraft.errors import MissingDependencyError
 from multigraft.installing import how_missing, install_extra
 
 
-def exposition(figures: dict[str, Any], refused: Counter[str], accept: str) -> tuple[bytes, str]:
+def exposition(
+    figures: dict[str, Any], refused: Counter[str], accept: str, exports: Mapping[str, Any] | None = None
+) -> tuple[bytes, str]:
     """The text and its content type.
 
     Args:
         figures: What the loop tells of itself.
         refused: Requests that were not answered, by reason.
         accept: The client's header ``Accept``: OpenMetrics where it takes that, else Prometheus' older text.
+        exports: See :func:`families`.
 
     Raises:
         MissingDependencyError: prometheus-client is not installed.
@@ -31,7 +34,7 @@ def exposition(figures: dict[str, Any], refused: Counter[str], accept: str) -> t
 
     class Collector:
         def collect(self) -> Iterable[Any]:
-            return _families(figures, refused)
+            return families(figures, refused, exports)
 
     registry = CollectorRegistry(auto_describe=False)
     registry.register(Collector())
@@ -39,7 +42,14 @@ def exposition(figures: dict[str, Any], refused: Counter[str], accept: str) -> t
     return encode(registry), content_type
 
 
-def _families(figures: dict[str, Any], refused: Counter[str]) -> Iterator[Any]:
+def families(figures: dict[str, Any], refused: Counter[str], exports: Mapping[str, Any] | None = None) -> Iterator[Any]:
+    """The metrics as Prometheus' client has them.
+
+    Args:
+        figures: What the loop tells of itself.
+        refused: Requests that were not answered, by reason.
+        exports: How an OpenTelemetry collector is told: ``up``, and ``ends`` by count; None where none is.
+    """
     from prometheus_client.core import (
         CounterMetricFamily,
         GaugeMetricFamily,
@@ -57,12 +67,8 @@ def _families(figures: dict[str, Any], refused: Counter[str]) -> Iterator[Any]:
         times.add_metric([task], [(bound, count) for bound, count in known["buckets"]], known["sum"])
     yield times
     yield CounterMetricFamily("frames", "Frames that were answered.", value=figures["frames"])
-    yield CounterMetricFamily(
-        "dropped_frames", "Frames that the camera gave while another was looked at.", value=figures["dropped"]
-    )
+    yield from _of_cameras(figures["cameras"])
     yield GaugeMetricFamily("frame_rate", "Frames a second over the last seconds.", value=figures["rate_hz"])
-    yield GaugeMetricFamily("camera_up", "Whether the camera gives frames.", value=float(figures["health"]["camera"]))
-    yield CounterMetricFamily("camera_losses", "How often it stopped giving frames.", value=figures["losses"])
     joules = CounterMetricFamily("energy_joules", "Energy since the start.", labels=["rail", "source"], unit="joules")
     watts = GaugeMetricFamily("power_watts", "Power over the last second.", labels=["rail", "source"], unit="watts")
     for reading in figures["power"]:
@@ -97,6 +103,30 @@ def _families(figures: dict[str, Any], refused: Counter[str]) -> Iterator[Any]:
     for reason, count in sorted(refused.items()):
         unanswered.add_metric([reason], count)
     yield unanswered
+    if exports is not None:
+        yield GaugeMetricFamily("otlp_up", "Whether the collector took the last figures.", value=float(exports["up"]))
+        told = CounterMetricFamily("otlp_exports", "Exports to a collector, by what became of them.", None, ["end"])
+        for end, count in exports["ends"].items():
+            told.add_metric([end], count)
+        yield told
+
+
+def _of_cameras(cameras: list[dict[str, Any]]) -> Iterator[Any]:
+    from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+
+    # Tasks that take frames of different kinds may read one camera twice: its name alone is not unique.
+    labels = ["camera", "tasks"]
+    dropped = CounterMetricFamily(
+        "dropped_frames", "Frames that a camera gave while another was looked at.", None, labels
+    )
+    is_up = GaugeMetricFamily("camera_up", "Whether a camera gives frames.", None, labels)
+    losses = CounterMetricFamily("camera_losses", "How often it stopped giving frames.", None, labels)
+    for camera in cameras:
+        values = [camera["name"], ",".join(camera["tasks"])]
+        dropped.add_metric(values, camera["dropped"])
+        is_up.add_metric(values, float(camera["up"]))
+        losses.add_metric(values, camera["losses"])
+    yield from (dropped, is_up, losses)
 
 
 def _of_broker(told: dict[str, Any]) -> Iterator[Any]:

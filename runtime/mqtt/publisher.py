@@ -8,11 +8,12 @@ import json
 import threading
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from multigraft import files
-from multigraft.bundle.manifest import Manifest
+from multigraft.bundle.manifest import Manifest, Task
 from multigraft.errors import MultigraftError
 from multigraft.reading import read_file
 from multigraft.runtime.answers import Answer
@@ -22,7 +23,7 @@ from multigraft.runtime.mqtt.discovery import OFFLINE, ONLINE, Topics, configura
 from multigraft.runtime.mqtt.names import node_of
 from multigraft.runtime.mqtt.states import dumped, machine, state_of
 from multigraft.runtime.quiet.events import Events
-from multigraft.runtime.quiet.steady import Rule, Steady
+from multigraft.runtime.quiet.steady import USUAL, Rule, Steady
 
 MOST_EVENTS = 256
 """That wait for a broker; the oldest gives way."""
@@ -34,10 +35,9 @@ FIRST_PAUSE_S = 1.0
 LONGEST_PAUSE_S = 60.0
 """Between two attempts to reach the broker; each is twice the one before."""
 STEP_S = 0.1
-STEADY_FRAMES = 5
-"""The class of a picture changes when more than half of so many frames say so."""
-PATIENCE_FRAMES = 5
-"""A thing has vanished when it was away for longer."""
+MARGIN = 0.1
+"""Of what lies between the lowest score that a task answers with and 1: a class comes in above that. A score that
+wobbles around the lowest one would make it come and go otherwise."""
 TOLD = "mqtt.json"
 """In the state folder: the entities that a broker was told of."""
 _LARGEST_TOLD = 4 << 20
@@ -45,6 +45,14 @@ _MOST_TOLD = 10_000
 
 Say = Callable[[bool, str], None]
 """Is told whether the broker answers, and a sentence."""
+
+
+def rule_for(task: Task, rule: Rule) -> Rule:
+    """A task's rule: without a score to enter, one above the lowest that it answers with, and that one to leave."""
+    if rule.enter is not None or task.answer is None:
+        return rule
+    lowest = task.answer.score_threshold
+    return replace(rule, enter=lowest + MARGIN * (1 - lowest), leave=lowest)
 
 
 class Publisher:
@@ -58,6 +66,7 @@ class Publisher:
         state: The state folder.
         figures: ``rate_hz``, ``power``, ``temperature_c``, ``throttled`` and ``camera`` now; None until they are known.
         say: The log.
+        rule: How calm answers are; without a score to enter, each detector has its own.
 
     Raises:
         ConfigurationError: The password or the certificates cannot be read.
@@ -73,6 +82,7 @@ class Publisher:
         state: Path,
         figures: Callable[[], Mapping[str, Any] | None],
         say: Say = lambda is_up, sentence: None,
+        rule: Rule = USUAL,
     ) -> None:
         self._broker, self._manifest, self._sha256, self._say = broker, manifest, sha256, say
         self._tasks = tuple(task.name for task in manifest.tasks if tasks is None or task.name in tasks)
@@ -80,8 +90,8 @@ class Publisher:
         self._folder = state
         self.topics = Topics(node_of(state), broker.prefix, broker.discovery)
         bases = {task.name: task.on.task for task in manifest.tasks if task.on is not None}
-        self._steady = Steady(dict.fromkeys(self._tasks, Rule(STEADY_FRAMES)), bases)
-        self._changes = Events(PATIENCE_FRAMES)
+        self._steady = Steady({name: rule_for(manifest.task(name), rule) for name in self._tasks}, bases)
+        self._changes = Events(rule.patience)
         self._latest: dict[str, Answer] = {}
         self._events: collections.deque[dict[str, Any]] = collections.deque(maxlen=MOST_EVENTS)
         self._stopped = threading.Event()

@@ -25,11 +25,17 @@ class Rule:
         frames: The class of a picture changes when more than half of so many frames say so.
         enter: Classes of boxes and labels come in when their best score reaches it; None leaves them as they are.
         leave: And leave when it falls below.
+        patience: For more than so many frames in a row; until then it need not enter again.
     """
 
     frames: int = 1
     enter: float | None = None
     leave: float = 0.0
+    patience: int = 0
+
+
+USUAL = Rule(frames=5, patience=5)
+"""Of what is told for days on end, where nobody says."""
 
 
 class Steady:
@@ -102,14 +108,19 @@ class Steady:
         best: dict[int, float] = {}
         for index, score in zip(classes, scores, strict=True):
             best[index] = max(best.get(index, -np.inf), score)
+        shown = set[int]()
         for index in {*known, *best}:
-            state = known.get(index) or Hysteresis(rule.enter or 0.0, rule.leave)
+            state = known.get(index) or Hysteresis(rule.enter or 0.0, rule.leave, rule.patience)
             # A class without boxes has the lowest score there is.
-            if state.step(best.get(index, -np.inf)):
+            score = best.get(index, -np.inf)
+            if state.step(score):
                 known[index] = state
             else:
                 known.pop(index, None)
-        return np.array([i for i, index in enumerate(classes) if index in known], np.intp)
+            # What is waited for is not shown: a box too weak and no box are the same to who counts frames without it.
+            if state.is_there and not score < rule.leave:
+                shown.add(index)
+        return np.array([i for i, index in enumerate(classes) if index in shown], np.intp)
 
 
 def _of_boxes(answer: Answer, rows: npt.NDArray[np.intp]) -> tuple[Answer, npt.NDArray[np.intp] | None]:

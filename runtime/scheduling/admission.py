@@ -10,7 +10,7 @@ tasks begin at the same tick, so one hyperperiod shows every alignment there is.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
@@ -106,15 +106,23 @@ def admit(rates: Sequence[TaskRate], times: Times) -> Verdict:
     return replace(verdict, fitting=_fitting(rates, times))
 
 
-def admit_of_camera(rates: Sequence[TaskRate], times: Times, camera_hz: float | None) -> Verdict:
-    """The same, where frames come no faster than a camera gives them."""
+def admit_of_cameras(rates: Sequence[TaskRate], times: Times, camera_hz: Mapping[str, float]) -> Verdict:
+    """The same, where frames come no faster than cameras give them.
+
+    Args:
+        rates: Of the tasks.
+        times: What was measured of them.
+        camera_hz: Task to the frames a second of its camera; without tasks that take files.
+    """
     verdict = admit(rates, times)
-    fastest = max(rates, key=lambda rate: rate.rate_hz)
-    if camera_hz is None or fastest.rate_hz * Fraction(CAMERA_SLACK) <= camera_hz:
+    asked = [rate for rate in rates if rate.task in camera_hz]
+    fastest = max(asked, key=lambda rate: float(rate.rate_hz) - camera_hz[rate.task], default=None)
+    if fastest is None or fastest.rate_hz * Fraction(CAMERA_SLACK) <= camera_hz[fastest.task]:
         return verdict
-    why = f"the camera gives {camera_hz:.3g} frames a second, and {fastest.task} asks for {float(fastest.rate_hz):.3g}"
-    most = Fraction(f"{camera_hz:.2g}")
-    lower = [replace(r, rate_hz=min(r.rate_hz, most)) for r in verdict.fitting or rates]
+    given = f"{camera_hz[fastest.task]:.3g} frames a second"
+    why = f"the camera gives {given}, and {fastest.task} asks for {float(fastest.rate_hz):.3g}"
+    most = {task: Fraction(f"{hz:.2g}") for task, hz in camera_hz.items()}
+    lower = [replace(r, rate_hz=min(r.rate_hz, most.get(r.task, r.rate_hz))) for r in verdict.fitting or rates]
     fitting = tuple(lower) if play(lower, times).fits else None
     return replace(verdict, hopeless=why, fitting=fitting)
 

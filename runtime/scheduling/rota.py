@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 from multigraft.runtime.scheduling.rates import TaskRate
@@ -64,6 +64,7 @@ class Rota:
         self._ran = _NOTHING
         self._wanted: tuple[TaskRate, ...] | None = None
         self._since: float | None = None
+        self._can_be_asked: Callable[[str], bool] = lambda task: True
         self._set(tuple(rates), clock())
 
     def _set(self, rates: tuple[TaskRate, ...], at_s: float) -> None:
@@ -120,12 +121,23 @@ class Rota:
             self._tick += 1
             self._at_s += self._table.period_s
 
-    def next(self) -> str | None:
-        """The task to answer now, on the frame that was taken last; None if all have to wait for the next one."""
+    @property
+    def pending(self) -> Collection[str]:
+        """Tasks that are due and not answered."""
+        return self._pending.keys()
+
+    def next(self, can_be_asked: Callable[[str], bool] = lambda task: True) -> str | None:
+        """The task to answer now, on the frame that was taken last; None if all have to wait for the next one.
+
+        Args:
+            can_be_asked: Whether a task has a frame. One without is not looked ahead for either: a camera that hangs
+                must hold back nobody.
+        """
         now = self._clock()
+        self._can_be_asked = can_be_asked
         for task in [job.task for job in self._pending.values() if job.deadline_s <= now]:
             self.drop(task)
-        jobs = sorted(self._pending.values(), key=_order)
+        jobs = sorted((job for job in self._pending.values() if can_be_asked(job.task)), key=_order)
         return next((job.task for job in jobs if not self._is_looking_ahead or not self._harms(job, now)), None)
 
     def deadline_s(self, task: str) -> float:
@@ -155,6 +167,7 @@ class Rota:
         for other in self._pending.values():
             if (
                 other.priority > job.priority
+                and self._can_be_asked(other.task)
                 and now + self._cost(other.task, self._ran) <= other.deadline_s
                 and end + self._cost(other.task, after) > other.deadline_s
             ):
@@ -165,7 +178,8 @@ class Rota:
         """The same of those that are due at the next tick, asked in their order, with it before them or not."""
         without = can_wait_until = self._at_s
         with_it, ran, harmed = end, _NOTHING, list[int]()
-        due = (self._job(task, self._tick, self._at_s) for task in self._table.due(self._tick) if task != job.task)
+        tasks = (t for t in self._table.due(self._tick) if t != job.task and self._can_be_asked(t))
+        due = (self._job(task, self._tick, self._at_s) for task in tasks)
         for other in sorted(due, key=_order):
             taken = self._cost(other.task, ran)
             without, with_it, ran = without + taken, with_it + taken, ran | {other.task}

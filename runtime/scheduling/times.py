@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import numpy as np
 
@@ -25,7 +25,7 @@ class Times:
         rounds: How many there are.
     """
 
-    def __init__(self, parts: Mapping[str, Sequence[str]], rounds: Mapping[str, Sequence[float]]) -> None:
+    def __init__(self, parts: Mapping[str, Sequence[str]], rounds: Mapping[str, Sequence[float] | Array]) -> None:
         self._parts = {task: tuple(dict.fromkeys(names)) for task, names in parts.items()}
         self._seconds = {name: np.asarray(values, np.float64) for name, values in rounds.items()}
         self.rounds = len(next(iter(self._seconds.values())))
@@ -48,6 +48,17 @@ class Times:
         if key not in self._bounds:
             self._bounds[key] = upper_bound(self.seconds(task, after))
         return self._bounds[key]
+
+    def apart(self, groups: Iterable[Collection[str]]) -> Times:
+        """The same where tasks of different groups are asked of different frames, and so share no part.
+
+        Args:
+            groups: Of tasks; one task is in one group.
+        """
+        number = {task: place for place, group in enumerate(groups) for task in group}
+        parts = {task: [f"{number.get(task, '')} {name}" for name in names] for task, names in self._parts.items()}
+        seconds = {own: self._seconds[own.partition(" ")[2]] for names in parts.values() for own in names}
+        return Times(parts, seconds)
 
     def mean_s(self, part: str) -> float:
         """Of one part."""

@@ -102,13 +102,16 @@ class Front:
     """Runs the HTTP process, starts it again when it ends or is stuck, and answers its questions.
 
     Args:
-        listening: What it accepts connections from.
+        listening: What it accepts connections from; None where nobody may ask.
         questions: Kind to what answers it.
         say: Is told, in a sentence, when the process had to be started again.
     """
 
     def __init__(
-        self, listening: socket.socket, questions: dict[str, Question], say: Callable[[str], None] = lambda s: None
+        self,
+        listening: socket.socket | None,
+        questions: dict[str, Question],
+        say: Callable[[str], None] = lambda s: None,
     ) -> None:
         self._listening, self._questions, self._say = listening, questions, say
         self._stopped = threading.Event()
@@ -128,7 +131,8 @@ class Front:
             process.terminate()
         if self._thread.is_alive():
             self._thread.join(5.0)
-        self._listening.close()
+        if self._listening is not None:
+            self._listening.close()
 
     def _run(self) -> None:
         pause_s = FIRST_PAUSE_S
@@ -147,7 +151,7 @@ class Front:
         ours, theirs = socket.socketpair()
         connection = Connection(ours.detach())
         with theirs:
-            handles = (self._listening.fileno(), theirs.fileno())
+            handles = [theirs.fileno(), *([] if self._listening is None else [self._listening.fileno()])]
             # -P: a file called like a module in the working folder must not be imported instead of it.
             command = [sys.executable, "-P", "-m", "multigraft.runtime.http", *map(str, handles)]
             # A session of its own: Ctrl-C in a terminal is for the loop, which ends this process in its turn.

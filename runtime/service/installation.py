@@ -18,6 +18,8 @@ from multigraft.runtime.service.unit import Unit
 
 UNITS = Path("/etc/systemd/system")
 STATES = Path("/var/lib")
+DEFAULTS = Path("/etc/default")
+"""Has a file of each service's variables, named like it, where somebody wrote one."""
 MANAGED = Path("/run/systemd/system")
 """Is there where systemd runs (sd_booted(3))."""
 _SHOWN = (

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Protocol
 
 from multigraft.errors import ConfigurationError, InputError, MultigraftError
@@ -43,12 +43,12 @@ class Loop:
     Args:
         engine: Used by this loop alone.
         tasks: Those to answer; None for all.
-        frames: The camera.
+        frames: Of the cameras.
         pace: When the next frame is wanted.
         figures: Counts.
         requests: What clients ask for.
         window: Shows; None where nobody can look.
-        notifier: systemd; its watchdog is fed when a frame was answered, or while there is no camera to wait for.
+        notifier: systemd; its watchdog is fed while every camera gives frames or is looked for.
         journal: The log.
         each: Is called after every frame.
     """
@@ -96,60 +96,62 @@ class Loop:
             MultigraftError: The interpreter fails again and again.
         """
         while self._code is None:
-            wait_s = self._pace.wait_s()
-            has_frame = False
-            if wait_s <= 0:
-                has_frame, frame = self._frames.take(WAIT_S if self._requests.is_empty else 0.0)
-            elif self._requests.is_empty:
-                time.sleep(min(wait_s, WAIT_S))
+            has_frame, frame = self._take(self._pace.wait_s())
             if has_frame:
                 self._pace.begin()
                 self._answer(frame)
                 self._each()
-            elif self._frames.fatal is not None:
-                error = self._frames.fatal
+            if (error := self._frames.fatal) is not None:
                 raise ConfigurationError(error.problem, error.remedy) from error
             self._requests.serve(self._is_due)
-            # Whoever waits for a frame that does not come is not alive: the camera hangs, and a restart may help.
-            if has_frame or wait_s > 0 or self._frames.is_pausing:
+            # Whoever waits for a frame that does not come is not alive: a camera hangs, and a restart may help.
+            if self._frames.is_moving():
                 self._notifier.alive()
             self._tell()
         return self._code
 
+    def _take(self, wait_s: float) -> tuple[bool, Any]:
+        """Whether there is a frame to answer now, and it; does not wait where a client does."""
+        if wait_s <= 0:
+            return self._frames.take(WAIT_S if self._requests.is_empty else 0.0)
+        if self._requests.is_empty:
+            time.sleep(min(wait_s, WAIT_S))
+        return False, None
+
     def _is_due(self) -> bool:
-        return self._frames.has_frame and self._pace.wait_s() <= 0
+        return self._frames.has_frame() and self._pace.wait_s() <= 0
 
     def _answer(self, frame: Any) -> None:
         begin = time.perf_counter()
+        told: list[tuple[Any, Result]] = []
         try:
-            result = self._ask(frame)
+            for pair in self._ask(frame):
+                told.append(pair)  # One by one: what was answered before a failure is told, too.
         except ConfigurationError:
             raise
         except InputError as error:
-            if not self._figures.frames:
+            asked = frame if isinstance(frame, Mapping) else self._figures.times
+            if not any(self._figures.times[task].count for task in asked if task in self._figures.times):
                 raise ConfigurationError(error.problem, error.remedy) from error
             self._fail("frame", error)
-            return
         except MultigraftError as error:
             self._fail("answer", error)
-            return
         except (RuntimeError, ValueError) as error:
             # What the interpreter raises where a kernel fails.
             self._fail("interpreter", error)
-            return
-        self._failures = 0
-        if result is None:
-            return
-        self._figures.answered(result)
-        self.answered(result.answers)
-        if self._window is not None:
-            shown = {task: frame_of(task, frame, self._bases) for task in result.answers}
-            self._window.show(shown, result)
-        self._requests.earned(time.perf_counter() - begin)
+        else:
+            self._failures = 0
+        for shown, result in told:
+            self._figures.answered(result)
+            self.answered(result.answers)
+            if self._window is not None:
+                self._window.show({task: frame_of(task, shown, self._bases) for task in result.answers}, result)
+        if told:
+            self._requests.earned(time.perf_counter() - begin)
 
-    def _ask(self, frame: Any) -> Result | None:
-        """What the frame gives; None where nothing was asked of it."""
-        return self._engine.run(frame, self._tasks)
+    def _ask(self, frame: Any) -> Iterable[tuple[Any, Result]]:
+        """Frames and their answers: of this one, and of what else was taken meanwhile."""
+        return [(frame, self._engine.run(frame, None if isinstance(frame, Mapping) else self._tasks))]
 
     def _fail(self, kind: str, error: Exception) -> None:
         self._figures.errors[kind] += 1
@@ -171,10 +173,12 @@ class Loop:
         """One line, as ``systemctl status`` shows it."""
         if not self._frames.is_up and not self._figures.frames:
             return f"waiting for the camera: {self._frames.reason}"
-        if not self._frames.is_up:
+        is_any_up = any(camera.is_up for camera in self._frames.cameras.values())
+        if not is_any_up:
             return f"the camera is gone, and is looked for: {self._frames.reason}"
         times = [t.sum / max(1, t.count) for t in self._figures.times.values()]
-        return (
+        line = (
             f"{self._figures.rate_hz:.1f} frames/s, {max(times, default=0.0) * 1000:.1f} ms for the slowest task, "
             f"{self._figures.frames} answered, {self._frames.dropped} dropped"
         )
+        return line if self._frames.is_up else f"{line}; looked for: {self._frames.reason}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from multigraft.devices.thermal import Thermal
 from multigraft.errors import ConfigurationError, MultigraftError
 from multigraft.runtime.deploy.trial import read_trial
 from multigraft.runtime.result import Result
-from multigraft.runtime.scheduling.admission import Verdict, admit_of_camera
+from multigraft.runtime.scheduling.admission import Verdict, admit_of_cameras
 from multigraft.runtime.scheduling.budget import Budget
 from multigraft.runtime.scheduling.measuring import measure_times
 from multigraft.runtime.scheduling.rates import TaskRate, rates_of
@@ -25,6 +25,7 @@ from multigraft.runtime.service.journal import INFO, NOTICE, WARNING
 from multigraft.runtime.service.loop import WAIT_S, Loop
 from multigraft.runtime.service.settings import Settings
 from multigraft.runtime.turns import Turn
+from multigraft.tensors.preparation import Preparation, blank_frame
 
 ATTEMPTS = 3
 """Measurements, each of which has to find that rates do not fit: a machine that starts is busy with other things."""
@@ -62,13 +63,12 @@ class ScheduledLoop(Loop):
 
     Args:
         schedule: What is wanted.
-        is_live: Whether frames come at a pace of their own.
         parts: Those of :class:`~multigraft.runtime.service.loop.Loop`.
     """
 
-    def __init__(self, schedule: Schedule, is_live: bool, *parts: Any) -> None:
+    def __init__(self, schedule: Schedule, *parts: Any) -> None:
         super().__init__(*parts)
-        self._schedule, self._is_live = schedule, is_live
+        self._schedule = schedule
         self._rota: Rota | None = None
         self._budget = Budget(schedule.rates, schedule.most_w, schedule.most_c)
         self._told: tuple[float, Counter[str]] = (time.monotonic(), Counter())
@@ -119,35 +119,71 @@ class ScheduledLoop(Loop):
         self._pace = self._rota
 
     def newest(self, first: Any = None) -> Callable[[], Any]:
-        """What gives the newest frame, again and again where there is none newer; ``first`` before any."""
-        last = [first]
+        """What gives the newest frame, again and again where there is none newer; ``first`` before any.
+
+        Where there are several cameras, the newest of each; a blank one of a camera that gave none.
+        """
+        last = first
+        if isinstance(first, Mapping):
+            last = {task: blank_frame(self._inputs(task)) for tasks in self._frames.cameras for task in tasks} | {
+                **first
+            }
 
         def take() -> Any:
-            has_frame, frame = self._frames.take(WAIT_S if last[0] is None else 0.0)
+            nonlocal last
+            has_frame, frame = self._frames.take(WAIT_S if last is None else 0.0)
             if has_frame:
-                last[0] = frame
-            return last[0]
+                last = {**last, **frame} if isinstance(last, Mapping) else frame
+            return last
 
         return take
 
-    def _ask(self, frame: Any) -> Result | None:
+    def _inputs(self, task: str) -> Preparation:
+        return self._engine.manifest.inputs_of(task)[0].preprocessing
+
+    def _take(self, wait_s: float) -> tuple[bool, Any]:
+        # A task that is due may have had no frame yet, as its camera is slower than another.
+        if wait_s > 0 and self._rota is not None and self._rota.pending and len(self._frames.cameras) > 1:
+            wait_s = min(wait_s, WAIT_S) if self._requests.is_empty else 0.0
+            return self._frames.take(wait_s, self._rota.pending)
+        return super()._take(wait_s)
+
+    def _ask(self, frame: Any) -> Iterator[tuple[Any, Result]]:
         rota = self._rota
         if rota is None:
             times = self._admitted(frame)
             if times is not None:
                 self.start(times)
-            return None
-        turn = Turn(self._engine, frame)
-        while (task := rota.next()) is not None:
+            return
+        turns = [(frame, Turn(self._engine, frame))]
+        failure: Exception | None = None
+        while (task := rota.next(lambda task: self._turn_of(task, turns) is not None)) is not None:
+            turn = self._turn_of(task, turns)
+            assert turn is not None
             try:
                 turn.ask(task)
-            except Exception:
+            except Exception as error:
                 rota.drop(task)
-                raise
-            rota.done(task)
-            if rota.is_due and self._frames.has_frame:
+                failure = error
                 break
-        return turn.result() if turn.answers else None
+            rota.done(task)
+            if rota.is_due and self._frames.has_frame():
+                break
+        for shown, turn in turns:
+            if turn.answers:
+                yield shown, turn.result()
+        if failure is not None:
+            raise failure
+
+    def _turn_of(self, task: str, turns: list[tuple[Any, Turn]]) -> Turn | None:
+        """The turn of a task's camera, whose frame is taken for it; None where none waits."""
+        for frame, turn in turns:
+            if not isinstance(frame, Mapping) or task in frame:
+                return turn
+        has_frame, frame = self._frames.take(0.0, (task,))
+        if has_frame:
+            turns.append((frame, Turn(self._engine, frame)))
+        return turns[-1][1] if has_frame else None
 
     def _admitted(self, frame: Any) -> Times | None:
         """What tasks take here, if their rates fit; None where the loop is to end meanwhile.
@@ -157,12 +193,18 @@ class ScheduledLoop(Loop):
         """
         tasks = [rate.task for rate in self._schedule.rates]
         for attempt in range(ATTEMPTS):
-            began, steps = time.monotonic(), self._frames.steps
-            times = measure_times(self._engine, self.newest(frame), tasks, each=self._is_ending)
+            began, steps = time.monotonic(), {key: camera.steps for key, camera in self._frames.cameras.items()}
+            times = measure_times(self._engine, self.newest(frame), tasks, each=self._is_ending).apart(steps)
             if self._code is not None:
                 return None
-            camera_hz = (self._frames.steps - steps) / (time.monotonic() - began) if self._is_live else None
-            verdict = admit_of_camera(self._schedule.rates, times, camera_hz)
+            spent_s = time.monotonic() - began
+            camera_hz = {
+                task: (camera.steps - steps[key]) / spent_s
+                for key, camera in self._frames.cameras.items()
+                if camera.is_live and camera.is_up
+                for task in key or tasks
+            }
+            verdict = admit_of_cameras(self._schedule.rates, times, camera_hz)
             if verdict.fits or self._schedule.allow_miss:
                 said = verdict.sentence() if verdict.fits else f"{verdict.sentence()}; {verdict.remedy()}"
                 self._journal.write(INFO if verdict.fits else WARNING, "admitted", said)

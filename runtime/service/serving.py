@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from multigraft.devices.cameras.camera import Camera
-from multigraft.devices.file_sources import SourceWithoutDevice
 from multigraft.errors import (
     BundleError,
     ConfigurationError,
@@ -24,6 +23,7 @@ from multigraft.errors import (
 from multigraft.runtime.deploy import store, trial
 from multigraft.runtime.engine import Engine
 from multigraft.runtime.mqtt.publisher import Publisher
+from multigraft.runtime.otlp.environment import is_wanted
 from multigraft.runtime.scheduling.budget import FACTORS
 from multigraft.runtime.service.asked import Requests
 from multigraft.runtime.service.figures import Figures
@@ -46,15 +46,15 @@ SETTLED_FRAMES = 20
 BASELINE_S = 300.0
 MEMORY_SLACK = 64 << 20
 
-OpenCamera = Callable[[Engine, "tuple[str, ...] | None"], Camera]
+OpenCameras = Callable[[Engine, "tuple[str, ...] | None"], Mapping[tuple[str, ...], Camera]]
 
 
-def serve(settings: Settings, open_camera: OpenCamera) -> int:
+def serve(settings: Settings, open_cameras: OpenCameras) -> int:
     """Serve until SIGTERM, SIGINT, or a reason to start again.
 
     Args:
         settings: What to serve, and how.
-        open_camera: Makes the camera, not yet open, for an engine and its tasks.
+        open_cameras: Makes tasks' cameras, not yet open, for an engine and its tasks; no tasks to one that is for all.
 
     Returns:
         The exit code: 0, or :data:`AGAIN`.
@@ -75,12 +75,12 @@ def serve(settings: Settings, open_camera: OpenCamera) -> int:
         for name in tasks or ():
             engine.manifest.task(name)
         schedule = schedule_of(settings, engine.manifest, folder)
-        camera = open_camera(engine, tasks)
+        cameras = open_cameras(engine, tasks)
     sha256 = folder.name if settings.bundle is None else digest_of(folder)
     journal.fields |= {"BUNDLE": sha256[:12], "NAME": engine.manifest.name}
     figures = Figures(engine.manifest, tasks)
     requests = Requests(engine, figures.requests)
-    frames = Frames(camera, is_live(camera), _camera_teller(journal))
+    frames = Frames(cameras, say=_camera_teller(journal))
 
     def lost_sensor(sentence: str) -> None:
         figures.errors["sensor"] += 1
@@ -93,28 +93,30 @@ def serve(settings: Settings, open_camera: OpenCamera) -> int:
     with contextlib.ExitStack() as stack:
         vitals = Vitals(Power(fail=lost_sensor))
         window = None
-        if settings.listen is not None:
+        exports = is_wanted()
+        if settings.listen is not None or exports:
             with _configured((MissingDependencyError,)):
-                listening = listen(settings.listen)
+                listening = None if settings.listen is None else listen(settings.listen)
             window = stack.enter_context(
                 Window(
                     listening,
                     bundle={"name": engine.manifest.name, "sha256": sha256},
-                    source=camera.name,
+                    source=frames.name,
                     manifest=engine.manifest,
                     figures=figures,
                     vitals=vitals,
                     requests=requests,
-                    camera=lambda: (frames.is_up, frames.reason, frames.dropped, frames.losses),
+                    cameras=frames.to_json,
                     token=token,
                     say=front_ended,
+                    exported=_collector_teller(journal, figures) if exports else None,
                     stale_s=_stale_s(settings, schedule),
                 )
             )
         trial_of = Settling(settings, folder, figures, journal)
         pace = Pace(settings.rate_hz if schedule is None else None)
         parts = (engine, tasks, frames, pace, figures, requests, window, notifier, journal, trial_of.look)
-        loop = Loop(*parts) if schedule is None else ScheduledLoop(schedule, is_live(camera), *parts)
+        loop = Loop(*parts) if schedule is None else ScheduledLoop(schedule, *parts)
         if settings.broker is not None:
             with _configured((MissingDependencyError,)):
                 publisher = Publisher(
@@ -125,6 +127,7 @@ def serve(settings: Settings, open_camera: OpenCamera) -> int:
                     settings.state,
                     _figures_teller(figures, vitals, frames),
                     _broker_teller(journal, figures),
+                    settings.calm,
                 )
             figures.broker, loop.answered = publisher.to_json, publisher.answered
             stack.callback(publisher.stop)
@@ -146,7 +149,7 @@ def serve(settings: Settings, open_camera: OpenCamera) -> int:
                 where += f" to who has the token in {path}"
             is_fast = engine.model.has_delegate()
             xnnpack = {True: "on", False: "off", None: "unknown"}[is_fast]
-            said = f"{engine.manifest.name} ({sha256[:12]}) serves {camera.name}{where}, XNNPACK is {xnnpack}"
+            said = f"{engine.manifest.name} ({sha256[:12]}) serves {frames.name}{where}, XNNPACK is {xnnpack}"
             journal.write(WARNING if is_fast is False else INFO, "started", said, xnnpack=xnnpack)
             notifier.ready(loop.status())
             code = loop.run()
@@ -226,14 +229,6 @@ class Watch:
         self._end(AGAIN)
 
 
-def is_live(camera: Camera) -> bool:
-    """Whether frames come whether they are taken or not; files and fakes wait."""
-    several = getattr(camera, "cameras", None)
-    if several is not None:
-        return any(is_live(one) for one in several)
-    return not isinstance(camera, SourceWithoutDevice)
-
-
 def digest_of(bundle: Path) -> str:
     """SHA-256 of a .graft file; of a deployed folder, its name where that is one, else of its manifest."""
     if bundle.is_dir():
@@ -294,6 +289,17 @@ def _broker_teller(journal: Journal, figures: Figures) -> Callable[[bool, str], 
         else:
             figures.errors["mqtt"] += 1
             journal.write(WARNING, "broker_lost", f"MQTT: {sentence.rstrip('.')}; it is looked for again")
+
+    return tell
+
+
+def _collector_teller(journal: Journal, figures: Figures) -> Callable[[bool, str], None]:
+    def tell(is_up: bool, sentence: str) -> None:
+        if is_up:
+            journal.write(NOTICE, "collector_back", f"OpenTelemetry: {sentence}")
+        else:
+            figures.errors["otlp"] += 1
+            journal.write(WARNING, "collector_lost", f"OpenTelemetry: {sentence.rstrip('.')}; it is tried again")
 
     return tell
 

@@ -13,6 +13,7 @@ from multigraft.reading import printable
 from multigraft.runtime.backends import BackendName
 from multigraft.runtime.http.guard import is_loopback
 from multigraft.runtime.mqtt.broker import Broker
+from multigraft.runtime.quiet.steady import USUAL, Rule
 from multigraft.runtime.scheduling.rates import TaskRate
 from multigraft.runtime.service.front import Address
 
@@ -44,6 +45,7 @@ class Settings:
         self_test: Run the golden inputs on load.
         untrusted: First load and run the model in a child process.
         broker: Of MQTT; None for none.
+        calm: How calm answers are that a broker is told.
     """
 
     bundle: Path | None
@@ -63,6 +65,7 @@ class Settings:
     self_test: bool = True
     untrusted: bool = False
     broker: Broker | None = None
+    calm: Rule = USUAL
 
 
 def token_path(listen: Address | None, state: Path, token_file: Path | None = None) -> Path | None:

@@ -35,6 +35,7 @@ StartLimitIntervalSec=0
 [Service]
 Type=notify
 NotifyAccess=main
+EnvironmentFile=-/etc/default/{name}
 ExecStart={command}
 Restart=always
 RestartSec=2
@@ -101,7 +102,7 @@ class Unit:
         needed: Paths it reads, besides those of the system.
         token_file: Is handed over by systemd, readable for the service alone; None without.
         password_file: Of an MQTT broker's user, in the same way.
-        is_broker_local: There is no MQTT broker on another machine.
+        is_alone: It asks no other machine: no MQTT broker, network camera or OpenTelemetry collector.
     """
 
     name: str
@@ -111,7 +112,7 @@ class Unit:
     needed: tuple[Path, ...] = ()
     token_file: Path | None = None
     password_file: Path | None = None
-    is_broker_local: bool = True
+    is_alone: bool = True
 
     def text(self, groups: Iterable[str] | None = None) -> str:
         """The file.
@@ -142,7 +143,7 @@ class Unit:
             groups=" ".join(group for group in GROUPS if group in there),
             extra=extra,
             devices="\n".join(f"DeviceAllow={device} rw" for device in DEVICES),
-            network="IPAddressDeny=any\nIPAddressAllow=localhost\n" if self.is_local and self.is_broker_local else "",
+            network="IPAddressDeny=any\nIPAddressAllow=localhost\n" if self.is_local and self.is_alone else "",
             binds="".join(f"BindReadOnlyPaths={_escaped(str(path))}\n" for path in binds),
         )
 

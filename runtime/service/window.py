@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -16,31 +17,37 @@ from multigraft.runtime.service.figures import Figures
 from multigraft.runtime.service.front import Answer, Front, Question
 from multigraft.runtime.service.vitals import Vitals
 from multigraft.tensors.preparation import Frame
+from multigraft.visible import visible
 
 STALE_S = 10.0
 """The least that a loop is given for a frame before it is said not to be well."""
+
+MOST_SAID = 400
+"""Letters of a sentence from the HTTP process, which strangers talk to."""
 
 
 class Window:
     """Answers the HTTP process's questions.
 
     Args:
-        listening: Where HTTP is spoken.
+        listening: Where HTTP is spoken; None for nowhere.
         bundle: ``name`` and ``sha256`` of what is served.
         source: The camera, in words.
         manifest: Of the bundle.
         figures: The loop's counters.
         vitals: The machine's readings.
         requests: Inferences that clients ask for; None where they may not.
-        camera: Whether the camera gives frames, what is wrong if not, frames dropped, and how often it was lost.
+        cameras: How each does, as :meth:`~multigraft.runtime.service.frames.Frames.to_json` tells it.
         token: What clients have to know.
         say: Is told when the HTTP process had to be started again.
+        exported: Is told in a sentence when an OpenTelemetry collector takes no figures any more, and when it does
+            again; None where none is told anything.
         stale_s: A loop whose last frame is older is not well.
     """
 
     def __init__(
         self,
-        listening: socket.socket,
+        listening: socket.socket | None,
         *,
         bundle: Mapping[str, str],
         source: str,
@@ -48,19 +55,22 @@ class Window:
         figures: Figures,
         vitals: Vitals,
         requests: Requests | None,
-        camera: Callable[[], tuple[bool, str, int, int]],
+        cameras: Callable[[], list[dict[str, Any]]],
         token: str | None = None,
         say: Callable[[str], None] = lambda sentence: None,
+        exported: Callable[[bool, str], None] | None = None,
         stale_s: float = STALE_S,
     ) -> None:
         self._stale_s = stale_s
-        self._bundle, self._source, self._token, self._camera = dict(bundle), source, token, camera
+        self._bundle, self._source, self._token, self._cameras = dict(bundle), source, token, cameras
         self._manifest, self._figures, self._vitals, self._requests = manifest, figures, vitals, requests
+        self._exported, self._started_ns = exported, time.time_ns()
         self._last: tuple[int, dict[str, Frame], Result] | None = None
         self._answers: dict[str, Any] = {}
         questions: dict[str, Question] = {
             "alive": lambda header, body, answer: answer(True),
-            "settings": lambda header, body, answer: answer({"token": self._token}),
+            "settings": lambda header, body, answer: answer(self.settings()),
+            "exporting": self._exporting,
             "figures": lambda header, body, answer: answer(self.to_json()),
             "models": lambda header, body, answer: answer(requests.models() if requests is not None else []),
             "picture": lambda header, body, answer: answer(self.picture()),
@@ -88,11 +98,20 @@ class Window:
 
     def health(self) -> dict[str, Any]:
         """Whether frames are answered; if not, why."""
-        is_up, reason, _, _ = self._camera()
+        cameras = self._cameras()
+        is_up = all(camera["up"] for camera in cameras)
+        reason = "; ".join(camera["reason"] for camera in cameras if camera["reason"])
+        for camera in cameras:
+            if not reason and (camera["silent_s"] or 0.0) > self._stale_s:
+                reason = f"{camera['name']} gave no frame for {camera['silent_s']:.0f} s"
         age_s = self._figures.age_s
-        if is_up and (age_s is None or age_s > self._stale_s):
+        if is_up and not reason and (age_s is None or age_s > self._stale_s):
             reason = f"no frame was answered for {age_s or self._figures.uptime_s:.0f} s"
         return {"ok": is_up and not reason, "camera": is_up, "reason": reason}
+
+    def settings(self) -> dict[str, Any]:
+        """What the HTTP process has to know."""
+        return {"token": self._token, "exports": self._exported is not None, "started_ns": self._started_ns}
 
     def picture(self) -> tuple[int, list[tuple[Frame, dict[str, Any]]]] | None:
         """The latest frame's number, and each frame of that moment with what was answered on it."""
@@ -106,7 +125,7 @@ class Window:
 
     def to_json(self) -> dict[str, Any]:
         """Everything but the picture, as plain data."""
-        _, _, dropped, losses = self._camera()
+        cameras = self._cameras()
         shown: dict[str, Any] = {"frame": 0, "words": {}, "latency_us": {}}
         if self._last is not None:
             number, _, result = self._last
@@ -121,12 +140,17 @@ class Window:
             "bundle": self._bundle,
             "source": self._source,
             "health": self.health(),
-            "dropped": dropped,
-            "losses": losses,
+            "cameras": cameras,
+            "dropped": sum(camera["dropped"] for camera in cameras),
             **self._figures.to_json(),
             **self._vitals.to_json(),
             **shown,
         }
+
+    def _exporting(self, header: dict[str, Any], body: memoryview, answer: Answer) -> None:
+        if self._exported is not None:
+            self._exported(header.get("up") is True, visible(str(header.get("sentence"))[:MOST_SAID]))
+        answer(True)
 
     def _infer(self, header: dict[str, Any], body: memoryview, answer: Answer) -> None:
         if self._requests is None:

@@ -14,7 +14,7 @@ import pytest
 from multigraft.errors import DeviceError, InputError
 from multigraft.runtime.backends import BackendName
 from multigraft.runtime.engine import Engine
-from multigraft.runtime.memory import let_go_of_file, measure_bundle, measure_models, pss_kib
+from multigraft.runtime.memory import let_go_of_code, let_go_of_file, measure_bundle, measure_models, pss_kib
 from multigraft.tflite.checking.check import check_tflite
 from tests.bundle_builder import build
 from tests.tflite_builder import Graph, serialise
@@ -54,6 +54,24 @@ def test_what_goes_wrong_in_the_fresh_process_is_passed_on(tmp_path: Path) -> No
     (tmp_path / "bad.tflite").write_text("this is not a model")
     with pytest.raises(InputError, match=r"bad\.tflite is not a \.tflite file"):
         measure_models([tmp_path / "bad.tflite"])
+
+
+def test_code_is_let_go_unless_it_was_written_to(tmp_path: Path) -> None:
+    assert let_go_of_code(tmp_path / "no such list") == 0
+    script = (
+        "import re; from multigraft.runtime.memory import let_go_of_code\n"
+        "def code():\n"
+        "    parts = re.split(r'^(?=[0-9a-f]+-[0-9a-f]+ )', open('/proc/self/smaps').read(), flags=re.M)\n"
+        "    mapped = [part for part in parts if re.match(r'\\S+ r-xp .* /', part)]\n"
+        "    return sum(int(re.search(r'Rss: +(\\d+)', part)[1]) for part in mapped)\n"
+        "import numpy; numpy.ones((9, 9)) @ numpy.ones((9, 9)); before = code()\n"
+        "print(let_go_of_code() > 0, before > 2 * code(), (numpy.ones((2, 3)) @ numpy.ones((3, 2))).sum())"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["True", "True", "12.0"]
+    patched = tmp_path / "smaps"
+    patched.write_text("1000-2000 r-xp 00000000 00:01 7    /lib/patched.so\nRss: 4 kB\nAnonymous: 4 kB\n")
+    assert let_go_of_code(patched) == 0
 
 
 def test_a_deployed_bundle_keeps_no_page_of_its_model_and_answers_the_same(

@@ -7,10 +7,11 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from multigraft.cli.shared.bundle_sources import add_source_argument, open_bundle_source
+from multigraft.cli.shared.bundle_sources import add_source_argument, bundle_cameras
 from multigraft.cli.shared.engine_options import add_running_arguments, task_names
 from multigraft.cli.shared.live_page import LISTEN
 from multigraft.cli.shared.mqtt_options import add_broker_arguments, add_topic_arguments, broker_of
+from multigraft.cli.shared.quiet_options import add_quiet_arguments, rule_of
 from multigraft.cli.shared.rate_options import add_rate_argument
 from multigraft.cli.shared.remote_options import add_state_argument
 from multigraft.errors import ConfigurationError, UsageError
@@ -69,12 +70,14 @@ def add_serving_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_broker_arguments(parser)
     add_topic_arguments(parser)
+    add_quiet_arguments(parser, "for MQTT: ")
     add_running_arguments(parser)
 
 
 def execute(options: argparse.Namespace) -> int:
     """Serve until SIGTERM or Ctrl-C."""
     from multigraft.runtime.deploy.store import state_folder
+    from multigraft.runtime.quiet.steady import USUAL
     from multigraft.runtime.scheduling.rates import parse_rates
     from multigraft.runtime.service.front import Address
     from multigraft.runtime.service.serving import serve
@@ -108,22 +111,27 @@ def execute(options: argparse.Namespace) -> int:
         self_test=not options.no_self_test,
         untrusted=options.untrusted,
         broker=broker,
+        calm=rule_of(options, USUAL),
     )
 
-    def open_camera(engine: Engine, tasks: tuple[str, ...] | None) -> Camera:
-        return open_bundle_source(settings.sources, engine.manifest, tasks)
+    def open_cameras(engine: Engine, tasks: tuple[str, ...] | None) -> dict[tuple[str, ...], Camera]:
+        return bundle_cameras(settings.sources, engine.manifest, tasks)
 
-    return serve(settings, open_camera)
+    return serve(settings, open_cameras)
 
 
 def check_serving(options: argparse.Namespace) -> None:
     """Refuse numbers that mean nothing.
 
     Raises:
-        UsageError: A rate, power, temperature or memory is not positive, or tasks have no rate that could be lowered.
+        UsageError: A rate, power, temperature or memory is not positive, tasks have no rate that could be lowered, or
+            answers are to be calm that nobody is told.
     """
+    from multigraft.runtime.quiet.steady import Rule
     from multigraft.runtime.scheduling.rates import parse_rates
 
+    if rule_of(options, Rule()) != Rule() and options.mqtt is None:
+        raise UsageError("--steady, --enter and --leave are for MQTT", "name a broker: --mqtt mqtt://broker")
     bare, own = parse_rates(options.rate)
     watts_of(options.max_power)
     if options.max_temperature is not None and not 0 < options.max_temperature < 200:

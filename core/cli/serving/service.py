@@ -11,6 +11,7 @@ from multigraft.cli.serving.serve import add_serving_arguments, check_serving
 from multigraft.cli.shared.bundle_sources import add_source_argument
 from multigraft.cli.shared.json_text import json_text
 from multigraft.cli.shared.mqtt_options import broker_of, broker_words
+from multigraft.cli.shared.quiet_options import quiet_words
 from multigraft.errors import UsageError
 
 if TYPE_CHECKING:
@@ -50,7 +51,9 @@ def execute(options: argparse.Namespace) -> int:
 
 
 def _install(options: argparse.Namespace) -> int:
+    from multigraft.devices.cameras.addresses import host_of
     from multigraft.runtime.http.guard import is_loopback
+    from multigraft.runtime.otlp.environment import endpoint_of, is_wanted, read_defaults
     from multigraft.runtime.service import installation
     from multigraft.runtime.service.front import Address
     from multigraft.runtime.service.unit import Unit
@@ -60,6 +63,10 @@ def _install(options: argparse.Namespace) -> int:
     sources = options.source or ["camera"]
     listen = None if options.listen == "none" else Address.parse(options.listen)
     needed = [Path(path) for source in sources if (path := source.partition("=")[2] or source) and Path(path).exists()]
+    variables = read_defaults(installation.DEFAULTS / options.name)
+    hosts = [host_of(source) for source in sources]
+    hosts += [] if broker is None else [broker.host]
+    hosts += [host_of(endpoint_of(variables))] if is_wanted(variables) else []
     if options.mqtt_ca is not None:
         needed.append(options.mqtt_ca)
     unit = Unit(
@@ -70,7 +77,7 @@ def _install(options: argparse.Namespace) -> int:
         tuple(path.absolute() for path in needed),
         options.token_file.absolute() if options.token_file else None,
         options.mqtt_password_file.absolute() if options.mqtt_password_file else None,
-        broker is None or is_loopback(broker.host),
+        all(is_loopback(host) for host in hosts if host),
     )
     if options.only_print:
         sys.stdout.write(unit.text())
@@ -113,7 +120,7 @@ def _arguments(options: argparse.Namespace, sources: list[str]) -> list[str]:
         value = getattr(options, name)
         if value is not None:
             words += [f"--{name.replace('_', '-')}", f"{value:g}" if isinstance(value, float) else str(value)]
-    words += broker_words(options)
+    words += [*broker_words(options), *quiet_words(options)]
     words += ["--threads", str(options.threads), "--backend", options.backend]
     words += [
         f"--{name.replace('_', '-')}" for name in ("allow_miss", "no_self_test", "untrusted") if getattr(options, name)

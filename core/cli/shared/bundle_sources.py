@@ -57,11 +57,11 @@ def open_bundle_source(
     """The camera of a bundle's tasks; where sources are named for tasks, a frame is a mapping of task to frame.
 
     Args:
-        texts: As typed: ``FRAMES`` once, or ``TASK=FRAMES`` for some tasks; one without a task serves the others.
-        manifest: Of the bundle.
-        tasks: Those to answer; None for all, or for all that have a source of their own where each names one.
-        guard: What each camera is put into, such as :func:`~multigraft.devices.cameras.sources.resilient`. Where it
-            makes live cameras of all of several, frames come as they are taken, those of one camera at a time.
+        texts: As :func:`bundle_cameras` takes them.
+        manifest: In the same way.
+        tasks: In the same way.
+        guard: In the same way. Where it makes live cameras of all of several, frames come as they are taken, those of
+            one camera at a time.
 
     Raises:
         BundleError: The bundle has no such task.
@@ -69,9 +69,49 @@ def open_bundle_source(
         UsageError: A task has two sources, or none.
     """
     from multigraft.devices.cameras.as_they_come import AsTheyCome
-    from multigraft.devices.cameras.sources import dropped_frames, open_source
+    from multigraft.devices.cameras.sources import dropped_frames
+
+    cameras = _cameras(texts, manifest, tasks, guard)
+    if () in cameras:
+        return cameras[()]
+    if all(dropped_frames(camera) is not None for camera in cameras.values()):
+        return AsTheyCome(cameras)
+    return _InStep(cameras)
+
+
+def bundle_cameras(
+    texts: Sequence[str], manifest: Manifest, tasks: Sequence[str] | None = None
+) -> dict[tuple[str, ...], Camera]:
+    """Tasks to the camera that each is to read by itself; no tasks to one that gives all that is asked for.
+
+    Several sources none of which is live are one, which gives a frame of each at a time.
+
+    Args:
+        texts: As typed: ``FRAMES`` once, or ``TASK=FRAMES`` for some tasks; one without a task serves the others.
+        manifest: Of the bundle.
+        tasks: Those to answer; None for all, or for all that have a source of their own where each names one.
+
+    Raises:
+        BundleError: The bundle has no such task.
+        InputError: A source is not there, or cannot serve the tasks it is for.
+        UsageError: A task has two sources, or none.
+    """
+    from multigraft.devices.file_sources import is_live
+
+    cameras = _cameras(texts, manifest, tasks, lambda camera: camera)
+    if () in cameras or any(is_live(camera) for camera in cameras.values()):
+        return cameras
+    return {(): _InStep(cameras)}
+
+
+def _cameras(
+    texts: Sequence[str], manifest: Manifest, tasks: Sequence[str] | None, guard: Callable[[Camera], Camera]
+) -> dict[tuple[str, ...], Camera]:
+    from multigraft.devices.cameras.addresses import shown_address
+    from multigraft.devices.cameras.sources import open_source
     from multigraft.tensors.preparation import shared_row_shape
 
+    bases = {task.name: task.on.task for task in manifest.tasks if task.on is not None}
     names = {task.name for task in manifest.tasks}
     own: dict[str, str] = {}
     shared: list[str] = []
@@ -81,12 +121,27 @@ def open_bundle_source(
             shared.append(text)
         elif task in own:
             raise UsageError(f"task {task} has two sources", "give one")
+        elif task in bases:
+            raise UsageError(
+                f"task {task} looks at what {bases[task]} finds, and has no source of its own",
+                f"give one to {bases[task]}",
+            )
         else:
             own[task] = source
     if len(shared) > 1:
-        raise UsageError(f"two sources for all tasks: {' and '.join(shared)}", "give one, or write TASK=FRAMES")
-    asked = list(tasks) if tasks is not None else [t.name for t in manifest.tasks if shared or t.name in own]
-    others = [task for task in asked if task not in own]
+        named = " and ".join(map(shown_address, shared))
+        raise UsageError(f"two sources for all tasks: {named}", "give one, or write TASK=FRAMES")
+
+    def root(task: str) -> str:
+        while task in bases:
+            task = bases[task]
+        return task
+
+    asked = list(tasks) if tasks is not None else [t.name for t in manifest.tasks if shared or root(t.name) in own]
+    if own:
+        # Boxes are found on the frame that they are looked at on.
+        asked = list(dict.fromkeys([*map(root, asked), *asked]))
+    others = [task for task in asked if root(task) not in own]
     if others and not shared:
         raise UsageError(f"task {others[0]} has no source", "give one with --source")
 
@@ -95,16 +150,15 @@ def open_bundle_source(
         return guard(open_source(text, shared_row_shape(inputs), smallest_frame(manifest, served)))
 
     if not own:
-        return camera_for(shared[0], others)
+        return {(): camera_for(shared[0], others)}
     cameras: dict[tuple[str, ...], Camera] = {}
-    for task in (t for t in asked if t in own and not any(t in served for served in cameras)):
-        served = tuple(t for t in asked if own.get(t) == own[task] and _take_same(manifest, t, task))
-        cameras[served] = camera_for(own[task], served)
+    for task in (t for t in asked if root(t) in own and not any(t in served for served in cameras)):
+        text = own[root(task)]
+        served = tuple(t for t in asked if own.get(root(t)) == text and _take_same(manifest, t, task))
+        cameras[served] = camera_for(text, served)
     if others:
         cameras[tuple(others)] = camera_for(shared[0], others)
-    if all(dropped_frames(camera) is not None for camera in cameras.values()):
-        return AsTheyCome(cameras)
-    return _Several(cameras)
+    return cameras
 
 
 def smallest_frame(manifest: Manifest, tasks: Sequence[str]) -> tuple[int, int] | None:
@@ -128,7 +182,7 @@ def _take_same(manifest: Manifest, a: str, b: str) -> bool:
     return all(take_same_frames(inputs[0], other) for other in inputs)
 
 
-class _Several:
+class _InStep:
     """Camera adapter: several sources in step, until the first ends; frames by task."""
 
     def __init__(self, cameras: Mapping[tuple[str, ...], Camera]) -> None:

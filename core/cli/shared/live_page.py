@@ -62,7 +62,7 @@ def live_page(
         figures=figures,
         vitals=vitals,
         requests=None,
-        camera=lambda: (True, "", 0, 0),
+        cameras=list,
         token=token,
         say=lambda sentence: print(f"multigraft: {sentence}", file=sys.stderr),
     )

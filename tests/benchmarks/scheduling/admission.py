@@ -1,7 +1,7 @@
 """Whether the admission test says the truth: random task sets, judged, and then run whatever it said.
 
-Borne out is an admitted set that misses under 1 % of its deadlines, and a refused one of which a task misses 1 % or
-more.
+The service measures again before it refuses, and so does this. Borne out is an admitted set that misses under 1 % of
+its deadlines, and a refused one of which a task misses 1 % or more.
 MULTIGRAFT_SETS is how many (200), MULTIGRAFT_SET_SECONDS how long each runs (5). With MULTIGRAFT_SET_CLOCK=cpu time is
 processor time, so that others on the machine change nothing; without, the service's own loop runs in real time.
 """
@@ -17,11 +17,11 @@ from multigraft.cli.shared.table import print_table
 from multigraft.runtime import Engine
 from multigraft.runtime.machine import Machine
 from multigraft.runtime.scheduling.admission import MOST_MISSED, Verdict, play
+from multigraft.runtime.scheduling.measuring import ROUNDS
 from multigraft.runtime.scheduling.rates import spelt
 from multigraft.runtime.scheduling.times import Times
+from multigraft.runtime.service.scheduled import ATTEMPTS
 from tests.benchmarks.scheduling.scheduled_sets import OnPaper, Ran, Service, bundles, drawn
-
-ROUNDS = 200
 
 
 @dataclass(frozen=True)
@@ -81,6 +81,11 @@ def _judged(number: int, name: str, engine: Engine, numbers: random.Random, seco
         times = service.measure(ROUNDS)
         rates = drawn(numbers, times, tasks)
         verdict = play(rates, times)
+        for _ in range(ATTEMPTS - 1):
+            if verdict.fits:
+                break
+            times = service.measure(ROUNDS)
+            verdict = play(rates, times)
         ran = service.run(rates, times, seconds)
     judged = Judged(number, name, verdict, ran, os.getloadavg()[0])
     print(_line(judged, times), flush=True)

@@ -174,7 +174,7 @@ class Service:
 
     def __enter__(self) -> Self:
         self._figures = Figures(self._engine.manifest, self._tasks)
-        self._frames = Frames(Still(), False)
+        self._frames = Frames({(): Still()})
         requests = Requests(self._engine, self._figures.requests)
         self._parts = (
             self._engine, None, self._frames, Pace(None), self._figures, requests, None, Notifier({}), Journal({}),
@@ -189,12 +189,12 @@ class Service:
 
     def measure(self, rounds: int) -> Times:
         """What its tasks take."""
-        loop = ScheduledLoop(Schedule(()), False, *self._parts)
+        loop = ScheduledLoop(Schedule(()), *self._parts)
         return measure_times(self._engine, loop.newest(), self._tasks, rounds, rest_s=REST_S)
 
     def run(self, rates: tuple[TaskRate, ...], times: Times, seconds: float) -> Ran:
         """Let it answer for so long, once."""
-        loop = ScheduledLoop(Schedule(rates), False, *self._parts)
+        loop = ScheduledLoop(Schedule(rates), *self._parts)
         loop.start(times)
         timer = threading.Timer(seconds, loop.end, (0,))
         timer.start()

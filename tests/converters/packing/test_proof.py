@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pytest
 
 from multigraft.agreement.agreement import Agreement, agreement
+from multigraft.answers.answer_format import AnswerFormat
+from multigraft.answers.kind import Kind
 from multigraft.converters.graft.candidate import Candidate, judge, make_tail
 from multigraft.converters.graft.evidence import Evidence, note_on_proof, split
 from multigraft.converters.graft.join import Join
@@ -92,13 +96,59 @@ def test_a_graft_is_promised_by_the_frames_that_no_choice_has_looked_at() -> Non
     assert not shortfall(chosen, 0.5)
 
 
-def test_what_the_frames_can_prove_is_said_beforehand() -> None:
+def held_out(count: int) -> Evidence:
     numbers = list(np.zeros((200, 1, 1), np.uint8))
-    said = note_on_proof(Evidence(numbers[:20], numbers[:10], prove=numbers[:99]), 0.97, 0.95)
-    assert said == (
-        "20 frames fit, 10 choose, and 99 that no choice looks at prove: 100.0 % of these have to agree to show 0.97 "
-        "at 95 %"
-    )
+    return Evidence(numbers[:20], numbers[:10], prove=numbers[:count])
+
+
+def test_what_the_frames_can_prove_is_said_beforehand() -> None:
+    for graded in (False, True):
+        assert note_on_proof(held_out(99), 0.97, 0.95, graded) == (
+            "20 frames fit, 10 choose, and 99 that no choice looks at prove: 100.0 % of these have to agree to show "
+            "0.97 at 95 %"
+        )
+    assert "and less where no frame differs wholly" in note_on_proof(held_out(99), 0.9, 0.95, True)
+
+
+LABELS = np.eye(4, dtype=np.float32)
+KINDS_OF_ANSWERS: dict[str, tuple[Kind, list[npt.NDArray[Any]], AnswerFormat | None]] = {
+    "classification": ("classification", [LABELS[:1]], None),
+    "regression": ("regression", [LABELS[:1]], None),
+    "landmarks": ("landmarks", [LABELS[:1]], None),
+    "segmentation": ("segmentation", [LABELS[:2].reshape(1, 2, 2, 2)], None),
+    "boxes": ("detection", [np.array([[[0.1, 0.1, 0.5, 0.5]]], np.float32), np.full((1, 1), 0.9, np.float32)], None),
+    "numbers of a detector": ("detection", [LABELS[:1]], None),
+    "other": ("other", [LABELS[:1]], None),
+    "text": ("other", [np.eye(5, 3, dtype=np.float32)[None]], AnswerFormat("ctc", ((5, 3),), (8, 32), {"classes": 0})),
+    "embedding": ("other", [LABELS[:1]], AnswerFormat("embedding", ((4,),), (8, 8), {"vector": 0})),
+}
+
+
+@pytest.mark.parametrize("name", KINDS_OF_ANSWERS)
+@pytest.mark.parametrize("budget", [0.8, 0.97])
+def test_for_every_kind_so_many_frames_prove_as_a_build_says(tmp_path: Path, name: str, budget: float) -> None:
+    """All of the frames needed agree: it is shown; one fewer: it is not. The note's count of frames is just enough."""
+    kind, one, answer = KINDS_OF_ANSWERS[name]
+    settings = loaded(tmp_path)
+    settings = dataclasses.replace(settings, budget=dataclasses.replace(settings.budget, min_agreement=budget))
+
+    def shown(right: int, frames: int) -> Agreement:
+        outputs = [np.repeat(o, frames, axis=0) for o in one]
+        wrong = [o.copy() for o in outputs]
+        for o in wrong:
+            o[right:] = np.nan
+        labels = ("a", "b") if name == "text" else ()
+        return agreement(kind, outputs, wrong, answer=answer, labels=labels)
+
+    needed = settings.frames_needed
+    assert shown(needed, needed).lower_bound >= budget > shown(needed - 1, needed - 1).lower_bound
+    is_graded = shown(1, 1).is_graded
+    for count in (needed, 4 * needed):
+        said = note_on_proof(Evidence([], [], prove=list(np.zeros((count, 1)))), budget, 0.95, is_graded)
+        found = re.search(r"([\d.]+) % ", said.split("prove:")[1])
+        assert found is not None
+        right = round(float(found[1]) / 100 * count)
+        assert shown(right, count).lower_bound >= budget > shown(right - 1, count).lower_bound
 
 
 def test_few_frames_choose_at_the_confidence_that_they_can_show(tmp_path: Path) -> None:

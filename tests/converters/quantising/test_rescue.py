@@ -166,7 +166,7 @@ def test_what_is_lacking_is_just_enough(frames: int, minimum: float, confidence:
 
 def test_graded_scores_need_more() -> None:
     exact = Agreement(0.9, 0.88, 0.95, 1000, "classification", None, "")
-    graded = dataclasses.replace(exact, kind="segmentation")
+    graded = dataclasses.replace(exact, kind="segmentation", is_graded=True)
     assert lacking_agreement(0.95, graded) > lacking_agreement(0.95, exact) > 0.05
 
 

@@ -16,7 +16,8 @@ from multigraft.agreement.agreement import (
     frame_scores,
     kept_answers,
 )
-from multigraft.agreement.binomial import lower_bound, lower_bound_of_mean
+from multigraft.agreement.betting import lower_bound_of_mean
+from multigraft.agreement.binomial import lower_bound
 from multigraft.answers.class_map import ClassMap
 from multigraft.answers.kind import Kind
 from multigraft.answers.own_format import OwnFormat
@@ -79,7 +80,7 @@ def test_rules_are_told_in_words(
     found = frame_scores(kind, outputs, outputs, tolerance)
     np.testing.assert_array_equal(found[0], np.ones(5))
     assert found[1:] == (used, rule, is_binary)
-    bound = lower_bound(5, 5, 0.95) if is_binary else lower_bound_of_mean(5, 5, 0.95)
+    bound = lower_bound(5, 5, 0.95) if is_binary else lower_bound_of_mean(np.ones(5), 0.95)
     assert agreement(kind, outputs, outputs, tolerance=tolerance).lower_bound == bound
     assert (RANGE_FRACTION, RELATIVE_ERROR) == (0.05, 0.1)
 
@@ -88,8 +89,11 @@ def test_a_bound_of_shares_is_that_of_a_mean_and_of_yes_or_no_that_of_a_count() 
     a = np.zeros((40, 4), np.float32)
     b = a.copy()
     b[:10, 0] = 9
-    assert agreement("landmarks", [a], [b], tolerance=1).lower_bound == lower_bound_of_mean(37.5, 40, 0.95)
-    assert agreement("regression", [a], [b], tolerance=1).lower_bound == lower_bound(30, 40, 0.95)
+    shares = np.repeat([0.75, 1.0], [10, 30])
+    graded = agreement("landmarks", [a], [b], tolerance=1)
+    assert graded.is_graded and graded.lower_bound == lower_bound_of_mean(shares, 0.95)
+    counted = agreement("regression", [a], [b], tolerance=1)
+    assert not counted.is_graded and counted.lower_bound == lower_bound(30, 40, 0.95)
 
 
 @pytest.mark.parametrize("confidence", [0.0, 1.0, -0.5, 1.5])

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import math
-
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import betaincinv
 
-from multigraft.agreement.binomial import lower_bound, lower_bound_of_mean, tail
+from multigraft.agreement.binomial import frames_needed, lower_bound, tail
 
 
 def inverse_beta(successes: float, trials: int, risk: float) -> float:
@@ -26,8 +24,6 @@ def test_the_bound_equals_the_inverse_beta_function(data: st.DataObject, trials:
     successes = data.draw(st.integers(0, trials))
     expected = inverse_beta(successes, trials, 1 - confidence)
     assert lower_bound(successes, trials, confidence) == pytest.approx(expected, rel=1e-8, abs=1e-12)
-    expected = inverse_beta(successes, trials, (1 - confidence) / math.e)
-    assert lower_bound_of_mean(successes, trials, confidence) == pytest.approx(expected, rel=1e-8, abs=1e-12)
 
 
 @settings(max_examples=100, deadline=None, derandomize=True)
@@ -58,11 +54,12 @@ def test_if_all_succeed_the_bound_is_a_root() -> None:
         assert lower_bound(trials, trials, 0.95) == (1 - 0.95) ** (1 / trials)
 
 
-def test_a_sum_that_rounding_left_below_a_whole_number_is_that_number() -> None:
-    """A billionth per score, since each of them may have been rounded."""
-    assert lower_bound_of_mean(500 - 5e-7, 1000, 0.9) == lower_bound_of_mean(500, 1000, 0.9)
-    assert lower_bound_of_mean(500 - 5e-6, 1000, 0.9) == lower_bound_of_mean(499, 1000, 0.9)
-    assert lower_bound_of_mean(0.1 * 3 * 10, 10, 0.9) == lower_bound_of_mean(3, 10, 0.9)
+@settings(max_examples=300, deadline=None, derandomize=True)
+@given(st.floats(0.01, 0.999), CONFIDENCES)
+def test_frames_needed_can_show_it_and_one_fewer_can_not(minimum: float, confidence: float) -> None:
+    frames = frames_needed(minimum, confidence)
+    assert lower_bound(frames, frames, confidence) >= minimum
+    assert frames == 1 or lower_bound(frames - 1, frames - 1, confidence) < minimum
 
 
 def test_the_ends() -> None:

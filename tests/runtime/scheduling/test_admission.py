@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from multigraft.runtime.scheduling.admission import MOST_MISSED, admit, admit_of_camera, play
+from multigraft.runtime.scheduling.admission import MOST_MISSED, admit, admit_of_cameras, play
 from multigraft.runtime.scheduling.rates import TaskRate
 from multigraft.runtime.scheduling.rota import Rota
 from multigraft.runtime.scheduling.times import Times, upper_bound
@@ -135,12 +135,12 @@ def test_a_deadline_that_a_task_cannot_meet_alone_is_named() -> None:
 
 def test_a_camera_that_is_too_slow_is_named() -> None:
     taken = times(5, {"person": 5}, 300)
-    verdict = admit_of_camera(rates("person=30"), taken, 15.0)
+    verdict = admit_of_cameras(rates("person=30"), taken, {"person": 15.0})
     assert not verdict.fits
     assert "the camera gives 15 frames a second, and person asks for 30" in verdict.sentence()
     assert verdict.remedy() == "person=15 would fit"
-    assert admit_of_camera(rates("person=30"), taken, 29.5).fits
-    assert admit_of_camera(rates("person=30"), taken, None).fits
+    assert admit_of_cameras(rates("person=30"), taken, {"person": 29.5}).fits
+    assert admit_of_cameras(rates("person=30"), taken, {}).fits
 
 
 @pytest.mark.parametrize(("rounds", "place"), [(299, 299), (473, 472), (1000, 996)])

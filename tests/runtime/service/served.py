@@ -88,14 +88,14 @@ def serving(
     Args:
         folder: For its state and its log.
         arguments: Of the command.
-        listen: The address, without a port.
+        listen: The address, without a port; ``none`` for no HTTP.
         environment: Variables besides those of this process.
     """
     port, log = free_port(), folder / "log.txt"
     command = [sys.executable, "-m", "multigraft", "serve", *arguments, "--state", str(folder / "state")]
     with log.open("wb") as errors:
         process = subprocess.Popen(
-            [*command, "--listen", f"{listen}:{port}"],
+            [*command, "--listen", listen if listen == "none" else f"{listen}:{port}"],
             stderr=errors,
             env={**os.environ, **(environment or {})},
             start_new_session=True,

@@ -75,7 +75,7 @@ def running(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[E
     monkeypatch.setattr(returning, "LONGEST_S", 0.2)
     eye, notifier = Eye(), Counting({})
     figures = Figures(engine.manifest, ("garment", "digit"))
-    frames = Frames(eye, True)
+    frames = Frames({(): eye}, lambda _: True)
     requests = Requests(engine, figures.requests)
     loop = Loop(engine, None, frames, Pace(None), figures, requests, None, notifier, Journal())
     thread = threading.Thread(target=loop.run)
@@ -109,8 +109,8 @@ def test_the_watchdog_is_fed_while_the_camera_is_looked_for(
     eye.is_broken = True
     eye.allowed.release()
     until(lambda: frames.losses == 1 and not frames.is_up)
-    fed, steps = notifier.fed, frames.steps
-    until(lambda: notifier.fed > fed + 3 and frames.steps > steps + 3)
+    fed, steps = notifier.fed, frames.cameras[()].steps
+    until(lambda: notifier.fed > fed + 3 and frames.cameras[()].steps > steps + 3)
     assert frames.losses == 1
     assert "there is no eye" in frames.reason
     eye.is_broken = False
@@ -120,10 +120,10 @@ def test_the_watchdog_is_fed_while_the_camera_is_looked_for(
 
 def test_frames_that_nobody_takes_are_dropped_and_counted() -> None:
     eye = Eye()
-    frames = Frames(eye, True)
+    frames = Frames({(): eye}, lambda _: True)
     frames.start()
     eye.allowed.release(5)
-    until(lambda: frames.steps == 5)
+    until(lambda: frames.cameras[()].steps == 5)
     assert frames.dropped == 4
     assert frames.take(0.0)[0] and not frames.take(0.0)[0]
     eye.is_broken = True
@@ -136,7 +136,7 @@ def test_files_wait_and_begin_again_at_their_end() -> None:
         def __iter__(self) -> Iterator[Frame]:
             yield from (np.full((2, 2), number, np.uint8) for number in range(3))
 
-    frames = Frames(Film(), False)
+    frames = Frames({(): Film()})
     frames.start()
     seen = [int(frames.take(60)[1][0, 0]) for _ in range(7)]
     frames.stop()
@@ -157,14 +157,16 @@ class Failing(Eye):
 
 def test_a_camera_that_cannot_be_configured_is_not_looked_for_again() -> None:
     said: list[tuple[bool, str]] = []
-    frames = Frames(Failing(InputError("no such thing", "name another")), True, lambda *told: said.append(told))
+    frames = Frames(
+        {(): Failing(InputError("no such thing", "name another"))}, lambda _: True, lambda *told: said.append(told)
+    )
     frames.start()
     until(lambda: frames.fatal is not None)
     frames.stop()
     assert said == []
-    other = Frames(Failing(ValueError("never seen")), True, lambda *told: said.append(told))
+    other = Frames({(): Failing(ValueError("never seen"))}, lambda _: True, lambda *told: said.append(told))
     other.start()
-    until(lambda: other.is_pausing)
+    until(lambda: other.cameras[()].is_pausing)
     assert other.fatal is None and other.reason == "never seen."
     other.stop()
     assert said == [(False, "never seen; looking again in 0.5 s")]

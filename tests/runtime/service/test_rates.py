@@ -153,10 +153,10 @@ def test_a_budget_lowers_and_raises_rates_of_a_running_loop_and_says_so(
     now = [0.0]
     engine = Engine(build().bundle)
     figures = Figures(engine.manifest, None)
-    frames = Frames(Eye(), False)
+    frames = Frames({(): Eye()})
     asked = (TaskRate("garment", Fraction(20), 1), TaskRate("digit", Fraction(10)))
     parts: Any = (engine, None, frames, Pace(None), figures, Requests(engine, figures.requests), None, Notifier({}))
-    loop = ScheduledLoop(Schedule(asked, most_w=4.0), False, *parts, Journal({}))
+    loop = ScheduledLoop(Schedule(asked, most_w=4.0), *parts, Journal({}))
     loop._budget = Budget(asked, 4.0, clock=lambda: now[0])
     loop.look({"power": [], "temperature_c": None})
     loop.start(times(1, {"garment": 1, "digit": 1}))

@@ -101,6 +101,35 @@ def test_install_prints_the_unit_and_changes_nothing(capsys: pytest.CaptureFixtu
     assert str(tmp_path / "frames") in "".join(values(text, "BindReadOnlyPaths"))
 
 
+@pytest.mark.parametrize(
+    ("text", "is_alone"),
+    [
+        (None, True),
+        ("MULTIGRAFT_OPTIONS=x\n# OTEL_EXPORTER_OTLP_ENDPOINT=http://far:4318\n", True),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT='http://127.0.0.1:4318'\n", True),
+        (
+            'OTEL_SERVICE_NAME=front\n OTEL_EXPORTER_OTLP_ENDPOINT = x\nOTEL_EXPORTER_OTLP_ENDPOINT="http://far:4318"\n',
+            False,
+        ),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT=http://far:4318\nOTEL_SDK_DISABLED=true\n", True),
+    ],
+)
+def test_the_unit_passes_variables_on_and_lets_a_collector_be_reached(
+    text: str | None,
+    is_alone: bool,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(installation, "DEFAULTS", tmp_path)
+    if text is not None:
+        (tmp_path / "front").write_text(text)
+    assert main(["service", "install", "--print", "--name", "front", "--source", "fake:"]) == 0
+    unit = capsys.readouterr().out
+    assert values(unit, "EnvironmentFile") == ["-/etc/default/front"]
+    assert values(unit, "IPAddressDeny") == (["any"] if is_alone else [])
+
+
 def test_what_takes_root_says_so(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     assert main(["service", "install", "--source", "fake:"]) == 2

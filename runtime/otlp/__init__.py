@@ -1,0 +1,1 @@
+"""Figures told to an OpenTelemetry collector, from the process that speaks HTTP."""
