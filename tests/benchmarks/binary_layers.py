@@ -14,7 +14,7 @@ from multigraft.runtime.backends import load_backend
 from multigraft.runtime.delegate.library import KERNELS, available_kernels
 from multigraft.runtime.machine import Machine
 from multigraft.runtime.tflite_model import TfliteModel
-from multigraft.tflite.graph import Graph, Model, Op, Quant, Tensor
+from multigraft.tflite.graph import Graph, Model, Op, OptionValue, Quant, Tensor
 from multigraft.tflite.tflite_file import read, write
 from tests.runtime.delegate.binary_cases import Conv, model_of, with_values
 
@@ -30,7 +30,7 @@ def ordinary(size: int, channels: int, dtype: str) -> bytes:
     quant = None if dtype == "float32" else Quant((0.02,), (-3,))
     if dtype == "float32":
         weights, bias = rng.normal(0, 0.05, kernel).astype(np.float32), rng.normal(0, 1, channels).astype(np.float32)
-        held = (None, None)
+        held: tuple[Quant | None, Quant | None] = (None, None)
     else:
         weights = rng.integers(-127, 128, kernel, np.int8)
         bias = rng.integers(-1000, 1000, channels, np.int32)
@@ -42,8 +42,9 @@ def ordinary(size: int, channels: int, dtype: str) -> bytes:
         Tensor("b", (channels,), "float32" if dtype == "float32" else "int32", held[1], bias),
         Tensor("y", shape, dtype, quant and Quant((0.05,), (-128,))),
     ]
-    options = {"padding": "SAME", "stride_w": 1, "stride_h": 1, "fused_activation_function": "RELU"}
-    op = Op("CONV_2D", ("x", "w", "b"), ("y",), {**options, "dilation_w_factor": 1, "dilation_h_factor": 1})
+    options: dict[str, OptionValue] = {"padding": "SAME", "fused_activation_function": "RELU"}
+    options |= dict.fromkeys(("stride_w", "stride_h", "dilation_w_factor", "dilation_h_factor"), 1)
+    op = Op("CONV_2D", ("x", "w", "b"), ("y",), options)
     return write(Model((Graph.of("main", ["x"], ["y"], [op], tensors),)))
 
 
