@@ -24,7 +24,7 @@ from multigraft.converters.graft.evidence import (
     load_evidence,
     note_on_proof,
 )
-from multigraft.converters.graft.explanation import explain
+from multigraft.converters.graft.explanation import explain, poor_bargain
 from multigraft.converters.graft.frameless import plan_without_frames
 from multigraft.converters.graft.planner import plan_sharing
 from multigraft.converters.graft.saved_evaluations import SavedEvaluations
@@ -54,6 +54,7 @@ from multigraft.converters.similarity.representations import (
     measure_similarity,
     union_of,
 )
+from multigraft.converters.thinning.search import with_thinning
 from multigraft.errors import ConfigurationError
 from multigraft.refit.refit_plan import Refit
 
@@ -129,8 +130,11 @@ def graft(
     saved = SavedEvaluations(checkpoints) if checkpoints else None
     similarity = _similarity(settings, networks, evidence, collected, saved, report)
     outcome = _plan(settings, networks, evidence, collected, similarity, saved, report)
+    if not settings.graft.thin.is_none:
+        options = _search_options(settings)
+        outcome = with_thinning(outcome, networks, evidence, settings.graft.thin, options, report)
     plan = proved(outcome.chosen, networks, evidence, _search_options(settings))
-    outcome = dataclasses.replace(outcome, message=outcome.message + shortfall(plan, settings.budget.min_agreement))
+    outcome = dataclasses.replace(outcome, message=outcome.message + _judgement(plan, outcome, settings))
     report(outcome.message)
     multitask = assemble(networks, plan, _provenance(settings, evidence, collected, outcome))
     return Grafted(networks, evidence, similarity, outcome, multitask, collected, tuple(report.warnings))
@@ -173,12 +177,15 @@ def _built(settings: Settings, load_frames: LoadFrames, report: Report, checkpoi
     if promise.may_rescue(settings) and grafted.evidence:
         report("compare the bundle with the original networks")
         chosen = promise.measured(settings, conversion.bundle, grafted.networks, grafted.evidence)
-        if lacking := promise.lacking(settings, chosen):
+        # What lacks agreement before anything is quantised gains none by layers that stay float.
+        spoilt = {m.task for m in grafted.outcome.limits.missed(grafted.outcome.chosen)}
+        figures = {task: shown for task, shown in chosen.items() if task not in spoilt}
+        if lacking := promise.lacking(settings, figures):
             measured = {task: float(chosen[task]["bundle_agreement"]["value"]) for task in lacking}
             more = dataclasses.replace(asked, lacking=lacking, measured=measured, frames=_own_frames(grafted))
             conversion = _convert(grafted.multitask, grafted, settings, report, checkpoints, more, conversion)
     report("compare the bundle with the original networks on frames that no choice has looked at")
-    kept = {n.name for n in grafted.networks} - set(grafted.outcome.chosen.grafts)
+    kept = {n.name for n in grafted.networks} - set(grafted.outcome.chosen.agreements)
     proofs = promise.proofs(grafted.evidence)
     fidelity = promise.measured(settings, conversion.bundle, grafted.networks, proofs, kept)
     return Built(grafted, conversion, with_fidelity(conversion.bundle, fidelity), None)
@@ -232,8 +239,15 @@ def import_networks(settings: Settings, report: Report = silent) -> tuple[Networ
     return tuple(networks)
 
 
+def _judgement(plan: SharingPlan, outcome: PlanningResult, settings: Settings) -> str:
+    bargain = poor_bargain(plan, outcome.front, outcome.limits, not settings.graft.thin.is_none)
+    return shortfall(plan, settings.budget.min_agreement) + bargain
+
+
 def _check_refinement(settings: Settings) -> None:
-    """Refuse distillation that cannot be done before any long work."""
+    """Refuse what cannot be done before any long work."""
+    if not settings.graft.thin.is_none and not any(settings.frames_of(task) for task in settings.tasks):
+        raise ConfigurationError(f"{settings.path}: thin needs frames", "name unlabeled frames, or thin nothing")
     if settings.graft.refine != "distill":
         return
     from multigraft.converters.distill.torch_tail import import_torch

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 from multigraft.converters.build import graft, import_networks
@@ -13,6 +14,7 @@ from multigraft.converters.graft.join import Join
 from multigraft.converters.graft.propose import MIN_CKA, propose
 from multigraft.converters.job.progress import Report, silent
 from multigraft.converters.settings.settings import Settings
+from multigraft.converters.settings.thin_shares import ThinShares
 from multigraft.errors import UsageError
 
 
@@ -36,7 +38,9 @@ def plan_refit(
     """
     joins: tuple[Join, ...]
     if any(settings.frames_of(task) for task in settings.tasks):
-        grafted = graft(settings, load_frames, report)
+        # A device solves the layers of the networks as they came.
+        whole = dataclasses.replace(settings, graft=dataclasses.replace(settings.graft, thin=ThinShares()))
+        grafted = graft(whole, load_frames, report)
         networks, message = grafted.networks, grafted.outcome.message
         chosen = [c.join for c in grafted.outcome.chosen.grafts.values()]
         joins = tuple(j for j in chosen if j.method not in ("exact", "raw"))

@@ -95,6 +95,9 @@ def fault_of(error: BaseException, package: str | None) -> Fault | None:
             return Fault("name taken", package) if sys.modules.get(package) is not None else None
         # A part of the package itself: `No module named 'PIL._imaging'`.
         return Fault("reinstall", error.name or "") if "." in (error.name or "") else None
+    if isinstance(error, SyntaxError):
+        # A file that was cut or overwritten, as by a loss of power while it was installed.
+        return Fault("reinstall")
     said: BaseException | None = error
     while said is not None:
         for pattern, kind, detail in _RULES:

@@ -19,8 +19,7 @@ from urllib.parse import unquote, urlsplit
 
 from multigraft.broken_packages import LIBRARIES, fault_of
 from multigraft.reading import printable
-
-NAME = "multigraft"
+from multigraft.tool_environment import NAME, kept_by, uv_tool_command
 
 DEBIAN_PACKAGES = {
     "images": "python3-pil",
@@ -40,6 +39,8 @@ def failed_import(error: BaseException) -> str | None:
     A package that is not there, or one that is installed and broken: built for another numpy, without its libraries.
     Such a one raises whatever it likes while its modules run.
     """
+    if isinstance(error, SyntaxError) and (damaged := _package_of(error.filename)) is not None:
+        return damaged
     trace = error.__traceback__
     while trace is not None:
         package = str(trace.tb_frame.f_globals.get("__name__", NAME)).partition(".")[0]
@@ -69,16 +70,19 @@ def repair(error: BaseException, usual: str) -> str:
     """
     package = failed_import(error)
     fault = fault_of(error, package)
-    if fault is None or package is None:
+    if package is None or (fault is None and isinstance(error, ModuleNotFoundError)):
         return usual
     origin = _origin(error, package)
+    if fault is None:
+        # It is there: installing it as usual would leave it as it is.
+        return _again(package, origin)
     match fault.kind:
         case "numpy":
             return _same_numpy(package, origin)
         case "library" if (desktop := _distribution(package)) in DESKTOP_OPENCV:
             # One library of a desktop after the other would be missed: libxcb, libGL, libgthread.
             command = install_package(f"{desktop}-headless", anew=True)
-            return f"first remove {desktop}, which is for desktops (pip uninstall -y {desktop}); then {command}"
+            return f"first remove {desktop}, which is for desktops ({_uninstall(desktop)}); then {command}"
         case "library":
             known = LIBRARIES.get(fault.detail)
             return f"run: sudo apt install {known or f'PACKAGE, whose name tells: apt-file search {fault.detail}'}"
@@ -87,7 +91,7 @@ def repair(error: BaseException, usual: str) -> str:
         case "name taken":
             return f"rename the file {package}.py, or start from another folder"
         case "needs" if package == "picamera2":
-            return "run: sudo apt install python3-picamera2; and remove the one of pip: pip uninstall picamera2"
+            return f"run: sudo apt install python3-picamera2; and remove the one of pip: {_uninstall(package)}"
         case _:
             return _again(package, origin)
 
@@ -98,14 +102,16 @@ def install_extra(extra: str) -> str:
     Args:
         extra: Its name in setup.cfg, such as ``"flash"``.
     """
-    if _is_tool("usr", "lib"):
+    keeper = kept_by()
+    if keeper == "debian":
         return _for_debian(extra)
     folder, editable = _source()
-    wanted = f"{folder or NAME}[{extra}]"
-    if folder and editable:
-        # A plain editable install would leave files out of sight of type checkers; the Makefile's is a strict one.
-        return _run(f"--config-settings editable_mode=strict -e {shlex.quote(wanted)}")
-    return _run(shlex.quote(wanted))
+    # A plain editable install would leave files out of sight of type checkers; the Makefile's is a strict one.
+    options = "--config-settings editable_mode=strict -e" if folder and editable else ""
+    if keeper == "uv tool":
+        return f"run: {uv_tool_command(folder or NAME, extra, options)}"
+    arguments = f"{options} {shlex.quote(f'{folder or NAME}[{extra}]')}".strip()
+    return f"run: pipx install --force {arguments}" if keeper == "pipx" else _run(arguments)
 
 
 def install_package(requirement: str, anew: bool = False) -> str:
@@ -116,13 +122,13 @@ def install_package(requirement: str, anew: bool = False) -> str:
         anew: Also where that version is installed.
     """
     forced = "--force-reinstall --no-cache-dir " if anew else ""
-    if _is_tool("usr", "lib"):
-        return "run: sudo apt install --reinstall multigraft"
-    if _is_tool("uv", "tools"):
-        return f"run: uv pip install {forced}--python {shlex.quote(sys.prefix)} {shlex.quote(requirement)}"
-    if _is_tool("pipx", "venvs"):
-        return f"run: pipx inject {'--force ' if anew else ''}{NAME} {shlex.quote(requirement)}"
-    return _run(f"{forced}{shlex.quote(requirement)}")
+    match kept_by():
+        case "debian":
+            return "run: sudo apt install --reinstall multigraft"
+        case "pipx":
+            return f"run: pipx inject {'--force ' if anew else ''}{NAME} {shlex.quote(requirement)}"
+        case _:
+            return _run(f"{forced}{shlex.quote(requirement)}")
 
 
 def sees_system_packages() -> bool:
@@ -149,11 +155,22 @@ def install_demo() -> str:
 
 def _origin(error: BaseException, package: str) -> Path | None:
     """The file in which the package failed."""
+    if isinstance(error, SyntaxError):
+        return Path(error.filename) if error.filename else None
     trace = error.__traceback__
     while trace is not None:
         if str(trace.tb_frame.f_globals.get("__name__", "")).partition(".")[0] == package:
             return Path(trace.tb_frame.f_code.co_filename)
         trace = trace.tb_next
+    return None
+
+
+def _package_of(file: str | None) -> str | None:
+    """The package that an installed file belongs to."""
+    parts = Path(file or "").parts
+    for folder in ("site-packages", "dist-packages"):
+        if folder in parts[:-1]:
+            return parts[len(parts) - parts[::-1].index(folder)].partition(".")[0]
     return None
 
 
@@ -175,6 +192,17 @@ def _same_numpy(package: str, origin: Path | None) -> str:
     return _again(package, origin)
 
 
+def _uninstall(package: str) -> str:
+    """What is typed to remove a distribution from the environment that runs."""
+    match kept_by():
+        case "uv" | "uv tool":
+            return f"uv pip uninstall --python {shlex.quote(_short(sys.prefix))} {package}"
+        case "pipx":
+            return f"pipx runpip {NAME} uninstall -y {package}"
+        case _:
+            return f"pip uninstall -y {package}"
+
+
 def _again(package: str, origin: Path | None) -> str:
     distribution = _distribution(package)
     if _is_systems(origin):
@@ -191,10 +219,9 @@ def _distribution(package: str) -> str:
 
 
 def _run(arguments: str) -> str:
-    if _is_tool("uv", "tools"):
-        return f"run: uv tool install --force {arguments}"
-    if _is_tool("pipx", "venvs"):
-        return f"run: pipx install --force {arguments}"
+    if kept_by() in ("uv tool", "uv"):
+        # These have no pip of their own.
+        return f"run: uv pip install --python {shlex.quote(_short(sys.prefix))} {arguments}"
     if _externally_managed():
         return f"run: python3 -m venv --system-site-packages .venv && .venv/bin/python -m pip install {arguments}"
     return f"run: {shlex.quote(_short(sys.executable or 'python3'))} -m pip install {arguments}"
@@ -232,11 +259,6 @@ def _for_debian(extra: str) -> str:
         "make an environment of your own: python3 -m venv --system-site-packages ~/multigraft && "
         f"~/multigraft/bin/pip install 'multigraft[{extra}]'"
     )
-
-
-def _is_tool(tool: str, folder: str) -> bool:
-    """Whether this environment was made for multigraft alone: ``…/uv/tools/multigraft``, ``/usr/lib/multigraft``."""
-    return Path(sys.prefix).parts[-3:] == (tool, folder, NAME)
 
 
 def _externally_managed() -> bool:

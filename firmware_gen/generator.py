@@ -22,6 +22,7 @@ from multigraft.firmware_gen.passes.streaming import stream
 from multigraft.firmware_gen.program.float_layers import check_float_layers
 from multigraft.firmware_gen.program.program import Node, Program, Step, load
 from multigraft.firmware_gen.project.emission import c_files
+from multigraft.firmware_gen.project.naming import Naming, renamed
 from multigraft.firmware_gen.project.project import Port, Project, ProjectRegion, ProjectTask, StepReport, Work
 from multigraft.firmware_gen.sounds.sound_files import sound_files, sound_ram_bytes
 from multigraft.firmware_gen.sounds.sound_inputs import sound_inputs
@@ -34,6 +35,7 @@ _QUANTISE = (
     "quantise it here: name it as the model of a [[task]] in multigraft.toml with some hundred unlabelled frames, run "
     "`multigraft build`, and give the bundle"
 )
+_ALONE = Naming()
 FINAL_NODES = 60_000
 """Search nodes for the plan that is used, some seconds at most; those that fusions are compared by get fewer."""
 
@@ -47,6 +49,7 @@ def generate(
     ram_bytes: int | None = None,
     flash_bytes: int | None = None,
     frame: tuple[int, int] | None = None,
+    naming: Naming = _ALONE,
 ) -> Project:
     """Generate C for ``model``.
 
@@ -59,6 +62,7 @@ def generate(
         ram_bytes: Budget for the arena, over all memories; None for none.
         flash_bytes: Budget for constants, which are what a model certainly takes of the flash; None for none.
         frame: Height and width of the frame that tasks on boxes cut crops of; None for the first detector's input.
+        naming: What symbols and files are called.
 
     Raises:
         ConfigurationError: A task looks at boxes in a way that firmware does not know.
@@ -94,15 +98,15 @@ def generate(
     steps = stream(steps, kept, core, lambda some: _plan(program, some, places).size)
     arena = _final_plan(program, steps, places, spaces)
     notes = () if cascade is None else header_notes(cascade)
-    project = _project(program, steps, places, arena, core, spaces, needs, notes)
+    project = _project(program, steps, places, arena, core, spaces, needs, notes, naming)
     project = replace(
         project,
         given=_work(whole),
         left=_work(pruned),
-        files={**project.files, **sound_files(hearing)},
+        files=renamed({**project.files, **sound_files(hearing)}, naming.prefix),
         variable_bytes=variable_bytes,
     )
-    _check_budgets(project, ram_bytes, flash_bytes)
+    check_budgets(project, ram_bytes, flash_bytes)
     return project
 
 
@@ -185,8 +189,9 @@ def _final_plan(
         spread_out = spread(buffers, spaces, sharings)
         if spread_out is not None:
             return spread_out
-    there = " and ".join(f"{s.size} bytes in {s.name}" for s in spaces)
-    missing = alone.size - sum(s.size for s in spaces)
+    there = " and ".join(f"{max(s.size, 0)} bytes in {s.name}" for s in spaces)
+    # What lies in RAM beside the arena may by itself be more than there is.
+    missing = alone.size - sum(max(s.size, 0) for s in spaces[1:]) - spaces[0].size
     needs = f"the model needs {alone.size} bytes of RAM and there are {there}"
     raise UsageError(
         f"{needs}, {missing} too few" if missing > 0 else f"{needs}, over which it cannot be spread",
@@ -248,6 +253,7 @@ def _project(
     spaces: Sequence[Space],
     needs: Sequence[tuple[int, int]] = (),
     notes: Sequence[str] = (),
+    naming: Naming = _ALONE,
 ) -> Project:
     def port(tensor: Tensor) -> Port:
         place = places.get(tensor.name, tensor.name)
@@ -272,7 +278,7 @@ def _project(
         ProjectRegion(s.name, share, s.size, s.section) for s, share in zip(spaces, shares, strict=False) if share
     ) or (ProjectRegion("RAM", arena.size, None, ""),)
     files, constant_bytes = c_files(
-        program.name, steps, arena, inputs, outputs, tasks, spaces, program.variables, needs, notes
+        program.name, steps, arena, inputs, outputs, tasks, spaces, program.variables, needs, notes, naming
     )
     lifetimes = {b.name: (b.size, b.first, b.last) for b in _buffers(program, steps, places)[0]}
     return Project(
@@ -303,7 +309,12 @@ def _work(program: Program) -> Work:
     return Work(sum(map(_macs, nodes)), sum(constants.values()))
 
 
-def _check_budgets(project: Project, ram_bytes: int | None, flash_bytes: int | None) -> None:
+def check_budgets(project: Project, ram_bytes: int | None, flash_bytes: int | None) -> None:
+    """Refuse a project that takes more than was allowed.
+
+    Raises:
+        UsageError: It does; the message has the number of bytes missing.
+    """
     needed = project.arena_bytes + project.variable_bytes
     if ram_bytes is not None and needed > ram_bytes:
         raise UsageError(

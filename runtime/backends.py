@@ -66,10 +66,9 @@ def load_backend(name: BackendName = "auto") -> Backend:
                 # One that is installed and broken is what to mend, rather than one that is not there.
                 if not is_broken:
                     reason, is_broken = error, not isinstance(error.__cause__, ModuleNotFoundError)
-        raise MissingDependencyError(
-            f"no TFLite interpreter can be used ({reason.problem})",
-            reason.remedy if is_broken else install_package("ai-edge-litert"),
-        )
+        if not is_broken:
+            reason = MissingDependencyError("none is installed", install_package("ai-edge-litert"))
+        raise MissingDependencyError(f"no TFLite interpreter can be used ({reason.problem})", reason.remedy)
     for known in _MODULES:
         if asked == known:
             return _load(known)

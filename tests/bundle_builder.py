@@ -12,6 +12,7 @@ import numpy as np
 from multigraft.answers.kind import Kind
 from multigraft.bundle.bundle import GOLDEN_INPUTS, GOLDEN_OUTPUTS, MODEL, MODEL_CARD, Bundle
 from multigraft.bundle.manifest import Input, Manifest, Segment, Task
+from multigraft.npz import read_npz
 from multigraft.runtime.backends import BackendName
 from multigraft.runtime.self_test import golden_origin
 from multigraft.runtime.tflite_model import TfliteModel
@@ -115,6 +116,13 @@ def assemble(
     }
     uncut = serialise(graph, {"main": list(graph.operators)}, outputs)
     return Built(Bundle.create(manifest, contents), uncut, separate, golden_inputs[inputs[0]])
+
+
+def failing(bundle: Bundle) -> Bundle:
+    """The bundle with golden outputs that no machine computes."""
+    contents = {name: bundle.read(name) for name in bundle.manifest.files}
+    outputs = {name: array ^ np.int8(64) for name, array in read_npz(contents[GOLDEN_OUTPUTS]).items()}
+    return Bundle.create(bundle.manifest, {**contents, GOLDEN_OUTPUTS: npz(outputs)})
 
 
 def _needed(edges: dict[str, tuple[Any, Any]], output: str) -> tuple[str, ...]:

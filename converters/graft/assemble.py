@@ -35,7 +35,7 @@ def assemble(
     if len({n.opset for n in networks}) > 1:
         have = ", ".join(f"{n.name}: {n.opset}" for n in networks)
         raise InputError(f"the networks use different operator sets ({have})", "export them with the same opset")
-    roots = [n for n in networks if n.name not in plan.grafts]
+    roots = [plan.root(n) for n in networks if n.name not in plan.grafts]
     nodes: list[onnx.NodeProto] = []
     constants: dict[str, Any] = {}
     segments: list[SegmentSpec] = []
@@ -58,6 +58,7 @@ def assemble(
             (*reach.get(start, ()), head),
             root.labels,
             "donor" if grafts else "unshared",
+            fidelity=_thinned(plan, root.name),
             answer=_carried(root),
             on=root.on,
         )
@@ -103,6 +104,13 @@ def _trunk_segments(
         reach[point.name] = path
         start = point.name
     return reach
+
+
+def _thinned(plan: SharingPlan, name: str) -> dict[str, Any]:
+    if (thinned := plan.thinned.get(name)) is None:
+        return {}
+    agreement = {"grafted_agreement": thinned.agreement.to_json()} if thinned.agreement else {}
+    return {"thinned": thinned.to_json(), **agreement}
 
 
 def _carried(network: Network) -> AnswerFormat | None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import onnx
 
 from multigraft.agreement.agreement import Agreement, agreement
@@ -136,10 +138,24 @@ def agreement_of(
     frames = evidence.accept
     source = join.donor_point.name
     features = donor.run(donor.prepare(frames), [source])[source].astype(np.float32)
+    return _compared(tail.run(features), target, evidence, confidence, tolerance)
+
+
+def whole_agreement(
+    network: Network, original: Network, evidence: Evidence, confidence: float, tolerance: float | None
+) -> Agreement:
+    """Agreement of a whole network with the original one on the held-out frames of ``evidence``."""
+    outputs = network.run(network.prepare(evidence.accept))
+    return _compared([outputs[o] for o in network.outputs], original, evidence, confidence, tolerance)
+
+
+def _compared(
+    answers: list[npt.NDArray[Any]], target: Network, evidence: Evidence, confidence: float, tolerance: float | None
+) -> Agreement:
     return agreement(
         target.kind,
         evidence.answers(target),
-        tail.run(features),
+        answers,
         confidence=min(confidence, evidence.most_confidence),
         tolerance=tolerance,
         answer=target.answer,

@@ -61,6 +61,28 @@ def exceeded(chosen: SharingPlan, limits: Limits) -> str:
     return f"; no plan keeps every limit, this one misses {in_words(missed)}" if missed else ""
 
 
+def poor_bargain(plan: SharingPlan, front: Sequence[SharingPlan], limits: Limits, thins: bool) -> str:
+    """Whether a plan gains less than it loses, to be added to a sentence; nothing where it does not.
+
+    Args:
+        plan: The chosen one, with the agreement that was proved.
+        front: All plans worth a look, among them that of the networks as they came.
+        limits: Those that chose.
+        thins: Whether networks could be thinned, too.
+    """
+    apart = next((p for p in front if not p.agreements), None)
+    if apart is None or not plan.agreements or not plan.is_measured:
+        return ""
+    figures = (plan.weights, apart.weights) if limits.prefer == "weights" else (plan.macs, apart.macs)
+    gained, lost = 1 - figures[0] / max(figures[1], 1), 1 - plan.agreement
+    if gained >= lost:
+        return ""
+    what = "weights" if limits.prefer == "weights" else "MACs"
+    better = "the networks apart would be better" if thins else 'thin = "auto" looks for better'
+    paid = f"{100 * gained:.1f} % of the {what} for {100 * lost:.1f} % of answers"
+    return f"; it gains less than it loses, {paid}: {better}"
+
+
 def _reason(
     chosen: SharingPlan,
     considered: Sequence[SharingPlan],

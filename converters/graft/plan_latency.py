@@ -37,7 +37,7 @@ class PlanLatency:
 
     def __call__(self, plan: SharingPlan) -> float:
         """Microseconds for all tasks on one frame."""
-        alone = [n for name, n in self._networks.items() if name not in plan.grafts]
+        alone = [plan.root(n) for name, n in self._networks.items() if name not in plan.grafts]
         return sum(map(self._network, alone)) + sum(map(self._tail, plan.grafts.values()))
 
     def _network(self, network: Network) -> float:

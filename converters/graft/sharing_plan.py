@@ -7,10 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from multigraft.agreement.agreement import Agreement
 from multigraft.converters.graft.candidate import Candidate
 from multigraft.converters.graft.join import METHOD_TEXT
 from multigraft.converters.graft.missed_budget import Miss
 from multigraft.converters.network.network import Network
+from multigraft.converters.network.thinned_network import ThinnedNetwork
 from multigraft.converters.settings.settings import Prefer
 
 BYTES_PER_WEIGHT = {"int8": 1.0, "float32": 4.0, "dynamic": 1.0, "int4": 0.5}
@@ -32,6 +34,7 @@ class SharingPlan:
             measured).
         lower_bound: The lowest bound of any task; 0, which is all that is shown, where one was not measured.
         latency_us: All tasks on one frame here, float32, the parts one by one; None where it was not timed.
+        thinned: Task that is not grafted to its network with fewer channels; others keep theirs as it is.
     """
 
     grafts: Mapping[str, Candidate]
@@ -40,11 +43,22 @@ class SharingPlan:
     agreement: float = 1.0
     lower_bound: float = 1.0
     latency_us: float | None = None
+    thinned: Mapping[str, ThinnedNetwork] = field(default_factory=dict)
 
     @property
     def is_measured(self) -> bool:
-        """Whether the agreement of every grafted task is known."""
-        return all(c.agreement is not None for c in self.grafts.values())
+        """Whether the agreement of every changed task is known."""
+        return all(agreement is not None for agreement in self.agreements.values())
+
+    @property
+    def agreements(self) -> dict[str, Agreement | None]:
+        """Every task that does not stand as it came, to its agreement with its original."""
+        grafted = {name: graft.agreement for name, graft in self.grafts.items()}
+        return grafted | {name: network.agreement for name, network in self.thinned.items()}
+
+    def root(self, network: Network) -> Network:
+        """What stands for a network that is not grafted."""
+        return self.thinned[network.name].network if network.name in self.thinned else network
 
     def with_graft(self, target: Network, graft: Candidate) -> SharingPlan:
         value, bound = (graft.agreement.value, graft.agreement.lower_bound) if graft.agreement else (0.0, 0.0)
@@ -56,12 +70,14 @@ class SharingPlan:
             min(self.lower_bound, bound),
         )
 
-    def with_grafts(self, grafts: Mapping[str, Candidate]) -> SharingPlan:
+    def with_grafts(
+        self, grafts: Mapping[str, Candidate], thinned: Mapping[str, ThinnedNetwork] | None = None
+    ) -> SharingPlan:
         """The same with other grafts of the same tasks and sizes: judged on other frames, or with other weights."""
-        shown = [(a.value, a.lower_bound) if (a := graft.agreement) else (0.0, 0.0) for graft in grafts.values()]
+        plan = dataclasses.replace(self, grafts=grafts, thinned=self.thinned if thinned is None else thinned)
+        shown = [(a.value, a.lower_bound) if a else (0.0, 0.0) for a in plan.agreements.values()]
         return dataclasses.replace(
-            self,
-            grafts=grafts,
+            plan,
             agreement=min((value for value, _ in shown), default=1.0),
             lower_bound=min((bound for _, bound in shown), default=1.0),
         )
@@ -78,11 +94,18 @@ class SharingPlan:
 
     def describe(self) -> str:
         """One line: who shares up to where."""
-        if not self.grafts:
-            return "nothing shared"
-        parts = [
-            f"{name} on {c.join.donor} up to {c.join.donor_point.label} ({c.join.method})"
-            for name, c in sorted(self.grafts.items())
+        parts = (
+            ["nothing shared"]
+            if not self.grafts
+            else [
+                f"{name} on {c.join.donor} up to {c.join.donor_point.label} ({c.join.method})"
+                for name, c in sorted(self.grafts.items())
+            ]
+        )
+        parts += [
+            f"{name} thinned to {100 * t.network.weights / t.weights:.0f} % of its weights and "
+            f"{100 * t.network.macs / max(t.macs, 1):.0f} % of its MACs"
+            for name, t in sorted(self.thinned.items())
         ]
         return "; ".join(parts)
 
@@ -98,7 +121,7 @@ class Limits:
     prefer: Prefer = "weights"
 
     def keeps_agreement(self, plan: SharingPlan) -> bool:
-        return not plan.grafts or plan.lower_bound >= self.min_agreement
+        return not plan.agreements or plan.lower_bound >= self.min_agreement
 
     def fits(self, plan: SharingPlan) -> bool:
         return self.excess(plan) <= 1
@@ -115,8 +138,8 @@ class Limits:
         """What the plan misses of the budget, as far as a plan shows it: bytes are estimated from parameter counts."""
         misses = [
             Miss("min_agreement", a.lower_bound, self.min_agreement, task, a.frames)
-            for task, graft in plan.grafts.items()
-            if (a := graft.agreement) is not None and a.lower_bound < self.min_agreement
+            for task, a in plan.agreements.items()
+            if a is not None and a.lower_bound < self.min_agreement
         ]
         for key, limit, figure in (
             ("max_weights_bytes", self.max_weights_bytes, plan.weights * self.bytes_per_weight),
@@ -165,7 +188,8 @@ class PlanningResult:
                 "weights_bytes_validity": "estimate from parameter counts",
                 "macs": plan.macs,
                 "latency_us": plan.latency_us,
-                "agreement": {name: c.agreement.to_json() for name, c in plan.grafts.items() if c.agreement},
+                "agreement": {name: a.to_json() for name, a in plan.agreements.items() if a},
+                "thinned": {name: t.to_json() for name, t in plan.thinned.items()},
                 "lowest_agreement": plan.agreement if plan.is_measured else None,
                 "lower_bound": plan.lower_bound if plan.is_measured else None,
                 "meets_budget": self.limits.keeps_agreement(plan) and self.limits.fits(plan),

@@ -215,7 +215,7 @@ def convert(
         segments=tuple(segments),
         boundaries=floating.boundaries,
         layouts=floating.layouts,
-        golden=(samples[0], *random_inputs(graph, 2, seed=1), *samples[1 : len(samples) // 2 + 1]),
+        golden=(*samples[:2], *random_inputs(graph, 2, seed=1), *samples[2 : len(samples) // 2 + 1]),
         layers=layers,
         verification=verification,
         agreements=measured,

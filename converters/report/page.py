@@ -14,6 +14,7 @@ from multigraft import files
 from multigraft.converters.report import pareto_plot, units
 from multigraft.converters.report.segment_graph import segment_graph
 from multigraft.converters.report.summary import AgreementResult, Pair, ParetoPoint, Summary, TaskResult
+from multigraft.converters.report.thinning_section import thinning_section
 from multigraft.errors import InputError
 from multigraft.visible import visible
 
@@ -43,6 +44,7 @@ def page(summary: Summary, folder: Path) -> str:
         _tiles(summary),
         _graph(summary),
         _tasks(summary),
+        thinning_section(summary),
         _pareto(summary),
         _similarity(summary, folder),
         _layers(summary),
@@ -72,7 +74,9 @@ def _header(summary: Summary) -> str:
 
 def _lead(summary: Summary, networks: str) -> str:
     sharing = [t for t in summary.tasks if t.share_point is not None]
-    trunk = "on one shared trunk" if sharing else "in one bundle, nothing shared"
+    is_thinned = any(t.thinned for t in summary.tasks)
+    alone = "thinned, nothing shared" if is_thinned else "in one bundle, nothing shared"
+    trunk = "on one shared trunk" if sharing else alone
     costs = [
         f"{change[1:]} {'less' if change[0] == '−' else 'more'} {what}"
         for pair, what in ((summary.weights_bytes, "weights"), (summary.latency_us, "time per frame"))

@@ -7,6 +7,7 @@ import datetime
 import itertools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -32,6 +33,8 @@ from multigraft.converters.report.summary import (
     SimilarityResult,
     Summary,
     TaskResult,
+    ThinnedLayerResult,
+    ThinningResult,
 )
 from multigraft.converters.settings.settings import Settings
 from multigraft.converters.similarity.heatmap import SharePoints
@@ -157,9 +160,14 @@ def measure_accuracy(built: Built, labelled: Mapping[str, Labelled]) -> dict[str
             continue
         original = data.accuracy(network.run(network.prepare(data.frames))[network.outputs[0]])
         graft = built.grafted.outcome.chosen.grafts.get(name)
-        kept = original if graft is None else _tail_accuracy(built.grafted, graft, data)
+        chosen = built.grafted.outcome.chosen
+        if graft is None:
+            root = chosen.root(network)
+            kept = original if root is network else data.accuracy(root.run(root.prepare(data.frames))[root.outputs[0]])
+        else:
+            kept = _tail_accuracy(built.grafted, graft, data)
         raw = None
-        if graft is not None and graft.join.donor_point.shape == graft.join.target_point.shape:
+        if graft is not None and not chosen.thinned and graft.join.donor_point.shape == graft.join.target_point.shape:
             raw = _tail_accuracy(built.grafted, _as_raw(built.grafted, graft), data)
         in_bundle = data.accuracy(runner.outputs(name, data.frames)[0])
         accuracies[name] = AccuracyResult(original, kept, in_bundle, raw, len(data.labels))
@@ -167,7 +175,7 @@ def measure_accuracy(built: Built, labelled: Mapping[str, Labelled]) -> dict[str
 
 
 def _tail_accuracy(grafted: Grafted, graft: Candidate, data: Labelled) -> float:
-    donor = next(n for n in grafted.networks if n.name == graft.join.donor)
+    donor = grafted.outcome.chosen.root(next(n for n in grafted.networks if n.name == graft.join.donor))
     features = donor.run(donor.prepare(data.frames), [graft.tail.source])[graft.tail.source].astype(np.float32)
     return data.accuracy(graft.tail.run(features)[0])
 
@@ -191,7 +199,16 @@ def _task(task: Task, accuracy: AccuracyResult | None) -> TaskResult:
         accuracy=accuracy,
         agreement=_agreement(fidelity.get("grafted_agreement")),
         int8_agreement=_agreement(fidelity.get("bundle_agreement")),
+        thinned=_thinned(fidelity.get("thinned")),
     )
+
+
+def _thinned(figures: Mapping[str, Any] | None) -> ThinningResult | None:
+    if figures is None:
+        return None
+    (weights_were, weights), (macs_were, macs) = figures["weights"], figures["macs"]
+    layers = tuple(ThinnedLayerResult(**layer) for layer in figures["layers"])
+    return ThinningResult(weights, weights_were, macs, macs_were, layers)
 
 
 def _agreement(figures: Mapping[str, object] | None) -> AgreementResult | None:
@@ -227,8 +244,8 @@ def _pareto(grafted: Grafted) -> list[ParetoPoint]:
             p.describe(),
             round(p.weights * outcome.limits.bytes_per_weight),
             p.macs,
-            {name: c.agreement.value for name, c in p.grafts.items() if c.agreement},
-            {name: c.agreement.lower_bound for name, c in p.grafts.items() if c.agreement},
+            {name: a.value for name, a in p.agreements.items() if a},
+            {name: a.lower_bound for name, a in p.agreements.items() if a},
             p == outcome.chosen,
             outcome.limits.keeps_agreement(p) and outcome.limits.fits(p),
             p.latency_us,

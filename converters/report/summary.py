@@ -48,6 +48,31 @@ class AccuracyResult:
 
 
 @dataclass(frozen=True)
+class ThinnedLayerResult:
+    """One layer that writes fewer channels than it did."""
+
+    name: str = documented_field("Its tensor in the network.")
+    channels: int = documented_field("Channels that it had.")
+    kept: int = documented_field("Channels that are left.")
+    relative_error: float = documented_field(
+        "Squared error of what it gives, over the variance of what it gave; 0 where nothing changed for it."
+    )
+
+
+@dataclass(frozen=True)
+class ThinningResult:
+    """What is left of a network whose channels were thinned."""
+
+    weights: int = documented_field("Parameters that are left.")
+    original_weights: int = documented_field("Parameters that it came with.")
+    macs: int = documented_field("Multiply-accumulates on one frame that are left.")
+    original_macs: int = documented_field("Multiply-accumulates that it came with.")
+    layers: tuple[ThinnedLayerResult, ...] = documented_field(
+        "Layers with fewer channels, those of the tasks on its trunk included.", default=()
+    )
+
+
+@dataclass(frozen=True)
 class TaskResult:
     """One task: what it shares, and what is left of it."""
 
@@ -64,6 +89,9 @@ class TaskResult:
     accuracy: AccuracyResult | None = documented_field("Labelled accuracy.", default=None)
     agreement: AgreementResult | None = documented_field("Grafted against original, both float32.", default=None)
     int8_agreement: AgreementResult | None = documented_field("Bundle against original.", default=None)
+    thinned: ThinningResult | None = documented_field(
+        "What is left of its network; null where it was not thinned or stands on another task's trunk.", default=None
+    )
     note: str = documented_field("Anything a reader has to know, for instance why it is unshared.", default="")
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from multigraft.converters.report import units
 from multigraft.converters.report.summary import AgreementResult, Pair, Summary, TaskResult
+from multigraft.converters.report.thinning_section import thinning_sentence
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,7 @@ def remarks(summary: Summary) -> list[str]:
         *(f"Not compared: {what}." for what in summary.not_compared),
         *(f"{task.name}: {task.note}." for task in summary.tasks if task.note),
         *shares,
+        *(sentence for task in summary.tasks if (sentence := thinning_sentence(task))),
         *([f"original, grafted, bundle: accuracy on {labelled} labelled frames."] if labelled else []),
         *([f"agreement: with the original networks on {frames} held-out unlabeled frames;"] if shown else []),
         *([f"bound: its lower bound at {confidences} confidence."] if shown else []),

@@ -21,6 +21,7 @@ from multigraft.converters.settings.cascade_settings import CascadeSettings
 from multigraft.converters.settings.foreign_formats import foreign_format
 from multigraft.converters.settings.label_reader import LABELS
 from multigraft.converters.settings.preparation_settings import PREPARATION
+from multigraft.converters.settings.thin_shares import THIN, ThinShares, check_names
 from multigraft.converters.settings.toml_reader import (
     Place,
     Reader,
@@ -195,6 +196,12 @@ class GraftSettings:
         mapping(text(), 'a table of TASK = "LAYER"'),
         default_factory=dict,
     )
+    thin: ThinShares = key(
+        'What may be left of each network\'s weights (with prefer = "macs" or "latency": of its MACs); auto: the '
+        "least that keeps min_agreement; a table TASK = SHARE for each task on its own.",
+        THIN,
+        default_factory=ThinShares,
+    )
 
 
 @dataclass(frozen=True)
@@ -309,6 +316,7 @@ class Settings:
                 place.at("graft").at("share").at(name).fail(
                     "is not the name of a task", nearest(name, [t.name for t in self.tasks])
                 )
+        check_names(self.graft.thin, [t.name for t in self.tasks], place)
         if self.convert.keep_float and self.convert.precision == "float32":
             place.at("convert").at("keep_float").fail(
                 'contradicts precision = "float32"', "remove it, every layer stays float32"

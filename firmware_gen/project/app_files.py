@@ -11,7 +11,9 @@ import numpy as np
 
 from multigraft import serial_protocol as protocol
 from multigraft.errors import InputError
-from multigraft.firmware_gen.project.project import Port, Project
+from multigraft.firmware_gen.project.naming import DEFAULT
+from multigraft.firmware_gen.project.parts import parts_source
+from multigraft.firmware_gen.project.project import Part, Port, Project
 
 _BYTES = {
     protocol.DataType.INT8: 1,
@@ -86,6 +88,8 @@ class AppModel:
         tasks: Name to indices of its outputs, in the order of the bits of the task mask.
         arena_bytes: RAM of the model's tensors.
         hears: There are ``sound.h`` and ``sound.c``, which make inputs of samples.
+        prefix: What a library of it is called.
+        parts: The models it consists of where they have prefixes of their own.
     """
 
     name: str
@@ -95,6 +99,8 @@ class AppModel:
     tasks: dict[str, tuple[int, ...]]
     arena_bytes: int = 0
     hears: bool = False
+    prefix: str = DEFAULT
+    parts: tuple[Part, ...] = ()
 
     def __post_init__(self) -> None:
         for what, entries in (("inputs", self.inputs), ("outputs", self.outputs), ("tasks", self.tasks)):
@@ -116,6 +122,8 @@ def app_model_of(project: Project, digest: str, name: str | None = None) -> AppM
         {task.name: task.outputs for task in project.tasks},
         project.arena_bytes,
         "sound.h" in project.files,
+        project.prefix,
+        project.parts,
     )
 
 
@@ -151,6 +159,7 @@ def app_model(model: AppModel) -> str:
             *table("app_tensor", "app_outputs", "APP_OUTPUTS", [t.c_initialiser() for t in model.outputs]),
             *table("app_task", "app_tasks", "APP_TASKS", tasks),
             f"const uint8_t app_model_digest[32] = {{{digest}}};",
+            *parts_source(model.parts, [t.bytes for t in model.inputs], [t.bytes for t in model.outputs]),
             "",
         ]
     )

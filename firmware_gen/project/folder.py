@@ -249,12 +249,21 @@ def _readme(project: Project, board: Board) -> str:
     tasks = "".join(f"- bit {bit}: {visible(task.name)}\n" for bit, task in enumerate(project.tasks))
     make = "make" if board.uart else "make library"
     use = "" if board.uart else f"\n{how_to(board)}"
+    calls = "".join(
+        f"`src/{p.prefix}.h` is the interface of {visible(p.prefix)}, `{p.prefix}_run(task_mask)` its one function.\n"
+        for p in project.parts
+    )
+    if calls and board.uart is None:
+        calls += "In each of them bits of tasks count from 0. All tasks:\n\n"
+        tasks = "".join(f"- {visible(task.name)}\n" for task in project.tasks)
+    elif calls:
+        calls += "In each of them bits of tasks count from 0. The serial port has one list of all tasks:\n\n"
+    calls = calls or "`src/model.h` is the model's interface, `model_run(task_mask)` its one function. Tasks:\n\n"
     serial = f"\n{_serial(board.uart)}\n" if board.uart else ""
     return (
         f"# {visible(project.name)} for {board.title}\n\n"
         f"    {make}\n{flash}{verify}"
         + (_ON_THE_PORT if board.uart and board.flashing else "")
-        + f"{serial}\n`src/model.h` is the model's interface, `model_run(task_mask)` its one function. Tasks:\n\n"
-        f"{tasks}{use}\n"
+        + f"{serial}\n{calls}{tasks}{use}\n"
         f"The arena takes {project.arena_bytes} bytes of RAM, constants {project.constant_bytes} of flash.\n"
     )

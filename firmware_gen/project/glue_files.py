@@ -7,13 +7,16 @@ ESP-IDF build system (a component's CMakeLists.txt, idf_component.yml), Raspberr
 from __future__ import annotations
 
 import re
+import string
+from collections.abc import Callable
+from dataclasses import replace
 
 from multigraft.firmware_gen.boards.board import Board
 from multigraft.firmware_gen.project.app_files import AppModel
+from multigraft.firmware_gen.project.naming import in_c
 
 VERSION = "1.0.0"
 """Frameworks want one; what tells two models apart is the digest."""
-KCONFIG_SYMBOL = "MULTIGRAFT_MODEL"
 _URL = "https://github.com/multigraft/multigraft"
 """Arduino refuses libraries without one."""
 _ZEPHYR_BOARDS = {
@@ -29,12 +32,12 @@ _ZEPHYR_BOARDS = {
 def glue_files(board: Board, model: AppModel) -> dict[str, str]:
     """Path to text. Zephyr runs on all these boards, so its files are always there."""
     files = {
-        "CMakeLists.txt": _cmakelists(board),
+        "CMakeLists.txt": _filled(_CMAKELISTS, model, board),
         "zephyr/module.yml": f"name: {_identifier(model.name)}\nbuild:\n  cmake: zephyr\n  kconfig: zephyr/Kconfig\n",
-        "zephyr/CMakeLists.txt": _ZEPHYR_CMAKE,
-        "zephyr/Kconfig": _ZEPHYR_KCONFIG,
+        "zephyr/CMakeLists.txt": _filled(_ZEPHYR_CMAKE, model, board),
+        "zephyr/Kconfig": _filled(_ZEPHYR_KCONFIG, model, board),
         "examples/zephyr/CMakeLists.txt": _ZEPHYR_EXAMPLE,
-        "examples/zephyr/prj.conf": f"CONFIG_{KCONFIG_SYMBOL}=y\nCONFIG_MAIN_STACK_SIZE=4096\n",
+        "examples/zephyr/prj.conf": _filled(_ZEPHYR_SETTINGS, model, board),
         "examples/zephyr/main.c": _example(model, "int main(void)", "return answer();"),
     }
     if board.framework == "arduino":
@@ -49,7 +52,7 @@ def glue_files(board: Board, model: AppModel) -> dict[str, str]:
         files["examples/esp-idf/main/CMakeLists.txt"] = 'idf_component_register(SRCS "main.c")\n'
         files["examples/esp-idf/main/main.c"] = _example(model, "void app_main(void)", "(void)answer();")
     if board.framework == "pico-sdk":
-        files["examples/pico-sdk/CMakeLists.txt"] = _PICO_EXAMPLE.replace("@BOARD@", board.name)
+        files["examples/pico-sdk/CMakeLists.txt"] = _filled(_PICO_EXAMPLE, model, board)
         files["examples/pico-sdk/main.c"] = _example(
             model,
             "int main(void)",
@@ -93,39 +96,61 @@ def _library_properties(board: Board, model: AppModel) -> str:
         "category": "Data Processing",
         "url": _URL,
         "architectures": "mbed,mbed_nano,nrf52,zephyr",
-        "includes": "model.h",
+        "includes": ",".join(_headers(model)),
         "dot_a_linkage": "true",
     }
     return "".join(f"{key}={value}\n" for key, value in values.items())
 
 
-def _cmakelists(board: Board) -> str:
-    return f"""# {board.title}: as an ESP-IDF component this folder goes into components; with the Pico SDK or another
-# CMake project, add_subdirectory() it and link the library "model".
-file(GLOB MODEL ${{CMAKE_CURRENT_LIST_DIR}}/src/*.c)
+class _Template(string.Template):
+    """Fixed text with @{places}, as CMake's own are ${places}."""
+
+    delimiter = "@"
+
+
+def _filled(text: str, model: AppModel, board: Board) -> str:
+    headers = " and ".join(f'#include "{header}"' for header in _headers(model))
+    return _Template(text).substitute(
+        board=board.name, title=board.title, target=model.prefix, symbol=f"MULTIGRAFT_{model.prefix.upper()}",
+        headers=headers, declare="declares" if len(_headers(model)) == 1 else "declare",
+    )  # fmt: skip
+
+
+def _headers(model: AppModel) -> list[str]:
+    return [f"{part.prefix}.h" for part in model.parts] or ["model.h"]
+
+
+_CMAKELISTS = """# @{title}: as an ESP-IDF component this folder goes into components; with the Pico SDK or another
+# CMake project, add_subdirectory() it and link the library "@{target}".
+file(GLOB MODEL ${CMAKE_CURRENT_LIST_DIR}/src/*.c)
 if(ESP_PLATFORM)
-    idf_component_register(SRCS ${{MODEL}} INCLUDE_DIRS src)
-    target_compile_options(${{COMPONENT_LIB}} PRIVATE -O2)
+    idf_component_register(SRCS ${MODEL} INCLUDE_DIRS src)
+    target_compile_options(${COMPONENT_LIB} PRIVATE -O2)
 else()
-    add_library(model STATIC ${{MODEL}})
-    target_include_directories(model PUBLIC ${{CMAKE_CURRENT_LIST_DIR}}/src)
-    target_compile_options(model PRIVATE -std=gnu11 -O2)
+    add_library(@{target} STATIC ${MODEL})
+    target_include_directories(@{target} PUBLIC ${CMAKE_CURRENT_LIST_DIR}/src)
+    target_compile_options(@{target} PRIVATE -std=gnu11 -O2)
 endif()
 """
 
 
-_ZEPHYR_CMAKE = f"""if(CONFIG_{KCONFIG_SYMBOL})
-  zephyr_library_named(multigraft_model)
-  zephyr_library_sources(${{CMAKE_CURRENT_LIST_DIR}}/../src/model.c)
+_ZEPHYR_CMAKE = """if(CONFIG_@{symbol})
+  file(GLOB MODEL ${CMAKE_CURRENT_LIST_DIR}/../src/*.c)
+  zephyr_library_named(multigraft_@{target})
+  zephyr_library_sources(${MODEL})
   zephyr_library_compile_options(-O2)
-  zephyr_include_directories(${{CMAKE_CURRENT_LIST_DIR}}/../src)
+  zephyr_include_directories(${CMAKE_CURRENT_LIST_DIR}/../src)
 endif()
 """
 
-_ZEPHYR_KCONFIG = f"""config {KCONFIG_SYMBOL}
+_ZEPHYR_SETTINGS = """CONFIG_@{symbol}=y
+CONFIG_MAIN_STACK_SIZE=4096
+"""
+
+_ZEPHYR_KCONFIG = """config @{symbol}
 \tbool "Networks generated by multigraft"
 \thelp
-\t  Builds the networks as a library; #include "model.h" declares them.
+\t  Builds the networks as a library; @{headers} @{declare} them.
 """
 
 _ZEPHYR_EXAMPLE = """cmake_minimum_required(VERSION 3.20.0)
@@ -144,13 +169,13 @@ project(answer)
 """
 
 _PICO_EXAMPLE = """cmake_minimum_required(VERSION 3.20)
-set(PICO_BOARD @BOARD@ CACHE STRING "Board of the Pico SDK")
+set(PICO_BOARD @{board} CACHE STRING "Board of the Pico SDK")
 include($ENV{PICO_SDK_PATH}/external/pico_sdk_import.cmake)
 project(answer C CXX ASM)
 pico_sdk_init()
-add_subdirectory(../.. model)
+add_subdirectory(../.. @{target})
 add_executable(answer main.c)
-target_link_libraries(answer model pico_stdlib)
+target_link_libraries(answer @{target} pico_stdlib)
 pico_enable_stdio_usb(answer 1)
 pico_add_extra_outputs(answer)
 """
@@ -210,12 +235,28 @@ def _answer(model: AppModel) -> str:
 
 def _sketch(model: AppModel) -> str:
     """Arduino's example."""
+    headers = "".join(f"#include <{header}>\n" for header in _headers(model))
+    return f"{headers}\n{_of_each(_sketched, model, 'void')}\n{_SETUP_AND_LOOP}"
+
+
+def _sketched(model: AppModel) -> str:
+    """The functions of Arduino's example."""
     element, text = _element(model), _counting(_SKETCH, model, "    Serial.print(model_tasks")
     if not element:
         return text
     text = text.replace("i < output.bytes", "i < output.bytes / (output.scale != 0.0f ? 1u : 4u)")
-    text = text.replace("output.data[i] > output.data[best]", "element(&output, i) > element(&output, best)")
-    return text.replace("#include <model.h>\n\n", f"#include <model.h>\n\n{element}")
+    return element + text.replace("output.data[i] > output.data[best]", "element(&output, i) > element(&output, best)")
+
+
+_SETUP_AND_LOOP = """void setup() {
+  Serial.begin(115200);
+}
+
+void loop() {
+  answer();
+  delay(1000);
+}
+"""
 
 
 def _counting(example: str, model: AppModel, before: str) -> str:
@@ -227,17 +268,30 @@ def _counting(example: str, model: AppModel, before: str) -> str:
 
 
 def _example(model: AppModel, head: str, body: str, includes: str = "") -> str:
-    first = f'#include <stdio.h>\n#include <string.h>\n\n#include "model.h"\n{includes}\n'
-    return f"{first}{_answer(model)}\n{head} {{\n    {body}\n}}\n"
+    headers = "".join(f'#include "{header}"\n' for header in _headers(model))
+    first = f"#include <stdio.h>\n#include <string.h>\n\n{headers}{includes}\n"
+    return f"{first}{_of_each(_answer, model, 'int')}\n{head} {{\n    {body}\n}}\n"
 
 
-_SKETCH = """#include <model.h>
+def _of_each(example: Callable[[AppModel], str], model: AppModel, kind: str) -> str:
+    """The example's functions for every model that has names of its own, and ``answer`` that calls all of them."""
+    if not model.parts:
+        return example(model)
+    texts, first = [], 0
+    for part in model.parts:
+        own = replace(model, outputs=model.outputs[first : first + part.outputs], parts=())
+        text = re.sub(r"\b(answer|element)\(", rf"\1_{part.prefix}(", in_c(example(own), part.prefix))
+        name = f"    Serial.print({part.prefix}_tasks"
+        text = text.replace(name, f'    Serial.print("{part.prefix} ");\n{name}')
+        texts.append(text.replace('"%s: ', f'"{part.prefix} %s: '))
+        first += part.outputs
+    calls = [f"answer_{part.prefix}()" for part in model.parts]
+    body = f"    return {' + '.join(calls)};\n" if kind == "int" else "".join(f"  {call};\n" for call in calls)
+    arguments = "void" if kind == "int" else ""
+    return "".join(f"{text}\n" for text in texts) + f"static {kind} answer({arguments}) {{\n{body}}}\n"
 
-void setup() {
-  Serial.begin(115200);
-}
 
-void loop() {
+_SKETCH = """static void answer() {
   // All inputs at zero; put your sensor's values here, as model_inputs[i].scale and zero_point say.
   for (int i = 0; i < MODEL_INPUT_COUNT; i++) {
     memset(model_inputs[i].data, model_inputs[i].zero_point, model_inputs[i].bytes);
@@ -259,6 +313,5 @@ void loop() {
   }
   Serial.print("microseconds: ");
   Serial.println(took);
-  delay(1000);
 }
 """

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 
 from multigraft.firmware_gen.boards.cores import CoreFeatures
 from multigraft.firmware_gen.memory.planner import ArenaPlan
+from multigraft.firmware_gen.project.naming import DEFAULT
 from multigraft.tensors.joining import Joined
 
 
@@ -78,6 +79,17 @@ class StepReport:
 
 
 @dataclass(frozen=True)
+class Part:
+    """A model with a prefix: how many of all inputs, outputs, tasks and steps are its own."""
+
+    prefix: str
+    inputs: int
+    outputs: int
+    tasks: int
+    steps: int
+
+
+@dataclass(frozen=True)
 class Project:
     """Everything that was generated for a model on one core.
 
@@ -96,6 +108,8 @@ class Project:
         variable_bytes: RAM of what is kept between inferences, beside the arena: variables, sound.
         given: Work of the model as it came.
         left: Work of the model that is generated, after exact pruning.
+        prefix: What the library is called, and for a single model its symbols.
+        parts: Models with prefixes of their own, in the order of inputs, outputs, tasks and steps; else none.
     """
 
     name: str
@@ -112,6 +126,8 @@ class Project:
     variable_bytes: int = 0
     given: Work = Work()
     left: Work = Work()
+    prefix: str = DEFAULT
+    parts: tuple[Part, ...] = ()
 
     @property
     def arena_bytes(self) -> int:

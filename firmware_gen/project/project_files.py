@@ -11,6 +11,7 @@ from multigraft.firmware_gen.project.cmake_file import cmakelists
 from multigraft.firmware_gen.project.glue_files import glue_files
 from multigraft.firmware_gen.project.linker_script import boot_board, linker_script
 from multigraft.firmware_gen.project.makefiles import library_makefile, makefile
+from multigraft.firmware_gen.project.parts import parts_header
 from multigraft.firmware_gen.project.target_sources import HEADERS, PROTOCOLS, target_sources, target_text
 
 
@@ -32,6 +33,8 @@ def project_files(board: Board, model: AppModel) -> dict[str, str]:
     files["target/board_config.h"] = board_config(board)
     files["target/app_config.h"] = app_config(model)
     files["target/app_model.c"] = app_model(model)
+    if model.parts:
+        files["target/model.h"] = parts_header(model.parts)
     files["link.ld"] = linker_script(board)
     if board.slots is not None:
         files |= {f"target/{name}": target_text(name) for name in ("boot.c", "slots.h", "update.h")}

@@ -4,8 +4,13 @@ A service calls :func:`starting` for the bundle to serve, and :func:`settled` on
 minutes. Whatever ends it before that (a crash, a missed watchdog, a kill) is a failed start, since the next start finds
 the bundle unsettled: after :data:`TRIALS` of them the one before is served again.
 
-``trial.json``: ``bundle`` (digest of the one that was deployed last), ``starts`` (of it), ``since`` (seconds since
-1970), ``settled``, and ``good``: digests that have settled, the latest first.
+Where the machine itself went down, by a power cut or an orderly restart, the kernel has another boot id at the next
+start. That is no failed start, and more of them are borne (:data:`OUTAGES`); not without end, since a bundle can bring
+a machine down, too.
+
+``trial.json``: ``bundle`` (digest of the one that was deployed last), ``starts`` (of it), ``boot`` (the kernel's id at
+the last of them), ``outages``, ``since`` (seconds since 1970), ``settled``, and ``good``: digests that have settled,
+the latest first.
 """
 
 from __future__ import annotations
@@ -27,6 +32,10 @@ from multigraft.runtime.deploy import store
 
 TRIALS = 3
 """Starts that a bundle may fail."""
+OUTAGES = 10
+"""Starts of a bundle that may end with the machine."""
+BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+"""random(4): another one after every boot. A container has that of the machine below."""
 TRIAL = "trial.json"
 _MOST = 1 << 20
 _SHOWN = 12
@@ -38,19 +47,29 @@ class Trial:
 
     Attributes:
         bundle: Digest of the bundle that ``starts`` counts.
-        starts: How often it was started without having settled.
+        starts: How often it was started without having settled; those that ended with the machine are taken off.
+        boot: The kernel's boot id at the last of these starts; empty where it is not known.
+        outages: How many starts ended with the machine.
         since: When it was deployed, in seconds since 1970.
         good: Digests of bundles that have settled, the latest first.
     """
 
     bundle: str = ""
     starts: int = 0
+    boot: str = ""
+    outages: int = 0
     since: float = 0.0
     good: tuple[str, ...] = ()
 
     def starts_of(self, digest: str) -> int:
         """Failed or running starts of a bundle on trial; 0 for one that was never started."""
         return self.starts if digest == self.bundle else 0
+
+    def booted(self, boot: str) -> Trial:
+        """The same after a boot: its last start ended with the machine, and not by itself."""
+        if not (self.starts and self.boot and boot and self.boot != boot):
+            return self
+        return dataclasses.replace(self, starts=self.starts - 1, outages=self.outages + 1, boot=boot)
 
 
 def read_trial(state: Path) -> Trial:
@@ -64,20 +83,24 @@ def read_trial(state: Path) -> Trial:
     return Trial(
         bundle=str(data.get("bundle", "")),
         starts=_number(data.get("starts"), int),
+        boot=str(data.get("boot", "")),
+        outages=_number(data.get("outages"), int),
         since=_number(data.get("since"), float),
         good=tuple(str(digest) for digest in good) if isinstance(good, list) else (),
     )
 
 
-def starting(state: Path, say: Callable[[str], None] | None = None) -> Path:
+def starting(state: Path, say: Callable[[str], None] | None = None, boot_id: Path = BOOT_ID) -> Path:
     """The bundle to serve now; counts this start of one that is on trial.
 
-    A bundle that has failed :data:`TRIALS` starts, or whose files are damaged, is given up for the previous one (or the
-    last that settled). Without another that is whole, one on trial is given again.
+    A bundle that has failed :data:`TRIALS` starts, that went down with the machine more than :data:`OUTAGES` times, or
+    whose files are damaged, is given up for the previous one (or the last that settled). Without another that is whole,
+    one on trial is given again.
 
     Args:
         state: The state folder.
         say: Is told, in a sentence, why another bundle is served; without it standard error is.
+        boot_id: Where the kernel tells its boot id; where it does not, every start on trial counts as one that failed.
 
     Returns:
         The folder of an unpacked bundle; its name is the digest. It stays there while another is deployed.
@@ -87,21 +110,20 @@ def starting(state: Path, say: Callable[[str], None] | None = None) -> Path:
         BundleError: The only bundle there is damaged.
     """
     say = say or _say
+    boot = _boot(boot_id)
     with store.locked(state):
         folder = store.current(state)
-        trial = read_trial(state)
+        trial = read_trial(state).booted(boot)
         if folder is None or not _may_be_whole(folder):
-            return _started(state, _instead_of_damaged(state, folder, trial, say), trial, say)
-        if folder.name not in trial.good and trial.starts_of(folder.name) >= TRIALS:
+            return _started(state, _instead_of_damaged(state, folder, trial, say), trial, boot, say)
+        why = None if folder.name in trial.good else _why_not(folder, trial)
+        if why is not None:
             other = _other(state, folder, trial)
             if other is not None:
-                say(
-                    f"bundle {folder.name[:_SHOWN]} did not settle in {TRIALS} starts; "
-                    f"rolled back to {other.name[:_SHOWN]}."
-                )
+                say(f"bundle {folder.name[:_SHOWN]} {why}; rolled back to {other.name[:_SHOWN]}.")
                 _try_to(lambda: switch_back(state, other), say)
                 folder, trial = other, read_trial(state)
-        return _started(state, folder, trial, say)
+        return _started(state, folder, trial, boot, say)
 
 
 def settled(state: Path, folder: Path | None = None) -> None:
@@ -121,7 +143,7 @@ def settled(state: Path, folder: Path | None = None) -> None:
             return
         if trial.starts_of(now.name):
             good = (now.name, *trial.good)
-            write_trial(state, dataclasses.replace(trial, bundle=now.name, starts=0, good=good))
+            write_trial(state, dataclasses.replace(trial, bundle=now.name, starts=0, outages=0, good=good))
 
 
 def switch_to(state: Path, folder: Path) -> None:
@@ -135,7 +157,7 @@ def switch_to(state: Path, folder: Path) -> None:
         if before is not None and before.name == folder.name:
             return
         good = tuple(digest for digest in trial.good if digest != folder.name)
-        write_trial(state, Trial(folder.name, 0, time.time(), good))
+        write_trial(state, Trial(folder.name, since=time.time(), good=good))
         if before is not None:
             # One that has been started and has not settled is nothing to come back to.
             known = before.name in trial.good or not trial.starts_of(before.name)
@@ -168,7 +190,7 @@ def switch_back(state: Path, other: Path) -> None:
     failed = store.current(state)
     store.link(state, store.CURRENT, other)
     good = tuple(digest for digest in trial.good if failed is None or digest != failed.name)
-    write_trial(state, Trial(other.name, 0, time.time(), good))
+    write_trial(state, Trial(other.name, since=time.time(), good=good))
     before = [digest for digest in good if digest != other.name and store.bundle_folder(state, digest).is_dir()]
     if before:
         store.link(state, store.PREVIOUS, store.bundle_folder(state, before[0]))
@@ -185,6 +207,22 @@ def write_trial(state: Path, trial: Trial) -> None:
     good = [digest for digest in trial.good if store.bundle_folder(state, digest).is_dir()]
     data = {**dataclasses.asdict(trial), "settled": trial.bundle in trial.good, "good": good}
     files.write_bytes(state / TRIAL, json.dumps(data, indent=1).encode() + b"\n")
+
+
+def _why_not(folder: Path, trial: Trial) -> str | None:
+    """Why a bundle on trial is given up, None if it may be started once more."""
+    if trial.starts_of(folder.name) >= TRIALS:
+        return f"did not settle in {TRIALS} starts"
+    if folder.name == trial.bundle and trial.outages > OUTAGES:
+        return f"was on trial each of the {trial.outages} times that the machine went down"
+    return None
+
+
+def _boot(boot_id: Path) -> str:
+    try:
+        return boot_id.read_text("ascii").strip()
+    except (OSError, ValueError):
+        return ""
 
 
 def _may_be_whole(folder: Path) -> bool:
@@ -216,11 +254,13 @@ def _other(state: Path, folder: Path | None, trial: Trial) -> Path | None:
     return None
 
 
-def _started(state: Path, folder: Path, trial: Trial, say: Callable[[str], None]) -> Path:
+def _started(state: Path, folder: Path, trial: Trial, boot: str, say: Callable[[str], None]) -> Path:
     """Count a start of a bundle on trial; where that cannot be noted, one that needs no trial is served."""
     if folder.name in trial.good:
         return folder
-    counted = dataclasses.replace(trial, bundle=folder.name, starts=trial.starts_of(folder.name) + 1)
+    outages = trial.outages if folder.name == trial.bundle else 0
+    starts = trial.starts_of(folder.name) + 1
+    counted = dataclasses.replace(trial, bundle=folder.name, starts=starts, boot=boot, outages=outages)
     if _try_to(lambda: write_trial(state, counted), say):
         return folder
     return _other(state, folder, trial) or folder

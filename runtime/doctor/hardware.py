@@ -53,7 +53,9 @@ def check_memory(system: System) -> list[Finding]:
     numbers = dict(re.findall(r"^(\w+):\s+(\d+) kB", system.text("proc/meminfo") or "", re.MULTILINE))
     free, whole = int(numbers.get("MemAvailable", 0)) >> 10, int(numbers.get("MemTotal", 0)) >> 10
     told = f"{free:,} of {whole:,} MiB free"
-    if free < LEAST_MEMORY_MIB:
+    if not whole:
+        found = [Finding("memory", "missing", "/proc/meminfo cannot be read", "mount /proc, or leave the container")]
+    elif free < LEAST_MEMORY_MIB:
         found = [Finding("memory", "wrong", told, "end other programs, or leave the desktop: sudo raspi-config")]
     else:
         found = [Finding("memory", "ok", told)]
@@ -65,7 +67,11 @@ def _memory_group(system: System) -> Finding:
     controllers = system.text("sys/fs/cgroup/cgroup.controllers")
     if "memory" in (controllers or "").split():
         return Finding(name, "ok", "on: systemd can limit a service's memory")
-    line = re.search(r"^memory\s+\d+\s+\d+\s+([01])", system.text("proc/cgroups") or "", re.MULTILINE)
+    groups = system.text("proc/cgroups")
+    if controllers is None and groups is None:
+        told = "cannot be told: neither /sys/fs/cgroup nor /proc/cgroups can be read"
+        return Finding(name, "missing", told, "mount /proc and /sys, or leave the container")
+    line = re.search(r"^memory\s+\d+\s+\d+\s+([01])", groups or "", re.MULTILINE)
     if controllers is None and line is not None and line[1] == "1":
         return Finding(name, "ok", "on (version 1)")
     cmdline = next((path for path in CMDLINES if system.exists(path)), None)
@@ -78,10 +84,8 @@ def _memory_group(system: System) -> Finding:
 
 
 def check_disk(system: System) -> list[Finding]:
-    """Space where bundles and logs lie, and what kind of disk it is."""
-    state = Path(system.environment.get("STATE_DIRECTORY") or system.environment.get("XDG_STATE_HOME") or system.root)
-    while not state.exists():
-        state = state.parent
+    """Space where bundles and logs lie, what kind of disk it is, and whether bundles can be written."""
+    state = _state_folder(system)
     free = system.free_bytes(state) >> 20
     kind, is_read_only = _root_disk(system)
     told = f"{free:,} MiB free, {kind}"
@@ -92,7 +96,21 @@ def check_disk(system: System) -> list[Finding]:
     if free < LEAST_DISK_MIB:
         return [Finding("disk", "wrong", told, "make room: sudo apt clean; sudo journalctl --vacuum-size=50M")]
     wear = "keep the log in memory (Storage=volatile in /etc/systemd/journald.conf)" if kind == "SD card" else ""
-    return [Finding("disk", "ok", told, wear)]
+    found = [Finding("disk", "ok", told, wear)]
+    if state != system.root and not system.may_use(state):
+        remedy = "name a folder of yours with --state, or let this user write there; if it is read-only, mount it anew"
+        found.append(Finding("state folder", "wrong", f"nothing can be written to {state}", remedy, (str(state),)))
+    return found
+
+
+def _state_folder(system: System) -> Path:
+    """Where deployed bundles lie or will; of it, what is there."""
+    known = system.environment
+    given = known.get("STATE_DIRECTORY", "").partition(":")[0] or known.get("XDG_STATE_HOME") or known.get("HOME")
+    state = Path(given).absolute() if given else system.root
+    while not os.path.exists(state):  # noqa: PTH110 - Path.exists raises where a folder may not be searched
+        state = state.parent
+    return state
 
 
 def _root_disk(system: System) -> tuple[str, bool]:

@@ -75,4 +75,4 @@ def check_power(system: System) -> list[Finding]:
     remedy = "connect an INA219, INA226 or INA260 as a hwmon device; without one energy stands as not measured"
     if "sudo chmod" in reason:
         remedy = f"run: sudo chmod{reason.partition('sudo chmod')[2].partition(',')[0]}"
-    return [Finding("power sensor", "missing", reason, remedy)]
+    return [Finding("power sensor", "missing", reason.removeprefix("no power sensor: "), remedy)]

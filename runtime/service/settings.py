@@ -97,9 +97,10 @@ def token_of(listen: Address | None, state: Path, token_file: Path | None = None
     path = token_path(listen, state, token_file)
     if path is None:
         return None
-    shown = printable(str(path))
+    shown, is_made_here = printable(str(path)), False
     try:
-        if token_file is None and not path.exists():
+        is_made_here = token_file is None and not path.exists()
+        if is_made_here:
             state.mkdir(parents=True, exist_ok=True)
             with files.whole_file(path) as temporary:
                 temporary.write_text(secrets.token_urlsafe(24) + "\n", "ascii")
@@ -107,6 +108,11 @@ def token_of(listen: Address | None, state: Path, token_file: Path | None = None
         with path.open("rb") as file:
             token = file.read(_MOST_TOKEN).decode("ascii", "replace").strip()
     except OSError as error:
+        if is_made_here:
+            raise ConfigurationError(
+                f"the token file {shown} cannot be made ({error.strerror})",
+                "name a folder that this user may write with --state, or a file of yours with --token-file",
+            ) from error
         raise ConfigurationError(
             f"the token file {shown} cannot be read ({error.strerror})", "check the path and its permissions"
         ) from error

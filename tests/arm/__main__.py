@@ -21,10 +21,11 @@ from typing import Any
 from multigraft.runtime.self_test import MAX_FLOAT, MAX_LSB
 from tests import debian_root
 from tests.arm import answers
-from tests.arm.chosen import chosen
+from tests.arm.chosen import SINGLE, chosen
 from tests.arm.root import ARM64, ARMV7, PROCESSORS, Processor, command, made, missing
 
 CHECKOUT = Path(__file__).resolve().parents[2]
+LOGS = CHECKOUT / "build" / "arm"
 ARCHITECTURES = {kind.debian: kind for kind in (ARM64, ARMV7)}
 
 
@@ -63,14 +64,28 @@ def answered(root: Path, processor: Processor, folder: Path) -> bool:
 
 
 def tested(root: Path, processor: Processor, folder: Path, litert: str | None, files: list[str]) -> bool:
-    """Run tests there; True if all passed."""
+    """Run tests there, with what they say in a file of :data:`LOGS` while they run; True if all passed."""
     begin = time.monotonic()
-    options = ["-q", "-p", "no:cacheprovider", "-n", "2", "--dist", "loadfile", "--durations=10"]
+    options = [
+        "-v",
+        "-p",
+        "no:cacheprovider",
+        "-p",
+        "tests.arm.fewer",
+        "-n",
+        "2",
+        "--dist",
+        "loadfile",
+        "--durations=10",
+    ]
+    options += [f"--deselect={test}" for test in SINGLE]
     inner = ["/usr/bin/python3", "-m", "pytest", *options, *files]
     line = command(root, processor, CHECKOUT, folder, *inner, litert=litert)
-    done = subprocess.run(line, capture_output=True, text=True, errors="replace", check=False)
-    text = done.stdout + done.stderr
-    (folder / f"{processor.name}.txt").write_text(text)
+    LOGS.mkdir(parents=True, exist_ok=True)
+    log = LOGS / f"{processor.name}.txt"
+    with log.open("wb") as stream:
+        done = subprocess.run(line, stdout=stream, stderr=subprocess.STDOUT, check=False)
+    text = log.read_text("utf-8", errors="replace")
     last = next((line for line in reversed(text.splitlines()) if re.search("passed|failed|error", line)), text[-500:])
     is_well = done.returncode == 0
     if not is_well:

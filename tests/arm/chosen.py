@@ -10,8 +10,8 @@ from pathlib import Path
 
 FOLDERS = ("core", "devices", "runtime", "calibration")
 HAS = {
-    "PIL", "ai_edge_litert", "flatbuffers", "hypothesis", "multigraft", "numpy", "prometheus_client", "pytest", "tests",
-    "tflite_runtime",
+    "PIL", "ai_edge_litert", "flatbuffers", "hypothesis", "multigraft", "numpy", "prometheus_client", "pytest",
+    "serial", "tests", "tflite_runtime",
 }  # fmt: skip
 """Packages in the root that tests import."""
 MAKES_BUNDLES = {"demo", "onnx2tf_environment"}
@@ -20,10 +20,18 @@ LEFT_OUT = {
     "tests/runtime/doctor/test_software.py": "starts some hundred interpreters of Python",
     "tests/runtime/deploy/test_cuts.py": "starts some hundred interpreters of Python",
     "tests/runtime/http/test_live_page.py": "needs a browser",
+    "tests/runtime/service/test_serving.py": "a service has a minute to answer, and does not on an emulated processor",
     "tests/core/test_broken_packages.py": "starts some hundred interpreters of Python",
     "tests/core/cli/test_cli_device.py": "starts some hundred interpreters of Python",
+    "tests/core/cli/test_start.py": "starts some dozen interpreters of Python",
 }
 """Test file to why it is not among them in spite of the rule."""
+SINGLE = {
+    "tests/devices/flash/test_flash.py::test_the_real_tools_take_our_commands_and_say_that_there_is_no_board": (
+        "needs esptool, pyocd and stm32loader"
+    ),
+}
+"""Test to why it is left out of a file that is chosen."""
 SMALL = ("tests/core/answers", "tests/core/bundle", "tests/core/tensors", "tests/runtime/test_")
 """What 32-bit Arm runs: that numbers are right there."""
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from tests import debian_root
 
 PACKAGES = "base-files,python3,libstdc++6,coreutils,dash,libc-bin,util-linux,git,openssh-client"
-TESTING = ("pytest", "pytest-xdist", "hypothesis", "flatbuffers", "uvicorn", "prometheus-client")
+TESTING = ("pytest", "pytest-xdist", "hypothesis", "flatbuffers", "uvicorn", "prometheus-client", "pyserial")
 OLD_LITERT = "2.1.2"
 """The oldest that is tested."""
 SITE = Path("srv") / "site"
@@ -80,7 +80,7 @@ _MASK64 = r"\xff\xff\xff\xff\xff\xff\xff\x00\xff\xff\xff\xff\xff\xff\xff\xff\xfe
 ARM64 = Architecture(
     "arm64", "aarch64", "qemu-aarch64-static",
     (r"\x7f\x45\x4c\x46\x02\x01\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00\x02\x00\xb7\x00", _MASK64),
-    "", ("numpy==1.26.4", "pillow", "tflite-runtime==2.14.0"),
+    "", ("numpy==1.26.4", "pillow", "tflite-runtime==2.14.0", "py-minisign"),
     (importlib.metadata.version("ai-edge-litert"), OLD_LITERT),
 )  # fmt: skip
 ARMV7 = Architecture(
@@ -119,7 +119,7 @@ def made(architecture: Architecture, wheel: Path, mirror: str | None = None) -> 
     """
     root = debian_root.cache(f"{architecture.debian}-debian12")
     # Unpacked only: no script of a package is run.
-    unpacked = ("mmdebstrap", "--quiet", "--variant=extract", f"--architectures={architecture.debian}")
+    unpacked = ("mmdebstrap", "--variant=extract", f"--architectures={architecture.debian}")
     include = f"--include={PACKAGES}{architecture.packages}"
     debian_root.made_once(root, *unpacked, include, "bookworm", further=(mirror,) if mirror else ())
     site = root / SITE

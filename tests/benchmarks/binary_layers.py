@@ -14,6 +14,7 @@ from multigraft.runtime.backends import load_backend
 from multigraft.runtime.delegate.library import KERNELS, available_kernels
 from multigraft.runtime.machine import Machine
 from multigraft.runtime.tflite_model import TfliteModel
+from multigraft.tensors.arrays import Array
 from multigraft.tflite.graph import Graph, Model, Op, OptionValue, Quant, Tensor
 from multigraft.tflite.tflite_file import read, write
 from tests.runtime.delegate.binary_cases import Conv, model_of, with_values
@@ -29,7 +30,8 @@ def ordinary(size: int, channels: int, dtype: str) -> bytes:
     shape, kernel = (1, size, size, channels), (channels, 3, 3, channels)
     quant = None if dtype == "float32" else Quant((0.02,), (-3,))
     if dtype == "float32":
-        weights, bias = rng.normal(0, 0.05, kernel).astype(np.float32), rng.normal(0, 1, channels).astype(np.float32)
+        weights: Array = rng.normal(0, 0.05, kernel).astype(np.float32)
+        bias: Array = rng.normal(0, 1, channels).astype(np.float32)
         held: tuple[Quant | None, Quant | None] = (None, None)
     else:
         weights = rng.integers(-127, 128, kernel, np.int8)

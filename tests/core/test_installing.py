@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.metadata
 import json
 import shlex
@@ -69,13 +70,46 @@ def test_a_clone_that_is_gone_is_not_named(monkeypatch: pytest.MonkeyPatch, tmp_
     assert installing.install_demo().endswith("pip install 'multigraft[demo]'")
 
 
-def test_environments_of_tools(monkeypatch: pytest.MonkeyPatch) -> None:
-    stand(monkeypatch, None, "/Users/me/.local/share/uv/tools/multigraft")
-    assert installing.install_extra("video") == "run: uv tool install --force 'multigraft[video]'"
-    assert installing.install_package("x").startswith("run: uv pip install --python /Users/me/")
-    stand(monkeypatch, None, "/Users/me/.local/share/pipx/venvs/multigraft")
+RECEIPT = """
+[tool]
+requirements = [
+    { name = "multigraft", extras = ["serve", "images"], directory = "/srv/clone" },
+    { name = "numpy", specifier = "<2" },
+]
+python = "/usr/bin/python3"
+"""
+
+
+def test_an_environment_of_uv_tool_keeps_what_it_was_asked_for(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    stand(monkeypatch, None, str(tmp_path))
+    receipt = tmp_path / "uv-receipt.toml"
+    for text in ("[tool]\n", "damaged", "tool = 3\n", "[tool]\nrequirements = [3]\n"):
+        receipt.write_text(text)
+        assert installing.install_extra("video") == "run: uv tool install --force 'multigraft[video]'"
+    receipt.write_text(RECEIPT)
+    assert installing.install_extra("video") == (
+        "run: uv tool install --force --python /usr/bin/python3 --with 'numpy<2' 'multigraft[images,serve,video]'"
+    )
+    assert installing.install_package("x", anew=True) == (
+        f"run: uv pip install --python {tmp_path} --force-reinstall --no-cache-dir x"
+    )
+
+
+def test_an_environment_of_pipx(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    stand(monkeypatch, None, str(tmp_path))
+    (tmp_path / "pipx_metadata.json").touch()
     assert installing.install_extra("video") == "run: pipx install --force 'multigraft[video]'"
     assert installing.install_package("x") == "run: pipx inject multigraft x"
+
+
+def test_an_environment_of_uv_venv_has_no_pip(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    stand(monkeypatch, None, str(tmp_path))
+    (tmp_path / "pyvenv.cfg").write_text("home = /usr/bin\nuv = 0.13.9\n")
+    assert installing.install_extra("video") == f"run: uv pip install --python {tmp_path} 'multigraft[video]'"
+    pip = tmp_path / "lib" / "python3.13" / "site-packages" / "pip"
+    pip.mkdir(parents=True)
+    (pip / "__init__.py").touch()
+    assert installing.install_package("x") == f"run: {tmp_path}/bin/python -m pip install x"
 
 
 def test_the_systems_python_takes_a_virtual_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -136,6 +170,42 @@ def test_a_damaged_package_of_the_system() -> None:
     broken = ImportError("/usr/lib/_imaging.so: undefined symbol: ImagingMissing")
     error = raised("serial", Path("/usr/lib/python3/dist-packages/serial/__init__.py"), broken)
     assert installing.repair(error, "x") == "run: sudo apt install --reinstall python3-serial"
+
+
+@pytest.mark.parametrize("folder", ["site-packages", "dist-packages"])
+def test_a_package_with_a_file_that_was_cut(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, folder: str) -> None:
+    stand(monkeypatch, None)
+    site = tmp_path / folder
+    (site / "halved").mkdir(parents=True)
+    (site / "halved" / "__init__.py").write_text("def half(")
+    monkeypatch.syspath_prepend(site)
+    with pytest.raises(SyntaxError) as caught:
+        importlib.import_module("halved")
+    assert "this copy is damaged" in installing.how_missing(caught.value)
+    remedy = installing.repair(caught.value, "run: usual")
+    assert remedy == (
+        "run: sudo apt install --reinstall python3-halved"
+        if folder == "dist-packages"
+        else "run: /srv/environment/bin/python -m pip install --force-reinstall --no-cache-dir halved"
+    )
+
+
+def test_a_package_that_raises_what_is_not_known_is_installed_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    stand(monkeypatch, None)
+    error = raised("PIL", Path("/srv/environment/lib/site-packages/PIL/__init__.py"), RuntimeError("odd"))
+    assert installing.repair(error, "run: usual").endswith("--force-reinstall --no-cache-dir pillow")
+
+
+def test_what_removes_a_package_where_the_user_stands(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    stand(monkeypatch, None, str(tmp_path))
+    monkeypatch.setattr(importlib.metadata, "packages_distributions", lambda: {"cv2": ["opencv-python"]})
+    lost = ImportError("libGL.so.1: cannot open shared object file: No such file or directory")
+    error = raised("cv2", tmp_path / "cv2.py", lost)
+    assert "(pip uninstall -y opencv-python); then run:" in installing.repair(error, "x")
+    (tmp_path / "pipx_metadata.json").touch()
+    assert "(pipx runpip multigraft uninstall -y opencv-python); then run: pipx" in installing.repair(error, "x")
+    (tmp_path / "uv-receipt.toml").touch()
+    assert f"(uv pip uninstall --python {tmp_path} opencv-python); then run: uv" in installing.repair(error, "x")
 
 
 def test_what_is_not_known_gets_the_usual_remedy() -> None:

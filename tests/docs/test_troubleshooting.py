@@ -26,7 +26,7 @@ BUILTINS = {"ValueError", "TypeError", "RuntimeError", "KeyError", "AttributeErr
 """Raised where a caller of ours catches them; no user sees them."""
 OVER_HTTP = {"RefusedError", "NoAnswerError", "ChannelError"}
 """Said to clients of HTTP, with a status, or between two processes of ours."""
-REASONS = {"DamagedError", "ReplyError", "UnreadableError"}
+REASONS = {"DamagedError", "ReplyError", "StuckError", "UnreadableError"}
 """What they say completes the sentence of another error, in brackets or behind a colon."""
 ROWS = re.findall(
     r"^\| (?:`` (.+?) ``|`(.+?)`) \| (?:`` (.+?) ``|`(.+?)`|report it, with the model) \|", PAGE, re.MULTILINE

@@ -11,6 +11,7 @@ import pytest
 from multigraft.errors import InputError, UnsupportedOperatorError, UsageError
 from multigraft.firmware_gen import generate
 from multigraft.firmware_gen.boards.cores import CORES, M0PLUS, M3, M4, CoreFeatures
+from multigraft.firmware_gen.memory.regions import Space
 from tests.bundle_builder import build
 from tests.firmware_gen.host import SANITIZERS, compile_host, reference, run_host, stimuli
 from tests.firmware_gen.models import Builder, activation, ints, residual, single, two_heads
@@ -106,6 +107,13 @@ def test_budgets_name_the_bytes_missing() -> None:
     with pytest.raises(UsageError, match=r"of flash, 10 more than"):
         generate(residual(), core=M3, flash_bytes=project.constant_bytes - 10)
     assert generate(residual(), core=M3, ram_bytes=project.arena_bytes).arena_bytes == project.arena_bytes
+
+
+def test_memory_that_is_taken_already_is_no_negative_memory() -> None:
+    needed = generate(residual(), core=M3).arena_bytes
+    said = f"needs {needed} bytes of RAM and there are 0 bytes in RAM, {needed + 13} too few"
+    with pytest.raises(UsageError, match=said):
+        generate(residual(), core=M3, spaces=[Space("RAM", -13)])
 
 
 def test_padding_of_its_own_goes_into_the_convolution(tmp_path: Path) -> None:

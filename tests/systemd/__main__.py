@@ -16,7 +16,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from tests.bundle_builder import build
+from multigraft.runtime.deploy.trial import TRIALS
+from tests.bundle_builder import build, failing
 from tests.systemd import machine
 
 HERE = Path(__file__).parent
@@ -68,17 +69,24 @@ def judged_package(seen: dict[str, Any]) -> Iterator[tuple[bool, str]]:
     yield upgrade["took_s"] is not None and kept, f"upgraded, and serves again: {upgrade}"
     good = seen["good"]
     yield good["took_s"] is not None and good["served"] != serve["served"], f"another bundle: {good}"
-    bad = seen["bad"]
-    yield (
-        bad["well_before"] and bad["settled_s"] is not None and bad["bad"] != bad["good"],
-        f"a bundle passes its self-test and fails: {bad}",
-    )
-    yield bad["took_s"] is not None and bad["served"] == bad["good"] and bool(bad["told"]), "rolled back by itself"
+    refused = seen["refused"]
+    yield "fails its self-test here" in refused["said"] and refused["same"], f"one fails its self-test: {refused}"
+    large, crashes, hangs = seen["does_not_fit"], seen["crashes"], seen["hangs"]
+    yield large["well_before"] and large["settled_s"] is not None, "the one before served well, and has settled"
+    for what, bad in (("does not fit", large), ("crashes", crashes), ("misses the watchdog", hangs)):
+        yield (
+            bad["bad"] != bad["good"] and bad["restarts"] >= TRIALS,
+            f"a bundle passes its self-test and {what}: {bad}",
+        )
+        is_back = bad["took_s"] is not None and bad["served"] == bad["good"] == good["served"]
+        yield is_back and bool(bad["told"]), "rolled back by itself"
+    yield hangs["sent"] == hangs["logged"] == TRIALS, f"missed the watchdog {hangs['logged']} times"
+    yield crashes["sent"] == crashes["logged"] == TRIALS, f"crashed {crashes['logged']} times"
     removed = seen["remove"]
     gone = not any(removed["there"][name] for name in ("unit", "command", "active")) and removed["answers"] == 0
     yield gone and removed["there"]["state"] and removed["there"]["options"], f"removed, bundles kept: {removed}"
     again = seen["again"]
-    yield again["took_s"] is not None and again["served"] == bad["good"], f"installed again, and serves: {again}"
+    yield again["took_s"] is not None and again["served"] == good["served"], f"installed again, and serves: {again}"
     yield not seen["purge"]["left"] and seen["purge"]["answers"] == 0, f"purged: {seen['purge']}"
 
 
@@ -141,6 +149,9 @@ def main() -> int:
             program, judge = "packaged.py", judged_package
             repacked(options.deb, results)
             build(heads=(("digit", "classification"),), size=(2000, 2000, 1)).bundle.write(results / "large.graft")
+            build(width=16).bundle.write(results / "hanging.graft")
+            build(width=18).bundle.write(results / "crashing.graft")
+            failing(build(width=14).bundle).write(results / "wrong.graft")
         seen = happened(root, program, results, options.keep)
         return 1 if seen is None or told(judge(seen)) else 0
 

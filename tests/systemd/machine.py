@@ -13,7 +13,7 @@ from tests import debian_root
 PACKAGES = "systemd,systemd-sysv,dbus,python3,python3-venv"
 PREFIX = Path("srv") / "multigraft"
 """Of the environment, in the root."""
-BOOT_S = 600
+BOOT_S = 1200
 
 
 def missing() -> str | None:

@@ -1,14 +1,20 @@
-"""Runs inside the container: the Debian package installed, upgraded, with a bad bundle, removed and purged.
+"""Runs inside the container: the Debian package installed, upgraded, with bad bundles, removed and purged.
 
-A bundle is bad here by what it needs: it passes its self-test when it is deployed, and fails under the unit's limits.
+Bad are four: one fails its self-test and is not taken. One passes it when it is deployed, and does not fit into memory
+under the unit's limits. Two pass and serve, and each time their process gets a signal of this program's: SIGSEGV, a
+crash, or SIGSTOP, so that it misses the watchdog.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import re
+import signal
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from tests.systemd.inside import (
     BUNDLES,
@@ -30,7 +36,9 @@ MULTIGRAFT = "/usr/bin/multigraft"
 OPTIONS = Path("/etc/default/multigraft")
 UNIT_FILE = Path("/lib/systemd/system/multigraft.service")
 LIMIT = Path("/run/systemd/system/multigraft.service.d/limit.conf")
+WATCHDOG = LIMIT.with_name("watchdog.conf")
 SLACK = 24 << 20
+ROLLS_BACK_S = 300
 LINE = 'MULTIGRAFT_OPTIONS="--source fake:28x28,grey --rate 20"\n'
 
 
@@ -94,7 +102,15 @@ def gets_a_good_bundle() -> None:
     seen["good"] = {"said": said, "took_s": took, "served": served()}
 
 
-def gets_a_bad_bundle() -> None:
+def refuses_what_fails_its_self_test() -> None:
+    before, pid = served(), main_pid()
+    said = deployed("wrong")
+    # The service looks each second.
+    time.sleep(3)
+    seen["refused"] = {"said": said, "same": current() == served() == before and main_pid() == pid}
+
+
+def gets_one_that_does_not_fit() -> None:
     good = served()
     data = re.search(r"VmData:\s+(\d+)", Path(f"/proc/{main_pid()}/status").read_text())
     assert data is not None
@@ -103,22 +119,60 @@ def gets_a_bad_bundle() -> None:
     run("systemctl", "daemon-reload")
     run("systemctl", "restart", "multigraft")
     until(is_well)
-    is_well_before, restarts = served() == good, int(shown("NRestarts"))
+    is_well_before = served() == good
     # What has served well for two minutes is what is come back to.
     settled = until(lambda: json.loads((BUNDLES / "trial.json").read_text())["settled"], 180)
-    said = deployed("large")
-    bad = current()
-    took = until(lambda: current() == good and is_well() and served() == good, 180)
-    seen["bad"] = {
+    seen["does_not_fit"] = {"well_before": is_well_before, "settled_s": settled, **rolled_back(deployed("large"), good)}
+    LIMIT.unlink()
+
+
+def gets_one_that_crashes() -> None:
+    seen["crashes"] = signalled("crashing", signal.SIGSEGV, "status=11/SEGV")
+
+
+def gets_one_that_hangs() -> None:
+    WATCHDOG.write_text("[Service]\nWatchdogSec=4\nTimeoutAbortSec=2\n")
+    run("systemctl", "daemon-reload")
+    seen["hangs"] = signalled("hanging", signal.SIGSTOP, "Watchdog timeout")
+    WATCHDOG.unlink()
+
+
+def signalled(name: str, number: signal.Signals, logged: str) -> dict[str, Any]:
+    """What becomes of a bundle whose process gets a signal each time that it serves."""
+    run("systemctl", "restart", "multigraft")
+    until(is_well)
+    good, begin = served(), time.time()
+    said, bad = deployed(name), current()
+    sent: list[int] = []
+
+    def send() -> None:
+        pid = int(shown("MainPID"))
+        if pid and pid not in sent and served() == bad:
+            os.kill(pid, number)
+            sent.append(pid)
+
+    became = rolled_back(said, good, send)
+    log = run("journalctl", "--no-pager", "-u", "multigraft", f"--since=@{int(begin)}")
+    return {**became, "sent": len(sent), "logged": log.count(logged)}
+
+
+def rolled_back(said: str, good: str, look: Callable[[], None] = lambda: None) -> dict[str, Any]:
+    """What becomes of a bundle that was just deployed, until the good one serves again."""
+    bad, restarts, told = current(), int(shown("NRestarts")), len(events("bundle_replaced"))
+
+    def is_back() -> bool:
+        look()
+        return current() == good and is_well() and served() == good
+
+    took = until(is_back, ROLLS_BACK_S)
+    return {
         "said": said,
         "good": good,
         "bad": bad,
-        "well_before": is_well_before,
-        "settled_s": settled,
         "took_s": took,
         "served": served(),
         "restarts": int(shown("NRestarts")) - restarts,
-        "told": [event["MESSAGE"] for event in events("bundle_replaced")],
+        "told": [event["MESSAGE"] for event in events("bundle_replaced")[told:]],
     }
 
 
@@ -149,4 +203,16 @@ def is_purged() -> None:
     }
 
 
-drive(installs, serves, upgrades, gets_a_good_bundle, gets_a_bad_bundle, is_removed, comes_back, is_purged)
+drive(
+    installs,
+    serves,
+    upgrades,
+    gets_a_good_bundle,
+    refuses_what_fails_its_self_test,
+    gets_one_that_does_not_fit,
+    gets_one_that_crashes,
+    gets_one_that_hangs,
+    is_removed,
+    comes_back,
+    is_purged,
+)

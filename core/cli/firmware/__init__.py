@@ -3,27 +3,34 @@
 from __future__ import annotations
 
 import argparse
-import re
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from multigraft.cli.firmware import generate as firmware_generate
 from multigraft.cli.firmware import report as firmware_report
 from multigraft.cli.firmware import verify as firmware_verify
 from multigraft.cli.shared.json_text import json_text
-from multigraft.errors import MultigraftError, UsageError
-
-if TYPE_CHECKING:
-    from multigraft.bundle.bundle import Bundle
+from multigraft.errors import UsageError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add this command's options."""
     parser.add_argument(
-        "what", metavar="MODEL|ops|report|verify", help="a .graft or int8 .tflite to generate from; or a word"
+        "what", metavar="[NAME=]MODEL|ops|report|verify", help="a .graft or int8 .tflite to generate from; or a word"
     )
-    parser.add_argument("folder", nargs="?", type=Path, help="for `report` and `verify`: a folder that was generated")
+    parser.add_argument(
+        "more",
+        nargs="*",
+        metavar="FOLDER|[NAME=]MODEL",
+        help="for `report` and `verify`: a folder that was generated; else further models, which never run at once",
+    )
     parser.add_argument("--board", help="what to generate for; `multigraft devices boards` lists them")
     parser.add_argument("-o", "--output", type=Path, help="the project's folder")
+    parser.add_argument(
+        "--prefix",
+        metavar="NAME",
+        help="what symbols, files and the library are called (default: model; of several models, whose own names come "
+        "of their files or NAME=, what they share: models)",
+    )
     parser.add_argument("--force", action="store_true", help="write into a folder that holds other files, too")
     parser.add_argument("--ram", type=int, metavar="BYTES", help="fail if the model needs more RAM than this")
     parser.add_argument("--flash", type=int, metavar="BYTES", help="fail if its constants need more flash than this")
@@ -41,10 +48,17 @@ def execute(options: argparse.Namespace) -> int:
     if options.what == "ops":
         return _ops(options)
     if options.what == "report":
-        return firmware_report.execute(options)
+        return firmware_report.execute(options, folder_of(options.more))
     if options.what == "verify":
-        return firmware_verify.execute(options)
-    return _generate(options)
+        return firmware_verify.execute(options, folder_of(options.more))
+    return firmware_generate.execute(options)
+
+
+def folder_of(words: list[str]) -> Path | None:
+    """The folder that `report` and `verify` are about; None where none is named."""
+    if len(words) > 1:
+        raise UsageError(f"one folder at a time, not also {words[1]}", "name one that `multigraft firmware` wrote")
+    return Path(words[0]) if words else None
 
 
 def _ops(options: argparse.Namespace) -> int:
@@ -56,86 +70,3 @@ def _ops(options: argparse.Namespace) -> int:
     else:
         print(operator_table())
     return 0
-
-
-def _generate(options: argparse.Namespace) -> int:
-    from multigraft.bundle.bundle import Bundle
-    from multigraft.files import sha256_of
-    from multigraft.firmware_gen import generate
-    from multigraft.firmware_gen.boards.boards import board_named
-    from multigraft.firmware_gen.boards.cores import CORES
-    from multigraft.firmware_gen.cascades.cascade import cascade_of
-    from multigraft.firmware_gen.cascades.reference import golden_frames
-    from multigraft.firmware_gen.cascades.weaving import inputs_of
-    from multigraft.firmware_gen.inspection.reference import golden_vectors
-    from multigraft.firmware_gen.inspection.report import REPORT, report_of, report_text
-    from multigraft.firmware_gen.program.program import load
-    from multigraft.firmware_gen.project.arena_spaces import spaces_of
-    from multigraft.firmware_gen.project.folder import check_target, write_folder
-    from multigraft.firmware_gen.sounds.golden_sounds import golden_sounds
-    from multigraft.firmware_gen.sounds.sound_inputs import sound_inputs
-
-    frame = _frame(options.frame)
-    if options.board is None or options.output is None:
-        raise UsageError("a board and an output folder are needed", "give --board NAME and -o FOLDER")
-    board = board_named(options.board)
-    check_target(options.output, options.force)
-    name = Path(options.what).stem
-    source, content = _open(Path(options.what))
-    try:
-        program = load(source, name)
-        cascade = cascade_of(source, program, frame) if isinstance(source, Bundle) else None
-        if frame is not None and cascade is None:
-            raise UsageError("no task looks at boxes of another one", "leave out --frame")
-        project = generate(
-            source,
-            core=CORES[board.core],
-            name=name,
-            spaces=spaces_of(board, sum(t.stored_bytes for t in inputs_of(cascade, program))),
-            ram_bytes=options.ram,
-            flash_bytes=board.capacity("flash") if options.flash is None else options.flash,
-            frame=frame,
-        )
-        if cascade is not None and isinstance(source, Bundle):
-            golden = golden_frames(source, cascade, program)
-        else:
-            golden = golden_vectors(program)
-    except MultigraftError as error:
-        error.problem = f"{options.what}: {error.problem}"
-        raise
-    report = report_of(project, board.name)
-    hearing = {}
-    if isinstance(source, Bundle) and cascade is None:
-        hearing = golden_sounds(program, sound_inputs(source, program.inputs))
-    beside = {REPORT: json_text(report, indent=1).encode() + b"\n"}
-    write_folder(project, board, sha256_of(content), options.output, *golden, hearing, beside)
-    if options.json:
-        print(json_text(report))
-    else:
-        print(report_text(report))
-        print(f"\nwritten to {options.output}; build it with: make -C {options.output}")
-    return 0
-
-
-def _frame(text: str | None) -> tuple[int, int] | None:
-    """Height and width."""
-    if text is None:
-        return None
-    found = re.fullmatch(r"([1-9]\d{0,6})x([1-9]\d{0,6})", text)
-    if found is None:
-        raise UsageError(f"--frame {text} is not understood", "write for instance 120x160")
-    return int(found[1]), int(found[2])
-
-
-def _open(path: Path) -> tuple[bytes | Bundle, bytes]:
-    """The model or bundle, and the bytes its digest is taken of."""
-    from multigraft.bundle.bundle import LARGEST, MODEL, Bundle
-    from multigraft.reading import read_file
-    from multigraft.tflite.checking.check import check_structure
-
-    if path.suffix == ".tflite":
-        content = read_file(path, LARGEST[MODEL])
-        check_structure(content, str(path))
-        return content, content
-    bundle = Bundle.open(path)
-    return bundle, bundle.model

@@ -20,15 +20,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--picture", type=Path, metavar="FILE", help="for `report`: draw the RAM map")
 
 
-def execute(options: argparse.Namespace) -> int:
+def execute(options: argparse.Namespace, path: Path | None) -> int:
     """Run it; returns the exit code."""
     from multigraft.firmware_gen.inspection.report import draw_report, read_report, report_text
     from multigraft.firmware_gen.project.folder import ProjectFolder
 
-    if options.folder is None:
+    if path is None:
         raise UsageError("`firmware report` needs a folder", "name one that `multigraft firmware` wrote")
-    report = read_report(options.folder)
-    folder = ProjectFolder.open(options.folder)
+    report = read_report(path)
+    folder = ProjectFolder.open(path)
     if options.qemu:
         _count(folder, report)
     report |= _sizes(folder)

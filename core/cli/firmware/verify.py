@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import dataclasses
+from pathlib import Path
 
 from multigraft.cli.shared.board_options import add_timeout_argument, timeout_s
 from multigraft.cli.shared.json_text import json_text
@@ -21,7 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_timeout_argument(parser, "for `verify`: ")
 
 
-def execute(options: argparse.Namespace) -> int:
+def execute(options: argparse.Namespace, path: Path | None) -> int:
     """Run it; returns the exit code."""
     from multigraft.devices.target.golden import joined, verify_hearing, verify_target
     from multigraft.devices.target.serial_link import SerialLink
@@ -29,9 +30,9 @@ def execute(options: argparse.Namespace) -> int:
     from multigraft.firmware_gen.boards.qemu import EmulatedBoard
     from multigraft.firmware_gen.project.folder import ProjectFolder
 
-    if options.folder is None or not (options.qemu or options.port):
+    if path is None or not (options.qemu or options.port):
         raise UsageError("`firmware verify` needs a folder and a device", "name the folder and give --port or --qemu")
-    folder = ProjectFolder.open(options.folder)
+    folder = ProjectFolder.open(path)
     inputs, outputs = folder.golden()
     with contextlib.ExitStack() as stack:
         if options.qemu:

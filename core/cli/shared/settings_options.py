@@ -52,6 +52,14 @@ def add_settings_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="TASK=LAYER",
         help="the trunk layer a task shares up to, or none, instead of the automatic choice; may be repeated",
     )
+    parser.add_argument(
+        "--thin",
+        action="append",
+        default=[],
+        metavar="SHARE",
+        help="what may be left of the networks' weights, or TASK=SHARE for one of them: auto (the least that keeps "
+        "min_agreement), none, or a number below 1; may be repeated",
+    )
     parser.add_argument("--refine", choices=("none", "distill"), help="label-free refinement after the refit")
     add_trust_argument(parser)
 
@@ -64,6 +72,7 @@ def read_settings(options: argparse.Namespace) -> Settings:
         UsageError: An option cannot be served.
     """
     from multigraft.converters.settings.settings import Settings, parse_share
+    from multigraft.converters.settings.thin_shares import parse_thin
 
     settings = Settings.read(options.settings, trusts_code=options.trust_code)
     if options.statistics is not None:
@@ -74,7 +83,10 @@ def read_settings(options: argparse.Namespace) -> Settings:
         tasks = tuple(dataclasses.replace(task, frames=None) for task in settings.tasks)
         settings = dataclasses.replace(settings, tasks=tasks, frames=Path(options.frames))
     graft = dataclasses.replace(
-        settings.graft, share=parse_share(options.share, settings), refine=options.refine or settings.graft.refine
+        settings.graft,
+        share=parse_share(options.share, settings),
+        refine=options.refine or settings.graft.refine,
+        thin=parse_thin(options.thin, settings.graft.thin, [t.name for t in settings.tasks], settings.path),
     )
     settings = dataclasses.replace(settings, graft=graft)
     settings.check()

@@ -41,11 +41,13 @@ uint32_t model_microseconds(void) {
 #endif
 
 int app_infer(uint32_t tasks, uint64_t *cycles) {
+#if !defined(MODEL_READS_STAGED)
     const uint8_t *from = app_staged;
     for (uint32_t i = 0; i < APP_INPUTS; i++) {
         memcpy(app_input(i), from, app_inputs[i].bytes);
         from += app_inputs[i].bytes;
     }
+#endif
 #if defined(MODEL_PROFILE)
     memset(app_step_cycles, 0, sizeof app_step_cycles);
     running_step = MODEL_STEP_COUNT;

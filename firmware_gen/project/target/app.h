@@ -27,9 +27,11 @@ extern const app_tensor app_outputs[APP_OUTPUTS];
 extern const app_task app_tasks[APP_TASKS];
 extern const uint8_t app_model_digest[32];
 
+#if !defined(MODEL_READS_STAGED)
 static inline void *app_input(uint32_t number) {
     return model_inputs[number].data;
 }
+#endif
 
 static inline const void *app_output(uint32_t number) {
     return model_outputs[number].data;

@@ -9,6 +9,9 @@
 #include "port.h"
 #include "protocol.h"
 
+#if defined(MODEL_READS_STAGED) && MODEL_TASK_COUNT > 1
+#error "the benchmark measures one model: generate a project of it alone"
+#endif
 #if !defined(APP_MLPERF_NAME)
 #define APP_MLPERF_NAME APP_MODEL_NAME
 #endif

@@ -14,6 +14,7 @@ from multigraft.converters.report import pareto_plot, summary_docs, units
 from multigraft.converters.report.page import page, write_page
 from multigraft.converters.report.segment_graph import shortened
 from multigraft.converters.report.summary import ParetoPoint, Summary
+from multigraft.converters.report.terminal import remarks
 from multigraft.errors import InputError
 from tests.converters.report.summary_samples import sample
 
@@ -304,3 +305,21 @@ def test_long_names_keep_both_ends() -> None:
     assert shortened("head_digit", 20) == "head_digit"
     short = shortened("head_face_expression_of_the_nearest_person", 20)
     assert len(short) == 20 and short.startswith("head_face") and short.endswith("person")
+
+
+def test_a_thinned_network_shows_what_is_left_and_its_channels(tmp_path: Path) -> None:
+    data = sample()
+    layer = {"name": "conv7", "channels": 64, "kept": 20, "relative_error": 0.125}
+    data["tasks"][0]["thinned"] = {
+        "weights": 39_000,
+        "original_weights": 151_000,
+        "macs": 5_000_000,
+        "original_macs": 13_000_000,
+        "layers": [layer],
+    }
+    name = data["tasks"][0]["name"]
+    said = next(line for line in remarks(Summary.from_json(data)) if "was thinned" in line)
+    shown = rendered(data, tmp_path).text
+    assert said.startswith(name) and said in shown
+    assert re.search(r"conv7\s*64\s*20\s*12\.5", shown)
+    assert "Thinned networks" not in rendered(sample(), tmp_path).text

@@ -6,15 +6,19 @@ is compiled are our files, by the compilers of the boards.
 
 from __future__ import annotations
 
+import importlib
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from multigraft.cli.main import main
+from multigraft.firmware_gen.boards.board import Board
 from multigraft.firmware_gen.boards.boards import BOARDS
 from multigraft.firmware_gen.boards.cores import CORES
 from multigraft.firmware_gen.inspection.instruction_check import check_instructions
@@ -229,3 +233,31 @@ def test_a_whole_image_builds_with_cmake_as_with_make(tmp_path: Path) -> None:
         for image in ("build/frames/firmware.elf", "build-cmake/firmware.elf")
     ]
     assert abs(sizes[0] - sizes[1]) < 64
+
+
+@pytest.mark.parametrize("board", LIBRARIES.values(), ids=lambda board: board.name)
+def test_packages_keep_the_rules_of_their_ecosystems(board: Board) -> None:
+    """What Arduino's library manager, Zephyr's west and ESP-IDF's component manager refuse a package for."""
+    files = glue_files(board, replace(app_model("int8"), name="-häuser: #1", prefix="houses"))
+    yaml: Any = importlib.import_module("yaml")
+    module = yaml.safe_load(files["zephyr/module.yml"])
+    assert re.fullmatch(r"\w+", module["name"], re.ASCII)
+    assert {f"{module['build']['cmake']}/CMakeLists.txt", module["build"]["kconfig"]} <= set(files)
+    (symbol,) = re.findall(r"^config ([A-Z][A-Z0-9_]*)$", files["zephyr/Kconfig"], re.M)
+    assert f"CONFIG_{symbol}=y\n" in files["examples/zephyr/prj.conf"]
+    assert f"if(CONFIG_{symbol})\n" in files["zephyr/CMakeLists.txt"]
+    assert "@" not in "".join(text for name, text in files.items() if name.endswith(("CMakeLists.txt", "Kconfig")))
+    if "idf_component.yml" in files:
+        component = yaml.safe_load(files["idf_component.yml"])
+        assert re.fullmatch(r"\d+\.\d+\.\d+", component["version"])
+        assert isinstance(component["description"], str)
+        assert component["dependencies"] == {"idf": ">=5.0"}
+    if "library.properties" in files:
+        properties = dict(line.split("=", 1) for line in files["library.properties"].splitlines())
+        assert re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9 _.-]{0,62}", properties["name"])
+        assert re.fullmatch(r"\d+\.\d+\.\d+", properties["version"])
+        assert properties["dot_a_linkage"] in ("true", "false")
+        assert all(properties.values()) and not re.search("arduino", properties["name"], re.I)
+        folders = {name.split("/")[1] for name in files if name.startswith("examples/") and name.endswith(".ino")}
+        assert all(f"examples/{folder}/{folder}.ino" in files for folder in folders)
+        assert folders

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import io
 import json
 import subprocess
@@ -11,21 +10,19 @@ import threading
 import time
 from pathlib import Path
 
-import numpy as np
 import pytest
 
-from multigraft.bundle.bundle import GOLDEN_OUTPUTS, Bundle
+from multigraft.bundle.bundle import Bundle
 from multigraft.cli.main import main
 from multigraft.errors import BundleError, DeviceError, InputError, UsageError
 from multigraft.files import sha256_of
-from multigraft.npz import read_npz
 from multigraft.runtime.backends import load_backend
 from multigraft.runtime.deploy import proof, store, trial
 from multigraft.runtime.deploy.deploying import Policy, deploy, wait_settled
 from multigraft.runtime.deploy.remote import Remote
 from multigraft.runtime.deploy.stream import packed, unpacked
 from multigraft.runtime.deploy.waves import Outcome, in_waves, read_waves
-from tests.bundle_builder import build, npz
+from tests.bundle_builder import build, failing
 from tests.runtime.deploy import sshd
 
 
@@ -34,10 +31,7 @@ def grafts(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     """Two bundles that run here, and one whose golden outputs no machine computes."""
     folder = tmp_path_factory.mktemp("built")
     made = [build(heads=(("digit", "classification"),), width=width).bundle for width in (8, 9)]
-    contents = {name: made[1].read(name) for name in made[1].manifest.files}
-    outputs = {name: array ^ np.int8(64) for name, array in read_npz(contents[GOLDEN_OUTPUTS]).items()}
-    bad = Bundle.create(dataclasses.replace(made[1].manifest), {**contents, GOLDEN_OUTPUTS: npz(outputs)})
-    return [bundle.write(folder / f"{number}.graft") for number, bundle in enumerate([*made, bad])]
+    return [bundle.write(folder / f"{number}.graft") for number, bundle in enumerate([*made, failing(made[1])])]
 
 
 @pytest.fixture
@@ -83,8 +77,12 @@ def test_a_crash_or_a_hang_is_a_failed_self_test(
     grafts: list[Path], state: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = store.put(state, digest_of(grafts[0]), Bundle.open(grafts[0]))
-    with pytest.raises(BundleError, match="did not end"):
-        proof.prove(folder, seconds=0.01)
+    hanging = tmp_path / "hanging"
+    hanging.write_text("#!/bin/sh\nexec sleep 600\n")
+    hanging.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(hanging))
+    with pytest.raises(BundleError, match=r"does not end its self-test here: it did nothing for 0\.2 s"):
+        proof.prove(folder, idle_s=0.2)
     crashing = tmp_path / "python"
     crashing.write_text("#!/bin/sh\nkill -SEGV $$\n")
     crashing.chmod(0o755)

@@ -26,6 +26,9 @@ class Device:
 
     def __init__(self, state: Path, graft: Path) -> None:
         self.state, self.graft = state, graft
+        self.boot_id = state.with_name("boot_id")
+        self.boots = 0
+        self.boot()
         self.said: list[str] = []
 
     def deploy(self, letter: str) -> Path:
@@ -35,7 +38,18 @@ class Device:
         return folder
 
     def start(self) -> Path:
-        return trial.starting(self.state, self.said.append)
+        return trial.starting(self.state, self.said.append, self.boot_id)
+
+    def boot(self) -> None:
+        """As after a power cut."""
+        self.boots += 1
+        self.boot_id.write_text(f"6f0d1a4e-0000-4000-8000-{self.boots:012}\n")
+
+    def cut_off(self) -> Path:
+        """What a start serves that ends with the machine."""
+        served = self.start()
+        self.boot()
+        return served
 
     def damage(self, folder: Path) -> None:
         model = folder / MODEL
@@ -75,6 +89,53 @@ def test_a_bundle_that_settles_is_never_rolled_back(device: Device) -> None:
     device.start()
     trial.settled(device.state)
     assert [device.start() for _ in range(9)] == [new] * 9
+
+
+def test_a_good_bundle_outlives_power_cuts(device: Device) -> None:
+    settle_one(device)
+    new = device.deploy("b")
+    assert [device.cut_off() for _ in range(trial.OUTAGES)] == [new] * trial.OUTAGES
+    assert device.start() == new
+    trial.settled(device.state, new)
+    assert [device.cut_off() for _ in range(2 * trial.OUTAGES)] == [new] * 2 * trial.OUTAGES
+    assert device.said == []
+
+
+def test_one_that_brings_the_machine_down_rolls_back_in_the_end(device: Device) -> None:
+    old = settle_one(device)
+    new = device.deploy("b")
+    served = [device.cut_off() for _ in range(trial.OUTAGES + 4)]
+    assert served == [new] * (trial.OUTAGES + 1) + [old] * 3
+    assert f"each of the {trial.OUTAGES + 1} times that the machine went down" in device.said[0]
+
+
+def test_power_cuts_between_do_not_hide_crashes(device: Device) -> None:
+    old = settle_one(device)
+    new = device.deploy("b")
+    served = []
+    for _ in range(trial.TRIALS + 1):
+        # One crashes, and the next ends with the machine.
+        served += [device.start(), device.cut_off()]
+    started = 2 * trial.TRIALS - 1
+    assert served == [new] * started + [old] * 3
+
+
+def test_a_bundle_that_is_deployed_again_has_no_outages_behind_it(device: Device) -> None:
+    settle_one(device)
+    new = device.deploy("b")
+    for _ in range(trial.OUTAGES):
+        device.cut_off()
+    other = device.deploy("c")
+    assert device.cut_off() == other
+    assert device.deploy("b") == new
+    assert [device.cut_off() for _ in range(trial.OUTAGES)] == [new] * trial.OUTAGES
+
+
+def test_where_the_kernel_tells_no_boot_id_every_start_counts(device: Device) -> None:
+    old = settle_one(device)
+    new = device.deploy("b")
+    device.boot_id.unlink()
+    assert [device.start() for _ in range(trial.TRIALS + 1)] == [new] * trial.TRIALS + [old]
 
 
 def test_the_first_bundle_has_nothing_to_come_back_to_and_stays(device: Device) -> None:

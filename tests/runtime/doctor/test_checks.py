@@ -60,6 +60,11 @@ CASES: list[tuple[Check, str, dict[str, Any], str, str, str]] = [
         check_memory, "memory", {"proc/meminfo": "MemTotal: 440000 kB\nMemAvailable: 90000 kB\n"}, "wrong", "87 of",
         "raspi-config",
     ),
+    (check_memory, "memory", {"proc/meminfo": None}, "missing", "/proc/meminfo cannot be read", "mount /proc"),
+    (
+        check_memory, "memory cgroup", {"sys/fs/cgroup/cgroup.controllers": None, "proc/cgroups": None}, "missing",
+        "cannot be told", "mount /proc and /sys",
+    ),
     (
         check_memory, "memory cgroup", {}, "missing", "off",
         "sudo sed -i 's/$/ cgroup_enable=memory/' /boot/firmware/cmdline.txt && sudo reboot",
@@ -110,6 +115,17 @@ def test_a_full_disk_and_a_clock_that_was_not_set(tmp_path: Path) -> None:
     assert finding(check_disk, "disk", system).state == "wrong"
     clock = finding(check_clock, "clock", system)
     assert (clock.state, "1970-01-01" in clock.said) == ("wrong", True)
+
+
+def test_a_state_folder_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Path] = []
+    monkeypatch.setattr(System, "may_use", lambda self, path: bool(asked.append(path)))
+    system = machine(tmp_path, environment={"STATE_DIRECTORY": f"{tmp_path}/not/there:/other"})
+    found = finding(check_disk, "state folder", system)
+    assert (found.state, asked, found.private) == ("wrong", [tmp_path], (str(tmp_path),))
+    assert "--state" in found.remedy
+    monkeypatch.setattr(System, "may_use", lambda self, path: True)
+    assert [one.name for one in check_disk(system)] == ["disk"]
 
 
 def test_what_the_firmware_tells_where_there_is_no_file(tmp_path: Path) -> None:

@@ -34,10 +34,8 @@ FIGURES: dict[str, Any] = {
         "garment": {"buckets": [("0.001", 0), ("0.01", 1), ("+Inf", 1)], "sum": 0.004},
     },
     "frames": 6,
-    "dropped": 11,
+    "cameras": [{"name": "front", "tasks": ["digit", "garment"], "dropped": 11, "up": True, "losses": 2}],
     "rate_hz": 12.5,
-    "health": {"camera": True},
-    "losses": 2,
     "power": [
         {"rail": "VIN", "source": "ina238", "joules": 40.5, "watts": 4.25},
         {"rail": "VDD_GPU_SOC", "source": "ina3221", "joules": 10.25, "watts": 1.5},
@@ -54,7 +52,7 @@ FIGURES: dict[str, Any] = {
 }
 NO_METRICS = {
     "hw.id", "hw.type", "hw.state", "multigraft.source", "multigraft.task",
-    "multigraft.bundle.name",
+    "multigraft.bundle.name", "multigraft.camera.name", "multigraft.camera.tasks",
 }  # fmt: skip
 REFUSED = Counter({"no token": 5})
 

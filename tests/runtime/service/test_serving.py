@@ -130,6 +130,10 @@ def test_http_comes_back_when_its_process_is_killed(service: Served) -> None:
             ("HOME", "--source", "fake:", "--listen", "127.0.0.1:0", "--token-file", "none.txt"),
             "token file none.txt cannot be read",
         ),
+        (
+            ("HOME", "--source", "fake:", "--listen", "0.0.0.0:0", "--state", "/proc/none"),
+            "token file /proc/none/token cannot be made",
+        ),
         (("HOME", "--source", "fake:", "--rate", "0"), "--rate is 0"),
         (("--source", "fake:"), "no bundle is deployed"),
     ],

@@ -1,0 +1,153 @@
+"""Every linear layer of a narrowed network solved anew, in order: from what it now receives to what it originally gave.
+
+As in :mod:`multigraft.converters.graft.refit`, the error of a residual sum's other side is corrected, and errors that
+a ReLU or a clip hides are not fitted. Where both sides of a sum are linear layers (a block and the shortcut beside it),
+they are solved as one. Rows are sampled while frames stream by, so large networks need no more memory than small ones.
+
+Source of the idea: GRAIL (arXiv 2602.23795), Gram matrix and ridge after narrowing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import onnx
+
+from multigraft.converters.graft.onnx_linear_layer import linear_layer
+from multigraft.converters.graft.refit import clamp_bounds
+from multigraft.converters.job.progress import Report, silent
+from multigraft.converters.network.frames import Frames
+from multigraft.converters.network.network import Array, Network
+from multigraft.converters.thinning.flow import Flow
+from multigraft.converters.thinning.narrow import Indices, like
+from multigraft.refit.linear_layer import HELD_OUT_EVERY, MIN_GROUP_ROWS, MIN_ROWS, ROWS_PER_INPUT, LinearLayer
+from multigraft.refit.ridge import fit_rows
+
+DESIGN_BYTES = 1 << 30
+"""Of a layer's rows; of wider layers fewer are used."""
+
+Kept = Mapping[str, tuple[Indices, int]]
+"""Tensor to the channels that are left of it and their axis."""
+
+
+@dataclass(frozen=True)
+class _Sum:
+    """The residual sum that a layer's output goes into: what is added, and the layer that alone makes that, or -1."""
+
+    total: str
+    other: str
+    beside: int
+
+
+def resolved(
+    original: Network, narrow: Network, kept: Kept, frames: Frames, seed: int = 0, report: Report = silent
+) -> tuple[Network, dict[int, float]]:
+    """``narrow`` with new weights, and the relative squared error of each layer by the index of its node."""
+    was, now = Flow(original, frames), Flow(narrow, frames)
+    cuts = {p.node_index: p.name for p in original.cut_points}
+    rng, errors = np.random.default_rng(seed), {}
+    changed: set[str] = set()
+    solvable = [i for i, n in enumerate(narrow.nodes) if linear_layer(n, narrow.constants) is not None]
+    for index, node in enumerate(narrow.nodes):
+        if any(name in changed or name in kept for name in node.input):
+            changed.update(node.output)
+            layer = linear_layer(now.nodes[index], now.constants)
+            if layer is not None and original.has_frames(node.input[0]) and original.has_frames(node.output[0]):
+                report(f"solve layers of {original.name} anew ({solvable.index(index) + 1} of {len(solvable)})")
+                errors[index] = _solve(was, now, index, layer, kept, changed, len(frames), rng)
+        if index in cuts:
+            was.advance(cuts[index])
+            now.advance(cuts[index])
+    return like(narrow, now.model()), errors
+
+
+def _solve(
+    was: Flow,
+    now: Flow,
+    index: int,
+    layer: LinearLayer,
+    kept: Kept,
+    changed: set[str],
+    frames: int,
+    rng: np.random.Generator,
+) -> float:
+    network, node = now.network, now.nodes[index]
+    output = node.output[0]
+    after = [n for n in now.nodes if output in n.input]
+    summed = None if output in network.outputs else _sum_of(now, index, after, changed)
+    layers, given = [layer], [node.input[0]]
+    if summed is not None:
+        after = [n for n in now.nodes if summed.total in n.input]
+        if summed.beside >= 0:
+            other = now.nodes[summed.beside]
+            beside = linear_layer(other, now.constants)
+            assert beside is not None
+            layers.append(beside)
+            given.append(other.input[0])
+    ends = summed.total if summed else output
+    bounds = None if ends in network.outputs else clamp_bounds(after, now.constants)
+    is_joint = len(layers) == 2
+    skip = summed.other if summed and not is_joint else ""
+    designs, targets, offsets, keep = [], [], [], 1
+    for part in was.chunks():
+        goal = _left(was(part, [ends])[ends], kept.get(ends))
+        values = now(part, [*given, *([skip] if skip else [])])
+        positions = layer.rows(goal[:1]).shape[1]
+        keep = min(positions, -(-_rows_wanted(layers) // frames))
+        picked = rng.integers(0, positions, (len(goal), keep)) if keep < positions else None
+        aims = goal - values[skip] if skip else goal
+        designs.append(np.concatenate([one.design(values[g], picked) for one, g in zip(layers, given, strict=True)], 2))
+        targets.append(layer.rows(aims, picked))
+        if skip and bounds:
+            offsets.append(layer.rows(values[skip], picked))
+    design, target = np.concatenate(designs, 1), np.concatenate(targets, 1)
+    prior = np.concatenate([one.weight for one in layers], 1)
+    held_out = (np.arange(design.shape[1]) // keep) % HELD_OUT_EVERY == 0
+    solution = fit_rows(design, target, held_out, prior, bounds, np.concatenate(offsets, 1) if offsets else None)
+    own = layer.weight.shape[1]
+    now.put(index, layer.initializers(solution.weight[:, :own], solution.intercept))
+    if is_joint:
+        assert summed is not None
+        nothing = np.zeros_like(solution.intercept)
+        now.put(summed.beside, layers[1].initializers(solution.weight[:, own:], nothing))
+    return solution.relative_error
+
+
+def _rows_wanted(layers: list[LinearLayer]) -> int:
+    groups, outputs = layers[0].weight.shape[0], layers[0].weight.shape[2]
+    inputs = sum(one.weight.shape[1] for one in layers)
+    wanted = max(MIN_ROWS if groups == 1 else MIN_GROUP_ROWS, ROWS_PER_INPUT * inputs)
+    return max(1, min(wanted, DESIGN_BYTES // (4 * groups * (inputs + 2 * outputs))))
+
+
+def _left(value: Array, kept: tuple[Indices, int] | None) -> Array:
+    return value if kept is None else np.take(value, kept[0], axis=kept[1])
+
+
+def _sum_of(now: Flow, index: int, after: list[onnx.NodeProto], changed: set[str]) -> _Sum | None:
+    """The sum of the layer's output with something that is known already."""
+    output = now.nodes[index].output[0]
+    if len(after) != 1 or after[0].op_type != "Add" or len(set(after[0].input)) != 2:
+        return None
+    other = next(n for n in after[0].input if n != output)
+    shapes = now.network.shapes
+    if other in now.constants or shapes.get(other) != shapes[output]:
+        return None
+    writer = next((i for i, n in enumerate(now.nodes) if other in n.output), -1)
+    if writer > index:
+        return None
+    total = after[0].output[0]
+    return _Sum(total, other, writer if _is_alone(now, writer, other, changed) else -1)
+
+
+def _is_alone(now: Flow, writer: int, tensor: str, changed: set[str]) -> bool:
+    """Whether a tensor is a changed layer's, every output of which reads every input, and goes into one node."""
+    if writer < 0 or tensor not in changed or tensor in now.network.outputs:
+        return False
+    layer: Any = linear_layer(now.nodes[writer], now.constants)
+    if layer is None or layer.geometry.groups != 1 or not layer.geometry.takes_bias:
+        return False
+    return sum(list(n.input).count(tensor) for n in now.nodes) == 1 and len(now.nodes[writer].input) > 2

@@ -1,0 +1,215 @@
+"""Which plan is thinned how far: every way to share that may pay, narrowed as far as its answers allow.
+
+Each tree of a plan (a donor with the tails on its trunk, or a network alone) is thinned as a whole. How far is looked
+for by halving over nested shares, on the frames that choose; what comes out is proved on frames that no choice has
+looked at, as any other plan is.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from multigraft.converters.graft.candidate import Candidate, agreement_of, whole_agreement
+from multigraft.converters.graft.evidence import Evidence
+from multigraft.converters.graft.plan_latency import PlanLatency
+from multigraft.converters.graft.planner import cost_of_plans, pareto, pick, timed
+from multigraft.converters.graft.search import SearchOptions
+from multigraft.converters.graft.sharing_plan import Limits, PlanningResult, SharingPlan
+from multigraft.converters.job.progress import Report, silent
+from multigraft.converters.network.network import Network
+from multigraft.converters.network.thinned_network import ThinnedNetwork
+from multigraft.converters.settings.thin_shares import Share, ThinShares
+from multigraft.converters.similarity.representations import union_of
+from multigraft.converters.thinning.explain_thinning import explain_thinning
+from multigraft.converters.thinning.survey import survey
+from multigraft.converters.thinning.thin import thin
+from multigraft.converters.thinning.tree import Tree
+
+SHARES = (0.9, 0.8, 0.7, 0.6, 0.5, 0.42, 0.35, 0.29, 0.24, 0.2, 0.16, 0.13, 0.1)
+"""Of a tree's cost that are looked at, from the widest to the narrowest."""
+
+
+@dataclass(frozen=True)
+class ThinnedTree:
+    """A tree with fewer channels.
+
+    Attributes:
+        root: Its network that is not grafted.
+        grafts: Task to its graft, the tail thinned.
+    """
+
+    root: ThinnedNetwork
+    grafts: Mapping[str, Candidate]
+
+    @property
+    def lower_bound(self) -> float:
+        """The lowest of any task's agreement."""
+        shown = [self.root.agreement, *(g.agreement for g in self.grafts.values())]
+        return min(a.lower_bound if a else 0.0 for a in shown)
+
+
+class ThinningSearch:
+    """Thins the trees of plans, each once.
+
+    Args:
+        networks: All, as they came.
+        evidence: Task to its frames.
+        shares: How far each may be thinned.
+        options: Confidence, tolerances and seed.
+        limits: The budget.
+        report: Takes a line for each step.
+    """
+
+    def __init__(
+        self,
+        networks: Sequence[Network],
+        evidence: Mapping[str, Evidence],
+        shares: ThinShares,
+        options: SearchOptions,
+        limits: Limits,
+        report: Report = silent,
+    ) -> None:
+        self._networks = {n.name: n for n in networks}
+        self._evidence, self._shares, self._options = evidence, shares, options
+        self._limits, self._report = limits, report
+        self._done: dict[tuple[object, ...], tuple[Tree, ThinnedTree | None]] = {}
+
+    def thinned(self, plan: SharingPlan) -> SharingPlan:
+        """``plan`` with every tree as narrow as was asked for, or as its answers allow."""
+        grafts, whole = dict(plan.grafts), {}
+        weights = macs = 0
+        for root in self._networks.values():
+            if root.name in plan.grafts:
+                continue
+            on_it = {name: g for name, g in plan.grafts.items() if g.join.donor == root.name}
+            if (made := self._tree(root, on_it)) is None:
+                weights += root.weights + sum(g.own_weights for g in on_it.values())
+                macs += root.macs + sum(g.own_macs for g in on_it.values())
+                continue
+            whole[root.name] = made.root
+            grafts |= made.grafts
+            weights += made.root.network.weights + sum(g.own_weights for g in made.grafts.values())
+            macs += made.root.network.macs + sum(g.own_macs for g in made.grafts.values())
+        return dataclasses.replace(plan, weights=weights, macs=macs).with_grafts(grafts, whole)
+
+    def _tree(self, root: Network, grafts: Mapping[str, Candidate]) -> ThinnedTree | None:
+        key = (root.name, *sorted((name, id(g)) for name, g in grafts.items()))
+        if key not in self._done:
+            tree = Tree(root, grafts, self._networks)
+            # The tree is kept with its result, so that no other graft can get the id of one of its own.
+            self._done[key] = tree, self._searched(tree)
+        return self._done[key][1]
+
+    def _searched(self, tree: Tree) -> ThinnedTree | None:
+        asked = self._asked(tree)
+        if asked == "none":
+            return None
+        joined = tree.joined()
+        frames = union_of({task: self._evidence[task].fit for task in tree.tasks})
+        label = " and ".join(tree.tasks)
+        self._report(f"look at channels of {label}")
+        found = survey(joined, frames, self._options.seed, self._report)
+        macs = 0.0 if self._limits.prefer == "weights" else 1.0
+
+        @functools.cache
+        def at(share: float) -> ThinnedTree | None:
+            self._report(f"thin {label} to {100 * share:g} %")
+            made = thin(joined, frames, share, macs=macs, seed=self._options.seed, report=self._report, found=found)
+            if not made.layers:
+                return None
+            network, grafts = tree.parted(made.network)
+            root = ThinnedNetwork(network, None, made.layers, tree.root.weights, tree.root.macs)
+            return self._judged(tree, root, grafts)
+
+        if asked != "auto":
+            return at(asked)
+        low, high, best = 0, len(SHARES), None
+        while low < high:
+            middle = (low + high) // 2
+            made = at(SHARES[middle])
+            if made is not None and made.lower_bound >= self._limits.min_agreement:
+                low, best = middle + 1, made
+            else:
+                high = middle
+        return best
+
+    def _asked(self, tree: Tree) -> Share:
+        if any(self._shares.of(task) == "none" for task in tree.tasks):
+            return "none"
+        return self._shares.of(tree.root.name)
+
+    def _judged(self, tree: Tree, root: ThinnedNetwork, grafts: Mapping[str, Candidate]) -> ThinnedTree:
+        def asked(task: str) -> tuple[Network, Evidence, float, float | None]:
+            tolerance = (self._options.tolerances or {}).get(task)
+            return self._networks[task], self._evidence[task], self._options.confidence, tolerance
+
+        own = whole_agreement(root.network, *asked(tree.root.name))
+        judged = {
+            task: dataclasses.replace(g, agreement=agreement_of(g.join, g.tail, root.network, *asked(task)))
+            for task, g in grafts.items()
+        }
+        return ThinnedTree(dataclasses.replace(root, agreement=own), judged)
+
+
+def with_thinning(
+    outcome: PlanningResult,
+    networks: Sequence[Network],
+    evidence: Mapping[str, Evidence],
+    shares: ThinShares,
+    options: SearchOptions,
+    report: Report = silent,
+) -> PlanningResult:
+    """The plan that the budget picks where networks may be thinned, too, and the front with all that was tried.
+
+    Args:
+        outcome: Of the search that shares and thins nothing.
+        networks: All, as they came.
+        evidence: Task to its frames.
+        shares: How far each may be thinned.
+        options: As for the search.
+        report: Takes a line for each step.
+    """
+    limits = outcome.limits
+    search = ThinningSearch(networks, evidence, shares, options, limits, report)
+    latency = PlanLatency(networks)
+    # What [graft] share asks for stands: only how wide it is may change.
+    starts = [outcome.chosen] if options.share else bases(outcome, networks, limits)
+    tried = [timed(search.thinned(start), latency) for start in starts]
+    named = {task for task, share in shares.tasks.items() if not isinstance(share, str)}
+    tried = [plan for plan in tried if plan.thinned and named <= plan.thinned.keys()]
+    cost, forced = cost_of_plans(limits, latency), shares.asks_for_numbers
+    chosen = pick(tried if forced else [outcome.chosen, *tried], limits, cost, forced) or outcome.chosen
+    front = pareto([*outcome.front, *tried])
+    if chosen not in front:
+        front = [*front, chosen]
+    front.sort(key=lambda plan: (-plan.weights, -plan.macs))
+    message = explain_thinning(chosen, outcome, tried)
+    return dataclasses.replace(outcome, chosen=chosen, front=tuple(front), message=message)
+
+
+def bases(outcome: PlanningResult, networks: Sequence[Network], limits: Limits) -> list[SharingPlan]:
+    """Ways to share that are worth thinning: the chosen one, its relatives alone, both a little shallower, and none."""
+    nothing = SharingPlan({}, sum(n.weights for n in networks), sum(n.macs for n in networks))
+    every = outcome.chosen.grafts
+    relatives = {name: g for name, g in every.items() if g.join.relation == "relative"}
+    found: list[SharingPlan] = [nothing]
+    for grafts in (every, relatives):
+        for these in (grafts, {name: _roomier(g, outcome, limits) for name, g in grafts.items()}):
+            plan = nothing
+            for name, graft in these.items():
+                plan = plan.with_graft(next(n for n in networks if n.name == name), graft)
+            if all(plan.grafts != other.grafts for other in found):
+                found.append(plan)
+    return found
+
+
+def _roomier(graft: Candidate, outcome: PlanningResult, limits: Limits) -> Candidate:
+    """The smallest graft of the same task that leaves half of the room below full agreement to thinning."""
+    same = [c for c in outcome.evaluated if (c.join.target, c.join.donor) == (graft.join.target, graft.join.donor)]
+    best = max((c.shown.lower_bound for c in same if c.agreement), default=0.0)
+    wanted = (limits.min_agreement + best) / 2
+    roomy = [c for c in same if c.agreement and c.shown.lower_bound >= wanted]
+    return min(roomy, key=lambda c: c.own_weights, default=graft)

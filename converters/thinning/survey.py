@@ -1,0 +1,200 @@
+"""What the choice of channels needs of the frames: Gram matrices of what every layer reads, taken in one walk.
+
+From them come, for each group of channels, the order in which they are kept and what each number of them costs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from multigraft.converters.job.progress import Report, silent
+from multigraft.converters.network.frames import Frames
+from multigraft.converters.network.network import Network
+from multigraft.converters.thinning.channels import Channels, channel_groups, mixing
+from multigraft.converters.thinning.flow import Flow
+from multigraft.converters.thinning.narrow import Indices, narrowed, put, spread
+from multigraft.converters.thinning.pivots import pivots
+from multigraft.refit.linear_layer import positions_used
+from multigraft.refit.ridge import RidgeSums
+from multigraft.tensors.arrays import Float64Array
+
+RIDGE = 1e-3
+"""Strength of the ridge where channels are compared, relative to the mean variance of the inputs."""
+
+ROWS_AN_INPUT = 4
+MOST_DETERMINED = 0.9
+"""Share of inputs to rows from which on a fit says nothing; where rows are fewer than ROWS_AN_INPUT times the inputs,
+its error is corrected (Golub, Heath and Wahba, Technometrics 21, 1979)."""
+
+STEPS = 16
+"""In how many steps a group's channels go."""
+
+PROBED_FRAMES = 200
+"""On which a group's weight in the answers is measured."""
+
+
+@dataclass(frozen=True)
+class Read:
+    """Sums of what one layer reads and makes in the original network.
+
+    Attributes:
+        sums: Of inputs and outputs.
+        weight: (inputs, outputs), as it is.
+        variance: Of what the layer, or the residual sum that it is part of, gives.
+    """
+
+    sums: RidgeSums
+    weight: Float64Array
+    variance: float
+
+    def centred(self) -> tuple[Float64Array, Float64Array]:
+        """Covariance of the inputs with themselves and with the outputs, times the rows."""
+        s = self.sums
+        xx = s.xx[0] - np.outer(s.x[0], s.x[0]) / s.rows
+        xy = s.xy[0] - np.outer(s.x[0], s.y[0]) / s.rows
+        return xx + RIDGE * np.trace(xx) / len(xx) * np.eye(len(xx)) + 1e-9 * s.rows * np.eye(len(xx)), xy
+
+    def curve(self, order: Indices, count: int) -> Float64Array:
+        """Squared error over the variance when the first k channels are kept, (channels + 1,)."""
+        xx, xy = self.centred()
+        inputs = spread(order, len(xx) // count)
+        lower = np.linalg.cholesky(xx[np.ix_(inputs, inputs)])
+        explained = (np.linalg.solve(lower, xy[inputs]) ** 2).sum(1).reshape(count, -1).sum(1)
+        whole = float(np.sum(self.sums.yy - self.sums.y**2 / self.sums.rows))
+        error: Float64Array = np.maximum(whole - np.concatenate([[0.0], np.cumsum(explained)]), 0)
+        # With few rows an input, what is left of these rows says too little of others: generalised cross-validation.
+        share = np.arange(count + 1) * (len(xx) // count) / self.sums.rows
+        few = share * ROWS_AN_INPUT > 1
+        error[few] = np.minimum(error[few] / np.maximum(1 - share[few], 1e-3) ** 2, whole)
+        error[few & (share >= MOST_DETERMINED)] = whole
+        if few.any():
+            # The ridge pulls to the weights as they are, so leaving channels out and no more is what it costs at most.
+            apart = (xx * (self.weight @ self.weight.T))[np.ix_(inputs, inputs)][::-1, ::-1]
+            left_out = np.append(np.diagonal(apart.cumsum(0).cumsum(1))[::-1], 0.0)[:: len(xx) // count]
+            error[few] = np.minimum(error, left_out)[few]
+        return error / self.variance
+
+    def solve(self, kept: Indices, count: int) -> tuple[Float64Array, Float64Array]:
+        """Weights (inputs, outputs) and intercept that read ``kept`` channels alone."""
+        xx, xy = self.centred()
+        inputs = spread(kept, len(xx) // count)
+        weight = np.linalg.solve(xx[np.ix_(inputs, inputs)], xy[inputs])
+        intercept = (self.sums.y[0] - self.sums.x[0][inputs] @ weight) / self.sums.rows
+        return weight, intercept
+
+    def covariance(self, count: int) -> Float64Array:
+        """(channels, channels) of what is read, each channel times the norm of the weights that read it."""
+        s, size = self.sums, self.weight.shape[0] // count
+        total = np.zeros((count, count))
+        for at in range(size):
+            x = s.x[0][at::size]
+            total += s.xx[0][at::size, at::size] / s.rows - np.outer(x, x) / s.rows**2
+        norms = np.sqrt((self.weight**2).reshape(count, -1).sum(1))
+        result: Float64Array = total / size * norms[:, None] * norms[None, :] / (self.variance / s.rows)
+        return result
+
+
+@dataclass(frozen=True)
+class Survey:
+    """All groups of a network.
+
+    Attributes:
+        network: It.
+        groups: Of channels.
+        orders: Of each group: the first k are kept of k.
+        curves: Of each group: kept channels to what their lack costs the answers.
+    """
+
+    network: Network
+    groups: tuple[Channels, ...]
+    orders: tuple[Indices, ...]
+    curves: tuple[dict[int, float], ...]
+
+
+def survey(network: Network, frames: Frames, seed: int = 0, report: Report = silent) -> Survey:
+    """Look at every group of channels of ``network`` on unlabeled frames."""
+    groups = channel_groups(network)
+    reads = _reads(network, groups, frames, seed, report)
+    probed = frames[:PROBED_FRAMES]
+    was = _answers(network, probed)
+    orders, curves = [], []
+    for number, group in enumerate(groups, 1):
+        report(f"weigh channels of {network.name} ({number} of {len(groups)})")
+        every = [reads[index] for index in group.readers]
+        order = pivots(np.sum([r.covariance(group.count) for r in every], axis=0), np.ones(group.count))
+        curve = np.sum([r.curve(order, group.count) for r in every], axis=0)
+        probe = max(1, group.count // 2)
+        changed = _answers(_solved(network, group, np.sort(order[:probe]), every), probed)
+        moved = _moved(was, changed) / max(float(curve[probe]), 1e-9)
+        orders.append(order)
+        curves.append({width: moved * float(curve[width]) for width in _widths(group.count)})
+    return Survey(network, groups, tuple(orders), tuple(curves))
+
+
+def _widths(channels: int) -> list[int]:
+    return sorted({max(1, round(channels * step / STEPS)) for step in range(1, STEPS + 1)})
+
+
+def _reads(network: Network, groups: Sequence[Channels], frames: Frames, seed: int, report: Report) -> dict[int, Read]:
+    wanted = sorted({index for group in groups for index in group.readers})
+    cuts = {p.node_index: p.name for p in network.cut_points}
+    flow, rng = Flow(network, frames), np.random.default_rng(seed)
+    found: dict[int, Read] = {}
+    for index in range(len(network.nodes)):
+        if index in wanted:
+            report(f"look at what layers of {network.name} read ({len(found) + 1} of {len(wanted)})")
+            found[index] = _read(network, flow, index, len(frames), rng)
+        if index in cuts and index < (wanted[-1] if wanted else 0):
+            flow.advance(cuts[index])
+    return found
+
+
+def _read(network: Network, flow: Flow, index: int, frames: int, rng: np.random.Generator) -> Read:
+    node = network.nodes[index]
+    layer = mixing(network, node)
+    assert layer is not None
+    output = node.output[0]
+    after = [n for n in network.nodes if output in n.input]
+    is_summed = len(after) == 1 and after[0].op_type == "Add" and output not in network.outputs
+    total = after[0].output[0] if is_summed else output
+    sums = RidgeSums.empty(*layer.weight.shape)
+    whole = RidgeSums.empty(1, 0, layer.weight.shape[2])
+    for part in flow.chunks():
+        values = flow(part, [node.input[0], output, total])
+        rows = layer.rows(values[output][:1]).shape[1]
+        keep = positions_used(layer, rows, frames)
+        picked = rng.integers(0, rows, (len(values[output]), keep)) if keep < rows else None
+        given, summed = layer.rows(values[output], picked), layer.rows(values[total], picked)
+        sums.add(layer.design(values[node.input[0]], picked), given)
+        whole.add(np.zeros((1, summed.shape[1], 0), np.float32), summed)
+    variance = float(np.sum(whole.yy - whole.y**2 / whole.rows)) + 1e-12
+    return Read(sums, layer.weight[0], variance)
+
+
+def _solved(network: Network, group: Channels, kept: Indices, reads: Sequence[Read]) -> Network:
+    """``network`` with ``kept`` channels of one group, what reads them solved anew."""
+    made = narrowed(network, [group], [kept])
+    model = made.model
+    for index, read in zip(group.readers, reads, strict=True):
+        layer = mixing(made, made.nodes[index])
+        assert layer is not None
+        weight, intercept = read.solve(kept, group.count)
+        if index in group.makers:
+            weight, intercept = weight[:, kept], intercept[kept]
+        for position, value in layer.initializers(weight[None], intercept[None]).items():
+            put(model, model.graph.node[index], position, value)
+    return Network(made.name, model, made.preprocessing, made.kind)
+
+
+def _answers(network: Network, frames: Frames) -> list[Float64Array]:
+    outputs = network.run(network.prepare(frames))
+    return [outputs[name].astype(np.float64) for name in network.outputs]
+
+
+def _moved(was: Sequence[Float64Array], now: Sequence[Float64Array]) -> float:
+    """How far answers moved: squared, over their variance, the mean of all outputs."""
+    pairs = zip(was, now, strict=True)
+    return float(np.mean([((n - w) ** 2).sum() / (((w - w.mean(0)) ** 2).sum() + 1e-12) for w, n in pairs]))

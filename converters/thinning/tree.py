@@ -1,0 +1,107 @@
+"""A donor and the tails on its trunk as one network of several answers, thinned as a whole and taken apart again."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import onnx
+from onnx import numpy_helper
+
+from multigraft.converters.graft.candidate import Candidate, costed
+from multigraft.converters.graft.tail import tail_of
+from multigraft.converters.network.network import Network, model_of, node_macs
+from multigraft.converters.thinning.narrow import like
+
+
+@dataclass(frozen=True)
+class Tree:
+    """A network that is not grafted, and the grafts onto it.
+
+    Attributes:
+        root: The network.
+        grafts: Task to its graft onto ``root``.
+        targets: Task to its original network.
+    """
+
+    root: Network
+    grafts: Mapping[str, Candidate]
+    targets: Mapping[str, Network]
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """All that it answers."""
+        return (self.root.name, *self.grafts)
+
+    def joined(self) -> Network:
+        """One network whose outputs are the root's, then those of the tails in order."""
+        if not self.grafts:
+            return self.root
+        root = self.root
+        model = onnx.ModelProto()
+        model.CopyFrom(root.model)
+        have = set(root.constants)
+        for task, graft in self.grafts.items():
+            model.graph.node.extend(graft.tail.nodes)
+            for name, value in graft.tail.constants.items():
+                if name not in have:
+                    have.add(name)
+                    model.graph.initializer.append(numpy_helper.from_array(value, name))
+            target = self.targets[task]
+            model.graph.output.extend(
+                onnx.helper.make_tensor_value_info(o, onnx.TensorProto.FLOAT, ["N", *target.shapes[o]])
+                for o in target.outputs
+            )
+        return like(root, model)
+
+    def parted(self, joined: Network) -> tuple[Network, dict[str, Candidate]]:
+        """The root and the grafts of a network that :meth:`joined` made, with its weights."""
+        if not self.grafts:
+            return joined, {}
+        own = f"{self.root.name}/"
+        count = len(self.root.nodes)
+        root = _root_of(self.root, joined, count)
+        grafts = {}
+        for task, graft in self.grafts.items():
+            part = joined.nodes[count : count + len(graft.tail.nodes)]
+            count += len(graft.tail.nodes)
+            source = graft.tail.source
+            nodes = [_stripped(node, own, source) for node in part]
+            constants = {_strip(name, own, source): value for name, value in joined.constants.items()}
+            target = self.targets[task]
+            tail = tail_of(nodes, constants, source, target)
+            point = dataclasses.replace(graft.join.donor_point, shape=joined.shapes[source])
+            join = dataclasses.replace(graft.join, donor_point=point)
+            made = costed(join, tail, target)
+            macs = sum(node_macs(node, joined.constants, joined.shapes) for node in part)
+            grafts[task] = dataclasses.replace(
+                made, own_macs=macs, layers=graft.layers, adapter_error=graft.adapter_error
+            )
+        return root, grafts
+
+
+def _root_of(root: Network, joined: Network, count: int) -> Network:
+    graph = onnx.helper.make_graph(
+        joined.nodes[:count],
+        "root",
+        list(root.model.graph.input),
+        list(root.model.graph.output),
+        list(joined.model.graph.initializer),
+    )
+    return like(root, model_of(graph, root.opset))
+
+
+def _strip(name: str, own: str, source: str) -> str:
+    """The name that a tensor of a tail had before it joined a network that puts its own in front."""
+    rest = name.removeprefix(own)
+    return rest if name != source and "/" in rest else name
+
+
+def _stripped(node: onnx.NodeProto, own: str, source: str) -> onnx.NodeProto:
+    copied = onnx.NodeProto()
+    copied.CopyFrom(node)
+    copied.name = _strip(node.name, own, source)
+    copied.input[:] = [_strip(name, own, source) for name in node.input]
+    copied.output[:] = [_strip(name, own, source) for name in node.output]
+    return copied

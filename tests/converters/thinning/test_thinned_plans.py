@@ -1,0 +1,133 @@
+"""What a build takes where networks may be thinned, and what it says of it."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+
+from multigraft.agreement.agreement import Agreement
+from multigraft.cli.shared.settings_options import load_frames
+from multigraft.converters.build import Grafted, graft
+from multigraft.converters.graft.explanation import poor_bargain
+from multigraft.converters.graft.sharing_plan import Limits, SharingPlan
+from multigraft.converters.network.network import Network
+from multigraft.converters.network.thinned_network import ThinnedNetwork
+from multigraft.converters.settings.settings import Settings
+from multigraft.converters.settings.thin_shares import ThinShares, parse_thin
+from multigraft.errors import ConfigurationError
+from tests.converters.graft.networks import GREY, frames, perturbed, residual_network
+
+HEAD = 'frames = "frames.npy"\n[budget]\nmin_agreement = 0.8\n[graft]\nfit_frames = 96\n{graft}\n'
+TASK = """
+[[task]]
+name = "{name}"
+model = "{name}.onnx"
+kind = "regression"
+tolerance = 1.0
+preprocessing = {{ size = [8, 8], color = "grey", scale = 0.00392156862745098 }}
+"""
+
+
+def project(folder: Path, names: tuple[str, ...], how: str) -> Path:
+    first = residual_network("first", 1, width=16)
+    related = perturbed(first, "second", 0.01) if len(names) > 1 else None
+    for network in (first, related):
+        if network is not None:
+            onnx.save(network.model, folder / f"{network.name}.onnx")
+    np.save(folder / "frames.npy", np.stack(frames(240)))
+    text = HEAD.format(graft=how) + "".join(TASK.format(name=name) for name in names)
+    (folder / "multigraft.toml").write_text(text, "utf-8")
+    return folder / "multigraft.toml"
+
+
+def grafted(folder: Path, names: tuple[str, ...], how: str) -> Grafted:
+    return graft(Settings.load(project(folder, names, how)), load_frames)
+
+
+def test_a_single_network_is_thinned_to_the_share_that_was_asked_for(tmp_path: Path) -> None:
+    made = grafted(tmp_path, ("first",), "thin = 0.6")
+    (network,), plan = made.networks, made.outcome.chosen
+    thinned = plan.thinned["first"]
+    assert plan.weights == thinned.network.weights <= 0.6 * network.weights
+    assert "first thinned to" in made.outcome.message
+    kept = {layer.name: layer.kept for layer in thinned.layers}
+    assert kept and all(thinned.network.shapes[f"first/{name}"][0] == count for name, count in kept.items())
+    (task,) = made.multitask.tasks
+    assert task.fidelity["grafted_agreement"]["frames"] == len(made.evidence["first"].prove)
+    assert task.fidelity["thinned"]["weights"] == [network.weights, thinned.network.weights]
+
+
+def test_auto_takes_the_least_that_keeps_the_budget_on_frames_that_choose(tmp_path: Path) -> None:
+    made = grafted(tmp_path, ("first",), 'thin = "auto"')
+    plan = made.outcome.chosen
+    assert plan.thinned and plan.weights < made.networks[0].weights
+    point = next(p for p in made.outcome.front if p.weights == plan.weights)
+    assert point.lower_bound >= 0.8
+
+
+def test_what_stands_on_a_trunk_is_thinned_with_it_and_the_segments_answer(tmp_path: Path) -> None:
+    made = grafted(tmp_path, ("first", "second"), 'thin = 0.6\nshare = { second = "2" }')
+    plan = made.outcome.chosen
+    assert list(plan.grafts) == ["second"] and list(plan.thinned) == ["first"]
+    shared = sum(n.weights for n in made.networks) - made.networks[0].cut_points[1].weights
+    assert plan.weights <= 0.6 * shared
+    x = made.networks[0].prepare(made.evidence["first"].fit[:8])
+    whole = Network("whole", made.multitask.model, GREY)
+    outputs = whole.run(x)
+    assert (whole.weights, whole.macs) == (plan.weights, plan.macs)
+    for task, network in zip(made.multitask.tasks, made.networks, strict=True):
+        original = network.run(x)[network.outputs[0]]
+        assert np.abs(outputs[f"whole/{task.outputs[0]}"] - original).max() < 1.0
+
+
+def test_none_keeps_a_network_as_it_came(tmp_path: Path) -> None:
+    made = grafted(tmp_path, ("first",), 'thin = { first = "none" }')
+    assert not made.outcome.chosen.thinned and made.outcome.chosen.weights == made.networks[0].weights
+
+
+@pytest.mark.parametrize(
+    ("how", "problem"),
+    [
+        ("thin = 1.5", "graft.thin is 1.5"),
+        ('thin = "much"', "graft.thin is 'much'"),
+        ("thin = { first = 0 }", "graft.thin.first is 0"),
+        ("thin = { frist = 0.5 }", "graft.thin.frist is not the name of a task; did you mean first"),
+    ],
+)
+def test_what_is_no_share_is_refused_with_its_place(tmp_path: Path, how: str, problem: str) -> None:
+    with pytest.raises(ConfigurationError) as refused:
+        Settings.load(project(tmp_path, ("first",), how))
+    assert problem in str(refused.value)
+
+
+def test_options_go_over_the_settings_and_are_refused_by_name() -> None:
+    asked = parse_thin(["auto", "digit=0.5"], ThinShares(), ["digit", "garment"], Path("multigraft.toml"))
+    assert (asked.of("garment"), asked.of("digit")) == ("auto", 0.5)
+    for wrong in ("2", "digit=", "digit=x", "digits=0.5"):
+        with pytest.raises(ConfigurationError, match=f"--thin {wrong} "):
+            parse_thin([wrong], ThinShares(), ["digit"], Path("multigraft.toml"))
+
+
+def test_thinning_without_frames_is_refused(tmp_path: Path) -> None:
+    settings = Settings.load(project(tmp_path, ("first",), 'thin = "auto"'))
+    (tmp_path / "home.mgstats").write_bytes(b"")
+    bare = dataclasses.replace(settings, frames=None, statistics=(tmp_path / "home.mgstats",))
+    with pytest.raises(ConfigurationError, match="thin needs frames"):
+        graft(bare, load_frames)
+
+
+def test_a_plan_that_gains_less_than_it_loses_is_called_so() -> None:
+    made = Agreement(0.968, 0.96, 0.95, 1000, "classification", None, "equal class")
+    network = residual_network("first", 1)
+    plan = SharingPlan(
+        {}, 990, 910, 0.968, 0.96, thinned={"first": ThinnedNetwork(network, made, (), network.weights, network.macs)}
+    )
+    front = [SharingPlan({}, 1000, 1000), plan]
+    said = poor_bargain(plan, front, Limits(prefer="weights"), thins=False)
+    assert "1.0 % of the weights for 3.2 % of answers" in said and 'thin = "auto"' in said
+    assert poor_bargain(plan, front, Limits(prefer="macs"), thins=True) == ""
+    assert poor_bargain(front[0], front, Limits(), thins=True) == ""
