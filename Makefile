@@ -18,7 +18,7 @@ EXTRAS_fuzzing := dev,fuzzing
 METADATA := setup.cfg pyproject.toml $(wildcard setup.py packaging/demo/*)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-torch check docs dev bench jtop attack kills cuts audit fuzz fuzz-readers compilers systemd soak mutants deb firmware-tools arm64 armv7 clean FORCE
+.PHONY: help demo test test-torch check docs dev bench jtop attack kills cuts audit fuzz fuzz-readers binary-oracle compilers systemd soak mutants deb firmware-tools arm64 armv7 clean FORCE
 .DELETE_ON_ERROR:
 
 help:
@@ -35,6 +35,7 @@ help:
 	@echo "make fuzz-readers  what opens bundles, models, frames and settings, fuzzed by atheris (MINUTES=60 each)"
 	@echo "make audit       known vulnerabilities of what is installed and pinned (needs the network)"
 	@echo "make fuzz        2,000 random small ONNX graphs through the whole job, against onnxruntime (GRAPHS=2000; half an hour)"
+	@echo "make binary-oracle  1,000 random binary networks against Larq Compute Engine's interpreter (Python 3.11, the network)"
 	@echo "make systemd     the service in a container of Debian 12 under a real systemd (root, the network once; minutes);"
 	@echo "                 with DEB=dist/NAME.deb that package: installed, upgraded, a bad bundle, removed, purged"
 	@echo "make compilers   every operator's C by gcc and clang at every level, in QEMU (COMPILERS=\"--core m3\"; half an hour)"
@@ -106,6 +107,12 @@ fuzz-readers: $(VENV)/.ready-fuzzing
 # Opt-in: half an hour on one core. Graph NUMBER alone: --first NUMBER --graphs 1.
 fuzz: $(VENV)/.ready-dev
 	nice $(BIN)/python -m tests.fuzz --graphs $(or $(GRAPHS),2000) $(FUZZ)
+
+# Opt-in: minutes. The oracle's interpreter gets an environment of its own (2 GB with the TensorFlow that it asks for).
+binary-oracle: $(VENV)/.ready-dev
+	test -x build/lce/bin/python || { $(BIN)/python -m venv build/lce && \
+		build/lce/bin/python -m pip install --quiet larq-compute-engine==0.16.0 'numpy<2' tensorflow; }
+	nice $(BIN)/python -m tests.runtime.delegate --python build/lce/bin/python --networks $(or $(NETWORKS),1000)
 
 # Opt-in: half an hour. The tests hold a short form of it. Clang's rows take the Debian packages clang and lld.
 compilers: $(VENV)/.ready-dev firmware-tools

@@ -22,6 +22,7 @@ import numpy as np
 from multigraft.errors import InputError, UsageError
 from multigraft.reading import regular_file
 from multigraft.runtime.backends import BackendName, load_backend
+from multigraft.runtime.delegate.library import delegates_for
 from multigraft.runtime.memory import give_back_memory, let_go_of_code, let_go_of_file
 from multigraft.tensors.arrays import Array
 from multigraft.tflite.checking.check import check_tflite
@@ -64,7 +65,7 @@ class TfliteModel:
 
     Raises:
         InputError: It is not a .tflite file, or holds an operator that the interpreter does not know.
-        MissingDependencyError: The interpreter is not installed.
+        MissingDependencyError: The interpreter is not installed, or the delegate that the model's operators need.
         UsageError: ``threads`` is not positive.
     """
 
@@ -87,11 +88,13 @@ class TfliteModel:
             "experimental_op_resolver_type": resolver.BUILTIN_REF if reference else resolver.AUTO,
         }
         if isinstance(model, bytes):
-            check_tflite(model, self._where, not reference)
+            custom = check_tflite(model, self._where, not reference)
             self._options["model_content"] = model
         else:
-            _check_file(Path(model), not reference)
+            custom = _check_file(Path(model), not reference)
             self._options["model_path"] = os.fspath(model)
+        if delegates := delegates_for(custom, self.backend, self._where):
+            self._options["experimental_delegates"] = delegates
         self._interpreter = self._made()
         # Delegates are applied to all subgraphs by this call, and not by the allocation of a single subgraph.
         self._load(self._interpreter.allocate_tensors)
@@ -203,7 +206,8 @@ class TfliteModel:
 
         try:
             views = {name: view(d) for name, d in inputs.items()}, {name: view(d) for name, d in outputs.items()}
-            invoke = functools.partial(wrapper.Invoke, index)
+            invoke: Any = functools.partial(wrapper.Invoke, index)
+            invoke.interpreter = interpreter  # which keeps the delegates alive
             for name, array in views[0].items():
                 array[...] = given.get(name, 0)
             invoke()
@@ -260,10 +264,10 @@ class TfliteModel:
                 )
 
 
-def _check_file(path: Path, is_optimised: bool) -> None:
+def _check_file(path: Path, is_optimised: bool) -> frozenset[str]:
     try:
         with regular_file(path) as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-            check_tflite(data, str(path), is_optimised)
+            return check_tflite(data, str(path), is_optimised)
     except InputError:
         raise
     except (OSError, ValueError) as error:

@@ -15,6 +15,8 @@ import numpy as np
 from multigraft.errors import InputError
 from multigraft.runtime.backends import BackendName, load_backend
 from multigraft.runtime.child import IDLE_S, STEP_S, StuckError, begin_step, run_watched
+from multigraft.runtime.delegate.library import delegates_for
+from multigraft.tflite.checking.binary import BINARY
 
 MEMORY_BYTES = 4 << 30
 """Of address space, which counts what is reserved and not used, too."""
@@ -53,8 +55,12 @@ def _run(backend: str, threads: int, step_s: float) -> None:
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     begin_step(threads, step_s)
-    module = load_backend(backend).module  # type: ignore[arg-type]
-    interpreter = module.Interpreter(model_content=sys.stdin.buffer.read(), num_threads=threads)
+    found = load_backend(backend)  # type: ignore[arg-type]
+    content = sys.stdin.buffer.read()
+    delegates = delegates_for(BINARY if b"Lce" in content else frozenset(), found, "the model")
+    interpreter = found.module.Interpreter(
+        model_content=content, num_threads=threads, experimental_delegates=delegates or None
+    )
     interpreter.allocate_tensors()
     signatures = interpreter.get_signature_list()
     for signature in signatures:

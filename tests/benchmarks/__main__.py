@@ -14,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tests.benchmarks import (
+    binary_layers,
     collect_cost,
     conformance,
     demo_bundle,
@@ -41,6 +42,7 @@ SECTIONS: dict[str, Callable[[Path], None]] = {
 }
 
 ON_REQUEST: dict[str, Callable[[Path], None]] = {
+    "binary": binary_layers.show,
     "relatives": relatives.show,
     "conformance": conformance.show,
     "noise": noise_price.show,
@@ -48,7 +50,7 @@ ON_REQUEST: dict[str, Callable[[Path], None]] = {
     "admission": admission.show,
     "schedulers": schedulers.show,
 }
-"""The first needs PyTorch, and data that is not in the repository; the others take minutes."""
+"""``relatives`` needs PyTorch, and data that is not in the repository; the others take minutes."""
 
 
 def main() -> None:

@@ -14,6 +14,7 @@ import struct
 from collections.abc import Iterator, Sequence
 
 from multigraft.errors import InputError
+from multigraft.tflite.checking.binary import check_binary
 from multigraft.tflite.checking.contents import Contents, Operator, Subgraph, read
 from multigraft.tflite.checking.demands import check_counts, check_sparse
 from multigraft.tflite.checking.flatbuffer import DamagedError
@@ -28,13 +29,16 @@ _INTEGERS = {"int32": "i", "int64": "q"}
 _MOST_PARAMETERS = 1 << 16
 
 
-def check_tflite(data: bytes | mmap.mmap, where: str, is_optimised: bool = True) -> None:
+def check_tflite(data: bytes | mmap.mmap, where: str, is_optimised: bool = True) -> frozenset[str]:
     """Check that an interpreter can follow everything that a .tflite file says.
 
     Args:
         data: The whole file.
         where: What to call it in the message.
         is_optimised: The interpreters' optimised kernels will run it; False for the reference kernels and firmware.
+
+    Returns:
+        Names of the custom operators in it, which take a delegate.
 
     Raises:
         InputError: It is no .tflite file, is truncated or damaged, or contradicts itself.
@@ -46,6 +50,7 @@ def check_tflite(data: bytes | mmap.mmap, where: str, is_optimised: bool = True)
             for operator in subgraph.operators:
                 _check_operator(contents, operator, is_optimised)
         _check_calls(contents.subgraphs)
+        return frozenset(op.name for subgraph in contents.subgraphs for op in subgraph.operators if op.is_custom)
 
 
 def check_structure(data: bytes | mmap.mmap, where: str) -> None:
@@ -105,7 +110,8 @@ def _check_order(subgraph: Subgraph) -> None:
 
 
 def _check_operator(contents: Contents, operator: Operator, is_optimised: bool) -> None:
-    check_counts(operator, OPERATORS[operator.name][1], is_optimised)
+    check_counts(operator, "" if operator.is_custom else OPERATORS[operator.name][1], is_optimised)
+    check_binary(operator)
     check_types(operator)
     check_scales(operator)
     check_sparse(operator)

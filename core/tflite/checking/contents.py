@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from multigraft.tflite.checking.flatbuffer import DamagedError, Flatbuffer, Table
+from multigraft.tflite.checking.flexbuffer import LONGEST, whole_numbers
 from multigraft.tflite.checking.options import OPTIONS
 from multigraft.tflite.checking.sparsity import FIELDS, stored_elements
 from multigraft.tflite.operators import NAMES, OPERATORS
@@ -80,15 +81,20 @@ class Tensor:
 
 @dataclass(frozen=True)
 class Operator:
-    """An operator; an absent optional input is None."""
+    """An operator; an absent optional input is None.
+
+    Attributes:
+        name: A custom operator's own name where it has one.
+    """
 
     name: str
     version: int
     inputs: tuple[Tensor | None, ...]
     outputs: tuple[Tensor, ...]
     intermediates: tuple[Tensor, ...]
-    options: Mapping[int, Any]
-    """Field number to its value, where the file holds one."""
+    options: Mapping[Any, Any]
+    """Field number, or name in a custom operator's options, to its value, where the file holds one."""
+    is_custom: bool = False
 
 
 @dataclass(frozen=True)
@@ -149,13 +155,13 @@ def _refer(numbers: tuple[int, ...], count: int, what: str, least: int = 0) -> N
             raise DamagedError(f"it refers to {what} {number} and has {count}")
 
 
-def _code(table: Table) -> tuple[str, int]:
+def _code(table: Table) -> tuple[str, int, str]:
     old, new = table.number(0, "b"), table.number(3, "i")
-    table.text(1)
+    custom = table.text(1)
     code = max(old, new)
     if old < 0 or (new and old not in (new, _CODE_IN_SECOND_FIELD, 0)) or code not in NAMES:
         raise DamagedError(f"it holds an operator with code {code}, which is not known here")
-    return NAMES[code], int(table.number(2, "i", 1))
+    return NAMES[code], int(table.number(2, "i", 1)), (custom or "") if NAMES[code] == "CUSTOM" else ""
 
 
 def _buffer(source: Flatbuffer, table: Table) -> Buffer:
@@ -202,7 +208,7 @@ def _quantisation(table: Table, shape: tuple[int, ...], number: int) -> tuple[An
 
 
 class _Subgraphs:
-    def __init__(self, codes: list[tuple[str, int]], buffers: list[Buffer]) -> None:
+    def __init__(self, codes: list[tuple[str, int, str]], buffers: list[Buffer]) -> None:
         self._codes = codes
         self._buffers = buffers
 
@@ -245,7 +251,7 @@ class _Subgraphs:
     def _operator(self, table: Table, tensors: tuple[Tensor, ...]) -> Operator:
         code = table.number(0, "I")
         _refer((code,), len(self._codes), "operator code")
-        name, version = self._codes[code]
+        name, version, custom = self._codes[code]
         inputs, outputs, between = table.numbers(1, "i"), table.numbers(2, "i"), table.numbers(8, "i")
         _refer(inputs, len(tensors), "tensor", least=-1)
         _refer((*outputs, *between), len(tensors), "tensor")
@@ -256,13 +262,20 @@ class _Subgraphs:
         if table.number(9, "Q") or table.number(10, "Q") or table.number(11, "B"):
             raise DamagedError(f"a {name} has options in another place")
         return Operator(
-            name,
+            custom or name,
             version,
             tuple(None if i < 0 else tensors[i] for i in inputs),
             tuple(tensors[i] for i in outputs),
             tuple(tensors[i] for i in between),
-            self._options(table, name),
+            self._custom_options(table) if custom else self._options(table, name),
+            bool(custom),
         )
+
+    def _custom_options(self, table: Table) -> Mapping[str, int]:
+        count = len(table.numbers(5, "B"))
+        if count > LONGEST:
+            raise DamagedError("the options of a custom operator are too long")
+        return whole_numbers(bytes(table.numbers(5, "B")))
 
     def _options(self, table: Table, name: str) -> Mapping[int, Any]:
         kind = OPERATORS[name][1]

@@ -5,6 +5,7 @@ Source: the kernels' ``Prepare`` functions in tensorflow/lite/kernels.
 
 from __future__ import annotations
 
+from multigraft.tflite.checking.binary import BINARY
 from multigraft.tflite.checking.contents import Operator
 from multigraft.tflite.checking.flatbuffer import DamagedError
 
@@ -60,6 +61,10 @@ COUNTS: dict[str, tuple[int, int, int, int]] = {
     "READ_VARIABLE": (1, 1, 1, 1),
     "ASSIGN_VARIABLE": (2, 2, 0, 0),
     "CALL_ONCE": (0, 0, 0, 0),
+    "LceQuantize": (1, 1, 1, 1),
+    "LceDequantize": (1, 1, 1, 1),
+    "LceBconv2d": (5, 5, 1, 1),
+    "LceBMaxPool2d": (1, 1, 1, 1),
 }
 """Operator to least and most inputs, least and most outputs."""
 
@@ -70,6 +75,7 @@ _OPTIONAL: dict[str, frozenset[int]] = {
     "TRANSPOSE_CONV": frozenset({3}),
     "CONV_3D": frozenset({2}),
     "CONV_3D_TRANSPOSE": frozenset({3}),
+    "LceBconv2d": frozenset({2, 3, 4}),
     "SVDF": frozenset({3}),
     "UNIDIRECTIONAL_SEQUENCE_LSTM": frozenset({1, 5, 9, 10, 11, 12, 16, 17, 20, 21, 22, 23}),
 }
@@ -108,7 +114,7 @@ def check_counts(operator: Operator, options: str, is_optimised: bool) -> None:
         DamagedError: They are not what its kernels expect, or nothing is known about the operator here.
     """
     name = operator.name
-    if name not in COUNTS:
+    if name not in COUNTS or operator.is_custom != (name in BINARY):
         raise DamagedError(f"it holds a {name}, whose kernels are not known to look before they read")
     least, most, least_out, most_out = COUNTS[name]
     if not (least <= len(operator.inputs) <= most and least_out <= len(operator.outputs) <= most_out):

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
+from multigraft.tflite.checking import binary
 from multigraft.tflite.checking.contents import Operator
 from multigraft.tflite.checking.rules import Constants, Shape, axis_within, broadcast, demand, shape_of
 from multigraft.tflite.checking.windows import conv, dense, depthwise, pool, transpose_conv
@@ -307,6 +308,10 @@ _RULES: dict[str, Callable[[Operator, Constants], list[Shape]]] = {
     "CUMSUM": _cumsum,
     "REVERSE_V2": _reverse,
     "TOPK_V2": _topk,
+    "LceQuantize": binary.quantize,
+    "LceDequantize": binary.dequantize,
+    "LceBconv2d": binary.conv,
+    "LceBMaxPool2d": binary.pool,
 }
 
 

@@ -8,7 +8,8 @@ from multigraft.tflite.checking.contents import Operator
 from multigraft.tflite.checking.rules import Constants, Shape, demand, shape_of
 
 
-def _window(size: int, kernel: int, stride: int, dilation: int, is_valid: bool) -> int:
+def window(size: int, kernel: int, stride: int, dilation: int, is_valid: bool) -> int:
+    """How many outputs there are along one axis, at least one."""
     demand(kernel > 0 and 0 < stride < 1 << 16 and 0 < dilation < 1 << 16)
     span = (kernel - 1) * dilation + 1
     result = -(-(size - span + 1) // stride) if is_valid else -(-size // stride)
@@ -28,8 +29,8 @@ def conv(operator: Operator, constants: Constants) -> list[Shape]:
     _bias(operator, 2, channels)
     get = operator.options.get
     is_valid = get(0, 0) == 1
-    rows = _window(height, kernel_h, get(2, 0), get(5, 1), is_valid)
-    return [(batch, rows, _window(width, kernel_w, get(1, 0), get(4, 1), is_valid), channels)]
+    rows = window(height, kernel_h, get(2, 0), get(5, 1), is_valid)
+    return [(batch, rows, window(width, kernel_w, get(1, 0), get(4, 1), is_valid), channels)]
 
 
 def depthwise(operator: Operator, constants: Constants) -> list[Shape]:
@@ -39,8 +40,8 @@ def depthwise(operator: Operator, constants: Constants) -> list[Shape]:
     demand(one == 1 and depth > 0 and channels % depth == 0 and get(3, 0) in (0, channels // depth))
     _bias(operator, 2, channels)
     is_valid = get(0, 0) == 1
-    rows = _window(height, kernel_h, get(2, 0), get(6, 1), is_valid)
-    return [(batch, rows, _window(width, kernel_w, get(1, 0), get(5, 1), is_valid), channels)]
+    rows = window(height, kernel_h, get(2, 0), get(6, 1), is_valid)
+    return [(batch, rows, window(width, kernel_w, get(1, 0), get(5, 1), is_valid), channels)]
 
 
 def transpose_conv(operator: Operator, constants: Constants) -> list[Shape]:
@@ -52,8 +53,8 @@ def transpose_conv(operator: Operator, constants: Constants) -> list[Shape]:
     _bias(operator, 3, channels)
     is_valid = get(0, 0) == 1
     # It is the gradient of a convolution from the output to the input.
-    demand(_window(wanted[1], kernel_h, get(2, 0), 1, is_valid) == height)
-    demand(_window(wanted[2], kernel_w, get(1, 0), 1, is_valid) == width)
+    demand(window(wanted[1], kernel_h, get(2, 0), 1, is_valid) == height)
+    demand(window(wanted[2], kernel_w, get(1, 0), 1, is_valid) == width)
     return [wanted]
 
 
@@ -73,5 +74,5 @@ def pool(operator: Operator, constants: Constants) -> list[Shape]:
     get = operator.options.get
     is_valid = get(0, 0) == 1
     demand(get(3, 0) < 1 << 16 and get(4, 0) < 1 << 16)
-    rows = _window(height, get(4, 0), get(2, 0), 1, is_valid)
-    return [(batch, rows, _window(width, get(3, 0), get(1, 0), 1, is_valid), depth)]
+    rows = window(height, get(4, 0), get(2, 0), 1, is_valid)
+    return [(batch, rows, window(width, get(3, 0), get(1, 0), 1, is_valid), depth)]

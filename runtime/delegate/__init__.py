@@ -1,0 +1,1 @@
+"""Runs binary networks on a stock interpreter: the delegate in ``c``, and how Python finds it."""

@@ -1,0 +1,47 @@
+"""The one part that is compiled: the delegate that runs binary networks. All else is in setup.cfg.
+
+The library does not depend on Python, so that one wheel per processor serves every version. Where it can't be compiled
+the installation goes on without it.
+"""
+
+import os
+from pathlib import Path
+
+from setuptools import Extension, setup
+from setuptools.command.bdist_wheel import bdist_wheel
+from setuptools.command.build_ext import build_ext
+
+FOLDER = Path("runtime/delegate/c")
+IS_LEFT_OUT = os.environ.get("MULTIGRAFT_WITHOUT_DELEGATE") == "1"
+"""For packages of another processor than this one."""
+MATHS = ("-ffp-contract=off", "-fno-trapping-math", "-fno-math-errno")
+"""Every result is the same on every processor; comparisons of floats are vectorised all the same."""
+
+
+class BuildDelegate(build_ext):
+    def get_ext_filename(self, fullname: str) -> str:
+        return str(Path(*fullname.split(".")).with_suffix(".so"))
+
+    def get_export_symbols(self, ext: Extension) -> list[str]:
+        return []
+
+
+class DelegateWheel(bdist_wheel):
+    def get_tag(self) -> tuple[str, str, str]:
+        _, _, platform = super().get_tag()
+        return "py3", "none", platform
+
+
+DELEGATE = Extension(
+    "multigraft.runtime.delegate.libmultigraft_binary",
+    sources=sorted(map(str, FOLDER.glob("*.c"))),
+    depends=sorted(map(str, FOLDER.glob("*.h"))),
+    extra_compile_args=["-std=c11", "-O3", "-g0", *MATHS, "-fvisibility=hidden", "-Wno-unknown-pragmas"],
+    extra_link_args=["-lpthread", "-lm", "-Wl,-s"],
+    optional=True,
+)
+
+setup(
+    ext_modules=[] if IS_LEFT_OUT else [DELEGATE],
+    cmdclass={"build_ext": BuildDelegate, "bdist_wheel": DelegateWheel},
+)
