@@ -25,6 +25,13 @@ class BuildDelegate(build_ext):
     def get_export_symbols(self, ext: Extension) -> list[str]:
         return []
 
+    # An editable installation links to all outputs: one that could not be compiled is none.
+    def get_outputs(self) -> list[str]:
+        return [path for path in super().get_outputs() if Path(path).exists()]
+
+    def get_output_mapping(self) -> dict[str, str]:
+        return {built: inplace for built, inplace in super().get_output_mapping().items() if Path(built).exists()}
+
 
 class DelegateWheel(bdist_wheel):
     def get_tag(self) -> tuple[str, str, str]:
