@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import re
 import socket
+import time
 from urllib.parse import urlsplit
 
 PORT = 554
@@ -34,8 +35,7 @@ def why_no_video(url: str, timeout_s: float) -> tuple[str, str] | None:
         with socket.create_connection((host, port), timeout_s) as connection:
             connection.settimeout(timeout_s)
             connection.sendall(f"DESCRIBE {asked} RTSP/1.0\r\nCSeq: 1\r\nAccept: application/sdp\r\n\r\n".encode())
-            with connection.makefile("rb") as answer:
-                line = answer.readline(_LONGEST_LINE).decode("ascii", "replace")
+            line = _line(connection, time.monotonic() + timeout_s).decode("ascii", "replace")
     except socket.gaierror:
         return f"has no address in the network: {host} is not known", "check the camera's name"
     except ConnectionRefusedError:
@@ -48,6 +48,21 @@ def why_no_video(url: str, timeout_s: float) -> tuple[str, str] | None:
     with contextlib.suppress(KeyError):
         return _said(status[1] if status else "", parts.password is not None)
     return None
+
+
+def _line(connection: socket.socket, end_s: float) -> bytes:
+    """The first line; what sends it letter by letter gets no more time than others."""
+    line = b""
+    while b"\n" not in line and len(line) < _LONGEST_LINE:
+        left_s = end_s - time.monotonic()
+        if left_s <= 0:
+            raise TimeoutError
+        connection.settimeout(left_s)
+        more = connection.recv(_LONGEST_LINE)
+        if not more:
+            break
+        line += more
+    return line
 
 
 def _said(status: str, has_password: bool) -> tuple[str, str]:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
+import socket
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -128,6 +132,23 @@ def test_a_port_where_nothing_is_said_or_nobody_listens() -> None:
     with pytest.raises(DeviceError, match="does not listen"):
         StreamCamera(f"rtsp://127.0.0.1:{free_port()}/door", timeout_s=0.5).__enter__()
     assert why_no_video("rtsp://camera:99999/door", 1.0) is not None
+
+
+def test_a_camera_that_says_a_line_without_end_has_no_more_time_than_others() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def talk() -> None:
+            connection, _ = listening.accept()
+            with connection, contextlib.suppress(OSError):
+                while True:
+                    connection.sendall(b"R")
+                    time.sleep(0.05)
+
+        thread = threading.Thread(target=talk, daemon=True)
+        thread.start()
+        said = why_no_video(f"rtsp://127.0.0.1:{listening.getsockname()[1]}/door", 0.3)
+        thread.join()
+    assert said is not None and said[0] == "said nothing for 0.3 s"
 
 
 def test_the_service_tells_of_cameras_without_their_passwords(guarded: RtspCamera, home: Path, tmp_path: Path) -> None:
