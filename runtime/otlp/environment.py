@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from multigraft.devices.cameras.addresses import shown_address
 from multigraft.errors import ConfigurationError
 from multigraft.reading import printable
 
@@ -42,7 +43,9 @@ def endpoint_of(environment: Mapping[str, str] = os.environ) -> str:
 def host_of(endpoint: str) -> str:
     """The collector's machine; "" where that cannot be told."""
     try:
-        return urlsplit(endpoint).hostname or ""
+        parts = urlsplit(endpoint)
+        # A port that is none raises: of a password with a slash, what stands before that looks like one.
+        return (parts.hostname or "") if parts.port != 0 else ""
     except ValueError:
         return ""
 
@@ -96,5 +99,4 @@ def _named(names: tuple[str, ...], environment: Mapping[str, str]) -> str:
 
 
 def _plain(endpoint: str) -> str:
-    """Without a user and a password."""
-    return printable(re.sub(r"//[^/@]*@", "//", endpoint))
+    return printable(shown_address(endpoint))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import logging
 import os
+import re
 import socket
 import time
 from collections.abc import Iterable, Mapping
@@ -164,4 +165,5 @@ def _said(error: BaseException) -> str:
         if isinstance(cause, OSError) and type(cause).__module__ in ("builtins", "socket", "ssl") and cause.strerror:
             return printable(cause.strerror)
         cause = cause.__cause__ or cause.__context__
-    return printable(one_line(error))[:_MOST_SAID]
+    # The libraries quote addresses whole.
+    return printable(re.sub(r"://\S*@", "://", one_line(error)))[:_MOST_SAID]

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 from prometheus_client import Metric
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
@@ -225,6 +226,7 @@ def test_when_figures_are_told(given: dict[str, str], is_wanted: bool) -> None:
         ("OTEL_EXPORTER_OTLP_ENDPOINT", "collector:4318", "'collector:4318' is no address; write for example http://"),
         ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://", "is no address"),
         ("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", "ftp://me:secret@c/", "METRICS_ENDPOINT 'ftp://c/' is no address"),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://me:se/secret@c:4318", "'http://c:4318' is no address"),
         (
             "OTEL_EXPORTER_OTLP_PROTOCOL",
             "grpc",
@@ -239,6 +241,17 @@ def test_variables_that_cannot_be_meant_so(
     with pytest.raises(ConfigurationError) as refused:
         sender.send(now())
     assert problem in str(refused.value) and "secret" not in str(refused.value)
+
+
+def test_what_a_library_quotes_shows_no_password(
+    collector: Collector, sender: Exporter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def quoting(*arguments: Any, **options: Any) -> Any:
+        raise requests.exceptions.InvalidURL("Invalid URL 'http://me:secret@c/v1': it says")
+
+    monkeypatch.setattr(requests.Session, "request", quoting)
+    with pytest.raises(DeviceError, match="Invalid URL 'http://c/v1': it says"):
+        sender.send(now())
 
 
 @pytest.mark.parametrize("text", ["1s", "0", "-5", "1e3", "9999999999"])
