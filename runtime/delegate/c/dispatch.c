@@ -17,7 +17,9 @@ static int has(const Kernels *kernels) {
 static const Kernels *const built[] = {&avx512_kernels, &avx2_kernels};
 enum { BUILT = 2 };
 #elif defined(__ARM_NEON)
+#if !defined(__aarch64__)
 #include <sys/auxv.h>
+#endif
 
 static int has(const Kernels *kernels) {
     (void)kernels;
