@@ -86,6 +86,10 @@ class Watched:
             pass
         except MultigraftError as error:
             self.fatal = error
+        except Exception as error:
+            # Of what takes frames or is told: without a thread no camera would be looked for.
+            self.fatal = DeviceError(f"{self.name} is not read any more ({error!r})", "the service starts again")
+            self.is_up, self.newest_s, self.reason = False, None, self.fatal.problem
 
     def _lost(self, outage: Outage) -> None:
         if outage.attempt == 1:

@@ -138,7 +138,11 @@ class Front:
         pause_s = FIRST_PAUSE_S
         while not self._stopped.is_set():
             begin = time.monotonic()
-            reason = self._once()
+            try:
+                reason = self._once()
+            except Exception as error:
+                # Of a question that could not be answered, or a process that could not be made.
+                reason = f"HTTP was interrupted ({error!r}); the process that speaks it is started again"
             if self._stopped.is_set():
                 return
             self.restarts += 1

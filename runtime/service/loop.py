@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Protocol
 
-from multigraft.errors import ConfigurationError, InputError, MultigraftError
+from multigraft.errors import ConfigurationError, DeviceError, InputError, MultigraftError
 from multigraft.runtime.answers import Answer
 from multigraft.runtime.engine import Engine
 from multigraft.runtime.frames import frame_of
@@ -93,6 +93,7 @@ class Loop:
 
         Raises:
             ConfigurationError: The camera is none, or gives frames that the tasks do not take.
+            DeviceError: A camera is not read any more.
             MultigraftError: The interpreter fails again and again.
         """
         while self._code is None:
@@ -101,7 +102,9 @@ class Loop:
                 self._pace.begin()
                 self._answer(frame)
                 self._each()
-            if (error := self._frames.fatal) is not None:
+            if isinstance(error := self._frames.fatal, DeviceError):
+                raise error
+            if error is not None:
                 raise ConfigurationError(error.problem, error.remedy) from error
             self._requests.serve(self._is_due)
             # Whoever waits for a frame that does not come is not alive: a camera hangs, and a restart may help.

@@ -15,7 +15,7 @@ import pytest
 from multigraft.bundle.manifest import Manifest
 from multigraft.cli.shared.bundle_sources import bundle_cameras
 from multigraft.devices.cameras import returning
-from multigraft.errors import ConfigurationError, InputError, UsageError
+from multigraft.errors import ConfigurationError, DeviceError, InputError, UsageError
 from multigraft.runtime import Engine
 from multigraft.runtime.answers import Answer
 from multigraft.runtime.scheduling.rota import Rota
@@ -112,6 +112,23 @@ def test_a_camera_that_hangs_holds_back_no_other_and_starves_the_watchdog() -> N
         house.window.allowed.release()
         until(lambda: house.notifier.fed == 2)
         assert house.frames.losses == 0
+
+
+def test_a_camera_whose_thread_ends_unexpectedly_ends_the_service_to_start_it_again() -> None:
+    def say(is_up: bool, sentence: str) -> None:
+        raise BrokenPipeError("the log is gone")
+
+    house = House()
+    house.frames = house.loop._frames = Frames({("digit",): house.window}, lambda _: True, say)
+    house.frames.start()
+    house.window.is_broken = True
+    house.window.allowed.release()
+    late = threading.Timer(60, house.loop.end, (0,))
+    late.start()
+    with pytest.raises(DeviceError, match="window is not read any more"):
+        house.loop.run()
+    late.cancel()
+    assert not house.frames.is_up and "the log is gone" in house.frames.reason
 
 
 def test_a_camera_that_vanishes_is_looked_for_while_the_others_go_on() -> None:

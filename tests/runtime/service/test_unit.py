@@ -241,6 +241,25 @@ def test_a_process_that_is_stopped_is_started_again(monkeypatch: pytest.MonkeyPa
     assert said == ["the process that speaks HTTP did not move (exit code -9); it is started again"]
 
 
+def test_a_question_that_fails_ends_no_thread() -> None:
+    said: list[str] = []
+    asked = threading.Event()
+
+    def settings(header: dict[str, Any], body: memoryview, answer: front.Answer) -> None:
+        if not said:
+            raise OverflowError("too large")
+        answer({"token": None})
+        asked.set()
+
+    one = front.Front(front.listen(Address("127.0.0.1", 0)), {"settings": settings}, said.append)
+    one.start()
+    try:
+        assert asked.wait(60)
+    finally:
+        one.stop()
+    assert said == ["HTTP was interrupted (OverflowError('too large')); the process that speaks it is started again"]
+
+
 @pytest.mark.parametrize("text", ["", "short", "a" * 200, "with space inside it", "ü" * 20])
 def test_a_file_that_holds_no_token_is_refused(text: str, tmp_path: Path) -> None:
     path = tmp_path / "token"
