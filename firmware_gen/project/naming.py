@@ -15,6 +15,8 @@ _HEADERS_OF_C = (
     "stdbool stddef stdint stdio stdlib stdnoreturn string tgmath threads time uchar wchar wctype"
 )
 _OURS = "app app_config arduino board_config frames mg port protocol slots sound start update"
+_KERNELS = "mg"
+"""Begins the names of what all models share."""
 _TAKEN = frozenset(f"{_HEADERS_OF_C} {_OURS}".split())
 """A header of the same name would be found in its place."""
 _SWITCHES = ("MODEL_PROFILE", "MODEL_STEP_LABELS")
@@ -54,7 +56,7 @@ def check_prefixes(prefixes: Sequence[str]) -> None:
             raise UsageError(f"{prefix!r} cannot begin names in C: a-z, 0-9 and _, 31 letters at most", remedy)
         if prefix in _TAKEN:
             raise UsageError(f"there is a header {prefix}.h already", remedy)
-        for other in prefixes:
+        for other in (*prefixes, _KERNELS):
             if other != prefix and prefix.startswith(f"{other}_"):
                 raise UsageError(f"names of {other!r} and {prefix!r} would clash", remedy)
     for prefix in prefixes:

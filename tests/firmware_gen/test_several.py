@@ -118,6 +118,7 @@ def test_names_of_users_stay_in_strings() -> None:
         (["string=felt.tflite", "heard.tflite"], "there is a header string.h already"),
         (["a=felt.tflite", "a=heard.tflite"], "two models are called 'a'"),
         (["a=felt.tflite", "a_task=heard.tflite"], "names of 'a' and 'a_task' would clash"),
+        (["mg_conv=felt.tflite"], "names of 'mg' and 'mg_conv' would clash"),
         (["model=felt.tflite", "heard.tflite"], "'model' is what all models together are called"),
         (["felt.tflite", "--prefix", "Felt!"], "'Felt!' cannot begin names in C"),
         (["felt.tflite", "gone.tflite"], "gone.tflite"),
