@@ -39,7 +39,8 @@ def try_in_child(
         MissingDependencyError: The interpreter is not installed.
     """
     name = load_backend(backend).name
-    command = [sys.executable, "-m", "multigraft.runtime.untrusted", name, str(threads), str(step_s)]
+    # -P: a file called like a module in the working folder must not be imported instead of it.
+    command = [sys.executable, "-P", "-m", "multigraft.runtime.untrusted", name, str(threads), str(step_s)]
     try:
         ended = run_watched(command, model, idle_s)
     except StuckError as error:

@@ -25,7 +25,8 @@ def crash_of(model: bytes, backend: str) -> str:
         model: Content of a .tflite file with one signature.
         backend: A key of :data:`multigraft.converters.conversion.interpreters.BACKENDS`.
     """
-    command = [sys.executable, "-m", "multigraft.converters.conversion.trial", backend]
+    # -P: a file called like a module in the working folder must not be imported instead of it.
+    command = [sys.executable, "-P", "-m", "multigraft.converters.conversion.trial", backend]
     try:
         # No fork: interpreters that ran here left locks behind whose threads a fork lacks.
         ended = subprocess.run(

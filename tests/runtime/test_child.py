@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
+from pathlib import Path
 
 import pytest
 
 from multigraft.runtime.child import StuckError, activity, run_watched
+from multigraft.runtime.untrusted import try_in_child
+from tests.bundle_builder import build
 
 IDLE_S = 0.5
 
@@ -70,3 +73,12 @@ def test_a_process_that_is_gone_does_nothing() -> None:
     assert activity(2**22 + 1) == (0.0, False)
     used, runs = activity(os.getpid())
     assert used > 0 and runs
+
+
+def test_a_model_is_tried_without_the_modules_that_lie_beside_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "numpy.py").write_text("open('imported', 'w')\n")
+    monkeypatch.chdir(tmp_path)
+    try_in_child(build().bundle.model, "litert")
+    assert not (tmp_path / "imported").exists()

@@ -63,7 +63,8 @@ def at_size(content: bytes, shape: Sequence[int], where: str) -> bytes:
         takes, makes = (" x ".join("any" if s < 0 else str(s) for s in given) for given in (sizes[1:], shape))
         raise InputError(f"{where} takes {takes} and its preprocessing makes {makes}", "correct its preprocessing")
     # What its operators make of their tensors cannot be checked before there are shapes: another process may end.
-    command = [sys.executable, "-m", "multigraft.converters.importing.tflite.open_sizes", *map(str, wanted)]
+    # -P: a file called like a module in the working folder must not be imported instead of it.
+    command = [sys.executable, "-P", "-m", "multigraft.converters.importing.tflite.open_sizes", *map(str, wanted)]
     try:
         done = subprocess.run(command, input=content, capture_output=True, timeout=SECONDS, check=False)
     except subprocess.TimeoutExpired as error:
