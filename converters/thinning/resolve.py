@@ -11,16 +11,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import onnx
 
-from multigraft.converters.graft.onnx_linear_layer import linear_layer
 from multigraft.converters.graft.refit import clamp_bounds
 from multigraft.converters.job.progress import Report, silent
 from multigraft.converters.network.frames import Frames
 from multigraft.converters.network.network import Array, Network
+from multigraft.converters.thinning.channels import solvable
 from multigraft.converters.thinning.flow import Flow
 from multigraft.converters.thinning.narrow import Indices, like
 from multigraft.refit.linear_layer import HELD_OUT_EVERY, MIN_GROUP_ROWS, MIN_ROWS, ROWS_PER_INPUT, LinearLayer
@@ -50,13 +49,13 @@ def resolved(
     cuts = {p.node_index: p.name for p in original.cut_points}
     rng, errors = np.random.default_rng(seed), {}
     changed: set[str] = set()
-    solvable = [i for i, n in enumerate(narrow.nodes) if linear_layer(n, narrow.constants) is not None]
+    layers = [i for i, n in enumerate(narrow.nodes) if solvable(n, narrow.constants) is not None]
     for index, node in enumerate(narrow.nodes):
         if any(name in changed or name in kept for name in node.input):
             changed.update(node.output)
-            layer = linear_layer(now.nodes[index], now.constants)
+            layer = solvable(now.nodes[index], now.constants)
             if layer is not None and original.has_frames(node.input[0]) and original.has_frames(node.output[0]):
-                report(f"solve layers of {original.name} anew ({solvable.index(index) + 1} of {len(solvable)})")
+                report(f"solve layers of {original.name} anew ({layers.index(index) + 1} of {len(layers)})")
                 errors[index] = _solve(was, now, index, layer, kept, changed, len(frames), rng)
         if index in cuts:
             was.advance(cuts[index])
@@ -83,7 +82,7 @@ def _solve(
         after = [n for n in now.nodes if summed.total in n.input]
         if summed.beside >= 0:
             other = now.nodes[summed.beside]
-            beside = linear_layer(other, now.constants)
+            beside = solvable(other, now.constants)
             assert beside is not None
             layers.append(beside)
             given.append(other.input[0])
@@ -140,14 +139,21 @@ def _sum_of(now: Flow, index: int, after: list[onnx.NodeProto], changed: set[str
     if writer > index:
         return None
     total = after[0].output[0]
-    return _Sum(total, other, writer if _is_alone(now, writer, other, changed) else -1)
+    own = solvable(now.nodes[index], now.constants)
+    is_joint = own is not None and _mixes(own) and _is_alone(now, writer, other, changed)
+    return _Sum(total, other, writer if is_joint else -1)
+
+
+def _mixes(layer: LinearLayer) -> bool:
+    """Whether every output reads every input, and an intercept can be held."""
+    return len(layer.weight) == 1 and layer.geometry.takes_bias
 
 
 def _is_alone(now: Flow, writer: int, tensor: str, changed: set[str]) -> bool:
     """Whether a tensor is a changed layer's, every output of which reads every input, and goes into one node."""
     if writer < 0 or tensor not in changed or tensor in now.network.outputs:
         return False
-    layer: Any = linear_layer(now.nodes[writer], now.constants)
-    if layer is None or layer.geometry.groups != 1 or not layer.geometry.takes_bias:
+    layer = solvable(now.nodes[writer], now.constants)
+    if layer is None or not _mixes(layer):
         return False
     return sum(list(n.input).count(tensor) for n in now.nodes) == 1 and len(now.nodes[writer].input) > 2
