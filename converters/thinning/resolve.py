@@ -24,6 +24,7 @@ from multigraft.converters.thinning.flow import Flow
 from multigraft.converters.thinning.narrow import Indices, like
 from multigraft.refit.linear_layer import HELD_OUT_EVERY, MIN_GROUP_ROWS, MIN_ROWS, ROWS_PER_INPUT, LinearLayer
 from multigraft.refit.ridge import fit_rows
+from multigraft.tensors.arrays import Float64Array
 
 DESIGN_BYTES = 1 << 30
 """Of a layer's rows; of wider layers fewer are used."""
@@ -108,11 +109,24 @@ def _solve(
     solution = fit_rows(design, target, held_out, prior, bounds, np.concatenate(offsets, 1) if offsets else None)
     own = layer.weight.shape[1]
     now.put(index, layer.initializers(solution.weight[:, :own], solution.intercept))
+    if not layer.geometry.takes_bias and output not in network.outputs:
+        _add_to_bias(now, output, solution.intercept[0])
     if is_joint:
         assert summed is not None
         nothing = np.zeros_like(solution.intercept)
         now.put(summed.beside, layers[1].initializers(solution.weight[:, own:], nothing))
     return solution.relative_error
+
+
+def _add_to_bias(now: Flow, product: str, intercept: Float64Array) -> None:
+    """Let the addition of a bias that alone reads a product without one add ``intercept``, too."""
+    readers = [i for i, n in enumerate(now.nodes) if product in n.input]
+    if len(readers) != 1 or now.nodes[readers[0]].op_type != "Add":
+        return
+    for position, name in enumerate(now.nodes[readers[0]].input):
+        bias = now.constants.get(name)
+        if bias is not None and bias.ndim and bias.size == bias.shape[-1] == len(intercept):
+            now.put(readers[0], {position: np.asarray(bias + intercept, np.float32)})
 
 
 def _rows_wanted(layers: list[LinearLayer]) -> int:

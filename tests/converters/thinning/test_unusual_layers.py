@@ -188,3 +188,25 @@ def test_layers_of_one_constant_each_get_their_own() -> None:
     whole = network(nodes, constants | {"w3": weights(12, 3)})
     assert made(whole) == [{"stem"}, {"first"}, {"second"}]
     assert answers_with_half(whole)[1] < 0.3
+
+
+def test_what_a_layer_loses_in_the_mean_goes_into_a_bias_that_is_added_apart() -> None:
+    """Exports of transformers have a product of tokens and an addition of its bias."""
+    nodes = [
+        node("Conv", ["image", "w0"], ["stem"], strides=[2, 2]),
+        node("Reshape", ["stem", "shape"], ["tokens"]),
+        node("MatMul", ["tokens", "w1"], ["product"]),
+        node("Add", ["product", "b1"], ["hidden"]),
+        node("Sigmoid", ["hidden"], ["seen"]),
+        node("MatMul", ["seen", "w2"], ["read"]),
+        node("Add", ["read", "b2"], ["biased"]),
+        node("Flatten", ["biased"], ["flat"]),
+        node("Gemm", ["flat", "w3"], ["y"]),
+    ]
+    constants = {"w0": weights(16, 1, 2, 2), "w1": weights(16, 48), "b1": weights(48), "w2": 9 + weights(48, 4)}
+    more = {"b2": weights(4), "w3": weights(64, 3), "shape": np.array([1, 16, 16], np.int64)}
+    whole = network(nodes, constants | more)
+    assert made(whole) == [{"product"}]
+    thinned = thin(whole, FRAMES, 0.2, macs=0.0).network
+    was, now = (n.run(n.prepare(FRAMES), ["odd/biased"])["odd/biased"] for n in (whole, thinned))
+    assert np.abs((now - was).mean((0, 1))).max() < 0.05 * was.std((0, 1)).min()
