@@ -145,7 +145,7 @@ class _Ties:
             return all(constants[n].size <= 1 for n in node.input[1:] if n)
         if node.op_type in MEANS:
             axes = attributes(node).get("axes")
-            if axes is None and len(node.input) > 1:
+            if axes is None and len(node.input) > 1 and node.input[1]:
                 axes = constants[node.input[1]].tolist()
             rank = len(shapes[given[0]]) + 1
             return axes is not None and not {0, axis} & {int(a) % rank for a in axes}  # type: ignore[attr-defined]
