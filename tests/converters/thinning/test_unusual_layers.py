@@ -173,14 +173,15 @@ def test_joined_split_and_grouped_channels_stay_and_those_between_go() -> None:
     assert answers_with_half(whole)[1] < 0.5
 
 
-def test_a_mean_over_everything_with_its_axes_left_open_ties_what_it_reads() -> None:
+def test_a_mean_over_no_axes_leaves_channels_whole() -> None:
     nodes = [
         node("Conv", ["image", "w0"], ["stem"]),
-        node("ReduceMean", ["stem", ""], ["mean"]),
-        node("Flatten", ["mean"], ["flat"]),
+        node("ReduceMean", ["stem", ""], ["mean"], noop_with_empty_axes=1),
+        node("GlobalAveragePool", ["mean"], ["pooled"]),
+        node("Flatten", ["pooled"], ["flat"]),
         node("Gemm", ["flat", "w3"], ["y"]),
     ]
-    assert made(network(nodes, {"w0": weights(12, 1, 3, 3), "w3": weights(1, 3)})) == []
+    assert made(network(nodes, {"w0": weights(12, 1, 3, 3), "w3": weights(12, 3)})) == []
 
 
 def test_layers_of_one_constant_each_get_their_own() -> None:
