@@ -27,7 +27,7 @@ from multigraft.converters.quantising.improve import Improvement
 from multigraft.converters.quantising.layer_error import LayerErrorReport
 from multigraft.converters.quantising.safeguards import Safeguards, Safety
 from multigraft.converters.settings.settings import Settings
-from multigraft.errors import InputError
+from multigraft.errors import ConfigurationError, InputError
 
 MESSAGE = "every network is quantised already, and stands as it is"
 
@@ -55,10 +55,20 @@ def standing_networks(settings: Settings, report: Report) -> tuple[StandingNetwo
 
 
 def without_standing(settings: Settings, standing: tuple[StandingNetwork, ...]) -> Settings:
-    """Settings of the other tasks, with what is left of the budget."""
+    """Settings of the other tasks, with what is left of the budget.
+
+    Raises:
+        ConfigurationError: One is to be thinned.
+    """
     if not standing:
         return settings
     names = {n.name for n in standing}
+    for name, share in settings.graft.thin.tasks.items():
+        if name in names and share != "none":
+            raise ConfigurationError(
+                f"{settings.path}: graft.thin.{name} asks to thin a network that is quantised already",
+                "name one that is not, or give its float network",
+            )
     budget = dataclasses.replace(
         settings.budget,
         max_weights_bytes=_left(settings.budget.max_weights_bytes, sum(n.weights_bytes for n in standing)),

@@ -16,7 +16,7 @@ from multigraft.errors import InputError
 from multigraft.runtime.backends import BackendName, load_backend
 from multigraft.runtime.child import IDLE_S, STEP_S, StuckError, begin_step, run_watched
 from multigraft.runtime.delegate.library import delegates_for
-from multigraft.tflite.checking.binary import BINARY
+from multigraft.tflite.operators import BINARY
 
 MEMORY_BYTES = 4 << 30
 """Of address space, which counts what is reserved and not used, too."""

@@ -38,7 +38,7 @@ def _table(task: TaskResult, thinned: ThinningResult) -> str:
         for layer in thinned.layers
     )
     agreement = task.agreement
-    kept = f" Answers agree on {units.percent(agreement.value)} of {agreement.frames:,} frames." if agreement else ""
+    kept = f" Agreement is {units.percent(agreement.value)} on {agreement.frames:,} frames." if agreement else ""
     return (
         f"<p>{escape(thinning_sentence(task) + kept)}</p>"
         f"<details><summary>Channels of {escape(task.name)}, layer by layer</summary>"

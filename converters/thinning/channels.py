@@ -15,6 +15,7 @@ import onnx
 
 from multigraft.converters.graft.onnx_linear_layer import linear_layer
 from multigraft.converters.network.network import ACTIVATIONS, Network, attributes
+from multigraft.errors import UnsupportedOperatorError
 from multigraft.refit.linear_layer import Dense, LinearLayer
 
 PER_CHANNEL = (ACTIVATIONS - {"PRelu"}) | {"Identity", "MaxPool", "AveragePool", "GlobalAveragePool", "GlobalMaxPool"}
@@ -43,11 +44,19 @@ class Channels:
     tensors: dict[str, int] = field(compare=False)
 
 
+def solvable(node: onnx.NodeProto, constants: dict[str, npt.NDArray[Any]]) -> LinearLayer | None:
+    """The layer of a node, or None where it is not linear or linear in a way that cannot be solved: it stays whole."""
+    try:
+        return linear_layer(node, constants)
+    except UnsupportedOperatorError:
+        return None
+
+
 def mixing(network: Network, node: onnx.NodeProto) -> LinearLayer | None:
     """The layer of a node in which every output reads every input channel, or None."""
     if node.op_type not in ("Conv", "Gemm", "MatMul"):
         return None
-    layer = linear_layer(node, network.constants)
+    layer = solvable(node, network.constants)
     return layer if layer is not None and layer.geometry.groups == 1 and len(node.output) == 1 else None
 
 
@@ -82,7 +91,7 @@ class _Ties:
         network, constants = self._network, self._network.constants
         given = [n for n in node.input if n and n not in constants]
         frames_first = all(network.has_frames(n) for n in (*given, *node.output) if n)
-        layer = linear_layer(node, constants) if len(given) == 1 and frames_first else None
+        layer = solvable(node, constants) if len(given) == 1 and frames_first else None
         if layer is not None and mixing(network, node) is not None:
             self._see_mixing(index, node, layer)
         elif node.op_type == "Flatten" and frames_first and self._flattens(node):
@@ -125,6 +134,9 @@ class _Ties:
             return False
         if any(len(shapes[name]) != len(shapes[given[0]]) for name in given):
             return False
+        # Of tokens the features are the channels, and these operators work along or between those.
+        if axis != 1 and (layer is not None or "Pool" in node.op_type):
+            return False
         if layer is not None:
             return node.op_type == "BatchNormalization" or (
                 node.op_type == "Conv" and constants[node.input[1]].shape[:2] == (count, 1)
@@ -133,11 +145,14 @@ class _Ties:
             return all(constants[n].size <= 1 for n in node.input[1:] if n)
         if node.op_type in MEANS:
             axes = attributes(node).get("axes")
-            if axes is None and len(node.input) > 1:
+            if axes is None and len(node.input) > 1 and node.input[1]:
                 axes = constants[node.input[1]].tolist()
             rank = len(shapes[given[0]]) + 1
             return axes is not None and not {0, axis} & {int(a) % rank for a in axes}  # type: ignore[attr-defined]
-        return node.op_type in ELEMENTWISE and all(
+        # A constant of a higher rank would put its own axis where the channels are.
+        if node.op_type not in ELEMENTWISE or len(shapes[node.output[0]]) != len(shapes[given[0]]):
+            return False
+        return all(
             self._per_channel_axis(constants[n], axis, count, len(shapes[given[0]])) is not None
             for n in node.input
             if n in constants

@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from multigraft.converters.graft.explanation import exceeded
 from multigraft.converters.graft.sharing_plan import PlanningResult, SharingPlan
 
 
-def explain_thinning(chosen: SharingPlan, outcome: PlanningResult, tried: Sequence[SharingPlan]) -> str:
+def explain_thinning(
+    chosen: SharingPlan, outcome: PlanningResult, tried: Sequence[SharingPlan], named: Collection[str] = ()
+) -> str:
     """One sentence.
 
     Args:
         chosen: The plan.
         outcome: Of the search that thins nothing.
         tried: All plans with thinned networks.
+        named: Tasks whose share was given as a number.
     """
     limits = outcome.limits
     if not chosen.thinned:
         best = max((p.lower_bound for p in tried), default=None)
         why = "no channels can go" if best is None else "no thinned plan that keeps the budget costs less"
+        if best is None and (grafted := sorted(set(named) & chosen.grafts.keys())):
+            donor = chosen.grafts[grafted[0]].join.donor
+            why = f"{grafted[0]} stands on the trunk of {donor}, whose share is that of both, so name {donor} instead"
         return f"{outcome.message}; nothing thinned: {why}"
     kept = "" if limits.keeps_agreement(chosen) else ", which was asked for and misses the agreement budget"
     beside = [_beside("sharing alone", [outcome.chosen] if outcome.chosen.grafts else [], chosen)]

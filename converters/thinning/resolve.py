@@ -11,20 +11,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import onnx
 
-from multigraft.converters.graft.onnx_linear_layer import linear_layer
 from multigraft.converters.graft.refit import clamp_bounds
 from multigraft.converters.job.progress import Report, silent
 from multigraft.converters.network.frames import Frames
 from multigraft.converters.network.network import Array, Network
+from multigraft.converters.thinning.channels import solvable
 from multigraft.converters.thinning.flow import Flow
 from multigraft.converters.thinning.narrow import Indices, like
 from multigraft.refit.linear_layer import HELD_OUT_EVERY, MIN_GROUP_ROWS, MIN_ROWS, ROWS_PER_INPUT, LinearLayer
 from multigraft.refit.ridge import fit_rows
+from multigraft.tensors.arrays import Float64Array
 
 DESIGN_BYTES = 1 << 30
 """Of a layer's rows; of wider layers fewer are used."""
@@ -50,13 +50,13 @@ def resolved(
     cuts = {p.node_index: p.name for p in original.cut_points}
     rng, errors = np.random.default_rng(seed), {}
     changed: set[str] = set()
-    solvable = [i for i, n in enumerate(narrow.nodes) if linear_layer(n, narrow.constants) is not None]
+    layers = [i for i, n in enumerate(narrow.nodes) if solvable(n, narrow.constants) is not None]
     for index, node in enumerate(narrow.nodes):
         if any(name in changed or name in kept for name in node.input):
             changed.update(node.output)
-            layer = linear_layer(now.nodes[index], now.constants)
+            layer = solvable(now.nodes[index], now.constants)
             if layer is not None and original.has_frames(node.input[0]) and original.has_frames(node.output[0]):
-                report(f"solve layers of {original.name} anew ({solvable.index(index) + 1} of {len(solvable)})")
+                report(f"solve layers of {original.name} anew ({layers.index(index) + 1} of {len(layers)})")
                 errors[index] = _solve(was, now, index, layer, kept, changed, len(frames), rng)
         if index in cuts:
             was.advance(cuts[index])
@@ -83,7 +83,7 @@ def _solve(
         after = [n for n in now.nodes if summed.total in n.input]
         if summed.beside >= 0:
             other = now.nodes[summed.beside]
-            beside = linear_layer(other, now.constants)
+            beside = solvable(other, now.constants)
             assert beside is not None
             layers.append(beside)
             given.append(other.input[0])
@@ -109,11 +109,24 @@ def _solve(
     solution = fit_rows(design, target, held_out, prior, bounds, np.concatenate(offsets, 1) if offsets else None)
     own = layer.weight.shape[1]
     now.put(index, layer.initializers(solution.weight[:, :own], solution.intercept))
+    if not layer.geometry.takes_bias and output not in network.outputs:
+        _add_to_bias(now, output, solution.intercept[0])
     if is_joint:
         assert summed is not None
         nothing = np.zeros_like(solution.intercept)
         now.put(summed.beside, layers[1].initializers(solution.weight[:, own:], nothing))
     return solution.relative_error
+
+
+def _add_to_bias(now: Flow, product: str, intercept: Float64Array) -> None:
+    """Let the addition of a bias that alone reads a product without one add ``intercept``, too."""
+    readers = [i for i, n in enumerate(now.nodes) if product in n.input]
+    if len(readers) != 1 or now.nodes[readers[0]].op_type != "Add":
+        return
+    for position, name in enumerate(now.nodes[readers[0]].input):
+        bias = now.constants.get(name)
+        if bias is not None and bias.ndim and bias.size == bias.shape[-1] == len(intercept):
+            now.put(readers[0], {position: np.asarray(bias + intercept, np.float32)})
 
 
 def _rows_wanted(layers: list[LinearLayer]) -> int:
@@ -140,14 +153,21 @@ def _sum_of(now: Flow, index: int, after: list[onnx.NodeProto], changed: set[str
     if writer > index:
         return None
     total = after[0].output[0]
-    return _Sum(total, other, writer if _is_alone(now, writer, other, changed) else -1)
+    own = solvable(now.nodes[index], now.constants)
+    is_joint = own is not None and _mixes(own) and _is_alone(now, writer, other, changed)
+    return _Sum(total, other, writer if is_joint else -1)
+
+
+def _mixes(layer: LinearLayer) -> bool:
+    """Whether every output reads every input, and an intercept can be held."""
+    return len(layer.weight) == 1 and layer.geometry.takes_bias
 
 
 def _is_alone(now: Flow, writer: int, tensor: str, changed: set[str]) -> bool:
     """Whether a tensor is a changed layer's, every output of which reads every input, and goes into one node."""
     if writer < 0 or tensor not in changed or tensor in now.network.outputs:
         return False
-    layer: Any = linear_layer(now.nodes[writer], now.constants)
-    if layer is None or layer.geometry.groups != 1 or not layer.geometry.takes_bias:
+    layer = solvable(now.nodes[writer], now.constants)
+    if layer is None or not _mixes(layer):
         return False
     return sum(list(n.input).count(tensor) for n in now.nodes) == 1 and len(now.nodes[writer].input) > 2

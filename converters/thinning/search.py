@@ -186,7 +186,7 @@ def with_thinning(
     if chosen not in front:
         front = [*front, chosen]
     front.sort(key=lambda plan: (-plan.weights, -plan.macs))
-    message = explain_thinning(chosen, outcome, tried)
+    message = explain_thinning(chosen, outcome, tried, named)
     return dataclasses.replace(outcome, chosen=chosen, front=tuple(front), message=message)
 
 

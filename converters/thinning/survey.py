@@ -159,6 +159,7 @@ def _read(network: Network, flow: Flow, index: int, frames: int, rng: np.random.
     output = node.output[0]
     after = [n for n in network.nodes if output in n.input]
     is_summed = len(after) == 1 and after[0].op_type == "Add" and output not in network.outputs
+    is_summed = is_summed and network.shapes[after[0].output[0]] == network.shapes[output]
     total = after[0].output[0] if is_summed else output
     sums = RidgeSums.empty(*layer.weight.shape)
     whole = RidgeSums.empty(1, 0, layer.weight.shape[2])

@@ -13,7 +13,7 @@ import numpy as np
 
 from multigraft.converters.job.progress import Report, silent
 from multigraft.converters.network.frames import Frames
-from multigraft.converters.network.network import LINEAR, Network
+from multigraft.converters.network.network import Network
 from multigraft.converters.network.thinned_network import ThinnedLayer
 from multigraft.converters.thinning.allot import allot
 from multigraft.converters.thinning.narrow import narrowed
@@ -27,13 +27,11 @@ class Thinned:
 
     Attributes:
         network: With fewer channels; the given one is as it was.
-        layers: That write fewer channels.
-        left: Linear layers whose channels are all left, since something needs their number.
+        layers: That write fewer channels; others keep theirs, since something needs their number or they are worth it.
     """
 
     network: Network
     layers: tuple[ThinnedLayer, ...]
-    left: tuple[str, ...]
 
 
 def thin(
@@ -59,15 +57,9 @@ def thin(
     """
     found = survey(network, frames, seed, report) if found is None else found
     groups = found.groups
-    makers = {index for group in groups for index in group.makers}
-    left = tuple(
-        _label(node.output[0])
-        for index, node in enumerate(network.nodes)
-        if node.op_type in LINEAR and index not in makers and node.output[0] not in network.outputs
-    )
     widths = allot(found, share, macs)
     if all(width == group.count for width, group in zip(widths, groups, strict=True)):
-        return Thinned(network, (), left)
+        return Thinned(network, ())
     chosen = [np.sort(order[:width]) for order, width in zip(found.orders, widths, strict=True)]
     kept = {
         tensor: (some, axis)
@@ -82,7 +74,7 @@ def thin(
         if len(some) < g.count
         for index in g.makers
     ]
-    return Thinned(made, tuple(layer for _, layer in sorted(layers, key=lambda pair: pair[0])), left)
+    return Thinned(made, tuple(layer for _, layer in sorted(layers, key=lambda pair: pair[0])))
 
 
 def _label(tensor: str) -> str:

@@ -13,7 +13,7 @@ from typing import Self
 import numpy as np
 
 from multigraft.tensors.arrays import Float32Array, Float64Array
-from multigraft.tensors.preprocessing import Preprocessing, frame_regions
+from multigraft.tensors.preprocessing import Preprocessing, frame_ratio, frame_regions
 
 
 @dataclass(frozen=True)
@@ -56,6 +56,9 @@ class Placement:
     def of_frame(cls, preprocessing: Preprocessing, shape: tuple[int, ...]) -> Self:
         """Of a frame of ``shape`` (rows, columns, ...) that ``preprocessing`` makes the input of."""
         crop, region = frame_regions(preprocessing, shape)
+        ratio = frame_ratio(preprocessing, shape)
+        if ratio is not None:
+            return cls(np.diag([ratio[0] / ratio[1]] * 2 + [0.0])[:2], shape[1], shape[0])
         return cls.of_regions(shape, crop, region, (preprocessing.height, preprocessing.width))
 
     def within(self, outer: Placement) -> Placement:

@@ -178,7 +178,9 @@ class Dense(LinearLayer):
     def __init__(self, geometry: Geometry, weight: Float32Array, bias: Float32Array | None) -> None:
         self.transposed, self.alpha, self.beta = geometry.transposed, geometry.alpha, geometry.beta
         matrix = self.alpha * (weight.T if self.transposed else weight)
-        intercept = np.zeros(matrix.shape[1]) if bias is None else self.beta * np.broadcast_to(bias, matrix.shape[1:])
+        intercept = (
+            np.zeros(matrix.shape[1]) if bias is None else self.beta * np.broadcast_to(bias, (1, matrix.shape[1]))
+        )
         super().__init__(geometry, matrix[None], np.asarray(intercept).reshape(1, -1))
 
     def design(self, x: Float32Array, picked: Picked | None = None) -> Float32Array:

@@ -267,6 +267,17 @@ def frame_regions(
     return None, (slice(top, top + inner[0]), slice(left, left + inner[1]))
 
 
+def frame_ratio(spec: Preprocessing, shape: tuple[int, ...]) -> tuple[int, int] | None:
+    """So many pixels of the frame are so many of the network input, in both directions; None but for ``corner``.
+
+    There a frame is what is left of a larger one of the input's shape. Its border may lie within a pixel of the input.
+    """
+    if spec.resize != "corner":
+        return None
+    height, width = shape[:2]
+    return (width, spec.width) if height * spec.width < spec.height * width else (height, spec.height)
+
+
 def _geometry(spec: Preprocessing, shape: tuple[int, ...]) -> _FrameGeometry:
     depth = shape[2] if len(shape) == 3 and spec.channels == 3 else 1
     if shape[:2] == (spec.height, spec.width):
@@ -276,7 +287,8 @@ def _geometry(spec: Preprocessing, shape: tuple[int, ...]) -> _FrameGeometry:
     inner = (
         (region[0].stop - region[0].start, region[1].stop - region[1].start) if region else (spec.height, spec.width)
     )
-    resizer = Resizer((rows, columns, depth), inner, spec.interpolation == "bilinear", spec.color == "bgr")
+    is_bilinear, is_bgr = spec.interpolation == "bilinear", spec.color == "bgr"
+    resizer = Resizer((rows, columns, depth), inner, is_bilinear, is_bgr, frame_ratio(spec, shape))
     return _FrameGeometry(crop, resizer, region)
 
 

@@ -31,10 +31,17 @@ class Resizer:
         target: Height and width wanted.
         bilinear: Otherwise the nearest pixel is taken.
         reverse: Reverse the order of the channels on the way.
+        ratio: So many source pixels are so many target pixels, in both directions; without it source and target end
+            at the same place.
     """
 
     def __init__(
-        self, source: tuple[int, int, int], target: tuple[int, int], bilinear: bool, reverse: bool = False
+        self,
+        source: tuple[int, int, int],
+        target: tuple[int, int],
+        bilinear: bool,
+        reverse: bool = False,
+        ratio: tuple[int, int] | None = None,
     ) -> None:
         depth = source[2]
         self._result = np.empty((*target, depth), np.uint8)
@@ -46,12 +53,13 @@ class Resizer:
         def of_columns(indices: Indices) -> Indices:
             return (indices[:, None] * depth + channel).reshape(-1)
 
+        of_rows, across = ratio or (source[0], target[0]), ratio or (source[1], target[1])
         if not bilinear:
-            self._rows = (_nearest(source[0], target[0]),)
-            self._columns = (of_columns(_nearest(source[1], target[1])),)
+            self._rows = (_nearest(source[0], target[0], *of_rows),)
+            self._columns = (of_columns(_nearest(source[1], target[1], *across)),)
             return
-        self._rows, rows = _bilinear(source[0], target[0])
-        indices, columns = _bilinear(source[1], target[1])
+        self._rows, rows = _bilinear(source[0], target[0], *of_rows)
+        indices, columns = _bilinear(source[1], target[1], *across)
         self._columns = tuple(map(of_columns, indices))
         # Column weights are repeated: broadcasting over three channels would run numpy's inner loop three at a time.
         self._weights = (rows[0][:, None], rows[1][:, None], columns[0].repeat(depth), columns[1].repeat(depth))
@@ -87,14 +95,17 @@ class Resizer:
         return self._result
 
 
-def _nearest(source: int, target: int) -> Indices:
-    return ((2 * np.arange(target, dtype=np.int64) + 1) * source // (2 * target)).astype(np.intp)
+def _nearest(source: int, target: int, numerator: int, denominator: int) -> Indices:
+    index = (2 * np.arange(target, dtype=np.int64) + 1) * numerator // (2 * denominator)
+    return np.minimum(index, source - 1).astype(np.intp)
 
 
-def _bilinear(source: int, target: int) -> tuple[tuple[Indices, Indices], tuple[Weights, Weights]]:
+def _bilinear(
+    source: int, target: int, numerator: int, denominator: int
+) -> tuple[tuple[Indices, Indices], tuple[Weights, Weights]]:
     """Per target pixel its two source pixels and their weights in 1/2048."""
-    centre = (2 * np.arange(target, dtype=np.int64) + 1) * source - target
-    low, rest = np.divmod(np.clip(centre, 0, 2 * target * (source - 1)), 2 * target)
-    weight = ((2 * rest * _ONE + 2 * target) // (4 * target)).astype(np.int32)
+    centre = (2 * np.arange(target, dtype=np.int64) + 1) * numerator - denominator
+    low, rest = np.divmod(np.clip(centre, 0, 2 * denominator * (source - 1)), 2 * denominator)
+    weight = ((2 * rest * _ONE + 2 * denominator) // (4 * denominator)).astype(np.int32)
     high = np.minimum(low + 1, source - 1)
     return (low.astype(np.intp), high.astype(np.intp)), (np.int32(_ONE) - weight, weight)

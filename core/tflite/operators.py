@@ -197,3 +197,5 @@ TENSOR_TYPES: dict[str, int] = {
     "int4": 17,
 }
 """Element type to its number in the file (enum ``TensorType``)."""
+BINARY = frozenset({"LceQuantize", "LceDequantize", "LceBconv2d", "LceBMaxPool2d"})
+"""Custom operators of Larq Compute Engine's set, which a delegate of ours runs."""

@@ -14,7 +14,7 @@ from typing import Any
 
 from multigraft.errors import MissingDependencyError, UsageError
 from multigraft.runtime.backends import Backend, InterpreterName
-from multigraft.tflite.checking.binary import BINARY
+from multigraft.tflite.operators import BINARY
 
 KERNELS = "MULTIGRAFT_BINARY_KERNELS"
 """Environment variable: the kernels to take, one of :func:`available_kernels`; without it the first."""

@@ -8,7 +8,7 @@ from multigraft.errors import InputError, MultigraftError
 from multigraft.runtime import tflite_model
 from multigraft.runtime.backends import InterpreterName, load_backend
 from multigraft.runtime.tflite_model import TfliteModel
-from multigraft.tflite.checking.binary import BINARY
+from multigraft.tflite.operators import BINARY
 from tests.attack.trials import End, tried
 
 

@@ -10,9 +10,8 @@ from multigraft.tflite.checking.contents import Operator
 from multigraft.tflite.checking.flatbuffer import DamagedError
 from multigraft.tflite.checking.rules import Constants, Shape, demand, shape_of
 from multigraft.tflite.checking.windows import window
+from multigraft.tflite.operators import BINARY
 
-BINARY = frozenset({"LceQuantize", "LceDequantize", "LceBconv2d", "LceBMaxPool2d"})
-"""Names of the custom operators."""
 _VALUES = ("float32", "int8", "bool")
 _MOST_PLACES = 1 << 28
 _LEAST_SCALE = 1e-30

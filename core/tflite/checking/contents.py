@@ -15,7 +15,7 @@ from multigraft.tflite.checking.flatbuffer import DamagedError, Flatbuffer, Tabl
 from multigraft.tflite.checking.flexbuffer import LONGEST, whole_numbers
 from multigraft.tflite.checking.options import OPTIONS
 from multigraft.tflite.checking.sparsity import FIELDS, stored_elements
-from multigraft.tflite.operators import NAMES, OPERATORS
+from multigraft.tflite.operators import BINARY, NAMES, OPERATORS
 
 _BITS: dict[int, tuple[str, int]] = {
     0: ("float32", 32), 1: ("float16", 16), 2: ("int32", 32), 3: ("uint8", 8), 4: ("int64", 64), 6: ("bool", 8),
@@ -267,11 +267,12 @@ class _Subgraphs:
             tuple(None if i < 0 else tensors[i] for i in inputs),
             tuple(tensors[i] for i in outputs),
             tuple(tensors[i] for i in between),
-            self._custom_options(table) if custom else self._options(table, name),
+            # Others write what they like there: a packed struct, for one.
+            self._binary_options(table) if custom in BINARY else self._options(table, name),
             bool(custom),
         )
 
-    def _custom_options(self, table: Table) -> Mapping[str, int]:
+    def _binary_options(self, table: Table) -> Mapping[str, int]:
         count = len(table.numbers(5, "B"))
         if count > LONGEST:
             raise DamagedError("the options of a custom operator are too long")

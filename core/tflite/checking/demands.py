@@ -5,9 +5,9 @@ Source: the kernels' ``Prepare`` functions in tensorflow/lite/kernels.
 
 from __future__ import annotations
 
-from multigraft.tflite.checking.binary import BINARY
 from multigraft.tflite.checking.contents import Operator
 from multigraft.tflite.checking.flatbuffer import DamagedError
+from multigraft.tflite.operators import BINARY
 
 _MANY = 1 << 16
 

@@ -102,22 +102,39 @@ MG_KERNEL void mg_regions(const mg_view *v, int32_t height, int32_t width, mg_pa
     }
 }
 
+/* So many pixels of a picture are so many of the input. */
+typedef struct {
+    int32_t source, target;
+} mg_scale;
+
+/* From top to bottom (axis 1) or from left to right (axis 0). In a corner both are that of the longer side: the
+   picture's border may lie within a pixel of the input. */
+MG_INLINE mg_scale mg_scale_of(const mg_view *v, const mg_part *from, const mg_part *to, int32_t axis)
+{
+    const int32_t wide = from->height * v->width < v->height * from->width;
+    const int32_t is_of_rows = v->resize == MG_CORNER ? !wide : axis;
+    const mg_scale rows = {from->height, v->resize == MG_CORNER ? v->height : to->height};
+    const mg_scale columns = {from->width, v->resize == MG_CORNER ? v->width : to->width};
+    return is_of_rows ? rows : columns;
+}
+
 typedef struct {
     int32_t low, high, weight; /* of high, in 1/2048 */
 } mg_between;
 
-/* Between which pixels of a row of source ones the pixel i of target ones lies. */
-MG_INLINE mg_between mg_source(int32_t i, int32_t source, int32_t target, int32_t nearest)
+/* Between which of size pixels of a row the pixel i of the input lies. */
+MG_INLINE mg_between mg_source(int32_t i, mg_scale scale, int32_t size, int32_t nearest)
 {
     mg_between at = {0, 0, 0};
     if (nearest) {
-        at.low = at.high = (2 * i + 1) * source / (2 * target);
+        at.low = at.high = mg_min((2 * i + 1) * scale.source / (2 * scale.target), size - 1);
         return at;
     }
-    const int32_t centre = mg_min(mg_max((2 * i + 1) * source - target, 0), 2 * target * (source - 1));
-    at.low = centre / (2 * target);
-    at.high = mg_min(at.low + 1, source - 1);
-    at.weight = (2 * (centre - 2 * target * at.low) * 2048 + 2 * target) / (4 * target);
+    const int32_t twice = 2 * scale.target;
+    const int32_t centre = mg_min(mg_max((2 * i + 1) * scale.source - scale.target, 0), twice * (size - 1));
+    at.low = centre / twice;
+    at.high = mg_min(at.low + 1, size - 1);
+    at.weight = (2 * (centre - twice * at.low) * 2048 + twice) / (2 * twice);
     return at;
 }
 
@@ -146,6 +163,7 @@ MG_KERNEL void mg_prepare(const mg_view *v, const void *tables, const int8_t *fr
         for (int32_t c = 0; c < v->channels; c++)
             out[i + c] = (int8_t)v->padding[c];
     const int32_t is_as_large = from.height == to.height && from.width == to.width;
+    const mg_scale rows = mg_scale_of(v, &from, &to, 1), columns = mg_scale_of(v, &from, &to, 0);
     for (int32_t row = 0; row < to.height && is_as_large; row++) {
         const uint8_t *pixel = pixels + row * v->frame_width * depth;
         int8_t *result = out + ((to.top + row) * v->width + to.left) * v->channels;
@@ -154,12 +172,12 @@ MG_KERNEL void mg_prepare(const mg_view *v, const void *tables, const int8_t *fr
                 *result++ = stored[256 * c + mg_colour(v, pixel, c)];
     }
     for (int32_t row = 0; row < to.height && !is_as_large; row++) {
-        const mg_between y = mg_source(row, from.height, to.height, v->nearest);
+        const mg_between y = mg_source(row, rows, from.height, v->nearest);
         const uint8_t *const upper = pixels + y.low * v->frame_width * depth;
         const uint8_t *const lower = pixels + y.high * v->frame_width * depth;
         int8_t *result = out + ((to.top + row) * v->width + to.left) * v->channels;
         for (int32_t column = 0; column < to.width; column++) {
-            const mg_between x = mg_source(column, from.width, to.width, v->nearest);
+            const mg_between x = mg_source(column, columns, from.width, v->nearest);
             for (int32_t c = 0; c < v->channels; c++) {
                 const int32_t a = mg_colour(v, upper + x.low * depth, c), b = mg_colour(v, upper + x.high * depth, c);
                 const int32_t d = mg_colour(v, lower + x.low * depth, c), e = mg_colour(v, lower + x.high * depth, c);
@@ -181,7 +199,8 @@ MG_KERNEL void mg_on_frame(const mg_view *v, const mg_part *part, float *box)
     mg_regions(v, part->height, part->width, &from, &to);
     for (int32_t axis = 0; axis < 2; axis++) {
         const int32_t x = axis == 0;
-        const double scale = mg_div64(x ? from.width : from.height, x ? to.width : to.height);
+        const mg_scale pixels = mg_scale_of(v, &from, &to, axis);
+        const double scale = mg_div64(pixels.source, pixels.target);
         const double shift = mg_sub64(x ? from.left : from.top, mg_mul64(scale, x ? to.left : to.top));
         const float size = (float)(x ? part->width : part->height);
         const float frame = (float)(x ? v->frame_width : v->frame_height);

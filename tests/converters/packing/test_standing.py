@@ -13,7 +13,9 @@ from multigraft.converters.importing.tflite.reader import read_tflite
 from multigraft.converters.importing.tflite.standing import is_quantised, load_standing
 from multigraft.converters.network.standing import StandingNetwork
 from multigraft.converters.packing.standing import empty_bundle, standing_agreement, with_standing
-from multigraft.errors import InputError, UnsupportedOperatorError
+from multigraft.converters.settings.settings import Settings
+from multigraft.converters.standing import without_standing
+from multigraft.errors import ConfigurationError, InputError, UnsupportedOperatorError
 from multigraft.runtime import Engine
 from multigraft.tensors.preprocessing import Preprocessing
 from multigraft.tflite.tflite_file import read
@@ -137,3 +139,20 @@ def test_values_in_16_bits_outside_are_refused(tmp_path: Path) -> None:
     path.write_bytes(int16_file(is_float_outside=False))
     with pytest.raises(InputError, match="is int16, which no frame becomes"):
         load_standing(path, "a", PIXELS, "classification")
+
+
+def test_a_network_that_stands_as_it_is_cannot_be_thinned(tmp_path: Path) -> None:
+    path = tmp_path / "multigraft.toml"
+    text = 'frames = "frames.npy"\n[graft]\nthin = { first = "HOW" }\n'
+    for name in ("first", "second"):
+        (tmp_path / f"{name}.tflite").touch()
+        text += f'[[task]]\nname = "{name}"\nmodel = "{name}.tflite"\nkind = "classification"\n'
+        text += 'preprocessing = { size = [8, 8], color = "grey" }\n'
+    path.write_text(text.replace("HOW", "auto"), "utf-8")
+    (tmp_path / "frames.npy").touch()
+    network = standing(tmp_path, "int8", "first")
+    with pytest.raises(ConfigurationError, match=r"graft\.thin\.first asks to thin a network that"):
+        without_standing(Settings.load(path), (network,))
+    path.write_text(text.replace("HOW", "none"), "utf-8")
+    (left,) = without_standing(Settings.load(path), (network,)).tasks
+    assert left.name == "second"

@@ -84,6 +84,12 @@ def test_what_stands_on_a_trunk_is_thinned_with_it_and_the_segments_answer(tmp_p
         assert np.abs(outputs[f"whole/{task.outputs[0]}"] - original).max() < 1.0
 
 
+def test_a_share_of_what_stands_on_a_trunk_is_told_where_it_belongs(tmp_path: Path) -> None:
+    made = grafted(tmp_path, ("first", "second"), 'thin = { second = 0.5 }\nshare = { second = "2" }')
+    assert not made.outcome.chosen.thinned
+    assert "second stands on the trunk of first" in made.outcome.message and "no channels" not in made.outcome.message
+
+
 def test_none_keeps_a_network_as_it_came(tmp_path: Path) -> None:
     made = grafted(tmp_path, ("first",), 'thin = { first = "none" }')
     assert not made.outcome.chosen.thinned and made.outcome.chosen.weights == made.networks[0].weights

@@ -205,6 +205,8 @@ def test_a_bias_is_spread_over_the_outputs_and_one_times_nothing_is_solved_as_it
     np.testing.assert_array_equal(layer.initializers(layer.weight, np.full((1, 6), 2.5))[2], np.full(6, 2.5))
     spread = layer_of(Geometry("dense", (5, 6), beta=2.0), values(5, 6), np.array([3.0], np.float32))
     np.testing.assert_array_equal(spread.intercept, np.full((1, 6), 6.0))
+    row = layer_of(Geometry("dense", (5, 6)), values(5, 6), values(1, 6))
+    np.testing.assert_array_equal(row.intercept, values(1, 6))
 
 
 @pytest.mark.parametrize("has_offset", [True, False])

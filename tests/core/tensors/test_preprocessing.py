@@ -11,8 +11,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from multigraft.answers.placement import Placement
 from multigraft.errors import ConfigurationError, InputError
-from multigraft.tensors.preprocessing import Color, Frame, PicturePreparer, Preprocessing, prepare, prepare_batch
+from multigraft.tensors.preprocessing import (
+    Color,
+    Frame,
+    Interpolation,
+    PicturePreparer,
+    Preprocessing,
+    prepare,
+    prepare_batch,
+)
 from multigraft.tensors.quantisation import dequantise, quantise
 from multigraft.tensors.specs import TensorSpec
 
@@ -158,6 +167,23 @@ def test_a_pixel_to_pad_with_is_a_pixel_like_those_of_the_frame(color: Color, dt
     PicturePreparer(spec, tensor).fill(whole, given_whole)
     np.testing.assert_array_equal(padded, given_whole)
     assert not spec.pads and dataclasses.replace(spec, pad=None).pads
+
+
+@given(st.integers(3, 90), st.integers(3, 90), st.integers(4, 40), st.sampled_from(("bilinear", "nearest")))
+def test_corner_keeps_the_scale_of_a_frame_that_is_padded_before(
+    height: int, width: int, size: int, interpolation: Interpolation
+) -> None:
+    frame = np.random.default_rng(height).integers(0, 256, (height, width, 3), np.uint8)
+    longest = max(height, width)
+    padded = np.zeros((longest, longest, 3), np.uint8)
+    padded[:height, :width] = frame
+    corner = dataclasses.replace(plain(size, size), resize="corner", pad=0, interpolation=interpolation)
+    wanted = prepare(padded, dataclasses.replace(corner, resize="stretch"))
+    # The pixel across the frame's border sees it repeated here, and padding there.
+    rows, columns = (max(0, side * size // longest - 1) for side in (height, width))
+    np.testing.assert_array_equal(prepare(frame, corner)[:rows, :columns], wanted[:rows, :columns])
+    placed = Placement.of_frame(corner, frame.shape)
+    assert placed.matrix.tolist() == [[longest / size, 0, 0], [0, longest / size, 0]]
 
 
 def test_corner_is_fit_with_all_padding_to_the_right_or_below() -> None:
