@@ -41,6 +41,26 @@ def pss_kib(rollup: Path = _ROLLUP) -> int:
     raise DeviceError(f"memory cannot be measured: {rollup} has no Pss line", "measure on Linux 4.14 or newer")
 
 
+def code_kib(maps: Path = Path("/proc/self/smaps")) -> int:
+    """What of :func:`pss_kib` is code that is mapped from files; 0 where the system does not tell.
+
+    Which pages of it a process has at a moment depends on what ran last, and all programs of a library share them.
+    """
+    total, is_code = 0, False
+    with contextlib.suppress(OSError):
+        for line in maps.read_text(errors="replace").splitlines():
+            fields = line.split(maxsplit=5)
+            if not fields[0].endswith(":"):
+                is_code = _is_code(fields)
+            elif is_code and fields[0] == "Pss:":
+                total += int(fields[1])
+    return total
+
+
+def _is_code(mapping: Sequence[str]) -> bool:
+    return len(mapping) == 6 and mapping[5].startswith("/") and mapping[1] == "r-xp"
+
+
 def give_back_memory() -> None:
     """Return what was freed to the system, where the C library can (``malloc_trim`` of glibc).
 
@@ -99,8 +119,7 @@ def let_go_of_code(maps: Path = Path("/proc/self/smaps")) -> int:
         for line in maps.read_text(errors="replace").splitlines():
             fields = line.split(maxsplit=5)
             if not fields[0].endswith(":"):
-                is_code = len(fields) == 6 and fields[5].startswith("/") and fields[1] == "r-xp"
-                first, last = (int(end, 16) for end in fields[0].split("-")) if is_code else (0, 0)
+                first, last = (int(end, 16) for end in fields[0].split("-")) if _is_code(fields) else (0, 0)
             elif fields[0] == "Anonymous:" and last and int(fields[1]) == 0:
                 advise(ctypes.c_void_p(first), ctypes.c_size_t(last - first), _MADV_DONTNEED)
                 total += last - first
@@ -114,7 +133,7 @@ def _c_library() -> ctypes.CDLL:
 
 @dataclass(frozen=True)
 class MemoryUse:
-    """PSS of one fresh process in KiB.
+    """PSS of one fresh process in KiB, without code that is mapped from files (:func:`code_kib`).
 
     Attributes:
         imported_kib: PSS with Python, numpy and the interpreter loaded, and no model.

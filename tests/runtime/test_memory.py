@@ -14,7 +14,7 @@ import pytest
 from multigraft.errors import DeviceError, InputError
 from multigraft.runtime.backends import BackendName
 from multigraft.runtime.engine import Engine
-from multigraft.runtime.memory import let_go_of_code, let_go_of_file, measure_bundle, measure_models, pss_kib
+from multigraft.runtime.memory import code_kib, let_go_of_code, let_go_of_file, measure_bundle, measure_models, pss_kib
 from multigraft.tflite.checking.check import check_tflite
 from tests.bundle_builder import build
 from tests.tflite_builder import Graph, serialise
@@ -72,6 +72,19 @@ def test_code_is_let_go_unless_it_was_written_to(tmp_path: Path) -> None:
     patched = tmp_path / "smaps"
     patched.write_text("1000-2000 r-xp 00000000 00:01 7    /lib/patched.so\nRss: 4 kB\nAnonymous: 4 kB\n")
     assert let_go_of_code(patched) == 0
+
+
+def test_code_is_told_apart_from_what_is_read_written_and_made(tmp_path: Path) -> None:
+    assert code_kib(tmp_path / "no such list") == 0
+    told = tmp_path / "smaps"
+    mapped = (
+        "r-xp 0 00:01 7    /lib/a.so",
+        "r--p 0 00:01 7    /lib/a.so",
+        "r-xp 0 00:00 0    [vdso]",
+        "rw-p 0 00:00 0 ",
+    )
+    told.write_text("".join(f"1000-2000 {of}\nSize: 4 kB\nPss: {3 + n} kB\n" for n, of in enumerate(mapped)))
+    assert code_kib(told) == 3
 
 
 def test_a_deployed_bundle_keeps_no_page_of_its_model_and_answers_the_same(
