@@ -14,7 +14,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from multigraft.errors import DeviceError, InputError
 from multigraft.runtime.backends import BackendName
 
 _ROLLUP = Path("/proc/self/smaps_rollup")
+_MAPPINGS = Path("/proc/self/smaps")
 _MADV_DONTNEED = 4
 
 
@@ -41,24 +42,12 @@ def pss_kib(rollup: Path = _ROLLUP) -> int:
     raise DeviceError(f"memory cannot be measured: {rollup} has no Pss line", "measure on Linux 4.14 or newer")
 
 
-def code_kib(maps: Path = Path("/proc/self/smaps")) -> int:
+def code_kib(maps: Path = _MAPPINGS) -> int:
     """What of :func:`pss_kib` is code that is mapped from files; 0 where the system does not tell.
 
     Which pages of it a process has at a moment depends on what ran last, and all programs of a library share them.
     """
-    total, is_code = 0, False
-    with contextlib.suppress(OSError):
-        for line in maps.read_text(errors="replace").splitlines():
-            fields = line.split(maxsplit=5)
-            if not fields[0].endswith(":"):
-                is_code = _is_code(fields)
-            elif is_code and fields[0] == "Pss:":
-                total += int(fields[1])
-    return total
-
-
-def _is_code(mapping: Sequence[str]) -> bool:
-    return len(mapping) == 6 and mapping[5].startswith("/") and mapping[1] == "r-xp"
+    return sum(one.kib.get("Pss", 0) for one in _mappings(maps) if one.is_code)
 
 
 def give_back_memory() -> None:
@@ -84,22 +73,11 @@ def let_go_of_file(path: Path, maps: Path = Path("/proc/self/maps")) -> int:
     Returns:
         Bytes of the mappings that it has; 0 where there is none or the system does not tell.
     """
-    advise = getattr(_c_library(), "madvise", None)
-    if advise is None:
-        return 0
     shown = os.path.realpath(path)
-    total = 0
-    with contextlib.suppress(OSError):
-        for line in maps.read_text(errors="replace").splitlines():
-            fields = line.split(maxsplit=5)
-            if len(fields) == 6 and fields[5] == shown and "w" not in fields[1]:
-                first, last = (int(end, 16) for end in fields[0].split("-"))
-                advise(ctypes.c_void_p(first), ctypes.c_size_t(last - first), _MADV_DONTNEED)
-                total += last - first
-    return total
+    return _let_go(one for one in _mappings(maps) if one.file == shown and "w" not in one.permissions)
 
 
-def let_go_of_code(maps: Path = Path("/proc/self/smaps")) -> int:
+def let_go_of_code(maps: Path = _MAPPINGS) -> int:
     """Drop this process's pages of code that is mapped from files (``madvise``, MADV_DONTNEED).
 
     Importing and loading need far more code than a frame does. What is needed again comes back from the page cache,
@@ -111,18 +89,48 @@ def let_go_of_code(maps: Path = Path("/proc/self/smaps")) -> int:
     Returns:
         Bytes of the mappings that were let go; 0 where the system does not tell.
     """
+    return _let_go(one for one in _mappings(maps) if one.is_code and one.kib.get("Anonymous") == 0)
+
+
+@dataclass(frozen=True)
+class _Mapping:
+    """What a process has mapped: Linux, Documentation/filesystems/proc.rst, ``maps`` and ``smaps``."""
+
+    first: int
+    last: int
+    permissions: str
+    file: str
+    kib: dict[str, int]
+    """Only ``smaps`` tells of these."""
+
+    @property
+    def is_code(self) -> bool:
+        return self.file.startswith("/") and self.permissions == "r-xp"
+
+
+def _mappings(listing: Path) -> list[_Mapping]:
+    """All of this process; none where the system does not tell."""
+    found: list[_Mapping] = []
+    with contextlib.suppress(OSError):
+        for line in listing.read_text(errors="replace").splitlines():
+            fields = line.split(maxsplit=5)
+            if not fields[0].endswith(":"):
+                first, last = (int(end, 16) for end in fields[0].split("-"))
+                found.append(_Mapping(first, last, fields[1], fields[5] if len(fields) == 6 else "", {}))
+            elif fields[-1] == "kB":
+                found[-1].kib[fields[0][:-1]] = int(fields[1])
+    return found
+
+
+def _let_go(mappings: Iterable[_Mapping]) -> int:
+    """Drop pages (``madvise``, MADV_DONTNEED); the bytes of their mappings, 0 where the system cannot do it."""
     advise = getattr(_c_library(), "madvise", None)
     if advise is None:
         return 0
-    total, first, last = 0, 0, 0
-    with contextlib.suppress(OSError):
-        for line in maps.read_text(errors="replace").splitlines():
-            fields = line.split(maxsplit=5)
-            if not fields[0].endswith(":"):
-                first, last = (int(end, 16) for end in fields[0].split("-")) if _is_code(fields) else (0, 0)
-            elif fields[0] == "Anonymous:" and last and int(fields[1]) == 0:
-                advise(ctypes.c_void_p(first), ctypes.c_size_t(last - first), _MADV_DONTNEED)
-                total += last - first
+    total = 0
+    for one in mappings:
+        advise(ctypes.c_void_p(one.first), ctypes.c_size_t(one.last - one.first), _MADV_DONTNEED)
+        total += one.last - one.first
     return total
 
 

@@ -97,6 +97,8 @@ def serve(settings: Settings, open_cameras: OpenCameras) -> int:
         if settings.listen is not None or exports:
             with _configured((MissingDependencyError,)):
                 listening = None if settings.listen is None else listen(settings.listen)
+            events = ("collector_back", "collector_lost")
+            collector_told = _peer_teller(journal, figures, "otlp", events, "OpenTelemetry", "it is tried again")
             window = stack.enter_context(
                 Window(
                     listening,
@@ -109,7 +111,7 @@ def serve(settings: Settings, open_cameras: OpenCameras) -> int:
                     cameras=frames.to_json,
                     token=token,
                     say=front_ended,
-                    exported=_collector_teller(journal, figures) if exports else None,
+                    exported=collector_told if exports else None,
                     stale_s=_stale_s(settings, schedule),
                 )
             )
@@ -126,7 +128,9 @@ def serve(settings: Settings, open_cameras: OpenCameras) -> int:
                     sha256,
                     settings.state,
                     _figures_teller(figures, vitals, frames),
-                    _broker_teller(journal, figures),
+                    _peer_teller(
+                        journal, figures, "mqtt", ("broker_back", "broker_lost"), "MQTT", "it is looked for again"
+                    ),
                     settings.calm,
                 )
             figures.broker, loop.answered = publisher.to_json, publisher.answered
@@ -282,24 +286,26 @@ def _camera_teller(journal: Journal) -> Callable[[bool, str], None]:
     return tell
 
 
-def _broker_teller(journal: Journal, figures: Figures) -> Callable[[bool, str], None]:
+def _peer_teller(
+    journal: Journal, figures: Figures, kind: str, events: tuple[str, str], name: str, then: str
+) -> Callable[[bool, str], None]:
+    """Tells of a broker or a collector that comes and goes, and counts what was lost.
+
+    Args:
+        journal: Is told.
+        figures: Counts errors.
+        kind: Of these errors.
+        events: That it is back, and that it is lost.
+        name: What it speaks.
+        then: What happens when it is lost.
+    """
+
     def tell(is_up: bool, sentence: str) -> None:
         if is_up:
-            journal.write(NOTICE, "broker_back", f"MQTT: {sentence}")
+            journal.write(NOTICE, events[0], f"{name}: {sentence}")
         else:
-            figures.errors["mqtt"] += 1
-            journal.write(WARNING, "broker_lost", f"MQTT: {sentence.rstrip('.')}; it is looked for again")
-
-    return tell
-
-
-def _collector_teller(journal: Journal, figures: Figures) -> Callable[[bool, str], None]:
-    def tell(is_up: bool, sentence: str) -> None:
-        if is_up:
-            journal.write(NOTICE, "collector_back", f"OpenTelemetry: {sentence}")
-        else:
-            figures.errors["otlp"] += 1
-            journal.write(WARNING, "collector_lost", f"OpenTelemetry: {sentence.rstrip('.')}; it is tried again")
+            figures.errors[kind] += 1
+            journal.write(WARNING, events[1], f"{name}: {sentence.rstrip('.')}; {then}")
 
     return tell
 
