@@ -155,6 +155,8 @@ def serve(settings: Settings, open_cameras: OpenCameras) -> int:
             xnnpack = {True: "on", False: "off", None: "unknown"}[is_fast]
             said = f"{engine.manifest.name} ({sha256[:12]}) serves {frames.name}{where}, XNNPACK is {xnnpack}"
             journal.write(WARNING if is_fast is False else INFO, "started", said, xnnpack=xnnpack)
+            if engine.fallback_reason is not None:
+                journal.write(WARNING, "fallback", engine.fallback_reason)
             notifier.ready(loop.status())
             code = loop.run()
         notifier.stopping()
