@@ -48,7 +48,8 @@ class Tensor:
         shape: Static shape; an unknown dimension reads as 1, as in the file.
         dtype: A key of :data:`multigraft.tflite.operators.TENSOR_TYPES`.
         quant: None where the elements stand for themselves.
-        data: The value of a constant in ``shape``; elements of 4 and 2 bits are held one per int8. None for what is computed.
+        data: The value of a constant in ``shape``; elements of 4 and 2 bits are held one per int8. None for what is
+            computed.
     """
 
     name: str
