@@ -5,8 +5,6 @@ from __future__ import annotations
 import contextlib
 import faulthandler
 import hashlib
-import signal
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -35,6 +33,7 @@ from multigraft.runtime.service.notify import Notifier
 from multigraft.runtime.service.power import Power
 from multigraft.runtime.service.scheduled import Schedule, ScheduledLoop, schedule_of
 from multigraft.runtime.service.settings import Settings, token_of, token_path
+from multigraft.runtime.service.stopping import Stop, orderly
 from multigraft.runtime.service.vitals import Vitals, memory_bytes
 from multigraft.runtime.service.window import STALE_S, Window
 
@@ -69,7 +68,23 @@ def serve(settings: Settings, open_cameras: OpenCameras) -> int:
     journal, notifier = Journal(), Notifier()
     with _configured():
         token = token_of(settings.listen, settings.state, settings.token_file)
-    folder, engine = _engine(settings, journal)
+    with orderly(settings, journal) as stop:
+        folder = stop.folder = _folder(settings, journal)
+        code = _serve(settings, open_cameras, folder, token, journal, notifier, stop)
+        stop.is_orderly = code == 0
+    return code
+
+
+def _serve(
+    settings: Settings,
+    open_cameras: OpenCameras,
+    folder: Path,
+    token: str | None,
+    journal: Journal,
+    notifier: Notifier,
+    stop: Stop,
+) -> int:
+    engine = _engine(settings, folder)
     with _configured():
         tasks = settings.tasks
         for name in tasks or ():
@@ -143,7 +158,7 @@ def serve(settings: Settings, open_cameras: OpenCameras) -> int:
             loop.look(vitals.to_json())
 
         vitals.each = each_second
-        with _signals(loop):
+        with stop.ends(loop):
             stack.callback(vitals.stop)
             vitals.start()
             stack.callback(frames.stop)
@@ -246,18 +261,24 @@ def digest_of(bundle: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _engine(settings: Settings, journal: Journal) -> tuple[Path, Engine]:
-    def made(folder: Path) -> Engine:
+def _folder(settings: Settings, journal: Journal) -> Path:
+    """The bundle; one that was deployed is on trial from here on, until it has settled."""
+    if settings.bundle is not None:
+        return settings.bundle
+    with _configured():
+        return trial.starting(settings.state, lambda said: journal.write(WARNING, "bundle_replaced", said))
+
+
+def _engine(settings: Settings, folder: Path) -> Engine:
+    def made() -> Engine:
         return Engine(folder, settings.threads, settings.backend, settings.self_test, settings.untrusted)
 
     if settings.bundle is not None:
         with _configured():
-            return settings.bundle, made(settings.bundle)
-    with _configured():
-        folder = trial.starting(settings.state, lambda said: journal.write(WARNING, "bundle_replaced", said))
+            return made()
     try:
         with _configured((MissingDependencyError, UsageError)):
-            return folder, made(folder)
+            return made()
     except (BundleError, InputError) as error:
         # This start is counted: after a few of them the bundle before is served.
         raise MultigraftError(error.problem, error.remedy) from error
@@ -319,16 +340,3 @@ def _figures_teller(figures: Figures, vitals: Vitals, frames: Frames) -> Callabl
         return {**vitals.to_json(), "rate_hz": figures.rate_hz, "camera": frames.is_up}
 
     return told
-
-
-@contextlib.contextmanager
-def _signals(loop: Loop) -> Iterator[None]:
-    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
-    for number in before:
-        signal.signal(number, lambda *_: loop.end(0))
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-        sys.stdout.flush()
