@@ -121,7 +121,7 @@ def main() -> int:
     is_well = True
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        root = made(architecture, debian_root.wheel_of(CHECKOUT, folder), options.mirror)
+        root = made(architecture, debian_root.wheel_of(CHECKOUT, folder, architecture.machine), options.mirror)
         bundles = list(options.bundle)
         if options.demo:
             debian_root.run(sys.executable, "-m", "multigraft.cli.main", "demo", "-o", str(folder / "demo"))

@@ -21,6 +21,7 @@ LEFT_OUT = {
     "tests/runtime/deploy/test_cuts.py": "starts some hundred interpreters of Python",
     "tests/runtime/http/test_live_page.py": "needs a browser",
     "tests/runtime/service/test_serving.py": "a service has a minute to answer, and does not on an emulated processor",
+    "tests/runtime/delegate/test_compiling.py": "installs where there is no compiler, which no processor changes",
     "tests/core/test_broken_packages.py": "starts some hundred interpreters of Python",
     "tests/core/cli/test_cli_device.py": "starts some hundred interpreters of Python",
     "tests/core/cli/test_start.py": "starts some dozen interpreters of Python",

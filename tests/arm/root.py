@@ -100,7 +100,13 @@ PROCESSORS = (
 
 def missing(architecture: Architecture) -> str | None:
     """What stands in the way here, None if nothing does."""
-    for tool, package in (("mmdebstrap", "mmdebstrap"), (architecture.qemu, "qemu-user-static")):
+    compiler = debian_root.COMPILERS[architecture.machine]
+    needed = (
+        ("mmdebstrap", "mmdebstrap"),
+        (architecture.qemu, "qemu-user-static"),
+        (compiler, f"gcc-{compiler.removesuffix('-gcc')} libc6-dev-{architecture.debian}-cross"),
+    )
+    for tool, package in needed:
         if shutil.which(tool) is None:
             return f"there is no {tool}; run: apt install {package}"
     probe = ["unshare", "--user", "--map-root-user", "--mount", "mount", "-t", "binfmt_misc", "none", "/mnt"]
@@ -139,7 +145,7 @@ def made(architecture: Architecture, wheel: Path, mirror: str | None = None) -> 
             _give_schema(site)
         stamp.write_text(needed)
     (root / "usr" / "lib" / "python3" / "dist-packages" / "site.pth").write_text(f"/{SITE}\n")
-    debian_root.install_wheel(site, wheel)
+    debian_root.install_wheel(site, wheel, architecture.machine)
     return root
 
 
