@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from multigraft.agreement.agreement import Agreement, agreement
-from multigraft.bundle.bundle import Bundle
+from multigraft.bundle.bundle import MODEL, Bundle
 from multigraft.converters.graft.evidence import Evidence
 from multigraft.converters.network.network import Network
 from multigraft.converters.packing.fidelity import BundleRunner, bundle_agreement
@@ -45,6 +45,18 @@ def measured(
             itself = agreement(network.kind, answers, answers, confidence=confidence).to_json()
             figures[network.name]["grafted_agreement"] = itself
     return figures
+
+
+def model_judge(
+    settings: Settings, bundle: Bundle, networks: Sequence[Network], evidence: Mapping[str, Evidence]
+) -> Callable[[bytes], dict[str, Agreement]]:
+    """Measures the agreement of other models of the segments of ``bundle``, on the frames that choose."""
+
+    def judge(model: bytes) -> dict[str, Agreement]:
+        figures = measured(settings, Bundle(bundle.manifest, {MODEL: model}), networks, evidence)
+        return {task: Agreement(**shown["bundle_agreement"]) for task, shown in figures.items()}
+
+    return judge
 
 
 def may_rescue(settings: Settings) -> bool:

@@ -44,6 +44,7 @@ from multigraft.tensors.preparation import Preparation
 
 Refine = Literal["none", "distill"]
 Precision = Literal["int8", "float32", "dynamic", "int4"]
+Weights = Literal["8bit", "4bit", "2bit", "auto"]
 Prefer = Literal["weights", "macs", "latency"]
 Rescue = Literal["float", "none"]
 
@@ -217,6 +218,12 @@ class ConvertSettings:
         choice(*get_args(Precision)),
         default="int8",
     )
+    weights: Weights = key(
+        "Bits of the weights of layers that a stock interpreter takes with 4 or 2; auto: where that saves most "
+        "memory and keeps min_agreement. Needs precision int8; an int8 model comes along for other interpreters.",
+        choice(*get_args(Weights)),
+        default="8bit",
+    )
     keep_float: tuple[str, ...] = key(
         "Layers that stay float32: regular expressions on ONNX node and tensor names, or operator kinds.",
         several(text(), "a list of texts"),
@@ -321,6 +328,13 @@ class Settings:
                     "is not the name of a task", nearest(name, [t.name for t in self.tasks])
                 )
         check_names(self.graft.thin, [t.name for t in self.tasks], place)
+        if self.convert.weights != "8bit" and self.convert.precision != "int8":
+            place.at("convert").at("weights").fail(
+                f"is {self.convert.weights!r}, which contradicts precision = {self.convert.precision!r}",
+                'ask for precision = "int8" or weights = "8bit"',
+            )
+        if self.convert.weights != "8bit" and not any(self.frames_of(task) for task in self.tasks):
+            place.at("convert").at("weights").fail("needs frames", 'name unlabeled frames, or write weights = "8bit"')
         if self.convert.keep_float and self.convert.precision == "float32":
             place.at("convert").at("keep_float").fail(
                 'contradicts precision = "float32"', "remove it, every layer stays float32"
