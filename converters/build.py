@@ -20,9 +20,8 @@ from multigraft.converters.graft.evidence import (
     Evidence,
     LoadFrames,
     advice_on_answers,
-    is_graded,
     load_evidence,
-    note_on_proof,
+    notes_on_proof,
 )
 from multigraft.converters.graft.explanation import explain, poor_bargain
 from multigraft.converters.graft.frameless import plan_without_frames
@@ -136,7 +135,8 @@ def graft(
         options = _search_options(settings)
         outcome = with_thinning(outcome, networks, evidence, settings.graft.thin, options, report)
     plan = proved(outcome.chosen, networks, evidence, _search_options(settings))
-    outcome = dataclasses.replace(outcome, message=outcome.message + _judgement(plan, outcome, settings))
+    message = outcome.message + _judgement(plan, outcome, settings)
+    outcome = dataclasses.replace(outcome, message=message, promised=plan)
     report(outcome.message)
     multitask = assemble(networks, plan, _provenance(settings, evidence, collected, outcome))
     return Grafted(networks, evidence, similarity, outcome, multitask, collected, tuple(report.warnings))
@@ -254,7 +254,7 @@ def import_networks(settings: Settings, report: Report = silent) -> tuple[Networ
 
 def _judgement(plan: SharingPlan, outcome: PlanningResult, settings: Settings) -> str:
     bargain = poor_bargain(plan, outcome.front, outcome.limits, not settings.graft.thin.is_none)
-    return shortfall(plan, settings.budget.min_agreement) + bargain
+    return shortfall(plan, outcome.limits) + bargain
 
 
 def _check_refinement(settings: Settings) -> None:
@@ -274,9 +274,7 @@ def _check_frames(
     settings: Settings, networks: Sequence[Network], evidence: Mapping[str, Evidence], report: Report
 ) -> None:
     """Prepare one frame for each network, so that a wrong shape is named before any long work, and warn of others."""
-    asked = settings.budget.min_agreement, settings.budget.confidence
-    judged = [(n, evidence[n.name]) for n in networks if n.name in evidence]
-    for sentence in dict.fromkeys(note_on_proof(own, *asked, is_graded(n, own)) for n, own in judged):
+    for sentence in notes_on_proof(settings, networks, evidence):
         report(f"note: {sentence}")
     for task, network in zip(settings.tasks, networks, strict=True):
         if network.name in evidence:
@@ -325,6 +323,7 @@ def _plan(
         budget.max_macs,
         BYTES_PER_WEIGHT[settings.convert.precision],
         budget.prefer,
+        settings.least_agreements,
     )
     options = _search_options(settings, saved)
     refitted: Mapping[str, Candidate] = {}
@@ -347,9 +346,8 @@ def _plan(
 
 def _search_options(settings: Settings, saved: SavedEvaluations | None = None) -> SearchOptions:
     budget, tolerances = settings.budget, {t.name: t.tolerance for t in settings.tasks}
-    return SearchOptions(
-        budget.confidence, tolerances, settings.graft.seed, settings.graft.share, budget.min_agreement, saved
-    )
+    given = budget.confidence, tolerances, settings.graft.seed, settings.graft.share, budget.min_agreement, saved
+    return SearchOptions(*given, settings.least_agreements)
 
 
 def _provenance(

@@ -80,7 +80,7 @@ def plan_without_frames(
 
 
 def _keeps(graft: Candidate, limits: Limits) -> bool:
-    return graft.agreement is not None and graft.agreement.lower_bound >= limits.min_agreement
+    return limits.keeps(graft.join.target, graft.agreement)
 
 
 def _graft(
@@ -136,5 +136,5 @@ def _explain(
         sentence += f"; {100 * error:.1f} % of the variance of what {task} expects there is not reproduced"
     for task, graft in below.items():
         shown = "no agreement" if graft.agreement is None else f"a bound of {graft.agreement.lower_bound:.3f}"
-        sentence += f"; {task} is left unshared, its refit shows {shown} and {limits.min_agreement:g} is asked for"
+        sentence += f"; {task} is left unshared, its refit shows {shown} and {limits.least(task):g} is asked for"
     return sentence

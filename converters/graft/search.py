@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from multigraft.bundle.manifest import Relation
 from multigraft.converters.graft.adapter import is_joinable
@@ -49,6 +49,7 @@ class SearchOptions:
         share: Task to the donor's layer it shares up to ("none" for no sharing), instead of the search.
         enough: A relative whose raw sharing has at least this agreement bound is not refitted at that point.
         saved: Where evaluated grafts are kept while a build runs, or None.
+        enough_of: Task to its ``enough`` where that is another.
     """
 
     confidence: float = 0.95
@@ -57,6 +58,11 @@ class SearchOptions:
     share: Mapping[str, str] | None = None
     enough: float = 1.0
     saved: SavedEvaluations | None = None
+    enough_of: Mapping[str, float] = field(default_factory=dict)
+
+    def enough_for(self, task: str) -> float:
+        """``enough``, or what is of one task alone."""
+        return self.enough_of.get(task, self.enough)
 
 
 def choose_donor(networks: Sequence[Network], similarity: Similarity) -> Network:
@@ -109,11 +115,11 @@ def candidates(
             f"{target.name} takes {target.macs / 1e9:.1f} G multiply-accumulates: of {len(groups)} cut points the "
             f"search looks at {halvings}; --share {target.name}=LAYER tries another"
         )
-    done = 0
+    done, enough = 0, options.enough_for(target.name)
     for group in depths:
         best = bound = 0.0
         for join in groups[group]:
-            if join.relation == "relative" and bound >= options.enough:
+            if join.relation == "relative" and bound >= enough:
                 continue
             done += 1
             report(f"graft {target.name} onto {donor.name}: {join.method} ({done} of {depths.total(len(joins))})")
@@ -122,7 +128,7 @@ def candidates(
                 best = max(best, candidate.agreement.value)
                 bound = max(bound, candidate.agreement.lower_bound)
             yield candidate
-        depths.judge(best >= HOPELESS, bound >= options.enough)
+        depths.judge(best >= HOPELESS, bound >= enough)
 
 
 def _affordable_halvings(target: Network, evidence: Evidence) -> int:

@@ -77,7 +77,7 @@ def may_rescue(settings: Settings) -> bool:
 def lacking(settings: Settings, figures: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
     """Task to what its agreement in the bundle lacks; empty where all keep the budget."""
     lacks = {
-        task: lacking_agreement(settings.budget.min_agreement, Agreement(**shown["bundle_agreement"]))
+        task: lacking_agreement(settings.least_agreements[task], Agreement(**shown["bundle_agreement"]))
         for task, shown in figures.items()
     }
     return {task: lack for task, lack in lacks.items() if lack > 0}

@@ -86,9 +86,9 @@ def summarise(
     grafted, manifest = built.grafted, built.bundle.manifest
     verification = built.conversion.verification
     separate = built.separate.bundle.manifest.segments if built.separate else ()
-    budget = settings.budget
+    budget, asked = settings.budget, {t.name: t.min_agreement for t in settings.tasks}
     return Summary(
-        tasks=tuple(_task(t, accuracy.get(t.name)) for t in manifest.tasks),
+        tasks=tuple(_task(t, accuracy.get(t.name), asked.get(t.name)) for t in manifest.tasks),
         weights_bytes=Pair(
             sum(s.weights_bytes for s in separate) if separate else None,
             sum(s.weights_bytes for s in manifest.segments),
@@ -187,7 +187,7 @@ def _as_raw(grafted: Grafted, graft: Candidate) -> Candidate:
     return dataclasses.replace(graft, join=join, tail=tail)
 
 
-def _task(task: Task, accuracy: AccuracyResult | None) -> TaskResult:
+def _task(task: Task, accuracy: AccuracyResult | None, min_agreement: float | None) -> TaskResult:
     fidelity = task.fidelity
     return TaskResult(
         name=task.name,
@@ -200,6 +200,7 @@ def _task(task: Task, accuracy: AccuracyResult | None) -> TaskResult:
         agreement=_agreement(fidelity.get("grafted_agreement")),
         int8_agreement=_agreement(fidelity.get("bundle_agreement")),
         thinned=_thinned(fidelity.get("thinned")),
+        min_agreement=min_agreement,
     )
 
 

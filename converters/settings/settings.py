@@ -81,6 +81,7 @@ _FRAMES_FILE = file(
 )
 _FRAMES = Reader(_FRAMES_FILE.expects, _read_frames)
 _MODEL_FILE = file("an .onnx or .tflite file, a .pt2 exported program or module:factory", MODEL_SUFFIXES)
+_AGREEMENT = number(lambda v: 0 < v < 1, "a number above 0 and below 1 (no finite number of frames shows 1)")
 _MODEL = Reader(_MODEL_FILE.expects, _read_model)
 
 
@@ -120,6 +121,9 @@ class TaskSettings:
         number(lambda v: v > 0, "a number above 0"),
         default=None,
     )
+    min_agreement: float | None = key(
+        "Agreement that this task has to show; else that of [budget].", _AGREEMENT, default=None
+    )
     labelled: Path | None = key(
         "Frames with their labels for multigraft study: arrays frames and labels.",
         file("an .npz file that exists", (".npz",)),
@@ -149,7 +153,7 @@ class Budget:
 
     min_agreement: float = key(
         "Agreement with the original network that has to be shown on held-out frames, as a lower bound, per task.",
-        number(lambda v: 0 < v < 1, "a number above 0 and below 1 (no finite number of frames shows 1)"),
+        _AGREEMENT,
         default=0.95,
     )
     confidence: float = key(
@@ -361,6 +365,12 @@ class Settings:
     def frames_needed(self) -> int:
         """Fewest held-out frames with which :attr:`Budget.min_agreement` can be shown at all, whatever the task."""
         return frames_needed(self.budget.min_agreement, self.budget.confidence)
+
+    @property
+    def least_agreements(self) -> dict[str, float]:
+        """Task to the agreement that it has to show."""
+        asked = self.budget.min_agreement
+        return {t.name: asked if t.min_agreement is None else t.min_agreement for t in self.tasks}
 
     def _check_task(self, task: TaskSettings, place: Place) -> None:
         if task.state is not None and not task.is_factory:

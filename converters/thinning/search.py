@@ -182,7 +182,7 @@ def with_thinning(
     tried = [plan for plan in tried if plan.thinned and named <= plan.thinned.keys()]
     cost, forced = cost_of_plans(limits, latency), shares.asks_for_numbers
     chosen = pick(tried if forced else [outcome.chosen, *tried], limits, cost, forced) or outcome.chosen
-    front = pareto([*outcome.front, *tried])
+    front = pareto([*outcome.front, *tried], limits)
     if chosen not in front:
         front = [*front, chosen]
     front.sort(key=lambda plan: (-plan.weights, -plan.macs))

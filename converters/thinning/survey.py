@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from multigraft.converters.graft.refit import bias_behind
 from multigraft.converters.job.progress import Report, silent
 from multigraft.converters.network.frames import Frames
 from multigraft.converters.network.network import Network
@@ -187,6 +188,9 @@ def _solved(network: Network, group: Channels, kept: Indices, reads: Sequence[Re
             weight, intercept = weight[:, kept], intercept[kept]
         for position, value in layer.initializers(weight[None], intercept[None]).items():
             put(model, model.graph.node[index], position, value)
+        if not layer.geometry.takes_bias and (bias := bias_behind(made.nodes, made.nodes[index].output[0], made)):
+            value = np.asarray(made.constants[bias.name] + intercept, np.float32)
+            put(model, model.graph.node[bias.index], bias.position, value)
     return Network(made.name, model, made.preprocessing, made.kind)
 
 

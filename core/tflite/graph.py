@@ -50,6 +50,7 @@ class Tensor:
         quant: None where the elements stand for themselves.
         data: The value of a constant in ``shape``; elements of 4 and 2 bits are held one per int8. None for what is
             computed.
+        is_variable: Its value is kept from run to run, as the states of LSTM and SVDF are.
     """
 
     name: str
@@ -57,6 +58,7 @@ class Tensor:
     dtype: str = "float32"
     quant: Quant | None = None
     data: Array | None = field(default=None, compare=False, repr=False)
+    is_variable: bool = False
 
     @property
     def stored_bytes(self) -> int:
@@ -82,6 +84,7 @@ class Op:
         version: Operator version.
         custom_code: Name of a custom operator.
         custom_options: Its options as stored.
+        intermediates: Tensors that are never stored, whose quantisation its kernel works with inside (LSTM).
     """
 
     name: str
@@ -91,6 +94,7 @@ class Op:
     version: int = 1
     custom_code: str = ""
     custom_options: bytes = b""
+    intermediates: tuple[str, ...] = ()
 
     @property
     def label(self) -> str:

@@ -1,7 +1,7 @@
 """Prints the project's figures on this machine: ``make bench``, or ``python -m tests.benchmarks NAME`` for one of them.
 
-``python -m tests.benchmarks real_networks FOLDER`` takes network files that are not in the repository, and ``judges``
-packages and pictures that are not; ``low_bit`` takes a settings file.
+``python -m tests.benchmarks real_networks FOLDER`` takes network files that are not in the repository, ``judges``
+packages and pictures that are not, ``memory BUNDLE`` a bundle of yours, and ``low_bit SETTINGS`` networks of yours.
 Every table names its unit and sample count. Nothing here asserts a time.
 """
 
@@ -25,6 +25,7 @@ from tests.benchmarks import (
     large_pair,
     low_bit,
     noise_price,
+    pair_memory,
     planner,
     real_networks,
     refit_depth,
@@ -65,6 +66,9 @@ def main() -> None:
         return
     if sys.argv[1:2] == ["low_bit"]:
         low_bit.run(sys.argv[2:])
+        return
+    if sys.argv[1:2] == ["memory"]:
+        pair_memory.run(sys.argv[2:])
         return
     names = sys.argv[1:] or list(SECTIONS)
     for name in names:
