@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from multigraft.cli.shared.few_bits import MIXED, add_weights, of_precision
+from multigraft.cli.shared.few_bits import MIXED, add_weights, asked_agreement, of_precision
 from multigraft.cli.shared.json_text import json_text
 from multigraft.cli.shared.missed_budget import add_allow_miss, missed_name, misses_of, refuse
 from multigraft.cli.shared.settings_options import (
@@ -64,7 +64,7 @@ def execute(options: argparse.Namespace) -> int:
         weights=weights or settings.convert.weights,
         keep_float=(*settings.convert.keep_float, *options.keep_float),
     )
-    least = options.min_agreement or settings.budget.min_agreement
+    least = asked_agreement(options, settings.budget.min_agreement)
     budget = dataclasses.replace(settings.budget, min_agreement=least)
     settings = dataclasses.replace(settings, convert=convert, budget=budget)
     settings.check()

@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from multigraft.errors import UsageError
+
 MIXED = "mixed"
 """A precision: int8, with few bits where the agreement allows it."""
 
@@ -18,7 +20,7 @@ def add_weights(parser: argparse.ArgumentParser) -> None:
         "memory and keeps the agreement; an int8 model comes along for interpreters without them",
     )
     parser.add_argument(
-        "--min-agreement", type=_share, metavar="SHARE", help="the agreement to keep, as a lower bound: 0.98"
+        "--min-agreement", type=float, metavar="SHARE", help="the agreement to keep, as a lower bound: 0.98"
     )
 
 
@@ -27,8 +29,13 @@ def of_precision(precision: Any, weights: Any) -> tuple[Any, Any]:
     return ("int8", weights or "auto") if precision == MIXED else (precision, weights)
 
 
-def _share(text: str) -> float:
-    value = float(text)
-    if not 0 < value < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not above 0 and below 1")
-    return value
+def asked_agreement(options: argparse.Namespace, otherwise: float) -> float:
+    """What ``--min-agreement`` asks for, or else ``otherwise``.
+
+    Raises:
+        UsageError: It is no share.
+    """
+    asked: float = otherwise if options.min_agreement is None else options.min_agreement
+    if not 0 < asked < 1:
+        raise UsageError(f"--min-agreement is {asked:g}", "give a number above 0 and below 1")
+    return asked
