@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from multigraft.agreement.agreement import Agreement
+from multigraft.converters.low_bit.layer import Bits
 from multigraft.converters.low_bit.memory import memory_bytes, values_bytes
 from multigraft.converters.low_bit.report import LowBits
 from multigraft.converters.low_bit.search import Move, Trial, chosen, ordered, search
@@ -31,7 +32,7 @@ def test_what_saves_most_for_what_it_loses_comes_first_and_a_layers_moves_keep_t
 
 
 def test_time_counts_as_well() -> None:
-    trials = {("slow", 2): trial(100, 0.1, 500.0), ("fast", 2): trial(90, 0.1, 0.0)}
+    trials: dict[tuple[str, Bits], Trial] = {("slow", 2): trial(100, 0.1, 500.0), ("fast", 2): trial(90, 0.1, 0.0)}
     assert [m.layer for m in ordered(trials, 1000.0)] == ["fast", "slow"]
     assert isinstance(ordered(trials, 1000.0)[0], Move)
 
