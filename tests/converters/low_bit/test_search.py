@@ -19,7 +19,7 @@ def trial(saved: int, noise: float, latency_us: float = 0.0) -> Trial:
 
 
 def test_what_saves_most_for_what_it_loses_comes_first_and_a_layers_moves_keep_their_order() -> None:
-    trials = {
+    trials: dict[tuple[str, Bits], Trial] = {
         ("a", 4): trial(100, 0.001),
         ("a", 2): trial(150, 0.101),
         ("b", 4): trial(50, 0.1),
