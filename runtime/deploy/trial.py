@@ -158,6 +158,16 @@ def settled(state: Path, folder: Path | None = None) -> None:
             write_trial(state, dataclasses.replace(trial, bundle=now.name, starts=0, outages=0, good=good))
 
 
+def can_be_noted(state: Path) -> bool:
+    """Whether a start could be counted now: there is room, and the folder may be written."""
+    try:
+        with store.locked(state):
+            write_trial(state, read_trial(state))
+    except (OSError, UsageError):
+        return False
+    return True
+
+
 def ended(state: Path, folder: Path) -> None:
     """Say that a start was told to end, and did: if the bundle is on trial, this is no start that failed.
 

@@ -42,6 +42,8 @@ AGAIN = 75
 SETTLED_S = 120.0
 SETTLED_FRAMES = 20
 """A bundle on trial has served well after both."""
+RETRY_S = 600.0
+"""So often a bundle is tried again whose start could not be counted."""
 BASELINE_S = 300.0
 MEMORY_SLACK = 64 << 20
 
@@ -69,8 +71,9 @@ def serve(settings: Settings, open_cameras: OpenCameras) -> int:
     with _configured():
         token = token_of(settings.listen, settings.state, settings.token_file)
     with orderly(settings, journal) as stop:
+        switch = store.switch_of(settings.state)
         folder = stop.folder = _folder(settings, journal)
-        code = _serve(settings, open_cameras, folder, token, journal, notifier, stop)
+        code = _serve(settings, open_cameras, folder, switch, token, journal, notifier, stop)
         stop.is_orderly = code == 0
     return code
 
@@ -79,6 +82,7 @@ def _serve(
     settings: Settings,
     open_cameras: OpenCameras,
     folder: Path,
+    switch: tuple[int, int] | None,
     token: str | None,
     journal: Journal,
     notifier: Notifier,
@@ -151,7 +155,7 @@ def _serve(
             figures.broker, loop.answered = publisher.to_json, publisher.answered
             stack.callback(publisher.stop)
             publisher.start()
-        watch = Watch(settings, folder, figures, journal, loop.end)
+        watch = Watch(settings, folder, switch, figures, journal, loop.end)
 
         def each_second() -> None:
             watch.look()
@@ -210,6 +214,7 @@ class Watch:
     Args:
         settings: Limits, and the state folder.
         folder: The bundle that is served.
+        switch: What :func:`~multigraft.runtime.deploy.store.switch_of` gave before that bundle was chosen.
         figures: How it does.
         journal: The log.
         end: Ends the loop with an exit code.
@@ -220,6 +225,7 @@ class Watch:
         self,
         settings: Settings,
         folder: Path,
+        switch: tuple[int, int] | None,
         figures: Figures,
         journal: Journal,
         end: Callable[[int], None],
@@ -227,6 +233,7 @@ class Watch:
     ) -> None:
         self._settings, self._folder, self._figures, self._journal = settings, folder, figures, journal
         self._end, self._memory = end, memory
+        self._switch, self._next_try_s = switch, RETRY_S
         self._limit = settings.most_memory_bytes
         self._is_done = False
 
@@ -240,9 +247,19 @@ class Watch:
         if self._limit is not None and used > self._limit:
             self._again("memory", f"{used >> 20} MiB of memory are in use, and {self._limit >> 20} MiB may be")
         elif self._settings.bundle is None:
-            now = store.current(self._settings.state)
-            if now is not None and now.name != self._folder.name:
-                self._again("deployed", f"bundle {now.name[:12]} was deployed")
+            self._look_at_current(self._settings.state)
+
+    def _look_at_current(self, state: Path) -> None:
+        now = store.current(state)
+        if now is None or now.name == self._folder.name:
+            return
+        if store.switch_of(state) != self._switch:
+            self._again("deployed", f"bundle {now.name[:12]} was deployed")
+        elif self._figures.uptime_s > self._next_try_s:
+            # It was there at the start, but its start could not be counted (a full disk), or it was damaged.
+            self._next_try_s += RETRY_S
+            if trial.can_be_noted(state):
+                self._again("deployed", f"bundle {now.name[:12]} can be tried now")
 
     def _again(self, event: str, why: str) -> None:
         self._is_done = True
