@@ -5,12 +5,11 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 from multigraft.agreement.agreement import Agreement
 from multigraft.converters.low_bit.layer import Bits
-
-Weights = Literal["8bit", "4bit", "2bit", "auto"]
+from multigraft.converters.settings.settings import Weights
 
 LEAST_SAVED = 0.1
 """Of a network's memory: with less saved, int8 is the better answer."""

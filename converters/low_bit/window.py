@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Self
 
@@ -11,7 +10,7 @@ import numpy.typing as npt
 
 from multigraft.converters.conversion.rewriting import free_name
 from multigraft.tensors.arrays import Array
-from multigraft.tflite.graph import Graph, Op, Quant, Tensor
+from multigraft.tflite.graph import Graph, Op, OptionValue, Quant, Tensor
 
 
 @dataclass(frozen=True)
@@ -59,7 +58,7 @@ class Window:
     def rows(self, value: Array, picked: npt.NDArray[np.intp]) -> Array:
         """The windows at positions ``picked`` of ``value`` (1, height, width, channels): rows x (channels x places)."""
         if self.is_point:
-            return value.reshape(-1, value.shape[-1])[picked]
+            return np.take(value.reshape(-1, value.shape[-1]), picked, axis=0)
         padded = np.pad(value[0], [*zip(self.before, self.after, strict=True), (0, 0)])
         down, right = (p * s for p, s in zip(np.divmod(picked, self.positions[1]), self.stride, strict=True))
         (height, width), (tall, wide) = self.size, self.dilation
@@ -87,7 +86,7 @@ class Window:
         weights = Tensor(free_name(graph, f"{wish}/places"), each.shape, "int8", Quant((1.0,), (0,), 3), each)
         zeros = np.zeros(channels * places, np.int32)
         bias = Tensor(free_name(graph, f"{wish}/zeros"), zeros.shape, "int32", Quant(read.quant.scales, (0,)), zeros)
-        options = {
+        options: dict[str, OptionValue] = {
             "padding": self.padding,
             "stride_h": self.stride[0],
             "stride_w": self.stride[1],
@@ -98,11 +97,6 @@ class Window:
         }
         op = Op("DEPTHWISE_CONV_2D", (source, weights.name, bias.name), (result.name,), options, version=3)
         return op, [result, weights, bias]
-
-    @property
-    def places(self) -> int:
-        """Of one window."""
-        return math.prod(self.size)
 
 
 def _pair(op: Op, *names: str) -> tuple[int, int]:

@@ -165,8 +165,9 @@ class Finishing:
             if self.rescued is not None and self.rescued.has_whole_ranges:
                 # What a SiLU makes nothing of is cut off there, which is no noise.
                 layers = layers.without(read_by_silus(floating.graph))
-        least = self.safeguards.min_layer_sqnr_db
-        safety = Safety(self.quantised.improvement, self.rescued, layers.below(least), self.safeguards)
+        few = [layer.tensor for layer in low_bit.layers] if low_bit else []
+        noisy = layers.without(few).below(self.safeguards.min_layer_sqnr_db)
+        safety = Safety(self.quantised.improvement, self.rescued, noisy, self.safeguards)
         for sentence in safety.sentences():
             report(sentence)
         report("measuring how often the quantised model answers as the float model")

@@ -18,11 +18,12 @@ from multigraft.converters.job.progress import Report, silent
 from multigraft.converters.low_bit.fit import Fitting, Solved
 from multigraft.converters.low_bit.layer import Bits, Layer, layers_of, with_few_bits
 from multigraft.converters.low_bit.memory import memory_bytes
-from multigraft.converters.low_bit.report import LowBits, LowLayer, Weights
+from multigraft.converters.low_bit.report import LowBits, LowLayer
 from multigraft.converters.low_bit.rounding import Rounded
 from multigraft.converters.low_bit.search import Judge, Trials, search
 from multigraft.converters.packing.finishing import Conversion, Finishing
 from multigraft.converters.quantising.sound_scales import LEAST_SCALE
+from multigraft.converters.settings.settings import Weights
 from multigraft.errors import UsageError
 from multigraft.tflite import tflite_file
 from multigraft.tflite.graph import Graph

@@ -246,7 +246,8 @@ def _packed(values: Array, bits: int) -> bytes:
     flat = values.reshape(-1).astype(np.uint8) & (2**bits - 1)
     each = 8 // bits
     flat = np.append(flat, np.zeros(-flat.size % each, np.uint8)).reshape(-1, each)
-    return np.bitwise_or.reduce(flat << np.arange(0, 8, bits, dtype=np.uint8), axis=1).astype(np.uint8).tobytes()
+    content: Array = np.bitwise_or.reduce(flat << np.arange(0, 8, bits, dtype=np.uint8), axis=1)
+    return content.astype(np.uint8).tobytes()
 
 
 class _Writer:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from typing import Any
 
 MIXED = "mixed"
 """A precision: int8, with few bits where the agreement allows it."""
@@ -21,8 +22,8 @@ def add_weights(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def of_precision(precision: str, weights: str | None) -> tuple[str, str | None]:
-    """Precision and weights that are meant: mixed is int8 with the choice of few bits."""
+def of_precision(precision: Any, weights: Any) -> tuple[Any, Any]:
+    """Precision and weights that are meant, as arguments were read: mixed is int8 with the choice of few bits."""
     return ("int8", weights or "auto") if precision == MIXED else (precision, weights)
 
 
