@@ -102,7 +102,7 @@ class LceBconv2d(Operator):
     constraints = (_types, _constants, _fits)
 
     def _twice(self, node: Node, source: Array) -> Array:
-        """Twice the differences, int64 [rows, columns, outputs]; outside lies 1, or what counts as half a difference."""
+        """Twice the differences, int64 [rows, columns, outputs]; outside lies 1, or counts as half a difference."""
         over, sums = _window(node), _Sums.of(node)
         filters = node.input(1)
         assert filters.data is not None
