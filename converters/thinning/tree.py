@@ -12,6 +12,7 @@ from onnx import numpy_helper
 from multigraft.converters.graft.candidate import Candidate, costed
 from multigraft.converters.graft.tail import tail_of
 from multigraft.converters.network.network import Network, model_of, node_macs
+from multigraft.converters.network.thinned_network import ThinnedNetwork
 from multigraft.converters.thinning.narrow import like
 
 
@@ -79,6 +80,35 @@ class Tree:
                 made, own_macs=macs, layers=graft.layers, adapter_error=graft.adapter_error
             )
         return root, grafts
+
+
+@dataclass(frozen=True)
+class ThinnedTree:
+    """A tree with fewer channels.
+
+    Attributes:
+        root: Its network that is not grafted.
+        grafts: Task to its graft, the tail thinned.
+    """
+
+    root: ThinnedNetwork
+    grafts: Mapping[str, Candidate]
+
+    @property
+    def bounds(self) -> dict[str, float]:
+        """Task to the bound of its agreement, the root's first."""
+        shown = {self.root.network.name: self.root.agreement, **{t: g.agreement for t, g in self.grafts.items()}}
+        return {task: a.lower_bound if a else 0.0 for task, a in shown.items()}
+
+    @property
+    def weights(self) -> int:
+        """Parameters of all parts."""
+        return self.root.network.weights + sum(g.own_weights for g in self.grafts.values())
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates of all parts on one frame."""
+        return self.root.network.macs + sum(g.own_macs for g in self.grafts.values())
 
 
 def _root_of(root: Network, joined: Network, count: int) -> Network:
