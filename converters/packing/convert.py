@@ -151,7 +151,7 @@ def convert(
         if ranges is not None:
             raise MissingRangesError(f"{precision} needs frames or ranges", "give frames")
         raise UsageError(f"{precision} needs frames or ranges", "give unlabeled frames with --source")
-    task_outputs = [o for task in multitask.tasks for o in task.outputs]
+    task_outputs = multitask.answers
     converter = find_converter(report)
     prepared = before.prepared if before else None
     if prepared is None:
@@ -182,7 +182,7 @@ def convert(
         )
     graph = quantised.graph
     multitask = with_parts(multitask, floating.joined)
-    task_outputs = [o for task in multitask.tasks for o in task.outputs]
+    task_outputs = multitask.answers
     model, segments = cut_into_segments(graph, multitask.segments, floating.boundaries)
     content = tflite_file.write(model)
     samples = [stored(to_tflite_layout(f, floating.layouts), graph) for f in feeds.spaced(VERIFIED_FRAMES)]
