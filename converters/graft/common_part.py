@@ -37,13 +37,15 @@ class CommonPart:
         target_point: Where it ends in the target, tensor by tensor.
         tail: What the target keeps, reading the donor's tensors. Its outputs are those of the target, in order; one
             that the donor computes, too, is the donor's tensor.
-        matched: Target's tensor to the donor's that holds the same, channels in the same order.
+        matched: Target's tensor to the donor's that holds the same.
+        turned: Those of ``matched`` whose channels come in another order.
     """
 
     donor_point: Frontier
     target_point: Frontier
     tail: Tail
     matched: Mapping[str, str]
+    turned: frozenset[str]
 
 
 def common_part(donor: Network, target: Network) -> CommonPart | None:
@@ -190,7 +192,8 @@ class _Ending:
             _frontier(donor, ends, leading),
             _frontier(target, mine, gone),
             tail,
-            {a: b for a, b in same.items() if a not in self._alike.orders},
+            same,
+            frozenset(same.keys() & self._alike.orders.keys()),
         )
 
     def _ends(self, tensor: str) -> bool:

@@ -64,7 +64,8 @@ def lineage(donor: Network, target: Network) -> Lineage:
     if common is None:
         return Lineage((), related, cosine)
     points = {p.name: p for p in donor.cut_points}
-    equal = tuple((points[d], q) for q in target.cut_points if (d := common.matched.get(q.name, "")) in points)
+    straight = {t: d for t, d in common.matched.items() if t not in common.turned}
+    equal = tuple((points[d], q) for q in target.cut_points if (d := straight.get(q.name, "")) in points)
     is_more = not equal or equal[-1][1].weights < common.target_point.weights
     return Lineage(equal, related, cosine, common if is_more else None)
 
