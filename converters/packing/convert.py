@@ -96,7 +96,7 @@ def convert(
         if ranges is not None:
             raise MissingRangesError(f"{precision} needs frames or ranges", "give frames")
         raise UsageError(f"{precision} needs frames or ranges", "give unlabeled frames with --source")
-    task_outputs = [o for task in multitask.tasks for o in task.outputs]
+    task_outputs = multitask.answers
     converter = find_converter(report)
     prepared = before.prepared if before else None
     if prepared is None:

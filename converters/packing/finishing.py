@@ -147,7 +147,7 @@ class Finishing:
         """
         feeds, prepared, report = self.feeds, self.prepared, self.report
         floating = prepared.floating
-        task_outputs = [o for task in self.multitask.tasks for o in task.outputs]
+        task_outputs = self.multitask.answers
         model, segments = self.cut(graph)
         content = tflite_file.write(model)
         samples = [stored(to_tflite_layout(f, floating.layouts), graph) for f in feeds.spaced(VERIFIED_FRAMES)]
