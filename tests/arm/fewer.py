@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from tests.runtime.service import served
 
@@ -26,6 +26,6 @@ def _few(self: settings, *arguments: Any, **options: Any) -> None:
 
 # A profile alone would not hold for tests that name a number themselves.
 settings.__init__ = _few  # type: ignore[method-assign]
-settings.register_profile("arm", max_examples=EXAMPLES, deadline=None)
+settings.register_profile("arm", max_examples=EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("arm")
 served.PATIENCE_S = PATIENCE_S
