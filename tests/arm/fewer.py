@@ -1,7 +1,7 @@
 """Pytest plug-in of the Arm job, as an emulated processor is ten times slower.
 
-Properties are tried on few examples, and of a test with many cases some are drawn: which of them break it is no matter of
-the processor. What asks interpreters and kernels is run whole.
+Properties are tried on few examples, and of a test with many cases some are drawn: which of them break it is no matter
+of the processor. What asks interpreters and kernels is run whole.
 What has to happen in a service is waited for longer.
 """
 
