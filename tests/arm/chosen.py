@@ -34,14 +34,18 @@ PARTS = {
         "test_an_interpreter_that_works",
         "test_without_proc_cpuinfo_the_cause_is_named",
     ),
+    "tests/runtime/service/test_serving.py": (
+        "test_the_log_says_whether_xnnpack_is_on",
+        "test_a_wrong_configuration_ends_with_78",
+        "test_an_option_that_there_is_not_ends_a_unit_for_good",
+        "test_frames_that_the_tasks_do_not_take_end_it_with_78",
+        "test_a_port_in_use_is_worth_another_try",
+    ),
 }
-"""Test file to those of its tests that tell something there; the others start Pythons for their words."""
+"""Test file to those of its tests that tell something there; each of the others starts Pythons, or a service of its own."""
 SINGLE = {
     "tests/devices/flash/test_flash.py::test_the_real_tools_take_our_commands_and_say_that_there_is_no_board": (
         "needs esptool, pyocd and stm32loader"
-    ),
-    "tests/runtime/service/test_serving.py::test_some_thousand_frames_take_no_more_memory_and_descriptors": (
-        "takes thousands of frames"
     ),
     "tests/core/cli/firmware/test_firmware_bad_input.py::test_what_is_wrong_with_a_folder_is_said": "needs matplotlib",
     "tests/devices/cameras/test_picture_files.py::test_what_may_not_be_read_is_named_with_its_permission": (
