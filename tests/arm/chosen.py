@@ -42,7 +42,7 @@ PARTS = {
         "test_a_port_in_use_is_worth_another_try",
     ),
 }
-"""Test file to those of its tests that tell something there; each of the others starts Pythons, or a service of its own."""
+"""Test file to those of its tests that tell something there; the others start Pythons and services."""
 SINGLE = {
     "tests/devices/flash/test_flash.py::test_the_real_tools_take_our_commands_and_say_that_there_is_no_board": (
         "needs esptool, pyocd and stm32loader"
