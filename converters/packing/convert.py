@@ -12,33 +12,27 @@ import onnx
 
 from multigraft.agreement.agreement import Agreement
 from multigraft.bundle.bundle import Bundle
-from multigraft.converters.conversion.boundary_tensors import (
-    FloatModel,
-    inputs_as_in_onnx,
-    locate,
-    to_tflite_layout,
-    with_outputs,
-)
-from multigraft.converters.conversion.converter import Converter, find_converter
-from multigraft.converters.conversion.interpreters import Arrays, main_signature
-from multigraft.converters.conversion.tensor_names import name_as_in_onnx
+from multigraft.converters.binary.network import in_words, layers_to_keep, with_binary_layers
+from multigraft.converters.binary.signs import Signs
+from multigraft.converters.conversion.boundary_tensors import FloatModel, to_tflite_layout
+from multigraft.converters.conversion.converter import find_converter
+from multigraft.converters.conversion.interpreters import main_signature
 from multigraft.converters.job.checkpoints import Checkpoints
 from multigraft.converters.job.progress import Report, silent
 from multigraft.converters.network.frames import Frames
 from multigraft.converters.network.multitask import MultiTaskModel
 from multigraft.converters.packing.bundling import BundleParts, pack
 from multigraft.converters.packing.feeds import Feeds
-from multigraft.converters.packing.first_difference import first_difference
 from multigraft.converters.packing.quantised_agreement import QuantisedAgreement
 from multigraft.converters.packing.segments import cut_into_segments
-from multigraft.converters.packing.steadiness import steady
-from multigraft.converters.packing.verify import Verification, affordable, float_error, random_inputs, verify_segments
+from multigraft.converters.packing.to_float import to_float
+from multigraft.converters.packing.verify import Verification, affordable, random_inputs, verify_segments
 from multigraft.converters.parting.part import PARTING_FRAMES, Parting, part_outputs, with_parts
 from multigraft.converters.quantising.arithmetic_tail import decoding_tail
 from multigraft.converters.quantising.improve import Quantised, Quantising, quantise_well
 from multigraft.converters.quantising.keep_float import operators_to_keep
 from multigraft.converters.quantising.layer_error import LayerErrorReport, layer_error, stored
-from multigraft.converters.quantising.precisions import STATIC, Precision
+from multigraft.converters.quantising.precisions import AROUND_BINARY, STATIC, Precision
 from multigraft.converters.quantising.quantise import quantise
 from multigraft.converters.quantising.ranges import MissingRangesError, Range
 from multigraft.converters.quantising.rescue import Judge, rescue
@@ -55,7 +49,6 @@ LAYER_ERROR_FRAMES = 8
 RESCUE_FRAMES = 32
 VERIFIED_RANDOM_INPUTS = 200
 VERIFIED_FRAMES = 16
-FLOAT_INPUTS = 8
 """How many frames, evenly spaced over those given, each step looks at."""
 
 
@@ -70,6 +63,7 @@ class Prepared:
         kept: Operators to leave in float, by a tensor they write.
         quantised: The same quantised, with whatever helps.
         parted: Which outputs were parted and why, for people.
+        signs: What was found of binary layers in the ONNX model; None unless they are asked for.
     """
 
     floating: FloatModel
@@ -78,6 +72,7 @@ class Prepared:
     kept: frozenset[str]
     quantised: Quantised
     parted: tuple[str, ...] = ()
+    signs: Signs | None = None
 
 
 @dataclass(frozen=True)
@@ -92,6 +87,7 @@ class Conversion:
         verification: What was compared and the figures.
         agreement: Task to how often the quantised answers as the float model; empty without frames.
         safety: What was done for precision beyond rounding, and which layers are noisy.
+        binary: What became of binary layers, for people.
         prepared: Spares a second conversion with other safeguards much of its work; None where nothing was converted.
     """
 
@@ -102,11 +98,12 @@ class Conversion:
     verification: Verification
     agreement: Mapping[str, Agreement]
     safety: Safety
+    binary: tuple[str, ...] = ()
     prepared: Prepared | None = None
 
     def sentences(self) -> list[str]:
         """What was done and found beyond rounding, for people; empty if there is nothing to say."""
-        return [*(self.prepared.parted if self.prepared else ()), *self.safety.sentences()]
+        return [*(self.prepared.parted if self.prepared else ()), *self.binary, *self.safety.sentences()]
 
 
 def convert(
@@ -147,6 +144,7 @@ def convert(
         InputError: A frame does not fit.
     """
     feeds = Feeds(multitask.inputs, frames_by_input)
+    asked, precision = precision, AROUND_BINARY.get(precision, precision)
     if precision in STATIC and not feeds.chosen(1) and not ranges:
         if ranges is not None:
             raise MissingRangesError(f"{precision} needs frames or ranges", "give frames")
@@ -155,7 +153,9 @@ def convert(
     converter = find_converter(report)
     prepared = before.prepared if before else None
     if prepared is None:
-        floating, errors, count = _to_float(multitask, task_outputs, feeds, converter, work_dir, report, checkpoints)
+        floating, errors, count, signs = to_float(
+            multitask, task_outputs, feeds, converter, work_dir, report, checkpoints, asked in AROUND_BINARY
+        )
         parting = Parting(floating)
         if precision in STATIC:
             some = [to_tflite_layout(f, floating.layouts) for f in feeds.spaced(PARTING_FRAMES)]
@@ -165,9 +165,11 @@ def convert(
             report(sentence)
         report(f"quantising to {precision}" if precision != "float32" else "keeping float32")
         kept = frozenset(operators_to_keep(floating.graph, multitask.model, keep_float))
+        if signs is not None:
+            kept |= layers_to_keep(floating.graph)
         quantised = _quantised(multitask, floating, feeds, precision, kept, known)
         floating = dataclasses.replace(floating, graph=quantised.floating)
-        prepared = Prepared(floating, errors, count, kept, quantised, parting.sentences)
+        prepared = Prepared(floating, errors, count, kept, quantised, parting.sentences, signs)
     floating, quantised = prepared.floating, prepared.quantised
     agreements = QuantisedAgreement(multitask, floating, lambda: feeds.spaced(AGREEMENT_FRAMES), safeguards.tolerances)
     rescued = None
@@ -180,7 +182,12 @@ def convert(
         quantised, rescued = rescue(
             quantised, prepared.kept, judge, safeguards.lacking, some, measured_before, tail, safeguards.measured
         )
-    graph = quantised.graph
+    graph, told = quantised.graph, tuple[str, ...]()
+    if prepared.signs is not None:
+        graph = with_binary_layers(graph, floating.boundaries.values())
+        told = tuple(in_words(graph, floating.graph, prepared.signs))
+    for sentence in told:
+        report(sentence)
     multitask = with_parts(multitask, floating.joined)
     task_outputs = [o for task in multitask.tasks for o in task.outputs]
     model, segments = cut_into_segments(graph, multitask.segments, floating.boundaries)
@@ -196,7 +203,7 @@ def convert(
     if precision != "float32":
         report("measuring the error of each layer")
         sampled = [to_tflite_layout(f, floating.layouts) for f in feeds.spaced(LAYER_ERROR_FRAMES)]
-        layers = layer_error(floating.graph, graph, sampled)
+        layers = layer_error(floating.graph, quantised.graph, sampled)
         if rescued is not None and rescued.has_whole_ranges:
             # What a SiLU makes nothing of is cut off there, which is no noise.
             layers = layers.without(read_by_silus(floating.graph))
@@ -207,7 +214,7 @@ def convert(
     measured = agreements(graph)
     parts = BundleParts(
         name=name,
-        precision=precision,
+        precision=asked,
         multitask=multitask,
         graph=graph,
         model=model,
@@ -232,79 +239,9 @@ def convert(
         verification=verification,
         agreement=measured,
         safety=safety,
+        binary=told,
         prepared=prepared,
     )
-
-
-def _to_float(
-    multitask: MultiTaskModel,
-    task_outputs: Sequence[str],
-    feeds: Feeds,
-    converter: Converter,
-    work_dir: Path,
-    report: Report,
-    checkpoints: Checkpoints | None,
-) -> tuple[FloatModel, dict[str, float], int]:
-    """The float model and how far it is from ONNX, by task output, on how many frames."""
-    cuts = [o for s in multitask.segments for o in s.outputs if o not in task_outputs]
-    prepared = with_outputs(multitask.model, [*cuts, *task_outputs])
-    frames = steady(multitask.model, task_outputs, list(feeds.spaced(FLOAT_INPUTS)) or feeds.made_up())
-
-    def compared(converted: Model) -> tuple[FloatModel, dict[str, float]]:
-        floating = _located(converted, prepared, cuts, task_outputs, list(feeds.random(2)), frames, report)
-        report("comparing the float model with the ONNX model")
-        return floating, float_error(floating, multitask.model, task_outputs, frames)
-
-    converted = converter.to_tflite(prepared, work_dir, report, checkpoints)
-    try:
-        return *compared(converted), len(frames)
-    except ConversionError as error:
-        try:
-            plain = converter.to_tflite(prepared, work_dir, report, checkpoints, is_plain=True)
-            return *compared(plain), len(frames)
-        except ConversionError:
-            raise error from None
-
-
-def _located(
-    converted: Model,
-    prepared: onnx.ModelProto,
-    cuts: Sequence[str],
-    task_outputs: Sequence[str],
-    probes: Sequence[Arrays],
-    frames: Sequence[Arrays],
-    report: Report,
-) -> FloatModel:
-    report("finding the cuts in the converted model and cleaning it up")
-    try:
-        located = locate(converted, prepared, cuts, task_outputs, probes)
-    except ConversionError as error:
-        # Random pixels may drive a sound network to where it hardly moves, or to where it amplifies rounding.
-        probes = [frames[0], frames[-1]]
-        located = _located_on_frames(converted, prepared, cuts, task_outputs, probes, error)
-    return name_as_in_onnx(located, prepared, probes[0])
-
-
-def _located_on_frames(
-    converted: Model,
-    prepared: onnx.ModelProto,
-    cuts: Sequence[str],
-    task_outputs: Sequence[str],
-    probes: Sequence[Arrays],
-    refusal: ConversionError,
-) -> FloatModel:
-    """As :func:`locate`; where that fails again, ``refusal`` with the first tensor that differs."""
-    try:
-        return locate(converted, prepared, cuts, task_outputs, probes)
-    except ConversionError:
-        graph, layouts = inputs_as_in_onnx(converted, prepared)
-        first = first_difference(graph, layouts, prepared, probes)
-        if first is None:
-            raise refusal from None
-        raise ConversionError(
-            f"what onnx2tf made of the network differs from it: {first}",
-            "replace this operator, which converts wrongly",
-        ) from refusal
 
 
 def pixel_range(preprocessing: Preprocessing) -> Range:

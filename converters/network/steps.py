@@ -1,0 +1,77 @@
+"""Layers that read signs, as a network trained with binary activations has them: what they are made of in ONNX.
+
+At a step rounding decides: a sum of -1 and 1 may be exactly 0, and a factor folded into such weights makes 1e-8 of it. So
+nothing is folded into such layers, here or in onnxruntime.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+import onnx
+
+LINEAR = frozenset({"Conv", "Gemm", "MatMul"})
+SCALAR_OPERATORS = frozenset(
+    "Abs Add And Cast Ceil Clip Div Dropout Elu Equal Erf Exp Floor Greater GreaterOrEqual HardSigmoid Identity "
+    "LeakyRelu Less LessOrEqual Max Min Mul Neg Not Or Pow Relu Round Selu Sigmoid Sign Softplus Softsign Sub Sum Tanh "
+    "Where Xor".split()
+)
+"""Operators of which every element depends on that element alone."""
+_STEPS = frozenset("Sign Greater GreaterOrEqual Less LessOrEqual Round Floor Ceil".split())
+_MOVES = frozenset(
+    "Reshape Flatten Transpose Squeeze Unsqueeze MaxPool Pad Identity Dropout Slice Gather SpaceToDepth DepthToSpace "
+    "Concat Split".split()
+)
+"""What may stand between a step and the layer that reads it: their results are of the same two numbers."""
+_FARTHEST = 24
+
+Ends = Iterator[tuple[onnx.NodeProto, str]]
+
+
+def moved_from(reader: onnx.NodeProto, tensor: str, writers: Mapping[str, onnx.NodeProto]) -> Ends:
+    """The tensors that ``tensor`` is moved from, each with the node that reads it on the way."""
+    node = writers.get(tensor)
+    if node is None or node.op_type not in _MOVES:
+        yield reader, tensor
+        return
+    for name in node.input if node.op_type == "Concat" else node.input[:1]:
+        yield from moved_from(node, name, writers)
+
+
+def has_steps(model: onnx.ModelProto) -> bool:
+    """Whether a layer seems to read signs: a step stands before it, with arithmetic alone between."""
+    writers = {o: node for node in model.graph.node for o in node.output if o}
+    ends = (
+        end
+        for node in model.graph.node
+        if node.op_type in LINEAR
+        for name in node.input[:2]
+        for _, end in moved_from(node, name, writers)
+    )
+    return any(_is_step(end, writers) for end in dict.fromkeys(ends))
+
+
+def _is_step(tensor: str, writers: Mapping[str, onnx.NodeProto]) -> bool:
+    waiting, seen = [tensor], set[str]()
+    while waiting and len(seen) < _FARTHEST:
+        name = waiting.pop(0)
+        node = writers.get(name)
+        if name in seen or node is None or node.op_type not in SCALAR_OPERATORS:
+            continue
+        if node.op_type in _STEPS:
+            return True
+        seen.add(name)
+        waiting += node.input
+    return False
+
+
+def equal_sizes(weights: np.ndarray, axis: int) -> bool:
+    """Whether the weights of every output channel are -a and a.
+
+    Args:
+        weights: Of a layer.
+        axis: Of its output channels.
+    """
+    sizes = np.abs(np.moveaxis(weights, axis, 0).reshape(weights.shape[axis], -1))
+    return bool(sizes.shape[1] > 1 and (sizes == sizes[:, :1]).all())
