@@ -80,7 +80,7 @@ def _chain_to(graph: Graph, end: Op) -> Chain | None:
 def _data(graph: Graph, op: Op) -> str | None:
     """The one computed input of an operator that a chain may have; None for others."""
     if op.name == "MAX_POOL_2D":
-        return op.inputs[0] if op.options.get("fused_activation_function", "NONE") == "NONE" else None
+        return op.inputs[0]
     before, after = graph.tensors[op.inputs[0]].shape, graph.tensors[op.outputs[0]].shape
     if op.name in _MOVES:
         is_same = before[-1] == after[-1] if op.name == "STRIDED_SLICE" else are_whole_words(before, after)
@@ -188,6 +188,11 @@ def _arithmetic(graph: Graph, chain: Chain, channels: int) -> _Arithmetic | None
     for number, op in enumerate(chain.between):
         if op.name == "MAX_POOL_2D":
             pools.append(current)
+            activation = str(op.options.get("fused_activation_function", "NONE"))
+            if activation != "NONE":
+                source, current = current, f"{number}/{op.outputs[0]}"
+                tensors.append(Tensor(current, shape))
+                ops.append(Op(activation, (source,), (current,)))
         if op.name == "RESHAPE" and graph.tensors[op.outputs[0]].shape[-1] != channels:
             if any(o.name in _ON_EACH for o in chain.between[number:]):
                 return None  # from here on a channel has several places

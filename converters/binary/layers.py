@@ -12,13 +12,12 @@ from multigraft.converters.binary.windows import Axis, same_axis
 from multigraft.converters.binary.words import binary_op, packed
 from multigraft.converters.conversion.rewriting import int32, prune
 from multigraft.converters.conversion.transposes import permutation_of
+from multigraft.converters.network.steps import sizes_of
 from multigraft.tensors.arrays import Array
 from multigraft.tflite.graph import Graph, Op, OptionValue, Tensor
 
 CONVOLUTIONS = frozenset({"CONV_2D", "FULLY_CONNECTED"})
 _OTHERS = {"DEPTHWISE_CONV_2D": "it is a depthwise convolution", "TRANSPOSE_CONV": "it is a transposed convolution"}
-_EQUAL = 4e-6
-"""Of a channel's largest weight: by how much folding a factor into equal weights makes them differ."""
 SAME, VALID = 0, 1
 
 
@@ -86,7 +85,7 @@ def _judged(graph: Graph, op: Op) -> Layer | str:
     weights = graph.constant(op.inputs[1])
     if weights is None:
         return "its weights are computed"
-    if _scales(weights) is None:
+    if sizes_of(weights) is None:
         return "its weights are more than -a and a for each output channel"
     if op.name == "FULLY_CONNECTED":
         return Layer(op, inner) if pads is None else "it is padded in a way that dense layers have not"
@@ -99,14 +98,6 @@ def _judged(graph: Graph, op: Op) -> Layer | str:
 def _is_zero(graph: Graph, pad: Op) -> bool:
     value = graph.constant(pad.inputs[2]) if pad.name == "PADV2" else np.zeros(1)
     return value is not None and not value.any()
-
-
-def _scales(weights: Array) -> Array | None:
-    """The size of each output channel's weights; None where they are not all of one size."""
-    sizes = np.abs(weights.reshape(len(weights), -1))
-    largest: Array = sizes.max(1)
-    is_same = (sizes >= largest[:, None] * (1 - _EQUAL)).all() and np.isfinite(largest).all() and largest.any()
-    return largest.astype(np.float32) if is_same else None
 
 
 def _windowed(graph: Graph, op: Op, data: str, inner: str, pads: Array | None) -> Layer | str:
@@ -173,7 +164,7 @@ def _write(graph: Graph, layer: Layer, packing: Packing) -> None:
     op, result = layer.op, graph.tensors[layer.op.outputs[0]]
     weights = graph.constant(op.inputs[1])
     assert weights is not None
-    scales = _scales(weights)
+    scales = sizes_of(weights)
     assert scales is not None
     channels = graph.tensors[layer.source].shape[-1]
     if op.name == "FULLY_CONNECTED":

@@ -6,8 +6,7 @@ import numpy as np
 import onnx
 
 from multigraft.converters.conversion.rewrites.editing import Editor, Writer, attributes
-from multigraft.converters.network.steps import equal_sizes
-from multigraft.tensors.arrays import Array
+from multigraft.converters.network.steps import sizes_of
 
 
 def with_plain_weights(editor: Editor, node: onnx.NodeProto) -> list[onnx.NodeProto]:
@@ -17,10 +16,8 @@ def with_plain_weights(editor: Editor, node: onnx.NodeProto) -> list[onnx.NodePr
         return [node]
     given = attributes(node)
     axis = {"Conv": 0, "Gemm": 0 if given.get("transB") else 1, "MatMul": weights.ndim - 1}[node.op_type]
-    if weights.ndim < 2 or given.get("transA") or not equal_sizes(weights, axis):
-        return [node]
-    sizes: Array = np.abs(np.moveaxis(weights, axis, 0).reshape(weights.shape[axis], -1))[:, 0]
-    if not np.isfinite(sizes).all() or not sizes.any():
+    sizes = None if weights.ndim < 2 or given.get("transA") else sizes_of(weights, axis)
+    if sizes is None:
         return [node]
     writer = Writer(editor, node)
     behind = (-1, *(1,) * (weights.ndim - 2)) if node.op_type == "Conv" else (-1,)

@@ -21,6 +21,8 @@ from multigraft.converters.conversion.rewrites.editing import Editor, attributes
 from multigraft.converters.conversion.rewrites.folding import fold_constants
 from multigraft.converters.network.steps import LINEAR, moved_from
 
+_MOVES = frozenset({"Reshape", "Flatten", "Transpose", "Squeeze", "Unsqueeze"})
+"""The sign of what they move is their move of the sign, which has fewer words to move."""
 BETWEEN_ZERO_AND_ONE = 0.5
 """What is added between the two ``Sign``."""
 
@@ -140,6 +142,10 @@ def _written(
     def number(value: float) -> str:
         return editor.add_constant(f"{tensor}/number", np.array(value, np.float32))
 
+    moves: list[onnx.NodeProto] = []
+    while (move := editor.producer(source)) is not None and move.op_type in _MOVES and pad is None:
+        moves.append(move)
+        source = move.input[0]
     if step.place != 0:
         source = add("Sub", source, number(step.place))
     if step.is_turned:
@@ -147,9 +153,9 @@ def _written(
     result = add("Sign", add("Add", add("Sign", source), number(BETWEEN_ZERO_AND_ONE)))
     if step.size != 1:
         result = add("Mul", result, number(step.size))
-    if pad is not None:
-        result = add("Pad", result, *pad.input[1:])
-        nodes[-1].attribute.extend(pad.attribute)
+    for move in (*reversed(moves), *([] if pad is None else [pad])):
+        result = add(move.op_type, result, *move.input[1:])
+        nodes[-1].attribute.extend(move.attribute)
     return nodes, result
 
 

@@ -11,6 +11,8 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 import onnx
 
+from multigraft.tensors.arrays import Array
+
 LINEAR = frozenset({"Conv", "Gemm", "MatMul"})
 SCALAR_OPERATORS = frozenset(
     "Abs Add And Cast Ceil Clip Div Dropout Elu Equal Erf Exp Floor Greater GreaterOrEqual HardSigmoid Identity "
@@ -25,6 +27,8 @@ _MOVES = frozenset(
 )
 """What may stand between a step and the layer that reads it: their results are of the same two numbers."""
 _FARTHEST = 24
+_RELATIVE, _ABSOLUTE = 4e-6, 2.5e-7
+"""By how much weights of one size differ: ``a - clip + clip`` with a clip to 1 leaves the rounding of 1 behind."""
 
 Ends = Iterator[tuple[onnx.NodeProto, str]]
 
@@ -66,12 +70,20 @@ def _is_step(tensor: str, writers: Mapping[str, onnx.NodeProto]) -> bool:
     return False
 
 
-def equal_sizes(weights: np.ndarray, axis: int) -> bool:
+def equal_sizes(weights: Array, axis: int) -> bool:
     """Whether the weights of every output channel are -a and a.
 
     Args:
         weights: Of a layer.
         axis: Of its output channels.
     """
+    return weights.size > weights.shape[axis] and sizes_of(weights, axis) is not None
+
+
+def sizes_of(weights: Array, axis: int = 0) -> Array | None:
+    """The a of each output channel, [outputs], where its weights are -a and a, by rounding; None for other weights."""
     sizes = np.abs(np.moveaxis(weights, axis, 0).reshape(weights.shape[axis], -1))
-    return bool(sizes.shape[1] > 1 and (sizes == sizes[:, :1]).all())
+    largest: Array = sizes.max(1)
+    slack = _RELATIVE * largest + np.where(largest > 0, _ABSOLUTE, 0)
+    is_same = np.isfinite(largest).all() and largest.any() and (sizes >= (largest - slack)[:, None]).all()
+    return np.median(sizes, axis=1).astype(np.float32) if is_same and (largest > slack)[largest > 0].all() else None
