@@ -11,12 +11,15 @@ from multigraft.converters.binary.integer_ends import join_integers
 from multigraft.converters.binary.layers import find_layers, with_layers
 from multigraft.converters.binary.signed import sign_source
 from multigraft.converters.binary.signs import Signs
+from multigraft.converters.conversion.rewriting import only_reader
 from multigraft.tflite.graph import Graph, Op
 
 _BESIDE_SIGNS = frozenset(
     "MUL ADD SUB DIV NEG RELU RELU6 RELU_N1_TO_1 LEAKY_RELU PRELU MAXIMUM MINIMUM MAX_POOL_2D RESHAPE TRANSPOSE PAD "
     "PADV2 STRIDED_SLICE SQUEEZE EXPAND_DIMS TANH".split()
 )
+
+_ARITHMETIC = frozenset({"MUL", "ADD", "SUB", "DIV"})
 
 
 def layers_to_keep(graph: Graph) -> frozenset[str]:
@@ -26,7 +29,7 @@ def layers_to_keep(graph: Graph) -> frozenset[str]:
         graph: Float32, as converted.
     """
     found = find_layers(graph)
-    kept = set(found.layers)
+    kept = {name for layer in found.layers for name in _folded_behind(graph, layer)}
     waiting = [layer.op.inputs[0] for layer in found.layers.values()]
     seen: set[str] = set()
     while waiting:
@@ -41,6 +44,19 @@ def layers_to_keep(graph: Graph) -> frozenset[str]:
             kept.add(name)
             waiting += [n for n in op.inputs if graph.constant(n) is None]
     return frozenset(kept)
+
+
+def _folded_behind(graph: Graph, tensor: str) -> list[str]:
+    """``tensor``, which a layer writes, and what factors and summands make of it that become part of the layer."""
+    names = [tensor]
+    while (reader := only_reader(graph, names[-1])) is not None:
+        channels = graph.tensors[names[-1]].shape[-1]
+        held = [n for n in reader.inputs if n != names[-1]]
+        is_folded = reader.name in _ARITHMETIC and all(channel_constant(graph, n, channels) is not None for n in held)
+        if not is_folded and not is_batch_norm(graph, reader):
+            break
+        names.append(reader.outputs[0])
+    return names
 
 
 def _stays(graph: Graph, op: Op) -> bool:
