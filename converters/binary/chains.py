@@ -1,7 +1,7 @@
 """From one binary layer to the next without leaving packed form: what stands between becomes thresholds.
 
-Between a convolution and the sign that reads it alone there may be any arithmetic, as long as it works on each number by
-itself: batch norms, activations, scales. A sum of K values of -1 and 1 has K + 1 results, so each channel's arithmetic is
+Between a convolution and the sign that reads it alone there may be any arithmetic that works on each number by itself:
+batch norms, activations, scales. A sum of K values of -1 and 1 has K + 1 results, so each channel's arithmetic is
 computed for all of them, by the interpreter, and compared with zero. Where it is below zero for sums up to a limit, or
 from a limit on, that limit is the channel's threshold; the second needs the filter turned over.
 """
@@ -25,10 +25,11 @@ from multigraft.tflite.graph import Graph, Model, Op, Tensor
 from multigraft.tflite.tflite_file import write
 
 _FILTER = 1
-_ELEMENTWISE = frozenset(
+_ELEMENTWISE_NAMES = (
     "MUL ADD SUB DIV RELU RELU6 RELU_N1_TO_1 RELU_0_TO_1 LEAKY_RELU PRELU MAXIMUM MINIMUM NEG TANH LOGISTIC "
-    "HARD_SWISH ELU ABS SQUARED_DIFFERENCE".split()
+    "HARD_SWISH ELU ABS SQUARED_DIFFERENCE"
 )
+_ELEMENTWISE = frozenset(_ELEMENTWISE_NAMES.split())
 _ON_EACH = _ELEMENTWISE | {"DEPTHWISE_CONV_2D"}
 _MOVES = frozenset({"RESHAPE", "STRIDED_SLICE"})
 _AT_ONCE = 1 << 21

@@ -29,7 +29,7 @@ def _reading(graph: Graph, op: Op) -> Op:
 
 
 def _writing(graph: Graph, name: str) -> Graph:
-    """With the QUANTIZE that alone reads a convolution's result, and a RELU that saturation does, in that convolution."""
+    """With the QUANTIZE that alone reads a convolution, and a RELU that saturation does, in that convolution."""
     conv = graph.producer(name)
     readers = graph.consumers(name)
     gone: list[Op] = []

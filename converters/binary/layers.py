@@ -260,9 +260,7 @@ def _with_rows(
     if any(added):
         pads = np.array([[0, 0], [0, added[0]], [0, added[1]], [0, 0]], np.int32)
         name = packing.constant(Tensor(f"{source}/pads", pads.shape, "int32", data=pads))
-        source = packing.ones_around(
-            source, name, packed_shape((batch, height + added[0], width + added[1], channels))
-        )
+        source = packing.ones_around(source, name, packed_shape((batch, height + added[0], width + added[1], channels)))
     return source, (batch, layer.height.made, layer.width.made, result[3])
 
 

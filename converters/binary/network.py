@@ -14,10 +14,11 @@ from multigraft.converters.binary.signs import Signs
 from multigraft.converters.conversion.rewriting import only_reader
 from multigraft.tflite.graph import Graph, Op
 
-_BESIDE_SIGNS = frozenset(
-    "MUL ADD SUB DIV NEG RELU RELU6 RELU_N1_TO_1 LEAKY_RELU PRELU MAXIMUM MINIMUM MAX_POOL_2D RESHAPE TRANSPOSE PAD "
-    "PADV2 STRIDED_SLICE SQUEEZE EXPAND_DIMS TANH".split()
+_BESIDE_SIGNS_NAMES = (
+    "MUL ADD SUB DIV NEG RELU RELU6 RELU_N1_TO_1 LEAKY_RELU PRELU MAXIMUM MINIMUM MAX_POOL_2D RESHAPE TRANSPOSE "
+    "PAD PADV2 STRIDED_SLICE SQUEEZE EXPAND_DIMS TANH"
 )
+_BESIDE_SIGNS = frozenset(_BESIDE_SIGNS_NAMES.split())
 
 _ARITHMETIC = frozenset({"MUL", "ADD", "SUB", "DIV"})
 
@@ -70,7 +71,11 @@ def _stays(graph: Graph, op: Op) -> bool:
     held = [n for n in op.inputs if n not in computed]
     is_plain = op.name in ("RESHAPE", "TRANSPOSE", "PAD", "PADV2", "STRIDED_SLICE", "SQUEEZE", "EXPAND_DIMS")
     is_alone = len(graph.consumers(op.outputs[0])) == 1 and op.outputs[0] not in graph.outputs
-    return is_alone and len(computed) == 1 and (is_plain or all(channel_constant(graph, n, channels) is not None for n in held))
+    return (
+        is_alone
+        and len(computed) == 1
+        and (is_plain or all(channel_constant(graph, n, channels) is not None for n in held))
+    )
 
 
 def with_binary_layers(graph: Graph, boundaries: Iterable[str]) -> Graph:
@@ -109,6 +114,8 @@ def in_words(graph: Graph, before: Graph, signs: Signs) -> list[str]:
         )
     kept = {**find_layers(before).refused, **signs.refused}
     sentences += [f"layer {name} stays as it is: {why}" for name, why in kept.items()]
+    if signs.rounding:
+        sentences.append(signs.rounding)
     if not layers and not kept:
         none = "reads signs (values of -s and s)" if not signs.layers else "with weights of -a and a reads signs"
         sentences.append(f"no layer {none}, so that nothing is binary; float32 or int8 may serve better")

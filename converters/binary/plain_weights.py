@@ -1,4 +1,4 @@
-"""Layers with weights of -a and a as layers of -1 and 1 whose sums are multiplied by a: those sums are whole numbers."""
+"""Layers with weights of -a and a as layers of -1 and 1 whose sums, whole numbers, are multiplied by a."""
 
 from __future__ import annotations
 
@@ -34,7 +34,9 @@ def with_plain_weights(editor: Editor, node: onnx.NodeProto) -> list[onnx.NodePr
     end = node.output[0]
     result = writer(node.op_type, node.input[0], plain, **kept)
     if has_factor:
-        result = writer("Mul", result, writer.constant("size", factor.reshape(behind)), to="" if bias is not None else end)
+        result = writer(
+            "Mul", result, writer.constant("size", factor.reshape(behind)), to="" if bias is not None else end
+        )
     if bias is not None:
         value = bias * np.float32(given.get("beta", 1.0))
         writer("Add", result, writer.constant("bias", value.reshape(behind) if value.size > 1 else value), to=end)

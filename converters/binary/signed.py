@@ -12,14 +12,13 @@ from multigraft.converters.conversion.rewriting import free_name, int32
 from multigraft.tflite.checking.binary import words
 from multigraft.tflite.graph import Graph, Op, Tensor
 
-_MOVES = frozenset(
-    "RESHAPE SQUEEZE EXPAND_DIMS TRANSPOSE STRIDED_SLICE SLICE SPACE_TO_DEPTH DEPTH_TO_SPACE GATHER".split()
-)
+_MOVES_NAMES = "RESHAPE SQUEEZE EXPAND_DIMS TRANSPOSE STRIDED_SLICE SLICE SPACE_TO_DEPTH DEPTH_TO_SPACE GATHER"
+_MOVES = frozenset(_MOVES_NAMES.split())
 WORD = 32
 
 
 def sign_source(graph: Graph, tensor: str) -> str | None:
-    """What ``tensor`` is the sign of, written as :mod:`multigraft.converters.binary.signs` writes it; None if it is not."""
+    """What ``tensor`` is the sign of, as :mod:`multigraft.converters.binary.signs` writes it; None if it is not."""
     last = graph.producer(tensor)
     added = graph.producer(last.inputs[0]) if last is not None and last.name == "SIGN" else None
     if added is None or added.name != "ADD":
@@ -48,7 +47,9 @@ def step_size(graph: Graph, tensor: str) -> float | None:
         return None if size is None else size * scaled[1]
     if op.name == "PADV2":
         size, value = step_size(graph, op.inputs[0]), graph.constant(op.inputs[2])
-        return size if size is not None and value is not None and abs(float(value.reshape(-1)[0])) == abs(size) else None
+        return (
+            size if size is not None and value is not None and abs(float(value.reshape(-1)[0])) == abs(size) else None
+        )
     return None
 
 

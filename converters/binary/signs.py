@@ -1,7 +1,7 @@
 """Steps from -s to s in front of layers, written in the one way that is found again after onnx2tf.
 
-That way is ``Sign(Sign(x) + 0.5)``: it gives 1 for 0, as a bit does that is set below zero, and is made of operators that
-every interpreter has. So what is converted and quantised is an ordinary network, compared with the original as any.
+That way is ``Sign(Sign(x) + 0.5)``: it gives 1 for 0, as a bit does that is set below zero, and is made of operators
+that every interpreter has. So what is converted and quantised is an ordinary network, compared as any.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ import numpy as np
 import onnx
 from onnx import helper
 
-from multigraft.converters.binary.step_functions import NoStep, Step, find_step
 from multigraft.converters.binary.plain_weights import with_plain_weights
+from multigraft.converters.binary.step_functions import NoStep, Step, find_step
 from multigraft.converters.conversion.boundary_tensors import OnnxRunner
 from multigraft.converters.conversion.interpreters import Arrays
 from multigraft.converters.conversion.rewrites.editing import Editor, attributes
@@ -35,6 +35,7 @@ class Signs:
         model: The network.
         layers: Names of the layers that read steps alone.
         tensors: Those whose sign is taken.
+        rounding: What is to be said where its answers differ from those of the model as it was; the frames tell.
         refused: Layer to why it reads none though it looks so; the end of a sentence.
     """
 
@@ -42,6 +43,7 @@ class Signs:
     layers: tuple[str, ...]
     tensors: tuple[str, ...]
     refused: Mapping[str, str]
+    rounding: str = ""
 
 
 def rewrite_signs(model: onnx.ModelProto, feeds: Iterable[Arrays]) -> Signs:

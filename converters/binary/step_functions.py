@@ -1,4 +1,4 @@
-"""Whether a tensor is a step from -s to s of another: asked of onnxruntime, whatever operators an exporter wrote for it.
+"""Whether a tensor is a step from -s to s of another: asked of onnxruntime, whatever operators stand for it.
 
 Straight-through estimators leave all kinds of arithmetic behind: ``2 * Cast(x >= 0) - 1``, ``Where``, ``Sign`` behind a
 clip, and ``clip + (sign - clip)``, whose gradient was of interest and whose value is the sign. What they have in common
@@ -127,9 +127,7 @@ class _Function:
         self._source = source
         self._session: ort.InferenceSession | None
         try:
-            self._session = ort.InferenceSession(
-                model.SerializeToString(), options, providers=["CPUExecutionProvider"]
-            )
+            self._session = ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
         except Exception:
             self._session = None  # the source is of another type than float32
 

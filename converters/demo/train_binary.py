@@ -1,13 +1,13 @@
 """Trains a binary network on real public data and exports it as ONNX: weights and activations of -1 and 1 inside.
 
-The network is committed (``packaging/demo/multigraft_demo/networks/digit_binary.onnx``), so nobody needs to run this. It
-reads the same files of MNIST as :mod:`multigraft.converters.demo.train`, and leaves the same images out::
+The network is committed (``packaging/demo/multigraft_demo/networks/digit_binary.onnx``), so nobody needs to run this.
+It reads the same files of MNIST as :mod:`multigraft.converters.demo.train`, and leaves the same images out::
 
     python -m multigraft.converters.demo.train_binary --mnist DIR -o digit_binary.onnx
 
-The gradient of a sign is taken as that of a clip to -1 and 1 (straight-through estimator; Hubara et al., "Binarized Neural
-Networks", 2016). Signs are written as comparisons with 0, so that the sign of 0 is 1 in PyTorch, in ONNX and in bits. The
-exported weights are int8 with one float a channel, which is a quarter of what float32 takes in the file.
+The gradient of a sign is taken as that of a clip to -1 and 1 (straight-through estimator; Hubara et al., "Binarized
+Neural Networks", 2016). Signs are written as comparisons with 0, so that the sign of 0 is 1 in PyTorch, in ONNX and in
+bits. The exported weights are int8 with one float a channel, which is a quarter of what float32 takes in the file.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Layers that read signs, as a network trained with binary activations has them: what they are made of in ONNX.
 
-At a step rounding decides: a sum of -1 and 1 may be exactly 0, and a factor folded into such weights makes 1e-8 of it. So
-nothing is folded into such layers, here or in onnxruntime.
+At a step rounding decides: a sum of -1 and 1 may be exactly 0, and a factor folded into such weights makes 1e-8 of it.
+So nothing is folded into such layers, here or in onnxruntime.
 """
 
 from __future__ import annotations
@@ -14,17 +14,20 @@ import onnx
 from multigraft.tensors.arrays import Array
 
 LINEAR = frozenset({"Conv", "Gemm", "MatMul"})
-SCALAR_OPERATORS = frozenset(
+_SCALAR_OPERATORS_NAMES = (
     "Abs Add And Cast Ceil Clip Div Dropout Elu Equal Erf Exp Floor Greater GreaterOrEqual HardSigmoid Identity "
-    "LeakyRelu Less LessOrEqual Max Min Mul Neg Not Or Pow Relu Round Selu Sigmoid Sign Softplus Softsign Sub Sum Tanh "
-    "Where Xor".split()
+    "LeakyRelu Less LessOrEqual Max Min Mul Neg Not Or Pow Relu Round Selu Sigmoid Sign Softplus Softsign Sub Sum "
+    "Tanh Where Xor"
 )
+SCALAR_OPERATORS = frozenset(_SCALAR_OPERATORS_NAMES.split())
 """Operators of which every element depends on that element alone."""
-_STEPS = frozenset("Sign Greater GreaterOrEqual Less LessOrEqual Round Floor Ceil".split())
-_MOVES = frozenset(
-    "Reshape Flatten Transpose Squeeze Unsqueeze MaxPool Pad Identity Dropout Slice Gather SpaceToDepth DepthToSpace "
-    "Concat Split".split()
+_STEPS_NAMES = "Sign Greater GreaterOrEqual Less LessOrEqual Round Floor Ceil"
+_STEPS = frozenset(_STEPS_NAMES.split())
+_MOVES_NAMES = (
+    "Reshape Flatten Transpose Squeeze Unsqueeze MaxPool Pad Identity Dropout Slice Gather SpaceToDepth "
+    "DepthToSpace Concat Split"
 )
+_MOVES = frozenset(_MOVES_NAMES.split())
 """What may stand between a step and the layer that reads it: their results are of the same two numbers."""
 _FARTHEST = 24
 _RELATIVE, _ABSOLUTE = 4e-6, 2.5e-7

@@ -8,8 +8,6 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import onnx
-
 from multigraft.agreement.agreement import Agreement
 from multigraft.bundle.bundle import Bundle
 from multigraft.converters.binary.network import in_words, layers_to_keep, with_binary_layers

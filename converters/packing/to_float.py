@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
 import onnx
 
-from multigraft.converters.binary.firm_frames import firmest
+from multigraft.converters.binary.firm_frames import depends_on_rounding, firmest
 from multigraft.converters.binary.signs import Signs, rewrite_signs
 from multigraft.converters.conversion.boundary_tensors import FloatModel, inputs_as_in_onnx, locate, with_outputs
 from multigraft.converters.conversion.converter import Converter
@@ -48,8 +49,9 @@ def to_float(
     if signs is None:
         frames, probes = steady(prepared, task_outputs, given), list(feeds.random(2))
     else:
+        frames = firmest(signs.model, signs.tensors, given, FLOAT_INPUTS)
+        signs = dataclasses.replace(signs, rounding=depends_on_rounding(prepared, signs.model, task_outputs, frames))
         prepared = signs.model
-        frames = firmest(prepared, signs.tensors, given, FLOAT_INPUTS)
         probes = firmest(prepared, signs.tensors, list(feeds.random(SIGN_FRAMES)), 2)
 
     def compared(converted: Model) -> tuple[FloatModel, dict[str, float]]:

@@ -30,7 +30,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_settings_arguments(parser)
     parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="default: NAME.graft in this folder")
     parser.add_argument(
-        "--precision", choices=("int8", "float32", "dynamic", "int4", "binary", "binary-int8"), help="of weights and activations"
+        "--precision",
+        choices=("int8", "float32", "dynamic", "int4", "binary", "binary-int8"),
+        help="of weights and activations",
     )
     parser.add_argument(
         "--keep-float", action="append", default=[], metavar="LAYER", help="a layer that stays float32; may be repeated"

@@ -31,7 +31,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     from multigraft.converters.quantising.precisions import PRECISIONS
     from multigraft.devices.cameras.source_help import HELP
 
-    parser.add_argument("model", help="the .onnx file that multigraft graft wrote, or one network: a .onnx or .tflite file")
+    parser.add_argument(
+        "model", help="the .onnx file that multigraft graft wrote, or one network: a .onnx or .tflite file"
+    )
     parser.add_argument("-o", "--output", required=True, metavar="NAME.graft", help="the bundle to write")
     parser.add_argument(
         "--source",

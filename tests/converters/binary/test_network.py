@@ -57,7 +57,9 @@ class Sketch:
         else:
             self.add("PAD", amounts, shape=shape)
 
-    def conv(self, outputs: int, kernel: int, stride: int, dilation: int, groups: int, padding: str, sized: bool) -> None:
+    def conv(
+        self, outputs: int, kernel: int, stride: int, dilation: int, groups: int, padding: str, sized: bool
+    ) -> None:
         n, h, w, c = self.shape
         weights = self.rng.choice([-1.0, 1.0], (outputs, kernel, kernel, c // groups)).astype(np.float32)
         if sized:
@@ -68,7 +70,9 @@ class Sketch:
         options: dict[str, Any] = {"padding": padding, "fused_activation_function": "NONE"}
         options |= dict.fromkeys(("stride_w", "stride_h"), stride)
         options |= dict.fromkeys(("dilation_w_factor", "dilation_h_factor"), dilation)
-        self.add("CONV_2D", self.held(weights), self.held(bias.astype(np.float32)), shape=(n, *size, outputs), **options)
+        self.add(
+            "CONV_2D", self.held(weights), self.held(bias.astype(np.float32)), shape=(n, *size, outputs), **options
+        )
 
     def pool(self, padding: str) -> None:
         n, h, w, c = self.shape

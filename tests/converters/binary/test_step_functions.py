@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy as np
@@ -15,24 +16,27 @@ NUMBERS = {"zero": 0.0, "one": 1.0, "minus": -1.0, "two": 2.0, "half": 0.5, "ten
 Nodes = list[tuple[Any, ...]]
 
 COMPARED: Nodes = [("GreaterOrEqual", "c", "x", "zero"), ("Where", "y", "c", "one", "minus")]
+CAST: Nodes = [("GreaterOrEqual", "c", "x", "zero"), ("Cast", "f", "c", 1)]
 FORMS: dict[str, Nodes] = {
     "sign of sign": [("Sign", "a", "x"), ("Add", "b", "a", "tenth"), ("Sign", "y", "b")],
     "where": COMPARED,
     "where of less": [("Less", "c", "x", "zero"), ("Where", "y", "c", "minus", "one")],
-    "twice a cast, minus 1": [
-        ("GreaterOrEqual", "c", "x", "zero"), ("Cast", "f", "c", 1), ("Mul", "g", "f", "two"), ("Sub", "y", "g", "one"),
+    "twice a cast, minus 1": [*CAST, ("Mul", "g", "f", "two"), ("Sub", "y", "g", "one")],
+    "cast minus a half, twice": [*CAST, ("Sub", "g", "f", "half"), ("Mul", "y", "g", "two")],
+    "behind a clip": [
+        ("Clip", "k", "x", "minus", "one"),
+        ("GreaterOrEqual", "c", "k", "zero"),
+        ("Where", "y", "c", "one", "minus"),
     ],
-    "cast minus a half, twice": [
-        ("GreaterOrEqual", "c", "x", "zero"), ("Cast", "f", "c", 1), ("Sub", "g", "f", "half"), ("Mul", "y", "g", "two"),
-    ],
-    "behind a clip": [("Clip", "k", "x", "minus", "one"), *((n[0], n[1], *("k" if i == "x" else i for i in n[2:])) for n in COMPARED)],
     "not less": [("Less", "l", "x", "zero"), ("Not", "c", "l"), ("Where", "y", "c", "one", "minus")],
-}  # fmt: skip
+}
 
 
 def found(nodes: Nodes, numbers: dict[str, float] = NUMBERS) -> Step | NoStep:
     made = [
-        helper.make_node(kind, [i for i in inputs if isinstance(i, str)], [name], **({"to": 1} if kind == "Cast" else {}))
+        helper.make_node(
+            kind, [i for i in inputs if isinstance(i, str)], [name], **({"to": 1} if kind == "Cast" else {})
+        )
         for kind, name, *inputs in nodes
     ]
     held = {name: np.array(value, np.float32) for name, value in numbers.items()}
@@ -77,8 +81,6 @@ def test_a_place_beside_0_is_found_to_the_last_bit() -> None:
     ids=["bits", "ternary", "relu", "clip"],
 )
 def test_other_functions_are_none(nodes: Nodes, why: str) -> None:
-    import re
-
     judged = found(nodes)
     assert isinstance(judged, NoStep) and re.search(why, judged.why)
 
