@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-from multigraft.tflite.checking.flexbuffer import whole_numbers
 from multigraft.tflite.graph import Graph, Op
 
 _Shape = tuple[int, ...]
+_CHANNELS_A_WORD = 32
+"""Of binary layers, whose last word counts in full: it is computed in full."""
 
 
 def _convolution(output: _Shape, weights: _Shape) -> int:
@@ -21,9 +22,7 @@ def _depthwise(output: _Shape, weights: _Shape) -> int:
 
 def _binary(graph: Graph, op: Op) -> int:
     output, (outputs, height, width, held) = (graph.tensors[n].shape for n in (op.outputs[0], op.inputs[1]))
-    groups = graph.tensors[op.inputs[0]].shape[-1] // held
-    channels = whole_numbers(op.custom_options)["channels_in"] // groups
-    return math.prod(output[:-1]) * outputs * height * width * channels
+    return math.prod(output[:-1]) * outputs * height * width * held * _CHANNELS_A_WORD
 
 
 def _transposed(source: _Shape, weights: _Shape) -> int:
