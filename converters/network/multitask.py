@@ -55,6 +55,11 @@ class MultiTaskModel:
     provenance: dict[str, Any] = field(default_factory=dict)
     own: Mapping[str, OwnFormat] = field(default_factory=dict)
 
+    @property
+    def answers(self) -> list[str]:
+        """The outputs of all tasks, each once: tasks of one trunk may share some."""
+        return list(dict.fromkeys(o for task in self.tasks for o in task.outputs))
+
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write an .onnx file that any ONNX tool opens; the rest stands in its metadata."""
         model = onnx.ModelProto()

@@ -5,103 +5,41 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
-from multigraft.agreement.agreement import Agreement
-from multigraft.bundle.bundle import Bundle
 from multigraft.converters.binary.network import in_words, layers_to_keep, with_binary_layers
-from multigraft.converters.binary.signs import Signs
 from multigraft.converters.conversion.boundary_tensors import FloatModel, to_tflite_layout
 from multigraft.converters.conversion.converter import find_converter
-from multigraft.converters.conversion.interpreters import main_signature
 from multigraft.converters.job.checkpoints import Checkpoints
 from multigraft.converters.job.progress import Report, silent
 from multigraft.converters.network.frames import Frames
 from multigraft.converters.network.multitask import MultiTaskModel
-from multigraft.converters.packing.bundling import BundleParts, pack
 from multigraft.converters.packing.feeds import Feeds
+from multigraft.converters.packing.finishing import (
+    CALIBRATION_FRAMES,
+    VERIFIED_RANDOM_INPUTS,
+    Conversion,
+    Finishing,
+    Prepared,
+)
 from multigraft.converters.packing.quantised_agreement import QuantisedAgreement
-from multigraft.converters.packing.segments import cut_into_segments
 from multigraft.converters.packing.to_float import to_float
-from multigraft.converters.packing.verify import Verification, affordable, random_inputs, verify_segments
 from multigraft.converters.parting.part import PARTING_FRAMES, Parting, part_outputs, with_parts
 from multigraft.converters.quantising.arithmetic_tail import decoding_tail
 from multigraft.converters.quantising.improve import Quantised, Quantising, quantise_well
 from multigraft.converters.quantising.keep_float import operators_to_keep
-from multigraft.converters.quantising.layer_error import LayerErrorReport, layer_error, stored
 from multigraft.converters.quantising.precisions import AROUND_BINARY, STATIC, Precision
 from multigraft.converters.quantising.quantise import quantise
 from multigraft.converters.quantising.ranges import MissingRangesError, Range
 from multigraft.converters.quantising.rescue import Judge, rescue
-from multigraft.converters.quantising.safeguards import Safeguards, Safety
-from multigraft.converters.quantising.silu_ranges import read_by_silus
+from multigraft.converters.quantising.safeguards import Safeguards
 from multigraft.errors import ConversionError, UsageError
 from multigraft.tensors.preprocessing import Preprocessing
-from multigraft.tflite import tflite_file
-from multigraft.tflite.graph import Graph, Model
+from multigraft.tflite.graph import Graph
 
-CALIBRATION_FRAMES = 512
 AGREEMENT_FRAMES = 256
-LAYER_ERROR_FRAMES = 8
 RESCUE_FRAMES = 32
-VERIFIED_RANDOM_INPUTS = 200
-VERIFIED_FRAMES = 16
 """How many frames, evenly spaced over those given, each step looks at."""
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """What does not change when layers get more bits.
-
-    Attributes:
-        floating: The float model, as converted.
-        float_errors: Its error against ONNX by task output.
-        float_inputs: Over how many frames.
-        kept: Operators to leave in float, by a tensor they write.
-        quantised: The same quantised, with whatever helps.
-        parted: Which outputs were parted and why, for people.
-        signs: What was found of binary layers in the ONNX model; None unless they are asked for.
-    """
-
-    floating: FloatModel
-    float_errors: dict[str, float]
-    float_inputs: int
-    kept: frozenset[str]
-    quantised: Quantised
-    parted: tuple[str, ...] = ()
-    signs: Signs | None = None
-
-
-@dataclass(frozen=True)
-class Conversion:
-    """A bundle and what was learnt while making it.
-
-    Attributes:
-        bundle: Ready to write.
-        uncut_model: The whole quantised model as one subgraph, for comparison (.tflite).
-        float_model: The same in float32 (.tflite).
-        layer_error: Quantisation error per operator; empty for float32 or without frames.
-        verification: What was compared and the figures.
-        agreement: Task to how often the quantised answers as the float model; empty without frames.
-        safety: What was done for precision beyond rounding, and which layers are noisy.
-        binary: What became of binary layers, for people.
-        prepared: Spares a second conversion with other safeguards much of its work; None where nothing was converted.
-    """
-
-    bundle: Bundle
-    uncut_model: bytes
-    float_model: bytes
-    layer_error: LayerErrorReport
-    verification: Verification
-    agreement: Mapping[str, Agreement]
-    safety: Safety
-    binary: tuple[str, ...] = ()
-    prepared: Prepared | None = None
-
-    def sentences(self) -> list[str]:
-        """What was done and found beyond rounding, for people; empty if there is nothing to say."""
-        return [*(self.prepared.parted if self.prepared else ()), *self.binary, *self.safety.sentences()]
 
 
 def convert(
@@ -147,7 +85,7 @@ def convert(
         if ranges is not None:
             raise MissingRangesError(f"{precision} needs frames or ranges", "give frames")
         raise UsageError(f"{precision} needs frames or ranges", "give unlabeled frames with --source")
-    task_outputs = [o for task in multitask.tasks for o in task.outputs]
+    task_outputs = multitask.answers
     converter = find_converter(report)
     prepared = before.prepared if before else None
     if prepared is None:
@@ -180,66 +118,27 @@ def convert(
         quantised, rescued = rescue(
             quantised, prepared.kept, judge, safeguards.lacking, some, measured_before, tail, safeguards.measured
         )
-    graph, told = quantised.graph, tuple[str, ...]()
-    if prepared.signs is not None:
-        graph = with_binary_layers(graph, floating.boundaries.values())
-        told = tuple(in_words(graph, floating.graph, prepared.signs))
+    finishing = Finishing(
+        multitask=with_parts(multitask, floating.joined),
+        feeds=feeds,
+        precision=asked,
+        name=name,
+        converter=converter.version,
+        safeguards=safeguards,
+        verified_inputs=verified_inputs,
+        prepared=prepared,
+        quantised=quantised,
+        rescued=rescued,
+        agreements=agreements,
+        report=report,
+    )
+    if prepared.signs is None:
+        return finishing(quantised.graph)
+    graph = with_binary_layers(quantised.graph, floating.boundaries.values())
+    told = tuple(in_words(graph, floating.graph, prepared.signs))
     for sentence in told:
         report(sentence)
-    multitask = with_parts(multitask, floating.joined)
-    task_outputs = [o for task in multitask.tasks for o in task.outputs]
-    model, segments = cut_into_segments(graph, multitask.segments, floating.boundaries)
-    content = tflite_file.write(model)
-    samples = [stored(to_tflite_layout(f, floating.layouts), graph) for f in feeds.spaced(VERIFIED_FRAMES)]
-    inputs = affordable(graph, [*samples, *random_inputs(graph, verified_inputs)])
-    report(f"comparing segments and uncut model on {len(inputs)} inputs")
-    verification = verify_segments(graph, content, segments, floating.boundaries, task_outputs, inputs)
-    verification = dataclasses.replace(
-        verification, float_error=prepared.float_errors, float_inputs=prepared.float_inputs
-    )
-    layers = LayerErrorReport((), 0)
-    if precision != "float32":
-        report("measuring the error of each layer")
-        sampled = [to_tflite_layout(f, floating.layouts) for f in feeds.spaced(LAYER_ERROR_FRAMES)]
-        layers = layer_error(floating.graph, quantised.graph, sampled)
-        if rescued is not None and rescued.has_whole_ranges:
-            # What a SiLU makes nothing of is cut off there, which is no noise.
-            layers = layers.without(read_by_silus(floating.graph))
-    safety = Safety(quantised.improvement, rescued, layers.below(safeguards.min_layer_sqnr_db), safeguards)
-    for sentence in safety.sentences():
-        report(sentence)
-    report("measuring how often the quantised model answers as the float model")
-    measured = agreements(graph)
-    parts = BundleParts(
-        name=name,
-        precision=asked,
-        multitask=multitask,
-        graph=graph,
-        model=model,
-        content=content,
-        segments=tuple(segments),
-        boundaries=floating.boundaries,
-        layouts=floating.layouts,
-        golden=(*samples[:2], *random_inputs(graph, 2, seed=1), *samples[2 : len(samples) // 2 + 1]),
-        layers=layers,
-        verification=verification,
-        agreements=measured,
-        calibration_frames=len(feeds.chosen(CALIBRATION_FRAMES)),
-        converter=converter.version,
-        safety=safety.to_json(),
-    )
-    outputs = {n: floating.boundaries[n] for n in task_outputs}
-    return Conversion(
-        bundle=pack(parts),
-        uncut_model=_whole(graph, outputs),
-        float_model=_whole(floating.graph, outputs),
-        layer_error=layers,
-        verification=verification,
-        agreement=measured,
-        safety=safety,
-        binary=told,
-        prepared=prepared,
-    )
+    return dataclasses.replace(finishing(graph), binary=told)
 
 
 def pixel_range(preprocessing: Preprocessing) -> Range:
@@ -317,7 +216,3 @@ def _agreement_on(
 ) -> QuantisedAgreement:
     feeds = Feeds(multitask.inputs, frames)
     return QuantisedAgreement(multitask, floating, lambda: feeds.spaced(AGREEMENT_FRAMES), tolerances)
-
-
-def _whole(graph: Graph, outputs: Mapping[str, str]) -> bytes:
-    return tflite_file.write(Model((graph,), (dataclasses.replace(main_signature(graph), outputs=outputs),)))

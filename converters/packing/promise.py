@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+import dataclasses
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from multigraft.agreement.agreement import Agreement, agreement
-from multigraft.bundle.bundle import Bundle
+from multigraft.bundle.bundle import MODEL, Bundle
 from multigraft.converters.graft.evidence import Evidence
 from multigraft.converters.network.network import Network
 from multigraft.converters.packing.fidelity import BundleRunner, bundle_agreement
 from multigraft.converters.quantising.lacking_agreement import lacking_agreement
 from multigraft.converters.quantising.precisions import STATIC
 from multigraft.converters.settings.settings import Settings
+
+CHOICES = 8
+"""Models among which a search for few bits mostly chooses."""
 
 
 def measured(
@@ -47,6 +51,24 @@ def measured(
     return figures
 
 
+def model_judge(
+    settings: Settings, bundle: Bundle, networks: Sequence[Network], evidence: Mapping[str, Evidence]
+) -> Callable[[bytes], dict[str, Agreement]]:
+    """Measures the agreement of other models of the segments of ``bundle``, on the frames that choose.
+
+    The best of several looks better there than it is: the bounds spend the risk over :data:`CHOICES` of them.
+    """
+    budget = settings.budget
+    wider = dataclasses.replace(budget, confidence=1 - (1 - budget.confidence) / CHOICES)
+    settings = dataclasses.replace(settings, budget=wider)
+
+    def judge(model: bytes) -> dict[str, Agreement]:
+        figures = measured(settings, Bundle(bundle.manifest, {MODEL: model}), networks, evidence)
+        return {task: Agreement(**shown["bundle_agreement"]) for task, shown in figures.items()}
+
+    return judge
+
+
 def may_rescue(settings: Settings) -> bool:
     """Whether layers may leave the precision asked for where agreement lacks."""
     return settings.convert.rescue != "none" and settings.convert.precision in STATIC
@@ -55,7 +77,7 @@ def may_rescue(settings: Settings) -> bool:
 def lacking(settings: Settings, figures: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
     """Task to what its agreement in the bundle lacks; empty where all keep the budget."""
     lacks = {
-        task: lacking_agreement(settings.budget.min_agreement, Agreement(**shown["bundle_agreement"]))
+        task: lacking_agreement(settings.least_agreements[task], Agreement(**shown["bundle_agreement"]))
         for task, shown in figures.items()
     }
     return {task: lack for task, lack in lacks.items() if lack > 0}

@@ -44,6 +44,7 @@ from multigraft.tensors.preparation import Preparation
 
 Refine = Literal["none", "distill"]
 Precision = Literal["int8", "float32", "dynamic", "int4", "binary", "binary-int8"]
+Weights = Literal["8bit", "4bit", "2bit", "auto"]
 Prefer = Literal["weights", "macs", "latency"]
 Rescue = Literal["float", "none"]
 
@@ -80,6 +81,7 @@ _FRAMES_FILE = file(
 )
 _FRAMES = Reader(_FRAMES_FILE.expects, _read_frames)
 _MODEL_FILE = file("an .onnx or .tflite file, a .pt2 exported program or module:factory", MODEL_SUFFIXES)
+_AGREEMENT = number(lambda v: 0 < v < 1, "a number above 0 and below 1 (no finite number of frames shows 1)")
 _MODEL = Reader(_MODEL_FILE.expects, _read_model)
 
 
@@ -119,6 +121,9 @@ class TaskSettings:
         number(lambda v: v > 0, "a number above 0"),
         default=None,
     )
+    min_agreement: float | None = key(
+        "Agreement that this task has to show; else that of [budget].", _AGREEMENT, default=None
+    )
     labelled: Path | None = key(
         "Frames with their labels for multigraft study: arrays frames and labels.",
         file("an .npz file that exists", (".npz",)),
@@ -148,7 +153,7 @@ class Budget:
 
     min_agreement: float = key(
         "Agreement with the original network that has to be shown on held-out frames, as a lower bound, per task.",
-        number(lambda v: 0 < v < 1, "a number above 0 and below 1 (no finite number of frames shows 1)"),
+        _AGREEMENT,
         default=0.95,
     )
     confidence: float = key(
@@ -214,6 +219,12 @@ class ConvertSettings:
         "all others int8.",
         choice(*get_args(Precision)),
         default="int8",
+    )
+    weights: Weights = key(
+        "Bits of the weights of layers that a stock interpreter takes with 4 or 2; auto: where that saves most "
+        "memory and keeps min_agreement. Needs precision int8; an int8 model comes along for other interpreters.",
+        choice(*get_args(Weights)),
+        default="8bit",
     )
     keep_float: tuple[str, ...] = key(
         "Layers that stay float32: regular expressions on ONNX node and tensor names, or operator kinds.",
@@ -319,6 +330,13 @@ class Settings:
                     "is not the name of a task", nearest(name, [t.name for t in self.tasks])
                 )
         check_names(self.graft.thin, [t.name for t in self.tasks], place)
+        if self.convert.weights != "8bit" and self.convert.precision != "int8":
+            place.at("convert").at("weights").fail(
+                f"is {self.convert.weights!r}, which contradicts precision = {self.convert.precision!r}",
+                'ask for precision = "int8" or weights = "8bit"',
+            )
+        if self.convert.weights != "8bit" and not any(self.frames_of(task) for task in self.tasks):
+            place.at("convert").at("weights").fail("needs frames", 'name unlabeled frames, or write weights = "8bit"')
         if self.convert.keep_float and self.convert.precision == "float32":
             place.at("convert").at("keep_float").fail(
                 'contradicts precision = "float32"', "remove it, every layer stays float32"
@@ -349,6 +367,12 @@ class Settings:
     def frames_needed(self) -> int:
         """Fewest held-out frames with which :attr:`Budget.min_agreement` can be shown at all, whatever the task."""
         return frames_needed(self.budget.min_agreement, self.budget.confidence)
+
+    @property
+    def least_agreements(self) -> dict[str, float]:
+        """Task to the agreement that it has to show."""
+        asked = self.budget.min_agreement
+        return {t.name: asked if t.min_agreement is None else t.min_agreement for t in self.tasks}
 
     def _check_task(self, task: TaskSettings, place: Place) -> None:
         if task.state is not None and not task.is_factory:

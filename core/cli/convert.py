@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from multigraft.cli.shared.few_bits import MIXED, add_weights, of_precision
 from multigraft.cli.shared.json_text import json_text
 from multigraft.cli.shared.settings_options import check_output
 from multigraft.cli.shared.table import print_table
@@ -19,11 +20,13 @@ if TYPE_CHECKING:
     from multigraft.converters.job.progress import Report
     from multigraft.converters.network.frames import Frames
     from multigraft.converters.network.multitask import MultiTaskModel
-    from multigraft.converters.packing.convert import Conversion
+    from multigraft.converters.packing.finishing import Conversion
     from multigraft.converters.quantising.ranges import Range
     from multigraft.tensors.preparation import Preparation
 
 MAX_FRAMES = 512
+MIN_AGREEMENT = 0.95
+"""That --weights auto keeps unless told otherwise."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -44,10 +47,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--precision",
-        choices=PRECISIONS,
+        choices=(*PRECISIONS, MIXED),
         default="int8",
-        help="; ".join(f"{name}: {what}" for name, what in PRECISIONS.items()) + " (default: int8)",
+        help="; ".join(f"{name}: {what}" for name, what in PRECISIONS.items())
+        + "; mixed: int8 with --weights auto (default: int8)",
     )
+    add_weights(parser)
     parser.add_argument(
         "--keep-float",
         action="append",
@@ -118,20 +123,26 @@ def _task_name(path: Path) -> str:
 def _converted(multitask: MultiTaskModel, options: argparse.Namespace) -> Conversion:
     from multigraft.converters.job.progress import terminal_report
     from multigraft.converters.packing.convert import convert
+    from multigraft.converters.packing.lowering import Asked, check_precision, lowered
 
+    precision, weights = of_precision(options.precision, options.weights)
+    check_precision(weights or "8bit", precision)
     frames = read_frames(options.source, multitask.inputs, options.frames)
     ranges = read_ranges(options.ranges) if options.ranges else None
     with terminal_report() as report, _work_folder(options.work) as folder:
-        return convert(
+        conversion = convert(
             multitask,
             frames,
-            precision=options.precision,
+            precision=precision,
             keep_float=options.keep_float,
             ranges=ranges,
             name=options.name or Path(options.output).stem,
             work_dir=folder,
             report=report,
         )
+        if weights in (None, "8bit"):
+            return conversion
+        return lowered(conversion, Asked(weights, options.min_agreement or MIN_AGREEMENT), report)
 
 
 def _written(conversion: Conversion, options: argparse.Namespace) -> int:
@@ -141,7 +152,7 @@ def _written(conversion: Conversion, options: argparse.Namespace) -> int:
     for path, content in ((options.uncut, conversion.uncut_model), (options.floating, conversion.float_model)):
         if path:
             files.write_bytes(path, content)
-    conversion.bundle.write(options.output)
+    conversion.whole_bundle.write(options.output)
     if options.json:
         print(json_text(summary(conversion, options.output), indent=1))
     else:

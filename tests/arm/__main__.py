@@ -20,8 +20,8 @@ from typing import Any
 
 from multigraft.runtime.self_test import MAX_FLOAT, MAX_LSB
 from tests import debian_root
-from tests.arm import answers
-from tests.arm.chosen import SINGLE, chosen
+from tests.arm import answers, kernels
+from tests.arm.chosen import SINGLE, arguments, chosen
 from tests.arm.root import ARM64, ARMV7, PROCESSORS, Processor, command, made, missing
 
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -66,20 +66,10 @@ def answered(root: Path, processor: Processor, folder: Path) -> bool:
 def tested(root: Path, processor: Processor, folder: Path, litert: str | None, files: list[str]) -> bool:
     """Run tests there, with what they say in a file of :data:`LOGS` while they run; True if all passed."""
     begin = time.monotonic()
-    options = [
-        "-v",
-        "-p",
-        "no:cacheprovider",
-        "-p",
-        "tests.arm.fewer",
-        "-n",
-        "2",
-        "--dist",
-        "loadfile",
-        "--durations=10",
-    ]
+    # One process: with two each would collect all files, which takes minutes there.
+    options = ["-v", "-rs", "-p", "no:cacheprovider", "-p", "tests.arm.fewer", "--durations=25"]
     options += [f"--deselect={test}" for test in SINGLE]
-    inner = ["/usr/bin/python3", "-m", "pytest", *options, *files]
+    inner = ["/usr/bin/python3", "-m", "pytest", *options, *arguments(files)]
     line = command(root, processor, CHECKOUT, folder, *inner, litert=litert)
     LOGS.mkdir(parents=True, exist_ok=True)
     log = LOGS / f"{processor.name}.txt"
@@ -121,7 +111,7 @@ def main() -> int:
     is_well = True
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        root = made(architecture, debian_root.wheel_of(CHECKOUT, folder), options.mirror)
+        root = made(architecture, debian_root.wheel_of(CHECKOUT, folder, architecture.machine), options.mirror)
         bundles = list(options.bundle)
         if options.demo:
             debian_root.run(sys.executable, "-m", "multigraft.cli.main", "demo", "-o", str(folder / "demo"))
@@ -136,6 +126,9 @@ def main() -> int:
                 # Each version of the interpreter on one processor; each processor answers with all of them.
                 versions = architecture.litert
                 is_well &= answered(root, processor, results)
+                is_equal, said = kernels.compared(processor, CHECKOUT, folder)
+                print("ok  " if is_equal else "BAD ", f"{processor.name}: {'; '.join(said)}", flush=True)
+                is_well &= is_equal
                 if files:
                     litert = versions[number % len(versions)] if versions else None
                     is_well &= tested(root, processor, results, litert, files)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import functools
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 FOLDERS = ("core", "devices", "runtime", "calibration")
@@ -17,22 +17,36 @@ HAS = {
 MAKES_BUNDLES = {"demo", "onnx2tf_environment"}
 """Fixtures that convert networks."""
 LEFT_OUT = {
-    "tests/runtime/doctor/test_software.py": "starts some hundred interpreters of Python",
-    "tests/runtime/deploy/test_cuts.py": "starts some hundred interpreters of Python",
+    "tests/runtime/deploy/test_cuts.py": "starts some hundred Pythons; the processor plays no part in cuts",
+    "tests/runtime/delegate/test_compiling.py": "installs where there is no compiler, which no processor changes",
     "tests/runtime/http/test_live_page.py": "needs a browser",
-    "tests/runtime/service/test_serving.py": "a service has a minute to answer, and does not on an emulated processor",
-    "tests/core/test_broken_packages.py": "starts some hundred interpreters of Python",
-    "tests/core/cli/test_cli_device.py": "starts some hundred interpreters of Python",
-    "tests/core/cli/test_start.py": "starts some dozen interpreters of Python",
+    "tests/core/test_broken_packages.py": "breaks packages by a compiler, and the root has none",
 }
 """Test file to why it is not among them in spite of the rule."""
+PARTS = {
+    "tests/core/cli/test_start.py": (
+        "test_importing_the_package_loads_no_numpy_until_a_bundle_is_asked_for",
+        "test_collecting_sets_one_thread_for_blas_before_numpy_reads_it",
+    ),
+    "tests/runtime/doctor/test_software.py": (
+        "test_the_probe_is_what_its_code_makes",
+        "test_an_interpreter_that_works",
+        "test_without_proc_cpuinfo_the_cause_is_named",
+    ),
+}
+"""Test file to those of its tests that tell something there; the others start Pythons for their words."""
 SINGLE = {
     "tests/devices/flash/test_flash.py::test_the_real_tools_take_our_commands_and_say_that_there_is_no_board": (
         "needs esptool, pyocd and stm32loader"
     ),
+    "tests/runtime/service/test_serving.py::test_some_thousand_frames_take_no_more_memory_and_descriptors": (
+        "takes thousands of frames"
+    ),
 }
 """Test to why it is left out of a file that is chosen."""
-SMALL = ("tests/core/answers", "tests/core/bundle", "tests/core/tensors", "tests/runtime/test_")
+SMALL = (
+    "tests/core/answers", "tests/core/bundle", "tests/core/tensors", "tests/runtime/delegate", "tests/runtime/test_",
+)  # fmt: skip
 """What 32-bit Arm runs: that numbers are right there."""
 
 
@@ -52,6 +66,13 @@ def chosen(checkout: Path, is_small: bool = False) -> list[str]:
             if not needs(checkout, name) - HAS and not _arguments(path) & MAKES_BUNDLES:
                 found.append(name)
     return found
+
+
+def arguments(files: Iterable[str]) -> list[str]:
+    """What pytest is given for chosen files: a file, or its tests by name where :data:`PARTS` has it."""
+    return [
+        word for file in files for word in ([f"{file}::{test}" for test in PARTS[file]] if file in PARTS else [file])
+    ]
 
 
 @functools.cache

@@ -1,6 +1,7 @@
-"""Pytest plug-in of the Arm job: properties are tried on few examples, as an emulated processor is ten times slower.
+"""Pytest plug-in of the Arm job, as an emulated processor is ten times slower.
 
-Which examples break a property is no matter of the processor; the usual tests try all of them.
+Properties are tried on few examples: which of them break one is no matter of the processor.
+What has to happen in a service is waited for longer.
 """
 
 from __future__ import annotations
@@ -9,7 +10,10 @@ from typing import Any
 
 from hypothesis import settings
 
+from tests.runtime.service import served
+
 EXAMPLES = 8
+PATIENCE_S = 1800.0
 
 _make = settings.__init__
 
@@ -24,3 +28,4 @@ def _few(self: settings, *arguments: Any, **options: Any) -> None:
 settings.__init__ = _few  # type: ignore[method-assign]
 settings.register_profile("arm", max_examples=EXAMPLES, deadline=None)
 settings.load_profile("arm")
+served.PATIENCE_S = PATIENCE_S

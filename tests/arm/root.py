@@ -15,7 +15,7 @@ from pathlib import Path
 from tests import debian_root
 
 PACKAGES = "base-files,python3,libstdc++6,coreutils,dash,libc-bin,util-linux,git,openssh-client"
-TESTING = ("pytest", "pytest-xdist", "hypothesis", "flatbuffers", "uvicorn", "prometheus-client", "pyserial")
+TESTING = ("pytest", "hypothesis", "flatbuffers", "uvicorn", "prometheus-client", "pyserial")
 OLD_LITERT = "2.1.2"
 """The oldest that is tested."""
 SITE = Path("srv") / "site"
@@ -100,7 +100,13 @@ PROCESSORS = (
 
 def missing(architecture: Architecture) -> str | None:
     """What stands in the way here, None if nothing does."""
-    for tool, package in (("mmdebstrap", "mmdebstrap"), (architecture.qemu, "qemu-user-static")):
+    compiler = debian_root.COMPILERS[architecture.machine]
+    needed = (
+        ("mmdebstrap", "mmdebstrap"),
+        (architecture.qemu, "qemu-user-static"),
+        (compiler, f"gcc-{compiler.removesuffix('-gcc')} libc6-dev-{architecture.debian}-cross"),
+    )
+    for tool, package in needed:
         if shutil.which(tool) is None:
             return f"there is no {tool}; run: apt install {package}"
     probe = ["unshare", "--user", "--map-root-user", "--mount", "mount", "-t", "binfmt_misc", "none", "/mnt"]
@@ -137,9 +143,10 @@ def made(architecture: Architecture, wheel: Path, mirror: str | None = None) -> 
             debian_root.install(root / _litert(version), "--no-deps", wanted, machine=architecture.machine)
         if not architecture.litert:
             _give_schema(site)
+        _compile(root, architecture, wheel.parent)
         stamp.write_text(needed)
     (root / "usr" / "lib" / "python3" / "dist-packages" / "site.pth").write_text(f"/{SITE}\n")
-    debian_root.install_wheel(site, wheel)
+    debian_root.install_wheel(site, wheel, architecture.machine)
     return root
 
 
@@ -175,6 +182,14 @@ def command(
     magic, mask = processor.architecture.magic
     about = [str(root), magic, mask, str(shutil.which(processor.architecture.qemu)), str(checkout), str(folder)]
     return ["env", "-i", *variables, *apart, "sh", str(INSIDE), *about, processor.name, *inner]
+
+
+def _compile(root: Path, architecture: Architecture, folder: Path) -> None:
+    """Compile what was unpacked: tests start hundreds of Pythons, each of which would compile what it imports."""
+    processor = next(one for one in PROCESSORS if one.architecture is architecture)
+    where = ("/usr/lib/python3.11", "/usr/lib/python3/dist-packages", f"/{SITE}")
+    inner = ("/usr/bin/python3", "-m", "compileall", "-q", *where)
+    debian_root.run(*command(root, processor, folder, folder, *inner))
 
 
 def _litert(version: str) -> Path:
