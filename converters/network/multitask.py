@@ -95,3 +95,13 @@ class MultiTaskModel:
                 "write one with multigraft graft",
             ) from error
         return cls(model=model, **known)
+
+
+def is_multitask(path: str | os.PathLike[str]) -> bool:
+    """Whether a file is an ONNX model that :meth:`MultiTaskModel.save` wrote, or no ONNX model at all."""
+    try:
+        with regular_file(path, _LARGEST) as file:
+            model = onnx.load_model_from_string(file.read())
+    except Exception:
+        return True
+    return not model.graph.node or any(p.key == METADATA_KEY for p in model.metadata_props)

@@ -43,7 +43,7 @@ from multigraft.own_code import is_function
 from multigraft.tensors.preparation import Preparation
 
 Refine = Literal["none", "distill"]
-Precision = Literal["int8", "float32", "dynamic", "int4"]
+Precision = Literal["int8", "float32", "dynamic", "int4", "binary", "binary-int8"]
 Weights = Literal["8bit", "4bit", "2bit", "auto"]
 Prefer = Literal["weights", "macs", "latency"]
 Rescue = Literal["float", "none"]
@@ -214,7 +214,9 @@ class ConvertSettings:
     """How the grafted model becomes TFLite."""
 
     precision: Precision = key(
-        "int8: weights and activations; int4: the same, 4-bit weights; dynamic: 8-bit weights, float32 in and out.",
+        "int8: weights and activations; int4: the same, 4-bit weights; dynamic: 8-bit weights, float32 in and out; "
+        "binary: layers trained with weights and activations of -s and s as bits, all others float32; binary-int8: "
+        "all others int8.",
         choice(*get_args(Precision)),
         default="int8",
     )
