@@ -138,8 +138,8 @@ class _Alike:
                 self._note(node, other)
                 return way
         rows = None if is_answer or way.outputs else output_rows(node, mine)
-        for other, constants in wanted if rows is not None else ():
-            if [c is None or c.shape for c in mine] != [c is None or c.shape for c in constants]:
+        for other, constants in wanted:
+            if rows is None or [c is None or c.shape for c in mine] != [c is None or c.shape for c in constants]:
                 continue
             others = output_rows(other, constants)
             index = None if others is None else row_order(others, rows)

@@ -9,14 +9,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 import multigraft
 from multigraft.bundle.manifest import Task
 from multigraft.converters.build import Built, Grafted
 from multigraft.converters.graft.candidate import Candidate, make_tail
-from multigraft.converters.graft.tail import grafted_answers
 from multigraft.converters.graft.missed_budget import Miss, in_words
+from multigraft.converters.graft.tail import grafted_answers
 from multigraft.converters.network.labelled import Labelled
 from multigraft.converters.packing.fidelity import BundleRunner
 from multigraft.converters.packing.materials import summarised
