@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -12,10 +14,13 @@ from multigraft.converters.importing.simplify import simplify
 from multigraft.converters.network.network import Network
 from multigraft.converters.packing.convert import Conversion, convert
 from multigraft.converters.packing.fidelity import BundleRunner
+from multigraft.firmware_gen import generate
+from multigraft.firmware_gen.boards.cores import M3
 from multigraft.runtime import Engine
 from multigraft.tensors.preprocessing import Preprocessing
 from tests.converters.graft.detectors import Detector, Export
 from tests.converters.graft.equal_parts import plan_of
+from tests.firmware_gen.host import compile_host, interpreter, reference, run_host, stimuli
 
 RGB = Preprocessing(32, 32, "rgb", (0.0,) * 3, (1 / 255,) * 3)
 OTHERWISE = Export(opset=11, folds=False, shuffled=9, prefix="b/", constants=True)
@@ -73,3 +78,14 @@ def test_every_task_answers_about_as_its_own_network(networks: tuple[Network, ..
         assert given.shape == wanted.shape
         error = np.abs(given - wanted).mean() / np.abs(wanted).mean()
         assert error < 0.15, network.name
+
+
+def test_firmware_of_it_gives_the_reference_kernels_bits(conversion: Conversion, tmp_path: Path) -> None:
+    project = generate(conversion.bundle, core=M3)
+    pixels = np.concatenate([stimuli((1, 32, 32, 3), 6), RANDOM.integers(-128, 128, (4, 1, 32, 32, 3), np.int8)])
+    answers = run_host(compile_host(project, tmp_path), project, [pixels])
+    names = [d["name"] for d in interpreter(conversion.uncut_model).get_output_details()]
+    wanted = dict(zip(names, reference(conversion.uncut_model, [pixels]), strict=True))
+    assert answers.keys() == {"person/found", "face/b/found", "hand/b/found"}
+    for name, values in answers.items():
+        np.testing.assert_array_equal(values.reshape(wanted[name].shape), wanted[name])
