@@ -18,8 +18,8 @@ from multigraft.firmware_gen import generate
 from multigraft.firmware_gen.boards.cores import M3
 from multigraft.runtime import Engine
 from multigraft.tensors.preprocessing import Preprocessing
-from tests.converters.graft.detectors import Detector, Export
-from tests.converters.graft.equal_parts import plan_of
+from tests.converters.descent.detectors import Detector, Export
+from tests.converters.descent.equal_parts import plan_of
 from tests.firmware_gen.host import compile_host, interpreter, reference, run_host, stimuli
 
 RGB = Preprocessing(32, 32, "rgb", (0.0,) * 3, (1 / 255,) * 3)

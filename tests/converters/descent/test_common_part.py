@@ -14,14 +14,14 @@ from hypothesis import strategies as st
 
 from multigraft.converters.graft.assemble import assemble
 from multigraft.converters.graft.lineage import lineage
-from multigraft.converters.graft.tail import grafted_answers
+from multigraft.converters.graft.tail import grafted_answers, tail_behind
 from multigraft.converters.network.multitask import MultiTaskModel
 from multigraft.converters.network.network import Network, session_of
 from multigraft.tensors.preprocessing import Preprocessing
-from tests.converters.graft.detectors import Detector, Export
-from tests.converters.graft.equal_parts import plan_of
+from tests.converters.descent.detectors import Detector, Export
+from tests.converters.descent.equal_parts import plan_of
+from tests.converters.descent.random_graphs import RandomGraph, Written, random_graph
 from tests.converters.graft.networks import frames
-from tests.converters.graft.random_graphs import RandomGraph, Written, random_graph
 
 FRAMES = frames(3)
 COLOURS = list(np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3)).astype(np.uint8))
@@ -72,7 +72,7 @@ def test_all_that_descends_from_equal_weights_is_shared_and_nothing_else(count: 
     matched = found.common.matched if found.common else None
     if matched is not None:
         assert matched.keys() - {"second/image"} == {target.tensor(k) for k in same}
-        given_ = grafted_answers(mine, found.common.tail, FRAMES)  # type: ignore[union-attr]
+        given_ = grafted_answers(mine, tail_behind(found.common, theirs), FRAMES)  # type: ignore[arg-type]
         for name, value in zip(theirs.outputs, given_, strict=True):
             np.testing.assert_allclose(value, theirs.run(theirs.prepare(FRAMES))[name], rtol=0, atol=1e-6)
     else:
@@ -140,7 +140,7 @@ def test_detectors_of_three_scales_share_the_whole_backbone_whatever_the_export(
     assert common is not None
     assert common.donor_point.label == "lateral5.active + neck4.active + neck3.active"
     assert common.target_point.weights == common.donor_point.weights == BACKBONE
-    assert all("head" in n.name or n.op_type == "Concat" for n in common.tail.nodes)
+    assert all("head" in n.name or n.op_type == "Concat" for n in common.nodes)
     assert_answers_stay(PERSON, (face,), 1e-5)
 
 

@@ -6,6 +6,7 @@ from multigraft.converters.graft.candidate import costed
 from multigraft.converters.graft.join import Join
 from multigraft.converters.graft.lineage import lineage
 from multigraft.converters.graft.sharing_plan import SharingPlan
+from multigraft.converters.graft.tail import tail_behind
 from multigraft.converters.network.network import Network
 
 
@@ -17,5 +18,5 @@ def plan_of(donor: Network, *targets: Network) -> SharingPlan:
         common = lineage(donor, target).common
         if common is not None:
             join = Join(donor.name, target.name, common.donor_point, common.target_point, "exact", "relative")
-            plan = plan.with_graft(target, costed(join, common.tail, target))
+            plan = plan.with_graft(target, costed(join, tail_behind(common, target), target))
     return plan
