@@ -7,18 +7,9 @@ import functools
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
-import onnx
-
-from multigraft.converters.conversion.boundary_tensors import (
-    FloatModel,
-    inputs_as_in_onnx,
-    locate,
-    to_tflite_layout,
-    with_outputs,
-)
-from multigraft.converters.conversion.converter import Converter, find_converter
-from multigraft.converters.conversion.interpreters import Arrays
-from multigraft.converters.conversion.tensor_names import name_as_in_onnx
+from multigraft.converters.binary.network import in_words, layers_to_keep, with_binary_layers
+from multigraft.converters.conversion.boundary_tensors import FloatModel, to_tflite_layout
+from multigraft.converters.conversion.converter import find_converter
 from multigraft.converters.job.checkpoints import Checkpoints
 from multigraft.converters.job.progress import Report, silent
 from multigraft.converters.network.frames import Frames
@@ -31,26 +22,23 @@ from multigraft.converters.packing.finishing import (
     Finishing,
     Prepared,
 )
-from multigraft.converters.packing.first_difference import first_difference
 from multigraft.converters.packing.quantised_agreement import QuantisedAgreement
-from multigraft.converters.packing.steadiness import steady
-from multigraft.converters.packing.verify import float_error
+from multigraft.converters.packing.to_float import to_float
 from multigraft.converters.parting.part import PARTING_FRAMES, Parting, part_outputs, with_parts
 from multigraft.converters.quantising.arithmetic_tail import decoding_tail
 from multigraft.converters.quantising.improve import Quantised, Quantising, quantise_well
 from multigraft.converters.quantising.keep_float import operators_to_keep
-from multigraft.converters.quantising.precisions import STATIC, Precision
+from multigraft.converters.quantising.precisions import AROUND_BINARY, STATIC, Precision
 from multigraft.converters.quantising.quantise import quantise
 from multigraft.converters.quantising.ranges import MissingRangesError, Range
 from multigraft.converters.quantising.rescue import Judge, rescue
 from multigraft.converters.quantising.safeguards import Safeguards
 from multigraft.errors import ConversionError, UsageError
 from multigraft.tensors.preprocessing import Preprocessing
-from multigraft.tflite.graph import Graph, Model
+from multigraft.tflite.graph import Graph
 
 AGREEMENT_FRAMES = 256
 RESCUE_FRAMES = 32
-FLOAT_INPUTS = 8
 """How many frames, evenly spaced over those given, each step looks at."""
 
 
@@ -92,15 +80,18 @@ def convert(
         InputError: A frame does not fit.
     """
     feeds = Feeds(multitask.inputs, frames_by_input)
+    asked, precision = precision, AROUND_BINARY.get(precision, precision)
     if precision in STATIC and not feeds.chosen(1) and not ranges:
         if ranges is not None:
             raise MissingRangesError(f"{precision} needs frames or ranges", "give frames")
         raise UsageError(f"{precision} needs frames or ranges", "give unlabeled frames with --source")
-    task_outputs = [o for task in multitask.tasks for o in task.outputs]
+    task_outputs = multitask.answers
     converter = find_converter(report)
     prepared = before.prepared if before else None
     if prepared is None:
-        floating, errors, count = _to_float(multitask, task_outputs, feeds, converter, work_dir, report, checkpoints)
+        floating, errors, count, signs = to_float(
+            multitask, task_outputs, feeds, converter, work_dir, report, checkpoints, asked in AROUND_BINARY
+        )
         parting = Parting(floating)
         if precision in STATIC:
             some = [to_tflite_layout(f, floating.layouts) for f in feeds.spaced(PARTING_FRAMES)]
@@ -110,9 +101,11 @@ def convert(
             report(sentence)
         report(f"quantising to {precision}" if precision != "float32" else "keeping float32")
         kept = frozenset(operators_to_keep(floating.graph, multitask.model, keep_float))
+        if signs is not None:
+            kept |= layers_to_keep(floating.graph)
         quantised = _quantised(multitask, floating, feeds, precision, kept, known)
         floating = dataclasses.replace(floating, graph=quantised.floating)
-        prepared = Prepared(floating, errors, count, kept, quantised, parting.sentences)
+        prepared = Prepared(floating, errors, count, kept, quantised, parting.sentences, signs)
     floating, quantised = prepared.floating, prepared.quantised
     agreements = QuantisedAgreement(multitask, floating, lambda: feeds.spaced(AGREEMENT_FRAMES), safeguards.tolerances)
     rescued = None
@@ -128,7 +121,7 @@ def convert(
     finishing = Finishing(
         multitask=with_parts(multitask, floating.joined),
         feeds=feeds,
-        precision=precision,
+        precision=asked,
         name=name,
         converter=converter.version,
         safeguards=safeguards,
@@ -139,78 +132,13 @@ def convert(
         agreements=agreements,
         report=report,
     )
-    return finishing(quantised.graph)
-
-
-def _to_float(
-    multitask: MultiTaskModel,
-    task_outputs: Sequence[str],
-    feeds: Feeds,
-    converter: Converter,
-    work_dir: Path,
-    report: Report,
-    checkpoints: Checkpoints | None,
-) -> tuple[FloatModel, dict[str, float], int]:
-    """The float model and how far it is from ONNX, by task output, on how many frames."""
-    cuts = [o for s in multitask.segments for o in s.outputs if o not in task_outputs]
-    prepared = with_outputs(multitask.model, [*cuts, *task_outputs])
-    frames = steady(multitask.model, task_outputs, list(feeds.spaced(FLOAT_INPUTS)) or feeds.made_up())
-
-    def compared(converted: Model) -> tuple[FloatModel, dict[str, float]]:
-        floating = _located(converted, prepared, cuts, task_outputs, list(feeds.random(2)), frames, report)
-        report("comparing the float model with the ONNX model")
-        return floating, float_error(floating, multitask.model, task_outputs, frames)
-
-    converted = converter.to_tflite(prepared, work_dir, report, checkpoints)
-    try:
-        return *compared(converted), len(frames)
-    except ConversionError as error:
-        try:
-            plain = converter.to_tflite(prepared, work_dir, report, checkpoints, is_plain=True)
-            return *compared(plain), len(frames)
-        except ConversionError:
-            raise error from None
-
-
-def _located(
-    converted: Model,
-    prepared: onnx.ModelProto,
-    cuts: Sequence[str],
-    task_outputs: Sequence[str],
-    probes: Sequence[Arrays],
-    frames: Sequence[Arrays],
-    report: Report,
-) -> FloatModel:
-    report("finding the cuts in the converted model and cleaning it up")
-    try:
-        located = locate(converted, prepared, cuts, task_outputs, probes)
-    except ConversionError as error:
-        # Random pixels may drive a sound network to where it hardly moves, or to where it amplifies rounding.
-        probes = [frames[0], frames[-1]]
-        located = _located_on_frames(converted, prepared, cuts, task_outputs, probes, error)
-    return name_as_in_onnx(located, prepared, probes[0])
-
-
-def _located_on_frames(
-    converted: Model,
-    prepared: onnx.ModelProto,
-    cuts: Sequence[str],
-    task_outputs: Sequence[str],
-    probes: Sequence[Arrays],
-    refusal: ConversionError,
-) -> FloatModel:
-    """As :func:`locate`; where that fails again, ``refusal`` with the first tensor that differs."""
-    try:
-        return locate(converted, prepared, cuts, task_outputs, probes)
-    except ConversionError:
-        graph, layouts = inputs_as_in_onnx(converted, prepared)
-        first = first_difference(graph, layouts, prepared, probes)
-        if first is None:
-            raise refusal from None
-        raise ConversionError(
-            f"what onnx2tf made of the network differs from it: {first}",
-            "replace this operator, which converts wrongly",
-        ) from refusal
+    if prepared.signs is None:
+        return finishing(quantised.graph)
+    graph = with_binary_layers(quantised.graph, floating.boundaries.values())
+    told = tuple(in_words(graph, floating.graph, prepared.signs))
+    for sentence in told:
+        report(sentence)
+    return dataclasses.replace(finishing(graph), binary=told)
 
 
 def pixel_range(preprocessing: Preprocessing) -> Range:

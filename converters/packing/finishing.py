@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from multigraft.agreement.agreement import Agreement
 from multigraft.bundle.bundle import Bundle
+from multigraft.converters.binary.signs import Signs
 from multigraft.converters.conversion.boundary_tensors import (
     FloatModel,
     to_tflite_layout,
@@ -23,7 +24,7 @@ from multigraft.converters.packing.segments import cut_into_segments
 from multigraft.converters.packing.verify import Verification, affordable, random_inputs, verify_segments
 from multigraft.converters.quantising.improve import Quantised
 from multigraft.converters.quantising.layer_error import LayerErrorReport, layer_error, stored
-from multigraft.converters.quantising.precisions import Precision
+from multigraft.converters.quantising.precisions import AROUND_BINARY, Precision
 from multigraft.converters.quantising.rescue import Rescue
 from multigraft.converters.quantising.safeguards import Safeguards, Safety
 from multigraft.converters.quantising.silu_ranges import read_by_silus
@@ -48,6 +49,7 @@ class Prepared:
         kept: Operators to leave in float, by a tensor they write.
         quantised: The same quantised, with whatever helps.
         parted: Which outputs were parted and why, for people.
+        signs: What was found of binary layers in the ONNX model; None unless they are asked for.
     """
 
     floating: FloatModel
@@ -56,6 +58,7 @@ class Prepared:
     kept: frozenset[str]
     quantised: Quantised
     parted: tuple[str, ...] = ()
+    signs: Signs | None = None
 
 
 @dataclass(frozen=True)
@@ -74,6 +77,7 @@ class Conversion:
         finishing: Makes the same of another quantised graph; None where nothing was converted.
         fallback: Of the same tasks, for interpreters that refuse ``bundle``; None where all take it.
         low_bit: Which layers have weights of few bits; None where none was asked to.
+        binary: What became of binary layers, for people.
     """
 
     bundle: Bundle
@@ -87,6 +91,7 @@ class Conversion:
     finishing: Finishing | None = None
     fallback: Bundle | None = None
     low_bit: LowBits | None = None
+    binary: tuple[str, ...] = ()
 
     @property
     def whole_bundle(self) -> Bundle:
@@ -96,7 +101,7 @@ class Conversion:
     def sentences(self) -> list[str]:
         """What was done and found beyond rounding, for people; empty if there is nothing to say."""
         few = self.low_bit.sentences() if self.low_bit else []
-        return [*(self.prepared.parted if self.prepared else ()), *self.safety.sentences(), *few]
+        return [*(self.prepared.parted if self.prepared else ()), *self.binary, *self.safety.sentences(), *few]
 
 
 @dataclass(frozen=True)
@@ -147,7 +152,7 @@ class Finishing:
         """
         feeds, prepared, report = self.feeds, self.prepared, self.report
         floating = prepared.floating
-        task_outputs = [o for task in self.multitask.tasks for o in task.outputs]
+        task_outputs = self.multitask.answers
         model, segments = self.cut(graph)
         content = tflite_file.write(model)
         samples = [stored(to_tflite_layout(f, floating.layouts), graph) for f in feeds.spaced(VERIFIED_FRAMES)]
@@ -158,10 +163,12 @@ class Finishing:
             verification, float_error=prepared.float_errors, float_inputs=prepared.float_inputs
         )
         layers = LayerErrorReport((), 0)
-        if self.precision != "float32":
+        if AROUND_BINARY.get(self.precision, self.precision) != "float32":
             report("measuring the error of each layer")
             sampled = [to_tflite_layout(f, floating.layouts) for f in feeds.spaced(LAYER_ERROR_FRAMES)]
-            layers = layer_error(floating.graph, graph, sampled)
+            # Bits are no values that could be compared with the float model's.
+            judged = self.quantised.graph if self.precision in AROUND_BINARY else graph
+            layers = layer_error(floating.graph, judged, sampled)
             if self.rescued is not None and self.rescued.has_whole_ranges:
                 # What a SiLU makes nothing of is cut off there, which is no noise.
                 layers = layers.without(read_by_silus(floating.graph))

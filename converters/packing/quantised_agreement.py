@@ -42,7 +42,7 @@ class QuantisedAgreement:
         self._feeds = feeds
         self._tolerances = tolerances
         self._model = multitask.model
-        self._names = [o for task in multitask.tasks for o in task.outputs]
+        self._names = multitask.answers
         self._original: dict[str, npt.NDArray[Any]] = {}
         self._said: dict[str, tuple[Decoded, ...] | None] = {}
 

@@ -7,7 +7,7 @@ from typing import Literal, get_args
 
 from multigraft.converters.settings.toml_reader import Place, choice, key, number, several, text
 
-Precision = Literal["int8", "float32", "dynamic", "int4"]
+Precision = Literal["int8", "float32", "dynamic", "int4", "binary", "binary-int8"]
 Weights = Literal["8bit", "4bit", "2bit", "auto"]
 Rescue = Literal["float", "none"]
 
@@ -17,7 +17,9 @@ class ConvertSettings:
     """How the grafted model becomes TFLite."""
 
     precision: Precision = key(
-        "int8: weights and activations; int4: the same, 4-bit weights; dynamic: 8-bit weights, float32 in and out.",
+        "int8: weights and activations; int4: the same, 4-bit weights; dynamic: 8-bit weights, float32 in and out; "
+        "binary: layers trained with weights and activations of -s and s as bits, all others float32; binary-int8: "
+        "all others int8.",
         choice(*get_args(Precision)),
         default="int8",
     )

@@ -32,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="default: NAME.graft in this folder")
     parser.add_argument(
         "--precision",
-        choices=("int8", "float32", "dynamic", "int4", MIXED),
+        choices=("int8", "float32", "dynamic", "int4", "binary", "binary-int8", MIXED),
         help="of weights and activations; mixed: int8 with --weights auto",
     )
     add_weights(parser)

@@ -34,7 +34,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     from multigraft.converters.quantising.precisions import PRECISIONS
     from multigraft.devices.cameras.source_help import HELP
 
-    parser.add_argument("model", help="the .onnx file that multigraft graft wrote, or a .tflite file")
+    parser.add_argument(
+        "model", help="the .onnx file that multigraft graft wrote, or one network: a .onnx or .tflite file"
+    )
     parser.add_argument("-o", "--output", required=True, metavar="NAME.graft", help="the bundle to write")
     parser.add_argument(
         "--source",
@@ -77,7 +79,7 @@ def execute(options: argparse.Namespace) -> int:
     """Convert, write the bundle, print what was verified."""
     from multigraft.converters.importing.tflite.standing import is_quantised
     from multigraft.converters.job.progress import terminal_report
-    from multigraft.converters.network.multitask import MultiTaskModel
+    from multigraft.converters.network.multitask import MultiTaskModel, is_multitask
 
     for path in filter(None, (options.output, options.uncut, options.floating)):
         check_output(Path(path))
@@ -86,7 +88,8 @@ def execute(options: argparse.Namespace) -> int:
     if is_tflite and is_quantised(path):
         return _written(_standing(path, options), options)
     with terminal_report() as report:
-        multitask = _alone(path, report) if is_tflite else MultiTaskModel.load(path)
+        is_alone = is_tflite or not is_multitask(path)
+        multitask = _alone(path, report) if is_alone else MultiTaskModel.load(path)
     return _written(_converted(multitask, options), options)
 
 

@@ -73,6 +73,13 @@ def resilient(
     return ReturningCamera(newest_only(camera), is_patient, wait, report, returned)
 
 
+def is_up(camera: Camera) -> bool:
+    """Whether none of what :func:`resilient` guards is away."""
+    if isinstance(camera, AsTheyCome):
+        return all(map(is_up, camera.cameras.values()))
+    return not isinstance(camera, ReturningCamera) or camera.outage is None
+
+
 def dropped_frames(camera: Camera) -> int | None:
     """Frames that a camera took and nobody had time for; None of a source that has all of them read."""
     if isinstance(camera, AsTheyCome):

@@ -15,6 +15,9 @@ from multigraft.firmware_gen.operators.arithmetic.relu import Relu
 from multigraft.firmware_gen.operators.arithmetic.softmax import Softmax
 from multigraft.firmware_gen.operators.arithmetic.squash import Logistic, Tanh
 from multigraft.firmware_gen.operators.base.operator import Operator
+from multigraft.firmware_gen.operators.binary.conv import LceBconv2d
+from multigraft.firmware_gen.operators.binary.pool import LceBMaxPool2d
+from multigraft.firmware_gen.operators.binary.values import LceDequantize, LceQuantize
 from multigraft.firmware_gen.operators.layout.concatenation import Concatenation
 from multigraft.firmware_gen.operators.layout.depth_space import DepthSpace
 from multigraft.firmware_gen.operators.layout.gather import Gather
@@ -59,6 +62,10 @@ _ALL: tuple[Operator, ...] = (
     FullyConnected(),
     Gather(),
     HardSwish(),
+    LceBconv2d(),
+    LceBMaxPool2d(),
+    LceDequantize(),
+    LceQuantize(),
     LeakyRelu(),
     Logistic(),
     LogSoftmax(),

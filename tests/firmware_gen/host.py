@@ -97,11 +97,11 @@ def interpreter(model: bytes) -> Any:
 def reference(model: bytes, inputs: list[Array]) -> list[Array]:
     """Per output of a plain model the reference interpreter's answers, cases first.
 
-    Of a model with SUM these are numpy's: the interpreter's kernel takes int8 for uint8 there. 4-bit weights, which it
-    refuses, are given to it as the same numbers in int8.
+    Of a model with SUM these are numpy's, as the interpreter's kernel takes int8 for uint8 there, and of a binary one,
+    of which it knows nothing. 4-bit weights, which it refuses, are given to it as the same numbers in int8.
     """
     held = tflite_file.read(model, stateful=True)
-    if any(op.name == "SUM" for graph in held.subgraphs for op in graph.ops):
+    if any(op.name in ("SUM", "CUSTOM") for graph in held.subgraphs for op in graph.ops):
         return list(evaluate(load(model), inputs).values())
     if any(t.dtype == "int4" for t in held.main.tensors.values()):
         wide = {n: replace(t, dtype="int8") if t.dtype == "int4" else t for n, t in held.main.tensors.items()}

@@ -167,14 +167,14 @@ def hides() -> None:
         "log": run("journalctl", "--no-pager", "-o", "json"),
         "processes": "".join(command_lines().values()),
     }
-    kept = [path for path in Path("/etc/multigraft").iterdir() if SECRET in path.read_text()]
+    kept = [path.stat() for path in Path("/etc/multigraft").iterdir() if SECRET in path.read_text()]
     source = Path("/root/source.txt")
     source.write_text("camera\n")
     source.chmod(0o600)
     run(*words, f"@{source}")
     seen["secret"] = {
         "told_by": [where for where, text in found.items() if SECRET in text],
-        "kept": [f"{path.stat().st_mode & 0o777:o} {path.stat().st_uid}" for path in kept],
+        "kept": [f"{one.st_mode & 0o777:o} {one.st_uid}" for one in kept],
         "well_by_file_s": until(is_well),
         "left": [str(path) for path in Path("/etc/multigraft").iterdir()],
     }

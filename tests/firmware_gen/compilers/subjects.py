@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tests.firmware_gen.models import real_valued, remembering, residual, streamed
+from tests.firmware_gen.operators.binary_models import BINARY
 from tests.firmware_gen.operators.more_models import MORE
 from tests.firmware_gen.operators.recurrent_models import RECURRENT
 from tests.firmware_gen.operators.test_operators import MODELS, UNEQUAL
@@ -15,6 +16,7 @@ def subjects() -> dict[str, bytes]:
         **MODELS,
         **MORE,
         **RECURRENT,
+        **BINARY,
         **{f"{name}, height and width differ": make for name, make in UNEQUAL.items()},
     }
     networks = {

@@ -76,7 +76,7 @@ def test_a_slice_beyond_the_shape_is_left_to_be_refused(begin: int) -> None:
 
 
 def test_a_bias_along_another_dimension_is_read() -> None:
-    """Older converters wrote the weights' dimension beside biases, which have one; TensorFlow Lite Micro takes these."""
+    """Older converters wrote the weights' dimension beside biases; TensorFlow Lite Micro takes such files."""
     b = Builder(5)
     b.add(activation("image", (1, 6, 5, 3)))
     b.conv("out", "image", 4)
