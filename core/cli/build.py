@@ -8,14 +8,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from multigraft.cli.shared.few_bits import MIXED, add_weights, asked_agreement, of_precision
 from multigraft.cli.shared.json_text import json_text
 from multigraft.cli.shared.missed_budget import add_allow_miss, missed_name, misses_of, refuse
 from multigraft.cli.shared.settings_options import (
+    MIXED,
     add_settings_arguments,
+    add_weights,
+    asked_agreement,
     check_folder,
     check_output,
     load_frames,
+    of_precision,
     read_settings,
 )
 

@@ -9,9 +9,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from multigraft.cli.shared.few_bits import MIXED, add_weights, asked_agreement, of_precision
 from multigraft.cli.shared.json_text import json_text
-from multigraft.cli.shared.settings_options import check_output
+from multigraft.cli.shared.settings_options import MIXED, add_weights, asked_agreement, check_output, of_precision
 from multigraft.cli.shared.table import print_table
 from multigraft.errors import InputError, UsageError
 from multigraft.reading import read_json

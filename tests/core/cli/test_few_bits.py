@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from multigraft.cli.main import main
-from multigraft.cli.shared.few_bits import of_precision
+from multigraft.cli.shared.settings_options import of_precision
 
 SETTINGS = """
 frames = "frames"
