@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from multigraft.agreement.agreement import Agreement
 from multigraft.converters.low_bit.layer import Bits
 from multigraft.converters.low_bit.memory import memory_bytes, values_bytes
-from multigraft.converters.low_bit.report import LowBits
+from multigraft.converters.low_bit.report import LowBits, LowLayer
 from multigraft.converters.low_bit.search import Move, Trial, chosen, ordered, search
 from multigraft.tflite.graph import Graph
 from tests.converters.graph_builder import GraphBuilder
@@ -62,6 +62,10 @@ def test_the_search_stops_at_the_budget() -> None:
 
 def test_the_report_says_when_int8_is_the_better_answer() -> None:
     assert "none of 3 layers" in LowBits("auto", (), 3, 1000, 1000, minimum=0.9).sentences()[-1]
+    layer = LowLayer("deep", "CONV_2D", 2, 400_000, 100_000, 0.1)
+    small, large = (LowBits("auto", (layer,), 1, before, before // 2) for before in (600_000, 6_000_000))
+    assert "better answer for memory: few bits save 300,000 bytes" in small.sentences()[-1] and small.is_int8_better
+    assert not large.is_int8_better and "better" not in large.sentences()[-1]
     assert "no layer here" in LowBits("2bit", (), 0, 1000, 1000).sentences()[-1]
 
 
