@@ -1,9 +1,10 @@
-"""``make fuzz-binary``: mutants of binary networks, through the check and the interpreters, with sanitisers in the delegate.
+"""``make fuzz-binary``: mutants of binary networks through check and interpreters, with sanitisers in the delegate.
 
     python -m tests.attack.sanitised [--mutants 10000] [--seed 0] [--keep FOLDER]
 
-The delegate is compiled with AddressSanitizer and UndefinedBehaviorSanitizer, whose runtime has to be in the process from
-its beginning: this module starts itself once more with it. What they find ends a try with SIGABRT, a row's ``crash``.
+The delegate is compiled with AddressSanitizer and UndefinedBehaviorSanitizer, whose runtime has to be in the process
+from its beginning: this module starts itself once more with it. What they find ends a try with SIGABRT, a row's
+``crash``.
 """
 
 from __future__ import annotations
