@@ -42,7 +42,6 @@ from multigraft.converters.packing import promise
 from multigraft.converters.packing.convert import convert
 from multigraft.converters.packing.fidelity import with_fidelity
 from multigraft.converters.packing.finishing import Conversion
-from multigraft.converters.packing.lowering import Asked, lowered
 from multigraft.converters.packing.proof import proved, shortfall
 from multigraft.converters.packing.standing import with_standing
 from multigraft.converters.quantising.ranges import MissingRangesError, Range
@@ -168,9 +167,8 @@ def build(
     if standing:
         report("put the quantised networks beside the others, as they are")
         built = _beside(settings, built, standing, load_frames)
-    if (fallback := built.conversion.fallback) is not None:
-        whole = apart.put_beside(settings, fallback, standing, built.grafted.evidence) if standing else fallback
-        built = dataclasses.replace(built, bundle=built.bundle.with_fallback(whole))
+    whole = apart.with_fallback(settings, built.bundle, built.conversion.fallback, standing, built.grafted.evidence)
+    built = dataclasses.replace(built, bundle=whole)
     return with_separate(settings, built, report, checkpoints=checkpoints) if separate else built
 
 
@@ -189,18 +187,11 @@ def _built(settings: Settings, load_frames: LoadFrames, report: Report, checkpoi
             measured = {task: float(chosen[task]["bundle_agreement"]["value"]) for task in lacking}
             more = dataclasses.replace(asked, lacking=lacking, measured=measured, frames=_own_frames(grafted))
             conversion = _convert(grafted.multitask, grafted, settings, report, checkpoints, more, conversion)
-    if settings.convert.weights != "8bit":
-        judge = promise.model_judge(settings, conversion.bundle, grafted.networks, grafted.evidence)
-        few = Asked(settings.convert.weights, settings.budget.min_agreement, judge)
-        conversion = lowered(conversion, few, report)
+    conversion = promise.with_few_bits(settings, conversion, grafted.networks, grafted.evidence, report)
     report("compare the bundle with the original networks on frames that no choice has looked at")
     kept = {n.name for n in grafted.networks} - set(grafted.outcome.chosen.agreements)
     proofs = promise.proofs(grafted.evidence)
-    fidelity = promise.measured(settings, conversion.bundle, grafted.networks, proofs, kept)
-    if conversion.fallback:
-        of_fallback = promise.measured(settings, conversion.fallback, grafted.networks, proofs)
-        for task, shown in of_fallback.items():
-            fidelity[task]["fallback_agreement"] = shown["bundle_agreement"]
+    fidelity = promise.measured(settings, conversion.bundle, grafted.networks, proofs, kept, conversion.fallback)
     return Built(grafted, conversion, with_fidelity(conversion.bundle, fidelity), None)
 
 

@@ -97,6 +97,19 @@ def put_beside(
     return with_fidelity(whole, figures)
 
 
+def with_fallback(
+    settings: Settings,
+    bundle: Bundle,
+    fallback: Bundle | None,
+    standing: tuple[StandingNetwork, ...],
+    evidence: Mapping[str, Evidence],
+) -> Bundle:
+    """``bundle``, in which the networks that stand as they are lie already, with its fallback, if there is one."""
+    if fallback is None:
+        return bundle
+    return bundle.with_fallback(put_beside(settings, fallback, standing, evidence) if standing else fallback)
+
+
 def nothing_planned() -> tuple[PlanningResult, MultiTaskModel]:
     """What grafting comes to where there is nothing to graft."""
     return PlanningResult(SharingPlan({}, 0, 0), (), (), (), MESSAGE), MultiTaskModel(onnx.ModelProto(), {}, (), ())

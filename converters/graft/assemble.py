@@ -12,10 +12,10 @@ import onnx
 from multigraft.answers.answer_format import AnswerFormat
 from multigraft.answers.own_format import OwnFormat
 from multigraft.bundle.manifest import Task
+from multigraft.converters.descent.trunk_parts import trunk_parts
 from multigraft.converters.graft.candidate import Candidate
 from multigraft.converters.graft.lineage import weights_digest
 from multigraft.converters.graft.sharing_plan import SharingPlan
-from multigraft.converters.graft.trunk_parts import trunk_parts
 from multigraft.converters.network.multitask import MultiTaskModel, SegmentSpec
 from multigraft.converters.network.network import Network, model_of
 from multigraft.errors import InputError

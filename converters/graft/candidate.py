@@ -15,7 +15,7 @@ from multigraft.converters.graft.evidence import Evidence
 from multigraft.converters.graft.join import Join
 from multigraft.converters.graft.lineage import lineage
 from multigraft.converters.graft.refit import LayerFit, clamp_bounds, refit
-from multigraft.converters.graft.tail import Tail, grafted_answers, renamed_input, tail_of
+from multigraft.converters.graft.tail import Tail, grafted_answers, renamed_input, tail_behind, tail_of
 from multigraft.converters.network.frames import Frames
 from multigraft.converters.network.frontier import Frontier, shapes_of
 from multigraft.converters.network.network import (
@@ -71,7 +71,7 @@ def make_tail(
     if isinstance(join.target_point, Frontier):
         common = lineage(donor, target).common
         assert common is not None and join.method == "exact"
-        return common.tail, (), None
+        return tail_behind(common, target), (), None
     cut, source = join.target_point, join.donor_point.name
     rest = target.nodes[cut.node_index + 1 :]
     if join.method in ("exact", "raw"):

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import onnx
 
-from multigraft.converters.graft.common_part import CommonPart, common_part
+from multigraft.converters.descent.common_part import CommonPart, common_part
 from multigraft.converters.network.network import CutPoint, Network
 
 RELATED_COSINE = 0.5

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 
+from multigraft.converters.descent.common_part import CommonPart
 from multigraft.converters.network.frames import Frames
 from multigraft.converters.network.network import Network, model_of, session_of
 
@@ -103,6 +104,11 @@ def features_of(donor: Network, tail: Tail, frames: Frames) -> dict[str, npt.NDA
     x = donor.prepare(frames)
     computed = donor.run(x, [s for s in tail.sources if s != donor.input])
     return {s: computed[s].astype(np.float32) if s in computed else x for s in tail.sources}
+
+
+def tail_behind(common: CommonPart, target: Network) -> Tail:
+    """What a target keeps behind what it has in common with a donor."""
+    return Tail(common.sources, common.nodes, common.constants, common.outputs, target.opset, target.batch)
 
 
 def tail_of(

@@ -39,6 +39,10 @@ PASS_BYTES = 1 << 29
 """Of the rows of several layers, which are read in one pass."""
 
 
+Roundings = dict[tuple[str, Bits], tuple[Rounded, Float64Array]]
+"""Layer and bits to its new weights and bias."""
+
+
 @dataclass(frozen=True)
 class Solved:
     """A graph with few bits in some layers.
@@ -72,16 +76,14 @@ class Fitting:
     feeds: Sequence[Arrays]
     seed: int = 0
 
-    def alone(
-        self, choice: Mapping[str, Sequence[Bits]], report: Report = silent
-    ) -> dict[tuple[str, Bits], tuple[Rounded, Float64Array]]:
+    def alone(self, choice: Mapping[str, Sequence[Bits]], report: Report = silent) -> Roundings:
         """Exact weights of single layers rounded for what each reads in the int8 graph, and its bias.
 
         Args:
             choice: Layer to the bits that are tried. What kernels cannot compute with is not among the results.
             report: Takes a line for each layer.
         """
-        found: dict[tuple[str, Bits], tuple[Rounded, Float64Array]] = {}
+        found: Roundings = {}
         wanted = [layer for layer in self.layers if layer.name in choice]
         for number, (layer, design) in enumerate(self._designs(wanted)):
             report(f"round layers to few bits, one by one ({number + 1} of {len(wanted)})")

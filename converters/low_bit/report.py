@@ -9,7 +9,7 @@ from typing import Any
 
 from multigraft.agreement.agreement import Agreement
 from multigraft.converters.low_bit.layer import Bits
-from multigraft.converters.settings.settings import Weights
+from multigraft.converters.settings.convert_settings import Weights
 
 LEAST_SAVED = 0.1
 """Of a network's memory: with less saved, int8 is the better answer."""
@@ -59,7 +59,7 @@ class LowBits:
         memory_after: Likewise, now.
         before: Task to its agreement in int8; empty where nothing was judged.
         after: Task to its agreement now.
-        minimum: The lower bound of agreement that was asked for; None if none was.
+        minimum: The least lower bound of agreement that was asked for; None if none was.
         refused: Layer to why it keeps 8 bits although few were asked for.
     """
 
@@ -106,7 +106,7 @@ class LowBits:
         if not self.candidates:
             return "int8 is the better answer: no layer here has weights that few bits would make smaller."
         if not self.layers:
-            kept = "" if self.minimum is None else f" and keep an agreement of {self.minimum:g}"
+            kept = "" if self.minimum is None else f" and keep an agreement of at least {self.minimum:g}"
             return f"int8 is the better answer: none of {self.candidates} layers can have few bits{kept}."
         return f"int8 is the better answer: few bits save {100 * self.saved:.1f} % of the memory."
 

@@ -2,8 +2,8 @@
 
 Every layer is tried alone with 4 and 2 bits. What that adds to the noise of the network's outputs, and to its time, is
 set against the memory it saves, and the moves are put in order. As many of them are made as keep the agreement that is
-asked for; what few bits in single layers cost adds up well enough to find that number by halving. Then the layers are
-solved one after the other, and moves are added or taken back until the budget is met just so.
+asked for. Layers rounded by themselves, put together, give a first number by halving; solved one after the other they
+answer better, and from there the number is halved again.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import numpy as np
 from multigraft.agreement.agreement import Agreement
 from multigraft.converters.conversion.interpreters import Arrays, Taps
 from multigraft.converters.job.progress import Report, silent
-from multigraft.converters.low_bit.fit import Fitting, Solved
+from multigraft.converters.low_bit.fit import Fitting, Roundings, Solved
 from multigraft.converters.low_bit.layer import Bits, Layer, with_few_bits
 from multigraft.converters.low_bit.memory import memory_bytes
 from multigraft.converters.quantising.improve import output_sqnr_db
@@ -29,8 +29,8 @@ Judge = Callable[[Graph], Mapping[str, Agreement]]
 """Task to the agreement of a quantised graph with the original network."""
 
 NOISE_FRAMES = 24
-ADDED = 3
-"""Times that moves are added or taken back once the layers are solved in turn."""
+SOLVED = 5
+"""Times that layers are solved in turn, which takes longer than putting single ones together."""
 BITS: tuple[Bits, ...] = (4, 2)
 
 
@@ -90,22 +90,18 @@ class Found:
     agreement: Mapping[str, Agreement]
 
 
-def search(fitting: Fitting, judge: Judge, minimum: float, report: Report = silent) -> Found:
-    """The most memory that few bits save while every task keeps ``minimum`` as the lower bound of its agreement.
+def search(fitting: Fitting, judge: Judge, least: Mapping[str, float], report: Report = silent) -> Found:
+    """The most memory that few bits save while every task keeps what it has to as the lower bound of its agreement.
 
     Args:
         fitting: The graph, its layers, and frames.
         judge: Measures agreement, on frames that fit nothing.
-        minimum: 0..1.
+        least: Task to that bound, 0..1.
         report: Takes a line for each step.
     """
-    rounded = fitting.alone({layer.name: BITS for layer in fitting.layers}, report)
     layers = {layer.name: layer for layer in fitting.layers}
-    graphs = {
-        (name, bits): with_few_bits(fitting.int8, layers[name], *both, bits) for (name, bits), both in rounded.items()
-    }
-    trials = tried(fitting, graphs, report)
-    moves = ordered(trials, latency_us(fitting.int8, fitting.feeds[0]))
+    rounded = fitting.alone(dict.fromkeys(layers, BITS), report)
+    moves, trials = ranked(fitting, rounded, report)
 
     def together(count: int) -> Graph:
         graph = fitting.int8
@@ -114,15 +110,25 @@ def search(fitting: Fitting, judge: Judge, minimum: float, report: Report = sile
         return graph
 
     def keeps(shown: Mapping[str, Agreement]) -> bool:
-        return all(one.lower_bound >= minimum for one in shown.values())
+        return all(one.lower_bound >= least[task] for task, one in shown.items())
 
-    least, most = 0, len(moves)
-    while least < most:
-        middle = (least + most + 1) // 2
+    few, many = 0, len(moves)
+    while few < many:
+        middle = (few + many + 1) // 2
         report(f"try {middle} of {len(moves)} moves to fewer bits")
-        least, most = (middle, most) if keeps(judge(together(middle))) else (least, middle - 1)
+        few, many = (middle, many) if keeps(judge(together(middle))) else (few, middle - 1)
     none = Found({}, Solved(fitting.int8), trials, judge(fitting.int8))
-    return _extended(fitting, moves, least, none, judge, keeps, report)
+    return _extended(fitting, moves, few, none, judge, keeps, report)
+
+
+def ranked(fitting: Fitting, rounded: Roundings, report: Report = silent) -> tuple[list[Move], Trials]:
+    """The moves in the order in which they are made, and what each layer alone costs and gives."""
+    layers = {layer.name: layer for layer in fitting.layers}
+    graphs = {
+        (name, bits): with_few_bits(fitting.int8, layers[name], *both, bits) for (name, bits), both in rounded.items()
+    }
+    trials = tried(fitting, graphs, report)
+    return ordered(trials, latency_us(fitting.int8, fitting.feeds[0])), trials
 
 
 def _extended(
@@ -136,9 +142,8 @@ def _extended(
 ) -> Found:
     """The best of what is found near ``count`` moves, with layers solved in turn."""
     low, high = 0, len(moves) + 1
-    count = max(count, 1)
-    step = max(1, len(moves) // 8)
-    for _ in range(1 + ADDED):
+    count = count or (high + 1) // 2
+    for _ in range(SOLVED):
         if not low < count < high:
             break
         choice = chosen(moves[:count])
@@ -146,10 +151,9 @@ def _extended(
         shown = judge(solved.graph)
         if keeps(shown):
             low, best = count, Found(choice, solved, best.trials, shown)
-            count = count + step if count + step < high else (count + high) // 2
         else:
             high = count
-            count = count - step if count - step > low else (count + low) // 2
+        count = (low + high) // 2
     return best
 
 

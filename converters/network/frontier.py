@@ -1,4 +1,4 @@
-"""Where a trunk ends that is shared by networks of many branches: a set of tensors, in place of the one of a cut point."""
+"""Where the trunk of networks of many branches ends: a set of tensors, in place of the one of a cut point."""
 
 from __future__ import annotations
 
@@ -43,7 +43,11 @@ def tensors_of(point: CutPoint) -> tuple[str, ...]:
 
 def shapes_of(point: CutPoint) -> dict[str, tuple[int, ...]]:
     """The shape of each of :func:`tensors_of`."""
-    return dict(zip(point.tensors, point.shapes, strict=True)) if isinstance(point, Frontier) else {point.name: point.shape}
+    return (
+        dict(zip(point.tensors, point.shapes, strict=True))
+        if isinstance(point, Frontier)
+        else {point.name: point.shape}
+    )
 
 
 def with_shapes(point: CutPoint, shapes: Mapping[str, tuple[int, ...]]) -> CutPoint:

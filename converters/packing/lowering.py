@@ -23,7 +23,7 @@ from multigraft.converters.low_bit.rounding import Rounded
 from multigraft.converters.low_bit.search import Judge, Trials, search
 from multigraft.converters.packing.finishing import Conversion, Finishing
 from multigraft.converters.quantising.sound_scales import LEAST_SCALE
-from multigraft.converters.settings.settings import Weights
+from multigraft.converters.settings.convert_settings import Weights
 from multigraft.errors import UsageError
 from multigraft.tflite import tflite_file
 from multigraft.tflite.graph import Graph
@@ -45,12 +45,12 @@ class Asked:
 
     Attributes:
         weights: How many bits; ``auto`` leaves the choice to the search.
-        minimum: Lower bound of agreement that ``auto`` has to keep.
+        least: Task to the lower bound of agreement that ``auto`` has to keep.
         judge: Measures agreement for that, on frames that fit nothing; None takes a part of the frames.
     """
 
     weights: Weights
-    minimum: float
+    least: Mapping[str, float]
     judge: ModelJudge | None = None
 
 
@@ -73,39 +73,47 @@ def lowered(conversion: Conversion, asked: Asked, report: Report = silent) -> Co
         report: Takes a line for each step.
 
     Returns:
-        ``conversion`` as it is, but for :attr:`Conversion.low_bit`, where int8 is the better answer.
+        ``conversion`` as it is where 8 bits are asked for, and but for :attr:`Conversion.low_bit` where int8 is the
+        better answer.
 
     Raises:
         UsageError: There are no frames to fit on.
     """
     finishing = conversion.finishing
-    if finishing is None:
+    if finishing is None or asked.weights == "8bit":
         return conversion
-    floating, int8 = finishing.prepared.floating, finishing.quantised.graph
-    every = _frames(finishing)
+    int8, every = finishing.quantised.graph, _frames(finishing)
     if not every:
         raise UsageError("weights of few bits need frames", "give unlabeled frames with --source")
     is_own = asked.weights == "auto" and asked.judge is None and len(every) >= 2 * HELD_OUT_EVERY
     judging = every[HELD_OUT_EVERY - 1 :: HELD_OUT_EVERY] if is_own else every
     fits = [feed for i, feed in enumerate(every) if not is_own or (i + 1) % HELD_OUT_EVERY]
-    feeds = [to_tflite_layout(feed, floating.layouts) for feed in fits]
-    fitting = Fitting(floating.graph, int8, tuple(_worth_it(int8, layers_of(int8, floating.graph))), feeds)
+    fitting = fitting_of(finishing, fits)
     judge = _graph_judge(finishing, asked, judging)
     trials: Trials = {}
     if asked.weights == "auto":
-        found = search(fitting, judge, asked.minimum, report)
+        found = search(fitting, judge, asked.least, report)
         solved, choice, trials = found.solved, found.choice, found.trials
     else:
         choice = {layer.name: FIXED[asked.weights] for layer in fitting.layers}
         solved = fitting.solved(choice, report)
     told = _told(fitting, solved, choice, trials, asked)
     if asked.weights == "auto":
-        told = dataclasses.replace(told, before=judge(int8), after=judge(solved.graph), minimum=asked.minimum)
+        minimum = min(asked.least.values(), default=None)
+        told = dataclasses.replace(told, before=judge(int8), after=judge(solved.graph), minimum=minimum)
     for sentence in told.sentences():
         report(sentence)
     if not told.layers or (asked.weights == "auto" and told.is_int8_better):
         return dataclasses.replace(conversion, low_bit=dataclasses.replace(told, layers=()))
     return dataclasses.replace(finishing(solved.graph, told), fallback=conversion.bundle)
+
+
+def fitting_of(finishing: Finishing, frames: Sequence[Arrays] | None = None) -> Fitting:
+    """What solves the layers of an int8 conversion, on ``frames`` as the ONNX model takes them, or on its own."""
+    floating, int8 = finishing.prepared.floating, finishing.quantised.graph
+    chosen = _frames(finishing) if frames is None else frames
+    feeds = [to_tflite_layout(feed, floating.layouts) for feed in chosen]
+    return Fitting(floating.graph, int8, _worth_it(int8, layers_of(int8, floating.graph)), feeds)
 
 
 def _worth_it(int8: Graph, layers: list[Layer]) -> list[Layer]:

@@ -7,16 +7,17 @@ root. With that each round says what the next may cost each task.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol, TypeVar
 
 import numpy as np
 
 from multigraft.converters.thinning.allot import allot_within
 from multigraft.converters.thinning.survey import Survey
-from multigraft.converters.thinning.tree import ThinnedTree
+from multigraft.tensors.arrays import Float64Array
 
-ROUNDS = 5
+ROUNDS = 4
 
 FIRST_SLOPE = 0.3
 """Part of answers that differ, over the root of the squared error, before anything is known of a task."""
@@ -27,11 +28,33 @@ RESERVE = 0.1
 AIM = 0.95
 """Of what is left then, the part that a round aims at: half of those that aim at all of it miss."""
 
+ATTEMPTS = 10
+"""Rounds with those that make nothing, since no channel can go for so little."""
+
 MOST_GROWTH = 16.0
-"""By which what a task may lose is raised or lowered at once."""
+"""By which what a task may lose is raised at once."""
 
 ENOUGH = 0.97
 """No further round is made for less than the rest of the cost."""
+
+
+class Judged(Protocol):
+    """What a round made."""
+
+    @property
+    def bounds(self) -> Mapping[str, float]:
+        """Task to the bound of its agreement."""
+
+    @property
+    def weights(self) -> int:
+        """Parameters."""
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates on one frame."""
+
+
+Made = TypeVar("Made", bound=Judged)
 
 
 @dataclass(frozen=True)
@@ -61,9 +84,9 @@ class Losses:
 def narrowest(
     found: Survey,
     losses: Sequence[Losses],
-    made: Callable[[Sequence[int], str], ThinnedTree | None],
+    made: Callable[[Sequence[int], str], Made | None],
     macs: float = 1.0,
-) -> ThinnedTree | None:
+) -> Made | None:
     """The cheapest tree of a few rounds that keeps what every task has to show; None where no channel can go.
 
     Args:
@@ -76,31 +99,32 @@ def narrowest(
     if not found.groups or rooms.min() <= 0:
         return None
     allowed = (AIM * rooms / FIRST_SLOPE) ** 2
-    best: ThinnedTree | None = None
+    beyond: Float64Array | None = None
+    best: Made | None = None
     tried: set[tuple[int, ...]] = set()
-    for number in range(1, ROUNDS + 1):
+    for _ in range(ATTEMPTS):
         widths = tuple(allot_within(found, allowed, macs))
-        if widths in tried:
+        if len(tried) == ROUNDS or (widths in tried and beyond is None):
             break
-        tree = made(widths, f"(round {number} of at most {ROUNDS})")
-        if tree is None and not tried:
-            allowed = allowed * MOST_GROWTH
-            continue
+        tree = None if widths in tried else made(widths, f"(round {len(tried) + 1} of at most {ROUNDS})")
         if tree is None:
-            break
+            # No other channel goes for so little: more may, up to what was too much.
+            allowed = allowed * MOST_GROWTH if beyond is None else np.sqrt(allowed * beyond)
+            continue
         tried.add(widths)
         if all(task.keeps(tree.bounds[task.task]) for task in losses):
             is_enough = best is not None and _cost(tree, macs) > ENOUGH * _cost(best, macs)
             best = tree if best is None or _cost(tree, macs) < _cost(best, macs) else best
             if is_enough:
                 break
+        else:
+            beyond = allowed
         spent = np.array([1 - tree.bounds[task.task] - task.already for task in losses])
         # With no answer that differs the slope is unknown, and the next round goes as far as one may.
-        growth = (AIM * rooms / np.maximum(spent, AIM * rooms / MOST_GROWTH)) ** 2
-        lost = np.maximum(found.lost(widths), allowed / MOST_GROWTH)
-        allowed = lost * np.clip(growth, 1 / MOST_GROWTH, MOST_GROWTH)
+        growth = np.minimum((AIM * rooms / np.maximum(spent, 1e-9)) ** 2, MOST_GROWTH)
+        allowed = np.maximum(found.lost(widths), allowed / MOST_GROWTH) * growth
     return best
 
 
-def _cost(tree: ThinnedTree, macs: float) -> int:
+def _cost(tree: Judged, macs: float) -> int:
     return tree.macs if macs else tree.weights

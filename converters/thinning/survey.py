@@ -118,8 +118,9 @@ class Survey:
     curves: tuple[dict[int, Float64Array], ...]
 
     def lost(self, widths: Sequence[int]) -> Float64Array:
-        """What so many channels of each group cost each task, as if their costs added up, (tasks,)."""
-        return np.sum([curve[width] for curve, width in zip(self.curves, widths, strict=True)], axis=0)
+        """What so many channels of each group cost each task beside all of them, as if costs added up, (tasks,)."""
+        pairs = zip(self.groups, self.curves, widths, strict=True)
+        return np.sum([curve[width] - curve[group.count] for group, curve, width in pairs], axis=0)
 
 
 def survey(

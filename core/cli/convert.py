@@ -142,7 +142,8 @@ def _converted(multitask: MultiTaskModel, options: argparse.Namespace) -> Conver
         )
         if weights in (None, "8bit"):
             return conversion
-        return lowered(conversion, Asked(weights, options.min_agreement or MIN_AGREEMENT), report)
+        least = dict.fromkeys((task.name for task in multitask.tasks), options.min_agreement or MIN_AGREEMENT)
+        return lowered(conversion, Asked(weights, least), report)
 
 
 def _written(conversion: Conversion, options: argparse.Namespace) -> int:

@@ -63,11 +63,14 @@ def answered(root: Path, processor: Processor, folder: Path) -> bool:
     return is_well
 
 
-def tested(root: Path, processor: Processor, folder: Path, litert: str | None, files: list[str]) -> bool:
+def tested(
+    root: Path, processor: Processor, folder: Path, litert: str | None, files: list[str], processes: int
+) -> bool:
     """Run tests there, with what they say in a file of :data:`LOGS` while they run; True if all passed."""
     begin = time.monotonic()
-    # One process: with two each would collect all files, which takes minutes there.
     options = ["-v", "-rs", "-p", "no:cacheprovider", "-p", "tests.arm.fewer", "--durations=25"]
+    if processes > 1:
+        options += ["-n", str(processes), "--dist", "loadfile"]
     options += [f"--deselect={test}" for test in SINGLE]
     inner = ["/usr/bin/python3", "-m", "pytest", *options, *arguments(files)]
     line = command(root, processor, CHECKOUT, folder, *inner, litert=litert)
@@ -100,6 +103,7 @@ def main() -> int:
         default="",
         help="only test files with this in their names; none if there are none",
     )
+    parser.add_argument("--processes", type=int, default=1, help="that run tests; each looks through all files first")
     parser.add_argument("--bundle", type=Path, action="append", default=[], help="answer this one, too")
     parser.add_argument("--mirror", help="of Debian, from which the root is made once")
     parser.add_argument("--demo", action="store_true", help="make the demo's bundle and answer it, too (minutes)")
@@ -131,7 +135,7 @@ def main() -> int:
                 is_well &= is_equal
                 if files:
                     litert = versions[number % len(versions)] if versions else None
-                    is_well &= tested(root, processor, results, litert, files)
+                    is_well &= tested(root, processor, results, litert, files, options.processes)
     return 0 if is_well else 1
 
 

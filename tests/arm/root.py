@@ -15,7 +15,7 @@ from pathlib import Path
 from tests import debian_root
 
 PACKAGES = "base-files,python3,libstdc++6,coreutils,dash,libc-bin,util-linux,git,openssh-client"
-TESTING = ("pytest", "hypothesis", "flatbuffers", "uvicorn", "prometheus-client", "pyserial")
+TESTING = ("pytest", "pytest-xdist", "hypothesis", "flatbuffers", "uvicorn", "prometheus-client", "pyserial")
 OLD_LITERT = "2.1.2"
 """The oldest that is tested."""
 SITE = Path("srv") / "site"
@@ -80,7 +80,7 @@ _MASK64 = r"\xff\xff\xff\xff\xff\xff\xff\x00\xff\xff\xff\xff\xff\xff\xff\xff\xfe
 ARM64 = Architecture(
     "arm64", "aarch64", "qemu-aarch64-static",
     (r"\x7f\x45\x4c\x46\x02\x01\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00\x02\x00\xb7\x00", _MASK64),
-    "", ("numpy==1.26.4", "pillow", "tflite-runtime==2.14.0", "py-minisign"),
+    "", ("numpy==1.26.4", "pillow", "tflite-runtime==2.14.0", "py-minisign", "edgefirst-tracker"),
     (importlib.metadata.version("ai-edge-litert"), OLD_LITERT),
 )  # fmt: skip
 ARMV7 = Architecture(

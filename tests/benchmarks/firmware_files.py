@@ -5,13 +5,15 @@ A PATH is a .tflite file, a folder that is searched for them, or ``shapes``. Equ
 all.
 
 Frames follow one another, so that variables and states count. The C is the portable one, compiled for this machine, and
-compared with tflite-runtime's reference kernels; instructions, flash and RAM are those of the board in QEMU.
+compared with tflite-runtime's reference kernels; instructions, flash and RAM are those of the board in QEMU. Large
+networks get fewer frames, at least 3, as the reference kernels take their time.
 """
 
 from __future__ import annotations
 
 import argparse
 import hashlib
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +33,9 @@ from tests.benchmarks.firmware import BOARD, TFLM, measure
 from tests.firmware_gen.host import compile_host, reference, run_host, stimuli
 from tests.firmware_gen.mlperf_shapes import SHAPES
 
+_MOST_MACS = 2e9
+"""Of all frames of one file."""
+
 
 @dataclass(frozen=True)
 class Tried:
@@ -39,6 +44,7 @@ class Tried:
     Attributes:
         name: Its path without the folder that was searched.
         refused: Why it is none for firmware; empty if it is.
+        frames: How many frames were compared.
         wrong: Stored values that differ from the reference's.
         values: Stored values that were compared.
         figures: Instructions in millions, flash and RAM in KiB, or why there are none.
@@ -46,6 +52,7 @@ class Tried:
 
     name: str
     refused: str = ""
+    frames: int = 0
     wrong: int = 0
     values: int = 0
     figures: tuple[str, str, str] = ("-", "-", "-")
@@ -83,6 +90,7 @@ def try_file(name: str, content: bytes, board: Board, frames: int) -> Tried:
         program, project = load(content), generate(content, core=M3)
     except MultigraftError as error:
         return Tried(name, str(error))
+    frames = min(frames, max(3, int(_MOST_MACS / max(project.given.macs, 1))))
     inputs = [
         np.random.default_rng(seed).normal(0, 1, (frames, *t.shape)).astype(np.float32)
         if t.dtype == "float32"
@@ -104,21 +112,21 @@ def try_file(name: str, content: bytes, board: Board, frames: int) -> Tried:
         figures = (f"{m.instructions.total / 1e6:.3f}", f"{m.flash_bytes / 1024:.1f}", f"{ram_bytes / 1024:.1f}")
     except MultigraftError:
         figures = ("does not fit", "-", f"{(project.arena_bytes + project.variable_bytes) / 1024:.1f}")
-    return Tried(name, "", wrong, sum(w.size for w in wanted), figures)
+    return Tried(name, "", frames, wrong, sum(w.size for w in wanted), figures)
 
 
-def show(tried: Sequence[Tried], floats: int, board: Board, frames: int) -> None:
+def show(tried: Sequence[Tried], floats: int, board: Board) -> None:
     """The table, the refusals, and the sums."""
     rows = []
     for t in tried:
         if not t.refused:
             tflm = TFLM.get(Path(t.name).stem.rpartition("-")[2]) if board.name == BOARD else None
             beside = [f"{tflm[0] / 1e6:.2f}", f"{tflm[1]:.1f}", f"{tflm[2]:.1f}"] if tflm else ["-"] * 3
-            rows.append([t.name, f"{t.wrong} of {t.values}", *t.figures, *beside])
+            rows.append([t.name, str(t.frames), f"{t.wrong} of {t.values}", *t.figures, *beside])
     print_table(
-        f"{board.name} in QEMU: answers that differ over {frames} frames in sequence, instructions of one inference, "
+        f"{board.name} in QEMU: values that differ over frames in sequence, instructions of one inference, "
         "flash and RAM (arena and variables); beside them TensorFlow Lite Micro with CMSIS-NN where it was counted",
-        ("file", "differ", "instructions, M", "flash, KiB", "RAM, KiB", "TFLM, M", "flash, KiB", "RAM, KiB"),
+        ("file", "frames", "differ", "instructions, M", "flash, KiB", "RAM, KiB", "TFLM, M", "flash, KiB", "RAM, KiB"),
         rows,
     )
     for t in tried:
@@ -138,10 +146,11 @@ def main() -> int:
     tried, floats = [], 0
     for name, content in files(options.paths):
         if is_int8(content):
+            print(f"{len(tried) + 1}: {name}", file=sys.stderr, flush=True)
             tried.append(try_file(name, content, board, options.frames))
         else:
             floats += 1
-    show(tried, floats, board, options.frames)
+    show(tried, floats, board)
     return 1 if any(t.wrong for t in tried) else 0
 
 

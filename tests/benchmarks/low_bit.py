@@ -1,6 +1,6 @@
 """Weights of 4 and 2 bits beside int8: what they keep and cost, on both interpreters.
 
-``python -m tests.benchmarks low_bit [multigraft.toml] [--only 8bit 2bit]`` builds the networks of a
+``python -m tests.benchmarks low_bit [multigraft.toml] [--only 8bit 2bit] [--steps]`` builds the networks of a
 settings file (the demo's without one) in every precision and prints a table. Agreement is with the original networks,
 on held-out frames that no choice has looked at; with ``labelled`` in the settings, accuracy is on labels. Memory is
 what the bundle adds to a fresh process (PSS, median of several), time the median of one frame, all bundles in turn.
@@ -28,11 +28,13 @@ from multigraft.converters.network.labelled import load_labelled
 from multigraft.converters.packing import promise
 from multigraft.converters.packing.fidelity import BundleRunner
 from multigraft.converters.packing.finishing import Conversion
-from multigraft.converters.packing.lowering import Asked, lowered
-from multigraft.converters.settings.settings import Settings, Weights
+from multigraft.converters.packing.lowering import lowered
+from multigraft.converters.settings.convert_settings import Weights
+from multigraft.converters.settings.settings import Settings
 from multigraft.runtime.backends import InterpreterName
 from multigraft.runtime.engine import Engine
 from multigraft.runtime.memory import measure_bundle
+from tests.benchmarks.low_bit_steps import show_steps
 
 FRESH = 3
 ROUNDS = 100
@@ -47,18 +49,22 @@ def run(arguments: Sequence[str]) -> None:
     parser = argparse.ArgumentParser(prog="low_bit", description=__doc__)
     parser.add_argument("settings", type=Path, nargs="?")
     parser.add_argument("--only", nargs="+", default=KINDS, choices=KINDS)
+    parser.add_argument("--steps", action="store_true", help="also layer by layer")
+    parser.add_argument("--plot", type=Path, help="a picture of that")
     options = parser.parse_args(arguments)
     settings = Settings.load(options.settings or demo_folder() / "multigraft.toml")
     with tempfile.TemporaryDirectory(prefix="multigraft-bench-") as folder:
-        show(settings, options.only, Path(folder))
+        show(settings, options.only, Path(folder), options.steps or options.plot is not None, options.plot)
 
 
-def show(settings: Settings, kinds: Sequence[str], folder: Path) -> None:
-    """Build and measure ``kinds``."""
+def show(settings: Settings, kinds: Sequence[str], folder: Path, steps: bool, plot: Path | None) -> None:
+    """Build and measure ``kinds``, and go layer by layer if ``steps``."""
     convert = dataclasses.replace(settings.convert, precision="int8", weights="8bit", rescue="none")
     plain = dataclasses.replace(settings, convert=convert)
     with terminal_report() as report:
         built = build(plain, load_frames, report)
+        if steps:
+            show_steps(built, lambda bundle: _figures(plain, built, bundle), report, plot)
         bundles: dict[str, Bundle] = {}
         seconds: dict[str, float] = {}
         for kind in kinds:
@@ -96,8 +102,8 @@ def _made(settings: Settings, built: Built, kind: str, report: Report) -> Conver
         other = dataclasses.replace(settings, convert=dataclasses.replace(settings.convert, precision="int4"))
         return build(other, load_frames).conversion
     grafted = built.grafted
-    judge = promise.model_judge(settings, built.conversion.bundle, grafted.networks, grafted.evidence)
-    return lowered(built.conversion, Asked(cast(Weights, kind), settings.budget.min_agreement, judge), report)
+    asked = promise.few_bits(settings, built.conversion.bundle, grafted.networks, grafted.evidence)
+    return lowered(built.conversion, dataclasses.replace(asked, weights=cast(Weights, kind)), report)
 
 
 def _kept(settings: Settings, built: Built, bundle: Bundle) -> tuple[str, str]:
@@ -105,12 +111,24 @@ def _kept(settings: Settings, built: Built, bundle: Bundle) -> tuple[str, str]:
     figures = promise.measured(settings, bundle, built.grafted.networks, promise.proofs(built.grafted.evidence))
     agreed = (shown["bundle_agreement"] for shown in figures.values())
     values = [f"{100 * a['value']:.1f} (>= {100 * a['lower_bound']:.1f} on {a['frames']})" for a in agreed]
-    runner, right = BundleRunner(bundle), []
+    right = [accuracy for _, accuracy in _figures(settings, built, bundle, agrees=False) if accuracy is not None]
+    return ", ".join(values), ", ".join(f"{100 * accuracy:.2f}" for accuracy in right) or "-"
+
+
+def _figures(
+    settings: Settings, built: Built, bundle: Bundle, *, agrees: bool = True
+) -> list[tuple[float, float | None]]:
+    """Agreement and accuracy task by task."""
+    evidence = promise.proofs(built.grafted.evidence) if agrees else {}
+    agreed = promise.measured(settings, bundle, built.grafted.networks, evidence)
+    runner, found = BundleRunner(bundle), list[tuple[float, float | None]]()
     for task in settings.tasks:
+        accuracy = None
         if task.labelled is not None and task.kind == "classification":
             labelled = load_labelled(task.labelled, task.name)
-            right.append(f"{100 * labelled.accuracy(runner.outputs(task.name, labelled.frames)[0]):.2f}")
-    return ", ".join(values), ", ".join(right) or "-"
+            accuracy = labelled.accuracy(runner.outputs(task.name, labelled.frames)[0])
+        found.append((agreed[task.name]["bundle_agreement"]["value"] if agreed else 0.0, accuracy))
+    return found
 
 
 def _times(

@@ -14,14 +14,20 @@ from multigraft.cli.main import main
 from multigraft.errors import BundleError, InputError
 from multigraft.runtime import Engine
 from multigraft.runtime.backends import BackendName
+from multigraft.runtime.delegate import library
 from multigraft.runtime.deploy.proof import prove
 from tests.bundle_builder import build, failing
+from tests.runtime.delegate.binary_cases import Conv, model_of, with_values
 
 
 def without_model(bundle: Bundle) -> Bundle:
     """The bundle with a model that no interpreter loads."""
+    return with_model(bundle, bundle.model[:64])
+
+
+def with_model(bundle: Bundle, model: bytes) -> Bundle:
     contents = {name: bundle.read(name) for name in bundle.manifest.files}
-    return Bundle.create(bundle.manifest, {**contents, MODEL: contents[MODEL][:64]})
+    return Bundle.create(bundle.manifest, {**contents, MODEL: model})
 
 
 @pytest.fixture
@@ -71,6 +77,16 @@ def test_an_untrusted_fallback_is_tried_like_the_first(ordinary: Bundle, backend
     assert Engine(both, backend=backend, untrusted=True).fallback_reason is not None
     with pytest.raises(InputError, match="truncated or damaged"):
         Engine(without_model(ordinary).with_fallback(ordinary), backend=backend, untrusted=True)
+
+
+def test_a_binary_network_has_its_fallback_where_there_is_no_delegate(
+    ordinary: Bundle, backend: BackendName, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    case = with_values(Conv(height=28, width=28, channels=1, outputs=4, kernel=(1, 1)), np.random.default_rng(0))
+    both = with_model(ordinary, model_of(case)).with_fallback(ordinary)
+    monkeypatch.setattr(library, "__file__", str(tmp_path / "library.py"))
+    reason = Engine(both, backend=backend).fallback_reason
+    assert reason is not None and "the delegate that runs binary operators is not part of this installation" in reason
 
 
 def test_commands_say_that_the_fallback_runs(

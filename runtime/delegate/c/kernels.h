@@ -50,7 +50,7 @@ typedef struct Kernels {
 extern const Kernels portable_kernels;
 #if defined(__x86_64__)
 extern const Kernels avx2_kernels, avx512_kernels;
-#elif defined(__ARM_NEON)
+#elif defined(__aarch64__) || defined(MULTIGRAFT_NEON) /* 32-bit Arm, with kernels_neon.c compiled for it (setup.py) */
 extern const Kernels neon_kernels;
 #endif
 

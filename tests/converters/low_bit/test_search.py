@@ -52,11 +52,11 @@ def test_the_search_stops_at_the_budget() -> None:
         """Every layer costs three hundredths."""
         return shown(1 - 0.03 * len(bits_of(graph)))
 
-    found = search(fit, judge, 0.90)
+    found = search(fit, judge, {"task": 0.90})
     assert 0 < len(found.choice) <= 3 and bits_of(found.solved.graph) == found.choice
     assert found.agreement["task"].lower_bound >= 0.90
     assert memory_bytes(found.solved.graph) < memory_bytes(fit.int8)
-    assert not search(fit, lambda graph: shown(0.5 if bits_of(graph) else 1.0), 0.9).choice
+    assert not search(fit, lambda graph: shown(0.5 if bits_of(graph) else 1.0), {"task": 0.9}).choice
 
 
 def test_the_report_says_when_int8_is_the_better_answer() -> None:

@@ -53,7 +53,7 @@ def conversion(onnx2tf_environment: Environment, tmp_path_factory: pytest.TempPa
 
 @pytest.fixture(scope="module")
 def two_bits(conversion: Conversion) -> Conversion:
-    return lowered(conversion, Asked("2bit", 0.5))
+    return lowered(conversion, Asked("2bit", {}))
 
 
 def test_its_weights_have_2_bits_and_segments_still_equal_the_uncut_model(two_bits: Conversion) -> None:
@@ -88,7 +88,7 @@ def test_firmware_is_made_of_the_int8_model(
 
 def test_where_no_layer_can_have_few_bits_int8_stays_and_it_says_so(conversion: Conversion) -> None:
     said: list[str] = []
-    same = lowered(conversion, Asked("auto", 0.9999), said.append)
+    same = lowered(conversion, Asked("auto", {"kind": 0.9999}), said.append)
     assert same.bundle is conversion.bundle and same.fallback is None
     assert any("int8 is the better answer" in line for line in said)
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import onnx
 
-from multigraft.converters.graft.common_part import leading_nodes
+from multigraft.converters.descent.common_part import leading_nodes
 from multigraft.converters.network.network import Network
 
 

@@ -1,4 +1,4 @@
-"""Networks of random branches, and relatives of them: layers of other weights, nodes, names and channels in other orders."""
+"""Networks of random branches, and relatives: other weights in some layers, nodes and channels in other orders."""
 
 from __future__ import annotations
 
@@ -116,7 +116,9 @@ class Written:
             left.remove(k)
             there.add(k)
             written += nodes[k]
-        outputs = {self._name(k): (self.graph.steps[k].channels, 8, 8) for k in self.graph.outputs}
+        outputs: dict[str, tuple[int, ...]] = {
+            self._name(k): (self.graph.steps[k].channels, 8, 8) for k in self.graph.outputs
+        }
         return Network(self.name, model(written, constants, (1, 8, 8), outputs), GREY, "other")
 
     def _step(
@@ -140,9 +142,7 @@ class Written:
             weight = weight[given] if deep else weight[given][:, order]
             constants |= {f"{out}.w": weight.astype(np.float32), f"{out}.b": bias[given].astype(np.float32)}
             groups = step.channels if deep else 1
-            node = helper.make_node(
-                "Conv", [*read, f"{out}.w", f"{out}.b"], [out], pads=[size // 2] * 4, group=groups
-            )
+            node = helper.make_node("Conv", [*read, f"{out}.w", f"{out}.b"], [out], pads=[size // 2] * 4, group=groups)
             return given, [node]
         if step.op == "Concat":
             shift = len(order)
@@ -160,5 +160,5 @@ class Written:
         if step.op == "Twice":
             constants[f"{out}.two"] = np.array(2 + k / 10, np.float32)
             return order, [helper.make_node("Mul", [read[0], f"{out}.two"], [out])]
-        more = {"kernel_shape": [3, 3], "pads": [1] * 4} if step.op == "MaxPool" else {}
+        more: dict[str, Any] = {"kernel_shape": [3, 3], "pads": [1] * 4} if step.op == "MaxPool" else {}
         return order, [helper.make_node(step.op, read, [out], **more)]

@@ -156,7 +156,9 @@ def _flattened(call: _Call) -> Reordered | None:
 def _transposed(call: _Call) -> Reordered | None:
     order = call.only
     turn = call.attributes.get("perm")
-    return None if order is None or turn is None else Reordered({}, {0: Order(list(turn).index(order.axis), order.index)})
+    return (
+        None if order is None or turn is None else Reordered({}, {0: Order(list(turn).index(order.axis), order.index)})
+    )
 
 
 def _reduced(call: _Call) -> Reordered | None:
@@ -327,8 +329,8 @@ def _row_axis(node: onnx.NodeProto, weight: npt.NDArray[Any] | None) -> int | No
 
 def row_order(wanted: npt.NDArray[Any], have: npt.NDArray[Any]) -> Index | None:
     """The order in which the rows of ``have`` are about those of ``wanted``; None where no order gives that."""
-    lengths = [np.sort(np.linalg.norm(rows, axis=1)) for rows in (wanted, have)]
-    if not np.allclose(*lengths, rtol=1e-4, atol=1e-5 * lengths[0].max(initial=0.0)):
+    one, other = (np.sort(np.linalg.norm(rows, axis=1)) for rows in (wanted, have))
+    if not np.allclose(one, other, rtol=1e-4, atol=1e-5 * float(one.max(initial=0.0))):
         return None
     # Directions keep rows apart as well as all their numbers do, and are compared in a small part of the time.
     turn = np.random.default_rng(0).normal(size=(wanted.shape[1], min(32, wanted.shape[1])))

@@ -16,9 +16,8 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 
-from multigraft.converters.graft.channel_order import Order, Reordered, output_rows, reordered, row_order, with_rows
-from multigraft.converters.graft.same_nodes import Key, are_same, computed_by, constants_of, in_order, reads
-from multigraft.converters.graft.tail import Tail
+from multigraft.converters.descent.channel_order import Order, Reordered, output_rows, reordered, row_order, with_rows
+from multigraft.converters.descent.same_nodes import Key, are_same, computed_by, constants_of, in_order, reads
 from multigraft.converters.network.frontier import Frontier
 from multigraft.converters.network.network import LINEAR, Network, node_macs, node_weights
 
@@ -35,15 +34,20 @@ class CommonPart:
     Attributes:
         donor_point: Where it ends in the donor.
         target_point: Where it ends in the target, tensor by tensor.
-        tail: What the target keeps, reading the donor's tensors. Its outputs are those of the target, in order; one
-            that the donor computes, too, is the donor's tensor.
+        sources: The donor's tensors that the target reads or answers with; its input may be one.
+        nodes: What the target keeps, reading these.
+        constants: Of the nodes.
+        outputs: The target's answers, in order; one that the donor computes, too, is the donor's tensor.
         matched: Target's tensor to the donor's that holds the same.
         turned: Those of ``matched`` whose channels come in another order.
     """
 
     donor_point: Frontier
     target_point: Frontier
-    tail: Tail
+    sources: tuple[str, ...]
+    nodes: tuple[onnx.NodeProto, ...]
+    constants: dict[str, npt.NDArray[Any]]
+    outputs: tuple[str, ...]
     matched: Mapping[str, str]
     turned: frozenset[str]
 
@@ -138,8 +142,8 @@ class _Alike:
                 self._note(node, other)
                 return way
         rows = None if is_answer or way.outputs else output_rows(node, mine)
-        for other, constants in wanted if rows is not None else ():
-            if [c is None or c.shape for c in mine] != [c is None or c.shape for c in constants]:
+        for other, constants in wanted:
+            if rows is None or [c is None or c.shape for c in mine] != [c is None or c.shape for c in constants]:
                 continue
             others = output_rows(other, constants)
             index = None if others is None else row_order(others, rows)
@@ -183,7 +187,6 @@ class _Ending:
         order = {donor.input: -1} | {o: k for k, n in enumerate(donor.nodes) for o in n.output if o}
         sources = tuple(sorted((i for i in read if i in order), key=order.__getitem__))
         constants = {k: v for k, v in (target.constants | writing.constants).items() if k in read}
-        tail = Tail(sources, tuple(nodes), constants, tuple(answers), target.opset, target.batch)
         ends = tuple(s for s in sources if s != donor.input)
         back = {b: a for a, b in reversed(same.items())}
         mine = tuple(back[s] for s in ends)
@@ -191,7 +194,10 @@ class _Ending:
         return CommonPart(
             _frontier(donor, ends, leading),
             _frontier(target, mine, gone),
-            tail,
+            sources,
+            tuple(nodes),
+            constants,
+            tuple(answers),
             same,
             frozenset(same.keys() & self._alike.orders.keys()),
         )

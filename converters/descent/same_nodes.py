@@ -40,7 +40,7 @@ def computed_by(network: Network, node: onnx.NodeProto) -> Key:
             continue
         if name == "axis" and isinstance(value, int) and value < 0 and node.input[0] not in network.constants:
             value += len(network.whole_shape(node.input[0]))
-        if name in _NEUTRAL and set(value) == {_NEUTRAL[name]} or (name, value) == ("auto_pad", b"NOTSET"):
+        if (name in _NEUTRAL and set(value) == {_NEUTRAL[name]}) or (name, value) == ("auto_pad", b"NOTSET"):
             continue
         kept.append((name, _plain(value)))
     return (node.domain, node.op_type, sum(map(bool, node.output)), tuple(kept))
