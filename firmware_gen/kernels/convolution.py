@@ -65,8 +65,8 @@ def _portable(layer: Layer, over: Window, core: CoreFeatures, ring: int | None) 
     direct = over.pixels() == 1 and over.pointwise
     unused, place = ("(void)scratch;\n    ", "NULL") if direct else ("", "scratch")
     body = (
-        f"{unused}mg_conv({shape}, in, out, constants, {place}, first, last, {together}, {exact}, {number}, {layer.low},"
-        f" {layer.high});"
+        f"{unused}mg_conv({shape}, in, out, constants, {place}, first, last, {together}, {exact}, {number},"
+        f" {layer.low}, {layer.high});"
     )
     constant = scales + _interleaved(layer.weights, 128 if together == 1 else 0)
     scratch_bytes = 0 if direct else -(-together * over.taps // 4) * 4
