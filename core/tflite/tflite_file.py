@@ -20,7 +20,7 @@ from multigraft.errors import InputError, MissingDependencyError
 from multigraft.installing import how_missing
 from multigraft.tensors.arrays import Array
 from multigraft.tflite.graph import Graph, Model, Op, OptionValue, Quant, Signature, Tensor
-from multigraft.tflite.operators import ACTIVATIONS, NAMES, OPERATORS, PADDINGS, TENSOR_TYPES
+from multigraft.tflite.operators import ACTIVATIONS, NAMES, OPERATORS, PACKED_BITS, PADDINGS, TENSOR_TYPES
 
 IDENTIFIER = b"TFL3"
 SCHEMA_VERSION = 3
@@ -152,8 +152,8 @@ class _Reader:
             return None
         else:
             raw = np.asarray(buffer.data, np.uint8)
-        if dtype == "int4":
-            return _unpack_int4(raw, shape)
+        if dtype in PACKED_BITS:
+            return _unpacked(raw, shape, PACKED_BITS[dtype])
         if sparsity is not None:
             return _dense(np.frombuffer(raw.tobytes(), np.dtype(dtype)), shape, sparsity)
         return np.frombuffer(raw.tobytes(), np.dtype(dtype)).reshape(shape)
@@ -226,10 +226,11 @@ def _options(packed: Any) -> dict[str, OptionValue]:
     return options
 
 
-def _unpack_int4(raw: npt.NDArray[np.uint8], shape: tuple[int, ...]) -> npt.NDArray[np.int8]:
-    """Two elements per byte, the first in the low four bits."""
-    both = np.stack([raw & 0xF, raw >> 4], axis=-1).reshape(-1)[: int(np.prod(shape))]
-    return np.where(both > 7, both.astype(np.int8) - 16, both.astype(np.int8)).astype(np.int8).reshape(shape)
+def _unpacked(raw: npt.NDArray[np.uint8], shape: tuple[int, ...], bits: int) -> npt.NDArray[np.int8]:
+    """Several elements per byte in two's complement, the first in the lowest bits."""
+    places = np.arange(0, 8, bits, dtype=np.uint8)
+    left = (raw[:, None] << (8 - bits - places)).astype(np.uint8).view(np.int8)
+    return (left >> (8 - bits)).reshape(-1)[: int(np.prod(shape))].reshape(shape)
 
 
 def _dense(stored: Array, shape: tuple[int, ...], sparsity: Any) -> Array:
@@ -241,10 +242,12 @@ def _dense(stored: Array, shape: tuple[int, ...], sparsity: Any) -> Array:
     return value.reshape(shape)
 
 
-def _pack_int4(values: Array) -> bytes:
-    flat = values.reshape(-1).astype(np.uint8) & 0xF
-    flat = np.append(flat, np.zeros(flat.size % 2, np.uint8)).reshape(-1, 2)
-    return (flat[:, 0] | flat[:, 1] << 4).astype(np.uint8).tobytes()
+def _packed(values: Array, bits: int) -> bytes:
+    flat = values.reshape(-1).astype(np.uint8) & (2**bits - 1)
+    each = 8 // bits
+    flat = np.append(flat, np.zeros(-flat.size % each, np.uint8)).reshape(-1, each)
+    content: Array = np.bitwise_or.reduce(flat << np.arange(0, 8, bits, dtype=np.uint8), axis=1)
+    return content.astype(np.uint8).tobytes()
 
 
 class _Writer:
@@ -284,8 +287,8 @@ class _Writer:
     def tensor(self, tensor: Tensor) -> Any:
         content = b""
         if tensor.data is not None:
-            packed = tensor.dtype == "int4"
-            content = _pack_int4(tensor.data) if packed else np.asarray(tensor.data, tensor.dtype).tobytes()
+            bits = PACKED_BITS.get(tensor.dtype)
+            content = _packed(tensor.data, bits) if bits else np.asarray(tensor.data, tensor.dtype).tobytes()
         quant = tensor.quant and self.schema.QuantizationParametersT(
             scale=np.array(tensor.quant.scales, np.float32),  # as arrays they are packed in one go
             zeroPoint=np.array(tensor.quant.zero_points, np.int64),
