@@ -143,12 +143,12 @@ class LceBconv2d(Operator):
         if is_words(result):
             return packed(np.where(twice > self._thresholds(node), -1, 1), 0)[None]
         slope, level = _factors(node)
-        real = np.clip(twice, *self._limits(node)).astype(np.float32) * slope + level
+        real: Array = np.clip(twice, *self._limits(node)).astype(np.float32) * slope + level
         if result.dtype == "float32":
             return real[None]
         whole = np.trunc(real)
         rounded = whole + (real - whole >= 0.5) - (real - whole <= -0.5)
-        return np.clip(rounded, -128, 127).astype(np.int8)[None]
+        return np.asarray(np.clip(rounded, -128, 127).astype(np.int8)[None])
 
     def lower(self, node: Node, core: CoreFeatures) -> Kernel:
         over, sums, result = _window(node), _Sums.of(node), node.outputs[0]
