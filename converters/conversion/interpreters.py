@@ -13,7 +13,7 @@ import numpy.typing as npt
 from multigraft.errors import ConversionError, MissingDependencyError
 from multigraft.installing import how_missing
 from multigraft.runtime.backends import InterpreterName, load_backend
-from multigraft.runtime.delegate.library import delegates_for
+from multigraft.runtime.delegate.choosing import delegates_for
 from multigraft.tflite import tflite_file
 from multigraft.tflite.graph import Graph, Model, Signature
 from multigraft.tflite.operators import BINARY

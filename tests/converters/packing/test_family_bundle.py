@@ -12,8 +12,9 @@ from multigraft.converters.conversion.onnx2tf_environment import Environment
 from multigraft.converters.graft.assemble import assemble
 from multigraft.converters.importing.simplify import simplify
 from multigraft.converters.network.network import Network
-from multigraft.converters.packing.convert import Conversion, convert
+from multigraft.converters.packing.convert import convert
 from multigraft.converters.packing.fidelity import BundleRunner
+from multigraft.converters.packing.finishing import Conversion
 from multigraft.firmware_gen import generate
 from multigraft.firmware_gen.boards.cores import M3
 from multigraft.runtime import Engine
