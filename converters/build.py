@@ -39,8 +39,9 @@ from multigraft.converters.network.multitask import MultiTaskModel
 from multigraft.converters.network.network import Network
 from multigraft.converters.network.standing import StandingNetwork
 from multigraft.converters.packing import promise
-from multigraft.converters.packing.convert import Conversion, convert
+from multigraft.converters.packing.convert import convert
 from multigraft.converters.packing.fidelity import with_fidelity
+from multigraft.converters.packing.finishing import Conversion
 from multigraft.converters.packing.proof import proved, shortfall
 from multigraft.converters.packing.standing import with_standing
 from multigraft.converters.quantising.ranges import MissingRangesError, Range
@@ -166,6 +167,8 @@ def build(
     if standing:
         report("put the quantised networks beside the others, as they are")
         built = _beside(settings, built, standing, load_frames)
+    whole = apart.with_fallback(settings, built.bundle, built.conversion.fallback, standing, built.grafted.evidence)
+    built = dataclasses.replace(built, bundle=whole)
     return with_separate(settings, built, report, checkpoints=checkpoints) if separate else built
 
 
@@ -184,10 +187,11 @@ def _built(settings: Settings, load_frames: LoadFrames, report: Report, checkpoi
             measured = {task: float(chosen[task]["bundle_agreement"]["value"]) for task in lacking}
             more = dataclasses.replace(asked, lacking=lacking, measured=measured, frames=_own_frames(grafted))
             conversion = _convert(grafted.multitask, grafted, settings, report, checkpoints, more, conversion)
+    conversion = promise.with_few_bits(settings, conversion, grafted.networks, grafted.evidence, report)
     report("compare the bundle with the original networks on frames that no choice has looked at")
     kept = {n.name for n in grafted.networks} - set(grafted.outcome.chosen.agreements)
     proofs = promise.proofs(grafted.evidence)
-    fidelity = promise.measured(settings, conversion.bundle, grafted.networks, proofs, kept)
+    fidelity = promise.measured(settings, conversion.bundle, grafted.networks, proofs, kept, conversion.fallback)
     return Built(grafted, conversion, with_fidelity(conversion.bundle, fidelity), None)
 
 

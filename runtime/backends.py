@@ -16,6 +16,7 @@ import numpy as np
 
 from multigraft.errors import MissingDependencyError, UsageError
 from multigraft.installing import how_missing, install_package, repair
+from multigraft.runtime.float_environment import float_environment_kept
 
 InterpreterName = Literal["litert", "tflite-runtime"]
 BackendName = Literal["auto"] | InterpreterName
@@ -85,7 +86,8 @@ def _load(name: InterpreterName) -> Backend:
             f"use ai-edge-litert, or {install_package('numpy<2')}",
         )
     try:
-        module = importlib.import_module(f"{_MODULES[name]}.interpreter")
+        with float_environment_kept():
+            module = importlib.import_module(f"{_MODULES[name]}.interpreter")
         version = importlib.metadata.version(distribution)
     except Exception as error:
         raise MissingDependencyError(

@@ -6,7 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 
@@ -37,13 +37,18 @@ def made_once(root: Path, *command: str, further: Sequence[str] = ()) -> None:
     fresh.rename(root)
 
 
-def wheel_of(checkout: Path, folder: Path) -> Path:
+def wheel_of(checkout: Path, folder: Path, machine: str | None = None) -> Path:
     """This checkout's wheel, as git would see it now.
 
     Args:
         checkout: The repository's root.
         folder: For the wheel and what its building leaves.
+        machine: Whose, where it is not this one's: its C is compiled by :data:`COMPILERS`.
     """
+    across = {}
+    if machine is not None:
+        compiler = COMPILERS[machine]
+        across = {"CC": compiler, "LDSHARED": f"{compiler} -shared", "_PYTHON_HOST_PLATFORM": f"linux-{machine}"}
     target = folder / "wheel"
     shutil.rmtree(target, ignore_errors=True)
     copy = folder / "source"
@@ -56,7 +61,17 @@ def wheel_of(checkout: Path, folder: Path) -> Path:
         if (checkout / name).exists():
             (copy / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(checkout / name, copy / name)
-    run(sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(target), str(copy))
+    run(
+        sys.executable,
+        "-m",
+        "build",
+        "--wheel",
+        "--no-isolation",
+        "--outdir",
+        str(target),
+        str(copy),
+        environment=across,
+    )
     shutil.rmtree(copy)
     return next(target.glob("*.whl"))
 
@@ -72,26 +87,33 @@ def install(site: Path, *what: str, machine: str = "x86_64") -> None:
     run(*_INTO, str(site), *_platforms(machine), *what)
 
 
-def install_wheel(site: Path, wheel: Path) -> None:
-    """Put a pure wheel, and nothing that it needs, into a folder in place of what is there of it."""
-    run(*_INTO, str(site), "--no-deps", "--no-index", "--force-reinstall", str(wheel))
+def install_wheel(site: Path, wheel: Path, machine: str = "x86_64") -> None:
+    """Put this checkout's wheel, and nothing that it needs, into a folder in place of what is there of it."""
+    install(site, "--no-deps", "--no-index", "--force-reinstall", str(wheel), machine=machine)
 
 
-def run(*command: str) -> None:
+def run(*command: str, environment: Mapping[str, str] | None = None) -> None:
     """Run a command.
+
+    Args:
+        command: It and its arguments.
+        environment: Variables beside those of this process.
 
     Raises:
         RuntimeError: It failed; the message ends with what it said.
     """
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    variables = {**os.environ, **(environment or {})}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=variables)
     if done.returncode != 0:
         raise RuntimeError(f"{' '.join(command[:3])} failed:\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
 
 
+COMPILERS = {"aarch64": "aarch64-linux-gnu-gcc", "armv7l": "arm-linux-gnueabihf-gcc"}
+"""Debian's compilers for other machines; the packages are gcc- and the part before -gcc."""
 _GLIBC = ("2014", "_2_17", "_2_26", "_2_27", "_2_28", "_2_34")
 _INTO = (sys.executable, "-m", "pip", "install", "--quiet", "--upgrade", "--target")
 
 
 def _platforms(machine: str) -> Sequence[str]:
-    names = [f"--platform=manylinux{name}_{machine}" for name in _GLIBC]
+    names = [f"--platform={libc}_{machine}" for libc in ("linux", *(f"manylinux{name}" for name in _GLIBC))]
     return ["--python-version=3.11", "--implementation=cp", "--only-binary=:all:", *names]

@@ -78,7 +78,7 @@ def choose_donor(networks: Sequence[Network], similarity: Similarity) -> Network
 
 def _affinity(donor: Network, target: Network, similarity: Similarity) -> float:
     line = lineage(donor, target)
-    if line.equal or line.related:
+    if line.equal or line.common or line.related:
         return 1.0
     best = [max((similarity(d.name, t.name) for d in donor.cut_points), default=0.0) for t in target.cut_points]
     return sum(best) / max(len(best), 1)
@@ -210,7 +210,11 @@ def joins_of(
         return
     wanted = donor.cut_point(forced) if forced else None
     equal = [p for p in line.equal if wanted is None or p[0] == wanted]
-    if equal:
+    shared = line.common.matched if line.common and wanted is None else {}
+    if line.common and wanted is None:
+        ends = line.common.donor_point, line.common.target_point
+        yield Join(donor.name, target.name, *ends, "exact", "relative")
+    elif equal:
         yield join(*equal[-1], "exact", "relative")
     related = [p for p in line.related if p not in line.equal and (wanted is None or p[0] == wanted)]
     is_small = max(donor.macs, target.macs) <= SMALL_MACS
@@ -220,7 +224,7 @@ def joins_of(
     if line.related or (equal and wanted):
         return
     behind_equal = equal[-1][1].node_index if equal else -1
-    for t in (t for t in target.cut_points if t.node_index > behind_equal):
+    for t in (t for t in target.cut_points if t.node_index > behind_equal and t.name not in shared):
         partner = _partner(donor, t, similarity, wanted)
         if partner is None or (wanted and t != _best_target(target, wanted, similarity)):
             continue

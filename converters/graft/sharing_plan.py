@@ -15,7 +15,7 @@ from multigraft.converters.network.network import Network
 from multigraft.converters.network.thinned_network import ThinnedNetwork
 from multigraft.converters.settings.settings import Prefer
 
-BYTES_PER_WEIGHT = {"int8": 1.0, "float32": 4.0, "dynamic": 1.0, "int4": 0.5}
+BYTES_PER_WEIGHT = {"int8": 1.0, "float32": 4.0, "dynamic": 1.0, "int4": 0.5, "binary": 4.0, "binary-int8": 1.0}
 UNSHARED = "none"
 
 TIMING_NOISE = 0.05

@@ -9,13 +9,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 import multigraft
 from multigraft.bundle.manifest import Task
 from multigraft.converters.build import Built, Grafted
 from multigraft.converters.graft.candidate import Candidate, make_tail
 from multigraft.converters.graft.missed_budget import Miss, in_words
+from multigraft.converters.graft.tail import grafted_answers
 from multigraft.converters.network.labelled import Labelled
 from multigraft.converters.packing.fidelity import BundleRunner
 from multigraft.converters.packing.materials import summarised
@@ -176,11 +175,12 @@ def measure_accuracy(built: Built, labelled: Mapping[str, Labelled]) -> dict[str
 
 def _tail_accuracy(grafted: Grafted, graft: Candidate, data: Labelled) -> float:
     donor = grafted.outcome.chosen.root(next(n for n in grafted.networks if n.name == graft.join.donor))
-    features = donor.run(donor.prepare(data.frames), [graft.tail.source])[graft.tail.source].astype(np.float32)
-    return data.accuracy(graft.tail.run(features)[0])
+    return data.accuracy(grafted_answers(donor, graft.tail, data.frames)[0])
 
 
 def _as_raw(grafted: Grafted, graft: Candidate) -> Candidate:
+    if graft.join.method == "exact":
+        return graft
     join = dataclasses.replace(graft.join, method="raw")
     networks = {n.name: n for n in grafted.networks}
     tail, _, _ = make_tail(join, networks[join.donor], networks[join.target], ())

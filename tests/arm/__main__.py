@@ -20,8 +20,8 @@ from typing import Any
 
 from multigraft.runtime.self_test import MAX_FLOAT, MAX_LSB
 from tests import debian_root
-from tests.arm import answers
-from tests.arm.chosen import SINGLE, chosen
+from tests.arm import answers, kernels
+from tests.arm.chosen import SINGLE, arguments, chosen
 from tests.arm.root import ARM64, ARMV7, PROCESSORS, Processor, command, made, missing
 
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -63,23 +63,16 @@ def answered(root: Path, processor: Processor, folder: Path) -> bool:
     return is_well
 
 
-def tested(root: Path, processor: Processor, folder: Path, litert: str | None, files: list[str]) -> bool:
+def tested(
+    root: Path, processor: Processor, folder: Path, litert: str | None, files: list[str], processes: int
+) -> bool:
     """Run tests there, with what they say in a file of :data:`LOGS` while they run; True if all passed."""
     begin = time.monotonic()
-    options = [
-        "-v",
-        "-p",
-        "no:cacheprovider",
-        "-p",
-        "tests.arm.fewer",
-        "-n",
-        "2",
-        "--dist",
-        "loadfile",
-        "--durations=10",
-    ]
+    options = ["-v", "-rs", "-p", "no:cacheprovider", "-p", "tests.arm.fewer", "--durations=25"]
+    if processes > 1:
+        options += ["-n", str(processes), "--dist", "loadfile"]
     options += [f"--deselect={test}" for test in SINGLE]
-    inner = ["/usr/bin/python3", "-m", "pytest", *options, *files]
+    inner = ["/usr/bin/python3", "-m", "pytest", *options, *arguments(files)]
     line = command(root, processor, CHECKOUT, folder, *inner, litert=litert)
     LOGS.mkdir(parents=True, exist_ok=True)
     log = LOGS / f"{processor.name}.txt"
@@ -110,6 +103,7 @@ def main() -> int:
         default="",
         help="only test files with this in their names; none if there are none",
     )
+    parser.add_argument("--processes", type=int, default=1, help="that run tests; each looks through all files first")
     parser.add_argument("--bundle", type=Path, action="append", default=[], help="answer this one, too")
     parser.add_argument("--mirror", help="of Debian, from which the root is made once")
     parser.add_argument("--demo", action="store_true", help="make the demo's bundle and answer it, too (minutes)")
@@ -121,7 +115,7 @@ def main() -> int:
     is_well = True
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        root = made(architecture, debian_root.wheel_of(CHECKOUT, folder), options.mirror)
+        root = made(architecture, debian_root.wheel_of(CHECKOUT, folder, architecture.machine), options.mirror)
         bundles = list(options.bundle)
         if options.demo:
             debian_root.run(sys.executable, "-m", "multigraft.cli.main", "demo", "-o", str(folder / "demo"))
@@ -136,9 +130,12 @@ def main() -> int:
                 # Each version of the interpreter on one processor; each processor answers with all of them.
                 versions = architecture.litert
                 is_well &= answered(root, processor, results)
+                is_equal, said = kernels.compared(processor, CHECKOUT, folder)
+                print("ok  " if is_equal else "BAD ", f"{processor.name}: {'; '.join(said)}", flush=True)
+                is_well &= is_equal
                 if files:
                     litert = versions[number % len(versions)] if versions else None
-                    is_well &= tested(root, processor, results, litert, files)
+                    is_well &= tested(root, processor, results, litert, files, options.processes)
     return 0 if is_well else 1
 
 

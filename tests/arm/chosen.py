@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import functools
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 FOLDERS = ("core", "devices", "runtime", "calibration")
@@ -17,22 +17,54 @@ HAS = {
 MAKES_BUNDLES = {"demo", "onnx2tf_environment"}
 """Fixtures that convert networks."""
 LEFT_OUT = {
-    "tests/runtime/doctor/test_software.py": "starts some hundred interpreters of Python",
-    "tests/runtime/deploy/test_cuts.py": "starts some hundred interpreters of Python",
+    "tests/runtime/deploy/test_cuts.py": "starts some hundred Pythons; the processor plays no part in cuts",
+    "tests/runtime/delegate/test_compiling.py": "installs where there is no compiler, which no processor changes",
     "tests/runtime/http/test_live_page.py": "needs a browser",
-    "tests/runtime/service/test_serving.py": "a service has a minute to answer, and does not on an emulated processor",
-    "tests/core/test_broken_packages.py": "starts some hundred interpreters of Python",
-    "tests/core/cli/test_cli_device.py": "starts some hundred interpreters of Python",
-    "tests/core/cli/test_start.py": "starts some dozen interpreters of Python",
+    "tests/core/cli/test_output.py": "looks at what some dozen commands print by bash and rich, which the root lacks",
+    "tests/core/test_broken_packages.py": "breaks packages by a compiler, and the root has none",
 }
 """Test file to why it is not among them in spite of the rule."""
+PARTS = {
+    "tests/core/cli/test_start.py": (
+        "test_importing_the_package_loads_no_numpy_until_a_bundle_is_asked_for",
+        "test_collecting_sets_one_thread_for_blas_before_numpy_reads_it",
+    ),
+    "tests/runtime/doctor/test_software.py": (
+        "test_the_probe_is_what_its_code_makes",
+        "test_an_interpreter_that_works",
+        "test_without_proc_cpuinfo_the_cause_is_named",
+    ),
+    "tests/runtime/service/test_serving.py": (
+        "test_the_log_says_whether_xnnpack_is_on",
+        "test_a_wrong_configuration_ends_with_78",
+        "test_an_option_that_there_is_not_ends_a_unit_for_good",
+        "test_frames_that_the_tasks_do_not_take_end_it_with_78",
+        "test_a_port_in_use_is_worth_another_try",
+    ),
+}
+"""Test file to those of its tests that tell something there; the others start Pythons and services."""
 SINGLE = {
     "tests/devices/flash/test_flash.py::test_the_real_tools_take_our_commands_and_say_that_there_is_no_board": (
         "needs esptool, pyocd and stm32loader"
     ),
+    "tests/core/cli/firmware/test_firmware_bad_input.py::test_what_is_wrong_with_a_folder_is_said": "needs matplotlib",
+    "tests/devices/cameras/test_picture_files.py::test_what_may_not_be_read_is_named_with_its_permission": (
+        "becomes another user, and the job's namespace has one"
+    ),
+    "tests/runtime/http/test_access.py::test_a_hundred_hostile_clients_do_not_slow_the_loop": (
+        "is about a rate, which an emulation does not have"
+    ),
+    "tests/runtime/energy/test_windows.py::test_the_bound_holds_the_truth_where_frames_beat_against_the_sampling": (
+        "draws 800 runs to see how often a bound holds"
+    ),
+    "tests/core/agreement/test_betting.py::test_the_mean_is_below_the_bound_in_at_most_one_of_twenty": (
+        "draws 36,000 runs to see how often a bound holds"
+    ),
 }
 """Test to why it is left out of a file that is chosen."""
-SMALL = ("tests/core/answers", "tests/core/bundle", "tests/core/tensors", "tests/runtime/test_")
+SMALL = (
+    "tests/core/answers", "tests/core/bundle", "tests/core/tensors", "tests/runtime/delegate", "tests/runtime/test_",
+)  # fmt: skip
 """What 32-bit Arm runs: that numbers are right there."""
 
 
@@ -52,6 +84,13 @@ def chosen(checkout: Path, is_small: bool = False) -> list[str]:
             if not needs(checkout, name) - HAS and not _arguments(path) & MAKES_BUNDLES:
                 found.append(name)
     return found
+
+
+def arguments(files: Iterable[str]) -> list[str]:
+    """What pytest is given for chosen files: a file, or its tests by name where :data:`PARTS` has it."""
+    return [
+        word for file in files for word in ([f"{file}::{test}" for test in PARTS[file]] if file in PARTS else [file])
+    ]
 
 
 @functools.cache

@@ -80,7 +80,7 @@ _MASK64 = r"\xff\xff\xff\xff\xff\xff\xff\x00\xff\xff\xff\xff\xff\xff\xff\xff\xfe
 ARM64 = Architecture(
     "arm64", "aarch64", "qemu-aarch64-static",
     (r"\x7f\x45\x4c\x46\x02\x01\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00\x02\x00\xb7\x00", _MASK64),
-    "", ("numpy==1.26.4", "pillow", "tflite-runtime==2.14.0", "py-minisign"),
+    "", ("numpy==1.26.4", "pillow", "tflite-runtime==2.14.0", "py-minisign", "edgefirst-tracker"),
     (importlib.metadata.version("ai-edge-litert"), OLD_LITERT),
 )  # fmt: skip
 ARMV7 = Architecture(
@@ -100,7 +100,13 @@ PROCESSORS = (
 
 def missing(architecture: Architecture) -> str | None:
     """What stands in the way here, None if nothing does."""
-    for tool, package in (("mmdebstrap", "mmdebstrap"), (architecture.qemu, "qemu-user-static")):
+    compiler = debian_root.COMPILERS[architecture.machine]
+    needed = (
+        ("mmdebstrap", "mmdebstrap"),
+        (architecture.qemu, "qemu-user-static"),
+        (compiler, f"gcc-{compiler.removesuffix('-gcc')} libc6-dev-{architecture.debian}-cross"),
+    )
+    for tool, package in needed:
         if shutil.which(tool) is None:
             return f"there is no {tool}; run: apt install {package}"
     probe = ["unshare", "--user", "--map-root-user", "--mount", "mount", "-t", "binfmt_misc", "none", "/mnt"]
@@ -137,9 +143,10 @@ def made(architecture: Architecture, wheel: Path, mirror: str | None = None) -> 
             debian_root.install(root / _litert(version), "--no-deps", wanted, machine=architecture.machine)
         if not architecture.litert:
             _give_schema(site)
+        _compile(root, architecture, wheel.parent)
         stamp.write_text(needed)
     (root / "usr" / "lib" / "python3" / "dist-packages" / "site.pth").write_text(f"/{SITE}\n")
-    debian_root.install_wheel(site, wheel)
+    debian_root.install_wheel(site, wheel, architecture.machine)
     return root
 
 
@@ -175,6 +182,14 @@ def command(
     magic, mask = processor.architecture.magic
     about = [str(root), magic, mask, str(shutil.which(processor.architecture.qemu)), str(checkout), str(folder)]
     return ["env", "-i", *variables, *apart, "sh", str(INSIDE), *about, processor.name, *inner]
+
+
+def _compile(root: Path, architecture: Architecture, folder: Path) -> None:
+    """Compile what was unpacked: tests start hundreds of Pythons, each of which would compile what it imports."""
+    processor = next(one for one in PROCESSORS if one.architecture is architecture)
+    where = ("/usr/lib/python3.11", "/usr/lib/python3/dist-packages", f"/{SITE}")
+    inner = ("/usr/bin/python3", "-m", "compileall", "-q", *where)
+    debian_root.run(*command(root, processor, folder, folder, *inner))
 
 
 def _litert(version: str) -> Path:

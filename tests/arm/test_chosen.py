@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from tests.arm.chosen import HAS, LEFT_OUT, SINGLE, chosen, needs
+from tests.arm.chosen import HAS, LEFT_OUT, PARTS, SINGLE, arguments, chosen, needs
 from tests.arm.root import PROCESSORS
 
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -29,7 +29,7 @@ def test_what_is_chosen_imports_nothing_that_is_missing_there() -> None:
 
 def test_files_that_are_left_out_by_hand_are_there() -> None:
     assert [name for name in LEFT_OUT if not (CHECKOUT / name).is_file()] == []
-    for name in SINGLE:
+    for name in [*SINGLE, *arguments(PARTS)]:
         file, _, test = name.partition("::")
         assert f"def {test}(" in (CHECKOUT / file).read_text("utf-8")
         assert file in chosen(CHECKOUT)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import platform
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ import pytest
 
 from multigraft.errors import InputError, MissingDependencyError, UsageError
 from multigraft.runtime.backends import BackendName, load_backend
+from multigraft.runtime.float_environment import float_environment_kept
 from multigraft.runtime.tflite_model import TfliteModel
 from multigraft.tflite.checking.check import check_tflite
 from tests.bundle_builder import Built, build
@@ -39,6 +42,31 @@ def test_own_memory_and_public_methods_agree(built: Built, backend: BackendName,
             for name in one.outputs:
                 np.testing.assert_array_equal(one.outputs[name], other.outputs[name])
         assert one.scales == other.scales
+
+
+def test_the_smallest_floats_stay_what_they_are_whatever_an_interpreter_was_compiled_with(
+    built: Built, backend: BackendName
+) -> None:
+    TfliteModel(built.bundle.model, backend).subgraph("trunk").invoke()
+    smallest = np.array([np.finfo(np.float32).smallest_subnormal, 0], np.float32)
+    np.testing.assert_array_equal(smallest * np.float32(1) > 0, [True, False])
+    assert float(np.finfo(np.float64).smallest_subnormal) * 1.0 > 0
+
+
+def test_a_block_that_makes_small_floats_zero_leaves_them_be() -> None:
+    """What a library compiled with ``-ffast-math`` does as it is loaded, by the same call of C."""
+    library = ctypes.CDLL(None)
+    flushing = (ctypes.c_longdouble * 16)()
+    library.fegetenv(flushing)
+    words = ctypes.cast(flushing, ctypes.POINTER(ctypes.c_uint32))
+    # MXCSR is the last of x86's eight words; elsewhere the control register is the first.
+    place, bits = (7, 0x8040) if platform.machine() == "x86_64" else (0, 1 << 24)
+    words[place] |= bits
+    smallest = float(np.finfo(np.float64).smallest_subnormal)
+    with float_environment_kept():
+        library.fesetenv(flushing)
+        assert smallest * 1.0 == 0
+    assert smallest * 1.0 > 0
 
 
 def test_a_file_without_signatures_runs_by_its_first_subgraph(

@@ -27,9 +27,7 @@ def measured(board: SimulatedBoard, chance: random.Random, error: float, seconds
     ("accuracy", "periods"),
     [(SYSFS, 1.0), (SYSFS, 1.001), (SYSFS, 7.0), (JTOP, 0.5), (JTOP, 1.0), (JTOP, 1.001), (JTOP, 1.37), (JTOP, 2.003)],
 )
-def test_the_bound_holds_the_truth_also_where_frames_beat_against_the_sampling(
-    accuracy: Accuracy, periods: float
-) -> None:
+def test_the_bound_holds_the_truth_where_frames_beat_against_the_sampling(accuracy: Accuracy, periods: float) -> None:
     held = 0
     for seed in range(RUNS):
         chance = random.Random(seed)

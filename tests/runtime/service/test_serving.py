@@ -23,7 +23,7 @@ from multigraft.runtime.deploy import store, trial
 from multigraft.runtime.service.serving import digest_of
 from multigraft.runtime.tflite_model import TfliteModel
 from tests.bundle_builder import build
-from tests.runtime.service.served import Served, serving
+from tests.runtime.service.served import PATIENCE_S, Served, serving
 from tests.runtime.service.soak import grown
 
 OPEN_METRICS = {"accept": "application/openmetrics-text; version=1.0.0"}
@@ -40,7 +40,7 @@ def manager(folder: Path) -> Iterator[tuple[socket.socket, dict[str, str]]]:
     """A service manager's socket, and what a service is told of it."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listening:
         listening.bind(str(folder / "notify"))
-        listening.settimeout(60)
+        listening.settimeout(PATIENCE_S)
         yield listening, {"NOTIFY_SOCKET": str(folder / "notify"), "WATCHDOG_USEC": "400000"}
 
 
@@ -201,7 +201,26 @@ def test_a_bundle_that_is_deployed_is_served_from_the_next_start_on(tmp_path: Pa
         served.until(served.is_well)
         build(width=12).bundle.write(path)
         trial.switch_to(state, store.put(state, digest_of(path), Bundle.open(path)))
-        assert served.process.wait(60) == 75
+        assert served.process.wait(PATIENCE_S) == 75
+
+
+def test_an_orderly_end_is_no_failed_start_even_while_it_loads(tmp_path: Path) -> None:
+    state, path = tmp_path / "state", tmp_path / "home.graft"
+    build().bundle.write(path)
+    trial.switch_to(state, store.put(state, digest_of(path), Bundle.open(path)))
+
+    def failed(number: int, is_loading: bool = False) -> bool:
+        """Whether a start that is ended by a signal counts: as the next one finds it."""
+        with serving(tmp_path, "--source", "fake:", "--rate", "20") as served:
+            served.until(lambda: trial.read_trial(state).boot != "" and not trial.read_trial(state).ended)
+            if not is_loading:
+                served.until(served.is_well)
+            assert served.end(number) == (0 if number == signal.SIGTERM else -number)
+        return trial.read_trial(state).without_last("").starts > 0
+
+    assert not failed(signal.SIGTERM)
+    assert not failed(signal.SIGTERM, is_loading=True)
+    assert failed(signal.SIGKILL)
 
 
 def test_ctrl_c_ends_it_without_a_word_of_its_parts(home: Path, tmp_path: Path) -> None:
@@ -211,7 +230,7 @@ def test_ctrl_c_ends_it_without_a_word_of_its_parts(home: Path, tmp_path: Path) 
         # A terminal sends it to all of the group: whoever is busy with a frame then ends later than its parts.
         assert children and served.process.pid not in {os.getpgid(child) for child in children}
         os.killpg(served.process.pid, signal.SIGINT)
-        assert served.process.wait(60) == 0
+        assert served.process.wait(PATIENCE_S) == 0
         served.until(lambda: not any(Path(f"/proc/{child}").exists() for child in children))
         said = served.log.read_text()
     assert "Traceback" not in said and "started again" not in said
