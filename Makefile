@@ -18,7 +18,7 @@ EXTRAS_fuzzing := dev,fuzzing
 METADATA := setup.cfg pyproject.toml $(wildcard setup.py packaging/demo/*)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-torch check docs dev bench jtop attack kills cuts audit fuzz fuzz-readers binary-oracle compilers systemd soak mutants deb firmware-tools arm64 armv7 clean FORCE
+.PHONY: help demo test test-torch check docs dev bench jtop attack kills cuts audit fuzz fuzz-readers binary-oracle compilers systemd soak mutants deb wheels firmware-tools arm64 armv7 clean FORCE
 .DELETE_ON_ERROR:
 
 help:
@@ -45,6 +45,7 @@ help:
 	@echo "make mutants     faults put into the code one by one, each of which a test has to notice (an hour; docs/mutants.md)"
 	@echo "make firmware-tools  compilers and QEMU for the firmware tests (apt; make test does it, too)"
 	@echo "make deb         a Debian package in dist/ (DEBIAN=12 or 13, ARCH=arm64 or amd64; needs debhelper and the network)"
+	@echo "make wheels      a wheel per processor in dist/, with the delegate for binary networks (the network once; WHEELS=\"--only aarch64\")"
 	@echo "make dev         environment for development: $(BIN)/multigraft runs this checkout"
 	@echo "make clean       remove what make made (the converter's environment stays in the user's cache folder)"
 
@@ -111,8 +112,10 @@ fuzz: $(VENV)/.ready-dev
 # Opt-in: minutes. The oracle's interpreter gets an environment of its own (2 GB with the TensorFlow that it asks for).
 binary-oracle: $(VENV)/.ready-dev
 	test -x build/lce/bin/python || { $(BIN)/python -m venv build/lce && \
-		build/lce/bin/python -m pip install --quiet larq-compute-engine==0.16.0 'numpy<2' tensorflow; }
-	nice $(BIN)/python -m tests.runtime.delegate --python build/lce/bin/python --networks $(or $(NETWORKS),1000)
+		build/lce/bin/python -m pip install --quiet --no-deps larq-compute-engine==0.16.0 'numpy<2'; }
+	test -d build/litert-2.1 || $(PIP) install --no-deps --target build/litert-2.1 'ai-edge-litert==2.1.*'
+	nice $(BIN)/python -m tests.runtime.delegate --python build/lce/bin/python --litert build/litert-2.1 \
+		--networks $(or $(NETWORKS),1000)
 
 # Opt-in: half an hour. The tests hold a short form of it. Clang's rows take the Debian packages clang and lld.
 compilers: $(VENV)/.ready-dev firmware-tools
@@ -138,6 +141,12 @@ mutants: $(VENV)/.ready-mutants
 	nice $(BIN)/python -m tests.mutants.left_out
 
 # Any machine with debhelper packs for any of them: wheels are fetched, nothing is compiled.
+# Opt-in: zig (100 MB) compiles for every processor. The network once.
+wheels:
+	test -x build/wheels/bin/python || { $(or $(PYTHON),python3) -m venv build/wheels && \
+		build/wheels/bin/python -m pip install --quiet build 'setuptools>=77' wheel ziglang pyelftools; }
+	nice build/wheels/bin/python packaging/wheels.py $(WHEELS)
+
 deb: $(VENV)/.made
 	PYTHON=$(BIN)/python packaging/make-deb $(or $(DEBIAN),12) $(or $(ARCH),$(shell dpkg --print-architecture))
 

@@ -5,6 +5,7 @@ the installation goes on without it.
 """
 
 import os
+import platform
 from pathlib import Path
 
 from setuptools import Extension, setup
@@ -14,6 +15,10 @@ from setuptools.command.build_ext import build_ext
 FOLDER = Path("runtime/delegate/c")
 IS_LEFT_OUT = os.environ.get("MULTIGRAFT_WITHOUT_DELEGATE") == "1"
 """For packages of another processor than this one."""
+PROCESSOR = os.environ.get("MULTIGRAFT_PROCESSOR") or platform.machine()
+"""For which the library is compiled; another than this one's where CC compiles for it."""
+NEON = "kernels_neon.c"
+"""On 32-bit Arm the one file that may use NEON, as not every processor there has it; others choose when they run."""
 MATHS = ("-ffp-contract=off", "-fno-trapping-math", "-fno-math-errno")
 """Every result is the same on every processor; comparisons of floats are vectorised all the same."""
 
@@ -21,6 +26,15 @@ MATHS = ("-ffp-contract=off", "-fno-trapping-math", "-fno-math-errno")
 class BuildDelegate(build_ext):
     def get_ext_filename(self, fullname: str) -> str:
         return str(Path(*fullname.split(".")).with_suffix(".so"))
+
+    def build_extension(self, ext: Extension) -> None:
+        if PROCESSOR.startswith(("armv7", "armv8l")):
+            (source,) = (path for path in ext.sources if Path(path).name == NEON)
+            ext.sources = [path for path in ext.sources if path != source]
+            flags = [*ext.extra_compile_args, "-mfpu=neon"]
+            ext.extra_objects = self.compiler.compile([source], self.build_temp, extra_postargs=flags)
+            ext.define_macros = [("MULTIGRAFT_NEON", "1")]
+        super().build_extension(ext)
 
     def get_export_symbols(self, ext: Extension) -> list[str]:
         return []

@@ -20,9 +20,8 @@ from multigraft.converters.graft.evidence import (
     Evidence,
     LoadFrames,
     advice_on_answers,
-    is_graded,
     load_evidence,
-    note_on_proof,
+    notes_on_proof,
 )
 from multigraft.converters.graft.explanation import explain, poor_bargain
 from multigraft.converters.graft.frameless import plan_without_frames
@@ -40,8 +39,9 @@ from multigraft.converters.network.multitask import MultiTaskModel
 from multigraft.converters.network.network import Network
 from multigraft.converters.network.standing import StandingNetwork
 from multigraft.converters.packing import promise
-from multigraft.converters.packing.convert import Conversion, convert
+from multigraft.converters.packing.convert import convert
 from multigraft.converters.packing.fidelity import with_fidelity
+from multigraft.converters.packing.finishing import Conversion
 from multigraft.converters.packing.proof import proved, shortfall
 from multigraft.converters.packing.standing import with_standing
 from multigraft.converters.quantising.ranges import MissingRangesError, Range
@@ -134,7 +134,8 @@ def graft(
         options = _search_options(settings)
         outcome = with_thinning(outcome, networks, evidence, settings.graft.thin, options, report)
     plan = proved(outcome.chosen, networks, evidence, _search_options(settings))
-    outcome = dataclasses.replace(outcome, message=outcome.message + _judgement(plan, outcome, settings))
+    message = outcome.message + _judgement(plan, outcome, settings)
+    outcome = dataclasses.replace(outcome, message=message, promised=plan)
     report(outcome.message)
     multitask = assemble(networks, plan, _provenance(settings, evidence, collected, outcome))
     return Grafted(networks, evidence, similarity, outcome, multitask, collected, tuple(report.warnings))
@@ -166,6 +167,8 @@ def build(
     if standing:
         report("put the quantised networks beside the others, as they are")
         built = _beside(settings, built, standing, load_frames)
+    whole = apart.with_fallback(settings, built.bundle, built.conversion.fallback, standing, built.grafted.evidence)
+    built = dataclasses.replace(built, bundle=whole)
     return with_separate(settings, built, report, checkpoints=checkpoints) if separate else built
 
 
@@ -184,10 +187,11 @@ def _built(settings: Settings, load_frames: LoadFrames, report: Report, checkpoi
             measured = {task: float(chosen[task]["bundle_agreement"]["value"]) for task in lacking}
             more = dataclasses.replace(asked, lacking=lacking, measured=measured, frames=_own_frames(grafted))
             conversion = _convert(grafted.multitask, grafted, settings, report, checkpoints, more, conversion)
+    conversion = promise.with_few_bits(settings, conversion, grafted.networks, grafted.evidence, report)
     report("compare the bundle with the original networks on frames that no choice has looked at")
     kept = {n.name for n in grafted.networks} - set(grafted.outcome.chosen.agreements)
     proofs = promise.proofs(grafted.evidence)
-    fidelity = promise.measured(settings, conversion.bundle, grafted.networks, proofs, kept)
+    fidelity = promise.measured(settings, conversion.bundle, grafted.networks, proofs, kept, conversion.fallback)
     return Built(grafted, conversion, with_fidelity(conversion.bundle, fidelity), None)
 
 
@@ -241,7 +245,7 @@ def import_networks(settings: Settings, report: Report = silent) -> tuple[Networ
 
 def _judgement(plan: SharingPlan, outcome: PlanningResult, settings: Settings) -> str:
     bargain = poor_bargain(plan, outcome.front, outcome.limits, not settings.graft.thin.is_none)
-    return shortfall(plan, settings.budget.min_agreement) + bargain
+    return shortfall(plan, outcome.limits) + bargain
 
 
 def _check_refinement(settings: Settings) -> None:
@@ -261,9 +265,7 @@ def _check_frames(
     settings: Settings, networks: Sequence[Network], evidence: Mapping[str, Evidence], report: Report
 ) -> None:
     """Prepare one frame for each network, so that a wrong shape is named before any long work, and warn of others."""
-    asked = settings.budget.min_agreement, settings.budget.confidence
-    judged = [(n, evidence[n.name]) for n in networks if n.name in evidence]
-    for sentence in dict.fromkeys(note_on_proof(own, *asked, is_graded(n, own)) for n, own in judged):
+    for sentence in notes_on_proof(settings, networks, evidence):
         report(f"note: {sentence}")
     for task, network in zip(settings.tasks, networks, strict=True):
         if network.name in evidence:
@@ -312,6 +314,7 @@ def _plan(
         budget.max_macs,
         BYTES_PER_WEIGHT[settings.convert.precision],
         budget.prefer,
+        settings.least_agreements,
     )
     options = _search_options(settings, saved)
     refitted: Mapping[str, Candidate] = {}
@@ -334,9 +337,8 @@ def _plan(
 
 def _search_options(settings: Settings, saved: SavedEvaluations | None = None) -> SearchOptions:
     budget, tolerances = settings.budget, {t.name: t.tolerance for t in settings.tasks}
-    return SearchOptions(
-        budget.confidence, tolerances, settings.graft.seed, settings.graft.share, budget.min_agreement, saved
-    )
+    given = budget.confidence, tolerances, settings.graft.seed, settings.graft.share, budget.min_agreement, saved
+    return SearchOptions(*given, settings.least_agreements)
 
 
 def _provenance(

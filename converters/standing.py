@@ -19,8 +19,8 @@ from multigraft.converters.network.frames import Frames
 from multigraft.converters.network.multitask import MultiTaskModel
 from multigraft.converters.network.network import Network
 from multigraft.converters.network.standing import StandingNetwork
-from multigraft.converters.packing.convert import Conversion
 from multigraft.converters.packing.fidelity import with_fidelity
+from multigraft.converters.packing.finishing import Conversion
 from multigraft.converters.packing.standing import empty_bundle, standing_agreement, with_standing
 from multigraft.converters.packing.verify import Verification
 from multigraft.converters.quantising.improve import Improvement
@@ -95,6 +95,19 @@ def put_beside(
             same = standing_agreement(whole, network, frames, settings.budget.confidence, tolerances[network.name])
             figures[network.name] = {"grafted_agreement": same.to_json(), "bundle_agreement": same.to_json()}
     return with_fidelity(whole, figures)
+
+
+def with_fallback(
+    settings: Settings,
+    bundle: Bundle,
+    fallback: Bundle | None,
+    standing: tuple[StandingNetwork, ...],
+    evidence: Mapping[str, Evidence],
+) -> Bundle:
+    """``bundle``, in which the networks that stand as they are lie already, with its fallback, if there is one."""
+    if fallback is None:
+        return bundle
+    return bundle.with_fallback(put_beside(settings, fallback, standing, evidence) if standing else fallback)
 
 
 def nothing_planned() -> tuple[PlanningResult, MultiTaskModel]:

@@ -28,8 +28,12 @@ _swept: set[Path] = set()
 
 
 @contextlib.contextmanager
-def whole_file(target: str | os.PathLike[str]) -> Iterator[Path]:
+def whole_file(target: str | os.PathLike[str], private: bool = False) -> Iterator[Path]:
     """Yield a temporary path beside ``target``; rename it over ``target`` if the block succeeds, else remove it.
+
+    Args:
+        target: The file.
+        private: At no moment may anybody else read it.
 
     Raises:
         UsageError: The folder of ``target`` does not exist, is not writable, or ``target`` is a folder.
@@ -48,9 +52,10 @@ def whole_file(target: str | os.PathLike[str]) -> Iterator[Path]:
         yield temporary
         with temporary.open("rb+") as written:
             os.fsync(written.fileno())
-        umask = os.umask(0)
-        os.umask(umask)
-        temporary.chmod(0o666 & ~umask)
+        if not private:
+            umask = os.umask(0)
+            os.umask(umask)
+            temporary.chmod(0o666 & ~umask)
         temporary.replace(target)
         sync_folder(target.parent)
     except OSError as error:
@@ -88,9 +93,9 @@ def new_folder(target: Path) -> Iterator[Path]:
         os.close(handle)
 
 
-def write_bytes(target: str | os.PathLike[str], data: bytes) -> None:
-    """Write ``data`` to ``target`` whole or not at all."""
-    with whole_file(target) as temporary:
+def write_bytes(target: str | os.PathLike[str], data: bytes, private: bool = False) -> None:
+    """Write ``data`` to ``target`` whole or not at all; if it is private, for nobody else to read."""
+    with whole_file(target, private) as temporary:
         temporary.write_bytes(data)
 
 

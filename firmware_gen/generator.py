@@ -147,12 +147,13 @@ def _some(places: Sequence[str]) -> str:
 
 
 def _converted(program: Program, tensor: Tensor) -> bool:
-    """A float32 input that only QUANTIZE reads, a float32 output that DEQUANTIZE writes, or places as an answer."""
+    """A float32 input that is converted first, a float32 output that is computed last, or places as an answer."""
     readers = {s.node.name for s in program.steps if tensor.name in [t.name for t in s.node.inputs if t is not None]}
     writers = {s.node.name for s in program.steps if tensor.name in [t.name for t in s.node.outputs]}
     if tensor.dtype == "int32":
         return not readers and bool(writers) and writers <= {"ARG_MAX", "ARG_MIN"}
-    return tensor.dtype == "float32" and (readers or {"QUANTIZE"}) == {"QUANTIZE"} and writers <= {"DEQUANTIZE"}
+    real = tensor.dtype == "float32" and readers <= {"QUANTIZE", "LceQuantize"}
+    return real and writers <= {"DEQUANTIZE", "LceDequantize", "LceBconv2d"}
 
 
 def _lowered(step: Step, core: CoreFeatures) -> LoweredStep:

@@ -17,7 +17,7 @@ from multigraft.answers.own_format import OwnFormat
 from multigraft.answers.per_box import gathered
 from multigraft.bundle.bundle import Bundle
 from multigraft.bundle.manifest import Manifest, Segment
-from multigraft.errors import BundleError, ConfigurationError, InputError, UsageError
+from multigraft.errors import BundleError, ConfigurationError, InputError, MissingDependencyError, UsageError
 from multigraft.runtime.answers import Answer, make_decoder
 from multigraft.runtime.backends import BackendName
 from multigraft.runtime.cascades import Stage, StageTime, crops_of, staged
@@ -69,6 +69,8 @@ class _BoundTasks:
 class Engine:
     """Answers the tasks of a bundle on camera frames; calls from several threads wait for each other.
 
+    Where its first model cannot run here, or fails the self-test, the bundle's fallback runs, if there is one.
+
     Args:
         bundle: A bundle, or the path of one.
         threads: Threads for the kernels.
@@ -78,7 +80,8 @@ class Engine:
         own: Task to a function of yours that makes its answer, in place of what the bundle says of it.
 
     Attributes:
-        bundle: The bundle.
+        bundle: The bundle; where its fallback runs, what that one makes of it.
+        fallback_reason: Why the fallback runs, a sentence; None where the first model does.
         model: The interpreter.
         own: As given.
         self_test: How the golden inputs came out; None where it was not run.
@@ -99,12 +102,27 @@ class Engine:
         untrusted: bool = False,
         own: Mapping[str, OwnFormat] | None = None,
     ) -> None:
-        self.bundle = bundle if isinstance(bundle, Bundle) else Bundle.open(bundle)
-        self.manifest: Manifest = self.bundle.manifest
+        first = bundle if isinstance(bundle, Bundle) else Bundle.open(bundle)
         if untrusted:
-            check_tflite(self.bundle.model, "the model")
-            try_in_child(self.bundle.model, backend, threads)
-        self.own = {name: dataclasses.replace(own, size=self._size_of(name)) for name, own in (own or {}).items()}
+            _try(first, backend, threads)
+        other, self.fallback_reason = None, None
+        try:
+            self._load(first, threads, backend, self_test, own or {})
+        except (BundleError, InputError, MissingDependencyError) as error:
+            if (other := first.fallback()) is None:
+                raise
+            self.fallback_reason = f"the bundle's fallback runs in place of its first model: {error}"
+        if other is not None:
+            if untrusted:
+                _try(other, backend, threads)
+            self._load(other, threads, backend, self_test, own or {})
+
+    def _load(
+        self, bundle: Bundle, threads: int, backend: BackendName, self_test: bool, own: Mapping[str, OwnFormat]
+    ) -> None:
+        self.bundle = bundle
+        self.manifest: Manifest = bundle.manifest
+        self.own = {name: dataclasses.replace(own, size=self._size_of(name)) for name, own in own.items()}
         self.model = TfliteModel(self.bundle.model_path or self.bundle.model, backend, threads)
         self._tensors = {spec.name: spec for spec in self.manifest.tensors}
         self._subgraphs = {segment.name: self._subgraph(segment) for segment in self.manifest.segments}
@@ -357,6 +375,11 @@ class Engine:
             return preparer_for(preprocessing, self._tensors[tensor])
         except (ConfigurationError, InputError) as error:
             raise BundleError(f"the manifest contradicts itself: {error.problem}", "build the bundle again") from error
+
+
+def _try(bundle: Bundle, backend: BackendName, threads: int) -> None:
+    check_tflite(bundle.model, "the model")
+    try_in_child(bundle.model, backend, threads)
 
 
 def _bytes_of(array: Array) -> memoryview:

@@ -14,7 +14,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -108,18 +108,24 @@ class _Mapping:
         return self.file.startswith("/") and self.permissions == "r-xp"
 
 
-def _mappings(listing: Path) -> list[_Mapping]:
-    """All of this process; none where the system does not tell."""
-    found: list[_Mapping] = []
-    with contextlib.suppress(OSError):
-        for line in listing.read_text(errors="replace").splitlines():
+def _mappings(listing: Path) -> Iterator[_Mapping]:
+    """All of this process, one at a time: objects of all of them are more than the memory that is looked for.
+
+    None where the system does not tell.
+    """
+    with contextlib.suppress(OSError), listing.open(errors="replace") as lines:
+        one = None
+        for line in lines:
             fields = line.split(maxsplit=5)
             if not fields[0].endswith(":"):
+                if one is not None:
+                    yield one
                 first, last = (int(end, 16) for end in fields[0].split("-"))
-                found.append(_Mapping(first, last, fields[1], fields[5] if len(fields) == 6 else "", {}))
-            elif fields[-1] == "kB":
-                found[-1].kib[fields[0][:-1]] = int(fields[1])
-    return found
+                one = _Mapping(first, last, fields[1], fields[5].rstrip("\n") if len(fields) == 6 else "", {})
+            elif one is not None and fields[-1] == "kB":
+                one.kib[fields[0][:-1]] = int(fields[1])
+        if one is not None:
+            yield one
 
 
 def _let_go(mappings: Iterable[_Mapping]) -> int:
@@ -172,13 +178,22 @@ def measure_bundle(path: Path, backend: BackendName = "auto", threads: int = 1) 
     return _measure({"bundle": str(path), "backend": backend, "threads": threads})
 
 
-def measure_models(paths: Sequence[Path], backend: BackendName = "auto", threads: int = 1) -> MemoryUse:
+def measure_models(
+    paths: Sequence[Path], backend: BackendName = "auto", threads: int = 1, lets_go: bool = False
+) -> MemoryUse:
     """Memory of one interpreter per .tflite file, all in one process, each run once.
+
+    Args:
+        paths: The files.
+        backend: Which interpreter.
+        threads: For the kernels.
+        lets_go: Each gives back what loading needed, as an engine does. An interpreter by itself keeps it.
 
     Raises:
         InputError: The fresh process could not do it; its message is passed on.
     """
-    return _measure({"models": [str(path) for path in paths], "backend": backend, "threads": threads})
+    job = {"models": [str(path) for path in paths], "backend": backend, "threads": threads, "lets_go": lets_go}
+    return _measure(job)
 
 
 def _measure(job: dict[str, Any]) -> MemoryUse:

@@ -14,7 +14,11 @@ from multigraft.runtime.tflite_model import TfliteModel
 
 
 def probe(job: dict[str, Any]) -> dict[str, int]:
-    """Load and run what ``job`` names (``bundle``, or ``models``; ``backend``, ``threads``); PSS in KiB on the way."""
+    """Load and run what a job names; KiB of PSS on the way.
+
+    Args:
+        job: ``bundle``, or ``models`` and ``lets_go``; ``backend`` and ``threads``.
+    """
     load_backend(job["backend"])
     # What importing left behind would be given back with the first model, and be counted as its saving.
     give_back_memory()
@@ -31,6 +35,8 @@ def probe(job: dict[str, Any]) -> dict[str, int]:
         for path in job["models"]:
             model = TfliteModel(path, job["backend"], job["threads"])
             graphs.append((model, model.subgraph()))
+            if job["lets_go"]:
+                model.let_go()
             marks.append(_kib())
         loaded = marks[-1]
         for _, graph in graphs:

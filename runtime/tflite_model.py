@@ -22,7 +22,7 @@ import numpy as np
 from multigraft.errors import InputError, UsageError
 from multigraft.reading import regular_file
 from multigraft.runtime.backends import BackendName, load_backend
-from multigraft.runtime.delegate.library import delegates_for
+from multigraft.runtime.delegate.choosing import delegates_for
 from multigraft.runtime.memory import give_back_memory, let_go_of_code, let_go_of_file
 from multigraft.tensors.arrays import Array
 from multigraft.tflite.checking.check import check_tflite

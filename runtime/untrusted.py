@@ -15,7 +15,7 @@ import numpy as np
 from multigraft.errors import InputError
 from multigraft.runtime.backends import BackendName, load_backend
 from multigraft.runtime.child import IDLE_S, STEP_S, StuckError, begin_step, run_watched
-from multigraft.runtime.delegate.library import delegates_for
+from multigraft.runtime.delegate.choosing import delegates_for
 from multigraft.tflite.operators import BINARY
 
 MEMORY_BYTES = 4 << 30

@@ -32,14 +32,14 @@ MAY_IMPORT = {
     "devices": {"core", "devices"},
     "runtime": {"core", "devices", "runtime"},
     "calibration": {"core", "devices", "runtime", "calibration"},
-    "converters": {"core", "converters"},
+    "converters": {"core", "devices", "runtime", "converters"},
     "firmware_gen": {"core", "firmware_gen"},
 }
 DEVICE_SIDE = ("core", "devices", "runtime", "calibration")
 DEVICE_PACKAGES = {"numpy", "ai_edge_litert", "tflite_runtime"}
 WORKSTATION_PACKAGES = {"numpy", "onnx", "onnxruntime", "flatbuffers", "scipy"}
 NEVER_IMPORTED = {"tensorflow", "onnx2tf", "pandas"}
-TORCH_SCRIPTS = {"converters/demo/train.py", "converters/demo/train_sounds.py"}
+TORCH_SCRIPTS = {f"converters/demo/{name}.py" for name in ("train", "train_binary", "train_sounds")}
 """Scripts that nobody imports and that are of no use without PyTorch."""
 LONGEST_FILE = 400
 LARGEST_WHEEL = 2_000_000

@@ -55,7 +55,8 @@ class StageSolver:
 
     def _restart(self) -> None:
         self.seen = 0
-        self._parts = {name: RidgeSums.empty(*self.prior.shape) for name in ("fit", "held")}
+        takes_bias = self.stage.geometry.takes_bias
+        self._parts = {name: RidgeSums.empty(*self.prior.shape, takes_bias) for name in ("fit", "held")}
 
     def add(self, tensors: Mapping[str, Array]) -> None:
         """Add a frame.

@@ -22,6 +22,7 @@ from multigraft.converters.conversion.cleanup import clean
 from multigraft.converters.conversion.interpreters import Arrays, Taps, one_line
 from multigraft.converters.conversion.rewriting import free_name, int32, prune, rename
 from multigraft.converters.conversion.transposes import Permutation, is_cube, permutation_of
+from multigraft.converters.network.steps import has_steps
 from multigraft.errors import ConversionError
 from multigraft.tensors.joining import Joined
 from multigraft.tflite.graph import Graph, Model, Op
@@ -192,6 +193,8 @@ class OnnxRunner:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1
         options.log_severity_level = 3
+        if has_steps(model):
+            options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
         self.outputs = list(dict.fromkeys(outputs))
         source = with_outputs(model, self.outputs).SerializeToString()
         try:

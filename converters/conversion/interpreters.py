@@ -12,8 +12,11 @@ import numpy.typing as npt
 
 from multigraft.errors import ConversionError, MissingDependencyError
 from multigraft.installing import how_missing
+from multigraft.runtime.backends import InterpreterName, load_backend
+from multigraft.runtime.delegate.library import delegates_for
 from multigraft.tflite import tflite_file
 from multigraft.tflite.graph import Graph, Model, Signature
+from multigraft.tflite.operators import BINARY
 
 Arrays = dict[str, npt.NDArray[Any]]
 
@@ -22,6 +25,8 @@ BACKENDS = {"ai-edge-litert": "ai_edge_litert.interpreter", "tflite-runtime": "t
 
 PREFERRED = next(iter(BACKENDS))
 """What the runtime uses where both are installed, and what makes the golden outputs."""
+
+_RUNTIME_NAMES: dict[str, InterpreterName] = {"ai-edge-litert": "litert", "tflite-runtime": "tflite-runtime"}
 
 MAIN = "serving_default"
 
@@ -51,8 +56,13 @@ class Runner:
             kinds = module.OpResolverType
             kind = kinds.AUTO if delegates else kinds.BUILTIN_WITHOUT_DEFAULT_DELEGATES
             self._interpreter = module.Interpreter(
-                model_content=model, num_threads=threads, experimental_op_resolver_type=kind
+                model_content=model,
+                num_threads=threads,
+                experimental_op_resolver_type=kind,
+                experimental_delegates=(own := _delegates(model, backend)),
             )
+            if own:  # which reach all subgraphs by this call alone
+                self._interpreter.allocate_tensors()
             self._runners: dict[str, Any] = {}
             self._model = model
         except (ValueError, RuntimeError) as error:
@@ -70,6 +80,13 @@ class Runner:
         return outputs
 
 
+def _delegates(model: bytes, backend: str) -> list[Any] | None:
+    """What runs binary operators, where the model may have some; None otherwise."""
+    if not any(name.encode() in model for name in BINARY):
+        return None
+    return delegates_for(BINARY, load_backend(_RUNTIME_NAMES[backend]), "the model")
+
+
 class WholeFile:
     """One interpreter over a file as it is, of one input, whether or not it has signatures.
 
@@ -83,7 +100,9 @@ class WholeFile:
 
     def __init__(self, model: bytes, backend: str = "ai-edge-litert") -> None:
         module = importlib.import_module(BACKENDS[backend])
-        self._interpreter = module.Interpreter(model_content=model, num_threads=1)
+        self._interpreter = module.Interpreter(
+            model_content=model, num_threads=1, experimental_delegates=_delegates(model, backend)
+        )
         self._interpreter.allocate_tensors()
         (self._input,) = self._interpreter.get_input_details()
         self._outputs = self._interpreter.get_output_details()

@@ -26,6 +26,7 @@ UNARY = frozenset(
         "RELU_0_TO_1",
         "LEAKY_RELU",
         "ELU",
+        "SIGN",
         "TANH",
         "LOGISTIC",
         "HARD_SWISH",

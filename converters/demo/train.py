@@ -119,7 +119,8 @@ def train(
         print(f"{name}: epoch {epoch + 1} of {epochs}, loss {total / (len(x) // batch):.4f}", flush=True)
 
 
-def export(net: nn.Module, path: Path) -> None:
+def export(net: nn.Module, path: Path, folds: bool = True) -> None:
+    """Write an ONNX file; ``folds`` computes what is constant beforehand."""
     net.eval()
     torch.onnx.export(
         net,
@@ -129,6 +130,7 @@ def export(net: nn.Module, path: Path) -> None:
         output_names=["logits"],
         dynamo=False,
         opset_version=17,
+        do_constant_folding=folds,
     )
 
 

@@ -65,7 +65,7 @@ def _candidate(
     order = with_solved_weights(target, join, refit.weights)
     nodes = tuple(_plain(n) for n in order.nodes)
     constants = {k.removeprefix(NOW): np.asarray(v) for k, v in order.constants.items()}
-    tail = Tail(at.name, nodes, constants, target.outputs, target.opset, target.batch)
+    tail = Tail((at.name,), nodes, constants, target.outputs, target.opset, target.batch)
     layers = tuple(LayerFit(s.layer, s.strength, s.relative_error, s.rows) for s in graft.layers)
     adapter = None
     if method != "refit":

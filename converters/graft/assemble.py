@@ -12,6 +12,7 @@ import onnx
 from multigraft.answers.answer_format import AnswerFormat
 from multigraft.answers.own_format import OwnFormat
 from multigraft.bundle.manifest import Task
+from multigraft.converters.descent.trunk_parts import trunk_parts
 from multigraft.converters.graft.candidate import Candidate
 from multigraft.converters.graft.lineage import weights_digest
 from multigraft.converters.graft.sharing_plan import SharingPlan
@@ -27,7 +28,7 @@ def assemble(
 
     Every network that is not grafted keeps its input; a grafted one contributes only its own part. Segments are called
     ``trunk``, ``trunk_2``... from the frame to the heads (``trunk_DONOR`` where several networks donate) and
-    ``head_TASK``.
+    ``head_TASK``; a task that answers with tensors of the trunk alone has no head.
 
     Raises:
         InputError: The networks use different versions of the ONNX operator set.
@@ -40,22 +41,24 @@ def assemble(
     constants: dict[str, Any] = {}
     segments: list[SegmentSpec] = []
     tasks: dict[str, Task] = {}
+    made = {o: root.whole_shape(o) for root in roots for o in root.outputs}
     several = sum(any(c.join.donor == r.name for c in plan.grafts.values()) for r in roots) > 1
     for root in roots:
         grafts = [c for c in plan.grafts.values() if c.join.donor == root.name]
+        parts = trunk_parts(root, {c.join.target: c.tail.sources for c in grafts})
         trunk = f"trunk_{root.name}" if several else "trunk"
-        reach = _trunk_segments(root, grafts, trunk, segments)
-        head = f"head_{root.name}"
-        last = max(grafts, key=lambda c: c.join.donor_point.node_index, default=None)
-        start = last.join.donor_point.name if last else root.input
-        segments.append(SegmentSpec(head, (start,), root.outputs))
+        named = [(part, trunk if k == 1 else f"{trunk}_{k}") for k, part in enumerate(parts.trunk, 1)]
+        segments += [SegmentSpec(name, part.inputs, part.outputs) for part, name in named]
         nodes += root.nodes
         constants |= root.constants
+        head = SegmentSpec(f"head_{root.name}", parts.head.inputs, parts.head.outputs)
+        own = [head] if head.outputs else []
+        segments += own
         tasks[root.name] = Task(
             root.name,
             root.kind,
             root.outputs,
-            (*reach.get(start, ()), head),
+            (*(name for _, name in named), *(s.name for s in own)),
             root.labels,
             "donor" if grafts else "unshared",
             fidelity=_thinned(plan, root.name),
@@ -64,16 +67,21 @@ def assemble(
         )
         for graft in grafts:
             target = next(n for n in networks if n.name == graft.join.target)
-            segments.append(SegmentSpec(f"head_{target.name}", (graft.tail.source,), target.outputs))
-            nodes += graft.tail.nodes
-            constants |= graft.tail.constants
-            tasks[target.name] = _grafted_task(target, graft, reach[graft.tail.source])
+            tail = graft.tail
+            own = [SegmentSpec(f"head_{target.name}", tail.read, tail.own_outputs)] if tail.own_outputs else []
+            segments += own
+            nodes += tail.nodes
+            constants |= tail.constants
+            names = (*(name for part, name in named if target.name in part.tasks), *(s.name for s in own))
+            tasks[target.name] = _grafted_task(target, graft, names)
+            made |= {o: target.whole_shape(o) for o in tail.own_outputs}
+            made |= {o: root.whole_shape(o) for o in tail.outputs if o in tail.sources}
     used = {i for n in nodes for i in n.input}
     graph = onnx.helper.make_graph(
         nodes,
         "multigraft",
         [_value(r.input, (1, *r.input_shape), r.input_dtype) for r in roots],
-        [_value(o, n.whole_shape(o)) for n in networks for o in n.outputs],
+        [_value(o, made[o]) for o in dict.fromkeys(o for n in networks for o in tasks[n.name].outputs)],
         [onnx.numpy_helper.from_array(v, k) for k, v in constants.items() if k in used],
     )
     model = model_of(graph, networks[0].opset)
@@ -89,23 +97,6 @@ def assemble(
     )
 
 
-def _trunk_segments(
-    root: Network, grafts: Sequence[Candidate], trunk: str, segments: list[SegmentSpec]
-) -> dict[str, tuple[str, ...]]:
-    """Add the trunk's segments; returns for every shared tensor the segments that lead to it."""
-    points = {c.join.donor_point.name: c.join.donor_point for c in grafts}
-    reach: dict[str, tuple[str, ...]] = {}
-    start = root.input
-    path: tuple[str, ...] = ()
-    for position, point in enumerate(sorted(points.values(), key=lambda p: p.node_index), 1):
-        name = trunk if position == 1 else f"{trunk}_{position}"
-        segments.append(SegmentSpec(name, (start,), (point.name,)))
-        path = (*path, name)
-        reach[point.name] = path
-        start = point.name
-    return reach
-
-
 def _thinned(plan: SharingPlan, name: str) -> dict[str, Any]:
     if (thinned := plan.thinned.get(name)) is None:
         return {}
@@ -118,13 +109,13 @@ def _carried(network: Network) -> AnswerFormat | None:
     return None if isinstance(network.answer, OwnFormat) else network.answer
 
 
-def _grafted_task(target: Network, graft: Candidate, trunk: tuple[str, ...]) -> Task:
+def _grafted_task(target: Network, graft: Candidate, segments: tuple[str, ...]) -> Task:
     join = graft.join
     return Task(
         target.name,
         target.kind,
-        target.outputs,
-        (*trunk, f"head_{target.name}"),
+        graft.tail.outputs,
+        segments,
         target.labels,
         join.relation,
         join.donor,

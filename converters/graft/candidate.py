@@ -13,9 +13,11 @@ from multigraft.agreement.agreement import Agreement, agreement
 from multigraft.converters.graft.adapter import Adapter, AdapterDraft, draft_adapter, fit_adapter
 from multigraft.converters.graft.evidence import Evidence
 from multigraft.converters.graft.join import Join
+from multigraft.converters.graft.lineage import lineage
 from multigraft.converters.graft.refit import LayerFit, clamp_bounds, refit
-from multigraft.converters.graft.tail import Tail, renamed_input, tail_of
+from multigraft.converters.graft.tail import Tail, grafted_answers, renamed_input, tail_behind, tail_of
 from multigraft.converters.network.frames import Frames
+from multigraft.converters.network.frontier import Frontier, shapes_of
 from multigraft.converters.network.network import (
     CutPoint,
     Network,
@@ -66,6 +68,10 @@ def make_tail(
     join: Join, donor: Network, target: Network, frames: Frames, seed: int = 0
 ) -> tuple[Tail, tuple[LayerFit, ...], Adapter | None]:
     """Graft on the given unlabeled frames; returns the target's own part, how its layers went, and its adapter."""
+    if isinstance(join.target_point, Frontier):
+        common = lineage(donor, target).common
+        assert common is not None and join.method == "exact"
+        return tail_behind(common, target), (), None
     cut, source = join.target_point, join.donor_point.name
     rest = target.nodes[cut.node_index + 1 :]
     if join.method in ("exact", "raw"):
@@ -135,10 +141,7 @@ def agreement_of(
     tolerance: float | None,
 ) -> Agreement:
     """Agreement of a tail with the original network on the held-out frames of ``evidence``."""
-    frames = evidence.accept
-    source = join.donor_point.name
-    features = donor.run(donor.prepare(frames), [source])[source].astype(np.float32)
-    return _compared(tail.run(features), target, evidence, confidence, tolerance)
+    return _compared(grafted_answers(donor, tail, evidence.accept), target, evidence, confidence, tolerance)
 
 
 def whole_agreement(
@@ -174,7 +177,10 @@ def costed(
 ) -> Candidate:
     """The candidate with what its tail costs."""
     shapes = dict(target.shapes)
-    shapes[join.donor_point.name] = join.donor_point.shape
+    shapes |= shapes_of(join.donor_point)
+    for node in tail.nodes:
+        if node.output[0] not in shapes and node.input[0] in shapes:
+            shapes[node.output[0]] = shapes[node.input[0]]  # Channels put back in order.
     if adapter is not None:
         for node in adapter.nodes:
             shapes[node.output[0]] = join.target_point.shape

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import bisect
 import functools
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from multigraft.agreement.agreement import RELATIVE_ERROR, frame_scores, kept_answers
 from multigraft.agreement.betting import lower_bound_of_count
+from multigraft.agreement.binomial import frames_needed
 from multigraft.agreement.boxes import SCORE_THRESHOLD, Layout
 from multigraft.answers.detections import Detections
 from multigraft.answers.families.table import decoded
@@ -153,10 +154,11 @@ def load_evidence(
     cut = CutFrames(settings, networks, lambda task: loaded(_path_of(settings, task), task.preprocessing), report)
     for task in settings.tasks:
         if task.on is not None and task.frames is None:
-            evidence[task.name] = split(cut(task), settings, f"task {task.on.task!r} finds boxes, and with them")
+            source = f"task {task.on.task!r} finds boxes, and with them"
+            evidence[task.name] = split(cut(task), settings, source, task.min_agreement)
             continue
         path = _path_of(settings, task)
-        evidence[task.name] = split(loaded(path, task.preprocessing), settings, path)
+        evidence[task.name] = split(loaded(path, task.preprocessing), settings, path, task.min_agreement)
     return evidence
 
 
@@ -170,13 +172,20 @@ def _path_of(settings: Settings, task: TaskSettings) -> Path:
     return path
 
 
-def split(frames: Frames, settings: Settings, path: Path | str) -> Evidence:
+def split(frames: Frames, settings: Settings, path: Path | str, least_agreement: float | None = None) -> Evidence:
     """The first frames fit, the next choose, the last prove; apart in time, since neighbours in a video are alike.
+
+    Args:
+        frames: All of one task.
+        settings: They say how many fit, and what the others have to show.
+        path: Where they come from.
+        least_agreement: What this task has to show, where that is not what the budget asks of all.
 
     Raises:
         InputError: There are too few frames to show the agreement that the budget asks for.
     """
-    needed, asked = settings.frames_needed, settings.budget.min_agreement
+    asked = settings.budget.min_agreement if least_agreement is None else least_agreement
+    needed = frames_needed(asked, settings.budget.confidence)
     least = max(LEAST_CHOICE_FRAMES, needed // 4)
     if len(frames) < needed + 2 * least:
         raise InputError(
@@ -221,3 +230,15 @@ def note_on_proof(evidence: Evidence, minimum: float, confidence: float, is_grad
         f"{len(evidence.fit):,} frames fit, {len(evidence.accept):,} choose, and {count:,} that no choice looks at "
         f"prove: {enough} to show {minimum:g} at {100 * confidence:g} %"
     )
+
+
+def notes_on_proof(settings: Settings, networks: Sequence[Network], evidence: Mapping[str, Evidence]) -> list[str]:
+    """What every task's frames are for; tasks that have the same note share it."""
+    notes: dict[str, list[str]] = {}
+    for network in networks:
+        if (own := evidence.get(network.name)) is not None:
+            asked = settings.least_agreements[network.name], settings.budget.confidence
+            notes.setdefault(note_on_proof(own, *asked, is_graded(network, own)), []).append(network.name)
+    if len(notes) < 2:
+        return list(notes)
+    return [f"{' and '.join(tasks)}: {note}" for note, tasks in notes.items()]

@@ -90,7 +90,8 @@ def _reason(
     limits: Limits,
     untried: str,
 ) -> str:
-    asked = f"{limits.min_agreement:g}"
+    tasks = sorted(chosen.grafts or {c.join.target for c in evaluated})
+    asked = " or ".join(f"{least:g}" for least in sorted({limits.least(task) for task in tasks}))
     if chosen.grafts:
         kept = "" if limits.keeps_agreement(chosen) else ", which was asked for and misses the agreement budget"
         return f"{_FIRST[limits.prefer]} with an agreement bound of at least {asked}: {chosen.describe()}{kept}"
@@ -98,7 +99,7 @@ def _reason(
         return f"nothing shared: {untried}"
     apart = "the bundle holds the networks side by side"
     best = max(c.agreement.lower_bound if c.agreement else 0.0 for c in evaluated)
-    if best < limits.min_agreement:
+    if not any(limits.keeps(c.join.target, c.agreement) for c in evaluated):
         return f"nothing shared: no graft keeps an agreement bound of {asked} (the best reaches {best:.3f}); {apart}"
     kept_plans = [p for p in considered if p.grafts and limits.keeps_agreement(p)]
     if not kept_plans:

@@ -17,6 +17,7 @@ from multigraft.converters.graft.planner import next_donor
 from multigraft.converters.graft.search import Similarity
 from multigraft.converters.graft.sharing_plan import UNSHARED, Limits, PlanningResult, SharingPlan
 from multigraft.converters.graft.stitching_layer import best_stitching_layer
+from multigraft.converters.network.frontier import Frontier
 from multigraft.converters.network.network import CutPoint, Network
 from multigraft.errors import ConfigurationError
 from multigraft.statistics.statistics import Statistics
@@ -80,7 +81,7 @@ def plan_without_frames(
 
 
 def _keeps(graft: Candidate, limits: Limits) -> bool:
-    return graft.agreement is not None and graft.agreement.lower_bound >= limits.min_agreement
+    return limits.keeps(graft.join.target, graft.agreement)
 
 
 def _graft(
@@ -91,7 +92,9 @@ def _graft(
         return None
     line = lineage(donor, target)
     pair: tuple[CutPoint, CutPoint, Method] | None
-    if wanted is None:
+    if wanted is None and line.common is not None:
+        pair = line.common.donor_point, line.common.target_point, "exact"
+    elif wanted is None:
         pair = (*line.equal[-1], "exact") if line.equal else None
     else:
         pair = _asked(line, donor.cut_point(wanted))
@@ -111,7 +114,8 @@ def _graft(
             REMEDY,
         )
     at, cut, method = pair
-    join = Join(donor.name, target.name, at, cut, method, "relative", similarity(at.name, cut.name))
+    alike = None if isinstance(at, Frontier) else similarity(at.name, cut.name)
+    join = Join(donor.name, target.name, at, cut, method, "relative", alike)
     return costed(join, make_tail(join, donor, target, ())[0], target), None
 
 
@@ -136,5 +140,5 @@ def _explain(
         sentence += f"; {100 * error:.1f} % of the variance of what {task} expects there is not reproduced"
     for task, graft in below.items():
         shown = "no agreement" if graft.agreement is None else f"a bound of {graft.agreement.lower_bound:.3f}"
-        sentence += f"; {task} is left unshared, its refit shows {shown} and {limits.min_agreement:g} is asked for"
+        sentence += f"; {task} is left unshared, its refit shows {shown} and {limits.least(task):g} is asked for"
     return sentence

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from dataclasses import dataclass
 
 import numpy as np
 import onnx
 
+from multigraft.converters.descent.common_part import CommonPart, common_part
 from multigraft.converters.network.network import CutPoint, Network
 
 RELATED_COSINE = 0.5
@@ -21,6 +23,7 @@ class Lineage:
 
     Attributes:
         equal: Pairs of cut points (donor, target) up to which all weights are the same.
+        common: All that is the same, branch by branch, where that is more than the last of ``equal`` holds; else None.
         related: Pairs up to which the structure is the same and the weights are close.
         cosine: Mean cosine between the weights of corresponding layers, from the input as far as the structure agrees;
             0 where it does not agree at all.
@@ -29,17 +32,17 @@ class Lineage:
     equal: tuple[tuple[CutPoint, CutPoint], ...]
     related: tuple[tuple[CutPoint, CutPoint], ...]
     cosine: float
+    common: CommonPart | None = None
 
 
+@functools.lru_cache(maxsize=256)
 def lineage(donor: Network, target: Network) -> Lineage:
     """Compare two networks node by node from the input; both must see the same input for sharing without a refit."""
     if donor.preprocessing != target.preprocessing:
         return Lineage((), (), 0.0)
     names = {donor.input: target.input}
-    same = True
     cosines: list[float] = []
     steps = 0
-    equal_until = 0
     for mine, theirs in zip(donor.nodes, target.nodes, strict=False):
         if not _same_structure(donor, mine, target, theirs, names):
             break
@@ -47,20 +50,24 @@ def lineage(donor: Network, target: Network) -> Lineage:
         for a, b in zip(mine.input, theirs.input, strict=True):
             if a in donor.constants:
                 left, right = donor.constants[a], target.constants[b]
-                same = same and left.tobytes() == right.tobytes()
                 if left.dtype.kind == "f" and left.ndim > 1:
                     cosines.append(_cosine(left, right))
         steps += 1
-        equal_until = steps if same else equal_until
     pairs = [
         (p, q)
         for p, q in zip(donor.cut_points, target.cut_points, strict=False)
         if p.node_index == q.node_index and p.node_index < steps
     ]
     cosine = float(np.mean(cosines)) if cosines else 0.0
-    equal = tuple(pair for pair in pairs if pair[0].node_index < equal_until)
     related = tuple(pairs) if cosine >= RELATED_COSINE else ()
-    return Lineage(equal, related, cosine)
+    common = common_part(donor, target)
+    if common is None:
+        return Lineage((), related, cosine)
+    points = {p.name: p for p in donor.cut_points}
+    straight = {t: d for t, d in common.matched.items() if t not in common.turned}
+    equal = tuple((points[d], q) for q in target.cut_points if (d := straight.get(q.name, "")) in points)
+    is_more = not equal or equal[-1][1].weights < common.target_point.weights
+    return Lineage(equal, related, cosine, common if is_more else None)
 
 
 def weights_digest(network: Network) -> str:

@@ -16,6 +16,7 @@ import onnxruntime
 
 from multigraft.converters.graft.candidate import Candidate
 from multigraft.converters.graft.sharing_plan import SharingPlan
+from multigraft.converters.network.frontier import shapes_of
 from multigraft.converters.network.network import Network
 
 RUNS, LEAST_RUNS, WARMUP = 30, 5, 2
@@ -45,9 +46,16 @@ class PlanLatency:
         return self._once(network, lambda: network.model.SerializeToString(), feed)
 
     def _tail(self, graft: Candidate) -> float:
-        tail, shape = graft.tail, graft.join.donor_point.shape
-        feed = {tail.source: np.ones((1, *shape), np.float32)}
-        return self._once(graft, lambda: tail.model(len(shape) + 1).SerializeToString(), feed)
+        tail, donor = graft.tail, self._networks[graft.join.donor]
+        if not tail.own_outputs:
+            return 0.0
+        shapes = {**donor.shapes, **shapes_of(graft.join.donor_point)}
+        whole = () if donor.input_dtype.kind == "f" else (donor.input,)
+        feed = {
+            name: np.ones((1, *shapes[name]), donor.input_dtype if name in whole else np.float32) for name in tail.read
+        }
+        ranks = {name: value.ndim for name, value in feed.items()}
+        return self._once(graft, lambda: tail.model(ranks, whole).SerializeToString(), feed)
 
     def _once(self, part: object, content: Callable[[], bytes], feed: dict[str, Any]) -> float:
         # Kept with its time, so that no other object can get its id.

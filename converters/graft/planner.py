@@ -62,8 +62,8 @@ def plan_sharing(
             if forced:
                 grafts = [max(grafts, key=lambda c: c.agreement.value if c.agreement else 0.0)]
             grown = [shown(p.with_graft(target, c)) for p in round_front for c in grafts]
-            round_front = pareto(grown if forced else [*round_front, *grown])
-        front = pareto([*front, *round_front])
+            round_front = pareto(grown if forced else [*round_front, *grown], limits)
+        front = pareto([*front, *round_front], limits)
         considered += round_front
         chosen = pick(round_front, limits, cost, forced=bool(share)) or chosen
         left = [n for n in left if n is not donor and n.name not in chosen.grafts]
@@ -89,12 +89,12 @@ def next_donor(
     return choose_donor([n for n in free if n.name in wanted] or free, similarity)
 
 
-def pareto(plans: Sequence[SharingPlan]) -> list[SharingPlan]:
+def pareto(plans: Sequence[SharingPlan], limits: Limits) -> list[SharingPlan]:
     """The plans no other covers; of equal ones the first, which is the one with fewer changes."""
     kept: list[SharingPlan] = []
     for candidate in plans:
-        if not any(k.covers(candidate) for k in kept):
-            kept = [k for k in kept if not candidate.covers(k)] + [candidate]
+        if not any(k.covers(candidate, limits) for k in kept):
+            kept = [k for k in kept if not candidate.covers(k, limits)] + [candidate]
     return kept
 
 

@@ -11,7 +11,7 @@ is the one of design.md.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,7 +22,7 @@ import onnx
 from multigraft.converters.graft.onnx_linear_layer import linear_layer
 from multigraft.converters.network.network import Array, Network, model_of, session_of
 from multigraft.refit.linear_layer import HELD_OUT_EVERY, LinearLayer, positions_used
-from multigraft.refit.ridge import fit_rows
+from multigraft.refit.ridge import Solution, fit_rows
 
 CHUNK = 64
 _FRAMES_FIRST = frozenset({"Conv", "ConvTranspose"})
@@ -92,17 +92,24 @@ def refit(
     constants: dict[str, Array] = {}
     fits: list[LayerFit] = []
     new_nodes: list[onnx.NodeProto] = []
+    shifted: dict[int, onnx.NodeProto] = {}
     rng = np.random.default_rng(seed)
     for index, node in enumerate(nodes):
         layer = linear_layer(node, network.constants)
-        solved: onnx.NodeProto = node
+        solved: onnx.NodeProto = shifted.get(index, node)
         read = [n for n in node.input if n in live]
         was = {n: live[n].original for n in read}
         original_out = run_node(node, was, network.constants, network.opset)
         if layer is not None and node.input[0] in live:
             given = original_out[node.output[0]]
-            solved, added, layer_fit = _solve_layer(network, nodes, index, layer, given, live, rng)
+            bias = None if layer.geometry.takes_bias else bias_behind(nodes, node.output[0], network)
+            solution, layer_fit = _solve_layer(network, nodes, index, layer, given, live, rng, bias is not None)
+            solved, added = with_constants(node, layer.initializers(solution.weight, solution.intercept), network)
             constants |= added
+            if bias is not None:
+                value = np.asarray(network.constants[bias.name] + solution.intercept[0], np.float32)
+                shifted[bias.index], added = with_constants(nodes[bias.index], {bias.position: value}, network)
+                constants |= added
             fits.append(layer_fit)
         new_nodes.append(solved)
         now = {n: live[n].now for n in read}
@@ -153,7 +160,8 @@ def _solve_layer(
     wanted: npt.NDArray[Any],
     live: dict[str, _Pair],
     rng: np.random.Generator,
-) -> tuple[onnx.NodeProto, dict[str, Array], LayerFit]:
+    is_shifted: bool,
+) -> tuple[Solution, LayerFit]:
     node = nodes[index]
     pair = live[node.input[0]]
     consumers = [n for n in nodes[index + 1 :] if node.output[0] in n.input]
@@ -168,9 +176,31 @@ def _solve_layer(
     bounds = None if node.output[0] in network.outputs else clamp_bounds(after, network.constants)
     design, targets, offsets, per_frame = sampled_rows(layer, pair.now, wanted, skip if bounds else None, rng)
     held_out = (np.arange(design.shape[1]) // per_frame) % HELD_OUT_EVERY == 0
-    solution = fit_rows(design, targets, held_out, layer.weight, bounds, offsets)
-    solved, added = with_constants(node, layer.initializers(solution.weight, solution.intercept), network)
-    return solved, added, LayerFit(node.output[0], solution.strength, solution.relative_error, design.shape[1])
+    has_intercept = layer.geometry.takes_bias or is_shifted
+    solution = fit_rows(design, targets, held_out, layer.weight, bounds, offsets, has_intercept)
+    return solution, LayerFit(node.output[0], solution.strength, solution.relative_error, design.shape[1])
+
+
+@dataclass(frozen=True)
+class Bias:
+    """A constant that alone is added to a product: the index of the addition, its input, and the constant's name."""
+
+    index: int
+    position: int
+    name: str
+
+
+def bias_behind(nodes: Sequence[onnx.NodeProto], product: str, network: Network) -> Bias | None:
+    """The bias that takes the intercept of a product that holds none itself, or None where nothing does."""
+    readers = [i for i, n in enumerate(nodes) if product in n.input]
+    if product in network.outputs or len(readers) != 1 or nodes[readers[0]].op_type != "Add":
+        return None
+    width = network.shapes[product][-1]
+    for position, name in enumerate(nodes[readers[0]].input):
+        bias = network.constants.get(name)
+        if bias is not None and bias.ndim and bias.size == bias.shape[-1] == width:
+            return Bias(readers[0], position, name)
+    return None
 
 
 def clamp_bounds(

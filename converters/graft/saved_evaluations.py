@@ -59,7 +59,7 @@ class SavedEvaluations:
             evaluate: Grafts and measures.
         """
         depends_on: list[bytes | str] = [*map(self._network, networks), *map(self._frames, frames)]
-        depends_on += [repr(join), repr(tuple(options))]
+        depends_on += [repr(join), repr(tuple(options)), "tails of several sources"]
         return _candidate_from(join, self._checkpoints.get("graft", depends_on, lambda: _candidate_bytes(evaluate())))
 
     def _network(self, network: Network) -> bytes:
@@ -103,7 +103,7 @@ def _candidate_bytes(candidate: Candidate) -> bytes:
     constants = [onnx.numpy_helper.from_array(value, name) for name, value in tail.constants.items()]
     graph = onnx.helper.make_graph(list(tail.nodes), "tail", [], [], constants)
     fields = {
-        "tail": {"source": tail.source, "outputs": tail.outputs, "opset": tail.opset, "batch": tail.batch},
+        "tail": {"sources": tail.sources, "outputs": tail.outputs, "opset": tail.opset, "batch": tail.batch},
         "agreement": candidate.agreement and candidate.agreement.to_json(),
         "own_weights": candidate.own_weights,
         "own_macs": candidate.own_macs,
@@ -119,7 +119,7 @@ def _candidate_from(join: Join, data: bytes) -> Candidate:
     fields = json.loads(line)
     graph = onnx.load_from_string(model).graph
     tail = Tail(
-        fields["tail"]["source"],
+        tuple(fields["tail"]["sources"]),
         tuple(graph.node),
         {i.name: onnx.numpy_helper.to_array(i) for i in graph.initializer},
         tuple(fields["tail"]["outputs"]),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from multigraft.bundle.manifest import Relation
 from multigraft.converters.graft.adapter import is_joinable
@@ -49,6 +49,7 @@ class SearchOptions:
         share: Task to the donor's layer it shares up to ("none" for no sharing), instead of the search.
         enough: A relative whose raw sharing has at least this agreement bound is not refitted at that point.
         saved: Where evaluated grafts are kept while a build runs, or None.
+        enough_of: Task to its ``enough`` where that is another.
     """
 
     confidence: float = 0.95
@@ -57,6 +58,11 @@ class SearchOptions:
     share: Mapping[str, str] | None = None
     enough: float = 1.0
     saved: SavedEvaluations | None = None
+    enough_of: Mapping[str, float] = field(default_factory=dict)
+
+    def enough_for(self, task: str) -> float:
+        """``enough``, or what is of one task alone."""
+        return self.enough_of.get(task, self.enough)
 
 
 def choose_donor(networks: Sequence[Network], similarity: Similarity) -> Network:
@@ -72,7 +78,7 @@ def choose_donor(networks: Sequence[Network], similarity: Similarity) -> Network
 
 def _affinity(donor: Network, target: Network, similarity: Similarity) -> float:
     line = lineage(donor, target)
-    if line.equal or line.related:
+    if line.equal or line.common or line.related:
         return 1.0
     best = [max((similarity(d.name, t.name) for d in donor.cut_points), default=0.0) for t in target.cut_points]
     return sum(best) / max(len(best), 1)
@@ -109,11 +115,11 @@ def candidates(
             f"{target.name} takes {target.macs / 1e9:.1f} G multiply-accumulates: of {len(groups)} cut points the "
             f"search looks at {halvings}; --share {target.name}=LAYER tries another"
         )
-    done = 0
+    done, enough = 0, options.enough_for(target.name)
     for group in depths:
         best = bound = 0.0
         for join in groups[group]:
-            if join.relation == "relative" and bound >= options.enough:
+            if join.relation == "relative" and bound >= enough:
                 continue
             done += 1
             report(f"graft {target.name} onto {donor.name}: {join.method} ({done} of {depths.total(len(joins))})")
@@ -122,7 +128,7 @@ def candidates(
                 best = max(best, candidate.agreement.value)
                 bound = max(bound, candidate.agreement.lower_bound)
             yield candidate
-        depths.judge(best >= HOPELESS, bound >= options.enough)
+        depths.judge(best >= HOPELESS, bound >= enough)
 
 
 def _affordable_halvings(target: Network, evidence: Evidence) -> int:
@@ -204,7 +210,11 @@ def joins_of(
         return
     wanted = donor.cut_point(forced) if forced else None
     equal = [p for p in line.equal if wanted is None or p[0] == wanted]
-    if equal:
+    shared = line.common.matched if line.common and wanted is None else {}
+    if line.common and wanted is None:
+        ends = line.common.donor_point, line.common.target_point
+        yield Join(donor.name, target.name, *ends, "exact", "relative")
+    elif equal:
         yield join(*equal[-1], "exact", "relative")
     related = [p for p in line.related if p not in line.equal and (wanted is None or p[0] == wanted)]
     is_small = max(donor.macs, target.macs) <= SMALL_MACS
@@ -214,7 +224,7 @@ def joins_of(
     if line.related or (equal and wanted):
         return
     behind_equal = equal[-1][1].node_index if equal else -1
-    for t in (t for t in target.cut_points if t.node_index > behind_equal):
+    for t in (t for t in target.cut_points if t.node_index > behind_equal and t.name not in shared):
         partner = _partner(donor, t, similarity, wanted)
         if partner is None or (wanted and t != _best_target(target, wanted, similarity)):
             continue

@@ -15,7 +15,7 @@ from multigraft.converters.network.network import Network
 from multigraft.converters.network.thinned_network import ThinnedNetwork
 from multigraft.converters.settings.settings import Prefer
 
-BYTES_PER_WEIGHT = {"int8": 1.0, "float32": 4.0, "dynamic": 1.0, "int4": 0.5}
+BYTES_PER_WEIGHT = {"int8": 1.0, "float32": 4.0, "dynamic": 1.0, "int4": 0.5, "binary": 4.0, "binary-int8": 1.0}
 UNSHARED = "none"
 
 TIMING_NOISE = 0.05
@@ -82,10 +82,11 @@ class SharingPlan:
             lower_bound=min((bound for _, bound in shown), default=1.0),
         )
 
-    def covers(self, other: SharingPlan) -> bool:
-        """Whether this plan is at least as good in weights, MACs, agreement bound, and latency where both have one."""
+    def covers(self, other: SharingPlan, limits: Limits) -> bool:
+        """Whether this plan is at least as good in weights, MACs, what its agreement bounds have to spare above
+        ``limits``, and latency where both have one."""
         is_as_small = self.weights <= other.weights and self.macs <= other.macs
-        return is_as_small and self.lower_bound >= other.lower_bound and self._is_as_fast(other)
+        return is_as_small and limits.spare(self) >= limits.spare(other) and self._is_as_fast(other)
 
     def _is_as_fast(self, other: SharingPlan) -> bool:
         if self.latency_us is None or other.latency_us is None:
@@ -112,16 +113,33 @@ class SharingPlan:
 
 @dataclass(frozen=True)
 class Limits:
-    """The budget as numbers; None where the user set none, and what is to be small within it."""
+    """The budget as numbers; None where the user set none, and what is to be small within it.
+
+    ``least_agreements`` holds what tasks have to keep of their own, in place of ``min_agreement``.
+    """
 
     min_agreement: float = 0.95
     max_weights_bytes: int | None = None
     max_macs: int | None = None
     bytes_per_weight: float = 1.0
     prefer: Prefer = "weights"
+    least_agreements: Mapping[str, float] = field(default_factory=dict)
+
+    def least(self, task: str) -> float:
+        """The agreement that a task has to show."""
+        return self.least_agreements.get(task, self.min_agreement)
+
+    def keeps(self, task: str, agreement: Agreement | None) -> bool:
+        """Whether a task shows what it has to."""
+        return agreement is not None and agreement.lower_bound >= self.least(task)
+
+    def spare(self, plan: SharingPlan) -> float:
+        """What the bound of the task that has least to spare lies above what it has to show."""
+        bounds = {task: a.lower_bound if a else 0.0 for task, a in plan.agreements.items()}
+        return min((bound - self.least(task) for task, bound in bounds.items()), default=1.0)
 
     def keeps_agreement(self, plan: SharingPlan) -> bool:
-        return not plan.agreements or plan.lower_bound >= self.min_agreement
+        return all(self.keeps(task, agreement) for task, agreement in plan.agreements.items())
 
     def fits(self, plan: SharingPlan) -> bool:
         return self.excess(plan) <= 1
@@ -137,9 +155,9 @@ class Limits:
     def missed(self, plan: SharingPlan) -> tuple[Miss, ...]:
         """What the plan misses of the budget, as far as a plan shows it: bytes are estimated from parameter counts."""
         misses = [
-            Miss("min_agreement", a.lower_bound, self.min_agreement, task, a.frames)
+            Miss("min_agreement", a.lower_bound, self.least(task), task, a.frames)
             for task, a in plan.agreements.items()
-            if a is not None and a.lower_bound < self.min_agreement
+            if a is not None and a.lower_bound < self.least(task)
         ]
         for key, limit, figure in (
             ("max_weights_bytes", self.max_weights_bytes, plan.weights * self.bytes_per_weight),
@@ -161,6 +179,8 @@ class PlanningResult:
         evaluated: Every graft that was evaluated.
         donors: Networks that others were tried on, in order.
         message: Why this plan, in one sentence.
+        limits: Those that chose.
+        promised: ``chosen`` with its agreement on frames that no choice has looked at; None where nothing was proved.
     """
 
     chosen: SharingPlan
@@ -169,11 +189,18 @@ class PlanningResult:
     donors: tuple[str, ...]
     message: str
     limits: Limits = field(default_factory=Limits)
+    promised: SharingPlan | None = None
+
+    def misses(self) -> tuple[Miss, ...]:
+        """What the chosen plan misses of the budget, by what is promised of it."""
+        return self.limits.missed(self.promised or self.chosen)
 
     def to_json(self) -> dict[str, Any]:
         """The Pareto front and all evaluated grafts as plain data."""
+        promised = self.promised.agreements if self.promised else {}
         return {
             "message": self.message,
+            "promised": {name: a.to_json() for name, a in promised.items() if a},
             "donors": list(self.donors),
             "pareto": self.pareto_json(),
             "evaluated": self.evaluated_json(),

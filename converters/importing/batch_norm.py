@@ -9,12 +9,18 @@ import numpy.typing as npt
 import onnx
 from onnx import numpy_helper
 
+from multigraft.converters.network.steps import equal_sizes
+
 CHANNEL_AXIS = {"Conv": 0, "ConvTranspose": 1, "Gemm": 1}
 """Output channels of the weight; of Gemm without transB, and of ConvTranspose within a group."""
 
 
-def fold_batch_norms(model: onnx.ModelProto) -> int:
+def fold_batch_norms(model: onnx.ModelProto, keeps_binary: bool = False) -> int:
     """Fold in place every BatchNormalization that alone uses a Conv, ConvTranspose or Gemm with constant weights.
+
+    Args:
+        keeps_binary: Leave layers alone whose weights are -a and a: a factor would hide that their sums are multiples
+            of a, and may be exactly 0.
 
     Returns:
         How many were folded.
@@ -35,6 +41,7 @@ def fold_batch_norms(model: onnx.ModelProto) -> int:
             or uses[norm.input[0]] != 1
             or norm.input[0] in outputs
             or not all(i in constants for i in [*linear.input[1:], *norm.input[1:5]] if i)
+            or (keeps_binary and _is_binary(linear, constants))
         ):
             continue
         weight, bias = _folded(linear, norm, {k: numpy_helper.to_array(v) for k, v in constants.items()})
@@ -50,6 +57,14 @@ def fold_batch_norms(model: onnx.ModelProto) -> int:
     for norm in folded:
         graph.node.remove(norm)
     return len(folded)
+
+
+def _is_binary(linear: onnx.NodeProto, constants: dict[str, onnx.TensorProto]) -> bool:
+    weights = numpy_helper.to_array(constants[linear.input[1]])
+    axis = CHANNEL_AXIS[linear.op_type]
+    if linear.op_type == "Gemm":
+        axis = 0 if any(a.name == "transB" and a.i for a in linear.attribute) else 1
+    return linear.op_type != "ConvTranspose" and equal_sizes(weights, axis)
 
 
 def _folded(

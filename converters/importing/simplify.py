@@ -36,6 +36,7 @@ from multigraft.converters.importing.probe_frames import COUNT, probe_frames
 from multigraft.converters.importing.saturation import before_saturation
 from multigraft.converters.importing.tensor_sizes import refuse_large_tensors
 from multigraft.converters.network.closeness import TOLERANCE, difference
+from multigraft.converters.network.steps import has_steps
 from multigraft.errors import ConversionError, InputError, MissingDependencyError, UnsupportedOperatorError, one_line
 from multigraft.installing import how_missing, install_extra, repair
 from multigraft.tensors.array_preparation import ArrayPreparation
@@ -105,7 +106,10 @@ def simplify(model: onnx.ModelProto, preprocessing: Preparation, where: str) -> 
         raise _named_size(model, preprocessing, error) from error
     clean = write_out_constant_ways(clean)
     reason = ""
-    for attempt in (_slim, _slim_without_fusion, _slim_after_onnxruntime):
+    attempts = [_slim, _slim_without_fusion, _slim_after_onnxruntime]
+    if has_steps(clean):
+        attempts.insert(0, _slim_apart)
+    for attempt in attempts:
         try:
             candidate = attempt(clean)
         except MissingDependencyError:
@@ -244,6 +248,11 @@ def _slim(model: onnx.ModelProto) -> onnx.ModelProto:
     return _finish(_onnxslim(_at_opset(model)))
 
 
+def _slim_apart(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Nothing folded into layers of -a and a, whose sums a step is made of."""
+    return _finish(_onnxslim(_at_opset(model), skip_optimizations=["graph_fusion"]), keeps_binary=True)
+
+
 def _slim_without_fusion(model: onnx.ModelProto) -> onnx.ModelProto:
     return _finish(_onnxslim(_at_opset(model), skip_optimizations=["graph_fusion"]))
 
@@ -288,7 +297,7 @@ def _at_opset(model: onnx.ModelProto) -> onnx.ModelProto:
         return copy
 
 
-def _finish(model: onnx.ModelProto) -> onnx.ModelProto:
+def _finish(model: onnx.ModelProto, keeps_binary: bool = False) -> onnx.ModelProto:
     graph = model.graph
     for node in [n for n in graph.node if n.op_type == "Constant"]:
         value = next((a.t for a in node.attribute if a.name == "value"), None)
@@ -296,7 +305,7 @@ def _finish(model: onnx.ModelProto) -> onnx.ModelProto:
             graph.initializer.append(numpy_helper.from_array(numpy_helper.to_array(value), node.output[0]))
             graph.node.remove(node)
     leave_out_neutral_bounds(graph)
-    fold_batch_norms(model)
+    fold_batch_norms(model, keeps_binary)
     read = {i for n in graph.node for i in n.input} | {o.name for o in graph.output}
     used = [i for i in graph.initializer if i.name in read]
     del graph.initializer[:]

@@ -55,6 +55,11 @@ class MultiTaskModel:
     provenance: dict[str, Any] = field(default_factory=dict)
     own: Mapping[str, OwnFormat] = field(default_factory=dict)
 
+    @property
+    def answers(self) -> list[str]:
+        """The outputs of all tasks, each once: tasks of one trunk may share some."""
+        return list(dict.fromkeys(o for task in self.tasks for o in task.outputs))
+
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write an .onnx file that any ONNX tool opens; the rest stands in its metadata."""
         model = onnx.ModelProto()
@@ -90,3 +95,13 @@ class MultiTaskModel:
                 "write one with multigraft graft",
             ) from error
         return cls(model=model, **known)
+
+
+def is_multitask(path: str | os.PathLike[str]) -> bool:
+    """Whether a file is an ONNX model that :meth:`MultiTaskModel.save` wrote, or no ONNX model at all."""
+    try:
+        with regular_file(path, _LARGEST) as file:
+            model = onnx.load_model_from_string(file.read())
+    except Exception:
+        return True
+    return not model.graph.node or any(p.key == METADATA_KEY for p in model.metadata_props)

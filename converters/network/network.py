@@ -18,6 +18,7 @@ from multigraft.answers.crops import On
 from multigraft.answers.kind import Kind
 from multigraft.answers.own_format import OwnFormat
 from multigraft.converters.network.frames import Frames
+from multigraft.converters.network.steps import has_steps
 from multigraft.errors import InputError
 from multigraft.tensors.preparation import Preparation, prepare_frames, take_same_frames
 
@@ -285,7 +286,7 @@ def session_of(model: onnx.ModelProto, name: str) -> ort.InferenceSession:
     options.enable_cpu_mem_arena = False
     # Waiting threads would take the cores from numpy's, which work between two runs.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    if any(node.op_type == "If" for node in model.graph.node):
+    if has_steps(model) or any(node.op_type == "If" for node in model.graph.node):
         # Where a constant decides, its optimiser moves the branch out, and now and then ends the process over it.
         options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     try:

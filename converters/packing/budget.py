@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from multigraft.bundle.manifest import Manifest, Task
@@ -31,6 +31,7 @@ def missed(
     manifest: Manifest,
     latency: MeasuredLatency | None = None,
     layers: Sequence[LayerError] = (),
+    least_agreements: Mapping[str, float] | None = None,
 ) -> tuple[Miss, ...]:
     """Every key of the budget that the bundle does not keep.
 
@@ -40,12 +41,14 @@ def missed(
             quantised bundle with the original networks. A task without it (a build without frames) misses nothing.
         latency: Needed where there is a limit to it.
         layers: Quantisation errors: they tell which of several outputs suffers.
+        least_agreements: Task to what it has to show, where that is not what the budget asks of all.
     """
     misses = []
     for task in manifest.tasks:
         shown = task.fidelity.get("bundle_agreement")
-        if shown is not None and shown["lower_bound"] < budget.min_agreement:
-            figures = shown["lower_bound"], budget.min_agreement, task.name, shown["frames"]
+        least = (least_agreements or {}).get(task.name, budget.min_agreement)
+        if shown is not None and shown["lower_bound"] < least:
+            figures = shown["lower_bound"], least, task.name, shown["frames"]
             misses.append(Miss("min_agreement", *figures, suffering(task, layers)))
     weights = sum(s.weights_bytes for s in manifest.segments)
     if budget.max_weights_bytes is not None and weights > budget.max_weights_bytes:

@@ -22,7 +22,7 @@ from multigraft.converters.packing.materials import bill_of_materials
 from multigraft.converters.packing.model_card import model_card
 from multigraft.converters.packing.verify import Verification, run_segments
 from multigraft.converters.quantising.layer_error import LayerErrorReport, spec_of
-from multigraft.converters.quantising.precisions import Precision
+from multigraft.converters.quantising.precisions import AROUND_BINARY, Precision
 from multigraft.errors import ConversionError, InputError
 from multigraft.npz import stored_npz_bytes
 from multigraft.tensors.array_preparation import ArrayPreparation
@@ -177,6 +177,9 @@ def _segment(parts: BundleParts, spec: SegmentSpec, graph: Graph) -> Segment:
 
 def _precision(asked: Precision, graph: Graph) -> str:
     """The precision asked for, and float32 beside or instead of it where layers were kept in float."""
+    has_bits = any(op.custom_code == "LceBconv2d" for op in graph.ops)
+    if asked in AROUND_BINARY:
+        return asked if has_bits else _precision(AROUND_BINARY[asked], graph)
     if asked not in ("int8", "int4"):
         return asked
     is_float = {graph.tensors[op.outputs[0]].dtype == "float32" for op in graph.ops if op.name in _COMPUTES}

@@ -5,108 +5,41 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
-import onnx
-
-from multigraft.agreement.agreement import Agreement
-from multigraft.bundle.bundle import Bundle
-from multigraft.converters.conversion.boundary_tensors import (
-    FloatModel,
-    inputs_as_in_onnx,
-    locate,
-    to_tflite_layout,
-    with_outputs,
-)
-from multigraft.converters.conversion.converter import Converter, find_converter
-from multigraft.converters.conversion.interpreters import Arrays, main_signature
-from multigraft.converters.conversion.tensor_names import name_as_in_onnx
+from multigraft.converters.binary.network import in_words, layers_to_keep, with_binary_layers
+from multigraft.converters.conversion.boundary_tensors import FloatModel, to_tflite_layout
+from multigraft.converters.conversion.converter import find_converter
 from multigraft.converters.job.checkpoints import Checkpoints
 from multigraft.converters.job.progress import Report, silent
 from multigraft.converters.network.frames import Frames
 from multigraft.converters.network.multitask import MultiTaskModel
-from multigraft.converters.packing.bundling import BundleParts, pack
 from multigraft.converters.packing.feeds import Feeds
-from multigraft.converters.packing.first_difference import first_difference
+from multigraft.converters.packing.finishing import (
+    CALIBRATION_FRAMES,
+    VERIFIED_RANDOM_INPUTS,
+    Conversion,
+    Finishing,
+    Prepared,
+)
 from multigraft.converters.packing.quantised_agreement import QuantisedAgreement
-from multigraft.converters.packing.segments import cut_into_segments
-from multigraft.converters.packing.steadiness import steady
-from multigraft.converters.packing.verify import Verification, affordable, float_error, random_inputs, verify_segments
+from multigraft.converters.packing.to_float import to_float
 from multigraft.converters.parting.part import PARTING_FRAMES, Parting, part_outputs, with_parts
 from multigraft.converters.quantising.arithmetic_tail import decoding_tail
 from multigraft.converters.quantising.improve import Quantised, Quantising, quantise_well
 from multigraft.converters.quantising.keep_float import operators_to_keep
-from multigraft.converters.quantising.layer_error import LayerErrorReport, layer_error, stored
-from multigraft.converters.quantising.precisions import STATIC, Precision
+from multigraft.converters.quantising.precisions import AROUND_BINARY, STATIC, Precision
 from multigraft.converters.quantising.quantise import quantise
 from multigraft.converters.quantising.ranges import MissingRangesError, Range
 from multigraft.converters.quantising.rescue import Judge, rescue
-from multigraft.converters.quantising.safeguards import Safeguards, Safety
-from multigraft.converters.quantising.silu_ranges import read_by_silus
+from multigraft.converters.quantising.safeguards import Safeguards
 from multigraft.errors import ConversionError, UsageError
 from multigraft.tensors.preprocessing import Preprocessing
-from multigraft.tflite import tflite_file
-from multigraft.tflite.graph import Graph, Model
+from multigraft.tflite.graph import Graph
 
-CALIBRATION_FRAMES = 512
 AGREEMENT_FRAMES = 256
-LAYER_ERROR_FRAMES = 8
 RESCUE_FRAMES = 32
-VERIFIED_RANDOM_INPUTS = 200
-VERIFIED_FRAMES = 16
-FLOAT_INPUTS = 8
 """How many frames, evenly spaced over those given, each step looks at."""
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """What does not change when layers get more bits.
-
-    Attributes:
-        floating: The float model, as converted.
-        float_errors: Its error against ONNX by task output.
-        float_inputs: Over how many frames.
-        kept: Operators to leave in float, by a tensor they write.
-        quantised: The same quantised, with whatever helps.
-        parted: Which outputs were parted and why, for people.
-    """
-
-    floating: FloatModel
-    float_errors: dict[str, float]
-    float_inputs: int
-    kept: frozenset[str]
-    quantised: Quantised
-    parted: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Conversion:
-    """A bundle and what was learnt while making it.
-
-    Attributes:
-        bundle: Ready to write.
-        uncut_model: The whole quantised model as one subgraph, for comparison (.tflite).
-        float_model: The same in float32 (.tflite).
-        layer_error: Quantisation error per operator; empty for float32 or without frames.
-        verification: What was compared and the figures.
-        agreement: Task to how often the quantised answers as the float model; empty without frames.
-        safety: What was done for precision beyond rounding, and which layers are noisy.
-        prepared: Spares a second conversion with other safeguards much of its work; None where nothing was converted.
-    """
-
-    bundle: Bundle
-    uncut_model: bytes
-    float_model: bytes
-    layer_error: LayerErrorReport
-    verification: Verification
-    agreement: Mapping[str, Agreement]
-    safety: Safety
-    prepared: Prepared | None = None
-
-    def sentences(self) -> list[str]:
-        """What was done and found beyond rounding, for people; empty if there is nothing to say."""
-        return [*(self.prepared.parted if self.prepared else ()), *self.safety.sentences()]
 
 
 def convert(
@@ -147,15 +80,18 @@ def convert(
         InputError: A frame does not fit.
     """
     feeds = Feeds(multitask.inputs, frames_by_input)
+    asked, precision = precision, AROUND_BINARY.get(precision, precision)
     if precision in STATIC and not feeds.chosen(1) and not ranges:
         if ranges is not None:
             raise MissingRangesError(f"{precision} needs frames or ranges", "give frames")
         raise UsageError(f"{precision} needs frames or ranges", "give unlabeled frames with --source")
-    task_outputs = [o for task in multitask.tasks for o in task.outputs]
+    task_outputs = multitask.answers
     converter = find_converter(report)
     prepared = before.prepared if before else None
     if prepared is None:
-        floating, errors, count = _to_float(multitask, task_outputs, feeds, converter, work_dir, report, checkpoints)
+        floating, errors, count, signs = to_float(
+            multitask, task_outputs, feeds, converter, work_dir, report, checkpoints, asked in AROUND_BINARY
+        )
         parting = Parting(floating)
         if precision in STATIC:
             some = [to_tflite_layout(f, floating.layouts) for f in feeds.spaced(PARTING_FRAMES)]
@@ -165,9 +101,11 @@ def convert(
             report(sentence)
         report(f"quantising to {precision}" if precision != "float32" else "keeping float32")
         kept = frozenset(operators_to_keep(floating.graph, multitask.model, keep_float))
+        if signs is not None:
+            kept |= layers_to_keep(floating.graph)
         quantised = _quantised(multitask, floating, feeds, precision, kept, known)
         floating = dataclasses.replace(floating, graph=quantised.floating)
-        prepared = Prepared(floating, errors, count, kept, quantised, parting.sentences)
+        prepared = Prepared(floating, errors, count, kept, quantised, parting.sentences, signs)
     floating, quantised = prepared.floating, prepared.quantised
     agreements = QuantisedAgreement(multitask, floating, lambda: feeds.spaced(AGREEMENT_FRAMES), safeguards.tolerances)
     rescued = None
@@ -180,131 +118,27 @@ def convert(
         quantised, rescued = rescue(
             quantised, prepared.kept, judge, safeguards.lacking, some, measured_before, tail, safeguards.measured
         )
-    graph = quantised.graph
-    multitask = with_parts(multitask, floating.joined)
-    task_outputs = [o for task in multitask.tasks for o in task.outputs]
-    model, segments = cut_into_segments(graph, multitask.segments, floating.boundaries)
-    content = tflite_file.write(model)
-    samples = [stored(to_tflite_layout(f, floating.layouts), graph) for f in feeds.spaced(VERIFIED_FRAMES)]
-    inputs = affordable(graph, [*samples, *random_inputs(graph, verified_inputs)])
-    report(f"comparing segments and uncut model on {len(inputs)} inputs")
-    verification = verify_segments(graph, content, segments, floating.boundaries, task_outputs, inputs)
-    verification = dataclasses.replace(
-        verification, float_error=prepared.float_errors, float_inputs=prepared.float_inputs
-    )
-    layers = LayerErrorReport((), 0)
-    if precision != "float32":
-        report("measuring the error of each layer")
-        sampled = [to_tflite_layout(f, floating.layouts) for f in feeds.spaced(LAYER_ERROR_FRAMES)]
-        layers = layer_error(floating.graph, graph, sampled)
-        if rescued is not None and rescued.has_whole_ranges:
-            # What a SiLU makes nothing of is cut off there, which is no noise.
-            layers = layers.without(read_by_silus(floating.graph))
-    safety = Safety(quantised.improvement, rescued, layers.below(safeguards.min_layer_sqnr_db), safeguards)
-    for sentence in safety.sentences():
-        report(sentence)
-    report("measuring how often the quantised model answers as the float model")
-    measured = agreements(graph)
-    parts = BundleParts(
+    finishing = Finishing(
+        multitask=with_parts(multitask, floating.joined),
+        feeds=feeds,
+        precision=asked,
         name=name,
-        precision=precision,
-        multitask=multitask,
-        graph=graph,
-        model=model,
-        content=content,
-        segments=tuple(segments),
-        boundaries=floating.boundaries,
-        layouts=floating.layouts,
-        golden=(*samples[:2], *random_inputs(graph, 2, seed=1), *samples[2 : len(samples) // 2 + 1]),
-        layers=layers,
-        verification=verification,
-        agreements=measured,
-        calibration_frames=len(feeds.chosen(CALIBRATION_FRAMES)),
         converter=converter.version,
-        safety=safety.to_json(),
-    )
-    outputs = {n: floating.boundaries[n] for n in task_outputs}
-    return Conversion(
-        bundle=pack(parts),
-        uncut_model=_whole(graph, outputs),
-        float_model=_whole(floating.graph, outputs),
-        layer_error=layers,
-        verification=verification,
-        agreement=measured,
-        safety=safety,
+        safeguards=safeguards,
+        verified_inputs=verified_inputs,
         prepared=prepared,
+        quantised=quantised,
+        rescued=rescued,
+        agreements=agreements,
+        report=report,
     )
-
-
-def _to_float(
-    multitask: MultiTaskModel,
-    task_outputs: Sequence[str],
-    feeds: Feeds,
-    converter: Converter,
-    work_dir: Path,
-    report: Report,
-    checkpoints: Checkpoints | None,
-) -> tuple[FloatModel, dict[str, float], int]:
-    """The float model and how far it is from ONNX, by task output, on how many frames."""
-    cuts = [o for s in multitask.segments for o in s.outputs if o not in task_outputs]
-    prepared = with_outputs(multitask.model, [*cuts, *task_outputs])
-    frames = steady(multitask.model, task_outputs, list(feeds.spaced(FLOAT_INPUTS)) or feeds.made_up())
-
-    def compared(converted: Model) -> tuple[FloatModel, dict[str, float]]:
-        floating = _located(converted, prepared, cuts, task_outputs, list(feeds.random(2)), frames, report)
-        report("comparing the float model with the ONNX model")
-        return floating, float_error(floating, multitask.model, task_outputs, frames)
-
-    converted = converter.to_tflite(prepared, work_dir, report, checkpoints)
-    try:
-        return *compared(converted), len(frames)
-    except ConversionError as error:
-        try:
-            plain = converter.to_tflite(prepared, work_dir, report, checkpoints, is_plain=True)
-            return *compared(plain), len(frames)
-        except ConversionError:
-            raise error from None
-
-
-def _located(
-    converted: Model,
-    prepared: onnx.ModelProto,
-    cuts: Sequence[str],
-    task_outputs: Sequence[str],
-    probes: Sequence[Arrays],
-    frames: Sequence[Arrays],
-    report: Report,
-) -> FloatModel:
-    report("finding the cuts in the converted model and cleaning it up")
-    try:
-        located = locate(converted, prepared, cuts, task_outputs, probes)
-    except ConversionError as error:
-        # Random pixels may drive a sound network to where it hardly moves, or to where it amplifies rounding.
-        probes = [frames[0], frames[-1]]
-        located = _located_on_frames(converted, prepared, cuts, task_outputs, probes, error)
-    return name_as_in_onnx(located, prepared, probes[0])
-
-
-def _located_on_frames(
-    converted: Model,
-    prepared: onnx.ModelProto,
-    cuts: Sequence[str],
-    task_outputs: Sequence[str],
-    probes: Sequence[Arrays],
-    refusal: ConversionError,
-) -> FloatModel:
-    """As :func:`locate`; where that fails again, ``refusal`` with the first tensor that differs."""
-    try:
-        return locate(converted, prepared, cuts, task_outputs, probes)
-    except ConversionError:
-        graph, layouts = inputs_as_in_onnx(converted, prepared)
-        first = first_difference(graph, layouts, prepared, probes)
-        if first is None:
-            raise refusal from None
-        raise ConversionError(
-            f"what onnx2tf made of the network differs from it: {first}",
-            "replace this operator, which converts wrongly",
-        ) from refusal
+    if prepared.signs is None:
+        return finishing(quantised.graph)
+    graph = with_binary_layers(quantised.graph, floating.boundaries.values())
+    told = tuple(in_words(graph, floating.graph, prepared.signs))
+    for sentence in told:
+        report(sentence)
+    return dataclasses.replace(finishing(graph), binary=told)
 
 
 def pixel_range(preprocessing: Preprocessing) -> Range:
@@ -382,7 +216,3 @@ def _agreement_on(
 ) -> QuantisedAgreement:
     feeds = Feeds(multitask.inputs, frames)
     return QuantisedAgreement(multitask, floating, lambda: feeds.spaced(AGREEMENT_FRAMES), tolerances)
-
-
-def _whole(graph: Graph, outputs: Mapping[str, str]) -> bytes:
-    return tflite_file.write(Model((graph,), (dataclasses.replace(main_signature(graph), outputs=outputs),)))

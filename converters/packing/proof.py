@@ -9,7 +9,7 @@ from multigraft.agreement.agreement import Agreement
 from multigraft.converters.graft.candidate import agreement_of, whole_agreement
 from multigraft.converters.graft.evidence import Evidence
 from multigraft.converters.graft.search import SearchOptions
-from multigraft.converters.graft.sharing_plan import SharingPlan
+from multigraft.converters.graft.sharing_plan import Limits, SharingPlan
 from multigraft.converters.network.network import Network
 
 
@@ -41,12 +41,13 @@ def proved(
     return plan.with_grafts(grafts, thinned)
 
 
-def shortfall(plan: SharingPlan, minimum: float) -> str:
+def shortfall(plan: SharingPlan, limits: Limits) -> str:
     """What of a proved plan lies below the budget, to be added to a sentence; nothing where all keep it."""
     short: list[tuple[str, Agreement]] = [
-        (name, a) for name, a in plan.agreements.items() if a is not None and a.lower_bound < minimum
+        (name, a) for name, a in plan.agreements.items() if a is not None and a.lower_bound < limits.least(name)
     ]
     return "".join(
-        f"; on {a.frames:,} frames that no choice has looked at, {name} shows {a.lower_bound:.4f} and not {minimum:g}"
+        f"; on {a.frames:,} frames that no choice has looked at, {name} shows {a.lower_bound:.4f} "
+        f"and not {limits.least(name):g}"
         for name, a in short
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -41,9 +42,15 @@ class QuantisedAgreement:
         self._feeds = feeds
         self._tolerances = tolerances
         self._model = multitask.model
-        self._names = [o for task in multitask.tasks for o in task.outputs]
+        self._names = multitask.answers
         self._original: dict[str, npt.NDArray[Any]] = {}
         self._said: dict[str, tuple[Decoded, ...] | None] = {}
+
+    def on(self, feeds: Callable[[], Iterable[Arrays]]) -> QuantisedAgreement:
+        """The same on other frames."""
+        other = copy.copy(self)
+        other._feeds, other._original, other._said = feeds, {}, {}
+        return other
 
     def __call__(self, graph: Graph) -> dict[str, Agreement]:
         """Task to agreement; empty without frames."""

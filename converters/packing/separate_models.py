@@ -6,7 +6,7 @@ from pathlib import Path
 
 from multigraft import files
 from multigraft.converters.conversion.interpreters import main_signature
-from multigraft.converters.packing.convert import Conversion
+from multigraft.converters.packing.finishing import Conversion
 from multigraft.tflite import tflite_file
 from multigraft.tflite.graph import Model
 

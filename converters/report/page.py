@@ -145,10 +145,12 @@ def _graph(summary: Summary) -> str:
 def _tasks(summary: Summary) -> str:
     shown = [a for t in summary.tasks for a in (t.agreement, t.int8_agreement) if a]
     budget = summary.budget.min_agreement
-    floor = min(0.95, int(20 * min([a.lower_bound for a in shown] + ([budget] if budget else []), default=0.0)) / 20)
-    rows = "".join(_task_row(task, floor, budget) for task in summary.tasks)
+    asked = [least for least in (budget, *(t.min_agreement for t in summary.tasks)) if least]
+    floor = min(0.95, int(20 * min([a.lower_bound for a in shown] + asked, default=0.0)) / 20)
+    rows = "".join(_task_row(task, floor, task.min_agreement or budget) for task in summary.tasks)
     confidences = " or ".join(sorted({units.percent(a.confidence, 0) for a in shown}))
-    mark = f"; the mark is the budget, {units.percent(budget)}" if budget else ""
+    marks = " or ".join(units.percent(least) for least in sorted(set(asked)))
+    mark = f"; the mark is the budget, {marks}" if marks else ""
     strip = f" Bounds hold at {confidences} confidence. Strips run from {units.percent(floor, 0)} to 100 %{mark}."
     return (
         "<section><h2>Tasks</h2><p>Accuracy needs labels and is shown where they were given. Agreement needs none: it "

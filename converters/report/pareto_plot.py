@@ -131,7 +131,8 @@ def _draw(axes: Any, summary: Summary) -> None:
     axes.plot([x for x, _ in kept], [y for _, y in kept], color=OTHER, lw=1.4)
     for point in summary.pareto:
         _mark(axes, point, *place(point), floor)
-    minimum = summary.budget.min_agreement
+    # Where tasks have to keep bounds of their own, no one line parts the plans.
+    minimum = None if any(t.min_agreement for t in summary.tasks) else summary.budget.min_agreement
     if minimum is not None:
         axes.axhline(100 * minimum, color=REFUSED, lw=1, ls=(0, (4, 3)))
         _write(

@@ -9,13 +9,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 import multigraft
 from multigraft.bundle.manifest import Task
 from multigraft.converters.build import Built, Grafted
 from multigraft.converters.graft.candidate import Candidate, make_tail
 from multigraft.converters.graft.missed_budget import Miss, in_words
+from multigraft.converters.graft.tail import grafted_answers
 from multigraft.converters.network.labelled import Labelled
 from multigraft.converters.packing.fidelity import BundleRunner
 from multigraft.converters.packing.materials import summarised
@@ -86,9 +85,9 @@ def summarise(
     grafted, manifest = built.grafted, built.bundle.manifest
     verification = built.conversion.verification
     separate = built.separate.bundle.manifest.segments if built.separate else ()
-    budget = settings.budget
+    budget, asked = settings.budget, {t.name: t.min_agreement for t in settings.tasks}
     return Summary(
-        tasks=tuple(_task(t, accuracy.get(t.name)) for t in manifest.tasks),
+        tasks=tuple(_task(t, accuracy.get(t.name), asked.get(t.name)) for t in manifest.tasks),
         weights_bytes=Pair(
             sum(s.weights_bytes for s in separate) if separate else None,
             sum(s.weights_bytes for s in manifest.segments),
@@ -176,18 +175,19 @@ def measure_accuracy(built: Built, labelled: Mapping[str, Labelled]) -> dict[str
 
 def _tail_accuracy(grafted: Grafted, graft: Candidate, data: Labelled) -> float:
     donor = grafted.outcome.chosen.root(next(n for n in grafted.networks if n.name == graft.join.donor))
-    features = donor.run(donor.prepare(data.frames), [graft.tail.source])[graft.tail.source].astype(np.float32)
-    return data.accuracy(graft.tail.run(features)[0])
+    return data.accuracy(grafted_answers(donor, graft.tail, data.frames)[0])
 
 
 def _as_raw(grafted: Grafted, graft: Candidate) -> Candidate:
+    if graft.join.method == "exact":
+        return graft
     join = dataclasses.replace(graft.join, method="raw")
     networks = {n.name: n for n in grafted.networks}
     tail, _, _ = make_tail(join, networks[join.donor], networks[join.target], ())
     return dataclasses.replace(graft, join=join, tail=tail)
 
 
-def _task(task: Task, accuracy: AccuracyResult | None) -> TaskResult:
+def _task(task: Task, accuracy: AccuracyResult | None, min_agreement: float | None) -> TaskResult:
     fidelity = task.fidelity
     return TaskResult(
         name=task.name,
@@ -200,6 +200,7 @@ def _task(task: Task, accuracy: AccuracyResult | None) -> TaskResult:
         agreement=_agreement(fidelity.get("grafted_agreement")),
         int8_agreement=_agreement(fidelity.get("bundle_agreement")),
         thinned=_thinned(fidelity.get("thinned")),
+        min_agreement=min_agreement,
     )
 
 

@@ -93,6 +93,9 @@ class TaskResult:
         "What is left of its network; null where it was not thinned or stands on another task's trunk.", default=None
     )
     note: str = documented_field("Anything a reader has to know, for instance why it is unshared.", default="")
+    min_agreement: float | None = documented_field(
+        "Lower bound that it has to keep, 0..1, where it has one of its own; else null.", default=None
+    )
 
 
 @dataclass(frozen=True)

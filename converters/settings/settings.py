@@ -18,6 +18,7 @@ from multigraft.agreement.binomial import frames_needed
 from multigraft.answers.kind import KINDS, Kind
 from multigraft.converters.settings.answer_settings import AnswerSettings
 from multigraft.converters.settings.cascade_settings import CascadeSettings
+from multigraft.converters.settings.convert_settings import ConvertSettings
 from multigraft.converters.settings.foreign_formats import foreign_format
 from multigraft.converters.settings.label_reader import LABELS
 from multigraft.converters.settings.preparation_settings import PREPARATION
@@ -43,9 +44,7 @@ from multigraft.own_code import is_function
 from multigraft.tensors.preparation import Preparation
 
 Refine = Literal["none", "distill"]
-Precision = Literal["int8", "float32", "dynamic", "int4"]
 Prefer = Literal["weights", "macs", "latency"]
-Rescue = Literal["float", "none"]
 
 VIDEO_SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mjpeg", ".mpg")
 ARRAY_SUFFIXES = (".npy", ".npz")
@@ -80,6 +79,7 @@ _FRAMES_FILE = file(
 )
 _FRAMES = Reader(_FRAMES_FILE.expects, _read_frames)
 _MODEL_FILE = file("an .onnx or .tflite file, a .pt2 exported program or module:factory", MODEL_SUFFIXES)
+_AGREEMENT = number(lambda v: 0 < v < 1, "a number above 0 and below 1 (no finite number of frames shows 1)")
 _MODEL = Reader(_MODEL_FILE.expects, _read_model)
 
 
@@ -119,6 +119,9 @@ class TaskSettings:
         number(lambda v: v > 0, "a number above 0"),
         default=None,
     )
+    min_agreement: float | None = key(
+        "Agreement that this task has to show; else that of [budget].", _AGREEMENT, default=None
+    )
     labelled: Path | None = key(
         "Frames with their labels for multigraft study: arrays frames and labels.",
         file("an .npz file that exists", (".npz",)),
@@ -148,7 +151,7 @@ class Budget:
 
     min_agreement: float = key(
         "Agreement with the original network that has to be shown on held-out frames, as a lower bound, per task.",
-        number(lambda v: 0 < v < 1, "a number above 0 and below 1 (no finite number of frames shows 1)"),
+        _AGREEMENT,
         default=0.95,
     )
     confidence: float = key(
@@ -201,32 +204,6 @@ class GraftSettings:
         "least that keeps min_agreement; a table TASK = SHARE for each task on its own.",
         THIN,
         default_factory=ThinShares,
-    )
-
-
-@dataclass(frozen=True)
-class ConvertSettings:
-    """How the grafted model becomes TFLite."""
-
-    precision: Precision = key(
-        "int8: weights and activations; int4: the same, 4-bit weights; dynamic: 8-bit weights, float32 in and out.",
-        choice(*get_args(Precision)),
-        default="int8",
-    )
-    keep_float: tuple[str, ...] = key(
-        "Layers that stay float32: regular expressions on ONNX node and tensor names, or operator kinds.",
-        several(text(), "a list of texts"),
-        default=(),
-    )
-    min_layer_sqnr_db: float = key(
-        "Least signal over quantisation noise of a layer on its own, dB; layers below are named.",
-        number(lambda v: v >= 0, "a number of at least 0"),
-        default=15.0,
-    )
-    rescue: Rescue = key(
-        "float: where min_agreement is missed, layers get 8-bit weights, float values, or stay float32; none: never.",
-        choice(*get_args(Rescue)),
-        default="float",
     )
 
 
@@ -317,10 +294,7 @@ class Settings:
                     "is not the name of a task", nearest(name, [t.name for t in self.tasks])
                 )
         check_names(self.graft.thin, [t.name for t in self.tasks], place)
-        if self.convert.keep_float and self.convert.precision == "float32":
-            place.at("convert").at("keep_float").fail(
-                'contradicts precision = "float32"', "remove it, every layer stays float32"
-            )
+        self.convert.check(any(self.frames_of(task) for task in self.tasks), place.at("convert"))
 
     def _check_cascades(self, place: Place) -> None:
         tasks = {task.name: task for task in self.tasks}
@@ -347,6 +321,12 @@ class Settings:
     def frames_needed(self) -> int:
         """Fewest held-out frames with which :attr:`Budget.min_agreement` can be shown at all, whatever the task."""
         return frames_needed(self.budget.min_agreement, self.budget.confidence)
+
+    @property
+    def least_agreements(self) -> dict[str, float]:
+        """Task to the agreement that it has to show."""
+        asked = self.budget.min_agreement
+        return {t.name: asked if t.min_agreement is None else t.min_agreement for t in self.tasks}
 
     def _check_task(self, task: TaskSettings, place: Place) -> None:
         if task.state is not None and not task.is_factory:

@@ -53,22 +53,45 @@ def allot(found: Survey, share: float, macs: float = 1.0) -> list[int]:
         share: Of the cost that may be left.
         macs: As :attr:`Cost.macs`.
     """
-    cost, biases, reads, writes = Cost(found.network, found.groups, macs).tables()
+    tasks = len(found.lost([g.count for g in found.groups])) if found.groups else 1
+    return _narrowed(found, Cost(found.network, found.groups, macs), np.full(tasks, 1 / tasks), share)
+
+
+def allot_within(found: Survey, allowed: Float64Array, macs: float = 1.0) -> list[int]:
+    """The fewest channels of each group with which no task loses more than it may, as :meth:`Survey.lost` has it.
+
+    Args:
+        found: What was seen of the network.
+        allowed: What each task may lose, (tasks,).
+        macs: As :attr:`Cost.macs`.
+    """
+    return _narrowed(found, Cost(found.network, found.groups, macs), 1 / allowed, 0.0, allowed)
+
+
+def _narrowed(
+    found: Survey, cost: Cost, prices: Float64Array, share: float, allowed: Float64Array | None = None
+) -> list[int]:
+    """Narrow where it is cheapest for what it saves, ``prices`` being those of each task's loss, (tasks,)."""
+    table, biases, reads, writes = cost.tables()
     counts = np.array([g.count for g in found.groups], float)
     widths = [g.count for g in found.groups]
 
     def total(these: Sequence[int]) -> float:
         ratio = np.append(np.array(these) / counts, 1.0)
-        return float(np.sum((cost * ratio[reads] + biases) * ratio[writes]))
+        return float(np.sum((table * ratio[reads] + biases) * ratio[writes]))
 
     now = total(widths)
     while now > share * (1 + 1e-9):
         best, price = None, np.inf
+        lost = found.lost(widths)
         for number, (width, curve) in enumerate(zip(widths, found.curves, strict=True)):
             for narrower in sorted((w for w in curve if w < width), reverse=True):
+                rise = curve[narrower] - curve[width]
+                if allowed is not None and np.any(lost + rise > allowed):
+                    break
                 tried = [*widths[:number], narrower, *widths[number + 1 :]]
                 saved = now - total(tried)
-                paid = max(curve[narrower] - curve[width], 1e-9) / max(saved, 1e-12)
+                paid = max(float(rise @ prices), 1e-9) / max(saved, 1e-12)
                 if paid < price:
                     best, price = tried, paid
                 if now - saved <= share:

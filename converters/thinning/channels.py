@@ -22,6 +22,9 @@ PER_CHANNEL = (ACTIVATIONS - {"PRelu"}) | {"Identity", "MaxPool", "AveragePool",
 """Operators that compute every channel from itself alone, with constants that are the same for all."""
 
 ELEMENTWISE = frozenset(("Add", "Sub", "Mul", "Div", "PRelu", "Min", "Max"))
+SPATIAL = frozenset(("Resize", "Pad"))
+"""Operators whose constants say, axis by axis, what becomes of a tensor's size."""
+
 MEANS = frozenset(("ReduceMean", "ReduceMax", "ReduceSum"))
 
 
@@ -54,7 +57,7 @@ def solvable(node: onnx.NodeProto, constants: dict[str, npt.NDArray[Any]]) -> Li
 
 def mixing(network: Network, node: onnx.NodeProto) -> LinearLayer | None:
     """The layer of a node in which every output reads every input channel, or None."""
-    if node.op_type not in ("Conv", "Gemm", "MatMul"):
+    if node.op_type not in ("Conv", "ConvTranspose", "Gemm", "MatMul"):
         return None
     layer = solvable(node, network.constants)
     return layer if layer is not None and layer.geometry.groups == 1 and len(node.output) == 1 else None
@@ -149,6 +152,8 @@ class _Ties:
                 axes = constants[node.input[1]].tolist()
             rank = len(shapes[given[0]]) + 1
             return axes is not None and not {0, axis} & {int(a) % rank for a in axes}  # type: ignore[attr-defined]
+        if node.op_type in SPATIAL:
+            return _leaves_channels(node, constants, axis, len(shapes[given[0]]) + 1)
         # A constant of a higher rank would put its own axis where the channels are.
         if node.op_type not in ELEMENTWISE or len(shapes[node.output[0]]) != len(shapes[given[0]]):
             return False
@@ -163,7 +168,7 @@ class _Ties:
         return shape[axis - 1] if axis <= len(shape) else 0
 
     def _has_constants(self, node: onnx.NodeProto, axis: int) -> bool:
-        if node.op_type in PER_CHANNEL or node.op_type in MEANS:
+        if node.op_type in PER_CHANNEL or node.op_type in MEANS or node.op_type in SPATIAL:
             return False
         return any(n in self._network.constants and self._network.constants[n].size > 1 for n in node.input)
 
@@ -208,6 +213,26 @@ class _Ties:
             if root not in self._fixed and self._readers.get(root) and self._count[root] > 1
         ]
         return tuple(sorted(found, key=lambda g: g.makers))
+
+
+def _leaves_channels(node: onnx.NodeProto, constants: dict[str, npt.NDArray[Any]], axis: int, rank: int) -> bool:
+    """Whether a Resize or a Pad has a constant for each axis, and those of frames and channels change nothing."""
+    given = [constants.get(name) if name else None for name in [*node.input, "", "", ""]]
+    if any(name and name not in constants for name in node.input[1:]):
+        return False
+    if node.op_type == "Resize":
+        scales, sizes = given[2:4]
+        # Sizes are absolute: they hold the number of channels.
+        if scales is None or scales.size != rank or sizes is not None:
+            return False
+        crops = attributes(node).get("coordinate_transformation_mode") == b"tf_crop_and_resize"
+        return not crops and bool(scales[0] == scales[axis] == 1)
+    pads, axes = given[1], given[3]
+    if pads is None:
+        return False
+    padded = range(rank) if axes is None else [int(a) % rank for a in axes.ravel()]
+    by_axis = dict(zip(padded, pads.reshape(2, -1).T.tolist(), strict=True))
+    return not any(any(by_axis.get(one, ())) for one in (0, axis))
 
 
 def constant_axis(shape: tuple[int, ...], axis: int, count: int, rank: int) -> int | None:

@@ -47,7 +47,7 @@ def narrowed(network: Network, groups: Sequence[Channels], kept: Sequence[Indice
 
 
 def weight_axes(node: onnx.NodeProto) -> tuple[int, int]:
-    """The axes of inputs and of outputs of a linear node's weights."""
+    """The axes of inputs and of outputs of a linear node's weights, of which there is one group."""
     if node.op_type == "Conv" or (node.op_type == "Gemm" and attributes(node).get("transB")):
         return 1, 0
     return 0, 1

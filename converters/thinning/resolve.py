@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 import onnx
 
-from multigraft.converters.graft.refit import clamp_bounds
+from multigraft.converters.graft.refit import bias_behind, clamp_bounds
 from multigraft.converters.job.progress import Report, silent
 from multigraft.converters.network.frames import Frames
 from multigraft.converters.network.network import Array, Network
@@ -24,7 +24,6 @@ from multigraft.converters.thinning.flow import Flow
 from multigraft.converters.thinning.narrow import Indices, like
 from multigraft.refit.linear_layer import HELD_OUT_EVERY, MIN_GROUP_ROWS, MIN_ROWS, ROWS_PER_INPUT, LinearLayer
 from multigraft.refit.ridge import fit_rows
-from multigraft.tensors.arrays import Float64Array
 
 DESIGN_BYTES = 1 << 30
 """Of a layer's rows; of wider layers fewer are used."""
@@ -106,27 +105,20 @@ def _solve(
     design, target = np.concatenate(designs, 1), np.concatenate(targets, 1)
     prior = np.concatenate([one.weight for one in layers], 1)
     held_out = (np.arange(design.shape[1]) // keep) % HELD_OUT_EVERY == 0
-    solution = fit_rows(design, target, held_out, prior, bounds, np.concatenate(offsets, 1) if offsets else None)
+    bias = None if layer.geometry.takes_bias else bias_behind(now.nodes, output, network)
+    has_intercept = layer.geometry.takes_bias or bias is not None
+    added = np.concatenate(offsets, 1) if offsets else None
+    solution = fit_rows(design, target, held_out, prior, bounds, added, has_intercept)
     own = layer.weight.shape[1]
     now.put(index, layer.initializers(solution.weight[:, :own], solution.intercept))
-    if not layer.geometry.takes_bias and output not in network.outputs:
-        _add_to_bias(now, output, solution.intercept[0])
+    if bias is not None:
+        value = now.constants[now.nodes[bias.index].input[bias.position]] + solution.intercept[0]
+        now.put(bias.index, {bias.position: np.asarray(value, np.float32)})
     if is_joint:
         assert summed is not None
         nothing = np.zeros_like(solution.intercept)
         now.put(summed.beside, layers[1].initializers(solution.weight[:, own:], nothing))
     return solution.relative_error
-
-
-def _add_to_bias(now: Flow, product: str, intercept: Float64Array) -> None:
-    """Let the addition of a bias that alone reads a product without one add ``intercept``, too."""
-    readers = [i for i, n in enumerate(now.nodes) if product in n.input]
-    if len(readers) != 1 or now.nodes[readers[0]].op_type != "Add":
-        return
-    for position, name in enumerate(now.nodes[readers[0]].input):
-        bias = now.constants.get(name)
-        if bias is not None and bias.ndim and bias.size == bias.shape[-1] == len(intercept):
-            now.put(readers[0], {position: np.asarray(bias + intercept, np.float32)})
 
 
 def _rows_wanted(layers: list[LinearLayer]) -> int:

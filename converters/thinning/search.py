@@ -1,17 +1,16 @@
 """Which plan is thinned how far: every way to share that may pay, narrowed as far as its answers allow.
 
-Each tree of a plan (a donor with the tails on its trunk, or a network alone) is thinned as a whole. How far is looked
-for by halving over nested shares, on the frames that choose; what comes out is proved on frames that no choice has
-looked at, as any other plan is.
+Each tree of a plan (a donor with the tails on its trunk, or a network alone) is thinned as a whole, as far as each of
+its tasks can bear by itself. How far that is, is looked for on the frames that choose; what comes out is proved on
+frames that no choice has looked at, as any other plan is.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import functools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
+from multigraft.agreement.agreement import Agreement
 from multigraft.converters.graft.candidate import Candidate, agreement_of, whole_agreement
 from multigraft.converters.graft.evidence import Evidence
 from multigraft.converters.graft.plan_latency import PlanLatency
@@ -23,32 +22,12 @@ from multigraft.converters.network.network import Network
 from multigraft.converters.network.thinned_network import ThinnedNetwork
 from multigraft.converters.settings.thin_shares import Share, ThinShares
 from multigraft.converters.similarity.representations import union_of
+from multigraft.converters.thinning.allot import allot
 from multigraft.converters.thinning.explain_thinning import explain_thinning
+from multigraft.converters.thinning.narrowest import Losses, narrowest
 from multigraft.converters.thinning.survey import survey
-from multigraft.converters.thinning.thin import thin
-from multigraft.converters.thinning.tree import Tree
-
-SHARES = (0.9, 0.8, 0.7, 0.6, 0.5, 0.42, 0.35, 0.29, 0.24, 0.2, 0.16, 0.13, 0.1)
-"""Of a tree's cost that are looked at, from the widest to the narrowest."""
-
-
-@dataclass(frozen=True)
-class ThinnedTree:
-    """A tree with fewer channels.
-
-    Attributes:
-        root: Its network that is not grafted.
-        grafts: Task to its graft, the tail thinned.
-    """
-
-    root: ThinnedNetwork
-    grafts: Mapping[str, Candidate]
-
-    @property
-    def lower_bound(self) -> float:
-        """The lowest of any task's agreement."""
-        shown = [self.root.agreement, *(g.agreement for g in self.grafts.values())]
-        return min(a.lower_bound if a else 0.0 for a in shown)
+from multigraft.converters.thinning.thin import thinned_to
+from multigraft.converters.thinning.tree import ThinnedTree, Tree
 
 
 class ThinningSearch:
@@ -91,8 +70,8 @@ class ThinningSearch:
                 continue
             whole[root.name] = made.root
             grafts |= made.grafts
-            weights += made.root.network.weights + sum(g.own_weights for g in made.grafts.values())
-            macs += made.root.network.macs + sum(g.own_macs for g in made.grafts.values())
+            weights += made.weights
+            macs += made.macs
         return dataclasses.replace(plan, weights=weights, macs=macs).with_grafts(grafts, whole)
 
     def _tree(self, root: Network, grafts: Mapping[str, Candidate]) -> ThinnedTree | None:
@@ -111,30 +90,34 @@ class ThinningSearch:
         frames = union_of({task: self._evidence[task].fit for task in tree.tasks})
         label = " and ".join(tree.tasks)
         self._report(f"look at channels of {label}")
-        found = survey(joined, frames, self._options.seed, self._report)
+        outputs = [len(self._networks[task].outputs) for task in tree.tasks]
+        found = survey(joined, frames, self._options.seed, self._report, outputs)
         macs = 0.0 if self._limits.prefer == "weights" else 1.0
 
-        @functools.cache
-        def at(share: float) -> ThinnedTree | None:
-            self._report(f"thin {label} to {100 * share:g} %")
-            made = thin(joined, frames, share, macs=macs, seed=self._options.seed, report=self._report, found=found)
-            if not made.layers:
+        def made(widths: Sequence[int], how_far: str) -> ThinnedTree | None:
+            self._report(f"thin {label} {how_far}")
+            thinned = thinned_to(found, widths, frames, self._options.seed, self._report)
+            if not thinned.layers:
                 return None
-            network, grafts = tree.parted(made.network)
-            root = ThinnedNetwork(network, None, made.layers, tree.root.weights, tree.root.macs)
+            network, grafts = tree.parted(thinned.network)
+            root = ThinnedNetwork(network, None, thinned.layers, tree.root.weights, tree.root.macs)
             return self._judged(tree, root, grafts)
 
-        if asked != "auto":
-            return at(asked)
-        low, high, best = 0, len(SHARES), None
-        while low < high:
-            middle = (low + high) // 2
-            made = at(SHARES[middle])
-            if made is not None and made.lower_bound >= self._limits.min_agreement:
-                low, best = middle + 1, made
-            else:
-                high = middle
-        return best
+        if asked == "auto":
+            return narrowest(found, self._losses(tree), made, macs)
+        return made(allot(found, asked, macs), f"to {100 * asked:g} %")
+
+    def _losses(self, tree: Tree) -> list[Losses]:
+        """What each task of ``tree`` may lose, and what it shows before anything is thinned."""
+        shown = [self._whole(tree.root, tree.root.name), *(g.agreement for g in tree.grafts.values())]
+        bounds = [a.lower_bound if a else 0.0 for a in shown]
+        return [Losses(t, 1 - self._limits.least(t), 1 - bound) for t, bound in zip(tree.tasks, bounds, strict=True)]
+
+    def _whole(self, network: Network, task: str) -> Agreement:
+        """Agreement of what stands for a task's network with it."""
+        tolerance = (self._options.tolerances or {}).get(task)
+        original, evidence = self._networks[task], self._evidence[task]
+        return whole_agreement(network, original, evidence, self._options.confidence, tolerance)
 
     def _asked(self, tree: Tree) -> Share:
         if any(self._shares.of(task) == "none" for task in tree.tasks):
@@ -142,15 +125,13 @@ class ThinningSearch:
         return self._shares.of(tree.root.name)
 
     def _judged(self, tree: Tree, root: ThinnedNetwork, grafts: Mapping[str, Candidate]) -> ThinnedTree:
-        def asked(task: str) -> tuple[Network, Evidence, float, float | None]:
+        def agreement(task: str, g: Candidate) -> Agreement:
             tolerance = (self._options.tolerances or {}).get(task)
-            return self._networks[task], self._evidence[task], self._options.confidence, tolerance
+            target, evidence = self._networks[task], self._evidence[task]
+            return agreement_of(g.join, g.tail, root.network, target, evidence, self._options.confidence, tolerance)
 
-        own = whole_agreement(root.network, *asked(tree.root.name))
-        judged = {
-            task: dataclasses.replace(g, agreement=agreement_of(g.join, g.tail, root.network, *asked(task)))
-            for task, g in grafts.items()
-        }
+        own = self._whole(root.network, tree.root.name)
+        judged = {task: dataclasses.replace(g, agreement=agreement(task, g)) for task, g in grafts.items()}
         return ThinnedTree(dataclasses.replace(root, agreement=own), judged)
 
 
@@ -182,7 +163,7 @@ def with_thinning(
     tried = [plan for plan in tried if plan.thinned and named <= plan.thinned.keys()]
     cost, forced = cost_of_plans(limits, latency), shares.asks_for_numbers
     chosen = pick(tried if forced else [outcome.chosen, *tried], limits, cost, forced) or outcome.chosen
-    front = pareto([*outcome.front, *tried])
+    front = pareto([*outcome.front, *tried], limits)
     if chosen not in front:
         front = [*front, chosen]
     front.sort(key=lambda plan: (-plan.weights, -plan.macs))
@@ -210,6 +191,6 @@ def _roomier(graft: Candidate, outcome: PlanningResult, limits: Limits) -> Candi
     """The smallest graft of the same task that leaves half of the room below full agreement to thinning."""
     same = [c for c in outcome.evaluated if (c.join.target, c.join.donor) == (graft.join.target, graft.join.donor)]
     best = max((c.shown.lower_bound for c in same if c.agreement), default=0.0)
-    wanted = (limits.min_agreement + best) / 2
+    wanted = (limits.least(graft.join.target) + best) / 2
     roomy = [c for c in same if c.agreement and c.shown.lower_bound >= wanted]
     return min(roomy, key=lambda c: c.own_weights, default=graft)

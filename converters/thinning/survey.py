@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from multigraft.converters.graft.refit import bias_behind
 from multigraft.converters.job.progress import Report, silent
 from multigraft.converters.network.frames import Frames
 from multigraft.converters.network.network import Network
@@ -55,7 +56,9 @@ class Read:
         s = self.sums
         xx = s.xx[0] - np.outer(s.x[0], s.x[0]) / s.rows
         xy = s.xy[0] - np.outer(s.x[0], s.y[0]) / s.rows
-        return xx + RIDGE * np.trace(xx) / len(xx) * np.eye(len(xx)) + 1e-9 * s.rows * np.eye(len(xx)), xy
+        # Products are summed in float32: where means are large and variances small, that alone leaves negative ones.
+        rounding = np.finfo(np.float32).eps * np.trace(s.xx[0]) + 1e-9 * s.rows
+        return xx + (RIDGE * np.trace(xx) / len(xx) + rounding) * np.eye(len(xx)), xy
 
     def curve(self, order: Indices, count: int) -> Float64Array:
         """Squared error over the variance when the first k channels are kept, (channels + 1,)."""
@@ -105,17 +108,34 @@ class Survey:
         network: It.
         groups: Of channels.
         orders: Of each group: the first k are kept of k.
-        curves: Of each group: kept channels to what their lack costs the answers.
+        curves: Of each group: kept channels to what their lack costs each task's answers, (tasks,): the squared
+            error over the variance, the mean of the task's outputs.
     """
 
     network: Network
     groups: tuple[Channels, ...]
     orders: tuple[Indices, ...]
-    curves: tuple[dict[int, float], ...]
+    curves: tuple[dict[int, Float64Array], ...]
+
+    def lost(self, widths: Sequence[int]) -> Float64Array:
+        """What so many channels of each group cost each task beside all of them, as if costs added up, (tasks,)."""
+        pairs = zip(self.groups, self.curves, widths, strict=True)
+        return np.sum([curve[width] - curve[group.count] for group, curve, width in pairs], axis=0)
 
 
-def survey(network: Network, frames: Frames, seed: int = 0, report: Report = silent) -> Survey:
-    """Look at every group of channels of ``network`` on unlabeled frames."""
+def survey(
+    network: Network, frames: Frames, seed: int = 0, report: Report = silent, outputs: Sequence[int] = ()
+) -> Survey:
+    """Look at every group of channels of ``network`` on unlabeled frames.
+
+    Args:
+        network: It stays untouched.
+        frames: Unlabeled.
+        seed: Picks the rows where not all are used.
+        report: Takes a line for each step.
+        outputs: How many of the network's outputs, in order, are each task's; without, all are of one.
+    """
+    ends = np.cumsum(outputs or [len(network.outputs)])[:-1]
     groups = channel_groups(network)
     reads = _reads(network, groups, frames, seed, report)
     probed = frames[:PROBED_FRAMES]
@@ -128,7 +148,8 @@ def survey(network: Network, frames: Frames, seed: int = 0, report: Report = sil
         curve = np.sum([r.curve(order, group.count) for r in every], axis=0)
         probe = max(1, group.count // 2)
         changed = _answers(_solved(network, group, np.sort(order[:probe]), every), probed)
-        moved = _moved(was, changed) / max(float(curve[probe]), 1e-9)
+        by_task = np.array([part.mean() for part in np.split(_moved(was, changed), ends)])
+        moved = by_task / max(float(curve[probe]), 1e-9)
         orders.append(order)
         curves.append({width: moved * float(curve[width]) for width in _widths(group.count)})
     return Survey(network, groups, tuple(orders), tuple(curves))
@@ -187,6 +208,9 @@ def _solved(network: Network, group: Channels, kept: Indices, reads: Sequence[Re
             weight, intercept = weight[:, kept], intercept[kept]
         for position, value in layer.initializers(weight[None], intercept[None]).items():
             put(model, model.graph.node[index], position, value)
+        if not layer.geometry.takes_bias and (bias := bias_behind(made.nodes, made.nodes[index].output[0], made)):
+            value = np.asarray(made.constants[bias.name] + intercept, np.float32)
+            put(model, model.graph.node[bias.index], bias.position, value)
     return Network(made.name, model, made.preprocessing, made.kind)
 
 
@@ -195,7 +219,7 @@ def _answers(network: Network, frames: Frames) -> list[Float64Array]:
     return [outputs[name].astype(np.float64) for name in network.outputs]
 
 
-def _moved(was: Sequence[Float64Array], now: Sequence[Float64Array]) -> float:
-    """How far answers moved: squared, over their variance, the mean of all outputs."""
+def _moved(was: Sequence[Float64Array], now: Sequence[Float64Array]) -> Float64Array:
+    """How far each output moved: squared, over its variance, (outputs,)."""
     pairs = zip(was, now, strict=True)
-    return float(np.mean([((n - w) ** 2).sum() / (((w - w.mean(0)) ** 2).sum() + 1e-12) for w, n in pairs]))
+    return np.array([((n - w) ** 2).sum() / (((w - w.mean(0)) ** 2).sum() + 1e-12) for w, n in pairs])

@@ -7,6 +7,7 @@ them least for what is saved. Then all layers are walked in order and solved.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -56,8 +57,20 @@ def thin(
         found: What :func:`survey` found of the network, where it is thinned to several shares.
     """
     found = survey(network, frames, seed, report) if found is None else found
-    groups = found.groups
-    widths = allot(found, share, macs)
+    return thinned_to(found, allot(found, share, macs), frames, seed, report)
+
+
+def thinned_to(found: Survey, widths: Sequence[int], frames: Frames, seed: int = 0, report: Report = silent) -> Thinned:
+    """Thin to so many channels of each group.
+
+    Args:
+        found: What was seen of the network, which stays untouched.
+        widths: Channels of each group.
+        frames: Unlabeled.
+        seed: Picks the rows where not all are used.
+        report: Takes a line per layer.
+    """
+    network, groups = found.network, found.groups
     if all(width == group.count for width, group in zip(widths, groups, strict=True)):
         return Thinned(network, ())
     chosen = [np.sort(order[:width]) for order, width in zip(found.orders, widths, strict=True)]

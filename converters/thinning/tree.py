@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 import onnx
 from onnx import numpy_helper
 
 from multigraft.converters.graft.candidate import Candidate, costed
-from multigraft.converters.graft.tail import tail_of
+from multigraft.converters.network.frontier import with_shapes
 from multigraft.converters.network.network import Network, model_of, node_macs
+from multigraft.converters.network.thinned_network import ThinnedNetwork
 from multigraft.converters.thinning.narrow import like
 
 
@@ -41,6 +42,7 @@ class Tree:
         root = self.root
         model = onnx.ModelProto()
         model.CopyFrom(root.model)
+        answered = {o.name for o in model.graph.output}
         have = set(root.constants)
         for task, graft in self.grafts.items():
             model.graph.node.extend(graft.tail.nodes)
@@ -51,8 +53,14 @@ class Tree:
             target = self.targets[task]
             model.graph.output.extend(
                 onnx.helper.make_tensor_value_info(o, onnx.TensorProto.FLOAT, ["N", *target.shapes[o]])
-                for o in target.outputs
+                for o in graft.tail.own_outputs
             )
+            # What the root answers for a task keeps its channels.
+            of_root = [o for o in graft.tail.outputs if o in graft.tail.sources and o not in answered]
+            model.graph.output.extend(
+                onnx.helper.make_tensor_value_info(o, onnx.TensorProto.FLOAT, ["N", *root.shapes[o]]) for o in of_root
+            )
+            answered |= set(of_root)
         return like(root, model)
 
     def parted(self, joined: Network) -> tuple[Network, dict[str, Candidate]]:
@@ -66,12 +74,14 @@ class Tree:
         for task, graft in self.grafts.items():
             part = joined.nodes[count : count + len(graft.tail.nodes)]
             count += len(graft.tail.nodes)
-            source = graft.tail.source
-            nodes = [_stripped(node, own, source) for node in part]
-            constants = {_strip(name, own, source): value for name, value in joined.constants.items()}
+            sources = graft.tail.sources
+            nodes = [_stripped(node, own, sources) for node in part]
+            constants = {_strip(name, own, sources): value for name, value in joined.constants.items()}
             target = self.targets[task]
-            tail = tail_of(nodes, constants, source, target)
-            point = dataclasses.replace(graft.join.donor_point, shape=joined.shapes[source])
+            used = {i for n in nodes for i in n.input}
+            kept = {name: value for name, value in constants.items() if name in used}
+            tail = dataclasses.replace(graft.tail, nodes=tuple(nodes), constants=kept)
+            point = with_shapes(graft.join.donor_point, joined.shapes)
             join = dataclasses.replace(graft.join, donor_point=point)
             made = costed(join, tail, target)
             macs = sum(node_macs(node, joined.constants, joined.shapes) for node in part)
@@ -79,6 +89,35 @@ class Tree:
                 made, own_macs=macs, layers=graft.layers, adapter_error=graft.adapter_error
             )
         return root, grafts
+
+
+@dataclass(frozen=True)
+class ThinnedTree:
+    """A tree with fewer channels.
+
+    Attributes:
+        root: Its network that is not grafted.
+        grafts: Task to its graft, the tail thinned.
+    """
+
+    root: ThinnedNetwork
+    grafts: Mapping[str, Candidate]
+
+    @property
+    def bounds(self) -> dict[str, float]:
+        """Task to the bound of its agreement, the root's first."""
+        shown = {self.root.network.name: self.root.agreement, **{t: g.agreement for t, g in self.grafts.items()}}
+        return {task: a.lower_bound if a else 0.0 for task, a in shown.items()}
+
+    @property
+    def weights(self) -> int:
+        """Parameters of all parts."""
+        return self.root.network.weights + sum(g.own_weights for g in self.grafts.values())
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates of all parts on one frame."""
+        return self.root.network.macs + sum(g.own_macs for g in self.grafts.values())
 
 
 def _root_of(root: Network, joined: Network, count: int) -> Network:
@@ -92,16 +131,16 @@ def _root_of(root: Network, joined: Network, count: int) -> Network:
     return like(root, model_of(graph, root.opset))
 
 
-def _strip(name: str, own: str, source: str) -> str:
+def _strip(name: str, own: str, sources: Collection[str]) -> str:
     """The name that a tensor of a tail had before it joined a network that puts its own in front."""
     rest = name.removeprefix(own)
-    return rest if name != source and "/" in rest else name
+    return rest if name not in sources and "/" in rest else name
 
 
-def _stripped(node: onnx.NodeProto, own: str, source: str) -> onnx.NodeProto:
+def _stripped(node: onnx.NodeProto, own: str, sources: Collection[str]) -> onnx.NodeProto:
     copied = onnx.NodeProto()
     copied.CopyFrom(node)
-    copied.name = _strip(node.name, own, source)
-    copied.input[:] = [_strip(name, own, source) for name in node.input]
-    copied.output[:] = [_strip(name, own, source) for name in node.output]
+    copied.name = _strip(node.name, own, sources)
+    copied.input[:] = [_strip(name, own, sources) for name in node.input]
+    copied.output[:] = [_strip(name, own, sources) for name in node.output]
     return copied

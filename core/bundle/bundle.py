@@ -8,6 +8,8 @@
     golden/outputs.npz     what each segment output has to be for them
     MODEL_CARD.md          for people
     plan.json, plan.npz    of a refit bundle
+    fallback.tflite        another model of the same tasks, for where the first cannot run
+    golden/fallback.npz    its golden outputs
 
 Every file's size and SHA-256 stand in the manifest; a bundle with a missing, additional or differing file is refused,
 as is one whose members are links, compressed, or called anything else. The manifest is read first, and of the others
@@ -28,7 +30,7 @@ from typing import Self
 
 from multigraft import files
 from multigraft.archive import Archive
-from multigraft.bundle.manifest import FileEntry, Manifest, Task
+from multigraft.bundle.manifest import Fallback, FileEntry, Manifest, Task
 from multigraft.bundle.unpacked_files import UnpackedFiles, read_in_folder, verified
 from multigraft.errors import BundleError, InputError, UsageError
 from multigraft.npz import FIXED_TIME
@@ -39,6 +41,8 @@ MANIFEST = "manifest.json"
 GOLDEN_INPUTS = "golden/inputs.npz"
 GOLDEN_OUTPUTS = "golden/outputs.npz"
 MODEL_CARD = "MODEL_CARD.md"
+FALLBACK = "fallback.tflite"
+FALLBACK_OUTPUTS = "golden/fallback.npz"
 
 LARGEST: dict[str, int] = {
     MANIFEST: 4 << 20,
@@ -48,6 +52,8 @@ LARGEST: dict[str, int] = {
     MODEL_CARD: 1 << 20,
     "plan.json": 4 << 20,
     "plan.npz": 512 << 20,
+    FALLBACK: 512 << 20,
+    FALLBACK_OUTPUTS: 256 << 20,
 }
 """What a bundle may hold, and bytes of it."""
 _MOST_MEMBERS = 64
@@ -76,7 +82,7 @@ class Bundle:
     @property
     def model_path(self) -> Path | None:
         """Where the flatbuffer lies as a file of its own, which can be mapped; None in memory or in a .graft file."""
-        return self._contents.folder / MODEL if isinstance(self._contents, UnpackedFiles) else None
+        return self._contents.path_of(MODEL) if isinstance(self._contents, UnpackedFiles) else None
 
     def read(self, name: str) -> bytes:
         """The bytes of one file of the bundle.
@@ -92,8 +98,6 @@ class Bundle:
     @classmethod
     def create(cls, manifest: Manifest, contents: Mapping[str, bytes]) -> Self:
         """Make a bundle from a manifest (whose ``files`` are filled in here) and its files."""
-        import dataclasses
-
         entries = {name: FileEntry(files.sha256_of(data), len(data)) for name, data in sorted(contents.items())}
         return cls(dataclasses.replace(manifest, files=entries), contents)
 
@@ -155,6 +159,50 @@ class Bundle:
                     f"{shown} holds {extra[0]}, which its manifest does not name", "build the bundle again"
                 )
         return cls(manifest, contents, path)
+
+    def fallback(self) -> Bundle | None:
+        """The bundle as it is when its fallback runs in place of its first model; None where it has none.
+
+        Raises:
+            BundleError: Its files are not there.
+        """
+        if self.manifest.fallback is None:
+            return None
+        called = {MODEL: FALLBACK, GOLDEN_OUTPUTS: FALLBACK_OUTPUTS}
+        entries = dict(self.manifest.files)
+        for name, there in called.items():
+            self.read(there)
+            entries[name] = entries.pop(there)
+        manifest = dataclasses.replace(self.manifest.of_fallback(self.manifest.fallback), files=entries)
+        if isinstance(self._contents, UnpackedFiles):
+            unpacked = UnpackedFiles(self._contents.folder, entries, self._contents.shown, called)
+            return Bundle(manifest, unpacked, self.path)
+        return Bundle(manifest, {name: self._contents[called.get(name, name)] for name in entries}, self.path)
+
+    def with_fallback(self, other: Bundle) -> Bundle:
+        """The same bundle, in memory, with another's model as its fallback.
+
+        Args:
+            other: A bundle of the same tasks, with the same inputs, outputs and golden inputs.
+
+        Raises:
+            BundleError: The two do not fit each other.
+        """
+        mine, its = self.manifest, other.manifest
+        fallback = Fallback(its.segments, its.tensors)
+        manifest = dataclasses.replace(mine, fallback=fallback)
+        remedy = "build both of the same networks and frames, with the same multigraft"
+        if mine.inputs != its.inputs or mine.provenance.get("golden") != its.provenance.get("golden"):
+            raise BundleError(f"{its.name} has other inputs than {mine.name}, or was tried elsewhere", remedy)
+        if self.read(GOLDEN_INPUTS) != other.read(GOLDEN_INPUTS):
+            raise BundleError(f"{its.name} has other golden inputs than {mine.name}", remedy)
+        try:
+            Manifest.from_json(manifest.to_json(), its.name)
+        except BundleError as error:
+            raise BundleError(f"{its.name} is no fallback of {mine.name}: {error.problem}", remedy) from error
+        contents = {name: self.read(name) for name in mine.files}
+        contents |= {FALLBACK: other.model, FALLBACK_OUTPUTS: other.read(GOLDEN_OUTPUTS)}
+        return Bundle.create(manifest, contents)
 
     def with_tasks(self, tasks: Iterable[Task]) -> Bundle:
         """The same bundle, in memory, whose manifest says these of its tasks."""

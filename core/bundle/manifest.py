@@ -32,7 +32,10 @@ PARTED_SCHEMA = 3
 PAD_SCHEMA = 4
 """That of manifests with a pixel to pad with; readers of schema 3 would pad with the mean."""
 
-READABLE = (SCHEMA, ARRAY_SCHEMA, PARTED_SCHEMA, PAD_SCHEMA)
+FALLBACK_SCHEMA = 5
+"""That of manifests with a fallback; readers of schema 4 do not know its files."""
+
+READABLE = (SCHEMA, ARRAY_SCHEMA, PARTED_SCHEMA, PAD_SCHEMA, FALLBACK_SCHEMA)
 
 PARTED_KINDS: tuple[Kind, ...] = ("regression", "landmarks", "detection", "other")
 """Those whose outputs may be parted; the answer of the others is a comparison within one tensor."""
@@ -101,6 +104,14 @@ class FileEntry:
 
 
 @dataclass(frozen=True)
+class Fallback:
+    """Another model of the same tasks, for where the first cannot run; its inputs and answers are of the same form."""
+
+    segments: tuple[Segment, ...]
+    tensors: tuple[TensorSpec, ...]
+
+
+@dataclass(frozen=True)
 class Manifest:
     """All of manifest.json."""
 
@@ -111,6 +122,7 @@ class Manifest:
     tensors: tuple[TensorSpec, ...]
     files: dict[str, FileEntry]
     provenance: dict[str, Any] = field(default_factory=dict)
+    fallback: Fallback | None = None
     schema: int = SCHEMA
 
     def task(self, name: str) -> Task:
@@ -140,6 +152,12 @@ class Manifest:
     def tensor(self, name: str) -> TensorSpec:
         return next(t for t in self.tensors if t.name == name)
 
+    def of_fallback(self, fallback: Fallback) -> Self:
+        """What the manifest says when that model runs, but for the files."""
+        return dataclasses.replace(
+            self, segments=fallback.segments, tensors=fallback.tensors, fallback=None, schema=SCHEMA
+        )
+
     def to_json(self) -> dict[str, Any]:
         plain: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(self)))
         if any(isinstance(source.preprocessing, ArrayPreparation) for source in self.inputs):
@@ -152,6 +170,10 @@ class Manifest:
                     del source["preprocessing"]["pad"]
                 else:
                     plain["schema"] = PAD_SCHEMA
+        if self.fallback is None:
+            del plain["fallback"]
+        else:
+            plain["schema"] = FALLBACK_SCHEMA
         for task in plain["tasks"]:
             for name in ("answer", "joined", "on"):
                 if not task[name]:
@@ -196,6 +218,15 @@ class Manifest:
                 raise ValueError(f"task {task.name} needs segments {sorted(missing)}, which are not there")
             self._check_joined(task)
         self._check_cascades()
+        if self.fallback is not None:
+            self._check_fallback(self.fallback)
+
+    def _check_fallback(self, fallback: Fallback) -> None:
+        other = self.of_fallback(fallback)
+        other._check_references()
+        for name in sorted({i.tensor for i in self.inputs} | {name for t in self.tasks for name in t.outputs}):
+            if self.tensor(name) != other.tensor(name):
+                raise ValueError(f"tensor {name} is of another form in the fallback")
 
     def _check_cascades(self) -> None:
         tasks = {task.name: task for task in self.tasks}

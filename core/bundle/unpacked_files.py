@@ -18,12 +18,20 @@ class UnpackedFiles(Mapping[str, bytes]):
         folder: Where they lie.
         entries: What the manifest says of them.
         shown: Names the bundle in errors.
+        called: Names of those that are called otherwise in the folder, to what they are called there.
     """
 
-    def __init__(self, folder: Path, entries: Mapping[str, FileEntry], shown: str) -> None:
+    def __init__(
+        self, folder: Path, entries: Mapping[str, FileEntry], shown: str, called: Mapping[str, str] | None = None
+    ) -> None:
         self.folder = folder
-        self._shown = shown
+        self.shown = shown
         self._entries = dict(entries)
+        self._called = dict(called or {})
+
+    def path_of(self, name: str) -> Path:
+        """Where a file lies."""
+        return self.folder / self._called.get(name, name)
 
     def __getitem__(self, name: str) -> bytes:
         """A file's content.
@@ -33,12 +41,12 @@ class UnpackedFiles(Mapping[str, bytes]):
             KeyError: The bundle has no such file.
         """
         entry = self._entries[name]
-        path = self.folder / name
+        path = self.path_of(name)
         try:
             size = path.stat(follow_symlinks=False).st_size
         except OSError:
             size = -1
-        return verified(self._shown, name, entry, size, lambda: read_in_folder(path, entry.size))
+        return verified(self.shown, self._called.get(name, name), entry, size, lambda: read_in_folder(path, entry.size))
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._entries)

@@ -86,6 +86,7 @@ def execute(options: argparse.Namespace) -> int:
         "frames": len(frames),
         "self_test": None if engine.self_test is None else engine.self_test.to_json(),
         "latency_us": asdict(timing),
+        "fallback_reason": engine.fallback_reason,
         "stages": [stage.to_json() for stage in _stages(engine, frames, tasks, options)],
         "weights_bytes": benchmark.weights_bytes(engine),
         "model_bytes": {

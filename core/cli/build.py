@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from multigraft.cli.shared.few_bits import MIXED, add_weights, of_precision
 from multigraft.cli.shared.json_text import json_text
 from multigraft.cli.shared.missed_budget import add_allow_miss, missed_name, misses_of, refuse
 from multigraft.cli.shared.settings_options import (
@@ -30,8 +31,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_settings_arguments(parser)
     parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="default: NAME.graft in this folder")
     parser.add_argument(
-        "--precision", choices=("int8", "float32", "dynamic", "int4"), help="of weights and activations"
+        "--precision",
+        choices=("int8", "float32", "dynamic", "int4", "binary", "binary-int8", MIXED),
+        help="of weights and activations; mixed: int8 with --weights auto",
     )
+    add_weights(parser)
     parser.add_argument(
         "--keep-float", action="append", default=[], metavar="LAYER", help="a layer that stays float32; may be repeated"
     )
@@ -53,12 +57,16 @@ def execute(options: argparse.Namespace) -> int:
         BudgetError: It misses the budget; it lies beside the output then.
     """
     settings = read_settings(options)
+    precision, weights = of_precision(options.precision or settings.convert.precision, options.weights)
     convert = dataclasses.replace(
         settings.convert,
-        precision=options.precision or settings.convert.precision,
+        precision=precision,
+        weights=weights or settings.convert.weights,
         keep_float=(*settings.convert.keep_float, *options.keep_float),
     )
-    settings = dataclasses.replace(settings, convert=convert)
+    least = options.min_agreement or settings.budget.min_agreement
+    budget = dataclasses.replace(settings.budget, min_agreement=least)
+    settings = dataclasses.replace(settings, convert=convert, budget=budget)
     settings.check()
     output = options.output or Path(f"{settings.bundle.name}.graft")
     check_output(output)

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from multigraft.cli.shared.few_bits import MIXED, add_weights, of_precision
 from multigraft.cli.shared.json_text import json_text
 from multigraft.cli.shared.settings_options import check_output
 from multigraft.cli.shared.table import print_table
@@ -19,11 +20,13 @@ if TYPE_CHECKING:
     from multigraft.converters.job.progress import Report
     from multigraft.converters.network.frames import Frames
     from multigraft.converters.network.multitask import MultiTaskModel
-    from multigraft.converters.packing.convert import Conversion
+    from multigraft.converters.packing.finishing import Conversion
     from multigraft.converters.quantising.ranges import Range
     from multigraft.tensors.preparation import Preparation
 
 MAX_FRAMES = 512
+MIN_AGREEMENT = 0.95
+"""That --weights auto keeps unless told otherwise."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -31,7 +34,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     from multigraft.converters.quantising.precisions import PRECISIONS
     from multigraft.devices.cameras.source_help import HELP
 
-    parser.add_argument("model", help="the .onnx file that multigraft graft wrote, or a .tflite file")
+    parser.add_argument(
+        "model", help="the .onnx file that multigraft graft wrote, or one network: a .onnx or .tflite file"
+    )
     parser.add_argument("-o", "--output", required=True, metavar="NAME.graft", help="the bundle to write")
     parser.add_argument(
         "--source",
@@ -42,10 +47,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--precision",
-        choices=PRECISIONS,
+        choices=(*PRECISIONS, MIXED),
         default="int8",
-        help="; ".join(f"{name}: {what}" for name, what in PRECISIONS.items()) + " (default: int8)",
+        help="; ".join(f"{name}: {what}" for name, what in PRECISIONS.items())
+        + "; mixed: int8 with --weights auto (default: int8)",
     )
+    add_weights(parser)
     parser.add_argument(
         "--keep-float",
         action="append",
@@ -72,7 +79,7 @@ def execute(options: argparse.Namespace) -> int:
     """Convert, write the bundle, print what was verified."""
     from multigraft.converters.importing.tflite.standing import is_quantised
     from multigraft.converters.job.progress import terminal_report
-    from multigraft.converters.network.multitask import MultiTaskModel
+    from multigraft.converters.network.multitask import MultiTaskModel, is_multitask
 
     for path in filter(None, (options.output, options.uncut, options.floating)):
         check_output(Path(path))
@@ -81,7 +88,8 @@ def execute(options: argparse.Namespace) -> int:
     if is_tflite and is_quantised(path):
         return _written(_standing(path, options), options)
     with terminal_report() as report:
-        multitask = _alone(path, report) if is_tflite else MultiTaskModel.load(path)
+        is_alone = is_tflite or not is_multitask(path)
+        multitask = _alone(path, report) if is_alone else MultiTaskModel.load(path)
     return _written(_converted(multitask, options), options)
 
 
@@ -115,20 +123,27 @@ def _task_name(path: Path) -> str:
 def _converted(multitask: MultiTaskModel, options: argparse.Namespace) -> Conversion:
     from multigraft.converters.job.progress import terminal_report
     from multigraft.converters.packing.convert import convert
+    from multigraft.converters.packing.lowering import Asked, check_precision, lowered
 
+    precision, weights = of_precision(options.precision, options.weights)
+    check_precision(weights or "8bit", precision)
     frames = read_frames(options.source, multitask.inputs, options.frames)
     ranges = read_ranges(options.ranges) if options.ranges else None
     with terminal_report() as report, _work_folder(options.work) as folder:
-        return convert(
+        conversion = convert(
             multitask,
             frames,
-            precision=options.precision,
+            precision=precision,
             keep_float=options.keep_float,
             ranges=ranges,
             name=options.name or Path(options.output).stem,
             work_dir=folder,
             report=report,
         )
+        if weights in (None, "8bit"):
+            return conversion
+        least = dict.fromkeys((task.name for task in multitask.tasks), options.min_agreement or MIN_AGREEMENT)
+        return lowered(conversion, Asked(weights, least), report)
 
 
 def _written(conversion: Conversion, options: argparse.Namespace) -> int:
@@ -138,7 +153,7 @@ def _written(conversion: Conversion, options: argparse.Namespace) -> int:
     for path, content in ((options.uncut, conversion.uncut_model), (options.floating, conversion.float_model)):
         if path:
             files.write_bytes(path, content)
-    conversion.bundle.write(options.output)
+    conversion.whole_bundle.write(options.output)
     if options.json:
         print(json_text(summary(conversion, options.output), indent=1))
     else:

@@ -7,7 +7,7 @@ import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from multigraft.cli.shared.engine_options import add_interpreter_arguments, chosen_tasks
+from multigraft.cli.shared.engine_options import add_interpreter_arguments, chosen_tasks, tell_fallback
 from multigraft.cli.shared.json_text import json_text
 from multigraft.cli.shared.table import print_table
 from multigraft.cli.shared.trust import add_trust_argument
@@ -60,6 +60,7 @@ def execute(options: argparse.Namespace) -> int:
     originals = {network.name: network for network in _originals(settings)}
     own = {name: n.answer for name, n in originals.items() if isinstance(n.answer, OwnFormat)}
     engine = Engine(bundle, options.threads, options.backend, own=own)
+    tell_fallback(engine)
     names = list(chosen_tasks(engine.manifest, options.tasks) or (task.name for task in engine.manifest.tasks))
     judge = _of_classes if options.labelled.suffix.lower() == ".npz" else _of_boxes
     rows = judge(engine, names, originals, options)

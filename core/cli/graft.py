@@ -36,7 +36,7 @@ def execute(options: argparse.Namespace) -> int:
         with terminal_report() as report:
             grafted = graft(settings, load_frames, report, checkpoints=checkpoints)
         outcome = grafted.outcome
-        misses = outcome.limits.missed(outcome.chosen)
+        misses = outcome.misses()
         written = missed_name(output) if misses and not options.allow_miss else output
         grafted.multitask.save(written)
         if options.json:

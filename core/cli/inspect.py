@@ -69,6 +69,21 @@ def execute(options: argparse.Namespace) -> int:
             for segment in manifest.segments
         ],
     )
+    if manifest.fallback is not None:
+        print_table(
+            "Segments of the fallback, for where the first model cannot run",
+            ("segment", "precision", "weights (bytes)", "MACs", "operators"),
+            [
+                (
+                    segment.name,
+                    segment.precision,
+                    f"{segment.weights_bytes:,}",
+                    f"{segment.macs:,}",
+                    ", ".join(f"{count} {name}" for name, count in segment.operators.items()),
+                )
+                for segment in manifest.fallback.segments
+            ],
+        )
     print_table(
         "Tensors between segments",
         ("tensor", "shape", "type", "scale", "zero point"),

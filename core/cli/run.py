@@ -10,12 +10,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from multigraft.cli.shared.answer_output import FORMATS, MOST_PICTURES, Pictures, answer_writer
+from multigraft.cli.shared.broker_told import broker_told
 from multigraft.cli.shared.bundle_sources import add_source_argument, open_bundle_source
 from multigraft.cli.shared.engine_options import add_engine_arguments, open_engine
 from multigraft.cli.shared.live_page import add_show_arguments, live_page
+from multigraft.cli.shared.mqtt_options import add_broker_arguments, add_topic_arguments, broker_of
 from multigraft.cli.shared.own_decoding import own_formats
 from multigraft.cli.shared.quiet_options import add_quiet_arguments, rule_of
 from multigraft.cli.shared.trust import add_trust_argument
+from multigraft.cli.shared.watched import watched
 from multigraft.errors import UsageError
 
 if TYPE_CHECKING:
@@ -64,11 +67,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--events", action="store_true", help="print a line when something appears or vanishes, and nothing else"
     )
     add_show_arguments(parser)
+    add_broker_arguments(parser)
+    add_topic_arguments(parser)
 
 
 def execute(options: argparse.Namespace) -> int:
     """Print ``{"frame", "file" (images only), "answers", "latency_us"}`` per frame, as soon as it is answered."""
     from multigraft.cli.shared.coco_ids import CocoIds
+    from multigraft.devices.cameras.sources import is_up
     from multigraft.runtime.frames import frame_of
 
     if options.frames is not None and options.frames < 1:
@@ -77,6 +83,7 @@ def execute(options: argparse.Namespace) -> int:
         raise UsageError(f"events have no form as {options.format}", "leave --format out")
     if options.coco is not None and options.format != "coco":
         raise UsageError(f"--coco {options.coco} belongs to --format coco", "add it, or leave --coco out")
+    is_watched = options.show or broker_of(options) is not None
     engine, tasks = open_engine(options, own_formats(options.decode, options.trust_code))
     ids = CocoIds(engine.manifest, options.coco)
     bases = {task.name: task.on.task for task in engine.manifest.tasks if task.on is not None}
@@ -90,11 +97,16 @@ def execute(options: argparse.Namespace) -> int:
     with contextlib.ExitStack() as stack:
         write = stack.enter_context(answer_writer(options.format, options.output, ids))
         stack.callback(_tell_dropped, camera)
-        show = stack.enter_context(live_page(options, engine, tasks, camera.name))
+        watch = stack.enter_context(watched(engine, tasks, is_watched))
+        show = stack.enter_context(live_page(options, engine, camera.name, watch))
+        tell = stack.enter_context(broker_told(options, engine, tasks, watch, lambda: is_up(camera)))
         stack.enter_context(camera)
         for number, frame in enumerate(camera):
             named = {"frame": number, **({"file": files[number].name} if files else {})}
             result = engine.run(frame, None if isinstance(frame, Mapping) else tasks)
+            if watch is not None:
+                watch.figures.answered(result)
+            tell(result.answers)
             for step in steps:
                 result.answers = step(result.answers)
             frames = {task: frame_of(task, frame, bases) for task in result.answers}

@@ -25,7 +25,11 @@ CLAMP_ROUNDS = 3
 
 @dataclass
 class RidgeSums:
-    """Sufficient statistics of ``groups`` independent regressions; adding two gives the sums over both row sets."""
+    """Sufficient statistics of ``groups`` independent regressions; adding two gives the sums over both row sets.
+
+    Attributes:
+        has_intercept: Whether an intercept is free; without one it is 0, and the weights are solved for that.
+    """
 
     xx: Float64Array
     xy: Float64Array
@@ -33,15 +37,17 @@ class RidgeSums:
     x: Float64Array
     y: Float64Array
     rows: int = 0
+    has_intercept: bool = True
 
     @classmethod
-    def empty(cls, groups: int, inputs: int, outputs: int) -> Self:
+    def empty(cls, groups: int, inputs: int, outputs: int, has_intercept: bool = True) -> Self:
         return cls(
             np.zeros((groups, inputs, inputs)),
             np.zeros((groups, inputs, outputs)),
             np.zeros((groups, outputs)),
             np.zeros((groups, inputs)),
             np.zeros((groups, outputs)),
+            has_intercept=has_intercept,
         )
 
     def add(self, design: Array, targets: Array) -> None:
@@ -61,9 +67,12 @@ class RidgeSums:
 
     def __add__(self, other: Self) -> Self:
         mine, theirs = self.__dict__, other.__dict__
-        return type(self)(**{name: mine[name] + theirs[name] for name in mine})
+        added = {name: mine[name] + theirs[name] for name in mine if name != "has_intercept"}
+        return type(self)(**added, has_intercept=self.has_intercept)
 
     def _centred(self) -> tuple[Float64Array, Float64Array]:
+        if not self.has_intercept:
+            return self.xx, self.xy
         xx = self.xx - self.x[:, :, None] * self.x[:, None, :] / self.rows
         xy = self.xy - self.x[:, :, None] * self.y[:, None, :] / self.rows
         return xx, xy
@@ -76,6 +85,8 @@ class RidgeSums:
         eye = np.eye(inputs)
         delta = np.linalg.solve(xx + pull[:, None, None] * eye, xy - xx @ prior)
         weight = prior + delta
+        if not self.has_intercept:
+            return weight, np.zeros_like(self.y)
         intercept = (self.y - np.einsum("gi,gio->go", self.x, weight)) / self.rows
         return weight, intercept
 
@@ -132,6 +143,7 @@ def fit_rows(
     prior: Float64Array,
     bounds: tuple[float, float] | None = None,
     offsets: Array | None = None,
+    has_intercept: bool = True,
 ) -> Solution:
     """Solve one layer from its rows, leaving out errors that a following clamp hides.
 
@@ -143,9 +155,9 @@ def fit_rows(
         bounds: Bounds of the clamp that follows (ReLU: 0, infinity), or None. Where target and prediction lie beyond
             the same bound, the target is moved to the prediction, :data:`CLAMP_ROUNDS` times.
         offsets: What is added before the clamp (the other side of a residual sum), like ``targets``.
+        has_intercept: Whether the layer, or what follows it, can hold an intercept.
     """
-    shape = prior.shape
-    train, test = RidgeSums.empty(*shape), RidgeSums.empty(*shape)
+    train, test = (RidgeSums.empty(*prior.shape, has_intercept) for _ in range(2))
     train.add(design[:, ~held_out], targets[:, ~held_out])
     test.add(design[:, held_out], targets[:, held_out])
     weight, intercept, strength = fit(train, test, prior)

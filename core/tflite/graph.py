@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from multigraft.tensors.arrays import Array
+from multigraft.tflite.operators import PACKED_BITS
 
 OptionValue = bool | int | float | str | tuple[int, ...] | None
 
@@ -47,7 +48,9 @@ class Tensor:
         shape: Static shape; an unknown dimension reads as 1, as in the file.
         dtype: A key of :data:`multigraft.tflite.operators.TENSOR_TYPES`.
         quant: None where the elements stand for themselves.
-        data: The value of a constant in ``shape``; int4 elements are held one per int8. None for what is computed.
+        data: The value of a constant in ``shape``; elements of 4 and 2 bits are held one per int8. None for what is
+            computed.
+        is_variable: Its value is kept from run to run, as the states of LSTM and SVDF are.
     """
 
     name: str
@@ -55,6 +58,7 @@ class Tensor:
     dtype: str = "float32"
     quant: Quant | None = None
     data: Array | None = field(default=None, compare=False, repr=False)
+    is_variable: bool = False
 
     @property
     def stored_bytes(self) -> int:
@@ -62,8 +66,8 @@ class Tensor:
         elements = int(np.prod(self.shape, dtype=np.int64))
         if self.dtype == "resource":
             return 0  # the handle of a variable
-        if self.dtype == "int4":
-            return (elements + 1) // 2
+        if self.dtype in PACKED_BITS:
+            return (elements * PACKED_BITS[self.dtype] + 7) // 8
         return elements * np.dtype(self.dtype).itemsize
 
 
@@ -80,6 +84,7 @@ class Op:
         version: Operator version.
         custom_code: Name of a custom operator.
         custom_options: Its options as stored.
+        intermediates: Tensors that are never stored, whose quantisation its kernel works with inside (LSTM).
     """
 
     name: str
@@ -89,6 +94,7 @@ class Op:
     version: int = 1
     custom_code: str = ""
     custom_options: bytes = b""
+    intermediates: tuple[str, ...] = ()
 
     @property
     def label(self) -> str:

@@ -195,7 +195,12 @@ TENSOR_TYPES: dict[str, int] = {
     "uint32": 15,
     "uint16": 16,
     "int4": 17,
+    "int2": 19,
 }
 """Element type to its number in the file (enum ``TensorType``)."""
+
+PACKED_BITS: dict[str, int] = {"int4": 4, "int2": 2}
+"""Element types of which several share a byte, to the bits of an element."""
+
 BINARY = frozenset({"LceQuantize", "LceDequantize", "LceBconv2d", "LceBMaxPool2d"})
 """Custom operators of Larq Compute Engine's set, which a delegate of ours runs."""

@@ -20,7 +20,7 @@ from multigraft.errors import InputError, MissingDependencyError
 from multigraft.installing import how_missing
 from multigraft.tensors.arrays import Array
 from multigraft.tflite.graph import Graph, Model, Op, OptionValue, Quant, Signature, Tensor
-from multigraft.tflite.operators import ACTIVATIONS, NAMES, OPERATORS, PADDINGS, TENSOR_TYPES
+from multigraft.tflite.operators import ACTIVATIONS, NAMES, OPERATORS, PACKED_BITS, PADDINGS, TENSOR_TYPES
 
 IDENTIFIER = b"TFL3"
 SCHEMA_VERSION = 3
@@ -32,8 +32,12 @@ _LAST_OLD_CODE = 127
 """Operator codes above stand in a second field; the first then holds 127."""
 
 
-def read(source: bytes | str | os.PathLike[str]) -> Model:
+def read(source: bytes | str | os.PathLike[str], *, stateful: bool = False) -> Model:
     """Read a .tflite file, given as its content or its path.
+
+    Args:
+        source: The content or the path.
+        stateful: Take tensors that keep their value from run to run (the states of LSTM and SVDF), too.
 
     Raises:
         InputError: It is not there, no .tflite file, truncated, or holds what this reader does not know.
@@ -52,7 +56,7 @@ def read(source: bytes | str | os.PathLike[str]) -> Model:
     schema = _schema()
     try:
         packed = schema.ModelT.InitFromObj(schema.Model.GetRootAs(data, 0))
-        return _Reader(packed, data).model()
+        return _Reader(packed, data, stateful).model()
     except InputError as error:
         raise InputError(f"{where} {error.problem}", error.remedy) from error
     except (struct.error, IndexError, ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
@@ -96,9 +100,10 @@ def _sequence(value: Any) -> list[Any]:
 
 
 class _Reader:
-    def __init__(self, packed: Any, data: bytes) -> None:
+    def __init__(self, packed: Any, data: bytes, stateful: bool) -> None:
         self.packed = packed
         self.data = data
+        self.stateful = stateful
 
     def model(self) -> Model:
         subgraphs = tuple(self.graph(i, s) for i, s in enumerate(_sequence(self.packed.subgraphs)))
@@ -129,12 +134,13 @@ class _Reader:
     def tensor(self, name: str, packed: Any) -> Tensor:
         if packed.type not in _TYPE_NAMES:
             raise InputError(f"holds tensor {name!r} of an element type without a name here ({packed.type})")
-        if packed.isVariable:
+        if packed.isVariable and not self.stateful:
             raise InputError(f"holds tensor {name!r}, which is a variable", "give a plain feed-forward model")
         dtype = _TYPE_NAMES[packed.type]
         shape = tuple(int(d) for d in _sequence(packed.shape))
         value = self.value(packed.buffer, dtype, shape, packed.sparsity)
-        return Tensor(name, shape, dtype, _quant(name, packed.quantization), value)
+        quant = _quant(name, packed.quantization, len(shape))
+        return Tensor(name, shape, dtype, quant, value, is_variable=bool(packed.isVariable))
 
     def value(self, index: int, dtype: str, shape: tuple[int, ...], sparsity: Any) -> Array | None:
         buffer = self.packed.buffers[index]
@@ -146,8 +152,8 @@ class _Reader:
             return None
         else:
             raw = np.asarray(buffer.data, np.uint8)
-        if dtype == "int4":
-            return _unpack_int4(raw, shape)
+        if dtype in PACKED_BITS:
+            return _unpacked(raw, shape, PACKED_BITS[dtype])
         if sparsity is not None:
             return _dense(np.frombuffer(raw.tobytes(), np.dtype(dtype)), shape, sparsity)
         return np.frombuffer(raw.tobytes(), np.dtype(dtype)).reshape(shape)
@@ -166,6 +172,7 @@ class _Reader:
             version=code.version,
             custom_code=_text(code.customCode),
             custom_options=b"" if custom is None else bytes(bytearray(custom)),
+            intermediates=named(packed.intermediates),
         )
 
     def signature(self, packed: Any, subgraphs: tuple[Graph, ...]) -> Signature:
@@ -191,14 +198,15 @@ def _unique(names: list[str]) -> list[str]:
     return result
 
 
-def _quant(name: str, packed: Any) -> Quant | None:
+def _quant(name: str, packed: Any, rank: int) -> Quant | None:
     if packed is None or packed.scale is None or len(packed.scale) == 0:
         return None
     if packed.details is not None:
         raise InputError(f"holds tensor {name!r} with blockwise quantisation", "quantise per tensor or per channel")
     scales = tuple(float(s) for s in packed.scale)
     zero_points = tuple(int(z) for z in _sequence(packed.zeroPoint)) or (0,) * len(scales)
-    return Quant(scales, zero_points, int(packed.quantizedDimension))
+    # Of a row of numbers there is one dimension, whatever older converters wrote.
+    return Quant(scales, zero_points, int(packed.quantizedDimension) if rank > 1 else 0)
 
 
 def _options(packed: Any) -> dict[str, OptionValue]:
@@ -218,10 +226,11 @@ def _options(packed: Any) -> dict[str, OptionValue]:
     return options
 
 
-def _unpack_int4(raw: npt.NDArray[np.uint8], shape: tuple[int, ...]) -> npt.NDArray[np.int8]:
-    """Two elements per byte, the first in the low four bits."""
-    both = np.stack([raw & 0xF, raw >> 4], axis=-1).reshape(-1)[: int(np.prod(shape))]
-    return np.where(both > 7, both.astype(np.int8) - 16, both.astype(np.int8)).astype(np.int8).reshape(shape)
+def _unpacked(raw: npt.NDArray[np.uint8], shape: tuple[int, ...], bits: int) -> npt.NDArray[np.int8]:
+    """Several elements per byte in two's complement, the first in the lowest bits."""
+    places = np.arange(0, 8, bits, dtype=np.uint8)
+    left = (raw[:, None] << (8 - bits - places)).astype(np.uint8).view(np.int8)
+    return (left >> (8 - bits)).reshape(-1)[: int(np.prod(shape))].reshape(shape)
 
 
 def _dense(stored: Array, shape: tuple[int, ...], sparsity: Any) -> Array:
@@ -233,10 +242,12 @@ def _dense(stored: Array, shape: tuple[int, ...], sparsity: Any) -> Array:
     return value.reshape(shape)
 
 
-def _pack_int4(values: Array) -> bytes:
-    flat = values.reshape(-1).astype(np.uint8) & 0xF
-    flat = np.append(flat, np.zeros(flat.size % 2, np.uint8)).reshape(-1, 2)
-    return (flat[:, 0] | flat[:, 1] << 4).astype(np.uint8).tobytes()
+def _packed(values: Array, bits: int) -> bytes:
+    flat = values.reshape(-1).astype(np.uint8) & (2**bits - 1)
+    each = 8 // bits
+    flat = np.append(flat, np.zeros(-flat.size % each, np.uint8)).reshape(-1, each)
+    content: Array = np.bitwise_or.reduce(flat << np.arange(0, 8, bits, dtype=np.uint8), axis=1)
+    return content.astype(np.uint8).tobytes()
 
 
 class _Writer:
@@ -276,8 +287,8 @@ class _Writer:
     def tensor(self, tensor: Tensor) -> Any:
         content = b""
         if tensor.data is not None:
-            packed = tensor.dtype == "int4"
-            content = _pack_int4(tensor.data) if packed else np.asarray(tensor.data, tensor.dtype).tobytes()
+            bits = PACKED_BITS.get(tensor.dtype)
+            content = _packed(tensor.data, bits) if bits else np.asarray(tensor.data, tensor.dtype).tobytes()
         quant = tensor.quant and self.schema.QuantizationParametersT(
             scale=np.array(tensor.quant.scales, np.float32),  # as arrays they are packed in one go
             zeroPoint=np.array(tensor.quant.zero_points, np.int64),
@@ -290,6 +301,7 @@ class _Writer:
             name=tensor.name,
             quantization=quant,
             hasRank=True,
+            isVariable=tensor.is_variable,
         )
 
     def op(self, op: Op, numbered: Any) -> Any:
@@ -298,6 +310,7 @@ class _Writer:
             opcodeIndex=self.codes.setdefault(key, len(self.codes)),
             inputs=numbered(op.inputs),
             outputs=numbered(op.outputs),
+            intermediates=numbered(op.intermediates) or None,
         )
         options_class = OPERATORS[op.name][1]
         if options_class:

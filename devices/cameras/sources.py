@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from multigraft.devices.cameras.addresses import shown_address
+from multigraft.devices.cameras.addresses import shown_address, source_of
 from multigraft.devices.cameras.array_file import ArrayFile
 from multigraft.devices.cameras.array_rows import ArrayRows, FakeRows
 from multigraft.devices.cameras.as_they_come import AsTheyCome
@@ -73,6 +73,13 @@ def resilient(
     return ReturningCamera(newest_only(camera), is_patient, wait, report, returned)
 
 
+def is_up(camera: Camera) -> bool:
+    """Whether none of what :func:`resilient` guards is away."""
+    if isinstance(camera, AsTheyCome):
+        return all(map(is_up, camera.cameras.values()))
+    return not isinstance(camera, ReturningCamera) or camera.outage is None
+
+
 def dropped_frames(camera: Camera) -> int | None:
     """Frames that a camera took and nobody had time for; None of a source that has all of them read."""
     if isinstance(camera, AsTheyCome):
@@ -95,6 +102,7 @@ def open_source(text: str, rows: Rows | None = None, pixels: tuple[int, int] | N
         InputError: The path does not exist, is an empty folder, or is no known type of file.
         UsageError: The options after ``fake:``, ``camera:`` or ``serial:`` are wrong.
     """
+    text = source_of(text)
     kind, _, options = text.partition(":")
     if isinstance(rows, Listening):
         return _sound(text, rows)

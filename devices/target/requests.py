@@ -21,7 +21,9 @@ from multigraft.serial_protocol import ErrorCode, Kind, Message
 
 ATTEMPTS = 3
 ANSWER_TIMEOUT_S = 1.0
-"""After which a request that takes no work is sent again."""
+"""After which a request that takes no work is sent again at the earliest."""
+ANSWER_SHARE = TIMEOUT_S / ANSWER_TIMEOUT_S
+"""It is one such part of the time limit: who gives a device longer has more patience for each request."""
 LONGEST_TIMEOUT_S = 86_400.0
 SLOWEST_BYTES_PER_S = 2000
 """A sixth of what 115,200 bits per second carry: data that arrive faster do not count against the time limit."""
@@ -122,7 +124,7 @@ class Requests:
         """
         self._sequence = (self._sequence + 1) & 0xFFFF
         request = self._frame(kind, payload)
-        wait_s = max(ANSWER_TIMEOUT_S, self._timeout_s / ATTEMPTS) if works else ANSWER_TIMEOUT_S
+        wait_s = max(ANSWER_TIMEOUT_S, self._timeout_s / (ATTEMPTS if works else ANSWER_SHARE))
         self._other = None
         with self.operation():
             assert self._end is not None

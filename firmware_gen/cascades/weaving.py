@@ -245,7 +245,7 @@ class _Weaver:
                 f"    mg_prepare(&{name}, {constants}, {ins[0]}, &part, {outs[0]});\n}}"
             )
 
-        return Kernel(call, ("crop.h",), {name: text}, view.stored.tobytes())
+        return Kernel(call, ("real.h", "crop.h"), {name: text}, view.stored.tobytes())
 
     def _find(self, finder: Finder, view: View, count: int, is_crop: bool) -> Kernel:
         name, text = view_text(view, self._frame.shape[1:])
@@ -261,7 +261,7 @@ class _Weaver:
 
         functions = {name: text, finder.name: finder.text}
         constant = finder.constant or np.zeros(1, np.float32).tobytes()
-        return Kernel(call, ("crop.h", "boxes.h"), functions, constant, CANDIDATE_BYTES * finder.capacity)
+        return Kernel(call, ("real.h", "crop.h", "boxes.h"), functions, constant, CANDIDATE_BYTES * finder.capacity)
 
 
 def view_text(view: View, frame: Sequence[int]) -> tuple[str, str]:
@@ -287,7 +287,9 @@ def _choose(classes: list[int] | None, top: int) -> Kernel:
         name = f"classes_{digest(body)}"
         functions = {name: f"static const uint32_t {name}[] = {{{body}}};\n"}
     return Kernel(
-        lambda ins, outs, *_: f"mg_choose({ins[1]}, {ins[0]}, {name}, {top}, {outs[0]});", ("crop.h",), functions
+        lambda ins, outs, *_: f"mg_choose({ins[1]}, {ins[0]}, {name}, {top}, {outs[0]});",
+        ("real.h", "crop.h"),
+        functions,
     )
 
 

@@ -6,11 +6,9 @@ the label, so a handful of instructions can stand at the step before; the sum is
 
 from __future__ import annotations
 
-import importlib
 import re
 import shutil
 import subprocess
-import tempfile
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -18,9 +16,7 @@ from pathlib import Path
 from multigraft.errors import ConversionError, MissingDependencyError
 from multigraft.firmware_gen.boards.board import Board
 from multigraft.firmware_gen.boards.cores import CORES
-from multigraft.firmware_gen.boards.qemu import EmulatedBoard
 from multigraft.firmware_gen.boards.toolchain import toolchain_of
-from multigraft.installing import how_missing, install_extra, repair
 
 BEGIN, END = "app_marker_begin", "app_marker_end"
 NOT_THE_MODEL = ("tick_handler", BEGIN, END, "app_infer")
@@ -166,23 +162,3 @@ def image_sizes(board: Board, image: Path) -> Sizes:
         raise ConversionError(f"{image} is no image: {done.stderr.strip()}", "build it again")
     text, data, bss = (int(field) for field in done.stdout.splitlines()[-1].split()[:3])
     return Sizes(text + data, data, bss)
-
-
-def count_instructions(board: Board, image: Path) -> Instructions:
-    """Boot an image built with ``make PROTOCOL=bench`` in QEMU and count one inference of all tasks, on zeros."""
-    try:
-        serial = importlib.import_module("serial")
-    except Exception as error:
-        raise MissingDependencyError(
-            f"counting needs pyserial, which is {how_missing(error)}", repair(error, install_extra("serial"))
-        ) from None
-    with tempfile.TemporaryDirectory() as name:
-        counter = InstructionCounter(board, image, Path(name))
-        emulated = EmulatedBoard(board, image, counter.options)
-        with emulated, serial.Serial(emulated.port, 115200, timeout=120) as port:
-            emulated.resume()
-            ready = port.read(1)
-            port.write(b".")
-            if (ready, port.read(1)) != (b"r", b"d"):
-                raise ConversionError("the emulated board does not answer", "build it with make PROTOCOL=bench")
-        return counter.runs()[0]

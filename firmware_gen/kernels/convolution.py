@@ -66,7 +66,7 @@ def _portable(layer: Layer, over: Window, core: CoreFeatures, ring: int | None) 
         f" {layer.high});"
     )
     constant = scales + _interleaved(layer.weights, 128 if together == 1 else 0)
-    return LoweredLayer(body, constant, -(-together * over.taps // 4) * 4, ("conv.h",), together)
+    return LoweredLayer(body, constant, -(-together * over.taps // 4) * 4, ("dot.h", "conv.h"), together)
 
 
 def _interleaved(weights: Array, added: int) -> bytes:

@@ -39,4 +39,4 @@ def mve_convolution(layer: Layer, over: Window, ring: int | None = None) -> Lowe
         f"mg_conv_mve({window_literal(over, layer.input_zero_point, ring)}, in, out, constants, scratch, first, last,"
         f" (mg_mve_layer){{{groups}, {channels}, {layer.rescalings[0].zero_point}, {layer.low}, {layer.high}}});"
     )
-    return LoweredLayer(body, constant, PIXELS * groups * _LANES, ("conv.h", "mve.h", "conv_mve.h"), PIXELS)
+    return LoweredLayer(body, constant, PIXELS * groups * _LANES, ("dot.h", "conv.h", "mve.h", "conv_mve.h"), PIXELS)

@@ -7,6 +7,7 @@ from multigraft.firmware_gen.operators.arithmetic.dequantize import Dequantize
 from multigraft.firmware_gen.operators.arithmetic.extremum import Extremum
 from multigraft.firmware_gen.operators.arithmetic.hard_swish import HardSwish
 from multigraft.firmware_gen.operators.arithmetic.leaky_relu import LeakyRelu
+from multigraft.firmware_gen.operators.arithmetic.log_softmax import LogSoftmax
 from multigraft.firmware_gen.operators.arithmetic.mul import Mul
 from multigraft.firmware_gen.operators.arithmetic.prelu import Prelu
 from multigraft.firmware_gen.operators.arithmetic.quantize import Quantize
@@ -14,6 +15,9 @@ from multigraft.firmware_gen.operators.arithmetic.relu import Relu
 from multigraft.firmware_gen.operators.arithmetic.softmax import Softmax
 from multigraft.firmware_gen.operators.arithmetic.squash import Logistic, Tanh
 from multigraft.firmware_gen.operators.base.operator import Operator
+from multigraft.firmware_gen.operators.binary.conv import LceBconv2d
+from multigraft.firmware_gen.operators.binary.pool import LceBMaxPool2d
+from multigraft.firmware_gen.operators.binary.values import LceDequantize, LceQuantize
 from multigraft.firmware_gen.operators.layout.concatenation import Concatenation
 from multigraft.firmware_gen.operators.layout.depth_space import DepthSpace
 from multigraft.firmware_gen.operators.layout.gather import Gather
@@ -35,6 +39,8 @@ from multigraft.firmware_gen.operators.pooling.arg_max import ArgMax
 from multigraft.firmware_gen.operators.pooling.mean import Mean
 from multigraft.firmware_gen.operators.pooling.pool import AVERAGE_POOL, MAX_POOL
 from multigraft.firmware_gen.operators.pooling.reduce_extremum import ReduceExtremum
+from multigraft.firmware_gen.operators.recurrent.lstm import Lstm
+from multigraft.firmware_gen.operators.recurrent.svdf import Svdf
 from multigraft.firmware_gen.operators.state.assign_variable import AssignVariable
 from multigraft.firmware_gen.operators.state.call_once import CallOnce
 from multigraft.firmware_gen.operators.state.read_variable import ReadVariable
@@ -56,8 +62,14 @@ _ALL: tuple[Operator, ...] = (
     FullyConnected(),
     Gather(),
     HardSwish(),
+    LceBconv2d(),
+    LceBMaxPool2d(),
+    LceDequantize(),
+    LceQuantize(),
     LeakyRelu(),
     Logistic(),
+    LogSoftmax(),
+    Lstm(),
     MAX_POOL,
     Mean(),
     Mul(),
@@ -75,6 +87,7 @@ _ALL: tuple[Operator, ...] = (
     Softmax(),
     Split(),
     StridedSlice(),
+    Svdf(),
     Tanh(),
     Transpose(),
     TransposeConv(),

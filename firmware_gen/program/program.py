@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from multigraft.bundle.bundle import Bundle
 from multigraft.bundle.manifest import Manifest
 from multigraft.errors import InputError
+from multigraft.firmware_gen.program.constant_shapes import with_constant_shapes
 from multigraft.firmware_gen.program.validity import check_graph
 from multigraft.firmware_gen.program.variables import initial_subgraphs, with_variables
 from multigraft.tensors.arrays import Array
@@ -32,6 +33,7 @@ class Node:
     op: Op
     inputs: tuple[Tensor | None, ...]
     outputs: tuple[Tensor, ...]
+    intermediates: tuple[Tensor, ...] = ()
 
     @property
     def name(self) -> str:
@@ -107,12 +109,13 @@ def load(source: bytes | Bundle, name: str = "model") -> Program:
 
 def _read(content: bytes) -> Model:
     check_structure(content, "the model")
-    return tflite_file.read(content)
+    return tflite_file.read(content, stateful=True)
 
 
 def _join(model: Model, manifest: Manifest | None, name: str) -> Program:
     for graph in model.subgraphs:
         check_graph(graph)
+    model = replace(model, subgraphs=tuple(map(with_constant_shapes, model.subgraphs)))
     if manifest is not None:
         parts = [(s.signature, s.inputs, s.outputs) for s in manifest.segments]
         wanted = [Task(t.name, t.outputs, t.joined) for t in manifest.tasks]
@@ -162,6 +165,7 @@ def _assemble(
         crossing = {signature.inputs[a]: t for a, t in inputs.items()}
         crossing |= {signature.outputs[a]: t for a, t in outputs.items()}
         crossing |= {n: n for op in graph.ops if op.name == "VAR_HANDLE" for n in op.outputs}
+        crossing |= {n: n for n in initial_values}
         nodes += _renamed(graph, part, crossing, tensors)
     missing = [n for n in given if n not in tensors]
     if missing:
@@ -186,7 +190,9 @@ def _renamed(graph: Graph, part: str, crossing: dict[str, str], tensors: dict[st
 
 
 def _node(op: Op, tensors: dict[str, Tensor]) -> Node:
-    return Node(op, tuple(tensors.get(n) if n else None for n in op.inputs), tuple(tensors[n] for n in op.outputs))
+    inside = tuple(tensors[n] for n in op.intermediates)
+    inputs = tuple(tensors.get(n) if n else None for n in op.inputs)
+    return Node(op, inputs, tuple(tensors[n] for n in op.outputs), inside)
 
 
 def _program(
@@ -205,6 +211,7 @@ def _program(
         if node.name in ("CALL_ONCE", "VAR_HANDLE"):
             # Whichever tasks are asked for, a variable goes on as if it were all of them.
             needed |= {t.name: (1 << len(tasks)) - 1 for t in node.outputs}
+    needed |= dict.fromkeys(variables, (1 << len(tasks)) - 1)
     for bit, task in enumerate(tasks):
         for output in task.outputs:
             needed[output] |= 1 << bit
@@ -229,7 +236,7 @@ def _check_order(inputs: list[Tensor], tasks: list[Task], nodes: list[Node], var
             if source is not None and source.data is None and source.name not in known and not _of_variable(node):
                 raise InputError(f"{node.place} reads {source.name!r} before it is written", "build the bundle again")
         for result in node.outputs:
-            if result.name in known and not _of_variable(node):
+            if result.name in known and result.name not in variables and not _of_variable(node):
                 raise InputError(f"{node.place} is not the only one that does", "build the bundle again")
             known.add(result.name)
     for task in tasks:

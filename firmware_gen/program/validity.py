@@ -16,6 +16,8 @@ LEAST_SCALE, GREATEST_SCALE = 1e-20, 1e9
 _UNKNOWN = (1, 1 << 16, 1, 1 << 16)
 """What an operator has at most of which nothing is known here; it is refused by name later."""
 
+_RANGES = {"int4": (-8, 7), "int8": (-128, 127), "uint8": (0, 255), "int16": (-32768, 32767)}
+"""Type of stored tensors to its least and greatest value, which its zero point may be."""
 _REMEDY = "copy the model again, or convert it again"
 _TENSORS_NEEDED = {"VAR_HANDLE": (0, 1), "READ_VARIABLE": (1, 1), "ASSIGN_VARIABLE": (2, 0), "CALL_ONCE": (0, 0)}
 """Operator to the inputs and outputs it has at least, where that is not one of each."""
@@ -28,9 +30,11 @@ def check_graph(graph: Graph) -> None:
         InputError: A shape is not static, a tensor is too large for any board, a quantisation is no quantisation, an
             operator lacks a tensor, a tensor is written twice, or is read before it is written.
     """
+    never_stored = {name for op in graph.ops for name in op.intermediates}
     for tensor in graph.tensors.values():
-        _check_tensor(tensor)
-    known = {t.name for t in graph.tensors.values() if t.data is not None}
+        if tensor.name not in never_stored:
+            _check_tensor(tensor)
+    known = {t.name for t in graph.tensors.values() if t.data is not None or t.is_variable}
     for name in graph.inputs:
         if name not in graph.tensors or name in known:
             raise InputError(f"the model's input {name!r} is no tensor to be filled", _REMEDY)
@@ -58,15 +62,16 @@ def check_graph(graph: Graph) -> None:
 
 
 def _check_tensor(tensor: Tensor) -> None:
-    if any(d < 1 for d in tensor.shape):
+    # A constant of no element is the shape of a single number.
+    if any(d < 1 for d in tensor.shape) and (tensor.data is None or tensor.dtype not in ("int32", "int64")):
         raise InputError(
             f"tensor {tensor.name!r} has shape {tensor.shape}, which is not static", "export with static shapes"
         )
     if math.prod(tensor.shape) > MOST_BYTES:
         raise InputError(f"tensor {tensor.name!r} has shape {tensor.shape}, too large for any board", _REMEDY)
-    if tensor.dtype not in ("int8", "uint8") or tensor.quant is None:
+    if tensor.dtype not in _RANGES or tensor.quant is None:
         return
-    least, most = (-128, 127) if tensor.dtype == "int8" else (0, 255)
+    least, most = _RANGES[tensor.dtype]
     scales, zero_points, axis = tensor.quant.scales, tensor.quant.zero_points, tensor.quant.axis
     # A NaN fails every comparison.
     if not all(LEAST_SCALE <= scale <= GREATEST_SCALE for scale in scales):

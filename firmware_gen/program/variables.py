@@ -1,8 +1,9 @@
-"""The variables of streaming networks: handles become tensors that outlive an inference.
+"""The variables of streaming networks, and the states of LSTM and SVDF: they become tensors that outlive an inference.
 
 A .tflite names a variable by VAR_HANDLE; READ_VARIABLE and ASSIGN_VARIABLE refer to the handle, and CALL_ONCE runs a
 subgraph that assigns initial values. Here a variable becomes one tensor that is the input of what reads it and the
-output of what assigns it, in every subgraph that uses it; its initial value is a constant.
+output of what assigns it, in every subgraph that uses it; its initial value is a constant. A state is a tensor that
+the file marks as variable; it begins as 0, of whatever is quantised its zero point.
 """
 
 from __future__ import annotations
@@ -29,9 +30,10 @@ def with_variables(model: Model, graph: Graph) -> tuple[Graph, dict[str, Array]]
     Raises:
         InputError: CALL_ONCE calls a subgraph that is not there.
     """
+    graph, states = _with_states(graph)
     handles = _handles(graph)
     if not handles:
-        return graph, {}
+        return graph, states
     values: dict[str, Tensor] = {}
     constants_only = True
     for op in graph.ops:
@@ -50,7 +52,26 @@ def with_variables(model: Model, graph: Graph) -> tuple[Graph, dict[str, Array]]
         # One that is never used has no shape.
         tensors[name] = replace(known[name], name=name, data=None) if name in known else Tensor(name, (1,), "int8")
     initial = {name: np.asarray(t.data) for name, t in known.items() if t.data is not None and name in values}
-    return replace(graph, ops=ops, tensors=tensors), initial
+    return replace(graph, ops=ops, tensors=tensors), {**initial, **states}
+
+
+def _with_states(graph: Graph) -> tuple[Graph, dict[str, Array]]:
+    """Operators with states write them, too; what they hold at first, as the interpreters reset them."""
+    names = {t.name: f"state {graph.name}/{t.name}" for t in graph.tensors.values() if t.is_variable}
+    if not names:
+        return graph, {}
+    tensors = {names.get(t.name, t.name): replace(t, name=names.get(t.name, t.name)) for t in graph.tensors.values()}
+    ops = []
+    for op in graph.ops:
+        states = tuple(names[n] for n in op.inputs if n in names)
+        inputs = tuple(names.get(n, n) for n in op.inputs)
+        ops.append(replace(op, inputs=inputs, outputs=(*op.outputs, *states)))
+    initial = {}
+    for name in names.values():
+        tensor = tensors[name]
+        zero = tensor.quant.zero_points[0] if tensor.dtype == "int8" and tensor.quant is not None else 0
+        initial[name] = np.full(tensor.shape, zero, tensor.dtype)
+    return replace(graph, ops=tuple(ops), tensors=tensors), initial
 
 
 def _initial_subgraph(op: Op) -> int:

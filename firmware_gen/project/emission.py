@@ -110,12 +110,13 @@ def _variables(initial: Sequence[Array]) -> str:
     """What is kept between inferences, and the function that sets it to its initial values."""
     text, body = "", ""
     for k, values in enumerate(initial):
-        text += f"static union {{\n    int64_t alignment;\n    int8_t bytes[{values.size}];\n}} variable_{k};\n"
-        if np.all(values == values.flat[0]):
-            body += f"    memset(variable_{k}.bytes, {int(values.flat[0])}, {values.size});\n"
+        data = np.frombuffer(values.astype(values.dtype.newbyteorder("<")).tobytes(), np.int8)
+        text += f"static union {{\n    int64_t alignment;\n    int8_t bytes[{data.size}];\n}} variable_{k};\n"
+        if np.all(data == data[0]):
+            body += f"    memset(variable_{k}.bytes, {data[0]}, {data.size});\n"
         else:
-            text += array(f"initial_{k}", values.astype(np.int8).tobytes())
-            body += f"    memcpy(variable_{k}.bytes, initial_{k}, {values.size});\n"
+            text += array(f"initial_{k}", data.tobytes())
+            body += f"    memcpy(variable_{k}.bytes, initial_{k}, {data.size});\n"
     if not initial:
         return ""
     return f"{text}static int variables_hold;\n\nvoid model_reset(void)\n{{\n{body}    variables_hold = 1;\n}}\n\n"

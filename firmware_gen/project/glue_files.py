@@ -7,12 +7,12 @@ ESP-IDF build system (a component's CMakeLists.txt, idf_component.yml), Raspberr
 from __future__ import annotations
 
 import re
-import string
 from collections.abc import Callable
 from dataclasses import replace
 
 from multigraft.firmware_gen.boards.board import Board
 from multigraft.firmware_gen.project.app_files import AppModel
+from multigraft.firmware_gen.project.dialogue_files import Template, dialogue_files, how_to_talk
 from multigraft.firmware_gen.project.naming import in_c
 
 VERSION = "1.0.0"
@@ -59,7 +59,7 @@ def glue_files(board: Board, model: AppModel) -> dict[str, str]:
             "stdio_init_all();\n    for (;;) {\n        (void)answer();\n        sleep_ms(1000);\n    }",
             '#include "pico/stdlib.h"\n',
         )
-    return files
+    return files | dialogue_files(board, model)
 
 
 def how_to(board: Board) -> str:
@@ -72,7 +72,7 @@ def how_to(board: Board) -> str:
     }
     named = _ZEPHYR_BOARDS.get(board.name, "BOARD")
     zephyr = f"Zephyr: `west build -b {named} examples/zephyr`, or name this folder in ZEPHYR_EXTRA_MODULES.\n"
-    return (lines[board.framework] if board.framework else "") + "\n" + zephyr
+    return (lines[board.framework] if board.framework else "") + "\n" + zephyr + "\n" + how_to_talk(board)
 
 
 def _identifier(name: str) -> str:
@@ -102,15 +102,9 @@ def _library_properties(board: Board, model: AppModel) -> str:
     return "".join(f"{key}={value}\n" for key, value in values.items())
 
 
-class _Template(string.Template):
-    """Fixed text with @{places}, as CMake's own are ${places}."""
-
-    delimiter = "@"
-
-
 def _filled(text: str, model: AppModel, board: Board) -> str:
     headers = " and ".join(f'#include "{header}"' for header in _headers(model))
-    return _Template(text).substitute(
+    return Template(text).substitute(
         board=board.name, title=board.title, target=model.prefix, symbol=f"MULTIGRAFT_{model.prefix.upper()}",
         headers=headers, declare="declares" if len(_headers(model)) == 1 else "declare",
     )  # fmt: skip

@@ -7,7 +7,7 @@ from importlib import resources
 from multigraft.firmware_gen.boards.board import Board
 from multigraft.firmware_gen.boards.cores import CORES
 
-SHARED_SOURCES = ("app.c", "frames.c", "memory.c", "start_common.c")
+SHARED_SOURCES = ("app.c", "frames.c", "main.c", "memory.c", "start_common.c")
 HEADERS = ("app.h", "frames.h", "port.h", "start.h")
 BOOT_SOURCES = ("boot.c", "slots.c", "frames.c", "memory.c", "start_common.c")
 PROTOCOLS = ("frames", "mlperf", "bench")

@@ -1,8 +1,7 @@
 """Finds the delegate's library, and hands it to an interpreter.
 
 The library needs neither Python nor the interpreter's headers: it declares the few structs of TensorFlow Lite's C
-interface that it touches (``c/tflite_abi.h``). Their layout is known for the versions in :data:`_KNOWN`, and no other
-is tried: a wrong one would not fail, but write over memory.
+interface that it touches (``c/tflite_abi.h``).
 """
 
 from __future__ import annotations
@@ -13,15 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from multigraft.errors import MissingDependencyError, UsageError
-from multigraft.runtime.backends import Backend, InterpreterName
-from multigraft.tflite.operators import BINARY
+from multigraft.runtime.backends import Backend
 
 KERNELS = "MULTIGRAFT_BINARY_KERNELS"
 """Environment variable: the kernels to take, one of :func:`available_kernels`; without it the first."""
 
 _LIBRARY = "libmultigraft_binary.so"
-_KNOWN: dict[InterpreterName, tuple[str, ...]] = {"litert": ("2.",), "tflite-runtime": ("2.14.",)}
-_ERROR_REPORT = ctypes.CFUNCTYPE(None, ctypes.c_char_p)
 
 
 def library_path() -> Path:
@@ -59,33 +55,16 @@ def available_kernels() -> tuple[str, ...]:
     return tuple(names)
 
 
-def delegates_for(operators: frozenset[str], backend: Backend, where: str) -> list[Any]:
-    """The delegates that an interpreter needs for a model.
-
-    Args:
-        operators: Names of the model's custom operators.
-        backend: The interpreter.
-        where: What to call the model in a message.
-
-    Returns:
-        One for binary operators, none where there are no such operators.
+def load(backend: Backend) -> Any:
+    """The delegate as this interpreter holds it, whatever its version.
 
     Raises:
-        MissingDependencyError: The delegate is not there, or does not know this version of the interpreter.
+        MissingDependencyError: The library is not there, or is for another processor.
         UsageError: The environment variable :data:`KERNELS` names kernels that this processor does not run.
     """
-    if not operators & BINARY:
-        return []
-    if not backend.version.startswith(_KNOWN[backend.name]):
-        known = " and ".join(f"{name} {'/'.join(v + 'x' for v in versions)}" for name, versions in _KNOWN.items())
-        raise MissingDependencyError(
-            f"{where} has binary operators, and the delegate for them does not know {backend}",
-            f"use {known}, or a model without such operators",
-        )
     kernels, asked = available_kernels(), os.environ.get(KERNELS, "")
     if asked and asked not in kernels:
         raise UsageError(
             f"this processor has no binary kernels {asked!r} ({KERNELS})", f"choose from: {', '.join(kernels)}"
         )
-    options = {"kernels": asked or kernels[0]}
-    return [backend.module.load_delegate(str(library_path()), options)]
+    return backend.module.load_delegate(str(library_path()), {"kernels": asked or kernels[0]})

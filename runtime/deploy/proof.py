@@ -76,7 +76,17 @@ def _run(folder: str, backend: str, threads: int, step_s: float) -> int:
             begin_step(threads, step_s)
             return engine.compute(inputs)
 
-        told = run_self_test(engine.bundle, compute, engine.model.backend, engine.model.has_delegate())
+        told: object
+        try:
+            told = run_self_test(engine.bundle, compute, engine.model.backend, engine.model.has_delegate())
+        except BundleError as error:
+            if (other := engine.bundle.fallback()) is None:
+                raise
+            engine = Engine(other, threads, backend, self_test=False)  # type: ignore[arg-type]
+            told = run_self_test(other, compute, engine.model.backend, engine.model.has_delegate())
+            told = f"{told}, by the fallback: {error}"
+        if engine.fallback_reason is not None:
+            told = f"{told}; {engine.fallback_reason}"
         begin_step(threads, step_s)
         engine.run(blank_frames(engine.manifest))
     except MultigraftError as error:

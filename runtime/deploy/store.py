@@ -55,6 +55,15 @@ def current(state: Path) -> Path | None:
     return _linked(state, CURRENT)
 
 
+def switch_of(state: Path) -> tuple[int, int] | None:
+    """What tells one switch to a bundle from the next, to the same one, too; None where none was deployed."""
+    try:
+        link = (state / CURRENT).lstat()
+    except OSError:
+        return None
+    return link.st_ino, link.st_mtime_ns
+
+
 def previous(state: Path) -> Path | None:
     """The folder of the bundle to serve where the current one fails, None where there is none."""
     return _linked(state, PREVIOUS)

@@ -2,15 +2,15 @@
 
 A service calls :func:`starting` for the bundle to serve, and :func:`settled` once it has served it well for its first
 minutes. Whatever ends it before that (a crash, a missed watchdog, a kill) is a failed start, since the next start finds
-the bundle unsettled: after :data:`TRIALS` of them the one before is served again.
+the bundle unsettled: after :data:`TRIALS` of them the one before is served again. One that was told to end, and did
+(:func:`ended`), has not failed.
 
-Where the machine itself went down, by a power cut or an orderly restart, the kernel has another boot id at the next
-start. That is no failed start, and more of them are borne (:data:`OUTAGES`); not without end, since a bundle can bring
-a machine down, too.
+Where the machine itself went down by a power cut, the kernel has another boot id at the next start. That is no failed
+start, and more of them are borne (:data:`OUTAGES`); not without end, since a bundle can bring a machine down, too.
 
 ``trial.json``: ``bundle`` (digest of the one that was deployed last), ``starts`` (of it), ``boot`` (the kernel's id at
-the last of them), ``outages``, ``since`` (seconds since 1970), ``settled``, and ``good``: digests that have settled,
-the latest first.
+the last of them), ``ended`` (whether the last of them was told to end, and did), ``outages``, ``since`` (seconds since
+1970), ``settled``, and ``good``: digests that have settled, the latest first.
 """
 
 from __future__ import annotations
@@ -47,8 +47,10 @@ class Trial:
 
     Attributes:
         bundle: Digest of the bundle that ``starts`` counts.
-        starts: How often it was started without having settled; those that ended with the machine are taken off.
+        starts: How often it was started without having settled; those that ended with the machine, or were told to
+            end, are taken off at the next one.
         boot: The kernel's boot id at the last of these starts; empty where it is not known.
+        ended: Whether the last of these starts was told to end, and did.
         outages: How many starts ended with the machine.
         since: When it was deployed, in seconds since 1970.
         good: Digests of bundles that have settled, the latest first.
@@ -57,6 +59,7 @@ class Trial:
     bundle: str = ""
     starts: int = 0
     boot: str = ""
+    ended: bool = False
     outages: int = 0
     since: float = 0.0
     good: tuple[str, ...] = ()
@@ -65,11 +68,19 @@ class Trial:
         """Failed or running starts of a bundle on trial; 0 for one that was never started."""
         return self.starts if digest == self.bundle else 0
 
-    def booted(self, boot: str) -> Trial:
-        """The same after a boot: its last start ended with the machine, and not by itself."""
-        if not (self.starts and self.boot and boot and self.boot != boot):
+    def without_last(self, boot: str) -> Trial:
+        """The same before a further start, without the last one where that did not fail.
+
+        Args:
+            boot: The kernel's boot id now: after another one, the last start ended with the machine.
+        """
+        if not self.starts:
             return self
-        return dataclasses.replace(self, starts=self.starts - 1, outages=self.outages + 1, boot=boot)
+        if self.ended:
+            return dataclasses.replace(self, starts=self.starts - 1, ended=False)
+        if self.boot and boot and self.boot != boot:
+            return dataclasses.replace(self, starts=self.starts - 1, outages=self.outages + 1, boot=boot)
+        return self
 
 
 def read_trial(state: Path) -> Trial:
@@ -84,6 +95,7 @@ def read_trial(state: Path) -> Trial:
         bundle=str(data.get("bundle", "")),
         starts=_number(data.get("starts"), int),
         boot=str(data.get("boot", "")),
+        ended=data.get("ended") is True,
         outages=_number(data.get("outages"), int),
         since=_number(data.get("since"), float),
         good=tuple(str(digest) for digest in good) if isinstance(good, list) else (),
@@ -113,7 +125,7 @@ def starting(state: Path, say: Callable[[str], None] | None = None, boot_id: Pat
     boot = _boot(boot_id)
     with store.locked(state):
         folder = store.current(state)
-        trial = read_trial(state).booted(boot)
+        trial = read_trial(state).without_last(boot)
         if folder is None or not _may_be_whole(folder):
             return _started(state, _instead_of_damaged(state, folder, trial, say), trial, boot, say)
         why = None if folder.name in trial.good else _why_not(folder, trial)
@@ -144,6 +156,32 @@ def settled(state: Path, folder: Path | None = None) -> None:
         if trial.starts_of(now.name):
             good = (now.name, *trial.good)
             write_trial(state, dataclasses.replace(trial, bundle=now.name, starts=0, outages=0, good=good))
+
+
+def can_be_noted(state: Path) -> bool:
+    """Whether a start could be counted now: there is room, and the folder may be written."""
+    try:
+        with store.locked(state):
+            write_trial(state, read_trial(state))
+    except (OSError, UsageError):
+        return False
+    return True
+
+
+def ended(state: Path, folder: Path) -> None:
+    """Say that a start was told to end, and did: if the bundle is on trial, this is no start that failed.
+
+    Args:
+        state: The state folder.
+        folder: What :func:`starting` gave.
+
+    Raises:
+        OSError: It cannot be noted: the disk is full.
+    """
+    with store.locked(state):
+        trial = read_trial(state)
+        if folder.name not in trial.good and trial.starts_of(folder.name):
+            write_trial(state, dataclasses.replace(trial, ended=True))
 
 
 def switch_to(state: Path, folder: Path) -> None:
@@ -260,7 +298,7 @@ def _started(state: Path, folder: Path, trial: Trial, boot: str, say: Callable[[
         return folder
     outages = trial.outages if folder.name == trial.bundle else 0
     starts = trial.starts_of(folder.name) + 1
-    counted = dataclasses.replace(trial, bundle=folder.name, starts=starts, boot=boot, outages=outages)
+    counted = dataclasses.replace(trial, bundle=folder.name, starts=starts, boot=boot, ended=False, outages=outages)
     if _try_to(lambda: write_trial(state, counted), say):
         return folder
     return _other(state, folder, trial) or folder

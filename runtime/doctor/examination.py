@@ -15,7 +15,7 @@ from multigraft.runtime.doctor.hardware import (
 )
 from multigraft.runtime.doctor.ports import check_cameras, check_groups, check_serial
 from multigraft.runtime.doctor.sensors import check_heat, check_power
-from multigraft.runtime.doctor.software import check_interpreters, check_packages, check_python
+from multigraft.runtime.doctor.software import check_delegate, check_interpreters, check_packages, check_python
 from multigraft.runtime.doctor.system import System
 
 Check = Callable[[System], list[Finding]]
@@ -24,6 +24,7 @@ CHECKS: tuple[Check, ...] = (
     check_machine,
     check_python,
     check_interpreters,
+    check_delegate,
     check_packages,
     check_processor,
     check_heat,

@@ -36,6 +36,18 @@ def interpreter(name: str) -> dict[str, Any]:
     }
 
 
+def delegate() -> dict[str, Any]:
+    """Run a small binary network with the delegate, and look whether its answers are right."""
+    from multigraft.runtime.backends import load_backend
+    from multigraft.runtime.delegate.canary import fault_of
+    from multigraft.runtime.delegate.choosing import known_versions
+    from multigraft.runtime.delegate.library import available_kernels
+
+    kernels, backend = available_kernels(), load_backend()
+    fault = fault_of(backend.name)
+    return {"version": str(backend), "kernels": kernels[0], "fault": fault, "known": known_versions()}
+
+
 def package(name: str, usual: str) -> dict[str, Any]:
     """Import a package the way it is used."""
     try:
@@ -74,6 +86,8 @@ def _main(what: str, *arguments: str) -> object:
             return interpreter(*arguments)
         if what == "cameras":
             return cameras()
+        if what == "delegate":
+            return delegate()
         return package(arguments[0], usual_remedy(arguments[1]))
     except MultigraftError as error:
         return {"error": error.problem, "remedy": error.remedy}

@@ -116,6 +116,17 @@ def _interpreter(system: System, distribution: str, told: dict[str, Any]) -> Fin
     return Finding(distribution, "wrong", said, f"try another release of {distribution}")
 
 
+def check_delegate(system: System) -> list[Finding]:
+    """Runs a small binary network; nothing else needs the delegate, so none is no fault."""
+    name, told = "binary networks", _answer(system, "delegate")
+    if "error" in told:
+        return [Finding(name, "missing", f"do not run here: {told['error']}", told["remedy"])]
+    if told["fault"] is not None:
+        said = f"do not run here: on {told['version']} {told['fault']}"
+        return [Finding(name, "missing", said, f"use {told['known']}")]
+    return [Finding(name, "ok", f"run with {told['kernels']} kernels on {told['version']}")]
+
+
 def _answer(system: System, *arguments: str) -> dict[str, Any]:
     """What the probe printed; ``error`` and ``remedy`` where it could not."""
     ended = system.probe(*arguments)

@@ -97,6 +97,8 @@ class Publisher:
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="mqtt", daemon=True)
         self._told: dict[str, str] = {}
+        self._is_ending = False
+        self._noted, self._included, self._confirmed = 0, 0, -1
         self.is_up = False
         self.sent = self.dropped = self.losses = self.foreign = 0
         # What is wrong in a file is said at the start, not by the thread.
@@ -105,6 +107,14 @@ class Publisher:
     def start(self) -> None:
         """Tell from now on."""
         self._thread.start()
+
+    def drain(self, wait_s: float) -> bool:
+        """Wait until the broker has confirmed all that was noted; whether it has."""
+        self._is_ending = True
+        give_up = time.monotonic() + wait_s
+        while self._confirmed != self._noted and self._thread.is_alive() and time.monotonic() < give_up:
+            time.sleep(STEP_S / 2)
+        return self._confirmed == self._noted
 
     def stop(self, wait_s: float = 5.0) -> None:
         """Say that nothing comes any more; a broker that hangs is left alone."""
@@ -120,6 +130,7 @@ class Publisher:
             if len(self._events) == MOST_EVENTS:
                 self.dropped += 1
             self._events.append(event)
+        self._noted += 1
 
     def to_json(self) -> dict[str, Any]:
         """How it does, as plain data."""
@@ -192,7 +203,7 @@ class Publisher:
             if connection.is_born and now >= entities_due:
                 connection.is_born, self._told = False, {}
                 due = 0.0
-            if self._events:
+            if self._events or (self._is_ending and self._included != self._noted):
                 # What changed and what is now are told together.
                 due = now
             if now >= due and (figures := self._figures()) is not None:
@@ -205,6 +216,8 @@ class Publisher:
                 gone = set()
                 self._remember(set(self._told) - {self.topics.availability})
             connection.step(STEP_S)
+            if self._told and not (waiting or self._events or connection.underway):
+                self._confirmed = self._included
         with contextlib.suppress(MultigraftError):
             connection.send(self.topics.availability, OFFLINE, True, None)
             for _ in range(20):
@@ -214,6 +227,7 @@ class Publisher:
 
     def _news(self, figures: Mapping[str, Any], gone: set[str]) -> dict[str, str]:
         """Topic to text of what is retained and has changed."""
+        self._included = self._noted
         told = machine(figures)
         entities = configurations(self.topics, self._manifest, self._tasks, self._sha256, told)
         texts = {topic: dumped(entity) for topic, entity in entities.items()}

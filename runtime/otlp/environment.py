@@ -11,11 +11,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from multigraft.devices.cameras.addresses import shown_address
+from multigraft.devices.cameras.addresses import has_secret, shown_address
 from multigraft.errors import ConfigurationError
 from multigraft.reading import printable
 
 ENDPOINTS = ("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
+HEADERS = ("OTEL_EXPORTER_OTLP_METRICS_HEADERS", "OTEL_EXPORTER_OTLP_HEADERS")
 PROTOCOLS = ("OTEL_EXPORTER_OTLP_METRICS_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL")
 SPOKEN = "http/protobuf"
 INTERVAL = "OTEL_METRIC_EXPORT_INTERVAL"
@@ -32,6 +33,12 @@ def is_wanted(environment: Mapping[str, str] = os.environ) -> bool:
     if exporters:
         return "otlp" in re.split(r"\s*,\s*", exporters)
     return any(environment.get(name, "").strip() for name in ENDPOINTS)
+
+
+def has_secrets(environment: Mapping[str, str]) -> bool:
+    """Whether variables let somebody in at the collector: headers, or an address with a user, a password or a query."""
+    given = {name: environment.get(name, "").strip() for name in (*HEADERS, *ENDPOINTS)}
+    return any(given[name] for name in HEADERS) or any(has_secret(given[name]) for name in ENDPOINTS)
 
 
 def endpoint_of(environment: Mapping[str, str] = os.environ) -> str:

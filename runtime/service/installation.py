@@ -20,6 +20,8 @@ UNITS = Path("/etc/systemd/system")
 STATES = Path("/var/lib")
 DEFAULTS = Path("/etc/default")
 """Has a file of each service's variables, named like it, where somebody wrote one."""
+SECRETS = Path("/etc/multigraft")
+"""Has a file of each secret that was typed, for root alone to read, named like the service and the credential."""
 MANAGED = Path("/run/systemd/system")
 """Is there where systemd runs (sd_booted(3))."""
 _SHOWN = (
@@ -28,7 +30,7 @@ _SHOWN = (
 
 
 def install(unit: Unit, bundle: Path | None, units: Path = UNITS, states: Path = STATES) -> Path:
-    """Write the unit, put the bundle into its state folder, and start the service, now and with the system.
+    """Write the unit and its secrets, put the bundle into its state folder, and start the service, now and at boot.
 
     Returns:
         The unit file.
@@ -44,6 +46,11 @@ def install(unit: Unit, bundle: Path | None, units: Path = UNITS, states: Path =
         state = states / unit.name
         deploy(read_file(bundle, LARGEST_GRAFT), signature_beside(bundle), state, name=str(bundle))
         give_to_owner(state)
+    _forget(unit.name)
+    for one in unit.secrets:
+        if one.content is not None:
+            one.path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+            files.write_bytes(one.path, one.content, private=True)
     path = units / f"{unit.name}.service"
     files.write_bytes(path, unit.text().encode())
     systemctl("daemon-reload")
@@ -54,7 +61,7 @@ def install(unit: Unit, bundle: Path | None, units: Path = UNITS, states: Path =
 
 
 def uninstall(name: str, purge: bool, units: Path = UNITS) -> None:
-    """Stop the service and remove its unit; its bundles, too, if asked to.
+    """Stop the service and remove its unit and what is secret of it; its bundles, too, if asked to.
 
     Raises:
         DeviceError: systemd does not do what it is told.
@@ -68,8 +75,23 @@ def uninstall(name: str, purge: bool, units: Path = UNITS) -> None:
     systemctl("disable", "--now", name)
     if purge:
         systemctl("clean", "--what=state", name)
+    _forget(name)
     path.unlink()
     systemctl("daemon-reload")
+
+
+def _forget(name: str) -> None:
+    """Remove what earlier installations of the service wrote."""
+    for path in SECRETS.glob(f"{name}.source-*"):
+        path.unlink()
+
+
+def is_open(path: Path) -> bool:
+    """Whether a file is there, and everybody on this machine can read it."""
+    try:
+        return bool(path.stat().st_mode & 0o004)
+    except OSError:
+        return False
 
 
 def status(name: str) -> dict[str, Any]:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import contextlib
 import faulthandler
 import hashlib
-import signal
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -35,6 +33,7 @@ from multigraft.runtime.service.notify import Notifier
 from multigraft.runtime.service.power import Power
 from multigraft.runtime.service.scheduled import Schedule, ScheduledLoop, schedule_of
 from multigraft.runtime.service.settings import Settings, token_of, token_path
+from multigraft.runtime.service.stopping import Stop, orderly
 from multigraft.runtime.service.vitals import Vitals, memory_bytes
 from multigraft.runtime.service.window import STALE_S, Window
 
@@ -43,6 +42,8 @@ AGAIN = 75
 SETTLED_S = 120.0
 SETTLED_FRAMES = 20
 """A bundle on trial has served well after both."""
+RETRY_S = 600.0
+"""So often a bundle is tried again whose start could not be counted."""
 BASELINE_S = 300.0
 MEMORY_SLACK = 64 << 20
 
@@ -69,7 +70,25 @@ def serve(settings: Settings, open_cameras: OpenCameras) -> int:
     journal, notifier = Journal(), Notifier()
     with _configured():
         token = token_of(settings.listen, settings.state, settings.token_file)
-    folder, engine = _engine(settings, journal)
+    with orderly(settings, journal) as stop:
+        switch = store.switch_of(settings.state)
+        folder = stop.folder = _folder(settings, journal)
+        code = _serve(settings, open_cameras, folder, switch, token, journal, notifier, stop)
+        stop.is_orderly = code == 0
+    return code
+
+
+def _serve(
+    settings: Settings,
+    open_cameras: OpenCameras,
+    folder: Path,
+    switch: tuple[int, int] | None,
+    token: str | None,
+    journal: Journal,
+    notifier: Notifier,
+    stop: Stop,
+) -> int:
+    engine = _engine(settings, folder)
     with _configured():
         tasks = settings.tasks
         for name in tasks or ():
@@ -136,14 +155,14 @@ def serve(settings: Settings, open_cameras: OpenCameras) -> int:
             figures.broker, loop.answered = publisher.to_json, publisher.answered
             stack.callback(publisher.stop)
             publisher.start()
-        watch = Watch(settings, folder, figures, journal, loop.end)
+        watch = Watch(settings, folder, switch, figures, journal, loop.end)
 
         def each_second() -> None:
             watch.look()
             loop.look(vitals.to_json())
 
         vitals.each = each_second
-        with _signals(loop):
+        with stop.ends(loop):
             stack.callback(vitals.stop)
             vitals.start()
             stack.callback(frames.stop)
@@ -155,6 +174,8 @@ def serve(settings: Settings, open_cameras: OpenCameras) -> int:
             xnnpack = {True: "on", False: "off", None: "unknown"}[is_fast]
             said = f"{engine.manifest.name} ({sha256[:12]}) serves {frames.name}{where}, XNNPACK is {xnnpack}"
             journal.write(WARNING if is_fast is False else INFO, "started", said, xnnpack=xnnpack)
+            if engine.fallback_reason is not None:
+                journal.write(WARNING, "fallback", engine.fallback_reason)
             notifier.ready(loop.status())
             code = loop.run()
         notifier.stopping()
@@ -193,6 +214,7 @@ class Watch:
     Args:
         settings: Limits, and the state folder.
         folder: The bundle that is served.
+        switch: What :func:`~multigraft.runtime.deploy.store.switch_of` gave before that bundle was chosen.
         figures: How it does.
         journal: The log.
         end: Ends the loop with an exit code.
@@ -203,6 +225,7 @@ class Watch:
         self,
         settings: Settings,
         folder: Path,
+        switch: tuple[int, int] | None,
         figures: Figures,
         journal: Journal,
         end: Callable[[int], None],
@@ -210,6 +233,7 @@ class Watch:
     ) -> None:
         self._settings, self._folder, self._figures, self._journal = settings, folder, figures, journal
         self._end, self._memory = end, memory
+        self._switch, self._next_try_s = switch, RETRY_S
         self._limit = settings.most_memory_bytes
         self._is_done = False
 
@@ -223,9 +247,19 @@ class Watch:
         if self._limit is not None and used > self._limit:
             self._again("memory", f"{used >> 20} MiB of memory are in use, and {self._limit >> 20} MiB may be")
         elif self._settings.bundle is None:
-            now = store.current(self._settings.state)
-            if now is not None and now.name != self._folder.name:
-                self._again("deployed", f"bundle {now.name[:12]} was deployed")
+            self._look_at_current(self._settings.state)
+
+    def _look_at_current(self, state: Path) -> None:
+        now = store.current(state)
+        if now is None or now.name == self._folder.name:
+            return
+        if store.switch_of(state) != self._switch:
+            self._again("deployed", f"bundle {now.name[:12]} was deployed")
+        elif self._figures.uptime_s > self._next_try_s:
+            # It was there at the start, but its start could not be counted (a full disk), or it was damaged.
+            self._next_try_s += RETRY_S
+            if trial.can_be_noted(state):
+                self._again("deployed", f"bundle {now.name[:12]} can be tried now")
 
     def _again(self, event: str, why: str) -> None:
         self._is_done = True
@@ -244,18 +278,24 @@ def digest_of(bundle: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _engine(settings: Settings, journal: Journal) -> tuple[Path, Engine]:
-    def made(folder: Path) -> Engine:
+def _folder(settings: Settings, journal: Journal) -> Path:
+    """The bundle; one that was deployed is on trial from here on, until it has settled."""
+    if settings.bundle is not None:
+        return settings.bundle
+    with _configured():
+        return trial.starting(settings.state, lambda said: journal.write(WARNING, "bundle_replaced", said))
+
+
+def _engine(settings: Settings, folder: Path) -> Engine:
+    def made() -> Engine:
         return Engine(folder, settings.threads, settings.backend, settings.self_test, settings.untrusted)
 
     if settings.bundle is not None:
         with _configured():
-            return settings.bundle, made(settings.bundle)
-    with _configured():
-        folder = trial.starting(settings.state, lambda said: journal.write(WARNING, "bundle_replaced", said))
+            return made()
     try:
         with _configured((MissingDependencyError, UsageError)):
-            return folder, made(folder)
+            return made()
     except (BundleError, InputError) as error:
         # This start is counted: after a few of them the bundle before is served.
         raise MultigraftError(error.problem, error.remedy) from error
@@ -317,16 +357,3 @@ def _figures_teller(figures: Figures, vitals: Vitals, frames: Frames) -> Callabl
         return {**vitals.to_json(), "rate_hz": figures.rate_hz, "camera": frames.is_up}
 
     return told
-
-
-@contextlib.contextmanager
-def _signals(loop: Loop) -> Iterator[None]:
-    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
-    for number in before:
-        signal.signal(number, lambda *_: loop.end(0))
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-        sys.stdout.flush()

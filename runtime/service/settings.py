@@ -102,9 +102,7 @@ def token_of(listen: Address | None, state: Path, token_file: Path | None = None
         is_made_here = token_file is None and not path.exists()
         if is_made_here:
             state.mkdir(parents=True, exist_ok=True)
-            with files.whole_file(path) as temporary:
-                temporary.write_text(secrets.token_urlsafe(24) + "\n", "ascii")
-            path.chmod(0o600)
+            files.write_bytes(path, secrets.token_urlsafe(24).encode("ascii") + b"\n", private=True)
         with path.open("rb") as file:
             token = file.read(_MOST_TOKEN).decode("ascii", "replace").strip()
     except OSError as error:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import grp
 import sys
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 GROUPS = ("video", "render", "i2c", "dialout", "gpio", "audio", "jtop")
@@ -91,6 +91,25 @@ WantedBy=multi-user.target
 
 
 @dataclass(frozen=True)
+class Secret:
+    """A word of the command line that leads to a file which systemd hands over, readable for the service alone.
+
+    systemd.exec(5), "Credentials".
+
+    Attributes:
+        name: Of the credential.
+        path: Where systemd, as root, reads it.
+        before: What the word begins with.
+        content: What is written to ``path`` when the service is installed; None where somebody else wrote it.
+    """
+
+    name: str
+    path: Path
+    before: str = ""
+    content: bytes | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True)
 class Unit:
     """What a unit file is made of.
 
@@ -100,19 +119,20 @@ class Unit:
         user: Whose rights it has; None for a user that systemd makes for it.
         is_local: HTTP is spoken to this machine alone.
         needed: Paths it reads, besides those of the system.
-        token_file: Is handed over by systemd, readable for the service alone; None without.
-        password_file: Of an MQTT broker's user, in the same way.
         is_alone: It asks no other machine: no MQTT broker, network camera or OpenTelemetry collector.
     """
 
     name: str
-    arguments: tuple[str, ...]
+    arguments: tuple[str | Secret, ...]
     user: str | None = None
     is_local: bool = True
     needed: tuple[Path, ...] = ()
-    token_file: Path | None = None
-    password_file: Path | None = None
     is_alone: bool = True
+
+    @property
+    def secrets(self) -> tuple[Secret, ...]:
+        """What systemd hands over."""
+        return tuple(word for word in self.arguments if isinstance(word, Secret))
 
     def text(self, groups: Iterable[str] | None = None) -> str:
         """The file.
@@ -121,19 +141,12 @@ class Unit:
             groups: Of this machine; those there are by default.
         """
         there = {group.gr_name for group in grp.getgrall()} if groups is None else set(groups)
-        arguments = list(self.arguments)
-        extra, handed = "", set[str]()
-        for name, option, path in (
-            ("token", "--token-file", self.token_file),
-            ("mqtt-password", "--mqtt-password-file", self.password_file),
-        ):
-            if path is not None:
-                arguments += [option, f"%d/{name}"]
-                handed.add(f"%d/{name}")
-                extra += f"\nLoadCredential={name}:{_escaped(str(path))}"
+        extra = "".join(f"\nLoadCredential={one.name}:{_escaped(str(one.path))}" for one in self.secrets)
         # -P: a file called like a module in the working folder must not be imported instead of it.
-        words = [sys.executable, "-P", "-m", "multigraft", "serve"]
-        command = " ".join([*map(_quoted, words), *(w if w in handed else _quoted(w) for w in arguments)])
+        words = [sys.executable, "-P", "-m", "multigraft", "serve", *self.arguments]
+        command = " ".join(
+            _quoted(word.before, f"%d/{word.name}") if isinstance(word, Secret) else _quoted(word) for word in words
+        )
         binds = [path for path in _outermost([*_program(), *self.needed]) if _is_hidden(path)]
         return _TEXT.format(
             name=self.name,
@@ -168,9 +181,9 @@ def _is_hidden(path: Path) -> bool:
     return any(Path(hidden) in path.parents for hidden in _HIDDEN)
 
 
-def _quoted(word: str) -> str:
-    """A word of a command line: systemd.syntax(7), systemd.service(5) "Command lines"."""
-    escaped = word.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%").replace("$", "$$")
+def _quoted(word: str, specified: str = "") -> str:
+    """A word of a command line, and what is to follow it as it is: systemd.service(5), "Command lines"."""
+    escaped = word.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%").replace("$", "$$") + specified
     return escaped if escaped and not set(escaped) & set(" \t\n'\";") else f'"{escaped}"'
 
 

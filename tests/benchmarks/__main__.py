@@ -1,7 +1,7 @@
 """Prints the project's figures on this machine: ``make bench``, or ``python -m tests.benchmarks NAME`` for one of them.
 
-``python -m tests.benchmarks real_networks FOLDER`` takes network files that are not in the repository, and ``judges``
-packages and pictures that are not.
+``python -m tests.benchmarks real_networks FOLDER`` takes network files that are not in the repository, ``judges``
+packages and pictures that are not, ``memory BUNDLE`` a bundle of yours, and ``low_bit SETTINGS`` networks of yours.
 Every table names its unit and sample count. Nothing here asserts a time.
 """
 
@@ -23,7 +23,9 @@ from tests.benchmarks import (
     firmware,
     judges,
     large_pair,
+    low_bit,
     noise_price,
+    pair_memory,
     planner,
     real_networks,
     refit_depth,
@@ -61,6 +63,12 @@ def main() -> None:
         return
     if sys.argv[1:2] == ["judges"]:
         judges.run(sys.argv[2:])
+        return
+    if sys.argv[1:2] == ["low_bit"]:
+        low_bit.run(sys.argv[2:])
+        return
+    if sys.argv[1:2] == ["memory"]:
+        pair_memory.run(sys.argv[2:])
         return
     names = sys.argv[1:] or list(SECTIONS)
     for name in names:

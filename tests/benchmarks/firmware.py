@@ -21,10 +21,11 @@ from multigraft.firmware_gen.boards.board import Board
 from multigraft.firmware_gen.boards.boards import BOARDS
 from multigraft.firmware_gen.boards.cores import CORES
 from multigraft.firmware_gen.generator import generate
-from multigraft.firmware_gen.inspection.instruction_count import Instructions, count_instructions, image_sizes
+from multigraft.firmware_gen.inspection.instruction_count import Instructions, image_sizes
 from multigraft.firmware_gen.project.folder import build_folder, write_folder
 from multigraft.firmware_gen.project.project import Project
 from tests.firmware_gen.batch import BOARD_OF_CORE, SMALLEST, models_in, opened, show_exactness
+from tests.firmware_gen.counting import count_instructions
 
 BOARD = "mps2-an386"
 TFLM = {

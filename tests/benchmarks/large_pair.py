@@ -6,27 +6,23 @@ Latency does not depend on the weights; what is kept of real networks' answers d
 from __future__ import annotations
 
 import resource
-import statistics
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from multigraft.bundle.bundle import Bundle
 from multigraft.cli.shared.build_results import write_comparison_models
 from multigraft.cli.shared.settings_options import load_frames
 from multigraft.converters.build import build
 from multigraft.converters.job.progress import terminal_report
 from multigraft.converters.network.network import model_of
 from multigraft.converters.settings.settings import Settings
-from multigraft.runtime.memory import MemoryUse, measure_bundle, measure_models
 from tests.benchmarks.demo_bundle import compare
+from tests.benchmarks.pair_memory import show_memory
 
 RUNS = 600
-FRESH = 3
 STAGES = ((1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1))
 """Expansion, channels, blocks, first stride: table 2 of arXiv 1801.04381."""
 
@@ -72,22 +68,6 @@ def show(folder: Path) -> None:
     )
     compare(bundle, RUNS)
     show_memory(bundle, sorted((folder / "pair.separate").glob("*.tflite")))
-
-
-def show_memory(bundle: Path, separate: list[Path]) -> None:
-    """Print what a bundle adds to a process, as a .graft file and deployed, beside its networks apart."""
-    opened = Bundle.open(bundle)
-    deployed = opened.deploy(bundle.with_name(f"{bundle.stem}.deployed"))
-    weights_kib = sum(segment.weights_bytes for segment in opened.manifest.segments) / 1024
-    kinds: dict[str, Callable[[], MemoryUse]] = {
-        "apart, as .tflite files": lambda: measure_models(separate),
-        "bundle, .graft file": lambda: measure_bundle(bundle),
-        "bundle, deployed": lambda: measure_bundle(deployed),
-    }
-    print(f"PSS that the models add, KiB; {weights_kib:.0f} KiB of weights in the bundle; median of {FRESH} processes")
-    for name, measure in kinds.items():
-        added = statistics.median(measure().added_kib for _ in range(FRESH))
-        print(f"  {name:26} {added:8.0f}   {added / weights_kib:.2f} bytes a byte of the bundle's weights")
 
 
 def mobilenet_v2(seed: int, classes: int = 1000) -> onnx.ModelProto:

@@ -28,7 +28,9 @@ from tests.firmware_gen.inspection.test_machine_code import dense_layers, mobile
 from tests.firmware_gen.mlperf_shapes import SHAPES
 from tests.firmware_gen.models import real_valued, remembering, residual, streamed
 from tests.firmware_gen.operators import test_operators
+from tests.firmware_gen.operators.binary_models import BINARY
 from tests.firmware_gen.operators.more_models import MORE
+from tests.firmware_gen.operators.recurrent_models import RECURRENT
 
 FOLDER = "MULTIGRAFT_BENCH_MODELS"
 CASES = 40
@@ -46,7 +48,14 @@ GIVEN: dict[str, Callable[[], bytes | Bundle]] = {
     path.stem: partial(lambda path: opened(str(path))[path.stem], path) for path in models_in(os.environ.get(FOLDER))
 }
 UNEQUAL = {f"unequal {name}": make for name, make in test_operators.UNEQUAL.items()}
-MODELS: dict[str, Callable[[], bytes | Bundle]] = {**test_operators.MODELS, **UNEQUAL, **MORE, **NETWORKS}
+MODELS: dict[str, Callable[[], bytes | Bundle]] = {
+    **test_operators.MODELS,
+    **UNEQUAL,
+    **MORE,
+    **RECURRENT,
+    **BINARY,
+    **NETWORKS,
+}
 MODELS |= {**SHAPES, **GIVEN} if GIVEN else {}
 
 

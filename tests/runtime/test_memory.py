@@ -45,7 +45,8 @@ def test_a_fresh_process_measures_bundle_and_models(backend: BackendName, tmp_pa
     for task, data in built.separate.items():
         models.append(tmp_path / f"{task}.tflite")
         models[-1].write_bytes(data)
-    for used in (measure_bundle(path, backend), measure_models(models, backend)):
+    apart = (measure_models(models, backend), measure_models(models, backend, lets_go=True))
+    for used in (measure_bundle(path, backend), *apart):
         assert 0 < used.imported_kib < used.loaded_kib <= used.peak_kib
         assert used.to_json()["added_kib"] == used.added_kib > 0
 
@@ -85,6 +86,18 @@ def test_code_is_told_apart_from_what_is_read_written_and_made(tmp_path: Path) -
     )
     told.write_text("".join(f"1000-2000 {of}\nSize: 4 kB\nPss: {3 + n} kB\n" for n, of in enumerate(mapped)))
     assert code_kib(told) == 3
+
+
+def test_looking_at_what_is_mapped_takes_no_memory_of_its_own(tmp_path: Path) -> None:
+    # Python keeps the memory that its objects took: in every process that runs a bundle, for good.
+    told = tmp_path / "smaps"
+    told.write_text("1000-2000 rw-p 0 00:00 0    /lib/a.so\nSize: 4 kB\nPss: 3 kB\nVmFlags: rd wr\n" * 20_000)
+    tracemalloc.start()
+    kib, released = code_kib(told), let_go_of_file(tmp_path / "b.so", told)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert (kib, released) == (0, 0)
+    assert peak < 256 << 10
 
 
 def test_a_deployed_bundle_keeps_no_page_of_its_model_and_answers_the_same(

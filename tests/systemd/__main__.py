@@ -49,6 +49,9 @@ def judged(seen: dict[str, Any]) -> Iterator[tuple[bool, str]]:
     yield lost["health"][0] == 503 and "looked for" in lost["status"], "and said so meanwhile"
     bad = seen["corrupted"]
     yield bad["first"] != bad["second"] and bad["served"] == bad["first"] and bool(bad["said"]), f"corrupted: {bad}"
+    secret = seen["secret"]
+    yield not secret["told_by"] and secret["kept"] == ["600 0"], f"a camera's password is for root alone: {secret}"
+    yield secret["well_by_file_s"] is not None and not secret["left"], "and a source comes from a file of root's"
     wrong = seen["misconfigured"]
     yield wrong["code"] == "78" and wrong["state"] == "failed" and wrong["still"], f"misconfigured: {wrong}"
     yield seen["stopping"]["result"] == "success", f"stops: {seen['stopping']}"

@@ -5,6 +5,7 @@ Each step writes what it saw into results.json; what has to be true of it stands
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -33,6 +34,7 @@ from tests.systemd.inside import (
 FAULTS = Path("/run/faults")
 MULTIGRAFT = "/srv/multigraft/bin/multigraft"
 WATCHDOG_S = 6
+SECRET = "hidden-word"
 DROP_IN = Path("/etc/systemd/system/multigraft.service.d/test.conf")
 
 
@@ -93,13 +95,14 @@ def kills_http() -> None:
 
 
 def http_processes() -> list[str]:
-    found = []
+    return [pid for pid, command in command_lines().items() if "multigraft.runtime.http" in command]
+
+
+def command_lines() -> dict[str, str]:
+    found = {}
     for path in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            if b"multigraft.runtime.http" in path.read_bytes():
-                found.append(path.parent.name)
-        except OSError:
-            pass
+        with contextlib.suppress(OSError):
+            found[path.parent.name] = path.read_bytes().decode("utf-8", "replace")
     return found
 
 
@@ -152,6 +155,31 @@ def corrupts() -> None:
     }
 
 
+def hides() -> None:
+    """A camera's password, typed and in a file of root's."""
+    words = [MULTIGRAFT, "service", "install", "/srv/results/first.graft", "--source"]
+    said = run(*words, f"rtsp://watcher:{SECRET}@127.0.0.1:9/stream")
+    time.sleep(5)
+    found = {
+        "install": said,
+        "unit": Path(f"/etc/systemd/system/{UNIT}.service").read_text(),
+        "show": run("systemctl", "show", UNIT) + run("systemctl", "status", "--no-pager", "-l", UNIT),
+        "log": run("journalctl", "--no-pager", "-o", "json"),
+        "processes": "".join(command_lines().values()),
+    }
+    kept = [path.stat() for path in Path("/etc/multigraft").iterdir() if SECRET in path.read_text()]
+    source = Path("/root/source.txt")
+    source.write_text("camera\n")
+    source.chmod(0o600)
+    run(*words, f"@{source}")
+    seen["secret"] = {
+        "told_by": [where for where, text in found.items() if SECRET in text],
+        "kept": [f"{one.st_mode & 0o777:o} {one.st_uid}" for one in kept],
+        "well_by_file_s": until(is_well),
+        "left": [str(path) for path in Path("/etc/multigraft").iterdir()],
+    }
+
+
 def misconfigures() -> None:
     settings("ExecStart=\nExecStart=/srv/multigraft/bin/python -P -m multigraft serve --source nonsense\n")
     failed = until(lambda: shown("ActiveState") == "failed")
@@ -180,5 +208,6 @@ def uninstalls() -> None:
 
 
 drive(
-    installs, scores, looks_for_xnnpack, kills, stops, kills_http, hangs, unplugs, corrupts, misconfigures, uninstalls
+    *(installs, scores, looks_for_xnnpack, kills, stops, kills_http, hangs, unplugs, corrupts, hides, misconfigures),
+    uninstalls,
 )

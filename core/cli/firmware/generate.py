@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import re
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -181,4 +182,7 @@ def _open(path: Path) -> tuple[bytes | Bundle, bytes]:
         check_structure(content, str(path))
         return content, content
     bundle = Bundle.open(path)
+    if "low_bit" in bundle.manifest.provenance and (whole := bundle.fallback()) is not None:
+        print(f"note: firmware computes with 8-bit weights, so it is made of the int8 model in {path}", file=sys.stderr)
+        bundle = whole
     return bundle, bundle.model

@@ -53,23 +53,34 @@ def _sizes(folder: ProjectFolder) -> dict[str, int]:
     return {"flash_bytes": sizes.flash, "static_ram_bytes": sizes.data + sizes.bss}
 
 
+def _image(folder: ProjectFolder, into: Path) -> Path:
+    """The image that make built, or one of the same sources, which takes no make."""
+    from multigraft.firmware_gen.project.compiling import compile_image
+    from multigraft.firmware_gen.project.folder import IMAGE
+
+    if folder.board.slots is not None or (folder.path / (IMAGE + ".elf")).is_file():
+        return folder.image()
+    return compile_image(folder.board, folder.path.absolute(), into)
+
+
 def _count(folder: ProjectFolder, report: dict[str, Any]) -> None:
     """Add the instructions of the golden case that takes most of them."""
-    from multigraft.devices.target.serial_link import SerialLink
     from multigraft.devices.target.target import Target
+    from multigraft.devices.target.terminal_link import TerminalLink
     from multigraft.firmware_gen.boards.qemu import EmulatedBoard, qemu_of
     from multigraft.firmware_gen.inspection.instruction_count import InstructionCounter
+    from multigraft.firmware_gen.inspection.time_budget import time_budget_s
 
     qemu_of(folder.board)
     inputs, _ = folder.golden()
-    image = folder.image()
     cases = len(next(iter(inputs.values())))
     with tempfile.TemporaryDirectory() as name:
+        image = _image(folder, Path(name))
         counter = InstructionCounter(folder.board, image, Path(name))
         emulated = EmulatedBoard(folder.board, image, counter.options)
-        with emulated, SerialLink(emulated.port) as link:
+        with emulated, TerminalLink(emulated.port) as link:
             emulated.resume()
-            target = Target(link, timeout_s=EMULATED_TIMEOUT_S)
+            target = Target(link, timeout_s=max(EMULATED_TIMEOUT_S, time_budget_s(report, folder.board, True)))
             if target.info.digest != folder.digest:
                 raise UsageError(f"{image} holds another model", f"build it again with: {folder.make}")
             for case in range(cases):

@@ -25,9 +25,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def execute(options: argparse.Namespace, path: Path | None) -> int:
     """Run it; returns the exit code."""
     from multigraft.devices.target.golden import joined, verify_hearing, verify_target
+    from multigraft.devices.target.link import Link
     from multigraft.devices.target.serial_link import SerialLink
     from multigraft.devices.target.target import Target
+    from multigraft.devices.target.terminal_link import TerminalLink
     from multigraft.firmware_gen.boards.qemu import EmulatedBoard
+    from multigraft.firmware_gen.inspection.report import read_report
+    from multigraft.firmware_gen.inspection.time_budget import time_budget_s
     from multigraft.firmware_gen.project.folder import ProjectFolder
 
     if path is None or not (options.qemu or options.port):
@@ -37,11 +41,12 @@ def execute(options: argparse.Namespace, path: Path | None) -> int:
     with contextlib.ExitStack() as stack:
         if options.qemu:
             emulated = stack.enter_context(EmulatedBoard(folder.board, folder.image()))
-            link = stack.enter_context(SerialLink(emulated.port))
+            link: Link = stack.enter_context(TerminalLink(emulated.port))
             emulated.resume()
         else:
             link = stack.enter_context(SerialLink(options.port))
-        target = Target(link, timeout_s=timeout_s(options, options.qemu))
+        budget_s = time_budget_s(read_report(path), folder.board, options.qemu)
+        target = Target(link, timeout_s=timeout_s(options, options.qemu, budget_s))
         if target.info.board != folder.board.name:
             raise UsageError(
                 f"the device at {target.name} is a {target.info.board}, the project is for {folder.board.name}",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,8 +17,10 @@ from multigraft.errors import UsageError
 
 if TYPE_CHECKING:
     from multigraft.runtime.service.front import Address
+    from multigraft.runtime.service.unit import Secret
 
 NAME = "multigraft"
+IN_FILE = "@"  # as in multigraft.devices.cameras.addresses
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -51,19 +54,21 @@ def execute(options: argparse.Namespace) -> int:
 
 
 def _install(options: argparse.Namespace) -> int:
-    from multigraft.devices.cameras.addresses import host_of
+    from multigraft.devices.cameras.addresses import host_of, source_of
     from multigraft.runtime.http.guard import is_loopback
-    from multigraft.runtime.otlp.environment import endpoint_of, is_wanted, read_defaults
+    from multigraft.runtime.otlp.environment import endpoint_of, has_secrets, is_wanted, read_defaults
     from multigraft.runtime.service import installation
     from multigraft.runtime.service.front import Address
     from multigraft.runtime.service.unit import Unit
 
     check_serving(options)
     broker = broker_of(options)
-    sources = options.source or ["camera"]
+    typed = [_task_and_source(text) for text in options.source or ["camera"]]
+    sources = [source_of(source) for _, source in typed]
     listen = None if options.listen == "none" else Address.parse(options.listen)
-    needed = [Path(path) for source in sources if (path := source.partition("=")[2] or source) and Path(path).exists()]
-    variables = read_defaults(installation.DEFAULTS / options.name)
+    needed = [Path(source) for source in sources if Path(source).exists()]
+    defaults = installation.DEFAULTS / options.name
+    variables = read_defaults(defaults)
     hosts = [host_of(source) for source in sources]
     hosts += [] if broker is None else [broker.host]
     hosts += [host_of(endpoint_of(variables))] if is_wanted(variables) else []
@@ -71,14 +76,15 @@ def _install(options: argparse.Namespace) -> int:
         needed.append(options.mqtt_ca)
     unit = Unit(
         options.name,
-        tuple(_arguments(options, sources)),
+        (*_source_words(typed, installation.SECRETS / options.name), *_arguments(options)),
         options.user,
         listen is None or is_loopback(listen.host),
         tuple(path.absolute() for path in needed),
-        options.token_file.absolute() if options.token_file else None,
-        options.mqtt_password_file.absolute() if options.mqtt_password_file else None,
         all(is_loopback(host) for host in hosts if host),
     )
+    for path in dict.fromkeys([one.path for one in unit.secrets] + [defaults] * has_secrets(variables)):
+        if installation.is_open(path):
+            print(f"multigraft: everybody on this machine can read {path}; run: chmod o= {path}", file=sys.stderr)
     if options.only_print:
         sys.stdout.write(unit.text())
         return 0
@@ -101,15 +107,34 @@ def _token_hint(options: argparse.Namespace, listen: Address) -> str:
     return "" if path is None else f"/?token=…, with the token in {path.absolute()}"
 
 
-def _arguments(options: argparse.Namespace, sources: list[str]) -> list[str]:
-    words = []
-    for source in sources:
-        task, separator, rest = source.partition("=")
-        path = rest if separator else source
-        # The service's working folder is another one.
-        spelt = str(Path(path).absolute()) if Path(path).exists() else path
-        words += ["--source", f"{task}={spelt}" if separator else spelt]
-    words += ["--listen", options.listen]
+def _task_and_source(text: str) -> tuple[str, str]:
+    """``TASK=`` or nothing, and the source behind it."""
+    task, separator, source = text.partition("=")
+    is_whole = not separator or "://" in task or task.startswith(IN_FILE) or Path(text).exists()
+    return ("", text) if is_whole else (f"{task}=", source)
+
+
+def _source_words(typed: list[tuple[str, str]], beside: Path) -> Iterator[str | Secret]:
+    """``--source`` words; an address that lets others in goes into a file, of which systemd tells the service alone."""
+    from multigraft.devices.cameras.addresses import has_secret
+    from multigraft.runtime.service.unit import Secret
+
+    for number, (task, source) in enumerate(typed):
+        yield "--source"
+        name, before = f"source-{number}", f"{task}{IN_FILE}"
+        if source.startswith(IN_FILE):
+            yield Secret(name, Path(source.removeprefix(IN_FILE)).absolute(), before)
+        elif has_secret(source):
+            yield Secret(name, beside.with_name(f"{beside.name}.{name}"), before, source.encode() + b"\n")
+        else:
+            # The service's working folder is another one.
+            yield task + (str(Path(source).absolute()) if Path(source).exists() else source)
+
+
+def _arguments(options: argparse.Namespace) -> Iterator[str | Secret]:
+    from multigraft.runtime.service.unit import Secret
+
+    words = ["--listen", options.listen]
     if options.state is not None:
         words += ["--state", str(options.state.absolute())]
     if options.tasks is not None:
@@ -125,7 +150,11 @@ def _arguments(options: argparse.Namespace, sources: list[str]) -> list[str]:
     words += [
         f"--{name.replace('_', '-')}" for name in ("allow_miss", "no_self_test", "untrusted") if getattr(options, name)
     ]
-    return words
+    yield from words
+    for name, path in (("token", options.token_file), ("mqtt-password", options.mqtt_password_file)):
+        if path is not None:
+            yield f"--{name}-file"
+            yield Secret(name, path.absolute())
 
 
 def _status(options: argparse.Namespace) -> int:

@@ -107,7 +107,7 @@ def bundle_cameras(
 def _cameras(
     texts: Sequence[str], manifest: Manifest, tasks: Sequence[str] | None, guard: Callable[[Camera], Camera]
 ) -> dict[tuple[str, ...], Camera]:
-    from multigraft.devices.cameras.addresses import shown_address
+    from multigraft.devices.cameras.addresses import shown_address, source_of
     from multigraft.devices.cameras.sources import open_source
     from multigraft.tensors.preparation import shared_row_shape
 
@@ -118,7 +118,7 @@ def _cameras(
     for text in texts:
         task, separator, source = text.partition("=")
         if not separator or task not in names:
-            shared.append(text)
+            shared.append(source_of(text))
         elif task in own:
             raise UsageError(f"task {task} has two sources", "give one")
         elif task in bases:
@@ -127,7 +127,7 @@ def _cameras(
                 f"give one to {bases[task]}",
             )
         else:
-            own[task] = source
+            own[task] = source_of(source)
     if len(shared) > 1:
         named = " and ".join(map(shown_address, shared))
         raise UsageError(f"two sources for all tasks: {named}", "give one, or write TASK=FRAMES")

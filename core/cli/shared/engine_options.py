@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -62,7 +63,14 @@ def open_engine(
         untrusted=options.untrusted,
         own=own,
     )
+    tell_fallback(engine)
     return engine, chosen_tasks(engine.manifest, options.tasks)
+
+
+def tell_fallback(engine: Engine) -> None:
+    """Say on standard error why another model than the bundle's first runs, where one does."""
+    if engine.fallback_reason is not None:
+        print(f"multigraft: {engine.fallback_reason}", file=sys.stderr)
 
 
 def chosen_tasks(manifest: Manifest, names: str | None) -> tuple[str, ...] | None:

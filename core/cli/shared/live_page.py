@@ -10,6 +10,7 @@ import webbrowser
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
+from multigraft.cli.shared.watched import Watched, digest_of_bundle
 from multigraft.errors import UsageError
 
 if TYPE_CHECKING:
@@ -28,54 +29,46 @@ def add_show_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 @contextlib.contextmanager
-def live_page(
-    options: argparse.Namespace, engine: Engine, tasks: tuple[str, ...] | None, source: str
-) -> Iterator[Show]:
+def live_page(options: argparse.Namespace, engine: Engine, source: str, watched: Watched | None) -> Iterator[Show]:
     """What shows a frame, until the block is left; nothing is shown unless ``--show`` says so.
+
+    Args:
+        options: As parsed.
+        engine: Whose answers are shown.
+        source: What its frames come from.
+        watched: Figures; needed if anything is shown.
 
     Raises:
         UsageError: The address cannot be listened at.
     """
-    if not options.show:
+    if not options.show or watched is None:
         if options.listen != LISTEN:
             raise UsageError("--listen says where to show, and nothing is to be shown", "add --show")
         yield lambda frames, result: None
         return
     from multigraft.runtime.deploy.store import state_folder
-    from multigraft.runtime.service.figures import Figures
     from multigraft.runtime.service.front import Address, listen
-    from multigraft.runtime.service.power import Power
-    from multigraft.runtime.service.serving import digest_of
     from multigraft.runtime.service.settings import token_of
-    from multigraft.runtime.service.vitals import Vitals
     from multigraft.runtime.service.window import Window
 
     address = Address.parse(options.listen)
     token = token_of(address, state_folder())
-    figures, vitals = Figures(engine.manifest, tasks), Vitals(Power())
-    sha256 = "" if engine.bundle.path is None else digest_of(engine.bundle.path)
     window = Window(
         listen(address),
-        bundle={"name": engine.manifest.name, "sha256": sha256},
+        bundle={"name": engine.manifest.name, "sha256": digest_of_bundle(engine)},
         source=source,
         manifest=engine.manifest,
-        figures=figures,
-        vitals=vitals,
+        figures=watched.figures,
+        vitals=watched.vitals,
         requests=None,
         cameras=list,
         token=token,
         say=lambda sentence: print(f"multigraft: {sentence}", file=sys.stderr),
     )
 
-    def show(frames: dict[str, Any], result: Result) -> None:
-        figures.answered(result)
-        window.show(frames, result)
-
     url = f"http://{address}/" + (f"?token={token}" if token else "")
     print(f"multigraft: live page: {url}", file=sys.stderr)
-    with window, contextlib.ExitStack() as stack:
-        stack.callback(vitals.stop)
-        vitals.start()
+    with window:
         if not token and (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
             webbrowser.open(url)
-        yield show
+        yield window.show

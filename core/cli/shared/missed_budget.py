@@ -46,7 +46,8 @@ def misses_of(settings: Settings, built: Built, report: Report) -> tuple[Miss, .
             latency = MeasuredLatency(timing.compute.p50, timing.compute.samples)
         except Exception as error:
             latency = MeasuredLatency(None, None, reason_of(error))
-    return missed(settings.budget, built.bundle.manifest, latency, built.conversion.layer_error.layers)
+    layers, least = built.conversion.layer_error.layers, settings.least_agreements
+    return missed(settings.budget, built.bundle.manifest, latency, layers, least)
 
 
 def refuse(written: Path, output: Path, misses: Sequence[Miss]) -> None:

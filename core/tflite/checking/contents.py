@@ -191,7 +191,8 @@ def _quantisation(table: Table, shape: tuple[int, ...], number: int) -> tuple[An
     for place in (0, 1):
         held.floats(place)
     scales, zero_points = held.floats(2), held.numbers(3, "q")
-    axis = held.number(6, "i")
+    # Of a row of numbers there is one dimension, and older converters wrote that of the weights a bias belongs to.
+    axis = held.number(6, "i") if len(shape) > 1 else 0
     if held.number(4, "B"):
         raise DamagedError(f"tensor {number} is quantised by blocks")
     if not scales:

@@ -36,6 +36,8 @@ def check_types(operator: Operator) -> None:
     if source is None:
         return
     written = [output.dtype for output in operator.outputs]
+    if "int2" in written:
+        raise DamagedError(f"a {name} writes 2-bit values, which are for weights alone")
     if name in _MOVES:
         read = {t.dtype for t in operator.inputs if t is not None} if name in _ALL_ALIKE else {source.dtype}
         if not {*written} <= read or len(read) > 1:

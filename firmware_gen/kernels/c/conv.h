@@ -3,6 +3,7 @@
 #define MG_CONV_H
 
 #include "mg_common.h"
+#include "mg_dot.h"
 
 /* Copies the inputs of output pixel (y, x) to column, padding included. */
 MG_INLINE void mg_gather(const mg_window s, const int8_t *in, int32_t y, int32_t x, int8_t *column)
@@ -29,14 +30,6 @@ MG_INLINE void mg_gather(const mg_window s, const int8_t *in, int32_t y, int32_t
                 mg_copy(column + kx * s.in_c, from + at * (uint32_t)s.in_c, s.in_c);
         }
     }
-}
-
-MG_INLINE int32_t mg_dot(const int8_t *a, const int8_t *b, int32_t n)
-{
-    int32_t sum = 0;
-    for (int32_t i = 0; i < n; i++)
-        sum += a[i] * b[i];
-    return sum;
 }
 
 /* Loads stay where they are: reading all weights ahead takes registers that sums need. */

@@ -3,12 +3,9 @@
 #define MG_CROP_H
 
 #include "mg_common.h"
+#include "mg_real.h"
 
-/* One operation a call: with whatever flags a board's framework compiles, no two of them are rounded as one. */
-MG_KERNEL float mg_add32(float a, float b) { return a + b; }
-MG_KERNEL float mg_sub32(float a, float b) { return a - b; }
-MG_KERNEL float mg_mul32(float a, float b) { return a * b; }
-MG_KERNEL float mg_div32(float a, float b) { return a / b; }
+/* As in mg_real.h. */
 MG_KERNEL double mg_add64(double a, double b) { return a + b; }
 MG_KERNEL double mg_sub64(double a, double b) { return a - b; }
 MG_KERNEL double mg_mul64(double a, double b) { return a * b; }

@@ -51,9 +51,9 @@ def same_shape(node: Node) -> bool:
 
 
 def constant_weights(node: Node) -> bool:
-    """The weights have to be constant int8 with zero point 0."""
+    """The weights have to be constant int8 or int4 with zero point 0."""
     weights = node.input(1)
-    if weights.data is None or weights.dtype != "int8" or weights.quant is None:
+    if weights.data is None or weights.dtype not in ("int8", "int4") or weights.quant is None:
         return False
     return not any(weights.quant.zero_points)
 

@@ -33,7 +33,7 @@ class Conv(Operator):
     """CONV_2D with constant weights."""
 
     names = ("CONV_2D",)
-    summary = "int8, weights per channel or per tensor, any stride, dilation, padding and fused ReLU"
+    summary = "int8, weights of 8 or 4 bits per channel or per tensor, any stride, dilation, padding and fused ReLU"
     constraints = (
         int8,
         image,

@@ -39,7 +39,10 @@ class Depthwise(Operator):
     """DEPTHWISE_CONV_2D with constant weights."""
 
     names = ("DEPTHWISE_CONV_2D",)
-    summary = "int8, weights per channel or per tensor, any stride, dilation, padding, depth multiplier and fused ReLU"
+    summary = (
+        "int8, weights of 8 or 4 bits per channel or per tensor, any stride, dilation, padding, depth multiplier and "
+        "fused ReLU"
+    )
     constraints = (
         int8,
         image,

@@ -43,7 +43,7 @@ class FullyConnected(Operator):
     """FULLY_CONNECTED with constant weights, as a 1x1 convolution over its rows."""
 
     names = ("FULLY_CONNECTED",)
-    summary = "int8, weights per channel or per tensor, fused ReLU"
+    summary = "int8, weights of 8 or 4 bits per channel or per tensor, fused ReLU"
     constraints = (
         int8,
         constant_weights,

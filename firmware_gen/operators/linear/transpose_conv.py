@@ -55,7 +55,7 @@ class TransposeConv(Operator):
     """TRANSPOSE_CONV with constant weights; its inputs are output shape, weights, source and an optional bias."""
 
     names = ("TRANSPOSE_CONV",)
-    summary = "int8, weights per channel or per tensor, any stride and padding"
+    summary = "int8, weights of 8 or 4 bits per channel or per tensor, any stride and padding"
     constraints = (constant_weights, scale_per_channel, constant_bias_at(3), _types, _no_activation, _shapes)
 
     def _parts(self, node: Node) -> tuple[Layer, Window]:

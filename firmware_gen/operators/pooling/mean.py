@@ -1,4 +1,4 @@
-"""MEAN over any axes."""
+"""MEAN and SUM over any axes."""
 
 from __future__ import annotations
 
@@ -32,10 +32,15 @@ def _few(node: Node) -> bool:
 
 
 class Mean(Operator):
-    """MEAN, with or without kept dimensions."""
+    """MEAN and SUM, with or without kept dimensions.
 
-    names = ("MEAN",)
-    summary = "int8, over any constant axes"
+    SUM equals TensorFlow Lite Micro's: the interpreters' reference kernel reads int8 as uint8 there.
+    """
+
+    names = ("MEAN", "SUM")
+    summary = (
+        "int8, over any constant axes; SUM has TensorFlow Lite Micro's bits, as the interpreters take int8 for uint8"
+    )
     constraints = (int8, fits, _few)
 
     def _arithmetic(self, node: Node) -> tuple[int, int, int, int]:
@@ -44,6 +49,8 @@ class Mean(Operator):
         count = _summed(node)
         real = float(np.float32(source.scales[0])) / float(np.float32(result.scales[0]))
         multiplier, shift = quantize_multiplier(real)
+        if node.name == "SUM":
+            return source.zero_points[0] * count, multiplier, shift, result.zero_points[0]
         down = min(count.bit_length() - 1, 32, 31 + shift)
         multiplier = (multiplier << down) // count
         return source.zero_points[0] * count, multiplier, shift - down, result.zero_points[0]

@@ -60,19 +60,20 @@ int app_infer(uint32_t tasks, uint64_t *cycles) {
     return status;
 }
 
-int main(void) {
+void app_setup(void) {
 #if defined(PORT_SETUP)
     port_setup();
 #endif
     uart_init();
     clock_init();
     app_start();
-    for (;;) {
-        const int byte = uart_get();
-        if (byte >= 0) {
-            app_receive((uint8_t)byte);
-        } else {
-            app_idle();
-        }
+}
+
+void app_turn(void) {
+    const int byte = uart_get();
+    if (byte >= 0) {
+        app_receive((uint8_t)byte);
+    } else {
+        app_idle();
     }
 }

@@ -7,6 +7,10 @@
 #include "app_config.h"
 #include "model.h"
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 typedef struct {
     const char *name;
     uint32_t bytes;
@@ -53,6 +57,10 @@ extern uint32_t app_step_cycles[MODEL_STEP_COUNT]; /* Of the last inference; 0 f
 void app_marker_begin(void);
 void app_marker_end(void);
 
+/* Once at the beginning, and then again and again: the device answers in between. */
+void app_setup(void);
+void app_turn(void);
+
 /* A serial application. */
 void app_start(void);
 void app_receive(uint8_t byte);
@@ -74,5 +82,9 @@ int mg_microphone(int16_t *samples, uint32_t most);
 
 /* A sensor: overwrite this to fill app_staged before each streamed inference. */
 void app_sense(uint8_t *staged);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

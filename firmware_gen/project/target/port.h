@@ -7,6 +7,10 @@
    UART_BAUD, FLASH_CAPACITY and RAM_CAPACITY. */
 #include "board_config.h"
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 void port_setup(void);                /* Clock and pins; boards that need none have none. */
 void uart_init(void);
 int uart_get(void);                   /* The next byte, or -1. Bytes are polled: at most one request is under way. */
@@ -29,5 +33,9 @@ uint32_t port_reset_reason(void);     /* MG_RESET_...; stays the same until the 
 uint32_t port_stack_peak(void);       /* Bytes of stack ever used. */
 uint32_t port_flash_used(void);
 uint32_t port_ram_used(void);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

@@ -1,8 +1,8 @@
-/* y = f(K - 2 n) with n the number of places where activation and weight differ, K the number of all.
+/* y = f(K - 2 n) with n the number of places where activation and weight differ, K the number of all: what is prepared.
  *
- * Pixels are worked on in chunks, output channels in blocks whose packed weights stay in the nearest cache. What lies
- * outside of the input is read as zero bits from a padded copy, which is +1. Where it has to be 0 the places outside are
- * taken out of 2 n again, and each counts as half a difference. */
+ * What lies outside of the input is read as zero bits from a copy, which is +1. Where it has to be 0 the places outside are
+ * taken out of 2 n again, and each counts as half a difference: pixels with the same places outside are of one kind, and
+ * a table says for each kind and channel what to add, or where the limit lies. */
 #include "conv.h"
 
 #include <limits.h>
@@ -11,33 +11,22 @@
 
 #include "flexbuffer.h"
 
-enum { CHUNK_BYTES = 1 << 16, LARGEST_COUNT = 1 << 28, LARGEST_WORDS = 1 << 28 };
-
-struct Conv {
-    int channels, outputs, groups, words; /* words: of one pixel and group */
-    int kernel_h, kernel_w, stride_h, stride_w, dilation_h, dilation_w;
-    int is_valid, pads_one, activation, type;
-    int top, left, rows, columns, padded_h, padded_w, is_padded, k, blocks, chunk, threads;
-    int32_t least, most;
-    size_t stride;        /* of the counts of a pixel */
-    uint32_t *weights;    /* [group][block][k][lane] */
-    int32_t *places;      /* [group][k], from a pixel's first word */
-    int32_t *tap_counts;  /* [tap][output]: channels - 2 * popcount, what a place outside adds */
-    float *multiplier, *bias;
-    int32_t *thresholds, *doubled;
-    uint32_t *padded;
-    int32_t *counts;      /* [thread][chunk][stride] */
-};
+enum { LARGEST_COUNT = 1 << 28, LARGEST_WORDS = 1 << 27 };
 
 void free_conv(Conv *c) {
     if (c == NULL) return;
-    void *const held[] = {c->weights, c->places,  c->tap_counts, c->multiplier, c->bias,
-                          c->thresholds, c->doubled, c->padded, c->counts};
+    void *const held[] = {c->weights, c->tap_sums,  c->multiplier,   c->bias,    c->thresholds, c->places,
+                          c->counts,  c->row_kinds, c->column_kinds, c->offsets, c->source};
     for (size_t i = 0; i < sizeof held / sizeof *held; i++) free(held[i]);
     free(c);
 }
 
-static void *elements(size_t count, size_t size) { return calloc(count ? count : 1, size); }
+/* Zeros, from the beginning of a cache line on. */
+static void *elements(size_t count, size_t size) {
+    const size_t bytes = (count * size / 64 + 1) * 64;
+    void *p = aligned_alloc(64, bytes);
+    return p == NULL ? NULL : memset(p, 0, bytes);
+}
 
 static int read_options(TfLiteContext *context, Operator *op, Conv *c) {
     const struct {
@@ -67,27 +56,54 @@ static bool is_constant(const TfLiteTensor *t, int type, size_t count) {
     return t != NULL && t->type == type && t->allocation_type == TFLITE_CONSTANT && t->data != NULL && t->bytes == 4 * count;
 }
 
-static int pack_weights(Conv *c, const uint8_t *filter, const Kernels *kernels) {
-    const int per_group = c->outputs / c->groups, taps = c->kernel_h * c->kernel_w;
-    const size_t block = (size_t)kernels->block, k = (size_t)c->k;
-    c->blocks = (per_group + kernels->block - 1) / kernels->block;
-    c->weights = elements((size_t)c->groups * (size_t)c->blocks * k * block, 4);
-    c->tap_counts = elements((size_t)taps * (size_t)c->outputs, 4);
-    if (c->weights == NULL || c->tap_counts == NULL) return TFLITE_ERROR;
-    for (int o = 0; o < c->outputs; o++) {
-        const int group = o / per_group, in_group = o % per_group;
-        uint32_t *to = c->weights + ((size_t)group * (size_t)c->blocks + (size_t)in_group / block) * k * block + (size_t)in_group % block;
-        for (size_t i = 0; i < k; i++) {
-            uint32_t word;
-            memcpy(&word, filter + 4 * ((size_t)o * k + i), 4); /* may lie at any place */
-            to[i * block] = word;
-            int32_t *tap = &c->tap_counts[i / (size_t)c->words * (size_t)c->outputs + (size_t)o];
-            for (; word; word &= word - 1) *tap += 1;
+/* Of every output channel, summed up over the taps above and to the left of each: channels - 2 * popcount. */
+static void sum_taps(Conv *c, const uint8_t *filter) {
+    const size_t n = (size_t)c->outputs, row = (size_t)(c->kernel_w + 1) * n, words = (size_t)c->words;
+    for (size_t y = 0; y < (size_t)c->kernel_h; y++)
+        for (size_t x = 0; x < (size_t)c->kernel_w; x++) {
+            int32_t *sum = c->tap_sums + (y + 1) * row + (x + 1) * n;
+            const uint8_t *from = filter + 4 * (y * (size_t)c->kernel_w + x) * words;
+            for (size_t o = 0; o < n; o++, from += 4 * (size_t)c->k) {
+                int32_t ones = 0;
+                for (size_t i = 0; i < words; i++) {
+                    uint32_t word;
+                    for (memcpy(&word, from + 4 * i, 4); word; word &= word - 1) ones++;
+                }
+                sum[o] = c->channels / c->groups - 2 * ones + (sum - n)[o] + (sum - row)[o] - (sum - row - n)[o];
+            }
         }
+}
+
+static int lay_weights(Conv *c, const uint8_t *filter, const Kernels *kernels) {
+    const int per_group = c->outputs / c->groups;
+    const size_t k = (size_t)c->k, n = (size_t)c->outputs;
+    c->block_bytes = k * (size_t)kernels->weight_bytes;
+    c->weights = elements((size_t)c->groups * (size_t)c->blocks, c->block_bytes);
+    c->tap_sums = elements((size_t)(c->kernel_h + 1) * (size_t)(c->kernel_w + 1) * n, 4);
+    uint32_t *block = elements((size_t)kernels->block * k, 4);
+    if (c->weights == NULL || c->tap_sums == NULL || block == NULL) {
+        free(block);
+        return TFLITE_ERROR;
     }
-    for (size_t i = 0; i < (size_t)taps * (size_t)c->outputs; i++)
-        c->tap_counts[i] = c->channels / c->groups - 2 * c->tap_counts[i];
+    uint8_t *to = c->weights;
+    for (int g = 0; g < c->groups; g++)
+        for (int b = 0; b < c->blocks; b++, to += c->block_bytes) {
+            const int first = b * kernels->block, left = per_group - first;
+            const size_t words = (size_t)(left < kernels->block ? left : kernels->block) * k;
+            /* The file's bytes may lie at any place. */
+            memcpy(block, filter + 4 * (size_t)(g * per_group + first) * k, 4 * words);
+            memset(block + words, 0, 4 * ((size_t)kernels->block * k - words));
+            kernels->lay(block, c->k, to);
+        }
+    free(block);
+    sum_taps(c, filter);
     return TFLITE_OK;
+}
+
+/* The place of an output channel among those that fill up blocks. */
+static size_t lane_of(const Conv *c, int output) {
+    const int per_group = c->outputs / c->groups;
+    return (size_t)(output / per_group) * (size_t)(c->lanes / c->groups) + (size_t)(output % per_group);
 }
 
 static int fold_output(Conv *c, const TfLiteTensor *in[], const TfLiteTensor *out) {
@@ -95,27 +111,21 @@ static int fold_output(Conv *c, const TfLiteTensor *in[], const TfLiteTensor *ou
     const size_t n = (size_t)c->outputs;
     if (c->type == TFLITE_INT32) {
         c->thresholds = elements(n, 4);
-        c->doubled = elements(n, 4);
-        if (c->thresholds == NULL || c->doubled == NULL) return TFLITE_ERROR;
+        if (c->thresholds == NULL) return TFLITE_ERROR;
         memcpy(c->thresholds, in[4]->data, 4 * n);
-        for (size_t i = 0; i < n; i++) {
-            int32_t t = c->thresholds[i]; /* counts are from 0 to LARGEST_COUNT */
-            t = t < -1 ? -1 : t > LARGEST_COUNT ? LARGEST_COUNT : t;
-            c->doubled[i] = 2 * t;
-        }
         return TFLITE_OK;
     }
-    c->multiplier = elements(n, 4);
-    c->bias = elements(n, 4);
+    c->multiplier = elements((size_t)c->lanes, 4);
+    c->bias = elements((size_t)c->lanes, 4);
     if (c->multiplier == NULL || c->bias == NULL) return TFLITE_ERROR;
-    memcpy(c->multiplier, in[2]->data, 4 * n);
-    memcpy(c->bias, in[3]->data, 4 * n);
     const int32_t most = c->kernel_h * c->kernel_w * (c->channels / c->groups);
     const double scale = c->type == TFLITE_INT8 ? out->scale : 1.0, zero = c->type == TFLITE_INT8 ? out->zero_point : 0.0;
-    for (size_t i = 0; i < n; i++) {
-        const double multiplier = c->multiplier[i], bias = c->bias[i];
-        c->multiplier[i] = (float)(-multiplier / scale);
-        c->bias[i] = (float)((bias + most * multiplier) / scale + zero);
+    for (int o = 0; o < c->outputs; o++) {
+        float multiplier, bias;
+        memcpy(&multiplier, (const uint8_t *)in[2]->data + 4 * (size_t)o, 4);
+        memcpy(&bias, (const uint8_t *)in[3]->data + 4 * (size_t)o, 4);
+        c->multiplier[lane_of(c, o)] = (float)(-(double)multiplier / scale);
+        c->bias[lane_of(c, o)] = (float)(((double)bias + most * (double)multiplier) / scale + zero);
     }
     /* The activation, turned over with 2 n = K - x. */
     const int32_t low = LEAST[c->activation], high = MOST[c->activation];
@@ -154,8 +164,84 @@ static int prepare_once(TfLiteContext *context, Operator *op, const Kernels *ker
                                 : !is_constant(in[2], TFLITE_FLOAT32, n) || !is_constant(in[3], TFLITE_FLOAT32, n))
         return refuse(context, op, "its thresholds, or multiplier and bias, are no constants of one value a channel");
     if (c->type == TFLITE_INT8 && !(out->scale > 1e-30f)) return refuse(context, op, "its output has no scale");
-    if (fold_output(c, in, out) != TFLITE_OK) return TFLITE_ERROR;
-    return pack_weights(c, in[1]->data, kernels);
+    c->blocks = (c->outputs / c->groups - 1) / kernels->block + 1;
+    c->lanes = c->groups * c->blocks * kernels->block;
+    if (fold_output(c, in, out) != TFLITE_OK || lay_weights(c, in[1]->data, kernels) != TFLITE_OK)
+        return refuse(context, op, "finds no memory");
+    return TFLITE_OK;
+}
+
+/* Taps along one axis that lie inside of the input: from the first up to, and without, the last. */
+typedef struct {
+    int first, last;
+} Span;
+
+/* Of each output along an axis the number of its kind; returns how many kinds there are. */
+static int kinds_of(const Conv *c, int is_row, int size, int32_t *kinds, Span *spans) {
+    const int taps = is_row ? c->kernel_h : c->kernel_w, count = is_row ? c->rows : c->columns;
+    const int64_t stride = is_row ? c->stride_h : c->stride_w, dilation = is_row ? c->dilation_h : c->dilation_w;
+    int found = 0;
+    for (int i = 0; i < count; i++) {
+        const int64_t at = i * stride - (is_row ? c->top : c->left);
+        int64_t first = at < 0 ? (dilation - 1 - at) / dilation : 0;
+        int64_t last = at < size ? (size - 1 - at) / dilation + 1 : 0;
+        if (last > taps) last = taps;
+        if (c->pads_one) first = 0, last = taps;
+        if (first >= last) first = last = 0;
+        if (found == 0 || spans[found - 1].first != first || spans[found - 1].last != last)
+            spans[found++] = (Span){(int)first, (int)last};
+        kinds[i] = found - 1;
+    }
+    return found;
+}
+
+/* What the taps outside add to 2 n, or the limits of n. */
+static void fill_offsets(const Conv *c, Span y, Span x, int32_t *offsets) {
+    const size_t n = (size_t)c->outputs, row = (size_t)(c->kernel_w + 1) * n;
+    const int32_t *sums = c->tap_sums, *all = sums + (size_t)c->kernel_h * row + (size_t)c->kernel_w * n;
+    const int32_t *above = sums + (size_t)y.first * row, *below = sums + (size_t)y.last * row;
+    const size_t left = (size_t)x.first * n, right = (size_t)x.last * n;
+    if (c->type == TFLITE_INT32)
+        for (int i = 0; i < c->lanes; i++) offsets[i] = INT_MAX; /* lanes without a channel */
+    for (size_t o = 0; o < n; o++) {
+        const int32_t inside = below[right + o] - below[left + o] - above[right + o] + above[left + o];
+        const int32_t added = all[o] - inside;
+        int32_t *to = offsets + lane_of(c, (int)o);
+        if (c->type != TFLITE_INT32) {
+            *to = added;
+            continue;
+        }
+        const int32_t t = c->thresholds[o]; /* counts are from 0 to LARGEST_COUNT */
+        const int32_t limit = t < -1 ? -1 : t > LARGEST_COUNT ? LARGEST_COUNT : t;
+        *to = limit - (added > 0 ? (added + 1) / 2 : added / 2);
+    }
+}
+
+static int fit_kinds(TfLiteContext *context, const Operator *op, Conv *c, const int *d) {
+    const size_t most = (size_t)(c->rows > c->columns ? c->rows : c->columns);
+    free(c->row_kinds);
+    free(c->column_kinds);
+    free(c->offsets);
+    c->offsets = NULL;
+    c->row_kinds = elements((size_t)c->rows, 4);
+    c->column_kinds = elements((size_t)c->columns, 4);
+    Span *spans = elements(2 * most, sizeof(Span));
+    int status = TFLITE_ERROR;
+    if (c->row_kinds != NULL && c->column_kinds != NULL && spans != NULL) {
+        const int tall = kinds_of(c, 1, d[1], c->row_kinds, spans);
+        const int wide = kinds_of(c, 0, d[2], c->column_kinds, spans + most);
+        const size_t lanes = (size_t)c->lanes;
+        if ((int64_t)tall * wide <= LARGEST_WORDS / c->lanes && (c->offsets = elements((size_t)tall * (size_t)wide * lanes, 4)) != NULL) {
+            for (int y = 0; y < tall; y++)
+                for (int x = 0; x < wide; x++)
+                    fill_offsets(c, spans[y], spans[most + (size_t)x], c->offsets + (size_t)(y * wide + x) * lanes);
+            for (int i = 0; i < c->rows; i++) c->row_kinds[i] *= wide * c->lanes;
+            for (int i = 0; i < c->columns; i++) c->column_kinds[i] *= c->lanes;
+            status = TFLITE_OK;
+        }
+    }
+    free(spans);
+    return status == TFLITE_OK ? status : refuse(context, op, "finds no memory");
 }
 
 /* What follows from the shape of the input. */
@@ -171,30 +257,36 @@ static int fit(TfLiteContext *context, Operator *op, const Kernels *kernels, int
     if (c->rows == 0 || c->columns == 0) return refuse(context, op, "has a filter larger than its input");
     const int64_t high = (int64_t)(c->rows - 1) * c->stride_h + (int64_t)(c->kernel_h - 1) * c->dilation_h + 1;
     const int64_t wide = (int64_t)(c->columns - 1) * c->stride_w + (int64_t)(c->kernel_w - 1) * c->dilation_w + 1;
-    c->is_padded = c->top > 0 || c->left > 0 || high > d[1] || wide > d[2];
-    const int64_t padded_h = c->is_padded ? high : d[1], padded_w = c->is_padded ? wide : d[2];
-    if (padded_h > 1 << 20 || padded_w > 1 << 20 || padded_h * padded_w > LARGEST_WORDS / d[3] / d[0])
+    const bool is_padded = c->top > 0 || c->left > 0 || high > d[1] || wide > d[2];
+    const int64_t padded_h = is_padded ? high : d[1], padded_w = is_padded ? wide : d[2];
+    const int64_t total = (int64_t)d[0] * c->rows * c->columns;
+    if (padded_h > 1 << 20 || padded_w > 1 << 20 || padded_h * padded_w > LARGEST_WORDS / d[3] / d[0] ||
+        total > INT_MAX - MOST_RUN)
         return refuse(context, op, "is too large");
-    if ((int64_t)d[0] * c->rows * c->columns > INT_MAX - MOST_PIXELS) return refuse(context, op, "is too large");
-    c->padded_h = (int)padded_h, c->padded_w = (int)padded_w, c->threads = threads;
-    c->stride = (size_t)c->outputs + MOST_BLOCK;
-    int chunk = (int)(CHUNK_BYTES / 4 / c->stride) / kernels->pixels * kernels->pixels;
-    c->chunk = chunk < 2 * kernels->pixels ? 2 * kernels->pixels : chunk > 256 ? 256 : chunk;
+    c->padded_h = (int)padded_h, c->padded_w = (int)padded_w, c->is_copied = is_padded || kernels->spread != NULL;
+    c->threads = threads;
+    /* The threads' shares, of which packed ones need no memory for counts. */
+    const int most = c->type == TFLITE_INT32 ? MOST_RUN : MOST_RUN / 2;
+    const int64_t parts = (total - 1) / most + 1 > threads ? (total - 1) / most + 1 : threads;
+    c->run = (int)((total - 1) / parts + 1);
+    c->run = (c->run - 1) / kernels->pixels * kernels->pixels + kernels->pixels;
     free(c->places);
-    free(c->padded);
+    free(c->source);
     free(c->counts);
-    c->padded = NULL;
+    const size_t width = (size_t)kernels->word_bytes;
+    c->source = NULL;
     c->places = elements((size_t)c->groups * (size_t)c->k, 4);
-    c->counts = elements((size_t)threads * (size_t)c->chunk * c->stride, 4);
-    if (c->is_padded) c->padded = elements((size_t)d[0] * (size_t)(padded_h * padded_w) * (size_t)d[3], 4);
-    if (c->places == NULL || c->counts == NULL || (c->is_padded && c->padded == NULL))
+    c->counts = elements((size_t)threads * (size_t)c->run * (size_t)kernels->block, 4);
+    if (c->is_copied) c->source = elements((size_t)d[0] * (size_t)(padded_h * padded_w) * (size_t)d[3], width);
+    if (c->places == NULL || c->counts == NULL || (c->is_copied && c->source == NULL))
         return refuse(context, op, "finds no memory");
     int32_t *place = c->places;
     for (int g = 0; g < c->groups; g++)
         for (int y = 0; y < c->kernel_h; y++)
             for (int x = 0; x < c->kernel_w; x++)
                 for (int i = 0; i < c->words; i++)
-                    *place++ = (y * c->dilation_h * c->padded_w + x * c->dilation_w) * d[3] + g * c->words + i;
+                    *place++ = ((y * c->dilation_h * c->padded_w + x * c->dilation_w) * d[3] + g * c->words + i) * (int)width;
+    if (fit_kinds(context, op, c, d) != TFLITE_OK) return TFLITE_ERROR;
     const int depth = c->type == TFLITE_INT32 ? (c->outputs - 1) / 32 + 1 : c->outputs;
     return resize(context, op->output, (const int[]){d[0], c->rows, c->columns, depth}, 4);
 }
@@ -206,94 +298,4 @@ int prepare_conv(TfLiteContext *context, Operator *op, const Kernels *kernels, i
         return TFLITE_ERROR;
     }
     return fit(context, op, kernels, threads);
-}
-
-typedef struct {
-    const Conv *conv;
-    const Kernels *kernels;
-    const uint32_t *source; /* padded, if it had to be */
-    void *to;
-    int height, width, total;
-} Work;
-
-/* Takes out of 2 n what the places outside of the input added; false if there is none. */
-static bool correct(const Work *work, int pixel, int32_t *counts) {
-    const Conv *c = work->conv;
-    const int y = pixel / c->columns % c->rows * c->stride_h - c->top, x = pixel % c->columns * c->stride_w - c->left;
-    const int last_y = y + (c->kernel_h - 1) * c->dilation_h, last_x = x + (c->kernel_w - 1) * c->dilation_w;
-    if (y >= 0 && x >= 0 && last_y < work->height && last_x < work->width) return false;
-    for (int o = 0; o < c->outputs; o++) counts[o] *= 2;
-    for (int i = 0; i < c->kernel_h; i++)
-        for (int j = 0; j < c->kernel_w; j++) {
-            const int row = y + i * c->dilation_h, column = x + j * c->dilation_w;
-            if (row >= 0 && row < work->height && column >= 0 && column < work->width) continue;
-            const int32_t *tap = c->tap_counts + (size_t)(i * c->kernel_w + j) * (size_t)c->outputs;
-            for (int o = 0; o < c->outputs; o++) counts[o] += tap[o];
-        }
-    return true;
-}
-
-static void run_chunk(void *argument, int part, int thread) {
-    const Work *work = argument;
-    const Conv *c = work->conv;
-    const Kernels *kernels = work->kernels;
-    const int first = part * c->chunk, depth = c->words * c->groups, per_group = c->outputs / c->groups;
-    const int count = work->total - first < c->chunk ? work->total - first : c->chunk;
-    int32_t *counts = c->counts + (size_t)thread * (size_t)c->chunk * c->stride;
-    const uint32_t *pixels[256];
-    int image = first / c->columns / c->rows, y = first / c->columns % c->rows, x = first % c->columns;
-    for (int i = 0; i < count; i++) {
-        const size_t row = (size_t)image * (size_t)c->padded_h + (size_t)y * (size_t)c->stride_h;
-        pixels[i] = work->source + (row * (size_t)c->padded_w + (size_t)x * (size_t)c->stride_w) * (size_t)depth;
-        if (++x == c->columns) {
-            x = 0;
-            if (++y == c->rows) y = 0, image++;
-        }
-    }
-    for (int i = count; i < c->chunk; i++) pixels[i] = pixels[count - 1]; /* a tile is always whole */
-    for (int g = 0; g < c->groups; g++)
-        for (int b = 0; b < c->blocks; b++) {
-            const int left = per_group - b * kernels->block;
-            const int used = left < kernels->block ? (left + kernels->lanes - 1) / kernels->lanes * kernels->lanes : kernels->block;
-            const uint32_t *weights = c->weights + ((size_t)g * (size_t)c->blocks + (size_t)b) * (size_t)c->k * (size_t)kernels->block;
-            /* Lanes without a channel write where the next group's first come later. */
-            int32_t *to = counts + (size_t)g * (size_t)per_group + (size_t)b * (size_t)kernels->block;
-            for (int i = 0; i < count; i += kernels->pixels)
-                kernels->tile(pixels + i, c->places + (size_t)g * (size_t)c->k, c->k, weights, used,
-                              to + (size_t)i * c->stride, c->stride);
-        }
-    for (int i = 0; i < count; i++) {
-        int32_t *row = counts + (size_t)i * c->stride;
-        const size_t pixel = (size_t)(first + i);
-        const bool is_doubled = !c->pads_one && c->is_padded && correct(work, first + i, row);
-        if (c->type == TFLITE_INT32) {
-            uint32_t *words = (uint32_t *)work->to + pixel * (size_t)((c->outputs - 1) / 32 + 1);
-            kernels->compare(row, is_doubled ? c->doubled : c->thresholds, c->outputs, words);
-            continue;
-        }
-        const int shift = !is_doubled;
-        if (c->type == TFLITE_INT8)
-            kernels->to_int8(row, shift, c->outputs, c->least, c->most, c->multiplier, c->bias,
-                             (int8_t *)work->to + pixel * (size_t)c->outputs);
-        else
-            kernels->to_float(row, shift, c->outputs, c->least, c->most, c->multiplier, c->bias,
-                              (float *)work->to + pixel * (size_t)c->outputs);
-    }
-}
-
-void run_conv(TfLiteContext *context, Operator *op, const Kernels *kernels, Pool *pool) {
-    const Conv *c = op->conv;
-    const TfLiteTensor *in = &context->tensors[op->inputs[0]];
-    const int *d = in->dims->data;
-    Work work = {c, kernels, in->data, context->tensors[op->output].data, d[1], d[2], d[0] * c->rows * c->columns};
-    if (c->is_padded) {
-        const size_t pixel = (size_t)d[3], height = d[1] < c->padded_h - c->top ? d[1] : c->padded_h - c->top;
-        const size_t width = d[2] < c->padded_w - c->left ? d[2] : c->padded_w - c->left;
-        for (size_t b = 0; b < (size_t)d[0]; b++)
-            for (size_t y = 0; y < height; y++)
-                memcpy(c->padded + ((b * (size_t)c->padded_h + y + (size_t)c->top) * (size_t)c->padded_w + (size_t)c->left) * pixel,
-                       (const uint32_t *)in->data + (b * (size_t)d[1] + y) * (size_t)d[2] * pixel, 4 * width * pixel);
-        work.source = c->padded;
-    }
-    pool_run(pool_threads(pool) <= c->threads ? pool : NULL, run_chunk, &work, (work.total + c->chunk - 1) / c->chunk);
 }

@@ -16,7 +16,7 @@ static int has(const Kernels *kernels) {
 
 static const Kernels *const built[] = {&avx512_kernels, &avx2_kernels};
 enum { BUILT = 2 };
-#elif defined(__ARM_NEON)
+#elif defined(__aarch64__) || defined(MULTIGRAFT_NEON)
 #if !defined(__aarch64__)
 #include <sys/auxv.h>
 #endif

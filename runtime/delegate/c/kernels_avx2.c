@@ -1,7 +1,8 @@
-/* AVX2: a lane is an output channel. There is no popcount of vectors: a table of 16 entries counts the bits of half bytes.
+/* AVX2: a byte is an output channel. There is no popcount of vectors, but a table lookup of bytes: half a byte of a pixel
+ * chooses a table of 16 numbers, how many bits differ from each half byte that a weight can be.
  *
- * Full adders come before it: of four words one vector is counted, with weight 4, and what is left stays in `ones` and
- * `twos`. With that a word takes 6.5 operations instead of 8. */
+ * So 4 bits of 32 channels take a lookup and an addition, 64 multiplications an operation. Exclusive-or, full adders and
+ * a popcount by tables take 6.5 operations for 8 channels' words: 39 an operation. */
 #if defined(__x86_64__)
 #if defined(__clang__)
 #pragma clang attribute push(__attribute__((target("avx2"))), apply_to = function)
@@ -15,95 +16,201 @@
 #include "epilogue.h"
 #include "kernels.h"
 
-enum { PIXELS = 2, BLOCK = 8, BYTES_HOLD = 31 };
+enum { PIXELS = 4, BLOCK = 64, LANES = 32, HALVES = 8, ROW = 16 };
+enum { BYTES_HOLD = 7 };    /* words whose differences a byte can count */
+enum { SHORTS_HOLD = 1000 }; /* and a signed number of 16 bits */
 
-static inline __attribute__((always_inline)) __m256i count_bytes(__m256i x) {
-    const __m256i table = _mm256_setr_epi8(0, 1, 1, 2, 1, 2, 2, 3, 1, 2, 2, 3, 2, 3, 3, 4, 0, 1, 1, 2, 1, 2, 2, 3, 1, 2, 2,
-                                           3, 2, 3, 3, 4);
-    const __m256i low = _mm256_set1_epi8(15);
-    return _mm256_add_epi8(_mm256_shuffle_epi8(table, _mm256_and_si256(x, low)),
-                           _mm256_shuffle_epi8(table, _mm256_and_si256(_mm256_srli_epi16(x, 4), low)));
+#define ALWAYS static inline __attribute__((always_inline))
+/* A sum in a register: compilers that add up a loop's terms before they add them to it keep all of them in memory. */
+#define KEEP(x) __asm__("" : "+x"(x))
+
+#define B(i, x) ((i ^ x) & 1) + ((i ^ x) >> 1 & 1) + ((i ^ x) >> 2 & 1) + ((i ^ x) >> 3 & 1)
+#define TABLE(x) \
+    B(0, x), B(1, x), B(2, x), B(3, x), B(4, x), B(5, x), B(6, x), B(7, x), B(8, x), B(9, x), B(10, x), B(11, x), \
+        B(12, x), B(13, x), B(14, x), B(15, x)
+static const uint8_t TABLES[16 * ROW] __attribute__((aligned(64))) = {
+    TABLE(0), TABLE(1), TABLE(2),  TABLE(3),  TABLE(4),  TABLE(5),  TABLE(6),  TABLE(7),
+    TABLE(8), TABLE(9), TABLE(10), TABLE(11), TABLE(12), TABLE(13), TABLE(14), TABLE(15)};
+
+/* A word becomes the places of its half bytes' tables, the lowest first. */
+static void spread(const uint32_t *words, size_t n, uint8_t *to) {
+    const __m128i half = _mm_set1_epi8(15);
+    size_t i = 0;
+    for (; i + 4 <= n; i += 4, to += 4 * HALVES) {
+        const __m128i x = _mm_loadu_si128((const __m128i *)(words + i));
+        const __m128i low = _mm_slli_epi16(_mm_and_si128(x, half), 4), high = _mm_andnot_si128(half, x);
+        _mm_storeu_si128((__m128i *)to, _mm_unpacklo_epi8(low, high));
+        _mm_storeu_si128((__m128i *)(to + 16), _mm_unpackhi_epi8(low, high));
+    }
+    for (; i < n; i++)
+        for (int j = 0; j < HALVES; j++) *to++ = (uint8_t)((words[i] >> 4 * j & 15) * ROW);
 }
 
-static inline __attribute__((always_inline)) __m256i widen(__m256i bytes) {
-    return _mm256_madd_epi16(_mm256_maddubs_epi16(bytes, _mm256_set1_epi8(1)), _mm256_set1_epi16(1));
+/* [k][half byte][channel], a half byte in a byte. */
+static void lay(const uint32_t *filter, int k, void *weights) {
+    uint8_t *to = weights;
+    for (int i = 0; i < k; i++)
+        for (int j = 0; j < HALVES; j++)
+            for (int o = 0; o < BLOCK; o++) *to++ = filter[(size_t)o * (size_t)k + (size_t)i] >> 4 * j & 15;
 }
 
-/* *sum becomes the low bits of *sum + x + y; returned are the high ones. */
-static inline __attribute__((always_inline)) __m256i add_bits(__m256i *sum, __m256i x, __m256i y) {
-    const __m256i t = _mm256_xor_si256(*sum, x);
-    const __m256i carry = _mm256_or_si256(_mm256_and_si256(*sum, x), _mm256_and_si256(t, y));
-    *sum = _mm256_xor_si256(t, y);
-    return carry;
-}
-
-static void tile(const uint32_t *const *pixels, const int32_t *places, int k, const uint32_t *weights, int used,
-                 int32_t *counts, size_t stride) {
-    (void)used;
-    __m256i ones[PIXELS], twos[PIXELS], fours[PIXELS], bytes[PIXELS];
-    const uint32_t *const p[PIXELS] = {pixels[0], pixels[1]};
-    for (int m = 0; m < PIXELS; m++) ones[m] = twos[m] = fours[m] = bytes[m] = _mm256_setzero_si256();
-    int i = 0, held = 0;
-#define X(m, j) \
-    _mm256_xor_si256(_mm256_set1_epi32((int)p[m][places[i + (j)]]), \
-                     _mm256_loadu_si256((const __m256i *)(weights + (size_t)(i + (j)) * BLOCK)))
-    for (; i + 3 < k; i += 4) {
-#pragma GCC unroll 2
+/* Differences in at most SHORTS_HOLD words, as numbers of 16 bits: of a vector's channels first 0 to 7 and 16 to 23, then
+ * 8 to 15 and 24 to 31. */
+ALWAYS void tile(const uint8_t *const *pixels, const int32_t *places, int k, const uint8_t *weights, const int vectors,
+                 __m256i shorts[PIXELS][2][2]) {
+    const uint8_t *const p[PIXELS] = {pixels[0], pixels[1], pixels[2], pixels[3]};
+    for (int m = 0; m < PIXELS; m++)
+        for (int v = 0; v < vectors; v++) shorts[m][v][0] = shorts[m][v][1] = _mm256_setzero_si256();
+    for (int i = 0; i < k;) {
+        const int stop = k - i < BYTES_HOLD ? k : i + BYTES_HOLD;
+        __m256i bytes[PIXELS][2];
+#pragma GCC unroll 4
         for (int m = 0; m < PIXELS; m++) {
-            const __m256i first = add_bits(&ones[m], X(m, 0), X(m, 1)), second = add_bits(&ones[m], X(m, 2), X(m, 3));
-            bytes[m] = _mm256_add_epi8(bytes[m], count_bytes(add_bits(&twos[m], first, second)));
+#pragma GCC unroll 2
+            for (int v = 0; v < vectors; v++) bytes[m][v] = _mm256_setzero_si256();
         }
-        if (++held == BYTES_HOLD) {
-            for (int m = 0; m < PIXELS; m++) {
-                fours[m] = _mm256_add_epi32(fours[m], widen(bytes[m]));
-                bytes[m] = _mm256_setzero_si256();
+        for (; i < stop; i++) {
+            const ptrdiff_t place = places[i];
+#pragma GCC unroll 8
+            for (int j = 0; j < HALVES; j++, weights += BLOCK) {
+                __m256i w[2];
+#pragma GCC unroll 2
+                for (int v = 0; v < vectors; v++) w[v] = _mm256_loadu_si256((const __m256i *)(weights + LANES * v));
+#pragma GCC unroll 4
+                for (int m = 0; m < PIXELS; m++) {
+                    const __m256i table =
+                        _mm256_broadcastsi128_si256(_mm_load_si128((const __m128i *)(TABLES + p[m][place + j])));
+#pragma GCC unroll 2
+                    for (int v = 0; v < vectors; v++) {
+                        bytes[m][v] = _mm256_add_epi8(bytes[m][v], _mm256_shuffle_epi8(table, w[v]));
+                        KEEP(bytes[m][v]);
+                    }
+                }
             }
-            held = 0;
         }
-    }
-    for (int m = 0; m < PIXELS; m++) {
-        __m256i rest = count_bytes(ones[m]); /* and three words more at most: 32 of 255 */
-        for (int j = 0; i + j < k; j++) rest = _mm256_add_epi8(rest, count_bytes(X(m, j)));
-        __m256i total = _mm256_slli_epi32(_mm256_add_epi32(fours[m], widen(bytes[m])), 2);
-        total = _mm256_add_epi32(total, _mm256_slli_epi32(widen(count_bytes(twos[m])), 1));
-        total = _mm256_add_epi32(total, widen(rest));
-        _mm256_storeu_si256((__m256i *)(counts + (size_t)m * stride), total);
-    }
-#undef X
-}
-
-static void compare(const int32_t *x, const int32_t *limits, int n, uint32_t *words) {
-    for (int i = 0; i < n; i += 32) {
-        uint32_t word = 0;
-        int j = 0;
-        for (; j < 32 && i + j + 8 <= n; j += 8) {
-            const __m256i a = _mm256_loadu_si256((const __m256i *)(x + i + j));
-            const __m256i b = _mm256_loadu_si256((const __m256i *)(limits + i + j));
-            word |= (uint32_t)_mm256_movemask_ps(_mm256_castsi256_ps(_mm256_cmpgt_epi32(a, b))) << j;
-        }
-        for (; j < 32 && i + j < n; j++) word |= (uint32_t)(x[i + j] > limits[i + j]) << j;
-        words[i / 32] = word;
+        const __m256i zero = _mm256_setzero_si256();
+        for (int m = 0; m < PIXELS; m++)
+            for (int v = 0; v < vectors; v++) {
+                shorts[m][v][0] = _mm256_add_epi16(shorts[m][v][0], _mm256_unpacklo_epi8(bytes[m][v], zero));
+                shorts[m][v][1] = _mm256_add_epi16(shorts[m][v][1], _mm256_unpackhi_epi8(bytes[m][v], zero));
+            }
     }
 }
 
-static void to_int8_256(const int32_t *x, int shift, int n, int32_t least, int32_t most, const float *multiplier,
-                        const float *bias, int8_t *y) {
-    const __m256i low = _mm256_set1_epi32(least), high = _mm256_set1_epi32(most);
-    int i = 0;
-    for (; i + 8 <= n; i += 8) {
-        __m256i v = _mm256_slli_epi32(_mm256_loadu_si256((const __m256i *)(x + i)), shift);
-        v = _mm256_max_epi32(_mm256_min_epi32(v, high), low);
-        __m256 r = _mm256_mul_ps(_mm256_cvtepi32_ps(v), _mm256_loadu_ps(multiplier + i));
-        r = _mm256_add_ps(r, _mm256_loadu_ps(bias + i));
-        /* The second operand is what is left of NaN. */
-        r = _mm256_min_ps(_mm256_max_ps(r, _mm256_set1_ps(-128.0f)), _mm256_set1_ps(127.0f));
-        v = _mm256_cvttps_epi32(r);
-        const __m256 rest = _mm256_sub_ps(r, _mm256_cvtepi32_ps(v));
-        v = _mm256_add_epi32(v, _mm256_cvttps_epi32(_mm256_add_ps(rest, rest)));
-        const __m128i half = _mm_packs_epi32(_mm256_castsi256_si128(v), _mm256_extracti128_si256(v, 1));
-        _mm_storel_epi64((__m128i *)(y + i), _mm_packs_epi16(half, half));
+ALWAYS void add_to(int32_t *counts, const __m256i shorts[2], int is_first) {
+    const __m128i parts[4] = {_mm256_castsi256_si128(shorts[0]), _mm256_castsi256_si128(shorts[1]),
+                              _mm256_extracti128_si256(shorts[0], 1), _mm256_extracti128_si256(shorts[1], 1)};
+#pragma GCC unroll 4
+    for (int i = 0; i < 4; i++) {
+        __m256i *to = (__m256i *)(counts + 8 * i);
+        const __m256i before = is_first ? _mm256_setzero_si256() : _mm256_loadu_si256(to);
+        _mm256_storeu_si256(to, _mm256_add_epi32(before, _mm256_cvtepu16_epi32(parts[i])));
     }
-    to_int8(x + i, shift, n - i, least, most, multiplier + i, bias + i, y + i);
+}
+
+ALWAYS void sums_of(const Patch *patch, const int vectors, int32_t *counts) {
+    for (int m = 0; m < patch->count; m += PIXELS, counts += PIXELS * BLOCK) {
+        const uint8_t *weights = patch->weights;
+        for (int i = 0; i < patch->k; i += SHORTS_HOLD, weights += (size_t)SHORTS_HOLD * HALVES * BLOCK) {
+            __m256i shorts[PIXELS][2][2];
+            const int k = patch->k - i < SHORTS_HOLD ? patch->k - i : SHORTS_HOLD;
+            tile(patch->pixels + m, patch->places + i, k, weights, vectors, shorts);
+            for (int p = 0; p < PIXELS; p++)
+                for (int v = 0; v < vectors; v++) add_to(counts + p * BLOCK + LANES * v, shorts[p][v], i == 0);
+        }
+    }
+}
+
+static void sums(const Patch *patch, int32_t *counts) {
+    if (patch->used > LANES)
+        sums_of(patch, 2, counts);
+    else
+        sums_of(patch, 1, counts);
+}
+
+/* Limits of a vector's channels as numbers of 16 bits, in the order of a tile's. */
+ALWAYS __m256i limits_of(const int32_t *limits) {
+    const __m256i a = _mm256_loadu2_m128i((const __m128i *)(limits + 16), (const __m128i *)limits);
+    const __m256i b = _mm256_loadu2_m128i((const __m128i *)(limits + 20), (const __m128i *)(limits + 4));
+    return _mm256_packs_epi32(a, b);
+}
+
+ALWAYS void bits_of(const Patch *patch, const int vectors, const int32_t *kinds, const int32_t *limits, uint32_t *to,
+                    size_t stride) {
+    const int rest = patch->used % LANES;
+    const uint32_t there = rest ? (1u << rest) - 1 : ~0u; /* of the last vector */
+    __m256i limit[2][2] = {{_mm256_setzero_si256()}}; /* what compilers ask for */
+    for (int m = 0; m < patch->count; m += PIXELS) {
+        __m256i shorts[PIXELS][2][2];
+        tile(patch->pixels + m, patch->places, patch->k, patch->weights, vectors, shorts);
+        for (int p = 0; p < PIXELS && m + p < patch->count; p++) {
+            if (m + p == 0 || kinds[m + p] != kinds[m + p - 1]) {
+                for (int v = 0; v < vectors; v++)
+                    for (int i = 0; i < 2; i++) limit[v][i] = limits_of(limits + kinds[m + p] + LANES * v + 8 * i);
+            }
+            for (int v = 0; v < vectors; v++) {
+                const __m256i low = _mm256_cmpgt_epi16(shorts[p][v][0], limit[v][0]);
+                const __m256i high = _mm256_cmpgt_epi16(shorts[p][v][1], limit[v][1]);
+                const uint32_t word = (uint32_t)_mm256_movemask_epi8(_mm256_packs_epi16(low, high));
+                to[(size_t)(m + p) * stride + (size_t)v] = v + 1 < vectors ? word : word & there;
+            }
+        }
+    }
+}
+
+/* Where numbers of 16 bits hold no counts. */
+static void bits_of_many(const Patch *patch, const int32_t *kinds, const int32_t *limits, uint32_t *to, size_t stride) {
+    for (int m = 0; m < patch->count; m += PIXELS) {
+        int32_t counts[PIXELS * BLOCK];
+        Patch one = *patch;
+        one.pixels += m;
+        one.count = PIXELS;
+        sums(&one, counts);
+        for (int p = 0; p < PIXELS && m + p < patch->count; p++)
+            for (int o = 0; o < patch->used; o += LANES) {
+                uint32_t word = 0;
+                for (int i = o; i < o + LANES && i < patch->used; i++)
+                    word |= (uint32_t)(counts[p * BLOCK + i] > limits[kinds[m + p] + i]) << (i - o);
+                to[(size_t)(m + p) * stride + (size_t)(o / LANES)] = word;
+            }
+    }
+}
+
+static void bits(const Patch *patch, const int32_t *kinds, const int32_t *limits, uint32_t *to, size_t stride) {
+    if (patch->k > SHORTS_HOLD)
+        bits_of_many(patch, kinds, limits, to, stride);
+    else if (patch->used > LANES)
+        bits_of(patch, 2, kinds, limits, to, stride);
+    else
+        bits_of(patch, 1, kinds, limits, to, stride);
+}
+
+static void to_float(const int32_t *counts, int count, int used, const Epilogue *e, float *y, size_t stride) {
+    to_float_in_blocks(BLOCK, counts, count, used, e, y, stride);
+}
+
+static void eight_to_int8(const int32_t *counts, const int32_t *offset, const Epilogue *e, int o, int8_t *y) {
+    __m256i v = _mm256_slli_epi32(_mm256_loadu_si256((const __m256i *)(counts + o)), 1);
+    v = _mm256_add_epi32(v, _mm256_loadu_si256((const __m256i *)(offset + o)));
+    v = _mm256_max_epi32(_mm256_min_epi32(v, _mm256_set1_epi32(e->most)), _mm256_set1_epi32(e->least));
+    __m256 r = _mm256_mul_ps(_mm256_cvtepi32_ps(v), _mm256_loadu_ps(e->multiplier + o));
+    r = _mm256_add_ps(r, _mm256_loadu_ps(e->bias + o));
+    /* The second operand is what is left of NaN. */
+    r = _mm256_min_ps(_mm256_max_ps(r, _mm256_set1_ps(-128.0f)), _mm256_set1_ps(127.0f));
+    v = _mm256_cvttps_epi32(r);
+    const __m256 rest = _mm256_sub_ps(r, _mm256_cvtepi32_ps(v));
+    v = _mm256_add_epi32(v, _mm256_cvttps_epi32(_mm256_add_ps(rest, rest)));
+    const __m128i half = _mm_packs_epi32(_mm256_castsi256_si128(v), _mm256_extracti128_si256(v, 1));
+    _mm_storel_epi64((__m128i *)(y + o), _mm_packs_epi16(half, half));
+}
+
+static void to_int8(const int32_t *counts, int count, int used, const Epilogue *e, int8_t *y, size_t stride) {
+    for (int m = 0; m < count; m++, counts += BLOCK, y += stride) {
+        const int32_t *offset = e->offsets + e->kinds[m];
+        int o = 0;
+        for (; o + 8 <= used; o += 8) eight_to_int8(counts, offset, e, o, y);
+        int8_of(counts + o, offset + o, used - o, e->least, e->most, e->multiplier + o, e->bias + o, y + o);
+    }
 }
 
 static void pack_float(const float *x, size_t n, uint32_t *words) {
@@ -139,8 +246,19 @@ static void pack_int8(const int8_t *x, size_t n, int32_t zero_point, uint32_t *w
 #pragma GCC pop_options
 #endif
 
-const Kernels avx2_kernels = {"avx2",  PIXELS,   BLOCK,   BLOCK,      tile,
-                              compare, to_float, to_int8_256, pack_float, pack_int8};
+const Kernels avx2_kernels = {.name = "avx2",
+                              .pixels = PIXELS,
+                              .block = BLOCK,
+                              .word_bytes = HALVES,
+                              .weight_bytes = HALVES * BLOCK,
+                              .spread = spread,
+                              .lay = lay,
+                              .sums = sums,
+                              .bits = bits,
+                              .to_float = to_float,
+                              .to_int8 = to_int8,
+                              .pack_float = pack_float,
+                              .pack_int8 = pack_int8};
 #else
 typedef int nothing_here;
 #endif

@@ -15,103 +15,111 @@
 #include "epilogue.h"
 #include "kernels.h"
 
-enum { PIXELS = 4, BLOCK = 32, LANES = 16, XOR3 = 0x96, CARRY = 0x3a };
+enum { PIXELS = 4, BLOCK = 32, LANES = 16, LINE = 64 };
 
-/* CARRY: with t = ones ^ x0, s = t ^ x1 the carry is t ? ~s ^ ... = t ? s ^ t : ones, and s ^ t is ~s where t is 1. */
+#define ALWAYS static inline __attribute__((always_inline))
 
-static inline __attribute__((always_inline)) void tile_of(const uint32_t *const *pixels, const int32_t *places, int k,
-                                                          const uint32_t *weights, const int vectors, int32_t *counts,
-                                                          size_t stride) {
-    __m512i ones[PIXELS][2], sums[PIXELS][2];
-    const uint32_t *p[PIXELS];
+static void lay(const uint32_t *filter, int k, void *weights) { lay_strips(filter, k, BLOCK, BLOCK, weights); }
+
+ALWAYS __m512i word(const uint8_t *p) { return _mm512_set1_epi32(*(const int *)(const void *)p); }
+
+/* Counts of PIXELS pixels and 16 or 32 channels. */
+ALWAYS void tile(const uint8_t *const *pixels, const int32_t *places, int k, const uint32_t *weights, const int vectors,
+                 __m512i total[PIXELS][2]) {
+    const uint8_t *const p[PIXELS] = {pixels[0], pixels[1], pixels[2], pixels[3]};
 #pragma GCC unroll 4
     for (int m = 0; m < PIXELS; m++) {
-        p[m] = pixels[m];
 #pragma GCC unroll 2
-        for (int v = 0; v < vectors; v++) ones[m][v] = sums[m][v] = _mm512_setzero_si512();
+        for (int v = 0; v < vectors; v++) total[m][v] = _mm512_setzero_si512();
     }
-    int i = 0;
-    for (; i + 1 < k; i += 2, weights += 2 * BLOCK) {
-        const int32_t first = places[i], second = places[i + 1];
-        __m512i w[2][2];
 #pragma GCC unroll 2
-        for (int v = 0; v < vectors; v++) {
-            w[0][v] = _mm512_loadu_si512(weights + LANES * v);
-            w[1][v] = _mm512_loadu_si512(weights + BLOCK + LANES * v);
-        }
+    for (int i = 0; i < k; i++, weights += BLOCK) {
+        const ptrdiff_t place = places[i];
+        __m512i w[2];
+#pragma GCC unroll 2
+        for (int v = 0; v < vectors; v++) w[v] = _mm512_loadu_si512(weights + LANES * v);
 #pragma GCC unroll 4
         for (int m = 0; m < PIXELS; m++) {
-            const __m512i a = _mm512_set1_epi32((int)p[m][first]), b = _mm512_set1_epi32((int)p[m][second]);
+            const __m512i x = word(p[m] + place);
 #pragma GCC unroll 2
-            for (int v = 0; v < vectors; v++) {
-                const __m512i t = _mm512_ternarylogic_epi32(ones[m][v], a, w[0][v], XOR3);
-                const __m512i s = _mm512_ternarylogic_epi32(t, b, w[1][v], XOR3);
-                const __m512i carry = _mm512_ternarylogic_epi32(t, s, ones[m][v], CARRY);
-                sums[m][v] = _mm512_add_epi32(sums[m][v], _mm512_popcnt_epi32(carry));
-                ones[m][v] = s;
-            }
-        }
-    }
-#pragma GCC unroll 4
-    for (int m = 0; m < PIXELS; m++) {
-#pragma GCC unroll 2
-        for (int v = 0; v < vectors; v++) {
-            __m512i total = _mm512_add_epi32(_mm512_slli_epi32(sums[m][v], 1), _mm512_popcnt_epi32(ones[m][v]));
-            if (i < k) {
-                const __m512i x = _mm512_xor_si512(_mm512_set1_epi32((int)p[m][places[i]]),
-                                                   _mm512_loadu_si512(weights + LANES * v));
-                total = _mm512_add_epi32(total, _mm512_popcnt_epi32(x));
-            }
-            _mm512_storeu_si512(counts + (size_t)m * stride + LANES * v, total);
+            for (int v = 0; v < vectors; v++)
+                total[m][v] = _mm512_add_epi32(total[m][v], _mm512_popcnt_epi32(_mm512_xor_si512(x, w[v])));
         }
     }
 }
 
-static void tile(const uint32_t *const *pixels, const int32_t *places, int k, const uint32_t *weights, int used,
-                 int32_t *counts, size_t stride) {
-    if (used > LANES)
-        tile_of(pixels, places, k, weights, 2, counts, stride);
+/* The next block's weights, which may have left the caches since the last run, come while this one is worked on. */
+ALWAYS void fetch_ahead(const Patch *w, int first) {
+    const ptrdiff_t bytes = (ptrdiff_t)w->k * BLOCK * 4, tiles = (w->count + PIXELS - 1) / PIXELS, i = first / PIXELS;
+    const char *next = (const char *)w->weights + bytes;
+    for (ptrdiff_t at = bytes * i / tiles; at < bytes * (i + 1) / tiles; at += LINE) _mm_prefetch(next + at, _MM_HINT_T0);
+}
+
+ALWAYS void sums_of(const Patch *w, const int vectors, int32_t *counts) {
+    for (int m = 0; m < w->count; m += PIXELS, counts += PIXELS * BLOCK) {
+        __m512i total[PIXELS][2];
+        tile(w->pixels + m, w->places, w->k, w->weights, vectors, total);
+        fetch_ahead(w, m);
+        for (int i = 0; i < PIXELS; i++)
+            for (int v = 0; v < vectors; v++) _mm512_storeu_si512(counts + i * BLOCK + LANES * v, total[i][v]);
+    }
+}
+
+static void sums(const Patch *w, int32_t *counts) {
+    if (w->used > LANES)
+        sums_of(w, 2, counts);
     else
-        tile_of(pixels, places, k, weights, 1, counts, stride);
+        sums_of(w, 1, counts);
 }
 
-static inline __mmask16 first(size_t n) { return n < 16 ? (__mmask16)((1u << n) - 1) : (__mmask16)0xffff; }
-
-static void compare(const int32_t *x, const int32_t *limits, int n, uint32_t *words) {
-    int i = 0;
-    for (; i + 32 <= n; i += 32) {
-        const __mmask16 low = _mm512_cmpgt_epi32_mask(_mm512_loadu_si512(x + i), _mm512_loadu_si512(limits + i));
-        const __mmask16 high =
-            _mm512_cmpgt_epi32_mask(_mm512_loadu_si512(x + i + 16), _mm512_loadu_si512(limits + i + 16));
-        words[i / 32] = low | (uint32_t)high << 16;
-    }
-    for (; i < n; i += 32) {
-        uint32_t word = 0;
-        for (int j = 0; j < 32 && i + j < n; j += 16) {
-            const __mmask16 mask = first((size_t)(n - i - j));
-            const __m512i a = _mm512_maskz_loadu_epi32(mask, x + i + j);
-            const __m512i b = _mm512_maskz_loadu_epi32(mask, limits + i + j);
-            word |= (uint32_t)_mm512_mask_cmpgt_epi32_mask(mask, a, b) << j;
+ALWAYS void bits_of(const Patch *w, const int vectors, const int32_t *kinds, const int32_t *limits, uint32_t *to,
+                    size_t stride) {
+    const uint32_t there = w->used < BLOCK ? (1u << w->used) - 1 : ~0u;
+    for (int m = 0; m < w->count; m += PIXELS) {
+        __m512i total[PIXELS][2];
+        tile(w->pixels + m, w->places, w->k, w->weights, vectors, total);
+        fetch_ahead(w, m);
+        for (int i = 0; i < PIXELS && m + i < w->count; i++) {
+            const int32_t *limit = limits + kinds[m + i];
+            uint32_t found = _mm512_cmpgt_epi32_mask(total[i][0], _mm512_loadu_si512(limit));
+            if (vectors == 2)
+                found |= (uint32_t)_mm512_cmpgt_epi32_mask(total[i][1], _mm512_loadu_si512(limit + LANES)) << LANES;
+            to[(size_t)(m + i) * stride] = found & there;
         }
-        words[i / 32] = word;
     }
 }
 
-static void to_int8_512(const int32_t *x, int shift, int n, int32_t least, int32_t most, const float *multiplier,
-                        const float *bias, int8_t *y) {
-    const __m512i low = _mm512_set1_epi32(least), high = _mm512_set1_epi32(most);
-    for (int i = 0; i < n; i += 16) {
-        const __mmask16 mask = first((size_t)(n - i));
-        __m512i v = _mm512_slli_epi32(_mm512_maskz_loadu_epi32(mask, x + i), (unsigned)shift);
-        v = _mm512_max_epi32(_mm512_min_epi32(v, high), low);
-        __m512 r = _mm512_mul_ps(_mm512_cvtepi32_ps(v), _mm512_maskz_loadu_ps(mask, multiplier + i));
-        r = _mm512_add_ps(r, _mm512_maskz_loadu_ps(mask, bias + i));
-        /* The second operand is what is left of NaN. */
-        r = _mm512_min_ps(_mm512_max_ps(r, _mm512_set1_ps(-128.0f)), _mm512_set1_ps(127.0f));
-        v = _mm512_cvttps_epi32(r);
-        const __m512 rest = _mm512_sub_ps(r, _mm512_cvtepi32_ps(v));
-        v = _mm512_add_epi32(v, _mm512_cvttps_epi32(_mm512_add_ps(rest, rest)));
-        _mm512_mask_cvtepi32_storeu_epi8(y + i, mask, v);
+static void bits(const Patch *w, const int32_t *kinds, const int32_t *limits, uint32_t *to, size_t stride) {
+    if (w->used > LANES)
+        bits_of(w, 2, kinds, limits, to, stride);
+    else
+        bits_of(w, 1, kinds, limits, to, stride);
+}
+
+static inline __mmask16 first(int n) { return n < LANES ? (__mmask16)((1u << n) - 1) : (__mmask16)0xffff; }
+
+static void to_float(const int32_t *counts, int count, int used, const Epilogue *e, float *y, size_t stride) {
+    to_float_in_blocks(BLOCK, counts, count, used, e, y, stride);
+}
+
+static void to_int8(const int32_t *counts, int count, int used, const Epilogue *e, int8_t *y, size_t stride) {
+    const __m512i low = _mm512_set1_epi32(e->least), high = _mm512_set1_epi32(e->most);
+    for (int o = 0; o < used; o += LANES) {
+        const __mmask16 mask = first(used - o);
+        const __m512 multiplier = _mm512_maskz_loadu_ps(mask, e->multiplier + o);
+        const __m512 bias = _mm512_maskz_loadu_ps(mask, e->bias + o);
+        for (int m = 0; m < count; m++) {
+            __m512i v = _mm512_slli_epi32(_mm512_loadu_si512(counts + m * BLOCK + o), 1);
+            v = _mm512_add_epi32(v, _mm512_maskz_loadu_epi32(mask, e->offsets + e->kinds[m] + o));
+            v = _mm512_max_epi32(_mm512_min_epi32(v, high), low);
+            __m512 r = _mm512_add_ps(_mm512_mul_ps(_mm512_cvtepi32_ps(v), multiplier), bias);
+            /* The second operand is what is left of NaN. */
+            r = _mm512_min_ps(_mm512_max_ps(r, _mm512_set1_ps(-128.0f)), _mm512_set1_ps(127.0f));
+            v = _mm512_cvttps_epi32(r);
+            const __m512 rest = _mm512_sub_ps(r, _mm512_cvtepi32_ps(v));
+            v = _mm512_add_epi32(v, _mm512_cvttps_epi32(_mm512_add_ps(rest, rest)));
+            _mm512_mask_cvtepi32_storeu_epi8(y + (size_t)m * stride + o, mask, v);
+        }
     }
 }
 
@@ -119,7 +127,7 @@ static void pack_float(const float *x, size_t n, uint32_t *words) {
     for (size_t i = 0; i < n; i += 32) {
         uint32_t word = 0;
         for (size_t j = 0; j < 32 && i + j < n; j += 16) {
-            const __m512 a = _mm512_maskz_loadu_ps(first(n - i - j), x + i + j);
+            const __m512 a = _mm512_maskz_loadu_ps(n - i - j < 16 ? first((int)(n - i - j)) : 0xffff, x + i + j);
             word |= (uint32_t)_mm512_cmp_ps_mask(a, _mm512_setzero_ps(), _CMP_LT_OQ) << j;
         }
         words[i / 32] = word;
@@ -140,8 +148,18 @@ static void pack_int8(const int8_t *x, size_t n, int32_t zero_point, uint32_t *w
 #pragma GCC pop_options
 #endif
 
-const Kernels avx512_kernels = {"avx512", PIXELS,  BLOCK,   LANES,      tile,
-                                compare,  to_float, to_int8_512, pack_float, pack_int8};
+const Kernels avx512_kernels = {.name = "avx512",
+                                .pixels = PIXELS,
+                                .block = BLOCK,
+                                .word_bytes = 4,
+                                .weight_bytes = 4 * BLOCK,
+                                .lay = lay,
+                                .sums = sums,
+                                .bits = bits,
+                                .to_float = to_float,
+                                .to_int8 = to_int8,
+                                .pack_float = pack_float,
+                                .pack_int8 = pack_int8};
 #else
 typedef int nothing_here;
 #endif

@@ -1,7 +1,8 @@
 /* The structs of TensorFlow Lite's C interface that an external delegate touches, as they lie in memory.
  *
  * No wheel ships the headers. Layouts: tensorflow/lite/core/c/common.h of 2.14, the same in LiteRT 2.3. Only the leading
- * fields of a struct that the interpreter allocates are declared; all of those that are handed over by value are. */
+ * fields of a struct that the interpreter allocates are declared. Behind those that we allocate lie zeros: what a later
+ * version adds there is nothing. */
 #ifndef MULTIGRAFT_TFLITE_ABI_H
 #define MULTIGRAFT_TFLITE_ABI_H
 
@@ -66,6 +67,9 @@ typedef struct TfLiteRegistration {
     void *registration_external;
     void *(*async_kernel)(TfLiteContext *, TfLiteNode *);
     uint64_t inplace_operator;
+#if UINTPTR_MAX > UINT32_MAX
+    void *zeros[16]; /* 32-bit Arm hands it over by value in front of other arguments: there the size has to be the same */
+#endif
 } TfLiteRegistration;
 
 struct TfLiteContext {
@@ -97,6 +101,7 @@ struct TfLiteDelegate {
     void (*FreeBufferHandle)(TfLiteContext *, TfLiteDelegate *, int *);
     int64_t flags;
     void *opaque_delegate_builder;
+    void *zeros[16];
 };
 
 #endif

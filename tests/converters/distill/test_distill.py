@@ -160,7 +160,7 @@ def test_an_operator_that_cannot_be_trained_keeps_the_graft_and_is_named() -> No
 def test_a_tail_without_weights_stays_as_it_was() -> None:
     candidate = grafted(TARGET)
     node = onnx.helper.make_node("Identity", [DONOR.cut_points[0].name], ["y"])
-    bare = dataclasses.replace(candidate, tail=Tail(DONOR.cut_points[0].name, (node,), {}, ("y",), 20, 64))
+    bare = dataclasses.replace(candidate, tail=Tail((DONOR.cut_points[0].name,), (node,), {}, ("y",), 20, 64))
     assert distilled(TARGET, bare).grafts["target"].tail.nodes == (node,)
 
 

@@ -46,7 +46,7 @@ class Case:
         inputs = ["x", *("" if c is None else f"c{i}" for i, c in enumerate(constants))]
         names = tuple(f"y{i}" for i in range(outputs))
         node = onnx.helper.make_node(op, inputs, names, op.lower(), **attributes)
-        self.tail = Tail("x", (node,), values, names, opset, BATCH)
+        self.tail = Tail(("x",), (node,), values, names, opset, BATCH)
         self.id = " ".join([op, *(f"{k}={v}" for k, v in attributes.items())])
 
 
@@ -169,7 +169,7 @@ def test_what_cannot_be_trained_is_named(case: Case) -> None:
 def test_a_computed_shape_is_refused() -> None:
     nodes = (onnx.helper.make_node("Relu", ["x"], ["s"]), onnx.helper.make_node("Reshape", ["x", "s"], ["y"], "fold"))
     with pytest.raises(UnsupportedOperatorError, match="fold"):
-        TorchTail(Tail("x", nodes, {}, ("y",), 20, BATCH))(torch.from_numpy(floats(*VECTOR)))
+        TorchTail(Tail(("x",), nodes, {}, ("y",), 20, BATCH))(torch.from_numpy(floats(*VECTOR)))
 
 
 def test_weights_are_trained_and_other_constants_are_not() -> None:
@@ -180,7 +180,7 @@ def test_weights_are_trained_and_other_constants_are_not() -> None:
         onnx.helper.make_node("Add", ["scaled", "anchors"], ["y"]),
     )
     constants = {"weight": floats(8, 5), "bias": floats(5), "scale": floats(5), "anchors": floats(5)}
-    tail = Tail("x", nodes, constants, ("y",), 20, BATCH)
+    tail = Tail(("x",), nodes, constants, ("y",), 20, BATCH)
     module = TorchTail(tail)
     assert set(module.parameters) == {"weight", "bias"}
     x = floats(*VECTOR)
@@ -197,6 +197,6 @@ def test_weights_are_trained_and_other_constants_are_not() -> None:
 
 def test_a_tail_that_takes_one_frame_at_a_time_runs_frame_by_frame() -> None:
     node = onnx.helper.make_node("Reshape", ["x", "shape"], ["y"])
-    tail = Tail("x", (node,), {"shape": ints(1, 2, 4)}, ("y",), 20, batch=1)
+    tail = Tail(("x",), (node,), {"shape": ints(1, 2, 4)}, ("y",), 20, batch=1)
     x = floats(*VECTOR)
     np.testing.assert_allclose(TorchTail(tail)(torch.from_numpy(x))[0].numpy(), tail.run(x)[0])

@@ -49,8 +49,17 @@ def test_the_smallest_plan_that_keeps_the_budget_is_chosen(outcome: PlanningResu
     assert "relative" in outcome.chosen.grafts
 
 
+def test_each_task_keeps_what_is_asked_of_it_and_no_more(similarity: SimilarityTable) -> None:
+    strict = planned(similarity, Limits(min_agreement=0.9, least_agreements={"relative": 0.9999}))
+    assert "relative" not in strict.chosen.grafts
+    uneven = planned(similarity, Limits(min_agreement=0.9, least_agreements={"stranger": 0.4}))
+    bounds = {name: graft.shown.lower_bound for name, graft in uneven.chosen.grafts.items()}
+    assert bounds["relative"] >= 0.9 > bounds["stranger"] >= 0.4
+    assert uneven.limits.keeps_agreement(uneven.chosen) and not Limits(0.9).keeps_agreement(uneven.chosen)
+
+
 def test_the_front_holds_no_plan_that_another_covers(outcome: PlanningResult) -> None:
-    assert not any(a.covers(b) for a in outcome.front for b in outcome.front if a is not b)
+    assert not any(a.covers(b, Limits()) for a in outcome.front for b in outcome.front if a is not b)
     assert any(not p.grafts for p in outcome.front)
 
 
@@ -129,16 +138,18 @@ def test_every_part_of_a_plan_is_timed_once_and_the_fastest_plan_costs_least(out
 def test_latency_is_on_the_front_and_decides_where_it_is_preferred(similarity: SimilarityTable) -> None:
     plain = SharingPlan({}, 100, 100, latency_us=10.0)
     slow, fast = SharingPlan({}, 90, 90, latency_us=20.0), SharingPlan({}, 120, 120, latency_us=5.0)
-    assert not any(a.covers(b) for a, b in itertools.permutations((plain, slow, fast), 2))
-    assert SharingPlan({}, 100, 100, latency_us=10.3).covers(plain), "timings differ by more"
-    assert SharingPlan({}, 90, 90).covers(plain), "what was not timed is not slower"
+    assert not any(a.covers(b, Limits()) for a, b in itertools.permutations((plain, slow, fast), 2))
+    assert SharingPlan({}, 100, 100, latency_us=10.3).covers(plain, Limits()), "timings differ by more"
+    assert SharingPlan({}, 90, 90).covers(plain, Limits()), "what was not timed is not slower"
     for prefer in ("weights", "latency"):
         outcome = planned(similarity, Limits(min_agreement=0.9, prefer=prefer))
         times = [point["latency_us"] for point in outcome.pareto_json() if point["meets_budget"]]
         assert min(times) > 0 and sum(point["chosen"] for point in outcome.pareto_json()) == 1
         if prefer == "latency":
             assert outcome.chosen.latency_us == min(times)
-            assert not any(a.covers(b) for a, b in itertools.permutations(outcome.front, 2) if b != outcome.chosen)
+            assert not any(
+                a.covers(b, Limits()) for a, b in itertools.permutations(outcome.front, 2) if b != outcome.chosen
+            )
 
 
 def test_an_override_wins_over_the_budget_and_says_so(similarity: SimilarityTable) -> None:

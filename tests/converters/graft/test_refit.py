@@ -16,7 +16,7 @@ from multigraft.converters.graft.refit import refit, run_node
 from multigraft.converters.graft.tail import tail_of
 from multigraft.converters.network.network import Network, attributes
 from multigraft.tensors.preprocessing import Preprocessing
-from tests.converters.graft.networks import frames, perturbed, residual_network
+from tests.converters.graft.networks import GREY, frames, model, perturbed, residual_network
 
 FIT = frames(160, seed=1)
 ACCEPT = frames(200, seed=2)
@@ -162,3 +162,36 @@ def test_frames_that_lie_along_another_axis_stay_together(
     second = np.array([-1, 3, 4] if kind == "Reshape" else [0], np.int64)
     node = onnx.helper.make_node(kind, ["x", "second"], ["y"])
     np.testing.assert_array_equal(run_node(node, {"x": x}, {"second": second}, 20)["y"], x.reshape(expected))
+
+
+def product_network(name: str, has_bias: bool, shift: float = 0.0) -> Network:
+    """A stem, ``shift`` on its channels, then a product whose bias, if it has one, is added apart."""
+    rng = np.random.default_rng(5)
+    constants: dict[str, Any] = {
+        "w0": rng.normal(size=(6, 1, 3, 3)).astype(np.float32),
+        "b0": np.ones(6, np.float32) + shift,
+        "w1": rng.normal(size=(216, 3)).astype(np.float32) + 0.3,
+        "b1": np.array([1.0, -2.0, 3.0], np.float32),
+    }
+    nodes = [
+        onnx.helper.make_node("Conv", ["image", "w0", "b0"], ["stem"]),
+        onnx.helper.make_node("Flatten", ["stem"], ["flat"]),
+        onnx.helper.make_node("MatMul", ["flat", "w1"], ["product" if has_bias else "logits"]),
+    ]
+    if has_bias:
+        nodes.append(onnx.helper.make_node("Add", ["b1", "product"], ["logits"]))
+    return Network(name, model(nodes, constants, (1, 8, 8), {"logits": (3,)}), GREY)
+
+
+@pytest.mark.parametrize("has_bias", [True, False], ids=["bias apart", "no bias"])
+def test_a_product_of_features_that_are_shifted_loses_the_shift(has_bias: bool) -> None:
+    """What a product has no bias for goes into the addition behind it, or else into its weights."""
+    donor, target = product_network("a", has_bias, shift=4.0), product_network("b", has_bias)
+    point, own = donor.cut_points[0], target.cut_points[0]
+    evidence = Evidence(FIT, ACCEPT)
+    graft = evaluate(Join("a", "b", point, own, "refit", "independent"), donor, target, evidence)
+    (original,) = evidence.answers(target)
+    features = donor.run(donor.prepare(ACCEPT), [point.name])[point.name].astype(np.float32)
+    (now,) = graft.tail.run(features)
+    error = ((now - original) ** 2).mean(0) / original.var(0)
+    assert error.max() < (1e-3 if has_bias else 0.05)

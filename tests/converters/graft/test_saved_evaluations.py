@@ -102,8 +102,8 @@ def test_the_same_search_reads_back_equal_candidates(folder: Path, given: dict[s
     assert reused == len(saved) == 2
     for old, new in zip(saved, again, strict=True):
         assert dataclasses.replace(old, tail=new.tail) == new
-        assert (old.tail.source, old.tail.outputs, old.tail.opset, old.tail.batch) == (
-            new.tail.source,
+        assert (old.tail.sources, old.tail.outputs, old.tail.opset, old.tail.batch) == (
+            new.tail.sources,
             new.tail.outputs,
             new.tail.opset,
             new.tail.batch,

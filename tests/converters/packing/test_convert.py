@@ -20,7 +20,8 @@ from multigraft.converters.conversion.onnx2tf_environment import Environment
 from multigraft.converters.demo.data import demo_folder
 from multigraft.converters.network.frames import Frame
 from multigraft.converters.network.multitask import MultiTaskModel, SegmentSpec
-from multigraft.converters.packing.convert import Conversion, convert, pixel_range
+from multigraft.converters.packing.convert import convert, pixel_range
+from multigraft.converters.packing.finishing import Conversion
 from multigraft.errors import ConversionError, InputError, UsageError
 from multigraft.runtime import Engine
 from multigraft.tensors.preprocessing import Preprocessing, prepare_batch

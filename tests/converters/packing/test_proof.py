@@ -92,8 +92,10 @@ def test_a_graft_is_promised_by_the_frames_that_no_choice_has_looked_at() -> Non
     shown = proved(chosen, (PARENT, CHILD), {"relative": evidence}, SearchOptions())
     assert shown.agreement == 0 and shown.lower_bound == 0
     assert shown.grafts["relative"].shown.frames == len(bad)
-    assert f"on {len(bad):,} frames that no choice has looked at, relative shows 0.0000" in shortfall(shown, 0.9)
-    assert not shortfall(chosen, 0.5)
+    said = shortfall(shown, Limits(0.9))
+    assert f"on {len(bad):,} frames that no choice has looked at, relative shows 0.0000" in said
+    assert shortfall(shown, Limits(0.0, least_agreements={"relative": 0.9})) == said
+    assert not shortfall(chosen, Limits(0.5))
 
 
 def held_out(count: int) -> Evidence:

@@ -18,8 +18,9 @@ from multigraft.converters.conversion.interpreters import available
 from multigraft.converters.conversion.onnx2tf_environment import Environment
 from multigraft.converters.network.multitask import MultiTaskModel
 from multigraft.converters.packing.budget import missed
-from multigraft.converters.packing.convert import Conversion, convert
+from multigraft.converters.packing.convert import convert
 from multigraft.converters.packing.fidelity import BundleRunner
+from multigraft.converters.packing.finishing import Conversion
 from multigraft.converters.quantising.precisions import Precision
 from multigraft.converters.settings.settings import Budget
 from multigraft.runtime import Engine

@@ -14,7 +14,8 @@ from multigraft.bundle.manifest import Task
 from multigraft.converters.conversion.onnx2tf_environment import Environment
 from multigraft.converters.network.frames import Frame
 from multigraft.converters.network.multitask import MultiTaskModel, SegmentSpec
-from multigraft.converters.packing.convert import Conversion, convert
+from multigraft.converters.packing.convert import convert
+from multigraft.converters.packing.finishing import Conversion
 from multigraft.converters.quantising.safeguards import Safeguards
 from multigraft.tensors.preprocessing import Preprocessing
 from tests.converters.onnx_builder import OnnxBuilder

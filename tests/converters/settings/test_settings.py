@@ -42,6 +42,7 @@ model = "nets.pose:make"
 state = "pose.pt"
 kind = "landmarks"
 tolerance = 2
+min_agreement = 0.9
 frames = "pose.npy"
 labels = ["left", "right"]
 [task.preprocessing]
@@ -98,6 +99,7 @@ def test_every_setting_is_read(folder: Path) -> None:
     assert settings.frames_of(pose) == folder / "pose.npy"
     budget = settings.budget
     assert (budget.min_agreement, budget.confidence) == (0.97, 0.99)
+    assert settings.least_agreements == {"garment": 0.97, "pose": 0.9}
     assert (budget.max_weights_bytes, budget.max_macs, budget.max_latency_us) == (200_000, 1_000_000, 900.0)
     graft = settings.graft
     assert (graft.refine, graft.seed, graft.fit_frames, graft.share) == ("distill", 7, 256, {"pose": "relu3"})
@@ -148,6 +150,8 @@ BAD = [
     ("min_agreement = 0.97", "min_agreement = 1", "budget.min_agreement", "no finite number of frames"),
     ("min_agreement = 0.97", 'min_agreement = "0.97"', "budget.min_agreement", "write a number"),
     ("min_agreement = 0.97", "min_agreement = nan", "budget.min_agreement", "write a number"),
+    ("min_agreement = 0.9\n", "min_agreement = 1\n", "task[1].min_agreement", "no finite number of frames"),
+    ("min_agreement = 0.9\n", 'min_agreement = "0.9"\n', "task[1].min_agreement", "write a number"),
     ("min_agreement = 0.97", "min_agreement = true", "budget.min_agreement", "write a number"),
     ("confidence = 0.99", "confidence = 99", "budget.confidence", "below 1"),
     ("max_weights_bytes = 200_000", "max_weights_bytes = 0", "budget.max_weights_bytes", "above 0"),

@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 from onnx import helper
 
 from multigraft.converters.network.network import Network
+from multigraft.converters.thinning.allot import allot_within
 from multigraft.converters.thinning.channels import channel_groups
 from multigraft.converters.thinning.pivots import pivots
 from multigraft.converters.thinning.survey import Read, survey
@@ -192,3 +194,43 @@ def test_few_frames_do_not_make_channels_look_needless() -> None:
     curve = Read(sums, weight, variance).curve(np.arange(80), 80)
     assert curve[40] > 0.2 and curve[79] > 0 and curve[-1] == pytest.approx(0)
     assert curve[40] > curve[60] > curve[79]
+
+
+def two_tasks() -> Network:
+    """A stem that two answers read, each through hidden channels of its own."""
+    wide = residual_network("wide", 3, width=16)
+    constants = {name.removeprefix("wide/"): value for name, value in wide.constants.items()}
+    rng = np.random.default_rng(0)
+    constants |= {
+        "w5": rng.normal(size=(16, 16, 3, 3)).astype(np.float32) / 8,
+        "w6": rng.normal(size=(2, 16)).astype(np.float32),
+    }
+    nodes = [helper.make_node("Conv", ["block", "w5"], ["c5"], strides=[2, 2])]
+    nodes.append(helper.make_node("Relu", ["c5"], ["r5"]))
+    nodes.append(helper.make_node("GlobalAveragePool", ["r5"], ["p5"]))
+    nodes.append(helper.make_node("Flatten", ["p5"], ["f5"]))
+    nodes.append(helper.make_node("Gemm", ["f5", "w6"], ["other"], transB=1))
+    own = []
+    for one in wide.nodes:
+        copied = onnx.NodeProto()
+        copied.CopyFrom(one)
+        copied.input[:] = [name.removeprefix("wide/") for name in one.input]
+        copied.output[:] = [name.removeprefix("wide/") for name in one.output]
+        own.append(copied)
+    return Network("two", model([*own, *nodes], constants, (1, 8, 8), {"logits": (3,), "other": (2,)}), GREY)
+
+
+def test_no_task_loses_more_than_it_may_and_what_one_may_lose_is_not_spent_on_another() -> None:
+    network = two_tasks()
+    found = survey(network, FRAMES, outputs=[1, 1])
+    named = [network.nodes[g.makers[-1]].output[0] for g in found.groups]
+    of_first, of_second = named.index("two/c3"), named.index("two/c5")
+    tight, loose = 0.02, 0.3
+    widths: dict[tuple[float, float], list[int]] = {}
+    for first, second in ((tight, tight), (loose, tight), (tight, loose)):
+        allowed = np.array([first, second])
+        widths[first, second] = allot_within(found, allowed)
+        assert np.all(found.lost(widths[first, second]) <= allowed)
+    even, for_first, for_second = widths.values()
+    assert for_first[of_first] < even[of_first] and for_first[of_second] >= even[of_second]
+    assert for_second[of_second] < even[of_second] and for_second[of_first] >= even[of_first]

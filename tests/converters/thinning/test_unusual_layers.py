@@ -12,7 +12,8 @@ from onnx import helper
 
 from multigraft.converters.network.network import Network
 from multigraft.converters.thinning.channels import channel_groups
-from multigraft.converters.thinning.thin import thin
+from multigraft.converters.thinning.survey import survey
+from multigraft.converters.thinning.thin import thin, thinned_to
 from tests.converters.graft.networks import GREY, frames, model
 
 FRAMES = frames(60, seed=1)
@@ -221,3 +222,61 @@ def test_what_a_layer_loses_in_the_mean_goes_into_a_bias_that_is_added_apart() -
     thinned = thin(whole, FRAMES, 0.2, macs=0.0).network
     was, now = (n.run(n.prepare(FRAMES), ["odd/biased"])["odd/biased"] for n in (whole, thinned))
     assert np.abs((now - was).mean((0, 1))).max() < 0.05 * was.std((0, 1)).min()
+
+
+def decoder(doubled: bool, resize: onnx.NodeProto, pad: onnx.NodeProto, **constants: Any) -> Network:
+    """A stem that is strided, made larger twice and padded, as decoders do it; every channel between twice."""
+    times = 2 if doubled else 1
+    nodes = [
+        node("Conv", ["image", "w0", "b0"], ["stem"], strides=[2, 2]),
+        node("Relu", ["stem"], ["seen"]),
+        resize,
+        pad,
+        node("ConvTranspose", ["padded", "w1", "b1"], ["larger"], strides=[2, 2]),
+        node("Relu", ["larger"], ["large"]),
+        node("Conv", ["large", "w2"], ["map"]),
+        node("Flatten", ["map"], ["flat"]),
+        node("Gemm", ["flat", "w3"], ["y"]),
+    ]
+    shared: dict[str, Any] = {
+        "w0": np.concatenate([weights(5, 1, 3, 3)] * times),
+        "b0": np.concatenate([weights(5)] * times),
+        "w1": np.tile(weights(5, 5, 2, 2) / times, (times, times, 1, 1)),
+        "b1": np.concatenate([weights(5)] * times),
+        "w2": np.concatenate([weights(2, 5, 1, 1) / times] * times, 1),
+    }
+    return network(nodes, shared | constants | {"w3": weights(2 * 16 * 16, 3)})
+
+
+SCALES = np.array([1, 1, 2, 2], np.float32)
+
+
+@pytest.mark.parametrize(("mode", "padding"), [("nearest", "reflect"), ("linear", "constant"), ("cubic", "edge")])
+def test_channels_that_are_there_twice_go_without_loss_through_sizes_that_change(mode: str, padding: str) -> None:
+    resize = node("Resize", ["seen", "", "scales"], ["resized"], mode=mode)
+    pad = node("Pad", ["resized", "pads"], ["padded"], mode=padding)
+    pads = np.array([0, 0, 1, 1, 0, 0, 1, 1], np.int64)
+    whole = decoder(True, resize, pad, scales=SCALES, pads=pads)
+    before = whole.model.SerializeToString(deterministic=True)
+    assert made(whole) == [{"stem"}, {"larger"}, {"map"}]
+    narrow = decoder(False, resize, pad, scales=SCALES, pads=pads)
+    thinned = thinned_to(survey(whole, FRAMES), [5, 5, 2], FRAMES).network
+    assert thinned.macs == narrow.macs
+    was, now = (n.run(n.prepare(FRAMES))["odd/y"] for n in (whole, thinned))
+    assert ((now - was) ** 2).sum() < 1e-4 * ((was - was.mean(0)) ** 2).sum()
+    assert whole.model.SerializeToString(deterministic=True) == before
+
+
+def test_sizes_that_hold_or_change_the_number_of_channels_tie_it() -> None:
+    scaled = node("Resize", ["seen", "", "scales"], ["resized"])
+    sized = node("Resize", ["seen", "", "", "sizes"], ["resized"])
+    pad = node("Pad", ["resized", "pads"], ["padded"])
+    around, inner = np.array([0, 0, 1, 1] * 2, np.int64), np.array([0, 1, 1, 1, 0, -1, 1, 1], np.int64)
+    sizes = np.array([1, 10, 6, 6], np.int64)
+    spatial = node("Pad", ["resized", "pads", "", "axes"], ["padded"])
+    none_of_channels = {"pads": np.array([1, 1, 1, 1], np.int64), "axes": np.array([2, -1], np.int64)}
+    of_channels = {"pads": np.array([0, 1, 1] * 2, np.int64), "axes": np.array([1, 2, 3], np.int64)}
+    assert made(decoder(True, sized, pad, sizes=sizes, pads=around)) == [{"larger"}, {"map"}]
+    assert made(decoder(True, scaled, pad, scales=SCALES, pads=inner)) == [{"larger"}, {"map"}]
+    assert {"stem"} in made(decoder(True, scaled, spatial, scales=SCALES, **none_of_channels))
+    assert {"stem"} in made(decoder(True, scaled, spatial, scales=SCALES, **of_channels)), "nothing is padded there"

@@ -218,7 +218,7 @@ CASES = [
     Case("no output folder", "build multigraft.toml -o nowhere/home.graft", r"nowhere/home\.graft cannot be written"),
     Case("output is a folder", "build multigraft.toml -o empty", "empty is a folder"),
     Case("report folder is a file", f"{BUILD} --report-dir first.onnx", r"first\.onnx is not a folder"),
-    Case("graph that was not grafted", "convert first.onnx -o out/a.graft", r"first\.onnx is not a multi-task model"),
+    Case("network without frames", "convert first.onnx -o out/a.graft", "int8 needs frames or ranges"),
     Case("no graph", "convert none.onnx -o out/a.graft", r"none\.onnx does not exist"),
     Case("no labels to study", "study multigraft.toml -o out/study", "has no labelled frames", code=CONFIGURATION),
     Case("no bundle", "inspect none.graft", r"none\.graft does not exist"),

@@ -52,6 +52,24 @@ def test_a_literal_survives_the_file() -> None:
     np.testing.assert_array_equal(held, given)
 
 
+@pytest.mark.parametrize(("dtype", "each"), [("int4", 2), ("int2", 4)])
+@pytest.mark.parametrize("count", [1, 2, 3, 4, 5, 16, 31])
+def test_weights_of_few_bits_share_bytes_and_survive_the_file(dtype: str, each: int, count: int) -> None:
+    low = -(2 ** (8 // each - 1))
+    weights = np.resize(np.arange(low, -low, dtype=np.int8), (1, count))
+    quant, output = Quant((0.5,)), Tensor("y", (1, 1), "int8", Quant((0.2,)))
+    tensors = [
+        Tensor("x", (1, count), "int8", Quant((0.1,))),
+        Tensor("w", weights.shape, dtype, quant, weights),
+        output,
+    ]
+    graph = Graph.of("main", ["x"], ["y"], [Op("FULLY_CONNECTED", ("x", "w"), ("y",))], tensors)
+    assert graph.tensors["w"].stored_bytes == -(-count // each)
+    held = tflite_file.read(tflite_file.write(Model((graph,)))).main.constant("w")
+    assert held is not None
+    np.testing.assert_array_equal(held, weights)
+
+
 def test_equal_models_give_equal_bytes_and_a_second_trip_changes_nothing() -> None:
     once = tflite_file.write(literal())
     assert once == tflite_file.write(literal())

@@ -212,12 +212,19 @@ def test_open_source_picks_the_adapter(tmp_path: Path) -> None:
     with open_source("fake:20x10,grey,seed=3,frames=4") as camera:
         assert [f.shape for f in camera] == [(10, 20)] * 4
     assert next(iter(open_source("fake:"))).shape == (96, 96, 3)
+    (tmp_path / "source.txt").write_text("\ufeff\n fake:20x10,frames=2 \r\n\n")
+    with open_source(f"@{tmp_path}/source.txt") as camera:
+        assert [f.shape for f in camera] == [(10, 20, 3)] * 2
     assert isinstance(open_source("/dev/video7"), V4l2Camera)
     assert "camera" in open_source("camera:320x240").name
 
 
 def _wrong_sources(tmp_path: Path) -> tuple[tuple[str, type[MultigraftError], str], ...]:
     (tmp_path / "empty").mkdir()
+    (tmp_path / "nothing.txt").write_text("\n")
+    (tmp_path / "two.txt").write_text("rtsp://u:hidden@a\nrtsp://u:hidden@b\n")
+    (tmp_path / "again.txt").write_text("@hidden")
+    (tmp_path / "bytes.txt").write_bytes(b"hidden\xff")
     (tmp_path / "text.npy").write_text("not numpy")
     (tmp_path / "text.npz").write_text("not numpy")
     (tmp_path / "clip.mp4").write_text("not a video")
@@ -242,6 +249,9 @@ def _wrong_sources(tmp_path: Path) -> tuple[tuple[str, type[MultigraftError], st
         (str(tmp_path / "two.npz") + ":c", UsageError, "a, b"),
         (str(tmp_path / "clip.mp4"), InputError, "not a video"),
         ("/dev/video9876", DeviceError, "/dev/video9876"),
+        (f"@{tmp_path}/gone.txt", InputError, "gone.txt"),
+        *((f"@{tmp_path}/{name}.txt", InputError, f"{name}.txt holds no source") for name in ("nothing", "two")),
+        *((f"@{tmp_path}/{name}.txt", InputError, f"{name}.txt holds no source") for name in ("again", "bytes")),
         ("fake:wide", UsageError, "wide"),
         ("fake:0x4", UsageError, "0 x 4"),
         ("camera:big", UsageError, "camera:big"),
@@ -255,7 +265,7 @@ def test_a_wrong_source_is_one_sentence_with_a_remedy(tmp_path: Path) -> None:
     for text, kind, says in _wrong_sources(tmp_path):
         with pytest.raises(kind, match=says) as caught, open_source(text) as camera:
             next(iter(camera))
-        assert caught.value.remedy, text
+        assert caught.value.remedy and "hidden" not in str(caught.value), text
 
 
 @pytest.mark.parametrize(

@@ -24,6 +24,7 @@ from multigraft.devices.target.link import Link
 from multigraft.devices.target.serial_link import SerialLink
 from multigraft.devices.target.target import Target
 from multigraft.devices.target.target_info import TargetTensor
+from multigraft.devices.target.terminal_link import TerminalLink
 from multigraft.errors import DeviceError, UsageError
 from multigraft.firmware_gen.boards.boards import BOARDS
 from multigraft.firmware_gen.boards.qemu import EmulatedBoard
@@ -86,7 +87,7 @@ def qemu_rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Link]:
     folder = tmp_path_factory.mktemp("firmware")
     board = BOARDS["mps2-an386"]
     tiny_model.build(board, folder)
-    with EmulatedBoard(board, folder / "build/frames/firmware.elf") as emulated, SerialLink(emulated.port) as link:
+    with EmulatedBoard(board, folder / "build/frames/firmware.elf") as emulated, TerminalLink(emulated.port) as link:
         emulated.resume()
         yield link
 

@@ -102,7 +102,7 @@ def program(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
         "views": "".join(dict(texts).values()),
         "rows": rows,
     }
-    for name in ("common.h", "crop.h"):
+    for name in ("common.h", "real.h", "crop.h"):
         (folder / f"mg_{name}").write_text(library(name))
     (folder / "main.c").write_text(text)
     return gcc(folder, folder / "program", *WARNINGS, *request.param, "main.c")

@@ -172,7 +172,7 @@ def compiled(parts: list[tuple[Finder, list[TensorSpec]]], folder: Path, *flags:
         "height": SIZE[0],
         "width": SIZE[1],
     }
-    for name in ("common.h", "crop.h", "boxes.h"):
+    for name in ("common.h", "real.h", "crop.h", "boxes.h"):
         (folder / f"mg_{name}").write_text(library(name))
     (folder / "main.c").write_text(text)
     return gcc(folder, folder / "program", *WARNINGS, *flags, "main.c")

@@ -13,10 +13,11 @@ from multigraft.firmware_gen.boards.boards import BOARDS
 from multigraft.firmware_gen.boards.cores import CORES, CoreFeatures
 from multigraft.firmware_gen.boards.toolchain import toolchain_of
 from multigraft.firmware_gen.inspection.instruction_check import check_instructions
-from multigraft.firmware_gen.inspection.instruction_count import count_instructions, image_sizes
+from multigraft.firmware_gen.inspection.instruction_count import image_sizes
 from multigraft.firmware_gen.project.folder import build_folder, write_folder
 from tests.firmware_gen import tiny_model
 from tests.firmware_gen.boards.test_boards import needs_tools
+from tests.firmware_gen.counting import count_instructions
 from tests.firmware_gen.models import residual
 
 FOREIGN = [

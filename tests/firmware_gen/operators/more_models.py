@@ -9,7 +9,7 @@ import numpy as np
 
 from multigraft.tflite import tflite_file
 from multigraft.tflite.graph import Graph, Model, Op, OptionValue, Quant, Tensor
-from tests.firmware_gen.models import activation, f32, ints, single
+from tests.firmware_gen.models import Builder, activation, f32, ints, single
 
 
 def bytes_of(name: str, shape: tuple[int, ...], dtype: str, scale: float, zero_point: int) -> Tensor:
@@ -52,6 +52,35 @@ def reduced(
 ) -> bytes:
     source = activation("in", (2, 5, 4, 6), 0.05, -11)
     return single(op, [source, ints("axes", axes)], activation("out", result, scale, zero), 2, keep_dims=keep)
+
+
+def narrowed(model: bytes) -> bytes:
+    """The model with the upper four bits of its weights, as int4."""
+    graph = tflite_file.read(model).main
+    tensors = dict(graph.tensors)
+    (op,) = graph.ops
+    weights = tensors[op.inputs[1]]
+    assert weights.data is not None
+    tensors[weights.name] = replace(weights, dtype="int4", data=(weights.data >> 4).astype(np.int8))
+    return tflite_file.write(Model((replace(graph, tensors=tensors),)))
+
+
+def convolved(depthwise: bool) -> bytes:
+    b = Builder(11)
+    b.add(activation("in", (1, 7, 6, 5), 0.03, -7))
+    b.conv("out", "in", 5, depthwise=depthwise)
+    return b.model(["in"], ["out"])
+
+
+def dense() -> bytes:
+    b = Builder(12)
+    b.add(activation("in", (2, 37), 0.03, 11))
+    b.dense("out", "in", 6, per_channel=True)
+    return b.model(["in"], ["out"])
+
+
+def log_softmax(shape: tuple[int, ...], scale: float, zero_point: int) -> bytes:
+    return single("LOG_SOFTMAX", [activation("in", shape, scale, zero_point)], activation("out", shape, 1 / 16, 127), 2)
 
 
 def extremum(op: str, other: tuple[int, ...], fixed: bool = False) -> bytes:
@@ -148,6 +177,13 @@ MORE: dict[str, Callable[[], bytes]] = {
     "mean of a batch": lambda: reduced("MEAN", [1, 2], (2, 6)),
     "mean of apart axes": lambda: reduced("MEAN", [0, 2], (1, 5, 1, 6), 0.027, keep=True),
     "mean of all": lambda: reduced("MEAN", [0, 1, 2, 3], (), 0.02),
+    "sum of rows": lambda: reduced("SUM", [1], (2, 4, 6), 0.21, 9),
+    "sum of pixels": lambda: reduced("SUM", [1, 2], (2, 1, 1, 6), 0.4, -30, keep=True),
+    "conv of 4-bit weights": lambda: narrowed(convolved(False)),
+    "depthwise of 4-bit weights": lambda: narrowed(convolved(True)),
+    "dense of 4-bit weights": lambda: narrowed(dense()),
+    "log softmax": lambda: log_softmax((3, 11), 0.07, -12),
+    "log softmax steep": lambda: log_softmax((1, 40), 0.9, 5),
     "greatest of channels": lambda: reduced("REDUCE_MAX", [3], (2, 5, 4)),
     "greatest of pixels": lambda: reduced("REDUCE_MAX", [1, 2], (2, 6)),
     "least of rows": lambda: reduced("REDUCE_MIN", [1], (2, 1, 4, 6), keep=True),

@@ -14,7 +14,7 @@ from multigraft.firmware_gen.boards.cores import M3
 from multigraft.firmware_gen.program.program import load
 from tests.firmware_gen.host import compile_host, evaluate, reference, run_host, stimuli
 from tests.firmware_gen.models import activation, ints, single
-from tests.firmware_gen.operators.more_models import MORE, bilinear, bytes_of, constant, quantised
+from tests.firmware_gen.operators.more_models import MORE, bilinear, bytes_of, constant, log_softmax, quantised
 
 CASES = 40
 
@@ -97,3 +97,27 @@ def test_products_of_any_scale(a: float, za: int, b: float, zb: int, c: float, z
     assert_numpy_is_same(
         single("BATCH_MATMUL", operands, activation("out", (2, 5, 3), c, zc), 3, adj_x=False, adj_y=adj_y)
     )
+
+
+@settings(max_examples=80, deadline=None)
+@given(st.floats(1e-6, 15.0), ZEROS, st.integers(1, 70))
+def test_log_softmax_of_any_scale(scale: float, zero_point: int, depth: int) -> None:
+    assert_numpy_is_same(log_softmax((2, depth), scale, zero_point))
+
+
+@pytest.mark.parametrize(
+    ("scales", "wanted"),
+    [
+        ((0.05, -11, 0.05, -11), [[-128, 127], [28, 24], [126, -69]]),
+        ((0.05, -11, 0.12, 7), [[-128, 127], [24, 22], [64, -17]]),
+        ((1.0, 0, 2.0, 0), [[-128, 127], [3, 1], [52, -45]]),
+    ],
+)
+def test_sums_are_those_of_tensorflow_lite_micro(
+    scales: tuple[float, int, float, int], wanted: list[list[int]]
+) -> None:
+    """As its Python package (tflite-micro) answered once; 60 random models differed in no bit from numpy."""
+    rows = np.array([[[-128] * 3, [127] * 3], [[1, 2, 3], [-7, 0, 9]], [[100, -1, 5], [-20, -30, -41]]], np.int8)
+    source, out = activation("in", (2, 3), *scales[:2]), activation("out", (2,), *scales[2:])
+    model = single("SUM", [source, ints("axes", [1])], out, 1, keep_dims=False)
+    assert evaluate(load(model), [rows])["out"].tolist() == wanted

@@ -42,7 +42,7 @@ def dialogue(tmp_path_factory: pytest.TempPathFactory) -> Dialogue:
     objects = []
     for source in (*sources, "src/model.c"):
         made = folder / (Path(source).stem + ".o")
-        objects.append(str(gcc(folder, made, *SANITIZED, "-Itarget", "-Isrc", "-Dmain=device_main", "-c", source)))
+        objects.append(str(gcc(folder, made, *SANITIZED, "-Itarget", "-Isrc", "-c", source)))
     host = str(HERE / "host_dialogue.c")
     program = gcc(folder, folder / "dialogue", *SANITIZED, "-Itarget", "-Isrc", host, *objects)
 

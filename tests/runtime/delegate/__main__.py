@@ -1,6 +1,6 @@
 """Compares the delegate with Larq Compute Engine's interpreter: ``make binary-oracle``.
 
-    python -m tests.runtime.delegate --python PYTHON [--networks 1000]
+    python -m tests.runtime.delegate --python PYTHON [--networks 1000] [--litert FOLDER]
 
 PYTHON is that of an environment with larq-compute-engine 0.16. Every network is drawn at random, answered there by the
 reference kernels, and here on every set of kernels that this processor runs and by every interpreter. int8 and packed
@@ -14,11 +14,12 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 
-from multigraft.runtime.backends import load_backend
+from multigraft.runtime.backends import InterpreterName, load_backend
 from multigraft.runtime.delegate.library import KERNELS, available_kernels
 from multigraft.runtime.tflite_model import TfliteModel
 from tests.runtime.conftest import BACKENDS
@@ -36,40 +37,54 @@ def write_networks(folder: Path, count: int, first: int) -> None:
         np.save(path.with_suffix(".x.npy"), inputs_of(case, rng))
 
 
+def judge(folder: Path, backends: Iterable[InterpreterName]) -> int:
+    """Print how many answers are right, for each interpreter and set of kernels, and return how many are not."""
+    bad = 0
+    paths = sorted(folder.glob("*.tflite"))
+    for backend in backends:
+        for kernels in available_kernels():
+            os.environ[KERNELS] = kernels
+            exact, close, worst = 0, 0, 0.0
+            for number, path in enumerate(paths):
+                x, wanted = (np.load(path.with_suffix(f".{side}.npy")) for side in "xy")
+                model = TfliteModel(path.read_bytes(), backend, 1 + number % 3)
+                y = model.subgraph("serve", {"x": x}).outputs["y"]
+                if np.array_equal(y, wanted):
+                    exact += 1
+                elif y.dtype == np.float32:
+                    far = float(np.abs(y - wanted).max() / max(1.0, np.abs(wanted).max()))
+                    worst = max(worst, far)
+                    close += far <= TOLERANCE
+            wrong = len(paths) - exact - close
+            bad += wrong
+            print(
+                f"{load_backend(backend)}, {kernels}: {len(paths)} networks, {exact} equal, {close} floats within "
+                f"{worst:.1e}, {wrong} wrong",
+                flush=True,
+            )
+    return bad
+
+
 def main() -> int:
     parser = argparse.ArgumentParser()
-    parser.add_argument("--python", required=True)
+    parser.add_argument("--python")
     parser.add_argument("--networks", type=int, default=1000)
     parser.add_argument("--first", type=int, default=0)
+    parser.add_argument("--litert", type=Path, action="append", default=[], help="a folder with another ai-edge-litert")
+    parser.add_argument("--answered", type=Path, help="networks with their answers, for ai-edge-litert alone")
     arguments = parser.parse_args()
-    bad = 0
+    if arguments.answered is not None:
+        return judge(arguments.answered, ["litert"]) > 0
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         write_networks(folder, arguments.networks, arguments.first)
         script = Path(__file__).with_name("lce_answers.py")
         subprocess.run([arguments.python, str(script), name], check=True)
-        paths = sorted(folder.glob("*.tflite"))
-        for backend in BACKENDS:
-            for kernels in available_kernels():
-                os.environ[KERNELS] = kernels
-                exact, close, worst = 0, 0, 0.0
-                for number, path in enumerate(paths):
-                    x, wanted = (np.load(path.with_suffix(f".{side}.npy")) for side in "xy")
-                    model = TfliteModel(path.read_bytes(), backend, 1 + number % 3)
-                    y = model.subgraph("serve", {"x": x}).outputs["y"]
-                    if np.array_equal(y, wanted):
-                        exact += 1
-                    elif y.dtype == np.float32:
-                        far = float(np.abs(y - wanted).max() / max(1.0, np.abs(wanted).max()))
-                        worst = max(worst, far)
-                        close += far <= TOLERANCE
-                wrong = len(paths) - exact - close
-                bad += wrong
-                print(
-                    f"{load_backend(backend)}, {kernels}: {len(paths)} networks, {exact} equal, {close} floats within "
-                    f"{worst:.1e}, {wrong} wrong",
-                    flush=True,
-                )
+        bad = judge(folder, BACKENDS)
+        for other in arguments.litert:
+            command = [sys.executable, "-m", "tests.runtime.delegate", "--answered", name]
+            environment = {**os.environ, "PYTHONPATH": str(other.resolve())}
+            bad += subprocess.run(command, env=environment, check=False).returncode != 0
     return bad > 0
 
 

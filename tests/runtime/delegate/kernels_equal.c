@@ -7,7 +7,7 @@
 
 #include "kernels.h"
 
-enum { ROUNDS = 3000, MOST_K = 200, WORDS = 4096 };
+enum { ROUNDS = 1000, MOST_K = 2100, MOST_RUN = 23, WORDS = 4096 };
 
 static uint64_t state = 88172645463325252ull;
 
@@ -20,66 +20,103 @@ static uint32_t any(void) {
 
 static int below(int n) { return (int)(any() % (uint32_t)n); }
 
-/* The same sums, laid out as `kernels` wants its weights. */
-static void sums(const Kernels *kernels, const uint32_t *const *pixels, const int32_t *places, int k, const uint32_t *filter,
-                 int outputs, int32_t *counts) {
-    static uint32_t weights[MOST_K * MOST_BLOCK];
-    static int32_t block[MOST_PIXELS * MOST_BLOCK];
-    for (int first = 0; first < outputs; first += kernels->block) {
-        const int left = outputs - first < kernels->block ? outputs - first : kernels->block;
-        const int used = (left + kernels->lanes - 1) / kernels->lanes * kernels->lanes;
-        for (int i = 0; i < k; i++)
-            for (int o = 0; o < kernels->block; o++) weights[i * kernels->block + o] = o < left ? filter[(first + o) * k + i] : 0;
-        for (int m = 0; m < MOST_PIXELS; m += kernels->pixels) {
-            kernels->tile(pixels + m, places, k, weights, used, block, MOST_BLOCK);
-            for (int p = 0; p < kernels->pixels; p++)
-                memcpy(counts + (m + p) * 64 + first, block + p * MOST_BLOCK, sizeof(int32_t) * (size_t)left);
-        }
+/* What one set of kernels makes of the same pixels and weights: for 64 output channels at most. */
+typedef struct Answers {
+    int32_t counts[MOST_RUN * 64];
+    uint32_t words[MOST_RUN * 2];
+    float floats[MOST_RUN * 64];
+    int8_t bytes[MOST_RUN * 64];
+} Answers;
+
+static struct {
+    int count, k, outputs;
+    uint32_t source[WORDS], filter[64 * MOST_K];
+    int starts[MOST_RUN], places[MOST_K];
+    int32_t kinds[MOST_RUN], limits[2 * 64], least, most;
+    float multiplier[64], bias[64];
+} drawn;
+
+static void answer(const Kernels *kernels, Answers *to) {
+    static uint8_t spread[8 * WORDS];
+    static uint32_t filter[MOST_BLOCK * MOST_K];
+    static uint64_t weights[MOST_BLOCK * MOST_K];
+    static int32_t places[MOST_K], counts[(MOST_RUN + MOST_PIXELS) * MOST_BLOCK];
+    const uint8_t *pixels[MOST_RUN + MOST_PIXELS];
+    const int k = drawn.k, width = kernels->word_bytes, block = kernels->block;
+    if (kernels->spread != NULL)
+        kernels->spread(drawn.source, WORDS, spread);
+    else
+        memcpy(spread, drawn.source, sizeof drawn.source);
+    for (int i = 0; i < k; i++) places[i] = drawn.places[i] * width;
+    for (int i = 0; i < drawn.count + MOST_PIXELS; i++)
+        pixels[i] = spread + drawn.starts[i < drawn.count ? i : drawn.count - 1] * width;
+    memset(to, 0, sizeof *to);
+    for (int first = 0; first < drawn.outputs; first += block) {
+        const int used = drawn.outputs - first < block ? drawn.outputs - first : block;
+        memset(filter, 0, sizeof filter);
+        memcpy(filter, drawn.filter + first * k, 4 * (size_t)(used * k));
+        kernels->lay(filter, k, weights);
+        const Patch patch = {pixels, drawn.count, places, k, weights, used};
+        const Epilogue epilogue = {drawn.kinds,           drawn.limits + first, drawn.least, drawn.most,
+                                   drawn.multiplier + first, drawn.bias + first};
+        kernels->sums(&patch, counts);
+        for (int m = 0; m < drawn.count; m++)
+            memcpy(to->counts + m * 64 + first, counts + m * block, sizeof(int32_t) * (size_t)used);
+        kernels->bits(&patch, drawn.kinds, drawn.limits + first, to->words + first / 32, 2);
+        kernels->to_float(counts, drawn.count, used, &epilogue, to->floats + first, 64);
+        kernels->to_int8(counts, drawn.count, used, &epilogue, to->bytes + first, 64);
     }
 }
 
+static void draw(int round) {
+    const int same = round % 7 == 0;
+    /* Now and then more words than numbers of 16 bits count. */
+    drawn.k = round % 50 == 0 ? MOST_K - below(100) : 1 + below(200);
+    drawn.count = 1 + below(MOST_RUN), drawn.outputs = 1 + below(64);
+    for (int i = 0; i < WORDS; i++) drawn.source[i] = same ? ~0u : any();
+    for (int i = 0; i < 64 * drawn.k; i++) drawn.filter[i] = same ? 0 : any();
+    for (int i = 0; i < drawn.k; i++) drawn.places[i] = below(WORDS / 2);
+    for (int i = 0; i < MOST_RUN; i++) drawn.starts[i] = below(WORDS / 2), drawn.kinds[i] = 64 * below(2);
+    for (int i = 0; i < 2 * 64; i++) drawn.limits[i] = i % 11 == 0 ? INT32_MAX : below(32 * drawn.k + 2) - 1;
+    for (int i = 0; i < 64; i++) {
+        drawn.multiplier[i] = (float)(below(2001) - 1000) / 4096.0f; /* halves come about */
+        drawn.bias[i] = (float)(below(2001) - 1000) / 8.0f;
+    }
+    if (round % 5 == 0) drawn.multiplier[below(64)] = NAN;
+    drawn.least = below(3000), drawn.most = drawn.least + below(3000);
+}
+
+static int packs_differ(const Kernels *kernels) {
+    static uint32_t words[2][8];
+    static float values[256];
+    static int8_t bytes[256];
+    const int n = 1 + below(200), zero_point = below(256) - 128;
+    for (int i = 0; i < n; i++) {
+        values[i] = below(10) == 0 ? -0.0f : (float)(below(200) - 100);
+        bytes[i] = (int8_t)any();
+    }
+    for (int side = 0; side < 2; side++) (side ? kernels : &portable_kernels)->pack_float(values, (size_t)n, words[side]);
+    if (memcmp(words[0], words[1], sizeof words[0])) return printf("%s: packed floats differ\n", kernels->name);
+    for (int side = 0; side < 2; side++)
+        (side ? kernels : &portable_kernels)->pack_int8(bytes, (size_t)n, zero_point, words[side]);
+    if (memcmp(words[0], words[1], sizeof words[0])) return printf("%s: packed int8 differs\n", kernels->name);
+    return 0;
+}
+
 static int differs(const Kernels *kernels) {
-    static uint32_t source[WORDS], filter[64 * MOST_K], words[2][8];
-    static int32_t places[MOST_K], counts[2][MOST_PIXELS * 64], limits[256], x[256];
-    static float multiplier[256], bias[256], y[2][256], values[256];
-    static int8_t small[2][256], bytes[256];
+    static Answers right, answers;
     for (int round = 0; round < ROUNDS; round++) {
-        const int k = 1 + below(MOST_K), outputs = 1 + below(64), n = 1 + below(200), same = round % 7 == 0;
-        const uint32_t *pixels[MOST_PIXELS];
-        for (int i = 0; i < WORDS; i++) source[i] = same ? ~0u : any();
-        for (int i = 0; i < 64 * MOST_K; i++) filter[i] = same ? 0 : any();
-        for (int i = 0; i < k; i++) places[i] = below(1000);
-        for (int i = 0; i < MOST_PIXELS; i++) pixels[i] = source + below(WORDS - 1000);
-        memset(counts, 0, sizeof counts);
-        sums(&portable_kernels, pixels, places, k, filter, outputs, counts[0]);
-        sums(kernels, pixels, places, k, filter, outputs, counts[1]);
-        if (memcmp(counts[0], counts[1], sizeof counts[0])) return printf("%s: sums differ\n", kernels->name);
-        for (int i = 0; i < n; i++) {
-            x[i] = below(6000);
-            limits[i] = below(6000);
-            multiplier[i] = (float)(below(2001) - 1000) / 4096.0f; /* halves come about */
-            bias[i] = (float)(below(2001) - 1000) / 8.0f;
-            values[i] = below(10) == 0 ? -0.0f : (float)(below(200) - 100);
-            bytes[i] = (int8_t)any();
+        draw(round);
+        answer(&portable_kernels, &right);
+        answer(kernels, &answers);
+        if (memcmp(right.counts, answers.counts, sizeof right.counts)) return printf("%s: sums differ\n", kernels->name);
+        if (memcmp(right.words, answers.words, sizeof right.words)) return printf("%s: bits differ\n", kernels->name);
+        if (memcmp(right.bytes, answers.bytes, sizeof right.bytes)) return printf("%s: int8 differs\n", kernels->name);
+        for (size_t i = 0; i < sizeof right.floats / sizeof *right.floats; i++) {
+            const float a = right.floats[i], b = answers.floats[i];
+            if (a != b && !(isnan(a) && isnan(b))) return printf("%s: floats differ\n", kernels->name);
         }
-        if (round % 5 == 0) multiplier[below(n)] = NAN;
-        const int32_t zero_point = below(256) - 128, least = below(3000), most = least + below(3000);
-        for (int side = 0; side < 2; side++) {
-            const Kernels *one = side ? kernels : &portable_kernels;
-            memset(words[side], 0, sizeof words[side]);
-            one->compare(x, limits, n, words[side]);
-            one->to_int8(x, round & 1, n, least, most, multiplier, bias, small[side]);
-            one->to_float(x, round & 1, n, least, most, multiplier, bias, y[side]);
-        }
-        if (memcmp(words[0], words[1], sizeof words[0])) return printf("%s: comparisons differ\n", kernels->name);
-        if (memcmp(small[0], small[1], (size_t)n)) return printf("%s: int8 differs\n", kernels->name);
-        for (int i = 0; i < n; i++)
-            if (y[0][i] != y[1][i] && !(isnan(y[0][i]) && isnan(y[1][i]))) return printf("%s: floats differ\n", kernels->name);
-        for (int side = 0; side < 2; side++) (side ? kernels : &portable_kernels)->pack_float(values, (size_t)n, words[side]);
-        if (memcmp(words[0], words[1], sizeof words[0])) return printf("%s: packed floats differ\n", kernels->name);
-        for (int side = 0; side < 2; side++)
-            (side ? kernels : &portable_kernels)->pack_int8(bytes, (size_t)n, zero_point, words[side]);
-        if (memcmp(words[0], words[1], sizeof words[0])) return printf("%s: packed int8 differs\n", kernels->name);
+        if (packs_differ(kernels)) return 1;
     }
     printf("%s equals portable in %d rounds\n", kernels->name, (int)ROUNDS);
     return 0;

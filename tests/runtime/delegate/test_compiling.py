@@ -36,4 +36,4 @@ def test_without_a_compiler_a_clone_is_installed_all_the_same(tmp_path: Path) ->
     assert ended.returncode == 0, ended.stderr[-1000:]
     assert [path.name for path in made.iterdir() if "-py3-none-" in path.name]
     (linked,) = clone.glob("build/__editable__.*/multigraft/runtime/delegate")
-    assert sorted(path.name for path in linked.iterdir()) == ["__init__.py", "library.py"]
+    assert sorted(path.name for path in linked.iterdir()) == ["__init__.py", "canary.py", "choosing.py", "library.py"]

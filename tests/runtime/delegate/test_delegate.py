@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gc
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +14,7 @@ from hypothesis import strategies as st
 
 from multigraft.errors import InputError, MissingDependencyError, UsageError
 from multigraft.runtime.backends import InterpreterName
-from multigraft.runtime.delegate import library
+from multigraft.runtime.delegate import canary, choosing, library
 from multigraft.runtime.delegate.library import KERNELS, available_kernels
 from multigraft.runtime.tflite_model import TfliteModel
 from multigraft.tensors.arrays import Array
@@ -20,6 +22,7 @@ from multigraft.tflite.graph import Graph, Model, Op, Signature, Tensor
 from multigraft.tflite.tflite_file import read, write
 from tests.runtime.conftest import BACKENDS
 from tests.runtime.delegate.binary_cases import Conv, answer_of, drawn, inputs_of, model_of, with_values
+from tests.runtime.delegate.canary_model import canary_model, expected
 
 EXAMPLES = 25
 PATHS = available_kernels()
@@ -98,10 +101,47 @@ def test_an_installation_without_the_library_says_so(tmp_path: Path, monkeypatch
         TfliteModel(model_of(with_values(Conv(), np.random.default_rng(0))))
 
 
-def test_an_unknown_interpreter_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(library, "_KNOWN", {"litert": ("1.",), "tflite-runtime": ("1.",)})
-    with pytest.raises(MissingDependencyError, match="does not know"):
-        TfliteModel(model_of(with_values(Conv(), np.random.default_rng(0))))
+def test_the_canary_is_what_its_code_makes_and_runs() -> None:
+    assert canary.canary_model() == canary_model()
+    assert expected() == canary.EXPECTED
+    for backend in BACKENDS:
+        assert canary.try_in_child(backend) is None
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_an_unknown_version_is_tried_in_a_child(backend: InterpreterName, monkeypatch: pytest.MonkeyPatch) -> None:
+    case = with_values(Conv(), np.random.default_rng(0))
+    x = inputs_of(case, np.random.default_rng(1))
+    monkeypatch.setattr(choosing, "_KNOWN", {"litert": ("1.",), "tflite-runtime": ("1.",)})
+    choosing._tried.cache_clear()
+    np.testing.assert_array_equal(run(model_of(case), x, backend), answer_of(case, x))
+    choosing._tried.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("child", "said"),
+    [
+        ("raise SystemExit('it gives wrong answers (chain)')", r"\(it gives wrong answers \(chain\)\)"),
+        ("import os, signal; os.kill(os.getpid(), signal.SIGSEGV)", r"\(it crashes: SIGSEGV\)"),
+    ],
+)
+def test_an_interpreter_on_which_the_canary_fails_is_refused(
+    child: str, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def ended(command: list[str]) -> subprocess.CompletedProcess[bytes]:
+        return subprocess.run([sys.executable, "-c", child], capture_output=True, check=False)
+
+    monkeypatch.setattr(choosing, "_KNOWN", {"litert": ("1.",), "tflite-runtime": ("1.",)})
+    monkeypatch.setattr(canary, "run_watched", ended)
+    choosing._tried.cache_clear()
+    with pytest.raises(MissingDependencyError, match=said):
+        TfliteModel(model_of(with_values(Conv(), np.random.default_rng(0))), "litert")
+    choosing._tried.cache_clear()
+
+
+def test_a_canary_with_another_answer_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(canary, "EXPECTED", {**canary.EXPECTED, "signs": 0})
+    assert canary.fault_of("litert") == "it gives wrong answers (signs)"
 
 
 def test_kernels_that_are_not_there_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -81,14 +81,14 @@ class Round:
     def _answer(self, path: Path) -> str:
         return json.dumps(Engine(path).run(self.frame).answers["digit"].to_json())
 
-    def serve(self) -> Path:
+    def serve(self, is_disk_full: bool = False) -> Path:
         """What a service does at its start: a bundle that gives the answers that it gave when it was made."""
         if self.service is None:
             folder = trial.starting(self.state, lambda said: None)
             assert self._answer(folder) == self.expected[folder.name]
             assert Bundle.open(folder)
             return self.state
-        digest, answers = self.service.answers(self.frame)
+        digest, answers = self.service.answers(self.frame, is_disk_full)
         assert json.dumps(answers["digit"]) == self.expected[digest]
         return self.state
 
@@ -108,6 +108,10 @@ class Round:
                 assert code != 0 or now.name == digest
             if self.service is not None and self.random.random() < 1 / 3:
                 self.service.kill()
+            self.serve(kind == "disk full")
+        if kind == "disk full" and self.service is not None:
+            # There is room again: by itself the service tries what it could not count ten minutes later.
+            self.service.kill()
             self.serve()
         self.has_settled = self.random.random() < 2 / 3
         if self.has_settled:

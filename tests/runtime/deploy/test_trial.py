@@ -120,6 +120,46 @@ def test_power_cuts_between_do_not_hide_crashes(device: Device) -> None:
     assert served == [new] * started + [old] * 3
 
 
+def test_a_bundle_whose_service_is_told_to_end_has_not_failed(device: Device) -> None:
+    settle_one(device)
+    new = device.deploy("b")
+    for _ in range(3 * trial.TRIALS):
+        assert device.start() == new
+        trial.ended(device.state, new)
+        # An orderly restart of the machine is nothing else.
+        device.boot()
+    assert device.start() == new
+    assert trial.read_trial(device.state).outages == 0
+
+
+def test_orderly_ends_between_do_not_hide_crashes(device: Device) -> None:
+    old = settle_one(device)
+    new = device.deploy("b")
+    served = []
+    for _ in range(trial.TRIALS + 1):
+        # One crashes, and the next is told to end.
+        served += [device.start(), device.start()]
+        trial.ended(device.state, served[-1])
+    assert served == [new] * (2 * trial.TRIALS - 1) + [old] * 3
+
+
+def test_one_that_was_told_to_end_before_it_settled_is_nothing_to_come_back_to(device: Device) -> None:
+    old = settle_one(device)
+    trial.ended(device.state, device.deploy("b"))
+    trial.ended(device.state, device.start())
+    new = device.deploy("c")
+    assert [device.start() for _ in range(trial.TRIALS + 1)] == [new] * trial.TRIALS + [old]
+
+
+def test_the_end_of_another_bundles_service_changes_nothing(device: Device) -> None:
+    old = settle_one(device)
+    new = device.deploy("b")
+    for _ in range(trial.TRIALS):
+        assert device.start() == new
+        trial.ended(device.state, old)
+    assert device.start() == old
+
+
 def test_a_bundle_that_is_deployed_again_has_no_outages_behind_it(device: Device) -> None:
     settle_one(device)
     new = device.deploy("b")

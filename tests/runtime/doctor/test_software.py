@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 
 from multigraft.runtime.backends import load_backend
+from multigraft.runtime.delegate.library import available_kernels
 from multigraft.runtime.doctor.finding import Finding
 from multigraft.runtime.doctor.probe_model import EXPECTED, INPUT, OUTPUT, SIGNATURE, probe_input, probe_model
-from multigraft.runtime.doctor.software import check_interpreters, check_packages, check_python
+from multigraft.runtime.doctor.software import check_delegate, check_interpreters, check_packages, check_python
 from multigraft.runtime.doctor.system import System
 from multigraft.runtime.tflite_model import TfliteModel
 from tests.core.test_broken_packages import (
@@ -52,6 +53,23 @@ def test_an_interpreter_that_works() -> None:
     assert all(one.remedy == "" for one in check_interpreters(System()) if one.state == "ok")
     (python,) = check_python(System())
     assert python.state == "ok"
+
+
+def test_binary_networks_run_or_it_says_why_not(tmp_path: Path) -> None:
+    (found,) = check_delegate(System())
+    assert found == Finding("binary networks", "ok", f"run with {available_kernels()[0]} kernels on {load_backend()}")
+    absent = "raise OSError('no such file')"
+    (found,) = check_delegate(
+        with_packages(
+            tmp_path,
+            sitecustomize=f"import ctypes\nclass CDLL:\n    def __init__(self, *_): {absent}\nctypes.CDLL = CDLL\n",
+        )
+    )
+    assert found.state == "missing" and "cannot be loaded (no such file)" in found.said
+    assert found.remedy == "install multigraft for this processor"
+    environment = {**os.environ, "MULTIGRAFT_BINARY_KERNELS": "mmx"}
+    (found,) = check_delegate(System(Path("/"), environment))
+    assert found.state == "missing" and "'mmx'" in found.said and available_kernels()[0] in found.remedy
 
 
 CRASH = "import os, signal\nos.kill(os.getpid(), signal.{})\n"

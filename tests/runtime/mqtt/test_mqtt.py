@@ -21,6 +21,7 @@ import pytest
 from paho.mqtt.enums import CallbackAPIVersion
 
 from multigraft.cli.main import main
+from multigraft.cli.shared import broker_told
 from multigraft.errors import ConfigurationError, DeviceError, UsageError
 from multigraft.runtime.engine import Engine
 from multigraft.runtime.mqtt.broker import Broker
@@ -141,6 +142,43 @@ def test_a_served_bundle_is_told_and_the_broker_may_go_and_come_back(tmp_path: P
             served.end(signal.SIGKILL)
             until(lambda: heard.texts.get(topics.availability) == "offline")
         assert "MQTT: 127.0.0.1" in served.log.read_text()
+
+
+def test_run_tells_all_of_a_recording_before_it_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    box_bundle().write(tmp_path / "home.graft")
+    # Comes and goes twice, and is there at the end.
+    np.save(tmp_path / "frames.npy", bright_frames(*([20] * 20 + [None] * 20) * 2, *[20] * 20))
+    port = free_port()
+    with mosquitto(tmp_path, port, "allow_anonymous true"), ear(port) as heard:
+        words = ["--source", str(tmp_path / "frames.npy"), "--mqtt", f"mqtt://127.0.0.1:{port}"]
+        assert main(["run", str(tmp_path / "home.graft"), *words]) == 0
+        until(lambda: "offline" in heard.texts.values())
+        node = next(topic for topic, text in heard.texts.items() if text == "offline").split("/")[1]
+        changes = [event["event_type"] for event in heard.events if event.get("label") == "line"]
+        assert changes == ["appears", "vanishes", "appears", "vanishes", "appears"]
+        assert json.loads(heard.texts[f"multigraft/{node}/task/line"])["counts"] == {"line": 1}
+        assert {"task_line", "task_line_count_line", "task_kind_event", "frame_rate"} <= entities(heard.texts)
+        assert node != node_of(tmp_path / "multigraft")
+    told = capsys.readouterr()
+    assert len(told.out.splitlines()) == 100 and "MQTT" not in told.err
+
+
+def test_run_goes_on_without_a_broker_and_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    monkeypatch.setattr(broker_told, "DRAIN_S", 0.2)
+    box_bundle().write(tmp_path / "home.graft")
+    words = ["run", str(tmp_path / "home.graft"), "--source", "fake:64x64,frames=3"]
+    assert main([*words, "--mqtt", f"mqtt://127.0.0.1:{free_port()}"]) == 0
+    told = capsys.readouterr()
+    assert len(told.out.splitlines()) == 3
+    assert "does not answer" in told.err and "was not told everything" in told.err
+    assert main([*words, "--mqtt-prefix", "garden"]) == 2
+    assert "name it: --mqtt mqtt://broker" in capsys.readouterr().err
 
 
 def test_entities_of_tasks_that_are_gone_are_removed_after_a_restart(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import itertools
 import json
 import threading
@@ -263,11 +264,60 @@ def test_memory_beyond_the_limit_ends_the_service_once(engine: Engine, tmp_path:
     used, codes = [100 << 20], list[int]()
     figures = Figures(engine.manifest, ("digit",))
     settings = Settings(tmp_path / "home.graft", ("fake:",), tmp_path, most_memory_bytes=200 << 20)
-    watch = Watch(settings, tmp_path, figures, Journal(), codes.append, lambda: used[0])
+    watch = Watch(settings, tmp_path, None, figures, Journal(), codes.append, lambda: used[0])
     watch.look()
     assert codes == []
     used[0] = 201 << 20
     watch.look()
+    watch.look()
+    assert codes == [75]
+
+
+def test_a_bundle_whose_start_cannot_be_counted_ends_the_service_only_once_it_can(
+    engine: Engine, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from multigraft.runtime.deploy import store, trial
+    from multigraft.runtime.service.serving import RETRY_S
+
+    bundle = build().bundle
+    first, second = (store.put(tmp_path, digit * 64, bundle) for digit in "ab")
+    trial.switch_to(tmp_path, first)
+    trial.settled(tmp_path, trial.starting(tmp_path))
+    trial.switch_to(tmp_path, second)
+
+    def full(*_: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as disk:
+        disk.setattr(trial, "write_trial", full)
+        switch = store.switch_of(tmp_path)
+        assert trial.starting(tmp_path, lambda said: None) == first
+        now, codes = [0.0], list[int]()
+        figures = Figures(engine.manifest, ("digit",), lambda: now[0])
+        watch = Watch(Settings(None, ("fake:",), tmp_path), first, switch, figures, Journal(), codes.append)
+        for now[0] in (1.0, RETRY_S + 1, RETRY_S + 2):
+            watch.look()
+        assert codes == []
+    for now[0] in (2 * RETRY_S - 1, 2 * RETRY_S + 1):
+        assert codes == []
+        watch.look()
+    assert codes == [75]
+
+
+def test_a_bundle_deployed_once_more_is_seen(engine: Engine, tmp_path: Any) -> None:
+    from multigraft.runtime.deploy import store, trial
+
+    bundle = build().bundle
+    first, second = (store.put(tmp_path, digit * 64, bundle) for digit in "ab")
+    trial.switch_to(tmp_path, first)
+    trial.switch_to(tmp_path, second)
+    switch, codes = store.switch_of(tmp_path), list[int]()
+    trial.roll_back(tmp_path)
+    figures = Figures(engine.manifest, ("digit",))
+    watch = Watch(Settings(None, ("fake:",), tmp_path), first, switch, figures, Journal(), codes.append)
+    watch.look()
+    assert codes == []
+    trial.switch_to(tmp_path, second)
     watch.look()
     assert codes == [75]
 

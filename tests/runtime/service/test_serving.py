@@ -204,6 +204,25 @@ def test_a_bundle_that_is_deployed_is_served_from_the_next_start_on(tmp_path: Pa
         assert served.process.wait(PATIENCE_S) == 75
 
 
+def test_an_orderly_end_is_no_failed_start_even_while_it_loads(tmp_path: Path) -> None:
+    state, path = tmp_path / "state", tmp_path / "home.graft"
+    build().bundle.write(path)
+    trial.switch_to(state, store.put(state, digest_of(path), Bundle.open(path)))
+
+    def failed(number: int, is_loading: bool = False) -> bool:
+        """Whether a start that is ended by a signal counts: as the next one finds it."""
+        with serving(tmp_path, "--source", "fake:", "--rate", "20") as served:
+            served.until(lambda: trial.read_trial(state).boot != "" and not trial.read_trial(state).ended)
+            if not is_loading:
+                served.until(served.is_well)
+            assert served.end(number) == (0 if number == signal.SIGTERM else -number)
+        return trial.read_trial(state).without_last("").starts > 0
+
+    assert not failed(signal.SIGTERM)
+    assert not failed(signal.SIGTERM, is_loading=True)
+    assert failed(signal.SIGKILL)
+
+
 def test_ctrl_c_ends_it_without_a_word_of_its_parts(home: Path, tmp_path: Path) -> None:
     with serving(tmp_path, str(home), "--source", "fake:", "--rate", "50") as served:
         served.until(served.is_well)

@@ -23,7 +23,7 @@ from multigraft.runtime.service import front, installation
 from multigraft.runtime.service.front import Address, is_starved, scheduled_s
 from multigraft.runtime.service.journal import WARNING, Journal
 from multigraft.runtime.service.settings import token_of
-from multigraft.runtime.service.unit import Unit
+from multigraft.runtime.service.unit import Secret, Unit
 from tests.box_bundle import box_bundle, bright_frames
 from tests.runtime.service.served import until
 
@@ -45,10 +45,11 @@ def test_the_unit_restarts_feeds_the_watchdog_and_keeps_cpuinfo() -> None:
     assert values(text, "DynamicUser") == ["yes"]
     assert values(text, "IPAddressDeny") == ["any"]
     assert values(text, "ExecStart") == [f"{sys.executable} -P -m multigraft serve --source camera"]
-    open_to_all = Unit("other", (), "pi", False, token_file=Path("/etc/token")).text(())
+    words = ("--token-file", Secret("token", Path("/etc/token")), "--source", Secret("s", Path("/a b"), "50 %=@"))
+    open_to_all = Unit("other", words, "pi", False).text(())
     assert values(open_to_all, "IPAddressDeny") == [] and values(open_to_all, "User") == ["pi"]
-    assert values(open_to_all, "LoadCredential") == ["token:/etc/token"]
-    assert values(open_to_all, "ExecStart")[0].endswith("serve --token-file %d/token")
+    assert values(open_to_all, "LoadCredential") == ["token:/etc/token", r"s:/a\x20b"]
+    assert values(open_to_all, "ExecStart")[0].endswith('serve --token-file %d/token --source "50 %%=@%d/s"')
 
 
 @pytest.mark.parametrize("word", ["a b", 'a"b', "a%b", "a$b", "a\\b", "a;b", ""])
@@ -128,6 +129,43 @@ def test_the_unit_passes_variables_on_and_lets_a_collector_be_reached(
     unit = capsys.readouterr().out
     assert values(unit, "EnvironmentFile") == ["-/etc/default/front"]
     assert values(unit, "IPAddressDeny") == (["any"] if is_alone else [])
+
+
+SECRET = "rtsp://watcher:se=c%25ret@camera/stream?key=hidden"
+
+
+def test_no_secret_stands_in_the_unit_or_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    commands: list[tuple[str, ...]] = []
+    monkeypatch.setattr(installation, "UNITS", tmp_path)
+    monkeypatch.setattr(installation, "SECRETS", tmp_path / "etc")
+    monkeypatch.setattr(installation, "MANAGED", tmp_path)
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setattr(installation, "systemctl", lambda *words, is_needed=True: commands.append(words))
+    monkeypatch.setattr(installation.install, "__defaults__", (tmp_path, tmp_path))
+    monkeypatch.setattr(installation.uninstall, "__defaults__", (tmp_path,))
+    typed, token = tmp_path / "typed", tmp_path / "token"
+    for path in (typed, token):
+        path.write_text("http://camera/video?key=hidden\n")
+    typed.chmod(0o600)
+    token.chmod(0o644)
+    sources = ["--source", f"door={SECRET}", "--source", f"yard=@{typed}", "--source", "http://open/video"]
+    assert main(["service", "install", "--name", "front", *sources, "--token-file", str(token)]) == 0
+    unit, [written] = (tmp_path / "front.service").read_text(), (tmp_path / "etc").iterdir()
+    told = capsys.readouterr()
+    assert written.read_text() == f"{SECRET}\n" and written.stat().st_mode & 0o077 == 0
+    assert values(unit, "LoadCredential") == [f"source-0:{written}", f"source-1:{typed}", f"token:{token}"]
+    assert "--source door=@%d/source-0 --source yard=@%d/source-1 --source http://open/video" in unit
+    assert values(unit, "IPAddressDeny") == []
+    assert f"can read {token}" in told.err and str(typed) not in told.err
+    for secret in ("watcher", "ret@", "hidden"):
+        assert secret not in unit + told.out + told.err + repr(commands)
+    assert main(["service", "install", "--name", "front", "--source", f"@{typed}"]) == 0
+    assert list((tmp_path / "etc").iterdir()) == []
+    assert main(["service", "install", "--name", "front", "--source", SECRET]) == 0
+    assert main(["service", "uninstall", "--name", "front"]) == 0
+    assert list((tmp_path / "etc").iterdir()) == [] and not (tmp_path / "front.service").exists()
 
 
 def test_what_takes_root_says_so(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,0 +1,1 @@
+"""Networks trained with binary weights and activations: found in ONNX, carried through, written as binary operators."""

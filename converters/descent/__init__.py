@@ -1,0 +1,1 @@
+"""What networks of one parent have in common, branch by branch, and the parts that this makes of a trunk."""

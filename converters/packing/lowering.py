@@ -1,0 +1,167 @@
+"""A converted network again with weights of few bits, and the int8 one as its fallback.
+
+tflite-runtime 2.14 has no kernels for such weights, so a bundle with them carries the int8 model of the same segments.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from multigraft.agreement.agreement import Agreement
+from multigraft.converters.conversion.boundary_tensors import to_tflite_layout
+from multigraft.converters.conversion.interpreters import Arrays
+from multigraft.converters.job.progress import Report, silent
+from multigraft.converters.low_bit.fit import Fitting, Solved
+from multigraft.converters.low_bit.layer import Bits, Layer, layers_of, with_few_bits
+from multigraft.converters.low_bit.memory import memory_bytes
+from multigraft.converters.low_bit.report import LowBits, LowLayer
+from multigraft.converters.low_bit.rounding import Rounded
+from multigraft.converters.low_bit.search import Judge, Trials, search
+from multigraft.converters.packing.finishing import Conversion, Finishing
+from multigraft.converters.quantising.sound_scales import LEAST_SCALE
+from multigraft.converters.settings.convert_settings import Weights
+from multigraft.errors import UsageError
+from multigraft.tflite import tflite_file
+from multigraft.tflite.graph import Graph
+
+FITTING_FRAMES = 256
+FRAMES_BYTES = 1 << 28
+HELD_OUT_EVERY = 4
+"""Where nobody names frames that judge, every fourth does and fits nothing."""
+
+ModelJudge = Callable[[bytes], Mapping[str, Agreement]]
+"""Task to the agreement of a .tflite file, cut into the segments of the bundle, with the original network."""
+
+FIXED: Mapping[Weights, Bits] = {"4bit": 4, "2bit": 2}
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What is asked for.
+
+    Attributes:
+        weights: How many bits; ``auto`` leaves the choice to the search.
+        least: Task to the lower bound of agreement that ``auto`` has to keep.
+        judge: Measures agreement for that, on frames that fit nothing; None takes a part of the frames.
+    """
+
+    weights: Weights
+    least: Mapping[str, float]
+    judge: ModelJudge | None = None
+
+
+def check_precision(weights: Weights, precision: str) -> None:
+    """Refuse few bits beside anything but int8.
+
+    Raises:
+        UsageError: They contradict each other.
+    """
+    if weights != "8bit" and precision != "int8":
+        raise UsageError(f"weights of {weights} contradict precision {precision}", "ask for int8, or for 8bit weights")
+
+
+def lowered(conversion: Conversion, asked: Asked, report: Report = silent) -> Conversion:
+    """``conversion`` with few bits in the weights of some layers, and itself as the fallback.
+
+    Args:
+        conversion: int8.
+        asked: What for.
+        report: Takes a line for each step.
+
+    Returns:
+        ``conversion`` as it is where 8 bits are asked for, and but for :attr:`Conversion.low_bit` where int8 is the
+        better answer.
+
+    Raises:
+        UsageError: There are no frames to fit on.
+    """
+    finishing = conversion.finishing
+    if finishing is None or asked.weights == "8bit":
+        return conversion
+    int8, every = finishing.quantised.graph, _frames(finishing)
+    if not every:
+        raise UsageError("weights of few bits need frames", "give unlabeled frames with --source")
+    is_own = asked.weights == "auto" and asked.judge is None and len(every) >= 2 * HELD_OUT_EVERY
+    judging = every[HELD_OUT_EVERY - 1 :: HELD_OUT_EVERY] if is_own else every
+    fits = [feed for i, feed in enumerate(every) if not is_own or (i + 1) % HELD_OUT_EVERY]
+    fitting = fitting_of(finishing, fits)
+    judge = _graph_judge(finishing, asked, judging)
+    trials: Trials = {}
+    if asked.weights == "auto":
+        found = search(fitting, judge, asked.least, report)
+        solved, choice, trials = found.solved, found.choice, found.trials
+    else:
+        choice = {layer.name: FIXED[asked.weights] for layer in fitting.layers}
+        solved = fitting.solved(choice, report)
+    told = _told(fitting, solved, choice, trials, asked)
+    if asked.weights == "auto":
+        minimum = min(asked.least.values(), default=None)
+        told = dataclasses.replace(told, before=judge(int8), after=judge(solved.graph), minimum=minimum)
+    for sentence in told.sentences():
+        report(sentence)
+    if not told.layers or (asked.weights == "auto" and told.is_int8_better):
+        return dataclasses.replace(conversion, low_bit=dataclasses.replace(told, layers=()))
+    return dataclasses.replace(finishing(solved.graph, told), fallback=conversion.bundle)
+
+
+def fitting_of(finishing: Finishing, frames: Sequence[Arrays] | None = None) -> Fitting:
+    """What solves the layers of an int8 conversion, on ``frames`` as the ONNX model takes them, or on its own."""
+    floating, int8 = finishing.prepared.floating, finishing.quantised.graph
+    chosen = _frames(finishing) if frames is None else frames
+    feeds = [to_tflite_layout(feed, floating.layouts) for feed in chosen]
+    return Fitting(floating.graph, int8, _worth_it(int8, layers_of(int8, floating.graph)), feeds)
+
+
+def _worth_it(int8: Graph, layers: list[Layer]) -> list[Layer]:
+    """Without those whose windows, laid side by side, take more memory than their weights give."""
+    return [layer for layer in layers if not layer.has_windows or _saves(int8, layer)]
+
+
+def _saves(int8: Graph, layer: Layer) -> bool:
+    outputs, inputs = layer.shape(int8)
+    nothing = Rounded(np.zeros((outputs, inputs), np.int8), np.full(outputs, LEAST_SCALE), np.zeros(outputs))
+    return memory_bytes(with_few_bits(int8, layer, nothing, np.zeros(outputs), 2)) < memory_bytes(int8)
+
+
+def _frames(finishing: Finishing) -> list[Arrays]:
+    """At most :data:`FITTING_FRAMES`, as the ONNX model takes them, and fewer where they are large."""
+    first = next(finishing.feeds.spaced(1), None)
+    if first is None:
+        return []
+    size = sum(value.nbytes for value in first.values())
+    return list(finishing.feeds.spaced(min(FITTING_FRAMES, max(1, FRAMES_BYTES // size))))
+
+
+def _graph_judge(finishing: Finishing, asked: Asked, frames: Sequence[Arrays]) -> Judge:
+    if asked.judge is None:
+        return finishing.agreements.on(lambda: frames)
+    of_model = asked.judge
+    return lambda graph: of_model(tflite_file.write(finishing.cut(graph)[0]))
+
+
+def _told(fitting: Fitting, solved: Solved, choice: Mapping[str, Bits], trials: Trials, asked: Asked) -> LowBits:
+    layers = []
+    for layer in fitting.layers:
+        bits = choice.get(layer.name)
+        if bits is None or layer.name in solved.refused:
+            continue
+        trial = trials.get((layer.name, bits))
+        outputs, inputs = layer.shape(fitting.int8)
+        layers.append(
+            LowLayer(
+                layer.name,
+                layer.linear.op.name,
+                bits,
+                outputs * inputs,
+                -(-outputs * inputs * bits // 8),
+                solved.errors[layer.name],
+                trial.noise_db if trial else None,
+                trial.latency_us if trial else None,
+            )
+        )
+    memory = memory_bytes(fitting.int8), memory_bytes(solved.graph)
+    return LowBits(asked.weights, tuple(layers), len(fitting.layers), *memory, refused=solved.refused)
