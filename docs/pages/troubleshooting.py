@@ -43,8 +43,8 @@ GROUPS: dict[str, tuple[str, tuple[str, ...]]] = {
         "From ONNX to one int8 .tflite file.",
         (
             "converters/conversion/",
-            "converters/low_bit",
             "converters/quantising/",
+            "converters/low_bit/",
             "converters/packing/",
             "core/tflite/",
         ),
