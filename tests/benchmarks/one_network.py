@@ -27,9 +27,10 @@ from multigraft.converters.importing.importer import load_network
 from multigraft.converters.importing.onnx_reader import read_onnx
 from multigraft.converters.importing.tflite.standing import is_quantised
 from multigraft.converters.network.network import Network
-from multigraft.converters.packing.convert import FLOAT_INPUTS, convert
+from multigraft.converters.packing.convert import convert
 from multigraft.converters.packing.fidelity import BundleRunner
 from multigraft.converters.packing.steadiness import moves
+from multigraft.converters.packing.to_float import FLOAT_INPUTS
 from multigraft.converters.packing.verify import FLOAT_TOLERANCE
 from multigraft.converters.quantising.layer_error import sqnr_db
 from multigraft.errors import MultigraftError
