@@ -17,6 +17,7 @@ from multigraft.converters.graft.lineage import lineage
 from multigraft.converters.graft.tail import grafted_answers, tail_behind
 from multigraft.converters.network.multitask import MultiTaskModel
 from multigraft.converters.network.network import Network, session_of
+from multigraft.converters.thinning.tree import Tree
 from multigraft.tensors.preprocessing import Preprocessing
 from tests.converters.descent.detectors import Detector, Export
 from tests.converters.descent.equal_parts import plan_of
@@ -194,3 +195,22 @@ def test_frontiers_of_many_tensors_have_short_labels() -> None:
     assert common is not None
     many = dataclasses.replace(common.donor_point, tensors=tuple(f"n/t{k}" for k in range(7)))
     assert many.label == "t0 + t1 + t2 + 4 more"
+
+
+def test_a_tree_of_tails_on_frontiers_is_joined_for_thinning_and_parted_again() -> None:
+    hows: dict[str, dict[str, Any]] = {
+        "face": {"head": 2, "export": Export(opset=20, shuffled=3)},
+        "hand": {"head": 3, "export": Export(opset=20, shuffled=4), "tuned": ("stage5",)},
+        "copy": {"export": Export(opset=20, shuffled=5)},
+    }
+    donor = Network("person", Detector(export=Export(opset=20)).model(), RGB, "other")
+    targets = {name: Network(name, Detector(**how).model(), RGB, "other") for name, how in hows.items()}
+    plan = plan_of(donor, *targets.values())
+    tree = Tree(donor, plan.grafts, {donor.name: donor, **targets})
+    root, grafts = tree.parted(tree.joined())
+    for name, target in targets.items():
+        wanted = target.run(target.prepare(COLOURS))[target.outputs[0]]
+        (made,) = grafted_answers(root, grafts[name].tail, COLOURS)
+        np.testing.assert_allclose(made, wanted, rtol=0, atol=1e-5 * float(np.abs(wanted).max()))
+        assert grafts[name].own_weights == plan.grafts[name].own_weights
+        assert grafts[name].own_macs == plan.grafts[name].own_macs
