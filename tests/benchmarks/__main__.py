@@ -15,6 +15,7 @@ from pathlib import Path
 
 from tests.benchmarks import (
     binary_layers,
+    binary_network,
     collect_cost,
     conformance,
     demo_bundle,
@@ -45,6 +46,7 @@ SECTIONS: dict[str, Callable[[Path], None]] = {
 
 ON_REQUEST: dict[str, Callable[[Path], None]] = {
     "binary": binary_layers.show,
+    "binary-network": binary_network.show,
     "relatives": relatives.show,
     "conformance": conformance.show,
     "noise": noise_price.show,

@@ -17,6 +17,7 @@ from multigraft.converters.settings.settings import Settings
 from multigraft.tflite import tflite_file
 from multigraft.tflite.graph import Graph, Op
 
+FRAMES = 500
 pytestmark = pytest.mark.usefixtures("onnx2tf_environment")
 
 
@@ -34,11 +35,13 @@ def test_it_answers_labelled_digits_as_the_float_network() -> None:
     (task,) = settings.tasks
     assert task.labelled is not None
     network, labelled = load_task(task, demo_folder()), load_labelled(task.labelled, task.name)
-    wanted = network.run(network.prepare(labelled.frames))[network.outputs[0]]
-    (given,) = BundleRunner(built().bundle).outputs("digit", labelled.frames)
-    assert labelled.accuracy(wanted) > 0.94
-    assert labelled.accuracy(given.reshape(wanted.shape)) == labelled.accuracy(wanted)
-    assert (np.abs(given.reshape(wanted.shape) - wanted).max(1) < 1e-3).mean() > 0.99
+    frames, labels = labelled.frames[:FRAMES], labelled.labels[:FRAMES]
+    wanted = network.run(network.prepare(frames))[network.outputs[0]]
+    (given,) = BundleRunner(built().bundle).outputs("digit", frames)
+    given = given.reshape(wanted.shape)
+    hits = [(answer.argmax(1) == labels).sum() for answer in (wanted, given)]
+    assert hits[0] == hits[1] > 0.9 * FRAMES
+    assert (np.abs(given - wanted).max(1) < 1e-3).mean() > 0.99
 
 
 def test_its_binary_layers_take_a_sixth_of_int8_at_most() -> None:
