@@ -47,6 +47,12 @@ SINGLE = {
     "tests/devices/flash/test_flash.py::test_the_real_tools_take_our_commands_and_say_that_there_is_no_board": (
         "needs esptool, pyocd and stm32loader"
     ),
+    "tests/core/statistics/test_noised_similarity.py::test_with_noise_it_lies_within_its_interval": "needs opendp",
+    "tests/core/statistics/test_noised_similarity.py::test_where_noise_drowns_everything_nothing_is_known": "needs opendp",
+    "tests/runtime/quiet/test_wobbling_scores.py::test_a_broker_is_told_once_of_a_score_that_wobbles": "needs paho-mqtt",
+    "tests/runtime/quiet/test_wobbling_scores.py::test_thresholds_of_ones_own": "needs paho-mqtt",
+    "tests/core/cli/firmware/test_firmware_command.py::test_the_report_is_read_back_and_drawn": "needs matplotlib",
+    "tests/core/cli/test_main.py::test_a_shell_can_complete_verbs_and_options": "needs argcomplete",
     "tests/core/cli/firmware/test_firmware_bad_input.py::test_what_is_wrong_with_a_folder_is_said": "needs matplotlib",
     "tests/devices/cameras/test_picture_files.py::test_what_may_not_be_read_is_named_with_its_permission": (
         "becomes another user, and the job's namespace has one"
