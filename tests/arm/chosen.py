@@ -48,8 +48,12 @@ SINGLE = {
         "needs esptool, pyocd and stm32loader"
     ),
     "tests/core/statistics/test_noised_similarity.py::test_with_noise_it_lies_within_its_interval": "needs opendp",
-    "tests/core/statistics/test_noised_similarity.py::test_where_noise_drowns_everything_nothing_is_known": "needs opendp",
-    "tests/runtime/quiet/test_wobbling_scores.py::test_a_broker_is_told_once_of_a_score_that_wobbles": "needs paho-mqtt",
+    "tests/core/statistics/test_noised_similarity.py::test_where_noise_drowns_everything_nothing_is_known": (
+        "needs opendp"
+    ),
+    "tests/runtime/quiet/test_wobbling_scores.py::test_a_broker_is_told_once_of_a_score_that_wobbles": (
+        "needs paho-mqtt"
+    ),
     "tests/runtime/quiet/test_wobbling_scores.py::test_thresholds_of_ones_own": "needs paho-mqtt",
     "tests/core/cli/firmware/test_firmware_command.py::test_the_report_is_read_back_and_drawn": "needs matplotlib",
     "tests/core/cli/test_main.py::test_a_shell_can_complete_verbs_and_options": "needs argcomplete",
