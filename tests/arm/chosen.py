@@ -67,6 +67,7 @@ SINGLE = {
     "tests/runtime/test_memory.py::test_code_is_let_go_unless_it_was_written_to": (
         "asks which pages of code are in memory, and an emulator runs others"
     ),
+    "tests/runtime/test_child.py::test_every_step_has_its_own_time": "counts tenths of a second of processor time",
     "tests/runtime/http/test_access.py::test_a_hundred_hostile_clients_do_not_slow_the_loop": (
         "is about a rate, which an emulation does not have"
     ),
