@@ -47,6 +47,16 @@ SINGLE = {
     "tests/devices/flash/test_flash.py::test_the_real_tools_take_our_commands_and_say_that_there_is_no_board": (
         "needs esptool, pyocd and stm32loader"
     ),
+    "tests/core/statistics/test_noised_similarity.py::test_with_noise_it_lies_within_its_interval": "needs opendp",
+    "tests/core/statistics/test_noised_similarity.py::test_where_noise_drowns_everything_nothing_is_known": (
+        "needs opendp"
+    ),
+    "tests/runtime/quiet/test_wobbling_scores.py::test_a_broker_is_told_once_of_a_score_that_wobbles": (
+        "needs paho-mqtt"
+    ),
+    "tests/runtime/quiet/test_wobbling_scores.py::test_thresholds_of_ones_own": "needs paho-mqtt",
+    "tests/core/cli/firmware/test_firmware_command.py::test_the_report_is_read_back_and_drawn": "needs matplotlib",
+    "tests/core/cli/test_main.py::test_a_shell_can_complete_verbs_and_options": "needs argcomplete",
     "tests/core/cli/firmware/test_firmware_bad_input.py::test_what_is_wrong_with_a_folder_is_said": "needs matplotlib",
     "tests/devices/cameras/test_picture_files.py::test_what_may_not_be_read_is_named_with_its_permission": (
         "becomes another user, and the job's namespace has one"
@@ -57,6 +67,7 @@ SINGLE = {
     "tests/runtime/test_memory.py::test_code_is_let_go_unless_it_was_written_to": (
         "asks which pages of code are in memory, and an emulator runs others"
     ),
+    "tests/runtime/test_child.py::test_every_step_has_its_own_time": "counts tenths of a second of processor time",
     "tests/runtime/http/test_access.py::test_a_hundred_hostile_clients_do_not_slow_the_loop": (
         "is about a rate, which an emulation does not have"
     ),

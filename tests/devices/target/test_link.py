@@ -31,6 +31,7 @@ from multigraft.firmware_gen.boards.qemu import EmulatedBoard
 from multigraft.firmware_gen.boards.toolchain import APT_PACKAGES
 from multigraft.tensors.arrays import Array
 from tests.firmware_gen import tiny_model
+from tests.runtime.service.served import PATIENCE_S
 
 HAVE_TOOLS = shutil.which("arm-none-eabi-gcc") and shutil.which("qemu-system-arm")
 
@@ -132,7 +133,7 @@ def test_a_board_without_a_camera_refuses_to_take_a_picture(link: Link) -> None:
 
 
 def test_streams_come_in_order_and_end(link: Link) -> None:
-    target = Target(link)
+    target = Target(link, timeout_s=PATIENCE_S)
     frame = frame_of(3)
     mean, slope = tiny_model.reference(frame.ravel())
     target.infer({"frame": frame}, ["mean"])

@@ -25,7 +25,7 @@ from multigraft.runtime.service.journal import WARNING, Journal
 from multigraft.runtime.service.settings import token_of
 from multigraft.runtime.service.unit import Secret, Unit
 from tests.box_bundle import box_bundle, bright_frames
-from tests.runtime.service.served import until
+from tests.runtime.service.served import PATIENCE_S, until
 
 MOST_EXPOSURE = 20
 """Tenths, as systemd-analyze takes it."""
@@ -271,7 +271,7 @@ def test_a_process_that_is_stopped_is_started_again(monkeypatch: pytest.MonkeyPa
     one = front.Front(front.listen(Address("127.0.0.1", 0)), questions, said.append)
     one.start()
     try:
-        assert asked.wait(60) and one._process is not None
+        assert asked.wait(PATIENCE_S) and one._process is not None
         os.kill(one._process.pid, signal.SIGSTOP)
         until(lambda: bool(said))
     finally:
@@ -292,7 +292,7 @@ def test_a_question_that_fails_ends_no_thread() -> None:
     one = front.Front(front.listen(Address("127.0.0.1", 0)), {"settings": settings}, said.append)
     one.start()
     try:
-        assert asked.wait(60)
+        assert asked.wait(PATIENCE_S)
     finally:
         one.stop()
     assert said == ["HTTP was interrupted (OverflowError('too large')); the process that speaks it is started again"]
