@@ -18,7 +18,7 @@ EXTRAS_fuzzing := dev,fuzzing
 METADATA := setup.cfg pyproject.toml $(wildcard setup.py packaging/demo/*)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-torch check docs dev bench jtop attack kills cuts audit fuzz fuzz-readers binary-oracle compilers systemd soak mutants deb wheels firmware-tools arm64 armv7 clean FORCE
+.PHONY: help demo test test-torch check docs dev bench jtop attack kills cuts audit fuzz fuzz-readers fuzz-binary binary-oracle compilers systemd soak mutants deb wheels firmware-tools arm64 armv7 clean FORCE
 .DELETE_ON_ERROR:
 
 help:
@@ -35,6 +35,7 @@ help:
 	@echo "make fuzz-readers  what opens bundles, models, frames and settings, fuzzed by atheris (MINUTES=60 each)"
 	@echo "make audit       known vulnerabilities of what is installed and pinned (needs the network)"
 	@echo "make fuzz        2,000 random small ONNX graphs through the whole job, against onnxruntime (GRAPHS=2000; half an hour)"
+	@echo "make fuzz-binary  10,000 damaged binary networks, with sanitisers in the delegate (gcc; half an hour)"
 	@echo "make binary-oracle  1,000 random binary networks against Larq Compute Engine's interpreter (Python 3.11, the network)"
 	@echo "make systemd     the service in a container of Debian 12 under a real systemd (root, the network once; minutes);"
 	@echo "                 with DEB=dist/NAME.deb that package: installed, upgraded, a bad bundle, removed, purged"
@@ -78,6 +79,10 @@ bench: $(VENV)/.ready-dev
 # Opt-in: some minutes. The tests hold a short form of it.
 attack: $(VENV)/.ready-dev
 	nice $(BIN)/python -m tests.attack $(if $(MUTANTS),--mutants $(MUTANTS)) $(ATTACK) $(MODELS)
+
+# Opt-in: takes gcc with its sanitisers' runtime, which Debian's has.
+fuzz-binary: $(VENV)/.ready-dev
+	nice $(BIN)/python -m tests.attack.sanitised $(if $(MUTANTS),--mutants $(MUTANTS)) $(ATTACK)
 
 # Opt-in: asks a service for advisories, so it needs the network; without, it says that nothing was looked at.
 audit: $(VENV)/.ready-audit

@@ -19,6 +19,7 @@ PROCESSOR = os.environ.get("MULTIGRAFT_PROCESSOR") or platform.machine()
 """For which the library is compiled; another than this one's where CC compiles for it."""
 NEON = "kernels_neon.c"
 """On 32-bit Arm the one file that may use NEON, as not every processor there has it; others choose when they run."""
+NEON_FLAGS = os.environ.get("MULTIGRAFT_NEON_FLAGS", "-mfpu=neon").split()
 MATHS = ("-ffp-contract=off", "-fno-trapping-math", "-fno-math-errno")
 """Every result is the same on every processor; comparisons of floats are vectorised all the same."""
 
@@ -31,7 +32,7 @@ class BuildDelegate(build_ext):
         if PROCESSOR.startswith(("armv7", "armv8l")):
             (source,) = (path for path in ext.sources if Path(path).name == NEON)
             ext.sources = [path for path in ext.sources if path != source]
-            flags = [*ext.extra_compile_args, "-mfpu=neon"]
+            flags = [*ext.extra_compile_args, *NEON_FLAGS]
             ext.extra_objects = self.compiler.compile([source], self.build_temp, extra_postargs=flags)
             ext.define_macros = [("MULTIGRAFT_NEON", "1")]
         super().build_extension(ext)
@@ -58,7 +59,7 @@ DELEGATE = Extension(
     sources=sorted(map(str, FOLDER.glob("*.c"))),
     depends=sorted(map(str, FOLDER.glob("*.h"))),
     extra_compile_args=["-std=c11", "-O3", "-g0", *MATHS, "-fvisibility=hidden", "-Wno-unknown-pragmas"],
-    extra_link_args=["-lpthread", "-lm", "-Wl,-s"],
+    extra_link_args=["-lpthread", "-lm", "-Wl,-s", "-Wl,-z,defs", "-Wl,--gc-sections"],
     optional=True,
 )
 

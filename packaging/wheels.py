@@ -53,8 +53,9 @@ PROCESSORS = (
     Processor("x86_64", "x86_64-linux-gnu.2.17", "-mcpu=x86_64", "EM_X86_64"),
     Processor("aarch64", "aarch64-linux-gnu.2.17", "-mcpu=generic", "EM_AARCH64"),
     # VFPv3 with 16 registers is what Debian's armhf demands: NEON is asked for when it runs (setup.py).
-    Processor("armv7l", "arm-linux-gnueabihf.2.17", "-mcpu=generic+v7a+vfp3d16-neon", "EM_ARM"),
+    Processor("armv7l", "arm-linux-gnueabihf.2.17", "-mcpu=generic+v7a+vfp3d16", "EM_ARM"),
 )
+NEON_FLAGS = "-mcpu=generic+v7a+neon"
 
 
 def sources(folder: Path) -> Path:
@@ -70,7 +71,12 @@ def sources(folder: Path) -> Path:
 def made(processor: Processor, source: Path, output: Path) -> Path:
     """Build one wheel."""
     compiler = f"{sys.executable} -m ziglang cc -target {processor.target} {processor.flags}"
-    environment = {**os.environ, "CC": compiler, "MULTIGRAFT_PROCESSOR": processor.name, "CFLAGS": "", "LDFLAGS": ""}
+    environment = {
+        **os.environ,
+        "CC": compiler,
+        "MULTIGRAFT_PROCESSOR": processor.name,
+        "MULTIGRAFT_NEON_FLAGS": NEON_FLAGS,
+    }
     options = [f"--build-option={part}" for part in ("--plat-name", f"manylinux2014_{processor.name}")]
     command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(output)]
     command += [f"--config-setting={option}" for option in options]

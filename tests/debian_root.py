@@ -48,7 +48,12 @@ def wheel_of(checkout: Path, folder: Path, machine: str | None = None) -> Path:
     across = {}
     if machine is not None:
         compiler = COMPILERS[machine]
-        across = {"CC": compiler, "LDSHARED": f"{compiler} -shared", "_PYTHON_HOST_PLATFORM": f"linux-{machine}"}
+        across = {
+            "CC": compiler,
+            "LDSHARED": f"{compiler} -shared",
+            "MULTIGRAFT_PROCESSOR": machine,
+            "_PYTHON_HOST_PLATFORM": f"linux-{machine}",
+        }
     target = folder / "wheel"
     shutil.rmtree(target, ignore_errors=True)
     copy = folder / "source"

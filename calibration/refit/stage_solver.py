@@ -56,7 +56,8 @@ class StageSolver:
     def _restart(self) -> None:
         self.seen = 0
         takes_bias = self.stage.geometry.takes_bias
-        self._parts = {name: RidgeSums.empty(*self.prior.shape, takes_bias) for name in ("fit", "held")}
+        shape = self.prior.shape
+        self._parts = {name: RidgeSums.empty(*shape, has_intercept=takes_bias) for name in ("fit", "held")}
 
     def add(self, tensors: Mapping[str, Array]) -> None:
         """Add a frame.

@@ -63,7 +63,8 @@ class Window:
         down, right = (p * s for p, s in zip(np.divmod(picked, self.positions[1]), self.stride, strict=True))
         (height, width), (tall, wide) = self.size, self.dilation
         places = [padded[down + i * tall, right + j * wide] for i in range(height) for j in range(width)]
-        return np.stack(places, axis=-1).reshape(len(picked), -1)
+        rows: Array = np.stack(places, axis=-1)
+        return rows.reshape(len(picked), -1)
 
     def laid_out(self, graph: Graph, source: str, wish: str) -> tuple[Op, list[Tensor]]:
         """The operator that does the same in a graph, and its tensors, the result first.

@@ -17,7 +17,7 @@ from multigraft.converters.conversion.interpreters import Arrays
 from multigraft.converters.job.progress import Report, silent
 from multigraft.converters.low_bit.fit import Fitting, Solved
 from multigraft.converters.low_bit.layer import Bits, Layer, layers_of, with_few_bits
-from multigraft.converters.low_bit.memory import memory_bytes
+from multigraft.converters.low_bit.memory import COPIES, memory_bytes
 from multigraft.converters.low_bit.report import LowBits, LowLayer
 from multigraft.converters.low_bit.rounding import Rounded
 from multigraft.converters.low_bit.search import Judge, Trials, search
@@ -122,9 +122,11 @@ def _worth_it(int8: Graph, layers: list[Layer]) -> list[Layer]:
 
 
 def _saves(int8: Graph, layer: Layer) -> bool:
+    """Whether 2-bit weights save more than windows take, which live while the layer runs, and what lays them out."""
     outputs, inputs = layer.shape(int8)
     nothing = Rounded(np.zeros((outputs, inputs), np.int8), np.full(outputs, LEAST_SCALE), np.zeros(outputs))
-    return memory_bytes(with_few_bits(int8, layer, nothing, np.zeros(outputs), 2)) < memory_bytes(int8)
+    few = with_few_bits(int8, layer, nothing, np.zeros(outputs), 2)
+    return COPIES * (int8.weights_bytes() - few.weights_bytes()) > layer.positions(int8) * inputs
 
 
 def _frames(finishing: Finishing) -> list[Arrays]:

@@ -19,10 +19,10 @@ from multigraft.tensors.arrays import Float64Array
 
 ROUNDS = 4
 
-FIRST_SLOPE = 0.3
+FIRST_SLOPE = 0.15
 """Part of answers that differ, over the root of the squared error, before anything is known of a task."""
 
-RESERVE = 0.1
+RESERVE = 0.2
 """Of what a task may lose, the part that is left to int8 and to the luck of the frames that choose."""
 
 AIM = 0.95

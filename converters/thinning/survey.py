@@ -120,7 +120,8 @@ class Survey:
     def lost(self, widths: Sequence[int]) -> Float64Array:
         """What so many channels of each group cost each task beside all of them, as if costs added up, (tasks,)."""
         pairs = zip(self.groups, self.curves, widths, strict=True)
-        return np.sum([curve[width] - curve[group.count] for group, curve, width in pairs], axis=0)
+        total: Float64Array = np.sum([curve[width] - curve[group.count] for group, curve, width in pairs], axis=0)
+        return total
 
 
 def survey(

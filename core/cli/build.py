@@ -8,14 +8,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from multigraft.cli.shared.few_bits import MIXED, add_weights, of_precision
 from multigraft.cli.shared.json_text import json_text
 from multigraft.cli.shared.missed_budget import add_allow_miss, missed_name, misses_of, refuse
 from multigraft.cli.shared.settings_options import (
+    MIXED,
     add_settings_arguments,
+    add_weights,
+    asked_agreement,
     check_folder,
     check_output,
     load_frames,
+    of_precision,
     read_settings,
 )
 
@@ -64,7 +67,7 @@ def execute(options: argparse.Namespace) -> int:
         weights=weights or settings.convert.weights,
         keep_float=(*settings.convert.keep_float, *options.keep_float),
     )
-    least = options.min_agreement or settings.budget.min_agreement
+    least = asked_agreement(options, settings.budget.min_agreement)
     budget = dataclasses.replace(settings.budget, min_agreement=least)
     settings = dataclasses.replace(settings, convert=convert, budget=budget)
     settings.check()

@@ -9,9 +9,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from multigraft.cli.shared.few_bits import MIXED, add_weights, of_precision
 from multigraft.cli.shared.json_text import json_text
-from multigraft.cli.shared.settings_options import check_output
+from multigraft.cli.shared.settings_options import MIXED, add_weights, asked_agreement, check_output, of_precision
 from multigraft.cli.shared.table import print_table
 from multigraft.errors import InputError, UsageError
 from multigraft.reading import read_json
@@ -127,6 +126,7 @@ def _converted(multitask: MultiTaskModel, options: argparse.Namespace) -> Conver
 
     precision, weights = of_precision(options.precision, options.weights)
     check_precision(weights or "8bit", precision)
+    minimum = asked_agreement(options, MIN_AGREEMENT)
     frames = read_frames(options.source, multitask.inputs, options.frames)
     ranges = read_ranges(options.ranges) if options.ranges else None
     with terminal_report() as report, _work_folder(options.work) as folder:
@@ -142,7 +142,7 @@ def _converted(multitask: MultiTaskModel, options: argparse.Namespace) -> Conver
         )
         if weights in (None, "8bit"):
             return conversion
-        least = dict.fromkeys((task.name for task in multitask.tasks), options.min_agreement or MIN_AGREEMENT)
+        least = dict.fromkeys((task.name for task in multitask.tasks), minimum)
         return lowered(conversion, Asked(weights, least), report)
 
 

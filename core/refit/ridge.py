@@ -40,7 +40,7 @@ class RidgeSums:
     has_intercept: bool = True
 
     @classmethod
-    def empty(cls, groups: int, inputs: int, outputs: int, has_intercept: bool = True) -> Self:
+    def empty(cls, groups: int, inputs: int, outputs: int, *, has_intercept: bool = True) -> Self:
         return cls(
             np.zeros((groups, inputs, inputs)),
             np.zeros((groups, inputs, outputs)),
@@ -157,7 +157,7 @@ def fit_rows(
         offsets: What is added before the clamp (the other side of a residual sum), like ``targets``.
         has_intercept: Whether the layer, or what follows it, can hold an intercept.
     """
-    train, test = (RidgeSums.empty(*prior.shape, has_intercept) for _ in range(2))
+    train, test = (RidgeSums.empty(*prior.shape, has_intercept=has_intercept) for _ in range(2))
     train.add(design[:, ~held_out], targets[:, ~held_out])
     test.add(design[:, held_out], targets[:, held_out])
     weight, intercept, strength = fit(train, test, prior)

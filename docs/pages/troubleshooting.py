@@ -41,7 +41,13 @@ GROUPS: dict[str, tuple[str, tuple[str, ...]]] = {
     ),
     "Converting and quantising": (
         "From ONNX to one int8 .tflite file.",
-        ("converters/conversion/", "converters/quantising/", "converters/packing/", "core/tflite/"),
+        (
+            "converters/conversion/",
+            "converters/quantising/",
+            "converters/low_bit/",
+            "converters/packing/",
+            "core/tflite/",
+        ),
     ),
     "Reports, studies and the demo": (
         "Pages and pictures that a build writes. [Reading the report](report.md).",

@@ -18,23 +18,24 @@ _ALPHA_N, _ALPHA_D, _ALPHA_I, _ALPHA_F = 117049297, 127690142, 1057819769, 63845
 
 
 def _saturated(x: Array) -> Array:
-    return np.clip(x, -(1 << 31), (1 << 31) - 1)
+    return np.asarray(np.clip(x, -(1 << 31), (1 << 31) - 1))
 
 
 def _half_sum(a: Array, b: int) -> Array:
     total = a + b
     # C divides towards zero.
-    return np.sign(total) * ((np.abs(total) + 1) >> 1)
+    return np.asarray(np.sign(total) * ((np.abs(total) + 1) >> 1))
 
 
 def _leading_zeros(x: Array) -> Array:
-    return 32 - np.vectorize(lambda v: int(v).bit_length(), otypes=[np.int64])(x)
+    bits: Array = np.vectorize(lambda v: int(v).bit_length(), otypes=[np.int64])(x)
+    return 32 - bits
 
 
 def log(x: Array) -> Array:
     """The logarithm of Q12.19, which is 1 or more, as Q5.26."""
     multiply = doubling_high_multiply
-    quarter = rounding_shift(np.int64(1 << 29), _ACCUMULATED_BITS)
+    quarter = 1 << (29 - _ACCUMULATED_BITS)
     one = 1 << (31 - _ACCUMULATED_BITS)
     first = _leading_zeros(x)
     r_a = _saturated(multiply(_saturated(x << (first - 1)), _SQRT_HALF) << 1)

@@ -50,7 +50,7 @@ def convolution_kernel(layer: Layer, over: Window, core: CoreFeatures, ring: int
 
     return Kernel(
         call, low.includes, {**low.functions, name: text}, low.constant, low.scratch_bytes,
-        {0: Overlap(over.distance(low.together))}, pieces=PixelKernel(over, name, low.together),
+        {0: Overlap(over.distance(low.together))} if low.in_place else {}, pieces=PixelKernel(over, name, low.together),
     )  # fmt: skip
 
 
@@ -61,12 +61,16 @@ def _portable(layer: Layer, over: Window, core: CoreFeatures, ring: int | None) 
     affine = layer.affine()
     scales = exact_bytes(layer) if affine is None else affine_bytes(affine)
     exact, number = (1, layer.rescalings[0].zero_point) if affine is None else (0, affine[0].shift)
+    # One pixel of inputs lies as its column would: there is nothing to gather, and nothing to write over meanwhile.
+    direct = over.pixels() == 1 and over.pointwise
+    unused, place = ("(void)scratch;\n    ", "NULL") if direct else ("", "scratch")
     body = (
-        f"mg_conv({shape}, in, out, constants, scratch, first, last, {together}, {exact}, {number}, {layer.low},"
-        f" {layer.high});"
+        f"{unused}mg_conv({shape}, in, out, constants, {place}, first, last, {together}, {exact}, {number},"
+        f" {layer.low}, {layer.high});"
     )
     constant = scales + _interleaved(layer.weights, 128 if together == 1 else 0)
-    return LoweredLayer(body, constant, -(-together * over.taps // 4) * 4, ("dot.h", "conv.h"), together)
+    scratch_bytes = 0 if direct else -(-together * over.taps // 4) * 4
+    return LoweredLayer(body, constant, scratch_bytes, ("dot.h", "conv.h"), together, in_place=not direct)
 
 
 def _interleaved(weights: Array, added: int) -> bytes:

@@ -61,6 +61,7 @@ class LoweredLayer:
         includes: The C files with the kernel.
         together: Pixels that are read before the first of them is written.
         functions: C functions the body calls.
+        in_place: The output may lie over inputs that were read.
     """
 
     body: str
@@ -69,6 +70,7 @@ class LoweredLayer:
     includes: tuple[str, ...]
     together: int = 1
     functions: Mapping[str, str] = field(default_factory=dict)
+    in_place: bool = True
 
 
 def view() -> Kernel:

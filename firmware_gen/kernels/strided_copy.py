@@ -4,8 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from multigraft.firmware_gen.kernels.c_text import digest
 from multigraft.firmware_gen.kernels.kernel import Kernel, function_kernel
+from multigraft.tflite.graph import Tensor
+
+
+def bytes_shape(tensor: Tensor) -> tuple[int, ...]:
+    """The tensor's shape as one of bytes: elements of several have an axis of these behind."""
+    size = np.dtype(tensor.dtype).itemsize
+    return tensor.shape if size == 1 else (*tensor.shape, size)
 
 
 def strides_of(shape: Sequence[int]) -> list[int]:

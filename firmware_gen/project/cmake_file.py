@@ -1,6 +1,8 @@
-"""The CMakeLists.txt of a project with a start-up of ours."""
+"""The CMakeLists.txt of a project with a start-up of ours, and its presets."""
 
 from __future__ import annotations
+
+import json
 
 from multigraft.firmware_gen.boards.board import Board
 from multigraft.firmware_gen.boards.cores import CORES
@@ -8,6 +10,22 @@ from multigraft.firmware_gen.boards.toolchain import toolchain_of
 from multigraft.firmware_gen.project.compiler_flags import WARNINGS, core_flags
 from multigraft.firmware_gen.project.makefiles import MLPERF_MODELS
 from multigraft.firmware_gen.project.target_sources import target_sources
+
+
+def cmake_presets() -> str:
+    """CMakePresets.json: ``cmake --preset NAME`` and ``cmake --build --preset NAME`` for each serial application."""
+    mlperf = {f"mlperf-{model}": {"PROTOCOL": "mlperf", "MLPERF_MODEL": model} for model in MLPERF_MODELS}
+    chosen = {"frames": {"PROTOCOL": "frames"}, **mlperf, "bench": {"PROTOCOL": "bench"}}
+    configured = [
+        {"name": name, "binaryDir": f"${{sourceDir}}/build-cmake/{name}", "cacheVariables": variables}
+        for name, variables in chosen.items()
+    ]
+    built = [{"name": name, "configurePreset": name} for name in chosen]
+    needed = {"major": 3, "minor": 21, "patch": 0}
+    presets = {
+        "version": 3, "cmakeMinimumRequired": needed, "configurePresets": configured, "buildPresets": built,
+    }  # fmt: skip
+    return json.dumps(presets, indent=2) + "\n"
 
 
 def cmakelists(board: Board) -> str:

@@ -238,7 +238,7 @@ _ON_THE_PORT = """    multigraft firmware verify . --port PORT
 
 def _serial(uart: Uart) -> str:
     where = f" ({uart.pins})" if uart.pins else ""
-    return f"The serial port{where} runs at {uart.baud} baud, 8N1. CMake builds the same: `cmake -B build-cmake`."
+    return f"The serial port{where} runs at {uart.baud} baud, 8N1. CMake builds the same: `cmake --preset frames`."
 
 
 def _readme(project: Project, board: Board) -> str:

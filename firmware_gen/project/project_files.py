@@ -7,7 +7,7 @@ from multigraft.firmware_gen.boards.board import Board
 from multigraft.firmware_gen.boards.cores import CORES
 from multigraft.firmware_gen.project.app_files import AppModel, app_config, app_model
 from multigraft.firmware_gen.project.board_header import board_config
-from multigraft.firmware_gen.project.cmake_file import cmakelists
+from multigraft.firmware_gen.project.cmake_file import cmake_presets, cmakelists
 from multigraft.firmware_gen.project.glue_files import glue_files
 from multigraft.firmware_gen.project.linker_script import boot_board, linker_script
 from multigraft.firmware_gen.project.makefiles import library_makefile, makefile
@@ -41,4 +41,5 @@ def project_files(board: Board, model: AppModel) -> dict[str, str]:
         files["link_boot.ld"] = linker_script(boot_board(board))
     files["Makefile"] = makefile(board)
     files["CMakeLists.txt"] = cmakelists(board)
+    files["CMakePresets.json"] = cmake_presets()
     return files

@@ -51,6 +51,12 @@ SINGLE = {
     "tests/devices/cameras/test_picture_files.py::test_what_may_not_be_read_is_named_with_its_permission": (
         "becomes another user, and the job's namespace has one"
     ),
+    "tests/runtime/scheduling/test_admission.py::test_what_was_measured_tells_what_happens_afterwards": (
+        "plays hundreds of machines that are made up"
+    ),
+    "tests/runtime/test_memory.py::test_code_is_let_go_unless_it_was_written_to": (
+        "asks which pages of code are in memory, and an emulator runs others"
+    ),
     "tests/runtime/http/test_access.py::test_a_hundred_hostile_clients_do_not_slow_the_loop": (
         "is about a rate, which an emulation does not have"
     ),

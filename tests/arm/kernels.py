@@ -21,7 +21,7 @@ FLAGS = (
     "-Wno-unknown-pragmas",
     "-static",
 )
-NEON = "-mfpu=neon-vfpv4"
+NEON = ("-mfpu=neon", "-DMULTIGRAFT_NEON=1")
 """What a compiler for 32-bit Arm has to be told."""
 
 
@@ -43,7 +43,7 @@ def compared(processor: Processor, checkout: Path, folder: Path) -> tuple[bool, 
     compiler = debian_root.COMPILERS[processor.architecture.machine]
     sources = [str(path) for pattern in SOURCES for path in sorted((checkout / CODE).glob(pattern))]
     equal = checkout / "tests" / "runtime" / "delegate" / "kernels_equal.c"
-    flags = [*FLAGS, NEON] if processor.architecture is ARMV7 else FLAGS
+    flags = [*FLAGS, *NEON] if processor.architecture is ARMV7 else [*FLAGS]
     debian_root.run(compiler, *flags, f"-I{checkout / CODE}", str(equal), *sources, "-lm", "-o", str(program))
     qemu = str(shutil.which(processor.architecture.qemu))
     done = subprocess.run([qemu, "-cpu", processor.name, str(program)], capture_output=True, text=True, check=False)

@@ -143,7 +143,8 @@ def main() -> int:
     parser.add_argument("--board", default=BOARD, choices=[b.name for b in BOARDS.values() if b.qemu])
     options = parser.parse_args()
     board = BOARDS[options.board]
-    tried, floats = [], 0
+    tried: list[Tried] = []
+    floats = 0
     for name, content in files(options.paths):
         if is_int8(content):
             print(f"{len(tried) + 1}: {name}", file=sys.stderr, flush=True)

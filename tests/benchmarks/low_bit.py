@@ -17,6 +17,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import cast
 
+from multigraft.agreement.agreement import Agreement
 from multigraft.bundle.bundle import Bundle
 from multigraft.cli.shared.settings_options import load_frames, use_one_thread
 from multigraft.cli.shared.table import print_table
@@ -26,11 +27,12 @@ from multigraft.converters.demo.data import demo_folder
 from multigraft.converters.job.progress import Report, terminal_report
 from multigraft.converters.network.labelled import load_labelled
 from multigraft.converters.packing import promise
-from multigraft.converters.packing.fidelity import BundleRunner
+from multigraft.converters.packing.fidelity import BundleRunner, bundle_agreement
 from multigraft.converters.packing.finishing import Conversion
 from multigraft.converters.packing.lowering import lowered
 from multigraft.converters.settings.convert_settings import Weights
 from multigraft.converters.settings.settings import Settings
+from multigraft.errors import BundleError
 from multigraft.runtime.backends import InterpreterName
 from multigraft.runtime.engine import Engine
 from multigraft.runtime.memory import measure_bundle
@@ -63,8 +65,9 @@ def show(settings: Settings, kinds: Sequence[str], folder: Path, steps: bool, pl
     plain = dataclasses.replace(settings, convert=convert)
     with terminal_report() as report:
         built = build(plain, load_frames, report)
+        figures = _Figures(plain, built)
         if steps:
-            show_steps(built, lambda bundle: _figures(plain, built, bundle), report, plot)
+            show_steps(built, lambda bundle: [(a.value, right) for a, right in figures(bundle)], report, plot)
         bundles: dict[str, Bundle] = {}
         seconds: dict[str, float] = {}
         for kind in kinds:
@@ -73,18 +76,21 @@ def show(settings: Settings, kinds: Sequence[str], folder: Path, steps: bool, pl
             bundles[kind], seconds[kind] = made.whole_bundle, time.perf_counter() - start
     deployed = {kind: bundle.deploy(folder / kind) for kind, bundle in bundles.items()}
     backends: list[InterpreterName] = [n for n, package in NAMES.items() if package in available()]
-    engines = {(kind, b): Engine(path, backend=b) for kind, path in deployed.items() for b in backends}
-    times = _times(plain, built, engines)
+    made_engines = {(kind, b): _engine(path, b) for kind, path in deployed.items() for b in backends}
+    engines = {key: engine for key, (engine, _) in made_engines.items()}
+    times = _times(built, engines)
     rows = []
     for kind in bundles:
         for backend in backends:
             engine = engines[kind, backend]
+            kept = figures(engine.bundle, backend)
             pss = statistics.median(measure_bundle(deployed[kind], backend).added_kib for _ in range(FRESH))
             rows.append(
                 (
                     kind,
-                    NAMES[backend] + (" (fallback)" if engine.fallback_reason else ""),
-                    *_kept(plain, built, engine.bundle),
+                    NAMES[backend] + made_engines[kind, backend][1],
+                    ", ".join(f"{100 * a.value:.1f} (>= {100 * a.lower_bound:.1f} on {a.frames})" for a, _ in kept),
+                    ", ".join(f"{100 * accuracy:.2f}" for _, accuracy in kept if accuracy is not None) or "-",
                     f"{len(engine.bundle.model):,}",
                     f"{pss:,.0f}",
                     f"{times[kind, backend]:,.0f}",
@@ -106,33 +112,46 @@ def _made(settings: Settings, built: Built, kind: str, report: Report) -> Conver
     return lowered(built.conversion, dataclasses.replace(asked, weights=cast(Weights, kind)), report)
 
 
-def _kept(settings: Settings, built: Built, bundle: Bundle) -> tuple[str, str]:
-    """Agreement with its bound, and accuracy, of every task."""
-    figures = promise.measured(settings, bundle, built.grafted.networks, promise.proofs(built.grafted.evidence))
-    agreed = (shown["bundle_agreement"] for shown in figures.values())
-    values = [f"{100 * a['value']:.1f} (>= {100 * a['lower_bound']:.1f} on {a['frames']})" for a in agreed]
-    right = [accuracy for _, accuracy in _figures(settings, built, bundle, agrees=False) if accuracy is not None]
-    return ", ".join(values), ", ".join(f"{100 * accuracy:.2f}" for accuracy in right) or "-"
+class _Figures:
+    """What bundles keep of every task, on an interpreter; equal models are measured once."""
+
+    def __init__(self, settings: Settings, built: Built) -> None:
+        self._settings, self._built = settings, built
+        self._known: dict[tuple[bytes, InterpreterName], list[tuple[Agreement, float | None]]] = {}
+
+    def __call__(self, bundle: Bundle, backend: InterpreterName = "litert") -> list[tuple[Agreement, float | None]]:
+        """Agreement and, with labels, accuracy, task by task."""
+        key = bundle.model, backend
+        if key not in self._known:
+            self._known[key] = self._measured(BundleRunner(bundle, NAMES[backend]))
+        return self._known[key]
+
+    def _measured(self, runner: BundleRunner) -> list[tuple[Agreement, float | None]]:
+        proofs, confidence = promise.proofs(self._built.grafted.evidence), self._settings.budget.confidence
+        found: list[tuple[Agreement, float | None]] = []
+        for task, network in zip(self._settings.tasks, self._built.grafted.networks, strict=True):
+            shown = bundle_agreement(runner, network, proofs[task.name], confidence, task.tolerance)
+            accuracy = None
+            if task.labelled is not None and task.kind == "classification":
+                labelled = load_labelled(task.labelled, task.name)
+                accuracy = labelled.accuracy(runner.outputs(task.name, labelled.frames)[0])
+            found.append((shown, accuracy))
+        return found
 
 
-def _figures(
-    settings: Settings, built: Built, bundle: Bundle, *, agrees: bool = True
-) -> list[tuple[float, float | None]]:
-    """Agreement and accuracy task by task."""
-    evidence = promise.proofs(built.grafted.evidence) if agrees else {}
-    agreed = promise.measured(settings, bundle, built.grafted.networks, evidence)
-    runner, found = BundleRunner(bundle), list[tuple[float, float | None]]()
-    for task in settings.tasks:
-        accuracy = None
-        if task.labelled is not None and task.kind == "classification":
-            labelled = load_labelled(task.labelled, task.name)
-            accuracy = labelled.accuracy(runner.outputs(task.name, labelled.frames)[0])
-        found.append((agreed[task.name]["bundle_agreement"]["value"] if agreed else 0.0, accuracy))
-    return found
+def _engine(path: Path, backend: InterpreterName) -> tuple[Engine, str]:
+    """An engine, and what is to be said of it: its self-test is left out where it refuses."""
+    try:
+        engine, said = Engine(path, backend=backend), ""
+    except BundleError:
+        engine, said = Engine(path, backend=backend, self_test=False), "self-test fails"
+    return engine, (
+        " (fallback" if engine.fallback_reason else " ("
+    ) + said + ")" if engine.fallback_reason or said else ""
 
 
 def _times(
-    settings: Settings, built: Built, engines: Mapping[tuple[str, InterpreterName], Engine]
+    built: Built, engines: Mapping[tuple[str, InterpreterName], Engine]
 ) -> dict[tuple[str, InterpreterName], float]:
     """Median time of all tasks on one frame, microseconds, without preparing it; all bundles in turn."""
     frames = {n.name: built.grafted.evidence[n.name].fit[0] for n in built.grafted.networks}

@@ -57,7 +57,7 @@ def frames_of(bundle: Bundle) -> Array:
 @needs_tools
 def test_three_tasks_are_switched_on_and_off_in_one_image(demo: tuple[Path, str], folder: ProjectFolder) -> None:
     bundle = Bundle.open(demo[0] / "demo.graft")
-    (given,) = bundle.manifest.inputs
+    inputs = [given.tensor for given in bundle.manifest.inputs]
     outputs = {task.name: task.outputs[0] for task in bundle.manifest.tasks}
     compared = dict.fromkeys(outputs, 0)
     with EmulatedBoard(BOARD, folder.image()) as emulated, SerialLink(emulated.port) as link:
@@ -67,7 +67,7 @@ def test_three_tasks_are_switched_on_and_off_in_one_image(demo: tuple[Path, str]
         for case, frame in enumerate(frames_of(bundle)):
             wanted = answers(bundle, frame)
             tasks = SWITCHED[case % len(SWITCHED)]
-            answer = target.infer({given.tensor: frame}, tasks)
+            answer = target.infer(dict.fromkeys(inputs, frame), tasks)
             assert set(answer.outputs) == {outputs[task] for task in tasks}
             for task in tasks:
                 np.testing.assert_array_equal(answer.outputs[outputs[task]].ravel(), wanted[task].ravel())

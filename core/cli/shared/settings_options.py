@@ -8,7 +8,7 @@ import itertools
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from multigraft.cli.shared.trust import add_trust_argument
 from multigraft.errors import InputError, UsageError
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 MAX_FRAMES = 8192
 MAX_FRAMES_BYTES = 1 << 30
 """A long video is read up to here, so that a machine with 4 GiB can graft."""
+MIXED = "mixed"
+"""A precision: int8, with few bits where the agreement allows it."""
 
 
 def use_one_thread() -> None:
@@ -62,6 +64,36 @@ def add_settings_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--refine", choices=("none", "distill"), help="label-free refinement after the refit")
     add_trust_argument(parser)
+
+
+def add_weights(parser: argparse.ArgumentParser) -> None:
+    """Add ``--weights`` and ``--min-agreement``."""
+    parser.add_argument(
+        "--weights",
+        choices=("8bit", "4bit", "2bit", "auto"),
+        help="of layers that a stock interpreter takes with 4- or 2-bit weights; auto: in those where that saves most "
+        "memory and keeps the agreement; an int8 model comes along for interpreters without them",
+    )
+    parser.add_argument(
+        "--min-agreement", type=float, metavar="SHARE", help="the agreement to keep, as a lower bound: 0.98"
+    )
+
+
+def of_precision(precision: Any, weights: Any) -> tuple[Any, Any]:
+    """Precision and weights that are meant, as arguments were read: mixed is int8 with the choice of few bits."""
+    return ("int8", weights or "auto") if precision == MIXED else (precision, weights)
+
+
+def asked_agreement(options: argparse.Namespace, otherwise: float) -> float:
+    """What ``--min-agreement`` asks for, or else ``otherwise``.
+
+    Raises:
+        UsageError: It is no share.
+    """
+    asked: float = otherwise if options.min_agreement is None else options.min_agreement
+    if not 0 < asked < 1:
+        raise UsageError(f"--min-agreement is {asked:g}", "give a number above 0 and below 1")
+    return asked
 
 
 def read_settings(options: argparse.Namespace) -> Settings:

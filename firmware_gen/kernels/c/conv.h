@@ -78,17 +78,19 @@ MG_INLINE void mg_four_of_two(const int8_t *column, const int8_t *w, int32_t tap
     sums[0] = a, sums[1] = b, sums[2] = c, sums[3] = d, sums[4] = e, sums[5] = f, sums[6] = g, sums[7] = h;
 }
 
-/* Output pixels first to last - 1, written from out on, several at a time. */
-MG_INLINE void mg_conv(const mg_window s, const int8_t *in, int8_t *out, const void *scales, int8_t *column,
+/* Output pixels first to last - 1, written from out on, several at a time. Without a place to gather at, the input is the
+   one column there is. */
+MG_INLINE void mg_conv(const mg_window s, const int8_t *in, int8_t *out, const void *scales, int8_t *gathered,
                        int32_t first, int32_t last, int32_t together, int32_t exact, int32_t number, int32_t low,
                        int32_t high)
 {
     const int32_t taps = s.k_h * s.k_w * s.in_c;
+    const int8_t *const column = gathered ? gathered : in;
     const int8_t *const weights = mg_behind(scales, s.out_c, exact);
     for (int32_t pixel = first; pixel < last; pixel += together, out += together * s.out_c) {
         const int32_t count = mg_min(together, last - pixel);
-        for (int32_t p = 0; p < count; p++)
-            mg_gather(s, in, (pixel + p) / s.out_w, (pixel + p) % s.out_w, column + p * taps);
+        for (int32_t p = 0; gathered && p < count; p++)
+            mg_gather(s, in, (pixel + p) / s.out_w, (pixel + p) % s.out_w, gathered + p * taps);
         int32_t added = 0;
         if (together == 1)
             for (int32_t i = 0; i < taps; i++)

@@ -28,6 +28,18 @@ def int8(node: Node) -> bool:
     return is_int8(node.input(0)) and all(is_int8(t) for t in node.outputs)
 
 
+def is_words(tensor: Tensor | None) -> bool:
+    """Words of 32 channels of a binary network."""
+    return tensor is not None and tensor.dtype == "int32" and tensor.quant is None and len(tensor.shape) > 0
+
+
+def int8_or_words(node: Node) -> bool:
+    """The first input and the outputs have to be int8 with one scale each, or words of a binary network."""
+    source = node.input(0)
+    words = source.data is None and all(is_words(t) for t in (source, *node.outputs))
+    return words or int8(node)
+
+
 def two_int8(node: Node) -> bool:
     """Both inputs have to be int8 with one scale each, and at most one of them a constant."""
     both = (node.input(0), node.input(1))
@@ -107,6 +119,7 @@ GENERAL: dict[str, Constraint] = {
     constraint.__name__: constraint
     for constraint in (
         int8,
+        int8_or_words,
         image,
         same_scale,
         same_shape,

@@ -12,11 +12,11 @@ from multigraft.firmware_gen.arithmetic.geometry import Window
 from multigraft.firmware_gen.boards.cores import CoreFeatures
 from multigraft.firmware_gen.kernels.c_text import digest, window_literal
 from multigraft.firmware_gen.kernels.kernel import Kernel
+from multigraft.firmware_gen.operators.base.constraints import is_words
 from multigraft.firmware_gen.operators.base.operator import Operator
 from multigraft.firmware_gen.operators.binary.packed import (
     HEADERS,
     bits_of,
-    is_packed,
     is_value,
     options_of,
     packed,
@@ -36,12 +36,12 @@ def _types(node: Node) -> bool:
     """The input has to be int32 words, the output such words, float32, or int8 with one scale, of one image each."""
     source, result = node.input(0), node.outputs[0]
     images = all(len(t.shape) == 4 and t.shape[0] == 1 for t in (source, result))
-    return images and is_packed(source) and (is_packed(result) or is_value(result))
+    return images and is_words(source) and (is_words(result) or is_value(result))
 
 
 def _constants(node: Node) -> bool:
     """Filter, and thresholds or multiplier and bias, have to be constant; factors have to be below 10^30."""
-    packs = is_packed(node.outputs[0])
+    packs = is_words(node.outputs[0])
     given = [node.inputs[place] for place in ((1, 4) if packs else (1, 2, 3)) if place < len(node.inputs)]
     if len(given) != (2 if packs else 3) or any(t is None or t.data is None for t in given):
         return False
@@ -52,7 +52,7 @@ def _fits(node: Node) -> bool:
     """The output has to be of the size that window, strides and padding give."""
     over = _window(node)
     outputs = node.input(1).shape[0]
-    depth = words_of(outputs) if is_packed(node.outputs[0]) else outputs
+    depth = words_of(outputs) if is_words(node.outputs[0]) else outputs
     return node.outputs[0].shape == (1, over.out_h, over.out_w, depth)
 
 
@@ -140,22 +140,22 @@ class LceBconv2d(Operator):
     def reference(self, node: Node, inputs: Sequence[Array | None]) -> Array:
         assert inputs[0] is not None
         twice, result = self._twice(node, inputs[0]), node.outputs[0]
-        if is_packed(result):
+        if is_words(result):
             return packed(np.where(twice > self._thresholds(node), -1, 1), 0)[None]
         slope, level = _factors(node)
-        real = np.clip(twice, *self._limits(node)).astype(np.float32) * slope + level
+        real: Array = np.clip(twice, *self._limits(node)).astype(np.float32) * slope + level
         if result.dtype == "float32":
             return real[None]
         whole = np.trunc(real)
         rounded = whole + (real - whole >= 0.5) - (real - whole <= -0.5)
-        return np.clip(rounded, -128, 127).astype(np.int8)[None]
+        return np.asarray(np.clip(rounded, -128, 127).astype(np.int8)[None])
 
     def lower(self, node: Node, core: CoreFeatures) -> Kernel:
         over, sums, result = _window(node), _Sums.of(node), node.outputs[0]
         filters = node.input(1)
         assert filters.data is not None
         outputs, kernel_h, kernel_w, held = filters.shape
-        kind = 0 if is_packed(result) else 1 if result.dtype == "int8" else 2
+        kind = 0 if is_words(result) else 1 if result.dtype == "int8" else 2
         rows = [self._thresholds(node).astype("<i4")] if kind == 0 else [f.astype("<f4") for f in _factors(node)]
         constant = b"".join(r.tobytes() for r in rows) + filters.data.astype("<i4").tobytes()
         least, most = (0, 0) if kind == 0 else self._limits(node)

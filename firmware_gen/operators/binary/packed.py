@@ -23,11 +23,6 @@ def words_of(channels: int) -> int:
     return -(-channels // 32)
 
 
-def is_packed(tensor: Tensor) -> bool:
-    """Words of 32 channels."""
-    return tensor.dtype == "int32" and tensor.quant is None and len(tensor.shape) > 0
-
-
 def is_value(tensor: Tensor) -> bool:
     """int8 with one scale, or float32."""
     return is_int8(tensor) or (tensor.dtype == "float32" and len(tensor.shape) > 0)

@@ -10,8 +10,9 @@ from multigraft.firmware_gen.arithmetic.geometry import Window
 from multigraft.firmware_gen.boards.cores import CoreFeatures
 from multigraft.firmware_gen.kernels.c_text import window_literal
 from multigraft.firmware_gen.kernels.kernel import Kernel, function_kernel
+from multigraft.firmware_gen.operators.base.constraints import is_words
 from multigraft.firmware_gen.operators.base.operator import Operator
-from multigraft.firmware_gen.operators.binary.packed import HEADERS, is_packed, options_of
+from multigraft.firmware_gen.operators.binary.packed import HEADERS, options_of
 from multigraft.firmware_gen.operators.binary.window import binary_window
 from multigraft.firmware_gen.program.program import Node
 from multigraft.tensors.arrays import Array
@@ -25,7 +26,7 @@ def _window(node: Node) -> Window:
 def _words(node: Node) -> bool:
     """Input and output have to be int32 words of one image, of the size that window, strides and padding give."""
     source, result = node.input(0), node.outputs[0]
-    if not all(is_packed(t) and len(t.shape) == 4 and t.shape[0] == 1 for t in (source, result)):
+    if not all(is_words(t) and len(t.shape) == 4 and t.shape[0] == 1 for t in (source, result)):
         return False
     over = _window(node)
     return result.shape == (1, over.out_h, over.out_w, source.shape[3])

@@ -10,8 +10,9 @@ import numpy as np
 from multigraft.firmware_gen.arithmetic.accumulators import quant
 from multigraft.firmware_gen.boards.cores import CoreFeatures
 from multigraft.firmware_gen.kernels.kernel import Kernel, function_kernel
+from multigraft.firmware_gen.operators.base.constraints import is_words
 from multigraft.firmware_gen.operators.base.operator import Operator
-from multigraft.firmware_gen.operators.binary.packed import HEADERS, bits_of, is_packed, is_value, packed, words_of
+from multigraft.firmware_gen.operators.binary.packed import HEADERS, bits_of, is_value, packed, words_of
 from multigraft.firmware_gen.program.program import Node
 from multigraft.tensors.arrays import Array
 
@@ -19,7 +20,7 @@ from multigraft.tensors.arrays import Array
 def _packs(node: Node) -> bool:
     """The input has to be float32, or int8 with one scale, the output int32 words of its channels."""
     source, result = node.input(0), node.outputs[0]
-    if not is_value(source) or not is_packed(result):
+    if not is_value(source) or not is_words(result):
         return False
     return result.shape == (*source.shape[:-1], words_of(source.shape[-1]))
 
@@ -27,7 +28,7 @@ def _packs(node: Node) -> bool:
 def _unpacks(node: Node) -> bool:
     """The input has to be int32 words of the output's channels, the output float32, or int8 with one scale."""
     source, result = node.input(0), node.outputs[0]
-    if not is_value(result) or not is_packed(source):
+    if not is_value(result) or not is_words(source):
         return False
     return source.shape == (*result.shape[:-1], words_of(result.shape[-1]))
 

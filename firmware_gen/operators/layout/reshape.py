@@ -8,7 +8,7 @@ import numpy as np
 
 from multigraft.firmware_gen.boards.cores import CoreFeatures
 from multigraft.firmware_gen.kernels.kernel import Kernel, view
-from multigraft.firmware_gen.operators.base.constraints import int8
+from multigraft.firmware_gen.operators.base.constraints import int8_or_words
 from multigraft.firmware_gen.operators.base.operator import Operator
 from multigraft.firmware_gen.program.program import Node
 from multigraft.tensors.arrays import Array
@@ -23,8 +23,8 @@ class Reshape(Operator):
     """The same bytes under another shape."""
 
     names = ("RESHAPE", "SQUEEZE", "EXPAND_DIMS")
-    summary = "int8, takes no time and no memory"
-    constraints = (int8, _elements)
+    summary = "int8, or words of a binary network; takes no time and no memory"
+    constraints = (int8_or_words, _elements)
 
     def reference(self, node: Node, inputs: Sequence[Array | None]) -> Array:
         assert inputs[0] is not None

@@ -9,8 +9,8 @@ import numpy as np
 
 from multigraft.firmware_gen.boards.cores import CoreFeatures
 from multigraft.firmware_gen.kernels.kernel import Kernel
-from multigraft.firmware_gen.kernels.strided_copy import slicing_kernel
-from multigraft.firmware_gen.operators.base.constraints import int8
+from multigraft.firmware_gen.kernels.strided_copy import bytes_shape, slicing_kernel
+from multigraft.firmware_gen.operators.base.constraints import int8_or_words
 from multigraft.firmware_gen.operators.base.operator import Operator
 from multigraft.firmware_gen.program.options import integer
 from multigraft.firmware_gen.program.program import Node
@@ -59,12 +59,14 @@ class StridedSlice(Operator):
     """STRIDED_SLICE with constant bounds."""
 
     names = ("STRIDED_SLICE",)
-    summary = "int8, constant bounds, positive strides"
-    constraints = (int8, _bounds, _masks, _size)
+    summary = "int8, or words of a binary network; constant bounds, positive strides"
+    constraints = (int8_or_words, _bounds, _masks, _size)
 
     def reference(self, node: Node, inputs: Sequence[Array | None]) -> Array:
         assert inputs[0] is not None
         return inputs[0][tuple(_slices(node))].reshape(node.outputs[0].shape)
 
     def lower(self, node: Node, core: CoreFeatures) -> Kernel:
-        return slicing_kernel(node.input(0).shape, _slices(node))
+        shape = bytes_shape(node.input(0))
+        bytes_of = [slice(0, size, 1) for size in shape[len(node.input(0).shape) :]]
+        return slicing_kernel(shape, [*_slices(node), *bytes_of])

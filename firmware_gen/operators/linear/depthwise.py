@@ -11,6 +11,7 @@ from multigraft.firmware_gen.arithmetic.geometry import Window
 from multigraft.firmware_gen.arithmetic.windowed_layers import depthwise_layer
 from multigraft.firmware_gen.boards.cores import CoreFeatures
 from multigraft.firmware_gen.kernels.c_text import digest, window_literal
+from multigraft.firmware_gen.kernels.convolution import convolution_kernel
 from multigraft.firmware_gen.kernels.dsp_depthwise import dsp_depthwise
 from multigraft.firmware_gen.kernels.kernel import Kernel, LoweredLayer, Overlap
 from multigraft.firmware_gen.kernels.mve_depthwise import mve_depthwise, rows_in_time
@@ -65,6 +66,9 @@ class Depthwise(Operator):
 
     def lower(self, node: Node, core: CoreFeatures) -> Kernel:
         layer, over = depthwise_layer(node)
+        if over.in_c == 1:
+            # All output channels see the one input channel, as those of a convolution do.
+            return convolution_kernel(layer, over, core)
         ringed = mve_depthwise(layer, over) if core.mve else None
         fast = dsp_depthwise(layer, over) if core.dsp else None
         low = ringed or fast or _portable(layer, over)

@@ -138,7 +138,7 @@ class Lstm(Operator):
         """The exponent of the cells' scale, and the greatest stored cell; 0 where there is no limit."""
         scale = quant(node.input(_CELL)).scales[0]
         clip = number(node.op.options.get("cell_clip"), 0.0)
-        limit = min(max(np.float32(clip) / np.float32(scale), -32768.0), 32767.0) if clip > 0 else 0
+        limit = min(float(np.float32(clip) / np.float32(scale)), 32767.0) if clip > 0 else 0.0
         return round(math.log2(scale)), int(limit)
 
     def reference(self, node: Node, inputs: Sequence[Array | None]) -> Array:

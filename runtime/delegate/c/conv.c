@@ -11,7 +11,7 @@
 
 #include "flexbuffer.h"
 
-enum { LARGEST_COUNT = 1 << 28, LARGEST_WORDS = 1 << 27 };
+enum { LARGEST_COUNT = 1 << 28, LARGEST_WORDS = 1 << 27, MOST_COUNTS = 1 << 13 };
 
 void free_conv(Conv *c) {
     if (c == NULL) return;
@@ -266,7 +266,7 @@ static int fit(TfLiteContext *context, Operator *op, const Kernels *kernels, int
     c->padded_h = (int)padded_h, c->padded_w = (int)padded_w, c->is_copied = is_padded || kernels->spread != NULL;
     c->threads = threads;
     /* The threads' shares, of which packed ones need no memory for counts. */
-    const int most = c->type == TFLITE_INT32 ? MOST_RUN : MOST_RUN / 2;
+    const int most = c->type == TFLITE_INT32 ? MOST_RUN : MOST_COUNTS / kernels->block;
     const int64_t parts = (total - 1) / most + 1 > threads ? (total - 1) / most + 1 : threads;
     c->run = (int)((total - 1) / parts + 1);
     c->run = (c->run - 1) / kernels->pixels * kernels->pixels + kernels->pixels;

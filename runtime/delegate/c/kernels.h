@@ -5,7 +5,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { MOST_PIXELS = 8, MOST_BLOCK = 64 };
+enum { MOST_PIXELS = 8, MOST_BLOCK = 128 };
 
 /* Pixels, what is seen from each, and the weights of a block of output channels. */
 typedef struct Patch {

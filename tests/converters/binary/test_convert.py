@@ -64,3 +64,4 @@ def test_integers_around_bits(tmp_path: Path) -> None:
     layers = {op.outputs[0]: op for op in graph.ops if op.custom_code == "LceBconv2d"}
     assert [graph.tensors[name].dtype for name in layers] == ["int32", "int8"]
     assert {graph.tensors[op.outputs[0]].dtype for op in graph.ops if op.name == "CONV_2D"} == {"int8"}
+    assert main(["firmware", name, "--board", "mps2-an386", "-o", str(tmp_path / "fw")]) == 0

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import numpy as np
-
+from multigraft.converters.conversion.interpreters import tapped
 from multigraft.converters.low_bit.fit import Fitting
 from multigraft.converters.low_bit.layer import with_few_bits
 from multigraft.converters.quantising.improve import output_sqnr_db
@@ -45,5 +44,4 @@ def test_layers_that_are_not_chosen_stay_as_they_are() -> None:
 def test_equal_frames_give_equal_weights() -> None:
     fit = fitting(network(), 16)
     first, second = (fit.solved({"down": 2, "classes": 4}).graph for _ in range(2))
-    for name, tensor in first.tensors.items():
-        assert tensor.data is None or np.array_equal(tensor.data, second.tensors[name].data)
+    assert tapped(first, first.outputs) == tapped(second, second.outputs)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from multigraft.agreement.agreement import Agreement
+from multigraft.converters.low_bit.layer import Bits
 from multigraft.converters.low_bit.memory import memory_bytes, values_bytes
-from multigraft.converters.low_bit.report import LowBits
+from multigraft.converters.low_bit.report import LowBits, LowLayer
 from multigraft.converters.low_bit.search import Move, Trial, chosen, ordered, search
 from multigraft.tflite.graph import Graph
 from tests.converters.graph_builder import GraphBuilder
@@ -18,7 +19,7 @@ def trial(saved: int, noise: float, latency_us: float = 0.0) -> Trial:
 
 
 def test_what_saves_most_for_what_it_loses_comes_first_and_a_layers_moves_keep_their_order() -> None:
-    trials = {
+    trials: dict[tuple[str, Bits], Trial] = {
         ("a", 4): trial(100, 0.001),
         ("a", 2): trial(150, 0.101),
         ("b", 4): trial(50, 0.1),
@@ -31,7 +32,7 @@ def test_what_saves_most_for_what_it_loses_comes_first_and_a_layers_moves_keep_t
 
 
 def test_time_counts_as_well() -> None:
-    trials = {("slow", 2): trial(100, 0.1, 500.0), ("fast", 2): trial(90, 0.1, 0.0)}
+    trials: dict[tuple[str, Bits], Trial] = {("slow", 2): trial(100, 0.1, 500.0), ("fast", 2): trial(90, 0.1, 0.0)}
     assert [m.layer for m in ordered(trials, 1000.0)] == ["fast", "slow"]
     assert isinstance(ordered(trials, 1000.0)[0], Move)
 
@@ -61,6 +62,10 @@ def test_the_search_stops_at_the_budget() -> None:
 
 def test_the_report_says_when_int8_is_the_better_answer() -> None:
     assert "none of 3 layers" in LowBits("auto", (), 3, 1000, 1000, minimum=0.9).sentences()[-1]
+    layer = LowLayer("deep", "CONV_2D", 2, 400_000, 100_000, 0.1)
+    small, large = (LowBits("auto", (layer,), 1, before, before // 2) for before in (600_000, 6_000_000))
+    assert "better answer for memory: few bits save 300,000 bytes" in small.sentences()[-1] and small.is_int8_better
+    assert not large.is_int8_better and "better" not in large.sentences()[-1]
     assert "no layer here" in LowBits("2bit", (), 0, 1000, 1000).sentences()[-1]
 
 

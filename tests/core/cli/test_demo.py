@@ -14,25 +14,28 @@ from multigraft.converters.report.summary import Summary
 from multigraft.runtime import Engine
 from tests.benchmarks.demo_networks import SETTINGS
 
-LEAST_ACCURACY = {"garment": 0.93, "worn": 0.97, "digit": 0.97}
+LEAST_AGREEMENT = {"garment": 0.965, "worn": 0.975, "digit": 0.975}
 
 
-def test_all_three_ways_of_sharing_show(demo: tuple[Path, str]) -> None:
+def test_every_task_is_within_a_point_of_its_own_network_and_shows_what_it_was_asked_for(
+    demo: tuple[Path, str],
+) -> None:
     summary = Summary.load(demo[0] / "summary.json")
-    relations = {t.name: t.relation for t in summary.tasks}
-    assert set(relations.values()) == {"donor", "relative", "independent"} and relations["digit"] == "independent"
+    assert not summary.budget.missed
+    assert {t.relation for t in summary.tasks} >= {"donor", "relative"} and any(t.thinned for t in summary.tasks)
     for task in summary.tasks:
-        assert task.accuracy is not None and task.accuracy.int8 is not None
-        assert task.accuracy.int8 >= LEAST_ACCURACY[task.name]
-        if task.relation != "donor":
-            assert task.agreement and task.agreement.lower_bound >= 0.98 and task.agreement.frames >= 1000
+        assert task.accuracy is not None and task.accuracy.int8 is not None and task.accuracy.original is not None
+        assert task.accuracy.int8 >= task.accuracy.original - 0.01
+        for shown in (task.agreement, task.int8_agreement):
+            assert shown and shown.lower_bound >= LEAST_AGREEMENT[task.name] and shown.frames >= 1000
+        if task.donor is not None:
             assert task.cka is not None and task.share_point
 
 
 def test_the_bundle_costs_less_and_equals_the_uncut_model(demo: tuple[Path, str]) -> None:
     summary = Summary.load(demo[0] / "summary.json")
-    for pair in (summary.weights_bytes, summary.macs):
-        assert pair.separate and pair.bundle and pair.bundle < 0.7 * pair.separate
+    for pair, most in ((summary.weights_bytes, 0.4), (summary.macs, 0.42)):
+        assert pair.separate and pair.bundle and pair.bundle <= most * pair.separate
     assert summary.segments.mismatches == 0 and summary.segments.inputs >= 200
     assert len(summary.segments.interpreters) == (2 if sys.version_info < (3, 12) else 1)
     assert summary.energy is not None or summary.energy_reason
@@ -48,10 +51,10 @@ def test_what_people_look_at_is_there(demo: tuple[Path, str]) -> None:
         "similarity_garment_worn.png",
     ):
         assert (folder / name).stat().st_size > 1000
-    assert all(word in printed for word in ("garment", "digit", "independent", "agreement", "latency"))
+    assert all(word in printed for word in ("garment", "digit", "relative", "agreement", "latency"))
 
 
-def test_the_engine_answers_digits_on_the_shared_trunk(demo: tuple[Path, str]) -> None:
+def test_the_engine_answers_digits_of_the_bundle(demo: tuple[Path, str]) -> None:
     engine = Engine(Bundle.open(demo[0] / "demo.graft"))
     with np.load(SETTINGS.with_name("digits_labelled.npz")) as labelled:
         pairs = list(itertools.islice(zip(labelled["frames"], labelled["digit"], strict=True), 100))

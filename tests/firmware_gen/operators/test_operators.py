@@ -156,6 +156,7 @@ MODELS: dict[str, Callable[[], bytes]] = {
     "depthwise odd": lambda: conv(5, 5, size=(6, 7), depthwise=True, fused="RELU6", scale=0.02),
     "depthwise stride 2": lambda: conv(6, 6, depthwise=True, stride=2),
     "depthwise 5x5 multiplied": lambda: conv(3, 6, kernel=(5, 5), depthwise=True),
+    "depthwise of 1 channel": lambda: conv(1, 8, (12, 10), kernel=(5, 4), depthwise=True, stride=2),
     "depthwise without activation": lambda: conv(4, 4, depthwise=True, fused="NONE", zero_point=20),
     "depthwise valid": lambda: conv(4, 4, depthwise=True, padding="VALID"),
     "dense": lambda: dense(1, 37, 10),

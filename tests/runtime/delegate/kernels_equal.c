@@ -7,7 +7,7 @@
 
 #include "kernels.h"
 
-enum { ROUNDS = 1000, MOST_K = 2100, MOST_RUN = 23, WORDS = 4096 };
+enum { ROUNDS = 1000, MOST_K = 2100, MOST_RUN = 23, WORDS = 4096, MOST = 160 /* output channels */ };
 
 static uint64_t state = 88172645463325252ull;
 
@@ -20,26 +20,26 @@ static uint32_t any(void) {
 
 static int below(int n) { return (int)(any() % (uint32_t)n); }
 
-/* What one set of kernels makes of the same pixels and weights: for 64 output channels at most. */
+/* What one set of kernels makes of the same pixels and weights. */
 typedef struct Answers {
-    int32_t counts[MOST_RUN * 64];
-    uint32_t words[MOST_RUN * 2];
-    float floats[MOST_RUN * 64];
-    int8_t bytes[MOST_RUN * 64];
+    int32_t counts[MOST_RUN * MOST];
+    uint32_t words[MOST_RUN * MOST / 32];
+    float floats[MOST_RUN * MOST];
+    int8_t bytes[MOST_RUN * MOST];
 } Answers;
 
 static struct {
     int count, k, outputs;
-    uint32_t source[WORDS], filter[64 * MOST_K];
+    uint32_t source[WORDS], filter[MOST * MOST_K];
     int starts[MOST_RUN], places[MOST_K];
-    int32_t kinds[MOST_RUN], limits[2 * 64], least, most;
-    float multiplier[64], bias[64];
+    int32_t kinds[MOST_RUN], limits[2 * MOST], offsets[2 * MOST], least, most;
+    float multiplier[MOST], bias[MOST];
 } drawn;
 
 static void answer(const Kernels *kernels, Answers *to) {
     static uint8_t spread[8 * WORDS];
     static uint32_t filter[MOST_BLOCK * MOST_K];
-    static uint64_t weights[MOST_BLOCK * MOST_K];
+    static uint64_t weights[MOST_BLOCK * MOST_K] __attribute__((aligned(64)));
     static int32_t places[MOST_K], counts[(MOST_RUN + MOST_PIXELS) * MOST_BLOCK];
     const uint8_t *pixels[MOST_RUN + MOST_PIXELS];
     const int k = drawn.k, width = kernels->word_bytes, block = kernels->block;
@@ -57,14 +57,14 @@ static void answer(const Kernels *kernels, Answers *to) {
         memcpy(filter, drawn.filter + first * k, 4 * (size_t)(used * k));
         kernels->lay(filter, k, weights);
         const Patch patch = {pixels, drawn.count, places, k, weights, used};
-        const Epilogue epilogue = {drawn.kinds,           drawn.limits + first, drawn.least, drawn.most,
-                                   drawn.multiplier + first, drawn.bias + first};
+        const Epilogue epilogue = {drawn.kinds, drawn.offsets + first,    drawn.least,
+                                   drawn.most,  drawn.multiplier + first, drawn.bias + first};
         kernels->sums(&patch, counts);
         for (int m = 0; m < drawn.count; m++)
-            memcpy(to->counts + m * 64 + first, counts + m * block, sizeof(int32_t) * (size_t)used);
-        kernels->bits(&patch, drawn.kinds, drawn.limits + first, to->words + first / 32, 2);
-        kernels->to_float(counts, drawn.count, used, &epilogue, to->floats + first, 64);
-        kernels->to_int8(counts, drawn.count, used, &epilogue, to->bytes + first, 64);
+            memcpy(to->counts + m * MOST + first, counts + m * block, sizeof(int32_t) * (size_t)used);
+        kernels->bits(&patch, drawn.kinds, drawn.limits + first, to->words + first / 32, MOST / 32);
+        kernels->to_float(counts, drawn.count, used, &epilogue, to->floats + first, MOST);
+        kernels->to_int8(counts, drawn.count, used, &epilogue, to->bytes + first, MOST);
     }
 }
 
@@ -72,17 +72,18 @@ static void draw(int round) {
     const int same = round % 7 == 0;
     /* Now and then more words than numbers of 16 bits count. */
     drawn.k = round % 50 == 0 ? MOST_K - below(100) : 1 + below(200);
-    drawn.count = 1 + below(MOST_RUN), drawn.outputs = 1 + below(64);
+    drawn.count = 1 + below(MOST_RUN), drawn.outputs = 1 + below(MOST);
     for (int i = 0; i < WORDS; i++) drawn.source[i] = same ? ~0u : any();
-    for (int i = 0; i < 64 * drawn.k; i++) drawn.filter[i] = same ? 0 : any();
+    for (int i = 0; i < MOST * drawn.k; i++) drawn.filter[i] = same ? 0 : any();
     for (int i = 0; i < drawn.k; i++) drawn.places[i] = below(WORDS / 2);
-    for (int i = 0; i < MOST_RUN; i++) drawn.starts[i] = below(WORDS / 2), drawn.kinds[i] = 64 * below(2);
-    for (int i = 0; i < 2 * 64; i++) drawn.limits[i] = i % 11 == 0 ? INT32_MAX : below(32 * drawn.k + 2) - 1;
-    for (int i = 0; i < 64; i++) {
+    for (int i = 0; i < MOST_RUN; i++) drawn.starts[i] = below(WORDS / 2), drawn.kinds[i] = MOST * below(2);
+    for (int i = 0; i < 2 * MOST; i++) drawn.limits[i] = i % 11 == 0 ? INT32_MAX : below(32 * drawn.k + 2) - 1;
+    for (int i = 0; i < 2 * MOST; i++) drawn.offsets[i] = below(200) - 100;
+    for (int i = 0; i < MOST; i++) {
         drawn.multiplier[i] = (float)(below(2001) - 1000) / 4096.0f; /* halves come about */
         drawn.bias[i] = (float)(below(2001) - 1000) / 8.0f;
     }
-    if (round % 5 == 0) drawn.multiplier[below(64)] = NAN;
+    if (round % 5 == 0) drawn.multiplier[below(MOST)] = NAN;
     drawn.least = below(3000), drawn.most = drawn.least + below(3000);
 }
 

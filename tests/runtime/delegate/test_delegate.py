@@ -60,7 +60,7 @@ def test_every_length_of_a_sum_and_of_a_block(
     rng = np.random.default_rng(channels + outputs)
     case = with_values(Conv(height=3, width=3, channels=channels, outputs=outputs, kernel=(2, 2)), rng)
     for x in (inputs_of(case, rng), np.full((1, 3, 3, channels), -1, np.float32)):
-        np.testing.assert_array_equal(run(model_of(case), x, "litert"), answer_of(case, x))
+        np.testing.assert_array_equal(run(model_of(case), x, BACKENDS[0]), answer_of(case, x))
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
@@ -135,13 +135,13 @@ def test_an_interpreter_on_which_the_canary_fails_is_refused(
     monkeypatch.setattr(canary, "run_watched", ended)
     choosing._tried.cache_clear()
     with pytest.raises(MissingDependencyError, match=said):
-        TfliteModel(model_of(with_values(Conv(), np.random.default_rng(0))), "litert")
+        TfliteModel(model_of(with_values(Conv(), np.random.default_rng(0))), BACKENDS[0])
     choosing._tried.cache_clear()
 
 
 def test_a_canary_with_another_answer_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(canary, "EXPECTED", {**canary.EXPECTED, "signs": 0})
-    assert canary.fault_of("litert") == "it gives wrong answers (signs)"
+    assert canary.fault_of(BACKENDS[0]) == "it gives wrong answers (signs)"
 
 
 def test_kernels_that_are_not_there_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
