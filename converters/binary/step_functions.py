@@ -112,7 +112,7 @@ class _Function:
         opset: int,
     ) -> None:
         self.numbers = [float(v) for v in constants.values() if v.dtype.kind in "fiu" and np.isfinite(v)]
-        inside = [*reversed(nodes.values())]
+        inside = list(nodes.values())[::-1]
         graph = helper.make_graph(
             inside,
             "step",
@@ -199,7 +199,8 @@ def _grid(constants: list[float]) -> Floats:
     around = [np.nextafter(points, np.float32(end)) for end in (-np.inf, np.inf)]
     values = np.concatenate([sizes, -sizes, points, *around]).astype(np.float32)
     normal = values[(values == 0) | (np.abs(values) >= np.finfo(np.float32).tiny)]
-    return np.unique(normal + np.float32(0))
+    result: Floats = np.unique(normal + np.float32(0))
+    return result
 
 
 def _ordinals(x: Floats) -> npt.NDArray[np.int64]:

@@ -7,6 +7,7 @@ import onnx
 import onnxruntime
 
 from multigraft.converters.binary.signs import rewrite_signs
+from multigraft.tensors.arrays import Array
 from tests.converters.onnx_builder import OnnxBuilder
 
 
@@ -31,15 +32,15 @@ def network(step: str = "where", size: float = 0.25, relu: bool = False, padded:
     return b.model(b.classifier("logits", y, 4))
 
 
-def answers(model: onnx.ModelProto, x: np.ndarray) -> np.ndarray:
+def answers(model: onnx.ModelProto, x: Array) -> Array:
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     session = onnxruntime.InferenceSession(model.SerializeToString(), options, ["CPUExecutionProvider"])
-    result: np.ndarray = session.run(None, {"x": x})[0]
+    result: Array = session.run(None, {"x": x})[0]
     return result
 
 
-def frames(count: int = 4) -> list[dict[str, np.ndarray]]:
+def frames(count: int = 4) -> list[dict[str, Array]]:
     rng = np.random.default_rng(0)
     return [{"x": rng.random((1, 3, 8, 8), np.float32)} for _ in range(count)]
 
