@@ -263,7 +263,7 @@ def test_the_demo_is_a_distribution_of_its_own(distributions: tuple[Path, Path, 
     assert wheel.stat().st_size < LARGEST_WHEEL
     source = ROOT / "packaging" / "demo" / "multigraft_demo"
     kept = {f"multigraft_demo/{path.relative_to(source)}" for path in source.rglob("*") if path.suffix in data}
-    assert len(kept) == 11
+    assert len(kept) == 13
     assert kept <= members(demo)
     version = re.search(r"^Version: (.*)$", metadata(wheel), re.M)
     assert version is not None

@@ -168,7 +168,7 @@ def hides() -> None:
         "processes": "".join(command_lines().values()),
     }
     kept = [path.stat() for path in Path("/etc/multigraft").iterdir() if SECRET in path.read_text()]
-    source = Path("/root/source.txt")
+    source = Path("/etc/multigraft-source.txt")
     source.write_text("camera\n")
     source.chmod(0o600)
     run(*words, f"@{source}")

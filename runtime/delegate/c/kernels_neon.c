@@ -90,12 +90,17 @@ static void to_int8(const int32_t *counts, int count, int used, const Epilogue *
     to_int8_in_blocks(BLOCK, counts, count, used, e, y, stride);
 }
 
+/* As integers: NEON of 32 bits, and a thread that flushes to zero, take the smallest negative numbers for 0. */
+static inline uint32x4_t negative(uint32x4_t x) {
+    return vandq_u32(vcgtq_u32(x, vdupq_n_u32(0x80000000u)), vcleq_u32(x, vdupq_n_u32(0xff800000u)));
+}
+
 static void pack_float(const float *x, size_t n, uint32_t *words) {
     for (size_t i = 0; i < n; i += 32) {
         uint32_t word = 0;
         size_t j = 0;
         for (; j < 32 && i + j + 4 <= n; j += 4)
-            word |= four_bits(vcltq_f32(vld1q_f32(x + i + j), vdupq_n_f32(0.0f))) << j;
+            word |= four_bits(negative(vreinterpretq_u32_f32(vld1q_f32(x + i + j)))) << j;
         for (; j < 32 && i + j < n; j++) word |= (uint32_t)(x[i + j] < 0.0f) << j;
         words[i / 32] = word;
     }

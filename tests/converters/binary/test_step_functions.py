@@ -33,9 +33,10 @@ FORMS: dict[str, Nodes] = {
 
 
 def found(nodes: Nodes, numbers: dict[str, float] = NUMBERS) -> Step | NoStep:
+    to_float: dict[str, Any] = {"to": 1}
     made = [
         helper.make_node(
-            kind, [i for i in inputs if isinstance(i, str)], [name], **({"to": 1} if kind == "Cast" else {})
+            kind, [i for i in inputs if isinstance(i, str)], [name], **(to_float if kind == "Cast" else {})
         )
         for kind, name, *inputs in nodes
     ]

@@ -382,23 +382,3 @@ def test_a_driver_that_gives_another_size_is_believed() -> None:
 
     with PiCamera(48, 64, driver=Odd) as camera, contextlib.closing(camera.shots()) as shots:
         assert next(shots).small.shape == (20, 30)
-
-
-def test_a_camera_that_does_not_start_says_so_and_is_closed() -> None:
-    class Busy(FakePicamera2):
-        def start(self) -> None:
-            raise RuntimeError("Failed to start camera: Device or resource busy")
-
-    class Single(FakePicamera2):
-        def configure(self, config: dict[str, Any]) -> None:
-            if config["lores"]:
-                raise RuntimeError("Configuration failed")
-            super().configure(config)
-
-    with pytest.raises(DeviceError, match="busy") as caught, PiCamera(driver=Busy):
-        pass
-    assert "rpicam-hello" in caught.value.remedy
-    with PiCamera(driver=Single) as camera, pytest.raises(DeviceError, match="Configuration failed"):
-        next(camera.shots())
-    with pytest.raises(DeviceError, match="not open"):
-        next(PiCamera(driver=FakePicamera2).shots())

@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Iterator
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import pytest
@@ -316,3 +316,23 @@ def test_an_address_where_nothing_answers() -> None:
 
 def test_names_that_stay_when_a_camera_comes_back() -> None:
     assert isinstance(open_source("/dev/v4l/by-id/usb-Maker_Camera_1234-video-index0"), V4l2Camera)
+
+
+def test_a_camera_that_does_not_start_says_so_and_is_closed() -> None:
+    class Busy(FakePicamera2):
+        def start(self) -> None:
+            raise RuntimeError("Failed to start camera: Device or resource busy")
+
+    class Single(FakePicamera2):
+        def configure(self, config: dict[str, Any]) -> None:
+            if config["lores"]:
+                raise RuntimeError("Configuration failed")
+            super().configure(config)
+
+    with pytest.raises(DeviceError, match="busy") as caught, PiCamera(driver=Busy):
+        pass
+    assert "rpicam-hello" in caught.value.remedy
+    with PiCamera(driver=Single) as camera, pytest.raises(DeviceError, match="Configuration failed"):
+        next(camera.shots())
+    with pytest.raises(DeviceError, match="not open"):
+        next(PiCamera(driver=FakePicamera2).shots())
