@@ -19,7 +19,7 @@ ARROWS = {
     "calibration": ("runtime",),
     "runtime": ("devices",),
     "devices": ("core",),
-    "converters": ("core",),
+    "converters": ("runtime", "core"),
     "firmware_gen": ("core",),
 }
 """What is drawn: a package may import where an arrow leads, and on from there. A test compares it with the code."""
@@ -122,13 +122,17 @@ def svg() -> str:
         round(tops["core"] + heights["core"]) + 20,
         "Which package and which room may import which",
         "core imports no other package; devices imports core; runtime, devices and core; calibration all three; "
-        "converters and firmware_gen import core alone; the command line imports all.",
+        "converters runtime, too, and firmware_gen core alone; the command line imports all.",
     )
     for package, y in tops.items():
         _panel(picture, package, panels.get(package, []), y, heights[package])
     for package, others in ARROWS.items():
         for other in others:
             x, width = _COLUMNS[other if package == CLI else package]
+            if package == "converters" and other == "runtime":
+                y = tops[other] + heights[other] / 2
+                picture.arrow((x, y), (sum(_COLUMNS[other]), y))
+                continue
             picture.arrow((x + width / 2, tops[package] + heights[package]), (x + width / 2, tops[other]))
     return str(picture)
 
