@@ -30,7 +30,7 @@ def execute(options: argparse.Namespace, path: Path | None) -> int:
     from multigraft.devices.target.target import Target
     from multigraft.devices.target.terminal_link import TerminalLink
     from multigraft.firmware_gen.boards.qemu import EmulatedBoard
-    from multigraft.firmware_gen.inspection.report import read_report
+    from multigraft.firmware_gen.inspection.report import REPORT, read_report
     from multigraft.firmware_gen.inspection.time_budget import time_budget_s
     from multigraft.firmware_gen.project.folder import ProjectFolder
 
@@ -45,7 +45,9 @@ def execute(options: argparse.Namespace, path: Path | None) -> int:
             emulated.resume()
         else:
             link = stack.enter_context(SerialLink(options.port))
-        budget_s = time_budget_s(read_report(path), folder.board, options.qemu)
+        # A project that was written without the command has no report.
+        has_report = (path / REPORT).is_file()
+        budget_s = time_budget_s(read_report(path), folder.board, options.qemu) if has_report else 0.0
         target = Target(link, timeout_s=timeout_s(options, options.qemu, budget_s))
         if target.info.board != folder.board.name:
             raise UsageError(
