@@ -71,6 +71,12 @@ SINGLE = {
     "tests/runtime/http/test_access.py::test_a_hundred_hostile_clients_do_not_slow_the_loop": (
         "is about a rate, which an emulation does not have"
     ),
+    "tests/runtime/service/test_rates.py::test_each_task_is_answered_at_its_rate_and_deadlines_are_told": (
+        "is about a rate, which an emulation does not have"
+    ),
+    "tests/runtime/energy/test_energy_command.py::test_a_measurement_tells_frame_parts_tasks_and_draws_its_curve": (
+        "is about a second's readings, in which an emulation has too few frames"
+    ),
     "tests/runtime/energy/test_windows.py::test_the_bound_holds_the_truth_where_frames_beat_against_the_sampling": (
         "draws 800 runs to see how often a bound holds"
     ),
