@@ -1,6 +1,7 @@
 /* NEON: a lane is an output channel; bits are counted byte by byte, and bytes summed up before they run over. */
 #if defined(__ARM_NEON)
 #include <arm_neon.h>
+#include <string.h>
 
 #include "epilogue.h"
 #include "kernels.h"
@@ -95,13 +96,19 @@ static inline uint32x4_t negative(uint32x4_t x) {
     return vandq_u32(vcgtq_u32(x, vdupq_n_u32(0x80000000u)), vcleq_u32(x, vdupq_n_u32(0xff800000u)));
 }
 
+static inline uint32_t negative_one(float x) {
+    uint32_t bits;
+    memcpy(&bits, &x, sizeof bits);
+    return bits > 0x80000000u && bits <= 0xff800000u;
+}
+
 static void pack_float(const float *x, size_t n, uint32_t *words) {
     for (size_t i = 0; i < n; i += 32) {
         uint32_t word = 0;
         size_t j = 0;
         for (; j < 32 && i + j + 4 <= n; j += 4)
             word |= four_bits(negative(vreinterpretq_u32_f32(vld1q_f32(x + i + j)))) << j;
-        for (; j < 32 && i + j < n; j++) word |= (uint32_t)(x[i + j] < 0.0f) << j;
+        for (; j < 32 && i + j < n; j++) word |= negative_one(x[i + j]) << j;
         words[i / 32] = word;
     }
 }
