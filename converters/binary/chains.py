@@ -16,13 +16,13 @@ import numpy as np
 
 from multigraft.converters.binary.factors import BIAS, MULTIPLIER, channel_constant, is_batch_norm
 from multigraft.converters.binary.signed import WORD, are_whole_words, packed_shape, pool_op
-from multigraft.converters.binary.words import packed, unpacked
 from multigraft.converters.conversion.interpreters import Runner, main_signature
 from multigraft.converters.conversion.rewriting import free_name, only_reader, prune, replace_op
 from multigraft.tensors.arrays import Array
 from multigraft.tflite.checking.flexbuffer import whole_numbers
 from multigraft.tflite.graph import Graph, Model, Op, Tensor
 from multigraft.tflite.tflite_file import write
+from multigraft.tflite.words import bits_of, packed
 
 _FILTER = 1
 _ELEMENTWISE_NAMES = (
@@ -117,7 +117,7 @@ def _folded(graph: Graph, chain: Chain) -> Graph | None:
     readers = _readers_turned(graph, chain.end.outputs[0], is_inverted) if is_inverted.any() else ()
     if readers is None:
         return None
-    signs = unpacked(held, channels)
+    signs = 1 - 2 * bits_of(held, channels)
     signs[is_flipped] *= -1
     filters = packed(signs)
     stem = chain.end.outputs[0]
@@ -314,7 +314,7 @@ def _readers_turned(graph: Graph, tensor: str, is_inverted: Array) -> tuple[tupl
         groups = graph.tensors[tensor].shape[3] // held.shape[3]
         if (options["padding"] == 0 and options["pad_values"] == 1) or channels != len(is_inverted) or groups != 1:
             return None
-        signs = unpacked(held, channels)
+        signs = 1 - 2 * bits_of(held, channels)
         signs[..., is_inverted] *= -1
         found.append((reader, packed(signs)))
     return tuple(found)

@@ -7,14 +7,15 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from multigraft.converters.binary.binary_op import binary_op
 from multigraft.converters.binary.signed import WORD, Packing, are_whole_words, packed_shape, sign_source, step_size
 from multigraft.converters.binary.windows import Axis, same_axis
-from multigraft.converters.binary.words import binary_op, packed
 from multigraft.converters.conversion.rewriting import int32, prune
 from multigraft.converters.conversion.transposes import permutation_of
 from multigraft.converters.network.steps import sizes_of
 from multigraft.tensors.arrays import Array
 from multigraft.tflite.graph import Graph, Op, OptionValue, Tensor
+from multigraft.tflite.words import packed
 
 CONVOLUTIONS = frozenset({"CONV_2D", "FULLY_CONNECTED"})
 _OTHERS = {"DEPTHWISE_CONV_2D": "it is a depthwise convolution", "TRANSPOSE_CONV": "it is a transposed convolution"}

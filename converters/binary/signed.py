@@ -7,10 +7,10 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from multigraft.converters.binary.words import binary_op
+from multigraft.converters.binary.binary_op import binary_op
 from multigraft.converters.conversion.rewriting import free_name, int32
-from multigraft.tflite.checking.binary import words
 from multigraft.tflite.graph import Graph, Op, Tensor
+from multigraft.tflite.words import words_of
 
 _MOVES_NAMES = "RESHAPE SQUEEZE EXPAND_DIMS TRANSPOSE STRIDED_SLICE SLICE SPACE_TO_DEPTH DEPTH_TO_SPACE GATHER"
 _MOVES = frozenset(_MOVES_NAMES.split())
@@ -175,7 +175,7 @@ class Packing:
 
 def packed_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
     """Of the words of a tensor."""
-    return (*shape[:-1], words(shape[-1]))
+    return (*shape[:-1], words_of(shape[-1]))
 
 
 def are_whole_words(before: tuple[int, ...], after: tuple[int, ...]) -> bool:

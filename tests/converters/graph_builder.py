@@ -9,7 +9,11 @@ import numpy as np
 import numpy.typing as npt
 
 from multigraft.converters.conversion.interpreters import Arrays, Runner, tapped
+from multigraft.converters.quantising.precisions import AROUND_BINARY, PRECISIONS
 from multigraft.tflite.graph import Graph, Op, OptionValue, Tensor
+
+PLAIN_PRECISIONS = tuple(name for name in PRECISIONS if name not in AROUND_BINARY)
+"""Those of any graph; the others need layers that were trained binary."""
 
 
 class GraphBuilder:

@@ -11,6 +11,7 @@ from multigraft.tflite.checking.flatbuffer import DamagedError
 from multigraft.tflite.checking.rules import Constants, Shape, demand, shape_of
 from multigraft.tflite.checking.windows import window
 from multigraft.tflite.operators import BINARY
+from multigraft.tflite.words import words_of
 
 _VALUES = ("float32", "int8", "bool")
 _MOST_PLACES = 1 << 28
@@ -33,11 +34,6 @@ _POOL_OPTIONS = {
     "padding": (0, 1),
 }
 _OPTIONS = {"LceBconv2d": _CONV_OPTIONS, "LceBMaxPool2d": _POOL_OPTIONS}
-
-
-def words(channels: int) -> int:
-    """How many words hold so many channels."""
-    return -(-channels // 32)
 
 
 def check_binary(operator: Operator) -> None:
@@ -86,12 +82,12 @@ def _check_parameters(operator: Operator) -> None:
 def quantize(operator: Operator, constants: Constants) -> list[Shape]:
     shape = shape_of(operator, 0)
     demand(len(shape) > 0 and min(shape) > 0)
-    return [(*shape[:-1], words(shape[-1]))]
+    return [(*shape[:-1], words_of(shape[-1]))]
 
 
 def dequantize(operator: Operator, constants: Constants) -> list[Shape]:
     shape, said = shape_of(operator, 0), operator.outputs[0].shape
-    demand(len(shape) > 0 and min(shape) > 0 and len(said) == len(shape) and words(said[-1]) == shape[-1])
+    demand(len(shape) > 0 and min(shape) > 0 and len(said) == len(shape) and words_of(said[-1]) == shape[-1])
     return [(*shape[:-1], said[-1])]
 
 
@@ -99,7 +95,7 @@ def conv(operator: Operator, constants: Constants) -> list[Shape]:
     batch, height, width, depth = shape_of(operator, 0, 4)
     outputs, kernel_h, kernel_w, held = shape_of(operator, 1, 4)
     options, channels = operator.options, operator.options["channels_in"]
-    demand(min(outputs, kernel_h, kernel_w, held) > 0 and depth == words(channels) and depth % held == 0)
+    demand(min(outputs, kernel_h, kernel_w, held) > 0 and depth == words_of(channels) and depth % held == 0)
     groups = depth // held
     demand(groups == 1 or (channels % (32 * groups) == 0 and outputs % groups == 0))
     places = kernel_h * kernel_w * held
@@ -107,7 +103,7 @@ def conv(operator: Operator, constants: Constants) -> list[Shape]:
     is_valid = options["padding"] == 1
     rows = window(height, kernel_h, options["stride_height"], options["dilation_height_factor"], is_valid)
     columns = window(width, kernel_w, options["stride_width"], options["dilation_width_factor"], is_valid)
-    return [(batch, rows, columns, words(outputs) if operator.outputs[0].dtype == "int32" else outputs)]
+    return [(batch, rows, columns, words_of(outputs) if operator.outputs[0].dtype == "int32" else outputs)]
 
 
 def pool(operator: Operator, constants: Constants) -> list[Shape]:

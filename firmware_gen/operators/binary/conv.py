@@ -14,17 +14,11 @@ from multigraft.firmware_gen.kernels.c_text import digest, window_literal
 from multigraft.firmware_gen.kernels.kernel import Kernel
 from multigraft.firmware_gen.operators.base.constraints import is_words
 from multigraft.firmware_gen.operators.base.operator import Operator
-from multigraft.firmware_gen.operators.binary.packed import (
-    HEADERS,
-    bits_of,
-    is_value,
-    options_of,
-    packed,
-    words_of,
-)
+from multigraft.firmware_gen.operators.binary.demands import HEADERS, is_value, options_of
 from multigraft.firmware_gen.operators.binary.window import binary_window
 from multigraft.firmware_gen.program.program import Node
 from multigraft.tensors.arrays import Array
+from multigraft.tflite.words import bits_of, packed, words_of
 
 _NO_LIMIT = 1 << 28
 _ACTIVATIONS = ((-_NO_LIMIT, _NO_LIMIT), (0, _NO_LIMIT), (-1, 1), (0, 6))
@@ -141,7 +135,7 @@ class LceBconv2d(Operator):
         assert inputs[0] is not None
         twice, result = self._twice(node, inputs[0]), node.outputs[0]
         if is_words(result):
-            return packed(np.where(twice > self._thresholds(node), -1, 1), 0)[None]
+            return packed(np.where(twice > self._thresholds(node), -1, 1))[None]
         slope, level = _factors(node)
         real: Array = np.clip(twice, *self._limits(node)).astype(np.float32) * slope + level
         if result.dtype == "float32":

@@ -12,7 +12,7 @@ from multigraft.firmware_gen.kernels.c_text import window_literal
 from multigraft.firmware_gen.kernels.kernel import Kernel, function_kernel
 from multigraft.firmware_gen.operators.base.constraints import is_words
 from multigraft.firmware_gen.operators.base.operator import Operator
-from multigraft.firmware_gen.operators.binary.packed import HEADERS, options_of
+from multigraft.firmware_gen.operators.binary.demands import HEADERS, options_of
 from multigraft.firmware_gen.operators.binary.window import binary_window
 from multigraft.firmware_gen.program.program import Node
 from multigraft.tensors.arrays import Array

@@ -12,9 +12,10 @@ from multigraft.firmware_gen.boards.cores import CoreFeatures
 from multigraft.firmware_gen.kernels.kernel import Kernel, function_kernel
 from multigraft.firmware_gen.operators.base.constraints import is_words
 from multigraft.firmware_gen.operators.base.operator import Operator
-from multigraft.firmware_gen.operators.binary.packed import HEADERS, bits_of, is_value, packed, words_of
+from multigraft.firmware_gen.operators.binary.demands import HEADERS, is_value
 from multigraft.firmware_gen.program.program import Node
 from multigraft.tensors.arrays import Array
+from multigraft.tflite.words import bits_of, packed, words_of
 
 
 def _packs(node: Node) -> bool:

@@ -11,13 +11,13 @@ from multigraft.converters.conversion.interpreters import Runner, available
 from multigraft.converters.network.multitask import SegmentSpec
 from multigraft.converters.packing.segments import cut_into_segments
 from multigraft.converters.packing.verify import affordable, random_inputs, run_segments, verify_segments
-from multigraft.converters.quantising.precisions import AROUND_BINARY, PRECISIONS, Precision
+from multigraft.converters.quantising.precisions import Precision
 from multigraft.converters.quantising.quantise import quantise
 from multigraft.converters.quantising.ranges import measure
 from multigraft.errors import ConversionError
 from multigraft.tflite import tflite_file
 from multigraft.tflite.graph import Graph, Model, Op, Tensor
-from tests.converters.graph_builder import feeds, two_tasks
+from tests.converters.graph_builder import PLAIN_PRECISIONS, feeds, two_tasks
 
 SEGMENTS = (
     SegmentSpec("trunk", ("image",), ("trunk",)),
@@ -33,7 +33,7 @@ def quantised(precision: Precision = "int8", keep: tuple[str, ...] = ()) -> Grap
 
 
 @pytest.mark.parametrize("keep", [(), ("trunk",), ("a/conv",), ("first", "b")])
-@pytest.mark.parametrize("precision", [name for name in PRECISIONS if name not in AROUND_BINARY])
+@pytest.mark.parametrize("precision", PLAIN_PRECISIONS)
 def test_segments_in_turn_equal_the_uncut_model_on_every_interpreter(
     precision: Precision, keep: tuple[str, ...]
 ) -> None:

@@ -11,12 +11,12 @@ import pytest
 from multigraft.converters.conversion.interpreters import available
 from multigraft.converters.quantising.keep_float import operators_to_keep
 from multigraft.converters.quantising.layer_error import SILENT_DB, layer_error, real, sqnr_db, stored
-from multigraft.converters.quantising.precisions import AROUND_BINARY, PRECISIONS, Precision
+from multigraft.converters.quantising.precisions import Precision
 from multigraft.converters.quantising.quantise import quantise
 from multigraft.converters.quantising.ranges import complete, measure
 from multigraft.errors import ConversionError, UsageError
 from multigraft.tflite.graph import Graph
-from tests.converters.graph_builder import GraphBuilder, feeds, run, two_tasks
+from tests.converters.graph_builder import PLAIN_PRECISIONS, GraphBuilder, feeds, run, two_tasks
 from tests.converters.onnx_builder import OnnxBuilder
 
 TOLERANCES: dict[Precision, float] = {"int8": 0.04, "int4": 0.2, "dynamic": 0.03, "float32": 1e-6}
@@ -38,7 +38,7 @@ def error(floating: Graph, graph: Graph, backend: str) -> float:
 
 
 @pytest.mark.parametrize("backend", available())
-@pytest.mark.parametrize("precision", [name for name in PRECISIONS if name not in AROUND_BINARY])
+@pytest.mark.parametrize("precision", PLAIN_PRECISIONS)
 def test_every_precision_computes_about_the_same_on_every_interpreter(precision: Precision, backend: str) -> None:
     floating = two_tasks()
     assert error(floating, quantised(floating, precision), backend) < TOLERANCES[precision]
