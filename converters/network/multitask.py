@@ -98,10 +98,11 @@ class MultiTaskModel:
 
 
 def is_multitask(path: str | os.PathLike[str]) -> bool:
-    """Whether a file is an ONNX model that :meth:`MultiTaskModel.save` wrote, or no ONNX model at all."""
+    """Whether a file is an ONNX model that :meth:`MultiTaskModel.save` wrote."""
     try:
         with regular_file(path, _LARGEST) as file:
             model = onnx.load_model_from_string(file.read())
     except Exception:
-        return True
-    return not model.graph.node or any(p.key == METADATA_KEY for p in model.metadata_props)
+        # Who reads it as a network of its own says what is wrong with it.
+        return False
+    return any(p.key == METADATA_KEY for p in model.metadata_props)

@@ -220,6 +220,7 @@ CASES = [
     Case("report folder is a file", f"{BUILD} --report-dir first.onnx", r"first\.onnx is not a folder"),
     Case("network without frames", "convert first.onnx -o out/a.graft", "int8 needs frames or ranges"),
     Case("no graph", "convert none.onnx -o out/a.graft", r"none\.onnx does not exist"),
+    Case("truncated network", "convert first.onnx -o out/a.graft", "not a whole one; copy", truncated("first.onnx")),
     Case("no labels to study", "study multigraft.toml -o out/study", "has no labelled frames", code=CONFIGURATION),
     Case("no bundle", "inspect none.graft", r"none\.graft does not exist"),
     Case("a folder that is no bundle", "inspect empty", r"manifest\.json"),
