@@ -58,13 +58,14 @@ def execute(options: argparse.Namespace) -> int:
                 "write --against separate [MODEL.tflite ...], or --against uncut [MODEL.tflite]",
             )
     from multigraft.devices.thermal import Thermal, ThrottlingWatch
-    from multigraft.runtime import benchmark
+    from multigraft.runtime import benchmark, heap
     from multigraft.runtime.machine import Machine
 
     thermal = Thermal()
     watch = ThrottlingWatch(thermal)
     engine, tasks = open_engine(options)
     frames = first_frames(options.source, engine, tasks, min(MAX_FRAMES, options.warmup + options.runs))
+    heap.settle()
     timing = benchmark.measure_latency(engine, frames, tasks, options.runs, options.warmup)
     comparisons, separate = [], []
     for kind, *models in options.against:
@@ -107,6 +108,7 @@ def execute(options: argparse.Namespace) -> int:
 
 def _admit(options: argparse.Namespace) -> int:
     """Say whether rates fit; 0 if they do, 1 if not."""
+    from multigraft.runtime import heap
     from multigraft.runtime.machine import Machine
     from multigraft.runtime.scheduling.admission import admit
     from multigraft.runtime.scheduling.measuring import measure_times
@@ -118,6 +120,7 @@ def _admit(options: argparse.Namespace) -> int:
     frames = itertools.cycle(
         first_frames(options.source, engine, tasks, min(MAX_FRAMES, options.warmup + options.runs))
     )
+    heap.settle()
     times = measure_times(engine, lambda: next(frames), [rate.task for rate in rates])
     verdict = admit(rates, times)
     if options.json:

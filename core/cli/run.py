@@ -75,6 +75,7 @@ def execute(options: argparse.Namespace) -> int:
     """Print ``{"frame", "file" (images only), "answers", "latency_us"}`` per frame, as soon as it is answered."""
     from multigraft.cli.shared.coco_ids import CocoIds
     from multigraft.devices.cameras.sources import is_up
+    from multigraft.runtime import heap
     from multigraft.runtime.frames import frame_of
 
     if options.frames is not None and options.frames < 1:
@@ -101,6 +102,7 @@ def execute(options: argparse.Namespace) -> int:
         show = stack.enter_context(live_page(options, engine, camera.name, watch))
         tell = stack.enter_context(broker_told(options, engine, tasks, watch, lambda: is_up(camera)))
         stack.enter_context(camera)
+        heap.settle()
         for number, frame in enumerate(camera):
             named = {"frame": number, **({"file": files[number].name} if files else {})}
             result = engine.run(frame, None if isinstance(frame, Mapping) else tasks)

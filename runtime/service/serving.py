@@ -18,6 +18,7 @@ from multigraft.errors import (
     MultigraftError,
     UsageError,
 )
+from multigraft.runtime import heap
 from multigraft.runtime.deploy import store, trial
 from multigraft.runtime.engine import Engine
 from multigraft.runtime.mqtt.publisher import Publisher
@@ -170,6 +171,7 @@ def _serve(
             where = "" if settings.listen is None else f" at http://{settings.listen}"
             if (path := token_path(settings.listen, settings.state, settings.token_file)) is not None:
                 where += f" to who has the token in {path}"
+            heap.settle()
             is_fast = engine.model.has_delegate()
             xnnpack = {True: "on", False: "off", None: "unknown"}[is_fast]
             said = f"{engine.manifest.name} ({sha256[:12]}) serves {frames.name}{where}, XNNPACK is {xnnpack}"
