@@ -101,7 +101,12 @@ class Conversion:
     def sentences(self) -> list[str]:
         """What was done and found beyond rounding, for people; empty if there is nothing to say."""
         few = self.low_bit.sentences() if self.low_bit else []
-        return [*(self.prepared.parted if self.prepared else ()), *self.binary, *self.safety.sentences(), *few]
+        parted = self.prepared.parted if self.prepared else ()
+        other = []
+        if self.fallback is not None:
+            size = f"{len(self.fallback.model):,} bytes"
+            other = [f"A fallback of {size} comes along, for where this model cannot run; --no-fallback leaves it out."]
+        return [*parted, *self.binary, *self.safety.sentences(), *few, *other]
 
 
 @dataclass(frozen=True)
@@ -140,12 +145,15 @@ class Finishing:
         """``graph`` as segments."""
         return cut_into_segments(graph, self.multitask.segments, self.prepared.floating.boundaries)
 
-    def __call__(self, graph: Graph, low_bit: LowBits | None = None) -> Conversion:
+    def __call__(
+        self, graph: Graph, low_bit: LowBits | None = None, layers: LayerErrorReport | None = None
+    ) -> Conversion:
         """Cut, verify, measure and pack.
 
         Args:
             graph: Quantised, with the tensors that the segments begin and end with.
             low_bit: Which of its layers have weights of few bits.
+            layers: Their errors, where they were measured and told before.
 
         Raises:
             ConversionError: Segments and uncut model differ, or an interpreter does not run them.
@@ -162,20 +170,12 @@ class Finishing:
         verification = dataclasses.replace(
             verification, float_error=prepared.float_errors, float_inputs=prepared.float_inputs
         )
-        layers = LayerErrorReport((), 0)
-        if AROUND_BINARY.get(self.precision, self.precision) != "float32":
-            report("measuring the error of each layer")
-            sampled = [to_tflite_layout(f, floating.layouts) for f in feeds.spaced(LAYER_ERROR_FRAMES)]
-            # Bits are no values that could be compared with the float model's.
-            judged = self.quantised.graph if self.precision in AROUND_BINARY else graph
-            layers = layer_error(floating.graph, judged, sampled)
-            if self.rescued is not None and self.rescued.has_whole_ranges:
-                # What a SiLU makes nothing of is cut off there, which is no noise.
-                layers = layers.without(read_by_silus(floating.graph))
+        is_new = layers is None
+        layers = self._layer_error(graph) if layers is None else layers
         few = [layer.tensor for layer in low_bit.layers] if low_bit else []
         noisy = layers.without(few).below(self.safeguards.min_layer_sqnr_db)
         safety = Safety(self.quantised.improvement, self.rescued, noisy, self.safeguards)
-        for sentence in safety.sentences():
+        for sentence in safety.sentences() if is_new else ():
             report(sentence)
         report("measuring how often the quantised model answers as the float model")
         measured = self.agreements(graph)
@@ -210,6 +210,20 @@ class Finishing:
             finishing=self,
             low_bit=low_bit,
         )
+
+    def _layer_error(self, graph: Graph) -> LayerErrorReport:
+        if AROUND_BINARY.get(self.precision, self.precision) == "float32":
+            return LayerErrorReport((), 0)
+        self.report("measuring the error of each layer")
+        floating = self.prepared.floating
+        sampled = [to_tflite_layout(f, floating.layouts) for f in self.feeds.spaced(LAYER_ERROR_FRAMES)]
+        # Bits are no values that could be compared with the float model's.
+        judged = self.quantised.graph if self.precision in AROUND_BINARY else graph
+        layers = layer_error(floating.graph, judged, sampled)
+        if self.rescued is not None and self.rescued.has_whole_ranges:
+            # What a SiLU makes nothing of is cut off there, which is no noise.
+            layers = layers.without(read_by_silus(floating.graph))
+        return layers
 
 
 def _whole(graph: Graph, outputs: Mapping[str, str]) -> bytes:

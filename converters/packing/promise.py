@@ -10,6 +10,7 @@ from multigraft.bundle.bundle import MODEL, Bundle
 from multigraft.converters.graft.evidence import Evidence
 from multigraft.converters.job.progress import Report
 from multigraft.converters.network.network import Network
+from multigraft.converters.packing.fallback import with_fallback
 from multigraft.converters.packing.fidelity import BundleRunner, bundle_agreement
 from multigraft.converters.packing.finishing import Conversion
 from multigraft.converters.packing.lowering import Asked, lowered
@@ -75,8 +76,9 @@ def with_few_bits(
     evidence: Mapping[str, Evidence],
     report: Report,
 ) -> Conversion:
-    """``conversion`` with weights of as few bits as the settings ask for."""
-    return lowered(conversion, few_bits(settings, conversion.bundle, networks, evidence), report)
+    """``conversion`` with weights of as few bits as the settings ask for, and a fallback if they do."""
+    changed = lowered(conversion, few_bits(settings, conversion.bundle, networks, evidence), report)
+    return with_fallback(changed, settings.convert.fallback, report)
 
 
 def may_rescue(settings: Settings) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from multigraft.converters.settings.toml_reader import Place, choice, key, number, several, text
+from multigraft.converters.settings.toml_reader import Place, choice, flag, key, number, several, text
 
 Precision = Literal["int8", "float32", "dynamic", "int4", "binary", "binary-int8"]
 Weights = Literal["8bit", "4bit", "2bit", "auto"]
@@ -43,6 +43,12 @@ class ConvertSettings:
         "float: where min_agreement is missed, layers get 8-bit weights, float values, or stay float32; none: never.",
         choice(*get_args(Rescue)),
         default="float",
+    )
+
+    fallback: bool = key(
+        "Whether a bundle whose model not every interpreter runs (bits, weights of few bits) also holds one that does.",
+        flag(),
+        default=True,
     )
 
     def check(self, has_frames: bool, place: Place) -> None:

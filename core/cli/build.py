@@ -66,6 +66,7 @@ def execute(options: argparse.Namespace) -> int:
         precision=precision,
         weights=weights or settings.convert.weights,
         keep_float=(*settings.convert.keep_float, *options.keep_float),
+        fallback=settings.convert.fallback and not options.no_fallback,
     )
     least = asked_agreement(options, settings.budget.min_agreement)
     budget = dataclasses.replace(settings.budget, min_agreement=least)

@@ -122,6 +122,7 @@ def _task_name(path: Path) -> str:
 def _converted(multitask: MultiTaskModel, options: argparse.Namespace) -> Conversion:
     from multigraft.converters.job.progress import terminal_report
     from multigraft.converters.packing.convert import convert
+    from multigraft.converters.packing.fallback import with_fallback
     from multigraft.converters.packing.lowering import Asked, check_precision, lowered
 
     precision, weights = of_precision(options.precision, options.weights)
@@ -140,10 +141,9 @@ def _converted(multitask: MultiTaskModel, options: argparse.Namespace) -> Conver
             work_dir=folder,
             report=report,
         )
-        if weights in (None, "8bit"):
-            return conversion
         least = dict.fromkeys((task.name for task in multitask.tasks), minimum)
-        return lowered(conversion, Asked(weights, least), report)
+        conversion = lowered(conversion, Asked(weights or "8bit", least), report)
+        return with_fallback(conversion, not options.no_fallback, report)
 
 
 def _written(conversion: Conversion, options: argparse.Namespace) -> int:
@@ -232,6 +232,7 @@ def summary(conversion: Conversion, path: str) -> dict[str, Any]:
         "bundle": path,
         "model_bytes": len(conversion.bundle.model),
         "uncut_bytes": len(conversion.uncut_model),
+        "fallback_bytes": None if conversion.fallback is None else len(conversion.fallback.model),
         "segments": [
             {"name": s.name, "precision": s.precision, "weights_bytes": s.weights_bytes, "macs": s.macs}
             for s in manifest.segments

@@ -67,7 +67,7 @@ def add_settings_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def add_weights(parser: argparse.ArgumentParser) -> None:
-    """Add ``--weights`` and ``--min-agreement``."""
+    """Add ``--weights``, ``--min-agreement`` and ``--no-fallback``."""
     parser.add_argument(
         "--weights",
         choices=("8bit", "4bit", "2bit", "auto"),
@@ -76,6 +76,11 @@ def add_weights(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--min-agreement", type=float, metavar="SHARE", help="the agreement to keep, as a lower bound: 0.98"
+    )
+    parser.add_argument(
+        "--no-fallback",
+        action="store_true",
+        help="leave out the model that runs where an interpreter has no delegate for bits, or no weights of few bits",
     )
 
 

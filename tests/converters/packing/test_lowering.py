@@ -15,6 +15,7 @@ from multigraft.converters.conversion.onnx2tf_environment import Environment
 from multigraft.converters.network.frames import Frame
 from multigraft.converters.network.multitask import MultiTaskModel, SegmentSpec
 from multigraft.converters.packing.convert import convert
+from multigraft.converters.packing.fallback import with_fallback
 from multigraft.converters.packing.finishing import Conversion
 from multigraft.converters.packing.lowering import Asked, check_precision, lowered
 from multigraft.errors import UsageError
@@ -91,6 +92,14 @@ def test_where_no_layer_can_have_few_bits_int8_stays_and_it_says_so(conversion: 
     same = lowered(conversion, Asked("auto", {"kind": 0.9999}), said.append)
     assert same.bundle is conversion.bundle and same.fallback is None
     assert any("int8 is the better answer" in line for line in said)
+
+
+def test_the_int8_model_can_be_left_out(two_bits: Conversion, tmp_path: Path) -> None:
+    assert any(f"{len(two_bits.fallback.model):,} bytes" in line for line in two_bits.sentences())  # type: ignore[union-attr]
+    alone = with_fallback(two_bits, is_asked=False)
+    path = alone.whole_bundle.write(tmp_path / "few.graft")
+    assert Bundle.open(path).fallback() is None
+    assert not any("allback" in line for line in alone.sentences())
 
 
 def test_few_bits_beside_another_precision_are_refused() -> None:
