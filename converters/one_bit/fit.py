@@ -96,8 +96,9 @@ class Solver:
         if count:
             graph, error = self._signed(state.graph, layer, count)
             return dataclasses.replace(state, graph=graph, errors={**state.errors, layer.name: error})
+        weights, bias = self._refitted(state.graph, layer)
         try:
-            graph = self._refitted(state.graph, layer)
+            graph = with_int8(state.graph, layer, weights, bias)
         except ConversionError:
             return state  # It keeps the weights that it has.
         return dataclasses.replace(state, graph=graph, refitted=(*state.refitted, layer.name))
@@ -122,16 +123,12 @@ class Solver:
         error = solution.relative_error + float(bases.error.sum()) / power
         return with_signs(graph, layer, signed), error
 
-    def _refitted(self, graph: Graph, layer: Layer) -> Graph:
-        """``graph`` with other int8 weights in ``layer``, solved for what it reads there.
-
-        Raises:
-            ConversionError: A scale or the bias does not fit what the kernels compute with.
-        """
+    def _refitted(self, graph: Graph, layer: Layer) -> tuple[Float64Array, Float64Array]:
+        """Float weights (outputs x inputs) and bias of ``layer``, solved for what it reads in ``graph``."""
         goal, design, beside = self._rows(graph, layer)
         prior = layer.weights(self.fitting.floating)
         solution = self.fitting.regression(layer, design, goal, beside, prior)
-        return with_int8(graph, layer, solution.weight[0].T, solution.intercept[0])
+        return solution.weight[0].T, solution.intercept[0]
 
     def _rows(self, graph: Graph, layer: Layer) -> tuple[Array, Array, Array | None]:
         """What a layer shall give, what it reads in ``graph``, and the other side of its sum."""
@@ -155,7 +152,9 @@ def with_int8(graph: Graph, layer: Layer, weights: Float64Array, bias: Float64Ar
         ConversionError: A scale or the bias does not fit what the kernels compute with.
     """
     op = next(one for one in graph.ops if layer.name in one.outputs)
-    linear = dataclasses.replace(layer.linear, op=op, weights=op.inputs[1], bias=op.inputs[2] if layer.linear.bias else "")
+    linear = dataclasses.replace(
+        layer.linear, op=op, weights=op.inputs[1], bias=op.inputs[2] if layer.linear.bias else ""
+    )
     old, output = graph.tensors[linear.weights], graph.tensors[layer.name].quant
     assert output is not None and old.quant is not None
     least = np.maximum(least_scales(graph, linear, weights, bias), LEAST_SCALE)

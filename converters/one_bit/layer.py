@@ -17,7 +17,7 @@ from multigraft.converters.one_bit.bases import Bases
 from multigraft.converters.one_bit.signs_of_values import Cuts
 from multigraft.converters.quantising.linear_operators import linear_operators
 from multigraft.tensors.arrays import Float64Array
-from multigraft.tflite.graph import Graph, Op, Quant, Tensor
+from multigraft.tflite.graph import Graph, Op, OptionValue, Quant, Tensor
 from multigraft.tflite.words import packed, words_of
 
 _PADDINGS = {"SAME": 0, "VALID": 1}
@@ -126,10 +126,8 @@ def _moved(graph: Graph, layer: Layer, cuts: Cuts) -> tuple[Op, list[Tensor]]:
     unit = Quant((1.0,) * channels, (0,) * channels, 3)
     weights = Tensor(free_name(graph, f"{layer.name}/turns"), factors.shape, "int8", unit, factors)
     steps = Quant((scale,) * channels, (0,) * channels, 0)
-    bias = Tensor(
-        free_name(graph, f"{layer.name}/cuts"), (channels,), "int32", steps, cuts.summands.astype(np.int32)
-    )
-    options = {
+    bias = Tensor(free_name(graph, f"{layer.name}/cuts"), (channels,), "int32", steps, cuts.summands.astype(np.int32))
+    options: dict[str, OptionValue] = {
         "padding": "VALID",
         "stride_h": 1,
         "stride_w": 1,

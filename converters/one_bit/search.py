@@ -131,9 +131,7 @@ def search(solver: Solver, judge: Judge, least: Mapping[str, float], report: Rep
     return Found(choice, solved, trials, tuple(missed), useless)
 
 
-def tried(
-    solver: Solver, noise: Noise, report: Report = silent, bases: Sequence[int] = BASES
-) -> dict[Move, Trial]:
+def tried(solver: Solver, noise: Noise, report: Report = silent, bases: Sequence[int] = BASES) -> dict[Move, Trial]:
     """What every layer alone costs and gives, nothing behind it being solved anew."""
     fitting = solver.fitting
     before, memory = noise(fitting.int8), memory_bytes(fitting.int8)

@@ -28,8 +28,11 @@ from multigraft.converters.packing.finishing import Conversion, Finishing
 from multigraft.converters.quantising.sound_scales import LEAST_SCALE
 from multigraft.converters.settings.convert_settings import Weights
 from multigraft.errors import UsageError
+from multigraft.runtime.backends import load_backend
+from multigraft.runtime.delegate.choosing import delegates_for
 from multigraft.tflite import tflite_file
 from multigraft.tflite.graph import Graph
+from multigraft.tflite.operators import BINARY
 
 FITTING_FRAMES = 256
 FRAMES_BYTES = 1 << 28
@@ -69,6 +72,17 @@ def check_precision(weights: Weights, precision: str) -> None:
     """
     if weights != "8bit" and precision != "int8":
         raise UsageError(f"weights of {weights} contradict precision {precision}", "ask for int8, or for 8bit weights")
+    check_kernels(weights)
+
+
+def check_kernels(weights: Weights) -> None:
+    """Refuse weights that nothing here runs, before minutes of work.
+
+    Raises:
+        MissingDependencyError: The delegate for binary operators is not there, or does not work with this interpreter.
+    """
+    if weights in ONE_BIT:
+        delegates_for(BINARY, load_backend("litert"), f"a network with weights of {weights}")
 
 
 def lowered(conversion: Conversion, asked: Asked, report: Report = silent) -> Conversion:
@@ -117,7 +131,7 @@ def lowered(conversion: Conversion, asked: Asked, report: Report = silent) -> Co
 def _finished(
     conversion: Conversion, finishing: Finishing, graph: Graph, told: LowBits | OneBits, is_free: bool, report: Report
 ) -> Conversion:
-    """A bundle of ``graph`` with int8 as its fallback, or int8 alone where nothing came of it and the choice is free."""
+    """A bundle of ``graph`` with int8 as its fallback; int8 alone where nothing came of it and the choice is free."""
     for sentence in told.sentences():
         report(sentence)
     if not told.layers or (is_free and told.is_int8_better):

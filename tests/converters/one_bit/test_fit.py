@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from multigraft.converters.conversion.interpreters import tapped
-from multigraft.converters.one_bit.fit import Solver
 from multigraft.converters.low_bit.fit import Fitting
+from multigraft.converters.one_bit.fit import Solver
 from tests.converters.graph_builder import GraphBuilder
 from tests.converters.low_bit.networks import fitting, network
 from tests.converters.low_bit.test_fit import level
