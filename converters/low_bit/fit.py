@@ -22,11 +22,11 @@ from multigraft.converters.conversion.rewriting import only_reader, prune
 from multigraft.converters.job.over_frames import over_frames
 from multigraft.converters.job.progress import Report, silent
 from multigraft.converters.low_bit.layer import Bits, Layer, with_few_bits
-from multigraft.converters.low_bit.rounding import Rounded, round_weights
+from multigraft.converters.low_bit.rounding import Levels, Rounded, round_weights
 from multigraft.converters.quantising.layer_error import real, stored
 from multigraft.errors import ConversionError
 from multigraft.refit.linear_layer import HELD_OUT_EVERY
-from multigraft.refit.ridge import fit_rows
+from multigraft.refit.ridge import Solution, fit_rows
 from multigraft.refit.row_blocks import products
 from multigraft.tensors.arrays import Array, Float64Array
 from multigraft.tflite.graph import Graph
@@ -85,12 +85,12 @@ class Fitting:
         """
         found: Roundings = {}
         wanted = [layer for layer in self.layers if layer.name in choice]
-        for number, (layer, design) in enumerate(self._designs(wanted)):
+        for number, (layer, design) in enumerate(self.designs(wanted)):
             report(f"round layers to few bits, one by one ({number + 1} of {len(wanted)})")
             exact, bias = layer.weights(self.floating), layer.exact.bias_values(self.floating)
-            mean, covariance = _moments(design)
+            mean, covariance = moments(design)
             for bits in choice[layer.name]:
-                rounded = round_weights(exact, covariance, bits, self._silent_scales(layer))
+                rounded = round_weights(exact, covariance, Levels.of(bits), self._silent_scales(layer))
                 moved = bias + (exact - rounded.weights) @ mean
                 with contextlib.suppress(ConversionError):
                     with_few_bits(self.int8, layer, rounded, moved, bits)
@@ -101,20 +101,16 @@ class Fitting:
         """The int8 graph with few bits in all layers of ``choice``, each solved for what those before it make."""
         graph, errors, refused = self.int8, dict[str, float](), dict[str, str]()
         wanted = [layer for layer in self.layers if layer.name in choice]
-        for number, (layer, aims) in enumerate(self._aims(wanted)):
+        for number, (layer, aims) in enumerate(self.aims(wanted)):
             report(f"solve layers for few bits ({number + 1} of {len(wanted)})")
-            design, beside = self._received(graph, layer)
+            design, beside = self.received(graph, layer)
             bits, silent_scales = choice[layer.name], self._silent_scales(layer)
             goal = aims if beside is None else aims - beside
-            prior = layer.weights(self.floating).T[None]
-            held_out = (np.arange(len(design)) // self._kept(layer)) % HELD_OUT_EVERY == 0
-            clamp = self._clamp(layer)
-            offsets = beside[None] if beside is not None and clamp else None
-            solution = fit_rows(design[None], goal[None], held_out, prior, clamp, offsets)
+            solution = self.regression(layer, design, goal, beside, layer.weights(self.floating))
             exact = solution.weight[0].T
-            mean, covariance = _moments(design)
+            mean, covariance = moments(design)
             pull = solution.strength * np.trace(covariance) / len(covariance)
-            rounded = round_weights(exact, covariance + pull * np.eye(len(covariance)), bits, silent_scales)
+            rounded = round_weights(exact, covariance + pull * np.eye(len(covariance)), Levels.of(bits), silent_scales)
             bias = solution.intercept[0] + (exact - rounded.weights) @ mean
             try:
                 graph = with_few_bits(graph, layer, rounded, bias, bits)
@@ -125,13 +121,30 @@ class Fitting:
             errors[layer.name] = solution.relative_error + float(rounded.error.sum()) / power
         return Solved(graph, errors, refused)
 
+    def regression(
+        self, layer: Layer, design: Array, goal: Array, beside: Array | None, prior: Float64Array
+    ) -> Solution:
+        """A layer's weights solved for what it reads now; what it is cut off at hides errors.
+
+        Args:
+            layer: It.
+            design: Rows x inputs.
+            goal: What it shall give, rows x outputs.
+            beside: The other side of its sum, likewise, or None.
+            prior: Weights to stay near, outputs x inputs.
+        """
+        held_out = (np.arange(len(design)) // self.kept(layer)) % HELD_OUT_EVERY == 0
+        clamp = self.clamp(layer)
+        offsets = beside[None] if beside is not None and clamp else None
+        return fit_rows(design[None], goal[None], held_out, prior.T[None], clamp, offsets)
+
     def _silent_scales(self, layer: Layer) -> Float64Array:
         """Scales of the int8 weights, one per output."""
         tensor = self.int8.tensors[layer.linear.weights]
         assert tensor.quant is not None
         return np.broadcast_to(np.array(tensor.quant.scales), (layer.shape(self.int8)[0],))
 
-    def _kept(self, layer: Layer) -> int:
+    def kept(self, layer: Layer) -> int:
         """Rows of one frame."""
         outputs, inputs = layer.shape(self.int8)
         wanted = max(LEAST_ROWS, ROWS_PER_INPUT * inputs)
@@ -141,7 +154,7 @@ class Fitting:
     def _picked(self, layer: Layer, frame: int) -> npt.NDArray[np.intp]:
         positions = layer.positions(self.int8)
         rng = np.random.default_rng([self.seed, self.layers.index(layer), frame])
-        return np.sort(rng.choice(positions, self._kept(layer), replace=False))
+        return np.sort(rng.choice(positions, self.kept(layer), replace=False))
 
     def _beside(self, layer: Layer) -> str:
         """The other side of the one residual sum that a layer's result goes into, under its name in both graphs."""
@@ -161,7 +174,7 @@ class Fitting:
         order = {n: i for i, op in enumerate(self.int8.ops) for n in op.outputs}
         return order.get(name, -1) < order[layer.name]
 
-    def _clamp(self, layer: Layer) -> tuple[float, float] | None:
+    def clamp(self, layer: Layer) -> tuple[float, float] | None:
         """What the layer's results, or the sum they go into, are cut off at."""
         if not self._beside(layer):
             return layer.clamp
@@ -169,7 +182,7 @@ class Fitting:
         ends = {"RELU": (0.0, np.inf), "RELU6": (0.0, 6.0)}
         return ends.get(str(summed.options.get("fused_activation_function"))) if summed else None
 
-    def _aims(self, layers: Sequence[Layer]) -> Iterator[tuple[Layer, Array]]:
+    def aims(self, layers: Sequence[Layer]) -> Iterator[tuple[Layer, Array]]:
         """What each gave in the float network before it is cut off, with the other side of its sum; in order."""
         for part in self._parts(layers, 0):
             yield from zip(part, self._float_results(part), strict=True)
@@ -178,7 +191,7 @@ class Fitting:
         """As many at a time as there is memory for, of their outputs (0) or inputs (1)."""
         part, size = list[Layer](), 0
         for layer in layers:
-            size += 4 * self._kept(layer) * len(self.feeds) * layer.shape(self.int8)[side]
+            size += 4 * self.kept(layer) * len(self.feeds) * layer.shape(self.int8)[side]
             if part and size > PASS_BYTES:
                 yield part
                 part, size = [], 0
@@ -200,7 +213,7 @@ class Fitting:
                 result.append((given + _at(values[other], picked) if other else given).astype(np.float32))
         return [np.concatenate(result) for result in results]
 
-    def _received(self, graph: Graph, layer: Layer) -> tuple[Array, Array | None]:
+    def received(self, graph: Graph, layer: Layer) -> tuple[Array, Array | None]:
         """What a layer reads in ``graph``, and the other side of its sum there, or None."""
         other, inputs = self._beside(layer), layer.shape(self.int8)[1]
         names = [n for n in (layer.linear.source, other) if n]
@@ -214,7 +227,7 @@ class Fitting:
                 beside.append(_at(floats[other], picked))
         return np.concatenate(designs), np.concatenate(beside) if other else None
 
-    def _designs(self, layers: Sequence[Layer]) -> Iterator[tuple[Layer, Array]]:
+    def designs(self, layers: Sequence[Layer]) -> Iterator[tuple[Layer, Array]]:
         """What each reads in the int8 graph, rows x inputs; several in one pass."""
         for part in self._parts(layers, 1):
             rows: list[list[Array]] = [[] for _ in part]
@@ -227,7 +240,7 @@ class Fitting:
                 yield layer, np.concatenate(own)
 
 
-def _moments(design: Array) -> tuple[Float64Array, Float64Array]:
+def moments(design: Array) -> tuple[Float64Array, Float64Array]:
     """Mean and covariance of rows."""
     mean = design.mean(0, dtype=np.float64)
     return mean, products(design[None], design[None])[0] / len(design) - np.outer(mean, mean)

@@ -19,7 +19,7 @@ from multigraft.converters.conversion.rewriting import free_name, prune, replace
 from multigraft.converters.low_bit.rounding import Rounded
 from multigraft.converters.low_bit.window import Window
 from multigraft.converters.quantising.linear_operators import LinearOperator, constant, linear_operator
-from multigraft.converters.quantising.sound_scales import input_scale, stored_bias
+from multigraft.converters.quantising.sound_scales import GREATEST_RATIO, input_scale, stored_bias
 from multigraft.errors import ConversionError
 from multigraft.tensors.arrays import Array, Float64Array
 from multigraft.tflite.graph import Graph, Op, Quant, Tensor
@@ -30,9 +30,6 @@ DTYPES: dict[Bits, str] = {4: "int4", 2: "int2"}
 VERSION = 14
 """Of FULLY_CONNECTED: the first with 2-bit weights. Interpreters that know none of it refuse the file when they open
 it; some take 4-bit weights of older versions and stop at the first frame."""
-
-GREATEST_RATIO = 128.0
-"""Steps of the output that one step of input times weight may be: XNNPACK takes less than 256."""
 
 _CLAMPS = {"NONE": None, "RELU": (0.0, math.inf), "RELU6": (0.0, 6.0), "RELU_N1_TO_1": (-1.0, 1.0)}
 

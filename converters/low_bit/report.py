@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 from multigraft.agreement.agreement import Agreement
 from multigraft.converters.low_bit.layer import Bits
@@ -84,6 +84,10 @@ class LowBits:
     def is_int8_better(self) -> bool:
         """Whether so little is saved that int8 is the better answer."""
         return self.saved < LEAST_SAVED or self.memory_before - self.memory_after < LEAST_SAVED_BYTES
+
+    def declined(self) -> Self:
+        """What is to be said where int8 is kept all the same."""
+        return dataclasses.replace(self, layers=())
 
     def sentences(self) -> list[str]:
         """For people: each layer, then the whole."""

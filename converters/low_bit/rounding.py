@@ -10,6 +10,7 @@ scale that fits its integers best. ``w`` has been solved for what earlier layers
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
@@ -50,13 +51,43 @@ class Rounded:
         return self.integers * self.scales[:, None]
 
 
-def round_weights(weights: Float64Array, covariance: Float64Array, bits: int, silent: Float64Array) -> Rounded:
+@dataclass(frozen=True)
+class Levels:
+    """The integers that weights may become.
+
+    Attributes:
+        low: Smallest.
+        high: Largest.
+        are_odd: Whether they are the odd ones between, which sums of signs and their doubles give.
+    """
+
+    low: int
+    high: int
+    are_odd: bool = False
+
+    @classmethod
+    def of(cls, bits: int) -> Self:
+        """Those of the two's complement."""
+        return cls(-(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
+
+    @classmethod
+    def odd(cls, bits: int) -> Self:
+        """-1 and 1 for one bit; -3, -1, 1 and 3 for two."""
+        return cls(1 - 2**bits, 2**bits - 1, True)
+
+    def nearest(self, values: Matrix) -> Matrix:
+        """To each value its nearest level."""
+        rounded = 2 * np.floor(values / 2) + 1 if self.are_odd else np.rint(values)
+        return rounded.clip(self.low, self.high)
+
+
+def round_weights(weights: Float64Array, covariance: Float64Array, levels: Levels, silent: Float64Array) -> Rounded:
     """``weights`` rounded so that what they give for rows of ``covariance`` changes little.
 
     Args:
         weights: Outputs x inputs.
         covariance: Inputs x inputs.
-        bits: Of each integer.
+        levels: What each integer may be.
         silent: Scales of outputs whose weights are all zero.
     """
     size = covariance.shape[0]
@@ -64,16 +95,15 @@ def round_weights(weights: Float64Array, covariance: Float64Array, bits: int, si
     damped = covariance + damping * np.eye(size)
     factor = _inverse_factor(damped)
     wanted, gram = np.ascontiguousarray(weights.T, np.float32), damped.astype(np.float32)
-    low, high = -(2 ** (bits - 1)), 2 ** (bits - 1) - 1
-    plain = _plain_scales(wanted, np.diag(gram)[:, None], low, high)
+    plain = _plain_scales(wanted, np.diag(gram)[:, None], levels)
     is_silent = ~(np.abs(wanted).max(0) > 0)
     best: Rounded | None = None
     for start in STARTS:
         scales = np.where(is_silent, silent, plain * start).astype(np.float32)
-        integers = _column_by_column(wanted, scales, factor, low, high)
+        integers = _column_by_column(wanted, scales, factor, levels)
         for _ in range(SWEEPS):
             fitted = _fitted(wanted, integers, gram, scales)
-            improved = _swept(wanted, fitted, integers, gram, low, high)
+            improved = _swept(wanted, fitted, integers, gram, levels)
             if np.array_equal(improved, integers):
                 break
             scales, integers = fitted, improved
@@ -105,34 +135,33 @@ def _inverse_factor(damped: Float64Array) -> Matrix:
     return np.ascontiguousarray(upper, np.float32)
 
 
-def _plain_scales(weights: Matrix, variances: Matrix, low: int, high: int) -> Matrix:
+def _plain_scales(weights: Matrix, variances: Matrix, levels: Levels) -> Matrix:
     """Per output the scale at which rounding to the nearest integer costs least.
 
     Args:
         weights: Inputs x outputs, as in all below: what belongs to one input lies in a row, which is faster.
         variances: Of the inputs, as a column.
-        low: Smallest integer.
-        high: Largest integer.
+        levels: Of the integers.
     """
-    largest = np.maximum(weights.max(0) / high, weights.min(0) / low)
+    largest = np.maximum(weights.max(0) / levels.high, weights.min(0) / levels.low)
     largest = np.where(largest > 0, largest, 1.0).astype(np.float32)
     best, least = largest, np.full(largest.shape, np.inf, np.float32)
     for share in np.linspace(0.2, 1.0, GRID, dtype=np.float32):
         scales = largest * share
-        rounded = np.rint(weights / scales).clip(low, high) * scales
+        rounded = levels.nearest(weights / scales) * scales
         error = ((weights - rounded) ** 2 * variances).sum(0)
         best, least = np.where(error < least, scales, best), np.minimum(error, least)
     return best.astype(np.float32)
 
 
-def _column_by_column(weights: Matrix, scales: Matrix, factor: Matrix, low: int, high: int) -> Matrix:
+def _column_by_column(weights: Matrix, scales: Matrix, factor: Matrix, levels: Levels) -> Matrix:
     left, integers = weights.copy(), np.zeros_like(weights)
     count = len(weights)
     for first in range(0, count, BLOCK):
         last = min(first + BLOCK, count)
         errors = np.zeros((last - first, weights.shape[1]), np.float32)
         for column in range(first, last):
-            integers[column] = np.rint(left[column] / scales).clip(low, high)
+            integers[column] = levels.nearest(left[column] / scales)
             error = (left[column] - integers[column] * scales) / factor[column, column]
             left[column:last] -= factor[column, column:last, None] * error
             errors[column - first] = error
@@ -148,7 +177,7 @@ def _fitted(weights: Matrix, integers: Matrix, gram: Matrix, scales: Matrix) -> 
     return np.where(fits, shared / np.where(fits, power, 1), scales).astype(np.float32)
 
 
-def _swept(weights: Matrix, scales: Matrix, integers: Matrix, gram: Matrix, low: int, high: int) -> Matrix:
+def _swept(weights: Matrix, scales: Matrix, integers: Matrix, gram: Matrix, levels: Levels) -> Matrix:
     """The integers of every input rounded anew, given the others."""
     integers = integers.copy()
     for first in range(0, len(weights), BLOCK):
@@ -156,7 +185,7 @@ def _swept(weights: Matrix, scales: Matrix, integers: Matrix, gram: Matrix, low:
         inner = gram[block, block]
         pull = gram[block] @ (weights - integers * scales)
         for place, column in enumerate(range(block.start, block.stop)):
-            moved = np.rint(integers[column] + pull[place] / (scales * inner[place, place])).clip(low, high)
+            moved = levels.nearest(integers[column] + pull[place] / (scales * inner[place, place]))
             change = (moved - integers[column]) * scales
             if change.any():
                 pull -= inner[place, :, None] * change

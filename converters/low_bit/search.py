@@ -177,7 +177,7 @@ def tried(fitting: Fitting, graphs: Mapping[tuple[str, Bits], Graph], report: Re
             continue
         levels = output_sqnr_db(truth, graph, feeds)
         noise = max(0.0, _noise_of(levels) - before)
-        longer = _alone_us(graph, layers[name]) - _alone_us(fitting.int8, layers[name])
+        longer = alone_us(graph, layers[name]) - alone_us(fitting.int8, layers[name])
         found[name, bits] = Trial(saved, noise, min(levels.values(), default=0.0), longer)
     return found
 
@@ -229,7 +229,7 @@ def _noise_of(levels: Mapping[str, float]) -> float:
     return statistics.fmean(10 ** (-db / 10) for db in levels.values()) if levels else 0.0
 
 
-def _alone_us(graph: Graph, layer: Layer) -> float:
+def alone_us(graph: Graph, layer: Layer) -> float:
     """Time of one layer on its own, with what lays its windows side by side."""
     ops, needed = [], {layer.name}
     for op in reversed(graph.ops):

@@ -17,6 +17,7 @@ from multigraft.converters.conversion.interpreters import main_signature
 from multigraft.converters.job.progress import Report
 from multigraft.converters.low_bit.report import LowBits
 from multigraft.converters.network.multitask import MultiTaskModel, SegmentSpec
+from multigraft.converters.one_bit.report import OneBits
 from multigraft.converters.packing.bundling import BundleParts, pack
 from multigraft.converters.packing.feeds import Feeds
 from multigraft.converters.packing.quantised_agreement import QuantisedAgreement
@@ -76,7 +77,7 @@ class Conversion:
         prepared: Spares a second conversion with other safeguards much of its work; None where nothing was converted.
         finishing: Makes the same of another quantised graph; None where nothing was converted.
         fallback: Of the same tasks, for interpreters that refuse ``bundle``; None where all take it.
-        low_bit: Which layers have weights of few bits; None where none was asked to.
+        low_bit: Which layers have weights of few bits, or of 1; None where none was asked to.
         binary: What became of binary layers, for people.
     """
 
@@ -90,7 +91,7 @@ class Conversion:
     prepared: Prepared | None = None
     finishing: Finishing | None = None
     fallback: Bundle | None = None
-    low_bit: LowBits | None = None
+    low_bit: LowBits | OneBits | None = None
     binary: tuple[str, ...] = ()
 
     @property
@@ -146,13 +147,13 @@ class Finishing:
         return cut_into_segments(graph, self.multitask.segments, self.prepared.floating.boundaries)
 
     def __call__(
-        self, graph: Graph, low_bit: LowBits | None = None, layers: LayerErrorReport | None = None
+        self, graph: Graph, low_bit: LowBits | OneBits | None = None, layers: LayerErrorReport | None = None
     ) -> Conversion:
         """Cut, verify, measure and pack.
 
         Args:
             graph: Quantised, with the tensors that the segments begin and end with.
-            low_bit: Which of its layers have weights of few bits.
+            low_bit: Which of its layers have weights of few bits, or of 1.
             layers: Their errors, where they were measured and told before.
 
         Raises:

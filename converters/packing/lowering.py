@@ -1,6 +1,7 @@
-"""A converted network again with weights of few bits, and the int8 one as its fallback.
+"""A converted network again with weights of few bits or 1, and the int8 one as its fallback.
 
-tflite-runtime 2.14 has no kernels for such weights, so a bundle with them carries the int8 model of the same segments.
+tflite-runtime 2.14 has no kernels for weights of few bits, and those of 1 bit need a delegate. So a bundle with them
+carries the int8 model of the same segments.
 """
 
 from __future__ import annotations
@@ -21,12 +22,17 @@ from multigraft.converters.low_bit.memory import COPIES, memory_bytes
 from multigraft.converters.low_bit.report import LowBits, LowLayer
 from multigraft.converters.low_bit.rounding import Rounded
 from multigraft.converters.low_bit.search import Judge, Trials, search
+from multigraft.converters.one_bit.choosing import with_one_bit
+from multigraft.converters.one_bit.report import OneBits
 from multigraft.converters.packing.finishing import Conversion, Finishing
 from multigraft.converters.quantising.sound_scales import LEAST_SCALE
 from multigraft.converters.settings.convert_settings import Weights
 from multigraft.errors import UsageError
+from multigraft.runtime.backends import load_backend
+from multigraft.runtime.delegate.choosing import delegates_for
 from multigraft.tflite import tflite_file
 from multigraft.tflite.graph import Graph
+from multigraft.tflite.operators import BINARY
 
 FITTING_FRAMES = 256
 FRAMES_BYTES = 1 << 28
@@ -36,6 +42,10 @@ HELD_OUT_EVERY = 4
 ModelJudge = Callable[[bytes], Mapping[str, Agreement]]
 """Task to the agreement of a .tflite file, cut into the segments of the bundle, with the original network."""
 
+ONE_BIT = frozenset({"1bit", "auto-1bit"})
+"""Weights, and values with them, of 1 bit, which the delegate for binary operators runs."""
+CHOOSING = frozenset({"auto", "auto-1bit"})
+"""What leaves the choice of layers to a search."""
 FIXED: Mapping[Weights, Bits] = {"4bit": 4, "2bit": 2}
 
 
@@ -44,8 +54,8 @@ class Asked:
     """What is asked for.
 
     Attributes:
-        weights: How many bits; ``auto`` leaves the choice to the search.
-        least: Task to the lower bound of agreement that ``auto`` has to keep.
+        weights: How many bits; ``auto`` and ``auto-1bit`` leave the choice to a search.
+        least: Task to the lower bound of agreement that these have to keep.
         judge: Measures agreement for that, on frames that fit nothing; None takes a part of the frames.
     """
 
@@ -62,6 +72,17 @@ def check_precision(weights: Weights, precision: str) -> None:
     """
     if weights != "8bit" and precision != "int8":
         raise UsageError(f"weights of {weights} contradict precision {precision}", "ask for int8, or for 8bit weights")
+    check_kernels(weights)
+
+
+def check_kernels(weights: Weights) -> None:
+    """Refuse weights that nothing here runs, before minutes of work.
+
+    Raises:
+        MissingDependencyError: The delegate for binary operators is not there, or does not work with this interpreter.
+    """
+    if weights in ONE_BIT:
+        delegates_for(BINARY, load_backend("litert"), f"a network with weights of {weights}")
 
 
 def lowered(conversion: Conversion, asked: Asked, report: Report = silent) -> Conversion:
@@ -85,11 +106,14 @@ def lowered(conversion: Conversion, asked: Asked, report: Report = silent) -> Co
     int8, every = finishing.quantised.graph, _frames(finishing)
     if not every:
         raise UsageError("weights of few bits need frames", "give unlabeled frames with --source")
-    is_own = asked.weights == "auto" and asked.judge is None and len(every) >= 2 * HELD_OUT_EVERY
+    is_own = asked.weights in CHOOSING and asked.judge is None and len(every) >= 2 * HELD_OUT_EVERY
     judging = every[HELD_OUT_EVERY - 1 :: HELD_OUT_EVERY] if is_own else every
     fits = [feed for i, feed in enumerate(every) if not is_own or (i + 1) % HELD_OUT_EVERY]
-    fitting = fitting_of(finishing, fits)
+    fitting = fitting_of(finishing, fits, has_windows_free=asked.weights in ONE_BIT)
     judge = _graph_judge(finishing, asked, judging)
+    if asked.weights in ONE_BIT:
+        graph, bits = with_one_bit(fitting, asked.weights, judge, asked.least, report)
+        return _finished(conversion, finishing, graph, bits, asked.weights == "auto-1bit", report)
     trials: Trials = {}
     if asked.weights == "auto":
         found = search(fitting, judge, asked.least, report)
@@ -101,19 +125,35 @@ def lowered(conversion: Conversion, asked: Asked, report: Report = silent) -> Co
     if asked.weights == "auto":
         minimum = min(asked.least.values(), default=None)
         told = dataclasses.replace(told, before=judge(int8), after=judge(solved.graph), minimum=minimum)
+    return _finished(conversion, finishing, solved.graph, told, asked.weights == "auto", report)
+
+
+def _finished(
+    conversion: Conversion, finishing: Finishing, graph: Graph, told: LowBits | OneBits, is_free: bool, report: Report
+) -> Conversion:
+    """A bundle of ``graph`` with int8 as its fallback; int8 alone where nothing came of it and the choice is free."""
     for sentence in told.sentences():
         report(sentence)
-    if not told.layers or (asked.weights == "auto" and told.is_int8_better):
-        return dataclasses.replace(conversion, low_bit=dataclasses.replace(told, layers=()))
-    return dataclasses.replace(finishing(solved.graph, told), fallback=conversion.bundle)
+    if not told.layers or (is_free and told.is_int8_better):
+        return dataclasses.replace(conversion, low_bit=told.declined())
+    return dataclasses.replace(finishing(graph, told), fallback=conversion.bundle)
 
 
-def fitting_of(finishing: Finishing, frames: Sequence[Arrays] | None = None) -> Fitting:
-    """What solves the layers of an int8 conversion, on ``frames`` as the ONNX model takes them, or on its own."""
+def fitting_of(
+    finishing: Finishing, frames: Sequence[Arrays] | None = None, *, has_windows_free: bool = False
+) -> Fitting:
+    """What solves the layers of an int8 conversion.
+
+    Args:
+        finishing: Of that conversion.
+        frames: As the ONNX model takes them; None for those of ``finishing``.
+        has_windows_free: Take convolutions of all sizes, for kernels that need no windows side by side.
+    """
     floating, int8 = finishing.prepared.floating, finishing.quantised.graph
     chosen = _frames(finishing) if frames is None else frames
     feeds = [to_tflite_layout(feed, floating.layouts) for feed in chosen]
-    return Fitting(floating.graph, int8, _worth_it(int8, layers_of(int8, floating.graph)), feeds)
+    layers = layers_of(int8, floating.graph)
+    return Fitting(floating.graph, int8, layers if has_windows_free else _worth_it(int8, layers), feeds)
 
 
 def _worth_it(int8: Graph, layers: list[Layer]) -> list[Layer]:

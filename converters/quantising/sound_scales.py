@@ -36,7 +36,7 @@ _LARGEST = {"int8": 127, "int4": 7}
 _ROOM = 2.0**31 - 2.0**12
 """What a sum may come to: int32, less what rounding of each product can add."""
 
-_GREATEST_RATIO = 128.0
+GREATEST_RATIO = 128.0
 """Steps of the output that one step of input times weight may be: XNNPACK takes less than 256."""
 
 _STORED = ("int8", "int16", "uint8")
@@ -135,7 +135,7 @@ def _sound(graph: Graph, linear: LinearOperator, floating: Graph, exact: LinearO
     finest = np.where(highest < LEAST_RANGE, np.maximum(highest / largest, LEAST_SCALE), old)
     # A channel without weights has a scale that fits nothing; beside a very narrow output it is too coarse to be run.
     output = graph.tensors[linear.result].quant
-    coarsest = np.inf if output is None else _GREATEST_RATIO * output.scales[0] / input_scale(graph, linear)
+    coarsest = np.inf if output is None else GREATEST_RATIO * output.scales[0] / input_scale(graph, linear)
     wanted = np.maximum(np.where(highest > 0, finest, np.minimum(old, coarsest)), least)
     is_changed = wanted != old
     if not is_changed.any() and not is_rebiased:

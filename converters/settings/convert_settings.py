@@ -8,7 +8,7 @@ from typing import Literal, get_args
 from multigraft.converters.settings.toml_reader import Place, choice, flag, key, number, several, text
 
 Precision = Literal["int8", "float32", "dynamic", "int4", "binary", "binary-int8"]
-Weights = Literal["8bit", "4bit", "2bit", "auto"]
+Weights = Literal["8bit", "4bit", "2bit", "auto", "1bit", "auto-1bit"]
 Rescue = Literal["float", "none"]
 
 
@@ -25,7 +25,9 @@ class ConvertSettings:
     )
     weights: Weights = key(
         "Bits of the weights of layers that a stock interpreter takes with 4 or 2; auto: where that saves most "
-        "memory and keeps min_agreement. Needs precision int8; an int8 model comes along for other interpreters.",
+        "memory and keeps min_agreement; 1bit: weights and values of convolutions between the first and last, which "
+        "need the delegate for binary operators; auto-1bit: where that gains and keeps min_agreement. Needs precision "
+        "int8; an int8 model comes along for other interpreters.",
         choice(*get_args(Weights)),
         default="8bit",
     )

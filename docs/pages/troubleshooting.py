@@ -45,6 +45,7 @@ GROUPS: dict[str, tuple[str, tuple[str, ...]]] = {
             "converters/conversion/",
             "converters/quantising/",
             "converters/low_bit/",
+            "converters/one_bit/",
             "converters/packing/",
             "core/tflite/",
         ),

@@ -1,7 +1,8 @@
 """Prints the project's figures on this machine: ``make bench``, or ``python -m tests.benchmarks NAME`` for one of them.
 
 ``python -m tests.benchmarks real_networks FOLDER`` takes network files that are not in the repository, ``judges``
-packages and pictures that are not, ``memory BUNDLE`` a bundle of yours, and ``low_bit SETTINGS`` networks of yours.
+packages and pictures that are not, ``memory BUNDLE`` a bundle of yours, ``low_bit SETTINGS`` and ``one_bit SETTINGS``
+networks of yours.
 Every table names its unit and sample count. Nothing here asserts a time.
 """
 
@@ -26,6 +27,7 @@ from tests.benchmarks import (
     large_pair,
     low_bit,
     noise_price,
+    one_bit,
     pair_memory,
     planner,
     real_networks,
@@ -68,6 +70,9 @@ def main() -> None:
         return
     if sys.argv[1:2] == ["low_bit"]:
         low_bit.run(sys.argv[2:])
+        return
+    if sys.argv[1:2] == ["one_bit"]:
+        one_bit.run(sys.argv[2:])
         return
     if sys.argv[1:2] == ["memory"]:
         pair_memory.run(sys.argv[2:])

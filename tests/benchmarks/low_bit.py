@@ -65,7 +65,7 @@ def show(settings: Settings, kinds: Sequence[str], folder: Path, steps: bool, pl
     plain = dataclasses.replace(settings, convert=convert)
     with terminal_report() as report:
         built = build(plain, load_frames, report)
-        figures = _Figures(plain, built)
+        figures = Figures(plain, built)
         if steps:
             show_steps(built, lambda bundle: [(a.value, right) for a, right in figures(bundle)], report, plot)
         bundles: dict[str, Bundle] = {}
@@ -112,7 +112,7 @@ def _made(settings: Settings, built: Built, kind: str, report: Report) -> Conver
     return lowered(built.conversion, dataclasses.replace(asked, weights=cast(Weights, kind)), report)
 
 
-class _Figures:
+class Figures:
     """What bundles keep of every task, on an interpreter; equal models are measured once."""
 
     def __init__(self, settings: Settings, built: Built) -> None:

@@ -182,7 +182,16 @@ def _open(path: Path) -> tuple[bytes | Bundle, bytes]:
         check_structure(content, str(path))
         return content, content
     bundle = Bundle.open(path)
-    if "low_bit" in bundle.manifest.provenance and (whole := bundle.fallback()) is not None:
-        print(f"note: firmware computes with 8-bit weights, so it is made of the int8 model in {path}", file=sys.stderr)
+    few = bundle.manifest.provenance.get("low_bit")
+    if few is not None and not _has_single_bases(few) and (whole := bundle.fallback()) is not None:
+        print(f"note: firmware has no such weights, so it is made of the int8 model in {path}", file=sys.stderr)
         bundle = whole
     return bundle, bundle.model
+
+
+def _has_single_bases(few: Any) -> bool:
+    """Whether the layers of few bits are binary convolutions that write int8, as a bundle's provenance says."""
+    layers = few.get("layers") if isinstance(few, dict) else None
+    if not isinstance(layers, list) or not layers:
+        return False
+    return all(isinstance(one, dict) and one.get("bases") == 1 for one in layers)

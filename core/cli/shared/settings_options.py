@@ -70,9 +70,10 @@ def add_weights(parser: argparse.ArgumentParser) -> None:
     """Add ``--weights``, ``--min-agreement`` and ``--no-fallback``."""
     parser.add_argument(
         "--weights",
-        choices=("8bit", "4bit", "2bit", "auto"),
+        choices=("8bit", "4bit", "2bit", "auto", "1bit", "auto-1bit"),
         help="of layers that a stock interpreter takes with 4- or 2-bit weights; auto: in those where that saves most "
-        "memory and keeps the agreement; an int8 model comes along for interpreters without them",
+        "memory and keeps the agreement; 1bit and auto-1bit: weights and values of 1 bit in convolutions, or in those "
+        "where that gains and keeps the agreement; an int8 model comes along for interpreters without them",
     )
     parser.add_argument(
         "--min-agreement", type=float, metavar="SHARE", help="the agreement to keep, as a lower bound: 0.98"

@@ -18,8 +18,9 @@ from multigraft.converters.packing.convert import convert
 from multigraft.converters.packing.fallback import with_fallback
 from multigraft.converters.packing.finishing import Conversion
 from multigraft.converters.packing.lowering import Asked, check_precision, lowered
-from multigraft.errors import UsageError
+from multigraft.errors import MissingDependencyError, UsageError
 from multigraft.runtime import Engine
+from multigraft.runtime.delegate import library
 from multigraft.tensors.preprocessing import Preprocessing
 from multigraft.tflite import tflite_file
 from tests.converters.onnx_builder import OnnxBuilder
@@ -85,6 +86,47 @@ def test_firmware_is_made_of_the_int8_model(
     bare.write_bytes(Bundle.open(path).model)
     assert main(["firmware", str(bare), "--board", "nucleo-h743", "-o", str(tmp_path / "no")]) != 0
     assert "have to be constant int8" in capsys.readouterr().err
+
+
+@pytest.fixture(scope="module")
+def one_bit(conversion: Conversion) -> Conversion:
+    return lowered(conversion, Asked("1bit", {}))
+
+
+@pytest.mark.parametrize("backend", available())
+def test_layers_of_1_bit_run_by_the_delegate_and_int8_comes_along(
+    one_bit: Conversion, conversion: Conversion, backend: str, tmp_path: Path
+) -> None:
+    model = tflite_file.read(one_bit.bundle.model)
+    assert [op.custom_code for g in model.subgraphs for op in g.ops].count("LceBconv2d") == 2
+    assert one_bit.verification.mismatches == 0 and one_bit.fallback is conversion.bundle
+    path = one_bit.whole_bundle.write(tmp_path / "bits.graft")
+    engine = Engine(path, backend="litert" if backend == "ai-edge-litert" else "tflite-runtime")
+    assert engine.fallback_reason is None
+    assert engine.run(frames(1)[0]).answers["kind"] is not None
+    assert sum("1 bit in " in line for line in one_bit.sentences()) == 2
+
+
+def test_where_1_bit_loses_too_much_int8_stays_and_it_says_so(conversion: Conversion) -> None:
+    said: list[str] = []
+    same = lowered(conversion, Asked("auto-1bit", {"kind": 0.9999}), said.append)
+    assert same.bundle is conversion.bundle and same.fallback is None
+    assert any("int8 is the better answer" in line for line in said)
+
+
+def test_without_the_delegate_1_bit_is_refused_in_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    check_precision("1bit", "int8")
+    monkeypatch.setattr(library, "_LIBRARY", "not_compiled.so")
+    check_precision("2bit", "int8")
+    with pytest.raises(MissingDependencyError, match="not part of this installation"):
+        check_precision("auto-1bit", "int8")
+
+
+def test_firmware_has_1_bit_layers_itself(one_bit: Conversion, tmp_path: Path) -> None:
+    path = one_bit.whole_bundle.write(tmp_path / "bits.graft")
+    project = tmp_path / "fw"
+    assert main(["firmware", str(path), "--board", "nucleo-h743", "-o", str(project)]) == 0
+    assert any("bconv" in file.read_text().lower() for file in project.rglob("*.[ch]"))
 
 
 def test_where_no_layer_can_have_few_bits_int8_stays_and_it_says_so(conversion: Conversion) -> None:

@@ -31,6 +31,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_mixed_is_int8_with_the_choice_of_few_bits() -> None:
     assert of_precision("mixed", None) == ("int8", "auto")
     assert of_precision("mixed", "2bit") == ("int8", "2bit")
+    assert of_precision("mixed", "auto-1bit") == ("int8", "auto-1bit")
     assert of_precision("float32", None) == ("float32", None)
 
 
@@ -38,6 +39,7 @@ def test_mixed_is_int8_with_the_choice_of_few_bits() -> None:
     ("asked", "said"),
     [
         (["--weights", "2bit", "--precision", "float32"], "contradicts precision"),
+        (["--weights", "1bit", "--precision", "dynamic"], "contradicts precision"),
         (["--min-agreement", "1.5"], "--min-agreement is 1.5"),
     ],
 )
