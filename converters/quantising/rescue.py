@@ -94,6 +94,12 @@ class Rescue:
     def sentences(self) -> list[str]:
         """For people."""
         low = [n for n in self.needed if self.before[n] < self.needed[n]]
+        if not low:
+            return [
+                f"Quantised, too few answers of {' and '.join(self.needed)} stay equal on held-out frames. On frames "
+                "for fitting all that are needed do, so these cannot tell which layers to keep in float.",
+                "More frames for fitting may (fit_frames in [graft]), or name layers in keep_float in [convert].",
+            ]
         missed = ", ".join(f"{n}: {self.before[n]:.3f} on frames for fitting, {self.needed[n]:.3f} needed" for n in low)
         if not self.layers and not self.raised and not self.groups and not self.has_whole_ranges:
             little = f"gained {self.not_worth:.4f}, which is not worth its time" if self.not_worth else "did not help"
@@ -165,7 +171,7 @@ def rescue(
         return statistics.fmean(output_sqnr_db(truth, graph, feeds).values() or [0.0])
 
     original, grouped = quantised, None
-    if tail:
+    if tail and _shortfall(before, needed) > 0:
         lacks = functools.partial(_shortfall, needed=needed)
         grouped = with_groups(quantised, kept, tail, judge, lacks, quality, before)
         if grouped.graph is not quantised.graph:

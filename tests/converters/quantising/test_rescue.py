@@ -75,6 +75,18 @@ def test_the_noisiest_layer_stays_float_and_its_cost_is_told() -> None:
     assert done.to_json()["layers"][0]["tensor"] == "a"
 
 
+def test_frames_for_fitting_on_which_all_answers_stay_equal_cannot_choose_layers_and_that_is_said() -> None:
+    floating, quantised = spoilt()
+    few, tail = feeds(floating, 8), ("a",)
+    result, done = rescue(
+        quantised, (), lambda g: {"a": 1.0, "b": 1.0}, {"a": 0.1}, few, tail=tail, measured={"a": 0.8}
+    )
+    assert done is not None and done.tried == 0 and result.graph is quantised.graph
+    said = " ".join(done.sentences())
+    assert "()" not in said
+    assert "too few answers of a stay equal on held-out frames" in said and "fit_frames" in said
+
+
 def test_weights_of_4_bits_get_8_before_anything_stays_float() -> None:
     floating, quantised = coarse()
     result, done = rescue(quantised, (), lambda g: nearness(floating, g, 0.1), {"a": 0.7}, feeds(floating, 8))
