@@ -83,7 +83,7 @@ MG_INLINE void mg_gather_dsp(const mg_window s, const int8_t *in, int32_t y, int
     int32_t place = 0;
     for (int32_t ky = 0; ky < s.k_h; ky++) {
         const int32_t row = y * s.stride_h - s.pad_h + ky * s.dilation_h;
-        const int8_t *const from = in + (s.ring < s.in_h ? row % s.ring : row) * s.in_w * s.in_c;
+        const int8_t *const from = mg_input_row(s, in, row);
         const int32_t inside = row >= 0 && row < s.in_h;
         if (s.dilation_w == 1 && inside && left >= 0 && left + s.k_w <= s.in_w) {
             column = mg_widen(column, from + left * s.in_c, whole);
@@ -151,7 +151,7 @@ MG_INLINE void mg_gather_two_dsp(const mg_window s, const int8_t *in, int32_t y,
     int32_t place = 0;
     for (int32_t ky = 0; ky < s.k_h; ky++) {
         const int32_t row = y * s.stride_h - s.pad_h + ky * s.dilation_h, inside = row >= 0 && row < s.in_h;
-        const int8_t *const from = in + (s.ring < s.in_h ? row % s.ring : row) * s.in_w * s.in_c + left;
+        const int8_t *const from = mg_input_row(s, in, row) + left;
         if (!inside) {
             mg_fill_dsp(column, padding, whole);
             column = mg_fill_dsp(column + 1, padding, whole) - 1;

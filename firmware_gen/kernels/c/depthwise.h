@@ -17,7 +17,7 @@ MG_INLINE void mg_plane(const mg_window s, const int8_t *in, int8_t *plane, int3
         memset(to, s.padding, (size_t)width);
         if (y < 0 || y >= s.in_h)
             continue;
-        const int8_t *const from = in + (s.ring < s.in_h ? y % s.ring : y) * s.in_w * s.in_c;
+        const int8_t *const from = mg_input_row(s, in, y);
         for (int32_t x = 0; x < columns; x++)
             to[x + s.pad_w] = from[x * s.in_c];
     }

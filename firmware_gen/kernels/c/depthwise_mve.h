@@ -106,7 +106,7 @@ MG_INLINE void mg_ring_row_mve(const mg_window s, const int8_t *in, int32_t y, i
         return;
     }
     to += 16 * s.pad_w;
-    in += (s.ring < s.in_h ? y % s.ring : y) * s.in_w * s.in_c;
+    in = mg_input_row(s, in, y);
     for (int32_t x = mg_min(s.in_w, width - s.pad_w); x > 0; x--, in += s.in_c, to += 16)
         vstrbq_s8(to, vldrbq_z_s8(in, some));
 }
