@@ -95,7 +95,7 @@ def generate(
     variable_bytes = sum(v.nbytes for v in program.variables.values()) + sound_ram_bytes(hearing)
     spaces = [replace(s, size=s.size - (0 if k else variable_bytes)) for k, s in enumerate(spaces)]
     kept = {places.get(t.name, t.name) for t in program.outputs}
-    steps = stream(steps, kept, core, lambda some: _plan(program, some, places).size)
+    steps = stream(steps, kept, lambda some: _plan(program, some, places).size)
     arena = _final_plan(program, steps, places, spaces)
     notes = () if cascade is None else header_notes(cascade)
     project = _project(program, steps, places, arena, core, spaces, needs, notes, naming)

@@ -44,6 +44,19 @@ class Window:
         width = (self.out_w - 1) * self.stride_w + (self.k_w - 1) * self.dilation_w + 1
         return height, width
 
+    @property
+    def span(self) -> int:
+        """Height of the kernel, with the rows that dilation leaves out."""
+        return (self.k_h - 1) * self.dilation_h + 1
+
+    def rows_needed(self, rows: int) -> int:
+        """Input rows, counted from the first, that so many output rows are computed from."""
+        return min(self.in_h, max((rows - 1) * self.stride_h - self.pad_h + self.span, 0)) if rows else 0
+
+    def rows_in_time(self) -> bool:
+        """Whether each output row covers, in place, only input rows it is the last to be computed from, or earlier."""
+        return all(y * self.out_w <= self.rows_needed(y) * self.in_w for y in range(1, self.out_h + 1))
+
     def pixels(self) -> int:
         """Output pixels."""
         return self.out_h * self.out_w

@@ -2,56 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-
 import numpy as np
 
 from multigraft.firmware_gen.arithmetic.accumulators import Layer, affine_bytes, exact_bytes
 from multigraft.firmware_gen.arithmetic.geometry import Window
 from multigraft.firmware_gen.boards.cores import CoreFeatures
-from multigraft.firmware_gen.kernels.c_text import digest, window_literal
+from multigraft.firmware_gen.kernels.c_text import window_literal
 from multigraft.firmware_gen.kernels.dsp_convolution import dsp_convolution
 from multigraft.firmware_gen.kernels.kernel import Kernel, LoweredLayer, Overlap
 from multigraft.firmware_gen.kernels.mve_convolution import mve_convolution
+from multigraft.firmware_gen.kernels.pixel_kernel import pixel_kernel
 from multigraft.tensors.arrays import Array
-
-
-@dataclass(frozen=True)
-class PixelKernel:
-    """A convolution that computes any run of output pixels.
-
-    Attributes:
-        over: The window it slides over the image.
-        function: C function ``(in, out, constants, scratch, first, last)``; ``out`` is the place of pixel ``first``.
-        together: Pixels that are read before the first of them is written.
-    """
-
-    over: Window
-    function: str
-    together: int
 
 
 def convolution_kernel(layer: Layer, over: Window, core: CoreFeatures, ring: int | None = None) -> Kernel:
     """The best kernel for ``layer`` on ``core``; with ``ring``, its input is a ring of that many rows."""
-    if over.pointwise:
-        # Rows do not matter to it, and one long row leaves no odd pixel per row.
-        over = Window(1, over.pixels(), over.in_c, 1, over.pixels(), over.out_c, 1, 1)
-    fast = mve_convolution(layer, over, ring) if core.mve else dsp_convolution(layer, over, ring) if core.dsp else None
-    low = fast or _portable(layer, over, core, ring)
-    name = f"conv_{digest(low.body)}"
-    text = (
-        f"MG_KERNEL void {name}(const int8_t *in, int8_t *out, const void *constants, void *scratch,"
-        f" int32_t first, int32_t last)\n{{\n    {low.body}\n}}\n"
-    )
-
-    def call(ins: Sequence[str], outs: Sequence[str], scratch: str, constants: str) -> str:
-        return f"{name}({ins[0]}, {outs[0]}, {constants}, {scratch}, 0, {over.pixels()});"
-
-    return Kernel(
-        call, low.includes, {**low.functions, name: text}, low.constant, low.scratch_bytes,
-        {0: Overlap(over.distance(low.together))} if low.in_place else {}, pieces=PixelKernel(over, name, low.together),
-    )  # fmt: skip
+    # Rows do not matter to a pointwise layer, and one long row leaves no odd pixel per row.
+    flat = Window(1, over.pixels(), over.in_c, 1, over.pixels(), over.out_c, 1, 1) if over.pointwise else over
+    fast = mve_convolution(layer, flat, ring) if core.mve else dsp_convolution(layer, flat, ring) if core.dsp else None
+    low = fast or _portable(layer, flat, core, ring)
+    overlaps = {0: Overlap(flat.distance(low.together))} if low.in_place else {}
+    return pixel_kernel("conv", low, over, overlaps, lambda rows: convolution_kernel(layer, over, core, rows))
 
 
 def _portable(layer: Layer, over: Window, core: CoreFeatures, ring: int | None) -> LoweredLayer:

@@ -7,7 +7,7 @@ Registers: r0 column, r1 stream, r4-r7 first pixel, r8-r11 second pixel; r2, r3,
 
 from __future__ import annotations
 
-UNROLLED = 12
+UNROLLED = 16
 """Pairs of inputs per turn of the innermost loop."""
 
 _ODD = ((5, 4), (7, 6), (9, 8), (11, 10))
@@ -98,11 +98,11 @@ def block_function(name: str, variant: str, pixels: int) -> str:
 
 def _affine(variant: str, pixels: int) -> list[str]:
     shift = int(variant.removeprefix("affine_"))
-    saturate = f", asr #{shift}" if shift else ""
-    lines = []
-    for odd, even in _ODD[: 2 * pixels]:
-        lines += [f"sub r{odd}, r{odd}, r{even}", f"asr r{odd}, r{odd}, #8"]
+    lines = [f"sub r{odd}, r{odd}, r{even}" for odd, even in _ODD[: 2 * pixels]]
     for channel in range(4):
+        # Sums of odd channels are 256 times what they should be, and so are their offsets.
+        places = shift + 8 * (channel % 2)
+        saturate = f", asr #{places}" if places else ""
         if pixels == 1:
             lines += [
                 "ldm r1!, {r2, r3, r12}",

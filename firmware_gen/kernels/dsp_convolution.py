@@ -34,7 +34,7 @@ def dsp_convolution(layer: Layer, over: Window, ring: int | None = None) -> Lowe
     if np.any(sums >= _LARGEST_SUM) or np.any(halves < -32768) or np.any(halves > 32767):
         return None
     affine = layer.affine()
-    if affine is None and not _exact_fits(layer):
+    if not (_exact_fits(layer) if affine is None else _affine_fits(layer, affine)):
         return None
     pairs = len(order) // 2
     constant = _stream(weights, layer, affine)
@@ -42,13 +42,20 @@ def dsp_convolution(layer: Layer, over: Window, ring: int | None = None) -> Lowe
     variant = f"affine_{affine[0].shift - 32}" if affine is not None else "exact"
     if over.pixels() == 1 and over.pointwise:
         return _single(layer, over, variant, pairs, constant)
-    body = (
-        f"mg_conv_dsp({window_literal(over, layer.input_zero_point, ring)}, in, out, constants, scratch, first, last,"
-        f" {pairs}, {layer.low}, {layer.high}, mg_block_{variant});"
-    )
-    spare = 0 if padded == over.out_c else 2 * padded
     block = f"mg_block_{variant}"
     blocks = {block: block_function(block, variant, 2)}
+    whole = over.pointwise and over.in_c % _CHANNELS == 0 and over.out_c % _CHANNELS == 0
+    if whole and (layer.low, layer.high) == (-128, 127):
+        body = (
+            f"mg_pointwise_dsp(in + first * {over.in_c}, out, constants, scratch, last - first, {over.in_c},"
+            f" {over.out_c}, {block});"
+        )
+        return LoweredLayer(body, constant, 8 * pairs, ("conv_dsp.h",), 2, blocks)
+    body = (
+        f"mg_conv_dsp({window_literal(over, layer.input_zero_point, ring)}, in, out, constants, scratch, first, last,"
+        f" {pairs}, {layer.low}, {layer.high}, {block});"
+    )
+    spare = 0 if padded == over.out_c else 2 * padded
     return LoweredLayer(body, constant, 8 * pairs + spare, ("conv_dsp.h",), 2, blocks)
 
 
@@ -86,6 +93,15 @@ def _exact_fits(layer: Layer) -> bool:
     return small and all(_LEAST_EXACT_SHIFT <= r.shift < 0 and r.multiplier > 0 for r in layer.rescalings)
 
 
+def _affine_fits(layer: Layer, affine: tuple[Affine, ...]) -> bool:
+    """Whether 256 times what is shifted, as it is for every other channel, stays within 64 bits."""
+    least, most = layer.ranges()
+    return all(
+        256 * (abs(one.offset) + one.multiplier * int(max(-low, high) + abs(bias))) < 1 << 63
+        for one, low, high, bias in zip(affine, least, most, layer.bias, strict=True)
+    )
+
+
 def _stream(weights: Array, layer: Layer, affine: tuple[Affine, ...] | None) -> bytes:
     """Per four channels: weight words pair by pair, then what rescales each channel."""
     parts = []
@@ -102,8 +118,9 @@ def _stream(weights: Array, layer: Layer, affine: tuple[Affine, ...] | None) -> 
 def _rescaling_rows(layer: Layer, affine: tuple[Affine, ...] | None, channels: int) -> Array:
     if affine is not None:
         rows = np.zeros((channels, 3), np.uint32)
-        for row, one in zip(rows, affine, strict=False):
-            offset = one.offset & 0xFFFFFFFFFFFFFFFF
+        for number, (row, one) in enumerate(zip(rows, affine, strict=False)):
+            # Sums of odd channels come 256 times as large, and are shifted by eight more.
+            offset = (one.offset << 8 * (number % 2)) & 0xFFFFFFFFFFFFFFFF
             row[:] = one.multiplier, offset & 0xFFFFFFFF, offset >> 32
         return rows
     rows = np.zeros((channels, 4), np.int64)

@@ -1,31 +1,110 @@
-"""3x3 depthwise convolutions for cores with the DSP instructions.
+"""Depthwise convolutions for cores with the DSP instructions, of any kernel, stride, dilation and multiplier.
 
-Channel by channel, the plane is widened to 16 bits with its padding; two neighbours make one word. A kernel row is the
-words (w0, w1) and (w1, w2): of two words of inputs they give two outputs of stride 1 in four instructions.
+Channel by channel, a band of rows is widened to 16 bits with its padding; two neighbours make one word. A kernel row of
+three taps is the words (w0, w1) and (w1, w2): of two words of inputs they give two outputs of stride 1 in four
+instructions. Other kernels are laid out likewise, once for outputs that begin with a word and once for those that begin
+in its middle. All shapes share one function.
 """
 
 from __future__ import annotations
 
-from multigraft.firmware_gen.arithmetic.accumulators import Layer, affine_bytes
+from dataclasses import replace
+
+from multigraft.firmware_gen.arithmetic.accumulators import Layer, affine_bytes, exact_bytes
 from multigraft.firmware_gen.arithmetic.geometry import Window
-from multigraft.firmware_gen.kernels.c_text import window_literal
+from multigraft.firmware_gen.kernels.bands import LARGEST_PLANE, band_of, rows_of_band
+from multigraft.firmware_gen.kernels.c_text import digest, window_literal
+from multigraft.firmware_gen.kernels.dsp_three_lines import ROWS, three_lines_function
 from multigraft.firmware_gen.kernels.kernel import LoweredLayer
 
-_LARGEST_OFFSET = 1020
-"""Bytes that LDRD reaches."""
+_NARROW = 6
+"""Outputs of a line from which on it is not worth while to turn the image."""
+_TOGETHER = 4
+"""Outputs that the kernel for any shape computes at a time."""
 
 
-def dsp_depthwise(layer: Layer, over: Window) -> LoweredLayer | None:
-    """The layer for these cores; None if it does not fit the kernel."""
+def dsp_depthwise(layer: Layer, over: Window, ring: int | None = None) -> LoweredLayer:
+    """The layer for these cores; with ``ring``, its input is a ring of that many rows."""
+    turned = _turned(over)
+    if ring is None and over.out_w <= _NARROW < over.out_h and _whole(layer, turned):
+        taps = layer.weights.reshape(-1, over.k_h, over.k_w).swapaxes(1, 2).reshape(layer.weights.shape)
+        return _lowered(replace(layer, weights=taps.copy()), turned, None, over)
+    return _lowered(layer, over, ring, None)
+
+
+def _turned(over: Window) -> Window:
+    """The window with height and width exchanged."""
+    return Window(
+        over.in_w, over.in_h, over.in_c, over.out_w, over.out_h, over.out_c, over.k_w, over.k_h, over.stride_w,
+        over.stride_h, over.dilation_w, over.dilation_h, over.pad_w, over.pad_h,
+    )  # fmt: skip
+
+
+def _lowered(layer: Layer, over: Window, ring: int | None, turned_from: Window | None) -> LoweredLayer:
+    """The layer over lines of outputs, be they rows or, if it was turned, columns."""
     affine = layer.affine()
-    plain = over.dilation_h == over.dilation_w == 1 and over.stride_w in (1, 2) and over.in_c == over.out_c
-    height, _ = over.plane()
-    words = (over.out_w + 1) // 2 + 1 if over.stride_w == 1 else over.out_w + 1
-    if affine is None or not plain or (over.k_h, over.k_w) != (3, 3) or 8 * words > _LARGEST_OFFSET:
-        return None
-    body = (
-        f"mg_depthwise_dsp({window_literal(over, layer.input_zero_point)}, in, out, constants, scratch, {height},"
-        f" {words}, {affine[0].shift}, {layer.low}, {layer.high});"
-    )
-    constant = affine_bytes(affine) + layer.weights.tobytes()
-    return LoweredLayer(body, constant, height * words * 4, ("depthwise_dsp.h",))
+    three = _is_three(layer, over)
+    band = _band(over, ring, three)
+    rows, words = (ROWS if three else rows_of_band(over, band)), _words(over, three)
+    weights = 0 if three else 2 * over.k_h * _columns(over)
+    in_line, in_pixel, out_line, out_pixel = over.in_w * over.in_c, over.in_c, over.out_w * over.out_c, over.out_c
+    if turned_from is not None:
+        in_line, in_pixel, out_line, out_pixel = in_pixel, over.in_h * over.in_c, out_pixel, over.out_h * over.out_c
+    exact, number = (1, layer.rescalings[0].zero_point) if affine is None else (0, affine[0].shift)
+    function, functions = "NULL, mg_any_by_any", {}
+    if three:
+        assert affine is not None
+        name = f"mg_three_{over.stride_w}_{affine[0].shift - 32}"
+        functions = {name: three_lines_function(name, over.stride_w, affine[0].shift - 32)}
+        function = f"{name}, NULL"
+    pixels, margin = min(over.in_w, 2 * words - over.pad_w), over.pad_w // 2 * rows
+    fields = (
+        in_line, in_pixel, out_line, out_pixel, pixels, over.pad_w % 2, margin, band, rows, words, weights, exact,
+        number, layer.low, layer.high, function,
+    )  # fmt: skip
+    window = window_literal(over, layer.input_zero_point, ring).removeprefix("(mg_window)")
+    shape = f"{{{window}, {', '.join(map(str, fields))}}}"
+    name = f"shape_{digest(shape)}"
+    functions[name] = f"static const mg_depthwise_shape {name} = {shape};\n"
+    lines = f"first / {over.out_w}, last / {over.out_w}" if turned_from is None else f"0, {over.out_h}"
+    unused = "" if turned_from is None else "(void)first, (void)last;\n    "
+    body = f"{unused}mg_depthwise_dsp(&{name}, in, out, constants, scratch, {lines});"
+    constant = (exact_bytes(layer) if affine is None else affine_bytes(affine)) + layer.weights.tobytes()
+    in_place = band == over.out_h or over.rows_in_time()
+    scratch_bytes = 4 * (rows * words + weights)
+    return LoweredLayer(body, constant, scratch_bytes, ("depthwise_dsp.h",), functions=functions, in_place=in_place)
+
+
+def _is_three(layer: Layer, over: Window) -> bool:
+    """Whether there is assembly for it."""
+    plain = over.dilation_h == over.dilation_w == 1 and over.stride_w in (1, 2) and over.stride_h <= ROWS - 3
+    return plain and (over.k_h, over.k_w) == (3, 3) and over.out_w > 1 and layer.affine() is not None
+
+
+def _band(over: Window, ring: int | None, three: bool) -> int:
+    if ring is not None:
+        return 1
+    if not three:
+        return band_of(over, 4 * _words(over, three), ring)
+    most = (ROWS - over.k_h) // over.stride_h + 1
+    return -(-over.out_h // -(-over.out_h // most))
+
+
+def _whole(layer: Layer, over: Window) -> bool:
+    """Whether one band holds all lines, so that none is written before all are read."""
+    three = _is_three(layer, over)
+    rows = ROWS if three else rows_of_band(over, over.out_h)
+    return _band(over, None, three) == over.out_h and 4 * rows * _words(over, three) <= LARGEST_PLANE
+
+
+def _columns(over: Window) -> int:
+    """Words of two taps in a kernel row that may begin in the middle of one."""
+    return ((over.k_w - 1) * over.dilation_w + 3) // 2
+
+
+def _words(over: Window, three: bool) -> int:
+    """Words in a row of the plane: as far as outputs are computed, those beyond the last one included."""
+    if three:
+        return (over.out_w + 1) // 2 + 1 if over.stride_w == 1 else over.out_w + 1
+    last = (over.out_w - 1) // _TOGETHER * _TOGETHER
+    return (last * over.stride_w) // 2 + over.stride_w + over.stride_w // 2 + _columns(over)

@@ -23,7 +23,7 @@ _MOST_DILATION = 7
 """Pixels of 16 bytes that an address reaches by."""
 
 
-def mve_depthwise(layer: Layer, over: Window) -> LoweredLayer | None:
+def mve_depthwise(layer: Layer, over: Window, ring: int | None = None) -> LoweredLayer | None:
     """The layer for these cores; None if it does not fit the kernel."""
     channels, taps = layer.weights.shape
     fits = over.in_c == over.out_c and taps <= _MOST_TAPS and over.k_h <= _MOST_ROWS
@@ -41,20 +41,13 @@ def mve_depthwise(layer: Layer, over: Window) -> LoweredLayer | None:
         rows[0, block].tobytes() + w.T.tobytes() + rows[1:, block].tobytes()
         for block, w in enumerate(weights.reshape(blocks, _LANES, taps))
     )
-    slots = (over.k_h - 1) * over.dilation_h + 1
     width = over.plane()[1]
     body = (
-        f"mg_depthwise_mve({window_literal(over, layer.input_zero_point)}, in, out, constants, scratch, {width},"
-        f" {taps_together(weights)}, {layer.rescalings[0].zero_point}, {layer.low}, {layer.high});"
+        f"mg_depthwise_mve({window_literal(over, layer.input_zero_point, ring)}, in, out, constants, scratch, first,"
+        f" last, {width}, {taps_together(weights)}, {layer.rescalings[0].zero_point}, {layer.low}, {layer.high});"
     )
-    return LoweredLayer(body, constant, _LANES * slots * width, ("mve.h", "depthwise_mve.h"))
-
-
-def rows_in_time(over: Window) -> bool:
-    """Whether an output row covers only input rows that are in the ring, so that the layer may run in place."""
-    slots = (over.k_h - 1) * over.dilation_h + 1
-    rows_read = [min(over.in_h, y * over.stride_h - over.pad_h + slots) for y in range(over.out_h)]
-    return all((y + 1) * over.out_w <= rows * over.in_w for y, rows in enumerate(rows_read))
+    includes = ("mve.h", "depthwise_mve.h")
+    return LoweredLayer(body, constant, _LANES * over.span * width, includes, in_place=over.rows_in_time())
 
 
 def taps_together(weights: Array) -> int:

@@ -205,6 +205,24 @@ def streamed() -> bytes:
     return b.model(["in"], [x])
 
 
+def separable() -> bytes:
+    """Depthwise and pointwise layers over rows that need not be held: odd sizes, strides 2 and 3, dilation."""
+    b = Builder(9)
+    b.add(activation("in", (1, 37, 19, 3), 0.03, -7))
+    x = b.conv("a", "in", 8, stride=2)
+    x = b.conv("expanded", x, 24, kernel=(1, 1))
+    x = b.conv("depth", x, 24, stride=2, depthwise=True)
+    x = b.conv("c", x, 12, kernel=(1, 1), fused="NONE", scale=0.09, zero_point=4)
+    pooled = activation("", (1, 5, 5, 12), 0.09, 4)
+    x = b.plain(
+        "MAX_POOL_2D", "pool", [x], pooled, padding="VALID", stride_w=1, stride_h=2, filter_height=2, filter_width=1
+    )
+    x = b.conv("d", x, 24, kernel=(2, 1), fused="RELU6", scale=0.03)
+    x = b.conv("wide", x, 24, kernel=(2, 5), depthwise=True, dilation=(1, 2), fused="NONE", zero_point=5)
+    x = b.conv("multiplied", x, 48, kernel=(3, 2), depthwise=True, stride=(1, 3), padding="VALID")
+    return b.model(["in"], [b.conv("e", x, 5, kernel=(1, 1))])
+
+
 def remembering(initial: int | None = 7, seed: int = 3) -> bytes:
     """A streaming network: a variable holds the last three frames, CALL_ONCE fills it; another holds a running sum."""
     b = Builder(seed)

@@ -26,7 +26,7 @@ from tests.firmware_gen.borders import apart, borders
 from tests.firmware_gen.host import SANITIZERS, compile_host, run_host, stimuli
 from tests.firmware_gen.inspection.test_machine_code import dense_layers, mobile, small_operators, zoo
 from tests.firmware_gen.mlperf_shapes import SHAPES
-from tests.firmware_gen.models import real_valued, remembering, residual, streamed
+from tests.firmware_gen.models import real_valued, remembering, residual, separable, streamed
 from tests.firmware_gen.operators import test_operators
 from tests.firmware_gen.operators.binary_models import BINARY
 from tests.firmware_gen.operators.more_models import MORE
@@ -37,6 +37,7 @@ CASES = 40
 NETWORKS = {
     "residual": residual,
     "streamed": streamed,
+    "separable": separable,
     "every shape": zoo,
     "in place": mobile,
     "small operators": small_operators,

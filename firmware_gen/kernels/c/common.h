@@ -5,7 +5,7 @@
 #include <stdint.h>
 #include <string.h>
 
-#if defined(__ARM_FEATURE_DSP) && __ARM_FEATURE_DSP
+#if defined(__ARM_FEATURE_SAT) || (defined(__ARM_FEATURE_DSP) && __ARM_FEATURE_DSP)
 #include <arm_acle.h>
 #endif
 #if defined(__ARM_FEATURE_MVE)
@@ -34,6 +34,10 @@ MG_INLINE int32_t mg_max(int32_t a, int32_t b) { return a > b ? a : b; }
 
 MG_INLINE int8_t mg_clamp(int32_t x, int32_t low, int32_t high)
 {
+#if defined(__ARM_FEATURE_SAT)
+    if (__builtin_constant_p(low + high) && low == -128 && high == 127)
+        return (int8_t)__ssat(x, 8);
+#endif
     return (int8_t)(x < low ? low : x > high ? high : x);
 }
 
@@ -105,6 +109,17 @@ MG_INLINE int64_t mg_product(int32_t x, int32_t multiplier)
 MG_INLINE int64_t mg_product(int32_t x, int32_t multiplier) { return (int64_t)x * multiplier; }
 #endif
 
+/* sum + x * by: gcc (12) multiplies by signed constants as if they were longer. */
+MG_INLINE int64_t mg_multiply_add(int64_t sum, int32_t x, int32_t by)
+{
+#if defined(__ARM_FEATURE_SAT)
+    __asm__("smlal %Q0, %R0, %1, %2" : "+r"(sum) : "r"(x), "r"(by));
+    return sum;
+#else
+    return sum + (int64_t)x * by;
+#endif
+}
+
 /* One channel: (x * multiplier + offset) >> shift, found at generation time to equal the reference. */
 typedef struct {
     int32_t multiplier;
@@ -151,5 +166,10 @@ typedef struct {
     int32_t ring; /* input rows held: row y lies at y modulo ring */
     int32_t padding; /* value of padding: the input's zero point */
 } mg_window;
+
+MG_INLINE const int8_t *mg_input_row(const mg_window s, const int8_t *in, int32_t y)
+{
+    return in + (s.ring < s.in_h ? y % s.ring : y) * s.in_w * s.in_c;
+}
 
 #endif

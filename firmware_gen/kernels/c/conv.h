@@ -15,7 +15,7 @@ MG_INLINE void mg_gather(const mg_window s, const int8_t *in, int32_t y, int32_t
             mg_fill(column, s.padding, s.k_w * s.in_c);
             continue;
         }
-        const int8_t *const from = in + (s.ring < s.in_h ? row % s.ring : row) * s.in_w * s.in_c;
+        const int8_t *const from = mg_input_row(s, in, row);
         if (s.dilation_w == 1 && left >= 0 && left + s.k_w <= s.in_w) {
             mg_copy(column, from + left * s.in_c, s.k_w * s.in_c);
             continue;

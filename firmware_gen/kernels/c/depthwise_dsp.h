@@ -1,156 +1,242 @@
-/* 3x3 DEPTHWISE_CONV_2D for cores with the Armv7E-M DSP instructions. */
+/* DEPTHWISE_CONV_2D for cores with the Armv7E-M DSP instructions: in bands, as in depthwise.h, and one function for all
+   shapes.
+
+   A plane holds one channel's rows of a band, widened to 16 bits with their padding. Two neighbours in a row make one word;
+   the words of all rows at one place lie side by side, so that LDM loads a column of them. */
 #ifndef MG_DEPTHWISE_DSP_H
 #define MG_DEPTHWISE_DSP_H
 
 #include "mg_common.h"
 
+/* What the assembly of 3x3 kernels reads, in bytes: what a line of outputs takes of the plane without an odd last one, from
+   a line's rows to the next one's, there from a line's end, from a line's end to the next one in the output, between
+   outputs. */
+typedef struct {
+    const mg_affine *scale;
+    int32_t length, step, back, skip, odd, pixel, lines;
+} mg_three_lines;
+
+typedef void mg_three(const uint32_t *plane, const mg_three_lines *by, int8_t *out, const int8_t *w);
+
+/* Steps between the places of lines and of pixels are in bytes. Of an input row so many pixels are read, the first of them
+   to the upper half of a word if they lead, so many words behind its beginning. A band has so many lines of outputs, the
+   plane so many rows and words a row; weights so many words of scratch in front of it. Lines are computed by the assembly,
+   or, where there is none for the kernel, by the function for any. */
+typedef struct mg_depthwise_shape mg_depthwise_shape;
+typedef void mg_any(const mg_depthwise_shape *d, const uint32_t *plane, uint32_t *spread, const int8_t *w,
+                    const void *scales, int32_t c, int8_t *out, int32_t lines);
+
+struct mg_depthwise_shape {
+    mg_window s;
+    int32_t in_line, in_pixel, out_line, out_pixel, pixels, leads, margin, band, rows, words, weights;
+    int32_t exact, number, low, high;
+    mg_three *three;
+    mg_any *any;
+};
+
+/* What a row of inputs is, in bytes: from pixel to pixel, from word to word of the plane, from row to row; and how many
+   pixels there are, without a first one that goes to the upper half of a word if it leads. */
+typedef struct {
+    int32_t pixel, word, line, leads, pixels;
+} mg_widening;
+
 MG_INLINE uint32_t mg_pair(int32_t low, int32_t high)
 {
-    uint32_t word;
-    __asm__("pkhbt %0, %1, %2, lsl #16" : "=r"(word) : "r"(low), "r"(high));
-    return word;
+    return ((uint32_t)low & 0xffffu) | (uint32_t)high << 16;
 }
 
-/* Immediate operands of assembly are constants only where functions are inlined. */
-#if defined(__OPTIMIZE__) && !defined(__clang__)
-/* (sum * multiplier + offset) >> shift, saturated; shift is at least 32. */
-MG_INLINE int32_t mg_saturate(int32_t sum, int32_t multiplier, int64_t offset, int32_t shift)
+MG_INLINE int32_t mg_smlad(uint32_t a, uint32_t b, int32_t sum)
 {
-    const int32_t high = (int32_t)(((int64_t)sum * multiplier + offset) >> 32);
-    int32_t result;
-    if (shift > 32)
-        __asm__("ssat %0, #8, %1, asr %2" : "=r"(result) : "r"(high), "I"(shift > 32 ? shift - 32 : 1));
-    else
-        __asm__("ssat %0, #8, %1" : "=r"(result) : "r"(high));
-    return result;
-}
-
-/* Three kernel rows on three rows of inputs, words * 4 bytes apart: one output, and two neighbouring ones. */
-MG_INLINE int32_t mg_three_rows(const uint32_t *at, const uint32_t *a, const uint32_t *b, int32_t words)
-{
-    int32_t sum;
-    uint32_t p, q;
-    __asm__("ldrd %[p], %[q], [%[at]]\n\t"
-            "smuad %[sum], %[p], %[a0]\n\t"
-            "smlabt %[sum], %[q], %[b0], %[sum]\n\t"
-            "ldrd %[p], %[q], [%[at], %[one]]\n\t"
-            "smlad %[sum], %[p], %[a1], %[sum]\n\t"
-            "smlabt %[sum], %[q], %[b1], %[sum]\n\t"
-            "ldrd %[p], %[q], [%[at], %[two]]\n\t"
-            "smlad %[sum], %[p], %[a2], %[sum]\n\t"
-            "smlabt %[sum], %[q], %[b2], %[sum]"
-            : [sum] "=&r"(sum), [p] "=&r"(p), [q] "=&r"(q)
-            : [at] "r"(at), [a0] "r"(a[0]), [a1] "r"(a[1]), [a2] "r"(a[2]), [b0] "r"(b[0]), [b1] "r"(b[1]),
-              [b2] "r"(b[2]), [one] "I"(words * 4), [two] "I"(words * 8)
-            : "memory");
+    __asm__("smlad %0, %1, %2, %0" : "+r"(sum) : "r"(a), "r"(b));
     return sum;
 }
 
-MG_INLINE int32_t mg_three_rows_twice(const uint32_t *at, const uint32_t *a, const uint32_t *b, int32_t words,
-                                      int32_t *second)
+MG_INLINE void mg_clamp_lines(const mg_depthwise_shape *d, int8_t *out, int32_t lines)
 {
-    int32_t sum, next;
-    uint32_t p, q;
-    __asm__("ldrd %[p], %[q], [%[at]]\n\t"
-            "smuad %[sum], %[p], %[a0]\n\t"
-            "smuad %[next], %[q], %[b0]\n\t"
-            "smlabt %[sum], %[q], %[b0], %[sum]\n\t"
-            "smlatb %[next], %[p], %[a0], %[next]\n\t"
-            "ldrd %[p], %[q], [%[at], %[one]]\n\t"
-            "smlad %[sum], %[p], %[a1], %[sum]\n\t"
-            "smlad %[next], %[q], %[b1], %[next]\n\t"
-            "smlabt %[sum], %[q], %[b1], %[sum]\n\t"
-            "smlatb %[next], %[p], %[a1], %[next]\n\t"
-            "ldrd %[p], %[q], [%[at], %[two]]\n\t"
-            "smlad %[sum], %[p], %[a2], %[sum]\n\t"
-            "smlad %[next], %[q], %[b2], %[next]\n\t"
-            "smlabt %[sum], %[q], %[b2], %[sum]\n\t"
-            "smlatb %[next], %[p], %[a2], %[next]"
-            : [sum] "=&r"(sum), [next] "=&r"(next), [p] "=&r"(p), [q] "=&r"(q)
-            : [at] "r"(at), [a0] "r"(a[0]), [a1] "r"(a[1]), [a2] "r"(a[2]), [b0] "r"(b[0]), [b1] "r"(b[1]),
-              [b2] "r"(b[2]), [one] "I"(words * 4), [two] "I"(words * 8)
-            : "memory");
-    *second = next;
-    return sum;
-}
-#else
-MG_INLINE int32_t mg_saturate(int32_t sum, int32_t multiplier, int64_t offset, int32_t shift)
-{
-    return mg_clamp((int32_t)(((int64_t)sum * multiplier + offset) >> shift), -128, 127);
+    for (int32_t y = 0; y < lines; y++)
+        for (int32_t x = 0; x < d->s.out_w; x++) {
+            int8_t *const at = out + y * d->out_line + x * d->out_pixel;
+            *at = mg_clamp(*at, d->low, d->high);
+        }
 }
 
-/* The lower halves' product, and the upper ones'. */
-MG_INLINE int32_t mg_low(uint32_t a, uint32_t b) { return (int16_t)a * (int16_t)b; }
-MG_INLINE int32_t mg_high(uint32_t a, uint32_t b) { return ((int32_t)a >> 16) * ((int32_t)b >> 16); }
-
-MG_INLINE int32_t mg_three_rows(const uint32_t *at, const uint32_t *a, const uint32_t *b, int32_t words)
+/* Column by column of two taps: the words of the kernel's rows for an output at a word's beginning, and for one that begins
+   in its middle. */
+MG_INLINE void mg_spread_weights(const mg_window *s, const int8_t *w, uint32_t *spread, int32_t columns)
 {
-    int32_t sum = 0;
-    for (int32_t k = 0; k < 3; k++, at += words)
-        sum += mg_low(at[0], a[k]) + mg_high(at[0], a[k]) + (int16_t)at[1] * ((int32_t)b[k] >> 16);
-    return sum;
+    mg_half *const to = (mg_half *)spread;
+    for (int32_t i = 0; i < 2 * columns * s->k_h; i++)
+        spread[i] = 0;
+    for (int32_t ky = 0; ky < s->k_h; ky++)
+        for (int32_t kx = 0; kx < s->k_w; kx++) {
+            const int32_t even = kx * s->dilation_w, odd = even + 1, v = *w++;
+            to[4 * ((even >> 1) * s->k_h + ky) + (even & 1)] = (int16_t)v;
+            to[4 * ((odd >> 1) * s->k_h + ky) + (odd & 1) + 2] = (int16_t)v;
+        }
 }
 
-MG_INLINE int32_t mg_three_rows_twice(const uint32_t *at, const uint32_t *a, const uint32_t *b, int32_t words,
-                                      int32_t *second)
+/* Four outputs side by side. With stride 1 two of them begin in each word. */
+MG_INLINE void mg_four_by_any(const mg_depthwise_shape *d, const uint32_t *at, const uint32_t *w, int32_t columns,
+                              int32_t stride, int32_t *sums)
 {
-    int32_t next = 0;
-    for (int32_t k = 0; k < 3; k++) {
-        const uint32_t *const row = at + k * words;
-        next += ((int32_t)row[0] >> 16) * (int16_t)a[k] + mg_low(row[1], b[k]) + mg_high(row[1], b[k]);
-    }
-    *second = next;
-    return mg_three_rows(at, a, b, words);
-}
-#endif
-
-MG_INLINE void mg_widen_plane(const mg_window s, const int8_t *from, uint32_t *plane, int32_t height, int32_t words)
-{
-    const int32_t rows = mg_min(s.in_h, height - s.pad_h), columns = mg_min(s.in_w, 2 * words - s.pad_w);
-    mg_half *to = (mg_half *)plane + s.pad_h * 2 * words + s.pad_w;
-    for (int32_t y = 0; y < rows; y++, to += 2 * words, from += (s.in_w - columns) * s.in_c)
-#pragma GCC unroll 8
-        for (int32_t x = 0; x < columns; x++, from += s.in_c)
-            to[x] = *from;
+    const int32_t rows = d->rows, step = d->s.dilation_h, height = d->s.k_h * step, odd = stride & 1;
+    const int32_t second = (stride >> 1) * rows, third = stride * rows, fourth = third + second;
+    int32_t a = 0, b = 0, c = 0, e = 0;
+    for (; columns > 0; columns--, at += rows)
+        for (int32_t y = 0; y < height; y += step, w += 2) {
+            const uint32_t whole = w[0], middle = w[odd], x = at[y], z = at[y + third];
+            a = mg_smlad(x, whole, a);
+            b = mg_smlad(stride == 1 ? x : at[y + second], middle, b);
+            c = mg_smlad(z, whole, c);
+            e = mg_smlad(stride == 1 ? z : at[y + fourth], middle, e);
+        }
+    sums[0] = a, sums[1] = b, sums[2] = c, sums[3] = e;
 }
 
-MG_INLINE void mg_depthwise_dsp(const mg_window s, const int8_t *in, int8_t *out, const mg_affine *scales,
-                                uint32_t *plane, int32_t height, int32_t words, int32_t shift, int32_t low,
-                                int32_t high)
+MG_KERNEL void mg_any_by_any(const mg_depthwise_shape *d, const uint32_t *plane, uint32_t *spread, const int8_t *w,
+                             const void *scales, int32_t c, int8_t *out, int32_t lines)
 {
-    const int8_t *w = (const int8_t *)(scales + s.out_c);
-    const int32_t clamps = low > -128 || high < 127;
-    for (int32_t i = 0; i < height * words; i++)
-        plane[i] = (uint32_t)(uint16_t)s.padding * 0x10001u;
-    for (int32_t c = 0; c < s.out_c; c++, scales++, w += 9) {
-        mg_widen_plane(s, in + c, plane, height, words);
-        const uint32_t a[3] = {mg_pair(w[0], w[1]), mg_pair(w[3], w[4]), mg_pair(w[6], w[7])};
-        const uint32_t b[3] = {mg_pair(w[1], w[2]), mg_pair(w[4], w[5]), mg_pair(w[7], w[8])};
-        const int32_t multiplier = scales->multiplier;
-        const int64_t offset = (int64_t)(((uint64_t)(uint32_t)scales->offset_high << 32) | scales->offset_low);
-        int8_t *result = out + c;
-        const uint32_t *row = plane;
-        for (int32_t y = 0; y < s.out_h; y++, row += s.stride_h * words) {
-            const uint32_t *at = row;
-            int32_t left = s.out_w;
-            if (s.stride_w == 1) {
-#pragma GCC unroll 3
-                for (; left >= 2; left -= 2, at++) {
-                    int32_t second;
-                    int32_t first = mg_three_rows_twice(at, a, b, words, &second);
-                    first = mg_saturate(first, multiplier, offset, shift);
-                    second = mg_saturate(second, multiplier, offset, shift);
-                    result[0] = clamps ? mg_clamp(first, low, high) : (int8_t)first;
-                    result[s.out_c] = clamps ? mg_clamp(second, low, high) : (int8_t)second;
-                    result += 2 * s.out_c;
-                }
-            }
-            for (; left > 0; left--, at++, result += s.out_c) {
-                const int32_t sum = mg_saturate(mg_three_rows(at, a, b, words), multiplier, offset, shift);
-                *result = clamps ? mg_clamp(sum, low, high) : (int8_t)sum;
-            }
+    const mg_window *const s = &d->s;
+    const int32_t columns = ((s->k_w - 1) * s->dilation_w + 3) / 2;
+    mg_spread_weights(s, w, spread, columns);
+    for (int32_t y = 0; y < lines; y++, plane += s->stride_h, out += d->out_line) {
+        const uint32_t *at = plane;
+        int8_t *to = out;
+        for (int32_t left = s->out_w; left > 0; left -= 4, at += 2 * s->stride_w * d->rows) {
+            int32_t sums[4];
+            if (s->stride_w == 1)
+                mg_four_by_any(d, at, spread, columns, 1, sums);
+            else
+                mg_four_by_any(d, at, spread, columns, s->stride_w, sums);
+            for (int32_t i = 0; i < mg_min(left, 4); i++, to += d->out_pixel)
+                *to = mg_scaled(sums[i], scales, c, d->exact, d->number, d->low, d->high);
         }
     }
+}
+
+/* So many rows of inputs become rows of the plane. Registers: r4 to r8 the fields of by, r9 and r10 places in both, r11
+   four less than the pixels left, of which the two lower bits are the same. */
+static __attribute__((naked, noinline, unused)) void mg_widen_rows(const int8_t *from __attribute__((unused)),
+                                                                   uint32_t *to __attribute__((unused)),
+                                                                   const mg_widening *by __attribute__((unused)),
+                                                                   int32_t count __attribute__((unused)))
+{
+    __asm__ volatile(".syntax unified\n\t"
+                     "push {r4-r11, lr}\n\t"
+                     "ldm r2, {r4-r8}\n\t"
+                     "1: mov r9, r0\n\t"
+                     "mov r10, r1\n\t"
+                     "cbz r7, 2f\n\t"
+                     "ldrsb.w r2, [r9]\n\t"
+                     "strh.w r2, [r10, #2]\n\t"
+                     "add r9, r4\n\t"
+                     "add r10, r5\n\t"
+                     "2: subs.w r11, r8, #4\n\t"
+                     "blt 4f\n\t"
+                     "3: ldrsb.w r2, [r9]\n\t"
+                     "ldrsb.w r12, [r9, r4]\n\t"
+                     "pkhbt r2, r2, r12, lsl #16\n\t"
+                     "str.w r2, [r10]\n\t"
+                     "add.w r9, r9, r4, lsl #1\n\t"
+                     "ldrsb.w r2, [r9]\n\t"
+                     "ldrsb.w r12, [r9, r4]\n\t"
+                     "pkhbt r2, r2, r12, lsl #16\n\t"
+                     "str.w r2, [r10, r5]\n\t"
+                     "add.w r9, r9, r4, lsl #1\n\t"
+                     "add.w r10, r10, r5, lsl #1\n\t"
+                     "subs.w r11, r11, #4\n\t"
+                     "bge 3b\n\t"
+                     "4: tst r11, #2\n\t"
+                     "beq 5f\n\t"
+                     "ldrsb.w r2, [r9]\n\t"
+                     "ldrsb.w r12, [r9, r4]\n\t"
+                     "pkhbt r2, r2, r12, lsl #16\n\t"
+                     "str.w r2, [r10]\n\t"
+                     "add.w r9, r9, r4, lsl #1\n\t"
+                     "add r10, r5\n\t"
+                     "5: tst r11, #1\n\t"
+                     "beq 6f\n\t"
+                     "ldrsb.w r2, [r9]\n\t"
+                     "strh.w r2, [r10]\n\t"
+                     "6: add r0, r6\n\t"
+                     "adds r1, #4\n\t"
+                     "subs r3, #1\n\t"
+                     "bne 1b\n\t"
+                     "pop {r4-r11, pc}");
+}
+
+/* What a band of lines is computed from: rows first to last - 1 of the plane are new, of which those from begin on, so
+   many, are in the image, at an offset there. */
+typedef struct {
+    int32_t lines, first, last, begin, count, offset;
+} mg_band;
+
+MG_INLINE mg_band mg_band_at(const mg_depthwise_shape *d, int32_t line, int32_t begin, int32_t end)
+{
+    const mg_window *const s = &d->s;
+    const int32_t top = line * s->stride_h - s->pad_h, span = (s->k_h - 1) * s->dilation_h + 1;
+    mg_band b;
+    b.lines = mg_min(d->band, end - line);
+    b.first = line > begin ? mg_max(span - s->stride_h, 0) : 0;
+    b.last = (b.lines - 1) * s->stride_h + span;
+    b.begin = mg_min(mg_max(b.first, -top), b.last);
+    b.count = mg_max(mg_min(b.last, s->in_h - top) - b.begin, 0);
+    b.offset = top + b.begin;
+    return b;
+}
+
+/* Sides of rows hold padding already, and so do rows outside the image if the plane holds it whole. */
+MG_INLINE void mg_fill_plane(const mg_depthwise_shape *d, const mg_widening *by, const mg_band *b, const int8_t *in,
+                             uint32_t *plane)
+{
+    if (d->band < d->s.out_h)
+        for (int32_t k = b->first; k < b->last; k++)
+            for (int32_t i = 0; (k < b->begin || k >= b->begin + b->count) && i < d->words; i++)
+                plane[i * d->rows + k] = mg_pair(d->s.padding, d->s.padding);
+    uint32_t *to = plane + b->begin + d->margin;
+    if (d->s.ring < d->s.in_h)
+        for (int32_t k = b->offset; k < b->offset + b->count; k++)
+            mg_widen_rows(in + k % d->s.ring * d->in_line, to++, by, 1);
+    else if (b->count > 0)
+        mg_widen_rows(in + b->offset * d->in_line, to, by, b->count);
+}
+
+/* Lines begin to end - 1; out is the place of the first. */
+MG_KERNEL void mg_depthwise_dsp(const mg_depthwise_shape *d, const int8_t *in, int8_t *out, const void *scales,
+                                uint32_t *scratch, int32_t begin, int32_t end)
+{
+    const mg_window *const s = &d->s;
+    uint32_t *const plane = scratch + d->weights;
+    const int32_t times = s->out_c / s->in_c, taps = s->k_h * s->k_w, moved = d->band * s->stride_h;
+    const int32_t length = (s->stride_w == 1 ? s->out_w / 2 : s->out_w) * d->rows * 4, step = s->stride_h * 4;
+    const mg_widening widening = {d->in_pixel, d->rows * 4, d->in_line, d->leads, d->pixels - d->leads};
+    mg_three_lines by = {scales, length, step, step - length, d->out_line - s->out_w * d->out_pixel, s->out_w & 1,
+                         d->out_pixel, 0};
+    mg_band b = mg_band_at(d, begin, begin, end);
+    for (int32_t i = 0; i < d->rows * d->words; i++)
+        plane[i] = mg_pair(s->padding, s->padding);
+    const int8_t *w = mg_behind(scales, s->out_c, d->exact);
+    for (int32_t c = 0; c < s->out_c; c += times, in++)
+        for (int32_t top = begin; top < end; top += d->band) {
+            if (d->band < end - begin)
+                b = mg_band_at(d, top, begin, end);
+            for (int32_t i = 0; top > begin && i < d->words; i++)
+                for (int32_t k = 0; k < b.first; k++)
+                    plane[i * d->rows + k] = plane[i * d->rows + k + moved];
+            mg_fill_plane(d, &widening, &b, in, plane);
+            for (int32_t m = c; m < c + times; m++) {
+                int8_t *const to = out + (top - begin) * d->out_line + m;
+                if (!d->three) {
+                    d->any(d, plane, scratch, w + m * taps, scales, m, to, b.lines);
+                    continue;
+                }
+                by.scale = (const mg_affine *)scales + m;
+                by.lines = b.lines;
+                d->three(plane, &by, to, w + m * taps);
+                if (d->low > -128 || d->high < 127)
+                    mg_clamp_lines(d, to, b.lines);
+            }
+        }
 }
 
 #endif

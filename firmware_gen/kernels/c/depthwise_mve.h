@@ -106,23 +106,26 @@ MG_INLINE void mg_ring_row_mve(const mg_window s, const int8_t *in, int32_t y, i
         return;
     }
     to += 16 * s.pad_w;
-    in += y * s.in_w * s.in_c;
+    in = mg_input_row(s, in, y);
     for (int32_t x = mg_min(s.in_w, width - s.pad_w); x > 0; x--, in += s.in_c, to += 16)
         vstrbq_s8(to, vldrbq_z_s8(in, some));
 }
 
-/* The sides of the ring's rows are filled with padding before each block and keep it. */
+/* Output pixels first to last - 1, which are whole rows. The sides of the ring's rows are filled with padding before each
+   block and keep it. */
 MG_INLINE void mg_depthwise_mve(const mg_window s, const int8_t *in, int8_t *out, const void *constants, int8_t *ring,
-                                int32_t width, int32_t together, int32_t zero_point, int32_t low, int32_t high)
+                                int32_t first, int32_t last, int32_t width, int32_t together, int32_t zero_point,
+                                int32_t low, int32_t high)
 {
+    const int32_t begin = first / s.out_w, end = last / s.out_w;
     const int32_t slots = (s.k_h - 1) * s.dilation_h + 1;
     const int8_t *w = constants;
     for (int32_t c = 0; c < s.out_c; c += 16, w += 192 + 16 * s.k_h * s.k_w) {
         const mve_pred16_t some = vctp8q((uint32_t)(s.out_c - c));
         int8_t *to = out + c;
-        int32_t held = 0; /* Rows of the padded image that are, or were, in the ring. */
+        int32_t held = begin * s.stride_h; /* The row of the padded image that comes into the ring next. */
         mg_fill(ring, s.padding, 16 * slots * width);
-        for (int32_t y = 0; y < s.out_h; y++) {
+        for (int32_t y = begin; y < end; y++) {
             for (; held < y * s.stride_h + slots; held++)
                 mg_ring_row_mve(s, in + c, held - s.pad_h, ring + held % slots * 16 * width, width, some);
             const int8_t *rows[16];

@@ -5,15 +5,15 @@
 #include "mg_mve.h"
 #include "mg_pool.h"
 
-/* Sixteen channels of a window of rows x columns pixels. */
-MG_INLINE void mg_max_window_mve(const mg_window s, const int8_t *in, int8_t *out, int32_t rows, int32_t columns,
-                                 int32_t low, int32_t high)
+/* Sixteen channels of a window of rows x columns pixels that begins in row y, so many bytes into it. */
+MG_INLINE void mg_max_window_mve(const mg_window s, const int8_t *in, int8_t *out, int32_t y, int32_t at, int32_t rows,
+                                 int32_t columns, int32_t low, int32_t high)
 {
     for (int32_t c = 0; c < s.in_c; c += 16) {
         const mve_pred16_t some = vctp8q((uint32_t)(s.in_c - c));
         int8x16_t most = vdupq_n_s8((int8_t)low);
-        for (int32_t row = 0; row < rows; row++) {
-            const int8_t *from = in + row * s.in_w * s.in_c + c;
+        for (int32_t row = y; row < y + rows; row++) {
+            const int8_t *from = mg_input_row(s, in, row) + at + c;
             for (int32_t n = columns; n > 0; n--, from += s.in_c)
                 most = vmaxq_s8(most, vldrbq_z_s8(from, some));
         }
@@ -22,15 +22,15 @@ MG_INLINE void mg_max_window_mve(const mg_window s, const int8_t *in, int8_t *ou
 }
 
 /* Four channels; their quotients are taken one by one, as the extension does not divide. */
-MG_INLINE void mg_mean_window_mve(const mg_window s, const int8_t *in, int8_t *out, int32_t rows, int32_t columns,
-                                  int32_t low, int32_t high)
+MG_INLINE void mg_mean_window_mve(const mg_window s, const int8_t *in, int8_t *out, int32_t y, int32_t at, int32_t rows,
+                                  int32_t columns, int32_t low, int32_t high)
 {
     const int32_t count = rows * columns;
     for (int32_t c = 0; c < s.in_c; c += 4) {
         const mve_pred16_t some = vctp32q((uint32_t)(s.in_c - c));
         int32x4_t sum = vdupq_n_s32(0);
-        for (int32_t row = 0; row < rows; row++) {
-            const int8_t *from = in + row * s.in_w * s.in_c + c;
+        for (int32_t row = y; row < y + rows; row++) {
+            const int8_t *from = mg_input_row(s, in, row) + at + c;
             for (int32_t n = columns; n > 0; n--, from += s.in_c)
                 sum = vaddq_s32(sum, vldrbq_z_s32(from, some));
         }
@@ -56,19 +56,19 @@ MG_INLINE void mg_mean_mve(const int8_t *in, int8_t *out, int32_t pixels, int32_
     }
 }
 
-MG_INLINE void mg_pool_mve(const mg_window s, const int8_t *in, int8_t *out, int32_t average, int32_t low,
-                           int32_t high)
+/* Output pixels first to last - 1, which are whole rows. */
+MG_INLINE void mg_pool_mve(const mg_window s, const int8_t *in, int8_t *out, int32_t first, int32_t last,
+                           int32_t average, int32_t low, int32_t high)
 {
-    for (int32_t y = 0; y < s.out_h; y++)
+    for (int32_t y = first / s.out_w; y < last / s.out_w; y++)
         for (int32_t x = 0; x < s.out_w; x++, out += s.in_c) {
             const int32_t top = y * s.stride_h - s.pad_h, left = x * s.stride_w - s.pad_w;
             const int32_t y0 = mg_max(top, 0), rows = mg_min(top + s.k_h, s.in_h) - y0;
             const int32_t x0 = mg_max(left, 0), columns = mg_min(left + s.k_w, s.in_w) - x0;
-            const int8_t *const from = in + (y0 * s.in_w + x0) * s.in_c;
             if (average)
-                mg_mean_window_mve(s, from, out, rows, columns, low, high);
+                mg_mean_window_mve(s, in, out, y0, x0 * s.in_c, rows, columns, low, high);
             else
-                mg_max_window_mve(s, from, out, rows, columns, low, high);
+                mg_max_window_mve(s, in, out, y0, x0 * s.in_c, rows, columns, low, high);
         }
 }
 

@@ -75,8 +75,8 @@ class LinearForm:
     def text(self, a: str, b: str) -> str:
         """C that computes the output, not yet clamped, from the int32 expressions ``a`` and ``b``."""
         if self.wide:
-            terms = f"(int64_t){a} * {self.p} + (int64_t){b} * {self.q} + INT64_C({self.offset})"
-            return f"(int32_t)(({terms}) >> {self.shift})"
+            first = f"mg_multiply_add(INT64_C({self.offset}), {a}, {self.p})"
+            return f"(int32_t)(mg_multiply_add({first}, {b}, {self.q}) >> {self.shift})"
         return f"({a} * {self.p} + {b} * {self.q} + {self.offset}) >> {self.shift}"
 
     def vector_text(self) -> str:

@@ -6,15 +6,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from multigraft.firmware_gen.arithmetic.accumulators import Layer, affine_bytes, exact_bytes
-from multigraft.firmware_gen.arithmetic.geometry import Window
 from multigraft.firmware_gen.arithmetic.windowed_layers import depthwise_layer
 from multigraft.firmware_gen.boards.cores import CoreFeatures
-from multigraft.firmware_gen.kernels.c_text import digest, window_literal
-from multigraft.firmware_gen.kernels.convolution import convolution_kernel
-from multigraft.firmware_gen.kernels.dsp_depthwise import dsp_depthwise
-from multigraft.firmware_gen.kernels.kernel import Kernel, LoweredLayer, Overlap
-from multigraft.firmware_gen.kernels.mve_depthwise import mve_depthwise, rows_in_time
+from multigraft.firmware_gen.kernels.depthwise import depthwise_kernel
+from multigraft.firmware_gen.kernels.kernel import Kernel
 from multigraft.firmware_gen.operators.base.constraints import (
     constant_bias_at,
     constant_weights,
@@ -65,42 +60,4 @@ class Depthwise(Operator):
         return result.astype(np.int8).reshape(node.outputs[0].shape)
 
     def lower(self, node: Node, core: CoreFeatures) -> Kernel:
-        layer, over = depthwise_layer(node)
-        if over.in_c == 1:
-            # All output channels see the one input channel, as those of a convolution do.
-            return convolution_kernel(layer, over, core)
-        ringed = mve_depthwise(layer, over) if core.mve else None
-        fast = dsp_depthwise(layer, over) if core.dsp else None
-        low = ringed or fast or _portable(layer, over)
-        name = f"depthwise_{digest(low.body)}"
-        text = (
-            f"MG_KERNEL void {name}(const int8_t *in, int8_t *out, const void *constants, void *scratch)\n"
-            f"{{\n    {low.body}\n}}\n"
-        )
-
-        def call(ins: Sequence[str], outs: Sequence[str], scratch: str, constants: str) -> str:
-            return f"{name}({ins[0]}, {outs[0]}, {constants}, {scratch});"
-
-        overlaps = {}
-        # No channel touches another's places, and each is read, whole or row by row, before its outputs are written.
-        if (
-            over.in_c == over.out_c
-            and over.pixels() <= over.in_h * over.in_w
-            and (low is not ringed or rows_in_time(over))
-        ):
-            overlaps = {0: Overlap()}
-        return Kernel(call, low.includes, {name: text}, low.constant, low.scratch_bytes, overlaps)
-
-
-def _portable(layer: Layer, over: Window) -> LoweredLayer:
-    height, width = over.plane()
-    affine = layer.affine()
-    scales = exact_bytes(layer) if affine is None else affine_bytes(affine)
-    exact, number = (1, layer.rescalings[0].zero_point) if affine is None else (0, affine[0].shift)
-    body = (
-        f"mg_depthwise({window_literal(over, layer.input_zero_point)}, in, out, constants, scratch, {height}, {width},"
-        f" {exact}, {number}, {layer.low}, {layer.high});"
-    )
-    beyond = over.out_w % 2 * over.stride_w
-    scratch_bytes = -(-(height * width + beyond) // 4) * 4
-    return LoweredLayer(body, scales + layer.weights.tobytes(), scratch_bytes, ("depthwise.h",))
+        return depthwise_kernel(*depthwise_layer(node), core)

@@ -11,7 +11,8 @@ from multigraft.firmware_gen.arithmetic.activation_range import activation_range
 from multigraft.firmware_gen.arithmetic.geometry import Window, window
 from multigraft.firmware_gen.boards.cores import CoreFeatures
 from multigraft.firmware_gen.kernels.c_text import window_literal
-from multigraft.firmware_gen.kernels.kernel import Kernel, Overlap, function_kernel
+from multigraft.firmware_gen.kernels.kernel import Kernel, LoweredLayer, Overlap
+from multigraft.firmware_gen.kernels.pixel_kernel import pixel_kernel
 from multigraft.firmware_gen.operators.base.constraints import fused_activation, image, int8, same_scale, window_fits
 from multigraft.firmware_gen.operators.base.operator import Operator
 from multigraft.firmware_gen.program.options import integer
@@ -76,11 +77,19 @@ class Pool(Operator):
         return np.clip(result, low, high).astype(np.int8)[None]
 
     def lower(self, node: Node, core: CoreFeatures) -> Kernel:
-        over, low, high = _window(node)
+        return self._kernel(*_window(node), core)
+
+    def _kernel(self, over: Window, low: int, high: int, core: CoreFeatures, ring: int | None = None) -> Kernel:
         kernel, includes = ("mg_pool_mve", ("mve.h", "pool.h", "pool_mve.h")) if core.mve else ("mg_pool", ("pool.h",))
-        body = f"{kernel}({window_literal(over, 0)}, in, out, {int(self._averages)}, {low}, {high});"
+        window = window_literal(over, 0, ring)
+        body = (
+            "(void)constants, (void)scratch;\n"
+            f"    {kernel}({window}, in, out, first, last, {int(self._averages)}, {low}, {high});"
+        )
+        layer = LoweredLayer(body, b"", 0, includes)
         # Channel by channel: the pixel's other channels are still to be read when its first is written.
-        return function_kernel("pool", body, includes, overlaps={0: Overlap(_distance(over))})
+        overlaps = {0: Overlap(_distance(over))}
+        return pixel_kernel("pool", layer, over, overlaps, lambda rows: self._kernel(over, low, high, core, rows))
 
 
 def _distance(over: Window) -> int:

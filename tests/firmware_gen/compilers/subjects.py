@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.firmware_gen.models import real_valued, remembering, residual, streamed
+from tests.firmware_gen.models import real_valued, remembering, residual, separable, streamed
 from tests.firmware_gen.operators.binary_models import BINARY
 from tests.firmware_gen.operators.more_models import MORE
 from tests.firmware_gen.operators.recurrent_models import RECURRENT
@@ -22,6 +22,7 @@ def subjects() -> dict[str, bytes]:
     networks = {
         "residual network": residual,
         "rows streamed": streamed,
+        "separable layers streamed": separable,
         "variables": lambda: remembering(None),
         "real values": real_valued,
         "detector": detector,

@@ -18,7 +18,7 @@ from tests.firmware_gen.compilers.subjects import subjects
 def chosen() -> list[Subject]:
     """Every eighth model, the networks among them."""
     made = list(subjects().items())
-    return [subject(name, model) for name, model in (*made[:-5:8], *made[-5:])]
+    return [subject(name, model) for name, model in (*made[:-6:8], *made[-6:])]
 
 
 @pytest.mark.parametrize(("core", "level"), [("m3", "-O2"), ("m4", "-O0"), ("m55", "-O0"), ("rv32imc", "-O2 -flto")])

@@ -10,10 +10,11 @@ import pytest
 
 from multigraft.firmware_gen import generate
 from multigraft.firmware_gen.arithmetic.geometry import Window
-from multigraft.firmware_gen.boards.cores import M3
+from multigraft.firmware_gen.boards.cores import M0PLUS, M3, M4, CoreFeatures
 from multigraft.firmware_gen.passes import streaming
 from tests.firmware_gen.host import SANITIZERS, compile_host, reference, run_host, stimuli
-from tests.firmware_gen.models import streamed
+from tests.firmware_gen.mlperf_shapes import visual_wake_words
+from tests.firmware_gen.models import separable, streamed
 
 
 def test_a_residual_pair_is_streamed_and_stays_bit_exact(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -34,12 +35,33 @@ def test_every_pair_that_can_be_streamed_stays_bit_exact(tmp_path: Path, monkeyp
     assert [s.operator for s in project.steps] == [
         "CONV_2D",
         "CONV_2D+CONV_2D+ADD",
-        "CONV_2D+CONV_2D",
-        "CONV_2D+CONV_2D",
+        "CONV_2D+CONV_2D+CONV_2D+CONV_2D",
     ]
     inputs = stimuli(project.inputs[0].shape, 60)
     answers = run_host(compile_host(project, tmp_path, "-O1", *SANITIZERS), project, [inputs])
     np.testing.assert_array_equal(next(iter(answers.values())), reference(model, [inputs])[0])
+
+
+@pytest.mark.parametrize("core", [M3, M0PLUS])
+def test_depthwise_and_pointwise_layers_are_streamed_bit_exactly(
+    core: CoreFeatures, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(streaming, "LEAST_SAVING", -1.0)
+    model = separable()
+    project = generate(model, core=core)
+    assert len(project.steps) == 1
+    inputs = stimuli(project.inputs[0].shape, 60)
+    answers = run_host(compile_host(project, tmp_path, "-O1", *SANITIZERS), project, [inputs])
+    np.testing.assert_array_equal(next(iter(answers.values())), reference(model, [inputs])[0])
+
+
+def test_what_is_expanded_and_thinned_at_once_is_never_held(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = visual_wake_words()
+    project = generate(model, core=M4)
+    assert "CONV_2D+DEPTHWISE_CONV_2D" in [s.operator for s in project.steps]
+    assert project.arena_bytes < 28 * 1024
+    monkeypatch.setattr(streaming, "LEAST_SAVING", 1.0)
+    assert project.arena_bytes < 0.75 * generate(model, core=M4).arena_bytes
 
 
 def windows(dilated: bool, count: int = 300) -> Iterator[Window]:

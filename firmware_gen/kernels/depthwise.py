@@ -1,0 +1,44 @@
+"""A depthwise layer as C: which kernel, its constants, its scratch, whether it may work in place."""
+
+from __future__ import annotations
+
+from multigraft.firmware_gen.arithmetic.accumulators import Layer, affine_bytes, exact_bytes
+from multigraft.firmware_gen.arithmetic.geometry import Window
+from multigraft.firmware_gen.boards.cores import CoreFeatures
+from multigraft.firmware_gen.kernels.bands import band_of, rows_of_band
+from multigraft.firmware_gen.kernels.c_text import window_literal
+from multigraft.firmware_gen.kernels.convolution import convolution_kernel
+from multigraft.firmware_gen.kernels.dsp_depthwise import dsp_depthwise
+from multigraft.firmware_gen.kernels.kernel import Kernel, LoweredLayer, Overlap
+from multigraft.firmware_gen.kernels.mve_depthwise import mve_depthwise
+from multigraft.firmware_gen.kernels.pixel_kernel import pixel_kernel
+
+
+def depthwise_kernel(layer: Layer, over: Window, core: CoreFeatures, ring: int | None = None) -> Kernel:
+    """The best kernel for ``layer`` on ``core``; with ``ring``, its input is a ring of that many rows."""
+    if over.in_c == 1:
+        # All output channels see the one input channel, as those of a convolution do.
+        return convolution_kernel(layer, over, core, ring)
+    fast = mve_depthwise(layer, over, ring) if core.mve else None
+    fast = mve_depthwise(layer, over, ring) if core.mve else None
+    low = fast or (dsp_depthwise(layer, over, ring) if core.dsp else _portable(layer, over, ring))
+    # No channel touches another's places, and each is read, whole or in time, before its outputs are written.
+    inside = over.in_c == over.out_c and over.pixels() <= over.in_h * over.in_w
+    overlaps = {0: Overlap()} if inside and low.in_place else {}
+    return pixel_kernel("depthwise", low, over, overlaps, lambda rows: depthwise_kernel(layer, over, core, rows))
+
+
+def _portable(layer: Layer, over: Window, ring: int | None) -> LoweredLayer:
+    width = over.plane()[1]
+    band = band_of(over, width, ring)
+    affine = layer.affine()
+    scales = exact_bytes(layer) if affine is None else affine_bytes(affine)
+    exact, number = (1, layer.rescalings[0].zero_point) if affine is None else (0, affine[0].shift)
+    body = (
+        f"mg_depthwise({window_literal(over, layer.input_zero_point, ring)}, in, out, constants, scratch, first, last,"
+        f" {band}, {width}, {exact}, {number}, {layer.low}, {layer.high});"
+    )
+    beyond = over.out_w % 2 * over.stride_w
+    scratch_bytes = -(-(rows_of_band(over, band) * width + beyond) // 4) * 4
+    in_place = band == over.out_h or over.rows_in_time()
+    return LoweredLayer(body, scales + layer.weights.tobytes(), scratch_bytes, ("depthwise.h",), in_place=in_place)
