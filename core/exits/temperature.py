@@ -9,7 +9,10 @@ import numpy.typing as npt
 
 from multigraft.tensors.arrays import Float64Array
 
-LEAST, MOST = 0.01, 100.0
+MOST = 100.0
+"""Largest temperature, in units of the middle distance between the two largest logits."""
+LEAST = 1 / 12
+"""The smallest: beyond, all answers would be sure to the last bit, and none surer than another."""
 _STEPS = 60
 _GOLDEN = (math.sqrt(5) - 1) / 2
 
@@ -24,7 +27,7 @@ def fit_temperature(logits: Float64Array, classes: npt.NDArray[np.intp]) -> floa
         classes: (frames,) what the whole network answers.
 
     Returns:
-        Between :data:`LEAST` and :data:`MOST`.
+        Above 0.
     """
     rows = np.arange(len(logits))
     distances = logits - logits.max(axis=1, keepdims=True)
@@ -34,7 +37,9 @@ def fit_temperature(logits: Float64Array, classes: npt.NDArray[np.intp]) -> floa
         inverse = math.exp(-log_temperature)
         return float(np.mean(np.log(np.exp(distances * inverse).sum(axis=1)) - right * inverse))
 
-    low, high = math.log(LEAST), math.log(MOST)
+    two = np.partition(logits, -2, axis=1)[:, -2:]
+    unit = float(np.median(two[:, 1] - two[:, 0])) or 1.0
+    low, high = math.log(LEAST * unit), math.log(MOST * unit)
     for _ in range(_STEPS):
         left, rightmost = high - _GOLDEN * (high - low), low + _GOLDEN * (high - low)
         if cross_entropy(left) <= cross_entropy(rightmost):

@@ -4,8 +4,8 @@ Thresholds are tried from the surest on. Each is tested for "the exit answers ot
 often than allowed" by the exact binomial tail (Clopper and Pearson, Biometrika 26, 1934) at a risk of its own, and
 hands that risk on to the next if the hypothesis falls: the fallback procedure (Wiens and Dmitrienko, J. Biopharm. Stat.
 15, 2005), which is fixed-sequence testing where the first has all of the risk. The probability that any accepted
-threshold breaks the promise is at most the sum of the risks. Angelopoulos et al., Learn then Test (arXiv 2110.01052), choose
-thresholds so.
+threshold breaks the promise is at most the sum of the risks. Angelopoulos et al., Learn then Test (arXiv 2110.01052),
+choose thresholds so.
 
 Which thresholds are tried, and where risk is placed, must not depend on the frames that test.
 

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from multigraft.exits.policy import Exit, Promise, Rule
@@ -20,6 +20,7 @@ PROMISE = Promise("selective", 0.01, 0.95, 1000, 1000, 500, 0)
 
 
 @pytest.mark.parametrize("rule", RULES)
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(st.integers(-128, 127), min_size=2, max_size=100), st.floats(0.05, 20))
 def test_bytes_alone_and_among_many(rule: Rule, values: list[int], temperature: float) -> None:
     spec = TensorSpec("logits", (1, len(values)), "int8", 0.13, 4)
@@ -30,6 +31,7 @@ def test_bytes_alone_and_among_many(rule: Rule, values: list[int], temperature: 
 
 
 @pytest.mark.parametrize("rule", RULES)
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(st.floats(-50, 50, width=32), min_size=2, max_size=100), st.floats(0.05, 20))
 def test_floats_alone_and_among_many(rule: Rule, values: list[float], temperature: float) -> None:
     spec = TensorSpec("logits", (1, len(values)), "float32")
