@@ -12,6 +12,7 @@ from multigraft import files
 from multigraft.bundle.bundle import Bundle
 from multigraft.converters import standing as apart
 from multigraft.converters.conversion.work_folder import work_folder
+from multigraft.converters.exits.building import calibrated, planned_exits
 from multigraft.converters.field.collected import Collected
 from multigraft.converters.field.refitted_candidates import grafts_of
 from multigraft.converters.graft.assemble import assemble
@@ -22,6 +23,7 @@ from multigraft.converters.graft.evidence import (
     advice_on_answers,
     load_evidence,
     notes_on_proof,
+    own_frames,
 )
 from multigraft.converters.graft.explanation import explain, poor_bargain
 from multigraft.converters.graft.frameless import plan_without_frames
@@ -178,7 +180,8 @@ def _built(settings: Settings, load_frames: LoadFrames, report: Report, checkpoi
     """The networks that can be grafted."""
     grafted = graft(settings, load_frames, report, checkpoints=checkpoints)
     asked = Safeguards(settings.convert.min_layer_sqnr_db, tolerances={t.name: t.tolerance for t in settings.tasks})
-    conversion = _convert(grafted.multitask, grafted, settings, report, checkpoints, asked)
+    early = planned_exits(settings, grafted.multitask, grafted.evidence, report)
+    conversion = _convert(early.multitask, grafted, settings, report, checkpoints, asked)
     if promise.may_rescue(settings) and grafted.evidence:
         report("compare the bundle with the original networks")
         chosen = promise.measured(settings, conversion.bundle, grafted.networks, grafted.evidence)
@@ -187,9 +190,11 @@ def _built(settings: Settings, load_frames: LoadFrames, report: Report, checkpoi
         figures = {task: shown for task, shown in chosen.items() if task not in spoilt}
         if lacking := promise.lacking(settings, figures):
             measured = {task: float(chosen[task]["bundle_agreement"]["value"]) for task in lacking}
-            more = dataclasses.replace(asked, lacking=lacking, measured=measured, frames=_own_frames(grafted))
-            conversion = _convert(grafted.multitask, grafted, settings, report, checkpoints, more, conversion)
+            fits = own_frames(grafted.networks, grafted.multitask.tasks, grafted.evidence)
+            more = dataclasses.replace(asked, lacking=lacking, measured=measured, frames=fits)
+            conversion = _convert(early.multitask, grafted, settings, report, checkpoints, more, conversion)
     conversion = promise.with_few_bits(settings, conversion, grafted.networks, grafted.evidence, report)
+    conversion = calibrated(settings, early, conversion, grafted.evidence, report)
     report("compare the bundle with the original networks on frames that no choice has looked at")
     kept = {n.name for n in grafted.networks} - set(grafted.outcome.chosen.agreements)
     proofs = promise.proofs(grafted.evidence)
@@ -393,9 +398,3 @@ def _convert(
         if grafted.collected is None:
             raise
         raise grafted.collected.more_ranges_needed(error) from error
-
-
-def _own_frames(grafted: Grafted) -> dict[str, dict[str, Frames]]:
-    """Task to its frames for fitting, by the input it reads: no choice looks at those that accept."""
-    networks = {n.name: n for n in grafted.networks}
-    return {t.name: {networks[t.donor or t.name].input: grafted.evidence[t.name].fit} for t in grafted.multitask.tasks}

@@ -115,7 +115,11 @@ def measure_latency(engine: Engine, frames: Frames, tasks: Sequence[str] | None,
     return Timing(
         total=Distribution.of([r.total_us for r in results]),
         preprocessing=Distribution.of([r.preprocessing_us for r in results]),
-        segments={name: Distribution.of([s[name] for s in segments]) for name in segments[0]},
+        # Of a bundle with early exits, over the frames that needed the segment.
+        segments={
+            name: Distribution.of([s[name] for s in segments if name in s])
+            for name in dict.fromkeys(name for s in segments for name in s)
+        },
         answering=Distribution.of([r.answering_us for r in results]),
         compute=Distribution.of([r.total_us - r.preprocessing_us for r in results]),
     )

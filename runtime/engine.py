@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import random
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,54 +16,32 @@ from multigraft.answers.family import Decoded
 from multigraft.answers.own_format import OwnFormat
 from multigraft.answers.per_box import gathered
 from multigraft.bundle.bundle import Bundle
-from multigraft.bundle.manifest import Manifest, Segment
+from multigraft.bundle.manifest import Manifest, Task
 from multigraft.errors import BundleError, ConfigurationError, InputError, MissingDependencyError, UsageError
+from multigraft.exits.sureness import make_decision
 from multigraft.runtime.answers import Answer, make_decoder
 from multigraft.runtime.backends import BackendName
+from multigraft.runtime.binding.bound_tasks import BoundTasks
+from multigraft.runtime.binding.segment_subgraph import subgraph_of
 from multigraft.runtime.cascades import Stage, StageTime, crops_of, staged
+from multigraft.runtime.exits.exit_gate import ExitGate
+from multigraft.runtime.exits.journey import Way, travel, way_of
 from multigraft.runtime.frames import frames_of_inputs
 from multigraft.runtime.places import Places
 from multigraft.runtime.result import Result
 from multigraft.runtime.self_test import SelfTest, run_self_test
-from multigraft.runtime.tflite_model import Subgraph, TfliteModel
+from multigraft.runtime.tflite_model import TfliteModel
 from multigraft.runtime.untrusted import try_in_child
 from multigraft.tensors.arrays import Array
 from multigraft.tensors.preparation import Frame, Preparer, preparer_for
 from multigraft.tensors.preprocessing import Preprocessing
+from multigraft.tensors.specs import TensorSpec
 from multigraft.tflite.checking.check import check_tflite
 
 _ALL = slice(None)
 MOST_CHOICES = 64
 """Choices of tasks that are kept ready, beside all of them."""
 _now = time.perf_counter_ns
-
-
-@dataclass(frozen=True)
-class _BoundTasks:
-    """All that a frame needs for one choice of tasks, bound once.
-
-    Attributes:
-        fills: (fill, array) per network input.
-        inputs: Their tensors.
-        input_copies: (target, source) bytes per further segment that reads the same network input.
-        runs: (copies, invoke) per segment: bytes of the boundary tensors that it reads as (target, source), and what
-            runs it.
-        decoders: (task, what reads its answer) per task.
-        placed: (task, tensor) of those whose answers have a place on the frame that this input is made of.
-        segments: Their names, in running order.
-        roots: Those of the tasks, or of the tasks whose boxes they look at, that look at whole frames.
-        stages: What is asked of boxes, in running order; mostly nothing.
-    """
-
-    fills: tuple[tuple[Callable[[Frame, Array], None], Array], ...]
-    inputs: tuple[str, ...]
-    input_copies: tuple[tuple[memoryview, memoryview], ...]
-    runs: tuple[tuple[tuple[tuple[memoryview, memoryview], ...], Callable[[], Any]], ...]
-    decoders: tuple[tuple[str, Callable[[], Answer]], ...]
-    placed: tuple[tuple[str, str], ...]
-    segments: tuple[str, ...]
-    roots: tuple[str, ...]
-    stages: tuple[Stage, ...]
 
 
 class Engine:
@@ -78,6 +56,8 @@ class Engine:
         self_test: Run the golden inputs on load; see :attr:`self_test`.
         untrusted: Load and run the model once in a child process before, which may crash in place of this one.
         own: Task to a function of yours that makes its answer, in place of what the bundle says of it.
+        exits: Take the early exits that the bundle has.
+        audit_seed: Of the draw of exiting frames that also run to the end.
 
     Attributes:
         bundle: The bundle; where its fallback runs, what that one makes of it.
@@ -86,6 +66,7 @@ class Engine:
         own: As given.
         self_test: How the golden inputs came out; None where it was not run.
         uses: Grows whenever segments are run.
+        gates: Segment to early exit, with what was counted; empty where there are none, or none are taken.
 
     Raises:
         BundleError: Manifest and model do not fit each other, or the golden outputs are missed.
@@ -101,7 +82,10 @@ class Engine:
         self_test: bool = True,
         untrusted: bool = False,
         own: Mapping[str, OwnFormat] | None = None,
+        exits: bool = True,
+        audit_seed: int = 0,
     ) -> None:
+        self._exits, self._draws = exits, random.Random(audit_seed)
         first = bundle if isinstance(bundle, Bundle) else Bundle.open(bundle)
         if untrusted:
             _try(first, backend, threads)
@@ -125,7 +109,9 @@ class Engine:
         self.own = {name: dataclasses.replace(own, size=self._size_of(name)) for name, own in own.items()}
         self.model = TfliteModel(self.bundle.model_path or self.bundle.model, backend, threads)
         self._tensors = {spec.name: spec for spec in self.manifest.tensors}
-        self._subgraphs = {segment.name: self._subgraph(segment) for segment in self.manifest.segments}
+        self._subgraphs = {
+            segment.name: subgraph_of(self.model, segment, self._tensors) for segment in self.manifest.segments
+        }
         self._sources = {
             tensor: self._subgraphs[segment.name].outputs[argument]
             for segment in self.manifest.segments
@@ -133,9 +119,14 @@ class Engine:
         }
         self._preparers = {source.tensor: self._preparer(source.tensor) for source in self.manifest.inputs}
         self._places = Places(self.manifest)
+        self.gates = {
+            found.segment: ExitGate(task.name, found, make_decision(found, *self._tensor_of(found.output)))
+            for task in self.manifest.tasks
+            for found in (task.exits if self._exits and task.name not in self.own else ())
+        }
         self._lock = threading.Lock()
         self.uses = 0
-        self._bound: dict[tuple[str, ...] | None, _BoundTasks] = {}
+        self._bound: dict[tuple[str, ...] | None, BoundTasks] = {}
         self._bound[None] = self._bind(tuple(task.name for task in self.manifest.tasks))
         self.self_test: SelfTest | None = (
             run_self_test(self.bundle, self.compute, self.model.backend, self.model.has_delegate())
@@ -169,8 +160,9 @@ class Engine:
         return self._run(bound, frame, by_task, start)
 
     def _run(
-        self, bound: _BoundTasks, frame: Frame | Mapping[str, Frame], by_task: Mapping[str, Frame] | None, start: int
+        self, bound: BoundTasks, frame: Frame | Mapping[str, Frame], by_task: Mapping[str, Frame] | None, start: int
     ) -> Result:
+        segments, exits = bound.segments, None
         with self._lock:
             self.uses += 1
             if by_task is None:
@@ -184,19 +176,22 @@ class Engine:
                 target[_ALL] = source
             stamps = [_now()]
             stamp = stamps.append
-            for copies, invoke in bound.runs:
-                for target, source in copies:
-                    target[_ALL] = source
-                invoke()
-                stamp(_now())
-            answers = {name: decode() for name, decode in bound.decoders}
+            if bound.way is None:
+                for copies, invoke in bound.runs:
+                    for target, source in copies:
+                        target[_ALL] = source
+                    invoke()
+                    stamp(_now())
+                answers = {name: decode() for name, decode in bound.decoders}
+            else:
+                segments, answers, exits = travel(bound.way, bound.decoders, stamp)
             for name, tensor in bound.placed:
                 shown = frame if by_task is None else frames[tensor]
                 answers[name] = self._places.placed(answers[name], tensor, shown)  # type: ignore[arg-type]
-        return Result(answers, bound.segments, start, stamps, _now())
+        return Result(answers, segments, start, stamps, _now(), (), exits)
 
     def _run_stages(
-        self, bound: _BoundTasks, frame: Frame | Mapping[str, Frame], by_task: Mapping[str, Frame] | None, start: int
+        self, bound: BoundTasks, frame: Frame | Mapping[str, Frame], by_task: Mapping[str, Frame] | None, start: int
     ) -> Result:
         """The tasks that look at whole frames, then those that look at boxes, stage by stage."""
         whole = self._run(self._bound_for(bound.roots), frame, by_task, start)
@@ -238,6 +233,10 @@ class Engine:
         }
         return answers, StageTime(stage, len(asked), len(numbers) - len(asked), 0.0)
 
+    def exits_to_json(self) -> dict[str, Any]:
+        """Plain data: early exit by segment, with its counts since the engine was made; empty where there are none."""
+        return {name: gate.to_json() for name, gate in self.gates.items()}
+
     def compute(self, inputs: Mapping[str, Array], tasks: Iterable[str] | None = None) -> dict[str, Array]:
         """Run segments on stored tensors, without preprocessing and answering.
 
@@ -277,7 +276,7 @@ class Engine:
             )
         np.copyto(target, given)
 
-    def _bound_for(self, tasks: Iterable[str] | None) -> _BoundTasks:
+    def _bound_for(self, tasks: Iterable[str] | None) -> BoundTasks:
         names = (tasks,) if isinstance(tasks, str) else tuple(dict.fromkeys(tasks or ()))
         if not names and tasks is not None:
             raise UsageError("no task was asked for", "name at least one, or give None for all")
@@ -290,9 +289,9 @@ class Engine:
                 bound = self._bound[key] = self._bind(names)
         return bound
 
-    def _bind(self, names: tuple[str, ...]) -> _BoundTasks:
+    def _bind(self, names: tuple[str, ...]) -> BoundTasks:
         tasks = [self.manifest.task(name) for name in dict.fromkeys(names)]
-        wanted = {segment for task in tasks for segment in task.segments}
+        wanted = {segment for task in tasks for segment in task.all_segments}
         fills: dict[str, tuple[Callable[[Frame, Array], None], Array]] = {}
         input_copies, runs = [], []
         segments = [segment for segment in self.manifest.segments if segment.name in wanted]
@@ -313,7 +312,7 @@ class Engine:
             specs = [self._tensors[name] for name in task.outputs]
             arrays = [self._output(name, task.name, wanted) for name in task.outputs]
             decoders.append((task.name, make_decoder(task, specs, arrays, self.own.get(task.name))))
-        return _BoundTasks(
+        return BoundTasks(
             tuple(fills.values()),
             tuple(fills),
             tuple(input_copies),
@@ -322,7 +321,23 @@ class Engine:
             tuple((t.name, self.manifest.inputs_of(t.name)[0].tensor) for t in tasks if t.answer or t.name in self.own),
             tuple(s.name for s in segments),
             *staged(self.manifest, names),
+            self._way(tasks, [s.name for s in segments], runs),
         )
+
+    def _way(self, tasks: Sequence[Task], segments: Sequence[str], runs: Sequence[Any]) -> Way | None:
+        by_name = {task.name: task for task in tasks}
+        gates = {}
+        for name, gate in self.gates.items():
+            if gate.task in by_name:
+                spec, array = self._tensor_of(gate.policy.output)
+                gates[name] = gate, make_decoder(by_name[gate.task], [spec], [array])
+        if not gates:
+            return None
+        needs = {task.name: task.segments for task in tasks}
+        return way_of(tuple(by_name), segments, runs, needs, gates, self._draws)
+
+    def _tensor_of(self, name: str) -> tuple[TensorSpec, Array]:
+        return self._tensors[name], self._sources[name]
 
     def _size_of(self, task: str) -> tuple[int, int]:
         preparation = self.manifest.inputs_of(task)[0].preprocessing
@@ -337,37 +352,6 @@ class Engine:
         raise BundleError(
             f"task {task} answers with {tensor}, which none of its segments writes", "build the bundle again"
         )
-
-    def _subgraph(self, segment: Segment) -> Subgraph:
-        if segment.signature not in self.model.signatures:
-            raise BundleError(
-                f"segment {segment.name} needs signature {segment.signature!r}, which model.tflite does not have",
-                "build the bundle again",
-            )
-        subgraph = self.model.subgraph(segment.signature)
-        for arrays, arguments in ((subgraph.inputs, segment.inputs), (subgraph.outputs, segment.outputs)):
-            if set(arrays) != set(arguments):
-                raise BundleError(
-                    f"segment {segment.name} is described with arguments {sorted(arguments)} and model.tflite has "
-                    f"{sorted(arrays)}",
-                    "build the bundle again",
-                )
-            for argument, name in arguments.items():
-                spec, array = self._tensors[name], arrays[argument]
-                if spec.shape != array.shape or spec.dtype != array.dtype:
-                    raise BundleError(
-                        f"tensor {name} is described as {spec.dtype} {spec.shape} and is {array.dtype} {array.shape}",
-                        "build the bundle again",
-                    )
-                if spec.scale is not None:
-                    scale, zero_point = subgraph.scales[argument]
-                    if np.float32(spec.scale) != np.float32(scale) or spec.zero_point != zero_point:
-                        raise BundleError(
-                            f"tensor {name} is described with scale {spec.scale} and zero point {spec.zero_point} and "
-                            f"has {scale} and {zero_point}",
-                            "build the bundle again",
-                        )
-        return subgraph
 
     def _preparer(self, tensor: str) -> Preparer:
         preprocessing = next(source.preprocessing for source in self.manifest.inputs if source.tensor == tensor)

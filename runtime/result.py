@@ -15,9 +15,11 @@ class Result:
         answers: Task name to answer; its type depends on the task's kind (:mod:`multigraft.runtime.answers`). Of a
             task that looks at boxes, :class:`~multigraft.answers.per_box.PerBox`, or all that a detector found in them.
         stages: What looking at boxes took; empty where no task does.
+        exits: Of a bundle with early exits, task to the segment of the exit that answered it; tasks that the whole
+            network answered are not in it. None where there are no exits.
     """
 
-    __slots__ = ("_end", "_segments", "_stamps", "_start", "answers", "stages")
+    __slots__ = ("_end", "_segments", "_stamps", "_start", "answers", "exits", "stages")
 
     def __init__(
         self,
@@ -27,8 +29,10 @@ class Result:
         stamps: list[int],
         end: int,
         stages: tuple[StageTime, ...] = (),
+        exits: dict[str, str] | None = None,
     ) -> None:
         self.answers = answers
+        self.exits = exits
         self.stages = stages
         self._segments = segments
         self._start = start
@@ -58,13 +62,14 @@ class Result:
 
     def followed(self, answers: dict[str, Answer], stages: tuple[StageTime, ...], end: int) -> Result:
         """This one with what was asked of its boxes."""
-        return Result({**self.answers, **answers}, self._segments, self._start, self._stamps, end, stages)
+        return Result({**self.answers, **answers}, self._segments, self._start, self._stamps, end, stages, self.exits)
 
     def to_json(self) -> dict[str, Any]:
-        """Plain data: answers by task, and latencies in microseconds."""
+        """Plain data: answers by task, exits by task where there are some, and latencies in microseconds."""
         stages = {"stages": [stage.to_json() for stage in self.stages]} if self.stages else {}
         return {
             "answers": {task: answer.to_json() for task, answer in self.answers.items()},
+            **({} if self.exits is None else {"exits": self.exits}),
             "latency_us": {
                 "total": round(self.total_us, 1),
                 "preprocessing": round(self.preprocessing_us, 1),

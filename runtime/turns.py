@@ -9,6 +9,7 @@ from typing import Any
 from multigraft.runtime.answers import Answer
 from multigraft.runtime.cascades import Stage, StageTime
 from multigraft.runtime.engine import Engine
+from multigraft.runtime.exits.journey import Copies, Journey, Way
 from multigraft.runtime.frames import frames_of_inputs
 from multigraft.runtime.result import Result
 from multigraft.tensors.arrays import Array
@@ -25,16 +26,22 @@ class Turn:
         engine: Of a bundle.
         frame: As :meth:`Engine.run` takes it.
         now: Nanoseconds, by which parts are timed.
+        exits: Take early exits; without, every frame costs what it may cost at most.
 
     Attributes:
         answers: Task to what was answered.
         times_us: Part to microseconds: ``prepare TENSOR``, segments by name, ``answer TASK`` with all that is left,
             ``boxes TASK``.
         stages: What looking at boxes took.
+        exits: As :attr:`multigraft.runtime.result.Result.exits`.
     """
 
     def __init__(
-        self, engine: Engine, frame: Frame | Mapping[str, Frame], now: Callable[[], int] = time.perf_counter_ns
+        self,
+        engine: Engine,
+        frame: Frame | Mapping[str, Frame],
+        now: Callable[[], int] = time.perf_counter_ns,
+        exits: bool = True,
     ) -> None:
         self._engine, self._frame, self._now = engine, frame, now
         self._begin = time.perf_counter_ns()
@@ -44,6 +51,8 @@ class Turn:
         self.answers: dict[str, Answer] = {}
         self.times_us: dict[str, float] = {}
         self.stages: list[StageTime] = []
+        self._takes_exits = exits
+        self.exits: dict[str, str] | None = {} if exits and engine.gates else None
 
     def ask(self, task: str) -> Answer:
         """Answer a task, and the one whose boxes it looks at where that was not asked.
@@ -96,14 +105,12 @@ class Turn:
                     array[...] = self._filled[tensor]
             for target, source in bound.input_copies:
                 target[:] = source
-            for segment, (copies, invoke) in zip(bound.segments, bound.runs, strict=True):
-                if segment not in self._done:
-                    for target, source in copies:
-                        target[:] = source
-                    invoke()
-                    self._done.add(segment)
-                    stamp = self._stamped(segment, stamp)
-            answer = bound.decoders[0][1]()
+            if bound.way is not None and self._takes_exits:
+                answer, stamp = self._travel(task, bound.way, bound.decoders[0][1], stamp)
+            else:
+                for segment, (copies, invoke) in zip(bound.segments, bound.runs, strict=True):
+                    stamp = self._ran(segment, copies, invoke, stamp)
+                answer = bound.decoders[0][1]()
             for _, tensor in bound.placed:
                 answer = engine._places.placed(answer, tensor, frames[tensor])  # type: ignore[arg-type]
             engine.uses += 1
@@ -111,11 +118,32 @@ class Turn:
         self._stamped(f"answer {task}", stamp)
         return answer
 
+    def _ran(self, segment: str, copies: Copies, invoke: Callable[[], Any], stamp: int) -> int:
+        """Run a segment unless that was done; returns the time behind it."""
+        if segment in self._done:
+            return stamp
+        for target, source in copies:
+            target[:] = source
+        invoke()
+        self._done.add(segment)
+        return self._stamped(segment, stamp)
+
+    def _travel(self, task: str, way: Way, decode: Callable[[], Answer], stamp: int) -> tuple[Answer, int]:
+        journey = Journey(way)
+        for step in way.steps:
+            if journey.needs(step):
+                stamp = self._ran(step.name, step.copies, step.invoke, stamp)
+                journey.passed(step)
+        answer = journey.left[task][1]() if task in journey.left else decode()
+        assert self.exits is not None
+        self.exits |= journey.finish({task: answer})
+        return answer, stamp
+
     def _overlaps(self, task: str) -> bool:
         """Whether looking at boxes runs what whole frames need."""
         tasks = self._engine.manifest.tasks
-        whole = {segment for other in tasks if other.on is None for segment in other.segments}
-        return not whole.isdisjoint(self._engine.manifest.task(task).segments)
+        whole = {segment for other in tasks if other.on is None for segment in other.all_segments}
+        return not whole.isdisjoint(self._engine.manifest.task(task).all_segments)
 
     def picture(self, task: str) -> Any:
         """The frame that a task is asked of, or that of the task whose boxes it looks at."""
@@ -143,7 +171,7 @@ class _Told(Result):
     __slots__ = ("_segments_us", "_times_us")
 
     def __init__(self, turn: Turn) -> None:
-        super().__init__(dict(turn.answers), (), 0, [0], 0, tuple(turn.stages))
+        super().__init__(dict(turn.answers), (), 0, [0], 0, tuple(turn.stages), turn.exits)
         self._times_us = dict(turn.times_us)
         names = {segment.name for segment in turn._engine.manifest.segments}
         self._segments_us = {name: us for name, us in self._times_us.items() if name in names}

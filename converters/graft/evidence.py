@@ -23,6 +23,7 @@ from multigraft.agreement.boxes import SCORE_THRESHOLD, Layout
 from multigraft.answers.detections import Detections
 from multigraft.answers.families.table import decoded
 from multigraft.answers.family import Decoded
+from multigraft.bundle.manifest import Task
 from multigraft.converters.job.progress import Report, silent
 from multigraft.converters.network.cut_frames import CutFrames
 from multigraft.converters.network.frames import Frames
@@ -82,6 +83,14 @@ class Evidence:
         if target.name not in self._decoded:
             self._decoded[target.name] = kept_answers(target.answer, target.labels, self.answers(target))
         return self._decoded[target.name]
+
+
+def own_frames(
+    networks: Sequence[Network], tasks: Sequence[Task], evidence: Mapping[str, Evidence]
+) -> dict[str, dict[str, Frames]]:
+    """Task to its frames for fitting, by the input it reads: no choice looks at those that accept."""
+    inputs = {n.name: n.input for n in networks}
+    return {task.name: {inputs[task.donor or task.name]: evidence[task.name].fit} for task in tasks}
 
 
 LEAST_FOUND = 0.02

@@ -46,6 +46,7 @@ class MultiTaskModel:
         tasks: As they will stand in the manifest (``outputs`` are ONNX tensor names here).
         provenance: Source digests and how the graft was chosen; goes into the manifest.
         own: Task to the user's function that decodes its outputs here; is not saved.
+        early: Logits of early exits, which segments of their own write.
     """
 
     model: onnx.ModelProto
@@ -54,11 +55,17 @@ class MultiTaskModel:
     tasks: tuple[Task, ...]
     provenance: dict[str, Any] = field(default_factory=dict)
     own: Mapping[str, OwnFormat] = field(default_factory=dict)
+    early: tuple[str, ...] = ()
 
     @property
     def answers(self) -> list[str]:
         """The outputs of all tasks, each once: tasks of one trunk may share some."""
         return list(dict.fromkeys(o for task in self.tasks for o in task.outputs))
+
+    @property
+    def ends(self) -> list[str]:
+        """What no segment reads: the outputs of all tasks and of their early exits."""
+        return [*self.answers, *self.early]
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write an .onnx file that any ONNX tool opens; the rest stands in its metadata."""

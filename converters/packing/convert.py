@@ -85,7 +85,7 @@ def convert(
         if ranges is not None:
             raise MissingRangesError(f"{precision} needs frames or ranges", "give frames")
         raise UsageError(f"{precision} needs frames or ranges", "give unlabeled frames with --source")
-    task_outputs = multitask.answers
+    task_outputs = multitask.ends
     converter = find_converter(report)
     prepared = before.prepared if before else None
     if prepared is None:

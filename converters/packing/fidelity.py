@@ -33,13 +33,19 @@ class BundleRunner:
         """The task's outputs as real numbers, one array per output, frames first, in the layout of the bundle."""
         asked = self.manifest.task(task)
         specs = [self.manifest.tensor(name) for name in asked.outputs]
-        rows = (self._answer(task, frame) for frame in frames)
+        rows = (self.values(asked.segments, frame) for frame in frames)
         real = [joined_outputs(asked.joined, specs, [row[name] for name in asked.outputs]) for row in rows]
         return [np.concatenate(output) for output in zip(*real, strict=True)]
 
-    def _answer(self, task: str, frame: Array) -> dict[str, Array]:
+    def values(self, segments: Sequence[str], frame: Array) -> dict[str, Array]:
+        """Every tensor that these segments read or write, as stored.
+
+        Args:
+            segments: Names, in running order.
+            frame: What their tasks look at.
+        """
         values: dict[str, Array] = {}
-        for name in self.manifest.task(task).segments:
+        for name in segments:
             segment = self.manifest.segment(name)
             for tensor in segment.inputs.values():
                 if tensor in self._preparers and tensor not in values:

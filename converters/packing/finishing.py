@@ -161,13 +161,13 @@ class Finishing:
         """
         feeds, prepared, report = self.feeds, self.prepared, self.report
         floating = prepared.floating
-        task_outputs = self.multitask.answers
+        ends = self.multitask.ends
         model, segments = self.cut(graph)
         content = tflite_file.write(model)
         samples = [stored(to_tflite_layout(f, floating.layouts), graph) for f in feeds.spaced(VERIFIED_FRAMES)]
         inputs = affordable(graph, [*samples, *random_inputs(graph, self.verified_inputs)])
         report(f"comparing segments and uncut model on {len(inputs)} inputs")
-        verification = verify_segments(graph, content, segments, floating.boundaries, task_outputs, inputs)
+        verification = verify_segments(graph, content, segments, floating.boundaries, ends, inputs)
         verification = dataclasses.replace(
             verification, float_error=prepared.float_errors, float_inputs=prepared.float_inputs
         )
@@ -198,7 +198,7 @@ class Finishing:
             converter=self.converter,
             safety=safety.to_json() | ({"low_bit": low_bit.to_json()} if low_bit else {}),
         )
-        outputs = {n: floating.boundaries[n] for n in task_outputs}
+        outputs = {n: floating.boundaries[n] for n in self.multitask.answers}
         return Conversion(
             bundle=pack(parts),
             uncut_model=_whole(graph, outputs),

@@ -19,6 +19,7 @@ from multigraft.answers.kind import KINDS, Kind
 from multigraft.converters.settings.answer_settings import AnswerSettings
 from multigraft.converters.settings.cascade_settings import CascadeSettings
 from multigraft.converters.settings.convert_settings import ConvertSettings
+from multigraft.converters.settings.exit_settings import ExitSettings
 from multigraft.converters.settings.foreign_formats import foreign_format
 from multigraft.converters.settings.label_reader import LABELS
 from multigraft.converters.settings.preparation_settings import PREPARATION
@@ -237,6 +238,7 @@ class Settings:
     budget: Budget = key("", table(Budget), default_factory=Budget)
     graft: GraftSettings = key("", table(GraftSettings), default_factory=GraftSettings)
     convert: ConvertSettings = key("", table(ConvertSettings), default_factory=ConvertSettings)
+    exits: ExitSettings = key("", table(ExitSettings), default_factory=ExitSettings)
     trusts_code: bool = False
 
     @classmethod
@@ -294,7 +296,10 @@ class Settings:
                     "is not the name of a task", nearest(name, [t.name for t in self.tasks])
                 )
         check_names(self.graft.thin, [t.name for t in self.tasks], place)
-        self.convert.check(any(self.frames_of(task) for task in self.tasks), place.at("convert"))
+        has_frames = any(self.frames_of(task) for task in self.tasks)
+        self.convert.check(has_frames, place.at("convert"))
+        kinds: dict[str, str] = {t.name: t.kind for t in self.tasks}
+        self.exits.check(kinds, has_frames, self.convert.weights, place.at("exits"))
 
     def _check_cascades(self, place: Place) -> None:
         tasks = {task.name: task for task in self.tasks}

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from dataclasses import dataclass, field
 from typing import Any, Literal, Self
 
@@ -15,6 +16,7 @@ from multigraft.answers.answer_format import AnswerFormat
 from multigraft.answers.crops import On
 from multigraft.answers.kind import Kind
 from multigraft.errors import BundleError
+from multigraft.exits.policy import Exit
 from multigraft.json_decoding import decode
 from multigraft.tensors.array_preparation import ArrayPreparation
 from multigraft.tensors.joining import Joined
@@ -35,7 +37,10 @@ PAD_SCHEMA = 4
 FALLBACK_SCHEMA = 5
 """That of manifests with a fallback; readers of schema 4 do not know its files."""
 
-READABLE = (SCHEMA, ARRAY_SCHEMA, PARTED_SCHEMA, PAD_SCHEMA, FALLBACK_SCHEMA)
+EXIT_SCHEMA = 6
+"""That of manifests with early exits; readers of schema 5 would miss their golden outputs."""
+
+READABLE = (SCHEMA, ARRAY_SCHEMA, PARTED_SCHEMA, PAD_SCHEMA, FALLBACK_SCHEMA, EXIT_SCHEMA)
 
 PARTED_KINDS: tuple[Kind, ...] = ("regression", "landmarks", "detection", "other")
 """Those whose outputs may be parted; the answer of the others is a comparison within one tensor."""
@@ -81,6 +86,8 @@ class Task:
     ``joined`` is empty where ``outputs`` are the outputs of the original network. Where one of those joins parts of
     unlike range, ``outputs`` names the parts, each with a scale of its own, and ``joined`` says for every output of the
     original network, in its order, how it is put together: see :func:`multigraft.tensors.joining.joined_outputs`.
+
+    ``exits`` are the early exits of a classification, in running order; their segments are not among ``segments``.
     """
 
     name: str
@@ -95,6 +102,12 @@ class Task:
     answer: AnswerFormat | None = None
     on: On | None = None
     joined: tuple[Joined, ...] = ()
+    exits: tuple[Exit, ...] = ()
+
+    @property
+    def all_segments(self) -> tuple[str, ...]:
+        """Those that the answer needs, then those of the exits."""
+        return (*self.segments, *(found.segment for found in self.exits))
 
 
 @dataclass(frozen=True)
@@ -174,8 +187,10 @@ class Manifest:
             del plain["fallback"]
         else:
             plain["schema"] = FALLBACK_SCHEMA
+        if any(task.exits for task in self.tasks):
+            plain["schema"] = EXIT_SCHEMA
         for task in plain["tasks"]:
-            for name in ("answer", "joined", "on"):
+            for name in ("answer", "joined", "on", "exits"):
                 if not task[name]:
                     del task[name]
         return plain
@@ -217,6 +232,7 @@ class Manifest:
             if missing := set(task.segments) - segments:
                 raise ValueError(f"task {task.name} needs segments {sorted(missing)}, which are not there")
             self._check_joined(task)
+            self._check_exits(task)
         self._check_cascades()
         if self.fallback is not None:
             self._check_fallback(self.fallback)
@@ -227,6 +243,30 @@ class Manifest:
         for name in sorted({i.tensor for i in self.inputs} | {name for t in self.tasks for name in t.outputs}):
             if self.tensor(name) != other.tensor(name):
                 raise ValueError(f"tensor {name} is of another form in the fallback")
+
+    def _check_exits(self, task: Task) -> None:
+        if task.exits and (task.kind != "classification" or task.answer is not None or len(task.outputs) != 1):
+            raise ValueError(f"task {task.name} has exits, which only a classification with one output has")
+        if task.exits and self.fallback is not None:
+            raise ValueError(f"task {task.name} has exits, whose thresholds are not those of the fallback")
+        order = [s.name for s in self.segments]
+        done = -1
+        for found in task.exits:
+            found.check()
+            if found.segment not in order or found.segment in task.segments:
+                raise ValueError(f"task {task.name} exits by segment {found.segment}, which is none of an exit")
+            if order.index(found.segment) <= done:
+                raise ValueError(f"task {task.name} has exits out of order")
+            done = order.index(found.segment)
+            made = {t for s in self.segments[:done] if s.name in task.segments for t in s.outputs.values()}
+            segment = self.segment(found.segment)
+            if missing := set(segment.inputs.values()) - made - {i.tensor for i in self.inputs}:
+                raise ValueError(f"exit {found.segment} reads {sorted(missing)}, which task {task.name} does not make")
+            if found.output not in segment.outputs.values():
+                raise ValueError(f"exit {found.segment} answers with {found.output}, which it does not write")
+            shapes = [math.prod(self.tensor(name).shape) for name in (found.output, task.outputs[0])]
+            if shapes[0] != shapes[1] or shapes[0] < 2:
+                raise ValueError(f"exit {found.segment} has {shapes[0]} classes and task {task.name} {shapes[1]}")
 
     def _check_cascades(self) -> None:
         tasks = {task.name: task for task in self.tasks}

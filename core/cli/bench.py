@@ -67,6 +67,7 @@ def execute(options: argparse.Namespace) -> int:
     frames = first_frames(options.source, engine, tasks, min(MAX_FRAMES, options.warmup + options.runs))
     heap.settle()
     timing = benchmark.measure_latency(engine, frames, tasks, options.runs, options.warmup)
+    exits = engine.exits_to_json()
     comparisons, separate = [], []
     for kind, *models in options.against:
         paths = [Path(model) for model in models]
@@ -89,6 +90,7 @@ def execute(options: argparse.Namespace) -> int:
         "latency_us": asdict(timing),
         "fallback_reason": engine.fallback_reason,
         "stages": [stage.to_json() for stage in _stages(engine, frames, tasks, options)],
+        "exits": exits,
         "weights_bytes": benchmark.weights_bytes(engine),
         "model_bytes": {
             "bundle": len(engine.bundle.model),
@@ -196,6 +198,19 @@ def _print(report: dict[str, Any], timing: Timing, machine: str) -> None:
         ("part", "median", "p90", "p99", "min", "max", "weights (bytes)"),
         [_latency_row(name, distribution, report["weights_bytes"].get(name)) for name, distribution in rows],
     )
+    if report["exits"]:
+        print_table(
+            "Early exits, over these frames and those for warming up",
+            ("exit", "task", "reached", "taken", "rate", "audited", "disagreed"),
+            [
+                (
+                    name, e["task"], f"{e['reached']:,}", f"{e['taken']:,}",
+                    "-" if e["rate"] is None else f"{100 * e['rate']:.1f} %",
+                    f"{e['audited']:,}", f"{e['disagreed']:,}",
+                )
+                for name, e in report["exits"].items()
+            ],
+        )  # fmt: skip
     if report["stages"]:
         print_table(
             f"Looking at boxes, in microseconds over {timing.total.samples} made-up sets of them",

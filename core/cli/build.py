@@ -21,11 +21,13 @@ from multigraft.cli.shared.settings_options import (
     of_precision,
     read_settings,
 )
+from multigraft.errors import UsageError
 
 if TYPE_CHECKING:
     from multigraft.converters.build import Built
     from multigraft.converters.graft.missed_budget import Miss
     from multigraft.converters.report.summary import Summary
+    from multigraft.converters.settings.exit_settings import ExitSettings
     from multigraft.converters.settings.settings import Settings
 
 
@@ -43,6 +45,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--keep-float", action="append", default=[], metavar="LAYER", help="a layer that stays float32; may be repeated"
     )
     add_allow_miss(parser)
+    parser.add_argument(
+        "--exits", choices=("none", "auto"), help="whether classifications may answer early, see docs/exits.md"
+    )
+    parser.add_argument(
+        "--max-disagreement",
+        type=float,
+        metavar="SHARE",
+        help="of the frames that exit, those whose answer is not that of the whole network: 0.01",
+    )
     parser.add_argument(
         "--report-dir",
         type=Path,
@@ -70,7 +81,7 @@ def execute(options: argparse.Namespace) -> int:
     )
     least = asked_agreement(options, settings.budget.min_agreement)
     budget = dataclasses.replace(settings.budget, min_agreement=least)
-    settings = dataclasses.replace(settings, convert=convert, budget=budget)
+    settings = dataclasses.replace(settings, convert=convert, budget=budget, exits=_exits(options, settings))
     settings.check()
     output = options.output or Path(f"{settings.bundle.name}.graft")
     check_output(output)
@@ -102,6 +113,18 @@ def execute(options: argparse.Namespace) -> int:
             print(f"\nWrote {written}" + (f" and {page}" if page and page.is_file() else "") + ".")
         refuse(written, output, misses)
     return 0
+
+
+def _exits(options: argparse.Namespace, settings: Settings) -> ExitSettings:
+    share = options.max_disagreement
+    if share is not None and not 0 < share < 0.5:
+        raise UsageError(f"--max-disagreement is {share:g}", "give a number above 0 and below 0.5")
+    place = options.exits or settings.exits.place
+    if share is not None and place == "none":
+        raise UsageError("--max-disagreement is of exits, and there are none", "give --exits auto as well")
+    return dataclasses.replace(
+        settings.exits, place=place, max_disagreement=settings.exits.max_disagreement if share is None else share
+    )
 
 
 def _unmeasured(settings: Settings, built: Built, written: Path, misses: Sequence[Miss]) -> Summary:

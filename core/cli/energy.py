@@ -151,7 +151,7 @@ def _estimate(table: str | None, engine: Engine, tasks: list[str]) -> Estimate |
         return None
     from multigraft.runtime.energy.estimate import estimate, table_of
 
-    wanted = {name for task in tasks for name in engine.manifest.task(task).segments}
+    wanted = {name for task in tasks for name in engine.manifest.task(task).all_segments}
     segments = tuple(segment.name for segment in engine.manifest.segments if segment.name in wanted)
     return estimate(engine.manifest, segments, table_of(table))
 

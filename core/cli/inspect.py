@@ -69,6 +69,7 @@ def execute(options: argparse.Namespace) -> int:
             for segment in manifest.segments
         ],
     )
+    _print_exits(manifest)
     if manifest.fallback is not None:
         print_table(
             "Segments of the fallback, for where the first model cannot run",
@@ -118,6 +119,32 @@ def _without_bill(provenance: dict[str, Any]) -> dict[str, Any]:
     if not isinstance(bill, dict) or not isinstance(bill.get("components"), list):
         return provenance
     return {**provenance, "sbom": f"CycloneDX, {len(bill['components'])} components (all of it with --json)"}
+
+
+def _print_exits(manifest: Manifest) -> None:
+    exits = [(task, found) for task in manifest.tasks for found in task.exits]
+    if not exits:
+        return
+    print_table(
+        "Early exits: of the frames that tested the threshold, those that took it, and those that disagreed",
+        ("exit", "task", "MACs to it", "rule", "temperature", "threshold", "taken", "disagreed", "promise", "audited"),
+        [
+            (
+                e.segment, task.name, f"{_macs_to(manifest, task, e.segment):,}", e.rule, f"{e.temperature:.4g}",
+                f"{'<=' if e.rule == 'entropy' else '>='} {e.threshold:.6g}",
+                f"{e.promise.taken:,} of {e.promise.reached:,}", f"{e.promise.disagreed:,}",
+                f"{100 * e.promise.max_disagreement:g} % {e.promise.kind} at {100 * e.promise.confidence:g} %",
+                f"{100 * e.audited:g} %",
+            )
+            for task, e in exits
+        ],
+    )  # fmt: skip
+
+
+def _macs_to(manifest: Manifest, task: Task, segment: str) -> int:
+    """MACs of a frame that takes this exit, earlier ones included."""
+    order = [s.name for s in manifest.segments]
+    return sum(manifest.segment(s).macs for s in task.all_segments if order.index(s) <= order.index(segment))
 
 
 def _print_inputs(manifest: Manifest) -> None:

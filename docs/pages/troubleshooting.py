@@ -35,8 +35,10 @@ GROUPS: dict[str, tuple[str, tuple[str, ...]]] = {
             "converters/graft/",
             "converters/similarity/",
             "converters/distill/",
+            "converters/exits/",
             "converters/job/",
             "core/agreement/",
+            "core/exits/",
         ),
     ),
     "Converting and quantising": (

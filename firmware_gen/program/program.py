@@ -117,7 +117,9 @@ def _join(model: Model, manifest: Manifest | None, name: str) -> Program:
         check_graph(graph)
     model = replace(model, subgraphs=tuple(map(with_constant_shapes, model.subgraphs)))
     if manifest is not None:
-        parts = [(s.signature, s.inputs, s.outputs) for s in manifest.segments]
+        # Whole networks answer: segments of early exits are left out.
+        needed = {name for t in manifest.tasks for name in t.segments}
+        parts = [(s.signature, s.inputs, s.outputs) for s in manifest.segments if s.name in needed]
         wanted = [Task(t.name, t.outputs, t.joined) for t in manifest.tasks]
         given = [i.tensor for i in manifest.inputs]
         return _assemble(model, parts, wanted, given, name)

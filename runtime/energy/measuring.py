@@ -143,7 +143,7 @@ def users_of(part: Part, manifest: Manifest, tasks: Sequence[str]) -> tuple[str,
     for task in tasks:
         root = _chain(manifest, task)[-1]
         reads = {source.tensor for source in manifest.inputs_of(root)}
-        needed = {"preprocessing": reads, "segment": set(manifest.task(root).segments), "answering": {root}}
+        needed = {"preprocessing": reads, "segment": set(manifest.task(root).all_segments), "answering": {root}}
         if part.of in needed[part.kind]:
             found.append(task)
     return tuple(found)

@@ -91,6 +91,7 @@ def families(figures: dict[str, Any], refused: Counter[str], exports: Mapping[st
     if figures.get("mqtt") is not None:
         yield from _of_broker(figures["mqtt"])
     yield from _schedule(figures["schedule"])
+    yield from _of_exits(figures.get("exits") or {})
     asked = CounterMetricFamily(
         "inference_requests", "Requests for an inference, by what became of them.", None, ["end"]
     )
@@ -155,3 +156,23 @@ def _schedule(tasks: dict[str, dict[str, float]]) -> Iterator[Any]:
         met.add_metric([task], known["met"])
         missed.add_metric([task], known["missed"])
     yield from (rates, met, missed)
+
+
+def _of_exits(exits: dict[str, dict[str, Any]]) -> Iterator[Any]:
+    from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+
+    if not exits:
+        return
+    labels = ["task", "exit"]
+    counters = {
+        "reached": CounterMetricFamily("exit_reached", "Frames for which an early exit was computed.", None, labels),
+        "taken": CounterMetricFamily("exit_taken", "Frames that were sure enough to take it.", None, labels),
+        "audited": CounterMetricFamily("exit_audited", "Frames that ran to the end to see its promise.", None, labels),
+        "disagreed": CounterMetricFamily("exit_disagreed", "Audited frames answered otherwise.", None, labels),
+    }
+    is_open = GaugeMetricFamily("exit_open", "Whether frames may take it; 0: its promise was refuted.", None, labels)
+    for name, known in exits.items():
+        for key, family in counters.items():
+            family.add_metric([known["task"], name], known[key])
+        is_open.add_metric([known["task"], name], float(known["open"]))
+    yield from (*counters.values(), is_open)

@@ -37,8 +37,8 @@ def measure_times(
 ) -> Times:
     """What the parts of a frame take.
 
-    Each round asks all tasks of one frame, as the service does. Tasks that look at boxes are given as many as they look
-    at, since none may be found on these frames.
+    Each round asks all tasks of one frame, as the service does, without early exits, which a frame may not take. Tasks
+    that look at boxes are given as many as they look at, since none may be found on these frames.
 
     Args:
         engine: Nothing else may use it meanwhile.
@@ -71,13 +71,13 @@ def _parts(engine: Engine, frame: Shown, task: str) -> list[str]:
     on = engine.manifest.task(task).on
     if on is not None:
         return [*_parts(engine, frame, on.task), f"boxes {task}"]
-    turn = Turn(engine, frame)
+    turn = Turn(engine, frame, exits=False)
     turn.ask(task)
     return list(turn.times_us)
 
 
 def _round(engine: Engine, frame: Shown, tasks: Sequence[str], now: Callable[[], int]) -> dict[str, float]:
-    turn = Turn(engine, frame, now)
+    turn = Turn(engine, frame, now, exits=False)
     taken: dict[str, float] = {}
     for task in _with_roots(engine, tasks):
         on = engine.manifest.task(task).on

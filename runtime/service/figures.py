@@ -59,7 +59,7 @@ class Figures:
     ) -> None:
         self._clock = clock
         answered = [task for task in manifest.tasks if tasks is None or task.name in tasks]
-        self._segments = {task.name: task.segments for task in answered if task.on is None}
+        self._segments = {task.name: task.all_segments for task in answered if task.on is None}
         self.times = {task.name: Histogram() for task in answered}
         self.frames = 0
         self.errors: collections.Counter[str] = collections.Counter()
@@ -68,6 +68,8 @@ class Figures:
         """Tells how MQTT does; None where nothing is told to a broker."""
         self.schedule: Callable[[], dict[str, Any]] = dict
         """Tasks that have rates of their own: the rate, and deadlines met and missed."""
+        self.exits: Callable[[], dict[str, Any]] = dict
+        """Early exits by segment: the task, how many frames reached and took it, and what its audit found."""
         self._ends: collections.deque[float] = collections.deque(maxlen=RATE_FRAMES)
         self._started = clock()
 
@@ -116,4 +118,5 @@ class Figures:
             "requests": dict(self.requests),
             "mqtt": None if self.broker is None else self.broker(),
             "schedule": self.schedule(),
+            "exits": self.exits(),
         }

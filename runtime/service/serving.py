@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import faulthandler
+import functools
 import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -99,6 +100,9 @@ def _serve(
     sha256 = folder.name if settings.bundle is None else digest_of(folder)
     journal.fields |= {"BUNDLE": sha256[:12], "NAME": engine.manifest.name}
     figures = Figures(engine.manifest, tasks)
+    figures.exits = engine.exits_to_json
+    for gate in engine.gates.values():
+        gate.tell = functools.partial(journal.write, WARNING, "exit_closed")
     requests = Requests(engine, figures.requests)
     frames = Frames(cameras, say=_camera_teller(journal))
 

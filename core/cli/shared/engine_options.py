@@ -18,6 +18,7 @@ def add_engine_arguments(parser: argparse.ArgumentParser, is_needed: bool = True
     """Add the bundle and how to run it."""
     parser.add_argument("bundle", nargs=None if is_needed else "?", help="a .graft file or a deployed folder")
     parser.add_argument("--tasks", metavar="A,B", help="answer these tasks only (default: all)")
+    parser.add_argument("--no-exits", action="store_true", help="take no early exits: whole networks answer all frames")
     add_running_arguments(parser)
 
 
@@ -62,8 +63,11 @@ def open_engine(
         self_test=not options.no_self_test,
         untrusted=options.untrusted,
         own=own,
+        exits=not getattr(options, "no_exits", False),
     )
     tell_fallback(engine)
+    for gate in engine.gates.values():
+        gate.tell = lambda sentence: print(f"multigraft: {sentence}.", file=sys.stderr)
     return engine, chosen_tasks(engine.manifest, options.tasks)
 
 

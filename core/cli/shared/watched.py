@@ -34,7 +34,9 @@ def watched(engine: Engine, tasks: tuple[str, ...] | None, is_wanted: bool) -> I
     vitals = Vitals(Power())
     vitals.start()
     try:
-        yield Watched(Figures(engine.manifest, tasks), vitals)
+        figures = Figures(engine.manifest, tasks)
+        figures.exits = engine.exits_to_json
+        yield Watched(figures, vitals)
     finally:
         vitals.stop()
 

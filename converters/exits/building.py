@@ -1,0 +1,167 @@
+"""Exits within a build: planned on the joined graph, converted with it, tested on what came out."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from multigraft.bundle.manifest import Task
+from multigraft.converters.binary.network import with_binary_layers
+from multigraft.converters.exits.calibrating import calibrate, with_policies
+from multigraft.converters.exits.inserting import Inserted, with_exits, without_exits
+from multigraft.converters.exits.observing import observe
+from multigraft.converters.exits.places import Place, Places
+from multigraft.converters.exits.planning import Plan, plan_exits
+from multigraft.converters.graft.evidence import Evidence
+from multigraft.converters.job.progress import Report
+from multigraft.converters.network.multitask import MultiTaskModel
+from multigraft.converters.packing.finishing import Conversion
+from multigraft.converters.settings.settings import Settings
+from multigraft.errors import ConfigurationError
+from multigraft.exits.policy import Exit
+from multigraft.exits.thresholds import Asked, frames_told
+from multigraft.tensors.preparation import Frame
+
+TOLD_RATES = (0.5, 0.25)
+
+
+@dataclass(frozen=True)
+class PlannedExits:
+    """Exits that wait for their thresholds.
+
+    Attributes:
+        multitask: The graph with them.
+        inserted: Task to its exits, in running order.
+    """
+
+    multitask: MultiTaskModel
+    inserted: Mapping[str, tuple[Inserted, ...]]
+
+
+def planned_exits(
+    settings: Settings, multitask: MultiTaskModel, evidence: Mapping[str, Evidence], report: Report
+) -> PlannedExits:
+    """The graph with exits for all classifications that gain by one; as it is where none are asked for.
+
+    Raises:
+        ConfigurationError: A layer that was named is no place for an exit.
+    """
+    inserted: dict[str, tuple[Inserted, ...]] = {}
+    if settings.exits.place == "none" or not evidence:
+        return PlannedExits(multitask, inserted)
+    asked = _asked(settings)
+    for name in [task.name for task in multitask.tasks]:
+        task = next(t for t in multitask.tasks if t.name == name)
+        if reason := _unfit(task, multitask):
+            report(f"note: {name} gets no exits: {reason}")
+            continue
+        fits, tests = _fitting(evidence[name]), _testing(evidence[name])
+        least = frames_told(asked, TOLD_RATES)
+        report(f"note: exits of {name}: {len(fits):,} frames fit, {len(tests):,} others test; {least}")
+        if len(tests) < asked.least_frames:
+            report(f"warning: {name} gets no exits: {len(tests):,} frames show no such promise; give more frames")
+            continue
+        places = Places(multitask)
+        chosen = _chosen(settings, places, task)
+        candidates, logits = observe(multitask, places, task, chosen, fits, report)
+        if logits.shape[1] < 2:
+            report(f"note: {name} gets no exits: it has a single output")
+            continue
+
+        def tell(done: int, total: int, name: str = name) -> None:
+            report(f"exits of {name}: judged {done} of {total} heads")
+
+        plan = plan_exits(candidates, logits, places.task_macs(task), asked, len(tests), settings.exits.most, tell)
+        report(f"note: {_told(name, plan)}")
+        if plan.exits:
+            multitask, inserted[name] = with_exits(multitask, name, plan.exits)
+    return PlannedExits(multitask, inserted)
+
+
+def calibrated(
+    settings: Settings, planned: PlannedExits, conversion: Conversion, evidence: Mapping[str, Evidence], report: Report
+) -> Conversion:
+    """The conversion whose bundle says when its exits are taken; those that keep no promise are taken out."""
+    if not planned.inserted:
+        return conversion
+    exits: dict[str, list[Exit]] = {}
+    refused: list[Inserted] = []
+    for name, inserted in planned.inserted.items():
+        report(f"testing thresholds for the exits of {name}")
+        frames = _testing(evidence[name])
+        found = calibrate(conversion.bundle, inserted, frames, _asked(settings), settings.exits.audited, report)
+        exits[name] = found[0]
+        refused += found[1]
+        for one in found[0]:
+            report(f"note: {in_words(one)}")
+    if refused and conversion.finishing is not None:
+        conversion = _without(conversion, refused)
+    return dataclasses.replace(conversion, bundle=with_policies(conversion.bundle, exits))
+
+
+def in_words(found: Exit) -> str:
+    """What an exit does and promises, for people."""
+    promise = found.promise
+    which = "frames that exit" if promise.kind == "selective" else "all frames"
+    return (
+        f"{found.segment} is taken by {promise.taken:,} of {promise.reached:,} frames ({100 * promise.rate:.1f} %), "
+        f"{promise.disagreed:,} of them answered otherwise: at most {100 * promise.max_disagreement:g} % of {which} "
+        f"at {100 * promise.confidence:g} %"
+    )
+
+
+def _without(conversion: Conversion, refused: list[Inserted]) -> Conversion:
+    """Cut anew, from the same quantised graph."""
+    finishing = conversion.finishing
+    assert finishing is not None
+    graph, prepared = finishing.quantised.graph, finishing.prepared
+    if prepared.signs is not None:
+        graph = with_binary_layers(graph, prepared.floating.boundaries.values())
+    fewer = dataclasses.replace(finishing, multitask=without_exits(finishing.multitask, refused))
+    return dataclasses.replace(fewer(graph), binary=conversion.binary)
+
+
+def _asked(settings: Settings) -> Asked:
+    return Asked(settings.exits.promise, settings.exits.max_disagreement, settings.exits.confidence)
+
+
+def _fitting(evidence: Evidence) -> list[Frame]:
+    """Frames that heads and places are chosen by: where others prove, those that chose between grafts as well."""
+    return [*evidence.fit, *(evidence.accept if len(evidence.prove) else ())]
+
+
+def _testing(evidence: Evidence) -> list[Frame]:
+    """Frames that thresholds are tested on, which nothing about exits was chosen by."""
+    return list(evidence.proof.accept)
+
+
+def _unfit(task: Task, multitask: MultiTaskModel) -> str:
+    if task.kind != "classification":
+        return f"it is a {task.kind}"
+    if task.answer is not None or task.name in multitask.own:
+        return "its answers are decoded"
+    return "" if len(task.outputs) == 1 else "it has several outputs"
+
+
+def _chosen(settings: Settings, places: Places, task: Task) -> list[Place]:
+    found = places.of(task)
+    if (layer := settings.exits.at.get(task.name)) is None:
+        return found
+    named = [place for place in found if layer in (place.tensor, place.tensor.split("/", 1)[-1])]
+    if not named:
+        have = ", ".join(place.tensor.split("/", 1)[-1] for place in found)
+        raise ConfigurationError(
+            f"{settings.path}: exits.at.{task.name} is {layer!r}, which is no place for an exit", f"choose from: {have}"
+        )
+    return named
+
+
+def _told(task: str, plan: Plan) -> str:
+    if not plan.exits:
+        return f"no exit of {task} is expected to save anything under this promise"
+    where = " and ".join(
+        f"{one.place.tensor} ({one.place.macs:,} MACs before it, taken by {100 * one.expected_rate:.0f} %)"
+        for one in plan.exits
+    )
+    return f"{task} may exit behind {where}, which is expected to save {100 * plan.saved:.0f} % of its MACs"

@@ -1,0 +1,121 @@
+"""Thresholds of the exits of a finished bundle, from what its own segments answer on frames that no fit has seen."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+
+from multigraft.bundle.bundle import Bundle
+from multigraft.converters.exits.inserting import Inserted
+from multigraft.converters.exits.planning import Planned
+from multigraft.converters.job.progress import Report
+from multigraft.converters.network.frames import Frames
+from multigraft.converters.packing.fidelity import BundleRunner
+from multigraft.exits.policy import Exit, Promise
+from multigraft.exits.sureness import as_threshold, make_sureness
+from multigraft.exits.thresholds import Asked, Bools, choose_threshold, sequence_of
+from multigraft.runtime.answers import Classification, make_decoder
+from multigraft.tensors.arrays import Float64Array
+
+TOLD_EVERY = 500
+
+
+def calibrate(
+    bundle: Bundle, inserted: Sequence[Inserted], frames: Frames, asked: Asked, audited: float, report: Report
+) -> tuple[list[Exit], list[Inserted]]:
+    """The exits of one task with thresholds that keep a promise, and those for which none could be shown to.
+
+    Every exit has a part of the frames of its own: which of them reach a later exit depends on the threshold of an
+    earlier one.
+
+    Args:
+        bundle: With the segments of the exits.
+        inserted: The exits of one task in running order.
+        frames: Unlabeled, of the task, which neither heads nor places were chosen by.
+        asked: The promise of all exits together.
+        audited: Share of the exits to audit.
+        report: Takes a line now and then.
+    """
+    task = inserted[0].task
+    sure, agrees = _observed(bundle, inserted, frames, report)
+    share = asked.split(len(inserted))
+    exits: list[Exit] = []
+    refused: list[Inserted] = []
+    for number, one in enumerate(inserted):
+        mine = np.zeros(len(frames), bool)
+        mine[number :: len(inserted)] = True
+        reach = mine & ~_taken(inserted, exits, sure)
+        planned = one.planned
+        sequence = sequence_of(planned.surenesses, share, int(reach.sum()))
+        found = choose_threshold(sure[number][reach], agrees[number][reach], share, sequence, int(mine.sum()))
+        if found is None:
+            report(f"warning: {_refusal(task, one, share, int(reach.sum()), planned)}")
+            refused.append(one)
+            continue
+        promise = Promise(
+            share.kind, share.max_disagreement, share.confidence, int(mine.sum()), int(reach.sum()), found.taken,
+            found.disagreed,
+        )  # fmt: skip
+        threshold = as_threshold(found.sureness, planned.rule)
+        exits.append(Exit(one.segment, one.output, planned.rule, planned.temperature, threshold, promise, audited))
+    return exits, refused
+
+
+def _observed(
+    bundle: Bundle, inserted: Sequence[Inserted], frames: Frames, report: Report
+) -> tuple[list[Float64Array], list[Bools]]:
+    """Of every exit (frames,) how sure it is, and whether it answers as the whole network does."""
+    runner, manifest = BundleRunner(bundle), bundle.manifest
+    task = manifest.task(inserted[0].task)
+    names = [*task.outputs, *(one.output for one in inserted)]
+    specs = {name: manifest.tensor(name) for name in names}
+    arrays = {name: np.zeros(spec.shape, spec.dtype) for name, spec in specs.items()}
+    whole = make_decoder(task, [specs[n] for n in task.outputs], [arrays[n] for n in task.outputs])
+    early = [make_decoder(task, [specs[one.output]], [arrays[one.output]]) for one in inserted]
+    sureness = [
+        make_sureness(specs[o.output], arrays[o.output], o.planned.rule, o.planned.temperature) for o in inserted
+    ]
+    segments = [s.name for s in manifest.segments if s.name in task.segments or s.name in {o.segment for o in inserted}]
+    sure = [np.empty(len(frames)) for _ in inserted]
+    agrees = [np.empty(len(frames), bool) for _ in inserted]
+    for number, frame in enumerate(frames):
+        values = runner.values(segments, frame)
+        for name, array in arrays.items():
+            np.copyto(array, values[name])
+        right = whole()
+        assert isinstance(right, Classification)
+        for k, (decode, how_sure) in enumerate(zip(early, sureness, strict=True)):
+            said = decode()
+            assert isinstance(said, Classification)
+            sure[k][number], agrees[k][number] = how_sure(), said.index == right.index
+        if (number + 1) % TOLD_EVERY == 0:
+            report(f"exits of {task.name}: tested on {number + 1:,} of {len(frames):,} frames")
+    return sure, agrees
+
+
+def _taken(inserted: Sequence[Inserted], exits: Sequence[Exit], sure: Sequence[Float64Array]) -> Bools:
+    taken = np.zeros(len(sure[0]), bool)
+    for one, how_sure in zip(inserted, sure, strict=True):
+        for found in exits:
+            if found.segment == one.segment:
+                taken |= how_sure >= as_threshold(found.threshold, found.rule)
+    return taken
+
+
+def _refusal(task: str, one: Inserted, asked: Asked, reached: int, planned: Planned) -> str:
+    needed = asked.least_frames
+    what = f"no threshold of {one.segment} is shown to disagree on at most {100 * asked.max_disagreement:g} %"
+    if asked.kind == "selective" and planned.expected_rate:
+        needed = round(needed / planned.expected_rate)
+    return (
+        f"{what} of {task} at {100 * asked.confidence:g} % with {reached:,} frames, {needed:,} are the least: "
+        "it is left out; give more frames, or allow more"
+    )
+
+
+def with_policies(bundle: Bundle, exits: dict[str, list[Exit]]) -> Bundle:
+    """The bundle whose tasks have these exits."""
+    tasks = (dataclasses.replace(t, exits=tuple(exits.get(t.name, ()))) for t in bundle.manifest.tasks)
+    return bundle.with_tasks(tasks)

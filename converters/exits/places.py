@@ -1,0 +1,157 @@
+"""Where a task of a joined graph could exit: tensors that every path of one of its segments passes through."""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy.typing as npt
+import onnx
+from onnx import numpy_helper
+
+from multigraft.bundle.manifest import Task
+from multigraft.converters.network.multitask import MultiTaskModel, SegmentSpec
+from multigraft.converters.network.network import ACTIVATIONS, LINEAR, node_macs, node_weights
+
+LEAST_SAVED = 0.05
+"""Share of the task's MACs that has to lie behind an exit."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """A tensor behind which a task could exit.
+
+    Attributes:
+        segment: The segment that writes it.
+        tensor: ONNX name.
+        shape: Without the batch: (channels, height, width) or (features,).
+        macs: Multiply-accumulates of the task per frame up to and including it.
+        ends_segment: It is an output of the segment already, which need not be split.
+    """
+
+    segment: str
+    tensor: str
+    shape: tuple[int, ...]
+    macs: int
+    ends_segment: bool
+
+
+class Places:
+    """The places of a joined graph.
+
+    Args:
+        multitask: The graph and its segments; batch 1.
+    """
+
+    def __init__(self, multitask: MultiTaskModel) -> None:
+        self._multitask = multitask
+        graph = multitask.model.graph
+        self._nodes = list(graph.node)
+        self._constants: dict[str, npt.NDArray[Any]] = {i.name: numpy_helper.to_array(i) for i in graph.initializer}
+
+    @functools.cached_property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Shapes without the batch, of tensors that have one of 1."""
+        inferred = onnx.shape_inference.infer_shapes(self._multitask.model, data_prop=True).graph
+        known = {}
+        for value in [*inferred.input, *inferred.value_info, *inferred.output]:
+            shape = tuple(d.dim_value for d in value.type.tensor_type.shape.dim)
+            if shape[:1] == (1,) and all(shape):
+                known[value.name] = shape[1:]
+        return known
+
+    def task_macs(self, task: Task) -> int:
+        """Multiply-accumulates of all segments of a task."""
+        chosen = (s for s in self._multitask.segments if s.name in task.segments)
+        return sum(self._macs(node) for segment in chosen for node in self._nodes_of(segment))
+
+    def of(self, task: Task) -> list[Place]:
+        """In running order, one for each stretch that holds at least one linear layer."""
+        total, done, found = self.task_macs(task), 0, []
+        for segment in (s for s in self._multitask.segments if s.name in task.segments):
+            nodes = self._nodes_of(segment)
+            for tensor, macs in self._within(segment, nodes):
+                shape = self.shapes.get(tensor)
+                if shape is not None and len(shape) in (1, 3) and tensor not in task.outputs:
+                    found.append(Place(segment.name, tensor, shape, done + macs, tensor in segment.outputs))
+            done += sum(map(self._macs, nodes))
+        return [place for place in found if total - place.macs >= LEAST_SAVED * total]
+
+    def logits_of(self, task: Task) -> str:
+        """The tensor with the logits of a classification: what its softmax reads, or else its output."""
+        writers = {o: node for node in self._nodes for o in node.output}
+        writer = writers.get(task.outputs[0])
+        while writer is not None and writer.op_type in ("Identity", "Flatten", "Reshape", "Squeeze"):
+            writer = writers.get(writer.input[0])
+        return writer.input[0] if writer is not None and writer.op_type == "Softmax" else task.outputs[0]
+
+    def _macs(self, node: onnx.NodeProto) -> int:
+        if any(name not in self.shapes for name in (node.input[0], node.output[0])):
+            return 0
+        return node_macs(node, self._constants, self.shapes)
+
+    def _nodes_of(self, segment: SegmentSpec) -> list[onnx.NodeProto]:
+        """Everything between the inputs and the outputs of a segment, in running order."""
+        needed, ends, nodes = set(segment.outputs), set(segment.inputs), []
+        for node in reversed(self._nodes):
+            if any(o in needed and o not in ends for o in node.output):
+                nodes.append(node)
+                needed.update(name for name in node.input if name)
+        return nodes[::-1]
+
+    def _within(self, segment: SegmentSpec, nodes: Sequence[onnx.NodeProto]) -> Iterator[tuple[str, int]]:
+        """(tensor, MACs of the segment up to it) of those that alone are alive behind their node."""
+        last_use: dict[str, float] = {}
+        readers: dict[str, list[onnx.NodeProto]] = {}
+        for index, node in enumerate(nodes):
+            for name in node.input:
+                last_use[name] = index
+                readers.setdefault(name, []).append(node)
+        last_use |= dict.fromkeys(segment.outputs, float("inf"))
+        live, macs = set(segment.inputs), 0
+        candidate: tuple[str, int] | None = None
+        for index, node in enumerate(nodes):
+            if node.op_type in LINEAR and node_weights(node, self._constants) > 0 and candidate is not None:
+                yield candidate
+                candidate = None
+            macs += self._macs(node)
+            live |= {o for o in node.output if o}
+            live = {n for n in live if last_use.get(n, -1.0) > index}
+            if len(live) != 1 or not macs:
+                continue
+            (name,) = live
+            if not any(reader.op_type in ACTIVATIONS for reader in readers.get(name, ())):
+                candidate = name, macs
+        if candidate is not None and candidate[0] in segment.outputs:
+            yield candidate
+
+
+def split_at(segments: Sequence[SegmentSpec], place: Place) -> tuple[list[SegmentSpec], str]:
+    """The segments with that of ``place`` in two, and the name of the second part; empty where it ends there anyway.
+
+    The first part keeps its name.
+    """
+    if place.ends_segment:
+        return list(segments), ""
+    names, number = {s.name for s in segments}, 2
+    stem = re.sub(r"_\d+$", "", place.segment)
+    stem = stem if stem in names else place.segment
+    while f"{stem}_{number}" in names:
+        number += 1
+    second = f"{stem}_{number}"
+    parts = []
+    for segment in segments:
+        if segment.name == place.segment:
+            parts.append(SegmentSpec(segment.name, segment.inputs, (place.tensor,)))
+            parts.append(SegmentSpec(second, (place.tensor,), segment.outputs))
+        else:
+            parts.append(segment)
+    return parts, second
+
+
+def constants_of(values: Mapping[str, npt.NDArray[Any]]) -> list[onnx.TensorProto]:
+    """Arrays as the constants of a graph."""
+    return [numpy_helper.from_array(value, name) for name, value in values.items()]

@@ -1,0 +1,161 @@
+"""Which exits pay: heads at all places, judged by exit rate times MACs saved, on frames that no fit has seen."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from multigraft.converters.exits.heads import Head, Rows, fit_head
+from multigraft.converters.exits.places import Place
+from multigraft.exits.policy import Rule
+from multigraft.exits.sureness import surenesses
+from multigraft.exits.temperature import fit_temperature
+from multigraft.exits.thresholds import Asked, Bools, expected_rate
+from multigraft.tensors.arrays import Float64Array
+
+RULES: tuple[Rule, ...] = ("probability", "margin", "entropy")
+LEAST_GAIN = 0.01
+"""Share of the task's MACs that an exit, or one more, has to save."""
+LEAST_REACHING = 200
+"""Frames to fit a later exit on."""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A place, and what its tensor is on the frames of the fit.
+
+    Attributes:
+        place: Where.
+        grid: Cells a side.
+        features: (frames, features) float32.
+    """
+
+    place: Place
+    grid: int
+    features: Rows
+
+
+@dataclass(frozen=True)
+class Planned:
+    """An exit before its threshold is known.
+
+    Attributes:
+        place: Where.
+        head: What answers.
+        rule: What makes an answer sure.
+        temperature: Divides its logits.
+        surenesses: (n,) of the frames of the fit that reach it, each by a head fitted without it.
+        expected_rate: Share of the frames that reach it which will take it, as far as these frames tell.
+    """
+
+    place: Place
+    head: Head
+    rule: Rule
+    temperature: float
+    surenesses: Float64Array
+    expected_rate: float
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Exits of one task in running order, and the share of its MACs that they are expected to save."""
+
+    exits: tuple[Planned, ...]
+    saved: float
+
+
+def plan_exits(
+    candidates: Sequence[Candidate],
+    logits: Rows,
+    task_macs: int,
+    asked: Asked,
+    frames: int,
+    most: int,
+    tell: Callable[[int, int], None] = lambda done, total: None,
+) -> Plan:
+    """The exits that save most; one more is taken as long as it saves more.
+
+    Args:
+        candidates: In running order.
+        logits: (frames of the fit, classes) of the whole network.
+        task_macs: Of the task without exits.
+        asked: The promise of all exits together.
+        frames: How many frames will test thresholds.
+        most: Exits at most.
+        tell: Told how many candidates of how many are judged.
+    """
+    judge = _Judge(candidates, logits, task_macs, asked, frames)
+    best = Plan((), 0.0)
+    chosen: tuple[int, ...] = ()
+    tried, total = 0, len(candidates)
+    for _ in range(most):
+        taken = {candidates[i].place.tensor for i in chosen}
+        options = [tuple(sorted((*chosen, i))) for i, c in enumerate(candidates) if c.place.tensor not in taken]
+        found = best
+        for option in options:
+            plan = judge(option)
+            tried += 1
+            tell(min(tried, total), total)
+            if plan is not None and plan.saved > found.saved:
+                found, chosen = plan, option
+        if found.saved < best.saved + LEAST_GAIN:
+            break
+        best = found
+    return best
+
+
+class _Judge:
+    def __init__(
+        self, candidates: Sequence[Candidate], logits: Rows, task_macs: int, asked: Asked, frames: int
+    ) -> None:
+        self._candidates = candidates
+        self._logits = logits
+        self._classes = logits.argmax(axis=1)
+        self._task_macs = task_macs
+        self._asked = asked
+        self._frames = frames
+        self._heads: dict[tuple[int, bytes], Head] = {}
+
+    def __call__(self, option: tuple[int, ...]) -> Plan | None:
+        """What exits at these candidates save; None where one of them would never be taken."""
+        asked, portion = self._asked.split(len(option)), self._frames // len(option)
+        reach = np.ones(len(self._logits), bool)
+        exits, saved = [], 0.0
+        for number in option:
+            if reach.sum() < LEAST_REACHING:
+                return None
+            candidate, share = self._candidates[number], float(reach.mean())
+            head = self._head(number, reach)
+            planned, leave = self._planned(candidate.place, head, reach, asked, round(portion * share))
+            if planned.expected_rate == 0:
+                return None
+            behind = self._task_macs - candidate.place.macs
+            saved += share * (planned.expected_rate * behind - head.macs) / self._task_macs
+            exits.append(planned)
+            reach[np.flatnonzero(reach)[leave]] = False
+        return Plan(tuple(exits), saved)
+
+    def _head(self, number: int, reach: Bools) -> Head:
+        key = number, np.packbits(reach).tobytes()
+        if key not in self._heads:
+            candidate = self._candidates[number]
+            self._heads[key] = fit_head(candidate.features[reach], self._logits[reach], candidate.grid)
+        return self._heads[key]
+
+    def _planned(self, place: Place, head: Head, reach: Bools, asked: Asked, frames: int) -> tuple[Planned, Bools]:
+        """The exit by its best rule, and which of the frames that reach it leave."""
+        classes = self._classes[reach]
+        agrees = head.predicted.argmax(axis=1) == classes
+        temperature = fit_temperature(head.predicted, classes)
+        best: Planned | None = None
+        for rule in RULES:
+            sure = surenesses(head.predicted, rule, temperature)
+            rate = expected_rate(sure, agrees, asked, frames)
+            if best is None or rate > best.expected_rate:
+                best = Planned(place, head, rule, temperature, sure, rate)
+        assert best is not None
+        leave = np.zeros(len(agrees), bool)
+        leave[np.argsort(-best.surenesses, kind="stable")[: round(best.expected_rate * len(agrees))]] = True
+        return best, leave

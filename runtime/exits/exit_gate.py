@@ -1,0 +1,68 @@
+"""One early exit of a running engine: its decision, its counts, and the audit that may close it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from multigraft.exits.audit import Audit
+from multigraft.exits.policy import Exit
+
+
+class ExitGate:
+    """An exit that is open until its audit says that it breaks its promise.
+
+    Args:
+        task: Whose exit it is.
+        policy: As the manifest says.
+        is_sure: Whether the logits, as they are now, let a frame leave.
+
+    Attributes:
+        task: As given.
+        policy: As given.
+        reached: Frames for which it was computed.
+        taken: Those of them that were sure enough, audited or not.
+        audit: What runs to the end as well, and how often that said otherwise.
+        is_open: Frames may leave.
+        tell: Takes a sentence when it closes; the log "multigraft.exits" unless that is changed.
+    """
+
+    __slots__ = ("audit", "is_open", "is_sure", "policy", "reached", "taken", "task", "tell")
+
+    def __init__(self, task: str, policy: Exit, is_sure: Callable[[], bool]) -> None:
+        self.task = task
+        self.policy = policy
+        self.is_sure = is_sure
+        self.reached = 0
+        self.taken = 0
+        self.audit = Audit(policy.promise.max_disagreement)
+        self.is_open = True
+        self.tell: Callable[[str], None] = logging.getLogger("multigraft.exits").warning
+
+    @property
+    def rate(self) -> float | None:
+        """Share of the frames that reach it and take it; None before the first."""
+        return self.taken / self.reached if self.reached else None
+
+    def audited(self, agrees: bool) -> None:
+        """Count an audited frame, and close where the promise is refuted, which is told."""
+        if self.audit.add(agrees) and self.is_open:
+            self.is_open = False
+            self.tell(
+                f"exit {self.policy.segment} of task {self.task} is closed: {self.audit.disagreed} of "
+                f"{self.audit.audited} audited frames disagree, and at most "
+                f"{100 * self.policy.promise.max_disagreement:g} % were promised; the whole network answers from now on"
+            )
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data: counts since the engine was made."""
+        return {
+            "task": self.task,
+            "reached": self.reached,
+            "taken": self.taken,
+            "rate": self.rate,
+            "audited": self.audit.audited,
+            "disagreed": self.audit.disagreed,
+            "open": self.is_open,
+        }

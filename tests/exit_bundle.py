@@ -1,0 +1,52 @@
+"""Bundles with an early exit, built in code."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from multigraft.answers.kind import Kind
+from multigraft.bundle.bundle import Bundle
+from multigraft.exits.policy import Exit, Promise, PromiseKind, Rule
+from tests.bundle_builder import assemble
+from tests.tflite_builder import Graph
+
+EXIT = "exit_garment"
+LOGITS = "exit/out"
+
+
+def policy(
+    threshold: float,
+    *,
+    rule: Rule = "probability",
+    audited: float = 0.0,
+    kind: PromiseKind = "selective",
+    max_disagreement: float = 0.01,
+) -> Exit:
+    """What the manifest says of the exit."""
+    promise = Promise(kind, max_disagreement, 0.95, 1000, 1000, 400, 1)
+    return Exit(EXIT, LOGITS, rule, 1.0, threshold, promise, audited)
+
+
+def build(found: Exit, heads: tuple[str, ...] = ("garment", "digit"), float32: bool = False) -> Bundle:
+    """A trunk, a classification a head, and an exit of the first of them right behind the trunk.
+
+    Args:
+        found: What is said of the exit.
+        heads: Names of the tasks.
+        float32: Weights and activations.
+    """
+    graph = Graph(seed=7, float32=float32)
+    source = graph.input("image", (1, 28, 28, 1))
+    trunk = graph.conv("trunk/conv2", graph.conv("trunk/conv1", source, 8), 16, stride=2)
+    early = graph.dense(LOGITS, graph.mean("exit/mean", trunk), 10)
+    segments = {"trunk": ["trunk/conv1", "trunk/conv2"], EXIT: ["exit/mean", LOGITS]}
+    tasks: dict[str, tuple[Kind, str, tuple[str, ...]]] = {}
+    for name in heads:
+        branch = graph.conv(f"{name}/conv", trunk, 16, stride=2)
+        out = graph.dense(f"{name}/out", graph.mean(f"{name}/mean", branch), 10)
+        segments[f"head_{name}"] = [f"{name}/conv", f"{name}/mean", f"{name}/out"]
+        tasks[name] = ("classification", out, ())
+    # The builder records outputs of tasks alone, so the exit is one until the manifest says better.
+    whole = assemble(graph, segments, {**tasks, "early": ("classification", early, ())}).bundle
+    kept = [t for t in whole.manifest.tasks if t.name != "early"]
+    return whole.with_tasks([dataclasses.replace(kept[0], exits=(found,)), *kept[1:]])

@@ -1,0 +1,210 @@
+"""A frame that is sure enough leaves early, and what it skips is not run."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import numpy as np
+import pytest
+
+from multigraft.bundle.bundle import Bundle
+from multigraft.exits.policy import Exit
+from multigraft.runtime import Engine
+from multigraft.runtime.benchmark import measure_latency
+from multigraft.runtime.exits.exit_gate import ExitGate
+from multigraft.runtime.parts import Part, parts_of
+from multigraft.runtime.scheduling.measuring import measure_times
+from multigraft.runtime.service.figures import Figures
+from multigraft.runtime.turns import Turn
+from tests.exit_bundle import EXIT, build, policy
+
+ALWAYS, NEVER = 0.0, 2.0
+
+
+def frames(count: int, seed: int = 1) -> list[np.ndarray]:
+    return list(np.random.default_rng(seed).integers(0, 256, (count, 28, 28), np.uint8))
+
+
+def sure_of(bundle: Bundle, some: list[np.ndarray], found: Exit) -> list[float]:
+    """Probability of the early answer of each frame."""
+    engine = Engine(bundle)
+    engine.gates[EXIT].is_sure = lambda: True
+    return [engine.run(frame, ("garment",)).answers["garment"].score for frame in some]
+
+
+@pytest.fixture(scope="module")
+def middling() -> tuple[Bundle, list[np.ndarray], list[float]]:
+    """A bundle whose exit half of the frames take."""
+    some = frames(40)
+    scores = sure_of(build(policy(ALWAYS)), some, policy(ALWAYS))
+    return build(policy(float(np.median(scores)))), some, scores
+
+
+def test_a_frame_that_leaves_runs_trunk_and_exit_alone() -> None:
+    result = Engine(build(policy(ALWAYS), ("garment",))).run(frames(1)[0])
+    assert list(result.latency_us) == ["trunk", EXIT]
+    assert result.exits == {"garment": EXIT}
+    assert result.to_json()["exits"] == {"garment": EXIT}
+
+
+def test_a_frame_that_stays_is_answered_as_without_exits() -> None:
+    bundle = build(policy(NEVER))
+    engine, whole = Engine(bundle), Engine(bundle, exits=False)
+    for frame in frames(5):
+        result = engine.run(frame)
+        assert result.answers == whole.run(frame).answers
+        assert result.exits == {}
+        assert list(result.latency_us) == ["trunk", EXIT, "head_garment", "head_digit"]
+    assert whole.run(frames(1)[0]).exits is None
+    assert whole.gates == {}
+
+
+def test_other_tasks_go_on_when_one_leaves() -> None:
+    bundle = build(policy(ALWAYS))
+    result, whole = Engine(bundle).run(frames(1)[0]), Engine(bundle, exits=False).run(frames(1)[0])
+    assert list(result.latency_us) == ["trunk", EXIT, "head_digit"]
+    assert result.answers["digit"] == whole.answers["digit"]
+    assert Engine(bundle).run(frames(1)[0], ("digit",)).exits is None
+
+
+@pytest.mark.parametrize("float32", [False, True])
+def test_the_threshold_decides_frame_by_frame(float32: bool) -> None:
+    some = frames(40)
+    scores = sure_of(build(policy(ALWAYS), float32=float32), some, policy(ALWAYS))
+    threshold = float(np.median(scores))
+    engine = Engine(build(policy(threshold), float32=float32))
+    taken = [bool(engine.run(frame, ("garment",)).exits) for frame in some]
+    assert taken == [score >= threshold for score in scores]
+    assert 0 < sum(taken) < 40
+    gate = engine.gates[EXIT]
+    assert (gate.reached, gate.taken, gate.rate) == (40, sum(taken), sum(taken) / 40)
+
+
+def test_turns_answer_as_the_engine_does(middling: tuple[Bundle, list[np.ndarray], list[float]]) -> None:
+    bundle, some, _ = middling
+    engine, other = Engine(bundle), Engine(bundle)
+    for frame in some:
+        turn = Turn(engine, frame)
+        for task in ("garment", "digit"):
+            turn.ask(task)
+        told, result = turn.result(), other.run(frame)
+        assert told.answers == result.answers
+        assert told.exits == result.exits
+        assert set(told.latency_us) == set(result.latency_us)
+
+
+def test_admission_counts_frames_that_take_no_exit(middling: tuple[Bundle, list[np.ndarray], list[float]]) -> None:
+    bundle, some, _ = middling
+    engine = Engine(bundle)
+    turn = Turn(engine, some[0], exits=False)
+    assert turn.ask("garment") == Engine(bundle, exits=False).run(some[0]).answers["garment"]
+    assert {"trunk", EXIT, "head_garment"} <= set(turn.times_us)
+    shown = iter(some)
+    assert measure_times(engine, lambda: next(shown), ("garment",), rounds=20, rest_s=0).rounds == 20
+    assert engine.gates[EXIT].reached == 0
+
+
+def test_latency_and_parts_know_every_segment(middling: tuple[Bundle, list[np.ndarray], list[float]]) -> None:
+    bundle, some, _ = middling
+    engine = Engine(bundle)
+    timing = measure_latency(engine, some, None, 40, 0)
+    assert timing.segments["trunk"].samples == 40
+    assert 0 < timing.segments["head_garment"].samples < 40
+    assert Part("segment", EXIT) in parts_of(engine, some[0])
+
+
+def test_figures_tell_the_exits(middling: tuple[Bundle, list[np.ndarray], list[float]]) -> None:
+    bundle, some, _ = middling
+    engine = Engine(bundle)
+    figures = Figures(engine.manifest, None)
+    figures.exits = engine.exits_to_json
+    for frame in some:
+        figures.answered(engine.run(frame))
+    told = figures.to_json()["exits"][EXIT]
+    assert told["reached"] == 40
+    assert told["rate"] == told["taken"] / 40
+    assert told["open"]
+
+
+def test_audited_frames_are_answered_by_the_whole_network() -> None:
+    bundle = build(policy(ALWAYS, audited=0.25, max_disagreement=0.99))
+    engine, whole = Engine(bundle, audit_seed=4), Engine(bundle, exits=False)
+    audited = 0
+    for frame in frames(60):
+        result = engine.run(frame)
+        if not result.exits:
+            audited += 1
+            assert result.answers == whole.run(frame).answers
+    gate = engine.gates[EXIT]
+    assert audited == gate.audit.audited
+    assert 5 <= audited <= 30
+    assert gate.taken == 60
+
+
+def test_the_draw_is_that_of_its_seed() -> None:
+    bundle = build(policy(ALWAYS, audited=0.5, max_disagreement=0.99))
+
+    def drawn(seed: int) -> list[bool]:
+        engine = Engine(bundle, audit_seed=seed)
+        return [bool(engine.run(frame).exits) for frame in frames(30)]
+
+    assert drawn(1) == drawn(1)
+    assert drawn(1) != drawn(2)
+
+
+def test_an_exit_that_breaks_its_promise_is_closed_and_told(caplog: pytest.LogCaptureFixture) -> None:
+    engine = Engine(build(policy(ALWAYS, audited=0.5)))
+    whole = Engine(engine.bundle, exits=False)
+    early = Engine(build(policy(ALWAYS)))
+    # Random weights: the exit answers many frames otherwise.
+    some = frames(400)
+    wrong = sum(early.run(f).answers["garment"].index != whole.run(f).answers["garment"].index for f in some[:100])
+    assert wrong > 20
+    with caplog.at_level(logging.WARNING, "multigraft.exits"):
+        results = [engine.run(frame) for frame in some]
+    gate = engine.gates[EXIT]
+    assert not gate.is_open
+    assert gate.audit.is_broken
+    (record,) = caplog.records
+    assert "exit_garment of task garment is closed" in record.getMessage()
+    last = results[-1]
+    assert last.exits == {}
+    assert EXIT not in last.latency_us
+    assert last.answers == whole.run(some[-1]).answers
+
+
+def test_a_marginal_promise_counts_frames_that_stay() -> None:
+    engine = Engine(build(policy(NEVER, audited=1.0, kind="marginal")))
+    for frame in frames(10):
+        engine.run(frame)
+    assert engine.gates[EXIT].audit.audited == 10
+    selective = Engine(build(policy(NEVER, audited=1.0)))
+    selective.run(frames(1)[0])
+    assert selective.gates[EXIT].audit.audited == 0
+
+
+@pytest.mark.parametrize("kind", ["selective", "marginal"])
+def test_audits_close_in_time_and_hardly_ever_for_nothing(kind: Any) -> None:
+    """Through the gate, as the engine tells it: 0.5 % disagree, and later a fifth does."""
+    random = np.random.default_rng(8)
+    false_alarms, late = 0, 0
+    for _ in range(200):
+        gate = ExitGate("garment", policy(ALWAYS, audited=0.1, kind=kind), lambda: True)
+        gate.tell = lambda sentence: None
+        wrong = shown = 0
+        for disagrees, is_audited in zip(random.random(20_000) < 0.005, random.random(20_000) < 0.1, strict=True):
+            if is_audited:
+                gate.audited(not disagrees)
+            wrong += bool(disagrees and not is_audited)
+            shown += 1
+        false_alarms += not gate.is_open
+        while gate.is_open:
+            disagrees, is_audited = random.random() < 0.2, random.random() < 0.1
+            if is_audited:
+                gate.audited(not disagrees)
+            wrong += bool(disagrees and not is_audited)
+            shown += 1
+        late += wrong / shown > 0.015
+    assert false_alarms <= 10
+    assert late <= 10
