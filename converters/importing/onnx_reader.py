@@ -17,6 +17,7 @@ from multigraft.converters.importing.forms.unused_inputs import leave_out_unused
 from multigraft.converters.importing.forms.well_formed import refuse_broken_tensors, refuse_broken_text
 from multigraft.converters.importing.local_functions import expand_functions, refuse_explosion
 from multigraft.converters.importing.node_names import label
+from multigraft.converters.importing.qonnx import write_out_quantisers
 from multigraft.converters.job.progress import Report, silent
 from multigraft.converters.network.network import name_nodes_once
 from multigraft.errors import InputError, MultigraftError, UnsupportedOperatorError, one_line
@@ -90,11 +91,14 @@ def read_onnx(path: Path, report: Report = silent) -> onnx.ModelProto:
         model = expand_functions(model, str(path))
         sort_nodes(model.graph, str(path))
         name_nodes_once(model.graph)
+        quantisers = write_out_quantisers(model, str(path))
         write_out_sparse(model, str(path))
     except MultigraftError:
         raise
     except Exception as error:
         raise InputError(f"{path} is not valid ONNX: {one_line(error)}", "export it again") from error
+    if quantisers:
+        report(f"note: {path.name} holds {quantisers} quantisers of QONNX, which are written out")
     for name in leave_out_unused_inputs(model):
         report(f"note: nothing in {path.name} reads its input {name}, which is left out")
     for name in leave_out_repeated_outputs(model):
