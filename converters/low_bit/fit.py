@@ -133,7 +133,10 @@ class Fitting:
             beside: The other side of its sum, likewise, or None.
             prior: Weights to stay near, outputs x inputs.
         """
-        held_out = (np.arange(len(design)) // self.kept(layer)) % HELD_OUT_EVERY == 0
+        together = self.kept(layer) if len(self.feeds) > 1 else 1
+        held_out = (np.arange(len(design)) // together) % HELD_OUT_EVERY == 0
+        if held_out.all():  # One row fits as well as it can.
+            held_out[:] = False
         clamp = self.clamp(layer)
         offsets = beside[None] if beside is not None and clamp else None
         return fit_rows(design[None], goal[None], held_out, prior.T[None], clamp, offsets)

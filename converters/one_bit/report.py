@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from multigraft.agreement.agreement import Agreement
+from multigraft.converters.low_bit.report import LEAST_SAVED, LEAST_SAVED_BYTES
 from multigraft.converters.settings.convert_settings import Weights
 
-LEAST_GAIN = 0.05
-"""Of a network's time, or of its memory: with less gained in both, int8 is the better answer."""
+LEAST_FASTER = 0.05
+"""Of a network's time: with less gained, and too little memory, int8 is the better answer."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,9 @@ class OneBits:
     @property
     def is_int8_better(self) -> bool:
         """Whether so little is gained that int8 is the better answer."""
-        return max(self._faster, self._smaller) < LEAST_GAIN
+        saved = self.memory_before - self.memory_after
+        is_smaller = self._smaller >= LEAST_SAVED and saved >= LEAST_SAVED_BYTES
+        return self._faster < LEAST_FASTER and not is_smaller
 
     @property
     def _faster(self) -> float:

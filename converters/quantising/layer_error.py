@@ -133,7 +133,7 @@ class _Alone:
     @classmethod
     def of(cls, graph: Graph, op: Op, name: str, known: Collection[str]) -> Self | None:
         """None if it cannot be run alone."""
-        sources = {n: _float_source(graph, n) for n in op.inputs if n and graph.constant(n) is None}
+        sources = {n: _float_source(graph, n, known) for n in op.inputs if n and graph.constant(n) is None}
         if any(source not in known for source in sources.values()):
             return None
         tensors = [graph.tensors[n] for n in (*op.inputs, *op.outputs) if n]
@@ -148,10 +148,10 @@ class _Alone:
         return real(self._taps(given)[self._name], self._graph.tensors[self._name])
 
 
-def _float_source(graph: Graph, name: str) -> str:
-    """The tensor of the float network that ``name`` stores, seen through conversions."""
+def _float_source(graph: Graph, name: str, known: Collection[str]) -> str:
+    """The tensor of the float network that ``name`` stores: itself, or what it is converted from."""
     writer = graph.producer(name)
-    while writer is not None and writer.name in _CONVERSIONS:
+    while name not in known and writer is not None and writer.name in _CONVERSIONS:
         name = writer.inputs[0]
         writer = graph.producer(name)
     return name

@@ -8,6 +8,7 @@ import pytest
 from multigraft.converters.conversion.interpreters import tapped
 from multigraft.converters.low_bit.fit import Fitting
 from multigraft.converters.one_bit.fit import Solver
+from multigraft.converters.quantising.layer_error import layer_error
 from tests.converters.graph_builder import GraphBuilder
 from tests.converters.low_bit.networks import fitting, network
 from tests.converters.low_bit.test_fit import level
@@ -47,6 +48,21 @@ def test_a_choice_gives_the_same_whatever_was_solved_before(solver: Solver, fit:
     fresh = Solver(fit).solved({"wide": 1, "deep": 1})
     assert tapped(after.graph, after.graph.outputs) == tapped(fresh.graph, fresh.graph.outputs)
     assert after.errors == fresh.errors and set(after.errors) == {"wide", "deep"}
+
+
+def test_the_sum_behind_a_noisy_layer_is_not_called_noisy_itself(solver: Solver, fit: Fitting) -> None:
+    for bases in (1, 2):
+        graph = solver.solved({"narrow": bases}).graph
+        errors = {layer.tensor: layer for layer in layer_error(fit.floating, graph, fit.feeds[:4]).layers}
+        assert errors["total"].sqnr_db < 20 < 30 < errors["total"].own_sqnr_db
+
+
+@pytest.mark.parametrize("frames", [1, 2])
+def test_one_frame_or_two_change_no_answer_beyond_noise(frames: int) -> None:
+    few = fitting(network(), frames)
+    graph = Solver(few).solved({"deep": 1}).graph
+    assert level(few, graph) > 0
+    assert all(np.isfinite(t.data).all() for t in graph.tensors.values() if t.data is not None)
 
 
 def test_a_layer_that_signs_hold_is_found_without_loss() -> None:

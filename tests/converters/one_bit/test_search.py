@@ -65,21 +65,21 @@ def test_all_convolutions_between_have_1_bit_where_that_is_asked_for(fit: Fittin
 
 def one(latency_us: float, memory: int, layers: int = 1) -> OneBits:
     layer = OneBitLayer("deep", "CONV_2D", 1, 4000, 600, 0.2, 12.0, -3.0)
-    return OneBits("auto-1bit", (layer,) * layers, 3, 100.0, latency_us, 1000, memory, minimum=0.9, missed=("wide",))
+    return OneBits("auto-1bit", (layer,) * layers, 3, 100.0, latency_us, 4 << 20, memory, minimum=0.9, missed=("wide",))
 
 
 def test_the_report_says_what_was_gained_and_when_int8_is_the_better_answer() -> None:
-    assert not one(80, 1000).is_int8_better and not one(120, 900).is_int8_better
-    slower = one(104, 990)
+    assert not one(80, 4 << 20).is_int8_better and not one(120, 3 << 20).is_int8_better
+    slower = one(104, 4_152_360)
     assert slower.is_int8_better
     assert "int8 is the better answer: 1 bit saves -4.0 % of the time and 1.0 % of the memory." in slower.sentences()
     assert slower.declined().sentences()[-1].endswith("so int8 is kept.")
-    none = one(100, 1000, 0).sentences()[-1]
+    none = one(100, 4 << 20, 0).sentences()[-1]
     assert "none of 3 convolutions gains by 1 bit and keeps an agreement of at least 0.9" in none
-    told = "\n".join(one(80, 900).sentences())
+    told = "\n".join(one(80, 4 << 20).sentences())
     assert "1 bit in deep (CONV_2D): 4,000 become 600 bytes, alone it leaves 12.0 dB at the outputs, -3 us" in told
     assert "given up, since too many answers changed: wide" in told
-    nothing = dataclasses.replace(one(100, 1000, 0), candidates=0)
+    nothing = dataclasses.replace(one(100, 4 << 20, 0), candidates=0)
     assert "between a first and a last layer" in nothing.sentences()[-1]
 
 
