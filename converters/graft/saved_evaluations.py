@@ -74,7 +74,7 @@ class SavedEvaluations:
             options: Everything else that decides the result.
             do: Makes it.
         """
-        depends_on = [self._network(network), self._frames(frames), repr(tuple(options))]
+        depends_on: list[bytes | str] = [self._network(network), self._frames(frames), repr(tuple(options))]
         return self._checkpoints.get(name, depends_on, do)
 
     def _network(self, network: Network) -> bytes:
