@@ -134,7 +134,7 @@ def graft(
     similarity = _similarity(settings, networks, evidence, collected, saved, report)
     outcome = _plan(settings, networks, evidence, collected, similarity, saved, report)
     if not settings.graft.thin.is_none:
-        options = _search_options(settings)
+        options = _search_options(settings, saved)
         outcome = with_thinning(outcome, networks, evidence, settings.graft.thin, options, report)
     plan = proved(outcome.chosen, networks, evidence, _search_options(settings))
     message = outcome.message + _judgement(plan, outcome, settings)

@@ -62,6 +62,21 @@ class SavedEvaluations:
         depends_on += [repr(join), repr(tuple(options)), "tails of several sources"]
         return _candidate_from(join, self._checkpoints.get("graft", depends_on, lambda: _candidate_bytes(evaluate())))
 
+    def step(
+        self, name: str, network: Network, frames: Frames, options: Sequence[Any], do: Callable[[], bytes]
+    ) -> bytes:
+        """What ``do`` gives of one network and frames.
+
+        Args:
+            name: What kind of step it is.
+            network: That it is of.
+            frames: All that it looks at.
+            options: Everything else that decides the result.
+            do: Makes it.
+        """
+        depends_on: list[bytes | str] = [self._network(network), self._frames(frames), repr(tuple(options))]
+        return self._checkpoints.get(name, depends_on, do)
+
     def _network(self, network: Network) -> bytes:
         """Everything an evaluation reads of a network: what it is called and its labels decide nothing."""
 

@@ -25,15 +25,18 @@ class Flow:
     Args:
         network: It stays untouched; :attr:`nodes` and :attr:`constants` are copies that may change.
         frames: Unlabeled.
+        behind: Of a network that is the same up to where that one has come: the values there are taken from it.
     """
 
-    def __init__(self, network: Network, frames: Frames) -> None:
+    def __init__(self, network: Network, frames: Frames, behind: Flow | None = None) -> None:
         self.network, self._frames = network, frames
         self.nodes = [_copy(n) for n in network.nodes]
         self.constants = dict(network.constants)
         self._writer = {o: i for i, n in enumerate(self.nodes) for o in n.output if o}
         self._start, self._from = network.input, 0
         self._values: Array | None = None
+        if behind is not None:
+            self._start, self._from, self._values = behind._start, behind._from, behind._values
         self._sessions: dict[tuple[str, ...], ort.InferenceSession] = {}
         self.step = max(1, min(CHUNK, network.batch)) if network.is_batched else 1
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -11,38 +11,50 @@ import numpy.typing as npt
 import onnx
 from onnx import numpy_helper
 
-from multigraft.converters.network.network import Array, Network, attributes
-from multigraft.converters.thinning.channels import Channels, constant_axis
+from multigraft.converters.network.network import Network, attributes
+from multigraft.converters.thinning.channels import Channels
+from multigraft.converters.thinning.ties import constant_axis
 
 Indices = npt.NDArray[np.int64]
+
+Kept = dict[str, tuple[Indices, int]]
+"""Tensor to the places that are left of it, in ascending order, and the axis along which they lie, batch included."""
+
+
+def kept_places(network: Network, groups: Sequence[Channels], kept: Sequence[Indices]) -> Kept:
+    """What is left of every tensor that loses something where ``kept`` channels of each group stay."""
+    gone: dict[str, list[Indices]] = {}
+    axes: dict[str, int] = {}
+    for group, some in zip(groups, kept, strict=True):
+        if len(some) == group.count:
+            continue
+        lost = np.setdiff1d(np.arange(group.count), some)
+        for name, place in group.tensors.items():
+            gone.setdefault(name, []).append(place.places[lost].reshape(-1))
+            axes[name] = place.axis
+    widths = {name: network.shapes[name][axis - 1] for name, axis in axes.items()}
+    return {name: (np.delete(np.arange(widths[name]), np.concatenate(gone[name])), axes[name]) for name in axes}
 
 
 def narrowed(network: Network, groups: Sequence[Channels], kept: Sequence[Indices]) -> Network:
     """``network`` with ``kept`` channels of each group alone; it stays untouched itself."""
     model = onnx.ModelProto()
     model.CopyFrom(network.model)
-    nodes, values = model.graph.node, dict(network.constants)
-    changed: dict[tuple[int, int], Array] = {}
-
-    def take(index: int, position: int, indices: Indices, axis: int) -> None:
-        value = changed.get((index, position))
-        value = values[nodes[index].input[position]] if value is None else value
-        changed[index, position] = np.take(value, indices, axis=axis)
-
-    for group, left in zip(groups, kept, strict=True):
-        if len(left) == group.count:
-            continue
-        for index in group.makers:
-            take(index, 1, left, weight_axes(nodes[index])[1])
-            _take_bias(values, nodes[index], index, left, take)
-        for index in group.readers:
-            axis = weight_axes(nodes[index])[0]
-            size = values[nodes[index].input[1]].shape[axis] // group.count
-            take(index, 1, spread(left, size), axis)
-        for index in group.between:
-            _take_between(network, nodes[index], index, group, left, take)
-    for (index, position), value in changed.items():
-        put(model, nodes[index], position, value)
+    left = kept_places(network, groups, kept)
+    made = {index for group in groups for index in group.makers}
+    read = {index for group in groups for index in group.readers}
+    between = {index for group in groups for index in group.between}
+    for index, node in enumerate(model.graph.node):
+        source, result = (left.get(names[0]) if len(names) else None for names in (node.input, node.output))
+        taken = Taken(network, model, node)
+        if index in made and result is not None:
+            taken.take(1, result[0], weight_axes(node)[1])
+            taken.take_bias(result[0])
+        if index in read and source is not None:
+            taken.take(1, source[0], weight_axes(node)[0])
+        if index in between and result is not None:
+            taken.take_between(result[0], result[1])
+        taken.put()
     return like(network, model)
 
 
@@ -53,48 +65,69 @@ def weight_axes(node: onnx.NodeProto) -> tuple[int, int]:
     return 0, 1
 
 
-def spread(channels: Indices, size: int) -> Indices:
-    """Indices of the inputs of these channels, each of which has ``size`` of them in a row."""
-    return (channels[:, None] * size + np.arange(size)).reshape(-1)
+class Taken:
+    """Constants of one node that lose channels.
 
+    Args:
+        network: As it was.
+        model: That is made of it.
+        node: Of that model.
+    """
 
-Take = Callable[[int, int, Indices, int], None]
-"""Takes channels of a constant: the node's index, the constant's position, the channels, their axis."""
+    def __init__(self, network: Network, model: onnx.ModelProto, node: onnx.NodeProto) -> None:
+        self._network, self._model, self._node = network, model, node
+        self._changed: dict[int, npt.NDArray[Any]] = {}
 
+    def take(self, position: int, indices: Indices, axis: int) -> None:
+        """Keep these of a constant."""
+        self._changed[position] = np.take(self._value(position), indices, axis=axis)
 
-def _take_bias(
-    constants: Mapping[str, npt.NDArray[Any]], node: onnx.NodeProto, index: int, left: Indices, take: Take
-) -> None:
-    if len(node.input) > 2 and node.input[2] and constants[node.input[2]].size > 1:
-        take(index, 2, left, constants[node.input[2]].ndim - 1)
+    def take_bias(self, indices: Indices) -> None:
+        """Keep these of a linear node's bias, if it has one for each output."""
+        if len(self._node.input) > 2 and self._node.input[2] and (value := self._value(2)).size > 1:
+            self.take(2, indices, value.ndim - 1)
 
-
-def _take_between(
-    network: Network, node: onnx.NodeProto, index: int, group: Channels, left: Indices, take: Take
-) -> None:
-    if node.op_type in ("Conv", "BatchNormalization"):
+    def take_between(self, indices: Indices, axis: int) -> None:
+        """Keep these channels of a node that works on each alone; ``axis`` is that of what it gives."""
+        network, node = self._network, self._node
+        if node.op_type == "Reshape":
+            # Each axis by its size but the batch, which may be -1: a 0 would copy a size that changes, too.
+            after = [self._value(1).reshape(-1)[0], *network.shapes[node.output[0]]]
+            after[axis] = len(indices)
+            self._changed[1] = np.array(after, np.int64)
+            return
+        if node.op_type in ("Conv", "BatchNormalization"):
+            for position, name in enumerate(node.input):
+                if position and name:
+                    self.take(position, indices, 0)
+            for attribute in node.attribute:
+                if attribute.name == "group":
+                    attribute.i = len(indices)
+            return
+        shape = network.shapes[node.output[0]]
         for position, name in enumerate(node.input):
-            if position and name:
-                take(index, position, left, 0)
-        for attribute in node.attribute:
-            if attribute.name == "group":
-                attribute.i = len(left)
-        return
-    tensor = next(n for n in node.input if n in group.tensors)
-    rank = len(network.shapes[tensor])
-    for position, name in enumerate(node.input):
-        if name in network.constants:
-            axis = constant_axis(network.constants[name].shape, group.tensors[tensor], group.count, rank)
-            if axis is not None and axis >= 0:
-                take(index, position, left, axis)
+            if name in network.constants:
+                along = constant_axis(network.constants[name].shape, axis, shape[axis - 1], len(shape))
+                if along is not None and along >= 0:
+                    self.take(position, indices, along)
+
+    def put(self) -> None:
+        """Give the node what is left."""
+        for position, value in self._changed.items():
+            put(self._model, self._node, position, value)
+
+    def _value(self, position: int) -> npt.NDArray[Any]:
+        found = self._changed.get(position)
+        return self._network.constants[self._node.input[position]] if found is None else found
 
 
-def put(model: onnx.ModelProto, node: onnx.NodeProto, position: int, value: Array) -> None:
+def put(model: onnx.ModelProto, node: onnx.NodeProto, position: int, value: npt.NDArray[Any]) -> None:
     """Let ``node`` alone read another constant: others may read the one that it read."""
     name = f"{node.output[0]}/thin/{position}"
     for old in [i for i in model.graph.initializer if i.name == name]:
         model.graph.initializer.remove(old)
-    model.graph.initializer.append(numpy_helper.from_array(np.ascontiguousarray(value, np.float32), name))
+    kind = np.int64 if value.dtype.kind == "i" else np.float32
+    model.graph.initializer.append(numpy_helper.from_array(np.ascontiguousarray(value, kind), name))
     while len(node.input) <= position:
         node.input.append("")
     node.input[position] = name

@@ -15,15 +15,21 @@ def pivots(covariance: Float64Array, importance: Float64Array) -> npt.NDArray[np
         covariance: (channels, channels), of the values that are read.
         importance: (channels,), the norm of the weights that read each.
     """
-    left = covariance * importance[:, None] * importance[None, :]
+    scaled = covariance * importance[:, None] * importance[None, :]
+    count = len(scaled)
+    gains = np.diagonal(scaled).copy()
+    # One row per channel taken: updating all that is left each time moves as much memory as that, again and again.
+    rows = np.empty((count, count))
     order: list[int] = []
-    free = np.ones(len(left), bool)
-    tiny = 1e-12 * max(float(np.trace(left)), 1e-300)
-    for _ in range(len(left)):
-        gain = np.where(free, np.diagonal(left), -np.inf)
-        best = int(gain.argmax())
-        free[best] = False
+    tiny = 1e-12 * max(float(gains.sum()), 1e-300)
+    taken = 0
+    for _ in range(count):
+        best = int(gains.argmax())
         order.append(best)
-        if gain[best] > tiny:
-            left = left - np.outer(left[:, best], left[best]) / left[best, best]
+        if gains[best] > tiny:
+            row = scaled[best] - rows[:taken, best] @ rows[:taken]
+            rows[taken] = row / np.sqrt(gains[best])
+            gains -= rows[taken] ** 2
+            taken += 1
+        gains[order] = -np.inf
     return np.array(order, np.int64)

@@ -9,7 +9,6 @@ Source of the idea: GRAIL (arXiv 2602.23795), Gram matrix and ridge after narrow
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,17 +18,14 @@ from multigraft.converters.graft.refit import bias_behind, clamp_bounds
 from multigraft.converters.job.progress import Report, silent
 from multigraft.converters.network.frames import Frames
 from multigraft.converters.network.network import Array, Network
-from multigraft.converters.thinning.channels import solvable
 from multigraft.converters.thinning.flow import Flow
-from multigraft.converters.thinning.narrow import Indices, like
+from multigraft.converters.thinning.narrow import Indices, Kept, like
+from multigraft.converters.thinning.ties import solvable
 from multigraft.refit.linear_layer import HELD_OUT_EVERY, MIN_GROUP_ROWS, MIN_ROWS, ROWS_PER_INPUT, LinearLayer
 from multigraft.refit.ridge import fit_rows
 
 DESIGN_BYTES = 1 << 30
 """Of a layer's rows; of wider layers fewer are used."""
-
-Kept = Mapping[str, tuple[Indices, int]]
-"""Tensor to the channels that are left of it and their axis."""
 
 
 @dataclass(frozen=True)

@@ -25,8 +25,7 @@ from multigraft.converters.similarity.representations import union_of
 from multigraft.converters.thinning.allot import allot
 from multigraft.converters.thinning.explain_thinning import explain_thinning
 from multigraft.converters.thinning.narrowest import Losses, narrowest
-from multigraft.converters.thinning.survey import survey
-from multigraft.converters.thinning.thin import thinned_to
+from multigraft.converters.thinning.saved_thinning import SavedThinning
 from multigraft.converters.thinning.tree import ThinnedTree, Tree
 
 
@@ -54,6 +53,7 @@ class ThinningSearch:
         self._networks = {n.name: n for n in networks}
         self._evidence, self._shares, self._options = evidence, shares, options
         self._limits, self._report = limits, report
+        self._steps = SavedThinning(options.saved, options.seed, report)
         self._done: dict[tuple[object, ...], tuple[Tree, ThinnedTree | None]] = {}
 
     def thinned(self, plan: SharingPlan) -> SharingPlan:
@@ -91,12 +91,12 @@ class ThinningSearch:
         label = " and ".join(tree.tasks)
         self._report(f"look at channels of {label}")
         outputs = [len(self._networks[task].outputs) for task in tree.tasks]
-        found = survey(joined, frames, self._options.seed, self._report, outputs)
+        found = self._steps.survey(joined, frames, outputs)
         macs = 0.0 if self._limits.prefer == "weights" else 1.0
 
         def made(widths: Sequence[int], how_far: str) -> ThinnedTree | None:
             self._report(f"thin {label} {how_far}")
-            thinned = thinned_to(found, widths, frames, self._options.seed, self._report)
+            thinned = self._steps.thinned(found, widths, frames)
             if not thinned.layers:
                 return None
             network, grafts = tree.parted(thinned.network)

@@ -14,10 +14,12 @@ from multigraft.converters.graft.refit import bias_behind
 from multigraft.converters.job.progress import Report, silent
 from multigraft.converters.network.frames import Frames
 from multigraft.converters.network.network import Network
-from multigraft.converters.thinning.channels import Channels, channel_groups, mixing
+from multigraft.converters.thinning.channels import Channels, channel_groups
 from multigraft.converters.thinning.flow import Flow
-from multigraft.converters.thinning.narrow import Indices, narrowed, put, spread
+from multigraft.converters.thinning.layout import Places
+from multigraft.converters.thinning.narrow import Indices, narrowed, put
 from multigraft.converters.thinning.pivots import pivots
+from multigraft.converters.thinning.ties import mixing
 from multigraft.refit.linear_layer import positions_used
 from multigraft.refit.ridge import RidgeSums
 from multigraft.tensors.arrays import Float64Array
@@ -34,7 +36,10 @@ STEPS = 16
 """In how many steps a group's channels go."""
 
 PROBED_FRAMES = 200
-"""On which a group's weight in the answers is measured."""
+PROBED_MACS = 400_000_000_000
+LEAST_PROBED_FRAMES = 48
+"""On how many a group's weight in the answers is measured: fewer where all of them would take a network more
+multiply-accumulates than PROBED_MACS, which are about half a minute's on two cores."""
 
 
 @dataclass(frozen=True)
@@ -60,42 +65,60 @@ class Read:
         rounding = np.finfo(np.float32).eps * np.trace(s.xx[0]) + 1e-9 * s.rows
         return xx + (RIDGE * np.trace(xx) / len(xx) + rounding) * np.eye(len(xx)), xy
 
-    def curve(self, order: Indices, count: int) -> Float64Array:
-        """Squared error over the variance when the first k channels are kept, (channels + 1,)."""
+    def curve(self, order: Indices, own: Places) -> Float64Array:
+        """Squared error over the variance when a group keeps its first k channels, and others all, (channels + 1,).
+
+        Args:
+            order: Of the channels.
+            own: The inputs of each, (channels, inputs of each).
+        """
         xx, xy = self.centred()
-        inputs = spread(order, len(xx) // count)
+        count, size = own.shape
+        others, mine = np.delete(np.arange(len(xx)), own.reshape(-1)), own[order].reshape(-1)
+        inputs = np.concatenate([others, mine])
         lower = np.linalg.cholesky(xx[np.ix_(inputs, inputs)])
-        explained = (np.linalg.solve(lower, xy[inputs]) ** 2).sum(1).reshape(count, -1).sum(1)
+        explained = (np.linalg.solve(lower, xy[inputs]) ** 2).sum(1)
+        of_others, steps = explained[: len(others)].sum(), explained[len(others) :].reshape(count, size).sum(1)
         whole = float(np.sum(self.sums.yy - self.sums.y**2 / self.sums.rows))
-        error: Float64Array = np.maximum(whole - np.concatenate([[0.0], np.cumsum(explained)]), 0)
+        error: Float64Array = np.maximum(whole - of_others - np.concatenate([[0.0], np.cumsum(steps)]), 0)
         # With few rows an input, what is left of these rows says too little of others: generalised cross-validation.
-        share = np.arange(count + 1) * (len(xx) // count) / self.sums.rows
+        share = (len(others) + np.arange(count + 1) * size) / self.sums.rows
         few = share * ROWS_AN_INPUT > 1
         error[few] = np.minimum(error[few] / np.maximum(1 - share[few], 1e-3) ** 2, whole)
         error[few & (share >= MOST_DETERMINED)] = whole
         if few.any():
             # The ridge pulls to the weights as they are, so leaving channels out and no more is what it costs at most.
-            apart = (xx * (self.weight @ self.weight.T))[np.ix_(inputs, inputs)][::-1, ::-1]
-            left_out = np.append(np.diagonal(apart.cumsum(0).cumsum(1))[::-1], 0.0)[:: len(xx) // count]
+            weight = self.weight[mine]
+            apart = (xx[np.ix_(mine, mine)] * (weight @ weight.T))[::-1, ::-1]
+            left_out = np.append(np.diagonal(apart.cumsum(0).cumsum(1))[::-1], 0.0)[::size]
             error[few] = np.minimum(error, left_out)[few]
         return error / self.variance
 
-    def solve(self, kept: Indices, count: int) -> tuple[Float64Array, Float64Array]:
-        """Weights (inputs, outputs) and intercept that read ``kept`` channels alone."""
-        xx, xy = self.centred()
-        inputs = spread(kept, len(xx) // count)
-        weight = np.linalg.solve(xx[np.ix_(inputs, inputs)], xy[inputs])
+    def solve(self, kept: Indices, own: Places) -> tuple[Float64Array, Float64Array]:
+        """Weights (inputs, outputs) and intercept that read all but the channels of a group that are not ``kept``.
+
+        Args:
+            kept: Of the channels.
+            own: As for :meth:`curve`.
+        """
+        inputs = np.delete(np.arange(len(self.weight)), np.delete(own, kept, axis=0).reshape(-1))
+        if len(inputs) < MOST_DETERMINED * self.sums.rows:
+            xx, xy = self.centred()
+            weight = np.linalg.solve(xx[np.ix_(inputs, inputs)], xy[inputs])
+        else:
+            # These rows can be fitted without error, which says nothing of others: the others are left out.
+            weight = self.weight[inputs]
         intercept = (self.sums.y[0] - self.sums.x[0][inputs] @ weight) / self.sums.rows
         return weight, intercept
 
-    def covariance(self, count: int) -> Float64Array:
-        """(channels, channels) of what is read, each channel times the norm of the weights that read it."""
-        s, size = self.sums, self.weight.shape[0] // count
+    def covariance(self, own: Places) -> Float64Array:
+        """(channels, channels) of what is read of a group, each channel times the norm of the weights that read it."""
+        s, (count, size) = self.sums, own.shape
         total = np.zeros((count, count))
-        for at in range(size):
-            x = s.x[0][at::size]
-            total += s.xx[0][at::size, at::size] / s.rows - np.outer(x, x) / s.rows**2
-        norms = np.sqrt((self.weight**2).reshape(count, -1).sum(1))
+        for inputs in own.T:
+            x = s.x[0][inputs]
+            total += s.xx[0][np.ix_(inputs, inputs)] / s.rows - np.outer(x, x) / s.rows**2
+        norms = np.sqrt((self.weight[own] ** 2).sum((1, 2)))
         result: Float64Array = total / size * norms[:, None] * norms[None, :] / (self.variance / s.rows)
         return result
 
@@ -139,21 +162,36 @@ def survey(
     ends = np.cumsum(outputs or [len(network.outputs)])[:-1]
     groups = channel_groups(network)
     reads = _reads(network, groups, frames, seed, report)
-    probed = frames[:PROBED_FRAMES]
-    was = _answers(network, probed)
+    every_macs = max(1, len(groups) * network.macs)
+    probed = frames[: max(LEAST_PROBED_FRAMES, min(PROBED_FRAMES, PROBED_MACS // every_macs))]
+    flow = Flow(network, probed)
+    was = _answers(flow)
+    cuts = list(network.cut_points)
     orders, curves = [], []
     for number, group in enumerate(groups, 1):
         report(f"weigh channels of {network.name} ({number} of {len(groups)})")
-        every = [reads[index] for index in group.readers]
-        order = pivots(np.sum([r.covariance(group.count) for r in every], axis=0), np.ones(group.count))
-        curve = np.sum([r.curve(order, group.count) for r in every], axis=0)
+        while cuts and cuts[0].node_index < group.makers[0]:
+            flow.advance(cuts.pop(0).name)
+        every = [(reads[index], _inputs(network, group, index)) for index in group.readers]
+        order = pivots(np.sum([read.covariance(own) for read, own in every], axis=0), np.ones(group.count))
+        curve = np.sum([read.curve(order, own) for read, own in every], axis=0)
         probe = max(1, group.count // 2)
-        changed = _answers(_solved(network, group, np.sort(order[:probe]), every), probed)
+        changed = _answers(Flow(_solved(network, group, np.sort(order[:probe]), every), probed, flow))
         by_task = np.array([part.mean() for part in np.split(_moved(was, changed), ends)])
         moved = by_task / max(float(curve[probe]), 1e-9)
         orders.append(order)
         curves.append({width: moved * float(curve[width]) for width in _widths(group.count)})
     return Survey(network, groups, tuple(orders), tuple(curves))
+
+
+def _inputs(network: Network, group: Channels, reader: int) -> Places:
+    """The inputs of a layer that are of each channel, (channels, inputs of each): all places and all of the kernel."""
+    node = network.nodes[reader]
+    layer = mixing(network, node)
+    assert layer is not None
+    place = group.tensors[node.input[0]]
+    size = layer.weight.shape[1] // network.shapes[node.input[0]][place.axis - 1]
+    return (place.places[:, :, None] * size + np.arange(size)).reshape(group.count, -1)
 
 
 def _widths(channels: int) -> list[int]:
@@ -197,14 +235,14 @@ def _read(network: Network, flow: Flow, index: int, frames: int, rng: np.random.
     return Read(sums, layer.weight[0], variance)
 
 
-def _solved(network: Network, group: Channels, kept: Indices, reads: Sequence[Read]) -> Network:
+def _solved(network: Network, group: Channels, kept: Indices, reads: Sequence[tuple[Read, Places]]) -> Network:
     """``network`` with ``kept`` channels of one group, what reads them solved anew."""
     made = narrowed(network, [group], [kept])
     model = made.model
-    for index, read in zip(group.readers, reads, strict=True):
+    for index, (read, own) in zip(group.readers, reads, strict=True):
         layer = mixing(made, made.nodes[index])
         assert layer is not None
-        weight, intercept = read.solve(kept, group.count)
+        weight, intercept = read.solve(kept, own)
         if index in group.makers:
             weight, intercept = weight[:, kept], intercept[kept]
         for position, value in layer.initializers(weight[None], intercept[None]).items():
@@ -215,9 +253,10 @@ def _solved(network: Network, group: Channels, kept: Indices, reads: Sequence[Re
     return Network(made.name, model, made.preprocessing, made.kind)
 
 
-def _answers(network: Network, frames: Frames) -> list[Float64Array]:
-    outputs = network.run(network.prepare(frames))
-    return [outputs[name].astype(np.float64) for name in network.outputs]
+def _answers(flow: Flow) -> list[Float64Array]:
+    names = flow.network.outputs
+    parts = [flow(part, names) for part in flow.chunks()]
+    return [np.concatenate([part[name] for part in parts]).astype(np.float64) for name in names]
 
 
 def _moved(was: Sequence[Float64Array], now: Sequence[Float64Array]) -> Float64Array:

@@ -17,7 +17,7 @@ from multigraft.converters.network.frames import Frames
 from multigraft.converters.network.network import Network
 from multigraft.converters.network.thinned_network import ThinnedLayer
 from multigraft.converters.thinning.allot import allot
-from multigraft.converters.thinning.narrow import narrowed
+from multigraft.converters.thinning.narrow import kept_places, narrowed
 from multigraft.converters.thinning.resolve import resolved
 from multigraft.converters.thinning.survey import Survey, survey
 
@@ -74,12 +74,7 @@ def thinned_to(found: Survey, widths: Sequence[int], frames: Frames, seed: int =
     if all(width == group.count for width, group in zip(widths, groups, strict=True)):
         return Thinned(network, ())
     chosen = [np.sort(order[:width]) for order, width in zip(found.orders, widths, strict=True)]
-    kept = {
-        tensor: (some, axis)
-        for group, some in zip(groups, chosen, strict=True)
-        if len(some) < group.count
-        for tensor, axis in group.tensors.items()
-    }
+    kept = kept_places(network, groups, chosen)
     made, errors = resolved(network, narrowed(network, groups, chosen), kept, frames, seed, report)
     layers = [
         (index, ThinnedLayer(_label(network.nodes[index].output[0]), g.count, len(some), errors.get(index, 0.0)))

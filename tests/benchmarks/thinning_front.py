@@ -21,7 +21,7 @@ from multigraft.converters.network.network import Network
 from multigraft.converters.settings.settings import Settings
 from multigraft.converters.thinning.allot import allot
 from multigraft.converters.thinning.channels import Channels
-from multigraft.converters.thinning.narrow import Indices, narrowed, weight_axes
+from multigraft.converters.thinning.narrow import Indices, kept_places, narrowed, weight_axes
 from multigraft.converters.thinning.resolve import resolved
 from multigraft.converters.thinning.survey import survey
 from multigraft.converters.thinning.thin import thin
@@ -65,12 +65,7 @@ def main() -> None:
     for share in options.shares:
         widths = allot(found, share)
         largest = [by_magnitude(network, g, w) for g, w in zip(found.groups, widths, strict=True)]
-        kept = {
-            tensor: (some, axis)
-            for group, some in zip(found.groups, largest, strict=True)
-            if len(some) < group.count
-            for tensor, axis in group.tensors.items()
-        }
+        kept = kept_places(network, found.groups, largest)
         plain = narrowed(network, found.groups, largest)
         solved, _ = resolved(network, plain, kept, evidence.fit)
         made = thin(network, evidence.fit, share, found=found).network

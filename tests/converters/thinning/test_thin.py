@@ -191,7 +191,7 @@ def test_few_frames_do_not_make_channels_look_needless() -> None:
     weight = rng.normal(size=(80, 3))
     sums.add(inputs, inputs @ weight)
     variance = float(np.sum(sums.yy - sums.y**2 / sums.rows))
-    curve = Read(sums, weight, variance).curve(np.arange(80), 80)
+    curve = Read(sums, weight, variance).curve(np.arange(80), np.arange(80)[:, None])
     assert curve[40] > 0.2 and curve[79] > 0 and curve[-1] == pytest.approx(0)
     assert curve[40] > curve[60] > curve[79]
 

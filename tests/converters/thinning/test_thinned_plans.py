@@ -14,6 +14,7 @@ from multigraft.cli.shared.settings_options import load_frames
 from multigraft.converters.build import Grafted, graft
 from multigraft.converters.graft.explanation import poor_bargain
 from multigraft.converters.graft.sharing_plan import Limits, SharingPlan
+from multigraft.converters.job.checkpoints import Checkpoints
 from multigraft.converters.network.network import Network
 from multigraft.converters.network.thinned_network import ThinnedNetwork
 from multigraft.converters.settings.settings import Settings
@@ -67,6 +68,29 @@ def test_auto_takes_the_least_that_keeps_the_budget_on_frames_that_choose(tmp_pa
     assert plan.thinned and plan.weights < made.networks[0].weights
     point = next(p for p in made.outcome.front if p.weights == plan.weights)
     assert point.lower_bound >= 0.8
+
+
+def test_an_interrupted_search_goes_on_with_what_it_had_seen_and_made(tmp_path: Path) -> None:
+    """Ended after the first network that was thinned, it neither looks at channels nor makes that one again."""
+    settings = Settings.load(project(tmp_path, ("first",), 'thin = "auto"'))
+    whole = graft(settings, load_frames)
+    lines: list[str] = []
+
+    def ends_in_round_2(line: str) -> None:
+        lines.append(line)
+        if "(round 2 of" in line:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        graft(settings, load_frames, ends_in_round_2, checkpoints=Checkpoints(tmp_path / "steps"))
+    assert any(line.startswith("weigh channels") for line in lines)
+    solved = sum(line.startswith("solve layers") for line in lines)
+    again: list[str] = []
+    resumed = graft(settings, load_frames, again.append, checkpoints=Checkpoints(tmp_path / "steps"))
+    before_round_2 = again[: next(i for i, line in enumerate(again) if "(round 2 of" in line)]
+    assert solved and not any(line.startswith(("weigh channels", "solve layers")) for line in before_round_2)
+    made, other = (one.outcome.chosen.thinned["first"].network.model for one in (resumed, whole))
+    assert made.SerializeToString(deterministic=True) == other.SerializeToString(deterministic=True)
 
 
 def test_what_stands_on_a_trunk_is_thinned_with_it_and_the_segments_answer(tmp_path: Path) -> None:
