@@ -265,6 +265,11 @@ class Engine:
                 invoke()
             return {t: self._sources[t].copy() for segment in chosen for t in segment.outputs.values()}
 
+    def last_written(self, tensor: str) -> Array:
+        """Stored values of a boundary tensor, copied, as the segment that writes it left them."""
+        with self._lock:
+            return self._sources[tensor].copy()
+
     def _place(self, target: Array, tensor: str, inputs: Mapping[str, Array]) -> None:
         given = inputs.get(tensor)
         if given is None:

@@ -65,6 +65,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="ranges of activations in place of measuring: statistics from a device (.mgstats), or JSON as "
         '{"TENSOR": [smallest, largest], ...}; tensors that are not in it are measured on the frames',
     )
+    parser.add_argument(
+        "--split",
+        action="append",
+        default=[],
+        metavar="TENSOR",
+        help="end a segment at this tensor of the network, so that a server can answer from there on; may be repeated",
+    )
     parser.add_argument("--name", help="name of the bundle (default: that of the file)")
     parser.add_argument(
         "--frames", type=int, default=MAX_FRAMES, metavar="N", help=f"read at most N frames (default: {MAX_FRAMES})"
@@ -79,16 +86,21 @@ def execute(options: argparse.Namespace) -> int:
     from multigraft.converters.importing.tflite.standing import is_quantised
     from multigraft.converters.job.progress import terminal_report
     from multigraft.converters.network.multitask import MultiTaskModel, is_multitask
+    from multigraft.converters.packing.splitting import split_at
 
     for path in filter(None, (options.output, options.uncut, options.floating)):
         check_output(Path(path))
     path = Path(options.model)
     is_tflite = path.suffix.lower() == ".tflite"
     if is_tflite and is_quantised(path):
+        if options.split:
+            raise UsageError(f"--split cuts float networks, and {path} is quantised", "leave --split out")
         return _written(_standing(path, options), options)
     with terminal_report() as report:
         is_alone = is_tflite or not is_multitask(path)
         multitask = _alone(path, report) if is_alone else MultiTaskModel.load(path)
+    for tensor in options.split:
+        multitask = split_at(multitask, tensor)
     return _written(_converted(multitask, options), options)
 
 

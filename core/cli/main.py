@@ -21,6 +21,7 @@ COMMANDS = {
     "check": "say what a network is and whether it can be built, without frames",
     "graft": "graft the networks and write the multi-task ONNX model",
     "convert": "convert a grafted model to a .tflite bundle",
+    "export-tail": "write what a server loads to answer a task from a cut point on, for Triton and KServe",
     "inspect": "show what a bundle holds",
     "run": "answer tasks on frames, as JSON lines",
     "serve": "answer for as long as the machine runs, and show it over HTTP",

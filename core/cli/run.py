@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import sys
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,7 @@ from multigraft.cli.shared.bundle_sources import add_source_argument, open_bundl
 from multigraft.cli.shared.engine_options import add_engine_arguments, open_engine
 from multigraft.cli.shared.live_page import add_show_arguments, live_page
 from multigraft.cli.shared.mqtt_options import add_broker_arguments, add_topic_arguments, broker_of
+from multigraft.cli.shared.offload_options import add_offload_arguments, offloading_of, tell_ends
 from multigraft.cli.shared.own_decoding import own_formats
 from multigraft.cli.shared.quiet_options import add_quiet_arguments, rule_of
 from multigraft.cli.shared.trust import add_trust_argument
@@ -66,6 +68,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--events", action="store_true", help="print a line when something appears or vanishes, and nothing else"
     )
+    add_offload_arguments(parser)
     add_show_arguments(parser)
     add_broker_arguments(parser)
     add_topic_arguments(parser)
@@ -88,6 +91,7 @@ def execute(options: argparse.Namespace) -> int:
     engine, tasks = open_engine(options, own_formats(options.decode, options.trust_code))
     ids = CocoIds(engine.manifest, options.coco)
     bases = {task.name: task.on.task for task in engine.manifest.tasks if task.on is not None}
+    offloading = offloading_of(options, engine, tasks)
     steps = _filters(options, [task.name for task in engine.manifest.tasks], bases)
     camera = open_bundle_source(options.source, engine.manifest, tasks, _guarded)
     if engine.self_test is not None and not engine.self_test.exact:
@@ -98,6 +102,7 @@ def execute(options: argparse.Namespace) -> int:
     with contextlib.ExitStack() as stack:
         write = stack.enter_context(answer_writer(options.format, options.output, ids))
         stack.callback(_tell_dropped, camera)
+        stack.callback(tell_ends, offloading)
         watch = stack.enter_context(watched(engine, tasks, is_watched))
         show = stack.enter_context(live_page(options, engine, camera.name, watch))
         tell = stack.enter_context(broker_told(options, engine, tasks, watch, lambda: is_up(camera)))
@@ -105,16 +110,21 @@ def execute(options: argparse.Namespace) -> int:
         heap.settle()
         for number, frame in enumerate(camera):
             named = {"frame": number, **({"file": files[number].name} if files else {})}
+            begun = time.monotonic()
             result = engine.run(frame, None if isinstance(frame, Mapping) else tasks)
+            frames = {task: frame_of(task, frame, bases) for task in result.answers}
+            told = {}
+            if offloading is not None:
+                result.answers, origins = offloading.improve(frames, result.answers, begun)
+                told = {"offload": {task: origin.to_json() for task, origin in origins.items()}}
             if watch is not None:
                 watch.figures.answered(result)
             tell(result.answers)
             for step in steps:
                 result.answers = step(result.answers)
-            frames = {task: frame_of(task, frame, bases) for task in result.answers}
             show(frames, result)
             if events is None:
-                write(named, frames, result.answers, result.to_json())
+                write(named, frames, result.answers, {**result.to_json(), **told})
             else:
                 for event in events(result.answers):
                     write(named, frames, {}, event)

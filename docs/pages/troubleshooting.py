@@ -52,6 +52,10 @@ GROUPS: dict[str, tuple[str, tuple[str, ...]]] = {
             "core/tflite/",
         ),
     ),
+    "Offloading": (
+        "A server that answers hard frames. [Offloading](offload.md).",
+        ("runtime/offload/", "converters/offload/"),
+    ),
     "Reports, studies and the demo": (
         "Pages and pictures that a build writes. [Reading the report](report.md).",
         ("converters/report/", "converters/study/", "converters/evaluation/", "converters/demo/"),

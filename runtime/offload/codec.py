@@ -52,7 +52,7 @@ class Codec:
         return cls(spec, lambda bits: ranges)
 
     def _quantiser(self, ranges: Callable[[int], Ranges], bits: int) -> Quantiser:
-        if bits == MOST_BITS and self.spec.dtype in ("int8", "uint8") and self.spec.scale is not None:
+        if bits == MOST_BITS and self.spec.dtype in ("int8", "uint8"):
             return Quantiser.exact(self.spec)
         return Quantiser(self.spec, ranges(bits), bits)
 

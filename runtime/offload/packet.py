@@ -33,7 +33,7 @@ import numpy as np
 
 from multigraft.errors import InputError
 from multigraft.runtime.offload.bit_packing import Codes, pack_bits, packed_bytes, unpack_bits
-from multigraft.runtime.offload.quantiser import real_values
+from multigraft.runtime.offload.quantiser import MOST_AXES, real_values
 from multigraft.runtime.offload.ranges import FEWEST_BITS, MOST_BITS
 from multigraft.tensors.arrays import Float32Array
 
@@ -43,7 +43,7 @@ MOST_VALUES = 1 << 26
 """Values of a tensor that are unpacked: what a packet of some bytes may make a reader allocate."""
 _HEAD = struct.Struct("<BBBBHII")
 _START = len(MAGIC) + 4
-_AXES = (2, 6)
+_AXES = (2, MOST_AXES)
 _LONGEST_NAME = 512
 _STORED, _ZLIB = 0, 1
 _WINDOW_BITS = 15

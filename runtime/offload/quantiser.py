@@ -20,6 +20,7 @@ from multigraft.tensors.quantisation import dequantise
 from multigraft.tensors.specs import TensorSpec
 
 _BYTES = ("int8", "uint8")
+MOST_AXES = 6
 
 
 class Quantiser:
@@ -41,7 +42,7 @@ class Quantiser:
     def __init__(self, spec: TensorSpec, ranges: Ranges, bits: int) -> None:
         if not FEWEST_BITS <= bits <= MOST_BITS:
             raise InputError(f"{bits} bits were asked for", f"give {FEWEST_BITS} to {MOST_BITS}")
-        if spec.dtype not in (*_BYTES, "float32") or len(spec.shape) < 2 or spec.shape[0] != 1:
+        if not can_travel(spec):
             raise InputError(
                 f"tensor {spec.name} is {spec.dtype} of shape {spec.shape}, which cannot be sent",
                 "cut where a tensor of int8, uint8 or float32 and of one frame lies",
@@ -106,6 +107,12 @@ class Quantiser:
         np.clip(steps, 0, (1 << self.bits) - 1, out=steps)
         coded: Codes = steps.astype(np.uint8)
         return coded
+
+
+def can_travel(spec: TensorSpec) -> bool:
+    """Whether the codec takes a tensor: one frame of bytes with a scale, or of float32."""
+    is_real = spec.dtype == "float32" or (spec.dtype in _BYTES and spec.scale is not None)
+    return is_real and 2 <= len(spec.shape) <= MOST_AXES and spec.shape[0] == 1
 
 
 def real_values(codes: Codes, shape: tuple[int, ...], low: Float32Array, step: Float32Array) -> Float32Array:

@@ -1,0 +1,74 @@
+"""A bundle's golden values as real numbers, and how they lie in the network that the bundle was made of."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+
+from multigraft.bundle.bundle import GOLDEN_INPUTS, GOLDEN_OUTPUTS, Bundle
+from multigraft.npz import read_npz
+from multigraft.tensors.arrays import Array, Float32Array
+from multigraft.tensors.preprocessing import Preprocessing
+from multigraft.tensors.quantisation import dequantise
+
+Axes = tuple[int, ...]
+"""Axes of a bundle's tensor in the order in which a network holds them."""
+PICTURE: Axes = (0, 3, 1, 2)
+
+
+def golden_values(bundle: Bundle) -> dict[str, Float32Array]:
+    """Tensor to real values, (cases, *shape), of inputs, boundaries and answers."""
+    stored = read_npz(bundle.read(GOLDEN_INPUTS)) | read_npz(bundle.read(GOLDEN_OUTPUTS))
+    return {name: dequantise(values, bundle.manifest.tensor(name)) for name, values in stored.items()}
+
+
+def golden_stored(bundle: Bundle, tensor: str) -> Array | None:
+    """Stored values of one tensor, (cases, *shape); None where none are kept."""
+    return (read_npz(bundle.read(GOLDEN_INPUTS)) | read_npz(bundle.read(GOLDEN_OUTPUTS))).get(tensor)
+
+
+def input_axes(bundle: Bundle, tensor: str) -> Iterator[Axes]:
+    """How a network may hold an input: pictures channels first, rows as their shape says."""
+    shape = bundle.manifest.tensor(tensor).shape
+    source = next(i for i in bundle.manifest.inputs if i.tensor == tensor)
+    if isinstance(source.preprocessing, Preprocessing):
+        yield PICTURE
+        return
+    yield from every_axes(shape)
+
+
+def every_axes(shape: tuple[int, ...]) -> Iterator[Axes]:
+    """Every order of axes behind that of the frames, the plain one first."""
+    for rest in itertools.permutations(range(1, len(shape))):
+        yield (0, *rest)
+
+
+def likeness(mine: Float32Array, other: Float32Array) -> float:
+    """Correlation over all values, -1 to 1; 1 where both are constant."""
+    left, right = (np.asarray(a, np.float64).reshape(-1) for a in (mine, other))
+    left, right = left - left.mean(), right - right.mean()
+    sizes = np.linalg.norm(left) * np.linalg.norm(right)
+    return float(left @ right / sizes) if sizes else float(not left.any() and not right.any())
+
+
+def best_axes(ours: Float32Array, theirs: Float32Array) -> tuple[Axes, float]:
+    """How a network holds what a bundle holds, and how alike both are then.
+
+    Args:
+        ours: The bundle's, (cases, 1, ...).
+        theirs: The network's, likewise.
+
+    Returns:
+        Axes, and the correlation; -1 where no order of axes gives the network's shape.
+    """
+    shape = ours.shape[1:]
+    fitting: Mapping[Axes, float] = {
+        axes: likeness(ours.transpose(0, *(a + 1 for a in axes)), theirs)
+        for axes in every_axes(shape)
+        if tuple(shape[a] for a in axes) == theirs.shape[1:]
+    }
+    if not fitting:
+        return tuple(range(len(shape))), -1.0
+    return max(fitting.items(), key=lambda item: item[1])

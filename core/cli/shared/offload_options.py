@@ -1,0 +1,106 @@
+"""Options of commands that let a server answer hard frames."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from multigraft.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from multigraft.runtime import Engine
+    from multigraft.runtime.offload.offloading import Offloading
+
+DEADLINE_MS = 500.0
+
+
+def add_offload_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add which server, and when it is asked."""
+    parser.add_argument(
+        "--offload",
+        metavar="URL",
+        help="a server that answers from a cut point on, in full precision (docs/offload.md): http://server:8000",
+    )
+    parser.add_argument("--offload-token-file", type=Path, metavar="FILE", help="holds the token that the server wants")
+    parser.add_argument(
+        "--offload-ca", type=Path, metavar="FILE", help="certificates to trust, PEM (default: those of the system)"
+    )
+    parser.add_argument(
+        "--offload-deadline",
+        type=float,
+        metavar="MS",
+        help=f"milliseconds from a frame's begin, after which the local answer stands (default: {DEADLINE_MS:g})",
+    )
+    parser.add_argument(
+        "--offload-below",
+        type=float,
+        metavar="SCORE",
+        help="ask the server only where the local class has a lower score, 0 to 1 (default: every frame)",
+    )
+    parser.add_argument(
+        "--offload-bits", type=int, metavar="N", help="bits a value on the wire, 2 to 8 (default: as the link allows)"
+    )
+
+
+def offloading_of(options: argparse.Namespace, engine: Engine, tasks: Sequence[str] | None) -> Offloading | None:
+    """What asks the server; None without one.
+
+    Args:
+        options: As parsed.
+        engine: Runs the bundle here.
+        tasks: Which are answered; None for all. Those that no server can answer stay local.
+
+    Raises:
+        UsageError: An option is out of its range, or none of the tasks can be offloaded.
+    """
+    given = ("token_file", "ca", "deadline", "below", "bits")
+    if options.offload is None:
+        if any(getattr(options, f"offload_{name}") is not None for name in given):
+            raise UsageError("options of offloading without a server", "name it: --offload http://server:8000")
+        return None
+    from multigraft.runtime.offload.exchange import Exchange
+    from multigraft.runtime.offload.inference_client import InferenceClient
+    from multigraft.runtime.offload.offloading import Offloading
+    from multigraft.runtime.offload.server_address import ServerAddress
+
+    deadline_ms = DEADLINE_MS if options.offload_deadline is None else options.offload_deadline
+    if not 1 <= deadline_ms <= 3_600_000:
+        raise UsageError(f"--offload-deadline is {deadline_ms:g}", "give 1 to 3600000 milliseconds")
+    if options.offload_below is not None and not 0 <= options.offload_below <= 1:
+        raise UsageError(f"--offload-below is {options.offload_below:g}", "give 0 to 1")
+    if options.offload_bits is not None and not 2 <= options.offload_bits <= 8:
+        raise UsageError(f"--offload-bits is {options.offload_bits}", "give 2 to 8")
+    address = ServerAddress.parse(options.offload, options.offload_token_file, options.offload_ca)
+    chosen = _offloadable(engine, tasks)
+    client = InferenceClient(Exchange(address))
+    return Offloading(engine, chosen, client, deadline_ms / 1000, options.offload_below, options.offload_bits)
+
+
+def tell_ends(offloading: Offloading | None) -> None:
+    """Say on standard error how many answers came from where."""
+    if offloading is None or not offloading.ends:
+        return
+    total = sum(offloading.ends.values())
+    parts = [f"{count:,} {'from the server' if end == 'server' else f'local ({end})'}" for end, count in
+             offloading.ends.most_common()]  # fmt: skip
+    print(f"multigraft: of {total:,} answers {'; '.join(parts)}.", file=sys.stderr)
+
+
+def _offloadable(engine: Engine, tasks: Sequence[str] | None) -> list[str]:
+    from multigraft.runtime.offload.cuts import cuts_of
+
+    names = [t.name for t in engine.manifest.tasks] if tasks is None else list(tasks)
+    chosen, reason = [], UsageError("no task can be offloaded", "build a bundle with a cut point")
+    for name in names:
+        try:
+            if cuts_of(engine.manifest, name):
+                chosen.append(name)
+        except UsageError as error:
+            reason = error
+    if not chosen:
+        raise reason
+    return chosen

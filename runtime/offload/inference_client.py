@@ -1,0 +1,235 @@
+"""The Open Inference Protocol, version 2, as a client over HTTP.
+
+https://github.com/kserve/open-inference-protocol and Triton's extension_binary_data.md. Servers take compressed binary
+tensors, plain binary ones, or JSON alone, and few announce which: the leanest form is tried first, and the next one
+after a refusal. An answer is believed as far as it has the names, types and shapes that were asked for.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import zlib
+from collections.abc import Mapping
+from typing import Any, Literal
+from urllib.parse import quote
+
+import numpy as np
+
+from multigraft.runtime.offload.exchange import Exchange, ExchangeError, Reply
+from multigraft.tensors.arrays import Array, Float32Array
+
+Form = Literal["deflate", "binary", "json"]
+FORMS: tuple[Form, ...] = ("deflate", "binary", "json")
+MOST_METADATA = 256 << 10
+_LENGTH = "Inference-Header-Content-Length"
+_BYTES_A_NUMBER = 32
+_BYTES_AROUND = 64 << 10
+_DATATYPES = {"uint8": "UINT8", "int8": "INT8", "int32": "INT32", "int64": "INT64", "float32": "FP32"}
+_BUSY = (429, 503)
+
+
+class NotAnsweredError(ExchangeError):
+    """The server answered that it does not do what was asked; ``status`` is HTTP's."""
+
+    def __init__(self, problem: str, remedy: str, status: int) -> None:
+        super().__init__(problem, remedy)
+        self.status = status
+
+    @property
+    def may_pass(self) -> bool:
+        """Whether the same may be answered soon."""
+        return self.status in _BUSY or self.status >= 500
+
+    @property
+    def is_of_form(self) -> bool:
+        """Whether another form may be taken: servers answer 400, 415 or 500 to one that they cannot read."""
+        return self.status >= 400 and self.status not in (*_BUSY, 401, 403, 404)
+
+
+class InferenceClient:
+    """Asks a server's models. Not for use from several threads at once.
+
+    Args:
+        exchange: The connection.
+        forms: Forms of requests that are tried, in turn.
+
+    Attributes:
+        form: What the server is known to take; None until it took one.
+    """
+
+    def __init__(self, exchange: Exchange, forms: tuple[Form, ...] = FORMS) -> None:
+        self._exchange = exchange
+        self._forms = self._left = forms
+        self._number = 0
+        self.form: Form | None = None
+
+    def inputs_of(self, model: str, deadline: float) -> tuple[str, ...]:
+        """Names of a model's inputs, as its metadata tells.
+
+        Args:
+            model: Its name.
+            deadline: Of :func:`time.monotonic`, seconds.
+
+        Raises:
+            ExchangeError: The server has no such model, or tells nothing of it.
+        """
+        reply = self._exchange.ask("GET", _path(model), deadline, MOST_METADATA)
+        told = _json_of(reply.body) if reply.status == 200 else None
+        if not isinstance(told, dict):
+            raise self._refusal(reply, model)
+        listed = told.get("inputs")
+        names = [e.get("name") for e in listed if isinstance(e, dict)] if isinstance(listed, list) else []
+        return tuple(name for name in names if isinstance(name, str))
+
+    def infer(
+        self, model: str, inputs: Mapping[str, Array], outputs: Mapping[str, tuple[int, ...]], deadline: float
+    ) -> dict[str, Float32Array]:
+        """Ask a model.
+
+        Args:
+            model: Its name.
+            inputs: Name to array of uint8, int8, int32, int64 or float32.
+            outputs: Names to shapes of what it answers with.
+            deadline: Of :func:`time.monotonic`, seconds.
+
+        Returns:
+            float32 of those shapes, by name.
+
+        Raises:
+            NotAnsweredError: The server answered with an error in every form it was asked in.
+            ExchangeError: There is no answer in time, or not the one that was asked for.
+        """
+        self._number += 1
+        forms = self._left if self.form is None else (self.form,)
+        for form in forms:
+            reply = self._asked(model, inputs, outputs, form, deadline)
+            if reply.status == 200:
+                answer = _read_outputs(reply, outputs, str(self._number), self._exchange.address.shown)
+                self.form = form
+                return answer
+            refusal = self._refusal(reply, model)
+            if not refusal.is_of_form:
+                break
+            # The next frame goes on from here, should this one's time end between two forms.
+            self._left = self._left[1:] or self._forms
+        raise refusal
+
+    def _asked(
+        self,
+        model: str,
+        inputs: Mapping[str, Array],
+        outputs: Mapping[str, tuple[int, ...]],
+        form: Form,
+        deadline: float,
+    ) -> Reply:
+        head, tail = _request(str(self._number), inputs, tuple(outputs), form != "json")
+        headers = {"Content-Type": "application/json" if form == "json" else "application/octet-stream"}
+        if form != "json":
+            headers[_LENGTH] = str(len(head))
+        body = head + tail
+        if form == "deflate":
+            body, headers["Content-Encoding"] = zlib.compress(body, 1), "deflate"
+        numbers = sum(math.prod(shape) for shape in outputs.values())
+        most = _BYTES_AROUND + _BYTES_A_NUMBER * numbers
+        return self._exchange.ask("POST", f"{_path(model)}/infer", deadline, most, headers, body)
+
+    def _refusal(self, reply: Reply, model: str) -> NotAnsweredError:
+        who = self._exchange.address.shown
+        if 300 <= reply.status < 400:
+            problem, remedy = f"{who} sends elsewhere ({reply.status})", "name the server that answers itself"
+        elif reply.status in (401, 403):
+            problem, remedy = f"{who} wants another token ({reply.status})", "give it by --offload-token-file"
+        elif reply.status == 404:
+            problem, remedy = f"{who} has no model {model}", "write it by multigraft export-tail, and let it be loaded"
+        else:
+            problem, remedy = f"{who} answers {reply.status} when {model} is asked", "look at the server's log"
+        return NotAnsweredError(problem, remedy, reply.status)
+
+
+def _path(model: str) -> str:
+    return f"/v2/models/{quote(model, safe='')}"
+
+
+def _request(
+    number: str, inputs: Mapping[str, Array], outputs: tuple[str, ...], is_binary: bool
+) -> tuple[bytes, bytes]:
+    """The JSON part, and the tensors behind it."""
+    entries, tails = [], []
+    for name, values in inputs.items():
+        entry: dict[str, Any] = {"name": name, "shape": list(values.shape), "datatype": _DATATYPES[values.dtype.name]}
+        if is_binary:
+            raw = np.ascontiguousarray(values, values.dtype.newbyteorder("<")).tobytes()
+            entry["parameters"] = {"binary_data_size": len(raw)}
+            tails.append(raw)
+        else:
+            entry["data"] = values.reshape(-1).tolist()
+        entries.append(entry)
+    wanted = [{"name": name, **({"parameters": {"binary_data": True}} if is_binary else {})} for name in outputs]
+    head: dict[str, Any] = {"id": number, "inputs": entries, "outputs": wanted}
+    return json.dumps(head, separators=(",", ":")).encode(), b"".join(tails)
+
+
+def _read_outputs(
+    reply: Reply, outputs: Mapping[str, tuple[int, ...]], number: str, who: str
+) -> dict[str, Float32Array]:
+    def refuse(why: str) -> ExchangeError:
+        return ExchangeError(f"{who} answers what was not asked for: {why}", "look at the server")
+
+    length = reply.headers.get(_LENGTH.lower())
+    end = len(reply.body)
+    if length is not None:
+        if not (length.isascii() and length.isdigit() and len(length) < 10 and int(length) <= end):
+            raise refuse(f"its {_LENGTH} is no length")
+        end = int(length)
+    told = _json_of(reply.body[:end])
+    listed = told.get("outputs") if isinstance(told, dict) else None
+    if not isinstance(listed, list):
+        raise refuse("it has no outputs")
+    if told.get("id", number) != number:
+        raise refuse("it is the answer of another frame")
+    found: dict[str, Float32Array] = {}
+    place = end
+    for entry in listed:
+        if not isinstance(entry, dict) or not isinstance(entry.get("name"), str):
+            raise refuse("an output has no name")
+        parameters = entry.get("parameters")
+        size = parameters.get("binary_data_size") if isinstance(parameters, dict) else None
+        if size is not None and (type(size) is not int or not 0 <= size <= len(reply.body) - place):
+            raise refuse("an output is longer than the answer")
+        if (name := entry["name"]) in outputs:
+            raw = None if size is None else reply.body[place : place + size]
+            values = _values(entry, outputs[name], raw)
+            if values is None or name in found:
+                raise refuse(f"output {name} is not float32 of shape {list(outputs[name])}")
+            found[name] = values
+        place += size or 0
+    if missing := outputs.keys() - found.keys():
+        raise refuse(f"output {min(missing)} is missing")
+    return found
+
+
+def _values(entry: Mapping[str, Any], shape: tuple[int, ...], raw: bytes | None) -> Float32Array | None:
+    if entry.get("datatype") != "FP32" or entry.get("shape") != list(shape):
+        return None
+    if raw is not None:
+        values = np.frombuffer(raw, "<f4") if len(raw) == 4 * math.prod(shape) else None
+    else:
+        data = entry.get("data")
+        # Rows may be lists of their own; numpy refuses ragged ones.
+        try:
+            with np.errstate(all="ignore"):
+                values = np.array(data, np.float64).astype(np.float32) if isinstance(data, list) else None
+        except (ValueError, TypeError, OverflowError):
+            return None
+    if values is None or values.size != math.prod(shape) or not np.isfinite(values).all():
+        return None
+    made: Float32Array = values.reshape(shape).astype(np.float32)
+    return made
+
+
+def _json_of(body: bytes) -> Any:
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError):
+        return None

@@ -1,0 +1,159 @@
+"""Frame by frame: what a server answers in time stands in for the local answer, and every answer says whose it is.
+
+The local answer is there before a server is asked, so that a frame always has one. A server that fails costs a frame
+its deadline at most, three frames in a row at most, and then nothing until it answers again.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from multigraft.errors import MultigraftError
+from multigraft.runtime.answers import Answer, Classification
+from multigraft.runtime.engine import Engine
+from multigraft.runtime.offload.bit_depth import BitDepth
+from multigraft.runtime.offload.circuit_breaker import CircuitBreaker
+from multigraft.runtime.offload.exchange import ExchangeError
+from multigraft.runtime.offload.inference_client import InferenceClient, NotAnsweredError
+from multigraft.runtime.offload.remote_task import RemoteTask, cut_of
+from multigraft.runtime.offload.wire import model_name, wire_tensors
+from multigraft.tensors.preparation import Frame
+
+RETRIES = 2
+FIRST_PAUSE_S = 0.02
+_BUDGET_SHARE = 0.5
+"""Of a deadline that a request may take before it is sent in fewer bits."""
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where an answer comes from.
+
+    Attributes:
+        is_remote: Whether from the server.
+        why: Why it is the local one; empty otherwise.
+        bits: Of a value on the wire.
+        bytes_sent: Of the packed values.
+        seconds: From the request to the answer.
+    """
+
+    is_remote: bool
+    why: str = ""
+    bits: int = 0
+    bytes_sent: int = 0
+    seconds: float = 0.0
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data."""
+        if not self.is_remote:
+            return {"from": "local", "why": self.why}
+        figures = {"bits": self.bits, "bytes": self.bytes_sent, "ms": round(self.seconds * 1e3, 2)}
+        return {"from": "server", **figures}
+
+
+class Offloading:
+    """Asks a server for answers of some tasks. Not for use from several threads at once.
+
+    Args:
+        engine: Runs the bundle here.
+        tasks: Which may be asked for.
+        client: The server.
+        deadline_s: Of a frame, seconds from its begin.
+        below: Ask where the local answer's score is below, 0 to 1; None for all frames.
+        bits: Of a value; None lets the link decide.
+        breaker: Makes what says when the server is left alone, a task.
+
+    Attributes:
+        ends: Answers by where they came from: ``server``, or why they are local ones.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        tasks: Sequence[str],
+        client: InferenceClient,
+        deadline_s: float,
+        below: float | None = None,
+        bits: int | None = None,
+        breaker: Callable[[], CircuitBreaker] = CircuitBreaker,
+    ) -> None:
+        self._engine, self._client, self._below = engine, client, below
+        self.deadline_s = deadline_s
+        self._depth = BitDepth(deadline_s * _BUDGET_SHARE) if bits is None else BitDepth(deadline_s, bits, bits)
+        self._tasks: dict[str, RemoteTask | None] = dict.fromkeys(tasks)
+        self._breakers = {name: breaker() for name in tasks}
+        self.ends: Counter[str] = Counter()
+
+    def improve(
+        self, frames: Mapping[str, Frame], answers: dict[str, Answer], begun: float
+    ) -> tuple[dict[str, Answer], dict[str, Origin]]:
+        """The answers, with those of the server where it gave them.
+
+        Args:
+            frames: Task to the frame that the engine has just answered.
+            answers: The local ones.
+            begun: When the frame began, of :func:`time.monotonic`, seconds.
+
+        Returns:
+            As many answers, and per task that may be asked for its origin.
+        """
+        better, origins = dict(answers), {}
+        for name in self._tasks.keys() & answers.keys():
+            answer, origin = self._told(name, frames[name], answers[name], begun + self.deadline_s)
+            if answer is not None:
+                better[name] = answer
+            origins[name] = origin
+            self.ends["server" if origin.is_remote else origin.why] += 1
+        return better, origins
+
+    def _told(self, name: str, frame: Frame, local: Answer, deadline: float) -> tuple[Answer | None, Origin]:
+        if self._below is not None and isinstance(local, Classification) and local.score >= self._below:
+            return None, Origin(False, "sure enough")
+        breaker = self._breakers[name]
+        if breaker.is_open:
+            return None, Origin(False, "server left alone after failures")
+        begun = time.monotonic()
+        try:
+            told, bits, size = self._retried(lambda: self._asked(name, frame, deadline), deadline)
+        except MultigraftError as error:
+            breaker.failed()
+            if time.monotonic() >= deadline:
+                self._depth.missed()
+            return None, Origin(False, error.problem)
+        seconds = time.monotonic() - begun
+        breaker.succeeded()
+        self._depth.answered(seconds)
+        return told, Origin(True, "", bits, size, seconds)
+
+    def _asked(self, name: str, frame: Frame, deadline: float) -> tuple[Answer, int, int]:
+        task = self._tasks[name]
+        if task is None:
+            task = self._tasks[name] = self._found(name, deadline)
+        packet = task.packet(frame, self._depth.bits)
+        outputs = self._client.infer(task.model, wire_tensors(packet), task.outputs, deadline)
+        return task.answer(outputs, frame), packet.bits, packet.packed.nbytes
+
+    def _found(self, name: str, deadline: float) -> RemoteTask:
+        manifest = self._engine.manifest
+        model = model_name(manifest, name)
+        return RemoteTask(self._engine, name, cut_of(manifest, name, self._client.inputs_of(model, deadline)).name)
+
+    def _retried(self, ask: Callable[[], tuple[Answer, int, int]], deadline: float) -> tuple[Answer, int, int]:
+        """Ask again where that may help and there is time for it."""
+        pause_s = FIRST_PAUSE_S
+        for left in range(RETRIES, -1, -1):
+            try:
+                return ask()
+            except ExchangeError as error:
+                is_final = isinstance(error, NotAnsweredError) and not error.may_pass
+                # Devices that lost one server at one moment do not come back to it at one moment.
+                pause_s *= 1 + random.random()
+                if not left or is_final or time.monotonic() + pause_s >= deadline:
+                    raise
+            time.sleep(pause_s)
+        raise AssertionError
