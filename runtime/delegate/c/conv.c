@@ -11,12 +11,12 @@
 
 #include "flexbuffer.h"
 
-enum { LARGEST_COUNT = 1 << 28, LARGEST_WORDS = 1 << 27, MOST_COUNTS = 1 << 13 };
+enum { LARGEST_COUNT = 1 << 28, LARGEST_WORDS = (1 << 27) - 1 /* 16 bytes each can be addressed */, MOST_COUNTS = 1 << 13 };
 
 void free_conv(Conv *c) {
     if (c == NULL) return;
     void *const held[] = {c->weights, c->tap_sums,  c->multiplier,   c->bias,    c->thresholds, c->places,
-                          c->counts,  c->row_kinds, c->column_kinds, c->offsets, c->source};
+                          c->counts,  c->row_kinds, c->column_kinds, c->offsets, c->copy,       c->spread};
     for (size_t i = 0; i < sizeof held / sizeof *held; i++) free(held[i]);
     free(c);
 }
@@ -271,14 +271,19 @@ static int fit(TfLiteContext *context, Operator *op, const Kernels *kernels, int
     c->run = (int)((total - 1) / parts + 1);
     c->run = (c->run - 1) / kernels->pixels * kernels->pixels + kernels->pixels;
     free(c->places);
-    free(c->source);
+    free(c->copy);
+    free(c->spread);
     free(c->counts);
     const size_t width = (size_t)kernels->word_bytes;
-    c->source = NULL;
+    c->copy = NULL, c->spread = NULL;
+    c->ahead = c->columns > 1 ? (size_t)c->stride_w * (size_t)d[3] : 0;
     c->places = elements((size_t)c->groups * (size_t)c->k, 4);
     c->counts = elements((size_t)threads * (size_t)c->run * (size_t)kernels->block, 4);
-    if (c->is_copied) c->source = elements((size_t)d[0] * (size_t)(padded_h * padded_w) * (size_t)d[3], width);
-    if (c->places == NULL || c->counts == NULL || (c->is_copied && c->source == NULL))
+    const size_t all = (size_t)d[0] * (size_t)(padded_h * padded_w) * (size_t)d[3];
+    if (c->is_copied) c->copy = elements(all + c->ahead, 4);
+    if (kernels->spread != NULL) c->spread = elements(all, width);
+    if (c->places == NULL || c->counts == NULL || (c->is_copied && c->copy == NULL) ||
+        (kernels->spread != NULL && c->spread == NULL))
         return refuse(context, op, "finds no memory");
     int32_t *place = c->places;
     for (int g = 0; g < c->groups; g++)

@@ -20,7 +20,9 @@ struct Conv {
     int32_t *places;               /* [group][k], bytes from a pixel's first word */
     int32_t *row_kinds, *column_kinds; /* which of their places lie outside: add up to a pixel's kind */
     int32_t *offsets;              /* [kind][lanes]: what the places outside add to 2 n; for packed outputs the limits of n */
-    uint8_t *source;               /* the input with what lies around it, spread */
+    uint32_t *copy;                /* the input with what lies around it, and `ahead` zeros */
+    uint8_t *spread;               /* what kernels make of it */
+    size_t ahead;                  /* words from a pixel to the next output's */
     int32_t *counts;               /* [thread][run][block] */
 };
 

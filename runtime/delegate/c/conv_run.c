@@ -52,7 +52,8 @@ static void run_part(void *argument, int part, int thread) {
     int32_t kinds[MOST_RUN];
     find_pixels(work, first, count, pixels, kinds);
     if (is_packed && !is_whole) memset((uint32_t *)work->to + begin, 0, 4 * (size_t)count * depth);
-    Patch patch = {.pixels = pixels, .count = count, .k = c->k};
+    const ptrdiff_t ahead = (ptrdiff_t)c->ahead * kernels->word_bytes;
+    Patch patch = {.pixels = pixels, .count = count, .ahead = ahead, .k = c->k};
     const uint8_t *weights = c->weights;
     int lane = 0;
     for (int g = 0; g < c->groups; g++)
@@ -80,20 +81,16 @@ static void run_part(void *argument, int part, int thread) {
         }
 }
 
-/* Copies the input to where it has room around it, in the form that the kernels want. */
-static void copy_input(const Conv *c, const Kernels *kernels, const int *d, const uint32_t *from) {
-    const size_t depth = (size_t)d[3], pixel = depth * (size_t)kernels->word_bytes;
+/* Copies the input to where it has room around it. */
+static void copy_input(const Conv *c, const int *d, const uint32_t *from) {
+    const size_t depth = (size_t)d[3];
     const size_t height = (size_t)(d[1] < c->padded_h - c->top ? d[1] : c->padded_h - c->top);
     const size_t width = (size_t)(d[2] < c->padded_w - c->left ? d[2] : c->padded_w - c->left);
     for (size_t b = 0; b < (size_t)d[0]; b++)
         for (size_t y = 0; y < height; y++) {
             const size_t row = b * (size_t)c->padded_h + y + (size_t)c->top;
             const uint32_t *line = from + (b * (size_t)d[1] + y) * (size_t)d[2] * depth;
-            uint8_t *to = c->source + (row * (size_t)c->padded_w + (size_t)c->left) * pixel;
-            if (kernels->spread != NULL)
-                kernels->spread(line, width * depth, to);
-            else
-                memcpy(to, line, width * pixel);
+            memcpy(c->copy + (row * (size_t)c->padded_w + (size_t)c->left) * depth, line, 4 * width * depth);
         }
 }
 
@@ -103,8 +100,12 @@ void run_conv(TfLiteContext *context, Operator *op, const Kernels *kernels, Pool
     const int *d = in->dims->data;
     Work work = {c, kernels, in->data, context->tensors[op->output].data, d[0] * c->rows * c->columns};
     if (c->is_copied) {
-        copy_input(c, kernels, d, in->data);
-        work.source = c->source;
+        copy_input(c, d, in->data);
+        work.source = (const uint8_t *)c->copy;
+    }
+    if (kernels->spread != NULL) {
+        kernels->spread(c->copy, (size_t)d[0] * (size_t)c->padded_h * (size_t)c->padded_w * (size_t)d[3], c->ahead, c->spread);
+        work.source = c->spread;
     }
     pool_run(pool_threads(pool) <= c->threads ? pool : NULL, run_part, &work, (work.total + c->run - 1) / c->run);
 }

@@ -11,7 +11,8 @@ enum { MOST_PIXELS = 8, MOST_BLOCK = 128 };
 typedef struct Patch {
     const uint8_t *const *pixels; /* their first words; up to the next multiple of Kernels.pixels all can be read */
     int count;
-    const int32_t *places;        /* [k]: bytes from there to each word of the window */
+    ptrdiff_t ahead;              /* bytes from one to the next of the same row */
+    const int32_t *places;        /* [k]: bytes from there to each word of the window, ascending */
     int k;
     const void *weights;
     int used;                     /* output channels of the block that are asked for */
@@ -30,7 +31,9 @@ typedef struct Kernels {
     int block;         /* output channels that are worked on at once, a multiple of 32 and at most MOST_BLOCK */
     int word_bytes;    /* that a pixel's word takes: 4, or what `spread` makes of it */
     int weight_bytes;  /* that a block's weights take, per word of a window */
-    void (*spread)(const uint32_t *words, size_t n, uint8_t *to); /* NULL where words stay as they are; 0 stays 0 */
+    /* What becomes of n words, each together with the one that lies `ahead` words behind it; NULL where words stay as they are.
+     * Zeros stay zeros. */
+    void (*spread)(const uint32_t *words, size_t n, size_t ahead, uint8_t *to);
     /* filter is [block][k] words; a channel that is not there has zeros. */
     void (*lay)(const uint32_t *filter, int k, void *weights);
     /* counts[m * block + o] = sum over i of popcount(pixel m's word at places[i] ^ word i of channel o), for all pixels up to

@@ -29,24 +29,24 @@ typedef struct Answers {
 } Answers;
 
 static struct {
-    int count, k, outputs;
-    uint32_t source[WORDS], filter[MOST * MOST_K];
+    int count, k, outputs, ahead;
+    uint32_t source[2 * WORDS], filter[MOST * MOST_K];
     int starts[MOST_RUN], places[MOST_K];
     int32_t kinds[MOST_RUN], limits[2 * MOST], offsets[2 * MOST], least, most;
     float multiplier[MOST], bias[MOST];
 } drawn;
 
 static void answer(const Kernels *kernels, Answers *to) {
-    static uint8_t spread[8 * WORDS];
+    static uint8_t spread[16 * WORDS] __attribute__((aligned(64)));
     static uint32_t filter[MOST_BLOCK * MOST_K];
     static uint64_t weights[MOST_BLOCK * MOST_K] __attribute__((aligned(64)));
     static int32_t places[MOST_K], counts[(MOST_RUN + MOST_PIXELS) * MOST_BLOCK];
     const uint8_t *pixels[MOST_RUN + MOST_PIXELS];
     const int k = drawn.k, width = kernels->word_bytes, block = kernels->block;
     if (kernels->spread != NULL)
-        kernels->spread(drawn.source, WORDS, spread);
+        kernels->spread(drawn.source, WORDS, (size_t)drawn.ahead, spread);
     else
-        memcpy(spread, drawn.source, sizeof drawn.source);
+        memcpy(spread, drawn.source, 4 * WORDS);
     for (int i = 0; i < k; i++) places[i] = drawn.places[i] * width;
     for (int i = 0; i < drawn.count + MOST_PIXELS; i++)
         pixels[i] = spread + drawn.starts[i < drawn.count ? i : drawn.count - 1] * width;
@@ -56,7 +56,7 @@ static void answer(const Kernels *kernels, Answers *to) {
         memset(filter, 0, sizeof filter);
         memcpy(filter, drawn.filter + first * k, 4 * (size_t)(used * k));
         kernels->lay(filter, k, weights);
-        const Patch patch = {pixels, drawn.count, places, k, weights, used};
+        const Patch patch = {pixels, drawn.count, drawn.ahead * width, places, k, weights, used};
         const Epilogue epilogue = {drawn.kinds, drawn.offsets + first,    drawn.least,
                                    drawn.most,  drawn.multiplier + first, drawn.bias + first};
         kernels->sums(&patch, counts);
@@ -73,15 +73,25 @@ static void draw(int round) {
     /* Now and then more words than numbers of 16 bits count. */
     drawn.k = round % 50 == 0 ? MOST_K - below(100) : 1 + below(200);
     drawn.count = 1 + below(MOST_RUN), drawn.outputs = 1 + below(MOST);
-    for (int i = 0; i < WORDS; i++) drawn.source[i] = same ? ~0u : any();
+    for (int i = 0; i < 2 * WORDS; i++) drawn.source[i] = same ? ~0u : any();
     for (int i = 0; i < MOST * drawn.k; i++) drawn.filter[i] = same ? 0 : any();
-    for (int i = 0; i < drawn.k; i++) drawn.places[i] = below(WORDS / 2);
-    for (int i = 0; i < MOST_RUN; i++) drawn.starts[i] = below(WORDS / 2), drawn.kinds[i] = MOST * below(2);
+    /* Words side by side and with gaps; pixels that follow on the one before, as in a row, and others. */
+    drawn.ahead = below(20), drawn.places[0] = 0;
+    for (int i = 1; i < drawn.k; i++) drawn.places[i] = drawn.places[i - 1] + 1 + (drawn.k < 250 && below(9) == 0 ? below(10) : 0);
+    for (int i = 0; i < MOST_RUN; i++) {
+        drawn.starts[i] = i > 0 && below(4) ? drawn.starts[i - 1] + drawn.ahead : below(1000);
+        drawn.kinds[i] = MOST * below(2);
+    }
     for (int i = 0; i < 2 * MOST; i++) drawn.limits[i] = i % 11 == 0 ? INT32_MAX : below(32 * drawn.k + 2) - 1;
     for (int i = 0; i < 2 * MOST; i++) drawn.offsets[i] = below(200) - 100;
     for (int i = 0; i < MOST; i++) {
         drawn.multiplier[i] = (float)(below(2001) - 1000) / 4096.0f; /* halves come about */
         drawn.bias[i] = (float)(below(2001) - 1000) / 8.0f;
+    }
+    static const float edges[] = {0x1.fffffep-2f, 0.5f, 1.5f, 126.5f, 0x1.f9fffep6f, 1e30f, INFINITY};
+    for (int i = 0; i < MOST; i += 1 + below(20)) {
+        drawn.multiplier[i] = 0.0f;
+        drawn.bias[i] = edges[below(sizeof edges / sizeof *edges)] * (below(2) ? 1.0f : -1.0f);
     }
     if (round % 5 == 0) drawn.multiplier[below(MOST)] = NAN;
     drawn.least = below(3000), drawn.most = drawn.least + below(3000);

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -61,6 +62,30 @@ def test_every_length_of_a_sum_and_of_a_block(
     case = with_values(Conv(height=3, width=3, channels=channels, outputs=outputs, kernel=(2, 2)), rng)
     for x in (inputs_of(case, rng), np.full((1, 3, 3, channels), -1, np.float32)):
         np.testing.assert_array_equal(run(model_of(case), x, BACKENDS[0]), answer_of(case, x))
+
+
+@pytest.mark.parametrize("kernels", PATHS)
+@pytest.mark.parametrize("outputs", [32, 64, 130])
+@pytest.mark.parametrize(
+    "case",
+    [
+        Conv(batch=2, height=4, width=6, kernel=(1, 1)),
+        Conv(batch=2, height=4, width=7, kernel=(1, 1), stride=(2, 2), channels=70),
+        Conv(height=6, width=1, kernel=(2, 1)),
+        Conv(height=9, width=9, is_valid=True, channels=96),
+        Conv(height=11, width=11, dilation=(2, 3), channels=64),
+        Conv(height=5, width=9, stride=(1, 3), channels=64, pads_one=False),
+    ],
+    ids=["no gap between rows", "strides", "one column", "odd rows", "dilated", "wide strides"],
+)
+def test_pixels_of_one_row_and_of_two_side_by_side(
+    case: Conv, outputs: int, kernels: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(KERNELS, kernels)
+    rng = np.random.default_rng(outputs)
+    case = with_values(replace(case, outputs=outputs), rng)
+    x = inputs_of(case, rng)
+    np.testing.assert_array_equal(run(model_of(case), x, BACKENDS[0]), answer_of(case, x))
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
