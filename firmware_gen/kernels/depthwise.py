@@ -25,6 +25,9 @@ def depthwise_kernel(layer: Layer, over: Window, core: CoreFeatures, ring: int |
     # No channel touches another's places, and each is read, whole or in time, before its outputs are written.
     inside = over.in_c == over.out_c and over.pixels() <= over.in_h * over.in_w
     overlaps = {0: Overlap()} if inside and low.in_place else {}
+    if not low.scratch_bytes:
+        # Pixel by pixel: the pixel's other channels are still to be read when its first are written.
+        overlaps = {0: Overlap(over.distance(low.together) + over.out_c)}
     return pixel_kernel("depthwise", low, over, overlaps, lambda rows: depthwise_kernel(layer, over, core, rows))
 
 

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
+
 from multigraft.firmware_gen.arithmetic.accumulators import Layer, affine_bytes, exact_bytes
 from multigraft.firmware_gen.arithmetic.geometry import Window
 from multigraft.firmware_gen.kernels.bands import LARGEST_PLANE, band_of, rows_of_band
@@ -26,10 +28,42 @@ _TOGETHER = 4
 def dsp_depthwise(layer: Layer, over: Window, ring: int | None = None) -> LoweredLayer:
     """The layer for these cores; with ``ring``, its input is a ring of that many rows."""
     turned = _turned(over)
-    if ring is None and over.out_w <= _NARROW < over.out_h and _whole(layer, turned):
+    turns = ring is None and over.out_w <= _NARROW < over.out_h and _whole(layer, turned)
+    four = over.out_c >= _TOGETHER and over.out_c // over.in_c in (1, *range(4, over.out_c + 1, 4))
+    direct = over.pixels() * (3.4 * over.k_h * over.k_w + 26)
+    if four and direct < _planes_cost(layer, turned if turns else over):
+        return _direct(layer, over, ring)
+    if turns:
         taps = layer.weights.reshape(-1, over.k_h, over.k_w).swapaxes(1, 2).reshape(layer.weights.shape)
         return _lowered(replace(layer, weights=taps.copy()), turned, None, over)
     return _lowered(layer, over, ring, None)
+
+
+def _direct(layer: Layer, over: Window, ring: int | None) -> LoweredLayer:
+    """The layer pixel by pixel, where planes would take more instructions for few outputs."""
+    affine = layer.affine()
+    exact, number = (1, layer.rescalings[0].zero_point) if affine is None else (0, affine[0].shift)
+    body = (
+        f"(void)scratch;\n    mg_depthwise_direct_dsp(&{window_literal(over, layer.input_zero_point, ring)}, in, out,"
+        f" constants, first, last, {exact}, {number}, {layer.low}, {layer.high});"
+    )
+    starts = np.minimum(np.arange(0, over.out_c, _TOGETHER), over.out_c - _TOGETHER)
+    weights = layer.weights[starts[:, None] + np.arange(_TOGETHER)].swapaxes(1, 2)
+    scales = exact_bytes(layer) if affine is None else affine_bytes(affine)
+    constant = scales + np.ascontiguousarray(weights).tobytes()
+    return LoweredLayer(body, constant, 0, ("affine_dsp.h", "depthwise_direct_dsp.h"), together=1, in_place=False)
+
+
+def _planes_cost(layer: Layer, over: Window) -> float:
+    """Instructions an output channel takes by planes, nearly."""
+    three = _is_three(layer, over)
+    rows, lines = rows_of_band(over, over.out_h), over.out_h
+    widening = rows * (25 + 3.3 * min(over.in_w, 2 * _words(over, three)))
+    if three:
+        return 150 + widening + lines * (16 + (16 if over.stride_w == 2 else 13.5) * over.out_w)
+    step = 10 if over.stride_w == 1 else 13
+    turn = _columns(over) * over.k_h * step + 110
+    return 150 + widening + 12 * over.k_h * over.k_w + lines * (40 + -(-over.out_w // _TOGETHER) * turn)
 
 
 def _turned(over: Window) -> Window:
@@ -72,7 +106,8 @@ def _lowered(layer: Layer, over: Window, ring: int | None, turned_from: Window |
     constant = (exact_bytes(layer) if affine is None else affine_bytes(affine)) + layer.weights.tobytes()
     in_place = band == over.out_h or over.rows_in_time()
     scratch_bytes = 4 * (rows * words + weights)
-    return LoweredLayer(body, constant, scratch_bytes, ("depthwise_dsp.h",), functions=functions, in_place=in_place)
+    includes = ("affine_dsp.h", "depthwise_dsp.h")
+    return LoweredLayer(body, constant, scratch_bytes, includes, functions=functions, in_place=in_place)
 
 
 def _is_three(layer: Layer, over: Window) -> bool:

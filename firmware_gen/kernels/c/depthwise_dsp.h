@@ -6,7 +6,7 @@
 #ifndef MG_DEPTHWISE_DSP_H
 #define MG_DEPTHWISE_DSP_H
 
-#include "mg_common.h"
+#include "mg_affine_dsp.h"
 
 /* What the assembly of 3x3 kernels reads, in bytes: what a line of outputs takes of the plane without an odd last one, from
    a line's rows to the next one's, there from a line's end, from a line's end to the next one in the output, between
@@ -24,7 +24,7 @@ typedef void mg_three(const uint32_t *plane, const mg_three_lines *by, int8_t *o
    or, where there is none for the kernel, by the function for any. */
 typedef struct mg_depthwise_shape mg_depthwise_shape;
 typedef void mg_any(const mg_depthwise_shape *d, const uint32_t *plane, uint32_t *spread, const int8_t *w,
-                    const void *scales, int32_t c, int8_t *out, int32_t lines);
+                    const void *scales, int32_t c, int8_t *out, int32_t lines, int32_t spreads);
 
 struct mg_depthwise_shape {
     mg_window s;
@@ -60,56 +60,116 @@ MG_INLINE void mg_clamp_lines(const mg_depthwise_shape *d, int8_t *out, int32_t 
         }
 }
 
-/* Column by column of two taps: the words of the kernel's rows for an output at a word's beginning, and for one that begins
-   in its middle. */
+/* Column by column of two taps: the words of the kernel's rows for an output at a word's beginning, and for the one beside,
+   which begins in the middle of a word where the stride is odd. */
 MG_INLINE void mg_spread_weights(const mg_window *s, const int8_t *w, uint32_t *spread, int32_t columns)
 {
-    mg_half *const to = (mg_half *)spread;
-    for (int32_t i = 0; i < 2 * columns * s->k_h; i++)
+    const int32_t k_h = s->k_h, k_w = s->k_w, dilation = s->dilation_w, odd = s->stride_w % 2;
+    for (int32_t i = 0; i < 2 * columns * k_h; i++)
         spread[i] = 0;
-    for (int32_t ky = 0; ky < s->k_h; ky++)
-        for (int32_t kx = 0; kx < s->k_w; kx++) {
-            const int32_t even = kx * s->dilation_w, odd = even + 1, v = *w++;
-            to[4 * ((even >> 1) * s->k_h + ky) + (even & 1)] = (int16_t)v;
-            to[4 * ((odd >> 1) * s->k_h + ky) + (odd & 1) + 2] = (int16_t)v;
+    mg_half *to = (mg_half *)spread;
+    for (int32_t ky = 0; ky < k_h; ky++, to += 4)
+        for (int32_t kx = 0, at = 0; kx < k_w; kx++, at += dilation) {
+            const int16_t v = *w++;
+            to[(at >> 1) * 4 * k_h + (at & 1)] = v;
+            to[((at + odd) >> 1) * 4 * k_h + ((at + odd) & 1) + 2] = v;
         }
 }
 
-/* Four outputs side by side. With stride 1 two of them begin in each word. */
-MG_INLINE void mg_four_by_any(const mg_depthwise_shape *d, const uint32_t *at, const uint32_t *w, int32_t columns,
-                              int32_t stride, int32_t *sums)
+/* What four outputs side by side are summed from, in bytes: from column to column of the plane, from row to row of a column,
+   from the first output's words to the others'. */
+typedef struct {
+    int32_t columns, height, column, row, second, third, fourth;
+} mg_reach;
+
+/* Registers: r0 and r1 places in the plane and in the weights, r2 and r3 columns and rows left, r4 to r7 sums, r8 to r10 the
+   others' offsets, lr from row to row, r11 and r12 words. With stride 1 the second begins in the first's word: then r8 and
+   r10 are free, too. On the stack lie the kernel's height, what is between a column's end and the next one, where sums go. */
+static __attribute__((naked, noinline, unused)) void mg_four_sums(const uint32_t *at __attribute__((unused)),
+                                                                  const uint32_t *w __attribute__((unused)),
+                                                                  const mg_reach *by __attribute__((unused)),
+                                                                  int32_t *sums __attribute__((unused)))
 {
-    const int32_t rows = d->rows, step = d->s.dilation_h, height = d->s.k_h * step, odd = stride & 1;
-    const int32_t second = (stride >> 1) * rows, third = stride * rows, fourth = third + second;
-    int32_t a = 0, b = 0, c = 0, e = 0;
-    for (; columns > 0; columns--, at += rows)
-        for (int32_t y = 0; y < height; y += step, w += 2) {
-            const uint32_t whole = w[0], middle = w[odd], x = at[y], z = at[y + third];
-            a = mg_smlad(x, whole, a);
-            b = mg_smlad(stride == 1 ? x : at[y + second], middle, b);
-            c = mg_smlad(z, whole, c);
-            e = mg_smlad(stride == 1 ? z : at[y + fourth], middle, e);
-        }
-    sums[0] = a, sums[1] = b, sums[2] = c, sums[3] = e;
+    __asm__ volatile(".syntax unified\n\t"
+                     "push {r3-r11, lr}\n\t"
+                     "sub sp, #8\n\t"
+                     "ldm r2, {r2, r4-r9}\n\t"
+                     "mul r11, r4, r6\n\t"
+                     "sub r11, r5, r11\n\t"
+                     "strd r4, r11, [sp]\n\t"
+                     "mov lr, r6\n\t"
+                     "mov r10, r9\n\t"
+                     "mov r9, r8\n\t"
+                     "mov r8, r7\n\t"
+                     "movs r4, #0\n\t"
+                     "movs r5, #0\n\t"
+                     "movs r6, #0\n\t"
+                     "movs r7, #0\n\t"
+                     "cmp r8, #0\n\t"
+                     "beq 3f\n\t"
+                     "1: ldr r3, [sp]\n\t"
+                     "2: ldr r12, [r1], #4\n\t"
+                     "ldr.w r11, [r0]\n\t"
+                     "smlad r4, r11, r12, r4\n\t"
+                     "ldr.w r11, [r0, r9]\n\t"
+                     "smlad r6, r11, r12, r6\n\t"
+                     "ldr r12, [r1], #4\n\t"
+                     "ldr.w r11, [r0, r8]\n\t"
+                     "smlad r5, r11, r12, r5\n\t"
+                     "ldr.w r11, [r0, r10]\n\t"
+                     "smlad r7, r11, r12, r7\n\t"
+                     "add r0, lr\n\t"
+                     "subs r3, #1\n\t"
+                     "bne 2b\n\t"
+                     "ldr.w r11, [sp, #4]\n\t"
+                     "add r0, r11\n\t"
+                     "subs r2, #1\n\t"
+                     "bne 1b\n\t"
+                     "b 5f\n\t"
+                     "3: ldr r3, [sp]\n\t"
+                     "4: ldr.w r11, [r0]\n\t"
+                     "ldr.w r10, [r0, r9]\n\t"
+                     "ldrd r8, r12, [r1], #8\n\t"
+                     "smlad r4, r11, r8, r4\n\t"
+                     "smlad r5, r11, r12, r5\n\t"
+                     "smlad r6, r10, r8, r6\n\t"
+                     "smlad r7, r10, r12, r7\n\t"
+                     "add r0, lr\n\t"
+                     "subs r3, #1\n\t"
+                     "bne 4b\n\t"
+                     "ldr.w r11, [sp, #4]\n\t"
+                     "add r0, r11\n\t"
+                     "subs r2, #1\n\t"
+                     "bne 3b\n\t"
+                     "5: ldr r3, [sp, #8]\n\t"
+                     "stm r3!, {r4-r7}\n\t"
+                     "add sp, #12\n\t"
+                     "pop {r4-r11, pc}");
 }
 
 MG_KERNEL void mg_any_by_any(const mg_depthwise_shape *d, const uint32_t *plane, uint32_t *spread, const int8_t *w,
-                             const void *scales, int32_t c, int8_t *out, int32_t lines)
+                             const void *scales, int32_t c, int8_t *out, int32_t lines, int32_t spreads)
 {
     const mg_window *const s = &d->s;
-    const int32_t columns = ((s->k_w - 1) * s->dilation_w + 3) / 2;
-    mg_spread_weights(s, w, spread, columns);
+    const int32_t columns = ((s->k_w - 1) * s->dilation_w + 3) / 2, word = d->rows * 4, pixel = d->out_pixel;
+    const int32_t second = (s->stride_w >> 1) * word, third = s->stride_w * word, turn = 2 * s->stride_w * d->rows;
+    const int32_t exact = d->exact, number = d->number, low = d->low, high = d->high;
+    const mg_reach by = {columns, s->k_h, word, s->dilation_h * 4, second, third, second + third};
+    if (spreads)
+        mg_spread_weights(s, w, spread, columns);
     for (int32_t y = 0; y < lines; y++, plane += s->stride_h, out += d->out_line) {
         const uint32_t *at = plane;
         int8_t *to = out;
-        for (int32_t left = s->out_w; left > 0; left -= 4, at += 2 * s->stride_w * d->rows) {
+        for (int32_t left = s->out_w; left > 0; left -= 4, at += turn) {
             int32_t sums[4];
-            if (s->stride_w == 1)
-                mg_four_by_any(d, at, spread, columns, 1, sums);
-            else
-                mg_four_by_any(d, at, spread, columns, s->stride_w, sums);
-            for (int32_t i = 0; i < mg_min(left, 4); i++, to += d->out_pixel)
-                *to = mg_scaled(sums[i], scales, c, d->exact, d->number, d->low, d->high);
+            mg_four_sums(at, spread, &by, sums);
+            const int32_t count = mg_min(left, 4);
+            for (int32_t i = 0; i < count; i++, to += pixel) {
+                if (exact)
+                    *to = mg_scaled(sums[i], scales, c, 1, number, low, high);
+                else
+                    *to = mg_clamp(mg_scaled_dsp(sums[i], (const mg_affine *)scales + c, number), low, high);
+            }
         }
     }
 }
@@ -207,7 +267,8 @@ MG_KERNEL void mg_depthwise_dsp(const mg_depthwise_shape *d, const int8_t *in, i
 {
     const mg_window *const s = &d->s;
     uint32_t *const plane = scratch + d->weights;
-    const int32_t times = s->out_c / s->in_c, taps = s->k_h * s->k_w, moved = d->band * s->stride_h;
+    /* Assembly packs weights anew for each band; else it pays to widen the band anew for each output channel. */
+    const int32_t each = s->out_c / s->in_c, times = d->three ? each : 1, taps = s->k_h * s->k_w, moved = d->band * s->stride_h;
     const int32_t length = (s->stride_w == 1 ? s->out_w / 2 : s->out_w) * d->rows * 4, step = s->stride_h * 4;
     const mg_widening widening = {d->in_pixel, d->rows * 4, d->in_line, d->leads, d->pixels - d->leads};
     mg_three_lines by = {scales, length, step, step - length, d->out_line - s->out_w * d->out_pixel, s->out_w & 1,
@@ -216,7 +277,7 @@ MG_KERNEL void mg_depthwise_dsp(const mg_depthwise_shape *d, const int8_t *in, i
     for (int32_t i = 0; i < d->rows * d->words; i++)
         plane[i] = mg_pair(s->padding, s->padding);
     const int8_t *w = mg_behind(scales, s->out_c, d->exact);
-    for (int32_t c = 0; c < s->out_c; c += times, in++)
+    for (int32_t c = 0; c < s->out_c; c += times, in += c % each == 0)
         for (int32_t top = begin; top < end; top += d->band) {
             if (d->band < end - begin)
                 b = mg_band_at(d, top, begin, end);
@@ -227,7 +288,7 @@ MG_KERNEL void mg_depthwise_dsp(const mg_depthwise_shape *d, const int8_t *in, i
             for (int32_t m = c; m < c + times; m++) {
                 int8_t *const to = out + (top - begin) * d->out_line + m;
                 if (!d->three) {
-                    d->any(d, plane, scratch, w + m * taps, scales, m, to, b.lines);
+                    d->any(d, plane, scratch, w + m * taps, scales, m, to, b.lines, top == begin);
                     continue;
                 }
                 by.scale = (const mg_affine *)scales + m;
