@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import onnx
 
 from multigraft.bundle.manifest import Task
 from multigraft.converters.conversion.boundary_tensors import OnnxRunner
@@ -37,10 +38,11 @@ def observe(
     source, preparation = _input_of(multitask, task)
     logits_name = places.logits_of(task)
     names = [logits_name, *(place.tensor for place in chosen)]
+    model = _part_of(multitask.model, source, names)
     options = [(place, grid) for place in chosen for grid in grids_of(place.shape)]
 
     def worker() -> _Pooling:
-        return _Pooling(OnnxRunner(multitask.model, names), logits_name, options)
+        return _Pooling(OnnxRunner(model, names), logits_name, options)
 
     feeds = ({source: prepare_frames([frame], preparation)} for frame in frames)
     rows: list[list[Rows]] = [[] for _ in options]
@@ -53,6 +55,27 @@ def observe(
             report(f"exits of {task.name}: looked at {number:,} of {len(frames):,} frames")
     pairs = zip(options, rows, strict=True)
     return [Candidate(place, grid, np.stack(row)) for (place, grid), row in pairs], np.stack(logits)
+
+
+def _part_of(model: onnx.ModelProto, source: str, names: Sequence[str]) -> onnx.ModelProto:
+    """What these tensors are computed by, from one input: other networks of the graph have inputs of their own."""
+    needed, nodes = set(names), []
+    for node in reversed(model.graph.node):
+        if needed.intersection(node.output):
+            nodes.append(node)
+            needed.update(node.input)
+    part = onnx.ModelProto()
+    part.CopyFrom(model)
+    graph = part.graph
+    for kept, those in (
+        (graph.node, nodes[::-1]),
+        (graph.input, [i for i in model.graph.input if i.name == source]),
+        (graph.initializer, [i for i in model.graph.initializer if i.name in needed]),
+        (graph.output, [onnx.ValueInfoProto(name=name) for name in names]),
+    ):
+        del kept[:]
+        kept.extend(those)
+    return part
 
 
 class _Pooling:

@@ -87,7 +87,7 @@ def _of_bytes(flat: Array, step: float, rule: Rule) -> Callable[[], float]:
         weighted: list[float] = (-step * distances * np.exp(-step * distances)).tolist()
 
         def entropy() -> float:
-            values = flat.tolist()
+            values: list[int] = flat.tolist()
             top = max(values)
             total = sum([table[top - value] for value in values])
             return sum([weighted[top - value] for value in values]) / total - math.log(total)
@@ -96,7 +96,7 @@ def _of_bytes(flat: Array, step: float, rule: Rule) -> Callable[[], float]:
     if rule == "margin":
 
         def margin() -> float:
-            values = flat.tolist()
+            values: list[int] = flat.tolist()
             values.sort()
             top = values[-1]
             total = sum([table[top - value] for value in values])
@@ -105,7 +105,7 @@ def _of_bytes(flat: Array, step: float, rule: Rule) -> Callable[[], float]:
         return margin
 
     def probability() -> float:
-        values = flat.tolist()
+        values: list[int] = flat.tolist()
         top = max(values)
         return 1 / sum([table[top - value] for value in values])
 
@@ -117,7 +117,7 @@ def _of_floats(flat: Array, temperature: float, rule: Rule) -> Callable[[], floa
     exp = math.exp
 
     def sureness() -> float:
-        values = flat.tolist()
+        values: list[float] = flat.tolist()
         values.sort()
         top = values[-1]
         scaled = [(value - top) / temperature for value in values]

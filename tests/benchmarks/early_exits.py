@@ -1,9 +1,9 @@
-"""What early exits of a bundle save and cost on labelled frames, how often their promise is kept, how long deciding takes.
+"""What early exits save and cost on labelled frames, how often their promise is kept, how long it takes to decide.
 
 ``python -m tests.benchmarks.early_exits NAME.graft TASK FRAMES.npz --labels ARRAY``: the file holds ``frames`` and the
-labels. The exit is the first of the task. For the promise, thresholds are chosen anew 200 times: 500 frames lay the
-sequence out, as many as the bundle's test it, and all others judge. Energy is an estimate by the table of ``multigraft
-energy --estimate``, never a measurement.
+labels. The exit is the first of the task. For the promise, thresholds are chosen anew 200 times on frames drawn with
+replacement: 500 lay the sequence out, as many as the bundle's test it, and all frames, which they were drawn from, say
+whether it is kept. Energy is an estimate by the table of ``multigraft energy --estimate``, never a measurement.
 """
 
 from __future__ import annotations
@@ -20,12 +20,13 @@ import numpy as np
 from multigraft.bundle.bundle import Bundle
 from multigraft.exits.policy import Exit
 from multigraft.exits.sureness import make_decision, make_sureness
-from multigraft.exits.thresholds import Asked, choose_threshold, sequence_of
+from multigraft.exits.thresholds import Asked, Bools, choose_threshold, sequence_of
 from multigraft.runtime import Engine
 from multigraft.runtime.answers import Classification
 from multigraft.runtime.energy.estimate import estimate, table_of
 from multigraft.runtime.exits.exit_gate import ExitGate
 from multigraft.runtime.exits.journey import Journey, way_of
+from multigraft.tensors.arrays import Float64Array
 from multigraft.tensors.specs import TensorSpec
 
 LAYOUT_FRAMES = 500
@@ -95,19 +96,17 @@ def _costs(engine: Engine, task: str, policy: Exit, rate: float, table: str) -> 
     return ratios
 
 
-def _resampled(sure: np.ndarray, agrees: np.ndarray, policy: Exit, resamplings: int) -> dict[str, Any]:
+def _resampled(sure: Float64Array, agrees: Bools, policy: Exit, resamplings: int) -> dict[str, Any]:
     promise = policy.promise
     asked = Asked(promise.kind, promise.max_disagreement, promise.confidence)
     draw = np.random.default_rng(0)
-    tests = min(promise.frames, (len(sure) - LAYOUT_FRAMES) // 2)
     kept, rates, shares = 0, [], []
     for _ in range(resamplings):
-        order = draw.permutation(len(sure))
-        lays, test, judge = np.split(order, [LAYOUT_FRAMES, LAYOUT_FRAMES + tests])
-        chosen = choose_threshold(sure[test], agrees[test], asked, sequence_of(sure[lays], asked, tests))
-        taken = sure[judge] >= chosen.sureness if chosen else np.zeros(len(judge), bool)
-        wrong = int((taken & ~agrees[judge]).sum())
-        of = int(taken.sum()) if asked.kind == "selective" else len(judge)
+        lays, test = draw.integers(0, len(sure), LAYOUT_FRAMES), draw.integers(0, len(sure), promise.frames)
+        chosen = choose_threshold(sure[test], agrees[test], asked, sequence_of(sure[lays], asked, promise.frames))
+        taken = sure >= chosen.sureness if chosen else np.zeros(len(sure), bool)
+        wrong = int((taken & ~agrees).sum())
+        of = int(taken.sum()) if asked.kind == "selective" else len(sure)
         kept += wrong <= asked.max_disagreement * of
         rates.append(taken.mean())
         shares.append(wrong / of if of else 0.0)
@@ -116,7 +115,7 @@ def _resampled(sure: np.ndarray, agrees: np.ndarray, policy: Exit, resamplings: 
         "max_disagreement": asked.max_disagreement,
         "confidence": asked.confidence,
         "resamplings": resamplings,
-        "test_frames": tests,
+        "test_frames": promise.frames,
         "kept": kept / resamplings,
         "mean_rate": float(np.mean(rates)),
         "mean_disagreement": float(np.mean(shares)),
