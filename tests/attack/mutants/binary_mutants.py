@@ -139,7 +139,7 @@ class BinaryMutator(OptionsMutator):
         graphs[number] = graph
         try:
             return tflite_file.write(dataclasses.replace(self._model, subgraphs=tuple(graphs)))
-        except (ValueError, OverflowError):
+        except (TypeError, ValueError, OverflowError):  # a size that its field cannot hold
             return self._data
 
     def _with_shape(self, graph: Graph, name: str) -> Graph:
