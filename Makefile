@@ -18,7 +18,7 @@ EXTRAS_fuzzing := dev,fuzzing
 METADATA := setup.cfg pyproject.toml $(wildcard setup.py packaging/demo/*)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-torch check docs dev bench jtop attack kills cuts audit fuzz fuzz-readers fuzz-binary binary-oracle compilers systemd soak mutants deb wheels firmware-tools arm64 armv7 clean FORCE
+.PHONY: help demo test test-torch check docs dev bench jtop attack kills cuts audit fuzz fuzz-readers fuzz-binary binary-oracle compilers systemd soak mutants deb wheels firmware-tools arm64 armv7 arm-instructions clean FORCE
 .DELETE_ON_ERROR:
 
 help:
@@ -35,13 +35,14 @@ help:
 	@echo "make fuzz-readers  what opens bundles, models, frames and settings, fuzzed by atheris (MINUTES=60 each)"
 	@echo "make audit       known vulnerabilities of what is installed and pinned (needs the network)"
 	@echo "make fuzz        2,000 random small ONNX graphs through the whole job, against onnxruntime (GRAPHS=2000; half an hour)"
-	@echo "make fuzz-binary  10,000 damaged binary networks, with sanitisers in the delegate (gcc; half an hour)"
+	@echo "make fuzz-binary  10,000 damaged binary networks, with sanitisers in the delegate (gcc; minutes)"
 	@echo "make binary-oracle  1,000 random binary networks against Larq Compute Engine's interpreter (Python 3.11, the network)"
 	@echo "make systemd     the service in a container of Debian 12 under a real systemd (root, the network once; minutes);"
 	@echo "                 with DEB=dist/NAME.deb that package: installed, upgraded, a bad bundle, removed, purged"
 	@echo "make compilers   every operator's C by gcc and clang at every level, in QEMU (COMPILERS=\"--core m3\"; half an hour)"
 	@echo "make arm64       the device tests on an emulated Pi 4 and Pi 5 under Debian 12 (qemu-user, the network once)"
 	@echo "make armv7       numbers and answers on an emulated 32-bit Pi, likewise"
+	@echo "make arm-instructions  instructions a multiplication on Cortex-A53 and A72: bits, int8, float32 (apt: qemu-user; minutes)"
 	@echo "make soak        a service that answers 200,000 frames and may not grow (FRAMES=200000)"
 	@echo "make mutants     faults put into the code one by one, each of which a test has to notice (an hour; docs/mutants.md)"
 	@echo "make firmware-tools  compilers and QEMU for the firmware tests (apt; make test does it, too)"
@@ -136,6 +137,10 @@ arm64: $(VENV)/.ready-dev
 
 armv7: $(VENV)/.ready-dev
 	nice $(BIN)/python -m tests.arm armhf $(ARM)
+
+# Opt-in: minutes. Takes what arm64 does, gcc, and qemu-user beside the static one, which has no plugins.
+arm-instructions: $(VENV)/.ready-dev
+	nice $(BIN)/python -m tests.arm.instructions
 
 # Opt-in: some minutes. The tests hold a short form of it.
 soak: $(VENV)/.ready-dev

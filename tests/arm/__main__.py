@@ -1,6 +1,6 @@
 """Runs the device tests on emulated processors, and answers this machine's bundles there.
 
-python -m tests.arm arm64|armhf [--processor NAME] [--only WORD] [--bundle FILE] [--demo]
+python -m tests.arm arm64|armhf [--processor NAME] [--only WORD] [--bundle FILE] [--wheel FILE] [--demo]
 
 The network is needed once. This is an emulation: what is right there is right, how long it takes says nothing.
 """
@@ -18,6 +18,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from multigraft.converters.demo.data import demo_folder
 from multigraft.runtime.self_test import MAX_FLOAT, MAX_LSB
 from tests import debian_root
 from tests.arm import answers, kernels
@@ -41,7 +42,7 @@ def judged(seen: dict[str, Any]) -> Iterator[tuple[bool, str]]:
                 is_right,
                 (
                     f"{bundle} on {interpreter}: {figures}; top class the same in {found['same_class']:.1%}; "
-                    f"XNNPACK {'on' if found['delegate'] else 'off'}"
+                    f"XNNPACK {'on' if found['delegate'] else 'off'}{'; by its fallback' if found['fallback'] else ''}"
                 ),
             )
 
@@ -105,6 +106,11 @@ def main() -> int:
     )
     parser.add_argument("--processes", type=int, default=1, help="that run tests; each looks through all files first")
     parser.add_argument("--bundle", type=Path, action="append", default=[], help="answer this one, too")
+    parser.add_argument(
+        "--wheel",
+        type=Path,
+        help="is installed in place of one that is made of this checkout",
+    )
     parser.add_argument("--mirror", help="of Debian, from which the root is made once")
     parser.add_argument("--demo", action="store_true", help="make the demo's bundle and answer it, too (minutes)")
     options = parser.parse_args()
@@ -115,11 +121,18 @@ def main() -> int:
     is_well = True
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        root = made(architecture, debian_root.wheel_of(CHECKOUT, folder, architecture.machine), options.mirror)
+        wheel = options.wheel or debian_root.wheel_of(CHECKOUT, folder, architecture.machine)
+        root = made(architecture, wheel.absolute(), options.mirror)
         bundles = list(options.bundle)
         if options.demo:
             debian_root.run(sys.executable, "-m", "multigraft.cli.main", "demo", "-o", str(folder / "demo"))
             bundles += sorted((folder / "demo").glob("*.graft"))
+            binary = folder / "digit-binary.graft"
+            network = str(demo_folder() / "networks" / "digit_binary.onnx")
+            # Without a fallback, whose answers would say nothing of the delegate.
+            asked = ("--precision", "binary", "--no-fallback", "-o", str(binary))
+            debian_root.run(sys.executable, "-m", "multigraft.cli.main", "convert", network, *asked)
+            bundles.append(binary)
         results = folder / "results"
         results.mkdir()
         answers.make(results, bundles)

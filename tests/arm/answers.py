@@ -67,6 +67,7 @@ def compare(folder: Path) -> dict[str, Any]:
                 **_difference(engine.manifest.tasks, here, there),
                 "self_test": str(engine.self_test),
                 "delegate": engine.model.has_delegate(),
+                "fallback": engine.fallback_reason,
             }
     return seen
 

@@ -20,10 +20,15 @@ def run_in_child(model: bytes, backend: InterpreterName, checked: bool = True) -
         backend: Which interpreter.
         checked: False leaves out the check that precedes loading.
     """
-    return tried(lambda: _run(model, backend, checked))
+    return tried(lambda: run(model, backend, checked))
 
 
-def _run(model: bytes, backend: InterpreterName, checked: bool) -> None:
+def run(model: bytes, backend: InterpreterName, checked: bool = False) -> None:
+    """As :func:`run_in_child`, in this process.
+
+    Raises:
+        MultigraftError: It is refused.
+    """
     if checked:
         _run_loaded(model, backend)
         return

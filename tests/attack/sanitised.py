@@ -19,8 +19,10 @@ from pathlib import Path
 import numpy as np
 
 from multigraft.runtime.delegate import library
+from tests.attack import options_blocks
+from tests.attack.mutants.binary_mutants import BinaryMutator, OptionsMutator
 from tests.attack.tflite_campaigns import interpreters
-from tests.attack.trials import HEAD
+from tests.attack.trials import HEAD, Row
 from tests.runtime.delegate.binary_cases import drawn, model_of
 
 SOURCES = Path(__file__).parents[2] / "runtime" / "delegate" / "c"
@@ -43,15 +45,24 @@ def seeds() -> dict[str, bytes]:
     return {f"binary {number}": model_of(drawn(np.random.default_rng(number))) for number in range(SEEDS)}
 
 
+def read_options(mutants: int, seed: int, keep: Path | None = None) -> Row:
+    """Damaged options through the delegate's reader of options, four for each mutant of a file."""
+    with tempfile.TemporaryDirectory() as name:
+        program = options_blocks.compiled(Path(name), SANITISERS)
+        return options_blocks.tried(program, options_blocks.blocks(seeds().values(), 4 * mutants, seed), keep)
+
+
 def run(mutants: int, seed: int, keep: Path | None = None) -> int:
     """Compile, and run the mutants in a process of its own; the exit status: 0 where none ended badly."""
+    options = read_options(mutants, seed, keep)
+    print(HEAD, options, sep="\n", flush=True)
     # Beside libstdc++, which has to be there first: exceptions that the interpreter throws pass through both.
     runtime = " ".join(_of_gcc(name) for name in ("libasan.so", "libstdc++.so"))
     with tempfile.TemporaryDirectory() as name:
         command = [sys.executable, "-m", "tests.attack.sanitised", "--mutants", str(mutants), "--seed", str(seed)]
         command += ["--library", str(compiled(Path(name)))] + (["--keep", str(keep)] if keep else [])
         environment = {**os.environ, "LD_PRELOAD": runtime, "ASAN_OPTIONS": OPTIONS}
-        return subprocess.run(command, env=environment, check=False).returncode
+        return subprocess.run(command, env=environment, check=False).returncode or int(options.bad > 0)
 
 
 def _of_gcc(name: str) -> str:
@@ -62,9 +73,14 @@ def _of_gcc(name: str) -> str:
 def _run_inside(mutants: int, seed: int, keep: Path | None, compiled: Path) -> int:
     library.__file__ = str(compiled.with_name("library.py"))
     assert library.library_path() == compiled and library.available_kernels()
-    print(HEAD, flush=True)
     bad = 0
-    for row in interpreters(seeds(), mutants, seed, keep=keep):
+    for row in interpreters(seeds(), mutants, seed, keep=keep, mutator=BinaryMutator):
+        print(row, flush=True)
+        bad += row.bad
+    # What the check refuses never gets to the delegate's own reader of options, which looks once more.
+    print("Options alone, which the delegate gets whatever the check says:")
+    unchecked = keep / "options" if keep else None
+    for row in interpreters(seeds(), mutants // 4, seed, unchecked=True, keep=unchecked, mutator=OptionsMutator):
         print(row, flush=True)
         bad += row.bad
     return int(bad > 0)

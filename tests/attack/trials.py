@@ -101,17 +101,19 @@ def tried(run: Callable[[], object]) -> End:
         os.close(reading)
         # Less than its parent's: pages of files come when they are touched.
         os.write(writing, f"{_resident_kib()} ".encode())
-        os.write(writing, _said(run).encode(errors="replace")[:2000])
+        limited()
+        signal.alarm(SECONDS)
+        os.write(writing, said(run).encode(errors="replace")[:2000])
         os._exit(0)
     os.close(writing)
     with os.fdopen(reading, "rb") as pipe:
-        before, _, said = pipe.read().decode(errors="replace").partition(" ")
+        before, _, told = pipe.read().decode(errors="replace").partition(" ")
     _, status, usage = os.wait4(child, 0)
     seconds, peak_mb = time.perf_counter() - start, max(0, usage.ru_maxrss - int(before)) * 1024 / 1e6
     if os.WIFSIGNALED(status):
         number = signal.Signals(os.WTERMSIG(status))
         return End("hang" if number == signal.SIGALRM else "crash", number.name, seconds, peak_mb)
-    kind, _, detail = said.partition(" ")
+    kind, _, detail = told.partition(" ")
     if kind in ("refused", "passed") and peak_mb > MEMORY_MB:
         return End("memory", f"{peak_mb:.0f} MB, {kind} {detail}"[:160], seconds, peak_mb)
     return End(kind or "crash", detail or f"exit code {os.WEXITSTATUS(status)}", seconds, peak_mb)
@@ -142,15 +144,19 @@ def apart(make: Callable[[], dict[str, bytes]]) -> dict[str, bytes]:
     return {name: array.tobytes() for name, array in read_npz(made).items()}
 
 
-def _said(run: Callable[[], object]) -> str:
+def limited() -> None:
+    """Let this process, a forked one, take so much memory, leave no core and print nothing; an alarm ends it."""
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
-    signal.alarm(SECONDS)
     limit = _address_space() + ADDRESS_SPACE
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     quiet = os.open(os.devnull, os.O_WRONLY)
     os.dup2(quiet, 1)
     os.dup2(quiet, 2)
+
+
+def said(run: Callable[[], object]) -> str:
+    """Call ``run``: one of :data:`KINDS`, and the detail behind a space."""
     try:
         run()
     except MultigraftError as error:
