@@ -44,7 +44,6 @@ from multigraft.converters.packing import promise
 from multigraft.converters.packing.convert import convert
 from multigraft.converters.packing.fidelity import with_fidelity
 from multigraft.converters.packing.finishing import Conversion
-from multigraft.converters.packing.lowering import check_kernels
 from multigraft.converters.packing.proof import proved, shortfall
 from multigraft.converters.packing.standing import with_standing
 from multigraft.converters.quantising.ranges import MissingRangesError, Range
@@ -164,7 +163,6 @@ def build(
     Raises:
         MultigraftError: As :func:`graft`, or the conversion failed verification.
     """
-    check_kernels(settings.convert.weights)
     load_frames = functools.cache(load_frames)
     shared = apart.without_standing(settings, standing := apart.standing_networks(settings, report))
     built = _built(shared, load_frames, report, checkpoints) if shared.tasks else _only_standing(settings)

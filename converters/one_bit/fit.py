@@ -109,7 +109,8 @@ class Solver:
         goal, design, beside = self._rows(graph, layer)
         source = graph.tensors[layer.linear.source]
         assert source.quant is not None
-        steps, channels = design / np.float32(source.quant.scales[0]), source.shape[-1]
+        steps, channels = design, source.shape[-1]
+        steps /= np.float32(source.quant.scales[0])
         cuts = Cuts.of(steps, channels, source.quant.zero_points[0])
         signs = cuts.signs(steps)
         reach = np.repeat(cuts.reach * source.quant.scales[0], signs.shape[1] // channels)

@@ -18,6 +18,8 @@ from multigraft.tensors.arrays import Array, Float64Array
 
 _STEPS = 256
 """Of int8."""
+_ROWS = 4096
+"""At a time: all of a large layer take hundreds of megabytes."""
 
 
 @dataclass(frozen=True)
@@ -41,10 +43,10 @@ class Cuts:
             channels: How many.
             zero_point: Of the tensor.
         """
-        stored = np.rint(steps).astype(np.int64) + zero_point + 128
-        stored = stored.reshape(len(stored), channels, -1).transpose(1, 0, 2).reshape(channels, -1)
-        places = stored.clip(0, _STEPS - 1) + np.arange(channels)[:, None] * _STEPS
-        counts = np.bincount(places.reshape(-1), minlength=channels * _STEPS).reshape(channels, _STEPS)
+        counts = np.zeros((channels, _STEPS), np.int64)
+        for channel, own in enumerate(steps.reshape(len(steps), channels, -1).swapaxes(0, 1)):
+            stored = np.rint(own.reshape(-1)).astype(np.int64) + zero_point + 128
+            counts[channel] = np.bincount(stored.clip(0, _STEPS - 1), minlength=_STEPS)
         values = np.arange(_STEPS) - 128 - zero_point
         below, sums = counts.cumsum(1)[:, :-1], (counts * values).cumsum(1)
         total, whole = counts.sum(1, keepdims=True), sums[:, -1:]
@@ -74,4 +76,8 @@ class Cuts:
         """-1 and 1 for values in steps from the zero point, rows x (channels x places), float32."""
         places = steps.shape[1] // len(self.least)
         factors, summands = (np.repeat(v, places).astype(np.float32) for v in (self.factors, self.summands))
-        return np.where(np.rint(steps) * factors + summands < 0, np.float32(-1), np.float32(1))
+        result = np.empty(steps.shape, np.float32)
+        for first in range(0, len(steps), _ROWS):
+            rows = slice(first, first + _ROWS)
+            result[rows] = np.where(np.rint(steps[rows]) * factors + summands < 0, np.float32(-1), np.float32(1))
+        return result

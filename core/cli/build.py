@@ -93,7 +93,9 @@ def execute(options: argparse.Namespace) -> int:
     from multigraft.converters.build import build, with_separate
     from multigraft.converters.job.checkpoints import SUFFIX, Checkpoints
     from multigraft.converters.job.progress import terminal_report
+    from multigraft.converters.packing.lowering import check_kernels
 
+    check_kernels(settings.convert.weights)
     checkpoints = Checkpoints(output.with_name(output.name + SUFFIX))
     with checkpoints.cleared_on_success():
         with terminal_report() as report:

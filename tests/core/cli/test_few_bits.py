@@ -8,6 +8,7 @@ import pytest
 
 from multigraft.cli.main import main
 from multigraft.cli.shared.settings_options import of_precision
+from multigraft.runtime.delegate import library
 
 SETTINGS = """
 frames = "frames"
@@ -56,3 +57,12 @@ def test_convert_refuses_them_too(folder: Path, capsys: pytest.CaptureFixture[st
     settings.write_text(SETTINGS + '[convert]\nweights = "2bit"\nprecision = "dynamic"\n')
     assert main(["build", "multigraft.toml"]) == 78
     assert "convert.weights is '2bit'" in capsys.readouterr().err
+
+
+def test_a_build_without_the_delegate_ends_before_any_work(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(library, "_LIBRARY", "not_compiled.so")
+    assert main(["build", "multigraft.toml", "--precision", "mixed", "--weights", "auto-1bit"]) != 0
+    error = capsys.readouterr().err
+    assert "not part of this installation" in error and "Traceback" not in error
