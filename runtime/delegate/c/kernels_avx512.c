@@ -72,6 +72,9 @@ static void sums(const Patch *w, int32_t *counts) {
         sums_of(w, 1, counts);
 }
 
+/* Not by shifting: GCC 12 takes 32 bits of a mask of 16 that it has put into memory. */
+ALWAYS uint32_t both(__mmask16 low, __mmask16 high) { return _mm512_kunpackw(high, low); }
+
 ALWAYS void bits_of(const Patch *w, const int vectors, const int32_t *kinds, const int32_t *limits, uint32_t *to,
                     size_t stride) {
     const uint32_t there = w->used < BLOCK ? (1u << w->used) - 1 : ~0u;
@@ -81,9 +84,9 @@ ALWAYS void bits_of(const Patch *w, const int vectors, const int32_t *kinds, con
         fetch_ahead(w, m);
         for (int i = 0; i < PIXELS && m + i < w->count; i++) {
             const int32_t *limit = limits + kinds[m + i];
-            uint32_t found = _mm512_cmpgt_epi32_mask(total[i][0], _mm512_loadu_si512(limit));
-            if (vectors == 2)
-                found |= (uint32_t)_mm512_cmpgt_epi32_mask(total[i][1], _mm512_loadu_si512(limit + LANES)) << LANES;
+            const __mmask16 low = _mm512_cmpgt_epi32_mask(total[i][0], _mm512_loadu_si512(limit));
+            const uint32_t found =
+                vectors == 1 ? low : both(low, _mm512_cmpgt_epi32_mask(total[i][1], _mm512_loadu_si512(limit + LANES)));
             to[(size_t)(m + i) * stride] = found & there;
         }
     }
@@ -123,14 +126,16 @@ static void to_int8(const int32_t *counts, int count, int used, const Epilogue *
     }
 }
 
+/* Of up to 16 numbers. */
+ALWAYS __mmask16 negative(const float *x, size_t n) {
+    const __m512 a = _mm512_maskz_loadu_ps(n < LANES ? first((int)n) : 0xffff, x);
+    return _mm512_cmp_ps_mask(a, _mm512_setzero_ps(), _CMP_LT_OQ);
+}
+
 static void pack_float(const float *x, size_t n, uint32_t *words) {
     for (size_t i = 0; i < n; i += 32) {
-        uint32_t word = 0;
-        for (size_t j = 0; j < 32 && i + j < n; j += 16) {
-            const __m512 a = _mm512_maskz_loadu_ps(n - i - j < 16 ? first((int)(n - i - j)) : 0xffff, x + i + j);
-            word |= (uint32_t)_mm512_cmp_ps_mask(a, _mm512_setzero_ps(), _CMP_LT_OQ) << j;
-        }
-        words[i / 32] = word;
+        const __mmask16 low = negative(x + i, n - i), high = n - i > LANES ? negative(x + i + LANES, n - i - LANES) : 0;
+        words[i / 32] = both(low, high);
     }
 }
 
