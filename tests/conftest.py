@@ -16,6 +16,10 @@ import pytest
 if TYPE_CHECKING:
     from multigraft.converters.conversion.onnx2tf_environment import Environment
 
+# As commands have it, before numpy is imported: on a busy machine its threads wait for each other, and 576 systems of
+# nine equations take half a minute.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
 _LINES = (Path(__file__).parent / "allowed_skips.txt").read_text("utf-8").splitlines()
 _ALLOWED = [line for line in _LINES if line and not line.startswith("#")]
 if os.environ.get("MULTIGRAFT_WITH_TORCH"):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from multigraft.cli.shared.engine_options import add_interpreter_arguments
 from multigraft.cli.shared.json_text import json_text
-from multigraft.cli.shared.settings_options import check_output
+from multigraft.cli.shared.settings_options import check_output, use_one_thread
 
 if TYPE_CHECKING:
     from multigraft.calibration.refit.refitting import OnRefitEvent, RefitEvent
@@ -21,6 +21,8 @@ EVENT_EVERY_S = 1.0
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the step's arguments."""
+    # Depthwise layers are many systems of nine equations, for each of which threads of a busy board would wait.
+    use_one_thread()
     from multigraft.calibration.defaults import ACCEPTED_FRAMES, REFIT_FRAMES
     from multigraft.devices.cameras.source_help import HELP
     from multigraft.statistics.minimum_frames import MINIMUM_FRAMES

@@ -43,7 +43,12 @@ def test_the_module_runs_like_the_command() -> None:
     assert done.stdout.startswith("multigraft ")
 
 
-def test_collecting_sets_one_thread_for_blas_before_numpy_reads_it() -> None:
+@pytest.mark.parametrize(
+    ("step", "reads", "writes"), [("collect", "mgtaps", "mgstats"), ("refit", "mgplan", "mgrefit")]
+)
+def test_collecting_and_refitting_set_one_thread_for_blas_before_numpy_reads_it(
+    step: str, reads: str, writes: str
+) -> None:
     program = (
         "import os\n"
         "os.environ.pop('OPENBLAS_NUM_THREADS', None)\n"
@@ -54,7 +59,7 @@ def test_collecting_sets_one_thread_for_blas_before_numpy_reads_it() -> None:
         "sys.meta_path.insert(0, Watch())\n"
         "from multigraft.cli.main import main\n"
         "try:\n"
-        "    main(['calibrate', 'collect', 'no.mgtaps', '--source', 'camera', '-o', 'no.mgstats'])\n"
+        f"    main(['calibrate', '{step}', 'no.{reads}', '--source', 'camera', '-o', 'no.{writes}'])\n"
         "except SystemExit:\n"
         "    pass"
     )
