@@ -38,7 +38,8 @@ def with_exits(
     multitask: MultiTaskModel, task: str, exits: Sequence[Planned]
 ) -> tuple[MultiTaskModel, tuple[Inserted, ...]]:
     """The graph with the exits of one task, in running order."""
-    segments, inserted = list(multitask.segments), []
+    segments = list(multitask.segments)
+    inserted: list[Inserted] = []
     model = onnx.ModelProto()
     model.CopyFrom(multitask.model)
     needed = {t.name: list(t.segments) for t in multitask.tasks}

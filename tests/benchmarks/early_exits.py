@@ -88,7 +88,7 @@ def _costs(engine: Engine, task: str, policy: Exit, rate: float, table: str) -> 
     behind = [name for name in needed if order.index(name) > last]
     macs = {name: manifest.segment(name).macs for name in order}
     joules = estimate(manifest, tuple(order), table_of(table)).segments_j
-    ratios = {}
+    ratios: dict[str, float] = {}
     for what, of in (("macs", macs), ("energy", joules)):
         whole = sum(of[name] for name in needed)
         with_exit = sum(of[name] for name in leaving) + (1 - rate) * sum(of[name] for name in behind)

@@ -6,11 +6,13 @@ import logging
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 from multigraft.bundle.bundle import Bundle
 from multigraft.exits.policy import Exit
 from multigraft.runtime import Engine
+from multigraft.runtime.answers import Classification
 from multigraft.runtime.benchmark import measure_latency
 from multigraft.runtime.exits.exit_gate import ExitGate
 from multigraft.runtime.parts import Part, parts_of
@@ -20,21 +22,28 @@ from multigraft.runtime.turns import Turn
 from tests.exit_bundle import EXIT, build, policy
 
 ALWAYS, NEVER = 0.0, 2.0
+Picture = npt.NDArray[np.uint8]
 
 
-def frames(count: int, seed: int = 1) -> list[np.ndarray]:
+def frames(count: int, seed: int = 1) -> list[Picture]:
     return list(np.random.default_rng(seed).integers(0, 256, (count, 28, 28), np.uint8))
 
 
-def sure_of(bundle: Bundle, some: list[np.ndarray], found: Exit) -> list[float]:
+def sure_of(bundle: Bundle, some: list[Picture], found: Exit) -> list[float]:
     """Probability of the early answer of each frame."""
     engine = Engine(bundle)
     engine.gates[EXIT].is_sure = lambda: True
-    return [engine.run(frame, ("garment",)).answers["garment"].score for frame in some]
+    return [said(engine, frame).score for frame in some]
+
+
+def said(engine: Engine, frame: Picture) -> Classification:
+    answer = engine.run(frame, ("garment",)).answers["garment"]
+    assert isinstance(answer, Classification)
+    return answer
 
 
 @pytest.fixture(scope="module")
-def middling() -> tuple[Bundle, list[np.ndarray], list[float]]:
+def middling() -> tuple[Bundle, list[Picture], list[float]]:
     """A bundle whose exit half of the frames take."""
     some = frames(40)
     scores = sure_of(build(policy(ALWAYS)), some, policy(ALWAYS))
@@ -81,7 +90,7 @@ def test_the_threshold_decides_frame_by_frame(float32: bool) -> None:
     assert (gate.reached, gate.taken, gate.rate) == (40, sum(taken), sum(taken) / 40)
 
 
-def test_turns_answer_as_the_engine_does(middling: tuple[Bundle, list[np.ndarray], list[float]]) -> None:
+def test_turns_answer_as_the_engine_does(middling: tuple[Bundle, list[Picture], list[float]]) -> None:
     bundle, some, _ = middling
     engine, other = Engine(bundle), Engine(bundle)
     for frame in some:
@@ -94,7 +103,7 @@ def test_turns_answer_as_the_engine_does(middling: tuple[Bundle, list[np.ndarray
         assert set(told.latency_us) == set(result.latency_us)
 
 
-def test_admission_counts_frames_that_take_no_exit(middling: tuple[Bundle, list[np.ndarray], list[float]]) -> None:
+def test_admission_counts_frames_that_take_no_exit(middling: tuple[Bundle, list[Picture], list[float]]) -> None:
     bundle, some, _ = middling
     engine = Engine(bundle)
     turn = Turn(engine, some[0], exits=False)
@@ -105,7 +114,7 @@ def test_admission_counts_frames_that_take_no_exit(middling: tuple[Bundle, list[
     assert engine.gates[EXIT].reached == 0
 
 
-def test_latency_and_parts_know_every_segment(middling: tuple[Bundle, list[np.ndarray], list[float]]) -> None:
+def test_latency_and_parts_know_every_segment(middling: tuple[Bundle, list[Picture], list[float]]) -> None:
     bundle, some, _ = middling
     engine = Engine(bundle)
     timing = measure_latency(engine, some, None, 40, 0)
@@ -114,7 +123,7 @@ def test_latency_and_parts_know_every_segment(middling: tuple[Bundle, list[np.nd
     assert Part("segment", EXIT) in parts_of(engine, some[0])
 
 
-def test_figures_tell_the_exits(middling: tuple[Bundle, list[np.ndarray], list[float]]) -> None:
+def test_figures_tell_the_exits(middling: tuple[Bundle, list[Picture], list[float]]) -> None:
     bundle, some, _ = middling
     engine = Engine(bundle)
     figures = Figures(engine.manifest, None)
@@ -159,7 +168,7 @@ def test_an_exit_that_breaks_its_promise_is_closed_and_told(caplog: pytest.LogCa
     early = Engine(build(policy(ALWAYS)))
     # Random weights: the exit answers many frames otherwise.
     some = frames(400)
-    wrong = sum(early.run(f).answers["garment"].index != whole.run(f).answers["garment"].index for f in some[:100])
+    wrong = sum(said(early, f).index != said(whole, f).index for f in some[:100])
     assert wrong > 20
     with caplog.at_level(logging.WARNING, "multigraft.exits"):
         results = [engine.run(frame) for frame in some]

@@ -1,0 +1,143 @@
+"""How soon the audit closes an exit when pictures change, and how often it does without that.
+
+``python -m tests.benchmarks.exit_shift NAME.graft TASK FRAMES.npz``: every frame of the file is answered once by the
+exit and once by the whole network, as it is and changed. 200 times, frames are drawn with replacement: 20,000 as they
+are, then changed ones until the exit closes. Early answers that were given count, which audited frames have none of.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from multigraft.bundle.bundle import Bundle
+from multigraft.exits.audit import Audit
+from multigraft.exits.thresholds import Bools
+from multigraft.runtime import Engine
+from multigraft.runtime.answers import Classification
+
+RUNS = 200
+BEFORE = 20_000
+MOST_AFTER = 200_000
+Pictures = npt.NDArray[np.uint8]
+
+
+def _blurred(frames: Pictures) -> Pictures:
+    """A box of 3 x 3 pixels, twice."""
+    values = frames.astype(np.float32)
+    for _ in range(2):
+        for axis in (1, 2):
+            values = (np.roll(values, 1, axis) + values + np.roll(values, -1, axis)) / 3
+    return values.astype(np.uint8)
+
+
+CHANGES: dict[str, Callable[[Pictures], Pictures]] = {
+    "a third of the light": lambda frames: (frames // 3).astype(np.uint8),
+    "blurred": _blurred,
+    "turned by 90 degrees": lambda frames: np.rot90(frames, axes=(1, 2)).copy(),
+}
+
+
+def main() -> None:
+    """Print one JSON object."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("bundle")
+    parser.add_argument("task")
+    parser.add_argument("frames")
+    parser.add_argument("--most", type=int, default=2000, help="frames of the file")
+    parser.add_argument("--audited", type=float, default=0.1)
+    options = parser.parse_args()
+    with np.load(options.frames) as held:
+        frames: Pictures = held["frames"][: options.most]
+    bundle = Bundle.open(options.bundle)
+    allowed = next(e.promise.max_disagreement for e in bundle.manifest.task(options.task).exits)
+    usual = _observed(bundle, options.task, frames)
+    told: dict[str, Any] = {"frames": len(frames), "allowed": allowed, "audited": options.audited, "runs": RUNS}
+    told["as they are"] = _shares(usual)
+    for name, change in CHANGES.items():
+        other = _observed(bundle, options.task, change(frames))
+        told[name] = {**_shares(other), **_closed(usual, other, allowed, options.audited)}
+    print(json.dumps(told, indent=1))
+
+
+def _observed(bundle: Bundle, task: str, frames: Pictures) -> tuple[Bools, Bools]:
+    """(frames,) whether each exits, and whether the early answer is that of the whole network."""
+    unaudited = bundle.with_tasks(
+        dataclasses.replace(t, exits=tuple(dataclasses.replace(e, audited=0.0) for e in t.exits))
+        for t in bundle.manifest.tasks
+    )
+    early, whole = Engine(unaudited), Engine(bundle, exits=False)
+    exits, agrees = np.empty(len(frames), bool), np.empty(len(frames), bool)
+    for number, frame in enumerate(frames):
+        result = early.run(frame, (task,))
+        said, right = result.answers[task], whole.run(frame, (task,)).answers[task]
+        assert isinstance(said, Classification) and isinstance(right, Classification)
+        exits[number], agrees[number] = bool(result.exits), said.index == right.index
+    return exits, agrees
+
+
+def _shares(seen: tuple[Bools, Bools]) -> dict[str, float]:
+    exits, agrees = seen
+    return {"rate": float(exits.mean()), "disagree": float((~agrees[exits]).mean()) if exits.any() else 0.0}
+
+
+class _Run:
+    """One exit in use.
+
+    Attributes:
+        audit: Of the exit.
+        given: Early answers that were given.
+        wrong: Those of them that the whole network does not give.
+    """
+
+    def __init__(self, allowed: float, audited: float, draw: np.random.Generator) -> None:
+        self.audit = Audit(allowed)
+        self.given = self.wrong = 0
+        self._audited, self._draw = audited, draw
+
+    def through(self, seen: tuple[Bools, Bools], most: int) -> int:
+        """Go through frames drawn from these until the exit closes; returns how many there were."""
+        exits, agrees = seen
+        for count, number in enumerate(self._draw.integers(0, len(exits), most).tolist(), 1):
+            if not exits[number]:
+                continue
+            if self._draw.random() >= self._audited:
+                self.given += 1
+                self.wrong += not agrees[number]
+            elif self.audit.add(bool(agrees[number])):
+                return count
+        return most
+
+
+def _closed(
+    usual: tuple[Bools, Bools], other: tuple[Bools, Bools], allowed: float, audited: float
+) -> dict[str, float | None]:
+    draw = np.random.default_rng(0)
+    false_alarms = in_time = 0
+    after: list[int] = []
+    for _ in range(RUNS):
+        run = _Run(allowed, audited, draw)
+        run.through(usual, BEFORE)
+        if run.audit.is_broken:
+            false_alarms += 1
+            continue
+        count = run.through(other, MOST_AFTER)
+        after += [count] if run.audit.is_broken else []
+        in_time += run.wrong <= 1.5 * allowed * run.given
+    return {
+        "false_alarms": false_alarms / RUNS,
+        "closed": len(after) / max(RUNS - false_alarms, 1),
+        "frames_to_close_median": float(np.median(after)) if after else None,
+        "frames_to_close_95": float(np.percentile(after, 95)) if after else None,
+        "share_wrong_at_most_half_over": in_time / max(RUNS - false_alarms, 1),
+    }
+
+
+if __name__ == "__main__":
+    main()
