@@ -38,7 +38,8 @@ def main() -> int:
     parser.add_argument("--task")
     parser.add_argument("--source", required=True)
     parser.add_argument("--labelled", type=Path, help="frames and labels (.npz): accuracy, too")
-    parser.add_argument("--frames", type=int, default=500)
+    parser.add_argument("--frames", type=int, default=500, help="at most (500)")
+    parser.add_argument("--cut", help="this one alone")
     parser.add_argument("--speed", action="store_true")
     options = parser.parse_args()
     bundle, network = Bundle.open(options.bundle), MultiTaskModel.load(options.network)
@@ -54,7 +55,7 @@ def main() -> int:
         print(f"float network: accuracy {np.mean(expected == labels):.4f}, n = {len(frames)}")
     rows = [
         row
-        for cut in cuts_of(bundle.manifest, task)
+        for cut in ([options.cut] if options.cut else cuts_of(bundle.manifest, task))
         for row in rows_of(bundle, network, task, cut, frames, expected, labels, options.speed)
     ]
     head = [
