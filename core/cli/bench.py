@@ -43,6 +43,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_rate_argument(
         parser, "only say whether tasks at these rates fit this machine, and which rates would (exit code 1 if not)"
     )
+    parser.add_argument(
+        "--link",
+        metavar="RATE[,ROUNDTRIP]",
+        help="only say what each cut point costs on such a link to a server (docs/offload.md): 5mbit,20ms",
+    )
     parser.add_argument("--no-memory", action="store_true", help="do not measure memory in fresh processes")
     parser.add_argument("--no-energy", action="store_true", help="do not look for a power sensor")
 
@@ -51,6 +56,8 @@ def execute(options: argparse.Namespace) -> int:
     """Measure, then print tables, or with ``--json`` everything as one object."""
     if options.rate:
         return _admit(options)
+    if options.link is not None:
+        return _split(options)
     for kind, *models in options.against:
         if kind not in ("separate", "uncut") or (kind == "uncut" and len(models) > 1):
             raise UsageError(
@@ -131,6 +138,16 @@ def _admit(options: argparse.Namespace) -> int:
     else:
         print(f"{verdict.sentence()}{'' if verdict.fits else f'; {verdict.remedy()}'}.")
     return 0 if verdict.fits else 1
+
+
+def _split(options: argparse.Namespace) -> int:
+    """Say what each cut point costs."""
+    from multigraft.cli.shared.split_table import print_splits
+
+    engine, tasks = open_engine(options)
+    frames = first_frames(options.source, engine, tasks, min(MAX_FRAMES, options.warmup + options.runs))
+    print_splits(engine, tasks, frames, options.runs, options.warmup, options.link, options.json)
+    return 0
 
 
 def _stages(

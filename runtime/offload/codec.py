@@ -9,12 +9,14 @@ import numpy as np
 from multigraft.errors import InputError
 from multigraft.runtime.offload.packet import Packet
 from multigraft.runtime.offload.quantiser import Quantiser
-from multigraft.runtime.offload.ranges import FEWEST_BITS, MOST_BITS, Ranges, by_percentile
+from multigraft.runtime.offload.ranges import FEWEST_BITS, MOST_BITS, Ranges, by_model, by_percentile
 from multigraft.tensors.arrays import Array, Float32Array
 from multigraft.tensors.quantisation import dequantise
 from multigraft.tensors.specs import TensorSpec
 
 BITS = tuple(range(FEWEST_BITS, MOST_BITS + 1))
+MODELLED_BITS = 4
+"""Up to so many bits the model's narrower ends keep more answers than percentiles do."""
 RANGES_SHARE = 0.05
 """Ranges of single channels may be this share of the packed codes at 2 bits; beyond it one serves all of them."""
 
@@ -48,8 +50,9 @@ class Codec:
         if not len(samples) or samples.size % np.prod(spec.shape):
             raise InputError(f"samples of tensor {spec.name} have shape {samples.shape}", f"give {spec.shape} a frame")
         real = dequantise(samples.reshape(-1, *spec.shape[1:]), spec)
-        ranges = by_percentile(real, per_channel=has_ranges_of_channels(spec))
-        return cls(spec, lambda bits: ranges)
+        per_channel = has_ranges_of_channels(spec)
+        wide = by_percentile(real, per_channel=per_channel)
+        return cls(spec, lambda bits: by_model(real, bits, per_channel) if bits <= MODELLED_BITS else wide)
 
     def _quantiser(self, ranges: Callable[[int], Ranges], bits: int) -> Quantiser:
         if bits == MOST_BITS and self.spec.dtype in ("int8", "uint8"):

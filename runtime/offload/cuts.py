@@ -44,16 +44,22 @@ def check_cut(manifest: Manifest, task_name: str, cut: str) -> None:
         raise UsageError(f"task {task_name} has no cut point {cut!r}", f"choose from: {have}")
 
 
+def segments_before(manifest: Manifest, task_name: str, tensor: str) -> tuple[str, ...]:
+    """Segments of a task that have run once a tensor is there, in running order."""
+    before: list[str] = []
+    wanted = {tensor}
+    for name in reversed(manifest.task(task_name).segments):
+        segment = manifest.segment(name)
+        if wanted.intersection(segment.outputs.values()):
+            before.append(name)
+            wanted.update(segment.inputs.values())
+    return tuple(before[::-1])
+
+
 def _is_cut(manifest: Manifest, task: Task, tensor: str) -> bool:
     """Whether what is left of the task behind a tensor reads that one alone."""
-    segments = [manifest.segment(name) for name in task.segments]
-    before: set[str] = set()
-    wanted = {tensor}
-    for segment in reversed(segments):
-        if wanted.intersection(segment.outputs.values()):
-            before.add(segment.name)
-            wanted.update(segment.inputs.values())
-    rest = [segment for segment in segments if segment.name not in before]
+    before = segments_before(manifest, task.name, tensor)
+    rest = [manifest.segment(name) for name in task.segments if name not in before]
     made = {t for segment in rest for t in segment.outputs.values()}
     read = {t for segment in rest for t in segment.inputs.values()} - made
     return read == {tensor} and set(task.outputs) <= made

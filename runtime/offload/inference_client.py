@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import math
-import zlib
 from collections.abc import Mapping
 from typing import Any, Literal
 from urllib.parse import quote
@@ -17,6 +16,7 @@ from urllib.parse import quote
 import numpy as np
 
 from multigraft.runtime.offload.exchange import Exchange, ExchangeError, Reply
+from multigraft.runtime.offload.packet import deflated
 from multigraft.tensors.arrays import Array, Float32Array
 
 Form = Literal["deflate", "binary", "json"]
@@ -129,7 +129,7 @@ class InferenceClient:
             headers[_LENGTH] = str(len(head))
         body = head + tail
         if form == "deflate":
-            body, headers["Content-Encoding"] = zlib.compress(body, 1), "deflate"
+            body, headers["Content-Encoding"] = deflated(body), "deflate"
         numbers = sum(math.prod(shape) for shape in outputs.values())
         most = _BYTES_AROUND + _BYTES_A_NUMBER * numbers
         return self._exchange.ask("POST", f"{_path(model)}/infer", deadline, most, headers, body)

@@ -103,7 +103,7 @@ class Offloading:
             As many answers, and per task that may be asked for its origin.
         """
         better, origins = dict(answers), {}
-        for name in self._tasks.keys() & answers.keys():
+        for name in [task for task in self._tasks if task in answers]:
             answer, origin = self._told(name, frames[name], answers[name], begun + self.deadline_s)
             if answer is not None:
                 better[name] = answer

@@ -16,8 +16,6 @@ from multigraft.converters.network.multitask import MultiTaskModel
 from multigraft.converters.network.network import Network
 from multigraft.converters.offload.decoding import Wire, decoding_model
 from multigraft.converters.offload.tail import make_tail
-from multigraft.converters.packing.convert import convert
-from multigraft.converters.packing.splitting import split_at
 from multigraft.converters.standing import alone
 from multigraft.errors import InputError, UsageError
 from multigraft.runtime import Engine
@@ -25,39 +23,25 @@ from multigraft.runtime.offload.codec import BITS, Codec
 from multigraft.runtime.offload.wire import model_name, wire_tensors
 from multigraft.tensors.arrays import Array
 from multigraft.tensors.preprocessing import Preprocessing
+from multigraft.tensors.quantisation import quantise
 from multigraft.tensors.specs import TensorSpec
-from tests.converters.onnx_builder import OnnxBuilder
+from tests.converters.offload.small_network import CUT, SIZE, frames, made, network
 from tests.runtime.offload.oip_server import Models, oip_server
 
-SIZE = (12, 12)
-"""As many columns as channels behind the cut: shapes alone do not tell how it lies."""
-CUT = "digit/middle"
 
-
-def network(seed: int = 0) -> Network:
-    b = OnnxBuilder(seed)
-    x = b.conv_relu("stem", b.input("image", 3, *SIZE), 8)
-    y = b.conv_relu("middle", x, 12)
-    z = b.conv_relu("late", y, 12, stride=2)
-    model = b.model(b.classifier("logits", z, 5), b.conv("map", z, 12, 1))
-    return Network("digit", model, Preprocessing(*SIZE, "rgb", (120.0,) * 3, (0.02,) * 3), "other")
-
-
-def frames() -> list[Array]:
-    random = np.random.default_rng(0)
-    return [random.integers(0, 256, (*SIZE, 3), np.uint8) for _ in range(32)]
+@pytest.fixture(scope="module")
+def made_once(tmp_path_factory: pytest.TempPathFactory) -> tuple[MultiTaskModel, Bundle]:
+    return made(tmp_path_factory.mktemp("converted"))
 
 
 @pytest.fixture(scope="module")
-def float_model() -> MultiTaskModel:
-    return alone(network())
+def float_model(made_once: tuple[MultiTaskModel, Bundle]) -> MultiTaskModel:
+    return made_once[0]
 
 
 @pytest.fixture(scope="module")
-def bundle(float_model: MultiTaskModel, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    split = split_at(float_model, "middle")
-    folder = tmp_path_factory.mktemp("converted")
-    return convert(split, {"digit/image": frames()}, name="home", work_dir=folder).bundle
+def bundle(made_once: tuple[MultiTaskModel, Bundle]) -> Bundle:
+    return made_once[1]
 
 
 def served(model: onnx.ModelProto) -> ort.InferenceSession:
@@ -101,8 +85,6 @@ def test_device_and_server_together_answer_as_the_float_network(
 
 
 def _stored(bundle: Bundle, x: Array) -> Array:
-    from multigraft.tensors.quantisation import quantise
-
     return quantise(x.transpose(0, 2, 3, 1), bundle.manifest.tensor("digit/image"))
 
 
