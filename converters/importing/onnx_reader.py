@@ -11,13 +11,13 @@ from multigraft.converters.importing.dequantise import dequantise, is_quantised
 from multigraft.converters.importing.forms.external_data import external_names, merge_external_data
 from multigraft.converters.importing.forms.float_types import cast_to_float32
 from multigraft.converters.importing.forms.ordering import sort_nodes
+from multigraft.converters.importing.forms.qonnx import write_out_quantisers
 from multigraft.converters.importing.forms.repeated_outputs import leave_out_repeated_outputs
 from multigraft.converters.importing.forms.sparse import write_out_sparse
 from multigraft.converters.importing.forms.unused_inputs import leave_out_unused_inputs
 from multigraft.converters.importing.forms.well_formed import refuse_broken_tensors, refuse_broken_text
 from multigraft.converters.importing.local_functions import expand_functions, refuse_explosion
 from multigraft.converters.importing.node_names import label
-from multigraft.converters.importing.qonnx import write_out_quantisers
 from multigraft.converters.job.progress import Report, silent
 from multigraft.converters.network.network import name_nodes_once
 from multigraft.errors import InputError, MultigraftError, UnsupportedOperatorError, one_line

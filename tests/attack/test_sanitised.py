@@ -38,7 +38,7 @@ def test_a_fault_of_the_reader_of_options_is_seen(check: str, without: str, tmp_
     faulty = tmp_path / "faulty.c"
     faulty.write_text(source.replace(check, without))
     program = options_blocks.compiled(tmp_path, sanitised.SANITISERS, faulty)
-    blocks = list(options_blocks.blocks(sanitised.seeds().values(), 600, 1))
+    blocks = list(options_blocks.blocks(sanitised.seeds().values(), 3000, 1))
     assert options_blocks.tried(program, blocks).bad
     whole = options_blocks.compiled(tmp_path, sanitised.SANITISERS)
     assert not options_blocks.tried(whole, blocks).bad

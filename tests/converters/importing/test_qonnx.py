@@ -46,7 +46,8 @@ def defined(x: Array, scale: Array, zero: float, bits: int, signed: int, narrow:
     else:
         high = 2 ** (bits - 1) - 1 if signed else 2**bits - 1 - narrow
         low = (narrow - 2 ** (bits - 1)) if signed else 0
-        y = {"ROUND": np.round, "CEIL": np.ceil, "FLOOR": np.floor}[rounding](np.clip(y, low, high))
+        clipped = np.clip(y, low, high)
+        y = {"ROUND": np.round(clipped), "CEIL": np.ceil(clipped), "FLOOR": np.floor(clipped)}[rounding]
     result: Array = ((y - np.float32(zero)) * scale).astype(np.float32)
     return result
 
@@ -70,7 +71,7 @@ def test_a_quantiser_gives_what_is_defined(
 ) -> None:
     scale = np.array([0.25, 0.5, 1, 2], np.float32).reshape(1, 4, 1, 1) if is_per_channel else np.float32(0.5)
     inputs = ["x", "scale", "zero", "bits"]
-    about = {"signed": signed, "narrow": narrow, "rounding_mode": rounding}
+    about: dict[str, Any] = {"signed": signed, "narrow": narrow, "rounding_mode": rounding}
     node = helper.make_node(kind, inputs, ["y"], "quantiser", domain=DOMAIN, **about)
     path = saved(tmp_path / "q.onnx", [node], {"scale": scale, "zero": zero, "bits": bits})
     said: list[str] = []

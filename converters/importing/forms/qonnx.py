@@ -13,7 +13,6 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
-from multigraft.converters.importing.node_names import label
 from multigraft.errors import UnsupportedOperatorError
 
 DOMAINS = ("qonnx.custom_op.general", "onnx.brevitas", "finn.custom_op.general")
@@ -29,7 +28,7 @@ def write_out_quantisers(model: onnx.ModelProto, where: str) -> int:
     """Write out the quantisers of a model, in place; others of their operator set stay.
 
     Args:
-        model: Stands alone, its nodes sorted.
+        model: Stands alone, its nodes sorted and named.
         where: What to call it in a message.
 
     Returns:
@@ -138,6 +137,6 @@ class _Writer:
 
     def _refused(self, why: str) -> UnsupportedOperatorError:
         return UnsupportedOperatorError(
-            f"{self._where}: {label(self._node)} {why}",
+            f"{self._where}: {self._node.op_type} {self._node.name!r} {why}",
             f"export it with opset 13, and 1 to {_MOST_BITS} bits that are constant, rounded to nearest, up or down",
         )
