@@ -163,15 +163,16 @@ def fit_rows(
     weight, intercept, strength = fit(train, test, prior)
     sums = train + test
     variance = float(np.sum(sums.yy - sums.y**2 / sums.rows)) + 1e-12
-    for _ in range(CLAMP_ROUNDS if bounds else 0):
-        assert bounds is not None
-        goal = Solution(weight, intercept, strength, 0.0).predict(design)
+    if bounds:
         offset = offsets if offsets is not None else np.zeros((), design.dtype)
         low, high = (np.array(b, design.dtype) - offset for b in bounds)
-        seen = ~(((targets <= low) & (goal <= low)) | ((targets >= high) & (goal >= high)))
-        goal[seen] = targets[seen]
-        sums.retarget(design, goal)
-        weight, intercept = sums.solve(prior, strength)
+        below, above = targets <= low, targets >= high
+        for _ in range(CLAMP_ROUNDS):
+            goal = Solution(weight, intercept, strength, 0.0).predict(design)
+            hidden = (below & (goal <= low)) | (above & (goal >= high))
+            np.copyto(goal, targets, where=~hidden)
+            sums.retarget(design, goal)
+            weight, intercept = sums.solve(prior, strength)
     return Solution(weight, intercept, strength, max(sums.error(weight, intercept), 0.0) / variance)
 
 
