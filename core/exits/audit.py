@@ -22,6 +22,11 @@ PERIODS = tuple(round(4 / fraction) for fraction in FRACTIONS)
 """Audited frames from one gambler of a fraction to the next: what the later share costs and what the earlier gambler
 has lost by then, in logarithms, are least together."""
 
+DOUBT = 2.0
+"""Capital from which on the promise is in doubt, and more frames are worth looking at."""
+MORE = 10
+"""Times the share of frames that is looked at then; it may depend on what was seen before."""
+
 RISK = 0.05
 """Probability that an exit is ever closed although it keeps its promise."""
 
@@ -50,6 +55,11 @@ class Audit:
         """What all gamblers have together, with what is kept for those to come; 1 at first."""
         waiting = [1 / (-(-self.audited // period) + 1) for period in PERIODS]
         return (sum(self._capitals) + sum(waiting)) / len(FRACTIONS)
+
+    @property
+    def eagerness(self) -> int:
+        """Times the usual share of frames that is to be looked at."""
+        return MORE if self.capital >= DOUBT else 1
 
     def add(self, agrees: bool) -> bool:
         """Take an audited frame.

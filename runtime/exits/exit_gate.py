@@ -25,10 +25,11 @@ class ExitGate:
         taken: Those of them that were sure enough, audited or not.
         audit: What runs to the end as well, and how often that said otherwise.
         is_open: Frames may leave.
+        audited_share: Of the frames that take it, those to audit now; grows while the promise is in doubt.
         tell: Takes a sentence when it closes; the log "multigraft.exits" unless that is changed.
     """
 
-    __slots__ = ("audit", "is_open", "is_sure", "policy", "reached", "taken", "task", "tell")
+    __slots__ = ("audit", "audited_share", "is_open", "is_sure", "policy", "reached", "taken", "task", "tell")
 
     def __init__(self, task: str, policy: Exit, is_sure: Callable[[], bool]) -> None:
         self.task = task
@@ -38,6 +39,7 @@ class ExitGate:
         self.taken = 0
         self.audit = Audit(policy.promise.max_disagreement)
         self.is_open = True
+        self.audited_share = policy.audited
         self.tell: Callable[[str], None] = logging.getLogger("multigraft.exits").warning
 
     @property
@@ -47,7 +49,9 @@ class ExitGate:
 
     def audited(self, agrees: bool) -> None:
         """Count an audited frame, and close where the promise is refuted, which is told."""
-        if self.audit.add(agrees) and self.is_open:
+        is_broken = self.audit.add(agrees)
+        self.audited_share = min(1.0, self.policy.audited * self.audit.eagerness)
+        if is_broken and self.is_open:
             self.is_open = False
             self.tell(
                 f"exit {self.policy.segment} of task {self.task} is closed: {self.audit.disagreed} of "

@@ -87,14 +87,13 @@ class Journey:
         left: Task to the exit by which it left, and what reads its answer.
     """
 
-    __slots__ = ("_audited", "_drawn", "_open", "_reached", "_way", "left")
+    __slots__ = ("_audited", "_chances", "_open", "_way", "left")
 
     def __init__(self, way: Way) -> None:
         self._way = way
         self._open = way.every
         self._audited: dict[str, tuple[ExitGate, Answer]] = {}
-        self._drawn: dict[str, bool] = {}
-        self._reached: list[ExitGate] = []
+        self._chances: dict[str, float] = {}
         self.left: dict[str, tuple[ExitGate, Callable[[], Answer]]] = {}
 
     def needs(self, step: Step) -> bool:
@@ -112,7 +111,6 @@ class Journey:
         gate.reached += 1
         is_audited = self._is_audited(gate)
         if not gate.is_sure():
-            self._reached.append(gate)
             return
         gate.taken += 1
         assert step.decode is not None
@@ -135,19 +133,22 @@ class Journey:
             whole = answers[task]
             assert isinstance(early, Classification) and isinstance(whole, Classification)
             gate.audited(early.index == whole.index)
-        for gate in self._reached:
-            # A marginal promise is of all frames: one that went on cannot have broken it.
-            if gate.policy.promise.kind == "marginal" and self._drawn.get(gate.task):
-                gate.audited(True)
+        for other in [step.gate for step in self._way.steps if step.gate is not None and step.gate.is_open]:
+            # A marginal promise is of all frames: one that did not take the exit cannot have broken it.
+            taken = self._audited.get(other.task) or self.left.get(other.task)
+            is_other = taken is None or taken[0] is not other
+            if other.policy.promise.kind == "marginal" and is_other and self._is_audited(other):
+                other.audited(True)
         return {task: gate.policy.segment for task, (gate, _) in self.left.items()}
 
     def _is_audited(self, gate: ExitGate) -> bool:
-        share = gate.policy.audited
+        """Whether the frame is among those that audit this exit; one draw a task serves all of its exits."""
+        share = gate.audited_share
         if not share:
             return False
-        if gate.task not in self._drawn:
-            self._drawn[gate.task] = self._way.random.random() < share
-        return self._drawn[gate.task]
+        if gate.task not in self._chances:
+            self._chances[gate.task] = self._way.random.random()
+        return self._chances[gate.task] < share
 
 
 def travel(

@@ -46,7 +46,12 @@ NAMES: Mapping[str, tuple[str, str]] = {
     "otlp_exports": ("multigraft.otlp.exports", "{export}"),
 }
 """Family to name and unit (UCUM). Energy, power and throttling have functions of their own."""
-LABELS = {"kind": "error.type", "camera": "multigraft.camera.name", "tasks": "multigraft.camera.tasks"}
+LABELS = {
+    "kind": "error.type",
+    "camera": "multigraft.camera.name",
+    "tasks": "multigraft.camera.tasks",
+    "exit": "multigraft.exit.name",
+}
 """Label to attribute; others get ``multigraft.`` before them."""
 _UP_AND_DOWN = ("resident_memory_bytes", "open_descriptors")
 _ATTRIBUTES = {"temperature_celsius": {"hw.id": "hottest thermal zone"}}

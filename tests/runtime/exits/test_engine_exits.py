@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -188,32 +187,50 @@ def test_a_marginal_promise_counts_frames_that_stay() -> None:
     for frame in frames(10):
         engine.run(frame)
     assert engine.gates[EXIT].audit.audited == 10
+    leaving = Engine(build(policy(ALWAYS, audited=0.5, kind="marginal", max_disagreement=0.99)))
+    stayed = sum(not leaving.run(frame).exits for frame in frames(30))
+    assert 0 < leaving.gates[EXIT].audit.audited == stayed < 30
     selective = Engine(build(policy(NEVER, audited=1.0)))
     selective.run(frames(1)[0])
     assert selective.gates[EXIT].audit.audited == 0
 
 
-@pytest.mark.parametrize("kind", ["selective", "marginal"])
-def test_audits_close_in_time_and_hardly_ever_for_nothing(kind: Any) -> None:
-    """Through the gate, as the engine tells it: 0.5 % disagree, and later a fifth does."""
+def test_more_is_looked_at_while_the_promise_is_in_doubt() -> None:
+    gate = ExitGate("garment", policy(ALWAYS, audited=0.05), lambda: True)
+    gate.tell = lambda sentence: None
+    assert gate.audited_share == 0.05
+    gate.audited(False)
+    assert gate.audited_share == 0.5
+    for _ in range(200):
+        gate.audited(True)
+    assert gate.audited_share == 0.05
+
+
+@pytest.mark.parametrize("share", [0.03, 0.05, 0.2])
+def test_audits_close_in_time_and_hardly_ever_for_nothing(share: float) -> None:
+    """Through the gate, as the engine tells it: 20,000 exits of which 0.5 % disagree, then a shift."""
     random = np.random.default_rng(8)
     false_alarms, late = 0, 0
     for _ in range(200):
-        gate = ExitGate("garment", policy(ALWAYS, audited=0.1, kind=kind), lambda: True)
+        gate = ExitGate("garment", policy(ALWAYS, audited=0.1), lambda: True)
         gate.tell = lambda sentence: None
-        wrong = shown = 0
-        for disagrees, is_audited in zip(random.random(20_000) < 0.005, random.random(20_000) < 0.1, strict=True):
-            if is_audited:
+        wrong = given = 0
+        for disagrees, chance in zip(
+            (random.random(20_000) < 0.005).tolist(), random.random(20_000).tolist(), strict=True
+        ):
+            if gate.is_open and chance < gate.audited_share:
                 gate.audited(not disagrees)
-            wrong += bool(disagrees and not is_audited)
-            shown += 1
+            else:
+                given += 1
+                wrong += disagrees
         false_alarms += not gate.is_open
         while gate.is_open:
-            disagrees, is_audited = random.random() < 0.2, random.random() < 0.1
-            if is_audited:
+            disagrees = bool(random.random() < share)
+            if random.random() < gate.audited_share:
                 gate.audited(not disagrees)
-            wrong += bool(disagrees and not is_audited)
-            shown += 1
-        late += wrong / shown > 0.015
+            else:
+                given += 1
+                wrong += disagrees
+        late += wrong > 0.015 * given
     assert false_alarms <= 10
     assert late <= 10

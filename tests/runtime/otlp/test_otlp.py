@@ -49,11 +49,14 @@ FIGURES: dict[str, Any] = {
     "errors": {"sensor": 1, "otlp": 2},
     "mqtt": {"up": True, "sent": 9, "dropped": 1, "losses": 3, "foreign": 4},
     "schedule": {"digit": {"rate_hz": 5.0, "met": 90, "missed": 7}},
+    "exits": {
+        "exit_digit": {"task": "digit", "reached": 6, "taken": 4, "audited": 2, "disagreed": 1, "open": True},
+    },
     "requests": {"answered": 4, "busy": 1},
 }
 NO_METRICS = {
     "hw.id", "hw.type", "hw.state", "multigraft.source", "multigraft.task",
-    "multigraft.bundle.name", "multigraft.camera.name", "multigraft.camera.tasks",
+    "multigraft.bundle.name", "multigraft.camera.name", "multigraft.camera.tasks", "multigraft.exit.name",
 }  # fmt: skip
 REFUSED = Counter({"no token": 5})
 
@@ -148,9 +151,11 @@ def test_what_a_rail_feeds(rail: str, kind: str) -> None:
 
 
 def test_what_is_absent_is_not_told() -> None:
-    bare = {**FIGURES, "power": [], "temperature_c": None, "throttled": None, "mqtt": None, "schedule": {}}
+    bare = {**FIGURES, "power": [], "temperature_c": None, "throttled": None, "mqtt": None, "schedule": {}, "exits": {}}
     told = {series.name for series in renamed(families(bare, Counter()))}
-    assert not [name for name in told if name.startswith(("hw.", "multigraft.mqtt", "multigraft.deadline"))]
+    assert not [
+        name for name in told if name.startswith(("hw.", "multigraft.mqtt", "multigraft.deadline", "multigraft.exit"))
+    ]
     assert "multigraft.frame.answered" in told
 
 
