@@ -142,7 +142,7 @@ def _admit(options: argparse.Namespace) -> int:
 
 def _split(options: argparse.Namespace) -> int:
     """Say what each cut point costs."""
-    from multigraft.cli.shared.split_table import print_splits
+    from multigraft.cli.offloading.split_table import print_splits
 
     engine, tasks = open_engine(options)
     frames = first_frames(options.source, engine, tasks, min(MAX_FRAMES, options.warmup + options.runs))

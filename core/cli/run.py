@@ -10,13 +10,13 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from multigraft.cli.offloading.offload_options import add_offload_arguments, offloading_of, tell_ends
 from multigraft.cli.shared.answer_output import FORMATS, MOST_PICTURES, Pictures, answer_writer
 from multigraft.cli.shared.broker_told import broker_told
 from multigraft.cli.shared.bundle_sources import add_source_argument, open_bundle_source
 from multigraft.cli.shared.engine_options import add_engine_arguments, open_engine
 from multigraft.cli.shared.live_page import add_show_arguments, live_page
 from multigraft.cli.shared.mqtt_options import add_broker_arguments, add_topic_arguments, broker_of
-from multigraft.cli.shared.offload_options import add_offload_arguments, offloading_of, tell_ends
 from multigraft.cli.shared.own_decoding import own_formats
 from multigraft.cli.shared.quiet_options import add_quiet_arguments, rule_of
 from multigraft.cli.shared.trust import add_trust_argument

@@ -15,7 +15,7 @@ from multigraft.tensors.quantisation import dequantise
 from multigraft.tensors.specs import TensorSpec
 
 BITS = tuple(range(FEWEST_BITS, MOST_BITS + 1))
-MODELLED_BITS = 4
+MODELLED_BITS = 3
 """Up to so many bits the model's narrower ends keep more answers than percentiles do."""
 RANGES_SHARE = 0.05
 """Ranges of single channels may be this share of the packed codes at 2 bits; beyond it one serves all of them."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from multigraft.errors import UsageError
+from multigraft.reading import printable
 
 _RATES = {"kbit": 1e3, "mbit": 1e6, "gbit": 1e9}
 _TIMES = {"us": 1e-6, "ms": 1e-3, "s": 1.0}
@@ -33,6 +34,7 @@ class Link:
         Raises:
             UsageError: It is no such text.
         """
+        shown = printable(text)
         match = _FORM.fullmatch(text.strip().lower())
         try:
             if match is None:
@@ -40,9 +42,9 @@ class Link:
             rate = float(match[1]) * _RATES[match[2]] / 8
             trip = float(match[3]) * _TIMES[match[4]] if match[3] else 0.0
         except ValueError:
-            raise UsageError(f"{text[:40]!r} is no link", "write rate and round trip: 5mbit,200ms") from None
+            raise UsageError(f"{shown} is no link", "write rate and round trip: 5mbit,200ms") from None
         if not (rate > 0 and math.isfinite(rate) and math.isfinite(trip)):
-            raise UsageError(f"{text[:40]!r} carries nothing", "write rate and round trip: 5mbit,200ms")
+            raise UsageError(f"{shown} carries nothing", "write rate and round trip: 5mbit,200ms")
         return cls(rate, trip)
 
     def seconds_for(self, size: float) -> float:
