@@ -21,6 +21,8 @@ from multigraft.firmware_gen.kernels.kernel import LoweredLayer
 
 _NARROW = 6
 """Outputs of a line from which on it is not worth while to turn the image."""
+_WORTH = 0.9
+"""Share of the instructions that makes up for working in place, which only planes do."""
 _TOGETHER = 4
 """Outputs that the kernel for any shape computes at a time."""
 
@@ -29,10 +31,13 @@ def dsp_depthwise(layer: Layer, over: Window, ring: int | None = None) -> Lowere
     """The layer for these cores; with ``ring``, its input is a ring of that many rows."""
     turned = _turned(over)
     turns = ring is None and over.out_w <= _NARROW < over.out_h and _whole(layer, turned)
-    four = over.out_c >= _TOGETHER and over.out_c // over.in_c in (1, *range(4, over.out_c + 1, 4))
+    # A column of pixels lies in memory as a row does.
+    column = over.in_w == over.k_w == 1 and (ring is None or ring >= over.in_h)
+    times = over.out_c // over.in_c
+    four = over.out_c >= _TOGETHER and (times == 1 or times % _TOGETHER == 0) and (over.k_w > 1 or column)
     direct = over.pixels() * (3.4 * over.k_h * over.k_w + 26)
-    if four and direct < _planes_cost(layer, turned if turns else over):
-        return _direct(layer, over, ring)
+    if four and direct < _WORTH * _planes_cost(layer, turned if turns else over):
+        return _direct(layer, turned if column else over, None if column else ring)
     if turns:
         taps = layer.weights.reshape(-1, over.k_h, over.k_w).swapaxes(1, 2).reshape(layer.weights.shape)
         return _lowered(replace(layer, weights=taps.copy()), turned, None, over)

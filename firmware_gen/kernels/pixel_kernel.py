@@ -17,8 +17,9 @@ class PixelKernel:
     Attributes:
         over: The window it slides over the image.
         function: C function ``(in, out, constants, scratch, first, last)``; ``out`` is the place of pixel ``first``.
-            ``first`` and ``last`` lie at starts of rows where the layer is no convolution.
-        on_ring: Makes the same layer over an input that is a ring of so many rows.
+            The kernel may count on being asked for all pixels at once.
+        on_ring: Makes the same layer over an input that is a ring of so many rows, or, where that is all there are, the
+            input itself. It is asked for rows one by one.
     """
 
     over: Window

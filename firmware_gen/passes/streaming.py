@@ -118,15 +118,21 @@ def _adds_rows(s: LoweredStep) -> bool:
 
 
 def fuse(chain: Chain) -> LoweredStep | None:
-    """The chain as one step; None if a layer behind the first needs all rows, or the addition a tensor of the chain."""
+    """The chain as one step.
+
+    None if a layer behind the first needs all rows, the addition needs a tensor of the chain, or rows have one pixel.
+    """
     layers, add = chain.layers, chain.add
     windows = [_pieces(s.kernel).over for s in layers]
     added = set() if add is None else set(add.reads) - {layers[-1].writes[0]}
     if any(over.span >= over.in_h for over in windows[1:]) or added & {s.writes[0] for s in layers}:
         return None
-    kernels = [
-        layers[0].kernel, *(_pieces(s.kernel).on_ring(w.span) for s, w in zip(layers[1:], windows[1:], strict=True))
-    ]  # fmt: skip
+    if any(over.out_w == 1 for over in windows):
+        # Kernels compute two pixels at a time: rows of one would take twice the instructions.
+        return None
+    # The first layer's input is whole, but rows are asked for one by one.
+    rings = [windows[0].in_h, *(over.span for over in windows[1:])]
+    kernels = [_pieces(s.kernel).on_ring(rows) for s, rows in zip(layers, rings, strict=True)]
     last, reads = windows[-1], [layers[0].reads[0]]
     overlaps = {0: Overlap(_distance(windows, False))}
     addition = ""

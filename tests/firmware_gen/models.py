@@ -223,6 +223,16 @@ def separable() -> bytes:
     return b.model(["in"], [b.conv("e", x, 5, kernel=(1, 1))])
 
 
+def narrow() -> bytes:
+    """Depthwise layers over images narrower than high, as sounds are."""
+    b = Builder(10)
+    b.add(activation("in", (1, 25, 5, 8), 0.03, -7))
+    x = b.conv("expanded", b.conv("depth", "in", 8, depthwise=True), 20, kernel=(1, 1))
+    x = b.conv("long", x, 20, kernel=(5, 2), stride=(2, 1), depthwise=True, padding="VALID", fused="NONE", zero_point=9)
+    x = b.conv("line", b.conv("c", x, 9, kernel=(1, 3), padding="VALID"), 9, kernel=(3, 1), depthwise=True)
+    return b.model(["in"], [b.conv("d", x, 4, kernel=(1, 1))])
+
+
 def remembering(initial: int | None = 7, seed: int = 3) -> bytes:
     """A streaming network: a variable holds the last three frames, CALL_ONCE fills it; another holds a running sum."""
     b = Builder(seed)

@@ -6,17 +6,20 @@
 
 #include "mg_common.h"
 
-/* Rows first to last - 1 of a channel's plane, whose row 0 is row top of the image. */
+/* Rows first to last - 1 of a channel's plane, whose row 0 is row top of the image. Their sides hold padding already, and so
+   do rows outside the image unless others were at their places. */
 MG_INLINE void mg_plane(const mg_window s, const int8_t *in, int8_t *plane, int32_t width, int32_t top, int32_t first,
-                        int32_t last)
+                        int32_t last, int32_t replaced)
 {
     const int32_t columns = mg_min(s.in_w, width - s.pad_w);
     for (int32_t k = first; k < last; k++) {
         const int32_t y = top + k;
         int8_t *const to = plane + k * width;
-        memset(to, s.padding, (size_t)width);
-        if (y < 0 || y >= s.in_h)
+        if (y < 0 || y >= s.in_h) {
+            if (replaced)
+                memset(to, s.padding, (size_t)width);
             continue;
+        }
         const int8_t *const from = mg_input_row(s, in, y);
         for (int32_t x = 0; x < columns; x++)
             to[x + s.pad_w] = from[x * s.in_c];
@@ -49,6 +52,7 @@ MG_INLINE void mg_depthwise(const mg_window s, const int8_t *in, int8_t *out, co
     const int32_t span = (s.k_h - 1) * s.dilation_h + 1, moved = band * s.stride_h;
     const int32_t kept = mg_max(span - s.stride_h, 0);
     const int8_t *w = mg_behind(scales, s.out_c, exact);
+    memset(plane, s.padding, (size_t)((moved - s.stride_h + span) * width));
     for (int32_t c = 0; c < s.out_c; c++, w += s.k_h * s.k_w) {
         int8_t *to = out + c;
         for (int32_t top = begin; top < end; top += band) {
@@ -56,7 +60,7 @@ MG_INLINE void mg_depthwise(const mg_window s, const int8_t *in, int8_t *out, co
             if (top > begin)
                 memmove(plane, plane + moved * width, (size_t)(kept * width));
             mg_plane(s, in + c / (s.out_c / s.in_c), plane, width, top * s.stride_h - s.pad_h, top > begin ? kept : 0,
-                     (rows - 1) * s.stride_h + span);
+                     (rows - 1) * s.stride_h + span, band < s.out_h);
             for (int32_t y = 0; y < rows; y++)
                 for (int32_t x = 0; x < s.out_w; x += 2) {
                     int32_t sums[2];

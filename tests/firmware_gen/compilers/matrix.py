@@ -39,7 +39,7 @@ BOARD_OF_CORE = {
 """What runs each core's images in QEMU; a Cortex-M3 executes all that a Cortex-M0+ does."""
 
 CASES = 12
-PER_IMAGE = 30
+PER_IMAGE = 20
 """Models of one image: the Cortex-M55's board has 512 KiB for code and constants."""
 _HERE = Path(__file__).parent
 _IMAGE_S = 600

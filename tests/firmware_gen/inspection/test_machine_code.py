@@ -23,6 +23,7 @@ from multigraft.firmware_gen.boards.qemu import EmulatedBoard
 from multigraft.firmware_gen.boards.toolchain import APT_PACKAGES
 from multigraft.firmware_gen.inspection.instruction_check import check_instructions
 from multigraft.firmware_gen.inspection.reference import golden_vectors
+from multigraft.firmware_gen.passes import streaming
 from multigraft.firmware_gen.program.program import load
 from multigraft.firmware_gen.project import emission
 from multigraft.firmware_gen.project.folder import build_folder, write_folder
@@ -32,7 +33,16 @@ from tests.firmware_gen import batch
 from tests.firmware_gen.batch import BOARD_OF_CORE, wrong_cases
 from tests.firmware_gen.borders import apart
 from tests.firmware_gen.host import reference
-from tests.firmware_gen.models import Builder, activation, ints, real_valued, residual, streamed
+from tests.firmware_gen.models import (
+    Builder,
+    activation,
+    ints,
+    narrow,
+    real_valued,
+    residual,
+    separable,
+    streamed,
+)
 
 VECTOR_BOARDS = ("mps2-an386", "mps3-an547")
 """Cortex-M4 with DSP instructions, Cortex-M55 with Helium."""
@@ -190,7 +200,16 @@ def test_streamed_convolutions_are_bit_exact_in_vector_instructions(board: str, 
     assert wrong_cases(streamed(), board, 40, tmp_path) == []
 
 
-@pytest.mark.parametrize("make", [zoo, mobile, small_operators, dense_layers])
+@pytest.mark.parametrize("make", [separable, narrow, streamed])
+@pytest.mark.parametrize("board", VECTOR_BOARDS)
+def test_all_that_can_be_streamed_is_bit_exact_in_vector_instructions(
+    board: str, make: Callable[[], bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(streaming, "LEAST_SAVING", -1.0)
+    assert wrong_cases(make(), board, 40, tmp_path) == []
+
+
+@pytest.mark.parametrize("make", [zoo, mobile, small_operators, dense_layers, separable, narrow])
 @pytest.mark.parametrize("board", VECTOR_BOARDS)
 def test_no_vector_kernel_writes_beside_its_buffers(
     board: str, make: Callable[[], bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +14,7 @@ from multigraft.firmware_gen.boards.cores import M0PLUS, M3, M4, CoreFeatures
 from multigraft.firmware_gen.passes import streaming
 from tests.firmware_gen.host import SANITIZERS, compile_host, reference, run_host, stimuli
 from tests.firmware_gen.mlperf_shapes import visual_wake_words
-from tests.firmware_gen.models import separable, streamed
+from tests.firmware_gen.models import narrow, separable, streamed
 
 
 def test_a_residual_pair_is_streamed_and_stays_bit_exact(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -42,12 +42,13 @@ def test_every_pair_that_can_be_streamed_stays_bit_exact(tmp_path: Path, monkeyp
     np.testing.assert_array_equal(next(iter(answers.values())), reference(model, [inputs])[0])
 
 
+@pytest.mark.parametrize("make", [separable, narrow])
 @pytest.mark.parametrize("core", [M3, M0PLUS])
 def test_depthwise_and_pointwise_layers_are_streamed_bit_exactly(
-    core: CoreFeatures, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    core: CoreFeatures, make: Callable[[], bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(streaming, "LEAST_SAVING", -1.0)
-    model = separable()
+    model = make()
     project = generate(model, core=core)
     assert len(project.steps) == 1
     inputs = stimuli(project.inputs[0].shape, 60)
