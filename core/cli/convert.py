@@ -86,7 +86,7 @@ def execute(options: argparse.Namespace) -> int:
     from multigraft.converters.importing.tflite.standing import is_quantised
     from multigraft.converters.job.progress import terminal_report
     from multigraft.converters.network.multitask import MultiTaskModel, is_multitask
-    from multigraft.converters.packing.splitting import split_at
+    from multigraft.converters.network.splitting import split_at
 
     for path in filter(None, (options.output, options.uncut, options.floating)):
         check_output(Path(path))

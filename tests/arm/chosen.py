@@ -27,7 +27,7 @@ LEFT_OUT = {
 PARTS = {
     "tests/core/cli/test_start.py": (
         "test_importing_the_package_loads_no_numpy_until_a_bundle_is_asked_for",
-        "test_collecting_sets_one_thread_for_blas_before_numpy_reads_it",
+        "test_collecting_and_refitting_set_one_thread_for_blas_before_numpy_reads_it",
     ),
     "tests/runtime/doctor/test_software.py": (
         "test_the_probe_is_what_its_code_makes",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import os
 import signal
 import time
@@ -27,7 +28,8 @@ def run(data: bytes) -> object:
     if data == b"exit":
         os._exit(3)
     if data == b"memory":
-        return bytearray(40_000_000)
+        with mmap.mmap(-1, 40_000_000) as taken:  # An allocator might give what the process has had before.
+            taken.write(bytes(40_000_000))
     if data == b"wrong":
         raise KeyError("x")
     if data == b"refused":

@@ -9,8 +9,8 @@ import numpy as np
 from multigraft.bundle.bundle import Bundle
 from multigraft.converters.network.multitask import MultiTaskModel
 from multigraft.converters.network.network import Network
+from multigraft.converters.network.splitting import split_at
 from multigraft.converters.packing.convert import convert
-from multigraft.converters.packing.splitting import split_at
 from multigraft.converters.standing import alone
 from multigraft.tensors.arrays import Array
 from multigraft.tensors.preprocessing import Preprocessing

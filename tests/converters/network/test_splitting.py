@@ -6,7 +6,7 @@ import pytest
 
 from multigraft.converters.network.multitask import MultiTaskModel
 from multigraft.converters.network.network import Network
-from multigraft.converters.packing.splitting import split_at, split_points
+from multigraft.converters.network.splitting import split_at, split_points
 from multigraft.converters.standing import alone
 from multigraft.errors import UsageError
 from multigraft.tensors.preprocessing import Preprocessing
