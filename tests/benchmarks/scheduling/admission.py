@@ -4,8 +4,9 @@ The service measures again before it refuses, and so does this. Borne out is an 
 its deadlines, and a refused one of which a task misses 1 % or more.
 A set while which the machine itself became faster or slower by more than 2 % is measured, judged and run again,
 whatever came of it: nothing measured before tells what a machine will do. How often that was is told.
-MULTIGRAFT_SETS is how many (200), MULTIGRAFT_SET_SECONDS how long each runs (5). With MULTIGRAFT_SET_CLOCK=cpu time is
-processor time, so that others on the machine change nothing; without, the service's own loop runs in real time.
+MULTIGRAFT_SETS is how many (200), MULTIGRAFT_SET_SECONDS how long each runs (5), MULTIGRAFT_SET_SEED which (12). With
+MULTIGRAFT_SET_CLOCK=cpu time is processor time, so that others on the machine change nothing; without, the service's
+own loop runs in real time.
 """
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ class Judged:
 def show(folder: Path) -> None:
     """Print how many verdicts were right, and each that was not."""
     sets, seconds = int(os.environ.get("MULTIGRAFT_SETS", 200)), float(os.environ.get("MULTIGRAFT_SET_SECONDS", 5))
-    numbers = random.Random(12)
+    numbers = random.Random(int(os.environ.get("MULTIGRAFT_SET_SEED", 12)))
     engines = {name: Engine(built.bundle) for name, built in bundles().items()}
     heap.settle()
     judged = [_judged(n, *numbers.choice(list(engines.items())), numbers, seconds) for n in range(sets)]
