@@ -17,6 +17,15 @@ LEAST_SAVED_BYTES = 1 << 19
 """What opening a second model, other kernels and windows were seen to take: 0.3 to 0.5 MiB of PSS."""
 
 
+def beside_int8(before: Mapping[str, Agreement], after: Mapping[str, Agreement]) -> str:
+    """The end of a sentence: how often each task agrees now, and did in int8; "" where that is not known."""
+    return "".join(
+        f"; {task} agrees in {now.value:.4f} of {now.frames} frames (int8: {before[task].value:.4f})"
+        for task, now in after.items()
+        if task in before
+    )
+
+
 @dataclass(frozen=True)
 class LowLayer:
     """One layer with few bits.
@@ -93,11 +102,7 @@ class LowBits:
         """For people: each layer, then the whole."""
         said = [layer.sentence() for layer in self.layers]
         said += [f"{name} keeps 8-bit weights: {why}" for name, why in self.refused.items()]
-        agreed = "".join(
-            f"; {task} agrees in {now.value:.4f} of {now.frames} frames (int8: {self.before[task].value:.4f})"
-            for task, now in self.after.items()
-            if task in self.before
-        )
+        agreed = beside_int8(self.before, self.after)
         if self.layers:
             said.append(
                 f"{len(self.layers)} of {self.candidates} layers have few bits: weights and values take "

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from multigraft.agreement.agreement import Agreement
-from multigraft.converters.low_bit.report import LEAST_SAVED, LEAST_SAVED_BYTES
+from multigraft.converters.low_bit.report import LEAST_SAVED, LEAST_SAVED_BYTES, beside_int8
 from multigraft.converters.settings.convert_settings import Weights
 
 LEAST_FASTER = 0.05
@@ -109,11 +109,7 @@ class OneBits:
             said.append(f"given up, since too many answers changed: {', '.join(self.missed)}")
         if self.useless:
             said.append(f"neither faster nor smaller with 1 bit: {', '.join(self.useless)}")
-        agreed = "".join(
-            f"; {task} agrees in {now.value:.4f} of {now.frames} frames (int8: {self.before[task].value:.4f})"
-            for task, now in self.after.items()
-            if task in self.before
-        )
+        agreed = beside_int8(self.before, self.after)
         if self.layers:
             said.append(
                 f"{len(self.layers)} of {self.candidates} convolutions have 1 bit, {len(self.refitted)} int8 layers "
