@@ -57,7 +57,8 @@ def answer_writer(format_name: str, target: Path | None, ids: CocoIds) -> Iterat
 
         try:
             yield write
-        except KeyboardInterrupt as error:
+        except (KeyboardInterrupt, GeneratorExit) as error:
+            # An interrupt between the end of a with statement and its __exit__ leaves it to the garbage collector.
             stopped = error
         except (DeviceError, InputError) as error:
             if not is_begun:

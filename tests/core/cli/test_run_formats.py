@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import gc
 import io
 import json
 import os
@@ -17,6 +18,9 @@ import pytest
 from PIL import Image
 
 from multigraft.cli.main import main
+from multigraft.cli.shared.answer_output import answer_writer
+from multigraft.cli.shared.coco_ids import CocoIds
+from multigraft.runtime import Engine
 from multigraft.runtime.formats.table_rows import COLUMNS
 from tests.box_bundle import box_bundle, bright_frames
 from tests.bundle_builder import build
@@ -181,6 +185,24 @@ def test_one_thing_is_one_event(home: Path, capsys: pytest.CaptureFixture[str]) 
     assert run(home, "--track", "--events", "--tasks", "line") == 0
     events: list[Any] = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert events == [{"frame": 0, "event": "appears", "task": "line", "label": "line", "id": 1}]
+
+
+@pytest.mark.parametrize("format_name", ["coco", "csv", "jsonl"])
+def test_an_interrupt_that_keeps_python_from_ending_a_block_leaves_a_whole_file(
+    home: Path, tmp_path: Path, format_name: str
+) -> None:
+    """It came where no handler was in force yet, once in some hundred: then the block is garbage and nothing else."""
+    engine = Engine(home / "boxes.graft")
+    frame = bright_frames(20)[0]
+    result = engine.run(frame)
+    block = answer_writer(format_name, tmp_path / "found", CocoIds(engine.manifest, None))
+    write = block.__enter__()
+    write({"frame": 0}, dict.fromkeys(result.answers, frame), result.answers, result.to_json())
+    del write, block
+    gc.collect()
+    assert [path.name for path in tmp_path.iterdir()] == ["found"]
+    text = (tmp_path / "found").read_text("utf-8")
+    assert text.count("\n") >= 1 and (format_name != "coco" or json.loads(text))
 
 
 @pytest.mark.parametrize("format_name", ["coco", "csv", "jsonl"])
