@@ -135,13 +135,14 @@ class Engine:
         )
         self.model.let_go()
 
-    def run(self, frame: Frame | Mapping[str, Frame], tasks: Iterable[str] | None = None) -> Result:
+    def run(self, frame: Frame | Mapping[str, Frame], tasks: Iterable[str] | None = None, exits: bool = True) -> Result:
         """Answer tasks on one frame.
 
         Args:
             frame: A picture: uint8, height x width (grey) or height x width x 3 (RGB), any size; or a row of numbers
                 of the shape that the tasks take. Tasks of different sources: task to its frame.
             tasks: Their names; None for all, or for all that ``frame`` names.
+            exits: Take early exits, and count the frame in their audits.
 
         Raises:
             BundleError: The bundle has no such task; the message lists those there are.
@@ -156,13 +157,18 @@ class Engine:
         except (KeyError, TypeError):
             bound = self._bound_for(tasks)
         if bound.stages:
-            return self._run_stages(bound, frame, by_task, start)
-        return self._run(bound, frame, by_task, start)
+            return self._run_stages(bound, frame, by_task, start, exits)
+        return self._run(bound, frame, by_task, start, exits)
 
     def _run(
-        self, bound: BoundTasks, frame: Frame | Mapping[str, Frame], by_task: Mapping[str, Frame] | None, start: int
+        self,
+        bound: BoundTasks,
+        frame: Frame | Mapping[str, Frame],
+        by_task: Mapping[str, Frame] | None,
+        start: int,
+        exits: bool,
     ) -> Result:
-        segments, exits = bound.segments, None
+        segments, left = bound.segments, None
         with self._lock:
             self.uses += 1
             if by_task is None:
@@ -176,7 +182,7 @@ class Engine:
                 target[_ALL] = source
             stamps = [_now()]
             stamp = stamps.append
-            if bound.way is None:
+            if bound.way is None or not exits:
                 for copies, invoke in bound.runs:
                     for target, source in copies:
                         target[_ALL] = source
@@ -184,29 +190,37 @@ class Engine:
                     stamp(_now())
                 answers = {name: decode() for name, decode in bound.decoders}
             else:
-                segments, answers, exits = travel(bound.way, bound.decoders, stamp)
+                segments, answers, left = travel(bound.way, bound.decoders, stamp)
             for name, tensor in bound.placed:
                 shown = frame if by_task is None else frames[tensor]
                 answers[name] = self._places.placed(answers[name], tensor, shown)  # type: ignore[arg-type]
-        return Result(answers, segments, start, stamps, _now(), (), exits)
+        return Result(answers, segments, start, stamps, _now(), (), left)
 
     def _run_stages(
-        self, bound: BoundTasks, frame: Frame | Mapping[str, Frame], by_task: Mapping[str, Frame] | None, start: int
+        self,
+        bound: BoundTasks,
+        frame: Frame | Mapping[str, Frame],
+        by_task: Mapping[str, Frame] | None,
+        start: int,
+        exits: bool,
     ) -> Result:
         """The tasks that look at whole frames, then those that look at boxes, stage by stage."""
-        whole = self._run(self._bound_for(bound.roots), frame, by_task, start)
+        whole = self._run(self._bound_for(bound.roots), frame, by_task, start, exits)
         answers, times = dict(whole.answers), []
         shown = {root: frame if by_task is None else by_task[root] for root in bound.roots}
         for stage in bound.stages:
             begin = _now()
             picture = shown[stage.on.task]
             shown |= dict.fromkeys(stage.tasks, picture)
-            told, time = self.ask_boxes(stage, picture, answers[stage.on.task], start)  # type: ignore[arg-type]
+            found = answers[stage.on.task]
+            told, time = self.ask_boxes(stage, picture, found, start, exits)  # type: ignore[arg-type]
             answers |= told
             times.append(dataclasses.replace(time, us=(_now() - begin) / 1000))
         return whole.followed(answers, tuple(times), _now())
 
-    def ask_boxes(self, stage: Stage, frame: Frame, found: Answer, start: int) -> tuple[dict[str, Answer], StageTime]:
+    def ask_boxes(
+        self, stage: Stage, frame: Frame, found: Answer, start: int, exits: bool = True
+    ) -> tuple[dict[str, Answer], StageTime]:
         """Ask a stage's tasks of boxes.
 
         Args:
@@ -214,6 +228,7 @@ class Engine:
             frame: uint8, height x width or height x width x 3.
             found: The boxes, in its pixels.
             start: When the frame began, of ``time.perf_counter_ns``: deadlines count from it.
+            exits: As for :meth:`run`, box by box.
 
         Raises:
             BundleError: ``found`` holds no boxes.
@@ -225,7 +240,7 @@ class Engine:
             if limit is not None and (_now() - start) / 1000 > limit:
                 break
             part, placement = cut(number)
-            one = self._run(bound, part, None, _now()).answers
+            one = self._run(bound, part, None, _now(), exits).answers
             told.append({n: a.placed(placement) if isinstance(a, Decoded) else a for n, a in one.items()})
         asked = list(numbers[: len(told)])
         answers: dict[str, Answer] = {

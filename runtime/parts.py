@@ -68,7 +68,7 @@ def parts_of(
         shown |= dict.fromkeys(stage.tasks, picture)
 
         def ask(stage: Any = stage, picture: Any = picture, boxes: Any = boxes) -> None:
-            engine.ask_boxes(stage, picture, boxes, time.perf_counter_ns())
+            engine.ask_boxes(stage, picture, boxes, time.perf_counter_ns(), exits=False)
 
         found[Part("boxes", ",".join(stage.tasks))] = ask
     return found

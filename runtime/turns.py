@@ -69,7 +69,7 @@ class Turn:
         start = self._now()
         stage = Stage(on, (task,))
         is_whole = self._engine.uses == self._uses and not self._overlaps(task)
-        told, taken = self._engine.ask_boxes(stage, self.picture(task), found, self._begin)
+        told, taken = self._engine.ask_boxes(stage, self.picture(task), found, self._begin, self._takes_exits)
         if is_whole:
             self._uses = self._engine.uses
         us = (self._now() - start) / 1000

@@ -27,19 +27,25 @@ def policy(
     return Exit(EXIT, LOGITS, rule, 1.0, threshold, promise, audited)
 
 
-def build(found: Exit, heads: tuple[str, ...] = ("garment", "digit"), float32: bool = False) -> Bundle:
+def build(
+    found: Exit, heads: tuple[str, ...] = ("garment", "digit"), float32: bool = False, is_split: bool = False
+) -> Bundle:
     """A trunk, a classification a head, and an exit of the first of them right behind the trunk.
 
     Args:
         found: What is said of the exit.
         heads: Names of the tasks.
         float32: Weights and activations.
+        is_split: A second part of the trunk lies behind the exit.
     """
     graph = Graph(seed=7, float32=float32)
     source = graph.input("image", (1, 28, 28, 1))
     trunk = graph.conv("trunk/conv2", graph.conv("trunk/conv1", source, 8), 16, stride=2)
     early = graph.dense(LOGITS, graph.mean("exit/mean", trunk), 10)
     segments = {"trunk": ["trunk/conv1", "trunk/conv2"], EXIT: ["exit/mean", LOGITS]}
+    if is_split:
+        trunk = graph.conv("trunk/conv3", trunk, 16)
+        segments["trunk_2"] = ["trunk/conv3"]
     tasks: dict[str, tuple[Kind, str, tuple[str, ...]]] = {}
     for name in heads:
         branch = graph.conv(f"{name}/conv", trunk, 16, stride=2)

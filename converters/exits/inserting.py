@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import numpy as np
@@ -51,8 +51,9 @@ def with_exits(
             for names in needed.values():
                 if place.segment in names:
                     names.insert(names.index(place.segment) + 1, second)
-        output = f"{task}/exit_{number}"
+        output = _free(f"{task}/exit_{number}", {t for node in model.graph.node for t in (*node.input, *node.output)})
         name = f"exit_{task}" if len(exits) == 1 else f"exit_{task}_{number}"
+        name = _free(name, {s.name for s in segments})
         position = next(i for i, s in enumerate(segments) if s.name == place.segment)
         segments.insert(position + 1, SegmentSpec(name, (place.tensor,), (output,)))
         nodes, constants = _nodes(place.tensor, place.shape, output, planned.head)
@@ -74,6 +75,13 @@ def without_exits(multitask: MultiTaskModel, inserted: Sequence[Inserted]) -> Mu
         segments=tuple(s for s in multitask.segments if s.name not in names),
         early=tuple(name for name in multitask.early if name not in outputs),
     )
+
+
+def _free(name: str, taken: Collection[str]) -> str:
+    """A name that neither a network with an output "exit_1" nor a task "a_1" beside "a" has taken."""
+    while any(one == name or one.startswith(f"{name}/") for one in taken):
+        name += "_"
+    return name
 
 
 def _holder(segments: Sequence[SegmentSpec], planned: Planned, inserted: Sequence[Inserted]) -> str:

@@ -48,13 +48,14 @@ class ExitSettings:
         default_factory=dict,
     )
 
-    def check(self, tasks: Mapping[str, str], has_frames: bool, weights: str, place: Place) -> None:
+    def check(self, tasks: Mapping[str, str], has_frames: bool, weights: str, has_fallback: bool, place: Place) -> None:
         """Refuse what contradicts itself across keys.
 
         Args:
             tasks: Name to kind.
             has_frames: Unlabeled frames are named.
             weights: Bits of the weights that are asked for.
+            has_fallback: Binary layers will bring a second model along.
             place: Of the table.
 
         Raises:
@@ -75,4 +76,9 @@ class ExitSettings:
             place.at("place").fail(
                 f"contradicts weights = {weights!r}, whose fallback would need thresholds of its own",
                 'write weights = "8bit" or place = "none"',
+            )
+        if has_fallback:
+            place.at("place").fail(
+                "contradicts a binary precision with a fallback, which would need thresholds of its own",
+                'write fallback = false in [convert] or place = "none"',
             )

@@ -299,7 +299,8 @@ class Settings:
         has_frames = any(self.frames_of(task) for task in self.tasks)
         self.convert.check(has_frames, place.at("convert"))
         kinds: dict[str, str] = {t.name: t.kind for t in self.tasks}
-        self.exits.check(kinds, has_frames, self.convert.weights, place.at("exits"))
+        has_fallback = self.convert.fallback and self.convert.precision in ("binary", "binary-int8")
+        self.exits.check(kinds, has_frames, self.convert.weights, has_fallback, place.at("exits"))
 
     def _check_cascades(self, place: Place) -> None:
         tasks = {task.name: task for task in self.tasks}

@@ -250,17 +250,19 @@ class Manifest:
         if task.exits and self.fallback is not None:
             raise ValueError(f"task {task.name} has exits, whose thresholds are not those of the fallback")
         order = [s.name for s in self.segments]
+        others = {name for t in self.tasks for name in (t.segments if t is task else t.all_segments)}
+        read = {t for name in task.segments for t in self.segment(name).inputs.values()}
         done = -1
         for found in task.exits:
             found.check()
-            if found.segment not in order or found.segment in task.segments:
+            if found.segment not in order or found.segment in others:
                 raise ValueError(f"task {task.name} exits by segment {found.segment}, which is none of an exit")
             if order.index(found.segment) <= done:
                 raise ValueError(f"task {task.name} has exits out of order")
             done = order.index(found.segment)
             made = {t for s in self.segments[:done] if s.name in task.segments for t in s.outputs.values()}
             segment = self.segment(found.segment)
-            if missing := set(segment.inputs.values()) - made - {i.tensor for i in self.inputs}:
+            if missing := set(segment.inputs.values()) - made - ({i.tensor for i in self.inputs} & read):
                 raise ValueError(f"exit {found.segment} reads {sorted(missing)}, which task {task.name} does not make")
             if found.output not in segment.outputs.values():
                 raise ValueError(f"exit {found.segment} answers with {found.output}, which it does not write")

@@ -90,7 +90,11 @@ class Offloading:
         self.ends: Counter[str] = Counter()
 
     def improve(
-        self, frames: Mapping[str, Frame], answers: dict[str, Answer], begun: float
+        self,
+        frames: Mapping[str, Frame],
+        answers: dict[str, Answer],
+        begun: float,
+        exits: Mapping[str, str] | None = None,
     ) -> tuple[dict[str, Answer], dict[str, Origin]]:
         """The answers, with those of the server where it gave them.
 
@@ -98,13 +102,17 @@ class Offloading:
             frames: Task to the frame that the engine has just answered.
             answers: The local ones.
             begun: When the frame began, of :func:`time.monotonic`, seconds.
+            exits: As :attr:`multigraft.runtime.result.Result.exits`: what left early has no tensor at later cut points.
 
         Returns:
             As many answers, and per task that may be asked for its origin.
         """
         better, origins = dict(answers), {}
         for name in [task for task in self._tasks if task in answers]:
-            answer, origin = self._told(name, frames[name], answers[name], begun + self.deadline_s)
+            if name in (exits or {}):
+                answer, origin = None, Origin(False, "early exit")
+            else:
+                answer, origin = self._told(name, frames[name], answers[name], begun + self.deadline_s)
             if answer is not None:
                 better[name] = answer
             origins[name] = origin

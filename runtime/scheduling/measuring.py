@@ -87,7 +87,7 @@ def _round(engine: Engine, frame: Shown, tasks: Sequence[str], now: Callable[[],
         picture = turn.picture(task)
         free = Stage(dataclasses.replace(on, deadline_us=None, labels=()), (task,))
         begin = now()
-        engine.ask_boxes(free, picture, made_up_boxes(picture, on.top), time.perf_counter_ns())
+        engine.ask_boxes(free, picture, made_up_boxes(picture, on.top), time.perf_counter_ns(), exits=False)
         taken[f"boxes {task}"] = (now() - begin) / 1e3
     return {**turn.times_us, **taken}
 

@@ -91,6 +91,7 @@ def test_firmware_answers_with_whole_networks(built: Path) -> None:
         (["--exits", "auto", "--max-disagreement", "0"], "--max-disagreement is 0; give a number above 0"),
         (["--exits", "auto", "--max-disagreement", "nan"], "--max-disagreement is nan; give a number above 0"),
         (["--exits", "auto", "--weights", "4bit"], "exits.place contradicts weights = '4bit'"),
+        (["--exits", "auto", "--precision", "binary"], "exits.place contradicts a binary precision with a fallback"),
     ],
 )
 def test_what_cannot_be_served_is_refused(

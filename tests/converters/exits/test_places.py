@@ -104,3 +104,16 @@ def test_pictures_are_averaged_cell_by_cell() -> None:
     assert grids_of((2, 7, 7)) == [1]
     assert grids_of((512, 4, 4)) == [1]
     assert grids_of((64,)) == [0]
+
+
+def test_names_that_networks_and_tasks_have_are_left_to_them(multitask: MultiTaskModel) -> None:
+    taken = onnx.ModelProto()
+    taken.CopyFrom(multitask.model)
+    taken.graph.node.append(onnx.helper.make_node("Relu", ["digit/stem"], ["digit/exit_1"]))
+    (head,) = multitask.segments
+    beside = dataclasses.replace(multitask, model=taken, segments=(head, dataclasses.replace(head, name="exit_digit")))
+    whole, (inserted,) = with_exits(beside, "digit", [planned(multitask, 0)])
+    assert (inserted.output, inserted.segment) == ("digit/exit_1_", "exit_digit_")
+    written = [name for node in whole.model.graph.node for name in node.output]
+    assert len(written) == len(set(written))
+    assert len({s.name for s in whole.segments}) == len(whole.segments)

@@ -81,6 +81,18 @@ def test_an_exit_behind_what_its_task_does_not_run_is_refused() -> None:
         Manifest.from_json(data)
 
 
+@pytest.mark.parametrize("segment", ["head_digit", EXIT])
+def test_an_exit_that_another_task_needs_is_refused(segment: str) -> None:
+    data = plain()
+    other = next(t for t in data["tasks"] if t["name"] == "digit")
+    if segment == EXIT:
+        other["exits"] = data["tasks"][0]["exits"]
+    else:
+        data["tasks"][0]["exits"][0] |= {"segment": segment, "output": "digit/out"}
+    with pytest.raises(BundleError, match="none of an exit"):
+        Manifest.from_json(data)
+
+
 def test_two_exits_by_one_segment_are_refused() -> None:
     data = plain()
     data["tasks"][0]["exits"] *= 2
