@@ -115,7 +115,7 @@ def execute(options: argparse.Namespace) -> int:
             frames = {task: frame_of(task, frame, bases) for task in result.answers}
             told = {}
             if offloading is not None:
-                result.answers, origins = offloading.improve(frames, result.answers, begun)
+                result.answers, origins = offloading.improve(frames, result.answers, begun, result.exits)
                 told = {"offload": {task: origin.to_json() for task, origin in origins.items()}}
             if watch is not None:
                 watch.figures.answered(result)
