@@ -20,7 +20,7 @@ from multigraft.runtime.offload.cuts import check_cut, cuts_of
 from multigraft.tensors.arrays import Float32Array
 
 LEAST_ALIKE = 0.9
-"""Correlation between the bundle's golden values and the float network's, which an int8 bundle is far above."""
+"""Concordance between the bundle's golden values and the float network's, which an int8 bundle is far above."""
 _VALUES = "multigraft_decode/values"
 _OWN_LAYOUT = ":onnx"
 
@@ -34,7 +34,7 @@ class Tail:
         cut: The bundle's tensor that travels.
         model: From the codec's tensors to the task's outputs, float32, in the bundle's layout.
         decoder: Its first part alone: from the codec's tensors to real values in the network's layout.
-        alike: Tensor to the correlation of the bundle's golden values with those of the float network.
+        alike: Tensor to the concordance of the bundle's golden values with those of the float network.
     """
 
     task: str

@@ -144,8 +144,7 @@ def _split(options: argparse.Namespace) -> int:
     """Say what each cut point costs."""
     from multigraft.cli.offloading.split_table import print_splits
 
-    # A frame that leaves early never comes to the later cut points.
-    options.no_exits = True
+    options.no_exits = True  # A frame that leaves early is none for a server, and has no tensor behind its exit.
     engine, tasks = open_engine(options)
     frames = first_frames(options.source, engine, tasks, min(MAX_FRAMES, options.warmup + options.runs))
     print_splits(engine, tasks, frames, options.runs, options.warmup, options.link, options.json)

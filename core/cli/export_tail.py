@@ -54,7 +54,7 @@ def execute(options: argparse.Namespace) -> int:
         )
     else:
         least = min(tail.alike.values())
-        print(f"{model}: {task} from {tail.cut} on; correlation with the bundle's golden values {least:.4f}")
+        print(f"{model}: {task} from {tail.cut} on; concordance with the bundle's golden values {least:.4f}")
     return 0
 
 

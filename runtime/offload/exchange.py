@@ -145,7 +145,7 @@ class _Connection(http.client.HTTPConnection):
         self._most = most
 
     def connect(self) -> None:
-        raw = socket.create_connection((self._server.host, self._server.port), _left(self._until))
+        raw = self._reached()
         try:
             raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             if self._context is not None:
@@ -156,6 +156,24 @@ class _Connection(http.client.HTTPConnection):
             raise
         self.sock: Any = _BoundedSocket(raw)
         self.sock.limit(self._until, self._most)
+
+    def _reached(self) -> socket.socket:
+        """The first of the server's addresses that answers; all of them together have until the deadline."""
+        found = socket.getaddrinfo(self._server.host, self._server.port, type=socket.SOCK_STREAM)
+        failed = OSError("it has no address")
+        for number, (family, kind, protocol, _, place) in enumerate(found):
+            raw = None
+            try:
+                raw = socket.socket(family, kind, protocol)
+                raw.settimeout(_left(self._until) / (len(found) - number))
+                raw.connect(place)
+            except OSError as error:
+                failed = error
+                if raw is not None:
+                    raw.close()
+            else:
+                return raw
+        raise failed
 
 
 class _BoundedSocket:

@@ -111,8 +111,10 @@ class InferenceClient:
             refusal = self._refusal(reply, model)
             if not refusal.is_of_form:
                 break
-            # The next frame goes on from here, should this one's time end between two forms.
-            self._left = self._left[1:] or self._forms
+            # The next frame goes on from here, should this one's time end between two forms. A server that took this
+            # form before may be another one now.
+            self._left = self._forms if self.form else self._left[1:] or self._forms
+            self.form = None
         raise refusal
 
     def _asked(

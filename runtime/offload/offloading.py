@@ -102,22 +102,35 @@ class Offloading:
             frames: Task to the frame that the engine has just answered.
             answers: The local ones.
             begun: When the frame began, of :func:`time.monotonic`, seconds.
-            exits: As :attr:`multigraft.runtime.result.Result.exits`: what left early has no tensor at later cut points.
+            exits: Tasks that left early, as :attr:`~multigraft.runtime.result.Result.exits` has them; they stay local.
 
         Returns:
             As many answers, and per task that may be asked for its origin.
         """
-        better, origins = dict(answers), {}
+        better, origins = dict(answers), dict[str, Origin]()
+        kept = self._kept(answers) | dict.fromkeys(exits or (), "early exit")
         for name in [task for task in self._tasks if task in answers]:
-            if name in (exits or {}):
-                answer, origin = None, Origin(False, "early exit")
-            else:
-                answer, origin = self._told(name, frames[name], answers[name], begun + self.deadline_s)
+            if why := kept.get(name):
+                origins[name] = Origin(False, why)
+                self.ends[why] += 1
+                continue
+            answer, origin = self._told(name, frames[name], answers[name], begun + self.deadline_s)
             if answer is not None:
                 better[name] = answer
             origins[name] = origin
             self.ends["server" if origin.is_remote else origin.why] += 1
         return better, origins
+
+    def _kept(self, answers: Mapping[str, Answer]) -> dict[str, str]:
+        """Tasks that stay local, and why: what was asked of their boxes, or ran after them, fits no other answer."""
+        tasks, found = self._engine.manifest.tasks, dict[str, str]()
+        for asked in (task for task in tasks if task.on is not None and task.name in answers):
+            assert asked.on is not None
+            found[asked.on.task] = "others look at its boxes"
+            # Segments that ran for boxes no longer hold what they made of the frame.
+            shared = (other.name for other in tasks if set(other.segments) & set(asked.segments))
+            found |= dict.fromkeys(shared, "runs for boxes, too")
+        return found
 
     def _told(self, name: str, frame: Frame, local: Answer, deadline: float) -> tuple[Answer | None, Origin]:
         if self._below is not None and isinstance(local, Classification) and local.score >= self._below:
@@ -130,6 +143,8 @@ class Offloading:
             told, bits, size = self._retried(lambda: self._asked(name, frame, deadline), deadline)
         except MultigraftError as error:
             breaker.failed()
+            if isinstance(error, NotAnsweredError) and not error.may_pass:
+                self._tasks[name] = None  # Exported anew, it may read another tensor.
             if time.monotonic() >= deadline:
                 self._depth.missed()
             return None, Origin(False, error.problem)

@@ -13,6 +13,7 @@ from multigraft.reading import printable, regular_file
 
 PORTS = {"http": 80, "https": 443}
 _EXAMPLE = "write for example http://server:8000 or https://server"
+_OWN = ("localhost", "127.0.0.1", "::1")
 _MOST_TOKEN = 4096
 _TOKEN = re.compile(r"[\x21-\x7e]+")
 _PATH = re.compile(r"(/[A-Za-z0-9._~-]+)*")
@@ -52,7 +53,9 @@ class ServerAddress:
             ConfigurationError: The token cannot be used.
             InputError: Its file cannot be read.
         """
-        shown = printable(re.sub(r"//[^/@]*@", "//", url))
+        if "@" in url:
+            raise UsageError("the server's address holds a user or password", "give a token by --offload-token-file")
+        shown = printable(url)
         try:
             parts = urlsplit(url)
             port = parts.port
@@ -60,8 +63,6 @@ class ServerAddress:
             raise UsageError(f"{shown} is no address of a server ({error})", _EXAMPLE) from error
         if parts.scheme not in PORTS or not parts.hostname:
             raise UsageError(f"{shown} is no address of a server", _EXAMPLE)
-        if "@" in parts.netloc:
-            raise UsageError("the server's address holds a user or password", "give a token by --offload-token-file")
         path = parts.path.rstrip("/").removesuffix("/v2")
         if parts.query or parts.fragment or not _PATH.fullmatch(path):
             raise UsageError(f"{shown} is more than an address of a server", _EXAMPLE)
@@ -85,6 +86,11 @@ class ServerAddress:
             raise ConfigurationError(f"{self.ca_file} holds no certificates", "give a file in PEM form") from error
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         return context
+
+    @property
+    def tells_token(self) -> bool:
+        """Whether whoever listens on the way reads the token."""
+        return self.token is not None and not self.tls and self.host not in _OWN
 
     @property
     def shown(self) -> str:

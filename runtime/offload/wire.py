@@ -7,6 +7,7 @@ its model, so that no device asks the rest of another one.
 
 from __future__ import annotations
 
+import hashlib
 import re
 
 import numpy as np
@@ -24,9 +25,12 @@ _LONGEST = 48
 
 
 def model_name(manifest: Manifest, task: str) -> str:
-    """What a server calls the rest of a task: letters, digits and underscores."""
-    plain = re.sub(r"[^A-Za-z0-9]+", "_", f"{manifest.name}_{task}")[:_LONGEST].strip("_")
-    return f"{plain}_{manifest.files[MODEL].sha256[:_DIGITS]}"
+    """What a server calls the rest of a task: letters, digits and underscores; no two tasks have one name."""
+    said = f"{manifest.name}_{task}"
+    plain = re.sub(r"[^A-Za-z0-9]+", "_", said)[:_LONGEST].strip("_")
+    # What was left out of a name may be all that tells two tasks apart.
+    left_out = hashlib.sha256(said.encode("utf-8", "backslashreplace")).hexdigest()[:_DIGITS] if plain != said else ""
+    return "_".join(part for part in (plain, left_out, manifest.files[MODEL].sha256[:_DIGITS]) if part)
 
 
 def wire_tensors(packet: Packet) -> dict[str, Array]:

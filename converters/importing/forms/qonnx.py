@@ -35,7 +35,8 @@ def write_out_quantisers(model: onnx.ModelProto, where: str) -> int:
         How many there were.
 
     Raises:
-        UnsupportedOperatorError: One has a number of bits that is computed, or rounds in another way; it is named.
+        UnsupportedOperatorError: One has a number of bits that is computed, a scale of 0, or rounds otherwise; it is
+            named.
     """
     nodes, count = [], 0
     constants = {i.name: i for i in model.graph.initializer}
@@ -79,6 +80,8 @@ class _Writer:
         is_centred = self._is(zero_point, lambda v: v == 0)
         if bits == 1 and is_signed and is_centred and self._is(scale, lambda v: v > 0):
             return self._sign(x)
+        if scale in self._constants and not self._is(scale, lambda v: np.isfinite(v) & (v != 0)):
+            raise self._refused("divides by a scale that is 0 or no number")
         x = self._add("Div", x, scale)
         if not is_centred:
             x = self._add("Add", x, zero_point)
@@ -138,5 +141,5 @@ class _Writer:
     def _refused(self, why: str) -> UnsupportedOperatorError:
         return UnsupportedOperatorError(
             f"{self._where}: {self._node.op_type} {self._node.name!r} {why}",
-            f"export it with opset 13, and 1 to {_MOST_BITS} bits that are constant, rounded to nearest, up or down",
+            f"export it with opset 13, scales above 0, 1 to {_MOST_BITS} constant bits, rounded to nearest, up or down",
         )

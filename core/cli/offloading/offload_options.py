@@ -75,6 +75,8 @@ def offloading_of(options: argparse.Namespace, engine: Engine, tasks: Sequence[s
     if options.offload_bits is not None and not 2 <= options.offload_bits <= 8:
         raise UsageError(f"--offload-bits is {options.offload_bits}", "give 2 to 8")
     address = ServerAddress.parse(options.offload, options.offload_token_file, options.offload_ca)
+    if address.tells_token:
+        print(f"multigraft: the token goes to {address.shown} without encryption; write https://.", file=sys.stderr)
     chosen = _offloadable(engine, tasks)
     client = InferenceClient(Exchange(address))
     return Offloading(engine, chosen, client, deadline_ms / 1000, options.offload_below, options.offload_bits)

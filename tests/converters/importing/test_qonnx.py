@@ -95,6 +95,8 @@ def test_a_bipolar_one_is_a_sign_that_takes_0_as_1(domain: str, tmp_path: Path) 
         ({}, {"bits": 2.5}, "has 2.5 bits"),
         ({}, {"bits": [2, 4]}, "no constant"),
         ({}, {"bits": 99}, "has 99 bits"),
+        ({}, {"bits": 4, "scale": [1.0, 0.0, 1.0, 1.0]}, "a scale that is 0"),
+        ({}, {"bits": 4, "scale": np.nan}, "a scale that is 0"),
     ],
 )
 def test_what_has_no_counterpart_is_named(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -95,6 +96,22 @@ def test_the_last_cut_point_is_taken_where_none_is_named(bundle: Bundle, float_m
 def test_another_network_is_refused(bundle: Bundle) -> None:
     with pytest.raises(InputError, match="does not compute what the bundle does"):
         make_tail(bundle, alone(network(seed=9)), "digit", CUT)
+
+
+@pytest.mark.parametrize("factor", [0.25, 255.0])
+def test_a_network_whose_pictures_are_prepared_otherwise_is_refused(
+    bundle: Bundle, float_model: MultiTaskModel, factor: float
+) -> None:
+    # Its values correlate with the bundle's, and its scores are others.
+    other = onnx.ModelProto()
+    other.CopyFrom(float_model.model)
+    source = other.graph.input[0].name
+    for node in other.graph.node:
+        node.input[:] = ["scaled" if name == source else name for name in node.input]
+    other.graph.initializer.append(onnx.numpy_helper.from_array(np.array(factor, np.float32), "factor"))
+    other.graph.node.insert(0, onnx.helper.make_node("Mul", [source, "factor"], ["scaled"]))
+    with pytest.raises(InputError, match="does not compute what the bundle does"):
+        make_tail(bundle, dataclasses.replace(float_model, model=other), "digit", "digit/image")
 
 
 def test_a_task_or_cut_that_is_not_there_is_refused(bundle: Bundle, float_model: MultiTaskModel) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 import socket
@@ -72,6 +73,16 @@ def test_the_search_for_a_form_goes_on_where_a_deadline_ended_it(server: OipServ
             break
         except ExchangeError:
             pass
+    assert client.form == "json"
+
+
+def test_a_server_that_no_longer_takes_a_form_is_asked_in_another(server: OipServer) -> None:
+    client = client_of(server.url)
+    assert asked(client)
+    server.accepts = {"json"}
+    with pytest.raises(NotAnsweredError):
+        asked(client)
+    assert asked(client)
     assert client.form == "json"
 
 
@@ -202,6 +213,23 @@ def test_nobody_there() -> None:
         asked(client_of(url))
 
 
+def test_addresses_that_do_not_answer_share_the_deadline(server: OipServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    def at(port: int) -> tuple[Any, ...]:
+        return socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port)
+
+    with socket.socket() as full, contextlib.ExitStack() as waiting:
+        full.bind(("127.0.0.1", 0))
+        full.listen(0)
+        for _ in range(4):
+            one = waiting.enter_context(socket.socket())
+            one.setblocking(False)
+            one.connect_ex(full.getsockname())
+        silent = at(full.getsockname()[1])
+        client = client_of(server.url)
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: [silent, silent, at(server.port)])
+        assert asked(client, 6.0)
+
+
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="hardware: no openssl makes certificates")
 def test_tls_is_checked(tmp_path: Path) -> None:
     make = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=localhost", "-days", "2"]
@@ -254,3 +282,6 @@ def test_addresses() -> None:
     assert (one.host, one.port, one.tls, one.path) == ("server", 443, True, "/team")
     with pytest.raises(UsageError, match="token"):
         ServerAddress.parse("http://user:secret@server")
+    with pytest.raises(UsageError, match="token") as caught:
+        ServerAddress.parse("http://user:se/cret@server")
+    assert "cret" not in str(caught.value)

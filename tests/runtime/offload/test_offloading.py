@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from multigraft.answers.crops import On
 from multigraft.cli.main import main
 from multigraft.errors import UsageError
 from multigraft.runtime import Engine
@@ -27,6 +30,8 @@ from multigraft.runtime.offload.wire import model_name
 from multigraft.tensors.arrays import Array
 from multigraft.tensors.preparation import Frame
 from multigraft.tensors.quantisation import dequantise
+from tests import exit_bundle
+from tests.box_bundle import box_bundle, bright_frames
 from tests.bundle_builder import Built, build
 from tests.runtime.offload.oip_server import Models, OipServer, oip_server
 
@@ -135,6 +140,18 @@ def test_a_model_that_reads_no_tensor_of_the_bundle_is_not_asked(engine: Engine)
     assert "export-tail" in origins["digit"].to_json()["why"] or "reads no tensor" in origins["digit"].why
 
 
+def test_a_rest_that_was_exported_anew_for_another_cut_is_looked_up_again(engine: Engine) -> None:
+    server = OipServer(models_of(engine, "image"))
+    offloading = offloading_to(engine, server.url)
+    first, second, third = frames(3)
+    assert improved(engine, offloading, first)[1]["digit"].is_remote
+    server.models, server.refusal = models_of(engine, CUT), 400
+    assert not improved(engine, offloading, second)[1]["digit"].is_remote
+    server.refusal = 0
+    assert improved(engine, offloading, third)[1]["digit"].is_remote
+    server.kill()
+
+
 def test_only_unsure_answers_go_to_the_server(engine: Engine, server: OipServer) -> None:
     scores = []
     for frame in frames(6):
@@ -146,6 +163,54 @@ def test_only_unsure_answers_go_to_the_server(engine: Engine, server: OipServer)
     remote = [improved(engine, offloading, frame)[1]["digit"].is_remote for frame in frames(6)]
     assert remote == [score < limit for score in scores]
     assert offloading.ends == {"server": 3, "sure enough": 3}
+
+
+def test_a_frame_that_left_early_stays_local(server: OipServer) -> None:
+    # Tensors behind the exit are those of a frame before.
+    engine = Engine(exit_bundle.build(exit_bundle.policy(0.0), ("garment",)))
+    client = InferenceClient(Exchange(ServerAddress.parse(server.url)))
+    offloading = Offloading(engine, ["garment"], client, DEADLINE_S)
+    result = engine.run(frames(1)[0])
+    answers, origins = offloading.improve({"garment": frames(1)[0]}, result.answers, 0.0, result.exits)
+    assert answers == result.answers
+    assert origins["garment"].to_json() == {"from": "local", "why": "early exit"}
+    assert not server.seen
+
+
+@pytest.mark.parametrize("is_shared", [False, True])
+def test_boxes_that_others_look_at_stay_those_they_looked_at(server: OipServer, is_shared: bool) -> None:
+    bundle = box_bundle()
+    line, kind = bundle.manifest.tasks
+    engine = Engine(bundle.with_tasks((line, dataclasses.replace(kind, on=On("line")))), self_test=False)
+    client = InferenceClient(Exchange(ServerAddress.parse(server.url)))
+    frame = bright_frames(30)[0]
+    result = engine.run(frame, None if is_shared else ("line",))
+    offloading = Offloading(engine, ["line"], client, DEADLINE_S)
+    answers, origins = offloading.improve(dict.fromkeys(result.answers, frame), result.answers, time.monotonic())
+    assert answers == result.answers
+    assert ("box" in origins["line"].why, bool(server.seen)) == (is_shared, not is_shared)
+
+
+def test_no_two_tasks_have_one_name_on_a_server(built: Built) -> None:
+    manifest = built.bundle.manifest
+    long = dataclasses.replace(manifest, name="n" * 60)
+    names = [model_name(manifest, task) for task in ("a_b", "a-b", "a b", "../a/b", "数字", "文字")]
+    names += [model_name(long, task) for task in ("digit", "garment")]
+    assert len(set(names)) == len(names)
+    assert all(re.fullmatch("[A-Za-z0-9_]{12,90}", name) for name in names)
+
+
+def test_a_token_that_others_can_read_is_told(
+    built: Built, tmp_path: Path, capsys: pytest.CaptureFixture[str], server: OipServer
+) -> None:
+    path = built.bundle.write(tmp_path / "home.graft")
+    (tmp_path / "token").write_text("secret")
+    words = ["run", str(path), "--source", "fake:28x28", "--frames", "1", "--offload-deadline", "100"]
+    for url, is_told in ((server.url, False), ("http://nobody.invalid", True)):
+        assert main([*words, "--offload", url, "--offload-token-file", str(tmp_path / "token")]) == 0
+        out, err = capsys.readouterr()
+        assert ("without encryption" in err) == is_told
+        assert "secret" not in out + err
 
 
 def test_a_server_that_dies_and_returns(engine: Engine) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -15,7 +16,9 @@ from multigraft.runtime.benchmark import Distribution, Timing
 from multigraft.runtime.offload.cuts import segments_before
 from multigraft.runtime.offload.link import Link
 from multigraft.runtime.offload.split_choice import SHOWN_BITS, splits_of
-from tests.bundle_builder import build
+from tests.bundle_builder import assemble, build
+from tests.exit_bundle import EXIT, LOGITS, policy
+from tests.tflite_builder import Graph
 
 
 def of(us: float) -> Distribution:
@@ -61,3 +64,17 @@ def test_bench_says_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> No
     assert len(told["splits"]["garment"]) == 6
     assert main([*words, "fast"]) == 2
     assert "is no link" in capsys.readouterr().err
+
+
+def test_cuts_behind_an_exit_that_all_frames_take(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    graph = Graph(seed=7)
+    front = graph.conv("front/out", graph.input("image", (1, 28, 28, 1)), 8)
+    early = graph.dense(LOGITS, graph.mean("exit/mean", front), 10)
+    back = graph.conv("back/out", front, 16, stride=2)
+    out = graph.dense("digit/out", graph.mean("digit/mean", back), 10)
+    segments = {"front": ["front/out"], EXIT: ["exit/mean", LOGITS], "back": ["back/out"], "head": ["digit/mean", out]}
+    whole = assemble(graph, segments, {"digit": ("classification", out, ()), "e": ("classification", early, ())}).bundle
+    bundle = whole.with_tasks([dataclasses.replace(whole.manifest.tasks[0], exits=(policy(0.0),))])
+    path = str(bundle.write(tmp_path / "home.graft"))
+    assert main(["bench", path, "--runs", "3", "--warmup", "1", "--link", "5mbit"]) == 0
+    assert "back/out" in capsys.readouterr().out
