@@ -168,3 +168,19 @@ def test_channels_that_a_sum_of_joins_ties_crosswise_go_together(
     whole = unread(network, (group,), kept)
     was, now = (n.run(n.prepare(FRAMES[:8]))["odd/y"] for n in (whole, narrowed(whole, [group], kept)))
     assert np.allclose(now, was, rtol=1e-4, atol=1e-5 * np.abs(was).max())
+
+
+def test_channels_that_a_mean_moves_to_another_axis_stay() -> None:
+    """Of a tensor that has as many columns as channels, so that its shape does not tell them apart."""
+    rng = np.random.default_rng(5)
+    constants = {"w": rng.normal(size=(6, 1, 3, 3)), "read": rng.normal(size=(36, 3))}
+    nodes = [
+        node("Conv", ["image", "w"], ["made"]),
+        node("Transpose", ["made"], ["turned"], perm=[0, 2, 1, 3]),
+        node("ReduceMean", ["turned", "rows"], ["mean"], keepdims=0),
+        node("Flatten", ["mean"], ["flat"]),
+        node("Gemm", ["flat", "read"], ["y"]),
+    ]
+    typed = {name: value.astype(np.float32) for name, value in constants.items()} | {"rows": np.array([1])}
+    network = Network("odd", model(nodes, typed, (1, 8, 8), {"y": (3,)}), GREY)
+    assert channel_groups(network) == ()
