@@ -164,7 +164,8 @@ class _Finder:
         if not one.has_places_of(other):
             self._fixed.update(self._roots(one), self._roots(other))
             return
-        for mine, theirs in zip(self._roots(one), self._roots(other), strict=True):
+        for a, b in zip(one.parts, other.parts, strict=True):
+            mine, theirs = self._root(a.channels), self._root(b.channels)
             if mine != theirs:
                 self._parent[theirs] = mine
                 for table in (self._makers, self._readers, self._between):

@@ -76,7 +76,12 @@ def is_between(
         if axes is None and len(node.input) > 1 and node.input[1]:
             axes = constants[node.input[1]].tolist()
         rank = len(shapes[given[0]]) + 1
-        return axes is not None and not {0, axis} & {int(a) % rank for a in axes}  # type: ignore[attr-defined]
+        if axes is None:
+            return False
+        reduced = {int(a) % rank for a in axes}  # type: ignore[attr-defined]
+        # Axes in front of the channels' that go move it, to where another may happen to have as many places.
+        stays = bool(attributes(node).get("keepdims", 1)) or min(reduced, default=rank) > axis
+        return stays and not {0, axis} & reduced
     if node.op_type in SPATIAL:
         return _leaves_channels(node, constants, axis, len(shapes[given[0]]) + 1)
     # A constant of a higher rank would put its own axis where the channels are.

@@ -36,7 +36,8 @@ class Window:
     @property
     def pointwise(self) -> bool:
         """Each output pixel reads exactly the input pixel at its place."""
-        return self.k_h == self.k_w == self.stride_h == self.stride_w == 1 and not (self.pad_h or self.pad_w)
+        same = (self.in_h, self.in_w, 0, 0) == (self.out_h, self.out_w, self.pad_h, self.pad_w)
+        return self.k_h == self.k_w == self.stride_h == self.stride_w == 1 and same
 
     def plane(self) -> tuple[int, int]:
         """Height and width of all pixels that outputs read, padding included."""

@@ -20,7 +20,6 @@ def depthwise_kernel(layer: Layer, over: Window, core: CoreFeatures, ring: int |
         # All output channels see the one input channel, as those of a convolution do.
         return convolution_kernel(layer, over, core, ring)
     fast = mve_depthwise(layer, over, ring) if core.mve else None
-    fast = mve_depthwise(layer, over, ring) if core.mve else None
     low = fast or (dsp_depthwise(layer, over, ring) if core.dsp else _portable(layer, over, ring))
     # No channel touches another's places, and each is read, whole or in time, before its outputs are written.
     inside = over.in_c == over.out_c and over.pixels() <= over.in_h * over.in_w

@@ -32,7 +32,7 @@ def dsp_depthwise(layer: Layer, over: Window, ring: int | None = None) -> Lowere
     turned = _turned(over)
     turns = ring is None and over.out_w <= _NARROW < over.out_h and _whole(layer, turned)
     # A column of pixels lies in memory as a row does.
-    column = over.in_w == over.k_w == 1 and (ring is None or ring >= over.in_h)
+    column = over.in_w == over.out_w == over.k_w == 1 and (ring is None or ring >= over.in_h)
     times = over.out_c // over.in_c
     four = over.out_c >= _TOGETHER and (times == 1 or times % _TOGETHER == 0) and (over.k_w > 1 or column)
     direct = over.pixels() * (3.4 * over.k_h * over.k_w + 26)

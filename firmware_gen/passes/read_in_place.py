@@ -6,9 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from multigraft.firmware_gen.kernels.lowered_step import LoweredStep
-
-_FUSED = ("CONV_2D", "ADD", "SUB")
-"""Streaming may run these later than where they stand."""
+from multigraft.firmware_gen.kernels.pixel_kernel import PixelKernel
 
 
 def read_in_place(steps: Sequence[LoweredStep], answers: set[str]) -> list[LoweredStep]:
@@ -25,7 +23,9 @@ def _done_in_time(steps: Sequence[LoweredStep], read: int, answers: set[str]) ->
     assigned = False
     for s in steps[read + 1 :]:
         if names & set(s.reads):
-            if assigned or s.step.node.name in (*_FUSED, "ASSIGN_VARIABLE"):
+            # Streaming may run layers over images, and additions, later than where they stand.
+            streams = isinstance(s.kernel.pieces, PixelKernel) or s.step.node.name in ("ADD", "SUB")
+            if assigned or streams or s.step.node.name == "ASSIGN_VARIABLE":
                 return False
             if s.kernel.view:
                 names |= set(s.writes)

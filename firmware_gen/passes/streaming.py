@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 from multigraft.firmware_gen.arithmetic.geometry import Window
 from multigraft.firmware_gen.kernels.c_text import digest
@@ -120,10 +121,14 @@ def _adds_rows(s: LoweredStep) -> bool:
 def fuse(chain: Chain) -> LoweredStep | None:
     """The chain as one step.
 
-    None if a layer behind the first needs all rows, the addition needs a tensor of the chain, or rows have one pixel.
+    None if a layer behind the first needs all rows, the addition needs a tensor of the chain, rows have one pixel, or a
+    layer sees an image of another shape than the one before it makes.
     """
     layers, add = chain.layers, chain.add
     windows = [_pieces(s.kernel).over for s in layers]
+    # A RESHAPE costs nothing, so it is no step of its own.
+    if any((a.out_h, a.out_w, a.out_c) != (b.in_h, b.in_w, b.in_c) for a, b in pairwise(windows)):
+        return None
     added = set() if add is None else set(add.reads) - {layers[-1].writes[0]}
     if any(over.span >= over.in_h for over in windows[1:]) or added & {s.writes[0] for s in layers}:
         return None

@@ -142,3 +142,45 @@ def test_what_is_joined_with_channels_that_stay_can_go() -> None:
     assert group.tensors["odd/joined"].places.reshape(-1).tolist() == [1, 2, 3, 4, 5, 6]
     thinned = thin(network, FRAMES, 0.5).network
     assert thinned.macs <= 0.5 * network.macs and thinned.shapes["odd/joined"][0] < 7
+
+
+@pytest.mark.parametrize(("first", "second"), [(("l", "r"), ("r", "l")), (("l", "r"), ("l", "l"))])
+def test_channels_that_a_sum_of_joins_ties_crosswise_go_together(
+    first: tuple[str, str], second: tuple[str, str]
+) -> None:
+    rng = np.random.default_rng(4)
+    weights = {name: rng.normal(size=(6, 1, 3, 3)) for name in ("left", "right")}
+    weights |= {"row": np.array([1, 12 * 4], np.int64), "read": rng.normal(size=(3, 12 * 4))}
+    nodes = [
+        node("Conv", ["image", "left"], ["l"], strides=[4, 4]),
+        node("Conv", ["image", "right"], ["r"], strides=[4, 4]),
+        node("Concat", first, ["one"], axis=1),
+        node("Concat", second, ["other"], axis=-3),
+        node("Add", ["one", "other"], ["sum"]),
+        node("Reshape", ["sum", "row"], ["flat"]),
+        node("Gemm", ["flat", "read"], ["y"], transB=1),
+    ]
+    constants = {name: v if v.dtype == np.int64 else v.astype(np.float32) for name, v in weights.items()}
+    network = Network("odd", model(nodes, constants, (1, 8, 8), {"y": (3,)}), GREY)
+    (group,) = channel_groups(network)
+    assert (group.count, len(group.makers)) == (6, 2)
+    kept = [np.array([1, 4])]
+    whole = unread(network, (group,), kept)
+    was, now = (n.run(n.prepare(FRAMES[:8]))["odd/y"] for n in (whole, narrowed(whole, [group], kept)))
+    assert np.allclose(now, was, rtol=1e-4, atol=1e-5 * np.abs(was).max())
+
+
+def test_channels_that_a_mean_moves_to_another_axis_stay() -> None:
+    """Of a tensor that has as many columns as channels, so that its shape does not tell them apart."""
+    rng = np.random.default_rng(5)
+    constants = {"w": rng.normal(size=(6, 1, 3, 3)), "read": rng.normal(size=(36, 3))}
+    nodes = [
+        node("Conv", ["image", "w"], ["made"]),
+        node("Transpose", ["made"], ["turned"], perm=[0, 2, 1, 3]),
+        node("ReduceMean", ["turned", "rows"], ["mean"], keepdims=0),
+        node("Flatten", ["mean"], ["flat"]),
+        node("Gemm", ["flat", "read"], ["y"]),
+    ]
+    typed = {name: value.astype(np.float32) for name, value in constants.items()} | {"rows": np.array([1])}
+    network = Network("odd", model(nodes, typed, (1, 8, 8), {"y": (3,)}), GREY)
+    assert channel_groups(network) == ()

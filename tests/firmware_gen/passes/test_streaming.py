@@ -14,7 +14,7 @@ from multigraft.firmware_gen.boards.cores import M0PLUS, M3, M4, CoreFeatures
 from multigraft.firmware_gen.passes import streaming
 from tests.firmware_gen.host import SANITIZERS, compile_host, reference, run_host, stimuli
 from tests.firmware_gen.mlperf_shapes import visual_wake_words
-from tests.firmware_gen.models import narrow, separable, streamed
+from tests.firmware_gen.models import Builder, activation, ints, narrow, separable, streamed
 
 
 def test_a_residual_pair_is_streamed_and_stays_bit_exact(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -52,6 +52,38 @@ def test_depthwise_and_pointwise_layers_are_streamed_bit_exactly(
     project = generate(model, core=core)
     assert len(project.steps) == 1
     inputs = stimuli(project.inputs[0].shape, 60)
+    answers = run_host(compile_host(project, tmp_path, "-O1", *SANITIZERS), project, [inputs])
+    np.testing.assert_array_equal(next(iter(answers.values())), reference(model, [inputs])[0])
+
+
+def reshaped_between() -> bytes:
+    """A convolution whose answer the next one sees as an image of another shape."""
+    b = Builder(11)
+    b.add(activation("in", (1, 8, 8, 4), 0.03, -7))
+    x = b.conv("a", "in", 4)
+    b.add(ints("shape", [1, 4, 16, 4]))
+    x = b.plain("RESHAPE", "wide", [x, "shape"], activation("", (1, 4, 16, 4)))
+    return b.model(["in"], [b.conv("b", x, 4)])
+
+
+def dense_before() -> bytes:
+    """A dense layer of 64 rows that are then the pixels of an image."""
+    b = Builder(12)
+    b.add(activation("in", (64, 5), 0.03, -7))
+    x = b.dense("a", "in", 4)
+    b.add(ints("shape", [1, 8, 8, 4]))
+    x = b.plain("RESHAPE", "image", [x, "shape"], activation("", (1, 8, 8, 4), 0.1, 3))
+    return b.model(["in"], [b.conv("b", x, 4)])
+
+
+@pytest.mark.parametrize("make", [reshaped_between, dense_before])
+def test_layers_are_not_streamed_through_a_change_of_shape(
+    make: Callable[[], bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(streaming, "LEAST_SAVING", -1.0)
+    model = make()
+    project = generate(model, core=M3)
+    inputs = stimuli(project.inputs[0].shape, 20)
     answers = run_host(compile_host(project, tmp_path, "-O1", *SANITIZERS), project, [inputs])
     np.testing.assert_array_equal(next(iter(answers.values())), reference(model, [inputs])[0])
 

@@ -17,14 +17,15 @@ from multigraft.firmware_gen.boards.boards import BOARDS
 from multigraft.firmware_gen.boards.cores import CORES, M3
 from multigraft.firmware_gen.boards.qemu import EmulatedBoard
 from multigraft.firmware_gen.inspection.reference import evaluate_sequence
+from multigraft.firmware_gen.passes import streaming
 from multigraft.firmware_gen.program.program import load
 from multigraft.firmware_gen.project.folder import ProjectFolder, build_folder, write_folder
 from multigraft.tflite import tflite_file
-from multigraft.tflite.graph import Model, Op
+from multigraft.tflite.graph import Model, Op, Tensor
 from tests.firmware_gen.batch import wrong_cases
 from tests.firmware_gen.boards.test_boards import needs_tools
 from tests.firmware_gen.host import SANITIZERS, compile_host, reference, run_host, stimuli
-from tests.firmware_gen.models import remembering
+from tests.firmware_gen.models import Builder, activation, remembering
 
 FRAMES = 60
 
@@ -125,3 +126,38 @@ def test_a_call_of_a_subgraph_that_is_missing_is_refused() -> None:
     model = tflite_file.read(remembering())
     with pytest.raises(InputError, match="CALL_ONCE calls subgraph 1, which is not there"):
         generate(tflite_file.write(replace(model, subgraphs=(model.main,))), core=M3)
+
+
+def seen_before_it_is_assigned(layer: str) -> bytes:
+    """The last frame goes through two layers, between which the variable gets this one."""
+    b = Builder(3)
+    past = activation("past", (1, 6, 6, 4), 0.03, -7)
+    frame = b.add(replace(past, name="frame"))
+    handle = Op("VAR_HANDLE", (), ("last",), {"container": "", "shared_name": "last"})
+    b.add(Tensor("last", (), "resource"))
+    b.ops += [Op("CALL_ONCE", (), (), {"init_subgraph_index": 1}), handle]
+    x = b.plain("READ_VARIABLE", "past", ["last"], past)
+    if layer == "depthwise":
+        x = b.conv("first", x, 4, depthwise=True)
+    else:
+        window = {"stride_w": 1, "stride_h": 1, "filter_height": 2, "filter_width": 2}
+        x = b.plain("MAX_POOL_2D", "first", [x], past, padding="SAME", **window)
+    b.ops.append(Op("ASSIGN_VARIABLE", ("last", frame), ()))
+    x = b.conv("second", x, 4)
+    once = Builder()
+    once.add(b.tensors["last"])
+    once.add(replace(past, name="initial", data=np.full(past.shape, 9, np.int8)))
+    once.ops = [handle, Op("ASSIGN_VARIABLE", ("last", "initial"), ())]
+    return tflite_file.write(Model((b.graph("main", [frame], [x]), once.graph("once", [], []))))
+
+
+@pytest.mark.parametrize("layer", ["depthwise", "pool"])
+def test_what_streaming_runs_later_sees_the_variable_as_it_was(
+    layer: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(streaming, "LEAST_SAVING", -1.0)
+    model = seen_before_it_is_assigned(layer)
+    project = generate(model, core=M3)
+    inputs = stimuli(project.inputs[0].shape, 20)
+    answers = run_host(compile_host(project, tmp_path, "-O1", *SANITIZERS), project, [inputs])
+    np.testing.assert_array_equal(next(iter(answers.values())), reference(model, [inputs])[0])
