@@ -102,7 +102,9 @@ def execute(options: argparse.Namespace) -> int:
     with contextlib.ExitStack() as stack:
         write = stack.enter_context(answer_writer(options.format, options.output, ids))
         stack.callback(_tell_dropped, camera)
-        stack.callback(tell_ends, offloading)
+        if offloading is not None:
+            stack.callback(offloading.close)
+            stack.callback(tell_ends, offloading)
         watch = stack.enter_context(watched(engine, tasks, is_watched))
         show = stack.enter_context(live_page(options, engine, camera.name, watch))
         tell = stack.enter_context(broker_told(options, engine, tasks, watch, lambda: is_up(camera)))

@@ -64,6 +64,10 @@ class InferenceClient:
         self._number = 0
         self.form: Form | None = None
 
+    def close(self) -> None:
+        """End the connection; another question makes a new one."""
+        self._exchange.close()
+
     def inputs_of(self, model: str, deadline: float) -> tuple[str, ...]:
         """Names of a model's inputs, as its metadata tells.
 

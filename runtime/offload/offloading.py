@@ -89,6 +89,10 @@ class Offloading:
         self._breakers = {name: breaker() for name in tasks}
         self.ends: Counter[str] = Counter()
 
+    def close(self) -> None:
+        """End the connection."""
+        self._client.close()
+
     def improve(
         self,
         frames: Mapping[str, Frame],
