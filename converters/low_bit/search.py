@@ -9,26 +9,23 @@ answer better, and from there the number is halved again.
 from __future__ import annotations
 
 import dataclasses
-import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from multigraft.agreement.agreement import Agreement
-from multigraft.converters.conversion.interpreters import Arrays, Taps
 from multigraft.converters.job.progress import Report, silent
 from multigraft.converters.low_bit.fit import Fitting, Roundings, Solved
 from multigraft.converters.low_bit.layer import Bits, Layer, with_few_bits
 from multigraft.converters.low_bit.memory import memory_bytes
-from multigraft.converters.quantising.improve import output_sqnr_db
+from multigraft.converters.low_bit.noise import Noise, mean_noise
 from multigraft.converters.quantising.rescue import latency_us
 from multigraft.tflite.graph import Graph
 
 Judge = Callable[[Graph], Mapping[str, Agreement]]
 """Task to the agreement of a quantised graph with the original network."""
 
-NOISE_FRAMES = 24
 SOLVED = 5
 """Times that layers are solved in turn, which takes longer than putting single ones together."""
 BITS: tuple[Bits, ...] = (4, 2)
@@ -164,10 +161,8 @@ def chosen(moves: Sequence[Move]) -> dict[str, Bits]:
 
 def tried(fitting: Fitting, graphs: Mapping[tuple[str, Bits], Graph], report: Report = silent) -> Trials:
     """What each of ``graphs``, with one layer of few bits, costs and gives beside the int8 graph."""
-    feeds = fitting.feeds[:: max(1, len(fitting.feeds) // NOISE_FRAMES)]
-    taps = Taps(fitting.floating, fitting.floating.outputs)
-    truth = [taps(feed) for feed in feeds]
-    before, memory = _noise(truth, fitting.int8, feeds), memory_bytes(fitting.int8)
+    noise = Noise(fitting.floating, fitting.feeds)
+    before, memory = noise(fitting.int8), memory_bytes(fitting.int8)
     layers = {layer.name: layer for layer in fitting.layers}
     found: dict[tuple[str, Bits], Trial] = {}
     for number, ((name, bits), graph) in enumerate(graphs.items()):
@@ -175,10 +170,10 @@ def tried(fitting: Fitting, graphs: Mapping[tuple[str, Bits], Graph], report: Re
         saved = memory - memory_bytes(graph)
         if saved <= 0:
             continue
-        levels = output_sqnr_db(truth, graph, feeds)
-        noise = max(0.0, _noise_of(levels) - before)
+        levels = noise.levels(graph)
+        added = max(0.0, mean_noise(levels) - before)
         longer = alone_us(graph, layers[name]) - alone_us(fitting.int8, layers[name])
-        found[name, bits] = Trial(saved, noise, min(levels.values(), default=0.0), longer)
+        found[name, bits] = Trial(saved, added, min(levels, default=0.0), longer)
     return found
 
 
@@ -219,14 +214,6 @@ def _beyond(move: Move, steps: Sequence[Move]) -> Move:
         noise=move.noise - sum(step.noise for step in steps),
         latency_us=move.latency_us - sum(step.latency_us for step in steps),
     )
-
-
-def _noise(truth: Sequence[Arrays], graph: Graph, feeds: Sequence[Arrays]) -> float:
-    return _noise_of(output_sqnr_db(truth, graph, feeds))
-
-
-def _noise_of(levels: Mapping[str, float]) -> float:
-    return statistics.fmean(10 ** (-db / 10) for db in levels.values()) if levels else 0.0
 
 
 def alone_us(graph: Graph, layer: Layer) -> float:

@@ -10,9 +10,11 @@ from multigraft.converters.conversion.interpreters import Arrays, Runner, tapped
 from multigraft.converters.job.progress import Report, silent
 from multigraft.converters.low_bit.fit import Fitting
 from multigraft.converters.low_bit.memory import memory_bytes
+from multigraft.converters.low_bit.noise import Noise
+from multigraft.converters.low_bit.search import Judge
 from multigraft.converters.one_bit.fit import Solver
 from multigraft.converters.one_bit.report import OneBitLayer, OneBits
-from multigraft.converters.one_bit.search import Found, Judge, Noise, search, tried
+from multigraft.converters.one_bit.search import Found, search, tried
 from multigraft.converters.quantising.layer_error import stored
 from multigraft.converters.settings.convert_settings import Weights
 from multigraft.tflite.graph import Graph

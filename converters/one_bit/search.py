@@ -7,24 +7,18 @@ stays if the agreement does. Similarity of representations would be cheaper to l
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from multigraft.agreement.agreement import Agreement
-from multigraft.converters.conversion.interpreters import Arrays, Taps
+from multigraft.converters.conversion.interpreters import Arrays
 from multigraft.converters.job.progress import Report, silent
 from multigraft.converters.low_bit.memory import memory_bytes
-from multigraft.converters.low_bit.search import alone_us
+from multigraft.converters.low_bit.noise import Noise, mean_noise
+from multigraft.converters.low_bit.search import Judge, alone_us
 from multigraft.converters.one_bit.fit import Solved, Solver
-from multigraft.converters.quantising.improve import output_sqnr_db
 from multigraft.converters.quantising.rescue import latency_us
 from multigraft.tflite.graph import Graph
 
-Judge = Callable[[Graph], Mapping[str, Agreement]]
-"""Task to the agreement of a graph with the original network."""
-
-NOISE_FRAMES = 24
 BASES = (1, 2)
 LOOKED_AT = 3
 """Moves whose noise is measured anew before one is made."""
@@ -74,23 +68,6 @@ class Found:
     useless: tuple[str, ...] = ()
 
 
-class Noise:
-    """Noise of a graph's outputs over their signal, on a few frames of those that fit."""
-
-    def __init__(self, floating: Graph, feeds: Sequence[Arrays]) -> None:
-        self._feeds = feeds[:: max(1, len(feeds) // NOISE_FRAMES)]
-        taps = Taps(floating, floating.outputs)
-        self._truth = [taps(feed) for feed in self._feeds]
-
-    def levels(self, graph: Graph) -> list[float]:
-        """Signal over noise of every output, dB."""
-        return list(output_sqnr_db(self._truth, graph, self._feeds).values())
-
-    def __call__(self, graph: Graph) -> float:
-        """Mean over the outputs."""
-        return _mean_noise(self.levels(graph))
-
-
 def search(solver: Solver, judge: Judge, least: Mapping[str, float], report: Report = silent) -> Found:
     """The layers that gain most with 1 bit while every task keeps what it has to as the lower bound of its agreement.
 
@@ -109,20 +86,20 @@ def search(solver: Solver, judge: Judge, least: Mapping[str, float], report: Rep
     useless = tuple(name for name in layers if not any(move[0] == name for move in left))
     choice: dict[str, int] = {}
     solved, missed, misses = Solved(fitting.int8), list[Move](), 0
+    # What each move adds to the noise of the graph as it is by now; the trials have measured that for the int8 one.
+    before, added = noise(solved.graph), {move: trial.noise for move, trial in trials.items()}
     while left and misses < MISSES:
-        before = noise(solved.graph)
-
-        def worth(move: Move, graph: Graph = solved.graph, before: float = before) -> float:
-            added = noise(solver.alone(graph, layers[move[0]], move[1])) - before
-            return gain(trials[move]) / max(added, 1e-9)
-
-        move = max(left[:LOOKED_AT], key=worth)
+        for name, count in left[:LOOKED_AT]:
+            if (name, count) not in added:
+                added[name, count] = noise(solver.alone(solved.graph, layers[name], count)) - before
+        move = max(left[:LOOKED_AT], key=lambda move: gain(trials[move]) / max(added[move], 1e-9))
         left.remove(move)
         report(f"try {move[0]} with 1 bit beside {len(choice)} other layers")
         trial = solver.solved({**choice, move[0]: move[1]}, report)
         shown = judge(trial.graph)
         if all(one.lower_bound >= least[task] for task, one in shown.items()):
             choice[move[0]], solved, misses = move[1], trial, 0
+            before, added = noise(solved.graph), {}
             left = [other for other in left if other[0] != move[0]]
         else:
             missed.append(move)
@@ -141,7 +118,7 @@ def tried(solver: Solver, noise: Noise, report: Report = silent, bases: Sequence
         report(f"try layers with 1 bit, one by one ({number + 1} of {len(moves)})")
         graph = solver.alone(fitting.int8, layer, count)
         levels = noise.levels(graph)
-        added = max(0.0, _mean_noise(levels) - before)
+        added = max(0.0, mean_noise(levels) - before)
         longer = alone_us(graph, layer) - alone_us(fitting.int8, layer)
         more, saved = memory_bytes(graph) - memory, fitting.int8.weights_bytes() - graph.weights_bytes()
         found[layer.name, count] = Trial(added, min(levels, default=0.0), longer, more, saved)
@@ -162,7 +139,3 @@ def ranked(trials: Mapping[Move, Trial], gain: Callable[[Trial], float]) -> list
     """The moves that gain something, the most for its noise first."""
     gaining = [move for move, trial in trials.items() if gain(trial) > 0]
     return sorted(gaining, key=lambda move: -gain(trials[move]) / max(trials[move].noise, 1e-9))
-
-
-def _mean_noise(levels: Sequence[float]) -> float:
-    return statistics.fmean(10 ** (-level / 10) for level in levels) if levels else 0.0

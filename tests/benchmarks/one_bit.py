@@ -25,9 +25,10 @@ from multigraft.converters.build import Built, build
 from multigraft.converters.demo.data import demo_folder
 from multigraft.converters.job.progress import Report, terminal_report
 from multigraft.converters.low_bit.memory import memory_bytes
+from multigraft.converters.low_bit.noise import Noise
 from multigraft.converters.one_bit.choosing import paired_us
 from multigraft.converters.one_bit.fit import Solver
-from multigraft.converters.one_bit.search import BASES, Noise, tried
+from multigraft.converters.one_bit.search import BASES, tried
 from multigraft.converters.packing.lowering import fitting_of
 from multigraft.converters.settings.settings import Settings
 from multigraft.tflite import tflite_file
