@@ -19,6 +19,7 @@ import onnx
 from multigraft.converters.descent.channel_order import Order, Reordered, output_rows, reordered, row_order, with_rows
 from multigraft.converters.descent.same_nodes import Key, are_same, computed_by, constants_of, in_order, reads
 from multigraft.converters.network.frontier import Frontier
+from multigraft.converters.network.leading_nodes import leading_nodes
 from multigraft.converters.network.network import LINEAR, Network, node_macs, node_weights
 
 PLUMBING = frozenset(
@@ -190,7 +191,7 @@ class _Ending:
         ends = tuple(s for s in sources if s != donor.input)
         back = {b: a for a, b in reversed(same.items())}
         mine = tuple(back[s] for s in ends)
-        leading = leading_nodes(donor, ends)
+        leading = leading_nodes(donor.nodes, ends)
         return CommonPart(
             _frontier(donor, ends, leading),
             _frontier(target, mine, gone),
@@ -254,16 +255,6 @@ class _Writing:
         self.constants[index] = np.argsort(order.index)
         back = f"{name}/in_order"
         return onnx.helper.make_node("Gather", [read, index], [back], back, axis=order.axis)
-
-
-def leading_nodes(network: Network, ends: tuple[str, ...]) -> list[onnx.NodeProto]:
-    """The nodes that lead to some tensors, in order."""
-    wanted, found = set(ends), []
-    for node in reversed(network.nodes):
-        if not wanted.isdisjoint(node.output):
-            found.append(node)
-            wanted |= set(node.input)
-    return found[::-1]
 
 
 def _frontier(network: Network, ends: tuple[str, ...], leading: list[onnx.NodeProto]) -> Frontier:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import onnx
 
-from multigraft.converters.descent.common_part import leading_nodes
+from multigraft.converters.network.leading_nodes import leading_nodes
 from multigraft.converters.network.network import Network
 
 
@@ -49,7 +49,7 @@ def trunk_parts(donor: Network, sources: Mapping[str, Collection[str]]) -> Trunk
     """
     needed: dict[str, set[str]] = {}
     for task, tensors in sources.items():
-        for node in leading_nodes(donor, tuple(tensors)):
+        for node in leading_nodes(donor.nodes, tensors):
             needed.setdefault(node.output[0], set()).add(task)
     groups: dict[frozenset[str], list[onnx.NodeProto]] = {}
     for node in donor.nodes:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 
 import onnx
 
+from multigraft.converters.network.leading_nodes import leading_nodes
 from multigraft.converters.network.multitask import MultiTaskModel, SegmentSpec
 from multigraft.converters.network.network import ACTIVATIONS
 from multigraft.errors import UsageError
@@ -40,8 +41,7 @@ def split_points(multitask: MultiTaskModel, segment: SegmentSpec) -> list[str]:
     """
     if len(segment.inputs) != 1:
         return []
-    nodes = _nodes(multitask.model, segment.outputs, segment.inputs)
-    constants = {i.name for i in multitask.model.graph.initializer}
+    nodes = leading_nodes(multitask.model.graph.node, segment.outputs, segment.inputs)
     last = {name: index for index, node in enumerate(nodes) for name in node.input}
     readers: dict[str, list[onnx.NodeProto]] = {}
     for node in nodes:
@@ -50,7 +50,7 @@ def split_points(multitask: MultiTaskModel, segment: SegmentSpec) -> list[str]:
     live, found = set(segment.inputs), []
     for index, node in enumerate(nodes):
         live |= {name for name in node.output if name}
-        live = {n for n in live if n in segment.outputs or (n not in constants and last.get(n, -1) > index)}
+        live = {n for n in live if n in segment.outputs or last.get(n, -1) > index}
         (only, *others) = live or {""}
         is_point = not others and only in readers and only not in segment.outputs
         if is_point and not any(reader.op_type in ACTIVATIONS for reader in readers[only]):
@@ -68,12 +68,3 @@ def _split(multitask: MultiTaskModel, segment: SegmentSpec, tensor: str) -> Mult
     segments = tuple(s for whole in multitask.segments for s in ((front, back) if whole == segment else (whole,)))
     tasks = tuple(dataclasses.replace(task, segments=replaced(task.segments)) for task in multitask.tasks)
     return dataclasses.replace(multitask, segments=segments, tasks=tasks)
-
-
-def _nodes(model: onnx.ModelProto, outputs: Collection[str], ends: Collection[str]) -> list[onnx.NodeProto]:
-    wanted, nodes = set(outputs), []
-    for node in reversed(model.graph.node):
-        if wanted.intersection(node.output):
-            nodes.append(node)
-            wanted.update(name for name in node.input if name not in ends)
-    return nodes[::-1]

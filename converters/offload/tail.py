@@ -11,6 +11,7 @@ from onnx import TensorProto, helper
 
 from multigraft.bundle.bundle import Bundle
 from multigraft.bundle.manifest import Manifest
+from multigraft.converters.network.leading_nodes import leading_nodes
 from multigraft.converters.network.multitask import MultiTaskModel
 from multigraft.converters.network.network import model_of, session_of
 from multigraft.converters.offload.decoding import FEWEST_OPSET, Wire, decoding_model
@@ -110,7 +111,7 @@ def _outputs(network: MultiTaskModel, task: str, count: int) -> tuple[str, ...]:
 
 def _source(model: onnx.ModelProto, outputs: Iterable[str]) -> str:
     """The one input that outputs hang on."""
-    nodes = _leading(model, outputs, set())
+    nodes = leading_nodes(model.graph.node, outputs)
     read = {name for node in nodes for name in node.input}
     found = [i.name for i in model.graph.input if i.name in read]
     if len(found) != 1:
@@ -145,7 +146,7 @@ def _matched(
     tapped.graph.output.extend(onnx.ValueInfoProto(name=name) for name in wanted)
     # Of several tasks' inputs, those of others play no part.
     kept = [i for i in tapped.graph.input if i.name == source]
-    nodes = _leading(model, wanted, set())
+    nodes = leading_nodes(model.graph.node, wanted)
     del tapped.graph.input[:], tapped.graph.node[:]
     tapped.graph.input.extend(kept)
     tapped.graph.node.extend(nodes)
@@ -170,19 +171,9 @@ def _matched(
     return best[1], best[2]
 
 
-def _leading(model: onnx.ModelProto, outputs: Iterable[str], ends: set[str]) -> list[onnx.NodeProto]:
-    """Nodes that outputs hang on, as far back as ``ends``."""
-    wanted, nodes = set(outputs), []
-    for node in reversed(model.graph.node):
-        if wanted.intersection(node.output) and not ends.issuperset(node.output):
-            nodes.append(node)
-            wanted.update(name for name in node.input if name not in ends)
-    return nodes[::-1]
-
-
 def _rest(model: onnx.ModelProto, start: str, outputs: tuple[str, ...]) -> list[onnx.NodeProto]:
     """Nodes from the cut to the outputs, reading what was decoded."""
-    nodes = _leading(model, outputs, {start})
+    nodes = leading_nodes(model.graph.node, outputs, {start})
     made = {name for node in nodes for name in node.output}
     constants = {i.name for i in model.graph.initializer}
     if others := {n for node in nodes for n in node.input if n} - made - constants - {start}:
