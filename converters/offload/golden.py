@@ -7,9 +7,9 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
-from multigraft.bundle.bundle import GOLDEN_INPUTS, GOLDEN_OUTPUTS, Bundle
-from multigraft.npz import read_npz
-from multigraft.tensors.arrays import Array, Float32Array
+from multigraft.bundle.bundle import Bundle
+from multigraft.runtime.self_test import read_golden
+from multigraft.tensors.arrays import Float32Array
 from multigraft.tensors.preprocessing import Preprocessing
 from multigraft.tensors.quantisation import dequantise
 
@@ -19,14 +19,13 @@ PICTURE: Axes = (0, 3, 1, 2)
 
 
 def golden_values(bundle: Bundle) -> dict[str, Float32Array]:
-    """Tensor to real values, (cases, *shape), of inputs, boundaries and answers."""
-    stored = read_npz(bundle.read(GOLDEN_INPUTS)) | read_npz(bundle.read(GOLDEN_OUTPUTS))
-    return {name: dequantise(values, bundle.manifest.tensor(name)) for name, values in stored.items()}
+    """Tensor to real values, (cases, *shape), of inputs, boundaries and answers.
 
-
-def golden_stored(bundle: Bundle, tensor: str) -> Array | None:
-    """Stored values of one tensor, (cases, *shape); None where none are kept."""
-    return (read_npz(bundle.read(GOLDEN_INPUTS)) | read_npz(bundle.read(GOLDEN_OUTPUTS))).get(tensor)
+    Raises:
+        BundleError: They are missing or damaged.
+    """
+    inputs, outputs = read_golden(bundle)
+    return {name: dequantise(values, bundle.manifest.tensor(name)) for name, values in (inputs | outputs).items()}
 
 
 def input_axes(bundle: Bundle, tensor: str) -> Iterator[Axes]:

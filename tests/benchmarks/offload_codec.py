@@ -19,13 +19,13 @@ from multigraft.bundle.bundle import Bundle
 from multigraft.cli.shared.table import print_table
 from multigraft.converters.network.multitask import MultiTaskModel
 from multigraft.converters.network.network import session_of
-from multigraft.converters.offload.golden import golden_stored
 from multigraft.converters.offload.tail import make_tail
 from multigraft.devices.cameras.sources import open_source
 from multigraft.runtime import Engine
 from multigraft.runtime.offload.codec import BITS, Codec
 from multigraft.runtime.offload.cuts import cuts_of
 from multigraft.runtime.offload.wire import wire_tensors
+from multigraft.runtime.self_test import read_golden
 from multigraft.tensors.arrays import Array
 from multigraft.tensors.preparation import Frame, preparer_for
 from multigraft.tensors.specs import TensorSpec
@@ -107,9 +107,8 @@ def rows_of(
     spec = manifest.tensor(cut)
     session = session_of(make_tail(bundle, network, task, cut).model, task)
     (name,) = manifest.task(task).outputs[:1]
-    samples = golden_stored(bundle, cut)
-    assert samples is not None
-    codec = Codec.from_samples(spec, samples)
+    inputs, outputs = read_golden(bundle)
+    codec = Codec.from_samples(spec, (inputs | outputs)[cut])
     source = manifest.inputs_of(task)[0]
     stored = []
     given = np.zeros(manifest.tensor(source.tensor).shape, manifest.tensor(source.tensor).dtype)
