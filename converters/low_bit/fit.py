@@ -13,6 +13,7 @@ import contextlib
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
@@ -59,6 +60,59 @@ class Solved:
 
 
 @dataclass(frozen=True)
+class Rows:
+    """What a layer is solved on.
+
+    Attributes:
+        design: What it reads, rows x inputs.
+        goal: What it shall give, rows x outputs.
+        beside: The other side of the sum that this goes into, likewise, or None.
+    """
+
+    design: Array
+    goal: Array
+    beside: Array | None = None
+
+
+@dataclass(frozen=True)
+class Exact:
+    """A layer that is solved and not rounded yet.
+
+    Attributes:
+        solution: Its weights and intercept.
+        mean: Of its inputs.
+        covariance: Of its inputs, with what the ridge adds: rounding costs by it.
+        power: Variance of what it shall give, of all outputs together.
+    """
+
+    solution: Solution
+    mean: Float64Array
+    covariance: Float64Array
+    power: float
+
+    @classmethod
+    def of(cls, solution: Solution, rows: Rows) -> Self:
+        """What was solved on ``rows``."""
+        mean, covariance = _moments(rows.design)
+        pull = solution.strength * np.trace(covariance) / len(covariance)
+        power = float(rows.goal.var(axis=0, dtype=np.float64).sum()) + 1e-12
+        return cls(solution, mean, covariance + pull * np.eye(len(covariance)), power)
+
+    @property
+    def weights(self) -> Float64Array:
+        """Outputs x inputs."""
+        return np.asarray(self.solution.weight[0].T)
+
+    def bias(self, rounded: Float64Array) -> Float64Array:
+        """One per output: with weights ``rounded``, what the layer gives stays the same in the mean."""
+        return np.asarray(self.solution.intercept[0] + (self.weights - rounded) @ self.mean)
+
+    def error(self, rounding: Float64Array) -> float:
+        """Squared error of what the layer gives over its variance, with that of rounding, one per output."""
+        return self.solution.relative_error + float(rounding.sum()) / self.power
+
+
+@dataclass(frozen=True)
 class Fitting:
     """Solves and rounds layers on given frames.
 
@@ -85,10 +139,10 @@ class Fitting:
         """
         found: Roundings = {}
         wanted = [layer for layer in self.layers if layer.name in choice]
-        for number, (layer, design) in enumerate(self.designs(wanted)):
+        for number, (layer, design) in enumerate(self._designs(wanted)):
             report(f"round layers to few bits, one by one ({number + 1} of {len(wanted)})")
             exact, bias = layer.weights(self.floating), layer.exact.bias_values(self.floating)
-            mean, covariance = moments(design)
+            mean, covariance = _moments(design)
             for bits in choice[layer.name]:
                 rounded = round_weights(exact, covariance, Levels.of(bits), self._silent_scales(layer))
                 moved = bias + (exact - rounded.weights) @ mean
@@ -103,43 +157,32 @@ class Fitting:
         wanted = [layer for layer in self.layers if layer.name in choice]
         for number, (layer, aims) in enumerate(self.aims(wanted)):
             report(f"solve layers for few bits ({number + 1} of {len(wanted)})")
-            design, beside = self.received(graph, layer)
-            bits, silent_scales = choice[layer.name], self._silent_scales(layer)
-            goal = aims if beside is None else aims - beside
-            solution = self.regression(layer, design, goal, beside, layer.weights(self.floating))
-            exact = solution.weight[0].T
-            mean, covariance = moments(design)
-            pull = solution.strength * np.trace(covariance) / len(covariance)
-            rounded = round_weights(exact, covariance + pull * np.eye(len(covariance)), Levels.of(bits), silent_scales)
-            bias = solution.intercept[0] + (exact - rounded.weights) @ mean
+            rows, bits = self.rows(graph, layer, aims), choice[layer.name]
+            exact = Exact.of(self.regression(layer, rows, layer.weights(self.floating)), rows)
+            rounded = round_weights(exact.weights, exact.covariance, Levels.of(bits), self._silent_scales(layer))
             try:
-                graph = with_few_bits(graph, layer, rounded, bias, bits)
+                graph = with_few_bits(graph, layer, rounded, exact.bias(rounded.weights), bits)
             except ConversionError as error:
                 refused[layer.name] = error.problem
                 continue
-            power = float(goal.var(axis=0, dtype=np.float64).sum()) + 1e-12
-            errors[layer.name] = solution.relative_error + float(rounded.error.sum()) / power
+            errors[layer.name] = exact.error(rounded.error)
         return Solved(graph, errors, refused)
 
-    def regression(
-        self, layer: Layer, design: Array, goal: Array, beside: Array | None, prior: Float64Array
-    ) -> Solution:
+    def regression(self, layer: Layer, rows: Rows, prior: Float64Array) -> Solution:
         """A layer's weights solved for what it reads now; what it is cut off at hides errors.
 
         Args:
             layer: It.
-            design: Rows x inputs.
-            goal: What it shall give, rows x outputs.
-            beside: The other side of its sum, likewise, or None.
+            rows: Of it.
             prior: Weights to stay near, outputs x inputs.
         """
-        together = self.kept(layer) if len(self.feeds) > 1 else 1
-        held_out = (np.arange(len(design)) // together) % HELD_OUT_EVERY == 0
+        together = self._kept(layer) if len(self.feeds) > 1 else 1
+        held_out = (np.arange(len(rows.design)) // together) % HELD_OUT_EVERY == 0
         if held_out.all():  # One row fits as well as it can.
             held_out[:] = False
-        clamp = self.clamp(layer)
-        offsets = beside[None] if beside is not None and clamp else None
-        return fit_rows(design[None], goal[None], held_out, prior.T[None], clamp, offsets)
+        clamp = self._clamp(layer)
+        offsets = rows.beside[None] if rows.beside is not None and clamp else None
+        return fit_rows(rows.design[None], rows.goal[None], held_out, prior.T[None], clamp, offsets)
 
     def _silent_scales(self, layer: Layer) -> Float64Array:
         """Scales of the int8 weights, one per output."""
@@ -147,7 +190,7 @@ class Fitting:
         assert tensor.quant is not None
         return np.broadcast_to(np.array(tensor.quant.scales), (layer.shape(self.int8)[0],))
 
-    def kept(self, layer: Layer) -> int:
+    def _kept(self, layer: Layer) -> int:
         """Rows of one frame."""
         outputs, inputs = layer.shape(self.int8)
         wanted = max(LEAST_ROWS, ROWS_PER_INPUT * inputs)
@@ -157,7 +200,7 @@ class Fitting:
     def _picked(self, layer: Layer, frame: int) -> npt.NDArray[np.intp]:
         positions = layer.positions(self.int8)
         rng = np.random.default_rng([self.seed, self.layers.index(layer), frame])
-        return np.sort(rng.choice(positions, self.kept(layer), replace=False))
+        return np.sort(rng.choice(positions, self._kept(layer), replace=False))
 
     def _beside(self, layer: Layer) -> str:
         """The other side of the one residual sum that a layer's result goes into, under its name in both graphs."""
@@ -177,7 +220,7 @@ class Fitting:
         order = {n: i for i, op in enumerate(self.int8.ops) for n in op.outputs}
         return order.get(name, -1) < order[layer.name]
 
-    def clamp(self, layer: Layer) -> tuple[float, float] | None:
+    def _clamp(self, layer: Layer) -> tuple[float, float] | None:
         """What the layer's results, or the sum they go into, are cut off at."""
         if not self._beside(layer):
             return layer.clamp
@@ -194,7 +237,7 @@ class Fitting:
         """As many at a time as there is memory for, of their outputs (0) or inputs (1)."""
         part, size = list[Layer](), 0
         for layer in layers:
-            size += 4 * self.kept(layer) * len(self.feeds) * layer.shape(self.int8)[side]
+            size += 4 * self._kept(layer) * len(self.feeds) * layer.shape(self.int8)[side]
             if part and size > PASS_BYTES:
                 yield part
                 part, size = [], 0
@@ -216,8 +259,14 @@ class Fitting:
                 result.append((given + _at(values[other], picked) if other else given).astype(np.float32))
         return [np.concatenate(result) for result in results]
 
-    def received(self, graph: Graph, layer: Layer) -> tuple[Array, Array | None]:
-        """What a layer reads in ``graph``, and the other side of its sum there, or None."""
+    def rows(self, graph: Graph, layer: Layer, aims: Array) -> Rows:
+        """What a layer reads in ``graph``, and what it shall give for that.
+
+        Args:
+            graph: Where layers before it may have few bits already.
+            layer: Of it.
+            aims: Of the layer, as :meth:`aims` has them.
+        """
         other, inputs = self._beside(layer), layer.shape(self.int8)[1]
         names = [n for n in (layer.linear.source, other) if n]
         designs, beside = [], []
@@ -228,9 +277,12 @@ class Fitting:
             designs.append(layer.rows(floats[layer.linear.source], picked, inputs))
             if other:
                 beside.append(_at(floats[other], picked))
-        return np.concatenate(designs), np.concatenate(beside) if other else None
+        if not other:
+            return Rows(np.concatenate(designs), aims)
+        summed = np.concatenate(beside)
+        return Rows(np.concatenate(designs), aims - summed, summed)
 
-    def designs(self, layers: Sequence[Layer]) -> Iterator[tuple[Layer, Array]]:
+    def _designs(self, layers: Sequence[Layer]) -> Iterator[tuple[Layer, Array]]:
         """What each reads in the int8 graph, rows x inputs; several in one pass."""
         for part in self._parts(layers, 1):
             rows: list[list[Array]] = [[] for _ in part]
@@ -243,7 +295,7 @@ class Fitting:
                 yield layer, np.concatenate(own)
 
 
-def moments(design: Array) -> tuple[Float64Array, Float64Array]:
+def _moments(design: Array) -> tuple[Float64Array, Float64Array]:
     """Mean and covariance of rows."""
     mean = design.mean(0, dtype=np.float64)
     return mean, products(design[None], design[None])[0] / len(design) - np.outer(mean, mean)

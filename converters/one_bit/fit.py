@@ -14,12 +14,12 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from multigraft.converters.job.progress import Report, silent
-from multigraft.converters.low_bit.fit import Fitting, moments
+from multigraft.converters.low_bit.fit import Exact, Fitting, Rows
 from multigraft.converters.low_bit.layer import Layer
 from multigraft.converters.one_bit.bases import bases_of
-from multigraft.converters.one_bit.layer import Signed, candidates, with_signs
+from multigraft.converters.one_bit.layer import Signed, candidates, computed_from, with_signs
 from multigraft.converters.one_bit.signs_of_values import Cuts
-from multigraft.converters.quantising.linear_operators import with_constants
+from multigraft.converters.quantising.linear_operators import linear_operator, with_constants
 from multigraft.converters.quantising.sound_scales import (
     GREATEST_RATIO,
     LEAST_SCALE,
@@ -83,7 +83,7 @@ class Solver:
         del self._walked[known:]
         state = self._walked[-1][1] if self._walked else Solved(self.fitting.int8)
         changed = {n for n, c in zip((one.name for one in layers), counts, strict=True) if c}
-        behind = _behind(self.fitting.int8, changed)
+        behind = computed_from(self.fitting.int8, changed)
         for place in range(known, len(layers)):
             layer, count = layers[place], counts[place]
             if count or layer.name in behind:
@@ -106,38 +106,30 @@ class Solver:
     def _signed(self, graph: Graph, layer: Layer, count: int) -> tuple[Graph, float]:
         """``graph`` with ``layer`` of 1 bit, and the squared error of its results over their variance."""
         fitting = self.fitting
-        goal, design, beside = self._rows(graph, layer)
+        rows = self._rows(graph, layer)
         source = graph.tensors[layer.linear.source]
         assert source.quant is not None
-        steps, channels = design, source.shape[-1]
+        steps, channels = rows.design, source.shape[-1]
         steps /= np.float32(source.quant.scales[0])
         cuts = Cuts.of(steps, channels, source.quant.zero_points[0])
         signs = cuts.signs(steps)
         reach = np.repeat(cuts.reach * source.quant.scales[0], signs.shape[1] // channels)
-        solution = fitting.regression(layer, signs, goal, beside, layer.weights(fitting.floating) * reach)
-        exact = solution.weight[0].T
-        mean, covariance = moments(signs)
-        pull = solution.strength * np.trace(covariance) / len(covariance)
-        bases = bases_of(exact, covariance + pull * np.eye(len(covariance)), count)
-        signed = Signed(cuts, bases, solution.intercept[0] + (exact - bases.weights) @ mean)
-        power = float(goal.var(axis=0, dtype=np.float64).sum()) + 1e-12
-        error = solution.relative_error + float(bases.error.sum()) / power
-        return with_signs(graph, layer, signed), error
+        rows = dataclasses.replace(rows, design=signs)
+        exact = Exact.of(fitting.regression(layer, rows, layer.weights(fitting.floating) * reach), rows)
+        bases = bases_of(exact.weights, exact.covariance, count)
+        signed = Signed(cuts, bases, exact.bias(bases.weights))
+        return with_signs(graph, layer, signed), exact.error(bases.error)
 
     def _refitted(self, graph: Graph, layer: Layer) -> tuple[Float64Array, Float64Array]:
         """Float weights (outputs x inputs) and bias of ``layer``, solved for what it reads in ``graph``."""
-        goal, design, beside = self._rows(graph, layer)
         prior = layer.weights(self.fitting.floating)
-        solution = self.fitting.regression(layer, design, goal, beside, prior)
+        solution = self.fitting.regression(layer, self._rows(graph, layer), prior)
         return solution.weight[0].T, solution.intercept[0]
 
-    def _rows(self, graph: Graph, layer: Layer) -> tuple[Array, Array, Array | None]:
-        """What a layer shall give, what it reads in ``graph``, and the other side of its sum."""
+    def _rows(self, graph: Graph, layer: Layer) -> Rows:
         if not self._aims:
             self._aims = {one.name: aims for one, aims in self.fitting.aims(self.fitting.layers)}
-        design, beside = self.fitting.received(graph, layer)
-        aims = self._aims[layer.name]
-        return (aims if beside is None else aims - beside), design, beside
+        return self.fitting.rows(graph, layer, self._aims[layer.name])
 
 
 def with_int8(graph: Graph, layer: Layer, weights: Float64Array, bias: Float64Array) -> Graph:
@@ -152,10 +144,9 @@ def with_int8(graph: Graph, layer: Layer, weights: Float64Array, bias: Float64Ar
     Raises:
         ConversionError: A scale or the bias does not fit what the kernels compute with.
     """
-    op = next(one for one in graph.ops if layer.name in one.outputs)
-    linear = dataclasses.replace(
-        layer.linear, op=op, weights=op.inputs[1], bias=op.inputs[2] if layer.linear.bias else ""
-    )
+    op = graph.producer(layer.name)
+    linear = None if op is None else linear_operator(graph, op)
+    assert op is not None and linear is not None
     old, output = graph.tensors[linear.weights], graph.tensors[layer.name].quant
     assert output is not None and old.quant is not None
     least = np.maximum(least_scales(graph, linear, weights, bias), LEAST_SCALE)
@@ -174,12 +165,3 @@ def with_int8(graph: Graph, layer: Layer, weights: Float64Array, bias: Float64Ar
     if linear.bias:
         changed.append((2, stored_bias(graph, linear, bias, np.array(held))))
     return with_constants(graph, op, changed)[0]
-
-
-def _behind(graph: Graph, changed: set[str]) -> set[str]:
-    """Tensors that are computed from those of ``changed``."""
-    found = set[str]()
-    for op in graph.ops:
-        if any(name in changed or name in found for name in op.inputs):
-            found.update(op.outputs)
-    return found

@@ -6,6 +6,7 @@ LceBconv2d for each base of weights multiplies them. One base writes int8 itself
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
@@ -46,16 +47,20 @@ def candidates(graph: Graph, layers: list[Layer]) -> list[Layer]:
         layers: Of it, those whose weights can have few bits.
     """
     linear = {one.result for one in linear_operators(graph)}
-    behind: dict[str, bool] = {}
-    for op in graph.ops:
-        is_behind = any(name in linear or behind.get(name, False) for name in op.inputs)
-        behind.update(dict.fromkeys(op.outputs, is_behind))
-    before: dict[str, bool] = {}
+    behind, before = computed_from(graph, linear), set[str]()
     for op in reversed(graph.ops):
-        is_before = any(name in linear or before.get(name, False) for name in op.outputs)
-        for name in op.inputs:
-            before[name] = before.get(name, False) or is_before
-    return [one for one in layers if one.window is not None and behind[one.name] and before.get(one.name, False)]
+        if any(name in linear or name in before for name in op.outputs):
+            before.update(op.inputs)
+    return [one for one in layers if one.window is not None and one.name in behind and one.name in before]
+
+
+def computed_from(graph: Graph, tensors: Collection[str]) -> set[str]:
+    """Tensors that are computed from some of ``tensors``."""
+    found = set[str]()
+    for op in graph.ops:
+        if any(name in tensors or name in found for name in op.inputs):
+            found.update(op.outputs)
+    return found
 
 
 def with_signs(graph: Graph, layer: Layer, signed: Signed) -> Graph:
