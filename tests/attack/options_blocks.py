@@ -16,7 +16,7 @@ from multigraft.tflite.checking.flatbuffer import DamagedError
 from multigraft.tflite.checking.flexbuffer import whole_numbers
 from multigraft.tflite.operators import BINARY
 from tests.attack.mutants.binary_mutants import OptionsMaker
-from tests.attack.trials import Row
+from tests.attack.trials import End, Row
 
 HERE = Path(__file__).parent
 CODE = HERE.parents[1] / "runtime" / "delegate" / "c"
@@ -77,10 +77,9 @@ def tried(program: Path, given: Iterable[bytes], keep: Path | None = None) -> Ro
     for number, (block, told) in enumerate(read(program, given)):
         kind = "crash" if told is None else "traceback" if not agreed(block, told) else "passed"
         kind = "refused" if kind == "passed" and told == ["-"] * len(KEYS) else kind
-        row.counts[kind] += 1
-        if kind in ("crash", "traceback"):
-            row.details[f"{kind} {block.hex()[:120]}"] += 1
-            if keep is not None:
-                keep.mkdir(parents=True, exist_ok=True)
-                (keep / f"options-{number}-{kind}").write_bytes(block)
+        end = End(kind, block.hex()[:120], 0.0, 0.0)
+        row.add(end)
+        if keep is not None and end.is_bad:
+            keep.mkdir(parents=True, exist_ok=True)
+            (keep / f"options-{number}-{kind}").write_bytes(block)
     return row

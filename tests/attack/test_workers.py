@@ -40,7 +40,7 @@ def run(data: bytes) -> object:
 def test_each_end_is_that_of_its_input(monkeypatch: pytest.MonkeyPatch) -> None:
     for module in (workers, trials):
         monkeypatch.setattr(module, "SECONDS", 3)
-        monkeypatch.setattr(module, "MEMORY_MB", 20)
+    monkeypatch.setattr(trials, "MEMORY_MB", 20)
     wanted = {
         b"a": "passed", b"abort": "crash", b"refused": "refused", b"segv": "crash", b"hang": "hang",
         b"memory": "memory", b"b": "passed", b"exit": "crash", b"wrong": "traceback", b"c": "passed",

@@ -110,13 +110,23 @@ def tried(run: Callable[[], object]) -> End:
         before, _, told = pipe.read().decode(errors="replace").partition(" ")
     _, status, usage = os.wait4(child, 0)
     seconds, peak_mb = time.perf_counter() - start, max(0, usage.ru_maxrss - int(before)) * 1024 / 1e6
-    if os.WIFSIGNALED(status):
-        number = signal.Signals(os.WTERMSIG(status))
-        return End("hang" if number == signal.SIGALRM else "crash", number.name, seconds, peak_mb)
+    return end_of(told, seconds, peak_mb) if told and not os.WIFSIGNALED(status) else death(status, seconds, peak_mb)
+
+
+def end_of(told: str, seconds: float, peak_mb: float) -> End:
+    """How a try ended that came to an end: ``told`` is what :func:`said` gave."""
     kind, _, detail = told.partition(" ")
     if kind in ("refused", "passed") and peak_mb > MEMORY_MB:
         return End("memory", f"{peak_mb:.0f} MB, {kind} {detail}"[:160], seconds, peak_mb)
-    return End(kind or "crash", detail or f"exit code {os.WEXITSTATUS(status)}", seconds, peak_mb)
+    return End(kind, detail, seconds, peak_mb)
+
+
+def death(status: int, seconds: float, peak_mb: float) -> End:
+    """How a try ended whose process, which has this wait status, died of it."""
+    if os.WIFSIGNALED(status):
+        number = signal.Signals(os.WTERMSIG(status))
+        return End("hang" if number == signal.SIGALRM else "crash", number.name, seconds, peak_mb)
+    return End("crash", f"exit code {os.WEXITSTATUS(status)}", seconds, peak_mb)
 
 
 def apart(make: Callable[[], dict[str, bytes]]) -> dict[str, bytes]:

@@ -18,7 +18,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from tests.attack.trials import MEMORY_MB, SECONDS, End, limited, said, tried
+from tests.attack.trials import SECONDS, End, death, end_of, limited, said, tried
 
 MOST_TRIES = 100
 """After so many a process is replaced, so that what it gathered does not grow without end."""
@@ -76,19 +76,13 @@ class Worker:
         if len(told) == _LENGTH.size:
             text = _read(self._from, _LENGTH.unpack(told)[0])
             seconds, peak_mb = _FIGURES.unpack(text[: _FIGURES.size])
-            kind, _, detail = text[_FIGURES.size :].decode(errors="replace").partition(" ")
-            if kind in ("refused", "passed") and peak_mb > MEMORY_MB:
-                return End("memory", f"{peak_mb:.0f} MB, {kind} {detail}"[:160], seconds, peak_mb)
-            return End(kind, detail, seconds, peak_mb)
+            return end_of(text[_FIGURES.size :].decode(errors="replace"), seconds, peak_mb)
         seconds = time.perf_counter() - begin
         os.close(self._to)
         os.close(self._from)
         _, status = os.waitpid(self._child, 0)
         self._child = 0
-        if os.WIFSIGNALED(status):
-            number = signal.Signals(os.WTERMSIG(status))
-            return End("hang" if number == signal.SIGALRM else "crash", number.name, seconds, 0.0)
-        return End("crash", f"exit code {os.WEXITSTATUS(status)}", seconds, 0.0)
+        return death(status, seconds, 0.0)
 
     def _start(self) -> None:
         there, to = os.pipe()

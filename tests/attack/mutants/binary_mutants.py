@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import random
+from collections.abc import Callable
 
 from flatbuffers import flexbuffers
 
 from multigraft.tflite import tflite_file
-from multigraft.tflite.graph import Graph
+from multigraft.tflite.graph import Graph, Model
 from multigraft.tflite.operators import BINARY
 from tests.attack.mutants.mutator import Mutator
 from tests.attack.mutants.tflite_mutants import INTEGERS, TfliteMutator
@@ -92,21 +93,26 @@ class OptionsMutator(Mutator):
     def mutant(self) -> bytes:
         """The next one."""
         while True:
-            made = self._with_options()
+            made = self._changed()
             if made != self._data:
                 return made
 
-    def _with_options(self) -> bytes:
+    def _changed(self) -> bytes:
+        return tflite_file.write(self._with_graph(self._with_other_options))
+
+    def _with_graph(self, change: Callable[[Graph], Graph]) -> Model:
+        """The model with one of its graphs changed."""
         graphs = list(self._model.subgraphs)
         number = self._random.randrange(len(graphs))
-        graph = graphs[number]
-        places = [i for i, op in enumerate(graph.ops) if op.custom_code in BINARY]
+        graphs[number] = change(graphs[number])
+        return dataclasses.replace(self._model, subgraphs=tuple(graphs))
+
+    def _with_other_options(self, graph: Graph) -> Graph:
         ops = list(graph.ops)
-        place = self._random.choice(places)
+        place = self._random.choice([i for i, op in enumerate(ops) if op.custom_code in BINARY])
         options = self._options.damaged(ops[place].custom_options)
         ops[place] = dataclasses.replace(ops[place], custom_options=options)
-        graphs[number] = dataclasses.replace(graph, ops=tuple(ops))
-        return tflite_file.write(dataclasses.replace(self._model, subgraphs=tuple(graphs)))
+        return dataclasses.replace(graph, ops=tuple(ops))
 
 
 class BinaryMutator(OptionsMutator):
@@ -116,31 +122,22 @@ class BinaryMutator(OptionsMutator):
         super().__init__(data, seed)
         self._others = TfliteMutator(data, seed)
 
-    def mutant(self) -> bytes:
-        """The next one."""
-        while True:
-            way = self._random.randrange(3)
-            if way == 0:
-                made = self._with_options()
-            elif way == 1:
-                made = self._with_shapes()
-            else:
-                made = self._others.mutant()
-            if made != self._data:
-                return made
+    def _changed(self) -> bytes:
+        way = self._random.randrange(3)
+        return super()._changed() if way == 0 else self._with_shapes() if way == 1 else self._others.mutant()
 
     def _with_shapes(self) -> bytes:
         """Other shapes for one or two tensors; what is constant is cut or repeated to fit, or left as it is."""
-        graphs = list(self._model.subgraphs)
-        number = self._random.randrange(len(graphs))
-        graph = graphs[number]
-        for _ in range(self._random.choice((1, 1, 2))):
-            graph = self._with_shape(graph, self._random.choice([*graph.tensors]))
-        graphs[number] = graph
+        model = self._with_graph(self._with_other_shapes)
         try:
-            return tflite_file.write(dataclasses.replace(self._model, subgraphs=tuple(graphs)))
+            return tflite_file.write(model)
         except (TypeError, ValueError, OverflowError):  # a size that its field cannot hold
             return self._data
+
+    def _with_other_shapes(self, graph: Graph) -> Graph:
+        for _ in range(self._random.choice((1, 1, 2))):
+            graph = self._with_shape(graph, self._random.choice([*graph.tensors]))
+        return graph
 
     def _with_shape(self, graph: Graph, name: str) -> Graph:
         draw, tensor = self._random, graph.tensors[name]
