@@ -24,10 +24,12 @@ int main(int count, char **arguments) {
 }
 """
 COMPILER = debian_root.COMPILERS["aarch64"]
+pytestmark = [
+    pytest.mark.skipif(without() is not None, reason=f"arm: {without()}"),
+    pytest.mark.skipif(shutil.which(COMPILER) is None, reason=f"arm: there is no {COMPILER}"),
+]
 
 
-@pytest.mark.skipif(without() is not None, reason=f"arm: {without()}")
-@pytest.mark.skipif(shutil.which(COMPILER) is None, reason=f"arm: there is no {COMPILER}")
 @pytest.mark.parametrize("processor", ["cortex-a53", "cortex-a72"])
 def test_two_instructions_a_turn_are_counted(processor: str, tmp_path: Path) -> None:
     source, program = tmp_path / "turns.c", tmp_path / "turns"
@@ -37,8 +39,6 @@ def test_two_instructions_a_turn_are_counted(processor: str, tmp_path: Path) -> 
     assert many - few == 2 * 50_000 and again == few
 
 
-@pytest.mark.skipif(without() is not None, reason=f"arm: {without()}")
-@pytest.mark.skipif(shutil.which(COMPILER) is None, reason=f"arm: there is no {COMPILER}")
 def test_a_program_that_fails_is_no_figure(tmp_path: Path) -> None:
     source, program = tmp_path / "fails.c", tmp_path / "fails"
     source.write_text("int main(void) { return 3; }")
