@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import onnx
@@ -126,13 +127,15 @@ class _Finder:
         shapes = self._network.shapes
         before, after = shapes[given[0]], shapes[node.output[0]]
         if node.op_type == "Transpose":
-            order = attributes(node).get("perm") or list(range(len(before), -1, -1))
-            return transposed(read, order) if order[0] == 0 else None  # type: ignore[index, arg-type]
+            said: dict[str, Any] = attributes(node)
+            order = said.get("perm") or list(range(len(before), -1, -1))
+            return transposed(read, order) if order[0] == 0 else None
         return reshaped(read, before, after) if node.op_type in RESHAPING else None
 
     def _joined(self, node: onnx.NodeProto, given: Sequence[str]) -> Layout | None:
         shapes, known = self._network.shapes, [self._layouts[n] for n in given if n in self._layouts]
-        axis = int(attributes(node)["axis"]) % (len(shapes[node.output[0]]) + 1)  # type: ignore[call-overload]
+        said: dict[str, Any] = attributes(node)
+        axis = int(said["axis"]) % (len(shapes[node.output[0]]) + 1)
         if not known or axis == 0 or any(layout.axis != known[0].axis for layout in known):
             return None
         if axis == known[0].axis:

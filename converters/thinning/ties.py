@@ -72,15 +72,15 @@ def is_between(
     if node.op_type in PER_CHANNEL:
         return all(constants[n].size <= 1 for n in node.input[1:] if n)
     if node.op_type in MEANS:
-        axes = attributes(node).get("axes")
+        said: dict[str, Any] = attributes(node)
+        axes, rank = said.get("axes"), len(shapes[given[0]]) + 1
         if axes is None and len(node.input) > 1 and node.input[1]:
             axes = constants[node.input[1]].tolist()
-        rank = len(shapes[given[0]]) + 1
         if axes is None:
             return False
-        reduced = {int(a) % rank for a in axes}  # type: ignore[attr-defined]
+        reduced = {int(a) % rank for a in axes}
         # Axes in front of the channels' that go move it, to where another may happen to have as many places.
-        stays = bool(attributes(node).get("keepdims", 1)) or min(reduced, default=rank) > axis
+        stays = bool(said.get("keepdims", 1)) or min(reduced, default=rank) > axis
         return stays and not {0, axis} & reduced
     if node.op_type in SPATIAL:
         return _leaves_channels(node, constants, axis, len(shapes[given[0]]) + 1)
