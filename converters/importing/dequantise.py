@@ -15,6 +15,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
+from multigraft.converters.importing.forms.ordering import set_nodes
 from multigraft.converters.importing.node_names import label
 from multigraft.errors import UnsupportedOperatorError
 from multigraft.tensors.arrays import Array
@@ -82,9 +83,7 @@ class _Dequantiser:
                 rule(self)
             else:
                 self._other()
-        nodes = [onnx.NodeProto.FromString(n.SerializeToString()) for n in self.nodes]
-        del self.graph.node[:]
-        self.graph.node.extend(nodes)
+        set_nodes(self.graph, self.nodes)
         self._outputs()
         read = {n for node in self.graph.node for n in node.input} | {o.name for o in self.graph.output}
         given = {i.name: i for i in self.graph.initializer}

@@ -13,6 +13,8 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
+from multigraft.converters.importing.forms.ordering import set_nodes
+
 _FLATTENED = ("Softmax", "LogSoftmax", "Hardmax")
 _ONE_TRANSFORMATION = 10
 """Version up to which there is one way from places in the result to places in the input."""
@@ -38,7 +40,7 @@ def flatten_softmax(model: onnx.ModelProto, version: int) -> None:
             helper.make_node(node.op_type, [f"{stem}/rows"], [f"{stem}/done"], node.name, axis=1),
             helper.make_node("Reshape", [f"{stem}/done", f"{stem}/shape"], [node.output[0]]),
         ]
-    _set_nodes(model, nodes)
+    set_nodes(model.graph, nodes)
 
 
 def mend_resize(model: onnx.ModelProto, version: int) -> None:
@@ -59,7 +61,7 @@ def mend_resize(model: onnx.ModelProto, version: int) -> None:
             continue
         mode = next((helper.get_attribute_value(a).decode() for a in node.attribute if a.name == "mode"), "nearest")
         nodes += _resizes(model, node, mode, scales)
-    _set_nodes(model, nodes)
+    set_nodes(model.graph, nodes)
 
 
 def _resizes(model: onnx.ModelProto, node: onnx.NodeProto, mode: str, scales: Any) -> list[onnx.NodeProto]:
@@ -86,9 +88,3 @@ def _resizes(model: onnx.ModelProto, node: onnx.NodeProto, mode: str, scales: An
         )
         source = result
     return made
-
-
-def _set_nodes(model: onnx.ModelProto, nodes: list[onnx.NodeProto]) -> None:
-    kept = [onnx.NodeProto.FromString(n.SerializeToString()) for n in nodes]
-    del model.graph.node[:]
-    model.graph.node.extend(kept)

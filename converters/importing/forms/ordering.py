@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import graphlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import onnx
 
@@ -37,10 +37,15 @@ def sort_nodes(graph: onnx.GraphProto, where: str) -> bool:
         ready = sorted(sorter.get_ready())
         order += ready
         sorter.done(*ready)
-    nodes = [onnx.NodeProto.FromString(graph.node[index].SerializeToString()) for index in order]
-    del graph.node[:]
-    graph.node.extend(nodes)
+    set_nodes(graph, [graph.node[index] for index in order])
     return True
+
+
+def set_nodes(graph: onnx.GraphProto, nodes: Iterable[onnx.NodeProto]) -> None:
+    """Let the graph have these nodes, some of which may be its own, in this order."""
+    kept = [onnx.NodeProto.FromString(node.SerializeToString()) for node in nodes]
+    del graph.node[:]
+    graph.node.extend(kept)
 
 
 def reads(node: onnx.NodeProto) -> Iterator[str]:

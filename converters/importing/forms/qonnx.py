@@ -13,6 +13,8 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
+from multigraft.converters.importing.forms.ordering import set_nodes
+from multigraft.converters.network.network import attributes
 from multigraft.errors import UnsupportedOperatorError
 
 DOMAINS = ("qonnx.custom_op.general", "onnx.brevitas", "finn.custom_op.general")
@@ -49,9 +51,7 @@ def write_out_quantisers(model: onnx.ModelProto, where: str) -> int:
         else:
             nodes.append(node)
     if count:
-        kept = [onnx.NodeProto.FromString(node.SerializeToString()) for node in nodes]
-        del model.graph.node[:]
-        model.graph.node.extend(kept)
+        set_nodes(model.graph, nodes)
     return count
 
 
@@ -62,7 +62,7 @@ class _Writer:
         self, model: onnx.ModelProto, node: onnx.NodeProto, constants: dict[str, onnx.TensorProto], where: str
     ) -> None:
         self._model, self._node, self._constants, self._where = model, node, constants, where
-        self._given = {a.name: helper.get_attribute_value(a) for a in node.attribute}
+        self._given: dict[str, Any] = attributes(node)
         self._nodes: list[onnx.NodeProto] = []
 
     def nodes(self) -> list[onnx.NodeProto]:
