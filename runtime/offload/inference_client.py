@@ -15,6 +15,8 @@ from urllib.parse import quote
 
 import numpy as np
 
+from multigraft.runtime.http.guard import RefusedError
+from multigraft.runtime.http.tensors import Expected, read_input, write_output
 from multigraft.runtime.offload.exchange import Exchange, ExchangeError, Reply
 from multigraft.runtime.offload.packet import deflated
 from multigraft.tensors.arrays import Array, Float32Array
@@ -25,7 +27,6 @@ MOST_METADATA = 256 << 10
 _LENGTH = "Inference-Header-Content-Length"
 _BYTES_A_NUMBER = 32
 _BYTES_AROUND = 64 << 10
-_DATATYPES = {"uint8": "UINT8", "int8": "INT8", "int32": "INT32", "int64": "INT64", "float32": "FP32"}
 _BUSY = (429, 503)
 
 
@@ -163,14 +164,10 @@ def _request(
     """The JSON part, and the tensors behind it."""
     entries, tails = [], []
     for name, values in inputs.items():
-        entry: dict[str, Any] = {"name": name, "shape": list(values.shape), "datatype": _DATATYPES[values.dtype.name]}
-        if is_binary:
-            raw = np.ascontiguousarray(values, values.dtype.newbyteorder("<")).tobytes()
-            entry["parameters"] = {"binary_data_size": len(raw)}
-            tails.append(raw)
-        else:
-            entry["data"] = values.reshape(-1).tolist()
+        # Tensors have one form both ways.
+        entry, raw = write_output(name, values, is_binary)
         entries.append(entry)
+        tails.append(raw)
     wanted = [{"name": name, **({"parameters": {"binary_data": True}} if is_binary else {})} for name in outputs]
     head: dict[str, Any] = {"id": number, "inputs": entries, "outputs": wanted}
     return json.dumps(head, separators=(",", ":")).encode(), b"".join(tails)
@@ -195,43 +192,27 @@ def _read_outputs(
     if told.get("id", number) != number:
         raise refuse("it is the answer of another frame")
     found: dict[str, Float32Array] = {}
-    place = end
+    expected = {name: Expected(name, "FP32", shape) for name, shape in outputs.items()}
+    binary = memoryview(reply.body)[end:]
     for entry in listed:
         if not isinstance(entry, dict) or not isinstance(entry.get("name"), str):
             raise refuse("an output has no name")
         parameters = entry.get("parameters")
         size = parameters.get("binary_data_size") if isinstance(parameters, dict) else None
-        if size is not None and (type(size) is not int or not 0 <= size <= len(reply.body) - place):
+        if size is not None and (type(size) is not int or not 0 <= size <= len(binary)):
             raise refuse("an output is longer than the answer")
         if (name := entry["name"]) in outputs:
-            raw = None if size is None else reply.body[place : place + size]
-            values = _values(entry, outputs[name], raw)
-            if values is None or name in found:
+            try:
+                _, values, _ = read_input(entry, expected, binary)
+            except RefusedError:
+                values = None
+            if values is None or name in found or not np.isfinite(values).all():
                 raise refuse(f"output {name} is not float32 of shape {list(outputs[name])}")
             found[name] = values
-        place += size or 0
+        binary = binary[size or 0 :]
     if missing := outputs.keys() - found.keys():
         raise refuse(f"output {min(missing)} is missing")
     return found
-
-
-def _values(entry: Mapping[str, Any], shape: tuple[int, ...], raw: bytes | None) -> Float32Array | None:
-    if entry.get("datatype") != "FP32" or entry.get("shape") != list(shape):
-        return None
-    if raw is not None:
-        values = np.frombuffer(raw, "<f4") if len(raw) == 4 * math.prod(shape) else None
-    else:
-        data = entry.get("data")
-        # Rows may be lists of their own; numpy refuses ragged ones.
-        try:
-            with np.errstate(all="ignore"):
-                values = np.array(data, np.float64).astype(np.float32) if isinstance(data, list) else None
-        except (ValueError, TypeError, OverflowError):
-            return None
-    if values is None or values.size != math.prod(shape) or not np.isfinite(values).all():
-        return None
-    made: Float32Array = values.reshape(shape).astype(np.float32)
-    return made
 
 
 def _json_of(body: bytes) -> Any:
