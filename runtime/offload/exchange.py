@@ -104,7 +104,7 @@ class Exchange:
             sent["Authorization"] = f"Bearer {self.address.token}"
         try:
             if self._connection is None:
-                self._connection = _Connection(self.address, self._context, deadline)
+                self._connection = _Connection(self.address, self._context)
             connection = self._connection
             connection.limit(deadline, most + MOST_HEAD_BYTES)
             connection.request(method, self.address.path + path, body or None, sent)
@@ -133,16 +133,16 @@ class _TooLargeError(OSError):
 class _Connection(http.client.HTTPConnection):
     """http.client's, whose socket knows a deadline and counts."""
 
-    def __init__(self, address: ServerAddress, context: ssl.SSLContext | None, deadline: float) -> None:
+    def __init__(self, address: ServerAddress, context: ssl.SSLContext | None) -> None:
         super().__init__(address.host, address.port)
-        self._server, self._context, self._until = address, context, deadline
+        self._server, self._context = address, context
+        self._until, self._most = 0.0, 0
 
     def limit(self, deadline: float, most: int) -> None:
         """Bounds of the next exchange."""
-        self._until = deadline
+        self._until, self._most = deadline, most
         if self.sock is not None:
             self.sock.limit(deadline, most)
-        self._most = most
 
     def connect(self) -> None:
         raw = self._reached()

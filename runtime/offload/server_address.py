@@ -9,7 +9,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from multigraft.errors import ConfigurationError, UsageError
-from multigraft.reading import printable, regular_file
+from multigraft.reading import printable, read_file
 
 PORTS = {"http": 80, "https": 443}
 _EXAMPLE = "write for example http://server:8000 or https://server"
@@ -99,8 +99,7 @@ class ServerAddress:
 
 
 def _token(path: Path) -> str:
-    with regular_file(path, _MOST_TOKEN) as file:
-        token = file.read().decode("ascii", "replace").strip()
+    token = read_file(path, _MOST_TOKEN).decode("ascii", "replace").strip()
     if not _TOKEN.fullmatch(token):
         raise ConfigurationError(f"{path} holds no token", "write it on one line, without spaces")
     return token
