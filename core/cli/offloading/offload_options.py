@@ -77,14 +77,14 @@ def offloading_of(options: argparse.Namespace, engine: Engine, tasks: Sequence[s
     address = ServerAddress.parse(options.offload, options.offload_token_file, options.offload_ca)
     if address.tells_token:
         print(f"multigraft: the token goes to {address.shown} without encryption; write https://.", file=sys.stderr)
-    chosen = _offloadable(engine, tasks)
+    chosen = offloadable(engine, tasks)
     client = InferenceClient(Exchange(address))
     return Offloading(engine, chosen, client, deadline_ms / 1000, options.offload_below, options.offload_bits)
 
 
-def tell_ends(offloading: Offloading | None) -> None:
+def tell_ends(offloading: Offloading) -> None:
     """Say on standard error how many answers came from where."""
-    if offloading is None or not offloading.ends:
+    if not offloading.ends:
         return
     total = sum(offloading.ends.values())
     parts = [f"{count:,} {'from the server' if end == 'server' else f'local ({end})'}" for end, count in
@@ -92,7 +92,16 @@ def tell_ends(offloading: Offloading | None) -> None:
     print(f"multigraft: of {total:,} answers {'; '.join(parts)}.", file=sys.stderr)
 
 
-def _offloadable(engine: Engine, tasks: Sequence[str] | None) -> list[str]:
+def offloadable(engine: Engine, tasks: Sequence[str] | None) -> list[str]:
+    """Those of the tasks that have a cut point.
+
+    Args:
+        engine: Runs the bundle.
+        tasks: Which; None for all.
+
+    Raises:
+        UsageError: None of them has one.
+    """
     from multigraft.runtime.offload.cuts import cuts_of
 
     names = [t.name for t in engine.manifest.tasks] if tasks is None else list(tasks)

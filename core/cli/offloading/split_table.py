@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from multigraft.cli.offloading.offload_options import offloadable
 from multigraft.cli.shared.json_text import json_text
 from multigraft.cli.shared.table import print_table
-from multigraft.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,25 +37,18 @@ def print_splits(
         is_json: One object in place of tables.
 
     Raises:
-        UsageError: The link is none, no task can be offloaded, or frames are of several sources.
+        UsageError: The link is none, no task can be offloaded, or there is nothing to measure on.
     """
     from multigraft.runtime.benchmark import measure_latency
     from multigraft.runtime.offload.link import Link
     from multigraft.runtime.offload.split_choice import splits_of
 
     link = Link.parse(link_text)
-    names = [t.name for t in engine.manifest.tasks] if tasks is None else list(tasks)
-    told: dict[str, Any] = {}
-    reason = UsageError("no task was asked for", "name one by --tasks")
-    for name in names:
-        try:
-            own = [frame[name] if isinstance(frame, dict) else frame for frame in frames]
-            timing = measure_latency(engine, own, (name,), runs, warmup)
-            told[name] = splits_of(engine, name, own[:MOST_FRAMES], timing, link)
-        except UsageError as error:
-            reason = error
-    if not told:
-        raise reason
+    told = {}
+    for name in offloadable(engine, tasks):
+        own = [frame[name] if isinstance(frame, dict) else frame for frame in frames]
+        timing = measure_latency(engine, own, (name,), runs, warmup)
+        told[name] = splits_of(engine, name, own[:MOST_FRAMES], timing, link)
     if is_json:
         plain = {name: [split.to_json() for split in splits] for name, splits in told.items()}
         print(json_text({"link": vars(link), "splits": plain}, indent=1))
