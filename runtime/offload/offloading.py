@@ -168,7 +168,7 @@ class Offloading:
     def _found(self, name: str, deadline: float) -> RemoteTask:
         manifest = self._engine.manifest
         model = model_name(manifest, name)
-        return RemoteTask(self._engine, name, cut_of(manifest, name, self._client.inputs_of(model, deadline)).name)
+        return RemoteTask(self._engine, name, cut_of(manifest, name, self._client.inputs_of(model, deadline)))
 
     def _retried(self, ask: Callable[[], tuple[Answer, int, int]], deadline: float) -> tuple[Answer, int, int]:
         """Ask again where that may help and there is time for it."""
