@@ -20,6 +20,13 @@ DTYPES = {"UINT8": "u1", "INT8": "i1", "INT32": "<i4", "INT64": "<i8", "FP32": "
 Models = Mapping[str, tuple[tuple[str, ...], Callable[[dict[str, Array]], dict[str, Array]]]]
 
 
+class _Quiet(http.server.ThreadingHTTPServer):
+    """Says nothing of clients that go."""
+
+    def handle_error(self, *_: Any) -> None:
+        pass
+
+
 class OipServer:
     """Serves models: name to (names of its inputs, what computes its outputs).
 
@@ -62,9 +69,7 @@ class OipServer:
                 pass
 
         self.open: set[socket.socket] = set()
-        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", port), Handler)
-        self._server.daemon_threads = True
-        self._server.handle_error = lambda *_: None  # type: ignore[method-assign]
+        self._server = _Quiet(("127.0.0.1", port), Handler)
         self.port = self._server.server_address[1]
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True)
         self._thread.start()
