@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -110,13 +111,12 @@ def test_convolutions_between_the_first_and_the_last_can_have_1_bit() -> None:
 
 _ANSWERS = """
 import sys
+import numpy as np
 from multigraft.converters.conversion.interpreters import Runner
-from tests.converters.graph_builder import feeds
 from multigraft.tflite import tflite_file
 content = open(sys.argv[1], "rb").read()
 graph = tflite_file.read(content).subgraphs[0]
 runner = Runner(content, sys.argv[2])
-import numpy as np
 rng = np.random.default_rng(0)
 given = {n: rng.integers(-128, 128, graph.tensors[n].shape, np.int8) for n in graph.inputs}
 print([v.tobytes().hex() for v in runner(given).values()])
@@ -124,10 +124,8 @@ print([v.tobytes().hex() for v in runner(given).values()])
 
 
 @pytest.mark.parametrize("backend", available())
-def test_every_kernel_gives_the_same_int8(backend: str, tmp_path: object) -> None:
-    from pathlib import Path
-
-    path = Path(str(tmp_path)) / "net.tflite"
+def test_every_kernel_gives_the_same_int8(backend: str, tmp_path: Path) -> None:
+    path = tmp_path / "net.tflite"
     fit = one_layer()
     (layer,) = candidates(fit.int8, list(fit.layers))
     for bases in (1, 2):
