@@ -90,10 +90,11 @@ def calibrated(
     for name, inserted in planned.inserted.items():
         report(f"testing thresholds for the exits of {name}")
         frames = _testing(evidence[name])
-        found = calibrate(conversion.bundle, inserted, frames, _asked(settings), settings.exits.audited, report)
-        exits[name] = found[0]
-        refused += found[1]
-        for one in found[0]:
+        exits[name], without = calibrate(
+            conversion.bundle, inserted, frames, _asked(settings), settings.exits.audited, report
+        )
+        refused += without
+        for one in exits[name]:
             report(f"note: {in_words(one)}")
     if refused and conversion.finishing is not None:
         conversion = _without(conversion, refused)

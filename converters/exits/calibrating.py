@@ -9,7 +9,6 @@ import numpy as np
 
 from multigraft.bundle.bundle import Bundle
 from multigraft.converters.exits.inserting import Inserted
-from multigraft.converters.exits.planning import Planned
 from multigraft.converters.job.progress import Report
 from multigraft.converters.network.frames import Frames
 from multigraft.converters.packing.fidelity import BundleRunner
@@ -38,22 +37,23 @@ def calibrate(
         audited: Share of the exits to audit.
         report: Takes a line now and then.
     """
-    task = inserted[0].task
     sure, agrees = _observed(bundle, inserted, frames, report)
     share = asked.split(len(inserted))
     exits: list[Exit] = []
     refused: list[Inserted] = []
+    left = np.zeros(len(frames), bool)
     for number, one in enumerate(inserted):
         mine = np.zeros(len(frames), bool)
         mine[number :: len(inserted)] = True
-        reach = mine & ~_taken(inserted, exits, sure)
+        reach = mine & ~left
         planned = one.planned
         sequence = sequence_of(planned.surenesses, share, int(reach.sum()))
         found = choose_threshold(sure[number][reach], agrees[number][reach], share, sequence, int(mine.sum()))
         if found is None:
-            report(f"warning: {_refusal(task, one, share, int(reach.sum()), planned)}")
+            report(f"warning: {_refusal(one, share, int(reach.sum()))}")
             refused.append(one)
             continue
+        left |= sure[number] >= found.sureness
         promise = Promise(
             share.kind, share.max_disagreement, share.confidence, int(mine.sum()), int(reach.sum()), found.taken,
             found.disagreed,
@@ -95,22 +95,13 @@ def _observed(
     return sure, agrees
 
 
-def _taken(inserted: Sequence[Inserted], exits: Sequence[Exit], sure: Sequence[Float64Array]) -> Bools:
-    taken = np.zeros(len(sure[0]), bool)
-    for one, how_sure in zip(inserted, sure, strict=True):
-        for found in exits:
-            if found.segment == one.segment:
-                taken |= how_sure >= as_threshold(found.threshold, found.rule)
-    return taken
-
-
-def _refusal(task: str, one: Inserted, asked: Asked, reached: int, planned: Planned) -> str:
+def _refusal(one: Inserted, asked: Asked, reached: int) -> str:
     needed = asked.least_frames
     what = f"no threshold of {one.segment} is shown to disagree on at most {100 * asked.max_disagreement:g} %"
-    if asked.kind == "selective" and planned.expected_rate:
-        needed = round(needed / planned.expected_rate)
+    if asked.kind == "selective" and one.planned.expected_rate:
+        needed = round(needed / one.planned.expected_rate)
     return (
-        f"{what} of {task} at {100 * asked.confidence:g} % with {reached:,} frames, {needed:,} are the least: "
+        f"{what} of {one.task} at {100 * asked.confidence:g} % with {reached:,} frames, {needed:,} are the least: "
         "it is left out; give more frames, or allow more"
     )
 

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Collection, Sequence
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import onnx
+from onnx import numpy_helper
 
 from multigraft.bundle.manifest import Task
 from multigraft.converters.exits.heads import Head
-from multigraft.converters.exits.places import constants_of, split_at
+from multigraft.converters.exits.places import split_at
 from multigraft.converters.exits.planning import Planned
 from multigraft.converters.network.multitask import MultiTaskModel, SegmentSpec
 
@@ -43,11 +42,14 @@ def with_exits(
     model = onnx.ModelProto()
     model.CopyFrom(multitask.model)
     needed = {t.name: list(t.segments) for t in multitask.tasks}
+    # Of segments that earlier exits have split.
+    last_part: dict[str, str] = {}
     for number, planned in enumerate(exits, 1):
-        # An earlier exit may have split the segment: the place lies in the part that was told last.
-        place = dataclasses.replace(planned.place, segment=_holder(segments, planned, inserted))
+        whole = planned.place.segment
+        place = dataclasses.replace(planned.place, segment=last_part.get(whole, whole))
         segments, second = split_at(segments, place)
         if second:
+            last_part[whole] = second
             for names in needed.values():
                 if place.segment in names:
                     names.insert(names.index(place.segment) + 1, second)
@@ -58,12 +60,12 @@ def with_exits(
         segments.insert(position + 1, SegmentSpec(name, (place.tensor,), (output,)))
         nodes, constants = _nodes(place.tensor, place.shape, output, planned.head)
         model.graph.node.extend(nodes)
-        model.graph.initializer.extend(constants_of(constants))
+        model.graph.initializer.extend(constants)
         inserted.append(Inserted(task, name, output, planned))
     tasks: tuple[Task, ...] = tuple(dataclasses.replace(t, segments=tuple(needed[t.name])) for t in multitask.tasks)
     early = (*multitask.early, *(one.output for one in inserted))
-    whole = dataclasses.replace(multitask, model=model, segments=tuple(segments), tasks=tasks, early=early)
-    return whole, tuple(inserted)
+    found = dataclasses.replace(multitask, model=model, segments=tuple(segments), tasks=tasks, early=early)
+    return found, tuple(inserted)
 
 
 def without_exits(multitask: MultiTaskModel, inserted: Sequence[Inserted]) -> MultiTaskModel:
@@ -84,17 +86,9 @@ def _free(name: str, taken: Collection[str]) -> str:
     return name
 
 
-def _holder(segments: Sequence[SegmentSpec], planned: Planned, inserted: Sequence[Inserted]) -> str:
-    place = planned.place
-    before = [one.planned.place for one in inserted if one.planned.place.segment == place.segment]
-    if not before or before[-1].ends_segment:
-        return place.segment
-    return next(s.name for s in segments if s.inputs == (before[-1].tensor,) and not s.name.startswith("exit_"))
-
-
 def _nodes(
     tensor: str, shape: tuple[int, ...], output: str, head: Head
-) -> tuple[list[onnx.NodeProto], dict[str, npt.NDArray[Any]]]:
+) -> tuple[list[onnx.NodeProto], list[onnx.TensorProto]]:
     """Average, flatten, multiply."""
     make = onnx.helper.make_node
     nodes, features = [], tensor
@@ -110,5 +104,5 @@ def _nodes(
     nodes.append(make("Gemm", [features, f"{output}/weight", f"{output}/bias"], [output], transB=1))
     for node in nodes:
         node.name = node.output[0]
-    weight = np.ascontiguousarray(head.weight.T)
-    return nodes, {f"{output}/weight": weight, f"{output}/bias": head.bias}
+    weight = numpy_helper.from_array(np.ascontiguousarray(head.weight.T), f"{output}/weight")
+    return nodes, [weight, numpy_helper.from_array(head.bias, f"{output}/bias")]

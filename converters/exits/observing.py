@@ -16,6 +16,7 @@ from multigraft.converters.exits.planning import Candidate
 from multigraft.converters.job.over_frames import over_frames
 from multigraft.converters.job.progress import Report
 from multigraft.converters.network.frames import Frames
+from multigraft.converters.network.leading_nodes import leading_nodes
 from multigraft.converters.network.multitask import MultiTaskModel
 from multigraft.tensors.preparation import Preparation, prepare_frames
 
@@ -59,18 +60,15 @@ def observe(
 
 def _part_of(model: onnx.ModelProto, source: str, names: Sequence[str]) -> onnx.ModelProto:
     """What these tensors are computed by, from one input: other networks of the graph have inputs of their own."""
-    needed, nodes = set(names), []
-    for node in reversed(model.graph.node):
-        if needed.intersection(node.output):
-            nodes.append(node)
-            needed.update(node.input)
+    nodes = leading_nodes(model.graph.node, names)
+    read = {name for node in nodes for name in node.input}
     part = onnx.ModelProto()
     part.CopyFrom(model)
     graph = part.graph
     for kept, those in (
-        (graph.node, nodes[::-1]),
+        (graph.node, nodes),
         (graph.input, [i for i in model.graph.input if i.name == source]),
-        (graph.initializer, [i for i in model.graph.initializer if i.name in needed]),
+        (graph.initializer, [i for i in model.graph.initializer if i.name in read]),
         (graph.output, [onnx.ValueInfoProto(name=name) for name in names]),
     ):
         del kept[:]

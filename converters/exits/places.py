@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,7 @@ import onnx
 from onnx import numpy_helper
 
 from multigraft.bundle.manifest import Task
+from multigraft.converters.network.leading_nodes import leading_nodes
 from multigraft.converters.network.multitask import MultiTaskModel, SegmentSpec
 from multigraft.converters.network.network import ACTIVATIONS, LINEAR, node_macs, node_weights
 
@@ -66,13 +67,13 @@ class Places:
     def task_macs(self, task: Task) -> int:
         """Multiply-accumulates of all segments of a task."""
         chosen = (s for s in self._multitask.segments if s.name in task.segments)
-        return sum(self._macs(node) for segment in chosen for node in self._nodes_of(segment))
+        return sum(self._macs(node) for s in chosen for node in leading_nodes(self._nodes, s.outputs, s.inputs))
 
     def of(self, task: Task) -> list[Place]:
         """In running order, one for each stretch that holds at least one linear layer."""
         total, done, found = self.task_macs(task), 0, []
         for segment in (s for s in self._multitask.segments if s.name in task.segments):
-            nodes = self._nodes_of(segment)
+            nodes = leading_nodes(self._nodes, segment.outputs, segment.inputs)
             for tensor, macs in self._within(segment, nodes):
                 shape = self.shapes.get(tensor)
                 if shape is not None and len(shape) in (1, 3) and tensor not in task.outputs:
@@ -92,15 +93,6 @@ class Places:
         if any(name not in self.shapes for name in (node.input[0], node.output[0])):
             return 0
         return node_macs(node, self._constants, self.shapes)
-
-    def _nodes_of(self, segment: SegmentSpec) -> list[onnx.NodeProto]:
-        """Everything between the inputs and the outputs of a segment, in running order."""
-        needed, ends, nodes = set(segment.outputs), set(segment.inputs), []
-        for node in reversed(self._nodes):
-            if any(o in needed and o not in ends for o in node.output):
-                nodes.append(node)
-                needed.update(name for name in node.input if name)
-        return nodes[::-1]
 
     def _within(self, segment: SegmentSpec, nodes: Sequence[onnx.NodeProto]) -> Iterator[tuple[str, int]]:
         """(tensor, MACs of the segment up to it) of those that alone are alive behind their node."""
@@ -150,8 +142,3 @@ def split_at(segments: Sequence[SegmentSpec], place: Place) -> tuple[list[Segmen
         else:
             parts.append(segment)
     return parts, second
-
-
-def constants_of(values: Mapping[str, npt.NDArray[Any]]) -> list[onnx.TensorProto]:
-    """Arrays as the constants of a graph."""
-    return [numpy_helper.from_array(value, name) for name, value in values.items()]

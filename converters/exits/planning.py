@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -106,6 +106,16 @@ def plan_exits(
     return best
 
 
+@dataclass(frozen=True)
+class _Fitted:
+    """A head, and of the frames that reach it whether it agrees, and how sure it is by each rule."""
+
+    head: Head
+    agrees: Bools
+    temperature: float
+    surenesses: Mapping[Rule, Float64Array]
+
+
 class _Judge:
     def __init__(
         self, candidates: Sequence[Candidate], logits: Rows, task_macs: int, asked: Asked, frames: int
@@ -116,7 +126,7 @@ class _Judge:
         self._task_macs = task_macs
         self._asked = asked
         self._frames = frames
-        self._heads: dict[tuple[int, bytes], Head] = {}
+        self._fits: dict[tuple[int, bytes], _Fitted] = {}
 
     def __call__(self, option: tuple[int, ...]) -> Plan | None:
         """What exits at these candidates save; None where one of them would never be taken."""
@@ -127,35 +137,31 @@ class _Judge:
             if reach.sum() < LEAST_REACHING:
                 return None
             candidate, share = self._candidates[number], float(reach.mean())
-            head = self._head(number, reach)
-            planned, leave = self._planned(candidate.place, head, reach, asked, round(portion * share))
+            planned, leave = _planned(candidate.place, self._fitted(number, reach), asked, round(portion * share))
             if planned.expected_rate == 0:
                 return None
             behind = self._task_macs - candidate.place.macs
-            saved += share * (planned.expected_rate * behind - head.macs) / self._task_macs
+            saved += share * (planned.expected_rate * behind - planned.head.macs) / self._task_macs
             exits.append(planned)
             reach[np.flatnonzero(reach)[leave]] = False
         return Plan(tuple(exits), saved)
 
-    def _head(self, number: int, reach: Bools) -> Head:
+    def _fitted(self, number: int, reach: Bools) -> _Fitted:
         key = number, np.packbits(reach).tobytes()
-        if key not in self._heads:
-            candidate = self._candidates[number]
-            self._heads[key] = fit_head(candidate.features[reach], self._logits[reach], candidate.grid)
-        return self._heads[key]
+        if key not in self._fits:
+            candidate, classes = self._candidates[number], self._classes[reach]
+            head = fit_head(candidate.features[reach], self._logits[reach], candidate.grid)
+            temperature = fit_temperature(head.predicted, classes)
+            sure = {rule: surenesses(head.predicted, rule, temperature) for rule in RULES}
+            self._fits[key] = _Fitted(head, head.predicted.argmax(axis=1) == classes, temperature, sure)
+        return self._fits[key]
 
-    def _planned(self, place: Place, head: Head, reach: Bools, asked: Asked, frames: int) -> tuple[Planned, Bools]:
-        """The exit by its best rule, and which of the frames that reach it leave."""
-        classes = self._classes[reach]
-        agrees = head.predicted.argmax(axis=1) == classes
-        temperature = fit_temperature(head.predicted, classes)
-        best: Planned | None = None
-        for rule in RULES:
-            sure = surenesses(head.predicted, rule, temperature)
-            rate = expected_rate(sure, agrees, asked, frames)
-            if best is None or rate > best.expected_rate:
-                best = Planned(place, head, rule, temperature, sure, rate)
-        assert best is not None
-        leave = np.zeros(len(agrees), bool)
-        leave[np.argsort(-best.surenesses, kind="stable")[: round(best.expected_rate * len(agrees))]] = True
-        return best, leave
+
+def _planned(place: Place, fitted: _Fitted, asked: Asked, frames: int) -> tuple[Planned, Bools]:
+    """The exit by its best rule, and which of the frames that reach it leave."""
+    rates = {rule: expected_rate(sure, fitted.agrees, asked, frames) for rule, sure in fitted.surenesses.items()}
+    rule = max(rates, key=rates.__getitem__)
+    sure, rate = fitted.surenesses[rule], rates[rule]
+    leave = np.zeros(len(sure), bool)
+    leave[np.argsort(-sure, kind="stable")[: round(rate * len(sure))]] = True
+    return Planned(place, fitted.head, rule, fitted.temperature, sure, rate), leave
