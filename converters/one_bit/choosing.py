@@ -52,16 +52,16 @@ def with_one_bit(
         weights,
         tuple(_layers(solver, found)),
         len(solver.candidates),
-        before_us,
-        after_us,
         memory_bytes(fitting.int8),
         memory_bytes(graph),
-        found.solved.refitted,
         judge(fitting.int8),
         judge(graph),
         minimum,
-        tuple(dict.fromkeys(name for name, _ in found.missed if name not in found.choice)),
-        found.useless,
+        latency_before_us=before_us,
+        latency_after_us=after_us,
+        refitted=found.solved.refitted,
+        missed=tuple(dict.fromkeys(name for name, _ in found.missed if name not in found.choice)),
+        useless=found.useless,
     )
     return graph, told
 

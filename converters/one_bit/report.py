@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
-from multigraft.agreement.agreement import Agreement
-from multigraft.converters.low_bit.report import LEAST_SAVED, LEAST_SAVED_BYTES, beside_int8
-from multigraft.converters.settings.convert_settings import Weights
+from multigraft.converters.low_bit.outcome import Outcome
 
 LEAST_FASTER = 0.05
 """Of a network's time: with less gained, and too little memory, int8 is the better answer."""
@@ -48,37 +45,23 @@ class OneBitLayer:
 
 
 @dataclass(frozen=True)
-class OneBits:
-    """What came of it.
+class OneBits(Outcome):
+    """What came of values and weights of 1 bit.
 
     Attributes:
-        asked: What was asked for.
         layers: Those with 1 bit, in running order.
-        candidates: How many layers could have it.
         latency_before_us: Of the whole network in int8, here, one thread, microseconds.
         latency_after_us: Likewise, now.
-        memory_before: Weights and values in int8, counted, bytes.
-        memory_after: Likewise, now.
         refitted: int8 layers behind them that were solved anew.
-        before: Task to its agreement in int8; empty where nothing was judged.
-        after: Task to its agreement now.
-        minimum: The least lower bound of agreement that was asked for; None if none was.
         missed: Layers that were tried and given up, since the agreement was lost.
         useless: Layers that gain neither time nor memory.
         is_declined: int8 was kept all the same.
     """
 
-    asked: Weights
     layers: tuple[OneBitLayer, ...]
-    candidates: int
-    latency_before_us: float
-    latency_after_us: float
-    memory_before: int
-    memory_after: int
+    latency_before_us: float = dataclasses.field(kw_only=True)
+    latency_after_us: float = dataclasses.field(kw_only=True)
     refitted: tuple[str, ...] = ()
-    before: Mapping[str, Agreement] = dataclasses.field(default_factory=dict)
-    after: Mapping[str, Agreement] = dataclasses.field(default_factory=dict)
-    minimum: float | None = None
     missed: tuple[str, ...] = ()
     useless: tuple[str, ...] = ()
     is_declined: bool = False
@@ -86,40 +69,31 @@ class OneBits:
     @property
     def is_int8_better(self) -> bool:
         """Whether so little is gained that int8 is the better answer."""
-        saved = self.memory_before - self.memory_after
-        is_smaller = self._smaller >= LEAST_SAVED and saved >= LEAST_SAVED_BYTES
-        return self._faster < LEAST_FASTER and not is_smaller
+        return self._faster < LEAST_FASTER and not self.is_smaller
 
     @property
     def _faster(self) -> float:
         return 1 - self.latency_after_us / max(self.latency_before_us, 1e-9)
 
-    @property
-    def _smaller(self) -> float:
-        return 1 - self.memory_after / max(self.memory_before, 1)
-
     def declined(self) -> Self:
         """What is to be said where int8 is kept all the same."""
         return dataclasses.replace(self, is_declined=True)
 
-    def sentences(self) -> list[str]:
-        """For people: each layer, then the whole."""
-        said = [layer.sentence() for layer in self.layers]
+    def _kept(self) -> list[str]:
+        said = []
         if self.missed:
             said.append(f"given up, since too many answers changed: {', '.join(self.missed)}")
         if self.useless:
             said.append(f"neither faster nor smaller with 1 bit: {', '.join(self.useless)}")
-        agreed = beside_int8(self.before, self.after)
-        if self.layers:
-            said.append(
-                f"{len(self.layers)} of {self.candidates} convolutions have 1 bit, {len(self.refitted)} int8 layers "
-                f"behind them were solved anew: {self.latency_after_us:.0f} us in place of "
-                f"{self.latency_before_us:.0f}, {self.memory_after:,} bytes of memory in place of "
-                f"{self.memory_before:,}{agreed}."
-            )
-        if self.is_int8_better:
-            said.append(self._why_int8())
         return said
+
+    def _gained(self) -> str:
+        return (
+            f"{len(self.layers)} of {self.candidates} convolutions have 1 bit, {len(self.refitted)} int8 layers "
+            f"behind them were solved anew: {self.latency_after_us:.0f} us in place of "
+            f"{self.latency_before_us:.0f}, {self.memory_after:,} bytes of memory in place of "
+            f"{self.memory_before:,}"
+        )
 
     def _why_int8(self) -> str:
         if not self.candidates:
@@ -127,15 +101,9 @@ class OneBits:
         if not self.layers:
             kept = "" if self.minimum is None else f" and keeps an agreement of at least {self.minimum:g}"
             return f"int8 is the better answer: none of {self.candidates} convolutions gains by 1 bit{kept}."
-        gained = f"{100 * self._faster:.1f} % of the time and {100 * self._smaller:.1f} % of the memory"
+        gained = f"{100 * self._faster:.1f} % of the time and {100 * self.saved:.1f} % of the memory"
         return f"int8 is the better answer: 1 bit saves {gained}{', so int8 is kept' if self.is_declined else ''}."
 
     def to_json(self) -> dict[str, Any]:
         """Plain data for the manifest; without times, so that equal builds give equal bundles."""
-        layers = [{k: v for k, v in dataclasses.asdict(one).items() if k != "latency_us"} for one in self.layers]
-        said: dict[str, Any] = {"weights": self.asked, "candidates": self.candidates, "layers": layers}
-        return said | {
-            "memory_before": self.memory_before,
-            "memory_after": self.memory_after,
-            "refitted": list(self.refitted),
-        }
+        return super().to_json() | {"refitted": list(self.refitted)}

@@ -15,9 +15,8 @@ from multigraft.converters.conversion.boundary_tensors import (
 )
 from multigraft.converters.conversion.interpreters import main_signature
 from multigraft.converters.job.progress import Report
-from multigraft.converters.low_bit.report import LowBits
+from multigraft.converters.low_bit.outcome import Outcome
 from multigraft.converters.network.multitask import MultiTaskModel, SegmentSpec
-from multigraft.converters.one_bit.report import OneBits
 from multigraft.converters.packing.bundling import BundleParts, pack
 from multigraft.converters.packing.feeds import Feeds
 from multigraft.converters.packing.quantised_agreement import QuantisedAgreement
@@ -91,7 +90,7 @@ class Conversion:
     prepared: Prepared | None = None
     finishing: Finishing | None = None
     fallback: Bundle | None = None
-    low_bit: LowBits | OneBits | None = None
+    low_bit: Outcome | None = None
     binary: tuple[str, ...] = ()
 
     @property
@@ -147,7 +146,7 @@ class Finishing:
         return cut_into_segments(graph, self.multitask.segments, self.prepared.floating.boundaries)
 
     def __call__(
-        self, graph: Graph, low_bit: LowBits | OneBits | None = None, layers: LayerErrorReport | None = None
+        self, graph: Graph, low_bit: Outcome | None = None, layers: LayerErrorReport | None = None
     ) -> Conversion:
         """Cut, verify, measure and pack.
 

@@ -19,11 +19,11 @@ from multigraft.converters.job.progress import Report, silent
 from multigraft.converters.low_bit.fit import Fitting, Solved
 from multigraft.converters.low_bit.layer import Bits, Layer, layers_of, with_few_bits
 from multigraft.converters.low_bit.memory import COPIES, memory_bytes
+from multigraft.converters.low_bit.outcome import Outcome
 from multigraft.converters.low_bit.report import LowBits, LowLayer
 from multigraft.converters.low_bit.rounding import Rounded
 from multigraft.converters.low_bit.search import Judge, Trials, search
 from multigraft.converters.one_bit.choosing import with_one_bit
-from multigraft.converters.one_bit.report import OneBits
 from multigraft.converters.packing.finishing import Conversion, Finishing
 from multigraft.converters.quantising.sound_scales import LEAST_SCALE
 from multigraft.converters.settings.convert_settings import Weights
@@ -113,7 +113,7 @@ def lowered(conversion: Conversion, asked: Asked, report: Report = silent) -> Co
     judge = _graph_judge(finishing, asked, judging)
     if asked.weights in ONE_BIT:
         graph, bits = with_one_bit(fitting, asked.weights, judge, asked.least, report)
-        return _finished(conversion, finishing, graph, bits, asked.weights == "auto-1bit", report)
+        return _finished(conversion, finishing, graph, bits, report)
     trials: Trials = {}
     if asked.weights == "auto":
         found = search(fitting, judge, asked.least, report)
@@ -125,16 +125,14 @@ def lowered(conversion: Conversion, asked: Asked, report: Report = silent) -> Co
     if asked.weights == "auto":
         minimum = min(asked.least.values(), default=None)
         told = dataclasses.replace(told, before=judge(int8), after=judge(solved.graph), minimum=minimum)
-    return _finished(conversion, finishing, solved.graph, told, asked.weights == "auto", report)
+    return _finished(conversion, finishing, solved.graph, told, report)
 
 
-def _finished(
-    conversion: Conversion, finishing: Finishing, graph: Graph, told: LowBits | OneBits, is_free: bool, report: Report
-) -> Conversion:
+def _finished(conversion: Conversion, finishing: Finishing, graph: Graph, told: Outcome, report: Report) -> Conversion:
     """A bundle of ``graph`` with int8 as its fallback; int8 alone where nothing came of it and the choice is free."""
     for sentence in told.sentences():
         report(sentence)
-    if not told.layers or (is_free and told.is_int8_better):
+    if not told.layers or (told.asked in CHOOSING and told.is_int8_better):
         return dataclasses.replace(conversion, low_bit=told.declined())
     return dataclasses.replace(finishing(graph, told), fallback=conversion.bundle)
 

@@ -65,7 +65,17 @@ def test_all_convolutions_between_have_1_bit_where_that_is_asked_for(fit: Fittin
 
 def one(latency_us: float, memory: int, layers: int = 1) -> OneBits:
     layer = OneBitLayer("deep", "CONV_2D", 1, 4000, 600, 0.2, 12.0, -3.0)
-    return OneBits("auto-1bit", (layer,) * layers, 3, 100.0, latency_us, 4 << 20, memory, minimum=0.9, missed=("wide",))
+    return OneBits(
+        "auto-1bit",
+        (layer,) * layers,
+        3,
+        4 << 20,
+        memory,
+        minimum=0.9,
+        latency_before_us=100.0,
+        latency_after_us=latency_us,
+        missed=("wide",),
+    )
 
 
 def test_the_report_says_what_was_gained_and_when_int8_is_the_better_answer() -> None:
