@@ -8,16 +8,14 @@ import numpy.typing as npt
 from multigraft.tensors.arrays import Float64Array
 
 
-def pivots(covariance: Float64Array, importance: Float64Array) -> npt.NDArray[np.int64]:
+def pivots(covariance: Float64Array) -> npt.NDArray[np.int64]:
     """All channels in the order in which they should be kept; the first k are kept of k.
 
     Args:
-        covariance: (channels, channels), of the values that are read.
-        importance: (channels,), the norm of the weights that read each.
+        covariance: (channels, channels), of the values that are read, each times the norm of the weights that read it.
     """
-    scaled = covariance * importance[:, None] * importance[None, :]
-    count = len(scaled)
-    gains = np.diagonal(scaled).copy()
+    count = len(covariance)
+    gains = np.diagonal(covariance).copy()
     # One row per channel taken: updating all that is left each time moves as much memory as that, again and again.
     rows = np.empty((count, count))
     order: list[int] = []
@@ -27,7 +25,7 @@ def pivots(covariance: Float64Array, importance: Float64Array) -> npt.NDArray[np
         best = int(gains.argmax())
         order.append(best)
         if gains[best] > tiny:
-            row = scaled[best] - rows[:taken, best] @ rows[:taken]
+            row = covariance[best] - rows[:taken, best] @ rows[:taken]
             rows[taken] = row / np.sqrt(gains[best])
             gains -= rows[taken] ** 2
             taken += 1

@@ -173,7 +173,7 @@ def survey(
         while cuts and cuts[0].node_index < group.makers[0]:
             flow.advance(cuts.pop(0).name)
         every = [(reads[index], _inputs(network, group, index)) for index in group.readers]
-        order = pivots(np.sum([read.covariance(own) for read, own in every], axis=0), np.ones(group.count))
+        order = pivots(np.sum([read.covariance(own) for read, own in every], axis=0))
         curve = np.sum([read.curve(order, own) for read, own in every], axis=0)
         probe = max(1, group.count // 2)
         changed = _answers(Flow(_solved(network, group, np.sort(order[:probe]), every), probed, flow))

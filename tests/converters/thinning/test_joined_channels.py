@@ -24,6 +24,12 @@ FRAMES = frames(60, seed=1)
 node = helper.make_node
 
 
+def network_of(nodes: list[onnx.NodeProto], constants: dict[str, Any]) -> Network:
+    """A network of a picture of 8 x 8, with three classes; numbers that are not whole become float32."""
+    typed = {name: v if v.dtype == np.int64 else v.astype(np.float32) for name, v in constants.items()}
+    return Network("odd", model(nodes, typed, (1, 8, 8), {"y": (3,)}), GREY)
+
+
 def unread(network: Network, groups: tuple[Channels, ...], kept: list[Any]) -> Network:
     """``network`` where no layer reads what is not ``kept``: its weights there are 0."""
     values = {name: np.array(value) for name, value in network.constants.items()}
@@ -88,8 +94,7 @@ def joining(doubled: bool) -> Network:
         node("Reshape", ["seen", "row"], ["flat"]),
         node("Gemm", ["flat", "read"], ["y"], transB=1),
     ]
-    constants = {name: v if v.dtype == np.int64 else v.astype(np.float32) for name, v in weights.items()}
-    return Network("odd", model(nodes, constants, (1, 8, 8), {"y": (3,)}), GREY)
+    return network_of(nodes, weights)
 
 
 def test_channels_of_a_branch_that_are_there_twice_go_without_loss_and_the_other_branch_keeps_its_own() -> None:
@@ -113,13 +118,12 @@ def test_channels_that_are_joined_with_themselves_go_at_both_places() -> None:
         node("Gemm", ["flat", "w1"], ["y"]),
     ]
     constants = {"w0": rng.normal(size=(6, 1, 3, 3)), "w1": rng.normal(size=(12, 3))}
-    typed = {name: value.astype(np.float32) for name, value in constants.items()}
-    network = Network("odd", model(nodes, typed, (1, 8, 8), {"y": (3,)}), GREY)
+    network = network_of(nodes, constants)
     (group,) = channel_groups(network)
     kept = [np.array([0, 2, 5])]
-    narrow = narrowed(unread(network, (group,), kept), (group,), kept)
-    assert narrow.shapes["odd/joined"][0] == 6
     whole = unread(network, (group,), kept)
+    narrow = narrowed(whole, (group,), kept)
+    assert narrow.shapes["odd/joined"][0] == 6
     assert np.allclose(
         whole.run(whole.prepare(FRAMES))["odd/y"], narrow.run(narrow.prepare(FRAMES))["odd/y"], atol=1e-5
     )
@@ -136,8 +140,7 @@ def test_what_is_joined_with_channels_that_stay_can_go() -> None:
         node("Flatten", ["pooled"], ["y"]),
     ]
     constants = {"w0": rng.normal(size=(6, 1, 3, 3)), "w1": rng.normal(size=(3, 7, 1, 1))}
-    typed = {name: value.astype(np.float32) for name, value in constants.items()}
-    network = Network("odd", model(nodes, typed, (1, 8, 8), {"y": (3,)}), GREY)
+    network = network_of(nodes, constants)
     (group,) = channel_groups(network)
     assert group.tensors["odd/joined"].places.reshape(-1).tolist() == [1, 2, 3, 4, 5, 6]
     thinned = thin(network, FRAMES, 0.5).network
@@ -160,8 +163,7 @@ def test_channels_that_a_sum_of_joins_ties_crosswise_go_together(
         node("Reshape", ["sum", "row"], ["flat"]),
         node("Gemm", ["flat", "read"], ["y"], transB=1),
     ]
-    constants = {name: v if v.dtype == np.int64 else v.astype(np.float32) for name, v in weights.items()}
-    network = Network("odd", model(nodes, constants, (1, 8, 8), {"y": (3,)}), GREY)
+    network = network_of(nodes, weights)
     (group,) = channel_groups(network)
     assert (group.count, len(group.makers)) == (6, 2)
     kept = [np.array([1, 4])]
@@ -173,7 +175,7 @@ def test_channels_that_a_sum_of_joins_ties_crosswise_go_together(
 def test_channels_that_a_mean_moves_to_another_axis_stay() -> None:
     """Of a tensor that has as many columns as channels, so that its shape does not tell them apart."""
     rng = np.random.default_rng(5)
-    constants = {"w": rng.normal(size=(6, 1, 3, 3)), "read": rng.normal(size=(36, 3))}
+    constants = {"w": rng.normal(size=(6, 1, 3, 3)), "read": rng.normal(size=(36, 3)), "rows": np.array([1])}
     nodes = [
         node("Conv", ["image", "w"], ["made"]),
         node("Transpose", ["made"], ["turned"], perm=[0, 2, 1, 3]),
@@ -181,6 +183,4 @@ def test_channels_that_a_mean_moves_to_another_axis_stay() -> None:
         node("Flatten", ["mean"], ["flat"]),
         node("Gemm", ["flat", "read"], ["y"]),
     ]
-    typed = {name: value.astype(np.float32) for name, value in constants.items()} | {"rows": np.array([1])}
-    network = Network("odd", model(nodes, typed, (1, 8, 8), {"y": (3,)}), GREY)
-    assert channel_groups(network) == ()
+    assert channel_groups(network_of(nodes, constants)) == ()

@@ -179,8 +179,9 @@ def test_pivots_take_what_is_not_explained_yet() -> None:
     """The second of two equal channels comes last, however large it is."""
     values = np.random.default_rng(0).normal(size=(500, 3)) * np.array([3.0, 1.0, 0.5])
     covariance = np.cov(np.concatenate([values, values[:, :1]], axis=1).T)
-    assert pivots(covariance, np.ones(4)).tolist() == [0, 1, 2, 3]
-    assert pivots(covariance, np.array([1, 9.0, 1, 1])).tolist()[0] == 1
+    assert pivots(covariance).tolist() == [0, 1, 2, 3]
+    norms = np.array([1, 9.0, 1, 1])
+    assert pivots(covariance * norms * norms[:, None]).tolist()[0] == 1
 
 
 def test_few_frames_do_not_make_channels_look_needless() -> None:
