@@ -53,15 +53,14 @@ class InferenceClient:
 
     Args:
         exchange: The connection.
-        forms: Forms of requests that are tried, in turn.
 
     Attributes:
         form: What the server is known to take; None until it took one.
     """
 
-    def __init__(self, exchange: Exchange, forms: tuple[Form, ...] = FORMS) -> None:
+    def __init__(self, exchange: Exchange) -> None:
         self._exchange = exchange
-        self._forms = self._left = forms
+        self._left = FORMS
         self._number = 0
         self.form: Form | None = None
 
@@ -118,7 +117,7 @@ class InferenceClient:
                 break
             # The next frame goes on from here, should this one's time end between two forms. A server that took this
             # form before may be another one now.
-            self._left = self._forms if self.form else self._left[1:] or self._forms
+            self._left = FORMS if self.form else self._left[1:] or FORMS
             self.form = None
         raise refusal
 

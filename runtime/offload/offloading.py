@@ -144,7 +144,7 @@ class Offloading:
             return None, Origin(False, "server left alone after failures")
         begun = time.monotonic()
         try:
-            told, bits, size = self._retried(lambda: self._asked(name, frame, deadline), deadline)
+            told, bits, size = self._retried(name, frame, deadline)
         except MultigraftError as error:
             breaker.failed()
             if isinstance(error, NotAnsweredError) and not error.may_pass:
@@ -170,17 +170,17 @@ class Offloading:
         model = model_name(manifest, name)
         return RemoteTask(self._engine, name, cut_of(manifest, name, self._client.inputs_of(model, deadline)))
 
-    def _retried(self, ask: Callable[[], tuple[Answer, int, int]], deadline: float) -> tuple[Answer, int, int]:
+    def _retried(self, name: str, frame: Frame, deadline: float) -> tuple[Answer, int, int]:
         """Ask again where that may help and there is time for it."""
         pause_s = FIRST_PAUSE_S
-        for left in range(RETRIES, -1, -1):
+        for _ in range(RETRIES):
             try:
-                return ask()
+                return self._asked(name, frame, deadline)
             except ExchangeError as error:
                 is_final = isinstance(error, NotAnsweredError) and not error.may_pass
                 # Devices that lost one server at one moment do not come back to it at one moment.
                 pause_s *= 1 + random.random()
-                if not left or is_final or time.monotonic() + pause_s >= deadline:
+                if is_final or time.monotonic() + pause_s >= deadline:
                     raise
             time.sleep(pause_s)
-        raise AssertionError
+        return self._asked(name, frame, deadline)

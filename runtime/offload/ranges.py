@@ -50,19 +50,18 @@ class Ranges:
         return (self.high - self.low) / np.float32((1 << bits) - 1)
 
 
-def by_percentile(samples: Array, percentile: float = PERCENTILE, per_channel: bool = True) -> Ranges:
+def by_percentile(samples: Array, per_channel: bool = True) -> Ranges:
     """Ends that few values lie outside of.
 
     Args:
         samples: Real values, (frames, ..., channels).
-        percentile: Percent of the values below the upper end, and above the lower one, 50 to 100.
         per_channel: Or one pair for all channels.
 
     Raises:
         InputError: There is no sample.
     """
     rows = _rows(samples, per_channel)
-    low, high = np.percentile(rows, (100 - percentile, percentile), axis=0).astype(np.float32)
+    low, high = np.percentile(rows, (100 - PERCENTILE, PERCENTILE), axis=0).astype(np.float32)
     # An end at zero is a ReLU's: most values lie there, exactly.
     low[rows.min(axis=0) >= 0] = 0
     return Ranges(low, np.maximum(low, high))

@@ -30,7 +30,6 @@ class RemoteTask:
         cut: The tensor that travels.
 
     Attributes:
-        name: As given.
         model: What the server calls the rest.
         outputs: Names to shapes of what the server answers with.
 
@@ -42,7 +41,6 @@ class RemoteTask:
     def __init__(self, engine: Engine, name: str, cut: str) -> None:
         manifest = engine.manifest
         check_cut(manifest, name, cut)
-        self.name = name
         self.model = model_name(manifest, name)
         self._engine, self._places = engine, Places(manifest)
         task = manifest.task(name)
