@@ -25,7 +25,7 @@ from multigraft.runtime.binding.bound_tasks import BoundTasks
 from multigraft.runtime.binding.segment_subgraph import subgraph_of
 from multigraft.runtime.cascades import Stage, StageTime, crops_of, staged
 from multigraft.runtime.exits.exit_gate import ExitGate
-from multigraft.runtime.exits.journey import Way, travel, way_of
+from multigraft.runtime.exits.journey import Run, Way, travel, way_of
 from multigraft.runtime.frames import frames_of_inputs
 from multigraft.runtime.places import Places
 from multigraft.runtime.result import Result
@@ -344,7 +344,7 @@ class Engine:
             self._way(tasks, [s.name for s in segments], runs),
         )
 
-    def _way(self, tasks: Sequence[Task], segments: Sequence[str], runs: Sequence[Any]) -> Way | None:
+    def _way(self, tasks: Sequence[Task], segments: Sequence[str], runs: Sequence[Run]) -> Way | None:
         by_name = {task.name: task for task in tasks}
         gates = {}
         for name, gate in self.gates.items():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -50,6 +51,7 @@ class Layer:
         positive, negative = np.maximum(w, 0).sum(1), np.minimum(w, 0).sum(1)
         return self.bias + positive * -128 + negative * 127, self.bias + positive * 127 + negative * -128
 
+    @cached_property
     def affine(self) -> tuple[Affine, ...] | None:
         """Per channel the exact one-multiplication rescaling at one shift for all, bias included; None if none is."""
         least, most = self.ranges()
@@ -106,7 +108,16 @@ def dense_layer(node: Node) -> Layer:
     return linear_layer(node, weights.data, float_product=quant(weights).per_tensor)
 
 
-def affine_bytes(affine: tuple[Affine, ...]) -> bytes:
+def scaling(layer: Layer) -> tuple[bytes, int, int]:
+    """What kernels rescale by: the constants of all channels, whether those are the reference's (``exact``), and its
+    zero point then, or else the shift of all (``number``), as ``mg_scaled`` takes them."""
+    affine = layer.affine
+    if affine is None:
+        return exact_bytes(layer), 1, layer.rescalings[0].zero_point
+    return _affine_bytes(affine), 0, affine[0].shift
+
+
+def _affine_bytes(affine: tuple[Affine, ...]) -> bytes:
     """Per channel: multiplier, low and high word of the offset, int32 each."""
     rows = np.zeros((len(affine), 3), "<i4")
     for row, one in zip(rows, affine, strict=True):

@@ -8,11 +8,14 @@ LARGEST_PLANE = 1024
 """Bytes of scratch that a band may take where the image has more than one; what one row needs may be more."""
 
 
-def band_of(over: Window, row_bytes: int, ring: int | None) -> int:
-    """Output rows of a band; where the input is a ring of rows, they are asked for one by one."""
+def band_of(over: Window, rows: int, ring: int | None) -> int:
+    """Output rows of a band computed from so many ``rows``, or more if one needs more.
+
+    Where the input is a ring of rows, they are asked for one by one.
+    """
     if ring is not None:
         return 1
-    most = max((LARGEST_PLANE // row_bytes - over.span) // over.stride_h + 1, 1)
+    most = max((rows - over.span) // over.stride_h + 1, 1)
     bands = -(-over.out_h // most)
     return -(-over.out_h // bands)
 

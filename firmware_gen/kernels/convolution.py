@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from multigraft.firmware_gen.arithmetic.accumulators import Layer, affine_bytes, exact_bytes
+from multigraft.firmware_gen.arithmetic.accumulators import Layer, scaling
 from multigraft.firmware_gen.arithmetic.geometry import Window
 from multigraft.firmware_gen.boards.cores import CoreFeatures
 from multigraft.firmware_gen.kernels.c_text import window_literal
@@ -29,9 +29,7 @@ def _portable(layer: Layer, over: Window, core: CoreFeatures, ring: int | None) 
     """Plain C. Two pixels at a time share each weight that is read, where there are registers for their sums."""
     shape = window_literal(over, layer.input_zero_point, ring)
     together = 1 if over.pixels() == 1 or core.registers < 13 else 2
-    affine = layer.affine()
-    scales = exact_bytes(layer) if affine is None else affine_bytes(affine)
-    exact, number = (1, layer.rescalings[0].zero_point) if affine is None else (0, affine[0].shift)
+    scales, exact, number = scaling(layer)
     # One pixel of inputs lies as its column would: there is nothing to gather, and nothing to write over meanwhile.
     direct = over.pixels() == 1 and over.pointwise
     unused, place = ("(void)scratch;\n    ", "NULL") if direct else ("", "scratch")

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from multigraft.firmware_gen.arithmetic.accumulators import Layer, affine_bytes, exact_bytes
+from multigraft.firmware_gen.arithmetic.accumulators import Layer, scaling
 from multigraft.firmware_gen.arithmetic.geometry import Window
 from multigraft.firmware_gen.boards.cores import CoreFeatures
-from multigraft.firmware_gen.kernels.bands import band_of, rows_of_band
+from multigraft.firmware_gen.kernels.bands import LARGEST_PLANE, band_of, rows_of_band
 from multigraft.firmware_gen.kernels.c_text import window_literal
 from multigraft.firmware_gen.kernels.convolution import convolution_kernel
 from multigraft.firmware_gen.kernels.dsp_depthwise import dsp_depthwise
@@ -32,10 +32,8 @@ def depthwise_kernel(layer: Layer, over: Window, core: CoreFeatures, ring: int |
 
 def _portable(layer: Layer, over: Window, ring: int | None) -> LoweredLayer:
     width = over.plane()[1]
-    band = band_of(over, width, ring)
-    affine = layer.affine()
-    scales = exact_bytes(layer) if affine is None else affine_bytes(affine)
-    exact, number = (1, layer.rescalings[0].zero_point) if affine is None else (0, affine[0].shift)
+    band = band_of(over, LARGEST_PLANE // width, ring)
+    scales, exact, number = scaling(layer)
     body = (
         f"mg_depthwise({window_literal(over, layer.input_zero_point, ring)}, in, out, constants, scratch, first, last,"
         f" {band}, {width}, {exact}, {number}, {layer.low}, {layer.high});"

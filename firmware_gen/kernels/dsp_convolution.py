@@ -33,7 +33,7 @@ def dsp_convolution(layer: Layer, over: Window, ring: int | None = None) -> Lowe
     halves = 256 * weights[1::2] + weights[0::2]
     if np.any(sums >= _LARGEST_SUM) or np.any(halves < -32768) or np.any(halves > 32767):
         return None
-    affine = layer.affine()
+    affine = layer.affine
     if not (_exact_fits(layer) if affine is None else _affine_fits(layer, affine)):
         return None
     pairs = len(order) // 2

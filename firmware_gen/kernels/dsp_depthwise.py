@@ -12,7 +12,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from multigraft.firmware_gen.arithmetic.accumulators import Layer, affine_bytes, exact_bytes
+from multigraft.firmware_gen.arithmetic.accumulators import Layer, scaling
 from multigraft.firmware_gen.arithmetic.geometry import Window
 from multigraft.firmware_gen.kernels.bands import LARGEST_PLANE, band_of, rows_of_band
 from multigraft.firmware_gen.kernels.c_text import digest, window_literal
@@ -46,15 +46,13 @@ def dsp_depthwise(layer: Layer, over: Window, ring: int | None = None) -> Lowere
 
 def _direct(layer: Layer, over: Window, ring: int | None) -> LoweredLayer:
     """The layer pixel by pixel, where planes would take more instructions for few outputs."""
-    affine = layer.affine()
-    exact, number = (1, layer.rescalings[0].zero_point) if affine is None else (0, affine[0].shift)
+    scales, exact, number = scaling(layer)
     body = (
         f"(void)scratch;\n    mg_depthwise_direct_dsp(&{window_literal(over, layer.input_zero_point, ring)}, in, out,"
         f" constants, first, last, {exact}, {number}, {layer.low}, {layer.high});"
     )
     starts = np.minimum(np.arange(0, over.out_c, _TOGETHER), over.out_c - _TOGETHER)
     weights = layer.weights[starts[:, None] + np.arange(_TOGETHER)].swapaxes(1, 2)
-    scales = exact_bytes(layer) if affine is None else affine_bytes(affine)
     constant = scales + np.ascontiguousarray(weights).tobytes()
     return LoweredLayer(body, constant, 0, ("affine_dsp.h", "depthwise_direct_dsp.h"), together=1, in_place=False)
 
@@ -81,7 +79,6 @@ def _turned(over: Window) -> Window:
 
 def _lowered(layer: Layer, over: Window, ring: int | None, turned_from: Window | None) -> LoweredLayer:
     """The layer over lines of outputs, be they rows or, if it was turned, columns."""
-    affine = layer.affine()
     three = _is_three(layer, over)
     band = _band(over, ring, three)
     rows, words = (ROWS if three else rows_of_band(over, band)), _words(over, three)
@@ -89,12 +86,11 @@ def _lowered(layer: Layer, over: Window, ring: int | None, turned_from: Window |
     in_line, in_pixel, out_line, out_pixel = over.in_w * over.in_c, over.in_c, over.out_w * over.out_c, over.out_c
     if turned_from is not None:
         in_line, in_pixel, out_line, out_pixel = in_pixel, over.in_h * over.in_c, out_pixel, over.out_h * over.out_c
-    exact, number = (1, layer.rescalings[0].zero_point) if affine is None else (0, affine[0].shift)
+    scales, exact, number = scaling(layer)
     function, functions = "NULL, mg_any_by_any", {}
     if three:
-        assert affine is not None
-        name = f"mg_three_{over.stride_w}_{affine[0].shift - 32}"
-        functions = {name: three_lines_function(name, over.stride_w, affine[0].shift - 32)}
+        name = f"mg_three_{over.stride_w}_{number - 32}"
+        functions = {name: three_lines_function(name, over.stride_w, number - 32)}
         function = f"{name}, NULL"
     pixels, margin = min(over.in_w, 2 * words - over.pad_w), over.pad_w // 2 * rows
     fields = (
@@ -108,7 +104,7 @@ def _lowered(layer: Layer, over: Window, ring: int | None, turned_from: Window |
     lines = f"first / {over.out_w}, last / {over.out_w}" if turned_from is None else f"0, {over.out_h}"
     unused = "" if turned_from is None else "(void)first, (void)last;\n    "
     body = f"{unused}mg_depthwise_dsp(&{name}, in, out, constants, scratch, {lines});"
-    constant = (exact_bytes(layer) if affine is None else affine_bytes(affine)) + layer.weights.tobytes()
+    constant = scales + layer.weights.tobytes()
     in_place = band == over.out_h or over.rows_in_time()
     scratch_bytes = 4 * (rows * words + weights)
     includes = ("affine_dsp.h", "depthwise_dsp.h")
@@ -118,16 +114,11 @@ def _lowered(layer: Layer, over: Window, ring: int | None, turned_from: Window |
 def _is_three(layer: Layer, over: Window) -> bool:
     """Whether there is assembly for it."""
     plain = over.dilation_h == over.dilation_w == 1 and over.stride_w in (1, 2) and over.stride_h <= ROWS - 3
-    return plain and (over.k_h, over.k_w) == (3, 3) and over.out_w > 1 and layer.affine() is not None
+    return plain and (over.k_h, over.k_w) == (3, 3) and over.out_w > 1 and layer.affine is not None
 
 
 def _band(over: Window, ring: int | None, three: bool) -> int:
-    if ring is not None:
-        return 1
-    if not three:
-        return band_of(over, 4 * _words(over, three), ring)
-    most = (ROWS - over.k_h) // over.stride_h + 1
-    return -(-over.out_h // -(-over.out_h // most))
+    return band_of(over, ROWS if three else LARGEST_PLANE // (4 * _words(over, three)), ring)
 
 
 def _whole(layer: Layer, over: Window) -> bool:

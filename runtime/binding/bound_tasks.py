@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 from multigraft.runtime.answers import Answer
 from multigraft.runtime.cascades import Stage
-from multigraft.runtime.exits.journey import Way
+from multigraft.runtime.exits.journey import Copies, Run, Way
 from multigraft.tensors.arrays import Array
 from multigraft.tensors.preparation import Frame
 
@@ -33,11 +32,11 @@ class BoundTasks:
 
     fills: tuple[tuple[Callable[[Frame, Array], None], Array], ...]
     inputs: tuple[str, ...]
-    input_copies: tuple[tuple[memoryview, memoryview], ...]
-    runs: tuple[tuple[tuple[tuple[memoryview, memoryview], ...], Callable[[], Any]], ...]
+    input_copies: Copies
+    runs: tuple[Run, ...]
     decoders: tuple[tuple[str, Callable[[], Answer]], ...]
     placed: tuple[tuple[str, str], ...]
     segments: tuple[str, ...]
     roots: tuple[str, ...]
     stages: tuple[Stage, ...]
-    way: Way | None = None
+    way: Way | None

@@ -15,6 +15,9 @@ _ALL = slice(None)
 _now = time.perf_counter_ns
 
 Copies = tuple[tuple[memoryview, memoryview], ...]
+"""Bytes to copy, as (target, source)."""
+Run = tuple[Copies, Callable[[], Any]]
+"""Of a segment: the boundary tensors that it reads, and what runs it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,18 +48,20 @@ class Way:
     Attributes:
         steps: Segments in running order.
         every: A bit for each task.
+        marginal: Exits whose promise is of all frames.
         random: Draws the frames that are audited.
     """
 
     steps: tuple[Step, ...]
     every: int
+    marginal: tuple[ExitGate, ...]
     random: random.Random
 
 
 def way_of(
     tasks: Sequence[str],
     segments: Sequence[str],
-    runs: Sequence[tuple[Copies, Callable[[], Any]]],
+    runs: Sequence[Run],
     needs: Mapping[str, Sequence[str]],
     gates: Mapping[str, tuple[ExitGate, Callable[[], Answer]]],
     draws: random.Random,
@@ -77,7 +82,9 @@ def way_of(
         gate, decode = gates.get(name, (None, None))
         users = bits[gate.task] if gate is not None else sum(bits[t] for t in tasks if name in needs[t])
         steps.append(Step(name, copies, invoke, users, gate, decode))
-    return Way(tuple(steps), sum(bits.values()), draws)
+    used = [step.gate for step in steps if step.gate is not None]
+    marginal = tuple(gate for gate in used if gate.policy.promise.kind == "marginal")
+    return Way(tuple(steps), sum(bits.values()), marginal, draws)
 
 
 class Journey:
@@ -133,11 +140,11 @@ class Journey:
             whole = answers[task]
             assert isinstance(early, Classification) and isinstance(whole, Classification)
             gate.audited(early.index == whole.index)
-        for other in [step.gate for step in self._way.steps if step.gate is not None and step.gate.is_open]:
-            # A marginal promise is of all frames: one that did not take the exit cannot have broken it.
+        for other in self._way.marginal:
+            # A frame that did not take the exit cannot have broken its promise.
             taken = self._audited.get(other.task) or self.left.get(other.task)
             is_other = taken is None or taken[0] is not other
-            if other.policy.promise.kind == "marginal" and is_other and self._is_audited(other):
+            if other.is_open and is_other and self._is_audited(other):
                 other.audited(True)
         return {task: gate.policy.segment for task, (gate, _) in self.left.items()}
 

@@ -9,7 +9,6 @@ whether it is kept. Energy is an estimate by the table of ``multigraft energy --
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import json
 import random
 import time
@@ -45,11 +44,7 @@ def main() -> None:
     with np.load(options.frames) as held:
         frames, labels = held["frames"], held[options.labels]
     bundle = Bundle.open(options.bundle)
-    unaudited = bundle.with_tasks(
-        dataclasses.replace(t, exits=tuple(dataclasses.replace(e, audited=0.0) for e in t.exits))
-        for t in bundle.manifest.tasks
-    )
-    whole, early = Engine(bundle, exits=False), Engine(unaudited)
+    whole, early = Engine(bundle, exits=False), unaudited(bundle)
     gate = next(g for g in early.gates.values() if g.task == options.task)
     sureness = make_sureness(*early._tensor_of(gate.policy.output), gate.policy.rule, gate.policy.temperature)
     decide, gate.is_sure = gate.is_sure, lambda: True
@@ -76,6 +71,14 @@ def main() -> None:
         "decision_us": {f"{classes} classes": _decision_us(classes) for classes in (10, 64, 1000)},
     }
     print(json.dumps(told, indent=1))
+
+
+def unaudited(bundle: Bundle) -> Engine:
+    """Its engine, from which every frame that is sure enough leaves."""
+    engine = Engine(bundle)
+    for gate in engine.gates.values():
+        gate.audited_share = 0.0
+    return engine
 
 
 def _costs(engine: Engine, task: str, policy: Exit, rate: float, table: str) -> dict[str, float]:

@@ -17,10 +17,12 @@ import numpy as np
 import numpy.typing as npt
 
 from multigraft.bundle.bundle import Bundle
-from multigraft.exits.audit import Audit
+from multigraft.exits.policy import Exit
 from multigraft.exits.thresholds import Bools
 from multigraft.runtime import Engine
 from multigraft.runtime.answers import Classification
+from multigraft.runtime.exits.exit_gate import ExitGate
+from tests.benchmarks.early_exits import unaudited
 
 RUNS = 200
 BEFORE = 20_000
@@ -57,23 +59,20 @@ def main() -> None:
     with np.load(options.frames) as held:
         frames: Pictures = held["frames"][: options.most]
     bundle = Bundle.open(options.bundle)
-    allowed = next(e.promise.max_disagreement for e in bundle.manifest.task(options.task).exits)
+    policy = dataclasses.replace(bundle.manifest.task(options.task).exits[0], audited=options.audited)
+    allowed = policy.promise.max_disagreement
     usual = _observed(bundle, options.task, frames)
     told: dict[str, Any] = {"frames": len(frames), "allowed": allowed, "audited": options.audited, "runs": RUNS}
     told["as they are"] = _shares(usual)
     for name, change in CHANGES.items():
         other = _observed(bundle, options.task, change(frames))
-        told[name] = {**_shares(other), **_closed(usual, other, allowed, options.audited)}
+        told[name] = {**_shares(other), **_closed(usual, other, policy)}
     print(json.dumps(told, indent=1))
 
 
 def _observed(bundle: Bundle, task: str, frames: Pictures) -> tuple[Bools, Bools]:
     """(frames,) whether each exits, and whether the early answer is that of the whole network."""
-    unaudited = bundle.with_tasks(
-        dataclasses.replace(t, exits=tuple(dataclasses.replace(e, audited=0.0) for e in t.exits))
-        for t in bundle.manifest.tasks
-    )
-    early, whole = Engine(unaudited), Engine(bundle, exits=False)
+    early, whole = unaudited(bundle), Engine(bundle, exits=False)
     exits, agrees = np.empty(len(frames), bool), np.empty(len(frames), bool)
     for number, frame in enumerate(frames):
         result = early.run(frame, (task,))
@@ -92,15 +91,16 @@ class _Run:
     """One exit in use.
 
     Attributes:
-        audit: Of the exit.
+        gate: Of the exit.
         given: Early answers that were given.
         wrong: Those of them that the whole network does not give.
     """
 
-    def __init__(self, allowed: float, audited: float, draw: np.random.Generator) -> None:
-        self.audit = Audit(allowed)
+    def __init__(self, policy: Exit, draw: np.random.Generator) -> None:
+        self.gate = ExitGate("task", policy, lambda: True)
+        self.gate.tell = lambda sentence: None
         self.given = self.wrong = 0
-        self._audited, self._share, self._draw = audited, audited, draw
+        self._draw = draw
 
     def through(self, seen: tuple[Bools, Bools], most: int) -> int:
         """Go through frames drawn from these until the exit closes; returns how many there were."""
@@ -111,32 +111,29 @@ class _Run:
             for seen_so_far, (place, chance) in enumerate(zip(places.tolist(), chances.tolist(), strict=True), 1):
                 if not exits[place]:
                     continue
-                if chance >= self._share:
+                if chance >= self.gate.audited_share:
                     self.given += 1
                     self.wrong += not agrees[place]
                     continue
-                is_broken = self.audit.add(bool(agrees[place]))
-                self._share = min(1.0, self._audited * self.audit.eagerness)
-                if is_broken:
+                self.gate.audited(bool(agrees[place]))
+                if not self.gate.is_open:
                     return start + seen_so_far
         return most
 
 
-def _closed(
-    usual: tuple[Bools, Bools], other: tuple[Bools, Bools], allowed: float, audited: float
-) -> dict[str, float | None]:
+def _closed(usual: tuple[Bools, Bools], other: tuple[Bools, Bools], policy: Exit) -> dict[str, float | None]:
     draw = np.random.default_rng(0)
     false_alarms = in_time = 0
     after: list[int] = []
     for _ in range(RUNS):
-        run = _Run(allowed, audited, draw)
+        run = _Run(policy, draw)
         run.through(usual, BEFORE)
-        if run.audit.is_broken:
+        if not run.gate.is_open:
             false_alarms += 1
             continue
         count = run.through(other, MOST_AFTER)
-        after += [count] if run.audit.is_broken else []
-        in_time += run.wrong <= 1.5 * allowed * run.given
+        after += [] if run.gate.is_open else [count]
+        in_time += run.wrong <= 1.5 * policy.promise.max_disagreement * run.given
     return {
         "false_alarms": false_alarms / RUNS,
         "closed": len(after) / max(RUNS - false_alarms, 1),

@@ -45,12 +45,6 @@ MG_INLINE uint32_t mg_pair(int32_t low, int32_t high)
     return ((uint32_t)low & 0xffffu) | (uint32_t)high << 16;
 }
 
-MG_INLINE int32_t mg_smlad(uint32_t a, uint32_t b, int32_t sum)
-{
-    __asm__("smlad %0, %1, %2, %0" : "+r"(sum) : "r"(a), "r"(b));
-    return sum;
-}
-
 MG_INLINE void mg_clamp_lines(const mg_depthwise_shape *d, int8_t *out, int32_t lines)
 {
     for (int32_t y = 0; y < lines; y++)

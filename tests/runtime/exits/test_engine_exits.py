@@ -9,7 +9,6 @@ import numpy.typing as npt
 import pytest
 
 from multigraft.bundle.bundle import Bundle
-from multigraft.exits.policy import Exit
 from multigraft.runtime import Engine
 from multigraft.runtime.answers import Classification
 from multigraft.runtime.benchmark import measure_latency
@@ -28,7 +27,7 @@ def frames(count: int, seed: int = 1) -> list[Picture]:
     return list(np.random.default_rng(seed).integers(0, 256, (count, 28, 28), np.uint8))
 
 
-def sure_of(bundle: Bundle, some: list[Picture], found: Exit) -> list[float]:
+def sure_of(bundle: Bundle, some: list[Picture]) -> list[float]:
     """Probability of the early answer of each frame."""
     engine = Engine(bundle)
     engine.gates[EXIT].is_sure = lambda: True
@@ -42,11 +41,11 @@ def said(engine: Engine, frame: Picture) -> Classification:
 
 
 @pytest.fixture(scope="module")
-def middling() -> tuple[Bundle, list[Picture], list[float]]:
+def middling() -> tuple[Bundle, list[Picture]]:
     """A bundle whose exit half of the frames take."""
     some = frames(40)
-    scores = sure_of(build(policy(ALWAYS)), some, policy(ALWAYS))
-    return build(policy(float(np.median(scores)))), some, scores
+    scores = sure_of(build(policy(ALWAYS)), some)
+    return build(policy(float(np.median(scores)))), some
 
 
 def test_a_frame_that_leaves_runs_trunk_and_exit_alone() -> None:
@@ -79,7 +78,7 @@ def test_other_tasks_go_on_when_one_leaves() -> None:
 @pytest.mark.parametrize("float32", [False, True])
 def test_the_threshold_decides_frame_by_frame(float32: bool) -> None:
     some = frames(40)
-    scores = sure_of(build(policy(ALWAYS), float32=float32), some, policy(ALWAYS))
+    scores = sure_of(build(policy(ALWAYS), float32=float32), some)
     threshold = float(np.median(scores))
     engine = Engine(build(policy(threshold), float32=float32))
     taken = [bool(engine.run(frame, ("garment",)).exits) for frame in some]
@@ -89,8 +88,8 @@ def test_the_threshold_decides_frame_by_frame(float32: bool) -> None:
     assert (gate.reached, gate.taken, gate.rate) == (40, sum(taken), sum(taken) / 40)
 
 
-def test_turns_answer_as_the_engine_does(middling: tuple[Bundle, list[Picture], list[float]]) -> None:
-    bundle, some, _ = middling
+def test_turns_answer_as_the_engine_does(middling: tuple[Bundle, list[Picture]]) -> None:
+    bundle, some = middling
     engine, other = Engine(bundle), Engine(bundle)
     for frame in some:
         turn = Turn(engine, frame)
@@ -102,8 +101,8 @@ def test_turns_answer_as_the_engine_does(middling: tuple[Bundle, list[Picture], 
         assert set(told.latency_us) == set(result.latency_us)
 
 
-def test_admission_counts_frames_that_take_no_exit(middling: tuple[Bundle, list[Picture], list[float]]) -> None:
-    bundle, some, _ = middling
+def test_admission_counts_frames_that_take_no_exit(middling: tuple[Bundle, list[Picture]]) -> None:
+    bundle, some = middling
     engine = Engine(bundle)
     turn = Turn(engine, some[0], exits=False)
     assert turn.ask("garment") == Engine(bundle, exits=False).run(some[0]).answers["garment"]
@@ -113,8 +112,8 @@ def test_admission_counts_frames_that_take_no_exit(middling: tuple[Bundle, list[
     assert engine.gates[EXIT].reached == 0
 
 
-def test_latency_and_parts_know_every_segment(middling: tuple[Bundle, list[Picture], list[float]]) -> None:
-    bundle, some, _ = middling
+def test_latency_and_parts_know_every_segment(middling: tuple[Bundle, list[Picture]]) -> None:
+    bundle, some = middling
     engine = Engine(bundle)
     timing = measure_latency(engine, some, None, 40, 0)
     assert timing.segments["trunk"].samples == 40
@@ -122,8 +121,8 @@ def test_latency_and_parts_know_every_segment(middling: tuple[Bundle, list[Pictu
     assert Part("segment", EXIT) in parts_of(engine, some[0])
 
 
-def test_figures_tell_the_exits(middling: tuple[Bundle, list[Picture], list[float]]) -> None:
-    bundle, some, _ = middling
+def test_figures_tell_the_exits(middling: tuple[Bundle, list[Picture]]) -> None:
+    bundle, some = middling
     engine = Engine(bundle)
     figures = Figures(engine.manifest, None)
     figures.exits = engine.exits_to_json
