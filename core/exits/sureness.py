@@ -138,7 +138,7 @@ def _look(flat: Array, tables: Tables) -> Callable[[], tuple[int, int]]:
 
     def many() -> tuple[int, int]:
         two = np.partition(flat, -2)[-2:].tolist()
-        return int(table[_distances(flat)].sum()) - one, two[1] - two[0]
+        return int(table.dot(_counts(flat))) - one, two[1] - two[0]
 
     return many
 
@@ -159,16 +159,15 @@ def _entropy(flat: Array, tables: Tables) -> Callable[[], int]:
     table = np.array([shares, weighted], np.int64)
 
     def many() -> int:
-        total, sum_weighted = table[:, _distances(flat)].sum(axis=1).tolist()
+        total, sum_weighted = table.dot(_counts(flat)).tolist()
         return entropy_of(tables, total, sum_weighted)
 
     return many
 
 
-def _distances(flat: Array) -> Array:
-    """Of all to the largest."""
-    distances: Array = np.subtract(flat.max(), flat, dtype=np.int16)
-    return distances
+def _counts(flat: Array) -> Array:
+    """How many values lie at each distance to the largest."""
+    return np.bincount(np.subtract(flat.max(), flat, dtype=np.int16), minlength=DISTANCES)
 
 
 def _of_floats(flat: Array, temperature: float, rule: Rule) -> Callable[[], float]:

@@ -27,7 +27,7 @@ def exactly(values: list[int], step: float, rule: Rule) -> decimal.Decimal:
     with decimal.localcontext(decimal.Context(prec=60)):
         scaled = sorted((decimal.Decimal(step) * (v - max(values)) for v in values), reverse=True)
         shares = [x.exp() for x in scaled]
-        total = sum(shares)
+        total = sum(shares, decimal.Decimal())
         if rule == "entropy":
             return sum((s * x for s, x in zip(shares, scaled, strict=True)), decimal.Decimal()) / total - total.ln()
         return (1 - (shares[1] if rule == "margin" else 0)) / total
