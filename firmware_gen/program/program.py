@@ -252,7 +252,7 @@ def _early_exits(manifest: Manifest) -> list[EarlyExit]:
         ]
     if len(found) > MOST_TASKS:
         raise InputError(
-            f"the bundle has {len(found)} exits and one image takes {MOST_TASKS}", "generate without exits"
+            f"the bundle has {len(found)} exits and one image takes {MOST_TASKS}", "generate with --no-exits"
         )
     order = [s.name for s in manifest.segments]
     return sorted(found, key=lambda e: order.index(e.policy.segment))

@@ -88,9 +88,10 @@ def build(
 
 
 def stored(bundle: Bundle, some: list[Picture]) -> Array:
-    """What frames become in the input, frames first."""
-    spec = bundle.manifest.tensor("image")
-    preparer = preparer_for(bundle.manifest.inputs[0].preprocessing, spec)
+    """What frames become in the first input, frames first."""
+    source = bundle.manifest.inputs[0]
+    spec = bundle.manifest.tensor(source.tensor)
+    preparer = preparer_for(source.preprocessing, spec)
     rows = np.empty((len(some), *spec.shape), np.int8)
     for row, frame in zip(rows, some, strict=True):
         preparer.fill(frame, row)
