@@ -52,6 +52,7 @@ class Kind(enum.IntEnum):
     UPDATE_BEGIN = 0x10
     UPDATE_WRITE = 0x11
     UPDATE_COMMIT = 0x12
+    EXIT = 0x13
     ERROR = 0x7F
     STREAM_EVENT = 0x40
 
@@ -139,6 +140,12 @@ HEAR_REQUEST = struct.Struct("<B")
 """1 to forget all samples before; samples follow, i16. The next INFER runs on the last rows of features."""
 HEAR_REPLY = struct.Struct("<I")
 """Rows completed since all samples were forgotten."""
+EXIT_REQUEST = struct.Struct("<B")
+"""Number of an early exit."""
+EXIT_REPLY = struct.Struct("<8B4I32s")
+"""Early exits in all, bit of the task, number among its exits (from 1 on), outputs of the exit's answer, of the number
+of the exit that answered (0: none) and of the whole network's answer, 1 while it is open, 1 while its promise is in
+doubt; then frames that reached it, took it, were audited and disagreed since start or FORGET; name (0-padded)."""
 ERROR_REPLY = struct.Struct("<B")
 
 PROFILE_REQUEST = struct.Struct("<B")
@@ -153,6 +160,9 @@ FLAG_VARIABLES = 4
 
 FLAG_SOUND = 8
 """The model hears: HEAR takes its samples."""
+
+FLAG_EXITS = 16
+"""Tasks may leave early: EXIT tells of it, and FORGET opens all exits, with new counts and the same draw of audits."""
 
 
 MOST_TENSORS = 32
@@ -280,6 +290,7 @@ def c_header() -> str:
         f"#define MG_FLAG_PROFILE {FLAG_PROFILE}u",
         f"#define MG_FLAG_VARIABLES {FLAG_VARIABLES}u",
         f"#define MG_FLAG_SOUND {FLAG_SOUND}u",
+        f"#define MG_FLAG_EXITS {FLAG_EXITS}u",
     ]
     tables: tuple[tuple[str, type[enum.IntEnum]], ...] = (
         ("KIND", Kind),

@@ -11,6 +11,9 @@ from multigraft.firmware_gen.boards.cores import CoreFeatures
 from multigraft.firmware_gen.cascades.cascade import cascade_of
 from multigraft.firmware_gen.cascades.interface import header_notes
 from multigraft.firmware_gen.cascades.weaving import over_loops, weave
+from multigraft.firmware_gen.exits.definitions import exit_definitions, exit_notes, exit_prologue
+from multigraft.firmware_gen.exits.ways import exit_ram_bytes, project_exits
+from multigraft.firmware_gen.exits.weaving import weave_exits
 from multigraft.firmware_gen.kernels.lowered_step import LoweredStep
 from multigraft.firmware_gen.memory.planner import ArenaPlan, Buffer, Sharing, plan
 from multigraft.firmware_gen.memory.regions import Space, spread
@@ -50,6 +53,7 @@ def generate(
     flash_bytes: int | None = None,
     frame: tuple[int, int] | None = None,
     naming: Naming = _ALONE,
+    exits: bool = True,
 ) -> Project:
     """Generate C for ``model``.
 
@@ -63,6 +67,7 @@ def generate(
         flash_bytes: Budget for constants, which are what a model certainly takes of the flash; None for none.
         frame: Height and width of the frame that tasks on boxes cut crops of; None for the first detector's input.
         naming: What symbols and files are called.
+        exits: Take the early exits of a bundle.
 
     Raises:
         ConfigurationError: A task looks at boxes in a way that firmware does not know.
@@ -70,7 +75,7 @@ def generate(
         UnsupportedOperatorError: An operator, or its use, is not supported; all of them are listed.
         UsageError: A budget or the memories are exceeded; the message has the number of bytes missing.
     """
-    program = load(model, name)
+    program = load(model, name, exits)
     if isinstance(model, Bundle):
         check_float_layers(program, model.manifest)
     check(program)
@@ -79,11 +84,10 @@ def generate(
     pruned = program = prune(whole)
     steps = [_lowered(step, core) for step in program.steps]
     steps = read_in_place(steps, {t.name for t in program.outputs})
+    steps = weave_exits(program, steps)
     places = _resolve_views(steps)
     steps = [
-        LoweredStep(
-            s.step, s.kernel, tuple(places.get(n, n) for n in s.reads), tuple(places.get(n, n) for n in s.writes)
-        )
+        replace(s, reads=tuple(places.get(n, n) for n in s.reads), writes=tuple(places.get(n, n) for n in s.writes))
         for s in steps
         if not s.kernel.view
     ]
@@ -93,11 +97,12 @@ def generate(
         program, steps, needs = woven.program, woven.steps, woven.needs
     hearing = sound_inputs(model, program.inputs) if isinstance(model, Bundle) else ()
     variable_bytes = sum(v.nbytes for v in program.variables.values()) + sound_ram_bytes(hearing)
+    variable_bytes += exit_ram_bytes(program)
     spaces = [replace(s, size=s.size - (0 if k else variable_bytes)) for k, s in enumerate(spaces)]
     kept = {places.get(t.name, t.name) for t in program.outputs}
     steps = stream(steps, kept, lambda some: _plan(program, some, places).size)
     arena = _final_plan(program, steps, places, spaces)
-    notes = () if cascade is None else header_notes(cascade)
+    notes = exit_notes(program) if cascade is None else header_notes(cascade)
     project = _project(program, steps, places, arena, core, spaces, needs, notes, naming)
     project = replace(
         project,
@@ -117,7 +122,8 @@ def check(program: Program) -> None:
         InputError: Inputs or outputs are of types that are neither stored here nor converted first or last.
         UnsupportedOperatorError: An operator has no kernel or breaks a constraint of it.
     """
-    for tensor in (*program.inputs, *program.outputs):
+    said = {found.said for found in program.exits}
+    for tensor in (*program.inputs, *(t for t in program.outputs if t.name not in said)):
         if tensor.dtype not in STORED and not _converted(program, tensor):
             unknown = dict.fromkeys(s.node.name for s in program.steps if s.node.name not in OPERATORS)
             more = f", and there is no kernel for {', '.join(unknown)}" if unknown else ""
@@ -268,7 +274,7 @@ def _project(
     tasks = tuple(ProjectTask(t.name, tuple(names.index(o) for o in t.outputs), t.joined) for t in program.tasks)
     reports = tuple(
         StepReport(
-            s.step.node.name, s.step.node.outputs[0].name, s.step.tasks, s.kernel.macs,
+            s.step.node.name, s.step.node.written, s.step.tasks, s.kernel.macs,
             len(s.kernel.constant), s.kernel.scratch_bytes,
         )
         for s in steps
@@ -279,8 +285,9 @@ def _project(
         ProjectRegion(s.name, share, s.size, s.section) for s, share in zip(spaces, shares, strict=False) if share
     ) or (ProjectRegion("RAM", arena.size, None, ""),)
     files, constant_bytes = c_files(
-        program.name, steps, arena, inputs, outputs, tasks, spaces, program.variables, needs, notes, naming
-    )
+        program.name, steps, arena, inputs, outputs, tasks, spaces, program.variables, needs, notes, naming,
+        exit_definitions(program), exit_prologue(program),
+    )  # fmt: skip
     lifetimes = {b.name: (b.size, b.first, b.last) for b in _buffers(program, steps, places)[0]}
     return Project(
         program.name,
@@ -295,6 +302,7 @@ def _project(
         constant_bytes,
         regions,
         sum(v.nbytes for v in program.variables.values()),
+        exits=project_exits(program, steps),
     )
 
 

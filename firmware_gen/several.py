@@ -15,7 +15,16 @@ from multigraft.firmware_gen.memory.planner import ArenaPlan
 from multigraft.firmware_gen.memory.regions import Space
 from multigraft.firmware_gen.project.emission import in_region
 from multigraft.firmware_gen.project.naming import Naming, check_prefixes
-from multigraft.firmware_gen.project.project import Part, Port, Project, ProjectRegion, ProjectTask, StepReport, Work
+from multigraft.firmware_gen.project.project import (
+    Part,
+    Port,
+    Project,
+    ProjectExit,
+    ProjectRegion,
+    ProjectTask,
+    StepReport,
+    Work,
+)
 
 _DEFAULT_SPACE = Space("RAM", 1 << 62)
 
@@ -29,6 +38,7 @@ def generate_several(
     ram_bytes: int | None = None,
     flash_bytes: int | None = None,
     frame: tuple[int, int] | None = None,
+    exits: bool = True,
 ) -> Project:
     """Generate C for models that never run at once: each as :func:`~multigraft.firmware_gen.generator.generate` does.
 
@@ -40,6 +50,7 @@ def generate_several(
         ram_bytes: As for one, over all.
         flash_bytes: As for one, over all.
         frame: As for one, for those that take one.
+        exits: As for one.
 
     Raises:
         UsageError: Prefixes clash, or a budget or the memories are exceeded.
@@ -53,7 +64,9 @@ def generate_several(
         left = [replace(s, size=s.size - (0 if k else taken)) for k, s in enumerate(spaces)]
         naming = Naming(prefix, arena, sum(len(p.steps) for p in projects))
         try:
-            projects.append(generate(model, core=core, name=prefix, spaces=left, frame=frame, naming=naming))
+            projects.append(
+                generate(model, core=core, name=prefix, spaces=left, frame=frame, naming=naming, exits=exits)
+            )
         except MultigraftError as error:
             error.problem = f"{prefix}: {error.problem}"
             raise
@@ -86,6 +99,7 @@ def _joined(projects: Sequence[Project], prefixes: Sequence[str], name: str, spa
     lifetimes: dict[str, tuple[int, int, int]] = {}
     offsets: dict[str, int] = {}
     places: dict[str, int] = {}
+    found: list[ProjectExit] = []
     answers = 0
     for prefix, project in zip(prefixes, projects, strict=True):
         for buffer, (size, begins, ends) in project.lifetimes.items():
@@ -97,6 +111,12 @@ def _joined(projects: Sequence[Project], prefixes: Sequence[str], name: str, spa
         offsets |= {f"{prefix}/{buffer}": offset for buffer, offset in project.plan.offsets.items()}
         places |= {f"{prefix}/{buffer}": region for buffer, region in project.plan.regions.items()}
         steps += [replace(s, output=f"{prefix}/{s.output}", tasks=s.tasks << len(tasks)) for s in project.steps]
+        found += [
+            replace(
+                e, task=e.task + len(tasks), output=e.output + answers, said=e.said + answers, whole=e.whole + answers
+            )
+            for e in project.exits
+        ]
         alone = len(project.tasks) == 1
         tasks += [
             ProjectTask(prefix if alone else f"{prefix}/{t.name}", tuple(answers + k for k in t.outputs))
@@ -126,9 +146,10 @@ def _joined(projects: Sequence[Project], prefixes: Sequence[str], name: str, spa
         Work(sum(p.left.macs for p in projects), sum(p.left.weights_bytes for p in projects)),
         name,
         tuple(
-            Part(prefix, len(p.inputs), len(p.outputs), len(p.tasks), len(p.steps))
+            Part(prefix, len(p.inputs), len(p.outputs), len(p.tasks), len(p.steps), len(p.exits))
             for prefix, p in zip(prefixes, projects, strict=True)
         ),
+        tuple(found),
     )
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import random
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -18,6 +17,7 @@ from multigraft.answers.per_box import gathered
 from multigraft.bundle.bundle import Bundle
 from multigraft.bundle.manifest import Manifest, Task
 from multigraft.errors import BundleError, ConfigurationError, InputError, MissingDependencyError, UsageError
+from multigraft.exits.draws import Draws
 from multigraft.exits.sureness import make_decision
 from multigraft.runtime.answers import Answer, make_decoder
 from multigraft.runtime.backends import BackendName
@@ -85,7 +85,7 @@ class Engine:
         exits: bool = True,
         audit_seed: int = 0,
     ) -> None:
-        self._exits, self._draws = exits, random.Random(audit_seed)
+        self._exits, self._draws = exits, Draws(audit_seed)
         first = bundle if isinstance(bundle, Bundle) else Bundle.open(bundle)
         if untrusted:
             _try(first, backend, threads)

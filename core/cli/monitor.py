@@ -13,7 +13,7 @@ from multigraft.cli.shared.json_text import json_text
 
 if TYPE_CHECKING:
     from multigraft.devices.target.target import Target
-    from multigraft.devices.target.target_info import TargetAnswer
+    from multigraft.devices.target.target_info import TargetAnswer, TargetExit
     from multigraft.firmware_gen.project.folder import ProjectFolder
     from multigraft.tensors.arrays import Array
 
@@ -44,20 +44,45 @@ def execute(options: argparse.Namespace) -> int:
         if not options.json:
             info = target.info
             print(f"{info.board} runs {info.model} ({', '.join(info.tasks)})", flush=True)
+        exits = target.exits()
         for answer in target.stream(options.count, tasks):
-            _show(target, answer, options.json)
+            _show(target, answer, options.json, exits)
         _summary(target, folder, options)
     return 0
 
 
-def _show(target: Target, answer: TargetAnswer, as_json: bool) -> None:
+def _show(target: Target, answer: TargetAnswer, as_json: bool, exits: Mapping[str, TargetExit]) -> None:
     if as_json:
         outputs = {name: values.ravel().tolist() for name, values in answer.outputs.items()}
         line = json_text({"outputs": outputs, "cycles": answer.cycles, "latency_us": answer.latency_us})
     else:
-        said = [_said(name, values, target, answer.outputs) for name, values in answer.outputs.items()]
+        left, unfilled = _left(target, answer.outputs, exits)
+        given = {name: values for name, values in answer.outputs.items() if name not in unfilled}
+        said = [f"{_said(name, values, target, answer.outputs)}{left.get(name, '')}" for name, values in given.items()]
         line = f"{'  '.join(said)}  {answer.cycles} cycles, {answer.latency_us} us"
     print(line, flush=True)
+
+
+def _left(
+    target: Target, outputs: Mapping[str, Array], exits: Mapping[str, TargetExit]
+) -> tuple[dict[str, str], set[str]]:
+    """Output to the exit that answered in it, in words; and the outputs of tasks with exits that are no answer."""
+    names = [tensor.name for tensor in target.info.outputs]
+    left, unfilled, filled = {}, set(), set()
+    for exit_name, found in exits.items():
+        said, early, whole = (names[place] for place in (found.said, found.output, found.whole))
+        if said not in outputs:
+            continue
+        by = int(outputs[said].flat[0])
+        unfilled |= {said, early, whole}
+        if by == 0:
+            filled.add(whole)
+        elif by == found.number:
+            filled.add(early)
+            left[early] = f" by {exit_name}"
+    # Another task may answer with what this one left out.
+    others = {o for t, places in target.info.tasks.items() if t not in {e.task for e in exits.values()} for o in places}
+    return left, unfilled - filled - {names[place] for place in others}
 
 
 def _said(name: str, values: Array, target: Target, outputs: Mapping[str, Array]) -> str:
@@ -88,13 +113,19 @@ def _summary(target: Target, folder: ProjectFolder | None, options: argparse.Nam
     if options.json:
         statistics = {name: dataclasses.asdict(s) for name, s in target.statistics().items()}
         state = {"memory": dataclasses.asdict(memory), "reset": reset.reason.name.lower(), "steps": steps}
-        print(json_text({**state, "statistics": statistics}))
+        told = {name: dataclasses.asdict(found) for name, found in target.exits().items()}
+        print(json_text({**state, "statistics": statistics, **({"exits": told} if told else {})}))
         return
     names = folder.steps if folder is not None else ()
     for number, cycles in enumerate(steps):
         print(f"  step {number:>3} {cycles:>12} cycles  {names[number] if number < len(names) else ''}")
     if steps and folder is not None:
         _segments(folder.path, steps)
+    for name, found in target.exits().items():
+        counts = f"{found.taken} of {found.reached} frames took it"
+        counts += f", {found.disagreed} of {found.audited} audited disagree"
+        is_open = "open" if found.is_open else "closed, as it broke its promise: the whole network answers"
+        print(f"exit {name} of {found.task}: {counts}; {is_open}")
     print(f"flash {memory.flash_used} of {memory.flash_there} bytes, RAM {memory.ram_used} of {memory.ram_there}")
     print(f"of it arena {memory.arena}; peak of the stack {memory.stack_peak}")
     print(f"started after: {reset.reason.name.lower().replace('_', ' ')}")

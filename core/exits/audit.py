@@ -13,6 +13,7 @@ of all of it is looked at.
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass, field
 
 FRACTIONS = (0.02, 0.05, 0.1, 0.2, 0.4)
@@ -50,11 +51,19 @@ class Audit:
     is_broken: bool = False
     _capitals: list[float] = field(default_factory=lambda: [0.0] * len(FRACTIONS), repr=False)
 
+    @functools.cached_property
+    def gains(self) -> list[tuple[float, float]]:
+        """What a capital is multiplied by, for each fraction: of a frame that disagrees, and of one that agrees."""
+        return [(1 + stake * (1 - self.allowed) / self.allowed, 1 - stake) for stake in FRACTIONS]
+
     @property
     def capital(self) -> float:
         """What all gamblers have together, with what is kept for those to come; 1 at first."""
-        waiting = [1 / (-(-self.audited // period) + 1) for period in PERIODS]
-        return (sum(self._capitals) + sum(waiting)) / len(FRACTIONS)
+        # One addition after the other, as boards do it: sum() of Python 3.12 rounds otherwise.
+        together = 0.0
+        for capital, period in zip(self._capitals, PERIODS, strict=True):
+            together += capital + 1 / (-(-self.audited // period) + 1)
+        return together / len(FRACTIONS)
 
     @property
     def eagerness(self) -> int:
@@ -70,13 +79,13 @@ class Audit:
         Returns:
             Whether the promise is refuted.
         """
-        before = self.audited
+        before, gains = self.audited, self.gains
         self.audited += 1
         self.disagreed += not agrees
-        for number, (fraction, period) in enumerate(zip(FRACTIONS, PERIODS, strict=True)):
+        for number, period in enumerate(PERIODS):
             came, since = divmod(before, period)
             share = 0.0 if since else 1 / ((came + 1) * (came + 2))
-            gain = 1 - fraction if agrees else 1 + fraction * (1 - self.allowed) / self.allowed
+            gain = gains[number][agrees]
             self._capitals[number] = (self._capitals[number] + share) * gain
         # A capital beyond all floats is as good as this one.
         if not self.is_broken and self.capital >= 1 / self.risk:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from multigraft import serial_protocol as protocol
-from multigraft.devices.target.target_info import TargetReset, TargetTensor, TensorStatistics
+from multigraft.devices.target.target_info import TargetExit, TargetReset, TargetTensor, TensorStatistics
 from multigraft.serial_protocol import DataType, ErrorCode, Message, ResetReason
 
 MOST_BYTES = 8 << 20
@@ -213,6 +213,24 @@ def step_cycles(reply: bytes) -> Sequence[int]:
     if len(reply) % 4:
         raise ReplyError(f"{len(reply)} bytes, which are no numbers of 4 bytes")
     return struct.unpack(f"<{len(reply) // 4}I", reply)
+
+
+def exit_of(tasks: Sequence[str], outputs: int) -> Callable[[bytes], tuple[int, str, TargetExit]]:
+    """Reads an early exit of a model with these tasks and so many outputs: how many there are, its name, and it."""
+
+    def read(reply: bytes) -> tuple[int, str, TargetExit]:
+        count, task, number, output, said, whole, is_open, in_doubt, *counts, padded = fields(protocol.EXIT_REPLY)(
+            reply
+        )
+        name = _text(padded)
+        if not 0 < count <= protocol.MOST_TENSORS or task >= len(tasks) or not 0 < number <= count:
+            raise ReplyError(f"exit {number} of task {task} for {name!r}, of {count} exits and {len(tasks)} tasks")
+        if max(output, said, whole) >= outputs:
+            raise ReplyError(f"the outputs {output}, {said} and {whole} for {name!r}, of {outputs} that there are")
+        places = (tasks[task], number, output, said, whole)
+        return count, name, TargetExit(*places, bool(is_open), bool(in_doubt), *counts)
+
+    return read
 
 
 def slot(reply: bytes) -> int:

@@ -16,6 +16,7 @@ from multigraft.devices.target.link import TIMEOUT_S, Link
 from multigraft.devices.target.requests import SLOWEST_FLASH_BYTES_PER_S, Requests
 from multigraft.devices.target.target_info import (
     TargetAnswer,
+    TargetExit,
     TargetInfo,
     TargetMemory,
     TargetReset,
@@ -233,9 +234,27 @@ class Target:
         self._ask(Kind.RESET, b"", replies.nothing)
         self.info = self._describe(starts=True)
 
+    @_operation
+    def exits(self) -> dict[str, TargetExit]:
+        """Early exits of the model in running order, by name, and how many frames took them; empty without any."""
+        found: dict[str, TargetExit] = {}
+        read = replies.exit_of(list(self.info.tasks), len(self.info.outputs))
+        count = int(self.info.leaves_early)
+        while len(found) < count:
+            count, name, one = self._ask(Kind.EXIT, protocol.EXIT_REQUEST.pack(len(found)), read)
+            if name in found:
+                raise DeviceError(
+                    f"the device at {self.name} has several exits called {name!r}", "generate the firmware again"
+                )
+            found[name] = one
+        return found
+
     def forget(self) -> None:
-        """Set what the model keeps between inferences to its initial values; without variables, nothing happens."""
-        if self.info.keeps_variables:
+        """Set what the model keeps between inferences to its initial values, and open all exits with new counts.
+
+        Without variables and exits, nothing happens.
+        """
+        if self.info.keeps_variables or self.info.leaves_early:
             self._ask(Kind.FORGET, b"", replies.nothing)
 
     def update(self, image: bytes, progress: Callable[[int, int], None] = lambda done, total: None) -> int:
@@ -294,6 +313,7 @@ class Target:
             bool(head.flags & protocol.FLAG_PROFILE),
             bool(head.flags & protocol.FLAG_VARIABLES),
             bool(head.flags & protocol.FLAG_SOUND),
+            bool(head.flags & protocol.FLAG_EXITS),
             tuple(inputs),
             tuple(outputs),
             dict(tasks),

@@ -32,6 +32,7 @@ class TargetInfo:
     measures_steps: bool
     keeps_variables: bool
     hears: bool
+    leaves_early: bool
     inputs: tuple[TargetTensor, ...]
     outputs: tuple[TargetTensor, ...]
     tasks: dict[str, tuple[int, ...]]
@@ -44,6 +45,37 @@ class TargetAnswer:
     outputs: dict[str, Array]
     cycles: int
     latency_us: int
+
+
+@dataclass(frozen=True)
+class TargetExit:
+    """An early exit on a device, with counts of frames since it started or was told to forget.
+
+    Attributes:
+        task: Whose.
+        number: Which of the exits of its task it is, from 1 on.
+        output: Index of the output with its answer.
+        said: Index of the output that tells by which exit the task left; 0 there: by none.
+        whole: Index of the output with the whole network's answer.
+        is_open: Its promise was not refuted.
+        is_in_doubt: More frames than usual are audited.
+        reached: Frames for which it was computed.
+        taken: Those that were sure enough, audited or not.
+        audited: Frames that also ran to the end.
+        disagreed: Those of them that the whole network answers otherwise.
+    """
+
+    task: str
+    number: int
+    output: int
+    said: int
+    whole: int
+    is_open: bool
+    is_in_doubt: bool
+    reached: int
+    taken: int
+    audited: int
+    disagreed: int
 
 
 @dataclass(frozen=True)

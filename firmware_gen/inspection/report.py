@@ -23,8 +23,9 @@ def report_of(project: Project, board: str) -> dict[str, Any]:
     can do without; the plan is optimal where both are equal. Over several regions both hold for the first of them,
     the others taking what they can, plus what lies in the others. ``constant_bytes`` is the weights' and tables'
     share of flash. ``macs`` and ``weights_bytes`` (biases included) are of what is generated; before exact pruning they
-    were what the fields ``..._before_pruning`` say. ``flash_bytes`` is the whole image, None before it is built;
-    ``instructions`` are added by who counts them.
+    were what the fields ``..._before_pruning`` say. ``exits`` are early exits: the share of the frames that reached it
+    and took it when its threshold was tested, and the ``macs`` of a frame whose task leaves there. ``flash_bytes`` is
+    the whole image, None before it is built; ``instructions`` are added by who counts them.
     """
     shares = (project.plan.size, *project.plan.elsewhere)
     taken = [k for k, share in enumerate(shares) if share]
@@ -65,6 +66,17 @@ def report_of(project: Project, board: str) -> dict[str, Any]:
             }
             for s in project.steps
         ],
+        "exits": [
+            {
+                "name": e.name,
+                "task": project.tasks[e.task].name,
+                "number": e.number,
+                "said": project.outputs[e.said].name,
+                "rate": e.rate,
+                "macs": e.macs,
+            }
+            for e in project.exits
+        ],
     }
 
 
@@ -79,6 +91,8 @@ def read_report(folder: Path) -> dict[str, Any]:
         report: dict[str, Any] = read_json(path)
         if not {"model", "ram_bytes", "regions", "buffers", "steps", "macs_before_pruning"} <= set(report):
             raise ValueError("fields are missing")
+        if not all({"name", "task", "number", "said", "rate", "macs"} <= set(e) for e in report.get("exits", [])):
+            raise ValueError("fields of exits are missing")
     except InputError as error:
         raise InputError(error.problem, "name a folder that `multigraft firmware` wrote") from error
     except (TypeError, ValueError) as error:
@@ -105,6 +119,8 @@ def report_text(report: Mapping[str, Any]) -> str:
         least, most = report["instructions_least"], report["instructions"]
         cases = f"on {report['instruction_cases']} golden cases" + (f", {least} at least" if least < most else "")
         lines.append(f"instructions       {most:>10} per inference of all tasks, counted {cases}")
+    lines += [_exit_line(e, report["macs"]) for e in report.get("exits", ())]
+    lines += [_way_line(way) for way in report.get("ways", ())]
     head = f"{'step':>4}  {'operator':<20} {'MACs':>10} {'constants':>10} {'scratch':>8}"
     lines += ["", head + (f" {'instructions':>12}" if counted else "") + "  tasks"]
     for number, s in enumerate(report["steps"]):
@@ -118,6 +134,19 @@ def report_text(report: Mapping[str, Any]) -> str:
         where = f"{b['region']}: " if len(regions) > 1 else ""
         lines.append(f"{b['offset']:>8} {b['bytes']:>8}  {span:<9}  {where}{b['name']}")
     return "\n".join(map(visible, lines))
+
+
+def _exit_line(found: Mapping[str, Any], macs: int) -> str:
+    where = f"where {found['task']} leaves by {found['name']}"
+    rate = f"{100 * found['rate']:.1f} % of the frames that reached it when it was tested"
+    return f"exit               {found['macs']:>10} MACs of {macs} {where}: {rate}"
+
+
+def _way_line(way: Mapping[str, Any]) -> str:
+    left = ", ".join(f"{task} by {name}" for task, name in way["left"].items())
+    most, least = way["instructions"], way["instructions_least"]
+    cases = f"counted on {way['cases']} golden cases" + (f", {least} at least" if least < most else "")
+    return f"instructions       {most:>10} where {f'{left} leaves' if left else 'no task leaves'}, {cases}"
 
 
 def _pruned(report: Mapping[str, Any], title: str, field: str, unit: str) -> str:

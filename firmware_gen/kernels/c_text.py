@@ -12,6 +12,11 @@ def digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
+def string(text: str) -> str:
+    """A string literal; what it cannot hold becomes an underscore."""
+    return '"' + "".join(c if c.isascii() and c.isprintable() and c not in '"\\?' else "_" for c in text) + '"'
+
+
 def window_literal(over: Window, padding: int, ring: int | None = None) -> str:
     """A ``mg_window`` compound literal."""
     fields = (

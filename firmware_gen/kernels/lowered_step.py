@@ -13,7 +13,7 @@ class LoweredStep:
     """A step with its kernel; ``reads`` and ``writes`` name buffers, views already resolved.
 
     Steps in a row with the same ``repeat`` are a loop: the first 32 bits of that buffer say how often they run, and C
-    text finds in ``at`` which turn it is.
+    text finds in ``at`` which turn it is. ``condition`` is C that has to hold in place of a task being asked for.
     """
 
     step: Step
@@ -21,3 +21,4 @@ class LoweredStep:
     reads: tuple[str, ...]
     writes: tuple[str, ...]
     repeat: str = ""
+    condition: str = ""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from multigraft.firmware_gen.program.program import Node, Program, Step
+from multigraft.firmware_gen.program.program import Node, Program
 
 EXPLICIT = "EXPLICIT"
 """Value of a convolution's ``padding`` whose rows above and columns before are ``pad_h`` and ``pad_w``."""
@@ -34,7 +34,7 @@ def fold_padding(program: Program) -> Program:
         source = node.inputs[0]
         if source is not None and source.name in pads:
             node = _folded(node, pads[source.name])
-        steps.append(Step(node, step.tasks))
+        steps.append(replace(step, node=node))
     return replace(program, steps=tuple(steps))
 
 

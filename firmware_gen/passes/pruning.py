@@ -14,7 +14,7 @@ import numpy as np
 
 from multigraft.firmware_gen.arithmetic.accumulators import quant
 from multigraft.firmware_gen.passes.intervals import intervals, keeps_channels, layer_of, pads, same_channels
-from multigraft.firmware_gen.program.program import Node, Program, Step
+from multigraft.firmware_gen.program.program import Node, Program
 from multigraft.tensors.arrays import Array
 from multigraft.tflite.graph import Tensor
 
@@ -30,7 +30,7 @@ def prune(program: Program) -> Program:
     if not any(mask.any() for mask in dropped.values()):
         return program
     tensors = dict(program.tensors)
-    steps = tuple(Step(_without(s.node, dropped, known, tensors), s.tasks) for s in program.steps)
+    steps = tuple(replace(s, node=_without(s.node, dropped, known, tensors)) for s in program.steps)
     return replace(program, steps=steps, tensors=tensors)
 
 

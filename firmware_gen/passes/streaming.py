@@ -79,7 +79,7 @@ def _fusions(steps: list[LoweredStep], kept: set[str], crowded: float) -> Iterat
         if last is not None and _adds_rows(steps[last]):
             parts.append(last)
             add = steps[last]
-        if len({steps[i].step.tasks for i in parts}) > 1 or len({steps[i].repeat for i in parts}) > 1:
+        if len({(steps[i].step.tasks, steps[i].repeat, steps[i].condition) for i in parts}) > 1:
             continue
         fused = fuse(Chain((*before.layers, *after.layers), add))
         if fused is not None:
@@ -184,7 +184,7 @@ def fuse(chain: Chain) -> LoweredStep | None:
     scratch_bytes = at + max(kernel.scratch_bytes for kernel in kernels)
     macs = sum(p.kernel.macs for p in parts)
     made = Kernel(call, includes, functions, constant, scratch_bytes, overlaps, pieces=chain, macs=macs)
-    return LoweredStep(_step(parts, reads), made, tuple(reads), parts[-1].writes, parts[-1].repeat)
+    return LoweredStep(_step(parts, reads), made, tuple(reads), parts[-1].writes, parts[-1].repeat, parts[-1].condition)
 
 
 def _rows(

@@ -8,22 +8,29 @@ its task is asked for.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from multigraft.bundle.bundle import Bundle
 from multigraft.bundle.manifest import Manifest
 from multigraft.errors import InputError
+from multigraft.exits.policy import Exit
+from multigraft.exits.sureness import is_whole
 from multigraft.firmware_gen.program.constant_shapes import with_constant_shapes
 from multigraft.firmware_gen.program.validity import check_graph
 from multigraft.firmware_gen.program.variables import initial_subgraphs, with_variables
 from multigraft.tensors.arrays import Array
 from multigraft.tensors.joining import Joined
+from multigraft.tensors.specs import TensorSpec
 from multigraft.tflite import tflite_file
 from multigraft.tflite.checking.check import check_structure
 from multigraft.tflite.graph import Graph, Model, Op, Tensor
 
 MOST_TASKS = 32
 """Tasks are bits of a uint32_t."""
+
+
+NO_EXITS = "firmware takes early exits of 8-bit logits, where no task looks at boxes and no network keeps variables"
 
 
 @dataclass(frozen=True)
@@ -60,10 +67,14 @@ class Node:
 
 @dataclass(frozen=True)
 class Step:
-    """A node and the tasks that need it (bits as in :attr:`Program.tasks`)."""
+    """A node and the tasks that need it (bits as in :attr:`Program.tasks`).
+
+    ``exit`` is the early exit that it is computed for, a place in :attr:`Program.exits`; -1 for none.
+    """
 
     node: Node
     tasks: int
+    exit: int = -1
 
 
 @dataclass(frozen=True)
@@ -79,6 +90,32 @@ class Task:
 
 
 @dataclass(frozen=True)
+class EarlyExit:
+    """An early exit of a task.
+
+    Attributes:
+        policy: When it is taken, and what was promised.
+        task: Number of the task.
+        spec: Its logits.
+        whole: The answer of the whole network.
+        said: int32, of the task: 0 where the whole network answered, else which of its exits did, from 1 on.
+        number: Which of the exits of its task it is, from 1 on.
+    """
+
+    policy: Exit
+    task: int
+    spec: TensorSpec
+    whole: str
+    said: str
+    number: int
+
+    @property
+    def logits(self) -> str:
+        """The tensor with its answer."""
+        return self.policy.output
+
+
+@dataclass(frozen=True)
 class Program:
     """What the firmware runs; tensors are unique by name over all segments."""
 
@@ -89,6 +126,8 @@ class Program:
     tensors: dict[str, Tensor]
     variables: dict[str, Array] = field(default_factory=dict)
     """Tensors that outlive an inference, and what they hold at first."""
+    exits: tuple[EarlyExit, ...] = ()
+    """In running order. Their steps come behind all that they read; whether a frame takes them is decided there."""
 
     @property
     def outputs(self) -> tuple[Tensor, ...]:
@@ -96,14 +135,26 @@ class Program:
         return tuple(self.tensors[n] for n in dict.fromkeys(n for task in self.tasks for n in task.outputs))
 
 
-def load(source: bytes | Bundle, name: str = "model") -> Program:
+def load(source: bytes | Bundle, name: str = "model", exits: bool = True) -> Program:
     """Join the segments of a bundle or the subgraphs of a .tflite file.
+
+    Args:
+        source: The bundle, or the file's content.
+        name: What to call a .tflite; a bundle has a name.
+        exits: Take the early exits of a bundle. Each task with exits then has more answers, behind that of the whole
+            network: which of them answered, and their logits.
 
     Raises:
         InputError: The file is damaged, a shape is not static, or signatures do not fit together.
     """
     if isinstance(source, Bundle):
-        return _join(_read(source.model), source.manifest, source.manifest.name)
+        manifest = source.manifest
+        if not exits or any(t.on is not None for t in manifest.tasks):
+            # Tasks on boxes would leave box by box.
+            manifest = replace(manifest, tasks=tuple(replace(t, exits=()) for t in manifest.tasks))
+        program = _join(_read(source.model), manifest, manifest.name)
+        # A frame that leaves would not assign the variables behind.
+        return load(source, name, False) if program.exits and program.variables else program
     return _join(_read(source), None, name)
 
 
@@ -117,12 +168,18 @@ def _join(model: Model, manifest: Manifest | None, name: str) -> Program:
         check_graph(graph)
     model = replace(model, subgraphs=tuple(map(with_constant_shapes, model.subgraphs)))
     if manifest is not None:
-        # Whole networks answer: segments of early exits are left out.
-        needed = {name for t in manifest.tasks for name in t.segments}
-        parts = [(s.signature, s.inputs, s.outputs) for s in manifest.segments if s.name in needed]
-        wanted = [Task(t.name, t.outputs, t.joined) for t in manifest.tasks]
+        early = _early_exits(manifest)
+        needed = {name for t in manifest.tasks for name in t.segments} | {e.policy.segment for e in early}
+        segments = [s for s in manifest.segments if s.name in needed]
+        parts = [(s.signature, s.inputs, s.outputs) for s in segments]
+        order = [e.policy.segment for e in early]
+        owners = [order.index(s.name) if s.name in order else -1 for s in segments]
+        wanted = [
+            Task(t.name, (*t.outputs, *(e.logits for e in early if e.task == number)), t.joined)
+            for number, t in enumerate(manifest.tasks)
+        ]
         given = [i.tensor for i in manifest.inputs]
-        return _assemble(model, parts, wanted, given, name)
+        return _saying(_assemble(model, parts, wanted, given, name, owners), early)
     if initial_subgraphs(model) | {0} >= set(range(len(model.subgraphs))):
         graph, variables = with_variables(model, model.main)
         tensors = dict(graph.tensors)
@@ -149,12 +206,14 @@ def _assemble(
     tasks: list[Task],
     given: list[str],
     name: str,
+    owners: Sequence[int] = (),
 ) -> Program:
     signatures = {s.name: s for s in model.signatures}
     tensors: dict[str, Tensor] = {}
     nodes: list[Node] = []
+    exits: list[int] = []
     variables: dict[str, Array] = {}
-    for part, inputs, outputs in parts:
+    for number, (part, inputs, outputs) in enumerate(parts):
         if part not in signatures:
             raise InputError(f"the model has no signature {part!r}", "build the bundle again")
         signature = signatures[part]
@@ -169,10 +228,45 @@ def _assemble(
         crossing |= {n: n for op in graph.ops if op.name == "VAR_HANDLE" for n in op.outputs}
         crossing |= {n: n for n in initial_values}
         nodes += _renamed(graph, part, crossing, tensors)
+        exits += [owners[number] if owners else -1] * (len(nodes) - len(exits))
     missing = [n for n in given if n not in tensors]
     if missing:
         raise InputError(f"input {missing[0]!r} is read by no segment", "build the bundle again")
-    return _program(name, [tensors[n] for n in given], tasks, nodes, tensors, variables)
+    return _program(name, [tensors[n] for n in given], tasks, nodes, tensors, variables, exits)
+
+
+def _early_exits(manifest: Manifest) -> list[EarlyExit]:
+    """The exits of a manifest in running order, named as no tensor is."""
+    taken = {t.name for t in manifest.tensors}
+    found = []
+    for number, task in enumerate(manifest.tasks):
+        if not all(is_whole(manifest.tensor(e.output)) for e in task.exits):
+            continue
+        said = f"{task.name}/exit"
+        while said in taken:
+            said += "_"
+        taken.add(said)
+        found += [
+            EarlyExit(policy, number, manifest.tensor(policy.output), task.outputs[0], said, k)
+            for k, policy in enumerate(task.exits, 1)
+        ]
+    if len(found) > MOST_TASKS:
+        raise InputError(
+            f"the bundle has {len(found)} exits and one image takes {MOST_TASKS}", "generate with --no-exits"
+        )
+    order = [s.name for s in manifest.segments]
+    return sorted(found, key=lambda e: order.index(e.policy.segment))
+
+
+def _saying(program: Program, early: Sequence[EarlyExit]) -> Program:
+    """The program whose tasks with exits also tell by which they left, behind the answer of the whole network."""
+    said = {e.task: Tensor(e.said, (1,), "int32") for e in early}
+    tasks = [
+        replace(task, outputs=(task.outputs[0], said[number].name, *task.outputs[1:])) if number in said else task
+        for number, task in enumerate(program.tasks)
+    ]
+    tensors = {**program.tensors, **{t.name: t for t in said.values()}}
+    return replace(program, tasks=tuple(tasks), tensors=tensors, exits=tuple(early))
 
 
 def _renamed(graph: Graph, part: str, crossing: dict[str, str], tensors: dict[str, Tensor]) -> list[Node]:
@@ -204,6 +298,7 @@ def _program(
     nodes: list[Node],
     tensors: dict[str, Tensor],
     variables: dict[str, Array],
+    exits: Sequence[int] = (),
 ) -> Program:
     if len(tasks) > MOST_TASKS:
         raise InputError(f"the model has {len(tasks)} tasks and one image takes {MOST_TASKS}", "split the bundle")
@@ -218,7 +313,7 @@ def _program(
         for output in task.outputs:
             needed[output] |= 1 << bit
     steps = []
-    for node in reversed(nodes):
+    for node, found in zip(reversed(nodes), reversed(exits or [-1] * len(nodes)), strict=True):
         mask = 0
         for result in node.outputs:
             mask |= needed[result.name]
@@ -226,7 +321,7 @@ def _program(
             if source is not None:
                 needed[source.name] |= mask
         if mask:
-            steps.append(Step(node, mask))
+            steps.append(Step(node, mask, found))
     return Program(name, tuple(inputs), tuple(tasks), tuple(reversed(steps)), tensors, variables)
 
 

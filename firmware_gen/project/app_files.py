@@ -13,7 +13,7 @@ from multigraft import serial_protocol as protocol
 from multigraft.errors import InputError
 from multigraft.firmware_gen.project.naming import DEFAULT
 from multigraft.firmware_gen.project.parts import parts_source
-from multigraft.firmware_gen.project.project import Part, Port, Project
+from multigraft.firmware_gen.project.project import Part, Port, Project, ProjectExit
 
 _BYTES = {
     protocol.DataType.INT8: 1,
@@ -90,6 +90,7 @@ class AppModel:
         hears: There are ``sound.h`` and ``sound.c``, which make inputs of samples.
         prefix: What a library of it is called.
         parts: The models it consists of where they have prefixes of their own.
+        exits: Early exits.
     """
 
     name: str
@@ -101,6 +102,7 @@ class AppModel:
     hears: bool = False
     prefix: str = DEFAULT
     parts: tuple[Part, ...] = ()
+    exits: tuple[ProjectExit, ...] = ()
 
     def __post_init__(self) -> None:
         for what, entries in (("inputs", self.inputs), ("outputs", self.outputs), ("tasks", self.tasks)):
@@ -124,6 +126,7 @@ def app_model_of(project: Project, digest: str, name: str | None = None) -> AppM
         "sound.h" in project.files,
         project.prefix,
         project.parts,
+        project.exits,
     )
 
 
@@ -139,6 +142,7 @@ def app_config(model: AppModel) -> str:
         "APP_ARENA_BYTES": f"{model.arena_bytes}u",
         "APP_MODEL_NAME": _c_text(model.name),
         **({"APP_SOUND": "1"} if model.hears else {}),
+        **({"APP_EXITS": f"{len(model.exits)}u"} if model.exits else {}),
     }
     lines = [f"#define {name} {value}" for name, value in values.items()]
     return "\n".join(["#ifndef APP_CONFIG_H", "#define APP_CONFIG_H", *lines, "#endif", ""])
@@ -159,10 +163,25 @@ def app_model(model: AppModel) -> str:
             *table("app_tensor", "app_outputs", "APP_OUTPUTS", [t.c_initialiser() for t in model.outputs]),
             *table("app_task", "app_tasks", "APP_TASKS", tasks),
             f"const uint8_t app_model_digest[32] = {{{digest}}};",
+            *_exits(model),
             *parts_source(model.parts, [t.bytes for t in model.inputs], [t.bytes for t in model.outputs]),
             "",
         ]
     )
+
+
+def _exits(model: AppModel) -> list[str]:
+    """The exits' table and what opens them again; nothing without exits."""
+    if not model.exits:
+        return []
+    prefixes = [(p.prefix, p.exits) for p in model.parts if p.exits] or [(DEFAULT, len(model.exits))]
+    places = [f"&{prefix}_exits[{k}]" for prefix, count in prefixes for k in range(count)]
+    rows = [
+        f"    {{{place}, {e.task}u, {e.number}u, {e.output}u, {e.said}u, {e.whole}u}},"
+        for place, e in zip(places, model.exits, strict=True)
+    ]
+    resets = [f"    {prefix}_exits_reset(0);" for prefix, _ in prefixes]
+    return ["const app_exit app_exits[APP_EXITS] = {", *rows, "};", "void app_open_exits(void) {", *resets, "}"]
 
 
 def _c_text(text: str) -> str:

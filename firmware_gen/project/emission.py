@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from multigraft.firmware_gen.kernels.c_text import array
+from multigraft.firmware_gen.kernels.c_text import array, string
 from multigraft.firmware_gen.project.naming import Naming
 from multigraft.tensors.arrays import Array
 
@@ -43,10 +43,13 @@ def c_files(
     needs: Sequence[tuple[int, int]] = (),
     notes: Sequence[str] = (),
     naming: Naming = _ALONE,
+    definitions: str = "",
+    prologue: Sequence[str] = (),
 ) -> tuple[dict[str, str], int]:
     """File name to text, and the bytes of all constants; names begin with ``model``, whatever ``naming`` says.
 
     ``needs``: bits of tasks, and of the tasks that have to run for these. ``notes``: lines for ``model.h``.
+    ``definitions``: C in front of ``model_run``. ``prologue``: statements that it begins with.
     """
     includes = list(dict.fromkeys(["common.h", *(i for s in steps for i in s.kernel.includes)]))
     constants: dict[bytes, str] = {}
@@ -67,7 +70,8 @@ def c_files(
     parts.append(_tables(inputs, outputs, tasks))
     places = {variable: f"variable_{k}.bytes" for k, variable in enumerate(variables or {})}
     parts.append(_variables(list((variables or {}).values())))
-    parts.append(_run(steps, arena, constants, (1 << len(tasks)) - 1, places, needs, naming.first_step))
+    parts.append(definitions)
+    parts.append(_run(steps, arena, constants, (1 << len(tasks)) - 1, places, needs, naming.first_step, prologue))
     files = {
         "model.h": _interface(name, inputs, outputs, tasks, len(steps), arena.total, variables or {}, notes),
         "model.c": "".join(parts),
@@ -134,6 +138,7 @@ def _run(
     variables: Mapping[str, str],
     needs: Sequence[tuple[int, int]],
     first_step: int,
+    prologue: Sequence[str],
 ) -> str:
     def at(buffer: str) -> str:
         return variables.get(buffer) or _at(arena, buffer)
@@ -154,28 +159,30 @@ def _run(
         "        return -1;",
         *(("    if (!variables_hold)", "        model_reset();") if variables else ()),
         *(f"    task_mask |= (task_mask & {some:#x}u) != 0 ? {others:#x}u : 0u;" for some, others in needs),
+        *prologue,
     ]
-    open_mask, repeat = all_tasks, ""
+    condition, repeat = "", ""
     for index, s in enumerate(steps):
-        if s.step.tasks != open_mask or s.repeat != repeat:
-            if open_mask != all_tasks:
+        asked = s.condition or ("" if s.step.tasks == all_tasks else f"task_mask & {s.step.tasks:#x}u")
+        if asked != condition or s.repeat != repeat:
+            if condition:
                 lines.append("    }")
             if s.repeat != repeat:
                 lines += ["    }"] if repeat else []
                 lines += [_loop(steps[index:], at(s.repeat))] if s.repeat else []
                 repeat = s.repeat
-            open_mask = s.step.tasks
-            if open_mask != all_tasks:
-                lines.append(f"    if (task_mask & {open_mask:#x}u) {{")
-        pad = "    " if open_mask == all_tasks else "        "
+            condition = asked
+            if condition:
+                lines.append(f"    if ({condition}) {{")
+        pad = "        " if condition else "    "
         ins = [at(n) if n else "NULL" for n in s.reads]
         outs = [at(n) for n in s.writes]
         scratch = _at(arena, f"scratch of step {index}") if s.kernel.scratch_bytes else "NULL"
         constant = constants[s.kernel.constant] if s.kernel.constant else "NULL"
-        label = _comment(f"{s.step.node.name} {s.step.node.outputs[0].name}")
+        label = _comment(f"{s.step.node.name} {s.step.node.written}")
         lines.append(f"{pad}STEP({first_step + index}); /* {label} */")
         lines.append(pad + s.kernel.call(ins, outs, scratch, constant).replace("\n", "\n" + pad))
-    if open_mask != all_tasks:
+    if condition:
         lines.append("    }")
     lines += ["    }"] if repeat else []
     lines += [f"    STEP({first_step + len(steps)});", "    return 0;", "}", ""]
@@ -196,14 +203,10 @@ def _comment(text: str) -> str:
     return re.sub(r"\?(?=\?)", "? ", plain)
 
 
-def _string(text: str) -> str:
-    return '"' + "".join(c if c.isascii() and c.isprintable() and c not in '"\\?' else "_" for c in text) + '"'
-
-
 def _tables(inputs: Sequence[Port], outputs: Sequence[Port], tasks: Sequence[ProjectTask]) -> str:
     def rows(kind: str, ports: Sequence[Port]) -> str:
         lines = [
-            f"    {{{_string(p.name)}, {_place(p.region, p.offset)}, {p.size}, {_float(p.scale)}, {p.zero_point}}},"
+            f"    {{{string(p.name)}, {_place(p.region, p.offset)}, {p.size}, {_float(p.scale)}, {p.zero_point}}},"
             for p in ports
         ]
         return f"const model_tensor model_{kind}[] = {{\n" + "\n".join(lines) + "\n};\n\n"
@@ -213,7 +216,7 @@ def _tables(inputs: Sequence[Port], outputs: Sequence[Port], tasks: Sequence[Pro
         text += f"static const uint8_t task_{index}_outputs[] = {{{', '.join(map(str, task.outputs))}}};\n"
     text += "const model_task model_tasks[] = {\n"
     for index, task in enumerate(tasks):
-        text += f"    {{{_string(task.name)}, task_{index}_outputs, {len(task.outputs)}}},\n"
+        text += f"    {{{string(task.name)}, task_{index}_outputs, {len(task.outputs)}}},\n"
     return text + "};\n\n"
 
 
@@ -240,7 +243,7 @@ def _interface(
         "#include <stdint.h>",
         "#include <stddef.h>",
         "",
-        f"#define MODEL_NAME {_string(name)}",
+        f"#define MODEL_NAME {string(name)}",
         f"#define MODEL_TASK_COUNT {len(tasks)}",
         f"#define MODEL_ALL_TASKS {(1 << len(tasks)) - 1:#x}u",
     ]

@@ -220,7 +220,7 @@ def _element(model: AppModel) -> str:
 
 def _answer(model: AppModel) -> str:
     """The function of the examples in C."""
-    element, text = _element(model), _counting(_ANSWER, model, "        printf(")
+    element, text = _element(model), _leaving(_counting(_ANSWER, model, "        printf("), model)
     if not element:
         return text
     text = text.replace("i < output->bytes", "i < output->bytes / (output->scale != 0.0f ? 1u : 4u)")
@@ -235,7 +235,7 @@ def _sketch(model: AppModel) -> str:
 
 def _sketched(model: AppModel) -> str:
     """The functions of Arduino's example."""
-    element, text = _element(model), _counting(_SKETCH, model, "    Serial.print(model_tasks")
+    element, text = _element(model), _leaving(_counting(_SKETCH, model, "    Serial.print(model_tasks"), model)
     if not element:
         return text
     text = text.replace("i < output.bytes", "i < output.bytes / (output.scale != 0.0f ? 1u : 4u)")
@@ -255,10 +255,24 @@ void loop() {
 
 def _counting(example: str, model: AppModel, before: str) -> str:
     """The example, which of answers that begin with a number of boxes says that in place of the largest element."""
-    if all(tensor.dtype != "int32" for tensor in model.outputs):
+    if model.exits or all(tensor.dtype != "int32" for tensor in model.outputs):
         return example
     count = _COUNT if "output->" in example else _COUNT.replace("output->", "output.").replace("        ", "    ")
     return example.replace(before, count + before)
+
+
+def _leaving(example: str, model: AppModel) -> str:
+    """The example, which of tasks with early exits looks at the answer that was given."""
+    if not model.exits:
+        return example
+    tasks = sum(1 << task for task in {e.task for e in model.exits})
+    chosen = (
+        "/* Place of the answer among a task's outputs: 0 is the whole network's; 1 tells which exit answered. */\n"
+        f"static int answered(int task) {{\n    int32_t left = 0;\n    if (({tasks:#x}u >> task & 1u) != 0) {{\n"
+        "        memcpy(&left, model_outputs[model_tasks[task].outputs[1]].data, sizeof left);\n    }\n"
+        "    return left == 0 ? 0 : (int)left + 1;\n}\n\n"
+    )
+    return chosen + example.replace("outputs[0]]", "outputs[answered(task)]]")
 
 
 def _example(model: AppModel, head: str, body: str, includes: str = "") -> str:
@@ -271,14 +285,15 @@ def _of_each(example: Callable[[AppModel], str], model: AppModel, kind: str) -> 
     """The example's functions for every model that has names of its own, and ``answer`` that calls all of them."""
     if not model.parts:
         return example(model)
-    texts, first = [], 0
+    texts, first, task = [], 0, 0
     for part in model.parts:
-        own = replace(model, outputs=model.outputs[first : first + part.outputs], parts=())
-        text = re.sub(r"\b(answer|element)\(", rf"\1_{part.prefix}(", in_c(example(own), part.prefix))
+        exits = tuple(replace(e, task=e.task - task) for e in model.exits if task <= e.task < task + part.tasks)
+        own = replace(model, outputs=model.outputs[first : first + part.outputs], parts=(), exits=exits)
+        text = re.sub(r"\b(answer|answered|element)\(", rf"\1_{part.prefix}(", in_c(example(own), part.prefix))
         name = f"    Serial.print({part.prefix}_tasks"
         text = text.replace(name, f'    Serial.print("{part.prefix} ");\n{name}')
         texts.append(text.replace('"%s: ', f'"{part.prefix} %s: '))
-        first += part.outputs
+        first, task = first + part.outputs, task + part.tasks
     calls = [f"answer_{part.prefix}()" for part in model.parts]
     body = f"    return {' + '.join(calls)};\n" if kind == "int" else "".join(f"  {call};\n" for call in calls)
     arguments = "void" if kind == "int" else ""

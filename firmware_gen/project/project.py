@@ -79,14 +79,40 @@ class StepReport:
 
 
 @dataclass(frozen=True)
+class ProjectExit:
+    """An early exit of a task.
+
+    Attributes:
+        name: Its segment.
+        task: Place in :attr:`Project.tasks`.
+        number: Which of the exits of its task it is, from 1 on.
+        output: Place of its answer in :attr:`Project.outputs`.
+        said: Place of the output that tells by which exit the task left.
+        whole: Place of the answer of the whole network.
+        rate: Share of the frames that reached it and took it when its threshold was tested.
+        macs: Multiply-accumulates of a frame whose task leaves here, all tasks being asked for and no other leaving.
+    """
+
+    name: str
+    task: int
+    number: int
+    output: int
+    said: int
+    whole: int
+    rate: float
+    macs: int
+
+
+@dataclass(frozen=True)
 class Part:
-    """A model with a prefix: how many of all inputs, outputs, tasks and steps are its own."""
+    """A model with a prefix: how many of all inputs, outputs, tasks, steps and exits are its own."""
 
     prefix: str
     inputs: int
     outputs: int
     tasks: int
     steps: int
+    exits: int = 0
 
 
 @dataclass(frozen=True)
@@ -105,11 +131,12 @@ class Project:
         lifetimes: Buffer name to its bytes, the first and the last step it is in use.
         constant_bytes: Bytes of weights and tables in flash.
         regions: Memories the arena lies in, only those that are used.
-        variable_bytes: RAM of what is kept between inferences, beside the arena: variables, sound.
+        variable_bytes: RAM of what is kept between inferences, beside the arena: variables, sound, audits of exits.
         given: Work of the model as it came.
         left: Work of the model that is generated, after exact pruning.
         prefix: What the library is called, and for a single model its symbols.
-        parts: Models with prefixes of their own, in the order of inputs, outputs, tasks and steps; else none.
+        parts: Models with prefixes of their own, in the order of inputs, outputs, tasks, steps and exits; else none.
+        exits: Early exits, in running order.
     """
 
     name: str
@@ -128,6 +155,7 @@ class Project:
     left: Work = Work()
     prefix: str = DEFAULT
     parts: tuple[Part, ...] = ()
+    exits: tuple[ProjectExit, ...] = ()
 
     @property
     def arena_bytes(self) -> int:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import random
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from multigraft.exits.draws import Draws
 from multigraft.runtime.answers import Answer, Classification
 from multigraft.runtime.exits.exit_gate import ExitGate
 
@@ -55,7 +55,7 @@ class Way:
     steps: tuple[Step, ...]
     every: int
     marginal: tuple[ExitGate, ...]
-    random: random.Random
+    random: Draws
 
 
 def way_of(
@@ -64,7 +64,7 @@ def way_of(
     runs: Sequence[Run],
     needs: Mapping[str, Sequence[str]],
     gates: Mapping[str, tuple[ExitGate, Callable[[], Answer]]],
-    draws: random.Random,
+    draws: Draws,
 ) -> Way:
     """The way of these tasks.
 

@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import random
 import time
 from typing import Any
 
 import numpy as np
 
 from multigraft.bundle.bundle import Bundle
+from multigraft.exits.draws import Draws
 from multigraft.exits.policy import Exit
 from multigraft.exits.sureness import make_decision, make_sureness
 from multigraft.exits.thresholds import Asked, Bools, choose_threshold, sequence_of
@@ -138,7 +138,7 @@ def _decision_us(classes: int, rounds: int = 2000) -> float:
     nothing = ((), lambda: None)
     segments = ("trunk", found.segment, "head")
     needs = {"task": ("trunk", "head")}
-    way = way_of(("task",), segments, [nothing] * 3, needs, {found.segment: (gate, lambda: answer)}, random.Random(0))
+    way = way_of(("task",), segments, [nothing] * 3, needs, {found.segment: (gate, lambda: answer)}, Draws(0))
     times = []
     for _ in range(rounds):
         start = time.perf_counter_ns()

@@ -39,6 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="HEIGHTxWIDTH",
         help="pixels of the frame that tasks on boxes cut crops of (default: those of the first detector's input)",
     )
+    parser.add_argument("--no-exits", action="store_true", help="whole networks answer, whatever exits a bundle has")
     firmware_report.add_arguments(parser)
     firmware_verify.add_arguments(parser)
 

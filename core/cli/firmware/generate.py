@@ -51,11 +51,11 @@ class _Given:
         """Golden inputs and outputs, first axis = case."""
         from multigraft.bundle.bundle import Bundle
         from multigraft.firmware_gen.cascades.reference import golden_frames
-        from multigraft.firmware_gen.inspection.reference import golden_vectors
+        from multigraft.firmware_gen.inspection.reference import golden_inputs, golden_vectors
 
         if self.cascade is not None and isinstance(self.source, Bundle):
             return golden_frames(self.source, self.cascade, self.program)
-        return golden_vectors(self.program)
+        return golden_vectors(self.program, given=golden_inputs(self.source) if self.program.exits else {})
 
 
 def execute(options: argparse.Namespace) -> int:
@@ -73,7 +73,7 @@ def execute(options: argparse.Namespace) -> int:
         raise UsageError("a board and an output folder are needed", "give --board NAME and -o FOLDER")
     board = board_named(options.board)
     check_target(options.output, options.force)
-    given = _given([options.what, *options.more], options.prefix, frame)
+    given = _given([options.what, *options.more], options.prefix, frame, not options.no_exits)
     if frame is not None and all(g.cascade is None for g in given):
         raise UsageError("no task looks at boxes of another one", "leave out --frame")
     project, golden = _project(given, options, board, frame)
@@ -93,11 +93,11 @@ def execute(options: argparse.Namespace) -> int:
     return 0
 
 
-def _given(words: list[str], prefix: str | None, frame: tuple[int, int] | None) -> list[_Given]:
+def _given(words: list[str], prefix: str | None, frame: tuple[int, int] | None, exits: bool) -> list[_Given]:
     """The models that words name."""
     from multigraft.bundle.bundle import Bundle
     from multigraft.firmware_gen.cascades.cascade import cascade_of
-    from multigraft.firmware_gen.program.program import load
+    from multigraft.firmware_gen.program.program import NO_EXITS, load
     from multigraft.firmware_gen.project.naming import DEFAULT, check_prefixes, prefix_of
 
     given = []
@@ -110,11 +110,13 @@ def _given(words: list[str], prefix: str | None, frame: tuple[int, int] | None) 
         own = (name if named else prefix_of(path.stem)) if len(words) > 1 else prefix or ""
         source, content = _open(path)
         try:
-            program = load(source, path.stem)
+            program = load(source, path.stem, exits)
             cascade = cascade_of(source, program, frame) if isinstance(source, Bundle) else None
         except MultigraftError as error:
             error.problem = f"{path}: {error.problem}"
             raise
+        if exits and isinstance(source, Bundle) and any(t.exits for t in source.manifest.tasks) and not program.exits:
+            print(f"note: {NO_EXITS}, so that of {path} whole networks answer", file=sys.stderr)
         given.append(_Given("" if own == DEFAULT and len(words) == 1 else own, path, source, content, program, cascade))
     prefixes = [g.prefix for g in given]
     if len(given) > 1:
@@ -143,6 +145,7 @@ def _project(
         "ram_bytes": options.ram,
         "flash_bytes": board.capacity("flash") if options.flash is None else options.flash,
         "frame": frame,
+        "exits": not options.no_exits,
     }
     if apart:
         name = (options.prefix or _SHARED) if len(given) > 1 else first.prefix

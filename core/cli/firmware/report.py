@@ -70,6 +70,7 @@ def _count(folder: ProjectFolder, report: dict[str, Any]) -> None:
     from multigraft.firmware_gen.boards.qemu import EmulatedBoard, qemu_of
     from multigraft.firmware_gen.inspection.instruction_count import InstructionCounter
     from multigraft.firmware_gen.inspection.time_budget import time_budget_s
+    from multigraft.firmware_gen.inspection.ways import ways_of
 
     qemu_of(folder.board)
     inputs, _ = folder.golden()
@@ -83,12 +84,16 @@ def _count(folder: ProjectFolder, report: dict[str, Any]) -> None:
             target = Target(link, timeout_s=max(EMULATED_TIMEOUT_S, time_budget_s(report, folder.board, True)))
             if target.info.digest != folder.digest:
                 raise UsageError(f"{image} holds another model", f"build it again with: {folder.make}")
-            for case in range(cases):
-                target.infer({name: array[case] for name, array in inputs.items()})
+            target.forget()
+            answers = [
+                target.infer({name: array[case] for name, array in inputs.items()}).outputs for case in range(cases)
+            ]
         runs = counter.runs()
     most = max(runs, key=lambda run: run.total)
     report["instructions"] = most.total
     report["instructions_least"] = min(run.total for run in runs)
     report["instruction_cases"] = cases
+    if report.get("exits"):
+        report["ways"] = ways_of(report["exits"], answers, [run.total for run in runs])
     for number, step in enumerate(report["steps"]):
         step["instructions"] = most.steps.get(number, 0)

@@ -5,11 +5,16 @@ from __future__ import annotations
 import argparse
 import contextlib
 import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from multigraft.cli.shared.board_options import add_timeout_argument, timeout_s
 from multigraft.cli.shared.json_text import json_text
 from multigraft.errors import UsageError
+
+if TYPE_CHECKING:
+    from multigraft.tensors.arrays import Array
 
 FAILED = 1
 
@@ -64,5 +69,15 @@ def execute(options: argparse.Namespace, path: Path | None) -> int:
         case, name = report.wrong[0]
         print(f"{folder.board.name} {where}: {len(report.wrong)} outputs differ, the first is {name} of case {case}")
     else:
-        print(f"{folder.board.name} {where}: {report.cases} golden cases equal bit for bit")
+        left = _left_early(path, outputs)
+        print(f"{folder.board.name} {where}: {report.cases} golden cases equal bit for bit{left}")
     return FAILED if report.wrong else 0
+
+
+def _left_early(path: Path, outputs: Mapping[str, Array]) -> str:
+    """Of a project with early exits: how many of the golden cases took each."""
+    from multigraft.firmware_gen.inspection.report import REPORT, read_report
+
+    exits = read_report(path).get("exits", []) if (path / REPORT).is_file() else []
+    counts = [(e["name"], int((outputs[e["said"]] == e["number"]).sum())) for e in exits]
+    return "; " + ", ".join(f"{count} left by {name}" for name, count in counts) if counts else ""

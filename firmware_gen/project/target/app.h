@@ -31,6 +31,19 @@ extern const app_tensor app_outputs[APP_OUTPUTS];
 extern const app_task app_tasks[APP_TASKS];
 extern const uint8_t app_model_digest[32];
 
+#if defined(APP_EXITS)
+typedef struct {
+    const mg_exit_state *state;
+    uint8_t task;
+    uint8_t number;              /* Which of the exits of its task, from 1 on. */
+    uint8_t output, said, whole; /* Outputs: its answer, what tells who answered, and the whole network's answer. */
+} app_exit;
+extern const app_exit app_exits[APP_EXITS];
+
+/* All counts and audits begin anew. */
+void app_open_exits(void);
+#endif
+
 #if !defined(MODEL_READS_STAGED)
 static inline void *app_input(uint32_t number) {
     return model_inputs[number].data;

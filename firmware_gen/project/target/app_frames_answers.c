@@ -189,6 +189,9 @@ static answer do_info(uint8_t *out) {
 #if defined(APP_SOUND)
     flags |= MG_FLAG_SOUND;
 #endif
+#if defined(APP_EXITS)
+    flags |= MG_FLAG_EXITS;
+#endif
     *p++ = MG_VERSION;
     *p++ = (uint8_t)MG_MAX_PAYLOAD;
     *p++ = (uint8_t)(MG_MAX_PAYLOAD >> 8);
@@ -361,6 +364,28 @@ static answer do_read_picture(const uint8_t *in, uint8_t *out) {
     }
     return (answer)count;
 }
+
+#if defined(APP_EXITS)
+static answer do_exit(const uint8_t *in, uint8_t *out) {
+    if (in[0] >= APP_EXITS) {
+        return refused(MG_ERROR_OUT_OF_RANGE);
+    }
+    const app_exit *const asked = &app_exits[in[0]];
+    const mg_exit_state *const state = asked->state;
+    uint8_t *p = out;
+    *p++ = APP_EXITS;
+    *p++ = asked->task;
+    *p++ = asked->number;
+    *p++ = asked->output;
+    *p++ = asked->said;
+    *p++ = asked->whole;
+    *p++ = state->is_open;
+    *p++ = state->is_in_doubt;
+    p = mg_put32(mg_put32(p, state->reached), state->taken);
+    p = mg_put32(mg_put32(p, state->audited), state->disagreed);
+    return written(out, put_text(p, state->name, 32));
+}
+#endif
 
 #if defined(MODEL_PROFILE)
 static answer do_profile(const uint8_t *in, uint8_t *out) {

@@ -22,8 +22,11 @@ static answer execute(const mg_frame *frame, uint8_t *out) {
 #if defined(MODEL_PROFILE)
         {MG_KIND_PROFILE, 1, 0},
 #endif
-#if defined(MODEL_VARIABLE_BYTES)
+#if defined(MODEL_VARIABLE_BYTES) || defined(APP_EXITS)
         {MG_KIND_FORGET, 0, 0},
+#endif
+#if defined(APP_EXITS)
+        {MG_KIND_EXIT, MG_EXIT_REQUEST_BYTES, 0},
 #endif
 #if defined(APP_UPDATE)
         {MG_KIND_UPDATE_BEGIN, MG_UPDATE_BEGIN_REQUEST_BYTES, 0},
@@ -75,10 +78,19 @@ static answer execute(const mg_frame *frame, uint8_t *out) {
     case MG_KIND_PROFILE:
         return do_profile(in, out);
 #endif
-#if defined(MODEL_VARIABLE_BYTES)
+#if defined(MODEL_VARIABLE_BYTES) || defined(APP_EXITS)
     case MG_KIND_FORGET:
+#if defined(MODEL_VARIABLE_BYTES)
         model_reset();
+#endif
+#if defined(APP_EXITS)
+        app_open_exits();
+#endif
         return 0;
+#endif
+#if defined(APP_EXITS)
+    case MG_KIND_EXIT:
+        return do_exit(in, out);
 #endif
 #if defined(APP_UPDATE)
     case MG_KIND_UPDATE_BEGIN:

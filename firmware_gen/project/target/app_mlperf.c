@@ -6,6 +6,9 @@
 #include <string.h>
 
 #include "app.h"
+#if defined(APP_EXITS)
+#error "this benchmark is of whole networks: generate the project with --no-exits"
+#endif
 #include "port.h"
 #include "protocol.h"
 

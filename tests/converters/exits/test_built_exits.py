@@ -10,11 +10,13 @@ import pytest
 
 from multigraft.bundle.bundle import Bundle
 from multigraft.cli.main import main
-from multigraft.firmware_gen.program.program import load
 from multigraft.runtime import Engine
 from multigraft.runtime.answers import Answer, Classification
 from tests.converters.graft.networks import frames, perturbed, residual_network
 from tests.core.cli.build_project import write_project
+from tests.firmware_gen.boards.test_boards import needs_tools
+from tests.firmware_gen.cascades.people import reference_engine
+from tests.firmware_gen.exits.board import counts, in_engine, on_board
 
 ASKED = 0.1
 
@@ -79,9 +81,16 @@ def test_inspect_and_run_say_it(built: Path, capfd: pytest.CaptureFixture[str], 
     assert all(told["reached"] for told in report["exits"].values())
 
 
-def test_firmware_answers_with_whole_networks(built: Path) -> None:
-    program = load(Bundle.open(built))
-    assert not any("exit_" in tensor.name for step in program.steps for tensor in step.node.outputs)
+@needs_tools
+def test_firmware_takes_the_same_exits(built: Path, tmp_path: Path) -> None:
+    """On a board in QEMU, frame by frame, where its kernels' bits are the interpreter's."""
+    pytest.importorskip("serial")
+    bundle, some = Bundle.open(built), frames(60, seed=7)
+    engine = reference_engine(bundle)
+    said, told = on_board(bundle, "mps2-an386", some, tmp_path)
+    assert said == in_engine(engine, some)
+    assert told == counts(engine)
+    assert 0 < sum(left is not None for way in said for _, left, _ in way) < sum(map(len, said))
 
 
 @pytest.mark.parametrize(
