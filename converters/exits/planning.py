@@ -137,7 +137,8 @@ class _Judge:
             if reach.sum() < LEAST_REACHING:
                 return None
             candidate, share = self._candidates[number], float(reach.mean())
-            planned, leave = _planned(candidate.place, self._fitted(number, reach), asked, round(portion * share))
+            fitted, testing = self._fitted(number, reach), round(portion * share)
+            planned, leave = _planned(candidate.place, fitted, asked, testing, portion)
             if planned.expected_rate == 0:
                 return None
             behind = self._task_macs - candidate.place.macs
@@ -157,9 +158,10 @@ class _Judge:
         return self._fits[key]
 
 
-def _planned(place: Place, fitted: _Fitted, asked: Asked, frames: int) -> tuple[Planned, Bools]:
+def _planned(place: Place, fitted: _Fitted, asked: Asked, frames: int, every: int) -> tuple[Planned, Bools]:
     """The exit by its best rule, and which of the frames that reach it leave."""
-    rates = {rule: expected_rate(sure, fitted.agrees, asked, frames) for rule, sure in fitted.surenesses.items()}
+    sure_by = fitted.surenesses.items()
+    rates = {rule: expected_rate(sure, fitted.agrees, asked, frames, every) for rule, sure in sure_by}
     rule = max(rates, key=rates.__getitem__)
     sure, rate = fitted.surenesses[rule], rates[rule]
     leave = np.zeros(len(sure), bool)
