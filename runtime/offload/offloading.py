@@ -96,6 +96,16 @@ class Offloading:
         self._breakers = {name: breaker() for name in tasks}
         self.ends: Counter[str] = Counter()
 
+    def reach(self) -> None:
+        """Look now which models the server has, in place of with the first frame.
+
+        Raises:
+            ExchangeError: It cannot be reached, or has none for a task.
+            UsageError: Its model reads no tensor of this bundle.
+        """
+        for name in self._tasks:
+            self._tasks[name] = self._found(name, time.monotonic() + self.deadline_s)
+
     def close(self) -> None:
         """End the connection."""
         self._client.close()

@@ -80,6 +80,7 @@ def print_policies(
 
     Raises:
         UsageError: A policy is unknown or needs a server that is not named, the link is none, or there are no frames.
+        ExchangeError: The server is not there, or has no model for a policy.
     """
     from multigraft.runtime.energy.estimate import table_of
     from multigraft.runtime.offload.link import Link
@@ -97,7 +98,9 @@ def print_policies(
         client, sends = client_of(options), POLICIES[policy]
         assert client is not None and sends is not None
         below = options.offload_below if policy == CONDITIONAL else None
-        return Offloading(one, [task], client, deadline_s(options), below, options.offload_bits, sends), client
+        offloading = Offloading(one, [task], client, deadline_s(options), below, options.offload_bits, sends)
+        offloading.reach()
+        return offloading, client
 
     tallies = compare_policies(
         policies, engine, early, task, frames, connect,

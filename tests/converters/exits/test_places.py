@@ -28,7 +28,8 @@ def planned(multitask: MultiTaskModel, number: int, grid: int = 1) -> Planned:
     random = np.random.default_rng(number)
     features = random.normal(size=(50, size)).astype(np.float32)
     head = fit_head(features, features @ random.normal(size=(size, 3)).astype(np.float32), grid)
-    return Planned(place, head, "probability", 1.0, np.zeros(50), 0.5)
+    logits = np.zeros((50, 3), np.float32)
+    return Planned(place, head, "probability", 1.0, np.zeros(50), 0.5, np.ones(50, bool), logits)
 
 
 def test_places_lie_where_all_paths_meet(multitask: MultiTaskModel) -> None:

@@ -64,11 +64,10 @@ def models(engine: Engine) -> Models:
     return found
 
 
-def compared(path: Path, server: OipServer | None, capsys: pytest.CaptureFixture[str], *more: str) -> dict[str, Any]:
+def compared(path: Path, server: OipServer, capsys: pytest.CaptureFixture[str], *more: str) -> dict[str, Any]:
     words = ["bench", str(path), "--policy", ALL, "--runs", str(FRAMES), "--warmup", "1", "--json", *more]
     words += [] if "--labelled" in more else ["--source", str(path.parent / "frames.npy")]
-    url = "http://127.0.0.1:9" if server is None else server.url
-    assert main([*words, "--offload", url, "--offload-deadline", "20000" if server else "200"]) == 0
+    assert main([*words, "--offload", server.url, "--offload-deadline", "20000"]) == 0
     told: dict[str, Any] = json.loads(capsys.readouterr().out)
     return {one["policy"]: one for one in told["policies"]}
 
@@ -117,15 +116,30 @@ def test_labels_make_it_accuracy(path: Path, capsys: pytest.CaptureFixture[str])
     assert told["always-local"]["accuracy"] == told["always-remote"]["agreement"]
 
 
-def test_a_server_that_is_gone_leaves_local_answers_and_is_told(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    told = compared(path, None, capsys)
-    for name in ("always-remote", "send-input"):
-        assert (told[name]["agreement"], told[name]["server_rate"]) == (1, 0)
-        assert sum(told[name]["local_because"].values()) == FRAMES
-    words = ["bench", str(path), "--policy", "always-remote", "--runs", "2", "--offload", "http://127.0.0.1:9"]
-    assert main([*words, "--offload-deadline", "100"]) == 0
+def test_a_server_that_fails_leaves_local_answers_and_is_told(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with oip_server(models(Engine(path))) as server:
+        server.refusal = 503
+        told = compared(path, server, capsys)
+        for name in ("always-remote", "send-input"):
+            assert (told[name]["agreement"], told[name]["server_rate"]) == (1, 0)
+            assert sum(told[name]["local_because"].values()) == FRAMES
+        words = ["bench", str(path), "--policy", "always-remote", "--runs", "2", "--offload", server.url]
+        assert main([*words, "--offload-deadline", "1000"]) == 0
     out = capsys.readouterr().out
     assert "always-remote: 2 of 2 answers local" in out and "the radio is not in it" in out
+
+
+def test_a_server_that_is_not_there_or_lacks_a_model_is_no_policy(
+    path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["bench", str(path), "--runs", "2", "--policy"]
+    assert main([*words, "always-remote", "--offload", "http://127.0.0.1:9"]) != 0
+    assert "http://127.0.0.1:9" in capsys.readouterr().err
+    engine = Engine(path)
+    behind = model_name(engine.manifest, "garment", CUT)
+    with oip_server({behind: models(engine)[behind]}) as server:
+        assert main([*words, "send-input", "--offload", server.url]) != 0
+    assert f"has no model {behind}_input; write it by multigraft export-tail" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
