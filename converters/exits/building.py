@@ -13,10 +13,11 @@ from multigraft.converters.exits.inserting import Inserted, with_exits, without_
 from multigraft.converters.exits.observing import observe
 from multigraft.converters.exits.places import Place, Places
 from multigraft.converters.exits.planning import Plan, plan_exits
+from multigraft.converters.exits.refitting import with_own_heads
 from multigraft.converters.graft.evidence import Evidence
 from multigraft.converters.job.progress import Report
 from multigraft.converters.network.multitask import MultiTaskModel
-from multigraft.converters.packing.finishing import Conversion
+from multigraft.converters.packing.finishing import Conversion, Finishing
 from multigraft.converters.settings.settings import Settings
 from multigraft.errors import ConfigurationError
 from multigraft.exits.policy import Exit
@@ -87,7 +88,8 @@ def calibrated(
         return conversion
     exits: dict[str, list[Exit]] = {}
     refused: list[Inserted] = []
-    for name, inserted in planned.inserted.items():
+    conversion, own = _with_own_heads(settings, planned, conversion, evidence, report)
+    for name, inserted in own.items():
         report(f"testing thresholds for the exits of {name}")
         frames = _testing(evidence[name])
         exits[name], without = calibrate(
@@ -112,15 +114,33 @@ def in_words(found: Exit) -> str:
     )
 
 
+def _with_own_heads(
+    settings: Settings, planned: PlannedExits, conversion: Conversion, evidence: Mapping[str, Evidence], report: Report
+) -> tuple[Conversion, dict[str, tuple[Inserted, ...]]]:
+    """Heads that suit the quantised network, and their exits."""
+    finishing, own = conversion.finishing, dict(planned.inserted)
+    for name, inserted in planned.inserted.items():
+        fits, tests = _fitting(evidence[name]), len(_testing(evidence[name]))
+        so_far = dataclasses.replace(conversion, finishing=finishing)
+        finishing, own[name] = with_own_heads(so_far, inserted, fits, _asked(settings), tests, report)
+    if finishing is None or finishing is conversion.finishing:
+        return conversion, own
+    return _cut_anew(conversion, finishing), own
+
+
 def _without(conversion: Conversion, refused: list[Inserted]) -> Conversion:
-    """Cut anew, from the same quantised graph."""
     finishing = conversion.finishing
     assert finishing is not None
+    fewer = without_exits(finishing.multitask, refused)
+    return _cut_anew(conversion, dataclasses.replace(finishing, multitask=fewer))
+
+
+def _cut_anew(conversion: Conversion, finishing: Finishing) -> Conversion:
+    """From the same quantised graph, but for heads; the errors of its layers are told already."""
     graph, prepared = finishing.quantised.graph, finishing.prepared
     if prepared.signs is not None:
         graph = with_binary_layers(graph, prepared.floating.boundaries.values())
-    fewer = dataclasses.replace(finishing, multitask=without_exits(finishing.multitask, refused))
-    return dataclasses.replace(fewer(graph), binary=conversion.binary)
+    return dataclasses.replace(finishing(graph, layers=conversion.layer_error), binary=conversion.binary)
 
 
 def _asked(settings: Settings) -> Asked:

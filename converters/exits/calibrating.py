@@ -47,10 +47,12 @@ def calibrate(
         mine[number :: len(inserted)] = True
         reach = mine & ~left
         planned = one.planned
-        sequence = sequence_of(planned.surenesses, share, int(reach.sum()))
+        # Of a marginal promise all frames count, and how many of them reach it says something of how many are wrong.
+        counted = int((reach if share.kind == "selective" else mine).sum())
+        sequence = sequence_of(planned.surenesses, share, counted)
         found = choose_threshold(sure[number][reach], agrees[number][reach], share, sequence, int(mine.sum()))
         if found is None:
-            report(f"warning: {_refusal(one, share, int(reach.sum()))}")
+            report(f"warning: {_refusal(one, share, counted, sure[number][reach], agrees[number][reach])}")
             refused.append(one)
             continue
         left |= sure[number] >= found.sureness
@@ -95,14 +97,30 @@ def _observed(
     return sure, agrees
 
 
-def _refusal(one: Inserted, asked: Asked, reached: int) -> str:
+def _refusal(one: Inserted, asked: Asked, counted: int, surenesses: Float64Array, agrees: Bools) -> str:
+    """Why no threshold was found: too few frames, or a head that answers otherwise once it is rounded.
+
+    Args:
+        one: The exit.
+        asked: What was.
+        counted: Frames that count for the promise.
+        surenesses: (n,) of the frames that reached it.
+        agrees: (n,) whether it answers them as the whole network does.
+    """
+    rate = one.planned.expected_rate
     needed = asked.least_frames
-    what = f"no threshold of {one.segment} is shown to disagree on at most {100 * asked.max_disagreement:g} %"
-    if asked.kind == "selective" and one.planned.expected_rate:
-        needed = round(needed / one.planned.expected_rate)
+    if asked.kind == "selective" and rate:
+        needed = round(needed / rate)
+    most = f"{100 * asked.max_disagreement:g} %"
+    what = f"no threshold of {one.segment} is shown to disagree on at most {most} of {one.task}"
+    said = f"{what} at {100 * asked.confidence:g} % with {counted:,} frames"
+    if counted < needed:
+        return f"{said}, {needed:,} are the least: it is left out; give more frames, or allow more"
+    surest = np.argsort(-surenesses, kind="stable")[: max(1, round(rate * len(agrees)))]
+    wrong = 1 - float(agrees[surest].mean())
     return (
-        f"{what} of {one.task} at {100 * asked.confidence:g} % with {reached:,} frames, {needed:,} are the least: "
-        "it is left out; give more frames, or allow more"
+        f"{said}: of the surest {len(surest):,}, which its plan lets exit, it answers {100 * wrong:.1f} % otherwise "
+        "once quantised: it is left out; allow more, or name another layer by exits.at"
     )
 
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from multigraft.converters.quantising.sound_ranges import step
 from multigraft.refit.ridge import STRENGTHS, RidgeSums
 from multigraft.tensors.arrays import Float64Array
 
@@ -71,6 +72,13 @@ def pooled(value: npt.NDArray[np.float32], grid: int) -> Rows:
     cells = value.reshape(channels, grid, height // grid, grid, width // grid)
     averages: Rows = cells.mean(axis=(2, 4)).reshape(-1)
     return averages
+
+
+def as_stored(features: Rows) -> Rows:
+    """Features of a fit, rounded to the int8 step of the range that they have together with zero."""
+    scale = step((float(features.min()), float(features.max())))
+    rounded: Rows = (np.rint(features / scale) * scale).astype(np.float32)
+    return rounded
 
 
 def fit_head(features: Rows, logits: Rows, grid: int) -> Head:

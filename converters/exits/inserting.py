@@ -9,11 +9,10 @@ import numpy as np
 import onnx
 from onnx import numpy_helper
 
-from multigraft.bundle.manifest import Task
 from multigraft.converters.exits.heads import Head
-from multigraft.converters.exits.places import split_at
 from multigraft.converters.exits.planning import Planned
 from multigraft.converters.network.multitask import MultiTaskModel, SegmentSpec
+from multigraft.converters.network.splitting import rejoined, split_segment
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,46 +36,42 @@ def with_exits(
     multitask: MultiTaskModel, task: str, exits: Sequence[Planned]
 ) -> tuple[MultiTaskModel, tuple[Inserted, ...]]:
     """The graph with the exits of one task, in running order."""
-    segments = list(multitask.segments)
     inserted: list[Inserted] = []
     model = onnx.ModelProto()
     model.CopyFrom(multitask.model)
-    needed = {t.name: list(t.segments) for t in multitask.tasks}
     # Of segments that earlier exits have split.
     last_part: dict[str, str] = {}
     for number, planned in enumerate(exits, 1):
-        whole = planned.place.segment
-        place = dataclasses.replace(planned.place, segment=last_part.get(whole, whole))
-        segments, second = split_at(segments, place)
-        if second:
-            last_part[whole] = second
-            for names in needed.values():
-                if place.segment in names:
-                    names.insert(names.index(place.segment) + 1, second)
+        place = planned.place
+        front = last_part.get(place.segment, place.segment)
+        if not place.ends_segment:
+            multitask, last_part[place.segment] = split_segment(multitask, front, place.tensor)
         output = _free(f"{task}/exit_{number}", {t for node in model.graph.node for t in (*node.input, *node.output)})
+        segments = list(multitask.segments)
         name = f"exit_{task}" if len(exits) == 1 else f"exit_{task}_{number}"
         name = _free(name, {s.name for s in segments})
-        position = next(i for i, s in enumerate(segments) if s.name == place.segment)
+        position = next(i for i, s in enumerate(segments) if s.name == front)
         segments.insert(position + 1, SegmentSpec(name, (place.tensor,), (output,)))
+        multitask = dataclasses.replace(multitask, segments=tuple(segments), early=(*multitask.early, output))
         nodes, constants = _nodes(place.tensor, place.shape, output, planned.head)
         model.graph.node.extend(nodes)
         model.graph.initializer.extend(constants)
         inserted.append(Inserted(task, name, output, planned))
-    tasks: tuple[Task, ...] = tuple(dataclasses.replace(t, segments=tuple(needed[t.name])) for t in multitask.tasks)
-    early = (*multitask.early, *(one.output for one in inserted))
-    found = dataclasses.replace(multitask, model=model, segments=tuple(segments), tasks=tasks, early=early)
-    return found, tuple(inserted)
+    return dataclasses.replace(multitask, model=model), tuple(inserted)
 
 
 def without_exits(multitask: MultiTaskModel, inserted: Sequence[Inserted]) -> MultiTaskModel:
-    """The graph without the segments of these exits; where they left, their tasks stay split."""
+    """The graph without the segments of these exits; what was split for them alone is whole again."""
     names = {one.segment for one in inserted}
     outputs = {one.output for one in inserted}
-    return dataclasses.replace(
+    fewer = dataclasses.replace(
         multitask,
         segments=tuple(s for s in multitask.segments if s.name not in names),
         early=tuple(name for name in multitask.early if name not in outputs),
     )
+    for place in (one.planned.place for one in inserted):
+        fewer = fewer if place.ends_segment else rejoined(fewer, place.tensor)
+    return fewer
 
 
 def _free(name: str, taken: Collection[str]) -> str:

@@ -1,4 +1,9 @@
-"""What heads are fitted on: every candidate's pooled tensor and the logits, of the joined graph in float."""
+"""What heads are fitted on: every candidate's pooled tensor and the logits, of the joined graph in float.
+
+A head of the finished bundle reads its features in int8. Where few of them differ much and the others little, what
+tells classes apart may lie below one step of that, and a head fitted on floats hangs on what it will never see. So
+features are rounded as they will be: a plan is honest then, and the ridge does not rely on what is lost.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +15,7 @@ import onnx
 from multigraft.bundle.manifest import Task
 from multigraft.converters.conversion.boundary_tensors import OnnxRunner
 from multigraft.converters.conversion.interpreters import Arrays
-from multigraft.converters.exits.heads import Rows, grids_of, pooled
+from multigraft.converters.exits.heads import Rows, as_stored, grids_of, pooled
 from multigraft.converters.exits.places import Place, Places
 from multigraft.converters.exits.planning import Candidate
 from multigraft.converters.job.over_frames import over_frames
@@ -26,7 +31,7 @@ TOLD_EVERY = 500
 def observe(
     multitask: MultiTaskModel, places: Places, task: Task, chosen: Sequence[Place], frames: Frames, report: Report
 ) -> tuple[list[Candidate], Rows]:
-    """Candidates with their features, and the logits (frames, classes) of the whole network.
+    """Candidates with their features, as int8 holds them, and the logits (frames, classes) of the whole network.
 
     Args:
         multitask: The joined graph, float.
@@ -55,7 +60,7 @@ def observe(
         if number % TOLD_EVERY == 0:
             report(f"exits of {task.name}: looked at {number:,} of {len(frames):,} frames")
     pairs = zip(options, rows, strict=True)
-    return [Candidate(place, grid, np.stack(row)) for (place, grid), row in pairs], np.stack(logits)
+    return [Candidate(place, grid, as_stored(np.stack(row))) for (place, grid), row in pairs], np.stack(logits)
 
 
 def _part_of(model: onnx.ModelProto, source: str, names: Sequence[str]) -> onnx.ModelProto:

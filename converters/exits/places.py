@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,7 +14,8 @@ from onnx import numpy_helper
 from multigraft.bundle.manifest import Task
 from multigraft.converters.network.leading_nodes import leading_nodes
 from multigraft.converters.network.multitask import MultiTaskModel, SegmentSpec
-from multigraft.converters.network.network import ACTIVATIONS, LINEAR, node_macs, node_weights
+from multigraft.converters.network.network import LINEAR, node_macs, node_weights
+from multigraft.converters.network.splitting import lone_tensors
 
 LEAST_SAVED = 0.05
 """Share of the task's MACs that has to lie behind an exit."""
@@ -96,49 +96,14 @@ class Places:
 
     def _within(self, segment: SegmentSpec, nodes: Sequence[onnx.NodeProto]) -> Iterator[tuple[str, int]]:
         """(tensor, MACs of the segment up to it) of those that alone are alive behind their node."""
-        last_use: dict[str, float] = {}
-        readers: dict[str, list[onnx.NodeProto]] = {}
-        for index, node in enumerate(nodes):
-            for name in node.input:
-                last_use[name] = index
-                readers.setdefault(name, []).append(node)
-        last_use |= dict.fromkeys(segment.outputs, float("inf"))
-        live, macs = set(segment.inputs), 0
+        alone, macs = dict(lone_tensors(nodes, segment)), 0
         candidate: tuple[str, int] | None = None
         for index, node in enumerate(nodes):
             if node.op_type in LINEAR and node_weights(node, self._constants) > 0 and candidate is not None:
                 yield candidate
                 candidate = None
             macs += self._macs(node)
-            live |= {o for o in node.output if o}
-            live = {n for n in live if last_use.get(n, -1.0) > index}
-            if len(live) != 1 or not macs:
-                continue
-            (name,) = live
-            if not any(reader.op_type in ACTIVATIONS for reader in readers.get(name, ())):
-                candidate = name, macs
+            if macs and index in alone:
+                candidate = alone[index], macs
         if candidate is not None and candidate[0] in segment.outputs:
             yield candidate
-
-
-def split_at(segments: Sequence[SegmentSpec], place: Place) -> tuple[list[SegmentSpec], str]:
-    """The segments with that of ``place`` in two, and the name of the second part; empty where it ends there anyway.
-
-    The first part keeps its name.
-    """
-    if place.ends_segment:
-        return list(segments), ""
-    names, number = {s.name for s in segments}, 2
-    stem = re.sub(r"_\d+$", "", place.segment)
-    stem = stem if stem in names else place.segment
-    while f"{stem}_{number}" in names:
-        number += 1
-    second = f"{stem}_{number}"
-    parts = []
-    for segment in segments:
-        if segment.name == place.segment:
-            parts.append(SegmentSpec(segment.name, segment.inputs, (place.tensor,)))
-            parts.append(SegmentSpec(second, (place.tensor,), segment.outputs))
-        else:
-            parts.append(segment)
-    return parts, second

@@ -48,6 +48,8 @@ class Planned:
         temperature: Divides its logits.
         surenesses: (n,) of the frames of the fit that reach it, each by a head fitted without it.
         expected_rate: Share of the frames that reach it which will take it, as far as these frames tell.
+        reach: (frames of the fit,) which of them reach it.
+        logits: (n, classes) of the whole network on those.
     """
 
     place: Place
@@ -56,6 +58,8 @@ class Planned:
     temperature: float
     surenesses: Float64Array
     expected_rate: float
+    reach: Bools
+    logits: Rows
 
 
 @dataclass(frozen=True)
@@ -122,7 +126,6 @@ class _Judge:
     ) -> None:
         self._candidates = candidates
         self._logits = logits
-        self._classes = logits.argmax(axis=1)
         self._task_macs = task_macs
         self._asked = asked
         self._frames = frames
@@ -137,7 +140,9 @@ class _Judge:
             if reach.sum() < LEAST_REACHING:
                 return None
             candidate, share = self._candidates[number], float(reach.mean())
-            planned, leave = _planned(candidate.place, self._fitted(number, reach), asked, round(portion * share))
+            fitted, testing = self._fitted(number, reach), round(portion * share)
+            logits = self._logits[reach]
+            planned, leave = _planned(candidate.place, fitted, asked, testing, portion, reach.copy(), logits)
             if planned.expected_rate == 0:
                 return None
             behind = self._task_macs - candidate.place.macs
@@ -149,19 +154,40 @@ class _Judge:
     def _fitted(self, number: int, reach: Bools) -> _Fitted:
         key = number, np.packbits(reach).tobytes()
         if key not in self._fits:
-            candidate, classes = self._candidates[number], self._classes[reach]
-            head = fit_head(candidate.features[reach], self._logits[reach], candidate.grid)
-            temperature = fit_temperature(head.predicted, classes)
-            sure = {rule: surenesses(head.predicted, rule, temperature) for rule in RULES}
-            self._fits[key] = _Fitted(head, head.predicted.argmax(axis=1) == classes, temperature, sure)
+            candidate = self._candidates[number]
+            self._fits[key] = _fitted(candidate.features[reach], self._logits[reach], candidate.grid)
         return self._fits[key]
 
 
-def _planned(place: Place, fitted: _Fitted, asked: Asked, frames: int) -> tuple[Planned, Bools]:
+def refitted(planned: Planned, features: Rows, asked: Asked, frames: int, every: int) -> Planned:
+    """An exit with a head for other features of the same place.
+
+    Args:
+        planned: The exit.
+        features: (n, features) of the frames that reach it.
+        asked: The promise of this exit.
+        frames: How many that reach it will test thresholds.
+        every: With those that took an earlier exit.
+    """
+    fitted = _fitted(features, planned.logits, planned.head.grid)
+    return _planned(planned.place, fitted, asked, frames, every, planned.reach, planned.logits)[0]
+
+
+def _fitted(features: Rows, logits: Rows, grid: int) -> _Fitted:
+    head, classes = fit_head(features, logits, grid), logits.argmax(axis=1)
+    temperature = fit_temperature(head.predicted, classes)
+    sure = {rule: surenesses(head.predicted, rule, temperature) for rule in RULES}
+    return _Fitted(head, head.predicted.argmax(axis=1) == classes, temperature, sure)
+
+
+def _planned(
+    place: Place, fitted: _Fitted, asked: Asked, frames: int, every: int, reach: Bools, logits: Rows
+) -> tuple[Planned, Bools]:
     """The exit by its best rule, and which of the frames that reach it leave."""
-    rates = {rule: expected_rate(sure, fitted.agrees, asked, frames) for rule, sure in fitted.surenesses.items()}
+    sure_by = fitted.surenesses.items()
+    rates = {rule: expected_rate(sure, fitted.agrees, asked, frames, every) for rule, sure in sure_by}
     rule = max(rates, key=rates.__getitem__)
     sure, rate = fitted.surenesses[rule], rates[rule]
     leave = np.zeros(len(sure), bool)
     leave[np.argsort(-sure, kind="stable")[: round(rate * len(sure))]] = True
-    return Planned(place, fitted.head, rule, fitted.temperature, sure, rate), leave
+    return Planned(place, fitted.head, rule, fitted.temperature, sure, rate, reach, logits), leave

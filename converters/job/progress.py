@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import sys
+import time
 from collections.abc import Callable, Iterator
 from typing import TextIO
 
@@ -18,6 +20,10 @@ LASTING = ("note: ", "warning: ")
 
 
 WARNING = LASTING[1]
+
+COUNTED_EVERY_S = 10.0
+"""Where no terminal shows them, lines that differ from those before in nothing but numbers come so often at most."""
+_NUMBERS = re.compile(r"[0-9][0-9.,]*")
 
 
 class Remembering:
@@ -47,7 +53,7 @@ def terminal_report(stream: TextIO | None = None) -> Iterator[Report]:
     """Yield a report that shows on ``stream`` (default standard error).
 
     On a terminal with rich installed the latest line is shown beside a spinner and disappears at the end; otherwise
-    each line is printed once.
+    each line is printed, but of those that count something up only some.
     """
     stream = stream or sys.stderr
     try:
@@ -71,7 +77,14 @@ def terminal_report(stream: TextIO | None = None) -> Iterator[Report]:
             yield beside_spinner
         return
 
+    counted, since = "", 0.0
+
     def plain(line: str) -> None:
+        nonlocal counted, since
+        what = _NUMBERS.sub("#", line)
+        if what == counted and not line.startswith(LASTING) and time.monotonic() < since + COUNTED_EVERY_S:
+            return
+        counted, since = what, time.monotonic()
         print(visible(line), file=stream, flush=True)
 
     yield plain

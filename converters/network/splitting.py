@@ -1,9 +1,10 @@
-"""Ends a segment at a tensor, so that what is behind it can be computed elsewhere."""
+"""Ends a segment at a tensor, so that a task can leave there, or what is behind it be computed elsewhere."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Iterator, Sequence
 
 import onnx
 
@@ -11,8 +12,6 @@ from multigraft.converters.network.leading_nodes import leading_nodes
 from multigraft.converters.network.multitask import MultiTaskModel, SegmentSpec
 from multigraft.converters.network.network import ACTIVATIONS
 from multigraft.errors import UsageError
-
-FRONT, BACK = "_front", "_back"
 
 
 def split_at(multitask: MultiTaskModel, tensor: str) -> MultiTaskModel:
@@ -29,42 +28,73 @@ def split_at(multitask: MultiTaskModel, tensor: str) -> MultiTaskModel:
         points = split_points(multitask, segment)
         names = [name for name in points if tensor in (name, name.partition("/")[2])]
         if names:
-            return _split(multitask, segment, names[0])
+            return split_segment(multitask, segment.name, names[0])[0]
     have = [name for segment in multitask.segments for name in split_points(multitask, segment)]
     raise UsageError(f"the graph cannot be split at {tensor!r}", f"choose from: {', '.join(have) or 'none'}")
 
 
 def split_points(multitask: MultiTaskModel, segment: SegmentSpec) -> list[str]:
-    """Tensors inside a segment that all its paths pass through, from its inputs on.
-
-    A tensor between a layer and its activation is none: both are computed as one on a device.
-    """
+    """Tensors inside a segment that all its paths pass through, from its inputs on."""
     if len(segment.inputs) != 1:
         return []
     nodes = leading_nodes(multitask.model.graph.node, segment.outputs, segment.inputs)
+    read = {name for node in nodes for name in node.input}
+    return [name for _, name in lone_tensors(nodes, segment) if name in read and name not in segment.outputs]
+
+
+def lone_tensors(nodes: Sequence[onnx.NodeProto], segment: SegmentSpec) -> Iterator[tuple[int, str]]:
+    """(index of the node, tensor) where that alone is alive behind the node.
+
+    A tensor between a layer and its activation is none: both are computed as one on a device.
+
+    Args:
+        nodes: Of the segment, in running order.
+        segment: It.
+    """
     last = {name: index for index, node in enumerate(nodes) for name in node.input}
-    readers: dict[str, list[onnx.NodeProto]] = {}
-    for node in nodes:
-        for name in node.input:
-            readers.setdefault(name, []).append(node)
-    live, found = set(segment.inputs), []
+    activated = {name for node in nodes if node.op_type in ACTIVATIONS for name in node.input}
+    live = set(segment.inputs)
     for index, node in enumerate(nodes):
         live |= {name for name in node.output if name}
-        live = {n for n in live if n in segment.outputs or last.get(n, -1) > index}
-        (only, *others) = live or {""}
-        is_point = not others and only in readers and only not in segment.outputs
-        if is_point and not any(reader.op_type in ACTIVATIONS for reader in readers[only]):
-            found.append(only)
-    return found
+        live = {name for name in live if name in segment.outputs or last.get(name, -1) > index}
+        if len(live) == 1 and live.isdisjoint(activated):
+            yield index, next(iter(live))
 
 
-def _split(multitask: MultiTaskModel, segment: SegmentSpec, tensor: str) -> MultiTaskModel:
-    front = SegmentSpec(segment.name + FRONT, segment.inputs, (tensor,))
-    back = SegmentSpec(segment.name + BACK, (tensor,), segment.outputs)
+def split_segment(multitask: MultiTaskModel, name: str, tensor: str) -> tuple[MultiTaskModel, str]:
+    """The same with one segment in two, and the name of the second part; the first keeps its own.
 
-    def replaced(names: Iterable[str]) -> tuple[str, ...]:
-        return tuple(n for name in names for n in ((front.name, back.name) if name == segment.name else (name,)))
+    Args:
+        multitask: The graph and its segments.
+        name: Of one of them.
+        tensor: All of its paths pass through it.
+    """
+    names, number = {s.name for s in multitask.segments}, 2
+    stem = re.sub(r"_\d+$", "", name)
+    stem = stem if stem in names else name
+    while f"{stem}_{number}" in names:
+        number += 1
+    whole = next(s for s in multitask.segments if s.name == name)
+    parts = SegmentSpec(name, whole.inputs, (tensor,)), SegmentSpec(f"{stem}_{number}", (tensor,), whole.outputs)
+    return _with(multitask, {name: parts}), parts[1].name
 
-    segments = tuple(s for whole in multitask.segments for s in ((front, back) if whole == segment else (whole,)))
-    tasks = tuple(dataclasses.replace(task, segments=replaced(task.segments)) for task in multitask.tasks)
+
+def rejoined(multitask: MultiTaskModel, tensor: str) -> MultiTaskModel:
+    """The same with two segments as one where a segment was split at ``tensor``, unless another one reads it, too."""
+    front = [s for s in multitask.segments if s.outputs == (tensor,)]
+    back = [s for s in multitask.segments if tensor in s.inputs]
+    if len(front) != 1 or len(back) != 1 or back[0].inputs != (tensor,):
+        return multitask
+    whole = SegmentSpec(front[0].name, front[0].inputs, back[0].outputs)
+    return _with(multitask, {front[0].name: (whole,), back[0].name: ()})
+
+
+def _with(multitask: MultiTaskModel, changed: dict[str, tuple[SegmentSpec, ...]]) -> MultiTaskModel:
+    """With other segments in the place of some, by their names."""
+
+    def named(names: Iterable[str]) -> tuple[str, ...]:
+        return tuple(s for name in names for s in ([p.name for p in changed[name]] if name in changed else [name]))
+
+    segments = tuple(part for s in multitask.segments for part in changed.get(s.name, (s,)))
+    tasks = tuple(dataclasses.replace(task, segments=named(task.segments)) for task in multitask.tasks)
     return dataclasses.replace(multitask, segments=segments, tasks=tasks)

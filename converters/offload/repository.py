@@ -39,7 +39,7 @@ def write_repository(folder: Path, manifest: Manifest, tail: Tail) -> list[Path]
     Raises:
         UsageError: One of them is there already.
     """
-    name = model_name(manifest, tail.task)
+    name = model_name(manifest, tail.task, tail.cut)
     models = {name: tail.model, name + DECODER: tail.decoder}
     for called in models:
         if (folder / called).exists():

@@ -24,6 +24,7 @@ from multigraft.converters.packing.finishing import (
 )
 from multigraft.converters.packing.quantised_agreement import QuantisedAgreement
 from multigraft.converters.packing.to_float import to_float
+from multigraft.converters.parting.cell_means import with_cell_means
 from multigraft.converters.parting.part import PARTING_FRAMES, Parting, part_outputs, with_parts
 from multigraft.converters.quantising.arithmetic_tail import decoding_tail
 from multigraft.converters.quantising.improve import Quantised, Quantising, quantise_well
@@ -92,6 +93,8 @@ def convert(
         floating, errors, count, signs = to_float(
             multitask, task_outputs, feeds, converter, work_dir, report, checkpoints, asked in AROUND_BINARY
         )
+        early = [floating.boundaries[name] for name in multitask.early]
+        floating = dataclasses.replace(floating, graph=with_cell_means(floating.graph, early))
         parting = Parting(floating)
         if precision in STATIC:
             some = [to_tflite_layout(f, floating.layouts) for f in feeds.spaced(PARTING_FRAMES)]

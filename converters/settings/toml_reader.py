@@ -87,7 +87,7 @@ def keys(kind: type) -> dict[str, dataclasses.Field[Any]]:
 def nearest(name: str, names: Iterable[str]) -> str:
     """A remedy for a wrong name: the nearest right one if there is one, else all of them."""
     names = list(names)
-    close = difflib.get_close_matches(name, names, 1, 0.5)
+    close = difflib.get_close_matches(name, names, 1)
     return f"did you mean {close[0]}" if close else f"choose from: {', '.join(names) or 'none'}"
 
 

@@ -8,6 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from multigraft.cli.offloading.offload_options import add_offload_arguments, client_of
 from multigraft.cli.shared.bundle_sources import add_source_argument, open_bundle_source
 from multigraft.cli.shared.engine_options import add_engine_arguments, open_engine
 from multigraft.cli.shared.json_text import json_text
@@ -48,6 +49,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="RATE[,ROUNDTRIP]",
         help="only say what each cut point costs on such a link to a server (docs/offload.md): 5mbit,20ms",
     )
+    parser.add_argument(
+        "--policy",
+        metavar="A,B",
+        help="only compare ways of answering with a server's help, on --runs frames: always-local, always-remote, "
+        "send-input, conditional; with --link as over that link",
+    )
+    parser.add_argument("--labelled", type=Path, metavar="FILE.npz", help="with --policy: frames and labels")
+    parser.add_argument(
+        "--table", default="45nm", help="with --policy: picojoules of the estimate, 45nm or as in 5,160 (default: 45nm)"
+    )
+    add_offload_arguments(parser)
     parser.add_argument("--no-memory", action="store_true", help="do not measure memory in fresh processes")
     parser.add_argument("--no-energy", action="store_true", help="do not look for a power sensor")
 
@@ -56,6 +68,10 @@ def execute(options: argparse.Namespace) -> int:
     """Measure, then print tables, or with ``--json`` everything as one object."""
     if options.rate:
         return _admit(options)
+    if options.policy is not None:
+        return _compare_policies(options)
+    if options.labelled is not None or client_of(options) is not None:
+        raise UsageError("--labelled and --offload belong to --policy", "add --policy always-local,conditional")
     if options.link is not None:
         return _split(options)
     for kind, *models in options.against:
@@ -148,6 +164,29 @@ def _split(options: argparse.Namespace) -> int:
     engine, tasks = open_engine(options)
     frames = first_frames(options.source, engine, tasks, min(MAX_FRAMES, options.warmup + options.runs))
     print_splits(engine, tasks, frames, options.runs, options.warmup, options.link, options.json)
+    return 0
+
+
+def _compare_policies(options: argparse.Namespace) -> int:
+    """Say what ways of answering with a server's help are worth."""
+    from multigraft.cli.offloading.policy_table import comparable, labelled_frames, policies_of, print_policies
+
+    if options.runs < 1 or options.warmup < 0:
+        raise UsageError(f"{options.runs} runs after {options.warmup} for warming up", "give at least 1 run")
+    policies_of(options.policy)
+    early, tasks = open_engine(options)
+    chosen = comparable(early, tasks)
+    options.no_exits = True
+    whole = open_engine(options)[0] if early.gates else early
+    if options.labelled is not None and options.source:
+        raise UsageError("--labelled has frames of its own", "leave --source out")
+    frames = [] if options.labelled is not None else first_frames(options.source, whole, tasks, options.runs)
+    for name in chosen:
+        labels = None
+        own = [frame[name] if isinstance(frame, dict) else frame for frame in frames]
+        if options.labelled is not None:
+            own, labels = labelled_frames(options.labelled, whole, name, options.runs)
+        print_policies(options, whole, early, name, own, labels)
     return 0
 
 

@@ -44,6 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--settings", metavar="TOML", help="the settings it was built with: the original networks are judged as well"
     )
     parser.add_argument("--tasks", metavar="A,B", help="judge these tasks only (default: all that fit the labels)")
+    parser.add_argument("--no-exits", action="store_true", help="take no early exits: whole networks answer all frames")
     add_interpreter_arguments(parser)
     add_trust_argument(parser)
 
@@ -59,7 +60,7 @@ def execute(options: argparse.Namespace) -> int:
     settings = None if options.settings is None else Settings.load(options.settings, trusts_code=options.trust_code)
     originals = {network.name: network for network in _originals(settings)}
     own = {name: n.answer for name, n in originals.items() if isinstance(n.answer, OwnFormat)}
-    engine = Engine(bundle, options.threads, options.backend, own=own)
+    engine = Engine(bundle, options.threads, options.backend, own=own, exits=not options.no_exits)
     tell_fallback(engine)
     names = list(chosen_tasks(engine.manifest, options.tasks) or (task.name for task in engine.manifest.tasks))
     judge = _of_classes if options.labelled.suffix.lower() == ".npz" else _of_boxes

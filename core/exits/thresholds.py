@@ -104,7 +104,9 @@ def sequence_of(surenesses: Float64Array, asked: Asked, frames: int) -> TestSequ
     Args:
         surenesses: (n,) of frames that reach the exit, n at least 1.
         asked: What will be asked.
-        frames: How many frames that reach the exit will test.
+        frames: How many frames will be counted: for a selective promise those that reach the exit, for a marginal one
+            all of them. The number that reach it must not place the risks of a marginal promise: what disagrees is
+            counted among them.
     """
     falling = np.sort(surenesses)[::-1]
     starts = STARTS if frames >= PLENTY * asked.least_frames else 1
@@ -151,7 +153,9 @@ def choose_threshold(
     return best if best is not None and best.taken else None
 
 
-def expected_rate(surenesses: Float64Array, agrees: Bools, asked: Asked, frames: int) -> float:
+def expected_rate(
+    surenesses: Float64Array, agrees: Bools, asked: Asked, frames: int, every: int | None = None
+) -> float:
     """Largest share of exits that ``frames`` frames would show, if they are as these are.
 
     Args:
@@ -159,6 +163,7 @@ def expected_rate(surenesses: Float64Array, agrees: Bools, asked: Asked, frames:
         agrees: (n,) whether the exit answers as the whole network does.
         asked: What will be asked.
         frames: How many that reach the exit will test.
+        every: With those that took an earlier exit; None if all reach this one.
     """
     order = np.argsort(-surenesses, kind="stable")
     rates = np.cumsum(~agrees[order]) / len(order)
@@ -168,7 +173,7 @@ def expected_rate(surenesses: Float64Array, agrees: Bools, asked: Asked, frames:
         taken = max(1, round(share * len(order)))
         # Half a frame more, since none that disagrees among few is no proof of none.
         disagreed = math.ceil((float(rates[taken - 1]) + 0.5 / len(order)) * frames)
-        trials = round(share * frames) if asked.kind == "selective" else frames
+        trials = round(share * frames) if asked.kind == "selective" else (frames if every is None else every)
         if trials and _is_kept(min(disagreed, trials), trials, asked.max_disagreement, risk):
             best = float(share)
     return best

@@ -56,6 +56,7 @@ class InferenceClient:
 
     Attributes:
         form: What the server is known to take; None until it took one.
+        bytes_sent: Of bodies of requests so far, those that were sent again among them.
     """
 
     def __init__(self, exchange: Exchange) -> None:
@@ -63,6 +64,7 @@ class InferenceClient:
         self._left = FORMS
         self._number = 0
         self.form: Form | None = None
+        self.bytes_sent = 0
 
     def close(self) -> None:
         """End the connection; another question makes a new one."""
@@ -136,6 +138,7 @@ class InferenceClient:
         body = head + tail
         if form == "deflate":
             body, headers["Content-Encoding"] = deflated(body), "deflate"
+        self.bytes_sent += len(body)
         numbers = sum(math.prod(shape) for shape in outputs.values())
         most = _BYTES_AROUND + _BYTES_A_NUMBER * numbers
         return self._exchange.ask("POST", f"{_path(model)}/infer", deadline, most, headers, body)

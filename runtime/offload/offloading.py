@@ -11,7 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from multigraft.errors import MultigraftError
 from multigraft.runtime.answers import Answer, Classification
@@ -20,12 +20,14 @@ from multigraft.runtime.offload.bit_depth import BitDepth
 from multigraft.runtime.offload.circuit_breaker import CircuitBreaker
 from multigraft.runtime.offload.exchange import ExchangeError
 from multigraft.runtime.offload.inference_client import InferenceClient, NotAnsweredError
+from multigraft.runtime.offload.packet import Packet
 from multigraft.runtime.offload.remote_task import RemoteTask, cut_of
-from multigraft.runtime.offload.wire import model_name, wire_tensors
+from multigraft.runtime.offload.wire import model_names, wire_tensors
 from multigraft.tensors.preparation import Frame
 
 RETRIES = 2
 FIRST_PAUSE_S = 0.02
+Sends = Literal["any", "cut", "input"]
 _BUDGET_SHARE = 0.5
 """Of a deadline that a request may take before it is sent in fewer bits."""
 
@@ -40,6 +42,7 @@ class Origin:
         bits: Of a value on the wire.
         bytes_sent: Of the packed values.
         seconds: From the request to the answer.
+        cut: The tensor that travelled; empty where none did.
     """
 
     is_remote: bool
@@ -47,6 +50,7 @@ class Origin:
     bits: int = 0
     bytes_sent: int = 0
     seconds: float = 0.0
+    cut: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """Plain data."""
@@ -66,6 +70,8 @@ class Offloading:
         deadline_s: Of a frame, seconds from its begin.
         below: Ask where the local answer's score is below, 0 to 1; None for all frames.
         bits: Of a value; None lets the link decide.
+        sends: What travels: the tensor at a ``cut`` point, the ``input``, or whichever the server has a model for, the
+            cut before the input.
         breaker: Makes what says when the server is left alone, a task.
 
     Attributes:
@@ -80,14 +86,25 @@ class Offloading:
         deadline_s: float,
         below: float | None = None,
         bits: int | None = None,
+        sends: Sends = "any",
         breaker: Callable[[], CircuitBreaker] = CircuitBreaker,
     ) -> None:
-        self._engine, self._client, self._below = engine, client, below
+        self._engine, self._client, self._below, self._sends = engine, client, below, sends
         self.deadline_s = deadline_s
         self._depth = BitDepth(deadline_s * _BUDGET_SHARE) if bits is None else BitDepth(deadline_s, bits, bits)
         self._tasks: dict[str, RemoteTask | None] = dict.fromkeys(tasks)
         self._breakers = {name: breaker() for name in tasks}
         self.ends: Counter[str] = Counter()
+
+    def reach(self) -> None:
+        """Look now which models the server has, in place of with the first frame.
+
+        Raises:
+            ExchangeError: It cannot be reached, or has none for a task.
+            UsageError: Its model reads no tensor of this bundle.
+        """
+        for name in self._tasks:
+            self._tasks[name] = self._found(name, time.monotonic() + self.deadline_s)
 
     def close(self) -> None:
         """End the connection."""
@@ -144,7 +161,7 @@ class Offloading:
             return None, Origin(False, "server left alone after failures")
         begun = time.monotonic()
         try:
-            told, bits, size = self._retried(name, frame, deadline)
+            told, packet = self._retried(name, frame, deadline)
         except MultigraftError as error:
             breaker.failed()
             if isinstance(error, NotAnsweredError) and not error.may_pass:
@@ -155,22 +172,33 @@ class Offloading:
         seconds = time.monotonic() - begun
         breaker.succeeded()
         self._depth.answered(seconds)
-        return told, Origin(True, "", bits, size, seconds)
+        return told, Origin(True, "", packet.bits, packet.packed.nbytes, seconds, packet.tensor)
 
-    def _asked(self, name: str, frame: Frame, deadline: float) -> tuple[Answer, int, int]:
+    def _asked(self, name: str, frame: Frame, deadline: float) -> tuple[Answer, Packet]:
         task = self._tasks[name]
         if task is None:
             task = self._tasks[name] = self._found(name, deadline)
         packet = task.packet(frame, self._depth.bits)
         outputs = self._client.infer(task.model, wire_tensors(packet), task.outputs, deadline)
-        return task.answer(outputs, frame), packet.bits, packet.packed.nbytes
+        return task.answer(outputs, frame), packet
 
     def _found(self, name: str, deadline: float) -> RemoteTask:
         manifest = self._engine.manifest
-        model = model_name(manifest, name)
-        return RemoteTask(self._engine, name, cut_of(manifest, name, self._client.inputs_of(model, deadline)))
+        refusal: NotAnsweredError | None = None
+        behind, whole = model_names(manifest, name)
+        for model in {"any": (behind, whole), "cut": (behind,), "input": (whole,)}[self._sends]:
+            try:
+                inputs = self._client.inputs_of(model, deadline)
+            except NotAnsweredError as error:
+                if error.may_pass:
+                    raise
+                refusal = refusal or error
+            else:
+                return RemoteTask(self._engine, name, cut_of(manifest, name, inputs))
+        assert refusal is not None
+        raise refusal
 
-    def _retried(self, name: str, frame: Frame, deadline: float) -> tuple[Answer, int, int]:
+    def _retried(self, name: str, frame: Frame, deadline: float) -> tuple[Answer, Packet]:
         """Ask again where that may help and there is time for it."""
         pause_s = FIRST_PAUSE_S
         for _ in range(RETRIES):

@@ -41,7 +41,7 @@ class RemoteTask:
     def __init__(self, engine: Engine, name: str, cut: str) -> None:
         manifest = engine.manifest
         check_cut(manifest, name, cut)
-        self.model = model_name(manifest, name)
+        self.model = model_name(manifest, name, cut)
         self._engine, self._places = engine, Places(manifest)
         task = manifest.task(name)
         self._source = manifest.inputs_of(name)[0]

@@ -20,12 +20,29 @@ from multigraft.tensors.arrays import Array
 BITS_SUFFIX = ":bits"
 LOW_SUFFIX = ":low"
 STEP_SUFFIX = ":step"
+WHOLE_SUFFIX = "_input"
+"""Of models that answer from the network input on: beside one that answers from a cut point, a server may hold it."""
 _DIGITS = 12
 _LONGEST = 48
 
 
-def model_name(manifest: Manifest, task: str) -> str:
-    """What a server calls the rest of a task: letters, digits and underscores; no two tasks have one name."""
+def model_name(manifest: Manifest, task: str, cut: str) -> str:
+    """What a server calls the rest of a task behind a cut: letters, digits and underscores.
+
+    No two tasks have one name. All of a task's cuts have the same but for the network input: which of them a server
+    answers from is its model's to say.
+    """
+    suffix = WHOLE_SUFFIX if cut == manifest.inputs_of(task)[0].tensor else ""
+    return _task_name(manifest, task) + suffix
+
+
+def model_names(manifest: Manifest, task: str) -> tuple[str, str]:
+    """What a server may call the rest of a task: behind a cut point, and from the network input on."""
+    name = _task_name(manifest, task)
+    return name, name + WHOLE_SUFFIX
+
+
+def _task_name(manifest: Manifest, task: str) -> str:
     said = f"{manifest.name}_{task}"
     plain = re.sub(r"[^A-Za-z0-9]+", "_", said)[:_LONGEST].strip("_")
     # What was left out of a name may be all that tells two tasks apart.

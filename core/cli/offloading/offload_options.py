@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from multigraft.runtime import Engine
+    from multigraft.runtime.offload.inference_client import InferenceClient
     from multigraft.runtime.offload.offloading import Offloading
 
 DEADLINE_MS = 500.0
@@ -57,6 +58,26 @@ def offloading_of(options: argparse.Namespace, engine: Engine, tasks: Sequence[s
     Raises:
         UsageError: An option is out of its range, or none of the tasks can be offloaded.
     """
+    if (client := client_of(options)) is None:
+        return None
+    from multigraft.runtime.offload.offloading import Offloading
+
+    return Offloading(
+        engine, offloadable(engine, tasks), client, deadline_s(options), options.offload_below, options.offload_bits
+    )
+
+
+def deadline_s(options: argparse.Namespace) -> float:
+    """Of a frame, seconds."""
+    return (DEADLINE_MS if options.offload_deadline is None else float(options.offload_deadline)) / 1000
+
+
+def client_of(options: argparse.Namespace) -> InferenceClient | None:
+    """The server that is named; None without one.
+
+    Raises:
+        UsageError: An option is out of its range, or given without a server.
+    """
     given = ("token_file", "ca", "deadline", "below", "bits")
     if options.offload is None:
         if any(getattr(options, f"offload_{name}") is not None for name in given):
@@ -64,10 +85,9 @@ def offloading_of(options: argparse.Namespace, engine: Engine, tasks: Sequence[s
         return None
     from multigraft.runtime.offload.exchange import Exchange
     from multigraft.runtime.offload.inference_client import InferenceClient
-    from multigraft.runtime.offload.offloading import Offloading
     from multigraft.runtime.offload.server_address import ServerAddress
 
-    deadline_ms = DEADLINE_MS if options.offload_deadline is None else options.offload_deadline
+    deadline_ms = deadline_s(options) * 1000
     if not 1 <= deadline_ms <= 3_600_000:
         raise UsageError(f"--offload-deadline is {deadline_ms:g}", "give 1 to 3600000 milliseconds")
     if options.offload_below is not None and not 0 <= options.offload_below <= 1:
@@ -77,9 +97,7 @@ def offloading_of(options: argparse.Namespace, engine: Engine, tasks: Sequence[s
     address = ServerAddress.parse(options.offload, options.offload_token_file, options.offload_ca)
     if address.tells_token:
         print(f"multigraft: the token goes to {address.shown} without encryption; write https://.", file=sys.stderr)
-    chosen = offloadable(engine, tasks)
-    client = InferenceClient(Exchange(address))
-    return Offloading(engine, chosen, client, deadline_ms / 1000, options.offload_below, options.offload_bits)
+    return InferenceClient(Exchange(address))
 
 
 def tell_ends(offloading: Offloading) -> None:

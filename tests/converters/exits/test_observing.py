@@ -21,4 +21,7 @@ def test_features_and_logits_are_those_of_the_network_alone() -> None:
     alone = second.run(second.prepare(shown), ["second/logits", "second/block"])
     np.testing.assert_allclose(logits, alone["second/logits"], rtol=1e-4, atol=1e-5)
     block = next(c for c in candidates if c.place.tensor == "second/block" and c.grid == 1)
-    np.testing.assert_allclose(block.features, alone["second/block"].mean(axis=(2, 3)), rtol=1e-4, atol=1e-5)
+    means = alone["second/block"].mean(axis=(2, 3))
+    step = (max(means.max(), 0) - min(means.min(), 0)) / 255
+    np.testing.assert_allclose(block.features, means, rtol=1e-4, atol=0.51 * step)
+    assert len(np.unique(block.features)) <= 256

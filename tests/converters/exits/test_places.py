@@ -28,7 +28,8 @@ def planned(multitask: MultiTaskModel, number: int, grid: int = 1) -> Planned:
     random = np.random.default_rng(number)
     features = random.normal(size=(50, size)).astype(np.float32)
     head = fit_head(features, features @ random.normal(size=(size, 3)).astype(np.float32), grid)
-    return Planned(place, head, "probability", 1.0, np.zeros(50), 0.5)
+    logits = np.zeros((50, 3), np.float32)
+    return Planned(place, head, "probability", 1.0, np.zeros(50), 0.5, np.ones(50, bool), logits)
 
 
 def test_places_lie_where_all_paths_meet(multitask: MultiTaskModel) -> None:
@@ -81,8 +82,25 @@ def test_exits_split_segments_and_compute_what_was_fitted(multitask: MultiTaskMo
         expected = pooled(values[tensor][0], head.grid) @ head.weight + head.bias
         np.testing.assert_allclose(values[one.output][0], expected, rtol=1e-4, atol=1e-5)
     fewer = without_exits(whole, inserted[:1])
-    assert "exit_digit_1" not in [s.name for s in fewer.segments]
+    assert [(s.name, s.inputs, s.outputs) for s in fewer.segments] == [
+        ("head_digit", ("digit/image",), ("digit/block",)),
+        ("exit_digit_2", ("digit/block",), ("digit/exit_2",)),
+        ("head_digit_3", ("digit/block",), ("digit/logits",)),
+    ]
     assert fewer.ends == ["digit/logits", "digit/exit_2"]
+    assert fewer.tasks[0].segments == ("head_digit", "head_digit_3")
+    for order in (inserted, inserted[::-1]):
+        none = without_exits(whole, order)
+        assert (none.segments, none.tasks, none.early) == (multitask.segments, multitask.tasks, ())
+
+
+def test_a_segment_stays_split_where_another_exit_leaves(multitask: MultiTaskModel) -> None:
+    whole, first = with_exits(multitask, "digit", [planned(multitask, 0)])
+    at_end = dataclasses.replace(planned(multitask, 0).place, ends_segment=True)
+    both, second = with_exits(whole, "digit", [dataclasses.replace(planned(multitask, 0), place=at_end)])
+    assert without_exits(both, first).tasks[0].segments == ("head_digit", "head_digit_2")
+    assert without_exits(both, second).segments == whole.segments
+    assert without_exits(both, [*first, *second]).segments == multitask.segments
 
 
 def test_the_softmax_is_left_to_the_exit() -> None:

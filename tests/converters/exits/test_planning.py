@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from multigraft.converters.exits.heads import FOLDS, Rows, fit_head
+from multigraft.converters.exits.heads import FOLDS, Rows, as_stored, fit_head
 from multigraft.converters.exits.places import Place
 from multigraft.converters.exits.planning import Candidate, plan_exits
-from multigraft.exits.thresholds import Asked
+from multigraft.exits.thresholds import Asked, expected_rate
 
 ASKED = Asked("selective", 0.02, 0.95)
 TOTAL = 1000
@@ -50,6 +50,33 @@ def test_every_frame_is_predicted_by_a_head_without_it() -> None:
     stretch = len(features) // FOLDS
     np.testing.assert_array_equal(head.predicted[:stretch], again.predicted[:stretch])
     assert (head.predicted[stretch:] != again.predicted[stretch:]).all()
+
+
+def test_a_head_says_of_itself_what_it_will_do_in_int8() -> None:
+    exact, logits = world()
+    noisy = exact + 0.6 * np.random.default_rng(7).normal(size=exact.shape).astype(np.float32)
+    # What is exact lies below one step of the range that it shares with what is noisy.
+    features = np.hstack([0.02 * exact, noisy])
+    stored = as_stored(features)
+    step = (features.max() - features.min()) / 255
+    assert len(np.unique(stored)) <= 257
+    assert np.abs(stored - features).max() <= 0.5001 * step
+    shown, said = 1000, {}
+    for name, given in (("float", features), ("stored", stored)):
+        head = fit_head(given[:shown], logits[:shown], 0)
+        does = np.mean((stored[shown:] @ head.weight + head.bias - logits[shown:]) ** 2)
+        said[name] = float(np.mean((head.predicted - logits[:shown]) ** 2) / does)
+    assert said["float"] < 0.5
+    assert said["stored"] == pytest.approx(1, abs=0.2)
+
+
+def test_a_marginal_promise_of_a_later_exit_counts_all_frames() -> None:
+    agrees = np.ones(1000, bool)
+    agrees[-20:] = False
+    sure, asked = np.linspace(1, 0, 1000), Asked("marginal", 0.02, 0.95)
+    # 2 % of the half that reaches it are 1 % of all.
+    assert expected_rate(sure, agrees, asked, 1000, 2000) == 1
+    assert expected_rate(sure, agrees, asked, 1000) < 1
 
 
 def test_the_earliest_place_that_knows_enough_wins() -> None:

@@ -131,7 +131,7 @@ def test_a_repository_is_written_and_a_device_answers_with_it(
     words = ["export-tail", str(device), str(grafted), "-o", str(repository)]
     assert main([*words, "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
-    name = model_name(bundle.manifest, "digit")
+    name = model_name(bundle.manifest, "digit", CUT)
     assert sorted(p.relative_to(repository).as_posix() for p in repository.rglob("*.*")) == [
         f"{name}/1/model.onnx",
         f"{name}/config.pbtxt",

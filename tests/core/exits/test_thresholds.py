@@ -91,3 +91,30 @@ def test_more_frames_are_expected_to_show_more_exits() -> None:
     rates = [expected_rate(sure, agrees, Asked("selective", 0.01, 0.95), frames) for frames in (200, 3000, 10_000)]
     assert rates[0] == 0
     assert 0 < rates[1] <= rates[2]
+
+
+def test_a_marginal_promise_of_two_exits_is_kept_and_gives_nothing_away() -> None:
+    random = np.random.default_rng(5)
+    size, asked = 400_000, Asked("marginal", 0.01, 0.95)
+    sures = [random.random(size) for _ in range(2)]
+    right = [random.random(size) > wrong * (1 - sure) ** 3 for sure, wrong in zip(sures, (0.08, 0.03), strict=True)]
+    share, kept, rates = asked.split(2), 0, []
+    for _ in range(RUNS):
+        fits, tests = random.integers(0, size, 1000), random.integers(0, size, 6000)
+        left_fits, left, gone = np.zeros(len(fits), bool), np.zeros(len(tests), bool), np.zeros(size, bool)
+        wrong = np.zeros(size, bool)
+        for number, (sure, agrees) in enumerate(zip(sures, right, strict=True)):
+            mine = tests[number::2]
+            reach = mine[~left[number::2]]
+            sequence = sequence_of(sure[fits[~left_fits]], share, len(mine))
+            found = choose_threshold(sure[reach], agrees[reach], share, sequence, len(mine))
+            if found is not None:
+                taken = ~gone & (sure >= found.sureness)
+                gone, wrong = gone | taken, wrong | (taken & ~agrees)
+                left |= sure[tests] >= found.sureness
+                left_fits |= sure[fits] >= found.sureness
+        kept += wrong.mean() <= asked.max_disagreement
+        rates.append(gone.mean())
+    assert kept >= 0.95 * RUNS
+    # With all frames known, all of them might leave.
+    assert np.mean(rates) > 0.9

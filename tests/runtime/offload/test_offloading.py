@@ -26,7 +26,7 @@ from multigraft.runtime.offload.inference_client import InferenceClient
 from multigraft.runtime.offload.offloading import Offloading
 from multigraft.runtime.offload.quantiser import real_values
 from multigraft.runtime.offload.server_address import ServerAddress
-from multigraft.runtime.offload.wire import model_name
+from multigraft.runtime.offload.wire import model_name, model_names
 from multigraft.tensors.arrays import Array
 from multigraft.tensors.preparation import Frame
 from multigraft.tensors.quantisation import dequantise
@@ -71,7 +71,7 @@ def models_of(engine: Engine, cut: str = CUT) -> Models:
         return {"digit/out": outputs}
 
     names = (cut, f"{cut}:bits", f"{cut}:low", f"{cut}:step")
-    return {model_name(engine.manifest, "digit"): (names, compute)}
+    return {model_name(engine.manifest, "digit", cut): (names, compute)}
 
 
 def offloading_to(engine: Engine, url: str, deadline_s: float = DEADLINE_S, **how: Any) -> Offloading:
@@ -191,13 +191,37 @@ def test_boxes_that_others_look_at_stay_those_they_looked_at(server: OipServer, 
     assert ("box" in origins["line"].why, bool(server.seen)) == (is_shared, not is_shared)
 
 
+def test_a_server_may_hold_both_models_of_a_task(built: Built) -> None:
+    engine = Engine(built.bundle)
+    frame = frames(1)[0]
+    local = engine.run(frame).answers
+    source = engine.manifest.inputs_of("digit")[0].tensor
+    behind, whole = models_of(engine), models_of(engine, source)
+    for held, sends, model in (
+        ({**behind, **whole}, "any", behind),
+        ({**behind, **whole}, "cut", behind),
+        ({**behind, **whole}, "input", whole),
+        (whole, "any", whole),
+        (whole, "cut", None),
+        (behind, "input", None),
+    ):
+        with oip_server(held) as server:
+            _, origins = offloading_to(engine, server.url, sends=sends).improve(
+                {"digit": frame}, local, time.monotonic()
+            )
+            asked = {path.split("/")[3] for method, path, _ in server.seen if method == "POST"}
+        assert asked == set(model or ())
+        assert origins["digit"].is_remote is (model is not None)
+        assert ("has no model" in origins["digit"].why) is (model is None)
+
+
 def test_no_two_tasks_have_one_name_on_a_server(built: Built) -> None:
     manifest = built.bundle.manifest
     long = dataclasses.replace(manifest, name="n" * 60)
-    names = [model_name(manifest, task) for task in ("a_b", "a-b", "a b", "../a/b", "数字", "文字")]
-    names += [model_name(long, task) for task in ("digit", "garment")]
+    names = [name for task in ("a_b", "a-b", "a b", "../a/b", "数字", "文字") for name in model_names(manifest, task)]
+    names += [name for task in ("digit", "garment") for name in model_names(long, task)]
     assert len(set(names)) == len(names)
-    assert all(re.fullmatch("[A-Za-z0-9_]{12,90}", name) for name in names)
+    assert all(re.fullmatch("[A-Za-z0-9_]{12,96}", name) for name in names)
 
 
 def test_a_token_that_others_can_read_is_told(

@@ -1,0 +1,145 @@
+"""What ``multigraft bench --policy`` prints: ways of answering with and without a server, on the same frames."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING, Any
+
+from multigraft.cli.offloading.offload_options import client_of, deadline_s, offloadable
+from multigraft.cli.shared.json_text import json_text
+from multigraft.cli.shared.table import print_table
+from multigraft.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from multigraft.runtime import Engine
+    from multigraft.runtime.energy.estimate import Table
+    from multigraft.runtime.offload.inference_client import InferenceClient
+    from multigraft.runtime.offload.offloading import Offloading
+    from multigraft.runtime.offload.policies import Tally
+
+
+def policies_of(text: str) -> list[str]:
+    """Names of policies, as ``--policy`` has them.
+
+    Raises:
+        UsageError: One of them is none.
+    """
+    from multigraft.runtime.offload.policies import POLICIES
+
+    names = list(dict.fromkeys(name.strip() for name in text.split(",")))
+    for name in names:
+        if name not in POLICIES:
+            raise UsageError(f"there is no policy {name!r}", f"choose from: {', '.join(POLICIES)}")
+    return names
+
+
+def labelled_frames(path: Path, engine: Engine, task: str, most: int) -> tuple[list[Any], list[int]]:
+    """Frames and the right class of each.
+
+    Raises:
+        InputError: The file holds none.
+    """
+    from multigraft.converters.network.labelled import load_labelled
+    from multigraft.tensors.preparation import row_shape
+
+    rows = row_shape(engine.manifest.inputs_of(task)[0].preprocessing)
+    labelled = load_labelled(path, task, rows)
+    return list(labelled.frames[:most]), [int(label) for label in labelled.labels[:most]]
+
+
+def comparable(engine: Engine, tasks: Sequence[str] | None) -> list[str]:
+    """Classifications that a server could answer.
+
+    Raises:
+        UsageError: There is none.
+    """
+    manifest = engine.manifest
+    kinds = {t.name: t.kind for t in manifest.tasks if t.answer is None and t.name not in engine.own}
+    found = [name for name in offloadable(engine, tasks) if kinds.get(name) == "classification"]
+    if not found:
+        raise UsageError("no task answers with a class, which policies are compared by", "name a classification")
+    return found
+
+
+def print_policies(
+    options: argparse.Namespace, engine: Engine, early: Engine, task: str, frames: Sequence[Any],
+    labels: Sequence[int] | None,
+) -> None:  # fmt: skip
+    """Measure and print.
+
+    Args:
+        options: As parsed: ``policy``, ``link``, ``table``, ``warmup`` and those of the server.
+        engine: Without early exits.
+        early: With them.
+        task: A classification.
+        frames: Of that task.
+        labels: The right class of each; None where nobody knows.
+
+    Raises:
+        UsageError: A policy is unknown or needs a server that is not named, the link is none, or there are no frames.
+        ExchangeError: The server is not there, or has no model for a policy.
+    """
+    from multigraft.runtime.energy.estimate import table_of
+    from multigraft.runtime.offload.link import Link
+    from multigraft.runtime.offload.offloading import Offloading
+    from multigraft.runtime.offload.policies import CONDITIONAL, POLICIES, compare_policies
+
+    policies, table = policies_of(options.policy), table_of(options.table)
+    link = None if options.link is None else Link.parse(options.link)
+    if client_of(options) is None and (asking := [name for name in policies if POLICIES[name] is not None]):
+        raise UsageError(f"policy {asking[0]} asks a server", "name it: --offload http://server:8000")
+    if not frames:
+        raise UsageError("there are no frames to measure on", "give at least one")
+
+    def connect(one: Engine, policy: str) -> tuple[Offloading, InferenceClient]:
+        client, sends = client_of(options), POLICIES[policy]
+        assert client is not None and sends is not None
+        below = options.offload_below if policy == CONDITIONAL else None
+        offloading = Offloading(one, [task], client, deadline_s(options), below, options.offload_bits, sends)
+        offloading.reach()
+        return offloading, client
+
+    tallies = compare_policies(
+        policies, engine, early, task, frames, connect,
+        labels=labels, link=link, table=table, warmup=options.warmup,
+    )  # fmt: skip
+    if options.json:
+        from multigraft.runtime.machine import Machine
+
+        told = {"task": task, "frames": len(frames), "machine": Machine.here(engine.model.backend).to_json()}
+        told |= {"link": None if link is None else vars(link), "server": options.offload, "table": table.name}
+        print(json_text({**told, "policies": [tally.to_json() for tally in tallies]}, indent=1))
+        return
+    _print(options, engine, task, tallies, table)
+
+
+def _print(options: argparse.Namespace, engine: Engine, task: str, tallies: Sequence[Tally], table: Table) -> None:
+    from multigraft.runtime.machine import Machine
+
+    figures = [tally.to_json() for tally in tallies]
+    is_labelled = figures[0]["accuracy"] is not None
+    judged = "accuracy" if is_labelled else "agreement"
+    head = ("policy", judged, "exits", "from the server", "bytes sent", "time (ms), median", "p90", "device (µJ)")
+    rows = [
+        (
+            f["policy"],
+            *(f"{100 * f[share]:.1f} %" for share in (judged, "exit_rate", "server_rate")),
+            f"{f['bytes_sent']:,.0f}",
+            *(f"{f['time_us'][p] / 1000:,.2f}" for p in ("p50", "p90")),
+            f"{f['estimated_device_energy_j'] * 1e6:,.1f}",
+        )
+        for f in figures
+    ]
+    over = f" over {options.link}" if options.link else ""
+    print_table(f"{task}: {figures[0]['frames']} frames by each policy{over}, a frame each", head, rows)
+    for figure in figures:
+        for why, count in figure["local_because"].items():
+            print(f"{figure['policy']}: {count:,} of {figure['frames']:,} answers local ({why}).")
+    of = "the labels" if is_labelled else "the answers of the whole network on this device"
+    print(f"Compared with {of}. Machine: {Machine.here(engine.model.backend)}, {options.threads} threads.")
+    if options.link:
+        print("Times on the link are computed from the bytes of requests; server and device were measured.")
+    print(f"Energy is an estimate of what the device computes (table {table.name}); the radio is not in it.")

@@ -1,0 +1,162 @@
+"""Policies are compared on the same frames, and every figure is of what its policy did."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from multigraft.bundle.bundle import Bundle
+from multigraft.cli.main import main
+from multigraft.runtime import Engine
+from multigraft.runtime.answers import Classification
+from multigraft.runtime.energy.estimate import TABLES, estimate
+from multigraft.runtime.offload.wire import model_name
+from multigraft.tensors.arrays import Array
+from tests.exit_bundle import EXIT, build, policy
+from tests.runtime.offload.oip_server import Models, OipServer, oip_server
+
+FRAMES = 40
+CUT, INPUT = "trunk/conv3", "image"
+OTHER = 3
+"""What the server answers, whatever it is asked."""
+ALL = "always-local,always-remote,send-input,conditional"
+
+
+def frames() -> Array:
+    return np.random.default_rng(3).integers(0, 256, (FRAMES, 28, 28), np.uint8)
+
+
+def bundle(threshold: float) -> Bundle:
+    return build(policy(threshold), ("garment",), is_split=True)
+
+
+def halving() -> float:
+    """A threshold by which half of the frames leave."""
+    engine = Engine(bundle(0.0))
+    scores = []
+    for frame in frames():
+        answer = engine.run(frame).answers["garment"]
+        assert isinstance(answer, Classification)
+        scores.append(answer.score)
+    return float(np.median(scores))
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    np.save(tmp_path / "frames.npy", frames())
+    return bundle(halving()).write(tmp_path / "home.graft")
+
+
+def models(engine: Engine) -> Models:
+    def compute(_: dict[str, Array]) -> dict[str, Array]:
+        outputs = np.zeros((1, 10), np.float32)
+        outputs[0, OTHER] = 9
+        return {"garment/out": outputs}
+
+    found = {}
+    for cut in (CUT, INPUT):
+        names = (cut, f"{cut}:bits", f"{cut}:low", f"{cut}:step")
+        found[model_name(engine.manifest, "garment", cut)] = names, compute
+    return found
+
+
+def compared(path: Path, server: OipServer, capsys: pytest.CaptureFixture[str], *more: str) -> dict[str, Any]:
+    words = ["bench", str(path), "--policy", ALL, "--runs", str(FRAMES), "--warmup", "1", "--json", *more]
+    words += [] if "--labelled" in more else ["--source", str(path.parent / "frames.npy")]
+    assert main([*words, "--offload", server.url, "--offload-deadline", "20000"]) == 0
+    told: dict[str, Any] = json.loads(capsys.readouterr().out)
+    return {one["policy"]: one for one in told["policies"]}
+
+
+def test_figures_are_of_what_each_policy_did(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    early, whole = Engine(path), Engine(path, exits=False)
+    table, manifest = TABLES["45nm"], whole.manifest
+    left = [bool(early.run(frame).exits) for frame in frames()]
+    assert 0.3 < np.mean(left) < 0.7
+    others = [early.run(frame).answers["garment"] for frame in frames()]
+    truths = [whole.run(frame).answers["garment"] for frame in frames()]
+    assert all(isinstance(answer, Classification) for answer in (*others, *truths))
+    right = [truth.index for truth in truths]  # type: ignore[union-attr]
+    with oip_server(models(whole)) as server:
+        told = compared(path, server, capsys, "--link", "5mbit,20ms")
+        bodies = sum(int(headers["content-length"]) for method, _, headers in server.seen if method == "POST")
+    local, remote, sent, mixed = (told[name] for name in ALL.split(","))
+    assert (local["agreement"], local["bytes_sent"], local["server_rate"], local["exit_rate"]) == (1, 0, 0, 0)
+    for one in (remote, sent):
+        assert one["agreement"] == pytest.approx(np.mean([truth == OTHER for truth in right]))
+        assert (one["server_rate"], one["exit_rate"], one["local_because"]) == (1, 0, {})
+    mine = [o.index if is_early else OTHER for o, is_early in zip(others, left, strict=True)]  # type: ignore[union-attr]
+    assert mixed["agreement"] == pytest.approx(np.mean(np.array(mine) == right))
+    assert mixed["exit_rate"] == np.mean(left) == 1 - mixed["server_rate"]
+    assert mixed["local_because"] == {"early exit": sum(left)}
+    assert mixed["bytes_sent"] == pytest.approx(remote["bytes_sent"] * (1 - np.mean(left)), rel=0.1)
+    # The frame for warming up goes along in what the server has seen.
+    assert (remote["bytes_sent"] + sent["bytes_sent"] + mixed["bytes_sent"]) * FRAMES <= bodies
+    for one in (remote, sent):
+        assert one["time_us"]["min"] > 20_000 + one["bytes_sent"] * 0.8 / 0.625
+    assert mixed["time_us"]["min"] < 20_000
+    parts = estimate(manifest, tuple(s.name for s in manifest.segments), table).segments_j
+    assert local["estimated_device_energy_j"] == pytest.approx(sum(parts.values()) - parts[EXIT])
+    assert remote["estimated_device_energy_j"] == pytest.approx(parts["trunk"] + parts["trunk_2"])
+    assert sent["estimated_device_energy_j"] == 0
+    assert parts["trunk"] < mixed["estimated_device_energy_j"] < sum(parts.values())
+
+
+def test_labels_make_it_accuracy(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    labelled = path.parent / "labelled.npz"
+    np.savez(labelled, frames=frames(), labels=np.full(FRAMES, OTHER))
+    with oip_server(models(Engine(path))) as server:
+        told = compared(path, server, capsys, "--labelled", str(labelled))
+    assert told["always-remote"]["accuracy"] == told["send-input"]["accuracy"] == 1
+    assert told["conditional"]["accuracy"] >= told["conditional"]["server_rate"]
+    assert told["always-local"]["accuracy"] == told["always-remote"]["agreement"]
+
+
+def test_a_server_that_fails_leaves_local_answers_and_is_told(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with oip_server(models(Engine(path))) as server:
+        server.refusal = 503
+        told = compared(path, server, capsys)
+        for name in ("always-remote", "send-input"):
+            assert (told[name]["agreement"], told[name]["server_rate"]) == (1, 0)
+            assert sum(told[name]["local_because"].values()) == FRAMES
+        words = ["bench", str(path), "--policy", "always-remote", "--runs", "2", "--offload", server.url]
+        assert main([*words, "--offload-deadline", "1000"]) == 0
+    out = capsys.readouterr().out
+    assert "always-remote: 2 of 2 answers local" in out and "the radio is not in it" in out
+
+
+def test_a_server_that_is_not_there_or_lacks_a_model_is_no_policy(
+    path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["bench", str(path), "--runs", "2", "--policy"]
+    assert main([*words, "always-remote", "--offload", "http://127.0.0.1:9"]) != 0
+    assert "http://127.0.0.1:9" in capsys.readouterr().err
+    engine = Engine(path)
+    behind = model_name(engine.manifest, "garment", CUT)
+    with oip_server({behind: models(engine)[behind]}) as server:
+        assert main([*words, "send-input", "--offload", server.url]) != 0
+    assert f"has no model {behind}_input; write it by multigraft export-tail" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--policy", "always-lokal"], "there is no policy 'always-lokal'; choose from: always-local"),
+        (["--policy", "conditional"], "policy conditional asks a server; name it"),
+        (["--policy", "always-local", "--link", "5"], "5 is no link"),
+        (["--policy", "always-local", "--table", "45mm"], "there is no table 45mm"),
+        (["--policy", "always-local", "--runs", "0"], "0 runs"),
+        (["--policy", "always-local", "--labelled", "nothing.npz"], "nothing.npz"),
+        (["--offload", "http://127.0.0.1:9"], "belong to --policy"),
+        (["--labelled", "some.npz"], "belong to --policy"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(
+    words: list[str], said: str, path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["bench", str(path), *words]) == 2
+    assert said in capsys.readouterr().err
