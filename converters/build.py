@@ -35,6 +35,7 @@ from multigraft.converters.importing.importer import load_task
 from multigraft.converters.job.checkpoints import Checkpoints
 from multigraft.converters.job.failed_step import reason_of
 from multigraft.converters.job.progress import Remembering, Report, silent
+from multigraft.converters.job.search_progress import SearchProgress
 from multigraft.converters.network.advice import advice_on_frames
 from multigraft.converters.network.frames import Frames
 from multigraft.converters.network.multitask import MultiTaskModel
@@ -56,7 +57,7 @@ from multigraft.converters.similarity.representations import (
     measure_similarity,
     union_of,
 )
-from multigraft.converters.thinning.search import with_thinning
+from multigraft.converters.thinning.search import expect_thinning, with_thinning
 from multigraft.errors import ConfigurationError
 from multigraft.refit.refit_plan import Refit
 
@@ -123,7 +124,8 @@ def graft(
     Raises:
         MultigraftError: Anything in the settings, models or frames that is not as it has to be.
     """
-    report = Remembering(report)
+    report = SearchProgress(remembering := Remembering(report))
+    expect_thinning(report, settings)
     _check_refinement(settings)
     collected = Collected.open(settings.statistics) if settings.statistics else None
     networks = import_networks(settings, report)
@@ -133,14 +135,14 @@ def graft(
     similarity = _similarity(settings, networks, evidence, collected, saved, report)
     outcome = _plan(settings, networks, evidence, collected, similarity, saved, report)
     if not settings.graft.thin.is_none:
-        options = _search_options(settings, saved)
+        options = SearchOptions.of(settings, saved)
         outcome = with_thinning(outcome, networks, evidence, settings.graft.thin, options, report)
-    plan = proved(outcome.chosen, networks, evidence, _search_options(settings))
+    plan = proved(outcome.chosen, networks, evidence, SearchOptions.of(settings))
     message = outcome.message + _judgement(plan, outcome, settings)
     outcome = dataclasses.replace(outcome, message=message, promised=plan)
     report(outcome.message)
     multitask = assemble(networks, plan, _provenance(settings, evidence, collected, outcome))
-    return Grafted(networks, evidence, similarity, outcome, multitask, collected, tuple(report.warnings))
+    return Grafted(networks, evidence, similarity, outcome, multitask, collected, tuple(remembering.warnings))
 
 
 def build(
@@ -321,7 +323,7 @@ def _plan(
         budget.prefer,
         settings.least_agreements,
     )
-    options = _search_options(settings, saved)
+    options = SearchOptions.of(settings, saved)
     refitted: Mapping[str, Candidate] = {}
     if settings.refit is not None:
         refitted = grafts_of(Refit.open(settings.refit), networks, evidence, options)
@@ -338,12 +340,6 @@ def _plan(
     chosen = distill_plan(outcome.chosen, networks, evidence, options, report)
     message = f"{explain(chosen, outcome.front, outcome.evaluated, limits)}; refined by distillation"
     return dataclasses.replace(outcome, chosen=chosen, front=(*outcome.front, chosen), message=message)
-
-
-def _search_options(settings: Settings, saved: SavedEvaluations | None = None) -> SearchOptions:
-    budget, tolerances = settings.budget, {t.name: t.tolerance for t in settings.tasks}
-    given = budget.confidence, tolerances, settings.graft.seed, settings.graft.share, budget.min_agreement, saved
-    return SearchOptions(*given, settings.least_agreements)
 
 
 def _provenance(

@@ -16,6 +16,7 @@ from multigraft.converters.graft.join import Join
 from multigraft.converters.graft.lineage import lineage
 from multigraft.converters.graft.refit import LayerFit, clamp_bounds, refit
 from multigraft.converters.graft.tail import Tail, grafted_answers, renamed_input, tail_behind, tail_of
+from multigraft.converters.job.effort import MEDIUM
 from multigraft.converters.network.frames import Frames
 from multigraft.converters.network.frontier import Frontier, shapes_of
 from multigraft.converters.network.network import (
@@ -27,9 +28,8 @@ from multigraft.converters.network.network import (
 
 REFIT_BYTES = 3 * 2**28
 MIN_REFIT_FRAMES = 64
-MAX_REFIT_MACS = 30_000_000_000
 """The refit uses fewer frames, but not fewer than these, where activations are so large that memory is short, and about
-as many as MAX_REFIT_MACS multiply-accumulates run, where networks are so large that time is."""
+as many as :attr:`Effort.refit_macs` run, where networks are so large that time is."""
 
 REFIT_RUNS = 4
 """What a refit costs in runs of the network on its frames: two are runs, the rest goes into solving."""
@@ -65,7 +65,7 @@ class Candidate:
 
 
 def make_tail(
-    join: Join, donor: Network, target: Network, frames: Frames, seed: int = 0
+    join: Join, donor: Network, target: Network, frames: Frames, seed: int = 0, refit_macs: int = MEDIUM.refit_macs
 ) -> tuple[Tail, tuple[LayerFit, ...], Adapter | None]:
     """Graft on the given unlabeled frames; returns the target's own part, how its layers went, and its adapter."""
     if isinstance(join.target_point, Frontier):
@@ -76,7 +76,7 @@ def make_tail(
     rest = target.nodes[cut.node_index + 1 :]
     if join.method in ("exact", "raw"):
         return tail_of(renamed_input(rest, cut.name, source), target.constants, source, target), (), None
-    frames = frames[: refit_frames(target, cut)]
+    frames = frames[: refit_frames(target, cut, refit_macs)]
     original = target.run(target.prepare(frames), [cut.name])[cut.name].astype(np.float32)
     received = donor.run(donor.prepare(frames), [source])[source].astype(np.float32)
     adapter = None
@@ -92,12 +92,12 @@ def make_tail(
     return tail_of(renamed_input(nodes, cut.name, source), constants, source, target), solved.layers, None
 
 
-def refit_frames(target: Network, cut: CutPoint) -> int:
+def refit_frames(target: Network, cut: CutPoint, refit_macs: int) -> int:
     """How many frames the refit can hold: the largest tensor behind the cut four times (before and after a layer, in
     the original and in the grafted network)."""
     behind = (o for n in target.nodes[cut.node_index :] for o in n.output if o)
     largest = max(int(np.prod(target.shapes[o])) for o in behind)
-    return max(MIN_REFIT_FRAMES, min(REFIT_BYTES // (4 * 4 * largest), MAX_REFIT_MACS // max(target.macs, 1)))
+    return max(MIN_REFIT_FRAMES, min(REFIT_BYTES // (4 * 4 * largest), refit_macs // max(target.macs, 1)))
 
 
 def evaluate(
@@ -109,9 +109,10 @@ def evaluate(
     confidence: float = 0.95,
     tolerance: float | None = None,
     seed: int = 0,
+    refit_macs: int = MEDIUM.refit_macs,
 ) -> Candidate:
     """Graft on the fit frames and measure agreement with the original network on the held-out ones."""
-    tail, layers, adapter = make_tail(join, donor, target, evidence.fit, seed)
+    tail, layers, adapter = make_tail(join, donor, target, evidence.fit, seed, refit_macs)
     return judge(join, tail, donor, target, evidence, confidence, tolerance, layers, adapter)
 
 

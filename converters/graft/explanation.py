@@ -9,6 +9,9 @@ from multigraft.converters.graft.missed_budget import in_words
 from multigraft.converters.graft.sharing_plan import UNSHARED, Limits, SharingPlan
 from multigraft.converters.network.network import Network
 
+APART = "; the bundle holds the networks side by side"
+"""What ends a sentence where nothing is shared."""
+
 NOTHING_FITS = "no two networks have representations that fit together"
 
 _FIRST = {"weights": "smallest plan", "macs": "plan of fewest MACs", "latency": "fastest plan on this machine"}
@@ -97,15 +100,14 @@ def _reason(
         return f"{_FIRST[limits.prefer]} with an agreement bound of at least {asked}: {chosen.describe()}{kept}"
     if not evaluated:
         return f"nothing shared: {untried}"
-    apart = "the bundle holds the networks side by side"
     best = max(c.agreement.lower_bound if c.agreement else 0.0 for c in evaluated)
     if not any(limits.keeps(c.join.target, c.agreement) for c in evaluated):
-        return f"nothing shared: no graft keeps an agreement bound of {asked} (the best reaches {best:.3f}); {apart}"
+        return f"nothing shared: no graft keeps an agreement bound of {asked} (the best reaches {best:.3f}){APART}"
     kept_plans = [p for p in considered if p.grafts and limits.keeps_agreement(p)]
     if not kept_plans:
         return (
             f"nothing shared: no graft that keeps an agreement bound of {asked} (the best reaches {best:.3f}) has "
-            f"fewer weights or MACs than the networks apart; {apart}"
+            f"fewer weights or MACs than the networks apart{APART}"
         )
     by_macs = limits.prefer != "macs"
     other = min(kept_plans, key=lambda p: (p.macs, p.weights) if by_macs else (p.weights, p.macs))
@@ -121,7 +123,7 @@ def _reason(
         remedy = f"it misses {in_words([m for m in limits.missed(other) if m.key != 'min_agreement'])}"
     return (
         f"nothing shared: {other.describe()} keeps a bound of {other.lower_bound:.3f} with {difference} than the "
-        f"networks apart, but {remedy}; {apart}"
+        f"networks apart, but {remedy}{APART}"
     )
 
 

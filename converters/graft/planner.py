@@ -12,6 +12,7 @@ from multigraft.converters.graft.plan_latency import PlanLatency
 from multigraft.converters.graft.search import SearchOptions, Similarity, candidates, choose_donor
 from multigraft.converters.graft.sharing_plan import UNSHARED, Limits, PlanningResult, SharingPlan
 from multigraft.converters.job.progress import Report, silent
+from multigraft.converters.job.search_progress import SearchProgress
 from multigraft.converters.network.network import Network
 
 
@@ -34,7 +35,7 @@ def plan_sharing(
     Raises:
         ConfigurationError: A share override names a layer that cannot be shared.
     """
-    latency = PlanLatency(networks)
+    latency, progress = PlanLatency(networks), SearchProgress.of(report)
     # Timings differ from build to build: only where they are asked for may they decide what is on the front.
     is_timed = limits.prefer == "latency"
 
@@ -44,6 +45,7 @@ def plan_sharing(
     nothing = shown(SharingPlan({}, sum(n.weights for n in networks), sum(n.macs for n in networks)))
     chosen, front, considered, evaluated, donors = nothing, [nothing], [], [], []
     cost = cost_of_plans(limits, latency)
+    best = BestSoFar(nothing, limits, progress)
     left = list(networks)
     share, given = options.share or {}, given or {}
     while len(left) > 1:
@@ -56,7 +58,10 @@ def plan_sharing(
             if (ready := given.get(target.name)) is not None:
                 grafts = [ready] if ready.join.donor == donor.name else []
             else:
-                grafts = list(candidates(donor, target, evidence[target.name], similarity, options, report))
+                grafts = []
+                for graft in candidates(donor, target, evidence[target.name], similarity, options, progress):
+                    grafts.append(graft)
+                    best.see(chosen.with_graft(target, graft))
             evaluated += grafts
             forced = target.name in share and bool(grafts)
             if forced:
@@ -66,6 +71,7 @@ def plan_sharing(
         front = pareto([*front, *round_front], limits)
         considered += round_front
         chosen = pick(round_front, limits, cost, forced=bool(share)) or chosen
+        best.see(chosen)
         left = [n for n in left if n is not donor and n.name not in chosen.grafts]
     if chosen not in front:
         front = [*front, chosen]
@@ -73,6 +79,35 @@ def plan_sharing(
     chosen, front = timed(chosen, latency), [timed(plan, latency) for plan in front]
     message = explain(chosen, considered, evaluated, limits, why_untried(networks, share, NOTHING_FITS))
     return PlanningResult(chosen, tuple(front), tuple(evaluated), tuple(donors), message, limits)
+
+
+class BestSoFar:
+    """Tells a search's progress of the smallest plan seen that keeps the budget.
+
+    Args:
+        apart: The networks as they came.
+        limits: The budget.
+        progress: It.
+    """
+
+    def __init__(self, apart: SharingPlan, limits: Limits, progress: SearchProgress) -> None:
+        self._apart, self._limits, self._progress = apart, limits, progress
+        self._least = self._cost(apart)
+
+    def see(self, plan: SharingPlan) -> None:
+        """Look at one more."""
+        limits, apart = self._limits, self._apart
+        if not (limits.keeps_agreement(plan) and limits.fits(plan) and self._cost(plan) < self._least):
+            return
+        self._least = self._cost(plan)
+        weights, macs = plan.weights / max(apart.weights, 1), plan.macs / max(apart.macs, 1)
+        self._progress.best(
+            f"{weights:.2f} of the weights and {macs:.2f} of the MACs at an agreement bound of {plan.lower_bound:.3f}"
+        )
+
+    def _cost(self, plan: SharingPlan) -> tuple[int, int]:
+        # What is fastest is timed at the end: timing every plan would take as long as some searches.
+        return (plan.weights, plan.macs) if self._limits.prefer == "weights" else (plan.macs, plan.weights)
 
 
 def timed(plan: SharingPlan, latency: Callable[[SharingPlan], float]) -> SharingPlan:

@@ -6,6 +6,7 @@ import functools
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Self
 
 from multigraft.bundle.manifest import Relation
 from multigraft.converters.graft.adapter import is_joinable
@@ -14,8 +15,11 @@ from multigraft.converters.graft.evidence import Evidence
 from multigraft.converters.graft.join import Join, Method
 from multigraft.converters.graft.lineage import Lineage, lineage
 from multigraft.converters.graft.saved_evaluations import SavedEvaluations
+from multigraft.converters.job.effort import EFFORTS, MEDIUM, Effort
 from multigraft.converters.job.progress import Report, silent
+from multigraft.converters.job.search_progress import SearchProgress
 from multigraft.converters.network.network import CutPoint, Network
+from multigraft.converters.settings.settings import Settings
 from multigraft.errors import ConfigurationError
 
 Similarity = Callable[[str, str], float]
@@ -25,13 +29,8 @@ SMALL_MACS = 50_000_000
 """Networks up to this size are searched at every cut point with every method; in larger ones the deepest cut point that
 keeps the agreement asked for is looked for by halving, with fewer methods."""
 
-MAX_HALVINGS = 4
-"""At most one of 31 cut points is then left untried; evaluating one of a large network takes long."""
-
-SEARCH_MACS = 1_000_000_000_000
 MIN_HALVINGS = 2
-"""Fewer are halved, but not fewer than these, where evaluating them would take more multiply-accumulates than
-SEARCH_MACS, which are about a minute's on two cores."""
+"""Of the cut points of large networks, however long evaluating them takes."""
 
 TIE = 0.01
 HOPELESS = 0.5
@@ -50,6 +49,7 @@ class SearchOptions:
         enough: A relative whose raw sharing has at least this agreement bound is not refitted at that point.
         saved: Where evaluated grafts are kept while a build runs, or None.
         enough_of: Task to its ``enough`` where that is another.
+        effort: What the search may spend on large networks.
     """
 
     confidence: float = 0.95
@@ -59,6 +59,14 @@ class SearchOptions:
     enough: float = 1.0
     saved: SavedEvaluations | None = None
     enough_of: Mapping[str, float] = field(default_factory=dict)
+    effort: Effort = MEDIUM
+
+    @classmethod
+    def of(cls, settings: Settings, saved: SavedEvaluations | None = None) -> Self:
+        """Those of a settings file."""
+        budget, tolerances = settings.budget, {t.name: t.tolerance for t in settings.tasks}
+        given = budget.confidence, tolerances, settings.graft.seed, settings.graft.share, budget.min_agreement, saved
+        return cls(*given, settings.least_agreements, EFFORTS[settings.graft.effort])
 
     def enough_for(self, task: str) -> float:
         """``enough``, or what is of one task alone."""
@@ -108,13 +116,15 @@ def candidates(
     tolerance = (options.tolerances or {}).get(target.name)
     is_small = max(donor.macs, target.macs) <= SMALL_MACS
     groups = [list(group) for _, group in itertools.groupby(joins, key=lambda j: j.target_point.name)]
-    halvings = _affordable_halvings(target, evidence)
+    halvings = _affordable_halvings(target, evidence, options.effort)
     depths = _Depths(len(groups), every=is_small or forced is not None, halvings=halvings)
-    if not depths.every and halvings < min(MAX_HALVINGS, len(groups).bit_length()):
+    if not depths.every and halvings < min(MEDIUM.halvings, len(groups).bit_length()):
         report(
             f"{target.name} takes {target.macs / 1e9:.1f} G multiply-accumulates: of {len(groups)} cut points the "
-            f"search looks at {halvings}; --share {target.name}=LAYER tries another"
+            f"search looks at {halvings}; --effort high looks at more, and --share {target.name}=LAYER tries another"
         )
+    progress, stage = SearchProgress.of(report), (donor.name, target.name)
+    progress.expect(stage, depths.total(len(joins)))
     done, enough = 0, options.enough_for(target.name)
     for group in depths:
         best = bound = 0.0
@@ -128,14 +138,17 @@ def candidates(
                 best = max(best, candidate.agreement.value)
                 bound = max(bound, candidate.agreement.lower_bound)
             yield candidate
+            progress.done(stage)
         depths.judge(best >= HOPELESS, bound >= enough)
+    progress.finish(stage)
 
 
-def _affordable_halvings(target: Network, evidence: Evidence) -> int:
-    """How many cut points of a large network can be evaluated within SEARCH_MACS, as a refit at the first one costs."""
-    refitted = min(len(evidence.fit), refit_frames(target, target.cut_points[0])) if target.cut_points else 0
+def _affordable_halvings(target: Network, evidence: Evidence, effort: Effort) -> int:
+    """How many cut points of a large network can be evaluated, if each costs what a refit at the first one does."""
+    cuts = target.cut_points[:1]
+    refitted = min([len(evidence.fit), *(refit_frames(target, cut, effort.refit_macs) for cut in cuts)])
     each = (REFIT_RUNS * refitted + len(evidence.accept)) * max(target.macs, 1)
-    return max(MIN_HALVINGS, min(MAX_HALVINGS, SEARCH_MACS // max(each, 1)))
+    return max(MIN_HALVINGS, min(effort.halvings, effort.search_macs // max(each, 1)))
 
 
 class _Depths:
@@ -148,7 +161,7 @@ class _Depths:
         halvings: How many at most.
     """
 
-    def __init__(self, points: int, every: bool, halvings: int = MAX_HALVINGS) -> None:
+    def __init__(self, points: int, every: bool, halvings: int) -> None:
         self._points, self.every = points, every
         self._low, self._high = 0, points
         self._most = self._left = halvings
@@ -191,10 +204,11 @@ def _evaluate(
         confidence=options.confidence,
         tolerance=tolerance,
         seed=options.seed,
+        refit_macs=options.effort.refit_macs,
     )
     if options.saved is None:
         return how()
-    decisive = min(options.confidence, evidence.most_confidence), tolerance, options.seed
+    decisive = min(options.confidence, evidence.most_confidence), tolerance, options.seed, options.effort.refit_macs
     return options.saved.graft(join, (donor, target), (evidence.fit, evidence.accept), decisive, how)
 
 

@@ -103,12 +103,15 @@ class SharingPlan:
                 for name, c in sorted(self.grafts.items())
             ]
         )
-        parts += [
+        return "; ".join([*parts, *([self.describe_thinned()] if self.thinned else [])])
+
+    def describe_thinned(self) -> str:
+        """Which networks have fewer channels, and what is left of them."""
+        return "; ".join(
             f"{name} thinned to {100 * t.network.weights / t.weights:.0f} % of its weights and "
             f"{100 * t.network.macs / max(t.macs, 1):.0f} % of its MACs"
             for name, t in sorted(self.thinned.items())
-        ]
-        return "; ".join(parts)
+        )
 
 
 @dataclass(frozen=True)

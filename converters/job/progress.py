@@ -1,4 +1,4 @@
-"""One line of progress at a time: a spinner on a terminal, plain lines elsewhere."""
+"""One line of progress at a time: a spinner and a bar on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -24,6 +24,12 @@ WARNING = LASTING[1]
 COUNTED_EVERY_S = 10.0
 """Where no terminal shows them, lines that differ from those before in nothing but numbers come so often at most."""
 _NUMBERS = re.compile(r"[0-9][0-9.,]*")
+_SEARCHED = re.compile(r"search: step (\d+) of about (\d+)(?:, best so far: (.*))?")
+
+
+def search_line(done: int, total: int, best: str = "") -> str:
+    """The line that a terminal shows as a bar: steps done, about how many there are, and the best point so far."""
+    return f"search: step {done} of about {total}" + (f", best so far: {best}" if best else "")
 
 
 class Remembering:
@@ -52,29 +58,13 @@ def silent(line: str) -> None:
 def terminal_report(stream: TextIO | None = None) -> Iterator[Report]:
     """Yield a report that shows on ``stream`` (default standard error).
 
-    On a terminal with rich installed the latest line is shown beside a spinner and disappears at the end; otherwise
-    each line is printed, but of those that count something up only some.
+    On a terminal with rich installed the latest line is shown beside a spinner, under it how far a search is, and both
+    disappear at the end; otherwise each line is printed, but of those that count something up only some.
     """
     stream = stream or sys.stderr
-    try:
-        from rich.console import Console
-        from rich.text import Text
-    except Exception:
-        # Missing or broken: it is no more than an ornament.
-        Console = None  # type: ignore[assignment,misc]
-    if Console is not None and stream.isatty():
-        console = Console(file=terminal_of(stream))
-        with console.status("") as status:
-
-            def beside_spinner(line: str) -> None:
-                # As a text, not as markup: a name may hold brackets.
-                shown = Text(visible(line))
-                if line.startswith(LASTING):
-                    console.print(shown)
-                else:
-                    status.update(shown)
-
-            yield beside_spinner
+    if stream.isatty() and _can_draw():
+        with _drawn(terminal_of(stream)) as report:
+            yield report
         return
 
     counted, since = "", 0.0
@@ -88,3 +78,44 @@ def terminal_report(stream: TextIO | None = None) -> Iterator[Report]:
         print(visible(line), file=stream, flush=True)
 
     yield plain
+
+
+def _can_draw() -> bool:
+    try:
+        from rich import console, live, progress, text  # noqa: F401
+    except Exception:
+        # Missing or broken: it is no more than an ornament.
+        return False
+    return True
+
+
+@contextlib.contextmanager
+def _drawn(terminal: TextIO) -> Iterator[Report]:
+    from rich.console import Console, Group
+    from rich.live import Live
+    from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+    from rich.text import Text
+
+    # Texts, not markup: a name may hold brackets.
+    column = TextColumn("{task.description}", markup=False)
+    lines = Progress(SpinnerColumn(), column)
+    bars = Progress(
+        BarColumn(), TextColumn("{task.completed:.0f} of about {task.total:.0f}"), TimeElapsedColumn(), column
+    )
+    latest = lines.add_task("", total=None)
+    searched = bars.add_task("", visible=False)
+    console = Console(file=terminal)
+
+    def report(line: str) -> None:
+        shown = visible(line)
+        if line.startswith(LASTING):
+            console.print(Text(shown))
+        elif (match := _SEARCHED.fullmatch(shown)) is not None:
+            done, total, best = int(match[1]), int(match[2]), match[3]
+            description = f"best so far: {best}" if best else ""
+            bars.update(searched, completed=done, total=total, description=description, visible=done < total)
+        else:
+            lines.update(latest, description=shown)
+
+    with Live(Group(lines, bars), console=console, transient=True, refresh_per_second=8):
+        yield report

@@ -16,6 +16,7 @@ from typing import Any, Literal, Self, get_args
 
 from multigraft.agreement.binomial import frames_needed
 from multigraft.answers.kind import KINDS, Kind
+from multigraft.converters.job.effort import EffortLevel
 from multigraft.converters.settings.answer_settings import AnswerSettings
 from multigraft.converters.settings.cascade_settings import CascadeSettings
 from multigraft.converters.settings.convert_settings import ConvertSettings
@@ -205,6 +206,11 @@ class GraftSettings:
         "least that keeps min_agreement; a table TASK = SHARE for each task on its own.",
         THIN,
         default_factory=ThinShares,
+    )
+    effort: EffortLevel = key(
+        "How long the search of large networks may take: low, medium or high; see docs/thinning.md.",
+        choice(*get_args(EffortLevel)),
+        default="medium",
     )
 
 

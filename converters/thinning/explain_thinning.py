@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
-from multigraft.converters.graft.explanation import exceeded
+from multigraft.converters.graft.explanation import APART, exceeded
 from multigraft.converters.graft.sharing_plan import PlanningResult, SharingPlan
 
 
 def explain_thinning(
-    chosen: SharingPlan, outcome: PlanningResult, tried: Sequence[SharingPlan], named: Collection[str] = ()
+    chosen: SharingPlan,
+    outcome: PlanningResult,
+    tried: Sequence[SharingPlan],
+    named: Collection[str] = (),
+    nearest: SharingPlan | None = None,
 ) -> str:
     """One sentence.
 
@@ -18,20 +22,27 @@ def explain_thinning(
         outcome: Of the search that thins nothing.
         tried: All plans with thinned networks.
         named: Tasks whose share was given as a number.
+        nearest: Of all that was made, what has most to spare or misses the agreement budget least; None without any.
     """
     limits = outcome.limits
     if not chosen.thinned:
-        best = max((p.lower_bound for p in tried), default=None)
-        why = "no channels can go" if best is None else "no thinned plan that keeps the budget costs less"
-        if best is None and (grafted := sorted(set(named) & chosen.grafts.keys())):
+        why = "no thinned plan that keeps the budget costs less" if tried else "no channels can go"
+        if not tried and nearest is not None:
+            shown = f"{nearest.describe_thinned()} shows a bound of {nearest.lower_bound:.3f}"
+            why = f"no narrower network keeps the budget with something to spare for int8 ({shown})"
+        if not tried and (grafted := sorted(set(named) & chosen.grafts.keys())):
             donor = chosen.grafts[grafted[0]].join.donor
             why = f"{grafted[0]} stands on the trunk of {donor}, whose share is that of both, so name {donor} instead"
         return f"{outcome.message}; nothing thinned: {why}"
     kept = "" if limits.keeps_agreement(chosen) else ", which was asked for and misses the agreement budget"
+    # Where grafts were tried and none is taken, the sentence begins with why.
+    is_alone = outcome.evaluated and not (chosen.grafts or outcome.chosen.grafts or kept)
+    alone = f"{outcome.message.partition(APART)[0]}; " if is_alone else ""
     beside = [_beside("sharing alone", [outcome.chosen] if outcome.chosen.grafts else [], chosen)]
     beside.append(_beside("thinning alone", [p for p in tried if not p.grafts and limits.keeps_agreement(p)], chosen))
     more = "".join(f"; {text}" for text in beside if text)
-    return f"{chosen.describe()}{kept}{more}{exceeded(chosen, limits)}"
+    said = f"{alone}thinning alone is better: {chosen.describe_thinned()}" if alone else chosen.describe()
+    return f"{said}{kept}{more}{exceeded(chosen, limits)}"
 
 
 def _beside(name: str, plans: Sequence[SharingPlan], chosen: SharingPlan) -> str:

@@ -13,11 +13,10 @@ from typing import Protocol, TypeVar
 
 import numpy as np
 
+from multigraft.converters.job.effort import MEDIUM
 from multigraft.converters.thinning.allot import allot_within
 from multigraft.converters.thinning.survey import Survey
 from multigraft.tensors.arrays import Float64Array
-
-ROUNDS = 4
 
 FIRST_SLOPE = 0.15
 """Part of answers that differ, over the root of the squared error, before anything is known of a task."""
@@ -86,6 +85,7 @@ def narrowest(
     losses: Sequence[Losses],
     made: Callable[[Sequence[int], str], Made | None],
     macs: float = 1.0,
+    rounds: int = MEDIUM.rounds,
 ) -> Made | None:
     """The cheapest tree of a few rounds that keeps what every task has to show; None where no channel can go.
 
@@ -94,6 +94,7 @@ def narrowest(
         losses: Of its tasks, in the order of ``found``.
         made: Makes and judges a tree of so many channels of each group; the text says how far it goes.
         macs: As :attr:`multigraft.converters.thinning.allot.Cost.macs`.
+        rounds: At most.
     """
     rooms = np.array([task.room for task in losses])
     if not found.groups or rooms.min() <= 0:
@@ -104,9 +105,9 @@ def narrowest(
     tried: set[tuple[int, ...]] = set()
     for _ in range(ATTEMPTS):
         widths = tuple(allot_within(found, allowed, macs))
-        if len(tried) == ROUNDS or (widths in tried and beyond is None):
+        if len(tried) == rounds or (widths in tried and beyond is None):
             break
-        tree = None if widths in tried else made(widths, f"(round {len(tried) + 1} of at most {ROUNDS})")
+        tree = None if widths in tried else made(widths, f"(round {len(tried) + 1} of at most {rounds})")
         if tree is None:
             # No other channel goes for so little: more may, up to what was too much.
             allowed = allowed * MOST_GROWTH if beyond is None else np.sqrt(allowed * beyond)

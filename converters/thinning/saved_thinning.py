@@ -12,6 +12,7 @@ import numpy.typing as npt
 import onnx
 
 from multigraft.converters.graft.saved_evaluations import SavedEvaluations
+from multigraft.converters.job.effort import MEDIUM, Effort
 from multigraft.converters.job.progress import Report, silent
 from multigraft.converters.network.frames import Frames
 from multigraft.converters.network.network import Network
@@ -30,20 +31,23 @@ class SavedThinning:
         saved: Where steps are kept; None keeps none.
         seed: Picks the rows where not all are used.
         report: Takes a line for each step.
+        effort: What a survey may spend.
     """
 
-    def __init__(self, saved: SavedEvaluations | None, seed: int = 0, report: Report = silent) -> None:
-        self._saved, self._seed, self._report = saved, seed, report
+    def __init__(
+        self, saved: SavedEvaluations | None, seed: int = 0, report: Report = silent, effort: Effort = MEDIUM
+    ) -> None:
+        self._saved, self._seed, self._report, self._effort = saved, seed, report, effort
 
     def survey(self, network: Network, frames: Frames, outputs: Sequence[int]) -> Survey:
         """As :func:`multigraft.converters.thinning.survey.survey`."""
 
         def do() -> Survey:
-            return survey(network, frames, self._seed, self._report, outputs)
+            return survey(network, frames, self._seed, self._report, outputs, self._effort.probed_macs)
 
         if self._saved is None:
             return do()
-        options = self._seed, *outputs
+        options = self._seed, self._effort.probed_macs, *outputs
         return _survey_from(network, self._saved.step("survey", network, frames, options, lambda: _survey_bytes(do())))
 
     def thinned(self, found: Survey, widths: Sequence[int], frames: Frames) -> Thinned:

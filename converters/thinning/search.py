@@ -14,12 +14,15 @@ from multigraft.agreement.agreement import Agreement
 from multigraft.converters.graft.candidate import Candidate, agreement_of, whole_agreement
 from multigraft.converters.graft.evidence import Evidence
 from multigraft.converters.graft.plan_latency import PlanLatency
-from multigraft.converters.graft.planner import cost_of_plans, pareto, pick, timed
+from multigraft.converters.graft.planner import BestSoFar, cost_of_plans, pareto, pick, timed
 from multigraft.converters.graft.search import SearchOptions
 from multigraft.converters.graft.sharing_plan import Limits, PlanningResult, SharingPlan
+from multigraft.converters.job.effort import EFFORTS
 from multigraft.converters.job.progress import Report, silent
+from multigraft.converters.job.search_progress import SearchProgress
 from multigraft.converters.network.network import Network
 from multigraft.converters.network.thinned_network import ThinnedNetwork
+from multigraft.converters.settings.settings import Settings
 from multigraft.converters.settings.thin_shares import Share, ThinShares
 from multigraft.converters.similarity.representations import union_of
 from multigraft.converters.thinning.allot import allot
@@ -31,6 +34,10 @@ from multigraft.converters.thinning.tree import ThinnedTree, Tree
 
 class ThinningSearch:
     """Thins the trees of plans, each once.
+
+    Attributes:
+        best: Sees every plan that is made.
+        nearest: Of these, the one that has most to spare or misses the agreement budget least; None before any.
 
     Args:
         networks: All, as they came.
@@ -52,37 +59,34 @@ class ThinningSearch:
     ) -> None:
         self._networks = {n.name: n for n in networks}
         self._evidence, self._shares, self._options = evidence, shares, options
-        self._limits, self._report = limits, report
-        self._steps = SavedThinning(options.saved, options.seed, report)
+        self._limits, self._report = limits, SearchProgress.of(report)
+        self._steps = SavedThinning(options.saved, options.seed, report, options.effort)
+        apart = SharingPlan({}, sum(n.weights for n in networks), sum(n.macs for n in networks))
+        self.best = BestSoFar(apart, limits, self._report)
+        self.nearest: SharingPlan | None = None
         self._done: dict[tuple[object, ...], tuple[Tree, ThinnedTree | None]] = {}
 
     def thinned(self, plan: SharingPlan) -> SharingPlan:
         """``plan`` with every tree as narrow as was asked for, or as its answers allow."""
-        grafts, whole = dict(plan.grafts), {}
-        weights = macs = 0
         for root in self._networks.values():
             if root.name in plan.grafts:
                 continue
             on_it = {name: g for name, g in plan.grafts.items() if g.join.donor == root.name}
-            if (made := self._tree(root, on_it)) is None:
-                weights += root.weights + sum(g.own_weights for g in on_it.values())
-                macs += root.macs + sum(g.own_macs for g in on_it.values())
-                continue
-            whole[root.name] = made.root
-            grafts |= made.grafts
-            weights += made.weights
-            macs += made.macs
-        return dataclasses.replace(plan, weights=weights, macs=macs).with_grafts(grafts, whole)
+            tree = Tree(root, on_it, self._networks)
+            if (made := self._tree(tree, plan)) is not None:
+                plan = _with_tree(plan, tree, made)
+        return plan
 
-    def _tree(self, root: Network, grafts: Mapping[str, Candidate]) -> ThinnedTree | None:
-        key = (root.name, *sorted((name, id(g)) for name, g in grafts.items()))
+    def _tree(self, tree: Tree, plan: SharingPlan) -> ThinnedTree | None:
+        key = (tree.root.name, *sorted((name, id(g)) for name, g in tree.grafts.items()))
         if key not in self._done:
-            tree = Tree(root, grafts, self._networks)
+            self._report.expect(key, self._options.effort.rounds + 1)
             # The tree is kept with its result, so that no other graft can get the id of one of its own.
-            self._done[key] = tree, self._searched(tree)
+            self._done[key] = tree, self._searched(tree, plan, key)
+            self._report.finish(key)
         return self._done[key][1]
 
-    def _searched(self, tree: Tree) -> ThinnedTree | None:
+    def _searched(self, tree: Tree, plan: SharingPlan, stage: tuple[object, ...]) -> ThinnedTree | None:
         asked = self._asked(tree)
         if asked == "none":
             return None
@@ -92,6 +96,7 @@ class ThinningSearch:
         self._report(f"look at channels of {label}")
         outputs = [len(self._networks[task].outputs) for task in tree.tasks]
         found = self._steps.survey(joined, frames, outputs)
+        self._report.done(stage)
         macs = 0.0 if self._limits.prefer == "weights" else 1.0
 
         def made(widths: Sequence[int], how_far: str) -> ThinnedTree | None:
@@ -101,11 +106,20 @@ class ThinningSearch:
                 return None
             network, grafts = tree.parted(thinned.network)
             root = ThinnedNetwork(network, None, thinned.layers, tree.root.weights, tree.root.macs)
-            return self._judged(tree, root, grafts)
+            judged = self._judged(tree, root, grafts)
+            self._see(_with_tree(plan, tree, judged))
+            self._report.done(stage)
+            return judged
 
         if asked == "auto":
-            return narrowest(found, self._losses(tree), made, macs)
+            return narrowest(found, self._losses(tree), made, macs, self._options.effort.rounds)
         return made(allot(found, asked, macs), f"to {100 * asked:g} %")
+
+    def _see(self, plan: SharingPlan) -> None:
+        self.best.see(plan)
+        spare = self._limits.spare
+        if self.nearest is None or spare(plan) > spare(self.nearest):
+            self.nearest = plan
 
     def _losses(self, tree: Tree) -> list[Losses]:
         """What each task of ``tree`` may lose, and what it shows before anything is thinned."""
@@ -135,6 +149,22 @@ class ThinningSearch:
         return ThinnedTree(dataclasses.replace(root, agreement=own), judged)
 
 
+def _with_tree(plan: SharingPlan, tree: Tree, made: ThinnedTree) -> SharingPlan:
+    """``plan`` with one of its trees thinned."""
+    grafts = tree.grafts.values()
+    weights = plan.weights - tree.root.weights - sum(g.own_weights for g in grafts) + made.weights
+    macs = plan.macs - tree.root.macs - sum(g.own_macs for g in grafts) + made.macs
+    thinned = {**plan.thinned, tree.root.name: made.root}
+    return dataclasses.replace(plan, weights=weights, macs=macs).with_grafts({**plan.grafts, **made.grafts}, thinned)
+
+
+def expect_thinning(progress: SearchProgress, settings: Settings) -> None:
+    """What thinning each task alone will take, told before anything is searched."""
+    for task in settings.tasks:
+        if settings.graft.thin.of(task.name) != "none":
+            progress.expect((task.name,), EFFORTS[settings.graft.effort].rounds + 1)
+
+
 def with_thinning(
     outcome: PlanningResult,
     networks: Sequence[Network],
@@ -155,6 +185,7 @@ def with_thinning(
     """
     limits = outcome.limits
     search = ThinningSearch(networks, evidence, shares, options, limits, report)
+    search.best.see(outcome.chosen)
     latency = PlanLatency(networks)
     # What [graft] share asks for stands: only how wide it is may change.
     starts = [outcome.chosen] if options.share else bases(outcome, networks, limits)
@@ -167,7 +198,7 @@ def with_thinning(
     if chosen not in front:
         front = [*front, chosen]
     front.sort(key=lambda plan: (-plan.weights, -plan.macs))
-    message = explain_thinning(chosen, outcome, tried, named)
+    message = explain_thinning(chosen, outcome, tried, named, search.nearest)
     return dataclasses.replace(outcome, chosen=chosen, front=tuple(front), message=message)
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from multigraft.converters.graft.refit import bias_behind
+from multigraft.converters.job.effort import MEDIUM
 from multigraft.converters.job.progress import Report, silent
 from multigraft.converters.network.frames import Frames
 from multigraft.converters.network.network import Network
@@ -36,10 +37,9 @@ STEPS = 16
 """In how many steps a group's channels go."""
 
 PROBED_FRAMES = 200
-PROBED_MACS = 400_000_000_000
 LEAST_PROBED_FRAMES = 48
 """On how many a group's weight in the answers is measured: fewer where all of them would take a network more
-multiply-accumulates than PROBED_MACS, which are about half a minute's on two cores."""
+multiply-accumulates than :attr:`Effort.probed_macs`."""
 
 
 @dataclass(frozen=True)
@@ -148,7 +148,12 @@ class Survey:
 
 
 def survey(
-    network: Network, frames: Frames, seed: int = 0, report: Report = silent, outputs: Sequence[int] = ()
+    network: Network,
+    frames: Frames,
+    seed: int = 0,
+    report: Report = silent,
+    outputs: Sequence[int] = (),
+    probed_macs: int = MEDIUM.probed_macs,
 ) -> Survey:
     """Look at every group of channels of ``network`` on unlabeled frames.
 
@@ -158,12 +163,13 @@ def survey(
         seed: Picks the rows where not all are used.
         report: Takes a line for each step.
         outputs: How many of the network's outputs, in order, are each task's; without, all are of one.
+        probed_macs: As :attr:`Effort.probed_macs`.
     """
     ends = np.cumsum(outputs or [len(network.outputs)])[:-1]
     groups = channel_groups(network)
     reads = _reads(network, groups, frames, seed, report)
     every_macs = max(1, len(groups) * network.macs)
-    probed = frames[: max(LEAST_PROBED_FRAMES, min(PROBED_FRAMES, PROBED_MACS // every_macs))]
+    probed = frames[: max(LEAST_PROBED_FRAMES, min(PROBED_FRAMES, probed_macs // every_macs))]
     flow = Flow(network, probed)
     was = _answers(flow)
     cuts = list(network.cut_points)

@@ -248,22 +248,27 @@ def _patches(
     picked: Picked | None,
 ) -> Float32Array:
     """(frames, channels, *space) to (groups, frames * positions, channels / groups * kernel elements)."""
-    rank = len(kernel)
-    reach = tuple((k - 1) * d + 1 for k, d in zip(kernel, dilations, strict=True))
-    space = tuple(range(2, 2 + rank))
-    windows = np.lib.stride_tricks.sliding_window_view(x, reach, axis=space)  # type: ignore[call-overload]
-    steps = (slice(None), slice(None), *(slice(None, None, s) for s in strides))
-    windows = windows[(*steps, *(slice(None, None, d) for d in dilations))]
     frames, channels = x.shape[:2]
-    inputs = channels // groups * int(np.prod(kernel))
+    reach = tuple((k - 1) * d + 1 for k, d in zip(kernel, dilations, strict=True))
+    ends = [-(-(n - r + 1) // s) for n, r, s in zip(x.shape[2:], reach, strides, strict=True)]
     if picked is None:
-        windows = np.moveaxis(windows, 1, 1 + rank)
-    else:
-        where = np.unravel_index(picked, windows.shape[2 : 2 + rank])
-        # Advanced indices on both sides of the channel axis put their dimensions in front of it.
-        windows = windows[(np.arange(frames)[:, None], slice(None), *where)]
-    rows = np.ascontiguousarray(windows).reshape(-1, groups, inputs)
-    return np.ascontiguousarray(rows.transpose(1, 0, 2))
+        picked = np.broadcast_to(np.arange(int(np.prod(ends))), (frames, int(np.prod(ends))))
+    # Where in the flattened map each window begins, and how far behind that its elements are.
+    begins = np.zeros(picked.shape, np.int64)
+    offsets = np.zeros(1, np.int64)
+    starts = np.unravel_index(picked, ends)
+    for n, k, d, s, start in zip(x.shape[2:], kernel, dilations, strides, starts, strict=True):
+        begins = begins * n + start * s
+        offsets = (offsets[:, None] * n + np.arange(k) * d).reshape(-1)
+    where = (begins[:, :, None] + offsets).reshape(frames, -1)
+    flat = x.reshape(frames, channels, -1)
+    wide = channels // groups
+    rows = np.empty((groups, frames, picked.shape[1], wide, len(offsets)), x.dtype)
+    # A frame at a time: what is gathered stays in the cache until it lies in the rows' order.
+    for frame in range(frames):
+        values = flat[frame].take(where[frame], axis=1).reshape(groups, wide, -1, len(offsets))
+        rows[:, frame] = values.transpose(0, 2, 1, 3)
+    return rows.reshape(groups, -1, wide * len(offsets))
 
 
 def _channel_rows(y: Float32Array, groups: int, picked: Picked | None) -> Float32Array:

@@ -9,11 +9,12 @@ error on rows that were held out of the fit.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Self
+from typing import Self, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
+from multigraft.refit.few_rows import FewRows
 from multigraft.refit.row_blocks import products, times
 from multigraft.tensors.arrays import Array, Float64Array
 
@@ -104,6 +105,13 @@ class RidgeSums:
         with_bias = np.sum(intercept * (np.einsum("gi,gio->go", self.x, weight) - self.y))
         return float(quadratic - 2 * cross + self.yy.sum() + 2 * with_bias + self.rows * np.sum(intercept**2))
 
+    def variance(self) -> float:
+        """Sum of squared deviations of the targets from their means."""
+        return float(np.sum(self.yy - self.y**2 / self.rows))
+
+
+Sums = TypeVar("Sums", RidgeSums, FewRows)
+
 
 @dataclass(frozen=True)
 class Solution:
@@ -128,7 +136,7 @@ class Solution:
         return result
 
 
-def fit(train: RidgeSums, held_out: RidgeSums, prior: Float64Array) -> tuple[Float64Array, Float64Array, float]:
+def fit(train: Sums, held_out: Sums, prior: Float64Array) -> tuple[Float64Array, Float64Array, float]:
     """Choose the strength on ``held_out``, then solve on all rows; returns weight, intercept and the strength."""
     errors = {s: held_out.error(*train.solve(prior, s)) for s in STRENGTHS}
     best = min(errors, key=errors.__getitem__)
@@ -157,12 +165,26 @@ def fit_rows(
         offsets: What is added before the clamp (the other side of a residual sum), like ``targets``.
         has_intercept: Whether the layer, or what follows it, can hold an intercept.
     """
-    train, test = (RidgeSums.empty(*prior.shape, has_intercept=has_intercept) for _ in range(2))
+    given = design, targets, held_out, prior, bounds, offsets, has_intercept
+    return _fitted(FewRows, *given) if design.shape[1] < prior.shape[1] else _fitted(RidgeSums, *given)
+
+
+def _fitted(
+    kind: type[Sums],
+    design: Array,
+    targets: Array,
+    held_out: npt.NDArray[np.bool_],
+    prior: Float64Array,
+    bounds: tuple[float, float] | None,
+    offsets: Array | None,
+    has_intercept: bool,
+) -> Solution:
+    train, test = (kind.empty(*prior.shape, has_intercept=has_intercept) for _ in range(2))
     train.add(design[:, ~held_out], targets[:, ~held_out])
     test.add(design[:, held_out], targets[:, held_out])
     weight, intercept, strength = fit(train, test, prior)
     sums = train + test
-    variance = float(np.sum(sums.yy - sums.y**2 / sums.rows)) + 1e-12
+    variance = sums.variance() + 1e-12
     if bounds:
         offset = offsets if offsets is not None else np.zeros((), design.dtype)
         low, high = (np.array(b, design.dtype) - offset for b in bounds)

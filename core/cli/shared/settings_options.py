@@ -62,6 +62,9 @@ def add_settings_arguments(parser: argparse.ArgumentParser) -> None:
         help="what may be left of the networks' weights, or TASK=SHARE for one of them: auto (the least that keeps "
         "min_agreement), none, or a number below 1; may be repeated",
     )
+    parser.add_argument(
+        "--effort", choices=("low", "medium", "high"), help="how long the search of large networks may take"
+    )
     parser.add_argument("--refine", choices=("none", "distill"), help="label-free refinement after the refit")
     add_trust_argument(parser)
 
@@ -124,6 +127,7 @@ def read_settings(options: argparse.Namespace) -> Settings:
         settings.graft,
         share=parse_share(options.share, settings),
         refine=options.refine or settings.graft.refine,
+        effort=options.effort or settings.graft.effort,
         thin=parse_thin(options.thin, settings.graft.thin, [t.name for t in settings.tasks], settings.path),
     )
     settings = dataclasses.replace(settings, graft=graft)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -16,6 +18,7 @@ from multigraft.converters.graft.plan_latency import PlanLatency
 from multigraft.converters.graft.planner import cost_of_plans, plan_sharing
 from multigraft.converters.graft.search import SearchOptions
 from multigraft.converters.graft.sharing_plan import Limits, PlanningResult, SharingPlan
+from multigraft.converters.job.effort import MEDIUM
 from multigraft.converters.network.multitask import MultiTaskModel
 from multigraft.converters.network.network import Network, session_of
 from multigraft.converters.settings.settings import Prefer
@@ -47,6 +50,17 @@ def test_the_smallest_plan_that_keeps_the_budget_is_chosen(outcome: PlanningResu
     better = [p for p in outcome.front if p.weights < outcome.chosen.weights]
     assert all(p.lower_bound < 0.9 for p in better)
     assert "relative" in outcome.chosen.grafts
+
+
+def test_progress_ends_with_all_steps_and_the_point_that_is_taken(similarity: SimilarityTable) -> None:
+    said: list[str] = []
+    made = plan_sharing(NETWORKS, EVIDENCE, similarity, Limits(min_agreement=0.9), SearchOptions(), said.append)
+    found = [re.fullmatch(r"search: step (\d+) of about (\d+)(.*)", line) for line in said]
+    steps = [match for match in found if match is not None]
+    assert [int(match[1]) for match in steps if int(match[1]) < len(made.evaluated)]
+    assert int(steps[-1][1]) == int(steps[-1][2]) == len(made.evaluated)
+    bound, share = made.chosen.lower_bound, made.chosen.weights / sum(n.weights for n in NETWORKS)
+    assert f"{share:.2f} of the weights" in steps[-1][3] and f"bound of {bound:.3f}" in steps[-1][3]
 
 
 def test_each_task_keeps_what_is_asked_of_it_and_no_more(similarity: SimilarityTable) -> None:
@@ -271,10 +285,11 @@ def test_the_search_of_a_large_network_is_bounded_by_its_cost_and_says_so(
     similarity: SimilarityTable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("multigraft.converters.graft.search.SMALL_MACS", 0)
-    monkeypatch.setattr("multigraft.converters.graft.search.SEARCH_MACS", 1)
     monkeypatch.setattr("multigraft.converters.graft.search.MIN_HALVINGS", 1)
+    options = SearchOptions(effort=dataclasses.replace(MEDIUM, search_macs=1))
     said: list[str] = []
     pair = (NETWORKS[0], NETWORKS[2])
-    outcome = plan_sharing(pair, EVIDENCE, similarity, Limits(min_agreement=0.9), SearchOptions(), said.append)
+    outcome = plan_sharing(pair, EVIDENCE, similarity, Limits(min_agreement=0.9), options, said.append)
     assert len({c.join.target_point for c in outcome.evaluated}) == 1
+    assert any("--effort high" in line for line in said)
     assert any("cut points the search looks at 1" in line and "--share" in line for line in said)

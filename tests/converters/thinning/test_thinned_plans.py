@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from pathlib import Path
 
 import numpy as np
@@ -68,6 +69,38 @@ def test_auto_takes_the_least_that_keeps_the_budget_on_frames_that_choose(tmp_pa
     assert plan.thinned and plan.weights < made.networks[0].weights
     point = next(p for p in made.outcome.front if p.weights == plan.weights)
     assert point.lower_bound >= 0.8
+
+
+def test_effort_bounds_the_rounds_and_progress_counts_them(tmp_path: Path) -> None:
+    lines: list[str] = []
+    graft(Settings.load(project(tmp_path, ("first",), 'thin = "auto"\neffort = "low"')), load_frames, lines.append)
+    rounds = [line for line in lines if "(round" in line]
+    assert 1 <= len(rounds) <= 2 and all(line.endswith("of at most 2)") for line in rounds)
+    steps = [line for line in lines if line.startswith("search: step")]
+    assert steps[0].startswith("search: step 1 of about 3"), "the channels are looked at, then there are two rounds"
+    assert "of the weights" in steps[-1]
+
+
+def test_what_no_narrower_network_keeps_is_told_with_the_nearest(tmp_path: Path) -> None:
+    settings = Settings.load(project(tmp_path, ("first",), 'thin = "auto"'))
+    task = dataclasses.replace(settings.tasks[0], tolerance=1e-6)
+    made = graft(dataclasses.replace(settings, tasks=(task,)), load_frames)
+    assert not made.outcome.chosen.thinned
+    told = re.search(r"no narrower network .*\(first thinned to .* shows a bound of ([0-9.]+)\)", made.outcome.message)
+    assert told is not None and float(told[1]) < 0.8
+
+
+def test_thinning_alone_is_called_better_where_sharing_keeps_no_budget(tmp_path: Path) -> None:
+    path = project(tmp_path, ("first", "second"), 'thin = "auto"')
+    onnx.save(residual_network("second", 7, width=16).model, tmp_path / "second.onnx")
+    settings = Settings.load(path)
+    tasks = [dataclasses.replace(task, tolerance=0.1) for task in settings.tasks]
+    made = graft(dataclasses.replace(settings, tasks=tuple(tasks)), load_frames)
+    assert made.outcome.chosen.thinned and not made.outcome.chosen.grafts
+    assert made.outcome.message.startswith(
+        "nothing shared: no graft keeps an agreement bound of 0.8 (the best reaches "
+    )
+    assert "); thinning alone is better: " in made.outcome.message
 
 
 def test_an_interrupted_search_goes_on_with_what_it_had_seen_and_made(tmp_path: Path) -> None:
