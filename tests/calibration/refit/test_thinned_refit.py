@@ -11,6 +11,7 @@ import onnx
 import pytest
 
 from multigraft.bundle.bundle import Bundle
+from multigraft.calibration.refit.refit_model import RefitModel
 from multigraft.calibration.refit.refitting import RefitOptions, refit_on_device
 from multigraft.cli.main import main
 from multigraft.converters.conversion.onnx2tf_environment import Environment
@@ -22,8 +23,8 @@ from multigraft.converters.network.network import Network
 from multigraft.converters.thinning.narrow import kept_places
 from multigraft.converters.thinning.resolve import resolved
 from multigraft.devices.cameras.array_file import ArrayFile
-from multigraft.errors import InputError
-from multigraft.refit.refit_plan import Refit
+from multigraft.errors import BundleError, InputError
+from multigraft.refit.refit_plan import PLAN, Refit
 from tests.converters.graft.networks import frames, residual_network
 
 FITTED = 200
@@ -94,6 +95,17 @@ def test_channels_of_another_network_are_refused() -> None:
         FieldThinning(NETWORK, {INSIDE: ()}).narrow  # noqa: B018
     with pytest.raises(InputError, match="has weights of shape"):
         FieldThinning(NETWORK, {INSIDE: (0, 1)}).solved({"alone/c2/1": np.zeros((8, 3, 3, 3), np.float32)})
+
+
+def test_a_plan_with_channels_that_are_not_there_is_refused(onnx2tf_environment: Environment, tmp_path: Path) -> None:
+    made = make_refit_bundle([NETWORK], [], "plan", tmp_path, thinnings=[FieldThinning(NETWORK, {STREAM: (0, 3, 5)})])
+    plan = json.loads(made.read(PLAN))
+    left = next(stage["left"] for stage in plan["grafts"][0]["stages"] if stage["left"])
+    assert left == [0, 3, 5]
+    left[-1] = 8
+    contents = {file: made.read(file) for file in made.manifest.files} | {PLAN: json.dumps(plan).encode()}
+    with pytest.raises(BundleError, match="the plan of plan is damaged"):
+        RefitModel(Bundle.create(made.manifest, contents))
 
 
 SETTINGS = """
