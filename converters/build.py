@@ -15,6 +15,7 @@ from multigraft.converters.conversion.work_folder import work_folder
 from multigraft.converters.exits.building import calibrated, planned_exits
 from multigraft.converters.field.collected import Collected
 from multigraft.converters.field.refitted_candidates import grafts_of
+from multigraft.converters.field.refitted_thinnings import thinned_of, with_refitted_thinnings
 from multigraft.converters.graft.assemble import assemble
 from multigraft.converters.graft.candidate import Candidate
 from multigraft.converters.graft.evidence import (
@@ -59,7 +60,7 @@ from multigraft.converters.similarity.representations import (
 )
 from multigraft.converters.thinning.search import expect_thinning, with_thinning
 from multigraft.errors import ConfigurationError
-from multigraft.refit.refit_plan import Refit
+from multigraft.refit.refit_plan import THINNED, Refit
 
 SIMILARITY_FRAMES = 512
 LARGE_SIMILARITY_FRAMES = 192
@@ -126,16 +127,20 @@ def graft(
     """
     report = SearchProgress(remembering := Remembering(report))
     expect_thinning(report, settings)
-    _check_refinement(settings)
+    refit = None if settings.refit is None else Refit.open(settings.refit)
+    _check_refinement(settings, refit)
     collected = Collected.open(settings.statistics) if settings.statistics else None
     networks = import_networks(settings, report)
     evidence = load_evidence(settings, load_frames, networks, report)
     _check_frames(settings, networks, evidence, report)
     saved = SavedEvaluations(checkpoints) if checkpoints else None
     similarity = _similarity(settings, networks, evidence, collected, saved, report)
-    outcome = _plan(settings, networks, evidence, collected, similarity, saved, report)
-    if not settings.graft.thin.is_none:
-        options = SearchOptions.of(settings, saved)
+    options = SearchOptions.of(settings, saved)
+    refitted = grafts_of(refit, networks, evidence, options) if refit else {}
+    outcome = _plan(settings, networks, evidence, collected, similarity, options, refitted, report)
+    if refit is not None and (thinned := thinned_of(refit, networks, evidence, options)):
+        outcome = with_refitted_thinnings(outcome, networks, thinned, settings.graft.thin)
+    elif not settings.graft.thin.is_none:
         outcome = with_thinning(outcome, networks, evidence, settings.graft.thin, options, report)
     plan = proved(outcome.chosen, networks, evidence, SearchOptions.of(settings))
     message = outcome.message + _judgement(plan, outcome, settings)
@@ -255,9 +260,11 @@ def _judgement(plan: SharingPlan, outcome: PlanningResult, settings: Settings) -
     return shortfall(plan, outcome.limits) + bargain
 
 
-def _check_refinement(settings: Settings) -> None:
+def _check_refinement(settings: Settings, refit: Refit | None) -> None:
     """Refuse what cannot be done before any long work."""
-    if not settings.graft.thin.is_none and not any(settings.frames_of(task) for task in settings.tasks):
+    is_thinned = refit is not None and any(g.method == THINNED for g in refit.grafts)
+    asks = not settings.graft.thin.is_none and not is_thinned
+    if asks and not any(settings.frames_of(task) for task in settings.tasks):
         raise ConfigurationError(f"{settings.path}: thin needs frames", "name unlabeled frames, or thin nothing")
     if settings.graft.refine != "distill":
         return
@@ -311,7 +318,8 @@ def _plan(
     evidence: Mapping[str, Evidence],
     collected: Collected | None,
     similarity: SimilarityTable,
-    saved: SavedEvaluations | None,
+    options: SearchOptions,
+    refitted: Mapping[str, Candidate],
     report: Report,
 ) -> PlanningResult:
     budget = settings.budget
@@ -323,10 +331,6 @@ def _plan(
         budget.prefer,
         settings.least_agreements,
     )
-    options = SearchOptions.of(settings, saved)
-    refitted: Mapping[str, Candidate] = {}
-    if settings.refit is not None:
-        refitted = grafts_of(Refit.open(settings.refit), networks, evidence, options)
     if not evidence:
         named = ", ".join(map(str, settings.statistics))
         report(f"no frames: {named} gives similarity and ranges; refit and acceptance need frames")

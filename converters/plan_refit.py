@@ -3,28 +3,48 @@
 from __future__ import annotations
 
 import dataclasses
+from dataclasses import dataclass
 from pathlib import Path
 
-from multigraft.converters.build import graft, import_networks
+import numpy as np
+
+from multigraft.converters.build import Grafted, graft, import_networks
 from multigraft.converters.field.bundle_kinds import RefitBundle
 from multigraft.converters.field.collected import Collected
 from multigraft.converters.field.refit_bundle import make_refit_bundle
+from multigraft.converters.field.thinned_order import FieldThinning, first_tensor
 from multigraft.converters.graft.evidence import LoadFrames
 from multigraft.converters.graft.join import Join
 from multigraft.converters.graft.propose import MIN_CKA, propose
 from multigraft.converters.job.progress import Report, silent
 from multigraft.converters.settings.settings import Settings
 from multigraft.converters.settings.thin_shares import ThinShares
+from multigraft.converters.thinning.allot import allot
+from multigraft.converters.thinning.survey import survey
 from multigraft.errors import UsageError
 
 
-def plan_refit(
-    settings: Settings, load_frames: LoadFrames, work_dir: Path, report: Report = silent
-) -> tuple[RefitBundle, tuple[Join, ...]]:
-    """The refit bundle for a device, and where it shares.
+@dataclass(frozen=True)
+class PlannedRefit:
+    """What goes to the device.
 
-    With frames, share points are those that :func:`multigraft.converters.build.graft` chooses; with statistics alone,
-    the deepest alike ones.
+    Attributes:
+        bundle: The refit bundle.
+        joins: Where it shares.
+        thinnings: Networks that stand alone with fewer channels.
+    """
+
+    bundle: RefitBundle
+    joins: tuple[Join, ...]
+    thinnings: tuple[FieldThinning, ...]
+
+
+def plan_refit(settings: Settings, load_frames: LoadFrames, work_dir: Path, report: Report = silent) -> PlannedRefit:
+    """The refit bundle for a device, where it shares, and what it thins.
+
+    With frames, share points are those that :func:`multigraft.converters.build.graft` chooses, and networks that stand
+    alone lose the channels that these frames need least. With statistics alone, share points are the deepest alike
+    ones, and nothing is thinned.
 
     Args:
         settings: As read from multigraft.toml.
@@ -37,24 +57,58 @@ def plan_refit(
         MultigraftError: As :func:`multigraft.converters.build.graft`.
     """
     joins: tuple[Join, ...]
+    thinnings: tuple[FieldThinning, ...] = ()
     if any(settings.frames_of(task) for task in settings.tasks):
-        # A device solves the layers of the networks as they came.
+        # What shares a trunk is solved as it came.
         whole = dataclasses.replace(settings, graft=dataclasses.replace(settings.graft, thin=ThinShares()))
         grafted = graft(whole, load_frames, report)
         networks, message = grafted.networks, grafted.outcome.message
         chosen = [c.join for c in grafted.outcome.chosen.grafts.values()]
         joins = tuple(j for j in chosen if j.method not in ("exact", "raw"))
+        thinnings = _thinnings(settings, grafted, report)
     else:
         assert settings.statistics, "checked by the settings"
         collected = Collected.open(settings.statistics)
         networks = import_networks(settings, report)
         for sentence in collected.advice():
             report(sentence)
+        if not settings.graft.thin.is_none:
+            report("note: nothing is thinned: channels are chosen on frames, and there are none here")
         similarity = collected.similarity(networks)
         joins = propose(networks, similarity, settings.graft.share)
         message = f"no cut points have a CKA of {MIN_CKA:g}"
-    if not joins:
-        raise UsageError(f"there is nothing to refit: {message}", "name a layer with --share TASK=LAYER")
+    if not joins and not thinnings:
+        raise UsageError(
+            f"there is nothing to refit: {message}",
+            "name a layer with --share TASK=LAYER, or a share of a network with thin = { TASK = 0.5 }",
+        )
     tolerances = {t.name: t.tolerance for t in settings.tasks}
     name = f"{settings.bundle.name}-refit"
-    return make_refit_bundle(networks, joins, name, work_dir, report, tolerances=tolerances), joins
+    made = make_refit_bundle(networks, joins, name, work_dir, report, thinnings=thinnings, tolerances=tolerances)
+    return PlannedRefit(made, joins, thinnings)
+
+
+def _thinnings(settings: Settings, grafted: Grafted, report: Report) -> tuple[FieldThinning, ...]:
+    """The networks that stand alone and whose share is a number, each with the channels that its frames say."""
+    grafts, seed = grafted.outcome.chosen.grafts, settings.graft.seed
+    tied = {*grafts, *(g.join.donor for g in grafts.values())}
+    macs = 0.0 if settings.budget.prefer == "weights" else 1.0
+    made = []
+    for network in grafted.networks:
+        share = settings.graft.thin.of(network.name)
+        if share == "none" or network.name not in grafted.evidence:
+            continue
+        if isinstance(share, str) or network.name in tied:
+            why = "its share is no number" if isinstance(share, str) else "it shares a trunk"
+            report(f"note: {network.name} is not thinned on the device: {why}")
+            continue
+        found = survey(network, grafted.evidence[network.name].fit, seed, report)
+        widths = allot(found, share, macs)
+        kept = {
+            first_tensor(network, group): tuple(int(c) for c in np.sort(order[:width]))
+            for group, order, width in zip(found.groups, found.orders, widths, strict=True)
+            if width < group.count
+        }
+        if kept:
+            made.append(FieldThinning(network, kept))
+    return tuple(made)

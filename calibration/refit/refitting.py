@@ -224,7 +224,7 @@ class _Run:
         self._solved.append(
             SolvedGraft(
                 graft.target, graft.donor, graft.donor_point, graft.target_point, graft.method, graft.relation,
-                tuple(self._layers), self._frames, graft.cka, shown,
+                tuple(self._layers), self._frames, graft.cka, shown, graft.kept,
             )
         )  # fmt: skip
         self._layers = []

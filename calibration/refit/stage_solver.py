@@ -66,10 +66,10 @@ class StageSolver:
             tensors: What the stage names: (1, *shape), channels first, float32.
         """
         stage, layer = self.stage, self.layer
-        wanted, skip = tensors[stage.wanted], None
+        wanted, skip = self._left(tensors[stage.wanted]), None
         if stage.skip_now:
             skip = tensors[stage.skip_now]
-            wanted = wanted + tensors[stage.skip_original] - skip
+            wanted = wanted + self._left(tensors[stage.skip_original]) - skip
         positions = layer.rows(wanted).shape[1]
         picked, keep = None, positions_used(layer, positions, self.frames)
         if keep < positions:
@@ -86,6 +86,9 @@ class StageSolver:
         part = "held" if self.seen % HELD_OUT_EVERY == 0 else "fit"
         self._parts[part].add(design, targets)
         self.seen += 1
+
+    def _left(self, value: Array) -> Array:
+        return np.take(value, self.stage.left, axis=self.stage.axis) if self.stage.left else value
 
     def finish_pass(self) -> None:
         """Solve from the sums of this pass."""

@@ -23,6 +23,7 @@ from multigraft.bundle.manifest import Task
 from multigraft.converters.conversion.boundary_tensors import OnnxRunner, fit, to_tflite_layout
 from multigraft.converters.conversion.interpreters import Runner
 from multigraft.converters.field.bundle_kinds import RefitBundle
+from multigraft.converters.field.thinned_order import FieldThinning
 from multigraft.converters.graft.join import Join
 from multigraft.converters.graft.layer_order import NOW, LayerOrder, layer_order
 from multigraft.converters.job.progress import Report, silent
@@ -32,7 +33,7 @@ from multigraft.converters.network.network import Network, model_of
 from multigraft.converters.packing.convert import convert
 from multigraft.errors import ConversionError, InputError
 from multigraft.npz import npz_bytes, read_npz, stored_npz_bytes
-from multigraft.refit.refit_plan import ARRAYS, PLAN, SEGMENT, PlannedGraft, RefitPlan, Stage
+from multigraft.refit.refit_plan import ARRAYS, PLAN, SEGMENT, THINNED, PlannedGraft, RefitPlan, Stage
 from multigraft.tensors.array_preparation import ArrayPreparation
 from multigraft.tensors.preparation import prepare_frames, random_frame
 
@@ -53,9 +54,10 @@ def make_refit_bundle(
     work_dir: Path,
     report: Report = silent,
     *,
+    thinnings: Sequence[FieldThinning] = (),
     tolerances: Mapping[str, float | None] | None = None,
 ) -> RefitBundle:
-    """Convert donors, originals and grafted rests to a refit bundle.
+    """Convert donors, originals, grafted rests and thinned networks to a refit bundle.
 
     Args:
         networks: All of them, as imported.
@@ -63,6 +65,7 @@ def make_refit_bundle(
         name: The bundle's name.
         work_dir: An existing folder for intermediate files.
         report: Takes a line for each step.
+        thinnings: Networks that stand alone with fewer channels, none of them a target or donor of ``joins``.
         tolerances: Task to tolerance of its agreement.
 
     Raises:
@@ -71,6 +74,7 @@ def make_refit_bundle(
     """
     by_name = {n.name: n for n in networks}
     orders = {j.target: layer_order(j, by_name[j.target]) for j in joins}
+    orders |= {t.network.name: t.order() for t in thinnings}
     solved = {key: value for o in orders.values() for key, value in o.constants.items() if _is_solved(key, o)}
     marked = _marked(solved)
     model = _model(by_name, joins, orders, marked)
@@ -80,28 +84,25 @@ def make_refit_bundle(
     places = _places(converted.model, marked)
     axes = _axes(converted, model)
     grafts = []
-    for join in joins:
-        target = by_name[join.target]
-        stages = tuple(s for s in orders[join.target].stages if all(k in places for k in _keys(s, marked)))
-        if lost := [s.layer for s in orders[join.target].stages if s not in stages]:
-            if lost == [s.layer for s in orders[join.target].stages]:
-                raise ConversionError(f"no weight of {join.target} is to be found after conversion", "share elsewhere")
-            report(f"{join.target}: {len(lost)} layers cannot be refitted on the device, the first is {lost[0]}")
+    for name, order in orders.items():
+        stages = tuple(stage for stage in order.stages if all(k in places for k in _keys(stage, marked)))
+        if lost := [stage.layer for stage in order.stages if stage not in stages]:
+            if not stages:
+                raise ConversionError(f"no weight of {name} is to be found after conversion", "share elsewhere")
+            report(f"{name}: {len(lost)} layers cannot be refitted on the device, the first is {lost[0]}")
+        target = by_name[name]
         grafts.append(
             PlannedGraft(
-                join.target,
-                join.donor,
-                join.donor_point.name,
-                join.target_point.name,
-                join.method,
-                join.relation,
+                name,
+                *_whereabouts(target, joins),
                 target.kind,
                 target.outputs,
                 tuple(NOW + o for o in target.outputs),
                 stages,
-                {t: axes[t] for t in _taps(orders[join.target], target)},
-                join.cka,
-                (tolerances or {}).get(join.target),
+                {t: axes[t] for t in _taps(order, target)},
+                next((j.cka for j in joins if j.target == name), None),
+                (tolerances or {}).get(name),
+                next((dict(t.kept) for t in thinnings if t.network is target), {}),
             )
         )
     plan = RefitPlan(tuple(grafts), {n.name: n.source_sha256 for n in networks})
@@ -109,6 +110,14 @@ def make_refit_bundle(
     contents = {file: converted.read(file) for file in converted.manifest.files}
     contents |= {PLAN: plan.to_bytes(), ARRAYS: npz_bytes(arrays), GOLDEN_OUTPUTS: _answers_only(converted)}
     return RefitBundle(Bundle.create(converted.manifest, contents))
+
+
+def _whereabouts(target: Network, joins: Sequence[Join]) -> tuple[str, str, str, str, str]:
+    """Donor, its point, the target's, method and relation."""
+    for join in joins:
+        if join.target == target.name:
+            return join.donor, join.donor_point.name, join.target_point.name, join.method, join.relation
+    return target.name, target.input, target.input, THINNED, "relative"
 
 
 def _is_solved(key: str, order: LayerOrder) -> bool:
@@ -171,7 +180,7 @@ def _model(
     nodes: list[onnx.NodeProto] = []
     constants: Arrays = {}
     inputs, segments, tasks = {}, [], []
-    finders = _finders(networks, joins)
+    finders = _finders(networks, orders)
     for donor in dict.fromkeys(j.donor for j in joins):
         last = max(j.donor_point.node_index for j in joins if j.donor == donor)
         nodes += networks[donor].nodes[: None if donor in finders else last + 1]
@@ -195,15 +204,17 @@ def _model(
                 on=_on(finder),
             )
         )
-    for join in joins:
-        target, order = networks[join.target], orders[join.target]
+    donors = {j.target: j.donor for j in joins}
+    for name, order in orders.items():
+        target = networks[name]
+        source = networks[donors.get(name, name)]
         nodes += [*(() if target.name in placed else target.nodes), *order.nodes]
         constants |= order.constants
-        for network in (networks[join.donor], target):
+        for network in (source, target):
             constants |= network.constants
             inputs[network.input] = network
         outputs = tuple(_taps(order, target))
-        sources = tuple(dict.fromkeys([networks[join.donor].input, target.input]))
+        sources = tuple(dict.fromkeys([source.input, target.input]))
         segments.append(SegmentSpec(f"{SEGMENT}{target.name}", sources, outputs))
         answers = (*target.outputs, *(NOW + o for o in target.outputs))
         tasks.append(
@@ -216,7 +227,7 @@ def _model(
         nodes,
         "refit",
         [_value(name, n.input_shape) for name, n in inputs.items()],
-        [_value(name, shape) for name, shape in _answers(networks, joins, finders).items()],
+        [_value(name, shape) for name, shape in _answers(networks, orders, finders).items()],
         [onnx.numpy_helper.from_array(np.ascontiguousarray(v), k) for k, v in initializers.items()],
     )
     model = model_of(graph, next(iter(networks.values())).opset)
@@ -230,9 +241,9 @@ def _model(
     )
 
 
-def _finders(networks: Mapping[str, Network], joins: Sequence[Join]) -> tuple[str, ...]:
+def _finders(networks: Mapping[str, Network], targets: Iterable[str]) -> tuple[str, ...]:
     """The networks whose boxes the grafted ones look at, those of whole frames first."""
-    ways = [way_to_crops(join.target, lambda name: networks[name].on) for join in joins]
+    ways = [way_to_crops(target, lambda name: networks[name].on) for target in targets]
     return tuple(dict.fromkeys(on.task for way in ways for on in way))
 
 
@@ -243,11 +254,11 @@ def _on(network: Network) -> On | None:
 
 
 def _answers(
-    networks: Mapping[str, Network], joins: Sequence[Join], finders: Sequence[str]
+    networks: Mapping[str, Network], targets: Iterable[str], finders: Sequence[str]
 ) -> dict[str, tuple[int, ...]]:
     """Answer to its shape: of the finders, of the originals and of the grafted."""
     shapes = {o: networks[name].shapes[o] for name in finders for o in networks[name].outputs}
-    for target in (networks[join.target] for join in joins):
+    for target in (networks[name] for name in targets):
         shapes |= {name: target.shapes[o] for o in target.outputs for name in (o, NOW + o)}
     return shapes
 

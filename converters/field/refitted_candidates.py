@@ -22,7 +22,7 @@ from multigraft.converters.graft.tail import Tail
 from multigraft.converters.network.network import Network
 from multigraft.errors import InputError
 from multigraft.json_decoding import decode
-from multigraft.refit.refit_plan import Refit, SolvedGraft
+from multigraft.refit.refit_plan import THINNED, Refit, SolvedGraft
 
 
 def grafts_of(
@@ -40,6 +40,17 @@ def grafts_of(
     Raises:
         InputError: The refit is of other networks.
     """
+    by_name = check_networks(refit, networks)
+    own = [g for g in refit.grafts if g.method != THINNED]
+    return {g.target: _candidate(refit, g, by_name, evidence.get(g.target), options) for g in own}
+
+
+def check_networks(refit: Refit, networks: Sequence[Network]) -> dict[str, Network]:
+    """Name to each network of a build, all of which the refit is of.
+
+    Raises:
+        InputError: The refit is of other networks.
+    """
     by_name = {n.name: n for n in networks}
     again = "plan and refit again with the networks you build"
     for graft in refit.grafts:
@@ -49,7 +60,7 @@ def grafts_of(
             planned, built = refit.sources.get(name, ""), by_name[name].source_sha256
             if planned and built and planned != built:
                 raise InputError(f"the refit is of another network {name!r}: its SHA-256 differs", again)
-    return {g.target: _candidate(refit, g, by_name, evidence.get(g.target), options) for g in refit.grafts}
+    return by_name
 
 
 def _candidate(
@@ -72,13 +83,19 @@ def _candidate(
         made = nodes[: len(nodes) - len(target.nodes[cut.node_index + 1 :])]
         adapter = Adapter(made, {}, at.name, layers[0].relative_error)
     if evidence is None:
-        shown = None if graft.agreement is None else _agreement(graft)
-        return costed(join, tail, target, shown, layers, adapter)
+        return costed(join, tail, target, measured_on_device(graft), layers, adapter)
     tolerance = (options.tolerances or {}).get(target.name)
     return judge(join, tail, donor, target, evidence, options.confidence, tolerance, layers, adapter)
 
 
-def _agreement(graft: SolvedGraft) -> Agreement:
+def measured_on_device(graft: SolvedGraft) -> Agreement | None:
+    """The agreement that a device measured, or None where it had no frames for that.
+
+    Raises:
+        InputError: It is none.
+    """
+    if graft.agreement is None:
+        return None
     try:
         shown: Agreement = decode(Agreement, graft.agreement, "agreement")
     except (KeyError, TypeError, ValueError) as error:

@@ -58,17 +58,17 @@ def layer_order(join: Join, target: Network) -> LayerOrder:
             f"{layer}/1": start.astype(np.float32),
             f"{layer}/2": np.zeros(shape[0], np.float32),
         }
-        renamed = {draft.weight: f"{layer}/1", draft.bias: f"{layer}/2"}
-        renamed |= {o: NOW + o for n in draft.nodes for o in n.output}
-        nodes += [_renamed(n, renamed) for n in draft.nodes]
+        known = {draft.weight: f"{layer}/1", draft.bias: f"{layer}/2"}
+        known |= {o: NOW + o for n in draft.nodes for o in n.output}
+        nodes += [renamed(n, known) for n in draft.nodes]
         stages.append(
             Stage(
                 layer,
                 draft.layer.geometry,
-                renamed.get(draft.node.input[0], draft.node.input[0]),
+                known.get(draft.node.input[0], draft.node.input[0]),
                 cut,
-                low=_finite(draft.bounds, 0),
-                high=_finite(draft.bounds, 1),
+                low=finite(draft.bounds, 0),
+                high=finite(draft.bounds, 1),
                 is_adapter=True,
                 restores_variance=not draft.after,
             )
@@ -85,9 +85,9 @@ def layer_order(join: Join, target: Network) -> LayerOrder:
                 constants[f"{output}/{position}"] = value
                 if position < len(node.input):
                     solved[node.input[position]] = f"{output}/{position}"
-            node = _with_inputs(node, [f"{output}/{p}" for p in sorted(values) if p >= len(node.input)])
+            node = with_inputs(node, [f"{output}/{p}" for p in sorted(values) if p >= len(node.input)])
         names |= {o: NOW + o for o in node.output if o}
-        nodes.append(_renamed(node, solved | {o: NOW + o for o in node.output if o}))
+        nodes.append(renamed(node, solved | {o: NOW + o for o in node.output if o}))
     used = {i for n in nodes for i in n.input}
     constants |= {name: value for name, value in target.constants.items() if name in used}
     return LayerOrder(tuple(stages), tuple(nodes), constants)
@@ -115,23 +115,26 @@ def _stage(
         output,
         names[skip] if skip else "",
         skip,
-        _finite(bounds, 0),
-        _finite(bounds, 1),
+        finite(bounds, 0),
+        finite(bounds, 1),
     )
 
 
-def _finite(bounds: tuple[float, float] | None, side: int) -> float | None:
+def finite(bounds: tuple[float, float] | None, side: int) -> float | None:
+    """A bound of a clamp, or None where there is none."""
     return float(bounds[side]) if bounds is not None and math.isfinite(bounds[side]) else None
 
 
-def _with_inputs(node: onnx.NodeProto, more: Sequence[str]) -> onnx.NodeProto:
+def with_inputs(node: onnx.NodeProto, more: Sequence[str]) -> onnx.NodeProto:
+    """The node with more inputs behind its own."""
     copy = onnx.NodeProto()
     copy.CopyFrom(node)
     copy.input.extend(more)
     return copy
 
 
-def _renamed(node: onnx.NodeProto, names: dict[str, str]) -> onnx.NodeProto:
+def renamed(node: onnx.NodeProto, names: dict[str, str]) -> onnx.NodeProto:
+    """The node of the changed network, with tensors by other names."""
     copy = onnx.NodeProto()
     copy.CopyFrom(node)
     copy.name = NOW + node.name

@@ -236,7 +236,8 @@ class Settings:
         default=(),
     )
     refit: Path | None = key(
-        "Layers refitted on a device (multigraft calibrate refit); their tasks take that graft or none.",
+        "Layers refitted on a device (multigraft calibrate refit); their tasks take that graft or thinned network, or "
+        "none.",
         file("a .mgrefit file that exists", (".mgrefit",)),
         default=None,
     )

@@ -7,7 +7,7 @@ them least for what is saved. Then all layers are walked in order and solved.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,7 +17,8 @@ from multigraft.converters.network.frames import Frames
 from multigraft.converters.network.network import Network
 from multigraft.converters.network.thinned_network import ThinnedLayer
 from multigraft.converters.thinning.allot import allot
-from multigraft.converters.thinning.narrow import kept_places, narrowed
+from multigraft.converters.thinning.channels import Channels
+from multigraft.converters.thinning.narrow import Indices, kept_places, narrowed
 from multigraft.converters.thinning.resolve import resolved
 from multigraft.converters.thinning.survey import Survey, survey
 
@@ -76,13 +77,27 @@ def thinned_to(found: Survey, widths: Sequence[int], frames: Frames, seed: int =
     chosen = [np.sort(order[:width]) for order, width in zip(found.orders, widths, strict=True)]
     kept = kept_places(network, groups, chosen)
     made, errors = resolved(network, narrowed(network, groups, chosen), kept, frames, seed, report)
+    return Thinned(made, narrower_layers(network, groups, chosen, errors))
+
+
+def narrower_layers(
+    network: Network, groups: Sequence[Channels], chosen: Sequence[Indices], errors: Mapping[int, float]
+) -> tuple[ThinnedLayer, ...]:
+    """The layers that write fewer channels where ``chosen`` ones of each group stay, in order.
+
+    Args:
+        network: As it came.
+        groups: Of its channels.
+        chosen: Of each group.
+        errors: Node's index to the relative squared error of what it gives.
+    """
     layers = [
         (index, ThinnedLayer(_label(network.nodes[index].output[0]), g.count, len(some), errors.get(index, 0.0)))
         for g, some in zip(groups, chosen, strict=True)
         if len(some) < g.count
         for index in g.makers
     ]
-    return Thinned(made, tuple(layer for _, layer in sorted(layers, key=lambda pair: pair[0])))
+    return tuple(layer for _, layer in sorted(layers, key=lambda pair: pair[0]))
 
 
 def _label(tensor: str) -> str:

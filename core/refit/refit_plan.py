@@ -2,7 +2,8 @@
 
 A refit bundle (``multigraft calibrate plan``) is a bundle with one float32 segment per graft, ``refit_TASK``: the donor
 up to the share point, the original network, and the grafted rest of it, whose solved weights stand at known places of
-the model file, so that a device replaces them by writing numbers there. ``plan.json`` names the tensors of every layer,
+the model file, so that a device replaces them by writing numbers there. A network that is thinned stands there beside
+itself with fewer channels, as one on no donor. ``plan.json`` names the tensors of every layer,
 ``plan.npz`` holds the places and the original weights.
 
 A refit file (``NAME.mgrefit``) is what comes back: new weights per layer, each solved from sums over at least a stated
@@ -13,7 +14,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
@@ -33,6 +34,9 @@ SCHEMA = 1
 PLAN = "plan.json"
 ARRAYS = "plan.npz"
 SEGMENT = "refit_"
+THINNED = "thinned"
+"""Method of a network that stands alone with fewer channels: donor and points are itself and its input."""
+
 _MANIFEST = "manifest"
 _LARGEST_FILE = 512 << 20
 
@@ -52,6 +56,8 @@ class Stage:
         high: Upper bound of it, or None.
         is_adapter: Its weights have no original: the ridge pulls them to zero.
         restores_variance: The solution is scaled back to the variance of what it shall give.
+        left: Places along ``axis`` that are left of ``wanted`` and ``skip_original``; all of them if empty.
+        axis: Of those, that of the frames included.
     """
 
     layer: str
@@ -64,6 +70,8 @@ class Stage:
     high: float | None = None
     is_adapter: bool = False
     restores_variance: bool = False
+    left: tuple[int, ...] = ()
+    axis: int = 1
 
     @property
     def bounds(self) -> tuple[float, float] | None:
@@ -82,7 +90,7 @@ class PlannedGraft:
         donor: Task on whose trunk it is grafted.
         donor_point: Tensor of the donor that is shared.
         target_point: Tensor of the target in whose place it comes.
-        method: refit, adapter1 or adapter3.
+        method: refit, adapter1, adapter3 or :data:`THINNED`.
         relation: relative or independent.
         kind: Kind of the target's outputs.
         outputs: Outputs of the original network.
@@ -91,6 +99,7 @@ class PlannedGraft:
         axes: Tensor to the order of its axes in the model, by which it is transposed back to channels first.
         cka: Unbiased CKA at the share point, where it is known.
         tolerance: Tolerance of the agreement; None for the default of the kind.
+        kept: Of a thinned network: first tensor of a group of channels to those that stay.
     """
 
     target: str
@@ -106,6 +115,7 @@ class PlannedGraft:
     axes: dict[str, tuple[int, ...]]
     cka: float | None = None
     tolerance: float | None = None
+    kept: dict[str, tuple[int, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -176,6 +186,7 @@ class SolvedGraft:
         cka: Unbiased CKA as planned.
         agreement: Agreement of the grafted float32 network with the original, on later frames; None where there were
             too few.
+        kept: Of a thinned network, as planned.
     """
 
     target: str
@@ -188,6 +199,7 @@ class SolvedGraft:
     frames: int
     cka: float | None = None
     agreement: dict[str, Any] | None = None
+    kept: dict[str, tuple[int, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -30,10 +30,11 @@ from tests.core.bundle.samples import CONTENTS, manifest
 STAGES = (
     Stage("digit/c1", Geometry("convolution", (4, 2, 3, 3), strides=(2, 1)), "now", "then", "a", "b", 0.0, None),
     Stage("digit/fc", Geometry("dense", (8, 3), takes_bias=False), "now2", "then2", is_adapter=True),
+    Stage("digit/c2", Geometry("convolution", (2, 4, 1, 1)), "now3", "then3", left=(0, 3), axis=1),
 )
 GRAFT = PlannedGraft(
     "digit", "garment", "garment/r1", "digit/r1", "refit", "relative", "classification", ("digit/out",),
-    ("grafted/out",), STAGES, {"digit/r1": (0, 3, 1, 2)}, 0.75, None,
+    ("grafted/out",), STAGES, {"digit/r1": (0, 3, 1, 2)}, 0.75, None, {"digit/c2": (0, 3)},
 )  # fmt: skip
 PLANNED = RefitPlan((GRAFT,), {"digit": "ab" * 32})
 PLACES: dict[str, npt.NDArray[Any]] = {"places": np.arange(5), "weights": np.array([[0.5]], np.float32)}
