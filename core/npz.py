@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import io
 import math
 import os
@@ -169,8 +170,8 @@ def npy_header(source: BinaryIO) -> tuple[np.dtype[Any], tuple[int, ...], bool]:
     """
     try:
         version = _format.read_magic(source)
-        read = _format.read_array_header_1_0 if version == (1, 0) else _format.read_array_header_2_0
-        shape, is_fortran, dtype = read(source)
+        length = source.read(2 if version == (1, 0) else 4)
+        shape, is_fortran, dtype = _parsed_header(version, length + source.read(int.from_bytes(length, "little")))
     # The header is a Python literal: its parser gives up in many ways.
     except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError, OverflowError, TokenError) as error:
         why = printable(str(error).partition("\n")[0])
@@ -180,3 +181,11 @@ def npy_header(source: BinaryIO) -> tuple[np.dtype[Any], tuple[int, ...], bool]:
     if not all(isinstance(size, int) and size >= 0 for size in shape) or len(shape) > 32:
         raise UnreadableError(f"an array has shape {shape}")
     return dtype, shape, is_fortran
+
+
+@functools.lru_cache(maxsize=1024)
+def _parsed_header(version: tuple[int, int], header: bytes) -> tuple[Any, Any, Any]:
+    """Shape, order and type: parsing a literal takes longer than all else of a small array, and few differ."""
+    read = _format.read_array_header_1_0 if version == (1, 0) else _format.read_array_header_2_0
+    parsed: tuple[Any, Any, Any] = read(io.BytesIO(header))
+    return parsed

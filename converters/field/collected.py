@@ -31,7 +31,7 @@ class Collected:
     files: tuple[StatisticsInput, ...]
 
     @classmethod
-    def open(cls, paths: Sequence[Path]) -> Self:
+    def open(cls, paths: Sequence[Path | str]) -> Self:
         """Read and verify them.
 
         Raises:

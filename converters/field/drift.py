@@ -25,6 +25,7 @@ from scipy import stats
 from multigraft.statistics import entries
 from multigraft.statistics.statistics import Statistics
 from multigraft.statistics.tally import Tally
+from multigraft.tensors.arrays import Float64Array
 
 SIGNIFICANT = 0.01
 """Adjusted p-values below it are called drift."""
@@ -77,7 +78,9 @@ def find_drift(statistics: Statistics) -> list[Drift]:
         for group in groups
         if (result := compare(a, b, group, first, second)) is not None
     ]
-    return _holm(sorted(comparisons, key=lambda d: d.p))
+    ordered = sorted(comparisons, key=lambda d: d.p)
+    adjusted = holm(np.array([d.p for d in ordered])).tolist()
+    return [dataclasses.replace(d, adjusted_p=p) for d, p in zip(ordered, adjusted, strict=True)]
 
 
 def compare(a: Tally, b: Tally, group: str, first: str = "", second: str = "") -> Drift | None:
@@ -113,9 +116,11 @@ def _merged(tallies: Sequence[Tally]) -> Tally:
     return whole
 
 
-def _holm(ordered: Sequence[Drift]) -> list[Drift]:
-    adjusted, greatest = [], 0.0
-    for rank, drift in enumerate(ordered):
-        greatest = max(greatest, min(1.0, (len(ordered) - rank) * drift.p))
-        adjusted.append(dataclasses.replace(drift, adjusted_p=greatest))
-    return adjusted
+def holm(p: Float64Array) -> Float64Array:
+    """P-values of any shape, adjusted for their number by Holm's method; NaN stays."""
+    flat = p.reshape(-1)
+    order = np.argsort(flat, kind="stable")
+    order = order[~np.isnan(flat[order])]
+    adjusted = np.full(len(flat), np.nan)
+    adjusted[order] = np.maximum.accumulate(np.minimum(1, flat[order] * (len(order) - np.arange(len(order)))))
+    return adjusted.reshape(p.shape)

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from multigraft import files
+from multigraft.converters import urls
 from multigraft.converters.network.network import Network
 from multigraft.converters.quantising.ranges import MissingRangesError, Range
 from multigraft.converters.similarity.representations import SimilarityTable
@@ -41,13 +42,20 @@ class StatisticsInput:
     sha256: str
 
     @classmethod
-    def open(cls, path: Path) -> Self:
+    def open(cls, path: Path | str) -> Self:
         """Read and verify it.
+
+        Args:
+            path: The file, or its address (``s3://BUCKET/NAME``).
 
         Raises:
             InputError: It is not there or no such file.
+            MissingDependencyError: The package for its protocol is not installed.
         """
-        return cls(statistics_file.read(path), path.name, files.sha256_of(path.read_bytes()))
+        data = urls.read(str(path), statistics_file.LARGEST_FILE)
+        statistics = statistics_file.from_bytes(data, str(path))
+        statistics.is_released = True
+        return cls(statistics, str(path).rpartition("/")[2], files.sha256_of(data))
 
     def provenance(self) -> dict[str, Any]:
         """What the manifest says about it."""

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from multigraft import files
+from multigraft.converters import urls
 from multigraft.converters.field.drift import SIGNIFICANT, Drift, find_drift
 from multigraft.converters.report import field_charts as charts
 from multigraft.statistics import entries
@@ -39,9 +39,9 @@ Counts = npt.NDArray[np.int64]
 Matrix = npt.NDArray[np.float64]
 
 
-def write_report(statistics: Statistics, path: Path, title: str) -> None:
-    """Write the page, whole or not at all."""
-    files.write_bytes(path, visible(page(statistics, title), keep="\n\t").encode())
+def write_report(statistics: Statistics, path: Path | str, title: str) -> None:
+    """Write the page, whole or not at all, to a file or an address."""
+    urls.write(path, visible(page(statistics, title), keep="\n\t").encode())
 
 
 def page(statistics: Statistics, title: str) -> str:
@@ -52,7 +52,7 @@ def page(statistics: Statistics, title: str) -> str:
         _tiles(statistics),
         _advice(suggestions(statistics, drift)),
         _similarity(statistics),
-        _settling(statistics),
+        settling(statistics),
         _drift(statistics, drift),
         _exits(statistics),
         _pictures(statistics),
@@ -203,7 +203,8 @@ def _similarity(statistics: Statistics) -> str:
     )
 
 
-def _settling(statistics: Statistics) -> str:
+def settling(statistics: Statistics) -> str:
+    """How CKA of the most similar pairs settled, as a section; nothing where there was one period."""
     history = statistics.history()
     if len(history) < 2:
         return ""

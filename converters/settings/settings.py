@@ -41,6 +41,7 @@ from multigraft.converters.settings.toml_reader import (
     table,
     text,
 )
+from multigraft.converters.urls import is_url
 from multigraft.errors import ConfigurationError
 from multigraft.own_code import is_function
 from multigraft.tensors.preparation import Preparation
@@ -80,6 +81,16 @@ _FRAMES_FILE = file(
     folder=True,
 )
 _FRAMES = Reader(_FRAMES_FILE.expects, _read_frames)
+_STATISTICS_FILE = file("a .mgstats file that exists, or the address of one", (".mgstats",))
+
+
+def _read_statistics(value: Any, place: Place) -> Path | str:
+    """A path that exists, or an address, which is looked at when it is read."""
+    read: Path | str = value if is_url(value) else _STATISTICS_FILE.read(value, place)
+    return read
+
+
+_STATISTICS = Reader(_STATISTICS_FILE.expects, _read_statistics)
 _MODEL_FILE = file("an .onnx or .tflite file, a .pt2 exported program or module:factory", MODEL_SUFFIXES)
 _AGREEMENT = number(lambda v: 0 < v < 1, "a number above 0 and below 1 (no finite number of frames shows 1)")
 _MODEL = Reader(_MODEL_FILE.expects, _read_model)
@@ -229,10 +240,10 @@ class Settings:
         "One per network.", several(table(TaskSettings), "one [[task]] table per network"), name="task"
     )
     frames: Path | None = key("Unlabeled frames for all tasks.", _FRAMES, default=None)
-    statistics: tuple[Path, ...] = key(
-        "Statistics collected on a device, a file or a list: similarity and int8 ranges come from them; refit and "
-        "acceptance need frames.",
-        one_or_several(file("a .mgstats file that exists", (".mgstats",))),
+    statistics: tuple[Path | str, ...] = key(
+        "Statistics collected on a device, a file or an address (s3://), or a list: similarity and int8 ranges come "
+        "from them; refit and acceptance need frames.",
+        one_or_several(_STATISTICS),
         default=(),
     )
     refit: Path | None = key(

@@ -213,9 +213,9 @@ def read_ranges(path: str) -> dict[str, Range]:
         InputError: It is not there or not such a file.
     """
     if path.endswith(".mgstats"):
-        from multigraft.statistics import statistics_file
+        from multigraft.converters.field.statistics_input import StatisticsInput
 
-        return statistics_file.read(path).ranges()
+        return StatisticsInput.open(path).statistics.ranges()
     try:
         return {str(name): (float(low), float(high)) for name, (low, high) in read_json(path).items()}
     except InputError:

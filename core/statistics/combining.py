@@ -56,16 +56,27 @@ def combine_files(paths: Sequence[Path], output: Path | None = None) -> Combinat
         if not any(new.releases.keys() & old.releases.keys() for old in parts.values()):
             parts[path] = new
     whole = combine(parts.values())
-    if len(parts) > 1:
-        least = min(part.frames for part in parts.values())
+    apart += told_apart(whole, len(parts), min(part.frames for part in parts.values()), output)
+    return Combination(whole, tuple(parts), tuple(apart))
+
+
+def told_apart(whole: Statistics, parts: int, least: int, output: Path | None) -> list[str]:
+    """Sentences: which sums can be told apart by whoever has a sum and its parts.
+
+    Args:
+        whole: The sum.
+        parts: How many files it is of.
+        least: Frames of the smallest.
+        output: The file that the sum will replace, if it is there.
+    """
+    apart = []
+    if parts > 1:
         apart.append(
             f"whoever has the sum and all files but one can tell that one apart: the smallest is of {least:,} frames"
         )
     if whole.noise is not None:
         apart.append(f"the sum says of its noise: {whole.noise.sentence(whole.frames)}")
-    if output is not None:
-        apart += _before(output, whole)
-    return Combination(whole, tuple(parts), tuple(apart))
+    return apart if output is None else apart + _before(output, whole)
 
 
 def _newest(parts: dict[Path, Statistics], old: tuple[Path, Statistics], new: tuple[Path, Statistics]) -> str:

@@ -139,7 +139,8 @@ class ExactSums:
         if array.dtype != np.int64 or array.ndim < 1 or len(array) != 2:
             raise InputError(f"exact sums are stored as {array.dtype} {array.shape}", "collect them again")
         high, low = array
-        if (np.abs(high) >= _MOST).any() or (low < 0).any() or (low > _MASK).any():
+        # Not by np.abs: that of -2**63 is itself.
+        if (high >= _MOST).any() or (high <= -_MOST).any() or (low < 0).any() or (low > _MASK).any():
             raise InputError("exact sums hold parts out of range", "collect them again")
         sums = cls(array.shape[1:])
         sums._high, sums._low = high.copy(), low.copy()

@@ -16,6 +16,7 @@ Sums are kept exactly, as integers: the order in which minibatches are added or 
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -58,7 +59,7 @@ class SimilaritySums:
         self.taps = tuple(taps)
         self.frames = 0
         self.minibatches = 0
-        self._upper = np.triu_indices(len(self.taps))
+        self._upper = _upper(len(self.taps))
         self._unbiased = [0] * len(self._upper[0])
         self._biased = [0] * len(self._upper[0])
 
@@ -165,6 +166,11 @@ class SimilaritySums:
     def _state(self) -> tuple[object, ...]:
         return self.taps, self.frames, self.minibatches, self._unbiased, self._biased
 
+    @property
+    def integers(self) -> Iterable[int]:
+        """All sums, in units of 2**-1126: unbiased, then biased."""
+        return itertools.chain(self._unbiased, self._biased)
+
     def unbiased_cka(self, is_clipped: bool = True) -> Float64Array:
         """Taps x taps, float64: unbiased linear CKA; 0 in the mean for independent representations.
 
@@ -235,6 +241,12 @@ class SimilaritySums:
         sums.frames, sums.minibatches = int(counts[0]), int(counts[1])
         sums._unbiased, sums._biased = _from_bytes(stored[0]), _from_bytes(stored[1])
         return sums
+
+
+@functools.cache
+def _upper(taps: int) -> tuple[npt.NDArray[np.intp], ...]:
+    """Rows and columns of the pairs, in the order in which they are held."""
+    return np.triu_indices(taps)
 
 
 def working_bytes(taps: int, batch: int) -> int:

@@ -76,18 +76,23 @@ def to_bytes(statistics: Statistics, level: int = 6) -> bytes:
         manifest["releases"] = releases_to_json(statistics.releases)
     if statistics.noise is not None:
         manifest["noise"] = noise_to_json(statistics.noise)
-    manifest["digest"] = _digest(manifest)
+    manifest["digest"] = digest_of(manifest)
     text = json.dumps(manifest, indent=1, sort_keys=True).encode() + b"\n"
     return _zip({MANIFEST: text, **members})
 
 
-def from_bytes(data: bytes, where: str) -> Statistics:
+def from_bytes(data: bytes, where: str, most: int = LARGEST) -> Statistics:
     """Read what :func:`to_bytes` gave.
+
+    Args:
+        data: The file's content.
+        where: What it is called in an error.
+        most: Bytes that it may unpack to.
 
     Raises:
         InputError: It is something else, damaged, or its schema is newer.
     """
-    allowance = Allowance(len(data), LARGEST)
+    allowance = Allowance(len(data), most)
     members = _unzip(data, where, allowance)
     try:
         manifest = parse_json(members.pop(MANIFEST))
@@ -99,7 +104,7 @@ def from_bytes(data: bytes, where: str) -> Statistics:
             f"{where} has schema {schema} and this multigraft reads schema {CROPS_SCHEMA}",
             "use the version that wrote it",
         )
-    if manifest.get("digest") != _digest(manifest) or manifest.get("files") != {
+    if manifest.get("digest") != digest_of(manifest) or manifest.get("files") != {
         name: {"sha256": files.sha256_of(member), "size": len(member)} for name, member in members.items()
     }:
         raise InputError(f"{where} is damaged: a digest differs", _AGAIN)
@@ -177,7 +182,8 @@ def read(path: str | os.PathLike[str]) -> Statistics:
     return statistics
 
 
-def _digest(manifest: Mapping[str, Any]) -> str:
+def digest_of(manifest: Mapping[str, Any]) -> str:
+    """The digest that a manifest has to carry; with it goes all the content, whose digests it lists."""
     rest = {key: value for key, value in manifest.items() if key != "digest"}
     return files.sha256_of(json.dumps(rest, sort_keys=True, separators=(",", ":")).encode())
 

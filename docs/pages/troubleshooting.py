@@ -69,6 +69,10 @@ GROUPS: dict[str, tuple[str, tuple[str, ...]]] = {
         "Statistics and refits. [A round in the field](calibration.md).",
         ("calibration/", "core/statistics/", "core/refit/", "converters/field/", "converters/plan_refit.py"),
     ),
+    "Fleets": (
+        "Statistics of many devices, in a bucket or a folder. [A fleet](fleet.md).",
+        ("converters/fleet/", "converters/urls.py"),
+    ),
     "Generating firmware": ("From a bundle to C. [Microcontrollers](firmware.md).", ("firmware_gen/",)),
     "Talking to a board": ("Serial ports, and what a board answers.", ("devices/target/", "core/serial_protocol.py")),
     "Flashing": ("Writing an image into a board.", ("devices/flash/",)),

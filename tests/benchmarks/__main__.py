@@ -2,7 +2,7 @@
 
 ``python -m tests.benchmarks real_networks FOLDER`` takes network files that are not in the repository, ``judges``
 packages and pictures that are not, ``memory BUNDLE`` a bundle of yours, ``low_bit SETTINGS`` and ``one_bit SETTINGS``
-networks of yours.
+networks of yours. ``fleet [FILES]`` adds up the files of 10,000 sites in an S3 that runs here.
 Every table names its unit and sample count. Nothing here asserts a time.
 """
 
@@ -23,6 +23,7 @@ from tests.benchmarks import (
     families,
     field_grafting,
     firmware,
+    fleet,
     judges,
     large_pair,
     low_bit,
@@ -67,6 +68,9 @@ def main() -> None:
         return
     if sys.argv[1:2] == ["judges"]:
         judges.run(sys.argv[2:])
+        return
+    if sys.argv[1:2] == ["fleet"]:
+        fleet.run(sys.argv[2:])
         return
     if sys.argv[1:2] == ["low_bit"]:
         low_bit.run(sys.argv[2:])

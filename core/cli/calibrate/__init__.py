@@ -11,7 +11,8 @@ from typing import Any
 STEPS = {
     "prepare": "make the taps bundle: the original networks with their representations as outputs (workstation)",
     "collect": "collect statistics from a camera; Ctrl-C and power cuts are fine, the same command resumes (device)",
-    "combine": "add up statistics of several runs or devices",
+    "combine": "add up statistics of several runs or devices: two files, or a bucket of ten thousand",
+    "sites": "make a table of many devices, one row a site and day, and a page that draws it (workstation)",
     "report": "show what statistics hold, as one HTML page (workstation)",
     "plan": "make the refit bundle: what a device needs to re-solve grafted layers itself (workstation)",
     "refit": "re-solve grafted layers from frames, of which none is stored; the same command resumes (device)",

@@ -43,8 +43,8 @@ def add_settings_arguments(parser: argparse.ArgumentParser) -> None:
         "--statistics",
         action="append",
         metavar="FILE",
-        help="statistics collected on a device (.mgstats): similarity and int8 ranges come from them; refit and "
-        "acceptance need frames too; once for each file where tasks look at crops",
+        help="statistics collected on a device (.mgstats), a file or an address such as s3://: similarity and int8 "
+        "ranges come from them; refit and acceptance need frames too; once for each file where tasks look at crops",
     )
     parser.add_argument("--refit", metavar="FILE", help="layers refitted on a device (.mgrefit)")
     parser.add_argument(
@@ -114,10 +114,12 @@ def read_settings(options: argparse.Namespace) -> Settings:
     """
     from multigraft.converters.settings.settings import Settings, parse_share
     from multigraft.converters.settings.thin_shares import parse_thin
+    from multigraft.converters.urls import is_url
 
     settings = Settings.read(options.settings, trusts_code=options.trust_code)
     if options.statistics is not None:
-        settings = dataclasses.replace(settings, statistics=tuple(map(Path, options.statistics)))
+        named = tuple(name if is_url(name) else Path(name) for name in options.statistics)
+        settings = dataclasses.replace(settings, statistics=named)
     if options.refit is not None:
         settings = dataclasses.replace(settings, refit=Path(options.refit))
     if options.frames is not None:

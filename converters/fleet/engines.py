@@ -1,0 +1,144 @@
+"""Where files are added up: in this process, by Dask or by Apache Beam. All give the same sums."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import itertools
+import pickle
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from multigraft.converters.fleet.parts import Job, Part, Rules, part_of
+from multigraft.errors import DeviceError, InputError, MissingDependencyError, UsageError, one_line
+from multigraft.installing import how_missing, install_extra, repair
+
+CHUNK = 32
+"""Files of one part: what a lost worker costs, and what is between two checkpoints."""
+
+AHEAD = 2
+"""Parts that each thread of a cluster has to do at a time."""
+
+RETRIES = 3
+"""How often Dask tries a part whose worker died, before it takes the part for what kills workers."""
+
+Engine = Callable[[Iterable[tuple[Job, ...]], Rules], Iterator[Part]]
+"""Takes files in chunks, gives parts in any order."""
+
+
+def engine_of(text: str | None) -> Engine:
+    """The engine that ``--on`` names.
+
+    Args:
+        text: None for this process; ``dask`` for a cluster of this machine's cores; ``dask://HOST:PORT`` for a
+            scheduler; ``beam`` for Apache Beam's local runner, ``beam:NAME`` for another.
+
+    Raises:
+        UsageError: It names none.
+    """
+    name, _, where = (text or "").partition(":")
+    if text is None:
+        return in_process
+    if name == "dask" and (not where or where.startswith("//")):
+        return lambda chunks, rules: _on_dask(chunks, rules, f"tcp:{where}" if where else None)
+    if name == "beam":
+        return lambda chunks, rules: _on_beam(chunks, rules, where or "DirectRunner")
+    raise UsageError(f"--on {text} names no engine", "write dask, dask://HOST:PORT or beam, or leave it out")
+
+
+def in_process(chunks: Iterable[tuple[Job, ...]], rules: Rules) -> Iterator[Part]:
+    """One chunk after the other."""
+    for chunk in chunks:
+        yield part_of(chunk, rules)
+
+
+def _on_dask(chunks: Iterable[tuple[Job, ...]], rules: Rules, address: str | None) -> Iterator[Part]:
+    distributed = _imported("distributed", "Dask", "fleet")
+    try:
+        # Threads of one worker would wait for each other: much of the work is Python.
+        cluster = distributed.LocalCluster(threads_per_worker=1, dashboard_address=None) if address is None else None
+        client = distributed.Client(cluster or address)
+    except (OSError, ValueError) as error:
+        raise DeviceError(
+            f"Dask's scheduler {address or 'on this machine'} does not answer: {one_line(error)}", "check its address"
+        ) from error
+    with contextlib.closing(cluster) if cluster is not None else contextlib.nullcontext(), client:
+        rest = iter(chunks)
+        threads = max(1, sum(client.nthreads().values()))
+        waiting = distributed.as_completed()
+
+        def submit(count: int) -> None:
+            for chunk in itertools.islice(rest, count):
+                waiting.add(client.submit(part_of, chunk, rules, pure=False, retries=RETRIES))
+
+        submit(AHEAD * threads)
+        for future in waiting:
+            try:
+                part: Part = future.result()
+            except distributed.KilledWorker as error:
+                raise DeviceError(
+                    f"Dask gave a part up, which {one_line(error)}",
+                    "check the workers' memory; the same command goes on",
+                ) from error
+            submit(1)
+            yield part
+
+
+def _on_beam(chunks: Iterable[tuple[Job, ...]], rules: Rules, runner: str) -> Iterator[Part]:
+    beam = _imported("apache_beam", "Apache Beam", "beam")
+    jobs = [job for chunk in chunks for job in chunk]
+    with tempfile.TemporaryDirectory(prefix="multigraft-beam-") as folder:
+        target = str(Path(folder) / "part")
+
+        def keep(part: Part) -> None:
+            Path(target).write_bytes(pickle.dumps(part))
+
+        options = importlib.import_module("apache_beam.options.pipeline_options").PipelineOptions([])
+        with beam.Pipeline(runner, options=options) as pipeline:
+            _ = pipeline | beam.Create(jobs) | beam.CombineGlobally(combine_fn(rules)) | beam.Map(keep)
+        if not Path(target).is_file():
+            raise InputError(
+                "Beam's runner left no sum here", "take a local runner, or combine_fn in a pipeline of yours"
+            )
+        # This process wrote it, or one that it started.
+        yield pickle.loads(Path(target).read_bytes())
+
+
+def combine_fn(rules: Rules) -> Any:
+    """Adding up as a ``CombineFn`` of Apache Beam: from :class:`Job` to one :class:`Part`.
+
+    Raises:
+        MissingDependencyError: Apache Beam is not installed, or broken.
+    """
+    beam = _imported("apache_beam", "Apache Beam", "beam")
+
+    class CombineStatistics(beam.CombineFn):  # type: ignore[misc,name-defined]
+        def create_accumulator(self) -> Part:
+            return Part()
+
+        def add_input(self, accumulator: Part, job: Job) -> Part:
+            accumulator.take(job, rules)
+            return accumulator
+
+        def merge_accumulators(self, accumulators: Iterable[Part]) -> Part:
+            whole = Part()
+            for part in accumulators:
+                whole.merge(part)
+            return whole
+
+        def extract_output(self, accumulator: Part) -> Part:
+            return accumulator
+
+    return CombineStatistics()
+
+
+def _imported(module: str, package: str, extra: str) -> Any:
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise MissingDependencyError(
+            f"--on {extra if extra == 'beam' else 'dask'} takes {package}, which is {how_missing(error)}",
+            repair(error, install_extra(extra)),
+        ) from error

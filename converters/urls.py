@@ -1,0 +1,213 @@
+"""Files at addresses (``s3://``, ``gs://``, ``az://``, ``sftp://``) and here, by fsspec: listed, read, written.
+
+Which package speaks a protocol, and where its credentials come from, is fsspec's and that package's own affair.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import random
+import re
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from multigraft import files
+from multigraft.errors import DeviceError, InputError, MissingDependencyError, MultigraftError, one_line
+from multigraft.installing import how_missing, install_extra, install_package, repair
+from multigraft.reading import printable, read_file, regular_file
+
+TRIES = 8
+"""How often a read is tried: of reads that fail one time in ten, one in 10**8 then fails."""
+FIRST_WAIT_S, LONGEST_WAIT_S = 0.1, 5.0
+"""Before the second try, and before any; each wait is twice the one before, less up to half of it by chance."""
+
+_URL = re.compile(r"[a-z][a-z0-9+.-]*(::[a-z][a-z0-9+.-]*)*(::|://)")
+_PATTERN = re.compile(r"[*?\[]")
+_FINAL = (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError)
+"""Errors that another try does not change."""
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A file as its store lists it.
+
+    Attributes:
+        url: Its address; of a file here its path.
+        size: Bytes.
+        version: What changes with its content, as far as the store says: its ETag, or size and time.
+    """
+
+    url: str
+    size: int
+    version: str
+
+
+class UnreachableError(InputError):
+    """A file is listed and cannot be read now; later it may."""
+
+
+def is_url(text: str | os.PathLike[str]) -> bool:
+    """Whether it is an address and no path."""
+    return isinstance(text, str) and _URL.match(text) is not None
+
+
+def is_several(text: str) -> bool:
+    """Whether it may name several files: an address, a pattern or a folder."""
+    return is_url(text) or _PATTERN.search(text) is not None or Path(text).is_dir()
+
+
+def find(text: str, suffix: str) -> Iterator[Entry]:
+    """The files that an address, a path, a pattern or a folder names.
+
+    Args:
+        text: ``s3://fleet/*.mgstats``, ``s3://fleet/2026-11/``, ``site-7.mgstats``.
+        suffix: What names of files in a folder end in; a pattern's may end otherwise.
+
+    Raises:
+        InputError: There is none, or the place cannot be listed.
+        MissingDependencyError: The package for its protocol is not installed.
+    """
+    system, path = _system(text)
+    shown = printable(text)
+
+    def listed() -> dict[str, Any]:
+        # What another process has put there since this one listed it.
+        system.invalidate_cache()
+        if _PATTERN.search(path):
+            found: dict[str, Any] = system.glob(path, detail=True)
+            return found
+        found = system.find(path, detail=True)
+        return found if path in found else {name: info for name, info in found.items() if name.endswith(suffix)}
+
+    try:
+        found = patiently(listed)
+    except Exception as error:
+        raise _failed(f"{shown} cannot be listed", error) from error
+    named = {name: info for name, info in found.items() if info.get("type") == "file"}
+    if not named:
+        raise InputError(f"{shown} names no file", f"check the address; files of a folder end in {suffix}")
+    for name, info in sorted(named.items()):
+        size = int(info.get("size") or 0)
+        version = next((info[key] for key in ("ETag", "etag", "md5Hash", "mtime", "LastModified") if info.get(key)), "")
+        yield Entry(_address(system, name), size, f"{size} {version}")
+
+
+def read(url: str, most: int, size: int | None = None) -> bytes:
+    """All bytes of a file; a read that fails is tried again.
+
+    Args:
+        url: Address or path.
+        most: Bytes it may have.
+        size: Bytes it has, as its store lists it; None to ask the store.
+
+    Raises:
+        InputError: It is not there, cannot be read, or has more than ``most`` bytes.
+        MissingDependencyError: The package for its protocol is not installed.
+    """
+    if not is_url(url):
+        return read_file(url, most)
+    system, path = _system(url)
+    shown = printable(url)
+    try:
+        size = patiently(lambda: int(system.size(path))) if size is None else size
+        if size <= most:
+            data = patiently(lambda: bytes(system.cat_file(path)))
+    except Exception as error:
+        raise _failed(f"{shown} cannot be read", error) from error
+    if size > most:
+        raise InputError(f"{shown} has {size} bytes and may have {most}", "give a smaller file")
+    return data
+
+
+def read_start(entry: Entry, count: int) -> bytes:
+    """The first ``count`` bytes of a file, or all if it has fewer; a read that fails is tried again.
+
+    Raises:
+        InputError: It is not there or cannot be read.
+        MissingDependencyError: The package for its protocol is not installed.
+    """
+    if not is_url(entry.url):
+        with regular_file(entry.url) as opened:
+            return opened.read(count)
+    if not entry.size:
+        # Some stores refuse any range of an empty file.
+        return b""
+    system, path = _system(entry.url)
+    try:
+        return patiently(lambda: bytes(system.cat_file(path, start=0, end=min(count, entry.size))))
+    except Exception as error:
+        raise _failed(f"{printable(entry.url)} cannot be read", error) from error
+
+
+def write(target: str | os.PathLike[str], data: bytes) -> None:
+    """Write a file, whole or not at all: here by renaming, elsewhere as one object.
+
+    Raises:
+        UsageError: The folder cannot be written.
+        DeviceError: The place does not take it.
+        MissingDependencyError: The package for its protocol is not installed.
+    """
+    if not is_url(target):
+        files.write_bytes(target, data)
+        return
+    system, path = _system(str(target))
+    try:
+        patiently(lambda: system.pipe_file(path, data))
+    except Exception as error:
+        raise DeviceError(
+            f"{printable(str(target))} cannot be written: {printable(one_line(error))}", "check it"
+        ) from error
+
+
+def patiently(do: Callable[[], Result]) -> Result:
+    """What ``do`` gives; where it fails it is tried again, after waits that double."""
+    for number in range(TRIES - 1):
+        try:
+            return do()
+        except (*_FINAL, ImportError, MultigraftError, ValueError):
+            raise
+        except Exception as error:
+            if "credentials" in str(error).lower():
+                raise
+        time.sleep(min(LONGEST_WAIT_S, FIRST_WAIT_S * 2**number) * random.uniform(0.5, 1))
+    return do()
+
+
+def _system(text: str) -> tuple[Any, str]:
+    """The file system of an address and the path in it."""
+    try:
+        fsspec = importlib.import_module("fsspec.core")
+    except ImportError as error:
+        raise MissingDependencyError(
+            f"{printable(text)} takes fsspec, which is {how_missing(error)}", repair(error, install_extra("fleet"))
+        ) from error
+    try:
+        system, path = fsspec.url_to_fs(text if is_url(text) else str(Path(text).expanduser()))
+    except ImportError as error:
+        package = re.search(r"[Ii]nstall (\w+)", str(error))
+        remedy = install_package(package[1]) if package else install_extra("fleet")
+        raise MissingDependencyError(f"{printable(text)} takes a package: {one_line(error)}", remedy) from error
+    except ValueError as error:
+        raise InputError(f"{printable(text)} is no address: {one_line(error)}", "write s3://BUCKET/NAME") from error
+    return system, path
+
+
+def _address(system: Any, name: str) -> str:
+    protocols = (system.protocol,) if isinstance(system.protocol, str) else tuple(system.protocol)
+    return name if "file" in protocols else str(system.unstrip_protocol(name))
+
+
+def _failed(problem: str, error: Exception) -> MultigraftError:
+    if isinstance(error, MultigraftError):
+        return error
+    if isinstance(error, FileNotFoundError):
+        return InputError(f"{problem}: it is not there", "check the address")
+    return UnreachableError(
+        f"{problem}: {printable(one_line(error))}", "check the address, the network and the credentials"
+    )
