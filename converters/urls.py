@@ -195,6 +195,9 @@ def _system(text: str) -> tuple[Any, str]:
         raise MissingDependencyError(f"{printable(text)} takes a package: {one_line(error)}", remedy) from error
     except ValueError as error:
         raise InputError(f"{printable(text)} is no address: {one_line(error)}", "write s3://BUCKET/NAME") from error
+    except Exception as error:
+        # Some connect at once.
+        raise _failed(f"{printable(text)} cannot be reached", error) from error
     return system, path
 
 

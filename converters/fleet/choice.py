@@ -67,11 +67,16 @@ def subject_of(store: RunStore) -> str:
     )
     for (subject,) in store.rows(question, KNOWN, SUMMED):
         return str(subject)
+    raise none_counts(store)
+
+
+def none_counts(store: RunStore) -> InputError:
+    """The error where no file is left, with the first reason."""
     reasons = [
         reason for (reason,) in store.rows("SELECT reason FROM file WHERE reason IS NOT NULL ORDER BY url LIMIT 1")
     ]
     why = f" (the first: {reasons[0]})" if reasons else ""
-    raise InputError(f"none of the files counts{why}", "check the address, and what collect wrote there")
+    return InputError(f"none of the files counts{why}", "check the address, and what collect wrote there")
 
 
 def set_foreign_aside(store: RunStore, subject: str) -> None:

@@ -28,6 +28,7 @@ from multigraft.converters.fleet.run_store import (
 from multigraft.converters.job.failed_step import reason_of
 from multigraft.converters.job.progress import Report
 from multigraft.converters.urls import Entry, UnreachableError
+from multigraft.errors import InputError
 from multigraft.statistics.statistics import Statistics
 
 MOST_PLACES = 128
@@ -154,8 +155,13 @@ def gather(wanted: Wanted, path: Path, engine: Engine, report: Report) -> Gather
         _add_up(store, engine, report)
         _settle_forms(store)
         choice.set_superseded_aside(store)
+        if not store.count(SUMMED):
+            raise choice.none_counts(store)
         return Gathering(store, _counted(store, reused, time.monotonic() - started))
-    except BaseException:
+    except BaseException as error:
+        if isinstance(error, InputError) and not isinstance(error, UnreachableError):
+            # The same command would say the same: there is nothing to go on with.
+            store.remove()
         store.close()
         raise
 

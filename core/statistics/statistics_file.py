@@ -81,18 +81,18 @@ def to_bytes(statistics: Statistics, level: int = 6) -> bytes:
     return _zip({MANIFEST: text, **members})
 
 
-def from_bytes(data: bytes, where: str, most: int = LARGEST) -> Statistics:
+def from_bytes(data: bytes, where: str, most: int | None = None) -> Statistics:
     """Read what :func:`to_bytes` gave.
 
     Args:
         data: The file's content.
         where: What it is called in an error.
-        most: Bytes that it may unpack to.
+        most: Bytes that it may unpack to; None for :data:`LARGEST`.
 
     Raises:
         InputError: It is something else, damaged, or its schema is newer.
     """
-    allowance = Allowance(len(data), most)
+    allowance = Allowance(len(data), LARGEST if most is None else most)
     members = _unzip(data, where, allowance)
     try:
         manifest = parse_json(members.pop(MANIFEST))

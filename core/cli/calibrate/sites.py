@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 
-from multigraft.cli.shared.fleet_options import SHOWN, add_fleet_arguments, run_fleet, tell_counted, write_aside
+from multigraft.cli.calibrate.fleet_options import SHOWN, add_fleet_arguments, run_fleet, tell_counted, write_aside
 from multigraft.cli.shared.json_text import json_text
 
 

@@ -22,6 +22,7 @@ from multigraft.statistics.statistics import Statistics
 from tests.converters.fleet.fleet_files import BROKEN, content, site
 
 SITES = range(24)
+NO_FLEET = "fleet: takes multigraft[fleet] and moto[server,s3]"
 
 
 def silent(line: str) -> None:
@@ -170,7 +171,8 @@ def test_two_runs_at_one_output_and_places_without_files_are_refused(folder: Pat
 
 
 def test_a_killed_worker_of_dask_costs_only_its_part(folder: Path) -> None:
-    psutil = pytest.importorskip("psutil")
+    psutil = pytest.importorskip("psutil", reason=NO_FLEET)
+    pytest.importorskip("distributed", reason=NO_FLEET)
     expected = whole(run(folder))
     inner = engine_of("dask")
 
@@ -190,6 +192,8 @@ def test_a_killed_worker_of_dask_costs_only_its_part(folder: Path) -> None:
 
 def test_one_read_in_ten_that_fails_and_a_kill_change_nothing(folder: Path) -> None:
     """In a process of its own: clients of S3 take their address when they are made."""
+    pytest.importorskip("s3fs", reason=NO_FLEET)
+    pytest.importorskip("moto", reason=NO_FLEET)
     program = Path(__file__).with_name("over_s3.py")
     done = subprocess.run([sys.executable, str(program), str(folder)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-2000:]

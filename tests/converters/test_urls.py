@@ -1,0 +1,91 @@
+"""Addresses: what is one, what it names, and what is said where a place fails."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from multigraft.converters import urls
+from multigraft.converters.field.collected import Collected
+from multigraft.errors import InputError, MissingDependencyError
+from tests.converters.fleet.fleet_files import content
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(urls, "FIRST_WAIT_S", 0.0)
+
+
+def test_what_is_an_address_and_what_may_be_several(tmp_path: Path) -> None:
+    assert all(map(urls.is_url, ("s3://a/b", "gs://a", "file:///a", "simplecache::s3://a/b")))
+    assert not any(map(urls.is_url, ("a.mgstats", "/a/b", "C:\\a", "a:b", Path("s3:/a"))))
+    assert urls.is_several("a/*.mgstats") and urls.is_several(str(tmp_path)) and not urls.is_several("a.mgstats")
+
+
+def test_files_are_found_read_and_written(tmp_path: Path) -> None:
+    for name in ("memory://fleet/a/1.mgstats", "memory://fleet/2.mgstats", "memory://fleet/2.txt"):
+        urls.write(name, name.encode())
+    found = [entry.url for entry in urls.find("memory://fleet", ".mgstats")]
+    assert found == ["memory:///fleet/2.mgstats", "memory:///fleet/a/1.mgstats"]
+    assert [e.url for e in urls.find("memory://fleet/*.txt", ".mgstats")] == ["memory:///fleet/2.txt"]
+    (one,) = urls.find("memory://fleet/2.mgstats", ".mgstats")
+    assert urls.read(one.url, 100) == b"memory://fleet/2.mgstats" and urls.read_start(one, 6) == b"memory"
+    with pytest.raises(InputError, match="may have 5"):
+        urls.read(one.url, 5)
+    urls.write(tmp_path / "x", b"here")
+    (here,) = urls.find(str(tmp_path), "x")
+    assert (here.url, here.size, urls.read_start(here, 2)) == (str(tmp_path / "x"), 4, b"he")
+
+
+def test_a_version_changes_with_the_content(tmp_path: Path) -> None:
+    path = tmp_path / "a.mgstats"
+    path.write_bytes(b"1")
+    (before,) = urls.find(str(path), ".mgstats")
+    path.write_bytes(b"22")
+    (after,) = urls.find(str(path), ".mgstats")
+    assert before.version != after.version
+
+
+def test_a_read_that_fails_is_tried_again_and_one_that_cannot_succeed_is_not() -> None:
+    tries: list[int] = []
+
+    def flaky() -> str:
+        tries.append(1)
+        if len(tries) < urls.TRIES:
+            raise OSError("reset by peer")
+        return "read"
+
+    assert urls.patiently(flaky) == "read" and len(tries) == urls.TRIES
+    tries.clear()
+
+    def gone() -> None:
+        tries.append(1)
+        raise FileNotFoundError("gone")
+
+    with pytest.raises(FileNotFoundError):
+        urls.patiently(gone)
+    assert len(tries) == 1
+
+
+def test_what_cannot_be_reached_is_said_in_a_sentence() -> None:
+    with pytest.raises(InputError, match="it is not there"):
+        urls.read("memory://nothing/here", 10)
+    with pytest.raises(InputError, match="names no file"):
+        list(urls.find("memory://nowhere/*.mgstats", ".mgstats"))
+    with pytest.raises(InputError, match="is no address"):
+        urls.read("nosuch://a/b", 10)
+    with pytest.raises(InputError, match="cannot be reached"):
+        urls.read("hdfs://127.0.0.1:1/a", 10)
+
+
+def test_the_package_for_a_protocol_is_named_with_the_command_that_brings_it() -> None:
+    with pytest.raises(MissingDependencyError, match=r"gs://bucket/a takes a package.*pip install gcsfs"):
+        urls.read("gs://bucket/a", 10)
+
+
+def test_a_build_takes_statistics_from_an_address() -> None:
+    data = content(1)
+    urls.write("memory://sums/fleet.mgstats", data)
+    (given,) = Collected.open(["memory://sums/fleet.mgstats"]).files
+    assert given.name == "fleet.mgstats" and given.statistics.frames == 96

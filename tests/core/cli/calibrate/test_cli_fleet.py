@@ -1,0 +1,82 @@
+"""``calibrate combine`` and ``calibrate sites`` over what is found, from folder to files, as a user runs them."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+
+from multigraft.cli.calibrate.combine import file_name
+from multigraft.cli.main import main
+from multigraft.statistics import statistics_file
+from tests.converters.fleet.fleet_files import BROKEN, OTHER_CAMERA, content
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "in").mkdir()
+    for number in range(52):
+        data = content(number, moved=OTHER_CAMERA if number == 7 else 0.0)
+        (tmp_path / "in" / f"{number:02}.mgstats").write_bytes(data)
+    (tmp_path / "in" / "broken.mgstats").write_bytes(BROKEN["cut"](90))
+    return tmp_path
+
+
+def test_a_folder_becomes_a_sum_a_table_and_a_page(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["calibrate", "combine", "in", "-o", "fleet.mgstats"]) == 0
+    out, progress = capsys.readouterr()
+    assert "4,992 frames of 52 files and 52 sites" in out and "1 are set aside" in out and "site-00007" in out
+    assert "a second, 0:00 left" in progress
+    assert statistics_file.read("fleet.mgstats").frames == 52 * 96
+    with Path("fleet.mgstats.aside.csv").open() as opened:
+        (row,) = csv.DictReader(opened)
+    assert row["file"].endswith("broken.mgstats") and "not a whole .mgstats file" in row["reason"]
+    assert main(["calibrate", "report", "fleet.mgstats", "-o", "report.html"]) == 0
+    capsys.readouterr()
+    assert main(["calibrate", "sites", "in/*.mgstats", "-o", "sites.parquet", "--report", "p.html", "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert said["rows"] == said["sites"] == 52 and [one["site"] for one in said["strange"]] == ["site-00007"]
+    assert list(said["aside"]) == [row["file"]] and "site-00007" in Path("p.html").read_text()
+    names = {"in", "fleet.mgstats", "fleet.mgstats.aside.csv", "report.html", "sites.parquet", "p.html"}
+    assert {path.name for path in place.iterdir()} == names | {"sites.parquet.aside.csv"}
+
+
+def test_sums_by_site_and_what_is_left_out(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["calibrate", "combine", "in", "--by", "site,day", "--exclude", "site-0000[0-8]", "-o", "sums", "--json"]
+    assert main(command) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert said["files"] == len(said["written"]) == 43 and said["frames"] == 43 * 96
+    assert statistics_file.read("sums/site-00010 2026-11-05.mgstats").sites == ("site-00010",)
+    assert len(list(Path("sums").iterdir())) == 43
+
+
+WRONG = {
+    "no file": ["combine", "none/*.mgstats", "-o", "a.mgstats"],
+    "no good file": ["combine", "in/broken*", "-o", "a.mgstats"],
+    "no such key": ["combine", "in", "--by", "hour", "-o", "a"],
+    "no such engine": ["sites", "in", "--on", "spark", "-o", "a.parquet"],
+    "no folder": ["sites", "in", "-o", "none/a.parquet"],
+    "a file for a folder": ["combine", "in", "--by", "site", "-o", "in/00.mgstats"],
+    "no such protocol": ["sites", "nosuch://a/b", "-o", "a.parquet"],
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_what_cannot_be_done_is_said_in_one_sentence_and_leaves_nothing(
+    place: Path, capsys: pytest.CaptureFixture[str], case: str
+) -> None:
+    before = {path.name for path in place.iterdir()}
+    assert main(["calibrate", *WRONG[case]]) == 2
+    said = [line for line in capsys.readouterr().err.splitlines() if line.startswith("multigraft: ")]
+    assert len(said) == 1 and said[0].endswith(".")
+    assert {path.name for path in place.iterdir()} == before
+
+
+@pytest.mark.parametrize("key", ["../../etc", ".", "a/b\\c", "x" * 200, "Größe 2026-11-05", "\x1b[31m"])
+def test_names_of_files_stay_in_their_folder(key: str) -> None:
+    name = file_name(key)
+    assert "/" not in name and "\\" not in name and not name.startswith(".") and len(name) < 200 and name.isprintable()
+    assert len({file_name(key), file_name(key + "y"), file_name("z" + key)}) == 3
