@@ -51,8 +51,7 @@ BATCH = "N"
 RUN_BATCH = 64
 RUN_BATCH_MACS = 2_000_000_000
 RUN_BATCH_BYTES = 1 << 24
-"""Frames run at once: RUN_BATCH, or fewer for a large network, whose activations would fill the memory. Tensors of more
-bytes are got from the kernel and given back on every run: two networks of MobileNetV2's size took 1.6 times as long."""
+"""Frames run at once: fewer of a large network. Larger tensors are got from the kernel every time: 1.6 x as slow."""
 
 
 @dataclass(frozen=True)
@@ -218,10 +217,9 @@ class Network:
     @functools.cached_property
     def batch(self) -> int:
         """Frames to run at once."""
-        if not self.is_batched:
-            return 1
-        largest = 4 * max(int(np.prod(shape)) for shape in self.shapes.values())
-        return max(1, min(RUN_BATCH, RUN_BATCH_MACS // max(self.macs, 1), RUN_BATCH_BYTES // max(largest, 1)))
+        largest = max(4 * int(np.prod(shape)) for shape in self.shapes.values())
+        most = min(RUN_BATCH, RUN_BATCH_MACS // max(self.macs, 1), RUN_BATCH_BYTES // max(largest, 1))
+        return max(1, most) if self.is_batched else 1
 
     @functools.cached_property
     def is_batched(self) -> bool:
