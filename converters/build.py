@@ -60,7 +60,7 @@ from multigraft.converters.similarity.representations import (
 )
 from multigraft.converters.thinning.search import expect_thinning, with_thinning
 from multigraft.errors import ConfigurationError
-from multigraft.refit.refit_plan import THINNED, Refit
+from multigraft.refit.refit_plan import Refit
 
 SIMILARITY_FRAMES = 512
 LARGE_SIMILARITY_FRAMES = 192
@@ -262,9 +262,7 @@ def _judgement(plan: SharingPlan, outcome: PlanningResult, settings: Settings) -
 
 def _check_refinement(settings: Settings, refit: Refit | None) -> None:
     """Refuse what cannot be done before any long work."""
-    is_thinned = refit is not None and any(g.method == THINNED for g in refit.grafts)
-    asks = not settings.graft.thin.is_none and not is_thinned
-    if asks and not any(settings.frames_of(task) for task in settings.tasks):
+    if not (settings.graft.thin.is_none or (refit and refit.thins) or any(map(settings.frames_of, settings.tasks))):
         raise ConfigurationError(f"{settings.path}: thin needs frames", "name unlabeled frames, or thin nothing")
     if settings.graft.refine != "distill":
         return

@@ -218,6 +218,11 @@ class Refit:
     minimum_frames: int
     weights: Arrays
 
+    @property
+    def thins(self) -> bool:
+        """Whether a network in it has fewer channels."""
+        return any(graft.method == THINNED for graft in self.grafts)
+
     def write(self, path: Path) -> Path:
         """Write it, whole or not at all; equal content gives equal bytes."""
         facts = {
