@@ -61,15 +61,17 @@ def floor_of(node: Node) -> float | None:
 def floors(model: bytes, steps: tuple[StepReport, ...]) -> list[float | None]:
     """The floor of each generated step of a .tflite; layers that were joined have the sum of theirs."""
     made = {t.name: step for step in prune(fold_padding(load(model))).steps for t in step.node.outputs}
-    return [_of_step(made, step) for step in steps]
+    outputs = {step.output for step in steps}
+    return [_of_step(made, step, outputs - {step.output}) for step in steps]
 
 
-def _of_step(made: dict[str, Step], step: StepReport) -> float | None:
+def _of_step(made: dict[str, Step], step: StepReport, others: set[str]) -> float | None:
     names, found = step.operator.split("+"), []
     wanted = [step.output]
     while names and wanted:
-        part = made.get(wanted.pop(0))
-        if part is None or part.node.name not in (names[-1], "RESHAPE"):
+        name = wanted.pop(0)
+        part = made.get(name)
+        if part is None or name in others or part.node.name not in (names[-1], "RESHAPE"):
             continue
         if part.node.name == names[-1]:
             names.pop()
