@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import cycle
+from typing import Any
 
 import numpy as np
 
@@ -81,6 +82,11 @@ class Layer:
             if len(affine) == len(self.rescalings):
                 return tuple(affine)
         return None
+
+    @cached_property
+    def found(self) -> dict[str, Any]:
+        """What kernels searched for this layer, by their names for it: streaming lowers a layer many times."""
+        return {}
 
     @cached_property
     def _steps(self) -> list[tuple[Array, Array]]:

@@ -13,6 +13,7 @@ import numpy as np
 
 from multigraft.firmware_gen.arithmetic.accumulators import Layer
 from multigraft.firmware_gen.arithmetic.geometry import Window
+from multigraft.firmware_gen.arithmetic.requantise import Upper
 from multigraft.firmware_gen.kernels.c_text import digest, window_literal
 from multigraft.firmware_gen.kernels.dsp_block import block_function, turns
 from multigraft.firmware_gen.kernels.dsp_single import dsp_single
@@ -40,7 +41,9 @@ def dsp_convolution(layer: Layer, over: Window, ring: int | None = None) -> Lowe
         return None
     if single:
         return dsp_single(layer, over, weights)
-    upper = layer.upper(_FACTORS)
+    if "pairs of channels" not in layer.found:
+        layer.found["pairs of channels"] = layer.upper(_FACTORS)
+    upper: tuple[Upper, ...] | None = layer.found["pairs of channels"]
     if upper is None and not exact_fits(layer):
         return None
     rows = np.zeros((len(weights), 4), "<i4")

@@ -139,6 +139,13 @@ def rescaling_three(layer: Layer) -> tuple[int, tuple[Upper, ...]] | None:
 
     The mark adds to each channel's sums what depends on its weights alone, and so is one more thing to try.
     """
+    if "three lines" not in layer.found:
+        layer.found["three lines"] = _search(layer)
+    found: tuple[int, tuple[Upper, ...]] | None = layer.found["three lines"]
+    return found
+
+
+def _search(layer: Layer) -> tuple[int, tuple[Upper, ...]] | None:
     sums = (layer.weights.astype(np.int64).sum(1) << _WEIGHT_BITS).tolist()
     for mark in range(_MARKS):
         upper = layer.upper((FACTOR,), [np.array([mark * s], np.int64) for s in sums], COMMON_SHIFT - 2)
