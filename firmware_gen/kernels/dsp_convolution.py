@@ -23,6 +23,7 @@ from multigraft.tensors.arrays import Array
 _CHANNELS = 2
 _ONE_CHANNELS = 4
 """Channels at a time of a layer that has one pixel."""
+_FEW_PRODUCTS = 256
 _LARGEST_SUM = 1 << 23
 _LEAST_EXACT_SHIFT = -23
 _FACTORS = (1, 256)
@@ -40,7 +41,8 @@ def dsp_convolution(layer: Layer, over: Window, ring: int | None = None) -> Lowe
     if np.any(sums >= _LARGEST_SUM) or np.any(halves < -32768) or np.any(halves > 32767):
         return None
     if single:
-        return dsp_single(layer, over, weights)
+        # Of few products, the assembly is larger than the time it saves is worth.
+        return dsp_single(layer, over, weights) if layer.weights.size > _FEW_PRODUCTS else None
     if "pairs of channels" not in layer.found:
         layer.found["pairs of channels"] = layer.upper(_FACTORS)
     upper: tuple[Upper, ...] | None = layer.found["pairs of channels"]
