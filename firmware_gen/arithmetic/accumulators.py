@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import cycle
+from typing import Any
 
 import numpy as np
 
 from multigraft.firmware_gen.arithmetic.activation_range import activation_range
 from multigraft.firmware_gen.arithmetic.fixed_point import quantize_multiplier
-from multigraft.firmware_gen.arithmetic.requantise import Affine, Rescaling, find_steps, largest_shift, solve
+from multigraft.firmware_gen.arithmetic.requantise import (
+    Affine,
+    Rescaling,
+    Upper,
+    find_steps,
+    largest_shift,
+    solve,
+    solve_upper,
+)
 from multigraft.firmware_gen.program.program import Node
 from multigraft.tensors.arrays import Array
 from multigraft.tflite.graph import Quant, Tensor
@@ -17,6 +28,10 @@ from multigraft.tflite.graph import Quant, Tensor
 COMMON_SHIFT = 36
 """Kernels are compiled for one right shift; a layer with larger multipliers takes a smaller one."""
 LEAST_SHIFT = 32
+MOST_UPPER_SHIFT = 44
+"""The larger the multipliers, the finer; beyond this many bits it makes no difference."""
+STARTS: Array = np.arange(1 << 20)
+"""What a sum may begin with where nothing else is said; all are tried before a layer is given up."""
 
 
 @dataclass(frozen=True)
@@ -55,16 +70,50 @@ class Layer:
     def affine(self) -> tuple[Affine, ...] | None:
         """Per channel the exact one-multiplication rescaling at one shift for all, bias included; None if none is."""
         least, most = self.ranges()
-        steps = find_steps(list(self.rescalings), least, most)
         for shift in range(largest_shift(list(self.rescalings), COMMON_SHIFT), LEAST_SHIFT - 1, -1):
             affine = []
-            for rescaling, low, high, bias, step in zip(self.rescalings, least, most, self.bias, steps, strict=True):
+            for rescaling, low, high, bias, step in zip(
+                self.rescalings, least, most, self.bias, self._steps, strict=True
+            ):
                 one = solve(rescaling, int(low), int(high), step, shift)
                 if one is None:
                     break
                 affine.append(Affine(one.multiplier, one.offset + int(bias) * one.multiplier, shift))
             if len(affine) == len(self.rescalings):
                 return tuple(affine)
+        return None
+
+    @cached_property
+    def found(self) -> dict[str, Any]:
+        """What kernels searched for this layer, by their names for it: streaming lowers a layer many times."""
+        return {}
+
+    @cached_property
+    def _steps(self) -> list[tuple[Array, Array]]:
+        return find_steps(list(self.rescalings), *self.ranges())
+
+    def upper(
+        self, factors: Sequence[int], starts: Sequence[Array] = (STARTS,), common: int = COMMON_SHIFT
+    ) -> tuple[Upper, ...] | None:
+        """Per channel the exact rescaling by one product's upper word, at one shift for all sums; None if none is.
+
+        Args:
+            factors: By which factor sums come too large, one a channel, in turn.
+            starts: What sums may begin with, for each channel, in turn: see :func:`~.requantise.solve_upper`.
+            common: The shift that is tried first, as layers of one shift share a kernel.
+        """
+        ends = [(int(low), int(high), int(bias)) for low, high, bias in zip(*self.ranges(), self.bias, strict=True)]
+        shifts = range(largest_shift(list(self.rescalings), MOST_UPPER_SHIFT), LEAST_SHIFT - 1, -1)
+        for shift in sorted(shifts, key=lambda s: (s != common, -s)):
+            found: list[Upper] = []
+            channels = zip(self.rescalings, ends, self._steps, cycle(factors), cycle(starts), strict=False)
+            for rescaling, end, step, factor, some in channels:
+                one = solve_upper(rescaling, end, step, shift, factor, some)
+                if one is None:
+                    break
+                found.append(one)
+            if len(found) == len(self.rescalings):
+                return tuple(found)
         return None
 
 

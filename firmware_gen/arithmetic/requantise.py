@@ -7,6 +7,7 @@ equal. :func:`solve` finds multiplier and offset by that condition or says that 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,7 +16,10 @@ from multigraft.firmware_gen.arithmetic.fixed_point import rescale
 from multigraft.tensors.arrays import Array
 
 LARGEST_MULTIPLIER = (1 << 31) - 1
-_NEIGHBOURS = tuple(sorted(range(-24, 25), key=abs))
+_LARGEST_WORD = 1 << 31
+_FEW_STARTS = 1 << 12
+_REACH, _FAR = 24, 512
+"""How far from the nearest one multipliers are tried: where offsets are fine, and where they are coarse."""
 
 
 @dataclass(frozen=True)
@@ -89,14 +93,24 @@ def solve(wanted: Rescaling, least: int, most: int, steps: tuple[Array, Array], 
         steps: What :func:`find_steps` found for it.
         shift: The right shift the kernel is built with.
     """
-    values, reached = steps
+    values, _ = steps
     if values.size == 0 or wanted.multiplier == 0:
         return Affine(0, int(wanted.apply(np.array([least]))[0]) << shift, shift)
+    for multiplier, low, high in _offsets(wanted, least, most, steps, shift, _REACH):
+        return Affine(multiplier, (low + high) // 2, shift)
+    return None
+
+
+def _offsets(
+    wanted: Rescaling, least: int, most: int, steps: tuple[Array, Array], shift: int, reach: int
+) -> Iterator[tuple[int, int, int]]:
+    """Multipliers, and between which offsets (both included) :class:`Affine` equals ``wanted`` with each."""
+    values, reached = steps
     exponent = wanted.shift - 31 + shift
     exact = wanted.multiplier
     centre = exact << exponent if exponent >= 0 else (exact + (1 << (-exponent - 1))) >> -exponent
     raised = values << shift
-    for distance in _NEIGHBOURS:
+    for distance in sorted(range(-reach, reach + 1), key=abs):
         multiplier = centre + distance
         if not 0 < multiplier <= LARGEST_MULTIPLIER:
             continue
@@ -108,5 +122,62 @@ def solve(wanted: Rescaling, least: int, most: int, steps: tuple[Array, Array], 
         if last < wanted.high:
             high = min(high, ((last + 1) << shift) - 1 - multiplier * most)
         if low <= high:
-            return Affine(multiplier, (low + high) // 2, shift)
+            yield multiplier, low, high
+
+
+@dataclass(frozen=True)
+class Upper:
+    """``clamp((((factor * sum + start) * multiplier >> 32) + added) >> shift, low, high)``, all in 32 bits but for the
+    product, of which the upper word counts; ``sum`` is an accumulator without its bias."""
+
+    multiplier: int
+    start: int
+    added: int
+    shift: int
+
+    def apply(self, sums: Array, factor: int, low: int = -128, high: int = 127) -> Array:
+        """The result for ``sums`` (int64)."""
+        upper = (np.asarray(sums, np.int64) * factor + self.start) * self.multiplier >> 32
+        return np.clip((upper + self.added) >> self.shift, low, high)
+
+
+def solve_upper(
+    wanted: Rescaling,
+    accumulators: tuple[int, int, int],
+    steps: tuple[Array, Array],
+    shift: int,
+    factor: int,
+    starts: Array,
+) -> Upper | None:
+    """What equals ``wanted`` for every accumulator by the upper word of one product, or None.
+
+    Args:
+        wanted: The reference's rescaling; its multiplier is not negative.
+        accumulators: The least and the greatest that can occur, and the bias in them.
+        steps: What :func:`find_steps` found for it.
+        shift: As in :class:`Affine`, at least 32, for sums as they are.
+        factor: A power of two by which sums come too large.
+        starts: int64, what sums may begin with; the first that fits is taken.
+    """
+    least, most, bias = accumulators
+    places = shift - 32 + factor.bit_length() - 1
+    if not 0 <= places < 32:
+        return None
+    values, _ = steps
+    if values.size == 0 or wanted.multiplier == 0:
+        found = Upper(0, int(starts[0]), int(wanted.apply(np.array([least]))[0]) << places, places)
+        return found if abs(found.added) < _LARGEST_WORD else None
+    for multiplier, low, high in _offsets(wanted, least, most, steps, shift, _FAR):
+        # In units of sums as they come, what is added may be anything between these.
+        first, last = factor * (low + bias * multiplier), factor * (high + 1 + bias * multiplier) - 1
+        for some in (starts[:_FEW_STARTS], starts[_FEW_STARTS:]):
+            fits = np.flatnonzero((last - multiplier * some) % (1 << 32) <= last - first)
+            if fits.size == 0:
+                continue
+            start = int(some[fits[0]])
+            added = (last - multiplier * start) >> 32
+            sums = [factor * (end - bias) + start for end in (least, most)]
+            uppers = [(s * multiplier >> 32) + added for s in sums]
+            if max(map(abs, (*sums, *uppers, added))) < _LARGEST_WORD:
+                return Upper(multiplier, start, added, places)
     return None

@@ -14,9 +14,10 @@ import numpy as np
 
 from multigraft.firmware_gen.arithmetic.accumulators import Layer, scaling
 from multigraft.firmware_gen.arithmetic.geometry import Window
+from multigraft.firmware_gen.arithmetic.requantise import Upper
 from multigraft.firmware_gen.kernels.bands import LARGEST_PLANE, band_of, rows_of_band
 from multigraft.firmware_gen.kernels.c_text import digest, window_literal
-from multigraft.firmware_gen.kernels.dsp_three_lines import ROWS, three_lines_function
+from multigraft.firmware_gen.kernels.dsp_three_lines import ROWS, rescaling_three, three_lines_function
 from multigraft.firmware_gen.kernels.kernel import LoweredLayer
 
 _NARROW = 6
@@ -79,42 +80,51 @@ def _turned(over: Window) -> Window:
 
 def _lowered(layer: Layer, over: Window, ring: int | None, turned_from: Window | None) -> LoweredLayer:
     """The layer over lines of outputs, be they rows or, if it was turned, columns."""
-    three = _is_three(layer, over)
-    band = _band(over, ring, three)
-    rows, words = (ROWS if three else rows_of_band(over, band)), _words(over, three)
+    three = _three(layer, over)
+    is_three = three is not None
+    band = _band(over, ring, is_three)
+    rows, words = (ROWS if three else rows_of_band(over, band)), _words(over, is_three)
     weights = 0 if three else 2 * over.k_h * _columns(over)
     in_line, in_pixel, out_line, out_pixel = over.in_w * over.in_c, over.in_c, over.out_w * over.out_c, over.out_c
     if turned_from is not None:
         in_line, in_pixel, out_line, out_pixel = in_pixel, over.in_h * over.in_c, out_pixel, over.out_h * over.out_c
-    scales, exact, number = scaling(layer)
-    function, functions = "NULL, mg_any_by_any", {}
-    if three:
-        name = f"mg_three_{over.stride_w}_{number - 32}"
-        functions = {name: three_lines_function(name, over.stride_w, number - 32)}
-        function = f"{name}, NULL"
+    functions: dict[str, str] = {}
+    if three is not None:
+        mark, upper = three
+        name = f"mg_three_{over.stride_w}_{upper[0].shift}"
+        functions = {name: three_lines_function(name, over.stride_w, upper[0].shift)}
+        calls = f"{name}, NULL, mg_widen_high"
+        scales = np.array([(one.multiplier, one.added) for one in upper], "<i4").tobytes()
+        fill, exact, number = 256 * layer.input_zero_point + mark, 0, 0
+    else:
+        calls, fill = "NULL, mg_any_by_any, mg_widen_rows", layer.input_zero_point
+        scales, exact, number = scaling(layer)
     pixels, margin = min(over.in_w, 2 * words - over.pad_w), over.pad_w // 2 * rows
     fields = (
-        in_line, in_pixel, out_line, out_pixel, pixels, over.pad_w % 2, margin, band, rows, words, weights, exact,
-        number, layer.low, layer.high, function,
+        in_line, in_pixel, out_line, out_pixel, calls, over.in_h, over.out_h, over.out_w, over.out_c,
+        over.out_c // over.in_c, over.k_h, over.k_w, over.stride_h, over.stride_w, over.dilation_h, over.dilation_w,
+        ring or over.in_h, pixels, margin, band, rows, words, weights, over.pad_h, fill, number, over.pad_w % 2, exact,
+        len(scales) // over.out_c, layer.low, layer.high,
     )  # fmt: skip
-    window = window_literal(over, layer.input_zero_point, ring).removeprefix("(mg_window)")
-    shape = f"{{{window}, {', '.join(map(str, fields))}}}"
+    shape = f"{{{', '.join(map(str, fields))}}}"
     name = f"shape_{digest(shape)}"
     functions[name] = f"static const mg_depthwise_shape {name} = {shape};\n"
-    lines = f"first / {over.out_w}, last / {over.out_w}" if turned_from is None else f"0, {over.out_h}"
-    unused = "" if turned_from is None else "(void)first, (void)last;\n    "
-    body = f"{unused}mg_depthwise_dsp(&{name}, in, out, constants, scratch, {lines});"
+    shared = f"mg_depthwise_dsp(&{name}, "
     constant = scales + layer.weights.tobytes()
     in_place = band == over.out_h or over.rows_in_time()
     scratch_bytes = 4 * (rows * words + weights)
     includes = ("affine_dsp.h", "depthwise_dsp.h")
-    return LoweredLayer(body, constant, scratch_bytes, includes, functions=functions, in_place=in_place)
+    return LoweredLayer("", constant, scratch_bytes, includes, 1, functions, in_place, shared)
+
+
+def _three(layer: Layer, over: Window) -> tuple[int, tuple[Upper, ...]] | None:
+    """What the assembly rescales by; None if there is none for the layer."""
+    plain = over.dilation_h == over.dilation_w == 1 and over.stride_w in (1, 2) and over.stride_h <= ROWS - 3
+    return rescaling_three(layer) if plain and (over.k_h, over.k_w) == (3, 3) and over.out_w > 1 else None
 
 
 def _is_three(layer: Layer, over: Window) -> bool:
-    """Whether there is assembly for it."""
-    plain = over.dilation_h == over.dilation_w == 1 and over.stride_w in (1, 2) and over.stride_h <= ROWS - 3
-    return plain and (over.k_h, over.k_w) == (3, 3) and over.out_w > 1 and layer.affine is not None
+    return _three(layer, over) is not None
 
 
 def _band(over: Window, ring: int | None, three: bool) -> int:

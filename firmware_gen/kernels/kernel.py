@@ -55,13 +55,15 @@ class LoweredLayer:
     """A linear layer in C before it has a name: the body of its function and what that needs.
 
     Attributes:
-        body: One statement over ``in``, ``out``, ``constants``, ``scratch`` (and ``first``, ``last``).
+        body: One statement over ``in``, ``out``, ``constants``, ``scratch`` (and ``first``, ``last``); empty with
+            a shared function.
         constant: Bytes it reads from flash, as in :class:`Kernel`.
         scratch_bytes: Memory it needs while it runs, as in :class:`Kernel`.
         includes: The C files with the kernel.
         together: Pixels that are read before the first of them is written.
         functions: C functions the body calls.
         in_place: The output may lie over inputs that were read.
+        shared: The beginning of a call, up to these arguments in this order, of a function that many layers share.
     """
 
     body: str
@@ -71,6 +73,7 @@ class LoweredLayer:
     together: int = 1
     functions: Mapping[str, str] = field(default_factory=dict)
     in_place: bool = True
+    shared: str = ""
 
 
 def view() -> Kernel:

@@ -16,14 +16,14 @@ class PixelKernel:
 
     Attributes:
         over: The window it slides over the image.
-        function: C function ``(in, out, constants, scratch, first, last)``; ``out`` is the place of pixel ``first``.
-            The kernel may count on being asked for all pixels at once.
+        begin: The beginning of a call, up to ``in, out, constants, scratch, first, last``; ``out`` is the place of
+            pixel ``first``. The kernel may count on being asked for all pixels at once.
         on_ring: Makes the same layer over an input that is a ring of so many rows, or, where that is all there are, the
             input itself. It is asked for rows one by one.
     """
 
     over: Window
-    function: str
+    begin: str
     on_ring: Callable[[int], Kernel]
 
 
@@ -43,16 +43,19 @@ def pixel_kernel(
         overlaps: As in :class:`~multigraft.firmware_gen.kernels.kernel.Kernel`.
         on_ring: As in :class:`PixelKernel`.
     """
-    name = f"{kind}_{digest(low.body)}"
-    text = (
-        f"MG_KERNEL void {name}(const int8_t *in, int8_t *out, const void *constants, void *scratch,"
-        f" int32_t first, int32_t last)\n{{\n    {low.body}\n}}\n"
-    )
+    begin, functions = low.shared, dict(low.functions)
+    if not begin:
+        name = f"{kind}_{digest(low.body)}"
+        begin = f"{name}("
+        functions[name] = (
+            f"MG_KERNEL void {name}(const int8_t *in, int8_t *out, const void *constants, void *scratch,"
+            f" int32_t first, int32_t last)\n{{\n    {low.body}\n}}\n"
+        )
 
     def call(ins: Sequence[str], outs: Sequence[str], scratch: str, constants: str) -> str:
-        return f"{name}({ins[0]}, {outs[0]}, {constants}, {scratch}, 0, {over.pixels()});"
+        return f"{begin}{ins[0]}, {outs[0]}, {constants}, {scratch}, 0, {over.pixels()});"
 
     return Kernel(
-        call, low.includes, {**low.functions, name: text}, low.constant, low.scratch_bytes, overlaps,
-        pieces=PixelKernel(over, name, on_ring),
+        call, low.includes, functions, low.constant, low.scratch_bytes, overlaps,
+        pieces=PixelKernel(over, begin, on_ring),
     )  # fmt: skip

@@ -191,14 +191,14 @@ def _rows(
     kernels: Sequence[Kernel], windows: Sequence[Window], words: Sequence[int], number: int, y: str, to: str, pad: str
 ) -> str:
     """Statements that write row ``y`` of layer ``number`` to ``to``, after what that needs of the layers before."""
-    over, function = windows[number], _pieces(kernels[number]).function
+    over, begin = windows[number], _pieces(kernels[number]).begin
     constants = f"(const uint32_t *)constants + {words[number]}" if words[number] else "constants"
     source = f"ring_{number}" if number else "in"
     # A pointwise layer's ring is its one row.
     row = "0" if number and over.pointwise else y
     end = str(over.out_w) if row == "0" else f"({row} + 1) * {over.out_w}"
     first = "0" if row == "0" else f"{row} * {over.out_w}"
-    text = f"{pad}{function}({source}, {to}, {constants}, column, {first}, {end});\n"
+    text = f"{pad}{begin}{source}, {to}, {constants}, column, {first}, {end});\n"
     if number == 0:
         return text
     done, size = f"done_{number}", over.in_w * over.in_c

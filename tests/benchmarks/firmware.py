@@ -24,6 +24,7 @@ from multigraft.firmware_gen.generator import generate
 from multigraft.firmware_gen.inspection.instruction_count import Instructions, image_sizes
 from multigraft.firmware_gen.project.folder import build_folder, write_folder
 from multigraft.firmware_gen.project.project import Project
+from tests.benchmarks.firmware_floor import floors
 from tests.firmware_gen.batch import BOARD_OF_CORE, SMALLEST, models_in, opened, show_exactness
 from tests.firmware_gen.counting import count_instructions
 
@@ -38,23 +39,25 @@ once on a machine with Debian 12 and QEMU 7.2; by the names the MLPerf Tiny repo
 
 @dataclass(frozen=True)
 class Measured:
-    """One model on one board."""
+    """One model on one board; ``model`` is a .tflite's content, empty of a bundle."""
 
     name: str
     project: Project
     instructions: Instructions
     flash_bytes: int
+    model: bytes = b""
 
 
 def measure(source: bytes | Bundle, name: str, board: Board) -> Measured:
     """Generate, build the least image, and count one inference of all tasks in QEMU."""
     project = generate(source, core=CORES[board.core], name=name[:20])
     digest = sha256_of(source if isinstance(source, bytes) else source.model)
+    model = source if isinstance(source, bytes) else b""
     with TemporaryDirectory() as folder:
         write_folder(project, board, digest, Path(folder))
         build_folder(Path(folder), "PROTOCOL=bench")
         image = Path(folder) / "build/bench/firmware.elf"
-        return Measured(name, project, count_instructions(board, image), image_sizes(board, image).flash)
+        return Measured(name, project, count_instructions(board, image), image_sizes(board, image).flash, model)
 
 
 def measure_all(sources: dict[str, bytes | Bundle], board: Board) -> list[Measured]:
@@ -95,15 +98,19 @@ def print_measured(measured: list[Measured], board: Board, layers: bool = False)
         rows,
     )
     for m in measured if layers else ():
-        steps = enumerate(m.project.steps)
+        rows = []
+        dsp = CORES[board.core].dsp and not CORES[board.core].mve
+        least = floors(m.model, m.project.steps) if dsp and m.model else [None] * len(m.project.steps)
+        for n, (s, floor) in enumerate(zip(m.project.steps, least, strict=True)):
+            count = m.instructions.steps.get(n, 0)
+            above = [f"{floor:.0f}", f"{count / floor - 1:.0%}"] if floor else ["-", "-"]
+            rows.append(
+                [str(n), s.operator, str(s.macs), str(count), f"{count / s.macs:.2f}" if s.macs else "-", *above]
+            )
         print_table(
-            f"{m.name}, per step",
-            ("step", "operator", "MACs", "instructions", "per MAC"),
-            [
-                [str(n), s.operator, str(s.macs), str(count), f"{count / s.macs:.2f}" if s.macs else "-"]
-                for n, s in steps
-                for count in [m.instructions.steps.get(n, 0)]
-            ],
+            f"{m.name}, per step; floor: what loads, multiplications and stores take at least (firmware_floor.py)",
+            ("step", "operator", "MACs", "instructions", "per MAC", "floor", "above it"),
+            rows,
         )
 
 

@@ -8,37 +8,44 @@
 
 #include "mg_affine_dsp.h"
 
-/* What the assembly of 3x3 kernels reads, in bytes: what a line of outputs takes of the plane without an odd last one, from
+/* What the assembly of 3x3 kernels reads: what rescales the channel, then in bytes what a line of outputs takes of the plane without an odd last one, from
    a line's rows to the next one's, there from a line's end, from a line's end to the next one in the output, between
    outputs. */
 typedef struct {
-    const mg_affine *scale;
+    const void *scale;
     int32_t length, step, back, skip, odd, pixel, lines;
 } mg_three_lines;
 
 typedef void mg_three(const uint32_t *plane, const mg_three_lines *by, int8_t *out, const int8_t *w);
-
-/* Steps between the places of lines and of pixels are in bytes. Of an input row so many pixels are read, the first of them
-   to the upper half of a word if they lead, so many words behind its beginning. A band has so many lines of outputs, the
-   plane so many rows and words a row; weights so many words of scratch in front of it. Lines are computed by the assembly,
-   or, where there is none for the kernel, by the function for any. */
-typedef struct mg_depthwise_shape mg_depthwise_shape;
-typedef void mg_any(const mg_depthwise_shape *d, const uint32_t *plane, uint32_t *spread, const int8_t *w,
-                    const void *scales, int32_t c, int8_t *out, int32_t lines, int32_t spreads);
-
-struct mg_depthwise_shape {
-    mg_window s;
-    int32_t in_line, in_pixel, out_line, out_pixel, pixels, leads, margin, band, rows, words, weights;
-    int32_t exact, number, low, high;
-    mg_three *three;
-    mg_any *any;
-};
 
 /* What a row of inputs is, in bytes: from pixel to pixel, from word to word of the plane, from row to row; and how many
    pixels there are, without a first one that goes to the upper half of a word if it leads. */
 typedef struct {
     int32_t pixel, word, line, leads, pixels;
 } mg_widening;
+
+typedef void mg_widen_plane(const int8_t *from, uint32_t *to, const mg_widening *by, int32_t count);
+
+/* Steps between the places of lines and of pixels are in bytes. Of an input row so many pixels are read, the first of them
+   to the upper half of a word if they lead, so many words behind its beginning. A band has so many lines of outputs, the
+   plane so many rows and words a row, which begin as fill; weights so many words of scratch in front of it. Each input
+   channel has so many outputs, and what rescales one takes so many bytes. Lines are computed by the assembly, or, where
+   there is none for the kernel, by the function for any. */
+typedef struct mg_depthwise_shape mg_depthwise_shape;
+typedef void mg_any(const mg_depthwise_shape *d, const uint32_t *plane, uint32_t *spread, const int8_t *w,
+                    const void *scales, int32_t c, int8_t *out, int32_t lines, int32_t spreads);
+
+struct mg_depthwise_shape {
+    int32_t in_line, in_pixel, out_line, out_pixel;
+    mg_three *three;
+    mg_any *any;
+    mg_widen_plane *widen;
+    uint16_t in_h, out_h, out_w, out_c, each, k_h, k_w, stride_h, stride_w, dilation_h, dilation_w, ring;
+    uint16_t pixels, margin, band, rows, words, weights;
+    int16_t pad_h, fill, number;
+    uint8_t leads, exact, scale_bytes;
+    int8_t low, high;
+};
 
 MG_INLINE uint32_t mg_pair(int32_t low, int32_t high)
 {
@@ -48,7 +55,7 @@ MG_INLINE uint32_t mg_pair(int32_t low, int32_t high)
 MG_INLINE void mg_clamp_lines(const mg_depthwise_shape *d, int8_t *out, int32_t lines)
 {
     for (int32_t y = 0; y < lines; y++)
-        for (int32_t x = 0; x < d->s.out_w; x++) {
+        for (int32_t x = 0; x < d->out_w; x++) {
             int8_t *const at = out + y * d->out_line + x * d->out_pixel;
             *at = mg_clamp(*at, d->low, d->high);
         }
@@ -56,7 +63,7 @@ MG_INLINE void mg_clamp_lines(const mg_depthwise_shape *d, int8_t *out, int32_t 
 
 /* Column by column of two taps: the words of the kernel's rows for an output at a word's beginning, and for the one beside,
    which begins in the middle of a word where the stride is odd. */
-MG_INLINE void mg_spread_weights(const mg_window *s, const int8_t *w, uint32_t *spread, int32_t columns)
+MG_INLINE void mg_spread_weights(const mg_depthwise_shape *s, const int8_t *w, uint32_t *spread, int32_t columns)
 {
     const int32_t k_h = s->k_h, k_w = s->k_w, dilation = s->dilation_w, odd = s->stride_w % 2;
     for (int32_t i = 0; i < 2 * columns * k_h; i++)
@@ -144,7 +151,7 @@ static __attribute__((naked, noinline, unused)) void mg_four_sums(const uint32_t
 MG_KERNEL void mg_any_by_any(const mg_depthwise_shape *d, const uint32_t *plane, uint32_t *spread, const int8_t *w,
                              const void *scales, int32_t c, int8_t *out, int32_t lines, int32_t spreads)
 {
-    const mg_window *const s = &d->s;
+    const mg_depthwise_shape *const s = d;
     const int32_t columns = ((s->k_w - 1) * s->dilation_w + 3) / 2, word = d->rows * 4, pixel = d->out_pixel;
     const int32_t second = (s->stride_w >> 1) * word, third = s->stride_w * word, turn = 2 * s->stride_w * d->rows;
     const int32_t exact = d->exact, number = d->number, low = d->low, high = d->high;
@@ -219,6 +226,80 @@ static __attribute__((naked, noinline, unused)) void mg_widen_rows(const int8_t 
                      "pop {r4-r11, pc}");
 }
 
+/* As mg_widen_rows, to the upper bytes of the plane's halves; words lie 32 bytes apart. Registers: r4, r6 to r8 fields of
+   by, r5 three pixels, r9 and r10 places in both, r11 eight
+   less than the pixels left, of which the three lower bits are the same. */
+static __attribute__((naked, noinline, unused)) void mg_widen_high(const int8_t *from __attribute__((unused)),
+                                                                   uint32_t *to __attribute__((unused)),
+                                                                   const mg_widening *by __attribute__((unused)),
+                                                                   int32_t count __attribute__((unused)))
+{
+    __asm__ volatile(".syntax unified\n\t"
+                     "push {r4-r11, lr}\n\t"
+                     "ldm r2, {r4-r8}\n\t"
+                     "add r5, r4, r4, lsl #1\n\t"
+                     "1: mov r9, r0\n\t"
+                     "mov r10, r1\n\t"
+                     "cbz r7, 2f\n\t"
+                     "ldrb.w r2, [r9]\n\t"
+                     "strb.w r2, [r10, #3]\n\t"
+                     "add r9, r4\n\t"
+                     "add r10, #32\n\t"
+                     "2: subs.w r11, r8, #8\n\t"
+                     "blt 7f\n\t"
+                     "3: ldrb.w r2, [r9]\n\t"
+                     "ldrb.w r12, [r9, r4]\n\t"
+                     "ldrb.w lr, [r9, r4, lsl #1]\n\t"
+                     "strb.w r2, [r10, #1]\n\t"
+                     "ldrb.w r2, [r9, r5]\n\t"
+                     "strb.w r12, [r10, #3]\n\t"
+                     "strb.w lr, [r10, #33]\n\t"
+                     "strb.w r2, [r10, #35]\n\t"
+                     "ldrb.w r2, [r9, r4, lsl #2]\n\t"
+                     "ldrb.w r12, [r9, r5, lsl #1]\n\t"
+                     "add.w r9, r9, r4\n\t"
+                     "strb.w r2, [r10, #65]\n\t"
+                     "strb.w r12, [r10, #97]\n\t"
+                     "ldrb.w r2, [r9, r4, lsl #2]\n\t"
+                     "ldrb.w r12, [r9, r5, lsl #1]\n\t"
+                     "strb.w r2, [r10, #67]\n\t"
+                     "strb.w r12, [r10, #99]\n\t"
+                     "sub.w r9, r9, r4\n\t"
+                     "add.w r9, r9, r4, lsl #3\n\t"
+                     "add.w r10, #128\n\t"
+                     "subs.w r11, r11, #8\n\t"
+                     "bge 3b\n\t"
+                     "7: tst r11, #4\n\t"
+                     "beq 4f\n\t"
+                     "ldrb.w r2, [r9]\n\t"
+                     "ldrb.w r12, [r9, r4]\n\t"
+                     "ldrb.w lr, [r9, r4, lsl #1]\n\t"
+                     "strb.w r2, [r10, #1]\n\t"
+                     "ldrb.w r2, [r9, r5]\n\t"
+                     "strb.w r12, [r10, #3]\n\t"
+                     "strb.w lr, [r10, #33]\n\t"
+                     "strb.w r2, [r10, #35]\n\t"
+                     "add.w r9, r9, r4, lsl #2\n\t"
+                     "add.w r10, #64\n\t"
+                     "4: tst r11, #2\n\t"
+                     "beq 5f\n\t"
+                     "ldrb.w r2, [r9]\n\t"
+                     "ldrb.w r12, [r9, r4]\n\t"
+                     "strb.w r2, [r10, #1]\n\t"
+                     "strb.w r12, [r10, #3]\n\t"
+                     "add.w r9, r9, r4, lsl #1\n\t"
+                     "add r10, #32\n\t"
+                     "5: tst r11, #1\n\t"
+                     "beq 6f\n\t"
+                     "ldrb.w r2, [r9]\n\t"
+                     "strb.w r2, [r10, #1]\n\t"
+                     "6: add r0, r6\n\t"
+                     "adds r1, #4\n\t"
+                     "subs r3, #1\n\t"
+                     "bne 1b\n\t"
+                     "pop {r4-r11, pc}");
+}
+
 /* What a band of lines is computed from: rows first to last - 1 of the plane are new, of which those from begin on, so
    many, are in the image, at an offset there. */
 typedef struct {
@@ -227,7 +308,7 @@ typedef struct {
 
 MG_INLINE mg_band mg_band_at(const mg_depthwise_shape *d, int32_t line, int32_t begin, int32_t end)
 {
-    const mg_window *const s = &d->s;
+    const mg_depthwise_shape *const s = d;
     const int32_t top = line * s->stride_h - s->pad_h, span = (s->k_h - 1) * s->dilation_h + 1;
     mg_band b;
     b.lines = mg_min(d->band, end - line);
@@ -240,37 +321,57 @@ MG_INLINE mg_band mg_band_at(const mg_depthwise_shape *d, int32_t line, int32_t 
 }
 
 /* Sides of rows hold padding already, and so do rows outside the image if the plane holds it whole. */
+MG_INLINE void mg_fill_outside(const mg_depthwise_shape *d, const mg_band *b, uint32_t *plane)
+{
+    if (d->band < d->out_h)
+        for (int32_t k = b->first; k < b->last; k++)
+            for (int32_t i = 0; (k < b->begin || k >= b->begin + b->count) && i < d->words; i++)
+                plane[i * d->rows + k] = mg_pair(d->fill, d->fill);
+}
+
 MG_INLINE void mg_fill_plane(const mg_depthwise_shape *d, const mg_widening *by, const mg_band *b, const int8_t *in,
                              uint32_t *plane)
 {
-    if (d->band < d->s.out_h)
-        for (int32_t k = b->first; k < b->last; k++)
-            for (int32_t i = 0; (k < b->begin || k >= b->begin + b->count) && i < d->words; i++)
-                plane[i * d->rows + k] = mg_pair(d->s.padding, d->s.padding);
+    mg_fill_outside(d, b, plane);
     uint32_t *to = plane + b->begin + d->margin;
-    if (d->s.ring < d->s.in_h)
+    if (d->ring < d->in_h)
         for (int32_t k = b->offset; k < b->offset + b->count; k++)
-            mg_widen_rows(in + k % d->s.ring * d->in_line, to++, by, 1);
+            d->widen(in + k % d->ring * d->in_line, to++, by, 1);
     else if (b->count > 0)
-        mg_widen_rows(in + b->offset * d->in_line, to, by, b->count);
+        d->widen(in + b->offset * d->in_line, to, by, b->count);
 }
 
-/* Lines begin to end - 1; out is the place of the first. */
+/* Output pixels first to last - 1, which are whole lines; of an image that was turned they are all. */
 MG_KERNEL void mg_depthwise_dsp(const mg_depthwise_shape *d, const int8_t *in, int8_t *out, const void *scales,
-                                uint32_t *scratch, int32_t begin, int32_t end)
+                                void *scratch, int32_t first, int32_t last)
 {
-    const mg_window *const s = &d->s;
-    uint32_t *const plane = scratch + d->weights;
+    const int32_t begin = first / d->out_w, end = last / d->out_w;
+    const mg_depthwise_shape *const s = d;
+    uint32_t *const spread = scratch, *const plane = spread + d->weights;
     /* Assembly packs weights anew for each band; else it pays to widen the band anew for each output channel. */
-    const int32_t each = s->out_c / s->in_c, times = d->three ? each : 1, taps = s->k_h * s->k_w, moved = d->band * s->stride_h;
+    const int32_t each = s->each, times = d->three ? each : 1, taps = s->k_h * s->k_w, moved = d->band * s->stride_h;
     const int32_t length = (s->stride_w == 1 ? s->out_w / 2 : s->out_w) * d->rows * 4, step = s->stride_h * 4;
     const mg_widening widening = {d->in_pixel, d->rows * 4, d->in_line, d->leads, d->pixels - d->leads};
     mg_three_lines by = {scales, length, step, step - length, d->out_line - s->out_w * d->out_pixel, s->out_w & 1,
                          d->out_pixel, 0};
     mg_band b = mg_band_at(d, begin, begin, end);
     for (int32_t i = 0; i < d->rows * d->words; i++)
-        plane[i] = mg_pair(s->padding, s->padding);
-    const int8_t *w = mg_behind(scales, s->out_c, d->exact);
+        plane[i] = mg_pair(s->fill, s->fill);
+    const int8_t *const w = (const int8_t *)scales + s->out_c * s->scale_bytes;
+    if (d->three && each == 1 && d->band >= end - begin && d->ring == d->in_h && d->low == -128 && d->high == 127) {
+        /* One band has all lines of every channel: what is around the rows stays as it is. */
+        mg_fill_outside(d, &b, plane);
+        const int8_t *from = in + b.offset * d->in_line, *taken = w;
+        uint32_t *const to = plane + b.begin + d->margin;
+        by.lines = b.lines;
+        for (int32_t left = s->out_c; left > 0; left--, taken += taps) {
+            if (b.count > 0)
+                d->widen(from++, to, &widening, b.count);
+            d->three(plane, &by, out++, taken);
+            by.scale = (const int8_t *)by.scale + 8;
+        }
+        return;
+    }
     for (int32_t c = 0; c < s->out_c; c += times, in += c % each == 0)
         for (int32_t top = begin; top < end; top += d->band) {
             if (d->band < end - begin)
@@ -282,10 +383,10 @@ MG_KERNEL void mg_depthwise_dsp(const mg_depthwise_shape *d, const int8_t *in, i
             for (int32_t m = c; m < c + times; m++) {
                 int8_t *const to = out + (top - begin) * d->out_line + m;
                 if (!d->three) {
-                    d->any(d, plane, scratch, w + m * taps, scales, m, to, b.lines, top == begin);
+                    d->any(d, plane, spread, w + m * taps, scales, m, to, b.lines, top == begin);
                     continue;
                 }
-                by.scale = (const mg_affine *)scales + m;
+                by.scale = (const int8_t *)scales + m * s->scale_bytes;
                 by.lines = b.lines;
                 d->three(plane, &by, to, w + m * taps);
                 if (d->low > -128 || d->high < 127)

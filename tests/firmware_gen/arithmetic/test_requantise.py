@@ -16,9 +16,11 @@ from multigraft.firmware_gen.arithmetic.requantise import (
     LARGEST_MULTIPLIER,
     Affine,
     Rescaling,
+    Upper,
     find_steps,
     largest_shift,
     solve,
+    solve_upper,
 )
 from tests.firmware_gen.arithmetic import gemmlowp
 
@@ -195,6 +197,49 @@ def test_a_multiplier_beyond_31_bits_is_not_used() -> None:
     assert solve(wanted, -100, 100, steps_of(wanted, -100, 100), 36) is None
     found = check(wanted, -100, 100, 31)
     assert found is not None and found.multiplier <= LARGEST_MULTIPLIER == 2**31 - 1
+
+
+def check_upper(wanted: Rescaling, ends: tuple[int, int, int], shift: int, factor: int, starts: int) -> Upper | None:
+    """What is found computes the reference's values of every accumulator, and nothing of it leaves 32 bits."""
+    least, most, bias = ends
+    found = solve_upper(wanted, ends, steps_of(wanted, least, most), shift, factor, np.arange(starts))
+    if found is not None:
+        a = every(least, most)
+        np.testing.assert_array_equal(found.apply(a - bias, factor, wanted.low, wanted.high), wanted.apply(a))
+        sums = factor * (a - bias) + found.start
+        uppers = (sums * found.multiplier >> 32) + found.added
+        assert max(np.abs(sums).max(), np.abs(uppers).max(), abs(found.added)) < 1 << 31
+        assert 0 <= found.multiplier <= LARGEST_MULTIPLIER and 0 <= found.start < starts
+    return found
+
+
+@settings(max_examples=150, deadline=None, derandomize=True)
+@given(
+    st.floats(1e-4, 0.9),
+    st.integers(-128, 127),
+    st.integers(-128, 0),
+    st.integers(1, 127),
+    st.tuples(st.integers(-40_000, 20_000), st.integers(0, 40_000), st.integers(-50_000, 50_000)),
+    st.integers(32, 44),
+    st.sampled_from([1, 256, 8192]),
+    st.sampled_from([1, 5000]),
+)
+def test_the_upper_word_of_one_product_equals_the_reference_everywhere(
+    real: float, zero_point: int, low: int, high: int, ends: tuple[int, int, int], shift: int, factor: int, starts: int
+) -> None:
+    least, width, bias = ends
+    check_upper(rescaling(real, zero_point, low, high), (least, least + width, bias), shift, factor, starts)
+
+
+@pytest.mark.parametrize("real", [0.0003, 0.0021, 0.0117, 0.049, 0.13, 0.31])
+@pytest.mark.parametrize(("factor", "starts"), [(1, 1 << 20), (256, 1 << 20), (8192, 64)])
+def test_layers_behind_a_relu_are_rescaled_by_an_upper_word(real: float, factor: int, starts: int) -> None:
+    wanted = rescaling(real, -128)
+    assert check_upper(wanted, (-30_000, 30_000, 1234), largest_shift([wanted], 44), factor, starts) is not None
+
+
+def test_sums_beyond_32_bits_are_not_used() -> None:
+    assert check_upper(rescaling(0.01, -128), (-300_000, 300_000, 0), 36, 8192, 1) is None
 
 
 @pytest.mark.parametrize("limit", [20, 33, 36, 40, 62])
