@@ -236,12 +236,16 @@ class Target:
 
     @_operation
     def exits(self) -> dict[str, TargetExit]:
-        """Early exits of the model in running order, by name, and how many frames took them; empty without any."""
+        """Early exits in running order, by name, and how many frames took them; empty without any.
+
+        Where models of one image have exits of one name, the task stands before the name of all but the first.
+        """
         found: dict[str, TargetExit] = {}
         read = replies.exit_of(list(self.info.tasks), len(self.info.outputs))
         count = int(self.info.leaves_early)
         while len(found) < count:
             count, name, one = self._ask(Kind.EXIT, protocol.EXIT_REQUEST.pack(len(found)), read)
+            name = f"{one.task}/{name}" if name in found else name
             if name in found:
                 raise DeviceError(
                     f"the device at {self.name} has several exits called {name!r}", "generate the firmware again"
