@@ -127,7 +127,10 @@ class Engine:
         self._lock = threading.Lock()
         self.uses = 0
         self._bound: dict[tuple[str, ...] | None, BoundTasks] = {}
-        self._bound[None] = self._bind(tuple(task.name for task in self.manifest.tasks))
+        every = tuple(task.name for task in self.manifest.tasks)
+        self._bound[None] = self._bind(every, self._exits)
+        # The self-test runs heads of exits even where no frame needs them.
+        self._all = self._bound[None] if self._exits else self._bind(every, True)
         self.self_test: SelfTest | None = (
             run_self_test(self.bundle, self.compute, self.model.backend, self.model.has_delegate())
             if self_test
@@ -266,7 +269,7 @@ class Engine:
             BundleError: The bundle has no such task.
             InputError: An input is missing or does not fit its tensor.
         """
-        bound = self._bound[None] if tasks is None else self._bound_for(tasks)
+        bound = self._all if tasks is None else self._bound_for(tasks)
         chosen = [self.manifest.segment(name) for name in bound.segments]
         with self._lock:
             self.uses += 1
@@ -306,12 +309,12 @@ class Engine:
             if bound is None:
                 if len(self._bound) > MOST_CHOICES:
                     self._bound = {None: self._bound[None]}
-                bound = self._bound[key] = self._bind(names)
+                bound = self._bound[key] = self._bind(names, self._exits)
         return bound
 
-    def _bind(self, names: tuple[str, ...]) -> BoundTasks:
+    def _bind(self, names: tuple[str, ...], has_heads: bool) -> BoundTasks:
         tasks = [self.manifest.task(name) for name in dict.fromkeys(names)]
-        wanted = {segment for task in tasks for segment in task.all_segments}
+        wanted = {segment for task in tasks for segment in (task.all_segments if has_heads else task.segments)}
         fills: dict[str, tuple[Callable[[Frame, Array], None], Array]] = {}
         input_copies, runs = [], []
         segments = [segment for segment in self.manifest.segments if segment.name in wanted]

@@ -82,7 +82,6 @@ class _Way:
     ) -> None:
         self.tally = Tally(policy)
         self._engine, self._task, self._link = engine, task, link
-        self._needed = set(engine.manifest.task(task).segments)
         self._server = None if POLICIES[policy] is None else connect(engine, policy)
         self._energy_j = estimate(engine.manifest, tuple(s.name for s in engine.manifest.segments), table).segments_j
 
@@ -95,9 +94,6 @@ class _Way:
         result = self._engine.run(frame, (self._task,))
         answer, ran, tally = result.answers[self._task], result.latency_us, self.tally
         taken_us, is_early = result.total_us, bool(result.exits)
-        if not self._engine.gates:
-            # An engine that takes no exits runs their heads all the same.
-            taken_us -= sum(ran.pop(name) for name in list(ran) if name not in self._needed)
         if self._server is not None:
             offloading, client = self._server
             before, begun = client.bytes_sent, time.monotonic()

@@ -1,4 +1,4 @@
-"""How far a search is and what it has found, in a pipe and on a terminal."""
+"""What is said while work goes on, and how far a search is: in a pipe, not by the thousand, and on a terminal."""
 
 from __future__ import annotations
 
@@ -73,3 +73,14 @@ def test_no_more_steps_are_done_than_there_are_and_all_of_them_at_the_end(
     figures = [tuple(map(int, match.groups())) for line in said if (match := LINE.match(line))]
     assert all(done <= total for done, total in figures) and figures == sorted(figures, key=lambda pair: pair[0])
     assert figures[-1][0] == figures[-1][1] == 1 + sum(event == "done" for _, event, _ in events)
+
+
+def test_a_log_is_not_flooded_by_what_counts_up() -> None:
+    stream = io.StringIO()
+    with terminal_report(stream) as report:
+        for number in range(1, 45):
+            report(f"judged {number} of 44 heads")
+        report("note: 3 frames")
+        report("note: 4 frames")
+        report("quantising")
+    assert stream.getvalue().splitlines() == ["judged 1 of 44 heads", "note: 3 frames", "note: 4 frames", "quantising"]

@@ -17,7 +17,7 @@ from multigraft.runtime.parts import Part, parts_of
 from multigraft.runtime.scheduling.measuring import measure_times
 from multigraft.runtime.service.figures import Figures
 from multigraft.runtime.turns import Turn
-from tests.exit_bundle import EXIT, build, policy
+from tests.exit_bundle import EXIT, LOGITS, build, policy
 
 ALWAYS, NEVER = 0.0, 2.0
 Picture = npt.NDArray[np.uint8]
@@ -233,3 +233,14 @@ def test_audits_close_in_time_and_hardly_ever_for_nothing(share: float) -> None:
         late += wrong > 0.015 * given
     assert false_alarms <= 10
     assert late <= 10
+
+
+def test_without_exits_no_head_is_run() -> None:
+    bundle = build(policy(0.0))
+    frame = np.zeros((28, 28), np.uint8)
+    assert EXIT in Engine(bundle).run(frame).latency_us
+    whole = Engine(bundle, exits=False)
+    for tasks in (None, ("garment",), ("garment", "digit")):
+        assert EXIT not in whole.run(frame, tasks).latency_us
+    # The self-test looks at every tensor all the same.
+    assert whole.self_test is not None and LOGITS in whole.compute({"image": np.zeros((1, 28, 28, 1), np.int8)})
