@@ -18,7 +18,7 @@ EXTRAS_fuzzing := dev,fuzzing
 METADATA := setup.cfg pyproject.toml $(wildcard setup.py packaging/demo/*)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-torch check docs dev bench jtop offload-faults attack kills cuts audit fuzz fuzz-readers fuzz-binary binary-oracle compilers systemd soak mutants deb wheels firmware-tools arm64 armv7 arm-instructions clean FORCE
+.PHONY: help demo test test-torch check docs dev bench jtop offload-faults attack kills cuts audit fuzz fuzz-readers fuzz-binary binary-oracle binary-zoo x86 compilers systemd soak mutants deb wheels firmware-tools arm64 armv7 arm-instructions clean FORCE
 .DELETE_ON_ERROR:
 
 help:
@@ -38,6 +38,8 @@ help:
 	@echo "make fuzz        2,000 random small ONNX graphs through the whole job, against onnxruntime (GRAPHS=2000; half an hour)"
 	@echo "make fuzz-binary  10,000 damaged binary networks, with sanitisers in the delegate (gcc; minutes)"
 	@echo "make binary-oracle  1,000 random binary networks against Larq Compute Engine's interpreter (Python 3.11, the network)"
+	@echo "make binary-zoo  QuickNet, Bi-Real Net and others through Larq Compute Engine's converter, beside its interpreter (likewise; an hour)"
+	@echo "make x86         the binary delegate's tests on emulated processors without AVX-512 and without AVX2 (apt: qemu-user; minutes)"
 	@echo "make systemd     the service in a container of Debian 12 under a real systemd (root, the network once; minutes);"
 	@echo "                 with DEB=dist/NAME.deb that package: installed, upgraded, a bad bundle, removed, purged"
 	@echo "make compilers   every operator's C by gcc and clang at every level, in QEMU (COMPILERS=\"--core m3\"; half an hour)"
@@ -129,6 +131,19 @@ binary-oracle: $(VENV)/.ready-dev
 	test -d build/litert-2.1 || $(PIP) install --no-deps --target build/litert-2.1 'ai-edge-litert==2.1.*'
 	nice $(BIN)/python -m tests.runtime.delegate --python build/lce/bin/python --litert build/litert-2.1 \
 		--networks $(or $(NETWORKS),1000)
+
+# Opt-in: minutes for each network. Converter, TensorFlow and networks get an environment of their own (1.5 GB).
+binary-zoo: $(VENV)/.ready-dev
+	test -e build/lce-zoo/.ready || { $(BIN)/python -m venv build/lce-zoo && \
+		build/lce-zoo/bin/python -m pip install --quiet tensorflow-cpu==2.15.1 larq==0.13.3 larq-zoo==2.4.0 \
+		larq-compute-engine==0.16.0 'numpy<2' && touch build/lce-zoo/.ready; }
+	test -d build/litert-2.1 || $(PIP) install --no-deps --target build/litert-2.1 'ai-edge-litert==2.1.*'
+	nice $(BIN)/python -m tests.runtime.delegate.zoo --python build/lce-zoo/bin/python --litert build/litert-2.1 \
+		--keep build/lce-zoo/networks $(ZOO)
+
+# Opt-in: minutes. An emulated processor has AVX2 at most.
+x86: $(VENV)/.ready-dev
+	nice $(BIN)/python -m tests.runtime.delegate.processors $(X86)
 
 # Opt-in: half an hour. The tests hold a short form of it. Clang's rows take the Debian packages clang and lld.
 compilers: $(VENV)/.ready-dev firmware-tools

@@ -33,7 +33,7 @@ MESSAGE = "every network is quantised already, and stands as it is"
 
 
 def standing_networks(settings: Settings, report: Report) -> tuple[StandingNetwork, ...]:
-    """The networks that compute with integers.
+    """The networks that compute with integers or bits.
 
     Raises:
         MultigraftError: A file is not as it has to be.
@@ -44,9 +44,11 @@ def standing_networks(settings: Settings, report: Report) -> tuple[StandingNetwo
         if path.suffix.lower() != ".tflite" or not is_quantised(path):
             continue
         if task.constants:
-            raise InputError(f"{path} computes with integers, so that its inputs cannot be constants", "leave them out")
+            raise InputError(
+                f"{path} computes with integers or bits, so that its inputs cannot be constants", "leave them out"
+            )
         network = load_standing(path, task.name, task.preprocessing, task.kind, task.labels)
-        report(f"note: {path.name} computes with integers: it joins the bundle as it is, and shares no trunk")
+        report(f"note: {path.name} computes with integers or bits: it joins the bundle as it is, and shares no trunk")
         shapes = [network.graph.tensors[o].shape[1:] for o in network.graph.outputs]
         for sentence in check_labels(task.name, task.kind, task.labels, shapes):
             report(f"warning: {sentence}")

@@ -180,7 +180,7 @@ def check(
 
 
 def _standing(source: str) -> Checked | None:
-    """What a .tflite file that computes with integers is; None for any other."""
+    """What a .tflite file that computes with integers or bits is; None for any other."""
     try:
         loaded = load(Path(source))
     except MultigraftError:
@@ -208,7 +208,7 @@ def _standing(source: str) -> Checked | None:
         (),
         tuple(Row(name, count, (name,), dtype != "float32") for (name, dtype), count in sorted(counts.items())),
         tuple(problems),
-        ("it computes with integers: it joins a bundle as it is, and shares no trunk",),
+        ("it computes with integers or bits: it joins a bundle as it is, and shares no trunk",),
     )
 
 

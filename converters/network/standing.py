@@ -13,7 +13,7 @@ from multigraft.tflite.macs import graph_macs
 
 @dataclass(frozen=True)
 class StandingNetwork:
-    """A whole .tflite file that computes with integers.
+    """A whole .tflite file that computes with integers or bits.
 
     Attributes:
         name: The task's name.

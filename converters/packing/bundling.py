@@ -177,9 +177,8 @@ def _segment(parts: BundleParts, spec: SegmentSpec, graph: Graph) -> Segment:
 
 def _precision(asked: Precision, graph: Graph) -> str:
     """The precision asked for, and float32 beside or instead of it where layers were kept in float."""
-    has_bits = any(op.custom_code == "LceBconv2d" for op in graph.ops)
     if asked in AROUND_BINARY:
-        return asked if has_bits else _precision(AROUND_BINARY[asked], graph)
+        return asked if _has_bits(graph) else _precision(AROUND_BINARY[asked], graph)
     if asked not in ("int8", "int4"):
         return asked
     is_float = {graph.tensors[op.outputs[0]].dtype == "float32" for op in graph.ops if op.name in _COMPUTES}
@@ -188,13 +187,19 @@ def _precision(asked: Precision, graph: Graph) -> str:
     return f"{asked}+float32" if True in is_float else asked
 
 
+def _has_bits(graph: Graph) -> bool:
+    return any(op.custom_code == "LceBconv2d" for op in graph.ops)
+
+
 def _fidelity(parts: BundleParts, task: str) -> dict[str, Any]:
     measured = parts.agreements.get(task)
     return {"quantised_agreement": measured.to_json()} if measured else {}
 
 
 def computing_types(graph: Graph) -> str:
-    """The element types that the layers of a graph compute in, ``int8`` or ``int8+float32``."""
+    """The element types that the layers of a graph compute in, ``int8`` or ``int8+float32``; of bits, the precision."""
+    if _has_bits(graph):
+        return "binary-int8" if any(graph.tensors[op.outputs[0]].dtype == "int8" for op in graph.ops) else "binary"
     layers = [op for op in graph.ops if op.name in _COMPUTES] or list(graph.ops)
     return "+".join(dict.fromkeys(sorted((graph.tensors[op.outputs[0]].dtype for op in layers), reverse=True)))
 

@@ -110,7 +110,9 @@ def _standing(path: Path, options: argparse.Namespace) -> Conversion:
     from multigraft.converters.standing import standing_conversion
 
     if options.floating:
-        raise UsageError(f"--float asks for a float32 model, and {path} computes with integers", "leave --float out")
+        raise UsageError(
+            f"--float asks for a float32 model, and {path} computes with integers or bits", "leave --float out"
+        )
     network = load_standing(path, _task_name(path), None, "other")
     (tensor,) = network.graph.inputs
     frames = read_frames(options.source, {tensor: network.preprocessing}, options.frames)

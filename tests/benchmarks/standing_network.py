@@ -1,4 +1,4 @@
-"""One .tflite file that computes with integers: it joins a bundle as it is."""
+"""One .tflite file that computes with integers or bits: it joins a bundle as it is."""
 
 from __future__ import annotations
 

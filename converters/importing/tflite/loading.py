@@ -17,7 +17,7 @@ from multigraft.reading import read_file
 from multigraft.tflite import tflite_file
 from multigraft.tflite.checking.check import check_structure, check_tflite
 from multigraft.tflite.graph import Graph, Model, Op
-from multigraft.tflite.operators import OPERATORS
+from multigraft.tflite.operators import BINARY, OPERATORS
 
 LARGEST = 2 << 30
 """Bytes of a .tflite file, as flatbuffers have it."""
@@ -44,7 +44,9 @@ class TfliteNetwork:
 
     @property
     def is_quantised(self) -> bool:
-        """Whether it computes with integers that stand for real numbers."""
+        """Whether it computes with integers that stand for real numbers, or with bits that stand for -1 and 1."""
+        if any(op.custom_code in BINARY for op in self.graph.ops):
+            return True
         computed = (self.graph.tensors[n] for op in self.graph.ops for n in (*op.inputs, *op.outputs) if n)
         return any(t.dtype in _INTEGERS and t.quant is not None and t.data is None for t in computed)
 
@@ -102,14 +104,20 @@ def checked(network: TfliteNetwork) -> bytes:
     return content
 
 
-def refuse_operators(graph: Graph, known: frozenset[str], where: str) -> None:
+def refuse_operators(graph: Graph, known: frozenset[str], where: str, custom: frozenset[str] = frozenset()) -> None:
     """Name the first operator that is not known.
+
+    Args:
+        graph: Whose.
+        known: Builtin operators.
+        where: What to call the file.
+        custom: Custom operators that are known.
 
     Raises:
         UnsupportedOperatorError: There is one.
     """
     for op in graph.ops:
-        if op.name not in known:
+        if op.name not in known and op.custom_code not in custom:
             raise UnsupportedOperatorError(*_reason(op, where))
 
 

@@ -31,7 +31,7 @@ def read_tflite(path: Path, report: Report = silent, shape: Sequence[int] | None
     network = load(path, shape)
     if network.is_quantised:
         raise InputError(
-            f"{path} computes with integers, so that it joins a bundle as it is and shares no trunk",
+            f"{path} computes with integers or bits, so that it joins a bundle as it is and shares no trunk",
             "give the float32 .tflite that it was made of, or leave its task out here",
         )
     return to_onnx(network, report)

@@ -1,4 +1,4 @@
-"""A .tflite file that computes with integers, read and held against what a bundle can hold of it."""
+"""A .tflite file that computes with integers or bits, read and held against what a bundle can hold of it."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from multigraft.tensors.preparation import Preparation, preparer_for
 from multigraft.tensors.preprocessing import Preprocessing
 from multigraft.tflite.checking.check import check_tflite
 from multigraft.tflite.graph import Tensor
-from multigraft.tflite.operators import OPERATORS
+from multigraft.tflite.operators import BINARY, OPERATORS
 
 FILLED = ("float32", "int8", "uint8")
 """Element types that a frame can become."""
 
-_STATEFUL = frozenset(("VAR_HANDLE", "READ_VARIABLE", "ASSIGN_VARIABLE", "CALL_ONCE", "CUSTOM", "IF", "WHILE"))
+_UNFIT = frozenset(("VAR_HANDLE", "READ_VARIABLE", "ASSIGN_VARIABLE", "CALL_ONCE", "IF", "WHILE"))
 
 
 def is_quantised(path: Path) -> bool:
-    """Whether a .tflite file computes with integers, and so stands as it is; none of an open size does.
+    """Whether a .tflite file computes with integers or bits, and so stands as it is; none of an open size does.
 
     Raises:
         InputError: As :func:`multigraft.converters.importing.tflite.loading.load`.
@@ -54,8 +54,8 @@ def load_standing(
         UnsupportedOperatorError: It keeps a state or holds custom operators or control flow.
     """
     network = load(path)
-    refuse_operators(network.graph, frozenset(OPERATORS) - _STATEFUL, str(path))
-    if any(op.name in _STATEFUL for op in network.model.main.ops):
+    refuse_operators(network.graph, frozenset(OPERATORS) - _UNFIT - {"CUSTOM"}, str(path), custom=BINARY)
+    if any(op.name in _UNFIT for op in network.model.main.ops):
         raise UnsupportedOperatorError(f"{path} holds control flow", "convert the network with fixed control flow")
     check_tflite(network.content, str(path))
     tensor = _only_input(network)

@@ -6,14 +6,17 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from multigraft import Bundle
 from multigraft.cli.main import main
+from multigraft.runtime import Engine
 from tests.converters.graft.networks import residual_network
 from tests.converters.importing.tflite.graphs import Sketch
 from tests.converters.packing.integer_files import saved
 from tests.core.cli.build_project import TASK, write_project
+from tests.runtime.delegate.binary_cases import Conv, answer_of, model_of, with_values
 
 GENEROUS = """
 [budget]
@@ -87,6 +90,29 @@ def test_quantised_files_alone_build_without_a_converter_and_count_in_the_budget
     assert "head_uint8" in capfd.readouterr().out
 
 
+@pytest.mark.parametrize("output", ["float32", "int8"])
+def test_a_file_of_larq_compute_engine_becomes_a_bundle_that_answers_as_it_does(
+    output: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(4)
+    case = with_values(Conv(height=8, width=8, channels=5, outputs=40, output=output), rng)
+    Path("bits.tflite").write_bytes(model_of(case))
+    frames = rng.normal(0, 1, (4, 8, 8, 5)).astype(np.float32)
+    np.save("frames.npy", frames)
+    assert main(["check", "bits.tflite", "--json"]) == 0
+    assert printed(capfd)["can_be_built"]
+    assert main(["convert", "bits.tflite", "-o", "bits.graft", "--source", "frames.npy"]) == 0
+    assert "bit for bit" in capfd.readouterr().out
+    (segment,) = Bundle.open(tmp_path / "bits.graft").manifest.segments
+    assert segment.precision == ("binary" if output == "float32" else "binary-int8")
+    engine = Engine(tmp_path / "bits.graft")
+    (tensor,) = engine.manifest.task("bits").outputs
+    for frame in frames:
+        engine.run(frame)
+        np.testing.assert_array_equal(engine.last_written(tensor), answer_of(case, frame[None]))
+
+
 def test_check_says_what_becomes_of_a_file(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     assert main(["check", str(float_file(tmp_path)), "--json"]) == 0
     found = printed(capfd)
@@ -95,7 +121,7 @@ def test_check_says_what_becomes_of_a_file(tmp_path: Path, capfd: pytest.Capture
     assert main(["check", str(saved(tmp_path, "int8")), "--json"]) == 0
     found = printed(capfd)
     assert found["inputs"] == ["image: int8 1 x 8 x 8 x 1"] and found["macs"] > 0
-    assert found["notes"] == ["it computes with integers: it joins a bundle as it is, and shares no trunk"]
+    assert found["notes"] == ["it computes with integers or bits: it joins a bundle as it is, and shares no trunk"]
     assert found["firmware"]["CONV_2D"] == []
     damaged = tmp_path / "damaged.tflite"
     damaged.write_bytes(float_file(tmp_path).read_bytes()[:400])

@@ -1,4 +1,4 @@
-"""Answers of Larq Compute Engine's own interpreter, for every network in a folder.
+"""Answers of Larq Compute Engine's own interpreter, for every network in a folder: all outputs, NAME.y.npz.
 
 Runs in an environment that has larq-compute-engine and none of ours: PYTHON lce_answers.py FOLDER. The wrapper is
 loaded alone, because the package itself imports TensorFlow.
@@ -31,8 +31,8 @@ def main(folder: Path) -> None:
     for path in sorted(folder.glob("*.tflite")):
         x = np.load(path.with_suffix(".x.npy"))
         # Threads, reference kernels, indirect kernels, XNNPACK.
-        (y,) = lce.LiteInterpreter(path.read_bytes(), 1, True, False, False).predict([x])
-        np.save(path.with_suffix(".y.npy"), y)
+        outputs = lce.LiteInterpreter(path.read_bytes(), 1, True, False, False).predict([x])
+        np.savez(path.with_suffix(".y.npz"), *outputs)
 
 
 if __name__ == "__main__":
