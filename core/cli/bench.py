@@ -169,7 +169,13 @@ def _split(options: argparse.Namespace) -> int:
 
 def _compare_policies(options: argparse.Namespace) -> int:
     """Say what ways of answering with a server's help are worth."""
-    from multigraft.cli.offloading.policy_table import comparable, labelled_frames, policies_of, print_policies
+    from multigraft.cli.offloading.policy_table import (
+        comparable,
+        labelled_frames,
+        policies_of,
+        print_json,
+        print_policies,
+    )
 
     if options.runs < 1 or options.warmup < 0:
         raise UsageError(f"{options.runs} runs after {options.warmup} for warming up", "give at least 1 run")
@@ -181,12 +187,15 @@ def _compare_policies(options: argparse.Namespace) -> int:
     if options.labelled is not None and options.source:
         raise UsageError("--labelled has frames of its own", "leave --source out")
     frames = [] if options.labelled is not None else first_frames(options.source, whole, tasks, options.runs)
+    told = []
     for name in chosen:
         labels = None
         own = [frame[name] if isinstance(frame, dict) else frame for frame in frames]
         if options.labelled is not None:
             own, labels = labelled_frames(options.labelled, whole, name, options.runs)
-        print_policies(options, whole, early, name, own, labels)
+        told.append(print_policies(options, whole, early, name, own, labels))
+    if options.json:
+        print_json(options, whole, told)
     return 0
 
 

@@ -67,16 +67,19 @@ def comparable(engine: Engine, tasks: Sequence[str] | None) -> list[str]:
 def print_policies(
     options: argparse.Namespace, engine: Engine, early: Engine, task: str, frames: Sequence[Any],
     labels: Sequence[int] | None,
-) -> None:  # fmt: skip
-    """Measure and print.
+) -> dict[str, Any]:  # fmt: skip
+    """Measure, and print unless all is asked for as JSON.
 
     Args:
-        options: As parsed: ``policy``, ``link``, ``table``, ``warmup`` and those of the server.
+        options: As parsed: ``policy``, ``link``, ``table``, ``warmup``, ``json`` and those of the server.
         engine: Without early exits.
         early: With them.
         task: A classification.
         frames: Of that task.
         labels: The right class of each; None where nobody knows.
+
+    Returns:
+        What was measured, as plain data.
 
     Raises:
         UsageError: A policy is unknown or needs a server that is not named, the link is none, or there are no frames.
@@ -89,13 +92,15 @@ def print_policies(
 
     policies, table = policies_of(options.policy), table_of(options.table)
     link = None if options.link is None else Link.parse(options.link)
-    if client_of(options) is None and (asking := [name for name in policies if POLICIES[name] is not None]):
+    # One for all policies: an open token is told of once, and what forms of requests the server takes is asked once.
+    client = client_of(options)
+    if client is None and (asking := [name for name in policies if POLICIES[name] is not None]):
         raise UsageError(f"policy {asking[0]} asks a server", "name it: --offload http://server:8000")
     if not frames:
         raise UsageError("there are no frames to measure on", "give at least one")
 
     def connect(one: Engine, policy: str) -> tuple[Offloading, InferenceClient]:
-        client, sends = client_of(options), POLICIES[policy]
+        sends = POLICIES[policy]
         assert client is not None and sends is not None
         below = options.offload_below if policy == CONDITIONAL else None
         offloading = Offloading(one, [task], client, deadline_s(options), below, options.offload_bits, sends)
@@ -106,14 +111,24 @@ def print_policies(
         policies, engine, early, task, frames, connect,
         labels=labels, link=link, table=table, warmup=options.warmup,
     )  # fmt: skip
-    if options.json:
-        from multigraft.runtime.machine import Machine
+    if not options.json:
+        _print(options, engine, task, tallies, table)
+    return {"task": task, "frames": len(frames), "policies": [tally.to_json() for tally in tallies]}
 
-        told = {"task": task, "frames": len(frames), "machine": Machine.here(engine.model.backend).to_json()}
-        told |= {"link": None if link is None else vars(link), "server": options.offload, "table": table.name}
-        print(json_text({**told, "policies": [tally.to_json() for tally in tallies]}, indent=1))
-        return
-    _print(options, engine, task, tallies, table)
+
+def print_json(options: argparse.Namespace, engine: Engine, told: Sequence[dict[str, Any]]) -> None:
+    """What :func:`print_policies` returned for each task, and what it was measured with, as one object."""
+    from multigraft.runtime.energy.estimate import table_of
+    from multigraft.runtime.machine import Machine
+    from multigraft.runtime.offload.link import Link
+
+    measured = {
+        "machine": Machine.here(engine.model.backend).to_json(),
+        "link": None if options.link is None else vars(Link.parse(options.link)),
+        "server": options.offload,
+        "table": table_of(options.table).name,
+    }
+    print(json_text({**measured, "tasks": list(told)}, indent=1))
 
 
 def _print(options: argparse.Namespace, engine: Engine, task: str, tallies: Sequence[Tally], table: Table) -> None:

@@ -69,7 +69,8 @@ def compared(path: Path, server: OipServer, capsys: pytest.CaptureFixture[str], 
     words += [] if "--labelled" in more else ["--source", str(path.parent / "frames.npy")]
     assert main([*words, "--offload", server.url, "--offload-deadline", "20000"]) == 0
     told: dict[str, Any] = json.loads(capsys.readouterr().out)
-    return {one["policy"]: one for one in told["policies"]}
+    (task,) = told["tasks"]
+    return {one["policy"]: one for one in task["policies"]}
 
 
 def test_figures_are_of_what_each_policy_did(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -116,6 +117,15 @@ def test_labels_make_it_accuracy(path: Path, capsys: pytest.CaptureFixture[str])
     assert told["always-local"]["accuracy"] == told["always-remote"]["agreement"]
 
 
+def test_several_tasks_are_one_object(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    two = build(policy(0.5), is_split=True).write(tmp_path / "two.graft")
+    words = ["bench", str(two), "--policy", "always-local", "--runs", "2", "--link", "5mbit", "--json"]
+    assert main(words) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert [task["task"] for task in told["tasks"]] == ["garment", "digit"]
+    assert (told["link"]["bytes_per_s"], told["table"]) == (625_000, "45nm")
+
+
 def test_a_server_that_fails_leaves_local_answers_and_is_told(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with oip_server(models(Engine(path))) as server:
         server.refusal = 503
@@ -127,6 +137,14 @@ def test_a_server_that_fails_leaves_local_answers_and_is_told(path: Path, capsys
         assert main([*words, "--offload-deadline", "1000"]) == 0
     out = capsys.readouterr().out
     assert "always-remote: 2 of 2 answers local" in out and "the radio is not in it" in out
+
+
+def test_an_open_token_is_told_of_once(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (path.parent / "token").write_text("abc")
+    # The address is none of those of this machine itself, and is not there.
+    words = ["bench", str(path), "--policy", ALL, "--runs", "1", "--offload", "http://192.0.2.1:9"]
+    assert main([*words, "--offload-token-file", str(path.parent / "token"), "--offload-deadline", "50"]) != 0
+    assert capsys.readouterr().err.count("without encryption") == 1
 
 
 def test_a_server_that_is_not_there_or_lacks_a_model_is_no_policy(
