@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from multigraft.bundle.manifest import Task
@@ -125,22 +125,29 @@ def _with_own_heads(
         finishing, own[name] = with_own_heads(so_far, inserted, fits, _asked(settings), tests, report)
     if finishing is None or finishing is conversion.finishing:
         return conversion, own
-    return _cut_anew(conversion, finishing), own
+    return cut_anew(conversion, finishing, [one for heads in own.values() for one in heads]), own
 
 
 def _without(conversion: Conversion, refused: list[Inserted]) -> Conversion:
     finishing = conversion.finishing
     assert finishing is not None
     fewer = without_exits(finishing.multitask, refused)
-    return _cut_anew(conversion, dataclasses.replace(finishing, multitask=fewer))
+    return cut_anew(conversion, dataclasses.replace(finishing, multitask=fewer), refused)
 
 
-def _cut_anew(conversion: Conversion, finishing: Finishing) -> Conversion:
-    """From the same quantised graph, but for heads; the errors of its layers are told already."""
+def cut_anew(conversion: Conversion, finishing: Finishing, changed: Iterable[Inserted]) -> Conversion:
+    """From the same quantised graph, but for heads; the errors of its layers are told already.
+
+    Args:
+        conversion: What was made of it before.
+        finishing: Cuts it now.
+        changed: Exits whose heads are others now, or gone: what is known of their errors holds no longer.
+    """
     graph, prepared = finishing.quantised.graph, finishing.prepared
     if prepared.signs is not None:
         graph = with_binary_layers(graph, prepared.floating.boundaries.values())
-    return dataclasses.replace(finishing(graph, layers=conversion.layer_error), binary=conversion.binary)
+    layers = conversion.layer_error.without([prepared.floating.boundaries[one.output] for one in changed])
+    return dataclasses.replace(finishing(graph, layers=layers), binary=conversion.binary)
 
 
 def _asked(settings: Settings) -> Asked:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from multigraft.bundle.bundle import Bundle
+from multigraft.converters.exits.building import cut_anew
 from multigraft.converters.exits.heads import Head
 from multigraft.converters.exits.inserting import Inserted, with_exits
 from multigraft.converters.exits.observing import observe
@@ -60,7 +61,10 @@ def test_a_head_that_knows_nothing_learns_from_the_int8_layers(
     if precision != "int8":
         assert (finishing, found) == (before.finishing, inserted)
         return
-    after = finishing(finishing.quantised.graph, layers=before.layer_error)
+    after = cut_anew(before, finishing, found)
+    # The error of the old head is none of the new one.
+    gone = {layer.tensor for layer in before.layer_error.layers} - {layer.tensor for layer in after.layer_error.layers}
+    assert gone == {finishing.prepared.floating.boundaries[inserted[0].output]}
     planned = found[0].planned
     said = float((planned.head.predicted.argmax(1) == logits.argmax(1)).mean())
     # Four standard errors of frames held out.
