@@ -98,7 +98,7 @@ def _observed(
 
 
 def _refusal(one: Inserted, asked: Asked, counted: int, surenesses: Float64Array, agrees: Bools) -> str:
-    """Why no threshold was found: too few frames, or a head that answers otherwise once it is rounded.
+    """Why no threshold was found: too few frames or none, or a head that answers otherwise once it is rounded.
 
     Args:
         one: The exit.
@@ -107,6 +107,8 @@ def _refusal(one: Inserted, asked: Asked, counted: int, surenesses: Float64Array
         surenesses: (n,) of the frames that reached it.
         agrees: (n,) whether it answers them as the whole network does.
     """
+    if not len(agrees):
+        return f"no frame reaches {one.segment} of {one.task}, the exits before it take all: it is left out"
     rate = one.planned.expected_rate
     needed = asked.least_frames
     if asked.kind == "selective" and rate:
