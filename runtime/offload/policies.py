@@ -104,7 +104,8 @@ class _Way:
             if tally.policy != CONDITIONAL and origin.is_remote:
                 # What lies behind the cut runs here for its local answer, which this policy does without.
                 ran = {name: ran[name] for name in segments_before(self._engine.manifest, self._task, origin.cut)}
-                taken_us = result.preprocessing_us + sum(ran.values())
+                # A frame that goes there itself is prepared with the request.
+                taken_us = result.preprocessing_us + sum(ran.values()) if ran else 0.0
             on_link_us = self._link.seconds_for(size) * 1e6 if self._link is not None and size else 0.0
             taken_us += asking_us + on_link_us
             tally.bytes_sent += size

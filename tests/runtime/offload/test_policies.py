@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,13 @@ from multigraft.cli.main import main
 from multigraft.runtime import Engine
 from multigraft.runtime.answers import Classification
 from multigraft.runtime.energy.estimate import TABLES, estimate
+from multigraft.runtime.offload.exchange import Exchange
+from multigraft.runtime.offload.inference_client import InferenceClient
+from multigraft.runtime.offload.offloading import Offloading
+from multigraft.runtime.offload.policies import POLICIES, compare_policies
+from multigraft.runtime.offload.server_address import ServerAddress
 from multigraft.runtime.offload.wire import model_name
+from multigraft.runtime.result import Result
 from multigraft.tensors.arrays import Array
 from tests.exit_bundle import EXIT, build, policy
 from tests.runtime.offload.oip_server import Models, OipServer, oip_server
@@ -137,6 +144,28 @@ def test_a_server_that_fails_leaves_local_answers_and_is_told(path: Path, capsys
         assert main([*words, "--offload-deadline", "1000"]) == 0
     out = capsys.readouterr().out
     assert "always-remote: 2 of 2 answers local" in out and "the radio is not in it" in out
+
+
+def test_a_frame_that_is_sent_itself_is_prepared_once(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    hour_ns = 3600 * 10**9
+
+    class Slow(Engine):
+        def run(self, *frame: Any, **how: Any) -> Result:
+            result = super().run(*frame, **how)
+            begun = time.perf_counter_ns() - hour_ns
+            times = [begun + hour_ns] * (len(result.latency_us) + 1)
+            return Result(result.answers, tuple(result.latency_us), begun, times, times[0])
+
+    engine = Slow(path, exits=False)
+    with oip_server(models(engine)) as server:
+
+        def connect(one: Engine, policy: str) -> tuple[Offloading, InferenceClient]:
+            client = InferenceClient(Exchange(ServerAddress.parse(server.url)))
+            return Offloading(one, ["garment"], client, 20.0, sends=POLICIES[policy] or "any"), client
+
+        asked = "always-local", "always-remote", "send-input"
+        told = compare_policies(asked, engine, engine, "garment", list(frames()[:2]), connect, table=TABLES["45nm"])
+    assert [min(tally.times_us) >= hour_ns / 1000 for tally in told] == [True, True, False]
 
 
 def test_an_open_token_is_told_of_once(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
