@@ -138,4 +138,6 @@ def entropy_of(tables: Tables, total: int, weighted: int) -> int:
 
 def most_entropy(tables: Tables, least: float) -> int:
     """The largest :func:`entropy_of` whose negative, in nats, is at least ``least``; -1 for none."""
-    return max(-1, min(math.floor(-least * tables.one), (1 << _SUM_BITS) - 1))
+    # Whatever a file says, the product stays a number.
+    nats = min(max(-least, -1.0), float(1 << _SUM_BITS))
+    return max(-1, min(math.floor(nats * tables.one), (1 << _SUM_BITS) - 1))

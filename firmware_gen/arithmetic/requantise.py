@@ -17,6 +17,7 @@ from multigraft.tensors.arrays import Array
 
 LARGEST_MULTIPLIER = (1 << 31) - 1
 _LARGEST_WORD = 1 << 31
+_WORD = 1 << 32
 _FEW_STARTS = 1 << 12
 _REACH, _FAR = 24, 512
 """How far from the nearest one multipliers are tried: where offsets are fine, and where they are coarse."""
@@ -171,11 +172,12 @@ def solve_upper(
         # In units of sums as they come, what is added may be anything between these.
         first, last = factor * (low + bias * multiplier), factor * (high + 1 + bias * multiplier) - 1
         for some in (starts[:_FEW_STARTS], starts[_FEW_STARTS:]):
-            fits = np.flatnonzero((last - multiplier * some) % (1 << 32) <= last - first)
+            # Beyond 64 bits numpy 2 refuses numbers, and numpy 1 makes floats or objects of them.
+            fits = np.flatnonzero((last % _WORD - multiplier * some % _WORD) % _WORD <= last - first)
             if fits.size == 0:
                 continue
             start = int(some[fits[0]])
-            added = (last - multiplier * start) >> 32
+            added = (last - multiplier * start) // _WORD
             sums = [factor * (end - bias) + start for end in (least, most)]
             uppers = [(s * multiplier >> 32) + added for s in sums]
             if max(map(abs, (*sums, *uppers, added))) < _LARGEST_WORD:

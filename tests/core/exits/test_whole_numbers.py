@@ -92,3 +92,12 @@ def test_draws_are_those_of_pcg32() -> None:
     assert [draws.word() for _ in range(6)] == [
         0xA15C02B7, 0x7B47F409, 0xBA1D3330, 0x83D2F293, 0xBFA4784B, 0xCBED606E,
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(("threshold", "sure"), [(1e300, True), (-1e300, False)])
+def test_an_entropy_beyond_all_numbers_is_a_threshold_all_the_same(threshold: float, sure: bool) -> None:
+    """Bundles of others may hold any finite number."""
+    found = Exit("exit_a", "logits", "entropy", 1.0, threshold, PROMISE)
+    found.check()
+    spec = TensorSpec("logits", (1, 3), "int8", 0.1, 4)
+    assert make_decision(found, spec, np.array([[1, 5, 100]], np.int8))() is sure

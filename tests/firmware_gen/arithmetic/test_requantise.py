@@ -238,6 +238,12 @@ def test_layers_behind_a_relu_are_rescaled_by_an_upper_word(real: float, factor:
     assert check_upper(wanted, (-30_000, 30_000, 1234), largest_shift([wanted], 44), factor, starts) is not None
 
 
+@pytest.mark.parametrize("zero_point", [-128, 0, 50, 100])
+def test_small_multipliers_and_large_factors_leave_64_bits(zero_point: int) -> None:
+    """What is added, in units of sums as they come; numpy 2 refuses numbers of that size."""
+    check_upper(Rescaling((1 << 30) + 1, -13, zero_point), (-5_000, 9_000, 3), 44, 8192, 64)
+
+
 def test_sums_beyond_32_bits_are_not_used() -> None:
     assert check_upper(rescaling(0.01, -128), (-300_000, 300_000, 0), 36, 8192, 1) is None
 
