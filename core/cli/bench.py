@@ -186,14 +186,15 @@ def _compare_policies(options: argparse.Namespace) -> int:
     whole = open_engine(options)[0] if early.gates else early
     if options.labelled is not None and options.source:
         raise UsageError("--labelled has frames of its own", "leave --source out")
-    frames = [] if options.labelled is not None else first_frames(options.source, whole, tasks, options.runs)
     told = []
     for name in chosen:
-        labels = None
-        own = [frame[name] if isinstance(frame, dict) else frame for frame in frames]
         if options.labelled is not None:
-            own, labels = labelled_frames(options.labelled, whole, name, options.runs)
-        told.append(print_policies(options, whole, early, name, own, labels))
+            told.append(print_policies(options, whole, early, name, *labelled_frames(options, whole, name)))
+            continue
+        with _fake_or_opened(options.source, whole, tasks) as camera:
+            frames = itertools.islice(camera, options.runs)
+            own = (frame[name] if isinstance(frame, dict) else frame for frame in frames)
+            told.append(print_policies(options, whole, early, name, own, None))
     if options.json:
         print_json(options, whole, told)
     return 0

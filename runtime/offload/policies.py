@@ -7,11 +7,13 @@ a link that is not there, so that ways with and without a server are measured in
 
 from __future__ import annotations
 
+import itertools
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from multigraft.errors import UsageError
 from multigraft.runtime.answers import Classification
 from multigraft.runtime.benchmark import Distribution
 from multigraft.runtime.energy.estimate import Table, estimate
@@ -25,6 +27,9 @@ from multigraft.tensors.preparation import Frame
 LOCAL, REMOTE, INPUT, CONDITIONAL = "always-local", "always-remote", "send-input", "conditional"
 POLICIES: Mapping[str, Sends | None] = {LOCAL: None, REMOTE: "cut", INPUT: "input", CONDITIONAL: "any"}
 """Name to what a server is sent; None where none is asked."""
+
+MOST_KEPT = 16
+"""Frames for warming up; they go round."""
 
 Connect = Callable[[Engine, str], tuple[Offloading, InferenceClient]]
 """Engine and name of a policy to what asks the server, and counts what it sends."""
@@ -125,7 +130,7 @@ def compare_policies(
     whole: Engine,
     early: Engine,
     task: str,
-    frames: Sequence[Frame],
+    frames: Iterable[Frame],
     connect: Connect,
     *,
     labels: Sequence[int] | None = None,
@@ -140,21 +145,28 @@ def compare_policies(
         whole: Runs the bundle without early exits.
         early: Runs it with those that it has, for the conditional policy.
         task: A classification.
-        frames: At least one.
+        frames: At least one; taken one by one, since those of a camera may be large.
         connect: Makes what asks the server.
         labels: The right class of each frame.
         link: What each request takes on it comes on top; None where the link to the server is the real one.
         table: Picojoules, for the estimate.
         warmup: Frames before, which are not counted; they meet the server's first slow answers.
+
+    Raises:
+        UsageError: There is no frame.
     """
+    coming = iter(frames)
+    kept = list(itertools.islice(coming, min(max(warmup, 1), MOST_KEPT)))
+    if not kept:
+        raise UsageError("there are no frames to measure on", "give at least one")
     ways = [_Way(p, early if p == CONDITIONAL else whole, task, connect, link, table) for p in policies]
     try:
         for number in range(warmup):
             for way in ways:
-                way.answer(frames[number % len(frames)])
+                way.answer(kept[number % len(kept)])
         for way in ways:
             way.tally = Tally(way.tally.policy, right=None if labels is None else 0)
-        for number, frame in enumerate(frames):
+        for number, frame in enumerate(itertools.chain(kept, coming)):
             truth = whole.run(frame, (task,)).answers[task]
             assert isinstance(truth, Classification)
             # Turned round every time: what one way leaves in caches and connections meets all others.

@@ -11,8 +11,7 @@ from multigraft.cli.shared.table import print_table
 from multigraft.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
+    from collections.abc import Iterable, Sequence
 
     from multigraft.runtime import Engine
     from multigraft.runtime.energy.estimate import Table
@@ -36,8 +35,8 @@ def policies_of(text: str) -> list[str]:
     return names
 
 
-def labelled_frames(path: Path, engine: Engine, task: str, most: int) -> tuple[list[Any], list[int]]:
-    """Frames and the right class of each.
+def labelled_frames(options: argparse.Namespace, engine: Engine, task: str) -> tuple[list[Any], list[int]]:
+    """As many frames as are asked for, and the right class of each.
 
     Raises:
         InputError: The file holds none.
@@ -46,8 +45,8 @@ def labelled_frames(path: Path, engine: Engine, task: str, most: int) -> tuple[l
     from multigraft.tensors.preparation import row_shape
 
     rows = row_shape(engine.manifest.inputs_of(task)[0].preprocessing)
-    labelled = load_labelled(path, task, rows)
-    return list(labelled.frames[:most]), [int(label) for label in labelled.labels[:most]]
+    labelled = load_labelled(options.labelled, task, rows)
+    return list(labelled.frames[: options.runs]), [int(label) for label in labelled.labels[: options.runs]]
 
 
 def comparable(engine: Engine, tasks: Sequence[str] | None) -> list[str]:
@@ -65,7 +64,7 @@ def comparable(engine: Engine, tasks: Sequence[str] | None) -> list[str]:
 
 
 def print_policies(
-    options: argparse.Namespace, engine: Engine, early: Engine, task: str, frames: Sequence[Any],
+    options: argparse.Namespace, engine: Engine, early: Engine, task: str, frames: Iterable[Any],
     labels: Sequence[int] | None,
 ) -> dict[str, Any]:  # fmt: skip
     """Measure, and print unless all is asked for as JSON.
@@ -96,8 +95,6 @@ def print_policies(
     client = client_of(options)
     if client is None and (asking := [name for name in policies if POLICIES[name] is not None]):
         raise UsageError(f"policy {asking[0]} asks a server", "name it: --offload http://server:8000")
-    if not frames:
-        raise UsageError("there are no frames to measure on", "give at least one")
 
     def connect(one: Engine, policy: str) -> tuple[Offloading, InferenceClient]:
         sends = POLICIES[policy]
@@ -113,7 +110,7 @@ def print_policies(
     )  # fmt: skip
     if not options.json:
         _print(options, engine, task, tallies, table)
-    return {"task": task, "frames": len(frames), "policies": [tally.to_json() for tally in tallies]}
+    return {"task": task, "frames": tallies[0].frames, "policies": [tally.to_json() for tally in tallies]}
 
 
 def print_json(options: argparse.Namespace, engine: Engine, told: Sequence[dict[str, Any]]) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import time
+import weakref
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +14,14 @@ import pytest
 
 from multigraft.bundle.bundle import Bundle
 from multigraft.cli.main import main
+from multigraft.errors import UsageError
 from multigraft.runtime import Engine
 from multigraft.runtime.answers import Classification
 from multigraft.runtime.energy.estimate import TABLES, estimate
 from multigraft.runtime.offload.exchange import Exchange
 from multigraft.runtime.offload.inference_client import InferenceClient
 from multigraft.runtime.offload.offloading import Offloading
-from multigraft.runtime.offload.policies import POLICIES, compare_policies
+from multigraft.runtime.offload.policies import MOST_KEPT, POLICIES, compare_policies
 from multigraft.runtime.offload.server_address import ServerAddress
 from multigraft.runtime.offload.wire import model_name
 from multigraft.runtime.result import Result
@@ -144,6 +147,28 @@ def test_a_server_that_fails_leaves_local_answers_and_is_told(path: Path, capsys
         assert main([*words, "--offload-deadline", "1000"]) == 0
     out = capsys.readouterr().out
     assert "always-remote: 2 of 2 answers local" in out and "the radio is not in it" in out
+
+
+def test_frames_are_taken_one_by_one(path: Path) -> None:
+    engine, held = Engine(path, exits=False), []
+
+    def source() -> Iterator[Array]:
+        for number in range(60):
+            frame = np.full((28, 28), number, np.uint8)
+            held.append(weakref.ref(frame))
+            yield frame
+            del frame
+            assert sum(one() is not None for one in held) <= MOST_KEPT + 1
+
+    def connect(one: Engine, policy: str) -> tuple[Offloading, InferenceClient]:
+        raise NotImplementedError
+
+    (tally,) = compare_policies(
+        ["always-local"], engine, engine, "garment", source(), connect, table=TABLES["45nm"], warmup=50
+    )
+    assert tally.frames == len(held) == 60 and tally.agreed == 60
+    with pytest.raises(UsageError, match="no frames"):
+        compare_policies(["always-local"], engine, engine, "garment", [], connect, table=TABLES["45nm"])
 
 
 def test_a_frame_that_is_sent_itself_is_prepared_once(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
