@@ -26,6 +26,7 @@ FIRST_WAIT_S, LONGEST_WAIT_S = 0.1, 5.0
 """Before the second try, and before any; each wait is twice the one before, less up to half of it by chance."""
 
 _URL = re.compile(r"[a-z][a-z0-9+.-]*(::[a-z][a-z0-9+.-]*)*(::|://)")
+_PASSWORD = re.compile(r"(://[^/:@\s]*:)[^/\s]*@")
 _PATTERN = re.compile(r"[*?\[]")
 _FINAL = (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError)
 """Errors that another try does not change."""
@@ -62,6 +63,28 @@ def is_several(text: str) -> bool:
     return is_url(text) or _PATTERN.search(text) is not None or Path(text).is_dir()
 
 
+def masked(text: str) -> str:
+    """``text`` without the passwords of addresses in it."""
+    return _PASSWORD.sub(r"\1***@", text)
+
+
+def shown(text: str) -> str:
+    """``text`` for a message."""
+    return printable(masked(text))
+
+
+def address(text: str) -> str:
+    """A path or address as :func:`find` gives it.
+
+    Raises:
+        InputError: It is none, or cannot be reached.
+        MissingDependencyError: The package for its protocol is not installed.
+    """
+    system, path = _system(text)
+    path = path.rstrip("/")
+    return path if _is_here(system) else _addresses(system, text, path, path)(path)
+
+
 def find(text: str, suffix: str) -> Iterator[Entry]:
     """The files that an address, a path, a pattern or a folder names.
 
@@ -74,7 +97,6 @@ def find(text: str, suffix: str) -> Iterator[Entry]:
         MissingDependencyError: The package for its protocol is not installed.
     """
     system, path = _system(text)
-    shown = printable(text)
 
     def listed() -> dict[str, Any]:
         # What another process has put there since this one listed it.
@@ -88,14 +110,15 @@ def find(text: str, suffix: str) -> Iterator[Entry]:
     try:
         found = patiently(listed)
     except Exception as error:
-        raise _failed(f"{shown} cannot be listed", error) from error
+        raise _failed(f"{shown(text)} cannot be listed", error) from error
     named = {name: info for name, info in found.items() if info.get("type") == "file"}
     if not named:
-        raise InputError(f"{shown} names no file", f"check the address; files of a folder end in {suffix}")
+        raise InputError(f"{shown(text)} names no file", f"check the address; files of a folder end in {suffix}")
+    address_of = _addresses(system, text, path, min(named))
     for name, info in sorted(named.items()):
         size = int(info.get("size") or 0)
         version = next((info[key] for key in ("ETag", "etag", "md5Hash", "mtime", "LastModified") if info.get(key)), "")
-        yield Entry(_address(system, name), size, f"{size} {version}")
+        yield Entry(address_of(name), size, f"{size} {version}")
 
 
 def read(url: str, most: int, size: int | None = None) -> bytes:
@@ -113,15 +136,14 @@ def read(url: str, most: int, size: int | None = None) -> bytes:
     if not is_url(url):
         return read_file(url, most)
     system, path = _system(url)
-    shown = printable(url)
     try:
         size = patiently(lambda: int(system.size(path))) if size is None else size
         if size <= most:
             data = patiently(lambda: bytes(system.cat_file(path)))
     except Exception as error:
-        raise _failed(f"{shown} cannot be read", error) from error
+        raise _failed(f"{shown(url)} cannot be read", error) from error
     if size > most:
-        raise InputError(f"{shown} has {size} bytes and may have {most}", "give a smaller file")
+        raise InputError(f"{shown(url)} has {size} bytes and may have {most}", "give a smaller file")
     return data
 
 
@@ -142,7 +164,7 @@ def read_start(entry: Entry, count: int) -> bytes:
     try:
         return patiently(lambda: bytes(system.cat_file(path, start=0, end=min(count, entry.size))))
     except Exception as error:
-        raise _failed(f"{printable(entry.url)} cannot be read", error) from error
+        raise _failed(f"{shown(entry.url)} cannot be read", error) from error
 
 
 def write(target: str | os.PathLike[str], data: bytes) -> None:
@@ -160,9 +182,7 @@ def write(target: str | os.PathLike[str], data: bytes) -> None:
     try:
         patiently(lambda: system.pipe_file(path, data))
     except Exception as error:
-        raise DeviceError(
-            f"{printable(str(target))} cannot be written: {printable(one_line(error))}", "check it"
-        ) from error
+        raise DeviceError(f"{shown(str(target))} cannot be written: {shown(one_line(error))}", "check it") from error
 
 
 def patiently(do: Callable[[], Result]) -> Result:
@@ -185,25 +205,53 @@ def _system(text: str) -> tuple[Any, str]:
         fsspec = importlib.import_module("fsspec.core")
     except ImportError as error:
         raise MissingDependencyError(
-            f"{printable(text)} takes fsspec, which is {how_missing(error)}", repair(error, install_extra("fleet"))
+            f"{shown(text)} takes fsspec, which is {how_missing(error)}", repair(error, install_extra("fleet"))
         ) from error
     try:
         system, path = fsspec.url_to_fs(text if is_url(text) else str(Path(text).expanduser()))
     except ImportError as error:
         package = re.search(r"[Ii]nstall (\w+)", str(error))
         remedy = install_package(package[1]) if package else install_extra("fleet")
-        raise MissingDependencyError(f"{printable(text)} takes a package: {one_line(error)}", remedy) from error
+        raise MissingDependencyError(f"{shown(text)} takes a package: {shown(one_line(error))}", remedy) from error
     except ValueError as error:
-        raise InputError(f"{printable(text)} is no address: {one_line(error)}", "write s3://BUCKET/NAME") from error
+        raise InputError(f"{shown(text)} is no address: {shown(one_line(error))}", "write s3://BUCKET/NAME") from error
     except Exception as error:
         # Some connect at once.
-        raise _failed(f"{printable(text)} cannot be reached", error) from error
+        raise _failed(f"{shown(text)} cannot be reached", error) from error
     return system, path
 
 
-def _address(system: Any, name: str) -> str:
-    protocols = (system.protocol,) if isinstance(system.protocol, str) else tuple(system.protocol)
-    return name if "file" in protocols else str(system.unstrip_protocol(name))
+def _is_here(system: Any) -> bool:
+    return "file" in ((system.protocol,) if isinstance(system.protocol, str) else system.protocol)
+
+
+def _addresses(system: Any, text: str, path: str, name: str) -> Callable[[str], str]:
+    """What gives the address of each file that was found.
+
+    Args:
+        system: File system.
+        text: The address that was listed.
+        path: Its path there.
+        name: A file that was found.
+    """
+
+    def usual(name: str) -> str:
+        return str(system.unstrip_protocol(name))
+
+    if _is_here(system):
+        return str
+    try:
+        if _system(usual(name)) == (system, name):
+            return usual
+    except MultigraftError:
+        pass
+    # Of some its protocol and path are not all: sftp://USER@HOST/PATH, simplecache::s3://PATH, zip://PATH::s3://FILE.
+    first, mark, rest = text.partition("::")
+    for given, after in ((text.rstrip("/"), ""), (first, mark + rest)):
+        if given.endswith(path.rstrip("/")):
+            before = given.removesuffix(path.rstrip("/"))
+            return lambda name: f"{before}{name}{after}"
+    return usual
 
 
 def _failed(problem: str, error: Exception) -> MultigraftError:
@@ -212,5 +260,5 @@ def _failed(problem: str, error: Exception) -> MultigraftError:
     if isinstance(error, FileNotFoundError):
         return InputError(f"{problem}: it is not there", "check the address")
     return UnreachableError(
-        f"{problem}: {printable(one_line(error))}", "check the address, the network and the credentials"
+        f"{problem}: {shown(one_line(error))}", "check the address, the network and the credentials"
     )

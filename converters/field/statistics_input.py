@@ -53,7 +53,7 @@ class StatisticsInput:
             MissingDependencyError: The package for its protocol is not installed.
         """
         data = urls.read(str(path), statistics_file.LARGEST_FILE)
-        statistics = statistics_file.from_bytes(data, str(path))
+        statistics = statistics_file.from_bytes(data, urls.masked(str(path)))
         statistics.is_released = True
         return cls(statistics, str(path).rpartition("/")[2], files.sha256_of(data))
 

@@ -30,6 +30,7 @@ from multigraft.converters.job.progress import Report
 from multigraft.converters.urls import Entry, UnreachableError
 from multigraft.errors import InputError
 from multigraft.statistics.statistics import Statistics
+from multigraft.visible import visible
 
 MOST_PLACES = 128
 """Sites and days that a sum holds apart: its report compares all with each other. The table of sites has them all."""
@@ -39,6 +40,8 @@ MOST_UNREAD = 64
 """Files in a row that cannot be read: then it is the place, and no file."""
 
 _SUFFIX = ".mgstats"
+_NAMELESS = "nameless"
+"""Version of a file whose name is no text; no store gives it."""
 _EVERY_S = 1.0
 
 
@@ -50,11 +53,13 @@ class Wanted:
         names: Addresses, patterns, folders and paths.
         exclude: Patterns of addresses or sites that do not count.
         by: What sums are kept apart by: ``site``, ``day``, both, or nothing for one sum.
+        output: What the run before wrote is no file of a site: it counts only where it is named itself.
     """
 
     names: tuple[str, ...]
     exclude: tuple[str, ...] = ()
     by: tuple[str, ...] = ()
+    output: str | None = None
 
 
 @dataclass(frozen=True)
@@ -143,11 +148,13 @@ def gather(wanted: Wanted, path: Path, engine: Engine, report: Report) -> Gather
     """
     # Listed first: where there is nothing, nothing is left behind.
     report("list the files")
-    entries = [entry for name in dict.fromkeys(wanted.names) for entry in urls.find(name, _SUFFIX)]
+    entries = _found(wanted)
+    nameless = [entry.url for entry in entries if entry.version == _NAMELESS]
     store = RunStore(path)
     try:
         asked = json.dumps([wanted.exclude, wanted.by])
         store.list_files(iter(entries), asked)
+        store.set_aside(dict.fromkeys(nameless, "its name is no text; name it otherwise"))
         del entries
         started, reused = time.monotonic(), store.count(SUMMED)
         _read_heads(store, report)
@@ -166,12 +173,31 @@ def gather(wanted: Wanted, path: Path, engine: Engine, report: Report) -> Gather
         raise
 
 
+def _found(wanted: Wanted) -> list[Entry]:
+    """Files of all names, without what this command writes."""
+    own = None if wanted.output is None else urls.address(wanted.output)
+    found = []
+    for name in dict.fromkeys(wanted.names):
+        is_meant = own is None or urls.address(name) == own
+        for entry in urls.find(name, _SUFFIX):
+            if not is_meant and (entry.url == own or entry.url.startswith(f"{own}/")):
+                continue
+            try:
+                entry.url.encode()
+            except UnicodeEncodeError:
+                # Neither a store nor a list can hold it.
+                entry = Entry(visible(entry.url), entry.size, _NAMELESS)
+            found.append(entry)
+    if not found:
+        raise InputError(f"there is no file but {urls.masked(own or '')}, which is the output", "check the address")
+    return found
+
+
 def _counted(store: RunStore, reused: int, seconds: float) -> Counted:
     aside = "SELECT url, reason FROM file WHERE state IN (?, ?) ORDER BY url"
     ((files,),) = store.rows("SELECT count(*) FROM file")
-    return Counted(
-        files, store.count(SUMMED), dict(store.rows(aside, ASIDE, UNREAD)), store.count(EXCLUDED), reused, seconds
-    )
+    reasons = {urls.masked(url): urls.masked(reason) for url, reason in store.rows(aside, ASIDE, UNREAD)}
+    return Counted(files, store.count(SUMMED), reasons, store.count(EXCLUDED), reused, seconds)
 
 
 def _entries(store: RunStore, state: str) -> Iterator[Entry]:

@@ -83,7 +83,10 @@ def read_whole(entry: Entry) -> tuple[Head, Statistics]:
     manifest = _manifest_at(data) or _manifest_at(statistics_file.to_bytes(statistics))
     if manifest is None:
         raise InputError("its manifest is too large", "give files of single sites")
-    return head_of(manifest), statistics
+    head = head_of(manifest)
+    if head.frames != statistics.frames:
+        raise InputError("its manifest tells another number of frames than its sums", "collect again")
+    return head, statistics
 
 
 def head_of(manifest: Mapping[str, Any]) -> Head:
@@ -114,6 +117,8 @@ def head_of(manifest: Mapping[str, Any]) -> Head:
 
 
 def _check_places(places: tuple[tuple[Any, Any], ...]) -> None:
+    if not places:
+        raise InputError("it is of no site and day", "collect again")
     if len(places) > MOST_PLACES:
         raise InputError(f"it holds {len(places):,} places and may hold {MOST_PLACES:,}", "give files of single sites")
     for site, day in places:

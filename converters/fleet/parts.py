@@ -12,6 +12,7 @@ by file before:
 
 from __future__ import annotations
 
+import functools
 import itertools
 import json
 from collections.abc import Iterable, Iterator, Mapping
@@ -27,8 +28,10 @@ from multigraft.converters.fleet.packing import packed
 from multigraft.converters.job.failed_step import reason_of
 from multigraft.converters.urls import Entry, UnreachableError
 from multigraft.errors import InputError, MultigraftError
+from multigraft.reading import printable
 from multigraft.statistics import entries
 from multigraft.statistics.statistics import Statistics
+from multigraft.statistics.subject import Subject
 from multigraft.statistics.tally import Tally
 
 READ_AHEAD = 8
@@ -217,23 +220,27 @@ def _admitted(statistics: Statistics, rules: Rules) -> tuple[str, dict[tuple[str
     except MultigraftError as error:
         raise InputError(error.problem, "collect again") from error
     form: dict[str, object] = {}
+    fixed = _fixed(statistics.subject)
     for tally in tallies:
         for kind, arrays in (("sum", tally.sums), ("count", tally.counts)):
             for name, array in arrays.items():
-                if not _is_of_subject(name) and form.setdefault(f"{kind}/{name}", list(array.shape)) != list(
-                    array.shape
-                ):
-                    raise InputError(f"its arrays {name} are of two lengths", "collect again")
+                if tally is statistics.overall and f"{kind}/{name}" in fixed:
+                    continue
+                if form.setdefault(f"{kind}/{name}", list(array.shape)) != list(array.shape):
+                    raise InputError(f"its arrays {printable(name)} are of two lengths", "collect again")
     if statistics.noise is not None:
         form["noise"] = repr(statistics.noise.bounds)
     return _text(form), {place: packed(tally.to_arrays()) for place, tally in statistics.places.items()}
 
 
-def _is_of_subject(name: str) -> bool:
-    """Whether the shape of an array is fixed by the taps."""
-    return entries.is_cross_sum(name) or name.startswith(
-        (entries.channel_sums(""), entries.channel_squares(""), entries.value_counts(""))
-    )
+@functools.lru_cache(maxsize=4)
+def _fixed(subject: Subject) -> frozenset[str]:
+    """Arrays over all frames whose shapes follow from the taps, and were compared with them when the file was read."""
+    taps = [tap.name for tap in subject.taps]
+    of_one = entries.channel_sums, entries.channel_squares, entries.first_moments, entries.second_moments
+    sums = {name(tap) for name in of_one for tap in taps}
+    sums |= {entries.cross_moments(one, other) for one in taps for other in taps}
+    return frozenset({f"sum/{name}" for name in sums} | {f"count/{entries.value_counts(tap)}" for tap in taps})
 
 
 def _beyond(tally: Tally, share: int) -> bool:

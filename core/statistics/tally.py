@@ -58,7 +58,7 @@ class Tally:
         for name in self.counts.keys() & terms.counts.keys():
             _check_shape(name, self.counts[name], terms.counts[name])
         sums = add_all(self.sums, terms.sums)
-        lows, highs = _merged(self.lows, terms.lows, np.minimum), _merged(self.highs, terms.highs, np.maximum)
+        lows, highs = _merged(self.lows, terms.lows, _least), _merged(self.highs, terms.highs, _greatest)
         self.sums, self.lows, self.highs = sums, lows, highs
         # In place: histograms are so long that new memory for each would take most of the time.
         for name, counts in terms.counts.items():
@@ -87,8 +87,8 @@ class Tally:
                 merged.counts[name] += counts
             else:
                 merged.counts[name] = counts.copy()
-        merged.lows = _merged(self.lows, other.lows, np.minimum)
-        merged.highs = _merged(self.highs, other.highs, np.maximum)
+        merged.lows = _merged(self.lows, other.lows, _least)
+        merged.highs = _merged(self.highs, other.highs, _greatest)
         return merged
 
     def __eq__(self, other: object) -> bool:
@@ -152,6 +152,15 @@ def _merged(a: Mapping[str, Any], b: Mapping[str, Any], join: Any) -> dict[str, 
         _check_shape(name, a[name], b[name])
         merged[name] = join(a[name], b[name])
     return merged
+
+
+def _least(a: Array, b: Array) -> Array:
+    # Of 0 and -0 NumPy takes the second: 0 more makes 0 of both.
+    return np.minimum(a, b) + 0.0
+
+
+def _greatest(a: Array, b: Array) -> Array:
+    return np.maximum(a, b) + 0.0
 
 
 def _check_shape(name: str, a: Any, b: Any) -> None:

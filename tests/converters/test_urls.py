@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -90,3 +92,49 @@ def test_a_build_takes_statistics_from_an_address() -> None:
     urls.write("memory://sums/fleet.mgstats", data)
     (given,) = Collected.open(["memory://sums/fleet.mgstats"]).files
     assert given.name == "fleet.mgstats" and given.statistics.frames == 96
+
+
+@pytest.fixture
+def host() -> Iterator[str]:
+    """A file system as fsspec's for SFTP: who and where stand in its addresses, not in its paths."""
+    fsspec = pytest.importorskip("fsspec")
+    from fsspec.implementations.memory import MemoryFileSystem
+    from fsspec.utils import infer_storage_options
+
+    class HostFileSystem(MemoryFileSystem):  # type: ignore[misc]
+        protocol = "host"
+        cachable = True
+
+        def __init__(self, host: str, username: str = "", password: str = "", **more: Any) -> None:
+            super().__init__(**more)
+            if (host, username, password) != ("box", "me", "se:cret"):
+                raise PermissionError(f"host://{username}:{password}@{host} is not let in")
+
+        @classmethod
+        def _strip_protocol(cls, path: str) -> str:
+            return str(infer_storage_options(path)["path"]).rstrip("/")
+
+        @staticmethod
+        def _get_kwargs_from_urls(path: str) -> dict[str, Any]:
+            return {k: v for k, v in infer_storage_options(path).items() if k in ("host", "username", "password")}
+
+    fsspec.register_implementation("host", HostFileSystem, clobber=True)
+    yield "host://me:se:cret@box"
+
+
+def test_what_is_found_on_a_host_is_read_there(host: str) -> None:
+    urls.write(f"{host}/held/1.mgstats", b"one")
+    for name in ("/held/*.mgstats", "/held", "/held/", "/held/1.mgstats"):
+        (one,) = urls.find(host + name, ".mgstats")
+        assert one.url == f"{host}/held/1.mgstats" == urls.address(one.url)
+        assert urls.read_start(one, 2) == b"on" and urls.read(one.url, 9) == b"one"
+    (kept,) = urls.find("simplecache::memory://held/1.mgstats", ".mgstats")
+    assert kept.url.startswith("simplecache::memory://")
+
+
+def test_no_message_tells_a_password(host: str) -> None:
+    for name in (f"{host}/nothing/*.mgstats", f"{host}x/nothing"):
+        with pytest.raises(InputError, match=r"host://me:\*\*\*@box") as caught:
+            list(urls.find(name, ".mgstats"))
+        assert "cret" not in str(caught.value)
+    assert urls.masked("a s3://b/c@d, sftp://u@h/x, ftp://u:p@w@h/x") == "a s3://b/c@d, sftp://u@h/x, ftp://u:***@h/x"

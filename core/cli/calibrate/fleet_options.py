@@ -45,7 +45,7 @@ def run_fleet(options: argparse.Namespace, output: str, by: tuple[str, ...] = ()
     if not urls.is_url(output) and not Path(output).absolute().parent.is_dir():
         raise UsageError(f"the folder of {output} does not exist", "make it, or give another output")
     engine = engine_of(options.on)
-    wanted = Wanted(tuple(options.files), tuple(options.exclude), by)
+    wanted = Wanted(tuple(options.files), tuple(options.exclude), by, output)
     with terminal_report() as report:
         return gather(wanted, store_of(output), engine, report)
 
@@ -62,7 +62,7 @@ def write_aside(counted: Counted, output: str) -> str | None:
     table.writerows(counted.aside.items())
     target = f"{output.rstrip('/')}.aside.csv"
     urls.write(target, text.getvalue().encode())
-    return target
+    return urls.masked(target)
 
 
 def tell_counted(counted: Counted, aside: str | None) -> None:

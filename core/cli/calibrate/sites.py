@@ -36,15 +36,16 @@ def execute(options: argparse.Namespace) -> int:
             urls.write(options.report, page(sites, fleet, gathering.counted, options.title).encode())
         aside = write_aside(gathering.counted, options.output)
     gathering.store.remove()
+    output = urls.masked(options.output)
     if options.json:
         result = {
-            "output": options.output, "rows": len(sites.site), "sites": len(sites.names),
+            "output": output, "rows": len(sites.site), "sites": len(sites.names),
             "strange": [dataclasses.asdict(one) for one in sites.strange] if sites.is_compared else None,
             "aside": gathering.counted.aside,
         }  # fmt: skip
         print(json_text(result))
         return 0
-    print(f"{options.output}: {len(sites.site):,} rows of {len(sites.names):,} sites")
+    print(f"{output}: {len(sites.site):,} rows of {len(sites.names):,} sites")
     tell_counted(gathering.counted, aside)
     if not sites.is_compared:
         print("too few sites to tell which differ from the rest")

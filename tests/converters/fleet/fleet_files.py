@@ -88,17 +88,25 @@ def repacked(data: bytes, change: Callable[[dict[str, bytes]], None]) -> bytes:
     return target.getvalue()
 
 
-def _with_place(data: bytes, change: Callable[[dict[str, np.ndarray]], None]) -> bytes:  # type: ignore[type-arg]
+def with_arrays(
+    data: bytes,
+    change: Callable[[dict[str, np.ndarray]], None],  # type: ignore[type-arg]
+    member: str = "place-0.npz",
+) -> bytes:
+    """A file with other arrays in a member."""
+
     def changed(members: dict[str, bytes]) -> None:
-        with np.load(io.BytesIO(members["place-0.npz"])) as arrays:
+        with np.load(io.BytesIO(members[member])) as arrays:
             held = dict(arrays)
         change(held)
-        members["place-0.npz"] = npz_bytes(held)
+        members[member] = npz_bytes(held)
 
     return repacked(data, changed)
 
 
-def _with_manifest(data: bytes, **fields: object) -> bytes:
+def with_manifest(data: bytes, **fields: object) -> bytes:
+    """A file with other fields in its manifest."""
+
     def changed(members: dict[str, bytes]) -> None:
         members["manifest.json"] = json.dumps(json.loads(members["manifest.json"]) | fields).encode()
 
@@ -139,12 +147,12 @@ BROKEN: dict[str, Callable[[int], bytes]] = {
     "cut": lambda number: content(number)[:-1000],
     "a bit flipped": lambda number: _flipped(content(number)),
     "not a zip": lambda number: np.random.default_rng(number).bytes(5000),
-    "a newer schema": lambda number: _with_manifest(content(number), schema=9),
-    "negative counts": lambda number: _with_place(content(number), _negative),
-    "huge sums": lambda number: _with_place(content(number), _huge),
-    "other lengths": lambda number: _with_place(content(number), _odd_lengths),
+    "a newer schema": lambda number: with_manifest(content(number), schema=9),
+    "negative counts": lambda number: with_arrays(content(number), _negative),
+    "huge sums": lambda number: with_arrays(content(number), _huge),
+    "other lengths": lambda number: with_arrays(content(number), _odd_lengths),
     "other networks": _other_networks,
-    "a day that is none": lambda number: _with_manifest(
+    "a day that is none": lambda number: with_manifest(
         content(number), places=[{"site": f"site-{number:05}", "day": "../../x"}]
     ),
 }

@@ -19,7 +19,7 @@ from multigraft.errors import InputError, UsageError
 from multigraft.statistics import statistics_file
 from multigraft.statistics.release import Release
 from multigraft.statistics.statistics import Statistics
-from tests.converters.fleet.fleet_files import BROKEN, content, site
+from tests.converters.fleet.fleet_files import BROKEN, content, site, with_manifest
 
 SITES = range(24)
 NO_FLEET = "fleet: takes multigraft[fleet] and moto[server,s3]"
@@ -105,6 +105,31 @@ def test_broken_files_are_named_and_no_other(folder: Path) -> None:
     gathering = run(folder)
     assert set(reasons(gathering)) == {f"x{number}.mgstats" for number in range(len(BROKEN))}
     assert all(reasons(gathering).values()) and whole(gathering) == plain
+
+
+def test_names_and_content_that_nothing_can_hold_are_named(folder: Path) -> None:
+    plain = whole(run(folder))
+    (folder / os.fsdecode(b"\xff.mgstats")).write_bytes(content(70))
+    (folder / "of no place.mgstats").write_bytes(with_manifest(content(71), places=[]))
+    (folder / "of more frames.mgstats").write_bytes(with_manifest(content(72), frames=97, releases={}))
+    gathering = run(folder)
+    assert set(reasons(gathering)) == {"\\udcff.mgstats", "of no place.mgstats", "of more frames.mgstats"}
+    assert "is no text" in reasons(gathering)["\\udcff.mgstats"] and whole(gathering) == plain
+
+
+def test_the_output_of_the_run_before_counts_only_where_it_is_named(folder: Path) -> None:
+    plain = whole(run(folder))
+    output = str(folder / "fleet.mgstats")
+    Path(output).write_bytes(plain)
+    wanted = Wanted((str(folder), str(folder / "*")), output=output)
+    (folder / "03.mgstats").write_bytes(content(3, release=2))
+    gathering = run(folder, wanted)
+    assert gathering.counted.files == gathering.counted.summed == len(SITES) and whole(gathering) != plain
+    assert whole(run(folder, Wanted((output,), output=output))) == plain
+    (folder / "fleet").mkdir()
+    Path(output).rename(folder / "fleet" / "site-00001.mgstats")
+    gathering = run(folder, Wanted((str(folder),), output=str(folder / "fleet")))
+    assert gathering.counted.files == len(SITES) and whole(gathering) != plain
 
 
 def test_sums_are_kept_apart_by_site_and_day_and_files_are_left_out(folder: Path) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import random
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -15,7 +17,7 @@ from multigraft.converters.fleet.parts import ALL_SITES, EVER, Job, Part, Rules,
 from multigraft.converters.urls import Entry
 from multigraft.statistics import statistics_file
 from multigraft.statistics.tally import Tally
-from tests.converters.fleet.fleet_files import BOMB, BROKEN, content, site
+from tests.converters.fleet.fleet_files import BOMB, BROKEN, content, site, with_arrays
 
 NUMBERS = range(9)
 
@@ -89,6 +91,33 @@ def test_each_file_may_fill_its_share_of_a_range_and_no_more(jobs: list[Job], tm
     large = job(tmp_path / "large.mgstats", statistics_file.to_bytes(made, 1))
     assert part_of((large,), rules_for(jobs[0], share=100)).form_of
     assert "fill a sum alone" in part_of((large,), rules_for(jobs[0], share=10_000)).aside[large.entry.url]
+
+
+@pytest.mark.parametrize("name", ["sum/values/x", "sum/first/x", "count/channel/x"])
+@pytest.mark.parametrize("member", ["overall.npz", "place-0.npz"])
+def test_arrays_of_no_tap_are_of_a_form_too(jobs: list[Job], tmp_path: Path, name: str, member: str) -> None:
+    odd = []
+    for length in (3, 4):
+
+        def add(arrays: dict[str, Any], length: int = length) -> None:
+            arrays[name] = np.zeros((2, length) if name.startswith("sum/") else length, np.int64)
+
+        odd.append(job(tmp_path / f"{length}.mgstats", with_arrays(content(50 + length), add, member)))
+    part = part_of((*jobs[:2], *odd), rules_for(jobs[0], "nothing"))
+    assert not part.aside and len(part.sums) == 3
+
+
+def test_zeros_of_both_signs_add_up_to_the_same_bytes(jobs: list[Job], tmp_path: Path) -> None:
+    both = []
+    for number, zero in ((50, 0.0), (51, -0.0)):
+
+        def empty(arrays: dict[str, Any], zero: float = zero) -> None:
+            arrays["low/garment/relu1"] = np.array(zero)
+            arrays["high/digit/image"] = arrays["low/digit/image"] = np.array(zero)
+
+        both.append(job(tmp_path / f"{number}.mgstats", with_arrays(content(number), empty, "overall.npz")))
+    rules = rules_for(jobs[0])
+    assert bytes_of(part_of(tuple(both), rules)) == bytes_of(part_of(tuple(both[::-1]), rules))
 
 
 def test_packed_arrays_come_back() -> None:
