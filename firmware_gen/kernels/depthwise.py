@@ -13,6 +13,9 @@ from multigraft.firmware_gen.kernels.kernel import Kernel, LoweredLayer, Overlap
 from multigraft.firmware_gen.kernels.mve_depthwise import mve_depthwise
 from multigraft.firmware_gen.kernels.pixel_kernel import pixel_kernel
 
+_MOST = 1 << 16
+"""What counts rows, columns and channels in the tables of the kernels for DSP instructions has 16 bits."""
+
 
 def depthwise_kernel(layer: Layer, over: Window, core: CoreFeatures, ring: int | None = None) -> Kernel:
     """The best kernel for ``layer`` on ``core``; with ``ring``, its input is a ring of that many rows."""
@@ -20,7 +23,8 @@ def depthwise_kernel(layer: Layer, over: Window, core: CoreFeatures, ring: int |
         # All output channels see the one input channel, as those of a convolution do.
         return convolution_kernel(layer, over, core, ring)
     fast = mve_depthwise(layer, over, ring) if core.mve else None
-    low = fast or (dsp_depthwise(layer, over, ring) if core.dsp else _portable(layer, over, ring))
+    fits = max(over.in_h, over.in_w, over.out_c) < _MOST
+    low = fast or (dsp_depthwise(layer, over, ring) if core.dsp and fits else _portable(layer, over, ring))
     # No channel touches another's places, and each is read, whole or in time, before its outputs are written.
     inside = over.in_c == over.out_c and over.pixels() <= over.in_h * over.in_w
     overlaps = {0: Overlap()} if inside and low.in_place else {}

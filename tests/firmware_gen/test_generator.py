@@ -77,6 +77,14 @@ def test_only_cores_with_dsp_instructions_get_them() -> None:
     assert "smlad" not in generate(residual(), core=M3).files["model.c"]
 
 
+@pytest.mark.parametrize(("columns", "has_dsp"), [(65_535, True), (65_536, False)])
+def test_images_beyond_16_bits_are_left_to_the_portable_kernel(columns: int, has_dsp: bool) -> None:
+    b = Builder()
+    x = b.add(activation("x", (1, 1, columns, 2)))
+    model = b.model([x], [b.conv("y", x, 2, (1, 3), depthwise=True)])
+    assert ("mg_depthwise_dsp.h" in generate(model, core=M4).files) is has_dsp
+
+
 def test_a_float_model_is_refused() -> None:
     model = build(float32=True).uncut
     with pytest.raises(InputError, match=r"float32, not int8 or uint8; quantise it here.*`multigraft build`"):
