@@ -118,6 +118,12 @@ def choose(store: RunStore) -> list[str]:
     return chosen
 
 
+def is_overtaken(store: RunStore) -> bool:
+    """Whether a file that could not be read before, and can be now, is of a store of which another was taken."""
+    taken = {s for _, _, _, releases in store.heads(SUMMED) for s in releases}
+    return any(url in store.revived and releases.keys() & taken for url, _, _, releases in store.heads(KNOWN))
+
+
 def set_superseded_aside(store: RunStore) -> None:
     """Name the files that others stand for."""
     holder: dict[str, tuple[str, Release, int]] = {}

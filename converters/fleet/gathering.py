@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import sqlite3
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -24,6 +25,7 @@ from multigraft.converters.fleet.run_store import (
     SUMMED,
     UNREAD,
     RunStore,
+    unusable,
 )
 from multigraft.converters.job.failed_step import reason_of
 from multigraft.converters.job.progress import Report
@@ -156,8 +158,11 @@ def gather(wanted: Wanted, path: Path, engine: Engine, report: Report) -> Gather
         store.list_files(iter(entries), asked)
         store.set_aside(dict.fromkeys(nameless, "its name is no text; name it otherwise"))
         del entries
-        started, reused = time.monotonic(), store.count(SUMMED)
+        started = time.monotonic()
         _read_heads(store, report)
+        if choice.is_overtaken(store):
+            store.start_anew()
+        reused = store.count(SUMMED)
         choice.assign(store, wanted.by, wanted.exclude)
         _add_up(store, engine, report)
         _settle_forms(store)
@@ -170,6 +175,8 @@ def gather(wanted: Wanted, path: Path, engine: Engine, report: Report) -> Gather
             # The same command would say the same: there is nothing to go on with.
             store.remove()
         store.close()
+        if isinstance(error, sqlite3.Error):
+            raise unusable(path, error) from error
         raise
 
 

@@ -50,12 +50,16 @@ class RunStore:
     Args:
         path: Where it is; made if it is not there, and anew if it is of another version of this package.
 
+    Attributes:
+        revived: Addresses of files that could not be read by the run before, and are tried again.
+
     Raises:
         UsageError: Another process has it open, or it cannot be made.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.revived: set[str] = set()
         self._sums: dict[tuple[str, str], Statistics] = {}
         try:
             try:
@@ -91,6 +95,8 @@ class RunStore:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+        if isinstance(error, sqlite3.Error):
+            raise unusable(self.path, error) from error
 
     def close(self) -> None:
         """Close it: a later run goes on from it."""
@@ -151,20 +157,30 @@ class RunStore:
             ((other,),) = db.execute(f"SELECT count(*) FROM (SELECT url, size, version FROM file EXCEPT {same})")
             ((new,),) = db.execute(f"SELECT count(*) FROM ({same} EXCEPT SELECT url, size, version FROM file)")
             if other or new or self.note("asked") != asked:
-                db.execute("DELETE FROM note WHERE name = 'subject'")
-                for table in ("tally", "form", "sum"):
-                    db.execute(f"DELETE FROM {table}")
                 db.execute(f"DELETE FROM file WHERE (url, size, version) NOT IN ({same})")
                 db.execute("DELETE FROM place WHERE url NOT IN (SELECT url FROM file)")
-                db.execute("UPDATE file SET state = ?, reason = NULL WHERE digest IS NOT NULL", (KNOWN,))
+                self._forget_sums(db)
                 db.execute("UPDATE file SET state = ?, reason = NULL WHERE digest IS NULL", (LISTED,))
                 db.execute(f"INSERT OR IGNORE INTO file (url, size, version, state) SELECT *, '{LISTED}' FROM ({same})")
                 self.set_note("asked", asked)
+            self.revived = {url for (url,) in db.execute("SELECT url FROM file WHERE state = ?", (UNREAD,))}
             db.execute(
                 f"UPDATE file SET state = CASE WHEN digest IS NULL THEN '{LISTED}' ELSE '{KNOWN}' END WHERE state = ?",
                 (UNREAD,),
             )
             db.execute("DROP TABLE now")
+
+    def start_anew(self) -> None:
+        """Forget the sums: files whose heads are known are to be chosen again."""
+        self._sums.clear()
+        with self.transaction() as db:
+            self._forget_sums(db)
+
+    def _forget_sums(self, db: sqlite3.Connection) -> None:
+        db.execute("DELETE FROM note WHERE name = 'subject'")
+        for table in ("tally", "form", "sum"):
+            db.execute(f"DELETE FROM {table}")
+        db.execute("UPDATE file SET state = ?, reason = NULL WHERE digest IS NOT NULL", (KNOWN,))
 
     def add_heads(self, heads: dict[str, Head], aside: dict[str, str], unread: Collection[str]) -> None:
         """Note what heads say, and which files do not count, and why."""
@@ -253,6 +269,14 @@ class RunStore:
 
 _HELD = 4
 """Sums that are kept in memory."""
+
+
+def unusable(path: Path, error: sqlite3.Error) -> UsageError:
+    """The error where a store is damaged, or its disk is full."""
+    return UsageError(
+        f"{path}, from which the next run goes on, cannot be used: {error}",
+        "free some space on its disk; where that does not help, remove it",
+    )
 
 
 def store_of(output: str) -> Path:

@@ -12,9 +12,11 @@ from pathlib import Path
 
 import pytest
 
+from multigraft.converters import urls
 from multigraft.converters.fleet.engines import engine_of, in_process
 from multigraft.converters.fleet.gathering import Gathering, Wanted, gather
 from multigraft.converters.fleet.parts import Job, Part, Rules, batched
+from multigraft.converters.urls import UnreachableError
 from multigraft.errors import InputError, UsageError
 from multigraft.statistics import statistics_file
 from multigraft.statistics.release import Release
@@ -183,6 +185,46 @@ def test_a_file_that_changed_since_the_interruption_is_seen(folder: Path) -> Non
     assert gathering.counted.reused == 0
     changed = whole(gathering)
     assert changed == whole(run(folder))
+
+
+def test_what_could_not_be_read_before_an_interruption_is_not_outdated_after_it(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    newest = folder / "newest.mgstats"
+    newest.write_bytes(content(3, release=2))
+    expected = whole(run(folder))
+    read = urls.read
+
+    def failing(url: str, most: int, size: int | None = None) -> bytes:
+        if url == str(newest):
+            raise UnreachableError("reset by peer", "try again")
+        return read(url, most, size)
+
+    def killed(chunks: Iterable[tuple[Job, ...]], rules: Rules) -> Iterator[Part]:
+        for part in in_process(chunks, rules):
+            yield part
+            if any(url.endswith("03.mgstats") for url in part.form_of):
+                raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(urls, "read", failing)
+        gather(Wanted((str(folder),)), folder.parent / "sum.combining", killed, silent)
+    gathering = run(folder)
+    assert set(reasons(gathering)) == {"03.mgstats"} and whole(gathering) == expected
+
+
+def test_a_damaged_store_is_named_with_a_remedy(folder: Path) -> None:
+    def killed(chunks: Iterable[tuple[Job, ...]], rules: Rules) -> Iterator[Part]:
+        yield next(in_process(chunks, rules))
+        raise KeyboardInterrupt
+
+    store = folder.parent / "sum.combining"
+    with pytest.raises(KeyboardInterrupt):
+        gather(Wanted((str(folder),)), store, killed, silent)
+    page = 4096
+    store.write_bytes(store.read_bytes()[: 4 * page] + bytes(store.stat().st_size - 4 * page))
+    with pytest.raises(UsageError, match="from which the next run goes on"):
+        run(folder)
 
 
 def test_two_runs_at_one_output_and_places_without_files_are_refused(folder: Path) -> None:
