@@ -113,7 +113,12 @@ def _joined(projects: Sequence[Project], prefixes: Sequence[str], name: str, spa
         steps += [replace(s, output=f"{prefix}/{s.output}", tasks=s.tasks << len(tasks)) for s in project.steps]
         found += [
             replace(
-                e, task=e.task + len(tasks), output=e.output + answers, said=e.said + answers, whole=e.whole + answers
+                e,
+                task=e.task + len(tasks),
+                output=e.output + answers,
+                said=e.said + answers,
+                whole=e.whole + answers,
+                macs=e.macs + sum(s.macs for other in projects if other is not project for s in other.steps),
             )
             for e in project.exits
         ]

@@ -21,6 +21,7 @@ from multigraft.firmware_gen.project.folder import ProjectFolder, build_folder
 from multigraft.firmware_gen.project.naming import in_c, prefix_of
 from multigraft.firmware_gen.several import generate_several
 from tests.firmware_gen.boards.test_boards import needs_tools
+from tests.firmware_gen.exits import bundles as exits_bundles
 from tests.firmware_gen.host import WARNINGS
 from tests.firmware_gen.models import real_valued, remembering, residual
 
@@ -141,3 +142,13 @@ def test_variables_of_all_models_have_to_fit() -> None:
         generate_several(models, core=M3, name="both", spaces=[Space("RAM", size)])
     fits = generate_several(models, core=M3, name="both", spaces=[Space("RAM", size + needed.variable_bytes)])
     assert fits.variable_bytes == 2 * needed.variable_bytes
+
+
+def test_a_frame_that_leaves_one_model_still_runs_the_others() -> None:
+    """MACs of an exit are of all tasks, as those beside which the report says them."""
+    early, other = exits_bundles.build(), residual()
+    alone, beside = generate(early, core=M3), generate(other, core=M3)
+    both = generate_several({"one": early, "two": other}, core=M3, name="both")
+    more = sum(s.macs for s in beside.steps)
+    assert more > 0
+    assert [e.macs for e in both.exits] == [e.macs + more for e in alone.exits]
