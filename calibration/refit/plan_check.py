@@ -14,7 +14,7 @@ from multigraft.bundle.bundle import Bundle
 from multigraft.calibration.refit.stage_solver import StageSolver
 from multigraft.errors import BundleError
 from multigraft.refit.linear_layer import Geometry, layer_of
-from multigraft.refit.refit_plan import SEGMENT, PlannedGraft, RefitPlan, Stage
+from multigraft.refit.refit_plan import SEGMENT, PlannedGraft, RefitPlan, Stage, is_choice
 from multigraft.tensors.arrays import Array
 
 LARGEST_SUMS = 2 << 30
@@ -89,6 +89,10 @@ def _try(stage: Stage, arrays: Mapping[str, Array], shapes: Mapping[str, tuple[i
     groups, inputs, outputs = layer.weight.shape
     if 16 * groups * inputs * (inputs + outputs) > LARGEST_SUMS:
         raise ValueError(f"the sums of {stage.layer} take more than {LARGEST_SUMS >> 30} GiB")
+    for name in filter(None, (stage.wanted, stage.skip_original)) if stage.left else ():
+        # Places that are named twice would make a tensor of any size.
+        if not (0 < stage.axis < len(shapes[name]) and is_choice(stage.left, shapes[name][stage.axis])):
+            raise ValueError(f"{name} has other places than are left of it")
     names = [name for name in (stage.receives, stage.wanted, stage.skip_now, stage.skip_original) if name]
     StageSolver(stage, layer, 1, 0).add({name: np.zeros(shapes[name], np.float32) for name in names})
     for key, value in layer.initializers(layer.weight, layer.intercept).items():

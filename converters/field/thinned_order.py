@@ -19,7 +19,7 @@ from multigraft.converters.thinning.channels import Channels, channel_groups
 from multigraft.converters.thinning.narrow import Indices, Kept, kept_places, like, narrowed, put
 from multigraft.converters.thinning.ties import solvable
 from multigraft.errors import InputError
-from multigraft.refit.refit_plan import Stage
+from multigraft.refit.refit_plan import Stage, is_choice
 
 KeptChannels = Mapping[str, tuple[int, ...]]
 """First tensor of a group of channels to those that stay, in ascending order; other groups stay whole."""
@@ -49,13 +49,13 @@ class FieldThinning:
             InputError: They are not channels of this network.
         """
         names = [first_tensor(self.network, group) for group in groups]
-        found = [np.array(self.kept.get(n, range(g.count)), np.int64) for n, g in zip(names, groups, strict=True)]
+        found = [tuple(self.kept.get(n, range(g.count))) for n, g in zip(names, groups, strict=True)]
         ends = [g.count for g in groups]
-        if set(self.kept) - set(names) or not all(_is_choice(c, end) for c, end in zip(found, ends, strict=True)):
+        if set(self.kept) - set(names) or not all(is_choice(c, end) for c, end in zip(found, ends, strict=True)):
             raise InputError(
                 f"the channels that stay of {self.network.name} are none of this network", "plan and refit again"
             )
-        return found
+        return [np.array(channels, np.int64) for channels in found]
 
     @property
     def narrow(self) -> Network:
@@ -94,11 +94,6 @@ def first_tensor(network: Network, group: Channels) -> str:
     """The tensor that names a group of channels."""
     name: str = network.nodes[group.makers[0]].output[0]
     return name
-
-
-def _is_choice(channels: Indices, end: int) -> bool:
-    is_ascending = bool(np.all(np.diff(channels) > 0))
-    return bool(len(channels)) and is_ascending and int(channels[0]) >= 0 and int(channels[-1]) < end
 
 
 class _Order:

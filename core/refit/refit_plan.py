@@ -13,7 +13,9 @@ number of frames, and the agreement that was measured on frames behind those. It
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -39,6 +41,12 @@ THINNED = "thinned"
 
 _MANIFEST = "manifest"
 _LARGEST_FILE = 512 << 20
+
+
+def is_choice(places: Sequence[int], end: int) -> bool:
+    """Whether these are some of so many places, in ascending order."""
+    is_ascending = all(one < other for one, other in itertools.pairwise(places))
+    return bool(places) and is_ascending and places[0] >= 0 and places[-1] < end
 
 
 @dataclass(frozen=True)
@@ -250,6 +258,9 @@ class Refit:
             if facts["schema"] != SCHEMA:
                 raise InputError(f"{path} has schema {facts['schema']}", "use the version that wrote it")
             grafts: tuple[SolvedGraft, ...] = decode(tuple[SolvedGraft, ...], facts["grafts"], "grafts")
+            for key, weights in arrays.items():
+                if weights.dtype != np.float32 or not np.isfinite(weights).all():
+                    raise ValueError(f"{key} is no array of float32 numbers")
             return cls(grafts, decode(dict[str, str], facts["sources"], "sources"), facts["minimum_frames"], arrays)
         except InputError:
             raise

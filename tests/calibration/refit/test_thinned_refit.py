@@ -87,8 +87,9 @@ def test_it_solves_what_the_workstation_solves_from_the_same_frames(
 
 
 def test_channels_of_another_network_are_refused() -> None:
-    with pytest.raises(InputError, match="are none of this network"):
-        FieldThinning(NETWORK, {INSIDE: (0, 8)}).narrow  # noqa: B018
+    for wrong in ((0, 8), (-1, 2), (1, 1), (3, 1), (0, 2**70)):
+        with pytest.raises(InputError, match="are none of this network"):
+            FieldThinning(NETWORK, {INSIDE: wrong}).narrow  # noqa: B018
     with pytest.raises(InputError, match="are none of this network"):
         FieldThinning(NETWORK, {"alone/nothing": (0,)}).narrow  # noqa: B018
     with pytest.raises(InputError, match="are none of this network"):
@@ -100,12 +101,13 @@ def test_channels_of_another_network_are_refused() -> None:
 def test_a_plan_with_channels_that_are_not_there_is_refused(onnx2tf_environment: Environment, tmp_path: Path) -> None:
     made = make_refit_bundle([NETWORK], [], "plan", tmp_path, thinnings=[FieldThinning(NETWORK, {STREAM: (0, 3, 5)})])
     plan = json.loads(made.read(PLAN))
-    left = next(stage["left"] for stage in plan["grafts"][0]["stages"] if stage["left"])
-    assert left == [0, 3, 5]
-    left[-1] = 8
-    contents = {file: made.read(file) for file in made.manifest.files} | {PLAN: json.dumps(plan).encode()}
-    with pytest.raises(BundleError, match="the plan of plan is damaged"):
-        RefitModel(Bundle.create(made.manifest, contents))
+    stage = next(stage for stage in plan["grafts"][0]["stages"] if stage["left"])
+    assert stage["left"] == [0, 3, 5]
+    for wrong in ([0, 3, 8], [-3, -2, -1], [3, 3, 3], [5, 3, 0], [0, 3, 2**70]):
+        stage["left"] = wrong
+        contents = {file: made.read(file) for file in made.manifest.files} | {PLAN: json.dumps(plan).encode()}
+        with pytest.raises(BundleError, match="the plan of plan is damaged"):
+            RefitModel(Bundle.create(made.manifest, contents))
 
 
 SETTINGS = """

@@ -171,6 +171,13 @@ def test_another_file_is_refused(data: bytes, problem: str, tmp_path: Path) -> N
     assert str(caught.value) == f"{path} is no whole refit file ({problem}); {again}."
 
 
+@pytest.mark.parametrize("wrong", [np.array([np.nan], "f4"), np.array([1j]), np.array([1]), np.array(["a"])], ids=str)
+def test_weights_that_are_no_numbers_are_refused(wrong: npt.NDArray[Any], tmp_path: Path) -> None:
+    path = dataclasses.replace(SOLVED, weights=SOLVED.weights | {"digit/c1/2": wrong}).write(tmp_path / "a.mgrefit")
+    with pytest.raises(InputError, match="digit/c1/2 is no array of float32 numbers"):
+        Refit.open(path)
+
+
 def test_a_newer_file_and_one_that_is_not_there_are_named(tmp_path: Path) -> None:
     path = tmp_path / "a.mgrefit"
     path.write_bytes(with_facts(json.dumps(WHOLE | {"schema": 2}).encode()))
