@@ -142,6 +142,7 @@ def graft(
         outcome = with_refitted_thinnings(outcome, networks, thinned, settings.graft.thin)
     elif not settings.graft.thin.is_none:
         outcome = with_thinning(outcome, networks, evidence, settings.graft.thin, options, report)
+    report.end()
     plan = proved(outcome.chosen, networks, evidence, SearchOptions.of(settings))
     message = outcome.message + _judgement(plan, outcome, settings)
     outcome = dataclasses.replace(outcome, message=message, promised=plan)

@@ -16,6 +16,7 @@ from multigraft.converters.field.thinned_order import FieldThinning, first_tenso
 from multigraft.converters.graft.evidence import LoadFrames
 from multigraft.converters.graft.join import Join
 from multigraft.converters.graft.propose import MIN_CKA, propose
+from multigraft.converters.job.effort import EFFORTS
 from multigraft.converters.job.progress import Report, silent
 from multigraft.converters.settings.settings import Settings
 from multigraft.converters.settings.thin_shares import ThinShares
@@ -93,6 +94,7 @@ def _thinnings(settings: Settings, grafted: Grafted, report: Report) -> tuple[Fi
     grafts, seed = grafted.outcome.chosen.grafts, settings.graft.seed
     tied = {*grafts, *(g.join.donor for g in grafts.values())}
     macs = 0.0 if settings.budget.prefer == "weights" else 1.0
+    probed_macs = EFFORTS[settings.graft.effort].probed_macs
     made = []
     for network in grafted.networks:
         share = settings.graft.thin.of(network.name)
@@ -102,7 +104,7 @@ def _thinnings(settings: Settings, grafted: Grafted, report: Report) -> tuple[Fi
             why = "its share is no number" if isinstance(share, str) else "it shares a trunk"
             report(f"note: {network.name} is not thinned on the device: {why}")
             continue
-        found = survey(network, grafted.evidence[network.name].fit, seed, report)
+        found = survey(network, grafted.evidence[network.name].fit, seed, report, probed_macs=probed_macs)
         widths = allot(found, share, macs)
         kept = {
             first_tensor(network, group): tuple(int(c) for c in np.sort(order[:width]))

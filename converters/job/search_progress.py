@@ -45,6 +45,12 @@ class SearchProgress:
             self._expected[stage] = self._done[stage]
             self._show()
 
+    def end(self) -> None:
+        """That no stage takes more steps than it has taken."""
+        if any(steps > self._done[stage] for stage, steps in self._expected.items()):
+            self._expected.clear()
+            self._show()
+
     def best(self, point: str) -> None:
         """That this is the best point so far; it is shown with the next step."""
         self._best = point

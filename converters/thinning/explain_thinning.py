@@ -12,7 +12,7 @@ def explain_thinning(
     chosen: SharingPlan,
     outcome: PlanningResult,
     tried: Sequence[SharingPlan],
-    named: Collection[str] = (),
+    stuck: Collection[str] = (),
     nearest: SharingPlan | None = None,
 ) -> str:
     """One sentence.
@@ -21,7 +21,7 @@ def explain_thinning(
         chosen: The plan.
         outcome: Of the search that thins nothing.
         tried: All plans with thinned networks.
-        named: Tasks whose share was given as a number.
+        stuck: Tasks whose share was given as a number, and of which no plan takes a channel.
         nearest: Of all that was made, what has most to spare or misses the agreement budget least; None without any.
     """
     limits = outcome.limits
@@ -30,7 +30,11 @@ def explain_thinning(
         if not tried and nearest is not None:
             shown = f"{nearest.describe_thinned()} shows a bound of {nearest.lower_bound:.3f}"
             why = f"no narrower network keeps the budget with something to spare for int8 ({shown})"
-        if not tried and (grafted := sorted(set(named) & chosen.grafts.keys())):
+        if not tried and stuck:
+            is_donor = any(graft.join.donor in stuck for graft in chosen.grafts.values())
+            why = f"no channels of {' and '.join(sorted(stuck))} can go"
+            why += " together with what stands on its trunk" if is_donor else ""
+        if not tried and (grafted := sorted(set(stuck) & chosen.grafts.keys())):
             donor = chosen.grafts[grafted[0]].join.donor
             why = f"{grafted[0]} stands on the trunk of {donor}, whose share is that of both, so name {donor} instead"
         return f"{outcome.message}; nothing thinned: {why}"

@@ -191,6 +191,7 @@ def with_thinning(
     starts = [outcome.chosen] if options.share else bases(outcome, networks, limits)
     tried = [timed(search.thinned(start), latency) for start in starts]
     named = {task for task, share in shares.tasks.items() if not isinstance(share, str)}
+    stuck = named.difference(*(plan.thinned for plan in tried))
     tried = [plan for plan in tried if plan.thinned and named <= plan.thinned.keys()]
     cost, forced = cost_of_plans(limits, latency), shares.asks_for_numbers
     chosen = pick(tried if forced else [outcome.chosen, *tried], limits, cost, forced) or outcome.chosen
@@ -198,7 +199,7 @@ def with_thinning(
     if chosen not in front:
         front = [*front, chosen]
     front.sort(key=lambda plan: (-plan.weights, -plan.macs))
-    message = explain_thinning(chosen, outcome, tried, named, search.nearest)
+    message = explain_thinning(chosen, outcome, tried, stuck, search.nearest)
     return dataclasses.replace(outcome, chosen=chosen, front=tuple(front), message=message)
 
 

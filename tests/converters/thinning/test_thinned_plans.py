@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+from onnx import helper, numpy_helper
 
 from multigraft.agreement.agreement import Agreement
 from multigraft.cli.shared.settings_options import load_frames
@@ -145,6 +146,27 @@ def test_a_share_of_what_stands_on_a_trunk_is_told_where_it_belongs(tmp_path: Pa
     made = grafted(tmp_path, ("first", "second"), 'thin = { second = 0.5 }\nshare = { second = "2" }')
     assert not made.outcome.chosen.thinned
     assert "second stands on the trunk of first" in made.outcome.message and "no channels" not in made.outcome.message
+
+
+def test_a_share_of_what_has_no_channels_to_lose_is_told_by_name(tmp_path: Path) -> None:
+    path = project(tmp_path, ("first", "second"), "thin = { first = 0.6, second = 0.5 }")
+    nodes = [helper.make_node("Flatten", ["x"], ["f"]), helper.make_node("Gemm", ["f", "w"], ["y"])]
+    ends = [helper.make_tensor_value_info(name, 1, shape) for name, shape in (("x", [1, 1, 8, 8]), ("y", [1, 3]))]
+    weights = numpy_helper.from_array(np.random.default_rng(0).normal(size=(64, 3)).astype(np.float32), "w")
+    graph = helper.make_graph(nodes, "dense", ends[:1], ends[1:], [weights])
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)]), tmp_path / "second.onnx")
+    outcome = graft(Settings.load(path), load_frames).outcome
+    assert not outcome.chosen.thinned
+    assert outcome.message.endswith("nothing thinned: no channels of second can go")
+
+
+def test_no_step_is_left_of_a_search_that_has_ended(tmp_path: Path) -> None:
+    """Second is never thinned alone here, though that was expected."""
+    lines: list[str] = []
+    path = project(tmp_path, ("first", "second"), 'thin = 0.6\nshare = { second = "2" }')
+    graft(Settings.load(path), load_frames, lines.append)
+    last = [line for line in lines if line.startswith("search: step")][-1]
+    assert last.startswith("search: step 3 of about 3")
 
 
 def test_none_keeps_a_network_as_it_came(tmp_path: Path) -> None:
