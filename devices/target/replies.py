@@ -215,8 +215,8 @@ def step_cycles(reply: bytes) -> Sequence[int]:
     return struct.unpack(f"<{len(reply) // 4}I", reply)
 
 
-def exit_of(tasks: Sequence[str], outputs: int) -> Callable[[bytes], tuple[int, str, TargetExit]]:
-    """Reads an early exit of a model with these tasks and so many outputs: how many there are, its name, and it."""
+def exit_of(tasks: Sequence[str], outputs: Sequence[str]) -> Callable[[bytes], tuple[int, str, TargetExit]]:
+    """Reads an early exit of a model with these tasks and types of outputs: how many there are, its name, and it."""
 
     def read(reply: bytes) -> tuple[int, str, TargetExit]:
         count, task, number, output, said, whole, is_open, in_doubt, *counts, padded = fields(protocol.EXIT_REPLY)(
@@ -225,8 +225,10 @@ def exit_of(tasks: Sequence[str], outputs: int) -> Callable[[bytes], tuple[int, 
         name = _text(padded)
         if not 0 < count <= protocol.MOST_TENSORS or task >= len(tasks) or not 0 < number <= count:
             raise ReplyError(f"exit {number} of task {task} for {name!r}, of {count} exits and {len(tasks)} tasks")
-        if max(output, said, whole) >= outputs:
-            raise ReplyError(f"the outputs {output}, {said} and {whole} for {name!r}, of {outputs} that there are")
+        if max(output, said, whole) >= len(outputs):
+            raise ReplyError(f"the outputs {output}, {said} and {whole} for {name!r}, of {len(outputs)} that there are")
+        if outputs[said] != "int32":
+            raise ReplyError(f"that {outputs[said]} in output {said} tells which exit answered, {name!r} for instance")
         places = (tasks[task], number, output, said, whole)
         return count, name, TargetExit(*places, bool(is_open), bool(in_doubt), *counts)
 

@@ -241,7 +241,7 @@ class Target:
         Where models of one image have exits of one name, the task stands before the name of all but the first.
         """
         found: dict[str, TargetExit] = {}
-        read = replies.exit_of(list(self.info.tasks), len(self.info.outputs))
+        read = replies.exit_of(list(self.info.tasks), [tensor.dtype for tensor in self.info.outputs])
         count = int(self.info.leaves_early)
         while len(found) < count:
             count, name, one = self._ask(Kind.EXIT, protocol.EXIT_REQUEST.pack(len(found)), read)

@@ -8,7 +8,7 @@ from multigraft import serial_protocol as protocol
 from multigraft.devices.target import replies
 from multigraft.devices.target.target_info import TargetExit
 
-TASKS, OUTPUTS = ("garment", "digit"), 5
+TASKS, OUTPUTS = ("garment", "digit"), ("int8", "int8", "int8", "int32", "int8")
 SAID = (2, 1, 1, 4, 3, 2, 1, 0, 100, 40, 3, 1, b"exit_digit")
 
 
@@ -29,6 +29,7 @@ def test_an_exit_is_read() -> None:
         (3, 5, "the outputs 5, 3 and 2"),
         (4, 255, "the outputs 4, 255 and 2"),
         (5, 5, "the outputs 4, 3 and 5"),
+        (4, 2, "that int8 in output 2 tells"),
         (12, b"\x1b[2J", "a name that is no text"),
     ],
 )
