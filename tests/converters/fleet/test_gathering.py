@@ -261,7 +261,8 @@ def test_one_read_in_ten_that_fails_and_a_kill_change_nothing(folder: Path) -> N
     """In a process of its own: clients of S3 take their address when they are made."""
     pytest.importorskip("s3fs", reason=NO_FLEET)
     pytest.importorskip("moto", reason=NO_FLEET)
-    program = Path(__file__).with_name("over_s3.py")
-    done = subprocess.run([sys.executable, str(program), str(folder)], capture_output=True, text=True, check=False)
+    command = [sys.executable, "-m", "tests.converters.fleet.over_s3", str(folder)]
+    root = Path(__file__).parents[3]
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
     assert "failed and the same" in done.stdout
