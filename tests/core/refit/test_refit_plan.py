@@ -173,7 +173,7 @@ def test_another_file_is_refused(data: bytes, problem: str, tmp_path: Path) -> N
 
 @pytest.mark.parametrize("wrong", [np.array([np.nan], "f4"), np.array([1j]), np.array([1]), np.array(["a"])], ids=str)
 def test_weights_that_are_no_numbers_are_refused(wrong: npt.NDArray[Any], tmp_path: Path) -> None:
-    path = dataclasses.replace(SOLVED, weights=SOLVED.weights | {"digit/c1/2": wrong}).write(tmp_path / "a.mgrefit")
+    path = dataclasses.replace(SOLVED, weights={**SOLVED.weights, "digit/c1/2": wrong}).write(tmp_path / "a.mgrefit")
     with pytest.raises(InputError, match="digit/c1/2 is no array of float32 numbers"):
         Refit.open(path)
 
