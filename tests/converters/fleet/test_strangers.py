@@ -37,7 +37,7 @@ def named(found: Means) -> list[str]:
 
 
 @pytest.mark.parametrize("between", [0.0, 0.3, 3.0])
-@pytest.mark.parametrize("sites", [30, 100, 1000])
+@pytest.mark.parametrize("sites", [LEAST_SITES, 100, 1000])
 def test_few_fleets_of_like_sites_have_one_that_is_named(sites: int, between: float) -> None:
     alarms = sum(bool(named(means(seed, sites, between))) for seed in range(40))
     assert alarms <= 4, "a hundredth of fleets is promised, and two of 40 of small ones are no contradiction"
