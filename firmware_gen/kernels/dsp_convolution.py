@@ -63,7 +63,9 @@ def dsp_convolution(layer: Layer, over: Window, ring: int | None = None) -> Lowe
     block = f"mg_block_{variant}"
     functions = {block: block_function(block, variant)}
     by = f"{{{', '.join(map(str, turns(pairs, len(constant))))}}}"
-    whole = over.pointwise and over.in_c % 4 == 0 and over.out_c % _CHANNELS == 0
+    whole = (
+        over.pointwise and over.in_c % 4 == 0 and over.out_c % _CHANNELS == 0 and max(over.in_c, over.out_c) < 1 << 16
+    )
     if whole and (layer.low, layer.high) == (-128, 127):
         shape = f"{{{by}, {over.in_c}, {over.out_c}, {block}}}"
         name = f"pointwise_{digest(shape)}"

@@ -99,7 +99,7 @@ def test_a_model_that_cannot_be_is_refused_before_anything_is_written(
 @pytest.mark.parametrize(
     ("budget", "says"),
     [
-        (["--ram", "500"], "bytes of RAM, 1540 more than there are"),
+        (["--ram", "500"], "bytes of RAM, 1732 more than there are"),
         (["--flash", "1000"], "bytes of flash, "),
         (["--flash", "0"], "bytes of flash, "),
     ],
