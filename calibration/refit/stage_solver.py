@@ -95,7 +95,7 @@ class StageSolver:
         sums = self._parts["fit"] + self._parts["held"]
         if self._solution is None:
             weight, intercept, strength = fit(self._parts["fit"], self._parts["held"], self.prior)
-            self._variance = float(np.sum(sums.yy - sums.y**2 / sums.rows)) + 1e-12
+            self._variance = sums.variance() + 1e-12
         else:
             strength = self._solution.strength
             weight, intercept = sums.solve(self.prior, strength)

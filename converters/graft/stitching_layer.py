@@ -51,7 +51,7 @@ class Moments:
     @property
     def variance(self) -> float:
         """Variance of the target's representation, times the rows."""
-        return float(np.sum(self.sums.yy - self.sums.y**2 / self.sums.rows)) + 1e-12
+        return self.sums.variance() + 1e-12
 
     @property
     def raw_error(self) -> float | None:

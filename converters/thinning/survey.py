@@ -79,7 +79,7 @@ class Read:
         lower = np.linalg.cholesky(xx[np.ix_(inputs, inputs)])
         explained = (np.linalg.solve(lower, xy[inputs]) ** 2).sum(1)
         of_others, steps = explained[: len(others)].sum(), explained[len(others) :].reshape(count, size).sum(1)
-        whole = float(np.sum(self.sums.yy - self.sums.y**2 / self.sums.rows))
+        whole = self.sums.variance()
         error: Float64Array = np.maximum(whole - of_others - np.concatenate([[0.0], np.cumsum(steps)]), 0)
         # With few rows an input, what is left of these rows says too little of others: generalised cross-validation.
         share = (len(others) + np.arange(count + 1) * size) / self.sums.rows
@@ -237,7 +237,7 @@ def _read(network: Network, flow: Flow, index: int, frames: int, rng: np.random.
         given, summed = layer.rows(values[output], picked), layer.rows(values[total], picked)
         sums.add(layer.design(values[node.input[0]], picked), given)
         whole.add(np.zeros((1, summed.shape[1], 0), np.float32), summed)
-    variance = float(np.sum(whole.yy - whole.y**2 / whole.rows)) + 1e-12
+    variance = whole.variance() + 1e-12
     return Read(sums, layer.weight[0], variance)
 
 
