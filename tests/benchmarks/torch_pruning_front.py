@@ -41,7 +41,7 @@ def network(path: Path) -> Any:
     linear = nn.Linear(weight.shape[1], weight.shape[0])
     linear.weight.data, linear.bias.data = weight, bias
 
-    class ResNet(nn.Module):  # type: ignore[misc,unused-ignore]
+    class ResNet(nn.Module):
         def __init__(self) -> None:
             super().__init__()
             self.stem, self.linear = convolutions[0], linear
