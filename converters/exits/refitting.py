@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -46,17 +47,20 @@ def with_own_heads(
         report: Takes a line.
     """
     finishing = conversion.finishing
-    if finishing is None or any(_head_of(finishing, one) is None for one in inserted):
+    if finishing is None:
+        return None, tuple(inserted)
+    placed = [head for one in inserted if (head := _head_of(finishing, one)) is not None]
+    if len(placed) < len(inserted):
         return finishing, tuple(inserted)
     report(f"solving the heads of {inserted[0].task} on what their quantised layers give")
     rows = _features(conversion, finishing, inserted, frames)
     every, found = tests // len(inserted), []
-    for one, features in zip(inserted, rows, strict=True):
+    for one, head, features in zip(inserted, placed, rows, strict=True):
         reaching = round(every * float(one.planned.reach.mean()))
         planned = refitted(
             one.planned, as_stored(features[one.planned.reach]), asked.split(len(inserted)), reaching, every
         )
-        finishing = _with_head(finishing, one, planned.head)
+        finishing = _with_head(finishing, head, planned.head)
         found.append(dataclasses.replace(one, planned=planned))
     return finishing, tuple(found)
 
@@ -77,11 +81,17 @@ def _features(conversion: Conversion, finishing: Finishing, inserted: Sequence[I
     return [np.stack(row) for row in rows]
 
 
-def _head_of(finishing: Finishing, one: Inserted) -> tuple[LinearOperator, LinearOperator, Array] | None:
-    """The head in the quantised and in the float graph, and where each input lies among the head's features.
+@dataclass(frozen=True)
+class _Placed:
+    """A head in the quantised and in the float graph, and where each input lies among the head's features."""
 
-    None where it is not int8, or lies in no way that is known here.
-    """
+    int8: LinearOperator
+    exact: LinearOperator
+    order: Array
+
+
+def _head_of(finishing: Finishing, one: Inserted) -> _Placed | None:
+    """None where the head is not int8, or lies in no way that is known here."""
     floating, graph = finishing.prepared.floating.graph, finishing.quantised.graph
     name = finishing.prepared.floating.boundaries[one.output]
     writers = graph.producer(name), floating.producer(name)
@@ -102,16 +112,14 @@ def _head_of(finishing: Finishing, one: Inserted) -> tuple[LinearOperator, Linea
         orders.append(np.arange(size).reshape(cells).transpose(1, 2, 0).reshape(-1))
     for order in orders:
         if rows.shape == head.weight.T.shape and np.allclose(rows, head.weight.T[:, order], rtol=1e-5, atol=1e-7):
-            return int8, exact, order
+            return _Placed(int8, exact, order)
     return None
 
 
-def _with_head(finishing: Finishing, one: Inserted, head: Head) -> Finishing:
-    placed = _head_of(finishing, one)
-    assert placed is not None
-    int8, exact, order = placed
-    rows, bias = head.weight.T[:, order].astype(np.float64), head.bias.astype(np.float64)
-    graph = _quantised(finishing.quantised.graph, int8, rows, bias, head)
+def _with_head(finishing: Finishing, placed: _Placed, head: Head) -> Finishing:
+    rows, bias = head.weight.T[:, placed.order].astype(np.float64), head.bias.astype(np.float64)
+    graph = _quantised(finishing.quantised.graph, placed.int8, rows, bias, head)
+    exact = placed.exact
     floating = finishing.prepared.floating
     tensors = floating.graph.tensors
     weights, offset = tensors[exact.weights], tensors[exact.bias]
