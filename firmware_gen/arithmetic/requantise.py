@@ -18,7 +18,8 @@ from multigraft.tensors.arrays import Array
 LARGEST_MULTIPLIER = (1 << 31) - 1
 _LARGEST_WORD = 1 << 31
 _WORD = 1 << 32
-_FEW_STARTS = 1 << 12
+_AT_ONCE = 1 << 12
+"""Starts that are tried together."""
 _REACH, _FAR = 24, 512
 """How far from the nearest one multipliers are tried: where offsets are fine, and where they are coarse."""
 
@@ -171,9 +172,10 @@ def solve_upper(
     for multiplier, low, high in _offsets(wanted, least, most, steps, shift, _FAR):
         # In units of sums as they come, what is added may be anything between these.
         first, last = factor * (low + bias * multiplier), factor * (high + 1 + bias * multiplier) - 1
-        for some in (starts[:_FEW_STARTS], starts[_FEW_STARTS:]):
+        for begin in range(0, len(starts), _AT_ONCE):
+            some = starts[begin : begin + _AT_ONCE]
             # Beyond 64 bits numpy 2 refuses numbers, and numpy 1 makes floats or objects of them.
-            fits = np.flatnonzero((last % _WORD - multiplier * some % _WORD) % _WORD <= last - first)
+            fits = np.flatnonzero((last % _WORD - multiplier * some) & (_WORD - 1) <= last - first)
             if fits.size == 0:
                 continue
             start = int(some[fits[0]])
@@ -182,4 +184,5 @@ def solve_upper(
             uppers = [(s * multiplier >> 32) + added for s in sums]
             if max(map(abs, (*sums, *uppers, added))) < _LARGEST_WORD:
                 return Upper(multiplier, start, added, places)
+            break
     return None
