@@ -169,34 +169,27 @@ def _split(options: argparse.Namespace) -> int:
 
 def _compare_policies(options: argparse.Namespace) -> int:
     """Say what ways of answering with a server's help are worth."""
-    from multigraft.cli.offloading.policy_table import (
-        comparable,
-        labelled_frames,
-        policies_of,
-        print_json,
-        print_policies,
-    )
+    from multigraft.cli.offloading.policy_table import PolicyTable, comparable, labelled_frames
 
     if options.runs < 1 or options.warmup < 0:
         raise UsageError(f"{options.runs} runs after {options.warmup} for warming up", "give at least 1 run")
-    policies_of(options.policy)
+    table = PolicyTable(options)
     early, tasks = open_engine(options)
     chosen = comparable(early, tasks)
     options.no_exits = True
     whole = open_engine(options)[0] if early.gates else early
     if options.labelled is not None and options.source:
         raise UsageError("--labelled has frames of its own", "leave --source out")
-    told = []
     for name in chosen:
         if options.labelled is not None:
-            told.append(print_policies(options, whole, early, name, *labelled_frames(options, whole, name)))
+            table.add(whole, early, name, *labelled_frames(options, whole, name))
             continue
         with _fake_or_opened(options.source, whole, tasks) as camera:
             frames = itertools.islice(camera, options.runs)
             own = (frame[name] if isinstance(frame, dict) else frame for frame in frames)
-            told.append(print_policies(options, whole, early, name, own, None))
+            table.add(whole, early, name, own, None)
     if options.json:
-        print_json(options, whole, told)
+        table.print_json(whole)
     return 0
 
 

@@ -106,6 +106,11 @@ class Offloading:
         for name in self._tasks:
             self._tasks[name] = self._found(name, time.monotonic() + self.deadline_s)
 
+    @property
+    def bytes_sent(self) -> int:
+        """Of bodies of all requests that the client has sent so far, whoever else asks by it."""
+        return self._client.bytes_sent
+
     def close(self) -> None:
         """End the connection."""
         self._client.close()

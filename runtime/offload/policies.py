@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,7 +20,6 @@ from multigraft.runtime.benchmark import Distribution
 from multigraft.runtime.energy.estimate import Table, estimate
 from multigraft.runtime.engine import Engine
 from multigraft.runtime.offload.cuts import segments_before
-from multigraft.runtime.offload.inference_client import InferenceClient
 from multigraft.runtime.offload.link import Link
 from multigraft.runtime.offload.offloading import Offloading, Sends
 from multigraft.tensors.preparation import Frame
@@ -31,8 +31,8 @@ POLICIES: Mapping[str, Sends | None] = {LOCAL: None, REMOTE: "cut", INPUT: "inpu
 MOST_KEPT = 16
 """Frames for warming up; they go round."""
 
-Connect = Callable[[Engine, str], tuple[Offloading, InferenceClient]]
-"""Engine and name of a policy to what asks the server, and counts what it sends."""
+Connect = Callable[[Engine, str], Offloading]
+"""Engine and name of a policy to what asks the server."""
 
 
 @dataclass
@@ -58,7 +58,7 @@ class Tally:
     right: int | None = None
     exited: int = 0
     remote: int = 0
-    why: dict[str, int] = field(default_factory=dict)
+    why: Counter[str] = field(default_factory=Counter)
     bytes_sent: int = 0
     times_us: list[float] = field(default_factory=list)
     energy_j: float = 0.0
@@ -92,7 +92,7 @@ class _Way:
 
     def close(self) -> None:
         if self._server is not None:
-            self._server[0].close()
+            self._server.close()
 
     def answer(self, frame: Frame) -> int:
         """The class; counts everything but whether it is right."""
@@ -100,11 +100,10 @@ class _Way:
         answer, ran, tally = result.answers[self._task], result.latency_us, self.tally
         taken_us, is_early = result.total_us, bool(result.exits)
         if self._server is not None:
-            offloading, client = self._server
-            before, begun = client.bytes_sent, time.monotonic()
-            answers, origins = offloading.improve({self._task: frame}, result.answers, begun, result.exits)
+            before, begun = self._server.bytes_sent, time.monotonic()
+            answers, origins = self._server.improve({self._task: frame}, result.answers, begun, result.exits)
             asking_us = (time.monotonic() - begun) * 1e6
-            size, origin = client.bytes_sent - before, origins[self._task]
+            size, origin = self._server.bytes_sent - before, origins[self._task]
             answer = answers[self._task]
             if tally.policy != CONDITIONAL and origin.is_remote:
                 # What lies behind the cut runs here for its local answer, which this policy does without.
@@ -116,7 +115,7 @@ class _Way:
             tally.bytes_sent += size
             tally.remote += origin.is_remote
             if not origin.is_remote:
-                tally.why[origin.why] = tally.why.get(origin.why, 0) + 1
+                tally.why[origin.why] += 1
         assert isinstance(answer, Classification)
         tally.frames += 1
         tally.exited += is_early

@@ -15,24 +15,6 @@ if TYPE_CHECKING:
 
     from multigraft.runtime import Engine
     from multigraft.runtime.energy.estimate import Table
-    from multigraft.runtime.offload.inference_client import InferenceClient
-    from multigraft.runtime.offload.offloading import Offloading
-    from multigraft.runtime.offload.policies import Tally
-
-
-def policies_of(text: str) -> list[str]:
-    """Names of policies, as ``--policy`` has them.
-
-    Raises:
-        UsageError: One of them is none.
-    """
-    from multigraft.runtime.offload.policies import POLICIES
-
-    names = list(dict.fromkeys(name.strip() for name in text.split(",")))
-    for name in names:
-        if name not in POLICIES:
-            raise UsageError(f"there is no policy {name!r}", f"choose from: {', '.join(POLICIES)}")
-    return names
 
 
 def labelled_frames(options: argparse.Namespace, engine: Engine, task: str) -> tuple[list[Any], list[int]]:
@@ -63,75 +45,96 @@ def comparable(engine: Engine, tasks: Sequence[str] | None) -> list[str]:
     return found
 
 
-def print_policies(
-    options: argparse.Namespace, engine: Engine, early: Engine, task: str, frames: Iterable[Any],
-    labels: Sequence[int] | None,
-) -> dict[str, Any]:  # fmt: skip
-    """Measure, and print unless all is asked for as JSON.
+class PolicyTable:
+    """Compares policies on one task after the other.
 
     Args:
         options: As parsed: ``policy``, ``link``, ``table``, ``warmup``, ``json`` and those of the server.
-        engine: Without early exits.
-        early: With them.
-        task: A classification.
-        frames: Of that task.
-        labels: The right class of each; None where nobody knows.
-
-    Returns:
-        What was measured, as plain data.
 
     Raises:
-        UsageError: A policy is unknown or needs a server that is not named, the link is none, or there are no frames.
-        ExchangeError: The server is not there, or has no model for a policy.
+        UsageError: A policy is unknown or needs a server that is not named, or the link or the table is none.
     """
-    from multigraft.runtime.energy.estimate import table_of
-    from multigraft.runtime.offload.link import Link
-    from multigraft.runtime.offload.offloading import Offloading
-    from multigraft.runtime.offload.policies import CONDITIONAL, POLICIES, compare_policies
 
-    policies, table = policies_of(options.policy), table_of(options.table)
-    link = None if options.link is None else Link.parse(options.link)
-    # One for all policies: an open token is told of once, and what forms of requests the server takes is asked once.
-    client = client_of(options)
-    if client is None and (asking := [name for name in policies if POLICIES[name] is not None]):
-        raise UsageError(f"policy {asking[0]} asks a server", "name it: --offload http://server:8000")
+    def __init__(self, options: argparse.Namespace) -> None:
+        from multigraft.runtime.energy.estimate import table_of
+        from multigraft.runtime.offload.link import Link
+        from multigraft.runtime.offload.policies import POLICIES
 
-    def connect(one: Engine, policy: str) -> tuple[Offloading, InferenceClient]:
-        sends = POLICIES[policy]
-        assert client is not None and sends is not None
-        below = options.offload_below if policy == CONDITIONAL else None
-        offloading = Offloading(one, [task], client, deadline_s(options), below, options.offload_bits, sends)
-        offloading.reach()
-        return offloading, client
+        self._options, self._policies, self._table = options, _policies_of(options.policy), table_of(options.table)
+        self._link = None if options.link is None else Link.parse(options.link)
+        # One for all: an open token is told of once, and what forms of requests the server takes is asked once.
+        self._client = client_of(options)
+        if self._client is None and (asking := [name for name in self._policies if POLICIES[name] is not None]):
+            raise UsageError(f"policy {asking[0]} asks a server", "name it: --offload http://server:8000")
+        self._told: list[dict[str, Any]] = []
 
-    tallies = compare_policies(
-        policies, engine, early, task, frames, connect,
-        labels=labels, link=link, table=table, warmup=options.warmup,
-    )  # fmt: skip
-    if not options.json:
-        _print(options, engine, task, tallies, table)
-    return {"task": task, "frames": tallies[0].frames, "policies": [tally.to_json() for tally in tallies]}
+    def add(
+        self, engine: Engine, early: Engine, task: str, frames: Iterable[Any], labels: Sequence[int] | None
+    ) -> None:
+        """Measure a task, and print unless all is asked for as JSON.
+
+        Args:
+            engine: Without early exits.
+            early: With them.
+            task: A classification.
+            frames: Of that task.
+            labels: The right class of each; None where nobody knows.
+
+        Raises:
+            UsageError: There are no frames.
+            ExchangeError: The server is not there, or has no model for a policy.
+        """
+        from multigraft.runtime.offload.offloading import Offloading
+        from multigraft.runtime.offload.policies import CONDITIONAL, POLICIES, compare_policies
+
+        options, client = self._options, self._client
+
+        def connect(one: Engine, policy: str) -> Offloading:
+            sends = POLICIES[policy]
+            assert client is not None and sends is not None
+            below = options.offload_below if policy == CONDITIONAL else None
+            offloading = Offloading(one, [task], client, deadline_s(options), below, options.offload_bits, sends)
+            offloading.reach()
+            return offloading
+
+        tallies = compare_policies(
+            self._policies, engine, early, task, frames, connect,
+            labels=labels, link=self._link, table=self._table, warmup=options.warmup,
+        )  # fmt: skip
+        figures = [tally.to_json() for tally in tallies]
+        if not options.json:
+            _print(options, engine, task, figures, self._table)
+        self._told.append({"task": task, "frames": tallies[0].frames, "policies": figures})
+
+    def print_json(self, engine: Engine) -> None:
+        """All tasks, and what they were measured with, as one object."""
+        from multigraft.runtime.machine import Machine
+
+        measured = {
+            "machine": Machine.here(engine.model.backend).to_json(),
+            "link": None if self._link is None else vars(self._link),
+            "server": self._options.offload,
+            "table": self._table.name,
+        }
+        print(json_text({**measured, "tasks": self._told}, indent=1))
 
 
-def print_json(options: argparse.Namespace, engine: Engine, told: Sequence[dict[str, Any]]) -> None:
-    """What :func:`print_policies` returned for each task, and what it was measured with, as one object."""
-    from multigraft.runtime.energy.estimate import table_of
+def _policies_of(text: str) -> list[str]:
+    """Names of policies, as ``--policy`` has them."""
+    from multigraft.runtime.offload.policies import POLICIES
+
+    names = list(dict.fromkeys(name.strip() for name in text.split(",")))
+    for name in names:
+        if name not in POLICIES:
+            raise UsageError(f"there is no policy {name!r}", f"choose from: {', '.join(POLICIES)}")
+    return names
+
+
+def _print(
+    options: argparse.Namespace, engine: Engine, task: str, figures: Sequence[dict[str, Any]], table: Table
+) -> None:
     from multigraft.runtime.machine import Machine
-    from multigraft.runtime.offload.link import Link
 
-    measured = {
-        "machine": Machine.here(engine.model.backend).to_json(),
-        "link": None if options.link is None else vars(Link.parse(options.link)),
-        "server": options.offload,
-        "table": table_of(options.table).name,
-    }
-    print(json_text({**measured, "tasks": list(told)}, indent=1))
-
-
-def _print(options: argparse.Namespace, engine: Engine, task: str, tallies: Sequence[Tally], table: Table) -> None:
-    from multigraft.runtime.machine import Machine
-
-    figures = [tally.to_json() for tally in tallies]
     is_labelled = figures[0]["accuracy"] is not None
     judged = "accuracy" if is_labelled else "agreement"
     head = ("policy", judged, "exits", "from the server", "bytes sent", "time (ms), median", "p90", "device (µJ)")

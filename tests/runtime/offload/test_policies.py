@@ -160,7 +160,7 @@ def test_frames_are_taken_one_by_one(path: Path) -> None:
             del frame
             assert sum(one() is not None for one in held) <= MOST_KEPT + 1
 
-    def connect(one: Engine, policy: str) -> tuple[Offloading, InferenceClient]:
+    def connect(one: Engine, policy: str) -> Offloading:
         raise NotImplementedError
 
     (tally,) = compare_policies(
@@ -184,9 +184,9 @@ def test_a_frame_that_is_sent_itself_is_prepared_once(path: Path, capsys: pytest
     engine = Slow(path, exits=False)
     with oip_server(models(engine)) as server:
 
-        def connect(one: Engine, policy: str) -> tuple[Offloading, InferenceClient]:
+        def connect(one: Engine, policy: str) -> Offloading:
             client = InferenceClient(Exchange(ServerAddress.parse(server.url)))
-            return Offloading(one, ["garment"], client, 20.0, sends=POLICIES[policy] or "any"), client
+            return Offloading(one, ["garment"], client, 20.0, sends=POLICIES[policy] or "any")
 
         asked = "always-local", "always-remote", "send-input"
         told = compare_policies(asked, engine, engine, "garment", list(frames()[:2]), connect, table=TABLES["45nm"])
