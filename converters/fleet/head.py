@@ -32,7 +32,6 @@ _START = 48 << 10
 """Bytes of a file that hold its manifest, as a rule: it is written first."""
 _LOCAL = struct.Struct("<4s5H3L2H")
 _DEFLATED = 8
-_LARGEST_MANIFEST = 8 << 20
 
 
 @dataclass(frozen=True)
@@ -77,12 +76,8 @@ def read_whole(entry: Entry) -> tuple[Head, Statistics]:
         InputError: It cannot be read, or is no such file.
     """
     data = urls.read(entry.url, LARGEST_FILE, entry.size)
-    statistics = statistics_file.from_bytes(data, "it", LARGEST_CONTENT)
+    manifest, statistics = statistics_file.with_manifest(data, "it", LARGEST_CONTENT)
     statistics.is_released = True
-    # Whoever packed it anew may have put its manifest elsewhere.
-    manifest = _manifest_at(data) or _manifest_at(statistics_file.to_bytes(statistics))
-    if manifest is None:
-        raise InputError("its manifest is too large", "give files of single sites")
     head = head_of(manifest)
     if head.frames != statistics.frames:
         raise InputError("its manifest tells another number of frames than its sums", "collect again")
@@ -144,7 +139,8 @@ def _manifest_at(start: bytes) -> dict[str, Any] | None:
     mark, _, flags, method, _, _, _, packed, size, name, extra = _LOCAL.unpack_from(start)
     begin = _LOCAL.size + name + extra
     if (
-        mark != b"PK\3\4" or flags or method != _DEFLATED or size > _LARGEST_MANIFEST or begin + packed > len(start)
+        mark != b"PK\3\4" or flags or method != _DEFLATED
+        or size > statistics_file.LARGEST_MANIFEST or begin + packed > len(start)
         or start[_LOCAL.size : _LOCAL.size + name] != statistics_file.MANIFEST.encode()
     ):  # fmt: skip
         return None

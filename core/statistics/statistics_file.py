@@ -46,7 +46,8 @@ CONTENT = (
 
 LARGEST_FILE = 512 << 20
 """Bytes of a file."""
-_LARGEST_MANIFEST = 8 << 20
+LARGEST_MANIFEST = 8 << 20
+"""Bytes of its manifest."""
 _MOST_MEMBERS = 1 << 14
 _MEMBER = re.compile(r"manifest\.json|(overall|groups|slots|place-[0-9]{1,5})\.npz")
 _MOST_PERIODS = 64
@@ -81,18 +82,28 @@ def to_bytes(statistics: Statistics, level: int = 6) -> bytes:
     return _zip({MANIFEST: text, **members})
 
 
-def from_bytes(data: bytes, where: str, most: int | None = None) -> Statistics:
+def from_bytes(data: bytes, where: str) -> Statistics:
     """Read what :func:`to_bytes` gave.
 
     Args:
         data: The file's content.
         where: What it is called in an error.
-        most: Bytes that it may unpack to; None for :data:`LARGEST`.
 
     Raises:
         InputError: It is something else, damaged, or its schema is newer.
     """
-    allowance = Allowance(len(data), LARGEST if most is None else most)
+    return with_manifest(data, where, LARGEST)[1]
+
+
+def with_manifest(data: bytes, where: str, most: int) -> tuple[dict[str, Any], Statistics]:
+    """As :func:`from_bytes`, with the manifest as it stands in the file.
+
+    Args:
+        data: The file's content.
+        where: What it is called in an error.
+        most: Bytes that it may unpack to.
+    """
+    allowance = Allowance(len(data), most)
     members = _unzip(data, where, allowance)
     try:
         manifest = parse_json(members.pop(MANIFEST))
@@ -130,7 +141,7 @@ def from_bytes(data: bytes, where: str, most: int | None = None) -> Statistics:
         refuse_contradictions(statistics)
     except (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError) as error:
         raise InputError(f"{where} is damaged ({error})", _AGAIN) from error
-    return statistics
+    return manifest, statistics
 
 
 def write(statistics: Statistics, path: str | os.PathLike[str], level: int = 6) -> Path:
@@ -214,7 +225,7 @@ def _unzip(data: bytes, where: str, allowance: Allowance) -> dict[str, bytes]:
     methods = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
     try:
         with Archive(data, lambda name: _MEMBER.fullmatch(name) is not None, _MOST_MEMBERS, methods) as archive:
-            if archive.sizes.get(MANIFEST, 0) > _LARGEST_MANIFEST:
+            if archive.sizes.get(MANIFEST, 0) > LARGEST_MANIFEST:
                 raise UnreadableError("its manifest is too large")
             return {name: archive.read(name, allowance) for name in archive.sizes}
     except UnreadableError as error:
