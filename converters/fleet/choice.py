@@ -95,8 +95,11 @@ def choose(store: RunStore) -> list[str]:
     Of a store's releases the newest counts, and of files that hold frames of one store the one with most frames: a sum
     of many sites before a file of one of them.
     """
-    taken = {s for _, _, _, releases in store.heads(SUMMED) for s in releases}
-    contents = {digest for _, digest, _, _ in store.heads(SUMMED)}
+    taken: set[str] = set()
+    contents: set[str] = set()
+    for _, digest, _, releases in store.heads(SUMMED):
+        contents.add(digest)
+        taken |= releases.keys()
     newest: dict[str, tuple[tuple[int, int, str], str]] = {}
     several: list[tuple[int, str, str, Releases]] = []
     for url, digest, frames, releases in store.heads(KNOWN):

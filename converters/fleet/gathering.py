@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from multigraft.converters import urls
 from multigraft.converters.fleet import choice
@@ -127,11 +128,6 @@ class Gathering:
         ((frames,),) = self.store.rows(question, key, SUMMED)
         return int(frames)
 
-    def sites(self) -> list[str]:
-        """All sites of files that count."""
-        question = "SELECT DISTINCT site FROM place JOIN file ON file.url = place.url WHERE state = ? ORDER BY site"
-        return [site for (site,) in self.store.rows(question, SUMMED)]
-
 
 def gather(wanted: Wanted, path: Path, engine: Engine, report: Report) -> Gathering:
     """Find the files, choose those that count and add them up.
@@ -155,7 +151,7 @@ def gather(wanted: Wanted, path: Path, engine: Engine, report: Report) -> Gather
     store = RunStore(path)
     try:
         asked = json.dumps([wanted.exclude, wanted.by])
-        store.list_files(iter(entries), asked)
+        store.list_files(entries, asked)
         store.set_aside(dict.fromkeys(nameless, "its name is no text; name it otherwise"))
         del entries
         started = time.monotonic()
@@ -207,21 +203,11 @@ def _counted(store: RunStore, reused: int, seconds: float) -> Counted:
     return Counted(files, store.count(SUMMED), reasons, store.count(EXCLUDED), reused, seconds)
 
 
-def _entries(store: RunStore, state: str) -> Iterator[Entry]:
-    """Files of a state, few at a time in memory: the state of those that were given may change meanwhile."""
-    last = ""
-    question = "SELECT url, size, version FROM file WHERE state = ? AND url > ? ORDER BY url LIMIT 256"
-    while rows := list(store.rows(question, state, last)):
-        for row in rows:
-            yield Entry(*row)
-        last = rows[-1][0]
-
-
 def _read_heads(store: RunStore, report: Report) -> None:
     rate = _Rate("look at", store.count(LISTED), report)
     watch = _Watch()
     with ThreadPoolExecutor(HEADS_AT_ONCE) as pool:
-        for batch in batched(_entries(store, LISTED), HEADS_AT_ONCE * 8):
+        for batch in batched(_listed(store), HEADS_AT_ONCE * 8):
             heads, aside, unread = {}, {}, set()
             for entry, found in zip(batch, pool.map(_head, batch), strict=True):
                 if isinstance(found, Head):
@@ -233,6 +219,27 @@ def _read_heads(store: RunStore, report: Report) -> None:
             store.add_heads(heads, aside, unread)
             watch.saw(len(heads) + len(aside) - len(unread), [aside[url] for url in sorted(unread)])
             rate.done(len(batch))
+
+
+def _listed(store: RunStore) -> Iterator[Entry]:
+    """Files whose heads are to be read."""
+    question = "SELECT url, size, version FROM file WHERE state = ? AND url > ? ORDER BY url LIMIT 256"
+    for row in _paged(store, question, LISTED, ""):
+        yield Entry(*row)
+
+
+def _paged(store: RunStore, question: str, state: str, *after: str) -> Iterator[tuple[Any, ...]]:
+    """Rows of files of a state, few at a time in memory: the state of those that were given may change meanwhile.
+
+    Args:
+        store: Of the run.
+        question: In SQL, for some rows behind those that were given; it sorts by its first columns.
+        state: Of the files.
+        after: What stands before the first row, in those columns.
+    """
+    while rows := list(store.rows(question, state, *after)):
+        yield from rows
+        after = rows[-1][: len(after)]
 
 
 def _head(entry: Entry) -> Head | Exception:
@@ -267,11 +274,8 @@ def _jobs(store: RunStore) -> Iterator[Job]:
         "SELECT key, url, size, version, digest FROM file WHERE state = ? AND (key, url) > (?, ?) "
         "ORDER BY key, url LIMIT 256"
     )
-    last = ("", "")
-    while rows := list(store.rows(question, CHOSEN, *last)):
-        for key, url, size, version, digest in rows:
-            yield Job(Entry(url, size, version), digest, key)
-        last = rows[-1][:2]
+    for key, url, size, version, digest in _paged(store, question, CHOSEN, "", ""):
+        yield Job(Entry(url, size, version), digest, key)
 
 
 def _settle_forms(store: RunStore) -> None:

@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from multigraft import files
+from multigraft.converters import urls
 from multigraft.converters.fleet.head import Head
 from multigraft.converters.fleet.parts import Part, Row
 from multigraft.converters.job.checkpoints import CODE_FOLDERS, code_digest
@@ -67,7 +68,7 @@ class RunStore:
             except (sqlite3.DatabaseError, UsageError) as error:
                 if isinstance(error, sqlite3.OperationalError) and "locked" in str(error):
                     raise
-                self._remove()
+                self.remove()
                 self._open()
         except (sqlite3.Error, OSError) as error:
             self.close()
@@ -103,14 +104,11 @@ class RunStore:
         if hasattr(self, "_db"):
             self._db.close()
 
-    def _remove(self) -> None:
+    def remove(self) -> None:
+        """Close and remove it: there is nothing to go on with."""
         self.close()
         for suffix in ("", "-wal", "-shm"):
             self.path.with_name(self.path.name + suffix).unlink(missing_ok=True)
-
-    def remove(self) -> None:
-        """Close and remove it: the run has ended well."""
-        self._remove()
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
@@ -142,7 +140,7 @@ class RunStore:
         """Note something."""
         self._db.execute("INSERT OR REPLACE INTO note VALUES (?, ?)", (name, value))
 
-    def list_files(self, entries: Iterator[Entry], asked: str) -> None:
+    def list_files(self, entries: Iterable[Entry], asked: str) -> None:
         """Take the list of files; what is known of those that are as they were stays known.
 
         Args:
@@ -208,10 +206,10 @@ class RunStore:
             ((UNREAD if url in unread else ASIDE, reason, url) for url, reason in aside.items()),
         )
 
-    def set_state(self, state: str, urls: Iterable[str]) -> None:
+    def set_state(self, state: str, addresses: Iterable[str]) -> None:
         """Note what became of files."""
         with self.transaction() as db:
-            db.executemany("UPDATE file SET state = ? WHERE url = ?", ((state, url) for url in urls))
+            db.executemany("UPDATE file SET state = ? WHERE url = ?", ((state, url) for url in addresses))
 
     def set_keys(self, keys: Iterable[tuple[str, str]]) -> None:
         """Note the key of the sum that each file goes to: pairs of address and key."""
@@ -281,8 +279,6 @@ def unusable(path: Path, error: sqlite3.Error) -> UsageError:
 
 def store_of(output: str) -> Path:
     """Where the store of a run lies: beside an output here, in the current folder for one elsewhere."""
-    from multigraft.converters import urls
-
     if urls.is_url(output):
         return Path(f"{output.rstrip('/').rpartition('/')[2]}-{files.sha256_of(output.encode())[:8]}{SUFFIX}")
     return Path(output.rstrip("/") + SUFFIX)

@@ -85,20 +85,19 @@ def _combine_fleet(options: argparse.Namespace) -> int:
             networks = [network.name for network in fleet.subject.networks]
             frames += fleet.frames
             written.append(urls.masked(target))
-        names = gathering.sites()
         table = sites_of(gathering.store.tallies(), networks)
         aside = write_aside(counted, options.output)
     gathering.store.remove()
     output = urls.masked(options.output)
     if options.json:
         result = {
-            "output": output, "frames": frames, "files": counted.summed, "sites": names, "apart": apart,
+            "output": output, "frames": frames, "files": counted.summed, "sites": table.names, "apart": apart,
             "aside": counted.aside, "strange": [one.site for one in table.strange] if table.is_compared else None,
         } | ({"written": written} if by else {})  # fmt: skip
         print(json_text(result))
         return 0
     sums = f" in {len(written):,} sums" if by else ""
-    print(f"{output}: {frames:,} frames of {counted.summed:,} files and {len(names):,} sites{sums}")
+    print(f"{output}: {frames:,} frames of {counted.summed:,} files and {len(table.names):,} sites{sums}")
     tell_counted(counted, aside)
     if table.strange:
         shown = ", ".join(one.site for one in table.strange[:SHOWN])
