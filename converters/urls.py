@@ -139,7 +139,10 @@ def read(url: str, most: int, size: int | None = None) -> bytes:
     try:
         size = patiently(lambda: int(system.size(path))) if size is None else size
         if size <= most:
-            data = patiently(lambda: bytes(system.cat_file(path)))
+            # It may have grown since. Some stores refuse any range of an empty file.
+            part = {"start": 0, "end": most + 1} if size else {}
+            data = patiently(lambda: bytes(system.cat_file(path, **part)))
+            size = len(data)
     except Exception as error:
         raise _failed(f"{shown(url)} cannot be read", error) from error
     if size > most:

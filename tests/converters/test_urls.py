@@ -36,6 +36,8 @@ def test_files_are_found_read_and_written(tmp_path: Path) -> None:
     assert urls.read(one.url, 100) == b"memory://fleet/2.mgstats" and urls.read_start(one, 6) == b"memory"
     with pytest.raises(InputError, match="may have 5"):
         urls.read(one.url, 5)
+    with pytest.raises(InputError, match="has 6 bytes and may have 5"):
+        urls.read(one.url, 5, size=3)
     urls.write(tmp_path / "x", b"here")
     (here,) = urls.find(str(tmp_path), "x")
     assert (here.url, here.size, urls.read_start(here, 2)) == (str(tmp_path / "x"), 4, b"he")
