@@ -8,6 +8,7 @@ import io
 import json
 import zipfile
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -18,6 +19,7 @@ from multigraft.statistics.exact_sums import ExactSums
 from multigraft.statistics.release import Release
 from multigraft.statistics.statistics import Statistics
 from multigraft.statistics.tally import Tally, Terms
+from multigraft.tensors.arrays import Array
 from tests.calibration.samples import FRAMES, SUBJECT, statistics
 
 MINIBATCHES = 12
@@ -67,9 +69,9 @@ def site(number: int, day: str = DAY, moved: float = 0.0, release: int = 1, name
     return made
 
 
-def content(number: int, **options: object) -> bytes:
+def content(number: int, **options: Any) -> bytes:
     """The file of :func:`site`."""
-    return statistics_file.to_bytes(site(number, **options), 1)  # type: ignore[arg-type]
+    return statistics_file.to_bytes(site(number, **options), 1)
 
 
 def repacked(data: bytes, change: Callable[[dict[str, bytes]], None]) -> bytes:
@@ -90,7 +92,7 @@ def repacked(data: bytes, change: Callable[[dict[str, bytes]], None]) -> bytes:
 
 def with_arrays(
     data: bytes,
-    change: Callable[[dict[str, np.ndarray]], None],  # type: ignore[type-arg]
+    change: Callable[[dict[str, Array]], None],
     member: str = "place-0.npz",
 ) -> bytes:
     """A file with other arrays in a member."""
@@ -126,15 +128,15 @@ def _other_networks(number: int) -> bytes:
     return statistics_file.to_bytes(made, 1)
 
 
-def _negative(arrays: dict[str, np.ndarray]) -> None:  # type: ignore[type-arg]
+def _negative(arrays: dict[str, Array]) -> None:
     arrays["count/brightness"] = -arrays["count/brightness"]
 
 
-def _huge(arrays: dict[str, np.ndarray]) -> None:  # type: ignore[type-arg]
+def _huge(arrays: dict[str, Array]) -> None:
     arrays["sum/drift/image"][0] = np.int64(1) << 59
 
 
-def _odd_lengths(arrays: dict[str, np.ndarray]) -> None:  # type: ignore[type-arg]
+def _odd_lengths(arrays: dict[str, Array]) -> None:
     arrays["count/brightness"] = arrays["count/brightness"][:32]
 
 
