@@ -9,6 +9,8 @@ pixels by six inputs, 36 multiplications, take four LDM, three SXTB16 and 18 SML
 
 from __future__ import annotations
 
+from itertools import cycle
+
 import numpy as np
 
 from multigraft.firmware_gen.arithmetic.accumulators import Layer
@@ -16,16 +18,13 @@ from multigraft.firmware_gen.arithmetic.geometry import Window
 from multigraft.firmware_gen.arithmetic.requantise import Upper
 from multigraft.firmware_gen.kernels.c_text import digest, window_literal
 from multigraft.firmware_gen.kernels.dsp_block import block_function, turns
-from multigraft.firmware_gen.kernels.dsp_single import dsp_single
+from multigraft.firmware_gen.kernels.dsp_single import SINGLE_CHANNELS, dsp_single, exact_fits
 from multigraft.firmware_gen.kernels.kernel import LoweredLayer
 from multigraft.tensors.arrays import Array
 
 _CHANNELS = 2
-_ONE_CHANNELS = 4
-"""Channels at a time of a layer that has one pixel."""
 _FEW_PRODUCTS = 256
 _LARGEST_SUM = 1 << 23
-_LEAST_EXACT_SHIFT = -23
 _FACTORS = (1, 256)
 """What sums of even and of odd channels are multiplied by."""
 
@@ -33,7 +32,7 @@ _FACTORS = (1, 256)
 def dsp_convolution(layer: Layer, over: Window, ring: int | None = None) -> LoweredLayer | None:
     """The layer for these cores; None if it does not fit the kernel."""
     single = over.pixels() == 1 and over.pointwise
-    order, channels = tap_order(over), _ONE_CHANNELS if single else _CHANNELS
+    order, channels = tap_order(over), SINGLE_CHANNELS if single else _CHANNELS
     weights = np.zeros((-(-over.out_c // channels) * channels, len(order)), np.int64)
     weights[: over.out_c] = np.where(order >= 0, layer.weights.astype(np.int64)[:, np.maximum(order, 0)], 0)
     sums = np.maximum(weights, 0).sum(1) * 128 + np.minimum(weights, 0).sum(1) * -128
@@ -42,23 +41,22 @@ def dsp_convolution(layer: Layer, over: Window, ring: int | None = None) -> Lowe
         return None
     if single:
         # Of few products, the assembly is larger than the time it saves is worth.
-        return dsp_single(layer, over, weights) if layer.weights.size > _FEW_PRODUCTS else None
+        return dsp_single(layer, over, halves) if layer.weights.size > _FEW_PRODUCTS else None
     if "pairs of channels" not in layer.found:
         layer.found["pairs of channels"] = layer.upper(_FACTORS)
     upper: tuple[Upper, ...] | None = layer.found["pairs of channels"]
-    if upper is None and not exact_fits(layer):
+    if upper is None and not _exact_fits(layer):
         return None
-    rows = np.zeros((len(weights), 4), "<i4")
+    rows = np.zeros((len(weights), 4 if upper is None else 3), np.int64)
     if upper is not None:
         variant = f"upper_{upper[0].shift}"
-        for row, one in zip(rows, upper, strict=False):
-            row[:3] = one.start, one.multiplier, one.added
+        rows[: over.out_c] = [(one.start, one.multiplier, one.added) for one in upper]
     else:
         variant = "exact"
-        for row, bias, r in zip(rows, layer.bias, layer.rescalings, strict=False):
+        for row, bias, factor, r in zip(rows, layer.bias, cycle(_FACTORS), layer.rescalings, strict=False):
             # Rounding and zero point are added before the shift.
-            row[:] = bias, r.multiplier, (1 << (-r.shift - 1)) + (r.zero_point << -r.shift), -r.shift
-    constant = _stream(halves, rows[:, : 3 if upper is not None else 4])
+            row[:] = factor * bias, r.multiplier, (1 << (-r.shift - 1)) + (r.zero_point << -r.shift), -r.shift
+    constant = _stream(halves, rows)
     pairs = len(order) // 2
     block = f"mg_block_{variant}"
     functions = {block: block_function(block, variant)}
@@ -84,14 +82,11 @@ def dsp_convolution(layer: Layer, over: Window, ring: int | None = None) -> Lowe
 
 def _stream(halves: Array, rows: Array) -> bytes:
     """Per two channels what their sums begin with, weight words pair by pair, then what rescales each channel."""
-    parts = []
-    for number, words in enumerate(halves.astype("<i2")):
-        two = rows[2 * number : 2 * number + 2].astype("<i8")
-        starts = two[:, 0].copy()
-        # The even channel's sum is taken from the odd one's.
-        starts[1] = 256 * starts[1] * (rows.shape[1] == 4) + starts[1] * (rows.shape[1] == 3) + starts[0]
-        parts += [starts.astype("<i4").tobytes(), words.tobytes(), two[:, 1:].astype("<i4").tobytes()]
-    return b"".join(parts)
+    starts, scales = rows[:, 0].reshape(-1, 2).copy(), rows[:, 1:].reshape(len(halves), -1)
+    # The even channel's sum is taken from the odd one's.
+    starts[:, 1] += starts[:, 0]
+    parts = zip(starts.astype("<i4"), halves.astype("<i2"), scales.astype("<i4"), strict=True)
+    return b"".join(array.tobytes() for part in parts for array in part)
 
 
 def tap_order(over: Window) -> Array:
@@ -109,8 +104,6 @@ def tap_order(over: Window) -> Array:
     return np.asarray(np.concatenate([order, np.full(len(order) % 2, -1)]), np.int64)
 
 
-def exact_fits(layer: Layer) -> bool:
+def _exact_fits(layer: Layer) -> bool:
     """Whether the reference's arithmetic stays within 32 bits, also of sums of odd channels, 256 times as large."""
-    least, most = layer.ranges()
-    small = max(int(-least.min()), int(most.max()), int(abs(layer.bias).max())) < _LARGEST_SUM
-    return small and all(_LEAST_EXACT_SHIFT <= r.shift < 0 and r.multiplier > 0 for r in layer.rescalings)
+    return int(abs(layer.bias).max()) < _LARGEST_SUM and exact_fits(layer, _LARGEST_SUM)

@@ -14,38 +14,40 @@ from multigraft.firmware_gen.kernels.dsp_block import one_pixel_function
 from multigraft.firmware_gen.kernels.kernel import LoweredLayer
 from multigraft.tensors.arrays import Array
 
-_CHANNELS = 4
+SINGLE_CHANNELS = 4
+"""Channels at a time."""
 _LARGEST_SUM = 1 << 30
 _LEAST_EXACT_SHIFT = -23
 
 
-def dsp_single(layer: Layer, over: Window, weights: Array) -> LoweredLayer | None:
+def dsp_single(layer: Layer, over: Window, halves: Array) -> LoweredLayer | None:
     """The layer for these cores; None if it does not fit the kernel.
 
     Args:
         layer: The layer.
         over: Its window, which is one pixel.
-        weights: int64, output channels (filled up to a multiple of four) x taps in their order in the column.
+        halves: int64, pairs of output channels (filled up to a multiple of four) x taps in their order in the column.
     """
     affine = layer.affine
-    if not (_exact_fits(layer) if affine is None else _affine_fits(layer, affine)):
+    if not (exact_fits(layer, _LARGEST_SUM) if affine is None else _affine_fits(layer, affine)):
         return None
-    pairs = weights.shape[1] // 2
+    channels, pairs = 2 * len(halves), halves.shape[1] // 2
     variant = f"affine_{affine[0].shift - 32}" if affine is not None else "exact"
     block = f"mg_block_one_{variant}"
     body = (
         f"(void)first, (void)last;\n    mg_dense_dsp({over.in_c}, {over.out_c}, in, out, constants, scratch, {pairs},"
         f" {layer.low}, {layer.high}, {block});"
     )
-    spare = 0 if over.out_c % _CHANNELS == 0 else -(-over.out_c // _CHANNELS) * _CHANNELS
+    spare = 0 if channels == over.out_c else channels
     functions = {block: one_pixel_function(block, variant)}
-    constant = _stream(weights, layer, affine)
+    constant = _stream(halves, _rescaling_rows(layer, affine, channels))
     return LoweredLayer(body, constant, 4 * pairs + spare, ("conv_dsp.h",), 1, functions)
 
 
-def _exact_fits(layer: Layer) -> bool:
+def exact_fits(layer: Layer, largest_sum: int) -> bool:
+    """Whether accumulators stay below ``largest_sum`` and the reference's shifts are such as the assembly knows."""
     least, most = layer.ranges()
-    small = max(int(-least.min()), int(most.max())) < _LARGEST_SUM
+    small = max(int(-least.min()), int(most.max())) < largest_sum
     return small and all(_LEAST_EXACT_SHIFT <= r.shift < 0 and r.multiplier > 0 for r in layer.rescalings)
 
 
@@ -58,17 +60,12 @@ def _affine_fits(layer: Layer, affine: tuple[Affine, ...]) -> bool:
     )
 
 
-def _stream(weights: Array, layer: Layer, affine: tuple[Affine, ...] | None) -> bytes:
+def _stream(halves: Array, rows: Array) -> bytes:
     """Per four channels: weight words pair by pair, then what rescales each channel."""
-    parts = []
-    rows = _rescaling_rows(layer, affine, len(weights))
-    for first in range(0, len(weights), _CHANNELS):
-        w = weights[first : first + _CHANNELS]
-        halves = (256 * w[1::2] + w[0::2]).astype("<i2")  # (2, taps): channels (0, 1) and (2, 3)
-        words = halves.reshape(2, -1, 2).transpose(1, 0, 2)
-        parts.append(np.ascontiguousarray(words).tobytes())
-        parts.append(rows[first : first + _CHANNELS].tobytes())
-    return b"".join(parts)
+    # Of four channels (0, 1) and (2, 3) alternate.
+    words = halves.astype("<i2").reshape(len(rows) // SINGLE_CHANNELS, 2, -1, 2).swapaxes(1, 2)
+    scales = rows.reshape(len(words), -1)
+    return b"".join(w.tobytes() + r.tobytes() for w, r in zip(words, scales, strict=True))
 
 
 def _rescaling_rows(layer: Layer, affine: tuple[Affine, ...] | None, channels: int) -> Array:

@@ -8,9 +8,9 @@
 
 #include "mg_affine_dsp.h"
 
-/* What the assembly of 3x3 kernels reads: what rescales the channel, then in bytes what a line of outputs takes of the plane without an odd last one, from
-   a line's rows to the next one's, there from a line's end, from a line's end to the next one in the output, between
-   outputs. */
+/* What the assembly of 3x3 kernels reads: what rescales the channel, then in bytes what a line of outputs takes of the
+   plane without an odd last one, from a line's rows to the next one's, there from a line's end, from a line's end to the
+   next one in the output, between outputs. */
 typedef struct {
     const void *scale;
     int32_t length, step, back, skip, odd, pixel, lines;
@@ -63,9 +63,9 @@ MG_INLINE void mg_clamp_lines(const mg_depthwise_shape *d, int8_t *out, int32_t 
 
 /* Column by column of two taps: the words of the kernel's rows for an output at a word's beginning, and for the one beside,
    which begins in the middle of a word where the stride is odd. */
-MG_INLINE void mg_spread_weights(const mg_depthwise_shape *s, const int8_t *w, uint32_t *spread, int32_t columns)
+MG_INLINE void mg_spread_weights(const mg_depthwise_shape *d, const int8_t *w, uint32_t *spread, int32_t columns)
 {
-    const int32_t k_h = s->k_h, k_w = s->k_w, dilation = s->dilation_w, odd = s->stride_w % 2;
+    const int32_t k_h = d->k_h, k_w = d->k_w, dilation = d->dilation_w, odd = d->stride_w % 2;
     for (int32_t i = 0; i < 2 * columns * k_h; i++)
         spread[i] = 0;
     mg_half *to = (mg_half *)spread;
@@ -151,17 +151,16 @@ static __attribute__((naked, noinline, unused)) void mg_four_sums(const uint32_t
 MG_KERNEL void mg_any_by_any(const mg_depthwise_shape *d, const uint32_t *plane, uint32_t *spread, const int8_t *w,
                              const void *scales, int32_t c, int8_t *out, int32_t lines, int32_t spreads)
 {
-    const mg_depthwise_shape *const s = d;
-    const int32_t columns = ((s->k_w - 1) * s->dilation_w + 3) / 2, word = d->rows * 4, pixel = d->out_pixel;
-    const int32_t second = (s->stride_w >> 1) * word, third = s->stride_w * word, turn = 2 * s->stride_w * d->rows;
+    const int32_t columns = ((d->k_w - 1) * d->dilation_w + 3) / 2, word = d->rows * 4, pixel = d->out_pixel;
+    const int32_t second = (d->stride_w >> 1) * word, third = d->stride_w * word, turn = 2 * d->stride_w * d->rows;
     const int32_t exact = d->exact, number = d->number, low = d->low, high = d->high;
-    const mg_reach by = {columns, s->k_h, word, s->dilation_h * 4, second, third, second + third};
+    const mg_reach by = {columns, d->k_h, word, d->dilation_h * 4, second, third, second + third};
     if (spreads)
-        mg_spread_weights(s, w, spread, columns);
-    for (int32_t y = 0; y < lines; y++, plane += s->stride_h, out += d->out_line) {
+        mg_spread_weights(d, w, spread, columns);
+    for (int32_t y = 0; y < lines; y++, plane += d->stride_h, out += d->out_line) {
         const uint32_t *at = plane;
         int8_t *to = out;
-        for (int32_t left = s->out_w; left > 0; left -= 4, at += turn) {
+        for (int32_t left = d->out_w; left > 0; left -= 4, at += turn) {
             int32_t sums[4];
             mg_four_sums(at, spread, &by, sums);
             const int32_t count = mg_min(left, 4);
@@ -227,8 +226,8 @@ static __attribute__((naked, noinline, unused)) void mg_widen_rows(const int8_t 
 }
 
 /* As mg_widen_rows, to the upper bytes of the plane's halves; words lie 32 bytes apart. Registers: r4, r6 to r8 fields of
-   by, r5 three pixels, r9 and r10 places in both, r11 eight
-   less than the pixels left, of which the three lower bits are the same. */
+   by, r5 three pixels, r9 and r10 places in both, r11 eight less than the pixels left, of which the three lower bits are
+   the same. */
 static __attribute__((naked, noinline, unused)) void mg_widen_high(const int8_t *from __attribute__((unused)),
                                                                    uint32_t *to __attribute__((unused)),
                                                                    const mg_widening *by __attribute__((unused)),
@@ -308,14 +307,13 @@ typedef struct {
 
 MG_INLINE mg_band mg_band_at(const mg_depthwise_shape *d, int32_t line, int32_t begin, int32_t end)
 {
-    const mg_depthwise_shape *const s = d;
-    const int32_t top = line * s->stride_h - s->pad_h, span = (s->k_h - 1) * s->dilation_h + 1;
+    const int32_t top = line * d->stride_h - d->pad_h, span = (d->k_h - 1) * d->dilation_h + 1;
     mg_band b;
     b.lines = mg_min(d->band, end - line);
-    b.first = line > begin ? mg_max(span - s->stride_h, 0) : 0;
-    b.last = (b.lines - 1) * s->stride_h + span;
+    b.first = line > begin ? mg_max(span - d->stride_h, 0) : 0;
+    b.last = (b.lines - 1) * d->stride_h + span;
     b.begin = mg_min(mg_max(b.first, -top), b.last);
-    b.count = mg_max(mg_min(b.last, s->in_h - top) - b.begin, 0);
+    b.count = mg_max(mg_min(b.last, d->in_h - top) - b.begin, 0);
     b.offset = top + b.begin;
     return b;
 }
@@ -346,25 +344,24 @@ MG_KERNEL void mg_depthwise_dsp(const mg_depthwise_shape *d, const int8_t *in, i
                                 void *scratch, int32_t first, int32_t last)
 {
     const int32_t begin = first / d->out_w, end = last / d->out_w;
-    const mg_depthwise_shape *const s = d;
     uint32_t *const spread = scratch, *const plane = spread + d->weights;
     /* Assembly packs weights anew for each band; else it pays to widen the band anew for each output channel. */
-    const int32_t each = s->each, times = d->three ? each : 1, taps = s->k_h * s->k_w, moved = d->band * s->stride_h;
-    const int32_t length = (s->stride_w == 1 ? s->out_w / 2 : s->out_w) * d->rows * 4, step = s->stride_h * 4;
+    const int32_t each = d->each, times = d->three ? each : 1, taps = d->k_h * d->k_w, moved = d->band * d->stride_h;
+    const int32_t length = (d->stride_w == 1 ? d->out_w / 2 : d->out_w) * d->rows * 4, step = d->stride_h * 4;
     const mg_widening widening = {d->in_pixel, d->rows * 4, d->in_line, d->leads, d->pixels - d->leads};
-    mg_three_lines by = {scales, length, step, step - length, d->out_line - s->out_w * d->out_pixel, s->out_w & 1,
+    mg_three_lines by = {scales, length, step, step - length, d->out_line - d->out_w * d->out_pixel, d->out_w & 1,
                          d->out_pixel, 0};
     mg_band b = mg_band_at(d, begin, begin, end);
     for (int32_t i = 0; i < d->rows * d->words; i++)
-        plane[i] = mg_pair(s->fill, s->fill);
-    const int8_t *const w = (const int8_t *)scales + s->out_c * s->scale_bytes;
+        plane[i] = mg_pair(d->fill, d->fill);
+    const int8_t *const w = (const int8_t *)scales + d->out_c * d->scale_bytes;
     if (d->three && each == 1 && d->band >= end - begin && d->ring == d->in_h && d->low == -128 && d->high == 127) {
         /* One band has all lines of every channel: what is around the rows stays as it is. */
         mg_fill_outside(d, &b, plane);
         const int8_t *from = in + b.offset * d->in_line, *taken = w;
         uint32_t *const to = plane + b.begin + d->margin;
         by.lines = b.lines;
-        for (int32_t left = s->out_c; left > 0; left--, taken += taps) {
+        for (int32_t left = d->out_c; left > 0; left--, taken += taps) {
             if (b.count > 0)
                 d->widen(from++, to, &widening, b.count);
             d->three(plane, &by, out++, taken);
@@ -372,7 +369,7 @@ MG_KERNEL void mg_depthwise_dsp(const mg_depthwise_shape *d, const int8_t *in, i
         }
         return;
     }
-    for (int32_t c = 0; c < s->out_c; c += times, in += c % each == 0)
+    for (int32_t c = 0; c < d->out_c; c += times, in += c % each == 0)
         for (int32_t top = begin; top < end; top += d->band) {
             if (d->band < end - begin)
                 b = mg_band_at(d, top, begin, end);
@@ -386,7 +383,7 @@ MG_KERNEL void mg_depthwise_dsp(const mg_depthwise_shape *d, const int8_t *in, i
                     d->any(d, plane, spread, w + m * taps, scales, m, to, b.lines, top == begin);
                     continue;
                 }
-                by.scale = (const int8_t *)scales + m * s->scale_bytes;
+                by.scale = (const int8_t *)scales + m * d->scale_bytes;
                 by.lines = b.lines;
                 d->three(plane, &by, to, w + m * taps);
                 if (d->low > -128 || d->high < 127)
