@@ -49,6 +49,8 @@ class OipServer:
 
         class Handler(http.server.BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+            # Head and body are written apart: the second one would wait 40 ms for a client's delayed acknowledgement.
+            disable_nagle_algorithm = True
 
             def setup(self) -> None:
                 outer.connections += 1
