@@ -10,6 +10,7 @@ outputs have to be equal, floats within 3e-5 of the larger of 1 and the largest 
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import subprocess
 import sys
@@ -22,6 +23,7 @@ import numpy as np
 from multigraft.runtime.backends import InterpreterName, load_backend
 from multigraft.runtime.delegate.library import KERNELS, available_kernels
 from multigraft.runtime.tflite_model import TfliteModel
+from multigraft.tensors.arrays import Array
 from tests.runtime.conftest import BACKENDS
 from tests.runtime.delegate.binary_cases import drawn, inputs_of, model_of
 
@@ -37,6 +39,16 @@ def write_networks(folder: Path, count: int, first: int) -> None:
         np.save(path.with_suffix(".x.npy"), inputs_of(case, rng))
 
 
+def off(y: Array, wanted: Array) -> float:
+    """How far, as a share of the larger of 1 and the largest value; infinite for other bits or int8, and no number."""
+    if np.array_equal(y, wanted):
+        return 0.0
+    if y.dtype != np.float32:
+        return math.inf
+    share = float(np.abs(y - wanted).max() / max(1.0, np.abs(wanted).max()))
+    return math.inf if math.isnan(share) else share
+
+
 def judge(folder: Path, backends: Iterable[InterpreterName]) -> int:
     """Print how many answers are right, for each interpreter and set of kernels, and return how many are not."""
     bad = 0
@@ -44,18 +56,14 @@ def judge(folder: Path, backends: Iterable[InterpreterName]) -> int:
     for backend in backends:
         for kernels in available_kernels():
             os.environ[KERNELS] = kernels
-            exact, close, worst = 0, 0, 0.0
+            shares = []
             for number, path in enumerate(paths):
                 x, wanted = np.load(path.with_suffix(".x.npy")), np.load(path.with_suffix(".y.npz"))["arr_0"]
                 model = TfliteModel(path.read_bytes(), backend, 1 + number % 3)
-                y = model.subgraph("serve", {"x": x}).outputs["y"]
-                if np.array_equal(y, wanted):
-                    exact += 1
-                elif y.dtype == np.float32:
-                    far = float(np.abs(y - wanted).max() / max(1.0, np.abs(wanted).max()))
-                    worst = max(worst, far)
-                    close += far <= TOLERANCE
-            wrong = len(paths) - exact - close
+                shares.append(off(model.subgraph("serve", {"x": x}).outputs["y"], wanted))
+            exact, wrong = shares.count(0.0), sum(share > TOLERANCE for share in shares)
+            close = len(shares) - exact - wrong
+            worst = max((share for share in shares if math.isfinite(share)), default=0.0)
             bad += wrong
             print(
                 f"{load_backend(backend)}, {kernels}: {len(paths)} networks, {exact} equal, {close} floats within "

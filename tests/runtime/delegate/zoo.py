@@ -30,7 +30,7 @@ from multigraft.tflite.graph import Graph, Model, Op
 from multigraft.tflite.operators import BINARY
 from multigraft.tflite.tflite_file import read, write
 from tests.runtime.conftest import BACKENDS
-from tests.runtime.delegate.__main__ import TOLERANCE
+from tests.runtime.delegate.__main__ import TOLERANCE, off
 
 NETWORKS = (
     "QuickNetSmall", "QuickNet", "QuickNetLarge", "BiRealNet", "RealToBinaryNet", "BinaryDenseNet28",
@@ -111,15 +111,6 @@ def _run(model: bytes, x: Array, backend: InterpreterName, has_xnnpack: bool = T
     return output.copy()
 
 
-def _off(y: Array, wanted: Array) -> float:
-    """How far, as a share of the larger of 1 and the largest value; 1 for any other bit or int8."""
-    if np.array_equal(y, wanted):
-        return 0.0
-    if y.dtype != np.float32:
-        return 1.0
-    return float(np.abs(y - wanted).max() / max(1.0, np.abs(wanted).max()))
-
-
 def judge(folder: Path, networks: list[str], backends: tuple[InterpreterName, ...]) -> int:
     """Print a line for every network, interpreter and set of kernels; how many operators are wrong."""
     bad = 0
@@ -129,19 +120,20 @@ def judge(folder: Path, networks: list[str], backends: tuple[InterpreterName, ..
         for backend in backends:
             for kernels in available_kernels():
                 os.environ[KERNELS] = kernels
-                off = [
-                    _off(_run(file, network.values[source], backend), network.values[target])
+                shares = [
+                    off(_run(file, network.values[source], backend), network.values[target])
                     for source, target, file in alone
                 ]
-                wrong = sum(share > TOLERANCE for share in off)
+                wrong = sum(share > TOLERANCE for share in shares)
                 bad += wrong
-                close = max((share for share in off if share <= TOLERANCE), default=0.0)
+                close = max((share for share in shares if share <= TOLERANCE), default=0.0)
                 wholes = [
                     _said(_run(path.read_bytes(), network.x, backend, has), network.answer) for has in (True, False)
                 ]
                 print(
-                    f"{path.stem} on {load_backend(backend)}, {kernels}: {len(off)} operators, {off.count(0.0)} equal, "
-                    f"floats within {close:.1e}, {wrong} wrong; the whole: {wholes[0]}; without XNNPACK: {wholes[1]}",
+                    f"{path.stem} on {load_backend(backend)}, {kernels}: {len(shares)} operators, "
+                    f"{shares.count(0.0)} equal, floats within {close:.1e}, {wrong} wrong; the whole: {wholes[0]}; "
+                    f"without XNNPACK: {wholes[1]}",
                     flush=True,
                 )
     return bad
