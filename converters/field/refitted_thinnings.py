@@ -32,10 +32,10 @@ def _thinned(
     refit: Refit, graft: SolvedGraft, network: Network, evidence: Evidence | None, options: SearchOptions
 ) -> ThinnedNetwork:
     thinning = FieldThinning(network, graft.kept)
-    made, groups = thinning.solved(refit.weights), thinning.groups
+    made = thinning.solved(refit.weights)
     writers = {o: i for i, n in enumerate(network.nodes) for o in n.output}
     errors = {writers[s.layer]: s.relative_error for s in graft.layers if s.layer in writers}
-    layers = narrower_layers(network, groups, thinning.chosen(groups), errors)
+    layers = narrower_layers(network, thinning.groups, thinning.chosen, errors)
     if evidence is None:
         shown = measured_on_device(graft)
     else:

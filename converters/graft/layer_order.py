@@ -7,7 +7,7 @@ which tensor each layer receives in the grafted network, what it originally gave
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,8 +16,9 @@ import onnx
 from multigraft.converters.graft.candidate import adapter_draft
 from multigraft.converters.graft.join import Join
 from multigraft.converters.graft.onnx_linear_layer import linear_layer
-from multigraft.converters.graft.refit import clamp_bounds
+from multigraft.converters.graft.refit import clamp_bounds, sum_behind, with_constants
 from multigraft.converters.network.network import Array, Network
+from multigraft.refit.linear_layer import Geometry
 from multigraft.refit.refit_plan import Stage
 
 NOW = "now/"
@@ -73,47 +74,49 @@ def layer_order(join: Join, target: Network) -> LayerOrder:
                 restores_variance=not draft.after,
             )
         )
-    rest = target.nodes[join.target_point.node_index + 1 :]
-    for index, node in enumerate(rest):
-        solved = dict(names)
+    for node in target.nodes[join.target_point.node_index + 1 :]:
         layer_view = linear_layer(node, target.constants)
         if layer_view is not None and node.input[0] in names:
-            output = node.output[0]
-            stages.append(_stage(target, rest, index, names, layer_view.geometry))
+            stages.append(stage_of(node, layer_view.geometry, target, names, names.__contains__))
             values = layer_view.initializers(layer_view.weight, layer_view.intercept)
-            for position, value in values.items():
-                constants[f"{output}/{position}"] = value
-                if position < len(node.input):
-                    solved[node.input[position]] = f"{output}/{position}"
-            node = with_inputs(node, [f"{output}/{p}" for p in sorted(values) if p >= len(node.input)])
+            node, added = with_constants(node, values, node.output[0])
+            constants |= added
         names |= {o: NOW + o for o in node.output if o}
-        nodes.append(renamed(node, solved | {o: NOW + o for o in node.output if o}))
+        nodes.append(renamed(node, names))
     used = {i for n in nodes for i in n.input}
     constants |= {name: value for name, value in target.constants.items() if name in used}
     return LayerOrder(tuple(stages), tuple(nodes), constants)
 
 
-def _stage(
-    target: Network, rest: Sequence[onnx.NodeProto], index: int, names: dict[str, str], geometry: object
+def stage_of(
+    node: onnx.NodeProto,
+    geometry: Geometry,
+    network: Network,
+    names: Mapping[str, str],
+    is_known: Callable[[str], bool],
 ) -> Stage:
-    """As :func:`multigraft.converters.graft.refit._solve_layer` sees it."""
-    node = rest[index]
+    """A layer to be solved, as :func:`multigraft.converters.graft.refit._solve_layer` sees it.
+
+    Args:
+        node: The layer.
+        geometry: Of it.
+        network: Of the layer.
+        names: Tensor to its name in the changed network, where it has another.
+        is_known: Whether a tensor is there before the layer is solved.
+    """
     output = node.output[0]
-    after = [n for n in rest[index + 1 :] if output in n.input]
-    skip = ""
-    is_answer = output in target.outputs
-    if len(after) == 1 and after[0].op_type == "Add" and not is_answer and len(set(after[0].input)) == 2:
-        other = next(n for n in after[0].input if n != output)
-        if other in names and target.shapes[other] == target.shapes[output]:
-            skip = other
-            after = [n for n in rest if after[0].output[0] in n.input]
-    bounds = None if is_answer else clamp_bounds(after, target.constants)
+    skip, ends = "", output
+    total, other = sum_behind(network.nodes, output, network)
+    if total and is_known(other) and network.shapes.get(other) == network.shapes[output]:
+        skip, ends = other, total
+    after = [n for n in network.nodes if ends in n.input]
+    bounds = None if output in network.outputs else clamp_bounds(after, network.constants)
     return Stage(
         output,
-        geometry,  # type: ignore[arg-type]
-        names[node.input[0]],
+        geometry,
+        names.get(node.input[0], node.input[0]),
         output,
-        names[skip] if skip else "",
+        names.get(skip, skip),
         skip,
         finite(bounds, 0),
         finite(bounds, 1),
@@ -125,15 +128,7 @@ def finite(bounds: tuple[float, float] | None, side: int) -> float | None:
     return float(bounds[side]) if bounds is not None and math.isfinite(bounds[side]) else None
 
 
-def with_inputs(node: onnx.NodeProto, more: Sequence[str]) -> onnx.NodeProto:
-    """The node with more inputs behind its own."""
-    copy = onnx.NodeProto()
-    copy.CopyFrom(node)
-    copy.input.extend(more)
-    return copy
-
-
-def renamed(node: onnx.NodeProto, names: dict[str, str]) -> onnx.NodeProto:
+def renamed(node: onnx.NodeProto, names: Mapping[str, str]) -> onnx.NodeProto:
     """The node of the changed network, with tensors by other names."""
     copy = onnx.NodeProto()
     copy.CopyFrom(node)

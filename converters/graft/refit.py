@@ -104,11 +104,14 @@ def refit(
             given = original_out[node.output[0]]
             bias = None if layer.geometry.takes_bias else bias_behind(nodes, node.output[0], network)
             solution, layer_fit = _solve_layer(network, nodes, index, layer, given, live, rng, bias is not None)
-            solved, added = with_constants(node, layer.initializers(solution.weight, solution.intercept), network)
+            new = layer.initializers(solution.weight, solution.intercept)
+            solved, added = with_constants(node, new, f"{network.name}/{node.output[0]}")
             constants |= added
             if bias is not None:
                 value = np.asarray(network.constants[bias.name] + solution.intercept[0], np.float32)
-                shifted[bias.index], added = with_constants(nodes[bias.index], {bias.position: value}, network)
+                behind = nodes[bias.index]
+                name = f"{network.name}/{behind.output[0]}"
+                shifted[bias.index], added = with_constants(behind, {bias.position: value}, name)
                 constants |= added
             fits.append(layer_fit)
         new_nodes.append(solved)
@@ -164,15 +167,13 @@ def _solve_layer(
 ) -> tuple[Solution, LayerFit]:
     node = nodes[index]
     pair = live[node.input[0]]
-    consumers = [n for n in nodes[index + 1 :] if node.output[0] in n.input]
     skip: npt.NDArray[Any] | None = None
-    after = consumers
-    if len(consumers) == 1 and consumers[0].op_type == "Add" and node.output[0] not in network.outputs:
-        other = next(n for n in consumers[0].input if n != node.output[0]) if len(set(consumers[0].input)) == 2 else ""
-        if other in live and live[other].now.shape == wanted.shape:
-            skip = live[other].now
-            wanted = wanted + live[other].original - skip
-            after = [n for n in nodes if consumers[0].output[0] in n.input]
+    total, other = sum_behind(nodes, node.output[0], network)
+    ends = node.output[0]
+    if other in live and live[other].now.shape == wanted.shape:
+        skip, ends = live[other].now, total
+        wanted = wanted + live[other].original - skip
+    after = [n for n in nodes if ends in n.input]
     bounds = None if node.output[0] in network.outputs else clamp_bounds(after, network.constants)
     design, targets, offsets, per_frame = sampled_rows(layer, pair.now, wanted, skip if bounds else None, rng)
     held_out = (np.arange(design.shape[1]) // per_frame) % HELD_OUT_EVERY == 0
@@ -201,6 +202,14 @@ def bias_behind(nodes: Sequence[onnx.NodeProto], product: str, network: Network)
         if bias is not None and bias.ndim and bias.size == bias.shape[-1] == width:
             return Bias(readers[0], position, name)
     return None
+
+
+def sum_behind(nodes: Sequence[onnx.NodeProto], output: str, network: Network) -> tuple[str, str]:
+    """The sum of two that alone reads a tensor, and its other side; empty names where there is none."""
+    after = [n for n in nodes if output in n.input]
+    if len(after) != 1 or after[0].op_type != "Add" or output in network.outputs or len(set(after[0].input)) != 2:
+        return "", ""
+    return after[0].output[0], next(n for n in after[0].input if n != output)
 
 
 def clamp_bounds(
@@ -244,20 +253,20 @@ def sampled_rows(
 
 
 def with_constants(
-    node: onnx.NodeProto, solved: dict[int, Array], network: Network
+    node: onnx.NodeProto, solved: dict[int, Array], name: str
 ) -> tuple[onnx.NodeProto, dict[str, Array]]:
-    """A copy of ``node`` that reads solved constants, and these by name."""
+    """A copy of ``node`` that reads solved constants, and these as ``name/POSITION``."""
     copy = onnx.NodeProto()
     copy.CopyFrom(node)
     names = list(copy.input)
     added = {}
     for position, value in sorted(solved.items()):
-        name = f"{network.name}/{node.output[0]}/{position}"
+        key = f"{name}/{position}"
         if position < len(names):
-            names[position] = name
+            names[position] = key
         else:
-            names.append(name)
-        added[name] = value
+            names.append(key)
+        added[key] = value
     del copy.input[:]
     copy.input.extend(names)
     return copy, added

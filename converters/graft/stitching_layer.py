@@ -155,6 +155,6 @@ def _absorbed(join: Join, target: Network, stitch: Solution) -> tuple[onnx.NodeP
         return None
     weight = stitch.weight @ layer.weight
     intercept = np.einsum("gi,gio->go", stitch.intercept, layer.weight) + layer.intercept
-    node, solved = with_constants(first, layer.initializers(weight, intercept), target)
+    node, solved = with_constants(first, layer.initializers(weight, intercept), f"{target.name}/{first.output[0]}")
     node.input[0] = join.donor_point.name
     return node, solved

@@ -12,9 +12,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import onnx
 
-from multigraft.converters.graft.refit import bias_behind, clamp_bounds
+from multigraft.converters.graft.refit import bias_behind, clamp_bounds, sum_behind
 from multigraft.converters.job.progress import Report, silent
 from multigraft.converters.network.frames import Frames
 from multigraft.converters.network.network import Array, Network
@@ -71,18 +70,16 @@ def _solve(
 ) -> float:
     network, node = now.network, now.nodes[index]
     output = node.output[0]
-    after = [n for n in now.nodes if output in n.input]
-    summed = None if output in network.outputs else _sum_of(now, index, after, changed)
+    summed = _sum_of(now, index, changed)
     layers, given = [layer], [node.input[0]]
-    if summed is not None:
-        after = [n for n in now.nodes if summed.total in n.input]
-        if summed.beside >= 0:
-            other = now.nodes[summed.beside]
-            beside = solvable(other, now.constants)
-            assert beside is not None
-            layers.append(beside)
-            given.append(other.input[0])
+    if summed is not None and summed.beside >= 0:
+        other = now.nodes[summed.beside]
+        beside = solvable(other, now.constants)
+        assert beside is not None
+        layers.append(beside)
+        given.append(other.input[0])
     ends = summed.total if summed else output
+    after = [n for n in now.nodes if ends in n.input]
     bounds = None if ends in network.outputs else clamp_bounds(after, now.constants)
     is_joint = len(layers) == 2
     skip = summed.other if summed and not is_joint else ""
@@ -128,19 +125,15 @@ def _left(value: Array, kept: tuple[Indices, int] | None) -> Array:
     return value if kept is None else np.take(value, kept[0], axis=kept[1])
 
 
-def _sum_of(now: Flow, index: int, after: list[onnx.NodeProto], changed: set[str]) -> _Sum | None:
+def _sum_of(now: Flow, index: int, changed: set[str]) -> _Sum | None:
     """The sum of the layer's output with something that is known already."""
-    output = now.nodes[index].output[0]
-    if len(after) != 1 or after[0].op_type != "Add" or len(set(after[0].input)) != 2:
-        return None
-    other = next(n for n in after[0].input if n != output)
-    shapes = now.network.shapes
-    if other in now.constants or shapes.get(other) != shapes[output]:
+    output, shapes = now.nodes[index].output[0], now.network.shapes
+    total, other = sum_behind(now.nodes, output, now.network)
+    if not total or other in now.constants or shapes.get(other) != shapes[output]:
         return None
     writer = next((i for i, n in enumerate(now.nodes) if other in n.output), -1)
     if writer > index:
         return None
-    total = after[0].output[0]
     own = solvable(now.nodes[index], now.constants)
     is_joint = own is not None and _mixes(own) and _is_alone(now, writer, other, changed)
     return _Sum(total, other, writer if is_joint else -1)

@@ -20,7 +20,6 @@ from multigraft.converters.field.refitted_thinnings import thinned_of
 from multigraft.converters.field.thinned_order import FieldThinning
 from multigraft.converters.graft.search import SearchOptions
 from multigraft.converters.network.network import Network
-from multigraft.converters.thinning.narrow import kept_places
 from multigraft.converters.thinning.resolve import resolved
 from multigraft.devices.cameras.array_file import ArrayFile
 from multigraft.errors import BundleError, InputError
@@ -65,9 +64,7 @@ def test_it_solves_what_the_workstation_solves_from_the_same_frames(
     assert refitted is not None
     solved = thinned_of(Refit.open(tmp_path / "site.mgrefit"), [NETWORK], {}, SearchOptions())["alone"]
 
-    groups = thinning.groups
-    places = kept_places(NETWORK, groups, thinning.chosen(groups))
-    home, errors = resolved(NETWORK, thinning.narrow, places, list(images[:FITTED]))
+    home, errors = resolved(NETWORK, thinning.narrow, thinning.places, list(images[:FITTED]))
     assert (solved.network.weights, solved.network.macs) == (home.weights, home.macs)
     assert solved.network.weights < NETWORK.weights and solved.network.macs < NETWORK.macs
     expected, on_device = answers(home, images), answers(solved.network, images)
@@ -89,11 +86,11 @@ def test_it_solves_what_the_workstation_solves_from_the_same_frames(
 def test_channels_of_another_network_are_refused() -> None:
     for wrong in ((0, 8), (-1, 2), (1, 1), (3, 1), (0, 2**70)):
         with pytest.raises(InputError, match="are none of this network"):
-            FieldThinning(NETWORK, {INSIDE: wrong}).narrow  # noqa: B018
+            FieldThinning(NETWORK, {INSIDE: wrong})
     with pytest.raises(InputError, match="are none of this network"):
-        FieldThinning(NETWORK, {"alone/nothing": (0,)}).narrow  # noqa: B018
+        FieldThinning(NETWORK, {"alone/nothing": (0,)})
     with pytest.raises(InputError, match="are none of this network"):
-        FieldThinning(NETWORK, {INSIDE: ()}).narrow  # noqa: B018
+        FieldThinning(NETWORK, {INSIDE: ()})
     with pytest.raises(InputError, match="has weights of shape"):
         FieldThinning(NETWORK, {INSIDE: (0, 1)}).solved({"alone/c2/1": np.zeros((8, 3, 3, 3), np.float32)})
 
