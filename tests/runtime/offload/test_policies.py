@@ -44,15 +44,19 @@ def bundle(threshold: float) -> Bundle:
     return build(policy(threshold), ("garment",), is_split=True)
 
 
-def halving() -> float:
-    """A threshold by which half of the frames leave."""
-    engine = Engine(bundle(0.0))
-    scores = []
+def answered(engine: Engine) -> list[Classification]:
+    """Of every frame."""
+    found = []
     for frame in frames():
         answer = engine.run(frame).answers["garment"]
         assert isinstance(answer, Classification)
-        scores.append(answer.score)
-    return float(np.median(scores))
+        found.append(answer)
+    return found
+
+
+def halving() -> float:
+    """A threshold by which half of the frames leave."""
+    return float(np.median([answer.score for answer in answered(Engine(bundle(0.0)))]))
 
 
 @pytest.fixture
@@ -88,10 +92,8 @@ def test_figures_are_of_what_each_policy_did(path: Path, capsys: pytest.CaptureF
     table, manifest = TABLES["45nm"], whole.manifest
     left = [bool(early.run(frame).exits) for frame in frames()]
     assert 0.3 < np.mean(left) < 0.7
-    others = [early.run(frame).answers["garment"] for frame in frames()]
-    truths = [whole.run(frame).answers["garment"] for frame in frames()]
-    assert all(isinstance(answer, Classification) for answer in (*others, *truths))
-    right = [truth.index for truth in truths]  # type: ignore[union-attr]
+    others = answered(early)
+    right = [truth.index for truth in answered(whole)]
     with oip_server(models(whole)) as server:
         told = compared(path, server, capsys, "--link", "5mbit,20ms")
         bodies = sum(int(headers["content-length"]) for method, _, headers in server.seen if method == "POST")
@@ -100,7 +102,7 @@ def test_figures_are_of_what_each_policy_did(path: Path, capsys: pytest.CaptureF
     for one in (remote, sent):
         assert one["agreement"] == pytest.approx(np.mean([truth == OTHER for truth in right]))
         assert (one["server_rate"], one["exit_rate"], one["local_because"]) == (1, 0, {})
-    mine = [o.index if is_early else OTHER for o, is_early in zip(others, left, strict=True)]  # type: ignore[union-attr]
+    mine = [o.index if is_early else OTHER for o, is_early in zip(others, left, strict=True)]
     assert mixed["agreement"] == pytest.approx(np.mean(np.array(mine) == right))
     assert mixed["exit_rate"] == np.mean(left) == 1 - mixed["server_rate"]
     assert mixed["local_because"] == {"early exit": sum(left)}
