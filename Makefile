@@ -124,20 +124,22 @@ fuzz-readers: $(VENV)/.ready-fuzzing
 fuzz: $(VENV)/.ready-dev
 	nice $(BIN)/python -m tests.fuzz --graphs $(or $(GRAPHS),2000) $(FUZZ)
 
+# An interpreter beside the one that is installed, to run what that runs.
+build/litert-2.1: | $(VENV)/.ready-dev
+	$(PIP) install --no-deps --target $@ 'ai-edge-litert==2.1.*'
+
 # Opt-in: minutes. The oracle's interpreter gets an environment of its own (2 GB with the TensorFlow that it asks for).
-binary-oracle: $(VENV)/.ready-dev
+binary-oracle: $(VENV)/.ready-dev build/litert-2.1
 	test -x build/lce/bin/python || { $(BIN)/python -m venv build/lce && \
 		build/lce/bin/python -m pip install --quiet --no-deps larq-compute-engine==0.16.0 'numpy<2'; }
-	test -d build/litert-2.1 || $(PIP) install --no-deps --target build/litert-2.1 'ai-edge-litert==2.1.*'
 	nice $(BIN)/python -m tests.runtime.delegate --python build/lce/bin/python --litert build/litert-2.1 \
 		--networks $(or $(NETWORKS),1000)
 
 # Opt-in: minutes for each network. Converter, TensorFlow and networks get an environment of their own (1.5 GB).
-binary-zoo: $(VENV)/.ready-dev
+binary-zoo: $(VENV)/.ready-dev build/litert-2.1
 	test -e build/lce-zoo/.ready || { $(BIN)/python -m venv build/lce-zoo && \
 		build/lce-zoo/bin/python -m pip install --quiet tensorflow-cpu==2.15.1 larq==0.13.3 larq-zoo==2.4.0 \
 		larq-compute-engine==0.16.0 'numpy<2' && touch build/lce-zoo/.ready; }
-	test -d build/litert-2.1 || $(PIP) install --no-deps --target build/litert-2.1 'ai-edge-litert==2.1.*'
 	nice $(BIN)/python -m tests.runtime.delegate.zoo --python build/lce-zoo/bin/python --litert build/litert-2.1 \
 		--keep build/lce-zoo/networks $(ZOO)
 
