@@ -12,8 +12,8 @@ import numpy as np
 from multigraft.converters.field.drift import SIGNIFICANT, compare, holm
 from multigraft.converters.fleet.packing import unpacked
 from multigraft.converters.fleet.parts import Row
-from multigraft.converters.fleet.strangers import Features, Fleet, Means, Stranger, fleet_of, strangers
-from multigraft.converters.report.field_report import SURE
+from multigraft.converters.fleet.strangers import Features, Fleet, Means, Stranger, farthest, fleet_of, strangers
+from multigraft.converters.report.field_report import extremes, sure_share
 from multigraft.statistics import entries
 from multigraft.statistics.tally import Tally
 from multigraft.statistics.value_histogram import Counts
@@ -133,20 +133,10 @@ def _facts(tally: Tally, files: int, networks: Sequence[str]) -> dict[str, float
     facts = {"files": float(files), "frames": float(tally.frames), "minibatches": float(tally.minibatches)}
     brightness = tally.counts.get(entries.BRIGHTNESS)
     facts["brightness"] = _mean(brightness) * 256
-    for name, part in (("dark", slice(None, 1)), ("bright", slice(-1, None))):
-        facts[name] = np.nan
-        if brightness is not None and brightness.sum():
-            edges = np.array_split(brightness, 16)[part]
-            facts[name] = float(edges[0].sum() / brightness.sum())
+    facts["dark"], facts["bright"] = extremes(brightness)
     facts["sharpness"] = _middle_sharpness(tally.counts.get(entries.SHARPNESS))
     for network in networks:
-        margins = tally.counts.get(entries.margins(network))
-        is_there = margins is not None and margins.sum()
-        facts[f"sure_{network}"] = (
-            float(margins[int(SURE * len(margins)) :].sum() / margins.sum())
-            if is_there and margins is not None
-            else np.nan
-        )
+        facts[f"sure_{network}"] = sure_share(tally.counts.get(entries.margins(network)))
         facts[f"entropy_{network}"] = _mean(tally.counts.get(entries.entropies(network)))
     return facts
 
@@ -180,19 +170,7 @@ def _add_drift(made: Sites, fleets: dict[str, Fleet], of_days: dict[str, list[Fe
         counts = np.array([0 if one is None else one.minibatches for one in places], float)
         means = np.array([blank if one is None else one.mean for one in places])
         compared[group] = fleet.compare(Means(counts, means, np.zeros((0, size, size))))
-    made.columns["drift"], made.columns["drift_p"], made.drift_of = _least(compared)
-
-
-def _least(compared: dict[str, tuple[Float64Array, Float64Array]]) -> tuple[Float64Array, Float64Array, list[str]]:
-    """Effect, adjusted p-value and group of the least p-value of each row."""
-    adjusted = holm(np.stack([p for _, p in compared.values()]))
-    effects = np.stack([effect for effect, _ in compared.values()])
-    # Where several are 0 to the last bit, the farthest counts.
-    order = np.lexsort((-np.nan_to_num(effects, nan=-1.0), np.nan_to_num(adjusted, nan=2.0)), axis=0)[0]
-    rows = np.arange(adjusted.shape[1])
-    p = adjusted[order, rows]
-    names = list(compared)
-    return effects[order, rows], p, ["" if np.isnan(v) else names[i] for i, v in zip(order, p, strict=True)]
+    made.columns["drift"], made.columns["drift_p"], made.drift_of = farthest(compared)
 
 
 def _add_changes(made: Sites, p: Array, effects: Array) -> None:

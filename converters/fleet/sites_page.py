@@ -5,7 +5,6 @@ from __future__ import annotations
 import collections
 from collections.abc import Mapping
 from html import escape
-from importlib import resources
 
 import numpy as np
 
@@ -14,6 +13,7 @@ from multigraft.converters.fleet.gathering import Counted
 from multigraft.converters.fleet.sites import Sites
 from multigraft.converters.fleet.strangers import LEAST_SITES
 from multigraft.converters.report import field_charts as charts
+from multigraft.converters.report.field_page import document, tiles
 from multigraft.converters.report.field_report import settling
 from multigraft.statistics.statistics import Statistics
 from multigraft.tensors.arrays import Float64Array
@@ -37,7 +37,6 @@ def page(sites: Sites, fleet: Statistics | None, counted: Counted, title: str) -
         counted: What became of the files.
         title: Of the page.
     """
-    style = resources.files("multigraft.converters.report").joinpath("report.css").read_text("utf-8")
     sections = [
         _tiles(sites, counted),
         _visits(sites),
@@ -47,16 +46,11 @@ def page(sites: Sites, fleet: Statistics | None, counted: Counted, title: str) -
         "" if fleet is None else settling(fleet),
         _aside(counted.aside),
     ]
-    text = (
-        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1"><link rel="icon" href="data:,">'
-        f"<title>{escape(title)} – multigraft fleet report</title><style>\n{style}{charts.STYLE}</style></head>\n"
-        f'<body><header><p class="eyebrow">multigraft fleet report</p><h1>{escape(title)}</h1>'
-        f'<p class="lead">{int(sites.columns["frames"].sum()):,} frames of {len(sites.names):,} sites. No label and no '
-        "frame was needed to bring this home.</p></header>\n"
-        f"<main>{chr(10).join(s for s in sections if s)}</main></body></html>\n"
+    lead = (
+        f"{int(sites.columns['frames'].sum()):,} frames of {len(sites.names):,} sites. No label and no frame was "
+        "needed to bring this home."
     )
-    return visible(text, keep="\n\t")
+    return visible(document("fleet", title, lead, sections), keep="\n\t")
 
 
 def visits(sites: Sites) -> dict[str, list[str]]:
@@ -85,7 +79,7 @@ def visits(sites: Sites) -> dict[str, list[str]]:
 def _tiles(sites: Sites, counted: Counted) -> str:
     days = sorted(set(sites.day))
     strange = f"{len(sites.strange):,}" if sites.is_compared else "–"
-    tiles = [
+    shown = [
         ("Sites", f"{len(sites.names):,}", f"{len(sites.site):,} sites and days"),
         ("Days", f"{len(days):,}", f"{days[0]} to {days[-1]}" if days else ""),
         ("Frames", f"{int(sites.columns['frames'].sum()):,}", f"of {counted.summed:,} files"),
@@ -96,10 +90,7 @@ def _tiles(sites: Sites, counted: Counted) -> str:
         ),
         ("Set aside", f"{len(counted.aside):,}", f"of {counted.files:,} files"),
     ]
-    return '<div class="tiles">' + "".join(
-        f'<div class="tile"><h3>{name}</h3><p class="figure">{escape(figure)}</p><small>{escape(what)}</small></div>'
-        for name, figure, what in tiles
-    ) + "</div>"  # fmt: skip
+    return tiles(shown)
 
 
 def _visits(sites: Sites) -> str:

@@ -221,6 +221,22 @@ def _wider(part: float, size: int) -> float:
     return float(part / stats.chi2.cdf(stats.chi2.ppf(part, size), size + 2)) if part < 1 else 1.0
 
 
+def farthest(groups: Mapping[str, tuple[Float64Array, Float64Array]]) -> tuple[Float64Array, Float64Array, list[str]]:
+    """Effect, adjusted p-value and group of the least p-value of each place; NaN and empty where nothing was compared.
+
+    Args:
+        groups: Group of features to effect and p-value of each place.
+    """
+    adjusted = holm(np.stack([p for _, p in groups.values()]))
+    effects = np.stack([effect for effect, _ in groups.values()])
+    # Where several are 0 to the last bit, the farthest counts.
+    order = np.lexsort((-np.nan_to_num(effects, nan=-1.0), np.nan_to_num(adjusted, nan=2.0)), axis=0)[0]
+    places = np.arange(adjusted.shape[1])
+    p = adjusted[order, places]
+    names = list(groups)
+    return effects[order, places], p, ["" if np.isnan(v) else names[i] for i, v in zip(order, p, strict=True)]
+
+
 @dataclass(frozen=True)
 class Stranger:
     """A site that differs from the rest.
@@ -245,12 +261,7 @@ def strangers(sites: Sequence[str], groups: Mapping[str, tuple[Float64Array, Flo
         sites: Their names.
         groups: Group of features to effect and p-value of each site.
     """
-    adjusted = holm(np.stack([p for _, p in groups.values()]))
-    found = []
-    for place, site in enumerate(sites):
-        of, row = min(
-            zip(groups, adjusted, strict=True), key=lambda pair: (np.nan_to_num(pair[1][place], nan=1), pair[0])
-        )
-        if row[place] < SIGNIFICANT:
-            found.append(Stranger(site, of, float(groups[of][0][place]), float(row[place])))
+    effects, p, names = farthest(groups)
+    places = zip(sites, names, effects.tolist(), p.tolist(), strict=True)
+    found = [Stranger(*place) for place in places if place[-1] < SIGNIFICANT]
     return sorted(found, key=lambda s: (-s.effect, s.site))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 from html import escape
-from importlib import resources
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +12,7 @@ import numpy.typing as npt
 from multigraft.converters import urls
 from multigraft.converters.field.drift import SIGNIFICANT, Drift, find_drift
 from multigraft.converters.report import field_charts as charts
+from multigraft.converters.report.field_page import document, tiles
 from multigraft.statistics import entries
 from multigraft.statistics.noise import LEFT_OUT, UNIT_OF_PRIVACY, Noise
 from multigraft.statistics.noised_similarity import TOO_NOISY, NoisedSimilarity, noised_similarity
@@ -46,7 +46,6 @@ def write_report(statistics: Statistics, path: Path | str, title: str) -> None:
 
 def page(statistics: Statistics, title: str) -> str:
     """The HTML text."""
-    style = resources.files("multigraft.converters.report").joinpath("report.css").read_text("utf-8")
     drift = find_drift(statistics)
     sections = [
         _tiles(statistics),
@@ -60,15 +59,11 @@ def page(statistics: Statistics, title: str) -> str:
         _content(statistics),
     ]
     names = ", ".join(n.name for n in statistics.subject.networks)
-    return (
-        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1"><link rel="icon" href="data:,">'
-        f"<title>{escape(title)} – multigraft field report</title><style>\n{style}{charts.STYLE}</style></head>\n"
-        f'<body><header><p class="eyebrow">multigraft field report</p><h1>{escape(title)}</h1>'
-        f'<p class="lead">{escape(statistics.seen)} of {_plural(len(statistics.sites), "site")}, seen by the '
-        f"networks {escape(names)}. No label and no frame was needed to bring this home.</p></header>\n"
-        f"<main>{chr(10).join(s for s in sections if s)}</main></body></html>\n"
+    lead = (
+        f"{escape(statistics.seen)} of {_plural(len(statistics.sites), 'site')}, seen by the networks {escape(names)}. "
+        "No label and no frame was needed to bring this home."
     )
+    return document("field", title, lead, sections)
 
 
 def suggestions(statistics: Statistics, drift: list[Drift]) -> list[str]:
@@ -94,7 +89,7 @@ def suggestions(statistics: Statistics, drift: list[Drift]) -> list[str]:
         )
     for name in _wasteful(statistics)[:3]:
         advice.append(f"{name} has rare large values: build with percentile ranges, or keep that layer in float.")
-    dark, bright = _extremes(statistics)
+    dark, bright = extremes(_summed(statistics, entries.BRIGHTNESS))
     if dark > 0.3:
         advice.append(f"{100 * dark:.0f} % of the frames are nearly black: check exposure, or collect by day.")
     if bright > 0.3:
@@ -148,17 +143,14 @@ def _tiles(statistics: Statistics) -> str:
     _, widths, made_of = _cka(statistics)
     detail = "CKA alone, with noise" if statistics.noise else f"ranges and moments of {statistics.detailed_frames:,}"
     days = {day for _, day in statistics.places}
-    tiles = [
+    shown = [
         ("Frames", f"{statistics.frames:,}", detail),
         *([("Crops", f"{statistics.crops:,}", "all of these frames")] if statistics.subject.crops else []),
         ("Sites", f"{len(statistics.sites)}", ", ".join(statistics.sites)[:80]),
         ("Days", f"{len(days)}", f"{min(days)} to {max(days)}" if days else ""),
         ("CKA known to", "–" if widths is None else f"±{widths.max():.3f}", made_of),
     ]
-    return '<div class="tiles">' + "".join(
-        f'<div class="tile"><h3>{name}</h3><p class="figure">{escape(figure)}</p><small>{escape(what)}</small></div>'
-        for name, figure, what in tiles
-    ) + "</div>"  # fmt: skip
+    return tiles(shown)
 
 
 def _advice(advice: list[str]) -> str:
@@ -268,12 +260,16 @@ def _summed(statistics: Statistics, name: str) -> Counts | None:
 
 def _sure(statistics: Statistics) -> dict[str, float]:
     """Classifier to the share of frames with a top-1 margin above :data:`SURE`."""
-    sure = {}
-    for network in statistics.subject.networks:
-        counts = _summed(statistics, entries.margins(network.name))
-        if counts is not None and counts.sum():
-            sure[network.name] = float(counts[int(SURE * len(counts)) :].sum() / counts.sum())
-    return sure
+    names = [network.name for network in statistics.subject.networks]
+    shares = {name: sure_share(_summed(statistics, entries.margins(name))) for name in names}
+    return {name: share for name, share in shares.items() if not np.isnan(share)}
+
+
+def sure_share(margins: Counts | None) -> float:
+    """Share of a histogram of top-1 margins above :data:`SURE`; NaN of an empty one."""
+    if margins is None or not margins.sum():
+        return float("nan")
+    return float(margins[int(SURE * len(margins)) :].sum() / margins.sum())
 
 
 def _exits(statistics: Statistics) -> str:
@@ -293,13 +289,12 @@ def _exits(statistics: Statistics) -> str:
     )
 
 
-def _extremes(statistics: Statistics) -> tuple[float, float]:
-    """Share of frames with a mean grey below 16, and of 240 or more."""
-    counts = _summed(statistics, "brightness")
-    if counts is None or not counts.sum():
-        return 0.0, 0.0
-    edge = len(counts) // 16
-    return float(counts[:edge].sum() / counts.sum()), float(counts[-edge:].sum() / counts.sum())
+def extremes(brightness: Counts | None) -> tuple[float, float]:
+    """Share of frames with a mean grey below 16, and of 240 or more; NaN of an empty histogram."""
+    if brightness is None or not brightness.sum():
+        return float("nan"), float("nan")
+    parts = np.array_split(brightness, 16)
+    return float(parts[0].sum() / brightness.sum()), float(parts[-1].sum() / brightness.sum())
 
 
 def _pictures(statistics: Statistics) -> str:
