@@ -7,10 +7,13 @@ import re
 import sys
 import time
 from collections.abc import Callable, Iterator
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from multigraft.plain_streams import terminal_of
 from multigraft.visible import visible
+
+if TYPE_CHECKING:
+    from rich.live import Live
 
 Report = Callable[[str], None]
 """Takes one short line that says what is being done now, with its count where there is one: ``graft b (2 of 9)``."""
@@ -62,8 +65,9 @@ def terminal_report(stream: TextIO | None = None) -> Iterator[Report]:
     disappear at the end; otherwise each line is printed, but of those that count something up only some.
     """
     stream = stream or sys.stderr
-    if stream.isatty() and _can_draw():
-        with _drawn(terminal_of(stream)) as report:
+    if stream.isatty() and (drawn := _drawn(terminal_of(stream))) is not None:
+        live, report = drawn
+        with live:
             yield report
         return
 
@@ -80,21 +84,16 @@ def terminal_report(stream: TextIO | None = None) -> Iterator[Report]:
     yield plain
 
 
-def _can_draw() -> bool:
+def _drawn(terminal: TextIO) -> tuple[Live, Report] | None:
+    """What is shown as long as it is entered, and the report to it; None without rich."""
     try:
-        from rich import console, live, progress, text  # noqa: F401
+        from rich.console import Console, Group
+        from rich.live import Live
+        from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+        from rich.text import Text
     except Exception:
         # Missing or broken: it is no more than an ornament.
-        return False
-    return True
-
-
-@contextlib.contextmanager
-def _drawn(terminal: TextIO) -> Iterator[Report]:
-    from rich.console import Console, Group
-    from rich.live import Live
-    from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
-    from rich.text import Text
+        return None
 
     # Texts, not markup: a name may hold brackets.
     column = TextColumn("{task.description}", markup=False)
@@ -117,5 +116,4 @@ def _drawn(terminal: TextIO) -> Iterator[Report]:
         else:
             lines.update(latest, description=shown)
 
-    with Live(Group(lines, bars), console=console, transient=True, refresh_per_second=8):
-        yield report
+    return Live(Group(lines, bars), console=console, transient=True, refresh_per_second=8), report
