@@ -6,8 +6,6 @@ import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from multigraft.converters.build import Grafted, graft, import_networks
 from multigraft.converters.field.bundle_kinds import RefitBundle
 from multigraft.converters.field.collected import Collected
@@ -105,11 +103,11 @@ def _thinnings(settings: Settings, grafted: Grafted, report: Report) -> tuple[Fi
             report(f"note: {network.name} is not thinned on the device: {why}")
             continue
         found = survey(network, grafted.evidence[network.name].fit, seed, report, probed_macs=probed_macs)
-        widths = allot(found, share, macs)
+        chosen = found.chosen(allot(found, share, macs))
         kept = {
-            first_tensor(network, group): tuple(int(c) for c in np.sort(order[:width]))
-            for group, order, width in zip(found.groups, found.orders, widths, strict=True)
-            if width < group.count
+            first_tensor(network, group): tuple(some.tolist())
+            for group, some in zip(found.groups, chosen, strict=True)
+            if len(some) < group.count
         }
         if kept:
             made.append(FieldThinning(network, kept))

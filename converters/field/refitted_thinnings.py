@@ -10,7 +10,7 @@ from multigraft.converters.field.thinned_order import FieldThinning
 from multigraft.converters.graft.candidate import whole_agreement
 from multigraft.converters.graft.evidence import Evidence
 from multigraft.converters.graft.search import SearchOptions
-from multigraft.converters.graft.sharing_plan import PlanningResult, SharingPlan
+from multigraft.converters.graft.sharing_plan import PlanningResult
 from multigraft.converters.network.network import Network
 from multigraft.converters.network.thinned_network import ThinnedNetwork
 from multigraft.converters.settings.thin_shares import ThinShares
@@ -68,14 +68,7 @@ def with_refitted_thinnings(
                 f"{network.name} is left whole: thinned on a device it shows {shown} and {asked:g} is asked for"
             )
         else:
-            chosen = _with(chosen, network, part)
+            chosen = chosen.with_thinned(network.name, part)
     front = outcome.front if chosen is outcome.chosen else (*outcome.front, chosen)
     message = "; ".join([chosen.describe() if chosen.thinned else outcome.message, *left])
     return dataclasses.replace(outcome, chosen=chosen, front=front, message=message)
-
-
-def _with(plan: SharingPlan, network: Network, part: ThinnedNetwork) -> SharingPlan:
-    weights = plan.weights - network.weights + part.network.weights
-    macs = plan.macs - network.macs + part.network.macs
-    made = dataclasses.replace(plan, weights=weights, macs=macs, latency_us=None)
-    return made.with_grafts(plan.grafts, {**plan.thinned, network.name: part})

@@ -55,7 +55,7 @@ def plan_without_frames(
     given = given or {}
     below = {t: c for t, c in given.items() if t not in share and not _keeps(c, limits)}
     given = {t: c for t, c in given.items() if t not in below}
-    chosen = SharingPlan({}, sum(n.weights for n in networks), sum(n.macs for n in networks))
+    chosen = SharingPlan.apart(networks)
     nothing, evaluated, donors, errors = chosen, list(below.values()), [], dict[str, float]()
     left = list(networks)
     while len(left) > 1:

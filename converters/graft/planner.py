@@ -42,7 +42,7 @@ def plan_sharing(
     def shown(plan: SharingPlan) -> SharingPlan:
         return timed(plan, latency) if is_timed else plan
 
-    nothing = shown(SharingPlan({}, sum(n.weights for n in networks), sum(n.macs for n in networks)))
+    nothing = shown(SharingPlan.apart(networks))
     chosen, front, considered, evaluated, donors = nothing, [nothing], [], [], []
     cost = cost_of_plans(limits, latency)
     best = BestSoFar(nothing, limits, progress)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
 
 from multigraft.agreement.agreement import Agreement
 from multigraft.converters.graft.candidate import Candidate
@@ -45,6 +45,11 @@ class SharingPlan:
     latency_us: float | None = None
     thinned: Mapping[str, ThinnedNetwork] = field(default_factory=dict)
 
+    @classmethod
+    def apart(cls, networks: Sequence[Network]) -> Self:
+        """The networks side by side, as they came."""
+        return cls({}, sum(n.weights for n in networks), sum(n.macs for n in networks))
+
     @property
     def is_measured(self) -> bool:
         """Whether the agreement of every changed task is known."""
@@ -81,6 +86,18 @@ class SharingPlan:
             agreement=min((value for value, _ in shown), default=1.0),
             lower_bound=min((bound for _, bound in shown), default=1.0),
         )
+
+    def with_thinned(
+        self, task: str, network: ThinnedNetwork, grafts: Mapping[str, Candidate] | None = None
+    ) -> SharingPlan:
+        """The same with fewer channels in a task's network, and ``grafts`` in the place of those onto its trunk."""
+        weights = self.weights - network.weights + network.network.weights
+        macs = self.macs - network.macs + network.network.macs
+        for name, graft in (grafts or {}).items():
+            weights += graft.own_weights - self.grafts[name].own_weights
+            macs += graft.own_macs - self.grafts[name].own_macs
+        plan = dataclasses.replace(self, weights=weights, macs=macs, latency_us=None)
+        return plan.with_grafts({**self.grafts, **(grafts or {})}, {**self.thinned, task: network})
 
     def covers(self, other: SharingPlan, limits: Limits) -> bool:
         """Whether this plan is at least as good in weights, MACs, what its agreement bounds have to spare above

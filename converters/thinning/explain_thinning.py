@@ -26,27 +26,33 @@ def explain_thinning(
     """
     limits = outcome.limits
     if not chosen.thinned:
-        why = "no thinned plan that keeps the budget costs less" if tried else "no channels can go"
-        if not tried and nearest is not None:
-            shown = f"{nearest.describe_thinned()} shows a bound of {nearest.lower_bound:.3f}"
-            why = f"no narrower network keeps the budget with something to spare for int8 ({shown})"
-        if not tried and stuck:
-            is_donor = any(graft.join.donor in stuck for graft in chosen.grafts.values())
-            why = f"no channels of {' and '.join(sorted(stuck))} can go"
-            why += " together with what stands on its trunk" if is_donor else ""
-        if not tried and (grafted := sorted(set(stuck) & chosen.grafts.keys())):
-            donor = chosen.grafts[grafted[0]].join.donor
-            why = f"{grafted[0]} stands on the trunk of {donor}, whose share is that of both, so name {donor} instead"
+        why = "no thinned plan that keeps the budget costs less" if tried else _why_none(chosen, stuck, nearest)
         return f"{outcome.message}; nothing thinned: {why}"
     kept = "" if limits.keeps_agreement(chosen) else ", which was asked for and misses the agreement budget"
     # Where grafts were tried and none is taken, the sentence begins with why.
     is_alone = outcome.evaluated and not (chosen.grafts or outcome.chosen.grafts or kept)
-    alone = f"{outcome.message.partition(APART)[0]}; " if is_alone else ""
+    said = chosen.describe()
+    if is_alone:
+        said = f"{outcome.message.partition(APART)[0]}; thinning alone is better: {chosen.describe_thinned()}"
     beside = [_beside("sharing alone", [outcome.chosen] if outcome.chosen.grafts else [], chosen)]
     beside.append(_beside("thinning alone", [p for p in tried if not p.grafts and limits.keeps_agreement(p)], chosen))
     more = "".join(f"; {text}" for text in beside if text)
-    said = f"{alone}thinning alone is better: {chosen.describe_thinned()}" if alone else chosen.describe()
     return f"{said}{kept}{more}{exceeded(chosen, limits)}"
+
+
+def _why_none(chosen: SharingPlan, stuck: Collection[str], nearest: SharingPlan | None) -> str:
+    """Why no plan has a thinned network."""
+    if grafted := sorted(set(stuck) & chosen.grafts.keys()):
+        donor = chosen.grafts[grafted[0]].join.donor
+        return f"{grafted[0]} stands on the trunk of {donor}, whose share is that of both, so name {donor} instead"
+    if stuck:
+        is_donor = any(graft.join.donor in stuck for graft in chosen.grafts.values())
+        together = " together with what stands on its trunk" if is_donor else ""
+        return f"no channels of {' and '.join(sorted(stuck))} can go{together}"
+    if nearest is not None:
+        shown = f"{nearest.describe_thinned()} shows a bound of {nearest.lower_bound:.3f}"
+        return f"no narrower network keeps the budget with something to spare for int8 ({shown})"
+    return "no channels can go"
 
 
 def _beside(name: str, plans: Sequence[SharingPlan], chosen: SharingPlan) -> str:

@@ -61,8 +61,7 @@ class ThinningSearch:
         self._evidence, self._shares, self._options = evidence, shares, options
         self._limits, self._report = limits, SearchProgress.of(report)
         self._steps = SavedThinning(options.saved, options.seed, report, options.effort)
-        apart = SharingPlan({}, sum(n.weights for n in networks), sum(n.macs for n in networks))
-        self.best = BestSoFar(apart, limits, self._report)
+        self.best = BestSoFar(SharingPlan.apart(networks), limits, self._report)
         self.nearest: SharingPlan | None = None
         self._done: dict[tuple[object, ...], tuple[Tree, ThinnedTree | None]] = {}
 
@@ -74,7 +73,7 @@ class ThinningSearch:
             on_it = {name: g for name, g in plan.grafts.items() if g.join.donor == root.name}
             tree = Tree(root, on_it, self._networks)
             if (made := self._tree(tree, plan)) is not None:
-                plan = _with_tree(plan, tree, made)
+                plan = plan.with_thinned(root.name, made.root, made.grafts)
         return plan
 
     def _tree(self, tree: Tree, plan: SharingPlan) -> ThinnedTree | None:
@@ -107,7 +106,7 @@ class ThinningSearch:
             network, grafts = tree.parted(thinned.network)
             root = ThinnedNetwork(network, None, thinned.layers, tree.root.weights, tree.root.macs)
             judged = self._judged(tree, root, grafts)
-            self._see(_with_tree(plan, tree, judged))
+            self._see(plan.with_thinned(tree.root.name, judged.root, judged.grafts))
             self._report.done(stage)
             return judged
 
@@ -147,15 +146,6 @@ class ThinningSearch:
         own = self._whole(root.network, tree.root.name)
         judged = {task: dataclasses.replace(g, agreement=agreement(task, g)) for task, g in grafts.items()}
         return ThinnedTree(dataclasses.replace(root, agreement=own), judged)
-
-
-def _with_tree(plan: SharingPlan, tree: Tree, made: ThinnedTree) -> SharingPlan:
-    """``plan`` with one of its trees thinned."""
-    grafts = tree.grafts.values()
-    weights = plan.weights - tree.root.weights - sum(g.own_weights for g in grafts) + made.weights
-    macs = plan.macs - tree.root.macs - sum(g.own_macs for g in grafts) + made.macs
-    thinned = {**plan.thinned, tree.root.name: made.root}
-    return dataclasses.replace(plan, weights=weights, macs=macs).with_grafts({**plan.grafts, **made.grafts}, thinned)
 
 
 def expect_thinning(progress: SearchProgress, settings: Settings) -> None:
@@ -205,7 +195,7 @@ def with_thinning(
 
 def bases(outcome: PlanningResult, networks: Sequence[Network], limits: Limits) -> list[SharingPlan]:
     """Ways to share that are worth thinning: the chosen one, its relatives alone, both a little shallower, and none."""
-    nothing = SharingPlan({}, sum(n.weights for n in networks), sum(n.macs for n in networks))
+    nothing = SharingPlan.apart(networks)
     every = outcome.chosen.grafts
     relatives = {name: g for name, g in every.items() if g.join.relation == "relative"}
     found: list[SharingPlan] = [nothing]

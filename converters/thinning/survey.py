@@ -140,6 +140,10 @@ class Survey:
     orders: tuple[Indices, ...]
     curves: tuple[dict[int, Float64Array], ...]
 
+    def chosen(self, widths: Sequence[int]) -> list[Indices]:
+        """The channels that stay where so many of each group do, in ascending order."""
+        return [np.sort(order[:width]) for order, width in zip(self.orders, widths, strict=True)]
+
     def lost(self, widths: Sequence[int]) -> Float64Array:
         """What so many channels of each group cost each task beside all of them, as if costs added up, (tasks,)."""
         pairs = zip(self.groups, self.curves, widths, strict=True)

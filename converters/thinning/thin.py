@@ -10,8 +10,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from multigraft.converters.job.progress import Report, silent
 from multigraft.converters.network.frames import Frames
 from multigraft.converters.network.network import Network
@@ -74,7 +72,7 @@ def thinned_to(found: Survey, widths: Sequence[int], frames: Frames, seed: int =
     network, groups = found.network, found.groups
     if all(width == group.count for width, group in zip(widths, groups, strict=True)):
         return Thinned(network, ())
-    chosen = [np.sort(order[:width]) for order, width in zip(found.orders, widths, strict=True)]
+    chosen = found.chosen(widths)
     kept = kept_places(network, groups, chosen)
     made, errors = resolved(network, narrowed(network, groups, chosen), kept, frames, seed, report)
     return Thinned(made, narrower_layers(network, groups, chosen, errors))
