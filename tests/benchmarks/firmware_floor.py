@@ -15,6 +15,8 @@ Loops, addresses, the image's sides and what gathers a kernel's inputs are not i
 
 from __future__ import annotations
 
+import math
+
 from multigraft.firmware_gen.arithmetic.geometry import Window
 from multigraft.firmware_gen.arithmetic.windowed_layers import convolution_layer, depthwise_layer
 from multigraft.firmware_gen.passes.fold_padding import fold_padding
@@ -46,11 +48,8 @@ def floor_of(node: Node) -> float | None:
     if node.name == "CONV_2D":
         over = convolution_layer(node)[1]
     elif node.name == "FULLY_CONNECTED":
-        weights, source = node.input(1).shape, node.input(0).shape
-        rows = 1
-        for size in source:
-            rows *= size
-        rows //= weights[1]
+        weights = node.input(1).shape
+        rows = math.prod(node.input(0).shape) // weights[1]
         over = Window(1, rows, weights[1], 1, rows, weights[0], 1, 1)
     else:
         return None

@@ -71,6 +71,7 @@ def main() -> None:
     output = network.outputs[0]
     was = network.run(held)[output].argmax(1)
     given = labelled.frames[: options.labelled] if labelled else []
+    prepared = network.prepare(given) if given else None
 
     def cell(agreed: Array, answers: Array | None) -> str:
         share = f"{100 * (agreed.argmax(1) == was).mean():.2f}"
@@ -79,7 +80,7 @@ def main() -> None:
         return f"{100 * (answers.argmax(1) == labelled.labels[: options.labelled]).mean():.2f} / {share}"
 
     def shown(made: Network) -> str:
-        return cell(made.run(held)[output], made.run(made.prepare(given))[output] if given else None)
+        return cell(made.run(held)[output], None if prepared is None else made.run(prepared)[output])
 
     def quantised(made: Network) -> list[str]:
         if not options.int8:

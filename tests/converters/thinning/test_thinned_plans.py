@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from onnx import helper, numpy_helper
+from onnx import helper
 
 from multigraft.agreement.agreement import Agreement
 from multigraft.cli.shared.settings_options import load_frames
@@ -22,7 +22,7 @@ from multigraft.converters.network.thinned_network import ThinnedNetwork
 from multigraft.converters.settings.settings import Settings
 from multigraft.converters.settings.thin_shares import ThinShares, parse_thin
 from multigraft.errors import ConfigurationError
-from tests.converters.graft.networks import GREY, frames, perturbed, residual_network
+from tests.converters.graft.networks import GREY, frames, model, perturbed, residual_network
 
 HEAD = 'frames = "frames.npy"\n[budget]\nmin_agreement = 0.8\n[graft]\nfit_frames = 96\n{graft}\n'
 TASK = """
@@ -150,11 +150,9 @@ def test_a_share_of_what_stands_on_a_trunk_is_told_where_it_belongs(tmp_path: Pa
 
 def test_a_share_of_what_has_no_channels_to_lose_is_told_by_name(tmp_path: Path) -> None:
     path = project(tmp_path, ("first", "second"), "thin = { first = 0.6, second = 0.5 }")
-    nodes = [helper.make_node("Flatten", ["x"], ["f"]), helper.make_node("Gemm", ["f", "w"], ["y"])]
-    ends = [helper.make_tensor_value_info(name, 1, shape) for name, shape in (("x", [1, 1, 8, 8]), ("y", [1, 3]))]
-    weights = numpy_helper.from_array(np.random.default_rng(0).normal(size=(64, 3)).astype(np.float32), "w")
-    graph = helper.make_graph(nodes, "dense", ends[:1], ends[1:], [weights])
-    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)]), tmp_path / "second.onnx")
+    nodes = [helper.make_node("Flatten", ["image"], ["f"]), helper.make_node("Gemm", ["f", "w"], ["y"])]
+    weights = np.random.default_rng(0).normal(size=(64, 3)).astype(np.float32)
+    onnx.save(model(nodes, {"w": weights}, (1, 8, 8), {"y": (3,)}), tmp_path / "second.onnx")
     outcome = graft(Settings.load(path), load_frames).outcome
     assert not outcome.chosen.thinned
     assert outcome.message.endswith("nothing thinned: no channels of second can go")
