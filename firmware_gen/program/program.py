@@ -8,7 +8,7 @@ its task is asked for.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from multigraft.bundle.bundle import Bundle
@@ -173,7 +173,7 @@ def _join(model: Model, manifest: Manifest | None, name: str) -> Program:
         segments = [s for s in manifest.segments if s.name in needed]
         parts = [(s.signature, s.inputs, s.outputs) for s in segments]
         order = [e.policy.segment for e in early]
-        owners = [order.index(s.name) if s.name in order else -1 for s in segments]
+        owners = {s.signature: order.index(s.name) for s in segments if s.name in order}
         wanted = [
             Task(t.name, (*t.outputs, *(e.logits for e in early if e.task == number)), t.joined)
             for number, t in enumerate(manifest.tasks)
@@ -188,8 +188,8 @@ def _join(model: Model, manifest: Manifest | None, name: str) -> Program:
         tasks = [Task(_short(known.get(o, o)), (o,)) for o in graph.outputs]
         if len(tasks) == 1:
             tasks = [Task("main", tasks[0].outputs)]
-        nodes = [_node(op, tensors) for op in graph.ops]
-        return _program(name, [tensors[n] for n in graph.inputs], _distinct(tasks), nodes, tensors, variables)
+        steps = [Step(_node(op, tensors), 0) for op in graph.ops]
+        return _program(name, [tensors[n] for n in graph.inputs], _distinct(tasks), steps, tensors, variables)
     if not model.signatures:
         raise InputError("the model has several subgraphs and no signature", "give a bundle or a single network")
     arguments = [(s.name, {a: a for a in s.inputs}, {a: a for a in s.outputs}) for s in model.signatures]
@@ -197,7 +197,7 @@ def _join(model: Model, manifest: Manifest | None, name: str) -> Program:
     read = {n for _, ins, _ in arguments for n in ins}
     given = list(dict.fromkeys(n for _, ins, _ in arguments for n in ins if n not in written))
     answers = [Task(part, tuple(n for n in outs if n not in read)) for part, _, outs in arguments if set(outs) - read]
-    return _assemble(model, arguments, answers, given, name)
+    return _assemble(model, arguments, answers, given, name, {})
 
 
 def _assemble(
@@ -206,14 +206,14 @@ def _assemble(
     tasks: list[Task],
     given: list[str],
     name: str,
-    owners: Sequence[int] = (),
+    owners: Mapping[str, int],
 ) -> Program:
+    """The program of ``parts``; ``owners`` has the exits that some of them, by signature, are computed for."""
     signatures = {s.name: s for s in model.signatures}
     tensors: dict[str, Tensor] = {}
-    nodes: list[Node] = []
-    exits: list[int] = []
+    steps: list[Step] = []
     variables: dict[str, Array] = {}
-    for number, (part, inputs, outputs) in enumerate(parts):
+    for part, inputs, outputs in parts:
         if part not in signatures:
             raise InputError(f"the model has no signature {part!r}", "build the bundle again")
         signature = signatures[part]
@@ -227,12 +227,11 @@ def _assemble(
         crossing |= {signature.outputs[a]: t for a, t in outputs.items()}
         crossing |= {n: n for op in graph.ops if op.name == "VAR_HANDLE" for n in op.outputs}
         crossing |= {n: n for n in initial_values}
-        nodes += _renamed(graph, part, crossing, tensors)
-        exits += [owners[number] if owners else -1] * (len(nodes) - len(exits))
+        steps += [Step(node, 0, owners.get(part, -1)) for node in _renamed(graph, part, crossing, tensors)]
     missing = [n for n in given if n not in tensors]
     if missing:
         raise InputError(f"input {missing[0]!r} is read by no segment", "build the bundle again")
-    return _program(name, [tensors[n] for n in given], tasks, nodes, tensors, variables, exits)
+    return _program(name, [tensors[n] for n in given], tasks, steps, tensors, variables)
 
 
 def _early_exits(manifest: Manifest) -> list[EarlyExit]:
@@ -295,13 +294,14 @@ def _program(
     name: str,
     inputs: list[Tensor],
     tasks: list[Task],
-    nodes: list[Node],
+    found: list[Step],
     tensors: dict[str, Tensor],
     variables: dict[str, Array],
-    exits: Sequence[int] = (),
 ) -> Program:
+    """The program of steps whose tasks are still to be told."""
     if len(tasks) > MOST_TASKS:
         raise InputError(f"the model has {len(tasks)} tasks and one image takes {MOST_TASKS}", "split the bundle")
+    nodes = [step.node for step in found]
     _check_order(inputs, tasks, nodes, variables)
     needed = {t.name: 0 for t in tensors.values()}
     for node in nodes:
@@ -313,15 +313,15 @@ def _program(
         for output in task.outputs:
             needed[output] |= 1 << bit
     steps = []
-    for node, found in zip(reversed(nodes), reversed(exits or [-1] * len(nodes)), strict=True):
+    for step in reversed(found):
         mask = 0
-        for result in node.outputs:
+        for result in step.node.outputs:
             mask |= needed[result.name]
-        for source in node.inputs:
+        for source in step.node.inputs:
             if source is not None:
                 needed[source.name] |= mask
         if mask:
-            steps.append(Step(node, mask, found))
+            steps.append(replace(step, tasks=mask))
     return Program(name, tuple(inputs), tuple(tasks), tuple(reversed(steps)), tensors, variables)
 
 
