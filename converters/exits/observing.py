@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import onnx
 
 from multigraft.bundle.manifest import Task
 from multigraft.converters.conversion.boundary_tensors import OnnxRunner
@@ -21,7 +20,7 @@ from multigraft.converters.exits.planning import Candidate
 from multigraft.converters.job.over_frames import over_frames
 from multigraft.converters.job.progress import Report
 from multigraft.converters.network.frames import Frames
-from multigraft.converters.network.leading_nodes import leading_nodes
+from multigraft.converters.network.leading_nodes import part_of
 from multigraft.converters.network.multitask import MultiTaskModel
 from multigraft.tensors.preparation import Preparation, prepare_frames
 
@@ -44,7 +43,7 @@ def observe(
     source, preparation = _input_of(multitask, task)
     logits_name = places.logits_of(task)
     names = [logits_name, *(place.tensor for place in chosen)]
-    model = _part_of(multitask.model, source, names)
+    model = part_of(multitask.model, source, names)
     options = [(place, grid) for place in chosen for grid in grids_of(place.shape)]
 
     def worker() -> _Pooling:
@@ -61,24 +60,6 @@ def observe(
             report(f"exits of {task.name}: looked at {number:,} of {len(frames):,} frames")
     pairs = zip(options, rows, strict=True)
     return [Candidate(place, grid, as_stored(np.stack(row))) for (place, grid), row in pairs], np.stack(logits)
-
-
-def _part_of(model: onnx.ModelProto, source: str, names: Sequence[str]) -> onnx.ModelProto:
-    """What these tensors are computed by, from one input: other networks of the graph have inputs of their own."""
-    nodes = leading_nodes(model.graph.node, names)
-    read = {name for node in nodes for name in node.input}
-    part = onnx.ModelProto()
-    part.CopyFrom(model)
-    graph = part.graph
-    for kept, those in (
-        (graph.node, nodes),
-        (graph.input, [i for i in model.graph.input if i.name == source]),
-        (graph.initializer, [i for i in model.graph.initializer if i.name in read]),
-        (graph.output, [onnx.ValueInfoProto(name=name) for name in names]),
-    ):
-        del kept[:]
-        kept.extend(those)
-    return part
 
 
 class _Pooling:

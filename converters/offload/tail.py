@@ -11,7 +11,7 @@ from onnx import TensorProto, helper
 
 from multigraft.bundle.bundle import Bundle
 from multigraft.bundle.manifest import Manifest
-from multigraft.converters.network.leading_nodes import leading_nodes
+from multigraft.converters.network.leading_nodes import leading_nodes, part_of
 from multigraft.converters.network.multitask import MultiTaskModel
 from multigraft.converters.network.network import model_of, session_of
 from multigraft.converters.offload.decoding import FEWEST_OPSET, Wire, decoding_model
@@ -139,18 +139,8 @@ def _matched(
             f"the network has no tensor {missing[0]}",
             "give the network that the bundle was built of (multigraft graft)",
         )
-    tapped = onnx.ModelProto()
-    tapped.CopyFrom(model)
-    del tapped.graph.output[:]
     wanted = list(dict.fromkeys(theirs for _, theirs in pairs if theirs != source))
-    tapped.graph.output.extend(onnx.ValueInfoProto(name=name) for name in wanted)
-    # Of several tasks' inputs, those of others play no part.
-    kept = [i for i in tapped.graph.input if i.name == source]
-    nodes = leading_nodes(model.graph.node, wanted)
-    del tapped.graph.input[:], tapped.graph.node[:]
-    tapped.graph.input.extend(kept)
-    tapped.graph.node.extend(nodes)
-    session = session_of(tapped, "of the server")
+    session = session_of(part_of(model, source, wanted), "of the server")
     expected = next(d for d in session.get_inputs() if d.name == source).shape
     best: tuple[float, dict[str, Axes], dict[str, float]] = (-2.0, {}, {})
     for order in input_axes(bundle, ours):
