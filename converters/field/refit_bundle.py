@@ -83,26 +83,28 @@ def make_refit_bundle(
     ).bundle
     places = _places(converted.model, marked)
     axes = _axes(converted, model)
+    by_target = {j.target: j for j in joins}
+    kept = {t.network.name: dict(t.kept) for t in thinnings}
     grafts = []
-    for name, order in orders.items():
+    for task, order in orders.items():
         stages = tuple(stage for stage in order.stages if all(k in places for k in _keys(stage, marked)))
         if lost := [stage.layer for stage in order.stages if stage not in stages]:
             if not stages:
-                raise ConversionError(f"no weight of {name} is to be found after conversion", "share elsewhere")
-            report(f"{name}: {len(lost)} layers cannot be refitted on the device, the first is {lost[0]}")
-        target = by_name[name]
+                raise ConversionError(f"no weight of {task} is to be found after conversion", "share elsewhere")
+            report(f"{task}: {len(lost)} layers cannot be refitted on the device, the first is {lost[0]}")
+        target, join = by_name[task], by_target.get(task)
         grafts.append(
             PlannedGraft(
-                name,
-                *_whereabouts(target, joins),
+                task,
+                *_whereabouts(target, join),
                 target.kind,
                 target.outputs,
                 tuple(NOW + o for o in target.outputs),
                 stages,
                 {t: axes[t] for t in _taps(order, target)},
-                next((j.cka for j in joins if j.target == name), None),
-                (tolerances or {}).get(name),
-                next((dict(t.kept) for t in thinnings if t.network is target), {}),
+                None if join is None else join.cka,
+                (tolerances or {}).get(task),
+                kept.get(task, {}),
             )
         )
     plan = RefitPlan(tuple(grafts), {n.name: n.source_sha256 for n in networks})
@@ -112,12 +114,11 @@ def make_refit_bundle(
     return RefitBundle(Bundle.create(converted.manifest, contents))
 
 
-def _whereabouts(target: Network, joins: Sequence[Join]) -> tuple[str, str, str, str, str]:
+def _whereabouts(target: Network, join: Join | None) -> tuple[str, str, str, str, str]:
     """Donor, its point, the target's, method and relation."""
-    for join in joins:
-        if join.target == target.name:
-            return join.donor, join.donor_point.name, join.target_point.name, join.method, join.relation
-    return target.name, target.input, target.input, THINNED, "relative"
+    if join is None:
+        return target.name, target.input, target.input, THINNED, "relative"
+    return join.donor, join.donor_point.name, join.target_point.name, join.method, join.relation
 
 
 def _is_solved(key: str, order: LayerOrder) -> bool:

@@ -7,7 +7,6 @@ from pathlib import Path
 
 from multigraft.cli.calibrate.fleet_options import SHOWN, add_fleet_arguments, run_fleet, tell_counted, write_aside
 from multigraft.cli.shared.json_text import json_text
-from multigraft.errors import UsageError
 
 _LONGEST_NAME = 150
 """Letters; file systems take 255 bytes."""
@@ -69,8 +68,6 @@ def _combine_fleet(options: argparse.Namespace) -> int:
     from multigraft.statistics.combining import told_apart
 
     by = parse_by(options.by)
-    if by and not urls.is_url(options.output) and Path(options.output).is_file():
-        raise UsageError(f"{options.output} is a file, and --by writes a folder of files", "give a folder")
     gathering = run_fleet(options, options.output, by)
     counted, apart, frames, written, networks = gathering.counted, [], 0, [], []
     with gathering.store:

@@ -8,7 +8,7 @@ import io
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from multigraft.errors import UsageError
+from multigraft.cli.shared.settings_options import check_folder, check_output
 
 if TYPE_CHECKING:
     from multigraft.converters.fleet.gathering import Counted, Gathering
@@ -34,6 +34,7 @@ def run_fleet(options: argparse.Namespace, output: str, by: tuple[str, ...] = ()
     """Find the files that are named, choose those that count and add them up; an interrupted run goes on.
 
     Raises:
+        UsageError: The output cannot be written.
         MultigraftError: As :func:`multigraft.converters.fleet.gathering.gather`.
     """
     from multigraft.converters import urls
@@ -42,8 +43,8 @@ def run_fleet(options: argparse.Namespace, output: str, by: tuple[str, ...] = ()
     from multigraft.converters.fleet.run_store import store_of
     from multigraft.converters.job.progress import terminal_report
 
-    if not urls.is_url(output) and not Path(output).absolute().parent.is_dir():
-        raise UsageError(f"the folder of {output} does not exist", "make it, or give another output")
+    if not urls.is_url(output):
+        (check_folder if by else check_output)(Path(output))
     engine = engine_of(options.on)
     wanted = Wanted(tuple(options.files), tuple(options.exclude), by, output)
     with terminal_report() as report:
