@@ -15,13 +15,9 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
+from tests.runtime.service.served import free_port
+
 BUCKET = "fleet"
-
-
-def free_port() -> int:
-    with socket.socket() as held:
-        held.bind(("127.0.0.1", 0))
-        return int(held.getsockname()[1])
 
 
 def environment(port: int) -> dict[str, str]:

@@ -16,6 +16,7 @@ from multigraft.converters import urls
 from multigraft.converters.fleet.engines import engine_of, in_process
 from multigraft.converters.fleet.gathering import Gathering, Wanted, gather
 from multigraft.converters.fleet.parts import Job, Part, Rules, batched
+from multigraft.converters.job.progress import silent
 from multigraft.converters.urls import UnreachableError
 from multigraft.errors import InputError, UsageError
 from multigraft.statistics import statistics_file
@@ -25,10 +26,6 @@ from tests.converters.fleet.fleet_files import BROKEN, content, site, with_manif
 
 SITES = range(24)
 NO_FLEET = "fleet: takes multigraft[fleet] and moto[server,s3]"
-
-
-def silent(line: str) -> None:
-    pass
 
 
 @pytest.fixture
