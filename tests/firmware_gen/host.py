@@ -58,9 +58,9 @@ def gcc(folder: Path, program: Path, *arguments: str) -> Path:
     return program
 
 
-def compile_host(project: Project, folder: Path, *flags: str) -> Path:
-    """The project and a main that reads masks and inputs from stdin, compiled for this machine."""
-    for name, text in {**project.files, "main.c": MAIN}.items():
+def compile_host(project: Project, folder: Path, *flags: str, main: str = MAIN) -> Path:
+    """The project and a main, or else one that reads masks and inputs from stdin, compiled for this machine."""
+    for name, text in {**project.files, "main.c": main}.items():
         (folder / name).write_text(text)
     return gcc(folder, folder / "program", *WARNINGS, *(flags or ("-O1",)), "model.c", "main.c")
 

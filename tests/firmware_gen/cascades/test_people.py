@@ -151,9 +151,7 @@ def test_the_planned_arena_gives_the_same_and_is_no_sum_of_its_networks(bundle: 
 
 def steps_run(project: Project, folder: Path, seen: list[Picture]) -> list[list[int]]:
     """How often each step ran, for each frame."""
-    for name, text in {**project.files, "main.c": COUNTER}.items():
-        (folder / name).write_text(text)
-    program = gcc(folder, folder / "counter", *WARNINGS, "-O1", "-DMODEL_PROFILE", "model.c", "main.c")
+    program = compile_host(project, folder, "-O1", "-DMODEL_PROFILE", main=COUNTER)
     data = b"".join(f.tobytes() for f in seen)
     done = subprocess.run([str(program)], input=data, capture_output=True, check=True)
     steps: list[list[int]] = np.frombuffer(done.stdout, np.uint32).reshape(len(seen), -1).tolist()

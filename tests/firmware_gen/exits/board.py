@@ -27,6 +27,7 @@ from multigraft.firmware_gen.boards.qemu import EmulatedBoard
 from multigraft.firmware_gen.kernels.c_text import array as c_array
 from multigraft.firmware_gen.project.folder import build_folder, write_folder
 from multigraft.runtime import Engine
+from multigraft.runtime.answers import Classification
 from multigraft.tensors.arrays import Array
 from tests.firmware_gen.cascades.people import reference_engine
 from tests.firmware_gen.exits.bundles import build, frames, stored
@@ -82,11 +83,15 @@ def on_board(bundle: Bundle, board_name: str, some: Sequence[Any], folder: Path)
 def in_engine(engine: Engine, some: Sequence[Any]) -> list[Way]:
     """The same of an engine."""
     tasks = sorted({gate.task for gate in engine.gates.values()})
-    ways = []
+    ways: list[Way] = []
     for frame in some:
         result = engine.run(frame)
-        exits = result.exits or {}
-        ways.append(tuple((t, exits.get(t), result.answers[t].index) for t in tasks))  # type: ignore[union-attr]
+        way: list[tuple[str, str | None, int]] = []
+        for task in tasks:
+            answer = result.answers[task]
+            assert isinstance(answer, Classification)
+            way.append((task, (result.exits or {}).get(task), answer.index))
+        ways.append(tuple(way))
     return ways
 
 

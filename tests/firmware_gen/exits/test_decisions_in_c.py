@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -53,6 +54,20 @@ int main(void)
 """
 
 
+def decided(folder: Path, flags: Sequence[str], decisions: Sequence[tuple[str, bytes]], data: list[bytes]) -> str:
+    """What C decides, a digit for each number of a decision with its logits; decisions are C and its tables."""
+    tables = "".join(c_array(f"tables_{k}", table) for k, (_, table) in enumerate(decisions))
+    calls = [call.format(logits="logits", tables=f"tables_{k}") for k, (call, _) in enumerate(decisions)]
+    cases = "\n".join(f"    case {number}: return {call};" for number, call in enumerate(calls))
+    (folder / "mg_common.h").write_text(library("common.h"))
+    (folder / "mg_exit.h").write_text(library("exit.h"))
+    (folder / "main.c").write_text(MAIN.format(tables=tables, cases=cases))
+    program = gcc(folder, folder / "program", *WARNINGS, *flags, "main.c")
+    done = subprocess.run([program], input=b"".join(data), capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr.decode()[:2000]
+    return done.stdout.decode()
+
+
 def rows_of(classes: int, random: np.random.Generator) -> Array:
     """Logits of every kind: noise, ties, one far above, all but two at the bottom, extremes."""
     rows = random.integers(-128, 128, (ROWS, classes))
@@ -71,7 +86,7 @@ def rows_of(classes: int, random: np.random.Generator) -> Array:
 def test_c_decides_as_python_does(tmp_path: Path, flags: tuple[str, ...]) -> None:
     """Thresholds lie on surenesses that occur, where one unit in the last place would decide otherwise."""
     random = np.random.default_rng(3)
-    texts, cases, data, wanted = [], [], [], []
+    decisions, data, wanted = [], [], []
     for number, (rule, scale, classes, dtype) in enumerate(
         itertools.product(RULES, SCALES, (2, 10, 100), ("int8", "uint8"))
     ):
@@ -80,27 +95,19 @@ def test_c_decides_as_python_does(tmp_path: Path, flags: tuple[str, ...]) -> Non
         sureness = make_sureness(spec, held, rule, 0.9)
         held[0] = rows[random.integers(ROWS)]
         policy = Exit("exit_a", "logits", rule, 0.9, as_threshold(sureness(), rule), PROMISE)
-        call, tables = decision_of(policy, spec)
-        texts.append(c_array(f"tables_{number}", tables))
-        cases.append(f"    case {number}: return {call.format(logits='logits', tables=f'tables_{number}')};")
+        decisions.append(decision_of(policy, spec))
         decide = make_decision(policy, spec, held)
         for row in rows:
             held[0] = row
             data.append(np.array([number, classes], np.uint32).tobytes() + row.tobytes())
             wanted.append("01"[decide()])
-    (tmp_path / "mg_common.h").write_text(library("common.h"))
-    (tmp_path / "mg_exit.h").write_text(library("exit.h"))
-    (tmp_path / "main.c").write_text(MAIN.format(tables="".join(texts), cases="\n".join(cases)))
-    program = gcc(tmp_path, tmp_path / "program", *WARNINGS, *flags, "main.c")
-    done = subprocess.run([program], input=b"".join(data), capture_output=True, check=False)
-    assert done.returncode == 0, done.stderr.decode()[:2000]
-    assert done.stdout.decode() == "".join(wanted)
+    assert decided(tmp_path, flags, decisions, data) == "".join(wanted)
     assert 0.1 < wanted.count("1") / len(wanted) < 0.9
 
 
 def test_every_pair_of_logits(tmp_path: Path) -> None:
     """Two classes: all 65,536 values there are, at thresholds between which they change sides."""
-    texts, cases, data, wanted = [], [], [], []
+    decisions, data, wanted = [], [], []
     pairs = np.stack(np.meshgrid(np.arange(-128, 128), np.arange(-128, 128)), axis=-1).reshape(-1, 2).astype(np.int8)
     spec, held = TensorSpec("logits", (1, 2), "int8", 0.05, 3), np.empty((1, 2), np.int8)
     for number, (rule, distance) in enumerate(itertools.product(RULES, (0, 40, 120))):
@@ -108,9 +115,7 @@ def test_every_pair_of_logits(tmp_path: Path) -> None:
         policy = Exit(
             "exit_a", "logits", rule, 1.0, as_threshold(make_sureness(spec, held, rule, 1.0)(), rule), PROMISE
         )
-        call, tables = decision_of(policy, spec)
-        texts.append(c_array(f"tables_{number}", tables))
-        cases.append(f"    case {number}: return {call.format(logits='logits', tables=f'tables_{number}')};")
+        decisions.append(decision_of(policy, spec))
         decide = make_decision(policy, spec, held)
         known = {}
         for far in range(256):
@@ -120,9 +125,4 @@ def test_every_pair_of_logits(tmp_path: Path) -> None:
         head = np.array([number, 2], np.uint32).tobytes()
         data += [head + pair.tobytes() for pair in pairs]
         wanted += ["01"[known[abs(int(a) - int(b))]] for a, b in pairs]
-    (tmp_path / "mg_common.h").write_text(library("common.h"))
-    (tmp_path / "mg_exit.h").write_text(library("exit.h"))
-    (tmp_path / "main.c").write_text(MAIN.format(tables="".join(texts), cases="\n".join(cases)))
-    program = gcc(tmp_path, tmp_path / "program", *WARNINGS, "-O2", "main.c")
-    done = subprocess.run([program], input=b"".join(data), capture_output=True, check=False)
-    assert done.stdout.decode() == "".join(wanted)
+    assert decided(tmp_path, ["-O2"], decisions, data) == "".join(wanted)

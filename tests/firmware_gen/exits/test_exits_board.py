@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from multigraft.bundle.bundle import Bundle
 from multigraft.cli.main import main
 from multigraft.devices.target.serial_link import SerialLink
 from multigraft.devices.target.target import Target
@@ -25,15 +24,14 @@ FRAMES = 100
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Bundle, ProjectFolder]:
-    """The bundle and its built project."""
+def made(tmp_path_factory: pytest.TempPathFactory) -> ProjectFolder:
+    """A bundle's built project."""
     pytest.importorskip("serial")
     path = tmp_path_factory.mktemp("exits")
-    bundle = build(audited=0.1, max_disagreement=0.5)
-    bundle.write(path / "home.graft")
+    build(audited=0.1, max_disagreement=0.5).write(path / "home.graft")
     assert main(["firmware", str(path / "home.graft"), "--board", "mps2-an386", "-o", str(path / "fw")]) == 0
     build_folder(path / "fw")
-    return bundle, ProjectFolder.open(path / "fw")
+    return ProjectFolder.open(path / "fw")
 
 
 @needs_tools
@@ -49,11 +47,9 @@ def test_the_board_takes_the_exits_of_the_engine(tmp_path: Path) -> None:
 
 
 @needs_tools
-def test_golden_cases_go_both_ways_and_are_counted(
-    made: tuple[Bundle, ProjectFolder], capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_golden_cases_go_both_ways_and_are_counted(made: ProjectFolder, capsys: pytest.CaptureFixture[str]) -> None:
     """`verify` says how many left by which exit, `report --qemu` what it costs to leave and to stay."""
-    folder = made[1].path
+    folder = made.path
     assert main(["firmware", "verify", str(folder), "--qemu", "--timeout", str(EMULATED_S)]) == 0
     said = re.fullmatch(
         r"mps2-an386 in QEMU: 8 golden cases equal bit for bit; (\d) left by exit_garment_1, (\d) left by "
@@ -77,11 +73,10 @@ def test_golden_cases_go_both_ways_and_are_counted(
 
 @needs_tools
 def test_the_monitor_says_which_exit_answered_and_how_often(
-    made: tuple[Bundle, ProjectFolder], capsys: pytest.CaptureFixture[str]
+    made: ProjectFolder, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A board streams what its input holds; here that is zero, with which some exit is taken unless it is audited."""
-    _, folder = made
-    with EmulatedBoard(folder.board, folder.image()) as emulated:
+    with EmulatedBoard(made.board, made.image()) as emulated:
         emulated.resume()
         command = ["monitor", "--port", emulated.port, "--count", "3", "--timeout", str(EMULATED_S)]
         assert main(command) == 0

@@ -19,7 +19,7 @@ from multigraft.runtime.answers import Classification
 from tests.firmware_gen.cascades.people import reference_engine
 from tests.firmware_gen.exits.board import counts
 from tests.firmware_gen.exits.bundles import Picture, build, frames, stored
-from tests.firmware_gen.host import SANITIZERS, WARNINGS, compile_host, evaluate, gcc, run_host
+from tests.firmware_gen.host import SANITIZERS, compile_host, evaluate, run_host
 
 TELLING = r"""
 #include <stdio.h>
@@ -86,9 +86,7 @@ def test_audits_are_those_of_the_engine(kind: PromiseKind, allowed: float, tmp_p
     """Frame by frame: what was counted, what is in doubt, and behind which frame an exit closed."""
     bundle = build(audited=0.2, kind=kind, max_disagreement=allowed)
     project, some, engine = generate(bundle, core=M3), frames(300), reference_engine(bundle)
-    for name, text in {**project.files, "main.c": TELLING}.items():
-        (tmp_path / name).write_text(text)
-    program = gcc(tmp_path, tmp_path / "program", *WARNINGS, "-O1", *SANITIZERS, "-DMODEL_PROFILE", "model.c", "main.c")
+    program = compile_host(project, tmp_path, "-O1", *SANITIZERS, "-DMODEL_PROFILE", main=TELLING)
     # Some frames are asked of one task alone.
     masks = [(3, 1, 3, 2)[n % 4] for n in range(len(some))]
     data = b"".join(m.to_bytes(4, "little") + row.tobytes() for m, row in zip(masks, stored(bundle, some), strict=True))
@@ -114,9 +112,7 @@ def test_an_early_answer_leaves_out_what_it_does_not_need(tmp_path: Path) -> Non
     bundle = build()
     project, some = generate(bundle, core=M3), frames(80)
     said = run_host(compile_host(project, tmp_path), project, [stored(bundle, some)])
-    for name, text in {**project.files, "main.c": TELLING}.items():
-        (tmp_path / name).write_text(text)
-    program = gcc(tmp_path, tmp_path / "telling", *WARNINGS, "-O1", "-DMODEL_PROFILE", "model.c", "main.c")
+    program = compile_host(project, tmp_path, "-O1", "-DMODEL_PROFILE", main=TELLING)
     data = b"".join((3).to_bytes(4, "little") + row.tobytes() for row in stored(bundle, some))
     lines = subprocess.run([program], input=data, capture_output=True, check=True).stdout.decode().splitlines()
     ran: dict[tuple[int, int], set[int]] = {}
@@ -149,6 +145,6 @@ def test_bundles_without_their_exits(tmp_path: Path) -> None:
     rows = stored(bundle, frames(5))
     said, whole = run_host(compile_host(project, tmp_path), project, [rows]), reference_engine(bundle)
     for case, row in enumerate(rows):
-        for name, array in whole.compute({"image": row}, ["garment", "digit"]).items():
-            if name in said:
-                np.testing.assert_array_equal(said[name][case], array)
+        answers = whole.compute({"image": row}, ["garment", "digit"])
+        for name, array in said.items():
+            np.testing.assert_array_equal(array[case], answers[name])
