@@ -6,6 +6,7 @@ output as there are rows (Saunders, Gammerman and Vovk, ICML 1998). The rows are
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Self
 
@@ -47,16 +48,23 @@ class FewRows:
 
     def solve(self, prior: Float64Array, strength: float) -> tuple[Float64Array, Float64Array]:
         """Weights (groups, inputs, outputs) and intercept (groups, outputs) for one relative strength."""
+        return next(self.solutions(prior, (strength,)))
+
+    def solutions(self, prior: Float64Array, strengths: Iterable[float]) -> Iterator[tuple[Float64Array, Float64Array]]:
+        """What :meth:`solve` gives for each strength; what does not depend on it is computed once."""
         x, y = self.x, self.y
         if self.has_intercept:
             x, y = x - x.mean(1, keepdims=True), y - y.mean(1, keepdims=True)
         rows, inputs = x.shape[1:]
-        pull = strength * (x**2).sum((1, 2)) / inputs + 1e-9 * rows
         turned = x.transpose(0, 2, 1)
-        weight = prior + turned @ np.linalg.solve(x @ turned + pull[:, None, None] * np.eye(rows), y - x @ prior)
-        if not self.has_intercept:
-            return weight, np.zeros((len(y), y.shape[2]))
-        return weight, self.y.mean(1) - np.einsum("gi,gio->go", self.x.mean(1), weight)
+        power, products, lacking = (x**2).sum((1, 2)), x @ turned, y - x @ prior
+        for strength in strengths:
+            pull = strength * power / inputs + 1e-9 * rows
+            weight = prior + turned @ np.linalg.solve(products + pull[:, None, None] * np.eye(rows), lacking)
+            if self.has_intercept:
+                yield weight, self.y.mean(1) - np.einsum("gi,gio->go", self.x.mean(1), weight)
+            else:
+                yield weight, np.zeros((len(y), y.shape[2]))
 
     def error(self, weight: Float64Array, intercept: Float64Array) -> float:
         """Sum of squared errors of the fit on these rows."""

@@ -8,6 +8,7 @@ error on rows that were held out of the fit.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Self, TypeVar
 
@@ -80,16 +81,20 @@ class RidgeSums:
 
     def solve(self, prior: Float64Array, strength: float) -> tuple[Float64Array, Float64Array]:
         """Weights (groups, inputs, outputs) and intercept (groups, outputs) for one relative strength."""
+        return next(self.solutions(prior, (strength,)))
+
+    def solutions(self, prior: Float64Array, strengths: Iterable[float]) -> Iterator[tuple[Float64Array, Float64Array]]:
+        """What :meth:`solve` gives for each strength; what does not depend on it is computed once."""
         xx, xy = self._centred()
         inputs = xx.shape[1]
-        pull = strength * np.trace(xx, axis1=1, axis2=2) / inputs + 1e-9 * self.rows
-        eye = np.eye(inputs)
-        delta = np.linalg.solve(xx + pull[:, None, None] * eye, xy - xx @ prior)
-        weight = prior + delta
-        if not self.has_intercept:
-            return weight, np.zeros_like(self.y)
-        intercept = (self.y - np.einsum("gi,gio->go", self.x, weight)) / self.rows
-        return weight, intercept
+        power, lacking = np.trace(xx, axis1=1, axis2=2), xy - xx @ prior
+        for strength in strengths:
+            pull = strength * power / inputs + 1e-9 * self.rows
+            weight = prior + np.linalg.solve(xx + pull[:, None, None] * np.eye(inputs), lacking)
+            if self.has_intercept:
+                yield weight, (self.y - np.einsum("gi,gio->go", self.x, weight)) / self.rows
+            else:
+                yield weight, np.zeros_like(self.y)
 
     def spread(self, weight: Float64Array) -> tuple[Float64Array, Float64Array]:
         """Standard deviation (groups, outputs) over the rows: of what these weights predict, and of the targets."""
@@ -138,7 +143,8 @@ class Solution:
 
 def fit(train: Sums, held_out: Sums, prior: Float64Array) -> tuple[Float64Array, Float64Array, float]:
     """Choose the strength on ``held_out``, then solve on all rows; returns weight, intercept and the strength."""
-    errors = {s: held_out.error(*train.solve(prior, s)) for s in STRENGTHS}
+    solutions = zip(STRENGTHS, train.solutions(prior, STRENGTHS), strict=True)
+    errors = {strength: held_out.error(*solution) for strength, solution in solutions}
     best = min(errors, key=errors.__getitem__)
     weight, intercept = (train + held_out).solve(prior, best)
     return weight, intercept, best
