@@ -91,7 +91,6 @@ def _thinnings(settings: Settings, grafted: Grafted, report: Report) -> tuple[Fi
     """The networks that stand alone and whose share is a number, each with the channels that its frames say."""
     grafts, seed = grafted.outcome.chosen.grafts, settings.graft.seed
     tied = {*grafts, *(g.join.donor for g in grafts.values())}
-    macs = 0.0 if settings.budget.prefer == "weights" else 1.0
     probed_macs = EFFORTS[settings.graft.effort].probed_macs
     made = []
     for network in grafted.networks:
@@ -103,7 +102,7 @@ def _thinnings(settings: Settings, grafted: Grafted, report: Report) -> tuple[Fi
             report(f"note: {network.name} is not thinned on the device: {why}")
             continue
         found = survey(network, grafted.evidence[network.name].fit, seed, report, probed_macs=probed_macs)
-        chosen = found.chosen(allot(found, share, macs))
+        chosen = found.chosen(allot(found, share, grafted.outcome.limits.macs_in_cost))
         kept = {
             first_tensor(network, group): tuple(some.tolist())
             for group, some in zip(found.groups, chosen, strict=True)

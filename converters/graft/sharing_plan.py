@@ -149,6 +149,11 @@ class Limits:
         """The agreement that a task has to show."""
         return self.least_agreements.get(task, self.min_agreement)
 
+    @property
+    def macs_in_cost(self) -> float:
+        """How much of what channels cost are multiply-accumulates, 0..1; the rest are weights."""
+        return 0.0 if self.prefer == "weights" else 1.0
+
     def keeps(self, task: str, agreement: Agreement | None) -> bool:
         """Whether a task shows what it has to."""
         return agreement is not None and agreement.lower_bound >= self.least(task)

@@ -96,7 +96,7 @@ class ThinningSearch:
         outputs = [len(self._networks[task].outputs) for task in tree.tasks]
         found = self._steps.survey(joined, frames, outputs)
         self._report.done(stage)
-        macs = 0.0 if self._limits.prefer == "weights" else 1.0
+        macs = self._limits.macs_in_cost
 
         def made(widths: Sequence[int], how_far: str) -> ThinnedTree | None:
             self._report(f"thin {label} {how_far}")
