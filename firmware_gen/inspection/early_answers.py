@@ -50,8 +50,8 @@ class EarlyAnswers:
             looked_at = is_audited(one)
             if one.is_sure(values[found.logits]):
                 (audited if looked_at else left)[found.task] = one
-        for task, one in audited.items():
-            one.audit.add(bool(values[one.found.logits].argmax() == values[self._whole(task)].argmax()))
+        for one in audited.values():
+            one.audit.add(bool(values[one.found.logits].argmax() == values[one.found.whole].argmax()))
         for one in self._exits:
             taken = left.get(one.found.task) or audited.get(one.found.task)
             is_marginal = one.found.policy.promise.kind == "marginal"
@@ -63,9 +63,6 @@ class EarlyAnswers:
             values[one.found.said] = np.array([gone.found.number if gone else 0], np.int32)
             if gone and one.found.whole not in staying:
                 values[one.found.whole] = np.zeros_like(values[one.found.whole])
-
-    def _whole(self, task: int) -> str:
-        return self._program.tasks[task].outputs[0]
 
 
 class _Exit:

@@ -6,9 +6,9 @@ stream, r4, r6, r8 sums of even channels, r5, r7, r9 of odd ones; r2, r3 and r10
 0 column, 4 out, 8 second, 12 end of the stream, 16 third, 20 end of the column, 24 where a turn of channels enters,
 28 where it enters the unrolled loop, 32 where that goes on.
 
-``mg_block_one_*(column, stream, pairs, out, unused, blocks)`` computes ``4 * blocks`` channels of one pixel. Registers:
+``mg_block_one_*(column, stream, pairs, out, blocks)`` computes ``4 * blocks`` channels of one pixel. Registers:
 r0 column, r1 stream, r4-r7 sums; r2, r3, r12 are temporary. Stack: 0 column, 4 its end, 8 where to enter the unrolled
-loop, 12 output, 20 blocks left.
+loop, 12 output, 16 blocks left.
 """
 
 from __future__ import annotations
@@ -120,13 +120,12 @@ def one_pixel_function(name: str, variant: str) -> str:
     )
     lines = [
         "push {r4-r11, lr}",
-        "sub sp, #28",
+        "sub sp, #20",
         "str r0, [sp]",
         "add r12, r0, r2, lsl #2",
         "str r12, [sp, #4]",
-        "ldrd r4, r5, [sp, #64]",
-        "str r3, [sp, #12]",
-        "strd r4, r5, [sp, #16]",
+        "ldr r4, [sp, #56]",
+        "strd r3, r4, [sp, #12]",
         # The first turn of the loop does what is left over; a pair takes 32 bytes of code.
         f"movs r4, #{_ONE_UNROLLED}",
         "subs r2, #1",
@@ -155,12 +154,12 @@ def one_pixel_function(name: str, variant: str) -> str:
         "ldr r2, [sp, #12]",
         *(f"strb r{4 + i}, [r2], #1" for i in range(4)),
         "str r2, [sp, #12]",
-        "ldr r2, [sp, #20]",
+        "ldr r2, [sp, #16]",
         "ldr r0, [sp]",
         "subs r2, #1",
-        "str r2, [sp, #20]",
+        "str r2, [sp, #16]",
         "bne.w 1b",
-        "add sp, #28",
+        "add sp, #20",
         "pop {r4-r11, pc}",
     ]
     return _function(name, "MG_ONE_ARGUMENTS", lines)

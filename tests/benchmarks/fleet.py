@@ -13,6 +13,7 @@ import random
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -34,8 +35,6 @@ def run(arguments: Sequence[str]) -> None:
         print(json.dumps(_one(*arguments[1:])))
         return
     files = int(arguments[0]) if arguments else FILES
-    import tempfile
-
     with tempfile.TemporaryDirectory(prefix="multigraft-bench-") as folder, serving() as port:
         os.chdir(folder)
         _show(files, port)
@@ -97,12 +96,18 @@ def _command(engine: str, seed: int, pattern: str, output: str) -> list[str]:
     return [sys.executable, "-m", "tests.benchmarks.fleet", "--one", engine, str(seed), pattern, output]
 
 
-def _told(engine: str, seed: int, pattern: str, port: int) -> dict[str, Any]:
+def _ran(engine: str, seed: int, pattern: str, output: str, port: int) -> dict[str, Any]:
+    """What one run in a process of its own tells."""
+    command = _command(engine, seed, pattern, output)
     done = subprocess.run(
-        _command(engine, seed, pattern, "sum.mgstats"), env=_environment(port), stdout=subprocess.PIPE, text=True,
-        stderr=subprocess.DEVNULL, check=True,
-    )  # fmt: skip
+        command, env=_environment(port), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, check=True
+    )
     found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+def _told(engine: str, seed: int, pattern: str, port: int) -> dict[str, Any]:
+    found = _ran(engine, seed, pattern, "sum.mgstats", port)
     print(f"  {engine:<12} order {seed:<3} {found['files']:>6,} files {found['seconds']:>7.1f} s "
           f"{found['files'] / found['seconds']:>6.0f} a second, peak {found['peak_mib']:>4.0f} MiB "
           f"(children {found['children_mib']:.0f}), {len(found['aside'])} aside, {found['sha256'][:12]}")  # fmt: skip
@@ -122,11 +127,12 @@ def _one(engine: str, seed: str, pattern: str, output: str) -> dict[str, Any]:
     """One run: chosen files are added up in an order drawn at random."""
     import resource
 
-    from multigraft.converters.fleet.engines import CHUNK, Engine, engine_of
+    from multigraft.converters.fleet.engines import CHUNK, engine_of
     from multigraft.converters.fleet.gathering import Wanted, gather
     from multigraft.converters.fleet.parts import Job, Part, Rules, batched
     from multigraft.converters.fleet.run_store import store_of
     from multigraft.converters.fleet.sites import sites_of
+    from multigraft.converters.job.progress import silent
     from multigraft.files import sha256_of, write_bytes
     from multigraft.statistics import statistics_file
 
@@ -141,8 +147,7 @@ def _one(engine: str, seed: str, pattern: str, output: str) -> dict[str, Any]:
             yield part
 
     started = time.monotonic()
-    chosen: Engine = shuffled
-    gathering = gather(Wanted((pattern,)), store_of(output), chosen, lambda line: None)
+    gathering = gather(Wanted((pattern,)), store_of(output), shuffled, silent)
     ((_, whole),) = gathering.sums()
     data = statistics_file.to_bytes(whole.coalesced())
     seconds = time.monotonic() - started
@@ -168,8 +173,7 @@ def _kill(pattern: str, port: int, expected: str) -> None:
     """Kill the process at random moments of a run; the next run goes on."""
     drawn = random.Random(11)
     started = time.monotonic()
-    subprocess.run(_command("plain", 12, pattern, "killed.mgstats"), env=_environment(port), check=True,
-                   stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # fmt: skip
+    _ran("plain", 12, pattern, "killed.mgstats", port)
     longest = time.monotonic() - started
     kills = ended = 0
     while kills < KILLS:
@@ -182,9 +186,7 @@ def _kill(pattern: str, port: int, expected: str) -> None:
             process.kill()
             process.wait()
             kills += 1
-    done = subprocess.run(_command("plain", 99, pattern, "killed.mgstats"), env=_environment(port),
-                          stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, check=True)  # fmt: skip
-    found = json.loads(done.stdout.splitlines()[-1])
+    found = _ran("plain", 99, pattern, "killed.mgstats", port)
     print(f"killed {kills} times, {ended} runs in between ended; the last went on from {found['reused']:,} files: "
           f"{'the same, byte for byte' if found['sha256'] == expected else 'DIFFERENT'}")  # fmt: skip
     left = [

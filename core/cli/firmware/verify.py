@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 import contextlib
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from multigraft.cli.shared.board_options import add_timeout_argument, timeout_s
 from multigraft.cli.shared.json_text import json_text
@@ -51,8 +51,8 @@ def execute(options: argparse.Namespace, path: Path | None) -> int:
         else:
             link = stack.enter_context(SerialLink(options.port))
         # A project that was written without the command has no report.
-        has_report = (path / REPORT).is_file()
-        budget_s = time_budget_s(read_report(path), folder.board, options.qemu) if has_report else 0.0
+        built = read_report(path) if (path / REPORT).is_file() else {}
+        budget_s = time_budget_s(built, folder.board, options.qemu) if built else 0.0
         target = Target(link, timeout_s=timeout_s(options, options.qemu, budget_s))
         if target.info.board != folder.board.name:
             raise UsageError(
@@ -69,15 +69,12 @@ def execute(options: argparse.Namespace, path: Path | None) -> int:
         case, name = report.wrong[0]
         print(f"{folder.board.name} {where}: {len(report.wrong)} outputs differ, the first is {name} of case {case}")
     else:
-        left = _left_early(path, outputs)
+        left = _left_early(built.get("exits", []), outputs)
         print(f"{folder.board.name} {where}: {report.cases} golden cases equal bit for bit{left}")
     return FAILED if report.wrong else 0
 
 
-def _left_early(path: Path, outputs: Mapping[str, Array]) -> str:
+def _left_early(exits: Sequence[Mapping[str, Any]], outputs: Mapping[str, Array]) -> str:
     """Of a project with early exits: how many of the golden cases took each."""
-    from multigraft.firmware_gen.inspection.report import REPORT, read_report
-
-    exits = read_report(path).get("exits", []) if (path / REPORT).is_file() else []
     counts = [(e["name"], int((outputs[e["said"]] == e["number"]).sum())) for e in exits]
     return "; " + ", ".join(f"{count} left by {name}" for name, count in counts) if counts else ""

@@ -13,7 +13,7 @@ typedef struct {
 /* The second and the third pixel's outputs lie so many bytes behind the first's. */
 typedef void mg_block(const uint32_t *column, const void *stream, int8_t *out, const mg_turns *by, int32_t second,
                       int32_t third);
-typedef void mg_one(const uint32_t *column, const void *stream, int32_t pairs, int8_t *out, int8_t *other, int32_t blocks);
+typedef void mg_one(const uint32_t *column, const void *stream, int32_t pairs, int8_t *out, int32_t blocks);
 
 /* The arguments of a naked function are never named in C. */
 #define MG_BLOCK_ARGUMENTS                                                                                    \
@@ -23,7 +23,7 @@ typedef void mg_one(const uint32_t *column, const void *stream, int32_t pairs, i
 #define MG_ONE_ARGUMENTS                                                                                      \
     const uint32_t *column __attribute__((unused)), const void *stream __attribute__((unused)),              \
         int32_t pairs __attribute__((unused)), int8_t *out __attribute__((unused)),                          \
-        int8_t *other __attribute__((unused)), int32_t blocks __attribute__((unused))
+        int32_t blocks __attribute__((unused))
 
 MG_INLINE uint32_t mg_widen_even(uint32_t word)
 {
@@ -280,7 +280,7 @@ MG_INLINE void mg_dense_dsp(int32_t taps, int32_t channels, const int8_t *in, in
     }
     for (int32_t i = whole; i < 2 * pairs; i++)
         tail[i - whole] = i < taps ? in[i] : 0;
-    block(column, stream, pairs, to, NULL, padded / 4);
+    block(column, stream, pairs, to, padded / 4);
     if (to != out)
         memcpy(out, to, (size_t)channels);
     if (low > -128 || high < 127)
