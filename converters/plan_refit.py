@@ -95,10 +95,12 @@ def _thinnings(settings: Settings, grafted: Grafted, report: Report) -> tuple[Fi
     made = []
     for network in grafted.networks:
         share = settings.graft.thin.of(network.name)
-        if share == "none" or network.name not in grafted.evidence:
+        if share == "none":
             continue
-        if isinstance(share, str) or network.name in tied:
+        has_frames = network.name in grafted.evidence
+        if not has_frames or isinstance(share, str) or network.name in tied:
             why = "its share is no number" if isinstance(share, str) else "it shares a trunk"
+            why = why if has_frames else "its channels are chosen on frames, and it has none"
             report(f"note: {network.name} is not thinned on the device: {why}")
             continue
         found = survey(network, grafted.evidence[network.name].fit, seed, report, probed_macs=probed_macs)

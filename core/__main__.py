@@ -2,7 +2,7 @@
 
 import sys
 
-from multigraft.cli.main import main
+from multigraft.command import main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -6,7 +6,6 @@ from a folder, or as an editable checkout.
 
 from __future__ import annotations
 
-import importlib.metadata
 import importlib.util
 import json
 import os
@@ -214,7 +213,9 @@ def _again(package: str, origin: Path | None) -> str:
 
 def _distribution(package: str) -> str:
     """What pip calls a package that is imported by another name."""
-    found = importlib.metadata.packages_distributions().get(package)
+    from importlib import metadata  # Takes longer than all else that a command needs at its start.
+
+    found = metadata.packages_distributions().get(package)
     return found[0] if found else {"PIL": "pillow", "cv2": "opencv-python-headless"}.get(package, package)
 
 
@@ -229,12 +230,14 @@ def _run(arguments: str) -> str:
 
 def _source() -> tuple[str | None, bool]:
     """The folder that multigraft was installed from, None if from an index or if it is gone, and whether editable."""
+    from importlib import metadata
+
     try:
-        text = importlib.metadata.distribution(NAME).read_text("direct_url.json")
+        text = metadata.distribution(NAME).read_text("direct_url.json")
         origin = json.loads(text or "{}")
         folder = Path(unquote(urlsplit(origin["url"]).path))
         editable = bool(origin.get("dir_info", {}).get("editable", False))
-    except (importlib.metadata.PackageNotFoundError, ValueError, KeyError, TypeError, AttributeError):
+    except (metadata.PackageNotFoundError, ValueError, KeyError, TypeError, AttributeError):
         return None, False
     if not (folder / "setup.cfg").is_file():
         return None, False

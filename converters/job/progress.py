@@ -26,7 +26,8 @@ WARNING = LASTING[1]
 
 COUNTED_EVERY_S = 10.0
 """Where no terminal shows them, lines that differ from those before in nothing but numbers come so often at most."""
-_NUMBERS = re.compile(r"[0-9][0-9.,]*")
+_NUMBERS = re.compile(r"(?<![\w.-])[0-9][0-9.,]*(?![\w-])")
+"""Numbers that stand alone: two tasks whose names end in numbers are two things to tell."""
 _SEARCHED = re.compile(r"search: step (\d+) of about (\d+)(?:, best so far: (.*))?")
 
 

@@ -3,6 +3,6 @@
 
 import sys
 
-from multigraft.cli.main import main
+from multigraft.command import main
 
 sys.exit(main())

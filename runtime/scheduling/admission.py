@@ -21,6 +21,9 @@ from multigraft.runtime.scheduling.timetable import Timetable
 
 MOST_MISSED = 0.01
 """Of a task's deadlines, where its rate fits."""
+RESERVE = 0.01
+"""Measured times are taken so much longer: a machine's speed moves by that from minute to minute, and at the edge of
+what fits that decides between no deadline missed and every tenth."""
 JOBS = 400
 """Deadlines of the rarest task that are played through, where that takes no more than :data:`TICKS`."""
 TICKS = 6000
@@ -98,12 +101,13 @@ def admit(rates: Sequence[TaskRate], times: Times) -> Verdict:
 
     Args:
         rates: Of the tasks.
-        times: What was measured of them.
+        times: What was measured of them; :data:`RESERVE` is added.
     """
-    verdict = play(rates, times)
+    longer = times.longer(1 + RESERVE)
+    verdict = replace(play(rates, longer), hopeless=_hopeless(rates, times))
     if verdict.fits:
         return verdict
-    return replace(verdict, fitting=_fitting(rates, times))
+    return replace(verdict, fitting=_fitting(rates, longer))
 
 
 def admit_of_cameras(rates: Sequence[TaskRate], times: Times, camera_hz: Mapping[str, float]) -> Verdict:
@@ -123,7 +127,7 @@ def admit_of_cameras(rates: Sequence[TaskRate], times: Times, camera_hz: Mapping
     why = f"the camera gives {given}, and {fastest.task} asks for {float(fastest.rate_hz):.3g}"
     most = {task: Fraction(f"{hz:.2g}") for task, hz in camera_hz.items()}
     lower = [replace(r, rate_hz=min(r.rate_hz, most.get(r.task, r.rate_hz))) for r in verdict.fitting or rates]
-    fitting = tuple(lower) if play(lower, times).fits else None
+    fitting = tuple(lower) if play(lower, times.longer(1 + RESERVE)).fits else None
     return replace(verdict, hopeless=why, fitting=fitting)
 
 

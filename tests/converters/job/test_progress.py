@@ -84,3 +84,11 @@ def test_a_log_is_not_flooded_by_what_counts_up() -> None:
         report("note: 4 frames")
         report("quantising")
     assert stream.getvalue().splitlines() == ["judged 1 of 44 heads", "note: 3 frames", "note: 4 frames", "quantising"]
+
+
+def test_names_that_end_in_numbers_are_no_count() -> None:
+    stream = io.StringIO()
+    with terminal_report(stream) as report:
+        for line in ("import digit1", "import digit2", "graft head-1", "graft head-2"):
+            report(line)
+    assert stream.getvalue().splitlines() == ["import digit1", "import digit2", "graft head-1", "graft head-2"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 
@@ -65,3 +66,19 @@ def test_collecting_and_refitting_set_one_thread_for_blas_before_numpy_reads_it(
     )
     done = subprocess.run([sys.executable, "-c", f"import sys\n{program}"], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[0] == "numpy with 1"
+
+
+def test_an_interruption_while_the_command_loads_ends_it_without_a_word() -> None:
+    # The loader of the command's module is the moment; what is interrupted there has begun nothing.
+    program = (
+        "import os, signal, sys\n"
+        "class Watch:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name == 'multigraft.cli.main':\n"
+        "            os.kill(os.getpid(), signal.SIGINT)\n"
+        "sys.meta_path.insert(0, Watch())\n"
+        "from multigraft.command import main\n"
+        "main()"
+    )
+    done = subprocess.run([sys.executable, "-c", program, "--version"], capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGINT, "", "")

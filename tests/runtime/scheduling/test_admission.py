@@ -133,6 +133,14 @@ def test_a_deadline_that_a_task_cannot_meet_alone_is_named() -> None:
     assert verdict.remedy() == "give a longer deadline, a smaller network or a faster machine"
 
 
+def test_what_a_machine_that_is_one_percent_slower_would_miss_is_refused() -> None:
+    taken = times(5, {"person": 5}, 300)
+    assert admit(rates("person=99"), taken).fits
+    refused = admit(rates("person=99.5"), taken)
+    assert play(rates("person=99.5"), taken).fits and not refused.fits
+    assert refused.fitting is not None and admit(refused.fitting, taken).fits
+
+
 def test_a_camera_that_is_too_slow_is_named() -> None:
     taken = times(5, {"person": 5}, 300)
     verdict = admit_of_cameras(rates("person=30"), taken, {"person": 15.0})
