@@ -15,7 +15,6 @@ import numpy as np
 
 from multigraft.bundle.bundle import Bundle
 from multigraft.bundle.offload_choice import OffloadChoice
-from multigraft.converters.exits.building import cut_anew
 from multigraft.converters.exits.places import Places
 from multigraft.converters.graft.evidence import Evidence
 from multigraft.converters.job.progress import Report
@@ -42,6 +41,9 @@ TIMED_FRAMES = 64
 CODED_FRAMES = 16
 JUDGED_FRAMES = 400
 """Frames at most on which device and server together are compared with the original network."""
+
+LEAST_GAIN = 0.1
+"""Share of the local answer's time that a server has to save: who is asked may also be gone."""
 
 Convert = Callable[[MultiTaskModel], Conversion]
 
@@ -93,14 +95,12 @@ def with_chosen_splits(
     report("convert with every cut point, to see what each costs")
     everywhere = _split_everywhere(multitask)
     tried = convert(everywhere)
-    assert tried.finishing is not None
-    whole = cut_anew(tried, dataclasses.replace(tried.finishing, multitask=multitask), ())
     timing = ServerTime(server, report)
     by_name = {network.name: network for network in networks}
     found = []
     for name in _offloadable(tried.bundle, evidence, report):
         report(f"measuring the cut points of {name}")
-        trial = _Trial(tried.bundle, whole.bundle, everywhere, by_name[name], evidence[name], report)
+        trial = _Trial(tried.bundle, everywhere, by_name[name], evidence[name], report)
         found.append(trial.chosen(settings, timing))
     for one in found:
         cut = one.choice.cut
@@ -118,7 +118,7 @@ def with_choices(bundle: Bundle, tried: Sequence[TriedSplits]) -> Bundle:
 def choose(
     splits: Sequence[Split], link: str, least: float, judge: Callable[[Split], tuple[float, int]]
 ) -> tuple[OffloadChoice, dict[tuple[str, int], float]]:
-    """The split that answers soonest of those that agree, if that is before the local answer.
+    """The split that answers soonest of those that agree, if that is well before the local answer.
 
     Args:
         splits: The soonest answer first.
@@ -130,7 +130,7 @@ def choose(
         The choice, and the agreement of those that would answer sooner and do not agree.
     """
     local_us, rejected = (splits[0].local_us if splits else 0.0), dict[tuple[str, int], float]()
-    for split in itertools.takewhile(lambda s: s.total_us < local_us, splits):
+    for split in itertools.takewhile(lambda s: s.total_us <= (1 - LEAST_GAIN) * local_us, splits):
         value, frames = judge(split)
         if value >= least:
             return OffloadChoice(split.cut, split.bits, link, split.total_us, local_us, value, frames), rejected
@@ -167,7 +167,6 @@ class _Trial:
 
     Args:
         bundle: It.
-        whole: The same without the cuts, which cost the local answer time.
         multitask: The float graph of ``bundle``.
         network: The original.
         evidence: Its frames.
@@ -177,14 +176,13 @@ class _Trial:
     def __init__(
         self,
         bundle: Bundle,
-        whole: Bundle,
         multitask: MultiTaskModel,
         network: Network,
         evidence: Evidence,
         report: Report,
     ) -> None:
         self._task, self._network, self._multitask = network.name, network, multitask
-        self._engine, self._whole, self._report = Engine(bundle), Engine(whole), report
+        self._engine, self._report = Engine(bundle), report
         frames = evidence.accept[:JUDGED_FRAMES]
         self._evidence = Evidence(evidence.fit, frames)
         self._tails: dict[str, Tail | None] = {}
@@ -200,7 +198,6 @@ class _Trial:
     def _measured(self, link: Link, server: ServerTime) -> list[Split]:
         frames, name = list(self._evidence.accept[:TIMED_FRAMES]), self._task
         timing = measure_latency(self._engine, frames, (name,), RUNS, WARMUP)
-        local_us = measure_latency(self._whole, frames, (name,), RUNS, WARMUP).total.p50
         found = []
         times: dict[str, float] = {}
         for split in splits_of(self._engine, name, frames[:CODED_FRAMES], timing, link):
@@ -209,7 +206,7 @@ class _Trial:
             if split.cut not in times:
                 packet = RemoteTask(self._engine, name, split.cut).packet(self._answered(frames[0]), 8)
                 times[split.cut] = server.seconds(tail, wire_tensors(packet)) * 1e6
-            found.append(dataclasses.replace(split, local_us=local_us, server_us=times[split.cut]))
+            found.append(dataclasses.replace(split, server_us=times[split.cut]))
         return sorted(found, key=lambda split: split.total_us)
 
     def _answered(self, frame: np.ndarray) -> np.ndarray:  # type: ignore[type-arg]
