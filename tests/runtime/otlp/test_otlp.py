@@ -152,8 +152,8 @@ def test_what_a_rail_feeds(rail: str, kind: str) -> None:
 
 
 def test_what_is_absent_is_not_told() -> None:
-    absent = {"power": [], "temperature_c": None, "throttled": None, "mqtt": None, "schedule": {}, "exits": {}}
-    bare = {**FIGURES, **absent, "offload": None}
+    absent: dict[str, Any] = {"power": [], "temperature_c": None, "throttled": None, "mqtt": None, "offload": None}
+    bare = {**FIGURES, **absent, "schedule": {}, "exits": {}}
     told = {series.name for series in renamed(families(bare, Counter()))}
     peers = ("multigraft.mqtt", "multigraft.deadline", "multigraft.exit", "multigraft.offload")
     assert not [name for name in told if name.startswith(("hw.", *peers))]
