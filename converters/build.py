@@ -16,14 +16,13 @@ from multigraft.converters.exits.building import calibrated, planned_exits
 from multigraft.converters.field.collected import Collected
 from multigraft.converters.field.refitted_candidates import grafts_of
 from multigraft.converters.field.refitted_thinnings import thinned_of, with_refitted_thinnings
+from multigraft.converters.first_checks import check_frames, check_refinement
 from multigraft.converters.graft.assemble import assemble
 from multigraft.converters.graft.candidate import Candidate
 from multigraft.converters.graft.evidence import (
     Evidence,
     LoadFrames,
-    advice_on_answers,
     load_evidence,
-    notes_on_proof,
     own_frames,
 )
 from multigraft.converters.graft.explanation import explain, poor_bargain
@@ -37,11 +36,11 @@ from multigraft.converters.job.checkpoints import Checkpoints
 from multigraft.converters.job.failed_step import reason_of
 from multigraft.converters.job.progress import Remembering, Report, silent
 from multigraft.converters.job.search_progress import SearchProgress
-from multigraft.converters.network.advice import advice_on_frames
 from multigraft.converters.network.frames import Frames
 from multigraft.converters.network.multitask import MultiTaskModel
 from multigraft.converters.network.network import Network
 from multigraft.converters.network.standing import StandingNetwork
+from multigraft.converters.offload.choosing import TriedSplits, with_choices, with_chosen_splits
 from multigraft.converters.packing import promise
 from multigraft.converters.packing.convert import convert
 from multigraft.converters.packing.fidelity import with_fidelity
@@ -59,8 +58,8 @@ from multigraft.converters.similarity.representations import (
     union_of,
 )
 from multigraft.converters.thinning.search import expect_thinning, with_thinning
-from multigraft.errors import ConfigurationError
 from multigraft.refit.refit_plan import Refit
+from multigraft.runtime.offload.inference_client import InferenceClient
 
 SIMILARITY_FRAMES = 512
 LARGE_SIMILARITY_FRAMES = 192
@@ -104,6 +103,8 @@ class Built:
         separate: The original networks converted the same way, side by side, for comparison; None unless asked for.
         separate_issue: Why there is no ``separate`` although it was asked for.
         standing: Quantised networks that stand in ``bundle`` and ``separate`` as they are; ``grafted`` lacks them.
+        splits: What was found of cut points, a task; empty unless asked for.
+        floating: The float graph that the bundle was converted from, for what a server loads; None where nothing was.
     """
 
     grafted: Grafted
@@ -112,6 +113,8 @@ class Built:
     separate: Conversion | None
     separate_issue: str = ""
     standing: tuple[StandingNetwork, ...] = ()
+    splits: tuple[TriedSplits, ...] = ()
+    floating: MultiTaskModel | None = None
 
 
 def graft(
@@ -128,11 +131,11 @@ def graft(
     report = SearchProgress(remembering := Remembering(report))
     expect_thinning(report, settings)
     refit = None if settings.refit is None else Refit.open(settings.refit)
-    _check_refinement(settings, refit)
+    check_refinement(settings, refit)
     collected = Collected.open(settings.statistics) if settings.statistics else None
     networks = import_networks(settings, report)
     evidence = load_evidence(settings, load_frames, networks, report)
-    _check_frames(settings, networks, evidence, report)
+    check_frames(settings, networks, evidence, report)
     saved = SavedEvaluations(checkpoints) if checkpoints else None
     similarity = _similarity(settings, networks, evidence, collected, saved, report)
     options = SearchOptions.of(settings, saved)
@@ -158,6 +161,7 @@ def build(
     *,
     separate: bool = False,
     checkpoints: Checkpoints | None = None,
+    server: InferenceClient | None = None,
 ) -> Built:
     """Graft, convert and verify.
 
@@ -167,13 +171,14 @@ def build(
         report: Takes a line for each step.
         separate: Also convert them apart, as :func:`with_separate`.
         checkpoints: Where finished steps are kept, so that an interrupted build can go on; None keeps none.
+        server: Where the rests behind cut points are timed; None for this machine.
 
     Raises:
         MultigraftError: As :func:`graft`, or the conversion failed verification.
     """
     load_frames = functools.cache(load_frames)
     shared = apart.without_standing(settings, standing := apart.standing_networks(settings, report))
-    built = _built(shared, load_frames, report, checkpoints) if shared.tasks else _only_standing(settings)
+    built = _built(shared, load_frames, report, checkpoints, server) if shared.tasks else _only_standing(settings)
     if standing:
         report("put the quantised networks beside the others, as they are")
         built = _beside(settings, built, standing, load_frames)
@@ -182,12 +187,25 @@ def build(
     return with_separate(settings, built, report, checkpoints=checkpoints) if separate else built
 
 
-def _built(settings: Settings, load_frames: LoadFrames, report: Report, checkpoints: Checkpoints | None) -> Built:
+def _built(
+    settings: Settings,
+    load_frames: LoadFrames,
+    report: Report,
+    checkpoints: Checkpoints | None,
+    server: InferenceClient | None,
+) -> Built:
     """The networks that can be grafted."""
     grafted = graft(settings, load_frames, report, checkpoints=checkpoints)
     asked = Safeguards(settings.convert.min_layer_sqnr_db, tolerances={t.name: t.tolerance for t in settings.tasks})
-    early = planned_exits(settings, grafted.multitask, grafted.evidence, report)
-    conversion = _convert(early.multitask, grafted, settings, report, checkpoints, asked)
+
+    def converted(graph: MultiTaskModel) -> Conversion:
+        return _convert(graph, grafted, settings, report, checkpoints, asked)
+
+    split, splits = with_chosen_splits(
+        settings, grafted.multitask, grafted.networks, grafted.evidence, converted, server, report
+    )
+    early = planned_exits(settings, split, grafted.evidence, report)
+    conversion = converted(early.multitask)
     if promise.may_rescue(settings) and grafted.evidence:
         report("compare the bundle with the original networks")
         chosen = promise.measured(settings, conversion.bundle, grafted.networks, grafted.evidence)
@@ -205,7 +223,8 @@ def _built(settings: Settings, load_frames: LoadFrames, report: Report, checkpoi
     kept = {n.name for n in grafted.networks} - set(grafted.outcome.chosen.agreements)
     proofs = promise.proofs(grafted.evidence)
     fidelity = promise.measured(settings, conversion.bundle, grafted.networks, proofs, kept, conversion.fallback)
-    return Built(grafted, conversion, with_fidelity(conversion.bundle, fidelity), None)
+    bundle = with_choices(with_fidelity(conversion.bundle, fidelity), splits)
+    return Built(grafted, conversion, bundle, None, splits=splits, floating=early.multitask)
 
 
 def _only_standing(settings: Settings) -> Built:
@@ -259,33 +278,6 @@ def import_networks(settings: Settings, report: Report = silent) -> tuple[Networ
 def _judgement(plan: SharingPlan, outcome: PlanningResult, settings: Settings) -> str:
     bargain = poor_bargain(plan, outcome.front, outcome.limits, not settings.graft.thin.is_none)
     return shortfall(plan, outcome.limits) + bargain
-
-
-def _check_refinement(settings: Settings, refit: Refit | None) -> None:
-    """Refuse what cannot be done before any long work."""
-    if not (settings.graft.thin.is_none or (refit and refit.thins) or any(map(settings.frames_of, settings.tasks))):
-        raise ConfigurationError(f"{settings.path}: thin needs frames", "name unlabeled frames, or thin nothing")
-    if settings.graft.refine != "distill":
-        return
-    from multigraft.converters.distill.torch_tail import import_torch
-
-    if not any(settings.frames_of(task) for task in settings.tasks):
-        raise ConfigurationError(f'{settings.path}: refine = "distill" needs frames', "name unlabeled frames")
-    import_torch()
-
-
-def _check_frames(
-    settings: Settings, networks: Sequence[Network], evidence: Mapping[str, Evidence], report: Report
-) -> None:
-    """Prepare one frame for each network, so that a wrong shape is named before any long work, and warn of others."""
-    for sentence in notes_on_proof(settings, networks, evidence):
-        report(f"note: {sentence}")
-    for task, network in zip(settings.tasks, networks, strict=True):
-        if network.name in evidence:
-            network.prepare([evidence[network.name].fit[0]])
-            advice = advice_on_frames(task.name, task.preprocessing, evidence[network.name].fit)
-            for sentence in (*advice, *advice_on_answers(network, evidence[network.name])):
-                report(f"warning: {sentence}")
 
 
 def _similarity(

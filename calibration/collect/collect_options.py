@@ -36,6 +36,8 @@ class CollectOptions:
         keep_frames: Store so many of the most uncertain frames.
         keep_bytes: Quota for them.
         keep_days: Age in days at which they are removed.
+        keep_entropy: Only frames of an entropy, over the greatest there is, between these two of 0..1; None: all.
+        keep_daily_bytes: Bytes of them at most in any 24 hours; None for no such limit.
         threads: Threads for the kernels.
         backend: Which interpreter.
     """
@@ -53,6 +55,8 @@ class CollectOptions:
     keep_frames: int = 0
     keep_bytes: int = 256 * 2**20
     keep_days: float = 7.0
+    keep_entropy: tuple[float, float] | None = None
+    keep_daily_bytes: int | None = None
     threads: int = 1
     backend: BackendName = "auto"
 
@@ -63,6 +67,13 @@ class CollectOptions:
                 raise UsageError(f"{name} is {value}", "give a positive number")
         if not self.site.strip() or "/" in self.site:
             raise UsageError(f"the site is {self.site!r}", "give a name without a slash")
+        if self.keep_entropy is not None and not 0 <= self.keep_entropy[0] <= self.keep_entropy[1] <= 1:
+            low, high = self.keep_entropy
+            raise UsageError(f"the entropies to keep are {low:g} to {high:g}", "give two numbers of 0 to 1")
+        if not self.keep_frames and (self.keep_entropy is not None or self.keep_daily_bytes is not None):
+            raise UsageError("which frames are to be kept, and none is", "say how many by --keep-frames")
+        if self.keep_daily_bytes is not None and (self.keep_daily_bytes < 1 or self.keep_days < 1):
+            raise UsageError("a daily budget needs frames that stay for a day", "give --keep-days 1 or more")
         if self.privacy is not None and self.precision is not None:
             raise UsageError("with noise, frames must not decide when to stop", "leave the precision out")
         if self.privacy is not None and self.rule.min_difference > 0:

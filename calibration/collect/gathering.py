@@ -8,7 +8,7 @@ from pathlib import Path
 from multigraft.calibration.collect.collect_events import Gathered
 from multigraft.calibration.collect.collect_options import CollectOptions, kept_folder_of
 from multigraft.calibration.collect.frame_quality import Signature
-from multigraft.calibration.collect.kept_frames import KeptFrames
+from multigraft.calibration.collect.kept_frames import DAY_S, KeptFrames
 from multigraft.calibration.collect.sampler import Sampler
 from multigraft.calibration.collect.store import Store
 from multigraft.calibration.collect.store_facts import Cursor
@@ -59,7 +59,7 @@ class Gathering:
         if options.keep_frames:
             self._kept = KeptFrames(
                 kept_folder_of(output), options.keep_frames, options.keep_bytes,
-                options.keep_days * 86400, store.kept.values(), sampler.takes_rows,
+                options.keep_days * DAY_S, store.kept.values(), sampler.takes_rows, options.keep_daily_bytes,
             )  # fmt: skip
         sampler.number = store.minibatches
         self._begun_with = store.frames
@@ -98,11 +98,13 @@ class Gathering:
         else:
             looked_at = self._cutter.crops(frame)
             minibatch = self._sampler.add_crops(looked_at)
-        if self._kept is not None and looked_at:
+        if self._kept is not None:
             last = len(looked_at) - 1
-            margins = [self._sampler.margin(last - place) for place in range(last + 1)]
-            least = margins.index(min(margins))
-            self._kept.offer(looked_at[least], margins[least], number, clock())
+            low, high = self._options.keep_entropy or (0.0, 1.0)
+            places = [place for place in range(last + 1) if low <= self._sampler.entropy(last - place) <= high]
+            if places:
+                margin, least = min((self._sampler.margin(last - place), place) for place in places)
+                self._kept.offer(looked_at[least], margin, number, clock())
         return minibatch
 
     def flush(self) -> Minibatch | None:

@@ -1,5 +1,8 @@
 """Frames that were asked for with ``--keep-frames``: the most uncertain ones, within a quota and a retention time.
 
+With a daily budget they are meant to be taken elsewhere: what was kept may have been sent, so that none gives way to
+another. In no 24 hours more bytes are kept than the budget says (as in CEMA, arXiv 2402.17316, but for the budget).
+
 They lie in a folder of their own, as PGM (grey) or PPM (colour) files that every image viewer opens, or rows as .npy
 files; nothing else goes there. The store lists them; a file that is not listed was written by a run that was cut off,
 and is removed.
@@ -23,6 +26,7 @@ from multigraft.tensors.preparation import Frame
 SUFFIXES = (".pgm", ".ppm")
 ROW_SUFFIX = ".npy"
 PREFIX = "kept-"
+DAY_S = 86400.0
 _NAME = re.compile(r"kept-\d{8,}\.(?:p[gp]m|npy)|\.kept-\d{8,}\.(?:p[gp]m|npy)\..+")
 
 
@@ -36,6 +40,7 @@ class KeptFrames:
         retention_s: Age at which a frame is removed, seconds.
         listed: What the store lists.
         takes_rows: Frames are rows of numbers.
+        daily_bytes: Bytes at most in any 24 hours, of frames that stay until their time is over; None for no limit.
     """
 
     def __init__(
@@ -46,12 +51,14 @@ class KeptFrames:
         retention_s: float,
         listed: Iterable[Kept] = (),
         takes_rows: bool = False,
+        daily_bytes: int | None = None,
     ) -> None:
         if most < 1 or quota_bytes < 1 or retention_s <= 0:
             raise UsageError("the limits for kept frames are not positive", "give positive numbers")
         self.folder = Path(folder)
         self._takes_rows = takes_rows
         self._most, self._quota, self._retention_s = most, quota_bytes, retention_s
+        self._daily = daily_bytes
         self._kept = {k.file: k for k in listed if KEPT_NAME.fullmatch(k.file)}
         self._added: dict[str, Kept] = {}
         self._dropped: list[str] = []
@@ -77,7 +84,11 @@ class KeptFrames:
         size = len(data)
         if size > self._quota:
             return False
-        while len(self._kept) >= self._most or sum(k.bytes for k in self._kept.values()) + size > self._quota:
+        if self._daily is not None:
+            spent = sum(k.bytes for k in self._kept.values() if now_s - k.taken_s < DAY_S)
+            if spent + size > self._daily or self._is_full(size):
+                return False
+        while self._is_full(size):
             worst = max(self._kept.values(), key=lambda k: (k.margin, k.file))
             if worst.margin <= margin:
                 return False
@@ -93,6 +104,9 @@ class KeptFrames:
             ) from error
         self._kept[name] = self._added[name] = Kept(name, margin, now_s, size)
         return True
+
+    def _is_full(self, size: int) -> bool:
+        return len(self._kept) >= self._most or sum(k.bytes for k in self._kept.values()) + size > self._quota
 
     def _drop(self, kept: Kept) -> None:
         del self._kept[kept.file]

@@ -205,13 +205,18 @@ class Sampler:
         Args:
             back: How many came after it, of the same frame.
         """
+        return min((margin for margin, _ in self._doubts(back)), default=1.0)
+
+    def entropy(self, back: int = 0) -> float:
+        """Greatest entropy (over its maximum, 0..1) of all classifiers, in the same way; 0 where there is none."""
+        return max((entropy for _, entropy in self._doubts(back)), default=0.0)
+
+    def _doubts(self, back: int) -> list[tuple[float, float]]:
         position = self._last - back
-        classifiers = [n for n in self._runner.networks if n.kind == "classification"]
-        margins = [
-            uncertainty.margin_and_entropy(self._outputs[n.outputs[0]][0][position : position + 1])[0][0]
-            for n in classifiers
-        ]
-        return float(min(margins, default=1.0))
+        outputs = [n.outputs[0] for n in self._runner.networks if n.kind == "classification"]
+        rows = (self._outputs[output][0][position : position + 1] for output in outputs)
+        pairs = map(uncertainty.margin_and_entropy, rows)
+        return [(float(margin[0]), float(entropy[0])) for margin, entropy in pairs]
 
     def discard(self) -> None:
         """Forget the frames gathered so far."""

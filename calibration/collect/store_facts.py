@@ -11,7 +11,7 @@ from multigraft.calibration.collect.frame_quality import CELLS
 from multigraft.errors import InputError
 from multigraft.reading import UnreadableError, parse_json
 
-KEPT_NAME = re.compile(r"kept-[0-9]{8,20}\.p[gp]m")
+KEPT_NAME = re.compile(r"kept-[0-9]{8,20}\.(?:p[gp]m|npy)")
 """Names of files in the folder of kept frames: never a path."""
 
 _MOST = 1 << 53

@@ -6,6 +6,8 @@ import dataclasses
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+import numpy as np
+
 from multigraft.bundle.manifest import Task
 from multigraft.converters.binary.network import with_binary_layers
 from multigraft.converters.exits.calibrating import calibrate, with_policies
@@ -68,6 +70,10 @@ def planned_exits(
         candidates, logits = observe(multitask, places, task, chosen, fits, report)
         if logits.shape[1] < 2:
             report(f"note: {name} gets no exits: it has a single output")
+            continue
+        if len(np.unique(logits.argmax(axis=1))) == 1:
+            said = f"all {len(fits):,} frames that fit are answered with one class, which a constant does as well"
+            report(f"warning: {name} gets no exits: {said}; give frames of several classes")
             continue
 
         def tell(done: int, total: int, name: str = name) -> None:

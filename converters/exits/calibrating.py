@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from multigraft.bundle.bundle import Bundle
+from multigraft.converters.exits.constant_answer import Classes, constant_answer
 from multigraft.converters.exits.inserting import Inserted
 from multigraft.converters.job.progress import Report
 from multigraft.converters.network.frames import Frames
@@ -37,7 +38,9 @@ def calibrate(
         audited: Share of the exits to audit.
         report: Takes a line now and then.
     """
-    sure, agrees = _observed(bundle, inserted, frames, report)
+    sure, early, whole = _observed(bundle, inserted, frames, report)
+    agrees = [said == whole for said in early]
+    labels = bundle.manifest.task(inserted[0].task).labels
     share = asked.split(len(inserted))
     exits: list[Exit] = []
     refused: list[Inserted] = []
@@ -55,7 +58,14 @@ def calibrate(
             report(f"warning: {_refusal(one, share, counted, sure[number][reach], agrees[number][reach])}")
             refused.append(one)
             continue
-        left |= sure[number] >= found.sureness
+        taken = sure[number] >= found.sureness
+        constant = constant_answer(early[number][reach], whole[reach], taken[reach])
+        if constant is not None:
+            report(f"warning: {constant.in_words(one, share, labels)}")
+            if constant.is_blind:
+                refused.append(one)
+                continue
+        left |= taken
         promise = Promise(
             share.kind, share.max_disagreement, share.confidence, int(mine.sum()), int(reach.sum()), found.taken,
             found.disagreed,
@@ -67,34 +77,36 @@ def calibrate(
 
 def _observed(
     bundle: Bundle, inserted: Sequence[Inserted], frames: Frames, report: Report
-) -> tuple[list[Float64Array], list[Bools]]:
-    """Of every exit (frames,) how sure it is, and whether it answers as the whole network does."""
+) -> tuple[list[Float64Array], list[Classes], Classes]:
+    """Of every exit (frames,) how sure it is, and its class; and the class of the whole network."""
     runner, manifest = BundleRunner(bundle), bundle.manifest
     task = manifest.task(inserted[0].task)
     names = [*task.outputs, *(one.output for one in inserted)]
     specs = {name: manifest.tensor(name) for name in names}
     arrays = {name: np.zeros(spec.shape, spec.dtype) for name, spec in specs.items()}
     whole = make_decoder(task, [specs[n] for n in task.outputs], [arrays[n] for n in task.outputs])
-    early = [make_decoder(task, [specs[one.output]], [arrays[one.output]]) for one in inserted]
+    decoders = [make_decoder(task, [specs[one.output]], [arrays[one.output]]) for one in inserted]
     sureness = [
         make_sureness(specs[o.output], arrays[o.output], o.planned.rule, o.planned.temperature) for o in inserted
     ]
     segments = [s.name for s in manifest.segments if s.name in task.segments or s.name in {o.segment for o in inserted}]
     sure = [np.empty(len(frames)) for _ in inserted]
-    agrees = [np.empty(len(frames), bool) for _ in inserted]
+    early = [np.empty(len(frames), np.int64) for _ in inserted]
+    classes = np.empty(len(frames), np.int64)
     for number, frame in enumerate(frames):
         values = runner.values(segments, frame)
         for name, array in arrays.items():
             np.copyto(array, values[name])
         right = whole()
         assert isinstance(right, Classification)
-        for k, (decode, how_sure) in enumerate(zip(early, sureness, strict=True)):
+        classes[number] = right.index
+        for k, (decode, how_sure) in enumerate(zip(decoders, sureness, strict=True)):
             said = decode()
             assert isinstance(said, Classification)
-            sure[k][number], agrees[k][number] = how_sure(), said.index == right.index
+            sure[k][number], early[k][number] = how_sure(), said.index
         if (number + 1) % TOLD_EVERY == 0:
             report(f"exits of {task.name}: tested on {number + 1:,} of {len(frames):,} frames")
-    return sure, agrees
+    return sure, early, classes
 
 
 def _refusal(one: Inserted, asked: Asked, counted: int, surenesses: Float64Array, agrees: Bools) -> str:

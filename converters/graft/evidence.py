@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 
 from multigraft.agreement.agreement import RELATIVE_ERROR, frame_scores, kept_answers
@@ -93,12 +94,18 @@ def own_frames(
     return {task.name: {inputs[task.donor or task.name]: evidence[task.name].fit} for task in tasks}
 
 
+LEAST_JUDGED = 50
+"""Held-out frames below which that their classes are one is no surprise."""
+
 LEAST_FOUND = 0.02
-"""Share of the frames on which a detector has to find something for its agreement to say anything."""
+"""Share of the frames on which a detector has to find something, or a classification to say something else than
+mostly, for its agreement to say anything."""
 
 
 def advice_on_answers(network: Network, evidence: Evidence) -> list[str]:
     """What is to be said where answers cannot be compared by their meaning; mostly nothing."""
+    if network.kind == "classification":
+        return _advice_on_classes(network, evidence)
     if network.kind != "detection":
         return []
     outputs = evidence.answers(network)
@@ -121,6 +128,21 @@ def advice_on_answers(network: Network, evidence: Evidence) -> list[str]:
         f"{network.name} shows no boxes as corners with scores of {SCORE_THRESHOLD:g} to 1 on these frames, so its "
         f"outputs are compared as numbers, each within {RELATIVE_ERROR:g} of its size: give frames that hold what it "
         'finds, export it with its boxes decoded, or say kind = "other" and a tolerance'
+    ]
+
+
+def _advice_on_classes(network: Network, evidence: Evidence) -> list[str]:
+    answers = evidence.answers(network)[0]
+    if network.answer is not None or len(answers) < LEAST_JUDGED or answers[0].size < 2:
+        return []
+    counts = np.bincount(answers.reshape(len(answers), -1).argmax(axis=1))
+    others = len(answers) - int(counts.max())
+    if others >= max(1, LEAST_FOUND * len(answers)):
+        return []
+    label = repr(network.labels[counts.argmax()]) if network.labels else f"class {counts.argmax()}"
+    return [
+        f"{network.name} answers {len(answers) - others} of {len(answers)} held-out frames with {label}, so agreement "
+        "says next to nothing, a constant would agree as often: give frames of several classes"
     ]
 
 

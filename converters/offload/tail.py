@@ -52,7 +52,7 @@ def make_tail(bundle: Bundle, network: MultiTaskModel, task_name: str, cut: str 
         bundle: What runs on the device.
         network: The float graph that the bundle was converted from; for a cut at the input any network of the task.
         task_name: Of the bundle.
-        cut: A tensor of the bundle; None for the last that can travel.
+        cut: A tensor of the bundle; None for what the build chose, or else the last that can travel.
 
     Raises:
         BundleError: The bundle has no such task.
@@ -91,7 +91,8 @@ def _chosen_cut(manifest: Manifest, task: str, cut: str | None) -> str:
         cuts = cuts_of(manifest, task)
         if not cuts:
             raise UsageError(f"task {task} has no tensor that can travel", "build the bundle with --precision int8")
-        return cuts[-1]
+        choice = manifest.task(task).offload
+        return choice.cut if choice is not None and choice.cut in cuts else cuts[-1]
     check_cut(manifest, task, cut)
     return cut
 

@@ -66,8 +66,22 @@ def bundle_agreement(
     tolerance: float | None,
 ) -> Agreement:
     """Agreement of the bundle's answer with the original network's on the held-out frames."""
+    return answers_agreement(runner.outputs(network.name, evidence.accept), network, evidence, confidence, tolerance)
+
+
+def answers_agreement(
+    answers: Sequence[Array], network: Network, evidence: Evidence, confidence: float, tolerance: float | None
+) -> Agreement:
+    """Agreement of answers with the original network's on the held-out frames.
+
+    Args:
+        answers: An array per output, frames first, real numbers in the layout of a bundle or of the network.
+        network: The original.
+        evidence: Its frames.
+        confidence: Of the bound.
+        tolerance: See :func:`~multigraft.agreement.agreement.agreement`.
+    """
     original = evidence.answers(network)
-    answers = runner.outputs(network.name, evidence.accept)
     new = [_original_layout(b, a.shape) for a, b in zip(original, answers, strict=True)]
     return agreement(
         network.kind,

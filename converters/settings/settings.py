@@ -23,6 +23,7 @@ from multigraft.converters.settings.convert_settings import ConvertSettings
 from multigraft.converters.settings.exit_settings import ExitSettings
 from multigraft.converters.settings.foreign_formats import foreign_format
 from multigraft.converters.settings.label_reader import LABELS
+from multigraft.converters.settings.offload_settings import OffloadSettings
 from multigraft.converters.settings.preparation_settings import PREPARATION
 from multigraft.converters.settings.thin_shares import THIN, ThinShares, check_names
 from multigraft.converters.settings.toml_reader import (
@@ -257,6 +258,7 @@ class Settings:
     graft: GraftSettings = key("", table(GraftSettings), default_factory=GraftSettings)
     convert: ConvertSettings = key("", table(ConvertSettings), default_factory=ConvertSettings)
     exits: ExitSettings = key("", table(ExitSettings), default_factory=ExitSettings)
+    offload: OffloadSettings = key("", table(OffloadSettings), default_factory=OffloadSettings)
     trusts_code: bool = False
 
     @classmethod
@@ -319,6 +321,7 @@ class Settings:
         kinds: dict[str, str] = {t.name: t.kind for t in self.tasks}
         has_fallback = self.convert.fallback and self.convert.precision in ("binary", "binary-int8")
         self.exits.check(kinds, has_frames, self.convert.weights, has_fallback, place.at("exits"))
+        self.offload.check(has_frames, place.at("offload"))
 
     def _check_cascades(self, place: Place) -> None:
         tasks = {task.name: task for task in self.tasks}

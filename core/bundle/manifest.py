@@ -15,6 +15,7 @@ from typing import Any, Literal, Self
 from multigraft.answers.answer_format import AnswerFormat
 from multigraft.answers.crops import On
 from multigraft.answers.kind import Kind
+from multigraft.bundle.offload_choice import OffloadChoice
 from multigraft.errors import BundleError
 from multigraft.exits.policy import Exit
 from multigraft.json_decoding import decode
@@ -88,6 +89,7 @@ class Task:
     original network, in its order, how it is put together: see :func:`multigraft.tensors.joining.joined_outputs`.
 
     ``exits`` are the early exits of a classification, in running order; their segments are not among ``segments``.
+    ``offload`` is how a server is asked for it; None where nothing was chosen.
     """
 
     name: str
@@ -103,6 +105,7 @@ class Task:
     on: On | None = None
     joined: tuple[Joined, ...] = ()
     exits: tuple[Exit, ...] = ()
+    offload: OffloadChoice | None = None
 
     @property
     def all_segments(self) -> tuple[str, ...]:
@@ -167,8 +170,10 @@ class Manifest:
 
     def of_fallback(self, fallback: Fallback) -> Self:
         """What the manifest says when that model runs, but for the files."""
+        # A server holds the rest of the first model.
+        tasks = tuple(dataclasses.replace(task, offload=None) for task in self.tasks)
         return dataclasses.replace(
-            self, segments=fallback.segments, tensors=fallback.tensors, fallback=None, schema=SCHEMA
+            self, tasks=tasks, segments=fallback.segments, tensors=fallback.tensors, fallback=None, schema=SCHEMA
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -190,7 +195,7 @@ class Manifest:
         if any(task.exits for task in self.tasks):
             plain["schema"] = EXIT_SCHEMA
         for task in plain["tasks"]:
-            for name in ("answer", "joined", "on", "exits"):
+            for name in ("answer", "joined", "on", "exits", "offload"):
                 if not task[name]:
                     del task[name]
         return plain
@@ -233,6 +238,7 @@ class Manifest:
                 raise ValueError(f"task {task.name} needs segments {sorted(missing)}, which are not there")
             self._check_joined(task)
             self._check_exits(task)
+            self._check_offload(task, tensors)
         self._check_cascades()
         if self.fallback is not None:
             self._check_fallback(self.fallback)
@@ -243,6 +249,13 @@ class Manifest:
         for name in sorted({i.tensor for i in self.inputs} | {name for t in self.tasks for name in t.outputs}):
             if self.tensor(name) != other.tensor(name):
                 raise ValueError(f"tensor {name} is of another form in the fallback")
+
+    def _check_offload(self, task: Task, tensors: set[str]) -> None:
+        if task.offload is None:
+            return
+        task.offload.check(task.name)
+        if not task.offload.is_local and task.offload.cut not in tensors:
+            raise ValueError(f"task {task.name} travels as {task.offload.cut}, which is not there")
 
     def _check_exits(self, task: Task) -> None:
         if task.exits and (task.kind != "classification" or task.answer is not None or len(task.outputs) != 1):

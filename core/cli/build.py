@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from multigraft.cli.offloading.choice_table import choices_to_json, print_choices
+from multigraft.cli.offloading.split_options import add_split_arguments, split_settings, splitting_server, write_tails
 from multigraft.cli.shared.json_text import json_text
 from multigraft.cli.shared.missed_budget import add_allow_miss, missed_name, misses_of, refuse
 from multigraft.cli.shared.settings_options import (
@@ -54,6 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="SHARE",
         help="of the frames that exit, those whose answer is not that of the whole network: 0.01",
     )
+    add_split_arguments(parser)
     parser.add_argument(
         "--report-dir",
         type=Path,
@@ -81,13 +84,20 @@ def execute(options: argparse.Namespace) -> int:
     )
     least = asked_agreement(options, settings.budget.min_agreement)
     budget = dataclasses.replace(settings.budget, min_agreement=least)
-    settings = dataclasses.replace(settings, convert=convert, budget=budget, exits=_exits(options, settings))
+    settings = dataclasses.replace(
+        settings,
+        convert=convert,
+        budget=budget,
+        exits=_exits(options, settings),
+        offload=split_settings(options, settings.offload),
+    )
     settings.check()
     output = options.output or Path(f"{settings.bundle.name}.graft")
     check_output(output)
     check_output(missed_name(output))
     if options.report_dir is not None:
         check_folder(options.report_dir)
+    server = splitting_server(options, settings.offload)
     from multigraft.cli.shared.build_results import write_results
     from multigraft.cli.shared.printed_summary import print_summary
     from multigraft.converters.build import build, with_separate
@@ -99,18 +109,21 @@ def execute(options: argparse.Namespace) -> int:
     checkpoints = Checkpoints(output.with_name(output.name + SUFFIX))
     with checkpoints.cleared_on_success():
         with terminal_report() as report:
-            built = build(settings, load_frames, report, checkpoints=checkpoints)
+            built = build(settings, load_frames, report, checkpoints=checkpoints, server=server)
             misses = misses_of(settings, built, report)
             written = built.bundle.write(missed_name(output) if misses and not options.allow_miss else output)
+            served = write_tails(options, built, report)
             if options.report_dir is None:
                 summary = _unmeasured(settings, built, written, misses)
             else:
                 built = with_separate(settings, built, report, checkpoints=checkpoints)
                 summary = write_results(settings, built, written, options.report_dir, report, misses=misses)
         if options.json:
-            print(json_text({"output": str(written), **summary.to_json()}, indent=1))
+            splits = {"offload": choices_to_json(built.splits)} if built.splits else {}
+            print(json_text({"output": str(written), **summary.to_json(), **splits}, indent=1))
         else:
             print_summary(summary)
+            print_choices(built.splits, served)
             page = options.report_dir and options.report_dir / "report.html"
             print(f"\nWrote {written}" + (f" and {page}" if page and page.is_file() else "") + ".")
         refuse(written, output, misses)

@@ -22,7 +22,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="the float network it was built of: what multigraft graft wrote, or one network as .onnx",
     )
     parser.add_argument("--task", metavar="NAME", help="which task (default: the only one)")
-    parser.add_argument("--cut", metavar="TENSOR", help="the bundle's tensor that travels (default: the last that can)")
+    parser.add_argument(
+        "--cut",
+        metavar="TENSOR",
+        help="the bundle's tensor that travels (default: what the build chose, or the last that can)",
+    )
     parser.add_argument(
         "--server", choices=("triton",), default="triton", help="whose layout: Triton's, which KServe loads, too"
     )

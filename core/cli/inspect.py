@@ -70,6 +70,7 @@ def execute(options: argparse.Namespace) -> int:
         ],
     )
     _print_exits(manifest)
+    _print_choices(manifest)
     if manifest.fallback is not None:
         print_table(
             "Segments of the fallback, for where the first model cannot run",
@@ -139,6 +140,21 @@ def _print_exits(manifest: Manifest) -> None:
             for task, e in exits
         ],
     )  # fmt: skip
+
+
+def _print_choices(manifest: Manifest) -> None:
+    choices = [(task.name, task.offload) for task in manifest.tasks if task.offload is not None]
+    if not choices:
+        return
+    rows = [
+        (
+            name, c.cut or "nothing (stays local)", str(c.bits or "-"), c.link, f"{c.total_us:,.0f}",
+            f"{c.local_us:,.0f}", "-" if c.agreement is None else f"{100 * c.agreement:.1f} % of {c.frames:,}",
+        )
+        for name, c in choices
+    ]  # fmt: skip
+    head = ("task", "what travels", "bits", "link", "then (us)", "local (us)", "agreement")
+    print_table("What a server is sent, as the build chose", head, rows)
 
 
 def _macs_to(manifest: Manifest, task: Task, segment: str) -> int:

@@ -31,6 +31,7 @@ COMMANDS = {
     "sign": "sign a bundle, or make keys to sign with",
     "deploy": "let a bundle be served here or on other machines, once it has passed its self-test there",
     "rollback": "let the bundle before be served again, here or on other machines",
+    "exits": "list early exits that an audit closed, here or on other machines, and open them",
     "energy": "measure joules per frame, part and task, with an error bound",
     "calibrate": "collect statistics on a device, without labels and without keeping frames, and use them",
     "study": "correlate similarity and agreement with accuracy over all share points",
@@ -53,7 +54,7 @@ COMPLETING = "_ARGCOMPLETE"
 SERVICE = ("NOTIFY_SOCKET", "INVOCATION_ID")
 """What systemd gives the services that it starts (systemd.exec(5))."""
 
-_SERVING = ("serve", "service", "sign", "deploy", "rollback")
+_SERVING = ("serve", "service", "sign", "deploy", "rollback", "exits")
 
 
 def module_of(command: str) -> str:

@@ -10,7 +10,12 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from multigraft.cli.offloading.offload_options import add_offload_arguments, offloading_of, tell_ends
+from multigraft.cli.offloading.offload_options import (
+    add_offload_arguments,
+    add_sends_argument,
+    offloading_of,
+    tell_ends,
+)
 from multigraft.cli.shared.answer_output import FORMATS, MOST_PICTURES, Pictures, answer_writer
 from multigraft.cli.shared.broker_told import broker_told
 from multigraft.cli.shared.bundle_sources import add_source_argument, open_bundle_source
@@ -69,6 +74,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--events", action="store_true", help="print a line when something appears or vanishes, and nothing else"
     )
     add_offload_arguments(parser)
+    add_sends_argument(parser)
     add_show_arguments(parser)
     add_broker_arguments(parser)
     add_topic_arguments(parser)

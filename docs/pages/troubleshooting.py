@@ -32,6 +32,7 @@ GROUPS: dict[str, tuple[str, tuple[str, ...]]] = {
         "Choosing what is shared, and showing that it keeps the answers. [Choosing a budget](budget.md).",
         (
             "converters/build.py",
+            "converters/first_checks.py",
             "converters/graft/",
             "converters/similarity/",
             "converters/distill/",

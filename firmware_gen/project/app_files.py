@@ -107,7 +107,12 @@ class AppModel:
     def __post_init__(self) -> None:
         for what, entries in (("inputs", self.inputs), ("outputs", self.outputs), ("tasks", self.tasks)):
             if not 1 <= len(entries) <= protocol.MOST_TENSORS:
-                raise InputError(f"the model has {len(entries)} {what}", f"firmware takes 1 to {protocol.MOST_TENSORS}")
+                remedy = f"firmware takes 1 to {protocol.MOST_TENSORS}"
+                # Besides the logits of each, an output for every task with exits says by which it left.
+                told = len(self.exits) + len({e.task for e in self.exits})
+                if what == "outputs" and self.exits and len(entries) - told <= protocol.MOST_TENSORS:
+                    remedy += f"; {told} of them are of early exits: generate with --no-exits"
+                raise InputError(f"the model has {len(entries)} {what}", remedy)
 
 
 def app_model_of(project: Project, digest: str, name: str | None = None) -> AppModel:

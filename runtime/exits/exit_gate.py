@@ -59,6 +59,12 @@ class ExitGate:
                 f"{100 * self.policy.promise.max_disagreement:g} % were promised; the whole network answers from now on"
             )
 
+    def reopen(self) -> None:
+        """Let frames leave again, and bet anew on the promise."""
+        self.audit = Audit(self.policy.promise.max_disagreement)
+        self.audited_share = self.policy.audited
+        self.is_open = True
+
     def to_json(self) -> dict[str, Any]:
         """Plain data: counts since the engine was made."""
         return {

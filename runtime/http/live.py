@@ -44,7 +44,7 @@ def state(figures: dict[str, Any]) -> dict[str, Any]:
         for key in (
             "bundle", "source", "health", "cameras", "frame", "frames", "dropped", "rate_hz",
             "words", "latency_us", "power",
-            "temperature_c", "throttled", "memory_bytes", "uptime_s", "errors", "schedule",
+            "temperature_c", "throttled", "memory_bytes", "uptime_s", "errors", "schedule", "exits", "offload",
         )
     }  # fmt: skip
 

@@ -92,6 +92,8 @@ def families(figures: dict[str, Any], refused: Counter[str], exports: Mapping[st
         yield from _of_broker(figures["mqtt"])
     yield from _schedule(figures["schedule"])
     yield from _of_exits(figures.get("exits") or {})
+    if figures.get("offload") is not None:
+        yield from _of_server(figures["offload"])
     asked = CounterMetricFamily(
         "inference_requests", "Requests for an inference, by what became of them.", None, ["end"]
     )
@@ -141,6 +143,19 @@ def _of_broker(told: dict[str, Any]) -> Iterator[Any]:
         ("mqtt_foreign_messages", "Messages from the broker that nobody asked for.", "foreign"),
     ):
         yield CounterMetricFamily(name, text, value=told[key])
+
+
+def _of_server(told: dict[str, Any]) -> Iterator[Any]:
+    from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+
+    yield GaugeMetricFamily("offload_up", "Whether the server answered the last frame it got.", value=float(told["up"]))
+    answers = CounterMetricFamily(
+        "offload_answers", "Answers by the server, by this device, and here as the server failed.", None, ["end"]
+    )
+    for end, count in told["ends"].items():
+        answers.add_metric([end], count)
+    yield answers
+    yield CounterMetricFamily("offload_sent_bytes", "Bodies of requests to the server.", value=told["bytes"])
 
 
 def _schedule(tasks: dict[str, dict[str, float]]) -> Iterator[Any]:

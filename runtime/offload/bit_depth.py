@@ -18,15 +18,18 @@ class BitDepth:
     Args:
         budget_s: What an answer may take, seconds.
         fewest: Never fewer bits, 2 to 8.
-        most: Never more, and the first.
+        most: Never more.
+        first: Of the first frame; None for ``most``.
 
     Attributes:
         bits: For the next frame.
     """
 
-    def __init__(self, budget_s: float, fewest: int = FEWEST_BITS, most: int = MOST_BITS) -> None:
+    def __init__(
+        self, budget_s: float, fewest: int = FEWEST_BITS, most: int = MOST_BITS, first: int | None = None
+    ) -> None:
         self._budget_s, self._fewest, self._most = budget_s, fewest, most
-        self.bits = most
+        self.bits = most if first is None else first
         self._in_time = 0
 
     def answered(self, seconds: float) -> None:

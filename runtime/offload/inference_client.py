@@ -7,8 +7,10 @@ after a refusal. An answer is believed as far as it has the names, types and sha
 
 from __future__ import annotations
 
+import base64
 import json
 import math
+import time
 from collections.abc import Mapping
 from typing import Any, Literal
 from urllib.parse import quote
@@ -87,6 +89,53 @@ class InferenceClient:
         listed = told.get("inputs")
         names = [e.get("name") for e in listed if isinstance(e, dict)] if isinstance(listed, list) else []
         return tuple(name for name in names if isinstance(name, str))
+
+    def ready_s(self, deadline: float) -> float:
+        """What the smallest exchange takes, seconds; to be taken off from those that compute something.
+
+        Raises:
+            ExchangeError: There is no answer in time.
+        """
+        begun = time.perf_counter()
+        self._exchange.ask("GET", "/v2/health/live", deadline, MOST_METADATA)
+        return time.perf_counter() - begun
+
+    def load(self, model: str, config: Mapping[str, Any], content: bytes, deadline: float) -> None:
+        """Let the server load an ONNX model that is sent along; it holds it until :meth:`unload`.
+
+        By Triton's extension_model_repository.md, with --model-control-mode=explicit. Other servers refuse.
+
+        Args:
+            model: Its name.
+            config: As config.pbtxt has it.
+            content: The file.
+            deadline: Of :func:`time.monotonic`, seconds.
+
+        Raises:
+            ExchangeError: The server does not load it.
+        """
+        files = {"file:1/model.onnx": base64.b64encode(content).decode("ascii")}
+        parameters = {"parameters": {"config": json.dumps(config), **files}}
+        self._ordered(model, "load", parameters, deadline)
+
+    def unload(self, model: str, deadline: float) -> None:
+        """Let the server forget a model.
+
+        Raises:
+            ExchangeError: It does not.
+        """
+        self._ordered(model, "unload", {}, deadline)
+
+    def _ordered(self, model: str, what: str, body: Mapping[str, Any], deadline: float) -> None:
+        path = f"/v2/repository/models/{quote(model, safe='')}/{what}"
+        headers = {"Content-Type": "application/json"}
+        reply = self._exchange.ask("POST", path, deadline, MOST_METADATA, headers, json.dumps(body).encode())
+        if reply.status != 200:
+            raise NotAnsweredError(
+                f"{self._exchange.address.shown} does not {what} models that are sent to it ({reply.status})",
+                "start Triton with --model-control-mode=explicit",
+                reply.status,
+            )
 
     def infer(
         self, model: str, inputs: Mapping[str, Array], outputs: Mapping[str, tuple[int, ...]], deadline: float

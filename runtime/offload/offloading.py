@@ -13,6 +13,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from multigraft.bundle.manifest import Manifest
+from multigraft.bundle.offload_choice import OffloadChoice
 from multigraft.errors import MultigraftError
 from multigraft.runtime.answers import Answer, Classification
 from multigraft.runtime.engine import Engine
@@ -27,7 +29,8 @@ from multigraft.tensors.preparation import Frame
 
 RETRIES = 2
 FIRST_PAUSE_S = 0.02
-Sends = Literal["any", "cut", "input"]
+Sends = Literal["any", "chosen", "cut", "input"]
+CHOSEN_LOCAL = "faster here, as was found at the build"
 _BUDGET_SHARE = 0.5
 """Of a deadline that a request may take before it is sent in fewer bits."""
 
@@ -43,6 +46,7 @@ class Origin:
         bytes_sent: Of the packed values.
         seconds: From the request to the answer.
         cut: The tensor that travelled; empty where none did.
+        has_failed: The server was to be asked, and gave nothing.
     """
 
     is_remote: bool
@@ -51,6 +55,7 @@ class Origin:
     bytes_sent: int = 0
     seconds: float = 0.0
     cut: str = ""
+    has_failed: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """Plain data."""
@@ -70,8 +75,9 @@ class Offloading:
         deadline_s: Of a frame, seconds from its begin.
         below: Ask where the local answer's score is below, 0 to 1; None for all frames.
         bits: Of a value; None lets the link decide.
-        sends: What travels: the tensor at a ``cut`` point, the ``input``, or whichever the server has a model for, the
-            cut before the input.
+        sends: What travels: the tensor at a ``cut`` point, the ``input``, whichever the server has a model for (the cut
+            before the input), or what the build has ``chosen``: a task that it chose to keep here is not asked for, and
+            one that it chose nothing for sends any.
         breaker: Makes what says when the server is left alone, a task.
 
     Attributes:
@@ -89,11 +95,16 @@ class Offloading:
         sends: Sends = "any",
         breaker: Callable[[], CircuitBreaker] = CircuitBreaker,
     ) -> None:
-        self._engine, self._client, self._below, self._sends = engine, client, below, sends
+        self._engine, self._client, self._below = engine, client, below
         self.deadline_s = deadline_s
-        self._depth = BitDepth(deadline_s * _BUDGET_SHARE) if bits is None else BitDepth(deadline_s, bits, bits)
-        self._tasks: dict[str, RemoteTask | None] = dict.fromkeys(tasks)
-        self._breakers = {name: breaker() for name in tasks}
+        manifest = engine.manifest
+        choices = {name: manifest.task(name).offload if sends == "chosen" else None for name in tasks}
+        asked = [name for name, choice in choices.items() if choice is None or not choice.is_local]
+        self._sends = {name: _sent(manifest, name, choices[name], sends) for name in asked}
+        self._depths = {name: _depth(deadline_s, bits, choices[name]) for name in asked}
+        self._tasks: dict[str, RemoteTask | None] = dict.fromkeys(asked)
+        self._breakers = {name: breaker() for name in asked}
+        self._stay = frozenset(tasks) - frozenset(asked)
         self.ends: Counter[str] = Counter()
 
     def reach(self) -> None:
@@ -134,8 +145,8 @@ class Offloading:
             As many answers, and per task that may be asked for its origin.
         """
         better, origins = dict(answers), dict[str, Origin]()
-        kept = self._kept(answers) | dict.fromkeys(exits or (), "early exit")
-        for name in [task for task in self._tasks if task in answers]:
+        kept = dict.fromkeys(self._stay, CHOSEN_LOCAL) | self._kept(answers) | dict.fromkeys(exits or (), "early exit")
+        for name in [task for task in (*self._tasks, *self._stay) if task in answers]:
             if why := kept.get(name):
                 origins[name] = Origin(False, why)
                 self.ends[why] += 1
@@ -163,7 +174,7 @@ class Offloading:
             return None, Origin(False, "sure enough")
         breaker = self._breakers[name]
         if breaker.is_open:
-            return None, Origin(False, "server left alone after failures")
+            return None, Origin(False, "server left alone after failures", has_failed=True)
         begun = time.monotonic()
         try:
             told, packet = self._retried(name, frame, deadline)
@@ -172,18 +183,18 @@ class Offloading:
             if isinstance(error, NotAnsweredError) and not error.may_pass:
                 self._tasks[name] = None  # Exported anew, it may read another tensor.
             if time.monotonic() >= deadline:
-                self._depth.missed()
-            return None, Origin(False, error.problem)
+                self._depths[name].missed()
+            return None, Origin(False, error.problem, has_failed=True)
         seconds = time.monotonic() - begun
         breaker.succeeded()
-        self._depth.answered(seconds)
+        self._depths[name].answered(seconds)
         return told, Origin(True, "", packet.bits, packet.packed.nbytes, seconds, packet.tensor)
 
     def _asked(self, name: str, frame: Frame, deadline: float) -> tuple[Answer, Packet]:
         task = self._tasks[name]
         if task is None:
             task = self._tasks[name] = self._found(name, deadline)
-        packet = task.packet(frame, self._depth.bits)
+        packet = task.packet(frame, self._depths[name].bits)
         outputs = self._client.infer(task.model, wire_tensors(packet), task.outputs, deadline)
         return task.answer(outputs, frame), packet
 
@@ -191,7 +202,7 @@ class Offloading:
         manifest = self._engine.manifest
         refusal: NotAnsweredError | None = None
         behind, whole = model_names(manifest, name)
-        for model in {"any": (behind, whole), "cut": (behind,), "input": (whole,)}[self._sends]:
+        for model in {"cut": (behind,), "input": (whole,)}.get(self._sends[name], (behind, whole)):
             try:
                 inputs = self._client.inputs_of(model, deadline)
             except NotAnsweredError as error:
@@ -217,3 +228,15 @@ class Offloading:
                     raise
             time.sleep(pause_s)
         return self._asked(name, frame, deadline)
+
+
+def _sent(manifest: Manifest, task: str, choice: OffloadChoice | None, sends: Sends) -> Sends:
+    if choice is None:
+        return "any" if sends == "chosen" else sends
+    return "input" if choice.cut == manifest.inputs_of(task)[0].tensor else "cut"
+
+
+def _depth(deadline_s: float, bits: int | None, choice: OffloadChoice | None) -> BitDepth:
+    if bits is not None:
+        return BitDepth(deadline_s, bits, bits)
+    return BitDepth(deadline_s * _BUDGET_SHARE, first=choice.bits if choice is not None else None)

@@ -15,6 +15,7 @@ import numpy as np
 
 from multigraft.errors import UsageError
 from multigraft.runtime.benchmark import Timing
+from multigraft.runtime.energy.estimate import TABLES, Table, estimate
 from multigraft.runtime.engine import Engine
 from multigraft.runtime.offload.cuts import cuts_of, segments_before
 from multigraft.runtime.offload.link import Link
@@ -36,6 +37,9 @@ class Split:
         edge_us: Preparing, running and coding here, microseconds.
         link_us: Carrying it, and an answer back, microseconds.
         local_us: What the local answer takes, microseconds.
+        edge_j: Estimate of what runs here, joules; neither coding nor radio are in it.
+        local_j: The same of the local answer.
+        server_us: What the server takes, microseconds; None where nobody knows.
     """
 
     cut: str
@@ -44,6 +48,14 @@ class Split:
     edge_us: float
     link_us: float
     local_us: float
+    edge_j: float
+    local_j: float
+    server_us: float | None = None
+
+    @property
+    def total_us(self) -> float:
+        """From a frame to its answer by the server, microseconds; without the server where nobody knows its time."""
+        return self.edge_us + self.link_us + (self.server_us or 0.0)
 
     @property
     def server_may_take_us(self) -> float:
@@ -55,7 +67,9 @@ class Split:
         return {**asdict(self), "server_may_take_us": self.server_may_take_us}
 
 
-def splits_of(engine: Engine, task: str, frames: Sequence[Frame], timing: Timing, link: Link) -> list[Split]:
+def splits_of(
+    engine: Engine, task: str, frames: Sequence[Frame], timing: Timing, link: Link, table: Table = TABLES["45nm"]
+) -> list[Split]:
     """All cut points of a task at some numbers of bits, the least wait for a server first.
 
     Args:
@@ -64,16 +78,23 @@ def splits_of(engine: Engine, task: str, frames: Sequence[Frame], timing: Timing
         frames: What is coded, at least one.
         timing: How long segments of that task take here.
         link: To the server.
+        table: Picojoules, for the estimate.
 
     Raises:
         UsageError: The task cannot be offloaded.
     """
     manifest = engine.manifest
-    local_us = timing.total.p50
+    energy_j = estimate(manifest, manifest.task(task).segments, table).segments_j
+    local_j = sum(energy_j.values())
+    # The median of a sum is above the sum of medians where a machine is busy: what is compared is added up alike.
+    ran_us = sum(timing.segments[name].p50 for name in manifest.task(task).segments)
+    local_us = timing.preprocessing.p50 + ran_us + timing.answering.p50
     found = []
     for cut in cuts_of(manifest, task):
         remote = RemoteTask(engine, task, cut)
-        before_us = sum(timing.segments[name].p50 for name in segments_before(manifest, task, cut))
+        before = segments_before(manifest, task, cut)
+        before_us = sum(timing.segments[name].p50 for name in before)
+        before_j = sum(energy_j[name] for name in before)
         for bits in SHOWN_BITS:
             sizes, coding_us = [], []
             for frame in frames:
@@ -83,7 +104,8 @@ def splits_of(engine: Engine, task: str, frames: Sequence[Frame], timing: Timing
                 coding_us.append((time.perf_counter() - begun) * 1e6)
             size = float(np.mean(sizes))
             edge_us = timing.preprocessing.p50 + before_us + float(np.median(coding_us))
-            found.append(Split(cut, bits, size, edge_us, link.seconds_for(size) * 1e6, local_us))
+            link_us = link.seconds_for(size) * 1e6
+            found.append(Split(cut, bits, size, edge_us, link_us, local_us, before_j, local_j))
     if not found:
         raise UsageError(f"task {task} has no tensor that can travel", "build a bundle with a cut point")
-    return sorted(found, key=lambda split: split.edge_us + split.link_us)
+    return sorted(found, key=lambda split: split.total_us)

@@ -70,6 +70,8 @@ class Figures:
         """Tasks that have rates of their own: the rate, and deadlines met and missed."""
         self.exits: Callable[[], dict[str, Any]] = dict
         """Early exits by segment: the task, how many frames reached and took it, and what its audit found."""
+        self.offload: Callable[[], dict[str, Any]] | None = None
+        """Tells how the server does that hard frames go to; None where there is none."""
         self._ends: collections.deque[float] = collections.deque(maxlen=RATE_FRAMES)
         self._started = clock()
 
@@ -119,4 +121,5 @@ class Figures:
             "mqtt": None if self.broker is None else self.broker(),
             "schedule": self.schedule(),
             "exits": self.exits(),
+            "offload": None if self.offload is None else self.offload(),
         }

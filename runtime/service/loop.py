@@ -16,6 +16,7 @@ from multigraft.runtime.service.figures import Figures
 from multigraft.runtime.service.frames import Frames
 from multigraft.runtime.service.journal import ERROR, Journal
 from multigraft.runtime.service.notify import Notifier
+from multigraft.runtime.service.offloaded import Offloaded
 from multigraft.runtime.service.window import Window
 
 WAIT_S = 0.2
@@ -72,6 +73,8 @@ class Loop:
         self._notifier, self._journal, self._each = notifier, journal, each
         self.answered: Callable[[Mapping[str, Answer]], None] = lambda answers: None
         """Is given every frame's answers, and must not wait."""
+        self.offloaded: Offloaded | None = None
+        """Asks a server; None where there is none."""
         self._bases = {task.name: task.on.task for task in engine.manifest.tasks if task.on is not None}
         self._code: int | None = None
         self._failures = 0
@@ -154,7 +157,12 @@ class Loop:
 
     def _ask(self, frame: Any) -> Iterable[tuple[Any, Result]]:
         """Frames and their answers: of this one, and of what else was taken meanwhile."""
-        return [(frame, self._engine.run(frame, None if isinstance(frame, Mapping) else self._tasks))]
+        begun = time.monotonic()
+        result = self._engine.run(frame, None if isinstance(frame, Mapping) else self._tasks)
+        if self.offloaded is not None:
+            frames = {task: frame_of(task, frame, self._bases) for task in result.answers}
+            self.offloaded.improve(frames, result, begun)
+        return [(frame, result)]
 
     def _fail(self, kind: str, error: Exception) -> None:
         self._figures.errors[kind] += 1

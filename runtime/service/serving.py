@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import faulthandler
-import functools
 import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -23,15 +22,18 @@ from multigraft.runtime import heap
 from multigraft.runtime.deploy import store, trial
 from multigraft.runtime.engine import Engine
 from multigraft.runtime.mqtt.publisher import Publisher
+from multigraft.runtime.offload.offloading import Offloading
 from multigraft.runtime.otlp.environment import is_wanted
 from multigraft.runtime.scheduling.budget import FACTORS
 from multigraft.runtime.service.asked import Requests
+from multigraft.runtime.service.closed_exits import ClosedExits
 from multigraft.runtime.service.figures import Figures
 from multigraft.runtime.service.frames import Frames, Pace
 from multigraft.runtime.service.front import listen
 from multigraft.runtime.service.journal import INFO, NOTICE, WARNING, Journal
 from multigraft.runtime.service.loop import Loop
 from multigraft.runtime.service.notify import Notifier
+from multigraft.runtime.service.offloaded import Offloaded
 from multigraft.runtime.service.power import Power
 from multigraft.runtime.service.scheduled import Schedule, ScheduledLoop, schedule_of
 from multigraft.runtime.service.settings import Settings, token_of, token_path
@@ -49,15 +51,19 @@ RETRY_S = 600.0
 BASELINE_S = 300.0
 MEMORY_SLACK = 64 << 20
 
+Connect = Callable[[Engine, "tuple[str, ...] | None"], "Offloading | None"]
+"""Engine and tasks to what asks a server for hard frames; None where none is asked."""
+
 OpenCameras = Callable[[Engine, "tuple[str, ...] | None"], Mapping[tuple[str, ...], Camera]]
 
 
-def serve(settings: Settings, open_cameras: OpenCameras) -> int:
+def serve(settings: Settings, open_cameras: OpenCameras, connect: Connect = lambda engine, tasks: None) -> int:
     """Serve until SIGTERM, SIGINT, or a reason to start again.
 
     Args:
         settings: What to serve, and how.
         open_cameras: Makes tasks' cameras, not yet open, for an engine and its tasks; no tasks to one that is for all.
+        connect: Makes what asks a server.
 
     Returns:
         The exit code: 0, or :data:`AGAIN`.
@@ -75,7 +81,7 @@ def serve(settings: Settings, open_cameras: OpenCameras) -> int:
     with orderly(settings, journal) as stop:
         switch = store.switch_of(settings.state)
         folder = stop.folder = _folder(settings, journal)
-        code = _serve(settings, open_cameras, folder, switch, token, journal, notifier, stop)
+        code = _serve(settings, open_cameras, connect, folder, switch, token, journal, notifier, stop)
         stop.is_orderly = code == 0
     return code
 
@@ -83,6 +89,7 @@ def serve(settings: Settings, open_cameras: OpenCameras) -> int:
 def _serve(
     settings: Settings,
     open_cameras: OpenCameras,
+    connect: Connect,
     folder: Path,
     switch: tuple[int, int] | None,
     token: str | None,
@@ -97,12 +104,12 @@ def _serve(
             engine.manifest.task(name)
         schedule = schedule_of(settings, engine.manifest, folder)
         cameras = open_cameras(engine, tasks)
+        offloading = connect(engine, tasks)
     sha256 = folder.name if settings.bundle is None else digest_of(folder)
     journal.fields |= {"BUNDLE": sha256[:12], "NAME": engine.manifest.name}
     figures = Figures(engine.manifest, tasks)
     figures.exits = engine.exits_to_json
-    for gate in engine.gates.values():
-        gate.tell = functools.partial(journal.write, WARNING, "exit_closed")
+    closed = ClosedExits(settings.state, sha256, engine.gates, journal)
     requests = Requests(engine, figures.requests)
     frames = Frames(cameras, say=_camera_teller(journal))
 
@@ -141,8 +148,17 @@ def _serve(
             )
         trial_of = Settling(settings, folder, figures, journal)
         pace = Pace(settings.rate_hz if schedule is None else None)
-        parts = (engine, tasks, frames, pace, figures, requests, window, notifier, journal, trial_of.look)
+
+        def each_frame() -> None:
+            trial_of.look()
+            closed.after_frame()
+
+        parts = (engine, tasks, frames, pace, figures, requests, window, notifier, journal, each_frame)
         loop = Loop(*parts) if schedule is None else ScheduledLoop(schedule, *parts)
+        if offloading is not None:
+            loop.offloaded = Offloaded(offloading, journal)
+            figures.offload = loop.offloaded.to_json
+            stack.callback(loop.offloaded.close)
         if settings.broker is not None:
             with _configured((MissingDependencyError,)):
                 publisher = Publisher(
@@ -164,6 +180,7 @@ def _serve(
 
         def each_second() -> None:
             watch.look()
+            closed.look()
             loop.look(vitals.to_json())
 
         vitals.each = each_second

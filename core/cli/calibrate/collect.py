@@ -10,6 +10,7 @@ from multigraft.cli.shared.engine_options import add_interpreter_arguments
 from multigraft.cli.shared.json_text import json_text
 from multigraft.cli.shared.settings_options import check_output, use_one_thread
 from multigraft.errors import UsageError
+from multigraft.reading import printable
 
 if TYPE_CHECKING:
     from multigraft.calibration.collect.collect_events import Gathered
@@ -70,6 +71,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     add("--keep-mib", type=int, default=default.keep_bytes >> 20, metavar="M", help="quota for them (default: 256)")
     add("--keep-days", type=float, default=default.keep_days, metavar="D", help="remove them after D days (default: 7)")
+    add(
+        "--keep-entropy", metavar="LOW,HIGH",
+        help="keep a frame only where the entropy of its answer, over the greatest there is, lies between: 0.3,0.9",
+    )  # fmt: skip
+    add(
+        "--keep-daily-mib", type=float, metavar="M",
+        help="keep M MiB at most in any 24 hours, for frames that are taken elsewhere; none gives way to another then",
+    )  # fmt: skip
     add_interpreter_arguments(parser)
 
 
@@ -108,6 +117,8 @@ def execute(options: argparse.Namespace) -> int:
         keep_frames=options.keep_frames,
         keep_bytes=options.keep_mib << 20,
         keep_days=options.keep_days,
+        keep_entropy=_band(options.keep_entropy),
+        keep_daily_bytes=None if options.keep_daily_mib is None else int(options.keep_daily_mib * (1 << 20)),
         threads=options.threads,
         backend=options.backend,
     )
@@ -171,3 +182,13 @@ def _tell(one: Gathered, privacy: Privacy | None) -> None:
         print(f"{one.path} stays {release}: the next needs about {one.missing:,} more; the same command goes on")
     else:
         print(f"{one.path} ({release}); the same command with other limits goes on")
+
+
+def _band(text: str | None) -> tuple[float, float] | None:
+    if text is None:
+        return None
+    try:
+        low, high = (float(part) for part in text.split(","))
+    except ValueError:
+        raise UsageError(f"--keep-entropy is {printable(text)}", "give two numbers of 0 to 1: 0.3,0.9") from None
+    return low, high

@@ -53,11 +53,14 @@ def print_splits(
         plain = {name: [split.to_json() for split in splits] for name, splits in told.items()}
         print(json_text({"link": vars(link), "splits": plain}, indent=1))
         return
-    head = ("cut", "bits", "bytes", "edge (us)", "link (us)", "server may take (us)")
+    head = ("cut", "bits", "bytes", "edge (us)", "edge (µJ)", "link (us)", "server may take (us)")
     for name, splits in told.items():
         rows = [
-            (s.cut, str(s.bits), f"{s.bytes_sent:,.0f}", f"{s.edge_us:,.0f}", f"{s.link_us:,.0f}",
+            (s.cut, str(s.bits), f"{s.bytes_sent:,.0f}", f"{s.edge_us:,.0f}", f"{s.edge_j * 1e6:,.1f}",
+             f"{s.link_us:,.0f}",
              f"{s.server_may_take_us:,.0f}" if s.server_may_take_us > 0 else "local is faster")
             for s in splits
         ]  # fmt: skip
-        print_table(f"{name} on {link_text}; the local answer takes {splits[0].local_us:,.0f} us", head, rows)
+        local = f"{splits[0].local_us:,.0f} us and {splits[0].local_j * 1e6:,.1f} µJ"
+        print_table(f"{name} on {link_text}; the local answer takes {local}", head, rows)
+    print("Energy is an estimate of what runs here (table 45nm); coding and radio are not in it.")

@@ -7,6 +7,12 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from multigraft.cli.offloading.offload_options import (
+    add_offload_arguments,
+    add_sends_argument,
+    check_offload,
+    offloading_of,
+)
 from multigraft.cli.shared.bundle_sources import add_source_argument, bundle_cameras
 from multigraft.cli.shared.engine_options import add_running_arguments, task_names
 from multigraft.cli.shared.live_page import LISTEN
@@ -68,6 +74,8 @@ def add_serving_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="MIB",
         help="end, to be started again, when this is exceeded (default: twice the use after five minutes, and 64)",
     )
+    add_offload_arguments(parser)
+    add_sends_argument(parser)
     add_broker_arguments(parser)
     add_topic_arguments(parser)
     add_quiet_arguments(parser, "for MQTT: ")
@@ -117,7 +125,7 @@ def execute(options: argparse.Namespace) -> int:
     def open_cameras(engine: Engine, tasks: tuple[str, ...] | None) -> dict[tuple[str, ...], Camera]:
         return bundle_cameras(settings.sources, engine.manifest, tasks)
 
-    return serve(settings, open_cameras)
+    return serve(settings, open_cameras, lambda engine, tasks: offloading_of(options, engine, tasks))
 
 
 def check_serving(options: argparse.Namespace) -> None:
@@ -132,7 +140,13 @@ def check_serving(options: argparse.Namespace) -> None:
 
     if rule_of(options, Rule()) != Rule() and options.mqtt is None:
         raise UsageError("--steady, --enter and --leave are for MQTT", "name a broker: --mqtt mqtt://broker")
+    check_offload(options)
     bare, own = parse_rates(options.rate)
+    if options.offload is not None and (own or options.max_power or options.max_temperature):
+        raise UsageError(
+            "--offload waits for a server, which no rates of tasks and no limits of power foresee",
+            "give one rate for all, as in --rate 5",
+        )
     watts_of(options.max_power)
     if options.max_temperature is not None and not 0 < options.max_temperature < 200:
         raise UsageError(f"--max-temperature is {options.max_temperature:g}", "give degrees Celsius, as in 75")

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from multigraft.cli.offloading.offload_options import offload_words
 from multigraft.cli.serving.serve import add_serving_arguments, check_serving
 from multigraft.cli.shared.bundle_sources import add_source_argument
 from multigraft.cli.shared.json_text import json_text
@@ -56,6 +57,7 @@ def execute(options: argparse.Namespace) -> int:
 def _install(options: argparse.Namespace) -> int:
     from multigraft.devices.cameras.addresses import host_of, source_of
     from multigraft.runtime.http.guard import is_loopback
+    from multigraft.runtime.offload.server_address import ServerAddress
     from multigraft.runtime.otlp.environment import endpoint_of, has_secrets, is_wanted, read_defaults
     from multigraft.runtime.service import installation
     from multigraft.runtime.service.front import Address
@@ -72,8 +74,8 @@ def _install(options: argparse.Namespace) -> int:
     hosts = [host_of(source) for source in sources]
     hosts += [] if broker is None else [broker.host]
     hosts += [host_of(endpoint_of(variables))] if is_wanted(variables) else []
-    if options.mqtt_ca is not None:
-        needed.append(options.mqtt_ca)
+    hosts += [] if options.offload is None else [ServerAddress.parse(options.offload).host]
+    needed += [path for path in (options.mqtt_ca, options.offload_ca) if path is not None]
     unit = Unit(
         options.name,
         (*_source_words(typed, installation.SECRETS / options.name), *_arguments(options)),
@@ -145,13 +147,18 @@ def _arguments(options: argparse.Namespace) -> Iterator[str | Secret]:
         value = getattr(options, name)
         if value is not None:
             words += [f"--{name.replace('_', '-')}", f"{value:g}" if isinstance(value, float) else str(value)]
-    words += [*broker_words(options), *quiet_words(options)]
+    words += [*offload_words(options), *broker_words(options), *quiet_words(options)]
     words += ["--threads", str(options.threads), "--backend", options.backend]
     words += [
         f"--{name.replace('_', '-')}" for name in ("allow_miss", "no_self_test", "untrusted") if getattr(options, name)
     ]
     yield from words
-    for name, path in (("token", options.token_file), ("mqtt-password", options.mqtt_password_file)):
+    secrets = (
+        ("token", options.token_file),
+        ("offload-token", options.offload_token_file),
+        ("mqtt-password", options.mqtt_password_file),
+    )
+    for name, path in secrets:
         if path is not None:
             yield f"--{name}-file"
             yield Secret(name, path.absolute())

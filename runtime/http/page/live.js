@@ -99,9 +99,22 @@ function show(now) {
     ...joules,
     ...Object.entries(now.schedule).map(([task, known]) =>
       [`deadlines, ${task}`, `${known.missed} of ${known.met + known.missed} missed, ${Number(known.rate_hz.toPrecision(3))} a second`]),
+    ...(now.offload === null ? [] : [["server", served(now.offload)]]),
+    ...Object.entries(now.exits).map(([name, known]) => [`exit, ${name}`, early(known)]),
     ...Object.entries(now.errors).map(([kind, count]) => [`errors, ${kind}`, String(count)]),
     ["bundle", now.bundle.sha256.slice(0, 12)],
   ]);
+}
+
+function served(known) {
+  const { server, local, failed } = known.ends;
+  return `${known.up ? "answers" : "does not answer"}: ${server} from there, ${local} here, ${failed} here as it failed`;
+}
+
+function early(known) {
+  const taken = known.reached ? `${(100 * known.taken / known.reached).toFixed(1)} % of ${known.reached} frames leave` : "no frame yet";
+  const audit = known.audited ? `, ${known.disagreed} of ${known.audited} audited ones disagree` : "";
+  return known.open ? taken + audit : `closed, its promise was broken${audit}`;
 }
 
 function span(seconds) {

@@ -249,6 +249,16 @@ def test_the_most_uncertain_frames_are_kept_within_the_quota(tmp_path: Path, sou
     assert kept_frames.purge(folder) == 5 and not folder.exists()
 
 
+def test_frames_are_kept_whose_entropy_lies_in_a_band(tmp_path: Path, source: Path) -> None:
+    def kept(name: str, **how: Any) -> set[str]:
+        output = tmp_path / f"{name}.mgstats"
+        collect(BUNDLE, ArrayFile(source), output, options(keep_frames=200, **how))
+        return {path.name for path in kept_folder_of(output).glob("*")}
+
+    every, low, high = kept("every"), kept("low", keep_entropy=(0.0, 0.5)), kept("high", keep_entropy=(0.5, 1.0))
+    assert low | high == every and not low & high and len(every) == 200
+
+
 def _subject(output: Path) -> tuple[Subject, int]:
     statistics = statistics_file.read(output)
     return statistics.subject, statistics.minimum_frames
@@ -257,6 +267,8 @@ def _subject(output: Path) -> tuple[Subject, int]:
 def test_options_that_mean_nothing_are_refused() -> None:
     wrongs: tuple[dict[str, Any], ...] = (
         {"frames": 0}, {"minutes": -1.0}, {"precision": float("nan")}, {"site": " "}, {"site": "a/b"},
+        {"keep_frames": 1, "keep_entropy": (0.9, 0.1)}, {"keep_entropy": (0.1, 0.9)},
+        {"keep_frames": 1, "keep_days": 0.5, "keep_daily_bytes": 1},
     )  # fmt: skip
     for wrong in wrongs:
         with pytest.raises(UsageError):

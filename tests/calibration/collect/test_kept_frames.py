@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from multigraft.calibration.collect import kept_frames
+from multigraft.calibration.collect.store_facts import kept_from_row
 from tests.calibration.networks import frames
 
 
@@ -37,6 +38,24 @@ def test_kept_frames_obey_quota_and_retention(tmp_path: Path) -> None:
     assert [p.name for p in (tmp_path / "k").iterdir()] == ["kept-00000009.pgm"]
 
 
+def test_in_no_day_more_bytes_are_kept_than_the_budget_says_and_none_gives_way(tmp_path: Path) -> None:
+    image = frames(1)[0]
+    size, day = len(kept_frames.encode(image)), kept_frames.DAY_S
+    budget = 3 * size + size // 2
+    kept = kept_frames.KeptFrames(tmp_path / "k", 100, 1 << 20, 7 * day, daily_bytes=budget)
+    taken: list[float] = []
+    for number in range(400):
+        now_s = number * day / 100
+        if kept.offer(image, 1 - number / 400, number, now_s):
+            taken.append(now_s)
+        kept.confirm()
+        assert sum(size for at in taken if now_s - at < day) <= budget
+    assert len(taken) == 3 * 4, "the budget of each of the four days is used"
+    assert len(list((tmp_path / "k").iterdir())) == len(taken)
+    again = kept_frames.KeptFrames(tmp_path / "k", 100, 1 << 20, 7 * day, kept._kept.values(), daily_bytes=budget)
+    assert not again.offer(image, 0.0, 500, taken[-1] + day / 2), "a restart brings no new budget"
+
+
 def test_a_kept_frame_that_the_store_lists_outlives_the_frame_that_drops_it_until_the_store_knows(
     tmp_path: Path,
 ) -> None:
@@ -60,3 +79,12 @@ def test_a_kept_frame_is_the_frame(tmp_path: Path) -> None:
     for name, image in (("a.ppm", color), ("a.pgm", color[:, :, 0])):
         (tmp_path / name).write_bytes(kept_frames.encode(image))
         np.testing.assert_array_equal(read_image(tmp_path / name), image)
+
+
+def test_what_is_kept_of_rows_is_listed_by_a_store(tmp_path: Path) -> None:
+    kept = kept_frames.KeptFrames(tmp_path / "k", 4, 1 << 20, 10.0, takes_rows=True)
+    assert kept.offer(np.zeros(3, np.float32), 0.5, 7, 0.0)
+    (added,), _ = kept.changes
+    assert kept_from_row([added.file, added.margin, added.taken_s, added.bytes], "a store") == added
+    kept_frames.KeptFrames(tmp_path / "k", 4, 1 << 20, 10.0, [added], takes_rows=True)
+    assert [path.name for path in (tmp_path / "k").iterdir()] == [added.file]

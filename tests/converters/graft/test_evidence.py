@@ -56,6 +56,17 @@ def test_a_detector_whose_answers_are_no_boxes_is_warned_of() -> None:
     assert not advice_on_answers(residual_network("plain", 0), Evidence(frames, frames))
 
 
+@pytest.mark.parametrize(("others", "warnings"), [(0, 1), (1, 1), (2, 0), (50, 0)])
+def test_a_classification_that_says_one_class_of_all_frames_is_warned_of(others: int, warnings: int) -> None:
+    frames = [np.zeros((8, 8), np.uint8)] * 100
+    logits = np.tile(np.array([0, 2, 1], np.float32), (100, 1))
+    logits[:others] = (3, 0, 0)
+    network = residual_network("plain", 0)
+    said = advice_on_answers(network, Evidence(frames, frames, {"plain": [logits]}))
+    assert len(said) == warnings
+    assert all("a constant would agree as often" in sentence for sentence in said)
+
+
 def test_a_detector_whose_answers_are_decoded_is_warned_of_where_it_finds_nothing() -> None:
     frames = list(np.random.default_rng(0).integers(0, 256, (4, 8, 8), np.uint8))
     found = residual_network("found", 0, kind="detection")

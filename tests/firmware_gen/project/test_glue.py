@@ -17,13 +17,16 @@ from typing import Any
 import numpy as np
 import pytest
 
+from multigraft import serial_protocol as protocol
 from multigraft.cli.main import main
+from multigraft.errors import InputError
 from multigraft.firmware_gen.boards.board import Board
 from multigraft.firmware_gen.boards.boards import BOARDS
 from multigraft.firmware_gen.boards.cores import CORES
 from multigraft.firmware_gen.inspection.instruction_check import check_instructions
 from multigraft.firmware_gen.project.app_files import AppModel, AppTensor
 from multigraft.firmware_gen.project.glue_files import glue_files, how_to
+from multigraft.firmware_gen.project.project import ProjectExit
 from multigraft.tflite import tflite_file
 from tests.bundle_builder import build
 from tests.firmware_gen.boards.test_boards import needs_tools
@@ -262,3 +265,12 @@ def test_packages_keep_the_rules_of_their_ecosystems(board: Board) -> None:
         folders = {name.split("/")[1] for name in files if name.startswith("examples/") and name.endswith(".ino")}
         assert all(f"examples/{folder}/{folder}.ino" in files for folder in folders)
         assert folders
+
+
+def test_more_outputs_than_firmware_takes_say_how_many_exits_have() -> None:
+    outputs = tuple(AppTensor(f"o{i}", "int8", (1, 4), 1.0, 0) for i in range(protocol.MOST_TENSORS + 2))
+    frame, early = AppTensor("frame", "int8", (1, 4), 1.0, 0), ProjectExit("exit_main", 0, 1, 32, 33, 0, 0.5, 1)
+    for exits, said in (((early,), "2 of them are of early exits: generate with --no-exits"), ((), "takes 1 to 32")):
+        with pytest.raises(InputError, match=r"the model has 34 outputs.*") as caught:
+            AppModel("tiny", "ab" * 32, (frame,), outputs, {"main": (0,)}, exits=exits)
+        assert caught.value.remedy.endswith(said)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import http.server
 import json
@@ -17,7 +18,8 @@ import numpy as np
 from multigraft.tensors.arrays import Array
 
 DTYPES = {"UINT8": "u1", "INT8": "i1", "INT32": "<i4", "INT64": "<i8", "FP32": "<f4"}
-Models = Mapping[str, tuple[tuple[str, ...], Callable[[dict[str, Array]], dict[str, Array]]]]
+Model = tuple[tuple[str, ...], Callable[[dict[str, Array]], dict[str, Array]]]
+Models = Mapping[str, Model]
 
 
 class _Quiet(http.server.ThreadingHTTPServer):
@@ -31,6 +33,7 @@ class OipServer:
     """Serves models: name to (names of its inputs, what computes its outputs).
 
     Attributes:
+        loads: Makes a model of a file that is sent along, as Triton does; None refuses.
         accepts: Forms of requests that it takes.
         delay_s: Before every answer.
         refusal: A status that it answers inferences with; 0 answers them.
@@ -39,7 +42,8 @@ class OipServer:
     """
 
     def __init__(self, models: Models, port: int = 0) -> None:
-        self.models = models
+        self.models = dict(models)
+        self.loads: Callable[[bytes], Model] | None = None
         self.accepts = {"deflate", "binary", "json"}
         self.delay_s, self.refusal = 0.0, 0
         self.seen: list[tuple[str, str, dict[str, str]]] = []
@@ -106,6 +110,11 @@ class OipServer:
     def _told(
         self, handler: http.server.BaseHTTPRequestHandler, raw: bytes, headers: dict[str, str]
     ) -> tuple[int, bytes, bytes]:
+        if handler.path == "/v2/health/live":
+            return 200, b"", b""
+        if handler.path.startswith("/v2/repository/models/"):
+            ordered, what = handler.path.split("/")[4:6]
+            return self._ordered(ordered, what, raw), b"{}", b""
         name = handler.path.split("/")[3]
         if name not in self.models:
             return 404, b'{"error": "no such model"}', b""
@@ -143,6 +152,15 @@ class OipServer:
                 entry["parameters"] = {"binary_data_size": len(tails[-1])}
             entries.append(entry)
         return 200, json.dumps({"model_name": name, "id": asked["id"], "outputs": entries}).encode(), b"".join(tails)
+
+    def _ordered(self, name: str, what: str, raw: bytes) -> int:
+        if self.loads is None:
+            return 404
+        if what == "unload":
+            del self.models[name]
+            return 200
+        self.models[name] = self.loads(base64.b64decode(json.loads(raw)["parameters"]["file:1/model.onnx"]))
+        return 200
 
 
 @contextlib.contextmanager

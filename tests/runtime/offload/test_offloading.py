@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from multigraft.answers.crops import On
+from multigraft.bundle.offload_choice import OffloadChoice
 from multigraft.cli.main import main
 from multigraft.errors import UsageError
 from multigraft.runtime import Engine
@@ -145,7 +146,7 @@ def test_a_rest_that_was_exported_anew_for_another_cut_is_looked_up_again(engine
     offloading = offloading_to(engine, server.url)
     first, second, third = frames(3)
     assert improved(engine, offloading, first)[1]["digit"].is_remote
-    server.models, server.refusal = models_of(engine, CUT), 400
+    server.models, server.refusal = dict(models_of(engine, CUT)), 400
     assert not improved(engine, offloading, second)[1]["digit"].is_remote
     server.refusal = 0
     assert improved(engine, offloading, third)[1]["digit"].is_remote
@@ -323,3 +324,27 @@ def test_wrong_options_are_refused(
     path = built.bundle.write(tmp_path / "home.graft")
     assert main(["run", str(path), "--source", "fake:28x28", "--frames", "1", *words]) == 2
     assert said in capsys.readouterr().err
+
+
+def chosen_by(built: Built, choice: OffloadChoice) -> Engine:
+    tasks = built.bundle.manifest.tasks
+    return Engine(built.bundle.with_tasks(dataclasses.replace(t, offload=choice) for t in tasks))
+
+
+def test_what_travels_is_what_the_build_chose(built: Built) -> None:
+    chosen = OffloadChoice("image", 3, "5mbit,20ms", 1.0, 2.0, 0.99, 100)
+    engine = chosen_by(built, chosen)
+    with oip_server({**models_of(engine, "image"), **models_of(engine)}) as server:
+        for sends, cut, bits in (("chosen", "image", 3), ("any", CUT, 8)):
+            _, origins = improved(engine, offloading_to(engine, server.url, sends=sends), frames(1)[0])
+            assert (origins["digit"].cut, origins["digit"].bits) == (cut, bits)
+
+
+def test_a_task_that_the_build_keeps_here_is_not_asked_for(built: Built) -> None:
+    engine = chosen_by(built, OffloadChoice("", 0, "1kbit", 2.0, 2.0))
+    with oip_server(models_of(engine)) as server:
+        offloading = offloading_to(engine, server.url, sends="chosen")
+        offloading.reach()
+        _, origins = improved(engine, offloading, frames(1)[0])
+        assert not origins["digit"].is_remote and "found at the build" in origins["digit"].why
+        assert not server.seen

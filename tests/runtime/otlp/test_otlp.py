@@ -52,6 +52,7 @@ FIGURES: dict[str, Any] = {
     "exits": {
         "exit_digit": {"task": "digit", "reached": 6, "taken": 4, "audited": 2, "disagreed": 1, "open": True},
     },
+    "offload": {"up": True, "ends": {"server": 8, "local": 3, "failed": 2}, "bytes": 4096},
     "requests": {"answered": 4, "busy": 1},
 }
 NO_METRICS = {
@@ -151,12 +152,11 @@ def test_what_a_rail_feeds(rail: str, kind: str) -> None:
 
 
 def test_what_is_absent_is_not_told() -> None:
-    bare = {**FIGURES, "power": [], "temperature_c": None, "throttled": None, "mqtt": None, "schedule": {}, "exits": {}}
+    bare = {**FIGURES, "power": [], "temperature_c": None, "throttled": None, "schedule": {}, "exits": {}}
+    bare |= {"mqtt": None, "offload": None}
     told = {series.name for series in renamed(families(bare, Counter()))}
-    assert not [
-        name for name in told if name.startswith(("hw.", "multigraft.mqtt", "multigraft.deadline", "multigraft.exit"))
-    ]
-    assert "multigraft.frame.answered" in told
+    without = ("hw.", *(f"multigraft.{part}" for part in ("mqtt", "deadline", "exit", "offload")))
+    assert not [name for name in told if name.startswith(without)] and "multigraft.frame.answered" in told
 
 
 def test_sums_begin_where_the_loop_began(collector: Collector, sender: Exporter) -> None:

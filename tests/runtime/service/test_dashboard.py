@@ -12,7 +12,7 @@ import pytest
 from prometheus_client import Metric
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
-from tests.bundle_builder import build
+from tests.exit_bundle import build, policy
 from tests.runtime.service.served import serving
 
 DASHBOARD = Path(__file__).parents[3] / "docs" / "grafana.json"
@@ -25,9 +25,9 @@ SCRAPED = {"instance", "le"}
 
 @pytest.fixture(scope="module")
 def told(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Metric]]:
-    """Name of a series to its family, of a service whose tasks have rates."""
+    """Name of a series to its family, of a service whose tasks have rates, and one of them an early exit."""
     folder = tmp_path_factory.mktemp("dashboard")
-    build().bundle.write(folder / "home.graft")
+    build(policy(0.0)).write(folder / "home.graft")
     rates = ("--rate", "garment=20", "--rate", "digit=5", "--allow-miss")
     with serving(folder, str(folder / "home.graft"), "--source", "fake:28x28,grey", *rates) as served:
         served.until(served.is_well)

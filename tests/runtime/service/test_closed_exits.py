@@ -1,0 +1,112 @@
+"""An exit that its audit closed stays closed over restarts, until somebody opens it."""
+
+from __future__ import annotations
+
+import json
+import signal
+from pathlib import Path
+
+import pytest
+
+from multigraft.cli.main import main
+from multigraft.runtime.exits.exit_gate import ExitGate
+from multigraft.runtime.service.closed_exits import FILE, ClosedExits, read_closed
+from multigraft.runtime.service.journal import Journal
+from tests.exit_bundle import EXIT, build, policy
+from tests.runtime.service.served import serving
+
+ONE, OTHER = "1" * 64, "2" * 64
+
+
+def gates() -> dict[str, ExitGate]:
+    return {EXIT: ExitGate("garment", policy(0.0, audited=0.02), lambda: True)}
+
+
+def started(state: Path, bundle: str = ONE) -> tuple[ExitGate, ClosedExits]:
+    made = gates()
+    return made[EXIT], ClosedExits(state, bundle, made, Journal({}, environment={}))
+
+
+def closed(state: Path, bundle: str = ONE) -> tuple[ExitGate, ClosedExits]:
+    gate, kept = started(state, bundle)
+    while gate.is_open:
+        gate.audited(agrees=False)
+    return gate, kept
+
+
+def test_a_closed_exit_is_closed_at_the_next_start(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    state = tmp_path / "not/yet/there"
+    gate, _ = closed(state)
+    capsys.readouterr()
+    again, _ = started(state)
+    assert not again.is_open
+    said = capsys.readouterr().err
+    assert f"{gate.audit.disagreed} of {gate.audit.audited} audited frames disagreed" in said
+    assert "multigraft exits --reopen" in said
+    other, _ = started(state, OTHER)
+    assert other.is_open, "another build has promises of its own"
+
+
+def test_an_exit_that_keeps_its_promise_leaves_no_trace(tmp_path: Path) -> None:
+    gate, kept = started(tmp_path)
+    for _ in range(500):
+        gate.audited(agrees=True)
+    kept.look()
+    kept.after_frame()
+    assert gate.is_open and not list(tmp_path.iterdir())
+
+
+def test_it_is_opened_by_hand_while_the_service_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    gate, kept = closed(tmp_path)
+    closed(tmp_path, OTHER)
+    assert main(["exits", "--state", str(tmp_path), "--json"]) == 0
+    assert {one["bundle"] for one in json.loads(capsys.readouterr().out)["closed"]} == {ONE, OTHER}
+    kept.look()
+    kept.after_frame()
+    assert not gate.is_open, "another bundle's exit says nothing of this one"
+    assert main(["exits", "--reopen", "no_such", "--state", str(tmp_path)]) != 0
+    assert EXIT in capsys.readouterr().err
+    assert main(["exits", "--reopen", EXIT, "--state", str(tmp_path)]) == 0
+    kept.look()
+    kept.after_frame()
+    assert gate.is_open and gate.audit.audited == 0
+    assert read_closed(tmp_path) == () and not (tmp_path / FILE).exists()
+    while gate.is_open:
+        gate.audited(agrees=False)
+    assert [one.exit for one in read_closed(tmp_path)] == [EXIT], "it is audited anew"
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[1]", b'[{"exit": "a"}]', b"[" * 100_000])
+def test_where_nobody_knows_what_was_closed_all_are(
+    tmp_path: Path, content: bytes, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / FILE).write_bytes(content)
+    gate, kept = started(tmp_path)
+    assert not gate.is_open and "is damaged" in capsys.readouterr().err
+    assert main(["exits", "--state", str(tmp_path)]) != 0
+    assert main(["exits", "--reopen", "--state", str(tmp_path)]) == 0
+    kept.look()
+    kept.after_frame()
+    assert gate.is_open
+
+
+def test_a_folder_that_takes_nothing_ends_no_frame(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    gate, _ = closed(tmp_path / "file" / "state")
+    assert not gate.is_open
+    assert "cannot be noted, and the next start opens it" in capsys.readouterr().err
+
+
+def test_a_service_that_is_killed_and_started_again(tmp_path: Path) -> None:
+    build(policy(0.0, audited=1.0), heads=("garment",)).write(tmp_path / "home.graft")
+    words = (str(tmp_path / "home.graft"), "--source", "fake:28x28,grey")
+    with serving(tmp_path, *words) as served:
+        served.until(lambda: "is closed" in served.log.read_text())
+        served.end(signal.SIGKILL)
+    with serving(tmp_path, *words) as served:
+        served.until(served.is_well)
+        assert "is closed since" in served.log.read_text()
+        assert served.json("/live/state")["exits"][EXIT]["open"] is False
+        assert f'exit_open{{exit="{EXIT}",task="garment"}} 0.0' in served.ask("/metrics")[2].decode()
+        assert main(["exits", "--reopen", "--state", str(tmp_path / "state")]) == 0
+        served.until(lambda: "is open again" in served.log.read_text())
