@@ -6,7 +6,7 @@ Reshape before a dense layer makes one long row of all positions of every channe
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -54,6 +54,14 @@ class Layout:
             and all(np.array_equal(a.places, b.places) for a, b in zip(self.parts, other.parts, strict=True))
         )
 
+    def gathered(self, parts: Collection[int], times: int) -> Layout:
+        """The layout where so many channels of some parts, one after the other, have become one."""
+        made = (
+            Part(p.channels, np.sort(p.places.reshape(len(p.places) // times, -1), 1)) if p.channels in parts else p
+            for p in self.parts
+        )
+        return Layout(self.axis, tuple(made))
+
 
 def row_of(channels: int, count: int, axis: int) -> Layout:
     """``count`` channels, one after the other."""
@@ -68,6 +76,25 @@ def joined(layouts: Sequence[Layout]) -> Layout:
         parts += [Part(part.channels, part.places + start) for part in layout.parts]
         start += layout.width
     return Layout(layouts[0].axis, tuple(parts))
+
+
+def grouped(layout: Layout, read: int, made: int) -> Layout | None:
+    """The layout behind a grouped convolution, or None where a channel is not made of whole groups.
+
+    Args:
+        layout: Of what it reads.
+        read: Channels that each group reads.
+        made: Channels that each group makes.
+    """
+    parts = []
+    for part in layout.parts:
+        if part.places.shape[1] % read:
+            return None
+        groups = part.places[:, ::read] // read
+        if not np.array_equal((groups[:, :, None] * read + np.arange(read)).reshape(part.places.shape), part.places):
+            return None
+        parts.append(Part(part.channels, (groups[:, :, None] * made + np.arange(made)).reshape(len(groups), -1)))
+    return Layout(layout.axis, tuple(parts))
 
 
 def transposed(layout: Layout, order: Sequence[int]) -> Layout:

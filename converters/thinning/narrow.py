@@ -102,7 +102,7 @@ class Taken:
                     self.take(position, indices, 0)
             for attribute in node.attribute:
                 if attribute.name == "group":
-                    attribute.i = len(indices)
+                    attribute.i = attribute.i * len(indices) // network.shapes[node.output[0]][0]
             return
         shape = network.shapes[node.output[0]]
         for position, name in enumerate(node.input):

@@ -254,7 +254,8 @@ def _solved(network: Network, group: Channels, kept: Indices, reads: Sequence[tu
         assert layer is not None
         weight, intercept = read.solve(kept, own)
         if index in group.makers:
-            weight, intercept = weight[:, kept], intercept[kept]
+            left = np.sort(group.tensors[network.nodes[index].output[0]].places[kept].reshape(-1))
+            weight, intercept = weight[:, left], intercept[left]
         for position, value in layer.initializers(weight[None], intercept[None]).items():
             put(model, model.graph.node[index], position, value)
         if not layer.geometry.takes_bias and (bias := bias_behind(made.nodes, made.nodes[index].output[0], made)):

@@ -89,12 +89,13 @@ def narrower_layers(
         chosen: Of each group.
         errors: Node's index to the relative squared error of what it gives.
     """
-    layers = [
-        (index, ThinnedLayer(_label(network.nodes[index].output[0]), g.count, len(some), errors.get(index, 0.0)))
-        for g, some in zip(groups, chosen, strict=True)
-        if len(some) < g.count
-        for index in g.makers
-    ]
+    layers = []
+    for group, some in zip(groups, chosen, strict=True):
+        for index in group.makers if len(some) < group.count else ():
+            output = network.nodes[index].output[0]
+            each = group.tensors[output].places.shape[1]
+            error = errors.get(index, 0.0)
+            layers.append((index, ThinnedLayer(_label(output), group.count * each, len(some) * each, error)))
     return tuple(layer for _, layer in sorted(layers, key=lambda pair: pair[0]))
 
 

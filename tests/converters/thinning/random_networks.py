@@ -27,7 +27,7 @@ class Drawn:
         """A stem, up to three blocks, and one of the ways to answer."""
         tensor, channels, size = self._conv("image", 1, self._width(), 3), self._last, 8
         for _ in range(int(self._rng.integers(1, 4))):
-            kind = str(self._rng.choice(["fire", "inception", "dense", "residual", "deep", "pool"]))
+            kind = str(self._rng.choice(["fire", "inception", "dense", "residual", "deep", "pool", "grouped"]))
             self.kinds.append(kind)
             tensor, channels, size = getattr(self, f"_{kind}")(tensor, channels, size)
         ending = str(self._rng.choice(["pooled", "flat", "row", "channels_last", "twice"]))
@@ -92,6 +92,20 @@ class Drawn:
 
     def _deep(self, tensor: str, channels: int, size: int) -> tuple[str, int, int]:
         return self._conv(tensor, channels, channels, 3, groups=channels), channels, size
+
+    def _grouped(self, tensor: str, channels: int, size: int) -> tuple[str, int, int]:
+        """As in ResNeXt and RegNet, with a gate or without; each group may make more than it reads."""
+        groups, each, times = (
+            int(self._rng.integers(2, 5)),
+            int(self._rng.integers(1, 4)),
+            int(self._rng.integers(1, 3)),
+        )
+        hidden, wide = groups * each, groups * each * times
+        seen = self._conv(self._conv(tensor, channels, hidden, 1), hidden, wide, 3, groups=groups)
+        if self._rng.random() < 0.5:
+            mean = self._add("GlobalAveragePool", [seen])
+            seen = self._add("Mul", [seen, self._conv(self._conv(mean, wide, 3, 1), 3, wide, 1)])
+        return self._add("Add", [tensor, self._conv(seen, wide, channels, 1)]), channels, size
 
     def _pool(self, tensor: str, channels: int, size: int) -> tuple[str, int, int]:
         if size < 4:
