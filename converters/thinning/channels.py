@@ -12,10 +12,22 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import onnx
 
 from multigraft.converters.network.network import Network, attributes
-from multigraft.converters.thinning.layout import Layout, Places, grouped, joined, reshaped, row_of, transposed
+from multigraft.converters.thinning.layout import (
+    Layout,
+    Places,
+    grouped,
+    joined,
+    permuted,
+    reshaped,
+    row_of,
+    transposed,
+    within,
+)
+from multigraft.converters.thinning.shuffles import shuffled
 from multigraft.converters.thinning.ties import RESHAPING, has_constants, is_between, mixing, solvable
 from multigraft.refit.linear_layer import Dense, LinearLayer
 
@@ -90,6 +102,11 @@ class _Finder:
         if layer is not None and mixing(network, node) is not None:
             self._see_mixing(index, node, layer)
             return
+        if frames_first and (order := shuffled(network, index)) is not None and node.input[0] in self._layouts:
+            self._layouts[network.nodes[index + 2].output[0]] = permuted(self._layouts[node.input[0]], order)
+            return
+        if frames_first and node.op_type == "Split" and self._split(node):
+            return
         layout = self._through(node, given, layer) if frames_first and len(node.output) == 1 else None
         if layout is None and frames_first and self._keeps(node, given, layer):
             for name in given[1:]:
@@ -143,6 +160,39 @@ class _Finder:
             if each % size == 0 and len(part.places) % (each // size) == 0:
                 self._gather(part.channels, each // size)
         return grouped(self._layouts[tensor], each, made)
+
+    def _split(self, node: onnx.NodeProto) -> bool:
+        """Follow the channels into the pieces of a tensor, or tell that they lie along another axis."""
+        shapes, tensor = self._network.shapes, node.input[0]
+        said: dict[str, Any] = attributes(node)
+        axis = int(said.get("axis", 0)) % (len(shapes[tensor]) + 1)
+        if tensor not in self._layouts or axis != self._layouts[tensor].axis:
+            return False
+        ends = np.cumsum([shapes[name][axis - 1] for name in node.output])
+        for end in ends[:-1]:
+            for part in self._layouts[tensor].parts:
+                sides = part.places >= end
+                if (sides.any(1) != sides.all(1)).any():
+                    return False
+                if sides.any() and not sides.all():
+                    self._divide(part.channels, sides.all(1))
+        for name, start, end in zip(node.output, [0, *ends[:-1]], ends, strict=True):
+            self._layouts[name] = within(self._layouts[tensor], int(start), int(end))
+        return True
+
+    def _divide(self, channels: int, away: npt.NDArray[np.bool_]) -> None:
+        """From now on some of these channels need not go together with the others."""
+        root, number = self._root(channels), self._new(int(away.sum()))
+        self._counts[root] -= self._counts[number]
+        for table in (self._makers, self._readers, self._between):
+            table[number] = set(table.get(root, ()))
+        if root in self._fixed:
+            self._fixed.add(number)
+        for name, layout in self._layouts.items():
+            self._layouts[name] = layout.divided(self._parts_of(layout, root), away, number)
+
+    def _parts_of(self, layout: Layout, root: int) -> set[int]:
+        return {part.channels for part in layout.parts if self._root(part.channels) == root}
 
     def _gather(self, channels: int, times: int) -> None:
         """From now on so many channels, one after the other, are one."""

@@ -89,14 +89,18 @@ def narrower_layers(
         chosen: Of each group.
         errors: Node's index to the relative squared error of what it gives.
     """
-    layers = []
-    for group, some in zip(groups, chosen, strict=True):
-        for index in group.makers if len(some) < group.count else ():
-            output = network.nodes[index].output[0]
-            each = group.tensors[output].places.shape[1]
-            error = errors.get(index, 0.0)
-            layers.append((index, ThinnedLayer(_label(output), group.count * each, len(some) * each, error)))
-    return tuple(layer for _, layer in sorted(layers, key=lambda pair: pair[0]))
+    left = kept_places(network, groups, chosen)
+    outputs = {index: network.nodes[index].output[0] for group in groups for index in group.makers}
+    return tuple(
+        ThinnedLayer(
+            _label(output),
+            network.shapes[output][left[output][1] - 1],
+            len(left[output][0]),
+            errors.get(index, 0.0),
+        )
+        for index, output in sorted(outputs.items())
+        if output in left
+    )
 
 
 def _label(tensor: str) -> str:
