@@ -98,9 +98,10 @@ class FieldThinning:
 
 
 def first_tensor(network: Network, group: Channels) -> str:
-    """The tensor that names a group of channels."""
+    """What names a group of channels: a tensor, with its first place there where that is not the first of all."""
     name: str = network.nodes[group.makers[0]].output[0]
-    return name
+    first = int(group.tensors[name].places.min())
+    return f"{name}@{first}" if first else name
 
 
 class _Order:

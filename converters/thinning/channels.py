@@ -12,10 +12,22 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import onnx
 
 from multigraft.converters.network.network import Network, attributes
-from multigraft.converters.thinning.layout import Layout, Places, joined, reshaped, row_of, transposed
+from multigraft.converters.thinning.layout import (
+    Layout,
+    Places,
+    grouped,
+    joined,
+    permuted,
+    reshaped,
+    row_of,
+    transposed,
+    within,
+)
+from multigraft.converters.thinning.shuffles import shuffled
 from multigraft.converters.thinning.ties import RESHAPING, has_constants, is_between, mixing, solvable
 from multigraft.refit.linear_layer import Dense, LinearLayer
 
@@ -90,11 +102,16 @@ class _Finder:
         if layer is not None and mixing(network, node) is not None:
             self._see_mixing(index, node, layer)
             return
-        layout = self._through(node, given) if frames_first and len(node.output) == 1 else None
+        if frames_first and (order := shuffled(network, index)) is not None and node.input[0] in self._layouts:
+            self._layouts[network.nodes[index + 2].output[0]] = permuted(self._layouts[node.input[0]], order)
+            return
+        if frames_first and node.op_type == "Split" and self._split(node):
+            return
+        layout = self._through(node, given, layer) if frames_first and len(node.output) == 1 else None
         if layout is None and frames_first and self._keeps(node, given, layer):
-            layout = self._layouts[given[0]]
             for name in given[1:]:
-                self._tie(layout, self._layouts[name])
+                self._tie(given[0], name)
+            layout = self._layouts[given[0]]
         if layout is None:
             for name in given:
                 self.fix(name)
@@ -118,12 +135,14 @@ class _Finder:
         self._layouts[output] = made = row_of(self._new(layer.weight.shape[2]), layer.weight.shape[2], axis)
         self._makers[made.parts[0].channels] = {index}
 
-    def _through(self, node: onnx.NodeProto, given: Sequence[str]) -> Layout | None:
-        """The layout behind a node that moves channels, or None."""
+    def _through(self, node: onnx.NodeProto, given: Sequence[str], layer: LinearLayer | None) -> Layout | None:
+        """The layout behind a node that moves channels, or works on some of them at once, or None."""
         if node.op_type == "Concat" and len(given) == len(node.input):
             return self._joined(node, given)
         if len(given) != 1 or (read := self._layouts.get(given[0])) is None:
             return None
+        if node.op_type == "Conv" and layer is not None and read.axis == 1:
+            return self._grouped(given[0], layer)
         shapes = self._network.shapes
         before, after = shapes[given[0]], shapes[node.output[0]]
         if node.op_type == "Transpose":
@@ -131,6 +150,60 @@ class _Finder:
             order = said.get("perm") or list(range(len(before), -1, -1))
             return transposed(read, order) if order[0] == 0 else None
         return reshaped(read, before, after) if node.op_type in RESHAPING else None
+
+    def _grouped(self, tensor: str, layer: LinearLayer) -> Layout | None:
+        """The layout behind a grouped convolution, of which whole groups go, or None."""
+        groups, width = len(layer.weight), self._layouts[tensor].width
+        each, made = width // groups, layer.weight.shape[2]
+        for part in self._layouts[tensor].parts:
+            size = part.places.shape[1]
+            if each % size == 0 and len(part.places) % (each // size) == 0:
+                self._gather(part.channels, each // size)
+        return grouped(self._layouts[tensor], each, made)
+
+    def _split(self, node: onnx.NodeProto) -> bool:
+        """Follow the channels into the pieces of a tensor, or tell that they lie along another axis."""
+        shapes, tensor = self._network.shapes, node.input[0]
+        said: dict[str, Any] = attributes(node)
+        axis = int(said.get("axis", 0)) % (len(shapes[tensor]) + 1)
+        if tensor not in self._layouts or axis != self._layouts[tensor].axis:
+            return False
+        ends = np.cumsum([shapes[name][axis - 1] for name in node.output])
+        for end in ends[:-1]:
+            for part in self._layouts[tensor].parts:
+                sides = part.places >= end
+                if (sides.any(1) != sides.all(1)).any():
+                    return False
+                if sides.any() and not sides.all():
+                    self._divide(part.channels, sides.all(1))
+        for name, start, end in zip(node.output, [0, *ends[:-1]], ends, strict=True):
+            self._layouts[name] = within(self._layouts[tensor], int(start), int(end))
+        return True
+
+    def _divide(self, channels: int, away: npt.NDArray[np.bool_]) -> None:
+        """From now on some of these channels need not go together with the others."""
+        root, number = self._root(channels), self._new(int(away.sum()))
+        self._counts[root] -= self._counts[number]
+        for table in (self._makers, self._readers, self._between):
+            table[number] = set(table.get(root, ()))
+        if root in self._fixed:
+            self._fixed.add(number)
+        for name, layout in self._layouts.items():
+            self._layouts[name] = layout.divided(self._parts_of(layout, root), away, number)
+
+    def _parts_of(self, layout: Layout, root: int) -> set[int]:
+        return {part.channels for part in layout.parts if self._root(part.channels) == root}
+
+    def _gather(self, channels: int, times: int) -> None:
+        """From now on so many channels, one after the other, are one."""
+        if times == 1:
+            return
+        root = self._root(channels)
+        self._counts[root] //= times
+        for name, layout in self._layouts.items():
+            self._layouts[name] = layout.gathered(
+                {p.channels for p in layout.parts if self._root(p.channels) == root}, times
+            )
 
     def _joined(self, node: onnx.NodeProto, given: Sequence[str]) -> Layout | None:
         shapes, known = self._network.shapes, [self._layouts[n] for n in given if n in self._layouts]
@@ -142,9 +215,9 @@ class _Finder:
             return joined([self._layouts.get(n) or self._unknown(shapes[n][axis - 1], axis) for n in given])
         if len(known) < len(given):
             return None
-        for layout in known[1:]:
-            self._tie(known[0], layout)
-        return known[0]
+        for name in given[1:]:
+            self._tie(given[0], name)
+        return self._layouts[given[0]]
 
     def _keeps(self, node: onnx.NodeProto, given: Sequence[str], layer: LinearLayer | None) -> bool:
         layouts = [self._layouts.get(name) for name in given]
@@ -163,7 +236,14 @@ class _Finder:
         self._counts.append(count)
         return len(self._parent) - 1
 
-    def _tie(self, one: Layout, other: Layout) -> None:
+    def _tie(self, first: str, second: str) -> None:
+        """The channels of two tensors, which have them along the same axis, go together."""
+        for wide, narrow in ((first, second), (second, first)):
+            pairs = zip(self._layouts[wide].parts, self._layouts[narrow].parts, strict=False)
+            for many, few in [(many, few) for many, few in pairs if len(many.places) > len(few.places)]:
+                if len(many.places) % len(few.places) == 0:
+                    self._gather(many.channels, len(many.places) // len(few.places))
+        one, other = self._layouts[first], self._layouts[second]
         if not one.has_places_of(other):
             self._fixed.update(self._roots(one), self._roots(other))
             return

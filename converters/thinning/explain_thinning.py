@@ -26,7 +26,8 @@ def explain_thinning(
     """
     limits = outcome.limits
     if not chosen.thinned:
-        why = "no thinned plan that keeps the budget costs less" if tried else _why_none(chosen, stuck, nearest)
+        dearer = "no thinned plan costs less that keeps the budget and leaves int8 a part of it"
+        why = dearer if tried else _why_none(chosen, stuck, nearest)
         return f"{outcome.message}; nothing thinned: {why}"
     kept = "" if limits.keeps_agreement(chosen) else ", which was asked for and misses the agreement budget"
     # Where grafts were tried and none is taken, the sentence begins with why.

@@ -6,7 +6,7 @@ Reshape before a dense layer makes one long row of all positions of every channe
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -54,6 +54,29 @@ class Layout:
             and all(np.array_equal(a.places, b.places) for a, b in zip(self.parts, other.parts, strict=True))
         )
 
+    def gathered(self, parts: Collection[int], times: int) -> Layout:
+        """The layout where so many channels of some parts, one after the other, have become one."""
+        made = (
+            Part(p.channels, np.sort(p.places.reshape(len(p.places) // times, -1), 1)) if p.channels in parts else p
+            for p in self.parts
+        )
+        return Layout(self.axis, tuple(made))
+
+    def divided(self, parts: Collection[int], away: npt.NDArray[np.bool_], number: int) -> Layout:
+        """The layout where some channels of ``parts`` have become others, of another ``number``."""
+        made: list[Part] = []
+        for part in self.parts:
+            if part.channels in parts:
+                made += [Part(part.channels, part.places[~away]), Part(number, part.places[away])]
+            else:
+                made.append(part)
+        return Layout(self.axis, in_order(made))
+
+
+def in_order(parts: Iterable[Part]) -> tuple[Part, ...]:
+    """Parts by where they begin."""
+    return tuple(sorted(parts, key=lambda part: int(part.places.min())))
+
 
 def row_of(channels: int, count: int, axis: int) -> Layout:
     """``count`` channels, one after the other."""
@@ -70,9 +93,40 @@ def joined(layouts: Sequence[Layout]) -> Layout:
     return Layout(layouts[0].axis, tuple(parts))
 
 
+def grouped(layout: Layout, read: int, made: int) -> Layout | None:
+    """The layout behind a grouped convolution, or None where a channel is not made of whole groups.
+
+    Args:
+        layout: Of what it reads.
+        read: Channels that each group reads.
+        made: Channels that each group makes.
+    """
+    parts = []
+    for part in layout.parts:
+        if part.places.shape[1] % read:
+            return None
+        groups = part.places[:, ::read] // read
+        if not np.array_equal((groups[:, :, None] * read + np.arange(read)).reshape(part.places.shape), part.places):
+            return None
+        parts.append(Part(part.channels, (groups[:, :, None] * made + np.arange(made)).reshape(len(groups), -1)))
+    return Layout(layout.axis, tuple(parts))
+
+
 def transposed(layout: Layout, order: Sequence[int]) -> Layout:
     """The layout after a Transpose to ``order``, the batch first."""
     return Layout(list(order).index(layout.axis), layout.parts)
+
+
+def permuted(layout: Layout, order: Places) -> Layout:
+    """The layout where the channel at each place is the one that was at ``order`` of it."""
+    new = np.argsort(order)
+    return Layout(layout.axis, in_order(Part(p.channels, np.sort(new[p.places], 1)) for p in layout.parts))
+
+
+def within(layout: Layout, start: int, stop: int) -> Layout:
+    """The layout of a piece of a tensor, where every channel lies in it or out of it with all of its places."""
+    inside = (Part(p.channels, p.places - start) for p in layout.parts if start <= p.places.min() < stop)
+    return Layout(layout.axis, tuple(inside))
 
 
 def reshaped(layout: Layout, before: tuple[int, ...], after: tuple[int, ...]) -> Layout | None:

@@ -13,6 +13,7 @@ from onnx import numpy_helper
 
 from multigraft.converters.network.network import Network, attributes
 from multigraft.converters.thinning.channels import Channels
+from multigraft.converters.thinning.shuffles import shuffled
 from multigraft.converters.thinning.ties import constant_axis
 
 Indices = npt.NDArray[np.int64]
@@ -54,8 +55,25 @@ def narrowed(network: Network, groups: Sequence[Channels], kept: Sequence[Indice
             taken.take(1, source[0], weight_axes(node)[0])
         if index in between and result is not None:
             taken.take_between(result[0], result[1])
+        if node.op_type == "Split" and source is not None:
+            taken.split(left)
         taken.put()
+        if source is not None and (order := shuffled(network, index)) is not None:
+            _reorder(model, index, order, left)
     return like(network, model)
+
+
+def _reorder(model: onnx.ModelProto, index: int, order: Indices, left: Kept) -> None:
+    """Let three nodes shuffle the channels that are left, which a Reshape may not divide as before."""
+    first, second, last = model.graph.node[index : index + 3]
+    read, made = left[first.input[0]][0], left[last.output[0]][0]
+    for node in (first, second):
+        node.op_type = "Identity"
+        del node.attribute[:], node.input[1:]
+    last.op_type = "Gather"
+    del last.attribute[:]
+    last.attribute.append(onnx.helper.make_attribute("axis", 1))
+    put(model, last, 1, np.searchsorted(read, order[made]))
 
 
 def weight_axes(node: onnx.NodeProto) -> tuple[int, int]:
@@ -102,7 +120,7 @@ class Taken:
                     self.take(position, indices, 0)
             for attribute in node.attribute:
                 if attribute.name == "group":
-                    attribute.i = len(indices)
+                    attribute.i = attribute.i * len(indices) // network.shapes[node.output[0]][0]
             return
         shape = network.shapes[node.output[0]]
         for position, name in enumerate(node.input):
@@ -110,6 +128,15 @@ class Taken:
                 along = constant_axis(network.constants[name].shape, axis, shape[axis - 1], len(shape))
                 if along is not None and along >= 0:
                     self.take(position, indices, along)
+
+    def split(self, left: Kept) -> None:
+        """Let a Split give what is left of each of its pieces."""
+        network, node = self._network, self._node
+        axis = left[node.input[0]][1]
+        sizes = [len(left[o][0]) if o in left else network.shapes[o][axis - 1] for o in node.output]
+        for attribute in [a for a in node.attribute if a.name == "num_outputs"]:
+            node.attribute.remove(attribute)
+        self._changed[1] = np.array(sizes, np.int64)
 
     def put(self) -> None:
         """Give the node what is left."""

@@ -1,8 +1,8 @@
 """Every linear layer of a narrowed network solved anew, in order: from what it now receives to what it originally gave.
 
 As in :mod:`multigraft.converters.graft.refit`, the error of a residual sum's other side is corrected, and errors that
-a ReLU or a clip hides are not fitted. Where both sides of a sum are linear layers (a block and the shortcut beside it),
-they are solved as one. Rows are sampled while frames stream by, so large networks need no more memory than small ones.
+a ReLU or a clip hides are not fitted. Linear layers that are added (a block and the shortcut beside it, or more) are
+solved as one. Rows are sampled while frames stream by, so large networks need no more memory than small ones.
 
 Source of the idea: GRAIL (arXiv 2602.23795), Gram matrix and ridge after narrowing.
 """
@@ -29,11 +29,17 @@ DESIGN_BYTES = 1 << 30
 
 @dataclass(frozen=True)
 class _Sum:
-    """The residual sum that a layer's output goes into: what is added, and the layer that alone makes that, or -1."""
+    """The residual sum that a layer's output goes into, of two or more.
+
+    Attributes:
+        total: It.
+        beside: Layers that make nothing but a part of it.
+        given: Tensors that are its other parts.
+    """
 
     total: str
-    other: str
-    beside: int
+    beside: tuple[int, ...]
+    given: tuple[str, ...]
 
 
 def resolved(
@@ -70,31 +76,30 @@ def _solve(
 ) -> float:
     network, node = now.network, now.nodes[index]
     output = node.output[0]
-    summed = _sum_of(now, index, changed)
+    summed = _sum_of(now, index, changed | kept.keys())
     layers, given = [layer], [node.input[0]]
-    if summed is not None and summed.beside >= 0:
-        other = now.nodes[summed.beside]
-        beside = solvable(other, now.constants)
+    for other in summed.beside if summed else ():
+        beside = solvable(now.nodes[other], now.constants)
         assert beside is not None
         layers.append(beside)
-        given.append(other.input[0])
+        given.append(now.nodes[other].input[0])
     ends = summed.total if summed else output
     after = [n for n in now.nodes if ends in n.input]
     bounds = None if ends in network.outputs else clamp_bounds(after, now.constants)
-    is_joint = len(layers) == 2
-    skip = summed.other if summed and not is_joint else ""
+    skips = summed.given if summed else ()
     designs, targets, offsets, keep = [], [], [], 1
     for part in was.chunks():
         goal = _left(was(part, [ends])[ends], kept.get(ends))
-        values = now(part, [*given, *([skip] if skip else [])])
+        values = now(part, [*given, *skips])
         positions = layer.rows(goal[:1]).shape[1]
         keep = min(positions, -(-_rows_wanted(layers) // frames))
         picked = rng.integers(0, positions, (len(goal), keep)) if keep < positions else None
-        aims = goal - values[skip] if skip else goal
+        known = np.sum([values[skip] for skip in skips], axis=0) if skips else None
+        aims = goal if known is None else goal - known
         designs.append(np.concatenate([one.design(values[g], picked) for one, g in zip(layers, given, strict=True)], 2))
         targets.append(layer.rows(aims, picked))
-        if skip and bounds:
-            offsets.append(layer.rows(values[skip], picked))
+        if known is not None and bounds:
+            offsets.append(layer.rows(known, picked))
     design, target = np.concatenate(designs, 1), np.concatenate(targets, 1)
     prior = np.concatenate([one.weight for one in layers], 1)
     held_out = (np.arange(design.shape[1]) // keep) % HELD_OUT_EVERY == 0
@@ -102,15 +107,15 @@ def _solve(
     has_intercept = layer.geometry.takes_bias or bias is not None
     added = np.concatenate(offsets, 1) if offsets else None
     solution = fit_rows(design, target, held_out, prior, bounds, added, has_intercept)
-    own = layer.weight.shape[1]
-    now.put(index, layer.initializers(solution.weight[:, :own], solution.intercept))
+    ends_of = np.cumsum([one.weight.shape[1] for one in layers])
+    weights = np.split(solution.weight, ends_of[:-1], axis=1)
+    now.put(index, layer.initializers(weights[0], solution.intercept))
     if bias is not None:
         value = now.constants[now.nodes[bias.index].input[bias.position]] + solution.intercept[0]
         now.put(bias.index, {bias.position: np.asarray(value, np.float32)})
-    if is_joint:
-        assert summed is not None
-        nothing = np.zeros_like(solution.intercept)
-        now.put(summed.beside, layers[1].initializers(solution.weight[:, own:], nothing))
+    nothing = np.zeros_like(solution.intercept)
+    for other, one, weight in zip(summed.beside if summed else (), layers[1:], weights[1:], strict=True):
+        now.put(other, one.initializers(weight, nothing))
     return solution.relative_error
 
 
@@ -125,18 +130,35 @@ def _left(value: Array, kept: tuple[Indices, int] | None) -> Array:
     return value if kept is None else np.take(value, kept[0], axis=kept[1])
 
 
-def _sum_of(now: Flow, index: int, changed: set[str]) -> _Sum | None:
+def _sum_of(now: Flow, index: int, free: set[str]) -> _Sum | None:
     """The sum of the layer's output with something that is known already."""
     output, shapes = now.nodes[index].output[0], now.network.shapes
     total, other = sum_behind(now.nodes, output, now.network)
     if not total or other in now.constants or shapes.get(other) != shapes[output]:
         return None
-    writer = next((i for i, n in enumerate(now.nodes) if other in n.output), -1)
-    if writer > index:
-        return None
     own = solvable(now.nodes[index], now.constants)
-    is_joint = own is not None and _mixes(own) and _is_alone(now, writer, other, changed)
-    return _Sum(total, other, writer if is_joint else -1)
+    beside, given = _parts(now, other, free) if own is not None and _mixes(own) else ([], [other])
+    if any(writer > index for writer in (*beside, *(_writer(now, tensor) for tensor in given))):
+        return None
+    return _Sum(total, tuple(beside), tuple(given))
+
+
+def _writer(now: Flow, tensor: str) -> int:
+    return next((i for i, n in enumerate(now.nodes) if tensor in n.output), -1)
+
+
+def _parts(now: Flow, tensor: str, free: set[str]) -> tuple[list[int], list[str]]:
+    """What a side of a sum consists of: layers that make nothing else, and tensors that are known."""
+    writer = _writer(now, tensor)
+    if _is_alone(now, writer, tensor, free):
+        return [writer], []
+    shapes = now.network.shapes
+    if writer >= 0 and now.nodes[writer].op_type == "Add" and _is_read_once(now, tensor):
+        sides = list(now.nodes[writer].input)
+        if all(shapes.get(side) == shapes[tensor] and side not in now.constants for side in sides):
+            found = [_parts(now, side, free) for side in sides]
+            return [i for layers, _ in found for i in layers], [t for _, given in found for t in given]
+    return [], [tensor]
 
 
 def _mixes(layer: LinearLayer) -> bool:
@@ -144,11 +166,15 @@ def _mixes(layer: LinearLayer) -> bool:
     return len(layer.weight) == 1 and layer.geometry.takes_bias
 
 
-def _is_alone(now: Flow, writer: int, tensor: str, changed: set[str]) -> bool:
+def _is_alone(now: Flow, writer: int, tensor: str, free: set[str]) -> bool:
     """Whether a tensor is a changed layer's, every output of which reads every input, and goes into one node."""
-    if writer < 0 or tensor not in changed or tensor in now.network.outputs:
+    if writer < 0 or tensor not in free:
         return False
     layer = solvable(now.nodes[writer], now.constants)
     if layer is None or not _mixes(layer):
         return False
-    return sum(list(n.input).count(tensor) for n in now.nodes) == 1 and len(now.nodes[writer].input) > 2
+    return _is_read_once(now, tensor) and len(now.nodes[writer].input) > 2
+
+
+def _is_read_once(now: Flow, tensor: str) -> bool:
+    return tensor not in now.network.outputs and sum(list(n.input).count(tensor) for n in now.nodes) == 1

@@ -23,6 +23,7 @@ from multigraft.converters.thinning.pivots import pivots
 from multigraft.converters.thinning.ties import mixing
 from multigraft.refit.linear_layer import positions_used
 from multigraft.refit.ridge import RidgeSums
+from multigraft.refit.row_blocks import ROWS
 from multigraft.tensors.arrays import Float64Array
 
 RIDGE = 1e-3
@@ -61,8 +62,9 @@ class Read:
         s = self.sums
         xx = s.xx[0] - np.outer(s.x[0], s.x[0]) / s.rows
         xy = s.xy[0] - np.outer(s.x[0], s.y[0]) / s.rows
-        # Products are summed in float32: where means are large and variances small, that alone leaves negative ones.
-        rounding = np.finfo(np.float32).eps * np.trace(s.xx[0]) + 1e-9 * s.rows
+        # Products are summed in float32, a block at a time: where means are large and variances small, that alone
+        # leaves negative ones, of fewer inputs larger ones beside their trace.
+        rounding = np.finfo(np.float32).eps * max(1.0, ROWS / len(xx)) ** 0.5 * np.trace(s.xx[0]) + 1e-9 * s.rows
         return xx + (RIDGE * np.trace(xx) / len(xx) + rounding) * np.eye(len(xx)), xy
 
     def curve(self, order: Indices, own: Places) -> Float64Array:
@@ -254,7 +256,8 @@ def _solved(network: Network, group: Channels, kept: Indices, reads: Sequence[tu
         assert layer is not None
         weight, intercept = read.solve(kept, own)
         if index in group.makers:
-            weight, intercept = weight[:, kept], intercept[kept]
+            gone = np.delete(group.tensors[network.nodes[index].output[0]].places, kept, axis=0).reshape(-1)
+            weight, intercept = np.delete(weight, gone, axis=1), np.delete(intercept, gone)
         for position, value in layer.initializers(weight[None], intercept[None]).items():
             put(model, model.graph.node[index], position, value)
         if not layer.geometry.takes_bias and (bias := bias_behind(made.nodes, made.nodes[index].output[0], made)):

@@ -89,13 +89,18 @@ def narrower_layers(
         chosen: Of each group.
         errors: Node's index to the relative squared error of what it gives.
     """
-    layers = [
-        (index, ThinnedLayer(_label(network.nodes[index].output[0]), g.count, len(some), errors.get(index, 0.0)))
-        for g, some in zip(groups, chosen, strict=True)
-        if len(some) < g.count
-        for index in g.makers
-    ]
-    return tuple(layer for _, layer in sorted(layers, key=lambda pair: pair[0]))
+    left = kept_places(network, groups, chosen)
+    outputs = {index: network.nodes[index].output[0] for group in groups for index in group.makers}
+    return tuple(
+        ThinnedLayer(
+            _label(output),
+            network.shapes[output][left[output][1] - 1],
+            len(left[output][0]),
+            errors.get(index, 0.0),
+        )
+        for index, output in sorted(outputs.items())
+        if output in left
+    )
 
 
 def _label(tensor: str) -> str:

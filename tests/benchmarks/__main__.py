@@ -2,7 +2,8 @@
 
 ``python -m tests.benchmarks real_networks FOLDER`` takes network files that are not in the repository, ``judges``
 packages and pictures that are not, ``memory BUNDLE`` a bundle of yours, ``low_bit SETTINGS`` and ``one_bit SETTINGS``
-networks of yours. ``fleet [FILES]`` adds up the files of 10,000 sites in an S3 that runs here.
+networks of yours, ``thin_branch [SETTINGS]`` those or the demo's. ``fleet [FILES]`` adds up the files of 10,000 sites
+in an S3 that runs here.
 Every table names its unit and sample count. Nothing here asserts a time.
 """
 
@@ -34,6 +35,7 @@ from tests.benchmarks import (
     real_networks,
     refit_depth,
     relatives,
+    thin_branch,
 )
 from tests.benchmarks.scheduling import admission, schedulers
 
@@ -77,6 +79,9 @@ def main() -> None:
         return
     if sys.argv[1:2] == ["one_bit"]:
         one_bit.run(sys.argv[2:])
+        return
+    if sys.argv[1:2] == ["thin_branch"]:
+        thin_branch.run(sys.argv[2:])
         return
     if sys.argv[1:2] == ["memory"]:
         pair_memory.run(sys.argv[2:])

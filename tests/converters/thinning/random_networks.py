@@ -6,9 +6,11 @@ from typing import Any
 
 import numpy as np
 import onnx
-from onnx import helper
+from onnx import helper, numpy_helper
 
 from multigraft.converters.network.network import Network
+from multigraft.converters.thinning.channels import Channels
+from multigraft.converters.thinning.narrow import like, weight_axes
 from tests.converters.graft.networks import GREY, model
 
 CLASSES = 3
@@ -27,7 +29,9 @@ class Drawn:
         """A stem, up to three blocks, and one of the ways to answer."""
         tensor, channels, size = self._conv("image", 1, self._width(), 3), self._last, 8
         for _ in range(int(self._rng.integers(1, 4))):
-            kind = str(self._rng.choice(["fire", "inception", "dense", "residual", "deep", "pool"]))
+            kind = str(
+                self._rng.choice(["fire", "inception", "dense", "residual", "deep", "pool", "grouped", "shuffle"])
+            )
             self.kinds.append(kind)
             tensor, channels, size = getattr(self, f"_{kind}")(tensor, channels, size)
         ending = str(self._rng.choice(["pooled", "flat", "row", "channels_last", "twice"]))
@@ -93,6 +97,35 @@ class Drawn:
     def _deep(self, tensor: str, channels: int, size: int) -> tuple[str, int, int]:
         return self._conv(tensor, channels, channels, 3, groups=channels), channels, size
 
+    def _grouped(self, tensor: str, channels: int, size: int) -> tuple[str, int, int]:
+        """As in ResNeXt and RegNet, with a gate or without; each group may make more than it reads."""
+        groups, each, times = (
+            int(self._rng.integers(2, 5)),
+            int(self._rng.integers(1, 4)),
+            int(self._rng.integers(1, 3)),
+        )
+        hidden, wide = groups * each, groups * each * times
+        seen = self._conv(self._conv(tensor, channels, hidden, 1), hidden, wide, 3, groups=groups)
+        if self._rng.random() < 0.5:
+            mean = self._add("GlobalAveragePool", [seen])
+            seen = self._add("Mul", [seen, self._conv(self._conv(mean, wide, 3, 1), 3, wide, 1)])
+        return self._add("Add", [tensor, self._conv(seen, wide, channels, 1)]), channels, size
+
+    def _shuffle(self, tensor: str, channels: int, size: int) -> tuple[str, int, int]:
+        """As in ShuffleNet V2: one half goes through a block, and both are dealt out anew; twice."""
+        half = self._width()
+        tensor = self._conv(tensor, channels, 2 * half, 1)
+        for _ in range(2):
+            sizes = self._constant(np.array([half, half], np.int64))
+            stays, goes = f"{self._name()}a", f"{self._name()}b"
+            self._nodes.append(helper.make_node("Split", [tensor, sizes], [stays, goes], axis=1))
+            deep = self._conv(self._conv(goes, half, half, 1), half, half, 3, groups=half)
+            joined = self._add("Concat", [stays, self._conv(deep, half, half, 1)], axis=1)
+            parted = self._constant(np.array([-1, 2, half, size, size], np.int64))
+            turned = self._add("Transpose", [self._add("Reshape", [joined, parted])], perm=[0, 2, 1, 3, 4])
+            tensor = self._add("Reshape", [turned, self._constant(np.array([-1, 2 * half, size, size], np.int64))])
+        return tensor, 2 * half, size
+
     def _pool(self, tensor: str, channels: int, size: int) -> tuple[str, int, int]:
         if size < 4:
             return tensor, channels, size
@@ -126,3 +159,19 @@ class Drawn:
         mean = self._add("Flatten", [self._add("GlobalAveragePool", [tensor])])
         joined = self._add("Concat", [self._add("Flatten", [tensor]), mean], axis=1)
         self._layer(joined, channels * (size * size + 1), CLASSES, "y")
+
+
+def unread(network: Network, groups: tuple[Channels, ...], kept: list[Any]) -> Network:
+    """``network`` where no layer reads what is not ``kept``: its weights there are 0."""
+    values = {name: np.array(value) for name, value in network.constants.items()}
+    for group, some in zip(groups, kept, strict=True):
+        gone = np.setdiff1d(np.arange(group.count), some)
+        for index in group.readers:
+            reader = network.nodes[index]
+            weight = np.moveaxis(values[reader.input[1]], weight_axes(reader)[0], 0)
+            weight[group.tensors[reader.input[0]].places[gone].reshape(-1)] = 0
+    changed = onnx.ModelProto()
+    changed.CopyFrom(network.model)
+    del changed.graph.initializer[:]
+    changed.graph.initializer.extend(numpy_helper.from_array(value, name) for name, value in values.items())
+    return like(network, changed)

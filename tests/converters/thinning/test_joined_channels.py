@@ -9,16 +9,16 @@ import onnx
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from onnx import helper, numpy_helper
+from onnx import helper
 
 from multigraft.converters.network.network import Network
 from multigraft.converters.thinning.allot import Cost
-from multigraft.converters.thinning.channels import Channels, channel_groups
-from multigraft.converters.thinning.narrow import like, narrowed, weight_axes
+from multigraft.converters.thinning.channels import channel_groups
+from multigraft.converters.thinning.narrow import narrowed
 from multigraft.converters.thinning.survey import survey
 from multigraft.converters.thinning.thin import thin, thinned_to
 from tests.converters.graft.networks import GREY, frames, model
-from tests.converters.thinning.random_networks import Drawn
+from tests.converters.thinning.random_networks import Drawn, unread
 
 FRAMES = frames(60, seed=1)
 node = helper.make_node
@@ -28,22 +28,6 @@ def network_of(nodes: list[onnx.NodeProto], constants: dict[str, Any]) -> Networ
     """A network of a picture of 8 x 8, with three classes; numbers that are not whole become float32."""
     typed = {name: v if v.dtype == np.int64 else v.astype(np.float32) for name, v in constants.items()}
     return Network("odd", model(nodes, typed, (1, 8, 8), {"y": (3,)}), GREY)
-
-
-def unread(network: Network, groups: tuple[Channels, ...], kept: list[Any]) -> Network:
-    """``network`` where no layer reads what is not ``kept``: its weights there are 0."""
-    values = {name: np.array(value) for name, value in network.constants.items()}
-    for group, some in zip(groups, kept, strict=True):
-        gone = np.setdiff1d(np.arange(group.count), some)
-        for index in group.readers:
-            reader = network.nodes[index]
-            weight = np.moveaxis(values[reader.input[1]], weight_axes(reader)[0], 0)
-            weight[group.tensors[reader.input[0]].places[gone].reshape(-1)] = 0
-    changed = onnx.ModelProto()
-    changed.CopyFrom(network.model)
-    del changed.graph.initializer[:]
-    changed.graph.initializer.extend(numpy_helper.from_array(value, name) for name, value in values.items())
-    return like(network, changed)
 
 
 @settings(max_examples=40, deadline=None, derandomize=True)

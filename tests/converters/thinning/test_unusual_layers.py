@@ -154,7 +154,7 @@ def test_a_layer_that_cannot_be_solved_keeps_what_it_reads_and_writes() -> None:
     assert thinned.shapes["odd/read"] == whole.shapes["odd/read"] and error < 1
 
 
-def test_joined_split_and_grouped_channels_stay_and_those_between_go() -> None:
+def test_of_what_is_split_the_piece_goes_that_no_group_straddles() -> None:
     nodes = [
         node("Conv", ["image", "w0", "b0"], ["stem"]),
         node("Split", ["stem"], ["left", "right"], axis=1, num_outputs=2),
@@ -170,8 +170,11 @@ def test_joined_split_and_grouped_channels_stay_and_those_between_go() -> None:
     constants = {"w0": weights(12, 1, 3, 3), "b0": weights(12), "w1": weights(16, 6, 1, 1), "b1": weights(16)}
     more = {"w2": weights(6, 16, 1, 1), "grouped": weights(9, 4, 1, 1), "w3": weights(9, 3)}
     whole = network(nodes, constants | more)
-    assert made(whole) == [{"hidden"}]
-    assert answers_with_half(whole)[1] < 0.5
+    assert made(whole) == [{"stem"}, {"hidden"}]
+    thinned, error = answers_with_half(whole)
+    assert error < 0.5
+    left, right = (thinned.shapes[f"odd/{side}"][0] for side in ("left", "right"))
+    assert left == 6 and 1 <= right < 6 and thinned.shapes["odd/stem"][0] == left + right
 
 
 def test_a_mean_over_no_axes_leaves_channels_whole() -> None:
