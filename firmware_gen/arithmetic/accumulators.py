@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import cycle
 from typing import Any
@@ -92,19 +92,24 @@ class Layer:
     def _steps(self) -> list[tuple[Array, Array]]:
         return find_steps(list(self.rescalings), *self.ranges())
 
+    def upper_shifts(self, common: int = COMMON_SHIFT) -> list[int]:
+        """Shifts for :meth:`upper`: ``common`` first, if it fits, as layers of one shift share a kernel, then others
+        from the largest down."""
+        shifts = range(largest_shift(list(self.rescalings), MOST_UPPER_SHIFT), LEAST_SHIFT - 1, -1)
+        return sorted(shifts, key=lambda s: (s != common, -s))
+
     def upper(
-        self, factors: Sequence[int], starts: Sequence[Array] = (STARTS,), common: int = COMMON_SHIFT
+        self, factors: Sequence[int], shifts: Sequence[int], starts: Sequence[Array] = (STARTS,)
     ) -> tuple[Upper, ...] | None:
         """Per channel the exact rescaling by one product's upper word, at one shift for all sums; None if none is.
 
         Args:
             factors: By which factor sums come too large, one a channel, in turn.
+            shifts: Which shifts are tried, in this order.
             starts: What sums may begin with, for each channel, in turn: see :func:`~.requantise.solve_upper`.
-            common: The shift that is tried first, as layers of one shift share a kernel.
         """
         ends = [(int(low), int(high), int(bias)) for low, high, bias in zip(*self.ranges(), self.bias, strict=True)]
-        shifts = range(largest_shift(list(self.rescalings), MOST_UPPER_SHIFT), LEAST_SHIFT - 1, -1)
-        for shift in sorted(shifts, key=lambda s: (s != common, -s)):
+        for shift in shifts:
             found: list[Upper] = []
             channels = zip(self.rescalings, ends, self._steps, cycle(factors), cycle(starts), strict=False)
             for rescaling, end, step, factor, some in channels:
@@ -157,13 +162,16 @@ def dense_layer(node: Node) -> Layer:
     return linear_layer(node, weights.data, float_product=quant(weights).per_tensor)
 
 
-def scaling(layer: Layer) -> tuple[bytes, int, int]:
+def scaling(layer: Layer, centred: bool = False) -> tuple[bytes, int, int]:
     """What kernels rescale by: the constants of all channels, whether those are the reference's (``exact``), and its
-    zero point then, or else the shift of all (``number``), as ``mg_scaled`` takes them."""
+    zero point then, or else the shift of all (``number``), as ``mg_scaled`` takes them; ``centred``: of sums over
+    inputs that the zero point was taken from."""
     affine = layer.affine
+    more = layer.weights.astype(np.int64).sum(1) * (layer.input_zero_point if centred else 0)
     if affine is None:
-        return exact_bytes(layer), 1, layer.rescalings[0].zero_point
-    return _affine_bytes(affine), 0, affine[0].shift
+        return exact_bytes(replace(layer, bias=layer.bias + more)), 1, layer.rescalings[0].zero_point
+    moved = [replace(one, offset=one.offset + int(m) * one.multiplier) for one, m in zip(affine, more, strict=True)]
+    return _affine_bytes(tuple(moved)), 0, affine[0].shift
 
 
 def _affine_bytes(affine: tuple[Affine, ...]) -> bytes:

@@ -38,12 +38,26 @@ def _group(pairs: int) -> list[str]:
     return lines
 
 
+def _first() -> list[str]:
+    """Products of the first pair of inputs: sums of all pixels begin with the two of the first one."""
+    pixels = list(zip(_ODD, _EVEN, _INPUTS, strict=True))[::-1]
+    return [
+        "ldr.w r2, [r1], #4",
+        f"ldm.w r0!, {{{', '.join(_INPUTS)}}}",
+        *(f"smlad {odd}, r2, {x}, {_ODD[0]}" for odd, _, x in pixels),
+        "sxtb16 r2, r2",
+        *(f"smlad {even}, r2, {x}, {_EVEN[0]}" for _, even, x in pixels),
+    ]
+
+
 def turns(pairs: int, stream_bytes: int) -> tuple[int, int, int, int, int]:
     """What ``mg_turns`` holds for a column of so many pairs: see there.
 
+    The first pair comes before the places that are entered.
+
     Places are relative to the unrolled loop, its lowest bit is that of Thumb code.
     """
-    groups, rest = divmod(pairs, _PAIRS)
+    groups, rest = divmod(pairs - 1, _PAIRS)
     group = _WORD * len(_group(_PAIRS))
     more = GROUPS * group + _WORD
     done = more + len(_MORE) * _WORD
@@ -75,8 +89,7 @@ def block_function(name: str, variant: str) -> str:
         "str r6, [sp, #32]",
         "1:",
         "ldm.w r1!, {r4, r5}",
-        *(f"mov {to}, r4" for to in _EVEN[1:]),
-        *(f"mov {to}, r5" for to in _ODD[1:]),
+        *_first(),
         "ldr.w pc, [sp, #24]",
         ".balign 4",
         *_group(2),

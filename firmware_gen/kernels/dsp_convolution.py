@@ -43,7 +43,7 @@ def dsp_convolution(layer: Layer, over: Window, ring: int | None = None) -> Lowe
         # Of few products, the assembly is larger than the time it saves is worth.
         return dsp_single(layer, over, halves) if layer.weights.size > _FEW_PRODUCTS else None
     if "pairs of channels" not in layer.found:
-        layer.found["pairs of channels"] = layer.upper(_FACTORS)
+        layer.found["pairs of channels"] = layer.upper(_FACTORS, layer.upper_shifts())
     upper: tuple[Upper, ...] | None = layer.found["pairs of channels"]
     if upper is None and not _exact_fits(layer):
         return None

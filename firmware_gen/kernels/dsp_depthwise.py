@@ -17,6 +17,7 @@ from multigraft.firmware_gen.arithmetic.geometry import Window
 from multigraft.firmware_gen.arithmetic.requantise import Upper
 from multigraft.firmware_gen.kernels.bands import LARGEST_PLANE, band_of, rows_of_band
 from multigraft.firmware_gen.kernels.c_text import digest, window_literal
+from multigraft.firmware_gen.kernels.dsp_direct import TURN, direct_function
 from multigraft.firmware_gen.kernels.dsp_three_lines import ROWS, rescaling_three, three_lines_function
 from multigraft.firmware_gen.kernels.kernel import LoweredLayer
 
@@ -32,30 +33,57 @@ def dsp_depthwise(layer: Layer, over: Window, ring: int | None = None) -> Lowere
     """The layer for these cores; with ``ring``, its input is a ring of that many rows."""
     turned = _turned(over)
     turns = ring is None and over.out_w <= _NARROW < over.out_h and _whole(layer, turned)
-    # A column of pixels lies in memory as a row does.
-    column = over.in_w == over.out_w == over.k_w == 1 and (ring is None or ring >= over.in_h)
+    # A column of pixels lies in memory as a row does, whose taps are in one turn.
+    column = over.in_w == over.out_w == over.k_w == 1
     times = over.out_c // over.in_c
-    four = over.out_c >= _TOGETHER and (times == 1 or times % _TOGETHER == 0) and (over.k_w > 1 or column)
-    direct = over.pixels() * (3.4 * over.k_h * over.k_w + 26)
-    if four and direct < _WORTH * _planes_cost(layer, turned if turns else over):
-        return _direct(layer, turned if column else over, None if column else ring)
+    # Rows of a ring are no block, which the assembly counts on.
+    whole = ring is None or ring >= over.in_h
+    four = whole and over.out_c >= _TOGETHER and (times == 1 or times % _TOGETHER == 0)
+    direct = _direct_cost(turned if column else over) / _TOGETHER
+    inside = times == 1 and over.pixels() <= over.in_h * over.in_w
+    if four and direct < (_WORTH if inside else 1) * _planes_cost(layer, turned if turns else over):
+        return _direct(layer, turned if column else over)
     if turns:
         taps = layer.weights.reshape(-1, over.k_h, over.k_w).swapaxes(1, 2).reshape(layer.weights.shape)
         return _lowered(replace(layer, weights=taps.copy()), turned, None, over)
     return _lowered(layer, over, ring, None)
 
 
-def _direct(layer: Layer, over: Window, ring: int | None) -> LoweredLayer:
+def _direct(layer: Layer, over: Window) -> LoweredLayer:
     """The layer pixel by pixel, where planes would take more instructions for few outputs."""
-    scales, exact, number = scaling(layer)
-    body = (
-        f"(void)scratch;\n    mg_depthwise_direct_dsp(&{window_literal(over, layer.input_zero_point, ring)}, in, out,"
-        f" constants, first, last, {exact}, {number}, {layer.low}, {layer.high});"
-    )
+    scales, exact, number = scaling(layer, centred=True)
+    one = over.out_c > over.in_c
+    sums = f"mg_direct_{'one' if one else 'four'}{'_sums' if exact else ''}"
+    functions = {sums: direct_function(sums, one, bool(exact))}
+    pixel = sums.replace("_sums", "_exact")
+    if exact:
+        functions[pixel] = (
+            f"static void {pixel}(MG_DIRECT_ARGUMENTS)\n"
+            f"{{\n    mg_direct_exact(from, w, out, scales, by, fours, {sums});\n}}\n"
+        )
+    window = window_literal(over, layer.input_zero_point).removeprefix("(mg_window)")
+    kind = f"{pixel}, {TURN}, {len(scales) // over.out_c}, {number - (0 if exact else 32)}"
+    shape = f"{{{window}, {kind}, {layer.low}, {layer.high}}}"
+    name = f"direct_{digest(shape)}"
+    functions[name] = f"static const mg_direct {name} = {shape};\n"
     starts = np.minimum(np.arange(0, over.out_c, _TOGETHER), over.out_c - _TOGETHER)
     weights = layer.weights[starts[:, None] + np.arange(_TOGETHER)].swapaxes(1, 2)
     constant = scales + np.ascontiguousarray(weights).tobytes()
-    return LoweredLayer(body, constant, 0, ("affine_dsp.h", "depthwise_direct_dsp.h"), together=1, in_place=False)
+    shared = f"mg_depthwise_direct_dsp(&{name}, "
+    return LoweredLayer("", constant, 0, ("depthwise_direct_dsp.h",), 1, functions, False, shared)
+
+
+def _direct_cost(over: Window) -> float:
+    """Instructions four output channels take pixel by pixel, nearly."""
+
+    def inside(outputs: int, taps: int, stride: int, dilation: int, pad: int, size: int) -> int:
+        at = (np.arange(outputs) * stride - pad)[:, None] + np.arange(taps) * dilation
+        return int(((at >= 0) & (at < size)).sum())
+
+    rows = inside(over.out_h, over.k_h, over.stride_h, over.dilation_h, over.pad_h, over.in_h)
+    columns = inside(over.out_w, over.k_w, over.stride_w, over.dilation_w, over.pad_w, over.in_w)
+    tap = 11.5 if over.in_c == over.out_c else 10.5
+    return tap * rows * columns + 9 * rows * over.out_w + (40 + 300 / over.out_c) * over.pixels()
 
 
 def _planes_cost(layer: Layer, over: Window) -> float:
@@ -67,7 +95,9 @@ def _planes_cost(layer: Layer, over: Window) -> float:
         return 150 + widening + lines * (16 + (16 if over.stride_w == 2 else 13.5) * over.out_w)
     step = 10 if over.stride_w == 1 else 13
     turn = _columns(over) * over.k_h * step + 110
-    return 150 + widening + 12 * over.k_h * over.k_w + lines * (40 + -(-over.out_w // _TOGETHER) * turn)
+    band = _band(over, None, three)
+    moving = 5 * (-(-lines // band) - 1) * max(over.span - over.stride_h, 0) * _words(over, three)
+    return 150 + widening + moving + 12 * over.k_h * over.k_w + lines * (40 + -(-over.out_w // _TOGETHER) * turn)
 
 
 def _turned(over: Window) -> Window:

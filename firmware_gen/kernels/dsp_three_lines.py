@@ -147,8 +147,11 @@ def rescaling_three(layer: Layer) -> tuple[int, tuple[Upper, ...]] | None:
 
 def _search(layer: Layer) -> tuple[int, tuple[Upper, ...]] | None:
     sums = (layer.weights.astype(np.int64).sum(1) << _WEIGHT_BITS).tolist()
-    for mark in range(_MARKS):
-        upper = layer.upper((FACTOR,), [np.array([mark * s], np.int64) for s in sums], COMMON_SHIFT - 2)
-        if upper is not None:
-            return mark, upper
+    shifts = layer.upper_shifts(COMMON_SHIFT - 2)
+    # Each shift is a function more: all marks are tried at the common one before.
+    for some in (shifts[:1], shifts[1:]):
+        for mark in range(_MARKS):
+            upper = layer.upper((FACTOR,), some, [np.array([mark * s], np.int64) for s in sums])
+            if upper is not None:
+                return mark, upper
     return None

@@ -11,6 +11,9 @@ from multigraft.firmware_gen.kernels.c_text import digest
 Call = Callable[[Sequence[str], Sequence[str], str, str], str]
 """Pointers of the inputs, of the outputs, of the scratch, and of the constants, to a C statement."""
 
+WORTH = 4
+"""Instructions of an inference that a byte of flash is worth, where a choice saves one of them and costs the other."""
+
 
 @dataclass(frozen=True)
 class Overlap:

@@ -5,9 +5,10 @@ Weights are stored as int8 and 14 registers can be used, two of which point at w
 - SMLAD multiplies two pairs. A tile of p pixels by c channels has p * c sums, p words of inputs and words of weights,
   each of two channels: SMLAD as it is and after one SXTB16. One LDM loads the inputs of a pair of taps, one the weights
   of as many pairs as registers are left for. The best tile takes 0.69 instructions a multiplication.
-- A depthwise kernel's row of n taps takes (n + 1) / 2 multiplications, and an output at least one LDM.
-- Each input is loaded (four by one instruction), widened (two by one) and stored (12 by one; as a depthwise layer's
-  channels are parted, two by one).
+- A depthwise kernel's row of n taps takes (n + 1) / 2 multiplications, and an output at least one LDM. Weights of 3x3
+  take six registers, a column three, two sums and three places five: what rescales is loaded again for two outputs.
+- Each input is loaded (four by one instruction), widened (two by one) and stored (12 by one). Four bytes in a row are
+  four channels of a depthwise layer, whose words pair neighbours of one: one instruction packs two, one stores two.
 - Each output is multiplied by its scale, saturated and stored.
 
 Loops, addresses, the image's sides and what gathers a kernel's inputs are not in it.
@@ -43,8 +44,9 @@ def floor_of(node: Node) -> float | None:
     """Least instructions of a layer; None of what is none."""
     if node.name == "DEPTHWISE_CONV_2D":
         over = depthwise_layer(node)[1]
-        per_output = over.k_h * ((over.k_w + 1) // 2) + 1 + _PER_OUTPUT
-        return over.pixels() * over.out_c * per_output + over.in_h * over.in_w * over.in_c * (1 / 4 + 1 / 2 + 1 / 2)
+        again = 1 / 2 if (over.k_h, over.k_w) == (3, 3) else 0
+        per_output = over.k_h * ((over.k_w + 1) // 2) + 1 + again + _PER_OUTPUT
+        return over.pixels() * over.out_c * per_output + over.in_h * over.in_w * over.in_c * (1 / 4 + 3 * 1 / 2)
     if node.name == "CONV_2D":
         over = convolution_layer(node)[1]
     elif node.name == "FULLY_CONNECTED":

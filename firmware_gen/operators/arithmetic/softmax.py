@@ -16,7 +16,7 @@ from multigraft.firmware_gen.arithmetic.fixed_point import (
     rounding_shift,
 )
 from multigraft.firmware_gen.boards.cores import CoreFeatures
-from multigraft.firmware_gen.kernels.kernel import Kernel, Overlap, function_kernel
+from multigraft.firmware_gen.kernels.kernel import WORTH, Kernel, Overlap, function_kernel
 from multigraft.firmware_gen.operators.base.constraints import int8, same_shape
 from multigraft.firmware_gen.operators.base.operator import Operator
 from multigraft.firmware_gen.program.options import number
@@ -25,6 +25,10 @@ from multigraft.tensors.arrays import Array
 
 _DIFFERENCE_BITS = 5
 _SUM_BITS = 12
+_PER_VALUE = 160
+"""Instructions that a value takes more if its exp is computed, twice, and not looked up."""
+_CODE_BYTES = 250
+"""What computing it takes of code."""
 
 
 def _from_minus_128(node: Node) -> bool:
@@ -46,18 +50,23 @@ class Softmax(Operator):
     """SOFTMAX over the last axis."""
 
     names = ("SOFTMAX",)
-    summary = "int8, over the last axis; gemmlowp's exp as a table"
+    summary = "int8, over the last axis; gemmlowp's exp as a table or, of few values, computed"
     constraints = (int8, same_shape, _from_minus_128, _steep)
 
-    def _exponentials(self, node: Node) -> Array:
-        """exp of minus 0, 1, ... input steps in Q0.31, up to the last one the reference looks at."""
+    def _scale(self, node: Node) -> tuple[int, int, int]:
+        """Multiplier and shift of an input step in Q5.26, and the last difference the reference looks at."""
         beta = _beta(node)
         real = min(
             beta * float(np.float32(quant(node.input(0)).scales[0])) * (1 << (31 - _DIFFERENCE_BITS)), 2.0**31 - 1
         )
         multiplier, left = quantize_multiplier(real)
         least = float((1 << _DIFFERENCE_BITS) - 1) * float(1 << (31 - _DIFFERENCE_BITS)) / float(1 << left)
-        differences = -np.arange(0, min(int(least), 255) + 1, dtype=np.int64)
+        return multiplier, left, min(int(least), 255)
+
+    def _exponentials(self, node: Node) -> Array:
+        """exp of minus 0, 1, ... input steps in Q0.31, up to the last one the reference looks at."""
+        multiplier, left, last = self._scale(node)
+        differences = -np.arange(0, last + 1, dtype=np.int64)
         return exp_on_negative(rescale(differences, multiplier, left), _DIFFERENCE_BITS)
 
     def reference(self, node: Node, inputs: Sequence[Array | None]) -> Array:
@@ -82,6 +91,10 @@ class Softmax(Operator):
         shape = node.input(0).shape
         depth = shape[-1]
         rows = int(np.prod(shape)) // depth
+        if rows * depth * _PER_VALUE <= WORTH * (4 * len(table) - _CODE_BYTES):
+            multiplier, left, _ = self._scale(node)
+            body = f"mg_softmax_few(in, out, {rows}, {depth}, {len(table)}, {multiplier}, {left});"
+            return function_kernel("softmax", body, ("softmax.h",), overlaps={0: Overlap(0)})
         values = ", ".join(map(str, table.tolist()))
         body = (
             f"static const int32_t table[{len(table)}] = {{{values}}};\n"

@@ -91,9 +91,19 @@ def wrong_subjects(chosen: Sequence[Subject], compiler: str, level: str, core_na
     """
     wrong = []
     for first in range(0, len(chosen), PER_IMAGE):
-        part = folder / f"{core_name}-{first}"
+        part = folder / f"{core_name}-{first}-{len(chosen)}"
         part.mkdir(parents=True, exist_ok=True)
-        wrong += _run(_built(chosen[first : first + PER_IMAGE], compiler, level, core_name, part), core_name)
+        some = chosen[first : first + PER_IMAGE]
+        try:
+            image = _built(some, compiler, level, core_name, part)
+        except AssertionError as error:
+            if "will not fit" not in str(error) or len(some) == 1:
+                raise
+            # Without optimisation code is several times as large.
+            for half in (some[: len(some) // 2], some[len(some) // 2 :]):
+                wrong += wrong_subjects(half, compiler, level, core_name, part)
+        else:
+            wrong += _run(image, core_name)
     return wrong
 
 

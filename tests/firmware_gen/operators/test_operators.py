@@ -213,6 +213,12 @@ MODELS: dict[str, Callable[[], bytes]] = {
     "softmax": lambda: single(
         "SOFTMAX", [activation("in", (2, 13), 0.14, 14)], activation("out", (2, 13), 1 / 256), 2, beta=1.0
     ),
+    "softmax of few values": lambda: single(
+        "SOFTMAX", [activation("in", (2, 5), 0.03, 14)], activation("out", (2, 5), 1 / 256), 2, beta=1.0
+    ),
+    "softmax of two values, flat": lambda: single(
+        "SOFTMAX", [activation("in", (1, 2), 0.0008, -3)], activation("out", (1, 2), 1 / 256), 2, beta=0.9
+    ),
     "softmax flat": lambda: single(
         "SOFTMAX", [activation("in", (1, 40), 0.003, 0)], activation("out", (1, 40), 1 / 256), 2, beta=0.7
     ),
