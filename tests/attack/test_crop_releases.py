@@ -120,7 +120,7 @@ def test_guesses_from_all_pairs_of_releases_are_no_nearer_to_the_truth_than_to_s
     tmp_path: Path, truth: tuple[list[int], Float64Array, Float64Array]
 ) -> None:
     frames, true, strangers = truth
-    releases, _ = collected(tmp_path, 6 * MINIBATCH)
+    releases, _ = collected(tmp_path, 3 * MINIBATCH)
     made = guesses(releases[1])
     assert len(made) >= 6
     # The guess is right about what it is about, and that is crops of many frames, whatever the file itself says.
