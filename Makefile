@@ -6,8 +6,9 @@ PYTHON ?=
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet
 DEMO   := demo-out
-# Two processes halve the time on two cores; tests of one file stay together, as they share what they built.
-PARALLEL ?= -n auto --dist loadfile
+# Two processes halve the time on two cores; tests of one file stay together, as they share what they built, and files
+# keep the order of tests/conftest.py, which begins with those that take longest.
+PARALLEL ?= -n auto --dist loadfile --no-loadscope-reorder
 SITE   := site
 
 PACKAGES := core devices runtime calibration converters firmware_gen
@@ -198,11 +199,12 @@ $(VENV)/.made: .ci/environment
 	touch $@
 
 # Strict editable: mypy and import checks see exactly the files a wheel would hold, edits show at once. setuptools
-# stays installed and builds without isolation, so that linking new files needs no network.
+# stays installed and builds without isolation, so that linking new files needs no network. Bytecode of the packages is
+# made where they are imported: most of it never is.
 $(VENV)/.ready-%: $(VENV)/.made $(METADATA) $(VENV)/.sources
 	@echo "Installing multigraft[$(or $(EXTRAS_$*),$*)] into $(VENV) (the first time needs the network and some minutes)"
 	$(PIP) install 'setuptools>=77'
-	$(PIP) install --no-build-isolation --config-settings editable_mode=strict -e '.[$(or $(EXTRAS_$*),$*)]'
+	$(PIP) install --no-compile --no-build-isolation --config-settings editable_mode=strict -e '.[$(or $(EXTRAS_$*),$*)]'
 	$(PIP) install --no-build-isolation --no-deps ./packaging/demo
 	touch $@
 

@@ -15,7 +15,7 @@ from multigraft.firmware_gen.exits.definitions import exit_definitions, exit_not
 from multigraft.firmware_gen.exits.ways import exit_ram_bytes, project_exits
 from multigraft.firmware_gen.exits.weaving import weave_exits
 from multigraft.firmware_gen.kernels.lowered_step import LoweredStep
-from multigraft.firmware_gen.memory.planner import ArenaPlan, Buffer, Sharing, plan
+from multigraft.firmware_gen.memory.planner import ArenaPlan, Buffer, Sharing, lower_bound, plan
 from multigraft.firmware_gen.memory.regions import Space, spread
 from multigraft.firmware_gen.operators import OPERATORS
 from multigraft.firmware_gen.passes.fold_padding import fold_padding
@@ -100,7 +100,12 @@ def generate(
     variable_bytes += exit_ram_bytes(program)
     spaces = [replace(s, size=s.size - (0 if k else variable_bytes)) for k, s in enumerate(spaces)]
     kept = {places.get(t.name, t.name) for t in program.outputs}
-    steps = stream(steps, kept, lambda some: _plan(program, some, places).size)
+    steps = stream(
+        steps,
+        kept,
+        lambda some: plan(*_buffers(program, some, places)).size,
+        lambda some: lower_bound(*_buffers(program, some, places)),
+    )
     arena = _final_plan(program, steps, places, spaces)
     notes = exit_notes(program) if cascade is None else header_notes(cascade)
     project = _project(program, steps, places, arena, core, spaces, needs, notes, naming)
@@ -176,10 +181,6 @@ def _resolve_views(steps: Sequence[LoweredStep]) -> dict[str, str]:
         if s.kernel.view and s.reads:
             places[s.writes[0]] = places.get(s.reads[0], s.reads[0])
     return places
-
-
-def _plan(program: Program, steps: Sequence[LoweredStep], places: dict[str, str]) -> ArenaPlan:
-    return plan(*_buffers(program, steps, places))
 
 
 def _final_plan(

@@ -101,7 +101,7 @@ class _Mapping:
     permissions: str
     file: str
     kib: dict[str, int]
-    """Only ``smaps`` tells of these."""
+    """Of code alone, and only ``smaps`` tells of these."""
 
     @property
     def is_code(self) -> bool:
@@ -114,16 +114,21 @@ def _mappings(listing: Path) -> Iterator[_Mapping]:
     None where the system does not tell.
     """
     with contextlib.suppress(OSError), listing.open(errors="replace") as lines:
-        one = None
+        one, is_code = None, False
         for line in lines:
-            fields = line.split(maxsplit=5)
-            if not fields[0].endswith(":"):
+            # A mapping begins with an address in small letters, what smaps tells of it with a name: 20 lines each, of
+            # hundreds of mappings, and only those of code are asked for.
+            if not line[0].isupper():
                 if one is not None:
                     yield one
+                fields = line.split(maxsplit=5)
                 first, last = (int(end, 16) for end in fields[0].split("-"))
                 one = _Mapping(first, last, fields[1], fields[5].rstrip("\n") if len(fields) == 6 else "", {})
-            elif one is not None and fields[-1] == "kB":
-                one.kib[fields[0][:-1]] = int(fields[1])
+                is_code = one.is_code
+            elif one is not None and is_code:
+                name, value, *unit = line.split(maxsplit=2)
+                if unit == ["kB\n"]:
+                    one.kib[name[:-1]] = int(value)
         if one is not None:
             yield one
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import re
 import shutil
@@ -34,6 +35,44 @@ def _refuse_skip(report: pytest.TestReport | pytest.CollectReport) -> None:
     if not any(re.search(pattern, reason) for pattern in _ALLOWED):
         report.outcome = "failed"
         report.longrepr = f"{report.nodeid} was skipped, which CI does not allow: {reason}"
+
+
+LONGEST = (
+    "core/cli/test_demo.py",
+    "firmware_gen/cascades/test_people.py",
+    "attack/test_archive_mutants.py",
+    "firmware_gen/inspection/test_machine_code.py",
+    "attack/test_crop_releases.py",
+    "attack/test_releases.py",
+    "converters/quantising/test_groups.py",
+    "converters/demo/test_sound_networks.py",
+    "docs/test_tutorial.py",
+    "fuzz/test_fuzz.py",
+    "core/cli/test_missed_budget.py",
+    "core/cli/test_reproducible.py",
+    "attack/test_sanitised.py",
+    "firmware_gen/test_several.py",
+    "firmware_gen/project/test_update.py",
+    "core/cli/firmware/test_firmware_command.py",
+    "devices/power/test_jtop.py",
+    "calibration/collect/test_collector.py",
+    "core/cli/test_arrays.py",
+    "core/cli/test_tflite_tasks.py",
+    "core/cli/test_cli_build.py",
+    "calibration/test_crops_round.py",
+    "docs/test_site.py",
+    "test_architecture.py",
+    "converters/conversion/test_onnx2tf_environment.py",
+    "runtime/service/test_unit.py",
+    "runtime/deploy/test_cuts.py",
+)
+"""Files that take longest, those first, so that no process is left alone with one at the end."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the longest files; what needs what another of them makes, as the demo, comes much later."""
+    places = {Path(__file__).parent / name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.path, len(places)))
 
 
 @pytest.hookimpl(wrapper=True)
@@ -72,9 +111,16 @@ def without_network() -> list[str]:
 
 @pytest.fixture(scope="session")
 def demo(onnx2tf_environment: Environment, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
-    """The folder that ``multigraft demo`` wrote and what it printed; made once, as it takes a minute or two."""
-    folder = tmp_path_factory.mktemp("demo") / "demo-out"
-    command = [*without_network(), sys.executable, "-m", "multigraft.cli.main", "demo", "-o", str(folder)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return folder, done.stdout
+    """The folder that ``multigraft demo`` wrote and what it printed; made once for all processes of a run."""
+    made = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        made = made.parent
+    folder, printed = made / "demo-out", made / "demo-printed"
+    with (made / "demo-lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not printed.exists():
+            command = [*without_network(), sys.executable, "-m", "multigraft.cli.main", "demo", "-o", str(folder)]
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
+            assert done.returncode == 0, done.stderr
+            printed.write_text(done.stdout, "utf-8")
+    return folder, printed.read_text("utf-8")

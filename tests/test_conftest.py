@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import LONGEST
+
 SKIPPING = {
     "test_reason.py": "import pytest\ndef test_a(): pytest.skip('no reason at all')\ndef test_b(): pass\n",
     "test_module.py": "import pytest\npytest.importorskip('no_such_module')\n",
@@ -52,3 +54,21 @@ def test_ci_fails_on_a_skip_that_is_not_listed(
     for reason in refused:
         assert f"was skipped, which CI does not allow: {reason}" in result.stdout
     assert summary in result.stdout.splitlines()[-1]
+
+
+def test_the_longest_files_are_there_and_are_named_once() -> None:
+    assert [name for name in LONGEST if not (Path(__file__).parent / name).is_file()] == []
+    assert len(set(LONGEST)) == len(LONGEST)
+
+
+def test_the_longest_files_come_first_and_each_stays_together(tmp_path: Path) -> None:
+    here = Path(__file__).parent
+    for name in ("conftest.py", "allowed_skips.txt"):
+        (tmp_path / name).write_bytes((here / name).read_bytes())
+    for name in ("attack/test_aaa.py", LONGEST[1], LONGEST[0]):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("def test_b(): pass\ndef test_a(): pass\n", "utf-8")
+    command = [sys.executable, "-m", "pytest", "-q", "--collect-only", f"--rootdir={tmp_path}", str(tmp_path)]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    wanted = [f"{name}::test_{test}" for name in (LONGEST[0], LONGEST[1], "attack/test_aaa.py") for test in "ba"]
+    assert done.stdout.splitlines()[: len(wanted)] == wanted

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import operator
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
@@ -52,6 +53,7 @@ class Placement:
     ) -> None:
         self.count = len(groups)
         self.sizes = np.array([max(m.size for m in g) for g in groups], np.int64)
+        self._sizes: list[int] = self.sizes.tolist()
         self.groups = groups
         # above[i, j]: how far j lies above i at least if it does not lie below; negative where it does not matter.
         self.above = np.full((self.count, self.count), -_FAR, np.int64)
@@ -73,7 +75,7 @@ class Placement:
 
     def height(self, offsets: Sequence[int]) -> int:
         """Bytes that a plan takes."""
-        return max((at + int(size) for at, size in zip(offsets, self.sizes, strict=True)), default=0)
+        return max(map(operator.add, offsets, self._sizes), default=0)
 
     def least(self) -> int:
         """Bytes that any plan needs: the fullest step."""
@@ -86,21 +88,24 @@ class Placement:
         large = sorted(range(self.count), key=lambda i: (-int(self.sizes[i]), -length[i]))
         early = sorted(large, key=lambda i: min(m.first for m in self.groups[i]))
         best = self._put_down(large)
+        least = self.height(best)
         for start in (large, early, early[::-1]):
-            current, current_offsets = list(start), self._put_down(start)
+            current, offsets = list(start), self._put_down(start)
+            height = self.height(offsets)
             for _ in range(CLIMBING_STEPS if self.count > 1 else 0):
-                if self.height(current_offsets) < self.height(best):
-                    best = current_offsets
-                if self.height(best) <= goal:
+                if height < least:
+                    best, least = offsets, height
+                if least <= goal:
                     return best
                 i, j = random.sample(range(self.count), 2)
                 current[i], current[j] = current[j], current[i]
                 changed = self._put_down(current)
-                if self.height(changed) <= self.height(current_offsets):
-                    current_offsets = changed
+                changed_height = self.height(changed)
+                if changed_height <= height:
+                    offsets, height = changed, changed_height
                 else:
                     current[i], current[j] = current[j], current[i]
-        return best if self.height(best) <= self.height(current_offsets) else current_offsets
+        return best if least <= height else offsets
 
     def _put_down(self, order: Sequence[int]) -> list[int]:
         """Each at the lowest place that those before it leave, gaps included."""

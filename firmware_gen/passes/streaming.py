@@ -32,7 +32,10 @@ class Chain:
 
 
 def stream(
-    steps: list[LoweredStep], kept: set[str], arena_bytes: Callable[[list[LoweredStep]], int]
+    steps: list[LoweredStep],
+    kept: set[str],
+    arena_bytes: Callable[[list[LoweredStep]], int],
+    least_bytes: Callable[[list[LoweredStep]], int],
 ) -> list[LoweredStep]:
     """The steps with those neighbours fused that make the arena smaller.
 
@@ -40,20 +43,24 @@ def stream(
         steps: In running order.
         kept: Buffers that have to be there at the end.
         arena_bytes: Plans the arena of some steps.
+        least_bytes: What no plan of them can go below, at a small part of the cost.
     """
     if len(steps) > _MOST_STEPS:
         return steps
     size = arena_bytes(steps)
     while True:
         least = (1 - LEAST_SAVING) * size
-        crowded = least if least < size else 0
-        options = [(arena_bytes(fused), n, fused) for n, fused in enumerate(_fusions(steps, kept, crowded))]
-        if not options:
+        options = list(_fusions(steps, kept, least if least < size else 0))
+        smallest: tuple[int, int] | None = None
+        for bound, n in sorted((least_bytes(fused), n) for n, fused in enumerate(options)):
+            if bound > least:
+                break
+            if smallest is None or (bound, n) < smallest:
+                planned = arena_bytes(options[n]), n
+                smallest = planned if smallest is None else min(smallest, planned)
+        if smallest is None or smallest[0] > least:
             return steps
-        smallest, _, fused = min(options, key=lambda option: option[:2])
-        if smallest > least:
-            return steps
-        steps, size = fused, smallest
+        size, steps = smallest[0], options[smallest[1]]
 
 
 def _fusions(steps: list[LoweredStep], kept: set[str], crowded: float) -> Iterator[list[LoweredStep]]:

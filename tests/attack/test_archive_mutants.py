@@ -18,8 +18,8 @@ from tests.attack.tflite_seeds import seeds
 from tests.attack.trials import End, Row, tried
 from tests.core.statistics.test_statistics_file import DATA, forged, unpacked
 
-MUTANTS = {"onnx": 24, "refit-plans": 12, "refit-stores": 12}
-OF_OTHERS = 60
+MUTANTS = {"onnx": 12, "refit-plans": 12, "refit-stores": 12}
+OF_OTHERS = 30
 SEED = 3
 GOOD = 8
 """Seeds that are tried as they are."""

@@ -21,7 +21,7 @@ def test_a_residual_network_is_bit_exact_on_500_inputs(tmp_path: Path) -> None:
     model = residual()
     project = generate(model, core=M3)
     inputs = stimuli(project.inputs[0].shape, 500)
-    host = compile_host(project, tmp_path, "-O1", *SANITIZERS)
+    host = compile_host(project, tmp_path, *SANITIZERS)
     np.testing.assert_array_equal(run_host(host, project, [inputs])["answer"], reference(model, [inputs])[0])
 
 

@@ -83,7 +83,7 @@ def test_no_byte_beside_its_buffers_is_touched(name: str, core: str, tmp_path: P
         made = made if real else made.view(tensor.dtype)
         inputs.append(np.concatenate([made, golden]))
     multiply = ["-DMG_MULTIPLY_32"] if core == "m0plus" else []
-    host = compile_host(project, tmp_path, "-O1", *SANITIZERS, *forbidden(project), *multiply)
+    host = compile_host(project, tmp_path, *SANITIZERS, *forbidden(project), *multiply)
     answers = run_host(host, project, inputs)
     for answer, wanted in zip(answers.values(), wanted_answers(model, project, inputs), strict=True):
         np.testing.assert_array_equal(answer, wanted)
@@ -96,6 +96,6 @@ def test_one_byte_beside_is_found(wrong: str, tmp_path: Path) -> None:
         "    for (int32_t i = 0; i < n; i++)", f"    {wrong}\n    for (int32_t i = 0; i < n; i++)"
     )
     project = Project(**{**vars(project), "files": {**project.files, "model.c": text}})
-    host = compile_host(project, tmp_path, "-O1", *SANITIZERS, *forbidden(project))
+    host = compile_host(project, tmp_path, *SANITIZERS, *forbidden(project))
     with pytest.raises(AssertionError, match="use-after-poison"):
         run_host(host, project, [stimuli((1, 16, 16), 1)])

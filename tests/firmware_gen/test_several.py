@@ -44,8 +44,8 @@ def names_in(library: Path) -> set[str]:
 
 @needs_tools
 def test_models_of_one_image_answer_as_if_alone(models: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    """Asked one by one, in turns and all at once, in an emulated Netduino over its UART."""
-    assert main(["firmware", *models, "--board", "netduinoplus2", "-o", "fw"]) == 0
+    """Asked one by one, in turns and all at once, in an emulated Cortex-M4 over its UART."""
+    assert main(["firmware", *models, "--board", "mps2-an386", "-o", "fw"]) == 0
     build_folder(Path("fw"))
     build_folder(Path("fw"), "library")
     assert {n.partition("_")[0] for n in names_in(Path("fw/build/libmodel.a"))} == {"seen", "ear", "felt", "models"}

@@ -37,7 +37,7 @@ from tests.optional import some
 
 BUNDLE = taps_bundle()
 ROOT = Path(__file__).parents[3]
-KILLS = int(os.environ.get("MULTIGRAFT_KILLS", "10"))
+KILLS = int(os.environ.get("MULTIGRAFT_KILLS", "5"))
 """The figure in docs/figures.md is of 50."""
 
 

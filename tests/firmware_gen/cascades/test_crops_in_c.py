@@ -92,7 +92,7 @@ def spec_of(view: View, number: int) -> TensorSpec:
     return TensorSpec("x", (1, seen.height, seen.width, seen.channels), "int8", *SPECS[number % 2])
 
 
-@pytest.fixture(scope="module", params=[("-O2", "-march=native", "-ffp-contract=fast"), ("-O1", *SANITIZERS)])
+@pytest.fixture(scope="module", params=[("-O2", "-march=native", "-ffp-contract=fast"), tuple(SANITIZERS)])
 def program(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("crops")
     texts = [view_text(view, (*FRAME, channels)) for view, channels in VIEWS]

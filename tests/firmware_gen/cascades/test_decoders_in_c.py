@@ -236,7 +236,7 @@ def parted() -> tuple[Task, list[TensorSpec]]:
 TRIED = {name: (task, specs_of(task, scales)) for name, (task, scales) in TASKS.items()} | {"parted": parted()}
 
 
-@pytest.fixture(scope="module", params=[("-O2", "-march=native", "-ffp-contract=fast"), ("-O1", *SANITIZERS)])
+@pytest.fixture(scope="module", params=[("-O2", "-march=native", "-ffp-contract=fast"), tuple(SANITIZERS)])
 def program(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     parts = [(finder_of(task, specs), specs) for task, specs in TRIED.values()]
     return compiled(parts, tmp_path_factory.mktemp("finders"), *request.param)

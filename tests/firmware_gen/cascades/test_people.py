@@ -124,7 +124,7 @@ def test_answers_are_those_of_engine_and_no_byte_beside_a_buffer_is_touched(
     project = generate(changed, core=CORES["m3"], frame=size)
     seen = [enlarged(f, size) for f in frames()]
     forbidden = [f"-DFORBIDDEN={borders(project)}", f"-DFIRST_INPUT={project.inputs[0].offset}"]
-    program = compile_host(project, tmp_path, "-O1", *SANITIZERS, *forbidden)
+    program = compile_host(project, tmp_path, *SANITIZERS, *forbidden)
     said = run_host(program, project, [np.stack(seen)[:, None]])
     engine = reference_engine(changed)
     for case, frame in enumerate(seen):
@@ -186,7 +186,7 @@ def test_after_its_deadline_a_task_begins_with_no_further_box(
     project = generate(with_on(bundle, "face", deadline_us=deadline_us), core=CORES["m3"])
     text = project.files["model.c"].replace("uint32_t model_microseconds(void)\n", "uint32_t none(void)\n")
     project = dataclasses.replace(project, files={**project.files, "model.c": text + SLOW_CLOCK})
-    program = compile_host(project, tmp_path, "-O1", *SANITIZERS)
+    program = compile_host(project, tmp_path, *SANITIZERS)
     said = run_host(program, project, [frames()[3][None, None]])
     (crops,) = said["person/crops"]
     assert crops.tolist() == [looked_at, *range(looked_at), *[0] * (4 - looked_at)]

@@ -86,7 +86,7 @@ def test_audits_are_those_of_the_engine(kind: PromiseKind, allowed: float, tmp_p
     """Frame by frame: what was counted, what is in doubt, and behind which frame an exit closed."""
     bundle = build(audited=0.2, kind=kind, max_disagreement=allowed)
     project, some, engine = generate(bundle, core=M3), frames(300), reference_engine(bundle)
-    program = compile_host(project, tmp_path, "-O1", *SANITIZERS, "-DMODEL_PROFILE", main=TELLING)
+    program = compile_host(project, tmp_path, *SANITIZERS, "-DMODEL_PROFILE", main=TELLING)
     # Some frames are asked of one task alone.
     masks = [(3, 1, 3, 2)[n % 4] for n in range(len(some))]
     data = b"".join(m.to_bytes(4, "little") + row.tobytes() for m, row in zip(masks, stored(bundle, some), strict=True))

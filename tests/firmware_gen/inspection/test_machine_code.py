@@ -152,12 +152,12 @@ def small_operators() -> bytes:
 
 
 @pytest.mark.parametrize("board", BOARD_OF_CORE.values())
-def test_a_network_is_bit_exact_on_500_inputs_on_every_core(board: str, tmp_path: Path) -> None:
-    assert wrong_cases(residual(), board, 500, tmp_path) == []
+def test_a_network_is_bit_exact_on_100_inputs_on_every_core(board: str, tmp_path: Path) -> None:
+    assert wrong_cases(residual(), board, 100, tmp_path) == []
 
 
-def test_a_small_network_is_bit_exact_on_500_inputs_on_the_smallest_core(tmp_path: Path) -> None:
-    assert wrong_cases(residual(size=8), "microbit", 500, tmp_path) == []
+def test_a_small_network_is_bit_exact_on_100_inputs_on_the_smallest_core(tmp_path: Path) -> None:
+    assert wrong_cases(residual(size=8), "microbit", 100, tmp_path) == []
 
 
 def test_the_batch_finds_a_wrong_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -187,7 +187,7 @@ def test_small_operators_are_bit_exact_in_vector_instructions(tmp_path: Path) ->
 
 @pytest.mark.parametrize("board", [*VECTOR_BOARDS, "mps2-an385"])
 def test_dense_layers_are_bit_exact(board: str, tmp_path: Path) -> None:
-    assert wrong_cases(dense_layers(), board, 200, tmp_path) == []
+    assert wrong_cases(dense_layers(), board, 40, tmp_path) == []
 
 
 @pytest.mark.parametrize("board", VECTOR_BOARDS)

@@ -132,7 +132,7 @@ def test_a_network_in_two_memories_is_bit_exact_on_the_host(tmp_path: Path) -> N
     assert project.plan.size <= spaces[0].size < alone
     assert all(p.region == 0 for p in (*project.inputs, *project.outputs))
     inputs = stimuli(project.inputs[0].shape, 60)
-    host = compile_host(project, tmp_path, "-O1", *SANITIZERS)
+    host = compile_host(project, tmp_path, *SANITIZERS)
     np.testing.assert_array_equal(run_host(host, project, [inputs])["answer"], reference(model, [inputs])[0])
 
 

@@ -43,7 +43,7 @@ def assert_right(case: Conv, rng: np.random.Generator, folder: Path, *flags: str
 @pytest.mark.parametrize("name", NETWORKS)
 def test_networks_equal_numpy_under_sanitizers(name: str, tmp_path: Path) -> None:
     rng = np.random.default_rng(7)
-    assert_right(with_values(NETWORKS[name], rng), rng, tmp_path, "-O1", *SANITIZERS)
+    assert_right(with_values(NETWORKS[name], rng), rng, tmp_path, *SANITIZERS)
 
 
 @settings(max_examples=25, deadline=None)

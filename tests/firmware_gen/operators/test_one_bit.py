@@ -30,6 +30,6 @@ def test_a_solved_layer_equals_the_interpreter(tmp_path: Path) -> None:
     runner = Runner(model)
     wanted = np.stack([next(iter(runner({layer.linear.source: value}).values())) for value in inputs])
     project = generate(model, core=M3)
-    (answer,) = run_host(compile_host(project, tmp_path, "-O1", *SANITIZERS), project, [inputs]).values()
+    (answer,) = run_host(compile_host(project, tmp_path, *SANITIZERS), project, [inputs]).values()
     np.testing.assert_array_equal(answer, wanted)
     assert len(np.unique(wanted)) > 20

@@ -34,7 +34,7 @@ def test_a_pointwise_layer_sees_padding_behind_the_image(
     model = padded((1, 5, 4, 8), rows, columns, (1, 1), False)
     project = generate(model, core=M3)
     inputs = stimuli(project.inputs[0].shape, 20)
-    answers = run_host(compile_host(project, tmp_path, "-O1", *SANITIZERS), project, [inputs])
+    answers = run_host(compile_host(project, tmp_path, *SANITIZERS), project, [inputs])
     np.testing.assert_array_equal(next(iter(answers.values())), reference(model, [inputs])[0])
 
 

@@ -24,7 +24,7 @@ def test_a_residual_pair_is_streamed_and_stays_bit_exact(tmp_path: Path, monkeyp
     monkeypatch.setattr(streaming, "LEAST_SAVING", 1.0)
     assert project.arena_bytes < 0.75 * generate(model, core=M3).arena_bytes
     inputs = stimuli(project.inputs[0].shape, 60)
-    answers = run_host(compile_host(project, tmp_path, "-O1", *SANITIZERS), project, [inputs])
+    answers = run_host(compile_host(project, tmp_path, *SANITIZERS), project, [inputs])
     np.testing.assert_array_equal(next(iter(answers.values())), reference(model, [inputs])[0])
 
 
@@ -38,7 +38,7 @@ def test_every_pair_that_can_be_streamed_stays_bit_exact(tmp_path: Path, monkeyp
         "CONV_2D+CONV_2D+CONV_2D+CONV_2D",
     ]
     inputs = stimuli(project.inputs[0].shape, 60)
-    answers = run_host(compile_host(project, tmp_path, "-O1", *SANITIZERS), project, [inputs])
+    answers = run_host(compile_host(project, tmp_path, *SANITIZERS), project, [inputs])
     np.testing.assert_array_equal(next(iter(answers.values())), reference(model, [inputs])[0])
 
 
@@ -52,7 +52,7 @@ def test_depthwise_and_pointwise_layers_are_streamed_bit_exactly(
     project = generate(model, core=core)
     assert len(project.steps) == 1
     inputs = stimuli(project.inputs[0].shape, 60)
-    answers = run_host(compile_host(project, tmp_path, "-O1", *SANITIZERS), project, [inputs])
+    answers = run_host(compile_host(project, tmp_path, *SANITIZERS), project, [inputs])
     np.testing.assert_array_equal(next(iter(answers.values())), reference(model, [inputs])[0])
 
 
@@ -84,7 +84,7 @@ def test_layers_are_not_streamed_through_a_change_of_shape(
     model = make()
     project = generate(model, core=M3)
     inputs = stimuli(project.inputs[0].shape, 20)
-    answers = run_host(compile_host(project, tmp_path, "-O1", *SANITIZERS), project, [inputs])
+    answers = run_host(compile_host(project, tmp_path, *SANITIZERS), project, [inputs])
     np.testing.assert_array_equal(next(iter(answers.values())), reference(model, [inputs])[0])
 
 

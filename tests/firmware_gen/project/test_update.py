@@ -27,7 +27,7 @@ BOARD = BOARDS["qemu-virt-rv32-slots"]
 assert BOARD.slots is not None
 SLOTS = BOARD.slots
 Images = tuple[Path, bytes, bytes]
-KILLS = int(os.environ.get("MULTIGRAFT_UPDATE_KILLS", "6"))
+KILLS = int(os.environ.get("MULTIGRAFT_UPDATE_KILLS", "3"))
 """200 take some minutes."""
 
 

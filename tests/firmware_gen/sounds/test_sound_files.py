@@ -77,7 +77,7 @@ class Host:
         for name, text in files.items():
             (folder / name).write_text(text)
         self.size = sum(sizes)
-        self.program = gcc(folder, folder / "program", *WARNINGS, "-O1", *SANITIZERS, *flags, "sound.c", "main.c")
+        self.program = gcc(folder, folder / "program", *WARNINGS, *SANITIZERS, *flags, "sound.c", "main.c")
 
     def hear(self, pieces: list[npt.NDArray[np.int16] | None]) -> tuple[list[int], npt.NDArray[np.int8]]:
         """Rows completed and the model's inputs after each piece; None forgets all."""

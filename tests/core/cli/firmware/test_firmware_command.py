@@ -61,7 +61,7 @@ def test_the_report_counts_the_instructions_of_every_step(
 ) -> None:
     monkeypatch.setitem(sys.modules, "serial", None)
     bundle, folder = build().bundle.write(tmp_path / "home.graft"), tmp_path / "fw"
-    main(["firmware", str(bundle), "--board", "netduinoplus2", "-o", str(folder)])
+    main(["firmware", str(bundle), "--board", "mps2-an386", "-o", str(folder)])
     capsys.readouterr()
     assert main(["firmware", "report", str(folder), "--qemu", "--json"]) == 0
     without_make = json.loads(capsys.readouterr().out)
