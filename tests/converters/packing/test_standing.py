@@ -10,6 +10,8 @@ import pytest
 
 from multigraft import Bundle
 from multigraft.bundle.manifest import SPREAD
+from multigraft.cli.shared.settings_options import load_frames
+from multigraft.converters.build import build as build_settings
 from multigraft.converters.conversion.interpreters import Runner, WholeFile, available
 from multigraft.converters.importing.tflite.reader import read_tflite
 from multigraft.converters.importing.tflite.standing import is_quantised, load_standing
@@ -19,8 +21,10 @@ from multigraft.converters.settings.settings import Settings
 from multigraft.converters.standing import standing_conversion, without_standing
 from multigraft.errors import BundleError, ConfigurationError, InputError, UnsupportedOperatorError
 from multigraft.runtime import Engine
-from multigraft.runtime.self_test import MAX_LSB
+from multigraft.runtime.delegate import library
+from multigraft.runtime.self_test import MAX_LSB, deviation
 from multigraft.tensors.preprocessing import Preprocessing
+from multigraft.tflite.operators import BINARY
 from multigraft.tflite.tflite_file import read
 from tests.bundle_builder import build
 from tests.converters.packing.integer_files import FILES, frames, int8_file, int16_file, saved
@@ -28,6 +32,18 @@ from tests.converters.packing.signed_tower import signed_tower
 from tests.runtime.conftest import BACKENDS
 
 PIXELS = Preprocessing(8, 8, "grey", (0.0,), (1 / 255,))
+
+
+TOWER = """
+frames = "frames.npy"
+[budget]
+min_agreement = 0.5
+[[task]]
+name = "tower"
+model = "tower.tflite"
+kind = "other"
+preprocessing = { size = [8, 8], mean = 127.5, scale = 0.0078125 }
+"""
 
 
 def standing(folder: Path, kind: str, name: str = "") -> StandingNetwork:
@@ -101,6 +117,31 @@ def test_signs_that_hang_on_rounding_run_on_every_interpreter_and_the_bundle_say
     if "tflite-runtime" in BACKENDS:
         with pytest.raises(BundleError, match="LSB"):
             Engine(Bundle.create(manifest, contents), backend="tflite-runtime")
+
+
+def test_bits_of_a_file_have_a_fallback_where_no_delegate_loads(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "tower.tflite"
+    path.write_bytes(signed_tower())
+    settings = tmp_path / "multigraft.toml"
+    settings.write_text(TOWER)
+    np.save(tmp_path / "frames.npy", np.random.default_rng(1).integers(0, 256, (40, 8, 8, 3), np.uint8))
+    whole = build_settings(Settings.load(settings), load_frames).bundle
+    x = {"tower/image": np.random.default_rng(0).integers(-128, 128, (1, 8, 8, 3), np.int8)}
+    for backend in BACKENDS:
+        expected = Engine(whole, backend=backend).compute(x)
+        with monkeypatch.context() as patch:
+            patch.setattr(library, "__file__", str(tmp_path / "library.py"))
+            engine = Engine(whole, backend=backend)
+        assert engine.fallback_reason is not None and "not part of this installation" in engine.fallback_reason
+        (segment,) = engine.manifest.segments
+        assert not BINARY.intersection(segment.operators)
+        # The answer hangs on rounding: as often equal as two kernels are, and no noise.
+        given, wanted = engine.compute(x)["tower/answer5"], expected["tower/answer5"]
+        assert deviation(wanted, given) <= 2 * whole.manifest.provenance[SPREAD]["rms"]["tower/answer5"] < 1.4
+    settings.write_text(TOWER + "[convert]\nfallback = false\n")
+    assert build_settings(Settings.load(settings), load_frames).bundle.manifest.fallback is None
 
 
 def test_tasks_that_are_there_stay_as_they_were(tmp_path: Path) -> None:
