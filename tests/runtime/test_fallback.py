@@ -43,7 +43,7 @@ def same(left: Engine, right: Engine) -> bool:
 
 
 def test_each_of_two_models_is_judged_by_what_was_measured_of_it(ordinary: Bundle) -> None:
-    def told(spread: dict[str, object] | None) -> Bundle:
+    def told(spread: dict[str, dict[str, float]] | None) -> Bundle:
         provenance = {**ordinary.manifest.provenance} | ({SPREAD: spread} if spread else {})
         contents = {name: ordinary.read(name) for name in ordinary.manifest.files}
         return Bundle.create(dataclasses.replace(ordinary.manifest, provenance=provenance), contents)
