@@ -324,10 +324,10 @@ def test_a_signal_meets_the_next_convolution_through_arithmetic(shape: tuple[int
     rng = np.random.default_rng(1)
     x = b.conv("conv", b.input("x", 1, 1, 7, 3), 6, 1)
     x = b.reshape("flat", b.transpose("turn", x, *NCHW), 1, 6, 7)
-    options = {"fused_activation_function": "NONE"}
-    x = b.op("SUB", "less", [b.constant("c", rng.normal(size=shape)), x], (1, 6, 7), **options)
+    x = b.op("SUB", "less", [b.constant("c", rng.normal(size=shape)), x], (1, 6, 7), fused_activation_function="NONE")
     x = b.op("SIGN", "sign", [x], (1, 6, 7))
-    x = b.op("MUL", "scaled", [x, b.constant("s", rng.uniform(1, 2, shape))], (1, 6, 7), **options)
+    scale = b.constant("s", rng.uniform(1, 2, shape))
+    x = b.op("MUL", "scaled", [x, scale], (1, 6, 7), fused_activation_function="NONE")
     x = b.transpose("back", b.reshape("high", x, 1, 6, 1, 7), *NHWC)
     graph = b.graph(b.conv("after", x, 2, 1))
     cleaned = cleanup.clean(graph)
