@@ -19,10 +19,10 @@ from multigraft.converters.network.frames import Frames
 from multigraft.converters.network.multitask import MultiTaskModel
 from multigraft.converters.network.network import Network
 from multigraft.converters.network.standing import StandingNetwork
+from multigraft.converters.packing.fallback import stock_networks
 from multigraft.converters.packing.fidelity import with_fidelity
 from multigraft.converters.packing.finishing import Conversion
 from multigraft.converters.packing.standing import empty_bundle, standing_agreement, with_standing
-from multigraft.converters.packing.standing_fallback import stock_networks
 from multigraft.converters.packing.verify import Verification
 from multigraft.converters.quantising.improve import Improvement
 from multigraft.converters.quantising.layer_error import LayerErrorReport
