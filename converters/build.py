@@ -180,8 +180,9 @@ def build(
         built = _beside(settings, built, standing, load_frames)
     whole = apart.with_fallback(settings, built.bundle, converted, standing, built.grafted.evidence)
     if whole.manifest.fallback is not None and converted.fallback is None:
-        size = f"{whole.manifest.files[FALLBACK].size:,} bytes"
-        report(f"note: a fallback of {size} comes along, where networks with bits are in stock operators")
+        report(
+            f"note: a fallback comes along, of {whole.manifest.files[FALLBACK].size:,} bytes, for networks with bits"
+        )
     built = dataclasses.replace(built, bundle=whole)
     return with_separate(settings, built, report, checkpoints=checkpoints) if separate else built
 
