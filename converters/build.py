@@ -180,9 +180,7 @@ def build(
         built = _beside(settings, built, standing, load_frames)
     whole = apart.with_fallback(settings, built.bundle, converted, standing, built.grafted.evidence)
     if whole.manifest.fallback is not None and converted.fallback is None:
-        report(
-            f"note: a fallback comes along, of {whole.manifest.files[FALLBACK].size:,} bytes, for networks with bits"
-        )
+        report(f"note: networks with bits bring a fallback of {whole.manifest.files[FALLBACK].size:,} bytes along")
     built = dataclasses.replace(built, bundle=whole)
     return with_separate(settings, built, report, checkpoints=checkpoints) if separate else built
 
