@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from multigraft import files
-from multigraft.bundle.bundle import Bundle
+from multigraft.bundle.bundle import FALLBACK, Bundle
 from multigraft.converters import standing as apart
 from multigraft.converters.conversion.work_folder import work_folder
 from multigraft.converters.exits.building import calibrated, planned_exits
@@ -179,10 +179,13 @@ def build(
     load_frames = functools.cache(load_frames)
     shared = apart.without_standing(settings, standing := apart.standing_networks(settings, report))
     built = _built(shared, load_frames, report, checkpoints, server) if shared.tasks else _only_standing(settings)
+    converted = built.conversion
     if standing:
         report("put the quantised networks beside the others, as they are")
         built = _beside(settings, built, standing, load_frames)
-    whole = apart.with_fallback(settings, built.bundle, built.conversion.fallback, standing, built.grafted.evidence)
+    whole = apart.with_fallback(settings, built.bundle, converted, standing, built.grafted.evidence)
+    if whole.manifest.fallback is not None and converted.fallback is None:
+        report(f"note: networks with bits bring a fallback of {whole.manifest.files[FALLBACK].size:,} bytes along")
     built = dataclasses.replace(built, bundle=whole)
     return with_separate(settings, built, report, checkpoints=checkpoints) if separate else built
 

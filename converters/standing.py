@@ -19,6 +19,7 @@ from multigraft.converters.network.frames import Frames
 from multigraft.converters.network.multitask import MultiTaskModel
 from multigraft.converters.network.network import Network
 from multigraft.converters.network.standing import StandingNetwork
+from multigraft.converters.packing.fallback import stock_networks
 from multigraft.converters.packing.fidelity import with_fidelity
 from multigraft.converters.packing.finishing import Conversion
 from multigraft.converters.packing.standing import empty_bundle, standing_agreement, with_standing
@@ -28,6 +29,7 @@ from multigraft.converters.quantising.layer_error import LayerErrorReport
 from multigraft.converters.quantising.safeguards import Safeguards, Safety
 from multigraft.converters.settings.settings import Settings
 from multigraft.errors import ConfigurationError, InputError
+from multigraft.runtime.self_test import measured_spread
 
 MESSAGE = "every network is quantised already, and stands as it is"
 
@@ -102,14 +104,28 @@ def put_beside(
 def with_fallback(
     settings: Settings,
     bundle: Bundle,
-    fallback: Bundle | None,
+    converted: Conversion,
     standing: tuple[StandingNetwork, ...],
     evidence: Mapping[str, Evidence],
 ) -> Bundle:
-    """``bundle``, in which the networks that stand as they are lie already, with its fallback, if there is one."""
-    if fallback is None:
+    """``bundle`` with its fallback, if it needs one.
+
+    Args:
+        settings: Of the build.
+        bundle: The networks that stand as they are lie in it already.
+        converted: The other networks.
+        standing: Those that stand as they are; with bits, they stand in the fallback in stock operators.
+        evidence: Frames of all tasks.
+
+    Raises:
+        ConversionError: A network answers otherwise in the fallback.
+    """
+    is_free = settings.convert.fallback and not any(task.exits for task in bundle.manifest.tasks)
+    stock = stock_networks(standing, measured_spread(bundle.manifest, "rms")) if is_free else None
+    if converted.fallback is None and stock is None:
         return bundle
-    return bundle.with_fallback(put_beside(settings, fallback, standing, evidence) if standing else fallback)
+    first = converted.fallback or converted.bundle
+    return bundle.with_fallback(put_beside(settings, first, stock or standing, evidence) if standing else first)
 
 
 def nothing_planned() -> tuple[PlanningResult, MultiTaskModel]:
@@ -139,15 +155,20 @@ def only_standing(conversion: Conversion, bundle: Bundle) -> Conversion:
     return dataclasses.replace(conversion, bundle=bundle, uncut_model=bundle.model, verification=verification)
 
 
-def standing_conversion(network: StandingNetwork, name: str, frames: Frames) -> Conversion:
+def standing_conversion(network: StandingNetwork, name: str, frames: Frames, has_fallback: bool = True) -> Conversion:
     """A bundle of one quantised network, compared with its file on random inputs and ``frames``.
+
+    A network with bits gets a fallback in stock operators, if ``has_fallback``.
 
     Raises:
         ConversionError: It answers otherwise than the file.
     """
     conversion = nothing_converted(name)
-    bundle = with_standing(conversion.bundle, [network], [network.name], {network.name: frames})
-    return only_standing(conversion, bundle)
+    given = {network.name: frames}
+    bundle = with_standing(conversion.bundle, [network], [network.name], given)
+    stock = stock_networks([network], measured_spread(bundle.manifest, "rms")) if has_fallback else None
+    fallback = None if stock is None else with_standing(conversion.bundle, stock, [network.name], given)
+    return dataclasses.replace(only_standing(conversion, bundle), fallback=fallback)
 
 
 def alone(network: Network) -> MultiTaskModel:

@@ -116,7 +116,8 @@ def in_words(graph: Graph, before: Graph, signs: Signs) -> list[str]:
     sentences += [f"layer {name} stays as it is: {why}" for name, why in kept.items()]
     if signs.rounding:
         sentences.append(signs.rounding)
-    if not layers and not kept:
+    if not layers:
         none = "reads signs (values of -s and s)" if not signs.layers else "with weights of -a and a reads signs"
-        sentences.append(f"no layer {none}, so that nothing is binary; float32 or int8 may serve better")
+        none = "none of these layers can be binary" if kept else f"no layer {none}"
+        sentences.append(f"{none}, so that nothing is binary; float32 or int8 may serve better")
     return sentences

@@ -48,7 +48,7 @@ UNARY = frozenset(
         "DEQUANTIZE",
     }
 )
-_BINARY = frozenset(["ADD", "SUB", "MUL", "DIV", "MAXIMUM", "MINIMUM", "SQUARED_DIFFERENCE", "POW"])
+BROADCASTING = frozenset(["ADD", "SUB", "MUL", "DIV", "MAXIMUM", "MINIMUM", "SQUARED_DIFFERENCE", "POW"])
 REDUCTIONS = frozenset(["MEAN", "SUM", "REDUCE_MAX", "REDUCE_MIN", "REDUCE_PROD"])
 
 
@@ -184,7 +184,7 @@ def _split(graph: Graph, op: Op, permutation: Permutation) -> _Untransposed | No
 
 
 _SINKABLE: Mapping[Callable[[Graph, Op, Permutation], _Untransposed | None], tuple[str, ...]] = {
-    _elementwise: (*UNARY, *_BINARY, "PRELU"),
+    _elementwise: (*UNARY, *BROADCASTING, "PRELU"),
     _concatenation: ("CONCATENATION",),
     _padding: ("PAD", "PADV2", "MIRROR_PAD"),
     _slice: ("SLICE", "STRIDED_SLICE"),

@@ -14,10 +14,11 @@ import numpy as np
 import multigraft
 from multigraft.agreement.agreement import Agreement
 from multigraft.bundle.bundle import GOLDEN_INPUTS, GOLDEN_OUTPUTS, MODEL, MODEL_CARD, Bundle
-from multigraft.bundle.manifest import Input, Manifest, Segment
+from multigraft.bundle.manifest import SPREAD, Input, Manifest, Segment
 from multigraft.converters.conversion.interpreters import PREFERRED, Arrays, Runner, version_of
 from multigraft.converters.conversion.transposes import Permutation
 from multigraft.converters.network.multitask import MultiTaskModel, SegmentSpec
+from multigraft.converters.packing.kernel_spread import kernel_spread
 from multigraft.converters.packing.materials import bill_of_materials
 from multigraft.converters.packing.model_card import model_card
 from multigraft.converters.packing.verify import Verification, run_segments
@@ -90,12 +91,20 @@ def pack(parts: BundleParts) -> Bundle:
         check_tflite(parts.content, "the converted model")
     except InputError as error:
         raise ConversionError(error.problem, "this is a defect of multigraft, please report it") from error
+    golden = _golden(parts)
+    spread = kernel_spread(
+        parts.content,
+        golden,
+        [name for task in parts.multitask.tasks for name in task.outputs if name in golden[0][1]],
+        lambda runner, case: run_segments(runner, parts.segments, case),
+        graph_macs(parts.graph),
+    )
     manifest = _manifest(parts)
-    inputs, outputs = _golden(parts)
+    manifest = dataclasses.replace(manifest, provenance={**manifest.provenance, SPREAD: spread})
     contents = {
         MODEL: parts.content,
-        GOLDEN_INPUTS: stored_npz_bytes(inputs),
-        GOLDEN_OUTPUTS: stored_npz_bytes(outputs),
+        GOLDEN_INPUTS: stored_npz_bytes(stacked([inputs for inputs, _ in golden])),
+        GOLDEN_OUTPUTS: stored_npz_bytes(stacked([outputs for _, outputs in golden])),
         MODEL_CARD: model_card(manifest).encode(),
     }
     return Bundle.create(manifest, contents)
@@ -117,7 +126,12 @@ def recorded(run: Callable[[Arrays], Arrays], cases: Sequence[Arrays]) -> list[t
     return kept
 
 
-def _golden(parts: BundleParts) -> tuple[Arrays, Arrays]:
+def stacked(cases: Sequence[Arrays]) -> Arrays:
+    """Values of all cases by name, the first axis being the case."""
+    return {name: np.stack([case[name] for case in cases]) for name in cases[0]}
+
+
+def _golden(parts: BundleParts) -> list[tuple[Arrays, Arrays]]:
     runner = Runner(parts.content, PREFERRED)
     outputs = dict.fromkeys(n for s in parts.segments for n in s.outputs)
 
@@ -125,11 +139,7 @@ def _golden(parts: BundleParts) -> tuple[Arrays, Arrays]:
         values = run_segments(runner, parts.segments, case)
         return {n: values[n] for n in outputs}
 
-    kept = recorded(run, [{n: case[n] for n in parts.graph.inputs} for case in parts.golden])
-    return (
-        {n: np.stack([inputs[n] for inputs, _ in kept]) for n in parts.graph.inputs},
-        {n: np.stack([results[n] for _, results in kept]) for n in outputs},
-    )
+    return recorded(run, [{n: case[n] for n in parts.graph.inputs} for case in parts.golden])
 
 
 def _manifest(parts: BundleParts) -> Manifest:

@@ -19,6 +19,7 @@ from multigraft.converters.low_bit.outcome import Outcome
 from multigraft.converters.network.multitask import MultiTaskModel, SegmentSpec
 from multigraft.converters.packing.bundling import BundleParts, pack
 from multigraft.converters.packing.feeds import Feeds
+from multigraft.converters.packing.kernel_spread import in_words
 from multigraft.converters.packing.quantised_agreement import QuantisedAgreement
 from multigraft.converters.packing.segments import cut_into_segments
 from multigraft.converters.packing.verify import Verification, affordable, random_inputs, verify_segments
@@ -106,7 +107,8 @@ class Conversion:
         if self.fallback is not None:
             size = f"{len(self.fallback.model):,} bytes"
             other = [f"A fallback of {size} comes along, for where this model cannot run; --no-fallback leaves it out."]
-        return [*parted, *self.binary, *self.safety.sentences(), *few, *other]
+        spread = in_words(self.bundle.manifest)
+        return [*parted, *self.binary, *self.safety.sentences(), *few, *spread, *other]
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ import numpy as np
 
 from multigraft.agreement.agreement import Agreement, agreement
 from multigraft.bundle.bundle import GOLDEN_INPUTS, GOLDEN_OUTPUTS, MODEL, MODEL_CARD, Bundle
-from multigraft.bundle.manifest import Input, Manifest, Segment, Task
+from multigraft.bundle.manifest import SPREAD, Input, Manifest, Segment, Task
 from multigraft.converters.conversion.interpreters import (
     PREFERRED,
     Arrays,
@@ -24,8 +24,9 @@ from multigraft.converters.conversion.interpreters import (
 )
 from multigraft.converters.network.frames import Frames
 from multigraft.converters.network.standing import StandingNetwork
-from multigraft.converters.packing.bundling import computing_types, made_with
+from multigraft.converters.packing.bundling import computing_types, made_with, stacked
 from multigraft.converters.packing.fidelity import BundleRunner
+from multigraft.converters.packing.kernel_spread import kernel_spread
 from multigraft.converters.packing.model_card import model_card
 from multigraft.converters.packing.verify import random_inputs
 from multigraft.converters.quantising.layer_error import spec_of
@@ -35,6 +36,7 @@ from multigraft.tensors.preparation import preparer_for
 from multigraft.tensors.quantisation import dequantise
 from multigraft.tflite import tflite_file
 from multigraft.tflite.graph import Graph, Model, Op, Signature, Tensor
+from multigraft.tflite.macs import graph_macs
 
 COMPARED = 50
 """Random inputs on which the bundle and the file are compared, on each interpreter."""
@@ -72,7 +74,8 @@ def with_standing(
     content = tflite_file.write(whole)
     checked = {n.name: _compared(n, g, content, frames.get(n.name, ())) for n, g in zip(networks, pieces, strict=True)}
     manifest = _manifest(bundle.manifest, networks, pieces, order, checked)
-    golden = _golden(bundle, pieces, content)
+    golden, spread = _golden(bundle, pieces, content)
+    manifest = dataclasses.replace(manifest, provenance={**manifest.provenance, SPREAD: spread})
     contents = {name: bundle.read(name) for name in bundle.manifest.files}
     card = model_card(manifest).encode()
     return Bundle.create(manifest, {**contents, **golden, MODEL: content, MODEL_CARD: card})
@@ -189,16 +192,25 @@ def _manifest(
     )
 
 
-def _golden(bundle: Bundle, pieces: Sequence[Graph], content: bytes) -> dict[str, bytes]:
-    """Golden inputs and outputs with those of the further networks, as many cases as there are."""
+def _golden(bundle: Bundle, pieces: Sequence[Graph], content: bytes) -> tuple[dict[str, bytes], dict[str, Any]]:
+    """Golden inputs and outputs with those of the further networks, and by how much kernels differ.
+
+    There are as many cases as before.
+    """
     has_some = GOLDEN_INPUTS in bundle.manifest.files
     inputs: Arrays = dict(read_npz(bundle.read(GOLDEN_INPUTS))) if has_some else {}
     outputs: Arrays = dict(read_npz(bundle.read(GOLDEN_OUTPUTS))) if has_some else {}
+    spread = bundle.manifest.provenance.get(SPREAD, {"kernels": [], "most": {}, "rms": {}})
     count = max((len(v) for v in inputs.values()), default=GOLDEN)
     runner = Runner(content, PREFERRED)
     for graph in pieces:
-        cases = random_inputs(graph, count, seed=1)
-        answers = [runner(case, graph.name) for case in cases]
-        inputs |= {n: np.stack([case[n] for case in cases]) for n in graph.inputs}
-        outputs |= {n: np.stack([a[n] for a in answers]) for n in graph.outputs}
-    return {GOLDEN_INPUTS: stored_npz_bytes(inputs), GOLDEN_OUTPUTS: stored_npz_bytes(outputs)}
+        cases = [(case, runner(case, graph.name)) for case in random_inputs(graph, count, seed=1)]
+        inputs |= stacked([case for case, _ in cases])
+        outputs |= stacked([answers for _, answers in cases])
+
+        def run(runner: Runner, case: Arrays, name: str = graph.name) -> Arrays:
+            return runner(case, name)
+
+        found = kernel_spread(content, cases, graph.outputs, run, graph_macs(graph))
+        spread = found | {of: {**spread[of], **found[of]} for of in ("most", "rms")}
+    return {GOLDEN_INPUTS: stored_npz_bytes(inputs), GOLDEN_OUTPUTS: stored_npz_bytes(outputs)}, spread

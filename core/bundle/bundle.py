@@ -30,7 +30,7 @@ from typing import Self
 
 from multigraft import files
 from multigraft.archive import Archive
-from multigraft.bundle.manifest import Fallback, FileEntry, Manifest, Task
+from multigraft.bundle.manifest import SPREAD, SPREAD_OF_FALLBACK, Fallback, FileEntry, Manifest, Task
 from multigraft.bundle.unpacked_files import UnpackedFiles, read_in_folder, verified
 from multigraft.errors import BundleError, InputError, UsageError
 from multigraft.npz import FIXED_TIME
@@ -190,7 +190,10 @@ class Bundle:
         """
         mine, its = self.manifest, other.manifest
         fallback = Fallback(its.segments, its.tensors)
-        manifest = dataclasses.replace(mine, fallback=fallback)
+        provenance = dict(mine.provenance)
+        if SPREAD in its.provenance:
+            provenance[SPREAD_OF_FALLBACK] = its.provenance[SPREAD]
+        manifest = dataclasses.replace(mine, fallback=fallback, provenance=provenance)
         remedy = "build both of the same networks and frames, with the same multigraft"
         if mine.inputs != its.inputs or mine.provenance.get("golden") != its.provenance.get("golden"):
             raise BundleError(f"{its.name} has other inputs than {mine.name}, or was tried elsewhere", remedy)

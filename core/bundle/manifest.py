@@ -41,6 +41,13 @@ FALLBACK_SCHEMA = 5
 EXIT_SCHEMA = 6
 """That of manifests with early exits; readers of schema 5 would miss their golden outputs."""
 
+SPREAD = "kernel_spread"
+"""In a manifest's provenance: ``kernels``, which other sets of kernels ran the golden inputs when it was built, and how
+far off they were, by task output: ``most``, in steps of integers or, for floats, as a share of the largest magnitude,
+and ``rms``, the root mean square as a share of the golden output's standard deviation."""
+
+SPREAD_OF_FALLBACK = "fallback_kernel_spread"
+
 READABLE = (SCHEMA, ARRAY_SCHEMA, PARTED_SCHEMA, PAD_SCHEMA, FALLBACK_SCHEMA, EXIT_SCHEMA)
 
 PARTED_KINDS: tuple[Kind, ...] = ("regression", "landmarks", "detection", "other")
@@ -170,10 +177,19 @@ class Manifest:
 
     def of_fallback(self, fallback: Fallback) -> Self:
         """What the manifest says when that model runs, but for the files."""
+        provenance = {key: value for key, value in self.provenance.items() if key not in (SPREAD, SPREAD_OF_FALLBACK)}
+        if SPREAD_OF_FALLBACK in self.provenance:
+            provenance[SPREAD] = self.provenance[SPREAD_OF_FALLBACK]
         # A server holds the rest of the first model.
         tasks = tuple(dataclasses.replace(task, offload=None) for task in self.tasks)
         return dataclasses.replace(
-            self, tasks=tasks, segments=fallback.segments, tensors=fallback.tensors, fallback=None, schema=SCHEMA
+            self,
+            tasks=tasks,
+            segments=fallback.segments,
+            tensors=fallback.tensors,
+            provenance=provenance,
+            fallback=None,
+            schema=SCHEMA,
         )
 
     def to_json(self) -> dict[str, Any]:

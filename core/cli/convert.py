@@ -116,7 +116,8 @@ def _standing(path: Path, options: argparse.Namespace) -> Conversion:
     network = load_standing(path, _task_name(path), None, "other")
     (tensor,) = network.graph.inputs
     frames = read_frames(options.source, {tensor: network.preprocessing}, options.frames)
-    return standing_conversion(network, options.name or Path(options.output).stem, frames.get(tensor, ()))
+    name = options.name or Path(options.output).stem
+    return standing_conversion(network, name, frames.get(tensor, ()), not options.no_fallback)
 
 
 def _alone(path: Path, report: Report) -> MultiTaskModel:

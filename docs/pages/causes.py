@@ -42,7 +42,8 @@ CAUSES = {
     "different versions of multigraft.",
     "self-test: output ‹name› of task ‹task› differs by ‹max lsb› LSB from that of ‹made by›, and at most ‹max lsb› "
     "are usual": "int8 kernels differ a little between processors and interpreter versions. More than a little is a "
-    "damaged model or a faulty interpreter.",
+    "damaged model, a faulty interpreter, or a network whose answers hang on rounding (signs, weights of 4 bits). What "
+    "the last does is measured by a build on a machine that has this interpreter, and allowed then.",
     "no TFLite interpreter is installed": "Neither ai-edge-litert nor tflite-runtime is installed in this environment.",
     "tflite-runtime does not work with numpy ‹version›": "tflite-runtime 2.14 was built for numpy 1.",
     "the Raspberry Pi camera needs picamera2, which is ‹reason›": "picamera2 comes with Raspberry Pi OS, and a plain "

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from multigraft.bundle.bundle import FALLBACK, FALLBACK_OUTPUTS, GOLDEN_INPUTS, GOLDEN_OUTPUTS, MODEL, Bundle
+from multigraft.bundle.manifest import SPREAD
 from multigraft.cli.main import main
 from multigraft.errors import BundleError, InputError
 from multigraft.runtime import Engine
@@ -39,6 +40,20 @@ def same(left: Engine, right: Engine) -> bool:
     value = np.random.default_rng(2).integers(-128, 128, (1, 28, 28, 1), np.int8)
     one, other = left.compute({"image": value}), right.compute({"image": value})
     return one.keys() == other.keys() and all(np.array_equal(one[name], other[name]) for name in one)
+
+
+def test_each_of_two_models_is_judged_by_what_was_measured_of_it(ordinary: Bundle) -> None:
+    def told(spread: dict[str, dict[str, float]] | None) -> Bundle:
+        provenance = {**ordinary.manifest.provenance} | ({SPREAD: spread} if spread else {})
+        contents = {name: ordinary.read(name) for name in ordinary.manifest.files}
+        return Bundle.create(dataclasses.replace(ordinary.manifest, provenance=provenance), contents)
+
+    mine, its = {"most": {"digit/out": 30.0}}, {"most": {"digit/out": 2.0}}
+    for first, other in ((mine, its), (mine, None), (None, its)):
+        both = told(first).with_fallback(told(other))
+        assert both.manifest.provenance.get(SPREAD) == first
+        held = both.fallback()
+        assert held is not None and held.manifest.provenance.get(SPREAD) == other
 
 
 @pytest.mark.parametrize("first", (without_model, failing))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -10,10 +11,11 @@ import numpy as np
 import pytest
 
 from multigraft.bundle.bundle import GOLDEN_INPUTS, GOLDEN_OUTPUTS, Bundle
+from multigraft.bundle.manifest import SPREAD
 from multigraft.errors import BundleError, MultigraftError
 from multigraft.runtime import Engine
 from multigraft.runtime.backends import BackendName
-from multigraft.runtime.self_test import MANY, MAX_LSB, SelfTest, read_golden, run_self_test
+from multigraft.runtime.self_test import MANY, MAX_LSB, SelfTest, deviation, read_golden, run_self_test
 from multigraft.tensors.arrays import Array
 from tests.bundle_builder import Built, build, npz
 
@@ -112,6 +114,46 @@ def test_of_thousands_of_values_some_may_be_further_off_elsewhere(mapped: Built,
         Engine(edited(mapped, strayed(3), ELSEWHERE), backend=backend)
     with pytest.raises(BundleError, match="20 LSB"):
         Engine(edited(mapped, strayed(3000)), backend=backend)
+
+
+def measured(rms: Any, most: Any = 200.0, ran: Any = ("tflite-runtime 2.14.0",)) -> dict[str, Any]:
+    """Provenance of a build that measured how far other kernels are off at the digit's output."""
+    spread = {"kernels": list(ran), "most": {"digit/out": most}, "rms": {"digit/out": rms}}
+    return {**ELSEWHERE, SPREAD: spread}
+
+
+def test_kernels_may_be_off_by_twice_what_the_build_measured(built: Built, backend: BackendName) -> None:
+    far = shift("digit/out", 100)
+    _, golden = read_golden(built.bundle)
+    changed = dict(golden)
+    far(changed)
+    off = deviation(changed["digit/out"], golden["digit/out"])
+    assert self_test_of(edited(built, far, measured(0.51 * off)), backend).max_lsb == {"digit/out": 100}
+    with pytest.raises(BundleError, match="differs by 100 LSB"):
+        Engine(edited(built, far, measured(0.49 * off)), backend=backend)
+    same = {**measured(0.51 * off), "golden": built.bundle.manifest.provenance["golden"]}
+    with pytest.raises(BundleError, match="100 LSB from what the same interpreter gave"):
+        Engine(edited(built, far, same), backend=backend)
+
+
+@pytest.mark.parametrize("rms", ("1.0", None, [1], -1.0, math.nan))
+def test_a_measured_difference_that_is_no_number_allows_nothing(
+    built: Built, backend: BackendName, rms: object
+) -> None:
+    with pytest.raises(BundleError, match="differs by 100 LSB"):
+        Engine(edited(built, shift("digit/out", 100), measured(rms)), backend=backend)
+
+
+def test_the_remedy_is_a_new_build_only_where_that_measures_more(built: Built, backend: BackendName) -> None:
+    far = shift("digit/out", 100)
+    with pytest.raises(BundleError) as unmeasured:
+        Engine(edited(built, far, ELSEWHERE), backend=backend)
+    here = f"{built.bundle.manifest.provenance['golden']['backend']} "
+    assert f"where {here}" in unmeasured.value.remedy
+    with pytest.raises(BundleError) as known:
+        run = built.bundle.manifest.provenance["golden"]
+        Engine(edited(built, far, measured(0.0, ran=[f"{run['backend']} {run['version']}"])), backend=backend)
+    assert "multigraft eval" in known.value.remedy and "build the bundle again" not in known.value.remedy
 
 
 def test_litert_without_xnnpack_is_another_interpreter(built: Built, backend: BackendName) -> None:

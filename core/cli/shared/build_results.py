@@ -143,7 +143,7 @@ def timing_frames(built: Built) -> list[Any]:
 def write_comparison_models(built: Built, bundle: Path) -> Mapping[str, Path]:
     """Write the uncut model and the separate ones beside the bundle, for ``multigraft bench``."""
     from multigraft import files
-    from multigraft.converters.packing.separate_models import write_separate_models
+    from multigraft.converters.report.separate_models import write_separate_models
 
     files.write_bytes(bundle.with_suffix(".uncut.tflite"), built.conversion.uncut_model)
     if built.separate is None:

@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from multigraft.converters.binary.layers import find_layers
-from multigraft.converters.binary.network import layers_to_keep, with_binary_layers
+from multigraft.converters.binary.network import in_words, layers_to_keep, with_binary_layers
+from multigraft.converters.binary.signs import Signs
 from multigraft.converters.binary.windows import same_axis
 from multigraft.converters.conversion.interpreters import MAIN, Runner, main_signature
 from multigraft.tensors.arrays import Array
@@ -215,6 +217,8 @@ def test_what_cannot_be_bits_says_why(change: str, why: str) -> None:
     found = find_layers(graph)
     assert not found.layers and why in next(iter(found.refused.values()))
     assert with_binary_layers(graph, ()).ops == graph.ops
+    told = in_words(graph, graph, Signs(onnx.ModelProto(), ("layer",), (), {}))
+    assert why in told[0] and "nothing is binary; float32 or int8 may serve better" in told[-1]
 
 
 def test_layers_stay_float_together_with_what_decides_their_signs() -> None:

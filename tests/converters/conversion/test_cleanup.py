@@ -315,3 +315,29 @@ def test_a_constant_of_another_shape_than_the_bias_stays_outside() -> None:
     cleaned = cleanup.clean(graph)
     assert kinds(cleaned) == ["FULLY_CONNECTED", "ADD"]
     assert_same(graph, cleaned)
+
+
+@pytest.mark.parametrize("shape", [(), (1,), (7,), (6, 1), (1, 6, 1), (6, 7)])
+def test_a_signal_meets_the_next_convolution_through_arithmetic(shape: tuple[int, ...]) -> None:
+    """As a batch norm or a straight-through sign stands between convolutions over one dimension."""
+    b = GraphBuilder()
+    rng = np.random.default_rng(1)
+    x = b.conv("conv", b.input("x", 1, 1, 7, 3), 6, 1)
+    x = b.reshape("flat", b.transpose("turn", x, *NCHW), 1, 6, 7)
+    x = b.op("SUB", "less", [b.constant("c", rng.normal(size=shape)), x], (1, 6, 7), fused_activation_function="NONE")
+    x = b.op("SIGN", "sign", [x], (1, 6, 7))
+    scale = b.constant("s", rng.uniform(1, 2, shape))
+    x = b.op("MUL", "scaled", [x, scale], (1, 6, 7), fused_activation_function="NONE")
+    x = b.transpose("back", b.reshape("high", x, 1, 6, 1, 7), *NHWC)
+    graph = b.graph(b.conv("after", x, 2, 1))
+    cleaned = cleanup.clean(graph)
+    assert not {"TRANSPOSE", "RESHAPE"}.intersection(kinds(cleaned))
+    assert_same(graph, cleaned, 1e-6)
+
+
+def test_a_constant_that_widens_a_signal_stays_behind_the_turn() -> None:
+    b = GraphBuilder()
+    x = b.reshape("flat", b.transpose("turn", b.conv("conv", b.input("x", 1, 1, 1, 3), 6), *NCHW), 1, 6, 1)
+    wide = b.constant("c", np.arange(5.0))
+    graph = b.graph(b.op("ADD", "wide", [x, wide], (1, 6, 5), fused_activation_function="NONE"))
+    assert_same(graph, cleanup.clean(graph), 1e-6)

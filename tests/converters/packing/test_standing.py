@@ -2,27 +2,48 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from multigraft import Bundle
+from multigraft.bundle.manifest import SPREAD
+from multigraft.cli.shared.settings_options import load_frames
+from multigraft.converters.build import build as build_settings
 from multigraft.converters.conversion.interpreters import Runner, WholeFile, available
 from multigraft.converters.importing.tflite.reader import read_tflite
 from multigraft.converters.importing.tflite.standing import is_quantised, load_standing
 from multigraft.converters.network.standing import StandingNetwork
 from multigraft.converters.packing.standing import empty_bundle, standing_agreement, with_standing
 from multigraft.converters.settings.settings import Settings
-from multigraft.converters.standing import without_standing
-from multigraft.errors import ConfigurationError, InputError, UnsupportedOperatorError
+from multigraft.converters.standing import standing_conversion, without_standing
+from multigraft.errors import BundleError, ConfigurationError, InputError, UnsupportedOperatorError
 from multigraft.runtime import Engine
+from multigraft.runtime.delegate import library
+from multigraft.runtime.self_test import MAX_LSB, deviation
 from multigraft.tensors.preprocessing import Preprocessing
+from multigraft.tflite.operators import BINARY
 from multigraft.tflite.tflite_file import read
 from tests.bundle_builder import build
 from tests.converters.packing.integer_files import FILES, frames, int8_file, int16_file, saved
+from tests.converters.packing.signed_tower import signed_tower
+from tests.runtime.conftest import BACKENDS
 
 PIXELS = Preprocessing(8, 8, "grey", (0.0,), (1 / 255,))
+
+
+TOWER = """
+frames = "frames.npy"
+[budget]
+min_agreement = 0.5
+[[task]]
+name = "tower"
+model = "tower.tflite"
+kind = "other"
+preprocessing = { size = [8, 8], mean = 127.5, scale = 0.0078125 }
+"""
 
 
 def standing(folder: Path, kind: str, name: str = "") -> StandingNetwork:
@@ -77,6 +98,50 @@ def test_the_engine_runs_it_and_its_self_test_holds(tmp_path: Path) -> None:
     assert segment.precision == "int8" and segment.macs == networks[0].macs > 0
     assert segment.weights_bytes == networks[0].weights_bytes
     assert bundle.manifest.provenance["as_it_is"]["int8"]["mismatches"] == 0
+
+
+def test_signs_that_hang_on_rounding_run_on_every_interpreter_and_the_bundle_says_so(tmp_path: Path) -> None:
+    path = tmp_path / "tower.tflite"
+    path.write_bytes(signed_tower())
+    conversion = standing_conversion(load_standing(path, "tower", None, "other"), "tower", ())
+    (sentence,) = [told for told in conversion.sentences() if "hang on how kernels round" in told]
+    off = conversion.bundle.manifest.provenance[SPREAD]
+    (most,) = off["most"].values()
+    assert most > MAX_LSB and len(off["kernels"]) == len(available()) and f"up to {most:.0f} LSB" in sentence
+    for backend in BACKENDS:
+        ran = Engine(conversion.bundle, backend=backend).self_test
+        assert ran is not None and ran.exact == ran.same_kernels
+    unmeasured = {key: value for key, value in conversion.bundle.manifest.provenance.items() if key != SPREAD}
+    manifest = dataclasses.replace(conversion.bundle.manifest, provenance=unmeasured)
+    contents = {name: conversion.bundle.read(name) for name in manifest.files}
+    if "tflite-runtime" in BACKENDS:
+        with pytest.raises(BundleError, match="LSB"):
+            Engine(Bundle.create(manifest, contents), backend="tflite-runtime")
+
+
+def test_bits_of_a_file_have_a_fallback_where_no_delegate_loads(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "tower.tflite"
+    path.write_bytes(signed_tower())
+    settings = tmp_path / "multigraft.toml"
+    settings.write_text(TOWER)
+    np.save(tmp_path / "frames.npy", np.random.default_rng(1).integers(0, 256, (40, 8, 8, 3), np.uint8))
+    whole = build_settings(Settings.load(settings), load_frames).bundle
+    x = {"tower/image": np.random.default_rng(0).integers(-128, 128, (1, 8, 8, 3), np.int8)}
+    for backend in BACKENDS:
+        expected = Engine(whole, backend=backend).compute(x)
+        with monkeypatch.context() as patch:
+            patch.setattr(library, "__file__", str(tmp_path / "library.py"))
+            engine = Engine(whole, backend=backend)
+        assert engine.fallback_reason is not None and "not part of this installation" in engine.fallback_reason
+        (segment,) = engine.manifest.segments
+        assert not BINARY.intersection(segment.operators)
+        # The answer hangs on rounding: as often equal as two kernels are, and no noise.
+        given, wanted = engine.compute(x)["tower/answer5"], expected["tower/answer5"]
+        assert deviation(wanted, given) <= 2 * whole.manifest.provenance[SPREAD]["rms"]["tower/answer5"] < 1.4
+    settings.write_text(TOWER + "[convert]\nfallback = false\n")
+    assert build_settings(Settings.load(settings), load_frames).bundle.manifest.fallback is None
 
 
 def test_tasks_that_are_there_stay_as_they_were(tmp_path: Path) -> None:

@@ -110,7 +110,8 @@ def with_values(case: Conv, rng: np.random.Generator) -> Conv:
     return replace(case, values=values, second=case.second and with_values(case.second, rng))
 
 
-def _conv_op(case: Conv, source: str, target: str, tensors: list[Tensor]) -> Op:
+def with_binary_conv(case: Conv, source: str, target: str, tensors: list[Tensor]) -> Op:
+    """The operator of ``case``, whose constants join ``tensors``."""
     held = case.values
     is_packed = case.output == "packed"
     tensors.append(Tensor(f"{target}/filter", packed(held["weights"]).shape, "int32", data=packed(held["weights"])))
@@ -147,7 +148,7 @@ def model_of(case: Conv) -> bytes:
     source, index, current = "packed", 0, case
     while True:
         name, (rows, columns) = f"conv{index}", current.size
-        ops.append(_conv_op(current, source, name, tensors))
+        ops.append(with_binary_conv(current, source, name, tensors))
         if current.output != "packed":
             quant = Quant((float(current.values["scale"]),), (int(current.values["zero_point"]),))
             is_int8 = current.output == "int8"
