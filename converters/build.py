@@ -37,6 +37,7 @@ from multigraft.converters.job.checkpoints import Checkpoints
 from multigraft.converters.job.failed_step import reason_of
 from multigraft.converters.job.progress import Remembering, Report, silent
 from multigraft.converters.job.search_progress import SearchProgress
+from multigraft.converters.job.workers import HERE, Workers
 from multigraft.converters.network.advice import advice_on_frames
 from multigraft.converters.network.frames import Frames
 from multigraft.converters.network.multitask import MultiTaskModel
@@ -115,12 +116,17 @@ class Built:
 
 
 def graft(
-    settings: Settings, load_frames: LoadFrames, report: Report = silent, *, checkpoints: Checkpoints | None = None
+    settings: Settings,
+    load_frames: LoadFrames,
+    report: Report = silent,
+    *,
+    checkpoints: Checkpoints | None = None,
+    workers: Workers = HERE,
 ) -> Grafted:
     """Import the networks, compare them, and graft them as the budget allows.
 
     With statistics, similarity comes from them; without frames, only what needs no refit is shared.
-    What ``checkpoints`` hold of an interrupted run is not done again.
+    What ``checkpoints`` hold of an interrupted run is not done again. Grafts are evaluated by ``workers``.
 
     Raises:
         MultigraftError: Anything in the settings, models or frames that is not as it has to be.
@@ -135,7 +141,7 @@ def graft(
     _check_frames(settings, networks, evidence, report)
     saved = SavedEvaluations(checkpoints) if checkpoints else None
     similarity = _similarity(settings, networks, evidence, collected, saved, report)
-    options = SearchOptions.of(settings, saved)
+    options = SearchOptions.of(settings, saved, workers)
     refitted = grafts_of(refit, networks, evidence, options) if refit else {}
     outcome = _plan(settings, networks, evidence, collected, similarity, options, refitted, report)
     if refit is not None and (thinned := thinned_of(refit, networks, evidence, options)):
@@ -158,6 +164,7 @@ def build(
     *,
     separate: bool = False,
     checkpoints: Checkpoints | None = None,
+    workers: Workers = HERE,
 ) -> Built:
     """Graft, convert and verify.
 
@@ -167,13 +174,14 @@ def build(
         report: Takes a line for each step.
         separate: Also convert them apart, as :func:`with_separate`.
         checkpoints: Where finished steps are kept, so that an interrupted build can go on; None keeps none.
+        workers: Where grafts are evaluated; the bundle is the same.
 
     Raises:
         MultigraftError: As :func:`graft`, or the conversion failed verification.
     """
     load_frames = functools.cache(load_frames)
     shared = apart.without_standing(settings, standing := apart.standing_networks(settings, report))
-    built = _built(shared, load_frames, report, checkpoints) if shared.tasks else _only_standing(settings)
+    built = _built(shared, load_frames, report, checkpoints, workers) if shared.tasks else _only_standing(settings)
     if standing:
         report("put the quantised networks beside the others, as they are")
         built = _beside(settings, built, standing, load_frames)
@@ -182,9 +190,11 @@ def build(
     return with_separate(settings, built, report, checkpoints=checkpoints) if separate else built
 
 
-def _built(settings: Settings, load_frames: LoadFrames, report: Report, checkpoints: Checkpoints | None) -> Built:
+def _built(
+    settings: Settings, load_frames: LoadFrames, report: Report, checkpoints: Checkpoints | None, workers: Workers
+) -> Built:
     """The networks that can be grafted."""
-    grafted = graft(settings, load_frames, report, checkpoints=checkpoints)
+    grafted = graft(settings, load_frames, report, checkpoints=checkpoints, workers=workers)
     asked = Safeguards(settings.convert.min_layer_sqnr_db, tolerances={t.name: t.tolerance for t in settings.tasks})
     early = planned_exits(settings, grafted.multitask, grafted.evidence, report)
     conversion = _convert(early.multitask, grafted, settings, report, checkpoints, asked)

@@ -17,6 +17,7 @@ from pathlib import Path
 from tests.benchmarks import (
     binary_layers,
     binary_network,
+    cluster,
     collect_cost,
     conformance,
     demo_bundle,
@@ -56,6 +57,7 @@ ON_REQUEST: dict[str, Callable[[Path], None]] = {
     "families": families.show,
     "admission": admission.show,
     "schedulers": schedulers.show,
+    "cluster": cluster.show,
 }
 """``relatives`` needs PyTorch, and data that is not in the repository; the others take minutes."""
 
