@@ -11,7 +11,7 @@ import os
 import random
 import re
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -144,6 +144,7 @@ def _path_here(text: str) -> str:
 
 def _listed_here(text: str, suffix: str) -> Iterator[Entry]:
     path = Path(text)
+    found: Iterable[Path]
     if path.is_dir():
         try:
             next(path.iterdir(), None)
@@ -151,7 +152,7 @@ def _listed_here(text: str, suffix: str) -> Iterator[Entry]:
             raise _failed(f"{shown(text)} cannot be listed", error) from error
         found = path.rglob(f"*{suffix}")
     elif path.exists():
-        found = iter([path])
+        found = [path]
     else:
         pattern = str(path.relative_to(path.anchor))
         # A last ** names folders alone.

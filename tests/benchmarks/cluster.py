@@ -7,6 +7,7 @@ what is between both is Dask, the networks' way to the workers, and the wait for
 from __future__ import annotations
 
 import dataclasses
+import importlib
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -47,6 +48,7 @@ class _Timed:
         return self._inner.each(do, items)
 
     def run(self, do: Callable[..., Result], shared: Mapping[str, Any], **own: Any) -> Result:
+        result: Result
         result, seconds = self._inner.run(_timed, shared, job=do, **own)
         self.jobs_s += seconds
         self.jobs += 1
@@ -61,8 +63,7 @@ def _timed(job: Callable[..., Result], **given: Any) -> tuple[Result, float]:
 
 def show(folder: Path) -> None:
     """Print the table."""
-    import distributed
-
+    distributed: Any = importlib.import_module("distributed")
     grey = dataclasses.replace(GREY, height=SIZE, width=SIZE)
     networks = [residual_network(f"n{i}", i, width=WIDTH, preprocessing=grey) for i in range(6)]
     given = Evidence(frames(FIT, seed=1, size=SIZE), frames(ACCEPT, seed=2, size=SIZE))
