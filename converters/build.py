@@ -21,9 +21,8 @@ from multigraft.converters.graft.candidate import Candidate
 from multigraft.converters.graft.evidence import (
     Evidence,
     LoadFrames,
-    advice_on_answers,
+    check_frames,
     load_evidence,
-    notes_on_proof,
     own_frames,
 )
 from multigraft.converters.graft.explanation import explain, poor_bargain
@@ -38,7 +37,6 @@ from multigraft.converters.job.failed_step import reason_of
 from multigraft.converters.job.progress import Remembering, Report, silent
 from multigraft.converters.job.search_progress import SearchProgress
 from multigraft.converters.job.workers import HERE, Workers
-from multigraft.converters.network.advice import advice_on_frames
 from multigraft.converters.network.frames import Frames
 from multigraft.converters.network.multitask import MultiTaskModel
 from multigraft.converters.network.network import Network
@@ -138,7 +136,7 @@ def graft(
     collected = Collected.open(settings.statistics) if settings.statistics else None
     networks = import_networks(settings, report)
     evidence = load_evidence(settings, load_frames, networks, report)
-    _check_frames(settings, networks, evidence, report)
+    check_frames(settings, networks, evidence, report)
     saved = SavedEvaluations(checkpoints) if checkpoints else None
     similarity = _similarity(settings, networks, evidence, collected, saved, report)
     options = SearchOptions.of(settings, saved, workers)
@@ -282,20 +280,6 @@ def _check_refinement(settings: Settings, refit: Refit | None) -> None:
     if not any(settings.frames_of(task) for task in settings.tasks):
         raise ConfigurationError(f'{settings.path}: refine = "distill" needs frames', "name unlabeled frames")
     import_torch()
-
-
-def _check_frames(
-    settings: Settings, networks: Sequence[Network], evidence: Mapping[str, Evidence], report: Report
-) -> None:
-    """Prepare one frame for each network, so that a wrong shape is named before any long work, and warn of others."""
-    for sentence in notes_on_proof(settings, networks, evidence):
-        report(f"note: {sentence}")
-    for task, network in zip(settings.tasks, networks, strict=True):
-        if network.name in evidence:
-            network.prepare([evidence[network.name].fit[0]])
-            advice = advice_on_frames(task.name, task.preprocessing, evidence[network.name].fit)
-            for sentence in (*advice, *advice_on_answers(network, evidence[network.name])):
-                report(f"warning: {sentence}")
 
 
 def _similarity(

@@ -25,6 +25,7 @@ from multigraft.answers.families.table import decoded
 from multigraft.answers.family import Decoded
 from multigraft.bundle.manifest import Task
 from multigraft.converters.job.progress import Report, silent
+from multigraft.converters.network.advice import advice_on_frames
 from multigraft.converters.network.cut_frames import CutFrames
 from multigraft.converters.network.frames import Frames
 from multigraft.converters.network.network import Network
@@ -251,3 +252,17 @@ def notes_on_proof(settings: Settings, networks: Sequence[Network], evidence: Ma
     if len(notes) < 2:
         return list(notes)
     return [f"{' and '.join(tasks)}: {note}" for note, tasks in notes.items()]
+
+
+def check_frames(
+    settings: Settings, networks: Sequence[Network], evidence: Mapping[str, Evidence], report: Report
+) -> None:
+    """Prepare one frame for each network, so that a wrong shape is named before any long work, and warn of others."""
+    for sentence in notes_on_proof(settings, networks, evidence):
+        report(f"note: {sentence}")
+    for task, network in zip(settings.tasks, networks, strict=True):
+        if network.name in evidence:
+            network.prepare([evidence[network.name].fit[0]])
+            advice = advice_on_frames(task.name, task.preprocessing, evidence[network.name].fit)
+            for sentence in (*advice, *advice_on_answers(network, evidence[network.name])):
+                report(f"warning: {sentence}")
