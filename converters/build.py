@@ -36,6 +36,7 @@ from multigraft.converters.job.checkpoints import Checkpoints
 from multigraft.converters.job.failed_step import reason_of
 from multigraft.converters.job.progress import Remembering, Report, silent
 from multigraft.converters.job.search_progress import SearchProgress
+from multigraft.converters.job.workers import HERE, Workers
 from multigraft.converters.network.frames import Frames
 from multigraft.converters.network.multitask import MultiTaskModel
 from multigraft.converters.network.network import Network
@@ -118,12 +119,17 @@ class Built:
 
 
 def graft(
-    settings: Settings, load_frames: LoadFrames, report: Report = silent, *, checkpoints: Checkpoints | None = None
+    settings: Settings,
+    load_frames: LoadFrames,
+    report: Report = silent,
+    *,
+    checkpoints: Checkpoints | None = None,
+    workers: Workers = HERE,
 ) -> Grafted:
     """Import the networks, compare them, and graft them as the budget allows.
 
     With statistics, similarity comes from them; without frames, only what needs no refit is shared.
-    What ``checkpoints`` hold of an interrupted run is not done again.
+    What ``checkpoints`` hold of an interrupted run is not done again. Grafts are evaluated by ``workers``.
 
     Raises:
         MultigraftError: Anything in the settings, models or frames that is not as it has to be.
@@ -138,7 +144,7 @@ def graft(
     check_frames(settings, networks, evidence, report)
     saved = SavedEvaluations(checkpoints) if checkpoints else None
     similarity = _similarity(settings, networks, evidence, collected, saved, report)
-    options = SearchOptions.of(settings, saved)
+    options = SearchOptions.of(settings, saved, workers)
     refitted = grafts_of(refit, networks, evidence, options) if refit else {}
     outcome = _plan(settings, networks, evidence, collected, similarity, options, refitted, report)
     if refit is not None and (thinned := thinned_of(refit, networks, evidence, options)):
@@ -147,7 +153,8 @@ def graft(
         outcome = with_thinning(outcome, networks, evidence, settings.graft.thin, options, report)
     report.end()
     plan = proved(outcome.chosen, networks, evidence, SearchOptions.of(settings))
-    message = outcome.message + _judgement(plan, outcome, settings)
+    bargain = poor_bargain(plan, outcome.front, outcome.limits, not settings.graft.thin.is_none)
+    message = outcome.message + shortfall(plan, outcome.limits) + bargain
     outcome = dataclasses.replace(outcome, message=message, promised=plan)
     report(outcome.message)
     multitask = assemble(networks, plan, _provenance(settings, evidence, collected, outcome))
@@ -162,6 +169,7 @@ def build(
     separate: bool = False,
     checkpoints: Checkpoints | None = None,
     server: InferenceClient | None = None,
+    workers: Workers = HERE,
 ) -> Built:
     """Graft, convert and verify.
 
@@ -172,13 +180,16 @@ def build(
         separate: Also convert them apart, as :func:`with_separate`.
         checkpoints: Where finished steps are kept, so that an interrupted build can go on; None keeps none.
         server: Where the rests behind cut points are timed; None for this machine.
+        workers: Where grafts are evaluated; the bundle is the same.
 
     Raises:
         MultigraftError: As :func:`graft`, or the conversion failed verification.
     """
     load_frames = functools.cache(load_frames)
     shared = apart.without_standing(settings, standing := apart.standing_networks(settings, report))
-    built = _built(shared, load_frames, report, checkpoints, server) if shared.tasks else _only_standing(settings)
+    built = (
+        _built(shared, load_frames, report, checkpoints, server, workers) if shared.tasks else _only_standing(settings)
+    )
     converted = built.conversion
     if standing:
         report("put the quantised networks beside the others, as they are")
@@ -196,9 +207,10 @@ def _built(
     report: Report,
     checkpoints: Checkpoints | None,
     server: InferenceClient | None,
+    workers: Workers,
 ) -> Built:
     """The networks that can be grafted."""
-    grafted = graft(settings, load_frames, report, checkpoints=checkpoints)
+    grafted = graft(settings, load_frames, report, checkpoints=checkpoints, workers=workers)
     asked = Safeguards(settings.convert.min_layer_sqnr_db, tolerances={t.name: t.tolerance for t in settings.tasks})
 
     def converted(graph: MultiTaskModel) -> Conversion:
@@ -276,11 +288,6 @@ def import_networks(settings: Settings, report: Report = silent) -> tuple[Networ
         report(f"import {task.name}")
         networks.append(load_task(task, settings.path.parent, report, trusts_code=settings.trusts_code))
     return tuple(networks)
-
-
-def _judgement(plan: SharingPlan, outcome: PlanningResult, settings: Settings) -> str:
-    bargain = poor_bargain(plan, outcome.front, outcome.limits, not settings.graft.thin.is_none)
-    return shortfall(plan, outcome.limits) + bargain
 
 
 def _similarity(

@@ -1,6 +1,7 @@
-"""Files at addresses (``s3://``, ``gs://``, ``az://``, ``sftp://``) and here, by fsspec: listed, read, written.
+"""Files at addresses (``s3://``, ``gs://``, ``az://``, ``sftp://``) and here: listed, read, written.
 
-Which package speaks a protocol, and where its credentials come from, is fsspec's and that package's own affair.
+Which package speaks a protocol, and where its credentials come from, is fsspec's and that package's own affair. What
+is here takes neither.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import os
 import random
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -41,7 +42,7 @@ class Entry:
     Attributes:
         url: Its address; of a file here its path.
         size: Bytes.
-        version: What changes with its content, as far as the store says: its ETag, or size and time.
+        version: What changes with its content, as far as the store says: its ETag, size and time, or all that it says.
     """
 
     url: str
@@ -80,6 +81,8 @@ def address(text: str) -> str:
         InputError: It is none, or cannot be reached.
         MissingDependencyError: The package for its protocol is not installed.
     """
+    if not is_url(text):
+        return _path_here(text)
     system, path = _system(text)
     path = path.rstrip("/")
     return path if _is_here(system) else _addresses(system, text, path, path)(path)
@@ -96,6 +99,13 @@ def find(text: str, suffix: str) -> Iterator[Entry]:
         InputError: There is none, or the place cannot be listed.
         MissingDependencyError: The package for its protocol is not installed.
     """
+    found = list(_listed_there(text, suffix) if is_url(text) else _listed_here(_path_here(text), suffix))
+    if not found:
+        raise InputError(f"{shown(text)} names no file", f"check the address; files of a folder end in {suffix}")
+    yield from sorted(found, key=lambda entry: entry.url)
+
+
+def _listed_there(text: str, suffix: str) -> Iterator[Entry]:
     system, path = _system(text)
 
     def listed() -> dict[str, Any]:
@@ -112,13 +122,45 @@ def find(text: str, suffix: str) -> Iterator[Entry]:
     except Exception as error:
         raise _failed(f"{shown(text)} cannot be listed", error) from error
     named = {name: info for name, info in found.items() if info.get("type") == "file"}
-    if not named:
-        raise InputError(f"{shown(text)} names no file", f"check the address; files of a folder end in {suffix}")
-    address_of = _addresses(system, text, path, min(named))
-    for name, info in sorted(named.items()):
-        size = int(info.get("size") or 0)
-        version = next((info[key] for key in ("ETag", "etag", "md5Hash", "mtime", "LastModified") if info.get(key)), "")
-        yield Entry(address_of(name), size, f"{size} {version}")
+    if named:
+        address_of = _addresses(system, text, path, min(named))
+        for name, info in named.items():
+            size = int(info.get("size") or 0)
+            yield Entry(address_of(name), size, f"{size} {_version(info)}")
+
+
+def _version(info: Mapping[str, Any]) -> str:
+    for key in ("ETag", "etag", "md5Hash", "mtime", "LastModified"):
+        if info.get(key):
+            return str(info[key])
+    # Of a store that gives neither, whatever it gives besides; a read changes none of it.
+    rest = sorted((key, repr(value)) for key, value in info.items() if key not in ("name", "time", "atime"))
+    return files.sha256_of(repr(rest).encode())
+
+
+def _path_here(text: str) -> str:
+    return os.path.normpath(Path(text).expanduser().absolute())
+
+
+def _listed_here(text: str, suffix: str) -> Iterator[Entry]:
+    path = Path(text)
+    found: Iterable[Path]
+    if path.is_dir():
+        try:
+            next(path.iterdir(), None)
+        except OSError as error:
+            raise _failed(f"{shown(text)} cannot be listed", error) from error
+        found = path.rglob(f"*{suffix}")
+    elif path.exists():
+        found = [path]
+    else:
+        pattern = str(path.relative_to(path.anchor))
+        # A last ** names folders alone.
+        found = Path(path.anchor).glob(f"{pattern}/*" if path.name == "**" else pattern)
+    for file in found:
+        if file.is_file():
+            status = file.stat()
+            yield Entry(str(file), status.st_size, f"{status.st_size} {status.st_mtime_ns}")
 
 
 def read(url: str, most: int, size: int | None = None) -> bytes:
@@ -211,7 +253,7 @@ def _system(text: str) -> tuple[Any, str]:
             f"{shown(text)} takes fsspec, which is {how_missing(error)}", repair(error, install_extra("fleet"))
         ) from error
     try:
-        system, path = fsspec.url_to_fs(text if is_url(text) else str(Path(text).expanduser()))
+        system, path = fsspec.url_to_fs(text)
     except ImportError as error:
         package = re.search(r"[Ii]nstall (\w+)", str(error))
         remedy = install_package(package[1]) if package else install_extra("fleet")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import types
 import typing
 from typing import Any, Literal
@@ -16,7 +17,7 @@ def decode(kind: Any, value: Any, place: str) -> Any:
     if dataclasses.is_dataclass(kind) and isinstance(kind, type):
         if not isinstance(value, dict):
             raise TypeError(f"{place} has to be an object")
-        hints = typing.get_type_hints(kind)
+        hints = _hints(kind)
         known = {}
         for f in dataclasses.fields(kind):
             if f.name in value:
@@ -59,6 +60,12 @@ def _member(kinds: list[Any], value: Any) -> Any:
 
 
 def _tags(kind: Any) -> tuple[Any, ...]:
-    if not dataclasses.is_dataclass(kind):
+    if not (dataclasses.is_dataclass(kind) and isinstance(kind, type)):
         return ()
-    return typing.get_args(typing.get_type_hints(kind).get("kind"))
+    return typing.get_args(_hints(kind).get("kind"))
+
+
+@functools.cache
+def _hints(kind: Any) -> dict[str, Any]:
+    # They are strings, compiled anew each time.
+    return typing.get_type_hints(kind)

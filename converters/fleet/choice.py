@@ -9,7 +9,7 @@ import fnmatch
 import itertools
 from collections.abc import Sequence
 
-from multigraft.converters.fleet.run_store import EXCLUDED, KNOWN, SUMMED, RunStore
+from multigraft.converters.fleet.run_store import CHOSEN, EXCLUDED, KNOWN, SUMMED, RunStore
 from multigraft.errors import InputError, UsageError
 from multigraft.statistics.release import Release, Releases
 
@@ -62,10 +62,10 @@ def subject_of(store: RunStore) -> str:
         InputError: No file may count.
     """
     question = (
-        "SELECT subject FROM file WHERE state IN (?, ?, 'chosen') GROUP BY subject "
+        "SELECT subject FROM file WHERE state IN (?, ?, ?) GROUP BY subject "
         "ORDER BY count(*) DESC, crops = '' DESC, subject LIMIT 1"
     )
-    for (subject,) in store.rows(question, KNOWN, SUMMED):
+    for (subject,) in store.rows(question, KNOWN, CHOSEN, SUMMED):
         return str(subject)
     raise none_counts(store)
 
@@ -122,9 +122,18 @@ def choose(store: RunStore) -> list[str]:
 
 
 def is_overtaken(store: RunStore) -> bool:
-    """Whether a file that could not be read before, and can be now, is of a store of which another was taken."""
-    taken = {s for _, _, _, releases in store.heads(SUMMED) for s in releases}
-    return any(url in store.revived and releases.keys() & taken for url, _, _, releases in store.heads(KNOWN))
+    """Whether a file that could not be read before, and can be now, would have had a say in what was decided.
+
+    A head has: in what most files are about, and in how many sites and days there are. Of one whose head was known, its
+    stores have, where another file of one of them was taken.
+    """
+    if store.note("subject") is None:
+        return False
+    taken = {s for state in (CHOSEN, SUMMED) for _, _, _, releases in store.heads(state) for s in releases}
+    return any(
+        url in store.headless or (url in store.revived and releases.keys() & taken)
+        for url, _, _, releases in store.heads(KNOWN)
+    )
 
 
 def set_superseded_aside(store: RunStore) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import importlib
 import itertools
 import pickle
@@ -12,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from multigraft.converters.fleet.parts import Job, Part, Rules, part_of
-from multigraft.errors import DeviceError, InputError, MissingDependencyError, UsageError, one_line
+from multigraft.converters.job.dask_cluster import check_code, checked_code, dask_address, dask_client
+from multigraft.errors import InputError, MissingDependencyError, UsageError
 from multigraft.installing import how_missing, install_extra, repair
 
 CHUNK = 32
@@ -20,9 +20,6 @@ CHUNK = 32
 
 AHEAD = 2
 """Parts that each thread of a cluster has to do at a time."""
-
-RETRIES = 3
-"""How often Dask tries a part whose worker died, before it takes the part for what kills workers."""
 
 Engine = Callable[[Iterable[tuple[Job, ...]], Rules], Iterator[Part]]
 """Takes files in chunks, gives parts in any order."""
@@ -41,8 +38,9 @@ def engine_of(text: str | None) -> Engine:
     name, _, where = (text or "").partition(":")
     if text is None:
         return in_process
-    if name == "dask" and (not where or where.startswith("//")):
-        return lambda chunks, rules: _on_dask(chunks, rules, f"tcp:{where}" if where else None)
+    if name == "dask":
+        address = dask_address(text)
+        return lambda chunks, rules: _on_dask(chunks, rules, address)
     if name == "beam":
         return lambda chunks, rules: _on_beam(chunks, rules, where or "DirectRunner")
     raise UsageError(f"--on {text} names no engine", "write dask, dask://HOST:PORT or beam, or leave it out")
@@ -55,39 +53,31 @@ def in_process(chunks: Iterable[tuple[Job, ...]], rules: Rules) -> Iterator[Part
 
 
 def _on_dask(chunks: Iterable[tuple[Job, ...]], rules: Rules, address: str | None) -> Iterator[Part]:
-    distributed = _imported("distributed", "Dask", "fleet")
-    try:
-        # Threads of one worker would wait for each other: much of the work is Python.
-        cluster = distributed.LocalCluster(threads_per_worker=1, dashboard_address=None) if address is None else None
-        client = distributed.Client(cluster or address)
-    except (OSError, ValueError) as error:
-        raise DeviceError(
-            f"Dask's scheduler {address or 'on this machine'} does not answer: {one_line(error)}", "check its address"
-        ) from error
-    with contextlib.closing(cluster) if cluster is not None else contextlib.nullcontext(), client:
+    with dask_client(address) as client:
+        distributed = importlib.import_module("distributed")
         rest = iter(chunks)
+        code = checked_code()
         threads = max(1, sum(client.nthreads().values()))
         waiting = distributed.as_completed()
 
         def submit(count: int) -> None:
             for chunk in itertools.islice(rest, count):
-                waiting.add(client.submit(part_of, chunk, rules, pure=False, retries=RETRIES))
+                waiting.add(client.submit(_part_there, code, chunk, rules, pure=False))
 
         submit(AHEAD * threads)
         for future in waiting:
-            try:
-                part: Part = future.result()
-            except distributed.KilledWorker as error:
-                raise DeviceError(
-                    f"Dask gave a part up, which {one_line(error)}",
-                    "check the workers' memory; the same command goes on",
-                ) from error
+            part: Part = future.result()
             submit(1)
             yield part
 
 
+def _part_there(code: bytes, chunk: tuple[Job, ...], rules: Rules) -> Part:
+    check_code(code)
+    return part_of(chunk, rules)
+
+
 def _on_beam(chunks: Iterable[tuple[Job, ...]], rules: Rules, runner: str) -> Iterator[Part]:
-    beam = _imported("apache_beam", "Apache Beam", "beam")
+    beam = _beam()
     jobs = [job for chunk in chunks for job in chunk]
     with tempfile.TemporaryDirectory(prefix="multigraft-beam-") as folder:
         target = str(Path(folder) / "part")
@@ -112,7 +102,7 @@ def combine_fn(rules: Rules) -> Any:
     Raises:
         MissingDependencyError: Apache Beam is not installed, or broken.
     """
-    beam = _imported("apache_beam", "Apache Beam", "beam")
+    beam = _beam()
 
     class CombineStatistics(beam.CombineFn):  # type: ignore[misc,name-defined]
         def create_accumulator(self) -> Part:
@@ -134,11 +124,10 @@ def combine_fn(rules: Rules) -> Any:
     return CombineStatistics()
 
 
-def _imported(module: str, package: str, extra: str) -> Any:
+def _beam() -> Any:
     try:
-        return importlib.import_module(module)
+        return importlib.import_module("apache_beam")
     except ImportError as error:
         raise MissingDependencyError(
-            f"--on {extra if extra == 'beam' else 'dask'} takes {package}, which is {how_missing(error)}",
-            repair(error, install_extra(extra)),
+            f"--on beam takes Apache Beam, which is {how_missing(error)}", repair(error, install_extra("beam"))
         ) from error

@@ -178,11 +178,13 @@ def gather(wanted: Wanted, path: Path, engine: Engine, report: Report) -> Gather
 
 def _found(wanted: Wanted) -> list[Entry]:
     """Files of all names, without what this command writes."""
+    # Names before the output: what is not there is said first.
+    listed = [(name, list(urls.find(name, _SUFFIX))) for name in dict.fromkeys(wanted.names)]
     own = None if wanted.output is None else urls.address(wanted.output)
     found = []
-    for name in dict.fromkeys(wanted.names):
+    for name, entries in listed:
         is_meant = own is None or urls.address(name) == own
-        for entry in urls.find(name, _SUFFIX):
+        for entry in entries:
             if not is_meant and (entry.url == own or entry.url.startswith(f"{own}/")):
                 continue
             try:

@@ -206,7 +206,7 @@ def _admitted(statistics: Statistics, rules: Rules) -> tuple[str, dict[tuple[str
     Raises:
         InputError: It holds more than its share, lacks frames, or contradicts itself.
     """
-    if digest_of_subject(statistics.subject.to_json()) != rules.subject:
+    if _subject_digest(statistics.subject) != rules.subject:
         raise InputError("it is of other networks or settings than its manifest says", "collect again")
     tallies = (statistics.overall, *statistics.places.values())
     if any(_beyond(tally, rules.share) for tally in tallies) or any(
@@ -231,6 +231,11 @@ def _admitted(statistics: Statistics, rules: Rules) -> tuple[str, dict[tuple[str
     if statistics.noise is not None:
         form["noise"] = repr(statistics.noise.bounds)
     return _text(form), {place: packed(tally.to_arrays()) for place, tally in statistics.places.items()}
+
+
+@functools.lru_cache(maxsize=4)
+def _subject_digest(subject: Subject) -> str:
+    return digest_of_subject(subject.to_json())
 
 
 @functools.lru_cache(maxsize=4)

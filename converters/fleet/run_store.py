@@ -53,6 +53,7 @@ class RunStore:
 
     Attributes:
         revived: Addresses of files that could not be read by the run before, and are tried again.
+        headless: Those of them of which not even the head is known.
 
     Raises:
         UsageError: Another process has it open, or it cannot be made.
@@ -61,6 +62,7 @@ class RunStore:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.revived: set[str] = set()
+        self.headless: set[str] = set()
         self._sums: dict[tuple[str, str], Statistics] = {}
         try:
             try:
@@ -77,6 +79,8 @@ class RunStore:
             raise UsageError(f"{path} cannot be written: {error}", "choose an existing folder you may write") from error
 
     def _open(self) -> None:
+        # Addresses in it may hold passwords. What SQLite puts beside it is as readable as it is.
+        self.path.touch(mode=0o600)
         self._db = sqlite3.connect(self.path, timeout=0.5, isolation_level=None)
         self._db.execute("PRAGMA trusted_schema=OFF")
         self._db.execute("PRAGMA locking_mode=EXCLUSIVE")
@@ -161,7 +165,9 @@ class RunStore:
                 db.execute("UPDATE file SET state = ?, reason = NULL WHERE digest IS NULL", (LISTED,))
                 db.execute(f"INSERT OR IGNORE INTO file (url, size, version, state) SELECT *, '{LISTED}' FROM ({same})")
                 self.set_note("asked", asked)
-            self.revived = {url for (url,) in db.execute("SELECT url FROM file WHERE state = ?", (UNREAD,))}
+            unread = list(db.execute("SELECT url, digest IS NULL FROM file WHERE state = ?", (UNREAD,)))
+            self.revived = {url for url, _ in unread}
+            self.headless = {url for url, is_headless in unread if is_headless}
             db.execute(
                 f"UPDATE file SET state = CASE WHEN digest IS NULL THEN '{LISTED}' ELSE '{KNOWN}' END WHERE state = ?",
                 (UNREAD,),

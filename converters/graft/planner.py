@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable, Mapping, Sequence
 
 from multigraft.converters.graft.candidate import Candidate
@@ -48,20 +49,23 @@ def plan_sharing(
     best = BestSoFar(nothing, limits, progress)
     left = list(networks)
     share, given = options.share or {}, given or {}
+
+    def grafts_onto(donor: Network, base: SharingPlan, target: Network) -> list[Candidate]:
+        if (ready := given.get(target.name)) is not None:
+            return [ready] if ready.join.donor == donor.name else []
+        found = []
+        for graft in candidates(donor, target, evidence[target.name], similarity, options, progress):
+            found.append(graft)
+            best.see(base.with_graft(target, graft))
+        return found
+
     while len(left) > 1:
         donor = next_donor(left, similarity, share, given)
         donors.append(donor.name)
         round_front = [chosen]
-        for target in left:
-            if target is donor or share.get(target.name) == UNSHARED:
-                continue
-            if (ready := given.get(target.name)) is not None:
-                grafts = [ready] if ready.join.donor == donor.name else []
-            else:
-                grafts = []
-                for graft in candidates(donor, target, evidence[target.name], similarity, options, progress):
-                    grafts.append(graft)
-                    best.see(chosen.with_graft(target, graft))
+        targets = [n for n in left if n is not donor and share.get(n.name) != UNSHARED]
+        searched = options.workers.each(functools.partial(grafts_onto, donor, chosen), targets)
+        for target, grafts in zip(targets, searched, strict=True):
             evaluated += grafts
             forced = target.name in share and bool(grafts)
             if forced:

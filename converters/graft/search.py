@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Self
 
+from multigraft.answers.own_format import OwnFormat
 from multigraft.bundle.manifest import Relation
 from multigraft.converters.graft.adapter import is_joinable
 from multigraft.converters.graft.candidate import REFIT_RUNS, Candidate, evaluate, refit_frames
@@ -18,6 +19,7 @@ from multigraft.converters.graft.saved_evaluations import SavedEvaluations
 from multigraft.converters.job.effort import EFFORTS, MEDIUM, Effort
 from multigraft.converters.job.progress import Report, silent
 from multigraft.converters.job.search_progress import SearchProgress
+from multigraft.converters.job.workers import HERE, Workers
 from multigraft.converters.network.network import CutPoint, Network
 from multigraft.converters.settings.settings import Settings
 from multigraft.errors import ConfigurationError
@@ -50,6 +52,7 @@ class SearchOptions:
         saved: Where evaluated grafts are kept while a build runs, or None.
         enough_of: Task to its ``enough`` where that is another.
         effort: What the search may spend on large networks.
+        workers: Where grafts are evaluated.
     """
 
     confidence: float = 0.95
@@ -60,13 +63,14 @@ class SearchOptions:
     saved: SavedEvaluations | None = None
     enough_of: Mapping[str, float] = field(default_factory=dict)
     effort: Effort = MEDIUM
+    workers: Workers = HERE
 
     @classmethod
-    def of(cls, settings: Settings, saved: SavedEvaluations | None = None) -> Self:
+    def of(cls, settings: Settings, saved: SavedEvaluations | None = None, workers: Workers = HERE) -> Self:
         """Those of a settings file."""
         budget, tolerances = settings.budget, {t.name: t.tolerance for t in settings.tasks}
         given = budget.confidence, tolerances, settings.graft.seed, settings.graft.share, budget.min_agreement, saved
-        return cls(*given, settings.least_agreements, EFFORTS[settings.graft.effort])
+        return cls(*given, settings.least_agreements, EFFORTS[settings.graft.effort], workers)
 
     def enough_for(self, task: str) -> float:
         """``enough``, or what is of one task alone."""
@@ -195,12 +199,13 @@ class _Depths:
 def _evaluate(
     join: Join, donor: Network, target: Network, evidence: Evidence, options: SearchOptions, tolerance: float | None
 ) -> Candidate:
+    # A function of the user's stays where the user has agreed to run it.
+    workers = HERE if isinstance(target.answer, OwnFormat) else options.workers
     how = functools.partial(
+        workers.run,
         evaluate,
-        join,
-        donor,
-        target,
-        evidence,
+        {"donor": donor, "target": target, "evidence": evidence},
+        join=join,
         confidence=options.confidence,
         tolerance=tolerance,
         seed=options.seed,

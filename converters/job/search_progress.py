@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import Counter
 from collections.abc import Hashable
 
@@ -20,6 +21,8 @@ class SearchProgress:
         self._expected: dict[Hashable, int] = {}
         self._done: Counter[Hashable] = Counter()
         self._best = ""
+        # Searches of several tasks may count at the same time.
+        self._lock = threading.RLock()
 
     @classmethod
     def of(cls, report: Report) -> SearchProgress:
@@ -32,18 +35,21 @@ class SearchProgress:
 
     def expect(self, stage: Hashable, steps: int) -> None:
         """That a stage will take so many steps, about."""
-        self._expected[stage] = steps
+        with self._lock:
+            self._expected[stage] = steps
 
     def done(self, stage: Hashable) -> None:
         """One step more of a stage."""
-        self._done[stage] += 1
-        self._show()
+        with self._lock:
+            self._done[stage] += 1
+            self._show()
 
     def finish(self, stage: Hashable) -> None:
         """That a stage takes no more steps than it has taken."""
-        if self._expected.get(stage, 0) > self._done[stage]:
-            self._expected[stage] = self._done[stage]
-            self._show()
+        with self._lock:
+            if self._expected.get(stage, 0) > self._done[stage]:
+                self._expected[stage] = self._done[stage]
+                self._show()
 
     def end(self) -> None:
         """That no stage takes more steps than it has taken."""

@@ -63,6 +63,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FOLDER",
         help="also convert the networks apart, measure both, and write summary.json, report.html and plots there",
     )
+    parser.add_argument(
+        "--on",
+        metavar="CLUSTER",
+        help="where grafts are evaluated: dask (processes of this machine) or dask://HOST:PORT (a scheduler); default: "
+        "this process",
+    )
 
 
 def execute(options: argparse.Namespace) -> int:
@@ -103,13 +109,15 @@ def execute(options: argparse.Namespace) -> int:
     from multigraft.converters.build import build, with_separate
     from multigraft.converters.job.checkpoints import SUFFIX, Checkpoints
     from multigraft.converters.job.progress import terminal_report
+    from multigraft.converters.job.workers import workers_of
     from multigraft.converters.packing.lowering import check_kernels
 
     check_kernels(settings.convert.weights)
     checkpoints = Checkpoints(output.with_name(output.name + SUFFIX))
     with checkpoints.cleared_on_success():
         with terminal_report() as report:
-            built = build(settings, load_frames, report, checkpoints=checkpoints, server=server)
+            with workers_of(options.on) as workers:
+                built = build(settings, load_frames, report, checkpoints=checkpoints, server=server, workers=workers)
             misses = misses_of(settings, built, report)
             written = built.bundle.write(missed_name(output) if misses and not options.allow_miss else output)
             served = write_tails(options, built, report)

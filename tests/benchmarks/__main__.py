@@ -18,6 +18,7 @@ from pathlib import Path
 from tests.benchmarks import (
     binary_layers,
     binary_network,
+    cluster,
     collect_cost,
     conformance,
     demo_bundle,
@@ -58,6 +59,7 @@ ON_REQUEST: dict[str, Callable[[Path], None]] = {
     "families": families.show,
     "admission": admission.show,
     "schedulers": schedulers.show,
+    "cluster": cluster.show,
 }
 """``relatives`` needs PyTorch, and data that is not in the repository; the others take minutes."""
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -50,6 +52,35 @@ def test_a_version_changes_with_the_content(tmp_path: Path) -> None:
     path.write_bytes(b"22")
     (after,) = urls.find(str(path), ".mgstats")
     assert before.version != after.version
+
+
+def test_a_version_changes_with_the_content_where_a_store_gives_no_etag_and_no_known_time() -> None:
+    urls.write("memory://changing/1.mgstats", b"one")
+    (first,) = urls.find("memory://changing", ".mgstats")
+    assert first.version == next(urls.find("memory://changing", ".mgstats")).version
+    urls.write("memory://changing/1.mgstats", b"two")
+    (second,) = urls.find("memory://changing", ".mgstats")
+    assert first.size == second.size and first.version != second.version
+
+
+def test_what_is_here_takes_no_fsspec(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "fsspec.core", None)
+    (tmp_path / "deep" / ".hidden").mkdir(parents=True)
+    for name in ("1.mgstats", "deep/2.mgstats", "deep/.hidden/3.mgstats", "deep/4.txt", "[5].mgstats"):
+        urls.write(tmp_path / name, name.encode())
+    (tmp_path / "6.mgstats").symlink_to("1.mgstats")
+    os.mkfifo(tmp_path / "7.mgstats")
+
+    def found(text: str) -> list[str]:
+        return [os.path.relpath(entry.url, tmp_path) for entry in urls.find(text, ".mgstats")]
+
+    every = ["1.mgstats", "6.mgstats", "[5].mgstats", "deep/.hidden/3.mgstats", "deep/2.mgstats"]
+    assert found(str(tmp_path)) == found(f"{tmp_path}/") == found(f"{tmp_path}/**/*.mgstats") == every
+    assert found(f"{tmp_path}/deep/*.txt") == ["deep/4.txt"] and found(f"{tmp_path}/[5].mgstats") == ["[5].mgstats"]
+    monkeypatch.chdir(tmp_path)
+    assert found("deep") == every[3:] and urls.address("deep/") == str(tmp_path / "deep")
+    with pytest.raises(MissingDependencyError, match=r"s3://fleet/\* takes fsspec"):
+        list(urls.find("s3://fleet/*", ".mgstats"))
 
 
 def test_a_read_that_fails_is_tried_again_and_one_that_cannot_succeed_is_not() -> None:

@@ -17,7 +17,7 @@ from multigraft.converters.fleet.engines import engine_of, in_process
 from multigraft.converters.fleet.gathering import Gathering, Wanted, gather
 from multigraft.converters.fleet.parts import Job, Part, Rules, batched
 from multigraft.converters.job.progress import silent
-from multigraft.converters.urls import UnreachableError
+from multigraft.converters.urls import Entry, UnreachableError
 from multigraft.errors import InputError, UsageError
 from multigraft.statistics import statistics_file
 from multigraft.statistics.release import Release
@@ -208,6 +208,44 @@ def test_what_could_not_be_read_before_an_interruption_is_not_outdated_after_it(
         gather(Wanted((str(folder),)), folder.parent / "sum.combining", killed, silent)
     gathering = run(folder)
     assert set(reasons(gathering)) == {"03.mgstats"} and whole(gathering) == expected
+
+
+@pytest.mark.parametrize("late", range(4))
+def test_heads_that_are_readable_after_an_interruption_have_their_say(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, late: int
+) -> None:
+    """Which networks most files are of, as if nothing had failed."""
+    for path in sorted(folder.iterdir())[:14]:
+        path.unlink()
+    others = [BROKEN["other networks"](100 + number) for number in range(12)]
+    for number, data in enumerate(others):
+        (folder / f"a{number:02}.mgstats").write_bytes(data)
+    unreadable = {str(folder / f"a{number:02}.mgstats") for number in range(12)}
+    expected = whole(run(folder))
+    read = urls.read_start
+
+    def failing(entry: Entry, count: int) -> bytes:
+        if entry.url in unreadable:
+            raise UnreachableError("reset by peer", "try again")
+        return read(entry, count)
+
+    def killed(chunks: Iterable[tuple[Job, ...]], rules: Rules) -> Iterator[Part]:
+        for number, part in enumerate(in_process(batched((job for c in chunks for job in c), 1), rules)):
+            if number == late:
+                raise KeyboardInterrupt
+            yield part
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(urls, "read_start", failing)
+        gather(Wanted((str(folder),)), folder.parent / "sum.combining", killed, silent)
+    gathering = run(folder)
+    assert gathering.counted.summed == 12 and whole(gathering) == expected
+
+
+def test_what_a_run_leaves_is_for_its_owner_alone(folder: Path) -> None:
+    with run(folder).store:
+        left = list(folder.parent.glob("sum.combining*"))
+        assert len(left) >= 2 and not any(path.stat().st_mode & 0o077 for path in left)
 
 
 def test_a_damaged_store_is_named_with_a_remedy(folder: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -73,6 +74,22 @@ def test_what_cannot_be_done_is_said_in_one_sentence_and_leaves_nothing(
     said = [line for line in capsys.readouterr().err.splitlines() if line.startswith("multigraft: ")]
     assert len(said) == 1 and said[0].endswith(".")
     assert {path.name for path in place.iterdir()} == before
+
+
+def test_only_addresses_take_fsspec_and_names_are_looked_at_first(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "fsspec.core", None)
+    assert main(["calibrate", "combine", "in", "-o", "fleet.mgstats"]) == 0
+    for command, said in (
+        (["combine", "s3://fleet/*.mgstats", "-o", "f.mgstats"], "s3://fleet/*.mgstats takes fsspec"),
+        (["combine", "in", "-o", "s3://fleet/f.mgstats"], "s3://fleet/f.mgstats takes fsspec"),
+        (["sites", "/nowhere/at/all", "-o", "s3://fleet/s.parquet"], "/nowhere/at/all names no file"),
+    ):
+        capsys.readouterr()
+        assert main(["calibrate", *command]) == 2
+        assert said in capsys.readouterr().err
+    assert not list(place.glob("*.combining*"))
 
 
 @pytest.mark.parametrize("key", ["../../etc", ".", "a/b\\c", "x" * 200, "Größe 2026-11-05", "\x1b[31m"])

@@ -1,0 +1,89 @@
+"""Dask: processes of this machine or the workers of a scheduler, and what is said where they do not answer."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import logging
+from collections.abc import Iterator
+from concurrent.futures import CancelledError
+from typing import Any
+
+from multigraft.converters.job.checkpoints import CODE_FOLDERS, code_digest
+from multigraft.errors import DeviceError, MissingDependencyError, UsageError, one_line
+from multigraft.installing import how_missing, install_extra, repair
+
+
+def dask_address(text: str) -> str | None:
+    """The scheduler that ``--on`` names: None for processes of this machine.
+
+    Raises:
+        UsageError: It names none.
+    """
+    if text == "dask":
+        return None
+    if not text.removeprefix("dask://") or not text.startswith("dask://"):
+        raise UsageError(f"--on {text} names no cluster", "write dask or dask://HOST:PORT, or leave it out")
+    return f"tcp://{text.removeprefix('dask://')}"
+
+
+@contextlib.contextmanager
+def dask_client(address: str | None) -> Iterator[Any]:
+    """Yield a ``distributed.Client``.
+
+    Args:
+        address: Of a scheduler; None for processes of this machine, one a core, which end with the block.
+
+    Raises:
+        MissingDependencyError: Dask is not installed, or broken.
+        DeviceError: The scheduler does not answer, or what is done in the block finds that it does not any more, or
+            that one job ended several workers.
+    """
+    try:
+        dask, distributed = (importlib.import_module(name) for name in ("dask", "distributed"))
+    except ImportError as error:
+        raise MissingDependencyError(
+            f"--on dask takes Dask, which is {how_missing(error)}", repair(error, install_extra("fleet"))
+        ) from error
+    where = address or "on this machine"
+    cluster = None
+    try:
+        # Threads of one worker would wait for each other: much of the work is Python.
+        cluster = distributed.LocalCluster(threads_per_worker=1, dashboard_address=None) if address is None else None
+        client = distributed.Client(cluster or address)
+    except (OSError, ValueError) as error:
+        if cluster is not None:
+            cluster.close()
+        raise DeviceError(
+            f"Dask's scheduler {where} does not answer: {one_line(error)}", "check its address"
+        ) from error
+    # Frames and networks are large, and go but once.
+    quiet = dask.config.set({"distributed.admin.large-graph-warning-threshold": "1 TB"})
+    with contextlib.closing(cluster) if cluster is not None else contextlib.nullcontext(), client, quiet:
+        # It prints a traceback for every try to reach a scheduler that is gone.
+        logging.getLogger("distributed.client").setLevel(logging.CRITICAL)
+        try:
+            yield client
+        except distributed.KilledWorker as error:
+            raise DeviceError(
+                f"Dask gave a job up, which {one_line(error)}", "check the workers' memory; the same command goes on"
+            ) from error
+        except CancelledError as error:
+            raise DeviceError(
+                f"Dask's scheduler {where} does not answer any more", "start it again; the same command goes on"
+            ) from error
+
+
+def checked_code() -> bytes:
+    """What :func:`check_code` compares."""
+    return code_digest(CODE_FOLDERS)
+
+
+def check_code(expected: bytes) -> None:
+    """On a worker: refuse a job of another version, whose results might differ.
+
+    Raises:
+        UsageError: The worker's code differs.
+    """
+    if checked_code() != expected:
+        raise UsageError("a worker of Dask runs another version of multigraft", "install the same one everywhere")

@@ -1,0 +1,44 @@
+"""A search whose grafts are evaluated on a cluster finds what it finds here, to the last bit."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from multigraft.converters.graft.planner import plan_sharing
+from multigraft.converters.graft.saved_evaluations import SavedEvaluations
+from multigraft.converters.graft.search import SearchOptions
+from multigraft.converters.graft.sharing_plan import Limits, PlanningResult
+from multigraft.converters.job.checkpoints import Checkpoints
+from multigraft.converters.job.workers import workers_of
+from multigraft.converters.similarity.representations import measure_similarity
+from tests.converters.graft.networks import perturbed, residual_network
+from tests.converters.graft.test_plan import EVIDENCE, PARENT
+from tests.converters.job.test_workers import NO_FLEET
+
+NETWORKS = (PARENT, perturbed(PARENT, "relative", 0.01), residual_network("stranger", 5), residual_network("fourth", 6))
+OF = {network.name: EVIDENCE["first"] for network in NETWORKS}
+
+
+def content(outcome: PlanningResult) -> list[object]:
+    found: list[object] = [outcome.message.partition(" us")[0], outcome.donors, sorted(outcome.chosen.grafts)]
+    for graft in outcome.evaluated:
+        tail = {name: value.tobytes() for name, value in graft.tail.constants.items()}
+        nodes = [node.SerializeToString(deterministic=True) for node in graft.tail.nodes]
+        found.append((graft.join, graft.agreement, graft.layers, graft.adapter_error, graft.own_macs, tail, nodes))
+    return found
+
+
+def test_it_is_the_same_and_goes_on_here_where_it_ended_there(tmp_path: Path) -> None:
+    pytest.importorskip("distributed", reason=NO_FLEET)
+    similarity, limits = measure_similarity(NETWORKS, EVIDENCE["first"].fit), Limits(min_agreement=0.9)
+    here = plan_sharing(NETWORKS, OF, similarity, limits, SearchOptions())
+    checkpoints = Checkpoints(tmp_path / "steps")
+    options = SearchOptions(saved=SavedEvaluations(checkpoints))
+    with workers_of("dask") as workers:
+        there = plan_sharing(NETWORKS, OF, similarity, limits, dataclasses.replace(options, workers=workers))
+    assert len(here.evaluated) > 9 and content(there) == content(here)
+    assert content(plan_sharing(NETWORKS, OF, similarity, limits, options)) == content(here)
+    assert checkpoints.reused == len(here.evaluated)
