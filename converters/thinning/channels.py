@@ -102,8 +102,9 @@ class _Finder:
         if layer is not None and mixing(network, node) is not None:
             self._see_mixing(index, node, layer)
             return
-        if frames_first and (order := shuffled(network, index)) is not None and node.input[0] in self._layouts:
-            self._layouts[network.nodes[index + 2].output[0]] = permuted(self._layouts[node.input[0]], order)
+        read = self._layouts.get(node.input[0]) if frames_first else None
+        if read is not None and (order := shuffled(network, index, read.axis)) is not None:
+            self._layouts[network.nodes[index + 2].output[0]] = permuted(read, order)
             return
         if frames_first and node.op_type == "Split" and self._split(node):
             return
@@ -155,7 +156,9 @@ class _Finder:
         """The layout behind a grouped convolution, of which whole groups go, or None."""
         groups, width = len(layer.weight), self._layouts[tensor].width
         each, made = width // groups, layer.weight.shape[2]
-        for part in self._layouts[tensor].parts:
+        for number in range(len(self._layouts[tensor].parts)):
+            # Looked up anew each time: parts may be of the same channels.
+            part = self._layouts[tensor].parts[number]
             size = part.places.shape[1]
             if each % size == 0 and len(part.places) % (each // size) == 0:
                 self._gather(part.channels, each // size)
@@ -170,12 +173,12 @@ class _Finder:
             return False
         ends = np.cumsum([shapes[name][axis - 1] for name in node.output])
         for end in ends[:-1]:
-            for part in self._layouts[tensor].parts:
-                sides = part.places >= end
-                if (sides.any(1) != sides.all(1)).any():
+            # One after the other: parts may be of the same channels.
+            while across := [p for p in self._layouts[tensor].parts if p.places.min() < end <= p.places.max()]:
+                away = across[0].places >= end
+                if (away.any(1) != away.all(1)).any():
                     return False
-                if sides.any() and not sides.all():
-                    self._divide(part.channels, sides.all(1))
+                self._divide(across[0].channels, away.all(1))
         for name, start, end in zip(node.output, [0, *ends[:-1]], ends, strict=True):
             self._layouts[name] = within(self._layouts[tensor], int(start), int(end))
         return True
@@ -239,9 +242,9 @@ class _Finder:
     def _tie(self, first: str, second: str) -> None:
         """The channels of two tensors, which have them along the same axis, go together."""
         for wide, narrow in ((first, second), (second, first)):
-            pairs = zip(self._layouts[wide].parts, self._layouts[narrow].parts, strict=False)
-            for many, few in [(many, few) for many, few in pairs if len(many.places) > len(few.places)]:
-                if len(many.places) % len(few.places) == 0:
+            for number in range(min(len(self._layouts[name].parts) for name in (wide, narrow))):
+                many, few = (self._layouts[name].parts[number] for name in (wide, narrow))
+                if len(many.places) > len(few.places) and len(many.places) % len(few.places) == 0:
                     self._gather(many.channels, len(many.places) // len(few.places))
         one, other = self._layouts[first], self._layouts[second]
         if not one.has_places_of(other):

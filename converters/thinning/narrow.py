@@ -58,7 +58,7 @@ def narrowed(network: Network, groups: Sequence[Channels], kept: Sequence[Indice
         if node.op_type == "Split" and source is not None:
             taken.split(left)
         taken.put()
-        if source is not None and (order := shuffled(network, index)) is not None:
+        if source is not None and (order := shuffled(network, index, source[1])) is not None:
             _reorder(model, index, order, left)
     return like(network, model)
 

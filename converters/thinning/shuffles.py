@@ -10,13 +10,16 @@ from multigraft.converters.network.network import Network, attributes
 from multigraft.converters.thinning.layout import Places
 
 
-def shuffled(network: Network, index: int) -> Places | None:
+def shuffled(network: Network, index: int, axis: int) -> Places | None:
     """Which channel of what node ``index`` reads is at each place behind the two nodes after it, or None.
 
     Args:
         network: Of the nodes.
         index: Of a Reshape, the tensor of which a Transpose alone reads, and that one's a Reshape.
+        axis: Of the channels it reads, that of the batch included: those of a convolution are looked at alone.
     """
+    if axis != 1:
+        return None
     nodes, shapes = network.nodes[index : index + 3], network.shapes
     if [node.op_type for node in nodes] != ["Reshape", "Transpose", "Reshape"]:
         return None

@@ -112,6 +112,66 @@ def test_a_thinned_shuffle_deals_out_what_is_left_in_the_same_order() -> None:
     assert np.allclose(now, was, rtol=1e-4, atol=1e-5 * np.abs(was).max())
 
 
+@pytest.mark.parametrize("kind", ["shuffled", "grouped", "tied", "tokens"])
+def test_channels_that_a_tensor_has_twice_or_whose_tokens_are_shuffled_are_followed(kind: str) -> None:
+    whole = unusual(kind)
+    groups = channel_groups(whole)
+    assert len(groups) > 1
+    kept = [np.arange(0, group.count, 2) for group in groups]
+    silenced = unread(whole, groups, kept)
+    was, now = (n.run(n.prepare(FRAMES))["odd/y"] for n in (silenced, narrowed(silenced, groups, kept)))
+    assert np.allclose(now, was, rtol=1e-4, atol=1e-5 * np.abs(was).max())
+
+
+def unusual(kind: str) -> Network:
+    """A convolution whose channels are joined with themselves, or become features of eight tokens; and classes."""
+    join = node("Concat", ["x", "x"], ["twice"], axis=1)
+    shuffle = [
+        node("Reshape", ["twice", "parted"], ["apart"]),
+        node("Transpose", ["apart"], ["turned"], perm=[0, 2, 1, 3, 4]),
+        node("Reshape", ["turned", "joined"], ["dealt"]),
+        node("Split", ["dealt"], ["first", "second"], axis=-3, num_outputs=2),
+        node("Add", ["first", "second"], ["made"]),
+    ]
+    tokens = [
+        node("Reshape", ["x", "rows"], ["row"]),
+        node("MatMul", ["row", "w1"], ["features"]),
+        node("Reshape", ["features", "parted_rows"], ["apart"]),
+        node("Transpose", ["apart"], ["turned"], perm=[0, 2, 1, 3]),
+        node("Reshape", ["turned", "joined_rows"], ["dealt"]),
+        node("MatMul", ["dealt", "w2"], ["read"]),
+        node("Reshape", ["read", "square"], ["made"]),
+    ]
+    deep = node("Conv", ["x", "w4"], ["deep"], group=7)
+    middles = {
+        "shuffled": [join, *shuffle],
+        "grouped": [join, node("Conv", ["twice", "w3"], ["made"], group=14)],
+        "tied": [
+            join,
+            deep,
+            node("Concat", ["deep", "deep"], ["two"], axis=1),
+            node("Add", ["twice", "two"], ["made"]),
+        ],
+        "tokens": tokens,
+    }
+    width, wide = {"shuffled": (14, 14), "grouped": (14, 28), "tied": (14, 28), "tokens": (8, 14)}[kind]
+    nodes = [
+        node("Conv", ["image", "w0"], ["x"], pads=[1] * 4),
+        *middles[kind],
+        node("Conv", ["made", "w5"], ["last"]),
+        node("GlobalAveragePool", ["last"], ["pooled"]),
+        node("Flatten", ["pooled"], ["flat"]),
+        node("Gemm", ["flat", "w6"], ["y"]),
+    ]
+    shapes: dict[str, tuple[int, ...]] = {"w0": (width, 1, 3, 3), "w1": (64, 12), "w2": (12, 14), "w3": (28, 2, 1, 1)}
+    shapes |= {"w4": (14, 2, 1, 1), "w5": (4, wide, 1, 1), "w6": (4, 3)}
+    constants = {name: weights(*shape) for name, shape in shapes.items()}
+    constants |= {"parted": np.array([-1, 2, 14, 8, 8]), "joined": np.array([-1, 28, 8, 8])}
+    constants |= {"rows": np.array([-1, 8, 64]), "parted_rows": np.array([-1, 2, 4, 12])}
+    constants |= {"joined_rows": np.array([-1, 8, 12]), "square": np.array([-1, 14, 8, 1])}
+    return Network("odd", model(nodes, constants, (1, 8, 8), {"y": (3,)}), GREY)
+
+
 def test_a_network_that_shuffles_its_channels_is_thinned_and_answers_nearly_the_same() -> None:
     whole = shuffling(12)
     thinned = thin(whole, FRAMES, 0.5).network
