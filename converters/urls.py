@@ -6,6 +6,7 @@ is here takes neither.
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
 import random
@@ -61,7 +62,9 @@ def is_url(text: str | os.PathLike[str]) -> bool:
 
 def is_several(text: str) -> bool:
     """Whether it may name several files: an address, a pattern or a folder."""
-    return is_url(text) or _PATTERN.search(text) is not None or Path(text).is_dir()
+    with contextlib.suppress(OSError):
+        return is_url(text) or _PATTERN.search(text) is not None or Path(text).is_dir()
+    return False
 
 
 def masked(text: str) -> str:
@@ -99,7 +102,11 @@ def find(text: str, suffix: str) -> Iterator[Entry]:
         InputError: There is none, or the place cannot be listed.
         MissingDependencyError: The package for its protocol is not installed.
     """
-    found = list(_listed_there(text, suffix) if is_url(text) else _listed_here(_path_here(text), suffix))
+    try:
+        found = list(_listed_there(text, suffix) if is_url(text) else _listed_here(_path_here(text), suffix))
+    except (OSError, ValueError) as error:
+        # Of paths here: of folders that may not be read, names that are too long, and patterns such as a**b.
+        raise InputError(f"{shown(text)} cannot be listed: {shown(one_line(error))}", "check the path") from error
     if not found:
         raise InputError(f"{shown(text)} names no file", f"check the address; files of a folder end in {suffix}")
     yield from sorted(found, key=lambda entry: entry.url)
@@ -139,17 +146,19 @@ def _version(info: Mapping[str, Any]) -> str:
 
 
 def _path_here(text: str) -> str:
-    return os.path.normpath(Path(text).expanduser().absolute())
+    path = Path(text)
+    # As in a shell, of no user it is a name like any other.
+    with contextlib.suppress(RuntimeError):
+        path = path.expanduser()
+    return os.path.normpath(path.absolute())
 
 
 def _listed_here(text: str, suffix: str) -> Iterator[Entry]:
     path = Path(text)
     found: Iterable[Path]
     if path.is_dir():
-        try:
-            next(path.iterdir(), None)
-        except OSError as error:
-            raise _failed(f"{shown(text)} cannot be listed", error) from error
+        # What may not be read would count as empty.
+        next(path.iterdir(), None)
         found = path.rglob(f"*{suffix}")
     elif path.exists():
         found = [path]

@@ -83,6 +83,14 @@ def test_what_is_here_takes_no_fsspec(tmp_path: Path, monkeypatch: pytest.Monkey
         list(urls.find("s3://fleet/*", ".mgstats"))
 
 
+@pytest.mark.parametrize("name", ["a**b.mgstats", "9" * 400, "~no-such-user/*"])
+def test_a_path_that_cannot_be_listed_is_refused_in_a_sentence(tmp_path: Path, name: str) -> None:
+    for text in (str(tmp_path / name), name):
+        urls.is_several(text)
+        with pytest.raises(InputError, match=r"cannot be listed|names no file"):
+            list(urls.find(text, ".mgstats"))
+
+
 def test_a_read_that_fails_is_tried_again_and_one_that_cannot_succeed_is_not() -> None:
     tries: list[int] = []
 
