@@ -22,13 +22,14 @@ ACTIVATIONS = ("NONE", "RELU", "RELU_N1_TO_1", "RELU6")
 
 
 def in_stock_operators(graph: Graph) -> Graph | None:
-    """``graph`` without binary operators; None where packed or bool values come in or go out, which floats are not.
+    """``graph`` without binary operators; None where others see packed or bool values, which floats are not.
 
     Args:
         graph: As :mod:`multigraft.tflite.checking.check` lets it through.
     """
     binary = [op for op in graph.ops if op.custom_code in BINARY]
-    ends = {*graph.inputs, *graph.outputs}
+    others = [name for op in graph.ops if op.custom_code not in BINARY for name in (*op.inputs, *op.outputs)]
+    ends = {*graph.inputs, *graph.outputs, *others}
     for op in binary:
         words = (op.inputs[0], op.outputs[0])
         if any((n in ends and graph.tensors[n].dtype == "int32") or graph.tensors[n].dtype == "bool" for n in words):

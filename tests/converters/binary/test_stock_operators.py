@@ -7,6 +7,7 @@ import pytest
 
 from multigraft.converters.binary.stock_operators import in_stock_operators
 from multigraft.converters.conversion.interpreters import MAIN, Runner, available, tapped
+from multigraft.tflite.graph import Graph, Op, Tensor
 from multigraft.tflite.operators import BINARY
 from multigraft.tflite.tflite_file import read
 from tests.runtime.delegate.binary_cases import answer_of, drawn, inputs_of, model_of
@@ -30,3 +31,15 @@ def test_networks_drawn_at_random_answer_the_same(backend: str) -> None:
         # int8 is rounded from float32, by some kernels to even.
         assert off <= (1 if wanted.dtype == np.int8 else 1e-5 * max(1.0, np.abs(wanted).max())), (number, case)
     assert {("int8", "int8"), ("float32", "float32")} <= kinds
+
+
+def test_words_that_another_operator_moves_stay_words() -> None:
+    shape = Tensor("shape", (4,), "int32", data=np.array([1, 2, 8, 1], np.int32))
+    tensors = [Tensor("x", (1, 4, 4, 32), "float32"), Tensor("words", (1, 4, 4, 1), "int32"), shape]
+    tensors += [Tensor("moved", (1, 2, 8, 1), "int32"), Tensor("y", (1, 2, 8, 32), "float32")]
+    ops = [
+        Op("CUSTOM", ("x",), ("words",), custom_code="LceQuantize"),
+        Op("RESHAPE", ("words", "shape"), ("moved",), {"new_shape": (1, 2, 8, 1)}),
+        Op("CUSTOM", ("moved",), ("y",), custom_code="LceDequantize"),
+    ]
+    assert in_stock_operators(Graph.of("main", ["x"], ["y"], ops, tensors)) is None
