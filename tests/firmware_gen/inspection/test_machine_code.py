@@ -221,7 +221,7 @@ def test_no_vector_kernel_writes_beside_its_buffers(
 
 def test_a_byte_written_beside_a_buffer_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(generator, "plan", apart)
-    library, last = emission.library, "    block(column, stream, pairs, to, NULL, padded / 4);\n"
+    library, last = emission.library, "    block(column, stream, pairs, to, padded / 4);\n"
     assert last in library("conv_dsp.h")
     monkeypatch.setattr(emission, "library", lambda n: library(n).replace(last, f"{last}    out[channels] = 1;\n"))
     assert wrong_cases(dense_layers(), "mps2-an386", 2, tmp_path, bordered=True) == [0, 1]
