@@ -56,12 +56,12 @@ class CollectOptions:
     keep_bytes: int = 256 * 2**20
     keep_days: float = 7.0
     keep_entropy: tuple[float, float] | None = None
-    keep_daily_bytes: int | None = None
+    keep_daily_bytes: float | None = None
     threads: int = 1
     backend: BackendName = "auto"
 
     def __post_init__(self) -> None:
-        for name in ("frames", "minutes", "precision"):
+        for name in ("frames", "minutes", "precision", "keep_daily_bytes"):
             value = getattr(self, name)
             if value is not None and not (math.isfinite(value) and value > 0):
                 raise UsageError(f"{name} is {value}", "give a positive number")
@@ -72,7 +72,7 @@ class CollectOptions:
             raise UsageError(f"the entropies to keep are {low:g} to {high:g}", "give two numbers of 0 to 1")
         if not self.keep_frames and (self.keep_entropy is not None or self.keep_daily_bytes is not None):
             raise UsageError("which frames are to be kept, and none is", "say how many by --keep-frames")
-        if self.keep_daily_bytes is not None and (self.keep_daily_bytes < 1 or self.keep_days < 1):
+        if self.keep_daily_bytes is not None and self.keep_days < 1:
             raise UsageError("a daily budget needs frames that stay for a day", "give --keep-days 1 or more")
         if self.privacy is not None and self.precision is not None:
             raise UsageError("with noise, frames must not decide when to stop", "leave the precision out")

@@ -5,12 +5,13 @@ another. In no 24 hours more bytes are kept than the budget says (as in CEMA, ar
 
 They lie in a folder of their own, as PGM (grey) or PPM (colour) files that every image viewer opens, or rows as .npy
 files; nothing else goes there. The store lists them; a file that is not listed was written by a run that was cut off,
-and is removed.
+and is removed, or taken over where a daily budget says that it may have been sent.
 """
 
 from __future__ import annotations
 
 import io
+import itertools
 import os
 import re
 from collections.abc import Iterable
@@ -51,7 +52,7 @@ class KeptFrames:
         retention_s: float,
         listed: Iterable[Kept] = (),
         takes_rows: bool = False,
-        daily_bytes: int | None = None,
+        daily_bytes: float | None = None,
     ) -> None:
         if most < 1 or quota_bytes < 1 or retention_s <= 0:
             raise UsageError("the limits for kept frames are not positive", "give positive numbers")
@@ -63,7 +64,12 @@ class KeptFrames:
         self._added: dict[str, Kept] = {}
         self._dropped: list[str] = []
         for path in _files(self.folder):
-            if path.name not in self._kept:
+            if path.name in self._kept:
+                continue
+            if daily_bytes is not None and KEPT_NAME.fullmatch(path.name):
+                found = path.stat()
+                self._kept[path.name] = self._added[path.name] = Kept(path.name, 1.0, found.st_mtime, found.st_size)
+            else:
                 path.unlink()
 
     def offer(self, frame: Frame, margin: float, number: int, now_s: float) -> bool:
@@ -72,7 +78,8 @@ class KeptFrames:
         Args:
             frame: A picture (uint8, HxW or HxWx3), or a row.
             margin: Top-1 margin, 0..1; less is more uncertain.
-            number: Number of the frame in its source; names the file.
+            number: Number of the frame in its source; names the file, with the next that is free where an earlier run,
+                or another source, has kept one of that number.
             now_s: Unix time, seconds.
 
         Raises:
@@ -94,7 +101,8 @@ class KeptFrames:
                 return False
             self._drop(worst)
         suffix = ROW_SUFFIX if self._takes_rows else SUFFIXES[frame.ndim == 3]
-        name = f"{PREFIX}{number:08d}{suffix}"
+        names = (f"{PREFIX}{free:08d}{suffix}" for free in itertools.count(number))
+        name = next(name for name in names if name not in self._kept and name not in self._dropped)
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             files.write_bytes(self.folder / name, data)

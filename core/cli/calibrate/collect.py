@@ -118,7 +118,7 @@ def execute(options: argparse.Namespace) -> int:
         keep_bytes=options.keep_mib << 20,
         keep_days=options.keep_days,
         keep_entropy=_band(options.keep_entropy),
-        keep_daily_bytes=None if options.keep_daily_mib is None else int(options.keep_daily_mib * (1 << 20)),
+        keep_daily_bytes=None if options.keep_daily_mib is None else options.keep_daily_mib * (1 << 20),
         threads=options.threads,
         backend=options.backend,
     )

@@ -269,6 +269,7 @@ def test_options_that_mean_nothing_are_refused() -> None:
         {"frames": 0}, {"minutes": -1.0}, {"precision": float("nan")}, {"site": " "}, {"site": "a/b"},
         {"keep_frames": 1, "keep_entropy": (0.9, 0.1)}, {"keep_entropy": (0.1, 0.9)},
         {"keep_frames": 1, "keep_days": 0.5, "keep_daily_bytes": 1},
+        *({"keep_frames": 1, "keep_daily_bytes": bytes_} for bytes_ in (0.0, float("inf"), float("nan"))),
     )  # fmt: skip
     for wrong in wrongs:
         with pytest.raises(UsageError):

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from multigraft.calibration.collect import kept_frames
-from multigraft.calibration.collect.store_facts import kept_from_row
+from multigraft.calibration.collect.store_facts import Kept, kept_from_row
 from tests.calibration.networks import frames
 
 
@@ -54,6 +55,36 @@ def test_in_no_day_more_bytes_are_kept_than_the_budget_says_and_none_gives_way(t
     assert len(list((tmp_path / "k").iterdir())) == len(taken)
     again = kept_frames.KeptFrames(tmp_path / "k", 100, 1 << 20, 7 * day, kept._kept.values(), daily_bytes=budget)
     assert not again.offer(image, 0.0, 500, taken[-1] + day / 2), "a restart brings no new budget"
+
+
+def test_what_a_run_kept_before_it_was_killed_counts_as_well(tmp_path: Path) -> None:
+    image = frames(1)[0]
+    size, now_s = len(kept_frames.encode(image)), time.time()
+
+    def begun() -> kept_frames.KeptFrames:
+        return kept_frames.KeptFrames(tmp_path / "k", 100, 1 << 20, 7 * kept_frames.DAY_S, daily_bytes=2.5 * size)
+
+    assert [begun().offer(image, 0.5, 0, now_s) for _ in range(4)] == [True, True, False, False]
+    taken_over, _ = begun().changes
+    assert sum(one.bytes for one in taken_over) == 2 * size and len(list((tmp_path / "k").iterdir())) == 2
+
+
+def test_frames_of_one_number_do_not_replace_each_other(tmp_path: Path) -> None:
+    # A camera is counted anew by each run.
+    def offered(listed: list[Kept], value: int, margin: float) -> list[Kept]:
+        kept = kept_frames.KeptFrames(tmp_path / "k", 2, 1 << 20, 10.0, listed)
+        assert kept.offer(np.full((2, 2), value, np.uint8), margin, 7, 0.0)
+        added, dropped = kept.changes
+        kept.confirm()
+        return [one for one in listed if one.file not in dropped] + added
+
+    from multigraft.devices.cameras.image_folder import read_image
+
+    listed: list[Kept] = []
+    for value, margin in ((1, 0.9), (2, 0.5), (3, 0.1)):
+        listed = offered(listed, value, margin)
+    seen = {int(read_image(tmp_path / "k" / one.file)[0, 0]): one.margin for one in listed}
+    assert seen == {2: 0.5, 3: 0.1}
 
 
 def test_a_kept_frame_that_the_store_lists_outlives_the_frame_that_drops_it_until_the_store_knows(
