@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import http.client
 import io
+import queue
 import socket
 import ssl
+import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -159,7 +161,7 @@ class _Connection(http.client.HTTPConnection):
 
     def _reached(self) -> socket.socket:
         """The first of the server's addresses that answers; all of them together have until the deadline."""
-        found = socket.getaddrinfo(self._server.host, self._server.port, type=socket.SOCK_STREAM)
+        found = _looked_up(self._server, self._until)
         failed = OSError("it has no address")
         for number, (family, kind, protocol, _, place) in enumerate(found):
             raw = None
@@ -217,6 +219,26 @@ class _Reading(io.RawIOBase):
 
     def readinto(self, buffer: Any) -> int:
         return self._bounded.receive_into(memoryview(buffer).cast("B"))
+
+
+def _looked_up(server: ServerAddress, deadline: float) -> list[Any]:
+    """What :func:`socket.getaddrinfo` says of a server, which takes no deadline and waits for half a minute."""
+    told: queue.SimpleQueue[list[Any] | Exception] = queue.SimpleQueue()
+
+    def look_up() -> None:
+        try:
+            told.put(socket.getaddrinfo(server.host, server.port, type=socket.SOCK_STREAM))
+        except (OSError, ValueError) as error:
+            told.put(error)
+
+    threading.Thread(target=look_up, name="look-up", daemon=True).start()
+    try:
+        found = told.get(timeout=_left(deadline))
+    except queue.Empty:
+        raise TimeoutError from None
+    if isinstance(found, Exception):
+        raise found
+    return found
 
 
 def _left(deadline: float) -> float:

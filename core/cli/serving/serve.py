@@ -11,6 +11,7 @@ from multigraft.cli.offloading.offload_options import (
     add_offload_arguments,
     add_sends_argument,
     check_offload,
+    deadline_s,
     offloading_of,
 )
 from multigraft.cli.shared.bundle_sources import add_source_argument, bundle_cameras
@@ -26,6 +27,9 @@ from multigraft.reading import printable
 if TYPE_CHECKING:
     from multigraft.devices.cameras.camera import Camera
     from multigraft.runtime import Engine
+
+MOST_DEADLINE_S = 15.0
+"""A service that waits for a server feeds no watchdog (30 s) and does not end when it is asked to (20 s)."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -141,6 +145,11 @@ def check_serving(options: argparse.Namespace) -> None:
     if rule_of(options, Rule()) != Rule() and options.mqtt is None:
         raise UsageError("--steady, --enter and --leave are for MQTT", "name a broker: --mqtt mqtt://broker")
     check_offload(options)
+    if options.offload is not None and deadline_s(options) > MOST_DEADLINE_S:
+        raise UsageError(
+            f"--offload-deadline is {1000 * deadline_s(options):g}, for which a service would be taken to hang",
+            f"give {1000 * MOST_DEADLINE_S:g} milliseconds at most",
+        )
     bare, own = parse_rates(options.rate)
     if options.offload is not None and (own or options.max_power or options.max_temperature):
         raise UsageError(

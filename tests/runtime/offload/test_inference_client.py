@@ -230,6 +230,15 @@ def test_addresses_that_do_not_answer_share_the_deadline(server: OipServer, monk
         assert asked(client, 6.0)
 
 
+def test_a_name_that_nobody_looks_up_costs_the_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
+    ends = threading.Event()
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: ends.wait(60))
+    with pytest.raises(ExchangeError, match="did not answer in time"):
+        asked(client_of("http://server.example"), SHORT_S)
+    assert not ends.is_set()
+    ends.set()
+
+
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="hardware: no openssl makes certificates")
 def test_tls_is_checked(tmp_path: Path) -> None:
     make = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=localhost", "-days", "2"]

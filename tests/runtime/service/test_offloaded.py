@@ -34,7 +34,7 @@ def test_a_server_that_goes_and_comes_back(tmp_path: Path) -> None:
     words = (str(tmp_path / "home.graft"), "--source", "fake:28x28,grey", "--tasks", "digit", "--rate", "50")
     with (
         oip_server(models(bundle.manifest)) as first,
-        serving(tmp_path, *words, "--offload", first.url, "--offload-deadline", "20000") as served,
+        serving(tmp_path, *words, "--offload", first.url, "--offload-deadline", "15000") as served,
     ):
         served.until(served.is_well)
         served.until(lambda: served.json("/live/state")["offload"]["ends"]["server"] > 0)
@@ -53,6 +53,7 @@ def test_what_cannot_be_served_is_refused(tmp_path: Path, capsys: pytest.Capture
     for words, said in (
         (["--offload-bits", "4"], "options of offloading without a server"),
         (["--offload", "http://127.0.0.1:9", "--rate", "digit=5"], "give one rate for all"),
+        (["--offload", "http://127.0.0.1:9", "--offload-deadline", "15001"], "give 15000 milliseconds at most"),
         (["--offload", "nowhere"], "is no address of a server"),
     ):
         assert main(["serve", path, "--state", str(tmp_path), "--listen", "none", *words]) == 78
