@@ -203,7 +203,7 @@ class ClosedExits:
             self._unnoted.add(gate.policy.segment)
             said = f"that exit {gate.policy.segment} is closed cannot be noted, and the next start opens it: {error}"
             self._journal.write(WARNING, "exit_not_noted", said)
-        self._seen = self._stamp()
+        # What is written here looks changed as well: another exit may have been opened just before.
 
     def _others(self) -> tuple[ClosedExit, ...]:
         """What is known of this bundle, and of the last ones before."""

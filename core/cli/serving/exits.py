@@ -8,6 +8,7 @@ from typing import Any
 from multigraft.cli.shared.json_text import json_text
 from multigraft.cli.shared.remote_options import add_remote_arguments, add_state_argument, on_machines
 from multigraft.reading import printable
+from multigraft.visible import visible
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -60,5 +61,5 @@ def _sentence(answer: dict[str, Any]) -> str:
     if not told:
         return "no exit is closed" if opened is None else "no exit was closed"
     if opened is None:
-        return "; ".join(printable(str(one.get("sentence"))) for one in told)
+        return "; ".join(visible(str(one.get("sentence"))) for one in told)
     return "opened: " + ", ".join(printable(f"{one.get('task')}/{one.get('exit')}") for one in told)

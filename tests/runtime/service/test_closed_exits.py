@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -59,6 +60,8 @@ def test_an_exit_that_keeps_its_promise_leaves_no_trace(tmp_path: Path) -> None:
 def test_it_is_opened_by_hand_while_the_service_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     gate, kept = closed(tmp_path)
     closed(tmp_path, OTHER)
+    assert main(["exits", "--state", str(tmp_path)]) == 0
+    assert capsys.readouterr().out.count("and at most 1 % were promised") == 2
     assert main(["exits", "--state", str(tmp_path), "--json"]) == 0
     assert {one["bundle"] for one in json.loads(capsys.readouterr().out)["closed"]} == {ONE, OTHER}
     kept.look()
@@ -74,6 +77,21 @@ def test_it_is_opened_by_hand_while_the_service_runs(tmp_path: Path, capsys: pyt
     while gate.is_open:
         gate.audited(agrees=False)
     assert [one.exit for one in read_closed(tmp_path)] == [EXIT], "it is audited anew"
+
+
+def test_an_exit_is_opened_though_another_closes_before_the_service_has_looked(tmp_path: Path) -> None:
+    made = {name: ExitGate("garment", replace(policy(0.0, audited=0.02), segment=name), lambda: True) for name in "ab"}
+    kept = ClosedExits(tmp_path, ONE, made, Journal({}, environment={}))
+    while made["a"].is_open:
+        made["a"].audited(agrees=False)
+    kept.look()
+    kept.after_frame()
+    assert main(["exits", "--reopen", "a", "--state", str(tmp_path)]) == 0
+    while made["b"].is_open:
+        made["b"].audited(agrees=False)
+    kept.look()
+    kept.after_frame()
+    assert made["a"].is_open and not made["b"].is_open
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[1]", b'[{"exit": "a"}]', b"[" * 100_000])
