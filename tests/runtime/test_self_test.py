@@ -123,17 +123,27 @@ def measured(rms: Any, most: Any = 200.0, ran: Any = ("tflite-runtime 2.14.0",))
 
 
 def test_kernels_may_be_off_by_twice_what_the_build_measured(built: Built, backend: BackendName) -> None:
-    far = shift("digit/out", 100)
+    far = shift("digit/out", 15)
     _, golden = read_golden(built.bundle)
     changed = dict(golden)
     far(changed)
     off = deviation(changed["digit/out"], golden["digit/out"])
-    assert self_test_of(edited(built, far, measured(0.51 * off)), backend).max_lsb == {"digit/out": 100}
-    with pytest.raises(BundleError, match="differs by 100 LSB"):
+    assert self_test_of(edited(built, far, measured(0.51 * off)), backend).max_lsb == {"digit/out": 15}
+    with pytest.raises(BundleError, match="differs by 15 LSB"):
         Engine(edited(built, far, measured(0.49 * off)), backend=backend)
     same = {**measured(0.51 * off), "golden": built.bundle.manifest.provenance["golden"]}
-    with pytest.raises(BundleError, match="100 LSB from what the same interpreter gave"):
+    with pytest.raises(BundleError, match="15 LSB from what the same interpreter gave"):
         Engine(edited(built, far, same), backend=backend)
+
+
+def test_what_holds_nothing_of_the_golden_output_is_refused_whatever_was_measured(
+    built: Built, backend: BackendName
+) -> None:
+    def elsewhere(outputs: dict[str, Array]) -> None:
+        outputs["digit/out"] = np.where(outputs["digit/out"] < 0, 60, -60).astype(np.int8)
+
+    with pytest.raises(BundleError, match="LSB"):
+        Engine(edited(built, elsewhere, measured(50.0)), backend=backend)
 
 
 @pytest.mark.parametrize("rms", ("1.0", None, [1], -1.0, math.nan))
