@@ -148,7 +148,9 @@ def _of_broker(told: dict[str, Any]) -> Iterator[Any]:
 def _of_server(told: dict[str, Any]) -> Iterator[Any]:
     from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
-    yield GaugeMetricFamily("offload_up", "Whether the server answered the last frame it got.", value=float(told["up"]))
+    if told["up"] is not None:
+        text = "Whether the server answered the last frame it got."
+        yield GaugeMetricFamily("offload_up", text, value=float(told["up"]))
     answers = CounterMetricFamily(
         "offload_answers", "Answers by the server, by this device, and here as the server failed.", None, ["end"]
     )

@@ -40,9 +40,9 @@ class Offloaded:
                 self._seen(origin.is_remote, origin.why)
 
     def to_json(self) -> dict[str, Any]:
-        """Plain data: whether the server answered last, answers by where they came from, and bytes sent."""
+        """Plain data: whether the server answered last (None before the first), answers by their origin, and bytes."""
         ends = {end: self._ends[end] for end in ("server", "local", "failed")}
-        return {"up": bool(self._is_up), "ends": ends, "bytes": self._offloading.bytes_sent}
+        return {"up": self._is_up, "ends": ends, "bytes": self._offloading.bytes_sent}
 
     def close(self) -> None:
         """End the connection."""

@@ -108,7 +108,8 @@ function show(now) {
 
 function served(known) {
   const { server, local, failed } = known.ends;
-  return `${known.up ? "answers" : "does not answer"}: ${server} from there, ${local} here, ${failed} here as it failed`;
+  const state = known.up === null ? "not asked yet" : known.up ? "answers" : "does not answer";
+  return `${state}: ${server} from there, ${local} here, ${failed} here as it failed`;
 }
 
 function early(known) {

@@ -155,6 +155,9 @@ def test_what_is_absent_is_not_told() -> None:
     bare = {**FIGURES, "power": [], "temperature_c": None, "throttled": None, "schedule": {}, "exits": {}}
     bare |= {"mqtt": None, "offload": None}
     told = {series.name for series in renamed(families(bare, Counter()))}
+    unasked = {**FIGURES, "offload": {**FIGURES["offload"], "up": None}}
+    among = {series.name for series in renamed(families(unasked, Counter()))}
+    assert "multigraft.offload.answers" in among and "multigraft.offload.up" not in among
     without = ("hw.", *(f"multigraft.{part}" for part in ("mqtt", "deadline", "exit", "offload")))
     assert not [name for name in told if name.startswith(without)] and "multigraft.frame.answered" in told
 

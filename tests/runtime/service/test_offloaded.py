@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,14 @@ import pytest
 
 from multigraft.bundle.manifest import Manifest
 from multigraft.cli.main import main
+from multigraft.runtime import Engine
+from multigraft.runtime.offload.exchange import Exchange
+from multigraft.runtime.offload.inference_client import InferenceClient
+from multigraft.runtime.offload.offloading import Offloading
+from multigraft.runtime.offload.server_address import ServerAddress
 from multigraft.runtime.offload.wire import model_name
+from multigraft.runtime.service.journal import Journal
+from multigraft.runtime.service.offloaded import Offloaded
 from multigraft.tensors.arrays import Array
 from tests.bundle_builder import build
 from tests.runtime.offload.oip_server import Models, oip_server
@@ -45,7 +53,17 @@ def test_a_server_that_goes_and_comes_back(tmp_path: Path) -> None:
         assert "offload_up 0.0" in served.ask("/metrics")[2].decode()
         with oip_server(models(bundle.manifest), first.port):
             served.until(lambda: served.log.read_text().count("the server answers hard frames") == 2)
-            assert served.is_well() and "offload_up 1.0" in served.ask("/metrics")[2].decode()
+            # What HTTP tells is a moment behind the log.
+            served.until(lambda: served.is_well() and "offload_up 1.0" in served.ask("/metrics")[2].decode())
+
+
+def test_a_server_that_was_not_asked_yet_is_not_said_to_be_gone() -> None:
+    engine, frame = Engine(build().bundle), np.zeros((28, 28), np.uint8)
+    client = InferenceClient(Exchange(ServerAddress.parse("http://127.0.0.1:9")))
+    offloaded = Offloaded(Offloading(engine, ("digit",), client, 0.5, below=0.0), Journal({}, environment={}))
+    assert offloaded.to_json()["up"] is None
+    offloaded.improve({"digit": frame}, engine.run(frame, ("digit",)), time.monotonic())
+    assert offloaded.to_json() == {"up": None, "ends": {"server": 0, "local": 1, "failed": 0}, "bytes": 0}
 
 
 def test_what_cannot_be_served_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
