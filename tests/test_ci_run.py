@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -19,13 +21,18 @@ echo "100 passed in 4.00s"
 """
 
 
-def ended(folder: Path, **environment: str) -> tuple[bool, str]:
-    """Whether it succeeded and the last line it printed."""
+def placed(folder: Path) -> dict[str, str]:
+    """The run and its scripts in a folder; what its environment needs."""
     for path, text in ((".ci/run", RUN.read_text("utf-8")), (".ci/other-interpreters", OTHERS), ("bin/make", MAKE)):
         (folder / path).parent.mkdir(exist_ok=True)
         (folder / path).write_text(text, "utf-8")
         (folder / path).chmod(0o755)
-    variables = {**os.environ, "PATH": f"{folder / 'bin'}:{os.environ['PATH']}", **environment}
+    return {**os.environ, "PATH": f"{folder / 'bin'}:{os.environ['PATH']}"}
+
+
+def ended(folder: Path, **environment: str) -> tuple[bool, str]:
+    """Whether it succeeded and the last line it printed."""
+    variables = placed(folder) | environment
     done = subprocess.run([folder / ".ci/run"], env=variables, capture_output=True, text=True, check=False)
     return done.returncode == 0, done.stdout.splitlines()[-1]
 
@@ -48,3 +55,22 @@ def test_a_step_that_fails_fails_the_run_and_its_summary(
 
 def test_the_last_line_is_the_suites_summary(tmp_path: Path) -> None:
     assert ended(tmp_path) == (True, "50 passed in 3.00s")
+
+
+def test_an_interruption_ends_what_runs_beside_the_checks(tmp_path: Path) -> None:
+    variables, here = placed(tmp_path), tmp_path / "process"
+    waiting = f"#!/bin/bash\nsleep 60 & echo $! >{here}.new; mv {here}.new {here}; wait\n"
+    (tmp_path / ".ci/other-interpreters").write_text(waiting, "utf-8")
+    (tmp_path / "bin/make").write_text('#!/bin/bash\n[ "$2" != check ] || while sleep 0.1; do :; done\n', "utf-8")
+    run = subprocess.Popen([tmp_path / ".ci/run"], env=variables, start_new_session=True, stdout=subprocess.DEVNULL)
+    for _ in range(600):
+        if here.exists():
+            break
+        time.sleep(0.05)
+    os.killpg(run.pid, signal.SIGINT)
+    assert run.wait(30) != 0
+    for _ in range(100):
+        if not Path(f"/proc/{int(here.read_text())}").exists():
+            return
+        time.sleep(0.05)
+    pytest.fail("what ran beside the checks goes on")
