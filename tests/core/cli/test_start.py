@@ -72,6 +72,8 @@ def test_an_interruption_while_the_command_loads_ends_it_without_a_word() -> Non
     # The loader of the command's module is the moment; what is interrupted there has begun nothing.
     program = (
         "import os, signal, sys\n"
+        # Who starts the tests in the background has it ignored.
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "class Watch:\n"
         "    def find_spec(self, name, path=None, target=None):\n"
         "        if name == 'multigraft.cli.main':\n"
