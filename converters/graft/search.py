@@ -199,8 +199,9 @@ class _Depths:
 def _evaluate(
     join: Join, donor: Network, target: Network, evidence: Evidence, options: SearchOptions, tolerance: float | None
 ) -> Candidate:
-    # A function of the user's stays where the user has agreed to run it.
-    workers = HERE if isinstance(target.answer, OwnFormat) else options.workers
+    # A function of the user's stays where the user has agreed to run it: workers do not have its module.
+    is_own = any(isinstance(network.answer, OwnFormat) for network in (donor, target))
+    workers = HERE if is_own else options.workers
     how = functools.partial(
         workers.run,
         evaluate,

@@ -36,8 +36,8 @@ def dask_client(address: str | None) -> Iterator[Any]:
 
     Raises:
         MissingDependencyError: Dask is not installed, or broken.
-        DeviceError: The scheduler does not answer, or what is done in the block finds that it does not any more, or
-            that one job ended several workers.
+        DeviceError: The scheduler does not answer, or what is done in the block finds that it does not any more, that
+            it lacks this package, or that one job ended several workers.
     """
     try:
         dask, distributed = (importlib.import_module(name) for name in ("dask", "distributed"))
@@ -71,6 +71,13 @@ def dask_client(address: str | None) -> Iterator[Any]:
         except CancelledError as error:
             raise DeviceError(
                 f"Dask's scheduler {where} does not answer any more", "start it again; the same command goes on"
+            ) from error
+        except RuntimeError as error:
+            # It reads every job before a worker does, and says no more than this of one that it cannot read.
+            if "deserialization of the task graph" not in str(error):
+                raise
+            raise DeviceError(
+                f"Dask's scheduler {where} cannot read a job", "install the same multigraft there as on the workers"
             ) from error
 
 

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from multigraft.answers.own_format import OwnFormat
 from multigraft.converters.graft.planner import plan_sharing
 from multigraft.converters.graft.saved_evaluations import SavedEvaluations
-from multigraft.converters.graft.search import SearchOptions
+from multigraft.converters.graft.search import SearchOptions, candidates
 from multigraft.converters.graft.sharing_plan import Limits, PlanningResult
 from multigraft.converters.job.checkpoints import Checkpoints
-from multigraft.converters.job.workers import workers_of
+from multigraft.converters.job.workers import Here, Result, workers_of
 from multigraft.converters.similarity.representations import measure_similarity
 from tests.converters.graft.networks import perturbed, residual_network
 from tests.converters.graft.test_plan import EVIDENCE, PARENT
@@ -42,3 +45,16 @@ def test_it_is_the_same_and_goes_on_here_where_it_ended_there(tmp_path: Path) ->
     assert len(here.evaluated) > 9 and content(there) == content(here)
     assert content(plan_sharing(NETWORKS, OF, similarity, limits, options)) == content(here)
     assert checkpoints.reused == len(here.evaluated)
+
+
+@pytest.mark.parametrize("own", ["donor", "target"])
+def test_a_network_whose_answers_the_users_function_decodes_goes_to_no_worker(own: str) -> None:
+    class Nowhere(Here):
+        def run(self, do: Callable[..., Result], shared: Mapping[str, Any], **own: Any) -> Result:
+            raise AssertionError("a worker does not have the function's module")
+
+    pair = {"donor": residual_network("fifth", 5), "target": residual_network("sixth", 6)}
+    pair[own].answer = OwnFormat("answers:decode", lambda outputs, labels, size: "text")
+    similarity = measure_similarity(tuple(pair.values()), EVIDENCE["first"].fit)
+    options = SearchOptions(workers=Nowhere())
+    assert any(candidates(pair["donor"], pair["target"], EVIDENCE["first"], similarity, options))

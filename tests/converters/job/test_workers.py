@@ -94,6 +94,21 @@ def test_a_worker_of_another_version_is_refused(dask: OnDask, monkeypatch: pytes
     assert not list(tmp_path.iterdir())
 
 
+class Unreadable:
+    """As what is of a package that the scheduler lacks."""
+
+    def __reduce__(self) -> tuple[type, tuple[str]]:
+        return int, ("no number",)
+
+
+def test_a_scheduler_that_cannot_read_a_job_is_said_to_lack_the_package(dask: OnDask) -> None:
+    with (
+        pytest.raises(DeviceError, match="cannot read a job; install the same multigraft there as on the workers"),
+        dask_client(dask._client.scheduler.address) as client,
+    ):
+        OnDask(client).run(refused, {"numbers": [3, 1]}, of=Unreadable())
+
+
 def test_a_scheduler_that_ends_is_said_to(tmp_path: Path) -> None:
     cluster = distributed.LocalCluster(
         n_workers=1, threads_per_worker=1, processes=False, protocol="tcp", dashboard_address=None
