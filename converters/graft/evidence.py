@@ -139,7 +139,9 @@ def _advice_on_classes(network: Network, evidence: Evidence) -> list[str]:
     others = len(answers) - int(counts.max())
     if others >= max(1, LEAST_FOUND * len(answers)):
         return []
-    label = repr(network.labels[counts.argmax()]) if network.labels else f"class {counts.argmax()}"
+    top = int(counts.argmax())
+    # Of a network with several outputs the labels may be another output's.
+    label = repr(network.labels[top]) if top < len(network.labels) else f"class {top}"
     return [
         f"{network.name} answers {len(answers) - others} of {len(answers)} held-out frames with {label}, so agreement "
         "says next to nothing, a constant would agree as often: give frames of several classes"

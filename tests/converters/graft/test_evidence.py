@@ -61,10 +61,12 @@ def test_a_classification_that_says_one_class_of_all_frames_is_warned_of(others:
     frames = [np.zeros((8, 8), np.uint8)] * 100
     logits = np.tile(np.array([0, 2, 1], np.float32), (100, 1))
     logits[:others] = (3, 0, 0)
-    network = residual_network("plain", 0)
-    said = advice_on_answers(network, Evidence(frames, frames, {"plain": [logits]}))
-    assert len(said) == warnings
-    assert all("a constant would agree as often" in sentence for sentence in said)
+    for labels, told in (((), "class 1"), (("no", "yes", "perhaps"), "'yes'"), (("one",), "class 1")):
+        network = residual_network("plain", 0)
+        network.labels = labels
+        said = advice_on_answers(network, Evidence(frames, frames, {"plain": [logits]}))
+        assert len(said) == warnings
+        assert all(told in sentence and "a constant would agree as often" in sentence for sentence in said)
 
 
 def test_a_detector_whose_answers_are_decoded_is_warned_of_where_it_finds_nothing() -> None:
