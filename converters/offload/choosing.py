@@ -198,15 +198,14 @@ class _Trial:
     def _measured(self, link: Link, server: ServerTime) -> list[Split]:
         frames, name = list(self._evidence.accept[:TIMED_FRAMES]), self._task
         timing = measure_latency(self._engine, frames, (name,), RUNS, WARMUP)
-        found = []
-        times: dict[str, float] = {}
-        for split in splits_of(self._engine, name, frames[:CODED_FRAMES], timing, link):
-            if (tail := self._tail(split.cut)) is None:
-                continue
-            if split.cut not in times:
-                packet = RemoteTask(self._engine, name, split.cut).packet(self._answered(frames[0]), 8)
-                times[split.cut] = server.seconds(tail, wire_tensors(packet)) * 1e6
-            found.append(dataclasses.replace(split, server_us=times[split.cut]))
+        splits = splits_of(self._engine, name, frames[:CODED_FRAMES], timing, link)
+        rests = {}
+        for cut in dict.fromkeys(split.cut for split in splits):
+            if (tail := self._tail(cut)) is not None:
+                packet = RemoteTask(self._engine, name, cut).packet(self._answered(frames[0]), 8)
+                rests[cut] = tail, wire_tensors(packet)
+        taken_s = server.seconds(rests)
+        found = [dataclasses.replace(s, server_us=taken_s[s.cut] * 1e6) for s in splits if s.cut in taken_s]
         return sorted(found, key=lambda split: split.total_us)
 
     def _answered(self, frame: np.ndarray) -> np.ndarray:  # type: ignore[type-arg]

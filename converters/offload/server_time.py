@@ -27,27 +27,26 @@ class ServerTime:
         report: Is told, once, why it is this machine.
 
     Attributes:
-        is_measured_there: Whether the last figure is the server's.
+        is_measured_there: Whether the last figures are the server's.
     """
 
     def __init__(self, client: InferenceClient | None, report: Report) -> None:
         self._client, self._report = client, report
         self.is_measured_there = client is not None
 
-    def seconds(self, tail: Tail, inputs: Mapping[str, Array]) -> float:
-        """Median of some runs, seconds, without what the smallest exchange takes.
+    def seconds(self, rests: Mapping[str, tuple[Tail, Mapping[str, Array]]]) -> dict[str, float]:
+        """Medians of some runs, seconds, without what the smallest exchange takes; all by one machine.
 
         Args:
-            tail: The rest.
-            inputs: As they travel.
+            rests: Cut to the rest behind it and what travels.
         """
         if self._client is not None:
             try:
-                return self._there(self._client, tail, inputs)
+                return {cut: self._there(self._client, *rest) for cut, rest in rests.items()}
             except ExchangeError as error:
                 self._report(f"note: {error.problem}; what it would take is measured on this machine ({error.remedy})")
                 self._client, self.is_measured_there = None, False
-        return _here(tail, inputs)
+        return {cut: _here(*rest) for cut, rest in rests.items()}
 
     def _there(self, client: InferenceClient, tail: Tail, inputs: Mapping[str, Array]) -> float:
         name = f"multigraft_try_{time.time_ns():x}"

@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnxruntime as ort
 import pytest
 from hypothesis import given
@@ -16,12 +17,18 @@ from multigraft.bundle.bundle import Bundle
 from multigraft.bundle.manifest import Manifest
 from multigraft.bundle.offload_choice import OffloadChoice
 from multigraft.cli.main import main
+from multigraft.converters.offload import server_time
 from multigraft.converters.offload.choosing import LEAST_GAIN, choose
 from multigraft.converters.offload.tail import make_tail
 from multigraft.errors import BundleError
+from multigraft.runtime import Engine
 from multigraft.runtime.offload.cuts import cuts_of
+from multigraft.runtime.offload.exchange import Exchange
+from multigraft.runtime.offload.inference_client import InferenceClient
+from multigraft.runtime.offload.remote_task import RemoteTask
+from multigraft.runtime.offload.server_address import ServerAddress
 from multigraft.runtime.offload.split_choice import Split
-from multigraft.runtime.offload.wire import model_name
+from multigraft.runtime.offload.wire import model_name, wire_tensors
 from multigraft.tensors.arrays import Array
 from tests.converters.graft.networks import residual_network
 from tests.converters.offload.small_network import CUT, made
@@ -90,6 +97,31 @@ def test_a_build_measures_every_cut_and_the_bundle_carries_the_choice(
     if not choice.is_local:
         assert choice.cut in cuts_of(bundle.manifest, "pair")
         assert (tmp_path / "served" / model_name(bundle.manifest, "pair", choice.cut)).is_dir()
+
+
+def test_where_the_server_fails_midway_all_rests_are_timed_here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network, bundle = made(tmp_path)
+    engine = Engine(bundle)
+    frame = np.zeros((12, 12, 3), np.uint8)
+    engine.run(frame, ("digit",))
+    rests = {
+        cut: (make_tail(bundle, network, "digit", cut), wire_tensors(RemoteTask(engine, "digit", cut).packet(frame, 8)))
+        for cut in cuts_of(bundle.manifest, "digit")
+    }
+    models: list[Model] = []
+
+    def first_alone(content: bytes) -> Model:
+        models.append(loaded(content))
+        return models[0] if len(models) == 1 else (models[-1][0], lambda inputs: {})
+
+    monkeypatch.setattr(server_time, "_here", lambda *rest: -1.0)
+    with oip_server({}) as server:
+        server.loads = first_alone
+        timing = server_time.ServerTime(InferenceClient(Exchange(ServerAddress.parse(server.url))), lambda line: None)
+        assert timing.seconds(rests) == dict.fromkeys(rests, -1.0) and len(rests) > 1
+    assert not timing.is_measured_there and len(models) == 2
 
 
 def test_options_that_contradict(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
