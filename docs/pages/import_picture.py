@@ -42,7 +42,7 @@ _COLUMNS = {
 
 def package_of(room: str) -> str:
     """The panel of a room."""
-    return CLI if room in (CLI, "core/__main__") else room.split("/")[0]
+    return CLI if room in (CLI, "core/command", "core/__main__") else room.split("/")[0]
 
 
 def room_imports() -> dict[str, set[str]]:
