@@ -63,7 +63,7 @@ def test_an_interruption_ends_what_runs_beside_the_checks(tmp_path: Path) -> Non
     (tmp_path / ".ci/other-interpreters").write_text(waiting, "utf-8")
     (tmp_path / "bin/make").write_text('#!/bin/bash\n[ "$2" != check ] || while sleep 0.1; do :; done\n', "utf-8")
     # Who starts the tests in the background has the signal ignored, and no shell below it can change that.
-    command = ["env", "--default-signal=INT", tmp_path / ".ci/run"]
+    command = ["env", "--default-signal=INT", str(tmp_path / ".ci/run")]
     run = subprocess.Popen(command, env=variables, start_new_session=True, stdout=subprocess.DEVNULL)
     for _ in range(600):
         if here.exists():
