@@ -101,9 +101,10 @@ class Gathering:
         if self._kept is not None:
             last = len(looked_at) - 1
             low, high = self._options.keep_entropy or (0.0, 1.0)
-            places = [place for place in range(last + 1) if low <= self._sampler.entropy(last - place) <= high]
-            if places:
-                margin, least = min((self._sampler.margin(last - place), place) for place in places)
+            doubts = [self._sampler.doubt(last - place) for place in range(last + 1)]
+            wanted = [(margin, place) for place, (margin, entropy) in enumerate(doubts) if low <= entropy <= high]
+            if wanted:
+                margin, least = min(wanted)
                 self._kept.offer(looked_at[least], margin, number, clock())
         return minibatch
 

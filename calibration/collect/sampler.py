@@ -199,24 +199,22 @@ class Sampler:
         """Whether frames are rows of numbers rather than pictures."""
         return self._runner.takes_rows
 
-    def margin(self, back: int = 0) -> float:
-        """Least top-1 margin (0..1) of all classifiers on a frame or crop; 1 where there is no classifier.
+    def doubt(self, back: int = 0) -> tuple[float, float]:
+        """Least top-1 margin and greatest entropy (over its maximum) of all classifiers on a frame or crop, 0..1 each.
+
+        Without a classifier they are 1 and 0.
 
         Args:
             back: How many came after it, of the same frame.
         """
-        return min((margin for margin, _ in self._doubts(back)), default=1.0)
-
-    def entropy(self, back: int = 0) -> float:
-        """Greatest entropy (over its maximum, 0..1) of all classifiers, in the same way; 0 where there is none."""
-        return max((entropy for _, entropy in self._doubts(back)), default=0.0)
-
-    def _doubts(self, back: int) -> list[tuple[float, float]]:
         position = self._last - back
         outputs = [n.outputs[0] for n in self._runner.networks if n.kind == "classification"]
         rows = (self._outputs[output][0][position : position + 1] for output in outputs)
-        pairs = map(uncertainty.margin_and_entropy, rows)
-        return [(float(margin[0]), float(entropy[0])) for margin, entropy in pairs]
+        found = [uncertainty.margin_and_entropy(row) for row in rows]
+        return (
+            min((float(margin[0]) for margin, _ in found), default=1.0),
+            max((float(entropy[0]) for _, entropy in found), default=0.0),
+        )
 
     def discard(self) -> None:
         """Forget the frames gathered so far."""

@@ -33,6 +33,16 @@ def split_at(multitask: MultiTaskModel, tensor: str) -> MultiTaskModel:
     raise UsageError(f"the graph cannot be split at {tensor!r}", f"choose from: {', '.join(have) or 'none'}")
 
 
+def with_boundary(multitask: MultiTaskModel, tensor: str) -> MultiTaskModel:
+    """The same tasks, with a boundary at a tensor: as they are where there is one.
+
+    Raises:
+        UsageError: As :func:`split_at`.
+    """
+    has_one = tensor in multitask.inputs or any(tensor in segment.outputs for segment in multitask.segments)
+    return multitask if has_one else split_at(multitask, tensor)
+
+
 def split_points(multitask: MultiTaskModel, segment: SegmentSpec) -> list[str]:
     """Tensors inside a segment that all its paths pass through, from its inputs on."""
     if len(segment.inputs) != 1:

@@ -20,7 +20,7 @@ from multigraft.converters.graft.evidence import Evidence
 from multigraft.converters.job.progress import Report
 from multigraft.converters.network.multitask import MultiTaskModel
 from multigraft.converters.network.network import Network, session_of
-from multigraft.converters.network.splitting import split_at
+from multigraft.converters.network.splitting import with_boundary
 from multigraft.converters.offload.server_time import ServerTime
 from multigraft.converters.offload.tail import Tail, make_tail
 from multigraft.converters.packing.fidelity import answers_agreement
@@ -35,6 +35,7 @@ from multigraft.runtime.offload.link import Link
 from multigraft.runtime.offload.remote_task import RemoteTask
 from multigraft.runtime.offload.split_choice import Split, splits_of
 from multigraft.runtime.offload.wire import wire_tensors
+from multigraft.tensors.preparation import Frame
 
 RUNS, WARMUP = 200, 20
 TIMED_FRAMES = 64
@@ -103,9 +104,8 @@ def with_chosen_splits(
         trial = _Trial(tried.bundle, everywhere, by_name[name], evidence[name], report)
         found.append(trial.chosen(settings, timing))
     for one in found:
-        cut = one.choice.cut
-        if cut and cut not in multitask.inputs and not any(cut in s.outputs for s in multitask.segments):
-            multitask = split_at(multitask, cut)
+        if not one.choice.is_local:
+            multitask = with_boundary(multitask, one.choice.cut)
     return multitask, tuple(found)
 
 
@@ -140,11 +140,10 @@ def choose(
 
 def _split_everywhere(multitask: MultiTaskModel) -> MultiTaskModel:
     """With a boundary at every place where a server could go on."""
-    split = multitask
+    split, places = multitask, Places(multitask)
     for task in multitask.tasks:
-        for place in Places(multitask).of(task):
-            if not any(place.tensor in segment.outputs for segment in split.segments):
-                split = split_at(split, place.tensor)
+        for place in places.of(task):
+            split = with_boundary(split, place.tensor)
     return split
 
 
@@ -208,7 +207,8 @@ class _Trial:
         found = [dataclasses.replace(s, server_us=taken_s[s.cut] * 1e6) for s in splits if s.cut in taken_s]
         return sorted(found, key=lambda split: split.total_us)
 
-    def _answered(self, frame: np.ndarray) -> np.ndarray:  # type: ignore[type-arg]
+    def _answered(self, frame: Frame) -> Frame:
+        """The frame, whose values the engine holds from now on."""
         self._engine.run(frame, (self._task,))
         return frame
 

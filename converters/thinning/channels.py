@@ -204,9 +204,7 @@ class _Finder:
         root = self._root(channels)
         self._counts[root] //= times
         for name, layout in self._layouts.items():
-            self._layouts[name] = layout.gathered(
-                {p.channels for p in layout.parts if self._root(p.channels) == root}, times
-            )
+            self._layouts[name] = layout.gathered(self._parts_of(layout, root), times)
 
     def _joined(self, node: onnx.NodeProto, given: Sequence[str]) -> Layout | None:
         shapes, known = self._network.shapes, [self._layouts[n] for n in given if n in self._layouts]

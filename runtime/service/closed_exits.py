@@ -198,12 +198,12 @@ class ClosedExits:
         try:
             store.make_state(self._state)
             with store.locked(self._state, _LOCK):
+                # The next look finds the file changed, and has to: another exit may have been opened just before.
                 _write(self._state, (*self._others(), one))
         except Exception as error:  # The frame is answered all the same.
             self._unnoted.add(gate.policy.segment)
             said = f"that exit {gate.policy.segment} is closed cannot be noted, and the next start opens it: {error}"
             self._journal.write(WARNING, "exit_not_noted", said)
-        # What is written here looks changed as well: another exit may have been opened just before.
 
     def _others(self) -> tuple[ClosedExit, ...]:
         """What is known of this bundle, and of the last ones before."""

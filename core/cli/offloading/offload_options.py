@@ -109,15 +109,24 @@ def client_of(options: argparse.Namespace) -> InferenceClient | None:
     return None if options.offload is None else connected(options)
 
 
+def check_server_named(options: argparse.Namespace) -> None:
+    """Refuse options of a server that is not named.
+
+    Raises:
+        UsageError: There are some.
+    """
+    if options.offload is None and any(getattr(options, f"offload_{name}", None) is not None for name in _GIVEN):
+        raise UsageError("options of offloading without a server", "name it: --offload http://server:8000")
+
+
 def check_offload(options: argparse.Namespace) -> None:
     """Refuse numbers that mean nothing.
 
     Raises:
         UsageError: An option is out of its range, or given without a server.
     """
+    check_server_named(options)
     if options.offload is None:
-        if any(getattr(options, f"offload_{name}", None) is not None for name in _GIVEN):
-            raise UsageError("options of offloading without a server", "name it: --offload http://server:8000")
         return
     deadline_ms = deadline_s(options) * 1000
     if not 1 <= deadline_ms <= 3_600_000:

@@ -7,7 +7,7 @@ import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from multigraft.cli.offloading.offload_options import add_server_arguments, connected
+from multigraft.cli.offloading.offload_options import add_server_arguments, check_server_named, connected
 from multigraft.cli.shared.settings_options import check_folder
 from multigraft.errors import UsageError
 
@@ -51,8 +51,7 @@ def split_settings(options: argparse.Namespace, settings: OffloadSettings) -> Of
         for name, value in given.items():
             if value is not None:
                 raise UsageError(f"{name} is of --split auto", "add it, or leave it out")
-    if options.offload is None and (options.offload_token_file or options.offload_ca):
-        raise UsageError("options of offloading without a server", "name it: --offload http://server:8000")
+    check_server_named(options)
     return dataclasses.replace(settings, split=split, link=options.link or settings.link)
 
 
