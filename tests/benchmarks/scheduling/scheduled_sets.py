@@ -38,6 +38,8 @@ RATIOS = tuple(map(Fraction, ("1", "1/2", "1/3", "2/3", "1/4", "1/5", "3/5", "7/
 """Of the fastest task's rate."""
 REST_S = 0.004
 """Between measured rounds."""
+STOOD_STILL_S = 0.01
+"""A part that takes so much longer than its mean did not: the machine, a virtual one for instance, was elsewhere."""
 
 
 class Still(SourceWithoutDevice):
@@ -136,12 +138,14 @@ class Ran:
         missed: In the same way.
         frames: Turns of the loop.
         slower: What segments took meanwhile, of what they took when they were measured.
+        pauses: Segments that took :data:`STOOD_STILL_S` more than their mean; 0 where that was not looked at.
     """
 
     met: dict[str, int]
     missed: dict[str, int]
     frames: int
     slower: float
+    pauses: int = 0
 
     @property
     def missed_part(self) -> float:
@@ -251,7 +255,7 @@ class OnPaper:
     def run(self, rates: tuple[TaskRate, ...], times: Times, seconds: float) -> Ran:
         """Let it answer for so long, of its own clock."""
         rota = Rota(rates, times.bound_s, self._clock)
-        end, frames = self._clock() + seconds, 0
+        end, frames, pauses = self._clock() + seconds, 0, 0
         taken: dict[str, tuple[float, int]] = {}
         while self._clock() < end:
             self._waited_s += rota.wait_s()
@@ -262,4 +266,5 @@ class OnPaper:
             for part, us in turn.times_us.items():
                 total, count = taken.get(part, (0.0, 0))
                 taken[part] = total + us / 1e6, count + 1
-        return Ran(dict(rota.met), dict(rota.missed), frames, _slower(taken, times))
+                pauses += us / 1e6 > times.mean_s(part) + STOOD_STILL_S
+        return Ran(dict(rota.met), dict(rota.missed), frames, _slower(taken, times), pauses)
