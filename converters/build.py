@@ -27,7 +27,6 @@ from multigraft.converters.graft.evidence import (
 )
 from multigraft.converters.graft.explanation import explain, poor_bargain
 from multigraft.converters.graft.frameless import plan_without_frames
-from multigraft.converters.graft.planner import plan_sharing
 from multigraft.converters.graft.saved_evaluations import SavedEvaluations
 from multigraft.converters.graft.search import SMALL_MACS, SearchOptions
 from multigraft.converters.graft.sharing_plan import BYTES_PER_WEIGHT, Limits, PlanningResult, SharingPlan
@@ -48,6 +47,7 @@ from multigraft.converters.packing.fidelity import with_fidelity
 from multigraft.converters.packing.finishing import Conversion
 from multigraft.converters.packing.proof import proved, shortfall
 from multigraft.converters.packing.standing import with_standing
+from multigraft.converters.planning.planner import plan_sharing
 from multigraft.converters.quantising.ranges import MissingRangesError, Range
 from multigraft.converters.quantising.safeguards import Safeguards
 from multigraft.converters.settings.settings import Settings

@@ -8,6 +8,7 @@ changes, and what the target keeps for itself is rewritten to read it.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -167,9 +168,8 @@ class _Ending:
     def __init__(self, donor: Network, target: Network, alike: _Alike) -> None:
         self._donor, self._target, self._alike = donor, target, alike
         self._writers = {o: n for n in target.nodes for o in n.output if o}
-        plumbing = (n for n in donor.nodes if n.op_type in PLUMBING and not node_weights(n, donor.constants))
-        self._plumbing = {o for n in plumbing for o in n.output}
-        self._floats = _floats_of(donor)
+        self._plumbing = {o for n in donor.nodes if is_plumbing(donor, n) for o in n.output}
+        self._floats = floats_of(donor)
 
     def common_part(self) -> CommonPart | None:
         donor, target, same = self._donor, self._target, self._alike.same
@@ -193,8 +193,8 @@ class _Ending:
         mine = tuple(back[s] for s in ends)
         leading = leading_nodes(donor.nodes, ends)
         return CommonPart(
-            _frontier(donor, ends, leading),
-            _frontier(target, mine, gone),
+            frontier_of(donor, ends, leading),
+            frontier_of(target, mine, gone),
             sources,
             tuple(nodes),
             constants,
@@ -257,7 +257,13 @@ class _Writing:
         return onnx.helper.make_node("Gather", [read, index], [back], back, axis=order.axis)
 
 
-def _frontier(network: Network, ends: tuple[str, ...], leading: list[onnx.NodeProto]) -> Frontier:
+def is_plumbing(network: Network, node: onnx.NodeProto) -> bool:
+    """Whether a node only says how data lies."""
+    return node.op_type in PLUMBING and not node_weights(node, network.constants)
+
+
+def frontier_of(network: Network, ends: tuple[str, ...], leading: list[onnx.NodeProto]) -> Frontier:
+    """The frontier of some tensors, and of the nodes that lead to them."""
     last = {o: k for k, n in enumerate(network.nodes) for o in n.output if o}
     return Frontier(
         " + ".join(ends),
@@ -270,7 +276,8 @@ def _frontier(network: Network, ends: tuple[str, ...], leading: list[onnx.NodePr
     )
 
 
-def _floats_of(network: Network) -> set[str]:
+@functools.lru_cache(maxsize=64)
+def floats_of(network: Network) -> set[str]:
     """Tensors of float32 with the frames first: what can cross from one segment to the next."""
     graph = onnx.shape_inference.infer_shapes(network.model).graph
     kinds = {v.name: v.type.tensor_type.elem_type for v in [*graph.value_info, *graph.output]}

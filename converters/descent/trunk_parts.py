@@ -1,14 +1,16 @@
-"""A donor in parts that can run on their own: what all tasks on it need, what some need, and its own head."""
+"""A donor in parts that can run on their own: what all tasks on it need, what some need, and its own head.
+
+What is left of a grafted network is parted likewise where other tasks stand on it in turn.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import onnx
 
 from multigraft.converters.network.leading_nodes import leading_nodes
-from multigraft.converters.network.network import Network
 
 
 @dataclass(frozen=True)
@@ -40,32 +42,41 @@ class TrunkParts:
     head: TrunkPart
 
 
-def trunk_parts(donor: Network, sources: Mapping[str, Collection[str]]) -> TrunkParts:
+def trunk_parts(
+    nodes: Sequence[onnx.NodeProto],
+    constants: Collection[str],
+    outputs: Collection[str],
+    sources: Mapping[str, Collection[str]],
+) -> TrunkParts:
     """Part a donor.
 
     Args:
-        donor: It.
-        sources: Task to the donor's tensors that it reads or answers with.
+        nodes: Of it, in running order.
+        constants: Names of what they read that is no tensor.
+        outputs: Its own answers.
+        sources: Task to the donor's tensors that it reads or answers with; names of other tensors say nothing.
     """
     needed: dict[str, set[str]] = {}
     for task, tensors in sources.items():
-        for node in leading_nodes(donor.nodes, tensors):
+        for node in leading_nodes(nodes, tensors):
             needed.setdefault(node.output[0], set()).add(task)
     groups: dict[frozenset[str], list[onnx.NodeProto]] = {}
-    for node in donor.nodes:
+    for node in nodes:
         groups.setdefault(frozenset(needed.get(node.output[0], ())), []).append(node)
     own = groups.pop(frozenset(), [])
-    asked = {t for tensors in sources.values() for t in tensors} | set(donor.outputs)
+    asked = {t for tensors in sources.values() for t in tensors} | set(outputs)
     parts = []
     for tasks in sorted(groups, key=len, reverse=True):
-        outside = (n for others, nodes in groups.items() if others != tasks for n in nodes)
+        outside = (n for others, members in groups.items() if others != tasks for n in members)
         read = {i for n in (*outside, *own) for i in n.input}
-        parts.append(_part(donor, tasks, groups[tasks], asked | read))
-    return TrunkParts(tuple(parts), _part(donor, frozenset(), own, set(donor.outputs)))
+        parts.append(_part(constants, tasks, groups[tasks], asked | read))
+    return TrunkParts(tuple(parts), _part(constants, frozenset(), own, set(outputs)))
 
 
-def _part(donor: Network, tasks: frozenset[str], nodes: Iterable[onnx.NodeProto], wanted: set[str]) -> TrunkPart:
+def _part(
+    constants: Collection[str], tasks: frozenset[str], nodes: Iterable[onnx.NodeProto], wanted: set[str]
+) -> TrunkPart:
     nodes = list(nodes)
     made = dict.fromkeys(o for n in nodes for o in n.output if o)
-    read = dict.fromkeys(i for n in nodes for i in n.input if i and i not in donor.constants and i not in made)
+    read = dict.fromkeys(i for n in nodes for i in n.input if i and i not in constants and i not in made)
     return TrunkPart(tasks, tuple(read), tuple(o for o in made if o in wanted))

@@ -30,6 +30,7 @@ from multigraft.converters.graft.sharing_plan import SharingPlan
 from multigraft.converters.job.progress import Report
 from multigraft.converters.network.frames import Frame, Frames
 from multigraft.converters.network.network import RUN_BATCH, Array, Network
+from multigraft.converters.planning.grown import grown
 from multigraft.errors import UnsupportedOperatorError
 
 TRAINING_MACS = 2e12
@@ -108,7 +109,10 @@ def distill_plan(
     for task, candidate in chosen.grafts.items():
         if candidate.join.method == "exact":
             continue
-        donor, target = by_name[candidate.join.donor], by_name[task]
+        if len(candidate.tail.sources) > 1 or any(g.join.donor == task for g in grafts.values()):
+            report(f"distill {task}: kept as it was, it reads several tensors or others stand on it")
+            continue
+        donor, target = grown(by_name[candidate.join.donor], chosen, by_name), by_name[task]
         try:
             with _repeatable(torch, candidate.own_macs):
                 refined = _distilled(torch, candidate, donor, target, evidence[task], options, report)

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import onnx
 
 from multigraft.agreement.agreement import Agreement, agreement
 from multigraft.converters.graft.adapter import Adapter, AdapterDraft, draft_adapter, fit_adapter
@@ -15,10 +14,10 @@ from multigraft.converters.graft.evidence import Evidence
 from multigraft.converters.graft.join import Join
 from multigraft.converters.graft.lineage import lineage
 from multigraft.converters.graft.refit import LayerFit, clamp_bounds, refit
-from multigraft.converters.graft.tail import Tail, grafted_answers, renamed_input, tail_behind, tail_of
+from multigraft.converters.graft.tail import Tail, grafted_answers, renamed_inputs, tail_behind, tail_of
 from multigraft.converters.job.effort import MEDIUM
 from multigraft.converters.network.frames import Frames
-from multigraft.converters.network.frontier import Frontier, shapes_of
+from multigraft.converters.network.frontier import Frontier, shapes_of, tensors_of
 from multigraft.converters.network.network import (
     CutPoint,
     Network,
@@ -68,28 +67,30 @@ def make_tail(
     join: Join, donor: Network, target: Network, frames: Frames, seed: int = 0, refit_macs: int = MEDIUM.refit_macs
 ) -> tuple[Tail, tuple[LayerFit, ...], Adapter | None]:
     """Graft on the given unlabeled frames; returns the target's own part, how its layers went, and its adapter."""
-    if isinstance(join.target_point, Frontier):
+    if isinstance(join.target_point, Frontier) and join.method == "exact":
         common = lineage(donor, target).common
-        assert common is not None and join.method == "exact"
+        assert common is not None
         return tail_behind(common, target), (), None
-    cut, source = join.target_point, join.donor_point.name
+    cut, sources = join.target_point, tensors_of(join.donor_point)
+    reads = dict(zip(tensors_of(cut), sources, strict=True))
     rest = target.nodes[cut.node_index + 1 :]
     if join.method in ("exact", "raw"):
-        return tail_of(renamed_input(rest, cut.name, source), target.constants, source, target), (), None
+        return tail_of(renamed_inputs(rest, reads), target.constants, sources, target), (), None
     frames = frames[: refit_frames(target, cut, refit_macs)]
-    original = target.run(target.prepare(frames), [cut.name])[cut.name].astype(np.float32)
-    received = donor.run(donor.prepare(frames), [source])[source].astype(np.float32)
-    adapter = None
-    if join.method != "refit":
-        adapter = fit_adapter(adapter_draft(join, target), received, original, source, seed)
-        made = tail_of(adapter.nodes, adapter.constants, source, target, (cut.name,))
-        received = made.run(received)[0]
-    solved = refit(target, cut.name, original, received, seed=seed)
-    constants = target.constants | solved.constants
-    nodes: tuple[onnx.NodeProto, ...] = solved.nodes
-    if adapter is not None:
-        return tail_of((*adapter.nodes, *nodes), constants | adapter.constants, source, target), solved.layers, adapter
-    return tail_of(renamed_input(nodes, cut.name, source), constants, source, target), solved.layers, None
+    originals = target.run(target.prepare(frames), list(reads))
+    given = donor.run(donor.prepare(frames), list(sources))
+    pairs = {t: (originals[t].astype(np.float32), given[s].astype(np.float32)) for t, s in reads.items()}
+    if join.method == "refit":
+        solved = refit(target, pairs, seed=seed)
+        constants = target.constants | solved.constants
+        return tail_of(renamed_inputs(solved.nodes, reads), constants, sources, target), solved.layers, None
+    (source,) = sources
+    original, received = pairs[cut.name]
+    adapter = fit_adapter(adapter_draft(join, target), received, original, source, seed)
+    made = tail_of(adapter.nodes, adapter.constants, sources, target, (cut.name,))
+    solved = refit(target, {cut.name: (original, made.run(received)[0])}, seed=seed)
+    constants = target.constants | solved.constants | adapter.constants
+    return tail_of((*adapter.nodes, *solved.nodes), constants, sources, target), solved.layers, adapter
 
 
 def refit_frames(target: Network, cut: CutPoint, refit_macs: int) -> int:

@@ -13,8 +13,7 @@ from multigraft.converters.graft.candidate import Candidate, costed, make_tail
 from multigraft.converters.graft.explanation import exceeded, why_untried
 from multigraft.converters.graft.join import Join, Method
 from multigraft.converters.graft.lineage import Lineage, lineage
-from multigraft.converters.graft.planner import next_donor
-from multigraft.converters.graft.search import Similarity
+from multigraft.converters.graft.search import Similarity, next_donor
 from multigraft.converters.graft.sharing_plan import UNSHARED, Limits, PlanningResult, SharingPlan
 from multigraft.converters.graft.stitching_layer import best_stitching_layer
 from multigraft.converters.network.frontier import Frontier

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import functools
 import hashlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import onnx
 
-from multigraft.converters.descent.common_part import CommonPart, common_part
+from multigraft.converters.descent.common_part import CommonPart, common_part, frontier_of
+from multigraft.converters.descent.frontiers import frontiers_between_cuts
+from multigraft.converters.network.frontier import Frontier
+from multigraft.converters.network.leading_nodes import leading_nodes
 from multigraft.converters.network.network import CutPoint, Network
 
 RELATED_COSINE = 0.5
@@ -25,6 +29,7 @@ class Lineage:
         equal: Pairs of cut points (donor, target) up to which all weights are the same.
         common: All that is the same, branch by branch, where that is more than the last of ``equal`` holds; else None.
         related: Pairs up to which the structure is the same and the weights are close.
+        frontiers: Pairs of sets of tensors up to which the structure is the same, where networks have no cut points.
         cosine: Mean cosine between the weights of corresponding layers, from the input as far as the structure agrees;
             0 where it does not agree at all.
     """
@@ -33,6 +38,12 @@ class Lineage:
     related: tuple[tuple[CutPoint, CutPoint], ...]
     cosine: float
     common: CommonPart | None = None
+    frontiers: tuple[tuple[Frontier, Frontier], ...] = ()
+
+    @property
+    def are_related(self) -> bool:
+        """Whether the weights come from a common parent."""
+        return self.cosine >= RELATED_COSINE
 
 
 @functools.lru_cache(maxsize=256)
@@ -60,14 +71,24 @@ def lineage(donor: Network, target: Network) -> Lineage:
     ]
     cosine = float(np.mean(cosines)) if cosines else 0.0
     related = tuple(pairs) if cosine >= RELATED_COSINE else ()
+    frontiers = tuple(_frontiers(donor, target, steps, {theirs: mine for mine, theirs in names.items()}))
     common = common_part(donor, target)
     if common is None:
-        return Lineage((), related, cosine)
+        return Lineage((), related, cosine, frontiers=frontiers)
     points = {p.name: p for p in donor.cut_points}
     straight = {t: d for t, d in common.matched.items() if t not in common.turned}
     equal = tuple((points[d], q) for q in target.cut_points if (d := straight.get(q.name, "")) in points)
     is_more = not equal or equal[-1][1].weights < common.target_point.weights
-    return Lineage(equal, related, cosine, common if is_more else None)
+    return Lineage(equal, related, cosine, common if is_more else None, frontiers)
+
+
+def _frontiers(
+    donor: Network, target: Network, steps: int, theirs: dict[str, str]
+) -> Iterator[tuple[Frontier, Frontier]]:
+    for tensors in frontiers_between_cuts(target, steps):
+        partners = tuple(theirs[t] for t in tensors)
+        pair = [frontier_of(n, t, leading_nodes(n.nodes, t)) for n, t in ((donor, partners), (target, tensors))]
+        yield pair[0], pair[1]
 
 
 def weights_digest(network: Network) -> str:

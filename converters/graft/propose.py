@@ -12,6 +12,7 @@ from multigraft.converters.graft.join import Join
 from multigraft.converters.graft.lineage import lineage
 from multigraft.converters.graft.search import Similarity, choose_donor, joins_of
 from multigraft.converters.graft.sharing_plan import UNSHARED
+from multigraft.converters.network.frontier import Frontier
 from multigraft.converters.network.network import Network
 from multigraft.converters.similarity.representations import by_frames
 from multigraft.errors import ConfigurationError
@@ -48,7 +49,8 @@ def _within(networks: Sequence[Network], similarity: Similarity, share: Mapping[
         joins = list(joins_of(donor, target, lineage(donor, target), similarity, wanted))
         if wanted is not None and any(j.method == "exact" for j in joins):
             continue
-        joins = [j for j in joins if j.method in _METHODS]
+        # A device refits behind one tensor.
+        joins = [j for j in joins if j.method in _METHODS and not isinstance(j.target_point, Frontier)]
         if wanted is None:
             joins = [j for j in joins if (j.cka or 0.0) >= MIN_CKA]
         elif not joins:

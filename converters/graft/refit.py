@@ -67,28 +67,25 @@ class _Pair:
 
 def refit(
     network: Network,
-    cut: str,
-    original: Array,
-    received: Array,
+    cut: Mapping[str, tuple[Array, Array]],
     *,
     seed: int = 0,
 ) -> RefittedLayers:
-    """Re-solve every linear layer of ``network`` after ``cut``.
+    """Re-solve every linear layer of ``network`` behind a cut.
 
     Args:
         network: The target network.
-        cut: Name of the cut tensor.
-        original: What the network itself has at the cut, (frames, *shape).
-        received: What it will receive there instead, same shape and same frames.
+        cut: For each tensor there, by name, what the network itself has, (frames, *shape), and what it will receive
+            instead, same shape and same frames.
         seed: Picks the rows where not all are used.
     """
-    start = next(i for i, n in enumerate(network.nodes) if cut in n.output) + 1
+    start = max(i for i, n in enumerate(network.nodes) if not cut.keys().isdisjoint(n.output)) + 1
     nodes = network.nodes[start:]
     uses: dict[str, int] = {}
     for index, node in enumerate(nodes):
         for name in node.input:
             uses[name] = index
-    live = {cut: _Pair(original, received)}
+    live = {name: _Pair(original, received) for name, (original, received) in cut.items()}
     constants: dict[str, Array] = {}
     fits: list[LayerFit] = []
     new_nodes: list[onnx.NodeProto] = []

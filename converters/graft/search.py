@@ -16,10 +16,12 @@ from multigraft.converters.graft.evidence import Evidence
 from multigraft.converters.graft.join import Join, Method
 from multigraft.converters.graft.lineage import Lineage, lineage
 from multigraft.converters.graft.saved_evaluations import SavedEvaluations
+from multigraft.converters.graft.sharing_plan import UNSHARED
 from multigraft.converters.job.effort import EFFORTS, MEDIUM, Effort
 from multigraft.converters.job.progress import Report, silent
 from multigraft.converters.job.search_progress import SearchProgress
 from multigraft.converters.job.workers import HERE, Workers
+from multigraft.converters.network.frontier import Frontier, tensors_of
 from multigraft.converters.network.network import CutPoint, Network
 from multigraft.converters.settings.settings import Settings
 from multigraft.errors import ConfigurationError
@@ -88,6 +90,15 @@ def choose_donor(networks: Sequence[Network], similarity: Similarity) -> Network
     return next(n for n, s in zip(networks, scores, strict=True) if s >= best - TIE * len(networks))
 
 
+def next_donor(
+    left: Sequence[Network], similarity: Similarity, share: Mapping[str, str], given: Mapping[str, Candidate]
+) -> Network:
+    """The next network that others are tried on: a donor of given grafts first."""
+    free = [n for n in left if share.get(n.name, UNSHARED) == UNSHARED and n.name not in given] or list(left)
+    wanted = {c.join.donor for name, c in given.items() if any(n.name == name for n in left)}
+    return choose_donor([n for n in free if n.name in wanted] or free, similarity)
+
+
 def _affinity(donor: Network, target: Network, similarity: Similarity) -> float:
     line = lineage(donor, target)
     if line.equal or line.common or line.related:
@@ -137,7 +148,7 @@ def candidates(
                 continue
             done += 1
             report(f"graft {target.name} onto {donor.name}: {join.method} ({done} of {depths.total(len(joins))})")
-            candidate = _evaluate(join, donor, target, evidence, options, tolerance)
+            candidate = evaluated(join, donor, target, evidence, options, tolerance)
             if candidate.agreement is not None:
                 best = max(best, candidate.agreement.value)
                 bound = max(bound, candidate.agreement.lower_bound)
@@ -196,9 +207,10 @@ class _Depths:
             self._low, self._high = (self._middle + 1, self._high) if keeps else (self._low, self._middle)
 
 
-def _evaluate(
+def evaluated(
     join: Join, donor: Network, target: Network, evidence: Evidence, options: SearchOptions, tolerance: float | None
 ) -> Candidate:
+    """A graft evaluated by the workers of ``options``, or as it was saved."""
     # A function of the user's stays where the user has agreed to run it: workers do not have its module.
     is_own = any(isinstance(network.answer, OwnFormat) for network in (donor, target))
     workers = HERE if is_own else options.workers
@@ -224,7 +236,8 @@ def joins_of(
     """Ways to graft ``target`` onto ``donor``, from shallow to deep; at the donor's layer ``forced`` alone if given."""
 
     def join(d: CutPoint, t: CutPoint, method: Method, relation: Relation) -> Join:
-        return Join(donor.name, target.name, d, t, method, relation, similarity(d.name, t.name))
+        alike = None if isinstance(t, Frontier) else similarity(d.name, t.name)
+        return Join(donor.name, target.name, d, t, method, relation, alike)
 
     if not donor.sees_frames_of(target):
         return
@@ -238,13 +251,20 @@ def joins_of(
         yield join(*equal[-1], "exact", "relative")
     related = [p for p in line.related if p not in line.equal and (wanted is None or p[0] == wanted)]
     is_small = max(donor.macs, target.macs) <= SMALL_MACS
-    for d, t in related:
-        yield join(d, t, "raw", "relative")
-        yield join(d, t, "refit", "relative")
-    if line.related or (equal and wanted):
+    frontiers = [p for p in line.frontiers if wanted is None and not shared.keys() >= {*tensors_of(p[1])}]
+    if line.are_related:
+        for d, t in sorted([*related, *frontiers], key=lambda p: p[1].node_index):
+            yield join(d, t, "raw", "relative")
+            yield join(d, t, "refit", "relative")
+    if line.related or (line.are_related and frontiers) or (equal and wanted):
         return
     behind_equal = equal[-1][1].node_index if equal else -1
-    for t in (t for t in target.cut_points if t.node_index > behind_equal and t.name not in shared):
+    partners = {t.name: d for d, t in frontiers}
+    points = [t for t in target.cut_points if t.node_index > behind_equal and t.name not in shared]
+    for t in sorted([*points, *(t for _, t in frontiers)], key=lambda t: t.node_index):
+        if isinstance(t, Frontier):
+            yield join(partners[t.name], t, "refit", "independent")
+            continue
         partner = _partner(donor, t, similarity, wanted)
         if partner is None or (wanted and t != _best_target(target, wanted, similarity)):
             continue

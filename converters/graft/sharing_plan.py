@@ -61,6 +61,25 @@ class SharingPlan:
         grafted = {name: graft.agreement for name, graft in self.grafts.items()}
         return grafted | {name: network.agreement for name, network in self.thinned.items()}
 
+    def grafts_on(self, donor: str) -> list[Candidate]:
+        """The grafts that stand on a network, at once or on one another: those that others stand on come first."""
+        found, names = [], {donor}
+        while left := [g for n, g in self.grafts.items() if g.join.donor in names and n not in names]:
+            found += left
+            names.update(g.join.target for g in left)
+        return found
+
+    def in_order(self) -> list[Candidate]:
+        """All grafts, those that others stand on first."""
+        roots = dict.fromkeys(g.join.donor for g in self.grafts.values() if g.join.donor not in self.grafts)
+        return [g for root in roots for g in self.grafts_on(root)]
+
+    def trunk_of(self, task: str) -> str:
+        """The network that is not grafted and that a task stands on, at once or by others; itself where on none."""
+        while task in self.grafts:
+            task = self.grafts[task].join.donor
+        return task
+
     def root(self, network: Network) -> Network:
         """What stands for a network that is not grafted."""
         return self.thinned[network.name].network if network.name in self.thinned else network

@@ -131,11 +131,11 @@ def _with_stitching_layer(join: Join, target: Network, pair: Moments) -> tuple[C
     absorbed = _absorbed(join, target, solution)
     if absorbed is not None:
         node, solved = absorbed
-        tail = tail_of((node, *rest[1:]), target.constants | solved, source, target)
+        tail = tail_of((node, *rest[1:]), target.constants | solved, (source,), target)
         return costed(join, tail, target, adapter=Adapter((), {}, source, error)), error
     values = draft.layer.initializers(solution.weight, solution.intercept)
     constants = draft.constants | {draft.weight: values[1], draft.bias: values[2]}
-    tail = tail_of((*draft.nodes, *rest), target.constants | constants, source, target)
+    tail = tail_of((*draft.nodes, *rest), target.constants | constants, (source,), target)
     return costed(join, tail, target, adapter=Adapter(draft.nodes, constants, source, error)), error
 
 

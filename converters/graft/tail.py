@@ -114,14 +114,14 @@ def tail_behind(common: CommonPart, target: Network) -> Tail:
 def tail_of(
     nodes: tuple[onnx.NodeProto, ...] | list[onnx.NodeProto],
     constants: dict[str, npt.NDArray[Any]],
-    source: str,
+    sources: tuple[str, ...],
     target: Network,
     outputs: tuple[str, ...] | None = None,
 ) -> Tail:
     """The tail of these nodes, with those of the constants that it reads."""
     used = {i for n in nodes for i in n.input}
     return Tail(
-        (source,),
+        sources,
         tuple(nodes),
         {k: v for k, v in constants.items() if k in used},
         target.outputs if outputs is None else outputs,
@@ -130,14 +130,14 @@ def tail_of(
     )
 
 
-def renamed_input(
-    nodes: tuple[onnx.NodeProto, ...] | list[onnx.NodeProto], old: str, new: str
+def renamed_inputs(
+    nodes: tuple[onnx.NodeProto, ...] | list[onnx.NodeProto], names: Mapping[str, str]
 ) -> tuple[onnx.NodeProto, ...]:
-    """Copies of ``nodes`` that read ``new`` where they read ``old``."""
+    """Copies of ``nodes`` that read other tensors in the place of those of ``names``."""
     renamed = []
     for node in nodes:
         copy = onnx.NodeProto()
         copy.CopyFrom(node)
-        copy.input[:] = [new if i == old else i for i in node.input]
+        copy.input[:] = [names.get(i, i) for i in node.input]
         renamed.append(copy)
     return tuple(renamed)

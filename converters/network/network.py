@@ -17,6 +17,7 @@ from multigraft.answers.answer_format import AnswerFormat
 from multigraft.answers.crops import On
 from multigraft.answers.kind import Kind
 from multigraft.answers.own_format import OwnFormat
+from multigraft.converters.network.batching import batched
 from multigraft.converters.network.frames import Frames
 from multigraft.converters.network.steps import has_steps
 from multigraft.errors import InputError
@@ -47,7 +48,6 @@ ACTIVATIONS = frozenset(
 
 LINEAR = frozenset(("Conv", "ConvTranspose", "Gemm", "MatMul", "BatchNormalization"))
 IR_VERSION = 10
-BATCH = "N"
 RUN_BATCH = 64
 RUN_BATCH_MACS = 2_000_000_000
 RUN_BATCH_BYTES = 1 << 24
@@ -120,7 +120,7 @@ class Network:
         self.metadata = dict(metadata or {})
         self.answer: AnswerFormat | OwnFormat | None = None
         self.on: On | None = None
-        self.model = prefixed(batched(model), f"{name}/")
+        self.model = self._own(model)
         graph = self.model.graph
         self.constants = {i.name: numpy_helper.to_array(i) for i in graph.initializer}
         inputs = [i.name for i in graph.input if i.name not in self.constants]
@@ -130,6 +130,9 @@ class Network:
         self.input = inputs[0]
         self.outputs = tuple(o.name for o in graph.output)
         self.nodes = list(graph.node)
+
+    def _own(self, model: onnx.ModelProto) -> onnx.ModelProto:
+        return prefixed(batched(model), f"{self.name}/")
 
     def sees_frames_of(self, other: Network) -> bool:
         """Whether one frame can serve both: of one kind, and crops of the same boxes."""
@@ -300,46 +303,6 @@ def session_of(model: onnx.ModelProto, name: str) -> ort.InferenceSession:
 def model_of(graph: onnx.GraphProto, opset: int) -> onnx.ModelProto:
     """A model around ``graph`` with an IR version that every supported onnxruntime reads."""
     return onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", opset)], ir_version=IR_VERSION)
-
-
-def batched(model: onnx.ModelProto) -> onnx.ModelProto:
-    """A copy whose batch dimension is symbolic, with constant reshapes that follow it; one frame where it cannot be."""
-    fixed = onnx.ModelProto()
-    fixed.CopyFrom(model)
-    for value in fixed.graph.input:
-        if value.type.tensor_type.shape.dim:
-            value.type.tensor_type.shape.dim[0].dim_value = 1
-    del fixed.graph.value_info[:]
-    copy = onnx.ModelProto()
-    copy.CopyFrom(fixed)
-    graph = copy.graph
-    constants = {i.name: i for i in graph.initializer}
-    for value in [*graph.input, *graph.output]:
-        if value.name not in constants and value.type.tensor_type.shape.dim:
-            value.type.tensor_type.shape.dim[0].dim_param = BATCH
-    shapes = _inferred_shapes(fixed)
-    for node in graph.node:
-        if node.op_type == "Reshape" and node.input[1] in constants and node.input[0] not in constants:
-            # A first dimension of the batch, or of the batch times positions: what is left when the others are known.
-            shape = shapes.get(node.output[0]) or ()
-            if shape and all(shape):
-                node.input[1] = f"{node.output[0]}/shape"
-                graph.initializer.append(numpy_helper.from_array(np.array([-1, *shape[1:]], np.int64), node.input[1]))
-    try:
-        onnx.shape_inference.infer_shapes(copy, strict_mode=True)
-    except Exception:
-        return fixed
-    return copy
-
-
-def _inferred_shapes(model: onnx.ModelProto) -> dict[str, tuple[int, ...]]:
-    """Shapes of the tensors of nodes; 0 stands for what is not known."""
-    try:
-        inferred = onnx.shape_inference.infer_shapes(model, data_prop=True).graph
-    except Exception:
-        return {}
-    values = [*inferred.value_info, *inferred.output]
-    return {v.name: tuple(d.dim_value for d in v.type.tensor_type.shape.dim) for v in values}
 
 
 def attributes(node: onnx.NodeProto) -> dict[str, object]:

@@ -77,7 +77,7 @@ def model_card(manifest: Manifest) -> str:
 
 
 def _relation(task: Task) -> str:
-    return f"{task.relation} of {task.donor}" if task.donor else task.relation
+    return f"{task.relation} of {task.branch or task.donor}" if task.donor else task.relation
 
 
 def _agreement(task: Task) -> str:

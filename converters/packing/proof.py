@@ -11,6 +11,7 @@ from multigraft.converters.graft.evidence import Evidence
 from multigraft.converters.graft.search import SearchOptions
 from multigraft.converters.graft.sharing_plan import Limits, SharingPlan
 from multigraft.converters.network.network import Network
+from multigraft.converters.planning.grown import grown
 
 
 def proved(
@@ -29,7 +30,7 @@ def proved(
     for name, graft in plan.grafts.items():
         if name not in evidence:
             continue
-        donor, tolerance = plan.root(by_name[graft.join.donor]), (options.tolerances or {}).get(name)
+        donor, tolerance = grown(by_name[graft.join.donor], plan, by_name), (options.tolerances or {}).get(name)
         own = evidence[name].proof
         shown = agreement_of(graft.join, graft.tail, donor, by_name[name], own, options.confidence, tolerance)
         grafts[name] = dataclasses.replace(graft, agreement=shown)

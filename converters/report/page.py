@@ -171,7 +171,7 @@ def _task_row(task: TaskResult, floor: float, budget: float | None) -> str:
     raw = f"<small>raw {units.percent(accuracy.raw)}</small>" if accuracy and accuracy.raw is not None else ""
     note = f"<small>{escape(task.note)}</small>" if task.note else ""
     point = f"<code>{escape(task.share_point)}</code>" if task.share_point else units.MISSING
-    donor = f"<small>of {escape(task.donor)}</small>" if task.donor else ""
+    donor = f"<small>of {escape(task.branch or task.donor)}</small>" if task.donor else ""
     cka = f"{task.cka:.3f}" if task.cka is not None else units.MISSING
     return (
         f'<tr><th scope="row">{escape(task.name)}<small>{task.kind}</small>{note}</th>'

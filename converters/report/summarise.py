@@ -18,6 +18,7 @@ from multigraft.converters.graft.tail import grafted_answers
 from multigraft.converters.network.labelled import Labelled
 from multigraft.converters.packing.fidelity import BundleRunner
 from multigraft.converters.packing.materials import summarised
+from multigraft.converters.planning.grown import grown
 from multigraft.converters.report.summary import (
     AccuracyResult,
     AgreementResult,
@@ -174,7 +175,8 @@ def measure_accuracy(built: Built, labelled: Mapping[str, Labelled]) -> dict[str
 
 
 def _tail_accuracy(grafted: Grafted, graft: Candidate, data: Labelled) -> float:
-    donor = grafted.outcome.chosen.root(next(n for n in grafted.networks if n.name == graft.join.donor))
+    networks = {n.name: n for n in grafted.networks}
+    donor = grown(networks[graft.join.donor], grafted.outcome.chosen, networks)
     return data.accuracy(grafted_answers(donor, graft.tail, data.frames)[0])
 
 
@@ -183,7 +185,8 @@ def _as_raw(grafted: Grafted, graft: Candidate) -> Candidate:
         return graft
     join = dataclasses.replace(graft.join, method="raw")
     networks = {n.name: n for n in grafted.networks}
-    tail, _, _ = make_tail(join, networks[join.donor], networks[join.target], ())
+    donor = grown(networks[join.donor], grafted.outcome.chosen, networks)
+    tail, _, _ = make_tail(join, donor, networks[join.target], ())
     return dataclasses.replace(graft, join=join, tail=tail)
 
 
@@ -195,6 +198,7 @@ def _task(task: Task, accuracy: AccuracyResult | None, min_agreement: float | No
         kind=task.kind,
         donor=task.donor,
         share_point=task.share_point,
+        branch=task.branch,
         cka=fidelity.get("cka"),
         accuracy=accuracy,
         agreement=_agreement(fidelity.get("grafted_agreement")),

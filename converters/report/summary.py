@@ -83,7 +83,10 @@ class TaskResult:
         "Task whose network gave the trunk; null for the donor itself or unshared.", default=None
     )
     share_point: str | None = documented_field(
-        "Layer of the donor up to which it shares the trunk; null if unshared.", default=None
+        "Layer of the donor, or of ``branch``, up to which it shares; null if unshared.", default=None
+    )
+    branch: str | None = documented_field(
+        "Task on whose own part, beyond the trunk, it goes on; null where it shares the trunk alone.", default=None
     )
     cka: float | None = documented_field("Unbiased linear CKA at the share point, -1..1.", default=None)
     accuracy: AccuracyResult | None = documented_field("Labelled accuracy.", default=None)

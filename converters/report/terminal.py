@@ -48,6 +48,8 @@ def remarks(summary: Summary) -> list[str]:
     """Sentences below the tables."""
     shares = [
         f"{task.name} shares the trunk of {task.donor or task.name} up to {task.share_point}."
+        if task.branch is None
+        else f"{task.name} shares the trunk of {task.donor}, and the branch of {task.branch} up to {task.share_point}."
         for task in summary.tasks
         if task.share_point
     ]

@@ -44,7 +44,7 @@ def explain_thinning(
 def _why_none(chosen: SharingPlan, stuck: Collection[str], nearest: SharingPlan | None) -> str:
     """Why no plan has a thinned network."""
     if grafted := sorted(set(stuck) & chosen.grafts.keys()):
-        donor = chosen.grafts[grafted[0]].join.donor
+        donor = chosen.trunk_of(grafted[0])
         return f"{grafted[0]} stands on the trunk of {donor}, whose share is that of both, so name {donor} instead"
     if stuck:
         is_donor = any(graft.join.donor in stuck for graft in chosen.grafts.values())

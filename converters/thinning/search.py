@@ -14,7 +14,6 @@ from multigraft.agreement.agreement import Agreement
 from multigraft.converters.graft.candidate import Candidate, agreement_of, whole_agreement
 from multigraft.converters.graft.evidence import Evidence
 from multigraft.converters.graft.plan_latency import PlanLatency
-from multigraft.converters.graft.planner import BestSoFar, cost_of_plans, pareto, pick, timed
 from multigraft.converters.graft.search import SearchOptions
 from multigraft.converters.graft.sharing_plan import Limits, PlanningResult, SharingPlan
 from multigraft.converters.job.effort import EFFORTS
@@ -22,6 +21,8 @@ from multigraft.converters.job.progress import Report, silent
 from multigraft.converters.job.search_progress import SearchProgress
 from multigraft.converters.network.network import Network
 from multigraft.converters.network.thinned_network import ThinnedNetwork
+from multigraft.converters.planning.grown import grown
+from multigraft.converters.planning.planner import BestSoFar, cost_of_plans, pareto, pick, timed
 from multigraft.converters.settings.settings import Settings
 from multigraft.converters.settings.thin_shares import Share, ThinShares
 from multigraft.converters.similarity.representations import union_of
@@ -70,7 +71,7 @@ class ThinningSearch:
         for root in self._networks.values():
             if root.name in plan.grafts:
                 continue
-            on_it = {name: g for name, g in plan.grafts.items() if g.join.donor == root.name}
+            on_it = {g.join.target: g for g in plan.grafts_on(root.name)}
             tree = Tree(root, on_it, self._networks)
             if (made := self._tree(tree, plan)) is not None:
                 plan = plan.with_thinned(root.name, made.root, made.grafts)
@@ -96,7 +97,11 @@ class ThinningSearch:
         outputs = [len(self._networks[task].outputs) for task in tree.tasks]
         found = self._steps.survey(joined, frames, outputs)
         self._report.done(stage)
-        macs = self._limits.macs_in_cost
+        macs, losses = self._limits.macs_in_cost, self._losses(tree)
+
+        def is_taken(judged: ThinnedTree) -> bool:
+            # What leaves int8 nothing of the budget is no point that a build could end at.
+            return asked != "auto" or all(task.keeps(judged.bounds[task.task]) for task in losses)
 
         def made(widths: Sequence[int], how_far: str) -> ThinnedTree | None:
             self._report(f"thin {label} {how_far}")
@@ -106,16 +111,17 @@ class ThinningSearch:
             network, grafts = tree.parted(thinned.network)
             root = ThinnedNetwork(network, None, thinned.layers, tree.root.weights, tree.root.macs)
             judged = self._judged(tree, root, grafts)
-            self._see(plan.with_thinned(tree.root.name, judged.root, judged.grafts))
+            self._see(plan.with_thinned(tree.root.name, judged.root, judged.grafts), is_taken(judged))
             self._report.done(stage)
             return judged
 
         if asked == "auto":
-            return narrowest(found, self._losses(tree), made, macs, self._options.effort.rounds)
+            return narrowest(found, losses, made, macs, self._options.effort.rounds)
         return made(allot(found, asked, macs), f"to {100 * asked:g} %")
 
-    def _see(self, plan: SharingPlan) -> None:
-        self.best.see(plan)
+    def _see(self, plan: SharingPlan, is_taken: bool) -> None:
+        if is_taken:
+            self.best.see(plan)
         spare = self._limits.spare
         if self.nearest is None or spare(plan) > spare(self.nearest):
             self.nearest = plan
@@ -140,9 +146,11 @@ class ThinningSearch:
     def _judged(self, tree: Tree, root: ThinnedNetwork, grafts: Mapping[str, Candidate]) -> ThinnedTree:
         def agreement(task: str, g: Candidate) -> Agreement:
             tolerance = (self._options.tolerances or {}).get(task)
+            donor = grown(self._networks[g.join.donor], standing, self._networks)
             target, evidence = self._networks[task], self._evidence[task]
-            return agreement_of(g.join, g.tail, root.network, target, evidence, self._options.confidence, tolerance)
+            return agreement_of(g.join, g.tail, donor, target, evidence, self._options.confidence, tolerance)
 
+        standing = SharingPlan(grafts, 0, 0, thinned={tree.root.name: root})
         own = self._whole(root.network, tree.root.name)
         judged = {task: dataclasses.replace(g, agreement=agreement(task, g)) for task, g in grafts.items()}
         return ThinnedTree(dataclasses.replace(root, agreement=own), judged)
@@ -196,8 +204,11 @@ def with_thinning(
 def bases(outcome: PlanningResult, networks: Sequence[Network], limits: Limits) -> list[SharingPlan]:
     """Ways to share that are worth thinning: the chosen one, its relatives alone, both a little shallower, and none."""
     nothing = SharingPlan.apart(networks)
-    every = outcome.chosen.grafts
-    relatives = {name: g for name, g in every.items() if g.join.relation == "relative"}
+    every = {g.join.target: g for g in outcome.chosen.in_order()}
+    relatives: dict[str, Candidate] = {}
+    for name, graft in every.items():
+        if graft.join.relation == "relative" and (graft.join.donor not in every or graft.join.donor in relatives):
+            relatives[name] = graft
     found: list[SharingPlan] = [nothing]
     for grafts in (every, relatives):
         for these in (grafts, {name: _roomier(g, outcome, limits) for name, g in grafts.items()}):
@@ -210,7 +221,13 @@ def bases(outcome: PlanningResult, networks: Sequence[Network], limits: Limits) 
 
 
 def _roomier(graft: Candidate, outcome: PlanningResult, limits: Limits) -> Candidate:
-    """The smallest graft of the same task that leaves half of the room below full agreement to thinning."""
+    """The smallest graft of the same task that leaves half of the room below full agreement to thinning.
+
+    What stands on another task's branch, or bears one, stays: it fits no other graft.
+    """
+    every = outcome.chosen.grafts
+    if graft.join.donor in every or any(g.join.donor == graft.join.target for g in every.values()):
+        return graft
     same = [c for c in outcome.evaluated if (c.join.target, c.join.donor) == (graft.join.target, graft.join.donor)]
     best = max((c.shown.lower_bound for c in same if c.agreement), default=0.0)
     wanted = (limits.least(graft.join.target) + best) / 2

@@ -22,7 +22,7 @@ class Tree:
 
     Attributes:
         root: The network.
-        grafts: Task to its graft onto ``root``.
+        grafts: Task to its graft onto ``root``, or onto the tail of a task before it.
         targets: Task to its original network.
     """
 
@@ -43,7 +43,7 @@ class Tree:
         model = onnx.ModelProto()
         model.CopyFrom(root.model)
         answered = {o.name for o in model.graph.output}
-        have = set(root.constants)
+        have, shapes = set(root.constants), dict(root.shapes)
         for task, graft in self.grafts.items():
             model.graph.node.extend(graft.tail.nodes)
             for name, value in graft.tail.constants.items():
@@ -51,14 +51,16 @@ class Tree:
                     have.add(name)
                     model.graph.initializer.append(numpy_helper.from_array(value, name))
             target = self.targets[task]
+            shapes |= {o: target.shapes[o] for n in graft.tail.nodes for o in n.output if o in target.shapes}
             model.graph.output.extend(
                 onnx.helper.make_tensor_value_info(o, onnx.TensorProto.FLOAT, ["N", *target.shapes[o]])
                 for o in graft.tail.own_outputs
             )
+            answered |= set(graft.tail.own_outputs)
             # What the root answers for a task keeps its channels.
             of_root = [o for o in graft.tail.outputs if o in graft.tail.sources and o not in answered]
             model.graph.output.extend(
-                onnx.helper.make_tensor_value_info(o, onnx.TensorProto.FLOAT, ["N", *root.shapes[o]]) for o in of_root
+                onnx.helper.make_tensor_value_info(o, onnx.TensorProto.FLOAT, ["N", *shapes[o]]) for o in of_root
             )
             answered |= set(of_root)
         return like(root, model)
@@ -71,6 +73,8 @@ class Tree:
         count = len(self.root.nodes)
         root = _root_of(self.root, joined, count)
         grafts = {}
+        # What stands on a tail in place of the root reads names that had the root's put in front.
+        shapes = {name.removeprefix(own): shape for name, shape in joined.shapes.items()} | joined.shapes
         for task, graft in self.grafts.items():
             part = joined.nodes[count : count + len(graft.tail.nodes)]
             count += len(graft.tail.nodes)
@@ -81,7 +85,7 @@ class Tree:
             used = {i for n in nodes for i in n.input}
             kept = {name: value for name, value in constants.items() if name in used}
             tail = dataclasses.replace(graft.tail, nodes=tuple(nodes), constants=kept)
-            point = with_shapes(graft.join.donor_point, joined.shapes)
+            point = with_shapes(graft.join.donor_point, shapes)
             join = dataclasses.replace(graft.join, donor_point=point)
             made = costed(join, tail, target)
             macs = sum(node_macs(node, joined.constants, joined.shapes) for node in part)

@@ -96,7 +96,8 @@ class Task:
     original network, in its order, how it is put together: see :func:`multigraft.tensors.joining.joined_outputs`.
 
     ``exits`` are the early exits of a classification, in running order; their segments are not among ``segments``.
-    ``offload`` is how a server is asked for it; None where nothing was chosen.
+    ``offload`` is how a server is asked for it; None where nothing was chosen. ``donor`` names the task whose network
+    gave the trunk; ``branch`` names the grafted task on whose own part this one stands, None for the trunk itself.
     """
 
     name: str
@@ -113,6 +114,7 @@ class Task:
     joined: tuple[Joined, ...] = ()
     exits: tuple[Exit, ...] = ()
     offload: OffloadChoice | None = None
+    branch: str | None = None
 
     @property
     def all_segments(self) -> tuple[str, ...]:
@@ -211,7 +213,7 @@ class Manifest:
         if any(task.exits for task in self.tasks):
             plain["schema"] = EXIT_SCHEMA
         for task in plain["tasks"]:
-            for name in ("answer", "joined", "on", "exits", "offload"):
+            for name in ("answer", "joined", "on", "exits", "offload", "branch"):
                 if not task[name]:
                     del task[name]
         return plain

@@ -231,7 +231,8 @@ def totals(manifest: Manifest) -> dict[str, int]:
 def _shares(task: Task) -> str:
     if task.donor is None:
         return "-"
-    return f"{task.donor} up to {task.share_point}" if task.share_point else task.donor
+    giver = task.branch or task.donor
+    return f"{giver} up to {task.share_point}" if task.share_point else giver
 
 
 def _flat(data: Any, place: str = "") -> list[tuple[str, str]]:

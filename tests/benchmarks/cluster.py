@@ -16,11 +16,11 @@ from typing import Any, TypeVar
 
 from multigraft.cli.shared.table import print_table
 from multigraft.converters.graft.evidence import Evidence
-from multigraft.converters.graft.planner import plan_sharing
 from multigraft.converters.graft.search import SearchOptions
 from multigraft.converters.graft.sharing_plan import Limits, PlanningResult
 from multigraft.converters.job.dask_cluster import dask_client
 from multigraft.converters.job.workers import HERE, OnDask, Workers
+from multigraft.converters.planning.planner import plan_sharing
 from multigraft.converters.similarity.representations import measure_similarity
 from multigraft.cores import usable_cores
 from tests.converters.graft.networks import GREY, frames, residual_network

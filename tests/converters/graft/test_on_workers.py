@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 
 from multigraft.answers.own_format import OwnFormat
-from multigraft.converters.graft.planner import plan_sharing
 from multigraft.converters.graft.saved_evaluations import SavedEvaluations
 from multigraft.converters.graft.search import SearchOptions, candidates
 from multigraft.converters.graft.sharing_plan import Limits, PlanningResult
 from multigraft.converters.job.checkpoints import Checkpoints
 from multigraft.converters.job.workers import Here, Result, workers_of
+from multigraft.converters.planning.planner import plan_sharing
 from multigraft.converters.similarity.representations import measure_similarity
 from tests.converters.graft.networks import perturbed, residual_network
 from tests.converters.graft.test_plan import EVIDENCE, PARENT

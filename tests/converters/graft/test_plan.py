@@ -15,12 +15,12 @@ from onnx import helper, numpy_helper
 from multigraft.converters.graft.assemble import assemble
 from multigraft.converters.graft.evidence import Evidence
 from multigraft.converters.graft.plan_latency import PlanLatency
-from multigraft.converters.graft.planner import cost_of_plans, plan_sharing
 from multigraft.converters.graft.search import SearchOptions
 from multigraft.converters.graft.sharing_plan import Limits, PlanningResult, SharingPlan
 from multigraft.converters.job.effort import MEDIUM
 from multigraft.converters.network.multitask import MultiTaskModel
 from multigraft.converters.network.network import Network, session_of
+from multigraft.converters.planning.planner import cost_of_plans, plan_sharing
 from multigraft.converters.settings.settings import Prefer
 from multigraft.converters.similarity.representations import SimilarityTable, measure_similarity
 from multigraft.errors import InputError

@@ -30,7 +30,7 @@ def test_refit_on_its_own_features_changes_no_answer() -> None:
     network = residual_network("a", 0)
     cut = network.cut_points[1]
     features = network.run(network.prepare(FIT), [cut.name])[cut.name].astype(np.float32)
-    solved = refit(network, cut.name, features, features)
+    solved = refit(network, {cut.name: (features, features)})
     assert len(solved.layers) == 2 and all(layer.relative_error < 1e-4 for layer in solved.layers)
     twin = perturbed(network, "b", 0.0)
     graft = evaluate(join(network, twin, 1, "refit"), network, twin, Evidence(FIT, ACCEPT))
@@ -121,7 +121,7 @@ def test_adapter_changes_resolution_where_it_has_to(
     else:
         assert kinds == ["Resize", "Conv", "Relu"]
     cut = there.target_point.name
-    alone = tail_of(adapter.nodes, adapter.constants | target.constants, tail.source, target, (cut,))
+    alone = tail_of(adapter.nodes, adapter.constants | target.constants, (tail.source,), target, (cut,))
     for frames_seen, bound in ((FIT, 0.03), (ACCEPT, 0.1)):
         features = donor.run(donor.prepare(frames_seen), [tail.source])[tail.source].astype(np.float32)
         original = target.run(target.prepare(frames_seen), [cut])[cut].astype(np.float32)

@@ -17,10 +17,10 @@ from multigraft.answers.kind import Kind
 from multigraft.converters.graft.candidate import Candidate, judge, make_tail
 from multigraft.converters.graft.evidence import Evidence, note_on_proof, split
 from multigraft.converters.graft.join import Join
-from multigraft.converters.graft.planner import cost_of_plans, pick
 from multigraft.converters.graft.search import SearchOptions
 from multigraft.converters.graft.sharing_plan import Limits, SharingPlan
 from multigraft.converters.packing.proof import proved, shortfall
+from multigraft.converters.planning.planner import cost_of_plans, pick
 from tests.converters.graft.networks import frames, perturbed, residual_network
 from tests.converters.graft.test_evidence import loaded
 

@@ -1,0 +1,124 @@
+"""Sharing with a task that is grafted itself: relatives go on together where the donor's trunk ends for both."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from multigraft.converters.graft.candidate import Candidate, judge
+from multigraft.converters.graft.evidence import Evidence
+from multigraft.converters.graft.join import Join, Method
+from multigraft.converters.graft.lineage import Lineage, lineage
+from multigraft.converters.graft.search import SearchOptions, Similarity, candidates, evaluated
+from multigraft.converters.graft.sharing_plan import SharingPlan
+from multigraft.converters.graft.tail import tail_behind
+from multigraft.converters.job.search_progress import SearchProgress
+from multigraft.converters.network.frontier import Frontier
+from multigraft.converters.network.network import CutPoint, Network
+from multigraft.converters.planning.families import are_relatives
+from multigraft.converters.planning.grown import grown
+
+CLOSER = 0.02
+"""By so much more have the weights of two networks to be alike, as cosine, for one to be the closer relative."""
+
+
+class Branches:
+    """Grafts onto the branches of a plan.
+
+    Args:
+        networks: All, as they came.
+        evidence: Task to its frames.
+        similarity: Unbiased CKA of two cut points by name.
+        options: As for any other graft.
+        progress: Takes a line for each graft.
+    """
+
+    def __init__(
+        self,
+        networks: Sequence[Network],
+        evidence: Mapping[str, Evidence],
+        similarity: Similarity,
+        options: SearchOptions,
+        progress: SearchProgress,
+    ) -> None:
+        self._networks = {n.name: n for n in networks}
+        self._evidence, self._similarity = evidence, similarity
+        self._options, self._progress = options, progress
+        self._stood: dict[tuple[str, ...], tuple[SharingPlan, list[Candidate]]] = {}
+
+    def plans(self, plan: SharingPlan) -> Iterator[SharingPlan]:
+        """The plan with one task on another's branch, for every such pair of relatives that may share more there."""
+        bearing = {g.join.donor for g in plan.grafts.values()}
+        for target in self._networks.values():
+            if target.name in bearing or target.name in (self._options.share or {}):
+                continue
+            for name in plan.grafts:
+                bearer = self._networks[name]
+                if name != target.name and self._may_share_more(plan, bearer, target):
+                    for graft in self._grafts(plan, bearer, target):
+                        yield self.with_graft(plan, graft)
+
+    def with_graft(self, plan: SharingPlan, graft: Candidate) -> SharingPlan:
+        """The plan with a graft in the place of what its task has; nothing may stand on that."""
+        made = SharingPlan.apart(tuple(self._networks.values()))
+        for other in plan.in_order():
+            if other.join.target != graft.join.target:
+                made = made.with_graft(self._networks[other.join.target], other)
+        return made.with_graft(self._networks[graft.join.target], graft)
+
+    def _may_share_more(self, plan: SharingPlan, bearer: Network, target: Network) -> bool:
+        if not are_relatives(bearer, target):
+            return False
+        line, now = lineage(bearer, target), plan.grafts.get(target.name)
+        if now is None:
+            return True
+        if now.join.donor == bearer.name:
+            return False
+        shared = max(
+            line.common.target_point.weights if line.common else 0, *(t.weights for _, t in line.equal[-1:]), 0
+        )
+        if shared > target.weights - now.own_weights:
+            return True
+        donor = self._networks[now.join.donor]
+        return bool(line.related) and line.cosine > lineage(donor, target).cosine + CLOSER
+
+    def _grafts(self, plan: SharingPlan, bearer: Network, target: Network) -> list[Candidate]:
+        chain, name = [target.name], bearer.name
+        while name in plan.grafts:
+            chain += [name, str(id(plan.grafts[name]))]
+            name = plan.grafts[name].join.donor
+        key = tuple(chain)
+        if key not in self._stood:
+            # The plan is kept with its grafts, so that no other graft can get the id of one of its own.
+            self._stood[key] = plan, list(self._found(plan, bearer, target))
+        return self._stood[key][1]
+
+    def _found(self, plan: SharingPlan, bearer: Network, target: Network) -> Iterator[Candidate]:
+        branch, evidence = grown(bearer, plan, self._networks), self._evidence[target.name]
+        if plan.grafts[bearer.name].join.method == "exact":
+            if are_relatives(branch, target):
+                yield from candidates(branch, target, evidence, self._similarity, self._options, self._progress)
+            return
+        written = {o for node in plan.grafts[bearer.name].tail.nodes for o in node.output}
+        tolerance = (self._options.tolerances or {}).get(target.name)
+        line = lineage(bearer, target)
+        if line.common is not None and written.issuperset(line.common.sources):
+            ends = line.common.donor_point, line.common.target_point
+            join = Join(bearer.name, target.name, *ends, "raw", "relative")
+            tail = tail_behind(line.common, target)
+            yield judge(join, tail, branch, target, evidence, self._options.confidence, tolerance)
+        for at, cut in _last(line, written):
+            for method in _METHODS:
+                alike = None if isinstance(at, Frontier) else self._similarity(at.name, cut.name)
+                join = Join(bearer.name, target.name, at, cut, method, "relative", alike)
+                self._progress(f"graft {target.name} onto the branch of {bearer.name}: {method}")
+                yield evaluated(join, branch, target, evidence, self._options, tolerance)
+
+
+_METHODS: tuple[Method, ...] = ("raw", "refit")
+
+
+def _last(line: Lineage, written: set[str]) -> list[tuple[CutPoint, CutPoint]]:
+    """The deepest pairs that a branch has, of equal weights and of weights that are close."""
+    equal = [pair for pair in line.equal if pair[0].name in written]
+    related = [pair for pair in line.related if pair[0].name in written and pair not in equal]
+    return [*equal[-1:], *related[-1:]]
