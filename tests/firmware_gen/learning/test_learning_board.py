@@ -32,7 +32,7 @@ from tests.firmware_gen.learning.glyphs import FEATURES, SIDE, drawn, network, s
 
 EMULATED_S = 600
 CLASSES = 11
-SHOWN, KEPT, ASKED = 12, 4, 10
+SHOWN, KEPT, ASKED = 12, 2, 4
 
 
 def tapped(program: Program) -> Program:
