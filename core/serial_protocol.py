@@ -53,6 +53,12 @@ class Kind(enum.IntEnum):
     UPDATE_WRITE = 0x11
     UPDATE_COMMIT = 0x12
     EXIT = 0x13
+    LEARNING = 0x14
+    LEARN = 0x15
+    SOLVE = 0x16
+    UNLEARN = 0x17
+    READ_LEARNT = 0x18
+    WRITE_LEARNT = 0x19
     ERROR = 0x7F
     STREAM_EVENT = 0x40
 
@@ -70,6 +76,10 @@ class ErrorCode(enum.IntEnum):
     WRONG_IMAGE = 8
     NO_CAMERA = 9
     CAMERA_FAILED = 10
+    NO_SUCH_CLASS = 11
+    NO_FRAME = 12
+    SUMS_FULL = 13
+    NOT_SOLVED = 14
 
 
 class Described(enum.IntEnum):
@@ -78,6 +88,13 @@ class Described(enum.IntEnum):
     INPUT = 0
     OUTPUT = 1
     TASK = 2
+
+
+class Learnt(enum.IntEnum):
+    """What READ_LEARNT can be asked for."""
+
+    SUMS = 0
+    LAYER = 1
 
 
 class DataType(enum.IntEnum):
@@ -146,6 +163,19 @@ EXIT_REPLY = struct.Struct("<8B4I32s")
 """Early exits in all, bit of the task, number among its exits (from 1 on), outputs of the exit's answer, of the number
 of the exit that answered (0: none) and of the whole network's answer, 1 while it is open, 1 while its promise is in
 doubt; then frames that reached it, took it, were audited and disagreed since start or FORGET; name (0-padded)."""
+LEARNING_REQUEST = struct.Struct("<H")
+"""Number of a class, or KEEP."""
+LEARNING_REPLY = struct.Struct("<BHHIIIII")
+"""Bit of the task that learns, classes, inputs of its last layer; frames that the sums can take, those of the class
+asked for (of KEEP: all) and all that are in them; bytes of the sums and of the layer."""
+LEARN_REQUEST = struct.Struct("<H")
+"""Class of the last frame answered, or KEEP; the reply is LEARNING's. A frame is learnt once."""
+SOLVE_REPLY = struct.Struct("<QI")
+"""Processor cycles and microseconds. The outputs of the last inference are gone."""
+READ_LEARNT_REQUEST = struct.Struct("<BIB")
+"""Learnt.SUMS or LAYER, byte offset, bytes; the reply is the data."""
+WRITE_LEARNT_REQUEST = struct.Struct("<I")
+"""Byte offset in the sums; the data follow. The next SOLVE solves from them."""
 ERROR_REPLY = struct.Struct("<B")
 
 PROFILE_REQUEST = struct.Struct("<B")
@@ -164,6 +194,11 @@ FLAG_SOUND = 8
 FLAG_EXITS = 16
 """Tasks may leave early: EXIT tells of it, and FORGET opens all exits, with new counts and the same draw of audits."""
 
+FLAG_LEARNS = 32
+"""The last layer of a task is solved anew from frames whose class LEARN says."""
+
+KEEP = 0xFFFF
+"""In place of a class: the frame is of one that was known before, and is to be answered as before."""
 
 MOST_TENSORS = 32
 """Inputs, outputs or tasks: a mask has as many bits."""
@@ -291,11 +326,13 @@ def c_header() -> str:
         f"#define MG_FLAG_VARIABLES {FLAG_VARIABLES}u",
         f"#define MG_FLAG_SOUND {FLAG_SOUND}u",
         f"#define MG_FLAG_EXITS {FLAG_EXITS}u",
+        f"#define MG_FLAG_LEARNS {FLAG_LEARNS}u",
     ]
     tables: tuple[tuple[str, type[enum.IntEnum]], ...] = (
         ("KIND", Kind),
         ("ERROR", ErrorCode),
         ("DESCRIBED", Described),
+        ("LEARNT", Learnt),
         ("DTYPE", DataType),
         ("RESET", ResetReason),
     )

@@ -14,7 +14,18 @@ from multigraft.firmware_gen.cascades.weaving import over_loops, weave
 from multigraft.firmware_gen.exits.definitions import exit_definitions, exit_notes, exit_prologue
 from multigraft.firmware_gen.exits.ways import exit_ram_bytes, project_exits
 from multigraft.firmware_gen.exits.weaving import weave_exits
+from multigraft.firmware_gen.kernels.c_text import string
 from multigraft.firmware_gen.kernels.lowered_step import LoweredStep
+from multigraft.firmware_gen.learning.definitions import (
+    SOLVING,
+    learning_constants,
+    learning_definitions,
+    learning_notes,
+    learning_prologue,
+    with_learner,
+)
+from multigraft.firmware_gen.learning.last_layer import Learning, chain_of, widened
+from multigraft.firmware_gen.learning.learnt_layer import Learner, learner_of
 from multigraft.firmware_gen.memory.planner import ArenaPlan, Buffer, Sharing, lower_bound, plan
 from multigraft.firmware_gen.memory.regions import Space, spread
 from multigraft.firmware_gen.operators import OPERATORS
@@ -24,7 +35,7 @@ from multigraft.firmware_gen.passes.read_in_place import read_in_place
 from multigraft.firmware_gen.passes.streaming import stream
 from multigraft.firmware_gen.program.float_layers import check_float_layers
 from multigraft.firmware_gen.program.program import Node, Program, Step, load
-from multigraft.firmware_gen.project.emission import c_files
+from multigraft.firmware_gen.project.emission import c_files, place_of
 from multigraft.firmware_gen.project.naming import Naming, renamed
 from multigraft.firmware_gen.project.project import Port, Project, ProjectRegion, ProjectTask, StepReport, Work
 from multigraft.firmware_gen.sounds.sound_files import sound_files, sound_ram_bytes
@@ -54,6 +65,7 @@ def generate(
     frame: tuple[int, int] | None = None,
     naming: Naming = _ALONE,
     exits: bool = True,
+    learn: Learning | None = None,
 ) -> Project:
     """Generate C for ``model``.
 
@@ -68,21 +80,29 @@ def generate(
         frame: Height and width of the frame that tasks on boxes cut crops of; None for the first detector's input.
         naming: What symbols and files are called.
         exits: Take the early exits of a bundle.
+        learn: Which task's last layer the board may solve anew; None for none.
 
     Raises:
         ConfigurationError: A task looks at boxes in a way that firmware does not know.
         InputError: The file is damaged, or not an int8 model.
         UnsupportedOperatorError: An operator, or its use, is not supported; all of them are listed.
-        UsageError: A budget or the memories are exceeded; the message has the number of bytes missing.
+        UsageError: A budget or the memories are exceeded, the message has the number of bytes missing; or a task cannot
+            learn.
     """
     program = load(model, name, exits)
     if isinstance(model, Bundle):
         check_float_layers(program, model.manifest)
     check(program)
     cascade = cascade_of(model, program, frame) if isinstance(model, Bundle) else None
+    learner = None
+    if learn is not None:
+        program, before = _widened(program, learn, cascade is not None)
     whole = fold_padding(program)
     pruned = program = prune(whole)
-    steps = [_lowered(step, core) for step in program.steps]
+    if learn is not None:
+        learner = learner_of(program, learn, before)
+        program = replace(program, idle_bytes=learner.solving_bytes)
+    steps = with_learner([_lowered(step, core) for step in program.steps], learner)
     steps = read_in_place(steps, {t.name for t in program.outputs})
     steps = weave_exits(program, steps)
     places = _resolve_views(steps)
@@ -97,7 +117,7 @@ def generate(
         program, steps, needs = woven.program, woven.steps, woven.needs
     hearing = sound_inputs(model, program.inputs) if isinstance(model, Bundle) else ()
     variable_bytes = sum(v.nbytes for v in program.variables.values()) + sound_ram_bytes(hearing)
-    variable_bytes += exit_ram_bytes(program)
+    variable_bytes += exit_ram_bytes(program) + (learner.ram_bytes if learner is not None else 0)
     spaces = [replace(s, size=s.size - (0 if k else variable_bytes)) for k, s in enumerate(spaces)]
     kept = {places.get(t.name, t.name) for t in program.outputs}
     steps = stream(
@@ -106,9 +126,15 @@ def generate(
         lambda some: plan(*_buffers(program, some, places)).size,
         lambda some: lower_bound(*_buffers(program, some, places)),
     )
-    arena = _final_plan(program, steps, places, spaces)
+    try:
+        arena = _final_plan(program, steps, places, spaces)
+    except UsageError as error:
+        if learner is not None:
+            error.remedy += f", or leave out --learn, which takes {learner.ram_bytes} bytes beside the arena and "
+            error.remedy += f"{learner.solving_bytes} in it"
+        raise
     notes = exit_notes(program) if cascade is None else header_notes(cascade)
-    project = _project(program, steps, places, arena, core, spaces, needs, notes, naming)
+    project = _project(program, steps, places, arena, core, spaces, needs, notes, naming, learner)
     project = replace(
         project,
         given=_work(whole),
@@ -118,6 +144,14 @@ def generate(
     )
     check_budgets(project, ram_bytes, flash_bytes)
     return project
+
+
+def _widened(program: Program, learn: Learning, has_boxes: bool) -> tuple[Program, int]:
+    """The program with room for more classes, and how many its task had."""
+    if has_boxes:
+        raise UsageError("no task learns where tasks look at boxes of another one", "leave out --learn")
+    layer = program.steps[chain_of(program, learn)[0]].node
+    return widened(program, learn), layer.input(1).shape[0]
 
 
 def check(program: Program) -> None:
@@ -234,6 +268,8 @@ def _buffers(
         touch(answer, places.get(answer.name, answer.name), len(steps))
     over_loops(steps, first, last)
     buffers = [Buffer(name, sizes[name], first[name], last[name]) for name in sizes]
+    if program.idle_bytes:
+        buffers.append(Buffer(SOLVING, program.idle_bytes, len(steps) + 1, len(steps) + 1))
     buffers += [
         Buffer(scratch_name(i), s.kernel.scratch_bytes, i, i) for i, s in enumerate(steps) if s.kernel.scratch_bytes
     ]
@@ -262,6 +298,7 @@ def _project(
     needs: Sequence[tuple[int, int]] = (),
     notes: Sequence[str] = (),
     naming: Naming = _ALONE,
+    learner: Learner | None = None,
 ) -> Project:
     def port(tensor: Tensor) -> Port:
         place = places.get(tensor.name, tensor.name)
@@ -285,9 +322,11 @@ def _project(
     regions = tuple(
         ProjectRegion(s.name, share, s.size, s.section) for s, share in zip(spaces, shares, strict=False) if share
     ) or (ProjectRegion("RAM", arena.size, None, ""),)
+    told = learning_notes(learner, string(tasks[learner.task].name)) if learner is not None else ()
     files, constant_bytes = c_files(
-        program.name, steps, arena, inputs, outputs, tasks, spaces, program.variables, needs, notes, naming,
-        exit_definitions(program), exit_prologue(program),
+        program.name, steps, arena, inputs, outputs, tasks, spaces, program.variables, needs, (*notes, *told), naming,
+        exit_definitions(program) + learning_definitions(learner, place_of(arena, SOLVING)),
+        (*exit_prologue(program), *learning_prologue(learner)),
     )  # fmt: skip
     lifetimes = {b.name: (b.size, b.first, b.last) for b in _buffers(program, steps, places)[0]}
     return Project(
@@ -300,10 +339,11 @@ def _project(
         reports,
         arena,
         lifetimes,
-        constant_bytes,
+        constant_bytes + learning_constants(learner),
         regions,
         sum(v.nbytes for v in program.variables.values()),
         exits=project_exits(program, steps),
+        learning=learner.told if learner is not None else None,
     )
 
 

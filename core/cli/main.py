@@ -41,6 +41,7 @@ COMMANDS = {
     "devices": "list serial ports with the boards on them, or the boards there are",
     "flash": "write a firmware project's image into its board",
     "monitor": "show live answers, cycles and memory of a device",
+    "learn": "say what frames are, and let a device solve its last layer anew",
     "setup-onnx2tf": "make the converter's own environment now, so that later work needs no network",
 }
 """Command to one-line help."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from multigraft import serial_protocol as protocol
+from multigraft.devices.target.board_learner import BoardLearner
 from multigraft.devices.target.target import Target
 from multigraft.devices.target.target_info import TargetAnswer, TargetTensor
 from multigraft.errors import DeviceError, InputError
@@ -47,6 +48,7 @@ def verify_target(
     info = target.info
     if digest is not None:
         check_model(target, digest)
+    check_untaught(target)
     have_inputs, have_outputs = {t.name for t in info.inputs}, {t.name for t in info.outputs}
     given, wanted = _as_on_device(inputs), _as_on_device(outputs)
     if set(given) != have_inputs or set(wanted) != have_outputs:
@@ -77,6 +79,22 @@ def check_model(target: Target, digest: str) -> None:
         raise DeviceError(
             f"the device at {target.name} runs {target.info.model!r}, which is not the model of this project",
             "flash the project first",
+        )
+
+
+def check_untaught(target: Target) -> None:
+    """Refuse a device that was taught: its answers are no longer those of its project.
+
+    Args:
+        target: The device.
+
+    Raises:
+        DeviceError: There are frames in what it learnt.
+    """
+    if target.info.learns and (frames := BoardLearner(target).state().frames):
+        raise DeviceError(
+            f"the device at {target.name} has learnt {frames} frames, and answers otherwise than its project says",
+            f"let it forget: multigraft learn --port {target.name} --forget; with --save FILE first, to put it back",
         )
 
 

@@ -15,7 +15,13 @@ from typing import Any
 import numpy as np
 
 from multigraft import serial_protocol as protocol
-from multigraft.devices.target.target_info import TargetExit, TargetReset, TargetTensor, TensorStatistics
+from multigraft.devices.target.target_info import (
+    TargetExit,
+    TargetLearning,
+    TargetReset,
+    TargetTensor,
+    TensorStatistics,
+)
 from multigraft.serial_protocol import DataType, ErrorCode, Message, ResetReason
 
 MOST_BYTES = 8 << 20
@@ -231,6 +237,23 @@ def exit_of(tasks: Sequence[str], outputs: Sequence[str]) -> Callable[[bytes], t
             raise ReplyError(f"that {outputs[said]} in output {said} tells which exit answered, {name!r} for instance")
         places = (tasks[task], number, output, said, whole)
         return count, name, TargetExit(*places, bool(is_open), bool(in_doubt), *counts)
+
+    return read
+
+
+def learning(tasks: Sequence[str]) -> Callable[[bytes], TargetLearning]:
+    """Reads what a device with these tasks learns."""
+
+    def read(reply: bytes) -> TargetLearning:
+        task, classes, features, most, of_class, frames, sums, layer = fields(protocol.LEARNING_REPLY)(reply)
+        if task >= len(tasks) or classes == 0 or features == 0:
+            raise ReplyError(f"task {task}, {classes} classes and {features} features that it learns")
+        n = features + 1
+        if sums != 8 * classes * n + 2 * n * (n + 1) + 4 * classes or layer != classes * (12 + features):
+            raise ReplyError(f"{sums} and {layer} bytes for {classes} classes of {features} features")
+        if max(sums, layer) > MOST_BYTES:
+            raise ReplyError(f"{max(sums, layer)} bytes that it learnt, more than any board has")
+        return TargetLearning(tasks[task], classes, features, most, of_class, frames, sums, layer)
 
     return read
 

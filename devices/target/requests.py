@@ -42,6 +42,10 @@ _MEANING = {
     ErrorCode.FLASH_FAILED: ("could not write its flash", "start the update again"),
     ErrorCode.NO_CAMERA: ("has no camera", "define mg_camera_frame in its firmware, build and flash it"),
     ErrorCode.CAMERA_FAILED: ("could not take a picture", "check its camera and reset it"),
+    ErrorCode.NO_SUCH_CLASS: ("has no such class to learn", "choose one of those that the firmware was generated for"),
+    ErrorCode.NO_FRAME: ("has answered no frame that it has not learnt", "let it answer a frame first"),
+    ErrorCode.SUMS_FULL: ("can learn no more frames", "save what it learnt, or let it forget and begin anew"),
+    ErrorCode.NOT_SOLVED: ("can solve nothing from what it learnt", "let it learn frames of a class first"),
     ErrorCode.WRONG_IMAGE: ("refused the image: too large, incomplete or with a wrong CRC", "build and send it again"),
 }
 

@@ -77,6 +77,11 @@ class Target:
         """Where it is, for messages."""
         return self._link.name
 
+    @property
+    def requests(self) -> Requests:
+        """What asks it, for what has a module of its own."""
+        return self._requests
+
     @_operation
     def infer(self, inputs: Mapping[str, Array] | None = None, tasks: Iterable[str] | None = None) -> TargetAnswer:
         """Run tasks (all by default) on the inputs given; those left out stay what they were.
@@ -318,6 +323,7 @@ class Target:
             bool(head.flags & protocol.FLAG_VARIABLES),
             bool(head.flags & protocol.FLAG_SOUND),
             bool(head.flags & protocol.FLAG_EXITS),
+            bool(head.flags & protocol.FLAG_LEARNS),
             tuple(inputs),
             tuple(outputs),
             dict(tasks),

@@ -33,6 +33,7 @@ class TargetInfo:
     keeps_variables: bool
     hears: bool
     leaves_early: bool
+    learns: bool
     inputs: tuple[TargetTensor, ...]
     outputs: tuple[TargetTensor, ...]
     tasks: dict[str, tuple[int, ...]]
@@ -76,6 +77,31 @@ class TargetExit:
     taken: int
     audited: int
     disagreed: int
+
+
+@dataclass(frozen=True)
+class TargetLearning:
+    """What a device learns, and how much of it there is so far.
+
+    Attributes:
+        task: Whose last layer is solved anew.
+        classes: How many it can have.
+        features: Inputs of that layer.
+        most_frames: Frames that its sums can take.
+        of_class: Frames in them of the class that was asked for; with KEEP all.
+        frames: All frames in them.
+        sums_bytes: Bytes of the sums.
+        layer_bytes: Bytes of the layer.
+    """
+
+    task: str
+    classes: int
+    features: int
+    most_frames: int
+    of_class: int
+    frames: int
+    sums_bytes: int
+    layer_bytes: int
 
 
 @dataclass(frozen=True)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from multigraft.errors import InputError, MissingDependencyError
-from multigraft.firmware_gen.project.project import Project
+from multigraft.firmware_gen.project.project import Project, ProjectLearning
 from multigraft.installing import how_missing, install_extra, repair
 from multigraft.reading import read_json
 from multigraft.visible import drawn, visible
@@ -24,8 +25,9 @@ def report_of(project: Project, board: str) -> dict[str, Any]:
     the others taking what they can, plus what lies in the others. ``constant_bytes`` is the weights' and tables'
     share of flash. ``macs`` and ``weights_bytes`` (biases included) are of what is generated; before exact pruning they
     were what the fields ``..._before_pruning`` say. ``exits`` are early exits: the share of the frames that reached it
-    and took it when its threshold was tested, and the ``macs`` of a frame whose task leaves there. ``flash_bytes`` is
-    the whole image, None before it is built; ``instructions`` are added by who counts them.
+    and took it when its threshold was tested, and the ``macs`` of a frame whose task leaves there. ``learning`` is what
+    the board may learn: ``ram_bytes`` beside the arena, ``solving_bytes`` of it. ``flash_bytes`` is the whole image,
+    None before it is built; ``instructions`` are added by who counts them.
     """
     shares = (project.plan.size, *project.plan.elsewhere)
     taken = [k for k, share in enumerate(shares) if share]
@@ -77,7 +79,12 @@ def report_of(project: Project, board: str) -> dict[str, Any]:
             }
             for e in project.exits
         ],
+        "learning": None if project.learning is None else _learning(project, project.learning),
     }
+
+
+def _learning(project: Project, learning: ProjectLearning) -> dict[str, Any]:
+    return {**dataclasses.asdict(learning), "task": project.tasks[learning.task].name}
 
 
 def read_report(folder: Path) -> dict[str, Any]:
@@ -119,6 +126,7 @@ def report_text(report: Mapping[str, Any]) -> str:
         least, most = report["instructions_least"], report["instructions"]
         cases = f"on {report['instruction_cases']} golden cases" + (f", {least} at least" if least < most else "")
         lines.append(f"instructions       {most:>10} per inference of all tasks, counted {cases}")
+    lines += [_learning_line(report["learning"])] if report.get("learning") else []
     lines += [_exit_line(e, report["macs"]) for e in report.get("exits", ())]
     lines += [_way_line(way) for way in report.get("ways", ())]
     head = f"{'step':>4}  {'operator':<20} {'MACs':>10} {'constants':>10} {'scratch':>8}"
@@ -130,10 +138,18 @@ def report_text(report: Mapping[str, Any]) -> str:
         lines.append(f"{number:>4}  {s['operator']:<20} {counts}  {tasks}")
     lines += ["", f"{'offset':>8} {'bytes':>8}  steps      buffer"]
     for b in report["buffers"]:
-        span = f"{max(b['first_step'], 0)}-{min(b['last_step'], len(report['steps']) - 1)}"
+        last = len(report["steps"]) - 1
+        span = "after all" if b["first_step"] > last + 1 else f"{max(b['first_step'], 0)}-{min(b['last_step'], last)}"
         where = f"{b['region']}: " if len(regions) > 1 else ""
         lines.append(f"{b['offset']:>8} {b['bytes']:>8}  {span:<9}  {where}{b['name']}")
     return "\n".join(map(visible, lines))
+
+
+def _learning_line(found: Mapping[str, Any]) -> str:
+    more = f"{found['solving_bytes']} of the model's while it solves"
+    what = f"{found['classes']} classes of {found['features']} features"
+    known = f", known frames: {found['known_frames']}" if found["known_frames"] else ""
+    return f"RAM of learning    {found['ram_bytes']:>10} bytes, and {more}: {found['task']}, {what}{known}"
 
 
 def _exit_line(found: Mapping[str, Any], macs: int) -> str:

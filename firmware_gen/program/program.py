@@ -128,6 +128,8 @@ class Program:
     """Tensors that outlive an inference, and what they hold at first."""
     exits: tuple[EarlyExit, ...] = ()
     """In running order. Their steps come behind all that they read; whether a frame takes them is decided there."""
+    idle_bytes: int = 0
+    """Of the arena, that something else uses when nothing runs."""
 
     @property
     def outputs(self) -> tuple[Tensor, ...]:

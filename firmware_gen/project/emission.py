@@ -110,6 +110,11 @@ def _at(arena: ArenaPlan, buffer: str) -> str:
     return _place(arena.regions.get(buffer, 0), arena.offsets[buffer])
 
 
+def place_of(arena: ArenaPlan, buffer: str) -> str:
+    """C for where a buffer lies; empty if it has no place."""
+    return _at(arena, buffer) if buffer in arena.offsets else ""
+
+
 def _variables(initial: Sequence[Array]) -> str:
     """What is kept between inferences, and the function that sets it to its initial values."""
     text, body = "", ""

@@ -104,6 +104,27 @@ class ProjectExit:
 
 
 @dataclass(frozen=True)
+class ProjectLearning:
+    """A task whose last layer the board may solve anew.
+
+    Attributes:
+        task: Place in :attr:`Project.tasks`.
+        classes: How many it can have.
+        features: Inputs of that layer.
+        ram_bytes: RAM of sums and layer, beside the arena.
+        solving_bytes: Of the arena, while the layer is solved.
+        known_frames: Frames of classes that it knows, whose sums are in flash.
+    """
+
+    task: int
+    classes: int
+    features: int
+    ram_bytes: int
+    solving_bytes: int
+    known_frames: int
+
+
+@dataclass(frozen=True)
 class Part:
     """A model with a prefix: how many of all inputs, outputs, tasks, steps and exits are its own."""
 
@@ -131,12 +152,14 @@ class Project:
         lifetimes: Buffer name to its bytes, the first and the last step it is in use.
         constant_bytes: Bytes of weights and tables in flash.
         regions: Memories the arena lies in, only those that are used.
-        variable_bytes: RAM of what is kept between inferences, beside the arena: variables, sound, audits of exits.
+        variable_bytes: RAM of what is kept between inferences, beside the arena: variables, sound, audits of exits, and
+            what was learnt.
         given: Work of the model as it came.
         left: Work of the model that is generated, after exact pruning.
         prefix: What the library is called, and for a single model its symbols.
         parts: Models with prefixes of their own, in the order of inputs, outputs, tasks, steps and exits; else none.
         exits: Early exits, in running order.
+        learning: What the board may learn; None for nothing.
     """
 
     name: str
@@ -156,6 +179,7 @@ class Project:
     prefix: str = DEFAULT
     parts: tuple[Part, ...] = ()
     exits: tuple[ProjectExit, ...] = ()
+    learning: ProjectLearning | None = None
 
     @property
     def arena_bytes(self) -> int:

@@ -11,7 +11,7 @@ SHARED_SOURCES = ("app.c", "frames.c", "main.c", "memory.c", "start_common.c")
 HEADERS = ("app.h", "frames.h", "port.h", "start.h")
 BOOT_SOURCES = ("boot.c", "slots.c", "frames.c", "memory.c", "start_common.c")
 PROTOCOLS = ("frames", "mlperf", "bench")
-PARTS = {"app_frames.c": ("app_frames_answers.c", "app_frames_loop.c")}
+PARTS = {"app_frames.c": ("app_frames_answers.c", "app_frames_learning.c", "app_frames_loop.c")}
 """Files of a project that are written of several of ours, one behind the other: their functions are static to one."""
 
 

@@ -40,6 +40,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="pixels of the frame that tasks on boxes cut crops of (default: those of the first detector's input)",
     )
     parser.add_argument("--no-exits", action="store_true", help="whole networks answer, whatever exits a bundle has")
+    parser.add_argument("--learn", metavar="TASK", help="let the board solve this task's last layer anew, from frames")
+    parser.add_argument("--classes", type=int, metavar="N", help="how many classes the task that learns can have")
+    parser.add_argument(
+        "--known", metavar="FRAMES", help="of a bundle: unlabeled frames of the classes that it knows, which it keeps"
+    )
     firmware_report.add_arguments(parser)
     firmware_verify.add_arguments(parser)
 

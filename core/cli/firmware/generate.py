@@ -5,10 +5,11 @@ from __future__ import annotations
 import argparse
 import re
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from multigraft.cli.firmware.learning_options import learning_of
 from multigraft.cli.shared.json_text import json_text
 from multigraft.errors import MultigraftError, UsageError
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from multigraft.bundle.bundle import Bundle
     from multigraft.firmware_gen.boards.board import Board
     from multigraft.firmware_gen.cascades.cascade import Cascade
+    from multigraft.firmware_gen.learning.last_layer import Learning
     from multigraft.firmware_gen.program.program import Program
     from multigraft.firmware_gen.project.project import Project
     from multigraft.tensors.arrays import Array
@@ -76,7 +78,8 @@ def execute(options: argparse.Namespace) -> int:
     given = _given([options.what, *options.more], options.prefix, frame, not options.no_exits)
     if frame is not None and all(g.cascade is None for g in given):
         raise UsageError("no task looks at boxes of another one", "leave out --frame")
-    project, golden = _project(given, options, board, frame)
+    learning = learning_of(options, given[0].source, given[0].program, bool(given[0].prefix))
+    project, golden = _project(given, options, board, frame, learning)
     report = report_of(project, board.name)
     hearing = {}
     first = given[0]
@@ -129,11 +132,16 @@ def _given(words: list[str], prefix: str | None, frame: tuple[int, int] | None, 
 
 
 def _project(
-    given: list[_Given], options: argparse.Namespace, board: Board, frame: tuple[int, int] | None
+    given: list[_Given],
+    options: argparse.Namespace,
+    board: Board,
+    frame: tuple[int, int] | None,
+    learning: Learning | None,
 ) -> tuple[Project, tuple[dict[str, Array], dict[str, Array]]]:
     """What is generated, and the golden vectors under its names."""
     from multigraft.firmware_gen import generate
     from multigraft.firmware_gen.boards.cores import CORES
+    from multigraft.firmware_gen.learning.last_layer import widened
     from multigraft.firmware_gen.project.arena_spaces import spaces_of
     from multigraft.firmware_gen.several import generate_several
 
@@ -158,7 +166,10 @@ def _project(
             {port.name: array[:cases] for port, array in zip(project.outputs, outputs, strict=True)},
         )
     try:
-        return generate(first.source, name=first.path.stem, **limits), first.golden()
+        project = generate(first.source, name=first.path.stem, learn=learning, **limits)
+        if learning is not None:
+            first = replace(first, program=widened(first.program, learning))
+        return project, first.golden()
     except MultigraftError as error:
         error.problem = f"{first.path}: {error.problem}"
         raise

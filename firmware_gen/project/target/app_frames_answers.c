@@ -192,6 +192,9 @@ static answer do_info(uint8_t *out) {
 #if defined(APP_EXITS)
     flags |= MG_FLAG_EXITS;
 #endif
+#if defined(MODEL_LEARN_CLASSES)
+    flags |= MG_FLAG_LEARNS;
+#endif
     *p++ = MG_VERSION;
     *p++ = (uint8_t)MG_MAX_PAYLOAD;
     *p++ = (uint8_t)(MG_MAX_PAYLOAD >> 8);
@@ -386,14 +389,3 @@ static answer do_exit(const uint8_t *in, uint8_t *out) {
     return written(out, put_text(p, state->name, 32));
 }
 #endif
-
-#if defined(MODEL_PROFILE)
-static answer do_profile(const uint8_t *in, uint8_t *out) {
-    uint8_t *p = out;
-    for (uint32_t step = in[0]; step < MODEL_STEP_COUNT && p + 4 <= out + MG_MAX_PAYLOAD; step++) {
-        p = mg_put32(p, app_step_cycles[step]);
-    }
-    return written(out, p);
-}
-#endif
-

@@ -28,6 +28,14 @@ static answer execute(const mg_frame *frame, uint8_t *out) {
 #if defined(APP_EXITS)
         {MG_KIND_EXIT, MG_EXIT_REQUEST_BYTES, 0},
 #endif
+#if defined(MODEL_LEARN_CLASSES)
+        {MG_KIND_LEARNING, MG_LEARNING_REQUEST_BYTES, 0},
+        {MG_KIND_LEARN, MG_LEARN_REQUEST_BYTES, 0},
+        {MG_KIND_SOLVE, 0, 0},
+        {MG_KIND_UNLEARN, 0, 0},
+        {MG_KIND_READ_LEARNT, MG_READ_LEARNT_REQUEST_BYTES, 0},
+        {MG_KIND_WRITE_LEARNT, MG_WRITE_LEARNT_REQUEST_BYTES, 1},
+#endif
 #if defined(APP_UPDATE)
         {MG_KIND_UPDATE_BEGIN, MG_UPDATE_BEGIN_REQUEST_BYTES, 0},
         {MG_KIND_UPDATE_WRITE, MG_UPDATE_WRITE_REQUEST_BYTES, 1},
@@ -91,6 +99,21 @@ static answer execute(const mg_frame *frame, uint8_t *out) {
 #if defined(APP_EXITS)
     case MG_KIND_EXIT:
         return do_exit(in, out);
+#endif
+#if defined(MODEL_LEARN_CLASSES)
+    case MG_KIND_LEARNING:
+        return do_learning(in, out);
+    case MG_KIND_LEARN:
+        return do_learn(in, out);
+    case MG_KIND_SOLVE:
+        return do_solve(out);
+    case MG_KIND_UNLEARN:
+        model_unlearn();
+        return 0;
+    case MG_KIND_READ_LEARNT:
+        return do_read_learnt(in, out);
+    case MG_KIND_WRITE_LEARNT:
+        return do_write_learnt(in, frame->length);
 #endif
 #if defined(APP_UPDATE)
     case MG_KIND_UPDATE_BEGIN:

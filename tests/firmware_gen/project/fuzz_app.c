@@ -94,7 +94,7 @@ static void input(void) {
         const uint32_t shape = next() % 4;
         payload[i] = (uint8_t)(shape == 0 ? next() : shape == 1 ? next() % 4 : shape == 2 ? 0xff : 0);
     }
-    const uint8_t kind = (uint8_t)(next() % 8 == 0 ? next() : next() % 0x14);
+    const uint8_t kind = (uint8_t)(next() % 8 == 0 ? next() : next() % 0x1a);
     mg_encode(kind, (uint16_t)next(), payload, length, app_receive);
     for (uint32_t count = next() % 8 == 0 ? next() % 600 : 0; count > 0; count--) {
         app_receive((uint8_t)next());

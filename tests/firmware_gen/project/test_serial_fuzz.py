@@ -11,10 +11,12 @@ import pytest
 from multigraft.firmware_gen import generate
 from multigraft.firmware_gen.boards.boards import BOARDS
 from multigraft.firmware_gen.boards.cores import CORES
+from multigraft.firmware_gen.learning.last_layer import Learning
 from multigraft.firmware_gen.project.folder import write_folder
 from tests.firmware_gen import tiny_model
 from tests.firmware_gen.host import gcc
 from tests.firmware_gen.mlperf_shapes import autoencoder
+from tests.firmware_gen.models import Builder, activation
 
 HERE = Path(__file__).parent
 SANITIZED = (
@@ -42,14 +44,24 @@ def test_the_frame_parser_survives_and_finds_every_whole_frame(tmp_path: Path) -
     assert int(said.split()[0]) > INPUTS // 3
 
 
-@pytest.mark.parametrize("protocol", ["frames", "mlperf", "mlperf ad01"])
+def dense_model() -> bytes:
+    b = Builder(2)
+    b.add(activation("features", (1, 6)))
+    return b.model(["features"], [b.dense("logits", "features", 3)])
+
+
+@pytest.mark.parametrize("protocol", ["frames", "frames that learn", "mlperf", "mlperf ad01"])
 def test_a_serial_application_survives_any_request(protocol: str, tmp_path: Path) -> None:
     protocol, _, network = protocol.partition(" ")
     sources = ("target/app.c", f"target/app_{protocol}.c", "target/app_model.c", "target/frames.c", "src/model.c")
     flags: tuple[str, ...] = (
         ("-Dmain=device_main",) if protocol == "frames" else ("-Dmain=device_main", "-DFUZZ_MLPERF")
     )
-    if network:
+    if network == "that learn":
+        learning = Learning("", 5)
+        project = generate(dense_model(), core=CORES["m3"], learn=learning)
+        write_folder(project, BOARDS["mps2-an385"], "ab" * 32, tmp_path)
+    elif network:
         flags += (f"-DAPP_MLPERF_{network}",)
         write_folder(generate(autoencoder(16, 8, 4), core=CORES["m3"]), BOARDS["mps2-an385"], "ab" * 32, tmp_path)
     objects = []

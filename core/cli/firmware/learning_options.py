@@ -1,0 +1,50 @@
+"""What ``multigraft firmware --learn`` asks for."""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+from typing import TYPE_CHECKING
+
+from multigraft.errors import UsageError
+
+if TYPE_CHECKING:
+    from multigraft.bundle.bundle import Bundle
+    from multigraft.firmware_gen.learning.known_frames import knows
+    from multigraft.firmware_gen.learning.last_layer import Learning
+    from multigraft.firmware_gen.program.program import Program
+
+MOST_KNOWN = 1000
+"""Frames that are looked at; more of them change little, and take minutes."""
+
+
+def learning_of(
+    options: argparse.Namespace, source: bytes | Bundle, program: Program, has_prefix: bool
+) -> Learning | None:
+    """What the board is to learn; None where it learns nothing.
+
+    Raises:
+        UsageError: Options do not go together, or the task cannot learn.
+    """
+    from multigraft.bundle.bundle import Bundle
+    from multigraft.cli.firmware.prepared_frames import prepared_frames
+    from multigraft.firmware_gen.learning.last_layer import Learning, task_of
+    from multigraft.firmware_gen.passes.fold_padding import fold_padding
+    from multigraft.firmware_gen.passes.pruning import prune
+
+    if options.learn is None:
+        if options.classes is not None or options.known is not None:
+            raise UsageError("--classes and --known are of a task that learns", "name it with --learn TASK")
+        return None
+    if options.classes is None:
+        raise UsageError("a task that learns needs a number of classes", "give --classes, those it knows included")
+    if has_prefix:
+        raise UsageError("one model learns, under its own names", "give one model and no --prefix")
+    learning = Learning(options.learn, options.classes)
+    if options.known is None:
+        return learning
+    if not isinstance(source, Bundle):
+        raise UsageError("a .tflite file does not say how frames are prepared", "give a bundle, or leave out --known")
+    task = task_of(program, learning).name
+    frames = [*itertools.islice(prepared_frames(source, options.known, task), MOST_KNOWN)]
+    return Learning(options.learn, options.classes, knows(prune(fold_padding(program)), learning, frames))

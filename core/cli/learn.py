@@ -1,0 +1,132 @@
+"""``multigraft learn``: say what frames are, and let a device solve its last layer anew."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from multigraft.cli.shared.board_options import add_timeout_argument, timeout_s
+from multigraft.cli.shared.json_text import json_text
+from multigraft.errors import InputError, UsageError
+
+if TYPE_CHECKING:
+    from multigraft.devices.target.board_learner import BoardLearner
+    from multigraft.devices.target.target import Target
+
+_LARGEST_FILE = 16 << 20
+_FIELDS = {"digest", "sums"}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's arguments."""
+    from multigraft.devices.cameras.source_help import HELP
+
+    parser.add_argument("bundle", nargs="?", help="the .graft file, which says how frames of --source are prepared")
+    parser.add_argument("--port", required=True, help="serial port of the board")
+    add_timeout_argument(parser)
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument("--label", type=int, metavar="CLASS", help="the frames are of this class, counted from 0")
+    what.add_argument(
+        "--keep", action="store_true", help="the frames are of classes known before, and to be answered as before"
+    )
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument("--source", metavar="FRAMES", help=f"frames that are sent to the board: {HELP}")
+    where.add_argument("--count", type=int, metavar="N", help="so many frames of the board's own camera or sensor")
+    parser.add_argument("--forget", action="store_true", help="forget first what was learnt")
+    parser.add_argument("--restore", type=Path, metavar="FILE", help="put back what --save kept")
+    parser.add_argument("--solve", action="store_true", help="solve the layer from all frames that were learnt")
+    parser.add_argument("--save", type=Path, metavar="FILE", help="keep what was learnt, which is gone with the power")
+
+
+def execute(options: argparse.Namespace) -> int:
+    """Run it; returns the exit code."""
+    from multigraft.devices.target.board_learner import BoardLearner
+    from multigraft.devices.target.serial_link import SerialLink
+    from multigraft.devices.target.target import Target
+    from multigraft.serial_protocol import KEEP
+
+    has_label = options.keep or options.label is not None
+    if has_label != (options.source is not None or options.count is not None):
+        raise UsageError(
+            "frames need a class, and a class needs frames", "give --label or --keep, and --source or --count"
+        )
+    if (options.source is None) != (options.bundle is None):
+        raise UsageError(
+            "frames are prepared as a bundle says", "name the bundle where there is --source, and only there"
+        )
+    if options.count is not None and options.count < 1:
+        raise UsageError(f"--count {options.count} is no number of frames", "give 1 or more")
+    kept = _read(options.restore) if options.restore is not None else None
+    with SerialLink(options.port) as link:
+        target = Target(link, timeout_s=timeout_s(options))
+        learner = BoardLearner(target)
+        if options.forget:
+            learner.forget()
+        if kept is not None:
+            if kept[0] != target.info.digest:
+                raise UsageError(
+                    f"{options.restore} was learnt by another model than that of the device at {target.name}",
+                    "flash that project, or let it learn anew",
+                )
+            learner.put_back(kept[1])
+        state = learner.state()
+        seen = 0
+        if has_label:
+            label = KEEP if options.keep else options.label
+            learner.state(label)
+            for _ in _answered(target, options, state.task):
+                state = learner.learn(label)
+                seen += 1
+        cycles, latency_us = learner.solve() if options.solve else (0, 0)
+        if options.save is not None:
+            _write(options.save, target.info.digest, learner)
+        frames = learner.state().frames
+    told = {"task": state.task, "classes": state.classes, "learnt": seen, "frames": frames, "solved": options.solve}
+    if options.json:
+        print(json_text({**told, "cycles": cycles, "latency_us": latency_us}))
+        return 0
+    print(f"{state.task}: {seen} frames learnt, {frames} in all of {state.most_frames}")
+    if options.solve:
+        print(f"solved in {cycles} cycles, {latency_us} us")
+    return 0
+
+
+def _answered(target: Target, options: argparse.Namespace, task: str) -> Iterator[None]:
+    """Let the device answer a frame after the other."""
+    if options.source is None:
+        for _ in range(options.count):
+            yield from (None for _ in target.stream(1, [task]))
+        return
+    from multigraft.bundle.bundle import Bundle
+    from multigraft.cli.firmware.prepared_frames import prepared_frames
+    from multigraft.serial_protocol import name_on_device
+
+    for inputs in prepared_frames(Bundle.open(options.bundle), options.source, task):
+        target.infer({name_on_device(name): row for name, row in inputs.items()}, [task])
+        yield
+
+
+def _write(path: Path, digest: str, learner: BoardLearner) -> None:
+    import numpy as np
+
+    from multigraft import files
+    from multigraft.npz import npz_bytes
+
+    sums = np.frombuffer(learner.sums(), np.uint8)
+    files.write_bytes(path, npz_bytes({"digest": np.frombuffer(bytes.fromhex(digest), np.uint8), "sums": sums}))
+
+
+def _read(path: Path) -> tuple[str, bytes]:
+    from multigraft.npz import read_npz
+    from multigraft.reading import read_file
+
+    try:
+        held = read_npz(read_file(path, _LARGEST_FILE))
+    except ValueError as error:
+        why = error.problem if isinstance(error, InputError) else f"{path} is damaged ({error})"
+        raise InputError(why, "name a file that --save wrote") from error
+    if set(held) != _FIELDS or any(array.dtype != "uint8" or array.ndim != 1 for array in held.values()):
+        raise InputError(f"{path} is nothing that was learnt", "name a file that --save wrote")
+    return held["digest"].tobytes().hex(), held["sums"].tobytes()

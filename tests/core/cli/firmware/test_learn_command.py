@@ -1,0 +1,127 @@
+"""`multigraft firmware --learn` and `multigraft learn`: a board in QEMU is taught, saved, restored and verified."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from multigraft.cli.main import main
+from multigraft.firmware_gen.boards.boards import BOARDS
+from multigraft.firmware_gen.boards.qemu import EmulatedBoard
+from multigraft.firmware_gen.project.folder import build_folder
+from tests.bundle_builder import build
+from tests.core.cli.firmware.test_firmware_bad_input import refused
+from tests.firmware_gen.boards.test_boards import needs_tools
+from tests.firmware_gen.learning.glyphs import network
+from tests.firmware_gen.models import residual
+
+BOARD = BOARDS["mps2-an386"]
+WAITS = ["--timeout", "600"]
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a bundle, frames, and a built project that learns."""
+    pytest.importorskip("serial")
+    path = tmp_path_factory.mktemp("learn")
+    build().bundle.write(path / "home.graft")
+    random = np.random.default_rng(1)
+    np.save(path / "known.npy", random.integers(0, 120, (12, 28, 28), np.uint8))
+    np.save(path / "new.npy", random.integers(120, 255, (6, 28, 28), np.uint8))
+    command = ["firmware", str(path / "home.graft"), "--board", BOARD.name, "-o", str(path / "fw")]
+    assert main([*command, "--learn", "digit", "--classes", "11", "--known", str(path / "known.npy")]) == 0
+    build_folder(path / "fw")
+    return path
+
+
+@needs_tools
+def test_a_board_is_taught_and_keeps_what_it_learnt_in_a_file(made: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    project, bundle, kept = str(made / "fw"), str(made / "home.graft"), str(made / "digit.npz")
+    report = json.loads((made / "fw/report.json").read_text())["learning"]
+    assert (report["task"], report["classes"], report["known_frames"]) == ("digit", 11, 12)
+    assert main(["firmware", "report", project]) == 0
+    assert (
+        f"RAM of learning    {report['ram_bytes']:>10} bytes, and {report['solving_bytes']}" in capfd.readouterr().out
+    )
+    with EmulatedBoard(BOARD, made / "fw/build/frames/firmware.elf") as emulated:
+        emulated.resume()
+        port = ["--port", emulated.port, *WAITS]
+        assert main(["firmware", "verify", project, *port]) == 0
+        capfd.readouterr()
+        assert main(["learn", bundle, *port, "--label", "10", "--source", str(made / "new.npy"), "--json"]) == 0
+        told = json.loads(capfd.readouterr().out)
+        assert (told["task"], told["classes"], told["learnt"], told["frames"]) == ("digit", 11, 6, 6)
+        assert main(["learn", *port, "--keep", "--count", "2", "--solve", "--save", kept]) == 0
+        assert capfd.readouterr().out.startswith("digit: 2 frames learnt, 8 in all of 33025\nsolved in ")
+        refused(["firmware", "verify", project, *port], "has learnt 8 frames, and answers otherwise", capfd)
+        refused(["learn", *port, "--label", "11", "--count", "1"], "has no such class to learn", capfd)
+        assert main(["learn", *port, "--forget"]) == 0
+        assert main(["firmware", "verify", project, *port]) == 0
+        assert main(["learn", *port, "--restore", kept, "--solve", "--json"]) == 0
+        assert json.loads(capfd.readouterr().out.splitlines()[-1])["frames"] == 8
+        refused(["learn", *port, "--restore", str(made / "new.npy")], "new.npy is damaged (File is not a zip", capfd)
+        with np.load(kept) as held:
+            np.savez(made / "other.npz", sums=held["sums"], digest=held["digest"][::-1])
+        refused(["learn", *port, "--restore", str(made / "other.npz")], "was learnt by another model", capfd)
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (["--label", "1"], "frames need a class, and a class needs frames"),
+        (["--count", "2"], "frames need a class, and a class needs frames"),
+        (["--label", "1", "--source", "new.npy"], "frames are prepared as a bundle says"),
+        (["--label", "1", "--count", "0"], "--count 0 is no number of frames"),
+    ],
+)
+def test_options_that_do_not_go_together_are_refused(
+    options: list[str], says: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    refused(["learn", "--port", "/dev/null", *options], says, capfd)
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (["--classes", "11"], "--classes and --known are of a task that learns"),
+        (["--learn", "digit"], "a task that learns needs a number of classes"),
+        (["--learn", "digit", "--classes", "9"], "'digit' has 10 classes and cannot have 9; choose from 10 to 128"),
+        (
+            ["--learn", "nose", "--classes", "11"],
+            "there is no task 'nose' that could learn; choose from: garment, digit",
+        ),
+        (["--learn", "digit", "--classes", "11", "--prefix", "eye"], "one model learns, under its own names"),
+    ],
+)
+def test_what_a_bundle_cannot_learn_is_refused(
+    options: list[str], says: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    build().bundle.write(tmp_path / "home.graft")
+    command = ["firmware", str(tmp_path / "home.graft"), "--board", BOARD.name, "-o", str(tmp_path / "fw"), *options]
+    refused(command, says, capfd)
+    assert not (tmp_path / "fw").exists()
+
+
+def test_a_network_that_does_not_end_densely_or_fit_is_refused(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """A map of classes, a board with too little RAM, whose message says what learning takes, and a softmax."""
+    build((("mask", "segmentation"), ("digit", "classification"))).bundle.write(tmp_path / "home.graft")
+    learn = ["--board", "microbit", "-o", str(tmp_path / "fw"), "--classes", "11"]
+    refused(
+        ["firmware", str(tmp_path / "home.graft"), *learn, "--learn", "mask"],
+        "the last layer of 'mask' is CONV_2D, not a dense one; let a task learn whose network ends with a dense layer",
+        capfd,
+    )
+    (tmp_path / "glyphs.tflite").write_bytes(network())
+    few = ["firmware", str(tmp_path / "glyphs.tflite"), *learn, "--learn", "main"]
+    refused([*few[:-3], "100", "--learn", "main"], "or leave out --learn, which takes 37", capfd)
+    refused([*few, "--known", "rows.npy"], "a .tflite file does not say how frames are prepared", capfd)
+    (tmp_path / "residual.tflite").write_bytes(residual())
+    small = ["firmware", str(tmp_path / "residual.tflite"), "--board", BOARD.name, "-o", str(tmp_path / "softmax")]
+    assert main([*small, "--learn", "main", "--classes", "8"]) == 0
+    assert "{1u, 8u, 0u" not in (tmp_path / "softmax/target/app_model.c").read_text()
+    assert "SOFTMAX" in (tmp_path / "softmax/src/model.c").read_text()
