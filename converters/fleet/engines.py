@@ -83,10 +83,10 @@ def _on_beam(chunks: Iterable[tuple[Job, ...]], rules: Rules, runner: str) -> It
     _beam()
     with tempfile.TemporaryDirectory(prefix="multigraft-beam-") as folder:
         for some in batched(chunks, BEAM_CHUNKS):
-            yield _by_pipeline([job for chunk in some for job in chunk], rules, runner, Path(folder) / "part")
+            yield _by_pipeline(some, rules, runner, Path(folder) / "part")
 
 
-def _by_pipeline(jobs: list[Job], rules: Rules, runner: str, target: Path) -> Part:
+def _by_pipeline(chunks: tuple[tuple[Job, ...], ...], rules: Rules, runner: str, target: Path) -> Part:
     beam = _beam()
 
     def keep(part: Part) -> None:
@@ -95,7 +95,7 @@ def _by_pipeline(jobs: list[Job], rules: Rules, runner: str, target: Path) -> Pa
     target.unlink(missing_ok=True)
     options = importlib.import_module("apache_beam.options.pipeline_options").PipelineOptions([])
     with beam.Pipeline(runner, options=options) as pipeline:
-        _ = pipeline | beam.Create(jobs) | beam.CombineGlobally(combine_fn(rules)) | beam.Map(keep)
+        _ = pipeline | beam.Create(chunks) | beam.CombineGlobally(combine_fn(rules)) | beam.Map(keep)
     if not target.is_file():
         raise InputError("Beam's runner left no sum here", "take a local runner, or combine_fn in a pipeline of yours")
     # This process wrote it, or one that it started.
@@ -106,6 +106,8 @@ def _by_pipeline(jobs: list[Job], rules: Rules, runner: str, target: Path) -> Pa
 def combine_fn(rules: Rules) -> Any:
     """Adding up as a ``CombineFn`` of Apache Beam: from :class:`Job` to one :class:`Part`.
 
+    An element may also be a tuple of jobs, some of which are read at the same time.
+
     Raises:
         MissingDependencyError: Apache Beam is not installed, or broken.
     """
@@ -115,8 +117,8 @@ def combine_fn(rules: Rules) -> Any:
         def create_accumulator(self) -> Part:
             return Part()
 
-        def add_input(self, accumulator: Part, job: Job) -> Part:
-            accumulator.take(job, rules)
+        def add_input(self, accumulator: Part, jobs: Job | tuple[Job, ...]) -> Part:
+            accumulator.take_all((jobs,) if isinstance(jobs, Job) else jobs, rules)
             return accumulator
 
         def merge_accumulators(self, accumulators: Iterable[Part]) -> Part:
