@@ -19,7 +19,7 @@ EXTRAS_fuzzing := dev,fuzzing
 METADATA := setup.cfg pyproject.toml $(wildcard setup.py packaging/demo/*)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-torch check docs dev bench jtop offload-faults attack kills cuts audit fuzz fuzz-readers fuzz-binary binary-oracle binary-zoo x86 compilers systemd soak mutants deb wheels firmware-tools arm64 armv7 arm-instructions clean FORCE
+.PHONY: help demo test test-torch check docs dev bench fleet jtop offload-faults attack kills cuts audit fuzz fuzz-readers fuzz-binary binary-oracle binary-zoo x86 compilers systemd soak mutants deb wheels firmware-tools arm64 armv7 arm-instructions clean FORCE
 .DELETE_ON_ERROR:
 
 help:
@@ -29,6 +29,7 @@ help:
 	@echo "make check       ruff, formatting, mypy --strict"
 	@echo "make docs        the pages as a site to read offline: $(SITE)/index.html"
 	@echo "make bench       latency, memory and accuracy figures of this machine"
+	@echo "make fleet       10,000 sites in an S3 that runs here, by this process, Dask and Beam, with faults (FILES=1000; half an hour)"
 	@echo "make jtop        power meters through jetson-stats' real service, two versions, on two emulated Jetsons"
 	@echo "make offload-faults  300 frames to KServe that is killed, started again and slowed (root, the network once; minutes)"
 	@echo "make attack      30,000 damaged files of every kind that travels, through what opens them (an hour; ATTACK=\"--only onnx\")"
@@ -108,6 +109,12 @@ jtop: $(VENV)/.ready-dev
 		test -d build/jtop/$$version || $(PIP) install --target build/jtop/$$version jetson-stats==$$version || exit 1; \
 		PYTHONPATH=build/jtop/$$version $(BIN)/python -m pytest tests/devices/power/test_jtop.py || exit 1; \
 	done
+
+# Opt-in: half an hour on two idle cores; a second run goes on where the first ended. Apache Beam gets an environment of its own.
+fleet: $(VENV)/.ready-dev
+	test -e build/beam/.ready || { $(BIN)/python -m venv build/beam && \
+		build/beam/bin/python -m pip install --quiet '.[beam]' 'numpy<2' && touch build/beam/.ready; }
+	nice $(BIN)/python -m tests.benchmarks fleet $(or $(FILES),10000) --beam build/beam/bin/python
 
 # Opt-in: some minutes, as root for the link's devices. KServe gets an environment of its own.
 offload-faults: $(VENV)/.ready-dev

@@ -12,12 +12,13 @@ import os
 import random
 import re
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 from multigraft import files
+from multigraft.converters.local_files import ANY_FOLDER, LocalFiles
 from multigraft.errors import DeviceError, InputError, MissingDependencyError, MultigraftError, one_line
 from multigraft.installing import how_missing, install_extra, install_package, repair
 from multigraft.reading import printable, read_file, regular_file
@@ -44,11 +45,13 @@ class Entry:
         url: Its address; of a file here its path.
         size: Bytes.
         version: What changes with its content, as far as the store says: its ETag, size and time, or all that it says.
+        problem: Why it cannot be read, if the list says so already: also of folders, which end in a slash.
     """
 
     url: str
     size: int
     version: str
+    problem: str = ""
 
 
 class UnreachableError(InputError):
@@ -92,7 +95,7 @@ def address(text: str) -> str:
 
 
 def find(text: str, suffix: str) -> Iterator[Entry]:
-    """The files that an address, a path, a pattern or a folder names.
+    """The files that an address, a path, a pattern or a folder names, and what here could not be looked into.
 
     Args:
         text: ``s3://fleet/*.mgstats``, ``s3://fleet/2026-11/``, ``site-7.mgstats``.
@@ -114,6 +117,9 @@ def find(text: str, suffix: str) -> Iterator[Entry]:
 
 def _listed_there(text: str, suffix: str) -> Iterator[Entry]:
     system, path = _system(text)
+    if _is_here(system):
+        yield from _listed_here(path, suffix)
+        return
 
     def listed() -> dict[str, Any]:
         # What another process has put there since this one listed it.
@@ -155,21 +161,19 @@ def _path_here(text: str) -> str:
 
 def _listed_here(text: str, suffix: str) -> Iterator[Entry]:
     path = Path(text)
-    found: Iterable[Path]
     if path.is_dir():
         # What may not be read would count as empty.
         next(path.iterdir(), None)
-        found = path.rglob(f"*{suffix}")
+        found = LocalFiles(path, (ANY_FOLDER, f"*{suffix}"))
     elif path.exists():
-        found = [path]
+        found = LocalFiles(path, ())
     else:
-        pattern = str(path.relative_to(path.anchor))
-        # A last ** names folders alone.
-        found = Path(path.anchor).glob(f"{pattern}/*" if path.name == "**" else pattern)
-    for file in found:
-        if file.is_file():
-            status = file.stat()
-            yield Entry(str(file), status.st_size, f"{status.st_size} {status.st_mtime_ns}")
+        *parts, last = path.relative_to(path.anchor).parts
+        found = LocalFiles(Path(path.anchor), (*parts, last, *(["*"] if last == ANY_FOLDER else [])))
+    for file, status in found:
+        yield Entry(file, status.st_size, f"{status.st_size} {status.st_mtime_ns}")
+    for name, problem in found.problems.items():
+        yield Entry(name, 0, "", problem)
 
 
 def read(url: str, most: int, size: int | None = None) -> bytes:

@@ -15,6 +15,7 @@ import re
 import shutil
 import stat
 import tempfile
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -25,6 +26,7 @@ _TEMPORARY = re.compile(rf"\..+\.[a-z0-9_]{{8}}{re.escape(_SUFFIX)}")
 """What ``tempfile`` makes of the names below."""
 _swept: set[Path] = set()
 """Folders that this process has looked through."""
+_umask_lock = threading.Lock()
 
 
 @contextlib.contextmanager
@@ -53,9 +55,7 @@ def whole_file(target: str | os.PathLike[str], private: bool = False) -> Iterato
         with temporary.open("rb+") as written:
             os.fsync(written.fileno())
         if not private:
-            umask = os.umask(0)
-            os.umask(umask)
-            temporary.chmod(0o666 & ~umask)
+            temporary.chmod(0o666 & ~_umask())
         temporary.replace(target)
         sync_folder(target.parent)
     except OSError as error:
@@ -97,6 +97,14 @@ def write_bytes(target: str | os.PathLike[str], data: bytes, private: bool = Fal
     """Write ``data`` to ``target`` whole or not at all; if it is private, for nobody else to read."""
     with whole_file(target, private) as temporary:
         temporary.write_bytes(data)
+
+
+def _umask() -> int:
+    # It can only be read by setting it: a second thread would read, and leave, what the first has set meanwhile.
+    with _umask_lock:
+        umask = os.umask(0)
+        os.umask(umask)
+    return umask
 
 
 def _temporary_file(target: Path) -> tuple[Path, int]:

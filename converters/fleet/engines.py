@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from multigraft.converters.fleet.parts import Job, Part, Rules, part_of
+from multigraft.converters.fleet.parts import Job, Part, Rules, batched, part_of
 from multigraft.converters.job.dask_cluster import check_code, checked_code, dask_address, dask_client
 from multigraft.errors import InputError, MissingDependencyError, UsageError
 from multigraft.installing import how_missing, install_extra, repair
@@ -20,6 +20,9 @@ CHUNK = 32
 
 AHEAD = 2
 """Parts that each thread of a cluster has to do at a time."""
+
+BEAM_CHUNKS = 32
+"""That one pipeline of Beam takes: a part holds a row of each file, and is whole in memory."""
 
 Engine = Callable[[Iterable[tuple[Job, ...]], Rules], Iterator[Part]]
 """Takes files in chunks, gives parts in any order."""
@@ -77,27 +80,33 @@ def _part_there(code: bytes, chunk: tuple[Job, ...], rules: Rules) -> Part:
 
 
 def _on_beam(chunks: Iterable[tuple[Job, ...]], rules: Rules, runner: str) -> Iterator[Part]:
-    beam = _beam()
-    jobs = [job for chunk in chunks for job in chunk]
+    _beam()
     with tempfile.TemporaryDirectory(prefix="multigraft-beam-") as folder:
-        target = str(Path(folder) / "part")
+        for some in batched(chunks, BEAM_CHUNKS):
+            yield _by_pipeline(some, rules, runner, Path(folder) / "part")
 
-        def keep(part: Part) -> None:
-            Path(target).write_bytes(pickle.dumps(part))
 
-        options = importlib.import_module("apache_beam.options.pipeline_options").PipelineOptions([])
-        with beam.Pipeline(runner, options=options) as pipeline:
-            _ = pipeline | beam.Create(jobs) | beam.CombineGlobally(combine_fn(rules)) | beam.Map(keep)
-        if not Path(target).is_file():
-            raise InputError(
-                "Beam's runner left no sum here", "take a local runner, or combine_fn in a pipeline of yours"
-            )
-        # This process wrote it, or one that it started.
-        yield pickle.loads(Path(target).read_bytes())
+def _by_pipeline(chunks: tuple[tuple[Job, ...], ...], rules: Rules, runner: str, target: Path) -> Part:
+    beam = _beam()
+
+    def keep(part: Part) -> None:
+        target.write_bytes(pickle.dumps(part))
+
+    target.unlink(missing_ok=True)
+    options = importlib.import_module("apache_beam.options.pipeline_options").PipelineOptions([])
+    with beam.Pipeline(runner, options=options) as pipeline:
+        _ = pipeline | beam.Create(chunks) | beam.CombineGlobally(combine_fn(rules)) | beam.Map(keep)
+    if not target.is_file():
+        raise InputError("Beam's runner left no sum here", "take a local runner, or combine_fn in a pipeline of yours")
+    # This process wrote it, or one that it started.
+    part: Part = pickle.loads(target.read_bytes())
+    return part
 
 
 def combine_fn(rules: Rules) -> Any:
     """Adding up as a ``CombineFn`` of Apache Beam: from :class:`Job` to one :class:`Part`.
+
+    An element may also be a tuple of jobs, some of which are read at the same time.
 
     Raises:
         MissingDependencyError: Apache Beam is not installed, or broken.
@@ -108,8 +117,8 @@ def combine_fn(rules: Rules) -> Any:
         def create_accumulator(self) -> Part:
             return Part()
 
-        def add_input(self, accumulator: Part, job: Job) -> Part:
-            accumulator.take(job, rules)
+        def add_input(self, accumulator: Part, jobs: Job | tuple[Job, ...]) -> Part:
+            accumulator.take_all((jobs,) if isinstance(jobs, Job) else jobs, rules)
             return accumulator
 
         def merge_accumulators(self, accumulators: Iterable[Part]) -> Part:

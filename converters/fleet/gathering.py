@@ -43,8 +43,6 @@ MOST_UNREAD = 64
 """Files in a row that cannot be read: then it is the place, and no file."""
 
 _SUFFIX = ".mgstats"
-_NAMELESS = "nameless"
-"""Version of a file whose name is no text; no store gives it."""
 _EVERY_S = 1.0
 
 
@@ -147,12 +145,12 @@ def gather(wanted: Wanted, path: Path, engine: Engine, report: Report) -> Gather
     # Listed first: where there is nothing, nothing is left behind.
     report("list the files")
     entries = _found(wanted)
-    nameless = [entry.url for entry in entries if entry.version == _NAMELESS]
+    problems = {entry.url: entry.problem for entry in entries if entry.problem}
     store = RunStore(path)
     try:
         asked = json.dumps([wanted.exclude, wanted.by])
         store.list_files(entries, asked)
-        store.set_aside(dict.fromkeys(nameless, "its name is no text; name it otherwise"))
+        store.set_aside(problems)
         del entries
         started = time.monotonic()
         _read_heads(store, report)
@@ -191,7 +189,8 @@ def _found(wanted: Wanted) -> list[Entry]:
                 entry.url.encode()
             except UnicodeEncodeError:
                 # Neither a store nor a list can hold it.
-                entry = Entry(visible(entry.url), entry.size, _NAMELESS)
+                problem = entry.problem or "its name is no text; name it otherwise"
+                entry = Entry(visible(entry.url), entry.size, "", problem)
             found.append(entry)
     if not found:
         raise InputError(f"there is no file but {urls.masked(own or '')}, which is the output", "check the address")

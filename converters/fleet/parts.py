@@ -119,12 +119,8 @@ class Part:
     aside: dict[str, str] = field(default_factory=dict)
     unread: set[str] = field(default_factory=set)
 
-    def take(self, job: Job, rules: Rules) -> None:
-        """Add one file, or the reason why it does not count."""
-        self._take(job, rules, _read(job))
-
     def take_all(self, jobs: Iterable[Job], rules: Rules) -> None:
-        """Add files, the next of which are read meanwhile."""
+        """Add files, the next of which are read meanwhile, or the reason why one does not count."""
         with ThreadPoolExecutor(READ_AHEAD) as pool:
             for batch in batched(jobs, READ_AHEAD):
                 for job, read in zip(batch, pool.map(_read, batch), strict=True):

@@ -38,7 +38,8 @@ MIN_HALVINGS = 2
 
 TIE = 0.01
 HOPELESS = 0.5
-"""After two cut points in a row whose best agreement is below this, deeper ones are not tried."""
+MOST_HOPELESS = 2
+"""After so many cut points in a row whose best agreement is below :data:`HOPELESS`, deeper ones are not tried."""
 
 
 @dataclass(frozen=True)
@@ -140,22 +141,39 @@ def candidates(
         )
     progress, stage = SearchProgress.of(report), (donor.name, target.name)
     progress.expect(stage, depths.total(len(joins)))
-    done, enough = 0, options.enough_for(target.name)
-    for group in depths:
-        best = bound = 0.0
-        for join in groups[group]:
-            if join.relation == "relative" and bound >= enough:
+    numbers, enough = itertools.count(1), options.enough_for(target.name)
+
+    def grafted(chain: Sequence[Join]) -> list[Candidate]:
+        found: list[Candidate] = []
+        for join in chain:
+            if join.relation == "relative" and _keeps(found, enough):
                 continue
-            done += 1
-            report(f"graft {target.name} onto {donor.name}: {join.method} ({done} of {depths.total(len(joins))})")
-            candidate = evaluated(join, donor, target, evidence, options, tolerance)
-            if candidate.agreement is not None:
-                best = max(best, candidate.agreement.value)
-                bound = max(bound, candidate.agreement.lower_bound)
-            yield candidate
+            report(
+                f"graft {target.name} onto {donor.name}: {join.method} ({next(numbers)} of {depths.total(len(joins))})"
+            )
+            found.append(evaluated(join, donor, target, evidence, options, tolerance))
             progress.done(stage)
-        depths.judge(best >= HOPELESS, bound >= enough)
+        return found
+
+    for batch in depths:
+        chains = [(depth, chain) for depth in batch for chain in _chains(groups[depth])]
+        done = options.workers.each(grafted, [chain for _, chain in chains])
+        for depth in batch:
+            found = [graft for (of, _), grafts in zip(chains, done, strict=True) if of == depth for graft in grafts]
+            best = max((graft.agreement.value for graft in found if graft.agreement is not None), default=0.0)
+            yield from found
+            depths.judge(best >= HOPELESS, _keeps(found, enough))
     progress.finish(stage)
+
+
+def _chains(group: Sequence[Join]) -> list[list[Join]]:
+    """Joins at one cut point: those of relatives one after the other until one is good enough, each other by itself."""
+    relatives = [join for join in group if join.relation == "relative"]
+    return [*([relatives] if relatives else []), *([join] for join in group if join.relation != "relative")]
+
+
+def _keeps(grafts: Sequence[Candidate], enough: float) -> bool:
+    return max((graft.agreement.lower_bound for graft in grafts if graft.agreement is not None), default=0.0) >= enough
 
 
 def _affordable_halvings(target: Network, evidence: Evidence, effort: Effort) -> int:
@@ -167,7 +185,7 @@ def _affordable_halvings(target: Network, evidence: Evidence, effort: Effort) ->
 
 
 class _Depths:
-    """Numbers of the cut points to try next, 0 the shallowest.
+    """Numbers of the cut points to try next, 0 the shallowest; of some at a time it is sure that all have to be tried.
 
     Args:
         points: How many there are.
@@ -182,15 +200,16 @@ class _Depths:
         self._most = self._left = halvings
         self._hopeless = 0
 
-    def __iter__(self) -> Iterator[int]:
+    def __iter__(self) -> Iterator[Sequence[int]]:
         if self.every:
-            while self._low < self._points and self._hopeless < 2:
-                yield self._low
-                self._low += 1
+            while self._low < self._points and self._hopeless < MOST_HOPELESS:
+                batch = range(self._low, min(self._low + MOST_HOPELESS - self._hopeless, self._points))
+                yield batch
+                self._low = batch.stop
             return
         while self._low < self._high and self._left:
             self._left -= 1
-            yield self._middle
+            yield [self._middle]
 
     @property
     def _middle(self) -> int:
@@ -201,7 +220,7 @@ class _Depths:
         return joins if self.every else min(self._most, self._points.bit_length()) * -(-joins // self._points)
 
     def judge(self, is_hopeful: bool, keeps: bool) -> None:
-        """What came out at the number given last."""
+        """What came out at the next of the numbers given last."""
         self._hopeless = 0 if is_hopeful else self._hopeless + 1
         if not self.every:
             self._low, self._high = (self._middle + 1, self._high) if keeps else (self._low, self._middle)

@@ -9,6 +9,7 @@ beside it.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import functools
 import hashlib
 import os
@@ -73,8 +74,9 @@ class Checkpoints:
         made = do()
         with contextlib.suppress(OSError, UsageError):
             self.folder.mkdir(exist_ok=True)
-            _make_room(self.folder, len(made))
-            files.write_bytes(path, hashlib.sha256(made).digest() + made)
+            with _alone_in(self.folder):
+                _make_room(self.folder, _DIGEST_BYTES + len(made))
+                files.write_bytes(path, hashlib.sha256(made).digest() + made)
         return made
 
     @contextlib.contextmanager
@@ -89,14 +91,33 @@ class Checkpoints:
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
+@contextlib.contextmanager
+def _alone_in(folder: Path) -> Iterator[None]:
+    """Wait until no other thread or process stores a step there: each would fill the room that another has made."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        # Some network file systems have no locks.
+        with contextlib.suppress(OSError):
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+
+
 def _make_room(folder: Path, needed: int) -> None:
     """Remove the steps used longest ago until ``needed`` more bytes keep within :data:`MAX_BYTES`."""
-    steps = sorted((s.stat().st_mtime, s.stat().st_size, s) for s in folder.iterdir() if _STEP.fullmatch(s.name))
+    steps = []
+    for step in folder.iterdir():
+        # Without a lock another process may have removed it just now.
+        with contextlib.suppress(FileNotFoundError):
+            if _STEP.fullmatch(step.name):
+                status = step.stat()
+                steps.append((status.st_mtime, status.st_size, step))
     held = sum(size for _, size, _ in steps)
-    for _, size, step in steps:
+    for _, size, step in sorted(steps):
         if held + needed <= MAX_BYTES:
             break
-        step.unlink()
+        step.unlink(missing_ok=True)
         held -= size
 
 

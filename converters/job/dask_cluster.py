@@ -13,6 +13,9 @@ from multigraft.converters.job.checkpoints import CODE_FOLDERS, code_digest
 from multigraft.errors import DeviceError, MissingDependencyError, UsageError, one_line
 from multigraft.installing import how_missing, install_extra, repair
 
+NO_WORKERS_S = 600
+"""How long jobs wait where all processes of this machine have ended and none starts again."""
+
 
 def dask_address(text: str) -> str | None:
     """The scheduler that ``--on`` names: None for processes of this machine.
@@ -37,7 +40,7 @@ def dask_client(address: str | None) -> Iterator[Any]:
     Raises:
         MissingDependencyError: Dask is not installed, or broken.
         DeviceError: The scheduler does not answer, or what is done in the block finds that it does not any more, that
-            it lacks this package, or that one job ended several workers.
+            it lacks this package, that one job ended several workers, or that no worker starts again.
     """
     try:
         dask, distributed = (importlib.import_module(name) for name in ("dask", "distributed"))
@@ -45,21 +48,19 @@ def dask_client(address: str | None) -> Iterator[Any]:
         raise MissingDependencyError(
             f"--on dask takes Dask, which is {how_missing(error)}", repair(error, install_extra("fleet"))
         ) from error
+    no_worker = importlib.import_module("distributed.scheduler").NoWorkerError
     where = address or "on this machine"
-    cluster = None
-    try:
-        # Threads of one worker would wait for each other: much of the work is Python.
-        cluster = distributed.LocalCluster(threads_per_worker=1, dashboard_address=None) if address is None else None
-        client = distributed.Client(cluster or address)
-    except (OSError, ValueError) as error:
-        if cluster is not None:
-            cluster.close()
-        raise DeviceError(
-            f"Dask's scheduler {where} does not answer: {one_line(error)}", "check its address"
-        ) from error
-    # Frames and networks are large, and go but once.
-    quiet = dask.config.set({"distributed.admin.large-graph-warning-threshold": "1 TB"})
-    with contextlib.closing(cluster) if cluster is not None else contextlib.nullcontext(), client, quiet:
+    settings = dask.config.set(
+        {
+            # Frames and networks are large, and go but once.
+            "distributed.admin.large-graph-warning-threshold": "1 TB",
+            # A process that ended is started again. The cluster gives it up after 15 s, where a busy machine still
+            # imports, and then starts none.
+            "distributed.deploy.lost-worker-timeout": "1000 days",
+            "distributed.scheduler.no-workers-timeout": f"{NO_WORKERS_S} s",
+        }
+    )
+    with settings, _client(distributed, address, where) as client:
         # It prints a traceback for every try to reach a scheduler that is gone.
         logging.getLogger("distributed.client").setLevel(logging.CRITICAL)
         try:
@@ -67,6 +68,11 @@ def dask_client(address: str | None) -> Iterator[Any]:
         except distributed.KilledWorker as error:
             raise DeviceError(
                 f"Dask gave a job up, which {one_line(error)}", "check the workers' memory; the same command goes on"
+            ) from error
+        except no_worker as error:
+            raise DeviceError(
+                f"Dask's scheduler {where} has no worker any more",
+                "check the workers' memory; the same command goes on",
             ) from error
         except CancelledError as error:
             raise DeviceError(
@@ -79,6 +85,23 @@ def dask_client(address: str | None) -> Iterator[Any]:
             raise DeviceError(
                 f"Dask's scheduler {where} cannot read a job", "install the same multigraft there as on the workers"
             ) from error
+
+
+@contextlib.contextmanager
+def _client(distributed: Any, address: str | None, where: str) -> Iterator[Any]:
+    cluster = None
+    try:
+        # Threads of one worker would wait for each other: much of the work is Python.
+        cluster = distributed.LocalCluster(threads_per_worker=1, dashboard_address=None) if address is None else None
+        client = distributed.Client(cluster or address)
+    except (OSError, ValueError) as error:
+        if cluster is not None:
+            cluster.close()
+        raise DeviceError(
+            f"Dask's scheduler {where} does not answer: {one_line(error)}", "check its address"
+        ) from error
+    with contextlib.closing(cluster) if cluster is not None else contextlib.nullcontext(), client:
+        yield client
 
 
 def checked_code() -> bytes:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -81,6 +83,65 @@ def test_what_is_here_takes_no_fsspec(tmp_path: Path, monkeypatch: pytest.Monkey
     assert found("deep") == every[3:] and urls.address("deep/") == str(tmp_path / "deep")
     with pytest.raises(MissingDependencyError, match=r"s3://fleet/\* takes fsspec"):
         list(urls.find("s3://fleet/*", ".mgstats"))
+
+
+def test_links_to_folders_are_followed_once_and_what_cannot_be_looked_into_is_named(tmp_path: Path) -> None:
+    top, disk = tmp_path / "in", tmp_path / "disk"
+    for name in ("in/1.mgstats", "in/deep/2.mgstats", "disk/3.mgstats", "disk/more/4.mgstats"):
+        urls.write(_in_folder(tmp_path / name), b"x")
+    (top / "a link").symlink_to(disk)
+    (top / "again").symlink_to(disk / "more")
+    (top / "deep" / "up").symlink_to(top)
+    (disk / "more" / "round").symlink_to(top / "a link")
+    (top / "here too").symlink_to("deep")
+    (top / "gone").symlink_to("no disk")
+    (top / "self").symlink_to("self")
+    every = {"1.mgstats", "deep/2.mgstats", "a link/3.mgstats", "a link/more/4.mgstats"}
+    problems = {"gone": "it is a link that leads nowhere"}
+    for text in (str(top), f"{top}/**/*.mgstats", top.as_uri()):
+        found = list(urls.find(text, ".mgstats"))
+        assert {os.path.relpath(one.url, top) for one in found if not one.problem} == every
+        said = {os.path.relpath(one.url, top): one.problem for one in found if one.problem}
+        assert "too many levels" in said.pop("self").lower() and said == problems
+
+
+def test_a_folder_that_may_not_be_read_is_named(tmp_path: Path) -> None:
+    with tempfile.TemporaryDirectory() as shared, _as_nobody(Path(shared)) as folder:
+        for name in ("1.mgstats", "shut/2.mgstats", "open/3.mgstats", "listed only/4.mgstats"):
+            _in_folder(folder / name).write_bytes(b"x")
+        (folder / "shut").chmod(0)
+        (folder / "listed only").chmod(0o400)
+        for text in (str(folder), f"{folder}/**", f"{folder}/*/*"):
+            found = {entry.url.removeprefix(f"{folder}/"): entry.problem for entry in urls.find(text, ".mgstats")}
+            found.pop("1.mgstats", None)
+            assert found.pop("shut/").startswith("the folder cannot be listed: Permission")
+            assert found.pop("listed only/4.mgstats").startswith("it cannot be looked at: Permission")
+            assert found == {"open/3.mgstats": ""}
+        for shut in ("shut", "listed only"):
+            (folder / shut).chmod(0o700)
+
+
+def _in_folder(path: Path) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+@contextlib.contextmanager
+def _as_nobody(shared: Path) -> Iterator[Path]:
+    """A folder of a user who is not root: nothing is shut for root."""
+    folder = shared / "in"
+    folder.mkdir()
+    if os.geteuid():
+        yield folder
+        return
+    nobody = 65534
+    shared.chmod(0o755)
+    os.chown(folder, nobody, nobody)
+    os.seteuid(nobody)
+    try:
+        yield folder
+    finally:
+        os.seteuid(0)
 
 
 @pytest.mark.parametrize("name", ["a**b.mgstats", "9" * 400, "~no-such-user/*"])

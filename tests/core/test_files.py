@@ -6,6 +6,8 @@ import contextlib
 import errno
 import os
 import stat
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -135,3 +137,25 @@ def test_only_posix_syncs_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 def test_a_digest_is_hexadecimal_sha_256() -> None:
     assert files.sha256_of(b"abc") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
     assert files.sha256_of(bytearray(b"abc")) == files.sha256_of(memoryview(b"abc")) == files.sha256_of(b"abc")
+
+
+def test_threads_that_write_at_the_same_time_keep_the_mask_of_modes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is one of the whole process, and can only be read by setting it."""
+    umask = os.umask
+
+    def slow(mask: int) -> int:
+        before = umask(mask)
+        time.sleep(0.002)
+        return before
+
+    before = umask(0o027)
+    try:
+        with monkeypatch.context() as patch, ThreadPoolExecutor(8) as pool:
+            patch.setattr(os, "umask", slow)
+            list(pool.map(lambda number: files.write_bytes(tmp_path / str(number), b"x"), range(32)))
+        assert {stat.S_IMODE(path.stat().st_mode) for path in tmp_path.iterdir()} == {0o640}
+        assert umask(0o027) == 0o027
+    finally:
+        umask(before)

@@ -116,6 +116,20 @@ def test_names_and_content_that_nothing_can_hold_are_named(folder: Path) -> None
     assert "is no text" in reasons(gathering)["\\udcff.mgstats"] and whole(gathering) == plain
 
 
+def test_folders_behind_links_count_once_and_links_that_lead_nowhere_are_named(folder: Path) -> None:
+    plain = whole(run(folder))
+    disk = folder.parent / "disk"
+    disk.mkdir()
+    for number in (3, 4, 5):
+        (folder / f"{number:02}.mgstats").rename(disk / f"{number:02}.mgstats")
+    (folder / "disk").symlink_to(disk)
+    (disk / "round").symlink_to(folder)
+    (folder / "gone").symlink_to("no disk")
+    gathering = run(folder)
+    assert reasons(gathering) == {"gone": "it is a link that leads nowhere"}
+    assert gathering.counted.summed == len(SITES) and whole(gathering) == plain
+
+
 def test_the_output_of_the_run_before_counts_only_where_it_is_named(folder: Path) -> None:
     plain = whole(run(folder))
     output = str(folder / "fleet.mgstats")

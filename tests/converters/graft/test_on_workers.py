@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+import itertools
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +17,7 @@ from multigraft.converters.graft.saved_evaluations import SavedEvaluations
 from multigraft.converters.graft.search import SearchOptions, candidates
 from multigraft.converters.graft.sharing_plan import Limits, PlanningResult
 from multigraft.converters.job.checkpoints import Checkpoints
-from multigraft.converters.job.workers import Here, Result, workers_of
+from multigraft.converters.job.workers import Here, Item, Result, workers_of
 from multigraft.converters.planning.planner import plan_sharing
 from multigraft.converters.similarity.representations import measure_similarity
 from tests.converters.graft.networks import perturbed, residual_network
@@ -45,6 +48,30 @@ def test_it_is_the_same_and_goes_on_here_where_it_ended_there(tmp_path: Path) ->
     assert len(here.evaluated) > 9 and content(there) == content(here)
     assert content(plan_sharing(NETWORKS, OF, similarity, limits, options)) == content(here)
     assert checkpoints.reused == len(here.evaluated)
+
+
+def test_two_small_networks_keep_four_workers_busy() -> None:
+    class FourAtOnce(Here):
+        def __init__(self) -> None:
+            self.jobs = itertools.count()
+            self.others = threading.Barrier(4, timeout=60)
+
+        def each(self, do: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
+            with ThreadPoolExecutor(len(items)) as pool:
+                return list(pool.map(do, items))
+
+        def run(self, do: Callable[..., Result], shared: Mapping[str, Any], **own: Any) -> Result:
+            if next(self.jobs) < 4:
+                self.others.wait()
+            return do(**shared, **own)
+
+    donor, target = residual_network("fifth", 5), residual_network("sixth", 6)
+    similarity = measure_similarity((donor, target), EVIDENCE["first"].fit)
+    found = [
+        [(graft.join, graft.agreement) for graft in candidates(donor, target, EVIDENCE["first"], similarity, options)]
+        for options in (SearchOptions(), SearchOptions(workers=FourAtOnce()))
+    ]
+    assert len(found[0]) >= 4 and found[0] == found[1]
 
 
 @pytest.mark.parametrize("own", ["donor", "target"])

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import os
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import ModuleType
 
@@ -92,6 +94,39 @@ def test_the_steps_used_longest_ago_make_room(tmp_path: Path, monkeypatch: pytes
     for name in (b"first", b"third", b"fourth"):
         assert checkpoints.get("fit", [name], lambda: b"again") == bytes(100)
     assert checkpoints.get("fit", [b"second"], lambda: b"again") == b"again"
+
+
+def test_many_that_store_at_the_same_time_keep_within_the_bound(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As threads that wait for the workers of a cluster do, and two builds of one output."""
+    monkeypatch.setattr(module, "MAX_BYTES", 5000)
+    size, at_once = 1000, 12
+    barrier = threading.Barrier(at_once)
+    most = 0
+
+    def do() -> bytes:
+        barrier.wait()
+        return bytes(size)
+
+    def held() -> int:
+        return sum(path.stat().st_size for path in checkpoints.folder.iterdir())
+
+    checkpoints = Checkpoints(tmp_path / "steps")
+    with ThreadPoolExecutor(at_once) as pool:
+        for number in range(10):
+            list(pool.map(lambda i: checkpoints.get("fit", [str((number, i))], do), range(at_once)))  # noqa: B023
+            most = max(most, held())
+    assert size < most <= 5000
+
+
+def test_a_step_that_another_process_has_just_removed_is_no_obstacle(tmp_path: Path) -> None:
+    checkpoints = Checkpoints(tmp_path / "steps")
+    checkpoints.get("fit", [b"x"], lambda: b"right")
+    (path,) = checkpoints.folder.iterdir()
+    path.with_name(f"fit-{'0' * 32}").symlink_to("what is listed and not there")
+    assert checkpoints.get("fit", [b"y"], lambda: b"stored") == b"stored"
+    assert checkpoints.get("fit", [b"y"], lambda: b"again") == b"stored"
 
 
 def test_forgotten_steps_go_when_another_job_starts_beside_them(tmp_path: Path) -> None:

@@ -12,13 +12,14 @@ from typing import Any
 
 import pytest
 
-from multigraft.converters.job import workers
+from multigraft.converters.job import dask_cluster, workers
 from multigraft.converters.job.dask_cluster import dask_address, dask_client
 from multigraft.converters.job.workers import HERE, OnDask, Workers, workers_of
 from multigraft.errors import DeviceError, InputError, UsageError
 
 NO_FLEET = "fleet: takes multigraft[fleet] and moto[server,s3]"
 distributed: Any = pytest.importorskip("distributed", reason=NO_FLEET)
+config: Any = pytest.importorskip("dask.config", reason=NO_FLEET)
 
 
 @pytest.fixture(scope="module")
@@ -129,6 +130,31 @@ def test_a_scheduler_that_ends_is_said_to(tmp_path: Path) -> None:
         dask = OnDask(client)
         dask.each(lambda path: dask.run(waiting, {"path": path}), [begun])
     ending.join()
+
+
+def killed(client: Any) -> None:
+    for process in client.run(os.getpid).values():
+        os.kill(process, signal.SIGKILL)
+
+
+def test_processes_here_that_end_are_started_again_however_long_that_takes() -> None:
+    """As on a busy machine, where it takes longer than Dask waits by itself."""
+    with (
+        config.set({"distributed.deploy.lost-worker-timeout": "1 ms"}),
+        dask_client(None) as client,
+    ):
+        killed(client)
+        assert client.submit(pow, 2, 3).result(timeout=180) == 8
+
+
+def test_processes_here_that_do_not_start_again_are_said_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dask_cluster, "NO_WORKERS_S", 0.2)
+    with (
+        pytest.raises(DeviceError, match="has no worker any more; check the workers' memory"),
+        dask_client(None) as client,
+    ):
+        killed(client)
+        client.submit(pow, 2, 3).result(timeout=180)
 
 
 def test_only_clusters_have_names() -> None:
