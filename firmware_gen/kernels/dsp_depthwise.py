@@ -156,7 +156,7 @@ def _lowered(layer: Layer, over: Window, ring: int | None, turned_from: Window |
     constant = scales + layer.weights.tobytes()
     in_place = band == over.out_h or over.rows_in_time()
     scratch_bytes = 4 * (rows * words + weights)
-    includes = ("affine_dsp.h", "depthwise_dsp.h")
+    includes = ("affine_dsp.h", "widen_dsp.h", "depthwise_dsp.h")
     if ring is None and over.out_c > over.in_c and band < over.out_h:
         # Band by band of all channels, so that the output may lie over the input's bands that are done.
         body = (
