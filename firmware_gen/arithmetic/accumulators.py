@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from itertools import cycle
 from typing import Any
@@ -15,6 +15,7 @@ from multigraft.firmware_gen.arithmetic.fixed_point import quantize_multiplier
 from multigraft.firmware_gen.arithmetic.requantise import (
     Affine,
     Rescaling,
+    Summed,
     Upper,
     find_steps,
     largest_shift,
@@ -99,25 +100,37 @@ class Layer:
         return sorted(shifts, key=lambda s: (s != common, -s))
 
     def upper(
-        self, factors: Sequence[int], shifts: Sequence[int], starts: Sequence[Array] = (STARTS,)
+        self,
+        factors: Sequence[int],
+        shifts: Sequence[int],
+        starts: Sequence[Array] = (STARTS,),
+        more: Array | int = 0,
     ) -> tuple[Upper, ...] | None:
         """Per channel the exact rescaling by one product's upper word, at one shift for all sums; None if none is.
 
         Args:
-            factors: By which factor sums come too large, one a channel, in turn.
+            factors: By which factor sums come too large, one a channel, in turn. So many channels in a row begin
+                their sums with the same.
             shifts: Which shifts are tried, in this order.
-            starts: What sums may begin with, for each channel, in turn: see :func:`~.requantise.solve_upper`.
+            starts: What sums may begin with, for each of those groups, in turn: see :func:`~.requantise.solve_upper`.
+            more: What is not in sums beside the bias, int64 per channel.
         """
-        ends = [(int(low), int(high), int(bias)) for low, high, bias in zip(*self.ranges(), self.bias, strict=True)]
+        least, most = self.ranges()
+        channels = [
+            Summed(wanted, int(low), int(high), int(bias), steps, factor)
+            for wanted, low, high, bias, steps, factor in zip(
+                self.rescalings, least, most, self.bias + more, self._steps, cycle(factors), strict=False
+            )
+        ]
+        groups = [channels[at : at + len(factors)] for at in range(0, len(channels), len(factors))]
         for shift in shifts:
             found: list[Upper] = []
-            channels = zip(self.rescalings, ends, self._steps, cycle(factors), cycle(starts), strict=False)
-            for rescaling, end, step, factor, some in channels:
-                one = solve_upper(rescaling, end, step, shift, factor, some)
-                if one is None:
+            for group, some in zip(groups, cycle(starts), strict=False):
+                together = solve_upper(group, shift, some)
+                if together is None:
                     break
-                found.append(one)
-            if len(found) == len(self.rescalings):
+                found += together
+            if len(found) == len(channels):
                 return tuple(found)
         return None
 
@@ -162,16 +175,13 @@ def dense_layer(node: Node) -> Layer:
     return linear_layer(node, weights.data, float_product=quant(weights).per_tensor)
 
 
-def scaling(layer: Layer, centred: bool = False) -> tuple[bytes, int, int]:
+def scaling(layer: Layer) -> tuple[bytes, int, int]:
     """What kernels rescale by: the constants of all channels, whether those are the reference's (``exact``), and its
-    zero point then, or else the shift of all (``number``), as ``mg_scaled`` takes them; ``centred``: of sums over
-    inputs that the zero point was taken from."""
+    zero point then, or else the shift of all (``number``), as ``mg_scaled`` takes them."""
     affine = layer.affine
-    more = layer.weights.astype(np.int64).sum(1) * (layer.input_zero_point if centred else 0)
     if affine is None:
-        return exact_bytes(replace(layer, bias=layer.bias + more)), 1, layer.rescalings[0].zero_point
-    moved = [replace(one, offset=one.offset + int(m) * one.multiplier) for one, m in zip(affine, more, strict=True)]
-    return _affine_bytes(tuple(moved)), 0, affine[0].shift
+        return exact_rows(layer).tobytes(), 1, layer.rescalings[0].zero_point
+    return _affine_bytes(affine), 0, affine[0].shift
 
 
 def _affine_bytes(affine: tuple[Affine, ...]) -> bytes:
@@ -183,7 +193,7 @@ def _affine_bytes(affine: tuple[Affine, ...]) -> bytes:
     return rows.tobytes()
 
 
-def exact_bytes(layer: Layer) -> bytes:
-    """Per channel: bias, multiplier and shift of the reference, int32 each."""
+def exact_rows(layer: Layer) -> Array:
+    """Per channel a row: bias, multiplier and shift of the reference, int32 each."""
     rows = [(int(b), r.multiplier, r.shift) for b, r in zip(layer.bias, layer.rescalings, strict=True)]
-    return np.array(rows, "<i4").tobytes()
+    return np.array(rows, "<i4")

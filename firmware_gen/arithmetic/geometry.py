@@ -75,6 +75,12 @@ class Window:
                 needed = max(needed, end * self.out_c - self._least_read(end))
         return needed
 
+    def distance_by_channels(self, together: int) -> int:
+        """As :meth:`distance`, where so many pixels' first channels are written before their others are read."""
+        pixels = self.pixels()
+        ends = ((first, min(first + together, pixels)) for first in range(0, pixels, together))
+        return max(0, *(end * self.out_c - self._least_read(first) for first, end in ends))
+
     def _least_read(self, pixel: int) -> int:
         """Offset of the first input byte that output ``pixel`` or a later one reads."""
         y, x = divmod(pixel, self.out_w)

@@ -7,7 +7,7 @@ equal. :func:`solve` finds multiplier and offset by that condition or says that 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,8 +18,8 @@ from multigraft.tensors.arrays import Array
 LARGEST_MULTIPLIER = (1 << 31) - 1
 _LARGEST_WORD = 1 << 31
 _WORD = 1 << 32
-_AT_ONCE = 1 << 12
-"""Starts that are tried together."""
+_FIRST, _AT_ONCE = 1 << 6, 1 << 12
+"""Starts that are tried together, at first and at most."""
 _REACH, _FAR = 24, 512
 """How far from the nearest one multipliers are tried: where offsets are fine, and where they are coarse."""
 
@@ -98,33 +98,35 @@ def solve(wanted: Rescaling, least: int, most: int, steps: tuple[Array, Array], 
     values, _ = steps
     if values.size == 0 or wanted.multiplier == 0:
         return Affine(0, int(wanted.apply(np.array([least]))[0]) << shift, shift)
-    for multiplier, low, high in _offsets(wanted, least, most, steps, shift, _REACH):
-        return Affine(multiplier, (low + high) // 2, shift)
-    return None
+    multipliers, lows, highs = _offsets(wanted, least, most, steps, shift, _REACH)
+    if multipliers.size == 0:
+        return None
+    return Affine(int(multipliers[0]), (int(lows[0]) + int(highs[0])) // 2, shift)
 
 
 def _offsets(
     wanted: Rescaling, least: int, most: int, steps: tuple[Array, Array], shift: int, reach: int
-) -> Iterator[tuple[int, int, int]]:
-    """Multipliers, and between which offsets (both included) :class:`Affine` equals ``wanted`` with each."""
+) -> tuple[Array, Array, Array]:
+    """Multipliers from the nearest on, and between which offsets (both included) :class:`Affine` equals ``wanted`` with
+    each."""
     values, reached = steps
     exponent = wanted.shift - 31 + shift
     exact = wanted.multiplier
     centre = exact << exponent if exponent >= 0 else (exact + (1 << (-exponent - 1))) >> -exponent
-    raised = values << shift
-    for distance in sorted(range(-reach, reach + 1), key=abs):
-        multiplier = centre + distance
-        if not 0 < multiplier <= LARGEST_MULTIPLIER:
-            continue
-        low = int(np.max(raised - multiplier * reached))
-        high = int(np.min(raised - multiplier * (reached - 1))) - 1
-        first, last = int(values[0]) - 1, int(values[-1])
-        if first > wanted.low:
-            low = max(low, (first << shift) - multiplier * least)
-        if last < wanted.high:
-            high = min(high, ((last + 1) << shift) - 1 - multiplier * most)
-        if low <= high:
-            yield multiplier, low, high
+    distances = np.array(sorted(range(-reach, reach + 1), key=abs), np.int64)
+    multipliers = centre + distances
+    multipliers = multipliers[(multipliers > 0) & (multipliers <= LARGEST_MULTIPLIER)]
+    # At a step's accumulator the step has to be taken, at the one before it must not.
+    there = (values << shift) - multipliers[:, None] * reached
+    lows = there.max(1)
+    highs = (there + multipliers[:, None]).min(1) - 1
+    first, last = int(values[0]) - 1, int(values[-1])
+    if first > wanted.low:
+        lows = np.maximum(lows, (first << shift) - multipliers * least)
+    if last < wanted.high:
+        highs = np.minimum(highs, ((last + 1) << shift) - 1 - multipliers * most)
+    found = lows <= highs
+    return multipliers[found], lows[found], highs[found]
 
 
 @dataclass(frozen=True)
@@ -143,46 +145,95 @@ class Upper:
         return np.clip((upper + self.added) >> self.shift, low, high)
 
 
-def solve_upper(
-    wanted: Rescaling,
-    accumulators: tuple[int, int, int],
-    steps: tuple[Array, Array],
-    shift: int,
-    factor: int,
-    starts: Array,
-) -> Upper | None:
-    """What equals ``wanted`` for every accumulator by the upper word of one product, or None.
+@dataclass(frozen=True)
+class Summed:
+    """A channel whose sums :func:`solve_upper` rescales.
+
+    Attributes:
+        wanted: The reference's rescaling; its multiplier is not negative.
+        least: The least accumulator that can occur.
+        most: The greatest.
+        bias: What is in accumulators and not in sums.
+        steps: What :func:`find_steps` found for it.
+        factor: A power of two by which sums come too large.
+    """
+
+    wanted: Rescaling
+    least: int
+    most: int
+    bias: int
+    steps: tuple[Array, Array]
+    factor: int
+
+    @property
+    def constant(self) -> bool:
+        """Whether all accumulators give one value."""
+        return self.steps[0].size == 0 or self.wanted.multiplier == 0
+
+
+def solve_upper(channels: Sequence[Summed], shift: int, starts: Array) -> tuple[Upper, ...] | None:
+    """What equals the reference for every accumulator by the upper word of one product, or None.
 
     Args:
-        wanted: The reference's rescaling; its multiplier is not negative.
-        accumulators: The least and the greatest that can occur, and the bias in them.
-        steps: What :func:`find_steps` found for it.
+        channels: Channels whose sums begin with the same.
         shift: As in :class:`Affine`, at least 32, for sums as they are.
-        factor: A power of two by which sums come too large.
-        starts: int64, what sums may begin with; the first that fits is taken.
+        starts: int64, what sums may begin with; the first that fits all channels is taken.
     """
-    least, most, bias = accumulators
-    places = shift - 32 + factor.bit_length() - 1
-    if not 0 <= places < 32:
+    searched = [_Search.of(channel, shift) for channel in channels]
+    if not all(0 <= s.places < 32 and (s.channel.constant or s.multipliers.size) for s in searched):
         return None
-    values, _ = steps
-    if values.size == 0 or wanted.multiplier == 0:
-        found = Upper(0, int(starts[0]), int(wanted.apply(np.array([least]))[0]) << places, places)
-        return found if abs(found.added) < _LARGEST_WORD else None
-    for multiplier, low, high in _offsets(wanted, least, most, steps, shift, _FAR):
-        # In units of sums as they come, what is added may be anything between these.
-        first, last = factor * (low + bias * multiplier), factor * (high + 1 + bias * multiplier) - 1
-        for begin in range(0, len(starts), _AT_ONCE):
-            some = starts[begin : begin + _AT_ONCE]
-            # Beyond 64 bits numpy 2 refuses numbers, and numpy 1 makes floats or objects of them.
-            fits = np.flatnonzero((last % _WORD - multiplier * some) & (_WORD - 1) <= last - first)
-            if fits.size == 0:
-                continue
-            start = int(some[fits[0]])
-            added = (last - multiplier * start) // _WORD
-            sums = [factor * (end - bias) + start for end in (least, most)]
+    begin, some = 0, _FIRST
+    while begin < len(starts):
+        possible = starts[begin : begin + some]
+        for s in searched:
+            possible = s.fitting(possible)
+        if possible.size:
+            # Whether sums stay within 32 bits does not depend on the start: it is small beside them.
+            found = [one for s in searched if (one := s.at(int(possible[0]))) is not None]
+            return tuple(found) if len(found) == len(searched) else None
+        begin, some = begin + some, min(2 * some, _AT_ONCE)
+    return None
+
+
+@dataclass(frozen=True)
+class _Search:
+    """One channel and the multipliers that do with some offset, from the nearest on, and between which offsets."""
+
+    channel: Summed
+    places: int
+    multipliers: Array
+    lows: Array
+    highs: Array
+
+    @staticmethod
+    def of(channel: Summed, shift: int) -> _Search:
+        c, none = channel, np.zeros(0, np.int64)
+        found = (none,) * 3 if c.constant else _offsets(c.wanted, c.least, c.most, c.steps, shift, _FAR)
+        return _Search(c, shift - 32 + c.factor.bit_length() - 1, *found)
+
+    def fitting(self, starts: Array) -> Array:
+        """Those of ``starts`` with which one of the multipliers gives what the reference does."""
+        return starts if self.channel.constant else starts[self._fits(starts).any(0)]
+
+    def at(self, start: int) -> Upper | None:
+        """With sums that begin with ``start``; None where they, or what comes of them, leave 32 bits."""
+        c = self.channel
+        if c.constant:
+            added = int(c.wanted.apply(np.array([c.least]))[0]) << self.places
+            return Upper(0, start, added, self.places) if abs(added) < _LARGEST_WORD else None
+        for place in np.flatnonzero(self._fits(np.array([start]))).tolist():
+            multiplier, high = int(self.multipliers[place]), int(self.highs[place])
+            added = (c.factor * (high + 1 + c.bias * multiplier) - 1 - multiplier * start) // _WORD
+            sums = [c.factor * (end - c.bias) + start for end in (c.least, c.most)]
             uppers = [(s * multiplier >> 32) + added for s in sums]
             if max(map(abs, (*sums, *uppers, added))) < _LARGEST_WORD:
-                return Upper(multiplier, start, added, places)
-            break
-    return None
+                return Upper(multiplier, start, added, self.places)
+        return None
+
+    def _fits(self, starts: Array) -> Array:
+        """Whether each multiplier (rows) does with each start. What is added, in units of sums as they come, may be
+        anything between two numbers; their lower words are compared, as all of them has more than 64 bits."""
+        factor, multipliers = self.channel.factor, self.multipliers[:, None]
+        last = factor * (self.highs + 1 + self.channel.bias * self.multipliers) - 1
+        width = factor * np.minimum(self.highs + 1 - self.lows, _WORD) - 1
+        return np.asarray((last[:, None] - multipliers * starts) & (_WORD - 1) <= width[:, None])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import astuple
+
 from multigraft.firmware_gen.arithmetic.accumulators import Layer, scaling
 from multigraft.firmware_gen.arithmetic.geometry import Window
 from multigraft.firmware_gen.boards.cores import CoreFeatures
@@ -14,7 +16,7 @@ from multigraft.firmware_gen.kernels.mve_depthwise import mve_depthwise
 from multigraft.firmware_gen.kernels.pixel_kernel import pixel_kernel
 
 _MOST = 1 << 16
-"""What counts rows, columns and channels in the tables of the kernels for DSP instructions has 16 bits."""
+"""Numbers of rows, columns and channels have 16 bits in the tables of the kernels for DSP instructions."""
 
 
 def depthwise_kernel(layer: Layer, over: Window, core: CoreFeatures, ring: int | None = None) -> Kernel:
@@ -23,14 +25,14 @@ def depthwise_kernel(layer: Layer, over: Window, core: CoreFeatures, ring: int |
         # All output channels see the one input channel, as those of a convolution do.
         return convolution_kernel(layer, over, core, ring)
     fast = mve_depthwise(layer, over, ring) if core.mve else None
-    fits = max(over.in_h, over.in_w, over.out_c) < _MOST
+    fits = max(astuple(over)) < _MOST and max(over.pad_h, over.pad_w) < _MOST // 2
     low = fast or (dsp_depthwise(layer, over, ring) if core.dsp and fits else _portable(layer, over, ring))
     # No channel touches another's places, and each is read, whole or in time, before its outputs are written.
     inside = over.in_c == over.out_c and over.pixels() <= over.in_h * over.in_w
     overlaps = {0: Overlap()} if inside and low.in_place else {}
-    if not low.scratch_bytes:
-        # Pixel by pixel: the pixel's other channels are still to be read when its first are written.
-        overlaps = {0: Overlap(over.distance(low.together) + over.out_c)}
+    if not low.scratch_bytes or low.together > 1:
+        # Of pixels that are computed together, other channels are still to be read when the first are written.
+        overlaps = {0: Overlap(over.distance_by_channels(low.together))}
     return pixel_kernel("depthwise", low, over, overlaps, lambda rows: depthwise_kernel(layer, over, core, rows))
 
 

@@ -38,11 +38,12 @@ def _group(pairs: int) -> list[str]:
     return lines
 
 
-def _first() -> list[str]:
-    """Products of the first pair of inputs: sums of all pixels begin with the two of the first one."""
+def _first(together: bool) -> list[str]:
+    """Products of the first pair of inputs: sums of all pixels begin with the two of the first one. ``together``: the
+    odd channel's and the even one's begin with the same, and odd ones hold both until the even one's is taken away."""
     pixels = list(zip(_ODD, _EVEN, _INPUTS, strict=True))[::-1]
     return [
-        "ldr.w r2, [r1], #4",
+        *(("ldm.w r1!, {r2, r4}", "lsl r5, r4, #1") if together else ("ldm.w r1!, {r2, r4, r5}",)),
         f"ldm.w r0!, {{{', '.join(_INPUTS)}}}",
         *(f"smlad {odd}, r2, {x}, {_ODD[0]}" for odd, _, x in pixels),
         "sxtb16 r2, r2",
@@ -63,7 +64,7 @@ def turns(pairs: int, stream_bytes: int) -> tuple[int, int, int, int, int]:
     done = more + len(_MORE) * _WORD
     loop = (-groups % GROUPS) * group if groups else done
     tails = {1: -_WORD * (len(_group(1)) + 1), 2: -_WORD * (len(_group(1)) + len(_group(2)) + 2)}
-    return tails.get(rest, loop) + 1, loop + 1, (more if groups > GROUPS else done) + 1, 12 * pairs, stream_bytes
+    return tails.get(rest, loop) + 1, loop + 1, (more if groups > GROUPS else done) + 1, pairs, stream_bytes
 
 
 _MORE = ("ldr.w r2, [sp, #20]", "cmp.w r0, r2", "bne.w 3b")
@@ -74,13 +75,16 @@ def block_function(name: str, variant: str) -> str:
     lines = [
         "push {r4-r11, lr}",
         "sub sp, #36",
-        "ldm r3, {r4-r8}",
+        *(f"ldrsh r{4 + place}, [r3, #{2 * place}]" for place in range(3)),
+        "ldrh r7, [r3, #6]",
+        "ldr r8, [r3, #8]",
+        "add r7, r7, r7, lsl #1",
         "ldrd r9, r10, [sp, #72]",
         "adr.w r11, 3f",
         "add r4, r11",
         "add r5, r11",
         "add r6, r11",
-        "add r7, r0",
+        "add r7, r0, r7, lsl #2",
         "add r8, r1",
         "strd r0, r2, [sp]",
         "strd r9, r8, [sp, #8]",
@@ -88,8 +92,7 @@ def block_function(name: str, variant: str) -> str:
         "strd r4, r5, [sp, #24]",
         "str r6, [sp, #32]",
         "1:",
-        "ldm.w r1!, {r4, r5}",
-        *_first(),
+        *_first(together=variant != "exact"),
         "ldr.w pc, [sp, #24]",
         ".balign 4",
         *_group(2),

@@ -25,8 +25,9 @@ from multigraft.tensors.arrays import Array
 _CHANNELS = 2
 _FEW_PRODUCTS = 256
 _LARGEST_SUM = 1 << 23
+_MOST_PAIRS = 1 << 16
 _FACTORS = (1, 256)
-"""What sums of even and of odd channels are multiplied by."""
+"""What sums of even and of odd channels are multiplied by; both begin with the same."""
 
 
 def dsp_convolution(layer: Layer, over: Window, ring: int | None = None) -> LoweredLayer | None:
@@ -38,6 +39,8 @@ def dsp_convolution(layer: Layer, over: Window, ring: int | None = None) -> Lowe
     sums = np.maximum(weights, 0).sum(1) * 128 + np.minimum(weights, 0).sum(1) * -128
     halves = 256 * weights[1::2] + weights[0::2]
     if np.any(sums >= _LARGEST_SUM) or np.any(halves < -32768) or np.any(halves > 32767):
+        return None
+    if len(order) // 2 >= _MOST_PAIRS:
         return None
     if single:
         # Of few products, the assembly is larger than the time it saves is worth.
@@ -56,7 +59,7 @@ def dsp_convolution(layer: Layer, over: Window, ring: int | None = None) -> Lowe
         for row, bias, factor, r in zip(rows, layer.bias, cycle(_FACTORS), layer.rescalings, strict=False):
             # Rounding and zero point are added before the shift.
             row[:] = factor * bias, r.multiplier, (1 << (-r.shift - 1)) + (r.zero_point << -r.shift), -r.shift
-    constant = _stream(halves, rows)
+    constant = _stream(halves, rows, together=upper is not None)
     pairs = len(order) // 2
     block = f"mg_block_{variant}"
     functions = {block: block_function(block, variant)}
@@ -80,13 +83,15 @@ def dsp_convolution(layer: Layer, over: Window, ring: int | None = None) -> Lowe
     return LoweredLayer(body, constant, 12 * pairs + spare, ("conv_dsp.h",), 3, functions)
 
 
-def _stream(halves: Array, rows: Array) -> bytes:
-    """Per two channels what their sums begin with, weight words pair by pair, then what rescales each channel."""
+def _stream(halves: Array, rows: Array, together: bool) -> bytes:
+    """Per two channels the first pair's weight word, what their sums begin with, weight words pair by pair, then what
+    rescales each channel; ``together``: they begin with the same, which is there once."""
     starts, scales = rows[:, 0].reshape(-1, 2).copy(), rows[:, 1:].reshape(len(halves), -1)
     # The even channel's sum is taken from the odd one's.
     starts[:, 1] += starts[:, 0]
-    parts = zip(starts.astype("<i4"), halves.astype("<i2"), scales.astype("<i4"), strict=True)
-    return b"".join(array.tobytes() for part in parts for array in part)
+    words = halves.astype("<i2")
+    parts = (words[:, :2], starts[:, : 1 if together else 2].astype("<i4"), words[:, 2:], scales.astype("<i4"))
+    return b"".join(array.tobytes() for part in zip(*parts, strict=True) for array in part)
 
 
 def tap_order(over: Window) -> Array:

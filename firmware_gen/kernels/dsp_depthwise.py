@@ -12,12 +12,12 @@ from dataclasses import replace
 
 import numpy as np
 
-from multigraft.firmware_gen.arithmetic.accumulators import Layer, scaling
+from multigraft.firmware_gen.arithmetic.accumulators import Layer, exact_rows, scaling
 from multigraft.firmware_gen.arithmetic.geometry import Window
 from multigraft.firmware_gen.arithmetic.requantise import Upper
 from multigraft.firmware_gen.kernels.bands import LARGEST_PLANE, band_of, rows_of_band
-from multigraft.firmware_gen.kernels.c_text import digest, window_literal
-from multigraft.firmware_gen.kernels.dsp_direct import TURN, direct_function
+from multigraft.firmware_gen.kernels.c_text import digest
+from multigraft.firmware_gen.kernels.dsp_direct import TURN, direct_function, tap_bytes
 from multigraft.firmware_gen.kernels.dsp_three_lines import ROWS, rescaling_three, three_lines_function
 from multigraft.firmware_gen.kernels.kernel import LoweredLayer
 
@@ -51,24 +51,36 @@ def dsp_depthwise(layer: Layer, over: Window, ring: int | None = None) -> Lowere
 
 def _direct(layer: Layer, over: Window) -> LoweredLayer:
     """The layer pixel by pixel, where planes would take more instructions for few outputs."""
-    scales, exact, number = scaling(layer, centred=True)
     one = over.out_c > over.in_c
+    fours = np.minimum(np.arange(0, over.out_c, _TOGETHER), over.out_c - _TOGETHER)[:, None] + np.arange(_TOGETHER)
+    more = layer.input_zero_point * layer.weights.astype(np.int64).sum(1)
+    if "centred" not in layer.found:
+        layer.found["centred"] = layer.upper((1,), layer.upper_shifts(), more=more)
+    upper: tuple[Upper, ...] | None = layer.found["centred"]
+    exact = upper is None
+    if upper is None:
+        scales, number = exact_rows(replace(layer, bias=layer.bias + more))[fours], layer.rescalings[0].zero_point
+    else:
+        rows = np.array([(u.start, u.multiplier, u.added) for u in upper], "<i4")[fours]
+        scales = np.concatenate([rows[:, :, 0], rows[:, :, 1:].reshape(len(fours), -1)], axis=1)
+        number = upper[0].shift
     sums = f"mg_direct_{'one' if one else 'four'}{'_sums' if exact else ''}"
-    functions = {sums: direct_function(sums, one, bool(exact))}
+    functions = {sums: direct_function(sums, one, exact)}
     pixel = sums.replace("_sums", "_exact")
     if exact:
         functions[pixel] = (
             f"static void {pixel}(MG_DIRECT_ARGUMENTS)\n"
-            f"{{\n    mg_direct_exact(from, w, out, scales, by, fours, {sums});\n}}\n"
+            f"{{\n    mg_direct_exact(from, w, out, scales, by, end, {sums});\n}}\n"
         )
-    window = window_literal(over, layer.input_zero_point).removeprefix("(mg_window)")
-    kind = f"{pixel}, {TURN}, {len(scales) // over.out_c}, {number - (0 if exact else 32)}"
-    shape = f"{{{window}, {kind}, {layer.low}, {layer.high}}}"
+    fields = (
+        pixel, over.in_h, over.in_w, over.in_c, over.out_w, over.out_c, over.k_h, over.k_w, over.stride_h,
+        over.stride_w, over.dilation_h, over.dilation_w, over.pad_h, over.pad_w, layer.input_zero_point,
+        number, TURN, *tap_bytes(one), layer.low, layer.high,
+    )  # fmt: skip
+    shape = f"{{{', '.join(map(str, fields))}}}"
     name = f"direct_{digest(shape)}"
     functions[name] = f"static const mg_direct {name} = {shape};\n"
-    starts = np.minimum(np.arange(0, over.out_c, _TOGETHER), over.out_c - _TOGETHER)
-    weights = layer.weights[starts[:, None] + np.arange(_TOGETHER)].swapaxes(1, 2)
-    constant = scales + np.ascontiguousarray(weights).tobytes()
+    constant = scales.tobytes() + np.ascontiguousarray(layer.weights[fours].swapaxes(1, 2)).tobytes()
     shared = f"mg_depthwise_direct_dsp(&{name}, "
     return LoweredLayer("", constant, 0, ("depthwise_direct_dsp.h",), 1, functions, False, shared)
 
@@ -82,7 +94,7 @@ def _direct_cost(over: Window) -> float:
 
     rows = inside(over.out_h, over.k_h, over.stride_h, over.dilation_h, over.pad_h, over.in_h)
     columns = inside(over.out_w, over.k_w, over.stride_w, over.dilation_w, over.pad_w, over.in_w)
-    tap = 11.5 if over.in_c == over.out_c else 10.5
+    tap = 11 if over.in_c == over.out_c else 10
     return tap * rows * columns + 9 * rows * over.out_w + (40 + 300 / over.out_c) * over.pixels()
 
 
@@ -123,15 +135,16 @@ def _lowered(layer: Layer, over: Window, ring: int | None, turned_from: Window |
         mark, upper = three
         name = f"mg_three_{over.stride_w}_{upper[0].shift}"
         functions = {name: three_lines_function(name, over.stride_w, upper[0].shift)}
-        calls = f"{name}, NULL, mg_widen_high"
+        calls, lines = f"{name}, NULL, mg_widen_high", name.replace("mg_three", "lines_three")
         scales = np.array([(one.multiplier, one.added) for one in upper], "<i4").tobytes()
         fill, exact, number = 256 * layer.input_zero_point + mark, 0, 0
     else:
-        calls, fill = "NULL, mg_any_by_any, mg_widen_rows", layer.input_zero_point
+        calls, lines, fill = "NULL, mg_any_by_any, mg_widen_rows", "lines_any", layer.input_zero_point
         scales, exact, number = scaling(layer)
+    functions[lines] = f"static const mg_lines {lines} = {{{calls}}};\n"
     pixels, margin = min(over.in_w, 2 * words - over.pad_w), over.pad_w // 2 * rows
     fields = (
-        in_line, in_pixel, out_line, out_pixel, calls, over.in_h, over.out_h, over.out_w, over.out_c,
+        in_line, in_pixel, out_line, out_pixel, f"&{lines}", over.in_h, over.out_h, over.out_w, over.out_c,
         over.out_c // over.in_c, over.k_h, over.k_w, over.stride_h, over.stride_w, over.dilation_h, over.dilation_w,
         ring or over.in_h, pixels, margin, band, rows, words, weights, over.pad_h, fill, number, over.pad_w % 2, exact,
         len(scales) // over.out_c, layer.low, layer.high,
@@ -143,7 +156,14 @@ def _lowered(layer: Layer, over: Window, ring: int | None, turned_from: Window |
     constant = scales + layer.weights.tobytes()
     in_place = band == over.out_h or over.rows_in_time()
     scratch_bytes = 4 * (rows * words + weights)
-    includes = ("affine_dsp.h", "depthwise_dsp.h")
+    includes = ("affine_dsp.h", "widen_dsp.h", "depthwise_dsp.h")
+    if ring is None and over.out_c > over.in_c and band < over.out_h:
+        # Band by band of all channels, so that the output may lie over the input's bands that are done.
+        body = (
+            f"for (; first < last; first += {band * over.out_w}, out += {band * over.out_w * over.out_c})\n"
+            f"        {shared}in, out, constants, scratch, first, mg_min(first + {band * over.out_w}, last));"
+        )
+        return LoweredLayer(body, constant, scratch_bytes, includes, band * over.out_w, functions)
     return LoweredLayer("", constant, scratch_bytes, includes, 1, functions, in_place, shared)
 
 

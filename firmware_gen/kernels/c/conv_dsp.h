@@ -5,9 +5,11 @@
 #include "mg_common.h"
 
 /* How the assembly goes through a column: where a turn of two channels enters its code, where it enters the unrolled loop
-   and where that goes on, then the bytes of the column and of the stream. */
+   and where that goes on, then the column's pairs of inputs and the bytes of the stream. */
 typedef struct {
-    uint32_t entry, loop, after, column_bytes, stream_bytes;
+    int16_t entry, loop, after;
+    uint16_t pairs;
+    uint32_t stream_bytes;
 } mg_turns;
 
 /* The second and the third pixel's outputs lie so many bytes behind the first's. */
@@ -85,7 +87,7 @@ MG_INLINE uint32_t *mg_fill_dsp(uint32_t *column, uint32_t value, int32_t n)
 /* One place of a column whose rest is not a multiple of four. */
 MG_INLINE void mg_single(uint32_t *tail, int32_t place, int32_t value)
 {
-    ((mg_half *)tail)[(place >> 1) * 6 + (place & 1)] = (int16_t)value;
+    ((mg_half *)tail)[3 * place - 2 * (place & 1)] = (int16_t)value;
 }
 
 /* Inputs of a pixel whose kernel reaches over the image's left or right side, at so many bytes of a row: word by word of a
@@ -209,11 +211,12 @@ MG_INLINE void mg_conv_dsp(const mg_window s, const int8_t *in, int8_t *out, con
                            int32_t first, int32_t last, const mg_turns *by, int32_t low, int32_t high, mg_block *block)
 {
     const int32_t padded = s.out_c + (s.out_c & 1);
-    int8_t *const spare = (int8_t *)column + by->column_bytes;
+    uint32_t *const end = column + 3 * by->pairs;
+    int8_t *const spare = (int8_t *)end;
     int32_t y = first / s.out_w, x = first % s.out_w;
     if ((s.k_h * s.k_w * s.in_c) & 1)
         for (int32_t i = 1; i <= 3; i++)
-            column[by->column_bytes / 4 - i] = 0;
+            end[-i] = 0;
     for (int32_t pixel = first; pixel < last; pixel += 3) {
         const int32_t count = mg_min(last - pixel, 3);
         if (count == 3 && mg_all_inside(s, x)) {

@@ -7,6 +7,7 @@
 #define MG_DEPTHWISE_DSP_H
 
 #include "mg_affine_dsp.h"
+#include "mg_widen_dsp.h"
 
 /* What the assembly of 3x3 kernels reads: what rescales the channel, then in bytes what a line of outputs takes of the
    plane without an odd last one, from a line's rows to the next one's, there from a line's end, from a line's end to the
@@ -18,28 +19,24 @@ typedef struct {
 
 typedef void mg_three(const uint32_t *plane, const mg_three_lines *by, int8_t *out, const int8_t *w);
 
-/* What a row of inputs is, in bytes: from pixel to pixel, from word to word of the plane, from row to row; and how many
-   pixels there are, without a first one that goes to the upper half of a word if it leads. */
-typedef struct {
-    int32_t pixel, word, line, leads, pixels;
-} mg_widening;
-
-typedef void mg_widen_plane(const int8_t *from, uint32_t *to, const mg_widening *by, int32_t count);
-
 /* Steps between the places of lines and of pixels are in bytes. Of an input row so many pixels are read, the first of them
    to the upper half of a word if they lead, so many words behind its beginning. A band has so many lines of outputs, the
    plane so many rows and words a row, which begin as fill; weights so many words of scratch in front of it. Each input
-   channel has so many outputs, and what rescales one takes so many bytes. Lines are computed by the assembly, or, where
-   there is none for the kernel, by the function for any. */
+   channel has so many outputs, and what rescales one takes so many bytes. */
 typedef struct mg_depthwise_shape mg_depthwise_shape;
 typedef void mg_any(const mg_depthwise_shape *d, const uint32_t *plane, uint32_t *spread, const int8_t *w,
                     const void *scales, int32_t c, int8_t *out, int32_t lines, int32_t spreads);
 
-struct mg_depthwise_shape {
-    int32_t in_line, in_pixel, out_line, out_pixel;
+/* Lines are computed by the assembly, or, where there is none for the kernel, by the function for any. */
+typedef struct {
     mg_three *three;
     mg_any *any;
     mg_widen_plane *widen;
+} mg_lines;
+
+struct mg_depthwise_shape {
+    int32_t in_line, in_pixel, out_line, out_pixel;
+    const mg_lines *by;
     uint16_t in_h, out_h, out_w, out_c, each, k_h, k_w, stride_h, stride_w, dilation_h, dilation_w, ring;
     uint16_t pixels, margin, band, rows, words, weights;
     int16_t pad_h, fill, number;
@@ -174,157 +171,45 @@ MG_KERNEL void mg_any_by_any(const mg_depthwise_shape *d, const uint32_t *plane,
     }
 }
 
-/* So many rows of inputs become rows of the plane. Registers: r4 to r8 the fields of by, r9 and r10 places in both, r11
-   four less than the pixels left, of which the two lower bits are the same. */
-static __attribute__((naked, noinline, unused)) void mg_widen_rows(const int8_t *from __attribute__((unused)),
-                                                                   uint32_t *to __attribute__((unused)),
-                                                                   const mg_widening *by __attribute__((unused)),
-                                                                   int32_t count __attribute__((unused)))
-{
-    __asm__ volatile(".syntax unified\n\t"
-                     "push {r4-r11, lr}\n\t"
-                     "ldm r2, {r4-r8}\n\t"
-                     "1: mov r9, r0\n\t"
-                     "mov r10, r1\n\t"
-                     "cbz r7, 2f\n\t"
-                     "ldrsb.w r2, [r9]\n\t"
-                     "strh.w r2, [r10, #2]\n\t"
-                     "add r9, r4\n\t"
-                     "add r10, r5\n\t"
-                     "2: subs.w r11, r8, #4\n\t"
-                     "blt 4f\n\t"
-                     "3: ldrsb.w r2, [r9]\n\t"
-                     "ldrsb.w r12, [r9, r4]\n\t"
-                     "pkhbt r2, r2, r12, lsl #16\n\t"
-                     "str.w r2, [r10]\n\t"
-                     "add.w r9, r9, r4, lsl #1\n\t"
-                     "ldrsb.w r2, [r9]\n\t"
-                     "ldrsb.w r12, [r9, r4]\n\t"
-                     "pkhbt r2, r2, r12, lsl #16\n\t"
-                     "str.w r2, [r10, r5]\n\t"
-                     "add.w r9, r9, r4, lsl #1\n\t"
-                     "add.w r10, r10, r5, lsl #1\n\t"
-                     "subs.w r11, r11, #4\n\t"
-                     "bge 3b\n\t"
-                     "4: tst r11, #2\n\t"
-                     "beq 5f\n\t"
-                     "ldrsb.w r2, [r9]\n\t"
-                     "ldrsb.w r12, [r9, r4]\n\t"
-                     "pkhbt r2, r2, r12, lsl #16\n\t"
-                     "str.w r2, [r10]\n\t"
-                     "add.w r9, r9, r4, lsl #1\n\t"
-                     "add r10, r5\n\t"
-                     "5: tst r11, #1\n\t"
-                     "beq 6f\n\t"
-                     "ldrsb.w r2, [r9]\n\t"
-                     "strh.w r2, [r10]\n\t"
-                     "6: add r0, r6\n\t"
-                     "adds r1, #4\n\t"
-                     "subs r3, #1\n\t"
-                     "bne 1b\n\t"
-                     "pop {r4-r11, pc}");
-}
-
-/* As mg_widen_rows, to the upper bytes of the plane's halves; words lie 32 bytes apart. Registers: r4, r6 to r8 fields of
-   by, r5 three pixels, r9 and r10 places in both, r11 eight less than the pixels left, of which the three lower bits are
-   the same. */
-static __attribute__((naked, noinline, unused)) void mg_widen_high(const int8_t *from __attribute__((unused)),
-                                                                   uint32_t *to __attribute__((unused)),
-                                                                   const mg_widening *by __attribute__((unused)),
-                                                                   int32_t count __attribute__((unused)))
-{
-    __asm__ volatile(".syntax unified\n\t"
-                     "push {r4-r11, lr}\n\t"
-                     "ldm r2, {r4-r8}\n\t"
-                     "add r5, r4, r4, lsl #1\n\t"
-                     "1: mov r9, r0\n\t"
-                     "mov r10, r1\n\t"
-                     "cbz r7, 2f\n\t"
-                     "ldrb.w r2, [r9]\n\t"
-                     "strb.w r2, [r10, #3]\n\t"
-                     "add r9, r4\n\t"
-                     "add r10, #32\n\t"
-                     "2: subs.w r11, r8, #8\n\t"
-                     "blt 7f\n\t"
-                     "3: ldrb.w r2, [r9]\n\t"
-                     "ldrb.w r12, [r9, r4]\n\t"
-                     "ldrb.w lr, [r9, r4, lsl #1]\n\t"
-                     "strb.w r2, [r10, #1]\n\t"
-                     "ldrb.w r2, [r9, r5]\n\t"
-                     "strb.w r12, [r10, #3]\n\t"
-                     "strb.w lr, [r10, #33]\n\t"
-                     "strb.w r2, [r10, #35]\n\t"
-                     "ldrb.w r2, [r9, r4, lsl #2]\n\t"
-                     "ldrb.w r12, [r9, r5, lsl #1]\n\t"
-                     "add.w r9, r9, r4\n\t"
-                     "strb.w r2, [r10, #65]\n\t"
-                     "strb.w r12, [r10, #97]\n\t"
-                     "ldrb.w r2, [r9, r4, lsl #2]\n\t"
-                     "ldrb.w r12, [r9, r5, lsl #1]\n\t"
-                     "strb.w r2, [r10, #67]\n\t"
-                     "strb.w r12, [r10, #99]\n\t"
-                     "sub.w r9, r9, r4\n\t"
-                     "add.w r9, r9, r4, lsl #3\n\t"
-                     "add.w r10, r10, #128\n\t"
-                     "subs.w r11, r11, #8\n\t"
-                     "bge 3b\n\t"
-                     "7: tst r11, #4\n\t"
-                     "beq 4f\n\t"
-                     "ldrb.w r2, [r9]\n\t"
-                     "ldrb.w r12, [r9, r4]\n\t"
-                     "ldrb.w lr, [r9, r4, lsl #1]\n\t"
-                     "strb.w r2, [r10, #1]\n\t"
-                     "ldrb.w r2, [r9, r5]\n\t"
-                     "strb.w r12, [r10, #3]\n\t"
-                     "strb.w lr, [r10, #33]\n\t"
-                     "strb.w r2, [r10, #35]\n\t"
-                     "add.w r9, r9, r4, lsl #2\n\t"
-                     "add.w r10, r10, #64\n\t"
-                     "4: tst r11, #2\n\t"
-                     "beq 5f\n\t"
-                     "ldrb.w r2, [r9]\n\t"
-                     "ldrb.w r12, [r9, r4]\n\t"
-                     "strb.w r2, [r10, #1]\n\t"
-                     "strb.w r12, [r10, #3]\n\t"
-                     "add.w r9, r9, r4, lsl #1\n\t"
-                     "add r10, #32\n\t"
-                     "5: tst r11, #1\n\t"
-                     "beq 6f\n\t"
-                     "ldrb.w r2, [r9]\n\t"
-                     "strb.w r2, [r10, #1]\n\t"
-                     "6: add r0, r6\n\t"
-                     "adds r1, #4\n\t"
-                     "subs r3, #1\n\t"
-                     "bne 1b\n\t"
-                     "pop {r4-r11, pc}");
-}
-
 /* What a band of lines is computed from: rows first to last - 1 of the plane are new, of which those from begin on, so
    many, are in the image, at an offset there. */
 typedef struct {
     int32_t lines, first, last, begin, count, offset;
 } mg_band;
 
-MG_INLINE mg_band mg_band_at(const mg_depthwise_shape *d, int32_t line, int32_t begin, int32_t end)
+MG_KERNEL void mg_band_at(const mg_depthwise_shape *d, int32_t line, int32_t begin, int32_t end, mg_band *b)
 {
-    const int32_t top = line * d->stride_h - d->pad_h, span = (d->k_h - 1) * d->dilation_h + 1;
-    mg_band b;
-    b.lines = mg_min(d->band, end - line);
-    b.first = line > begin ? mg_max(span - d->stride_h, 0) : 0;
-    b.last = (b.lines - 1) * d->stride_h + span;
-    b.begin = mg_min(mg_max(b.first, -top), b.last);
-    b.count = mg_max(mg_min(b.last, d->in_h - top) - b.begin, 0);
-    b.offset = top + b.begin;
-    return b;
+    const int32_t stride = d->stride_h, top = line * stride - d->pad_h, span = (d->k_h - 1) * d->dilation_h + 1;
+    const int32_t lines = mg_min(d->band, end - line), last = (lines - 1) * stride + span;
+    const int32_t first = line > begin ? mg_max(span - stride, 0) : 0, from = mg_min(mg_max(first, -top), last);
+    *b = (mg_band){lines, first, last, from, mg_max(mg_min(last, d->in_h - top) - from, 0), top + from};
 }
 
 /* Sides of rows hold padding already, and so do rows outside the image if the plane holds it whole. */
+MG_KERNEL void mg_fill_rows(const mg_depthwise_shape *d, const mg_band *b, uint32_t *plane)
+{
+    const int32_t words = d->words, rows = d->rows;
+    const uint32_t fill = mg_pair(d->fill, d->fill);
+    for (int32_t k = b->first; k < b->last; k++)
+        for (int32_t i = 0; (k < b->begin || k >= b->begin + b->count) && i < words; i++)
+            plane[i * rows + k] = fill;
+}
+
 MG_INLINE void mg_fill_outside(const mg_depthwise_shape *d, const mg_band *b, uint32_t *plane)
 {
-    if (d->band < d->out_h)
-        for (int32_t k = b->first; k < b->last; k++)
-            for (int32_t i = 0; (k < b->begin || k >= b->begin + b->count) && i < d->words; i++)
-                plane[i * d->rows + k] = mg_pair(d->fill, d->fill);
+    if (b->count < b->last - b->first && d->band < d->out_h)
+        mg_fill_rows(d, b, plane);
+}
+
+/* What a band's first rows have in common with those before. */
+MG_KERNEL void mg_move_rows(const mg_depthwise_shape *d, const mg_band *b, uint32_t *plane)
+{
+    const int32_t rows = d->rows, count = b->first;
+    uint32_t *const end = plane + d->words * rows;
+    const uint32_t *from = plane + d->band * d->stride_h;
+    for (; plane < end; plane += rows, from += rows)
+        for (int32_t k = 0; k < count; k++)
+            plane[k] = from[k];
 }
 
 MG_INLINE void mg_fill_plane(const mg_depthwise_shape *d, const mg_widening *by, const mg_band *b, const int8_t *in,
@@ -334,9 +219,9 @@ MG_INLINE void mg_fill_plane(const mg_depthwise_shape *d, const mg_widening *by,
     uint32_t *to = plane + b->begin + d->margin;
     if (d->ring < d->in_h)
         for (int32_t k = b->offset; k < b->offset + b->count; k++)
-            d->widen(in + k % d->ring * d->in_line, to++, by, 1);
+            d->by->widen(in + k % d->ring * d->in_line, to++, by, 1);
     else if (b->count > 0)
-        d->widen(in + b->offset * d->in_line, to, by, b->count);
+        d->by->widen(in + b->offset * d->in_line, to, by, b->count);
 }
 
 /* Output pixels first to last - 1, which are whole lines; of an image that was turned they are all. */
@@ -346,16 +231,17 @@ MG_KERNEL void mg_depthwise_dsp(const mg_depthwise_shape *d, const int8_t *in, i
     const int32_t begin = first / d->out_w, end = last / d->out_w;
     uint32_t *const spread = scratch, *const plane = spread + d->weights;
     /* Assembly packs weights anew for each band; else it pays to widen the band anew for each output channel. */
-    const int32_t each = d->each, times = d->three ? each : 1, taps = d->k_h * d->k_w, moved = d->band * d->stride_h;
+    const int32_t each = d->each, times = d->by->three ? each : 1, taps = d->k_h * d->k_w;
     const int32_t length = (d->stride_w == 1 ? d->out_w / 2 : d->out_w) * d->rows * 4, step = d->stride_h * 4;
     const mg_widening widening = {d->in_pixel, d->rows * 4, d->in_line, d->leads, d->pixels - d->leads};
     mg_three_lines by = {scales, length, step, step - length, d->out_line - d->out_w * d->out_pixel, d->out_w & 1,
                          d->out_pixel, 0};
-    mg_band b = mg_band_at(d, begin, begin, end);
+    mg_band b;
+    mg_band_at(d, begin, begin, end, &b);
     for (int32_t i = 0; i < d->rows * d->words; i++)
         plane[i] = mg_pair(d->fill, d->fill);
     const int8_t *const w = (const int8_t *)scales + d->out_c * d->scale_bytes;
-    if (d->three && each == 1 && d->band >= end - begin && d->ring == d->in_h && d->low == -128 && d->high == 127) {
+    if (d->by->three && each == 1 && d->band >= end - begin && d->ring == d->in_h && d->low == -128 && d->high == 127) {
         /* One band has all lines of every channel: what is around the rows stays as it is. */
         mg_fill_outside(d, &b, plane);
         const int8_t *from = in + b.offset * d->in_line, *taken = w;
@@ -363,8 +249,8 @@ MG_KERNEL void mg_depthwise_dsp(const mg_depthwise_shape *d, const int8_t *in, i
         by.lines = b.lines;
         for (int32_t left = d->out_c; left > 0; left--, taken += taps) {
             if (b.count > 0)
-                d->widen(from++, to, &widening, b.count);
-            d->three(plane, &by, out++, taken);
+                d->by->widen(from++, to, &widening, b.count);
+            d->by->three(plane, &by, out++, taken);
             by.scale = (const int8_t *)by.scale + 8;
         }
         return;
@@ -372,20 +258,19 @@ MG_KERNEL void mg_depthwise_dsp(const mg_depthwise_shape *d, const int8_t *in, i
     for (int32_t c = 0; c < d->out_c; c += times, in += c % each == 0)
         for (int32_t top = begin; top < end; top += d->band) {
             if (d->band < end - begin)
-                b = mg_band_at(d, top, begin, end);
-            for (int32_t i = 0; top > begin && i < d->words; i++)
-                for (int32_t k = 0; k < b.first; k++)
-                    plane[i * d->rows + k] = plane[i * d->rows + k + moved];
+                mg_band_at(d, top, begin, end, &b);
+            if (top > begin)
+                mg_move_rows(d, &b, plane);
             mg_fill_plane(d, &widening, &b, in, plane);
             for (int32_t m = c; m < c + times; m++) {
                 int8_t *const to = out + (top - begin) * d->out_line + m;
-                if (!d->three) {
-                    d->any(d, plane, spread, w + m * taps, scales, m, to, b.lines, top == begin);
+                if (!d->by->three) {
+                    d->by->any(d, plane, spread, w + m * taps, scales, m, to, b.lines, top == begin);
                     continue;
                 }
                 by.scale = (const int8_t *)scales + m * d->scale_bytes;
                 by.lines = b.lines;
-                d->three(plane, &by, to, w + m * taps);
+                d->by->three(plane, &by, to, w + m * taps);
                 if (d->low > -128 || d->high < 127)
                     mg_clamp_lines(d, to, b.lines);
             }

@@ -4,20 +4,20 @@
 
 #include "mg_common.h"
 
+/* Many times in what follows. */
+MG_KERNEL int32_t mg_high_of(int32_t a, int32_t b) { return mg_doubling_high(a, b); }
+
 /* 1 / (1 + a) in Q0.31 for a in [0, 1): Newton's method as in gemmlowp, three steps. */
 MG_INLINE int32_t mg_reciprocal(int32_t a)
 {
     const int32_t half = (int32_t)(((int64_t)a + INT32_MAX + 1) / 2);
-    int32_t x = 1515870810 + mg_doubling_high(half, -1010580540);
+    int32_t x = 1515870810 + mg_high_of(half, -1010580540);
     for (int32_t i = 0; i < 3; i++) {
-        const int32_t error = (1 << 29) - mg_doubling_high(half, x);
-        x += mg_doubling_high(x, error) * 4;
+        const int32_t error = (1 << 29) - mg_high_of(half, x);
+        x += mg_high_of(x, error) * 4;
     }
     return x > INT32_MAX / 2 ? INT32_MAX : x * 2;
 }
-
-/* Six times in what follows. */
-MG_KERNEL int32_t mg_high_of(int32_t a, int32_t b) { return mg_doubling_high(a, b); }
 
 /* exp of minus so many input steps, of which one is multiplier * 2^(left - 31) in Q5.26, in Q0.31. */
 MG_KERNEL int32_t mg_exp(int32_t distance, int32_t multiplier, int32_t left)
@@ -49,8 +49,8 @@ MG_INLINE void mg_softmax_by(const int8_t *in, int8_t *out, int32_t rows, int32_
         uint32_t sum = 0;
         for (int32_t i = 0; i < depth; i++)
             if (most - in[i] < entries)
-                sum += (uint32_t)mg_rounding_shift(
-                    computed ? mg_exp(most - in[i], multiplier, left) : table[most - in[i]], 12);
+                /* Rounded to the nearest; it is not negative. */
+                sum += ((uint32_t)(computed ? mg_exp(most - in[i], multiplier, left) : table[most - in[i]]) + 2048) >> 12;
         int32_t lead = 0;
         while (!((sum << lead) & 0x80000000u))
             lead++;

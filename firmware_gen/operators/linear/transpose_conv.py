@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from multigraft.firmware_gen.arithmetic.accumulators import Layer, exact_bytes, quant
+from multigraft.firmware_gen.arithmetic.accumulators import Layer, exact_rows, quant
 from multigraft.firmware_gen.arithmetic.fixed_point import quantize_multiplier
 from multigraft.firmware_gen.arithmetic.geometry import Window
 from multigraft.firmware_gen.arithmetic.requantise import Rescaling
@@ -112,4 +112,4 @@ class TransposeConv(Operator):
         def call(ins: Sequence[str], outs: Sequence[str], scratch: str, constants: str) -> str:
             return f"{name}({ins[2]}, {outs[0]}, {constants});"
 
-        return Kernel(call, ("transpose_conv.h",), {name: text}, exact_bytes(layer) + layer.weights.tobytes())
+        return Kernel(call, ("transpose_conv.h",), {name: text}, exact_rows(layer).tobytes() + layer.weights.tobytes())

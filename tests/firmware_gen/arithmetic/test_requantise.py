@@ -16,6 +16,7 @@ from multigraft.firmware_gen.arithmetic.requantise import (
     LARGEST_MULTIPLIER,
     Affine,
     Rescaling,
+    Summed,
     Upper,
     find_steps,
     largest_shift,
@@ -200,16 +201,29 @@ def test_a_multiplier_beyond_31_bits_is_not_used() -> None:
 
 
 def check_upper(wanted: Rescaling, ends: tuple[int, int, int], shift: int, factor: int, starts: int) -> Upper | None:
+    found = check_uppers([(wanted, ends, factor)], shift, starts)
+    return None if found is None else found[0]
+
+
+def check_uppers(
+    channels: list[tuple[Rescaling, tuple[int, int, int], int]], shift: int, starts: int
+) -> tuple[Upper, ...] | None:
     """What is found computes the reference's values of every accumulator, and nothing of it leaves 32 bits."""
-    least, most, bias = ends
-    found = solve_upper(wanted, ends, steps_of(wanted, least, most), shift, factor, np.arange(starts))
+    summed = [
+        Summed(wanted, least, most, bias, steps_of(wanted, least, most), factor)
+        for wanted, (least, most, bias), factor in channels
+    ]
+    found = solve_upper(summed, shift, np.arange(starts))
     if found is not None:
-        a = every(least, most)
-        np.testing.assert_array_equal(found.apply(a - bias, factor, wanted.low, wanted.high), wanted.apply(a))
-        sums = factor * (a - bias) + found.start
-        uppers = (sums * found.multiplier >> 32) + found.added
-        assert max(np.abs(sums).max(), np.abs(uppers).max(), abs(found.added)) < 1 << 31
-        assert 0 <= found.multiplier <= LARGEST_MULTIPLIER and 0 <= found.start < starts
+        assert len(found) == len(channels) and len({one.start for one in found}) == 1
+        for one, c in zip(found, summed, strict=True):
+            a = every(c.least, c.most)
+            answers = one.apply(a - c.bias, c.factor, c.wanted.low, c.wanted.high)
+            np.testing.assert_array_equal(answers, c.wanted.apply(a))
+            sums = c.factor * (a - c.bias) + one.start
+            uppers = (sums * one.multiplier >> 32) + one.added
+            assert max(np.abs(sums).max(), np.abs(uppers).max(), abs(one.added)) < 1 << 31
+            assert 0 <= one.multiplier <= LARGEST_MULTIPLIER and 0 <= one.start < starts
     return found
 
 
@@ -236,6 +250,33 @@ def test_the_upper_word_of_one_product_equals_the_reference_everywhere(
 def test_layers_behind_a_relu_are_rescaled_by_an_upper_word(real: float, factor: int, starts: int) -> None:
     wanted = rescaling(real, -128)
     assert check_upper(wanted, (-30_000, 30_000, 1234), largest_shift([wanted], 44), factor, starts) is not None
+
+
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(
+    st.lists(st.tuples(st.floats(1e-3, 0.01), st.integers(-9_000, 9_000)), min_size=2, max_size=2), st.integers(32, 36)
+)
+def test_two_channels_begin_with_the_same(channels: list[tuple[float, int]], shift: int) -> None:
+    """Their sums come by unlike factors, as those of two channels whose weights share a word."""
+    pair = [
+        (rescaling(real, -128), (bias - 20_000, bias + 20_000, bias), factor)
+        for (real, bias), factor in zip(channels, (1, 256), strict=True)
+    ]
+    found = check_uppers(pair, shift, 1 << 20)
+    assert shift < 36 or found is not None
+
+
+def test_the_first_start_that_does_for_both_channels_is_taken() -> None:
+    pair = [(rescaling(0.0117, -128), (-300, 300, 50), 1), (rescaling(0.0203, -128), (-100, 300, 77), 256)]
+    alone = [
+        [solve_upper([Summed(w, *ends, steps_of(w, *ends[:2]), f)], 36, np.array([start])) for start in range(50)]
+        for w, ends, f in pair
+    ]
+    possible = [start for start, found in enumerate(zip(*alone, strict=True)) if None not in found]
+    assert 0 < possible[0] < 49
+    found = check_uppers(pair, 36, 50)
+    assert found is not None and found[0].start == possible[0]
+    assert check_uppers(pair, 36, possible[0]) is None
 
 
 @pytest.mark.parametrize("zero_point", [-128, 0, 50, 100])

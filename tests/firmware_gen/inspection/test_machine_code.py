@@ -103,6 +103,36 @@ def mobile() -> bytes:
     return b.model(["in"], [x])
 
 
+def few_outputs() -> bytes:
+    """Depthwise layers whose outputs are computed pixel by pixel: of odd and even runs of taps, of channels that are no
+    multiple of four, of several outputs a channel; by one multiplication and by the reference's own two."""
+    b = Builder(8)
+    b.add(activation("in", (1, 15, 14, 8), 0.03, -7))
+    b.add(activation("two", (1, 21, 18, 2), 0.03, 12))
+    six = b.conv("six", "in", 6, kernel=(1, 1))
+    outputs = [
+        b.conv("three", "in", 8, depthwise=True, stride=3),
+        b.conv("three_open", "in", 8, depthwise=True, stride=3, fused="NONE", zero_point=15),
+        b.conv("three_six", six, 6, depthwise=True, stride=3, fused="RELU6", scale=0.02),
+        b.conv("even", "in", 8, depthwise=True, stride=2, kernel=(2, 2), padding="VALID"),
+        b.conv("wide", "in", 8, depthwise=True, stride=(3, 4), kernel=(2, 5)),
+        b.conv("tall", six, 6, depthwise=True, stride=4, kernel=(9, 4), fused="NONE", zero_point=3),
+        b.conv("whole", "in", 8, depthwise=True, kernel=(15, 14), padding="VALID"),
+        b.conv("times", "two", 8, depthwise=True, stride=2, kernel=(10, 8)),
+        b.conv("times_open", "two", 16, depthwise=True, stride=3, kernel=(5, 3), fused="NONE", zero_point=-9),
+    ]
+    return b.model(["in", "two"], outputs)
+
+
+def multiplied() -> bytes:
+    """Depthwise layers of several outputs a channel, in bands that may lie over inputs of bands before."""
+    b = Builder(4)
+    b.add(activation("in", (1, 19, 12, 4), 0.03, -7))
+    b.add(activation("other", (1, 23, 16, 3), 0.03, -7))
+    times = b.conv("times", "in", 16, depthwise=True)
+    return b.model(["in", "other"], [times, b.conv("more", "other", 6, depthwise=True, kernel=(5, 2), stride=(2, 1))])
+
+
 def dense_layers() -> bytes:
     """Dense layers of one row and of several, of inputs and outputs that are no multiples of anything."""
     b = Builder(9)
@@ -195,6 +225,25 @@ def test_depthwise_layers_in_place_are_bit_exact_in_vector_instructions(board: s
     assert wrong_cases(mobile(), board, 40, tmp_path) == []
 
 
+@pytest.mark.parametrize("make", [few_outputs, multiplied])
+def test_depthwise_layers_of_other_shapes_are_bit_exact(make: Callable[[], bytes], tmp_path: Path) -> None:
+    assert wrong_cases(make(), "mps2-an386", 40, tmp_path) == []
+
+
+def test_pixel_by_pixel_all_kinds_of_depthwise_layers_are_tried() -> None:
+    text = generate(few_outputs(), core=CORES["m4"]).files["model.c"]
+    assert all(f"mg_direct_{kind}(" in text for kind in ("four", "one", "four_sums", "one_sums"))
+
+
+def test_several_outputs_a_channel_take_no_more_memory_than_input_and_output() -> None:
+    """CMSIS-NN needs both for such layers; here a band of rows comes beside them, and outputs lie over inputs."""
+    for channels, multiplier in ((8, 4), (4, 2), (16, 3)):
+        b = Builder(1)
+        b.add(activation("in", (1, 24, 24, channels), 0.03, -7))
+        model = b.model(["in"], [b.conv("out", "in", channels * multiplier, depthwise=True)])
+        assert generate(model, core=CORES["m4"]).arena_bytes <= 24 * 24 * channels * (1 + multiplier)
+
+
 @pytest.mark.parametrize("board", VECTOR_BOARDS)
 def test_streamed_convolutions_are_bit_exact_in_vector_instructions(board: str, tmp_path: Path) -> None:
     assert wrong_cases(streamed(), board, 40, tmp_path) == []
@@ -209,7 +258,9 @@ def test_all_that_can_be_streamed_is_bit_exact_in_vector_instructions(
     assert wrong_cases(make(), board, 40, tmp_path) == []
 
 
-@pytest.mark.parametrize("make", [zoo, mobile, small_operators, dense_layers, separable, narrow])
+@pytest.mark.parametrize(
+    "make", [zoo, mobile, few_outputs, multiplied, small_operators, dense_layers, separable, narrow]
+)
 @pytest.mark.parametrize("board", VECTOR_BOARDS)
 def test_no_vector_kernel_writes_beside_its_buffers(
     board: str, make: Callable[[], bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
