@@ -35,9 +35,9 @@ from tests.benchmarks import (
     planner,
     real_networks,
     refit_depth,
-    relatives,
     thin_branch,
 )
+from tests.benchmarks.family import study, ten_tasks
 from tests.benchmarks.scheduling import admission, schedulers
 
 SECTIONS: dict[str, Callable[[Path], None]] = {
@@ -53,15 +53,15 @@ SECTIONS: dict[str, Callable[[Path], None]] = {
 ON_REQUEST: dict[str, Callable[[Path], None]] = {
     "binary": binary_layers.show,
     "binary-network": binary_network.show,
-    "relatives": relatives.show,
     "conformance": conformance.show,
     "noise": noise_price.show,
     "families": families.show,
+    "ten-tasks": ten_tasks.show,
     "admission": admission.show,
     "schedulers": schedulers.show,
     "cluster": cluster.show,
 }
-"""``relatives`` needs PyTorch, and data that is not in the repository; the others take minutes."""
+"""They take minutes."""
 
 
 def main() -> None:
@@ -84,6 +84,9 @@ def main() -> None:
         return
     if sys.argv[1:2] == ["thin_branch"]:
         thin_branch.run(sys.argv[2:])
+        return
+    if sys.argv[1:2] == ["study"]:
+        study.run(sys.argv[2:])
         return
     if sys.argv[1:2] == ["memory"]:
         pair_memory.run(sys.argv[2:])
