@@ -2,7 +2,8 @@
 
 ``python -m tests.benchmarks real_networks FOLDER`` takes network files that are not in the repository, ``judges``
 packages and pictures that are not, ``memory BUNDLE`` a bundle of yours, ``low_bit SETTINGS`` and ``one_bit SETTINGS``
-networks of yours, ``thin_branch [SETTINGS]`` those or the demo's. ``fleet [FILES]`` adds up the files of 10,000 sites
+networks of yours, ``thin_branch [SETTINGS]`` those or the demo's, and
+``published`` two files of published weights. ``fleet [FILES]`` adds up the files of 10,000 sites
 in an S3 that runs here.
 Every table names its unit and sample count. Nothing here asserts a time.
 """
@@ -33,6 +34,7 @@ from tests.benchmarks import (
     one_bit,
     pair_memory,
     planner,
+    published_pair,
     real_networks,
     refit_depth,
     thin_branch,
@@ -84,6 +86,9 @@ def main() -> None:
         return
     if sys.argv[1:2] == ["thin_branch"]:
         thin_branch.run(sys.argv[2:])
+        return
+    if sys.argv[1:2] == ["published"]:
+        published_pair.run(sys.argv[2:])
         return
     if sys.argv[1:2] == ["study"]:
         study.run(sys.argv[2:])
