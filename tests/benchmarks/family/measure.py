@@ -56,24 +56,31 @@ class Point:
     size: float
 
 
-def grafts(members: Sequence[Member], report: Report) -> list[Point]:
-    """Grafts of the networks of :func:`pairs` at all cut points of equal shape."""
-    of = {m.network.name: m for m in members}
+def compared(members: Sequence[Member], report: Report) -> tuple[SimilarityTable, SimilarityTable]:
+    """All cut points of all networks: as they are, and averaged over space."""
     networks = [m.network for m in members]
-    seen = union_of({name: m.evidence.fit for name, m in of.items()}, COMPARED)
-    flat = measure_similarity(networks, seen, report=report)
-    averaged = measure_similarity(networks, seen, is_pooled=True, report=report)
+    seen = union_of({m.network.name: m.evidence.fit for m in members}, COMPARED)
+    return (
+        measure_similarity(networks, seen, report=report),
+        measure_similarity(networks, seen, is_pooled=True, report=report),
+    )
+
+
+def grafts(
+    donor: Member, target: Member, tables: tuple[SimilarityTable, SimilarityTable], report: Report
+) -> list[Point]:
+    """The target on the donor at all cut points of equal shape, raw and refitted."""
+    both, (flat, averaged) = (donor, target), tables
     found = study(
-        networks,
-        {name: m.evidence for name, m in of.items()},
-        {name: m.labelled for name, m in of.items()},
+        [m.network for m in both],
+        {m.network.name: m.evidence for m in both},
+        {m.network.name: m.labelled for m in both},
         flat,
-        pairs=pairs(members),
+        pairs={(donor.network.name, target.network.name)},
         report=report,
     )
     points = []
     for p in found.points:
-        donor, target = of[p.donor], of[p.target]
         cuts = donor.network.cut_point(p.donor_layer), target.network.cut_point(p.target_layer)
         points.append(
             Point(
@@ -94,49 +101,37 @@ def grafts(members: Sequence[Member], report: Report) -> list[Point]:
     return points
 
 
-def pairs(members: Sequence[Member]) -> set[tuple[str, str]]:
-    """Donor and target of every graft's networks: relatives both ways, and every third pair of others, ways in turn."""
-    chosen, others = set(), []
+def pairs(members: Sequence[Member], is_quick: bool) -> list[tuple[Member, Member]]:
+    """Donor and target of every graft's networks: relatives both ways, and every third pair of others, ways in
+    turn; kinds take turns, so that a study that is cut short has all.
+
+    In a quick study relatives are taken one way, in turn as well.
+    """
+    related, others = [], []
     for a, b in itertools.combinations(members, 2):
-        names = a.network.name, b.network.name
-        if a.family == b.family:
-            chosen |= {names, (names[1], names[0])}
-        else:
-            others.append(names)
-    return chosen | {(a, b) if number % 2 else (b, a) for number, (a, b) in enumerate(others[::3])}
+        (related if a.family == b.family else others).append((a, b))
+    other, one_way = (
+        [(b, a) if number % 2 else (a, b) for number, (a, b) in enumerate(of)] for of in (others[::3], related)
+    )
+    kinds = [other, one_way] if is_quick else [other, one_way, [(b, a) for a, b in one_way]]
+    mixed = [pair for row in itertools.zip_longest(*kinds) for pair in row]
+    return [pair for pair in mixed if pair is not None]
 
 
-def thinned(members: Sequence[Member], report: Report) -> list[Point]:
-    """Every network thinned to each of :data:`SHARES`."""
-    points = []
-    for member in members:
-        network = member.network
-        found = survey(network, member.evidence.fit)
-        own = _accuracy(network, member)
-        for share in SHARES:
-            report(f"thin {network.name} to {share}")
-            made = thin(network, member.evidence.fit, share, macs=0.0, found=found).network
-            last = network.cut_points[-1].label
-            twin = Network("thinned", made.model, network.preprocessing)
-            ends = f"{network.name}/{last}", twin.cut_points[-1].name
-            cka, pooled = (_compared(network, twin, member, averages)(*ends) for averages in (False, True))
-            agreed = whole_agreement(made, network, member.evidence, 0.95, None)
-            points.append(
-                Point(
-                    "thinned",
-                    network.name,
-                    "",
-                    network.name,
-                    "",
-                    True,
-                    member.family,
-                    _accuracy(made, member) / own,
-                    cka,
-                    pooled,
-                    agreed.value,
-                    made.weights / network.weights,
-                )
-            )
+def thinned(member: Member, report: Report) -> list[Point]:
+    """A network thinned to each of :data:`SHARES`."""
+    points, network = [], member.network
+    found, own = survey(network, member.evidence.fit), _accuracy(network, member)
+    for share in SHARES:
+        report(f"thin {network.name} to {share}")
+        made = thin(network, member.evidence.fit, share, macs=0.0, found=found).network
+        twin = Network("thinned", made.model, network.preprocessing)
+        ends = network.cut_points[-1].name, twin.cut_points[-1].name
+        cka, pooled = (_compared(network, twin, member, averages)(*ends) for averages in (False, True))
+        agreed = whole_agreement(made, network, member.evidence, 0.95, None)
+        kept, size = _accuracy(made, member) / own, made.weights / network.weights
+        name, family = network.name, member.family
+        points.append(Point("thinned", name, "", name, "", True, family, kept, cka, pooled, agreed.value, size))
     return points
 
 
