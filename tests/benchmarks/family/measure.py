@@ -107,7 +107,8 @@ def pairs(members: Sequence[Member], is_quick: bool) -> list[tuple[Member, Membe
 
     In a quick study relatives are taken one way, in turn as well.
     """
-    related, others = [], []
+    related: list[tuple[Member, Member]] = []
+    others: list[tuple[Member, Member]] = []
     for a, b in itertools.combinations(members, 2):
         (related if a.family == b.family else others).append((a, b))
     other, one_way = (
