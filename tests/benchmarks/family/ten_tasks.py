@@ -45,7 +45,7 @@ name = "{name}"
 model = "{name}.onnx"
 kind = "classification"
 labelled = "labelled.npz"
-preprocessing = {{ size = [28, 28], color = "grey", mean = 72.93, scale = 0.011109259568 }}
+preprocessing = {{ size = [28, 28], color = "grey", mean = 72.93, scale = {scale} }}
 """
 
 
@@ -69,5 +69,7 @@ def write(folder: Path) -> None:
     held = {name: of_task[TUNED_ON:] for name, of_task in labels.items()}
     np.savez(folder / "labelled.npz", frames=np.array(garment.labelled.frames[TUNED_ON:]), **held)
     shutil.copy(demo_folder() / "garments.npz", folder / "frames.npz")
-    tasks = "".join(TASK.format(name=name) for name in labels)
+    # Tuned networks came through the importer, which folds the scale into the first layer but for 1 / 255.
+    scales = {name: 1 / 255 if name in TASKS else 0.011109259568 for name in labels}
+    tasks = "".join(TASK.format(name=name, scale=scale) for name, scale in scales.items())
     (folder / "multigraft.toml").write_text(SETTINGS + tasks, "utf-8")
