@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -209,6 +209,7 @@ def study(
     labelled: Mapping[str, Labelled],
     similarity: SimilarityTable,
     *,
+    pairs: Collection[tuple[str, str]] | None = None,
     seed: int = 0,
     report: Report = silent,
 ) -> Study:
@@ -219,6 +220,7 @@ def study(
         evidence: Task to its unlabeled frames.
         labelled: Task to its labelled frames; the refit never sees them.
         similarity: CKA between all cut points.
+        pairs: Donor and target of each pair to be looked at, by name; all where it is None.
         seed: The seed of the refit.
         report: Takes a line for each graft.
 
@@ -231,6 +233,7 @@ def study(
     joins = [
         (donor, target, join)
         for donor, target in itertools.permutations(networks, 2)
+        if pairs is None or (donor.name, target.name) in pairs
         for join in _joins(donor, target, similarity)
     ]
     points = []

@@ -2,8 +2,8 @@
 
 ``python -m tests.benchmarks real_networks FOLDER`` takes network files that are not in the repository, ``judges``
 packages and pictures that are not, ``memory BUNDLE`` a bundle of yours, ``low_bit SETTINGS`` and ``one_bit SETTINGS``
-networks of yours, ``thin_branch [SETTINGS]`` those or the demo's. ``fleet [FILES]`` adds up the files of 10,000 sites
-in an S3 that runs here, and goes on where it ended.
+networks of yours, ``thin_branch [SETTINGS]`` those or the demo's, and ``published`` two files of published weights.
+``fleet [FILES]`` adds up the files of 10,000 sites in an S3 that runs here, and goes on where it ended.
 Every table names its unit and sample count. Nothing here asserts a time.
 """
 
@@ -32,11 +32,12 @@ from tests.benchmarks import (
     one_bit,
     pair_memory,
     planner,
+    published_pair,
     real_networks,
     refit_depth,
-    relatives,
     thin_branch,
 )
+from tests.benchmarks.family import study, ten_tasks
 from tests.benchmarks.fleet import campaign as fleet
 from tests.benchmarks.scheduling import admission, schedulers
 
@@ -53,15 +54,15 @@ SECTIONS: dict[str, Callable[[Path], None]] = {
 ON_REQUEST: dict[str, Callable[[Path], None]] = {
     "binary": binary_layers.show,
     "binary-network": binary_network.show,
-    "relatives": relatives.show,
     "conformance": conformance.show,
     "noise": noise_price.show,
     "families": families.show,
+    "ten-tasks": ten_tasks.show,
     "admission": admission.show,
     "schedulers": schedulers.show,
     "cluster": cluster.show,
 }
-"""``relatives`` needs PyTorch, and data that is not in the repository; the others take minutes."""
+"""They take minutes."""
 
 
 def main() -> None:
@@ -84,6 +85,12 @@ def main() -> None:
         return
     if sys.argv[1:2] == ["thin_branch"]:
         thin_branch.run(sys.argv[2:])
+        return
+    if sys.argv[1:2] == ["published"]:
+        published_pair.run(sys.argv[2:])
+        return
+    if sys.argv[1:2] == ["study"]:
+        study.run(sys.argv[2:])
         return
     if sys.argv[1:2] == ["memory"]:
         pair_memory.run(sys.argv[2:])

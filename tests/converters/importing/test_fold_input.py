@@ -116,3 +116,12 @@ def test_what_cannot_be_folded_is_left_alone() -> None:
     plain = Preprocessing(SIZE, SIZE)
     model = model_of(padded, plain)
     assert fold_input(model, plain) == (model, plain)
+
+
+def test_what_was_folded_before_is_folded_again() -> None:
+    seen = Preprocessing(SIZE, SIZE, "rgb", (10.0, 20.0, 30.0), (0.02, 0.03, 0.04))
+    once, left = fold_input(model_of(padded, seen), seen)
+    assert left != seen
+    twice, _ = fold_input(once, seen)
+    expected = answers(once, seen)
+    np.testing.assert_allclose(answers(twice, left), expected, rtol=1e-3, atol=1e-4 * np.abs(expected).max())

@@ -14,7 +14,7 @@ from PIL import Image
 from scipy.stats import pearsonr
 
 from multigraft.cli.main import main
-from multigraft.converters.study.study import PREDICTORS, StudyPoint, correlate
+from multigraft.converters.study.study import PREDICTORS, StudyPoint, correlate, study
 from tests.converters.onnx_builder import OnnxBuilder
 
 SIZE, CLASSES = 8, 4
@@ -106,6 +106,21 @@ def test_the_study_covers_all_share_points_and_says_what_predicts(
     assert correlation["r"] > 0.9
     assert correlation["low"] < correlation["r"] < correlation["high"]
     assert min(Image.open(out / "study.png").size) > 400
+
+
+def test_pairs_can_be_chosen(settings: Path) -> None:
+    from multigraft.converters.graft.evidence import Evidence
+    from multigraft.converters.importing.importer import load_task
+    from multigraft.converters.network.labelled import load_labelled
+    from multigraft.converters.settings.settings import Settings
+    from multigraft.converters.similarity.representations import measure_similarity
+
+    networks = [load_task(task, settings.parent) for task in Settings.load(settings).tasks]
+    labelled = {n.name: load_labelled(settings.parent / "labelled.npz", n.name) for n in networks}
+    frames = list(smooth(120, 3))
+    evidence = {n.name: Evidence(frames[:80], frames[80:]) for n in networks}
+    found = study(networks, evidence, labelled, measure_similarity(networks, frames[:80]), pairs={("a", "c")})
+    assert {(p.donor, p.target) for p in found.points} == {("a", "c")} and len(found.points) == (4 + 1) * 2
 
 
 def test_the_table_is_for_people(settings: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
