@@ -32,7 +32,8 @@ def video(count: int, seed: int) -> Pictures:
     random = np.random.default_rng(seed)
     scenes = [np.repeat(scene[None], random.integers(2, 9), 0) for scene in frames(count // 2, seed=seed)]
     shown = np.concatenate(scenes)[:count].astype(int)
-    return np.clip(shown + random.integers(-2, 3, shown.shape), 0, 255).astype(np.uint8)
+    noisy: Pictures = np.clip(shown + random.integers(-2, 3, shown.shape), 0, 255).astype(np.uint8)
+    return noisy
 
 
 @pytest.fixture(scope="module")

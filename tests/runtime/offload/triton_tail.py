@@ -28,8 +28,8 @@ from multigraft.converters.network.network import session_of
 from multigraft.converters.offload.repository import DECODER, write_repository
 from multigraft.converters.offload.tail import make_tail
 from multigraft.runtime import Engine
-from multigraft.runtime.offload.exchange import Exchange
-from multigraft.runtime.offload.inference_client import FORMS, ExchangeError, Form, InferenceClient
+from multigraft.runtime.offload.exchange import Exchange, ExchangeError
+from multigraft.runtime.offload.inference_client import FORMS, Form, InferenceClient
 from multigraft.runtime.offload.remote_task import RemoteTask
 from multigraft.runtime.offload.server_address import ServerAddress
 from multigraft.runtime.offload.wire import model_name, wire_tensors
