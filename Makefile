@@ -19,7 +19,7 @@ EXTRAS_fuzzing := dev,fuzzing
 METADATA := setup.cfg pyproject.toml $(wildcard setup.py packaging/demo/*)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-torch check docs dev bench fleet jtop offload-faults attack kills cuts audit fuzz fuzz-readers fuzz-binary binary-oracle binary-zoo x86 compilers systemd soak mutants deb wheels firmware-tools arm64 armv7 arm-instructions clean FORCE
+.PHONY: help demo test test-torch check docs dev bench fleet jtop offload-faults triton attack kills cuts audit fuzz fuzz-readers fuzz-binary binary-oracle binary-zoo x86 compilers systemd soak mutants deb wheels firmware-tools arm64 armv7 arm-instructions clean FORCE
 .DELETE_ON_ERROR:
 
 help:
@@ -32,6 +32,7 @@ help:
 	@echo "make fleet       10,000 sites in an S3 that runs here, by this process, Dask and Beam, with faults (FILES=1000; half an hour)"
 	@echo "make jtop        power meters through jetson-stats' real service, two versions, on two emulated Jetsons"
 	@echo "make offload-faults  300 frames to KServe that is killed, started again and slowed (root, the network once; minutes)"
+	@echo "make triton      the rest of a task on NVIDIA's Triton, with our client (python3-venv of Debian 12, the network once)"
 	@echo "make attack      30,000 damaged files of every kind that travels, through what opens them (an hour; ATTACK=\"--only onnx\")"
 	@echo "make kills       kill -9 at random moments of build, collect, graft and firmware, and run again (KILLS=60)"
 	@echo "make cuts        500 deployments cut at random points: killed, connection cut, disk full (CUTS=500; half an hour)"
@@ -121,6 +122,12 @@ offload-faults: $(VENV)/.ready-dev
 	test -x build/kserve/bin/python || $(BIN)/python -m venv build/kserve
 	build/kserve/bin/python -m pip --disable-pip-version-check --quiet install kserve==0.21.0 onnxruntime
 	$(BIN)/python -m tests.runtime.offload.link_faults --kserve build/kserve/bin/python
+
+# Opt-in: a minute. PyTriton needs the system's own Python, whose shared library its server loads.
+triton: $(VENV)/.ready-dev
+	test -x build/triton/bin/python || /usr/bin/python3 -m venv build/triton
+	build/triton/bin/python -m pip --disable-pip-version-check --quiet install nvidia-pytriton==0.7.0 onnxruntime
+	$(BIN)/python -m tests.runtime.offload.triton_tail --triton build/triton/bin/python
 
 # Opt-in: MINUTES for each reader, one after the other.
 fuzz-readers: $(VENV)/.ready-fuzzing

@@ -18,7 +18,6 @@ from multigraft.bundle.bundle import Bundle
 from multigraft.bundle.manifest import Manifest, Task
 from multigraft.errors import BundleError, ConfigurationError, InputError, MissingDependencyError, UsageError
 from multigraft.exits.draws import Draws
-from multigraft.exits.sureness import make_decision
 from multigraft.runtime.answers import Answer, make_decoder
 from multigraft.runtime.backends import BackendName
 from multigraft.runtime.binding.bound_tasks import BoundTasks
@@ -120,7 +119,7 @@ class Engine:
         self._preparers = {source.tensor: self._preparer(source.tensor) for source in self.manifest.inputs}
         self._places = Places(self.manifest)
         self.gates = {
-            found.segment: ExitGate(task.name, found, make_decision(found, *self._tensor_of(found.output)))
+            found.segment: ExitGate.of(task.name, found, *self._tensor_of(found.output))
             for task in self.manifest.tasks
             for found in (task.exits if self._exits and task.name not in self.own else ())
         }
@@ -353,7 +352,7 @@ class Engine:
         for name, gate in self.gates.items():
             if gate.task in by_name:
                 spec, array = self._tensor_of(gate.policy.output)
-                gates[name] = gate, make_decoder(by_name[gate.task], [spec], [array])
+                gates[name] = gate, gate.repeated or make_decoder(by_name[gate.task], [spec], [array])
         if not gates:
             return None
         needs = {task.name: task.segments for task in tasks}

@@ -2,6 +2,8 @@
 
 With a daily budget they are meant to be taken elsewhere: what was kept may have been sent, so that none gives way to
 another. In no 24 hours more bytes are kept than the budget says (as in CEMA, arXiv 2402.17316, but for the budget).
+So such a frame has a dot in front of its name until the store lists it: whoever moves it away sooner would take it out
+of the sum, should the run be cut off then.
 
 They lie in a folder of their own, as PGM (grey) or PPM (colour) files that every image viewer opens, or rows as .npy
 files; nothing else goes there. The store lists them; a file that is not listed was written by a run that was cut off,
@@ -10,6 +12,7 @@ and is removed, or taken over where a daily budget says that it may have been se
 
 from __future__ import annotations
 
+import contextlib
 import io
 import itertools
 import os
@@ -29,6 +32,7 @@ ROW_SUFFIX = ".npy"
 PREFIX = "kept-"
 DAY_S = 86400.0
 _NAME = re.compile(r"kept-\d{8,}\.(?:p[gp]m|npy)|\.kept-\d{8,}\.(?:p[gp]m|npy)\..+")
+_PENDING = ".pending"
 
 
 class KeptFrames:
@@ -65,6 +69,11 @@ class KeptFrames:
         self._dropped: list[str] = []
         for path in _files(self.folder):
             if path.name in self._kept:
+                continue
+            name = path.name.removeprefix(".").removesuffix(_PENDING)
+            if name in self._kept and path.name == _hidden(name):
+                # The store took it, and the run was cut off before it could be shown.
+                path.replace(self.folder / name)
                 continue
             if daily_bytes is not None and KEPT_NAME.fullmatch(path.name):
                 found = path.stat()
@@ -105,7 +114,7 @@ class KeptFrames:
         name = next(name for name in names if name not in self._kept and name not in self._dropped)
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            files.write_bytes(self.folder / name, data)
+            files.write_bytes(self.folder / (name if self._daily is None else _hidden(name)), data)
         except OSError as error:
             raise DeviceError(
                 f"{self.folder / name} cannot be written: {error.strerror}", "free some space or keep fewer frames"
@@ -122,7 +131,8 @@ class KeptFrames:
             # The store lists it: it may go only once the store does no longer.
             self._dropped.append(kept.file)
         else:
-            (self.folder / kept.file).unlink(missing_ok=True)
+            for name in (kept.file, _hidden(kept.file)):
+                (self.folder / name).unlink(missing_ok=True)
 
     @property
     def changes(self) -> tuple[list[Kept], list[str]]:
@@ -131,6 +141,10 @@ class KeptFrames:
 
     def confirm(self) -> None:
         """The store has taken :attr:`changes`."""
+        for name in self._added:
+            # A frame taken over from a run that was cut off has its name already.
+            with contextlib.suppress(FileNotFoundError):
+                (self.folder / _hidden(name)).replace(self.folder / name)
         for name in self._dropped:
             (self.folder / name).unlink(missing_ok=True)
         self._added, self._dropped = {}, []
@@ -164,6 +178,10 @@ def encode_row(row: Frame) -> bytes:
     content = io.BytesIO()
     np.save(content, np.ascontiguousarray(row), allow_pickle=False)
     return content.getvalue()
+
+
+def _hidden(name: str) -> str:
+    return f".{name}{_PENDING}"
 
 
 def _files(folder: Path) -> list[Path]:

@@ -11,6 +11,7 @@ import numpy as np
 from multigraft.bundle.manifest import Task
 from multigraft.converters.binary.network import with_binary_layers
 from multigraft.converters.exits.calibrating import calibrate, with_policies
+from multigraft.converters.exits.gates import calibrate_gate, plan_gate
 from multigraft.converters.exits.inserting import Inserted, with_exits, without_exits
 from multigraft.converters.exits.observing import observe
 from multigraft.converters.exits.places import Place, Places
@@ -20,6 +21,7 @@ from multigraft.converters.graft.evidence import Evidence
 from multigraft.converters.job.progress import Report
 from multigraft.converters.network.multitask import MultiTaskModel
 from multigraft.converters.packing.finishing import Conversion, Finishing
+from multigraft.converters.settings.gate_settings import GateSettings
 from multigraft.converters.settings.settings import Settings
 from multigraft.errors import ConfigurationError
 from multigraft.exits.policy import Exit
@@ -45,42 +47,49 @@ class PlannedExits:
 def planned_exits(
     settings: Settings, multitask: MultiTaskModel, evidence: Mapping[str, Evidence], report: Report
 ) -> PlannedExits:
-    """The graph with exits for all classifications that gain by one; as it is where none are asked for.
+    """The graph with exits or gates for all classifications that gain by them; as it is where none are asked for.
 
     Raises:
         ConfigurationError: A layer that was named is no place for an exit.
     """
     inserted: dict[str, tuple[Inserted, ...]] = {}
-    if settings.exits.place == "none" or not evidence:
+    gates = _gates(settings)
+    if (settings.exits.place == "none" and not gates) or not evidence:
         return PlannedExits(multitask, inserted)
-    asked = _asked(settings)
     for name in [task.name for task in multitask.tasks]:
+        if name not in gates and settings.exits.place == "none":
+            continue
+        asked, what = _asked(settings, name), "gate" if name in gates else "exits"
         task = next(t for t in multitask.tasks if t.name == name)
-        if reason := _unfit(task, multitask):
-            report(f"note: {name} gets no exits: {reason}")
+        if reason := _unfit(task, multitask, name in gates):
+            report(f"note: {name} gets no {what}: {reason}")
             continue
         fits, tests = _fitting(evidence[name]), _testing(evidence[name])
         least = frames_told(asked, TOLD_RATES)
-        report(f"note: exits of {name}: {len(fits):,} frames fit, {len(tests):,} others test; {least}")
+        report(f"note: {what} of {name}: {len(fits):,} frames fit, {len(tests):,} others test; {least}")
         if len(tests) < asked.least_frames:
-            report(f"warning: {name} gets no exits: {len(tests):,} frames show no such promise; give more frames")
+            report(f"warning: {name} gets no {what}: {len(tests):,} frames show no such promise; give more frames")
             continue
         places = Places(multitask)
         chosen = _chosen(settings, places, task)
         candidates, logits = observe(multitask, places, task, chosen, fits, report)
         if logits.shape[1] < 2:
-            report(f"note: {name} gets no exits: it has a single output")
+            report(f"note: {name} gets no {what}: it has a single output")
             continue
         if len(np.unique(logits.argmax(axis=1))) == 1:
             said = f"all {len(fits):,} frames that fit are answered with one class, which a constant does as well"
-            report(f"warning: {name} gets no exits: {said}; give frames of several classes")
+            report(f"warning: {name} gets no {what}: {said}; give frames of several classes")
             continue
 
-        def tell(done: int, total: int, name: str = name) -> None:
-            report(f"exits of {name}: judged {done} of {total} heads")
+        def tell(done: int, total: int, name: str = name, what: str = what) -> None:
+            report(f"{what} of {name}: judged {done} of {total} heads")
 
-        plan = plan_exits(candidates, logits, places.task_macs(task), asked, len(tests), settings.exits.most, tell)
-        report(f"note: {_told(name, plan)}")
+        macs = places.task_macs(task)
+        if name in gates:
+            plan = plan_gate(candidates, logits, macs, asked, len(tests), tell)
+        else:
+            plan = plan_exits(candidates, logits, macs, asked, len(tests), settings.exits.most, tell)
+        report(f"note: {_told(name, plan, what)}")
         if plan.exits:
             multitask, inserted[name] = with_exits(multitask, name, plan.exits)
     return PlannedExits(multitask, inserted)
@@ -97,10 +106,12 @@ def calibrated(
     conversion, own = _with_own_heads(settings, planned, conversion, evidence, report)
     for name, inserted in own.items():
         report(f"testing thresholds for the exits of {name}")
-        frames = _testing(evidence[name])
-        exits[name], without = calibrate(
-            conversion.bundle, inserted, frames, _asked(settings), settings.exits.audited, report
-        )
+        frames, asked, audited = _testing(evidence[name]), _asked(settings, name), settings.exits.audited
+        if inserted[0].planned.is_gate:
+            gate = calibrate_gate(conversion.bundle, inserted[0], frames, asked, audited, report)
+            exits[name], without = ([gate], []) if gate is not None else ([], list(inserted))
+        else:
+            exits[name], without = calibrate(conversion.bundle, inserted, frames, asked, audited, report)
         refused += without
         for one in exits[name]:
             report(f"note: {in_words(one)}")
@@ -112,7 +123,8 @@ def calibrated(
 def in_words(found: Exit) -> str:
     """What an exit does and promises, for people."""
     promise = found.promise
-    which = "frames that exit" if promise.kind == "selective" else "all frames"
+    exiting = "frames that repeat the last answer" if found.is_gate else "frames that exit"
+    which = exiting if promise.kind == "selective" else "all frames"
     return (
         f"{found.segment} is taken by {promise.taken:,} of {promise.reached:,} frames ({100 * promise.rate:.1f} %), "
         f"{promise.disagreed:,} of them answered otherwise: at most {100 * promise.max_disagreement:g} % of {which} "
@@ -128,7 +140,7 @@ def _with_own_heads(
     for name, inserted in planned.inserted.items():
         fits, tests = _fitting(evidence[name]), len(_testing(evidence[name]))
         so_far = dataclasses.replace(conversion, finishing=finishing)
-        finishing, own[name] = with_own_heads(so_far, inserted, fits, _asked(settings), tests, report)
+        finishing, own[name] = with_own_heads(so_far, inserted, fits, _asked(settings, name), tests, report)
     if finishing is None or finishing is conversion.finishing:
         return conversion, own
     return cut_anew(conversion, finishing, [one for heads in own.values() for one in heads]), own
@@ -156,8 +168,13 @@ def cut_anew(conversion: Conversion, finishing: Finishing, changed: Iterable[Ins
     return dataclasses.replace(finishing(graph, layers=layers), binary=conversion.binary)
 
 
-def _asked(settings: Settings) -> Asked:
-    return Asked(settings.exits.promise, settings.exits.max_disagreement, settings.exits.confidence)
+def _gates(settings: Settings) -> dict[str, GateSettings]:
+    return {task.name: task.gate for task in settings.tasks if task.gate is not None}
+
+
+def _asked(settings: Settings, task: str) -> Asked:
+    gate, exits = _gates(settings).get(task), settings.exits
+    return Asked(exits.promise, exits.max_disagreement if gate is None else gate.max_disagreement, exits.confidence)
 
 
 def _fitting(evidence: Evidence) -> list[Frame]:
@@ -170,7 +187,9 @@ def _testing(evidence: Evidence) -> list[Frame]:
     return list(evidence.proof.accept)
 
 
-def _unfit(task: Task, multitask: MultiTaskModel) -> str:
+def _unfit(task: Task, multitask: MultiTaskModel, is_gate: bool) -> str:
+    if is_gate and task.on is not None:
+        return "it looks at boxes, which follow no order"
     if task.kind != "classification":
         return f"it is a {task.kind}"
     if task.answer is not None or task.name in multitask.own:
@@ -179,23 +198,28 @@ def _unfit(task: Task, multitask: MultiTaskModel) -> str:
 
 
 def _chosen(settings: Settings, places: Places, task: Task) -> list[Place]:
-    found = places.of(task)
-    if (layer := settings.exits.at.get(task.name)) is None:
+    found, gate = places.of(task), _gates(settings).get(task.name)
+    layer = settings.exits.at.get(task.name) if gate is None else gate.at
+    if layer is None:
         return found
     named = [place for place in found if layer in (place.tensor, place.tensor.split("/", 1)[-1])]
     if not named:
         have = ", ".join(place.tensor.split("/", 1)[-1] for place in found)
+        where = f"exits.at.{task.name}" if gate is None else f"gate.at of task {task.name}"
+        what = "an exit" if gate is None else "a gate"
         raise ConfigurationError(
-            f"{settings.path}: exits.at.{task.name} is {layer!r}, which is no place for an exit", f"choose from: {have}"
+            f"{settings.path}: {where} is {layer!r}, which is no place for {what}", f"choose from: {have}"
         )
     return named
 
 
-def _told(task: str, plan: Plan) -> str:
+def _told(task: str, plan: Plan, what: str) -> str:
     if not plan.exits:
-        return f"no exit of {task} is expected to save anything under this promise"
+        one, needs = ("exit", "") if what == "exits" else ("gate", ", with frames in the order in which they are given")
+        return f"no {one} of {task} is expected to save anything under this promise{needs}"
     where = " and ".join(
         f"{one.place.tensor} ({one.place.macs:,} MACs before it, taken by {100 * one.expected_rate:.0f} %)"
         for one in plan.exits
     )
-    return f"{task} may exit behind {where}, which is expected to save {100 * plan.saved:.0f} % of its MACs"
+    does = "may exit" if what == "exits" else "may repeat its answer"
+    return f"{task} {does} behind {where}, which is expected to save {100 * plan.saved:.0f} % of its MACs"

@@ -46,9 +46,10 @@ def with_exits(
         front = last_part.get(place.segment, place.segment)
         if not place.ends_segment:
             multitask, last_part[place.segment] = split_segment(multitask, front, place.tensor)
-        output = _free(f"{task}/exit_{number}", {t for node in model.graph.node for t in (*node.input, *node.output)})
+        kind = "gate" if planned.is_gate else "exit"
+        output = _free(f"{task}/{kind}_{number}", {t for node in model.graph.node for t in (*node.input, *node.output)})
         segments = list(multitask.segments)
-        name = f"exit_{task}" if len(exits) == 1 else f"exit_{task}_{number}"
+        name = f"{kind}_{task}" if len(exits) == 1 else f"{kind}_{task}_{number}"
         name = _free(name, {s.name for s in segments})
         position = next(i for i, s in enumerate(segments) if s.name == front)
         segments.insert(position + 1, SegmentSpec(name, (place.tensor,), (output,)))

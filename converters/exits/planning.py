@@ -61,6 +61,11 @@ class Planned:
     reach: Bools
     logits: Rows
 
+    @property
+    def is_gate(self) -> bool:
+        """Whether it repeats an answer; its ``surenesses`` are thresholds to test, in that order."""
+        return self.rule == "change"
+
 
 @dataclass(frozen=True)
 class Plan:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from multigraft.converters.exits.gates import refitted_gate
 from multigraft.converters.exits.heads import Head, Rows, as_stored, pooled
 from multigraft.converters.exits.inserting import Inserted
 from multigraft.converters.exits.planning import refitted
@@ -57,8 +58,11 @@ def with_own_heads(
     every, found = tests // len(inserted), []
     for one, head, features in zip(inserted, placed, rows, strict=True):
         reaching = round(every * float(one.planned.reach.mean()))
-        planned = refitted(
-            one.planned, as_stored(features[one.planned.reach]), asked.split(len(inserted)), reaching, every
+        rows_here = as_stored(features[one.planned.reach])
+        planned = (
+            refitted_gate(one.planned, rows_here, asked, every)
+            if one.planned.is_gate
+            else refitted(one.planned, rows_here, asked.split(len(inserted)), reaching, every)
         )
         finishing = _with_head(finishing, head, planned.head)
         found.append(dataclasses.replace(one, planned=planned))

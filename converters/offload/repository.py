@@ -6,6 +6,7 @@ https://github.com/triton-inference-server/server/blob/main/docs/user_guide/mode
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import onnx
@@ -25,33 +26,63 @@ _TYPES: dict[int, str] = {
 }
 
 
-def write_repository(folder: Path, manifest: Manifest, tail: Tail) -> list[Path]:
+def write_repository(folder: Path, manifest: Manifest, tail: Tail, anew: bool = False) -> list[Path]:
     """Write the rest of a task, and the decoder alone, beside the models that the repository holds.
 
     Args:
         folder: The repository; made where it is not there.
         manifest: Of the bundle.
         tail: What is served.
+        anew: Write over models that are there.
 
     Returns:
         The folders of the two models.
 
     Raises:
-        UsageError: One of them is there already.
+        UsageError: One of them is there already, or cannot be removed.
     """
     name = model_name(manifest, tail.task, tail.cut)
     models = {name: tail.model, name + DECODER: tail.decoder}
     for called in models:
-        if (folder / called).exists():
+        if (folder / called).exists() and not anew:
             raise UsageError(f"{folder / called} is there already", "remove it, or choose another repository")
     folder.mkdir(parents=True, exist_ok=True)
-    said = {"bundle": manifest.name, "task": tail.task, "cut": tail.cut}
+    said = _parameters(manifest, tail.task, tail.cut)
     for called, model in models.items():
         with files.new_folder(folder / called) as made:
             (made / "1").mkdir()
             (made / "1" / "model.onnx").write_bytes(model.SerializeToString())
             (made / "config.pbtxt").write_text(config(called, model, said), "utf-8")
+            _remove(folder / called)
     return [folder / called for called in models]
+
+
+def is_of(folder: Path, manifest: Manifest, task: str, cut: str) -> bool:
+    """Whether a folder of the repository holds the rest of this task behind this cut, whole."""
+    try:
+        text = (folder / "config.pbtxt").read_text("utf-8")
+    except (OSError, ValueError):
+        return False
+    lines = text.splitlines()
+    said = all(_parameter(key, value) in lines for key, value in _parameters(manifest, task, cut).items())
+    return said and (folder / "1" / "model.onnx").is_file()
+
+
+def _parameters(manifest: Manifest, task: str, cut: str) -> dict[str, str]:
+    return {"bundle": manifest.name, "task": task, "cut": cut}
+
+
+def _parameter(key: str, value: str) -> str:
+    return f"parameters {{ key: {_text(key)} value {{ string_value: {_text(value)} }} }}"
+
+
+def _remove(folder: Path) -> None:
+    if not folder.exists():
+        return
+    try:
+        shutil.rmtree(folder)
+    except OSError as error:
+        raise UsageError(f"{folder} cannot be removed ({error.strerror})", "choose another repository") from error
 
 
 def config(name: str, model: onnx.ModelProto, parameters: dict[str, str]) -> str:
@@ -61,7 +92,7 @@ def config(name: str, model: onnx.ModelProto, parameters: dict[str, str]) -> str
         entries = [_tensor(value) for value in values]
         lines.append(f"{kind} [\n" + ",\n".join(entries) + "\n]")
     for key, value in parameters.items():
-        lines.append(f"parameters {{ key: {_text(key)} value {{ string_value: {_text(value)} }} }}")
+        lines.append(_parameter(key, value))
     return "\n".join(lines) + "\n"
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -48,11 +48,20 @@ class ExitSettings:
         default_factory=dict,
     )
 
-    def check(self, tasks: Mapping[str, str], has_frames: bool, weights: str, has_fallback: bool, place: Place) -> None:
+    def check(
+        self,
+        tasks: Mapping[str, str],
+        gated: Sequence[str],
+        has_frames: bool,
+        weights: str,
+        has_fallback: bool,
+        place: Place,
+    ) -> None:
         """Refuse what contradicts itself across keys.
 
         Args:
             tasks: Name to kind.
+            gated: Names of tasks with a gate, which is refused where exits are.
             has_frames: Unlabeled frames are named.
             weights: Bits of the weights that are asked for.
             has_fallback: Binary layers will bring a second model along.
@@ -66,19 +75,26 @@ class ExitSettings:
                 place.at("at").at(name).fail("is not the name of a task", nearest(name, list(tasks)))
             if tasks[name] != "classification":
                 place.at("at").at(name).fail(f"is a {tasks[name]}", "name a classification: others have no exits")
-        if self.place == "none":
+        if self.place == "none" and not gated:
             return
+        remedy = 'write place = "none"' if not gated else f"leave the gate of {gated[0]} out"
+        for name in gated:
+            if tasks[name] != "classification":
+                place.fail(
+                    f"has to say when the {tasks[name]} {name} is not run to the end, which only a classification can",
+                    f"leave the gate of {name} out",
+                )
         if "classification" not in tasks.values():
             place.at("place").fail("needs a classification, and there is none", 'write place = "none"')
         if not has_frames:
-            place.at("place").fail("needs frames", 'name unlabeled frames, or write place = "none"')
+            place.at("place").fail("needs frames", f"name unlabeled frames, or {remedy}")
         if weights != "8bit":
             place.at("place").fail(
                 f"contradicts weights = {weights!r}, whose fallback would need thresholds of its own",
-                'write weights = "8bit" or place = "none"',
+                f'write weights = "8bit" or {remedy}',
             )
         if has_fallback:
             place.at("place").fail(
                 "contradicts a binary precision with a fallback, which would need thresholds of its own",
-                'write fallback = false in [convert] or place = "none"',
+                f"write fallback = false in [convert] or {remedy}",
             )

@@ -22,6 +22,7 @@ from multigraft.converters.settings.cascade_settings import CascadeSettings
 from multigraft.converters.settings.convert_settings import ConvertSettings
 from multigraft.converters.settings.exit_settings import ExitSettings
 from multigraft.converters.settings.foreign_formats import foreign_format
+from multigraft.converters.settings.gate_settings import GateSettings
 from multigraft.converters.settings.label_reader import LABELS
 from multigraft.converters.settings.offload_settings import OffloadSettings
 from multigraft.converters.settings.preparation_settings import PREPARATION
@@ -122,6 +123,11 @@ class TaskSettings:
     on: CascadeSettings | None = key(
         "The task looks at the boxes of another one in place of whole frames; its frames, if named, are such crops.",
         table(CascadeSettings),
+        default=None,
+    )
+    gate: GateSettings | None = key(
+        "The task is not run to the end where its last answer can be repeated; see docs/exits.md.",
+        table(GateSettings),
         default=None,
     )
     labels: tuple[str, ...] = key("Names of the answers, in the order of the outputs.", LABELS, default=())
@@ -320,7 +326,8 @@ class Settings:
         self.convert.check(has_frames, place.at("convert"))
         kinds: dict[str, str] = {t.name: t.kind for t in self.tasks}
         has_fallback = self.convert.fallback and self.convert.precision in ("binary", "binary-int8")
-        self.exits.check(kinds, has_frames, self.convert.weights, has_fallback, place.at("exits"))
+        gated = [t.name for t in self.tasks if t.gate is not None]
+        self.exits.check(kinds, gated, has_frames, self.convert.weights, has_fallback, place.at("exits"))
         self.offload.check(has_frames, place.at("offload"))
 
     def _check_cascades(self, place: Place) -> None:

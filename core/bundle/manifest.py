@@ -41,6 +41,9 @@ FALLBACK_SCHEMA = 5
 EXIT_SCHEMA = 6
 """That of manifests with early exits; readers of schema 5 would miss their golden outputs."""
 
+GATE_SCHEMA = 7
+"""That of manifests with a gate; readers of schema 6 would take its logits for an answer."""
+
 SPREAD = "kernel_spread"
 """In a manifest's provenance: ``kernels``, which other sets of kernels ran the golden inputs when it was built, and how
 far off they were, by task output: ``most``, in steps of integers or, for floats, as a share of the largest magnitude,
@@ -48,7 +51,7 @@ and ``rms``, the root mean square as a share of the golden output's standard dev
 
 SPREAD_OF_FALLBACK = "fallback_kernel_spread"
 
-READABLE = (SCHEMA, ARRAY_SCHEMA, PARTED_SCHEMA, PAD_SCHEMA, FALLBACK_SCHEMA, EXIT_SCHEMA)
+READABLE = (SCHEMA, ARRAY_SCHEMA, PARTED_SCHEMA, PAD_SCHEMA, FALLBACK_SCHEMA, EXIT_SCHEMA, GATE_SCHEMA)
 
 PARTED_KINDS: tuple[Kind, ...] = ("regression", "landmarks", "detection", "other")
 """Those whose outputs may be parted; the answer of the others is a comparison within one tensor."""
@@ -95,9 +98,10 @@ class Task:
     unlike range, ``outputs`` names the parts, each with a scale of its own, and ``joined`` says for every output of the
     original network, in its order, how it is put together: see :func:`multigraft.tensors.joining.joined_outputs`.
 
-    ``exits`` are the early exits of a classification, in running order; their segments are not among ``segments``.
-    ``offload`` is how a server is asked for it; None where nothing was chosen. ``donor`` names the task whose network
-    gave the trunk; ``branch`` names the grafted task on whose own part this one stands, None for the trunk itself.
+    ``exits`` are the early exits of a classification, in running order, or its gate; their segments are not among
+    ``segments``. ``offload`` is how a server is asked for it; None where nothing was chosen. ``donor`` names the task
+    whose network gave the trunk; ``branch`` names the grafted task on whose own part this one stands, None for the
+    trunk itself.
     """
 
     name: str
@@ -212,6 +216,8 @@ class Manifest:
             plain["schema"] = FALLBACK_SCHEMA
         if any(task.exits for task in self.tasks):
             plain["schema"] = EXIT_SCHEMA
+        if any(found.is_gate for task in self.tasks for found in task.exits):
+            plain["schema"] = GATE_SCHEMA
         for task in plain["tasks"]:
             for name in ("answer", "joined", "on", "exits", "offload", "branch"):
                 if not task[name]:
@@ -288,6 +294,8 @@ class Manifest:
             found.check()
             if found.segment not in order or found.segment in others:
                 raise ValueError(f"task {task.name} exits by segment {found.segment}, which is none of an exit")
+            if found.is_gate and (len(task.exits) > 1 or task.on is not None):
+                raise ValueError(f"task {task.name} has a gate, and more exits or boxes to look at")
             if order.index(found.segment) <= done:
                 raise ValueError(f"task {task.name} has exits out of order")
             done = order.index(found.segment)

@@ -53,7 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--policy",
         metavar="A,B",
         help="only compare ways of answering with a server's help, on --runs frames: always-local, always-remote, "
-        "send-input, conditional; with --link as over that link",
+        "send-input, send-jpeg-95 (75, 50), conditional; with --link as over that link",
     )
     parser.add_argument("--labelled", type=Path, metavar="FILE.npz", help="with --policy: frames and labels")
     parser.add_argument(

@@ -127,12 +127,12 @@ def _print_exits(manifest: Manifest) -> None:
     if not exits:
         return
     print_table(
-        "Early exits: of the frames that tested the threshold, those that took it, and those that disagreed",
+        "Early exits and gates: of the frames that tested the threshold, those that took it, and those that disagreed",
         ("exit", "task", "MACs to it", "rule", "temperature", "threshold", "taken", "disagreed", "promise", "audited"),
         [
             (
                 e.segment, task.name, f"{_macs_to(manifest, task, e.segment):,}", e.rule, f"{e.temperature:.4g}",
-                f"{'<=' if e.rule == 'entropy' else '>='} {e.threshold:.6g}",
+                f"{'<=' if e.rule in ('entropy', 'change') else '>='} {e.threshold:.6g}",
                 f"{e.promise.taken:,} of {e.promise.reached:,}", f"{e.promise.disagreed:,}",
                 f"{100 * e.promise.max_disagreement:g} % {e.promise.kind} at {100 * e.promise.confidence:g} %",
                 f"{100 * e.audited:g} %",

@@ -1,4 +1,4 @@
-"""What a bundle says of an early exit: where it is, when it is taken, and what was promised of it."""
+"""What a bundle says of an early exit or a gate: where it is, when it is taken, and what was promised of it."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-Rule = Literal["probability", "margin", "entropy"]
-"""What makes an answer sure: a high probability of the class, one far above that of the next class, or a low entropy of
-all (nats)."""
+Rule = Literal["probability", "margin", "entropy", "change"]
+"""What makes an answer sure: a high probability of the class, one far above that of the next class, a low entropy of
+all (nats); or, of a gate, logits that are near those of the last frame that the whole network answered."""
 
 PromiseKind = Literal["selective", "marginal"]
 
@@ -43,14 +43,15 @@ class Promise:
 
 @dataclass(frozen=True)
 class Exit:
-    """One early exit of a task.
+    """One early exit of a task, or its gate, which repeats the last answer in place of giving one.
 
     Attributes:
         segment: Which computes it.
         output: The tensor with its logits, one per class.
         rule: What makes an answer sure.
         temperature: Divides the logits first; above 0.
-        threshold: Taken where probability or margin are at least, or the entropy (nats) at most, so large.
+        threshold: Taken where probability or margin are at least, or the entropy (nats) or the Euclidean distance (of
+            logits) at most, so large.
         promise: What was promised, and shown.
         audited: Share of the frames which take the exit that also run to the end, to see whether that still holds;
             0..1, 0 for none.
@@ -63,6 +64,11 @@ class Exit:
     threshold: float
     promise: Promise
     audited: float = 0.0
+
+    @property
+    def is_gate(self) -> bool:
+        """Whether it compares frames and repeats an answer."""
+        return self.rule == "change"
 
     def check(self) -> None:
         """Refuse what makes no sense.

@@ -17,7 +17,7 @@ Which thresholds are tried, and where risk is placed, must not depend on the fra
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -138,19 +138,33 @@ def choose_threshold(
     every = len(surenesses) if frames is None else frames
     order = np.argsort(-surenesses, kind="stable")
     falling, wrong = surenesses[order], np.cumsum(~agrees[order])
-    best: Threshold | None = None
-    carried = 0.0
-    for least, risk in zip(sequence.least, sequence.risks, strict=True):
+    counts = []
+    for least in sequence.least:
         taken = int(np.searchsorted(-falling, -least, side="right"))
-        disagreed = int(wrong[taken - 1]) if taken else 0
+        counts.append(Threshold(float(least), taken, int(wrong[taken - 1]) if taken else 0))
+    found = accepted(counts, asked, sequence.risks, every)
+    return found[-1] if found and found[-1].taken else None
+
+
+def accepted(counts: Sequence[Threshold], asked: Asked, risks: Iterable[float], frames: int) -> list[Threshold]:
+    """Those of a sequence that are shown to keep what is asked, all of them together.
+
+    Args:
+        counts: Of each threshold in the order of the tests, how many frames took it and how many of those disagreed.
+        asked: What is asked.
+        risks: Put at each; they add up to what is allowed.
+        frames: All frames.
+    """
+    found: list[Threshold] = []
+    carried = 0.0
+    for one, risk in zip(counts, risks, strict=True):
         level = carried + float(risk)
-        trials = taken if asked.kind == "selective" else every
-        if level > 0 and trials and _is_kept(disagreed, trials, asked.max_disagreement, level):
+        trials = one.taken if asked.kind == "selective" else frames
+        carried = 0.0
+        if level > 0 and trials and _is_kept(one.disagreed, trials, asked.max_disagreement, level):
             carried = level
-            best = Threshold(float(least), taken, disagreed)
-        else:
-            carried = 0.0
-    return best if best is not None and best.taken else None
+            found.append(one)
+    return found
 
 
 def expected_rate(
@@ -177,6 +191,22 @@ def expected_rate(
         if trials and _is_kept(min(disagreed, trials), trials, asked.max_disagreement, risk):
             best = float(share)
     return best
+
+
+def expected_risk(share: float, disagreed: float, asked: Asked, seen: int, frames: int) -> float:
+    """The risk at which ``frames`` frames would show the promise, if they are as those seen; 1 if they show nothing.
+
+    Args:
+        share: Of those seen that leave.
+        disagreed: Share of those seen that leave and disagree.
+        asked: What will be asked.
+        seen: How many were.
+        frames: How many will test.
+    """
+    # Half a frame more, since none that disagrees among few is no proof of none.
+    wrong = math.ceil((disagreed + 0.5 / seen) * frames)
+    trials = round(share * frames) if asked.kind == "selective" else frames
+    return tail(trials - min(wrong, trials), trials, 1 - asked.max_disagreement) if trials else 1.0
 
 
 def _is_kept(disagreed: int, trials: int, allowed: float, risk: float) -> bool:

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from multigraft.firmware_gen.arithmetic.accumulators import exact_bytes
+from multigraft.firmware_gen.arithmetic.accumulators import exact_rows
 from multigraft.firmware_gen.kernels.c_text import array
 from multigraft.firmware_gen.kernels.kernel import Kernel
 from multigraft.firmware_gen.kernels.lowered_step import LoweredStep
@@ -102,7 +102,7 @@ def learning_definitions(learner: Learner | None, memory: str) -> str:
     sizes = f"{learner.classes}, {learner.before}, {learner.features}, {layer.input_zero_point}"
     scaling = f"{layer.rescalings[0].zero_point}, {layer.low}, {layer.high}, {MOST_FRAMES}"
     return f"""{array("learn_weights", layer.weights.astype(np.int8).tobytes())}
-{array("learn_scales", exact_bytes(layer))}
+{array("learn_scales", exact_rows(layer).tobytes())}
 {array("learn_targets", learner.targets.astype("<i4").tobytes())}
 {known}static const double learn_reals[] = {{{reals}}};
 static struct {{

@@ -31,6 +31,7 @@ MOST_TASKS = 32
 
 
 NO_EXITS = "firmware takes early exits of 8-bit logits, where no task looks at boxes and no network keeps variables"
+NO_GATES = "firmware takes no gates, which compare frames"
 
 
 @dataclass(frozen=True)
@@ -154,6 +155,8 @@ def load(source: bytes | Bundle, name: str = "model", exits: bool = True) -> Pro
         if not exits or any(t.on is not None for t in manifest.tasks):
             # Tasks on boxes would leave box by box.
             manifest = replace(manifest, tasks=tuple(replace(t, exits=()) for t in manifest.tasks))
+        kept = (replace(t, exits=tuple(e for e in t.exits if not e.is_gate)) for t in manifest.tasks)
+        manifest = replace(manifest, tasks=tuple(kept))
         program = _join(_read(source.model), manifest, manifest.name)
         # A frame that leaves would not assign the variables behind.
         return load(source, name, False) if program.exits and program.variables else program

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Self
 
 from multigraft.exits.audit import Audit
+from multigraft.exits.change import Memory
 from multigraft.exits.policy import Exit
+from multigraft.exits.sureness import make_decision
+from multigraft.tensors.arrays import Array
+from multigraft.tensors.specs import TensorSpec
 
 
 class ExitGate:
@@ -17,10 +21,12 @@ class ExitGate:
         task: Whose exit it is.
         policy: As the manifest says.
         is_sure: Whether the logits, as they are now, let a frame leave.
+        memory: Of a gate, the last frame that the whole network answered.
 
     Attributes:
         task: As given.
         policy: As given.
+        memory: As given.
         reached: Frames for which it was computed.
         taken: Those of them that were sure enough, audited or not.
         audit: What runs to the end as well, and how often that said otherwise.
@@ -29,18 +35,35 @@ class ExitGate:
         tell: Takes a sentence when it closes; the log "multigraft.exits" unless that is changed.
     """
 
-    __slots__ = ("audit", "audited_share", "is_open", "is_sure", "policy", "reached", "taken", "task", "tell")
+    __slots__ = (
+        "audit", "audited_share", "is_open", "is_sure", "memory", "policy", "reached", "taken", "task", "tell",
+    )  # fmt: skip
 
-    def __init__(self, task: str, policy: Exit, is_sure: Callable[[], bool]) -> None:
+    def __init__(self, task: str, policy: Exit, is_sure: Callable[[], bool], memory: Memory | None = None) -> None:
         self.task = task
         self.policy = policy
         self.is_sure = is_sure
+        self.memory = memory
         self.reached = 0
         self.taken = 0
         self.audit = Audit(policy.promise.max_disagreement)
         self.is_open = True
         self.audited_share = policy.audited
         self.tell: Callable[[str], None] = logging.getLogger("multigraft.exits").warning
+
+    @classmethod
+    def of(cls, task: str, policy: Exit, spec: TensorSpec, array: Array) -> Self:
+        """The exit whose logits lie in ``array``."""
+        if not policy.is_gate:
+            return cls(task, policy, make_decision(policy, spec, array))
+        memory = Memory(spec, array, policy.threshold)
+        return cls(task, policy, memory.is_near, memory)
+
+    @property
+    def repeated(self) -> Callable[[], Any] | None:
+        """Of a gate, what gives the last answer."""
+        memory = self.memory
+        return None if memory is None else lambda: memory.answer
 
     @property
     def rate(self) -> float | None:
@@ -63,6 +86,8 @@ class ExitGate:
         """Let frames leave again, and bet anew on the promise."""
         self.audit = Audit(self.policy.promise.max_disagreement)
         self.audited_share = self.policy.audited
+        if self.memory is not None:
+            self.memory.forget()
         self.is_open = True
 
     def to_json(self) -> dict[str, Any]:

@@ -94,13 +94,14 @@ class Journey:
         left: Task to the exit by which it left, and what reads its answer.
     """
 
-    __slots__ = ("_audited", "_chances", "_open", "_way", "left")
+    __slots__ = ("_audited", "_chances", "_compared", "_open", "_way", "left")
 
     def __init__(self, way: Way) -> None:
         self._way = way
         self._open = way.every
         self._audited: dict[str, tuple[ExitGate, Answer]] = {}
         self._chances: dict[str, float] = {}
+        self._compared: list[ExitGate] = []
         self.left: dict[str, tuple[ExitGate, Callable[[], Answer]]] = {}
 
     def needs(self, step: Step) -> bool:
@@ -116,6 +117,8 @@ class Journey:
         if gate is None:
             return
         gate.reached += 1
+        if gate.memory is not None:
+            self._compared.append(gate)
         is_audited = self._is_audited(gate)
         if not gate.is_sure():
             return
@@ -140,6 +143,9 @@ class Journey:
             whole = answers[task]
             assert isinstance(early, Classification) and isinstance(whole, Classification)
             gate.audited(early.index == whole.index)
+        for gate in self._compared:
+            if gate.memory is not None and gate.task not in self.left:
+                gate.memory.keep(answers[gate.task])
         for other in self._way.marginal:
             # A frame that did not take the exit cannot have broken its promise.
             taken = self._audited.get(other.task) or self.left.get(other.task)

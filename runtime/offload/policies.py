@@ -20,12 +20,17 @@ from multigraft.runtime.benchmark import Distribution
 from multigraft.runtime.energy.estimate import Table, estimate
 from multigraft.runtime.engine import Engine
 from multigraft.runtime.offload.cuts import segments_before
+from multigraft.runtime.offload.jpeg_input import QUALITIES, through_jpeg
 from multigraft.runtime.offload.link import Link
 from multigraft.runtime.offload.offloading import Offloading, Sends
 from multigraft.tensors.preparation import Frame
 
 LOCAL, REMOTE, INPUT, CONDITIONAL = "always-local", "always-remote", "send-input", "conditional"
-POLICIES: Mapping[str, Sends | None] = {LOCAL: None, REMOTE: "cut", INPUT: "input", CONDITIONAL: "any"}
+JPEGS: Mapping[str, int] = {f"send-jpeg-{quality}": quality for quality in QUALITIES}
+"""Name to quality; the server is sent the input that it would have decoded, and bytes are those of the file."""
+POLICIES: Mapping[str, Sends | None] = {
+    LOCAL: None, REMOTE: "cut", INPUT: "input", **dict.fromkeys(JPEGS, "input"), CONDITIONAL: "any",
+}  # fmt: skip
 """Name to what a server is sent; None where none is asked."""
 
 MOST_KEPT = 16
@@ -47,7 +52,7 @@ class Tally:
         exited: Frames that left early.
         remote: Frames that the server answered.
         why: Reasons why the server did not answer a frame that it was asked for, or was not asked, to their number.
-        bytes_sent: Bodies of requests, all frames.
+        bytes_sent: Bodies of requests, all frames; of JPEG the files.
         times_us: Of each frame, microseconds.
         energy_j: Estimate of what the device computes, all frames, joules; the radio is not in it.
     """
@@ -96,6 +101,11 @@ class _Way:
 
     def answer(self, frame: Frame) -> int:
         """The class; counts everything but whether it is right."""
+        quality, coded, coding_us = JPEGS.get(self.tally.policy), 0, 0.0
+        if quality is not None:
+            started = time.perf_counter()
+            frame, coded = through_jpeg(frame, quality)
+            coding_us = (time.perf_counter() - started) * 1e6
         result = self._engine.run(frame, (self._task,))
         answer, ran, tally = result.answers[self._task], result.latency_us, self.tally
         taken_us, is_early = result.total_us, bool(result.exits)
@@ -103,7 +113,7 @@ class _Way:
             before, begun = self._server.bytes_sent, time.monotonic()
             answers, origins = self._server.improve({self._task: frame}, result.answers, begun, result.exits)
             asking_us = (time.monotonic() - begun) * 1e6
-            size, origin = self._server.bytes_sent - before, origins[self._task]
+            size, origin = coded or self._server.bytes_sent - before, origins[self._task]
             answer = answers[self._task]
             if tally.policy != CONDITIONAL and origin.is_remote:
                 # What lies behind the cut runs here for its local answer, which this policy does without.
@@ -111,7 +121,7 @@ class _Way:
                 # A frame that goes there itself is prepared with the request.
                 taken_us = result.preprocessing_us + sum(ran.values()) if ran else 0.0
             on_link_us = self._link.seconds_for(size) * 1e6 if self._link is not None and size else 0.0
-            taken_us += asking_us + on_link_us
+            taken_us += coding_us + asking_us + on_link_us
             tally.bytes_sent += size
             tally.remote += origin.is_remote
             if not origin.is_remote:

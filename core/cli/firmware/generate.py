@@ -96,11 +96,24 @@ def execute(options: argparse.Namespace) -> int:
     return 0
 
 
+def _tell_left_out(path: Path, source: Bundle, program: Program) -> None:
+    """Say which early exits and gates the program has not."""
+    from multigraft.firmware_gen.program.program import NO_EXITS, NO_GATES
+
+    early = [found for task in source.manifest.tasks for found in task.exits]
+    if any(not found.is_gate for found in early) and not program.exits:
+        print(f"note: {NO_EXITS}, so that of {path} whole networks answer", file=sys.stderr)
+    if gated := [task.name for task in source.manifest.tasks if any(found.is_gate for found in task.exits)]:
+        print(
+            f"note: {NO_GATES}, so that {', '.join(gated)} of {path} is answered by the whole network", file=sys.stderr
+        )
+
+
 def _given(words: list[str], prefix: str | None, frame: tuple[int, int] | None, exits: bool) -> list[_Given]:
     """The models that words name."""
     from multigraft.bundle.bundle import Bundle
     from multigraft.firmware_gen.cascades.cascade import cascade_of
-    from multigraft.firmware_gen.program.program import NO_EXITS, load
+    from multigraft.firmware_gen.program.program import load
     from multigraft.firmware_gen.project.naming import DEFAULT, check_prefixes, prefix_of
 
     given = []
@@ -118,8 +131,8 @@ def _given(words: list[str], prefix: str | None, frame: tuple[int, int] | None, 
         except MultigraftError as error:
             error.problem = f"{path}: {error.problem}"
             raise
-        if exits and isinstance(source, Bundle) and any(t.exits for t in source.manifest.tasks) and not program.exits:
-            print(f"note: {NO_EXITS}, so that of {path} whole networks answer", file=sys.stderr)
+        if exits and isinstance(source, Bundle):
+            _tell_left_out(path, source, program)
         given.append(_Given("" if own == DEFAULT and len(words) == 1 else own, path, source, content, program, cascade))
     prefixes = [g.prefix for g in given]
     if len(given) > 1:

@@ -85,7 +85,8 @@ class PolicyTable:
             ExchangeError: The server is not there, or has no model for a policy.
         """
         from multigraft.runtime.offload.offloading import Offloading
-        from multigraft.runtime.offload.policies import CONDITIONAL, POLICIES, compare_policies
+        from multigraft.runtime.offload.policies import CONDITIONAL, JPEGS, POLICIES, compare_policies
+        from multigraft.runtime.offload.ranges import MOST_BITS
 
         options, client = self._options, self._client
 
@@ -93,7 +94,8 @@ class PolicyTable:
             sends = POLICIES[policy]
             assert client is not None and sends is not None
             below = options.offload_below if policy == CONDITIONAL else None
-            offloading = Offloading(one, [task], client, deadline_s(options), below, options.offload_bits, sends)
+            bits = MOST_BITS if policy in JPEGS else options.offload_bits
+            offloading = Offloading(one, [task], client, deadline_s(options), below, bits, sends)
             offloading.reach()
             return offloading
 
@@ -153,6 +155,8 @@ def _print(
     for figure in figures:
         for why, count in figure["local_because"].items():
             print(f"{figure['policy']}: {count:,} of {figure['frames']:,} answers local ({why}).")
+    if any(figure["policy"].startswith("send-jpeg") for figure in figures):
+        print("JPEG needs a server that decodes it: here the device did, and sent the pixels; bytes are of the files.")
     of = "the labels" if is_labelled else "the answers of the whole network on this device"
     print(f"Compared with {of}. Machine: {Machine.here(engine.model.backend)}, {options.threads} threads.")
     if options.link:

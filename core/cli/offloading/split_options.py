@@ -72,7 +72,7 @@ def write_tails(options: argparse.Namespace, built: Built, report: Report) -> li
     """Write the rest of every task that was cut, for a server; the folders of the models."""
     if options.repository is None or built.floating is None:
         return []
-    from multigraft.converters.offload.repository import write_repository
+    from multigraft.converters.offload.repository import is_of, write_repository
     from multigraft.converters.offload.tail import make_tail
     from multigraft.runtime.offload.wire import model_name
 
@@ -80,12 +80,13 @@ def write_tails(options: argparse.Namespace, built: Built, report: Report) -> li
     for one in built.splits:
         if one.choice.is_local:
             continue
-        # Of one build, whose digest its name holds: there is nothing to write anew.
-        there = options.repository / model_name(built.bundle.manifest, one.task, one.choice.cut)
-        if there.exists():
+        manifest = built.bundle.manifest
+        # The name holds the digest of the device's part, and not which of its tensors travels.
+        there = options.repository / model_name(manifest, one.task, one.choice.cut)
+        if is_of(there, manifest, one.task, one.choice.cut):
             report(f"note: {there} is there already")
             continue
-        report(f"write what the server loads for {one.task}")
+        report(f"write what the server loads for {one.task}" + (", anew" if there.exists() else ""))
         tail = make_tail(built.bundle, built.floating, one.task, one.choice.cut)
-        written += write_repository(options.repository, built.bundle.manifest, tail)
+        written += write_repository(options.repository, manifest, tail, anew=True)
     return written

@@ -26,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(options: argparse.Namespace) -> int:
     """Print what is closed, or what was opened."""
-    from multigraft.errors import ConfigurationError
+    from multigraft.errors import ConfigurationError, UsageError
     from multigraft.runtime.deploy.store import state_folder
     from multigraft.runtime.service.closed_exits import read_closed, reopen
 
@@ -36,6 +36,8 @@ def execute(options: argparse.Namespace) -> int:
     if code is not None:
         return code
     folder = state_folder(options.state)
+    if options.state is not None and not folder.is_dir():
+        raise UsageError(f"there is no state folder {printable(str(folder))}", "name the one that the service has")
     if options.reopen is None:
         answer = {"closed": [_plain(one) for one in read_closed(folder)]}
     else:

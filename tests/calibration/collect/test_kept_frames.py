@@ -57,16 +57,60 @@ def test_in_no_day_more_bytes_are_kept_than_the_budget_says_and_none_gives_way(t
     assert not again.offer(image, 0.0, 500, taken[-1] + day / 2), "a restart brings no new budget"
 
 
-def test_what_a_run_kept_before_it_was_killed_counts_as_well(tmp_path: Path) -> None:
-    image = frames(1)[0]
-    size, now_s = len(kept_frames.encode(image)), time.time()
+class Runs:
+    """Runs over one folder with a budget of two frames a day, each of which may be cut off anywhere."""
 
-    def begun() -> kept_frames.KeptFrames:
-        return kept_frames.KeptFrames(tmp_path / "k", 100, 1 << 20, 7 * kept_frames.DAY_S, daily_bytes=2.5 * size)
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.image = folder, frames(1)[0]
+        self.size, self.now_s = len(kept_frames.encode(self.image)), time.time()
+        self.listed: list[Kept] = []
 
-    assert [begun().offer(image, 0.5, 0, now_s) for _ in range(4)] == [True, True, False, False]
-    taken_over, _ = begun().changes
-    assert sum(one.bytes for one in taken_over) == 2 * size and len(list((tmp_path / "k").iterdir())) == 2
+    def begun(self) -> kept_frames.KeptFrames:
+        day, daily = kept_frames.DAY_S, 2.5 * self.size
+        return kept_frames.KeptFrames(self.folder, 100, 1 << 20, 7 * day, self.listed, daily_bytes=daily)
+
+    def offered(self, ends: str) -> bool:
+        """Whether a run keeps a frame; it ends before the store takes it, before it is shown, or orderly."""
+        kept = self.begun()
+        is_kept = kept.offer(self.image, 0.5, 0, self.now_s)
+        if ends != "unlisted":
+            self.listed += kept.changes[0]
+        if ends == "orderly":
+            kept.confirm()
+        return is_kept
+
+    def shown(self) -> list[Path]:
+        return sorted(path for path in self.folder.iterdir() if not path.name.startswith("."))
+
+
+@pytest.mark.parametrize("ends", ["orderly", "unshown"])
+def test_frames_that_are_moved_away_stay_in_the_sum_wherever_a_run_is_cut_off(tmp_path: Path, ends: str) -> None:
+    runs, moved = Runs(tmp_path / "k"), 0
+    for _ in range(6):
+        runs.offered(ends)
+        runs.begun()
+        for path in runs.shown():
+            path.unlink()
+            moved += 1
+    assert moved == 2
+
+
+def test_what_the_store_never_listed_was_never_shown_and_goes(tmp_path: Path) -> None:
+    runs = Runs(tmp_path / "k")
+    assert [runs.offered("unlisted") for _ in range(4)] == [True] * 4
+    assert runs.shown() == []
+    runs.begun()
+    assert list((tmp_path / "k").iterdir()) == []
+
+
+def test_frames_of_a_version_that_showed_them_at_once_count_as_well(tmp_path: Path) -> None:
+    runs = Runs(tmp_path / "k")
+    (tmp_path / "k").mkdir()
+    for number in range(2):
+        (tmp_path / "k" / f"kept-{number:08d}.pgm").write_bytes(kept_frames.encode(runs.image))
+    assert not runs.offered("unlisted")
+    taken_over, _ = runs.begun().changes
+    assert sum(one.bytes for one in taken_over) == 2 * runs.size and len(runs.shown()) == 2
 
 
 def test_frames_of_one_number_do_not_replace_each_other(tmp_path: Path) -> None:

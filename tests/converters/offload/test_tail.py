@@ -16,6 +16,7 @@ from multigraft.cli.main import main
 from multigraft.converters.network.multitask import MultiTaskModel
 from multigraft.converters.network.network import Network
 from multigraft.converters.offload.decoding import Wire, decoding_model
+from multigraft.converters.offload.repository import is_of, write_repository
 from multigraft.converters.offload.tail import make_tail
 from multigraft.converters.standing import alone
 from multigraft.errors import InputError, UsageError
@@ -149,6 +150,25 @@ def test_a_repository_is_written_and_a_device_answers_with_it(
         assert main([*run, "--offload-deadline", "20000"]) == 0
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [line["offload"]["digit"]["from"] for line in lines] == ["server"] * 3
+
+
+def test_a_rest_behind_another_cut_is_written_over(bundle: Bundle, float_model: MultiTaskModel, tmp_path: Path) -> None:
+    """All cuts of a task have one name, so that what a build found there may be the rest of an older choice."""
+    manifest = bundle.manifest
+    older = make_tail(bundle, float_model, "digit", CUT)
+    older = dataclasses.replace(older, cut="digit/stem")
+    folder, decoder = write_repository(tmp_path, manifest, older)
+    assert is_of(folder, manifest, "digit", "digit/stem") and not is_of(folder, manifest, "digit", CUT)
+    (folder / "2").mkdir()
+    with pytest.raises(UsageError, match="is there already"):
+        write_repository(tmp_path, manifest, make_tail(bundle, float_model, "digit", CUT))
+    assert write_repository(tmp_path, manifest, make_tail(bundle, float_model, "digit", CUT), anew=True) == [
+        folder,
+        decoder,
+    ]
+    assert is_of(folder, manifest, "digit", CUT) and not (folder / "2").exists()
+    (folder / "1" / "model.onnx").unlink()
+    assert not is_of(folder, manifest, "digit", CUT), "what is not whole is written again"
 
 
 def models_of(repository: Path) -> Models:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from multigraft.bundle.manifest import EXIT_SCHEMA, Manifest
+from multigraft.bundle.manifest import EXIT_SCHEMA, GATE_SCHEMA, Manifest
 from multigraft.errors import BundleError
 from tests.exit_bundle import EXIT, LOGITS, build, policy
 
@@ -29,6 +29,23 @@ def test_it_is_read_as_it_was_written() -> None:
     assert data["schema"] == EXIT_SCHEMA == 6
     assert dataclasses.replace(Manifest.from_json(data), schema=1) == manifest
     assert manifest.task("garment").all_segments == ("trunk", "head_garment", EXIT)
+
+
+def test_a_gate_is_no_exit_to_older_readers() -> None:
+    manifest = build(policy(0.9, rule="change")).manifest
+    data = manifest.to_json()
+    assert data["schema"] == GATE_SCHEMA == 7
+    assert dataclasses.replace(Manifest.from_json(data), schema=1) == manifest
+
+
+def test_a_gate_stands_alone_and_looks_at_whole_frames() -> None:
+    data = build(policy(0.9, rule="change")).manifest.to_json()
+    boxes = {"task": "digit", "margin": 0.0, "top": 4, "labels": [], "level": [], "deadline_us": None}
+    with pytest.raises(BundleError, match="has a gate, and more exits or boxes to look at"):
+        Manifest.from_json({**data, "tasks": [data["tasks"][0] | {"on": boxes}, data["tasks"][1]]})
+    twice = [*data["tasks"][0]["exits"], *data["tasks"][0]["exits"]]
+    with pytest.raises(BundleError, match="has a gate, and more exits"):
+        Manifest.from_json({**data, "tasks": [data["tasks"][0] | {"exits": twice}, data["tasks"][1]]})
 
 
 def test_without_exits_older_readers_go_on_reading() -> None:

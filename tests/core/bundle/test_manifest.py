@@ -58,9 +58,9 @@ def test_what_is_no_manifest_is_refused(data: Any) -> None:
 
 def test_another_schema_names_both() -> None:
     with pytest.raises(BundleError) as caught:
-        Manifest.from_json(plain() | {"schema": 7})
+        Manifest.from_json(plain() | {"schema": 8})
     assert str(caught.value) == (
-        "manifest.json has schema 7 and this multigraft reads schema 6; "
+        "manifest.json has schema 8 and this multigraft reads schema 7; "
         "use the multigraft version that built it, or build it again."
     )
     assert "schema 0 and" in refused(plain() | {"schema": 0})

@@ -119,6 +119,31 @@ def test_figures_are_of_what_each_policy_did(path: Path, capsys: pytest.CaptureF
     assert parts["trunk"] < mixed["estimated_device_energy_j"] < sum(parts.values())
 
 
+def test_jpeg_is_judged_by_what_a_server_would_decode(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The server answers by its input, whose mean a coarse file moves little and whose noise it loses."""
+    pytest.importorskip("PIL")
+    seen: list[Array] = []
+
+    def compute(given: dict[str, Array]) -> dict[str, Array]:
+        seen.append(given[INPUT])
+        return {"garment/out": np.eye(10, dtype=np.float32)[[OTHER]]}
+
+    engine = Engine(path, exits=False)
+    names = (INPUT, f"{INPUT}:bits", f"{INPUT}:low", f"{INPUT}:step")
+    found: Models = {model_name(engine.manifest, "garment", INPUT): (names, compute)}
+    words = ["bench", str(path), "--policy", "send-input,send-jpeg-95,send-jpeg-50", "--runs", "8", "--warmup", "0"]
+    with oip_server(found) as server:
+        words += ["--offload", server.url, "--offload-deadline", "20000", "--source", str(path.parent / "frames.npy")]
+        assert main([*words, "--json"]) == 0
+        told = json.loads(capsys.readouterr().out)["tasks"][0]["policies"]
+        assert main(words) == 0
+        assert "JPEG needs a server that decodes it" in capsys.readouterr().out
+    raw, fine, coarse = told
+    assert fine["bytes_sent"] > coarse["bytes_sent"] > 100
+    assert raw["server_rate"] == fine["server_rate"] == coarse["server_rate"] == 1
+    assert len({values.tobytes() for values in seen}) == 3 * 8, "every quality shows the server other pixels"
+
+
 def test_labels_make_it_accuracy(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     labelled = path.parent / "labelled.npz"
     np.savez(labelled, frames=frames(), labels=np.full(FRAMES, OTHER))

@@ -94,6 +94,16 @@ def test_an_exit_is_opened_though_another_closes_before_the_service_has_looked(t
     assert made["a"].is_open and not made["b"].is_open
 
 
+def test_a_state_folder_that_is_not_there_is_no_service_whose_exits_are_open(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for words in ([], ["--reopen"]):
+        assert main(["exits", "--state", str(tmp_path / "none"), *words]) == 2
+        said = capsys.readouterr()
+        assert f"there is no state folder {tmp_path / 'none'}; name the one that the service has" in said.err
+        assert not said.out and not (tmp_path / "none").exists()
+
+
 @pytest.mark.parametrize("content", [b"", b"{", b"[1]", b'[{"exit": "a"}]', b"[" * 100_000])
 def test_where_nobody_knows_what_was_closed_all_are(
     tmp_path: Path, content: bytes, capsys: pytest.CaptureFixture[str]
