@@ -10,7 +10,6 @@ from multigraft.errors import UsageError
 
 if TYPE_CHECKING:
     from multigraft.bundle.bundle import Bundle
-    from multigraft.firmware_gen.learning.known_frames import knows
     from multigraft.firmware_gen.learning.last_layer import Learning
     from multigraft.firmware_gen.program.program import Program
 
@@ -28,6 +27,7 @@ def learning_of(
     """
     from multigraft.bundle.bundle import Bundle
     from multigraft.cli.firmware.prepared_frames import prepared_frames
+    from multigraft.firmware_gen.learning.known_frames import knows
     from multigraft.firmware_gen.learning.last_layer import Learning, task_of
     from multigraft.firmware_gen.passes.fold_padding import fold_padding
     from multigraft.firmware_gen.passes.pruning import prune
