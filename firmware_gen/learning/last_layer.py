@@ -56,6 +56,16 @@ class Learning:
     known: Known | None = None
 
 
+def check_boxes(has_boxes: bool) -> None:
+    """Refuse to let tasks of a bundle learn of which some look at boxes.
+
+    Raises:
+        UsageError: Some do.
+    """
+    if has_boxes:
+        raise UsageError("no task learns where tasks look at boxes of another one", "leave out --learn")
+
+
 def task_of(program: Program, learning: Learning) -> Task:
     """The task that learns.
 
@@ -109,6 +119,10 @@ def _check(node: Node, learning: Learning, name: str) -> None:
     if node.input(1).data is None or node.input(0).data is not None or prod(node.input(0).shape) != features:
         raise UsageError(
             f"the last layer of {name!r} has several rows, or computed weights", "let a task learn with one row"
+        )
+    if units > MOST_CLASSES:
+        raise UsageError(
+            f"{name!r} has {units} classes, and what learns has up to {MOST_CLASSES}", "let another task learn"
         )
     if not units <= learning.classes <= MOST_CLASSES:
         raise UsageError(
