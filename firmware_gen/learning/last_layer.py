@@ -120,6 +120,8 @@ def _check(node: Node, learning: Learning, name: str) -> None:
         raise UsageError(
             f"the last layer of {name!r} has several rows, or computed weights", "let a task learn with one row"
         )
+    if units < 2:
+        raise UsageError(f"{name!r} answers one number, which tells no classes apart", "let another task learn")
     if units > MOST_CLASSES:
         raise UsageError(
             f"{name!r} has {units} classes, and what learns has up to {MOST_CLASSES}", "let another task learn"

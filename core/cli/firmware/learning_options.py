@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 MOST_KNOWN = 1000
 """Frames that are looked at; more of them change little, and take minutes."""
+_OF_CLASSES = ("classification", "other")
+"""Kinds of tasks whose answer may be one number a class."""
 
 
 def learning_of(
@@ -44,6 +46,13 @@ def learning_of(
     if has_prefix:
         raise UsageError("one model learns, under its own names", "give one model and no --prefix")
     learning = Learning(options.learn, options.classes)
+    if isinstance(source, Bundle):
+        found = source.manifest.task(task_of(program, learning).name)
+        if found.kind not in _OF_CLASSES:
+            raise UsageError(
+                f"{found.name!r} is a task of {found.kind}, and what learns tells classes apart",
+                "let a task of classification learn",
+            )
     if options.known is None:
         return learning
     if not isinstance(source, Bundle):

@@ -131,7 +131,7 @@ def test_a_network_that_does_not_end_densely_or_fit_is_refused(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """A map of classes, a board with too little RAM, whose message says what learning takes, and a softmax."""
-    build((("mask", "segmentation"), ("digit", "classification"))).bundle.write(tmp_path / "home.graft")
+    build((("mask", "other"), ("digit", "classification"))).bundle.write(tmp_path / "home.graft")
     learn = ["--board", "microbit", "-o", str(tmp_path / "fw"), "--classes", "11"]
     refused(
         ["firmware", str(tmp_path / "home.graft"), *learn, "--learn", "mask"],
@@ -189,7 +189,7 @@ def test_frames_are_prepared_for_the_task_that_learns_alone(tmp_path: Path) -> N
 def test_known_frames_of_what_firmware_does_not_take_are_refused(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """A float network, and a layer of more classes than can be learnt."""
+    """A float network, and layers of more numbers than can be learnt and of one."""
     np.save(tmp_path / "known.npy", np.zeros((2, 28, 28), np.uint8))
     home = tmp_path / "home.graft"
     command = ["firmware", str(home), "--board", BOARD.name, "-o", str(tmp_path / "fw")]
@@ -197,8 +197,11 @@ def test_known_frames_of_what_firmware_does_not_take_are_refused(
     known = ["--known", str(tmp_path / "known.npy")]
     build(float32=True).bundle.write(home)
     refused([*command, *known], "the model's 'image' is float32, not int8 or uint8", capfd)
-    b = Builder(2)
-    b.add(activation("features", (1, 6)))
-    (tmp_path / "many.tflite").write_bytes(b.model(["features"], [b.dense("logits", "features", 130)]))
-    many = ["firmware", str(tmp_path / "many.tflite"), *command[2:6], "--learn", "main", "--classes", "131"]
-    refused(many, "'main' has 130 classes, and what learns has up to 128; let another task learn", capfd)
+    for units, says in ((130, "has 130 classes, and what learns has up to 128"), (1, "answers one number")):
+        b = Builder(2)
+        b.add(activation("features", (1, 6)))
+        (tmp_path / "dense.tflite").write_bytes(b.model(["features"], [b.dense("logits", "features", units)]))
+        dense = ["firmware", str(tmp_path / "dense.tflite"), *command[2:6], "--learn", "main", "--classes", "131"]
+        refused(dense, f"'main' {says}", capfd)
+    build((("garment", "classification"), ("digit", "regression"))).bundle.write(home)
+    refused(command, "'digit' is a task of regression, and what learns tells classes apart", capfd)
