@@ -33,9 +33,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     what.add_argument(
         "--keep", action="store_true", help="the frames are of classes known before, and to be answered as before"
     )
-    where = parser.add_mutually_exclusive_group()
-    where.add_argument("--source", metavar="FRAMES", help=f"frames that are sent to the board: {HELP}")
-    where.add_argument("--count", type=int, metavar="N", help="so many frames of the board's own camera or sensor")
+    parser.add_argument("--source", metavar="FRAMES", help=f"frames that are sent to the board: {HELP}")
+    parser.add_argument(
+        "--count",
+        type=int,
+        metavar="N",
+        help="no more than so many frames of --source; without it, so many of the board's own camera or sensor",
+    )
     parser.add_argument("--forget", action="store_true", help="forget first what was learnt")
     parser.add_argument("--restore", type=Path, metavar="FILE", help="put back what --save kept")
     parser.add_argument("--solve", action="store_true", help="solve the layer from all frames that were learnt")
@@ -119,7 +123,7 @@ def _frames(target: Target, options: argparse.Namespace, task: str) -> Iterator[
     whose = next((t.name for t in bundle.manifest.tasks if name_on_device(t.name) == task), task)
     prepared = prepared_frames(bundle, options.source, whose)
     frames = ({name_on_device(name): row for name, row in inputs.items()} for inputs in prepared)
-    return itertools.chain([*itertools.islice(frames, 1)], frames)
+    return itertools.islice(itertools.chain([*itertools.islice(frames, 1)], frames), options.count)
 
 
 def _answer(target: Target, frame: dict[str, Array] | None, task: str) -> None:

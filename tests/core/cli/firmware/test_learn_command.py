@@ -84,8 +84,10 @@ def test_a_board_is_taught_and_keeps_what_it_learnt_in_a_file(made: Path, capfd:
         refused([*forget, "--keep", "--source", new, str(made / "other.graft")], "runs another model than", capfd)
         refused([*forget, "--keep", "--source", str(made / "no.npy"), bundle], "no.npy does not exist", capfd)
         capfd.readouterr()
-        assert main(["learn", *port, "--json"]) == 0
-        assert json.loads(capfd.readouterr().out)["frames"] == 8
+        endless = ["--source", "fake:28x28", "--count", "2", "--json"]
+        assert main(["learn", bundle, *port, "--keep", *endless]) == 0
+        told = json.loads(capfd.readouterr().out)
+        assert (told["learnt"], told["frames"]) == (2, 10)
 
 
 @pytest.mark.parametrize(
