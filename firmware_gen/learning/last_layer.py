@@ -101,7 +101,9 @@ def chain_of(program: Program, learning: Learning) -> tuple[int, ...]:
     remedy = "let a task learn whose network ends with a dense layer of int8"
     while True:
         readers = [s for s in program.steps if any(t is not None and t.name == place for t in s.node.inputs)]
-        if len(readers) > bool(chain) or place in answers or place not in writers:
+        if place not in writers:
+            raise UsageError(f"the network of {task.name!r} has no dense layer", remedy)
+        if len(readers) > bool(chain) or place in answers:
             raise UsageError(f"the answer of {task.name!r} is read by others as well", remedy)
         chain.insert(0, writers[place])
         node = program.steps[chain[0]].node

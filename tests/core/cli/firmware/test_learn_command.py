@@ -141,6 +141,12 @@ def test_a_network_that_does_not_end_densely_or_fit_is_refused(
         capfd,
     )
     (tmp_path / "glyphs.tflite").write_bytes(network())
+    b = Builder(1)
+    b.add(activation("x", (1, 6)))
+    none = b.model(["x"], [b.plain("SOFTMAX", "answer", ["x"], activation("", (1, 6), 1 / 256), beta=1.0)])
+    (tmp_path / "none.tflite").write_bytes(none)
+    no_layer = ["firmware", str(tmp_path / "none.tflite"), *learn, "--learn", "main"]
+    refused(no_layer, "the network of 'main' has no dense layer", capfd)
     few = ["firmware", str(tmp_path / "glyphs.tflite"), *learn, "--learn", "main"]
     refused([*few[:-3], "100", "--learn", "main"], "or leave out --learn, which takes 37", capfd)
     refused([*few, "--known", "rows.npy"], "a .tflite file does not say how frames are prepared", capfd)
