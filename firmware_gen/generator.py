@@ -24,7 +24,7 @@ from multigraft.firmware_gen.learning.definitions import (
     learning_prologue,
     with_learner,
 )
-from multigraft.firmware_gen.learning.last_layer import Learning, chain_of, widened
+from multigraft.firmware_gen.learning.last_layer import Learning, chain_of, check_boxes, widened
 from multigraft.firmware_gen.learning.learnt_layer import Learner, learner_of
 from multigraft.firmware_gen.memory.planner import ArenaPlan, Buffer, Sharing, lower_bound, plan
 from multigraft.firmware_gen.memory.regions import Space, spread
@@ -148,8 +148,7 @@ def generate(
 
 def _widened(program: Program, learn: Learning, has_boxes: bool) -> tuple[Program, int]:
     """The program with room for more classes, and how many its task had."""
-    if has_boxes:
-        raise UsageError("no task learns where tasks look at boxes of another one", "leave out --learn")
+    check_boxes(has_boxes)
     layer = program.steps[chain_of(program, learn)[0]].node
     return widened(program, learn), layer.input(1).shape[0]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +15,7 @@ from multigraft.errors import InputError, UsageError
 if TYPE_CHECKING:
     from multigraft.devices.target.board_learner import BoardLearner
     from multigraft.devices.target.target import Target
+    from multigraft.tensors.arrays import Array
 
 _LARGEST_FILE = 16 << 20
 _FIELDS = {"digest", "sums"}
@@ -31,9 +33,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     what.add_argument(
         "--keep", action="store_true", help="the frames are of classes known before, and to be answered as before"
     )
-    where = parser.add_mutually_exclusive_group()
-    where.add_argument("--source", metavar="FRAMES", help=f"frames that are sent to the board: {HELP}")
-    where.add_argument("--count", type=int, metavar="N", help="so many frames of the board's own camera or sensor")
+    parser.add_argument("--source", metavar="FRAMES", help=f"frames that are sent to the board: {HELP}")
+    parser.add_argument(
+        "--count",
+        type=int,
+        metavar="N",
+        help="no more than so many frames of --source; without it, so many of the board's own camera or sensor",
+    )
     parser.add_argument("--forget", action="store_true", help="forget first what was learnt")
     parser.add_argument("--restore", type=Path, metavar="FILE", help="put back what --save kept")
     parser.add_argument("--solve", action="store_true", help="solve the layer from all frames that were learnt")
@@ -58,27 +64,32 @@ def execute(options: argparse.Namespace) -> int:
         )
     if options.count is not None and options.count < 1:
         raise UsageError(f"--count {options.count} is no number of frames", "give 1 or more")
+    if options.label is not None and not 0 <= options.label < KEEP:
+        raise UsageError(f"there is no class {options.label}", "count classes from 0 on")
     kept = _read(options.restore) if options.restore is not None else None
     with SerialLink(options.port) as link:
         target = Target(link, timeout_s=timeout_s(options))
         learner = BoardLearner(target)
+        label = options.label if options.label is not None else KEEP
+        state = learner.state(label)
+        if kept is not None and kept[0] != target.info.digest:
+            raise UsageError(
+                f"{options.restore} was learnt by another model than that of the device at {target.name}",
+                "flash that project, or let it learn anew",
+            )
+        if kept is not None:
+            learner.check_sums(kept[1])
+        given = _frames(target, options, state.task) if has_label else iter(())
+        # What can be wrong with all that was given has been said: from here on the device forgets.
         if options.forget:
             learner.forget()
         if kept is not None:
-            if kept[0] != target.info.digest:
-                raise UsageError(
-                    f"{options.restore} was learnt by another model than that of the device at {target.name}",
-                    "flash that project, or let it learn anew",
-                )
             learner.put_back(kept[1])
-        state = learner.state()
         seen = 0
-        if has_label:
-            label = KEEP if options.keep else options.label
-            learner.state(label)
-            for _ in _answered(target, options, state.task):
-                state = learner.learn(label)
-                seen += 1
+        for frame in given:
+            _answer(target, frame, state.task)
+            state = learner.learn(label)
+            seen += 1
         cycles, latency_us = learner.solve() if options.solve else (0, 0)
         if options.save is not None:
             _write(options.save, target.info.digest, learner)
@@ -93,19 +104,35 @@ def execute(options: argparse.Namespace) -> int:
     return 0
 
 
-def _answered(target: Target, options: argparse.Namespace, task: str) -> Iterator[None]:
-    """Let the device answer a frame after the other."""
+def _frames(target: Target, options: argparse.Namespace, task: str) -> Iterator[dict[str, Array] | None]:
+    """Frames as the device takes them, the first of which has been read; None for each of its own."""
     if options.source is None:
-        for _ in range(options.count):
-            yield from (None for _ in target.stream(1, [task]))
-        return
+        return itertools.repeat(None, options.count)
     from multigraft.bundle.bundle import Bundle
     from multigraft.cli.firmware.prepared_frames import prepared_frames
+    from multigraft.files import sha256_of
     from multigraft.serial_protocol import name_on_device
 
-    for inputs in prepared_frames(Bundle.open(options.bundle), options.source, task):
-        target.infer({name_on_device(name): row for name, row in inputs.items()}, [task])
-        yield
+    bundle = Bundle.open(options.bundle)
+    whole = bundle.fallback()
+    if target.info.digest not in {sha256_of(b.model) for b in (bundle, whole) if b is not None}:
+        raise UsageError(
+            f"the device at {target.name} runs another model than that of {options.bundle}, and may take other frames",
+            "name the bundle that its firmware was generated from",
+        )
+    whose = next((t.name for t in bundle.manifest.tasks if name_on_device(t.name) == task), task)
+    prepared = prepared_frames(bundle, options.source, whose)
+    frames = ({name_on_device(name): row for name, row in inputs.items()} for inputs in prepared)
+    return itertools.islice(itertools.chain([*itertools.islice(frames, 1)], frames), options.count)
+
+
+def _answer(target: Target, frame: dict[str, Array] | None, task: str) -> None:
+    """Let the device answer a frame that is sent, or one of its own."""
+    if frame is not None:
+        target.infer(frame, [task])
+        return
+    for _ in target.stream(1, [task]):
+        pass
 
 
 def _write(path: Path, digest: str, learner: BoardLearner) -> None:

@@ -94,8 +94,8 @@ class BoardLearner:
                 self._requests.carried(left)
         return bytes(data)
 
-    def put_back(self, sums: bytes) -> None:
-        """Replace the sums by some that were kept; :meth:`solve` then gives the layer that they give.
+    def check_sums(self, sums: bytes) -> None:
+        """Refuse sums that do not fit the device, which is left as it is.
 
         Raises:
             DeviceError: The device does not answer.
@@ -107,9 +107,18 @@ class BoardLearner:
                 f"sums of {len(sums)} bytes do not fit the device at {self._target.name}, whose have {size}",
                 "put back those of the same firmware",
             )
+
+    def put_back(self, sums: bytes) -> None:
+        """Replace the sums by some that were kept; :meth:`solve` then gives the layer that they give.
+
+        Raises:
+            DeviceError: The device does not answer.
+            UsageError: They are of another firmware.
+        """
+        self.check_sums(sums)
         room = protocol.MAX_PAYLOAD - protocol.WRITE_LEARNT_REQUEST.size
         with self._requests.operation():
-            for offset in range(0, size, room):
+            for offset in range(0, len(sums), room):
                 request = protocol.WRITE_LEARNT_REQUEST.pack(offset) + sums[offset : offset + room]
                 self._requests.ask(Kind.WRITE_LEARNT, request, replies.nothing)
                 self._requests.carried(len(request))

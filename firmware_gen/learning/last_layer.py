@@ -56,6 +56,16 @@ class Learning:
     known: Known | None = None
 
 
+def check_boxes(has_boxes: bool) -> None:
+    """Refuse to let tasks of a bundle learn of which some look at boxes.
+
+    Raises:
+        UsageError: Some do.
+    """
+    if has_boxes:
+        raise UsageError("no task learns where tasks look at boxes of another one", "leave out --learn")
+
+
 def task_of(program: Program, learning: Learning) -> Task:
     """The task that learns.
 
@@ -91,7 +101,9 @@ def chain_of(program: Program, learning: Learning) -> tuple[int, ...]:
     remedy = "let a task learn whose network ends with a dense layer of int8"
     while True:
         readers = [s for s in program.steps if any(t is not None and t.name == place for t in s.node.inputs)]
-        if len(readers) > bool(chain) or place in answers or place not in writers:
+        if place not in writers:
+            raise UsageError(f"the network of {task.name!r} has no dense layer", remedy)
+        if len(readers) > bool(chain) or place in answers:
             raise UsageError(f"the answer of {task.name!r} is read by others as well", remedy)
         chain.insert(0, writers[place])
         node = program.steps[chain[0]].node
@@ -109,6 +121,12 @@ def _check(node: Node, learning: Learning, name: str) -> None:
     if node.input(1).data is None or node.input(0).data is not None or prod(node.input(0).shape) != features:
         raise UsageError(
             f"the last layer of {name!r} has several rows, or computed weights", "let a task learn with one row"
+        )
+    if units < 2:
+        raise UsageError(f"{name!r} answers one number, which tells no classes apart", "let another task learn")
+    if units > MOST_CLASSES:
+        raise UsageError(
+            f"{name!r} has {units} classes, and what learns has up to {MOST_CLASSES}", "let another task learn"
         )
     if not units <= learning.classes <= MOST_CLASSES:
         raise UsageError(

@@ -66,6 +66,7 @@ def execute(options: argparse.Namespace) -> int:
     from multigraft.files import sha256_of
     from multigraft.firmware_gen.boards.boards import board_named
     from multigraft.firmware_gen.inspection.report import REPORT, report_of, report_text
+    from multigraft.firmware_gen.learning.last_layer import widened
     from multigraft.firmware_gen.project.folder import check_target, write_folder
     from multigraft.firmware_gen.sounds.golden_sounds import golden_sounds
     from multigraft.firmware_gen.sounds.sound_inputs import sound_inputs
@@ -84,7 +85,8 @@ def execute(options: argparse.Namespace) -> int:
     hearing = {}
     first = given[0]
     if not project.parts and isinstance(first.source, Bundle) and first.cascade is None:
-        hearing = golden_sounds(first.program, sound_inputs(first.source, first.program.inputs))
+        program = first.program if learning is None else widened(first.program, learning)
+        hearing = golden_sounds(program, sound_inputs(first.source, program.inputs))
     beside = {REPORT: json_text(report, indent=1).encode() + b"\n"}
     digest = sha256_of(b"".join(g.content for g in given))
     write_folder(project, board, digest, options.output, *golden, hearing, beside)

@@ -16,7 +16,7 @@ def prepared_frames(bundle: Bundle, source: str, task: str) -> Iterator[dict[str
     Args:
         bundle: It says how they are prepared.
         source: As ``--source`` takes it.
-        task: Whose inputs.
+        task: Whose inputs; other tasks may take frames of another kind.
 
     Raises:
         BundleError: The bundle has no such task.
@@ -29,8 +29,9 @@ def prepared_frames(bundle: Bundle, source: str, task: str) -> Iterator[dict[str
 
     manifest = bundle.manifest
     camera = open_bundle_source([source], manifest, [task])
-    specs = {i.tensor: manifest.tensor(i.tensor) for i in manifest.inputs}
-    preparers = {i.tensor: preparer_for(i.preprocessing, specs[i.tensor]) for i in manifest.inputs}
+    given = manifest.inputs_of(task)
+    specs = {i.tensor: manifest.tensor(i.tensor) for i in given}
+    preparers = {i.tensor: preparer_for(i.preprocessing, specs[i.tensor]) for i in given}
     with camera:
         for frame in camera:
             inputs = {}
