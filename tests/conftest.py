@@ -47,6 +47,7 @@ LONGEST = (
     "converters/quantising/test_groups.py",
     "converters/demo/test_sound_networks.py",
     "docs/test_tutorial.py",
+    "firmware_gen/learning/test_learning_board.py",
     "fuzz/test_fuzz.py",
     "core/cli/test_missed_budget.py",
     "core/cli/test_reproducible.py",
