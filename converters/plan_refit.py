@@ -13,7 +13,7 @@ from multigraft.converters.field.refit_bundle import make_refit_bundle
 from multigraft.converters.field.thinned_order import FieldThinning, first_tensor
 from multigraft.converters.graft.evidence import LoadFrames
 from multigraft.converters.graft.join import Join
-from multigraft.converters.graft.propose import MIN_CKA, propose
+from multigraft.converters.graft.propose import MIN_CKA, propose, solved_on_device
 from multigraft.converters.job.effort import EFFORTS
 from multigraft.converters.job.progress import Report, silent
 from multigraft.converters.settings.settings import Settings
@@ -62,8 +62,7 @@ def plan_refit(settings: Settings, load_frames: LoadFrames, work_dir: Path, repo
         whole = dataclasses.replace(settings, graft=dataclasses.replace(settings.graft, thin=ThinShares()))
         grafted = graft(whole, load_frames, report)
         networks, message = grafted.networks, grafted.outcome.message
-        chosen = [c.join for c in grafted.outcome.chosen.grafts.values()]
-        joins = tuple(j for j in chosen if j.method not in ("exact", "raw"))
+        joins = solved_on_device(grafted.outcome.chosen, report)
         thinnings = _thinnings(settings, grafted, report)
     else:
         assert settings.statistics, "checked by the settings"

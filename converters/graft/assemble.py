@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -50,7 +51,7 @@ def assemble(
         grafts = {c.join.target: c for c in plan.grafts_on(root.name)}
         sources = {task: _sources(task, grafts, root.name) for task in grafts}
         parts = trunk_parts(root.nodes, root.constants, root.outputs, sources)
-        named = _named(parts.trunk, f"trunk_{root.name}" if several else "trunk")
+        named = _named(parts.trunk, f"trunk_{root.name}" if several else "trunk", segments)
         segments += _specs(named)
         nodes += root.nodes
         constants |= root.constants
@@ -70,7 +71,7 @@ def assemble(
         )
         for task, graft in grafts.items():
             target, tail = by_name[task], graft.tail
-            branch, own = _branch(graft, grafts)
+            branch, own = _branch(graft, grafts, segments)
             on_it = [name for name, part in named if task in part.tasks]
             named += branch
             segments += [*_specs(branch), *own]
@@ -115,15 +116,20 @@ def _sources(task: str, grafts: Mapping[str, Candidate], donor: str) -> set[str]
 Named = list[tuple[str, TrunkPart]]
 
 
-def _named(parts: Sequence[TrunkPart], name: str) -> Named:
-    return [(name if k == 1 else f"{name}_{k}", part) for k, part in enumerate(parts, 1)]
+def _named(parts: Sequence[TrunkPart], name: str, others: Sequence[SegmentSpec]) -> Named:
+    """Parts by the name and by it with a number, of which the first part of ``task_2`` may have one already."""
+    taken = {segment.name for segment in others}
+    names = (found for k in itertools.count(1) if (found := name if k == 1 else f"{name}_{k}") not in taken)
+    return list(zip(names, parts, strict=False))
 
 
 def _specs(named: Named) -> list[SegmentSpec]:
     return [SegmentSpec(name, part.inputs, part.outputs) for name, part in named]
 
 
-def _branch(graft: Candidate, grafts: Mapping[str, Candidate]) -> tuple[Named, list[SegmentSpec]]:
+def _branch(
+    graft: Candidate, grafts: Mapping[str, Candidate], others: Sequence[SegmentSpec]
+) -> tuple[Named, list[SegmentSpec]]:
     """What other tasks need of a grafted network's own part, and its head."""
     task, tail = graft.join.target, graft.tail
     sources = {name: _sources(name, grafts, task) for name in grafts if task in _donors(name, grafts)}
@@ -132,7 +138,7 @@ def _branch(graft: Candidate, grafts: Mapping[str, Candidate]) -> tuple[Named, l
     parts = trunk_parts(tail.nodes, tail.constants, tail.own_outputs, sources)
     # Whoever stands on a branch does not need the task, but the task needs all of it.
     head = SegmentSpec(f"head_{task}", parts.head.inputs, parts.head.outputs)
-    return _named(parts.trunk, f"branch_{task}"), [head] if head.outputs else []
+    return _named(parts.trunk, f"branch_{task}", others), [head] if head.outputs else []
 
 
 def _donors(task: str, grafts: Mapping[str, Candidate]) -> Iterator[str]:

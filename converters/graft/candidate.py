@@ -46,6 +46,8 @@ class Candidate:
         own_macs: Multiply-accumulates of it per frame.
         layers: How the refit of each layer went; empty without one.
         adapter_error: Relative squared error of the adapter, or None.
+        on_branch: Whether the donor was grafted itself when this was evaluated: where it stands as it came, this does
+            not fit it.
     """
 
     join: Join
@@ -55,6 +57,7 @@ class Candidate:
     own_macs: int
     layers: tuple[LayerFit, ...] = ()
     adapter_error: float | None = None
+    on_branch: bool = False
 
     @property
     def shown(self) -> Agreement:

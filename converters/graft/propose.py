@@ -11,7 +11,8 @@ from collections.abc import Mapping, Sequence
 from multigraft.converters.graft.join import Join
 from multigraft.converters.graft.lineage import lineage
 from multigraft.converters.graft.search import Similarity, choose_donor, joins_of
-from multigraft.converters.graft.sharing_plan import UNSHARED
+from multigraft.converters.graft.sharing_plan import UNSHARED, SharingPlan
+from multigraft.converters.job.progress import Report
 from multigraft.converters.network.frontier import Frontier
 from multigraft.converters.network.network import Network
 from multigraft.converters.similarity.representations import by_frames
@@ -35,6 +36,32 @@ def propose(networks: Sequence[Network], similarity: Similarity, share: Mapping[
         ConfigurationError: Nothing fits a layer that was asked for.
     """
     return tuple(join for group in by_frames(networks) for join in _within(group, similarity, share))
+
+
+def solved_on_device(plan: SharingPlan, report: Report) -> tuple[Join, ...]:
+    """The joins of a plan that a device can refit; what is left out of them is told.
+
+    Args:
+        plan: Chosen on frames at home.
+        report: Takes a line for each that is left out.
+    """
+    joins = []
+    for task, graft in plan.grafts.items():
+        join = graft.join
+        if join.method not in _METHODS:
+            continue
+        why = ""
+        if isinstance(join.target_point, Frontier):
+            why = f"it reads several tensors of {join.donor}"
+        elif join.donor in plan.grafts:
+            why = f"it stands on the branch of {join.donor}"
+        if why:
+            report(
+                f"note: {task} is not refitted on the device: {why}; --share {task}=LAYER takes one tensor of a trunk"
+            )
+        else:
+            joins.append(join)
+    return tuple(joins)
 
 
 def _within(networks: Sequence[Network], similarity: Similarity, share: Mapping[str, str]) -> list[Join]:

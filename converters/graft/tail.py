@@ -18,9 +18,11 @@ FRAMES_AT_ONCE = 256
 """Features of so many frames are in memory at once."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Tail:
     """What remains of the target behind the donor's tensors: adapter nodes, then its own layers.
+
+    Two tails are equal where they are one: arrays of constants cannot be compared as plans compare their grafts.
 
     Attributes:
         sources: The donor's tensors (in the donor's naming) that it reads or answers with; its input may be one.

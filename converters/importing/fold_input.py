@@ -227,7 +227,7 @@ def _constants(graph: onnx.GraphProto) -> Constants:
 
 
 def _add(graph: onnx.GraphProto, name: str, value: npt.NDArray[Any]) -> str:
-    held = {tensor.name for tensor in graph.initializer}
+    held = {tensor.name for tensor in graph.initializer} | {o for node in graph.node for o in node.output}
     while name in held:  # A network that was folded before has such names.
         name += "_again"
     graph.initializer.append(numpy_helper.from_array(np.ascontiguousarray(value, np.float32), name))

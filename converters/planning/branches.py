@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 
 from multigraft.converters.graft.candidate import Candidate, judge
@@ -12,7 +13,6 @@ from multigraft.converters.graft.search import SearchOptions, Similarity, candid
 from multigraft.converters.graft.sharing_plan import SharingPlan
 from multigraft.converters.graft.tail import tail_behind
 from multigraft.converters.job.search_progress import SearchProgress
-from multigraft.converters.network.frontier import Frontier
 from multigraft.converters.network.network import CutPoint, Network
 from multigraft.converters.planning.families import are_relatives
 from multigraft.converters.planning.grown import grown
@@ -89,7 +89,8 @@ class Branches:
         key = tuple(chain)
         if key not in self._stood:
             # The plan is kept with its grafts, so that no other graft can get the id of one of its own.
-            self._stood[key] = plan, list(self._found(plan, bearer, target))
+            found = [dataclasses.replace(graft, on_branch=True) for graft in self._found(plan, bearer, target)]
+            self._stood[key] = plan, found
         return self._stood[key][1]
 
     def _found(self, plan: SharingPlan, bearer: Network, target: Network) -> Iterator[Candidate]:
@@ -108,7 +109,7 @@ class Branches:
             yield judge(join, tail, branch, target, evidence, self._options.confidence, tolerance)
         for at, cut in _last(line, written):
             for method in _METHODS:
-                alike = None if isinstance(at, Frontier) else self._similarity(at.name, cut.name)
+                alike = self._similarity(at.name, cut.name)
                 join = Join(bearer.name, target.name, at, cut, method, "relative", alike)
                 self._progress(f"graft {target.name} onto the branch of {bearer.name}: {method}")
                 yield evaluated(join, branch, target, evidence, self._options, tolerance)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import threading
 from collections.abc import Callable, Mapping, Sequence
 
 from multigraft.converters.graft.candidate import Candidate
@@ -93,6 +94,8 @@ class _Search:
         self.front, self.considered = [self.nothing], list[SharingPlan]()
         self.evaluated, self.donors = list[Candidate](), list[str]()
         self.best, self.cost = BestSoFar(self.nothing, limits, progress), cost_of_plans(limits, latency)
+        # One for all plans: grafts that several may have are evaluated once.
+        self._branches = Branches(networks, evidence, similarity, options, progress)
 
     def in_rounds(self, plan: SharingPlan, members: Sequence[Network]) -> SharingPlan:
         """``plan`` with members on one donor, those that it leaves on another one, and so on."""
@@ -121,9 +124,8 @@ class _Search:
 
     def with_branches(self, plan: SharingPlan) -> SharingPlan:
         """``plan`` with tasks on one another's branches, as long as that costs less; itself where it does not."""
-        branches = Branches(self._networks, self._evidence, self._similarity, self._options, self._progress)
         while True:
-            found = [self._shown(p) for p in branches.plans(plan)]
+            found = [self._shown(p) for p in self._branches.plans(plan)]
             for made in found:
                 self._see(made)
             cheapest = pick([plan, *found], self._limits, self.cost)
@@ -190,17 +192,23 @@ class BestSoFar:
     def __init__(self, apart: SharingPlan, limits: Limits, progress: SearchProgress) -> None:
         self._apart, self._limits, self._progress = apart, limits, progress
         self._least = self._cost(apart)
+        # Searches of several tasks may find plans at the same time.
+        self._lock = threading.Lock()
 
     def see(self, plan: SharingPlan) -> None:
         """Look at one more."""
         limits, apart = self._limits, self._apart
-        if not (limits.keeps_agreement(plan) and limits.fits(plan) and self._cost(plan) < self._least):
+        if not (limits.keeps_agreement(plan) and limits.fits(plan)):
             return
-        self._least = self._cost(plan)
         weights, macs = plan.weights / max(apart.weights, 1), plan.macs / max(apart.macs, 1)
-        self._progress.best(
-            f"{weights:.2f} of the weights and {macs:.2f} of the MACs at an agreement bound of {plan.lower_bound:.3f}"
-        )
+        with self._lock:
+            if self._cost(plan) >= self._least:
+                return
+            self._least = self._cost(plan)
+            self._progress.best(
+                f"{weights:.2f} of the weights and {macs:.2f} of the MACs at an agreement bound of "
+                f"{plan.lower_bound:.3f}"
+            )
 
     def _cost(self, plan: SharingPlan) -> tuple[int, int]:
         # What is fastest is timed at the end: timing every plan would take as long as some searches.

@@ -15,6 +15,7 @@ from multigraft.converters.build import Built, Grafted
 from multigraft.converters.graft.candidate import Candidate, make_tail
 from multigraft.converters.graft.missed_budget import Miss, in_words
 from multigraft.converters.graft.tail import grafted_answers
+from multigraft.converters.network.frontier import Frontier
 from multigraft.converters.network.labelled import Labelled
 from multigraft.converters.packing.fidelity import BundleRunner
 from multigraft.converters.packing.materials import summarised
@@ -181,7 +182,8 @@ def _tail_accuracy(grafted: Grafted, graft: Candidate, data: Labelled) -> float:
 
 
 def _as_raw(grafted: Grafted, graft: Candidate) -> Candidate:
-    if graft.join.method == "exact":
+    is_raw = graft.join.method == "raw" and isinstance(graft.join.target_point, Frontier)
+    if graft.join.method == "exact" or is_raw:
         return graft
     join = dataclasses.replace(graft.join, method="raw")
     networks = {n.name: n for n in grafted.networks}

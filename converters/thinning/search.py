@@ -228,7 +228,8 @@ def _roomier(graft: Candidate, outcome: PlanningResult, limits: Limits) -> Candi
     every = outcome.chosen.grafts
     if graft.join.donor in every or any(g.join.donor == graft.join.target for g in every.values()):
         return graft
-    same = [c for c in outcome.evaluated if (c.join.target, c.join.donor) == (graft.join.target, graft.join.donor)]
+    pair = graft.join.target, graft.join.donor
+    same = [c for c in outcome.evaluated if (c.join.target, c.join.donor) == pair and not c.on_branch]
     best = max((c.shown.lower_bound for c in same if c.agreement), default=0.0)
     wanted = (limits.least(graft.join.target) + best) / 2
     roomy = [c for c in same if c.agreement and c.shown.lower_bound >= wanted]

@@ -14,9 +14,9 @@ from multigraft.converters.graft.candidate import evaluate
 from multigraft.converters.graft.evidence import Evidence
 from multigraft.converters.graft.join import Join, Method
 from multigraft.converters.graft.lineage import lineage
-from multigraft.converters.graft.propose import propose
+from multigraft.converters.graft.propose import propose, solved_on_device
 from multigraft.converters.graft.search import SearchOptions, joins_of
-from multigraft.converters.graft.sharing_plan import Limits
+from multigraft.converters.graft.sharing_plan import Limits, SharingPlan
 from multigraft.converters.graft.tail import grafted_answers
 from multigraft.converters.importing.simplify import simplify
 from multigraft.converters.network.frontier import Frontier
@@ -151,6 +151,15 @@ def test_the_search_goes_on_behind_the_last_cut_point_and_the_donor_stays() -> N
     for k, frame in enumerate(FRAMES[:4]):
         (given,) = session.run(list(outputs), {giver.input: giver.prepare([frame])})
         np.testing.assert_allclose(given[0], wanted[k], rtol=1e-3, atol=1e-3)
+
+
+def test_a_device_is_not_asked_to_refit_behind_several_tensors_that_a_search_chose() -> None:
+    donor, target = PAIRS["detector"]
+    join = Join(donor.name, target.name, *lineage(donor, target).frontiers[0], "refit", "relative")
+    made = evaluate(join, donor, target, Evidence(FRAMES[:8], FRAMES[8:12]))
+    said: list[str] = []
+    plan = SharingPlan.apart((donor, target)).with_graft(target, made)
+    assert solved_on_device(plan, said.append) == () and "several tensors of donor" in said[0]
 
 
 def test_a_device_is_not_asked_to_refit_behind_several_tensors() -> None:

@@ -118,6 +118,18 @@ def test_what_cannot_be_folded_is_left_alone() -> None:
     assert fold_input(model, plain) == (model, plain)
 
 
+def test_new_weights_take_no_name_that_a_tensor_has() -> None:
+    def clashing(b: OnnxBuilder, x: str) -> str:
+        return b.conv("last", b.add("Relu", "c/folded_weight", b.conv("c", x, 4, kernel=1)), 2, kernel=1)
+
+    seen = Preprocessing(SIZE, SIZE, "rgb", (10.0, 20.0, 30.0), (0.02, 0.03, 0.04))
+    model = model_of(clashing, seen)
+    expected = answers(model, seen)
+    np.testing.assert_allclose(
+        answers(*fold_input(model, seen)), expected, rtol=1e-3, atol=1e-4 * np.abs(expected).max()
+    )
+
+
 def test_what_was_folded_before_is_folded_again() -> None:
     seen = Preprocessing(SIZE, SIZE, "rgb", (10.0, 20.0, 30.0), (0.02, 0.03, 0.04))
     once, left = fold_input(model_of(padded, seen), seen)
