@@ -40,7 +40,7 @@ class ExitSettings:
     audited: float = key(
         "Share of the frames which exit that also run to the end, to see whether the promise still holds.",
         number(lambda v: 0 <= v <= 1, "a number of 0 to 1"),
-        default=0.02,
+        default=0.05,
     )
     at: Mapping[str, str] = key(
         "Task to the layer behind which it may exit, in place of the automatic choice.",

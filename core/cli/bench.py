@@ -182,7 +182,9 @@ def _compare_policies(options: argparse.Namespace) -> int:
         raise UsageError("--labelled has frames of its own", "leave --source out")
     for name in chosen:
         if options.labelled is not None:
-            table.add(whole, early, name, *labelled_frames(options, whole, name))
+            # Labelled frames do not follow each other, so that a gate has no last one to repeat the answer of.
+            has_gate = any(found.is_gate for found in early.manifest.task(name).exits)
+            table.add(whole, whole if has_gate else early, name, *labelled_frames(options, whole, name))
             continue
         with _fake_or_opened(options.source, whole, tasks) as camera:
             frames = itertools.islice(camera, options.runs)

@@ -9,6 +9,12 @@ at most (Ville), however long it goes on and whenever one looks: Waudby-Smith an
 Capital that was lost in good times would have to be won back first when things change. So new gamblers come, the bold
 ones more often, the ``k``-th with a share of ``1 / (k (k + 1))`` of the first capital, which waits till then; the sum
 of all of it is looked at.
+
+After a long good time that share is small, and much has to be seen before the sum is large. So a second statistic says
+when to look closer: of each fraction, what a stake of 1 has become that is laid anew whenever less than it is left
+(CUSUM of the same bets, as in e-detectors: Shin, Ramdas and Rinaldo, arXiv 2203.03532). No past slows it. It closes
+nothing. While it is in doubt every frame that takes the exit is audited, hence answered by the whole network, so
+that no early answer is wrong until the bet is decided. Which frames are bet on may depend on what was seen before.
 """
 
 from __future__ import annotations
@@ -23,10 +29,9 @@ PERIODS = tuple(round(4 / fraction) for fraction in FRACTIONS)
 """Audited frames from one gambler of a fraction to the next: what the later share costs and what the earlier gambler
 has lost by then, in logarithms, are least together."""
 
-DOUBT = 2.0
-"""Capital from which on the promise is in doubt, and more frames are worth looking at."""
-MORE = 10
-"""Times the share of frames that is looked at then; it may depend on what was seen before."""
+DOUBT = 4.0
+"""What a stake of 1 has to become for the promise to be in doubt. At 1 %, one frame that disagrees is enough for the
+bolder bets, and ten that agree then end the doubt."""
 
 RISK = 0.05
 """Probability that an exit is ever closed although it keeps its promise."""
@@ -50,6 +55,7 @@ class Audit:
     disagreed: int = 0
     is_broken: bool = False
     _capitals: list[float] = field(default_factory=lambda: [0.0] * len(FRACTIONS), repr=False)
+    _renewed: list[float] = field(default_factory=lambda: [1.0] * len(FRACTIONS), repr=False)
 
     @functools.cached_property
     def gains(self) -> list[tuple[float, float]]:
@@ -66,9 +72,9 @@ class Audit:
         return together / len(FRACTIONS)
 
     @property
-    def eagerness(self) -> int:
-        """Times the usual share of frames that is to be looked at."""
-        return MORE if self.capital >= DOUBT else 1
+    def is_in_doubt(self) -> bool:
+        """Whether the last frames speak against the promise, so that all are worth looking at."""
+        return max(self._renewed) >= DOUBT
 
     def add(self, agrees: bool) -> bool:
         """Take an audited frame.
@@ -87,7 +93,8 @@ class Audit:
             share = 0.0 if since else 1 / ((came + 1) * (came + 2))
             gain = gains[number][agrees]
             self._capitals[number] = (self._capitals[number] + share) * gain
-        # A capital beyond all floats is as good as this one.
+            # A capital beyond all floats is as good as 1e300.
+            self._renewed[number] = min(max(self._renewed[number], 1.0) * gain, 1e300)
         if not self.is_broken and self.capital >= 1 / self.risk:
             self.is_broken = True
         if self.is_broken:

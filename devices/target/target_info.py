@@ -59,7 +59,7 @@ class TargetExit:
         said: Index of the output that tells by which exit the task left; 0 there: by none.
         whole: Index of the output with the whole network's answer.
         is_open: Its promise was not refuted.
-        is_in_doubt: More frames than usual are audited.
+        is_in_doubt: All frames that take it are audited.
         reached: Frames for which it was computed.
         taken: Those that were sure enough, audited or not.
         audited: Frames that also ran to the end.

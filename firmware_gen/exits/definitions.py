@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from multigraft.exits.audit import DOUBT, MORE, PERIODS, RISK, Audit
+from multigraft.exits.audit import DOUBT, PERIODS, RISK, Audit
 from multigraft.firmware_gen.exits.weaving import tasks_with_exits
 from multigraft.firmware_gen.kernels.c_text import string
 from multigraft.firmware_gen.program.program import EarlyExit, Program
@@ -36,7 +36,7 @@ def exit_notes(program: Program) -> tuple[str, ...]:
         "    uint32_t audited;      /* frames that also ran to the end */",
         "    uint32_t disagreed;    /* those that the whole network answers otherwise */",
         "    uint8_t is_open;       /* 0 once its promise was refuted: the whole network answers */",
-        "    uint8_t is_in_doubt;   /* more frames are audited */",
+        "    uint8_t is_in_doubt;   /* all frames that take it are audited */",
         "} mg_exit_state;",
         "#endif",
         "#ifdef __cplusplus",
@@ -66,12 +66,12 @@ def exit_definitions(program: Program) -> str:
 static const mg_exit_policy exit_policies[] = {{
 {policies}}};
 static const uint32_t exit_periods[] = {{{periods}}};
-static double exit_capitals[{count}][MG_GAMBLERS];
+static double exit_capitals[{count}][MG_GAMBLERS], exit_renewed[{count}][MG_GAMBLERS];
 static mg_exit_task exit_tasks[{len(places)}];
 static int exits_begun;
 static mg_exits exits = {{
-    model_exits, exit_policies, exit_capitals, exit_tasks, exit_periods, {DOUBT.hex()}, {(1 / RISK).hex()},
-    {count}, {len(places)}, 0, 0, 0, 0,
+    model_exits, exit_policies, exit_capitals, exit_renewed, exit_tasks, exit_periods, {DOUBT.hex()},
+    {(1 / RISK).hex()}, {count}, {len(places)}, 0, 0, 0, 0,
 }};
 
 void model_exits_reset(uint32_t seed)
@@ -100,7 +100,7 @@ def _policy(program: Program, found: EarlyExit, place: int) -> str:
     gains = Audit(promise.max_disagreement).gains
     lost, won = (", ".join(pair[k].hex() for pair in gains) for k in (0, 1))
     head = f"{1 << found.task:#x}u, {others:#x}u, {place}, {found.number}, {int(promise.kind == 'marginal')}"
-    return f"{{{head}, {_below(share)}, {_below(share * MORE)}, {{{{{lost}}}, {{{won}}}}}}}"
+    return f"{{{head}, {_below(share)}, {{{{{lost}}}, {{{won}}}}}}}"
 
 
 def _below(share: float) -> str:

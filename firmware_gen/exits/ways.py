@@ -9,9 +9,9 @@ from multigraft.firmware_gen.kernels.lowered_step import LoweredStep
 from multigraft.firmware_gen.program.program import Program
 from multigraft.firmware_gen.project.project import ProjectExit
 
-_EXIT_BYTES = 28 + 5 * 8
+_EXIT_BYTES = 28 + 10 * 8
 _TASK_BYTES = 16
-_ALL_BYTES = 80
+_ALL_BYTES = 84
 """On a core of 32 bits: counts and capitals of each exit, what a frame's way is of each task, and the rest."""
 
 

@@ -37,7 +37,9 @@ class EarlyAnswers:
         audited: dict[int, _Exit] = {}
 
         def is_audited(one: _Exit) -> bool:
-            share = min(1.0, one.found.policy.audited * one.audit.eagerness)
+            share = one.found.policy.audited
+            if share and one.audit.is_in_doubt:
+                share = 1.0
             if share and one.found.task not in chances:
                 chances[one.found.task] = self._draws.random()
             return bool(share) and chances[one.found.task] < share

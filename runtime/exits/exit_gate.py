@@ -31,7 +31,7 @@ class ExitGate:
         taken: Those of them that were sure enough, audited or not.
         audit: What runs to the end as well, and how often that said otherwise.
         is_open: Frames may leave.
-        audited_share: Of the frames that take it, those to audit now; grows while the promise is in doubt.
+        audited_share: Of the frames that take it, those to audit now; all while the promise is in doubt.
         tell: Takes a sentence when it closes; the log "multigraft.exits" unless that is changed.
     """
 
@@ -73,7 +73,7 @@ class ExitGate:
     def audited(self, agrees: bool) -> None:
         """Count an audited frame, and close where the promise is refuted, which is told."""
         is_broken = self.audit.add(agrees)
-        self.audited_share = min(1.0, self.policy.audited * self.audit.eagerness)
+        self.audited_share = 1.0 if self.audit.is_in_doubt else self.policy.audited
         if is_broken and self.is_open:
             self.is_open = False
             self.tell(

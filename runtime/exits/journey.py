@@ -139,13 +139,15 @@ class Journey:
         Returns:
             Task to the segment of the exit that answered it; tasks that went to the end are not in it.
         """
+        for gate in self._compared:
+            # In doubt, frames are compared with what would be repeated: else all looks well while it lasts.
+            is_tested = gate.task in self._audited and gate.audit.is_in_doubt
+            if gate.memory is not None and gate.task not in self.left and not is_tested:
+                gate.memory.keep(answers[gate.task])
         for task, (gate, early) in self._audited.items():
             whole = answers[task]
             assert isinstance(early, Classification) and isinstance(whole, Classification)
             gate.audited(early.index == whole.index)
-        for gate in self._compared:
-            if gate.memory is not None and gate.task not in self.left:
-                gate.memory.keep(answers[gate.task])
         for other in self._way.marginal:
             # A frame that did not take the exit cannot have broken its promise.
             taken = self._audited.get(other.task) or self.left.get(other.task)

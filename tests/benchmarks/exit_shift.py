@@ -54,19 +54,21 @@ def main() -> None:
     parser.add_argument("task")
     parser.add_argument("frames")
     parser.add_argument("--most", type=int, default=2000, help="frames of the file")
-    parser.add_argument("--audited", type=float, default=0.1)
+    parser.add_argument("--audited", type=float, nargs="+", default=[0.02, 0.05, 0.1], help="shares of the exits")
     options = parser.parse_args()
     with np.load(options.frames) as held:
         frames: Pictures = held["frames"][: options.most]
     bundle = Bundle.open(options.bundle)
-    policy = dataclasses.replace(bundle.manifest.task(options.task).exits[0], audited=options.audited)
+    policy = bundle.manifest.task(options.task).exits[0]
     allowed = policy.promise.max_disagreement
     usual = _observed(bundle, options.task, frames)
-    told: dict[str, Any] = {"frames": len(frames), "allowed": allowed, "audited": options.audited, "runs": RUNS}
+    told: dict[str, Any] = {"frames": len(frames), "allowed": allowed, "runs": RUNS}
     told["as they are"] = _shares(usual)
     for name, change in CHANGES.items():
         other = _observed(bundle, options.task, change(frames))
-        told[name] = {**_shares(other), **_closed(usual, other, policy)}
+        told[name] = _shares(other)
+        for share in options.audited:
+            told[name][f"audited {share:g}"] = _closed(usual, other, dataclasses.replace(policy, audited=share))
     print(json.dumps(told, indent=1))
 
 
@@ -94,12 +96,13 @@ class _Run:
         gate: Of the exit.
         given: Early answers that were given.
         wrong: Those of them that the whole network does not give.
+        exits: Frames that the exit answered, or would have but for the audit.
     """
 
     def __init__(self, policy: Exit, draw: np.random.Generator) -> None:
         self.gate = ExitGate("task", policy, lambda: True)
         self.gate.tell = lambda sentence: None
-        self.given = self.wrong = 0
+        self.given = self.wrong = self.exits = 0
         self._draw = draw
 
     def through(self, seen: tuple[Bools, Bools], most: int) -> int:
@@ -111,6 +114,7 @@ class _Run:
             for seen_so_far, (place, chance) in enumerate(zip(places.tolist(), chances.tolist(), strict=True), 1):
                 if not exits[place]:
                     continue
+                self.exits += 1
                 if chance >= self.gate.audited_share:
                     self.given += 1
                     self.wrong += not agrees[place]
@@ -125,9 +129,11 @@ def _closed(usual: tuple[Bools, Bools], other: tuple[Bools, Bools], policy: Exit
     draw = np.random.default_rng(0)
     false_alarms = in_time = 0
     after: list[int] = []
+    audited: list[float] = []
     for _ in range(RUNS):
         run = _Run(policy, draw)
         run.through(usual, BEFORE)
+        audited.append(run.gate.audit.audited / run.exits)
         if not run.gate.is_open:
             false_alarms += 1
             continue
@@ -136,6 +142,7 @@ def _closed(usual: tuple[Bools, Bools], other: tuple[Bools, Bools], policy: Exit
         in_time += run.wrong <= 1.5 * policy.promise.max_disagreement * run.given
     return {
         "false_alarms": false_alarms / RUNS,
+        "audited_before": float(np.mean(audited)),
         "closed": len(after) / max(RUNS - false_alarms, 1),
         "frames_to_close_median": float(np.median(after)) if after else None,
         "frames_to_close_95": float(np.percentile(after, 95)) if after else None,

@@ -13,7 +13,7 @@ typedef struct {
     uint32_t task;   /* place among the tasks that have exits */
     int32_t number;  /* which of the exits of the task it is, from 1 on */
     int32_t marginal;
-    uint64_t usual, often; /* draws of 32 bits below are audited; often: while the promise is in doubt */
+    uint64_t usual; /* draws of 32 bits below are audited; all while the promise is in doubt */
     double gains[2][MG_GAMBLERS]; /* what capitals are multiplied by: of a frame that disagrees, and that agrees */
 } mg_exit_policy;
 
@@ -26,9 +26,10 @@ typedef struct {
     mg_exit_state *states;
     const mg_exit_policy *policies;
     double (*capitals)[MG_GAMBLERS];
+    double (*renewed)[MG_GAMBLERS]; /* what a stake of 1 has become that is laid anew when less is left */
     mg_exit_task *tasks;
     const uint32_t *periods; /* audited frames from one gambler of a kind to the next */
-    double doubt, broken;    /* capitals from which on more is looked at, and the exit is closed */
+    double doubt, broken;    /* from which on all is looked at, of the renewed; and, of capitals, the exit is closed */
     uint32_t count, task_count;
     uint32_t open;     /* tasks that have not left */
     uint32_t early;    /* exits that are still to be computed */
@@ -164,7 +165,7 @@ MG_KERNEL void mg_exits_reset(mg_exits *e, uint32_t seed)
         state->is_open = 1;
         state->is_in_doubt = 0;
         for (int32_t g = 0; g < MG_GAMBLERS; g++)
-            e->capitals[k][g] = 0;
+            e->capitals[k][g] = e->renewed[k][g] = 0;
     }
     e->draws = 0;
     (void)mg_exit_draw(e);
@@ -207,7 +208,7 @@ MG_KERNEL int mg_exit_drawn(mg_exits *e, uint32_t k)
         task->drawn = 1;
         task->chance = mg_exit_draw(e);
     }
-    return task->chance < (e->states[k].is_in_doubt ? policy->often : policy->usual);
+    return e->states[k].is_in_doubt || task->chance < policy->usual;
 }
 
 MG_KERNEL void mg_exit_bet(mg_exits *e, uint32_t k, int agrees)
@@ -215,6 +216,7 @@ MG_KERNEL void mg_exit_bet(mg_exits *e, uint32_t k, int agrees)
     mg_exit_state *const state = &e->states[k];
     const uint32_t before = state->audited++;
     state->disagreed += !agrees;
+    state->is_in_doubt = 0;
     for (int32_t g = 0; g < MG_GAMBLERS; g++) {
         double capital = e->capitals[k][g];
         if (before % e->periods[g] == 0) {
@@ -222,10 +224,11 @@ MG_KERNEL void mg_exit_bet(mg_exits *e, uint32_t k, int agrees)
             capital = mg_add64(capital, mg_div64(1.0, (double)((came + 1) * (came + 2))));
         }
         e->capitals[k][g] = mg_mul64(capital, e->policies[k].gains[agrees][g]);
+        const double renewed = e->renewed[k][g];
+        e->renewed[k][g] = mg_mul64(renewed > 1 ? renewed : 1, e->policies[k].gains[agrees][g]);
+        state->is_in_doubt |= e->renewed[k][g] >= e->doubt;
     }
-    const double capital = mg_exit_capital(e, k);
-    state->is_in_doubt = capital >= e->doubt;
-    if (capital >= e->broken)
+    if (mg_exit_capital(e, k) >= e->broken)
         state->is_open = 0;
 }
 

@@ -10,8 +10,11 @@ import numpy as np
 import pytest
 
 from multigraft.cli.main import main
+from multigraft.runtime import Engine
+from multigraft.runtime.answers import Classification
 from tests.converters import cascade_scene
 from tests.converters.cascade_scene import PERSON, Person, picture
+from tests.exit_bundle import build, policy
 
 pytest.importorskip("pycocotools", reason="multigraft[eval] is not installed")
 PIL = pytest.importorskip("PIL.Image", reason="multigraft[images] is not installed")
@@ -80,6 +83,21 @@ def test_classes_are_counted(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     given = "--labelled", str(tmp_path / "labelled.npz"), "--settings", str(tmp_path / "multigraft.toml")
     (row,) = evaluated(tmp_path, *given, capsys=capsys)
     assert row == {"task": "mood", "frames": 10, "bundle": {"accuracy": 0.8}, "original": {"accuracy": 0.8}}
+
+
+def test_a_gate_repeats_no_answers_among_frames_that_do_not_follow_each_other(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bundle = build(policy(1e6, rule="change"), ("garment",))
+    bundle.write(tmp_path / "people.graft")
+    frames = np.random.default_rng(1).integers(0, 256, (30, 28, 28), np.uint8)
+    whole = Engine(bundle, exits=False)
+    answers = [whole.run(frame).answers["garment"] for frame in frames]
+    classes = np.array([answer.index for answer in answers if isinstance(answer, Classification)])
+    assert len(set(classes.tolist())) > 1
+    np.savez(tmp_path / "labelled.npz", frames=frames, labels=classes)
+    (row,) = evaluated(tmp_path, "--labelled", str(tmp_path / "labelled.npz"), capsys=capsys)
+    assert row["bundle"] == {"accuracy": 1.0}
 
 
 WRONG: dict[str, tuple[dict[str, Any], str]] = {

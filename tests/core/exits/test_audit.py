@@ -58,3 +58,28 @@ def test_capital_is_a_fair_game() -> None:
     right.add(True)
     wrong.add(False)
     assert (1 - ALLOWED) * right.capital + ALLOWED * wrong.capital == pytest.approx(1.0)
+
+
+def test_a_long_good_time_makes_doubt_no_slower() -> None:
+    young, old = Audit(ALLOWED), Audit(ALLOWED)
+    for _ in range(20_000):
+        old.add(True)
+    assert not young.is_in_doubt and not old.is_in_doubt
+    for audit in (young, old):
+        audit.add(False)
+        assert audit.is_in_doubt and not audit.is_broken
+        for _ in range(20):
+            audit.add(True)
+        assert not audit.is_in_doubt
+
+
+@pytest.mark.parametrize(("allowed", "most"), [(0.01, 0.3), (0.05, 0.5), (0.2, 0.6)])
+def test_doubt_takes_few_of_the_audited_frames_where_exits_do_as_promised(allowed: float, most: float) -> None:
+    """``most`` is for an exit that keeps its promise barely; docs/exits.md states what doubt costs."""
+    random = np.random.default_rng(7)
+    for share, bound in ((allowed / 3, 0.06), (allowed, most)):
+        audit, doubted = Audit(allowed), 0
+        for agrees in (random.random(40_000) >= share).tolist():
+            audit.add(agrees)
+            doubted += audit.is_in_doubt
+        assert 0 < doubted / 40_000 <= bound

@@ -101,7 +101,7 @@ def counts(engine: Engine) -> list[int]:
     told: list[int] = []
     for _, gate in sorted(engine.gates.items(), key=lambda item: order.index(item[0])):
         told += [gate.reached, gate.taken, gate.audit.audited, gate.audit.disagreed]
-        told += [int(gate.is_open), int(gate.audit.eagerness > 1)]
+        told += [int(gate.is_open), int(gate.audit.is_in_doubt)]
     return told
 
 

@@ -106,6 +106,24 @@ def test_what_is_audited_is_answered_in_full() -> None:
     assert engine.gates[EXIT].audit.audited == 29
 
 
+def test_a_gate_in_doubt_is_tested_on_the_answer_that_it_would_repeat() -> None:
+    """Audited frames that take the place of the last answer would hide that it was repeated for too long."""
+    engine = Engine(build(policy(ANY, rule="change", audited=0.05, max_disagreement=0.2), ("garment",)))
+    gate, whole = engine.gates[EXIT], Engine(engine.bundle, exits=False)
+    some = frames(30)
+    classes = [index(whole, frame) for frame in some]
+    one = some[0]
+    other = next(frame for frame, c in zip(some, classes, strict=True) if c != classes[0])
+    index(engine, one)
+    for _ in range(2):
+        gate.audited(False)
+    assert gate.audited_share == 1
+    before = gate.audit.disagreed
+    for _ in range(3):
+        assert index(engine, other) == index(whole, other)
+    assert gate.is_open and gate.audit.disagreed == before + 3
+
+
 def test_tasks_at_rates_of_their_own_repeat_too() -> None:
     engine = Engine(build(policy(EQUAL, rule="change")))
     (frame,) = frames(1)

@@ -154,6 +154,17 @@ def test_labels_make_it_accuracy(path: Path, capsys: pytest.CaptureFixture[str])
     assert told["always-local"]["accuracy"] == told["always-remote"]["agreement"]
 
 
+def test_a_gate_repeats_nothing_among_labelled_frames(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    build(policy(1e6, rule="change"), ("garment",), is_split=True).write(path)
+    labelled = path.parent / "labelled.npz"
+    np.savez(labelled, frames=frames(), labels=np.full(FRAMES, OTHER))
+    with oip_server(models(Engine(path))) as server:
+        stream = compared(path, server, capsys)
+        told = compared(path, server, capsys, "--labelled", str(labelled))
+    assert stream["conditional"]["exit_rate"] > 0.9
+    assert told["conditional"]["exit_rate"] == 0
+
+
 def test_several_tasks_are_one_object(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     two = build(policy(0.5), is_split=True).write(tmp_path / "two.graft")
     words = ["bench", str(two), "--policy", "always-local", "--runs", "2", "--link", "5mbit", "--json"]
