@@ -41,7 +41,9 @@ def run(arguments: Sequence[str]) -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks fleet")
     parser.add_argument("files", nargs="?", type=int, default=10_000, help="a power of ten from 100 to 10,000")
     parser.add_argument("--keep", type=Path, default=Path("build/fleet"), help="files, and runs that are done")
-    parser.add_argument("--beam", type=os.path.abspath, help="the Python of an environment with multigraft[beam]; default: this one")
+    parser.add_argument(
+        "--beam", type=os.path.abspath, help="the Python of an environment with multigraft[beam]; default: this one"
+    )
     options = parser.parse_args(arguments)
     keep = options.keep.absolute()
     files = made(keep / f"files-{options.files}", options.files)
