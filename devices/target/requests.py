@@ -52,6 +52,15 @@ _MEANING = {
 T = TypeVar("T")
 
 
+def _pauses(whole_s: float) -> Iterator[float]:
+    """Seconds that add up to ``whole_s``: each half of all before it, at least :data:`ANSWER_TIMEOUT_S`."""
+    waited_s = 0.0
+    while waited_s < whole_s:
+        pause_s = min(max(ANSWER_TIMEOUT_S, waited_s / 2), whole_s - waited_s)
+        yield pause_s
+        waited_s += pause_s
+
+
 class Requests:
     """Sends requests, matches replies by their sequence number, and puts events of a stream aside.
 
@@ -121,7 +130,11 @@ class Requests:
             raise self._wrong(kind, str(error)) from None
 
     def send(self, kind: int, payload: bytes = b"", works: bool = False) -> bytes:
-        """Send a request until it is answered, at most :data:`ATTEMPTS` times; the payload of its reply.
+        """Send a request until it is answered; the payload of its reply.
+
+        One that takes no work is sent again after :data:`ANSWER_TIMEOUT_S`, then at growing intervals, whatever the
+        time limit: it may have come before a device that starts listens. One that works is sent :data:`ATTEMPTS` times
+        at most.
 
         Raises:
             DeviceError: No answer came in time, or the device refuses.
@@ -132,9 +145,9 @@ class Requests:
         self._other = None
         with self.operation():
             assert self._end is not None
-            for _ in range(ATTEMPTS):
+            for pause_s in [wait_s] * ATTEMPTS if works else _pauses(ATTEMPTS * wait_s):
                 self._link.write(request)
-                reply = self._await(kind, min(self._clock() + wait_s, self._end))
+                reply = self._await(kind, min(self._clock() + pause_s, self._end))
                 if reply is not None:
                     return self._accepted(kind, reply)
                 if self._clock() >= self._end:

@@ -63,6 +63,15 @@ def target_of(change: Callable[[Message], bytes | None], firmware: FakeFirmware 
     return Target(link, link.clock)
 
 
+def test_a_board_that_starts_late_is_asked_again_soon_however_much_time_it_is_given() -> None:
+    """What comes before its port is on is lost."""
+    lost = iter([b""] * 2)
+    link = FakeLink(fake_firmware(), Replies(lambda message: next(lost, None))).__enter__()
+    before = link.clock()
+    assert Target(link, link.clock, timeout_s=600).info.model == "tiny"
+    assert link.clock() - before < 3
+
+
 def test_a_reply_to_something_else_is_told_from_silence() -> None:
     def as_memory(message: Message) -> bytes | None:
         is_meant = message.kind == Kind.INFER | protocol.REPLY

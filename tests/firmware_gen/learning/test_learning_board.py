@@ -30,7 +30,7 @@ from tests.firmware_gen.boards.test_boards import needs_tools
 from tests.firmware_gen.host import evaluate
 from tests.firmware_gen.learning.glyphs import FEATURES, SIDE, drawn, network, some_digits
 
-EMULATED_S = 600
+EMULATED_S = 60
 CLASSES = 11
 SHOWN, KEPT, ASKED = 12, 2, 4
 
