@@ -10,6 +10,7 @@ import itertools
 from collections.abc import Iterator, Sequence
 
 from multigraft.converters.descent.common_part import floats_of, is_plumbing
+from multigraft.converters.network.alive import alive_behind
 from multigraft.converters.network.network import ACTIVATIONS, LINEAR, Network, node_macs, node_weights
 
 LEAST_LAYERS = 4
@@ -52,10 +53,8 @@ def _smallest_states(network: Network, first: int, end: int) -> Iterator[tuple[s
     """For each stretch between two linear layers what is alive where that is least, the latest of equal ones."""
     best: tuple[str, ...] | None = None
     floats = floats_of(network)
-    for index, alive in _alive(network):
-        if index >= end:
-            break
-        node = network.nodes[index]
+    behind = alive_behind(network.nodes, (network.input,), network.outputs)
+    for index, (node, alive) in enumerate(zip(network.nodes[:end], behind, strict=False)):
         if node.op_type in LINEAR and node_weights(node, network.constants):
             if best is not None:
                 yield best
@@ -66,16 +65,6 @@ def _smallest_states(network: Network, first: int, end: int) -> Iterator[tuple[s
             best = alive
     if best is not None:
         yield best
-
-
-def _alive(network: Network) -> Iterator[tuple[int, tuple[str, ...]]]:
-    """Behind every node, what later ones read or the network answers with."""
-    last = {name: index for index, node in enumerate(network.nodes) for name in node.input}
-    last |= dict.fromkeys(network.outputs, len(network.nodes))
-    alive = [network.input]
-    for index, node in enumerate(network.nodes):
-        alive = [n for n in [*alive, *node.output] if n and last.get(n, -1) > index]
-        yield index, tuple(alive)
 
 
 def _can_end(network: Network, alive: Sequence[str], floats: set[str]) -> bool:

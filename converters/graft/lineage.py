@@ -45,6 +45,11 @@ class Lineage:
         """Whether the weights come from a common parent."""
         return self.cosine >= RELATED_COSINE
 
+    @property
+    def share_weights(self) -> bool:
+        """Whether some weights are equal, or up to a cut point come from a common parent."""
+        return bool(self.equal or self.common or self.related)
+
 
 @functools.lru_cache(maxsize=256)
 def lineage(donor: Network, target: Network) -> Lineage:

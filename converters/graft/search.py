@@ -101,8 +101,7 @@ def next_donor(
 
 
 def _affinity(donor: Network, target: Network, similarity: Similarity) -> float:
-    line = lineage(donor, target)
-    if line.equal or line.common or line.related:
+    if lineage(donor, target).share_weights:
         return 1.0
     best = [max((similarity(d.name, t.name) for d in donor.cut_points), default=0.0) for t in target.cut_points]
     return sum(best) / max(len(best), 1)

@@ -17,6 +17,7 @@ from multigraft.answers.answer_format import AnswerFormat
 from multigraft.answers.crops import On
 from multigraft.answers.kind import Kind
 from multigraft.answers.own_format import OwnFormat
+from multigraft.converters.network.alive import alive_behind
 from multigraft.converters.network.batching import batched
 from multigraft.converters.network.frames import Frames
 from multigraft.converters.network.steps import has_steps
@@ -332,29 +333,23 @@ def node_macs(
 
 
 def _cut_points(network: Network) -> Iterable[CutPoint]:
-    last_use: dict[str, int] = {}
     consumers: dict[str, list[onnx.NodeProto]] = {}
-    for index, node in enumerate(network.nodes):
+    for node in network.nodes:
         for name in node.input:
-            last_use[name] = index
             consumers.setdefault(name, []).append(node)
-    for name in network.outputs:
-        last_use[name] = len(network.nodes)
-    live = {network.input}
+    alive = alive_behind(network.nodes, (network.input,), network.outputs)
     weights = macs = 0
     candidate: CutPoint | None = None
-    for index, node in enumerate(network.nodes):
+    for index, (node, tensors) in enumerate(zip(network.nodes, alive, strict=True)):
         is_linear = node.op_type in LINEAR and node_weights(node, network.constants) > 0
         if is_linear and candidate is not None:
             yield candidate
             candidate = None
         weights += node_weights(node, network.constants)
         macs += node_macs(node, network.constants, network.shapes)
-        live |= {o for o in node.output if o}
-        live = {n for n in live if last_use.get(n, -1) > index}
-        if len(live) != 1 or not weights:
+        if len(tensors) != 1 or not weights:
             continue
-        name = next(iter(live))
+        (name,) = tensors
         after = consumers.get(name, [])
         if not after or name in network.outputs or any(c.op_type in ACTIVATIONS for c in after):
             continue

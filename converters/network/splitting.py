@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import onnx
 
+from multigraft.converters.network.alive import alive_behind
 from multigraft.converters.network.leading_nodes import leading_nodes
 from multigraft.converters.network.multitask import MultiTaskModel, SegmentSpec
 from multigraft.converters.network.network import ACTIVATIONS
@@ -61,14 +62,10 @@ def lone_tensors(nodes: Sequence[onnx.NodeProto], segment: SegmentSpec) -> Itera
         nodes: Of the segment, in running order.
         segment: It.
     """
-    last = {name: index for index, node in enumerate(nodes) for name in node.input}
     activated = {name for node in nodes if node.op_type in ACTIVATIONS for name in node.input}
-    live = set(segment.inputs)
-    for index, node in enumerate(nodes):
-        live |= {name for name in node.output if name}
-        live = {name for name in live if name in segment.outputs or last.get(name, -1) > index}
-        if len(live) == 1 and live.isdisjoint(activated):
-            yield index, next(iter(live))
+    for index, alive in enumerate(alive_behind(nodes, segment.inputs, segment.outputs)):
+        if len(alive) == 1 and activated.isdisjoint(alive):
+            yield index, alive[0]
 
 
 def split_segment(multitask: MultiTaskModel, name: str, tensor: str) -> tuple[MultiTaskModel, str]:

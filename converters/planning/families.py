@@ -11,10 +11,7 @@ from multigraft.converters.network.network import Network
 
 def are_relatives(a: Network, b: Network) -> bool:
     """Whether two networks that can see the same frames have weights in common, or weights of a common parent."""
-    if not a.sees_frames_of(b):
-        return False
-    line = lineage(a, b)
-    return bool(line.equal or line.common or line.related)
+    return a.sees_frames_of(b) and lineage(a, b).share_weights
 
 
 def families_of(networks: Sequence[Network]) -> list[list[Network]]:

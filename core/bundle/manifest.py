@@ -125,6 +125,11 @@ class Task:
         """Those that the answer needs, then those of the exits."""
         return (*self.segments, *(found.segment for found in self.exits))
 
+    @property
+    def has_gate(self) -> bool:
+        """Whether frames may be answered as the one before."""
+        return any(found.is_gate for found in self.exits)
+
 
 @dataclass(frozen=True)
 class FileEntry:
@@ -216,7 +221,7 @@ class Manifest:
             plain["schema"] = FALLBACK_SCHEMA
         if any(task.exits for task in self.tasks):
             plain["schema"] = EXIT_SCHEMA
-        if any(found.is_gate for task in self.tasks for found in task.exits):
+        if any(task.has_gate for task in self.tasks):
             plain["schema"] = GATE_SCHEMA
         for task in plain["tasks"]:
             for name in ("answer", "joined", "on", "exits", "offload", "branch"):

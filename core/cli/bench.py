@@ -183,8 +183,8 @@ def _compare_policies(options: argparse.Namespace) -> int:
     for name in chosen:
         if options.labelled is not None:
             # Labelled frames do not follow each other, so that a gate has no last one to repeat the answer of.
-            has_gate = any(found.is_gate for found in early.manifest.task(name).exits)
-            table.add(whole, whole if has_gate else early, name, *labelled_frames(options, whole, name))
+            judged = whole if early.manifest.task(name).has_gate else early
+            table.add(whole, judged, name, *labelled_frames(options, whole, name))
             continue
         with _fake_or_opened(options.source, whole, tasks) as camera:
             frames = itertools.islice(camera, options.runs)

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from multigraft.errors import InputError, UsageError
-from multigraft.firmware_gen.arithmetic.accumulators import Layer, dense_layer
+from multigraft.firmware_gen.arithmetic.accumulators import Layer, dense_layer, exact_rows
 from multigraft.firmware_gen.arithmetic.fixed_point import quantize_multiplier, rescale
 from multigraft.firmware_gen.arithmetic.requantise import Rescaling
 from multigraft.firmware_gen.learning.last_layer import Known, Learning, chain_of, reals_of, targets_of
@@ -216,8 +216,7 @@ class LearntLayer:
 
     def stored_layer(self) -> bytes:
         """The layer as the board holds it."""
-        rows = [(int(b), r.multiplier, r.shift) for b, r in zip(self.layer.bias, self.layer.rescalings, strict=True)]
-        return np.array(rows, "<i4").tobytes() + self.layer.weights.astype(np.int8).tobytes()
+        return exact_rows(self.layer).tobytes() + self.layer.weights.astype(np.int8).tobytes()
 
     def _factor(self) -> Array | None:
         """L and D of L D L', in one square, D on the diagonal; None where there is no such matrix."""

@@ -64,36 +64,25 @@ ON_REQUEST: dict[str, Callable[[Path], None]] = {
 }
 """They take minutes."""
 
+WITH_ARGUMENTS: dict[str, Callable[[list[str]], None]] = {
+    "real_networks": real_networks.run,
+    "judges": judges.run,
+    "fleet": fleet.run,
+    "low_bit": low_bit.run,
+    "one_bit": one_bit.run,
+    "thin_branch": thin_branch.run,
+    "published": published_pair.run,
+    "study": study.run,
+    "memory": pair_memory.run,
+}
+"""They take what follows their name."""
+
 
 def main() -> None:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(line_buffering=True)  # what processes of their own print stays in its place
-    if sys.argv[1:2] == ["real_networks"]:
-        real_networks.run(sys.argv[2:])
-        return
-    if sys.argv[1:2] == ["judges"]:
-        judges.run(sys.argv[2:])
-        return
-    if sys.argv[1:2] == ["fleet"]:
-        fleet.run(sys.argv[2:])
-        return
-    if sys.argv[1:2] == ["low_bit"]:
-        low_bit.run(sys.argv[2:])
-        return
-    if sys.argv[1:2] == ["one_bit"]:
-        one_bit.run(sys.argv[2:])
-        return
-    if sys.argv[1:2] == ["thin_branch"]:
-        thin_branch.run(sys.argv[2:])
-        return
-    if sys.argv[1:2] == ["published"]:
-        published_pair.run(sys.argv[2:])
-        return
-    if sys.argv[1:2] == ["study"]:
-        study.run(sys.argv[2:])
-        return
-    if sys.argv[1:2] == ["memory"]:
-        pair_memory.run(sys.argv[2:])
+    if sys.argv[1:] and (run := WITH_ARGUMENTS.get(sys.argv[1])):
+        run(sys.argv[2:])
         return
     names = sys.argv[1:] or list(SECTIONS)
     for name in names:

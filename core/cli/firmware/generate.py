@@ -105,7 +105,7 @@ def _tell_left_out(path: Path, source: Bundle, program: Program) -> None:
     early = [found for task in source.manifest.tasks for found in task.exits]
     if any(not found.is_gate for found in early) and not program.exits:
         print(f"note: {NO_EXITS}, so that of {path} whole networks answer", file=sys.stderr)
-    if gated := [task.name for task in source.manifest.tasks if any(found.is_gate for found in task.exits)]:
+    if gated := [task.name for task in source.manifest.tasks if task.has_gate]:
         print(
             f"note: {NO_GATES}, so that {', '.join(gated)} of {path} is answered by the whole network", file=sys.stderr
         )
