@@ -42,12 +42,15 @@ def pss_kib(rollup: Path = _ROLLUP) -> int:
     raise DeviceError(f"memory cannot be measured: {rollup} has no Pss line", "measure on Linux 4.14 or newer")
 
 
-def code_kib(maps: Path = _MAPPINGS) -> int:
-    """What of :func:`pss_kib` is code that is mapped from files; 0 where the system does not tell.
+def library_kib(maps: Path = _MAPPINGS) -> int:
+    """What of :func:`pss_kib` is mapped from programs and libraries and was not written to; 0 if the system is silent.
 
-    Which pages of it a process has at a moment depends on what ran last, and all programs of a library share them.
+    Which pages of their code and constants a process has at a moment depends on what ran last, and what it is charged
+    for them on how many other processes have them at that moment.
     """
-    return sum(one.kib.get("Pss", 0) for one in _mappings(maps) if one.is_code)
+    libraries = {one.file for one in _mappings(maps) if one.is_code}
+    mapped = (one.kib for one in _mappings(maps) if one.file in libraries)
+    return sum(kib.get("Pss", 0) - kib.get("Anonymous", 0) for kib in mapped)
 
 
 def give_back_memory() -> None:
@@ -101,11 +104,15 @@ class _Mapping:
     permissions: str
     file: str
     kib: dict[str, int]
-    """Of code alone, and only ``smaps`` tells of these."""
+    """Of what is mapped from files alone, and only ``smaps`` tells of these."""
+
+    @property
+    def is_file(self) -> bool:
+        return self.file.startswith("/")
 
     @property
     def is_code(self) -> bool:
-        return self.file.startswith("/") and self.permissions == "r-xp"
+        return self.is_file and self.permissions == "r-xp"
 
 
 def _mappings(listing: Path) -> Iterator[_Mapping]:
@@ -114,18 +121,18 @@ def _mappings(listing: Path) -> Iterator[_Mapping]:
     None where the system does not tell.
     """
     with contextlib.suppress(OSError), listing.open(errors="replace") as lines:
-        one, is_code = None, False
+        one, is_file = None, False
         for line in lines:
             # A mapping begins with an address in small letters, what smaps tells of it with a name: 20 lines each, of
-            # hundreds of mappings, and only those of code are asked for.
+            # hundreds of mappings, and only those of files are asked for.
             if not line[0].isupper():
                 if one is not None:
                     yield one
                 fields = line.split(maxsplit=5)
                 first, last = (int(end, 16) for end in fields[0].split("-"))
                 one = _Mapping(first, last, fields[1], fields[5].rstrip("\n") if len(fields) == 6 else "", {})
-                is_code = one.is_code
-            elif one is not None and is_code:
+                is_file = one.is_file
+            elif one is not None and is_file:
                 name, value, *unit = line.split(maxsplit=2)
                 if unit == ["kB\n"]:
                     one.kib[name[:-1]] = int(value)
@@ -152,7 +159,7 @@ def _c_library() -> ctypes.CDLL:
 
 @dataclass(frozen=True)
 class MemoryUse:
-    """PSS of one fresh process in KiB, without code that is mapped from files (:func:`code_kib`).
+    """PSS of one fresh process in KiB, without code and constants of libraries (:func:`library_kib`).
 
     Attributes:
         imported_kib: PSS with Python, numpy and the interpreter loaded, and no model.

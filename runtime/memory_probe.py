@@ -9,7 +9,7 @@ from typing import Any
 from multigraft.runtime.backends import load_backend
 from multigraft.runtime.engine import Engine
 from multigraft.runtime.frames import blank_frames
-from multigraft.runtime.memory import code_kib, give_back_memory, pss_kib
+from multigraft.runtime.memory import give_back_memory, library_kib, pss_kib
 from multigraft.runtime.tflite_model import TfliteModel
 
 
@@ -46,7 +46,7 @@ def probe(job: dict[str, Any]) -> dict[str, int]:
 
 
 def _kib() -> int:
-    return pss_kib() - code_kib()
+    return pss_kib() - library_kib()
 
 
 if __name__ == "__main__":

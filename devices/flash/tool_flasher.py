@@ -8,10 +8,12 @@ import re
 import shutil
 import signal
 import subprocess
+import sys
 import sysconfig
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 from multigraft.devices.flash.flasher import FlashJob, FlashProgress
 from multigraft.errors import DeviceError, InputError, MissingDependencyError, UsageError
@@ -158,8 +160,8 @@ class ToolFlasher:
         commands = self.commands(job)
         if not job.image.is_file():
             raise InputError(f"{job.image} does not exist", "build it first")
-        executable = _find(self._tool.executable)
-        if executable is None:
+        tool = _find(self._tool.executable)
+        if tool is None:
             get = install_extra(self._tool.extra) if self._tool.extra else f"run: sudo apt-get install {self.name}"
             raise MissingDependencyError(f"{self.name} is not installed", get)
         steps = self._tool.steps(job)
@@ -169,7 +171,7 @@ class ToolFlasher:
             def tell(share: float, number: int = number, step: Step = step) -> None:
                 progress((number + share) / len(steps), step.doing)
 
-            self._judge(*self._run([executable, *command[1:]], step, tell), job, step)
+            self._judge(*self._run([*tool, *command[1:]], step, tell), job, step)
         progress(1.0, "done")
 
     def _run(self, command: list[str], step: Step, tell: Callable[[float], None]) -> tuple[int, str]:
@@ -229,9 +231,17 @@ class ToolFlasher:
             raise DeviceError(f"{self.name} failed while {step.doing} ({printable(last)})", "flash it again")
 
 
-def _find(tool: str) -> str | None:
+def _find(tool: str) -> list[str] | None:
     """On the PATH, or beside this Python: a virtual environment need not be activated."""
-    return shutil.which(tool) or shutil.which(tool, path=sysconfig.get_path("scripts"))
+    beside = sysconfig.get_path("scripts")
+    found = shutil.which(tool) or shutil.which(tool, path=beside)
+    if found is None:
+        return None
+    # A script's first line cannot name an interpreter in a folder with a space (execve(2)), and pip writes such lines.
+    with Path(found).open("rb") as script:
+        first = script.readline(4096)
+    is_python = first.startswith(b"#!") and b"python" in first
+    return [sys.executable, found] if is_python and Path(found).parent == Path(beside) else [found]
 
 
 def _pieces(process: subprocess.Popen[bytes]) -> Iterator[str]:

@@ -14,7 +14,14 @@ import pytest
 from multigraft.errors import DeviceError, InputError
 from multigraft.runtime.backends import BackendName
 from multigraft.runtime.engine import Engine
-from multigraft.runtime.memory import code_kib, let_go_of_code, let_go_of_file, measure_bundle, measure_models, pss_kib
+from multigraft.runtime.memory import (
+    let_go_of_code,
+    let_go_of_file,
+    library_kib,
+    measure_bundle,
+    measure_models,
+    pss_kib,
+)
 from multigraft.tflite.checking.check import check_tflite
 from tests.bundle_builder import build
 from tests.tflite_builder import Graph, serialise
@@ -75,17 +82,57 @@ def test_code_is_let_go_unless_it_was_written_to(tmp_path: Path) -> None:
     assert let_go_of_code(patched) == 0
 
 
-def test_code_is_told_apart_from_what_is_read_written_and_made(tmp_path: Path) -> None:
-    assert code_kib(tmp_path / "no such list") == 0
+def test_libraries_are_told_apart_from_what_is_written_read_and_made(tmp_path: Path) -> None:
+    assert library_kib(tmp_path / "no such list") == 0
     told = tmp_path / "smaps"
-    mapped = (
-        "r-xp 0 00:01 7    /lib/a.so",
-        "r--p 0 00:01 7    /lib/a.so",
-        "r-xp 0 00:00 0    [vdso]",
-        "rw-p 0 00:00 0 ",
+    mapped = {
+        "r--p 0 00:01 7    /lib/a.so": (1, 0),  # its constants come before its code
+        "r-xp 0 00:01 7    /lib/a.so": (2, 0),
+        "rw-p 0 00:01 7    /lib/a.so": (4, 3),
+        "r--s 0 00:01 8    /a/model.tflite": (8, 0),
+        "r-xp 0 00:00 0    [vdso]": (16, 0),
+        "rw-p 0 00:00 0 ": (32, 32),
+    }
+    told.write_text(
+        "".join(f"1000-2000 {of}\nPss: {pss} kB\nAnonymous: {own} kB\n" for of, (pss, own) in mapped.items())
     )
-    told.write_text("".join(f"1000-2000 {of}\nSize: 4 kB\nPss: {3 + n} kB\n" for n, of in enumerate(mapped)))
-    assert code_kib(told) == 3
+    assert library_kib(told) == 1 + 2 + 4 - 3
+
+
+def test_what_other_processes_load_meanwhile_changes_nothing(tmp_path: Path) -> None:
+    # A library of which each process has all: what one of four is charged for it is a quarter.
+    library = tmp_path / "lib.so"
+    library.write_bytes(bytes(16 << 20))
+    held = (
+        "import mmap, sys; file = open(sys.argv[1], 'rb')\n"
+        "code = mmap.mmap(file.fileno(), 4096, mmap.MAP_PRIVATE, mmap.PROT_READ | mmap.PROT_EXEC)\n"
+        "constants = mmap.mmap(file.fileno(), 0, mmap.MAP_PRIVATE, mmap.PROT_READ); sum(constants[::4096])\n"
+    )
+    reading = (
+        "from multigraft.runtime.memory import library_kib, pss_kib\n"
+        "for _ in range(2): print(pss_kib(), library_kib(), flush=True); input()\n"
+    )
+
+    def start(script: str) -> subprocess.Popen[str]:
+        command = [sys.executable, "-c", held + script, str(library)]
+        return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+    def line(process: subprocess.Popen[str]) -> str:
+        assert process.stdout is not None
+        return process.stdout.readline()
+
+    with start(reading) as asked:
+        first = [int(kib) for kib in line(asked).split()]
+        others = [start("print('ready', flush=True); input()") for _ in range(3)]
+        assert [line(other) for other in others] == ["ready\n"] * 3
+        assert asked.stdin is not None
+        asked.stdin.write("\n")
+        asked.stdin.flush()
+        second = [int(kib) for kib in line(asked).split()]
+        for process in (asked, *others):
+            process.communicate("\n")
+    assert first[0] - second[0] > 11 << 10
+    assert abs((first[0] - first[1]) - (second[0] - second[1])) < 512
 
 
 def test_looking_at_what_is_mapped_takes_no_memory_of_its_own(tmp_path: Path) -> None:
@@ -93,7 +140,7 @@ def test_looking_at_what_is_mapped_takes_no_memory_of_its_own(tmp_path: Path) ->
     told = tmp_path / "smaps"
     told.write_text("1000-2000 rw-p 0 00:00 0    /lib/a.so\nSize: 4 kB\nPss: 3 kB\nVmFlags: rd wr\n" * 20_000)
     tracemalloc.start()
-    kib, released = code_kib(told), let_go_of_file(tmp_path / "b.so", told)
+    kib, released = library_kib(told), let_go_of_file(tmp_path / "b.so", told)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert (kib, released) == (0, 0)

@@ -118,6 +118,23 @@ def test_failures_say_what_the_tool_said(
         flasher.flash(job, lambda done, doing: None)
 
 
+def test_a_tool_of_an_environment_in_a_folder_with_a_space_is_run(
+    tmp_path: Path, image: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scripts = tmp_path / "an environment/bin"
+    scripts.mkdir(parents=True)
+    tool = scripts / "esptool.py"
+    tool.write_text(f"#!{scripts}/python\nprint({SAYS_WELL['esptool.py'][0]!r})\n")
+    tool.chmod(0o755)
+    monkeypatch.setattr("multigraft.devices.flash.tool_flasher.sysconfig.get_path", lambda name: str(scripts))
+    flasher, job = job_for("esptool.py", image)
+    said: list[tuple[float, str]] = []
+    for path in ("", str(scripts)):  # as it is, and activated
+        monkeypatch.setenv("PATH", path)
+        flasher.flash(job, lambda done, doing: said.append((done, doing)))
+        assert said.pop() == (1.0, "done")
+
+
 def test_a_write_that_is_not_verified_is_an_error(tmp_path: Path, image: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     play(monkeypatch, tmp_path / "bin", "openocd", ["** Programming Finished **"])
     flasher, job = job_for("openocd", image)
