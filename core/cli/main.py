@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import errno
 import importlib
 import os
+import signal
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from types import FrameType
 
 import multigraft
 from multigraft.errors import ConfigurationError, MissingDependencyError, MultigraftError
@@ -130,21 +134,52 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _answered(argv: Sequence[str]) -> int:
     """The exit code of one command; what it raises is printed as one sentence."""
-    try:
-        return _execute(argv)
-    except OutputError:
-        raise
-    except KeyboardInterrupt:
-        print("multigraft: interrupted; nothing was left half-written.", file=sys.stderr)
-        return INTERRUPTED
-    except Exception as error:
-        if os.environ.get("MULTIGRAFT_DEBUG") == "1":
+    with _interrupts() as came:
+        try:
+            return _execute(argv)
+        except OutputError:
             raise
-        said = str(error) if isinstance(error, MultigraftError) else _unforeseen(error)
-        print(f"multigraft: {visible(said)}", file=sys.stderr)
-        if isinstance(error, MultigraftError):
-            return error.exit_code
-        return MultigraftError.exit_code if isinstance(error, OSError | MemoryError) else DEFECT
+        except KeyboardInterrupt:
+            return _interrupted()
+        except Exception as error:
+            # Libraries put exceptions of their own in the place of one that they did not expect.
+            return _interrupted() if came else _failed(error)
+
+
+@contextlib.contextmanager
+def _interrupts() -> Iterator[list[int]]:
+    """Collect SIGINT, and raise KeyboardInterrupt as Python does by itself."""
+    came: list[int] = []
+
+    def note(number: int, frame: FrameType | None) -> None:
+        came.append(number)
+        signal.default_int_handler(number, frame)
+
+    is_default = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    # Handlers can be set in the main thread only.
+    if not is_default or threading.current_thread() is not threading.main_thread():
+        yield came
+        return
+    signal.signal(signal.SIGINT, note)
+    try:
+        yield came
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def _interrupted() -> int:
+    print("multigraft: interrupted; nothing was left half-written.", file=sys.stderr)
+    return INTERRUPTED
+
+
+def _failed(error: Exception) -> int:
+    if os.environ.get("MULTIGRAFT_DEBUG") == "1":
+        raise error
+    said = str(error) if isinstance(error, MultigraftError) else _unforeseen(error)
+    print(f"multigraft: {visible(said)}", file=sys.stderr)
+    if isinstance(error, MultigraftError):
+        return error.exit_code
+    return MultigraftError.exit_code if isinstance(error, OSError | MemoryError) else DEFECT
 
 
 def _unforeseen(error: Exception) -> str:

@@ -17,6 +17,27 @@ def test_the_module_is_the_command() -> None:
     assert done.stdout == f"multigraft {multigraft.__version__}\n"
 
 
+@pytest.mark.parametrize("is_interrupted", [True, False])
+def test_an_interrupt_that_a_library_turns_into_an_error_is_one(is_interrupted: bool) -> None:
+    # numpy does: what stops it while it compares types becomes a TypeError.
+    script = (
+        "import os, signal, sys; from multigraft.cli import main\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "def execute(argv):\n"
+        "    try:\n"
+        f"        if {is_interrupted}: os.kill(os.getpid(), signal.SIGINT)\n"
+        "        for _ in range(100): pass\n"
+        "    except KeyboardInterrupt: pass\n"
+        "    raise TypeError('types differ')\n"
+        "main._execute = execute; sys.exit(main.main([]))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    if is_interrupted:
+        assert (done.returncode, done.stderr) == (130, "multigraft: interrupted; nothing was left half-written.\n")
+    else:
+        assert done.returncode == 70 and "TypeError: types differ" in done.stderr
+
+
 @pytest.mark.parametrize(
     ("typed", "offered"),
     [("multigraft ", set(COMMANDS)), ("multigraft cal", {"calibrate "}), ("multigraft run --tas", {"--tasks "})],

@@ -83,7 +83,9 @@ def test_file_names_that_are_no_text_are_shown(tmp_path: Path) -> None:
 
 def shell(command: str, hostile: Path, **environment: str) -> subprocess.CompletedProcess[str]:
     """A command in a shell, ``$M`` being multigraft and ``$B`` the bundle."""
-    known = {**os.environ, "M": f"{sys.executable} -m multigraft", "B": str(hostile), **environment}
+    # A function, since the interpreter may lie in a folder with a space.
+    command = 'multigraft() { "$PYTHON" -m multigraft "$@"; }; ' + command
+    known = {**os.environ, "PYTHON": sys.executable, "M": "multigraft", "B": str(hostile), **environment}
     return subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False, env=known)
 
 
