@@ -120,7 +120,8 @@ class ThinningSearch:
         return made(allot(found, asked, macs), f"to {100 * asked:g} %")
 
     def _see(self, plan: SharingPlan, is_taken: bool) -> None:
-        if is_taken:
+        # Where shares are given as numbers, no plan is taken before every network has its own.
+        if is_taken and not self._shares.asks_for_numbers:
             self.best.see(plan)
         spare = self._limits.spare
         if self.nearest is None or spare(plan) > spare(self.nearest):
@@ -183,15 +184,25 @@ def with_thinning(
     """
     limits = outcome.limits
     search = ThinningSearch(networks, evidence, shares, options, limits, report)
-    search.best.see(outcome.chosen)
+    forced = shares.asks_for_numbers
+    if forced:
+        # What shares and thins nothing cannot be chosen any more.
+        SearchProgress.of(report).best("")
+    else:
+        search.best.see(outcome.chosen)
     latency = PlanLatency(networks)
     # What [graft] share asks for stands: only how wide it is may change.
     starts = [outcome.chosen] if options.share else bases(outcome, networks, limits)
-    tried = [timed(search.thinned(start), latency) for start in starts]
     named = {task for task, share in shares.tasks.items() if not isinstance(share, str)}
-    stuck = named.difference(*(plan.thinned for plan in tried))
-    tried = [plan for plan in tried if plan.thinned and named <= plan.thinned.keys()]
-    cost, forced = cost_of_plans(limits, latency), shares.asks_for_numbers
+    stuck, tried = set(named), list[SharingPlan]()
+    for start in starts:
+        plan = timed(search.thinned(start), latency)
+        stuck -= plan.thinned.keys()
+        if plan.thinned and named <= plan.thinned.keys():
+            tried.append(plan)
+            if forced:
+                search.best.see(plan)
+    cost = cost_of_plans(limits, latency)
     chosen = pick(tried if forced else [outcome.chosen, *tried], limits, cost, forced) or outcome.chosen
     front = pareto([*outcome.front, *tried], limits)
     if chosen not in front:
