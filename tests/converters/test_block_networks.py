@@ -48,15 +48,16 @@ def test_channels_that_can_go_are_found_and_the_others_answer_as_without_them(ki
     assert halved(whole).macs < whole.macs or kind in WHOLE
 
 
-def test_all_kinds_thinned_stand_in_one_bundle_whose_segments_answer_as_the_whole_on_both_interpreters(
+def test_two_kinds_that_onnx2tf_converts_in_no_one_way_stand_in_one_bundle_whose_segments_answer_as_the_whole(
     onnx2tf_environment: Environment, tmp_path: Path
 ) -> None:
-    networks = [halved(network(kind)) for kind in KINDS]
+    kinds = "squeezenet", "mixnet"
+    networks = [halved(network(kind)) for kind in kinds]
     joined = assemble(networks, SharingPlan.apart(networks))
     made = convert(joined, dict.fromkeys(joined.inputs, FRAMES), name="blocks", work_dir=tmp_path)
     verified = made.verification
     assert verified.mismatches == 0 and not verified.refused and "ai-edge-litert" in verified.backends
-    assert verified.float_error.keys() == {f"{kind}/answer" for kind in KINDS}
+    assert verified.float_error.keys() == {f"{kind}/answer" for kind in kinds}
     assert max(verified.float_error.values()) < 1e-3
     assert {s.precision for s in made.bundle.manifest.segments} == {"int8"}
 
