@@ -60,6 +60,8 @@ def check_networks(refit: Refit, networks: Sequence[Network]) -> dict[str, Netwo
             planned, built = refit.sources.get(name, ""), by_name[name].source_sha256
             if planned and built and planned != built:
                 raise InputError(f"the refit is of another network {name!r}: its SHA-256 differs", again)
+        if not by_name[graft.donor].sees_frames_of(by_name[graft.target]):
+            raise InputError(f"the refit has {graft.target!r} on {graft.donor!r}, which looks at other frames", again)
     return by_name
 
 

@@ -175,6 +175,7 @@ def _grafted_task(target: Network, graft: Candidate, root: str, segments: tuple[
             "cka": join.cka,
             **({"grafted_agreement": graft.agreement.to_json()} if graft.agreement else {}),
             "layers": [vars(layer) for layer in graft.layers],
+            **({"thinned": graft.thinned_json()} if graft.thinned else {}),
         },
         answer=_carried(target),
         on=target.on,

@@ -24,6 +24,7 @@ from multigraft.converters.network.network import (
     node_macs,
     node_weights,
 )
+from multigraft.converters.network.thinned_network import ThinnedTail
 
 REFIT_BYTES = 3 * 2**28
 MIN_REFIT_FRAMES = 64
@@ -48,6 +49,7 @@ class Candidate:
         adapter_error: Relative squared error of the adapter, or None.
         on_branch: Whether the donor was grafted itself when this was evaluated: where it stands as it came, this does
             not fit it.
+        thinned: What the own part lost without the trunk; None where it lost nothing, or went with the trunk.
     """
 
     join: Join
@@ -58,6 +60,17 @@ class Candidate:
     layers: tuple[LayerFit, ...] = ()
     adapter_error: float | None = None
     on_branch: bool = False
+    thinned: ThinnedTail | None = None
+
+    def thinned_json(self) -> dict[str, Any]:
+        """What the own part lost, as plain data; empty where nothing."""
+        if self.thinned is None:
+            return {}
+        return {
+            "weights": [self.thinned.weights, self.own_weights],
+            "macs": [self.thinned.macs, self.own_macs],
+            "layers": [vars(layer) for layer in self.thinned.layers],
+        }
 
     @property
     def shown(self) -> Agreement:

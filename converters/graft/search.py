@@ -120,23 +120,18 @@ def candidates(
     Raises:
         ConfigurationError: A share override names a layer that is no cut point of the donor, or nothing joins there.
     """
-    line = lineage(donor, target)
     forced = (options.share or {}).get(target.name)
-    joins = list(joins_of(donor, target, line, similarity, forced))
+    joins, groups, depths = _ways(donor, target, evidence, similarity, options)
     if forced is not None and not joins:
         raise ConfigurationError(
             f"task {target.name!r} cannot share up to layer {forced!r} of {donor.name!r}: no representation of it fits",
             "choose another layer",
         )
     tolerance = (options.tolerances or {}).get(target.name)
-    is_small = max(donor.macs, target.macs) <= SMALL_MACS
-    groups = [list(group) for _, group in itertools.groupby(joins, key=lambda j: j.target_point.name)]
-    halvings = _affordable_halvings(target, evidence, options.effort)
-    depths = _Depths(len(groups), every=is_small or forced is not None, halvings=halvings)
-    if not depths.every and halvings < min(MEDIUM.halvings, len(groups).bit_length()):
+    if not depths.every and depths.most < min(MEDIUM.halvings, len(groups).bit_length()):
         report(
             f"{target.name} takes {target.macs / 1e9:.1f} G multiply-accumulates: of {len(groups)} cut points the "
-            f"search looks at {halvings}; --effort high looks at more, and --share {target.name}=LAYER tries another"
+            f"search looks at {depths.most}; --effort high looks at more, and --share {target.name}=LAYER tries another"
         )
     progress, stage = SearchProgress.of(report), (donor.name, target.name)
     progress.expect(stage, depths.total(len(joins)))
@@ -163,6 +158,26 @@ def candidates(
             yield from found
             depths.judge(best >= HOPELESS, _keeps(found, enough))
     progress.finish(stage)
+
+
+def expected_grafts(
+    donor: Network, target: Network, evidence: Evidence, similarity: Similarity, options: SearchOptions
+) -> int:
+    """How many grafts :func:`candidates` will evaluate, about."""
+    joins, _, depths = _ways(donor, target, evidence, similarity, options)
+    return depths.total(len(joins))
+
+
+def _ways(
+    donor: Network, target: Network, evidence: Evidence, similarity: Similarity, options: SearchOptions
+) -> tuple[list[Join], list[list[Join]], _Depths]:
+    """All joins, those of one cut point together, and which cut points are tried."""
+    forced = (options.share or {}).get(target.name)
+    joins = list(joins_of(donor, target, lineage(donor, target), similarity, forced))
+    groups = [list(group) for _, group in itertools.groupby(joins, key=lambda j: j.target_point.name)]
+    is_every = max(donor.macs, target.macs) <= SMALL_MACS or forced is not None
+    halvings = _affordable_halvings(target, evidence, options.effort)
+    return joins, groups, _Depths(len(groups), every=is_every, halvings=halvings)
 
 
 def _chains(group: Sequence[Join]) -> list[list[Join]]:
@@ -196,7 +211,7 @@ class _Depths:
     def __init__(self, points: int, every: bool, halvings: int) -> None:
         self._points, self.every = points, every
         self._low, self._high = 0, points
-        self._most = self._left = halvings
+        self.most = self._left = halvings
         self._hopeless = 0
 
     def __iter__(self) -> Iterator[Sequence[int]]:
@@ -216,7 +231,7 @@ class _Depths:
 
     def total(self, joins: int) -> int:
         """Grafts that there will be about."""
-        return joins if self.every else min(self._most, self._points.bit_length()) * -(-joins // self._points)
+        return joins if self.every else min(self.most, self._points.bit_length()) * -(-joins // max(self._points, 1))
 
     def judge(self, is_hopeful: bool, keeps: bool) -> None:
         """What came out at the next of the numbers given last."""

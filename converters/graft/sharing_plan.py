@@ -61,6 +61,16 @@ class SharingPlan:
         grafted = {name: graft.agreement for name, graft in self.grafts.items()}
         return grafted | {name: network.agreement for name, network in self.thinned.items()}
 
+    @property
+    def narrowed(self) -> frozenset[str]:
+        """The tasks whose network, or whose own part on a trunk that keeps its channels, has fewer."""
+        return frozenset(self.thinned) | {name for name, graft in self.grafts.items() if graft.thinned}
+
+    def thinned_json(self) -> dict[str, Any]:
+        """What each of :attr:`narrowed` lost, as plain data."""
+        tails = {name: graft.thinned_json() for name, graft in self.grafts.items() if graft.thinned}
+        return {name: network.to_json() for name, network in self.thinned.items()} | tails
+
     def grafts_on(self, donor: str) -> list[Candidate]:
         """The grafts that stand on a network, at once or on one another: those that others stand on come first."""
         found, names = [], {donor}
@@ -112,11 +122,19 @@ class SharingPlan:
         """The same with fewer channels in a task's network, and ``grafts`` in the place of those onto its trunk."""
         weights = self.weights - network.weights + network.network.weights
         macs = self.macs - network.macs + network.network.macs
-        for name, graft in (grafts or {}).items():
+        plan = dataclasses.replace(
+            self, weights=weights, macs=macs, thinned={**self.thinned, task: network}, latency_us=None
+        )
+        return plan.with_tails(grafts or {})
+
+    def with_tails(self, grafts: Mapping[str, Candidate]) -> SharingPlan:
+        """The same with ``grafts`` in the place of those of the same tasks: their own parts have fewer channels."""
+        weights, macs = self.weights, self.macs
+        for name, graft in grafts.items():
             weights += graft.own_weights - self.grafts[name].own_weights
             macs += graft.own_macs - self.grafts[name].own_macs
         plan = dataclasses.replace(self, weights=weights, macs=macs, latency_us=None)
-        return plan.with_grafts({**self.grafts, **(grafts or {})}, {**self.thinned, task: network})
+        return plan.with_grafts({**self.grafts, **grafts})
 
     def covers(self, other: SharingPlan, limits: Limits) -> bool:
         """Whether this plan is at least as good in weights, MACs, what its agreement bounds have to spare above
@@ -139,15 +157,20 @@ class SharingPlan:
                 for name, c in sorted(self.grafts.items())
             ]
         )
-        return "; ".join([*parts, *([self.describe_thinned()] if self.thinned else [])])
+        return "; ".join([*parts, *([self.describe_thinned()] if self.narrowed else [])])
 
     def describe_thinned(self) -> str:
         """Which networks have fewer channels, and what is left of them."""
         return "; ".join(
-            f"{name} thinned to {100 * t.network.weights / t.weights:.0f} % of its weights and "
-            f"{100 * t.network.macs / max(t.macs, 1):.0f} % of its MACs"
-            for name, t in sorted(self.thinned.items())
+            f"{name if name in self.thinned else f'the own part of {name}'} thinned to "
+            f"{_percent(lost['weights'])} % of its weights and {_percent(lost['macs'])} % of its MACs"
+            for name, lost in sorted(self.thinned_json().items())
         )
+
+
+def _percent(figures: Sequence[int]) -> str:
+    before, after = figures
+    return f"{100 * after / max(before, 1):.0f}"
 
 
 @dataclass(frozen=True)
@@ -260,7 +283,7 @@ class PlanningResult:
                 "macs": plan.macs,
                 "latency_us": plan.latency_us,
                 "agreement": {name: a.to_json() for name, a in plan.agreements.items() if a},
-                "thinned": {name: t.to_json() for name, t in plan.thinned.items()},
+                "thinned": plan.thinned_json(),
                 "lowest_agreement": plan.agreement if plan.is_measured else None,
                 "lower_bound": plan.lower_bound if plan.is_measured else None,
                 "meets_budget": self.limits.keeps_agreement(plan) and self.limits.fits(plan),

@@ -34,9 +34,9 @@ class SearchProgress:
         self._report(line)
 
     def expect(self, stage: Hashable, steps: int) -> None:
-        """That a stage will take so many steps, about."""
+        """That a stage will take so many steps more, about."""
         with self._lock:
-            self._expected[stage] = steps
+            self._expected[stage] = self._done[stage] + steps
 
     def done(self, stage: Hashable) -> None:
         """One step more of a stage."""
@@ -58,7 +58,7 @@ class SearchProgress:
             self._show()
 
     def best(self, point: str) -> None:
-        """That this is the best point so far; it is shown with the next step."""
+        """That this is the best point so far; it is shown with the next step. Empty where there is none any more."""
         self._best = point
 
     def _show(self) -> None:

@@ -27,6 +27,21 @@ class ThinnedLayer:
 
 
 @dataclass(frozen=True)
+class ThinnedTail:
+    """What a grafted task's own part lost, where the trunk that it stands on keeps its channels.
+
+    Attributes:
+        layers: That write fewer channels.
+        weights: Parameters of the part before.
+        macs: Multiply-accumulates of it before.
+    """
+
+    layers: tuple[ThinnedLayer, ...]
+    weights: int
+    macs: int
+
+
+@dataclass(frozen=True)
 class ThinnedNetwork:
     """What stands in a plan for a network that is not grafted.
 

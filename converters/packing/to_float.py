@@ -13,16 +13,18 @@ from multigraft.converters.binary.signs import Signs, rewrite_signs
 from multigraft.converters.conversion.boundary_tensors import FloatModel, inputs_as_in_onnx, locate, with_outputs
 from multigraft.converters.conversion.converter import Converter
 from multigraft.converters.conversion.interpreters import Arrays
+from multigraft.converters.conversion.rewriting import rename
 from multigraft.converters.conversion.tensor_names import name_as_in_onnx
 from multigraft.converters.job.checkpoints import Checkpoints
 from multigraft.converters.job.progress import Report
+from multigraft.converters.network.independent_parts import independent_parts
 from multigraft.converters.network.multitask import MultiTaskModel
 from multigraft.converters.packing.feeds import Feeds
 from multigraft.converters.packing.first_difference import first_difference
 from multigraft.converters.packing.steadiness import steady
 from multigraft.converters.packing.verify import float_error
 from multigraft.errors import ConversionError
-from multigraft.tflite.graph import Model
+from multigraft.tflite.graph import Graph, Model, Signature
 
 FLOAT_INPUTS = 8
 """How many frames, evenly spaced over those given, the comparison looks at."""
@@ -67,7 +69,70 @@ def to_float(
             plain = converter.to_tflite(prepared, work_dir, report, checkpoints, is_plain=True)
             return *compared(plain), len(frames), signs
         except ConversionError:
-            raise error from None
+            pass
+        try:
+            apart = _one_by_one(prepared, task_outputs, work_dir, (probes, frames), converter, report, checkpoints)
+            if apart is not None:
+                return *compared(apart), len(frames), signs
+        except ConversionError:
+            pass
+        raise error from None
+
+
+def _one_by_one(
+    prepared: onnx.ModelProto,
+    task_outputs: Sequence[str],
+    work_dir: Path,
+    tried: tuple[Sequence[Arrays], Sequence[Arrays]],
+    converter: Converter,
+    report: Report,
+    checkpoints: Checkpoints | None,
+) -> Model | None:
+    """The networks of a graph that share nothing, each converted as comes out right; None where there is but one.
+
+    What onnx2tf optimises makes some networks wrong, and what it leaves others, so that no way may do for all.
+    """
+    parts = independent_parts(prepared)
+    if len(parts) < 2:
+        return None
+    report("converting networks that share nothing one by one: together one of them comes out wrong")
+    made = []
+    for number, part in enumerate(parts):
+        folder = work_dir / f"part{number}"
+        folder.mkdir(exist_ok=True)
+        names, answers = {i.name for i in part.graph.input}, [o.name for o in part.graph.output]
+        probes, frames = ([{n: v for n, v in one.items() if n in names} for one in some] for some in tried)
+        own = [name for name in answers if name in task_outputs]
+        cuts = [name for name in answers if name not in own]
+        try:
+            made.append(converter.to_tflite(part, folder, report, checkpoints))
+            float_error(_located(made[-1], part, cuts, own, probes, frames, report), part, own, frames)
+        except ConversionError:
+            del made[number:]
+            made.append(converter.to_tflite(part, folder, report, checkpoints, is_plain=True))
+    return _side_by_side(made)
+
+
+def _side_by_side(models: Sequence[Model]) -> Model | None:
+    """One graph of those of several models; None where one has subgraphs, or no names for its inputs."""
+    if any(len(model.subgraphs) != 1 or not model.signatures for model in models):
+        return None
+    graphs: list[Graph] = []
+    inputs: dict[str, str] = {}
+    outputs: dict[str, str] = {}
+    for number, model in enumerate(models):
+        names = {name: f"part{number}/{name}" for name in model.main.tensors}
+        graphs.append(rename(model.main, names))
+        inputs |= {argument: names[tensor] for argument, tensor in model.signatures[0].inputs.items()}
+        outputs |= {argument: names[tensor] for argument, tensor in model.signatures[0].outputs.items()}
+    whole = Graph.of(
+        graphs[0].name,
+        [name for graph in graphs for name in graph.inputs],
+        [name for graph in graphs for name in graph.outputs],
+        [op for graph in graphs for op in graph.ops],
+        [tensor for graph in graphs for tensor in graph.tensors.values()],
+    )
+    return Model((whole,), (Signature(models[0].signatures[0].name, inputs, outputs),))
 
 
 def _located(

@@ -9,7 +9,7 @@ from multigraft.converters.graft.candidate import Candidate, judge
 from multigraft.converters.graft.evidence import Evidence
 from multigraft.converters.graft.join import Join, Method
 from multigraft.converters.graft.lineage import Lineage, lineage
-from multigraft.converters.graft.search import SearchOptions, Similarity, candidates, evaluated
+from multigraft.converters.graft.search import SearchOptions, Similarity, candidates, evaluated, expected_grafts
 from multigraft.converters.graft.sharing_plan import SharingPlan
 from multigraft.converters.graft.tail import tail_behind
 from multigraft.converters.job.search_progress import SearchProgress
@@ -48,14 +48,19 @@ class Branches:
     def plans(self, plan: SharingPlan) -> Iterator[SharingPlan]:
         """The plan with one task on another's branch, for every such pair of relatives that may share more there."""
         bearing = {g.join.donor for g in plan.grafts.values()}
-        for target in self._networks.values():
-            if target.name in bearing or target.name in (self._options.share or {}):
-                continue
-            for name in plan.grafts:
-                bearer = self._networks[name]
-                if name != target.name and self._may_share_more(plan, bearer, target):
-                    for graft in self._grafts(plan, bearer, target):
-                        yield self.with_graft(plan, graft)
+        pairs = [
+            (bearer, target)
+            for target in self._networks.values()
+            if target.name not in bearing and target.name not in (self._options.share or {})
+            for bearer in map(self._networks.__getitem__, plan.grafts)
+            if bearer is not target and self._may_share_more(plan, bearer, target)
+        ]
+        for bearer, target in pairs:
+            if self._chain(plan, bearer, target) not in self._stood:
+                self._progress.expect((bearer.name, target.name), self._expected(plan, bearer, target))
+        for bearer, target in pairs:
+            for graft in self._grafts(plan, bearer, target):
+                yield self.with_graft(plan, graft)
 
     def with_graft(self, plan: SharingPlan, graft: Candidate) -> SharingPlan:
         """The plan with a graft in the place of what its task has; nothing may stand on that."""
@@ -81,17 +86,30 @@ class Branches:
         donor = self._networks[now.join.donor]
         return bool(line.related) and line.cosine > lineage(donor, target).cosine + CLOSER
 
-    def _grafts(self, plan: SharingPlan, bearer: Network, target: Network) -> list[Candidate]:
+    def _chain(self, plan: SharingPlan, bearer: Network, target: Network) -> tuple[str, ...]:
+        """What tells a search on a branch from others: the target, and all that it would stand on."""
         chain, name = [target.name], bearer.name
         while name in plan.grafts:
             chain += [name, str(id(plan.grafts[name]))]
             name = plan.grafts[name].join.donor
-        key = tuple(chain)
+        return tuple(chain)
+
+    def _grafts(self, plan: SharingPlan, bearer: Network, target: Network) -> list[Candidate]:
+        key = self._chain(plan, bearer, target)
         if key not in self._stood:
             # The plan is kept with its grafts, so that no other graft can get the id of one of its own.
             found = [dataclasses.replace(graft, on_branch=True) for graft in self._found(plan, bearer, target)]
             self._stood[key] = plan, found
         return self._stood[key][1]
+
+    def _expected(self, plan: SharingPlan, bearer: Network, target: Network) -> int:
+        """How many grafts a search on a branch will evaluate, about."""
+        if plan.grafts[bearer.name].join.method != "exact":
+            return len(self._joins(plan, bearer, target))
+        branch, evidence = grown(bearer, plan, self._networks), self._evidence[target.name]
+        if not are_relatives(branch, target):
+            return 0
+        return expected_grafts(branch, target, evidence, self._similarity, self._options)
 
     def _found(self, plan: SharingPlan, bearer: Network, target: Network) -> Iterator[Candidate]:
         branch, evidence = grown(bearer, plan, self._networks), self._evidence[target.name]
@@ -99,20 +117,33 @@ class Branches:
             if are_relatives(branch, target):
                 yield from candidates(branch, target, evidence, self._similarity, self._options, self._progress)
             return
-        written = {o for node in plan.grafts[bearer.name].tail.nodes for o in node.output}
-        tolerance = (self._options.tolerances or {}).get(target.name)
-        line = lineage(bearer, target)
+        tolerance, line = (self._options.tolerances or {}).get(target.name), lineage(bearer, target)
+        stage = bearer.name, target.name
+        for join in self._joins(plan, bearer, target):
+            self._progress(f"graft {target.name} onto the branch of {bearer.name}: {join.method}")
+            if line.common is not None and join.donor_point == line.common.donor_point:
+                tail = tail_behind(line.common, target)
+                graft = judge(join, tail, branch, target, evidence, self._options.confidence, tolerance)
+            else:
+                graft = evaluated(join, branch, target, evidence, self._options, tolerance)
+            self._progress.done(stage)
+            yield graft
+        self._progress.finish(stage)
+
+    def _joins(self, plan: SharingPlan, bearer: Network, target: Network) -> list[Join]:
+        """Where a target may stand on a branch that was refitted."""
+        written, line = (
+            {o for node in plan.grafts[bearer.name].tail.nodes for o in node.output},
+            lineage(bearer, target),
+        )
+        found = list[Join]()
         if line.common is not None and written.issuperset(line.common.sources):
             ends = line.common.donor_point, line.common.target_point
-            join = Join(bearer.name, target.name, *ends, "raw", "relative")
-            tail = tail_behind(line.common, target)
-            yield judge(join, tail, branch, target, evidence, self._options.confidence, tolerance)
+            found.append(Join(bearer.name, target.name, *ends, "raw", "relative"))
         for at, cut in _last(line, written):
-            for method in _METHODS:
-                alike = self._similarity(at.name, cut.name)
-                join = Join(bearer.name, target.name, at, cut, method, "relative", alike)
-                self._progress(f"graft {target.name} onto the branch of {bearer.name}: {method}")
-                yield evaluated(join, branch, target, evidence, self._options, tolerance)
+            alike = self._similarity(at.name, cut.name)
+            found += [Join(bearer.name, target.name, at, cut, method, "relative", alike) for method in _METHODS]
+        return found
 
 
 _METHODS: tuple[Method, ...] = ("raw", "refit")

@@ -11,7 +11,7 @@ from multigraft.converters.graft.candidate import Candidate
 from multigraft.converters.graft.evidence import Evidence
 from multigraft.converters.graft.explanation import NOTHING_FITS, explain, why_untried
 from multigraft.converters.graft.plan_latency import PlanLatency
-from multigraft.converters.graft.search import SearchOptions, Similarity, candidates, next_donor
+from multigraft.converters.graft.search import SearchOptions, Similarity, candidates, expected_grafts, next_donor
 from multigraft.converters.graft.sharing_plan import UNSHARED, Limits, PlanningResult, SharingPlan
 from multigraft.converters.job.progress import Report, silent
 from multigraft.converters.job.search_progress import SearchProgress
@@ -43,10 +43,13 @@ def plan_sharing(
     """
     latency, share = PlanLatency(networks), options.share or {}
     search = _Search(networks, evidence, similarity, limits, options, SearchProgress.of(report), latency, given or {})
-    ways = [search.in_rounds(search.nothing, networks)]
     families = [f for f in families_of(networks) if len(f) < len(networks)]
     # A layer that was asked for is one of the donor that resembles the others most.
-    if families and not given and all(share.get(n.name, UNSHARED) == UNSHARED for n in networks):
+    if given or any(share.get(n.name, UNSHARED) != UNSHARED for n in networks):
+        families = []
+    search.expect([networks, *families])
+    ways = [search.in_rounds(search.nothing, networks)]
+    if families:
         ways.append(search.by_families(families))
     if not given:
         ways += [deeper for way in ways if (deeper := search.with_branches(way)) is not way]
@@ -89,7 +92,9 @@ class _Search:
         self._networks, self._evidence, self._similarity = networks, evidence, similarity
         self._limits, self._options, self._progress, self._latency = limits, options, progress, latency
         self._given, self._share = given, options.share or {}
+        self._asks_for_layers = any(layer != UNSHARED for layer in self._share.values())
         self._grafts: dict[tuple[str, str], list[Candidate]] = {}
+        self._awaited = set[tuple[str, str]]()
         self.nothing = self._shown(SharingPlan.apart(networks))
         self.front, self.considered = [self.nothing], list[SharingPlan]()
         self.evaluated, self.donors = list[Candidate](), list[str]()
@@ -97,13 +102,34 @@ class _Search:
         # One for all plans: grafts that several may have are evaluated once.
         self._branches = Branches(networks, evidence, similarity, options, progress)
 
+    def expect(self, groups: Sequence[Sequence[Network]]) -> None:
+        """Tell the progress of the first round of each group: which others there are, its outcome says."""
+        donors = list[str]()
+        for group in groups:
+            if len(group) > 1:
+                donor = self._next(group, donors)
+                donors.append(donor.name)
+                self._expect(donor, [n for n in group if n is not donor])
+
+    def _expect(self, donor: Network, targets: Sequence[Network]) -> None:
+        for target in targets:
+            pair = donor.name, target.name
+            if self._share.get(target.name) != UNSHARED and target.name not in self._given and pair not in self._grafts:
+                evidence = self._evidence[target.name]
+                grafts = expected_grafts(donor, target, evidence, self._similarity, self._options)
+                self._progress.expect(pair, grafts)
+                self._awaited.add(pair)
+
+    def _next(self, left: Sequence[Network], donors: Sequence[str]) -> Network:
+        """The donor of the next round: what was tried on one before is known."""
+        known = [n for n in left if n.name in donors]
+        return known[0] if known else next_donor(left, self._similarity, self._share, self._given)
+
     def in_rounds(self, plan: SharingPlan, members: Sequence[Network]) -> SharingPlan:
         """``plan`` with members on one donor, those that it leaves on another one, and so on."""
         left = list(members)
         while len(left) > 1:
-            # What was tried on a donor before is known.
-            known = [n for n in left if n.name in self.donors]
-            donor = known[0] if known else next_donor(left, self._similarity, self._share, self._given)
+            donor = self._next(left, self.donors)
             plan = self._with_targets(plan, donor, [n for n in left if n is not donor])
             left = [n for n in left if n is not donor and n.name not in plan.grafts]
         return plan
@@ -120,7 +146,11 @@ class _Search:
 
         for root in roots:
             plan = self._with_targets(plan, root, alone())
-        return self.in_rounds(plan, alone())
+        plan = self.in_rounds(plan, alone())
+        # Another donor than was foreseen may have come first.
+        for pair in self._awaited - self._grafts.keys():
+            self._progress.finish(pair)
+        return plan
 
     def with_branches(self, plan: SharingPlan) -> SharingPlan:
         """``plan`` with tasks on one another's branches, as long as that costs less; itself where it does not."""
@@ -146,6 +176,7 @@ class _Search:
             self.donors.append(donor.name)
         round_front = [plan]
         targets = [n for n in candidates_for if self._share.get(n.name) != UNSHARED]
+        self._expect(donor, targets)
         searched = self._options.workers.each(functools.partial(self._onto, donor, plan), targets)
         for target, grafts in zip(targets, searched, strict=True):
             if (key := (donor.name, target.name)) not in self._grafts:
@@ -172,7 +203,9 @@ class _Search:
         evidence = self._evidence[target.name]
         for graft in candidates(donor, target, evidence, self._similarity, self._options, self._progress):
             found.append(graft)
-            self.best.see(base.with_graft(target, graft))
+            # Of grafts at a layer that was asked for the one of most agreement is taken, and no plan lacks it.
+            if not self._asks_for_layers:
+                self.best.see(base.with_graft(target, graft))
         return found
 
     def _shown(self, plan: SharingPlan) -> SharingPlan:

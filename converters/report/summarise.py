@@ -168,7 +168,7 @@ def measure_accuracy(built: Built, labelled: Mapping[str, Labelled]) -> dict[str
         else:
             kept = _tail_accuracy(built.grafted, graft, data)
         raw = None
-        if graft is not None and not chosen.thinned and graft.join.donor_point.shape == graft.join.target_point.shape:
+        if graft is not None and not chosen.narrowed and graft.join.donor_point.shape == graft.join.target_point.shape:
             raw = _tail_accuracy(built.grafted, _as_raw(built.grafted, graft), data)
         in_bundle = data.accuracy(runner.outputs(name, data.frames)[0])
         accuracies[name] = AccuracyResult(original, kept, in_bundle, raw, len(data.labels))

@@ -93,7 +93,7 @@ class TaskResult:
     agreement: AgreementResult | None = documented_field("Grafted against original, both float32.", default=None)
     int8_agreement: AgreementResult | None = documented_field("Bundle against original.", default=None)
     thinned: ThinningResult | None = documented_field(
-        "What is left of its network; null where it was not thinned or stands on another task's trunk.", default=None
+        "What is left of its network, or of its own part on a trunk that keeps its channels; else null.", default=None
     )
     note: str = documented_field("Anything a reader has to know, for instance why it is unshared.", default="")
     min_agreement: float | None = documented_field(

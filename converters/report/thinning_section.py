@@ -13,8 +13,9 @@ def thinning_sentence(task: TaskResult) -> str:
     thinned = task.thinned
     if thinned is None:
         return ""
+    what = f"The own part of {task.name}" if task.donor else task.name
     return (
-        f"{task.name} was thinned: {units.count(thinned.weights)} of {units.count(thinned.original_weights)} weights, "
+        f"{what} was thinned: {units.count(thinned.weights)} of {units.count(thinned.original_weights)} weights, "
         f"{units.count(thinned.macs)} of {units.count(thinned.original_macs)} MACs."
     )
 

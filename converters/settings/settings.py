@@ -221,7 +221,8 @@ class GraftSettings:
     )
     thin: ThinShares = key(
         'What may be left of each network\'s weights (with prefer = "macs" or "latency": of its MACs); auto: the '
-        "least that keeps min_agreement; a table TASK = SHARE for each task on its own.",
+        "least that keeps min_agreement; a table TASK = SHARE for each task on its own (of the own part, where the "
+        "trunk keeps its channels).",
         THIN,
         default_factory=ThinShares,
     )

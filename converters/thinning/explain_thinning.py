@@ -6,12 +6,14 @@ from collections.abc import Collection, Sequence
 
 from multigraft.converters.graft.explanation import APART, exceeded
 from multigraft.converters.graft.sharing_plan import PlanningResult, SharingPlan
+from multigraft.converters.settings.thin_shares import ThinShares
 
 
 def explain_thinning(
     chosen: SharingPlan,
     outcome: PlanningResult,
     tried: Sequence[SharingPlan],
+    shares: ThinShares,
     stuck: Collection[str] = (),
     nearest: SharingPlan | None = None,
 ) -> str:
@@ -21,13 +23,14 @@ def explain_thinning(
         chosen: The plan.
         outcome: Of the search that thins nothing.
         tried: All plans with thinned networks.
+        shares: What was asked for.
         stuck: Tasks whose share was given as a number, and of which no plan takes a channel.
         nearest: Of all that was made, what has most to spare or misses the agreement budget least; None without any.
     """
     limits = outcome.limits
-    if not chosen.thinned:
+    if not chosen.narrowed:
         dearer = "no thinned plan costs less that keeps the budget and leaves int8 a part of it"
-        why = dearer if tried else _why_none(chosen, stuck, nearest)
+        why = dearer if tried else _why_none(chosen, shares, stuck, nearest)
         return f"{outcome.message}; nothing thinned: {why}"
     kept = "" if limits.keeps_agreement(chosen) else ", which was asked for and misses the agreement budget"
     # Where grafts were tried and none is taken, the sentence begins with why.
@@ -41,9 +44,10 @@ def explain_thinning(
     return f"{said}{kept}{more}{exceeded(chosen, limits)}"
 
 
-def _why_none(chosen: SharingPlan, stuck: Collection[str], nearest: SharingPlan | None) -> str:
+def _why_none(chosen: SharingPlan, shares: ThinShares, stuck: Collection[str], nearest: SharingPlan | None) -> str:
     """Why no plan has a thinned network."""
-    if grafted := sorted(set(stuck) & chosen.grafts.keys()):
+    with_trunk = [task for task in chosen.grafts if shares.of(chosen.trunk_of(task)) != "none"]
+    if grafted := sorted(set(stuck) & set(with_trunk)):
         donor = chosen.trunk_of(grafted[0])
         return f"{grafted[0]} stands on the trunk of {donor}, whose share is that of both, so name {donor} instead"
     if stuck:

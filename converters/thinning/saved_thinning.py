@@ -17,9 +17,8 @@ from multigraft.converters.job.progress import Report, silent
 from multigraft.converters.network.frames import Frames
 from multigraft.converters.network.network import Network
 from multigraft.converters.network.thinned_network import ThinnedLayer
-from multigraft.converters.thinning.channels import channel_groups
 from multigraft.converters.thinning.narrow import like
-from multigraft.converters.thinning.survey import Survey, survey
+from multigraft.converters.thinning.survey import Survey, movable_groups, survey
 from multigraft.converters.thinning.thin import Thinned, thinned_to
 from multigraft.npz import npz_bytes, read_npz
 
@@ -39,16 +38,17 @@ class SavedThinning:
     ) -> None:
         self._saved, self._seed, self._report, self._effort = saved, seed, report, effort
 
-    def survey(self, network: Network, frames: Frames, outputs: Sequence[int]) -> Survey:
+    def survey(self, network: Network, frames: Frames, outputs: Sequence[int], within: range | None = None) -> Survey:
         """As :func:`multigraft.converters.thinning.survey.survey`."""
 
         def do() -> Survey:
-            return survey(network, frames, self._seed, self._report, outputs, self._effort.probed_macs)
+            return survey(network, frames, self._seed, self._report, outputs, self._effort.probed_macs, within)
 
         if self._saved is None:
             return do()
-        options = self._seed, self._effort.probed_macs, *outputs
-        return _survey_from(network, self._saved.step("survey", network, frames, options, lambda: _survey_bytes(do())))
+        options = self._seed, self._effort.probed_macs, *outputs, *([str(within)] if within else [])
+        data = self._saved.step("survey", network, frames, options, lambda: _survey_bytes(do()))
+        return _survey_from(network, data, within)
 
     def thinned(self, found: Survey, widths: Sequence[int], frames: Frames) -> Thinned:
         """As :func:`multigraft.converters.thinning.thin.thinned_to`."""
@@ -75,8 +75,8 @@ def _survey_bytes(found: Survey) -> bytes:
     return npz_bytes(arrays)
 
 
-def _survey_from(network: Network, data: bytes) -> Survey:
-    groups, arrays = channel_groups(network), read_npz(data)
+def _survey_from(network: Network, data: bytes, within: range | None) -> Survey:
+    groups, arrays = movable_groups(network, within), read_npz(data)
     numbers = range(len(groups))
     pairs = [(arrays[f"widths{i}"].tolist(), arrays[f"losses{i}"]) for i in numbers]
     curves = tuple(dict(zip(widths, losses, strict=True)) for widths, losses in pairs)

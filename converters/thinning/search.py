@@ -1,14 +1,17 @@
 """Which plan is thinned how far: every way to share that may pay, narrowed as far as its answers allow.
 
 Each tree of a plan (a donor with the tails on its trunk, or a network alone) is thinned as a whole, as far as each of
-its tasks can bear by itself. How far that is, is looked for on the frames that choose; what comes out is proved on
-frames that no choice has looked at, as any other plan is.
+its tasks can bear by itself. Where its trunk is to keep its channels, the own parts of tasks on it go one by one. How
+far that is, is looked for on the frames that choose; what comes out is proved on frames that no choice has looked at,
+as any other plan is.
 """
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
+
+import numpy as np
 
 from multigraft.agreement.agreement import Agreement
 from multigraft.converters.graft.candidate import Candidate, agreement_of, whole_agreement
@@ -20,11 +23,11 @@ from multigraft.converters.job.effort import EFFORTS
 from multigraft.converters.job.progress import Report, silent
 from multigraft.converters.job.search_progress import SearchProgress
 from multigraft.converters.network.network import Network
-from multigraft.converters.network.thinned_network import ThinnedNetwork
+from multigraft.converters.network.thinned_network import ThinnedLayer, ThinnedNetwork, ThinnedTail
 from multigraft.converters.planning.grown import grown
 from multigraft.converters.planning.planner import BestSoFar, cost_of_plans, pareto, pick, timed
 from multigraft.converters.settings.settings import Settings
-from multigraft.converters.settings.thin_shares import Share, ThinShares
+from multigraft.converters.settings.thin_shares import ThinShares
 from multigraft.converters.similarity.representations import union_of
 from multigraft.converters.thinning.allot import allot
 from multigraft.converters.thinning.explain_thinning import explain_thinning
@@ -67,37 +70,62 @@ class ThinningSearch:
         self._done: dict[tuple[object, ...], tuple[Tree, ThinnedTree | None]] = {}
 
     def thinned(self, plan: SharingPlan) -> SharingPlan:
-        """``plan`` with every tree as narrow as was asked for, or as its answers allow."""
+        """``plan`` with every tree as narrow as was asked for, or as its answers allow.
+
+        A tree goes as a whole. Where a task of it keeps its channels, so does all that it stands on, and the own parts
+        of the others go one by one.
+        """
         for root in self._networks.values():
             if root.name in plan.grafts:
                 continue
-            on_it = {g.join.target: g for g in plan.grafts_on(root.name)}
-            tree = Tree(root, on_it, self._networks)
-            if (made := self._tree(tree, plan)) is not None:
-                plan = plan.with_thinned(root.name, made.root, made.grafts)
+            tree = self._tree_of(root, plan)
+            kept = self._kept(tree)
+            if not kept:
+                if (made := self._found(tree, plan)) is not None:
+                    plan = plan.with_thinned(root.name, made.root, made.grafts)
+                continue
+            for task in tree.grafts:
+                tree = self._tree_of(root, plan)
+                if task not in kept and (made := self._found(tree, plan, task)) is not None:
+                    plan = plan.with_tails(made.grafts)
         return plan
 
-    def _tree(self, tree: Tree, plan: SharingPlan) -> ThinnedTree | None:
-        key = (tree.root.name, *sorted((name, id(g)) for name, g in tree.grafts.items()))
+    def _tree_of(self, root: Network, plan: SharingPlan) -> Tree:
+        return Tree(root, {g.join.target: g for g in plan.grafts_on(root.name)}, self._networks)
+
+    def _kept(self, tree: Tree) -> set[str]:
+        """The tasks whose networks or own parts keep their channels, if only since another stands on them."""
+        kept = set[str]()
+        for task in tree.tasks:
+            if self._shares.of(task) == "none":
+                kept.add(task)
+                while task in tree.grafts:
+                    task = tree.grafts[task].join.donor
+                    kept.add(task)
+        return kept
+
+    def _found(self, tree: Tree, plan: SharingPlan, part: str | None = None) -> ThinnedTree | None:
+        key = (part or tree.root.name, *sorted((name, id(g)) for name, g in tree.grafts.items()))
         if key not in self._done:
             self._report.expect(key, self._options.effort.rounds + 1)
             # The tree is kept with its result, so that no other graft can get the id of one of its own.
-            self._done[key] = tree, self._searched(tree, plan, key)
+            self._done[key] = tree, self._searched(tree, plan, key, part)
             self._report.finish(key)
         return self._done[key][1]
 
-    def _searched(self, tree: Tree, plan: SharingPlan, stage: tuple[object, ...]) -> ThinnedTree | None:
-        asked = self._asked(tree)
-        if asked == "none":
-            return None
+    def _searched(
+        self, tree: Tree, plan: SharingPlan, stage: tuple[object, ...], part: str | None
+    ) -> ThinnedTree | None:
+        """A tree thinned as a whole, or the own part of one task alone."""
+        asked = self._shares.of(part or tree.root.name)
         joined = tree.joined()
         frames = union_of({task: self._evidence[task].fit for task in tree.tasks})
-        label = " and ".join(tree.tasks)
+        label = part or " and ".join(tree.tasks)
         self._report(f"look at channels of {label}")
         outputs = [len(self._networks[task].outputs) for task in tree.tasks]
-        found = self._steps.survey(joined, frames, outputs)
+        found = self._steps.survey(joined, frames, outputs, tree.nodes_of(part) if part else None)
         self._report.done(stage)
-        macs, losses = self._limits.macs_in_cost, self._losses(tree)
+        macs, losses = self._limits.macs_in_cost, self._losses(tree, part)
 
         def is_taken(judged: ThinnedTree) -> bool:
             # What leaves int8 nothing of the budget is no point that a build could end at.
@@ -109,28 +137,51 @@ class ThinningSearch:
             if not thinned.layers:
                 return None
             network, grafts = tree.parted(thinned.network)
-            root = ThinnedNetwork(network, None, thinned.layers, tree.root.weights, tree.root.macs)
-            judged = self._judged(tree, root, grafts)
-            self._see(plan.with_thinned(tree.root.name, judged.root, judged.grafts), is_taken(judged))
+            if part is None:
+                judged = self._judged(
+                    tree, ThinnedNetwork(network, None, thinned.layers, tree.root.weights, tree.root.macs), grafts
+                )
+                narrower = plan.with_thinned(tree.root.name, judged.root, judged.grafts)
+            else:
+                judged = self._judged_tail(tree, part, grafts, thinned.layers)
+                narrower = plan.with_tails(judged.grafts)
+            self._see(narrower, is_taken(judged))
             self._report.done(stage)
             return judged
 
         if asked == "auto":
             return narrowest(found, losses, made, macs, self._options.effort.rounds)
-        return made(allot(found, asked, macs), f"to {100 * asked:g} %")
+        assert not isinstance(asked, str), "what keeps its channels is not looked at"
+        return made(allot(found, self._share(tree, part, joined, asked), macs), f"to {100 * asked:g} %")
+
+    def _share(self, tree: Tree, part: str | None, joined: Network, asked: float) -> float:
+        """What may be left of a whole tree where so much may be left of it, or of one task's own part."""
+        if part is None:
+            return asked
+        graft = tree.grafts[part]
+        own = graft.own_macs / max(joined.macs, 1) if self._limits.macs_in_cost else graft.own_weights / joined.weights
+        return 1 - own * (1 - asked)
 
     def _see(self, plan: SharingPlan, is_taken: bool) -> None:
-        if is_taken:
+        # Where shares are given as numbers, no plan is taken before every network has its own.
+        if is_taken and not self._shares.asks_for_numbers:
             self.best.see(plan)
         spare = self._limits.spare
         if self.nearest is None or spare(plan) > spare(self.nearest):
             self.nearest = plan
 
-    def _losses(self, tree: Tree) -> list[Losses]:
+    def _losses(self, tree: Tree, part: str | None) -> list[Losses]:
         """What each task of ``tree`` may lose, and what it shows before anything is thinned."""
-        shown = [self._whole(tree.root, tree.root.name), *(g.agreement for g in tree.grafts.values())]
-        bounds = [a.lower_bound if a else 0.0 for a in shown]
-        return [Losses(t, 1 - self._limits.least(t), 1 - bound) for t, bound in zip(tree.tasks, bounds, strict=True)]
+        changing = tree.on(part) if part else set(tree.tasks)
+        found = []
+        for task in tree.tasks:
+            if task not in changing:
+                # Its answers stay what they are, whatever they show.
+                found.append(Losses(task, np.inf, 0.0))
+                continue
+            shown = tree.grafts[task].agreement if task in tree.grafts else self._whole(tree.root, task)
+            found.append(Losses(task, 1 - self._limits.least(task), 1 - (shown.lower_bound if shown else 0.0)))
+        return found
 
     def _whole(self, network: Network, task: str) -> Agreement:
         """Agreement of what stands for a task's network with it."""
@@ -138,22 +189,37 @@ class ThinningSearch:
         original, evidence = self._networks[task], self._evidence[task]
         return whole_agreement(network, original, evidence, self._options.confidence, tolerance)
 
-    def _asked(self, tree: Tree) -> Share:
-        if any(self._shares.of(task) == "none" for task in tree.tasks):
-            return "none"
-        return self._shares.of(tree.root.name)
-
     def _judged(self, tree: Tree, root: ThinnedNetwork, grafts: Mapping[str, Candidate]) -> ThinnedTree:
-        def agreement(task: str, g: Candidate) -> Agreement:
-            tolerance = (self._options.tolerances or {}).get(task)
-            donor = grown(self._networks[g.join.donor], standing, self._networks)
-            target, evidence = self._networks[task], self._evidence[task]
-            return agreement_of(g.join, g.tail, donor, target, evidence, self._options.confidence, tolerance)
-
         standing = SharingPlan(grafts, 0, 0, thinned={tree.root.name: root})
         own = self._whole(root.network, tree.root.name)
-        judged = {task: dataclasses.replace(g, agreement=agreement(task, g)) for task, g in grafts.items()}
-        return ThinnedTree(dataclasses.replace(root, agreement=own), judged)
+        return ThinnedTree(dataclasses.replace(root, agreement=own), self._shown(grafts, standing))
+
+    def _judged_tail(
+        self, tree: Tree, part: str, grafts: Mapping[str, Candidate], layers: tuple[ThinnedLayer, ...]
+    ) -> ThinnedTree:
+        """The tree where one task's own part has fewer channels: the root is as it came, and so are other parts."""
+        before, changed = tree.grafts[part], tree.on(part)
+        lost = ThinnedTail(layers, before.own_weights, before.own_macs)
+        after = {
+            task: dataclasses.replace(
+                grafts[task], on_branch=graft.on_branch, thinned=lost if task == part else graft.thinned
+            )
+            for task, graft in tree.grafts.items()
+            if task in changed
+        }
+        standing = SharingPlan({**tree.grafts, **after}, 0, 0)
+        root = ThinnedNetwork(tree.root, None, (), tree.root.weights, tree.root.macs)
+        return ThinnedTree(root, {**tree.grafts, **self._shown(after, standing)})
+
+    def _shown(self, grafts: Mapping[str, Candidate], standing: SharingPlan) -> dict[str, Candidate]:
+        """Grafts with the agreement that they show in a plan."""
+        found = {}
+        for task, graft in grafts.items():
+            tolerance = (self._options.tolerances or {}).get(task)
+            donor = grown(self._networks[graft.join.donor], standing, self._networks)
+            judged = donor, self._networks[task], self._evidence[task], self._options.confidence, tolerance
+            found[task] = dataclasses.replace(graft, agreement=agreement_of(graft.join, graft.tail, *judged))
+        return found
 
 
 def expect_thinning(progress: SearchProgress, settings: Settings) -> None:
@@ -183,21 +249,31 @@ def with_thinning(
     """
     limits = outcome.limits
     search = ThinningSearch(networks, evidence, shares, options, limits, report)
-    search.best.see(outcome.chosen)
+    forced = shares.asks_for_numbers
+    if forced:
+        # What shares and thins nothing cannot be chosen any more.
+        SearchProgress.of(report).best("")
+    else:
+        search.best.see(outcome.chosen)
     latency = PlanLatency(networks)
     # What [graft] share asks for stands: only how wide it is may change.
     starts = [outcome.chosen] if options.share else bases(outcome, networks, limits)
-    tried = [timed(search.thinned(start), latency) for start in starts]
     named = {task for task, share in shares.tasks.items() if not isinstance(share, str)}
-    stuck = named.difference(*(plan.thinned for plan in tried))
-    tried = [plan for plan in tried if plan.thinned and named <= plan.thinned.keys()]
-    cost, forced = cost_of_plans(limits, latency), shares.asks_for_numbers
+    stuck, tried = set(named), list[SharingPlan]()
+    for start in starts:
+        plan = timed(search.thinned(start), latency)
+        stuck -= plan.narrowed
+        if plan.narrowed and named <= plan.narrowed:
+            tried.append(plan)
+            if forced:
+                search.best.see(plan)
+    cost = cost_of_plans(limits, latency)
     chosen = pick(tried if forced else [outcome.chosen, *tried], limits, cost, forced) or outcome.chosen
     front = pareto([*outcome.front, *tried], limits)
     if chosen not in front:
         front = [*front, chosen]
     front.sort(key=lambda plan: (-plan.weights, -plan.macs))
-    message = explain_thinning(chosen, outcome, tried, stuck, search.nearest)
+    message = explain_thinning(chosen, outcome, tried, shares, stuck, search.nearest)
     return dataclasses.replace(outcome, chosen=chosen, front=tuple(front), message=message)
 
 

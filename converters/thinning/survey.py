@@ -160,6 +160,7 @@ def survey(
     report: Report = silent,
     outputs: Sequence[int] = (),
     probed_macs: int = MEDIUM.probed_macs,
+    within: range | None = None,
 ) -> Survey:
     """Look at every group of channels of ``network`` on unlabeled frames.
 
@@ -170,9 +171,10 @@ def survey(
         report: Takes a line for each step.
         outputs: How many of the network's outputs, in order, are each task's; without, all are of one.
         probed_macs: As :attr:`Effort.probed_macs`.
+        within: As for :func:`movable_groups`.
     """
     ends = np.cumsum(outputs or [len(network.outputs)])[:-1]
-    groups = channel_groups(network)
+    groups = movable_groups(network, within)
     reads = _reads(network, groups, frames, seed, report)
     every_macs = max(1, len(groups) * network.macs)
     probed = frames[: max(LEAST_PROBED_FRAMES, min(PROBED_FRAMES, probed_macs // every_macs))]
@@ -194,6 +196,14 @@ def survey(
         orders.append(order)
         curves.append({width: moved * float(curve[width]) for width in _widths(group.count)})
     return Survey(network, groups, tuple(orders), tuple(curves))
+
+
+def movable_groups(network: Network, within: range | None) -> tuple[Channels, ...]:
+    """Those of :func:`channel_groups` that some nodes alone have to do with, by index; None for all."""
+    groups = channel_groups(network)
+    if within is None:
+        return groups
+    return tuple(g for g in groups if all(index in within for index in (*g.makers, *g.readers, *g.between)))
 
 
 def _inputs(network: Network, group: Channels, reader: int) -> Places:

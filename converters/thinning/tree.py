@@ -35,6 +35,23 @@ class Tree:
         """All that it answers."""
         return (self.root.name, *self.grafts)
 
+    def on(self, task: str) -> set[str]:
+        """A grafted task and those that stand on its own part."""
+        found = {task}
+        for name, graft in self.grafts.items():
+            if graft.join.donor in found:
+                found.add(name)
+        return found
+
+    def nodes_of(self, task: str) -> range:
+        """Where the nodes of a grafted task's own part stand in :meth:`joined`."""
+        start = len(self.root.nodes)
+        for name, graft in self.grafts.items():
+            if name == task:
+                return range(start, start + len(graft.tail.nodes))
+            start += len(graft.tail.nodes)
+        raise KeyError(task)
+
     def joined(self) -> Network:
         """One network whose outputs are the root's, then those of the tails in order."""
         if not self.grafts:

@@ -76,8 +76,12 @@ class Bundle:
 
     @property
     def model(self) -> bytes:
-        """The .tflite flatbuffer."""
-        return self._contents[MODEL]
+        """The .tflite flatbuffer.
+
+        Raises:
+            BundleError: The bundle holds none.
+        """
+        return self.read(MODEL)
 
     @property
     def model_path(self) -> Path | None:

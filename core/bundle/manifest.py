@@ -269,6 +269,7 @@ class Manifest:
             self._check_exits(task)
             self._check_offload(task, tensors)
         self._check_cascades()
+        self._check_trunks()
         if self.fallback is not None:
             self._check_fallback(self.fallback)
 
@@ -325,6 +326,26 @@ class Manifest:
                 if task.name in seen:
                     raise ValueError(f"task {task.name} looks at its own boxes in the end")
                 seen.add(task.name)
+
+    def _check_trunks(self) -> None:
+        tasks = {task.name: task for task in self.tasks}
+        for task in self.tasks:
+            chain = [task.name]
+            while (name := tasks[chain[-1]].branch or tasks[chain[-1]].donor) is not None:
+                if name not in tasks:
+                    raise ValueError(f"task {chain[-1]} stands on {name}, which is not there")
+                chain.append(name)
+                if name in chain[:-1]:
+                    raise ValueError(f"task {task.name} stands on itself in the end ({' on '.join(chain)})")
+            if len(chain) == 1:
+                continue
+            if task.donor != chain[-1]:
+                raise ValueError(
+                    f"task {task.name} stands on {chain[1]}, on the trunk of {chain[-1]} and not of {task.donor}"
+                )
+            seen = [{source.tensor for source in self.inputs_of(name)} for name in chain[:2]]
+            if task.on != tasks[chain[1]].on or not seen[0] & seen[1]:
+                raise ValueError(f"task {task.name} stands on {chain[1]}, which looks at other frames")
 
     def _check_joined(self, task: Task) -> None:
         shapes = {t.name: t.shape for t in self.tensors if t.name in task.outputs}

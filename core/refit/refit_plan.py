@@ -154,6 +154,7 @@ class RefitPlan:
             if schema != SCHEMA:
                 raise BundleError(f"{bundle.manifest.name} has a plan of schema {schema}", again)
             plan: Self = decode(cls, data, "plan")
+            _check_grafts(plan.grafts)
             return plan, read_npz(bundle.read(ARRAYS))
         except BundleError:
             raise
@@ -258,6 +259,7 @@ class Refit:
             if facts["schema"] != SCHEMA:
                 raise InputError(f"{path} has schema {facts['schema']}", "use the version that wrote it")
             grafts: tuple[SolvedGraft, ...] = decode(tuple[SolvedGraft, ...], facts["grafts"], "grafts")
+            _check_grafts(grafts)
             for key, weights in arrays.items():
                 if weights.dtype != np.float32 or not np.isfinite(weights).all():
                     raise ValueError(f"{key} is no array of float32 numbers")
@@ -266,3 +268,11 @@ class Refit:
             raise
         except (TypeError, KeyError, ValueError) as error:
             raise InputError(f"{path} is no whole refit file ({error})", again) from error
+
+
+def _check_grafts(grafts: Sequence[PlannedGraft | SolvedGraft]) -> None:
+    """Refuse a graft on a network that is grafted or thinned itself, or on its target: a device has no branches."""
+    changed = {graft.target for graft in grafts}
+    for graft in grafts:
+        if graft.method != THINNED and graft.donor in changed:
+            raise ValueError(f"task {graft.target} stands on {graft.donor}, which does not stand there as it came")

@@ -12,6 +12,7 @@ import io
 import json
 import tempfile
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 
 from multigraft.bundle.bundle import GOLDEN_INPUTS, GOLDEN_OUTPUTS, Bundle
@@ -28,7 +29,7 @@ NAMES = (MANIFEST, MODEL, GOLDEN_INPUTS, GOLDEN_OUTPUTS, CARD, "plan.json", "pla
 
 
 def seeds() -> dict[str, bytes]:
-    """A small bundle as a file and as members; one with heads of other kinds; one with a plan for a refit."""
+    """A small bundle as a file and as members; one with heads of other kinds; one whose tasks stand on one another."""
     from tests.bundle_builder import build
 
     made = {}
@@ -42,7 +43,17 @@ def seeds() -> dict[str, bytes]:
             members = {n: archive.read(n) for n in archive.namelist()}
         made[f"{name} file"] = b"\0" + whole
         made[name] = b"\1" + BETWEEN.join(members.get(n, b"") for n in NAMES).rstrip()
+    made["standing"] = with_tasks(made["kinds"], s={}, o={"donor": "s"}, p={"donor": "s", "branch": "o"})
     return made
+
+
+def with_tasks(data: bytes, **stands: Mapping[str, str]) -> bytes:
+    """An input of members with these tasks in the place of its own, the first of which they are like otherwise."""
+    first, *others = data[1:].split(BETWEEN)
+    manifest = json.loads(first)
+    like = manifest["tasks"][0]
+    manifest["tasks"] = [{**like, "name": name, **on} for name, on in stands.items()]
+    return b"\1" + BETWEEN.join([json.dumps(manifest).encode(), *others])
 
 
 def fitted(data: bytes) -> bytes:

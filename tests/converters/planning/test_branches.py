@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import pytest
 
@@ -20,8 +20,9 @@ from multigraft.converters.job.search_progress import SearchProgress
 from multigraft.converters.network.network import Network
 from multigraft.converters.planning.grown import grown
 from multigraft.converters.planning.planner import BestSoFar, plan_sharing
+from multigraft.converters.settings.thin_shares import ThinShares
 from multigraft.converters.similarity.representations import SimilarityTable
-from multigraft.converters.thinning.search import bases
+from multigraft.converters.thinning.search import bases, with_thinning
 from tests.converters.graft.networks import frames
 from tests.converters.planning.chains import chain
 
@@ -140,3 +141,39 @@ def test_the_best_point_that_is_shown_is_the_smallest_whichever_thread_found_it(
     for thread in (first, second):
         thread.join()
     assert shown[-1].startswith("0.40 of the weights")
+
+
+def figures(outcome: PlanningResult, networks: Sequence[Network]) -> str:
+    """How the point of a plan is shown."""
+    return f"{outcome.chosen.weights / sum(n.weights for n in networks):.2f} of the weights"
+
+
+def shown_by(search: Callable[[SearchProgress], PlanningResult]) -> tuple[PlanningResult, list[str]]:
+    """What a search finds, and the points that it shows."""
+    shown: list[str] = []
+
+    class Telling(SearchProgress):
+        def best(self, point: str) -> None:
+            shown.append(point)
+
+    return search(Telling()), shown
+
+
+def test_no_point_is_shown_that_a_layer_which_was_asked_for_rules_out() -> None:
+    networks = chain("x", (6, 8, 8, 12, 12), (1, 1, 1, 1, 11)), chain("y", (5, 7, 7, 10, 10), (2, 2, 2, 2, 13))
+    nothing, evidence = SimilarityTable.empty([n.name for n in networks], 0), {n.name: EVIDENCE for n in networks}
+    limits, options = Limits(min_agreement=0.01), SearchOptions(share={"y": "r2"})
+    outcome, shown = shown_by(lambda p: plan_sharing(networks, evidence, nothing, limits, options, p))
+    whole, (taken,) = sum(n.weights for n in networks), outcome.chosen.grafts.values()
+    assert any(graft.own_weights < networks[1].weights < taken.own_weights for graft in outcome.evaluated)
+    assert outcome.chosen.weights > whole and shown == [], "what was asked for costs more than the networks apart"
+
+
+def test_no_point_is_shown_that_lacks_a_share_which_was_asked_for() -> None:
+    networks = chain("x", (6, 8, 8, 12), (1, 1, 1, 11)), chain("z", (6, 8), (3, 3), size=12)
+    nothing = SharingPlan.apart(networks)
+    before = PlanningResult(nothing, (nothing,), (), (), "", Limits(min_agreement=0.01))
+    evidence, shares = {n.name: EVIDENCE for n in networks}, ThinShares(0.7)
+    outcome, shown = shown_by(lambda p: with_thinning(before, networks, evidence, shares, SearchOptions(), p))
+    assert len(outcome.chosen.thinned) == 2
+    assert shown[0] == "" and [point[:19] for point in shown[1:]] == [figures(outcome, networks)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 import numpy as np
@@ -13,6 +14,7 @@ from multigraft.converters.graft.evidence import Evidence
 from multigraft.converters.graft.plan_latency import PlanLatency
 from multigraft.converters.graft.search import SearchOptions
 from multigraft.converters.graft.sharing_plan import Limits, PlanningResult
+from multigraft.converters.job.progress import Report, silent
 from multigraft.converters.network.network import Network, node_weights, session_of
 from multigraft.converters.packing.proof import proved
 from multigraft.converters.planning.families import families_of
@@ -44,10 +46,10 @@ TREE = (
 """All share two layers; a with b, and c with d, share two more."""
 
 
-def planned(networks: Sequence[Network], least: float) -> PlanningResult:
+def planned(networks: Sequence[Network], least: float, report: Report = silent) -> PlanningResult:
     evidence = {n.name: EVIDENCE for n in networks}
     table = measure_similarity(networks, EVIDENCE.fit)
-    return plan_sharing(networks, evidence, table, Limits(min_agreement=least), SearchOptions())
+    return plan_sharing(networks, evidence, table, Limits(min_agreement=least), SearchOptions(), report)
 
 
 @pytest.fixture(scope="module")
@@ -58,6 +60,31 @@ def strict() -> PlanningResult:
 @pytest.fixture(scope="module")
 def tree() -> PlanningResult:
     return planned(TREE, 0.97)
+
+
+STEP = re.compile(r"search: step (\d+) of about (\d+)(?:, best so far: ([0-9.]+) of the weights)?")
+
+
+@pytest.mark.parametrize("networks", [FAMILIES, TREE], ids=["two families", "one tree"])
+def test_the_bar_counts_every_graft_of_families_and_branches(networks: Sequence[Network]) -> None:
+    said: list[str] = []
+    outcome = planned(networks, 0.97, said.append)
+    steps = [(int(match[1]), int(match[2])) for line in said if (match := STEP.match(line))]
+    tried = [line.split(":")[0] for line in said if line.startswith("graft ")]
+    assert steps[-1] == (len(tried), len(tried))
+    first, families = outcome.donors[0], [{n.name for n in family} for family in families_of(networks)]
+    pairs = [(line.split()[1], line.split()[3]) for line in tried]
+    in_first_rounds = [on == first or (len(families) > 1 and any({of, on} <= f for f in families)) for of, on in pairs]
+    assert steps[0][1] == sum(in_first_rounds) > 0
+    assert any(graft.on_branch for graft in outcome.evaluated) == (networks is TREE)
+
+
+def test_the_best_point_that_is_shown_last_is_no_smaller_than_the_plan(strict: PlanningResult) -> None:
+    said: list[str] = []
+    chosen, whole = planned(FAMILIES, 0.97, said.append).chosen, sum(n.weights for n in FAMILIES)
+    shown = [float(match[3]) for line in said if (match := STEP.match(line)) and match[3]]
+    assert shown == sorted(shown, reverse=True)
+    assert shown[-1] >= chosen.weights / whole - 0.005
 
 
 def through(layers: int, network: Network) -> int:

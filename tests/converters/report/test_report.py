@@ -323,3 +323,6 @@ def test_a_thinned_network_shows_what_is_left_and_its_channels(tmp_path: Path) -
     assert said.startswith(name) and said in shown
     assert re.search(r"conv7\s*64\s*20\s*12\.5", shown)
     assert "Thinned networks" not in rendered(sample(), tmp_path).text
+    data["tasks"][1] |= {"thinned": data["tasks"][0].pop("thinned"), "donor": name}
+    said = next(line for line in remarks(Summary.from_json(data)) if "was thinned" in line)
+    assert said.startswith(f"The own part of {data['tasks'][1]['name']} was thinned")

@@ -143,9 +143,47 @@ def test_what_stands_on_a_trunk_is_thinned_with_it_and_the_segments_answer(tmp_p
 
 
 def test_a_share_of_what_stands_on_a_trunk_is_told_where_it_belongs(tmp_path: Path) -> None:
-    made = grafted(tmp_path, ("first", "second"), 'thin = { second = 0.5 }\nshare = { second = "2" }')
+    how = 'thin = { first = "auto", second = 0.5 }\nshare = { second = "2" }'
+    made = grafted(tmp_path, ("first", "second"), how)
     assert not made.outcome.chosen.thinned
     assert "second stands on the trunk of first" in made.outcome.message and "no channels" not in made.outcome.message
+
+
+@pytest.mark.parametrize("share", ['"auto"', "0.6"])
+def test_where_a_donor_keeps_its_channels_the_own_parts_of_others_go(tmp_path: Path, share: str) -> None:
+    how = f'thin = {{ first = "none", second = {share} }}\nshare = {{ second = "2" }}'
+    made = grafted(tmp_path, ("first", "second"), how)
+    plan, (first, second) = made.outcome.chosen, made.networks
+    graft = plan.grafts["second"]
+    assert plan.narrowed == {"second"} and not plan.thinned and graft.thinned is not None
+    own = second.weights - second.cut_points[1].weights
+    assert graft.thinned.weights == own and graft.own_weights <= (0.62 if share == "0.6" else 0.99) * own
+    assert plan.weights == first.weights + graft.own_weights
+    assert "the own part of second thinned to" in made.outcome.message
+    whole, x = Network("whole", made.multitask.model, GREY), first.prepare(made.evidence["first"].fit[:8])
+    assert (whole.weights, whole.macs) == (plan.weights, plan.macs)
+    tasks = {task.name: task for task in made.multitask.tasks}
+    outputs = whole.run(x)
+    np.testing.assert_array_equal(outputs[f"whole/{tasks['first'].outputs[0]}"], first.run(x)[first.outputs[0]])
+    given, wanted = outputs[f"whole/{tasks['second'].outputs[0]}"], second.run(x)[second.outputs[0]]
+    assert 0 < np.abs(given - wanted).max() < 1.0
+    assert tasks["second"].fidelity["thinned"]["weights"] == [own, graft.own_weights]
+    assert tasks["second"].fidelity["grafted_agreement"]["value"] >= 0.8 and "thinned" not in tasks["first"].fidelity
+
+
+def test_a_tail_goes_alone_beside_a_trunk_and_a_network_without_relatives(tmp_path: Path) -> None:
+    path = project(
+        tmp_path,
+        ("first", "second", "loner"),
+        'thin = { second = 0.7, loner = 0.6 }\nshare = { second = "2", loner = "none" }',
+    )
+    onnx.save(residual_network("loner", 7, width=16).model, tmp_path / "loner.onnx")
+    made = graft(Settings.load(path), load_frames)
+    plan = made.outcome.chosen
+    assert plan.narrowed == {"second", "loner"} and list(plan.thinned) == ["loner"] and list(plan.grafts) == ["second"]
+    assert "loner thinned to" in made.outcome.message and "the own part of second thinned to" in made.outcome.message
+    point = next(p for p in made.outcome.pareto_json() if p["chosen"])
+    assert point["thinned"].keys() == {"second", "loner"}
 
 
 def test_a_share_of_what_has_no_channels_to_lose_is_told_by_name(tmp_path: Path) -> None:

@@ -86,6 +86,12 @@ def test_the_constructor_keeps_a_copy() -> None:
     assert made.model == CONTENTS[MODEL]
 
 
+def test_a_bundle_without_a_model_says_so(tmp_path: Path) -> None:
+    path = Bundle.create(bundle().manifest, {MODEL_CARD: b"# home"}).write(tmp_path / "a.graft")
+    with pytest.raises(BundleError, match=r"a\.graft holds no model\.tflite; build the bundle again"):
+        assert Bundle.open(path).model
+
+
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     made = bundle()
     for where in ("home", str(tmp_path / "a.graft")):

@@ -89,6 +89,38 @@ def test_damage_is_named_by_its_place(place: tuple[Any, ...], value: Any, damage
     assert refused(data) == f"a.graft: manifest.json is damaged ({damage}); build the bundle again."
 
 
+@pytest.mark.parametrize(
+    ("place", "changes", "damage"),
+    [
+        ("place", {"donor": "colour"}, "task place stands on colour, which is not there"),
+        ("place", {"branch": "colour"}, "task place stands on colour, which is not there"),
+        ("place", {"donor": "place"}, "task place stands on itself in the end (place on place)"),
+        ("place", {"branch": "place"}, "task place stands on itself in the end (place on place)"),
+        ("garment", {"donor": "place"}, "task garment stands on itself in the end (garment on place on garment)"),
+        ("garment", {"branch": "place"}, "task garment stands on itself in the end (garment on place on garment)"),
+        ("place", {"donor": None, "branch": "garment"}, "stands on garment, on the trunk of garment and not of None"),
+        ("worn", {"branch": "garment", "donor": "place"}, "on garment, on the trunk of garment and not of place"),
+        ("worn", {"donor": "place"}, "task worn stands on place, on the trunk of garment and not of place"),
+        ("worn", {"donor": "apart"}, "task worn stands on apart, which looks at other frames"),
+        ("worn", {"on": {"task": "apart"}}, "task worn stands on place, which looks at other frames"),
+    ],
+)
+def test_a_trunk_or_branch_that_leads_nowhere_is_refused(place: str, changes: dict[str, Any], damage: str) -> None:
+    data = plain()
+    tasks = {task["name"]: task for task in data["tasks"]}
+    tasks["worn"] = {**tasks["place"], "name": "worn", "branch": "place"}
+    tasks["apart"] = {**tasks["garment"], "name": "apart", "segments": ["apart"], "outputs": ["sum"]}
+    data["tasks"] = list(tasks.values())
+    data["segments"].append({**data["segments"][1], "name": "apart", "inputs": {"in": "crop"}, "outputs": {"o": "sum"}})
+    data["inputs"].append({**data["inputs"][0], "tensor": "crop"})
+    data["tensors"] += [{**data["tensors"][0], "name": "crop"}, {**data["tensors"][2], "name": "sum"}]
+    assert Manifest.from_json(data).task("worn").branch == "place"
+    if "branch" in tasks[place] and "donor" in changes:
+        del tasks[place]["branch"]
+    tasks[place].update(changes)
+    assert damage in refused(data)
+
+
 def test_a_missing_field_is_named() -> None:
     data = plain()
     del data["segments"][1]["precision"]

@@ -114,6 +114,18 @@ SOLVED = Refit(
 )  # fmt: skip
 
 
+@pytest.mark.parametrize("donor", ["digit", "place"])
+def test_a_graft_on_itself_or_on_another_graft_is_refused(donor: str, tmp_path: Path) -> None:
+    damage = rf"task digit stands on {donor}, which does not stand there as it came"
+    planned = [dataclasses.replace(GRAFT, donor=donor), dataclasses.replace(GRAFT, target="place")]
+    with pytest.raises(BundleError, match=rf"the plan of home is damaged \({damage}\)"):
+        RefitPlan.of(refit_bundle(RefitPlan(tuple(planned), {}).to_bytes()))
+    solved = dataclasses.replace(SOLVED.grafts[0], donor=donor), SOLVED.grafts[1]
+    path = dataclasses.replace(SOLVED, grafts=solved).write(tmp_path / "a.mgrefit")
+    with pytest.raises(InputError, match=rf"no whole refit file \({damage}\)"):
+        Refit.open(path)
+
+
 def test_a_refit_file_comes_back_as_it_was_written(tmp_path: Path) -> None:
     path = SOLVED.write(tmp_path / "a.mgrefit")
     assert path == tmp_path / "a.mgrefit"
