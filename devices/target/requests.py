@@ -10,7 +10,7 @@ from __future__ import annotations
 import collections
 import contextlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
 from multigraft import serial_protocol as protocol
@@ -22,6 +22,8 @@ from multigraft.serial_protocol import ErrorCode, Kind, Message
 ATTEMPTS = 3
 ANSWER_TIMEOUT_S = 1.0
 """After which a request that takes no work is sent again at the earliest."""
+HELLO_TIMEOUT_S = 0.1
+"""The same of INFO, the first request to a device: it is short, and one that has only just started often loses it."""
 ANSWER_SHARE = TIMEOUT_S / ANSWER_TIMEOUT_S
 """It is one such part of the time limit: who gives a device longer has more patience for each request."""
 LONGEST_TIMEOUT_S = 86_400.0
@@ -52,11 +54,11 @@ _MEANING = {
 T = TypeVar("T")
 
 
-def _pauses(whole_s: float) -> Iterator[float]:
-    """Seconds that add up to ``whole_s``: each half of all before it, at least :data:`ANSWER_TIMEOUT_S`."""
+def _pauses(whole_s: float, least_s: float, growth: float) -> Iterator[float]:
+    """Seconds that add up to ``whole_s``: each ``growth`` times all before it, at least ``least_s``."""
     waited_s = 0.0
     while waited_s < whole_s:
-        pause_s = min(max(ANSWER_TIMEOUT_S, waited_s / 2), whole_s - waited_s)
+        pause_s = min(max(least_s, growth * waited_s), whole_s - waited_s)
         yield pause_s
         waited_s += pause_s
 
@@ -132,9 +134,9 @@ class Requests:
     def send(self, kind: int, payload: bytes = b"", works: bool = False) -> bytes:
         """Send a request until it is answered; the payload of its reply.
 
-        One that takes no work is sent again after :data:`ANSWER_TIMEOUT_S`, then at growing intervals, whatever the
-        time limit: it may have come before a device that starts listens. One that works is sent :data:`ATTEMPTS` times
-        at most.
+        One that takes no work is sent again after :data:`ANSWER_TIMEOUT_S`, INFO after :data:`HELLO_TIMEOUT_S`, then at
+        growing intervals, whatever the time limit: it may have come before a device that starts listens. One that works
+        is sent :data:`ATTEMPTS` times at most.
 
         Raises:
             DeviceError: No answer came in time, or the device refuses.
@@ -145,7 +147,7 @@ class Requests:
         self._other = None
         with self.operation():
             assert self._end is not None
-            for pause_s in [wait_s] * ATTEMPTS if works else _pauses(ATTEMPTS * wait_s):
+            for pause_s in self._intervals(kind, works, wait_s):
                 self._link.write(request)
                 reply = self._await(kind, min(self._clock() + pause_s, self._end))
                 if reply is not None:
@@ -153,6 +155,13 @@ class Requests:
                 if self._clock() >= self._end:
                     break
             raise self._silence(kind, works or self._clock() >= self._end)
+
+    @staticmethod
+    def _intervals(kind: int, works: bool, wait_s: float) -> Iterable[float]:
+        if kind == Kind.INFO:
+            # Doubled, as a slow device still answers every one that it heard.
+            return _pauses(ATTEMPTS * wait_s, HELLO_TIMEOUT_S, 1.0)
+        return [wait_s] * ATTEMPTS if works else _pauses(ATTEMPTS * wait_s, ANSWER_TIMEOUT_S, 0.5)
 
     def tell(self, kind: int, payload: bytes = b"") -> None:
         """Send a request without waiting for its reply; a link that is gone is no error."""
