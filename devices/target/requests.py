@@ -10,7 +10,7 @@ from __future__ import annotations
 import collections
 import contextlib
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from typing import TypeVar
 
 from multigraft import serial_protocol as protocol
@@ -54,11 +54,11 @@ _MEANING = {
 T = TypeVar("T")
 
 
-def _pauses(whole_s: float, least_s: float, growth: float) -> Iterator[float]:
-    """Seconds that add up to ``whole_s``: each ``growth`` times all before it, at least ``least_s``."""
+def _pauses(whole_s: float) -> Iterator[float]:
+    """Seconds that add up to ``whole_s``: each as long as all before it, at least :data:`HELLO_TIMEOUT_S`."""
     waited_s = 0.0
     while waited_s < whole_s:
-        pause_s = min(max(least_s, growth * waited_s), whole_s - waited_s)
+        pause_s = min(max(HELLO_TIMEOUT_S, waited_s), whole_s - waited_s)
         yield pause_s
         waited_s += pause_s
 
@@ -134,9 +134,9 @@ class Requests:
     def send(self, kind: int, payload: bytes = b"", works: bool = False) -> bytes:
         """Send a request until it is answered; the payload of its reply.
 
-        One that takes no work is sent again after :data:`ANSWER_TIMEOUT_S`, INFO after :data:`HELLO_TIMEOUT_S`, then at
-        growing intervals, whatever the time limit: it may have come before a device that starts listens. One that works
-        is sent :data:`ATTEMPTS` times at most.
+        It is sent :data:`ATTEMPTS` times at most, and the later, the longer a device is given: a slow one reads, and
+        answers, every copy. INFO alone comes to a device that may not listen yet: it is sent again after
+        :data:`HELLO_TIMEOUT_S`, then at growing intervals, whatever the time limit.
 
         Raises:
             DeviceError: No answer came in time, or the device refuses.
@@ -147,7 +147,7 @@ class Requests:
         self._other = None
         with self.operation():
             assert self._end is not None
-            for pause_s in self._intervals(kind, works, wait_s):
+            for pause_s in _pauses(ATTEMPTS * wait_s) if kind == Kind.INFO else [wait_s] * ATTEMPTS:
                 self._link.write(request)
                 reply = self._await(kind, min(self._clock() + pause_s, self._end))
                 if reply is not None:
@@ -155,13 +155,6 @@ class Requests:
                 if self._clock() >= self._end:
                     break
             raise self._silence(kind, works or self._clock() >= self._end)
-
-    @staticmethod
-    def _intervals(kind: int, works: bool, wait_s: float) -> Iterable[float]:
-        if kind == Kind.INFO:
-            # Doubled, as a slow device still answers every one that it heard.
-            return _pauses(ATTEMPTS * wait_s, HELLO_TIMEOUT_S, 1.0)
-        return [wait_s] * ATTEMPTS if works else _pauses(ATTEMPTS * wait_s, ANSWER_TIMEOUT_S, 0.5)
 
     def tell(self, kind: int, payload: bytes = b"") -> None:
         """Send a request without waiting for its reply; a link that is gone is no error."""
