@@ -127,6 +127,8 @@ def test_a_scheduler_that_ends_is_said_to(tmp_path: Path) -> None:
         pytest.raises(DeviceError, match="does not answer any more; start it again; the same command goes on"),
         dask_client(cluster.scheduler_address) as client,
     ):
+        # For 30 s else it tries to reach one that is gone.
+        client._timeout = 0.5
         dask = OnDask(client)
         dask.each(lambda path: dask.run(waiting, {"path": path}), [begun])
     ending.join()
