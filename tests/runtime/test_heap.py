@@ -18,6 +18,7 @@ class Circle:
 
 @pytest.fixture(autouse=True)
 def thawed() -> Iterator[None]:
+    gc.unfreeze()
     yield
     gc.unfreeze()
 
