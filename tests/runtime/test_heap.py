@@ -19,6 +19,7 @@ class Circle:
 @pytest.fixture(autouse=True)
 def thawed() -> Iterator[None]:
     gc.unfreeze()
+    gc.collect()
     yield
     gc.unfreeze()
 
