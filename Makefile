@@ -6,9 +6,10 @@ PYTHON ?=
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet
 DEMO   := demo-out
-# Two processes halve the time on two cores; tests of one file stay together, as they share what they built, and files
-# keep the order of tests/conftest.py, which begins with those that take longest.
-PARALLEL ?= -n auto --dist loadfile --no-loadscope-reorder
+# One process more than there are cores, as tests wait for boards, cameras and services. Tests of one file stay together,
+# as they share what they built, and files keep the order of tests/conftest.py, which begins with those that take longest.
+PROCESSES ?= $(shell expr $$(nproc) + 1)
+PARALLEL ?= -n $(PROCESSES) --dist loadfile --no-loadscope-reorder
 SITE   := site
 
 PACKAGES := core devices runtime calibration converters firmware_gen

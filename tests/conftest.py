@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import gc
 import os
 import re
 import shutil
@@ -40,6 +41,7 @@ def _refuse_skip(report: pytest.TestReport | pytest.CollectReport) -> None:
 LONGEST = (
     "core/cli/test_demo.py",
     "firmware_gen/cascades/test_people.py",
+    "firmware_gen/learning/test_learning_board.py",
     "attack/test_archive_mutants.py",
     "firmware_gen/inspection/test_machine_code.py",
     "attack/test_crop_releases.py",
@@ -47,7 +49,6 @@ LONGEST = (
     "converters/quantising/test_groups.py",
     "converters/demo/test_sound_networks.py",
     "docs/test_tutorial.py",
-    "firmware_gen/learning/test_learning_board.py",
     "fuzz/test_fuzz.py",
     "core/cli/test_missed_budget.py",
     "core/cli/test_reproducible.py",
@@ -55,19 +56,39 @@ LONGEST = (
     "firmware_gen/test_several.py",
     "firmware_gen/project/test_update.py",
     "core/cli/firmware/test_firmware_command.py",
+    "core/cli/firmware/test_learn_command.py",
     "devices/power/test_jtop.py",
     "calibration/collect/test_collector.py",
     "core/cli/test_arrays.py",
     "core/cli/test_tflite_tasks.py",
     "core/cli/test_cli_build.py",
     "calibration/test_crops_round.py",
+    "converters/conversion/test_networks.py",
+    "converters/fleet/test_gathering.py",
+    "attack/boards/test_boards.py",
+    "firmware_gen/passes/test_streaming.py",
+    "firmware_gen/arithmetic/test_requantise.py",
     "docs/test_site.py",
     "test_architecture.py",
     "converters/conversion/test_onnx2tf_environment.py",
+    "runtime/service/test_serving.py",
     "runtime/service/test_unit.py",
+    "runtime/energy/test_energy_command.py",
     "runtime/deploy/test_cuts.py",
 )
 """Files that take longest, those first, so that no process is left alone with one at the end."""
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """What is loaded for all tests stays, and is not walked by every collection of garbage."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.enable()
+        gc.collect()
+        gc.freeze()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -22,6 +22,8 @@ from multigraft.serial_protocol import ErrorCode, Kind, Message
 ATTEMPTS = 3
 ANSWER_TIMEOUT_S = 1.0
 """After which a request that takes no work is sent again at the earliest."""
+HELLO_TIMEOUT_S = 0.1
+"""The same of INFO, the first request to a device: it is short, and one that has only just started often loses it."""
 ANSWER_SHARE = TIMEOUT_S / ANSWER_TIMEOUT_S
 """It is one such part of the time limit: who gives a device longer has more patience for each request."""
 LONGEST_TIMEOUT_S = 86_400.0
@@ -53,10 +55,10 @@ T = TypeVar("T")
 
 
 def _pauses(whole_s: float) -> Iterator[float]:
-    """Seconds that add up to ``whole_s``: each half of all before it, at least :data:`ANSWER_TIMEOUT_S`."""
+    """Seconds that add up to ``whole_s``: each as long as all before it, at least :data:`HELLO_TIMEOUT_S`."""
     waited_s = 0.0
     while waited_s < whole_s:
-        pause_s = min(max(ANSWER_TIMEOUT_S, waited_s / 2), whole_s - waited_s)
+        pause_s = min(max(HELLO_TIMEOUT_S, waited_s), whole_s - waited_s)
         yield pause_s
         waited_s += pause_s
 
@@ -132,9 +134,9 @@ class Requests:
     def send(self, kind: int, payload: bytes = b"", works: bool = False) -> bytes:
         """Send a request until it is answered; the payload of its reply.
 
-        One that takes no work is sent again after :data:`ANSWER_TIMEOUT_S`, then at growing intervals, whatever the
-        time limit: it may have come before a device that starts listens. One that works is sent :data:`ATTEMPTS` times
-        at most.
+        It is sent :data:`ATTEMPTS` times at most, and the later, the longer a device is given: a slow one reads, and
+        answers, every copy. INFO alone comes to a device that may not listen yet: it is sent again after
+        :data:`HELLO_TIMEOUT_S`, then at growing intervals, whatever the time limit.
 
         Raises:
             DeviceError: No answer came in time, or the device refuses.
@@ -145,7 +147,7 @@ class Requests:
         self._other = None
         with self.operation():
             assert self._end is not None
-            for pause_s in [wait_s] * ATTEMPTS if works else _pauses(ATTEMPTS * wait_s):
+            for pause_s in _pauses(ATTEMPTS * wait_s) if kind == Kind.INFO else [wait_s] * ATTEMPTS:
                 self._link.write(request)
                 reply = self._await(kind, min(self._clock() + pause_s, self._end))
                 if reply is not None:

@@ -90,6 +90,10 @@ class Layer:
         return {}
 
     @cached_property
+    def _channels(self) -> dict[tuple[Any, ...], list[Summed]]:
+        return {}
+
+    @cached_property
     def _steps(self) -> list[tuple[Array, Array]]:
         return find_steps(list(self.rescalings), *self.ranges())
 
@@ -115,13 +119,7 @@ class Layer:
             starts: What sums may begin with, for each of those groups, in turn: see :func:`~.requantise.solve_upper`.
             more: What is not in sums beside the bias, int64 per channel.
         """
-        least, most = self.ranges()
-        channels = [
-            Summed(wanted, int(low), int(high), int(bias), steps, factor)
-            for wanted, low, high, bias, steps, factor in zip(
-                self.rescalings, least, most, self.bias + more, self._steps, cycle(factors), strict=False
-            )
-        ]
+        channels = self._summed(tuple(factors), more)
         groups = [channels[at : at + len(factors)] for at in range(0, len(channels), len(factors))]
         for shift in shifts:
             found: list[Upper] = []
@@ -133,6 +131,19 @@ class Layer:
             if len(found) == len(channels):
                 return tuple(found)
         return None
+
+    def _summed(self, factors: tuple[int, ...], more: Array | int) -> list[Summed]:
+        """All channels, kept for the next start or shift that is tried."""
+        key = (factors, more if isinstance(more, int) else more.tobytes())
+        if key not in self._channels:
+            least, most = self.ranges()
+            self._channels[key] = [
+                Summed(wanted, int(low), int(high), int(bias), steps, factor)
+                for wanted, low, high, bias, steps, factor in zip(
+                    self.rescalings, least, most, self.bias + more, self._steps, cycle(factors), strict=False
+                )
+            ]
+        return self._channels[key]
 
 
 def quant(tensor: Tensor) -> Quant:

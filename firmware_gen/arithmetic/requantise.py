@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -22,6 +23,8 @@ _FIRST, _AT_ONCE = 1 << 6, 1 << 12
 """Starts that are tried together, at first and at most."""
 _REACH, _FAR = 24, 512
 """How far from the nearest one multipliers are tried: where offsets are fine, and where they are coarse."""
+_SOME = 16
+"""Steps of up to 255, the first and the last among them, that multipliers are tried with before."""
 
 
 @dataclass(frozen=True)
@@ -116,10 +119,12 @@ def _offsets(
     distances = np.array(sorted(range(-reach, reach + 1), key=abs), np.int64)
     multipliers = centre + distances
     multipliers = multipliers[(multipliers > 0) & (multipliers <= LARGEST_MULTIPLIER)]
-    # At a step's accumulator the step has to be taken, at the one before it must not.
-    there = (values << shift) - multipliers[:, None] * reached
-    lows = there.max(1)
-    highs = (there + multipliers[:, None]).min(1) - 1
+    if values.size > 2 * _SOME:
+        # What a few steps refuse is refused: all of them are left for few multipliers.
+        some = np.linspace(0, values.size - 1, _SOME).astype(np.int64)
+        lows, highs = _between(multipliers, values[some] << shift, reached[some])
+        multipliers = multipliers[lows <= highs]
+    lows, highs = _between(multipliers, values << shift, reached)
     first, last = int(values[0]) - 1, int(values[-1])
     if first > wanted.low:
         lows = np.maximum(lows, (first << shift) - multipliers * least)
@@ -127,6 +132,13 @@ def _offsets(
         highs = np.minimum(highs, ((last + 1) << shift) - 1 - multipliers * most)
     found = lows <= highs
     return multipliers[found], lows[found], highs[found]
+
+
+def _between(multipliers: Array, places: Array, reached: Array) -> tuple[Array, Array]:
+    """For each multiplier the least and the greatest offset with which it takes steps to ``places``, where they are."""
+    # At a step's accumulator the step has to be taken, at the one before it must not.
+    there: Array = places - multipliers[:, None] * reached
+    return there.max(1), (there + multipliers[:, None]).min(1) - 1
 
 
 @dataclass(frozen=True)
@@ -170,6 +182,11 @@ class Summed:
         """Whether all accumulators give one value."""
         return self.steps[0].size == 0 or self.wanted.multiplier == 0
 
+    @cached_property
+    def searches(self) -> dict[int, _Search]:
+        """What was found for a shift, whatever sums begin with."""
+        return {}
+
 
 def solve_upper(channels: Sequence[Summed], shift: int, starts: Array) -> tuple[Upper, ...] | None:
     """What equals the reference for every accumulator by the upper word of one product, or None.
@@ -179,7 +196,10 @@ def solve_upper(channels: Sequence[Summed], shift: int, starts: Array) -> tuple[
         shift: As in :class:`Affine`, at least 32, for sums as they are.
         starts: int64, what sums may begin with; the first that fits all channels is taken.
     """
-    searched = [_Search.of(channel, shift) for channel in channels]
+    for channel in channels:
+        if shift not in channel.searches:
+            channel.searches[shift] = _Search.of(channel, shift)
+    searched = [channel.searches[shift] for channel in channels]
     if not all(0 <= s.places < 32 and (s.channel.constant or s.multipliers.size) for s in searched):
         return None
     begin, some = 0, _FIRST

@@ -52,15 +52,18 @@ def read_options(mutants: int, seed: int, keep: Path | None = None) -> Row:
         return options_blocks.tried(program, options_blocks.blocks(seeds().values(), 4 * mutants, seed), keep)
 
 
-def run(mutants: int, seed: int, keep: Path | None = None) -> int:
-    """Compile, and run the mutants in a process of its own; the exit status: 0 where none ended badly."""
+def run(mutants: int, seed: int, keep: Path | None = None, built: Path | None = None) -> int:
+    """Run the mutants in a process of its own; the exit status: 0 where none ended badly.
+
+    The library is compiled if ``built`` is None.
+    """
     options = read_options(mutants, seed, keep)
     print(HEAD, options, sep="\n", flush=True)
     # Beside libstdc++, which has to be there first: exceptions that the interpreter throws pass through both.
     runtime = " ".join(_of_gcc(name) for name in ("libasan.so", "libstdc++.so"))
     with tempfile.TemporaryDirectory() as name:
         command = [sys.executable, "-m", "tests.attack.sanitised", "--mutants", str(mutants), "--seed", str(seed)]
-        command += ["--library", str(compiled(Path(name)))] + (["--keep", str(keep)] if keep else [])
+        command += ["--library", str(built or compiled(Path(name)))] + (["--keep", str(keep)] if keep else [])
         environment = {**os.environ, "LD_PRELOAD": runtime, "ASAN_OPTIONS": OPTIONS}
         return subprocess.run(command, env=environment, check=False).returncode or int(options.bad > 0)
 

@@ -13,13 +13,18 @@ from tests.attack.mutants.binary_mutants import BinaryMutator, OptionsMutator
 from tests.attack.mutants.mutator import Mutator
 
 
-def test_mutants_of_binary_networks_end_well(capfd: pytest.CaptureFixture[str]) -> None:
-    assert sanitised.run(mutants=24, seed=1) == 0, capfd.readouterr().out
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The library, whose code takes gcc some seconds."""
+    return sanitised.compiled(tmp_path_factory.mktemp("sanitised"))
 
 
-def test_the_sanitisers_are_in_the_library(tmp_path: Path) -> None:
-    path = sanitised.compiled(tmp_path)
-    shown = subprocess.run(["nm", "-D", str(path)], capture_output=True, text=True, check=True).stdout
+def test_mutants_of_binary_networks_end_well(built: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert sanitised.run(mutants=24, seed=1, built=built) == 0, capfd.readouterr().out
+
+
+def test_the_sanitisers_are_in_the_library(built: Path) -> None:
+    shown = subprocess.run(["nm", "-D", str(built)], capture_output=True, text=True, check=True).stdout
     assert "__asan_report_load4" in shown and "__ubsan_handle_" in shown
 
 

@@ -15,6 +15,15 @@ from multigraft.runtime.service.serving import AGAIN
 READERS = {"os.environ.get", "os.environ.setdefault", "os.getenv", "os.environ.pop"}
 
 
+def _dotted(node: ast.expr) -> str:
+    """``os.environ.get`` of such an expression, nothing of another: the unparser would take seconds for all calls."""
+    parts = []
+    while isinstance(node, ast.Attribute):
+        parts.append(node.attr)
+        node = node.value
+    return ".".join([node.id, *reversed(parts)]) if isinstance(node, ast.Name) else ""
+
+
 def variables_read(tree: ast.Module) -> set[str]:
     """Environment variables that a file asks for; names of constants in it are followed."""
     constants = {
@@ -26,13 +35,9 @@ def variables_read(tree: ast.Module) -> set[str]:
     }
     asked: list[ast.expr] = []
     for node in ast.walk(tree):
-        if isinstance(node, ast.Call) and ast.unparse(node.func) in READERS:
+        if isinstance(node, ast.Call) and _dotted(node.func) in READERS:
             asked.append(node.args[0])
-        elif (
-            isinstance(node, ast.Subscript)
-            and ast.unparse(node.value) == "os.environ"
-            and isinstance(node.ctx, ast.Load)
-        ):
+        elif isinstance(node, ast.Subscript) and _dotted(node.value) == "os.environ" and isinstance(node.ctx, ast.Load):
             asked.append(node.slice)
     return {
         str(constants.get(one.id, one.id) if isinstance(one, ast.Name) else getattr(one, "value", ast.unparse(one)))

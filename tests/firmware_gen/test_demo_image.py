@@ -11,6 +11,7 @@ import pytest
 from multigraft import Bundle
 from multigraft.bundle.bundle import GOLDEN_INPUTS
 from multigraft.cli.main import main
+from multigraft.cli.shared.board_options import EMULATED_TIMEOUT_S
 from multigraft.devices.target.serial_link import SerialLink
 from multigraft.devices.target.target import Target
 from multigraft.firmware_gen.boards.boards import BOARDS
@@ -63,7 +64,7 @@ def test_three_tasks_are_switched_on_and_off_in_one_image(demo: tuple[Path, str]
     compared = dict.fromkeys(outputs, 0)
     with EmulatedBoard(BOARD, folder.image()) as emulated, SerialLink(emulated.port) as link:
         emulated.resume()
-        target = Target(link)
+        target = Target(link, timeout_s=EMULATED_TIMEOUT_S)
         assert list(target.info.tasks) == list(outputs)
         for case, frame in enumerate(frames_of(bundle)):
             wanted = answers(bundle, frame)

@@ -13,7 +13,7 @@ from tests.fuzz.converting import Served
 from tests.fuzz.graphs import Graph, graphs
 from tests.fuzz.judge import Judge
 
-GRAPHS = 20
+GRAPHS = 12
 
 
 @pytest.fixture(scope="module")

@@ -18,6 +18,8 @@ class Circle:
 
 @pytest.fixture(autouse=True)
 def thawed() -> Iterator[None]:
+    gc.unfreeze()
+    gc.collect()
     yield
     gc.unfreeze()
 

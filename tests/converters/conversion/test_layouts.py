@@ -29,7 +29,7 @@ from multigraft.tensors.preprocessing import Preprocessing
 from multigraft.tflite import tflite_file
 from multigraft.tflite.checking.check import check_tflite
 from multigraft.tflite.graph import Graph, Model, Op, Tensor
-from tests.converters.conversion.through_converter import random_feeds, through_converter
+from tests.converters.conversion.through_converter import random_feeds, served, through_converter
 from tests.converters.graph_builder import run
 from tests.converters.onnx_builder import OnnxBuilder
 
@@ -136,7 +136,7 @@ def test_the_bundle_answers_as_the_original(name: str, onnx2tf_environment: Envi
     network = load_network(path, preprocessing=SIZE)
     made = convert(
         assemble([network], SharingPlan({}, 0, 0)), {}, precision="float32", name="form", work_dir=tmp_path,
-        verified_inputs=2,
+        verified_inputs=2, checkpoints=served(onnx2tf_environment),
     )  # fmt: skip
     frames = [np.random.default_rng(n).integers(0, 256, (4, 6, 3), np.uint8) for n in range(2)]
     found = BundleRunner(made.bundle).outputs("form", frames)

@@ -1,8 +1,14 @@
-"""Takes an ONNX model through rewrites, the real onnx2tf and the clean-ups, and compares it with onnxruntime."""
+"""Takes an ONNX model through rewrites, the real onnx2tf and the clean-ups, and compares it with onnxruntime.
+
+One onnx2tf is started for all models of a process; builds and the tests of the converter start one each.
+"""
 
 from __future__ import annotations
 
+import atexit
 import dataclasses
+import functools
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -14,15 +20,27 @@ from multigraft.converters.conversion.onnx2tf import to_tflite
 from multigraft.converters.conversion.onnx2tf_environment import Environment
 from multigraft.tflite.graph import Graph
 from tests.converters.graph_builder import run
+from tests.fuzz.converting import Served
 
 TOLERANCE = 1e-4
+
+
+@functools.cache
+def served(environment: Environment) -> Served:
+    """The onnx2tf of this process, which ends with it."""
+    folder = tempfile.TemporaryDirectory(prefix="multigraft-served-")
+    made = Served(environment, Path(folder.name))
+    atexit.register(folder.cleanup)
+    atexit.register(made.close)
+    return made
 
 
 def through_converter(model: onnx.ModelProto, environment: Environment, folder: Path) -> Graph:
     """The cleaned float graph, after its outputs were found equal on three random inputs."""
     outputs = [o.name for o in model.graph.output]
     feeds = random_feeds(model, 3)
-    floating = locate(to_tflite(model, environment, folder), model, [], outputs, feeds[:2])
+    converted = to_tflite(model, environment, folder, checkpoints=served(environment))
+    floating = locate(converted, model, [], outputs, feeds[:2])
     names = [floating.boundaries[o] for o in outputs]
     tapped = dataclasses.replace(floating.graph, outputs=tuple(dict.fromkeys(names)))
     runner = OnnxRunner(model, outputs)

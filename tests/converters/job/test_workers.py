@@ -55,8 +55,10 @@ def refused(numbers: list[int], of: int) -> int:
 
 
 def waiting(path: Path) -> None:
+    """Until the test has seen what it wants: whoever closes a worker waits half a minute for its job."""
     path.touch()
-    threading.Event().wait(60)
+    while not path.with_name("over").exists():
+        threading.Event().wait(0.02)
 
 
 @pytest.mark.parametrize("place", ["here", "dask"])
@@ -119,7 +121,7 @@ def test_a_scheduler_that_ends_is_said_to(tmp_path: Path) -> None:
     def end() -> None:
         while not begun.exists():
             threading.Event().wait(0.02)
-        cluster.close()
+        cluster.sync(cluster.scheduler.close)
 
     ending = threading.Thread(target=end)
     ending.start()
@@ -127,9 +129,15 @@ def test_a_scheduler_that_ends_is_said_to(tmp_path: Path) -> None:
         pytest.raises(DeviceError, match="does not answer any more; start it again; the same command goes on"),
         dask_client(cluster.scheduler_address) as client,
     ):
+        # For 30 s else it tries to reach one that is gone.
+        client._timeout = 0.5
         dask = OnDask(client)
         dask.each(lambda path: dask.run(waiting, {"path": path}), [begun])
+    begun.with_name("over").touch()
     ending.join()
+    # It asks the scheduler, too, for as long as any other is asked.
+    with config.set({"distributed.comm.timeouts.connect": "0.5 s"}):
+        cluster.close()
 
 
 def killed(client: Any) -> None:

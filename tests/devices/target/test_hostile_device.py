@@ -63,13 +63,21 @@ def target_of(change: Callable[[Message], bytes | None], firmware: FakeFirmware 
     return Target(link, link.clock)
 
 
-def test_a_board_that_starts_late_is_asked_again_soon_however_much_time_it_is_given() -> None:
-    """What comes before its port is on is lost."""
-    lost = iter([b""] * 2)
-    link = FakeLink(fake_firmware(), Replies(lambda message: next(lost, None))).__enter__()
+@pytest.mark.parametrize("timeout_s", [TIMEOUT_S, 600])
+def test_a_board_that_starts_late_is_asked_again_soon_however_much_time_it_is_given(timeout_s: float) -> None:
+    """What comes before its port is on is lost, at its first start and after a reset."""
+    lost: list[bytes] = [b""] * 3
+    link = FakeLink(fake_firmware(), Replies(lambda message: lost.pop() if lost else None)).__enter__()
     before = link.clock()
-    assert Target(link, link.clock, timeout_s=600).info.model == "tiny"
-    assert link.clock() - before < 3
+    target = Target(link, link.clock, timeout_s)
+    assert target.info.model == "tiny" and not lost and link.clock() - before < 0.5
+    reset = Kind.RESET | protocol.REPLY
+    link = FakeLink(fake_firmware(), Replies(lambda m: lost.pop() if lost and m.kind != reset else None)).__enter__()
+    target = Target(link, link.clock, timeout_s)
+    lost += [b""] * 3
+    before = link.clock()
+    target.reset()
+    assert target.info.model == "tiny" and not lost and link.clock() - before < 0.5
 
 
 def test_a_reply_to_something_else_is_told_from_silence() -> None:

@@ -252,7 +252,7 @@ def test_layers_behind_a_relu_are_rescaled_by_an_upper_word(real: float, factor:
     assert check_upper(wanted, (-30_000, 30_000, 1234), largest_shift([wanted], 44), factor, starts) is not None
 
 
-@settings(max_examples=60, deadline=None, derandomize=True)
+@settings(max_examples=25, deadline=None, derandomize=True)
 @given(
     st.lists(st.tuples(st.floats(1e-3, 0.01), st.integers(-9_000, 9_000)), min_size=2, max_size=2), st.integers(32, 36)
 )

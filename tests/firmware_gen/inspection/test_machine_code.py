@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from multigraft.cli.shared.board_options import EMULATED_TIMEOUT_S
 from multigraft.devices.target.golden import verify_target
 from multigraft.devices.target.serial_link import SerialLink
 from multigraft.devices.target.target import Target
@@ -287,7 +288,7 @@ def test_real_inputs_and_outputs_need_no_floating_point(board: str, tmp_path: Pa
     build_folder(tmp_path)
     with EmulatedBoard(BOARDS[board], folder.image()) as emulated, SerialLink(emulated.port) as link:
         emulated.resume()
-        assert verify_target(Target(link), inputs, outputs, sha256_of(model)).wrong == ()
+        assert verify_target(Target(link, timeout_s=EMULATED_TIMEOUT_S), inputs, outputs, sha256_of(model)).wrong == ()
     symbols = subprocess.run(["arm-none-eabi-nm", str(folder.image())], capture_output=True, text=True, check=True)
     assert "__aeabi_f" not in symbols.stdout
 

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from multigraft.cli.shared.board_options import EMULATED_TIMEOUT_S
 from multigraft.devices.target.golden import verify_target
 from multigraft.devices.target.serial_link import SerialLink
 from multigraft.devices.target.target import Target
@@ -182,7 +183,7 @@ def test_a_network_in_two_memories_is_bit_exact_in_qemu(tmp_path: Path) -> None:
     inputs = stimuli(project.inputs[0].shape, 40)
     with EmulatedBoard(board, tmp_path / (IMAGE + ".elf")) as emulated, SerialLink(emulated.port) as link:
         emulated.resume()
-        target = Target(link)
+        target = Target(link, timeout_s=EMULATED_TIMEOUT_S)
         wanted = {"answer": reference(model, [inputs])[0]}
         assert verify_target(target, {project.inputs[0].name: inputs}, wanted, sha256_of(model)).wrong == ()
         memory = target.memory()

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from multigraft.cli.shared.board_options import EMULATED_TIMEOUT_S
 from multigraft.devices.target.serial_link import SerialLink
 from multigraft.devices.target.target import Target
 from multigraft.errors import InputError, UnsupportedOperatorError, UsageError
@@ -80,7 +81,7 @@ def test_the_device_forgets_when_asked(tmp_path: Path) -> None:
     image = ProjectFolder.open(tmp_path).image()
     with EmulatedBoard(board, image) as emulated, SerialLink(emulated.port) as link:
         emulated.resume()
-        target = Target(link)
+        target = Target(link, timeout_s=EMULATED_TIMEOUT_S)
         assert target.info.keeps_variables
         for _ in range(2):
             answers = [target.infer({"frame": frame}).outputs["after"] for frame in frames]

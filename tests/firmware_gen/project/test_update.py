@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from multigraft.cli.shared.board_options import EMULATED_TIMEOUT_S
 from multigraft.devices.target.serial_link import SerialLink
 from multigraft.devices.target.target import Target
 from multigraft.errors import DeviceError, InputError
@@ -88,7 +89,7 @@ def test_an_update_runs_from_the_next_start_on(images: Images, tmp_path: Path) -
     seen: list[float] = []
     with device.started() as emulated, SerialLink(emulated.port) as link:
         emulated.resume()
-        target = Target(link)
+        target = Target(link, timeout_s=EMULATED_TIMEOUT_S)
         assert target.info.takes_updates
         assert version_of(target) == 0
         assert target.update(second, lambda done, total: seen.append(done / total)) == 1
@@ -118,14 +119,14 @@ def update_killed_after(device: Device, image: bytes, bytes_written: int) -> Non
                 emulated.kill()
 
         with pytest.raises(DeviceError):
-            Target(link).update(image, progress)
+            Target(link, timeout_s=EMULATED_TIMEOUT_S).update(image, progress)
 
 
 def running_version(device: Device) -> int:
     """What a device answers after a start."""
     with device.started() as emulated, SerialLink(emulated.port) as link:
         emulated.resume()
-        return version_of(Target(link))
+        return version_of(Target(link, timeout_s=EMULATED_TIMEOUT_S))
 
 
 @needs_tools
@@ -143,7 +144,7 @@ def test_a_device_killed_after_the_commit_runs_the_update(images: Images, tmp_pa
     device = Device(tmp_path, images)
     with device.started() as emulated, SerialLink(emulated.port) as link:
         emulated.resume()
-        assert Target(link).update(images[2]) == 1
+        assert Target(link, timeout_s=EMULATED_TIMEOUT_S).update(images[2]) == 1
         emulated.kill()
     assert running_version(device) == 1
 
@@ -157,7 +158,7 @@ def test_a_device_killed_at_any_moment_of_an_update_takes_the_next_one(images: I
         committed = False
         with device.started() as emulated, SerialLink(emulated.port) as link:
             emulated.resume()
-            target = Target(link)
+            target = Target(link, timeout_s=EMULATED_TIMEOUT_S)
             assert version_of(target) == running
             last = chance.randrange(len(images[1]))
             timers: list[threading.Timer] = []
@@ -186,7 +187,7 @@ def test_a_device_killed_at_any_moment_of_an_update_takes_the_next_one(images: I
         running = version
     with device.started() as emulated, SerialLink(emulated.port) as link:
         emulated.resume()
-        Target(link).update(images[1:][1 - running])
+        Target(link, timeout_s=EMULATED_TIMEOUT_S).update(images[1:][1 - running])
     assert running_version(device) == 1 - running
 
 

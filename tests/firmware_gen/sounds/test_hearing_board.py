@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from multigraft.cli.shared.board_options import EMULATED_TIMEOUT_S
 from multigraft.devices.sounds.fake_microphone import FakeMicrophone
 from multigraft.devices.target.serial_link import SerialLink
 from multigraft.devices.target.target import Target
@@ -78,7 +79,7 @@ def target(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     tiny_model.make(folder)
     with EmulatedBoard(board, folder / "build/frames/firmware.elf") as emulated, SerialLink(emulated.port) as link:
         emulated.resume()
-        yield Target(link)
+        yield Target(link, timeout_s=EMULATED_TIMEOUT_S)
 
 
 def features(heard: Samples) -> Array:

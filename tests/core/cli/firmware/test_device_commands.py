@@ -16,6 +16,9 @@ from multigraft.firmware_gen.boards.qemu import EmulatedBoard
 from tests.firmware_gen import tiny_model
 from tests.firmware_gen.boards.test_boards import needs_tools
 
+WAITS = ["--timeout", "600"]
+"""The default is of boards: an emulated one writes its flash more slowly on a busy machine."""
+
 
 def described(folder: Path, board: Board, *variables: str) -> Path:
     """A tiny project with golden vectors, built."""
@@ -53,7 +56,7 @@ def test_golden_vectors_are_verified_in_qemu_and_at_a_port(project: Path, capsys
     assert capsys.readouterr().out == "mps2-an386 in QEMU: 4 golden cases equal bit for bit\n"
     with EmulatedBoard(BOARDS["mps2-an386"], project / "build/frames/firmware.elf") as emulated:
         emulated.resume()
-        assert main(["firmware", "verify", str(project), "--port", emulated.port, "--json"]) == 0
+        assert main(["firmware", "verify", str(project), "--port", emulated.port, *WAITS, "--json"]) == 0
         report = json.loads(capsys.readouterr().out)
         assert (report["cases"], report["wrong"], report["emulated"]) == (4, [], False)
 
@@ -106,7 +109,7 @@ def test_the_monitor_shows_answers_steps_memory_and_why_it_started(
     (folder / "report.json").write_text(json.dumps(report))
     with EmulatedBoard(board, folder / "build/profile/frames/firmware.elf") as emulated:
         emulated.resume()
-        assert main(["monitor", "--port", emulated.port, "--count", "3", "--project", str(folder)]) == 0
+        assert main(["monitor", "--port", emulated.port, *WAITS, "--count", "3", "--project", str(folder)]) == 0
         lines = capsys.readouterr().out.splitlines()
         assert lines[0] == "mps2-an386 runs tiny (mean, slope)"
         assert len([line for line in lines if "sum: " in line and "cycles" in line]) == 3
@@ -114,7 +117,7 @@ def test_the_monitor_shows_answers_steps_memory_and_why_it_started(
         assert any("step   1" in line and "SUB difference" in line for line in lines)
         assert [line.partition(" cycles  for ")[2] for line in lines if line.startswith("  segment ")] == tasks
         assert lines[-1] == "started after: power on"
-        assert main(["monitor", "--port", emulated.port, "--count", "2", "--tasks", "mean", "--json"]) == 0
+        assert main(["monitor", "--port", emulated.port, *WAITS, "--count", "2", "--tasks", "mean", "--json"]) == 0
         *answers, summary = map(json.loads, capsys.readouterr().out.splitlines())
         assert [set(answer["outputs"]) for answer in answers] == [{"sum"}] * 2
         assert summary["steps"][0] > 0
@@ -131,9 +134,9 @@ def test_flash_updates_a_board_with_slots(tmp_path: Path, capsys: pytest.Capture
     with EmulatedBoard(board, folder / "build/frames/firmware.elf") as emulated:
         emulated.resume()
         for slot in (1, 0):
-            assert main(["flash", str(folder), "--port", emulated.port]) == 0
+            assert main(["flash", str(folder), "--port", emulated.port, *WAITS]) == 0
             assert capsys.readouterr().out.endswith(f"written to slot {slot}, verified and started\n")
-        assert main(["firmware", "verify", str(folder), "--port", emulated.port]) == 0
+        assert main(["firmware", "verify", str(folder), "--port", emulated.port, *WAITS]) == 0
 
 
 def test_boards_and_ports_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
