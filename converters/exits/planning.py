@@ -50,6 +50,7 @@ class Planned:
         expected_rate: Share of the frames that reach it which will take it, as far as these frames tell.
         reach: (frames of the fit,) which of them reach it.
         logits: (n, classes) of the whole network on those.
+        block: Frames that count as one, as neighbours err alike.
     """
 
     place: Place
@@ -60,11 +61,12 @@ class Planned:
     expected_rate: float
     reach: Bools
     logits: Rows
+    block: int = 1
 
     @property
     def is_gate(self) -> bool:
-        """Whether it repeats an answer; its ``surenesses`` are thresholds to test, in that order."""
-        return self.rule == "change"
+        """Whether it gives no answer of its own; its ``surenesses`` are thresholds to test, in that order."""
+        return self.rule in ("change", "far")
 
 
 @dataclass(frozen=True)

@@ -146,7 +146,13 @@ def choose_threshold(
     return found[-1] if found and found[-1].taken else None
 
 
-def accepted(counts: Sequence[Threshold], asked: Asked, risks: Iterable[float], frames: int) -> list[Threshold]:
+def accepted(
+    counts: Sequence[Threshold],
+    asked: Asked,
+    risks: Iterable[float],
+    frames: int,
+    chances: Sequence[float] | None = None,
+) -> list[Threshold]:
     """Those of a sequence that are shown to keep what is asked, all of them together.
 
     Args:
@@ -154,14 +160,19 @@ def accepted(counts: Sequence[Threshold], asked: Asked, risks: Iterable[float], 
         asked: What is asked.
         risks: Put at each; they add up to what is allowed.
         frames: All frames.
+        chances: Of each threshold, at most the probability of so few that disagree although it breaks the promise;
+            None for the binomial tail, which takes frames for independent.
     """
     found: list[Threshold] = []
     carried = 0.0
-    for one, risk in zip(counts, risks, strict=True):
+    for number, (one, risk) in enumerate(zip(counts, risks, strict=True)):
         level = carried + float(risk)
         trials = one.taken if asked.kind == "selective" else frames
         carried = 0.0
-        if level > 0 and trials and _is_kept(one.disagreed, trials, asked.max_disagreement, level):
+        if level <= 0 or not trials:
+            continue
+        chance = _chance(one.disagreed, trials, asked.max_disagreement) if chances is None else chances[number]
+        if chance <= level:
             carried = level
             found.append(one)
     return found
@@ -188,7 +199,7 @@ def expected_rate(
         # Half a frame more, since none that disagrees among few is no proof of none.
         disagreed = math.ceil((float(rates[taken - 1]) + 0.5 / len(order)) * frames)
         trials = round(share * frames) if asked.kind == "selective" else (frames if every is None else every)
-        if trials and _is_kept(min(disagreed, trials), trials, asked.max_disagreement, risk):
+        if trials and _chance(min(disagreed, trials), trials, asked.max_disagreement) <= risk:
             best = float(share)
     return best
 
@@ -209,9 +220,9 @@ def expected_risk(share: float, disagreed: float, asked: Asked, seen: int, frame
     return tail(trials - min(wrong, trials), trials, 1 - asked.max_disagreement) if trials else 1.0
 
 
-def _is_kept(disagreed: int, trials: int, allowed: float, risk: float) -> bool:
-    """Whether so few would hardly disagree if the true share were ``allowed`` or more."""
-    return tail(trials - disagreed, trials, 1 - allowed) <= risk
+def _chance(disagreed: int, trials: int, allowed: float) -> float:
+    """How likely it is that so few disagree if the true share is ``allowed`` or more."""
+    return tail(trials - disagreed, trials, 1 - allowed)
 
 
 def frames_told(asked: Asked, rates: Sequence[float]) -> str:
