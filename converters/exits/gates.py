@@ -25,10 +25,10 @@ from multigraft.converters.exits.planning import LEAST_GAIN, Candidate, Plan, Pl
 from multigraft.converters.job.progress import Report
 from multigraft.converters.network.frames import Frames
 from multigraft.converters.packing.fidelity import BundleRunner
-from multigraft.exits.blocks import Blocks, block_length, in_blocks
+from multigraft.exits.blocks import Blocks, Bools, block_length, in_blocks
 from multigraft.exits.change import comparable, most_squared
 from multigraft.exits.policy import Exit, Promise
-from multigraft.exits.thresholds import STEPS, Asked, Bools, Threshold, accepted, expected_risk
+from multigraft.exits.thresholds import STEPS, Asked, Threshold, accepted, expected_risk
 from multigraft.runtime.answers import Classification, make_decoder
 from multigraft.tensors.arrays import Array, Float64Array
 

@@ -15,8 +15,10 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
-from multigraft.exits.thresholds import Bools
+Bools = npt.NDArray[np.bool_]
+
 
 LENGTHS = 2
 """Blocks have so many times the frames that one independent frame stands for."""
@@ -25,7 +27,7 @@ STAKES = ((0.9, 0.6), (0.5, 0.1), (0.25, 0.1), (0.12, 0.1), (0.06, 0.1))
 """Shares of the largest stake that cannot be lost, and of the capital; few wrong answers are shown by the first."""
 
 
-def block_length(wrong: Bools) -> int:
+def block_length(wrong: Bools, deviations: float = 2.0) -> int:
     """Frames of a block: 1 where neighbours err no more alike than others.
 
     Errors of ``n`` frames scatter as those of ``n / t`` independent ones do, where ``t`` is 1 and twice the sum of
@@ -34,6 +36,7 @@ def block_length(wrong: Bools) -> int:
 
     Args:
         wrong: (rows, frames) whether a frame is wrong, in the order of the camera; a row for each threshold.
+        deviations: How many standard deviations of chance an autocorrelation has to exceed.
     """
     frames = wrong.shape[1]
     centred = wrong - wrong.mean(axis=1, keepdims=True)
@@ -43,7 +46,7 @@ def block_length(wrong: Bools) -> int:
         return 1
     time = 1.0
     for share in (together / together[0])[1:].tolist():
-        if share < 2 / math.sqrt(frames):
+        if share < deviations / math.sqrt(frames):
             break
         time += 2 * share
     return 1 if time == 1 else math.ceil(LENGTHS * time)

@@ -16,8 +16,7 @@ import numpy.typing as npt
 
 from multigraft.agreement.binomial import tail
 from multigraft.cli.shared.table import print_table
-from multigraft.exits.blocks import Blocks, block_length
-from multigraft.exits.thresholds import Bools
+from multigraft.exits.blocks import Blocks, Bools, block_length
 
 RUNS = 200
 RISK = 0.05

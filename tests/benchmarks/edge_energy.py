@@ -1,7 +1,7 @@
 """Energy of computation with a cheap edge and a full-precision rest, beside that of the full-precision network.
 
-``python -m tests.benchmarks.edge_energy NAME.graft TASK EXITS.json --edge int4``: the JSON is that of ``early_exits`` on
-this bundle. Multiply-accumulates in front of the exit and those of its head count at the edge's precision, those
+``python -m tests.benchmarks.edge_energy NAME.graft TASK EXITS.json --edge int4``: the JSON is that of ``early_exits``
+on this bundle. Multiply-accumulates in front of the exit and those of its head count at the edge's precision, those
 behind it, for the frames that do not exit, as float32 on a server. It is the kind of model that arXiv 2005.10851
 computes with; memory and instructions are in none of it. Constants are picojoules of a multiply-accumulate at 45 nm:
 float32 and int8 of Horowitz (ISSCC 2014), 4 bits and 1 bit by the number of bits from int8. ``--pj int4=0.2`` replaces

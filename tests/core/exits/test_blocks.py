@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from multigraft.agreement.binomial import tail
-from multigraft.exits.blocks import LENGTHS, Blocks, block_length
-from multigraft.exits.thresholds import Bools
+from multigraft.exits.blocks import LENGTHS, Blocks, Bools, block_length
 
 ALLOWED, RISK, RUNS = 0.1, 0.05, 200
 
