@@ -352,7 +352,7 @@ class Engine:
         for name, gate in self.gates.items():
             if gate.task in by_name:
                 spec, array = self._tensor_of(gate.policy.output)
-                gates[name] = gate, gate.repeated or make_decoder(by_name[gate.task], [spec], [array])
+                gates[name] = gate, gate.answer or make_decoder(by_name[gate.task], [spec], [array])
         if not gates:
             return None
         needs = {task.name: task.segments for task in tasks}

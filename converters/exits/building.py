@@ -11,6 +11,7 @@ import numpy as np
 from multigraft.bundle.manifest import Task
 from multigraft.converters.binary.network import with_binary_layers
 from multigraft.converters.exits.calibrating import calibrate, with_policies
+from multigraft.converters.exits.far import calibrate_far, made_up, plan_far, told_far
 from multigraft.converters.exits.gates import calibrate_gate, plan_gate
 from multigraft.converters.exits.inserting import Inserted, with_exits, without_exits
 from multigraft.converters.exits.observing import observe
@@ -60,12 +61,13 @@ def planned_exits(
         if name not in gates and settings.exits.place == "none":
             continue
         asked, what = _asked(settings, name), "gate" if name in gates else "exits"
+        is_far = name in gates and gates[name].kind == "far"
         task = next(t for t in multitask.tasks if t.name == name)
         if reason := _unfit(task, multitask, name in gates):
             report(f"note: {name} gets no {what}: {reason}")
             continue
         fits, tests = _fitting(evidence[name]), _testing(evidence[name])
-        least = frames_told(asked, TOLD_RATES)
+        least = f"{asked.least_frames:,} are the least" if is_far else frames_told(asked, TOLD_RATES)
         report(f"note: {what} of {name}: {len(fits):,} frames fit, {len(tests):,} others test; {least}")
         if len(tests) < asked.least_frames:
             report(f"warning: {name} gets no {what}: {len(tests):,} frames show no such promise; give more frames")
@@ -73,10 +75,12 @@ def planned_exits(
         places = Places(multitask)
         chosen = _chosen(settings, places, task)
         candidates, logits = observe(multitask, places, task, chosen, fits, report)
-        if logits.shape[1] < 2:
+        if is_far:
+            others, _ = observe(multitask, places, task, chosen, made_up(fits), report)
+        elif logits.shape[1] < 2:
             report(f"note: {name} gets no {what}: it has a single output")
             continue
-        if len(np.unique(logits.argmax(axis=1))) == 1:
+        elif len(np.unique(logits.argmax(axis=1))) == 1:
             said = f"all {len(fits):,} frames that fit are answered with one class, which a constant does as well"
             report(f"warning: {name} gets no {what}: {said}; give frames of several classes")
             continue
@@ -85,11 +89,13 @@ def planned_exits(
             report(f"{what} of {name}: judged {done} of {total} heads")
 
         macs = places.task_macs(task)
-        if name in gates:
+        if is_far:
+            plan = plan_far(candidates, others, macs, asked, tell)
+        elif name in gates:
             plan = plan_gate(candidates, logits, macs, asked, len(tests), tell)
         else:
             plan = plan_exits(candidates, logits, macs, asked, len(tests), settings.exits.most, tell)
-        report(f"note: {_told(name, plan, what)}")
+        report(f"note: {told_far(name, plan) if is_far else _told(name, plan, what)}")
         if plan.exits:
             multitask, inserted[name] = with_exits(multitask, name, plan.exits)
     return PlannedExits(multitask, inserted)
@@ -108,7 +114,11 @@ def calibrated(
         report(f"testing thresholds for the exits of {name}")
         frames, asked, audited = _testing(evidence[name]), _asked(settings, name), settings.exits.audited
         if inserted[0].planned.is_gate:
-            gate = calibrate_gate(conversion.bundle, inserted[0], frames, asked, audited, report)
+            gate = (
+                calibrate_far(conversion.bundle, inserted[0], frames, asked, report)
+                if inserted[0].planned.rule == "far"
+                else calibrate_gate(conversion.bundle, inserted[0], frames, asked, audited, report)
+            )
             exits[name], without = ([gate], []) if gate is not None else ([], list(inserted))
         else:
             exits[name], without = calibrate(conversion.bundle, inserted, frames, asked, audited, report)
@@ -123,6 +133,11 @@ def calibrated(
 def in_words(found: Exit) -> str:
     """What an exit does and promises, for people."""
     promise = found.promise
+    if found.is_far:
+        return (
+            f"{found.segment} calls {promise.taken:,} of {promise.frames:,} frames unknown: at most "
+            f"{100 * promise.max_disagreement:g} % of frames like these at {100 * promise.confidence:g} %"
+        )
     exiting = "frames that repeat the last answer" if found.is_gate else "frames that exit"
     which = exiting if promise.kind == "selective" else "all frames"
     return (
@@ -174,7 +189,9 @@ def _gates(settings: Settings) -> dict[str, GateSettings]:
 
 def _asked(settings: Settings, task: str) -> Asked:
     gate, exits = _gates(settings).get(task), settings.exits
-    return Asked(exits.promise, exits.max_disagreement if gate is None else gate.max_disagreement, exits.confidence)
+    if gate is None:
+        return Asked(exits.promise, exits.max_disagreement, exits.confidence)
+    return Asked("marginal" if gate.kind == "far" else exits.promise, gate.max_disagreement, exits.confidence)
 
 
 def _fitting(evidence: Evidence) -> list[Frame]:
@@ -189,7 +206,7 @@ def _testing(evidence: Evidence) -> list[Frame]:
 
 def _unfit(task: Task, multitask: MultiTaskModel, is_gate: bool) -> str:
     if is_gate and task.on is not None:
-        return "it looks at boxes, which follow no order"
+        return "it looks at boxes, and a gate at whole frames"
     if task.kind != "classification":
         return f"it is a {task.kind}"
     if task.answer is not None or task.name in multitask.own:

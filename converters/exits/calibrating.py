@@ -13,9 +13,10 @@ from multigraft.converters.exits.inserting import Inserted
 from multigraft.converters.job.progress import Report
 from multigraft.converters.network.frames import Frames
 from multigraft.converters.packing.fidelity import BundleRunner
+from multigraft.exits.blocks import Bools
 from multigraft.exits.policy import Exit, Promise
 from multigraft.exits.sureness import as_threshold, make_sureness
-from multigraft.exits.thresholds import Asked, Bools, choose_threshold, sequence_of
+from multigraft.exits.thresholds import Asked, choose_threshold, sequence_of
 from multigraft.runtime.answers import Classification, make_decoder
 from multigraft.tensors.arrays import Float64Array
 
@@ -52,8 +53,10 @@ def calibrate(
         planned = one.planned
         # Of a marginal promise all frames count, and how many of them reach it says something of how many are wrong.
         counted = int((reach if share.kind == "selective" else mine).sum())
-        sequence = sequence_of(planned.surenesses, share, counted)
-        found = choose_threshold(sure[number][reach], agrees[number][reach], share, sequence, int(mine.sum()))
+        sequence = sequence_of(planned.surenesses, share, counted, planned.block)
+        found = choose_threshold(
+            sure[number][reach], agrees[number][reach], share, sequence, int(mine.sum()), planned.block
+        )
         if found is None:
             report(f"warning: {_refusal(one, share, counted, sure[number][reach], agrees[number][reach])}")
             refused.append(one)
@@ -68,7 +71,7 @@ def calibrate(
         left |= taken
         promise = Promise(
             share.kind, share.max_disagreement, share.confidence, int(mine.sum()), int(reach.sum()), found.taken,
-            found.disagreed,
+            found.disagreed, planned.block,
         )  # fmt: skip
         threshold = as_threshold(found.sureness, planned.rule)
         exits.append(Exit(one.segment, one.output, planned.rule, planned.temperature, threshold, promise, audited))
@@ -122,7 +125,7 @@ def _refusal(one: Inserted, asked: Asked, counted: int, surenesses: Float64Array
     if not len(agrees):
         return f"no frame reaches {one.segment} of {one.task}, the exits before it take all: it is left out"
     rate = one.planned.expected_rate
-    needed = asked.least_frames
+    needed = asked.least_frames * one.planned.block
     if asked.kind == "selective" and rate:
         needed = round(needed / rate)
     most = f"{100 * asked.max_disagreement:g} %"

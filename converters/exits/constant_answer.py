@@ -15,7 +15,8 @@ import numpy.typing as npt
 
 from multigraft.agreement.binomial import tail
 from multigraft.converters.exits.inserting import Inserted
-from multigraft.exits.thresholds import Asked, Bools
+from multigraft.exits.blocks import Bools
+from multigraft.exits.thresholds import Asked
 
 Classes = npt.NDArray[np.int64]
 _BY_CHANCE = 0.05

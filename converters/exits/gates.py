@@ -25,9 +25,10 @@ from multigraft.converters.exits.planning import LEAST_GAIN, Candidate, Plan, Pl
 from multigraft.converters.job.progress import Report
 from multigraft.converters.network.frames import Frames
 from multigraft.converters.packing.fidelity import BundleRunner
+from multigraft.exits.blocks import Blocks, Bools, block_length, in_blocks
 from multigraft.exits.change import comparable, most_squared
 from multigraft.exits.policy import Exit, Promise
-from multigraft.exits.thresholds import STEPS, Asked, Bools, Threshold, accepted, expected_risk
+from multigraft.exits.thresholds import STEPS, Asked, Threshold, accepted, expected_risk
 from multigraft.runtime.answers import Classification, make_decoder
 from multigraft.tensors.arrays import Array, Float64Array
 
@@ -53,6 +54,12 @@ class Repeats:
         wrong = (self.taken & ~self.agrees).sum(axis=1)
         rows = zip(sureness, self.taken.sum(axis=1), wrong, strict=True)
         return [Threshold(float(sure), int(taken), int(disagreed)) for sure, taken, disagreed in rows]
+
+    def chances(self, blocks: Blocks, asked: Asked) -> list[float]:
+        """Of each threshold, how likely so few wrong answers are although it breaks the promise."""
+        wrong = self.taken & ~self.agrees
+        trials = self.taken if asked.kind == "selective" else np.ones_like(self.taken)
+        return [blocks.chance(of, row) for of, row in zip(trials, wrong, strict=True)]
 
 
 def repeats(logits: Array, classes: Classes, most: Float64Array) -> Repeats:
@@ -110,17 +117,32 @@ def refitted_gate(planned: Planned, features: Rows, asked: Asked, frames: int) -
 
 
 def _planned(place: Place, head: Head, logits: Rows, asked: Asked, frames: int) -> Planned:
-    steps = np.sort(np.linalg.norm(np.diff(head.predicted, axis=0), axis=1))
+    tests, block, rate = tests_of(head.predicted, logits.argmax(axis=1), asked, frames)
+    reach = np.ones(len(head.predicted), bool)
+    return Planned(place, head, "change", 1.0, -tests, rate, reach, logits, block)
+
+
+def tests_of(logits: Float64Array, classes: Classes, asked: Asked, frames: int) -> tuple[Float64Array, int, float]:
+    """Which distances are tested, in that order, on blocks of how many frames, and how much is expected to be repeated.
+
+    Args:
+        logits: (frames of the fit, classes) of the head, in the order of the camera.
+        classes: (frames of the fit,) what the whole network answers.
+        asked: The promise.
+        frames: How many will test.
+    """
+    steps = np.sort(np.linalg.norm(np.diff(logits, axis=0), axis=1))
     places = np.linspace(0, len(steps) - 1, STEPS).astype(int)
     # Between two values that occur, as for exits.
     distances = np.unique((steps[places] + steps[np.minimum(places + 1, len(steps) - 1)]) / 2)
-    seen, classes = len(head.predicted), logits.argmax(axis=1)
-    counts = repeats(head.predicted, classes, distances * distances).counts((-distances).tolist())
-    risks = [expected_risk(one.taken / seen, one.disagreed / seen, asked, seen, frames) for one in counts]
+    seen = len(logits)
+    passed = repeats(logits, classes, distances * distances)
+    counts, block = passed.counts((-distances).tolist()), block_length(passed.taken & ~passed.agrees)
+    independent = max(1, frames // block)
+    risks = [expected_risk(one.taken / seen, one.disagreed / seen, asked, seen, independent) for one in counts]
     order = sorted(range(len(counts)), key=lambda k: (risks[k], -counts[k].taken))
     rate = max((counts[k].taken / seen for k in order if risks[k] <= 1 - asked.confidence), default=0.0)
-    tests = np.array([counts[k].sureness for k in order])
-    return Planned(place, head, "change", 1.0, tests, rate, np.ones(seen, bool), logits)
+    return distances[order], block, rate
 
 
 def calibrate_gate(
@@ -137,18 +159,20 @@ def calibrate_gate(
         report: Takes a line now and then.
     """
     logits, whole = _observed(bundle, one, frames)
-    spec, count = bundle.manifest.tensor(one.output), len(frames)
+    spec, count, block = bundle.manifest.tensor(one.output), len(frames), one.planned.block
     least = one.planned.surenesses.tolist()
     passed = repeats(logits, whole, np.array([most_squared(-sure, spec) for sure in least]))
     risks = [1 - asked.confidence, *[0.0] * (len(least) - 1)]
-    found = max(accepted(passed.counts(least), asked, risks, count), key=lambda one: one.taken, default=None)
+    chances = None if block == 1 else passed.chances(Blocks(block, asked.max_disagreement), asked)
+    kept = accepted(passed.counts(least), asked, risks, count, chances)
+    found = max(kept, key=lambda one: one.taken, default=None)
     what = f"{one.segment} of {one.task}"
     if found is None or not found.taken:
         most = f"{100 * asked.max_disagreement:g} %"
         report(
             f"warning: no threshold of {what} is shown to repeat at most {most} wrong answers at "
-            f"{100 * asked.confidence:g} % with {count:,} frames: it is left out; give more frames, in the order of "
-            "the camera, or allow more"
+            f"{100 * asked.confidence:g} % with {count:,} frames {in_blocks(block)}: it is left out; give more frames, "
+            "in the order of the camera, or allow more"
         )
         return None
     taken = passed.taken[least.index(found.sureness)]
@@ -163,7 +187,7 @@ def calibrate_gate(
     else:
         report(f"note: {told} at once")
     promise = Promise(
-        asked.kind, asked.max_disagreement, asked.confidence, count, count, found.taken, found.disagreed
+        asked.kind, asked.max_disagreement, asked.confidence, count, count, found.taken, found.disagreed, block,
     )  # fmt: skip
     return Exit(one.segment, one.output, "change", 1.0, -found.sureness, promise, audited)
 

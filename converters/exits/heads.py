@@ -36,17 +36,24 @@ class Head:
         weight: (features, classes) float32; features of a picture lie channel by channel.
         bias: (classes,) float32.
         predicted: (frames, classes) logits of the frames of the fit, each by a head that was fitted without it.
+        room: Up to which its results are held at least, below and above 0.
     """
 
     grid: int
     weight: Rows
     bias: Rows
     predicted: Float64Array
+    room: float = 0.0
 
     @property
     def macs(self) -> int:
         """Multiply-accumulates per frame, without the additions of pooling."""
         return int(self.weight.size)
+
+    @property
+    def ends(self) -> tuple[float, float]:
+        """The range of its results, with 0."""
+        return min(float(self.predicted.min()), -self.room), max(float(self.predicted.max()), self.room)
 
 
 def grids_of(shape: Sequence[int]) -> list[int]:

@@ -9,10 +9,11 @@ import numpy as np
 
 from multigraft.converters.exits.heads import Head, Rows, fit_head
 from multigraft.converters.exits.places import Place
+from multigraft.exits.blocks import Bools, block_length
 from multigraft.exits.policy import Rule
 from multigraft.exits.sureness import surenesses
 from multigraft.exits.temperature import fit_temperature
-from multigraft.exits.thresholds import Asked, Bools, expected_rate
+from multigraft.exits.thresholds import Asked, expected_rate
 from multigraft.tensors.arrays import Float64Array
 
 RULES: tuple[Rule, ...] = ("probability", "margin", "entropy")
@@ -20,6 +21,8 @@ LEAST_GAIN = 0.01
 """Share of the task's MACs that an exit, or one more, has to save."""
 LEAST_REACHING = 200
 """Frames to fit a later exit on."""
+_DEVIATIONS = 3.0
+"""Of an autocorrelation of errors that is more than chance: frames in no order are not to be counted in blocks."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +53,7 @@ class Planned:
         expected_rate: Share of the frames that reach it which will take it, as far as these frames tell.
         reach: (frames of the fit,) which of them reach it.
         logits: (n, classes) of the whole network on those.
+        block: Frames that count as one, as neighbours err alike.
     """
 
     place: Place
@@ -60,11 +64,12 @@ class Planned:
     expected_rate: float
     reach: Bools
     logits: Rows
+    block: int = 1
 
     @property
     def is_gate(self) -> bool:
-        """Whether it repeats an answer; its ``surenesses`` are thresholds to test, in that order."""
-        return self.rule == "change"
+        """Whether it gives no answer of its own; its ``surenesses`` are thresholds to test, in that order."""
+        return self.rule in ("change", "far")
 
 
 @dataclass(frozen=True)
@@ -190,9 +195,12 @@ def _planned(
 ) -> tuple[Planned, Bools]:
     """The exit by its best rule, and which of the frames that reach it leave."""
     sure_by = fitted.surenesses.items()
-    rates = {rule: expected_rate(sure, fitted.agrees, asked, frames, every) for rule, sure in sure_by}
+    # Sure answers that are wrong are too few to tell runs of them from chance; those of all frames are not.
+    block = block_length(~fitted.agrees[None], _DEVIATIONS)
+    tests = [max(1, count // block) for count in (frames, every)]
+    rates = {rule: expected_rate(sure, fitted.agrees, asked, *tests) for rule, sure in sure_by}
     rule = max(rates, key=rates.__getitem__)
     sure, rate = fitted.surenesses[rule], rates[rule]
     leave = np.zeros(len(sure), bool)
     leave[np.argsort(-sure, kind="stable")[: round(rate * len(sure))]] = True
-    return Planned(place, fitted.head, rule, fitted.temperature, sure, rate, reach, logits), leave
+    return Planned(place, fitted.head, rule, fitted.temperature, sure, rate, reach, logits, block), leave

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from multigraft.converters.exits.far import refitted_far
 from multigraft.converters.exits.gates import refitted_gate
 from multigraft.converters.exits.heads import Head, Rows, as_stored, pooled
 from multigraft.converters.exits.inserting import Inserted
@@ -59,11 +60,12 @@ def with_own_heads(
     for one, head, features in zip(inserted, placed, rows, strict=True):
         reaching = round(every * float(one.planned.reach.mean()))
         rows_here = as_stored(features[one.planned.reach])
-        planned = (
-            refitted_gate(one.planned, rows_here, asked, every)
-            if one.planned.is_gate
-            else refitted(one.planned, rows_here, asked.split(len(inserted)), reaching, every)
-        )
+        if one.planned.rule == "far":
+            planned = refitted_far(one.planned, rows_here, asked)
+        elif one.planned.is_gate:
+            planned = refitted_gate(one.planned, rows_here, asked, every)
+        else:
+            planned = refitted(one.planned, rows_here, asked.split(len(inserted)), reaching, every)
         finishing = _with_head(finishing, head, planned.head)
         found.append(dataclasses.replace(one, planned=planned))
     return finishing, tuple(found)
@@ -145,7 +147,7 @@ def _holding(tensor: Tensor, values: Array) -> Tensor:
 
 def _quantised(graph: Graph, int8: LinearOperator, rows: Array, bias: Array, head: Head) -> Graph:
     """With other weights, and a result whose range is that of the head's answers."""
-    ends = min(float(head.predicted.min()), 0.0), max(float(head.predicted.max()), 0.0)
+    ends = head.ends
     scale = step(ends)
     quant = Quant((scale,), (int(np.clip(round(-128 - ends[0] / scale), -128, 127)),), 0)
     result = dataclasses.replace(graph.tensors[int8.result], quant=quant)

@@ -126,7 +126,7 @@ class TaskSettings:
         default=None,
     )
     gate: GateSettings | None = key(
-        "The task is not run to the end where its last answer can be repeated; see docs/exits.md.",
+        "Where the task is not run to the end: nothing is new, or all is unknown; see docs/exits.md.",
         table(GateSettings),
         default=None,
     )

@@ -44,6 +44,9 @@ EXIT_SCHEMA = 6
 GATE_SCHEMA = 7
 """That of manifests with a gate; readers of schema 6 would take its logits for an answer."""
 
+FAR_SCHEMA = 8
+"""That of manifests with a gate for far frames; readers of schema 7 know no such rule."""
+
 SPREAD = "kernel_spread"
 """In a manifest's provenance: ``kernels``, which other sets of kernels ran the golden inputs when it was built, and how
 far off they were, by task output: ``most``, in steps of integers or, for floats, as a share of the largest magnitude,
@@ -51,7 +54,7 @@ and ``rms``, the root mean square as a share of the golden output's standard dev
 
 SPREAD_OF_FALLBACK = "fallback_kernel_spread"
 
-READABLE = (SCHEMA, ARRAY_SCHEMA, PARTED_SCHEMA, PAD_SCHEMA, FALLBACK_SCHEMA, EXIT_SCHEMA, GATE_SCHEMA)
+READABLE = (SCHEMA, ARRAY_SCHEMA, PARTED_SCHEMA, PAD_SCHEMA, FALLBACK_SCHEMA, EXIT_SCHEMA, GATE_SCHEMA, FAR_SCHEMA)
 
 PARTED_KINDS: tuple[Kind, ...] = ("regression", "landmarks", "detection", "other")
 """Those whose outputs may be parted; the answer of the others is a comparison within one tensor."""
@@ -127,8 +130,13 @@ class Task:
 
     @property
     def has_gate(self) -> bool:
-        """Whether frames may be answered as the one before."""
+        """Whether frames may be answered as the one before, or not at all."""
         return any(found.is_gate for found in self.exits)
+
+    @property
+    def repeats(self) -> bool:
+        """Whether frames may be answered as the one before."""
+        return any(found.repeats for found in self.exits)
 
 
 @dataclass(frozen=True)
@@ -223,6 +231,8 @@ class Manifest:
             plain["schema"] = EXIT_SCHEMA
         if any(task.has_gate for task in self.tasks):
             plain["schema"] = GATE_SCHEMA
+        if any(found.is_far for task in self.tasks for found in task.exits):
+            plain["schema"] = FAR_SCHEMA
         for task in plain["tasks"]:
             for name in ("answer", "joined", "on", "exits", "offload", "branch"):
                 if not task[name]:
@@ -311,6 +321,8 @@ class Manifest:
                 raise ValueError(f"exit {found.segment} reads {sorted(missing)}, which task {task.name} does not make")
             if found.output not in segment.outputs.values():
                 raise ValueError(f"exit {found.segment} answers with {found.output}, which it does not write")
+            if found.is_far:
+                continue
             shapes = [math.prod(self.tensor(name).shape) for name in (found.output, task.outputs[0])]
             if shapes[0] != shapes[1] or shapes[0] < 2:
                 raise ValueError(f"exit {found.segment} has {shapes[0]} classes and task {task.name} {shapes[1]}")

@@ -183,7 +183,7 @@ def _compare_policies(options: argparse.Namespace) -> int:
     for name in chosen:
         if options.labelled is not None:
             # Labelled frames do not follow each other, so that a gate has no last one to repeat the answer of.
-            judged = whole if early.manifest.task(name).has_gate else early
+            judged = whole if early.manifest.task(name).repeats else early
             table.add(whole, judged, name, *labelled_frames(options, whole, name))
             continue
         with _fake_or_opened(options.source, whole, tasks) as camera:

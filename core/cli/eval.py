@@ -166,7 +166,7 @@ def _of_classes(
             continue
         labelled = load_labelled(options.labelled, name, row_shape(engine.manifest.inputs_of(name)[0].preprocessing))
         # Labelled frames do not follow each other, so that there is no last one to repeat the answer of.
-        answers = [engine.run(frame, [name], exits=not task.has_gate).answers[name] for frame in labelled.frames]
+        answers = [engine.run(frame, [name], exits=not task.repeats).answers[name] for frame in labelled.frames]
         right = sum(
             isinstance(a, Classification) and a.index == label
             for a, label in zip(answers, labelled.labels, strict=True)

@@ -11,6 +11,9 @@ from multigraft.cli.shared.table import print_table
 if TYPE_CHECKING:
     from multigraft.bundle.manifest import Manifest, Task
 
+_COMPARED = {"entropy": "<=", "change": "<=", "far": ">"}
+"""How a value is compared with the threshold, by rule; the others are taken from it on."""
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
@@ -132,7 +135,7 @@ def _print_exits(manifest: Manifest) -> None:
         [
             (
                 e.segment, task.name, f"{_macs_to(manifest, task, e.segment):,}", e.rule, f"{e.temperature:.4g}",
-                f"{'<=' if e.rule in ('entropy', 'change') else '>='} {e.threshold:.6g}",
+                f"{_COMPARED.get(e.rule, '>=')} {e.threshold:.6g}",
                 f"{e.promise.taken:,} of {e.promise.reached:,}", f"{e.promise.disagreed:,}",
                 f"{100 * e.promise.max_disagreement:g} % {e.promise.kind} at {100 * e.promise.confidence:g} %",
                 f"{100 * e.audited:g} %",

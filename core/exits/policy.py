@@ -6,9 +6,10 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-Rule = Literal["probability", "margin", "entropy", "change"]
+Rule = Literal["probability", "margin", "entropy", "change", "far"]
 """What makes an answer sure: a high probability of the class, one far above that of the next class, a low entropy of
-all (nats); or, of a gate, logits that are near those of the last frame that the whole network answered."""
+all (nats); of a gate, logits that are near those of the last frame that the whole network answered, or a
+representation that is far from those of the frames of the fit."""
 
 PromiseKind = Literal["selective", "marginal"]
 
@@ -24,7 +25,8 @@ class Promise:
         frames: Unlabeled frames that the threshold was tested on, none of which any fit has seen.
         reached: How many of them came as far as this exit.
         taken: How many took it.
-        disagreed: How many of those the whole network answers otherwise.
+        disagreed: How many of those the whole network answers otherwise; of a gate for far frames all.
+        block: Frames that were counted as one, as neighbours err alike.
     """
 
     kind: PromiseKind
@@ -34,6 +36,7 @@ class Promise:
     reached: int
     taken: int
     disagreed: int
+    block: int = 1
 
     @property
     def rate(self) -> float:
@@ -43,15 +46,15 @@ class Promise:
 
 @dataclass(frozen=True)
 class Exit:
-    """One early exit of a task, or its gate, which repeats the last answer in place of giving one.
+    """One early exit of a task, or its gate, which repeats the last answer or says that a frame is unknown.
 
     Attributes:
         segment: Which computes it.
-        output: The tensor with its logits, one per class.
+        output: The tensor with its logits, one per class; of a gate for far frames its whitened values.
         rule: What makes an answer sure.
         temperature: Divides the logits first; above 0.
         threshold: Taken where probability or margin are at least, or the entropy (nats) or the Euclidean distance (of
-            logits) at most, so large.
+            logits) at most, so large; of a gate for far frames where the distance is larger.
         promise: What was promised, and shown.
         audited: Share of the frames which take the exit that also run to the end, to see whether that still holds;
             0..1, 0 for none.
@@ -67,8 +70,18 @@ class Exit:
 
     @property
     def is_gate(self) -> bool:
-        """Whether it compares frames and repeats an answer."""
+        """Whether it gives no answer of its own."""
+        return self.rule in ("change", "far")
+
+    @property
+    def repeats(self) -> bool:
+        """Whether it compares frames, and repeats the last answer."""
         return self.rule == "change"
+
+    @property
+    def is_far(self) -> bool:
+        """Whether it tells frames that are far from those of the fit."""
+        return self.rule == "far"
 
     def check(self) -> None:
         """Refuse what makes no sense.
@@ -85,5 +98,7 @@ class Exit:
         promise = self.promise
         if not (0 < promise.max_disagreement < 1 and 0 < promise.confidence < 1):
             raise ValueError(f"exit {self.segment} promises {promise.max_disagreement} at {promise.confidence}")
+        if promise.block < 1:
+            raise ValueError(f"exit {self.segment} counts in blocks of {promise.block}")
         if not 0 <= promise.disagreed <= promise.taken <= promise.reached <= promise.frames:
             raise ValueError(f"exit {self.segment} counts {promise.disagreed} of {promise.taken} of {promise.reached}")

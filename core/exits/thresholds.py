@@ -21,13 +21,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from multigraft.agreement.binomial import frames_needed, tail
+from multigraft.exits.blocks import Blocks, Bools
 from multigraft.exits.policy import PromiseKind
 from multigraft.tensors.arrays import Float64Array
-
-Bools = npt.NDArray[np.bool_]
 
 STEPS = 48
 """Thresholds in a sequence."""
@@ -37,6 +35,8 @@ PLENTY = 4
 """Times the least number of frames from which on they are."""
 ROOM = 1.25
 """The first threshold is to be taken by so many times the least number of frames: counts scatter."""
+ROOM_OF_BLOCKS = 2.0
+"""Likewise where blocks are counted, whose bound takes more of them."""
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ class Threshold:
     disagreed: int
 
 
-def sequence_of(surenesses: Float64Array, asked: Asked, frames: int) -> TestSequence:
+def sequence_of(surenesses: Float64Array, asked: Asked, frames: int, block: int = 1) -> TestSequence:
     """The sequence to test, from the sureness of other frames than those that will test.
 
     Args:
@@ -107,11 +107,13 @@ def sequence_of(surenesses: Float64Array, asked: Asked, frames: int) -> TestSequ
         frames: How many frames will be counted: for a selective promise those that reach the exit, for a marginal one
             all of them. The number that reach it must not place the risks of a marginal promise: what disagrees is
             counted among them.
+        block: How many of them count as one.
     """
+    frames, room = max(1, frames // block), ROOM if block == 1 else ROOM_OF_BLOCKS
     falling = np.sort(surenesses)[::-1]
-    starts = STARTS if frames >= PLENTY * asked.least_frames else 1
+    starts = STARTS if block == 1 and frames >= PLENTY * asked.least_frames else 1
     needed = frames_needed(1 - asked.max_disagreement, 1 - (1 - asked.confidence) / starts)
-    first = min(1.0, ROOM * needed / max(frames, 1)) if asked.kind == "selective" else 1 / STEPS
+    first = min(1.0, room * needed / frames) if asked.kind == "selective" else 1 / STEPS
     rates = np.geomspace(first, 1.0, STEPS)
     places = np.clip(np.ceil(rates * len(falling)).astype(int) - 1, 0, len(falling) - 1)
     # Between two values that occur: no frame is to lie on a threshold, where rounding would decide.
@@ -124,7 +126,12 @@ def sequence_of(surenesses: Float64Array, asked: Asked, frames: int) -> TestSequ
 
 
 def choose_threshold(
-    surenesses: Float64Array, agrees: Bools, asked: Asked, sequence: TestSequence, frames: int | None = None
+    surenesses: Float64Array,
+    agrees: Bools,
+    asked: Asked,
+    sequence: TestSequence,
+    frames: int | None = None,
+    block: int = 1,
 ) -> Threshold | None:
     """The lowest threshold of the sequence that keeps what is asked; None if none can be shown to.
 
@@ -134,6 +141,7 @@ def choose_threshold(
         asked: What is asked.
         sequence: From :func:`sequence_of`, of other frames.
         frames: All frames, with those that took an earlier exit; None if all reach this one.
+        block: Frames that count as one, as neighbours err alike.
     """
     every = len(surenesses) if frames is None else frames
     order = np.argsort(-surenesses, kind="stable")
@@ -142,11 +150,18 @@ def choose_threshold(
     for least in sequence.least:
         taken = int(np.searchsorted(-falling, -least, side="right"))
         counts.append(Threshold(float(least), taken, int(wrong[taken - 1]) if taken else 0))
-    found = accepted(counts, asked, sequence.risks, every)
+    chances = None if block == 1 else _by_blocks(surenesses, agrees, asked, sequence, block)
+    found = accepted(counts, asked, sequence.risks, every, chances)
     return found[-1] if found and found[-1].taken else None
 
 
-def accepted(counts: Sequence[Threshold], asked: Asked, risks: Iterable[float], frames: int) -> list[Threshold]:
+def accepted(
+    counts: Sequence[Threshold],
+    asked: Asked,
+    risks: Iterable[float],
+    frames: int,
+    chances: Sequence[float] | None = None,
+) -> list[Threshold]:
     """Those of a sequence that are shown to keep what is asked, all of them together.
 
     Args:
@@ -154,17 +169,34 @@ def accepted(counts: Sequence[Threshold], asked: Asked, risks: Iterable[float], 
         asked: What is asked.
         risks: Put at each; they add up to what is allowed.
         frames: All frames.
+        chances: Of each threshold, at most the probability of so few that disagree although it breaks the promise;
+            None for the binomial tail, which takes frames for independent.
     """
     found: list[Threshold] = []
     carried = 0.0
-    for one, risk in zip(counts, risks, strict=True):
+    for number, (one, risk) in enumerate(zip(counts, risks, strict=True)):
         level = carried + float(risk)
         trials = one.taken if asked.kind == "selective" else frames
         carried = 0.0
-        if level > 0 and trials and _is_kept(one.disagreed, trials, asked.max_disagreement, level):
+        if level <= 0 or not trials:
+            continue
+        chance = _chance(one.disagreed, trials, asked.max_disagreement) if chances is None else chances[number]
+        if chance <= level:
             carried = level
             found.append(one)
     return found
+
+
+def _by_blocks(
+    surenesses: Float64Array, agrees: Bools, asked: Asked, sequence: TestSequence, block: int
+) -> list[float]:
+    """Of each threshold, how likely so few errors are although it breaks the promise.
+
+    Frames that do not reach the exit are in no block: of a marginal promise that is careful.
+    """
+    blocks, every = Blocks(block, asked.max_disagreement), np.ones(len(surenesses), bool)
+    taken = [surenesses >= least for least in sequence.least]
+    return [blocks.chance(one if asked.kind == "selective" else every, one & ~agrees) for one in taken]
 
 
 def expected_rate(
@@ -188,7 +220,7 @@ def expected_rate(
         # Half a frame more, since none that disagrees among few is no proof of none.
         disagreed = math.ceil((float(rates[taken - 1]) + 0.5 / len(order)) * frames)
         trials = round(share * frames) if asked.kind == "selective" else (frames if every is None else every)
-        if trials and _is_kept(min(disagreed, trials), trials, asked.max_disagreement, risk):
+        if trials and _chance(min(disagreed, trials), trials, asked.max_disagreement) <= risk:
             best = float(share)
     return best
 
@@ -209,9 +241,9 @@ def expected_risk(share: float, disagreed: float, asked: Asked, seen: int, frame
     return tail(trials - min(wrong, trials), trials, 1 - asked.max_disagreement) if trials else 1.0
 
 
-def _is_kept(disagreed: int, trials: int, allowed: float, risk: float) -> bool:
-    """Whether so few would hardly disagree if the true share were ``allowed`` or more."""
-    return tail(trials - disagreed, trials, 1 - allowed) <= risk
+def _chance(disagreed: int, trials: int, allowed: float) -> float:
+    """How likely it is that so few disagree if the true share is ``allowed`` or more."""
+    return tail(trials - disagreed, trials, 1 - allowed)
 
 
 def frames_told(asked: Asked, rates: Sequence[float]) -> str:

@@ -31,7 +31,7 @@ MOST_TASKS = 32
 
 
 NO_EXITS = "firmware takes early exits of 8-bit logits, where no task looks at boxes and no network keeps variables"
-NO_GATES = "firmware takes no gates, which compare frames"
+NO_GATES = "firmware takes no gates"
 
 
 @dataclass(frozen=True)

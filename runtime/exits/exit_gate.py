@@ -1,4 +1,8 @@
-"""One early exit of a running engine: its decision, its counts, and the audit that may close it."""
+"""One early exit of a running engine: its decision, its counts, and the audit that may close it.
+
+A gate for far frames is never closed: frames that are far are what it is for. It says when they come more often than
+among the frames of its test.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +12,10 @@ from typing import Any, Self
 
 from multigraft.exits.audit import Audit
 from multigraft.exits.change import Memory
+from multigraft.exits.far import UNKNOWN, make_is_far
 from multigraft.exits.policy import Exit
 from multigraft.exits.sureness import make_decision
+from multigraft.runtime.answers import Classification
 from multigraft.tensors.arrays import Array
 from multigraft.tensors.specs import TensorSpec
 
@@ -56,12 +62,16 @@ class ExitGate:
         """The exit whose logits lie in ``array``."""
         if not policy.is_gate:
             return cls(task, policy, make_decision(policy, spec, array))
+        if policy.is_far:
+            return cls(task, policy, make_is_far(spec, array, policy.threshold))
         memory = Memory(spec, array, policy.threshold)
         return cls(task, policy, memory.is_near, memory)
 
     @property
-    def repeated(self) -> Callable[[], Any] | None:
-        """Of a gate, what gives the last answer."""
+    def answer(self) -> Callable[[], Any] | None:
+        """Of a gate, what gives the last answer, or says that there is none; None where logits are read."""
+        if self.policy.is_far:
+            return lambda: Classification(UNKNOWN, -1, 0.0)
         memory = self.memory
         return None if memory is None else lambda: memory.answer
 
@@ -82,6 +92,17 @@ class ExitGate:
                 f"{100 * self.policy.promise.max_disagreement:g} % were promised; the whole network answers from now on"
             )
 
+    def watched(self, is_far: bool) -> None:
+        """Of a gate for far frames, count a frame, and tell once where far ones come too often."""
+        was_broken = self.audit.is_broken
+        if self.audit.add(not is_far) and not was_broken:
+            promise = self.policy.promise
+            self.tell(
+                f"{self.policy.segment} of task {self.task} called {self.audit.disagreed:,} of {self.audit.audited:,} "
+                f"frames unknown, and of frames like those of its test at most {100 * promise.max_disagreement:g} % "
+                "are: what the device sees has changed"
+            )
+
     def reopen(self) -> None:
         """Let frames leave again, and bet anew on the promise."""
         self.audit = Audit(self.policy.promise.max_disagreement)
@@ -91,13 +112,15 @@ class ExitGate:
         self.is_open = True
 
     def to_json(self) -> dict[str, Any]:
-        """Plain data: counts since the engine was made."""
+        """Plain data: counts since the engine was made; of a gate for far frames whether these came too often."""
+        is_far = self.policy.is_far
         return {
             "task": self.task,
             "reached": self.reached,
             "taken": self.taken,
             "rate": self.rate,
-            "audited": self.audit.audited,
-            "disagreed": self.audit.disagreed,
+            "audited": 0 if is_far else self.audit.audited,
+            "disagreed": 0 if is_far else self.audit.disagreed,
             "open": self.is_open,
+            **({"drifted": self.audit.is_broken} if is_far else {}),
         }

@@ -83,7 +83,7 @@ def way_of(
         users = bits[gate.task] if gate is not None else sum(bits[t] for t in tasks if name in needs[t])
         steps.append(Step(name, copies, invoke, users, gate, decode))
     used = [step.gate for step in steps if step.gate is not None]
-    marginal = tuple(gate for gate in used if gate.policy.promise.kind == "marginal")
+    marginal = tuple(g for g in used if g.policy.promise.kind == "marginal" and not g.policy.is_far)
     return Way(tuple(steps), sum(bits.values()), marginal, draws)
 
 
@@ -119,6 +119,9 @@ class Journey:
         gate.reached += 1
         if gate.memory is not None:
             self._compared.append(gate)
+        if gate.policy.is_far:
+            self._look(step, gate)
+            return
         is_audited = self._is_audited(gate)
         if not gate.is_sure():
             return
@@ -129,6 +132,15 @@ class Journey:
             return
         self._open &= ~step.tasks
         self.left[gate.task] = gate, step.decode
+
+    def _look(self, step: Step, gate: ExitGate) -> None:
+        """Leave where the frame is far. All frames are watched: that takes none to the end."""
+        is_far = gate.is_sure()
+        gate.watched(is_far)
+        if is_far and step.decode is not None:
+            gate.taken += 1
+            self._open &= ~step.tasks
+            self.left[gate.task] = gate, step.decode
 
     def finish(self, answers: Mapping[str, Answer]) -> dict[str, str]:
         """Tell the audits what the whole network answered.

@@ -193,3 +193,8 @@ def _of_exits(exits: dict[str, dict[str, Any]]) -> Iterator[Any]:
             family.add_metric([known["task"], name], known[key])
         is_open.add_metric([known["task"], name], float(known["open"]))
     yield from (*counters.values(), is_open)
+    if watched := {name: known for name, known in exits.items() if "drifted" in known}:
+        drifted = GaugeMetricFamily("exit_drifted", "Whether far frames come more often than promised.", None, labels)
+        for name, known in watched.items():
+            drifted.add_metric([known["task"], name], float(known["drifted"]))
+        yield drifted

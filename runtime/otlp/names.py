@@ -36,6 +36,7 @@ NAMES: Mapping[str, tuple[str, str]] = {
     "exit_audited": ("multigraft.exit.audited", "{frame}"),
     "exit_disagreed": ("multigraft.exit.disagreed", "{frame}"),
     "exit_open": ("multigraft.exit.open", "1"),
+    "exit_drifted": ("multigraft.exit.drifted", "1"),
     "mqtt_up": ("multigraft.mqtt.up", "1"),
     "mqtt_messages": ("multigraft.mqtt.messages", "{message}"),
     "mqtt_dropped_events": ("multigraft.mqtt.dropped_events", "{event}"),

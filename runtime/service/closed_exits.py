@@ -174,7 +174,7 @@ class ClosedExits:
         if closed is None:
             # An exit that broke its promise may be among them.
             for gate in self._gates.values():
-                gate.is_open = False
+                gate.is_open = gate.policy.is_far
             said = "which exits were closed is not known, so whole networks answer"
             self._journal.write(WARNING, "exit_closed", f"{said}; {REOPENS_ALL}")
             return
@@ -185,6 +185,9 @@ class ClosedExits:
 
     def _teller(self, gate: ExitGate) -> Callable[[str], None]:
         def tell(sentence: str) -> None:
+            if gate.is_open:
+                self._journal.write(WARNING, "frames_changed", sentence)
+                return
             # Whoever reads it in the log may end the service at once.
             self._note(gate)
             self._journal.write(WARNING, "exit_closed", f"{sentence}; {REOPENS}")

@@ -16,10 +16,11 @@ from typing import Any
 import numpy as np
 
 from multigraft.bundle.bundle import Bundle
+from multigraft.exits.blocks import Bools
 from multigraft.exits.draws import Draws
 from multigraft.exits.policy import Exit
 from multigraft.exits.sureness import make_decision, make_sureness
-from multigraft.exits.thresholds import Asked, Bools, choose_threshold, sequence_of
+from multigraft.exits.thresholds import Asked, choose_threshold, sequence_of
 from multigraft.runtime import Engine
 from multigraft.runtime.answers import Classification
 from multigraft.runtime.energy.estimate import estimate, table_of

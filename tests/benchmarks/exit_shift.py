@@ -17,8 +17,8 @@ import numpy as np
 import numpy.typing as npt
 
 from multigraft.bundle.bundle import Bundle
+from multigraft.exits.blocks import Bools
 from multigraft.exits.policy import Exit
-from multigraft.exits.thresholds import Bools
 from multigraft.runtime import Engine
 from multigraft.runtime.answers import Classification
 from multigraft.runtime.exits.exit_gate import ExitGate

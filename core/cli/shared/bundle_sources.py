@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -76,7 +76,7 @@ def open_bundle_source(
         return cameras[()]
     if all(dropped_frames(camera) is not None for camera in cameras.values()):
         return AsTheyCome(cameras)
-    return _InStep(cameras)
+    return _InStep(cameras, _share_inputs(manifest, cameras))
 
 
 def bundle_cameras(
@@ -101,7 +101,7 @@ def bundle_cameras(
     cameras = _cameras(texts, manifest, tasks, lambda camera: camera)
     if () in cameras or any(is_live(camera) for camera in cameras.values()):
         return cameras
-    return {(): _InStep(cameras)}
+    return {(): _InStep(cameras, _share_inputs(manifest, cameras))}
 
 
 def _cameras(
@@ -182,11 +182,22 @@ def _take_same(manifest: Manifest, a: str, b: str) -> bool:
     return all(take_same_frames(inputs[0], other) for other in inputs)
 
 
-class _InStep:
-    """Camera adapter: several sources in step, until the first ends; frames by task."""
+def _share_inputs(manifest: Manifest, cameras: Iterable[tuple[str, ...]]) -> bool:
+    """Whether tasks of two cameras read one input, which holds one frame at a time."""
+    read = [{source.tensor for task in tasks for source in manifest.inputs_of(task)} for tasks in cameras]
+    return sum(map(len, read)) > len(set().union(*read))
 
-    def __init__(self, cameras: Mapping[tuple[str, ...], Camera]) -> None:
-        self._cameras = cameras
+
+class _InStep:
+    """Camera adapter: several sources in step, until the first ends; frames by task.
+
+    Args:
+        cameras: Tasks to their camera.
+        in_turn: Each gives a frame of its own after the other, as no two can be answered together.
+    """
+
+    def __init__(self, cameras: Mapping[tuple[str, ...], Camera], in_turn: bool) -> None:
+        self._cameras, self._in_turn = cameras, in_turn
         self._open = contextlib.ExitStack()
 
     @property
@@ -212,5 +223,8 @@ class _InStep:
 
     def __iter__(self) -> Iterator[Any]:
         for frames in zip(*self._cameras.values(), strict=False):
-            pairs = zip(self._cameras, frames, strict=True)
-            yield {task: frame for tasks, frame in pairs for task in tasks}
+            by_task = [dict.fromkeys(tasks, frame) for tasks, frame in zip(self._cameras, frames, strict=True)]
+            if self._in_turn:
+                yield from by_task
+            else:
+                yield {task: frame for one in by_task for task, frame in one.items()}

@@ -8,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from multigraft.agreement.binomial import lower_bound
+from multigraft.exits.blocks import Bools
 from multigraft.exits.policy import PromiseKind
-from multigraft.exits.thresholds import Asked, Bools, choose_threshold, expected_rate, frames_told, sequence_of
+from multigraft.exits.thresholds import Asked, choose_threshold, expected_rate, frames_told, sequence_of
 from multigraft.tensors.arrays import Float64Array
 
 KINDS: tuple[PromiseKind, ...] = ("selective", "marginal")
@@ -118,3 +119,21 @@ def test_a_marginal_promise_of_two_exits_is_kept_and_gives_nothing_away() -> Non
     assert kept >= 0.95 * RUNS
     # With all frames known, all of them might leave.
     assert np.mean(rates) > 0.9
+
+
+def test_errors_that_come_in_runs_do_not_fool_blocks() -> None:
+    """Scenes of 10 frames are sure and wrong together; wrong are half of (1 - sure)^2, so a tenth from 0.225 on."""
+    asked, broken, found = Asked("selective", 0.1, 0.95), {1: 0, 20: 0}, {1: 0, 20: 0}
+    for seed in range(RUNS):
+        random = np.random.default_rng(seed)
+        scenes = random.random(500)
+        agrees = np.repeat(random.random(500) > (1 - scenes) ** 2 / 2, 10)
+        sure = np.repeat(scenes, 10) + 1e-6 * random.random(5000)
+        for block in broken:
+            chosen = choose_threshold(
+                sure[1000:], agrees[1000:], asked, sequence_of(sure[:1000], asked, 4000, block), block=block
+            )
+            found[block] += chosen is not None
+            broken[block] += chosen is not None and (1 - chosen.sureness) ** 2 / 6 > 0.1
+    assert found[20] > 0.8 * RUNS
+    assert broken[20] <= 0.05 * RUNS < broken[1]

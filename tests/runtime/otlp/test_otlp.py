@@ -49,6 +49,15 @@ FIGURES: dict[str, Any] = {
     "schedule": {"digit": {"rate_hz": 5.0, "met": 90, "missed": 7}},
     "exits": {
         "exit_digit": {"task": "digit", "reached": 6, "taken": 4, "audited": 2, "disagreed": 1, "open": True},
+        "gate_garment": {
+            "task": "garment",
+            "reached": 9,
+            "taken": 3,
+            "audited": 0,
+            "disagreed": 0,
+            "open": True,
+            "drifted": True,
+        },
     },
     "offload": {"up": True, "ends": {"server": 8, "local": 3, "failed": 2}, "bytes": 4096},
     "requests": {"answered": 4, "busy": 1},

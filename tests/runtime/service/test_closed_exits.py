@@ -138,3 +138,16 @@ def test_a_service_that_is_killed_and_started_again(tmp_path: Path) -> None:
         assert f'exit_open{{exit="{EXIT}",task="garment"}} 0.0' in served.ask("/metrics")[2].decode()
         assert main(["exits", "--reopen", "--state", str(tmp_path / "state")]) == 0
         served.until(lambda: "is open again" in served.log.read_text())
+
+
+def test_a_gate_for_far_frames_is_told_of_and_never_closed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    gate = ExitGate("garment", policy(1.0, rule="far"), lambda: True)
+    ClosedExits(tmp_path, ONE, {EXIT: gate}, Journal({}, environment={}))
+    for _ in range(50):
+        gate.watched(is_far=True)
+    assert capsys.readouterr().err.count("what the device sees has changed") == 1
+    assert gate.is_open and not list(tmp_path.iterdir())
+    (tmp_path / FILE).write_text("no json")
+    other = ExitGate("garment", policy(1.0, rule="far"), lambda: True)
+    ClosedExits(tmp_path, ONE, {EXIT: other}, Journal({}, environment={}))
+    assert other.is_open, "it promises nothing of answers, so that nothing can be wrong with it"

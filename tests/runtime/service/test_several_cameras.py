@@ -256,7 +256,7 @@ def test_live_sources_are_cameras_of_their_own_and_files_are_read_in_step() -> N
     files = bundle_cameras(["garment=fake:frames=2", "digit=fake:seed=2,frames=2"], manifest())
     assert list(files) == [()]
     with files[()] as camera:
-        assert [set(frame) for frame in camera] == [{"garment", "digit"}] * 2
+        assert [set(frame) for frame in camera] == [{"garment"}, {"digit"}] * 2, "they share an input"
     with pytest.raises(UsageError) as raised:
         bundle_cameras(["rtsp://me:secret@door/a", "rtsp://me:secret@window/b"], manifest())
     assert "secret" not in str(raised.value)
