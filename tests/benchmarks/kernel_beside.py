@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from multigraft.firmware_gen import generate
 from multigraft.firmware_gen.arithmetic.accumulators import Layer, dense_layer
 from multigraft.firmware_gen.arithmetic.geometry import Window
@@ -89,11 +91,12 @@ def layer_of(node: Node) -> tuple[Layer, Window]:
 
 def constants_of(node: Node, layer: Layer) -> str:
     """Definitions of weights, biases, multipliers and shifts as .tflite files hold them."""
-    weights, bias = node.input(1).data, node.input(2).data
-    assert weights is not None and bias is not None
+    weights, offset = node.input(1).data, node.inputs[2] if len(node.inputs) > 2 else None
+    bias = np.zeros(len(layer.weights), np.int64) if offset is None or offset.data is None else offset.data
+    assert weights is not None
     return (
         c_array("other_weights", "int8_t", weights.reshape(-1).tolist())
-        + c_array("other_bias", "int32_t", bias.tolist())
+        + c_array("other_bias", "int32_t", bias.reshape(-1).tolist())
         + c_array("other_multipliers", "int32_t", [r.multiplier for r in layer.rescalings])
         + c_array("other_shifts", "int32_t", [r.shift for r in layer.rescalings])
     )
