@@ -165,9 +165,10 @@ of the exit that answered (0: none) and of the whole network's answer, 1 while i
 doubt; then frames that reached it, took it, were audited and disagreed since start or FORGET; name (0-padded)."""
 LEARNING_REQUEST = struct.Struct("<H")
 """Number of a class, or KEEP."""
-LEARNING_REPLY = struct.Struct("<BHHIIIII")
-"""Bit of the task that learns, classes, inputs of its last layer; frames that the sums can take, those of the class
-asked for (of KEEP: all) and all that are in them; bytes of the sums and of the layer."""
+LEARNING_REPLY = struct.Struct("<BBHHIIIIII")
+"""Bit of the task that learns, 1 where its layer was solved anew, classes, inputs of its last layer; frames that the
+sums can take, those of the class asked for (of KEEP: all) and all that are in them; bytes of the sums and of the layer;
+a CRC-32 of the layer as generated and of what it knows, which tells sums of one firmware from those of another."""
 LEARN_REQUEST = struct.Struct("<H")
 """Class of the last frame answered, or KEEP; the reply is LEARNING's. A frame is learnt once."""
 SOLVE_REPLY = struct.Struct("<QI")

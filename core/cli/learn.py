@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import itertools
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,12 +14,20 @@ from multigraft.cli.shared.json_text import json_text
 from multigraft.errors import InputError, UsageError
 
 if TYPE_CHECKING:
-    from multigraft.devices.target.board_learner import BoardLearner
     from multigraft.devices.target.target import Target
     from multigraft.tensors.arrays import Array
 
 _LARGEST_FILE = 16 << 20
-_FIELDS = {"digest", "sums"}
+_FIELDS = {"digest", "identity", "sums"}
+
+
+@dataclass(frozen=True)
+class _Kept:
+    """What a file of ``--save`` holds: the model's digest, which firmware of it, and the sums."""
+
+    digest: str
+    identity: int
+    sums: bytes
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -72,19 +81,19 @@ def execute(options: argparse.Namespace) -> int:
         learner = BoardLearner(target)
         label = options.label if options.label is not None else KEEP
         state = learner.state(label)
-        if kept is not None and kept[0] != target.info.digest:
+        if kept is not None and kept.digest != target.info.digest:
             raise UsageError(
                 f"{options.restore} was learnt by another model than that of the device at {target.name}",
                 "flash that project, or let it learn anew",
             )
         if kept is not None:
-            learner.check_sums(kept[1])
+            learner.check_sums(kept.sums, kept.identity, state)
         given = _frames(target, options, state.task) if has_label else iter(())
         # What can be wrong with all that was given has been said: from here on the device forgets.
         if options.forget:
             learner.forget()
         if kept is not None:
-            learner.put_back(kept[1])
+            learner.put_back(kept.sums, kept.identity, state)
         seen = 0
         for frame in given:
             _answer(target, frame, state.task)
@@ -92,7 +101,7 @@ def execute(options: argparse.Namespace) -> int:
             seen += 1
         cycles, latency_us = learner.solve() if options.solve else (0, 0)
         if options.save is not None:
-            _write(options.save, target.info.digest, learner)
+            _write(options.save, _Kept(target.info.digest, state.identity, learner.sums()))
         frames = learner.state().frames
     told = {"task": state.task, "classes": state.classes, "learnt": seen, "frames": frames, "solved": options.solve}
     if options.json:
@@ -135,17 +144,17 @@ def _answer(target: Target, frame: dict[str, Array] | None, task: str) -> None:
         pass
 
 
-def _write(path: Path, digest: str, learner: BoardLearner) -> None:
+def _write(path: Path, kept: _Kept) -> None:
     import numpy as np
 
     from multigraft import files
     from multigraft.npz import npz_bytes
 
-    sums = np.frombuffer(learner.sums(), np.uint8)
-    files.write_bytes(path, npz_bytes({"digest": np.frombuffer(bytes.fromhex(digest), np.uint8), "sums": sums}))
+    held = {"digest": bytes.fromhex(kept.digest), "identity": kept.identity.to_bytes(4, "little"), "sums": kept.sums}
+    files.write_bytes(path, npz_bytes({name: np.frombuffer(data, np.uint8) for name, data in held.items()}))
 
 
-def _read(path: Path) -> tuple[str, bytes]:
+def _read(path: Path) -> _Kept:
     from multigraft.npz import read_npz
     from multigraft.reading import read_file
 
@@ -156,4 +165,5 @@ def _read(path: Path) -> tuple[str, bytes]:
         raise InputError(why, "name a file that --save wrote") from error
     if set(held) != _FIELDS or any(array.dtype != "uint8" or array.ndim != 1 for array in held.values()):
         raise InputError(f"{path} is nothing that was learnt", "name a file that --save wrote")
-    return held["digest"].tobytes().hex(), held["sums"].tobytes()
+    identity = int.from_bytes(held["identity"].tobytes(), "little")
+    return _Kept(held["digest"].tobytes().hex(), identity, held["sums"].tobytes())

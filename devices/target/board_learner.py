@@ -94,28 +94,43 @@ class BoardLearner:
                 self._requests.carried(left)
         return bytes(data)
 
-    def check_sums(self, sums: bytes) -> None:
-        """Refuse sums that do not fit the device, which is left as it is.
+    def check_sums(self, sums: bytes, identity: int, state: TargetLearning) -> None:
+        """Refuse sums that are of other firmware than the device's.
+
+        Args:
+            sums: As :meth:`sums` gave them.
+            identity: :attr:`TargetLearning.identity` of the device that they were read from.
+            state: What the device says of itself.
 
         Raises:
-            DeviceError: The device does not answer.
-            UsageError: They are of another firmware.
+            UsageError: They are.
         """
-        size = self.state().sums_bytes
-        if len(sums) != size:
+        if len(sums) != state.sums_bytes:
             raise UsageError(
-                f"sums of {len(sums)} bytes do not fit the device at {self._target.name}, whose have {size}",
+                f"sums of {len(sums)} bytes do not fit the device at {self._target.name}, whose have "
+                f"{state.sums_bytes}",
                 "put back those of the same firmware",
             )
+        if identity != state.identity:
+            raise UsageError(
+                f"the sums were learnt by firmware with another layer or other known frames than that of the device at "
+                f"{self._target.name}",
+                "flash the firmware that learnt them, or let the device learn anew",
+            )
 
-    def put_back(self, sums: bytes) -> None:
+    def put_back(self, sums: bytes, identity: int, state: TargetLearning | None = None) -> None:
         """Replace the sums by some that were kept; :meth:`solve` then gives the layer that they give.
+
+        Args:
+            sums: As :meth:`sums` gave them.
+            identity: :attr:`TargetLearning.identity` of the device that they were read from.
+            state: What the device says of itself; None asks it.
 
         Raises:
             DeviceError: The device does not answer.
-            UsageError: They are of another firmware.
+            UsageError: They are of other firmware.
         """
-        self.check_sums(sums)
+        self.check_sums(sums, identity, state or self.state())
         room = protocol.MAX_PAYLOAD - protocol.WRITE_LEARNT_REQUEST.size
         with self._requests.operation():
             for offset in range(0, len(sums), room):

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from multigraft import serial_protocol as protocol
+from multigraft.devices.target.fake_learning import FakeLearning, RefusedError
 from multigraft.devices.target.target_info import TargetTensor
 from multigraft.errors import DeviceError
 from multigraft.serial_protocol import Described, ErrorCode, Kind, Message
@@ -35,6 +36,7 @@ class FakeFirmware:
         step_cycles: Of every step of the model; empty is firmware that does not measure them.
         forget: Sets variables to their initial values. None is a model without variables.
         slot: Which of two slots runs; None is a board that takes no updates.
+        learning: The layer that it solves anew; None is firmware that learns nothing.
     """
 
     inputs: Sequence[TargetTensor]
@@ -51,6 +53,7 @@ class FakeFirmware:
     step_cycles: Sequence[int] = ()
     forget: Callable[[], None] | None = None
     slot: int | None = None
+    learning: FakeLearning | None = None
 
     def __post_init__(self) -> None:
         self._decoder = protocol.Decoder()
@@ -67,6 +70,8 @@ class FakeFirmware:
         self._picture = np.empty((0, 0, 1), np.uint8)
         self._last: tuple[int, int, bytes] = (-1, 0, b"")
         self._image: tuple[bytearray, int] | None = None
+        if self.learning is not None:
+            self.learning.restart()
         self._reset_reason = getattr(self, "_reset_reason", protocol.ResetReason.POWER_ON)
 
     def receive(self, data: bytes) -> bytes:
@@ -82,15 +87,15 @@ class FakeFirmware:
         events = b""
         try:
             if message.version != protocol.VERSION:
-                raise _RefusedError(ErrorCode.WRONG_VERSION)
+                raise RefusedError(ErrorCode.WRONG_VERSION)
             try:
                 kind = Kind(message.kind)
             except ValueError:
-                raise _RefusedError(ErrorCode.UNKNOWN_KIND) from None
+                raise RefusedError(ErrorCode.UNKNOWN_KIND) from None
             self.received.append(kind)
             payload, events = self._execute(kind, message.payload)
             reply = Message(kind | protocol.REPLY, message.sequence, payload)
-        except _RefusedError as refused:
+        except RefusedError as refused:
             code = protocol.ERROR_REPLY.pack(refused.code)
             reply = Message(Kind.ERROR | protocol.REPLY, message.sequence, code)
         encoded = protocol.encode(reply)
@@ -113,6 +118,7 @@ class FakeFirmware:
             Kind.HEAR: self._hear,
             **({Kind.PROFILE: self._profile} if self.step_cycles else {}),
             **({Kind.FORGET: self._forget} if self.forget is not None else {}),
+            **(self.learning.handlers() if self.learning is not None else {}),
             Kind.UPDATE_BEGIN: self._update_begin,
             Kind.UPDATE_WRITE: self._update_write,
             Kind.UPDATE_COMMIT: self._update_commit,
@@ -121,16 +127,17 @@ class FakeFirmware:
             if kind == Kind.STREAM:
                 return b"", self._stream(payload)
             if handler is None:
-                raise _RefusedError(ErrorCode.UNKNOWN_KIND)
+                raise RefusedError(ErrorCode.UNKNOWN_KIND)
             return handler(payload), b""
         except struct.error:
-            raise _RefusedError(ErrorCode.WRONG_LENGTH) from None
+            raise RefusedError(ErrorCode.WRONG_LENGTH) from None
 
     def _info(self, payload: bytes) -> bytes:
         flags = (
             (protocol.FLAG_SOUND if self.ears is not None else 0)
             | (protocol.FLAG_PROFILE if self.step_cycles else 0)
             | (protocol.FLAG_VARIABLES if self.forget is not None else 0)
+            | (protocol.FLAG_LEARNS if self.learning is not None else 0)
             | (protocol.FLAG_UPDATE if self.slot is not None else 0)
         )
         return protocol.INFO_REPLY.pack(
@@ -146,7 +153,7 @@ class FakeFirmware:
             return protocol.TASK_REPLY.pack(sum(1 << output for output in outputs), name.encode()[:31])
         tensors = {Described.INPUT: self.inputs, Described.OUTPUT: self.outputs}.get(kind, ())
         if number >= len(tensors):
-            raise _RefusedError(ErrorCode.OUT_OF_RANGE)
+            raise RefusedError(ErrorCode.OUT_OF_RANGE)
         t = tensors[number]
         shape = (*t.shape, *(0,) * (6 - len(t.shape)))
         dtype = protocol.DataType[t.dtype.upper()]
@@ -157,13 +164,13 @@ class FakeFirmware:
         number, offset = protocol.WRITE_REQUEST.unpack(payload[: protocol.WRITE_REQUEST.size])
         data = payload[protocol.WRITE_REQUEST.size :]
         if number >= len(self.inputs) or offset + len(data) > self.inputs[number].bytes:
-            raise _RefusedError(ErrorCode.OUT_OF_RANGE)
+            raise RefusedError(ErrorCode.OUT_OF_RANGE)
         self._staged[number][offset : offset + len(data)] = data
         return b""
 
     def _hear(self, payload: bytes) -> bytes:
         if self.ears is None:
-            raise _RefusedError(ErrorCode.UNKNOWN_KIND)
+            raise RefusedError(ErrorCode.UNKNOWN_KIND)
         (forget,) = protocol.HEAR_REQUEST.unpack(payload[: protocol.HEAR_REQUEST.size])
         data = payload[protocol.HEAR_REQUEST.size :]
         rows, arrays = self.ears(np.frombuffer(data[: len(data) & ~1], "<i2").astype(np.int16), bool(forget))
@@ -177,11 +184,13 @@ class FakeFirmware:
 
     def _run(self, mask: int) -> list[int]:
         if mask == 0 or mask >> len(self.tasks):
-            raise _RefusedError(ErrorCode.NO_SUCH_TASK)
+            raise RefusedError(ErrorCode.NO_SUCH_TASK)
         arrays = [
             np.frombuffer(staged, t.dtype).reshape(t.shape) for staged, t in zip(self._staged, self.inputs, strict=True)
         ]
         results = self.run([array.copy() for array in arrays])
+        if self.learning is not None:
+            self.learning.answered(arrays, mask)
         wanted = sorted({o for bit, task in enumerate(self.tasks.values()) if mask >> bit & 1 for o in task})
         for number, array in enumerate(arrays):
             self._gather(Described.INPUT, number, array)
@@ -200,7 +209,7 @@ class FakeFirmware:
     def _read(self, payload: bytes) -> bytes:
         number, offset, count = protocol.READ_REQUEST.unpack(payload)
         if number >= len(self.outputs) or offset + count > self.outputs[number].bytes or count > protocol.MAX_PAYLOAD:
-            raise _RefusedError(ErrorCode.OUT_OF_RANGE)
+            raise RefusedError(ErrorCode.OUT_OF_RANGE)
         data: bytes = self._outputs[number][offset : offset + count]
         return data
 
@@ -218,7 +227,7 @@ class FakeFirmware:
     def _statistics(self, payload: bytes) -> bytes:
         kind, number, clear = protocol.STATISTICS_REQUEST.unpack(payload)
         if (kind, number) not in self._sums:
-            raise _RefusedError(ErrorCode.OUT_OF_RANGE)
+            raise RefusedError(ErrorCode.OUT_OF_RANGE)
         reply = protocol.STATISTICS_REPLY.pack(*self._sums[kind, number])
         if clear:
             self._sums[kind, number] = [0, 0, 2**31 - 1, -(2**31), 0, 0]
@@ -226,7 +235,7 @@ class FakeFirmware:
 
     def _capture(self, payload: bytes) -> bytes:
         if self.camera is None:
-            raise _RefusedError(ErrorCode.NO_CAMERA)
+            raise RefusedError(ErrorCode.NO_CAMERA)
         taken = self.camera()
         self._picture = taken if taken.ndim == 3 else taken[:, :, None]
         return protocol.CAPTURE_REPLY.pack(*self._picture.shape)
@@ -234,7 +243,7 @@ class FakeFirmware:
     def _read_picture(self, payload: bytes) -> bytes:
         offset, count = protocol.READ_PICTURE_REQUEST.unpack(payload)
         if offset + count > self._picture.size or count > protocol.MAX_PAYLOAD:
-            raise _RefusedError(ErrorCode.OUT_OF_RANGE)
+            raise RefusedError(ErrorCode.OUT_OF_RANGE)
         return self._picture.tobytes()[offset : offset + count]
 
     def _reset(self, payload: bytes) -> bytes:
@@ -254,10 +263,10 @@ class FakeFirmware:
 
     def _update_begin(self, payload: bytes) -> bytes:
         if self.slot is None:
-            raise _RefusedError(ErrorCode.UNKNOWN_KIND)
+            raise RefusedError(ErrorCode.UNKNOWN_KIND)
         size, crc = protocol.UPDATE_BEGIN_REQUEST.unpack(payload)
         if size > MOST_IMAGE_BYTES:
-            raise _RefusedError(ErrorCode.WRONG_IMAGE)
+            raise RefusedError(ErrorCode.WRONG_IMAGE)
         self._image = bytearray(size), crc
         return bytes([1 - self.slot])
 
@@ -265,20 +274,15 @@ class FakeFirmware:
         (offset,) = protocol.UPDATE_WRITE_REQUEST.unpack(payload[: protocol.UPDATE_WRITE_REQUEST.size])
         data = payload[protocol.UPDATE_WRITE_REQUEST.size :]
         if self._image is None or offset + len(data) > len(self._image[0]):
-            raise _RefusedError(ErrorCode.WRONG_IMAGE)
+            raise RefusedError(ErrorCode.WRONG_IMAGE)
         self._image[0][offset : offset + len(data)] = data
         return b""
 
     def _update_commit(self, payload: bytes) -> bytes:
         if self.slot is None or self._image is None or zlib.crc32(self._image[0]) != self._image[1]:
-            raise _RefusedError(ErrorCode.WRONG_IMAGE)
+            raise RefusedError(ErrorCode.WRONG_IMAGE)
         self.slot = 1 - self.slot
         return b""
-
-
-class _RefusedError(Exception):
-    def __init__(self, code: ErrorCode) -> None:
-        self.code = code
 
 
 class FakeLink:

@@ -83,17 +83,20 @@ def check_model(target: Target, digest: str) -> None:
 
 
 def check_untaught(target: Target) -> None:
-    """Refuse a device that was taught: its answers are no longer those of its project.
+    """Refuse a device whose layer was solved anew: its answers are no longer those of its project.
+
+    Frames that it learnt change nothing before they are solved.
 
     Args:
         target: The device.
 
     Raises:
-        DeviceError: There are frames in what it learnt.
+        DeviceError: The layer that answers is not as it was generated.
     """
-    if target.info.learns and (frames := BoardLearner(target).state().frames):
+    if target.info.learns and (state := BoardLearner(target).state()).is_solved:
         raise DeviceError(
-            f"the device at {target.name} has learnt {frames} frames, and answers otherwise than its project says",
+            f"the last layer of {state.task!r} was solved anew on the device at {target.name}, which answers otherwise "
+            "than its project says",
             f"let it forget: multigraft learn --port {target.name} --forget; with --save FILE first, to put it back",
         )
 

@@ -245,7 +245,7 @@ def learning(tasks: Sequence[str]) -> Callable[[bytes], TargetLearning]:
     """Reads what a device with these tasks learns."""
 
     def read(reply: bytes) -> TargetLearning:
-        task, classes, features, most, of_class, frames, sums, layer = fields(protocol.LEARNING_REPLY)(reply)
+        task, solved, classes, features, *counts, sums, layer, identity = fields(protocol.LEARNING_REPLY)(reply)
         if task >= len(tasks) or classes == 0 or features == 0:
             raise ReplyError(f"task {task}, {classes} classes and {features} features that it learns")
         n = features + 1
@@ -253,7 +253,10 @@ def learning(tasks: Sequence[str]) -> Callable[[bytes], TargetLearning]:
             raise ReplyError(f"{sums} and {layer} bytes for {classes} classes of {features} features")
         if max(sums, layer) > MOST_BYTES:
             raise ReplyError(f"{max(sums, layer)} bytes that it learnt, more than any board has")
-        return TargetLearning(tasks[task], classes, features, most, of_class, frames, sums, layer)
+        most, of_class, frames = counts
+        return TargetLearning(
+            tasks[task], bool(solved), classes, features, most, of_class, frames, sums, layer, identity
+        )  # fmt: skip
 
     return read
 

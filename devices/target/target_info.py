@@ -85,6 +85,7 @@ class TargetLearning:
 
     Attributes:
         task: Whose last layer is solved anew.
+        is_solved: The layer that answers was solved, and is no longer that of the project.
         classes: How many it can have.
         features: Inputs of that layer.
         most_frames: Frames that its sums can take.
@@ -92,9 +93,11 @@ class TargetLearning:
         frames: All frames in them.
         sums_bytes: Bytes of the sums.
         layer_bytes: Bytes of the layer.
+        identity: Of the layer as generated and what it knows; sums belong to firmware of the same.
     """
 
     task: str
+    is_solved: bool
     classes: int
     features: int
     most_frames: int
@@ -102,6 +105,7 @@ class TargetLearning:
     frames: int
     sums_bytes: int
     layer_bytes: int
+    identity: int
 
 
 @dataclass(frozen=True)

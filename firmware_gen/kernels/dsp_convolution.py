@@ -43,8 +43,9 @@ def dsp_convolution(layer: Layer, over: Window, ring: int | None = None) -> Lowe
     if len(order) // 2 >= _MOST_PAIRS:
         return None
     if single:
-        # Of few products, the assembly is larger than the time it saves is worth.
-        return dsp_single(layer, over, halves) if layer.weights.size > _FEW_PRODUCTS else None
+        # Of few products, the assembly is larger than the time it saves is worth. Of few outputs it computes four.
+        is_worth = layer.weights.size > _FEW_PRODUCTS and 2 * over.out_c > SINGLE_CHANNELS
+        return dsp_single(layer, over, halves) if is_worth else None
     if "pairs of channels" not in layer.found:
         layer.found["pairs of channels"] = layer.upper(_FACTORS, layer.upper_shifts())
     upper: tuple[Upper, ...] | None = layer.found["pairs of channels"]

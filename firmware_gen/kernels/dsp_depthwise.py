@@ -104,7 +104,7 @@ def _planes_cost(layer: Layer, over: Window) -> float:
     rows, lines = rows_of_band(over, over.out_h), over.out_h
     widening = rows * (25 + 3.3 * min(over.in_w, 2 * _words(over, three)))
     if three:
-        return 150 + widening + lines * (16 + (16 if over.stride_w == 2 else 13.5) * over.out_w)
+        return 150 + widening + lines * (20 + 14 * over.out_w if over.stride_w == 2 else 16 + 13.5 * over.out_w)
     step = 10 if over.stride_w == 1 else 13
     turn = _columns(over) * over.k_h * step + 110
     band = _band(over, None, three)

@@ -129,9 +129,11 @@ def _singles(shift: int) -> list[str]:
 
     def one(this: str, following: str) -> list[str]:
         return [_NEXT, _LOAD, *_end(this), *_begin(following), _SCALES, *_rescale(this, shift),
-                f"strb.w {this}, [r2]", "add r2, lr", "cmp r0, r11"]  # fmt: skip
+                f"strb.w {this}, [r2]", "add r2, lr"]  # fmt: skip
 
-    return [_LOAD, *_begin("r1"), "2:", *one("r1", "r12"), "beq 3f", *one("r12", "r1"), "bne 2b", "3:"]
+    # An odd number of outputs enters the loop over two in its middle.
+    odd = ["ldr.w r9, [sp, #28]", "mov r12, r1", "cmp.w r9, #0", "bne 3f"]
+    return [_LOAD, *_begin("r1"), *odd, "2:", *one("r1", "r12"), "3:", *one("r12", "r1"), "cmp r0, r11", "bne 2b"]
 
 
 def rescaling_three(layer: Layer) -> tuple[int, tuple[Upper, ...]] | None:

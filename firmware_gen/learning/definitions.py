@@ -48,6 +48,8 @@ def learning_notes(learner: Learner | None, task: str) -> tuple[str, ...]:
         f"#define MODEL_LEARN_SUMS_BYTES {learner.sums_bytes}u",
         f"#define MODEL_LEARN_LAYER_BYTES {learner.layer_bytes}u",
         "#define MODEL_LEARN_KEEP 0xffffu",
+        "/* Of the layer as generated and what it knows: sums belong to firmware of the same. */",
+        f"#define MODEL_LEARN_IDENTITY 0x{learner.identity:08x}u",
         "#ifdef __cplusplus",
         'extern "C" {',
         "#endif",
@@ -61,6 +63,8 @@ def learning_notes(learner: Learner | None, task: str) -> tuple[str, ...]:
         "int model_solve(void);",
         "/* Forgets all that was learnt. */",
         "void model_unlearn(void);",
+        "/* 1 where the layer that answers was solved; 0 where it is as it was generated. */",
+        "int model_learn_solved(void);",
         "/* Frames of a class in the sums; with MODEL_LEARN_KEEP, of all, whatever was said of them. */",
         "uint32_t model_learnt_frames(uint32_t label);",
         "/* To keep the sums elsewhere and put them back, which the next model_solve solves from: aligned to 8. */",
@@ -118,7 +122,7 @@ static int8_t learn_seen[{learner.features}];
 static mg_learner learner = {{
     {sizes}, {scaling}, (const int8_t *)learn_weights, (const mg_exact *)learn_scales,
     (const int32_t *)learn_targets, learn_reals, {place}, {frames}, learnt_sums.residues, learnt_sums.products,
-    learnt_sums.counts, learnt_layer.weights, learnt_layer.scales, learn_seen, 0,
+    learnt_sums.counts, learnt_layer.weights, learnt_layer.scales, learn_seen, 0, 0,
 }};
 static int learning_begun;
 
@@ -132,6 +136,11 @@ static void begin_learning(void)
 {{
     if (!learning_begun)
         model_unlearn();
+}}
+
+int model_learn_solved(void)
+{{
+    return learner.is_solved;
 }}
 
 int model_learn(uint32_t label)

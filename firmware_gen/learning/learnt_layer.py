@@ -10,6 +10,7 @@ alone, and hold the answers on what is like them where they were.
 
 from __future__ import annotations
 
+import zlib
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -90,6 +91,15 @@ class Learner:
         return 0 if self.known is None else int(self.known.products.size) * 4
 
     @property
+    def identity(self) -> int:
+        """CRC-32 of the layer as generated and what it knows: sums belong to firmware of the same."""
+        layer, known = self.layer, self.known
+        numbers = (self.task, self.before, layer.input_zero_point, layer.low, layer.high, known.frames if known else 0)
+        parts = [np.array(numbers, "<i8"), layer.weights.astype(np.int8), exact_rows(layer), self.targets.astype("<i8")]
+        parts += [] if known is None else [known.products.astype("<i4")]
+        return zlib.crc32(b"".join(part.tobytes() for part in parts))
+
+    @property
     def told(self) -> ProjectLearning:
         """What the project says of it."""
         frames = 0 if self.known is None else self.known.frames
@@ -143,11 +153,43 @@ class LearntLayer:
 
     def __init__(self, learner: Learner) -> None:
         self.learner = learner
-        n = learner.features + 1
-        self.residues = np.zeros((learner.classes, n), np.int64)
+        self.forget()
+
+    def forget(self) -> None:
+        """Forget all that was learnt: the layer is as it was generated."""
+        n = self.learner.features + 1
+        self.residues = np.zeros((self.learner.classes, n), np.int64)
         self.products = np.zeros(triangle(n), np.int32)
-        self.counts = np.zeros(learner.classes, np.int32)
-        self.layer = learner.layer
+        self.counts = np.zeros(self.learner.classes, np.int32)
+        self.layer = self.learner.layer
+
+    @property
+    def task(self) -> int:
+        """Number of the task."""
+        return self.learner.task
+
+    @property
+    def classes(self) -> int:
+        return self.learner.classes
+
+    @property
+    def features(self) -> int:
+        return self.learner.features
+
+    @property
+    def most_frames(self) -> int:
+        """That the sums can take."""
+        return MOST_FRAMES
+
+    @property
+    def identity(self) -> int:
+        """Of the layer as generated and what it knows."""
+        return self.learner.identity
+
+    @property
+    def is_solved(self) -> bool:
+        """Whether the layer that answers was solved."""
+        return self.layer is not self.learner.layer
 
     @property
     def frames(self) -> int:
@@ -213,6 +255,14 @@ class LearntLayer:
         """The sums as the board holds them."""
         parts = (self.residues.astype("<i8"), self.products.astype("<i4"), self.counts.astype("<i4"))
         return b"".join(part.tobytes() for part in parts)
+
+    def put_back(self, sums: bytes) -> None:
+        """Replace the sums by some that :meth:`sums` gave; :meth:`solve` then gives the layer that they give."""
+        learner = self.learner
+        residues, n = 8 * self.residues.size, learner.features + 1
+        self.residues = np.frombuffer(sums[:residues], "<i8").reshape(learner.classes, n).astype(np.int64)
+        words = np.frombuffer(sums[residues:], "<i4").astype(np.int32)
+        self.products, self.counts = words[: triangle(n)].copy(), words[triangle(n) :].copy()
 
     def stored_layer(self) -> bytes:
         """The layer as the board holds it."""

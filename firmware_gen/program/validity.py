@@ -18,6 +18,8 @@ _UNKNOWN = (1, 1 << 16, 1, 1 << 16)
 
 _RANGES = {"int4": (-8, 7), "int8": (-128, 127), "uint8": (0, 255), "int16": (-32768, 32767)}
 """Type of stored tensors to its least and greatest value, which its zero point may be."""
+_COMPILED = {"ethos-u": "an Ethos-U (by Vela)", "edgetpu-custom-op": "an Edge TPU"}
+"""Custom operators that hold code of another processor, and for which."""
 _REMEDY = "copy the model again, or convert it again"
 _TENSORS_NEEDED = {"VAR_HANDLE": (0, 1), "READ_VARIABLE": (1, 1), "ASSIGN_VARIABLE": (2, 0), "CALL_ONCE": (0, 0)}
 """Operator to the inputs and outputs it has at least, where that is not one of each."""
@@ -27,9 +29,15 @@ def check_graph(graph: Graph) -> None:
     """Refuse a subgraph that is none.
 
     Raises:
-        InputError: A shape is not static, a tensor is too large for any board, a quantisation is no quantisation, an
-            operator lacks a tensor, a tensor is written twice, or is read before it is written.
+        InputError: It was compiled for another processor, a shape is not static, a tensor is too large for any board, a
+            quantisation is no quantisation, an operator lacks a tensor, a tensor is written twice, or is read before it
+            is written.
     """
+    for op in graph.ops:
+        if op.custom_code in _COMPILED:
+            raise InputError(
+                f"the model was compiled for {_COMPILED[op.custom_code]}", "give the model as it was before that"
+            )
     never_stored = {name for op in graph.ops for name in op.intermediates}
     for tensor in graph.tensors.values():
         if tensor.name not in never_stored:

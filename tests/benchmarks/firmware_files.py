@@ -1,6 +1,6 @@
 """Real .tflite files as firmware: which go through, how many of their answers differ in any bit, and what they take.
 
-Usage: python -m tests.benchmarks.firmware_files [--frames COUNT] [--board NAME] PATH...
+Usage: python -m tests.benchmarks.firmware_files [--frames COUNT] [--macs COUNT] [--board NAME] PATH...
 A PATH is a .tflite file, a folder that is searched for them, or ``shapes``. Equal files count once, float ones not at
 all.
 
@@ -32,9 +32,6 @@ from multigraft.tflite import tflite_file
 from tests.benchmarks.firmware import BOARD, TFLM, measure
 from tests.firmware_gen.host import compile_host, reference, run_host, stimuli
 from tests.firmware_gen.mlperf_shapes import SHAPES
-
-_MOST_MACS = 2e9
-"""Of all frames of one file."""
 
 
 @dataclass(frozen=True)
@@ -84,13 +81,13 @@ def is_int8(content: bytes) -> bool:
     return 2 * types.count("int8") >= len([t for t in types if t != "resource"])
 
 
-def try_file(name: str, content: bytes, board: Board, frames: int) -> Tried:
+def try_file(name: str, content: bytes, board: Board, frames: int, macs: float) -> Tried:
     """Generate, compare ``frames`` frames in sequence, measure."""
     try:
         program, project = load(content), generate(content, core=M3)
     except MultigraftError as error:
         return Tried(name, str(error))
-    frames = min(frames, max(3, int(_MOST_MACS / max(project.given.macs, 1))))
+    frames = min(frames, max(3, int(macs / max(project.given.macs, 1))))
     inputs = [
         np.random.default_rng(seed).normal(0, 1, (frames, *t.shape)).astype(np.float32)
         if t.dtype == "float32"
@@ -140,6 +137,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("paths", nargs="+", metavar="PATH")
     parser.add_argument("--frames", type=int, default=100)
+    parser.add_argument("--macs", type=float, default=2e9, help="of all frames of one file")
     parser.add_argument("--board", default=BOARD, choices=[b.name for b in BOARDS.values() if b.qemu])
     options = parser.parse_args()
     board = BOARDS[options.board]
@@ -147,8 +145,10 @@ def main() -> int:
     floats = 0
     for name, content in files(options.paths):
         if is_int8(content):
-            print(f"{len(tried) + 1}: {name}", file=sys.stderr, flush=True)
-            tried.append(try_file(name, content, board, options.frames))
+            tried.append(try_file(name, content, board, options.frames, options.macs))
+            t = tried[-1]
+            said = t.refused or f"{t.wrong} of {t.values} differ, {' '.join(t.figures)}"
+            print(f"{len(tried)}: {name}: {said}", file=sys.stderr, flush=True)
         else:
             floats += 1
     show(tried, floats, board)

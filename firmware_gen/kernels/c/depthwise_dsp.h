@@ -206,22 +206,29 @@ MG_KERNEL void mg_move_rows(const mg_depthwise_shape *d, const mg_band *b, uint3
 {
     const int32_t rows = d->rows, count = b->first;
     uint32_t *const end = plane + d->words * rows;
-    const uint32_t *from = plane + d->band * d->stride_h;
-    for (; plane < end; plane += rows, from += rows)
+    const int32_t apart = d->band * d->stride_h;
+    /* Of 3x3 kernels it is one row or two; the second is written anew where it is one. */
+    for (; d->by->three && plane < end; plane += rows) {
+        const uint32_t first = plane[apart], second = plane[apart + 1];
+        plane[0] = first;
+        plane[1] = second;
+    }
+    for (; plane < end; plane += rows)
         for (int32_t k = 0; k < count; k++)
-            plane[k] = from[k];
+            plane[k] = plane[apart + k];
 }
 
 MG_INLINE void mg_fill_plane(const mg_depthwise_shape *d, const mg_widening *by, const mg_band *b, const int8_t *in,
                              uint32_t *plane)
 {
     mg_fill_outside(d, b, plane);
-    uint32_t *to = plane + b->begin + d->margin;
-    if (d->ring < d->in_h)
-        for (int32_t k = b->offset; k < b->offset + b->count; k++)
-            d->by->widen(in + k % d->ring * d->in_line, to++, by, 1);
-    else if (b->count > 0)
-        d->by->widen(in + b->offset * d->in_line, to, by, b->count);
+    uint32_t *const to = plane + b->begin + d->margin;
+    /* Rows of a ring lie in two runs, those of an image in one. */
+    const int32_t from = b->offset % d->ring, run = mg_min(b->count, d->ring - from);
+    if (run > 0)
+        d->by->widen(in + from * d->in_line, to, by, run);
+    if (run < b->count)
+        d->by->widen(in, to + run, by, b->count - run);
 }
 
 /* Output pixels first to last - 1, which are whole lines; of an image that was turned they are all. */
@@ -259,7 +266,7 @@ MG_KERNEL void mg_depthwise_dsp(const mg_depthwise_shape *d, const int8_t *in, i
         for (int32_t top = begin; top < end; top += d->band) {
             if (d->band < end - begin)
                 mg_band_at(d, top, begin, end, &b);
-            if (top > begin)
+            if (b.first > 0)
                 mg_move_rows(d, &b, plane);
             mg_fill_plane(d, &widening, &b, in, plane);
             for (int32_t m = c; m < c + times; m++) {

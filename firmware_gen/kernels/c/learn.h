@@ -40,6 +40,7 @@ typedef struct {
     mg_exact *now_scales;
     int8_t *seen;             /* features of the last frame */
     int32_t is_seen;
+    int32_t is_solved;        /* the weights that answer are none of those generated */
 } mg_learner;
 
 MG_INLINE int32_t mg_learn_triangle(int32_t row) { return row * (row + 1) / 2; }
@@ -49,8 +50,9 @@ MG_INLINE uint32_t mg_learn_frames(const mg_learner *s)
     return (uint32_t)s->products[mg_learn_triangle(s->features + 1) - 1];
 }
 
-MG_KERNEL void mg_learn_forget_weights(const mg_learner *s)
+MG_KERNEL void mg_learn_forget_weights(mg_learner *s)
 {
+    s->is_solved = 0;
     memcpy(s->now, s->weights, (size_t)(s->classes * s->features));
     memcpy(s->now_scales, s->scales, (size_t)s->classes * sizeof *s->scales);
 }
@@ -238,6 +240,7 @@ MG_KERNEL int32_t mg_learn_solve(mg_learner *s, void *memory)
         mg_learn_substitute(a, y, n);
         status = mg_learn_class(s, c, y);
     }
+    s->is_solved = 1;
     if (status != 0)
         mg_learn_forget_weights(s);
     return status;

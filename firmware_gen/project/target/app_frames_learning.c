@@ -17,13 +17,15 @@ static answer do_learning(const uint8_t *in, uint8_t *out) {
     }
     uint8_t *p = out;
     *p++ = MODEL_LEARN_TASK;
+    *p++ = (uint8_t)model_learn_solved();
     *p++ = (uint8_t)MODEL_LEARN_CLASSES;
     *p++ = (uint8_t)(MODEL_LEARN_CLASSES >> 8);
     *p++ = (uint8_t)(MODEL_LEARN_FEATURES & 0xff);
     *p++ = (uint8_t)(MODEL_LEARN_FEATURES >> 8);
     p = mg_put32(p, MODEL_LEARN_MOST_FRAMES);
     p = mg_put32(mg_put32(p, model_learnt_frames(label)), model_learnt_frames(MODEL_LEARN_KEEP));
-    return written(out, mg_put32(mg_put32(p, MODEL_LEARN_SUMS_BYTES), MODEL_LEARN_LAYER_BYTES));
+    p = mg_put32(mg_put32(p, MODEL_LEARN_SUMS_BYTES), MODEL_LEARN_LAYER_BYTES);
+    return written(out, mg_put32(p, MODEL_LEARN_IDENTITY));
 }
 
 static answer do_learn(const uint8_t *in, uint8_t *out) {

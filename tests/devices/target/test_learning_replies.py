@@ -19,25 +19,26 @@ from tests.devices.target.test_link import fake_firmware
 
 TASKS = ("garment", "digit")
 SUMS, LAYER = 8 * 3 * 5 + 2 * 5 * 6 + 4 * 3, 3 * (12 + 4)
-SAID = (1, 3, 4, 100, 2, 7, SUMS, LAYER)
+IDENTITY = 0x89ABCDEF
+SAID = (1, 1, 3, 4, 100, 2, 7, SUMS, LAYER, IDENTITY)
 
 
 def test_what_is_learnt_is_read() -> None:
     found = replies.learning(TASKS)(protocol.LEARNING_REPLY.pack(*SAID))
-    assert found == TargetLearning("digit", 3, 4, 100, 2, 7, SUMS, LAYER)
+    assert found == TargetLearning("digit", True, 3, 4, 100, 2, 7, SUMS, LAYER, IDENTITY)
 
 
 @pytest.mark.parametrize(
     ("changed", "said"),
     [
         ({0: 2}, "task 2, 3 classes"),
-        ({1: 0}, "task 1, 0 classes"),
-        ({2: 0}, "3 classes and 0 features"),
-        ({2: 65535}, f"{SUMS} and {LAYER} bytes for 3 classes of 65535 features"),
-        ({6: SUMS + 1}, f"{SUMS + 1} and {LAYER} bytes"),
-        ({6: 2**32 - 1}, "4294967295 and"),
-        ({7: 0}, f"{SUMS} and 0 bytes"),
-        ({1: 65535, 2: 15, 6: 65535 * 132 + 2 * 16 * 17, 7: 65535 * 27}, "8651164 bytes that it learnt"),
+        ({2: 0}, "task 1, 0 classes"),
+        ({3: 0}, "3 classes and 0 features"),
+        ({3: 65535}, f"{SUMS} and {LAYER} bytes for 3 classes of 65535 features"),
+        ({7: SUMS + 1}, f"{SUMS + 1} and {LAYER} bytes"),
+        ({7: 2**32 - 1}, "4294967295 and"),
+        ({8: 0}, f"{SUMS} and 0 bytes"),
+        ({2: 65535, 3: 15, 7: 65535 * 132 + 2 * 16 * 17, 8: 65535 * 27}, "8651164 bytes that it learnt"),
     ],
 )
 def test_what_no_board_can_learn_is_refused(changed: dict[int, int], said: str) -> None:
@@ -75,14 +76,14 @@ def learner(answers: dict[Kind, list[bytes]]) -> BoardLearner:
     return BoardLearner(Target(link, link.clock))
 
 
-def state(frames: int = 7, sums: int = SUMS) -> bytes:
-    return protocol.LEARNING_REPLY.pack(0, 3, 4, 100, 2, frames, sums, LAYER)
+def state(sums: int = SUMS, solved: int = 0) -> bytes:
+    return protocol.LEARNING_REPLY.pack(0, solved, 3, 4, 100, 2, 7, sums, LAYER, IDENTITY)
 
 
 @pytest.mark.parametrize(
     ("answer", "says"),
     [
-        (b"", "answers LEARN with 0 bytes where there have to be 25"),
+        (b"", "answers LEARN with 0 bytes where there have to be 30"),
         (state(sums=1 << 31), "answers LEARN with 2147483648 and 48 bytes for 3 classes of 4 features; flash firmware"),
     ],
 )
@@ -104,9 +105,9 @@ def test_other_replies_that_are_none_are_sentences() -> None:
     with pytest.raises(DeviceError, match="answers UNLEARN with 1 bytes where there have to be 0"):
         lying.forget()
     with pytest.raises(DeviceError, match="answers WRITE_LEARNT with 1 bytes where there have to be 0"):
-        lying.put_back(b"\0" * SUMS)
+        lying.put_back(b"\0" * SUMS, IDENTITY)
     with pytest.raises(UsageError, match=f"sums of 2 bytes do not fit the device at fake link, whose have {SUMS}"):
-        lying.put_back(b"\0" * 2)
+        lying.put_back(b"\0" * 2, IDENTITY)
     with pytest.raises(UsageError, match="there is no class 65536; count classes from 0 on"):
         lying.learn(65536)
 
@@ -117,8 +118,10 @@ def test_firmware_that_learns_nothing_is_told_and_passes_as_untaught() -> None:
         check_untaught(target)
         with pytest.raises(DeviceError, match="learns nothing; generate it with: multigraft firmware MODEL --learn"):
             BoardLearner(target)
-    with Teachable({Kind.LEARNING: [state(0), state(7)]}) as link:
+    with Teachable({Kind.LEARNING: [state(), state(solved=1)]}) as link:
         target = Target(link, link.clock)
         check_untaught(target)
-        with pytest.raises(DeviceError, match="has learnt 7 frames"):
+        with pytest.raises(
+            DeviceError, match="of 'mean' was solved anew on the device at fake link, which answers otherwise"
+        ):
             check_untaught(target)

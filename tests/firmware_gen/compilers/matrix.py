@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cache
 from importlib import resources
 from pathlib import Path
 
@@ -26,6 +27,7 @@ from multigraft.firmware_gen.inspection.reference import golden_vectors
 from multigraft.firmware_gen.program.program import load
 from multigraft.firmware_gen.project.compiler_flags import WARNINGS
 from multigraft.firmware_gen.project.linker_script import linker_script
+from multigraft.firmware_gen.project.project import Project
 from multigraft.tensors.arrays import Array
 from tests.firmware_gen.compilers.subjects import subjects
 from tests.firmware_gen.host import reference, stimuli
@@ -116,7 +118,7 @@ def _built(chosen: Sequence[Subject], compiler: str, level: str, core_name: str,
     units: list[tuple[str, list[str]]] = []
     for number, one in enumerate(chosen):
         own = folder / f"m{number}"
-        project = generate(one.model, core=core)
+        project = _generated(one.model, core_name)
         own.mkdir(exist_ok=True)
         for name, text in project.files.items():
             (own / name).write_text(text)
@@ -163,6 +165,12 @@ def _built(chosen: Sequence[Subject], compiler: str, level: str, core_name: str,
         folder,
     )
     return folder / "image.elf"
+
+
+@cache
+def _generated(model: bytes, core_name: str) -> Project:
+    """Compilers and levels get the same C."""
+    return generate(model, core=CORES[core_name])
 
 
 def _header(declared: str, rows: str, count: int) -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,8 +12,12 @@ import numpy as np
 import pytest
 
 from multigraft.devices.target.board_learner import BoardLearner
+from multigraft.devices.target.fake_learning import FakeLearning
+from multigraft.devices.target.fake_link import FakeFirmware, FakeLink
+from multigraft.devices.target.golden import check_untaught
 from multigraft.devices.target.serial_link import SerialLink
 from multigraft.devices.target.target import Target
+from multigraft.devices.target.target_info import TargetTensor
 from multigraft.errors import DeviceError, UsageError
 from multigraft.firmware_gen import generate
 from multigraft.firmware_gen.boards.boards import BOARDS
@@ -19,7 +25,7 @@ from multigraft.firmware_gen.boards.cores import CORES
 from multigraft.firmware_gen.boards.qemu import EmulatedBoard
 from multigraft.firmware_gen.learning.known_frames import knows
 from multigraft.firmware_gen.learning.last_layer import Learning, widened
-from multigraft.firmware_gen.learning.learnt_layer import LearntLayer, learner_of
+from multigraft.firmware_gen.learning.learnt_layer import MOST_FRAMES, LearntLayer, learner_of
 from multigraft.firmware_gen.passes.pruning import prune
 from multigraft.firmware_gen.program.program import Program, Task, load
 from multigraft.firmware_gen.project.arena_spaces import spaces_of
@@ -54,27 +60,51 @@ def as_numpy(learning: Learning) -> LearntLayer:
     return LearntLayer(learner_of(prune(widened(load(network()), learning)), learning, 10))
 
 
-@needs_tools
-@pytest.mark.parametrize("name", ["netduinoplus2", "microbit", "qemu-virt-rv32"])
-def test_an_eleventh_class_is_learnt_on_the_board(name: str, learning: Learning, tmp_path: Path) -> None:
-    """With a floating-point unit for single precision, without one, and on RISC-V: the same bits."""
+@contextlib.contextmanager
+def fake(learning: Learning, folder: Path) -> Iterator[Target]:
+    """A device without hardware, whose layer is numpy's."""
+    learnt = as_numpy(learning)
+    project = generate(network(), core=CORES["m3"], learn=learning)
+    inputs, outputs = (
+        [TargetTensor(t.name, t.dtype, t.shape, t.size, t.scale, t.zero_point) for t in tensors]
+        for tensors in (project.inputs, project.outputs)
+    )
+    firmware = FakeFirmware(
+        inputs, outputs, {"main": (0,)}, lambda arrays: [learnt.answer(features_of(arrays[0][None]))],
+        learning=FakeLearning(learnt, lambda arrays: features_of(arrays[0][None])),
+    )  # fmt: skip
+    with FakeLink(firmware) as link:
+        yield Target(link, link.clock)
+
+
+@contextlib.contextmanager
+def emulated(name: str, learning: Learning, folder: Path) -> Iterator[Target]:
+    """Firmware that was generated and compiled, in QEMU."""
     pytest.importorskip("serial")
     board, content = BOARDS[name], network()
     spaces = spaces_of(board, SIDE * SIDE)
     write_folder(
         generate(content, core=CORES[board.core], spaces=spaces, learn=learning), board,
-        hashlib.sha256(content).hexdigest(), tmp_path,
+        hashlib.sha256(content).hexdigest(), folder,
     )  # fmt: skip
-    build_folder(tmp_path)
+    build_folder(folder)
+    with EmulatedBoard(board, folder / "build/frames/firmware.elf") as device, SerialLink(device.port) as link:
+        device.resume()
+        yield Target(link, timeout_s=EMULATED_S)
+
+
+@pytest.mark.parametrize(
+    "name", ["fake", *(pytest.param(n, marks=needs_tools) for n in ("netduinoplus2", "microbit", "qemu-virt-rv32"))]
+)
+def test_an_eleventh_class_is_learnt_on_the_board(name: str, learning: Learning, tmp_path: Path) -> None:
+    """Without hardware, with a floating-point unit for single precision, without one, and on RISC-V: the same bits."""
     learnt = as_numpy(learning)
     new, kept, asked = (
         drawn("X" * SHOWN, 3),
         some_digits(KEPT, 6)[0],
         np.concatenate([some_digits(ASKED, 7)[0], drawn("X", 8)]),
     )
-    with EmulatedBoard(board, tmp_path / "build/frames/firmware.elf") as emulated, SerialLink(emulated.port) as link:
-        emulated.resume()
-        target = Target(link, timeout_s=EMULATED_S)
+    with fake(learning, tmp_path) if name == "fake" else emulated(name, learning, tmp_path) as target:
         board_side = BoardLearner(target)
         before = [target.infer({"image": frame}).outputs["digit"][0] for frame in asked]
         np.testing.assert_array_equal(before, learnt.answer(features_of(asked)))
@@ -83,10 +113,16 @@ def test_an_eleventh_class_is_learnt_on_the_board(name: str, learning: Learning,
                 target.infer({"image": frame})
                 board_side.learn(label)
                 learnt.learn(row, label)
+        with pytest.raises(DeviceError, match="has answered no frame that it has not learnt"):
+            board_side.learn(10)
         state = board_side.state(10)
         assert (state.task, state.classes, state.of_class, state.frames) == ("main", CLASSES, SHOWN, SHOWN + KEPT)
+        assert (state.features, state.most_frames, state.identity) == (FEATURES, MOST_FRAMES, learnt.identity)
+        check_untaught(target)
         learnt.solve()
         board_side.solve()
+        with pytest.raises(DeviceError, match="the last layer of 'main' was solved anew on the device at"):
+            check_untaught(target)
         sums = board_side.sums()
         assert (sums, board_side.layer()) == (learnt.sums(), learnt.stored_layer())
         after = [target.infer({"image": frame}).outputs["digit"][0] for frame in asked]
@@ -95,7 +131,7 @@ def test_an_eleventh_class_is_learnt_on_the_board(name: str, learning: Learning,
         target.reset()
         assert board_side.state().frames == 0
         assert board_side.layer() == as_numpy(learning).stored_layer()
-        board_side.put_back(sums)
+        board_side.put_back(sums, state.identity)
         board_side.solve()
         assert board_side.layer() == learnt.stored_layer()
         board_side.forget()
@@ -105,7 +141,9 @@ def test_an_eleventh_class_is_learnt_on_the_board(name: str, learning: Learning,
         with pytest.raises(DeviceError, match="can solve nothing from what it learnt"):
             board_side.solve()
         with pytest.raises(UsageError, match="sums of 3 bytes do not fit"):
-            board_side.put_back(b"abc")
+            board_side.put_back(b"abc", state.identity)
+        with pytest.raises(UsageError, match="were learnt by firmware with another layer or other known frames"):
+            board_side.put_back(sums, as_numpy(replace(learning, known=None)).identity)
 
 
 def test_old_classes_stay_and_the_new_one_is_found(learning: Learning) -> None:

@@ -170,6 +170,7 @@ MODELS: dict[str, Callable[[], bytes]] = {
     "dense": lambda: dense(1, 37, 10),
     "dense per channel": lambda: dense(1, 64, 10, per_channel=True),
     "dense on rows": lambda: dense(3, 8, 12),
+    "dense, two outputs of many inputs": lambda: dense(1, 261, 2),
     "add": lambda: binary("ADD", "RELU", (0.04, 0.1, 0.05), (-128, 4, -128)),
     "add without activation": lambda: binary("ADD", "NONE", (0.031, 0.077, 0.06), (12, -5, 3)),
     "sub": lambda: binary("SUB", "NONE", (0.031, 0.077, 0.06), (12, -5, 3)),

@@ -174,6 +174,16 @@ def test_an_option_that_is_no_number_is_refused(alpha: float) -> None:
         generate(single("LEAKY_RELU", [ends[0]], ends[1], alpha=alpha), core=M3)
 
 
+@pytest.mark.parametrize(("code", "whose"), [("ethos-u", "an Ethos-U"), ("edgetpu-custom-op", "an Edge TPU")])
+def test_models_that_were_compiled_for_another_processor_are_told(code: str, whose: str) -> None:
+    def compiled(graph: Graph) -> Graph:
+        """Its scratch memory is an input that nothing writes."""
+        return operator(0, name="CUSTOM", custom_code=code, inputs=(graph.ops[-1].outputs[0],))(graph)
+
+    with pytest.raises(InputError, match=f"the model was compiled for {whose}.*; give the model as it was before that"):
+        generate(damaged(residual(), compiled), core=M3)
+
+
 def test_variables_without_a_handle_are_refused() -> None:
     read = tflite_file.read(remembering())
     number = [op.name for op in read.main.ops].index("READ_VARIABLE")

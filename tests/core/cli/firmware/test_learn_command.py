@@ -64,9 +64,11 @@ def test_a_board_is_taught_and_keeps_what_it_learnt_in_a_file(made: Path, capfd:
         assert main(["learn", bundle, *port, "--label", "10", "--source", str(made / "new.npy"), "--json"]) == 0
         told = json.loads(capfd.readouterr().out)
         assert (told["task"], told["classes"], told["learnt"], told["frames"]) == (TASK[:31], 11, 6, 6)
+        assert main(["firmware", "verify", project, *port]) == 0
+        capfd.readouterr()
         assert main(["learn", *port, "--keep", "--count", "2", "--solve", "--save", kept]) == 0
         assert capfd.readouterr().out.startswith(f"{TASK[:31]}: 2 frames learnt, 8 in all of 33025\nsolved in ")
-        refused(["firmware", "verify", project, *port], "has learnt 8 frames, and answers otherwise", capfd)
+        refused(["firmware", "verify", project, *port], "was solved anew on the device", capfd)
         refused(["learn", *port, "--label", "11", "--count", "1"], "has no such class to learn", capfd)
         assert main(["learn", *port, "--forget"]) == 0
         assert main(["firmware", "verify", project, *port]) == 0
@@ -74,11 +76,16 @@ def test_a_board_is_taught_and_keeps_what_it_learnt_in_a_file(made: Path, capfd:
         assert json.loads(capfd.readouterr().out.splitlines()[-1])["frames"] == 8
         refused(["learn", *port, "--restore", str(made / "new.npy")], "new.npy is damaged (File is not a zip", capfd)
         with np.load(kept) as held:
-            np.savez(made / "other.npz", sums=held["sums"], digest=held["digest"][::-1])
-            np.savez(made / "few.npz", sums=held["sums"][:-1], digest=held["digest"])
+            for name, field, values in (
+                ("other", "digest", held["digest"][::-1]),
+                ("few", "sums", held["sums"][:-1]),
+                ("knowing", "identity", ~held["identity"]),
+            ):
+                np.savez(made / f"{name}.npz", **{**held, field: values})
         forget, new = ["learn", *port, "--forget"], str(made / "new.npy")
         refused([*forget, "--restore", str(made / "other.npz")], "was learnt by another model", capfd)
         refused([*forget, "--restore", str(made / "few.npz")], "do not fit the device", capfd)
+        refused([*forget, "--restore", str(made / "knowing.npz")], "another layer or other known frames", capfd)
         refused([*forget, "--label", "11", "--count", "1"], "has no such class to learn", capfd)
         refused([*forget, "--label", "1", "--source", new, str(made / "no.graft")], "no.graft does not exist", capfd)
         refused([*forget, "--keep", "--source", new, str(made / "other.graft")], "runs another model than", capfd)
