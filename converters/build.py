@@ -211,7 +211,8 @@ def _built(
 ) -> Built:
     """The networks that can be grafted."""
     grafted = graft(settings, load_frames, report, checkpoints=checkpoints, workers=workers)
-    asked = Safeguards(settings.convert.min_layer_sqnr_db, tolerances={t.name: t.tolerance for t in settings.tasks})
+    sqnr_db, tolerances = settings.convert.min_layer_sqnr_db, {t.name: t.tolerance for t in settings.tasks}
+    asked = Safeguards(sqnr_db, tolerances=tolerances, spared_bytes=grafted.outcome.spared_bytes)
 
     def converted(graph: MultiTaskModel) -> Conversion:
         return _convert(graph, grafted, settings, report, checkpoints, asked)

@@ -36,5 +36,5 @@ def check_frames(
         if network.name in evidence:
             network.prepare([evidence[network.name].fit[0]])
             advice = advice_on_frames(task.name, task.preprocessing, evidence[network.name].fit)
-            for sentence in (*advice, *advice_on_answers(network, evidence[network.name])):
+            for sentence in (*advice, *advice_on_answers(network, evidence[network.name], task.tolerance)):
                 report(f"warning: {sentence}")

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from multigraft.agreement.agreement import RELATIVE_ERROR, frame_scores, kept_answers
+from multigraft.agreement.agreement import RELATIVE_ERROR, frame_scores, kept_answers, score_limit
 from multigraft.agreement.betting import lower_bound_of_count
 from multigraft.agreement.binomial import frames_needed
 from multigraft.agreement.boxes import SCORE_THRESHOLD, Layout
@@ -102,10 +102,18 @@ LEAST_FOUND = 0.02
 mostly, for its agreement to say anything."""
 
 
-def advice_on_answers(network: Network, evidence: Evidence) -> list[str]:
-    """What is to be said where answers cannot be compared by their meaning; mostly nothing."""
+def advice_on_answers(network: Network, evidence: Evidence, tolerance: float | None = None) -> list[str]:
+    """What is to be said where answers cannot be compared by their meaning; mostly nothing.
+
+    Args:
+        network: As it came.
+        evidence: Its frames.
+        tolerance: That of its task, or None for the default of its kind.
+    """
     if network.kind == "classification":
         return _advice_on_classes(network, evidence)
+    if network.kind in ("regression", "landmarks", "other"):
+        return _advice_on_numbers(network, evidence, tolerance)
     if network.kind != "detection":
         return []
     outputs = evidence.answers(network)
@@ -133,18 +141,49 @@ def advice_on_answers(network: Network, evidence: Evidence) -> list[str]:
 
 def _advice_on_classes(network: Network, evidence: Evidence) -> list[str]:
     answers = evidence.answers(network)[0]
-    if network.answer is not None or len(answers) < LEAST_JUDGED or answers[0].size < 2:
+    if network.answer is not None or len(answers) < LEAST_JUDGED:
         return []
-    counts = np.bincount(answers.reshape(len(answers), -1).argmax(axis=1))
+    values = answers.reshape(len(answers), -1)
+    is_score = values.shape[1] == 1
+    limit = score_limit(values)
+    counts = np.bincount((values > limit)[:, 0] if is_score else values.argmax(axis=1))
     others = len(answers) - int(counts.max())
     if others >= max(1, LEAST_FOUND * len(answers)):
         return []
     top = int(counts.argmax())
     # Of a network with several outputs the labels may be another output's.
     label = repr(network.labels[top]) if top < len(network.labels) else f"class {top}"
+    if is_score:
+        label = f"a score {'above' if top else 'of at most'} {limit:g}"
     return [
         f"{network.name} answers {len(answers) - others} of {len(answers)} held-out frames with {label}, so agreement "
         "says next to nothing, a constant would agree as often: give frames of several classes"
+    ]
+
+
+def _advice_on_numbers(network: Network, evidence: Evidence, tolerance: float | None) -> list[str]:
+    answers = evidence.answers(network)
+    frames = len(answers[0])
+    if network.answer is not None or frames < LEAST_JUDGED:
+        return []
+    if network.kind == "other" and sum(answer.size for answer in answers) == frames:
+        size = np.abs(answers[0])
+        small = int(np.count_nonzero(size < RELATIVE_ERROR * size.max()))
+        if small >= max(1, LEAST_FOUND * frames):
+            return [
+                f"{network.name} gives one number, below a tenth of the largest on {small} of {frames} held-out frames,"
+                " and other kinds are compared by their relative error, which hardly ever agrees near 0: say kind = "
+                '"classification" where the number is a yes or no, or "regression"'
+            ]
+    constant = [np.broadcast_to(np.median(answer, axis=0), answer.shape).astype(answer.dtype) for answer in answers]
+    scores, used, _, _ = frame_scores(network.kind, answers, constant, tolerance)
+    others = int(np.count_nonzero(scores < 1))
+    if others >= max(1, LEAST_FOUND * frames):
+        return []
+    return [
+        f"the answers of {network.name} are alike on {frames - others} of {frames} held-out frames by its tolerance of "
+        f"{used:g}, so agreement says next to nothing, a constant would agree as often: give frames on which they "
+        "differ, or a smaller tolerance"
     ]
 
 

@@ -258,6 +258,12 @@ class PlanningResult:
     limits: Limits = field(default_factory=Limits)
     promised: SharingPlan | None = None
 
+    @property
+    def spared_bytes(self) -> int:
+        """By how much the chosen plan's weights are fewer than those of the networks apart, in bytes of the bundle."""
+        apart = next((plan for plan in self.front if not plan.agreements), self.chosen)
+        return round((apart.weights - self.chosen.weights) * self.limits.bytes_per_weight)
+
     def misses(self) -> tuple[Miss, ...]:
         """What the chosen plan misses of the budget, by what is promised of it."""
         return self.limits.missed(self.promised or self.chosen)

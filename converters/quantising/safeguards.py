@@ -28,6 +28,7 @@ class Safeguards:
         measured: Task to the agreement, 0..1, that ``lacking`` is missing from, on frames held out.
         frames: Task to the frames, by input, on which that rise is measured; other inputs get frames anyway.
         tolerances: Task to what still counts as equal answers, as its settings say; None for the default of its kind.
+        spared_bytes: Bytes of weights that sharing and thinning save beside the networks apart.
     """
 
     min_layer_sqnr_db: float = MIN_LAYER_SQNR_DB
@@ -35,6 +36,7 @@ class Safeguards:
     frames: Mapping[str, Mapping[str, Frames]] = field(default_factory=dict)
     tolerances: Mapping[str, float | None] = field(default_factory=dict)
     measured: Mapping[str, float] = field(default_factory=dict)
+    spared_bytes: int = 0
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,8 @@ class Safety:
 
     def sentences(self) -> list[str]:
         """For people; empty if there is nothing to say."""
-        return [*self.improvement.sentences(), *(self.rescue.sentences() if self.rescue else []), *self._noise()]
+        rescued = [*self.rescue.sentences(), *self._poor_bargain()] if self.rescue else []
+        return [*self.improvement.sentences(), *rescued, *self._noise()]
 
     def to_json(self) -> dict[str, Any]:
         """For the manifest's provenance; empty if there is nothing to say."""
@@ -65,6 +68,16 @@ class Safety:
         if self.noisy:
             said["noisy_layers"] = [dataclasses.asdict(layer) for layer in self.noisy]
         return said
+
+    def _poor_bargain(self) -> list[str]:
+        """Whether int8 needs back more than the plan saved: it had less to lose than the networks as they came."""
+        spared = self.asked.spared_bytes
+        if self.rescue is None or not 0 < spared < self.rescue.weights_bytes:
+            return []
+        return [
+            f"That is more than the {spared:,} bytes of weights that sharing and thinning save, and what they cost of "
+            'the budget int8 lacks: without them (--share TASK=none, thin = "none") the bundle may be smaller.'
+        ]
 
     def _noise(self) -> list[str]:
         if not self.noisy:

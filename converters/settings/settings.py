@@ -135,7 +135,8 @@ class TaskSettings:
         "Unlabeled frames for this task alone; else those of the whole file.", _FRAMES, default=None
     )
     tolerance: float | None = key(
-        "Largest difference that counts as agreement, in units of the output (detection: smallest box overlap, IoU).",
+        "Largest difference that counts as agreement, in units of the output (detection: smallest box overlap, IoU; "
+        "other: relative to the size of the output).",
         number(lambda v: v > 0, "a number above 0"),
         default=None,
     )

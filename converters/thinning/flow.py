@@ -44,6 +44,11 @@ class Flow:
         """The frames, in parts."""
         return [slice(i, i + CHUNK) for i in range(0, len(self._frames), CHUNK)]
 
+    def steps(self) -> list[slice]:
+        """The same frames in the parts in which they are run: of these no large tensor has to be put together."""
+        ends = [(part.start, min(part.stop, len(self._frames))) for part in self.chunks()]
+        return [slice(i, min(i + self.step, end)) for start, end in ends for i in range(start, end, self.step)]
+
     def __call__(self, part: slice, names: Sequence[str]) -> dict[str, Array]:
         """The tensors of ``names`` on some of the frames."""
         given = self.network.prepare(self._frames[part]) if self._values is None else self._values[part]
@@ -55,7 +60,8 @@ class Flow:
                 session.run(list(wanted), {self._start: given[i : i + self.step]})
                 for i in range(0, len(given), self.step)
             ]
-            found |= {n: np.concatenate([p[k] for p in parts]) for k, n in enumerate(wanted)}
+            joined = parts[0] if len(parts) == 1 else [np.concatenate(made) for made in zip(*parts, strict=True)]
+            found |= dict(zip(wanted, joined, strict=True))
         return found
 
     def advance(self, name: str) -> None:
@@ -63,7 +69,9 @@ class Flow:
         elements = int(np.prod(self.network.shapes[name]))
         if 4 * elements * len(self._frames) > KEPT_BYTES:
             return
-        values = np.concatenate([self(part, [name])[name] for part in self.chunks()])
+        values = np.empty((len(self._frames), *self.network.shapes[name]), np.float32)
+        for part in self.steps():
+            values[part] = self(part, [name])[name]
         self._start, self._from, self._values = name, self._writer[name] + 1, values
         self._sessions.clear()
 

@@ -88,7 +88,7 @@ def _solve(
     bounds = None if ends in network.outputs else clamp_bounds(after, now.constants)
     skips = summed.given if summed else ()
     designs, targets, offsets, keep = [], [], [], 1
-    for part in was.chunks():
+    for part in was.steps():
         goal = _left(was(part, [ends])[ends], kept.get(ends))
         values = now(part, [*given, *skips])
         positions = layer.rows(goal[:1]).shape[1]

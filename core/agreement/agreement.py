@@ -213,7 +213,7 @@ def _check(original: Outputs, new: Outputs) -> None:
         raise InputError("the original network gives NaN or infinity", "check the network and its preprocessing")
 
 
-def _threshold(original: Array) -> float:
+def score_limit(original: Array) -> float:
     """Where yes begins for a single score: 0.5 for probabilities, 0 for logits."""
     return 0.5 if original.min() >= 0 and original.max() <= 1 else 0.0
 
@@ -224,7 +224,7 @@ def _same_class(a: Array, b: Array) -> npt.NDArray[np.bool_]:
     if a.dtype.kind != "f":
         same = (a == b).all(axis=1)
     elif a.shape[1] == 1:
-        limit = _threshold(a)
+        limit = score_limit(a)
         same = ((a > limit) == (b > limit))[:, 0]
     else:
         same = a.argmax(axis=1) == b.argmax(axis=1)
@@ -238,7 +238,7 @@ def _same_pixels(a: Array, b: Array) -> Scores:
         axis = 1 if a.shape[1] <= a.shape[3] else 3
         same = a.argmax(axis=axis) == b.argmax(axis=axis)
     else:
-        limit = _threshold(a)
+        limit = score_limit(a)
         same = (a > limit) == (b > limit)
     scores: Scores = same.reshape(len(a), -1).mean(axis=1)
     return scores

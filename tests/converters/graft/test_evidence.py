@@ -69,6 +69,35 @@ def test_a_classification_that_says_one_class_of_all_frames_is_warned_of(others:
         assert all(told in sentence and "a constant would agree as often" in sentence for sentence in said)
 
 
+@pytest.mark.parametrize(("fires", "warnings"), [(0, 1), (1, 1), (2, 0), (98, 0), (99, 1), (100, 1)])
+def test_a_single_score_on_one_side_of_all_frames_is_warned_of(fires: int, warnings: int) -> None:
+    frames = [np.zeros((8, 8), np.uint8)] * 100
+    score = np.full((100, 1), 0.01, np.float32)
+    score[:fires] = 0.9
+    said = advice_on_answers(residual_network("plain", 0), Evidence(frames, frames, {"plain": [score]}))
+    told = "above 0.5" if fires > 50 else "of at most 0.5"
+    assert len(said) == warnings and all(told in sentence for sentence in said)
+
+
+def test_numbers_that_a_constant_would_give_within_the_tolerance_are_warned_of() -> None:
+    frames, network = [np.zeros((8, 8), np.uint8)] * 100, residual_network("plain", 0, kind="regression")
+    evidence = Evidence(frames, frames, {"plain": [np.linspace(20, 21, 200, dtype=np.float32).reshape(100, 2)]})
+    (sentence,) = advice_on_answers(network, evidence, 2.0)
+    assert "alike on 100 of 100 held-out frames by its tolerance of 2," in sentence
+    assert not advice_on_answers(network, evidence, 0.1) and not advice_on_answers(network, evidence)
+    of_few = Evidence(frames[:10], frames[:10], {"plain": [np.full((10, 1), 1, np.float32)]})
+    assert not advice_on_answers(network, of_few)
+
+
+def test_one_number_that_comes_near_0_is_not_to_be_compared_by_its_relative_error() -> None:
+    frames, network = [np.zeros((8, 8), np.uint8)] * 100, residual_network("plain", 0, kind="other")
+    score = np.geomspace(1e-5, 1, 100, dtype=np.float32)[:, None]
+    (sentence,) = advice_on_answers(network, Evidence(frames, frames, {"plain": [score]}))
+    assert 'kind = "classification"' in sentence and '"regression"' in sentence
+    assert not advice_on_answers(network, Evidence(frames, frames, {"plain": [score + 20]}), 1e-3)
+    assert len(advice_on_answers(network, Evidence(frames, frames, {"plain": [score + 20]}), 0.1)) == 1
+
+
 def test_a_detector_whose_answers_are_decoded_is_warned_of_where_it_finds_nothing() -> None:
     frames = list(np.random.default_rng(0).integers(0, 256, (4, 8, 8), np.uint8))
     found = residual_network("found", 0, kind="detection")

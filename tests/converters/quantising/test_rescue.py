@@ -200,6 +200,15 @@ def test_a_rescue_without_layers_costs_nothing() -> None:
     assert len(done.sentences()) == 1 and "a: 0.500 on frames for fitting, 0.900 needed" in done.sentences()[0]
 
 
+@pytest.mark.parametrize(("spared", "warns"), [(0, False), (1, True), (49_999, True), (50_000, False), (-1, False)])
+def test_a_plan_that_saves_less_than_int8_then_needs_in_float_is_called_so(spared: int, warns: bool) -> None:
+    layers = (LayerError("layer", "CONV_2D", 5.0, 5.0),)
+    done = Rescue(layers, 4, {"a": 0.9}, {"a": 0.5}, {"a": 0.9}, 50_000, 9, 10.0, 20.0)
+    said = Safety(spoilt()[1].improvement, done, (), Safeguards(spared_bytes=spared)).sentences()
+    told = [sentence for sentence in said if f"more than the {spared:,} bytes" in sentence]
+    assert len(told) == warns and all("--share TASK=none" in sentence for sentence in told)
+
+
 def test_noise_without_a_signal_is_no_silence() -> None:
     zeros, ones = [np.zeros(4, np.float32)], [np.ones(4, np.float32)]
     assert sqnr_db(zeros, zeros) == sqnr_db(ones, ones) == SILENT_DB
