@@ -7,8 +7,8 @@
 
 int main(void) {
     slot_header header;
-    const uint32_t slot = slot_to_run();
-    if (slot == SLOT_NONE || !slot_header_of(slot, &header)) {
+    const uint32_t slot = slot_to_run(&header);
+    if (slot == SLOT_NONE) {
 #if defined(PORT_SETUP)
         port_setup();
 #endif

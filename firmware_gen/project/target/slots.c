@@ -34,13 +34,13 @@ int slot_is_valid(uint32_t slot, slot_header *header) {
     return slot_header_of(slot, header) && mg_crc32(0, slot_image(slot), header->length) == header->image_crc;
 }
 
-uint32_t slot_to_run(void) {
-    slot_header first, second, header;
+uint32_t slot_to_run(slot_header *header) {
+    slot_header first, second;
     const int has_first = slot_header_of(0, &first), has_second = slot_header_of(1, &second);
     /* The difference, so that the numbers may wrap. */
     const uint32_t newer = has_second && (!has_first || (int32_t)(second.sequence - first.sequence) > 0) ? 1 : 0;
-    if (slot_is_valid(newer, &header)) {
+    if (slot_is_valid(newer, header)) {
         return newer;
     }
-    return slot_is_valid(1u - newer, &header) ? 1u - newer : SLOT_NONE;
+    return slot_is_valid(1u - newer, header) ? 1u - newer : SLOT_NONE;
 }

@@ -38,7 +38,8 @@ int slot_header_of(uint32_t slot, slot_header *header);
 /* 1 if header and image are whole. */
 int slot_is_valid(uint32_t slot, slot_header *header);
 
-/* Number of the slot to run, or SLOT_NONE. */
-uint32_t slot_to_run(void);
+/* Number of the slot to run and the header that was found to be whole, or SLOT_NONE. Who reads it again may read
+   another one. */
+uint32_t slot_to_run(slot_header *header);
 
 #endif

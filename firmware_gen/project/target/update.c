@@ -43,7 +43,8 @@ static uint32_t running_slot(void) {
 #if defined(SLOTS_IN_PLACE) && (defined(__arm__) || defined(__riscv))
     return (uint32_t)(uintptr_t)__flash_start == slot_run_address(1) ? 1 : 0;
 #else
-    return slot_to_run();
+    slot_header header;
+    return slot_to_run(&header);
 #endif
 }
 
@@ -174,5 +175,5 @@ int32_t update_commit(void) {
     if (write_header(slot, &header) != 0) {
         return -(int32_t)MG_ERROR_FLASH_FAILED;
     }
-    return slot_to_run() == slot ? 0 : -(int32_t)MG_ERROR_FLASH_FAILED;
+    return slot_to_run(&header) == slot ? 0 : -(int32_t)MG_ERROR_FLASH_FAILED;
 }
