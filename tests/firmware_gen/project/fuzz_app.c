@@ -70,6 +70,9 @@ int mg_camera_frame(mg_picture *picture) {
 #if defined(FUZZ_UPDATE)
 #include "slots.h"
 
+void port_setup(void) {
+}
+
 #define FLASH_BYTES 0x100000u
 static uint8_t *flash;
 
